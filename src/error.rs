@@ -1,0 +1,240 @@
+//! Errors of calls, with stable codes, and the closed lists of reasons why a message was refused, failed, or a
+//! delivery could not be made. Counters, exports and the C ABI all use these names.
+
+use std::fmt;
+
+/// A list of reasons: an enum with a number, a name and a text each, so that counters can be arrays.
+macro_rules! reasons {
+    ($(#[$meta:meta])* $name:ident { $($(#[$doc:meta])* $variant:ident = $label:literal,)+ }) => {
+        $(#[$meta])*
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+        #[non_exhaustive]
+        #[repr(u8)]
+        pub enum $name { $($(#[$doc])* $variant,)+ }
+
+        impl $name {
+            /// Every reason, in the order of their numbers.
+            pub const ALL: &'static [Self] = &[$(Self::$variant,)+];
+            /// How many there are.
+            pub const COUNT: usize = Self::ALL.len();
+
+            /// The name that metrics carry.
+            pub const fn label(self) -> &'static str {
+                match self { $(Self::$variant => $label,)+ }
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+                formatter.write_str(self.label())
+            }
+        }
+    };
+}
+
+reasons! {
+    /// Why a message was not accepted. Nothing of it has entered the router.
+    Refused {
+        /// The ring to the client's worker is full. Retry after the next poll, or drop.
+        Full = "ring_full",
+        /// The router is stopping or stopped, or its worker closed the ring before taking the message.
+        Closed = "closed",
+        /// The router drains; what it has is finished, nothing new is taken.
+        Draining = "draining",
+        /// The client is not connected, or no longer.
+        Stale = "stale_client",
+        /// The client belongs to another port.
+        WrongPort = "wrong_port",
+        /// Larger than `max_message`.
+        TooLarge = "too_large",
+        /// The ring holds what no one could have written; the port is of no further use.
+        Corrupt = "corrupt",
+    }
+}
+
+reasons! {
+    /// Why an accepted message ended without being delivered.
+    Failed {
+        /// The message has no bytes.
+        Empty = "empty",
+        /// Not UTF-8.
+        NotUtf8 = "not_utf8",
+        /// Not JSON, or something follows it.
+        NotJson = "not_json",
+        /// JSON, but not an object.
+        NotAnObject = "not_an_object",
+        /// Nested too deeply.
+        TooDeep = "too_deep",
+        /// A field that the protocol uses stands twice.
+        DuplicateField = "duplicate_field",
+        /// A field that the protocol uses has the wrong type.
+        WrongType = "wrong_type",
+        /// No type.
+        MissingType = "missing_type",
+        /// A type that the protocol does not know.
+        UnknownType = "unknown_type",
+        /// A name longer than names can be.
+        NameTooLong = "name_too_long",
+        /// A message that needs a recipient names none.
+        NoRecipient = "no_recipient",
+        /// The recipient is not connected, and this type is not held.
+        UnknownRecipient = "unknown_recipient",
+        /// The recipient is not connected, and no more can be held for it, for this sender, or here.
+        HoldFull = "hold_full",
+        /// The recipient is being closed.
+        RecipientClosed = "recipient_closed",
+        /// The recipient has not acknowledged what it was given; it is being disconnected.
+        Credit = "credit_exhausted",
+        /// The way to the recipient's port is full, its backlog included.
+        EgressFull = "egress_full",
+        /// The recipient's port is gone.
+        PortGone = "port_gone",
+        /// Once relayed it would be too large for the recipient's ring.
+        TooLarge = "too_large",
+        /// The record names a client that does not belong to its port.
+        StaleClient = "stale_client",
+        /// The record is not one that a host may write.
+        BadRecord = "bad_record",
+        /// Held when the router stopped.
+        Stopped = "stopped",
+    }
+}
+
+reasons! {
+    /// Why a delivery was not handed out. Counted in recipients.
+    Undeliverable {
+        /// Its recipient had been closed before.
+        Closed = "closed",
+        /// Ring and backlog of the recipient's port were full.
+        EgressFull = "egress_full",
+        /// The recipient's port was released with the delivery in its ring or backlog.
+        PortGone = "port_gone",
+        /// In a backlog when the router stopped.
+        Stopped = "stopped",
+    }
+}
+
+reasons! {
+    /// Why the router asks a host to close a client.
+    CloseReason {
+        /// It has not acknowledged what it was given: more is outstanding than its credit allows.
+        Credit = "credit_exhausted",
+        /// Its port's ring was corrupt.
+        Corrupt = "corrupt",
+    }
+}
+
+/// What a call can fail with. The texts say what to change.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Error {
+    /// The message was refused; it is counted under this reason.
+    Refused(Refused),
+    /// A configuration value is wrong: the key, the value, and what is allowed.
+    Config {
+        /// The key as in the configuration table.
+        key: &'static str,
+        /// What was given.
+        value: String,
+        /// What is allowed.
+        allowed: String,
+    },
+    /// The name is connected; its present client is given.
+    NameTaken(crate::clients::ClientId),
+    /// The name is empty or longer than [`MAX_NAME_BYTES`](crate::clients::MAX_NAME_BYTES).
+    NameLength(usize),
+    /// `max_clients` are connected, or have left so recently that their slots are still in use.
+    TooManyClients(u32),
+    /// `max_ports` ports are open.
+    TooManyPorts(u32),
+    /// The client is not connected, or no longer, or was never.
+    StaleClient,
+    /// The client belongs to another port.
+    WrongPort,
+    /// The router is not in a state for this call.
+    State(&'static str),
+    /// The application or protocol label is unknown, and the budget for new ones is used up.
+    UnknownProtocol(String),
+    /// The operating system refused something.
+    System(String),
+    /// Not done in the time given.
+    Timeout,
+}
+
+impl Error {
+    /// The code that the C ABI returns; never reused.
+    pub const fn code(&self) -> i32 {
+        match self {
+            Self::Refused(Refused::Full) => -2,
+            Self::Refused(Refused::TooLarge) => -12,
+            Self::Refused(Refused::Stale) | Self::StaleClient => -14,
+            Self::Refused(Refused::WrongPort) | Self::WrongPort => -11,
+            Self::Refused(Refused::Closed | Refused::Draining) => -20,
+            Self::Refused(Refused::Corrupt) => -29,
+            Self::NameLength(_) => -11,
+            Self::NameTaken(_) => -15,
+            Self::TooManyClients(_) | Self::TooManyPorts(_) => -16,
+            Self::State(_) => -17,
+            Self::Timeout => -19,
+            Self::UnknownProtocol(_) => -13,
+            Self::Config { .. } => -25,
+            Self::System(_) => -27,
+        }
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Refused(Refused::Full) => write!(formatter, "the ring is full: poll, then retry, or drop"),
+            Self::Refused(Refused::TooLarge) => {
+                write!(formatter, "the message is larger than max_message: send less, or raise max_message")
+            }
+            Self::Refused(reason) => write!(formatter, "refused: {reason}"),
+            Self::Config { key, value, allowed } => {
+                write!(formatter, "{key} = {value} is not possible; allowed: {allowed}")
+            }
+            Self::NameTaken(_) => write!(formatter, "the name is connected: disconnect that client first"),
+            Self::NameLength(length) => write!(
+                formatter,
+                "a name of {length} bytes; allowed: 1 to {}",
+                crate::clients::MAX_NAME_BYTES
+            ),
+            Self::TooManyClients(limit) => {
+                write!(formatter, "{limit} clients are connected or leaving: raise max_clients")
+            }
+            Self::TooManyPorts(limit) => {
+                write!(formatter, "{limit} ports are open: raise max_ports, or share ports")
+            }
+            Self::StaleClient => write!(formatter, "the client is not connected"),
+            Self::WrongPort => write!(formatter, "the client belongs to another port"),
+            Self::State(text) => formatter.write_str(text),
+            Self::UnknownProtocol(name) => write!(formatter, "no protocol is called {name:?}: configure it"),
+            Self::System(text) => write!(formatter, "the operating system refused: {text}"),
+            Self::Timeout => write!(formatter, "not done in the time given"),
+        }
+    }
+}
+
+impl std::error::Error for Error {}
+
+impl From<std::io::Error> for Error {
+    fn from(error: std::io::Error) -> Self {
+        Self::System(error.to_string())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reasons_number_themselves_and_names_are_unique() {
+        for (number, reason) in Failed::ALL.iter().enumerate() {
+            assert_eq!(*reason as usize, number);
+        }
+        let names: std::collections::HashSet<_> = Failed::ALL.iter().map(|reason| reason.label()).collect();
+        assert_eq!(names.len(), Failed::COUNT);
+        assert_eq!(Undeliverable::COUNT, 4);
+    }
+}

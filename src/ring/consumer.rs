@@ -1,0 +1,184 @@
+//! The reading end of a ring: refresh once per batch, read record by record, release once per batch. Owned by
+//! one thread at a time: a worker (ingress) or a port (egress). It trusts nothing that it reads.
+
+use super::layout::ALIGNMENT;
+use super::memory::Memory;
+use super::record::{KIND_PAD, PREFIX_BYTES, Prefix};
+use crate::sync::{Acquire, Arc, Relaxed, Release, ordering};
+
+/// The other side wrote what no producer may write. The ring is of no further use; detach it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Corrupt;
+
+/// One record: its kind, its flags and all its bytes, the first eight included.
+#[derive(Clone, Copy, Debug)]
+pub struct Record<'a> {
+    /// What it is.
+    pub kind: u16,
+    /// Depends on the kind.
+    pub flags: u16,
+    /// The whole record.
+    pub bytes: &'a [u8],
+}
+
+/// The reading end. `Send`, not `Sync`: one thread at a time.
+#[derive(Debug)]
+pub struct Consumer {
+    memory: Arc<Memory>,
+    /// Where the next record starts; bytes in `released..head` are read and not yet given back.
+    head: u64,
+    released: u64,
+    /// The producer's tail when it was last looked at.
+    cached_tail: u64,
+    popped: u64,
+    not_sync: std::marker::PhantomData<std::cell::Cell<()>>,
+}
+
+impl Consumer {
+    pub(crate) fn new(memory: Arc<Memory>) -> Self {
+        Self::starting_at(memory, 0)
+    }
+
+    /// An end that starts at `position`: how what a closed ring still holds is settled.
+    pub(crate) fn starting_at(memory: Arc<Memory>, position: u64) -> Self {
+        Self {
+            memory,
+            head: position,
+            released: position,
+            cached_tail: position,
+            popped: 0,
+            not_sync: std::marker::PhantomData,
+        }
+    }
+
+    /// The ring's memory.
+    #[inline(always)]
+    pub fn memory(&self) -> &Arc<Memory> {
+        &self.memory
+    }
+
+    /// Looks at the producer's tail; says whether there is anything to read.
+    ///
+    /// # Errors
+    /// [`Corrupt`] where the tail went back, lies off a record boundary, or is further than the ring is long.
+    #[inline]
+    pub fn refresh(&mut self) -> Result<bool, Corrupt> {
+        // Acquire: the records below are whole; pairs with the Release in `Producer::publish`.
+        let tail = self.memory.header().producer.tail.load(Acquire);
+        if tail == self.cached_tail {
+            return Ok(self.head != tail);
+        }
+        if tail < self.cached_tail
+            || tail - self.released > self.memory.capacity()
+            || !tail.is_multiple_of(ALIGNMENT as u64)
+        {
+            return Err(self.corrupt());
+        }
+        self.cached_tail = tail;
+        Ok(true)
+    }
+
+    /// The next record up to the tail last seen, or nothing. It is valid until [`release`](Self::release),
+    /// which takes `&mut self`.
+    ///
+    /// # Errors
+    /// [`Corrupt`] where a length is impossible. No byte outside the ring is ever read.
+    #[inline]
+    pub fn next(&mut self) -> Result<Option<Record<'_>>, Corrupt> {
+        loop {
+            let available = self.cached_tail - self.head;
+            if available == 0 {
+                return Ok(None);
+            }
+            let index = self.memory.index(self.head);
+            // SAFETY: `head < tail`, both on 64-byte boundaries inside the ring, so eight bytes are there; the
+            // producer wrote them before publishing `tail` and leaves them until `release`.
+            let prefix = Prefix::read(unsafe { self.memory.read(index, PREFIX_BYTES) });
+            let to_end = self.memory.capacity() - index as u64;
+            let length = u64::from(prefix.length);
+            let stride = length.next_multiple_of(ALIGNMENT as u64);
+            if prefix.kind == KIND_PAD {
+                if length != to_end || stride > available {
+                    return Err(self.corrupt());
+                }
+                self.head += stride;
+                continue;
+            }
+            let too_long = length > self.memory.max_record() as u64;
+            if length < PREFIX_BYTES as u64 || too_long || stride > available || stride > to_end {
+                return Err(self.corrupt());
+            }
+            self.head += stride;
+            self.popped += 1;
+            // SAFETY: `index + length` is inside the ring and below the published tail (checked above); the
+            // producer leaves it alone until `release`, which the slice's borrow of `self` excludes.
+            let bytes = unsafe { self.memory.read(index, length as usize) };
+            return Ok(Some(Record { kind: prefix.kind, flags: prefix.flags, bytes }));
+        }
+    }
+
+    /// Gives back everything read so far; says whether that was anything. The caller then lets a waiting
+    /// producer know: `wake_fence`, then [`Memory::needs_space`].
+    #[inline]
+    pub fn release(&mut self) -> bool {
+        if self.head == self.released {
+            return false;
+        }
+        self.released = self.head;
+        let line = &self.memory.header().consumer;
+        line.popped.store(self.popped, Relaxed); // Relaxed: a figure for reports and load.
+        // Release: the producer may overwrite what lies below; pairs with the Acquire in `look_at_head`.
+        line.head.store(self.head, ordering("ring-head-relaxed", Release, Relaxed));
+        true
+    }
+
+    /// Whether records wait that were published after the last look. For the re-check before sleep: reads
+    /// the shared tail, behind the caller's fence.
+    #[inline]
+    pub(crate) fn has_more(&self) -> bool {
+        if crate::sync::mutant("wake-cached-tail") {
+            return self.cached_tail != self.head;
+        }
+        self.memory.shared_tail() != self.head
+    }
+
+    /// How many bytes wait, pads included.
+    pub(crate) fn pending_bytes(&self) -> u64 {
+        self.memory.shared_tail().saturating_sub(self.head)
+    }
+
+    /// Position behind the last record read.
+    pub(crate) fn position(&self) -> u64 {
+        self.head
+    }
+
+    /// Stops taking records for good: says CLOSED, then takes the tail. Returns that tail, the seal: what lies
+    /// below is still to be taken, what is published above never will be.
+    ///
+    /// # Errors
+    /// [`Corrupt`] as in [`refresh`](Self::refresh); the seal is then the head.
+    pub(crate) fn close_and_seal(&mut self) -> Result<u64, Corrupt> {
+        self.memory.close();
+        self.refresh()?;
+        Ok(self.cached_tail)
+    }
+
+    /// Records where this side stopped. Release: whoever settles has seen this side's leave.
+    pub(crate) fn store_seal(&self) {
+        self.memory.header().flags.seal.store(self.head, Release);
+    }
+
+    #[cold]
+    fn corrupt(&self) -> Corrupt {
+        self.memory.header().flags.corrupt.store(1, Relaxed); // Relaxed: a report.
+        Corrupt
+    }
+}
+
+impl Memory {
+    /// Where the consumer stopped for good, once it has. Acquire pairs with `store_seal`.
+    pub(crate) fn seal(&self) -> Option<u64> {
+        let seal = self.header().flags.seal.load(Acquire);
+        (seal != u64::MAX).then_some(seal)
+    }
+}

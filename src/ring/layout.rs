@@ -1,0 +1,111 @@
+//! Where everything lies in a ring's memory. Read by `memory` alone; `docs/layout.md` is the same in words,
+//! and a test compares the two. C and Go hosts get these offsets at run time.
+
+use crate::sync::{AtomicU32, AtomicU64};
+
+/// Every record starts on such a boundary: with smaller strides producer and consumer share a cache line.
+pub const ALIGNMENT: usize = 64;
+/// Smallest ring, in bytes.
+#[cfg(not(corelane_loom))]
+pub const MIN_CAPACITY: usize = 1024;
+#[cfg(corelane_loom)]
+pub const MIN_CAPACITY: usize = 128;
+/// Largest ring, in bytes.
+pub const MAX_CAPACITY: usize = 1 << 30;
+/// Bytes from the start of a ring's memory to its first record.
+pub const HEADER_BYTES: usize = 512;
+
+pub(crate) const MAGIC: u32 = 0x3152_4c43; // "CLR1" in memory on a little-endian machine
+pub(crate) const LAYOUT_VERSION: u32 = 1;
+
+/// The header at the start of a ring's memory. 128 bytes, a pair of cache lines, lie between the words of
+/// different writers, since processors fetch lines in pairs.
+#[repr(C, align(128))]
+#[derive(Debug)]
+pub(crate) struct Header {
+    // Written once, before the ring is shared.
+    pub(crate) magic: AtomicU32,
+    pub(crate) layout_version: AtomicU32,
+    pub(crate) capacity: AtomicU64,
+    pub(crate) data_offset: AtomicU64,
+    pub(crate) features: AtomicU64,
+    pub(crate) stamp_source: AtomicU64,
+    // Written by the producer.
+    pub(crate) producer: ProducerLine,
+    // Written by the consumer.
+    pub(crate) consumer: ConsumerLine,
+    // Written seldom, by the side that each word's comment names.
+    pub(crate) flags: FlagsLine,
+}
+
+#[repr(C, align(128))]
+#[derive(Debug)]
+pub(crate) struct ProducerLine {
+    pub(crate) tail: AtomicU64,
+    /// Records pushed, pads excluded.
+    pub(crate) pushed: AtomicU64,
+    /// Claims that found no room.
+    pub(crate) refused_full: AtomicU64,
+}
+
+#[repr(C, align(128))]
+#[derive(Debug)]
+pub(crate) struct ConsumerLine {
+    pub(crate) head: AtomicU64,
+    /// Records taken, pads excluded.
+    pub(crate) popped: AtomicU64,
+}
+
+#[repr(C, align(128))]
+#[derive(Debug)]
+pub(crate) struct FlagsLine {
+    /// 1 while the producer waits for space. Written by the producer alone.
+    pub(crate) need_space: AtomicU32,
+    /// 1 once no record will be taken any more (set by an ingress ring's consumer), or none will come (set
+    /// by an egress ring's producer).
+    pub(crate) closed: AtomicU32,
+    /// 1 once the consumer found what no producer may write.
+    pub(crate) corrupt: AtomicU32,
+    _unused: AtomicU32,
+    /// Where the consumer stopped for good; `u64::MAX` until then.
+    pub(crate) seal: AtomicU64,
+}
+
+#[cfg(not(corelane_loom))]
+const _: () = {
+    use std::mem::offset_of;
+    assert!(size_of::<Header>() == HEADER_BYTES);
+    assert!(offset_of!(Header, capacity) == 8);
+    assert!(offset_of!(Header, data_offset) == 16);
+    assert!(offset_of!(Header, features) == 24);
+    assert!(offset_of!(Header, stamp_source) == 32);
+    assert!(offset_of!(Header, producer) == 128);
+    assert!(offset_of!(Header, consumer) == 256);
+    assert!(offset_of!(Header, flags) == 384);
+    assert!(offset_of!(FlagsLine, seal) == 16);
+};
+
+#[cfg(corelane_loom)]
+impl Header {
+    /// loom's atomics must be constructed; in mapped memory zeroes are a valid header.
+    pub(crate) fn zeroed() -> Self {
+        let zero = || AtomicU64::new(0);
+        Self {
+            magic: AtomicU32::new(0),
+            layout_version: AtomicU32::new(0),
+            capacity: zero(),
+            data_offset: zero(),
+            features: zero(),
+            stamp_source: zero(),
+            producer: ProducerLine { tail: zero(), pushed: zero(), refused_full: zero() },
+            consumer: ConsumerLine { head: zero(), popped: zero() },
+            flags: FlagsLine {
+                need_space: AtomicU32::new(0),
+                closed: AtomicU32::new(0),
+                corrupt: AtomicU32::new(0),
+                _unused: AtomicU32::new(0),
+                seal: zero(),
+            },
+        }
+    }
+}

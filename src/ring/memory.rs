@@ -1,0 +1,220 @@
+//! A ring's memory: mapped pages that hold the header and the data. Shared by the two ends and by the attach
+//! slot; the ends alone decide who may touch which bytes. Under loom a box with one tracked cell per 64 bytes.
+
+use super::layout::{ALIGNMENT, HEADER_BYTES, Header, LAYOUT_VERSION, MAGIC, MAX_CAPACITY, MIN_CAPACITY};
+use crate::sync::{Acquire, Relaxed, Release};
+use std::io;
+
+/// A ring's memory. Freed when both ends and the attach slot have let go of it.
+#[derive(Debug)]
+pub struct Memory {
+    backing: Backing,
+    capacity: u64,
+}
+
+impl Memory {
+    pub(super) fn new(capacity: usize) -> io::Result<Self> {
+        if !capacity.is_power_of_two() || !(MIN_CAPACITY..=MAX_CAPACITY).contains(&capacity) {
+            return Err(io::Error::from(io::ErrorKind::InvalidInput));
+        }
+        let memory = Self { backing: Backing::new(capacity)?, capacity: capacity as u64 };
+        let header = memory.header();
+        // Relaxed: nobody else has the memory yet; handing it over orders these.
+        header.magic.store(MAGIC, Relaxed);
+        header.layout_version.store(LAYOUT_VERSION, Relaxed);
+        header.capacity.store(capacity as u64, Relaxed);
+        header.data_offset.store(HEADER_BYTES as u64, Relaxed);
+        header.flags.seal.store(u64::MAX, Relaxed);
+        Ok(memory)
+    }
+
+    /// Bytes of data that the ring holds.
+    #[inline(always)]
+    pub fn capacity(&self) -> u64 {
+        self.capacity
+    }
+
+    /// Largest record, header included: a quarter of the ring, so that a pad never starves a producer.
+    #[inline(always)]
+    pub fn max_record(&self) -> usize {
+        (self.capacity / 4).max(ALIGNMENT as u64) as usize
+    }
+
+    #[inline(always)]
+    pub(super) fn header(&self) -> &Header {
+        self.backing.header()
+    }
+
+    /// Where `position` lies in the data.
+    #[inline(always)]
+    pub(super) fn index(&self, position: u64) -> usize {
+        (position & (self.capacity - 1)) as usize
+    }
+
+    /// The `length` bytes at `index`, for reading.
+    ///
+    /// # Safety
+    /// `index + length <= capacity`, and no thread writes those bytes while the slice lives.
+    #[inline(always)]
+    pub(super) unsafe fn read(&self, index: usize, length: usize) -> &[u8] {
+        debug_assert!(index + length <= self.capacity as usize);
+        // SAFETY: forwarded.
+        unsafe { self.backing.read(index, length) }
+    }
+
+    /// The `length` bytes at `index`, for writing.
+    ///
+    /// # Safety
+    /// `index + length <= capacity`, and no other reference to those bytes exists while the slice lives.
+    #[inline(always)]
+    #[expect(clippy::mut_from_ref, reason = "the ring's protocol, not the borrow, gives exclusive access")]
+    pub(super) unsafe fn write(&self, index: usize, length: usize) -> &mut [u8] {
+        debug_assert!(index + length <= self.capacity as usize);
+        // SAFETY: forwarded.
+        unsafe { self.backing.write(index, length) }
+    }
+
+    /// Whether the side that closes has closed. Acquire pairs with the Release in [`close`](Self::close).
+    #[inline(always)]
+    pub fn is_closed(&self) -> bool {
+        self.header().flags.closed.load(Acquire) != 0
+    }
+
+    /// Says that the ring is closed. Release: what the closing side did before is visible to who sees it.
+    pub(crate) fn close(&self) {
+        self.header().flags.closed.store(1, Release);
+    }
+
+    /// Whether the consumer found what no producer may write.
+    pub fn is_corrupt(&self) -> bool {
+        self.header().flags.corrupt.load(Relaxed) != 0 // Relaxed: a report, nothing is published by it.
+    }
+
+    /// Whether the producer waits for space. Relaxed: read behind `wake_fence`.
+    #[inline(always)]
+    pub(crate) fn needs_space(&self) -> bool {
+        self.header().flags.need_space.load(Relaxed) != 0
+    }
+
+    /// What a consumer must not do; here for the mutant that does it.
+    #[cfg(all(test, corelane_loom))]
+    pub(crate) fn clear_need_space(&self) {
+        self.header().flags.need_space.store(0, Relaxed);
+    }
+
+    /// The published tail as it is now, without any cached copy: for the re-check before sleep, which the
+    /// caller's fence orders.
+    #[inline(always)]
+    pub(crate) fn shared_tail(&self) -> u64 {
+        self.header().producer.tail.load(Relaxed)
+    }
+
+    /// The released head as it is now; as `shared_tail`.
+    #[inline(always)]
+    pub(crate) fn shared_head(&self) -> u64 {
+        self.header().consumer.head.load(Relaxed)
+    }
+
+    /// Records pushed and records popped so far; a hint while either side works.
+    pub fn traffic(&self) -> (u64, u64) {
+        // Relaxed: two figures for a report. Popped first, so that the difference is not negative.
+        let popped = self.header().consumer.popped.load(Relaxed);
+        (self.header().producer.pushed.load(Relaxed), popped)
+    }
+}
+
+#[cfg(not(corelane_loom))]
+use mapped::Backing;
+
+#[cfg(not(corelane_loom))]
+mod mapped {
+    use super::{HEADER_BYTES, Header};
+    use crate::sync::os::Pages;
+    use std::io;
+
+    #[derive(Debug)]
+    pub(super) struct Backing(Pages);
+
+    impl Backing {
+        pub(super) fn new(capacity: usize) -> io::Result<Self> {
+            Ok(Self(Pages::map(HEADER_BYTES + capacity)?))
+        }
+
+        #[inline(always)]
+        pub(super) fn header(&self) -> &Header {
+            // SAFETY: the mapping is page-aligned, larger than a header, lives as long as `self`, and any
+            // bytes, zeroes first, are a valid `Header`, which consists of atomics.
+            unsafe { self.0.start().cast::<Header>().as_ref() }
+        }
+
+        #[inline(always)]
+        pub(super) unsafe fn read(&self, index: usize, length: usize) -> &[u8] {
+            // SAFETY: the caller keeps index + length within the capacity, so the address is in the mapping.
+            let first = unsafe { self.0.start().add(HEADER_BYTES + index) };
+            // SAFETY: mapped and initialised (pages are zeroed); no writer meanwhile, says the caller.
+            unsafe { std::slice::from_raw_parts(first.as_ptr(), length) }
+        }
+
+        #[inline(always)]
+        #[expect(clippy::mut_from_ref, reason = "as in Memory::write")]
+        pub(super) unsafe fn write(&self, index: usize, length: usize) -> &mut [u8] {
+            // SAFETY: the caller keeps index + length within the capacity, so the address is in the mapping.
+            let first = unsafe { self.0.start().add(HEADER_BYTES + index) };
+            // SAFETY: mapped and initialised; the caller is the only one with these bytes.
+            unsafe { std::slice::from_raw_parts_mut(first.as_ptr(), length) }
+        }
+    }
+}
+
+#[cfg(corelane_loom)]
+use tracked::Backing;
+
+#[cfg(corelane_loom)]
+mod tracked {
+    use super::{ALIGNMENT, Header};
+    use crate::sync::UnsafeCell;
+    use std::io;
+
+    /// loom checks accesses to the cells; the bytes themselves lie beside them.
+    #[derive(Debug)]
+    pub(super) struct Backing {
+        header: Header,
+        cells: Vec<UnsafeCell<()>>,
+        data: Box<[std::cell::UnsafeCell<u8>]>,
+    }
+
+    // SAFETY: `data` is only touched together with the tracked cells.
+    unsafe impl Sync for Backing {}
+    // SAFETY: as above.
+    unsafe impl Send for Backing {}
+
+    impl Backing {
+        pub(super) fn new(capacity: usize) -> io::Result<Self> {
+            Ok(Self {
+                header: Header::zeroed(),
+                cells: (0..capacity / ALIGNMENT).map(|_| UnsafeCell::new(())).collect(),
+                data: (0..capacity).map(|_| std::cell::UnsafeCell::new(0)).collect(),
+            })
+        }
+
+        pub(super) fn header(&self) -> &Header {
+            &self.header
+        }
+
+        pub(super) unsafe fn read(&self, index: usize, length: usize) -> &[u8] {
+            for cell in &self.cells[index / ALIGNMENT..(index + length).div_ceil(ALIGNMENT)] {
+                cell.with(|_| ());
+            }
+            // SAFETY: in bounds; loom has just checked that nobody writes.
+            unsafe { std::slice::from_raw_parts(self.data.as_ptr().add(index).cast(), length) }
+        }
+
+        pub(super) unsafe fn write(&self, index: usize, length: usize) -> &mut [u8] {
+            for cell in &self.cells[index / ALIGNMENT..(index + length).div_ceil(ALIGNMENT)] {
+                cell.with_mut(|_| ());
+            }
+            // SAFETY: in bounds; loom has just checked that nobody else has these bytes.
+            unsafe { std::slice::from_raw_parts_mut(self.data[index].get(), length) }
+        }
+    }
+}

@@ -1,0 +1,214 @@
+//! What only the operating system can do: pages, sleeping on a word, and descriptors that an event loop can
+//! wait for. Called by `ring::memory` and `park`; nothing here knows what it is used for.
+
+/// The processor's time stamp counter.
+#[cfg(target_arch = "x86_64")]
+#[inline(always)]
+pub(crate) fn cycle_counter() -> u64 {
+    // SAFETY: every x86-64 processor has the instruction; it reads a register.
+    unsafe { std::arch::x86_64::_rdtsc() }
+}
+
+#[cfg(not(corelane_loom))]
+pub(crate) use real::{EventFd, Pages, futex_wait, futex_wake};
+
+#[cfg(not(corelane_loom))]
+mod real {
+    use std::io;
+    use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
+    use std::ptr::NonNull;
+    use std::sync::atomic::AtomicU32;
+    use std::time::Duration;
+
+    /// Private anonymous pages, zeroed, committed by the kernel as they are touched; unmapped on drop.
+    #[derive(Debug)]
+    pub(crate) struct Pages {
+        start: NonNull<u8>,
+        length: usize,
+    }
+
+    // SAFETY: the pages belong to this value alone; who may touch which byte when is the ring's protocol.
+    unsafe impl Send for Pages {}
+    // SAFETY: as above: sharing the value shares only the address.
+    unsafe impl Sync for Pages {}
+
+    impl Pages {
+        /// Maps `length` bytes (rounded up to whole pages by the kernel).
+        ///
+        /// # Errors
+        /// What `mmap` says, usually that memory is exhausted.
+        pub(crate) fn map(length: usize) -> io::Result<Self> {
+            // SAFETY: a new anonymous mapping at an address that the kernel chooses touches nothing of ours.
+            let start = unsafe {
+                libc::mmap(
+                    std::ptr::null_mut(),
+                    length,
+                    libc::PROT_READ | libc::PROT_WRITE,
+                    libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE,
+                    -1,
+                    0,
+                )
+            };
+            if start == libc::MAP_FAILED {
+                return Err(io::Error::last_os_error());
+            }
+            match NonNull::new(start.cast::<u8>()) {
+                Some(start) => Ok(Self { start, length }),
+                None => Err(io::Error::from_raw_os_error(libc::ENOMEM)),
+            }
+        }
+
+        /// The first byte; page-aligned.
+        #[inline(always)]
+        pub(crate) fn start(&self) -> NonNull<u8> {
+            self.start
+        }
+    }
+
+    impl Drop for Pages {
+        fn drop(&mut self) {
+            // SAFETY: `start` and `length` are those of the mapping made in `map`, unmapped only here.
+            unsafe { libc::munmap(self.start.as_ptr().cast(), self.length) };
+        }
+    }
+
+    /// Sleeps while `*word == expected`, until woken or past `timeout`. May return early for any reason.
+    pub(crate) fn futex_wait(word: &AtomicU32, expected: u32, timeout: Option<Duration>) {
+        let limit = timeout.map(|timeout| libc::timespec {
+            tv_sec: timeout.as_secs().min(i64::MAX as u64) as libc::time_t,
+            tv_nsec: timeout.subsec_nanos().into(),
+        });
+        let limit_ptr = limit.as_ref().map_or(std::ptr::null(), std::ptr::from_ref);
+        // SAFETY: `word` is a live, aligned u32 and `limit` outlives the call.
+        unsafe {
+            libc::syscall(
+                libc::SYS_futex,
+                word.as_ptr(),
+                libc::FUTEX_WAIT | libc::FUTEX_PRIVATE_FLAG,
+                expected,
+                limit_ptr,
+            )
+        };
+    }
+
+    /// Wakes every sleeper on `word`.
+    pub(crate) fn futex_wake(word: &AtomicU32) {
+        // SAFETY: `word` is a live, aligned u32; waking touches no memory.
+        unsafe {
+            libc::syscall(
+                libc::SYS_futex,
+                word.as_ptr(),
+                libc::FUTEX_WAKE | libc::FUTEX_PRIVATE_FLAG,
+                libc::c_int::MAX,
+            )
+        };
+    }
+
+    /// A Linux eventfd, non-blocking, closed on exec: readable from a signal until it is drained.
+    #[derive(Debug)]
+    pub(crate) struct EventFd(OwnedFd);
+
+    impl EventFd {
+        /// # Errors
+        /// What `eventfd` says, usually that the process has no descriptor left.
+        pub(crate) fn new() -> io::Result<Self> {
+            // SAFETY: takes two integers, returns a new descriptor or -1.
+            let fd = unsafe { libc::eventfd(0, libc::EFD_NONBLOCK | libc::EFD_CLOEXEC) };
+            if fd < 0 {
+                return Err(io::Error::last_os_error());
+            }
+            // SAFETY: the descriptor was just made and belongs to nobody else.
+            Ok(Self(unsafe { OwnedFd::from_raw_fd(fd) }))
+        }
+
+        pub(crate) fn raw(&self) -> RawFd {
+            self.0.as_raw_fd()
+        }
+
+        /// Makes the descriptor readable. A full counter (never in practice) is readable already.
+        pub(crate) fn signal(&self) {
+            let one = 1u64;
+            // SAFETY: writes eight bytes from a live u64 to our own descriptor.
+            unsafe { libc::write(self.raw(), std::ptr::from_ref(&one).cast(), 8) };
+        }
+
+        /// Makes the descriptor unreadable until the next signal.
+        pub(crate) fn drain(&self) {
+            let mut count = 0u64;
+            // SAFETY: reads eight bytes into a live u64 from our own descriptor.
+            unsafe { libc::read(self.raw(), std::ptr::from_mut(&mut count).cast(), 8) };
+        }
+
+        /// Sleeps until readable or past `timeout`.
+        pub(crate) fn wait(&self, timeout: Option<Duration>) {
+            let mut poll = libc::pollfd { fd: self.raw(), events: libc::POLLIN, revents: 0 };
+            let milliseconds = timeout.map_or(-1, |timeout| {
+                timeout.as_millis().saturating_add(1).min(i32::MAX as u128) as libc::c_int
+            });
+            // SAFETY: one live pollfd.
+            unsafe { libc::poll(&mut poll, 1, milliseconds) };
+        }
+    }
+}
+
+#[cfg(corelane_loom)]
+pub(crate) use modelled::{EventFd, futex_wait, futex_wake};
+
+/// The same calls for loom: a futex and an eventfd made of loom's lock and condition, so that a thread that
+/// nobody wakes is a deadlock that loom reports.
+#[cfg(corelane_loom)]
+mod modelled {
+    use loom::sync::atomic::{AtomicU32, Ordering::Relaxed};
+    use loom::sync::{Condvar, Mutex};
+    use std::time::Duration;
+
+    loom::lazy_static! {
+        static ref FUTEX: (Mutex<()>, Condvar) = (Mutex::new(()), Condvar::new());
+    }
+
+    pub(crate) fn futex_wait(word: &AtomicU32, expected: u32, _timeout: Option<Duration>) {
+        let mut guard = FUTEX.0.lock().unwrap();
+        // The kernel compares under its own lock, and so does this.
+        if word.load(Relaxed) == expected {
+            guard = FUTEX.1.wait(guard).unwrap();
+        }
+        drop(guard);
+    }
+
+    pub(crate) fn futex_wake(_word: &AtomicU32) {
+        drop(FUTEX.0.lock().unwrap());
+        FUTEX.1.notify_all();
+    }
+
+    #[derive(Debug)]
+    pub(crate) struct EventFd {
+        readable: Mutex<bool>,
+        changed: Condvar,
+    }
+
+    impl EventFd {
+        pub(crate) fn new() -> std::io::Result<Self> {
+            Ok(Self { readable: Mutex::new(false), changed: Condvar::new() })
+        }
+
+        pub(crate) fn raw(&self) -> i32 {
+            -1
+        }
+
+        pub(crate) fn signal(&self) {
+            *self.readable.lock().unwrap() = true;
+            self.changed.notify_all();
+        }
+
+        pub(crate) fn drain(&self) {
+            *self.readable.lock().unwrap() = false;
+        }
+
+        pub(crate) fn wait(&self, _timeout: Option<Duration>) {
+            let mut readable = self.readable.lock().unwrap();
+            while !*readable {
+                readable = self.changed.wait(readable).unwrap();
+            }
+        }
+    }
+}
