@@ -1,6 +1,218 @@
-//! tmp
-/// id
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct ClientId(pub u64);
-/// max
+//! Connected peers: a slot each, the names that lead to them, and what each may have outstanding. Shared by the
+//! router's ports (connect, disconnect, acknowledge) and workers (look up, add credit).
+//!
+//! A slot goes FREE → OPEN → CLOSING (disconnect called, the record on its way) → CLOSED (CLIENT_CLOSED handed
+//! out) → FREE. It is free again once all it submitted is finished and nothing for it is outstanding. Its
+//! closing bit is set before that, so no credit can be added meanwhile; with credit held it cannot be freed. So
+//! a worker that was quick enough to add credit has a slot that stays, and one that was not is told so by the
+//! generation in the credit word (`docs/decisions/0001-credit-pins-slot.md`).
+
+mod credit;
+mod names;
+mod slot;
+
+pub(crate) use credit::{Credit, Limits, MAX_BYTES, MAX_MESSAGES, Shortage};
+pub(crate) use names::{HashedBuilder, NameHash, NameTable};
+pub(crate) use slot::{NameBuffer, Phase, Slot};
+
+use crate::error::Error;
+use crate::sync::{Acquire, AtomicU64, Mutex, Relaxed, lock, mutant};
+use std::collections::VecDeque;
+
+/// The longest name, in bytes.
 pub const MAX_NAME_BYTES: usize = 64;
+
+/// A client's handle: the generation in the upper half, the slot's index in the lower. 0 is nobody.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ClientId(pub u64);
+
+impl ClientId {
+    pub(crate) const fn new(index: u32, generation: u32) -> Self {
+        Self(((generation as u64) << 32) | index as u64)
+    }
+
+    pub(crate) const fn index(self) -> u32 {
+        self.0 as u32
+    }
+
+    pub(crate) const fn generation(self) -> u32 {
+        (self.0 >> 32) as u32
+    }
+}
+
+/// What a new client is.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct NewClient<'a> {
+    pub(crate) name: &'a str,
+    pub(crate) token: u64,
+    pub(crate) port: u16,
+    pub(crate) worker: u16,
+    pub(crate) protocol: u16,
+    pub(crate) application: u16,
+}
+
+/// All clients of a router.
+#[derive(Debug)]
+pub(crate) struct Clients {
+    slots: Box<[Slot]>,
+    names: NameTable,
+    control: Mutex<Control>,
+    connected: AtomicU64,
+    disconnected: AtomicU64,
+    peak: AtomicU64,
+}
+
+#[derive(Debug, Default)]
+struct Control {
+    /// Slots never used start here.
+    unused: u32,
+    free: Vec<u32>,
+    /// CLIENT_CLOSED handed out; free once finished and nothing is outstanding.
+    retired: VecDeque<ClientId>,
+}
+
+impl Clients {
+    pub(crate) fn new(limit: u32, keys: [u64; 2]) -> Self {
+        Self {
+            slots: (0..limit).map(|_| Slot::new()).collect(),
+            names: NameTable::new(keys),
+            control: Mutex::new(Control::default()),
+            connected: AtomicU64::new(0),
+            disconnected: AtomicU64::new(0),
+            peak: AtomicU64::new(0),
+        }
+    }
+
+    /// Bytes per client, for the budget: the slot, and its node and places in the name table.
+    pub(crate) const BYTES_EACH: usize = size_of::<Slot>() + 64;
+
+    pub(crate) fn names(&self) -> &NameTable {
+        &self.names
+    }
+
+    pub(crate) fn slot(&self, index: u32) -> Option<&Slot> {
+        self.slots.get(index as usize)
+    }
+
+    /// The slot of a client that is still the one meant; who may use what then is in `slot`'s table.
+    #[inline]
+    pub(crate) fn get(&self, client: ClientId) -> Option<&Slot> {
+        self.slot(client.index()).filter(|slot| slot.place().generation == client.generation())
+    }
+
+    /// Connects: takes a slot, fills it, inserts the name. The caller then posts the name to every worker.
+    pub(crate) fn connect(&self, new: NewClient<'_>) -> Result<(ClientId, NameHash), Error> {
+        if new.name.is_empty() || new.name.len() > MAX_NAME_BYTES {
+            return Err(Error::NameLength(new.name.len()));
+        }
+        let mut control = lock(&self.control);
+        self.sweep(&mut control);
+        let index = match control.free.pop() {
+            Some(index) => index,
+            None if (control.unused as usize) < self.slots.len() => {
+                control.unused += 1;
+                control.unused - 1
+            }
+            None => return Err(Error::TooManyClients(self.slots.len() as u32)),
+        };
+        let Some(slot) = self.slot(index) else { return Err(Error::StaleClient) };
+        let generation = slot.open(&new);
+        let client = ClientId::new(index, generation);
+        let hash = self.names.hash(new.name.as_bytes());
+        if let Err(present) = self.names.insert(hash, client) {
+            slot.set_phase(Phase::Free);
+            control.free.push(index);
+            return Err(Error::NameTaken(present));
+        }
+        // Relaxed: written under the control lock; a reading by itself.
+        let connected = self.connected.load(Relaxed) + 1;
+        self.connected.store(connected, Relaxed);
+        let active = connected - self.disconnected.load(Relaxed);
+        self.peak.store(self.peak.load(Relaxed).max(active), Relaxed);
+        Ok((client, hash))
+    }
+
+    /// Takes the name away, if it is still this client's, so that a successor may have it.
+    pub(crate) fn remove_name(&self, client: ClientId, slot: &Slot) {
+        let mut buffer = NameBuffer::default();
+        let hash = self.names.hash(slot.name(&mut buffer).as_bytes());
+        self.names.remove(hash, client);
+    }
+
+    /// Starts a disconnect: no new credit, no name, no further submission. Says whether it was open.
+    pub(crate) fn begin_close(&self, client: ClientId) -> bool {
+        let Some(slot) = self.get(client) else { return false };
+        if slot.phase() != Phase::Open {
+            return false;
+        }
+        self.remove_name(client, slot);
+        slot.set_phase(Phase::Closing);
+        slot.credit.close(client.generation());
+        let mut control = lock(&self.control);
+        if mutant("slot-reuse-before-closed") {
+            control.retired.push_back(client);
+        }
+        // Relaxed: written under the control lock; a reading by itself.
+        self.disconnected.store(self.disconnected.load(Relaxed) + 1, Relaxed);
+        true
+    }
+
+    /// CLIENT_CLOSED has been handed out, or the port is gone: nothing is handed out for the client any more,
+    /// and what it was handed and had not acknowledged is forgiven.
+    pub(crate) fn end_close(&self, client: ClientId) {
+        let Some(slot) = self.get(client) else { return };
+        slot.set_phase(Phase::Closed);
+        slot.forgive();
+        lock(&self.control).retired.push_back(client);
+    }
+
+    /// The client that has this name now.
+    #[inline]
+    pub(crate) fn find(&self, hash: NameHash, name: &[u8]) -> Option<ClientId> {
+        let client = self.names.get(hash)?;
+        let slot = self.get(client)?;
+        let mut buffer = NameBuffer::default();
+        // Keyed 64-bit hashes do not collide in practice; a name that is another's would be a wrong delivery.
+        (slot.name(&mut buffer).as_bytes() == name).then_some(client)
+    }
+
+    /// Open clients of a port, for its release.
+    pub(crate) fn of_port(&self, port: u16) -> impl Iterator<Item = (ClientId, Phase)> + '_ {
+        self.slots.iter().enumerate().filter_map(move |(index, slot)| {
+            let (place, phase) = (slot.place(), slot.phase());
+            let here = place.port == port && matches!(phase, Phase::Open | Phase::Closing);
+            here.then(|| (ClientId::new(index as u32, place.generation), phase))
+        })
+    }
+
+    /// Connected so far, connected now, most at once.
+    pub(crate) fn figures(&self) -> (u64, u64, u64) {
+        let _control = lock(&self.control);
+        // Relaxed: read under the lock that they are written under.
+        let (connected, disconnected) = (self.connected.load(Relaxed), self.disconnected.load(Relaxed));
+        (connected, connected - disconnected, self.peak.load(Relaxed))
+    }
+
+    /// Frees the retired slots that nothing refers to any more.
+    fn sweep(&self, control: &mut Control) {
+        for _ in 0..control.retired.len() {
+            let Some(client) = control.retired.pop_front() else { return };
+            match self.get(client) {
+                Some(slot) if self.is_quiet(slot) => {
+                    slot.set_phase(Phase::Free);
+                    control.free.push(client.index());
+                }
+                Some(_) => control.retired.push_back(client),
+                None => {}
+            }
+        }
+    }
+
+    fn is_quiet(&self, slot: &Slot) -> bool {
+        if mutant("slot-reuse-early") {
+            return true;
+        }
+        // Acquire: what the worker did for the client's messages is done; pairs with `Slot::finish`.
+        slot.finished.load(Acquire) == slot.submitted() && slot.credit.outstanding() == (0, 0)
+    }
+}

@@ -73,8 +73,10 @@ reasons! {
         MissingType = "missing_type",
         /// A type that the protocol does not know.
         UnknownType = "unknown_type",
-        /// A name longer than names can be.
-        NameTooLong = "name_too_long",
+        /// A field that the protocol uses, or a recipient's name, is longer than it can be.
+        NameTooLong = "field_too_long",
+        /// A key that some readers would take for the sender's.
+        AmbiguousSender = "ambiguous_sender",
         /// A message that needs a recipient names none.
         NoRecipient = "no_recipient",
         /// The recipient is not connected, and this type is not held.

@@ -6,11 +6,17 @@
 mod sync;
 
 pub mod clock;
+pub mod config;
 pub mod error;
 
-pub mod clients;
-pub mod ring;
 mod park;
+pub mod ring;
+
+pub mod clients;
+pub mod envelope;
+pub mod export;
+pub mod metrics;
+pub mod router;
 
 #[cfg(all(test, corelane_loom))]
 mod models;

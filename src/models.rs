@@ -2,15 +2,16 @@
 //! process each; `make loom-mutants` plants each weakening named in a model's comment and expects it to fail.
 
 mod attach;
+mod clients;
+mod metrics;
 mod ring;
 mod wake;
 
 /// Explores the schedules of `model` with at most three preemptions: two miss a real bug of the combined wakes.
 fn explore(model: impl Fn() + Sync + Send + 'static) {
     let mut builder = loom::model::Builder::new();
-    builder.preemption_bound = Some(
-        std::env::var("LOOM_MAX_PREEMPTIONS").ok().and_then(|bound| bound.parse().ok()).unwrap_or(3),
-    );
+    builder.preemption_bound =
+        Some(std::env::var("LOOM_MAX_PREEMPTIONS").ok().and_then(|bound| bound.parse().ok()).unwrap_or(3));
     builder.max_branches = 100_000;
     builder.check(model);
 }

@@ -56,6 +56,20 @@ pub(crate) use loom::sync::MutexGuard;
 #[cfg(not(corelane_loom))]
 pub(crate) use std::sync::MutexGuard;
 
+/// What this thread, the only writer of `word`, last stored there. Under loom a look that is no access: an access
+/// would hide others' from its search for schedules, which remembers only the last one.
+#[cfg(not(corelane_loom))]
+#[inline(always)]
+pub(crate) fn own_load(word: &AtomicU64) -> u64 {
+    word.load(Relaxed) // Relaxed: our own last store.
+}
+
+#[cfg(corelane_loom)]
+pub(crate) fn own_load(word: &AtomicU64) -> u64 {
+    // SAFETY: the caller is the only writer, so no store is concurrent; loom checks it.
+    unsafe { word.unsync_load() }
+}
+
 /// Whether the named weakening is planted in this run. Always false, and free, outside builds with
 /// `--cfg corelane_mutants`; there the environment variable `CORELANE_MUTANT` names it. Each is there to be
 /// caught by a model or by the simulator (`make loom-mutants`, `make simulator-mutants`).

@@ -56,9 +56,8 @@ fn wake_data() {
             if taken == 3 {
                 break;
             }
-            let nothing = |a: &Consumer, b: &Consumer| {
-                !a.has_more() && (mutant("wake-one-ring") || !b.has_more())
-            };
+            let nothing =
+                |a: &Consumer, b: &Consumer| !a.has_more() && (mutant("wake-one-ring") || !b.has_more());
             if mutant("wake-recheck-before-arm") {
                 let sleep = nothing(&from_first, &from_second);
                 word.arm();

@@ -84,7 +84,31 @@ impl Consumer {
     /// # Errors
     /// [`Corrupt`] where a length is impossible. No byte outside the ring is ever read.
     #[inline]
+    #[expect(clippy::should_implement_trait, reason = "the record borrows the consumer")]
     pub fn next(&mut self) -> Result<Option<Record<'_>>, Corrupt> {
+        let Some((index, prefix, stride)) = self.locate()? else { return Ok(None) };
+        self.head += stride;
+        self.popped += 1;
+        Ok(Some(self.record(index, prefix)))
+    }
+
+    /// As [`next`](Self::next), but the record stays the next one until [`skip`](Self::skip).
+    pub(crate) fn peek(&mut self) -> Result<Option<Record<'_>>, Corrupt> {
+        let Some((index, prefix, _)) = self.locate()? else { return Ok(None) };
+        Ok(Some(self.record(index, prefix)))
+    }
+
+    /// Passes over the record that `peek` showed.
+    pub(crate) fn skip(&mut self) {
+        if let Ok(Some((_, _, stride))) = self.locate() {
+            self.head += stride;
+            self.popped += 1;
+        }
+    }
+
+    /// Where the next record is, what its prefix says, and how far the one after it; pads are passed over.
+    #[inline(always)]
+    fn locate(&mut self) -> Result<Option<(usize, Prefix, u64)>, Corrupt> {
         loop {
             let available = self.cached_tail - self.head;
             if available == 0 {
@@ -108,13 +132,16 @@ impl Consumer {
             if length < PREFIX_BYTES as u64 || too_long || stride > available || stride > to_end {
                 return Err(self.corrupt());
             }
-            self.head += stride;
-            self.popped += 1;
-            // SAFETY: `index + length` is inside the ring and below the published tail (checked above); the
-            // producer leaves it alone until `release`, which the slice's borrow of `self` excludes.
-            let bytes = unsafe { self.memory.read(index, length as usize) };
-            return Ok(Some(Record { kind: prefix.kind, flags: prefix.flags, bytes }));
+            return Ok(Some((index, prefix, stride)));
         }
+    }
+
+    #[inline(always)]
+    fn record(&self, index: usize, prefix: Prefix) -> Record<'_> {
+        // SAFETY: `locate` has checked that `index + length` is inside the ring and below the published tail;
+        // the producer leaves the bytes alone until `release`, which the borrow of `self` excludes.
+        let bytes = unsafe { self.memory.read(index, prefix.length as usize) };
+        Record { kind: prefix.kind, flags: prefix.flags, bytes }
     }
 
     /// Gives back everything read so far; says whether that was anything. The caller then lets a waiting
@@ -148,6 +175,7 @@ impl Consumer {
     }
 
     /// Position behind the last record read.
+    #[cfg(all(test, corelane_loom))]
     pub(crate) fn position(&self) -> u64 {
         self.head
     }
@@ -166,6 +194,12 @@ impl Consumer {
     /// Records where this side stopped. Release: whoever settles has seen this side's leave.
     pub(crate) fn store_seal(&self) {
         self.memory.header().flags.seal.store(self.head, Release);
+    }
+
+    /// Gives the ring up: what is in it cannot be trusted.
+    pub(crate) fn mark_corrupt(&self) {
+        self.corrupt();
+        self.memory.close();
     }
 
     #[cold]

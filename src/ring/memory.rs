@@ -13,7 +13,7 @@ pub struct Memory {
 }
 
 impl Memory {
-    pub(super) fn new(capacity: usize) -> io::Result<Self> {
+    pub(crate) fn new(capacity: usize) -> io::Result<Self> {
         if !capacity.is_power_of_two() || !(MIN_CAPACITY..=MAX_CAPACITY).contains(&capacity) {
             return Err(io::Error::from(io::ErrorKind::InvalidInput));
         }

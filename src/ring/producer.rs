@@ -61,12 +61,6 @@ impl Producer {
         self.pushed
     }
 
-    /// Position behind the last committed record.
-    #[inline(always)]
-    pub(crate) fn position(&self) -> u64 {
-        self.tail
-    }
-
     /// Room for a record of `length` bytes (its eight bytes of length, kind and flags included), with these
     /// eight written. It becomes part of the ring with [`commit`](Self::commit); a claim not committed is
     /// forgotten by the next one.

@@ -205,15 +205,8 @@ mod tests {
 
     #[test]
     fn headers_survive_a_round_trip() {
-        let ingress = Ingress {
-            kind: 7,
-            flags: 1,
-            client: 2,
-            stamp: 3,
-            correlation: 4,
-            recipient: 5,
-            message_type: 6,
-        };
+        let ingress =
+            Ingress { kind: 7, flags: 1, client: 2, stamp: 3, correlation: 4, recipient: 5, message_type: 6 };
         let mut record = [0; INGRESS_BYTES + 3];
         Prefix { length: 59, kind: 7, flags: 1 }.write(&mut record);
         ingress.write(&mut record);

@@ -1,0 +1,166 @@
+//! What a client may have delivered to it and not yet acknowledged as written: one word that workers add to and
+//! the client's port subtracts from.
+//!
+//! | bits | what |
+//! |---|---|
+//! | 63 | closing: no credit is given any more |
+//! | 47–62 | the low 16 bits of the slot's generation |
+//! | 31–46 | messages outstanding |
+//! | 0–30 | bytes outstanding |
+//!
+//! Every write is a read-modify-write, so limits hold exactly and closing has one winner. Nothing is published
+//! through the word: a delivery's bytes travel in rings. The orderings carry the slot's reuse (see `clients`).
+
+use crate::sync::{AcqRel, Acquire, AtomicU64, Release, mutant};
+
+const CLOSING: u64 = 1 << 63;
+const GENERATION_SHIFT: u32 = 47;
+const MESSAGE_SHIFT: u32 = 31;
+const MESSAGE_MASK: u64 = 0xffff;
+const BYTES_MASK: u64 = (1 << MESSAGE_SHIFT) - 1;
+
+/// The most messages that a limit can allow.
+pub(crate) const MAX_MESSAGES: u32 = 0xffff;
+/// The most bytes that a limit can allow.
+pub(crate) const MAX_BYTES: u32 = BYTES_MASK as u32;
+
+/// How much a client may have outstanding.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Limits {
+    pub(crate) messages: u32,
+    pub(crate) bytes: u32,
+}
+
+/// Why no credit was given.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Shortage {
+    /// The client is being closed, or is not the one meant.
+    Closed,
+    /// The limit would be passed.
+    Exhausted,
+}
+
+#[derive(Debug)]
+pub(crate) struct Credit(AtomicU64);
+
+const fn generation_bits(generation: u32) -> u64 {
+    ((generation & 0xffff) as u64) << GENERATION_SHIFT
+}
+
+impl Credit {
+    pub(crate) fn new() -> Self {
+        Self(AtomicU64::new(CLOSING))
+    }
+
+    /// Starts a generation with nothing outstanding.
+    pub(crate) fn open(&self, generation: u32) {
+        // Release: the slot is filled; pairs with the Acquire in `try_add`.
+        self.0.swap(generation_bits(generation), AcqRel);
+    }
+
+    /// Adds one message of `bytes`, or says why not. Tests first: adding first and undoing it would refuse
+    /// others that have room.
+    #[inline]
+    pub(crate) fn try_add(&self, generation: u32, bytes: u32, limits: Limits) -> Result<(), Shortage> {
+        let mut word = self.0.load(Acquire);
+        loop {
+            let stale = word & (0xffff << GENERATION_SHIFT) != generation_bits(generation);
+            if word & CLOSING != 0 || (stale && !mutant("credit-ignores-generation")) {
+                return Err(Shortage::Closed);
+            }
+            let (messages, outstanding) = ((word >> MESSAGE_SHIFT) & MESSAGE_MASK, word & BYTES_MASK);
+            if messages + 1 > u64::from(limits.messages)
+                || outstanding + u64::from(bytes) > u64::from(limits.bytes)
+            {
+                return Err(Shortage::Exhausted);
+            }
+            let next = word + (1 << MESSAGE_SHIFT) + u64::from(bytes);
+            if mutant("credit-add-apart") {
+                self.0.store(next, Release);
+                return Ok(());
+            }
+            // AcqRel: with the credit comes the slot as `open` left it, and a free of the slot comes after.
+            match self.0.compare_exchange_weak(word, next, AcqRel, Acquire) {
+                Ok(_) => return Ok(()),
+                Err(now) => word = now,
+            }
+        }
+    }
+
+    /// Gives back. The caller returns only what was added for it.
+    #[inline]
+    pub(crate) fn subtract(&self, messages: u32, bytes: u32) {
+        // Release: the holder is done with the slot; pairs with the Acquire in `outstanding`.
+        self.0.fetch_sub((u64::from(messages) << MESSAGE_SHIFT) + u64::from(bytes), AcqRel);
+    }
+
+    /// Ends credit for this generation. True for the one caller that did it.
+    pub(crate) fn close(&self, generation: u32) -> bool {
+        let mut word = self.0.load(Acquire);
+        loop {
+            if word & CLOSING != 0 || word & (0xffff << GENERATION_SHIFT) != generation_bits(generation) {
+                return false;
+            }
+            if mutant("credit-close-by-load") {
+                self.0.store(word | CLOSING, Release);
+                return true;
+            }
+            match self.0.compare_exchange_weak(word, word | CLOSING, AcqRel, Acquire) {
+                Ok(_) => return true,
+                Err(now) => word = now,
+            }
+        }
+    }
+
+    /// Messages and bytes outstanding. Acquire pairs with the Release in `subtract`.
+    pub(crate) fn outstanding(&self) -> (u32, u32) {
+        let word = self.0.load(Acquire);
+        (((word >> MESSAGE_SHIFT) & MESSAGE_MASK) as u32, (word & BYTES_MASK) as u32)
+    }
+}
+
+#[cfg(all(test, not(corelane_loom)))]
+mod tests {
+    use super::*;
+
+    const LIMITS: Limits = Limits { messages: 2, bytes: 100 };
+
+    #[test]
+    fn limits_are_exact_and_given_back() {
+        let credit = Credit::new();
+        credit.open(7);
+        assert_eq!(credit.try_add(7, 101, LIMITS), Err(Shortage::Exhausted));
+        assert_eq!(credit.try_add(7, 100, LIMITS), Ok(()));
+        assert_eq!(credit.try_add(7, 1, LIMITS), Err(Shortage::Exhausted));
+        credit.subtract(1, 100);
+        assert_eq!(credit.try_add(7, 0, LIMITS), Ok(()));
+        assert_eq!(credit.try_add(7, 0, LIMITS), Ok(()));
+        assert_eq!(credit.try_add(7, 0, LIMITS), Err(Shortage::Exhausted));
+        assert_eq!(credit.outstanding(), (2, 0));
+    }
+
+    #[test]
+    fn another_generation_gets_nothing_and_closes_nothing() {
+        let credit = Credit::new();
+        credit.open(7);
+        assert_eq!(credit.try_add(8, 1, LIMITS), Err(Shortage::Closed));
+        assert!(!credit.close(6));
+        assert!(credit.close(7) && !credit.close(7));
+        assert_eq!(credit.try_add(7, 1, LIMITS), Err(Shortage::Closed));
+    }
+
+    #[test]
+    fn the_largest_limits_do_not_overflow() {
+        let credit = Credit::new();
+        credit.open(u32::MAX);
+        let limits = Limits { messages: MAX_MESSAGES, bytes: MAX_BYTES };
+        assert_eq!(credit.try_add(u32::MAX, MAX_BYTES, limits), Ok(()));
+        assert_eq!(credit.try_add(u32::MAX, 1, limits), Err(Shortage::Exhausted));
+        for _ in 1..MAX_MESSAGES {
+            assert_eq!(credit.try_add(u32::MAX, 0, limits), Ok(()));
+        }
+        assert_eq!(credit.try_add(u32::MAX, 0, limits), Err(Shortage::Exhausted));
+        credit.subtract(MAX_MESSAGES, MAX_BYTES);
+        assert_eq!(credit.outstanding(), (0, 0));
+    }
+}

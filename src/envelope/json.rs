@@ -1,0 +1,279 @@
+//! A strict, non-recursive walk over one JSON text (RFC 8259): says where each value ends and refuses what is not
+//! JSON, without looking into strings any further than that takes. Called by `read`.
+//!
+//! Escapes of half a surrogate pair are JSON, so they pass here; `Text::is_well_formed` refuses them where a string
+//! is decoded.
+
+use super::read::ReadError::{self, NotJson, TooDeep};
+use super::text::Text;
+
+/// How many objects and arrays may be open at once, the message itself included.
+pub const MAX_DEPTH: u32 = 128;
+
+/// A part of the text: where it starts and where it ends. Half the size of a reference, as there are many.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Span {
+    pub(super) start: u32,
+    pub(super) end: u32,
+}
+
+impl Span {
+    pub(super) fn is_empty(self) -> bool {
+        self.start == self.end
+    }
+
+    /// That part of the text that it was found in.
+    #[inline]
+    pub(super) fn of(self, text: &str) -> &str {
+        text.get(self.start as usize..self.end as usize).unwrap_or_default()
+    }
+
+    /// The inside of a string.
+    #[inline]
+    pub(super) fn inside(self) -> Self {
+        Self { start: self.start + 1, end: self.end - 1 }
+    }
+}
+
+/// A value in the text.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Value {
+    /// Quotes and brackets included; never empty.
+    pub(super) span: Span,
+    /// Its first byte, which says what it is.
+    pub(super) first: u8,
+    /// A string with escapes in it.
+    pub(super) escaped: bool,
+}
+
+#[derive(Debug)]
+pub(super) struct Scanner<'a> {
+    text: &'a str,
+    at: usize,
+}
+
+impl<'a> Scanner<'a> {
+    /// `text` must be shorter than 4 GiB.
+    pub(super) fn new(text: &'a str) -> Self {
+        Self { text, at: 0 }
+    }
+
+    /// Where it stands: behind what was taken last.
+    #[inline]
+    pub(super) fn position(&self) -> u32 {
+        self.at as u32
+    }
+
+    /// Skips white space; the byte behind it is not taken yet.
+    #[inline(always)]
+    pub(super) fn peek(&mut self) -> Result<u8, ReadError> {
+        loop {
+            match self.byte() {
+                Some(b' ' | b'\n' | b'\r' | b'\t') => self.at += 1,
+                Some(byte) => return Ok(byte),
+                None => return Err(NotJson),
+            }
+        }
+    }
+
+    /// Takes the byte that `peek` returned.
+    #[inline(always)]
+    pub(super) fn take(&mut self) {
+        self.at += 1;
+    }
+
+    /// Takes a key and its colon.
+    #[inline(always)]
+    pub(super) fn key(&mut self) -> Result<Text<'a>, ReadError> {
+        if self.peek()? != b'"' {
+            return Err(NotJson);
+        }
+        let start = self.position();
+        let escaped = self.string()?;
+        let span = Span { start, end: self.position() };
+        if self.peek()? != b':' {
+            return Err(NotJson);
+        }
+        self.take();
+        Ok(Text::new(span.inside().of(self.text), escaped))
+    }
+
+    /// Takes a value, which may stand `depth` levels down.
+    #[inline(always)]
+    pub(super) fn value(&mut self, depth: u32) -> Result<Value, ReadError> {
+        let first = self.peek()?;
+        let start = self.position();
+        let escaped = if first == b'"' { self.string()? } else { self.nested(depth)? };
+        Ok(Value { span: Span { start, end: self.position() }, first, escaped })
+    }
+
+    /// Only white space may follow.
+    pub(super) fn end(&mut self) -> Result<(), ReadError> {
+        if self.peek().is_ok() { Err(NotJson) } else { Ok(()) }
+    }
+
+    /// Takes a value and all that is in it. `open` holds a bit for each container that is still open, the innermost
+    /// lowest: 1 for an object.
+    fn nested(&mut self, outer: u32) -> Result<bool, ReadError> {
+        let (mut open, mut depth) = (0_u128, outer);
+        loop {
+            match self.peek()? {
+                b'"' => {
+                    self.string()?;
+                }
+                bracket @ (b'{' | b'[') => {
+                    if depth >= MAX_DEPTH {
+                        return Err(TooDeep);
+                    }
+                    self.take();
+                    let object = bracket == b'{';
+                    if self.peek()? != closing(object) {
+                        (open, depth) = (open << 1 | u128::from(object), depth + 1);
+                        if object {
+                            self.key()?;
+                        }
+                        continue;
+                    }
+                    self.take();
+                }
+                b't' => self.word(b"true")?,
+                b'f' => self.word(b"false")?,
+                b'n' => self.word(b"null")?,
+                _ => self.number()?,
+            }
+            // Behind a value: close what ends here, go on where a comma stands.
+            loop {
+                if depth == outer {
+                    return Ok(false);
+                }
+                let object = open & 1 == 1;
+                match self.peek()? {
+                    b',' => {
+                        self.take();
+                        if object {
+                            self.key()?;
+                        }
+                        break;
+                    }
+                    byte if byte == closing(object) => self.take(),
+                    _ => return Err(NotJson),
+                }
+                (open, depth) = (open >> 1, depth - 1);
+            }
+        }
+    }
+
+    /// Takes a string from its opening to its closing quote; says whether there are escapes in it.
+    #[inline(always)]
+    fn string(&mut self) -> Result<bool, ReadError> {
+        self.take();
+        let mut escaped = false;
+        loop {
+            self.at += plain_prefix(self.rest());
+            match self.byte() {
+                Some(b'"') => {
+                    self.take();
+                    return Ok(escaped);
+                }
+                Some(b'\\') => escaped = true,
+                _ => return Err(NotJson),
+            }
+            // Escapes come in runs: each line of an SDP ends in two.
+            while self.byte() == Some(b'\\') {
+                self.take();
+                self.escape()?;
+            }
+        }
+    }
+
+    /// Takes what follows a backslash.
+    #[inline(always)]
+    fn escape(&mut self) -> Result<(), ReadError> {
+        match self.byte() {
+            Some(b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't') => self.take(),
+            Some(b'u') => {
+                let digits = self.rest().get(1..5).ok_or(NotJson)?;
+                if !digits.iter().all(u8::is_ascii_hexdigit) {
+                    return Err(NotJson);
+                }
+                self.at += 5;
+            }
+            _ => return Err(NotJson),
+        }
+        Ok(())
+    }
+
+    fn number(&mut self) -> Result<(), ReadError> {
+        if self.byte() == Some(b'-') {
+            self.take();
+        }
+        match self.byte() {
+            Some(b'0') => self.take(),
+            _ => self.digits()?,
+        }
+        if self.byte() == Some(b'.') {
+            self.take();
+            self.digits()?;
+        }
+        if let Some(b'e' | b'E') = self.byte() {
+            self.take();
+            if let Some(b'+' | b'-') = self.byte() {
+                self.take();
+            }
+            self.digits()?;
+        }
+        Ok(())
+    }
+
+    /// Takes one digit or more.
+    fn digits(&mut self) -> Result<(), ReadError> {
+        let start = self.at;
+        while self.byte().is_some_and(|byte| byte.is_ascii_digit()) {
+            self.take();
+        }
+        if self.at == start { Err(NotJson) } else { Ok(()) }
+    }
+
+    fn word(&mut self, word: &[u8]) -> Result<(), ReadError> {
+        if !self.rest().starts_with(word) {
+            return Err(NotJson);
+        }
+        self.at += word.len();
+        Ok(())
+    }
+
+    #[inline(always)]
+    fn rest(&self) -> &'a [u8] {
+        self.text.as_bytes().get(self.at..).unwrap_or_default()
+    }
+
+    #[inline(always)]
+    fn byte(&self) -> Option<u8> {
+        self.text.as_bytes().get(self.at).copied()
+    }
+}
+
+fn closing(object: bool) -> u8 {
+    if object { b'}' } else { b']' }
+}
+
+/// How many bytes stand before the next quote, backslash or control character. Eight at a time: of the words' bytes
+/// those that stop get their top bit set; a borrow can set it falsely, but only above one that is set rightly.
+#[inline(always)]
+fn plain_prefix(bytes: &[u8]) -> usize {
+    const ONES: u64 = 0x0101_0101_0101_0101;
+    const TOPS: u64 = ONES << 7;
+    let (words, tail) = bytes.as_chunks::<8>();
+    for (index, word) in words.iter().enumerate() {
+        let word = u64::from_le_bytes(*word);
+        let control = word.wrapping_sub(ONES * 0x20);
+        let quote = (word ^ (ONES * b'"' as u64)).wrapping_sub(ONES);
+        let backslash = (word ^ (ONES * b'\\' as u64)).wrapping_sub(ONES);
+        let stops = (control | quote | backslash) & !word & TOPS;
+        if stops != 0 {
+            return index * 8 + stops.trailing_zeros() as usize / 8;
+        }
+    }
+    let plain = |byte: &u8| !matches!(byte, 0..0x20 | b'"' | b'\\');
+    bytes.len() - tail.len() + tail.iter().take_while(|byte| plain(byte)).count()
+}

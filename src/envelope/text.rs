@@ -1,0 +1,164 @@
+//! A string as it stands between its quotes in a JSON text, compared and decoded without an allocation. `read` hands
+//! these out; the router decodes a recipient's name into a buffer on its stack, and hashes that.
+
+use std::fmt;
+use std::str::Chars;
+
+/// A JSON string that may contain escapes. What it means is [`characters`](Self::characters); two texts that are
+/// written differently may mean the same.
+#[derive(Clone, Copy)]
+pub struct Text<'a> {
+    raw: &'a str,
+    escaped: bool,
+}
+
+impl<'a> Text<'a> {
+    /// `raw` must be the inside of a string that the scanner took.
+    pub(super) fn new(raw: &'a str, escaped: bool) -> Self {
+        Self { raw, escaped }
+    }
+
+    /// As written: escapes are not undone. Equal meanings may differ here, so never compare or hash this.
+    pub fn raw(&self) -> &'a str {
+        self.raw
+    }
+
+    /// Whether [`raw`](Self::raw) contains escapes; without any it is the text itself.
+    pub fn is_escaped(&self) -> bool {
+        self.escaped
+    }
+
+    /// The text with escapes undone: borrowed from the message where there are none, else written to `buffer`. `None`
+    /// if `buffer` is too small; [`MAX_FIELD_BYTES`](super::MAX_FIELD_BYTES) are enough for every field but the
+    /// client's own idea of the sender.
+    ///
+    /// ```
+    /// use corelane::envelope::{MAX_FIELD_BYTES, Protocol, read};
+    ///
+    /// let protocol = Protocol::peerjs();
+    /// let envelope = read(&protocol, br#"{"type":"OFFER","dst":"\u0062en"}"#)?;
+    /// let mut buffer = [0; MAX_FIELD_BYTES];
+    /// assert_eq!(envelope.recipient().and_then(|name| name.decode(&mut buffer)), Some("ben"));
+    /// # Ok::<(), corelane::envelope::ReadError>(())
+    /// ```
+    #[inline]
+    pub fn decode<'b>(&self, buffer: &'b mut [u8]) -> Option<&'b str>
+    where
+        'a: 'b,
+    {
+        if !self.escaped {
+            return Some(self.raw);
+        }
+        let mut length = 0;
+        for character in self.characters() {
+            let end = length + character.len_utf8();
+            character.encode_utf8(buffer.get_mut(length..end)?);
+            length = end;
+        }
+        std::str::from_utf8(buffer.get(..length)?).ok()
+    }
+
+    /// Whether it means `other`, however it is written.
+    #[inline]
+    pub fn eq_str(&self, other: &str) -> bool {
+        if self.escaped { self.characters().eq(other.chars()) } else { self.raw == other }
+    }
+
+    /// Its characters, escapes undone.
+    pub fn characters(&self) -> Characters<'a> {
+        Characters { rest: self.raw.chars() }
+    }
+
+    /// Whether every escape means a character: half a surrogate pair does not.
+    pub(super) fn is_well_formed(&self) -> bool {
+        if !self.escaped {
+            return true;
+        }
+        let mut characters = self.characters();
+        characters.by_ref().for_each(drop);
+        characters.rest.as_str().is_empty()
+    }
+
+    /// Bytes of the text with escapes undone.
+    pub(super) fn decoded_bytes(&self) -> usize {
+        if self.escaped { self.characters().map(char::len_utf8).sum() } else { self.raw.len() }
+    }
+}
+
+impl PartialEq<str> for Text<'_> {
+    fn eq(&self, other: &str) -> bool {
+        self.eq_str(other)
+    }
+}
+
+impl PartialEq<&str> for Text<'_> {
+    fn eq(&self, other: &&str) -> bool {
+        self.eq_str(other)
+    }
+}
+
+impl fmt::Display for Text<'_> {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.characters().try_for_each(|character| fmt::Write::write_char(formatter, character))
+    }
+}
+
+impl fmt::Debug for Text<'_> {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "\"{}\"", self.raw)
+    }
+}
+
+/// The characters of a [`Text`], escapes undone. Ends before an escape that means no character.
+#[derive(Clone, Debug)]
+pub struct Characters<'a> {
+    rest: Chars<'a>,
+}
+
+impl Iterator for Characters<'_> {
+    type Item = char;
+
+    #[inline]
+    fn next(&mut self) -> Option<char> {
+        let before = self.rest.clone();
+        let character = match self.rest.next()? {
+            '\\' => escape(&mut self.rest),
+            plain => return Some(plain),
+        };
+        if character.is_none() {
+            self.rest = before;
+        }
+        character
+    }
+}
+
+/// What stands behind a backslash.
+fn escape(rest: &mut Chars<'_>) -> Option<char> {
+    Some(match rest.next()? {
+        'b' => '\u{8}',
+        'f' => '\u{c}',
+        'n' => '\n',
+        'r' => '\r',
+        't' => '\t',
+        'u' => return unicode(rest),
+        itself @ ('"' | '\\' | '/') => itself,
+        _ => return None,
+    })
+}
+
+/// What stands behind `\u`: a character, or the first half of one and an escape with the second.
+fn unicode(rest: &mut Chars<'_>) -> Option<char> {
+    let first = hexadecimal(rest)?;
+    if !(0xD800..0xDC00).contains(&first) {
+        return char::from_u32(first);
+    }
+    if (rest.next()?, rest.next()?) != ('\\', 'u') {
+        return None;
+    }
+    let second = hexadecimal(rest)?.checked_sub(0xDC00).filter(|half| *half < 0x400)?;
+    char::from_u32(0x1_0000 + ((first - 0xD800) << 10) + second)
+}
+
+fn hexadecimal(rest: &mut Chars<'_>) -> Option<u32> {
+    (0..4).try_fold(0, |value, _| Some(value << 4 | rest.next()?.to_digit(16)?))
+}

@@ -1,0 +1,281 @@
+//! Prometheus text format 0.0.4: families sorted by name, each with HELP and TYPE, labels in a fixed order, buckets
+//! whose bounds are true cell boundaries. Follows prometheus/docs, `instrumenting/exposition_formats.md`.
+
+use crate::error::{Refused, Undeliverable};
+use crate::metrics::{LatencyStats, OCTAVE_BOUNDS, Stats, TypeStats, WorkerStats};
+use std::fmt::Write;
+
+/// The content type of what [`prometheus`] returns.
+pub const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
+
+type Labels<'a> = &'a [(&'a str, &'a str)];
+
+/// One metric family, written sample by sample.
+struct Family {
+    name: &'static str,
+    text: String,
+}
+
+impl Family {
+    fn new(name: &'static str, kind: &str, help: &str) -> Self {
+        Self { name, text: format!("# HELP corelane_{name} {help}\n# TYPE corelane_{name} {kind}\n") }
+    }
+
+    fn sample(&mut self, suffix: &str, labels: Labels<'_>, value: &str) -> &mut Self {
+        self.text.push_str("corelane_");
+        self.text.push_str(self.name);
+        self.text.push_str(suffix);
+        for (place, (name, value)) in labels.iter().enumerate() {
+            self.text.push_str(if place == 0 { "{" } else { "," });
+            self.text.push_str(name);
+            self.text.push_str("=\"");
+            for character in value.chars() {
+                match character {
+                    '\\' => self.text.push_str("\\\\"),
+                    '"' => self.text.push_str("\\\""),
+                    '\n' => self.text.push_str("\\n"),
+                    other => self.text.push(other),
+                }
+            }
+            self.text.push('"');
+        }
+        if !labels.is_empty() {
+            self.text.push('}');
+        }
+        self.text.push(' ');
+        self.text.push_str(value);
+        self.text.push('\n');
+        self
+    }
+
+    fn count(mut self, labels: Labels<'_>, value: u64) -> Self {
+        self.sample("", labels, &value.to_string());
+        self
+    }
+
+    fn seconds(mut self, labels: Labels<'_>, nanoseconds: u64) -> Self {
+        self.sample("", labels, &seconds(nanoseconds));
+        self
+    }
+
+    fn histogram(mut self, labels: Labels<'_>, latency: &LatencyStats) -> Self {
+        let cells = &latency.distribution;
+        let mut with_bound = labels.to_vec();
+        for (bound, text) in OCTAVE_BOUNDS {
+            with_bound.push(("le", text));
+            self.sample("_bucket", &with_bound, &cells.count_up_to(bound).to_string());
+            with_bound.pop();
+        }
+        with_bound.push(("le", "+Inf"));
+        let count = latency.count.to_string();
+        self.sample("_bucket", &with_bound, &count);
+        self.sample("_sum", labels, &seconds(cells.sum()));
+        self.sample("_count", labels, &count);
+        self
+    }
+}
+
+/// Nanoseconds as seconds, all digits, no exponent.
+fn seconds(nanoseconds: u64) -> String {
+    let mut text = format!("{}.{:09}", nanoseconds / 1_000_000_000, nanoseconds % 1_000_000_000);
+    text.truncate(text.trim_end_matches('0').trim_end_matches('.').len());
+    text
+}
+
+fn per_type(mut family: Family, stats: &Stats, value: impl Fn(&TypeStats) -> u64) -> Family {
+    for one in &stats.types {
+        family = family.count(&type_labels(one), value(one));
+    }
+    family
+}
+
+/// An empty label value means no label, so the series of everything else names its protocol `other`.
+fn type_labels(one: &TypeStats) -> [(&str, &str); 2] {
+    let protocol = if one.protocol.is_empty() { "other" } else { &one.protocol };
+    [("message_type", &one.message_type), ("protocol", protocol)]
+}
+
+fn per_worker(
+    mut family: Family,
+    stats: &Stats,
+    sample: impl Fn(Family, Labels<'_>, &WorkerStats) -> Family,
+) -> Family {
+    for (index, worker) in stats.workers.iter().enumerate() {
+        family = sample(family, &[("worker", &index.to_string())], worker);
+    }
+    family
+}
+
+/// Adds one sample per reason, those without a count as 0.
+fn per_reason(
+    mut family: Family,
+    all: impl Iterator<Item = &'static str>,
+    counts: &[(&'static str, u64)],
+) -> Family {
+    for reason in all {
+        let count = counts.iter().find(|(label, _)| *label == reason).map_or(0, |(_, count)| *count);
+        family = family.count(&[("reason", reason)], count);
+    }
+    family
+}
+
+/// The snapshot in the Prometheus text format 0.0.4.
+///
+/// ```
+/// let router = corelane::router::Builder::new(corelane::config::Config::default()).build()?.0;
+/// let text = corelane::export::prometheus(&router.stats());
+/// assert!(text.contains("\ncorelane_connections_open 0\n"));
+/// # Ok::<(), corelane::error::Error>(())
+/// ```
+pub fn prometheus(stats: &Stats) -> String {
+    let mut families = message_families(stats);
+    families.extend(connection_families(stats));
+    families.extend(worker_families(stats));
+    families.sort_by_key(|family| family.name);
+    let mut text = String::with_capacity(families.iter().map(|family| family.text.len()).sum());
+    for family in families {
+        // Writing to a String cannot fail.
+        let _ = text.write_str(&family.text);
+    }
+    text
+}
+
+fn message_families(stats: &Stats) -> Vec<Family> {
+    let counter = |name, help| Family::new(name, "counter", help);
+    let gauge = |name, help| Family::new(name, "gauge", help);
+    let histogram = |name, help| Family::new(name, "histogram", help);
+    let mut failed =
+        counter("messages_failed_total", "Accepted messages that were not delivered, by reason.");
+    for one in &stats.types {
+        let [message_type, protocol] = type_labels(one);
+        for (reason, count) in &one.failures {
+            failed = failed.count(&[message_type, protocol, ("reason", reason)], *count);
+        }
+    }
+    let mut by_type = histogram(
+        "message_duration_seconds",
+        "Time from taking a message off its ring to its end; waiting is in message_queue_duration_seconds.",
+    );
+    for one in &stats.types {
+        by_type = by_type.histogram(&type_labels(one), &one.service);
+    }
+    let mut by_app =
+        histogram("app_message_duration_seconds", "As message_duration_seconds, by application.");
+    for one in &stats.applications {
+        by_app = by_app.histogram(&[("app", &one.name)], &one.service);
+    }
+    let overflows = stats.types.iter();
+    let overflows =
+        overflows.map(|one| one.service.distribution.overflows() + one.queue_wait.distribution.overflows());
+    let accounting = &stats.accounting;
+    vec![
+        per_type(counter("messages_received_total", "Messages taken by workers."), stats, |one| one.received),
+        per_type(
+            counter("messages_delivered_total", "Messages handed to a destination, or that end here."),
+            stats,
+            |one| one.succeeded,
+        ),
+        per_type(
+            counter("messages_expired_total", "Messages that waited or were held too long."),
+            stats,
+            |one| one.expired,
+        ),
+        failed,
+        per_reason(
+            counter("messages_dropped_total", "Messages refused before they were accepted, by reason."),
+            Refused::ALL.iter().map(|reason| reason.label()),
+            &accounting.refusals,
+        ),
+        per_reason(
+            counter("deliveries_dropped_total", "Deliveries that were not handed out, by reason."),
+            Undeliverable::ALL.iter().map(|reason| reason.label()),
+            &accounting.undelivered,
+        ),
+        counter("messages_submitted_total", "Messages given to ports.").count(&[], accounting.submitted),
+        counter("deliveries_total", "Deliveries emitted, in recipients.").count(&[], accounting.deliveries),
+        gauge("messages_in_flight", "Accepted messages that have not ended, held ones included.")
+            .count(&[], accounting.in_flight),
+        gauge("messages_held", "Messages held for names that are not connected.").count(&[], accounting.held),
+        gauge("deliveries_queued", "Deliveries in rings and backlogs.").count(&[], accounting.queued),
+        counter("received_bytes_total", "Payload bytes taken.").count(&[], stats.messages.bytes_in),
+        counter("sent_bytes_total", "Payload bytes acknowledged as written.")
+            .count(&[], stats.messages.bytes_out),
+        by_type,
+        by_app,
+        histogram("message_queue_duration_seconds", "Time from the socket to the worker.")
+            .histogram(&[], &stats.messages.queue_wait),
+        counter("latency_overflows_total", "Durations above the largest bucket.").count(&[], overflows.sum()),
+    ]
+}
+
+fn connection_families(stats: &Stats) -> Vec<Family> {
+    let counter = |name, help| Family::new(name, "counter", help);
+    let gauge = |name, help| Family::new(name, "gauge", help);
+    let connections = stats.connections;
+    let closes = stats.workers.iter().map(|worker| worker.credit_closes).sum();
+    vec![
+        counter("connections_opened_total", "Clients connected so far.").count(&[], connections.total),
+        counter("connections_closed_total", "Clients disconnected so far.")
+            .count(&[], connections.total - connections.active),
+        gauge("connections_open", "Clients connected now.").count(&[], connections.active),
+        gauge("connections_open_peak", "Most clients connected at once.").count(&[], connections.peak),
+        counter("clients_expelled_total", "Clients that the router asked to be closed, by reason.")
+            .count(&[("reason", "credit_exhausted")], closes),
+        counter("label_overflows_total", "Names that were folded into other.")
+            .count(&[("label", "app")], stats.applications_folded),
+        gauge("build_info", "The library that counts.").count(&[("version", env!("CARGO_PKG_VERSION"))], 1),
+    ]
+}
+
+fn worker_families(stats: &Stats) -> Vec<Family> {
+    let counter = |name, help, value: fn(&WorkerStats) -> u64| {
+        per_worker(Family::new(name, "counter", help), stats, |family, labels, worker| {
+            family.count(labels, value(worker))
+        })
+    };
+    let gauge = |name, help, value: fn(&WorkerStats) -> u64| {
+        per_worker(Family::new(name, "gauge", help), stats, |family, labels, worker| {
+            family.count(labels, value(worker))
+        })
+    };
+    let busy = Family::new("worker_busy_seconds_total", "counter", "Time in cycles that found work.");
+    vec![
+        per_worker(busy, stats, |family, labels, worker| family.seconds(labels, worker.busy_nanoseconds)),
+        counter("worker_batches_total", "Cycles that found work.", |worker| worker.cycles),
+        counter("worker_full_batches_total", "Rings left with more waiting.", |worker| worker.full_batches),
+        counter("worker_parks_total", "Times the worker slept.", |worker| worker.parks),
+        counter("worker_wakeups_total", "Times the worker woke a port.", |worker| worker.wakes),
+        counter("worker_backlogged_total", "Deliveries that found their ring full.", |worker| {
+            worker.backlogged
+        }),
+        counter("worker_stamps_clamped_total", "Stamps from the future.", |worker| worker.stamps_clamped),
+        counter("worker_corrupt_rings_total", "Rings given up.", |worker| worker.corrupt_rings),
+        gauge("worker_queue_peak_bytes", "Most bytes seen waiting in one ring.", |worker| {
+            worker.queue_bytes_maximum
+        }),
+        gauge("worker_backlog_peak_bytes", "Most bytes in one backlog.", |worker| {
+            worker.backlog_bytes_maximum
+        }),
+        gauge("worker_held_peak_messages", "Most messages held at once.", |worker| worker.held_maximum),
+    ]
+}
+
+#[cfg(all(test, not(corelane_loom)))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn seconds_have_all_digits_and_no_exponent() {
+        for (nanoseconds, text) in
+            [(0, "0"), (1, "0.000000001"), (1_500_000_000, "1.5"), (10_000_000_000, "10")]
+        {
+            assert_eq!(seconds(nanoseconds), text);
+        }
+    }
+
+    #[test]
+    fn label_values_are_escaped() {
+        let family = Family::new("x", "gauge", "h").count(&[("a", "q\"b\\c\nd")], 1);
+        assert!(family.text.ends_with("corelane_x{a=\"q\\\"b\\\\c\\nd\"} 1\n"));
+    }
+}

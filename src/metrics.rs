@@ -1,0 +1,22 @@
+//! Counters that one thread writes and anyone reads: cells, histograms, shards, the labels that name them, and
+//! the snapshot that merges them. Written by `router`, read by `monitor` and `export`.
+
+mod bucket;
+mod cell;
+mod histogram;
+mod label;
+mod shard;
+mod snapshot;
+
+pub use bucket::{OCTAVE_BOUNDS, OVERFLOW_NANOSECONDS, lower_bound, upper_bound};
+pub(crate) use cell::{Cell, Writer};
+
+pub use histogram::Distribution;
+#[cfg(all(test, corelane_loom))]
+pub(crate) use histogram::Histogram;
+pub(crate) use label::{ApplicationId, Labels, OTHER, ProtocolId, TypeId};
+pub(crate) use shard::{Outcome, PortShard, Timing, WorkerShard};
+pub use snapshot::{
+    Accounting, Connections, GroupStats, LatencyStats, MessageStats, Stats, TypeStats, WorkerStats,
+};
+pub(crate) use snapshot::{Sources, account, collect};

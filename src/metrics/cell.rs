@@ -1,0 +1,78 @@
+//! The cells that counters are made of. One thread writes a cell, with plain loads and stores; anyone reads it.
+//! Who may write is a value: `add` takes the shard's one [`Writer`].
+
+use crate::sync::{Acquire, AtomicU64, Relaxed, Release, ordering, own_load};
+use std::marker::PhantomData;
+
+/// The right to write one shard's cells. Made once per shard; `Send`, not `Sync`, and taken by `&mut`.
+#[derive(Debug)]
+pub(crate) struct Writer(PhantomData<std::cell::Cell<()>>);
+
+impl Writer {
+    /// The caller sees to it that one shard gets one writer.
+    pub(crate) fn new() -> Self {
+        Self(PhantomData)
+    }
+}
+
+/// A cumulative count, maximum or minimum.
+#[derive(Debug)]
+pub(crate) struct Cell(AtomicU64);
+
+impl Cell {
+    pub(crate) fn new(value: u64) -> Self {
+        Self(AtomicU64::new(value))
+    }
+
+    /// Adds; no read-modify-write, since nobody else writes.
+    #[inline(always)]
+    pub(crate) fn add(&self, _: &mut Writer, count: u64) {
+        // Release: what was counted before (a submission) is visible to who
+        // reads this count (its outcome); pairs with the Acquire in `get`. On x86-64 both are plain moves.
+        let order = ordering("cell-add-relaxed", Release, Relaxed);
+        self.0.store(own_load(&self.0).wrapping_add(count), order);
+    }
+
+    /// Adds without publishing anything: for sums whose count is published afterwards.
+    #[inline(always)]
+    pub(crate) fn add_quietly(&self, _: &mut Writer, count: u64) {
+        // Relaxed: the cell and the generation stored after it publish it.
+        self.0.store(own_load(&self.0).wrapping_add(count), Relaxed);
+    }
+
+    /// Sets, for gauges.
+    #[inline(always)]
+    pub(crate) fn set(&self, _: &mut Writer, value: u64) {
+        self.0.store(value, Relaxed); // Relaxed: a reading by itself.
+    }
+
+    /// Keeps the larger value.
+    #[inline(always)]
+    pub(crate) fn raise(&self, _: &mut Writer, value: u64) {
+        // Relaxed: a reading by itself; only this thread writes it.
+        if value > own_load(&self.0) {
+            self.0.store(value, Relaxed);
+        }
+    }
+
+    /// Keeps the smaller value.
+    #[inline(always)]
+    pub(crate) fn lower(&self, _: &mut Writer, value: u64) {
+        // Relaxed: as in `raise`.
+        if value < own_load(&self.0) {
+            self.0.store(value, Relaxed);
+        }
+    }
+
+    /// Reads. Acquire pairs with the Release in `add`.
+    #[inline(always)]
+    pub(crate) fn get(&self) -> u64 {
+        self.0.load(Acquire)
+    }
+}
+
+impl Default for Cell {
+    fn default() -> Self {
+        Self::new(0)
+    }
+}

@@ -1,0 +1,227 @@
+//! A histogram that one thread writes while others read, and the merged distribution that percentiles come
+//! from. Writers are workers and ports, through their shards; readers are `snapshot` and the collector.
+//!
+//! | cell | stored | loaded |
+//! |---|---|---|
+//! | `sum`, `maximum`, `minimum` | first, Relaxed | last |
+//! | `cells` | then, Release | second, Acquire |
+//! | `generation` | last, Release | first, Acquire |
+//!
+//! The count is the sum of the cells, so it is exact on every read. Generation is stored last and loaded first:
+//! a reader that skips an unchanged histogram has missed nothing.
+
+use super::bucket::{self, CELLS};
+use super::cell::{Cell, Writer};
+use crate::sync::mutant;
+
+/// The live cells. 8.2 KiB.
+#[derive(Debug)]
+pub(crate) struct Histogram {
+    generation: Cell,
+    sum: Cell,
+    maximum: Cell,
+    minimum: Cell,
+    cells: Box<[Cell]>,
+}
+
+impl Histogram {
+    pub(crate) const BYTES: usize = (CELLS + 4) * 8;
+
+    pub(crate) fn new() -> Self {
+        Self {
+            generation: Cell::new(0),
+            sum: Cell::new(0),
+            maximum: Cell::new(0),
+            minimum: Cell::new(u64::MAX),
+            cells: (0..CELLS).map(|_| Cell::new(0)).collect(),
+        }
+    }
+
+    /// Counts one value. Nothing is allocated, hashed or waited for.
+    #[inline]
+    pub(crate) fn record(&self, writer: &mut Writer, nanoseconds: u64) {
+        self.maximum.raise(writer, nanoseconds);
+        self.minimum.lower(writer, nanoseconds);
+        self.sum.add_quietly(writer, nanoseconds);
+        if mutant("histogram-generation-first") {
+            self.generation.add(writer, 1);
+        }
+        if let Some(cell) = self.cells.get(bucket::index(nanoseconds)) {
+            cell.add(writer, 1);
+        }
+        if !mutant("histogram-generation-first") {
+            self.generation.add(writer, 1);
+        }
+    }
+
+    /// Adds what the histogram holds to `into`, unless its generation is still `seen`; returns the generation
+    /// to give next time. May run while the writer writes: every record is then counted now or next time.
+    pub(crate) fn collect(&self, seen: u64, into: &mut Distribution) -> u64 {
+        let generation = self.generation.get();
+        if generation == seen {
+            return seen;
+        }
+        for (cell, total) in self.cells.iter().zip(into.cells.iter_mut()) {
+            *total += cell.get();
+        }
+        into.sum = into.sum.wrapping_add(self.sum.get());
+        into.maximum = into.maximum.max(self.maximum.get());
+        into.minimum = into.minimum.min(self.minimum.get());
+        generation
+    }
+}
+
+/// A merged, immutable set of cells: what percentiles are taken from. Never averaged; merged by adding.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Distribution {
+    cells: Box<[u64]>,
+    sum: u64,
+    maximum: u64,
+    minimum: u64,
+}
+
+impl Default for Distribution {
+    fn default() -> Self {
+        Self { cells: vec![0; CELLS].into(), sum: 0, maximum: 0, minimum: u64::MAX }
+    }
+}
+
+impl Distribution {
+    /// How many values.
+    pub fn count(&self) -> u64 {
+        self.cells.iter().sum()
+    }
+
+    /// Sum of all values, in nanoseconds.
+    pub fn sum(&self) -> u64 {
+        self.sum
+    }
+
+    /// The largest value, exact, in nanoseconds; nothing where there is no value.
+    pub fn maximum(&self) -> Option<u64> {
+        (self.count() > 0).then_some(self.maximum)
+    }
+
+    /// The smallest value, exact, in nanoseconds; nothing where there is no value.
+    pub fn minimum(&self) -> Option<u64> {
+        (self.count() > 0).then_some(self.minimum)
+    }
+
+    /// Mean in nanoseconds, rounded down; nothing where there is no value.
+    pub fn average(&self) -> Option<u64> {
+        self.sum.checked_div(self.count())
+    }
+
+    /// The value at rank ⌈count × `numerator` / `denominator`⌉ (nearest rank, integers only): the upper bound
+    /// of its cell, at most 3.13 % above the true one, and never above the maximum. Nothing where there is no
+    /// value, or for a fraction that is none.
+    pub fn percentile(&self, numerator: u32, denominator: u32) -> Option<u64> {
+        let count = self.count();
+        if count == 0 || denominator == 0 || numerator > denominator {
+            return None;
+        }
+        let product = u128::from(count) * u128::from(numerator);
+        let rank = product.div_ceil(u128::from(denominator)).max(1);
+        let mut seen = 0u128;
+        for (index, cell) in self.cells.iter().enumerate() {
+            seen += u128::from(*cell);
+            if seen >= rank {
+                return Some(bucket::upper_bound(index).min(self.maximum));
+            }
+        }
+        Some(self.maximum)
+    }
+
+    /// How many values are at most `bound`; exact where `bound` is the upper bound of a cell.
+    pub fn count_up_to(&self, bound: u64) -> u64 {
+        self.cells.iter().take(bucket::index(bound) + 1).sum()
+    }
+
+    /// How many values lie above the largest cell.
+    pub fn overflows(&self) -> u64 {
+        self.cells.last().copied().unwrap_or(0)
+    }
+
+    /// Adds another distribution.
+    pub fn merge(&mut self, other: &Self) {
+        for (total, cell) in self.cells.iter_mut().zip(&other.cells) {
+            *total += cell;
+        }
+        self.sum = self.sum.wrapping_add(other.sum);
+        self.maximum = self.maximum.max(other.maximum);
+        self.minimum = self.minimum.min(other.minimum);
+    }
+}
+
+#[cfg(all(test, not(corelane_loom)))]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn distribution(values: &[u64]) -> Distribution {
+        let (histogram, mut writer) = (Histogram::new(), Writer::new());
+        for value in values {
+            histogram.record(&mut writer, *value);
+        }
+        let mut merged = Distribution::default();
+        assert_eq!(histogram.collect(0, &mut merged), values.len() as u64);
+        merged
+    }
+
+    #[test]
+    fn nothing_recorded_has_no_percentile() {
+        let empty = distribution(&[]);
+        assert_eq!((empty.percentile(99, 100), empty.average(), empty.maximum()), (None, None, None));
+    }
+
+    #[test]
+    fn known_values_give_known_figures() {
+        let known = distribution(&[1, 2, 3, 4, 1 << 36]);
+        assert_eq!((known.count(), known.sum()), (5, 10 + (1 << 36)));
+        assert_eq!((known.minimum(), known.maximum()), (Some(1), Some(1 << 36)));
+        assert_eq!(known.percentile(50, 100), Some(3));
+        assert_eq!(known.percentile(80, 100), Some(4));
+        assert_eq!(known.percentile(99, 100), Some(1 << 36));
+        assert_eq!((known.overflows(), known.count_up_to(3)), (1, 3));
+    }
+
+    proptest! {
+        #[test]
+        fn percentiles_contain_the_sorted_rank(
+            mut values in proptest::collection::vec(0u64..(1 << 37), 1..300),
+            per_mille in 1u32..=1000,
+        ) {
+            let merged = distribution(&values);
+            values.sort_unstable();
+            let rank = (values.len() as u64 * u64::from(per_mille)).div_ceil(1000).max(1) as usize;
+            let exact = values[rank - 1];
+            let found = merged.percentile(per_mille, 1000).unwrap();
+            prop_assert!(found >= exact);
+            prop_assert_eq!(bucket::index(found), bucket::index(exact));
+        }
+
+        #[test]
+        fn agrees_with_hdrhistogram(values in proptest::collection::vec(1u64..(1 << 36), 1..300)) {
+            let merged = distribution(&values);
+            let mut theirs = hdrhistogram::Histogram::<u64>::new_with_bounds(1, 1 << 36, 3).unwrap();
+            for value in &values {
+                theirs.record(*value).unwrap();
+            }
+            for per_mille in [500, 900, 950, 990, 999] {
+                let ours = merged.percentile(per_mille, 1000).unwrap() as f64;
+                let hdr = theirs.value_at_quantile(f64::from(per_mille) / 1000.0) as f64;
+                prop_assert!((ours - hdr).abs() <= hdr * 0.034 + 1.0, "{} {}", ours, hdr);
+            }
+        }
+
+        #[test]
+        fn merging_is_recording_together(
+            left in proptest::collection::vec(0u64..(1 << 37), 0..50),
+            right in proptest::collection::vec(0u64..(1 << 37), 0..50),
+        ) {
+            let mut merged = distribution(&left);
+            merged.merge(&distribution(&right));
+            prop_assert_eq!(merged, distribution(&[left, right].concat()));
+        }
+    }
+}

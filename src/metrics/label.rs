@@ -1,0 +1,122 @@
+//! The names that series carry, interned and bounded: protocols and the message types that each lists, known
+//! from the configuration; applications, which hosts name as clients connect. What does not fit is `other`.
+
+use crate::sync::{AtomicU64, Mutex, Relaxed, lock};
+use std::collections::HashMap;
+
+/// The series that everything without one of its own is counted in.
+pub(crate) const OTHER: u16 = 0;
+
+/// A message type's series: one type of one protocol.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct TypeId(pub(crate) u16);
+/// A protocol's series.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct ProtocolId(pub(crate) u16);
+/// An application's series.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct ApplicationId(pub(crate) u16);
+
+/// All labels of a router.
+#[derive(Debug)]
+pub(crate) struct Labels {
+    /// Protocol and type of each type series; the first is `other`.
+    types: Vec<(String, String)>,
+    protocols: Vec<String>,
+    applications: Mutex<Applications>,
+    application_limit: usize,
+    /// Connects whose application was folded into `other`.
+    applications_folded: AtomicU64,
+}
+
+#[derive(Debug, Default)]
+struct Applications {
+    names: Vec<String>,
+    by_name: HashMap<String, u16>,
+}
+
+impl Labels {
+    pub(crate) fn new(application_limit: usize) -> Self {
+        Self {
+            types: vec![(String::new(), "other".to_owned())],
+            protocols: vec!["other".to_owned()],
+            applications: Mutex::new(Applications {
+                names: vec!["other".to_owned()],
+                by_name: HashMap::new(),
+            }),
+            application_limit,
+            applications_folded: AtomicU64::new(0),
+        }
+    }
+
+    /// Adds a protocol and the types it lists; before anything runs.
+    pub(crate) fn add_protocol(&mut self, name: &str, types: &[String]) -> (ProtocolId, Vec<TypeId>) {
+        let protocol = ProtocolId(self.protocols.len() as u16);
+        self.protocols.push(name.to_owned());
+        let first = self.types.len() as u16;
+        self.types.extend(types.iter().map(|one| (name.to_owned(), one.clone())));
+        (protocol, (first..self.types.len() as u16).map(TypeId).collect())
+    }
+
+    /// The series of an application, made on first use as long as the budget lasts.
+    pub(crate) fn application(&self, name: &str) -> ApplicationId {
+        let mut applications = lock(&self.applications);
+        if let Some(id) = applications.by_name.get(name) {
+            return ApplicationId(*id);
+        }
+        if name.is_empty() || applications.names.len() > self.application_limit {
+            if !name.is_empty() {
+                self.applications_folded.fetch_add(1, Relaxed); // Relaxed: a count by itself.
+            }
+            return ApplicationId(OTHER);
+        }
+        let id = applications.names.len() as u16;
+        applications.names.push(name.to_owned());
+        applications.by_name.insert(name.to_owned(), id);
+        ApplicationId(id)
+    }
+
+    pub(crate) fn types(&self) -> &[(String, String)] {
+        &self.types
+    }
+
+    pub(crate) fn protocols(&self) -> &[String] {
+        &self.protocols
+    }
+
+    pub(crate) fn applications(&self) -> Vec<String> {
+        lock(&self.applications).names.clone()
+    }
+
+    /// Series for applications, `other` included.
+    pub(crate) fn application_capacity(&self) -> usize {
+        self.application_limit + 1
+    }
+
+    pub(crate) fn applications_folded(&self) -> u64 {
+        self.applications_folded.load(Relaxed) // Relaxed: a count by itself.
+    }
+}
+
+#[cfg(all(test, not(corelane_loom)))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn applications_past_the_budget_are_other_and_counted() {
+        let labels = Labels::new(2);
+        let ids: Vec<_> = ["a", "b", "a", "c", "", "b"].map(|name| labels.application(name).0).into();
+        assert_eq!(ids, [1, 2, 1, OTHER, OTHER, 2]);
+        assert_eq!(labels.applications(), ["other", "a", "b"]);
+        assert_eq!(labels.applications_folded(), 1);
+    }
+
+    #[test]
+    fn equal_types_of_two_protocols_are_two_series() {
+        let mut labels = Labels::new(0);
+        let (_, first) = labels.add_protocol("one", &["offer".to_owned()]);
+        let (_, second) = labels.add_protocol("two", &["offer".to_owned()]);
+        assert_ne!(first, second);
+        assert_eq!(labels.types()[second[0].0 as usize], ("two".to_owned(), "offer".to_owned()));
+    }
+}

@@ -1,0 +1,210 @@
+//! What one thread counts. A worker's shard holds one series per type, protocol and application; a port's holds
+//! what was submitted, refused, handed out. Each has one writer; `snapshot` merges them.
+
+use super::cell::{Cell, Writer};
+use super::histogram::Histogram;
+use super::label::{ApplicationId, ProtocolId, TypeId};
+use crate::error::{Failed, Refused, Undeliverable};
+
+/// How an accepted message ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Outcome {
+    Ok,
+    Failed(Failed),
+    /// Waited longer than `max_queue_wait`, or was held until its time was over.
+    Expired,
+}
+
+/// When one message was worked on, in nanoseconds.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Timing {
+    pub(crate) queue_wait: u64,
+    pub(crate) service: u64,
+}
+
+fn cells(count: usize) -> Box<[Cell]> {
+    (0..count).map(|_| Cell::default()).collect()
+}
+
+/// One type's figures.
+#[derive(Debug)]
+pub(crate) struct TypeSeries {
+    pub(crate) received: Cell,
+    pub(crate) ok: Cell,
+    pub(crate) expired: Cell,
+    pub(crate) failed: Box<[Cell]>,
+    pub(crate) bytes: Cell,
+    pub(crate) service: Histogram,
+    pub(crate) queue_wait: Histogram,
+}
+
+/// One protocol's or application's figures.
+#[derive(Debug)]
+pub(crate) struct GroupSeries {
+    pub(crate) ok: Cell,
+    pub(crate) not_ok: Cell,
+    pub(crate) service: Histogram,
+}
+
+impl TypeSeries {
+    fn new() -> Self {
+        Self {
+            received: Cell::default(),
+            ok: Cell::default(),
+            expired: Cell::default(),
+            failed: cells(Failed::COUNT),
+            bytes: Cell::default(),
+            service: Histogram::new(),
+            queue_wait: Histogram::new(),
+        }
+    }
+}
+
+impl GroupSeries {
+    fn new() -> Self {
+        Self { ok: Cell::default(), not_ok: Cell::default(), service: Histogram::new() }
+    }
+}
+
+/// What one worker counts.
+#[derive(Debug)]
+pub(crate) struct WorkerShard {
+    pub(crate) types: Box<[TypeSeries]>,
+    pub(crate) protocols: Box<[GroupSeries]>,
+    pub(crate) applications: Box<[GroupSeries]>,
+    /// Deliveries emitted, in recipients, notices and CLIENT_CLOSED included.
+    pub(crate) emitted: Cell,
+    pub(crate) undeliverable: Box<[Cell]>,
+    /// Settled by this worker: submitted, never taken.
+    pub(crate) refused: Box<[Cell]>,
+    pub(crate) held: Cell,
+    pub(crate) held_maximum: Cell,
+    pub(crate) cycles: Cell,
+    pub(crate) full_batches: Cell,
+    pub(crate) parks: Cell,
+    pub(crate) wakes: Cell,
+    pub(crate) busy_nanoseconds: Cell,
+    pub(crate) queue_bytes_maximum: Cell,
+    pub(crate) backlogged: Cell,
+    pub(crate) backlog_bytes_maximum: Cell,
+    pub(crate) stamps_clamped: Cell,
+    pub(crate) credit_closes: Cell,
+    pub(crate) corrupt_rings: Cell,
+}
+
+impl WorkerShard {
+    pub(crate) fn new(types: usize, protocols: usize, applications: usize) -> Self {
+        Self {
+            types: (0..types).map(|_| TypeSeries::new()).collect(),
+            protocols: (0..protocols).map(|_| GroupSeries::new()).collect(),
+            applications: (0..applications).map(|_| GroupSeries::new()).collect(),
+            emitted: Cell::default(),
+            undeliverable: cells(Undeliverable::COUNT),
+            refused: cells(Refused::COUNT),
+            held: Cell::default(),
+            held_maximum: Cell::default(),
+            cycles: Cell::default(),
+            full_batches: Cell::default(),
+            parks: Cell::default(),
+            wakes: Cell::default(),
+            busy_nanoseconds: Cell::default(),
+            queue_bytes_maximum: Cell::default(),
+            backlogged: Cell::default(),
+            backlog_bytes_maximum: Cell::default(),
+            stamps_clamped: Cell::default(),
+            credit_closes: Cell::default(),
+            corrupt_rings: Cell::default(),
+        }
+    }
+
+    /// Bytes of such a shard, for the budget.
+    pub(crate) const fn bytes(types: usize, protocols: usize, applications: usize) -> usize {
+        types * (2 * Histogram::BYTES + (4 + Failed::COUNT) * 8 + 64)
+            + (protocols + applications) * (Histogram::BYTES + 2 * 8 + 32)
+            + 512
+    }
+
+    /// Counts one message into everything it feeds; without an outcome where it is held, which `settle`
+    /// counts when it is known.
+    #[inline]
+    pub(crate) fn record(
+        &self,
+        writer: &mut Writer,
+        (message_type, protocol, application): (TypeId, ProtocolId, ApplicationId),
+        bytes: usize,
+        timing: Timing,
+        outcome: Option<Outcome>,
+    ) {
+        if let Some(series) = self.types.get(message_type.0 as usize) {
+            series.received.add(writer, 1);
+            series.bytes.add(writer, bytes as u64);
+            series.service.record(writer, timing.service);
+            series.queue_wait.record(writer, timing.queue_wait);
+        }
+        for series in [self.protocols.get(protocol.0 as usize), self.applications.get(application.0 as usize)]
+            .into_iter()
+            .flatten()
+        {
+            series.service.record(writer, timing.service);
+        }
+        if let Some(outcome) = outcome {
+            self.settle(writer, (message_type, protocol, application), outcome);
+        }
+    }
+
+    /// Counts a message's outcome: with `record`, or later for one that was held.
+    #[inline]
+    pub(crate) fn settle(
+        &self,
+        writer: &mut Writer,
+        (message_type, protocol, application): (TypeId, ProtocolId, ApplicationId),
+        outcome: Outcome,
+    ) {
+        for series in [self.protocols.get(protocol.0 as usize), self.applications.get(application.0 as usize)]
+            .into_iter()
+            .flatten()
+        {
+            let cell = if outcome == Outcome::Ok { &series.ok } else { &series.not_ok };
+            cell.add(writer, 1);
+        }
+        if let Some(series) = self.types.get(message_type.0 as usize) {
+            match outcome {
+                Outcome::Ok => series.ok.add(writer, 1),
+                Outcome::Expired => series.expired.add(writer, 1),
+                Outcome::Failed(reason) => {
+                    if let Some(cell) = series.failed.get(reason as usize) {
+                        cell.add(writer, 1);
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// What one port counts. Kept when the port is released; its next owner counts on.
+#[derive(Debug)]
+pub(crate) struct PortShard {
+    /// Messages pushed, counted before they are published.
+    pub(crate) submitted: Cell,
+    pub(crate) refused: Box<[Cell]>,
+    /// Deliveries handed out, in recipients.
+    pub(crate) consumed: Cell,
+    pub(crate) undeliverable: Box<[Cell]>,
+    pub(crate) bytes_out: Cell,
+    pub(crate) acknowledged: Cell,
+    pub(crate) polls: Cell,
+}
+
+impl PortShard {
+    pub(crate) fn new() -> Self {
+        Self {
+            submitted: Cell::default(),
+            refused: cells(Refused::COUNT),
+            consumed: Cell::default(),
+            undeliverable: cells(Undeliverable::COUNT),
+            bytes_out: Cell::default(),
+            acknowledged: Cell::default(),
+            polls: Cell::default(),
+        }
+    }
+}

@@ -1,0 +1,402 @@
+//! All figures at one moment, merged from every shard. Plain values: what is shown, exported and tested.
+//! Outcomes are loaded first, then what was refused, then what was submitted, so that no difference is negative
+//! while workers go on; once the router is quiet every figure is exact.
+
+use super::histogram::{Distribution, Histogram};
+use super::label::Labels;
+use super::shard::{GroupSeries, PortShard, WorkerShard};
+use crate::error::{Failed, Refused, Undeliverable};
+use crate::sync::mutant;
+use serde::Serialize;
+
+/// Where the figures come from.
+pub(crate) struct Sources<'a> {
+    pub(crate) workers: &'a [&'a WorkerShard],
+    pub(crate) ports: &'a [&'a PortShard],
+    pub(crate) labels: &'a Labels,
+    pub(crate) connections: (u64, u64, u64),
+}
+
+/// A distribution's figures, in nanoseconds; null where nothing was recorded. Percentiles are upper bounds of
+/// cells at most 3.13 % wide, never above the maximum.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct LatencyStats {
+    /// Values recorded.
+    pub count: u64,
+    /// Mean, rounded down.
+    pub average: Option<u64>,
+    /// Smallest, exact.
+    pub minimum: Option<u64>,
+    /// Largest, exact.
+    pub maximum: Option<u64>,
+    /// 50th percentile.
+    pub p50: Option<u64>,
+    /// 90th percentile.
+    pub p90: Option<u64>,
+    /// 95th percentile.
+    pub p95: Option<u64>,
+    /// 99th percentile.
+    pub p99: Option<u64>,
+    /// 99.9th percentile.
+    pub p999: Option<u64>,
+    /// The cells themselves.
+    #[serde(skip)]
+    pub distribution: Distribution,
+}
+
+impl From<Distribution> for LatencyStats {
+    fn from(distribution: Distribution) -> Self {
+        let percentile = |per_mille| distribution.percentile(per_mille, 1000);
+        Self {
+            count: distribution.count(),
+            average: distribution.average(),
+            minimum: distribution.minimum(),
+            maximum: distribution.maximum(),
+            p50: percentile(500),
+            p90: percentile(900),
+            p95: percentile(950),
+            p99: percentile(990),
+            p999: percentile(999),
+            distribution,
+        }
+    }
+}
+
+/// One message type of one protocol.
+#[derive(Clone, Debug, Serialize)]
+#[non_exhaustive]
+pub struct TypeStats {
+    /// The protocol; empty for `other`.
+    pub protocol: String,
+    /// The type.
+    pub message_type: String,
+    /// Messages taken by workers.
+    pub received: u64,
+    /// Delivered.
+    pub succeeded: u64,
+    /// Failed, for any reason.
+    pub failed: u64,
+    /// Failed, by reason; reasons with a count.
+    pub failures: Vec<(&'static str, u64)>,
+    /// Expired.
+    pub expired: u64,
+    /// Payload bytes.
+    pub bytes: u64,
+    /// Time in handling.
+    pub service: LatencyStats,
+    /// Time from the socket to the worker.
+    pub queue_wait: LatencyStats,
+}
+
+/// One protocol or application.
+#[derive(Clone, Debug, Serialize)]
+#[non_exhaustive]
+pub struct GroupStats {
+    /// Its name.
+    pub name: String,
+    /// Messages delivered.
+    pub succeeded: u64,
+    /// Messages failed or expired.
+    pub failed: u64,
+    /// Time in handling.
+    pub service: LatencyStats,
+}
+
+/// All messages.
+#[derive(Clone, Debug, Serialize)]
+#[non_exhaustive]
+pub struct MessageStats {
+    /// Messages that have ended.
+    pub total: u64,
+    /// Delivered.
+    pub succeeded: u64,
+    /// Failed, for any reason.
+    pub failed: u64,
+    /// Expired.
+    pub expired: u64,
+    /// Failed, by reason; reasons with a count.
+    pub failures: Vec<(&'static str, u64)>,
+    /// Succeeded ÷ total; null before the first.
+    pub success_rate: Option<f64>,
+    /// Payload bytes taken.
+    pub bytes_in: u64,
+    /// Payload bytes acknowledged as written.
+    pub bytes_out: u64,
+    /// Time in handling, all types.
+    pub service: LatencyStats,
+    /// Time from the socket to the worker, all types.
+    pub queue_wait: LatencyStats,
+}
+
+/// Connections.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct Connections {
+    /// Connected so far.
+    pub total: u64,
+    /// Connected now.
+    pub active: u64,
+    /// Most at once.
+    pub peak: u64,
+}
+
+/// Where every message and every delivery is (invariant I4). Exact whenever the router is quiet.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct Accounting {
+    /// Messages given to ports.
+    pub submitted: u64,
+    /// Of these, refused.
+    pub refused: u64,
+    /// Refused, by reason; reasons with a count.
+    pub refusals: Vec<(&'static str, u64)>,
+    /// Submitted and not refused.
+    pub accepted: u64,
+    /// Accepted, delivered.
+    pub ok: u64,
+    /// Accepted, failed.
+    pub failed: u64,
+    /// Accepted, expired.
+    pub expired: u64,
+    /// Accepted, not ended yet; held ones included.
+    pub in_flight: u64,
+    /// Of these, held for a name.
+    pub held: u64,
+    /// Deliveries emitted, in recipients, notices and closings included.
+    pub deliveries: u64,
+    /// Of these, handed out by polls.
+    pub consumed: u64,
+    /// Of these, given up.
+    pub undeliverable: u64,
+    /// Given up, by reason; reasons with a count.
+    pub undelivered: Vec<(&'static str, u64)>,
+    /// Of these, in rings and backlogs.
+    pub queued: u64,
+}
+
+/// One worker.
+#[derive(Clone, Debug, Serialize)]
+#[non_exhaustive]
+pub struct WorkerStats {
+    /// Messages taken.
+    pub received: u64,
+    /// Cycles that found work.
+    pub cycles: u64,
+    /// Rings left with a full batch taken: more was waiting.
+    pub full_batches: u64,
+    /// Times it slept.
+    pub parks: u64,
+    /// Times it woke a port.
+    pub wakes: u64,
+    /// Nanoseconds in cycles that found work.
+    pub busy_nanoseconds: u64,
+    /// Most bytes seen waiting in one ring.
+    pub queue_bytes_maximum: u64,
+    /// Messages held for names now.
+    pub held: u64,
+    /// Most held at once.
+    pub held_maximum: u64,
+    /// Deliveries that went through a backlog.
+    pub backlogged: u64,
+    /// Most bytes in one backlog.
+    pub backlog_bytes_maximum: u64,
+    /// Stamps from the future.
+    pub stamps_clamped: u64,
+    /// Clients closed for want of credit.
+    pub credit_closes: u64,
+    /// Rings given up as corrupt.
+    pub corrupt_rings: u64,
+}
+
+/// Everything.
+#[derive(Clone, Debug, Serialize)]
+#[non_exhaustive]
+pub struct Stats {
+    /// All messages.
+    pub messages: MessageStats,
+    /// By type.
+    pub types: Vec<TypeStats>,
+    /// By protocol.
+    pub protocols: Vec<GroupStats>,
+    /// By application.
+    pub applications: Vec<GroupStats>,
+    /// Connections.
+    pub connections: Connections,
+    /// Conservation.
+    pub accounting: Accounting,
+    /// By worker.
+    pub workers: Vec<WorkerStats>,
+    /// Connects whose application had no series of its own.
+    pub applications_folded: u64,
+}
+
+fn sum(cells: impl Iterator<Item = u64>) -> u64 {
+    cells.fold(0, u64::wrapping_add)
+}
+
+/// Sums one array of reason cells over shards; those with a count, by name.
+fn by_reason(labels: impl Iterator<Item = &'static str>, counts: &[u64]) -> Vec<(&'static str, u64)> {
+    labels.zip(counts.iter().copied()).filter(|(_, count)| *count > 0).collect()
+}
+
+fn merged<'a>(histograms: impl Iterator<Item = &'a Histogram>) -> LatencyStats {
+    let mut distribution = Distribution::default();
+    for histogram in histograms {
+        // 0 is the generation of a histogram that nothing was recorded in.
+        histogram.collect(0, &mut distribution);
+    }
+    distribution.into()
+}
+
+fn groups<'a>(
+    names: &[String],
+    workers: &[&'a WorkerShard],
+    series: impl Fn(&'a WorkerShard) -> &'a [GroupSeries],
+) -> Vec<GroupStats> {
+    let of = |place: usize| workers.iter().filter_map(|worker| series(worker).get(place)).collect::<Vec<_>>();
+    names
+        .iter()
+        .enumerate()
+        .map(|(place, name)| {
+            let shards = of(place);
+            GroupStats {
+                name: name.clone(),
+                succeeded: sum(shards.iter().map(|shard| shard.ok.get())),
+                failed: sum(shards.iter().map(|shard| shard.not_ok.get())),
+                service: merged(shards.iter().map(|shard| &shard.service)),
+            }
+        })
+        .collect()
+}
+
+fn type_stats(workers: &[&WorkerShard], place: usize, (protocol, name): &(String, String)) -> TypeStats {
+    let shards: Vec<_> = workers.iter().filter_map(|worker| worker.types.get(place)).collect();
+    let reasons: Vec<u64> = (0..Failed::COUNT)
+        .map(|reason| sum(shards.iter().filter_map(|shard| shard.failed.get(reason)).map(|cell| cell.get())))
+        .collect();
+    TypeStats {
+        protocol: protocol.clone(),
+        message_type: name.clone(),
+        succeeded: sum(shards.iter().map(|shard| shard.ok.get())),
+        failed: sum(reasons.iter().copied()),
+        failures: by_reason(Failed::ALL.iter().map(|reason| reason.label()), &reasons),
+        expired: sum(shards.iter().map(|shard| shard.expired.get())),
+        received: sum(shards.iter().map(|shard| shard.received.get())),
+        bytes: sum(shards.iter().map(|shard| shard.bytes.get())),
+        service: merged(shards.iter().map(|shard| &shard.service)),
+        queue_wait: merged(shards.iter().map(|shard| &shard.queue_wait)),
+    }
+}
+
+fn worker_stats(shard: &WorkerShard) -> WorkerStats {
+    WorkerStats {
+        received: sum(shard.types.iter().map(|series| series.received.get())),
+        cycles: shard.cycles.get(),
+        full_batches: shard.full_batches.get(),
+        parks: shard.parks.get(),
+        wakes: shard.wakes.get(),
+        busy_nanoseconds: shard.busy_nanoseconds.get(),
+        queue_bytes_maximum: shard.queue_bytes_maximum.get(),
+        held: shard.held.get(),
+        held_maximum: shard.held_maximum.get(),
+        backlogged: shard.backlogged.get(),
+        backlog_bytes_maximum: shard.backlog_bytes_maximum.get(),
+        stamps_clamped: shard.stamps_clamped.get(),
+        credit_closes: shard.credit_closes.get(),
+        corrupt_rings: shard.corrupt_rings.get(),
+    }
+}
+
+/// Where everything is. The order of the loads is the point; see the file's header.
+pub(crate) fn account(sources: &Sources<'_>) -> Accounting {
+    let Sources { workers, ports, .. } = sources;
+    let early = || sum(ports.iter().map(|port| port.submitted.get()));
+    let too_early = if mutant("accept-loaded-first") { Some(early()) } else { None };
+    let types = || workers.iter().flat_map(|worker| &worker.types);
+    let ok = sum(types().map(|one| one.ok.get()));
+    let failed = sum(types().flat_map(|one| &one.failed).map(|cell| cell.get()));
+    let expired = sum(types().map(|one| one.expired.get()));
+    let total = ok + failed + expired;
+    let held = sum(workers.iter().map(|worker| worker.held.get()));
+    let refusals: Vec<u64> = (0..Refused::COUNT)
+        .map(|reason| {
+            let by_worker = workers.iter().filter_map(|worker| worker.refused.get(reason));
+            let by_port = ports.iter().filter_map(|port| port.refused.get(reason));
+            sum(by_worker.chain(by_port).map(|cell| cell.get()))
+        })
+        .collect();
+    let submitted = too_early.unwrap_or_else(early);
+    let consumed = sum(ports.iter().map(|port| port.consumed.get()));
+    let given_up: Vec<u64> = (0..Undeliverable::COUNT)
+        .map(|reason| {
+            let by_worker = workers.iter().filter_map(|worker| worker.undeliverable.get(reason));
+            let by_port = ports.iter().filter_map(|port| port.undeliverable.get(reason));
+            sum(by_worker.chain(by_port).map(|cell| cell.get()))
+        })
+        .collect();
+    let deliveries = sum(workers.iter().map(|worker| worker.emitted.get()));
+    let refused = sum(refusals.iter().copied());
+    let undeliverable = sum(given_up.iter().copied());
+    Accounting {
+        submitted,
+        refused,
+        refusals: by_reason(Refused::ALL.iter().map(|reason| reason.label()), &refusals),
+        accepted: submitted.wrapping_sub(refused),
+        ok,
+        failed,
+        expired,
+        in_flight: submitted.wrapping_sub(refused).wrapping_sub(total),
+        held,
+        deliveries,
+        consumed,
+        undeliverable,
+        undelivered: by_reason(Undeliverable::ALL.iter().map(|reason| reason.label()), &given_up),
+        queued: deliveries.wrapping_sub(consumed).wrapping_sub(undeliverable),
+    }
+}
+
+/// Reads every shard.
+pub(crate) fn collect(sources: &Sources<'_>) -> Stats {
+    let Sources { workers, ports, labels, connections } = sources;
+    let accounting = account(sources);
+    let types: Vec<_> =
+        labels.types().iter().enumerate().map(|(place, names)| type_stats(workers, place, names)).collect();
+    let all_failures: Vec<u64> = Failed::ALL
+        .iter()
+        .map(|reason| {
+            let named = types.iter().flat_map(|one| &one.failures);
+            sum(named.filter(|(label, _)| *label == reason.label()).map(|(_, count)| *count))
+        })
+        .collect();
+    let Accounting { ok, failed, expired, .. } = accounting;
+    let total = ok + failed + expired;
+    let all = |pick: fn(&TypeStats) -> &LatencyStats| {
+        let mut distribution = Distribution::default();
+        for one in &types {
+            distribution.merge(&pick(one).distribution);
+        }
+        LatencyStats::from(distribution)
+    };
+    Stats {
+        messages: MessageStats {
+            total,
+            succeeded: ok,
+            failed,
+            expired,
+            failures: by_reason(Failed::ALL.iter().map(|reason| reason.label()), &all_failures),
+            success_rate: (total > 0).then(|| ok as f64 / total as f64),
+            bytes_in: sum(types.iter().map(|one| one.bytes)),
+            bytes_out: sum(ports.iter().map(|port| port.bytes_out.get())),
+            service: all(|one| &one.service),
+            queue_wait: all(|one| &one.queue_wait),
+        },
+        protocols: groups(labels.protocols(), workers, |worker| &worker.protocols),
+        applications: groups(&labels.applications(), workers, |worker| &worker.applications),
+        connections: Connections { total: connections.0, active: connections.1, peak: connections.2 },
+        accounting,
+        types,
+        workers: workers.iter().map(|worker| worker_stats(worker)).collect(),
+        applications_folded: labels.applications_folded(),
+    }
+}

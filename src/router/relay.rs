@@ -1,0 +1,401 @@
+//! What happens to one message: classify, find the recipient, deliver or hold, count. Owned by a worker; it
+//! never waits, and on the way of an ordinary message it allocates nothing and hashes the recipient once.
+
+use super::egress::{Egress, Rejected};
+use super::hold::{Held, Holds, Queue};
+use super::rules::Action;
+use super::shared::Shared;
+use crate::clients::{ClientId, MAX_NAME_BYTES, NameBuffer, NameHash, Shortage, Slot};
+use crate::config::Key;
+use crate::envelope::{self, ReadError};
+use crate::error::{CloseReason, Failed, Undeliverable};
+use crate::metrics::{ApplicationId, OTHER, Outcome, ProtocolId, Timing, TypeId, WorkerShard, Writer};
+use crate::ring::record::{Delivery, Ingress, delivery_kind};
+use crate::sync::{Arc, Relaxed};
+
+type SeriesIds = (TypeId, ProtocolId, ApplicationId);
+
+#[derive(Debug)]
+pub(super) struct Relay {
+    shared: Arc<Shared>,
+    worker: usize,
+    pub(super) egress: Vec<Option<Egress>>,
+    pub(super) holds: Holds,
+    pub(super) writer: Writer,
+    max_wait_ticks: u64,
+}
+
+/// What has become of a message when its handling returns.
+enum Handled {
+    Ended(Outcome),
+    Held,
+}
+
+impl Relay {
+    pub(super) fn new(shared: Arc<Shared>, worker: usize) -> Self {
+        let hold_ticks = shared.clock.ticks(shared.config.milliseconds(Key::HoldTime));
+        Self {
+            egress: (0..shared.ports.len()).map(|_| None).collect(),
+            holds: Holds::new(&shared.config, hold_ticks),
+            writer: Writer::new(),
+            max_wait_ticks: shared.clock.ticks(shared.config.milliseconds(Key::MaxQueueWait)),
+            worker,
+            shared,
+        }
+    }
+
+    /// Handles one message and counts it. `started` is when the one before it ended; returns when this one did:
+    /// the one clock read.
+    pub(super) fn message(&mut self, port: usize, header: &Ingress, payload: &[u8], started: u64) -> u64 {
+        let shared = Arc::clone(&self.shared);
+        let client = ClientId(header.client);
+        let slot = shared.clients.get(client).filter(|slot| usize::from(slot.place().port) == port);
+        if header.stamp > started {
+            // A stamp from the future: the host's clock is not ours. Counted as no wait.
+            shard(&shared, self.worker).stamps_clamped.add(&mut self.writer, 1);
+        }
+        let stamp = header.stamp.min(started);
+        let (ids, handled) = match slot {
+            None => (no_series(), Handled::Ended(Outcome::Failed(Failed::StaleClient))),
+            Some(slot) => self.classify(&shared, client, slot, header, payload, stamp, started),
+        };
+        let ended = shared.clock.raw();
+        let timing = Timing {
+            queue_wait: shared.clock.nanoseconds(stamp, started),
+            service: shared.clock.nanoseconds(started, ended),
+        };
+        let outcome = match handled {
+            Handled::Ended(outcome) => Some(outcome),
+            Handled::Held => None,
+        };
+        shard(&shared, self.worker).record(&mut self.writer, ids, payload.len(), timing, outcome);
+        if let (Some(slot), Some(_)) = (slot, outcome) {
+            slot.finish(1);
+        }
+        ended
+    }
+
+    /// Reads the envelope and acts on the type.
+    #[expect(clippy::too_many_arguments, reason = "one message's parts, passed once")]
+    fn classify(
+        &mut self,
+        shared: &Shared,
+        client: ClientId,
+        slot: &Slot,
+        header: &Ingress,
+        payload: &[u8],
+        stamp: u64,
+        now: u64,
+    ) -> (SeriesIds, Handled) {
+        let (protocol, application) = slot.labels();
+        let application = ApplicationId(application);
+        let Some(rules) = shared.protocols.get(usize::from(protocol)) else {
+            return (no_series(), Handled::Ended(Outcome::Failed(Failed::BadRecord)));
+        };
+        let unknown = (TypeId(OTHER), rules.id, application);
+        let failed = |reason| Handled::Ended(Outcome::Failed(reason));
+        let envelope = match envelope::read(rules.rules.protocol(), payload) {
+            Ok(envelope) => envelope,
+            Err(error) => return (unknown, failed(read_failure(error))),
+        };
+        let Some(message_type) = envelope.message_type() else {
+            return (unknown, failed(Failed::MissingType));
+        };
+        let listed = rules.rules.types().iter().zip(&rules.types);
+        let (ids, action) = match listed.into_iter().find(|((name, _), _)| message_type.eq_str(name)) {
+            Some(((_, action), id)) => ((*id, rules.id, application), *action),
+            None => match rules.rules.unknown() {
+                Some(action) => (unknown, action),
+                None => return (unknown, failed(Failed::UnknownType)),
+            },
+        };
+        if now.saturating_sub(stamp) > self.max_wait_ticks {
+            return (ids, Handled::Ended(Outcome::Expired));
+        }
+        let hold = match action {
+            Action::KeepAlive => {
+                slot.alive_at.store(now, Relaxed); // Relaxed: a time for the port's timers.
+                return (ids, Handled::Ended(Outcome::Ok));
+            }
+            Action::Relay { hold } => hold,
+            Action::RelayOrLeave => {
+                if envelope.recipient().is_none() {
+                    let left = Delivery { kind: delivery_kind::LEFT, ..Delivery::default() };
+                    return (ids, Handled::Ended(self.notify(client, slot, &left, b"")));
+                }
+                false
+            }
+        };
+        let Some(recipient) = envelope.recipient() else {
+            return (ids, failed(Failed::NoRecipient));
+        };
+        let mut name_buffer = [0; MAX_NAME_BYTES];
+        let Some(name) = recipient.decode(&mut name_buffer) else {
+            return (ids, failed(Failed::NameTooLong));
+        };
+        let name = name.as_bytes();
+        let hash = shared.clients.names().hash(name);
+        let mut sender_buffer = NameBuffer::default();
+        let sender_name = slot.name(&mut sender_buffer);
+        let length = envelope.relayed_len(sender_name);
+        let delivery = Delivery {
+            kind: delivery_kind::MESSAGE,
+            flags: 0,
+            sender: client.0,
+            stamp,
+            correlation: header.correlation,
+            message_type: u32::from(ids.0.0),
+            recipients: 1,
+        };
+        if let Some(to) = shared.clients.find(hash, name) {
+            if self.holds.holds_for(hash) && !crate::sync::mutant("hold-overtaken") {
+                self.flush(hash, to);
+            }
+            let outcome = self.deliver(&delivery, to, length, |out| {
+                envelope.write_relayed(sender_name, out);
+            });
+            return (ids, Handled::Ended(outcome));
+        }
+        if !hold {
+            return (ids, failed(Failed::UnknownRecipient));
+        }
+        // Relaxed: this worker's own.
+        let of_sender = slot.held.load(Relaxed);
+        if !self.holds.has_room(hash, of_sender, length) {
+            return (ids, failed(Failed::HoldFull));
+        }
+        let mut copy = self.holds.buffer(length);
+        envelope.write_relayed(sender_name, &mut copy);
+        slot.held.store(of_sender + 1, Relaxed);
+        let held =
+            Held { sender: client, stamp, correlation: header.correlation, labels: ids, payload: copy };
+        self.holds.hold(hash, name, now, held);
+        let count = self.holds.messages() as u64;
+        shard(shared, self.worker).held.set(&mut self.writer, count);
+        shard(shared, self.worker).held_maximum.raise(&mut self.writer, count);
+        (ids, Handled::Held)
+    }
+
+    /// Delivers a message to one client, on credit.
+    fn deliver(
+        &mut self,
+        delivery: &Delivery,
+        to: ClientId,
+        length: usize,
+        fill: impl FnOnce(&mut [u8]),
+    ) -> Outcome {
+        let shared = Arc::clone(&self.shared);
+        let Some(slot) = shared.clients.slot(to.index()) else {
+            return Outcome::Failed(Failed::RecipientClosed);
+        };
+        let bytes = length.min(u32::MAX as usize) as u32;
+        match slot.credit.try_add(to.generation(), bytes, shared.limits) {
+            Ok(()) => {}
+            Err(Shortage::Closed) => return Outcome::Failed(Failed::RecipientClosed),
+            Err(Shortage::Exhausted) => {
+                self.close_client(to, slot, CloseReason::Credit);
+                return Outcome::Failed(Failed::Credit);
+            }
+        }
+        // The credit pins the slot: its port is this client's until the credit is given back.
+        let worker = shard(&shared, self.worker);
+        let port = usize::from(slot.place().port);
+        let Some(Some(egress)) = self.egress.get_mut(port) else {
+            slot.credit.subtract(1, bytes);
+            return Outcome::Failed(Failed::PortGone);
+        };
+        match egress.emit(delivery, to.0, length, fill) {
+            Ok(backlogged) => {
+                worker.emitted.add(&mut self.writer, 1);
+                if backlogged {
+                    worker.backlogged.add(&mut self.writer, 1);
+                    worker.backlog_bytes_maximum.raise(&mut self.writer, egress.backlog_bytes());
+                }
+                Outcome::Ok
+            }
+            Err(Rejected::TooLarge) => {
+                slot.credit.subtract(1, bytes);
+                Outcome::Failed(Failed::TooLarge)
+            }
+            Err(Rejected::Full) => {
+                slot.credit.subtract(1, bytes);
+                worker.emitted.add(&mut self.writer, 1);
+                self.undeliverable(Undeliverable::EgressFull, 1);
+                Outcome::Failed(Failed::EgressFull)
+            }
+        }
+    }
+
+    /// Sends a client's own port word of it, without credit. Not sent while its port is full or gone.
+    fn notify(&mut self, client: ClientId, slot: &Slot, header: &Delivery, payload: &[u8]) -> Outcome {
+        let port = usize::from(slot.place().port);
+        let Some(Some(egress)) = self.egress.get_mut(port) else {
+            return Outcome::Failed(Failed::PortGone);
+        };
+        match egress.emit(header, client.0, payload.len(), |out| out.copy_from_slice(payload)) {
+            Ok(_) => {
+                shard(&self.shared, self.worker).emitted.add(&mut self.writer, 1);
+                Outcome::Ok
+            }
+            Err(_) => {
+                shard(&self.shared, self.worker).emitted.add(&mut self.writer, 1);
+                self.undeliverable(Undeliverable::EgressFull, 1);
+                Outcome::Failed(Failed::EgressFull)
+            }
+        }
+    }
+
+    /// Asks a client's port to close it; the first worker to do so sends the one close delivery.
+    fn close_client(&mut self, client: ClientId, slot: &Slot, reason: CloseReason) {
+        let port = usize::from(slot.place().port);
+        if !slot.credit.close(client.generation()) {
+            return;
+        }
+        let worker = shard(&self.shared, self.worker);
+        worker.credit_closes.add(&mut self.writer, 1);
+        if let Some(Some(egress)) = self.egress.get_mut(port) {
+            worker.emitted.add(&mut self.writer, 1);
+            let header = Delivery { kind: delivery_kind::CLOSE, flags: reason as u16, ..Delivery::default() };
+            egress.emit_closing(&header, client.0, &self.shared.clients);
+        }
+    }
+
+    /// A client's last record: behind everything it sent, so behind everything of its own that it receives.
+    pub(super) fn disconnect(&mut self, port: usize, header: &Ingress) {
+        let client = ClientId(header.client);
+        let shared = Arc::clone(&self.shared);
+        let here = shared.clients.get(client).is_some_and(|slot| usize::from(slot.place().port) == port);
+        if let (true, Some(Some(egress))) = (here, self.egress.get_mut(port)) {
+            shard(&shared, self.worker).emitted.add(&mut self.writer, 1);
+            let closed = Delivery { kind: delivery_kind::CLIENT_CLOSED, ..Delivery::default() };
+            egress.emit_closing(&closed, client.0, &shared.clients);
+        }
+    }
+
+    /// A name has connected: what is held for it goes out, if it is still connected.
+    pub(super) fn name_connected(&mut self, hash: NameHash) {
+        if self.holds.holds_for(hash)
+            && let Some(to) = self.shared.clients.names().get(hash)
+        {
+            self.flush(hash, to);
+        }
+    }
+
+    /// A post was lost to a full ring: every name that something is held for may have connected.
+    pub(super) fn look_up_all(&mut self) {
+        for hash in self.holds.names() {
+            self.name_connected(hash);
+        }
+    }
+
+    fn flush(&mut self, hash: NameHash, to: ClientId) {
+        let Some(queue) = self.holds.take(hash) else { return };
+        for held in queue.messages {
+            let delivery = Delivery {
+                kind: delivery_kind::MESSAGE,
+                flags: 0,
+                sender: held.sender.0,
+                stamp: held.stamp,
+                correlation: held.correlation,
+                message_type: u32::from(held.labels.0.0),
+                recipients: 1,
+            };
+            let outcome = self.deliver(&delivery, to, held.payload.len(), |out| {
+                out.copy_from_slice(&held.payload);
+            });
+            self.end_held(held, outcome);
+        }
+    }
+
+    /// Expires the queues whose time is over; each sender is told once per name. Says how many messages.
+    pub(super) fn expire(&mut self, now: u64) -> usize {
+        let mut count = 0;
+        while let Some(queue) = self.holds.take_expired(now) {
+            count += queue.messages.len();
+            self.end_queue(queue, Outcome::Expired);
+        }
+        count
+    }
+
+    /// Ends everything held, at a stop.
+    pub(super) fn stop_holds(&mut self) {
+        for hash in self.holds.names() {
+            if let Some(queue) = self.holds.take(hash) {
+                self.end_queue(queue, Outcome::Failed(Failed::Stopped));
+            }
+        }
+    }
+
+    fn end_queue(&mut self, mut queue: Queue, outcome: Outcome) {
+        for place in 0..queue.messages.len() {
+            let first_of_sender = outcome == Outcome::Expired
+                && queue.messages.get(place).is_some_and(|held| {
+                    !queue.messages.iter().take(place).any(|earlier| earlier.sender == held.sender)
+                });
+            if let (true, Some(held)) = (first_of_sender, queue.messages.get(place)) {
+                self.tell_expired(held, queue.name());
+            }
+        }
+        for held in queue.messages.drain(..) {
+            self.end_held(held, outcome);
+        }
+    }
+
+    /// The notice that a sender gets: the name that did not come, on credit like any delivery.
+    fn tell_expired(&mut self, held: &Held, name: &[u8]) {
+        let expired = Delivery {
+            kind: delivery_kind::EXPIRED,
+            stamp: held.stamp,
+            correlation: held.correlation,
+            message_type: u32::from(held.labels.0.0),
+            recipients: 1,
+            ..Delivery::default()
+        };
+        // A sender that is gone or has no credit left is not told; the message's outcome is counted either way.
+        let _ = self.deliver(&expired, held.sender, name.len(), |out| out.copy_from_slice(name));
+    }
+
+    fn end_held(&mut self, held: Held, outcome: Outcome) {
+        let worker = shard(&self.shared, self.worker);
+        worker.settle(&mut self.writer, held.labels, outcome);
+        worker.held.set(&mut self.writer, self.holds.messages() as u64);
+        // The sender's slot is its own until this message is finished.
+        if let Some(slot) = self.shared.clients.slot(held.sender.index()) {
+            slot.held.store(slot.held.load(Relaxed).saturating_sub(1), Relaxed); // Relaxed: our own.
+            slot.finish(1);
+        }
+        self.holds.recycle(held.payload);
+    }
+
+    /// Counts deliveries that will not be handed out.
+    pub(super) fn undeliverable(&mut self, reason: Undeliverable, recipients: u64) {
+        if let Some(cell) = shard(&self.shared, self.worker).undeliverable.get(reason as usize) {
+            cell.add(&mut self.writer, recipients);
+        }
+    }
+}
+
+#[inline(always)]
+fn shard(shared: &Shared, worker: usize) -> &WorkerShard {
+    &shared.workers[worker].shard
+}
+
+const fn no_series() -> SeriesIds {
+    (TypeId(OTHER), ProtocolId(OTHER), ApplicationId(OTHER))
+}
+
+fn read_failure(error: ReadError) -> Failed {
+    match error {
+        ReadError::Empty => Failed::Empty,
+        ReadError::NotUtf8 => Failed::NotUtf8,
+        ReadError::NotJson => Failed::NotJson,
+        ReadError::NotAnObject => Failed::NotAnObject,
+        ReadError::TooDeep => Failed::TooDeep,
+        ReadError::DuplicateField => Failed::DuplicateField,
+        ReadError::WrongType => Failed::WrongType,
+        ReadError::MissingType => Failed::MissingType,
+        ReadError::FieldTooLong => Failed::NameTooLong,
+        ReadError::TooLong => Failed::TooLarge,
+        ReadError::AmbiguousSender => Failed::AmbiguousSender,
+    }
+}

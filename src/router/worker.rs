@@ -1,0 +1,345 @@
+//! A worker: one pinned thread that owns the consuming end of its rings and its shard. `cycle` is all it does;
+//! `run` is the loop around it, and a test can call `cycle` itself.
+
+use super::egress::Egress;
+use super::pair::{untaken_deliveries, untaken_messages};
+use super::relay::Relay;
+use super::shared::{Shared, WorkerShared};
+use crate::clients::NameHash;
+use crate::config::{Idle, Key};
+use crate::error::{Refused, Undeliverable};
+use crate::park::WakeWord;
+use crate::ring::record::{INGRESS_BYTES, Ingress, ingress_kind};
+use crate::ring::{Consumer, Corrupt, State};
+use crate::sync::{Acquire, Arc, Relaxed, mutant, wake_fence};
+use crossbeam_utils::Backoff;
+use std::time::Duration;
+
+/// One worker of a router made by [`Builder::build`](super::Builder::build).
+#[derive(Debug)]
+pub struct Worker {
+    shared: Arc<Shared>,
+    index: usize,
+    ingress: Vec<Option<Ingoing>>,
+    relay: Relay,
+    /// Where the next cycle starts, so that no port is always first.
+    first_port: usize,
+    attach_seen: u64,
+    batch: usize,
+    stopped: bool,
+}
+
+/// The consuming end of one port's ring.
+#[derive(Debug)]
+struct Ingoing {
+    ring: Consumer,
+    port_wake: Arc<WakeWord>,
+    /// The router stops: nothing above the tail as it was then is taken.
+    sealed: bool,
+    corrupt: bool,
+}
+
+impl Worker {
+    pub(super) fn new(shared: Arc<Shared>, index: usize) -> Self {
+        Self {
+            ingress: (0..shared.ports.len()).map(|_| None).collect(),
+            relay: Relay::new(Arc::clone(&shared), index),
+            first_port: 0,
+            attach_seen: 0,
+            batch: shared.config.count(Key::Batch),
+            stopped: false,
+            index,
+            shared,
+        }
+    }
+
+    fn own(&self) -> &WorkerShared {
+        &self.shared.workers[self.index]
+    }
+
+    /// Whether the worker has stopped for good.
+    pub fn is_stopped(&self) -> bool {
+        self.stopped
+    }
+
+    /// One round: takes up to a batch from each ring, delivers, expires, publishes, wakes. `now` is a reading of
+    /// the router's clock. Returns how much it did; 0 means that it may sleep.
+    pub fn cycle(&mut self, now: u64) -> usize {
+        if self.stopped {
+            return 0;
+        }
+        // Acquire: pairs with the Release of whoever attached or detached.
+        let changes = self.own().attach_changes.load(Acquire);
+        if changes != self.attach_seen {
+            self.attach_seen = changes;
+            self.look_at_pairs(now);
+        }
+        // Acquire: pairs with the Release in `Router::request_stop`.
+        if self.own().stop.load(Acquire) {
+            self.look_at_pairs(now);
+            self.stop(now);
+            return 1;
+        }
+        let mut work = self.flush_egress();
+        if self.own().look_up_all.load(Relaxed) {
+            // Cleared first, then looked: a post that comes in between sets it again. AcqRel: the names inserted
+            // before the post are there to be found.
+            self.own().look_up_all.swap(false, crate::sync::AcqRel);
+            self.relay.look_up_all();
+            work += 1;
+        }
+        let ports = self.ingress.len();
+        let mut time = now;
+        for offset in 0..ports {
+            work += self.drain((self.first_port + offset) % ports, self.batch, &mut time);
+        }
+        self.first_port = (self.first_port + 1) % ports;
+        if !self.relay.holds.is_empty() {
+            work += self.relay.expire(time);
+        }
+        if work > 0 {
+            let own = &self.shared.workers[self.index].shard;
+            own.cycles.add(&mut self.relay.writer, 1);
+            let busy = self.shared.clock.nanoseconds(now, time);
+            own.busy_nanoseconds.add(&mut self.relay.writer, busy);
+        }
+        self.publish();
+        work
+    }
+
+    /// Takes up to `limit` records from one port's ring.
+    fn drain(&mut self, port: usize, limit: usize, time: &mut u64) -> usize {
+        let Some(Some(ingoing)) = self.ingress.get_mut(port) else { return 0 };
+        if ingoing.corrupt {
+            return 0;
+        }
+        let own = &self.shared.workers[self.index].shard;
+        let mut count = 0;
+        let refreshed = if ingoing.sealed { Ok(true) } else { ingoing.ring.refresh() };
+        let result = refreshed.and_then(|any| {
+            if !any {
+                return Ok(());
+            }
+            own.queue_bytes_maximum.raise(&mut self.relay.writer, ingoing.ring.pending_bytes());
+            while count < limit {
+                let Some(record) = ingoing.ring.next()? else { return Ok(()) };
+                count += 1;
+                let header = Ingress::read(record.bytes);
+                match (record.kind, header) {
+                    (ingress_kind::MESSAGE, Some((header, payload))) => {
+                        *time = self.relay.message(port, &header, payload, *time);
+                    }
+                    (ingress_kind::DISCONNECT, Some((header, _))) => self.relay.disconnect(port, &header),
+                    (ingress_kind::NAME_CONNECTED, Some((header, _))) => {
+                        self.relay.name_connected(NameHash(header.recipient));
+                    }
+                    _ => return Err(Corrupt),
+                }
+            }
+            own.full_batches.add(&mut self.relay.writer, 1);
+            Ok(())
+        });
+        if result.is_err() {
+            // Nothing in this ring can be trusted any more. The port learns it from CLOSED and `is_corrupt`.
+            ingoing.corrupt = true;
+            own.corrupt_rings.add(&mut self.relay.writer, 1);
+            ingoing.ring.mark_corrupt();
+        }
+        count
+    }
+
+    fn flush_egress(&mut self) -> usize {
+        let clients = &self.shared.clients;
+        self.relay
+            .egress
+            .iter_mut()
+            .flatten()
+            .filter(|egress| egress.is_stalled())
+            .map(|e| e.flush(clients))
+            .sum()
+    }
+
+    /// Gives back what was read and makes what was emitted visible; one fence for all; then the wakes.
+    fn publish(&mut self) {
+        let (mut released, mut published) = (0u64, 0u64);
+        for (port, ingoing) in self.ingress.iter_mut().enumerate() {
+            if ingoing.as_mut().is_some_and(|ingoing| ingoing.ring.release()) {
+                released |= 1 << port;
+            }
+        }
+        for (port, egress) in self.relay.egress.iter_mut().enumerate() {
+            if egress.as_mut().is_some_and(Egress::publish) {
+                published |= 1 << port;
+            }
+        }
+        if released | published == 0 {
+            return;
+        }
+        wake_fence("worker-publish-fence");
+        let mut wakes = 0;
+        for (port, (ingoing, egress)) in self.ingress.iter().zip(&self.relay.egress).enumerate() {
+            if let Some(ingoing) = ingoing
+                && released & (1 << port) != 0
+                && ingoing.ring.memory().needs_space()
+            {
+                wakes += u64::from(ingoing.port_wake.wake_if_asleep());
+            }
+            if let Some(egress) = egress
+                && published & (1 << port) != 0
+            {
+                wakes += u64::from(egress.wake());
+            }
+        }
+        self.own_shard_add(|shard| &shard.wakes, wakes);
+    }
+
+    fn own_shard_add(
+        &mut self,
+        cell: impl FnOnce(&crate::metrics::WorkerShard) -> &crate::metrics::Cell,
+        count: u64,
+    ) {
+        cell(&self.shared.workers[self.index].shard).add(&mut self.relay.writer, count);
+    }
+
+    /// Takes up the pairs that were attached, and leaves those whose port has.
+    fn look_at_pairs(&mut self, now: u64) {
+        for port in 0..self.ingress.len() {
+            let state = self.shared.pair(self.index, port).state();
+            if state == State::Free {
+                continue;
+            }
+            if self.ingress[port].is_none() {
+                let Some(pair) = self.shared.pair(self.index, port).view() else { continue };
+                let backlog = self.shared.config.count(Key::BacklogBytes);
+                // Without memory for a backlog the port has no way back: its deliveries fail as port_gone.
+                self.relay.egress[port] = Egress::new(&pair, backlog).ok();
+                self.ingress[port] = Some(Ingoing {
+                    ring: Consumer::new(pair.ingress),
+                    port_wake: pair.port_wake,
+                    sealed: false,
+                    corrupt: false,
+                });
+            }
+            if state == State::Detaching {
+                let mut time = now;
+                while self.drain(port, usize::MAX, &mut time) > 0 {}
+                self.leave(port, Undeliverable::PortGone);
+            }
+        }
+    }
+
+    /// Stops: takes what is published in every ring, up to its seal, and leaves every pair.
+    fn stop(&mut self, now: u64) {
+        let mut time = now;
+        for port in 0..self.ingress.len() {
+            if let Some(Some(ingoing)) = self.ingress.get_mut(port) {
+                ingoing.corrupt |= ingoing.ring.close_and_seal().is_err();
+                ingoing.sealed = true;
+                self.drain(port, usize::MAX, &mut time);
+            }
+        }
+        self.relay.stop_holds();
+        self.flush_egress();
+        for port in 0..self.ingress.len() {
+            if self.ingress[port].is_some() {
+                self.leave(port, Undeliverable::Stopped);
+            }
+        }
+        self.stopped = true;
+    }
+
+    /// Leaves one pair: gives up its backlog, seals, publishes, wakes once more without being asked, and settles
+    /// the rest if the port has left before.
+    fn leave(&mut self, port: usize, reason: Undeliverable) {
+        let Some(mut ingoing) = self.ingress[port].take() else { return };
+        if let Some(mut egress) = self.relay.egress[port].take() {
+            let given_up = egress.give_up(&self.shared.clients);
+            self.relay.undeliverable(reason, given_up);
+            egress.publish();
+            ingoing.ring.store_seal();
+            ingoing.ring.release();
+            egress.close();
+        } else {
+            ingoing.ring.store_seal();
+            ingoing.ring.release();
+        }
+        ingoing.ring.memory().close();
+        wake_fence("worker-publish-fence");
+        if !mutant("stop-no-space-step") {
+            ingoing.port_wake.wake_if_asleep();
+        }
+        drop(ingoing);
+        let shared = Arc::clone(&self.shared);
+        shared.pair(self.index, port).leave(|pair| {
+            let reason = if pair.ingress.is_corrupt() { Refused::Corrupt } else { Refused::Closed };
+            let refused = untaken_messages(&pair.ingress);
+            self.own_shard_add(|shard| &shard.refused[reason as usize], refused);
+            let untaken = untaken_deliveries(&pair.egress, &shared.clients);
+            self.relay.undeliverable(Undeliverable::PortGone, untaken);
+        });
+    }
+
+    /// Whether anything has come that a sleep would miss. Behind the fence of `WakeWord::arm`.
+    fn must_stay_awake(&self) -> bool {
+        let own = self.own();
+        own.attach_changes.load(Relaxed) != self.attach_seen // Relaxed: behind the fence, and re-read by `cycle`.
+            || own.stop.load(Relaxed)
+            || own.look_up_all.load(Relaxed)
+            || self.ingress.iter().flatten().any(|ingoing| !ingoing.corrupt && ingoing.ring.has_more())
+            || self.relay.egress.iter().flatten().any(|egress| egress.is_stalled() && egress.space_moved())
+    }
+
+    /// The thread's life.
+    pub(super) fn run(mut self) {
+        let idle = self.shared.config.idle();
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        // With fewer cores than threads, spinning takes the time of those that are waited for.
+        let crowded = cores < 2 * self.shared.workers.len();
+        let mut backoff = Backoff::new();
+        let mut yielded = false;
+        while !self.stopped {
+            let now = self.shared.clock.raw();
+            if self.cycle(now) > 0 {
+                backoff = Backoff::new();
+                yielded = false;
+                continue;
+            }
+            match idle {
+                Idle::Spin => std::hint::spin_loop(),
+                Idle::Backoff if crowded && !yielded => {
+                    std::thread::yield_now();
+                    yielded = true;
+                }
+                Idle::Backoff if !crowded && !backoff.is_completed() => backoff.snooze(),
+                Idle::Backoff | Idle::Park => {
+                    self.sleep(now);
+                    backoff = Backoff::new();
+                    yielded = false;
+                }
+            }
+        }
+    }
+
+    fn sleep(&mut self, now: u64) {
+        let mut timeout = None;
+        for egress in self.relay.egress.iter_mut().flatten().filter(|egress| egress.is_stalled()) {
+            egress.request_space();
+            timeout = Some(Duration::from_millis(10));
+        }
+        if let Some(due) = self.relay.holds.next_expiry() {
+            let wait =
+                Duration::from_nanos(self.shared.clock.nanoseconds(now, due)) + Duration::from_micros(50);
+            timeout = Some(timeout.map_or(wait, |timeout: Duration| timeout.min(wait)));
+        }
+        let shared = Arc::clone(&self.shared);
+        let wake = &shared.workers[self.index].wake;
+        wake.arm();
+        if !self.must_stay_awake() {
+            self.own_shard_add(|shard| &shard.parks, 1);
+            wake.sleep(timeout);
+        }
+        wake.disarm();
+    }
+}
+
+const _: () = assert!(INGRESS_BYTES >= 48);

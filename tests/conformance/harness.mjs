@@ -1,0 +1,407 @@
+// Starts servers and speaks to them: what conformance.mjs and browser.mjs share.
+//
+// A server is a process of its own on free loopback ports, described by two variables:
+//   SERVER_COMMAND  a JSON array of strings, run without a shell from this folder; {port} and {monitor} are filled in
+//   SUITE           "shared" (what npm's PeerServer does as well) or "all" (corelane's own behaviour too)
+//
+// Nothing here measures time. WAIT only bounds how long a hung server may hold up the run.
+
+import assert from "node:assert/strict";
+import { spawn } from "node:child_process";
+import { randomUUID } from "node:crypto";
+import { once } from "node:events";
+import http from "node:http";
+import net from "node:net";
+import { setTimeout as sleep } from "node:timers/promises";
+import { fileURLToPath } from "node:url";
+import WebSocket from "ws";
+
+/** The longest that anything is waited for, in milliseconds. */
+export const WAIT = 20_000;
+/** How long a server has between SIGTERM and SIGKILL when a test is over, in milliseconds. */
+const GRACE = 3_000;
+const HOST = "127.0.0.1";
+const FOLDER = fileURLToPath(new URL(".", import.meta.url));
+
+const command = readCommand(process.env.SERVER_COMMAND);
+/** Whether corelane's own behaviour is asked for too. */
+export const own = readSuite(process.env.SUITE ?? "shared") === "all";
+
+// A run that is cut short leaves no server behind.
+const running = new Set();
+process.on("exit", () => running.forEach((child) => child.kill("SIGKILL")));
+
+function readCommand(text) {
+  const hint = 'SERVER_COMMAND must be a JSON array of strings, such as ["server","--port","{port}"]';
+  if (!text) throw new Error(`${hint}; it is not set`);
+  let parsed;
+  try {
+    parsed = JSON.parse(text);
+  } catch {
+    throw new Error(`${hint}; it is ${text}`);
+  }
+  const good = Array.isArray(parsed) && parsed.length > 0 && parsed.every((part) => typeof part === "string");
+  if (!good) throw new Error(`${hint}; it is ${text}`);
+  return parsed;
+}
+
+function readSuite(text) {
+  if (text !== "shared" && text !== "all") throw new Error(`SUITE must be "shared" or "all"; it is "${text}"`);
+  return text;
+}
+
+// ---------------------------------------------------------------------------------------------------- waiting
+
+/** `promise`, or a failure that says what was waited for. */
+export async function within(promise, what, limit = WAIT) {
+  const stop = new AbortController();
+  const late = sleep(limit, undefined, { signal: stop.signal }).then(
+    () => assert.fail(`waited ${limit} ms for ${what}`),
+    () => new Promise(() => {}), // called off: the race is over
+  );
+  try {
+    return await Promise.race([promise, late]);
+  } finally {
+    stop.abort();
+  }
+}
+
+/** Asks `probe` again and again until it returns something truthy, and returns that. */
+export async function eventually(what, probe, limit = WAIT) {
+  const deadline = Date.now() + limit;
+  for (;;) {
+    const answer = await probe();
+    if (answer) return answer;
+    if (Date.now() > deadline) assert.fail(`waited ${limit} ms for ${what}`);
+    await sleep(50);
+  }
+}
+
+// ---------------------------------------------------------------------------------------------------- HTTP
+
+/** One GET on a connection of its own: `{ status, headers, text }`. */
+export function get(port, path, headers = {}) {
+  const answer = new Promise((resolve, reject) => {
+    const request = http.get({ host: HOST, port, path, headers, agent: false }, (response) => {
+      const chunks = [];
+      response.on("data", (chunk) => chunks.push(chunk));
+      response.on("error", reject);
+      response.on("end", () =>
+        resolve({ status: response.statusCode, headers: response.headers, text: Buffer.concat(chunks).toString() }),
+      );
+    });
+    request.on("error", reject);
+  });
+  return within(answer, `GET ${path}`);
+}
+
+/** Loopback ports that were free a moment ago, all different. */
+export async function freePorts(count) {
+  const listeners = await Promise.all(Array.from({ length: count }, () => listenAnywhere()));
+  const ports = listeners.map((listener) => listener.address().port);
+  await Promise.all(listeners.map((listener) => new Promise((done) => listener.close(done))));
+  return ports;
+}
+
+/** A listener that holds a loopback port. */
+export async function listenAnywhere() {
+  const listener = net.createServer();
+  listener.listen(0, HOST);
+  await once(listener, "listening");
+  return listener;
+}
+
+// ---------------------------------------------------------------------------------------------------- processes
+
+/** The command line for these ports; `options` replace what the command already has, or are appended. */
+function commandLine(ports, options) {
+  const line = command.map((part) => part.replaceAll("{port}", ports.port).replaceAll("{monitor}", ports.monitor));
+  for (const [name, value] of Object.entries(options)) {
+    const option = `--${name}`;
+    const at = line.indexOf(option);
+    if (value === true) line.push(option);
+    else if (at < 0) line.push(option, String(value));
+    else line[at + 1] = String(value);
+  }
+  return line;
+}
+
+/** A child with what it printed (`output()`, `errors()`) and `ended`, a promise of `{ code, signal }`. */
+function launch(ports, options) {
+  const [program, ...args] = commandLine(ports, options);
+  const child = spawn(program, args, { cwd: FOLDER, stdio: ["ignore", "pipe", "pipe"] });
+  const printed = { stdout: "", stderr: "" };
+  for (const stream of ["stdout", "stderr"]) {
+    child[stream].setEncoding("utf8").on("data", (text) => {
+      printed[stream] = (printed[stream] + text).slice(-20_000);
+    });
+  }
+  running.add(child);
+  const ended = new Promise((resolve) => {
+    // "close" rather than "exit": everything that was printed has been read by then.
+    child.on("close", (code, signal) => resolve({ code, signal }));
+    child.on("error", (error) => {
+      printed.stderr += `cannot start ${program}: ${error.message}`;
+      resolve({ code: null, signal: null });
+    });
+  }).finally(() => running.delete(child));
+  return { child, ended, output: () => printed.stdout + printed.stderr, errors: () => printed.stderr };
+}
+
+/** Ends a child that this suite started: SIGTERM, then SIGKILL. Returns `{ code, signal }`. */
+async function end({ child, ended }) {
+  child.kill("SIGTERM");
+  const stop = new AbortController();
+  const kill = sleep(GRACE, undefined, { signal: stop.signal }).then(
+    () => child.kill("SIGKILL"),
+    () => {},
+  );
+  const result = await ended;
+  stop.abort();
+  await kill;
+  return result;
+}
+
+/** Runs the command with options that it must refuse; returns `{ code, signal, errors }` once it ended by itself. */
+export async function refusedStart(t, options, ports) {
+  const [port, monitor] = await freePorts(2);
+  const program = launch({ port, monitor, ...ports }, options);
+  t.after(() => end(program));
+  const result = await within(program.ended, `the end of a server with ${JSON.stringify(options)}`);
+  return { ...result, errors: program.errors() };
+}
+
+/** A server that answers, ended when the test `t` is over. `options` are the command's, without their dashes. */
+export async function startServer(t, options = {}) {
+  for (let attempt = 1; ; attempt += 1) {
+    const [port, monitor] = await freePorts(2);
+    const program = launch({ port, monitor }, options);
+    const server = new Server(program, port, monitor, options);
+    t.after(() => server.stop());
+    if (await server.ready()) return server;
+    await server.stop();
+    // Another program may have been given the port between our look and the server's bind.
+    const lost = /EADDRINUSE|in use/i.test(program.output());
+    if (!lost || attempt === 3) assert.fail(`the server does not start:\n${program.output()}`);
+  }
+}
+
+class Server {
+  #program;
+  #closers = [];
+  #ended = false;
+
+  constructor(program, port, monitor, { path = "/", key = "peerjs" }) {
+    this.#program = program;
+    this.port = port;
+    this.monitor = monitor;
+    this.path = path.endsWith("/") ? path : `${path}/`;
+    this.key = key;
+  }
+
+  /** Whether the process came to answer; false if it ended or could not have its port. */
+  async ready() {
+    this.#program.ended.then(() => (this.#ended = true));
+    const failed = () => this.#ended || /EADDRINUSE/.test(this.#program.output());
+    await eventually(`the server to answer\n${this.#program.output()}`, async () => {
+      if (failed()) return true;
+      const answer = await get(this.port, `${this.path}${this.key}/id`).catch(() => null);
+      return answer?.status === 200;
+    });
+    return !failed();
+  }
+
+  get(path, headers) {
+    return get(this.port, path, headers);
+  }
+
+  /** Has `close` called before the process is ended: clients go first, so that it can end by itself. */
+  onStop(close) {
+    this.#closers.push(close);
+  }
+
+  /** Ends every client and then the process. */
+  async stop() {
+    await Promise.allSettled(this.#closers.splice(0).map((close) => close()));
+    return end(this.#program);
+  }
+
+  /** SIGTERM while sockets are open; `{ code, signal }`. */
+  async terminate() {
+    this.#program.child.kill("SIGTERM");
+    return within(this.#program.ended, "the server to end after SIGTERM");
+  }
+
+  /** A WebSocket with this query, whatever the server makes of it. */
+  async dial(query) {
+    const url = `ws://${HOST}:${this.port}${this.path}peerjs?${new URLSearchParams(query)}`;
+    const socket = new Socket(new WebSocket(url, { perMessageDeflate: false }));
+    this.onStop(() => socket.ws.terminate());
+    await within(socket.opened, `a WebSocket at ${url}`);
+    return socket;
+  }
+
+  /** A WebSocket with a client's whole query; the token is a fresh one unless given. */
+  async attempt(id, { token = randomUUID(), key = this.key } = {}) {
+    const socket = await this.dial({ key, id, token, version: "1.5.5" });
+    return Object.assign(socket, { id, token });
+  }
+
+  /** A client that was greeted with OPEN. */
+  async join(id, credentials) {
+    const socket = await this.attempt(id, credentials);
+    assert.deepEqual(await socket.next(), { type: "OPEN" }, `${id} is greeted`);
+    return socket;
+  }
+
+  /** A client, as soon as the server has noticed that there is room for it again. */
+  joinEventually(id, credentials) {
+    return eventually(`${id} to be let in`, async () => {
+      const socket = await this.attempt(id, credentials);
+      const greeting = await socket.next();
+      if (greeting.type === "OPEN") return socket;
+      await socket.closed();
+      return null;
+    });
+  }
+
+  /** The samples of the monitor's exposition: `[{ name, labels, value }]`. */
+  async metrics() {
+    const answer = await get(this.monitor, "/metrics");
+    assert.equal(answer.status, 200);
+    return readExposition(answer.text);
+  }
+
+  async stats() {
+    const answer = await get(this.monitor, "/api/stats");
+    assert.equal(answer.status, 200);
+    return JSON.parse(answer.text);
+  }
+}
+
+// ---------------------------------------------------------------------------------------------------- WebSockets
+
+/** A raw client with an inbox. */
+class Socket {
+  #inbox = [];
+  #waiters = [];
+  #closed;
+
+  constructor(ws) {
+    this.ws = ws;
+    this.opened = new Promise((resolve, reject) => {
+      ws.once("open", resolve);
+      ws.once("error", reject);
+    });
+    this.opened.catch(() => {});
+    ws.on("error", () => {}); // a close always follows
+    this.#closed = new Promise((resolve) => ws.on("close", (code) => resolve(code)));
+    ws.on("close", () => this.#waiters.splice(0).forEach(({ reject }) => reject(new Error("the socket was closed"))));
+    ws.on("message", (data, binary) => this.#deliver(readMessage(data, binary)));
+  }
+
+  #deliver(message) {
+    const at = this.#waiters.findIndex(({ wanted }) => wanted(message));
+    if (at < 0) this.#inbox.push(message);
+    else this.#waiters.splice(at, 1)[0].resolve(message);
+  }
+
+  #take(wanted, what) {
+    const at = this.#inbox.findIndex(wanted);
+    if (at >= 0) return Promise.resolve(this.#inbox.splice(at, 1)[0]);
+    if (this.ws.readyState === WebSocket.CLOSED) return Promise.reject(new Error(`no ${what}: the socket was closed`));
+    return within(
+      new Promise((resolve, reject) => this.#waiters.push({ wanted, resolve, reject })),
+      what,
+    );
+  }
+
+  /** The next message, whatever it is. */
+  next() {
+    return this.#take(() => true, "the next message");
+  }
+
+  /** The next message of this type; others stay in the inbox. */
+  nextOf(type) {
+    return this.#take((message) => message.type === type, `the next ${type}`);
+  }
+
+  /** The next `count` messages in their order. */
+  async nextMany(count) {
+    const messages = [];
+    while (messages.length < count) messages.push(await this.next());
+    return messages;
+  }
+
+  /** What has arrived and was not asked for. */
+  get unread() {
+    return [...this.#inbox];
+  }
+
+  get isOpen() {
+    return this.ws.readyState === WebSocket.OPEN;
+  }
+
+  send(message) {
+    this.raw(JSON.stringify(message));
+  }
+
+  raw(data, options = {}) {
+    this.ws.send(data, options);
+  }
+
+  /** Waits until the other side, or both, have closed. */
+  closed() {
+    return within(this.#closed, "the socket to be closed");
+  }
+
+  close() {
+    this.ws.close();
+    return this.closed();
+  }
+}
+
+/** What a frame says; one that a server must not send becomes something that equals no message. */
+function readMessage(data, binary) {
+  if (binary) return { binaryFrame: data.toString() };
+  try {
+    return JSON.parse(data.toString());
+  } catch {
+    return { malformedFrame: data.toString() };
+  }
+}
+
+/**
+ * Proves that a message gets from one client to the other, and that none was on its way before it: the server serves a
+ * client's messages in order, so whatever it made of the earlier ones had to arrive first.
+ */
+export async function nothingBefore(from, to, what = "a marker") {
+  const marker = { type: "CANDIDATE", dst: to.id, payload: { marker: what, number: randomUUID() } };
+  from.send(marker);
+  assert.deepEqual(await to.next(), { ...marker, src: from.id }, what);
+}
+
+// ---------------------------------------------------------------------------------------------------- metrics
+
+/** Reads Prometheus' text format, strictly enough to notice what is not. */
+export function readExposition(text) {
+  const lines = text.split("\n").filter((line) => line !== "" && !line.startsWith("#"));
+  return lines.map((line) => {
+    const match = /^([a-zA-Z_:][\w:]*)(?:\{(.*)\})? (\S+)(?: -?\d+)?$/.exec(line);
+    assert.ok(match, `not a sample of the text format: ${line}`);
+    const [, name, inner = "", value] = match;
+    const labels = {};
+    for (const [, label, quoted] of inner.matchAll(/([a-zA-Z_]\w*)="((?:[^"\\]|\\.)*)"/g)) {
+      labels[label] = quoted.replace(/\\(.)/g, (_, escaped) => (escaped === "n" ? "\n" : escaped));
+    }
+    return { name, labels, value: Number(value.replace("+Inf", "Infinity").replace("-Inf", "-Infinity")) };
+  });
+}
+
+/** The sum of a metric's samples that carry these labels; 0 if there is none yet. */
+export function total(samples, name, labels = {}) {
+  const wanted = Object.entries(labels);
+  return samples
+    .filter((sample) => sample.name === name && wanted.every(([label, value]) => sample.labels[label] === value))
+    .reduce((sum, sample) => sum + sample.value, 0);
+}

@@ -1,0 +1,40 @@
+//! A whole router on one thread, driven from a seed: random clients, names, sizes, disconnects, reconnects, full
+//! rings, a clock that jumps, ports that come and go, stops. After every step conservation (I4), order (I5) and
+//! what the model knows of each client are checked.
+//!
+//! `CORELANE_SIMULATOR_SEEDS=100000 cargo test --release --test simulator` runs more seeds;
+//! `CORELANE_SIMULATOR_SEED=17` runs that one alone.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test")]
+
+mod host;
+mod random;
+
+use host::Host;
+
+const DEFAULT_SEEDS: u64 = 2_000;
+
+fn variable(name: &str) -> Option<u64> {
+    std::env::var(name).ok().and_then(|value| value.parse().ok())
+}
+
+#[test]
+fn conservation_and_order_from_a_seed() {
+    let one = variable("CORELANE_SIMULATOR_SEED");
+    let seeds = match one {
+        Some(seed) => seed..seed + 1,
+        None => 0..variable("CORELANE_SIMULATOR_SEEDS").unwrap_or(DEFAULT_SEEDS),
+    };
+    let mut reached = host::Reached::default();
+    for seed in seeds {
+        let outcome = std::panic::catch_unwind(|| Host::new(seed).run());
+        match outcome {
+            Ok(one) => reached.add(&one),
+            Err(_) => panic!("failing seed {seed}: CORELANE_SIMULATOR_SEED={seed} repeats it"),
+        }
+    }
+    println!("{reached:?}");
+    if one.is_none() {
+        reached.assert_everything_happened();
+    }
+}
