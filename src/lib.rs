@@ -20,3 +20,5 @@ pub mod router;
 
 #[cfg(all(test, corelane_loom))]
 mod models;
+#[cfg(all(test, not(corelane_loom)))]
+mod races;

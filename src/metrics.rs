@@ -12,7 +12,7 @@ pub use bucket::{OCTAVE_BOUNDS, OVERFLOW_NANOSECONDS, lower_bound, upper_bound};
 pub(crate) use cell::{Cell, Writer};
 
 pub use histogram::Distribution;
-#[cfg(all(test, corelane_loom))]
+#[cfg(test)]
 pub(crate) use histogram::Histogram;
 pub(crate) use label::{ApplicationId, Labels, OTHER, ProtocolId, TypeId};
 pub(crate) use shard::{Outcome, PortShard, Timing, WorkerShard};

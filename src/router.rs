@@ -210,6 +210,11 @@ pub struct StatsReader {
 }
 
 impl StatsReader {
+    /// Where every message and delivery is, as [`Router::accounting`].
+    pub fn accounting(&self) -> Accounting {
+        self.shared.accounting()
+    }
+
     /// All figures now, as [`Router::stats`].
     pub fn stats(&self) -> Stats {
         self.shared.stats()

@@ -260,7 +260,7 @@ fn closing(object: bool) -> u8 {
 /// How many bytes stand before the next quote, backslash or control character. Eight at a time: of the words' bytes
 /// those that stop get their top bit set; a borrow can set it falsely, but only above one that is set rightly.
 #[inline(always)]
-fn plain_prefix(bytes: &[u8]) -> usize {
+pub(super) fn plain_prefix(bytes: &[u8]) -> usize {
     const ONES: u64 = 0x0101_0101_0101_0101;
     const TOPS: u64 = ONES << 7;
     let (words, tail) = bytes.as_chunks::<8>();

@@ -2,8 +2,8 @@
 //! tree, and writes the message as it is to be relayed. Pure: bytes in, spans and bytes out; nothing is allocated, and
 //! no input makes it recurse or panic. Called by the router's workers, once per message.
 //!
-//! [`protocol`] says what the fields are called, [`json`] walks the text, [`text`] undoes escapes, [`read`] applies the
-//! rules, [`relay`] writes.
+//! `protocol` says what the fields are called, `json` walks the text, `text` undoes escapes, `read` applies the rules,
+//! `relay` writes.
 
 #![forbid(unsafe_code)]
 #![deny(clippy::indexing_slicing)]

@@ -1,6 +1,7 @@
 //! Writes a message as it is relayed: with the sender that the server knows, whatever the client wrote. The router
 //! asks for the length, claims that much of a ring, and has it written there.
 
+use super::json::plain_prefix;
 use super::protocol::Role;
 use super::read::Envelope;
 
@@ -32,46 +33,41 @@ impl Envelope<'_> {
     #[inline]
     fn relayed(&self, sender: &str, mut put: impl FnMut(&str)) {
         let sender_index = self.protocol.role(Role::Sender);
-        let mut separator = "{";
-        match self.protocol.forwarded() {
-            Some(keys) => {
-                for (index, key) in keys.enumerate() {
-                    let is_sender = sender_index == Some(index);
-                    let value = self.json(index);
-                    if !is_sender && value.is_none() {
-                        continue;
-                    }
-                    put(separator);
-                    put(&key.written);
-                    match value {
-                        Some(value) if !is_sender => put(value),
-                        _ => quoted(sender, &mut put),
-                    }
-                    separator = ",";
+        put("{");
+        if let Some(keys) = self.protocol.forwarded() {
+            let mut first = true;
+            for (index, key) in keys.enumerate() {
+                let is_sender = sender_index == Some(index);
+                let value = self.json(index);
+                if !is_sender && value.is_none() {
+                    continue;
+                }
+                if !first {
+                    put(",");
+                }
+                first = false;
+                put(&key.written);
+                match value {
+                    Some(value) if !is_sender => put(value),
+                    _ => quoted(sender, &mut put),
                 }
             }
-            None => {
-                if let Some(key) = sender_index.and_then(|index| self.protocol.key(index)) {
-                    put(separator);
-                    put(&key.written);
-                    quoted(sender, &mut put);
-                    separator = ",";
-                }
+        } else {
+            if let Some(key) = sender_index.and_then(|index| self.protocol.key(index)) {
+                put(&key.written);
+                quoted(sender, &mut put);
                 if !self.before_sender().is_empty() {
-                    put(separator);
-                    put(self.before_sender());
-                    separator = "";
+                    put(",");
                 }
-                put(self.after_sender());
             }
-        }
-        if separator == "{" {
-            put(separator);
+            put(self.before_sender());
+            put(self.after_sender());
         }
         put("}");
     }
 }
 
+#[inline]
 fn quoted(text: &str, mut put: impl FnMut(&str)) {
     put("\"");
     escaped(text, &mut put);
@@ -79,25 +75,24 @@ fn quoted(text: &str, mut put: impl FnMut(&str)) {
 }
 
 /// Hands over `text` as it stands between the quotes of a JSON string.
+#[inline]
 pub(super) fn escaped(text: &str, mut put: impl FnMut(&str)) {
     let mut rest = text;
-    while let Some(plain) = rest.bytes().position(|byte| matches!(byte, 0..0x20 | b'"' | b'\\')) {
-        let Some((before, special)) = rest.split_at_checked(plain) else { break };
-        put(before);
-        let mut characters = special.chars();
-        match characters.next() {
-            Some('"') => put("\\\""),
-            Some('\\') => put("\\\\"),
+    // What is not plain is one byte long, so both splits are between characters.
+    while let Some((plain, special)) = rest.split_at_checked(plain_prefix(rest.as_bytes())) {
+        put(plain);
+        match special.as_bytes().first() {
+            Some(b'"') => put("\\\""),
+            Some(b'\\') => put("\\\\"),
             Some(control) => {
-                let digit = |value: u32| char::from_digit(value, 16).unwrap_or('0');
-                let mut buffer = [0; 2];
                 put("\\u00");
-                put(digit(control as u32 >> 4).encode_utf8(&mut buffer));
-                put(digit(control as u32 & 0xF).encode_utf8(&mut buffer));
+                for digit in [control >> 4, control & 0xF] {
+                    let digit = char::from_digit(digit.into(), 16).unwrap_or_default();
+                    put(digit.encode_utf8(&mut [0; 1]));
+                }
             }
-            None => {}
+            None => break,
         }
-        rest = characters.as_str();
+        rest = special.get(1..).unwrap_or_default();
     }
-    put(rest);
 }

@@ -130,7 +130,8 @@ impl Relay {
             return (ids, failed(Failed::NoRecipient));
         };
         let mut name_buffer = [0; MAX_NAME_BYTES];
-        let Some(name) = recipient.decode(&mut name_buffer) else {
+        let name = recipient.decode(&mut name_buffer).filter(|name| name.len() <= MAX_NAME_BYTES);
+        let Some(name) = name else {
             return (ids, failed(Failed::NameTooLong));
         };
         let name = name.as_bytes();

@@ -1,0 +1,48 @@
+# Everything a user or CI runs. `make run` serves, `make test` tests what this machine can, `make check` is for
+# changes.
+
+ARGS ?=
+SERVER = target/release/examples/peerjs_server
+
+.PHONY: run test check loom loom-mutants loom-long simulator deps deps-if-root
+
+run:
+	cargo build --release --example peerjs_server
+	exec $(SERVER) $(ARGS)
+
+test: deps-if-root
+	scripts/test.sh
+
+check:
+	cargo fmt --check
+	cargo clippy --all-targets -- -D warnings
+	RUSTDOCFLAGS="-D warnings" cargo doc --no-deps
+
+loom:
+	scripts/loom.sh models
+
+loom-mutants:
+	scripts/loom.sh mutants
+
+# Longer: every schedule with up to five preemptions.
+loom-long:
+	LOOM_MAX_PREEMPTIONS=5 scripts/loom.sh models
+
+# make simulator SEEDS=100000
+SEEDS ?= 20000
+simulator:
+	CORELANE_SIMULATOR_SEEDS=$(SEEDS) cargo test --release --test simulator -- --nocapture
+
+# System packages for the full tests, from Debian; what is there already is left alone.
+deps:
+	@missing=""; \
+	for pair in chromium:chromium strace:strace node:nodejs npm:npm cc:build-essential; do \
+		command -v $${pair%%:*} >/dev/null 2>&1 || missing="$$missing $${pair##*:}"; \
+	done; \
+	if [ -n "$$missing" ]; then \
+		echo "installing:$$missing"; \
+		apt-get update -q && DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends $$missing; \
+	fi
+
+deps-if-root:
+	@if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null 2>&1; then $(MAKE) --no-print-directory deps || true; fi

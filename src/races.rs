@@ -1,0 +1,110 @@
+//! Short, hard runs of the ring, the shards and the credit word on real threads, for `make tsan`: the thread sanitizer
+//! sees every access of this crate, and must report the one planted weakening (`ring-tail-relaxed`). It knows no
+//! fences, so the wakes are not here; the models cover them.
+
+use crate::clients::{Credit, Limits};
+use crate::metrics::{Distribution, Histogram, Writer};
+use crate::ring::{PushError, ring};
+use std::sync::Arc;
+use std::thread;
+
+#[test]
+fn ring_under_two_threads() {
+    const RECORDS: u64 = 200_000;
+    let (mut producer, mut consumer) = ring(4096).unwrap();
+    let writer = thread::spawn(move || {
+        let mut number = 0u64;
+        while number < RECORDS {
+            let length = 16 + (number as usize * 37) % 200;
+            match producer.claim(length, 1, 0) {
+                Ok(record) => {
+                    record[8..16].copy_from_slice(&number.to_ne_bytes());
+                    record[16..].fill(number as u8);
+                    producer.commit();
+                    number += 1;
+                    if number % 3 == 0 {
+                        producer.publish();
+                    }
+                }
+                Err(PushError::Full) => {
+                    producer.publish();
+                    thread::yield_now();
+                }
+                Err(other) => panic!("{other:?}"),
+            }
+        }
+        producer.publish();
+    });
+    let mut number = 0u64;
+    while number < RECORDS {
+        consumer.refresh().unwrap();
+        while let Some(record) = consumer.next().unwrap() {
+            assert_eq!(record.bytes[8..16], number.to_ne_bytes());
+            assert!(record.bytes[16..].iter().all(|byte| *byte == number as u8));
+            number += 1;
+        }
+        if !consumer.release() {
+            thread::yield_now();
+        }
+    }
+    writer.join().unwrap();
+}
+
+#[test]
+fn a_histogram_read_while_it_is_written() {
+    const RECORDS: u64 = 300_000;
+    let histogram = Arc::new(Histogram::new());
+    let writer = thread::spawn({
+        let histogram = Arc::clone(&histogram);
+        move || {
+            let mut writer = Writer::new();
+            for value in 0..RECORDS {
+                histogram.record(&mut writer, value * 1000);
+            }
+        }
+    });
+    let mut last = 0;
+    while last < RECORDS {
+        let mut copy = Distribution::default();
+        let generation = histogram.collect(0, &mut copy);
+        assert!(copy.count() >= generation && copy.count() >= last);
+        last = copy.count();
+        thread::yield_now();
+    }
+    writer.join().unwrap();
+    let mut copy = Distribution::default();
+    histogram.collect(0, &mut copy);
+    assert_eq!((copy.count(), copy.sum()), (RECORDS, 1000 * RECORDS * (RECORDS - 1) / 2));
+}
+
+#[test]
+fn a_credit_word_under_three_threads() {
+    let credit = Arc::new(Credit::new());
+    credit.open(1);
+    let limits = Limits { messages: 3, bytes: 30 };
+    let workers = [(); 2].map(|()| {
+        let credit = Arc::clone(&credit);
+        thread::spawn(move || {
+            let mut given = 0;
+            while given < 20_000 {
+                if credit.try_add(1, 10, limits).is_ok() {
+                    assert!(credit.outstanding().0 <= 3);
+                    given += 1;
+                } else {
+                    thread::yield_now();
+                }
+            }
+        })
+    });
+    let mut taken = 0;
+    while taken < 40_000 {
+        let (messages, bytes) = credit.outstanding();
+        credit.subtract(messages, bytes);
+        taken += messages;
+        thread::yield_now();
+    }
+    for worker in workers {
+        worker.join().unwrap();
+    }
+    assert_eq!(credit.outstanding(), (0, 0));
+}

@@ -1,0 +1,144 @@
+//! Invariant I2: a busy worker, and the host thread that feeds it, allocate nothing per message (counted by the
+//! allocator), and make no system call per message (counted by the kernel, through ptrace).
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test")]
+
+use corelane::clients::ClientId;
+use corelane::config::{Config, Key};
+use corelane::router::{Builder, Event, Port};
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::process::Command;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
+struct Counting;
+
+static ALLOCATIONS: AtomicU64 = AtomicU64::new(0);
+
+// SAFETY: forwards every call to the system's allocator unchanged.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        ALLOCATIONS.fetch_add(1, Relaxed);
+        // SAFETY: the caller's contract, forwarded.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
+        // SAFETY: the caller's contract, forwarded.
+        unsafe { System.dealloc(pointer, layout) }
+    }
+
+    unsafe fn realloc(&self, pointer: *mut u8, layout: Layout, size: usize) -> *mut u8 {
+        ALLOCATIONS.fetch_add(1, Relaxed);
+        // SAFETY: the caller's contract, forwarded.
+        unsafe { System.realloc(pointer, layout, size) }
+    }
+}
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+/// One at a time: the allocator counts every thread's.
+static TURN: std::sync::Mutex<()> = std::sync::Mutex::new(());
+
+/// Messages as real ones are: an ICE candidate, a heartbeat, an offer of 2 KiB, and broken ones.
+fn messages() -> Vec<Vec<u8>> {
+    let offer =
+        format!(r#"{{"type":"OFFER","dst":"ben","payload":{{"sdp":"{}"}}}}"#, "v=0\\r\\n".repeat(300));
+    vec![
+        br#"{"type":"CANDIDATE","payload":{"candidate":{"candidate":"candidate:1 1 udp 1 192.0.2.1 9 typ host"}},"dst":"ben"}"#.to_vec(),
+        br#"{"type":"HEARTBEAT"}"#.to_vec(),
+        offer.into_bytes(),
+        br#"{"type":"ANSWER","dst":"b\u0065n","src":"x"}"#.to_vec(),
+        br#"{"type":"OFFER","dst":"ben","dst":"ben"}"#.to_vec(),
+        b"{".to_vec(),
+    ]
+}
+
+fn exchange(port: &mut Port, from: ClientId, to: ClientId, count: u64, messages: &[Vec<u8>]) -> u64 {
+    let (mut sent, mut got) = (0, 0);
+    while sent < count {
+        for message in messages.iter().cycle().take(32) {
+            if port.submit(from, message, 0).is_err() {
+                break;
+            }
+            sent += 1;
+        }
+        port.publish();
+        let (mut count, mut bytes) = (0, 0);
+        port.poll(usize::MAX, |event| {
+            if let Event::Message(message) = event {
+                count += 1;
+                bytes += message.payload.len() as u32;
+            }
+        })
+        .unwrap();
+        port.acknowledge(to, count, bytes);
+        got += u64::from(count);
+    }
+    got
+}
+
+/// Never sleeps, so that every system call that is counted would be one of the data path's.
+fn run(count: u64) -> u64 {
+    let config = Config::default()
+        .with(Key::Workers, 1)
+        .and_then(|config| config.with(Key::IdleStrategy, 0))
+        .and_then(|config| config.with(Key::CreditBytes, 1 << 30))
+        .and_then(|config| config.with(Key::CreditMessages, 65_535))
+        .unwrap();
+    let router = Builder::new(config).start().unwrap();
+    let mut port = router.port().unwrap();
+    let ann = port.connect("ann", "peerjs", "", 1).unwrap();
+    let ben = port.connect("ben", "peerjs", "", 2).unwrap();
+    let messages = messages();
+    let mut got = exchange(&mut port, ann, ben, 10_000, &messages);
+    let before = ALLOCATIONS.load(Relaxed);
+    got += exchange(&mut port, ann, ben, count, &messages);
+    let allocations = ALLOCATIONS.load(Relaxed) - before;
+    assert!(got > 0);
+    allocations
+}
+
+#[test]
+fn nothing_is_allocated_per_message() {
+    if std::env::var_os("CORELANE_COUNT_SYSTEM_CALLS").is_some() {
+        return; // The child of the other test.
+    }
+    let _turn = TURN.lock();
+    assert_eq!(run(1_000_000), 0);
+}
+
+fn system_calls(count: u64) -> u64 {
+    let report = std::env::temp_dir().join(format!("corelane-strace-{}-{count}", std::process::id()));
+    let status = Command::new("strace")
+        .args(["-f", "-c", "-o"])
+        .arg(&report)
+        .arg(std::env::current_exe().unwrap())
+        .args(["--exact", "no_system_call_per_message"])
+        .env("CORELANE_COUNT_SYSTEM_CALLS", count.to_string())
+        .output()
+        .unwrap();
+    assert!(status.status.success(), "{}", String::from_utf8_lossy(&status.stderr));
+    let text = std::fs::read_to_string(&report).unwrap();
+    let _ = std::fs::remove_file(report);
+    let total = text.lines().find(|line| line.ends_with("total")).expect("strace prints a total");
+    total.split_whitespace().nth(3).unwrap().parse().unwrap()
+}
+
+#[test]
+fn no_system_call_per_message() {
+    if let Ok(count) = std::env::var("CORELANE_COUNT_SYSTEM_CALLS") {
+        run(count.parse().unwrap());
+        return;
+    }
+    let _turn = TURN.lock();
+    if Command::new("strace").arg("-V").output().is_err() {
+        let required = std::env::var_os("CORELANE_REQUIRE_ALL").is_some();
+        assert!(!required, "strace is missing: make deps");
+        println!("skipped: strace is missing");
+        return;
+    }
+    let (few, many) = (system_calls(10_000), system_calls(1_010_000));
+    let more = many.saturating_sub(few);
+    assert!(more < 1_000, "{more} system calls for a million more messages ({few} and {many} in all)");
+}

@@ -1,0 +1,218 @@
+//! Whole routers with real threads: everything that is submitted is accounted for, in order, also when a stop comes
+//! in the middle, while a reader looks all the time. Invariants I4, I5, I6; rows R8, R9, V2.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test")]
+
+use corelane::clients::ClientId;
+use corelane::config::{Config, Key};
+use corelane::error::{Error, Refused};
+use corelane::metrics::Accounting;
+use corelane::router::{Builder, Event, Port, Router};
+use std::sync::Barrier;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::SeqCst};
+use std::time::Duration;
+
+const PRODUCERS: usize = 4;
+const CLIENTS: usize = 4;
+
+fn random(state: &mut u64) -> u64 {
+    *state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+    *state >> 33
+}
+
+/// One host thread: its clients send numbered messages to everyone's clients, and check what they get.
+struct HostThread {
+    port: Port,
+    clients: Vec<(ClientId, String)>,
+    /// By recipient and sender: the last number seen.
+    last: Vec<Vec<u64>>,
+    received: u64,
+    corrupt: u64,
+}
+
+impl HostThread {
+    fn open(router: &Router, producer: usize) -> Self {
+        let mut port = router.port().unwrap();
+        let clients = (0..CLIENTS)
+            .map(|client| {
+                let name = format!("p{producer}c{client}");
+                (port.connect(&name, "peerjs", "threads", client as u64).unwrap(), name)
+            })
+            .collect();
+        Self { port, clients, last: vec![vec![0; PRODUCERS * CLIENTS]; CLIENTS], received: 0, corrupt: 0 }
+    }
+
+    fn poll(&mut self) -> Result<usize, Error> {
+        let Self { port, last, received, corrupt, .. } = self;
+        let mut acknowledge = [(ClientId(0), 0u32, 0u32); CLIENTS];
+        let polled = port.poll(256, |event| {
+            let Event::Message(message) = event else { return };
+            *received += 1;
+            let to = message.token as usize;
+            acknowledge[to].0 = message.client;
+            acknowledge[to].1 += 1;
+            acknowledge[to].2 += message.payload.len() as u32;
+            // payload: ..."payload":"<sender>:<number>:<fill>"}
+            let text = std::str::from_utf8(message.payload).unwrap();
+            let body = text.split("\"payload\":\"").nth(1).unwrap();
+            let mut parts = body.split(':');
+            let sender: usize = parts.next().unwrap().parse().unwrap();
+            let number: u64 = parts.next().unwrap().parse().unwrap();
+            let fill = parts.next().unwrap().trim_end_matches("\"}");
+            let expected = b'a' + (number % 26) as u8;
+            *corrupt += u64::from(fill.bytes().any(|byte| byte != expected));
+            let before = std::mem::replace(&mut last[to][sender], number);
+            assert!(before < number, "order: {number} after {before}");
+        });
+        for (client, messages, bytes) in acknowledge {
+            self.port.acknowledge(client, messages, bytes);
+        }
+        polled
+    }
+}
+
+/// Sends `count` messages, or until the router has stopped. Returns how many were accepted and how many refused.
+fn work(host: &mut HostThread, producer: usize, count: u64, progress: &AtomicU64) -> (u64, u64) {
+    let (mut accepted, mut refused) = (0, 0);
+    let mut state = producer as u64 + 1;
+    let mut message = String::new();
+    for number in 1..=count {
+        progress.fetch_add(1, SeqCst);
+        let from = number as usize % CLIENTS;
+        let to = random(&mut state) as usize;
+        // Mostly small, as signaling is; every 64th of any size up to the limit.
+        let size = if number % 64 == 0 { random(&mut state) % 65_300 } else { random(&mut state) % 300 };
+        message.clear();
+        let fill = (b'a' + (number % 26) as u8) as char;
+        message.push_str(&format!(
+            r#"{{"type":"OFFER","dst":"p{}c{}","payload":"{}:{number}:"#,
+            to % PRODUCERS,
+            to / PRODUCERS % CLIENTS,
+            producer * CLIENTS + from,
+        ));
+        message.extend(std::iter::repeat_n(fill, size as usize));
+        message.push_str("\"}");
+        let client = host.clients[from].0;
+        loop {
+            match host.port.submit(client, message.as_bytes(), 0) {
+                Ok(()) => accepted += 1,
+                Err(Error::Refused(Refused::Full)) => {
+                    refused += 1;
+                    host.port.publish();
+                    // Sleeps really: a lost wake for space would hang here.
+                    host.port.wait(Duration::from_secs(20));
+                    let _ = host.poll();
+                    continue;
+                }
+                Err(Error::Refused(Refused::Closed)) => return (accepted, refused + 1),
+                Err(other) => panic!("{other}"),
+            }
+            break;
+        }
+        if number % 16 == 0 {
+            host.port.publish();
+            let _ = host.poll();
+        }
+    }
+    host.port.publish();
+    (accepted, refused)
+}
+
+fn start(config: Config) -> Router {
+    let config = config
+        .with(Key::Workers, 2)
+        .and_then(|config| config.with(Key::CreditMessages, 65_535))
+        .and_then(|config| config.with(Key::CreditBytes, (1 << 31) - 1))
+        .and_then(|config| config.with(Key::MaxQueueWait, 600_000))
+        .and_then(|config| config.with(Key::BacklogBytes, 1 << 28))
+        .unwrap();
+    Builder::new(config).start().unwrap()
+}
+
+/// Runs the producers; `stop_at` messages stop the router in their middle. Returns what hosts and router counted.
+fn run(messages_each: u64, stop_at: Option<u64>) -> (u64, u64, u64, Accounting) {
+    let mut router = start(Config::default());
+    let reader = router.reader();
+    let progress = AtomicU64::new(0);
+    let done = AtomicBool::new(false);
+    let barrier = Barrier::new(PRODUCERS);
+    let finished = AtomicU64::new(0);
+    let mut hosts: Vec<_> = (0..PRODUCERS).map(|producer| HostThread::open(&router, producer)).collect();
+    let (mut accepted, mut refused, mut received) = (0, 0, 0);
+    std::thread::scope(|scope| {
+        let threads: Vec<_> = hosts
+            .iter_mut()
+            .enumerate()
+            .map(|(producer, host)| {
+                let (barrier, progress, finished, reader) = (&barrier, &progress, &finished, &reader);
+                scope.spawn(move || {
+                    barrier.wait();
+                    let counted = work(host, producer, messages_each, progress);
+                    finished.fetch_add(1, SeqCst);
+                    loop {
+                        match host.poll() {
+                            Err(_) => break,
+                            Ok(0) => {
+                                let now = reader.accounting();
+                                let quiet = now.in_flight == 0 && now.queued == 0;
+                                if stop_at.is_none() && finished.load(SeqCst) == PRODUCERS as u64 && quiet {
+                                    break;
+                                }
+                                host.port.wait(Duration::from_millis(20));
+                            }
+                            Ok(_) => {}
+                        }
+                    }
+                    assert_eq!(host.corrupt, 0, "bytes were changed on the way");
+                    (counted, host.received)
+                })
+            })
+            .collect();
+        scope.spawn(|| {
+            while !done.load(SeqCst) {
+                let now = reader.accounting();
+                assert!((now.in_flight as i64) >= 0 && (now.queued as i64) >= 0, "{now:?}");
+                std::thread::sleep(Duration::from_micros(200));
+            }
+        });
+        if let Some(stop_at) = stop_at {
+            while progress.load(SeqCst) < stop_at {
+                std::thread::sleep(Duration::from_micros(100));
+            }
+            router.stop();
+        }
+        let results: Vec<_> = threads.into_iter().map(|thread| thread.join()).collect();
+        done.store(true, SeqCst);
+        for result in results {
+            let ((ok, not), got) = result.unwrap();
+            accepted += ok;
+            refused += not;
+            received += got;
+        }
+    });
+    drop(hosts);
+    router.stop();
+    (accepted, refused, received, router.accounting())
+}
+
+#[test]
+fn a_million_messages_arrive_in_order() {
+    let (accepted, refused, received, figures) = run(250_000, None);
+    assert_eq!(accepted, 1_000_000);
+    assert_eq!((figures.submitted, figures.refused), (accepted + refused, refused));
+    assert_eq!((figures.ok, received), (accepted, accepted), "{figures:?}");
+    assert_eq!((figures.in_flight, figures.queued), (0, 0));
+}
+
+#[test]
+fn a_stop_in_the_middle_loses_nothing() {
+    let (accepted, refused, received, figures) = run(250_000, Some(500_000));
+    assert_eq!(figures.submitted, accepted + refused);
+    assert!(accepted < 1_000_000, "the stop came too late to test anything");
+    // What was published after a worker's seal was accepted by the port and is refused as closed.
+    assert!(figures.refused >= refused);
+    assert_eq!((figures.in_flight, figures.queued, figures.held), (0, 0, 0), "{figures:?}");
+    assert_eq!(figures.accepted, figures.ok + figures.failed + figures.expired);
+    assert_eq!(figures.consumed, received);
+    assert_eq!(figures.deliveries, figures.consumed + figures.undeliverable);
+}
