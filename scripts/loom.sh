@@ -40,7 +40,7 @@ mutants)
             failed=$((failed + 1))
             echo "FAILED: model $model did not run"
         fi
-    done <scripts/loom-mutants.txt
+    done <scripts/loom-mutants.txt 2>/dev/null # bash remarks on each abort
     ;;
 *)
     echo "usage: loom.sh models|mutants" >&2

@@ -22,3 +22,8 @@ pub mod router;
 mod models;
 #[cfg(all(test, not(corelane_loom)))]
 mod races;
+
+/// The README's example is compiled and run with the documentation tests.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

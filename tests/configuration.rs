@@ -1,0 +1,26 @@
+//! `docs/configuration.md` is the configuration's own table. `CORELANE_WRITE_DOCS=1` writes it.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test")]
+
+use corelane::config::{TABLE, Values};
+use std::fmt::Write;
+
+#[test]
+fn the_page_is_the_table() {
+    let mut page = "# Configuration\n\nEvery key, as `Config::set` takes it. Written from the table in \
+                    `src/config.rs` by `CORELANE_WRITE_DOCS=1 cargo test --test configuration`.\n\n\
+                    | key | default | allowed | what it does |\n|---|---|---|---|\n"
+        .to_owned();
+    for row in TABLE {
+        let default = match row.values {
+            Values::Choice(words) => words[row.default as usize].to_owned(),
+            _ => row.default.to_string(),
+        };
+        writeln!(page, "| `{}` | {default} | {} | {} |", row.key, row.allowed(), row.text).unwrap();
+    }
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/configuration.md");
+    if std::env::var_os("CORELANE_WRITE_DOCS").is_some() {
+        std::fs::write(path, &page).unwrap();
+    }
+    assert_eq!(std::fs::read_to_string(path).unwrap_or_default(), page);
+}

@@ -1,0 +1,75 @@
+//! `docs/layout.md` against the library: records written through it are read back by the page's offsets.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test")]
+
+use corelane::ring::record::{Delivery, INGRESS_BYTES, Ingress};
+use corelane::ring::{ALIGNMENT, HEADER_BYTES, ring};
+
+/// The offset that the page gives for a field, in the section of that title.
+fn offset(section: &str, field: &str) -> usize {
+    let page = include_str!("../docs/layout.md");
+    let section = page.split("\n## ").find(|part| part.starts_with(section)).unwrap();
+    let row = section
+        .lines()
+        .find(|line| line.split('|').nth(3).is_some_and(|cell| cell.trim().starts_with(field)));
+    let row = row.unwrap_or_else(|| panic!("{field} is not in {section}"));
+    row.split('|').nth(1).unwrap().trim().parse().unwrap()
+}
+
+fn u64_at(bytes: &[u8], at: usize) -> u64 {
+    u64::from_ne_bytes(bytes[at..at + 8].try_into().unwrap())
+}
+
+fn u32_at(bytes: &[u8], at: usize) -> u32 {
+    u32::from_ne_bytes(bytes[at..at + 4].try_into().unwrap())
+}
+
+#[test]
+fn ingress_records_are_as_documented() {
+    let header =
+        Ingress { kind: 1, flags: 2, client: 3, stamp: 4, correlation: 5, recipient: 6, message_type: 7 };
+    let (mut producer, mut consumer) = ring(4096).unwrap();
+    let record = producer.claim(INGRESS_BYTES + 2, header.kind, header.flags).unwrap();
+    header.write(record);
+    record[INGRESS_BYTES..].copy_from_slice(b"ab");
+    producer.commit();
+    producer.publish();
+    consumer.refresh().unwrap();
+    let bytes = consumer.next().unwrap().unwrap().bytes;
+    let at = |field| offset("Ingress record", field);
+    assert_eq!(u32_at(bytes, offset("Every record", "length")), INGRESS_BYTES as u32 + 2);
+    assert_eq!(u32_at(bytes, offset("Every record", "kind")), 1 | 2 << 16);
+    assert_eq!(u64_at(bytes, at("client")), 3);
+    assert_eq!(u64_at(bytes, at("stamp")), 4);
+    assert_eq!(u64_at(bytes, at("correlation")), 5);
+    assert_eq!(u64_at(bytes, at("recipient")), 6);
+    assert_eq!(u32_at(bytes, at("type label")), 7);
+    assert_eq!(&bytes[at("payload")..], b"ab");
+}
+
+#[test]
+fn delivery_records_are_as_documented() {
+    let header =
+        Delivery { kind: 1, flags: 0, sender: 3, stamp: 4, correlation: 5, message_type: 6, recipients: 2 };
+    let mut bytes = vec![0; Delivery::record_bytes(2, 3)];
+    header.write(&[8, 9], &mut bytes).copy_from_slice(b"abc");
+    let at = |field| offset("Delivery record", field);
+    assert_eq!(u64_at(&bytes, at("sender")), 3);
+    assert_eq!(u64_at(&bytes, at("the message's stamp")), 4);
+    assert_eq!(u64_at(&bytes, at("correlation")), 5);
+    assert_eq!(u32_at(&bytes, at("type label")), 6);
+    assert_eq!(u32_at(&bytes, at("number of recipients")), 2);
+    assert_eq!(u64_at(&bytes, at("recipients")), 8);
+    assert_eq!(u64_at(&bytes, at("recipients") + 8), 9);
+    assert_eq!(&bytes[at("recipients") + 16..], b"abc");
+}
+
+#[test]
+fn the_header_is_as_documented() {
+    // The offsets of the words themselves are asserted where they are defined.
+    assert_eq!(offset("Ring header", "tail"), 128);
+    assert_eq!(offset("Ring header", "head"), 256);
+    assert_eq!(offset("Ring header", "1 while the producer"), 384);
+    assert_eq!(offset("Ring header", "seal"), 400);
+    assert_eq!((HEADER_BYTES, ALIGNMENT), (512, 64));
+}
