@@ -408,6 +408,10 @@ impl Port {
             if closed && !way.settled && shared.pair(worker, self.index).state() == State::Detaching {
                 // The worker has left, so this side will be the second: it may settle already.
                 way.settled = true;
+                // What was committed and not published counts too; nothing more can be claimed.
+                if !mutant("settle-unpublished") {
+                    way.ingress.publish();
+                }
                 settle_messages(shard, &mut self.writer, way.ingress.memory());
             }
         }

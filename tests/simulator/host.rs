@@ -549,7 +549,9 @@ impl Host {
             if self.ports[place].is_none() {
                 continue;
             }
-            self.ports[place].as_mut().unwrap().publish();
+            if self.random.chance(50) {
+                self.ports[place].as_mut().unwrap().publish();
+            }
             if self.random.chance(50) {
                 let end = (0..1000).find(|_| self.poll_port(place, 7).is_err());
                 assert!(end.is_some(), "a poll never says closed");
