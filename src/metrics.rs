@@ -15,7 +15,7 @@ pub use histogram::Distribution;
 #[cfg(test)]
 pub(crate) use histogram::Histogram;
 pub(crate) use label::{ApplicationId, Labels, OTHER, ProtocolId, TypeId};
-pub(crate) use shard::{Outcome, PortShard, Timing, WorkerShard};
+pub(crate) use shard::{Outcome, PollShard, PortShard, Timing, WorkerShard};
 pub use snapshot::{
     Accounting, Connections, GroupStats, LatencyStats, MessageStats, Stats, TypeStats, WorkerStats,
 };

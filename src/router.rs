@@ -4,10 +4,13 @@
 mod egress;
 mod hold;
 mod pair;
+mod poll;
 mod port;
 mod relay;
 mod rules;
 mod shared;
+mod shared_port;
+mod submit;
 mod worker;
 
 /// What the models of `models::clients` call.
@@ -16,8 +19,10 @@ pub(crate) mod model {
     pub(crate) use super::hold::{Held, Holds};
 }
 
-pub use port::{Event, Message, Port};
+pub use poll::{Event, Message};
+pub use port::Port;
 pub use rules::{Action, ProtocolRules};
+pub use shared_port::{Poller, SharedPort};
 pub use worker::Worker;
 
 use crate::clock::Clock;

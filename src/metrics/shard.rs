@@ -5,6 +5,7 @@ use super::cell::{Cell, Writer};
 use super::histogram::Histogram;
 use super::label::{ApplicationId, ProtocolId, TypeId};
 use crate::error::{Failed, Refused, Undeliverable};
+use crossbeam_utils::CachePadded;
 
 /// How an accepted message ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -181,12 +182,25 @@ impl WorkerShard {
     }
 }
 
-/// What one port counts. Kept when the port is released; its next owner counts on.
+/// What one port counts. Kept when the port is released; its next owner counts on. Its two halves may be two threads',
+/// so each has cells, and cache lines, of its own.
 #[derive(Debug)]
 pub(crate) struct PortShard {
-    /// Messages pushed, counted before they are published.
+    pub(crate) submit: CachePadded<SubmitShard>,
+    pub(crate) poll: CachePadded<PollShard>,
+}
+
+/// What a port's submitting half counts.
+#[derive(Debug)]
+pub(crate) struct SubmitShard {
+    /// Messages given to the port, counted before they are published.
     pub(crate) submitted: Cell,
     pub(crate) refused: Box<[Cell]>,
+}
+
+/// What a port's polling half counts.
+#[derive(Debug)]
+pub(crate) struct PollShard {
     /// Deliveries handed out, in recipients.
     pub(crate) consumed: Cell,
     pub(crate) undeliverable: Box<[Cell]>,
@@ -198,13 +212,17 @@ pub(crate) struct PortShard {
 impl PortShard {
     pub(crate) fn new() -> Self {
         Self {
-            submitted: Cell::default(),
-            refused: cells(Refused::COUNT),
-            consumed: Cell::default(),
-            undeliverable: cells(Undeliverable::COUNT),
-            bytes_out: Cell::default(),
-            acknowledged: Cell::default(),
-            polls: Cell::default(),
+            submit: CachePadded::new(SubmitShard {
+                submitted: Cell::default(),
+                refused: cells(Refused::COUNT),
+            }),
+            poll: CachePadded::new(PollShard {
+                consumed: Cell::default(),
+                undeliverable: cells(Undeliverable::COUNT),
+                bytes_out: Cell::default(),
+                acknowledged: Cell::default(),
+                polls: Cell::default(),
+            }),
         }
     }
 }

@@ -311,7 +311,7 @@ fn worker_stats(shard: &WorkerShard) -> WorkerStats {
 /// Where everything is. The order of the loads is the point; see the file's header.
 pub(crate) fn account(sources: &Sources<'_>) -> Accounting {
     let Sources { workers, ports, .. } = sources;
-    let early = || sum(ports.iter().map(|port| port.submitted.get()));
+    let early = || sum(ports.iter().map(|port| port.submit.submitted.get()));
     let too_early = if mutant("accept-loaded-first") { Some(early()) } else { None };
     let types = || workers.iter().flat_map(|worker| &worker.types);
     let ok = sum(types().map(|one| one.ok.get()));
@@ -322,16 +322,16 @@ pub(crate) fn account(sources: &Sources<'_>) -> Accounting {
     let refusals: Vec<u64> = (0..Refused::COUNT)
         .map(|reason| {
             let by_worker = workers.iter().filter_map(|worker| worker.refused.get(reason));
-            let by_port = ports.iter().filter_map(|port| port.refused.get(reason));
+            let by_port = ports.iter().filter_map(|port| port.submit.refused.get(reason));
             sum(by_worker.chain(by_port).map(|cell| cell.get()))
         })
         .collect();
     let submitted = too_early.unwrap_or_else(early);
-    let consumed = sum(ports.iter().map(|port| port.consumed.get()));
+    let consumed = sum(ports.iter().map(|port| port.poll.consumed.get()));
     let given_up: Vec<u64> = (0..Undeliverable::COUNT)
         .map(|reason| {
             let by_worker = workers.iter().filter_map(|worker| worker.undeliverable.get(reason));
-            let by_port = ports.iter().filter_map(|port| port.undeliverable.get(reason));
+            let by_port = ports.iter().filter_map(|port| port.poll.undeliverable.get(reason));
             sum(by_worker.chain(by_port).map(|cell| cell.get()))
         })
         .collect();
@@ -387,7 +387,7 @@ pub(crate) fn collect(sources: &Sources<'_>) -> Stats {
             failures: by_reason(Failed::ALL.iter().map(|reason| reason.label()), &all_failures),
             success_rate: (total > 0).then(|| ok as f64 / total as f64),
             bytes_in: sum(types.iter().map(|one| one.bytes)),
-            bytes_out: sum(ports.iter().map(|port| port.bytes_out.get())),
+            bytes_out: sum(ports.iter().map(|port| port.poll.bytes_out.get())),
             service: all(|one| &one.service),
             queue_wait: all(|one| &one.queue_wait),
         },

@@ -11,13 +11,12 @@ use crate::envelope::{self, ReadError};
 use crate::error::{CloseReason, Failed, Undeliverable};
 use crate::metrics::{ApplicationId, OTHER, Outcome, ProtocolId, Timing, TypeId, WorkerShard, Writer};
 use crate::ring::record::{Delivery, Ingress, delivery_kind};
-use crate::sync::{Arc, Relaxed};
+use crate::sync::Relaxed;
 
 type SeriesIds = (TypeId, ProtocolId, ApplicationId);
 
 #[derive(Debug)]
 pub(super) struct Relay {
-    shared: Arc<Shared>,
     worker: usize,
     pub(super) egress: Vec<Option<Egress>>,
     pub(super) holds: Holds,
@@ -32,7 +31,7 @@ enum Handled {
 }
 
 impl Relay {
-    pub(super) fn new(shared: Arc<Shared>, worker: usize) -> Self {
+    pub(super) fn new(shared: &Shared, worker: usize) -> Self {
         let hold_ticks = shared.clock.ticks(shared.config.milliseconds(Key::HoldTime));
         Self {
             egress: (0..shared.ports.len()).map(|_| None).collect(),
@@ -40,24 +39,29 @@ impl Relay {
             writer: Writer::new(),
             max_wait_ticks: shared.clock.ticks(shared.config.milliseconds(Key::MaxQueueWait)),
             worker,
-            shared,
         }
     }
 
     /// Handles one message and counts it. `started` is when the one before it ended; returns when this one did:
     /// the one clock read.
-    pub(super) fn message(&mut self, port: usize, header: &Ingress, payload: &[u8], started: u64) -> u64 {
-        let shared = Arc::clone(&self.shared);
+    pub(super) fn message(
+        &mut self,
+        shared: &Shared,
+        port: usize,
+        header: &Ingress,
+        payload: &[u8],
+        started: u64,
+    ) -> u64 {
         let client = ClientId(header.client);
         let slot = shared.clients.get(client).filter(|slot| usize::from(slot.place().port) == port);
         if header.stamp > started {
             // A stamp from the future: the host's clock is not ours. Counted as no wait.
-            shard(&shared, self.worker).stamps_clamped.add(&mut self.writer, 1);
+            shard(shared, self.worker).stamps_clamped.add(&mut self.writer, 1);
         }
         let stamp = header.stamp.min(started);
         let (ids, handled) = match slot {
             None => (no_series(), Handled::Ended(Outcome::Failed(Failed::StaleClient))),
-            Some(slot) => self.classify(&shared, client, slot, header, payload, stamp, started),
+            Some(slot) => self.classify(shared, client, slot, header, payload, stamp, started),
         };
         let ended = shared.clock.raw();
         let timing = Timing {
@@ -68,7 +72,7 @@ impl Relay {
             Handled::Ended(outcome) => Some(outcome),
             Handled::Held => None,
         };
-        shard(&shared, self.worker).record(&mut self.writer, ids, payload.len(), timing, outcome);
+        shard(shared, self.worker).record(&mut self.writer, ids, payload.len(), timing, outcome);
         if let (Some(slot), Some(_)) = (slot, outcome) {
             slot.finish(1);
         }
@@ -121,7 +125,7 @@ impl Relay {
             Action::RelayOrLeave => {
                 if envelope.recipient().is_none() {
                     let left = Delivery { kind: delivery_kind::LEFT, ..Delivery::default() };
-                    return (ids, Handled::Ended(self.notify(client, slot, &left, b"")));
+                    return (ids, Handled::Ended(self.notify(shared, client, slot, &left, b"")));
                 }
                 false
             }
@@ -150,9 +154,9 @@ impl Relay {
         };
         if let Some(to) = shared.clients.find(hash, name) {
             if self.holds.holds_for(hash) && !crate::sync::mutant("hold-overtaken") {
-                self.flush(hash, to);
+                self.flush(shared, hash, to);
             }
-            let outcome = self.deliver(&delivery, to, length, |out| {
+            let outcome = self.deliver(shared, &delivery, to, length, |out| {
                 envelope.write_relayed(sender_name, out);
             });
             return (ids, Handled::Ended(outcome));
@@ -180,12 +184,12 @@ impl Relay {
     /// Delivers a message to one client, on credit.
     fn deliver(
         &mut self,
+        shared: &Shared,
         delivery: &Delivery,
         to: ClientId,
         length: usize,
         fill: impl FnOnce(&mut [u8]),
     ) -> Outcome {
-        let shared = Arc::clone(&self.shared);
         let Some(slot) = shared.clients.slot(to.index()) else {
             return Outcome::Failed(Failed::RecipientClosed);
         };
@@ -194,12 +198,12 @@ impl Relay {
             Ok(()) => {}
             Err(Shortage::Closed) => return Outcome::Failed(Failed::RecipientClosed),
             Err(Shortage::Exhausted) => {
-                self.close_client(to, slot, CloseReason::Credit);
+                self.close_client(shared, to, slot, CloseReason::Credit);
                 return Outcome::Failed(Failed::Credit);
             }
         }
         // The credit pins the slot: its port is this client's until the credit is given back.
-        let worker = shard(&shared, self.worker);
+        let worker = shard(shared, self.worker);
         let port = usize::from(slot.place().port);
         let Some(Some(egress)) = self.egress.get_mut(port) else {
             slot.credit.subtract(1, bytes);
@@ -221,75 +225,81 @@ impl Relay {
             Err(Rejected::Full) => {
                 slot.credit.subtract(1, bytes);
                 worker.emitted.add(&mut self.writer, 1);
-                self.undeliverable(Undeliverable::EgressFull, 1);
+                self.undeliverable(shared, Undeliverable::EgressFull, 1);
                 Outcome::Failed(Failed::EgressFull)
             }
         }
     }
 
     /// Sends a client's own port word of it, without credit. Not sent while its port is full or gone.
-    fn notify(&mut self, client: ClientId, slot: &Slot, header: &Delivery, payload: &[u8]) -> Outcome {
+    fn notify(
+        &mut self,
+        shared: &Shared,
+        client: ClientId,
+        slot: &Slot,
+        header: &Delivery,
+        payload: &[u8],
+    ) -> Outcome {
         let port = usize::from(slot.place().port);
         let Some(Some(egress)) = self.egress.get_mut(port) else {
             return Outcome::Failed(Failed::PortGone);
         };
         match egress.emit(header, client.0, payload.len(), |out| out.copy_from_slice(payload)) {
             Ok(_) => {
-                shard(&self.shared, self.worker).emitted.add(&mut self.writer, 1);
+                shard(shared, self.worker).emitted.add(&mut self.writer, 1);
                 Outcome::Ok
             }
             Err(_) => {
-                shard(&self.shared, self.worker).emitted.add(&mut self.writer, 1);
-                self.undeliverable(Undeliverable::EgressFull, 1);
+                shard(shared, self.worker).emitted.add(&mut self.writer, 1);
+                self.undeliverable(shared, Undeliverable::EgressFull, 1);
                 Outcome::Failed(Failed::EgressFull)
             }
         }
     }
 
     /// Asks a client's port to close it; the first worker to do so sends the one close delivery.
-    fn close_client(&mut self, client: ClientId, slot: &Slot, reason: CloseReason) {
+    fn close_client(&mut self, shared: &Shared, client: ClientId, slot: &Slot, reason: CloseReason) {
         let port = usize::from(slot.place().port);
         if !slot.credit.close(client.generation()) {
             return;
         }
-        let worker = shard(&self.shared, self.worker);
+        let worker = shard(shared, self.worker);
         worker.credit_closes.add(&mut self.writer, 1);
         if let Some(Some(egress)) = self.egress.get_mut(port) {
             worker.emitted.add(&mut self.writer, 1);
             let header = Delivery { kind: delivery_kind::CLOSE, flags: reason as u16, ..Delivery::default() };
-            egress.emit_closing(&header, client.0, &self.shared.clients);
+            egress.emit_closing(&header, client.0, &shared.clients);
         }
     }
 
     /// A client's last record: behind everything it sent, so behind everything of its own that it receives.
-    pub(super) fn disconnect(&mut self, port: usize, header: &Ingress) {
+    pub(super) fn disconnect(&mut self, shared: &Shared, port: usize, header: &Ingress) {
         let client = ClientId(header.client);
-        let shared = Arc::clone(&self.shared);
         let here = shared.clients.get(client).is_some_and(|slot| usize::from(slot.place().port) == port);
         if let (true, Some(Some(egress))) = (here, self.egress.get_mut(port)) {
-            shard(&shared, self.worker).emitted.add(&mut self.writer, 1);
+            shard(shared, self.worker).emitted.add(&mut self.writer, 1);
             let closed = Delivery { kind: delivery_kind::CLIENT_CLOSED, ..Delivery::default() };
             egress.emit_closing(&closed, client.0, &shared.clients);
         }
     }
 
     /// A name has connected: what is held for it goes out, if it is still connected.
-    pub(super) fn name_connected(&mut self, hash: NameHash) {
+    pub(super) fn name_connected(&mut self, shared: &Shared, hash: NameHash) {
         if self.holds.holds_for(hash)
-            && let Some(to) = self.shared.clients.names().get(hash)
+            && let Some(to) = shared.clients.names().get(hash)
         {
-            self.flush(hash, to);
+            self.flush(shared, hash, to);
         }
     }
 
     /// A post was lost to a full ring: every name that something is held for may have connected.
-    pub(super) fn look_up_all(&mut self) {
+    pub(super) fn look_up_all(&mut self, shared: &Shared) {
         for hash in self.holds.names() {
-            self.name_connected(hash);
+            self.name_connected(shared, hash);
         }
     }
 
-    fn flush(&mut self, hash: NameHash, to: ClientId) {
+    fn flush(&mut self, shared: &Shared, hash: NameHash, to: ClientId) {
         let Some(queue) = self.holds.take(hash) else { return };
         for held in queue.messages {
             let delivery = Delivery {
@@ -301,49 +311,49 @@ impl Relay {
                 message_type: u32::from(held.labels.0.0),
                 recipients: 1,
             };
-            let outcome = self.deliver(&delivery, to, held.payload.len(), |out| {
+            let outcome = self.deliver(shared, &delivery, to, held.payload.len(), |out| {
                 out.copy_from_slice(&held.payload);
             });
-            self.end_held(held, outcome);
+            self.end_held(shared, held, outcome);
         }
     }
 
     /// Expires the queues whose time is over; each sender is told once per name. Says how many messages.
-    pub(super) fn expire(&mut self, now: u64) -> usize {
+    pub(super) fn expire(&mut self, shared: &Shared, now: u64) -> usize {
         let mut count = 0;
         while let Some(queue) = self.holds.take_expired(now) {
             count += queue.messages.len();
-            self.end_queue(queue, Outcome::Expired);
+            self.end_queue(shared, queue, Outcome::Expired);
         }
         count
     }
 
     /// Ends everything held, at a stop.
-    pub(super) fn stop_holds(&mut self) {
+    pub(super) fn stop_holds(&mut self, shared: &Shared) {
         for hash in self.holds.names() {
             if let Some(queue) = self.holds.take(hash) {
-                self.end_queue(queue, Outcome::Failed(Failed::Stopped));
+                self.end_queue(shared, queue, Outcome::Failed(Failed::Stopped));
             }
         }
     }
 
-    fn end_queue(&mut self, mut queue: Queue, outcome: Outcome) {
+    fn end_queue(&mut self, shared: &Shared, mut queue: Queue, outcome: Outcome) {
         for place in 0..queue.messages.len() {
             let first_of_sender = outcome == Outcome::Expired
                 && queue.messages.get(place).is_some_and(|held| {
                     !queue.messages.iter().take(place).any(|earlier| earlier.sender == held.sender)
                 });
             if let (true, Some(held)) = (first_of_sender, queue.messages.get(place)) {
-                self.tell_expired(held, queue.name());
+                self.tell_expired(shared, held, queue.name());
             }
         }
         for held in queue.messages.drain(..) {
-            self.end_held(held, outcome);
+            self.end_held(shared, held, outcome);
         }
     }
 
     /// The notice that a sender gets: the name that did not come, on credit like any delivery.
-    fn tell_expired(&mut self, held: &Held, name: &[u8]) {
+    fn tell_expired(&mut self, shared: &Shared, held: &Held, name: &[u8]) {
         let expired = Delivery {
             kind: delivery_kind::EXPIRED,
             stamp: held.stamp,
@@ -353,15 +363,15 @@ impl Relay {
             ..Delivery::default()
         };
         // A sender that is gone or has no credit left is not told; the message's outcome is counted either way.
-        let _ = self.deliver(&expired, held.sender, name.len(), |out| out.copy_from_slice(name));
+        let _ = self.deliver(shared, &expired, held.sender, name.len(), |out| out.copy_from_slice(name));
     }
 
-    fn end_held(&mut self, held: Held, outcome: Outcome) {
-        let worker = shard(&self.shared, self.worker);
+    fn end_held(&mut self, shared: &Shared, held: Held, outcome: Outcome) {
+        let worker = shard(shared, self.worker);
         worker.settle(&mut self.writer, held.labels, outcome);
         worker.held.set(&mut self.writer, self.holds.messages() as u64);
         // The sender's slot is its own until this message is finished.
-        if let Some(slot) = self.shared.clients.slot(held.sender.index()) {
+        if let Some(slot) = shared.clients.slot(held.sender.index()) {
             slot.held.store(slot.held.load(Relaxed).saturating_sub(1), Relaxed); // Relaxed: our own.
             slot.finish(1);
         }
@@ -369,8 +379,8 @@ impl Relay {
     }
 
     /// Counts deliveries that will not be handed out.
-    pub(super) fn undeliverable(&mut self, reason: Undeliverable, recipients: u64) {
-        if let Some(cell) = shard(&self.shared, self.worker).undeliverable.get(reason as usize) {
+    pub(super) fn undeliverable(&mut self, shared: &Shared, reason: Undeliverable, recipients: u64) {
+        if let Some(cell) = shard(shared, self.worker).undeliverable.get(reason as usize) {
             cell.add(&mut self.writer, recipients);
         }
     }

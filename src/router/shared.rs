@@ -23,7 +23,7 @@ pub(super) struct Shared {
     pub(super) labels: Labels,
     pub(super) clients: Clients,
     pub(super) workers: Box<[CachePadded<WorkerShared>]>,
-    pub(super) ports: Box<[CachePadded<PortShard>]>,
+    pub(super) ports: Box<[PortShard]>,
     /// One per (worker, port), worker by worker.
     pub(super) pairs: Box<[Attachment<Pair>]>,
     pub(super) draining: AtomicBool,
@@ -99,7 +99,7 @@ impl Shared {
                     })
                 })
                 .collect(),
-            ports: (0..ports).map(|_| CachePadded::new(PortShard::new())).collect(),
+            ports: (0..ports).map(|_| PortShard::new()).collect(),
             pairs: (0..workers * ports).map(|_| Attachment::new()).collect(),
             draining: AtomicBool::new(false),
             control: Mutex::new(Control { state: RouterState::Running, port_open: vec![false; ports] }),
@@ -132,7 +132,7 @@ impl Shared {
 
     fn read<R>(&self, reader: impl FnOnce(&Sources<'_>) -> R) -> R {
         let workers: Vec<_> = self.workers.iter().map(|worker| &worker.shard).collect();
-        let ports: Vec<_> = self.ports.iter().map(|port| &**port).collect();
+        let ports: Vec<_> = self.ports.iter().collect();
         reader(&Sources {
             workers: &workers,
             ports: &ports,

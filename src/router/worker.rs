@@ -43,7 +43,7 @@ impl Worker {
     pub(super) fn new(shared: Arc<Shared>, index: usize) -> Self {
         Self {
             ingress: (0..shared.ports.len()).map(|_| None).collect(),
-            relay: Relay::new(Arc::clone(&shared), index),
+            relay: Relay::new(&shared, index),
             first_port: 0,
             attach_seen: 0,
             batch: shared.config.count(Key::Batch),
@@ -85,7 +85,7 @@ impl Worker {
             // Cleared first, then looked: a post that comes in between sets it again. AcqRel: the names inserted
             // before the post are there to be found.
             self.own().look_up_all.swap(false, crate::sync::AcqRel);
-            self.relay.look_up_all();
+            self.relay.look_up_all(&self.shared);
             work += 1;
         }
         let ports = self.ingress.len();
@@ -95,7 +95,7 @@ impl Worker {
         }
         self.first_port = (self.first_port + 1) % ports;
         if !self.relay.holds.is_empty() {
-            work += self.relay.expire(time);
+            work += self.relay.expire(&self.shared, time);
         }
         if work > 0 {
             let own = &self.shared.workers[self.index].shard;
@@ -127,11 +127,13 @@ impl Worker {
                 let header = Ingress::read(record.bytes);
                 match (record.kind, header) {
                     (ingress_kind::MESSAGE, Some((header, payload))) => {
-                        *time = self.relay.message(port, &header, payload, *time);
+                        *time = self.relay.message(&self.shared, port, &header, payload, *time);
                     }
-                    (ingress_kind::DISCONNECT, Some((header, _))) => self.relay.disconnect(port, &header),
+                    (ingress_kind::DISCONNECT, Some((header, _))) => {
+                        self.relay.disconnect(&self.shared, port, &header)
+                    }
                     (ingress_kind::NAME_CONNECTED, Some((header, _))) => {
-                        self.relay.name_connected(NameHash(header.recipient));
+                        self.relay.name_connected(&self.shared, NameHash(header.recipient));
                     }
                     _ => return Err(Corrupt),
                 }
@@ -238,7 +240,7 @@ impl Worker {
                 self.drain(port, usize::MAX, &mut time);
             }
         }
-        self.relay.stop_holds();
+        self.relay.stop_holds(&self.shared);
         self.flush_egress();
         for port in 0..self.ingress.len() {
             if self.ingress[port].is_some() {
@@ -254,7 +256,7 @@ impl Worker {
         let Some(mut ingoing) = self.ingress[port].take() else { return };
         if let Some(mut egress) = self.relay.egress[port].take() {
             let given_up = egress.give_up(&self.shared.clients);
-            self.relay.undeliverable(reason, given_up);
+            self.relay.undeliverable(&self.shared, reason, given_up);
             egress.publish();
             ingoing.ring.store_seal();
             ingoing.ring.release();
@@ -275,7 +277,7 @@ impl Worker {
             let refused = untaken_messages(&pair.ingress);
             self.own_shard_add(|shard| &shard.refused[reason as usize], refused);
             let untaken = untaken_deliveries(&pair.egress, &shared.clients);
-            self.relay.undeliverable(Undeliverable::PortGone, untaken);
+            self.relay.undeliverable(&self.shared, Undeliverable::PortGone, untaken);
         });
     }
 

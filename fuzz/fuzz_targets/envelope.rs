@@ -1,0 +1,19 @@
+//! Any bytes as a message, under every kind of protocol: reads and relays it, and panics where the reader and
+//! `serde_json` disagree about what it is, or about what was relayed.
+
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+use std::sync::LazyLock;
+
+#[path = "../../tests/envelope/oracle.rs"]
+mod oracle;
+
+static RULES: LazyLock<Vec<oracle::Rules>> = LazyLock::new(oracle::Rules::all);
+const SENDERS: [&str; 3] = ["ann", "mallory\",\"src\":\"ann\\", "tab\t nul\0 žluť 🦄"];
+
+fuzz_target!(|message: &[u8]| {
+    for (rules, sender) in RULES.iter().zip(SENDERS.iter().cycle()) {
+        oracle::check(rules, message, sender);
+    }
+});

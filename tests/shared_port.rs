@@ -1,0 +1,101 @@
+//! A shared port: sixty-four threads that come and go submit through it, each client's messages in order, while one
+//! owner polls. Row R8; invariants I4, I5.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test")]
+
+use corelane::config::{Config, Key};
+use corelane::error::{Error, Refused};
+use corelane::router::{Builder, Event};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
+use std::time::Duration;
+
+const THREADS: u64 = 64;
+const SENDERS: usize = 16;
+const PER_THREAD: u64 = 2_000;
+
+#[test]
+fn many_threads_keep_each_clients_order() {
+    let config = Config::default()
+        .with(Key::Workers, 2)
+        .and_then(|config| config.with(Key::BacklogBytes, 1 << 28))
+        .and_then(|config| config.with(Key::CreditMessages, 65_535))
+        .and_then(|config| config.with(Key::CreditBytes, 1 << 30))
+        .unwrap();
+    let mut router = Builder::new(config).start().unwrap();
+    let (shared, mut poller) = router.port().unwrap().share();
+    let sink = shared.connect("sink", "peerjs", "", u64::MAX).unwrap();
+    // A client's next number is given out under its own lock, which is held until the message is submitted: so the
+    // order of numbers is the order of submission, whichever thread it was.
+    let senders: Vec<_> = (0..SENDERS)
+        .map(|sender| {
+            (shared.connect(&format!("s{sender}"), "peerjs", "", sender as u64).unwrap(), Mutex::new(0u64))
+        })
+        .collect();
+    let submitted = AtomicU64::new(0);
+    let mut last = vec![0u64; SENDERS];
+    let received = AtomicU64::new(0);
+    std::thread::scope(|scope| {
+        let (shared, senders, submitted, received) = (&shared, &senders, &submitted, &received);
+        scope.spawn(move || {
+            // Eight at a time, each for a while: threads come and go.
+            for wave in 0..THREADS / 8 {
+                std::thread::scope(|scope| {
+                    for thread in 0..8 {
+                        scope.spawn(move || {
+                            for count in 0..PER_THREAD {
+                                let place = (thread + wave + count * 7) as usize % SENDERS;
+                                let (client, number) = &senders[place];
+                                // No more on the way than the sink's credit allows.
+                                while submitted.load(SeqCst) > received.load(SeqCst) + 20_000 {
+                                    std::thread::yield_now();
+                                }
+                                let mut number = number.lock().unwrap();
+                                *number += 1;
+                                let text = format!(
+                                    r#"{{"type":"OFFER","dst":"sink","payload":[{place},{number}]}}"#
+                                );
+                                loop {
+                                    match shared.submit(*client, text.as_bytes(), *number) {
+                                        Ok(()) => break,
+                                        Err(Error::Refused(Refused::Full)) => std::thread::yield_now(),
+                                        Err(other) => panic!("{other}"),
+                                    }
+                                }
+                                submitted.fetch_add(1, SeqCst);
+                            }
+                        });
+                    }
+                });
+            }
+        });
+        while received.load(SeqCst) < THREADS * PER_THREAD {
+            let (mut count, mut bytes) = (0u32, 0u32);
+            poller
+                .poll(512, |event| {
+                    let Event::Message(message) = event else { return };
+                    count += 1;
+                    bytes += message.payload.len() as u32;
+                    let text: serde_json::Value = serde_json::from_slice(message.payload).unwrap();
+                    let place = text["payload"][0].as_u64().unwrap() as usize;
+                    assert_eq!(message.correlation, last[place] + 1, "a gap or a change of order");
+                    last[place] = message.correlation;
+                })
+                .unwrap();
+            received.fetch_add(u64::from(count), SeqCst);
+            poller.acknowledge(sink, count, bytes);
+            if count == 0 {
+                poller.wait(Duration::from_secs(10));
+                let figures = router.accounting();
+                assert_eq!(figures.failed + figures.expired, 0, "{figures:?}");
+            }
+        }
+    });
+    let figures = router.accounting();
+    assert_eq!(figures.ok, THREADS * PER_THREAD);
+    drop(poller);
+    let refused = shared.submit(sink, b"{}", 0);
+    assert_eq!(refused, Err(Error::Refused(Refused::Closed)));
+    router.stop();
+    assert_eq!((router.accounting().in_flight, router.accounting().queued), (0, 0));
+}
