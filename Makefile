@@ -33,7 +33,7 @@ SEEDS ?= 20000
 simulator:
 	CORELANE_SIMULATOR_SEEDS=$(SEEDS) cargo test --release --test simulator -- --nocapture
 
-# System packages for the full tests, from Debian; what is there already is left alone.
+# What the full tests need: packages from Debian, the fuzzer from crates.io; what is there already is left alone.
 deps:
 	@missing=""; \
 	for pair in chromium:chromium strace:strace node:nodejs npm:npm cc:build-essential; do \
@@ -43,6 +43,7 @@ deps:
 		echo "installing:$$missing"; \
 		apt-get update -q && DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends $$missing; \
 	fi
+	@command -v cargo-fuzz >/dev/null 2>&1 || cargo install --locked cargo-fuzz
 
 deps-if-root:
 	@if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null 2>&1; then $(MAKE) --no-print-directory deps || true; fi

@@ -6,6 +6,8 @@ cd "$(dirname "$0")/.."
 
 skipped=() failed=() passed=0 report=()
 
+export PATH=$PATH:${CARGO_HOME:-$HOME/.cargo}/bin
+
 has() { command -v "$1" >/dev/null 2>&1; }
 
 suite() { # suite NAME "TOOLS IT NEEDS" COMMAND...
@@ -49,9 +51,11 @@ suite simulator-mutants "" scripts/simulator-mutants.sh
 suite tsan "" scripts/tsan.sh
 suite conformance "node npm" conformance conformance.mjs
 suite conformance-original "node npm" conformance_original
+suite scale "node npm" conformance scale.mjs
 suite browser "node npm chromium" conformance browser.mjs
+suite fuzz "cargo-fuzz" scripts/fuzz.sh
 
-printf '%s\n' "--- minutes and seconds per suite" "${report[@]}"
+printf '%s\n' "--- seconds per suite" "${report[@]}"
 echo "suites: $passed passed, ${#failed[@]} failed, ${#skipped[@]} skipped"
 for name in "${failed[@]}"; do echo "failed: $name"; done
 for name in "${skipped[@]}"; do echo "skipped: $name"; done

@@ -22,7 +22,7 @@ fn ring_under_two_threads() {
                     record[16..].fill(number as u8);
                     producer.commit();
                     number += 1;
-                    if number % 3 == 0 {
+                    if number.is_multiple_of(3) {
                         producer.publish();
                     }
                 }

@@ -33,7 +33,7 @@ fn many_threads_keep_each_clients_order() {
         })
         .collect();
     let submitted = AtomicU64::new(0);
-    let mut last = vec![0u64; SENDERS];
+    let mut last = [0u64; SENDERS];
     let received = AtomicU64::new(0);
     std::thread::scope(|scope| {
         let (shared, senders, submitted, received) = (&shared, &senders, &submitted, &received);

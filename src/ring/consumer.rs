@@ -145,7 +145,7 @@ impl Consumer {
     }
 
     /// Gives back everything read so far; says whether that was anything. The caller then lets a waiting
-    /// producer know: `wake_fence`, then [`Memory::needs_space`].
+    /// producer know: `wake_fence`, then `Memory::needs_space`.
     #[inline]
     pub fn release(&mut self) -> bool {
         if self.head == self.released {

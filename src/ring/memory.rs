@@ -28,6 +28,13 @@ impl Memory {
         Ok(memory)
     }
 
+    /// Where the memory starts, laid out as in `docs/layout.md`: for the end of a ring that another language drives.
+    /// Valid as long as this value lives; what may be written where and when is the ring's protocol.
+    #[cfg(not(corelane_loom))]
+    pub fn start(&self) -> *mut u8 {
+        self.backing.start()
+    }
+
     /// Bytes of data that the ring holds.
     #[inline(always)]
     pub fn capacity(&self) -> u64 {
@@ -74,7 +81,7 @@ impl Memory {
         unsafe { self.backing.write(index, length) }
     }
 
-    /// Whether the side that closes has closed. Acquire pairs with the Release in [`close`](Self::close).
+    /// Whether the side that closes has closed. Acquire pairs with the Release in `close`.
     #[inline(always)]
     pub fn is_closed(&self) -> bool {
         self.header().flags.closed.load(Acquire) != 0
@@ -138,6 +145,10 @@ mod mapped {
     impl Backing {
         pub(super) fn new(capacity: usize) -> io::Result<Self> {
             Ok(Self(Pages::map(HEADER_BYTES + capacity)?))
+        }
+
+        pub(super) fn start(&self) -> *mut u8 {
+            self.0.start().as_ptr()
         }
 
         #[inline(always)]

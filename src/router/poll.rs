@@ -30,14 +30,14 @@ pub enum Event<'a> {
         /// The submitter's value of the first message.
         correlation: u64,
     },
-    /// The client has left its name: [`Port::release_name`] if others may have it. It stays connected.
+    /// The client has left its name: [`Port::release_name`](super::Port::release_name) if others may have it. It stays connected.
     Left {
         /// Which.
         client: ClientId,
         /// Its token.
         token: u64,
     },
-    /// Close this client's connection, then call [`Port::disconnect`].
+    /// Close this client's connection, then call [`Port::disconnect`](super::Port::disconnect).
     Close {
         /// Which.
         client: ClientId,

@@ -102,7 +102,8 @@ async function flood(socket, dst, over) {
 /** How many messages failed, of those that say why. */
 async function failures(server) {
   const samples = (await server.metrics()).filter(({ labels }) => labels.reason);
-  return total(samples, "corelane_messages_failed_total");
+  // What is too large is refused before it is accepted; all else fails afterwards.
+  return total(samples, "corelane_messages_failed_total") + total(samples, "corelane_messages_dropped_total");
 }
 
 // ---------------------------------------------------------------------------------------------------- shared

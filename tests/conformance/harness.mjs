@@ -211,6 +211,15 @@ class Server {
     return !failed();
   }
 
+  get pid() {
+    return this.#program.child.pid;
+  }
+
+  /** All it has printed. */
+  output() {
+    return this.#program.output();
+  }
+
   get(path, headers) {
     return get(this.port, path, headers);
   }
