@@ -202,7 +202,10 @@ fn a_client_that_acknowledges_nothing_is_closed_at_its_limit_and_told_why_once()
     let closed = bench.send(offer);
     assert!(closed[0].1.contains("Close") && closed[0].1.contains("Credit"), "{closed:?}");
     assert_eq!(bench.send(offer), [], "asked once");
+    assert_eq!(bench.send(br#"{"type":"LEAVE","dst":"ben"}"#), []);
+    // What can be held is, for who has the name next; what cannot fails.
     assert_eq!(bench.failures(), [("recipient_closed", 1), ("credit_exhausted", 1)]);
+    assert_eq!(bench.router.stats().accounting.held, 1);
     bench.port.disconnect(bench.ben).unwrap();
     assert!(bench.turn()[0].1.contains("Closed"));
 }

@@ -98,6 +98,7 @@ impl Slot {
         // 0 is nobody's generation.
         let generation = self.place().generation.wrapping_add(1).max(1);
         // Relaxed throughout: the credit word's Release, the name table and the ring publish the slot.
+        self.alive_at.store(0, Relaxed);
         line.token.store(new.token, Relaxed);
         line.handed.store(0, Relaxed);
         line.labels.store(u32::from(new.protocol) | u32::from(new.application) << 16, Relaxed);

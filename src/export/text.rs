@@ -182,7 +182,10 @@ fn message_families(stats: &Stats) -> Vec<Family> {
         ),
         failed,
         per_reason(
-            counter("messages_dropped_total", "Messages refused before they were accepted, by reason."),
+            counter(
+                "messages_refused_total",
+                "Messages that a port did not accept, by reason; one that was submitted again counts each time.",
+            ),
             Refused::ALL.iter().map(|reason| reason.label()),
             &accounting.refusals,
         ),

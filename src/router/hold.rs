@@ -135,6 +135,13 @@ impl Holds {
         Some(queue)
     }
 
+    /// Puts what is left of a queue back where it was taken from; its time runs on.
+    pub(crate) fn put_back(&mut self, hash: NameHash, queue: Queue) {
+        self.messages += queue.messages.len();
+        self.bytes += queue.messages.iter().map(|held| held.payload.len()).sum::<usize>();
+        self.queues.insert(hash, queue);
+    }
+
     /// Takes the next queue whose time is over.
     pub(crate) fn take_expired(&mut self, now: u64) -> Option<Queue> {
         while let Some((created, hash, serial)) = self.order.front().copied() {

@@ -77,6 +77,8 @@ pub(super) struct Poll {
     ways: Vec<WayOut>,
     wake: Arc<WakeWord>,
     armed: bool,
+    /// Where the next look starts, so that no worker is always first.
+    first: usize,
     writer: Writer,
 }
 
@@ -105,6 +107,7 @@ impl Poll {
             ways: rings.into_iter().map(|ring| WayOut { ring, left: false }).collect(),
             wake,
             armed: false,
+            first: 0,
             writer: Writer::new(),
         }
     }
@@ -120,7 +123,11 @@ impl Poll {
         let shard = &shared.ports[self.index].poll;
         shard.polls.add(&mut self.writer, 1);
         let mut taken = Taken { count: 0, open: false, left: 0 };
-        for (worker, way) in self.ways.iter_mut().enumerate() {
+        let workers = self.ways.len();
+        self.first = (self.first + 1) % workers.max(1);
+        for offset in 0..workers {
+            let worker = (self.first + offset) % workers;
+            let way = &mut self.ways[worker];
             // Closed is looked at before the tail: what was published before closing is then seen.
             let closed = way.ring.memory().is_closed();
             if way.ring.refresh().is_err() {

@@ -203,7 +203,7 @@ impl Port {
     }
 
     /// The descriptor that becomes readable when there is something to poll, or space after a refusal as full.
-    /// Call [`arm`](Self::arm) before waiting for it. It belongs to the port.
+    /// Call [`arm`](Self::arm) before waiting for it, and again after a refusal as full. It belongs to the port.
     pub fn descriptor(&self) -> i32 {
         self.poll.descriptor()
     }

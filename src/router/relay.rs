@@ -11,7 +11,7 @@ use crate::envelope::{self, ReadError};
 use crate::error::{CloseReason, Failed, Undeliverable};
 use crate::metrics::{ApplicationId, OTHER, Outcome, ProtocolId, Timing, TypeId, WorkerShard, Writer};
 use crate::ring::record::{Delivery, Ingress, delivery_kind};
-use crate::sync::Relaxed;
+use crate::sync::{Relaxed, mutant};
 
 type SeriesIds = (TypeId, ProtocolId, ApplicationId);
 
@@ -23,6 +23,9 @@ pub(super) struct Relay {
     pub(super) writer: Writer,
     max_wait_ticks: u64,
 }
+
+/// The recipient was there, and is being closed.
+const CLOSING: Outcome = Outcome::Failed(Failed::RecipientClosed);
 
 /// What has become of a message when its handling returns.
 enum Handled {
@@ -153,13 +156,20 @@ impl Relay {
             recipients: 1,
         };
         if let Some(to) = shared.clients.find(hash, name) {
-            if self.holds.holds_for(hash) && !crate::sync::mutant("hold-overtaken") {
+            if self.holds.holds_for(hash) && !mutant("hold-overtaken") {
                 self.flush(shared, hash, to);
             }
-            let outcome = self.deliver(shared, &delivery, to, length, |out| {
-                envelope.write_relayed(sender_name, out);
-            });
-            return (ids, Handled::Ended(outcome));
+            // Still held: the client closes, and its successor gets them first.
+            if !self.holds.holds_for(hash) || mutant("hold-overtaken") {
+                let outcome = self.deliver(shared, &delivery, to, length, |out| {
+                    envelope.write_relayed(sender_name, out);
+                });
+                if outcome != CLOSING || !hold {
+                    return (ids, Handled::Ended(outcome));
+                }
+            } else if !hold {
+                return (ids, Handled::Ended(CLOSING));
+            }
         }
         if !hold {
             return (ids, failed(Failed::UnknownRecipient));
@@ -300,8 +310,8 @@ impl Relay {
     }
 
     fn flush(&mut self, shared: &Shared, hash: NameHash, to: ClientId) {
-        let Some(queue) = self.holds.take(hash) else { return };
-        for held in queue.messages {
+        let Some(mut queue) = self.holds.take(hash) else { return };
+        while let Some(held) = queue.messages.pop_front() {
             let delivery = Delivery {
                 kind: delivery_kind::MESSAGE,
                 flags: 0,
@@ -314,6 +324,12 @@ impl Relay {
             let outcome = self.deliver(shared, &delivery, to, held.payload.len(), |out| {
                 out.copy_from_slice(&held.payload);
             });
+            if outcome == CLOSING {
+                // As if nobody had the name: for who connects next, or to expire when it is time.
+                queue.messages.push_front(held);
+                self.holds.put_back(hash, queue);
+                return;
+            }
             self.end_held(shared, held, outcome);
         }
     }

@@ -103,7 +103,7 @@ async function flood(socket, dst, over) {
 async function failures(server) {
   const samples = (await server.metrics()).filter(({ labels }) => labels.reason);
   // What is too large is refused before it is accepted; all else fails afterwards.
-  return total(samples, "corelane_messages_failed_total") + total(samples, "corelane_messages_dropped_total");
+  return total(samples, "corelane_messages_failed_total") + total(samples, "corelane_messages_refused_total");
 }
 
 // ---------------------------------------------------------------------------------------------------- shared

@@ -1,0 +1,214 @@
+//! A network thread: its listener, its sockets' tasks, its clients on its port. `pump` is the port's task; `http`
+//! and `socket` call what is here on their way in and out.
+
+use crate::connection::{Connection, Connections, Rest, State};
+use crate::http;
+use crate::options::Settings;
+use crate::pump::{self, Pump};
+use crate::registry::{Owner, Registry};
+use corelane::clients::ClientId;
+use corelane::clock::Clock;
+use corelane::error::{Error, Refused};
+use corelane::router::Port;
+use std::cell::{Cell, RefCell};
+use std::io;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::task::Waker;
+use std::time::Duration;
+use tokio::net::TcpListener;
+use tokio::runtime::{Builder, LocalOptions};
+use tokio::sync::{mpsc, oneshot};
+use tokio::task::spawn_local;
+use tokio_rustls::TlsAcceptor;
+
+/// As npm's.
+const ALIVE_CHECK: Duration = Duration::from_millis(300);
+/// How long sockets have for their closing frames when the server stops.
+const STOP_GRACE: Duration = Duration::from_secs(1);
+
+/// What all network threads share.
+pub(crate) struct Service {
+    pub(crate) settings: Settings,
+    pub(crate) registry: Registry,
+    pub(crate) threads: Vec<mpsc::UnboundedSender<Command>>,
+    pub(crate) tls: Option<TlsAcceptor>,
+}
+
+/// What a thread is asked to do.
+#[derive(Debug)]
+pub(crate) enum Command {
+    /// Let go of a client whose id has gone to another socket, then hand over what was not written.
+    Release(u64, oneshot::Sender<Rest>),
+    Stop,
+}
+
+/// A network thread before it runs.
+pub(crate) struct Thread {
+    pub(crate) index: usize,
+    pub(crate) service: Arc<Service>,
+    pub(crate) port: Port,
+    pub(crate) listener: std::net::TcpListener,
+    pub(crate) commands: mpsc::UnboundedReceiver<Command>,
+}
+
+impl Thread {
+    /// Runs until told to stop.
+    pub(crate) fn run(mut self) -> io::Result<()> {
+        let runtime = Builder::new_current_thread().enable_all().build_local(LocalOptions::default())?;
+        let network = Rc::new(Network {
+            index: self.index,
+            service: self.service,
+            clock: self.port.clock().clone(),
+            port: RefCell::new(self.port),
+            connections: RefCell::default(),
+            sockets: Cell::new(0),
+            pump: Pump::default(),
+        });
+        runtime.block_on(async {
+            let listener = TcpListener::from_std(self.listener)?;
+            let descriptor = pump::descriptor(&network)?;
+            let accepting = spawn_local(http::accept(Rc::clone(&network), listener));
+            spawn_local(pump::run(Rc::clone(&network), descriptor));
+            spawn_local(close_silent_clients(Rc::clone(&network)));
+            while let Some(command) = self.commands.recv().await {
+                match command {
+                    Command::Release(connection, done) => network.release(connection, done),
+                    Command::Stop => break,
+                }
+            }
+            accepting.abort();
+            network.stop().await;
+            Ok(())
+        })
+    }
+}
+
+/// What one thread's tasks share.
+pub(crate) struct Network {
+    index: usize,
+    pub(crate) service: Arc<Service>,
+    pub(crate) clock: Clock,
+    pub(crate) port: RefCell<Port>,
+    pub(crate) connections: RefCell<Connections>,
+    pub(crate) pump: Pump,
+    /// WebSockets, those that are not clients and those that close included.
+    pub(crate) sockets: Cell<usize>,
+}
+
+impl Network {
+    /// Adds a connection that is to become a client.
+    pub(crate) fn add(&self, id: &str) -> Rc<Connection> {
+        self.connections.borrow_mut().insert(self.index, id.to_owned())
+    }
+
+    /// Forgets a connection that has not become a client.
+    pub(crate) fn forget(&self, connection: &Connection) {
+        self.service.registry.leave(&connection.id, connection.owner);
+        self.connections.borrow_mut().remove(connection.owner.connection);
+    }
+
+    /// Asks the thread of a client's old socket to let go of it, and waits for what that has not written.
+    pub(crate) async fn take_over(&self, from: Owner) -> Rest {
+        let (done, rest) = oneshot::channel();
+        if let Some(thread) = self.service.threads.get(from.thread)
+            && thread.send(Command::Release(from.connection, done)).is_ok()
+        {
+            // A thread that stops instead lets go as well.
+            return rest.await.unwrap_or_default();
+        }
+        Rest::new()
+    }
+
+    /// Makes a connection a client of the router.
+    pub(crate) fn connect(&self, connection: &Connection) -> Result<(), Error> {
+        let mut port = self.port.borrow_mut();
+        let client = port.connect(&connection.id, "peerjs", "peerjs", connection.owner.connection)?;
+        connection.client.set(Some(client));
+        connection.connected_at.set(self.clock.raw());
+        Ok(())
+    }
+
+    /// The client is gone: first its name in the router, then its id. What it sent is still handled; its token is
+    /// freed by the router's last event for it.
+    pub(crate) fn leave(&self, connection: &Connection) {
+        if let Some(client) = connection.client.take() {
+            // Stale: it was disconnected before.
+            let _ = self.port.borrow_mut().disconnect(client);
+        }
+        self.service.registry.leave(&connection.id, connection.owner);
+    }
+
+    /// Frees a client's name in the router while it stays connected.
+    pub(crate) fn release_name(&self, connection: &Connection) {
+        if let Some(client) = connection.client.get() {
+            // Stale: it is being disconnected, and has lost its name by that.
+            let _ = self.port.borrow_mut().release_name(client);
+        }
+    }
+
+    /// Gives one of a client's messages to the router. False: its ring is full, and `waker` is woken to try again.
+    pub(crate) fn submit(&self, client: ClientId, message: &[u8], stamp: u64, waker: &Waker) -> bool {
+        match self.port.borrow_mut().submit_at(client, message, 0, stamp) {
+            Err(Error::Refused(Refused::Full)) => {
+                self.pump.stall(waker);
+                false
+            }
+            // Another refusal costs the message; the router has counted it, with its reason.
+            _ => {
+                self.pump.publish_soon();
+                true
+            }
+        }
+    }
+
+    /// What was handed out for a client has been written.
+    pub(crate) fn acknowledge(&self, client: ClientId, messages: u32, bytes: u32) {
+        self.port.borrow_mut().acknowledge(client, messages, bytes);
+    }
+
+    /// Lets go of a client whose id has gone to another socket: its task leaves, and what it has not written is
+    /// handed over with the router's last event for it. One that still waits for its own predecessor does so
+    /// once it has connected.
+    fn release(&self, token: u64, done: oneshot::Sender<Rest>) {
+        let connection = self.connections.borrow().get(token).cloned();
+        // Without a connection nothing is left, which dropping `done` says.
+        if let Some(connection) = connection {
+            connection.successor.replace(Some(done));
+            connection.end(State::Replaced);
+        }
+    }
+
+    /// Closes every socket and waits for them, not for ever.
+    async fn stop(&self) {
+        let all: Vec<_> = self.connections.borrow().iter().cloned().collect();
+        for connection in all {
+            connection.end(State::Closing);
+        }
+        let gone = async {
+            while self.sockets.get() > 0 {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        // Past the grace they are dropped.
+        let _ = tokio::time::timeout(STOP_GRACE, gone).await;
+    }
+}
+
+/// Closes clients that have not been heard of, as npm's does.
+async fn close_silent_clients(network: Rc<Network>) {
+    loop {
+        tokio::time::sleep(ALIVE_CHECK).await;
+        let now = network.clock.raw();
+        let is_silent = |connection: &&Rc<Connection>| {
+            let Some(client) = connection.client.get() else { return false };
+            let heard = connection.connected_at.get().max(network.port.borrow().alive_at(client));
+            network.clock.nanoseconds(heard, now) >= network.service.settings.alive_nanoseconds
+        };
+        let silent: Vec<_> = network.connections.borrow().iter().filter(is_silent).cloned().collect();
+        for connection in silent {
+            network.leave(&connection);
+            connection.end(State::Closing);
+        }
+    }
+}

@@ -1,0 +1,255 @@
+//! The command line: npm's options under their names, then ours. Read once by `main`; a value that cannot be is
+//! refused here, with option, value and what is allowed, before anything listens.
+
+use crate::Failure;
+use clap::{ArgAction, Parser};
+use corelane::config::{Config, Key};
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::rustls::ServerConfig;
+use tokio_rustls::rustls::crypto::ring;
+use tokio_rustls::rustls::pki_types::pem::PemObject;
+use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
+
+/// A PeerJS-compatible signaling server that measures every message.
+#[derive(Debug, Parser)]
+#[command(version, max_term_width = 100)]
+pub(crate) struct Options {
+    /// Port; 0 for any that is free.
+    #[arg(long, short, env = "PORT", default_value = "9000", value_parser = number(0, 65_535, ""))]
+    #[arg(allow_negative_numbers = true)]
+    pub(crate) port: u64,
+
+    /// Host; all addresses of this machine unless given.
+    #[arg(long, short = 'H')]
+    pub(crate) host: Option<String>,
+
+    /// Key that clients must bring.
+    #[arg(long, short, default_value = "peerjs")]
+    key: String,
+
+    /// Path that everything lies under.
+    #[arg(long, env = "PEERSERVER_PATH", default_value = "/")]
+    path: String,
+
+    /// How long messages for a client that is not connected are held.
+    #[arg(long = "expire_timeout", alias = "expire-timeout", short = 't', value_name = "MILLISECONDS")]
+    #[arg(default_value = "5000", value_parser = number(1, 3_600_000, " milliseconds"))]
+    #[arg(allow_negative_numbers = true)]
+    expire_timeout: u64,
+
+    /// After how long without a heartbeat a client is closed.
+    #[arg(long = "alive_timeout", alias = "alive-timeout", value_name = "MILLISECONDS")]
+    #[arg(default_value = "60000", value_parser = number(1, 86_400_000, " milliseconds"))]
+    #[arg(allow_negative_numbers = true)]
+    alive_timeout: u64,
+
+    /// Clients at once.
+    #[arg(long = "concurrent_limit", alias = "concurrent-limit", short = 'c', value_name = "CLIENTS")]
+    #[arg(default_value = "5000", value_parser = number(1, 1_000_000, " clients"))]
+    #[arg(allow_negative_numbers = true)]
+    pub(crate) concurrent_limit: u64,
+
+    /// Show the list of clients to anyone who asks.
+    #[arg(long = "allow_discovery", alias = "allow-discovery", action = ArgAction::Set)]
+    #[arg(num_args = 0..=1, default_value = "false", default_missing_value = "true")]
+    allow_discovery: bool,
+
+    /// Accepted as npm's; nothing here depends on the client's address.
+    #[arg(long, action = ArgAction::Set)]
+    #[arg(num_args = 0..=1, default_value = "false", default_missing_value = "true")]
+    proxied: bool,
+
+    /// Origins whose pages may ask; any unless given.
+    #[arg(long, value_name = "ORIGIN", num_args = 1..)]
+    cors: Vec<String>,
+
+    /// TLS: the private key's file (PEM).
+    #[arg(long, value_name = "FILE", requires = "sslcert")]
+    sslkey: Option<PathBuf>,
+
+    /// TLS: the certificate chain's file (PEM).
+    #[arg(long, value_name = "FILE", requires = "sslkey")]
+    sslcert: Option<PathBuf>,
+
+    /// Address of the monitor (/healthz, /readyz, /metrics, /api/stats), or "off".
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:9090", value_parser = monitor_address)]
+    pub(crate) monitor: MonitorAddress,
+
+    /// Network threads; one per core unless given.
+    #[arg(long, value_parser = number(1, 64, " threads"), allow_negative_numbers = true)]
+    threads: Option<u64>,
+
+    /// Threads that route; 0 for one per core.
+    #[arg(long, default_value = "0", value_parser = number(0, 64, " threads"), allow_negative_numbers = true)]
+    workers: u64,
+
+    /// Largest message that is routed. A larger one is dropped and counted; past 16 times this, and past 2 MiB,
+    /// its socket is closed.
+    #[arg(long = "max_message", alias = "max-message", value_name = "BYTES", default_value = "65536")]
+    #[arg(value_parser = number(1024, 8 << 20, " bytes"), allow_negative_numbers = true)]
+    max_message: u64,
+
+    /// Sets any key of the router's configuration, after the other options.
+    #[arg(long = "set", value_name = "KEY=VALUE", value_parser = router_setting)]
+    router_settings: Vec<(String, String)>,
+}
+
+/// Where the monitor listens; `None` for nowhere.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct MonitorAddress(pub(crate) Option<SocketAddr>);
+
+/// What requests and sockets need to know.
+#[derive(Debug)]
+pub(crate) struct Settings {
+    pub(crate) key: String,
+    /// Begins with a slash, and ends with one.
+    pub(crate) path: String,
+    /// Where WebSockets are.
+    pub(crate) socket_path: String,
+    pub(crate) allow_discovery: bool,
+    /// Empty: any origin.
+    pub(crate) origins: Vec<String>,
+    pub(crate) alive_nanoseconds: u64,
+    /// The largest frame that is read at all.
+    pub(crate) max_frame: usize,
+}
+
+impl Options {
+    /// Reads the command line. Help, the version and what is wrong end the process here.
+    pub(crate) fn read() -> Self {
+        Self::parse()
+    }
+
+    pub(crate) fn threads(&self) -> usize {
+        let cores = || std::thread::available_parallelism().map_or(1, |cores| cores.get().min(64));
+        self.threads.map_or_else(cores, |threads| threads as usize)
+    }
+
+    /// The path with a slash on both ends.
+    pub(crate) fn base_path(&self) -> String {
+        match self.path.trim_matches('/') {
+            "" => "/".to_owned(),
+            inner => format!("/{inner}/"),
+        }
+    }
+
+    pub(crate) fn settings(&self) -> Settings {
+        let path = self.base_path();
+        Settings {
+            key: self.key.clone(),
+            socket_path: format!("{path}peerjs"),
+            path,
+            allow_discovery: self.allow_discovery,
+            origins: self.cors.clone(),
+            alive_nanoseconds: self.alive_timeout * 1_000_000,
+            max_frame: (16 * self.max_message).max(2 << 20) as usize,
+        }
+    }
+
+    /// The router's configuration.
+    pub(crate) fn config(&self) -> Result<Config, Failure> {
+        self.try_config().map_err(Failure::configuration)
+    }
+
+    fn try_config(&self) -> Result<Config, corelane::error::Error> {
+        // A relayed message carries its sender's name and a record's header as well.
+        let record = self.max_message + 1024;
+        let mut config = Config::default();
+        let four_records = (4 * record).next_power_of_two();
+        let ring = config.get(Key::RingBytes).max(four_records);
+        let backlog = config.get(Key::BacklogBytes).max(four_records);
+        let credit = config.get(Key::CreditBytes).max(2 * record);
+        // Clients that have left, or have left their id, hold a slot for a while.
+        let clients = (2 * self.concurrent_limit).clamp(64, 1_000_000);
+        config = config
+            .with(Key::Workers, self.workers)?
+            .with(Key::MaxPorts, self.threads() as u64)?
+            .with(Key::MaxClients, clients)?
+            .with(Key::MaxMessage, self.max_message)?
+            .with(Key::RingBytes, ring)?
+            .with(Key::BacklogBytes, backlog)?
+            .with(Key::CreditBytes, credit)?
+            .with(Key::HoldTime, self.expire_timeout)?;
+        for (key, value) in &self.router_settings {
+            config.set(key, value)?;
+        }
+        config.validate()?;
+        Ok(config)
+    }
+
+    /// TLS, if both of its files are named.
+    pub(crate) fn tls(&self) -> Result<Option<TlsAcceptor>, Failure> {
+        let (Some(key_file), Some(certificate_file)) = (&self.sslkey, &self.sslcert) else { return Ok(None) };
+        let wrong = |option: &str, file: &PathBuf, error: &dyn std::fmt::Display| {
+            Failure::configuration(format_args!("--{option} {}: {error}", file.display()))
+        };
+        let key =
+            PrivateKeyDer::from_pem_file(key_file).map_err(|error| wrong("sslkey", key_file, &error))?;
+        let chain = CertificateDer::pem_file_iter(certificate_file)
+            .and_then(Iterator::collect::<Result<Vec<_>, _>>)
+            .map_err(|error| wrong("sslcert", certificate_file, &error))?;
+        let config = ServerConfig::builder_with_provider(ring::default_provider().into())
+            .with_safe_default_protocol_versions()
+            .and_then(|builder| builder.with_no_client_auth().with_single_cert(chain, key))
+            .map_err(|error| wrong("sslcert", certificate_file, &error))?;
+        Ok(Some(TlsAcceptor::from(std::sync::Arc::new(config))))
+    }
+}
+
+/// A parser for whole numbers in a range.
+fn number(minimum: u64, maximum: u64, unit: &'static str) -> impl Fn(&str) -> Result<u64, String> + Clone {
+    move |text| match text.parse() {
+        Ok(value) if (minimum..=maximum).contains(&value) => Ok(value),
+        _ => Err(format!("allowed: {minimum} to {maximum}{unit}")),
+    }
+}
+
+fn monitor_address(text: &str) -> Result<MonitorAddress, String> {
+    match text {
+        "off" => Ok(MonitorAddress(None)),
+        _ => text
+            .parse()
+            .map(|address| MonitorAddress(Some(address)))
+            .map_err(|_| "allowed: an IP address and a port such as 127.0.0.1:9090, or \"off\"".to_owned()),
+    }
+}
+
+fn router_setting(text: &str) -> Result<(String, String), String> {
+    let Some((key, value)) = text.split_once('=') else {
+        return Err("allowed: a key, an equals sign and a value, such as workers=2".to_owned());
+    };
+    Config::default().set(key, value).map_err(|error| error.to_string())?;
+    Ok((key.to_owned(), value.to_owned()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_allowed_size_of_a_message_fits_the_rings() {
+        for size in ["1024", "65536", "100000", "8388608"] {
+            let options = Options::parse_from(["server", "--max_message", size]);
+            options.config().unwrap();
+        }
+    }
+
+    #[test]
+    fn paths_have_a_slash_on_both_ends() {
+        for (given, path) in [("/", "/"), ("", "/"), ("/my/app", "/my/app/"), ("my/app/", "/my/app/")] {
+            let settings = Options::parse_from(["server", "--path", given]).settings();
+            assert_eq!((settings.path.as_str(), settings.socket_path), (path, format!("{path}peerjs")));
+        }
+    }
+
+    #[test]
+    fn both_spellings_and_nothing_out_of_range() {
+        assert_eq!(Options::parse_from(["server", "--expire-timeout", "7"]).expire_timeout, 7);
+        for bad in [["--port", "65536"], ["--port", "-1"], ["--set", "workers=65"], ["--monitor", "9090"]] {
+            let error = Options::try_parse_from(["server", bad[0], bad[1]]).unwrap_err().to_string();
+            assert!(error.contains(bad[0]) && error.contains(bad[1]) && error.contains("allowed"), "{error}");
+        }
+    }
+}

@@ -1,0 +1,251 @@
+//! A WebSocket's life: it enters under an id or is told why not, then one task reads its frames into the port and
+//! writes its queue, until either side closes it.
+
+use crate::connection::{Connection, Outgoing, State};
+use crate::http::{self, CONNECTION_LIMIT, INVALID_KEY, MISSING_PARAMETERS};
+use crate::network::Network;
+use crate::registry::Entered;
+use corelane::clients::MAX_NAME_BYTES;
+use corelane::error::Error;
+use futures_util::{Sink, SinkExt, Stream, StreamExt};
+use hyper::body::Bytes;
+use std::future::poll_fn;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio_tungstenite::WebSocketStream;
+use tokio_tungstenite::tungstenite::error::CapacityError;
+use tokio_tungstenite::tungstenite::protocol::frame::Frame;
+use tokio_tungstenite::tungstenite::protocol::frame::coding::{CloseCode, Data, OpCode};
+use tokio_tungstenite::tungstenite::protocol::{CloseFrame, WebSocketConfig};
+use tokio_tungstenite::tungstenite::{self, Message};
+
+/// Frames that one socket may submit before others have their turn.
+const FRAMES_PER_TURN: usize = 64;
+/// How long a peer has to answer a closing frame.
+const CLOSE_GRACE: Duration = Duration::from_secs(2);
+/// How long a client that came back is without its name, so that what was for its old socket reaches that, and is
+/// handed over, and what comes meanwhile is held for the new one.
+const TAKE_OVER_GRACE: Duration = Duration::from_millis(5);
+/// What a socket costs before anything is sent: most messages fit, larger ones grow it for a while.
+const READ_BUFFER: usize = 4 << 10;
+/// What is gathered before it is written without being flushed.
+const WRITE_BUFFER: usize = 32 << 10;
+
+/// What a WebSocket's address asked for.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Query {
+    pub(crate) key: String,
+    pub(crate) id: String,
+    pub(crate) token: String,
+}
+
+/// The limits of a socket; a frame past `max_frame` closes it.
+pub(crate) fn limits(max_frame: usize) -> WebSocketConfig {
+    WebSocketConfig::default()
+        .read_buffer_size(READ_BUFFER)
+        .write_buffer_size(WRITE_BUFFER)
+        .max_frame_size(Some(max_frame))
+        .max_message_size(Some(max_frame))
+}
+
+/// How a socket's task ends.
+#[derive(Debug)]
+enum End {
+    /// With a closing frame, and what is said before it.
+    Close(Option<CloseFrame>, Option<Bytes>),
+    /// Without a word.
+    Drop,
+}
+
+/// Serves one WebSocket, from its upgrade to its end.
+pub(crate) async fn serve<S>(network: Rc<Network>, mut stream: WebSocketStream<S>, query: Query)
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    network.sockets.set(network.sockets.get() + 1);
+    let end = match enter(&network, &query).await {
+        Ok(connection) => {
+            let mut session = Session {
+                network: &network,
+                connection: &connection,
+                stream: &mut stream,
+                frame: None,
+                written: None,
+            };
+            let end = poll_fn(|context| session.poll(context)).await;
+            if connection.state() == State::Replaced {
+                network.release_name(&connection);
+                tokio::time::sleep(TAKE_OVER_GRACE).await;
+            }
+            network.leave(&connection);
+            end
+        }
+        Err(end) => end,
+    };
+    if let End::Close(frame, text) = end {
+        let farewell = async {
+            if let Some(text) = text {
+                stream.send(frame_of(text)).await?;
+            }
+            stream.close(frame).await?;
+            // Until the peer has answered: dropping what it still sends would drop what it was told.
+            while stream.next().await.transpose()?.is_some() {}
+            Ok::<_, tungstenite::Error>(())
+        };
+        // It is over either way.
+        let _ = tokio::time::timeout(CLOSE_GRACE, farewell).await;
+    }
+    network.sockets.set(network.sockets.get() - 1);
+}
+
+fn frame_of(text: Bytes) -> Message {
+    // As a frame, since `Message::Text` would look once more whether it is UTF-8: the router relays nothing else.
+    Message::Frame(Frame::message(text, OpCode::Data(Data::Text), true))
+}
+
+/// Lets a socket in as a client, or says why not.
+async fn enter(network: &Network, query: &Query) -> Result<Rc<Connection>, End> {
+    let refuse = |text| Err(End::Close(None, Some(text)));
+    let Query { key, id, token } = query;
+    if key.is_empty() || id.is_empty() || token.is_empty() {
+        return refuse(http::error(MISSING_PARAMETERS));
+    }
+    if *key != network.service.settings.key {
+        return refuse(http::error(INVALID_KEY));
+    }
+    if id.len() > MAX_NAME_BYTES {
+        return refuse(http::error(&format!("The id is longer than {MAX_NAME_BYTES} bytes")));
+    }
+    let connection = network.add(id);
+    let entered = network.service.registry.enter(id, token, connection.owner);
+    match entered {
+        Entered::New => {}
+        // If it has a successor itself by then, it connects all the same, for what its client has sent.
+        Entered::After(owner) => connection.inherit(network.take_over(owner).await),
+        Entered::Taken | Entered::Full => {
+            network.forget(&connection);
+            let full = entered == Entered::Full;
+            return refuse(if full {
+                http::error(CONNECTION_LIMIT)
+            } else {
+                Bytes::from_static(http::ID_TAKEN)
+            });
+        }
+    }
+    match network.connect(&connection) {
+        Ok(()) => {
+            if entered == Entered::New {
+                let text = Bytes::from_static(http::OPEN);
+                // First in its queue: nothing was awaited since it connected.
+                connection.push(Outgoing { text, messages: 0, bytes: 0 });
+            }
+            Ok(connection)
+        }
+        Err(error) => {
+            network.forget(&connection);
+            match error {
+                Error::TooManyClients(_) => refuse(http::error(CONNECTION_LIMIT)),
+                error => refuse(http::error(&error.to_string())),
+            }
+        }
+    }
+}
+
+/// A client's socket while it is open.
+struct Session<'a, S> {
+    network: &'a Network,
+    connection: &'a Connection,
+    stream: &'a mut WebSocketStream<S>,
+    /// Read, and not submitted: the ring was full. With the moment at which it was read.
+    frame: Option<(Bytes, u64)>,
+    /// Given to the stream and not flushed yet: messages and bytes to acknowledge.
+    written: Option<(u32, u32)>,
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Session<'_, S> {
+    fn poll(&mut self, context: &mut Context<'_>) -> Poll<End> {
+        self.connection.wait_with(context.waker());
+        match self.connection.state() {
+            State::Open => {}
+            State::Closing => {
+                // What the peer reads is read before the closing frame; for one that does not, time is short.
+                let _ = self.poll_write(context);
+                return Poll::Ready(End::Close(None, None));
+            }
+            State::Replaced => {
+                // One more turn for what its client sent before it came back.
+                let _ = self.poll_read(context);
+                return Poll::Ready(End::Close(None, None));
+            }
+            State::Aborted => return Poll::Ready(End::Drop),
+        }
+        if let Poll::Ready(end) = self.poll_read(context) {
+            return Poll::Ready(end);
+        }
+        match self.poll_write(context) {
+            Poll::Ready(Err(_)) => Poll::Ready(End::Drop),
+            _ => Poll::Pending,
+        }
+    }
+
+    /// Submits the frames that are there.
+    fn poll_read(&mut self, context: &mut Context<'_>) -> Poll<End> {
+        for _ in 0..FRAMES_PER_TURN {
+            if let Some((message, stamp)) = self.frame.take()
+                && let Some(client) = self.connection.client.get()
+                && !self.network.submit(client, &message, stamp, context.waker())
+            {
+                self.frame = Some((message, stamp));
+                return Poll::Pending;
+            }
+            match Pin::new(&mut *self.stream).poll_next(context) {
+                Poll::Ready(Some(Ok(message @ (Message::Text(_) | Message::Binary(_))))) => {
+                    self.frame = Some((message.into_data(), self.network.clock.raw()));
+                }
+                Poll::Ready(Some(Ok(Message::Close(_)))) => return Poll::Ready(End::Close(None, None)),
+                Poll::Ready(Some(Ok(_))) => {}
+                Poll::Ready(Some(Err(error))) => return Poll::Ready(fault(&error)),
+                Poll::Ready(None) => return Poll::Ready(End::Drop),
+                Poll::Pending => return Poll::Pending,
+            }
+        }
+        // There may be more; others first.
+        context.waker().wake_by_ref();
+        Poll::Pending
+    }
+
+    /// Writes the queue as far as the socket takes it, and acknowledges once per flush.
+    fn poll_write(&mut self, context: &mut Context<'_>) -> Poll<Result<(), tungstenite::Error>> {
+        while self.connection.has_outgoing() {
+            std::task::ready!(Pin::new(&mut *self.stream).poll_ready(context))?;
+            let Some(Outgoing { text, messages, bytes }) = self.connection.pop() else { break };
+            Pin::new(&mut *self.stream).start_send(frame_of(text))?;
+            let written = self.written.get_or_insert_default();
+            *written = (written.0 + messages, written.1 + bytes);
+        }
+        if self.written.is_some() {
+            std::task::ready!(Pin::new(&mut *self.stream).poll_flush(context))?;
+            if let (Some((messages, bytes)), Some(client)) =
+                (self.written.take(), self.connection.client.get())
+                && messages > 0
+            {
+                self.network.acknowledge(client, messages, bytes);
+            }
+        }
+        Poll::Ready(Ok(()))
+    }
+}
+
+/// How a socket ends whose peer broke the protocol, or is gone.
+fn fault(error: &tungstenite::Error) -> End {
+    let code = match error {
+        tungstenite::Error::Utf8(_) => CloseCode::Invalid,
+        tungstenite::Error::Capacity(CapacityError::MessageTooLong { .. }) => CloseCode::Size,
+        tungstenite::Error::Protocol(_) => CloseCode::Protocol,
+        _ => return End::Drop,
+    };
+    End::Close(Some(CloseFrame { code, reason: "".into() }), None)
+}
