@@ -15,30 +15,11 @@ pub(crate) use credit::{Credit, Limits, MAX_BYTES, MAX_MESSAGES, Shortage};
 pub(crate) use names::{HashedBuilder, NameHash, NameTable};
 pub(crate) use slot::{NameBuffer, Phase, Slot};
 
+pub use crate::id::{ClientId, MAX_NAME_BYTES};
+
 use crate::error::Error;
 use crate::sync::{Acquire, AtomicU64, Mutex, Relaxed, lock, mutant};
 use std::collections::VecDeque;
-
-/// The longest name, in bytes.
-pub const MAX_NAME_BYTES: usize = 64;
-
-/// A client's handle: the generation in the upper half, the slot's index in the lower. 0 is nobody.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct ClientId(pub u64);
-
-impl ClientId {
-    pub(crate) const fn new(index: u32, generation: u32) -> Self {
-        Self(((generation as u64) << 32) | index as u64)
-    }
-
-    pub(crate) const fn index(self) -> u32 {
-        self.0 as u32
-    }
-
-    pub(crate) const fn generation(self) -> u32 {
-        (self.0 >> 32) as u32
-    }
-}
 
 /// What a new client is.
 #[derive(Clone, Copy, Debug)]

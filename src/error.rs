@@ -1,6 +1,7 @@
 //! Errors of calls, with stable codes, and the closed lists of reasons why a message was refused, failed, or a
 //! delivery could not be made. Counters, exports and the C ABI all use these names.
 
+use crate::id::{ClientId, MAX_NAME_BYTES};
 use std::fmt;
 
 /// A list of reasons: an enum with a number, a name and a text each, so that counters can be arrays.
@@ -142,8 +143,8 @@ pub enum Error {
         allowed: String,
     },
     /// The name is connected; its present client is given.
-    NameTaken(crate::clients::ClientId),
-    /// The name is empty or longer than [`MAX_NAME_BYTES`](crate::clients::MAX_NAME_BYTES).
+    NameTaken(ClientId),
+    /// The name is empty or longer than [`MAX_NAME_BYTES`].
     NameLength(usize),
     /// `max_clients` are connected, or have left so recently that their slots are still in use.
     TooManyClients(u32),
@@ -197,11 +198,9 @@ impl fmt::Display for Error {
                 write!(formatter, "{key} = {value} is not possible; allowed: {allowed}")
             }
             Self::NameTaken(_) => write!(formatter, "the name is connected: disconnect that client first"),
-            Self::NameLength(length) => write!(
-                formatter,
-                "a name of {length} bytes; allowed: 1 to {}",
-                crate::clients::MAX_NAME_BYTES
-            ),
+            Self::NameLength(length) => {
+                write!(formatter, "a name of {length} bytes; allowed: 1 to {}", MAX_NAME_BYTES)
+            }
             Self::TooManyClients(limit) => {
                 write!(formatter, "{limit} clients are connected or leaving: raise max_clients")
             }

@@ -5,6 +5,8 @@
 
 mod sync;
 
+mod id;
+
 pub mod clock;
 pub mod config;
 pub mod error;

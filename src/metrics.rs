@@ -1,6 +1,9 @@
 //! Counters that one thread writes and anyone reads: cells, histograms, shards, the labels that name them, and
 //! the snapshot that merges them. Written by `router`, read by `monitor` and `export`.
 
+#[cfg(feature = "bench-internals")]
+#[doc(hidden)]
+pub mod bench;
 mod bucket;
 mod cell;
 mod histogram;

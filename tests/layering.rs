@@ -5,18 +5,18 @@
 
 use std::path::{Path, PathBuf};
 
-/// Each module with those it may name. `error` names the client id that a taken name belongs to, and `config` the
-/// limits and sizes that it states; both are plain values of lower meaning, listed here so that nothing else slips in.
+/// Each module with those it may name. `config` names the limits and sizes that it states.
 const MAY_USE: &[(&str, &[&str])] = &[
     ("sync", &[]),
     ("clock", &["sync"]),
-    ("error", &["clients"]),
+    ("id", &[]),
+    ("error", &["id"]),
     ("config", &["error", "clients", "metrics", "ring"]),
     ("park", &["sync"]),
     ("ring", &["sync"]),
     ("envelope", &[]),
     ("metrics", &["sync", "error"]),
-    ("clients", &["sync", "error"]),
+    ("clients", &["sync", "id", "error"]),
     ("router", &["sync", "clock", "error", "config", "park", "ring", "envelope", "metrics", "clients"]),
     ("export", &["metrics", "error", "clock"]),
     ("races", &["clients", "metrics", "ring"]),

@@ -47,11 +47,7 @@ impl Submit {
         }
     }
 
-    /// Connects a client under a name, on this port. Messages held for the name are delivered to it.
-    ///
-    /// # Errors
-    /// [`Error::NameTaken`], [`Error::NameLength`], [`Error::TooManyClients`], [`Error::UnknownProtocol`], or
-    /// [`Error::Refused`] once the router drains or is stopped.
+    /// See [`Port::connect`](super::Port::connect).
     pub(super) fn connect(
         &mut self,
         name: &str,
@@ -93,20 +89,12 @@ impl Submit {
         Ok(client)
     }
 
-    /// Submits one of a client's messages; visible to its worker after [`publish`](Self::publish).
-    /// `correlation` comes back with what the message causes.
-    ///
-    /// # Errors
-    /// [`Error::Refused`] with the reason under which it is counted.
+    /// See [`Port::submit`](super::Port::submit).
     pub(super) fn submit(&mut self, client: ClientId, message: &[u8], correlation: u64) -> Result<(), Error> {
         self.submit_at(client, message, correlation, self.shared.clock.raw())
     }
 
-    /// As [`submit`](Self::submit), with the moment (in the clock's raw ticks) at which the host read the message
-    /// from its socket, so that the time until now counts as waiting.
-    ///
-    /// # Errors
-    /// As [`submit`](Self::submit).
+    /// See [`Port::submit_at`](super::Port::submit_at).
     pub(super) fn submit_at(
         &mut self,
         client: ClientId,
@@ -161,7 +149,7 @@ impl Submit {
         Ok(())
     }
 
-    /// Makes what was submitted visible to the workers and wakes those that sleep: once per batch.
+    /// See [`Port::publish`](super::Port::publish).
     pub(super) fn publish(&mut self) {
         let mut any = false;
         for way in &mut self.ways {
@@ -180,11 +168,7 @@ impl Submit {
         }
     }
 
-    /// Starts a client's disconnect: its name is free at once, what it submitted is still handled, and
-    /// [`Event::Closed`] comes behind it. Later submissions are refused as stale.
-    ///
-    /// # Errors
-    /// [`Error::StaleClient`] if it is not connected, [`Error::WrongPort`] if it is another port's.
+    /// See [`Port::disconnect`](super::Port::disconnect).
     pub(super) fn disconnect(&mut self, client: ClientId) -> Result<(), Error> {
         let slot = self.shared.clients.get(client).ok_or(Error::StaleClient)?;
         if usize::from(slot.place().port) != self.index {
@@ -215,10 +199,7 @@ impl Submit {
         }
     }
 
-    /// Frees a client's name for others while it stays connected; see [`Event::Left`].
-    ///
-    /// # Errors
-    /// [`Error::StaleClient`] if it is not connected, [`Error::WrongPort`] if it is another port's.
+    /// See [`Port::release_name`](super::Port::release_name).
     pub(super) fn release_name(&mut self, client: ClientId) -> Result<(), Error> {
         let slot = self.shared.clients.get(client).ok_or(Error::StaleClient)?;
         if usize::from(slot.place().port) != self.index {

@@ -1,0 +1,39 @@
+//! What `benches/` times and no host may call: one shard with its writer, made as a worker makes its own.
+
+use super::{ApplicationId, Outcome, ProtocolId, Timing, TypeId, WorkerShard, Writer};
+
+/// Records messages into a shard of its own.
+#[derive(Debug)]
+pub struct Recorder {
+    shard: WorkerShard,
+    writer: Writer,
+}
+
+impl Recorder {
+    /// A shard with so many series of each kind.
+    pub fn new(types: usize, protocols: usize, applications: usize) -> Self {
+        Self { shard: WorkerShard::new(types, protocols, applications), writer: Writer::new() }
+    }
+
+    /// Counts one delivered message, as a worker does: `(type, protocol, application)`, then nanoseconds.
+    #[inline]
+    pub fn record(&mut self, labels: (u16, u16, u16), bytes: usize, queue_wait: u64, service: u64) {
+        let labels = (TypeId(labels.0), ProtocolId(labels.1), ApplicationId(labels.2));
+        let timing = Timing { queue_wait, service };
+        self.shard.record(&mut self.writer, labels, bytes, timing, Some(Outcome::Ok));
+    }
+
+    /// Messages recorded: in types, in values of every histogram, and their bytes.
+    pub fn totals(&self) -> (u64, u64, u64) {
+        let count = |histogram: &super::histogram::Histogram| {
+            let mut merged = super::Distribution::default();
+            histogram.collect(0, &mut merged);
+            merged.count()
+        };
+        let types = &self.shard.types;
+        let groups = self.shard.protocols.iter().chain(&self.shard.applications);
+        let values = types.iter().map(|one| count(&one.service) + count(&one.queue_wait)).sum::<u64>()
+            + groups.map(|one| count(&one.service)).sum::<u64>();
+        (types.iter().map(|one| one.ok.get()).sum(), values, types.iter().map(|one| one.bytes.get()).sum())
+    }
+}
