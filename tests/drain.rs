@@ -1,0 +1,84 @@
+//! Draining and the ways to wait: a drain refuses what is new, waits for what is held, says when it could not wait long
+//! enough; and each idle strategy delivers. Rows R1, R9.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test")]
+
+use corelane::config::{Config, Key};
+use corelane::error::{Error, Refused};
+use corelane::router::{Builder, Event, Port, Router};
+use std::time::Duration;
+
+fn start(configure: &[(Key, u64)]) -> (Router, Port) {
+    let config = configure
+        .iter()
+        .try_fold(Config::default(), |config, (key, value)| config.with(*key, *value))
+        .unwrap();
+    let router = Builder::new(config).start().unwrap();
+    let port = router.port().unwrap();
+    (router, port)
+}
+
+/// Polls until a message has come; its bytes.
+fn receive(port: &mut Port) -> Vec<u8> {
+    let mut received = None;
+    while received.is_none() {
+        port.wait(Duration::from_secs(20));
+        port.poll(1, |event| {
+            if let Event::Message(message) = event {
+                received = Some(message.payload.to_vec());
+            }
+        })
+        .unwrap();
+    }
+    received.unwrap()
+}
+
+#[test]
+fn a_drain_refuses_what_is_new_and_waits_for_what_is_held() {
+    let (mut router, mut port) = start(&[(Key::Workers, 2), (Key::HoldTime, 300)]);
+    let ann = port.connect("ann", "peerjs", "", 1).unwrap();
+    port.submit(ann, br#"{"type":"OFFER","dst":"nobody"}"#, 0).unwrap();
+    port.publish();
+    let drained = router.drain(Duration::from_millis(20));
+    assert_eq!(drained, Err(Error::Timeout), "held for 300 ms, waited for 20");
+    let draining = Err(Error::Refused(Refused::Draining));
+    assert_eq!(port.submit(ann, br#"{"type":"OFFER","dst":"ann"}"#, 0), draining);
+    assert_eq!(port.connect("ben", "peerjs", "", 2).map(|_| ()), draining);
+    // The notice of the expiry is a delivery: the drain waits for it to be polled.
+    let polling = std::thread::spawn(move || {
+        let mut notices = 0;
+        loop {
+            port.wait(Duration::from_secs(20));
+            let polled = port.poll(16, |event| notices += u64::from(matches!(event, Event::Expired { .. })));
+            match polled {
+                Ok(_) => {}
+                Err(closed) => return (notices, closed),
+            }
+        }
+    });
+    assert_eq!(router.drain(Duration::from_secs(20)), Ok(()));
+    let figures = router.accounting();
+    assert_eq!((figures.expired, figures.in_flight, figures.queued), (1, 0, 0));
+    router.stop();
+    assert_eq!(polling.join().unwrap(), (1, Error::Refused(Refused::Closed)));
+    assert!(matches!(router.port(), Err(Error::State(_))));
+}
+
+#[test]
+fn every_idle_strategy_wakes_for_a_message() {
+    for idle in 0..3 {
+        for workers in [1, 3] {
+            let (_router, mut port) = start(&[(Key::Workers, workers), (Key::IdleStrategy, idle)]);
+            let ann = port.connect("ann", "peerjs", "", 1).unwrap();
+            for number in 0..50 {
+                if number % 10 == 0 {
+                    std::thread::sleep(Duration::from_millis(2)); // Long enough to fall asleep.
+                }
+                let text = format!(r#"{{"type":"OFFER","src":"ann","dst":"ann","payload":{number}}}"#);
+                port.submit(ann, text.as_bytes(), 0).unwrap();
+                port.publish();
+                assert_eq!(receive(&mut port), text.as_bytes());
+            }
+        }
+    }
+}
