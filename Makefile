@@ -36,7 +36,7 @@ simulator:
 # What the full tests need: packages from Debian, the fuzzer from crates.io; what is there already is left alone.
 deps:
 	@missing=""; \
-	for pair in chromium:chromium strace:strace promtool:prometheus valgrind:valgrind node:nodejs npm:npm cc:build-essential; do \
+	for pair in chromium:chromium strace:strace promtool:prometheus valgrind:valgrind node:nodejs npm:npm openssl:openssl cc:build-essential; do \
 		command -v $${pair%%:*} >/dev/null 2>&1 || missing="$$missing $${pair##*:}"; \
 	done; \
 	if [ -n "$$missing" ]; then \

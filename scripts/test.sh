@@ -34,13 +34,13 @@ conformance() {
     cargo build --release --example peerjs_server || return 1
     (cd tests/conformance && npm ci --silent --no-audit --no-fund) || return 1
     local server='["../../target/release/examples/peerjs_server","--port","{port}","--host","127.0.0.1","--monitor","127.0.0.1:{monitor}"]'
-    (cd tests/conformance && SUITE=all SERVER_COMMAND=$server node --test "$1")
+    (cd tests/conformance && SUITE=all SERVER_COMMAND=$server node --test "$@")
 }
 
 conformance_original() {
     (cd tests/conformance && npm ci --silent --no-audit --no-fund) || return 1
     local server='["node","node_modules/peer/dist/bin/peerjs.js","--port","{port}","--host","127.0.0.1"]'
-    (cd tests/conformance && SUITE=shared SERVER_COMMAND=$server node --test conformance.mjs)
+    (cd tests/conformance && SUITE=shared SERVER_COMMAND=$server node --test conformance.mjs parity.mjs)
 }
 
 only=("$@")
@@ -49,8 +49,8 @@ suite loom "" scripts/loom.sh models
 suite loom-mutants "" scripts/loom.sh mutants
 suite simulator-mutants "" scripts/simulator-mutants.sh
 suite tsan "" scripts/tsan.sh
-suite conformance "node npm" conformance conformance.mjs
-suite conformance-original "node npm" conformance_original
+suite conformance "node npm openssl" conformance conformance.mjs parity.mjs
+suite conformance-original "node npm openssl" conformance_original
 suite scale "node npm" conformance scale.mjs
 suite browser "node npm chromium" conformance browser.mjs
 suite fuzz "cargo-fuzz" scripts/fuzz.sh
