@@ -4,7 +4,7 @@
 ARGS ?=
 SERVER = target/release/examples/peerjs_server
 
-.PHONY: run test check loom loom-mutants loom-long simulator deps deps-if-root
+.PHONY: run test check bench loom loom-mutants loom-long simulator deps deps-if-root
 
 run:
 	cargo build --release --example peerjs_server
@@ -17,6 +17,10 @@ check:
 	cargo fmt --check
 	cargo clippy --all-targets -- -D warnings
 	RUSTDOCFLAGS="-D warnings" cargo doc --no-deps
+
+# Both sides interleaved; a table, target/bench/report.json, and the pages that carry the table.
+bench:
+	scripts/bench.sh --write-docs
 
 loom:
 	scripts/loom.sh models

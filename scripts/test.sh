@@ -53,6 +53,8 @@ suite conformance "node npm openssl" conformance conformance.mjs parity.mjs
 suite conformance-original "node npm openssl" conformance_original
 suite scale "node npm" conformance scale.mjs
 suite browser "node npm chromium" conformance browser.mjs
+suite ffi "gcc go" scripts/ffi.sh
+suite instructions "valgrind" scripts/callgrind.sh
 suite fuzz "cargo-fuzz" scripts/fuzz.sh
 
 printf '%s\n' "--- seconds per suite" "${report[@]}"

@@ -117,6 +117,8 @@ table! {
         "What a worker keeps for one port whose ring is full, before deliveries are given up.";
     MaxApplications "max_applications" "labels" number(0, 1_024), 32,
         "Applications with figures of their own; further ones are counted as other.";
+    MaxRecordedTypes "max_recorded_types" "labels" number(0, 4_096), 64,
+        "Types reported by the host that get figures of their own; further ones are counted as other.";
 }
 
 /// A router's configuration. [`Config::default`] is meant for small machines; every value can be set by key.

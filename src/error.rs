@@ -159,7 +159,12 @@ pub enum Error {
     /// The application or protocol label is unknown, and the budget for new ones is used up.
     UnknownProtocol(String),
     /// The operating system refused something.
-    System(String),
+    System {
+        /// What it says.
+        text: String,
+        /// Its error number, 0 where there is none.
+        errno: i32,
+    },
     /// Not done in the time given.
     Timeout,
 }
@@ -181,7 +186,7 @@ impl Error {
             Self::Timeout => -19,
             Self::UnknownProtocol(_) => -13,
             Self::Config { .. } => -25,
-            Self::System(_) => -27,
+            Self::System { .. } => -27,
         }
     }
 }
@@ -211,7 +216,7 @@ impl fmt::Display for Error {
             Self::WrongPort => write!(formatter, "the client belongs to another port"),
             Self::State(text) => formatter.write_str(text),
             Self::UnknownProtocol(name) => write!(formatter, "no protocol is called {name:?}: configure it"),
-            Self::System(text) => write!(formatter, "the operating system refused: {text}"),
+            Self::System { text, .. } => write!(formatter, "the operating system refused: {text}"),
             Self::Timeout => write!(formatter, "not done in the time given"),
         }
     }
@@ -221,7 +226,7 @@ impl std::error::Error for Error {}
 
 impl From<std::io::Error> for Error {
     fn from(error: std::io::Error) -> Self {
-        Self::System(error.to_string())
+        Self::System { text: error.to_string(), errno: error.raw_os_error().unwrap_or(0) }
     }
 }
 

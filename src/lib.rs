@@ -17,6 +17,8 @@ pub mod ring;
 pub mod clients;
 pub mod envelope;
 pub mod export;
+#[cfg(not(corelane_loom))]
+pub mod ffi;
 pub mod metrics;
 pub mod router;
 

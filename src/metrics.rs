@@ -6,20 +6,26 @@
 pub mod bench;
 mod bucket;
 mod cell;
+mod figures;
 mod histogram;
 mod label;
+#[cfg(not(corelane_loom))]
+mod recorder;
 mod shard;
 mod snapshot;
 
 pub use bucket::{OCTAVE_BOUNDS, OVERFLOW_NANOSECONDS, lower_bound, upper_bound};
 pub(crate) use cell::{Cell, Writer};
+pub use figures::{
+    Accounting, Connections, GroupStats, LatencyStats, MessageStats, RecordedStats, RecordedTypeStats, Stats,
+    TypeStats, WorkerStats,
+};
 
 pub use histogram::Distribution;
 #[cfg(test)]
 pub(crate) use histogram::Histogram;
 pub(crate) use label::{ApplicationId, Labels, OTHER, ProtocolId, TypeId};
+#[cfg(not(corelane_loom))]
+pub(crate) use recorder::Recorder;
 pub(crate) use shard::{Outcome, PollShard, PortShard, Timing, WorkerShard};
-pub use snapshot::{
-    Accounting, Connections, GroupStats, LatencyStats, MessageStats, Stats, TypeStats, WorkerStats,
-};
 pub(crate) use snapshot::{Sources, account, collect};

@@ -47,6 +47,12 @@ impl WakeWord {
         Ok(Self { word: AtomicU32::new(AWAKE), sleeper: Sleeper::Descriptor(EventFd::new()?) })
     }
 
+    /// Where the word lies, for the end of a ring that another language drives.
+    #[cfg(not(corelane_loom))]
+    pub(crate) fn address(&self) -> *mut u32 {
+        self.word.as_ptr()
+    }
+
     /// The descriptor to wait for, if that is how its owner sleeps.
     pub(crate) fn raw_descriptor(&self) -> Option<i32> {
         match &self.sleeper {

@@ -2,6 +2,7 @@
 //! side, `worker` the other; `relay` is what happens to a message in between; `egress` the way out.
 
 mod egress;
+mod held;
 mod hold;
 mod pair;
 mod poll;
@@ -147,6 +148,23 @@ impl Router {
         self.shared.stats()
     }
 
+    /// Records a message that the host routed itself, for hosts that only want to see: from any thread, in figures of its
+    /// own ([`Stats::recorded`]) that no figure of routed messages contains. Types and applications get series on first
+    /// use, as long as `max_recorded_types` and `max_applications` last; then they count as `other`.
+    #[cfg(not(corelane_loom))]
+    pub fn record(
+        &self,
+        protocol: &str,
+        message_type: &str,
+        application: &str,
+        success: bool,
+        bytes: u64,
+        duration_nanoseconds: u64,
+    ) {
+        let labels = (protocol, message_type, application);
+        self.shared.recorder.record(labels, success, bytes, duration_nanoseconds);
+    }
+
     /// Where every message and delivery is: the cheap part of [`stats`](Self::stats).
     pub fn accounting(&self) -> Accounting {
         self.shared.accounting()
@@ -189,6 +207,22 @@ impl Router {
             wake_fence("stop-fence");
             worker.wake.wake_if_asleep();
         }
+    }
+
+    /// As [`stop`](Self::stop), waiting only so long. The workers stop in any case.
+    ///
+    /// # Errors
+    /// [`Error::Timeout`] when time is over and a worker still runs.
+    pub fn stop_within(&self, timeout: Duration) -> Result<(), Error> {
+        self.request_stop();
+        let start = Instant::now();
+        while !self.threads.iter().all(std::thread::JoinHandle::is_finished) {
+            if start.elapsed() >= timeout {
+                return Err(Error::Timeout);
+            }
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        Ok(())
     }
 
     /// Stops: nothing published before is lost, what is published later is refused as closed, what was held

@@ -15,10 +15,11 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("park", &["sync"]),
     ("ring", &["sync"]),
     ("envelope", &[]),
-    ("metrics", &["sync", "error"]),
+    ("metrics", &["sync", "error", "id"]),
     ("clients", &["sync", "id", "error"]),
     ("router", &["sync", "clock", "error", "config", "park", "ring", "envelope", "metrics", "clients"]),
     ("export", &["metrics", "error", "clock"]),
+    ("ffi", &["sync", "error", "id", "config", "park", "ring", "router", "export"]),
     ("races", &["clients", "metrics", "ring"]),
     ("models", &["sync", "clock", "error", "config", "park", "ring", "metrics", "clients", "router"]),
 ];

@@ -2,6 +2,8 @@
 
 use super::{Config, Key};
 use crate::clients::Clients;
+#[cfg(not(corelane_loom))]
+use crate::metrics::Recorder;
 use crate::metrics::WorkerShard;
 use crate::ring::HEADER_BYTES;
 use std::fmt;
@@ -29,6 +31,10 @@ impl Budget {
         let header = HEADER_BYTES as u64;
         let applications = config.count(Key::MaxApplications) + 1;
         let shard = WorkerShard::bytes(types, protocols, applications) as u64;
+        #[cfg(not(corelane_loom))]
+        let recorded = Recorder::bytes(config.count(Key::MaxRecordedTypes), applications) as u64;
+        #[cfg(corelane_loom)]
+        let recorded = 0;
         // A held message's own record and place in its queue come on top of its bytes.
         let held = config.get(Key::HoldBytes) + 192 * config.get(Key::HoldMessages);
         Self {
@@ -36,7 +42,7 @@ impl Budget {
             backlogs: pairs * (config.get(Key::BacklogBytes) + header),
             clients: config.get(Key::MaxClients) * Clients::BYTES_EACH as u64,
             holds: workers * held,
-            metrics: workers * shard,
+            metrics: workers * shard + recorded,
         }
     }
 

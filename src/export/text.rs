@@ -131,6 +131,7 @@ pub fn prometheus(stats: &Stats) -> String {
     let mut families = message_families(stats);
     families.extend(connection_families(stats));
     families.extend(worker_families(stats));
+    families.extend(recorded_families(stats));
     families.sort_by_key(|family| family.name);
     let mut text = String::with_capacity(families.iter().map(|family| family.text.len()).sum());
     for family in families {
@@ -228,6 +229,41 @@ fn connection_families(stats: &Stats) -> Vec<Family> {
             .count(&[("label", "app")], stats.applications_folded),
         gauge("build_info", "The library that counts.").count(&[("version", env!("CARGO_PKG_VERSION"))], 1),
     ]
+}
+
+/// What the host routed itself and reported.
+fn recorded_families(stats: &Stats) -> Vec<Family> {
+    let recorded = &stats.recorded;
+    let mut messages = Family::new(
+        "recorded_messages_total",
+        "counter",
+        "Messages that the host routed itself, by outcome.",
+    );
+    let mut bytes = Family::new("recorded_bytes_total", "counter", "Bytes of such messages.");
+    let mut durations =
+        Family::new("recorded_duration_seconds", "histogram", "How long the host took for such messages.");
+    for one in &recorded.types {
+        let protocol = if one.protocol.is_empty() { "other" } else { &one.protocol };
+        let [message_type, protocol] = [("message_type", one.message_type.as_str()), ("protocol", protocol)];
+        for (outcome, count) in [("ok", one.succeeded), ("failed", one.failed)] {
+            messages = messages.count(&[message_type, protocol, ("outcome", outcome)], count);
+        }
+        bytes = bytes.count(&[message_type, protocol], one.bytes);
+        durations = durations.histogram(&[message_type, protocol], &one.duration);
+    }
+    let mut by_app =
+        Family::new("recorded_app_messages_total", "counter", "Such messages by application and outcome.");
+    for one in &recorded.applications {
+        for (outcome, count) in [("ok", one.succeeded), ("failed", one.failed)] {
+            by_app = by_app.count(&[("app", &one.name), ("outcome", outcome)], count);
+        }
+    }
+    let folded =
+        Family::new("recorded_folded_total", "counter", "Such messages whose name was folded into other.");
+    let folded = folded
+        .count(&[("label", "app")], recorded.applications_folded)
+        .count(&[("label", "type")], recorded.types_folded);
+    vec![messages, bytes, durations, by_app, folded]
 }
 
 fn worker_families(stats: &Stats) -> Vec<Family> {

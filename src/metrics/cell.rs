@@ -64,6 +64,24 @@ impl Cell {
         }
     }
 
+    /// Adds in a cell that several threads write, none of them by `add`.
+    #[cfg(not(corelane_loom))]
+    pub(crate) fn add_shared(&self, count: u64) {
+        self.0.fetch_add(count, Release); // Release: as in `add`.
+    }
+
+    /// Keeps the larger value in such a cell.
+    #[cfg(not(corelane_loom))]
+    pub(crate) fn raise_shared(&self, value: u64) {
+        self.0.fetch_max(value, Relaxed); // Relaxed: a reading; what is stored after it publishes it.
+    }
+
+    /// Keeps the smaller value in such a cell.
+    #[cfg(not(corelane_loom))]
+    pub(crate) fn lower_shared(&self, value: u64) {
+        self.0.fetch_min(value, Relaxed); // Relaxed: as in `raise_shared`.
+    }
+
     /// Reads. Acquire pairs with the Release in `add`.
     #[inline(always)]
     pub(crate) fn get(&self) -> u64 {

@@ -54,6 +54,18 @@ impl Histogram {
         }
     }
 
+    /// As [`record`](Self::record), in a histogram that several threads write, all of them by this.
+    #[cfg(not(corelane_loom))]
+    pub(crate) fn record_shared(&self, nanoseconds: u64) {
+        self.maximum.raise_shared(nanoseconds);
+        self.minimum.lower_shared(nanoseconds);
+        self.sum.add_shared(nanoseconds);
+        if let Some(cell) = self.cells.get(bucket::index(nanoseconds)) {
+            cell.add_shared(1);
+        }
+        self.generation.add_shared(1);
+    }
+
     /// Adds what the histogram holds to `into`, unless its generation is still `seen`; returns the generation
     /// to give next time. May run while the writer writes: every record is then counted now or next time.
     pub(crate) fn collect(&self, seen: u64, into: &mut Distribution) -> u64 {

@@ -41,6 +41,8 @@ impl Consumer {
 
     /// An end that starts at `position`: how what a closed ring still holds is settled.
     pub(crate) fn starting_at(memory: Arc<Memory>, position: u64) -> Self {
+        // Another language may have written it: off a boundary the next prefix could lie beyond the data.
+        let position = position & !(ALIGNMENT as u64 - 1);
         Self {
             memory,
             head: position,

@@ -85,6 +85,39 @@ const _: () = {
     assert!(offset_of!(FlagsLine, seal) == 16);
 };
 
+/// Where the words that other languages use lie, in bytes from the start.
+#[cfg(not(corelane_loom))]
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Offsets {
+    pub(crate) data: u32,
+    pub(crate) tail: u32,
+    pub(crate) pushed: u32,
+    pub(crate) refused_full: u32,
+    pub(crate) head: u32,
+    pub(crate) popped: u32,
+    pub(crate) need_space: u32,
+    pub(crate) closed: u32,
+    pub(crate) corrupt: u32,
+}
+
+#[cfg(not(corelane_loom))]
+impl Header {
+    pub(crate) const OFFSETS: Offsets = {
+        use std::mem::offset_of;
+        Offsets {
+            data: HEADER_BYTES as u32,
+            tail: offset_of!(Self, producer.tail) as u32,
+            pushed: offset_of!(Self, producer.pushed) as u32,
+            refused_full: offset_of!(Self, producer.refused_full) as u32,
+            head: offset_of!(Self, consumer.head) as u32,
+            popped: offset_of!(Self, consumer.popped) as u32,
+            need_space: offset_of!(Self, flags.need_space) as u32,
+            closed: offset_of!(Self, flags.closed) as u32,
+            corrupt: offset_of!(Self, flags.corrupt) as u32,
+        }
+    };
+}
+
 #[cfg(corelane_loom)]
 impl Header {
     /// loom's atomics must be constructed; in mapped memory zeroes are a valid header.

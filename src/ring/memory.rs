@@ -35,6 +35,29 @@ impl Memory {
         self.backing.start()
     }
 
+    /// Where its words lie, for the same.
+    #[cfg(not(corelane_loom))]
+    pub(crate) const fn offsets() -> super::layout::Offsets {
+        Header::OFFSETS
+    }
+
+    /// Layout version, feature bits and stamp source, as the header says them.
+    #[cfg(not(corelane_loom))]
+    pub(crate) fn describes(&self) -> (u32, u64, u64) {
+        let header = self.header();
+        // Relaxed: written before the ring was shared.
+        (
+            header.layout_version.load(Relaxed),
+            header.features.load(Relaxed),
+            header.stamp_source.load(Relaxed),
+        )
+    }
+
+    /// Says what stamps count. Before the ring is shared.
+    pub(crate) fn set_stamp_source(&self, source: u64) {
+        self.header().stamp_source.store(source, Relaxed); // Relaxed: as in `new`.
+    }
+
     /// Bytes of data that the ring holds.
     #[inline(always)]
     pub fn capacity(&self) -> u64 {

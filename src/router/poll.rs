@@ -195,6 +195,17 @@ impl Poll {
         self.ways.iter().any(|way| way.ring.has_more() || (!way.left && way.ring.memory().is_closed()))
     }
 
+    /// Whether every worker has left and nothing is there any more.
+    pub(super) fn is_over(&self) -> bool {
+        self.ways.iter().all(|way| way.left && !way.ring.has_more())
+    }
+
+    /// The ring from a worker.
+    #[cfg(not(corelane_loom))]
+    pub(super) fn memory(&self, worker: usize) -> Option<&crate::ring::Memory> {
+        self.ways.get(worker).map(|way| &**way.ring.memory())
+    }
+
     /// Sleeps if `sleep`, and is awake afterwards.
     pub(super) fn wait(&mut self, sleep: bool, timeout: Duration) {
         if sleep {

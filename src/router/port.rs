@@ -53,14 +53,14 @@ impl Port {
         };
         let wake = Arc::new(WakeWord::descriptor()?);
         let capacity = shared.config.count(Key::RingBytes);
+        let stamps = shared.clock.source() as u64;
+        let memory = || {
+            let memory = Memory::new(capacity)?;
+            memory.set_stamp_source(stamps);
+            Ok::<_, std::io::Error>(Arc::new(memory))
+        };
         let pairs: Vec<Pair> = (0..workers)
-            .map(|_| {
-                Ok(Pair {
-                    ingress: Arc::new(Memory::new(capacity)?),
-                    egress: Arc::new(Memory::new(capacity)?),
-                    port_wake: Arc::clone(&wake),
-                })
-            })
+            .map(|_| Ok(Pair { ingress: memory()?, egress: memory()?, port_wake: Arc::clone(&wake) }))
             .collect::<std::io::Result<_>>()?;
         let mut producers = Vec::with_capacity(workers);
         let mut consumers = Vec::with_capacity(workers);
@@ -220,6 +220,23 @@ impl Port {
     pub fn wait(&mut self, timeout: Duration) {
         let sleep = self.arm();
         self.poll.wait(sleep, timeout);
+    }
+
+    /// Whether something has come since the last poll.
+    pub fn has_news(&self) -> bool {
+        self.poll.has_news()
+    }
+
+    /// Whether the router has stopped and everything has been handed out: what poll says as closed.
+    pub fn is_over(&self) -> bool {
+        self.poll.is_over()
+    }
+
+    /// The rings to and from a worker, its wake word and this port's.
+    #[cfg(not(corelane_loom))]
+    pub(crate) fn rings(&self, worker: usize) -> Option<(&Memory, &Memory, &WakeWord, &WakeWord)> {
+        let (ingress, egress) = (self.submit.memory(worker)?, self.poll.memory(worker)?);
+        Some((ingress, egress, &self.lease.shared.workers.get(worker)?.wake, self.poll.wake()))
     }
 
     /// When the client's worker last saw a keep-alive, in the clock's raw ticks; 0 for never.

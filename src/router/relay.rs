@@ -2,10 +2,10 @@
 //! never waits, and on the way of an ordinary message it allocates nothing and hashes the recipient once.
 
 use super::egress::{Egress, Rejected};
-use super::hold::{Held, Holds, Queue};
+use super::hold::{Held, Holds};
 use super::rules::Action;
 use super::shared::Shared;
-use crate::clients::{ClientId, MAX_NAME_BYTES, NameBuffer, NameHash, Shortage, Slot};
+use crate::clients::{ClientId, MAX_NAME_BYTES, NameBuffer, Shortage, Slot};
 use crate::config::Key;
 use crate::envelope::{self, ReadError};
 use crate::error::{CloseReason, Failed, Undeliverable};
@@ -17,7 +17,7 @@ type SeriesIds = (TypeId, ProtocolId, ApplicationId);
 
 #[derive(Debug)]
 pub(super) struct Relay {
-    worker: usize,
+    pub(super) worker: usize,
     pub(super) egress: Vec<Option<Egress>>,
     pub(super) holds: Holds,
     pub(super) writer: Writer,
@@ -25,7 +25,7 @@ pub(super) struct Relay {
 }
 
 /// The recipient was there, and is being closed.
-const CLOSING: Outcome = Outcome::Failed(Failed::RecipientClosed);
+pub(super) const CLOSING: Outcome = Outcome::Failed(Failed::RecipientClosed);
 
 /// What has become of a message when its handling returns.
 enum Handled {
@@ -192,7 +192,7 @@ impl Relay {
     }
 
     /// Delivers a message to one client, on credit.
-    fn deliver(
+    pub(super) fn deliver(
         &mut self,
         shared: &Shared,
         delivery: &Delivery,
@@ -293,107 +293,6 @@ impl Relay {
         }
     }
 
-    /// A name has connected: what is held for it goes out, if it is still connected.
-    pub(super) fn name_connected(&mut self, shared: &Shared, hash: NameHash) {
-        if self.holds.holds_for(hash)
-            && let Some(to) = shared.clients.names().get(hash)
-        {
-            self.flush(shared, hash, to);
-        }
-    }
-
-    /// A post was lost to a full ring: every name that something is held for may have connected.
-    pub(super) fn look_up_all(&mut self, shared: &Shared) {
-        for hash in self.holds.names() {
-            self.name_connected(shared, hash);
-        }
-    }
-
-    fn flush(&mut self, shared: &Shared, hash: NameHash, to: ClientId) {
-        let Some(mut queue) = self.holds.take(hash) else { return };
-        while let Some(held) = queue.messages.pop_front() {
-            let delivery = Delivery {
-                kind: delivery_kind::MESSAGE,
-                flags: 0,
-                sender: held.sender.0,
-                stamp: held.stamp,
-                correlation: held.correlation,
-                message_type: u32::from(held.labels.0.0),
-                recipients: 1,
-            };
-            let outcome = self.deliver(shared, &delivery, to, held.payload.len(), |out| {
-                out.copy_from_slice(&held.payload);
-            });
-            if outcome == CLOSING {
-                // As if nobody had the name: for who connects next, or to expire when it is time.
-                queue.messages.push_front(held);
-                self.holds.put_back(hash, queue);
-                return;
-            }
-            self.end_held(shared, held, outcome);
-        }
-    }
-
-    /// Expires the queues whose time is over; each sender is told once per name. Says how many messages.
-    pub(super) fn expire(&mut self, shared: &Shared, now: u64) -> usize {
-        let mut count = 0;
-        while let Some(queue) = self.holds.take_expired(now) {
-            count += queue.messages.len();
-            self.end_queue(shared, queue, Outcome::Expired);
-        }
-        count
-    }
-
-    /// Ends everything held, at a stop.
-    pub(super) fn stop_holds(&mut self, shared: &Shared) {
-        for hash in self.holds.names() {
-            if let Some(queue) = self.holds.take(hash) {
-                self.end_queue(shared, queue, Outcome::Failed(Failed::Stopped));
-            }
-        }
-    }
-
-    fn end_queue(&mut self, shared: &Shared, mut queue: Queue, outcome: Outcome) {
-        for place in 0..queue.messages.len() {
-            let first_of_sender = outcome == Outcome::Expired
-                && queue.messages.get(place).is_some_and(|held| {
-                    !queue.messages.iter().take(place).any(|earlier| earlier.sender == held.sender)
-                });
-            if let (true, Some(held)) = (first_of_sender, queue.messages.get(place)) {
-                self.tell_expired(shared, held, queue.name());
-            }
-        }
-        for held in queue.messages.drain(..) {
-            self.end_held(shared, held, outcome);
-        }
-    }
-
-    /// The notice that a sender gets: the name that did not come, on credit like any delivery.
-    fn tell_expired(&mut self, shared: &Shared, held: &Held, name: &[u8]) {
-        let expired = Delivery {
-            kind: delivery_kind::EXPIRED,
-            stamp: held.stamp,
-            correlation: held.correlation,
-            message_type: u32::from(held.labels.0.0),
-            recipients: 1,
-            ..Delivery::default()
-        };
-        // A sender that is gone or has no credit left is not told; the message's outcome is counted either way.
-        let _ = self.deliver(shared, &expired, held.sender, name.len(), |out| out.copy_from_slice(name));
-    }
-
-    fn end_held(&mut self, shared: &Shared, held: Held, outcome: Outcome) {
-        let worker = shard(shared, self.worker);
-        worker.settle(&mut self.writer, held.labels, outcome);
-        worker.held.set(&mut self.writer, self.holds.messages() as u64);
-        // The sender's slot is its own until this message is finished.
-        if let Some(slot) = shared.clients.slot(held.sender.index()) {
-            slot.held.store(slot.held.load(Relaxed).saturating_sub(1), Relaxed); // Relaxed: our own.
-            slot.finish(1);
-        }
-        self.holds.recycle(held.payload);
-    }
-
     /// Counts deliveries that will not be handed out.
     pub(super) fn undeliverable(&mut self, shared: &Shared, reason: Undeliverable, recipients: u64) {
         if let Some(cell) = shard(shared, self.worker).undeliverable.get(reason as usize) {
@@ -403,7 +302,7 @@ impl Relay {
 }
 
 #[inline(always)]
-fn shard(shared: &Shared, worker: usize) -> &WorkerShard {
+pub(super) fn shard(shared: &Shared, worker: usize) -> &WorkerShard {
     &shared.workers[worker].shard
 }
 

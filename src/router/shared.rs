@@ -21,6 +21,8 @@ pub(super) struct Shared {
     pub(super) limits: Limits,
     pub(super) protocols: Vec<Rules>,
     pub(super) labels: Labels,
+    #[cfg(not(corelane_loom))]
+    pub(super) recorder: crate::metrics::Recorder,
     pub(super) clients: Clients,
     pub(super) workers: Box<[CachePadded<WorkerShared>]>,
     pub(super) ports: Box<[PortShard]>,
@@ -102,6 +104,11 @@ impl Shared {
             ports: (0..ports).map(|_| PortShard::new()).collect(),
             pairs: (0..workers * ports).map(|_| Attachment::new()).collect(),
             draining: AtomicBool::new(false),
+            #[cfg(not(corelane_loom))]
+            recorder: crate::metrics::Recorder::new(
+                config.count(Key::MaxRecordedTypes),
+                config.count(Key::MaxApplications),
+            ),
             control: Mutex::new(Control { state: RouterState::Running, port_open: vec![false; ports] }),
             config,
             clock,
@@ -123,7 +130,10 @@ impl Shared {
     }
 
     pub(super) fn stats(&self) -> Stats {
-        self.read(collect)
+        let stats = self.read(collect);
+        #[cfg(not(corelane_loom))]
+        let stats = Stats { recorded: self.recorder.stats(), ..stats };
+        stats
     }
 
     pub(super) fn accounting(&self) -> Accounting {

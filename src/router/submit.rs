@@ -209,6 +209,12 @@ impl Submit {
         Ok(())
     }
 
+    /// The ring to a worker.
+    #[cfg(not(corelane_loom))]
+    pub(super) fn memory(&self, worker: usize) -> Option<&crate::ring::Memory> {
+        self.ways.get(worker).map(|way| &**way.ring.memory())
+    }
+
     /// Whether disconnects wait for room.
     pub(super) fn has_pending(&self) -> bool {
         !self.pending.is_empty()

@@ -1,0 +1,143 @@
+//! What was measured, written down: target/bench/report.json, docs/performance.md, and the README's table.
+
+use crate::race::{Report, Row, figure, today};
+use std::fmt::Write as _;
+use std::path::Path;
+use std::process::Command;
+
+const BEGIN: &str = "<!-- bench -->";
+const END: &str = "<!-- /bench -->";
+
+/// Writes the rows as JSON; says where.
+pub fn json(report: &Report) -> std::io::Result<String> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    std::fs::create_dir_all(root.join("target/bench"))?;
+    let text = serde_json::to_string_pretty(&report.rows)?;
+    std::fs::write(root.join("target/bench/report.json"), text + "\n")?;
+    Ok("target/bench/report.json".to_owned())
+}
+
+/// Writes docs/performance.md, and the table between the README's markers if it has them; says where.
+pub fn documents(report: &Report) -> std::io::Result<Vec<String>> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    std::fs::write(root.join("docs/performance.md"), performance(report))?;
+    let mut written = vec!["docs/performance.md".to_owned()];
+    let readme = std::fs::read_to_string(root.join("README.md"))?;
+    if let (Some(begin), Some(end)) = (readme.find(BEGIN), readme.find(END))
+        && begin < end
+    {
+        let text = format!("{}{BEGIN}\n\n{}\n{}", &readme[..begin], short(report), &readme[end..]);
+        std::fs::write(root.join("README.md"), text)?;
+        written.push("README.md".to_owned());
+    }
+    Ok(written)
+}
+
+/// The machine, the day and the toolchain, in one line.
+pub fn conditions(report: &Report) -> String {
+    let processor = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    let model = processor
+        .lines()
+        .find(|line| line.starts_with("model name"))
+        .and_then(|line| line.split_once(':'))
+        .map_or("unknown processor", |(_, model)| model.trim());
+    let cores = std::thread::available_parallelism().map_or(0, usize::from);
+    let rustc = Command::new("rustc").arg("--version").output();
+    let rustc = rustc.map_or("unknown rustc".to_owned(), |output| {
+        String::from_utf8_lossy(&output.stdout).split('(').next().unwrap_or_default().trim().to_owned()
+    });
+    format!("{model}, {cores} cores; {}; {rustc}; {} rounds", today(), report.rounds)
+}
+
+const BENCHES: [(&str, &str, &str); 5] = [
+    (
+        "ring",
+        "Ring",
+        "One thread to another, written in batches of 32 and read in batches of up to 256, each side with room for 512 KiB. Every message is copied in and its words \
+         are added up on the way out.",
+    ),
+    (
+        "router",
+        "Router",
+        "Port, worker, port: 64 PeerJS clients on one host thread, one worker. Peers do the same work: a copy of the \
+         message, serde_json with borrowed fields, a lookup under a read lock, the rewritten message, prometheus with \
+         resolved handles, the same clock.",
+    ),
+    (
+        "envelope",
+        "Envelope",
+        "Reading one message, and writing it with the sender that the server knows; 256 different messages per set.",
+    ),
+    (
+        "record",
+        "Record",
+        "One message into everything that it feeds: five counters and four histograms. Per thread, without the clock.",
+    ),
+    (
+        "server",
+        "PeerJS server",
+        "16 pairs of WebSocket connections on loopback; candidates of 200 bytes. `one in flight`: each pair's message \
+         is answered before the next. `pipelined`: 32 at once from each pair. Processor time is the server's, kernel \
+         included.",
+    ),
+];
+
+fn performance(report: &Report) -> String {
+    let mut text =
+        String::from("# Performance\n\nWritten by `make bench` (`scripts/bench.sh --write-docs`). ");
+    text.push_str(
+        "Both sides of a line run in turns in one process or against one client; the ratio is the median of the \
+         rounds' own ratios, with the smallest and the largest. **Above 1 is in our favour.** The figures themselves \
+         change with the machine and its neighbours from minute to minute; the ratios are what counts. A floor is what \
+         no one could do without.\n\n",
+    );
+    let _ = writeln!(text, "{}.", conditions(report));
+    for (name, title, about) in BENCHES {
+        let rows: Vec<_> = report.rows.iter().filter(|row| row.bench == name).collect();
+        let _ = write!(text, "\n## {title}\n\n{about}\n\n");
+        if rows.is_empty() {
+            text.push_str("Not measured on this machine.\n");
+            continue;
+        }
+        text.push_str("| case | against | ours | theirs | unit | ratio |\n|---|---|---:|---:|---|---|\n");
+        for row in rows {
+            let _ = writeln!(
+                text,
+                "| {} | {} | {} | {} | {} | {} |",
+                row.case,
+                row.peer,
+                figure(row.ours),
+                figure(row.theirs),
+                row.unit,
+                ratio(row)
+            );
+        }
+    }
+    text.push_str(
+        "\nInstructions per operation, which no neighbour changes, are budgeted in `benches/instructions.txt` and \
+         checked by `scripts/callgrind.sh`.\n",
+    );
+    text
+}
+
+fn ratio(row: &Row) -> String {
+    format!("**{:.2}** [{:.2}–{:.2}]", row.ratio.median, row.ratio.min, row.ratio.max)
+}
+
+/// The README's table: of each bench's first case, every peer; no floors.
+fn short(report: &Report) -> String {
+    let mut text = String::from("| | against | ratio, median [min–max] |\n|---|---|---|\n");
+    for (name, title, _) in BENCHES {
+        let rows: Vec<_> = report.rows.iter().filter(|row| row.bench == name).collect();
+        let first = rows.first().map(|row| row.case.clone());
+        let server = name == "server";
+        for row in rows {
+            if !row.peer.starts_with("floor") && (server || Some(&row.case) == first.as_ref()) {
+                let _ = writeln!(text, "| {title}, {} | {} | {} |", row.case, row.peer, ratio(row));
+            }
+        }
+    }
+    let _ =
+        writeln!(text, "\n{}. All cases: [docs/performance.md](docs/performance.md).", conditions(report));
+    text
+}

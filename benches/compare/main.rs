@@ -1,0 +1,57 @@
+//! Corelane against what it would otherwise be made of. `make bench` runs it; `--rounds 3` for a quick look, names of
+//! benches (ring, router, envelope, record, server) for some of them, `--write-docs` for docs/performance.md.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a benchmark")]
+
+mod document;
+mod envelope;
+mod messages;
+mod peers;
+mod race;
+#[cfg(feature = "bench-internals")]
+mod record;
+mod ring;
+mod router;
+mod server;
+
+use race::Report;
+
+type Bench = (&'static str, fn(&mut Report));
+
+fn main() {
+    let mut report = Report { rounds: 31, rows: Vec::new() };
+    let mut write_docs = false;
+    let mut only = Vec::new();
+    let mut arguments = std::env::args().skip(1);
+    while let Some(argument) = arguments.next() {
+        match argument.as_str() {
+            "--rounds" => {
+                report.rounds = arguments.next().and_then(|text| text.parse().ok()).expect("--rounds NUMBER");
+            }
+            "--bare-relay" => return server::bare_relay(&arguments.next().expect("an address")),
+            "--write-docs" => write_docs = true,
+            "--bench" => {} // What `cargo bench` adds.
+            _ => only.push(argument),
+        }
+    }
+    println!("{}", document::conditions(&report));
+    println!("{}", race::heading());
+    let benches: &[Bench] = &[
+        ("ring", ring::run),
+        ("router", router::run),
+        ("envelope", envelope::run),
+        #[cfg(feature = "bench-internals")]
+        ("record", record::run),
+        ("server", server::run),
+    ];
+    for (name, bench) in benches.iter().copied() {
+        if only.is_empty() || only.iter().any(|one| one == name) {
+            bench(&mut report);
+        }
+    }
+    let mut written = vec![document::json(&report).expect("target/bench can be written")];
+    if write_docs {
+        written.extend(document::documents(&report).expect("docs can be written"));
+    }
+    println!("written: {}", written.join(", "));
+}

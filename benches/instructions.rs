@@ -1,0 +1,144 @@
+//! A fixed amount of work on one thread, for `scripts/callgrind.sh`: `instructions NAME COUNT`. Without arguments it
+//! prints the names. Time stands still and names are hashed under fixed keys, so a run is the same every time.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a benchmark")]
+
+use corelane::clock::Clock;
+use corelane::config::{Config, Key};
+use corelane::envelope::{Protocol, read};
+use corelane::ring::ring;
+use corelane::router::{Builder, Event};
+use std::hint::black_box;
+
+const HEARTBEAT: &[u8] = br#"{"type":"HEARTBEAT"}"#;
+const CANDIDATE: &[u8] = br#"{"type":"CANDIDATE","payload":{"candidate":{"candidate":"candidate:842163049 1 udp 1677729535 192.0.2.7 46154 typ srflx","sdpMLineIndex":0,"sdpMid":"0"},"connectionId":"mc_4x"},"dst":"ben-6fe1-4c55"}"#;
+const NOBODY: &[u8] = br#"{"type":"ANSWER","payload":{"sdp":"v=0"},"dst":"nobody-6fe1-4c55"}"#;
+const BROKEN: &[u8] = br#"{"type":"OFFER","payload":{"sdp":"v=0"},"dst":"ben-6fe1-4c55""#;
+
+/// 3 KiB.
+fn offer() -> Vec<u8> {
+    let lines = "a=rtpmap:96 VP8/90000\\r\\na=rtcp-fb:96 goog-remb\\r\\n".repeat(58);
+    format!(
+        r#"{{"type":"OFFER","payload":{{"sdp":{{"type":"offer","sdp":"{lines}"}}}},"dst":"ben-6fe1-4c55"}}"#
+    )
+    .into_bytes()
+}
+
+/// Only what runs in here is counted: not the calibration of clocks, which takes as long as it takes.
+#[inline(never)]
+fn measured(work: impl FnOnce()) {
+    work();
+}
+
+fn through_ring(count: usize) {
+    let (mut producer, mut consumer) = ring(512 << 10).unwrap();
+    let message = [7; 192];
+    let mut received = 0;
+    measured(|| {
+        while received < count {
+            for _ in 0..32 {
+                producer.claim(200, 1, 0).unwrap()[8..].copy_from_slice(black_box(&message));
+                producer.commit();
+            }
+            producer.publish();
+            assert!(consumer.refresh().unwrap());
+            while let Some(record) = consumer.next().unwrap() {
+                black_box(record.bytes);
+                received += 1;
+            }
+            consumer.release();
+        }
+    });
+}
+
+/// Port, worker, port, on one thread.
+fn through_router(message: &[u8], count: usize) {
+    let config = Config::default()
+        .with(Key::Workers, 1)
+        .and_then(|config| config.with(Key::HoldPerSender, 0)) // What nobody takes fails at once.
+        .unwrap();
+    let (clock, _hands) = Clock::manual();
+    let (router, mut workers) = Builder::new(config).clock(clock.clone()).name_keys([1, 2]).build().unwrap();
+    let mut port = router.port().unwrap();
+    let ann = port.connect("ann-1b9d-6bcd", "peerjs", "app", 1).unwrap();
+    let ben = port.connect("ben-6fe1-4c55", "peerjs", "app", 2).unwrap();
+    let mut sent = 0;
+    measured(|| {
+        while sent < count {
+            for _ in 0..32 {
+                port.submit(ann, black_box(message), 0).unwrap();
+                sent += 1;
+            }
+            port.publish();
+            for worker in &mut workers {
+                worker.cycle(clock.raw());
+            }
+            let (mut count, mut bytes) = (0, 0);
+            port.poll(usize::MAX, |event| {
+                if let Event::Message(message) = event {
+                    count += 1;
+                    bytes += black_box(message.payload).len() as u32;
+                }
+            })
+            .unwrap();
+            port.acknowledge(ben, count, bytes);
+        }
+    });
+    let accounting = router.accounting();
+    assert_eq!((accounting.in_flight, accounting.queued), (0, 0));
+}
+
+fn through_envelope(message: &[u8], count: usize) {
+    let protocol = Protocol::peerjs();
+    let mut out = vec![0; 8 << 10];
+    measured(|| {
+        for _ in 0..count {
+            let envelope = read(&protocol, black_box(message));
+            let Ok(envelope) = &envelope else { panic!("not read") };
+            black_box((envelope.message_type(), envelope.recipient()));
+            let length = envelope.relayed_len("ann-1b9d-6bcd");
+            envelope.write_relayed("ann-1b9d-6bcd", &mut out[..length]);
+            black_box(&out);
+        }
+    });
+}
+
+#[cfg(feature = "bench-internals")]
+fn record(count: usize) {
+    let mut recorder = corelane::metrics::bench::Recorder::new(7, 3, 9);
+    measured(|| {
+        for place in 0..count {
+            let service = black_box(place as u64 & 4095);
+            recorder.record((3, 2, 1), 200, service + 512, service);
+        }
+    });
+}
+
+type Workload = (&'static str, usize, fn(usize));
+
+/// Each is run twice, with so many and with twice as many; the difference is what the second half takes.
+const WORKLOADS: &[Workload] = &[
+    ("ring-200", 102_400, through_ring),
+    ("router-heartbeat", 51_200, |count| through_router(HEARTBEAT, count)),
+    ("router-candidate", 51_200, |count| through_router(CANDIDATE, count)),
+    ("router-offer", 12_800, |count| through_router(&offer(), count)),
+    ("router-unknown-recipient", 51_200, |count| through_router(NOBODY, count)),
+    ("router-broken", 51_200, |count| through_router(BROKEN, count)),
+    ("envelope-heartbeat", 51_200, |count| through_envelope(HEARTBEAT, count)),
+    ("envelope-candidate", 51_200, |count| through_envelope(CANDIDATE, count)),
+    ("envelope-offer", 12_800, |count| through_envelope(&offer(), count)),
+    #[cfg(feature = "bench-internals")]
+    ("record", 51_200, record),
+];
+
+fn main() {
+    let arguments: Vec<String> = std::env::args().skip(1).filter(|argument| argument != "--bench").collect();
+    let [name, count] = arguments.as_slice() else {
+        for (name, count, _) in WORKLOADS {
+            println!("{name} {count}");
+        }
+        return;
+    };
+    let (_, _, run) = WORKLOADS.iter().find(|(known, ..)| known == name).expect("a workload's name");
+    run(count.parse().expect("how many"));
+}

@@ -1,0 +1,35 @@
+/* What both C programs share: counted checks, and a time limit. */
+#ifndef CHECK_H
+#define CHECK_H
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "corelane.h"
+
+/* Exported only with the feature ffi-test: see src/ffi/echo.rs. */
+int32_t corelane_test_echo_start(uint64_t capacity, corelane_layout *out_layout);
+int64_t corelane_test_echo_join(uint64_t *sleeps);
+int32_t corelane_test_panic(void);
+
+static int checks_failed;
+
+#define CHECK(condition)                                                                                       \
+  do {                                                                                                         \
+    if (!(condition)) {                                                                                        \
+      fprintf(stderr, "%s:%d: %s does not hold\n", __FILE__, __LINE__, #condition);                            \
+      checks_failed++;                                                                                         \
+    }                                                                                                          \
+  } while (0)
+
+/* The calls behind a failure could only fail, too. */
+#define NEED(condition)                                                                                        \
+  do {                                                                                                         \
+    if (!(condition)) {                                                                                        \
+      fprintf(stderr, "%s:%d: %s does not hold; given up\n", __FILE__, __LINE__, #condition);                  \
+      exit(1);                                                                                                 \
+    }                                                                                                          \
+  } while (0)
+
+#endif

@@ -1,0 +1,3 @@
+module corelane.test/ffi
+
+go 1.22

@@ -1,0 +1,373 @@
+/* corelane: both ends of a ring and both wakes, without a call into the library. By hand; the other half is src/ring and
+ * src/park.rs, the memory is docs/layout.md. ffi-tests proves the two against each other.
+ *
+ * C11 and C++, gcc or clang, Linux. In strict C (-std=c11) define _DEFAULT_SOURCE or _GNU_SOURCE before the first include.
+ *
+ * A producer or consumer struct is one thread's at a time. Of one ring there is one of each, for the ring's whole life.
+ *
+ *   data:   producer: corelane_ring_publish (tail, fence, the consumer's word asleep -> clear it, then wake)
+ *           consumer: corelane_wake_arm; corelane_ring_has_more on every ring; corelane_wake_sleep; corelane_wake_disarm
+ *   space:  producer: after CORELANE_FULL: publish; corelane_ring_request_space; corelane_wake_arm;
+ *                     corelane_ring_space_moved (which looks at CLOSED as well); sleep; disarm
+ *           consumer: corelane_ring_release (head, fence, NEED_SPACE set -> the producer's word as above)
+ *
+ * A thread that is producer and consumer at once arms once, re-checks both, sleeps once. It drains its descriptor after
+ * corelane_wake_disarm and before it polls, never between the re-check and the sleep. */
+#ifndef CORELANE_RING_H
+#define CORELANE_RING_H
+
+#include "corelane.h"
+#include <errno.h>
+#include <limits.h>
+#include <linux/futex.h>
+#include <poll.h>
+#include <stdbool.h>
+#include <string.h>
+#include <sys/syscall.h>
+#include <time.h>
+#include <unistd.h>
+
+#if !defined(__cplusplus) && !defined(_DEFAULT_SOURCE) && !defined(_GNU_SOURCE)
+#error "corelane_ring.h needs syscall(): define _DEFAULT_SOURCE or _GNU_SOURCE before the first include"
+#endif
+
+#define CORELANE_RING_MAGIC UINT32_C(0x31524c43)
+#define CORELANE_RING_VERSION 1u
+#define CORELANE_RING_ALIGNMENT UINT64_C(64)
+#define CORELANE_RING_PREFIX 8u
+#define CORELANE_RING_PAD 0xffffu
+
+/* The full fence between a publication and the test of a wake word. gcc rejects a fence under its thread sanitizer; there a
+ * read-modify-write of the word that both sides change anyway orders the same. */
+#if defined(__SANITIZE_THREAD__)
+#define CORELANE_FENCE(word) ((void)__atomic_fetch_or((word), 0u, __ATOMIC_SEQ_CST))
+#else
+#define CORELANE_FENCE(word) ((void)(word), __atomic_thread_fence(__ATOMIC_SEQ_CST))
+#endif
+
+/* A thread's wake word and how it sleeps: on a descriptor, or with -1 on the word itself. */
+typedef struct corelane_wake {
+  uint32_t *word; /* 0 awake, 1 asleep */
+  int32_t fd;
+} corelane_wake;
+
+/* About to sleep. Behind it re-check everything that could have been published, and sleep only if nothing was. */
+static inline void corelane_wake_arm(corelane_wake wake) {
+  (void)__atomic_exchange_n(wake.word, 1u, __ATOMIC_ACQ_REL);
+  CORELANE_FENCE(wake.word);
+}
+
+/* Going on. */
+static inline void corelane_wake_disarm(corelane_wake wake) {
+  (void)__atomic_exchange_n(wake.word, 0u, __ATOMIC_ACQ_REL);
+}
+
+/* Makes the descriptor unreadable: before a poll. */
+static inline void corelane_wake_drain(corelane_wake wake) {
+  uint64_t count;
+  if (wake.fd >= 0) {
+    while (read(wake.fd, &count, sizeof count) < 0 && errno == EINTR) {
+    }
+  }
+}
+
+/* Sleeps until woken, or so many milliseconds, or for no reason at all. */
+static inline void corelane_wake_sleep(corelane_wake wake, int milliseconds) {
+  if (wake.fd >= 0) {
+    struct pollfd descriptor;
+    descriptor.fd = wake.fd;
+    descriptor.events = POLLIN;
+    descriptor.revents = 0;
+    (void)poll(&descriptor, 1, milliseconds);
+  } else {
+    struct timespec limit;
+    limit.tv_sec = milliseconds / 1000;
+    limit.tv_nsec = (milliseconds % 1000) * 1000000L;
+    (void)syscall(SYS_futex, wake.word, FUTEX_WAIT | FUTEX_PRIVATE_FLAG, 1u, &limit, NULL, 0);
+  }
+}
+
+/* After a publication and CORELANE_FENCE: clears the word, then wakes. Says whether it did. */
+static inline bool corelane_wake_if_asleep(corelane_wake wake) {
+  if (__atomic_load_n(wake.word, __ATOMIC_RELAXED) != 1u) {
+    return false;
+  }
+  if (__atomic_exchange_n(wake.word, 0u, __ATOMIC_ACQ_REL) != 1u) {
+    return false;
+  }
+  if (wake.fd >= 0) {
+    const uint64_t one = 1;
+    while (write(wake.fd, &one, sizeof one) < 0 && errno == EINTR) {
+    }
+  } else {
+    (void)syscall(SYS_futex, wake.word, FUTEX_WAKE | FUTEX_PRIVATE_FLAG, INT_MAX, NULL, NULL, 0);
+  }
+  return true;
+}
+
+/* The worker's word (a futex) and the port's (an eventfd). */
+static inline corelane_wake corelane_worker_wake_of(const corelane_layout *layout) {
+  corelane_wake wake;
+  wake.word = layout->worker_wake;
+  wake.fd = -1;
+  return wake;
+}
+
+static inline corelane_wake corelane_port_wake_of(const corelane_layout *layout) {
+  corelane_wake wake;
+  wake.word = layout->port_wake;
+  wake.fd = layout->port_fd;
+  return wake;
+}
+
+static inline uint64_t *corelane_ring_u64(const corelane_ring *ring, uint32_t offset) {
+  return (uint64_t *)(void *)(ring->base + offset);
+}
+
+static inline uint32_t *corelane_ring_u32(const corelane_ring *ring, uint32_t offset) {
+  return (uint32_t *)(void *)(ring->base + offset);
+}
+
+/* Whether this header knows the layout: CORELANE_OK, CORELANE_ABI or CORELANE_CORRUPT. */
+static inline int32_t corelane_ring_check(const corelane_layout *layout, const corelane_ring *ring) {
+  uint64_t capacity = ring->capacity;
+  if (layout->layout_version != CORELANE_RING_VERSION || layout->features != 0) {
+    return CORELANE_ABI;
+  }
+  if (capacity < 1024 || (capacity & (capacity - 1)) != 0 || ring->data % CORELANE_RING_ALIGNMENT != 0 ||
+      *corelane_ring_u32(ring, 0) != CORELANE_RING_MAGIC ||
+      *corelane_ring_u32(ring, 4) != CORELANE_RING_VERSION || *corelane_ring_u64(ring, 8) != capacity ||
+      *corelane_ring_u64(ring, 16) != ring->data) {
+    return CORELANE_CORRUPT;
+  }
+  return CORELANE_OK;
+}
+
+/* ---- The writing end ---- */
+
+typedef struct corelane_producer {
+  corelane_ring ring;
+  corelane_wake consumer;
+  uint64_t tail;        /* where the next record goes */
+  uint64_t published;   /* published..tail is written and not visible */
+  uint64_t cached_head; /* the consumer's head when last looked at */
+  uint64_t pushed;
+  uint64_t claimed;
+  bool needs_space;
+} corelane_producer;
+
+/* `consumer` is how the other side sleeps. The ring must be unused. */
+static inline int32_t corelane_producer_open(corelane_producer *producer, const corelane_layout *layout,
+                                             const corelane_ring *ring, corelane_wake consumer) {
+  int32_t status = corelane_ring_check(layout, ring);
+  if (status == CORELANE_OK) {
+    memset(producer, 0, sizeof *producer);
+    producer->ring = *ring;
+    producer->consumer = consumer;
+  }
+  return status;
+}
+
+static inline bool corelane_ring_closed(const corelane_ring *ring) {
+  return __atomic_load_n(corelane_ring_u32(ring, ring->closed), __ATOMIC_ACQUIRE) != 0;
+}
+
+static inline int32_t corelane_producer_look(corelane_producer *producer) {
+  uint64_t head = __atomic_load_n(corelane_ring_u64(&producer->ring, producer->ring.head), __ATOMIC_ACQUIRE);
+  if (head < producer->cached_head || head > producer->published) {
+    __atomic_store_n(corelane_ring_u32(&producer->ring, producer->ring.corrupt), 1u, __ATOMIC_RELAXED);
+    return CORELANE_CORRUPT;
+  }
+  producer->cached_head = head;
+  return CORELANE_OK;
+}
+
+/* Room for a record of `length` bytes, its eight of length, kind and flags included and written. CORELANE_FULL,
+ * CORELANE_TOO_LARGE, CORELANE_CLOSED, CORELANE_CORRUPT: nothing has changed. A claim without a commit is forgotten. */
+static inline int32_t corelane_ring_claim(corelane_producer *producer, uint32_t length, uint16_t kind,
+                                          uint16_t flags, unsigned char **record) {
+  const uint64_t capacity = producer->ring.capacity;
+  uint64_t needed, index, to_end, pad;
+  unsigned char *data = producer->ring.base + producer->ring.data;
+  uint32_t pad_length;
+  uint16_t pad_kind = CORELANE_RING_PAD, pad_flags = 0;
+  if (length < CORELANE_RING_PREFIX || length > capacity / 4 || kind == CORELANE_RING_PAD) {
+    return CORELANE_TOO_LARGE;
+  }
+  if (corelane_ring_closed(&producer->ring)) {
+    return CORELANE_CLOSED;
+  }
+  needed = (length + CORELANE_RING_ALIGNMENT - 1) & ~(CORELANE_RING_ALIGNMENT - 1);
+  index = producer->tail & (capacity - 1);
+  to_end = capacity - index;
+  pad = needed > to_end ? to_end : 0;
+  if (producer->tail + pad + needed - producer->cached_head > capacity) {
+    int32_t status = corelane_producer_look(producer);
+    if (status != CORELANE_OK) {
+      return status;
+    }
+    if (producer->tail + pad + needed - producer->cached_head > capacity) {
+      uint64_t *refused = corelane_ring_u64(&producer->ring, producer->ring.refused_full);
+      __atomic_store_n(refused, __atomic_load_n(refused, __ATOMIC_RELAXED) + 1, __ATOMIC_RELAXED);
+      return CORELANE_FULL;
+    }
+  }
+  if (pad != 0) {
+    pad_length = (uint32_t)pad;
+    memcpy(data + index, &pad_length, 4);
+    memcpy(data + index + 4, &pad_kind, 2);
+    memcpy(data + index + 6, &pad_flags, 2);
+    index = 0;
+  }
+  memcpy(data + index, &length, 4);
+  memcpy(data + index + 4, &kind, 2);
+  memcpy(data + index + 6, &flags, 2);
+  producer->claimed = pad + needed;
+  *record = data + index;
+  return CORELANE_OK;
+}
+
+/* Makes the last claim part of the ring. */
+static inline void corelane_ring_commit(corelane_producer *producer) {
+  if (producer->claimed != 0) {
+    producer->tail += producer->claimed;
+    producer->claimed = 0;
+    producer->pushed += 1;
+  }
+}
+
+/* Makes every committed record visible and wakes the consumer if it sleeps: once per batch. Says whether it woke it. */
+static inline bool corelane_ring_publish(corelane_producer *producer) {
+  if (producer->tail == producer->published) {
+    return false;
+  }
+  producer->published = producer->tail;
+  __atomic_store_n(corelane_ring_u64(&producer->ring, producer->ring.pushed), producer->pushed, __ATOMIC_RELAXED);
+  __atomic_store_n(corelane_ring_u64(&producer->ring, producer->ring.tail), producer->tail, __ATOMIC_RELEASE);
+  if (producer->needs_space) {
+    __atomic_store_n(corelane_ring_u32(&producer->ring, producer->ring.need_space), 0u, __ATOMIC_RELAXED);
+    producer->needs_space = false;
+  }
+  CORELANE_FENCE(producer->consumer.word);
+  return corelane_wake_if_asleep(producer->consumer);
+}
+
+/* Before arming: this side waits for space. Lowered by the next publication. */
+static inline void corelane_ring_request_space(corelane_producer *producer) {
+  producer->needs_space = true;
+  __atomic_store_n(corelane_ring_u32(&producer->ring, producer->ring.need_space), 1u, __ATOMIC_RELAXED);
+}
+
+/* Behind corelane_wake_arm: whether there is space, or the end. */
+static inline bool corelane_ring_space_moved(const corelane_producer *producer) {
+  uint64_t head = __atomic_load_n(corelane_ring_u64(&producer->ring, producer->ring.head), __ATOMIC_RELAXED);
+  return head != producer->cached_head || corelane_ring_closed(&producer->ring);
+}
+
+/* ---- The reading end ---- */
+
+typedef struct corelane_consumer {
+  corelane_ring ring;
+  corelane_wake producer;
+  uint64_t head;     /* where the next record starts */
+  uint64_t released; /* released..head is read and not given back */
+  uint64_t cached_tail;
+  uint64_t popped;
+} corelane_consumer;
+
+/* A record where it lies; valid until corelane_ring_release. */
+typedef struct corelane_record_view {
+  const unsigned char *bytes; /* its prefix included */
+  uint32_t length;
+  uint16_t kind;
+  uint16_t flags;
+} corelane_record_view;
+
+/* `producer` is how the other side sleeps. The ring must be unused. */
+static inline int32_t corelane_consumer_open(corelane_consumer *consumer, const corelane_layout *layout,
+                                             const corelane_ring *ring, corelane_wake producer) {
+  int32_t status = corelane_ring_check(layout, ring);
+  if (status == CORELANE_OK) {
+    memset(consumer, 0, sizeof *consumer);
+    consumer->ring = *ring;
+    consumer->producer = producer;
+  }
+  return status;
+}
+
+static inline int32_t corelane_consumer_corrupt(const corelane_consumer *consumer) {
+  __atomic_store_n(corelane_ring_u32(&consumer->ring, consumer->ring.corrupt), 1u, __ATOMIC_RELAXED);
+  return CORELANE_CORRUPT;
+}
+
+/* Looks at the tail, once per batch: 1 something to read, 0 nothing, CORELANE_CORRUPT. */
+static inline int32_t corelane_ring_refresh(corelane_consumer *consumer) {
+  uint64_t tail = __atomic_load_n(corelane_ring_u64(&consumer->ring, consumer->ring.tail), __ATOMIC_ACQUIRE);
+  if (tail != consumer->cached_tail) {
+    if (tail < consumer->cached_tail || tail - consumer->released > consumer->ring.capacity ||
+        tail % CORELANE_RING_ALIGNMENT != 0) {
+      return corelane_consumer_corrupt(consumer);
+    }
+    consumer->cached_tail = tail;
+  }
+  return consumer->head != tail;
+}
+
+/* The next record up to the tail last looked at: 1 and the record, 0 nothing, CORELANE_CORRUPT. */
+static inline int32_t corelane_ring_poll(corelane_consumer *consumer, corelane_record_view *record) {
+  const unsigned char *data = consumer->ring.base + consumer->ring.data;
+  for (;;) {
+    uint64_t available = consumer->cached_tail - consumer->head;
+    uint64_t index = consumer->head & (consumer->ring.capacity - 1);
+    uint64_t to_end = consumer->ring.capacity - index, stride;
+    uint32_t length;
+    uint16_t kind, flags;
+    if (available == 0) {
+      return 0;
+    }
+    memcpy(&length, data + index, 4);
+    memcpy(&kind, data + index + 4, 2);
+    memcpy(&flags, data + index + 6, 2);
+    stride = (length + CORELANE_RING_ALIGNMENT - 1) & ~(CORELANE_RING_ALIGNMENT - 1);
+    if (kind == CORELANE_RING_PAD) {
+      if (length != to_end || stride > available) {
+        return corelane_consumer_corrupt(consumer);
+      }
+      consumer->head += stride;
+      continue;
+    }
+    if (length < CORELANE_RING_PREFIX || length > consumer->ring.capacity / 4 || stride > available ||
+        stride > to_end) {
+      return corelane_consumer_corrupt(consumer);
+    }
+    consumer->head += stride;
+    consumer->popped += 1;
+    record->bytes = data + index;
+    record->length = length;
+    record->kind = kind;
+    record->flags = flags;
+    return 1;
+  }
+}
+
+/* Gives back everything read, once per batch, and wakes the producer if it waits for space. Says whether it woke it. */
+static inline bool corelane_ring_release(corelane_consumer *consumer) {
+  if (consumer->head == consumer->released) {
+    return false;
+  }
+  consumer->released = consumer->head;
+  __atomic_store_n(corelane_ring_u64(&consumer->ring, consumer->ring.popped), consumer->popped, __ATOMIC_RELAXED);
+  __atomic_store_n(corelane_ring_u64(&consumer->ring, consumer->ring.head), consumer->head, __ATOMIC_RELEASE);
+  CORELANE_FENCE(consumer->producer.word);
+  if (__atomic_load_n(corelane_ring_u32(&consumer->ring, consumer->ring.need_space), __ATOMIC_RELAXED) == 0) {
+    return false; /* The producer alone writes that word. */
+  }
+  return corelane_wake_if_asleep(consumer->producer);
+}
+
+/* Behind corelane_wake_arm: whether records wait, by the shared tail. */
+static inline bool corelane_ring_has_more(const corelane_consumer *consumer) {
+  return __atomic_load_n(corelane_ring_u64(&consumer->ring, consumer->ring.tail), __ATOMIC_RELAXED) != consumer->head;
+}
+
+#endif

@@ -1,0 +1,59 @@
+#!/usr/bin/env bash
+# Builds the library for C, compiles the programs of ffi-tests against it, and runs them. RECORDS (10,000,000 unless set) go
+# each way through the rings in each torture.
+set -uo pipefail
+cd "$(dirname "$0")/.."
+
+target=${CARGO_TARGET_DIR:-target}
+mkdir -p "$target/ffi-tests/go"
+target=$(cd "$target" && pwd)
+out=$target/ffi-tests
+records=${RECORDS:-10000000}
+passed=0 failed=0
+
+cargo rustc --quiet --release --lib --features ffi-test --crate-type staticlib || exit 1
+library=$target/release/libcorelane.a
+system="-lpthread -ldl -lm"
+
+step() { # step NAME SECONDS COMMAND...
+    local name=$1 limit=$2 start=$SECONDS
+    shift 2
+    # Their words are kept for a failure, and the last line is shown for a success.
+    if timeout "$limit" "$@" >"$out/output.txt" 2>&1; then
+        passed=$((passed + 1))
+        echo "ok: $name ($((SECONDS - start)) s) $(grep -m1 torture: "$out/output.txt" || true)"
+    else
+        failed=$((failed + 1))
+        echo "FAILED: $name"
+        tail -30 "$out/output.txt"
+        return 1
+    fi
+}
+
+strict="-std=c11 -O2 -g -Wall -Wextra -Wpedantic -Werror -Iinclude"
+for program in main_job torture; do
+    step "compile $program.c" 60 gcc $strict "ffi-tests/c/$program.c" "$library" $system -o "$out/$program"
+done
+step "compile main_job.c, sanitized" 60 gcc $strict -fsanitize=address,undefined -fno-sanitize-recover=all \
+    ffi-tests/c/main_job.c "$library" $system -o "$out/main_job_sanitized"
+step "compile torture.c, sanitized" 60 gcc $strict -fsanitize=address,undefined -fno-sanitize-recover=all \
+    ffi-tests/c/torture.c "$library" $system -o "$out/torture_sanitized"
+step "the ring header under gcc's thread sanitizer" 60 gcc $strict -fsanitize=thread -c ffi-tests/c/torture.c -o "$out/thread.o"
+step "the headers in C++" 60 g++ -std=c++17 -Wall -Wextra -Wpedantic -Werror -Iinclude -fsyntax-only -x c++ \
+    include/corelane_ring.h -Wno-pragma-once-outside-header
+
+step "C: main job and failures" 60 "$out/main_job"
+step "C: main job and failures, sanitized" 60 "$out/main_job_sanitized"
+for capacity in 1024 4096 65536; do
+    step "C: torture, rings of $capacity, sanitized" 60 "$out/torture_sanitized" $((records / 50)) "$capacity"
+done
+step "C: torture" 200 "$out/torture" "$records" 4096
+
+export CGO_ENABLED=1 CGO_CFLAGS="-I$PWD/include" CGO_LDFLAGS="$library $system"
+step "go vet" 120 go -C ffi-tests/go vet ./...
+step "compile Go" 200 go -C ffi-tests/go build -o "$out/go/" ./...
+step "Go: main job and failures" 60 "$out/go/mainjob"
+step "Go: torture" 200 "$out/go/torture" "$records" 4096
+
+echo "ffi: $passed passed, $failed failed"
+[[ $failed == 0 ]]

@@ -1,0 +1,252 @@
+//! What a snapshot consists of: plain values, shown, exported and tested. `snapshot` fills them.
+
+use super::histogram::Distribution;
+use serde::Serialize;
+
+/// A distribution's figures, in nanoseconds; null where nothing was recorded. Percentiles are upper bounds of
+/// cells at most 3.13 % wide, never above the maximum.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct LatencyStats {
+    /// Values recorded.
+    pub count: u64,
+    /// Mean, rounded down.
+    pub average: Option<u64>,
+    /// Smallest, exact.
+    pub minimum: Option<u64>,
+    /// Largest, exact.
+    pub maximum: Option<u64>,
+    /// 50th percentile.
+    pub p50: Option<u64>,
+    /// 90th percentile.
+    pub p90: Option<u64>,
+    /// 95th percentile.
+    pub p95: Option<u64>,
+    /// 99th percentile.
+    pub p99: Option<u64>,
+    /// 99.9th percentile.
+    pub p999: Option<u64>,
+    /// The cells themselves.
+    #[serde(skip)]
+    pub distribution: Distribution,
+}
+
+impl From<Distribution> for LatencyStats {
+    fn from(distribution: Distribution) -> Self {
+        let percentile = |per_mille| distribution.percentile(per_mille, 1000);
+        Self {
+            count: distribution.count(),
+            average: distribution.average(),
+            minimum: distribution.minimum(),
+            maximum: distribution.maximum(),
+            p50: percentile(500),
+            p90: percentile(900),
+            p95: percentile(950),
+            p99: percentile(990),
+            p999: percentile(999),
+            distribution,
+        }
+    }
+}
+
+/// One message type of one protocol.
+#[derive(Clone, Debug, Serialize)]
+#[non_exhaustive]
+pub struct TypeStats {
+    /// The protocol; empty for `other`.
+    pub protocol: String,
+    /// The type.
+    pub message_type: String,
+    /// Messages taken by workers.
+    pub received: u64,
+    /// Delivered.
+    pub succeeded: u64,
+    /// Failed, for any reason.
+    pub failed: u64,
+    /// Failed, by reason; reasons with a count.
+    pub failures: Vec<(&'static str, u64)>,
+    /// Expired.
+    pub expired: u64,
+    /// Payload bytes.
+    pub bytes: u64,
+    /// Time in handling.
+    pub service: LatencyStats,
+    /// Time from the socket to the worker.
+    pub queue_wait: LatencyStats,
+}
+
+/// One protocol or application.
+#[derive(Clone, Debug, Serialize)]
+#[non_exhaustive]
+pub struct GroupStats {
+    /// Its name.
+    pub name: String,
+    /// Messages delivered.
+    pub succeeded: u64,
+    /// Messages failed or expired.
+    pub failed: u64,
+    /// Time in handling.
+    pub service: LatencyStats,
+}
+
+/// All messages.
+#[derive(Clone, Debug, Serialize)]
+#[non_exhaustive]
+pub struct MessageStats {
+    /// Messages that have ended.
+    pub total: u64,
+    /// Delivered.
+    pub succeeded: u64,
+    /// Failed, for any reason.
+    pub failed: u64,
+    /// Expired.
+    pub expired: u64,
+    /// Failed, by reason; reasons with a count.
+    pub failures: Vec<(&'static str, u64)>,
+    /// Succeeded ÷ total; null before the first.
+    pub success_rate: Option<f64>,
+    /// Payload bytes taken.
+    pub bytes_in: u64,
+    /// Payload bytes acknowledged as written.
+    pub bytes_out: u64,
+    /// Time in handling, all types.
+    pub service: LatencyStats,
+    /// Time from the socket to the worker, all types.
+    pub queue_wait: LatencyStats,
+}
+
+/// Connections.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct Connections {
+    /// Connected so far.
+    pub total: u64,
+    /// Connected now.
+    pub active: u64,
+    /// Most at once.
+    pub peak: u64,
+}
+
+/// Where every message and every delivery is (invariant I4). Exact whenever the router is quiet.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct Accounting {
+    /// Messages given to ports.
+    pub submitted: u64,
+    /// Of these, refused.
+    pub refused: u64,
+    /// Refused, by reason; reasons with a count.
+    pub refusals: Vec<(&'static str, u64)>,
+    /// Submitted and not refused.
+    pub accepted: u64,
+    /// Accepted, delivered.
+    pub ok: u64,
+    /// Accepted, failed.
+    pub failed: u64,
+    /// Accepted, expired.
+    pub expired: u64,
+    /// Accepted, not ended yet; held ones included.
+    pub in_flight: u64,
+    /// Of these, held for a name.
+    pub held: u64,
+    /// Deliveries emitted, in recipients, notices and closings included.
+    pub deliveries: u64,
+    /// Of these, handed out by polls.
+    pub consumed: u64,
+    /// Of these, given up.
+    pub undeliverable: u64,
+    /// Given up, by reason; reasons with a count.
+    pub undelivered: Vec<(&'static str, u64)>,
+    /// Of these, in rings and backlogs.
+    pub queued: u64,
+}
+
+/// One worker.
+#[derive(Clone, Debug, Serialize)]
+#[non_exhaustive]
+pub struct WorkerStats {
+    /// Messages taken.
+    pub received: u64,
+    /// Cycles that found work.
+    pub cycles: u64,
+    /// Rings left with a full batch taken: more was waiting.
+    pub full_batches: u64,
+    /// Times it slept.
+    pub parks: u64,
+    /// Times it woke a port.
+    pub wakes: u64,
+    /// Nanoseconds in cycles that found work.
+    pub busy_nanoseconds: u64,
+    /// Most bytes seen waiting in one ring.
+    pub queue_bytes_maximum: u64,
+    /// Messages held for names now.
+    pub held: u64,
+    /// Most held at once.
+    pub held_maximum: u64,
+    /// Deliveries that went through a backlog.
+    pub backlogged: u64,
+    /// Most bytes in one backlog.
+    pub backlog_bytes_maximum: u64,
+    /// Stamps from the future.
+    pub stamps_clamped: u64,
+    /// Clients closed for want of credit.
+    pub credit_closes: u64,
+    /// Rings given up as corrupt.
+    pub corrupt_rings: u64,
+}
+
+/// Everything.
+#[derive(Clone, Debug, Serialize)]
+#[non_exhaustive]
+pub struct Stats {
+    /// All messages.
+    pub messages: MessageStats,
+    /// By type.
+    pub types: Vec<TypeStats>,
+    /// By protocol.
+    pub protocols: Vec<GroupStats>,
+    /// By application.
+    pub applications: Vec<GroupStats>,
+    /// Connections.
+    pub connections: Connections,
+    /// Conservation.
+    pub accounting: Accounting,
+    /// By worker.
+    pub workers: Vec<WorkerStats>,
+    /// Connects whose application had no series of its own.
+    pub applications_folded: u64,
+    /// What the host routed itself and reported. In none of the figures above.
+    pub recorded: RecordedStats,
+}
+
+/// What a host reported by [`Router::record`](crate::router::Router::record).
+#[derive(Clone, Debug, Default, Serialize)]
+#[non_exhaustive]
+pub struct RecordedStats {
+    /// By type; the first is `other`.
+    pub types: Vec<RecordedTypeStats>,
+    /// By application; the first is `other`.
+    pub applications: Vec<GroupStats>,
+    /// Messages whose type had no series of its own.
+    pub types_folded: u64,
+    /// Messages whose application had no series of its own.
+    pub applications_folded: u64,
+}
+
+/// One reported type.
+#[derive(Clone, Debug, Serialize)]
+#[non_exhaustive]
+pub struct RecordedTypeStats {
+    /// The protocol; empty for `other`.
+    pub protocol: String,
+    /// The type.
+    pub message_type: String,
+    /// Reported as successes.
+    pub succeeded: u64,
+    /// Reported as failures.
+    pub failed: u64,
+    /// Bytes.
+    pub bytes: u64,
+    /// How long they took.
+    pub duration: LatencyStats,
+}
