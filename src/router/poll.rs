@@ -4,7 +4,7 @@
 use super::pair::{give_back, holds_credit};
 use super::shared::Shared;
 use crate::clients::{ClientId, Phase};
-use crate::error::{CloseReason, Undeliverable};
+use crate::error::{CloseReason, Error, Refused, Undeliverable};
 use crate::metrics::{PollShard, Writer};
 use crate::park::WakeWord;
 use crate::ring::record::{Delivery, delivery_kind};
@@ -97,6 +97,16 @@ pub(super) struct Taken {
     pub(super) open: bool,
     /// A bit for each worker that has left since the last look: its ring is to be settled.
     pub(super) left: u64,
+}
+
+impl Taken {
+    /// What the host is told: how many, or that nothing will come any more.
+    pub(super) fn result(&self) -> Result<usize, Error> {
+        if self.count == 0 && !self.open {
+            return Err(Error::Refused(Refused::Closed));
+        }
+        Ok(self.count)
+    }
 }
 
 impl Poll {

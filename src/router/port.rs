@@ -8,7 +8,7 @@ use super::shared_port::{Poller, SharedPort};
 use super::submit::Submit;
 use crate::clients::ClientId;
 use crate::config::Key;
-use crate::error::{Error, Refused};
+use crate::error::Error;
 use crate::park::WakeWord;
 use crate::ring::{Consumer, Memory, Producer, State};
 use crate::sync::{Arc, Relaxed, Release, lock, wake_fence};
@@ -160,7 +160,7 @@ impl Port {
     /// meanwhile. Returns how many were taken from the rings.
     ///
     /// # Errors
-    /// [`Refused::Closed`] once the router has stopped and everything has been handed out.
+    /// [`Refused::Closed`](crate::error::Refused::Closed) once the router has stopped and everything has been handed out.
     pub fn poll(&mut self, limit: usize, each: impl FnMut(Event<'_>)) -> Result<usize, Error> {
         let polled = self.take(limit, each);
         self.release();
@@ -174,21 +174,8 @@ impl Port {
     /// As [`poll`](Self::poll).
     pub fn take(&mut self, limit: usize, each: impl FnMut(Event<'_>)) -> Result<usize, Error> {
         let taken = self.poll.take(limit, each);
-        if taken.left != 0 {
-            for worker in 0..u64::BITS as usize {
-                if taken.left & (1 << worker) != 0 {
-                    self.submit.settle(worker);
-                }
-            }
-        }
-        if self.submit.has_pending() {
-            self.submit.push_pending();
-            self.submit.publish();
-        }
-        if taken.count == 0 && !taken.open {
-            return Err(Error::Refused(Refused::Closed));
-        }
-        Ok(taken.count)
+        self.submit.follow_up(taken.left);
+        taken.result()
     }
 
     /// Gives back the ring space of what was handed out, and wakes workers that wait for it.

@@ -128,7 +128,7 @@ impl Relay {
             Action::RelayOrLeave => {
                 if envelope.recipient().is_none() {
                     let left = Delivery { kind: delivery_kind::LEFT, ..Delivery::default() };
-                    return (ids, Handled::Ended(self.notify(shared, client, slot, &left, b"")));
+                    return (ids, Handled::Ended(self.notify(shared, client, slot, &left)));
                 }
                 false
             }
@@ -242,29 +242,18 @@ impl Relay {
     }
 
     /// Sends a client's own port word of it, without credit. Not sent while its port is full or gone.
-    fn notify(
-        &mut self,
-        shared: &Shared,
-        client: ClientId,
-        slot: &Slot,
-        header: &Delivery,
-        payload: &[u8],
-    ) -> Outcome {
+    fn notify(&mut self, shared: &Shared, client: ClientId, slot: &Slot, header: &Delivery) -> Outcome {
         let port = usize::from(slot.place().port);
         let Some(Some(egress)) = self.egress.get_mut(port) else {
             return Outcome::Failed(Failed::PortGone);
         };
-        match egress.emit(header, client.0, payload.len(), |out| out.copy_from_slice(payload)) {
-            Ok(_) => {
-                shard(shared, self.worker).emitted.add(&mut self.writer, 1);
-                Outcome::Ok
-            }
-            Err(_) => {
-                shard(shared, self.worker).emitted.add(&mut self.writer, 1);
-                self.undeliverable(shared, Undeliverable::EgressFull, 1);
-                Outcome::Failed(Failed::EgressFull)
-            }
+        let emitted = egress.emit(header, client.0, 0, |_| ());
+        shard(shared, self.worker).emitted.add(&mut self.writer, 1);
+        if emitted.is_ok() {
+            return Outcome::Ok;
         }
+        self.undeliverable(shared, Undeliverable::EgressFull, 1);
+        Outcome::Failed(Failed::EgressFull)
     }
 
     /// Asks a client's port to close it; the first worker to do so sends the one close delivery.

@@ -112,20 +112,9 @@ impl Poller {
         let taken = self.poll.take(limit, each);
         self.poll.release();
         if let Some(submit) = lock(&self.submit).as_mut() {
-            for worker in 0..u64::BITS as usize {
-                if taken.left & (1 << worker) != 0 {
-                    submit.settle(worker);
-                }
-            }
-            if submit.has_pending() {
-                submit.push_pending();
-                submit.publish();
-            }
+            submit.follow_up(taken.left);
         }
-        if taken.count == 0 && !taken.open {
-            return Err(Error::Refused(Refused::Closed));
-        }
-        Ok(taken.count)
+        taken.result()
     }
 
     /// As [`Port::acknowledge`](super::Port::acknowledge).

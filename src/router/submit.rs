@@ -184,7 +184,7 @@ impl Submit {
     }
 
     /// Pushes the disconnects that wait, in order, as far as there is room.
-    pub(super) fn push_pending(&mut self) {
+    fn push_pending(&mut self) {
         for _ in 0..self.pending.len() {
             let Some(client) = self.pending.pop_front() else { return };
             let Some(slot) = self.shared.clients.get(client) else { continue };
@@ -215,9 +215,16 @@ impl Submit {
         self.ways.get(worker).map(|way| &**way.ring.memory())
     }
 
-    /// Whether disconnects wait for room.
-    pub(super) fn has_pending(&self) -> bool {
-        !self.pending.is_empty()
+    /// What a poll leaves to this half: settles with the workers that have left (a bit for each), and pushes the
+    /// disconnects that wait for room.
+    pub(super) fn follow_up(&mut self, left: u64) {
+        for worker in (0..self.ways.len()).filter(|worker| left & (1 << worker) != 0) {
+            self.settle(worker);
+        }
+        if !self.pending.is_empty() {
+            self.push_pending();
+            self.publish();
+        }
     }
 
     /// Before the port sleeps: asks for space in every ring that it is stalled on.

@@ -9,7 +9,7 @@ use crate::clients::NameHash;
 use crate::config::{Idle, Key};
 use crate::error::{Refused, Undeliverable};
 use crate::park::WakeWord;
-use crate::ring::record::{INGRESS_BYTES, Ingress, ingress_kind};
+use crate::ring::record::{Ingress, ingress_kind};
 use crate::ring::{Consumer, Corrupt, State};
 use crate::sync::{Acquire, Arc, Relaxed, mutant, wake_fence};
 use crossbeam_utils::Backoff;
@@ -254,16 +254,16 @@ impl Worker {
     /// the rest if the port has left before.
     fn leave(&mut self, port: usize, reason: Undeliverable) {
         let Some(mut ingoing) = self.ingress[port].take() else { return };
-        if let Some(mut egress) = self.relay.egress[port].take() {
+        let mut egress = self.relay.egress[port].take();
+        if let Some(egress) = &mut egress {
             let given_up = egress.give_up(&self.shared.clients);
             self.relay.undeliverable(&self.shared, reason, given_up);
             egress.publish();
-            ingoing.ring.store_seal();
-            ingoing.ring.release();
+        }
+        ingoing.ring.store_seal();
+        ingoing.ring.release();
+        if let Some(egress) = &egress {
             egress.close();
-        } else {
-            ingoing.ring.store_seal();
-            ingoing.ring.release();
         }
         ingoing.ring.memory().close();
         wake_fence("worker-publish-fence");
@@ -343,5 +343,3 @@ impl Worker {
         wake.disarm();
     }
 }
-
-const _: () = assert!(INGRESS_BYTES >= 48);
