@@ -1,5 +1,5 @@
 /* corelane: the library's functions. Written by `CORELANE_WRITE_DOCS=1 cargo test --test header` from src/ffi.
- * Conventions: src/ffi.rs. Rings without calls: corelane_ring.h. Memory: docs/layout.md. */
+ * Conventions: src/ffi.rs. Without calls: corelane_ring.h, corelane_inline.h. Memory: docs/layout.md. */
 
 #ifndef CORELANE_H
 #define CORELANE_H
@@ -52,7 +52,7 @@
 // Reserved: called from a thread that must not.
 #define CORELANE_THREAD -21
 
-// Reserved: called in a child of fork.
+// Called in a child of fork whose parent has started a router: it has none of the threads. Use exec.
 #define CORELANE_FORKED -22
 
 // Header and library are of different versions.
@@ -103,6 +103,27 @@
 
 // Its port's ring was corrupt.
 #define CORELANE_CLOSE_CORRUPT 2
+
+// Why a message was refused: cells of `corelane_counts.refused`.
+#define CORELANE_REFUSED_FULL 0
+
+// The router stops, or has stopped.
+#define CORELANE_REFUSED_CLOSED 1
+
+// The router drains.
+#define CORELANE_REFUSED_DRAINING 2
+
+// The client is not connected, or no longer.
+#define CORELANE_REFUSED_STALE 3
+
+// The client is another port's.
+#define CORELANE_REFUSED_WRONG_PORT 4
+
+// Larger than `max_message`, or than a ring takes.
+#define CORELANE_REFUSED_TOO_LARGE 5
+
+// The ring holds what nobody may write.
+#define CORELANE_REFUSED_CORRUPT 6
 
 // A router. 0 is none. Copy it freely; it is valid until `corelane_router_release`.
 typedef struct corelane_router {
@@ -186,7 +207,48 @@ typedef struct corelane_ring {
   uint32_t reserved;
 } corelane_ring;
 
-// A port's rings to and from one worker, and both wake words.
+// What a port counts: uint64_t cells that the host of an inline port writes, each with release, nobody else.
+typedef struct corelane_counts {
+  // Messages given to the port, refused ones included; before they are published.
+  uint64_t *submitted;
+  // Of these refused, one cell for each of CORELANE_REFUSED_.
+  uint64_t *refused;
+  // Cells of `refused`.
+  uint32_t refused_count;
+  // 0.
+  uint32_t reserved;
+  // Deliveries handed out, in recipients.
+  uint64_t *consumed;
+  // Deliveries taken whose client was closed, in recipients.
+  uint64_t *undeliverable_closed;
+  // Polls.
+  uint64_t *polls;
+} corelane_counts;
+
+// The client table. A slot is at `base` + index × `stride`; offsets are from there. What a port's host may write is said by
+// each; of slots of other ports it reads nothing but `place`.
+typedef struct corelane_slots {
+  // The first slot.
+  uint8_t *base;
+  // Slots.
+  uint32_t count;
+  // Bytes from one to the next.
+  uint32_t stride;
+  // uint64_t, read with acquire: generation << 32 | port << 16 | worker.
+  uint32_t place;
+  // uint32_t: 0 free, 1 open, 2 closing (disconnect was called), 3 closed.
+  uint32_t phase;
+  // uint64_t: the token of `corelane_connect`.
+  uint32_t token;
+  // uint64_t, written by the host: one more for each message, before it is published.
+  uint32_t submitted;
+  // uint64_t, written by the host: handed out and not acknowledged, messages << 32 | bytes.
+  uint32_t handed;
+  // uint64_t, subtracted from with acquire and release: messages << 31 | bytes of a delivery that nobody gets.
+  uint32_t credit;
+} corelane_slots;
+
+// What a port and one worker share.
 typedef struct corelane_layout {
   // `sizeof(corelane_layout)`, set by the caller.
   uint32_t size;
@@ -206,8 +268,18 @@ typedef struct corelane_layout {
   uint32_t *port_wake;
   // The port's eventfd.
   int32_t port_fd;
-  // 0.
-  uint32_t reserved;
+  // Workers of the router; the port has a layout for each.
+  uint32_t workers;
+  // The port's number, as in `place`.
+  uint32_t port;
+  // Largest message; larger ones are refused.
+  uint32_t max_message;
+  // uint8_t: 1 once the router drains; then messages are refused.
+  const uint8_t *draining;
+  // The same in the layout of every worker.
+  struct corelane_counts counts;
+  // The same in every layout of the router.
+  struct corelane_slots slots;
 } corelane_layout;
 
 #ifdef __cplusplus
@@ -296,9 +368,10 @@ int32_t corelane_submit(struct corelane_port port,
                         size_t length,
                         uint64_t correlation);
 
-// Makes what was submitted visible to the workers and wakes those that sleep: once per batch.
+// Makes what was submitted visible to the workers and wakes those that sleep: once per batch. Of an inline port: pushes
+// disconnects that waited for room, and returns how many still do.
 //
-// The port's thread. CORELANE_STALE, CORELANE_BUSY.
+// The port's thread. CORELANE_STALE, CORELANE_BUSY, CORELANE_CORRUPT (inline).
 int32_t corelane_publish(struct corelane_port port);
 
 // Hands out up to `capacity` events and returns how many, 0 where nothing is there. The first event's `size` says how
@@ -326,7 +399,8 @@ int32_t corelane_acknowledge(struct corelane_port port,
                              uint32_t byte_count);
 
 // Starts a client's disconnect: its name is free at once, what it submitted is still handled, and CORELANE_EVENT_CLOSED
-// comes behind it.
+// comes behind it. Of an inline port it returns how many disconnects wait for room in a ring: `corelane_publish` pushes
+// them once there is.
 //
 // The port's thread. CORELANE_STALE (port, or not connected), CORELANE_INVALID (another port's), CORELANE_BUSY.
 int32_t corelane_disconnect(struct corelane_port port,
@@ -373,14 +447,30 @@ int32_t corelane_record(struct corelane_router router,
                         uint64_t bytes,
                         uint64_t duration_ns);
 
-// Where the rings between a port and its worker number `worker` (from 0) lie. Valid until `corelane_port_release`. For
-// looking: a router counts what goes through `corelane_submit` and `corelane_poll`, and a host that moved the positions
-// of these rings itself would find the port corrupt.
+// Where what a port shares with its worker number `worker` (from 0) lies. Valid until `corelane_port_release`. Anyone may
+// look; the host that calls `corelane_port_inline` may write, by docs/layout.md, as include/corelane_inline.h does.
 //
 // The port's thread. CORELANE_INVALID (no such worker), CORELANE_ABI (`size`), CORELANE_NULL, CORELANE_STALE, CORELANE_BUSY.
 int32_t corelane_port_layout(struct corelane_port port,
                              uint32_t worker,
                              struct corelane_layout *out_layout);
+
+// Hands a port's rings to its host, for good: from now on it pushes and polls without a call, by the layouts of
+// `corelane_port_layout`. Connect, disconnect, release a name, acknowledge and `corelane_publish` (which pushes disconnects
+// that waited for room) work as before; before each of them, and before `corelane_port_release`, the host publishes what it
+// has committed, and afterwards it takes the tails over from the headers. Submit, poll, release, arm and wait say
+// CORELANE_STATE.
+//
+// The port's thread. CORELANE_STALE, CORELANE_BUSY.
+int32_t corelane_port_inline(struct corelane_port port);
+
+// Says that the host of an inline port has taken a client's last record (kind 5) from a ring: nothing of it is handed out
+// any more, and its slot may be used again.
+//
+// The port's thread. CORELANE_STALE (port; or the client is not closing), CORELANE_INVALID (another port's client),
+// CORELANE_STATE (the port is not inline), CORELANE_BUSY.
+int32_t corelane_client_closed(struct corelane_port port,
+                               struct corelane_client client);
 
 #ifdef __cplusplus
 }  // extern "C"

@@ -168,6 +168,24 @@ static inline int32_t corelane_producer_open(corelane_producer *producer, const 
   return status;
 }
 
+/* Takes over where another left the ring, of this side's own words: at the start, and after a call that pushes. Everything
+ * that this struct committed is published. */
+static inline int32_t corelane_producer_resume(corelane_producer *producer) {
+  const corelane_ring *ring = &producer->ring;
+  uint64_t tail = __atomic_load_n(corelane_ring_u64(ring, ring->tail), __ATOMIC_RELAXED);
+  uint64_t head = __atomic_load_n(corelane_ring_u64(ring, ring->head), __ATOMIC_ACQUIRE);
+  if (tail < producer->published || tail % CORELANE_RING_ALIGNMENT != 0 || head < producer->cached_head || head > tail ||
+      tail - head > ring->capacity) {
+    __atomic_store_n(corelane_ring_u32(ring, ring->corrupt), 1u, __ATOMIC_RELAXED);
+    return CORELANE_CORRUPT;
+  }
+  producer->tail = producer->published = tail;
+  producer->cached_head = head;
+  producer->claimed = 0;
+  producer->pushed = __atomic_load_n(corelane_ring_u64(ring, ring->pushed), __ATOMIC_RELAXED);
+  return CORELANE_OK;
+}
+
 static inline bool corelane_ring_closed(const corelane_ring *ring) {
   return __atomic_load_n(corelane_ring_u32(ring, ring->closed), __ATOMIC_ACQUIRE) != 0;
 }
@@ -293,6 +311,18 @@ static inline int32_t corelane_consumer_open(corelane_consumer *consumer, const 
     consumer->producer = producer;
   }
   return status;
+}
+
+/* Takes over where another stopped reading. */
+static inline int32_t corelane_consumer_resume(corelane_consumer *consumer) {
+  const corelane_ring *ring = &consumer->ring;
+  uint64_t head = __atomic_load_n(corelane_ring_u64(ring, ring->head), __ATOMIC_RELAXED);
+  if (head % CORELANE_RING_ALIGNMENT != 0) {
+    return CORELANE_CORRUPT;
+  }
+  consumer->head = consumer->released = consumer->cached_tail = head;
+  consumer->popped = __atomic_load_n(corelane_ring_u64(ring, ring->popped), __ATOMIC_RELAXED);
+  return CORELANE_OK;
 }
 
 static inline int32_t corelane_consumer_corrupt(const corelane_consumer *consumer) {

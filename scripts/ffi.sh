@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Builds the library for C, compiles the programs of ffi-tests against it, and runs them. RECORDS (10,000,000 unless set) go
-# each way through the rings in each torture.
+# each way through the rings of a port in each torture.
 set -uo pipefail
 cd "$(dirname "$0")/.."
 
@@ -40,20 +40,23 @@ step "compile torture.c, sanitized" 60 gcc $strict -fsanitize=address,undefined 
     ffi-tests/c/torture.c "$library" $system -o "$out/torture_sanitized"
 step "the ring header under gcc's thread sanitizer" 60 gcc $strict -fsanitize=thread -c ffi-tests/c/torture.c -o "$out/thread.o"
 step "the headers in C++" 60 g++ -std=c++17 -Wall -Wextra -Wpedantic -Werror -Iinclude -fsyntax-only -x c++ \
-    include/corelane_ring.h -Wno-pragma-once-outside-header
+    include/corelane_inline.h
 
 step "C: main job and failures" 60 "$out/main_job"
 step "C: main job and failures, sanitized" 60 "$out/main_job_sanitized"
-for capacity in 1024 4096 65536; do
-    step "C: torture, rings of $capacity, sanitized" 60 "$out/torture_sanitized" $((records / 50)) "$capacity"
+for workers in 1 2; do
+    for ring in 8192 65536; do
+        step "C: torture, $workers workers, rings of $ring, sanitized" 60 "$out/torture_sanitized" $((records / 50)) $ring $workers
+    done
 done
-step "C: torture" 200 "$out/torture" "$records" 4096
+step "C: torture" 300 "$out/torture" "$records"
 
 export CGO_ENABLED=1 CGO_CFLAGS="-I$PWD/include" CGO_LDFLAGS="$library $system"
 step "go vet" 120 go -C ffi-tests/go vet ./...
 step "compile Go" 200 go -C ffi-tests/go build -o "$out/go/" ./...
 step "Go: main job and failures" 60 "$out/go/mainjob"
-step "Go: torture" 200 "$out/go/torture" "$records" 4096
+step "Go: torture, 2 workers" 60 "$out/go/torture" $((records / 50)) 8192 2
+step "Go: torture" 300 "$out/go/torture" "$records"
 
 echo "ffi: $passed passed, $failed failed"
 [[ $failed == 0 ]]

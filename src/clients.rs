@@ -71,6 +71,12 @@ impl Clients {
         &self.names
     }
 
+    /// All slots, for a port in another language.
+    #[cfg(not(corelane_loom))]
+    pub(crate) fn slots(&self) -> &[Slot] {
+        &self.slots
+    }
+
     pub(crate) fn slot(&self, index: u32) -> Option<&Slot> {
         self.slots.get(index as usize)
     }

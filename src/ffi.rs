@@ -11,21 +11,23 @@
 //! - Text is UTF-8 with a length, and need not end with a zero.
 //! - A panic ends at the call that it happened in, which returns `PANIC`.
 //! - Nothing waits unless its name says `wait`, `stop` or `release`.
-//! - A child of `fork` must not use what its parent opened.
+//! - In a child of `fork` every call returns `FORKED` once its parent has started a router.
 
-#[cfg(feature = "ffi-test")]
-mod echo;
+mod fork;
 mod handle;
 mod layout;
 mod port;
 mod record;
 mod router;
 mod status;
-
 #[cfg(feature = "ffi-test")]
-pub use echo::{corelane_test_echo_join, corelane_test_echo_start, corelane_test_panic};
+mod testing;
+
 pub use handle::{CorelaneClient, CorelanePort, CorelaneRouter};
-pub use layout::{CorelaneLayout, CorelaneRing, corelane_port_layout};
+pub use layout::{
+    CorelaneCounts, CorelaneLayout, CorelaneRing, CorelaneSlots, corelane_client_closed,
+    corelane_port_inline, corelane_port_layout,
+};
 pub use port::{
     CorelaneEvent, corelane_acknowledge, corelane_connect, corelane_disconnect, corelane_poll,
     corelane_port_arm, corelane_port_fd, corelane_port_open, corelane_port_release, corelane_port_wait,
@@ -34,3 +36,5 @@ pub use port::{
 pub use record::corelane_record;
 pub use router::{corelane_prometheus, corelane_router_release, corelane_start, corelane_stop};
 pub use status::{CorelaneError, corelane_status_text, corelane_version};
+#[cfg(feature = "ffi-test")]
+pub use testing::corelane_test_panic;

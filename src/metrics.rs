@@ -27,5 +27,5 @@ pub(crate) use histogram::Histogram;
 pub(crate) use label::{ApplicationId, Labels, OTHER, ProtocolId, TypeId};
 #[cfg(not(corelane_loom))]
 pub(crate) use recorder::Recorder;
-pub(crate) use shard::{Outcome, PollShard, PortShard, Timing, WorkerShard};
+pub(crate) use shard::{Outcome, PollShard, PortShard, SubmitShard, Timing, WorkerShard};
 pub(crate) use snapshot::{Sources, account, collect};

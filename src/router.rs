@@ -4,6 +4,8 @@
 mod egress;
 mod held;
 mod hold;
+#[cfg(not(corelane_loom))]
+mod inline;
 mod pair;
 mod poll;
 mod port;
@@ -20,6 +22,8 @@ pub(crate) mod model {
     pub(crate) use super::hold::{Held, Holds};
 }
 
+#[cfg(not(corelane_loom))]
+pub(crate) use inline::InlineView;
 pub use poll::{Event, Message};
 pub use port::Port;
 pub use rules::{Action, ProtocolRules};

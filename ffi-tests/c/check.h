@@ -8,9 +8,7 @@
 
 #include "corelane.h"
 
-/* Exported only with the feature ffi-test: see src/ffi/echo.rs. */
-int32_t corelane_test_echo_start(uint64_t capacity, corelane_layout *out_layout);
-int64_t corelane_test_echo_join(uint64_t *sleeps);
+/* Exported only with the feature ffi-test: see src/ffi/testing.rs. */
 int32_t corelane_test_panic(void);
 
 static int checks_failed;

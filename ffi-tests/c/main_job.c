@@ -1,11 +1,12 @@
 /* What a C host does: two PeerJS clients on two ports exchange an offer and an answer through the router, and the
  * Prometheus text is printed. Then each call's failures, one by one. */
 #define _DEFAULT_SOURCE
-#include "corelane_ring.h"
+#include "corelane_inline.h"
 
 #include "check.h"
 #include <poll.h>
 #include <pthread.h>
+#include <sys/wait.h>
 
 #define TEXT(text) (text), sizeof(text) - 1
 #define SECOND UINT64_C(1000000000)
@@ -184,6 +185,83 @@ static void check_layout(corelane_port port, corelane_client client) {
   CHECK(*corelane_ring_u64(&layout.ingress, layout.ingress.tail) == before + 128); /* 56 + 20 bytes, 64 to a line */
 }
 
+/* A port whose rings the host drives: what is refused there, and its messages between calls that push. */
+static void check_inline(corelane_router router) {
+  static const char offer[] = "{\"type\":\"OFFER\",\"dst\":\"erin\",\"payload\":1}";
+  corelane_port handle, plain;
+  corelane_client dave, erin, other;
+  corelane_inline port;
+  corelane_lane lanes[1];
+  int turn, seen = 0, closed = 0;
+  NEED(corelane_port_open(router, &plain, NULL) == CORELANE_OK);
+  NEED(corelane_port_open(router, &handle, NULL) == CORELANE_OK);
+  other = connect_peer(plain, "other", 3);
+  dave = connect_peer(handle, "dave", 1);
+  CHECK(corelane_port_inline((corelane_port){0}) == CORELANE_STALE);
+  CHECK(corelane_inline_open(&port, handle, lanes, 0) == CORELANE_LIMIT);
+  CHECK(corelane_inline_open(&port, handle, lanes, 1) == CORELANE_OK);
+  CHECK(corelane_inline_connect(&port, TEXT("erin"), TEXT("peerjs"), NULL, 0, 2, &erin, NULL) == CORELANE_OK);
+  CHECK(corelane_inline_connect(&port, TEXT("erin"), TEXT("peerjs"), NULL, 0, 2, &other, NULL) == CORELANE_EXISTS);
+  events[0].size = sizeof events[0];
+  CHECK(corelane_submit(handle, dave, (const uint8_t *)offer, 1, 0) == CORELANE_STATE);
+  CHECK(corelane_poll(handle, events, 1) == CORELANE_STATE && corelane_release(handle) == CORELANE_STATE);
+  CHECK(corelane_port_arm(handle) == CORELANE_STATE && corelane_port_wait(handle, 1) == CORELANE_STATE);
+  CHECK(corelane_client_closed(handle, erin) == CORELANE_STALE); /* It is connected. */
+  CHECK(corelane_client_closed(handle, other) == CORELANE_INVALID);
+  CHECK(corelane_client_closed(plain, other) == CORELANE_STATE);
+  CHECK(corelane_inline_submit(&port, other, TEXT(offer), 0) == CORELANE_INVALID);
+  CHECK(corelane_inline_submit(&port, (corelane_client){dave.value + (UINT64_C(1) << 32)}, TEXT(offer), 0) == CORELANE_STALE);
+  CHECK(corelane_inline_submit(&port, (corelane_client){UINT64_MAX}, TEXT(offer), 0) == CORELANE_STALE);
+  CHECK(corelane_inline_submit(&port, dave, offer, port.layout.max_message + 1, 0) == CORELANE_TOO_LARGE);
+  CHECK(corelane_inline_submit(&port, dave, TEXT(offer), 7) == CORELANE_OK);
+  CHECK(corelane_inline_disconnect(&port, dave) == CORELANE_OK);
+  CHECK(corelane_inline_disconnect(&port, dave) == CORELANE_STALE);
+  CHECK(corelane_inline_push_waiting(&port) == 0);
+  for (turn = 0; turn < 1000 && (seen == 0 || closed == 0); turn++) {
+    int32_t count = corelane_inline_poll(&port, events, 16), at;
+    NEED(count >= 0);
+    for (at = 0; at < count; at++) {
+      if (events[at].kind == CORELANE_EVENT_MESSAGE) {
+        CHECK(events[at].token == 2 && events[at].sender.value == dave.value && events[at].correlation == 7);
+        CHECK(events[at].client.value == erin.value && closed == 0);
+        CHECK(corelane_acknowledge(handle, erin, 1, (uint32_t)events[at].length) == CORELANE_OK);
+        seen++;
+      } else {
+        CHECK(events[at].kind == CORELANE_EVENT_CLOSED && events[at].client.value == dave.value);
+        CHECK(corelane_client_closed(handle, dave) == CORELANE_STALE); /* The poll has said so. */
+        closed++;
+      }
+    }
+    if (count == 0 && corelane_inline_arm(&port) == CORELANE_OK) {
+      corelane_wake_sleep(corelane_port_wake_of(&port.layout), 10000);
+    }
+  }
+  CHECK(seen == 1 && closed == 1);
+  /* Nonsense in words that the port writes: a status, and the port can be released. */
+  __atomic_store_n(corelane_ring_u64(&lanes[0].to.ring, lanes[0].to.ring.tail), UINT64_C(12345), __ATOMIC_SEQ_CST);
+  CHECK(corelane_connect(handle, TEXT("fay"), TEXT("peerjs"), NULL, 0, 3, &dave, NULL) == CORELANE_CORRUPT);
+  CHECK(corelane_disconnect(handle, erin) == CORELANE_CORRUPT && corelane_publish(handle) == CORELANE_CORRUPT);
+  CHECK(corelane_port_release(handle) == CORELANE_OK && corelane_port_release(plain) == CORELANE_OK);
+  CHECK(corelane_port_inline(handle) == CORELANE_STALE && corelane_client_closed(handle, erin) == CORELANE_STALE);
+}
+
+/* A child has the handles and none of the threads. */
+static void check_fork(corelane_router router, corelane_port port) {
+  int status = -1;
+  pid_t child = fork();
+  NEED(child >= 0);
+  if (child == 0) {
+    corelane_error error = {.size = sizeof error};
+    _exit(corelane_publish(port) == CORELANE_FORKED && corelane_stop(router, 1) == CORELANE_FORKED &&
+                  corelane_start(NULL, 0, &router, &error) == CORELANE_FORKED && error.code == CORELANE_FORKED
+              ? 0
+              : 1);
+  }
+  NEED(waitpid(child, &status, 0) == child);
+  CHECK(status == 0);
+  CHECK(corelane_publish(port) == CORELANE_OK);
+}
+
 static void *wait_long(void *argument) {
   corelane_port *port = argument;
   int32_t status = corelane_port_wait(*port, SECOND / 2);
@@ -311,6 +389,8 @@ int main(void) {
   CHECK(corelane_submit(ports[1], alice, (const uint8_t *)offer, sizeof offer - 1, 0) == CORELANE_INVALID);
   check_record(router);
   check_layout(ports[0], alice);
+  check_inline(router);
+  check_fork(router, ports[0]);
   check_busy(router);
   check_corruption();
 

@@ -1,73 +1,85 @@
-/* The layout and both wakes from outside: records of random sizes go through a ring to a Rust thread and come back on
- * another, without a call into the library. Both sides sleep: Rust on a futex, this side on an eventfd; the rings are so
- * small that they fill all the time. A lost wake is a message with every position, not a hang.
+/* The layout and both wakes of a routed port from outside: clients send each other checksummed messages of random sizes
+ * through the rings of their port, pushed and polled here without a call into the library. Both sides sleep: workers on a
+ * futex, this side on the port's eventfd; the rings are so small that they fill all the time. A lost wake is a message with
+ * every position, not a hang. At the end the router's own figures are compared with what was counted here.
  *
- * torture [RECORDS [CAPACITY]] */
-#define _DEFAULT_SOURCE
-#include "corelane_ring.h"
+ * torture [RECORDS [RING_BYTES [WORKERS]]] */
+#define _GNU_SOURCE
+#include "corelane_inline.h"
 
 #include "check.h"
 #include <inttypes.h>
 
-#ifndef LONGEST_SLEEP_MS
+#define CLIENTS 5
 #define LONGEST_SLEEP_MS 20000
-#endif
+#define MOST_ON_THE_WAY 800 /* more than the rings take, less than a client's credit */
+#define NUMBER_AT 9 /* from number to its value */
 
-static uint64_t random_state = UINT64_C(0x9e3779b97f4a7c15);
-
-/* xorshift64*: the same on both ends of a record's life, so nothing need be kept. */
-static uint64_t next_random(uint64_t *state) {
+static uint64_t next_random(uint64_t *state) { /* xorshift64* */
   *state ^= *state >> 12;
   *state ^= *state << 25;
   *state ^= *state >> 27;
   return *state * UINT64_C(0x2545f4914f6cdd1d);
 }
 
-/* Sizes: mostly small, sometimes as large as the ring takes. */
-static uint32_t length_of(uint64_t random, uint64_t capacity) {
-  uint64_t limit = (random & 0x1f) == 0 ? capacity / 4 : 200;
-  return 24 + (uint32_t)((random >> 8) % (limit - 23));
+static void put_hex(char *place, uint64_t value) {
+  int at;
+  for (at = 15; at >= 0; at--, value >>= 4) {
+    place[at] = "0123456789abcdef"[value & 15];
+  }
 }
 
-/* Every byte of a record follows from its number, whose hash is its first word. */
-static uint64_t seed_of(uint64_t number) {
-  uint64_t state = number * UINT64_C(0xd1342543de82ef95) + 1;
-  return next_random(&state);
+static uint64_t get_hex(const char *place) {
+  uint64_t value = 0;
+  int at;
+  for (at = 0; at < 16; at++) {
+    value = value << 4 | (uint64_t)(place[at] <= '9' ? place[at] - '0' : place[at] - 'a' + 10);
+  }
+  return value;
 }
 
-static void fill(unsigned char *record, uint32_t length, uint64_t number) {
-  uint64_t seed = seed_of(number), sum = seed ^ length;
-  uint32_t at;
-  memcpy(record + 8, &number, 8);
-  for (at = 24; at + 8 <= length; at += 8) {
-    memcpy(record + at, &seed, 8);
-    sum = (sum ^ seed) * UINT64_C(0x100000001b3);
-    seed += UINT64_C(0x9e3779b97f4a7c15);
-  }
-  for (; at < length; at++) {
-    record[at] = (unsigned char)(seed >> 56);
-    sum = (sum ^ record[at]) * UINT64_C(0x100000001b3);
-  }
-  memcpy(record + 16, &sum, 8);
-}
-
-/* Sums what lies there, not what should. */
-static bool is_whole(const unsigned char *record, uint32_t length, uint64_t number) {
-  uint64_t seed = seed_of(number), sum = seed ^ length, stored, word;
-  uint32_t at;
-  memcpy(&stored, record + 8, 8);
-  if (stored != number) {
-    return false;
-  }
-  for (at = 24; at + 8 <= length; at += 8) {
-    memcpy(&word, record + at, 8);
+static uint64_t sum_of(uint64_t number, const char *data, size_t length) {
+  uint64_t sum = number * UINT64_C(0xd1342543de82ef95) + length, word;
+  for (; length >= 8; data += 8, length -= 8) {
+    memcpy(&word, data, 8);
     sum = (sum ^ word) * UINT64_C(0x100000001b3);
   }
-  for (; at < length; at++) {
-    sum = (sum ^ record[at]) * UINT64_C(0x100000001b3);
+  for (; length > 0; data++, length--) {
+    sum = (sum ^ (unsigned char)*data) * UINT64_C(0x100000001b3);
   }
-  memcpy(&stored, record + 16, 8);
-  return stored == sum;
+  return sum;
+}
+
+static const char head[] = "{\"type\":\"offer\",\"to\":\"client-?\",\"number\":\"0123456789abcdef\",\"sum\":\"0123456789abcdef\",\"data\":\"";
+static const char tail[] = "\"}";
+
+/* Writes a message with `length` bytes of data; every byte of it follows from its number. */
+static void fill(char *place, uint32_t length, unsigned to, uint64_t number, uint64_t seed) {
+  char *data = place + sizeof head - 1;
+  uint32_t at;
+  memcpy(place, head, sizeof head - 1);
+  for (at = 0; at < length; at++, seed = seed * UINT64_C(0x9e3779b97f4a7c15) + 1) {
+    data[at] = (char)('a' + (seed >> 59) % 26);
+  }
+  memcpy(data + length, tail, sizeof tail - 1);
+  *strchr(place, '?') = (char)('0' + to);
+  put_hex(strstr(place, "number") + NUMBER_AT, number);
+  put_hex(strstr(place, "sum") + 6, sum_of(number, data, length));
+}
+
+/* Sums what lies there, not what should. Says its number, or all ones. */
+static uint64_t check(const char *text, size_t length) {
+  const char *number = memmem(text, length, "number", 6), *sum = memmem(text, length, "\"sum\"", 5);
+  const char *data = memmem(text, length, "\"data\"", 6), *end;
+  if (number == NULL || sum == NULL || data == NULL) {
+    return UINT64_MAX;
+  }
+  data += 8;
+  end = memchr(data, '"', (size_t)(text + length - data));
+  if (end == NULL || get_hex(sum + 7) != sum_of(get_hex(number + NUMBER_AT), data, (size_t)(end - data))) {
+    return UINT64_MAX;
+  }
+  return get_hex(number + NUMBER_AT);
 }
 
 /* Lets the other side's publications fall between this side's steps: without it both take turns in lockstep. */
@@ -80,125 +92,180 @@ static void jitter(void) {
   }
 }
 
-static void dump(const char *why, const corelane_layout *layout, uint64_t sent, uint64_t received) {
-  const corelane_ring *rings[2];
-  int at;
-  rings[0] = &layout->ingress;
-  rings[1] = &layout->egress;
-  fprintf(stderr, "%s: sent %" PRIu64 ", received %" PRIu64 ", worker word %u, port word %u\n", why, sent, received,
-          *(volatile uint32_t *)layout->worker_wake, *(volatile uint32_t *)layout->port_wake);
-  for (at = 0; at < 2; at++) {
-    const corelane_ring *ring = rings[at];
-    fprintf(stderr, "  %s: tail %" PRIu64 " head %" PRIu64 " capacity %" PRIu64 " need_space %u closed %u corrupt %u\n",
-            at == 0 ? "to Rust" : "from Rust", *corelane_ring_u64(ring, ring->tail), *corelane_ring_u64(ring, ring->head),
-            ring->capacity, *corelane_ring_u32(ring, ring->need_space), *corelane_ring_u32(ring, ring->closed),
-            *corelane_ring_u32(ring, ring->corrupt));
+static void dump(const char *why, const corelane_inline *port, uint64_t sent, uint64_t received) {
+  uint32_t worker, at;
+  fprintf(stderr, "%s: sent %" PRIu64 ", received %" PRIu64 ", port word %u\n", why, sent, received,
+          *(volatile uint32_t *)port->layout.port_wake);
+  for (worker = 0; worker < port->workers; worker++) {
+    const corelane_lane *lane = &port->lanes[worker];
+    const corelane_ring *rings[2];
+    rings[0] = &lane->to.ring;
+    rings[1] = &lane->from.ring;
+    fprintf(stderr, " worker %u, its word %u\n", worker, *(volatile uint32_t *)lane->to.consumer.word);
+    for (at = 0; at < 2; at++) {
+      const corelane_ring *ring = rings[at];
+      fprintf(stderr, "  %s: tail %" PRIu64 " head %" PRIu64 " need_space %u closed %u corrupt %u\n", at == 0 ? "to" : "from",
+              *corelane_ring_u64(ring, ring->tail), *corelane_ring_u64(ring, ring->head),
+              *corelane_ring_u32(ring, ring->need_space), *corelane_ring_u32(ring, ring->closed),
+              *corelane_ring_u32(ring, ring->corrupt));
+    }
   }
 }
 
+/* The sum of a family's samples whose line has `label`, from the router's own text. */
+static uint64_t figure(corelane_router router, const char *family, const char *label) {
+  static char text[1 << 20];
+  uint64_t total = 0;
+  char *line, *rest;
+  NEED(corelane_prometheus(router, text, sizeof text) > 0);
+  for (line = strtok_r(text, "\n", &rest); line != NULL; line = strtok_r(NULL, "\n", &rest)) {
+    size_t length = strlen(family);
+    if (strncmp(line, family, length) == 0 && (line[length] == '{' || line[length] == ' ') && strstr(line, label) != NULL) {
+      total += strtoull(strrchr(line, ' ') + 1, NULL, 10);
+    }
+  }
+  return total;
+}
+
+static corelane_client clients[CLIENTS];
+static uint64_t expected[CLIENTS], sent_by[CLIENTS];
+static uint32_t unacknowledged[CLIENTS], unacknowledged_bytes[CLIENTS];
+
 int main(int argc, char **argv) {
   const uint64_t records = argc > 1 ? strtoull(argv[1], NULL, 10) : 10000000;
-  const uint64_t capacity = argc > 2 ? strtoull(argv[2], NULL, 10) : 4096;
-  uint64_t sent = 0, received = 0, sleeps = 0, rust_sleeps = 0, wakes = 0, full = 0, bytes = 0, next_seed, refused;
-  uint64_t check_state = random_state;
-  corelane_layout layout;
-  corelane_producer producer;
-  corelane_consumer consumer;
-  corelane_wake own;
+  const char *ring_bytes = argc > 2 ? argv[2] : "8192", *workers = argc > 3 ? argv[3] : "1";
+  uint64_t sent = 0, received = 0, sleeps = 0, full = 0, bytes = 0, random_state = UINT64_C(0x9e3779b97f4a7c15), parks;
+  corelane_error error;
+  corelane_router router;
+  corelane_port handle;
+  corelane_inline port;
+  corelane_lane lanes[4];
+  static corelane_event events[64];
   struct timespec start, end;
-  int64_t echoed;
+  char text[256];
+  unsigned at, gone = 0;
 
-  alarm(300);
-  memset(&layout, 0, sizeof layout);
-  NEED(corelane_test_echo_start(capacity, &layout) == CORELANE_ABI); /* size is not set */
-  layout.size = sizeof layout;
-  NEED(corelane_test_echo_start(capacity + 1, &layout) == CORELANE_INVALID);
-  NEED(corelane_test_echo_start(capacity, &layout) == CORELANE_OK);
-  own = corelane_port_wake_of(&layout);
-  NEED(corelane_producer_open(&producer, &layout, &layout.ingress, corelane_worker_wake_of(&layout)) == CORELANE_OK);
-  NEED(corelane_consumer_open(&consumer, &layout, &layout.egress, corelane_worker_wake_of(&layout)) == CORELANE_OK);
+  alarm(500);
+  memset(&error, 0, sizeof error);
+  error.size = sizeof error;
+  snprintf(text, sizeof text, "workers=%s\npin=off\nidle=park\nmax_ports=1\nmax_clients=10\nmax_message=1000\nring_bytes=%s\n",
+           workers, ring_bytes);
+  if (corelane_start(text, strlen(text), &router, &error) != CORELANE_OK) {
+    fprintf(stderr, "start: %s\n", error.message);
+    return 1;
+  }
+  NEED(corelane_port_open(router, &handle, NULL) == CORELANE_OK);
+  NEED(corelane_inline_open(&port, handle, lanes, 4) == CORELANE_OK);
+  for (at = 0; at < CLIENTS; at++) {
+    snprintf(text, sizeof text, "client-%u", at);
+    NEED(corelane_inline_connect(&port, text, 8, "generic", 7, NULL, 0, at, &clients[at], &error) == CORELANE_OK);
+  }
   clock_gettime(CLOCK_MONOTONIC, &start);
-  next_seed = next_random(&random_state);
 
   while (received < records) {
     bool stalled = false;
-    corelane_record_view record;
-    uint64_t before = received;
-    uint64_t burst = 1 + (next_seed >> 40) % 64;
-    int32_t status;
+    uint64_t random = next_random(&random_state), burst = 1 + (random >> 40) % 64;
+    int32_t count, one;
 
-    for (; sent < records && burst > 0; burst--) {
-      uint32_t length = length_of(next_seed, capacity);
+    for (; sent < records && sent - received < MOST_ON_THE_WAY && burst > 0; burst--) {
+      uint32_t data = (random & 0x1f) == 0 ? (uint32_t)(random >> 8) % 800 : (uint32_t)(random >> 8) % 120;
+      uint32_t length = (uint32_t)(sizeof head - 1 + sizeof tail - 1) + data;
+      unsigned from = (unsigned)(random >> 60) % CLIENTS, to = (from + 1) % CLIENTS;
       unsigned char *place;
-      status = corelane_ring_claim(&producer, length, (uint16_t)(sent % 1000 + 1), (uint16_t)(sent >> 3), &place);
+      int32_t status = corelane_inline_claim(&port, clients[from], length, sent_by[from], corelane_stamp(&port.layout), &place);
       if (status == CORELANE_FULL) {
         stalled = true;
         full++;
         break;
       }
       NEED(status == CORELANE_OK);
-      fill(place, length, sent);
-      corelane_ring_commit(&producer);
+      fill((char *)place, data, to, sent_by[from] * CLIENTS + from, random);
+      corelane_inline_commit(&port);
+      sent_by[from]++;
       bytes += length;
       sent++;
-      next_seed = next_random(&random_state);
+      random = next_random(&random_state);
     }
-    wakes += corelane_ring_publish(&producer);
+    corelane_inline_publish(&port);
 
-    status = corelane_ring_refresh(&consumer);
-    while (status > 0 && (status = corelane_ring_poll(&consumer, &record)) > 0) {
-      uint32_t length = length_of(next_random(&check_state), capacity);
-      if (record.length != length || record.kind != received % 1000 + 1 || record.flags != (uint16_t)(received >> 3) ||
-          !is_whole(record.bytes, record.length, received)) {
-        dump("a record is not as it was sent", &layout, sent, received);
+    count = corelane_inline_poll(&port, events, 64);
+    NEED(count >= 0);
+    for (one = 0; one < count; one++) {
+      const corelane_event *event = &events[one];
+      unsigned to = (unsigned)event->token, from = (to + CLIENTS - 1) % CLIENTS;
+      if (event->kind != CORELANE_EVENT_MESSAGE || event->client.value != clients[to].value ||
+          event->sender.value != clients[from].value || event->correlation != expected[from] ||
+          check((const char *)event->bytes, event->length) != expected[from] * CLIENTS + from) {
+        dump("a message is not as it was sent", &port, sent, received);
         return 1;
       }
+      expected[from]++;
+      unacknowledged[to]++;
+      unacknowledged_bytes[to] += (uint32_t)event->length;
       received++;
     }
-    NEED(status == 0);
-    wakes += corelane_ring_release(&consumer);
+    corelane_inline_release(&port);
+    for (at = 0; at < CLIENTS; at++) {
+      if (unacknowledged[at] > 100) {
+        NEED(corelane_acknowledge(handle, clients[at], unacknowledged[at], unacknowledged_bytes[at]) == CORELANE_OK);
+        unacknowledged[at] = unacknowledged_bytes[at] = 0;
+      }
+    }
 
-    if (received == before && (stalled || sent == records)) {
+    if (count == 0 && (stalled || sent == records || sent - received >= MOST_ON_THE_WAY)) {
       struct timespec slept, woken;
       jitter();
-      if (stalled) {
-        corelane_ring_request_space(&producer);
-      }
-      corelane_wake_arm(own);
-      if (!corelane_ring_has_more(&consumer) && !(stalled && corelane_ring_space_moved(&producer))) {
+      if (corelane_inline_arm(&port) == CORELANE_OK) {
         jitter();
         sleeps++;
         clock_gettime(CLOCK_MONOTONIC, &slept);
-        corelane_wake_sleep(own, LONGEST_SLEEP_MS);
+        corelane_wake_sleep(corelane_port_wake_of(&port.layout), LONGEST_SLEEP_MS);
         clock_gettime(CLOCK_MONOTONIC, &woken);
         if (woken.tv_sec - slept.tv_sec >= LONGEST_SLEEP_MS / 1000) {
-          dump("no wake came", &layout, sent, received);
+          dump("no wake came", &port, sent, received);
           return 1;
         }
       }
-      corelane_wake_disarm(own);
-      corelane_wake_drain(own);
     }
     /* Sometimes this side lets the other run dry. */
-    if ((next_seed & 0xfffff) == 0) {
+    if ((random & 0xfffff) == 0) {
       usleep(200);
     }
   }
-
   clock_gettime(CLOCK_MONOTONIC, &end);
-  refused = *corelane_ring_u64(&layout.ingress, layout.ingress.refused_full);
-  CHECK(refused == full);
-  CHECK(*corelane_ring_u64(&layout.egress, layout.egress.popped) == records);
-  CHECK(*corelane_ring_u64(&layout.ingress, layout.ingress.popped) == records);
-  CHECK(*corelane_ring_u64(&layout.egress, layout.egress.pushed) == records);
-  CHECK(*corelane_ring_u32(&layout.ingress, layout.ingress.corrupt) == 0);
-  echoed = corelane_test_echo_join(&rust_sleeps);
-  CHECK(echoed == (int64_t)records);
-  CHECK(corelane_test_echo_join(NULL) == CORELANE_NOT_FOUND);
-  CHECK(records < 100000 || (sleeps > 0 && rust_sleeps > 0 && full > 0));
-  printf("c torture: %" PRIu64 " records, %" PRIu64 " MB each way, ring %" PRIu64 ", full %" PRIu64 ", sleeps here %" PRIu64
-         ", in Rust %" PRIu64 ", wakes sent %" PRIu64 ", %.1f s\n",
-         records, bytes >> 20, capacity, full, sleeps, rust_sleeps, wakes,
+
+  for (at = 0; at < CLIENTS; at++) {
+    NEED(corelane_inline_disconnect(&port, clients[at]) == 0);
+    CHECK(corelane_inline_submit(&port, clients[at], "{}", 2, 0) == CORELANE_STALE);
+  }
+  while (gone < CLIENTS) {
+    int32_t count = corelane_inline_poll(&port, events, 2), one;
+    NEED(count >= 0);
+    for (one = 0; one < count; one++) {
+      NEED(events[one].kind == CORELANE_EVENT_CLOSED && events[one].client.value == clients[events[one].token].value);
+      gone++;
+    }
+    if (count == 0 && corelane_inline_arm(&port) == CORELANE_OK) {
+      corelane_wake_sleep(corelane_port_wake_of(&port.layout), LONGEST_SLEEP_MS);
+    }
+  }
+  corelane_inline_release(&port);
+  parks = figure(router, "corelane_worker_parks_total", "");
+  CHECK(figure(router, "corelane_messages_submitted_total", "") == records + full + CLIENTS);
+  CHECK(figure(router, "corelane_messages_refused_total", "ring_full") == full);
+  CHECK(figure(router, "corelane_messages_refused_total", "stale_client") == CLIENTS);
+  CHECK(figure(router, "corelane_messages_delivered_total", "offer") == records);
+  CHECK(figure(router, "corelane_deliveries_total", "") == records + CLIENTS);
+  CHECK(figure(router, "corelane_messages_in_flight", "") == 0 && figure(router, "corelane_deliveries_queued", "") == 0);
+  CHECK(records < 100000 || (sleeps > 0 && parks > 0 && full > 0));
+
+  /* Behind a stop everything is refused as closed and the polls say so. */
+  CHECK(corelane_stop(router, UINT64_C(5000000000)) == CORELANE_OK);
+  CHECK(corelane_inline_poll(&port, events, 2) == CORELANE_CLOSED);
+  CHECK(corelane_port_release(handle) == CORELANE_OK && corelane_router_release(router) == CORELANE_OK);
+  printf("c torture: %" PRIu64 " records, %" PRIu64 " MB each way, rings of %s, full %" PRIu64 ", sleeps here %" PRIu64
+         ", of the workers %" PRIu64 ", %.1f s\n",
+         records, bytes >> 20, ring_bytes, full, sleeps, parks,
          (double)(end.tv_sec - start.tv_sec) + (double)(end.tv_nsec - start.tv_nsec) * 1e-9);
   return checks_failed == 0 ? 0 : 1;
 }

@@ -69,6 +69,33 @@ struct PortLine {
 #[cfg(not(corelane_loom))]
 const _: () = assert!(size_of::<Slot>() == 192);
 
+/// Where the words of a slot lie that a port in another language uses, in bytes from its start.
+#[cfg(not(corelane_loom))]
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct SlotOffsets {
+    pub(crate) credit: u32,
+    pub(crate) submitted: u32,
+    pub(crate) token: u32,
+    pub(crate) handed: u32,
+    pub(crate) place: u32,
+    pub(crate) phase: u32,
+}
+
+#[cfg(not(corelane_loom))]
+impl Slot {
+    pub(crate) const OFFSETS: SlotOffsets = {
+        use std::mem::offset_of;
+        SlotOffsets {
+            credit: offset_of!(Self, credit) as u32,
+            submitted: offset_of!(Self, port_line.submitted) as u32,
+            token: offset_of!(Self, port_line.token) as u32,
+            handed: offset_of!(Self, port_line.handed) as u32,
+            place: offset_of!(Self, port_line.place) as u32,
+            phase: offset_of!(Self, port_line.phase) as u32,
+        }
+    };
+}
+
 impl Slot {
     pub(crate) fn new() -> Self {
         Self {

@@ -1,10 +1,14 @@
-//! Where a port's rings and wake words lie, for hosts that work on them without a call (`include/corelane_ring.h`).
+//! Where a port's rings and wake words lie, for hosts that work on them without a call (`include/corelane_ring.h`,
+//! `include/corelane_inline.h`).
 
-use super::handle::CorelanePort;
+use super::handle::{CorelaneClient, CorelanePort};
 use super::port::PORTS;
-use super::status::{CORELANE_ABI, CORELANE_INVALID, Failure, Outcome, guard_status, out};
-use crate::park::WakeWord;
+use super::status::{CORELANE_ABI, CORELANE_INVALID, CORELANE_STATE, Failure, Outcome, guard_status, out};
+use crate::clients::{ClientId, Slot};
+use crate::error::{Refused, Undeliverable};
+use crate::metrics::{Cell, PollShard, SubmitShard};
 use crate::ring::Memory;
+use crate::router::InlineView;
 
 /// One ring. Offsets are from `base`; docs/layout.md says what lies there.
 #[repr(C)]
@@ -36,7 +40,52 @@ pub struct CorelaneRing {
     pub reserved: u32,
 }
 
-/// A port's rings to and from one worker, and both wake words.
+/// The client table. A slot is at `base` + index × `stride`; offsets are from there. What a port's host may write is said by
+/// each; of slots of other ports it reads nothing but `place`.
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+pub struct CorelaneSlots {
+    /// The first slot.
+    pub base: *mut u8,
+    /// Slots.
+    pub count: u32,
+    /// Bytes from one to the next.
+    pub stride: u32,
+    /// uint64_t, read with acquire: generation << 32 | port << 16 | worker.
+    pub place: u32,
+    /// uint32_t: 0 free, 1 open, 2 closing (disconnect was called), 3 closed.
+    pub phase: u32,
+    /// uint64_t: the token of `corelane_connect`.
+    pub token: u32,
+    /// uint64_t, written by the host: one more for each message, before it is published.
+    pub submitted: u32,
+    /// uint64_t, written by the host: handed out and not acknowledged, messages << 32 | bytes.
+    pub handed: u32,
+    /// uint64_t, subtracted from with acquire and release: messages << 31 | bytes of a delivery that nobody gets.
+    pub credit: u32,
+}
+
+/// What a port counts: uint64_t cells that the host of an inline port writes, each with release, nobody else.
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+pub struct CorelaneCounts {
+    /// Messages given to the port, refused ones included; before they are published.
+    pub submitted: *mut u64,
+    /// Of these refused, one cell for each of CORELANE_REFUSED_.
+    pub refused: *mut u64,
+    /// Cells of `refused`.
+    pub refused_count: u32,
+    /// 0.
+    pub reserved: u32,
+    /// Deliveries handed out, in recipients.
+    pub consumed: *mut u64,
+    /// Deliveries taken whose client was closed, in recipients.
+    pub undeliverable_closed: *mut u64,
+    /// Polls.
+    pub polls: *mut u64,
+}
+
+/// What a port and one worker share.
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
 pub struct CorelaneLayout {
@@ -58,9 +107,44 @@ pub struct CorelaneLayout {
     pub port_wake: *mut u32,
     /// The port's eventfd.
     pub port_fd: i32,
-    /// 0.
-    pub reserved: u32,
+    /// Workers of the router; the port has a layout for each.
+    pub workers: u32,
+    /// The port's number, as in `place`.
+    pub port: u32,
+    /// Largest message; larger ones are refused.
+    pub max_message: u32,
+    /// uint8_t: 1 once the router drains; then messages are refused.
+    pub draining: *const u8,
+    /// The same in the layout of every worker.
+    pub counts: CorelaneCounts,
+    /// The same in every layout of the router.
+    pub slots: CorelaneSlots,
 }
+
+/// Why a message was refused: cells of `corelane_counts.refused`.
+pub const CORELANE_REFUSED_FULL: u32 = 0;
+/// The router stops, or has stopped.
+pub const CORELANE_REFUSED_CLOSED: u32 = 1;
+/// The router drains.
+pub const CORELANE_REFUSED_DRAINING: u32 = 2;
+/// The client is not connected, or no longer.
+pub const CORELANE_REFUSED_STALE: u32 = 3;
+/// The client is another port's.
+pub const CORELANE_REFUSED_WRONG_PORT: u32 = 4;
+/// Larger than `max_message`, or than a ring takes.
+pub const CORELANE_REFUSED_TOO_LARGE: u32 = 5;
+/// The ring holds what nobody may write.
+pub const CORELANE_REFUSED_CORRUPT: u32 = 6;
+
+const _: () = {
+    assert!(CORELANE_REFUSED_FULL == Refused::Full as u32);
+    assert!(CORELANE_REFUSED_CLOSED == Refused::Closed as u32);
+    assert!(CORELANE_REFUSED_DRAINING == Refused::Draining as u32);
+    assert!(CORELANE_REFUSED_STALE == Refused::Stale as u32);
+    assert!(CORELANE_REFUSED_WRONG_PORT == Refused::WrongPort as u32);
+    assert!(CORELANE_REFUSED_TOO_LARGE == Refused::TooLarge as u32);
+    assert!(CORELANE_REFUSED_CORRUPT == Refused::Corrupt as u32);
+};
 
 impl CorelaneRing {
     fn of(memory: &Memory) -> Self {
@@ -82,20 +166,60 @@ impl CorelaneRing {
     }
 }
 
+impl CorelaneSlots {
+    fn of(slots: &[Slot]) -> Self {
+        let at = Slot::OFFSETS;
+        Self {
+            // The words are atomics: what is written through the address is what is read here.
+            base: slots.as_ptr().cast::<u8>().cast_mut(),
+            count: slots.len() as u32,
+            stride: size_of::<Slot>() as u32,
+            place: at.place,
+            phase: at.phase,
+            token: at.token,
+            submitted: at.submitted,
+            handed: at.handed,
+            credit: at.credit,
+        }
+    }
+}
+
+impl CorelaneCounts {
+    fn of(submit: &SubmitShard, poll: &PollShard) -> Self {
+        Self {
+            submitted: submit.submitted.address(),
+            refused: submit.refused.as_ptr().cast::<u64>().cast_mut(),
+            refused_count: submit.refused.len() as u32,
+            reserved: 0,
+            consumed: poll.consumed.address(),
+            undeliverable_closed: poll
+                .undeliverable
+                .get(Undeliverable::Closed as usize)
+                .map_or(std::ptr::null_mut(), Cell::address),
+            polls: poll.polls.address(),
+        }
+    }
+}
+
 impl CorelaneLayout {
-    pub(super) fn of(ingress: &Memory, egress: &Memory, worker: &WakeWord, port: &WakeWord) -> Self {
-        let (layout_version, features, stamp_source) = ingress.describes();
+    fn of(view: &InlineView<'_>) -> Self {
+        let (layout_version, features, stamp_source) = view.ingress.describes();
         Self {
             size: size_of::<Self>() as u32,
             layout_version,
             features,
             stamp_source,
-            ingress: CorelaneRing::of(ingress),
-            egress: CorelaneRing::of(egress),
-            worker_wake: worker.address(),
-            port_wake: port.address(),
-            port_fd: port.raw_descriptor().unwrap_or(-1),
-            reserved: 0,
+            ingress: CorelaneRing::of(view.ingress),
+            egress: CorelaneRing::of(view.egress),
+            worker_wake: view.worker_wake.address(),
+            port_wake: view.port_wake.address(),
+            port_fd: view.port_wake.raw_descriptor().unwrap_or(-1),
+            workers: view.workers as u32,
+            port: view.index as u32,
+            max_message: view.max_message as u32,
+            draining: view.draining.as_ptr().cast::<u8>().cast_const(),
+            counts: CorelaneCounts::of(view.submit, view.poll),
+            slots: CorelaneSlots::of(view.slots),
         }
     }
 
@@ -115,9 +239,8 @@ impl CorelaneLayout {
     }
 }
 
-/// Where the rings between a port and its worker number `worker` (from 0) lie. Valid until `corelane_port_release`. For
-/// looking: a router counts what goes through `corelane_submit` and `corelane_poll`, and a host that moved the positions
-/// of these rings itself would find the port corrupt.
+/// Where what a port shares with its worker number `worker` (from 0) lies. Valid until `corelane_port_release`. Anyone may
+/// look; the host that calls `corelane_port_inline` may write, by docs/layout.md, as include/corelane_inline.h does.
 ///
 /// The port's thread. CORELANE_INVALID (no such worker), CORELANE_ABI (`size`), CORELANE_NULL, CORELANE_STALE, CORELANE_BUSY.
 ///
@@ -133,15 +256,59 @@ pub unsafe extern "C" fn corelane_port_layout(
         // SAFETY: forwarded.
         let place = unsafe { CorelaneLayout::check(out_layout) }?;
         PORTS.enter(port.value, |port| {
-            let Some((ingress, egress, worker_wake, port_wake)) = port.rings(worker as usize) else {
+            let Some(view) = port.inline_view(worker as usize) else {
                 return Err(Failure::new(CORELANE_INVALID, "no such worker"));
             };
-            let layout = CorelaneLayout::of(ingress, egress, worker_wake, port_wake);
             // SAFETY: checked; as large as its size says.
-            unsafe { place.write(layout) };
+            unsafe { place.write(CorelaneLayout::of(&view)) };
             Ok(0)
         })
     };
     // SAFETY: no error struct.
     unsafe { guard_status(std::ptr::null_mut(), describe) }
+}
+
+/// Hands a port's rings to its host, for good: from now on it pushes and polls without a call, by the layouts of
+/// `corelane_port_layout`. Connect, disconnect, release a name, acknowledge and `corelane_publish` (which pushes disconnects
+/// that waited for room) work as before; before each of them, and before `corelane_port_release`, the host publishes what it
+/// has committed, and afterwards it takes the tails over from the headers. Submit, poll, release, arm and wait say
+/// CORELANE_STATE.
+///
+/// The port's thread. CORELANE_STALE, CORELANE_BUSY.
+///
+/// # Safety
+/// Nothing to observe.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn corelane_port_inline(port: CorelanePort) -> i32 {
+    let inline = || {
+        PORTS.enter(port.value, |port| {
+            port.drive_inline();
+            Ok(0)
+        })
+    };
+    // SAFETY: no error struct.
+    unsafe { guard_status(std::ptr::null_mut(), inline) }
+}
+
+/// Says that the host of an inline port has taken a client's last record (kind 5) from a ring: nothing of it is handed out
+/// any more, and its slot may be used again.
+///
+/// The port's thread. CORELANE_STALE (port; or the client is not closing), CORELANE_INVALID (another port's client),
+/// CORELANE_STATE (the port is not inline), CORELANE_BUSY.
+///
+/// # Safety
+/// Nothing to observe.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn corelane_client_closed(port: CorelanePort, client: CorelaneClient) -> i32 {
+    let closed = || {
+        PORTS.enter(port.value, |port| {
+            if !port.is_inline() {
+                return Err(Failure::new(CORELANE_STATE, "corelane_poll does this: the port is not inline"));
+            }
+            port.closed_inline(ClientId(client.value))?;
+            Ok(0)
+        })
+    };
+    // SAFETY: no error struct.
+    unsafe { guard_status(std::ptr::null_mut(), closed) }
 }

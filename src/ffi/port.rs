@@ -4,8 +4,8 @@
 use super::handle::{CorelaneClient, CorelanePort, CorelaneRouter, Table};
 use super::router::ROUTERS;
 use super::status::{
-    CORELANE_AGAIN, CORELANE_CLOSED, CORELANE_INVALID, CORELANE_TIMEOUT, CorelaneError, Failure, Outcome,
-    bytes, guard_status, out, text,
+    CORELANE_AGAIN, CORELANE_CLOSED, CORELANE_INVALID, CORELANE_STATE, CORELANE_TIMEOUT, CorelaneError,
+    Failure, Outcome, bytes, guard_status, out, text,
 };
 use crate::error::CloseReason;
 use crate::id::ClientId;
@@ -107,6 +107,24 @@ fn on(port: CorelanePort, body: impl FnOnce(&mut Port) -> Outcome) -> i32 {
     unsafe { guard_status(std::ptr::null_mut(), || PORTS.enter(port.value, body)) }
 }
 
+/// As `on`, for what the host of an inline port does itself.
+fn on_rings(port: CorelanePort, body: impl FnOnce(&mut Port) -> Outcome) -> i32 {
+    on(port, |port| {
+        if port.is_inline() {
+            return Err(Failure::new(CORELANE_STATE, "the host drives this port's rings itself"));
+        }
+        body(port)
+    })
+}
+
+/// As `on`, for calls that push: of an inline port they first take over what the host has pushed.
+fn on_pushing(port: CorelanePort, body: impl FnOnce(&mut Port) -> Outcome) -> i32 {
+    on(port, |port| {
+        port.resume()?;
+        body(port)
+    })
+}
+
 /// Opens a port: each host thread has its own, and what it submits and polls never waits for another's.
 ///
 /// Any thread. CORELANE_LIMIT (`max_ports`, 4096 in a process), CORELANE_STATE (stopped), CORELANE_SYS, CORELANE_STALE.
@@ -179,8 +197,10 @@ pub unsafe extern "C" fn corelane_connect(
         let protocol = unsafe { text("protocol", protocol, protocol_length) }?;
         // SAFETY: forwarded.
         let application = unsafe { text("application", application, application_length) }?;
-        let client =
-            PORTS.enter(port.value, |port| Ok(port.connect(name, protocol, application, token)?))?;
+        let client = PORTS.enter(port.value, |port| {
+            port.resume()?;
+            Ok(port.connect(name, protocol, application, token)?)
+        })?;
         // SAFETY: checked; the caller has room there.
         unsafe { out_client.write(CorelaneClient { value: client.0 }) };
         Ok(0)
@@ -206,7 +226,7 @@ pub unsafe extern "C" fn corelane_submit(
     length: usize,
     correlation: u64,
 ) -> i32 {
-    on(port, |port| {
+    on_rings(port, |port| {
         // SAFETY: forwarded.
         let message = unsafe { bytes("message", message, length) }?;
         port.submit(ClientId(client.value), message, correlation)?;
@@ -214,15 +234,19 @@ pub unsafe extern "C" fn corelane_submit(
     })
 }
 
-/// Makes what was submitted visible to the workers and wakes those that sleep: once per batch.
+/// Makes what was submitted visible to the workers and wakes those that sleep: once per batch. Of an inline port: pushes
+/// disconnects that waited for room, and returns how many still do.
 ///
-/// The port's thread. CORELANE_STALE, CORELANE_BUSY.
+/// The port's thread. CORELANE_STALE, CORELANE_BUSY, CORELANE_CORRUPT (inline).
 ///
 /// # Safety
 /// Nothing to observe.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn corelane_publish(port: CorelanePort) -> i32 {
-    on(port, |port| {
+    on_pushing(port, |port| {
+        if port.is_inline() {
+            return Ok(port.push_waiting() as i64);
+        }
         port.publish();
         Ok(0)
     })
@@ -242,7 +266,7 @@ pub unsafe extern "C" fn corelane_poll(
     events: *mut CorelaneEvent,
     capacity: usize,
 ) -> i32 {
-    on(port, |port| {
+    on_rings(port, |port| {
         let events = out("events", events)?;
         // SAFETY: the caller has set the first event's size.
         let size = unsafe { (*events).size };
@@ -279,7 +303,7 @@ pub unsafe extern "C" fn corelane_poll(
 /// No thread uses a view of the last poll any more.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn corelane_release(port: CorelanePort) -> i32 {
-    on(port, |port| {
+    on_rings(port, |port| {
         port.release();
         Ok(0)
     })
@@ -306,7 +330,8 @@ pub unsafe extern "C" fn corelane_acknowledge(
 }
 
 /// Starts a client's disconnect: its name is free at once, what it submitted is still handled, and CORELANE_EVENT_CLOSED
-/// comes behind it.
+/// comes behind it. Of an inline port it returns how many disconnects wait for room in a ring: `corelane_publish` pushes
+/// them once there is.
 ///
 /// The port's thread. CORELANE_STALE (port, or not connected), CORELANE_INVALID (another port's), CORELANE_BUSY.
 ///
@@ -314,9 +339,9 @@ pub unsafe extern "C" fn corelane_acknowledge(
 /// Nothing to observe.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn corelane_disconnect(port: CorelanePort, client: CorelaneClient) -> i32 {
-    on(port, |port| {
+    on_pushing(port, |port| {
         port.disconnect(ClientId(client.value))?;
-        Ok(0)
+        Ok(if port.is_inline() { port.push_waiting() as i64 } else { 0 })
     })
 }
 
@@ -344,7 +369,7 @@ pub unsafe extern "C" fn corelane_release_name(port: CorelanePort, client: Corel
 /// Nothing to observe.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn corelane_port_wait(port: CorelanePort, timeout_ns: u64) -> i32 {
-    on(port, |port| {
+    on_rings(port, |port| {
         closed(port)?;
         let (start, timeout) = (Instant::now(), Duration::from_nanos(timeout_ns));
         port.wait(timeout);
@@ -379,7 +404,7 @@ pub unsafe extern "C" fn corelane_port_fd(port: CorelanePort) -> i32 {
 /// Nothing to observe.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn corelane_port_arm(port: CorelanePort) -> i32 {
-    on(port, |port| {
+    on_rings(port, |port| {
         closed(port)?;
         if port.arm() { Ok(0) } else { Err(Failure::new(CORELANE_AGAIN, "poll first")) }
     })

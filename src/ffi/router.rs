@@ -32,6 +32,7 @@ pub unsafe extern "C" fn corelane_start(
 ) -> i32 {
     let start = || -> Outcome {
         let out_router = out("out_router", out_router)?;
+        super::fork::watch();
         // SAFETY: forwarded.
         let config = parse(unsafe { text("config", config, config_length) }?)?;
         let router = with_signals_blocked(|| Builder::new(config).start())?;

@@ -1,5 +1,6 @@
 //! Status codes, the error struct, and the guard that every call runs in.
 
+use super::fork::is_child;
 use crate::error::Error;
 use std::ffi::{CStr, c_char};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -34,7 +35,7 @@ pub const CORELANE_TIMEOUT: i32 = -19;
 pub const CORELANE_CLOSED: i32 = -20;
 /// Reserved: called from a thread that must not.
 pub const CORELANE_THREAD: i32 = -21;
-/// Reserved: called in a child of fork.
+/// Called in a child of fork whose parent has started a router: it has none of the threads. Use exec.
 pub const CORELANE_FORKED: i32 = -22;
 /// Header and library are of different versions.
 pub const CORELANE_ABI: i32 = -23;
@@ -96,6 +97,13 @@ impl Failure {
         Self::new(CORELANE_STALE, format!("the {kind} was released, or never was one"))
     }
 
+    fn forked() -> Self {
+        Self::new(
+            CORELANE_FORKED,
+            "a child of fork has none of the router's threads: exec, or start routers after fork",
+        )
+    }
+
     pub(super) fn busy(kind: &str) -> Self {
         Self::new(CORELANE_BUSY, format!("another thread is inside a call with this {kind}"))
     }
@@ -122,11 +130,12 @@ pub(super) type Outcome = Result<i64, Failure>;
 /// `error` is NULL or points at a struct whose first field is its size in bytes, all of them writable.
 pub(super) unsafe fn guard(error: *mut CorelaneError, body: impl FnOnce() -> Outcome) -> i64 {
     // A body that panics leaves its handle as the handle's own guard leaves it: entered no longer.
-    let failure = match catch_unwind(AssertUnwindSafe(body)) {
-        Ok(Ok(count)) => return count,
-        Ok(Err(failure)) => failure,
-        Err(_) => Failure::new(CORELANE_PANIC, "a defect of the library; the panic's text is on stderr"),
-    };
+    let failure =
+        match catch_unwind(AssertUnwindSafe(|| if is_child() { Err(Failure::forked()) } else { body() })) {
+            Ok(Ok(count)) => return count,
+            Ok(Err(failure)) => failure,
+            Err(_) => Failure::new(CORELANE_PANIC, "a defect of the library; the panic's text is on stderr"),
+        };
     // SAFETY: forwarded.
     unsafe { tell(error, &failure) };
     i64::from(failure.code)

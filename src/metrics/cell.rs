@@ -17,6 +17,7 @@ impl Writer {
 
 /// A cumulative count, maximum or minimum.
 #[derive(Debug)]
+#[repr(transparent)]
 pub(crate) struct Cell(AtomicU64);
 
 impl Cell {
@@ -80,6 +81,12 @@ impl Cell {
     #[cfg(not(corelane_loom))]
     pub(crate) fn lower_shared(&self, value: u64) {
         self.0.fetch_min(value, Relaxed); // Relaxed: as in `raise_shared`.
+    }
+
+    /// Where it lies, for a writer in another language.
+    #[cfg(not(corelane_loom))]
+    pub(crate) fn address(&self) -> *mut u64 {
+        self.0.as_ptr()
     }
 
     /// Reads. Acquire pairs with the Release in `add`.

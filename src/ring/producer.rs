@@ -130,6 +130,29 @@ impl Producer {
         true
     }
 
+    /// Takes the positions over from the header: another language has pushed in the meantime, on this thread or on one
+    /// that handed the port over, and everything it committed is published.
+    ///
+    /// # Errors
+    /// [`Corrupt`] where they are not such as a producer leaves behind.
+    #[cfg(not(corelane_loom))]
+    pub(crate) fn reload(&mut self) -> Result<(), Corrupt> {
+        let header = self.memory.header();
+        // Relaxed: this side's own words.
+        let tail = header.producer.tail.load(Relaxed);
+        // Acquire: as in `look_at_head`.
+        let head = header.consumer.head.load(Acquire);
+        let behind = tail < self.published || !tail.is_multiple_of(ALIGNMENT as u64);
+        if behind || head < self.cached_head || head > tail || tail - head > self.memory.capacity() {
+            header.flags.corrupt.store(1, Relaxed); // Relaxed: a report.
+            return Err(Corrupt);
+        }
+        (self.tail, self.published, self.cached_head) = (tail, tail, head);
+        self.pushed = header.producer.pushed.load(Relaxed); // Relaxed: as the tail.
+        self.needs_space = header.flags.need_space.load(Relaxed) != 0;
+        Ok(())
+    }
+
     /// Says that this side waits for space; lowered by the next publication. The caller then arms its wake
     /// word, fences and re-checks (see `park`).
     pub(crate) fn request_space(&mut self) {

@@ -17,8 +17,11 @@ use std::time::Duration;
 /// A port. `Send`, not `Sync`. Dropping it disconnects its clients and gives up what it has not polled.
 #[derive(Debug)]
 pub struct Port {
-    submit: Submit,
-    poll: Poll,
+    pub(super) submit: Submit,
+    pub(super) poll: Poll,
+    /// Another language drives the rings (`inline`).
+    #[cfg(not(corelane_loom))]
+    pub(super) inline: bool,
     /// Leaves the workers when the port, or the poller that it was shared with, goes.
     lease: Lease,
 }
@@ -77,6 +80,8 @@ impl Port {
         Ok(Ok(Self {
             submit: Submit::new(shared, index, producers, shared.config.count(Key::MaxMessage)),
             poll: Poll::new(shared, index, consumers, wake),
+            #[cfg(not(corelane_loom))]
+            inline: false,
             lease: Lease { shared: Arc::clone(shared), index, held: true },
         }))
     }
@@ -217,13 +222,6 @@ impl Port {
     /// Whether the router has stopped and everything has been handed out: what poll says as closed.
     pub fn is_over(&self) -> bool {
         self.poll.is_over()
-    }
-
-    /// The rings to and from a worker, its wake word and this port's.
-    #[cfg(not(corelane_loom))]
-    pub(crate) fn rings(&self, worker: usize) -> Option<(&Memory, &Memory, &WakeWord, &WakeWord)> {
-        let (ingress, egress) = (self.submit.memory(worker)?, self.poll.memory(worker)?);
-        Some((ingress, egress, &self.lease.shared.workers.get(worker)?.wake, self.poll.wake()))
     }
 
     /// When the client's worker last saw a keep-alive, in the clock's raw ticks; 0 for never.

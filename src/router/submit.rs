@@ -6,6 +6,8 @@ use super::shared::Shared;
 use crate::clients::{ClientId, NewClient, Phase};
 use crate::error::{Error, Refused};
 use crate::metrics::Writer;
+#[cfg(not(corelane_loom))]
+use crate::ring::Corrupt;
 use crate::ring::record::{INGRESS_BYTES, Ingress, ingress_kind};
 use crate::ring::{Producer, PushError};
 use crate::sync::{Arc, Relaxed, Release, mutant, wake_fence};
@@ -213,6 +215,23 @@ impl Submit {
     #[cfg(not(corelane_loom))]
     pub(super) fn memory(&self, worker: usize) -> Option<&crate::ring::Memory> {
         self.ways.get(worker).map(|way| &**way.ring.memory())
+    }
+
+    #[cfg(not(corelane_loom))]
+    pub(super) fn max_message(&self) -> usize {
+        self.max_message
+    }
+
+    /// Disconnects that wait for room in their ring.
+    #[cfg(not(corelane_loom))]
+    pub(super) fn waiting(&self) -> usize {
+        self.pending.len()
+    }
+
+    /// See `Producer::reload`.
+    #[cfg(not(corelane_loom))]
+    pub(super) fn reload(&mut self) -> Result<(), Corrupt> {
+        self.ways.iter_mut().try_for_each(|way| way.ring.reload())
     }
 
     /// What a poll leaves to this half: settles with the workers that have left (a bit for each), and pushes the

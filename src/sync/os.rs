@@ -58,6 +58,17 @@ mod real {
             }
         }
 
+        /// In children of this process the pages will be zeroes.
+        ///
+        /// # Errors
+        /// What `madvise` says: kernels before 4.14 cannot.
+        pub(crate) fn wipe_on_fork(&self) -> io::Result<()> {
+            // SAFETY: the mapping is this value's own; the advice changes nothing in this process.
+            let result =
+                unsafe { libc::madvise(self.start.as_ptr().cast(), self.length, libc::MADV_WIPEONFORK) };
+            if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+        }
+
         /// The first byte; page-aligned.
         #[inline(always)]
         pub(crate) fn start(&self) -> NonNull<u8> {

@@ -111,6 +111,18 @@ func NewProducer(memory Memory, consumer Wake) (*Producer, error) {
 	return &Producer{Memory: memory, consumer: consumer}, memory.check()
 }
 
+// Resume takes over where a call that pushes left the ring; everything that this side committed is published.
+func (p *Producer) Resume() error {
+	m := &p.Memory
+	tail, head := m.Word(m.Tail), m.Word(m.Head)
+	if tail < p.published || tail%alignment != 0 || head < p.cachedHead || head > tail || tail-head > m.Capacity {
+		return ErrCorrupt
+	}
+	p.tail, p.published, p.cachedHead, p.claimed = tail, tail, head, 0
+	p.pushed = m.Word(m.Pushed)
+	return nil
+}
+
 // Claim makes room for a record of so many bytes, its prefix included and written. After an error nothing has changed.
 func (p *Producer) Claim(length uint32, kind, flags uint16) ([]byte, error) {
 	capacity := p.Memory.Capacity
@@ -192,6 +204,17 @@ type Consumer struct {
 // NewConsumer takes an unused ring; producer is how its other side sleeps.
 func NewConsumer(memory Memory, producer Wake) (*Consumer, error) {
 	return &Consumer{Memory: memory, producer: producer}, memory.check()
+}
+
+// Resume takes over where another stopped reading.
+func (c *Consumer) Resume() error {
+	head := c.Memory.Word(c.Memory.Head)
+	if head%alignment != 0 {
+		return ErrCorrupt
+	}
+	c.head, c.released, c.cachedTail = head, head, head
+	c.popped = c.Memory.Word(c.Memory.Popped)
+	return nil
 }
 
 // Refresh looks at the tail, once per batch.

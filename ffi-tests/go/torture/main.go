@@ -1,21 +1,24 @@
-// The layout and both wakes from Go: records of random sizes go through a ring to a Rust thread and come back on another,
-// without a cgo call per message. Both sides sleep: Rust on a futex, this one on an eventfd; the rings fill all the time.
+// The layout and both wakes of a routed port from Go: clients send each other checksummed messages of random sizes through
+// the rings of their port, pushed and polled here without a cgo call per message. Both sides sleep: workers on a futex, this
+// one on the port's eventfd; the rings fill all the time. At the end the router's own figures are compared with what was
+// counted here.
 //
-// torture [RECORDS [CAPACITY]]
+// torture [RECORDS [RING_BYTES [WORKERS]]]
 package main
 
 /*
+#include <stdlib.h>
 #include "corelane.h"
-int32_t corelane_test_echo_start(uint64_t capacity, corelane_layout *out_layout);
-int64_t corelane_test_echo_join(uint64_t *sleeps);
 */
 import "C"
 
 import (
+	"bytes"
 	"encoding/binary"
 	"fmt"
 	"os"
 	"strconv"
+	"strings"
 	"sync/atomic"
 	"time"
 	"unsafe"
@@ -23,9 +26,22 @@ import (
 	"corelane.test/ffi/ring"
 )
 
-const longestSleep = 20
+const (
+	clients      = 5
+	longestSleep = 20
+	// More is on the way than the rings take, less than a client's credit.
+	mostOnTheWay = 800
+	head         = `{"type":"offer","to":"client-?","number":"0123456789abcdef","sum":"0123456789abcdef","data":"`
+	tail         = `"}`
+)
 
-// xorshift64*: the same for both ends of a record's life, so that nothing need be kept.
+var (
+	toAt, numberAt, sumAt = strings.Index(head, "?"), strings.Index(head, "0123"), strings.LastIndex(head, "0123")
+	numberMark, sumMark   = []byte(`"number":"`), []byte(`"sum":"`)
+	dataMark              = []byte(`"data":"`)
+)
+
+// xorshift64*
 type random uint64
 
 func (r *random) next() uint64 {
@@ -35,48 +51,59 @@ func (r *random) next() uint64 {
 	return uint64(*r) * 0x2545f4914f6cdd1d
 }
 
-// Mostly small, sometimes as large as the ring takes.
-func lengthOf(value, capacity uint64) uint32 {
-	limit := uint64(200)
-	if value&0x1f == 0 {
-		limit = capacity / 4
+func putHex(place []byte, value uint64) {
+	for at := 15; at >= 0; at-- {
+		place[at] = "0123456789abcdef"[value&15]
+		value >>= 4
 	}
-	return 24 + uint32((value>>8)%(limit-23))
 }
 
-func seedOf(number uint64) uint64 {
-	state := random(number*0xd1342543de82ef95 + 1)
-	return state.next()
+func getHex(place []byte) (value uint64) {
+	for _, digit := range place[:16] {
+		if digit <= '9' {
+			value = value<<4 | uint64(digit-'0')
+		} else {
+			value = value<<4 | uint64(digit-'a'+10)
+		}
+	}
+	return value
 }
 
-func fill(record []byte, number uint64) {
-	seed := seedOf(number)
-	binary.NativeEndian.PutUint64(record[8:], number)
-	rest := record[24:]
-	for ; len(rest) >= 8; rest = rest[8:] {
-		binary.NativeEndian.PutUint64(rest, seed)
-		seed += 0x9e3779b97f4a7c15
+func sumOf(number uint64, data []byte) uint64 {
+	sum := number*0xd1342543de82ef95 + uint64(len(data))
+	for ; len(data) >= 8; data = data[8:] {
+		sum = (sum ^ binary.NativeEndian.Uint64(data)) * 0x100000001b3
 	}
-	for at := range rest {
-		rest[at] = byte(seed >> 56)
+	for _, one := range data {
+		sum = (sum ^ uint64(one)) * 0x100000001b3
 	}
-	binary.NativeEndian.PutUint64(record[16:], sum(record, number))
+	return sum
 }
 
-func sum(record []byte, number uint64) uint64 {
-	total := seedOf(number) ^ uint64(len(record))
-	rest := record[24:]
-	for ; len(rest) >= 8; rest = rest[8:] {
-		total = (total ^ binary.NativeEndian.Uint64(rest)) * 0x100000001b3
+// Writes a message with so many bytes of data; every byte of it follows from its number.
+func fill(place []byte, length int, to int, number, seed uint64) {
+	copy(place, head)
+	data := place[len(head) : len(head)+length]
+	for at := range data {
+		data[at] = 'a' + byte((seed>>59)%26)
+		seed = seed*0x9e3779b97f4a7c15 + 1
 	}
-	for _, one := range rest {
-		total = (total ^ uint64(one)) * 0x100000001b3
-	}
-	return total
+	copy(place[len(head)+length:], tail)
+	place[toAt] = '0' + byte(to)
+	putHex(place[numberAt:], number)
+	putHex(place[sumAt:], sumOf(number, data))
 }
 
-func isWhole(record []byte, number uint64) bool {
-	return binary.NativeEndian.Uint64(record[8:]) == number && binary.NativeEndian.Uint64(record[16:]) == sum(record, number)
+// Sums what lies there, not what should.
+func check(text []byte) (number uint64, whole bool) {
+	n, s, d := bytes.Index(text, numberMark), bytes.Index(text, sumMark), bytes.Index(text, dataMark)
+	if n < 0 || s < 0 || d < 0 {
+		return 0, false
+	}
+	data := text[d+len(dataMark):]
+	end := bytes.IndexByte(data, '"')
+	number = getHex(text[n+len(numberMark):])
+	return number, end >= 0 && getHex(text[s+len(sumMark):]) == sumOf(number, data[:end])
 }
 
 func memory(from *C.corelane_ring) ring.Memory {
@@ -88,34 +115,83 @@ func memory(from *C.corelane_ring) ring.Memory {
 	}
 }
 
-type side struct {
-	to             *ring.Producer
-	from           *ring.Consumer
-	own, worker    ring.Wake
-	sent, received uint64
-	sleeps, full   uint64
+func word(at *C.uint64_t) *uint64 { return (*uint64)(unsafe.Pointer(at)) }
+
+// Takes over a port; says what stamps count.
+func open(handle C.corelane_port) (*ring.Port, uint64) {
+	need(C.corelane_port_inline(handle) == C.CORELANE_OK, "inline")
+	port, source := &ring.Port{}, uint64(0)
+	for worker, workers := 0, 1; worker < workers; worker++ {
+		layout := new(C.corelane_layout)
+		layout.size = C.uint32_t(unsafe.Sizeof(*layout))
+		need(C.corelane_port_layout(handle, C.uint32_t(worker), layout) == C.CORELANE_OK, "layout")
+		wake := ring.Wake{Word: (*uint32)(unsafe.Pointer(layout.worker_wake)), FD: -1}
+		to, toErr := ring.NewProducer(memory(&layout.ingress), wake)
+		from, fromErr := ring.NewConsumer(memory(&layout.egress), wake)
+		need(toErr == nil && fromErr == nil, "the layout")
+		port.Lanes = append(port.Lanes, &ring.Lane{To: to, From: from})
+		workers, source = int(layout.workers), uint64(layout.stamp_source)
+		slots, counts := &layout.slots, &layout.counts
+		port.Own = ring.Wake{Word: (*uint32)(unsafe.Pointer(layout.port_wake)), FD: int32(layout.port_fd)}
+		port.Slots = ring.Slots{
+			Base: unsafe.Pointer(slots.base), Count: uint32(slots.count), Stride: uint32(slots.stride),
+			Place: uint32(slots.place), Phase: uint32(slots.phase), Token: uint32(slots.token),
+			Submitted: uint32(slots.submitted), Handed: uint32(slots.handed), Credit: uint32(slots.credit),
+		}
+		port.Counts = ring.Counts{
+			Submitted: word(counts.submitted), Consumed: word(counts.consumed), Polls: word(counts.polls),
+			UndeliverableClosed: word(counts.undeliverable_closed),
+			Refused:             unsafe.Slice(word(counts.refused), int(counts.refused_count)),
+		}
+		port.Number, port.MaxMessage = uint32(layout.port), uint32(layout.max_message)
+		port.Draining = (*byte)(unsafe.Pointer(layout.draining))
+	}
+	port.ClientClosed = func(client uint64) {
+		need(C.corelane_client_closed(handle, C.corelane_client{value: C.uint64_t(client)}) == C.CORELANE_OK, "closed")
+	}
+	need(port.Open() == nil, "open")
+	return port, source
 }
 
-func (s *side) die(why string) {
-	fmt.Fprintf(os.Stderr, "%s: sent %d, received %d, worker word %d, port word %d\n", why, s.sent, s.received, *s.worker.Word, *s.own.Word)
-	for name, m := range map[string]*ring.Memory{"to Rust": &s.to.Memory, "from Rust": &s.from.Memory} {
-		fmt.Fprintf(os.Stderr, "  %s: tail %d head %d capacity %d need_space %d closed %d corrupt %d\n", name, m.Word(m.Tail),
-			m.Word(m.Head), m.Capacity, m.Flag(m.NeedSpace), m.Flag(m.ClosedWord), m.Flag(m.CorruptWord))
+func need(condition bool, what string) {
+	if !condition {
+		fmt.Fprintln(os.Stderr, what, "does not hold")
+		os.Exit(1)
+	}
+}
+
+func dump(port *ring.Port, why string) {
+	fmt.Fprintln(os.Stderr, why, "port word", atomic.LoadUint32(port.Own.Word))
+	for worker, lane := range port.Lanes {
+		for name, m := range map[string]*ring.Memory{"to": &lane.To.Memory, "from": &lane.From.Memory} {
+			fmt.Fprintf(os.Stderr, "  %s worker %d: tail %d head %d need_space %d closed %d corrupt %d\n", name, worker,
+				m.Word(m.Tail), m.Word(m.Head), m.Flag(m.NeedSpace), m.Flag(m.ClosedWord), m.Flag(m.CorruptWord))
+		}
 	}
 	os.Exit(1)
 }
 
-func (s *side) need(condition bool, what string) {
-	if !condition {
-		s.die(what + " does not hold")
+// The sum of a family's samples whose line has the label, from the router's own text.
+func figure(router C.corelane_router, family, label string) (total uint64) {
+	const room = 1 << 20
+	text := C.malloc(room)
+	defer C.free(text)
+	length := C.corelane_prometheus(router, (*C.char)(text), room)
+	need(length > 0, "the metrics")
+	for _, line := range strings.Split(C.GoStringN((*C.char)(text), C.int(length)), "\n") {
+		rest, found := strings.CutPrefix(line, family)
+		if found && (strings.HasPrefix(rest, "{") || strings.HasPrefix(rest, " ")) && strings.Contains(line, label) {
+			value, _ := strconv.ParseUint(line[strings.LastIndexByte(line, ' ')+1:], 10, 64)
+			total += value
+		}
 	}
+	return total
 }
 
 var spun uint64
 
 // Lets the other side's publications fall between this side's steps: without it both take turns in lockstep.
-func jitter(state random) {
-	value := state.next()
+func jitter(value uint64) {
 	if value&3 == 0 {
 		for turns := (value >> 8) & 0x7ff; turns > 0; turns-- {
 			atomic.AddUint64(&spun, 1)
@@ -123,102 +199,152 @@ func jitter(state random) {
 	}
 }
 
+type totals struct{ full, sleeps uint64 }
+
 // Sends and receives everything, asleep when neither is possible.
-func (s *side) run(records, capacity uint64) {
-	sending, checking := random(0x9e3779b97f4a7c15), random(0x9e3779b97f4a7c15)
-	next := sending.next()
-	for s.received < records {
-		before, stalled := s.received, false
-		for burst := 1 + (next>>40)%64; s.sent < records && burst > 0; burst-- {
-			record, err := s.to.Claim(lengthOf(next, capacity), uint16(s.sent%1000+1), uint16(s.sent>>3))
+func run(port *ring.Port, source, records uint64, ids [clients]uint64, acknowledge func(at int, messages, bytes uint32)) (t totals) {
+	var sent, received uint64
+	var sentBy, expected [clients]uint64
+	var messages, size [clients]uint32
+	var events []ring.Event
+	state := random(0x9e3779b97f4a7c15)
+	for received < records {
+		stalled, value := false, state.next()
+		for burst := 1 + (value>>40)%64; sent < records && sent-received < mostOnTheWay && burst > 0; burst-- {
+			data, from := int((value>>8)%120), int(value>>60)%clients
+			if value&0x1f == 0 {
+				data = int((value >> 8) % 800)
+			}
+			number := sentBy[from]*clients + uint64(from)
+			err := port.Submit(ids[from], len(head)+len(tail)+data, sentBy[from], ring.Stamp(source), func(place []byte) {
+				fill(place, data, (from+1)%clients, number, value)
+			})
 			if err == ring.ErrFull {
 				stalled = true
-				s.full++
+				t.full++
 				break
 			}
-			s.need(err == nil, "a claim")
-			fill(record, s.sent)
-			s.to.Commit()
-			s.sent++
-			next = sending.next()
+			need(err == nil, "a submission")
+			sentBy[from]++
+			sent++
+			value = state.next()
 		}
-		s.to.Publish()
-		s.need(s.from.Refresh() == nil, "the tail from Rust")
-		for {
-			record, kind, flags, err := s.from.Next()
-			s.need(err == nil, "a record from Rust")
-			if record == nil {
-				break
+		port.Publish()
+		var err error
+		events, err = port.Poll(events[:0], 64)
+		need(err == nil, "a poll")
+		for _, event := range events {
+			to := int(event.Token)
+			from := (to + clients - 1) % clients
+			number, whole := check(event.Bytes)
+			if event.Kind != ring.Message || event.Client != ids[to] || event.Sender != ids[from] || !whole ||
+				event.Correlation != expected[from] || number != expected[from]*clients+uint64(from) {
+				dump(port, fmt.Sprintf("event %d for %d, number %d (whole: %v), expected %d of %d: not as it was sent", event.Kind, to,
+					number, whole, expected[from], from))
 			}
-			length := lengthOf(checking.next(), capacity)
-			s.need(uint32(len(record)) == length && kind == uint16(s.received%1000+1) && flags == uint16(s.received>>3) &&
-				isWhole(record, s.received), "what was sent comes back")
-			s.received++
+			expected[from]++
+			messages[to]++
+			size[to] += uint32(len(event.Bytes))
+			received++
 		}
-		s.from.Release()
-		if s.received != before || !(stalled || s.sent == records) {
+		port.Release()
+		for at := range messages {
+			if messages[at] > 100 {
+				acknowledge(at, messages[at], size[at])
+				messages[at], size[at] = 0, 0
+			}
+		}
+		if len(events) > 0 || !(stalled || sent == records || sent-received >= mostOnTheWay) {
 			continue
 		}
-		jitter(checking)
-		if stalled {
-			s.to.RequestSpace()
-		}
-		s.own.Arm()
-		if !s.from.HasMore() && !(stalled && s.to.SpaceMoved()) {
-			jitter(sending)
-			s.sleeps++
+		jitter(value)
+		if port.Arm() {
+			jitter(value >> 2)
+			t.sleeps++
 			start := time.Now()
-			s.own.Sleep(longestSleep)
+			port.Own.Sleep(longestSleep)
 			if time.Since(start) >= longestSleep*time.Second {
-				s.die("no wake came")
+				dump(port, "no wake came")
 			}
 		}
-		s.own.Disarm()
-		s.own.Drain()
 	}
+	return t
 }
 
 func main() {
-	number := func(at int, otherwise uint64) uint64 {
+	argument := func(at int, otherwise string) string {
 		if len(os.Args) > at {
-			value, err := strconv.ParseUint(os.Args[at], 10, 64)
-			if err == nil {
-				return value
-			}
+			return os.Args[at]
 		}
 		return otherwise
 	}
-	records, capacity := number(1, 10_000_000), number(2, 4096)
-	time.AfterFunc(5*time.Minute, func() {
-		fmt.Fprintln(os.Stderr, "not done after five minutes")
+	records, err := strconv.ParseUint(argument(1, "10000000"), 10, 64)
+	need(err == nil, "a number of records")
+	time.AfterFunc(8*time.Minute, func() {
+		fmt.Fprintln(os.Stderr, "not done after eight minutes")
 		os.Exit(1)
 	})
-	layout := new(C.corelane_layout)
-	layout.size = C.uint32_t(unsafe.Sizeof(*layout))
-	if status := C.corelane_test_echo_start(C.uint64_t(capacity), layout); status != C.CORELANE_OK {
-		fmt.Fprintln(os.Stderr, "echo:", C.GoString(C.corelane_status_text(status)))
-		os.Exit(1)
+	config := "workers=" + argument(3, "1") + "\npin=off\nidle=park\nmax_ports=1\nmax_clients=10\nmax_message=1000\nring_bytes=" + argument(2, "8192")
+	text := C.CString(config)
+	var router C.corelane_router
+	var handle C.corelane_port
+	need(C.corelane_start(text, C.size_t(len(config)), &router, nil) == C.CORELANE_OK, "start")
+	C.free(unsafe.Pointer(text))
+	need(C.corelane_port_open(router, &handle, nil) == C.CORELANE_OK, "a port")
+	port, source := open(handle)
+	protocol := C.CString("generic")
+	var ids [clients]uint64
+	for at := range ids {
+		name := C.CString(fmt.Sprintf("client-%d", at))
+		var client C.corelane_client
+		port.Publish()
+		need(C.corelane_connect(handle, name, 8, protocol, 7, nil, 0, C.uint64_t(at), &client, nil) == C.CORELANE_OK, "connect")
+		need(port.Resume(0) == nil, "the rings after connect")
+		C.free(unsafe.Pointer(name))
+		ids[at] = uint64(client.value)
 	}
-	s := &side{
-		own:    ring.Wake{Word: (*uint32)(unsafe.Pointer(layout.port_wake)), FD: int32(layout.port_fd)},
-		worker: ring.Wake{Word: (*uint32)(unsafe.Pointer(layout.worker_wake)), FD: -1},
-	}
-	var toErr, fromErr error
-	s.to, toErr = ring.NewProducer(memory(&layout.ingress), s.worker)
-	s.from, fromErr = ring.NewConsumer(memory(&layout.egress), s.worker)
-	s.need(toErr == nil && fromErr == nil, "the layout")
 	start := time.Now()
-	s.run(records, capacity)
+	total := run(port, source, records, ids, func(at int, messages, bytes uint32) {
+		client := C.corelane_client{value: C.uint64_t(ids[at])}
+		need(C.corelane_acknowledge(handle, client, C.uint32_t(messages), C.uint32_t(bytes)) == C.CORELANE_OK, "acknowledge")
+	})
 	took := time.Since(start)
-	to, from := s.to.Memory, s.from.Memory
-	s.need(to.Word(to.RefusedFull) == s.full && to.Word(to.Popped) == records, "counts to Rust")
-	s.need(from.Word(from.Pushed) == records && from.Word(from.Popped) == records, "counts from Rust")
-	var rustSleeps C.uint64_t
-	s.need(uint64(C.corelane_test_echo_join(&rustSleeps)) == records, "the echo's count")
-	if records >= 100_000 && (s.sleeps == 0 || rustSleeps == 0 || s.full == 0) {
-		fmt.Fprintln(os.Stderr, "a side never slept")
-		os.Exit(1)
+
+	for _, id := range ids {
+		port.Publish()
+		waiting := C.corelane_disconnect(handle, C.corelane_client{value: C.uint64_t(id)})
+		need(waiting >= 0 && port.Resume(int(waiting)) == nil, "disconnect")
+		need(port.Submit(id, 2, 0, 0, nil) == ring.ErrStale, "a leaving client's message is refused")
 	}
-	fmt.Printf("go torture: %d records each way, ring %d, full %d, sleeps here %d, in Rust %d, %.1f s\n", records, capacity,
-		s.full, s.sleeps, rustSleeps, took.Seconds())
+	for gone := 0; gone < clients; {
+		events, err := port.Poll(nil, 2)
+		need(err == nil, "a poll")
+		for _, event := range events {
+			need(event.Kind == ring.Closed && event.Client == ids[event.Token], "a last event")
+			gone++
+		}
+		if len(events) == 0 && port.Arm() {
+			port.Own.Sleep(longestSleep)
+		}
+	}
+	port.Release()
+	parks := figure(router, "corelane_worker_parks_total", "")
+	for what, is := range map[string]bool{
+		"submitted":  figure(router, "corelane_messages_submitted_total", "") == records+total.full+clients,
+		"refused":    figure(router, "corelane_messages_refused_total", "ring_full") == total.full,
+		"stale":      figure(router, "corelane_messages_refused_total", "stale_client") == clients,
+		"delivered":  figure(router, "corelane_messages_delivered_total", "offer") == records,
+		"deliveries": figure(router, "corelane_deliveries_total", "") == records+clients,
+		"in flight":  figure(router, "corelane_messages_in_flight", "") == 0,
+		"queued":     figure(router, "corelane_deliveries_queued", "") == 0,
+		"sleeping":   records < 100_000 || (total.sleeps > 0 && parks > 0 && total.full > 0),
+	} {
+		need(is, what)
+	}
+	need(C.corelane_stop(router, 5_000_000_000) == C.CORELANE_OK, "stop")
+	_, err = port.Poll(nil, 2)
+	need(err == ring.ErrClosed, "a poll after the stop")
+	need(C.corelane_port_release(handle) == C.CORELANE_OK && C.corelane_router_release(router) == C.CORELANE_OK, "release")
+	fmt.Printf("go torture: %d records each way, rings of %s, full %d, sleeps here %d, of the workers %d, %.1f s\n", records,
+		argument(2, "8192"), total.full, total.sleeps, parks, took.Seconds())
 }

@@ -1,0 +1,21 @@
+package ring
+
+import (
+	"syscall"
+	"unsafe"
+)
+
+// Stamp is a reading of what stamps count: source 1 is the cycle counter, 0 nanoseconds of CLOCK_MONOTONIC.
+func Stamp(source uint64) uint64 {
+	if source == 1 && hasCounter {
+		return counter()
+	}
+	return monotonic()
+}
+
+func monotonic() uint64 {
+	var now syscall.Timespec
+	const clockMonotonic = 1
+	_, _, _ = syscall.RawSyscall(syscall.SYS_CLOCK_GETTIME, clockMonotonic, uintptr(unsafe.Pointer(&now)), 0)
+	return uint64(now.Nano())
+}

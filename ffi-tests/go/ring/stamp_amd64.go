@@ -1,0 +1,5 @@
+package ring
+
+func counter() uint64
+
+const hasCounter = true

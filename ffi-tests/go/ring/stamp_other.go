@@ -1,0 +1,7 @@
+//go:build !amd64
+
+package ring
+
+func counter() uint64 { return monotonic() }
+
+const hasCounter = false
