@@ -2,6 +2,7 @@
 //! process each; `make loom-mutants` plants each weakening named in a model's comment and expects it to fail.
 
 mod attach;
+mod call;
 mod clients;
 mod metrics;
 mod ring;

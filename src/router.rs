@@ -1,6 +1,7 @@
 //! The router: built from a configuration, it hands out ports and runs pinned workers. `port` is the hosts'
 //! side, `worker` the other; `relay` is what happens to a message in between; `egress` the way out.
 
+mod call;
 mod egress;
 mod held;
 mod hold;
@@ -19,6 +20,7 @@ mod worker;
 /// What the models of `models::clients` call.
 #[cfg(all(test, corelane_loom))]
 pub(crate) mod model {
+    pub(crate) use super::call::{Calls, Ended};
     pub(crate) use super::hold::{Held, Holds};
 }
 

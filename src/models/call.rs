@@ -1,0 +1,86 @@
+//! Synchronous calls: the result, the caller's time-out and a stop race, and the slot goes to another caller.
+
+use super::explore;
+use crate::router::model::{Calls, Ended};
+use crate::sync::{Arc, AtomicU32, Relaxed};
+use loom::sync::atomic::AtomicBool;
+use loom::thread;
+
+/// A worker handles a call, or the caller gives up at any moment: the message is handled once, by one of them, and the
+/// slot is free again. Catches: `call-start-by-store`.
+#[test]
+fn call_given_up() {
+    explore(|| {
+        let calls = Arc::new(Calls::new(1));
+        let handled = Arc::new(AtomicU32::new(0));
+        let id = calls.take().unwrap();
+        let worker = thread::spawn({
+            let (calls, handled) = (calls.clone(), handled.clone());
+            move || {
+                if calls.start(id) {
+                    handled.fetch_add(1, Relaxed);
+                    calls.finish(id, 7);
+                }
+            }
+        });
+        let ended = calls.give_up(id);
+        if ended == Ended::Cancelled {
+            handled.fetch_add(1, Relaxed); // The fallback.
+        }
+        worker.join().unwrap();
+        assert_eq!(handled.load(Relaxed), 1, "handled by both, or by none: {ended:?}");
+        assert!(matches!(ended, Ended::Cancelled | Ended::Abandoned | Ended::Done(7)));
+        let next = calls.take().expect("the slot is free again");
+        assert_ne!(next, id);
+        assert!(!calls.start(id), "an old record starts nothing");
+        assert!(calls.start(next));
+    });
+}
+
+/// A caller sleeps until its result is there; the slot's next user sleeps for its own, whatever late wake reaches it.
+/// Catches: `call-done-relaxed`, `call-wake-before-done`, `call-fence`, `call-trusts-wake`.
+#[test]
+fn call_and_next_user() {
+    explore(|| {
+        let calls = Arc::new(Calls::new(1));
+        let first = calls.take().unwrap();
+        let one = thread::spawn({
+            let calls = calls.clone();
+            move || {
+                assert!(calls.start(first));
+                calls.finish(first, 7);
+            }
+        });
+        assert_eq!(calls.wait(first, None, || false), Ended::Done(7));
+        let second = calls.take().unwrap();
+        let two = thread::spawn({
+            let calls = calls.clone();
+            move || {
+                assert!(calls.start(second));
+                calls.finish(second, 8);
+            }
+        });
+        assert_eq!(calls.wait(second, None, || false), Ended::Done(8));
+        one.join().unwrap();
+        two.join().unwrap();
+    });
+}
+
+/// A stop closes the ring while a caller goes to sleep: it wakes, and has its message back. Catches: `call-stop-fence`.
+#[test]
+fn call_and_stop() {
+    explore(|| {
+        let calls = Arc::new(Calls::new(1));
+        let closed = Arc::new(AtomicBool::new(false));
+        let id = calls.take().unwrap();
+        let stopper = thread::spawn({
+            let (calls, closed) = (calls.clone(), closed.clone());
+            move || {
+                closed.store(true, crate::sync::Release);
+                calls.wake_all();
+            }
+        });
+        assert_eq!(calls.wait(id, None, || closed.load(Relaxed)), Ended::Cancelled);
+        stopper.join().unwrap();
+    });
+}

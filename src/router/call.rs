@@ -1,0 +1,201 @@
+//! Synchronous calls: one word {generation, state} per pooled slot, so that a message is handled once, by the worker or
+//! by the fallback, whatever comes first: the result, the caller's time-out, or a stop. A port's owner takes slots and
+//! waits for them; workers start and finish what the ring's records name. Modelled in `models/call.rs`.
+//!
+//! | step | by | how |
+//! |---|---|---|
+//! | FREE → WAITING | the port's submitting half | store; Acquire of FREE before it |
+//! | WAITING → RUNNING | the worker, before the handler | compare-exchange |
+//! | WAITING → FREE, next generation | the caller: cancelled, the fallback may run | compare-exchange |
+//! | RUNNING → DONE | the worker, behind the result | compare-exchange, Release; then wake |
+//! | RUNNING → ABANDONED | the caller, out of time: no fallback | compare-exchange |
+//! | DONE → FREE, next generation | the caller, behind reading the result | store, Release |
+//! | ABANDONED → FREE, next generation | the worker | store, Release |
+//!
+//! Slots are never freed, and a waiter looks at its own generation again after each wake: a late wake may reach the
+//! slot's next user.
+
+use crate::park::WakeWord;
+use crate::sync::{AcqRel, Acquire, AtomicU64, Relaxed, Release, mutant, ordering, wake_fence};
+use std::time::{Duration, Instant};
+
+const FREE: u64 = 0;
+const WAITING: u64 = 1;
+const RUNNING: u64 = 2;
+const DONE: u64 = 3;
+const ABANDONED: u64 = 4;
+
+/// A call: generation in the upper half, place in the lower. 0 in a record stands for none; generations start at 1.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct CallId(pub(crate) u64);
+
+impl CallId {
+    fn word(self, state: u64) -> u64 {
+        self.0 & !0xffff_ffff | state
+    }
+
+    /// What its slot holds afterwards. 0 is nobody's generation.
+    fn next_free(self) -> u64 {
+        let generation = ((self.0 >> 32) as u32).wrapping_add(1).max(1);
+        u64::from(generation) << 32 | FREE
+    }
+}
+
+/// How a call ended for its caller.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Ended {
+    /// The worker's result.
+    Done(u64),
+    /// The worker will not handle it: the caller has the message back.
+    Cancelled,
+    /// The worker is handling it, and nobody waits for the result any more.
+    Abandoned,
+}
+
+#[repr(align(128))]
+#[derive(Debug)]
+struct Call {
+    word: AtomicU64,
+    result: AtomicU64,
+    wake: WakeWord,
+}
+
+/// One port's calls.
+#[derive(Debug)]
+pub(crate) struct Calls(Box<[Call]>);
+
+impl Calls {
+    pub(crate) fn new(count: usize) -> Self {
+        let free = |_| Call {
+            word: AtomicU64::new(1 << 32 | FREE),
+            result: AtomicU64::new(0),
+            wake: WakeWord::futex(),
+        };
+        Self((0..count).map(free).collect())
+    }
+
+    /// Bytes of so many, for the budget.
+    pub(crate) const fn bytes(count: usize) -> usize {
+        count * size_of::<Call>()
+    }
+
+    fn get(&self, id: CallId) -> Option<&Call> {
+        self.0.get((id.0 & 0xffff_ffff) as usize)
+    }
+
+    /// Takes a free slot; one thread at a time. None: as many calls wait as there are slots.
+    pub(crate) fn take(&self) -> Option<CallId> {
+        for (index, call) in self.0.iter().enumerate() {
+            // Acquire: its last user is done with the result; pairs with the Release of whoever freed it.
+            let word = call.word.load(Acquire);
+            if word & 0xffff_ffff == FREE {
+                let id = CallId(word & !0xffff_ffff | index as u64);
+                call.word.store(id.word(WAITING), Relaxed); // Relaxed: the ring's record publishes it.
+                return Some(id);
+            }
+        }
+        None
+    }
+
+    /// Gives back a call whose record was never pushed.
+    pub(crate) fn untake(&self, id: CallId) {
+        if let Some(call) = self.get(id) {
+            call.word.store(id.next_free(), Release); // Release: as in `ended`.
+        }
+    }
+
+    /// The worker is about to handle the message. False: the caller has taken it back, or the record is forged.
+    #[inline]
+    pub(crate) fn start(&self, id: CallId) -> bool {
+        let Some(call) = self.get(id) else { return false };
+        if mutant("call-start-by-store") {
+            let waiting = call.word.load(Acquire) == id.word(WAITING);
+            call.word.store(id.word(RUNNING), Release);
+            return waiting;
+        }
+        // AcqRel: either this or the caller's cancel happens, and the other sees it.
+        call.word.compare_exchange(id.word(WAITING), id.word(RUNNING), AcqRel, Relaxed).is_ok()
+    }
+
+    /// The worker has handled the message.
+    pub(crate) fn finish(&self, id: CallId, result: u64) {
+        let Some(call) = self.get(id) else { return };
+        call.result.store(result, Relaxed); // Relaxed: DONE publishes it.
+        let order = ordering("call-done-relaxed", Release, Relaxed);
+        if mutant("call-wake-before-done") {
+            wake_fence("call-fence");
+            call.wake.wake_if_asleep();
+        }
+        // Release: pairs with the Acquire in `poll`.
+        if call.word.compare_exchange(id.word(RUNNING), id.word(DONE), order, Relaxed).is_ok() {
+            if !mutant("call-wake-before-done") {
+                wake_fence("call-fence");
+                call.wake.wake_if_asleep();
+            }
+        } else if call.word.load(Relaxed) == id.word(ABANDONED) {
+            call.word.store(id.next_free(), Release); // Release: as in `ended`.
+        }
+    }
+
+    /// The caller's look: the result, once it is there.
+    fn poll(&self, call: &Call, id: CallId) -> Option<u64> {
+        // Acquire: with DONE comes the result; pairs with the Release in `finish`.
+        if call.word.load(Acquire) != id.word(DONE) && !mutant("call-trusts-wake") {
+            return None;
+        }
+        let result = call.result.load(Relaxed);
+        call.word.store(id.next_free(), Release); // Release: the result is read; pairs with the Acquire in `take`.
+        Some(result)
+    }
+
+    /// The caller gives up waiting.
+    pub(crate) fn give_up(&self, id: CallId) -> Ended {
+        let Some(call) = self.get(id) else { return Ended::Cancelled };
+        // AcqRel: as in `start`; and the slot is the next user's.
+        if call.word.compare_exchange(id.word(WAITING), id.next_free(), AcqRel, Relaxed).is_ok() {
+            return Ended::Cancelled;
+        }
+        // AcqRel: from here on the worker frees the slot.
+        if call.word.compare_exchange(id.word(RUNNING), id.word(ABANDONED), AcqRel, Relaxed).is_ok() {
+            return Ended::Abandoned;
+        }
+        match self.poll(call, id) {
+            Some(result) => Ended::Done(result),
+            None => Ended::Abandoned, // Never: out of RUNNING only DONE is left.
+        }
+    }
+
+    /// Waits for the result until `deadline`, or until `closed` says that no worker will take the message.
+    pub(crate) fn wait(&self, id: CallId, deadline: Option<Instant>, closed: impl Fn() -> bool) -> Ended {
+        let Some(call) = self.get(id) else { return Ended::Cancelled };
+        loop {
+            if let Some(result) = self.poll(call, id) {
+                return Ended::Done(result);
+            }
+            let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
+            if left == Some(Duration::ZERO) || closed() {
+                return self.give_up(id);
+            }
+            call.wake.arm();
+            // Relaxed: behind the fence of `arm`, and looked at again by `poll`.
+            if call.word.load(Relaxed) != id.word(DONE) && !closed() {
+                call.wake.sleep(left);
+            }
+            call.wake.disarm();
+        }
+    }
+
+    /// Wakes every caller, to look at what `closed` says now.
+    pub(crate) fn wake_all(&self) {
+        wake_fence("call-stop-fence");
+        for call in &self.0 {
+            call.wake.wake_if_asleep();
+        }
+    }
+
+    /// Whether the call was given up before a worker started it.
+    pub(crate) fn is_over(&self, id: CallId) -> bool {
+        // Acquire: pairs with the caller's compare-exchange.
+        self.get(id).is_none_or(|call| call.word.load(Acquire) >> 32 != id.0 >> 32)
+    }
+}
