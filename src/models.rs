@@ -4,6 +4,7 @@
 mod attach;
 mod call;
 mod clients;
+mod handoff;
 mod metrics;
 mod ring;
 mod wake;

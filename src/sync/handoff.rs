@@ -1,0 +1,121 @@
+//! Values that are handed over by a number: what is too large for a ring's record, or belongs to the host, waits here,
+//! and the record carries {index, generation}. A number is good for one take. So whatever is written into a ring, twice
+//! or by mistake, a value is taken once, and what nobody takes is found by its tag. Used by `router::payload`;
+//! modelled in `models/handoff.rs`.
+//!
+//! | step | how |
+//! |---|---|
+//! | FREE → BUSY | compare-exchange by who puts, Acquire of FREE |
+//! | BUSY → LIVE | store, Release: the value is there |
+//! | LIVE → BUSY | compare-exchange by the one who takes (or sweeps), Acquire |
+//! | BUSY → FREE, next generation | store, Release: the value is gone |
+
+use super::{AcqRel, AtomicU32, AtomicU64, Relaxed, Release, UnsafeCell, mutant, ordering};
+
+const FREE: u64 = 0;
+const BUSY: u64 = 1;
+const LIVE: u64 = 2;
+const STATE: u64 = 0xffff_ffff;
+
+#[derive(Debug)]
+struct Entry<T> {
+    word: AtomicU64,
+    tag: AtomicU32,
+    value: UnsafeCell<Option<T>>,
+}
+
+/// A bounded table of such values. Any thread may do anything; nobody waits.
+#[derive(Debug)]
+pub(crate) struct Handoff<T>(Box<[Entry<T>]>);
+
+// SAFETY: a value is touched by the one thread that has moved its entry to BUSY; T goes from thread to thread.
+unsafe impl<T: Send> Sync for Handoff<T> {}
+
+fn next_free(word: u64) -> u64 {
+    // 0 is nobody's generation, so that 0 is nobody's number.
+    u64::from(((word >> 32) as u32).wrapping_add(1).max(1)) << 32 | FREE
+}
+
+impl<T> Handoff<T> {
+    pub(crate) fn new(count: usize) -> Self {
+        let entry = |_| Entry {
+            word: AtomicU64::new(1 << 32 | FREE),
+            tag: AtomicU32::new(0),
+            value: UnsafeCell::new(None),
+        };
+        Self((0..count).map(entry).collect())
+    }
+
+    /// Bytes of a table of so many, for the budget.
+    pub(crate) const fn bytes(count: usize) -> usize {
+        count * size_of::<Entry<T>>()
+    }
+
+    /// Puts a value in under a tag and returns its number; gives it back where the table is full.
+    pub(crate) fn put(&self, tag: u32, value: T) -> Result<u64, T> {
+        for (index, entry) in self.0.iter().enumerate() {
+            let word = entry.word.load(Relaxed); // Relaxed: the compare-exchange decides.
+            // AcqRel: its last value is gone; pairs with the Release in `take_from`.
+            let order = ordering("handoff-put-relaxed", AcqRel, Relaxed);
+            if word & STATE != FREE
+                || entry.word.compare_exchange(word, word & !STATE | BUSY, order, Relaxed).is_err()
+            {
+                continue;
+            }
+            entry.tag.store(tag, Relaxed); // Relaxed: LIVE publishes it.
+            entry.value.with_mut(|place| {
+                // SAFETY: this thread has moved the entry to BUSY.
+                unsafe { *place = Some(value) };
+            });
+            // Release: the value is there; pairs with the Acquire in `take_from`.
+            entry.word.store(word & !STATE | LIVE, ordering("handoff-live-relaxed", Release, Relaxed));
+            return Ok(word & !STATE | index as u64);
+        }
+        Err(value)
+    }
+
+    /// Takes a value out. None: it was taken, or the number was never given.
+    pub(crate) fn take(&self, number: u64) -> Option<T> {
+        let entry = self.0.get((number & STATE) as usize)?;
+        self.take_from(entry, number & !STATE | LIVE)
+    }
+
+    fn take_from(&self, entry: &Entry<T>, live: u64) -> Option<T> {
+        if mutant("handoff-take-by-load") {
+            if entry.word.load(super::Acquire) != live {
+                return None;
+            }
+            entry.word.store(live & !STATE | BUSY, Release);
+        } else {
+            // AcqRel: pairs with the Release in `put`; one taker wins.
+            entry.word.compare_exchange(live, live & !STATE | BUSY, AcqRel, Relaxed).ok()?;
+        }
+        let value = entry.value.with_mut(|place| {
+            // SAFETY: this thread has moved the entry to BUSY.
+            unsafe { (*place).take() }
+        });
+        // Release: the value is gone; pairs with the Acquire in `put`.
+        entry.word.store(next_free(live), ordering("handoff-free-relaxed", Release, Relaxed));
+        value
+    }
+
+    /// Takes out and drops everything that `unwanted` says of its tag; returns how many.
+    pub(crate) fn sweep(&self, unwanted: impl Fn(u32) -> bool) -> usize {
+        let mut count = 0;
+        for entry in &self.0 {
+            // Acquire: with LIVE comes the tag.
+            let word = entry.word.load(super::Acquire);
+            // A tag that changes in between belongs to a later generation: the take then fails.
+            if word & STATE == LIVE && unwanted(entry.tag.load(Relaxed)) {
+                count += usize::from(self.take_from(entry, word).is_some());
+            }
+        }
+        count
+    }
+
+    /// How many values wait.
+    pub(crate) fn live(&self) -> usize {
+        // Relaxed: a figure.
+        self.0.iter().filter(|entry| entry.word.load(Relaxed) & STATE == LIVE).count()
+    }
+}
