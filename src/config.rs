@@ -79,6 +79,8 @@ const fn number(minimum: u64, maximum: u64) -> Values {
 
 const IDLE: &[&str] = &["spin", "backoff", "park"];
 const SWITCH: &[&str] = &["off", "on"];
+const FALLBACK: &[&str] = &["auto", "inline", "refuse", "wait"];
+const FULL: &[&str] = &["refuse", "wait"];
 
 table! {
     Workers "workers" "threads" number(0, 64), 0,
@@ -119,6 +121,18 @@ table! {
         "Applications with figures of their own; further ones are counted as other.";
     MaxRecordedTypes "max_recorded_types" "labels" number(0, 4_096), 64,
         "Types reported by the host that get figures of their own; further ones are counted as other.";
+    MaxCalls "max_calls" "calls" number(1, 4_096), 16,
+        "Threads that may wait for a routed message's result at once, on one port.";
+    RouteFallback "route_fallback" "" Values::Choice(FALLBACK), 0,
+        "What happens to a message that is routed synchronously and cannot be handled: inline (the host's base route takes it over), refuse, wait (for room in the ring, until the call's time is over) or auto (inline where there is a base route, otherwise refuse).";
+    SubmitFull "submit_full" "" Values::Choice(FULL), 0,
+        "What a submission does where the ring is full: refuse, or wait for room.";
+    SubmitWait "submit_wait_ms" "milliseconds" number(1, 3_600_000), 100,
+        "How long a submission waits for room, with submit_full = wait.";
+    ConcurrentRouting "enable_concurrent_routing" "" Values::Choice(SWITCH), 1,
+        "Off: every message goes to the host's base route, on the caller's thread.";
+    EnableMetrics "enable_metrics" "" Values::Choice(SWITCH), 1,
+        "Off: only what the accounting needs is counted, no times, bytes or applications.";
 }
 
 /// A router's configuration. [`Config::default`] is meant for small machines; every value can be set by key.

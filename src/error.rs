@@ -104,6 +104,22 @@ reasons! {
 }
 
 reasons! {
+    /// Why the fallback took a message over: the host's own route has handled it, and it has left the order.
+    TakenOver {
+        /// `enable_concurrent_routing` is off.
+        Disabled = "disabled",
+        /// The ring to the client's worker was full.
+        Full = "ring_full",
+        /// The router was stopping or stopped, drained, or the ring was of no use any more.
+        Closed = "closed",
+        /// It had waited longer than `max_queue_wait_ms`.
+        Expired = "expired",
+        /// Its caller's time was over before a worker started it.
+        TimedOut = "timed_out",
+    }
+}
+
+reasons! {
     /// Why a delivery was not handed out. Counted in recipients.
     Undeliverable {
         /// Its recipient had been closed before.
@@ -167,6 +183,12 @@ pub enum Error {
     },
     /// Not done in the time given.
     Timeout,
+    /// The time was over while a worker handled the message: it ends there, and its result is not waited for.
+    TimeoutStarted,
+    /// A worker's own thread must not wait for a worker.
+    OwnThread,
+    /// As many threads wait for results on this port as `max_calls` allows.
+    TooManyCalls(u32),
 }
 
 impl Error {
@@ -181,9 +203,11 @@ impl Error {
             Self::Refused(Refused::Corrupt) => -29,
             Self::NameLength(_) => -11,
             Self::NameTaken(_) => -15,
-            Self::TooManyClients(_) | Self::TooManyPorts(_) => -16,
+            Self::TooManyClients(_) | Self::TooManyPorts(_) | Self::TooManyCalls(_) => -16,
             Self::State(_) => -17,
             Self::Timeout => -19,
+            Self::OwnThread => -21,
+            Self::TimeoutStarted => -31,
             Self::UnknownProtocol(_) => -13,
             Self::Config { .. } => -25,
             Self::System { .. } => -27,
@@ -218,6 +242,18 @@ impl fmt::Display for Error {
             Self::UnknownProtocol(name) => write!(formatter, "no protocol is called {name:?}: configure it"),
             Self::System { text, .. } => write!(formatter, "the operating system refused: {text}"),
             Self::Timeout => write!(formatter, "not done in the time given"),
+            Self::TimeoutStarted => {
+                write!(
+                    formatter,
+                    "the time is over and a worker is handling the message: do not send it again"
+                )
+            }
+            Self::OwnThread => {
+                write!(formatter, "called on a worker's thread, which it would wait for: submit instead")
+            }
+            Self::TooManyCalls(limit) => {
+                write!(formatter, "{limit} threads wait for results on this port: raise max_calls")
+            }
         }
     }
 }

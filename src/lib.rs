@@ -11,6 +11,7 @@ pub mod clock;
 pub mod config;
 pub mod error;
 
+mod call;
 mod park;
 pub mod ring;
 

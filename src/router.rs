@@ -1,7 +1,6 @@
 //! The router: built from a configuration, it hands out ports and runs pinned workers. `port` is the hosts'
 //! side, `worker` the other; `relay` is what happens to a message in between; `egress` the way out.
 
-mod call;
 mod egress;
 mod held;
 mod hold;
@@ -11,6 +10,7 @@ mod pair;
 mod poll;
 mod port;
 mod relay;
+mod route;
 mod rules;
 mod shared;
 mod shared_port;
@@ -20,7 +20,6 @@ mod worker;
 /// What the models of `models::clients` call.
 #[cfg(all(test, corelane_loom))]
 pub(crate) mod model {
-    pub(crate) use super::call::{Calls, Ended};
     pub(crate) use super::hold::{Held, Holds};
 }
 
@@ -28,6 +27,7 @@ pub(crate) mod model {
 pub(crate) use inline::InlineView;
 pub use poll::{Event, Message};
 pub use port::Port;
+pub use route::{BaseRequest, Routed};
 pub use rules::{Action, ProtocolRules};
 pub use shared_port::{Poller, SharedPort};
 pub use worker::Worker;
@@ -37,6 +37,7 @@ use crate::config::{Budget, Config};
 use crate::error::Error;
 use crate::metrics::{Accounting, Stats};
 use crate::sync::{Arc, Ordering, lock, wake_fence};
+use route::{BaseRoute, Fallback};
 use shared::{RouterState, Shared};
 use std::time::{Duration, Instant};
 
@@ -47,6 +48,7 @@ pub struct Builder {
     protocols: Vec<ProtocolRules>,
     clock: Clock,
     name_keys: [u64; 2],
+    base: BaseRoute,
 }
 
 impl Builder {
@@ -56,6 +58,7 @@ impl Builder {
             config,
             protocols: vec![ProtocolRules::generic(), ProtocolRules::peerjs()],
             clock: Clock::new(),
+            base: BaseRoute::default(),
             name_keys: std::array::from_fn(|_| {
                 use std::hash::{BuildHasher, Hasher};
                 // The standard library's own random keys, from the operating system.
@@ -67,6 +70,14 @@ impl Builder {
     /// Adds a protocol of the host's own.
     pub fn protocol(mut self, rules: ProtocolRules) -> Self {
         self.protocols.push(rules);
+        self
+    }
+
+    /// The host's own route: what takes a message over, on the caller's thread, where the router cannot handle it
+    /// (`route_fallback`, `enable_concurrent_routing`). Returns whether that worked. It must not route or submit on the
+    /// same port.
+    pub fn base_route(mut self, route: impl Fn(&BaseRequest<'_>) -> bool + Send + Sync + 'static) -> Self {
+        self.base = BaseRoute::new(route);
         self
     }
 
@@ -96,7 +107,9 @@ impl Builder {
     /// [`Error::Config`] for values that do not fit together.
     pub fn build(self) -> Result<(Router, Vec<Worker>), Error> {
         self.config.validate()?;
-        let shared = Arc::new(Shared::new(self.config, self.protocols, self.clock, self.name_keys));
+        let fallback = Fallback::new(&self.config, &self.base)?;
+        let base = (self.base, fallback);
+        let shared = Arc::new(Shared::new(self.config, self.protocols, self.clock, self.name_keys, base));
         let workers =
             (0..shared.workers.len()).map(|index| Worker::new(Arc::clone(&shared), index)).collect();
         Ok((Router { shared, threads: Vec::new() }, workers))

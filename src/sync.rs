@@ -2,6 +2,7 @@
 //! `--cfg corelane_loom`. Everything that loom must see goes through here; every module uses it.
 //! `sync::os` holds the system calls.
 
+#[cfg(all(test, corelane_loom))]
 pub(crate) mod handoff;
 pub(crate) mod os;
 

@@ -11,18 +11,22 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("clock", &["sync"]),
     ("id", &[]),
     ("error", &["id"]),
-    ("config", &["error", "clients", "metrics", "ring"]),
+    ("config", &["error", "call", "clients", "metrics", "ring"]),
     ("park", &["sync"]),
+    ("call", &["sync", "park"]),
     ("ring", &["sync"]),
     ("envelope", &[]),
     ("metrics", &["sync", "error", "id"]),
     ("clients", &["sync", "id", "error"]),
-    ("router", &["sync", "clock", "error", "config", "park", "ring", "envelope", "metrics", "clients"]),
+    (
+        "router",
+        &["sync", "clock", "error", "config", "park", "call", "ring", "envelope", "metrics", "clients"],
+    ),
     ("export", &["metrics", "error", "clock"]),
     // `clients` and `metrics`: it tells where their words lie (docs/layout.md).
     ("ffi", &["sync", "error", "id", "config", "park", "ring", "metrics", "clients", "router", "export"]),
     ("races", &["clients", "metrics", "ring"]),
-    ("models", &["sync", "clock", "error", "config", "park", "ring", "metrics", "clients", "router"]),
+    ("models", &["sync", "clock", "error", "config", "park", "call", "ring", "metrics", "clients", "router"]),
 ];
 
 fn sources(folder: &Path, into: &mut Vec<PathBuf>) {

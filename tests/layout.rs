@@ -26,8 +26,16 @@ fn u32_at(bytes: &[u8], at: usize) -> u32 {
 
 #[test]
 fn ingress_records_are_as_documented() {
-    let header =
-        Ingress { kind: 1, flags: 2, client: 3, stamp: 4, correlation: 5, recipient: 6, message_type: 7 };
+    let header = Ingress {
+        kind: 1,
+        flags: 1,
+        client: 3,
+        stamp: 4,
+        correlation: 5,
+        recipient: 6,
+        message_type: 7,
+        call: 8,
+    };
     let (mut producer, mut consumer) = ring(4096).unwrap();
     let record = producer.claim(INGRESS_BYTES + 2, header.kind, header.flags).unwrap();
     header.write(record);
@@ -38,12 +46,13 @@ fn ingress_records_are_as_documented() {
     let bytes = consumer.next().unwrap().unwrap().bytes;
     let at = |field| offset("Ingress record", field);
     assert_eq!(u32_at(bytes, offset("Every record", "length")), INGRESS_BYTES as u32 + 2);
-    assert_eq!(u32_at(bytes, offset("Every record", "kind")), 1 | 2 << 16);
+    assert_eq!(u32_at(bytes, offset("Every record", "kind")), 1 | 1 << 16);
     assert_eq!(u64_at(bytes, at("client")), 3);
     assert_eq!(u64_at(bytes, at("stamp")), 4);
     assert_eq!(u64_at(bytes, at("correlation")), 5);
     assert_eq!(u64_at(bytes, at("recipient")), 6);
     assert_eq!(u32_at(bytes, at("type label")), 7);
+    assert_eq!(u64_at(bytes, at("the call")), 8);
     assert_eq!(&bytes[at("payload")..], b"ab");
 }
 

@@ -1,6 +1,7 @@
 //! How much memory a configuration can come to, by part, stated before anything is taken.
 
 use super::{Config, Key};
+use crate::call::Calls;
 use crate::clients::Clients;
 #[cfg(not(corelane_loom))]
 use crate::metrics::Recorder;
@@ -40,7 +41,8 @@ impl Budget {
         Self {
             rings: pairs * 2 * (config.get(Key::RingBytes) + header),
             backlogs: pairs * (config.get(Key::BacklogBytes) + header),
-            clients: config.get(Key::MaxClients) * Clients::BYTES_EACH as u64,
+            clients: config.get(Key::MaxClients) * Clients::BYTES_EACH as u64
+                + config.get(Key::MaxPorts) * Calls::bytes(config.count(Key::MaxCalls)) as u64,
             holds: workers * held,
             metrics: workers * shard + recorded,
         }

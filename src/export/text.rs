@@ -1,7 +1,7 @@
 //! Prometheus text format 0.0.4: families sorted by name, each with HELP and TYPE, labels in a fixed order, buckets
 //! whose bounds are true cell boundaries. Follows prometheus/docs, `instrumenting/exposition_formats.md`.
 
-use crate::error::{Refused, Undeliverable};
+use crate::error::{Refused, TakenOver, Undeliverable};
 use crate::metrics::{LatencyStats, OCTAVE_BOUNDS, Stats, TypeStats, WorkerStats};
 use std::fmt::Write;
 
@@ -189,6 +189,14 @@ fn message_families(stats: &Stats) -> Vec<Family> {
             ),
             Refused::ALL.iter().map(|reason| reason.label()),
             &accounting.refusals,
+        ),
+        per_reason(
+            counter(
+                "messages_taken_over_total",
+                "Messages that the host's base route handled instead, by reason.",
+            ),
+            TakenOver::ALL.iter().map(|reason| reason.label()),
+            &accounting.takeovers,
         ),
         per_reason(
             counter("deliveries_dropped_total", "Deliveries that were not handed out, by reason."),

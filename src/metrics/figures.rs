@@ -145,6 +145,10 @@ pub struct Accounting {
     pub failed: u64,
     /// Accepted, expired.
     pub expired: u64,
+    /// Accepted, handled by the host's base route instead.
+    pub taken_over: u64,
+    /// Taken over, by reason; reasons with a count.
+    pub takeovers: Vec<(&'static str, u64)>,
     /// Accepted, not ended yet; held ones included.
     pub in_flight: u64,
     /// Of these, held for a name.

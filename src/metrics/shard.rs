@@ -4,7 +4,7 @@
 use super::cell::{Cell, Writer};
 use super::histogram::Histogram;
 use super::label::{ApplicationId, ProtocolId, TypeId};
-use crate::error::{Failed, Refused, Undeliverable};
+use crate::error::{Failed, Refused, TakenOver, Undeliverable};
 use crossbeam_utils::CachePadded;
 
 /// How an accepted message ended.
@@ -153,6 +153,21 @@ impl WorkerShard {
         }
     }
 
+    /// As `record` with metrics off: what the accounting needs, and how many came.
+    pub(crate) fn record_plainly(
+        &self,
+        writer: &mut Writer,
+        ids @ (message_type, ..): (TypeId, ProtocolId, ApplicationId),
+        outcome: Option<Outcome>,
+    ) {
+        if let Some(series) = self.types.get(message_type.0 as usize) {
+            series.received.add(writer, 1);
+        }
+        if let Some(outcome) = outcome {
+            self.settle(writer, ids, outcome);
+        }
+    }
+
     /// Counts a message's outcome: with `record`, or later for one that was held.
     #[inline]
     pub(crate) fn settle(
@@ -196,6 +211,8 @@ pub(crate) struct SubmitShard {
     /// Messages given to the port, counted before they are published.
     pub(crate) submitted: Cell,
     pub(crate) refused: Box<[Cell]>,
+    /// Messages that the host's base route has handled instead.
+    pub(crate) taken_over: Box<[Cell]>,
 }
 
 /// What a port's polling half counts.
@@ -215,6 +232,7 @@ impl PortShard {
             submit: CachePadded::new(SubmitShard {
                 submitted: Cell::default(),
                 refused: cells(Refused::COUNT),
+                taken_over: cells(TakenOver::COUNT),
             }),
             poll: CachePadded::new(PollShard {
                 consumed: Cell::default(),

@@ -9,7 +9,7 @@ use super::figures::{
 use super::histogram::{Distribution, Histogram};
 use super::label::Labels;
 use super::shard::{GroupSeries, PortShard, WorkerShard};
-use crate::error::{Failed, Refused, Undeliverable};
+use crate::error::{Failed, Refused, TakenOver, Undeliverable};
 use crate::sync::mutant;
 
 /// Where the figures come from.
@@ -106,7 +106,13 @@ pub(crate) fn account(sources: &Sources<'_>) -> Accounting {
     let ok = sum(types().map(|one| one.ok.get()));
     let failed = sum(types().flat_map(|one| &one.failed).map(|cell| cell.get()));
     let expired = sum(types().map(|one| one.expired.get()));
-    let total = ok + failed + expired;
+    let by_fallback: Vec<u64> = (0..TakenOver::COUNT)
+        .map(|reason| {
+            sum(ports.iter().filter_map(|port| port.submit.taken_over.get(reason)).map(|cell| cell.get()))
+        })
+        .collect();
+    let taken_over = sum(by_fallback.iter().copied());
+    let total = ok + failed + expired + taken_over;
     let held = sum(workers.iter().map(|worker| worker.held.get()));
     let refusals: Vec<u64> = (0..Refused::COUNT)
         .map(|reason| {
@@ -135,6 +141,8 @@ pub(crate) fn account(sources: &Sources<'_>) -> Accounting {
         ok,
         failed,
         expired,
+        taken_over,
+        takeovers: by_reason(TakenOver::ALL.iter().map(|reason| reason.label()), &by_fallback),
         in_flight: submitted.wrapping_sub(refused).wrapping_sub(total),
         held,
         deliveries,

@@ -1,7 +1,7 @@
 //! Synchronous calls: the result, the caller's time-out and a stop race, and the slot goes to another caller.
 
 use super::explore;
-use crate::router::model::{Calls, Ended};
+use crate::call::{Calls, Ended};
 use crate::sync::{Arc, AtomicU32, Relaxed};
 use loom::sync::atomic::AtomicBool;
 use loom::thread;

@@ -22,6 +22,12 @@ pub mod ingress_kind {
     pub const NAME_CONNECTED: u16 = 3;
 }
 
+/// Flags of ingress records.
+pub mod ingress_flag {
+    /// A caller waits: the record names its call.
+    pub const CALL: u16 = 1;
+}
+
 /// Kinds of delivery records.
 pub mod delivery_kind {
     /// A message for the recipients.
@@ -85,7 +91,7 @@ impl Prefix {
 pub struct Ingress {
     /// One of [`ingress_kind`].
     pub kind: u16,
-    /// Reserved, 0.
+    /// [`ingress_flag`]s.
     pub flags: u16,
     /// The sending client.
     pub client: u64,
@@ -97,6 +103,8 @@ pub struct Ingress {
     pub recipient: u64,
     /// Type label, or `u32::MAX` where the envelope names it.
     pub message_type: u32,
+    /// The call that waits for the result; means nothing without [`ingress_flag::CALL`].
+    pub call: u64,
 }
 
 impl Ingress {
@@ -113,6 +121,7 @@ impl Ingress {
             correlation: u64::from_ne_bytes(bytes(record, 24)),
             recipient: u64::from_ne_bytes(bytes(record, 32)),
             message_type: u32::from_ne_bytes(bytes(record, 40)),
+            call: u64::from_ne_bytes(bytes(record, 48)),
         };
         Some((header, payload))
     }
@@ -125,6 +134,9 @@ impl Ingress {
         put(record, 24, &self.correlation.to_ne_bytes());
         put(record, 32, &self.recipient.to_ne_bytes());
         put(record, 40, &self.message_type.to_ne_bytes());
+        if self.flags & ingress_flag::CALL != 0 {
+            put(record, 48, &self.call.to_ne_bytes());
+        }
     }
 }
 
@@ -205,8 +217,16 @@ mod tests {
 
     #[test]
     fn headers_survive_a_round_trip() {
-        let ingress =
-            Ingress { kind: 7, flags: 1, client: 2, stamp: 3, correlation: 4, recipient: 5, message_type: 6 };
+        let ingress = Ingress {
+            kind: 7,
+            flags: 1,
+            client: 2,
+            stamp: 3,
+            correlation: 4,
+            recipient: 5,
+            message_type: 6,
+            call: 7,
+        };
         let mut record = [0; INGRESS_BYTES + 3];
         Prefix { length: 59, kind: 7, flags: 1 }.write(&mut record);
         ingress.write(&mut record);

@@ -1,9 +1,10 @@
 //! What a worker and a port share: a ring each way. And its end: whoever leaves second settles what neither
 //! took, so that every message and delivery is accounted for.
 
+use crate::call::CallId;
 use crate::clients::{ClientId, Clients};
 use crate::park::WakeWord;
-use crate::ring::record::{Delivery, delivery_kind, ingress_kind};
+use crate::ring::record::{Delivery, Ingress, delivery_kind, ingress_flag, ingress_kind};
 use crate::ring::{Consumer, Memory};
 use crate::sync::{Arc, mutant};
 
@@ -15,8 +16,9 @@ pub(super) struct Pair {
     pub(super) port_wake: Arc<WakeWord>,
 }
 
-/// Messages published above the worker's seal: submitted, never taken. Nobody takes from the ring any more.
-pub(super) fn untaken_messages(ingress: &Arc<Memory>) -> u64 {
+/// Messages published above the worker's seal: submitted, never taken. Nobody takes from the ring any more. Of those that
+/// a caller waits for, `counts` says whether they still count.
+pub(super) fn untaken_messages(ingress: &Arc<Memory>, counts: impl Fn(CallId) -> bool) -> u64 {
     if ingress.is_corrupt() {
         // Its contents are not to be trusted; what was pushed and not popped is.
         let (pushed, popped) = ingress.traffic();
@@ -28,7 +30,12 @@ pub(super) fn untaken_messages(ingress: &Arc<Memory>) -> u64 {
     let mut count = 0;
     if rest.refresh().is_ok() {
         while let Ok(Some(record)) = rest.next() {
-            count += u64::from(record.kind == ingress_kind::MESSAGE);
+            if record.kind != ingress_kind::MESSAGE {
+                continue;
+            }
+            let call =
+                Ingress::read(record.bytes).filter(|(header, _)| header.flags & ingress_flag::CALL != 0);
+            count += u64::from(call.is_none_or(|(header, _)| counts(CallId(header.call))));
         }
     }
     count

@@ -3,14 +3,16 @@
 
 use super::egress::{Egress, Rejected};
 use super::hold::{Held, Holds};
+use super::route::{Fallback, result_of};
 use super::rules::Action;
 use super::shared::Shared;
+use crate::call::CallId;
 use crate::clients::{ClientId, MAX_NAME_BYTES, NameBuffer, Shortage, Slot};
 use crate::config::Key;
 use crate::envelope::{self, ReadError};
 use crate::error::{CloseReason, Failed, Undeliverable};
 use crate::metrics::{ApplicationId, OTHER, Outcome, ProtocolId, Timing, TypeId, WorkerShard, Writer};
-use crate::ring::record::{Delivery, Ingress, delivery_kind};
+use crate::ring::record::{Delivery, Ingress, delivery_kind, ingress_flag};
 use crate::sync::{Relaxed, mutant};
 
 type SeriesIds = (TypeId, ProtocolId, ApplicationId);
@@ -22,6 +24,8 @@ pub(super) struct Relay {
     pub(super) holds: Holds,
     pub(super) writer: Writer,
     max_wait_ticks: u64,
+    /// `enable_metrics`.
+    metrics: bool,
 }
 
 /// The recipient was there, and is being closed.
@@ -41,6 +45,7 @@ impl Relay {
             holds: Holds::new(&shared.config, hold_ticks),
             writer: Writer::new(),
             max_wait_ticks: shared.clock.ticks(shared.config.milliseconds(Key::MaxQueueWait)),
+            metrics: shared.config.get(Key::EnableMetrics) == 1,
             worker,
         }
     }
@@ -62,7 +67,12 @@ impl Relay {
             shard(shared, self.worker).stamps_clamped.add(&mut self.writer, 1);
         }
         let stamp = header.stamp.min(started);
+        let call = (header.flags & ingress_flag::CALL != 0).then_some(CallId(header.call));
+        let given_up =
+            call.is_some_and(|call| !shared.calls.get(port).is_some_and(|calls| calls.start(call)));
         let (ids, handled) = match slot {
+            // Its caller has taken it back.
+            _ if given_up => (no_series(), Handled::Ended(Outcome::Expired)),
             None => (no_series(), Handled::Ended(Outcome::Failed(Failed::StaleClient))),
             Some(slot) => self.classify(shared, client, slot, header, payload, stamp, started),
         };
@@ -71,15 +81,39 @@ impl Relay {
             queue_wait: shared.clock.nanoseconds(stamp, started),
             service: shared.clock.nanoseconds(started, ended),
         };
-        let outcome = match handled {
-            Handled::Ended(outcome) => Some(outcome),
-            Handled::Held => None,
+        let (outcome, is_held) = match handled {
+            Handled::Ended(outcome) => (Some(outcome), false),
+            Handled::Held => (None, true),
         };
-        shard(shared, self.worker).record(&mut self.writer, ids, payload.len(), timing, outcome);
-        if let (Some(slot), Some(_)) = (slot, outcome) {
+        // An expired message goes to its caller's fallback, which then counts it.
+        let to_fallback = outcome == Some(Outcome::Expired) && shared.fallback == Fallback::Inline;
+        let expired = call.is_some() && to_fallback;
+        let taken_over = expired && (given_up || self.tell_caller(shared, port, call, outcome));
+        let counted = outcome.filter(|_| !taken_over || mutant("takeover-counted-twice"));
+        if self.metrics {
+            shard(shared, self.worker).record(&mut self.writer, ids, payload.len(), timing, counted);
+        } else {
+            shard(shared, self.worker).record_plainly(&mut self.writer, ids, counted);
+        }
+        if let Some(slot) = slot.filter(|_| !is_held) {
             slot.finish(1);
         }
+        if !expired && !given_up {
+            self.tell_caller(shared, port, call, outcome);
+        }
         ended
+    }
+
+    /// Puts a message's result where its caller waits for it. Says whether the caller is still there.
+    fn tell_caller(
+        &self,
+        shared: &Shared,
+        port: usize,
+        call: Option<CallId>,
+        outcome: Option<Outcome>,
+    ) -> bool {
+        let (Some(call), Some(calls)) = (call, shared.calls.get(port)) else { return false };
+        calls.finish(call, result_of(outcome))
     }
 
     /// Reads the envelope and acts on the type.

@@ -2,7 +2,9 @@
 //! a cell with one writer, a protocol of its own (wake words, pairs, clients), or behind the control lock.
 
 use super::pair::Pair;
+use super::route::{BaseRoute, Fallback};
 use super::rules::ProtocolRules;
+use crate::call::Calls;
 use crate::clients::{Clients, Limits};
 use crate::clock::Clock;
 use crate::config::{Config, Key};
@@ -28,6 +30,12 @@ pub(super) struct Shared {
     pub(super) ports: Box<[PortShard]>,
     /// One per (worker, port), worker by worker.
     pub(super) pairs: Box<[Attachment<Pair>]>,
+    /// One port's synchronous calls each.
+    pub(super) calls: Box<[Calls]>,
+    pub(super) base: BaseRoute,
+    pub(super) fallback: Fallback,
+    /// Off: everything goes to the base route.
+    pub(super) concurrent: bool,
     pub(super) draining: AtomicBool,
     pub(super) control: Mutex<Control>,
 }
@@ -70,6 +78,7 @@ impl Shared {
         protocols: Vec<ProtocolRules>,
         clock: Clock,
         name_keys: [u64; 2],
+        (base, fallback): (BaseRoute, Fallback),
     ) -> Self {
         let mut labels = Labels::new(config.count(Key::MaxApplications));
         let protocols: Vec<_> = protocols
@@ -103,6 +112,10 @@ impl Shared {
                 .collect(),
             ports: (0..ports).map(|_| PortShard::new()).collect(),
             pairs: (0..workers * ports).map(|_| Attachment::new()).collect(),
+            calls: (0..ports).map(|_| Calls::new(config.count(Key::MaxCalls))).collect(),
+            base,
+            fallback,
+            concurrent: config.get(Key::ConcurrentRouting) == 1,
             draining: AtomicBool::new(false),
             #[cfg(not(corelane_loom))]
             recorder: crate::metrics::Recorder::new(

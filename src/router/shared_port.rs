@@ -22,7 +22,7 @@ pub struct SharedPort {
 }
 
 impl SharedPort {
-    fn with<R>(&self, call: impl FnOnce(&mut Submit) -> Result<R, Error>) -> Result<R, Error> {
+    pub(super) fn with<R>(&self, call: impl FnOnce(&mut Submit) -> Result<R, Error>) -> Result<R, Error> {
         match lock(&self.submit).as_mut() {
             Some(submit) => call(submit),
             None => Err(Error::Refused(Refused::Closed)),

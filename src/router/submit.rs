@@ -2,16 +2,20 @@
 //! lock. Waits for nobody else; connecting and disconnecting take the control lock.
 
 use super::pair::untaken_messages;
+use super::route::{settle_call, with_room};
 use super::shared::Shared;
+use crate::call::CallId;
 use crate::clients::{ClientId, NewClient, Phase};
-use crate::error::{Error, Refused};
+use crate::config::Key;
+use crate::error::{Error, Refused, TakenOver};
 use crate::metrics::Writer;
 #[cfg(not(corelane_loom))]
 use crate::ring::Corrupt;
-use crate::ring::record::{INGRESS_BYTES, Ingress, ingress_kind};
-use crate::ring::{Producer, PushError};
+use crate::ring::record::{INGRESS_BYTES, Ingress, ingress_flag, ingress_kind};
+use crate::ring::{Memory, Producer, PushError};
 use crate::sync::{Arc, Relaxed, Release, mutant, wake_fence};
 use std::collections::VecDeque;
+use std::time::Instant;
 
 #[derive(Debug)]
 pub(super) struct Submit {
@@ -22,6 +26,8 @@ pub(super) struct Submit {
     /// Disconnects that found their ring full.
     pending: VecDeque<ClientId>,
     max_message: usize,
+    /// A full ring is waited for.
+    waits: bool,
 }
 
 /// The ring to one worker.
@@ -46,6 +52,7 @@ impl Submit {
             writer: Writer::new(),
             pending: VecDeque::new(),
             max_message,
+            waits: shared.config.get(Key::SubmitFull) == 1,
         }
     }
 
@@ -104,24 +111,61 @@ impl Submit {
         correlation: u64,
         stamp: u64,
     ) -> Result<(), Error> {
-        // Counted first: a reader that sees how it ended has seen that it came.
-        self.shared.ports[self.index].submit.submitted.add(&mut self.writer, 1);
-        match self.try_submit(client, message, correlation, stamp) {
-            Ok(()) => Ok(()),
-            Err(reason) => {
-                self.shared.ports[self.index].submit.refused[reason as usize].add(&mut self.writer, 1);
-                Err(Error::Refused(reason))
-            }
+        if !self.shared.concurrent {
+            self.count_submitted();
+            self.take_over(TakenOver::Disabled, client, message);
+            return Ok(());
         }
+        if !self.waits {
+            return self.submit_once(client, message, correlation, stamp);
+        }
+        let deadline = Instant::now() + self.shared.config.milliseconds(Key::SubmitWait);
+        with_room(deadline, || {
+            let submitted = self.submit_once(client, message, correlation, stamp);
+            if submitted.is_err() {
+                self.publish();
+            }
+            submitted
+        })
     }
 
-    fn try_submit(
+    fn submit_once(
         &mut self,
         client: ClientId,
         message: &[u8],
         correlation: u64,
         stamp: u64,
-    ) -> Result<(), Refused> {
+    ) -> Result<(), Error> {
+        self.count_submitted();
+        match self.try_submit(client, message, correlation, stamp, None) {
+            Ok(_) => Ok(()),
+            Err(reason) => Err(self.count_refused(reason)),
+        }
+    }
+
+    /// Counted first: a reader that sees how it ended has seen that it came.
+    pub(super) fn count_submitted(&mut self) {
+        self.shared.ports[self.index].submit.submitted.add(&mut self.writer, 1);
+    }
+
+    pub(super) fn count_refused(&mut self, reason: Refused) -> Error {
+        self.shared.ports[self.index].submit.refused[reason as usize].add(&mut self.writer, 1);
+        Error::Refused(reason)
+    }
+
+    pub(super) fn count_taken_over(&mut self, reason: TakenOver) {
+        self.shared.ports[self.index].submit.taken_over[reason as usize].add(&mut self.writer, 1);
+    }
+
+    /// Admits, claims, writes and commits one message; returns its worker.
+    pub(super) fn try_submit(
+        &mut self,
+        client: ClientId,
+        message: &[u8],
+        correlation: u64,
+        stamp: u64,
+        call: Option<CallId>,
+    ) -> Result<usize, Refused> {
         let Self { shared, ways, .. } = self;
         let slot = shared.clients.get(client).ok_or(Refused::Stale)?;
         let place = slot.place();
@@ -140,15 +184,18 @@ impl Submit {
         }
         let header = Ingress {
             kind: ingress_kind::MESSAGE,
+            flags: if call.is_some() { ingress_flag::CALL } else { 0 },
             client: client.0,
             stamp,
             correlation,
             message_type: u32::MAX,
+            call: call.map_or(0, |call| call.0),
             ..Ingress::default()
         };
-        push(ways, usize::from(place.worker), &header, message)?;
+        let worker = usize::from(place.worker);
+        push(ways, worker, &header, message)?;
         slot.submit();
-        Ok(())
+        Ok(worker)
     }
 
     /// See [`Port::publish`](super::Port::publish).
@@ -212,9 +259,8 @@ impl Submit {
     }
 
     /// The ring to a worker.
-    #[cfg(not(corelane_loom))]
-    pub(super) fn memory(&self, worker: usize) -> Option<&crate::ring::Memory> {
-        self.ways.get(worker).map(|way| &**way.ring.memory())
+    pub(super) fn memory(&self, worker: usize) -> Option<&Arc<Memory>> {
+        self.ways.get(worker).map(|way| way.ring.memory())
     }
 
     #[cfg(not(corelane_loom))]
@@ -276,7 +322,7 @@ impl Submit {
         }
         let ingress = way.ring.memory();
         let reason = if ingress.is_corrupt() { Refused::Corrupt } else { Refused::Closed };
-        let untaken = untaken_messages(ingress);
+        let untaken = untaken_messages(ingress, |call| settle_call(&self.shared, self.index, call));
         self.shared.ports[self.index].submit.refused[reason as usize].add(&mut self.writer, untaken);
     }
 }

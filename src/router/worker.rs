@@ -4,6 +4,7 @@
 use super::egress::Egress;
 use super::pair::{untaken_deliveries, untaken_messages};
 use super::relay::Relay;
+use super::route::{settle_call, this_is_a_worker};
 use super::shared::{Shared, WorkerShared};
 use crate::clients::NameHash;
 use crate::config::{Idle, Key};
@@ -146,6 +147,9 @@ impl Worker {
             ingoing.corrupt = true;
             own.corrupt_rings.add(&mut self.relay.writer, 1);
             ingoing.ring.mark_corrupt();
+            if let Some(calls) = self.shared.calls.get(port) {
+                calls.wake_all();
+            }
         }
         count
     }
@@ -247,6 +251,10 @@ impl Worker {
                 self.leave(port, Undeliverable::Stopped);
             }
         }
+        // Callers look whether their ring is closed.
+        for calls in &self.shared.calls {
+            calls.wake_all();
+        }
         self.stopped = true;
     }
 
@@ -274,7 +282,7 @@ impl Worker {
         let shared = Arc::clone(&self.shared);
         shared.pair(self.index, port).leave(|pair| {
             let reason = if pair.ingress.is_corrupt() { Refused::Corrupt } else { Refused::Closed };
-            let refused = untaken_messages(&pair.ingress);
+            let refused = untaken_messages(&pair.ingress, |call| settle_call(&self.shared, port, call));
             self.own_shard_add(|shard| &shard.refused[reason as usize], refused);
             let untaken = untaken_deliveries(&pair.egress, &shared.clients);
             self.relay.undeliverable(&self.shared, Undeliverable::PortGone, untaken);
@@ -293,6 +301,7 @@ impl Worker {
 
     /// The thread's life.
     pub(super) fn run(mut self) {
+        this_is_a_worker();
         let idle = self.shared.config.idle();
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         // With fewer cores than threads, spinning takes the time of those that are waited for.

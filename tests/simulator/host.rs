@@ -4,9 +4,11 @@ use crate::random::Random;
 use corelane::clients::ClientId;
 use corelane::clock::{Clock, ManualClock};
 use corelane::config::{Config, Key};
-use corelane::error::{Error, Refused};
-use corelane::router::{Builder, Event, Port, Router, Worker};
+use corelane::error::{Error, Refused, TakenOver};
+use corelane::router::{Builder, Event, Port, Routed, Router, Worker};
 use std::collections::{BTreeMap, HashMap, HashSet};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
 const NAMES: [&str; 8] = ["ann", "bob", "cleo", "dora", "emil", "fay", "gus", "hal"];
@@ -47,6 +49,8 @@ pub struct Reached {
     reused_slots: u64,
     names_left: u64,
     probes: u64,
+    taken_over: u64,
+    given_up: u64,
 }
 
 impl Reached {
@@ -63,6 +67,8 @@ impl Reached {
         self.reused_slots += other.reused_slots;
         self.names_left += other.names_left;
         self.probes += other.probes;
+        self.taken_over += other.taken_over;
+        self.given_up += other.given_up;
     }
 
     pub fn assert_everything_happened(&self) {
@@ -79,6 +85,8 @@ impl Reached {
             (self.reused_slots, "reused slots"),
             (self.names_left, "names left"),
             (self.probes, "probes"),
+            (self.taken_over, "messages taken over by the base route"),
+            (self.given_up, "calls given up"),
         ] {
             assert!(count > 0, "no {what} in any run");
         }
@@ -98,6 +106,9 @@ pub struct Host {
     submitted: u64,
     refused: u64,
     events: u64,
+    taken_over: u64,
+    /// What the base route was given.
+    by_base: Arc<AtomicU64>,
     seen: HashSet<u64>,
     numbers_of: HashMap<u64, u64>,
     credit: (usize, u64),
@@ -136,8 +147,13 @@ impl Host {
             .try_fold(Config::default(), |config, (key, value)| config.with(key, value))
             .unwrap();
         let ports = config.get(Key::MaxPorts) as usize;
-        let (router, workers) =
-            Builder::new(config).clock(clock.clone()).name_keys([seed, 1]).build().unwrap();
+        let mut builder = Builder::new(config).clock(clock.clone()).name_keys([seed, 1]);
+        let by_base = Arc::new(AtomicU64::new(0));
+        if random.chance(50) {
+            let count = Arc::clone(&by_base);
+            builder = builder.base_route(move |_| count.fetch_add(1, Relaxed) < u64::MAX);
+        }
+        let (router, workers) = builder.build().unwrap();
         Self {
             random,
             router,
@@ -151,6 +167,8 @@ impl Host {
             submitted: 0,
             refused: 0,
             events: 0,
+            taken_over: 0,
+            by_base,
             seen: HashSet::new(),
             numbers_of: HashMap::new(),
             credit: (credit_messages as usize, credit_bytes),
@@ -175,7 +193,8 @@ impl Host {
     fn step(&mut self) {
         match self.random.below(100) {
             0..6 => self.connect(),
-            6..45 => self.submit(),
+            6..43 => self.submit(),
+            43..45 => self.route(),
             45..55 => self.publish(),
             55..72 => self.cycle(),
             72..82 => self.poll(),
@@ -303,6 +322,37 @@ impl Host {
                 }
             }
             Err(other) => panic!("{other}"),
+        }
+    }
+
+    /// Routes synchronously without any time: no worker can start it, so the base route has it, or it is refused; the
+    /// worker or a stop finds its record later and passes it over.
+    fn route(&mut self) {
+        let Some(token) = self.some_peer() else { return };
+        let to = NAMES[self.random.below(NAMES.len() as u64) as usize];
+        let number = self.next_number;
+        self.next_number += 1;
+        let text = format!(r#"{{"type":"OFFER","dst":"{to}","payload":[{number}]}}"#);
+        let (id, place) = (self.peers[&token].id, self.peers[&token].port);
+        self.submitted += 1;
+        let before = self.by_base.load(Relaxed);
+        match self.ports[place].as_mut().unwrap().route(id, text.as_bytes(), Duration::ZERO) {
+            Ok(Routed::TakenOver { reason, success: true }) => {
+                assert!(matches!(reason, TakenOver::TimedOut | TakenOver::Full), "{reason}");
+                assert_eq!(self.by_base.load(Relaxed), before + 1);
+                self.taken_over += 1;
+                self.reached.taken_over += 1;
+            }
+            Err(Error::Timeout) => {
+                assert_eq!(self.by_base.load(Relaxed), before);
+                self.reached.given_up += 1;
+            }
+            Err(Error::Refused(reason)) => {
+                let leaving = self.peers[&token].leaving;
+                assert!(if leaving { reason == Refused::Stale } else { reason == Refused::Full }, "{reason}");
+                self.refused += 1;
+            }
+            other => panic!("{other:?}"),
         }
     }
 
@@ -435,6 +485,7 @@ impl Host {
         assert_eq!(figures.submitted, self.submitted);
         assert_eq!(figures.refused, self.refused);
         assert_eq!(figures.consumed, self.events);
+        assert_eq!((figures.taken_over, self.by_base.load(Relaxed)), (self.taken_over, self.taken_over));
         for (difference, what) in [(figures.in_flight, "in flight"), (figures.queued, "queued")] {
             assert!(difference as i64 >= 0, "negative {what}: {figures:?}");
         }
@@ -473,7 +524,7 @@ impl Host {
         self.probe();
         let figures = self.router.accounting();
         assert_eq!((figures.in_flight, figures.queued), (0, 0), "{figures:?}");
-        assert_eq!(figures.accepted, figures.ok + figures.failed + figures.expired);
+        assert_eq!(figures.accepted, figures.ok + figures.failed + figures.expired + figures.taken_over);
         assert!(self.peers.values().all(|peer| !peer.leaving), "a client never got its last event");
         for token in self.peers.keys().copied().collect::<Vec<_>>() {
             let peer = self.peers.get_mut(&token).unwrap();
@@ -565,7 +616,7 @@ impl Host {
         let figures = self.router.accounting();
         assert_eq!(figures.submitted, self.submitted);
         assert_eq!((figures.in_flight, figures.queued, figures.held), (0, 0, 0), "{figures:?}");
-        assert_eq!(figures.accepted, figures.ok + figures.failed + figures.expired);
+        assert_eq!(figures.accepted, figures.ok + figures.failed + figures.expired + figures.taken_over);
         assert_eq!(figures.consumed, self.events);
         self.reached.settled += figures.refused - self.refused;
         self.reached.undeliverable += figures.undeliverable;

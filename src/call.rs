@@ -100,7 +100,7 @@ impl Calls {
     /// Gives back a call whose record was never pushed.
     pub(crate) fn untake(&self, id: CallId) {
         if let Some(call) = self.get(id) {
-            call.word.store(id.next_free(), Release); // Release: as in `ended`.
+            call.word.store(id.next_free(), Release); // Release: as in `poll`.
         }
     }
 
@@ -117,9 +117,9 @@ impl Calls {
         call.word.compare_exchange(id.word(WAITING), id.word(RUNNING), AcqRel, Relaxed).is_ok()
     }
 
-    /// The worker has handled the message.
-    pub(crate) fn finish(&self, id: CallId, result: u64) {
-        let Some(call) = self.get(id) else { return };
+    /// The worker has handled the message. Says whether the caller gets the result, or has gone.
+    pub(crate) fn finish(&self, id: CallId, result: u64) -> bool {
+        let Some(call) = self.get(id) else { return false };
         call.result.store(result, Relaxed); // Relaxed: DONE publishes it.
         let order = ordering("call-done-relaxed", Release, Relaxed);
         if mutant("call-wake-before-done") {
@@ -127,14 +127,17 @@ impl Calls {
             call.wake.wake_if_asleep();
         }
         // Release: pairs with the Acquire in `poll`.
-        if call.word.compare_exchange(id.word(RUNNING), id.word(DONE), order, Relaxed).is_ok() {
-            if !mutant("call-wake-before-done") {
-                wake_fence("call-fence");
-                call.wake.wake_if_asleep();
+        if call.word.compare_exchange(id.word(RUNNING), id.word(DONE), order, Relaxed).is_err() {
+            if call.word.load(Relaxed) == id.word(ABANDONED) {
+                call.word.store(id.next_free(), Release); // Release: as in `poll`.
             }
-        } else if call.word.load(Relaxed) == id.word(ABANDONED) {
-            call.word.store(id.next_free(), Release); // Release: as in `ended`.
+            return false;
         }
+        if !mutant("call-wake-before-done") {
+            wake_fence("call-fence");
+            call.wake.wake_if_asleep();
+        }
+        true
     }
 
     /// The caller's look: the result, once it is there.

@@ -1,0 +1,334 @@
+//! Synchronous routing and its fallback: each message is handled once, by a worker or by the base route, and counted
+//! where it was (requirements R4, R8, R10).
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test")]
+
+use corelane::clients::ClientId;
+use corelane::clock::Clock;
+use corelane::config::Config;
+use corelane::error::{Error, Failed, Refused, TakenOver};
+use corelane::router::{Builder, Event, Port, Routed, Router, Worker};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::time::Duration;
+
+const LONG: Duration = Duration::from_secs(60);
+const SHORT: Duration = Duration::from_millis(20);
+const OFFER: &[u8] = br#"{"type":"OFFER","dst":"bob"}"#;
+
+fn config(pairs: &[(&str, &str)]) -> Config {
+    let mut config = Config::default();
+    for (key, value) in [("workers", "1"), ("pin", "off"), ("max_ports", "1")].iter().chain(pairs) {
+        config.set(key, value).unwrap();
+    }
+    config
+}
+
+/// A router with a base route that counts what it is given; OFFERs to carol fail there.
+fn builder(config: Config) -> (Builder, Arc<AtomicU64>) {
+    let count = Arc::new(AtomicU64::new(0));
+    let counted = Arc::clone(&count);
+    let builder = Builder::new(config).base_route(move |request| {
+        counted.fetch_add(1, Relaxed);
+        !request.message.windows(5).any(|window| window == b"carol")
+    });
+    (builder, count)
+}
+
+fn connect(port: &mut Port) -> (ClientId, ClientId) {
+    (port.connect("alice", "peerjs", "", 1).unwrap(), port.connect("bob", "peerjs", "", 2).unwrap())
+}
+
+/// Cycles until the router has nothing to do.
+fn settle(worker: &mut Worker, clock: &Clock) {
+    while worker.cycle(clock.raw()) > 0 {}
+}
+
+fn assert_quiet(router: &Router, submitted: u64) {
+    let figures = router.accounting();
+    assert_eq!((figures.submitted, figures.in_flight), (submitted, 0), "{figures:?}");
+    let ended = figures.refused + figures.ok + figures.failed + figures.expired + figures.taken_over;
+    assert_eq!(ended, submitted, "{figures:?}");
+}
+
+#[test]
+fn a_worker_handles_it_and_the_caller_learns_what_became_of_it() {
+    let (builder, base) = builder(config(&[("hold_ms", "60000")]));
+    let router = builder.start().unwrap();
+    let mut port = router.port().unwrap();
+    let (alice, _) = connect(&mut port);
+    assert_eq!(port.route(alice, OFFER, LONG), Ok(Routed::Delivered));
+    assert_eq!(port.route(alice, br#"{"type":"OFFER","dst":"dave"}"#, LONG), Ok(Routed::Held));
+    assert_eq!(port.route(alice, b"[]", LONG), Ok(Routed::Failed(Failed::NotAnObject)));
+    assert_eq!(port.route(alice, b"", LONG), Ok(Routed::Failed(Failed::Empty)));
+    let stale = ClientId(alice.0 + (1 << 32));
+    assert_eq!(port.route(stale, OFFER, LONG), Err(Error::Refused(Refused::Stale)));
+    let results = port.route_batch(&[(alice, OFFER), (alice, b"x"), (stale, OFFER), (alice, OFFER)], LONG);
+    assert_eq!(results[0], Ok(Routed::Delivered));
+    assert_eq!(results[1], Ok(Routed::Failed(Failed::NotJson)));
+    assert_eq!(results[2], Err(Error::Refused(Refused::Stale)));
+    assert_eq!(results[3], Ok(Routed::Delivered));
+    let mut delivered = 0;
+    // A worker publishes what it delivered at the end of its round, behind the result.
+    while delivered < 3 {
+        port.wait(LONG);
+        port.poll(100, |event| delivered += u64::from(matches!(event, Event::Message(_)))).unwrap();
+    }
+    assert_eq!((delivered, base.load(Relaxed)), (3, 0));
+    let figures = router.accounting();
+    assert_eq!(
+        (figures.ok, figures.failed, figures.held, figures.refused, figures.in_flight),
+        (3, 3, 1, 2, 1)
+    );
+}
+
+/// Longer batches than there are call slots wait in turns.
+#[test]
+fn a_batch_is_longer_than_max_calls() {
+    let router = builder(config(&[("max_calls", "2")])).0.start().unwrap();
+    let mut port = router.port().unwrap();
+    let (alice, _) = connect(&mut port);
+    let results = port.route_batch(&[(alice, OFFER); 33], LONG);
+    assert_eq!(results.len(), 33);
+    assert!(results.iter().all(|result| *result == Ok(Routed::Delivered)));
+    assert_quiet(&router, 33);
+}
+
+/// Nobody drives the worker: the caller's time is over before it is started, so the base route has it, once.
+#[test]
+fn the_fallback_takes_over_what_no_worker_starts() {
+    let (clock, _) = Clock::manual();
+    let (builder, base) = builder(config(&[]));
+    let (router, mut workers) = builder.clock(clock.clone()).build().unwrap();
+    let mut port = router.port().unwrap();
+    let (alice, _) = connect(&mut port);
+    let taken = |success| Ok(Routed::TakenOver { reason: TakenOver::TimedOut, success });
+    assert_eq!(port.route(alice, OFFER, SHORT), taken(true));
+    assert_eq!(port.route(alice, br#"{"type":"OFFER","dst":"carol"}"#, SHORT), taken(false));
+    assert_eq!(base.load(Relaxed), 2);
+    settle(&mut workers[0], &clock);
+    let mut events = 0;
+    port.poll(100, |_| events += 1).unwrap();
+    assert_eq!(events, 0, "handled twice");
+    assert_quiet(&router, 2);
+    assert_eq!(router.accounting().takeovers, [("timed_out", 2)]);
+}
+
+#[test]
+fn without_a_base_route_the_caller_is_told() {
+    let (clock, _) = Clock::manual();
+    let (router, mut workers) = Builder::new(config(&[])).clock(clock.clone()).build().unwrap();
+    let mut port = router.port().unwrap();
+    let (alice, _) = connect(&mut port);
+    assert_eq!(port.route(alice, OFFER, SHORT), Err(Error::Timeout));
+    settle(&mut workers[0], &clock);
+    assert_quiet(&router, 1);
+    assert_eq!(router.accounting().expired, 1);
+    // A stop: what is in the ring is refused as closed, and the slot of a later call is told so.
+    assert_eq!(port.route(alice, OFFER, SHORT), Err(Error::Timeout));
+    router.request_stop();
+    settle(&mut workers[0], &clock);
+    assert_eq!(port.route(alice, OFFER, SHORT), Err(Error::Refused(Refused::Closed)));
+    while port.poll(10, |_| ()).is_ok() {}
+    assert_quiet(&router, 3);
+}
+
+/// What waited longer than max_queue_wait is not handled late, and the base route has it.
+#[test]
+fn an_expired_message_is_taken_over() {
+    let (clock, hands) = Clock::manual();
+    let (builder, base) = builder(config(&[("max_queue_wait_ms", "10")]));
+    let (router, mut workers) = builder.clock(clock.clone()).build().unwrap();
+    let mut port = router.port().unwrap();
+    let (alice, _) = connect(&mut port);
+    let routed = std::thread::scope(|scope| {
+        let caller = scope.spawn(|| port.route(alice, OFFER, LONG));
+        while router.accounting().submitted == 0 {
+            std::thread::yield_now();
+        }
+        hands.advance(Duration::from_millis(11));
+        while !caller.is_finished() {
+            workers[0].cycle(clock.raw());
+            std::thread::yield_now();
+        }
+        caller.join().unwrap()
+    });
+    assert_eq!(routed, Ok(Routed::TakenOver { reason: TakenOver::Expired, success: true }));
+    assert_eq!(base.load(Relaxed), 1);
+    assert_quiet(&router, 1);
+}
+
+#[test]
+fn a_full_ring_is_taken_over_refused_or_waited_for() {
+    let small = [("ring_bytes", "8192"), ("max_message", "1000")];
+    let fill = |port: &mut Port, alice| {
+        let mut count = 0;
+        while port.submit(alice, OFFER, 0).is_ok() {
+            count += 1;
+        }
+        port.publish();
+        count + 1
+    };
+    let (inline, base) = builder(config(&small));
+    let (router, _workers) = inline.build().unwrap();
+    let mut port = router.port().unwrap();
+    let (alice, _) = connect(&mut port);
+    let submitted = fill(&mut port, alice);
+    assert_eq!(
+        port.route(alice, OFFER, SHORT),
+        Ok(Routed::TakenOver { reason: TakenOver::Full, success: true })
+    );
+    assert_eq!((base.load(Relaxed), router.accounting().submitted), (1, submitted + 1));
+    assert_eq!(router.accounting().refusals, [("ring_full", 1)]);
+
+    for (policy, expected) in
+        [("refuse", Err(Error::Refused(Refused::Full))), ("wait", Ok(Routed::Delivered))]
+    {
+        let (builder, base) = builder(config(&[small[0], small[1], ("route_fallback", policy)]));
+        let (router, mut workers) = builder.build().unwrap();
+        let mut port = router.port().unwrap();
+        let (alice, _) = connect(&mut port);
+        fill(&mut port, alice);
+        let routed = std::thread::scope(|scope| {
+            let caller = scope.spawn(|| port.route(alice, OFFER, LONG));
+            let clock = Clock::new();
+            while !caller.is_finished() {
+                if policy == "wait" && router.accounting().refused > 1 {
+                    workers[0].cycle(clock.raw());
+                }
+                std::thread::yield_now();
+            }
+            caller.join().unwrap()
+        });
+        assert_eq!(routed, expected, "{policy}");
+        assert_eq!(base.load(Relaxed), 0);
+    }
+}
+
+/// submit_full = wait: a submission waits for room as well.
+#[test]
+fn a_submission_waits_for_room() {
+    let pairs = [
+        ("ring_bytes", "8192"),
+        ("max_message", "1000"),
+        ("submit_full", "wait"),
+        ("submit_wait_ms", "60000"),
+    ];
+    let router = Builder::new(config(&pairs)).start().unwrap();
+    let mut port = router.port().unwrap();
+    let (alice, bob) = connect(&mut port);
+    for number in 0..2_000 {
+        port.submit(alice, OFFER, number).unwrap();
+        let mut bytes = 0;
+        let taken = port.poll(100, |event| {
+            if let Event::Message(message) = event {
+                bytes += message.payload.len();
+            }
+        });
+        port.acknowledge(bob, taken.unwrap() as u32, bytes as u32);
+    }
+}
+
+#[test]
+fn with_concurrent_routing_off_everything_goes_to_the_base_route() {
+    let off = config(&[("enable_concurrent_routing", "off")]);
+    let error = Builder::new(off.clone()).build().unwrap_err().to_string();
+    assert!(error.starts_with("enable_concurrent_routing = off") && error.contains("base_route"), "{error}");
+    let inline = config(&[("route_fallback", "inline")]);
+    assert!(Builder::new(inline).build().unwrap_err().to_string().contains("base_route"));
+    let (builder, base) = builder(off);
+    let router = builder.start().unwrap();
+    let mut port = router.port().unwrap();
+    let (alice, _) = connect(&mut port);
+    assert_eq!(
+        port.route(alice, OFFER, LONG),
+        Ok(Routed::TakenOver { reason: TakenOver::Disabled, success: true })
+    );
+    port.submit(alice, OFFER, 0).unwrap();
+    port.publish();
+    assert_eq!(base.load(Relaxed), 2);
+    assert_quiet(&router, 2);
+    assert_eq!(router.accounting().takeovers, [("disabled", 2)]);
+}
+
+/// Many threads on one shared port, through a stop: every call returns, each message is handled once.
+#[test]
+fn many_callers_and_a_stop() {
+    let (builder, base) =
+        builder(config(&[("max_calls", "8"), ("credit_messages", "65535"), ("credit_bytes", "100000000")]));
+    let mut router = builder.start().unwrap();
+    let (shared, mut poller) = router.port().unwrap().share();
+    let alice = shared.connect("alice", "peerjs", "", 1).unwrap();
+    let bob = shared.connect("bob", "peerjs", "", 2).unwrap();
+    let (mut delivered, mut taken_over, mut refused) = (0, 0, 0);
+    let mut polled = 0;
+    std::thread::scope(|scope| {
+        let callers: Vec<_> = (0..12)
+            .map(|_| {
+                let shared = shared.clone();
+                scope.spawn(move || {
+                    let (mut delivered, mut taken_over, mut refused) = (0, 0, 0);
+                    for _ in 0..500 {
+                        match shared.route(alice, OFFER, LONG) {
+                            Ok(Routed::Delivered) => delivered += 1,
+                            Ok(Routed::TakenOver { reason: TakenOver::Closed, success: true }) => {
+                                taken_over += 1
+                            }
+                            Err(Error::TooManyCalls(8)) => refused += 1,
+                            other => panic!("{other:?}"),
+                        }
+                    }
+                    (delivered, taken_over, refused)
+                })
+            })
+            .collect();
+        let mut stopped = false;
+        loop {
+            let mut bytes = 0;
+            let taken = poller.poll(100, |event| {
+                if let Event::Message(message) = event {
+                    bytes += message.payload.len();
+                }
+            });
+            match taken {
+                Ok(taken) => {
+                    polled += taken as u64;
+                    poller.acknowledge(bob, taken as u32, bytes as u32);
+                }
+                Err(_) => break,
+            }
+            if !stopped && polled > 1_000 {
+                router.request_stop();
+                stopped = true;
+            }
+            if callers.iter().all(|caller| caller.is_finished()) && !stopped {
+                router.request_stop();
+                stopped = true;
+            }
+        }
+        for caller in callers {
+            let (one, two, three) = caller.join().unwrap();
+            delivered += one;
+            taken_over += two;
+            refused += three;
+        }
+    });
+    router.stop();
+    assert_eq!(delivered + taken_over + refused, 12 * 500);
+    assert_eq!((polled, base.load(Relaxed)), (delivered, taken_over));
+    assert_quiet(&router, delivered + taken_over);
+}
+
+#[test]
+fn metrics_off_keeps_the_accounting() {
+    for (metrics, recorded) in [("on", 1), ("off", 0)] {
+        let router = Builder::new(config(&[("enable_metrics", metrics)])).start().unwrap();
+        let mut port = router.port().unwrap();
+        let (alice, _) = connect(&mut port);
+        assert_eq!(port.route(alice, OFFER, LONG), Ok(Routed::Delivered));
+        let stats = router.stats();
+        assert_eq!((stats.accounting.ok, stats.messages.total), (1, 1));
+        assert_eq!(stats.messages.service.count, recorded);
+        assert_eq!(stats.messages.bytes_in, recorded * OFFER.len() as u64);
+    }
+}
