@@ -21,6 +21,7 @@ mod port;
 mod record;
 mod router;
 mod status;
+mod written;
 
 #[cfg(feature = "ffi-test")]
 pub use echo::{corelane_test_echo_join, corelane_test_echo_start, corelane_test_panic};
@@ -34,3 +35,4 @@ pub use port::{
 pub use record::corelane_record;
 pub use router::{corelane_prometheus, corelane_router_release, corelane_start, corelane_stop};
 pub use status::{CorelaneError, corelane_status_text, corelane_version};
+pub use written::{CorelaneWritten, corelane_acknowledge_batch, corelane_rebind};

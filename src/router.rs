@@ -1,9 +1,11 @@
 //! The router: built from a configuration, it hands out ports and runs pinned workers. `port` is the hosts'
 //! side, `worker` the other; `relay` is what happens to a message in between; `egress` the way out.
 
+mod connect;
 mod egress;
 mod held;
 mod hold;
+mod over_limit;
 mod pair;
 mod poll;
 mod port;
@@ -20,6 +22,7 @@ pub(crate) mod model {
     pub(crate) use super::hold::{Held, Holds};
 }
 
+pub use connect::ConnectOptions;
 pub use poll::{Event, Message};
 pub use port::Port;
 pub use rules::{Action, ProtocolRules};
@@ -90,6 +93,7 @@ impl Builder {
     /// [`Error::Config`] for values that do not fit together.
     pub fn build(self) -> Result<(Router, Vec<Worker>), Error> {
         self.config.validate()?;
+        self.protocols.iter().try_for_each(ProtocolRules::check)?;
         let shared = Arc::new(Shared::new(self.config, self.protocols, self.clock, self.name_keys));
         let workers =
             (0..shared.workers.len()).map(|index| Worker::new(Arc::clone(&shared), index)).collect();

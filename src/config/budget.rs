@@ -4,7 +4,7 @@ use super::{Config, Key};
 use crate::clients::Clients;
 #[cfg(not(corelane_loom))]
 use crate::metrics::Recorder;
-use crate::metrics::WorkerShard;
+use crate::metrics::{PathShard, PortShard, WorkerShard};
 use crate::ring::HEADER_BYTES;
 use std::fmt;
 
@@ -42,7 +42,10 @@ impl Budget {
             backlogs: pairs * (config.get(Key::BacklogBytes) + header),
             clients: config.get(Key::MaxClients) * Clients::BYTES_EACH as u64,
             holds: workers * held,
-            metrics: workers * shard + recorded,
+            metrics: workers * shard
+                + config.get(Key::MaxPorts) * PortShard::BYTES as u64
+                + pairs * size_of::<PathShard>() as u64
+                + recorded,
         }
     }
 
