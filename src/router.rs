@@ -61,9 +61,12 @@ impl Builder {
         }
     }
 
-    /// Adds a protocol of the host's own.
+    /// Adds a protocol of the host's own; one that has the name of another takes its place.
     pub fn protocol(mut self, rules: ProtocolRules) -> Self {
-        self.protocols.push(rules);
+        match self.protocols.iter_mut().find(|one| one.name() == rules.name()) {
+            Some(one) => *one = rules,
+            None => self.protocols.push(rules),
+        }
         self
     }
 

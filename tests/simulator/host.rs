@@ -1,5 +1,7 @@
 //! The simulated host: what it does is random, what it expects is kept beside, and every event is checked.
 
+mod policies;
+
 use crate::random::Random;
 use corelane::clients::ClientId;
 use corelane::clock::{Clock, ManualClock};
@@ -24,6 +26,7 @@ struct Peer {
     unacknowledged: Vec<u32>,
     /// The last number received from each sender.
     last_from: HashMap<u64, u64>,
+    sample: policies::Sample,
 }
 
 impl Peer {
@@ -47,6 +50,10 @@ pub struct Reached {
     reused_slots: u64,
     names_left: u64,
     probes: u64,
+    refusal_notices: u64,
+    drops: u64,
+    rebinds: u64,
+    writes_timed: u64,
 }
 
 impl Reached {
@@ -63,6 +70,10 @@ impl Reached {
         self.reused_slots += other.reused_slots;
         self.names_left += other.names_left;
         self.probes += other.probes;
+        self.refusal_notices += other.refusal_notices;
+        self.drops += other.drops;
+        self.rebinds += other.rebinds;
+        self.writes_timed += other.writes_timed;
     }
 
     pub fn assert_everything_happened(&self) {
@@ -79,6 +90,10 @@ impl Reached {
             (self.reused_slots, "reused slots"),
             (self.names_left, "names left"),
             (self.probes, "probes"),
+            (self.refusal_notices, "refusal notices"),
+            (self.drops, "drops for credit"),
+            (self.rebinds, "rebinds"),
+            (self.writes_timed, "timed writes"),
         ] {
             assert!(count > 0, "no {what} in any run");
         }
@@ -104,6 +119,7 @@ pub struct Host {
     /// Names that have been connected for so long that nothing can be held for them.
     surely_connected: HashSet<&'static str>,
     max_clients: u64,
+    model: policies::Model,
     reached: Reached,
 }
 
@@ -114,6 +130,7 @@ impl Host {
         let credit_messages = 1 + random.below(40);
         let credit_bytes = 2048 + random.below(16_384);
         let max_clients = 6 + random.below(6);
+        let model = policies::Model::new(random.below(3), random.chance(80));
         let set = [
             (Key::Workers, 1 + random.below(3)),
             (Key::MaxPorts, 1 + random.below(3)),
@@ -130,14 +147,20 @@ impl Host {
             (Key::CreditMessages, credit_messages),
             (Key::CreditBytes, credit_bytes),
             (Key::BacklogBytes, 8192),
+            (Key::CreditPolicy, model.router_policy),
+            (Key::RefusalNotices, u64::from(model.notices_on)),
         ];
         let config = set
             .into_iter()
             .try_fold(Config::default(), |config, (key, value)| config.with(key, value))
             .unwrap();
         let ports = config.get(Key::MaxPorts) as usize;
-        let (router, workers) =
-            Builder::new(config).clock(clock.clone()).name_keys([seed, 1]).build().unwrap();
+        let (router, workers) = Builder::new(config)
+            .clock(clock.clone())
+            .name_keys([seed, 1])
+            .protocol(policies::rules())
+            .build()
+            .unwrap();
         Self {
             random,
             router,
@@ -156,6 +179,7 @@ impl Host {
             credit: (credit_messages as usize, credit_bytes),
             surely_connected: HashSet::new(),
             max_clients,
+            model,
             reached: Reached::default(),
         }
     }
@@ -179,10 +203,12 @@ impl Host {
             45..55 => self.publish(),
             55..72 => self.cycle(),
             72..82 => self.poll(),
-            82..91 => self.acknowledge(),
+            82..90 => self.acknowledge(),
+            90 => self.acknowledge_batch(),
             91..94 => self.disconnect(),
             94..98 => self.hands.advance(Duration::from_millis(self.random.below(40))),
-            98 => self.open_port(),
+            98 if self.random.chance(50) => self.open_port(),
+            98 => self.rebind(),
             _ if self.random.chance(20) => self.release_port(),
             _ => self.flood(),
         }
@@ -218,9 +244,11 @@ impl Host {
         let Some(place) = self.some_port() else { return self.open_port() };
         let name = NAMES[self.random.below(NAMES.len() as u64) as usize];
         let token = self.next_token;
+        let (options, policy) = self.connect_options(token);
         let port = self.ports[place].as_mut().unwrap();
-        match port.connect(name, "peerjs", "simulator", token) {
+        match port.connect_with(name, options) {
             Ok(id) => {
+                self.connected(id, policy);
                 self.next_token += 1;
                 self.reached.reused_slots += u64::from(id.0 >> 32 > 1);
                 let in_use = self.peers.values().any(|peer| peer.id == id);
@@ -235,6 +263,7 @@ impl Host {
                     nameless: false,
                     unacknowledged: Vec::new(),
                     last_from: HashMap::new(),
+                    sample: policies::Sample::default(),
                 };
                 self.peers.insert(token, peer);
             }
@@ -363,6 +392,7 @@ impl Host {
                 let number = text["payload"][0].as_u64().unwrap();
                 assert_eq!(message.correlation, number);
                 assert!(self.seen.insert(number), "delivered twice");
+                assert!(!self.model.refused.contains(&number), "delivered and refused");
                 assert_eq!(self.numbers_of[&number], message.sender.0, "another's message");
                 let peer = self.peers.get_mut(&message.token).expect("delivered after its last event");
                 assert_eq!((peer.id, peer.port), (message.client, place));
@@ -378,7 +408,11 @@ impl Host {
                 assert!(!self.surely_connected.contains(name), "held for {name} although it is connected");
                 self.take_credit(token, name.len());
             }
+            Event::Refused { client, token, recipient, correlation, reason } => {
+                self.refusal(client, token, recipient, correlation, reason);
+            }
             Event::Close { client, token, .. } => {
+                self.asked_to_close(client);
                 self.reached.credit_closes += 1;
                 assert_eq!(self.peers[&token].id, client);
                 if !self.peers[&token].leaving {
@@ -405,6 +439,7 @@ impl Host {
         peer.unacknowledged.push(bytes as u32);
         let outstanding: u64 = peer.unacknowledged.iter().map(|bytes| u64::from(*bytes)).sum();
         assert!(peer.unacknowledged.len() <= self.credit.0 && outstanding <= self.credit.1);
+        self.sample(token);
     }
 
     fn acknowledge(&mut self) {
@@ -414,11 +449,10 @@ impl Host {
     }
 
     fn acknowledge_peer(&mut self, token: u64, all: bool) {
-        let peer = self.peers.get_mut(&token).unwrap();
-        let count = if all { peer.unacknowledged.len() } else { peer.unacknowledged.len() / 2 };
-        let bytes: u32 = peer.unacknowledged.drain(..count).sum();
-        let (port, id) = (peer.port, peer.id);
-        self.ports[port].as_mut().unwrap().acknowledge(id, count as u32, bytes);
+        self.check_outstanding(&self.peers[&token]);
+        let (port, (id, messages, bytes)) = self.written(token, all);
+        self.ports[port].as_mut().unwrap().acknowledge(id, messages, bytes);
+        self.check_outstanding(&self.peers[&token]);
     }
 
     fn disconnect(&mut self) {
@@ -483,6 +517,10 @@ impl Host {
         }
         self.settle_down();
         assert!(self.peers.is_empty(), "a client never got its last event");
+        let stats = self.router.stats();
+        Self::check_paths_are_empty(&stats);
+        let waiting = (stats.routing.concurrency, stats.routing.queue_messages, stats.routing.workers_active);
+        assert_eq!(waiting, (0, 0, 0));
         if let Some(place) = self.some_port() {
             let port = self.ports[place].as_mut().unwrap();
             let ids: Vec<_> = (0..self.max_clients)
@@ -535,6 +573,7 @@ impl Host {
 
     fn stop(&mut self) {
         let figures = self.router.stats();
+        self.check_policies(&figures);
         self.reached.backlogged += figures.workers.iter().map(|worker| worker.backlogged).sum::<u64>();
         self.router.request_stop();
         for worker in 0..self.workers.len() {
@@ -567,6 +606,9 @@ impl Host {
         assert_eq!((figures.in_flight, figures.queued, figures.held), (0, 0, 0), "{figures:?}");
         assert_eq!(figures.accepted, figures.ok + figures.failed + figures.expired);
         assert_eq!(figures.consumed, self.events);
+        let stats = self.router.stats();
+        self.check_policies(&stats);
+        Self::check_paths_are_empty(&stats);
         self.reached.settled += figures.refused - self.refused;
         self.reached.undeliverable += figures.undeliverable;
     }
