@@ -308,3 +308,79 @@ impl Slot {
         self.close_reason.load(Relaxed) as u16 // Relaxed: that worker's own.
     }
 }
+
+#[cfg(all(test, not(corelane_loom)))]
+mod tests {
+    use super::*;
+
+    fn open(policy: CreditPolicy) -> Slot {
+        let slot = Slot::new();
+        slot.open(&NewClient {
+            name: "ann",
+            token: 7,
+            port: 1,
+            worker: 2,
+            protocol: 3,
+            application: 4,
+            policy,
+        });
+        slot
+    }
+
+    #[test]
+    fn name_and_policy_share_a_word_and_a_successor_starts_anew() {
+        let slot = open(CreditPolicy::Drop);
+        let mut buffer = NameBuffer::default();
+        assert_eq!((slot.name(&mut buffer), slot.policy()), ("ann", CreditPolicy::Drop));
+        slot.hand_out(100, || 5);
+        slot.rebind(8);
+        assert_eq!((slot.token(), slot.outstanding().handed_bytes_maximum), (8, 100));
+        slot.open(&NewClient {
+            name: "benjamin",
+            token: 9,
+            port: 1,
+            worker: 2,
+            protocol: 3,
+            application: 4,
+            policy: CreditPolicy::Refuse,
+        });
+        assert_eq!(
+            (slot.name(&mut buffer), slot.policy(), slot.token()),
+            ("benjamin", CreditPolicy::Refuse, 9)
+        );
+        assert_eq!(slot.outstanding(), Outstanding::default());
+    }
+
+    #[test]
+    fn as_many_as_credit_allows_are_tracked_and_one_of_them_is_timed() {
+        let slot = open(CreditPolicy::Disconnect);
+        let most = super::super::MAX_MESSAGES;
+        let mut readings = 0;
+        for message in 1..=most {
+            let outstanding = slot.hand_out(32_000, || {
+                readings += 1;
+                u64::from(message)
+            });
+            assert_eq!(outstanding, (message, 32_000 * message));
+            slot.credit
+                .try_add(1, 32_000, super::super::Limits { messages: most, bytes: i32::MAX as u32 })
+                .unwrap();
+        }
+        let most_bytes = 32_000 * most;
+        assert_eq!(readings, 1);
+        assert_eq!(slot.acknowledge(0, 0).sampled_at, None);
+        assert_eq!(slot.acknowledge(1, 32_000).sampled_at, Some(1));
+        // The next one is the last in line: the others go first.
+        slot.credit.try_add(1, 0, super::super::Limits { messages: most, bytes: i32::MAX as u32 }).unwrap();
+        slot.hand_out(0, || 99);
+        assert_eq!(
+            slot.acknowledge(most - 1, 0),
+            Acknowledged { messages: most - 1, bytes: 0, sampled_at: None }
+        );
+        let last = slot.acknowledge(u32::MAX, u32::MAX);
+        assert_eq!((last.messages, last.bytes, last.sampled_at), (1, most_bytes - 32_000, Some(99)));
+        let left = slot.outstanding();
+        assert_eq!((left.messages, left.bytes, left.handed_messages, left.handed_bytes), (0, 0, 0, 0));
+        assert_eq!((left.handed_messages_maximum, left.handed_bytes_maximum), (most, most_bytes));
+    }
+}
