@@ -98,11 +98,18 @@
 // The last event for this client: what its token points at may be freed.
 #define CORELANE_EVENT_CLOSED 5
 
+// What the client sent was refused: the recipient's credit is used up (`credit_policy` refuse). `sender` is that recipient,
+// `correlation` the message's, `reason` one of CORELANE_REFUSED_. Nothing to acknowledge.
+#define CORELANE_EVENT_REFUSED 6
+
 // It has not acknowledged what it was given.
 #define CORELANE_CLOSE_CREDIT 1
 
 // Its port's ring was corrupt.
 #define CORELANE_CLOSE_CORRUPT 2
+
+// The recipient has not acknowledged what it was given.
+#define CORELANE_FAILED_CREDIT 1
 
 // Why a message was refused: cells of `corelane_counts.refused`.
 #define CORELANE_REFUSED_FULL 0
@@ -165,7 +172,7 @@ typedef struct corelane_event {
   struct corelane_client client;
   // That client's token, as given to `corelane_connect`.
   uint64_t token;
-  // Who sent it, or 0.
+  // Who sent it, or 0; in CORELANE_EVENT_REFUSED who could not take it.
   struct corelane_client sender;
   // The submitter's value, or 0.
   uint64_t correlation;
@@ -173,11 +180,21 @@ typedef struct corelane_event {
   const uint8_t *bytes;
   // Bytes of the view.
   size_t length;
-  // Why, in CORELANE_EVENT_CLOSE; otherwise 0.
+  // Why, in CORELANE_EVENT_CLOSE and CORELANE_EVENT_REFUSED; otherwise 0. Take a value that you do not know for some other reason.
   uint32_t reason;
   // 0.
   uint32_t reserved;
 } corelane_event;
+
+// What of a client's deliveries was written.
+typedef struct corelane_written {
+  // Whose.
+  struct corelane_client client;
+  // How many messages.
+  uint32_t messages;
+  // How many bytes.
+  uint32_t bytes;
+} corelane_written;
 
 // One ring. Offsets are from `base`; docs/layout.md says what lies there.
 typedef struct corelane_ring {
@@ -223,6 +240,10 @@ typedef struct corelane_counts {
   uint64_t *undeliverable_closed;
   // Polls.
   uint64_t *polls;
+  // The most messages that one client had been handed and had not acknowledged.
+  uint64_t *outstanding_messages_maximum;
+  // As messages, in bytes.
+  uint64_t *outstanding_bytes_maximum;
 } corelane_counts;
 
 // The client table. A slot is at `base` + index × `stride`; offsets are from there. What a port's host may write is said by
@@ -244,6 +265,10 @@ typedef struct corelane_slots {
   uint32_t submitted;
   // uint64_t, written by the host: handed out and not acknowledged, messages << 32 | bytes.
   uint32_t handed;
+  // uint64_t, written by the host: sample left << 48 | most messages << 32 | most bytes handed out and not acknowledged.
+  uint32_t track;
+  // uint64_t, written by the host: the stamp of the sampled delivery.
+  uint32_t sampled_at;
   // uint64_t, subtracted from with acquire and release: messages << 31 | bytes of a delivery that nobody gets.
   uint32_t credit;
 } corelane_slots;
@@ -429,6 +454,22 @@ int32_t corelane_port_fd(struct corelane_port port);
 //
 // The port's thread. CORELANE_CLOSED (everything was handed out), CORELANE_STALE, CORELANE_BUSY.
 int32_t corelane_port_arm(struct corelane_port port);
+
+// As `corelane_acknowledge` for each of `count` entries, with one look at the clock for all.
+//
+// The port's thread. CORELANE_NULL, CORELANE_STALE (port), CORELANE_BUSY.
+int32_t corelane_acknowledge_batch(struct corelane_port port,
+                                   const struct corelane_written *written,
+                                   size_t count);
+
+// Gives a connected client another token: what is handed out after this call carries it. What was handed out before and
+// is not acknowledged still is outstanding.
+//
+// The port's thread. CORELANE_STALE (port, or not connected, or leaving), CORELANE_INVALID (another port's client: disconnect
+// it there, then connect it here), CORELANE_BUSY.
+int32_t corelane_rebind(struct corelane_port port,
+                        struct corelane_client client,
+                        uint64_t token);
 
 // Records one message that the host routed itself: its protocol and type (UTF-8, up to 64 bytes each, with figures of their
 // own on first use up to `max_recorded_types`, afterwards `other`), its application, whether it went well (not 0), its

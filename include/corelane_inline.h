@@ -278,6 +278,33 @@ static inline void corelane_inline_release(corelane_inline *self) {
   }
 }
 
+/* Keeps the larger value in a cell that this port alone writes. */
+static inline void corelane_raise(uint64_t *cell, uint64_t value) {
+  if (value > __atomic_load_n(cell, __ATOMIC_RELAXED)) {
+    __atomic_store_n(cell, value, __ATOMIC_RELAXED);
+  }
+}
+
+/* A delivery on credit is handed out: it is outstanding until it is acknowledged, and timed where no earlier one of the client
+ * is. */
+static inline void corelane_inline_track(corelane_inline *self, unsigned char *slot, uint32_t length) {
+  const corelane_slots *slots = &self->layout.slots;
+  uint64_t *handed = corelane_slot_u64(slot, slots->handed), *track = corelane_slot_u64(slot, slots->track);
+  const uint64_t now = __atomic_load_n(handed, __ATOMIC_RELAXED) + (UINT64_C(1) << 32) + length;
+  const uint64_t before = __atomic_load_n(track, __ATOMIC_RELAXED), messages = now >> 32, bytes = now & UINT32_MAX;
+  uint64_t left = before >> 48, most_messages = before >> 32 & 0xffff, most_bytes = before & UINT32_MAX;
+  __atomic_store_n(handed, now, __ATOMIC_RELAXED);
+  if (left == 0) {
+    left = messages < 0xffff ? messages : 0xffff;
+    __atomic_store_n(corelane_slot_u64(slot, slots->sampled_at), corelane_stamp(&self->layout), __ATOMIC_RELAXED);
+  }
+  most_messages = messages > most_messages ? (messages < 0xffff ? messages : 0xffff) : most_messages;
+  most_bytes = bytes > most_bytes ? bytes : most_bytes;
+  __atomic_store_n(track, left << 48 | most_messages << 32 | most_bytes, __ATOMIC_RELAXED);
+  corelane_raise(self->layout.counts.outstanding_messages_maximum, messages);
+  corelane_raise(self->layout.counts.outstanding_bytes_maximum, bytes);
+}
+
 /* One recipient's event of a lane's record; false if nobody gets it. */
 static inline bool corelane_inline_hand_out(corelane_inline *self, corelane_lane *lane, corelane_event *event) {
   const corelane_slots *slots = &self->layout.slots;
@@ -303,15 +330,16 @@ static inline bool corelane_inline_hand_out(corelane_inline *self, corelane_lane
     return false;
   }
   if (on_credit) {
-    uint64_t *handed = corelane_slot_u64(slot, slots->handed);
-    __atomic_store_n(handed, __atomic_load_n(handed, __ATOMIC_RELAXED) + (UINT64_C(1) << 32) + length, __ATOMIC_RELAXED);
+    corelane_inline_track(self, slot, length);
   }
   event->token = __atomic_load_n(corelane_slot_u64(slot, slots->token), __ATOMIC_RELAXED);
   memcpy(&event->sender.value, record + 8, 8);
   memcpy(&event->correlation, record + 24, 8);
   event->bytes = length == 0 ? NULL : record + header;
   event->length = length;
-  event->reason = event->kind == CORELANE_EVENT_CLOSE ? lane->record.flags + 1u : 0;
+  event->reason = event->kind == CORELANE_EVENT_CLOSE     ? lane->record.flags + 1u
+                  : event->kind == CORELANE_EVENT_REFUSED ? CORELANE_FAILED_CREDIT
+                                                          : 0;
   if (event->kind == CORELANE_EVENT_CLOSED) {
     (void)corelane_client_closed(self->port, event->client);
   }

@@ -9,6 +9,7 @@
 
 mod credit;
 mod names;
+mod policy;
 mod slot;
 
 pub(crate) use credit::{Credit, Limits, MAX_BYTES, MAX_MESSAGES, Shortage};
@@ -16,6 +17,7 @@ pub(crate) use names::{HashedBuilder, NameHash, NameTable};
 pub(crate) use slot::{NameBuffer, Phase, Slot};
 
 pub use crate::id::{ClientId, MAX_NAME_BYTES};
+pub use policy::{CreditPolicy, Outstanding};
 
 use crate::error::Error;
 use crate::sync::{Acquire, AtomicU64, Mutex, Relaxed, lock, mutant};
@@ -30,6 +32,7 @@ pub(crate) struct NewClient<'a> {
     pub(crate) worker: u16,
     pub(crate) protocol: u16,
     pub(crate) application: u16,
+    pub(crate) policy: CreditPolicy,
 }
 
 /// All clients of a router.

@@ -5,7 +5,7 @@ mod budget;
 
 pub use budget::Budget;
 
-use crate::clients::{MAX_BYTES, MAX_MESSAGES};
+use crate::clients::{CreditPolicy, MAX_BYTES, MAX_MESSAGES};
 use crate::error::Error;
 use std::time::Duration;
 
@@ -81,6 +81,7 @@ const IDLE: &[&str] = &["spin", "backoff", "park"];
 const SWITCH: &[&str] = &["off", "on"];
 const FALLBACK: &[&str] = &["auto", "inline", "refuse", "wait"];
 const FULL: &[&str] = &["refuse", "wait"];
+const CREDIT_POLICY: &[&str] = &["disconnect", "refuse", "drop"];
 
 table! {
     Workers "workers" "threads" number(0, 64), 0,
@@ -112,9 +113,9 @@ table! {
     HoldBytes "hold_bytes" "bytes" number(0, 1 << 30), 4 << 20,
         "Bytes that one worker holds in all.";
     CreditMessages "credit_messages" "messages" number(1, MAX_MESSAGES as u64), 1_024,
-        "Messages that a client may have been given and not acknowledged; past it the client is closed.";
+        "Messages that a client may have been given and not acknowledged; past it `credit_policy` holds.";
     CreditBytes "credit_bytes" "bytes" number(1, MAX_BYTES as u64), 1 << 20,
-        "Bytes that a client may have been given and not acknowledged; past it the client is closed.";
+        "Bytes that a client may have been given and not acknowledged; past it `credit_policy` holds.";
     BacklogBytes "backlog_bytes" "bytes" Values::PowerOfTwo { minimum: 4096, maximum: 1 << 28 }, 1 << 20,
         "What a worker keeps for one port whose ring is full, before deliveries are given up.";
     MaxApplications "max_applications" "labels" number(0, 1_024), 32,
@@ -133,6 +134,10 @@ table! {
         "Off: every message goes to the host's base route, on the caller's thread.";
     EnableMetrics "enable_metrics" "" Values::Choice(SWITCH), 1,
         "Off: only what the accounting needs is counted, no times, bytes or applications.";
+    CreditPolicy "credit_policy" "" Values::Choice(CREDIT_POLICY), 0,
+        "What a client's lack of credit leads to, unless its connect says otherwise: disconnect it, refuse the message and tell its sender, or drop types listed as droppable (and disconnect for others).";
+    RefusalNotices "refusal_notices" "" Values::Choice(SWITCH), 1,
+        "Whether the policy refuse tells the sender of each message that it refused; off: it is only counted.";
 }
 
 /// A router's configuration. [`Config::default`] is meant for small machines; every value can be set by key.
@@ -215,6 +220,10 @@ impl Config {
             1 => Idle::Backoff,
             _ => Idle::Park,
         }
+    }
+
+    pub(crate) fn credit_policy(&self) -> CreditPolicy {
+        CreditPolicy::from_number(self.get(Key::CreditPolicy))
     }
 
     /// Workers that this configuration starts here.

@@ -86,7 +86,7 @@ reasons! {
         HoldFull = "hold_full",
         /// The recipient is being closed.
         RecipientClosed = "recipient_closed",
-        /// The recipient has not acknowledged what it was given; it is being disconnected.
+        /// The recipient has not acknowledged what it was given; its credit policy says what follows.
         Credit = "credit_exhausted",
         /// The way to the recipient's port is full, its backlog included.
         EgressFull = "egress_full",
@@ -130,6 +130,8 @@ reasons! {
         PortGone = "port_gone",
         /// In a backlog when the router stopped.
         Stopped = "stopped",
+        /// A notice for which its client had no credit.
+        Credit = "credit_exhausted",
     }
 }
 
@@ -170,6 +172,8 @@ pub enum Error {
     StaleClient,
     /// The client belongs to another port.
     WrongPort,
+    /// The client belongs to another port, and a token is given by its own.
+    RebindElsewhere,
     /// The router is not in a state for this call.
     State(&'static str),
     /// The application or protocol label is unknown, and the budget for new ones is used up.
@@ -201,7 +205,7 @@ impl Error {
             Self::Refused(Refused::WrongPort) | Self::WrongPort => -11,
             Self::Refused(Refused::Closed | Refused::Draining) => -20,
             Self::Refused(Refused::Corrupt) => -29,
-            Self::NameLength(_) => -11,
+            Self::NameLength(_) | Self::RebindElsewhere => -11,
             Self::NameTaken(_) => -15,
             Self::TooManyClients(_) | Self::TooManyPorts(_) | Self::TooManyCalls(_) => -16,
             Self::State(_) => -17,
@@ -238,6 +242,10 @@ impl fmt::Display for Error {
             }
             Self::StaleClient => write!(formatter, "the client is not connected"),
             Self::WrongPort => write!(formatter, "the client belongs to another port"),
+            Self::RebindElsewhere => write!(
+                formatter,
+                "the client belongs to another port: disconnect it there, then connect it through this one"
+            ),
             Self::State(text) => formatter.write_str(text),
             Self::UnknownProtocol(name) => write!(formatter, "no protocol is called {name:?}: configure it"),
             Self::System { text, .. } => write!(formatter, "the operating system refused: {text}"),
@@ -277,6 +285,6 @@ mod tests {
         }
         let names: std::collections::HashSet<_> = Failed::ALL.iter().map(|reason| reason.label()).collect();
         assert_eq!(names.len(), Failed::COUNT);
-        assert_eq!(Undeliverable::COUNT, 4);
+        assert_eq!(Undeliverable::COUNT, 5);
     }
 }

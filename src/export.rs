@@ -1,6 +1,7 @@
 //! Figures for others: the Prometheus text format and JSON. Pure functions of a snapshot; hosts and the bundled
 //! server call them wherever they serve HTTP.
 
+mod ports;
 mod text;
 
 pub use text::{CONTENT_TYPE, prometheus};

@@ -22,6 +22,7 @@ mod router;
 mod status;
 #[cfg(feature = "ffi-test")]
 mod testing;
+mod written;
 
 pub use handle::{CorelaneClient, CorelanePort, CorelaneRouter};
 pub use layout::{
@@ -38,3 +39,4 @@ pub use router::{corelane_prometheus, corelane_router_release, corelane_start, c
 pub use status::{CorelaneError, corelane_status_text, corelane_version};
 #[cfg(feature = "ffi-test")]
 pub use testing::corelane_test_panic;
+pub use written::{CorelaneWritten, corelane_acknowledge_batch, corelane_rebind};

@@ -9,8 +9,11 @@ mod cell;
 mod figures;
 mod histogram;
 mod label;
+mod path;
+mod ports;
 #[cfg(not(corelane_loom))]
 mod recorder;
+mod routing;
 mod shard;
 mod snapshot;
 
@@ -25,7 +28,10 @@ pub use histogram::Distribution;
 #[cfg(test)]
 pub(crate) use histogram::Histogram;
 pub(crate) use label::{ApplicationId, Labels, OTHER, ProtocolId, TypeId};
+pub(crate) use path::{Depth, PathDepth, PathShard};
+pub use ports::{PathStats, PortStats};
 #[cfg(not(corelane_loom))]
 pub(crate) use recorder::Recorder;
+pub use routing::{Rates, RoutingStats};
 pub(crate) use shard::{Outcome, PollShard, PortShard, SubmitShard, Timing, WorkerShard};
 pub(crate) use snapshot::{Sources, account, collect};

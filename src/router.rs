@@ -1,11 +1,13 @@
 //! The router: built from a configuration, it hands out ports and runs pinned workers. `port` is the hosts'
 //! side, `worker` the other; `relay` is what happens to a message in between; `egress` the way out.
 
+mod connect;
 mod egress;
 mod held;
 mod hold;
 #[cfg(not(corelane_loom))]
 mod inline;
+mod over_limit;
 mod pair;
 mod poll;
 mod port;
@@ -23,6 +25,7 @@ pub(crate) mod model {
     pub(crate) use super::hold::{Held, Holds};
 }
 
+pub use connect::ConnectOptions;
 #[cfg(not(corelane_loom))]
 pub(crate) use inline::InlineView;
 pub use poll::{Event, Message};
@@ -67,9 +70,12 @@ impl Builder {
         }
     }
 
-    /// Adds a protocol of the host's own.
+    /// Adds a protocol of the host's own; one that has the name of another takes its place.
     pub fn protocol(mut self, rules: ProtocolRules) -> Self {
-        self.protocols.push(rules);
+        match self.protocols.iter_mut().find(|one| one.name() == rules.name()) {
+            Some(one) => *one = rules,
+            None => self.protocols.push(rules),
+        }
         self
     }
 
@@ -107,6 +113,7 @@ impl Builder {
     /// [`Error::Config`] for values that do not fit together.
     pub fn build(self) -> Result<(Router, Vec<Worker>), Error> {
         self.config.validate()?;
+        self.protocols.iter().try_for_each(ProtocolRules::check)?;
         let fallback = Fallback::new(&self.config, &self.base)?;
         let base = (self.base, fallback);
         let shared = Arc::new(Shared::new(self.config, self.protocols, self.clock, self.name_keys, base));

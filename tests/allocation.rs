@@ -72,19 +72,21 @@ fn exchange(port: &mut Port, from: ClientId, to: ClientId, count: u64, messages:
             }
         })
         .unwrap();
-        port.acknowledge(to, count, bytes);
+        port.acknowledge_batch([(to, count, bytes)]);
         got += u64::from(count);
     }
     got
 }
 
-/// Never sleeps, so that every system call that is counted would be one of the data path's.
-fn run(count: u64) -> u64 {
+/// Never sleeps, so that every system call that is counted would be one of the data path's. With `credit` messages
+/// outstanding, the rest is refused and the sender told.
+fn run(count: u64, credit: u64) -> u64 {
     let config = Config::default()
         .with(Key::Workers, 1)
         .and_then(|config| config.with(Key::IdleStrategy, 0))
         .and_then(|config| config.with(Key::CreditBytes, 1 << 30))
-        .and_then(|config| config.with(Key::CreditMessages, 65_535))
+        .and_then(|config| config.with(Key::CreditMessages, credit))
+        .and_then(|config| config.with(Key::CreditPolicy, 1))
         .unwrap();
     let router = Builder::new(config).start().unwrap();
     let mut port = router.port().unwrap();
@@ -96,6 +98,8 @@ fn run(count: u64) -> u64 {
     got += exchange(&mut port, ann, ben, count, &messages);
     let allocations = ALLOCATIONS.load(Relaxed) - before;
     assert!(got > 0);
+    let refused = router.stats().workers[0].credit_refusals;
+    assert_eq!(refused > 0, credit < 100, "{refused} refused");
     allocations
 }
 
@@ -105,7 +109,8 @@ fn nothing_is_allocated_per_message() {
         return; // The child of the other test.
     }
     let _turn = TURN.lock();
-    assert_eq!(run(1_000_000), 0);
+    assert_eq!(run(1_000_000, 65_535), 0);
+    assert_eq!(run(300_000, 8), 0);
 }
 
 fn system_calls(count: u64) -> u64 {
@@ -128,7 +133,7 @@ fn system_calls(count: u64) -> u64 {
 #[test]
 fn no_system_call_per_message() {
     if let Ok(count) = std::env::var("CORELANE_COUNT_SYSTEM_CALLS") {
-        run(count.parse().unwrap());
+        run(count.parse().unwrap(), 65_535);
         return;
     }
     let _turn = TURN.lock();

@@ -6,11 +6,11 @@
 //! | `credit` | workers that deliver to it, its port | the same |
 //! | `finished`, `alive_at`, `held` | its worker | its port, at reuse and for its timers |
 //! | `place`, `name`, `labels` | connect, before the name is inserted or anything is pushed | workers, behind a record of it or behind credit for it |
-//! | `submitted`, `token`, `handed`, `phase` | its port | its port; workers read `phase` never |
+//! | `submitted`, `token`, `handed`, `track`, `sampled_at`, `phase` | its port | its port; workers read `phase` never |
 //! | `close_link`, `closed_link` | the worker that closes it | the same |
 
-use super::{Credit, MAX_NAME_BYTES, NewClient};
-use crate::sync::{Acquire, AtomicU32, AtomicU64, Relaxed, Release, own_load};
+use super::{Credit, CreditPolicy, MAX_NAME_BYTES, NewClient, Outstanding};
+use crate::sync::{Acquire, AtomicU32, AtomicU64, Relaxed, Release, mutant, own_load};
 
 /// Where a slot is in its life.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -61,9 +61,44 @@ struct PortLine {
     /// Handed out and not acknowledged: messages in the upper half, bytes in the lower.
     handed: AtomicU64,
     place: AtomicU64,
+    /// See [`Track`].
+    track: AtomicU64,
+    /// When the sampled delivery was handed out, in raw ticks.
+    sampled_at: AtomicU64,
     labels: AtomicU32,
     phase: AtomicU32,
-    name_length: AtomicU32,
+    /// The name's length in the lower half, the credit policy in the upper.
+    name_and_policy: AtomicU32,
+}
+
+/// What the port keeps per client of what it handed out: in one word, bits 48 to 63 the messages still to be
+/// acknowledged up to the sampled one (0: none is sampled), 32 to 47 and 0 to 31 the most messages and bytes outstanding.
+#[derive(Clone, Copy)]
+struct Track {
+    sample_left: u32,
+    messages: u32,
+    bytes: u32,
+}
+
+impl Track {
+    fn of(word: u64) -> Self {
+        Self { sample_left: (word >> 48) as u32, messages: (word >> 32) as u32 & 0xffff, bytes: word as u32 }
+    }
+
+    fn word(self) -> u64 {
+        // A credit limit never allows more than 16 bits of messages.
+        let sixteen = |value: u32| u64::from(value.min(0xffff));
+        sixteen(self.sample_left) << 48 | sixteen(self.messages) << 32 | u64::from(self.bytes)
+    }
+}
+
+/// What an acknowledgement came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Acknowledged {
+    pub(crate) messages: u32,
+    pub(crate) bytes: u32,
+    /// When the sampled delivery that it covers had been handed out, in raw ticks.
+    pub(crate) sampled_at: Option<u64>,
 }
 
 #[cfg(not(corelane_loom))]
@@ -77,6 +112,8 @@ pub(crate) struct SlotOffsets {
     pub(crate) submitted: u32,
     pub(crate) token: u32,
     pub(crate) handed: u32,
+    pub(crate) track: u32,
+    pub(crate) sampled_at: u32,
     pub(crate) place: u32,
     pub(crate) phase: u32,
 }
@@ -90,6 +127,8 @@ impl Slot {
             submitted: offset_of!(Self, port_line.submitted) as u32,
             token: offset_of!(Self, port_line.token) as u32,
             handed: offset_of!(Self, port_line.handed) as u32,
+            track: offset_of!(Self, port_line.track) as u32,
+            sampled_at: offset_of!(Self, port_line.sampled_at) as u32,
             place: offset_of!(Self, port_line.place) as u32,
             phase: offset_of!(Self, port_line.phase) as u32,
         }
@@ -111,9 +150,11 @@ impl Slot {
                 token: AtomicU64::new(0),
                 handed: AtomicU64::new(0),
                 place: AtomicU64::new(0),
+                track: AtomicU64::new(0),
+                sampled_at: AtomicU64::new(0),
                 labels: AtomicU32::new(0),
                 phase: AtomicU32::new(0),
-                name_length: AtomicU32::new(0),
+                name_and_policy: AtomicU32::new(0),
             },
             name: std::array::from_fn(|_| AtomicU64::new(0)),
         }
@@ -128,8 +169,9 @@ impl Slot {
         self.alive_at.store(0, Relaxed);
         line.token.store(new.token, Relaxed);
         line.handed.store(0, Relaxed);
+        line.track.store(0, Relaxed);
         line.labels.store(u32::from(new.protocol) | u32::from(new.application) << 16, Relaxed);
-        line.name_length.store(new.name.len() as u32, Relaxed);
+        line.name_and_policy.store(new.name.len() as u32 | (new.policy as u32) << 16, Relaxed);
         for (place, word) in self.name.iter().enumerate() {
             let mut bytes = [0; 8];
             for (to, from) in bytes.iter_mut().zip(new.name.as_bytes().iter().skip(8 * place)) {
@@ -161,7 +203,8 @@ impl Slot {
     /// credit, and compares.
     #[inline]
     pub(crate) fn name<'a>(&self, buffer: &'a mut NameBuffer) -> &'a str {
-        let length = (self.port_line.name_length.load(Relaxed) as usize).min(MAX_NAME_BYTES);
+        let length = (self.port_line.name_and_policy.load(Relaxed) & 0xffff) as usize;
+        let length = length.min(MAX_NAME_BYTES);
         for (to, from) in buffer.iter_mut().zip(&self.name).take(length.div_ceil(8)) {
             *to = from.load(Relaxed).to_ne_bytes(); // Relaxed: see `open`.
         }
@@ -169,10 +212,22 @@ impl Slot {
         std::str::from_utf8(bytes).unwrap_or_default()
     }
 
+    /// What its lack of credit leads to. A reader without credit may get a successor's, and can do nothing with it: what
+    /// closes a client compares the generation.
+    pub(crate) fn policy(&self) -> CreditPolicy {
+        // Relaxed: see `open`.
+        CreditPolicy::from_number(u64::from(self.port_line.name_and_policy.load(Relaxed) >> 16))
+    }
+
     /// The host's value for this client.
     #[inline(always)]
     pub(crate) fn token(&self) -> u64 {
         self.port_line.token.load(Relaxed) // Relaxed: the port's own.
+    }
+
+    /// Gives the client another token; by the port.
+    pub(crate) fn rebind(&self, token: u64) {
+        self.port_line.token.store(token, Relaxed); // Relaxed: the port's own.
     }
 
     #[inline(always)]
@@ -208,23 +263,66 @@ impl Slot {
         self.finished.store(own_load(&self.finished) + messages, Release);
     }
 
-    /// The port has handed out a delivery that holds credit.
+    /// The port hands out a delivery that holds credit. `now` is asked for the time where this one is sampled for the
+    /// time until it is written: whenever no earlier one of the client is. Returns how many messages and bytes are handed
+    /// out and not acknowledged.
     #[inline(always)]
-    pub(crate) fn hand_out(&self, bytes: u32) {
-        let handed = &self.port_line.handed;
-        handed.store(own_load(handed) + (1 << 32) + u64::from(bytes), Relaxed); // Relaxed: the port's own.
+    pub(crate) fn hand_out(&self, bytes: u32, now: impl FnOnce() -> u64) -> (u32, u32) {
+        let line = &self.port_line;
+        let handed = own_load(&line.handed) + (1 << 32) + u64::from(bytes);
+        line.handed.store(handed, Relaxed); // Relaxed, here and below: the port's own.
+        let (messages, bytes) = ((handed >> 32) as u32, handed as u32);
+        let before = own_load(&line.track);
+        let mut track = Track::of(before);
+        if track.sample_left == 0 {
+            track.sample_left = messages;
+            line.sampled_at.store(now(), Relaxed);
+        }
+        track.messages = track.messages.max(messages);
+        track.bytes = track.bytes.max(bytes);
+        if track.word() != before {
+            line.track.store(track.word(), Relaxed);
+        }
+        (messages, bytes)
     }
 
-    /// The host has written so much. Gives the credit back, never more than was handed out; says how much.
+    /// The host has written so much. Gives the credit back, never more than was handed out; says how much, and
+    /// whether that covers the sampled delivery.
     #[inline]
-    pub(crate) fn acknowledge(&self, messages: u32, bytes: u32) -> (u32, u32) {
-        let handed = own_load(&self.port_line.handed);
+    pub(crate) fn acknowledge(&self, messages: u32, bytes: u32) -> Acknowledged {
+        let line = &self.port_line;
+        let handed = own_load(&line.handed);
         let messages = messages.min((handed >> 32) as u32);
         let bytes = bytes.min(handed as u32);
         let given = (u64::from(messages) << 32) + u64::from(bytes);
-        self.port_line.handed.store(handed - given, Relaxed);
+        line.handed.store(handed - given, Relaxed); // Relaxed, here and below: the port's own.
+        let mut track = Track::of(own_load(&line.track));
+        let mut sampled_at = None;
+        if track.sample_left > 0 && messages > 0 {
+            if messages >= track.sample_left || mutant("write-sample-early") {
+                sampled_at = Some(own_load(&line.sampled_at));
+            }
+            track.sample_left = if sampled_at.is_some() { 0 } else { track.sample_left - messages };
+            line.track.store(track.word(), Relaxed);
+        }
         self.credit.subtract(messages, bytes);
-        (messages, bytes)
+        Acknowledged { messages, bytes, sampled_at }
+    }
+
+    /// What the client has outstanding, now and at most. For its port.
+    pub(crate) fn outstanding(&self) -> Outstanding {
+        let (messages, bytes) = self.credit.outstanding();
+        // Relaxed: the port's own.
+        let handed = self.port_line.handed.load(Relaxed);
+        let track = Track::of(self.port_line.track.load(Relaxed));
+        Outstanding {
+            messages,
+            bytes,
+            handed_messages: (handed >> 32) as u32,
+            handed_bytes: handed as u32,
+            handed_messages_maximum: track.messages,
+            handed_bytes_maximum: track.bytes,
+        }
     }
 
     /// Gives back everything handed out and not acknowledged.
@@ -239,5 +337,81 @@ impl Slot {
 
     pub(crate) fn close_reason(&self) -> u16 {
         self.close_reason.load(Relaxed) as u16 // Relaxed: that worker's own.
+    }
+}
+
+#[cfg(all(test, not(corelane_loom)))]
+mod tests {
+    use super::*;
+
+    fn open(policy: CreditPolicy) -> Slot {
+        let slot = Slot::new();
+        slot.open(&NewClient {
+            name: "ann",
+            token: 7,
+            port: 1,
+            worker: 2,
+            protocol: 3,
+            application: 4,
+            policy,
+        });
+        slot
+    }
+
+    #[test]
+    fn name_and_policy_share_a_word_and_a_successor_starts_anew() {
+        let slot = open(CreditPolicy::Drop);
+        let mut buffer = NameBuffer::default();
+        assert_eq!((slot.name(&mut buffer), slot.policy()), ("ann", CreditPolicy::Drop));
+        slot.hand_out(100, || 5);
+        slot.rebind(8);
+        assert_eq!((slot.token(), slot.outstanding().handed_bytes_maximum), (8, 100));
+        slot.open(&NewClient {
+            name: "benjamin",
+            token: 9,
+            port: 1,
+            worker: 2,
+            protocol: 3,
+            application: 4,
+            policy: CreditPolicy::Refuse,
+        });
+        assert_eq!(
+            (slot.name(&mut buffer), slot.policy(), slot.token()),
+            ("benjamin", CreditPolicy::Refuse, 9)
+        );
+        assert_eq!(slot.outstanding(), Outstanding::default());
+    }
+
+    #[test]
+    fn as_many_as_credit_allows_are_tracked_and_one_of_them_is_timed() {
+        let slot = open(CreditPolicy::Disconnect);
+        let most = super::super::MAX_MESSAGES;
+        let mut readings = 0;
+        for message in 1..=most {
+            let outstanding = slot.hand_out(32_000, || {
+                readings += 1;
+                u64::from(message)
+            });
+            assert_eq!(outstanding, (message, 32_000 * message));
+            slot.credit
+                .try_add(1, 32_000, super::super::Limits { messages: most, bytes: i32::MAX as u32 })
+                .unwrap();
+        }
+        let most_bytes = 32_000 * most;
+        assert_eq!(readings, 1);
+        assert_eq!(slot.acknowledge(0, 0).sampled_at, None);
+        assert_eq!(slot.acknowledge(1, 32_000).sampled_at, Some(1));
+        // The next one is the last in line: the others go first.
+        slot.credit.try_add(1, 0, super::super::Limits { messages: most, bytes: i32::MAX as u32 }).unwrap();
+        slot.hand_out(0, || 99);
+        assert_eq!(
+            slot.acknowledge(most - 1, 0),
+            Acknowledged { messages: most - 1, bytes: 0, sampled_at: None }
+        );
+        let last = slot.acknowledge(u32::MAX, u32::MAX);
+        assert_eq!((last.messages, last.bytes, last.sampled_at), (1, most_bytes - 32_000, Some(99)));
+        let left = slot.outstanding();
+        assert_eq!((left.messages, left.bytes, left.handed_messages, left.handed_bytes), (0, 0, 0, 0));
+        assert_eq!((left.handed_messages_maximum, left.handed_bytes_maximum), (most, most_bytes));
     }
 }

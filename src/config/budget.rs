@@ -5,7 +5,7 @@ use crate::call::Calls;
 use crate::clients::Clients;
 #[cfg(not(corelane_loom))]
 use crate::metrics::Recorder;
-use crate::metrics::WorkerShard;
+use crate::metrics::{PathShard, PortShard, WorkerShard};
 use crate::ring::HEADER_BYTES;
 use std::fmt;
 
@@ -44,7 +44,10 @@ impl Budget {
             clients: config.get(Key::MaxClients) * Clients::BYTES_EACH as u64
                 + config.get(Key::MaxPorts) * Calls::bytes(config.count(Key::MaxCalls)) as u64,
             holds: workers * held,
-            metrics: workers * shard + recorded,
+            metrics: workers * shard
+                + config.get(Key::MaxPorts) * PortShard::BYTES as u64
+                + pairs * size_of::<PathShard>() as u64
+                + recorded,
         }
     }
 

@@ -8,16 +8,16 @@ use std::fmt::Write;
 /// The content type of what [`prometheus`] returns.
 pub const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 
-type Labels<'a> = &'a [(&'a str, &'a str)];
+pub(super) type Labels<'a> = &'a [(&'a str, &'a str)];
 
 /// One metric family, written sample by sample.
-struct Family {
+pub(super) struct Family {
     name: &'static str,
     text: String,
 }
 
 impl Family {
-    fn new(name: &'static str, kind: &str, help: &str) -> Self {
+    pub(super) fn new(name: &'static str, kind: &str, help: &str) -> Self {
         Self { name, text: format!("# HELP corelane_{name} {help}\n# TYPE corelane_{name} {kind}\n") }
     }
 
@@ -48,7 +48,7 @@ impl Family {
         self
     }
 
-    fn count(mut self, labels: Labels<'_>, value: u64) -> Self {
+    pub(super) fn count(mut self, labels: Labels<'_>, value: u64) -> Self {
         self.sample("", labels, &value.to_string());
         self
     }
@@ -58,7 +58,7 @@ impl Family {
         self
     }
 
-    fn histogram(mut self, labels: Labels<'_>, latency: &LatencyStats) -> Self {
+    pub(super) fn histogram(mut self, labels: Labels<'_>, latency: &LatencyStats) -> Self {
         let cells = &latency.distribution;
         let mut with_bound = labels.to_vec();
         for (bound, text) in OCTAVE_BOUNDS {
@@ -131,6 +131,7 @@ pub fn prometheus(stats: &Stats) -> String {
     let mut families = message_families(stats);
     families.extend(connection_families(stats));
     families.extend(worker_families(stats));
+    families.extend(super::ports::port_families(stats));
     families.extend(recorded_families(stats));
     families.sort_by_key(|family| family.name);
     let mut text = String::with_capacity(families.iter().map(|family| family.text.len()).sum());
@@ -214,6 +215,16 @@ fn message_families(stats: &Stats) -> Vec<Family> {
             .count(&[], stats.messages.bytes_out),
         by_type,
         by_app,
+        histogram(
+            "message_write_duration_seconds",
+            "Time from handing a delivery out to its acknowledgement.",
+        )
+        .histogram(&[], &stats.messages.write),
+        gauge("routing_average_seconds", "Mean of waiting and handling together, over all messages.")
+            .seconds(&[], stats.routing.average_nanoseconds.unwrap_or(0)),
+        gauge("workers_active", "Workers that have something to do.")
+            .count(&[], stats.routing.workers_active),
+        gauge("workers_idle", "Workers that have nothing to do.").count(&[], stats.routing.workers_idle),
         histogram("message_queue_duration_seconds", "Time from the socket to the worker.")
             .histogram(&[], &stats.messages.queue_wait),
         counter("latency_overflows_total", "Durations above the largest bucket.").count(&[], overflows.sum()),
@@ -297,7 +308,32 @@ fn worker_families(stats: &Stats) -> Vec<Family> {
         }),
         counter("worker_stamps_clamped_total", "Stamps from the future.", |worker| worker.stamps_clamped),
         counter("worker_corrupt_rings_total", "Rings given up.", |worker| worker.corrupt_rings),
-        gauge("worker_queue_peak_bytes", "Most bytes seen waiting in one ring.", |worker| {
+        per_worker(
+            Family::new("worker_idle_seconds_total", "counter", "Time outside such cycles."),
+            stats,
+            |family, labels, worker| family.seconds(labels, worker.idle_nanoseconds),
+        ),
+        counter("worker_messages_total", "Messages that ended at the worker.", |worker| worker.ended),
+        counter("worker_failures_total", "Of these, failed or expired.", |worker| {
+            worker.failed + worker.expired
+        }),
+        counter("worker_credit_refusals_total", "Deliveries refused for want of credit.", |worker| {
+            worker.credit_refusals
+        }),
+        counter("worker_credit_drops_total", "Deliveries dropped for want of credit.", |worker| {
+            worker.credit_drops
+        }),
+        gauge("worker_queue_messages", "Records in its rings.", |worker| worker.queue_messages),
+        gauge("worker_queue_bytes", "Bytes of its rings in use.", |worker| worker.queue_bytes),
+        gauge("worker_queue_peak_messages", "Most records seen waiting at the start of a cycle.", |worker| {
+            worker.queue_messages_maximum
+        }),
+        gauge(
+            "worker_in_flight_peak_messages",
+            "Most records waiting and messages held, likewise.",
+            |worker| worker.in_flight_maximum,
+        ),
+        gauge("worker_queue_peak_bytes", "Most bytes seen waiting at the start of a cycle.", |worker| {
             worker.queue_bytes_maximum
         }),
         gauge("worker_backlog_peak_bytes", "Most bytes in one backlog.", |worker| {

@@ -61,6 +61,10 @@ pub struct CorelaneSlots {
     pub submitted: u32,
     /// uint64_t, written by the host: handed out and not acknowledged, messages << 32 | bytes.
     pub handed: u32,
+    /// uint64_t, written by the host: sample left << 48 | most messages << 32 | most bytes handed out and not acknowledged.
+    pub track: u32,
+    /// uint64_t, written by the host: the stamp of the sampled delivery.
+    pub sampled_at: u32,
     /// uint64_t, subtracted from with acquire and release: messages << 31 | bytes of a delivery that nobody gets.
     pub credit: u32,
 }
@@ -83,6 +87,10 @@ pub struct CorelaneCounts {
     pub undeliverable_closed: *mut u64,
     /// Polls.
     pub polls: *mut u64,
+    /// The most messages that one client had been handed and had not acknowledged.
+    pub outstanding_messages_maximum: *mut u64,
+    /// As messages, in bytes.
+    pub outstanding_bytes_maximum: *mut u64,
 }
 
 /// What a port and one worker share.
@@ -179,6 +187,8 @@ impl CorelaneSlots {
             token: at.token,
             submitted: at.submitted,
             handed: at.handed,
+            track: at.track,
+            sampled_at: at.sampled_at,
             credit: at.credit,
         }
     }
@@ -197,6 +207,8 @@ impl CorelaneCounts {
                 .get(Undeliverable::Closed as usize)
                 .map_or(std::ptr::null_mut(), Cell::address),
             polls: poll.polls.address(),
+            outstanding_messages_maximum: poll.outstanding_messages_maximum.address(),
+            outstanding_bytes_maximum: poll.outstanding_bytes_maximum.address(),
         }
     }
 }

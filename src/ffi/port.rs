@@ -7,7 +7,7 @@ use super::status::{
     CORELANE_AGAIN, CORELANE_CLOSED, CORELANE_INVALID, CORELANE_STATE, CORELANE_TIMEOUT, CorelaneError,
     Failure, Outcome, bytes, guard_status, out, text,
 };
-use crate::error::CloseReason;
+use crate::error::{CloseReason, Failed};
 use crate::id::ClientId;
 use crate::router::{Event, Port};
 use std::ffi::c_char;
@@ -27,11 +27,17 @@ pub const CORELANE_EVENT_LEFT: u32 = 3;
 pub const CORELANE_EVENT_CLOSE: u32 = 4;
 /// The last event for this client: what its token points at may be freed.
 pub const CORELANE_EVENT_CLOSED: u32 = 5;
+/// What the client sent was refused: the recipient's credit is used up (`credit_policy` refuse). `sender` is that recipient,
+/// `correlation` the message's, `reason` one of CORELANE_REFUSED_. Nothing to acknowledge.
+pub const CORELANE_EVENT_REFUSED: u32 = 6;
 
 /// It has not acknowledged what it was given.
 pub const CORELANE_CLOSE_CREDIT: u32 = 1;
 /// Its port's ring was corrupt.
 pub const CORELANE_CLOSE_CORRUPT: u32 = 2;
+
+/// The recipient has not acknowledged what it was given.
+pub const CORELANE_FAILED_CREDIT: u32 = 1;
 
 /// What a poll hands out.
 #[repr(C)]
@@ -45,7 +51,7 @@ pub struct CorelaneEvent {
     pub client: CorelaneClient,
     /// That client's token, as given to `corelane_connect`.
     pub token: u64,
-    /// Who sent it, or 0.
+    /// Who sent it, or 0; in CORELANE_EVENT_REFUSED who could not take it.
     pub sender: CorelaneClient,
     /// The submitter's value, or 0.
     pub correlation: u64,
@@ -53,7 +59,7 @@ pub struct CorelaneEvent {
     pub bytes: *const u8,
     /// Bytes of the view.
     pub length: usize,
-    /// Why, in CORELANE_EVENT_CLOSE; otherwise 0.
+    /// Why, in CORELANE_EVENT_CLOSE and CORELANE_EVENT_REFUSED; otherwise 0. Take a value that you do not know for some other reason.
     pub reason: u32,
     /// 0.
     pub reserved: u32,
@@ -88,6 +94,13 @@ impl CorelaneEvent {
                 length: name.len(),
                 ..plain(CORELANE_EVENT_EXPIRED, client, token)
             },
+            Event::Refused { client, token, recipient, correlation, reason } => Self {
+                sender: CorelaneClient { value: recipient.0 },
+                correlation: *correlation,
+                // The one reason for which a sender is told.
+                reason: if *reason == Failed::Credit { CORELANE_FAILED_CREDIT } else { 0 },
+                ..plain(CORELANE_EVENT_REFUSED, client, token)
+            },
             Event::Left { client, token } => plain(CORELANE_EVENT_LEFT, client, token),
             Event::Close { client, token, reason } => Self {
                 reason: match reason {
@@ -102,7 +115,7 @@ impl CorelaneEvent {
 }
 
 /// Runs a call on a port, alone.
-fn on(port: CorelanePort, body: impl FnOnce(&mut Port) -> Outcome) -> i32 {
+pub(super) fn on(port: CorelanePort, body: impl FnOnce(&mut Port) -> Outcome) -> i32 {
     // SAFETY: no error struct.
     unsafe { guard_status(std::ptr::null_mut(), || PORTS.enter(port.value, body)) }
 }

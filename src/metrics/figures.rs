@@ -1,6 +1,8 @@
 //! What a snapshot consists of: plain values, shown, exported and tested. `snapshot` fills them.
 
 use super::histogram::Distribution;
+use super::ports::PortStats;
+use super::routing::RoutingStats;
 use serde::Serialize;
 
 /// A distribution's figures, in nanoseconds; null where nothing was recorded. Percentiles are upper bounds of
@@ -113,6 +115,8 @@ pub struct MessageStats {
     pub service: LatencyStats,
     /// Time from the socket to the worker, all types.
     pub queue_wait: LatencyStats,
+    /// Time from the poll that hands a delivery out to its acknowledgement, all ports; see [`PortStats::write`].
+    pub write: LatencyStats,
 }
 
 /// Connections.
@@ -181,8 +185,28 @@ pub struct WorkerStats {
     pub wakes: u64,
     /// Nanoseconds in cycles that found work.
     pub busy_nanoseconds: u64,
-    /// Most bytes seen waiting in one ring.
+    /// Nanoseconds between cycles, and in cycles that found nothing; until the last cycle's start.
+    pub idle_nanoseconds: u64,
+    /// Messages that ended here.
+    pub ended: u64,
+    /// Of these, failed.
+    pub failed: u64,
+    /// Of these, expired.
+    pub expired: u64,
+    /// Mean of queue wait and service together, in nanoseconds rounded down; null before the first message.
+    pub average_nanoseconds: Option<u64>,
+    /// Records in its rings now, the batch in hand included: messages, and connects and disconnects of clients.
+    pub queue_messages: u64,
+    /// Bytes of its rings in use now.
+    pub queue_bytes: u64,
+    /// Most records that it saw waiting in all its rings at the start of a cycle.
+    pub queue_messages_maximum: u64,
+    /// Most bytes, likewise.
     pub queue_bytes_maximum: u64,
+    /// Most records that it saw waiting and messages that it held, together, at the start of a cycle.
+    pub in_flight_maximum: u64,
+    /// Whether it has something to do: records in a ring, or deliveries that wait for room.
+    pub is_active: bool,
     /// Messages held for names now.
     pub held: u64,
     /// Most held at once.
@@ -197,6 +221,10 @@ pub struct WorkerStats {
     pub credit_closes: u64,
     /// Rings given up as corrupt.
     pub corrupt_rings: u64,
+    /// Deliveries refused for want of credit, by the recipient's policy.
+    pub credit_refusals: u64,
+    /// Deliveries dropped for want of credit, by the recipient's policy.
+    pub credit_drops: u64,
 }
 
 /// Everything.
@@ -217,6 +245,12 @@ pub struct Stats {
     pub accounting: Accounting,
     /// By worker.
     pub workers: Vec<WorkerStats>,
+    /// By port, `max_ports` of them.
+    pub ports: Vec<PortStats>,
+    /// Routing as a whole.
+    pub routing: RoutingStats,
+    /// Nanoseconds since the router was built, by its clock.
+    pub uptime_nanoseconds: u64,
     /// Connects whose application had no series of its own.
     pub applications_folded: u64,
     /// What the host routed itself and reported. In none of the figures above.

@@ -91,6 +91,11 @@ pub(crate) struct WorkerShard {
     pub(crate) stamps_clamped: Cell,
     pub(crate) credit_closes: Cell,
     pub(crate) corrupt_rings: Cell,
+    pub(crate) credit_refusals: Cell,
+    pub(crate) credit_drops: Cell,
+    pub(crate) idle_nanoseconds: Cell,
+    pub(crate) queue_messages_maximum: Cell,
+    pub(crate) in_flight_maximum: Cell,
 }
 
 impl WorkerShard {
@@ -115,6 +120,11 @@ impl WorkerShard {
             stamps_clamped: Cell::default(),
             credit_closes: Cell::default(),
             corrupt_rings: Cell::default(),
+            credit_refusals: Cell::default(),
+            credit_drops: Cell::default(),
+            idle_nanoseconds: Cell::default(),
+            queue_messages_maximum: Cell::default(),
+            in_flight_maximum: Cell::default(),
         }
     }
 
@@ -224,9 +234,18 @@ pub(crate) struct PollShard {
     pub(crate) bytes_out: Cell,
     pub(crate) acknowledged: Cell,
     pub(crate) polls: Cell,
+    /// The most that one client had been handed and had not acknowledged.
+    pub(crate) outstanding_messages_maximum: Cell,
+    pub(crate) outstanding_bytes_maximum: Cell,
+    /// From handing out to the acknowledgement, of sampled deliveries.
+    pub(crate) write_time: Histogram,
 }
 
 impl PortShard {
+    /// Bytes of one, for the budget.
+    pub(crate) const BYTES: usize =
+        size_of::<Self>() + Histogram::BYTES + (Refused::COUNT + TakenOver::COUNT + Undeliverable::COUNT) * 8;
+
     pub(crate) fn new() -> Self {
         Self {
             submit: CachePadded::new(SubmitShard {
@@ -240,6 +259,9 @@ impl PortShard {
                 bytes_out: Cell::default(),
                 acknowledged: Cell::default(),
                 polls: Cell::default(),
+                outstanding_messages_maximum: Cell::default(),
+                outstanding_bytes_maximum: Cell::default(),
+                write_time: Histogram::new(),
             }),
         }
     }

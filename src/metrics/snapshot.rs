@@ -8,6 +8,9 @@ use super::figures::{
 };
 use super::histogram::{Distribution, Histogram};
 use super::label::Labels;
+use super::path::{PathDepth, PathShard};
+use super::ports::port_stats;
+use super::routing::{RoutingStats, routing_stats};
 use super::shard::{GroupSeries, PortShard, WorkerShard};
 use crate::error::{Failed, Refused, TakenOver, Undeliverable};
 use crate::sync::mutant;
@@ -18,6 +21,18 @@ pub(crate) struct Sources<'a> {
     pub(crate) ports: &'a [&'a PortShard],
     pub(crate) labels: &'a Labels,
     pub(crate) connections: (u64, u64, u64),
+    /// Worker by worker, one per port.
+    pub(crate) paths: &'a [&'a [PathShard]],
+    /// What waits in rings, one per (worker, port), worker by worker; empty where only the accounting is asked for.
+    pub(crate) depths: &'a [PathDepth],
+    pub(crate) uptime_nanoseconds: u64,
+}
+
+impl Sources<'_> {
+    fn path(&self, worker: usize, port: usize) -> Option<(&PathShard, PathDepth)> {
+        let depth = self.depths.get(worker * self.ports.len() + port).copied().unwrap_or_default();
+        Some((self.paths.get(worker)?.get(port)?, depth))
+    }
 }
 
 fn sum(cells: impl Iterator<Item = u64>) -> u64 {
@@ -78,8 +93,30 @@ fn type_stats(workers: &[&WorkerShard], place: usize, (protocol, name): &(String
     }
 }
 
-fn worker_stats(shard: &WorkerShard) -> WorkerStats {
+fn worker_stats(sources: &Sources<'_>, worker: usize, shard: &WorkerShard) -> WorkerStats {
+    let paths: Vec<_> = (0..sources.ports.len()).filter_map(|port| sources.path(worker, port)).collect();
+    let queue_messages = sum(paths.iter().map(|(_, depth)| depth.ingress.records));
+    let waits = |path: &PathShard| path.backlog_bytes.get() > 0 || path.closings.get() > 0;
+    let types = || shard.types.iter();
+    let service = merged(types().map(|series| &series.service));
+    let queue_wait = merged(types().map(|series| &series.queue_wait));
+    let time = service.distribution.sum() + queue_wait.distribution.sum();
+    let ok = sum(types().map(|series| series.ok.get()));
+    let failed = sum(types().flat_map(|series| &series.failed).map(|cell| cell.get()));
+    let expired = sum(types().map(|series| series.expired.get()));
     WorkerStats {
+        ended: ok + failed + expired,
+        failed,
+        expired,
+        average_nanoseconds: time.checked_div(service.count),
+        idle_nanoseconds: shard.idle_nanoseconds.get(),
+        queue_messages,
+        queue_bytes: sum(paths.iter().map(|(_, depth)| depth.ingress.bytes)),
+        queue_messages_maximum: shard.queue_messages_maximum.get(),
+        in_flight_maximum: shard.in_flight_maximum.get(),
+        is_active: queue_messages > 0 || paths.iter().any(|(path, _)| waits(path)),
+        credit_refusals: shard.credit_refusals.get(),
+        credit_drops: shard.credit_drops.get(),
         received: sum(shard.types.iter().map(|series| series.received.get())),
         cycles: shard.cycles.get(),
         full_batches: shard.full_batches.get(),
@@ -155,7 +192,7 @@ pub(crate) fn account(sources: &Sources<'_>) -> Accounting {
 
 /// Reads every shard.
 pub(crate) fn collect(sources: &Sources<'_>) -> Stats {
-    let Sources { workers, ports, labels, connections } = sources;
+    let Sources { workers, ports, labels, connections, .. } = sources;
     let accounting = account(sources);
     let types: Vec<_> =
         labels.types().iter().enumerate().map(|(place, names)| type_stats(workers, place, names)).collect();
@@ -175,7 +212,14 @@ pub(crate) fn collect(sources: &Sources<'_>) -> Stats {
         }
         LatencyStats::from(distribution)
     };
-    Stats {
+    let all_ports: Vec<_> = ports
+        .iter()
+        .enumerate()
+        .map(|(port, shard)| {
+            port_stats(shard, (0..workers.len()).filter_map(|worker| sources.path(worker, port)))
+        })
+        .collect();
+    let stats = Stats {
         messages: MessageStats {
             total,
             succeeded: ok,
@@ -187,14 +231,23 @@ pub(crate) fn collect(sources: &Sources<'_>) -> Stats {
             bytes_out: sum(ports.iter().map(|port| port.poll.bytes_out.get())),
             service: all(|one| &one.service),
             queue_wait: all(|one| &one.queue_wait),
+            write: merged(ports.iter().map(|port| &port.poll.write_time)),
         },
         protocols: groups(labels.protocols(), workers, |worker| &worker.protocols),
         applications: groups(&labels.applications(), workers, |worker| &worker.applications),
         connections: Connections { total: connections.0, active: connections.1, peak: connections.2 },
         accounting,
         types,
-        workers: workers.iter().map(|worker| worker_stats(worker)).collect(),
+        workers: workers
+            .iter()
+            .enumerate()
+            .map(|(place, worker)| worker_stats(sources, place, worker))
+            .collect(),
+        ports: all_ports,
+        routing: RoutingStats::default(),
+        uptime_nanoseconds: sources.uptime_nanoseconds,
         applications_folded: labels.applications_folded(),
         recorded: RecordedStats::default(), // The router adds them: no shard of its holds them.
-    }
+    };
+    Stats { routing: routing_stats(&stats.accounting, &stats.messages, &stats.workers), ..stats }
 }

@@ -1,7 +1,7 @@
 //! The credit word, the reuse of a slot, and a hold that races with a connect.
 
 use super::explore;
-use crate::clients::{ClientId, Clients, Credit, Limits, NewClient, Phase, Shortage};
+use crate::clients::{ClientId, Clients, Credit, CreditPolicy, Limits, NewClient, Phase, Shortage};
 use crate::config::Config;
 use crate::metrics::{ApplicationId, ProtocolId, TypeId};
 use crate::park::WakeWord;
@@ -41,9 +41,13 @@ fn credit_word() {
     });
 }
 
+fn new(name: &str) -> NewClient<'_> {
+    let policy = CreditPolicy::default();
+    NewClient { name, token: 0, port: 0, worker: 0, protocol: 0, application: 0, policy }
+}
+
 fn connect(clients: &Clients, name: &str) -> ClientId {
-    let new = NewClient { name, token: 0, port: 0, worker: 0, protocol: 0, application: 0 };
-    clients.connect(new).unwrap().0
+    clients.connect(new(name)).unwrap().0
 }
 
 /// A worker has looked a name up and delivers, while the client leaves and its slot goes to another: what gets
@@ -67,8 +71,7 @@ fn slot_reuse() {
         });
         clients.begin_close(first);
         clients.end_close(first);
-        let new = NewClient { name: "b", token: 0, port: 0, worker: 0, protocol: 0, application: 0 };
-        if let Ok((second, _)) = clients.connect(new) {
+        if let Ok((second, _)) = clients.connect(new("b")) {
             let slot = clients.slot(second.index()).unwrap();
             assert_eq!(slot.phase(), Phase::Open);
             assert_eq!(slot.credit.outstanding(), (0, 0), "another's credit");

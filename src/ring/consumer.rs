@@ -176,6 +176,14 @@ impl Consumer {
         self.memory.shared_tail().saturating_sub(self.head)
     }
 
+    /// Records and bytes that wait, pads included. What the producer says of the first is held against the second.
+    #[inline]
+    pub(crate) fn waiting(&self) -> (u64, u64) {
+        let bytes = self.pending_bytes();
+        let pushed = self.memory.traffic().0;
+        (pushed.saturating_sub(self.popped).min(bytes / ALIGNMENT as u64), bytes)
+    }
+
     /// Position behind the last record read.
     #[cfg(all(test, corelane_loom))]
     pub(crate) fn position(&self) -> u64 {

@@ -145,6 +145,13 @@ impl Memory {
         self.header().consumer.head.load(Relaxed)
     }
 
+    /// Records and bytes that wait, pads included: for reports, from any thread.
+    pub(crate) fn waiting(&self) -> (u64, u64) {
+        let (pushed, popped) = self.traffic();
+        let head = self.shared_head();
+        (pushed.saturating_sub(popped), self.shared_tail().saturating_sub(head))
+    }
+
     /// Records pushed and records popped so far; a hint while either side works.
     pub fn traffic(&self) -> (u64, u64) {
         // Relaxed: two figures for a report. Popped first, so that the difference is not negative.

@@ -40,6 +40,8 @@ pub mod delivery_kind {
     pub const CLOSE: u16 = 4;
     /// Nothing will be handed out for this client after this record.
     pub const CLIENT_CLOSED: u16 = 5;
+    /// To a sender: its message was refused for want of the recipient's credit; `flags` says why, `sender` who the recipient is.
+    pub const REFUSED: u16 = 6;
 }
 
 #[inline(always)]

@@ -3,6 +3,7 @@
 
 use super::pair::{Pair, give_back};
 use crate::clients::Clients;
+use crate::metrics::{PathShard, Writer};
 use crate::park::WakeWord;
 use crate::ring::record::{DELIVERY_BYTES, Delivery, delivery_kind};
 use crate::ring::{Consumer, Producer, PushError, ring};
@@ -21,6 +22,12 @@ pub(super) struct Egress {
     /// Clients whose CLOSE or CLIENT_CLOSED found backlog and ring full, linked through their slots.
     closes: List,
     closed: List,
+    /// Closings on both lists.
+    listed: u64,
+    backlog_maximum: u64,
+    listed_maximum: u64,
+    /// Something waits, or waited when last reported.
+    reported: bool,
 }
 
 #[derive(Debug)]
@@ -51,6 +58,10 @@ impl Egress {
             backlogged: 0,
             closes: List::new(),
             closed: List::new(),
+            listed: 0,
+            backlog_maximum: 0,
+            listed_maximum: 0,
+            reported: false,
         })
     }
 
@@ -82,6 +93,7 @@ impl Egress {
                 self.backlog.0.commit();
                 self.backlog.0.publish();
                 self.backlogged += 1;
+                self.backlog_maximum = self.backlog_maximum.max(self.backlog_bytes());
                 Ok(true)
             }
             Err(PushError::TooLarge) => Err(Rejected::TooLarge),
@@ -111,6 +123,8 @@ impl Egress {
             None => list.first = index,
         }
         list.last = index;
+        self.listed += 1;
+        self.listed_maximum = self.listed_maximum.max(self.listed);
     }
 
     /// Moves what waits into the ring, as far as there is room: the backlog first, then the closings. Says how
@@ -155,6 +169,7 @@ impl Egress {
             let next = if is_close { &slot.close_link } else { &slot.closed_link }.load(Relaxed);
             let list = if is_close { &mut self.closes } else { &mut self.closed };
             list.first = next;
+            self.listed -= 1;
             if next == END {
                 list.last = END;
             }
@@ -173,6 +188,7 @@ impl Egress {
         }
         self.backlog.1.release();
         self.backlogged = 0;
+        self.listed = 0;
         for is_close in [true, false] {
             let list = if is_close { &mut self.closes } else { &mut self.closed };
             let mut next = std::mem::replace(list, List::new()).first;
@@ -187,6 +203,18 @@ impl Egress {
     /// Whether anything waits for room.
     pub(super) fn is_stalled(&self) -> bool {
         self.backlogged > 0 || self.closes.first != END || self.closed.first != END
+    }
+
+    /// Writes what waits here into its cells, where that may have changed since the last time.
+    pub(super) fn report(&mut self, path: &PathShard, writer: &mut Writer) {
+        let stalled = self.is_stalled();
+        if stalled || self.reported {
+            path.backlog_bytes.set(writer, if self.backlogged > 0 { self.backlog_bytes() } else { 0 });
+            path.backlog_bytes_maximum.raise(writer, self.backlog_maximum);
+            path.closings.set(writer, self.listed);
+            path.closings_maximum.raise(writer, self.listed_maximum);
+        }
+        self.reported = stalled;
     }
 
     pub(super) fn backlog_bytes(&self) -> u64 {

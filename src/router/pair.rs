@@ -68,7 +68,8 @@ pub(super) fn give_back(record: &[u8], clients: &Clients) -> u64 {
     count
 }
 
-/// Whether deliveries of this kind take credit. A close or a notice of one must always get through.
+/// Whether deliveries of this kind take credit. A close, a notice of one, or of a refusal must always get through.
 pub(super) fn holds_credit(kind: u16) -> bool {
     matches!(kind, delivery_kind::MESSAGE | delivery_kind::EXPIRED)
+        || (kind == delivery_kind::REFUSED && mutant("refuse-notice-takes-credit"))
 }

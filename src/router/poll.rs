@@ -3,8 +3,8 @@
 
 use super::pair::{give_back, holds_credit};
 use super::shared::Shared;
-use crate::clients::{ClientId, Phase};
-use crate::error::{CloseReason, Error, Refused, Undeliverable};
+use crate::clients::{ClientId, Outstanding, Phase, Slot};
+use crate::error::{CloseReason, Error, Failed, Refused, Undeliverable};
 use crate::metrics::{PollShard, Writer};
 use crate::park::WakeWord;
 use crate::ring::record::{Delivery, delivery_kind};
@@ -29,6 +29,20 @@ pub enum Event<'a> {
         name: &'a [u8],
         /// The submitter's value of the first message.
         correlation: u64,
+    },
+    /// What the client sent was refused: the recipient's credit is used up and its policy is
+    /// [`CreditPolicy::Refuse`](crate::clients::CreditPolicy::Refuse). Takes no credit: nothing to acknowledge.
+    Refused {
+        /// Who sent it.
+        client: ClientId,
+        /// The sender's token.
+        token: u64,
+        /// Who could not take it.
+        recipient: ClientId,
+        /// The submitter's value.
+        correlation: u64,
+        /// Why.
+        reason: Failed,
     },
     /// The client has left its name: [`Port::release_name`](super::Port::release_name) if others may have it. It stays connected.
     Left {
@@ -133,6 +147,8 @@ impl Poll {
         let shard = &shared.ports[self.index].poll;
         shard.polls.add(&mut self.writer, 1);
         let mut taken = Taken { count: 0, open: false, left: 0 };
+        // One reading for all that is handed out, and none where nothing is sampled.
+        let mut now = None;
         let workers = self.ways.len();
         self.first = (self.first + 1) % workers.max(1);
         for offset in 0..workers {
@@ -146,7 +162,7 @@ impl Poll {
             while taken.count < limit {
                 let Ok(Some(record)) = way.ring.next() else { break };
                 taken.count += 1;
-                hand_out(shared, shard, &mut self.writer, record.bytes, &mut each);
+                hand_out(shared, shard, &mut self.writer, record.bytes, &mut now, &mut each);
             }
             taken.open |= !closed || way.ring.has_more();
             if closed && !way.left && shared.pair(worker, self.index).state() == State::Detaching {
@@ -174,16 +190,54 @@ impl Poll {
         }
     }
 
-    /// See [`Port::acknowledge`](super::Port::acknowledge).
-    pub(super) fn acknowledge(&mut self, client: ClientId, messages: u32, bytes: u32) {
-        let Some(slot) = self.shared.clients.get(client) else { return };
-        if usize::from(slot.place().port) != self.index || slot.phase() == Phase::Closed {
-            return;
+    /// See [`Port::acknowledge_batch`](super::Port::acknowledge_batch).
+    pub(super) fn acknowledge_batch(&mut self, written: impl IntoIterator<Item = (ClientId, u32, u32)>) {
+        let shared = &self.shared;
+        let shard = &shared.ports[self.index].poll;
+        let (mut all_messages, mut all_bytes) = (0, 0);
+        let mut now = None;
+        for (client, messages, bytes) in written {
+            let Some(slot) = shared.clients.get(client) else { continue };
+            if usize::from(slot.place().port) != self.index || slot.phase() == Phase::Closed {
+                continue;
+            }
+            let given = slot.acknowledge(messages, bytes);
+            all_messages += u64::from(given.messages);
+            all_bytes += u64::from(given.bytes);
+            if let Some(since) = given.sampled_at {
+                let now = *now.get_or_insert_with(|| shared.clock.raw());
+                shard.write_time.record(&mut self.writer, shared.clock.nanoseconds(since, now));
+            }
         }
-        let (messages, bytes) = slot.acknowledge(messages, bytes);
-        let shard = &self.shared.ports[self.index].poll;
-        shard.acknowledged.add(&mut self.writer, u64::from(messages));
-        shard.bytes_out.add(&mut self.writer, u64::from(bytes));
+        shard.acknowledged.add(&mut self.writer, all_messages);
+        shard.bytes_out.add(&mut self.writer, all_bytes);
+    }
+
+    /// A client of this port.
+    fn own(&self, client: ClientId, elsewhere: Error) -> Result<&Slot, Error> {
+        let slot = self.shared.clients.get(client).ok_or(Error::StaleClient)?;
+        if usize::from(slot.place().port) == self.index { Ok(slot) } else { Err(elsewhere) }
+    }
+
+    /// See [`Port::rebind`](super::Port::rebind).
+    pub(super) fn rebind(&mut self, client: ClientId, token: u64) -> Result<(), Error> {
+        let slot = self.own(client, Error::RebindElsewhere)?;
+        if slot.phase() != Phase::Open {
+            return Err(Error::StaleClient);
+        }
+        if !mutant("rebind-old-token") {
+            slot.rebind(token);
+        }
+        Ok(())
+    }
+
+    /// See [`Port::outstanding`](super::Port::outstanding).
+    pub(super) fn outstanding(&self, client: ClientId) -> Result<Outstanding, Error> {
+        let slot = self.own(client, Error::WrongPort)?;
+        match slot.phase() {
+            Phase::Open | Phase::Closing => Ok(slot.outstanding()),
+            Phase::Closed | Phase::Free => Err(Error::StaleClient),
+        }
     }
 
     pub(super) fn wake(&self) -> &Arc<WakeWord> {
@@ -233,12 +287,13 @@ impl Poll {
     }
 }
 
-/// Hands one record's events out, or counts why not.
+/// Hands one record's events out, or counts why not. `now` is the poll's time, once anything has asked for it.
 fn hand_out(
     shared: &Shared,
     shard: &PollShard,
     writer: &mut Writer,
     record: &[u8],
+    now: &mut Option<u64>,
     each: &mut impl FnMut(Event<'_>),
 ) {
     let Some((header, recipients, payload)) = Delivery::read(record) else { return };
@@ -252,7 +307,10 @@ fn hand_out(
             continue;
         };
         if holds_credit(header.kind) {
-            slot.hand_out(payload.len() as u32);
+            let outstanding =
+                slot.hand_out(payload.len() as u32, || *now.get_or_insert_with(|| shared.clock.raw()));
+            shard.outstanding_messages_maximum.raise(writer, u64::from(outstanding.0));
+            shard.outstanding_bytes_maximum.raise(writer, u64::from(outstanding.1));
         }
         let token = slot.token();
         let event = match header.kind {
@@ -267,6 +325,13 @@ fn hand_out(
                 Event::Expired { client, token, name: payload, correlation: header.correlation }
             }
             delivery_kind::LEFT => Event::Left { client, token },
+            delivery_kind::REFUSED => Event::Refused {
+                client,
+                token,
+                recipient: ClientId(header.sender),
+                correlation: header.correlation,
+                reason: Failed::ALL.get(usize::from(header.flags)).copied().unwrap_or(Failed::Credit),
+            },
             delivery_kind::CLOSE => {
                 let reason = CloseReason::ALL.get(usize::from(header.flags));
                 Event::Close { client, token, reason: reason.copied().unwrap_or(CloseReason::Credit) }

@@ -1,12 +1,13 @@
 //! A host's handle: one ring to each worker, one back from each. One owner at a time, any thread. Its two halves are
 //! `submit` and `poll`; [`Port::share`] puts the first behind a lock, for hosts whose threads come and go.
 
+use super::connect::ConnectOptions;
 use super::pair::{Pair, untaken_deliveries};
 use super::poll::{Event, Poll};
 use super::shared::{RouterState, Shared};
 use super::shared_port::{Poller, SharedPort};
 use super::submit::Submit;
-use crate::clients::ClientId;
+use crate::clients::{ClientId, Outstanding};
 use crate::config::Key;
 use crate::error::Error;
 use crate::park::WakeWord;
@@ -70,6 +71,7 @@ impl Port {
         for (worker, pair) in pairs.into_iter().enumerate() {
             producers.push(Producer::new(Arc::clone(&pair.ingress)));
             consumers.push(Consumer::new(Arc::clone(&pair.egress)));
+            control.pairs[shared.path(worker, index)] = Some(pair.clone());
             if shared.pair(worker, index).attach(pair).is_err() {
                 return Err(Error::State("a free pair was attached by another: this is a defect"));
             }
@@ -110,7 +112,15 @@ impl Port {
         application: &str,
         token: u64,
     ) -> Result<ClientId, Error> {
-        self.submit.connect(name, protocol, application, token)
+        self.connect_with(name, ConnectOptions::new(protocol, application, token))
+    }
+
+    /// As [`connect`](Self::connect), with all that a client can be given.
+    ///
+    /// # Errors
+    /// As [`connect`](Self::connect).
+    pub fn connect_with(&mut self, name: &str, options: ConnectOptions<'_>) -> Result<ClientId, Error> {
+        self.submit.connect(name, options)
     }
 
     /// Submits one of a client's messages; visible to its worker after [`publish`](Self::publish).
@@ -191,7 +201,32 @@ impl Port {
     /// Says that so many messages and bytes of what was handed out for a client have been written (or thrown
     /// away). Never gives back more than was handed out; after [`Event::Closed`] it does nothing.
     pub fn acknowledge(&mut self, client: ClientId, messages: u32, bytes: u32) {
-        self.poll.acknowledge(client, messages, bytes);
+        self.poll.acknowledge_batch([(client, messages, bytes)]);
+    }
+
+    /// As [`acknowledge`](Self::acknowledge) for each of a batch, with one look at the clock for all: per client how many
+    /// messages and bytes have been written.
+    pub fn acknowledge_batch(&mut self, written: impl IntoIterator<Item = (ClientId, u32, u32)>) {
+        self.poll.acknowledge_batch(written);
+    }
+
+    /// Gives a connected client another token, for a peer that comes back on another connection: what is handed out
+    /// after this returns carries it. What was handed out before and is not acknowledged still is outstanding:
+    /// acknowledge it, written or thrown away.
+    ///
+    /// # Errors
+    /// [`Error::StaleClient`] if it is not connected or is leaving, [`Error::RebindElsewhere`] if it is another port's:
+    /// disconnect it there, then connect it here.
+    pub fn rebind(&mut self, client: ClientId, token: u64) -> Result<(), Error> {
+        self.poll.rebind(client, token)
+    }
+
+    /// What a client has outstanding now, and what it had handed out at most. Workers may add to it meanwhile.
+    ///
+    /// # Errors
+    /// [`Error::StaleClient`] if it is not connected, [`Error::WrongPort`] if it is another port's.
+    pub fn outstanding(&self, client: ClientId) -> Result<Outstanding, Error> {
+        self.poll.outstanding(client)
     }
 
     /// The descriptor that becomes readable when there is something to poll, or space after a refusal as full.
@@ -276,7 +311,11 @@ impl Lease {
             });
             announce(shared, worker);
         }
-        lock(&shared.control).port_open[index] = false;
+        let mut control = lock(&shared.control);
+        for worker in 0..shared.workers.len() {
+            control.pairs[shared.path(worker, index)] = None;
+        }
+        control.port_open[index] = false;
     }
 }
 

@@ -10,7 +10,7 @@ use crate::call::CallId;
 use crate::clients::{ClientId, MAX_NAME_BYTES, NameBuffer, Shortage, Slot};
 use crate::config::Key;
 use crate::envelope::{self, ReadError};
-use crate::error::{CloseReason, Failed, Undeliverable};
+use crate::error::{Failed, Undeliverable};
 use crate::metrics::{ApplicationId, OTHER, Outcome, ProtocolId, Timing, TypeId, WorkerShard, Writer};
 use crate::ring::record::{Delivery, Ingress, delivery_kind, ingress_flag};
 use crate::sync::{Relaxed, mutant};
@@ -241,10 +241,7 @@ impl Relay {
         match slot.credit.try_add(to.generation(), bytes, shared.limits) {
             Ok(()) => {}
             Err(Shortage::Closed) => return Outcome::Failed(Failed::RecipientClosed),
-            Err(Shortage::Exhausted) => {
-                self.close_client(shared, to, slot, CloseReason::Credit);
-                return Outcome::Failed(Failed::Credit);
-            }
+            Err(Shortage::Exhausted) => return self.over_limit(shared, delivery, to, slot),
         }
         // The credit pins the slot: its port is this client's until the credit is given back.
         let worker = shard(shared, self.worker);
@@ -269,7 +266,7 @@ impl Relay {
             Err(Rejected::Full) => {
                 slot.credit.subtract(1, bytes);
                 worker.emitted.add(&mut self.writer, 1);
-                self.undeliverable(shared, Undeliverable::EgressFull, 1);
+                self.egress_full(shared, port);
                 Outcome::Failed(Failed::EgressFull)
             }
         }
@@ -286,23 +283,8 @@ impl Relay {
         if emitted.is_ok() {
             return Outcome::Ok;
         }
-        self.undeliverable(shared, Undeliverable::EgressFull, 1);
+        self.egress_full(shared, port);
         Outcome::Failed(Failed::EgressFull)
-    }
-
-    /// Asks a client's port to close it; the first worker to do so sends the one close delivery.
-    fn close_client(&mut self, shared: &Shared, client: ClientId, slot: &Slot, reason: CloseReason) {
-        let port = usize::from(slot.place().port);
-        if !slot.credit.close(client.generation()) {
-            return;
-        }
-        let worker = shard(shared, self.worker);
-        worker.credit_closes.add(&mut self.writer, 1);
-        if let Some(Some(egress)) = self.egress.get_mut(port) {
-            worker.emitted.add(&mut self.writer, 1);
-            let header = Delivery { kind: delivery_kind::CLOSE, flags: reason as u16, ..Delivery::default() };
-            egress.emit_closing(&header, client.0, &shared.clients);
-        }
     }
 
     /// A client's last record: behind everything it sent, so behind everything of its own that it receives.

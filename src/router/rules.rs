@@ -2,6 +2,7 @@
 //! read by workers.
 
 use crate::envelope::Protocol;
+use crate::error::Error;
 
 /// What the router does with a message type.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,13 +25,14 @@ pub struct ProtocolRules {
     protocol: Protocol,
     types: Vec<(String, Action)>,
     unknown: Option<Action>,
+    droppable: Vec<String>,
 }
 
 impl ProtocolRules {
     /// Rules for a protocol; types are added by [`message_type`](Self::message_type). Types not listed fail as
     /// unknown.
     pub fn new(protocol: Protocol) -> Self {
-        Self { protocol, types: Vec::new(), unknown: None }
+        Self { protocol, types: Vec::new(), unknown: None, droppable: Vec::new() }
     }
 
     /// Lists a type. It gets figures of its own.
@@ -42,6 +44,14 @@ impl ProtocolRules {
     /// Treats types that are not listed alike; they are counted together as `other`.
     pub fn unknown_types(mut self, action: Action) -> Self {
         self.unknown = Some(action);
+        self
+    }
+
+    /// Lets messages of a listed type be dropped, and nothing else happen, where their recipient has no credit left and
+    /// its policy is [`CreditPolicy::Drop`](crate::clients::CreditPolicy::Drop). For what the next one makes up for;
+    /// none of the types that ship is.
+    pub fn droppable(mut self, name: &str) -> Self {
+        self.droppable.push(name.to_owned());
         self
     }
 
@@ -80,6 +90,24 @@ impl ProtocolRules {
 
     pub(crate) fn types(&self) -> &[(String, Action)] {
         &self.types
+    }
+
+    /// Whether a listed type may be dropped.
+    pub(crate) fn is_droppable(&self, name: &str) -> bool {
+        self.droppable.iter().any(|one| one == name)
+    }
+
+    /// Refuses what can never hold: a droppable type that is not listed.
+    pub(crate) fn check(&self) -> Result<(), Error> {
+        let listed = |name: &String| self.types.iter().any(|(one, _)| one == name);
+        match self.droppable.iter().find(|name| !listed(name)) {
+            None => Ok(()),
+            Some(name) => {
+                let types: Vec<_> = self.types.iter().map(|(one, _)| one.as_str()).collect();
+                let allowed = format!("a type that {} lists: {}", self.name(), types.join(", "));
+                Err(Error::Config { key: "droppable", value: name.clone(), allowed })
+            }
+        }
     }
 
     pub(crate) fn unknown(&self) -> Option<Action> {

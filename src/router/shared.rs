@@ -9,7 +9,8 @@ use crate::clients::{Clients, Limits};
 use crate::clock::Clock;
 use crate::config::{Config, Key};
 use crate::metrics::{
-    Accounting, Labels, PortShard, ProtocolId, Sources, Stats, TypeId, WorkerShard, account, collect,
+    Accounting, Depth, Labels, PathDepth, PathShard, PortShard, ProtocolId, Sources, Stats, TypeId,
+    WorkerShard, account, collect,
 };
 use crate::park::WakeWord;
 use crate::ring::Attachment;
@@ -23,6 +24,10 @@ pub(super) struct Shared {
     pub(super) limits: Limits,
     pub(super) protocols: Vec<Rules>,
     pub(super) labels: Labels,
+    /// By type.
+    droppable: Vec<bool>,
+    /// When the router was built, in raw ticks.
+    started: u64,
     #[cfg(not(corelane_loom))]
     pub(super) recorder: crate::metrics::Recorder,
     pub(super) clients: Clients,
@@ -50,6 +55,8 @@ pub(super) struct WorkerShared {
     /// A post found the ring full: look up every name that something is held for.
     pub(super) look_up_all: AtomicBool,
     pub(super) shard: WorkerShard,
+    /// Its way to each port.
+    pub(super) paths: Box<[PathShard]>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -62,6 +69,8 @@ pub(super) enum RouterState {
 pub(super) struct Control {
     pub(super) state: RouterState,
     pub(super) port_open: Vec<bool>,
+    /// The rings of open ports, as `Shared::pairs`: for readers of their depth.
+    pub(super) pairs: Vec<Option<Pair>>,
 }
 
 /// A protocol with its series.
@@ -89,6 +98,14 @@ impl Shared {
                 Rules { rules, id, types }
             })
             .collect();
+        let mut droppable = vec![false; labels.types().len()];
+        for Rules { rules, types, .. } in &protocols {
+            for ((name, _), id) in rules.types().iter().zip(types) {
+                if let Some(one) = droppable.get_mut(usize::from(id.0)) {
+                    *one = rules.is_droppable(name);
+                }
+            }
+        }
         let (workers, ports) = (config.workers(), config.count(Key::MaxPorts));
         let shard = || {
             WorkerShard::new(labels.types().len(), labels.protocols().len(), labels.application_capacity())
@@ -107,6 +124,7 @@ impl Shared {
                         stop: AtomicBool::new(false),
                         look_up_all: AtomicBool::new(false),
                         shard: shard(),
+                        paths: (0..ports).map(|_| PathShard::default()).collect(),
                     })
                 })
                 .collect(),
@@ -122,7 +140,13 @@ impl Shared {
                 config.count(Key::MaxRecordedTypes),
                 config.count(Key::MaxApplications),
             ),
-            control: Mutex::new(Control { state: RouterState::Running, port_open: vec![false; ports] }),
+            control: Mutex::new(Control {
+                state: RouterState::Running,
+                port_open: vec![false; ports],
+                pairs: vec![None; workers * ports],
+            }),
+            started: clock.raw(),
+            droppable,
             config,
             clock,
             protocols,
@@ -130,8 +154,18 @@ impl Shared {
         }
     }
 
+    /// Where a pair is among all.
+    pub(super) fn path(&self, worker: usize, port: usize) -> usize {
+        worker * self.ports.len() + port
+    }
+
     pub(super) fn pair(&self, worker: usize, port: usize) -> &Attachment<Pair> {
-        &self.pairs[worker * self.ports.len() + port]
+        &self.pairs[self.path(worker, port)]
+    }
+
+    /// Whether messages of a type may be dropped where credit is lacking.
+    pub(super) fn is_droppable(&self, message_type: u32) -> bool {
+        self.droppable.get(message_type as usize).copied().unwrap_or(false)
     }
 
     pub(super) fn protocol(&self, name: &str) -> Option<u16> {
@@ -143,24 +177,41 @@ impl Shared {
     }
 
     pub(super) fn stats(&self) -> Stats {
-        let stats = self.read(collect);
+        let depth = |memory: &crate::ring::Memory| {
+            let (records, bytes) = memory.waiting();
+            Depth { records, bytes }
+        };
+        let depths: Vec<_> = lock(&self.control)
+            .pairs
+            .iter()
+            .map(|pair| {
+                let both =
+                    |pair: &Pair| PathDepth { ingress: depth(&pair.ingress), egress: depth(&pair.egress) };
+                pair.as_ref().map_or_else(PathDepth::default, both)
+            })
+            .collect();
+        let stats = self.read(&depths, collect);
         #[cfg(not(corelane_loom))]
         let stats = Stats { recorded: self.recorder.stats(), ..stats };
         stats
     }
 
     pub(super) fn accounting(&self) -> Accounting {
-        self.read(account)
+        self.read(&[], account)
     }
 
-    fn read<R>(&self, reader: impl FnOnce(&Sources<'_>) -> R) -> R {
+    fn read<R>(&self, depths: &[PathDepth], reader: impl FnOnce(&Sources<'_>) -> R) -> R {
         let workers: Vec<_> = self.workers.iter().map(|worker| &worker.shard).collect();
         let ports: Vec<_> = self.ports.iter().collect();
+        let paths: Vec<_> = self.workers.iter().map(|worker| &*worker.paths).collect();
         reader(&Sources {
             workers: &workers,
             ports: &ports,
             labels: &self.labels,
             connections: self.clients.figures(),
+            paths: &paths,
+            depths,
+            uptime_nanoseconds: self.clock.nanoseconds(self.started, self.clock.raw()),
         })
     }
 }

@@ -1,10 +1,11 @@
 //! A port whose submitting half is behind a lock, for hosts whose threads come and go. The lock covers place, claim,
 //! write and publish, so one client's messages keep the order in which they were submitted. Polling has one owner.
 
+use super::connect::ConnectOptions;
 use super::poll::{Event, Poll};
 use super::port::Lease;
 use super::submit::Submit;
-use crate::clients::ClientId;
+use crate::clients::{ClientId, Outstanding};
 use crate::error::{Error, Refused};
 use crate::sync::{Arc, Mutex, lock};
 use std::time::Duration;
@@ -40,7 +41,15 @@ impl SharedPort {
         application: &str,
         token: u64,
     ) -> Result<ClientId, Error> {
-        self.with(|submit| submit.connect(name, protocol, application, token))
+        self.connect_with(name, ConnectOptions::new(protocol, application, token))
+    }
+
+    /// As [`Port::connect_with`](super::Port::connect_with).
+    ///
+    /// # Errors
+    /// As there.
+    pub fn connect_with(&self, name: &str, options: ConnectOptions<'_>) -> Result<ClientId, Error> {
+        self.with(|submit| submit.connect(name, options))
     }
 
     /// Submits and publishes one message.
@@ -119,7 +128,28 @@ impl Poller {
 
     /// As [`Port::acknowledge`](super::Port::acknowledge).
     pub fn acknowledge(&mut self, client: ClientId, messages: u32, bytes: u32) {
-        self.poll.acknowledge(client, messages, bytes);
+        self.poll.acknowledge_batch([(client, messages, bytes)]);
+    }
+
+    /// As [`Port::acknowledge_batch`](super::Port::acknowledge_batch).
+    pub fn acknowledge_batch(&mut self, written: impl IntoIterator<Item = (ClientId, u32, u32)>) {
+        self.poll.acknowledge_batch(written);
+    }
+
+    /// As [`Port::rebind`](super::Port::rebind).
+    ///
+    /// # Errors
+    /// As there.
+    pub fn rebind(&mut self, client: ClientId, token: u64) -> Result<(), Error> {
+        self.poll.rebind(client, token)
+    }
+
+    /// As [`Port::outstanding`](super::Port::outstanding).
+    ///
+    /// # Errors
+    /// As there.
+    pub fn outstanding(&self, client: ClientId) -> Result<Outstanding, Error> {
+        self.poll.outstanding(client)
     }
 
     /// As [`Port::descriptor`](super::Port::descriptor).

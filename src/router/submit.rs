@@ -1,6 +1,7 @@
 //! A port's submitting half: connect, submit, publish, disconnect. Owned by the port, or by a shared port behind its
 //! lock. Waits for nobody else; connecting and disconnecting take the control lock.
 
+use super::connect::ConnectOptions;
 use super::pair::untaken_messages;
 use super::route::{settle_call, with_room};
 use super::shared::Shared;
@@ -57,13 +58,8 @@ impl Submit {
     }
 
     /// See [`Port::connect`](super::Port::connect).
-    pub(super) fn connect(
-        &mut self,
-        name: &str,
-        protocol: &str,
-        application: &str,
-        token: u64,
-    ) -> Result<ClientId, Error> {
+    pub(super) fn connect(&mut self, name: &str, options: ConnectOptions<'_>) -> Result<ClientId, Error> {
+        let ConnectOptions { protocol, application, token, credit_policy } = options;
         if self.shared.draining.load(Relaxed) {
             return Err(Error::Refused(Refused::Draining)); // Relaxed: see `Router::drain`.
         }
@@ -81,6 +77,7 @@ impl Submit {
             worker: worker as u16,
             protocol,
             application: self.shared.labels.application(application).0,
+            policy: credit_policy.unwrap_or_else(|| self.shared.config.credit_policy()),
         })?;
         self.pending.reserve(1);
         // The name is in the table; now every worker is told, in its ring or by its flag.

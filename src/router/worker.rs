@@ -1,6 +1,8 @@
 //! A worker: one pinned thread that owns the consuming end of its rings and its shard. `cycle` is all it does;
 //! `run` is the loop around it, and a test can call `cycle` itself.
 
+mod figures;
+
 use super::egress::Egress;
 use super::pair::{untaken_deliveries, untaken_messages};
 use super::relay::Relay;
@@ -27,6 +29,8 @@ pub struct Worker {
     first_port: usize,
     attach_seen: u64,
     batch: usize,
+    /// When the last cycle ended.
+    idle_since: Option<u64>,
     stopped: bool,
 }
 
@@ -48,6 +52,7 @@ impl Worker {
             first_port: 0,
             attach_seen: 0,
             batch: shared.config.count(Key::Batch),
+            idle_since: None,
             stopped: false,
             index,
             shared,
@@ -75,6 +80,7 @@ impl Worker {
             self.attach_seen = changes;
             self.look_at_pairs(now);
         }
+        self.look_at_queues(now);
         // Acquire: pairs with the Release in `Router::request_stop`.
         if self.own().stop.load(Acquire) {
             self.look_at_pairs(now);
@@ -104,6 +110,7 @@ impl Worker {
             let busy = self.shared.clock.nanoseconds(now, time);
             own.busy_nanoseconds.add(&mut self.relay.writer, busy);
         }
+        self.idle_since = Some(time);
         self.publish();
         work
     }
@@ -121,7 +128,6 @@ impl Worker {
             if !any {
                 return Ok(());
             }
-            own.queue_bytes_maximum.raise(&mut self.relay.writer, ingoing.ring.pending_bytes());
             while count < limit {
                 let Some(record) = ingoing.ring.next()? else { return Ok(()) };
                 count += 1;
@@ -167,6 +173,7 @@ impl Worker {
 
     /// Gives back what was read and makes what was emitted visible; one fence for all; then the wakes.
     fn publish(&mut self) {
+        self.report_paths();
         let (mut released, mut published) = (0u64, 0u64);
         for (port, ingoing) in self.ingress.iter_mut().enumerate() {
             if ingoing.as_mut().is_some_and(|ingoing| ingoing.ring.release()) {
@@ -264,8 +271,10 @@ impl Worker {
         let Some(mut ingoing) = self.ingress[port].take() else { return };
         let mut egress = self.relay.egress[port].take();
         if let Some(egress) = &mut egress {
+            egress.report(&self.shared.workers[self.index].paths[port], &mut self.relay.writer);
             let given_up = egress.give_up(&self.shared.clients);
             self.relay.undeliverable(&self.shared, reason, given_up);
+            egress.report(&self.shared.workers[self.index].paths[port], &mut self.relay.writer);
             egress.publish();
         }
         ingoing.ring.store_seal();

@@ -1,5 +1,7 @@
 //! The simulated host: what it does is random, what it expects is kept beside, and every event is checked.
 
+mod policies;
+
 use crate::random::Random;
 use corelane::clients::ClientId;
 use corelane::clock::{Clock, ManualClock};
@@ -26,6 +28,7 @@ struct Peer {
     unacknowledged: Vec<u32>,
     /// The last number received from each sender.
     last_from: HashMap<u64, u64>,
+    sample: policies::Sample,
 }
 
 impl Peer {
@@ -51,6 +54,10 @@ pub struct Reached {
     probes: u64,
     taken_over: u64,
     given_up: u64,
+    refusal_notices: u64,
+    drops: u64,
+    rebinds: u64,
+    writes_timed: u64,
 }
 
 impl Reached {
@@ -69,6 +76,10 @@ impl Reached {
         self.probes += other.probes;
         self.taken_over += other.taken_over;
         self.given_up += other.given_up;
+        self.refusal_notices += other.refusal_notices;
+        self.drops += other.drops;
+        self.rebinds += other.rebinds;
+        self.writes_timed += other.writes_timed;
     }
 
     pub fn assert_everything_happened(&self) {
@@ -87,6 +98,10 @@ impl Reached {
             (self.probes, "probes"),
             (self.taken_over, "messages taken over by the base route"),
             (self.given_up, "calls given up"),
+            (self.refusal_notices, "refusal notices"),
+            (self.drops, "drops for credit"),
+            (self.rebinds, "rebinds"),
+            (self.writes_timed, "timed writes"),
         ] {
             assert!(count > 0, "no {what} in any run");
         }
@@ -115,6 +130,7 @@ pub struct Host {
     /// Names that have been connected for so long that nothing can be held for them.
     surely_connected: HashSet<&'static str>,
     max_clients: u64,
+    model: policies::Model,
     reached: Reached,
 }
 
@@ -125,6 +141,7 @@ impl Host {
         let credit_messages = 1 + random.below(40);
         let credit_bytes = 2048 + random.below(16_384);
         let max_clients = 6 + random.below(6);
+        let model = policies::Model::new(random.below(3), random.chance(80));
         let set = [
             (Key::Workers, 1 + random.below(3)),
             (Key::MaxPorts, 1 + random.below(3)),
@@ -141,13 +158,16 @@ impl Host {
             (Key::CreditMessages, credit_messages),
             (Key::CreditBytes, credit_bytes),
             (Key::BacklogBytes, 8192),
+            (Key::CreditPolicy, model.router_policy),
+            (Key::RefusalNotices, u64::from(model.notices_on)),
         ];
         let config = set
             .into_iter()
             .try_fold(Config::default(), |config, (key, value)| config.with(key, value))
             .unwrap();
         let ports = config.get(Key::MaxPorts) as usize;
-        let mut builder = Builder::new(config).clock(clock.clone()).name_keys([seed, 1]);
+        let mut builder =
+            Builder::new(config).clock(clock.clone()).name_keys([seed, 1]).protocol(policies::rules());
         let by_base = Arc::new(AtomicU64::new(0));
         if random.chance(50) {
             let count = Arc::clone(&by_base);
@@ -174,6 +194,7 @@ impl Host {
             credit: (credit_messages as usize, credit_bytes),
             surely_connected: HashSet::new(),
             max_clients,
+            model,
             reached: Reached::default(),
         }
     }
@@ -198,10 +219,12 @@ impl Host {
             45..55 => self.publish(),
             55..72 => self.cycle(),
             72..82 => self.poll(),
-            82..91 => self.acknowledge(),
+            82..90 => self.acknowledge(),
+            90 => self.acknowledge_batch(),
             91..94 => self.disconnect(),
             94..98 => self.hands.advance(Duration::from_millis(self.random.below(40))),
-            98 => self.open_port(),
+            98 if self.random.chance(50) => self.open_port(),
+            98 => self.rebind(),
             _ if self.random.chance(20) => self.release_port(),
             _ => self.flood(),
         }
@@ -237,9 +260,11 @@ impl Host {
         let Some(place) = self.some_port() else { return self.open_port() };
         let name = NAMES[self.random.below(NAMES.len() as u64) as usize];
         let token = self.next_token;
+        let (options, policy) = self.connect_options(token);
         let port = self.ports[place].as_mut().unwrap();
-        match port.connect(name, "peerjs", "simulator", token) {
+        match port.connect_with(name, options) {
             Ok(id) => {
+                self.connected(id, policy);
                 self.next_token += 1;
                 self.reached.reused_slots += u64::from(id.0 >> 32 > 1);
                 let in_use = self.peers.values().any(|peer| peer.id == id);
@@ -254,6 +279,7 @@ impl Host {
                     nameless: false,
                     unacknowledged: Vec::new(),
                     last_from: HashMap::new(),
+                    sample: policies::Sample::default(),
                 };
                 self.peers.insert(token, peer);
             }
@@ -413,6 +439,7 @@ impl Host {
                 let number = text["payload"][0].as_u64().unwrap();
                 assert_eq!(message.correlation, number);
                 assert!(self.seen.insert(number), "delivered twice");
+                assert!(!self.model.refused.contains(&number), "delivered and refused");
                 assert_eq!(self.numbers_of[&number], message.sender.0, "another's message");
                 let peer = self.peers.get_mut(&message.token).expect("delivered after its last event");
                 assert_eq!((peer.id, peer.port), (message.client, place));
@@ -428,7 +455,11 @@ impl Host {
                 assert!(!self.surely_connected.contains(name), "held for {name} although it is connected");
                 self.take_credit(token, name.len());
             }
+            Event::Refused { client, token, recipient, correlation, reason } => {
+                self.refusal(client, token, recipient, correlation, reason);
+            }
             Event::Close { client, token, .. } => {
+                self.asked_to_close(client);
                 self.reached.credit_closes += 1;
                 assert_eq!(self.peers[&token].id, client);
                 if !self.peers[&token].leaving {
@@ -455,6 +486,7 @@ impl Host {
         peer.unacknowledged.push(bytes as u32);
         let outstanding: u64 = peer.unacknowledged.iter().map(|bytes| u64::from(*bytes)).sum();
         assert!(peer.unacknowledged.len() <= self.credit.0 && outstanding <= self.credit.1);
+        self.sample(token);
     }
 
     fn acknowledge(&mut self) {
@@ -464,11 +496,10 @@ impl Host {
     }
 
     fn acknowledge_peer(&mut self, token: u64, all: bool) {
-        let peer = self.peers.get_mut(&token).unwrap();
-        let count = if all { peer.unacknowledged.len() } else { peer.unacknowledged.len() / 2 };
-        let bytes: u32 = peer.unacknowledged.drain(..count).sum();
-        let (port, id) = (peer.port, peer.id);
-        self.ports[port].as_mut().unwrap().acknowledge(id, count as u32, bytes);
+        self.check_outstanding(&self.peers[&token]);
+        let (port, (id, messages, bytes)) = self.written(token, all);
+        self.ports[port].as_mut().unwrap().acknowledge(id, messages, bytes);
+        self.check_outstanding(&self.peers[&token]);
     }
 
     fn disconnect(&mut self) {
@@ -534,6 +565,10 @@ impl Host {
         }
         self.settle_down();
         assert!(self.peers.is_empty(), "a client never got its last event");
+        let stats = self.router.stats();
+        Self::check_paths_are_empty(&stats);
+        let waiting = (stats.routing.concurrency, stats.routing.queue_messages, stats.routing.workers_active);
+        assert_eq!(waiting, (0, 0, 0));
         if let Some(place) = self.some_port() {
             let port = self.ports[place].as_mut().unwrap();
             let ids: Vec<_> = (0..self.max_clients)
@@ -586,6 +621,7 @@ impl Host {
 
     fn stop(&mut self) {
         let figures = self.router.stats();
+        self.check_policies(&figures);
         self.reached.backlogged += figures.workers.iter().map(|worker| worker.backlogged).sum::<u64>();
         self.router.request_stop();
         for worker in 0..self.workers.len() {
@@ -618,6 +654,9 @@ impl Host {
         assert_eq!((figures.in_flight, figures.queued, figures.held), (0, 0, 0), "{figures:?}");
         assert_eq!(figures.accepted, figures.ok + figures.failed + figures.expired + figures.taken_over);
         assert_eq!(figures.consumed, self.events);
+        let stats = self.router.stats();
+        self.check_policies(&stats);
+        Self::check_paths_are_empty(&stats);
         self.reached.settled += figures.refused - self.refused;
         self.reached.undeliverable += figures.undeliverable;
     }

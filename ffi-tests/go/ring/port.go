@@ -32,15 +32,17 @@ const (
 	Left    = 3
 	Close   = 4
 	Closed  = 5
+	Refused = 6
 )
 
 const headerBytes = 56
 
 // Slots is the client table; the offsets are those that the library tells.
 type Slots struct {
-	Base                                           unsafe.Pointer
-	Count, Stride                                  uint32
-	Place, Phase, Token, Submitted, Handed, Credit uint32
+	Base                                          unsafe.Pointer
+	Count, Stride                                 uint32
+	Place, Phase, Token, Submitted, Handed, Track uint32
+	SampledAt, Credit                             uint32
 }
 
 func (s *Slots) at(index uint32) unsafe.Pointer {
@@ -68,6 +70,7 @@ func (s *Slots) phase(slot unsafe.Pointer) uint32 {
 // Counts is what the port counts; its host alone writes the cells.
 type Counts struct {
 	Submitted, Consumed, UndeliverableClosed, Polls *uint64
+	OutstandingMessages, OutstandingBytes           *uint64
 	Refused                                         []uint64
 }
 
@@ -100,6 +103,8 @@ type Port struct {
 	Number     uint32
 	MaxMessage uint32
 	Draining   *byte
+	// StampSource is what stamps count: see Stamp.
+	StampSource uint64
 	// ClientClosed is corelane_client_closed: called once for each client, with its last event.
 	ClientClosed func(client uint64)
 	first        int
@@ -244,6 +249,29 @@ func (l *Lane) next() (bool, error) {
 	return true, nil
 }
 
+func raise(cell *uint64, value uint64) {
+	if value > atomic.LoadUint64(cell) {
+		atomic.StoreUint64(cell, value)
+	}
+}
+
+// track: a delivery on credit is handed out. It is outstanding until it is acknowledged, and timed where no earlier one of
+// the client is.
+func (p *Port) track(slot unsafe.Pointer, length uint64) {
+	handed, track := u64(slot, p.Slots.Handed), u64(slot, p.Slots.Track)
+	now, before := atomic.LoadUint64(handed)+1<<32+length, atomic.LoadUint64(track)
+	messages, bytes := now>>32, now&0xffffffff
+	left, most := before>>48, max(before>>32&0xffff, min(messages, 0xffff))
+	atomic.StoreUint64(handed, now)
+	if left == 0 {
+		left = min(messages, 0xffff)
+		atomic.StoreUint64(u64(slot, p.Slots.SampledAt), Stamp(p.StampSource))
+	}
+	atomic.StoreUint64(track, left<<48|most<<32|max(before&0xffffffff, bytes))
+	raise(p.Counts.OutstandingMessages, messages)
+	raise(p.Counts.OutstandingBytes, bytes)
+}
+
 // handOut is one recipient's event of the lane's record; nobody may get it.
 func (p *Port) handOut(lane *Lane) (Event, bool) {
 	client := binary.NativeEndian.Uint64(lane.record[headerBytes+8*int(lane.recipient):])
@@ -260,8 +288,7 @@ func (p *Port) handOut(lane *Lane) (Event, bool) {
 		return Event{}, false
 	}
 	if onCredit {
-		handed := u64(slot, p.Slots.Handed)
-		atomic.StoreUint64(handed, atomic.LoadUint64(handed)+1<<32+uint64(len(payload)))
+		p.track(slot, uint64(len(payload)))
 	}
 	event := Event{
 		Kind: lane.kind, Client: client, Token: atomic.LoadUint64(u64(slot, p.Slots.Token)), Bytes: payload,
@@ -269,6 +296,10 @@ func (p *Port) handOut(lane *Lane) (Event, bool) {
 	}
 	if lane.kind == Close {
 		event.Reason = lane.flags + 1
+	}
+	if lane.kind == Refused {
+		const credit = 1
+		event.Reason = credit
 	}
 	if lane.kind == Closed {
 		p.ClientClosed(client)

@@ -117,10 +117,10 @@ func memory(from *C.corelane_ring) ring.Memory {
 
 func word(at *C.uint64_t) *uint64 { return (*uint64)(unsafe.Pointer(at)) }
 
-// Takes over a port; says what stamps count.
-func open(handle C.corelane_port) (*ring.Port, uint64) {
+// Takes over a port.
+func open(handle C.corelane_port) *ring.Port {
 	need(C.corelane_port_inline(handle) == C.CORELANE_OK, "inline")
-	port, source := &ring.Port{}, uint64(0)
+	port := &ring.Port{}
 	for worker, workers := 0, 1; worker < workers; worker++ {
 		layout := new(C.corelane_layout)
 		layout.size = C.uint32_t(unsafe.Sizeof(*layout))
@@ -130,17 +130,20 @@ func open(handle C.corelane_port) (*ring.Port, uint64) {
 		from, fromErr := ring.NewConsumer(memory(&layout.egress), wake)
 		need(toErr == nil && fromErr == nil, "the layout")
 		port.Lanes = append(port.Lanes, &ring.Lane{To: to, From: from})
-		workers, source = int(layout.workers), uint64(layout.stamp_source)
+		workers, port.StampSource = int(layout.workers), uint64(layout.stamp_source)
 		slots, counts := &layout.slots, &layout.counts
 		port.Own = ring.Wake{Word: (*uint32)(unsafe.Pointer(layout.port_wake)), FD: int32(layout.port_fd)}
 		port.Slots = ring.Slots{
 			Base: unsafe.Pointer(slots.base), Count: uint32(slots.count), Stride: uint32(slots.stride),
 			Place: uint32(slots.place), Phase: uint32(slots.phase), Token: uint32(slots.token),
 			Submitted: uint32(slots.submitted), Handed: uint32(slots.handed), Credit: uint32(slots.credit),
+			Track: uint32(slots.track), SampledAt: uint32(slots.sampled_at),
 		}
 		port.Counts = ring.Counts{
 			Submitted: word(counts.submitted), Consumed: word(counts.consumed), Polls: word(counts.polls),
 			UndeliverableClosed: word(counts.undeliverable_closed),
+			OutstandingMessages: word(counts.outstanding_messages_maximum),
+			OutstandingBytes:    word(counts.outstanding_bytes_maximum),
 			Refused:             unsafe.Slice(word(counts.refused), int(counts.refused_count)),
 		}
 		port.Number, port.MaxMessage = uint32(layout.port), uint32(layout.max_message)
@@ -150,7 +153,7 @@ func open(handle C.corelane_port) (*ring.Port, uint64) {
 		need(C.corelane_client_closed(handle, C.corelane_client{value: C.uint64_t(client)}) == C.CORELANE_OK, "closed")
 	}
 	need(port.Open() == nil, "open")
-	return port, source
+	return port
 }
 
 func need(condition bool, what string) {
@@ -202,7 +205,7 @@ func jitter(value uint64) {
 type totals struct{ full, sleeps uint64 }
 
 // Sends and receives everything, asleep when neither is possible.
-func run(port *ring.Port, source, records uint64, ids [clients]uint64, acknowledge func(at int, messages, bytes uint32)) (t totals) {
+func run(port *ring.Port, records uint64, ids [clients]uint64, acknowledge func(at int, messages, bytes uint32)) (t totals) {
 	var sent, received uint64
 	var sentBy, expected [clients]uint64
 	var messages, size [clients]uint32
@@ -216,7 +219,7 @@ func run(port *ring.Port, source, records uint64, ids [clients]uint64, acknowled
 				data = int((value >> 8) % 800)
 			}
 			number := sentBy[from]*clients + uint64(from)
-			err := port.Submit(ids[from], len(head)+len(tail)+data, sentBy[from], ring.Stamp(source), func(place []byte) {
+			err := port.Submit(ids[from], len(head)+len(tail)+data, sentBy[from], ring.Stamp(port.StampSource), func(place []byte) {
 				fill(place, data, (from+1)%clients, number, value)
 			})
 			if err == ring.ErrFull {
@@ -291,7 +294,7 @@ func main() {
 	need(C.corelane_start(text, C.size_t(len(config)), &router, nil) == C.CORELANE_OK, "start")
 	C.free(unsafe.Pointer(text))
 	need(C.corelane_port_open(router, &handle, nil) == C.CORELANE_OK, "a port")
-	port, source := open(handle)
+	port := open(handle)
 	protocol := C.CString("generic")
 	var ids [clients]uint64
 	for at := range ids {
@@ -304,7 +307,7 @@ func main() {
 		ids[at] = uint64(client.value)
 	}
 	start := time.Now()
-	total := run(port, source, records, ids, func(at int, messages, bytes uint32) {
+	total := run(port, records, ids, func(at int, messages, bytes uint32) {
 		client := C.corelane_client{value: C.uint64_t(ids[at])}
 		need(C.corelane_acknowledge(handle, client, C.uint32_t(messages), C.uint32_t(bytes)) == C.CORELANE_OK, "acknowledge")
 	})

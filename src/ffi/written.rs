@@ -1,0 +1,160 @@
+//! What a host says of clients beside its messages: what was written to them, and to what they were bound anew.
+
+use super::handle::{CorelaneClient, CorelanePort};
+use super::port::on;
+use super::status::{CORELANE_INVALID, Failure};
+use crate::id::ClientId;
+
+/// What of a client's deliveries was written.
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+pub struct CorelaneWritten {
+    /// Whose.
+    pub client: CorelaneClient,
+    /// How many messages.
+    pub messages: u32,
+    /// How many bytes.
+    pub bytes: u32,
+}
+
+/// As `corelane_acknowledge` for each of `count` entries, with one look at the clock for all.
+///
+/// The port's thread. CORELANE_NULL, CORELANE_STALE (port), CORELANE_BUSY.
+///
+/// # Safety
+/// `written` points at `count` structs.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn corelane_acknowledge_batch(
+    port: CorelanePort,
+    written: *const CorelaneWritten,
+    count: usize,
+) -> i32 {
+    on(port, |port| {
+        if count == 0 {
+            return Ok(0);
+        }
+        if written.is_null() || !written.is_aligned() {
+            return Err(Failure::null("written"));
+        }
+        if count > isize::MAX as usize / size_of::<CorelaneWritten>() {
+            return Err(Failure::new(CORELANE_INVALID, "more entries than memory holds"));
+        }
+        // SAFETY: checked; the caller says that so many structs are there.
+        let written = unsafe { std::slice::from_raw_parts(written, count) };
+        let entry = |one: &CorelaneWritten| (ClientId(one.client.value), one.messages, one.bytes);
+        port.acknowledge_batch(written.iter().map(entry));
+        Ok(0)
+    })
+}
+
+/// Gives a connected client another token: what is handed out after this call carries it. What was handed out before and
+/// is not acknowledged still is outstanding.
+///
+/// The port's thread. CORELANE_STALE (port, or not connected, or leaving), CORELANE_INVALID (another port's client: disconnect
+/// it there, then connect it here), CORELANE_BUSY.
+///
+/// # Safety
+/// Nothing to observe.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn corelane_rebind(port: CorelanePort, client: CorelaneClient, token: u64) -> i32 {
+    on(port, |port| {
+        port.rebind(ClientId(client.value), token)?;
+        Ok(0)
+    })
+}
+
+#[cfg(all(test, not(corelane_loom)))]
+mod tests {
+    use super::super::port::{
+        CORELANE_EVENT_MESSAGE, CORELANE_EVENT_REFUSED, CORELANE_FAILED_CREDIT, CorelaneEvent, PORTS,
+        corelane_connect, corelane_poll, corelane_port_release, corelane_publish, corelane_submit,
+    };
+    use super::super::status::{CORELANE_NULL, CORELANE_OK, CORELANE_STALE};
+    use super::*;
+    use crate::config::{Config, Key};
+    use crate::router::Builder;
+
+    const MESSAGE: &[u8] = br#"{"type":"offer","to":"ben"}"#;
+
+    fn connect(port: CorelanePort, name: &str, token: u64) -> CorelaneClient {
+        let mut client = CorelaneClient::default();
+        let (protocol, application) = ("generic", "");
+        // SAFETY: the texts are as long as said; the client's place is ours.
+        let status = unsafe {
+            corelane_connect(
+                port,
+                name.as_ptr().cast(),
+                name.len(),
+                protocol.as_ptr().cast(),
+                protocol.len(),
+                application.as_ptr().cast(),
+                0,
+                token,
+                &raw mut client,
+                std::ptr::null_mut(),
+            )
+        };
+        assert_eq!(status, CORELANE_OK);
+        client
+    }
+
+    fn poll(port: CorelanePort) -> Vec<CorelaneEvent> {
+        // SAFETY: integers and pointers of 0.
+        let mut events: [CorelaneEvent; 8] = unsafe { std::mem::zeroed() };
+        events[0].size = size_of::<CorelaneEvent>() as u32;
+        // SAFETY: as many events as said.
+        let count = unsafe { corelane_poll(port, events.as_mut_ptr(), events.len()) };
+        events[..count as usize].to_vec()
+    }
+
+    #[test]
+    fn rebind_acknowledge_in_a_batch_and_be_told_of_a_refusal() {
+        let config = [(Key::Workers, 1), (Key::CreditPolicy, 1), (Key::CreditMessages, 1)]
+            .into_iter()
+            .fold(Config::default(), |config, (key, value)| config.with(key, value).unwrap());
+        let (router, mut workers) = Builder::new(config).build().unwrap();
+        let open = || CorelanePort { value: PORTS.insert(router.port().unwrap()).unwrap() };
+        let (port, other) = (open(), open());
+        let (ann, ben) = (connect(port, "ann", 1), connect(port, "ben", 2));
+        let mut submit = |correlation| {
+            // SAFETY: the message's own bytes.
+            let status = unsafe { corelane_submit(port, ann, MESSAGE.as_ptr(), MESSAGE.len(), correlation) };
+            assert_eq!(status, CORELANE_OK);
+            // SAFETY: nothing to observe.
+            assert_eq!(unsafe { corelane_publish(port) }, CORELANE_OK);
+            workers[0].cycle(0);
+        };
+        submit(7);
+        submit(8);
+        // SAFETY: nothing to observe.
+        let rebind = |port, client| unsafe { corelane_rebind(port, client, 20) };
+        assert_eq!(rebind(port, ben), CORELANE_OK);
+        assert_eq!(rebind(other, ben), CORELANE_INVALID);
+        assert_eq!(rebind(port, CorelaneClient { value: 1 << 40 }), CORELANE_STALE);
+        let events = poll(port);
+        assert_eq!((events[0].kind, events[0].token, events[0].correlation), (CORELANE_EVENT_MESSAGE, 20, 7));
+        let told = (events[1].kind, events[1].token, events[1].correlation, events[1].reason);
+        assert_eq!(told, (CORELANE_EVENT_REFUSED, 1, 8, CORELANE_FAILED_CREDIT));
+        assert_eq!((events.len(), events[1].client, events[1].sender), (2, ann, ben));
+        let written = [
+            CorelaneWritten { client: CorelaneClient { value: 1 << 40 }, messages: 1, bytes: 1 },
+            CorelaneWritten { client: ben, messages: 1, bytes: events[0].length as u32 },
+        ];
+        // SAFETY: as many entries as said.
+        let acknowledge = |written, count| unsafe { corelane_acknowledge_batch(port, written, count) };
+        assert_eq!(acknowledge(std::ptr::null(), 2), CORELANE_NULL);
+        assert_eq!(acknowledge(written.as_ptr(), usize::MAX), CORELANE_INVALID);
+        assert_eq!(acknowledge(std::ptr::null(), 0), CORELANE_OK);
+        assert_eq!(acknowledge(written.as_ptr(), written.len()), CORELANE_OK);
+        submit(9);
+        assert_eq!(
+            poll(port).first().map(|event| (event.kind, event.correlation)),
+            Some((CORELANE_EVENT_MESSAGE, 9))
+        );
+        for port in [port, other] {
+            // SAFETY: no view is used any more.
+            assert_eq!(unsafe { corelane_port_release(port) }, CORELANE_OK);
+        }
+        assert_eq!(rebind(port, ben), CORELANE_STALE);
+    }
+}

@@ -1,0 +1,98 @@
+//! Figures of routing as a whole, and what two snapshots say of the time between them. Pure functions of figures.
+
+use super::figures::{Accounting, MessageStats, Stats, WorkerStats};
+use serde::Serialize;
+
+/// Routing as a whole.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct RoutingStats {
+    /// Messages delivered, or that end at the router.
+    pub routed: u64,
+    /// Messages failed.
+    pub failed: u64,
+    /// Messages expired.
+    pub expired: u64,
+    /// Mean of queue wait and service together, over all messages taken, in nanoseconds rounded down; null before the
+    /// first. Time on hold is in neither.
+    pub average_nanoseconds: Option<u64>,
+    /// Messages accepted and not ended, held ones included.
+    pub concurrency: u64,
+    /// The most that one worker was seen to have at once, waiting or held, when a cycle of it started. Workers share no
+    /// counter, so no true maximum of all of them together exists.
+    pub concurrency_maximum_of_a_worker: u64,
+    /// Records in rings to workers.
+    pub queue_messages: u64,
+    /// Bytes of these rings in use.
+    pub queue_bytes: u64,
+    /// Workers that have something to do: records in a ring, or deliveries that wait for room.
+    pub workers_active: u64,
+    /// The others.
+    pub workers_idle: u64,
+}
+
+pub(super) fn routing_stats(
+    accounting: &Accounting,
+    messages: &MessageStats,
+    workers: &[WorkerStats],
+) -> RoutingStats {
+    let time = messages.queue_wait.distribution.sum() + messages.service.distribution.sum();
+    let active = workers.iter().filter(|worker| worker.is_active).count() as u64;
+    RoutingStats {
+        routed: accounting.ok,
+        failed: accounting.failed,
+        expired: accounting.expired,
+        average_nanoseconds: time.checked_div(messages.service.count),
+        concurrency: accounting.in_flight,
+        concurrency_maximum_of_a_worker: workers.iter().map(|one| one.in_flight_maximum).max().unwrap_or(0),
+        queue_messages: workers.iter().map(|worker| worker.queue_messages).sum(),
+        queue_bytes: workers.iter().map(|worker| worker.queue_bytes).sum(),
+        workers_active: active,
+        workers_idle: workers.len() as u64 - active,
+    }
+}
+
+/// What happened between two snapshots of one router.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+#[non_exhaustive]
+pub struct Rates {
+    /// Between them.
+    pub nanoseconds: u64,
+    /// Messages that ended, per second.
+    pub messages_per_second: f64,
+    /// Of these, not delivered (failed or expired), per second.
+    pub failures_per_second: f64,
+    /// Each worker's share of its time in cycles that found work, from 0 to 1. A cycle counts when it ends.
+    pub worker_utilisation: Vec<f64>,
+    /// Their mean.
+    pub utilisation: f64,
+}
+
+impl Stats {
+    /// What happened since an earlier snapshot of the same router. All 0 where no time has passed.
+    pub fn since(&self, earlier: &Self) -> Rates {
+        let nanoseconds = self.uptime_nanoseconds.saturating_sub(earlier.uptime_nanoseconds);
+        let share = |later: u64, earlier: u64, whole: f64| {
+            if nanoseconds == 0 {
+                0.0
+            } else {
+                later.saturating_sub(earlier) as f64 * whole / nanoseconds as f64
+            }
+        };
+        let not_ok = |stats: &Self| stats.messages.failed + stats.messages.expired;
+        let worker_utilisation: Vec<_> = self
+            .workers
+            .iter()
+            .zip(&earlier.workers)
+            .map(|(now, then)| share(now.busy_nanoseconds, then.busy_nanoseconds, 1.0).min(1.0))
+            .collect();
+        let mean = worker_utilisation.iter().sum::<f64>() / worker_utilisation.len().max(1) as f64;
+        Rates {
+            nanoseconds,
+            messages_per_second: share(self.messages.total, earlier.messages.total, 1e9),
+            failures_per_second: share(not_ok(self), not_ok(earlier), 1e9),
+            utilisation: mean,
+            worker_utilisation,
+        }
+    }
+}

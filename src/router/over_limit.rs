@@ -1,0 +1,101 @@
+//! What a recipient's lack of credit leads to: its policy. The part of a worker's relay that closes clients for it, and
+//! tells senders. The message itself has failed as `credit_exhausted` in every case.
+
+use super::relay::{Relay, shard};
+use super::shared::Shared;
+use crate::clients::{ClientId, CreditPolicy, Slot};
+use crate::config::Key;
+use crate::error::{CloseReason, Failed, Undeliverable};
+use crate::metrics::Outcome;
+use crate::ring::record::{Delivery, delivery_kind};
+use crate::sync::mutant;
+
+impl Relay {
+    /// Ends a delivery for which `to` has no credit.
+    pub(super) fn over_limit(
+        &mut self,
+        shared: &Shared,
+        delivery: &Delivery,
+        to: ClientId,
+        slot: &Slot,
+    ) -> Outcome {
+        let worker = shard(shared, self.worker);
+        let is_message = delivery.kind == delivery_kind::MESSAGE;
+        if !is_message {
+            // A notice that is not given: a delivery all the same.
+            worker.emitted.add(&mut self.writer, 1);
+            self.undeliverable(shared, Undeliverable::Credit, 1);
+        }
+        let droppable = shared.is_droppable(delivery.message_type) || mutant("drop-unlisted");
+        match slot.policy() {
+            CreditPolicy::Refuse => {
+                worker.credit_refusals.add(&mut self.writer, 1);
+                if is_message && shared.config.get(Key::RefusalNotices) == 1 {
+                    self.tell_refused(shared, delivery, to);
+                }
+                if mutant("refuse-closes") {
+                    self.close_client(shared, to, slot, CloseReason::Credit);
+                }
+            }
+            CreditPolicy::Drop if droppable => worker.credit_drops.add(&mut self.writer, 1),
+            CreditPolicy::Drop | CreditPolicy::Disconnect => {
+                self.close_client(shared, to, slot, CloseReason::Credit);
+            }
+        }
+        Outcome::Failed(Failed::Credit)
+    }
+
+    /// Tells a message's sender that its recipient could not take it: without credit, so that it always gets through
+    /// where its port does, and so that no notice ever causes another.
+    fn tell_refused(&mut self, shared: &Shared, delivery: &Delivery, recipient: ClientId) {
+        let sender = ClientId(delivery.sender);
+        // 0 is nobody's generation: what no client sent has nobody to be told.
+        let Some(slot) = shared.clients.get(sender).filter(|_| sender.generation() != 0) else { return };
+        if mutant("refusal-notice-lost") {
+            return;
+        }
+        // The sender's own message is not finished yet, so the slot and its port are the sender's.
+        let port = usize::from(slot.place().port);
+        let notice = Delivery {
+            kind: delivery_kind::REFUSED,
+            flags: Failed::Credit as u16,
+            sender: recipient.0,
+            stamp: delivery.stamp,
+            correlation: delivery.correlation,
+            message_type: delivery.message_type,
+            recipients: 1,
+        };
+        shard(shared, self.worker).emitted.add(&mut self.writer, 1);
+        match self.egress.get_mut(port) {
+            Some(Some(egress)) => {
+                if egress.emit(&notice, sender.0, 0, |_| ()).is_err() {
+                    self.egress_full(shared, port);
+                }
+            }
+            _ => self.undeliverable(shared, Undeliverable::PortGone, 1),
+        }
+    }
+
+    /// Counts one delivery for which ring and backlog of its port were full.
+    pub(super) fn egress_full(&mut self, shared: &Shared, port: usize) {
+        if let Some(path) = shared.workers[self.worker].paths.get(port) {
+            path.egress_full.add(&mut self.writer, 1);
+        }
+        self.undeliverable(shared, Undeliverable::EgressFull, 1);
+    }
+
+    /// Asks a client's port to close it; the first worker to do so sends the one close delivery.
+    fn close_client(&mut self, shared: &Shared, client: ClientId, slot: &Slot, reason: CloseReason) {
+        let port = usize::from(slot.place().port);
+        if !slot.credit.close(client.generation()) {
+            return;
+        }
+        let worker = shard(shared, self.worker);
+        worker.credit_closes.add(&mut self.writer, 1);
+        if let Some(Some(egress)) = self.egress.get_mut(port) {
+            worker.emitted.add(&mut self.writer, 1);
+            let header = Delivery { kind: delivery_kind::CLOSE, flags: reason as u16, ..Delivery::default() };
+            egress.emit_closing(&header, client.0, &shared.clients);
+        }
+    }
+}

@@ -1,0 +1,33 @@
+//! What a worker counts of itself: how much waits for it, and how its time goes.
+
+use super::Worker;
+
+impl Worker {
+    /// At the start of a cycle: what waits in all its rings, and the time since the last one ended. Only this worker takes
+    /// records, so when it has looked at the last ring at least so many waited at once.
+    pub(super) fn look_at_queues(&mut self, now: u64) {
+        let (mut records, mut bytes) = (0, 0);
+        for ingoing in self.ingress.iter().flatten().filter(|ingoing| !ingoing.corrupt) {
+            let waiting = ingoing.ring.waiting();
+            records += waiting.0;
+            bytes += waiting.1;
+        }
+        let own = &self.shared.workers[self.index].shard;
+        let writer = &mut self.relay.writer;
+        own.queue_messages_maximum.raise(writer, records);
+        own.queue_bytes_maximum.raise(writer, bytes);
+        own.in_flight_maximum.raise(writer, records + self.relay.holds.messages() as u64);
+        let idle = self.idle_since.map_or(0, |since| self.shared.clock.nanoseconds(since, now));
+        own.idle_nanoseconds.add(writer, idle);
+    }
+
+    /// At the end of a cycle: what waits on the way to each port.
+    pub(super) fn report_paths(&mut self) {
+        let paths = self.shared.workers[self.index].paths.iter();
+        for (egress, path) in self.relay.egress.iter_mut().zip(paths) {
+            if let Some(egress) = egress {
+                egress.report(path, &mut self.relay.writer);
+            }
+        }
+    }
+}

@@ -1,0 +1,351 @@
+//! What a client may have outstanding, what its lack of credit leads to, and how long writing takes: known input,
+//! exact figures. Rows R12, R16, M2; invariants I4, I8, I9.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test")]
+
+use corelane::clients::{ClientId, CreditPolicy};
+use corelane::clock::{Clock, ManualClock};
+use corelane::config::{Config, Key};
+use corelane::envelope::{Fields, Forward, Protocol};
+use corelane::error::{Error, Failed};
+use corelane::router::{Action, Builder, ConnectOptions, Event, Port, ProtocolRules, Router, Worker};
+use std::time::Duration;
+
+const OFFER: &[u8] = br#"{"type":"offer","to":"ben"}"#;
+const CURSOR: &[u8] = br#"{"type":"cursor","to":"ben"}"#;
+
+/// What was handed out, in short.
+#[derive(Debug, PartialEq, Eq)]
+enum Seen {
+    Message(u64, u32),
+    Expired(u64),
+    Refused(u64, ClientId, u64),
+    Close(u64),
+    Closed(u64),
+}
+
+struct Bench {
+    router: Router,
+    worker: Worker,
+    clock: Clock,
+    hands: ManualClock,
+    port: Port,
+    ann: ClientId,
+    ben: ClientId,
+}
+
+fn rules() -> ProtocolRules {
+    let relay = Action::Relay { hold: false };
+    let fields = Fields {
+        message_type: Some("type"),
+        recipient: Some("to"),
+        room: None,
+        transaction: None,
+        sender: Some("from"),
+    };
+    ProtocolRules::new(Protocol::new("test", &fields, Forward::All).unwrap())
+        .message_type("offer", relay)
+        .message_type("held", Action::Relay { hold: true })
+        .message_type("cursor", relay)
+        .droppable("cursor")
+}
+
+fn config(policy: u64, messages: u64) -> Config {
+    Config::default()
+        .with(Key::Workers, 1)
+        .and_then(|config| config.with(Key::CreditPolicy, policy))
+        .and_then(|config| config.with(Key::CreditMessages, messages))
+        .unwrap()
+}
+
+impl Bench {
+    fn new(config: Config) -> Self {
+        let (clock, hands) = Clock::manual();
+        let builder = Builder::new(config).clock(clock.clone());
+        let (router, mut workers) = builder.protocol(rules()).build().unwrap();
+        let mut port = router.port().unwrap();
+        let ann = port.connect("ann", "test", "", 1).unwrap();
+        let ben = port.connect("ben", "test", "", 2).unwrap();
+        Self { router, worker: workers.pop().unwrap(), clock, hands, port, ann, ben }
+    }
+
+    fn turn(&mut self) -> Vec<Seen> {
+        self.port.publish();
+        self.worker.cycle(self.clock.raw());
+        self.poll()
+    }
+
+    fn poll(&mut self) -> Vec<Seen> {
+        let mut seen = Vec::new();
+        self.port
+            .poll(usize::MAX, |event| {
+                seen.push(match event {
+                    Event::Message(message) => Seen::Message(message.token, message.payload.len() as u32),
+                    Event::Expired { token, .. } => Seen::Expired(token),
+                    Event::Refused { token, recipient, correlation, reason, .. } => {
+                        assert_eq!(reason, Failed::Credit);
+                        Seen::Refused(token, recipient, correlation)
+                    }
+                    Event::Close { token, .. } => Seen::Close(token),
+                    Event::Closed { token, .. } => Seen::Closed(token),
+                    other => panic!("{other:?}"),
+                });
+            })
+            .unwrap();
+        seen
+    }
+
+    fn send(&mut self, message: &[u8], correlation: u64) -> Vec<Seen> {
+        self.port.submit(self.ann, message, correlation).unwrap();
+        self.turn()
+    }
+
+    /// Closes, refusals and drops for want of credit; messages that failed for it.
+    fn credit_figures(&self) -> (u64, u64, u64, u64) {
+        let stats = self.router.stats();
+        let worker = &stats.workers[0];
+        let failed = stats.messages.failures.iter().find(|(label, _)| *label == "credit_exhausted");
+        let failed = failed.map_or(0, |(_, count)| *count);
+        (worker.credit_closes, worker.credit_refusals, worker.credit_drops, failed)
+    }
+}
+
+fn length(message: &[u8]) -> u32 {
+    message.len() as u32 + r#","from":"ann""#.len() as u32
+}
+
+#[test]
+fn refuse_keeps_the_client_and_tells_the_sender_without_credit() {
+    let mut bench = Bench::new(config(1, 2));
+    for number in [1, 2] {
+        assert_eq!(bench.send(OFFER, number), [Seen::Message(2, length(OFFER))]);
+    }
+    for number in [3, 4] {
+        assert_eq!(bench.send(OFFER, number), [Seen::Refused(1, bench.ben, number)]);
+    }
+    assert_eq!(bench.credit_figures(), (0, 2, 0, 2));
+    let of_sender = bench.port.outstanding(bench.ann).unwrap();
+    assert_eq!((of_sender.messages, of_sender.handed_messages), (0, 0), "a notice takes no credit");
+    bench.port.acknowledge(bench.ben, 1, length(OFFER));
+    assert_eq!(bench.send(OFFER, 5), [Seen::Message(2, length(OFFER))]);
+    let accounting = bench.router.stats().accounting;
+    assert_eq!((accounting.ok, accounting.failed, accounting.in_flight), (3, 2, 0));
+    assert_eq!((accounting.deliveries, accounting.consumed, accounting.undeliverable), (5, 5, 0));
+}
+
+#[test]
+fn refuse_is_silent_where_notices_are_off() {
+    let mut bench = Bench::new(config(1, 1).with(Key::RefusalNotices, 0).unwrap());
+    assert_eq!(bench.send(OFFER, 1).len(), 1);
+    assert_eq!(bench.send(OFFER, 2), []);
+    assert_eq!(bench.credit_figures(), (0, 1, 0, 1));
+}
+
+#[test]
+fn a_notice_that_finds_its_port_full_is_counted() {
+    let config = config(1, 60).with(Key::MaxMessage, 64).unwrap();
+    let config = config.with(Key::RingBytes, 8192).and_then(|config| config.with(Key::BacklogBytes, 8192));
+    let mut bench = Bench::new(config.unwrap());
+    // Nobody polls: sixty messages, then notices fill ring and backlog.
+    for number in 0..400 {
+        bench.port.submit(bench.ann, OFFER, number).unwrap();
+        bench.port.publish();
+        bench.worker.cycle(bench.clock.raw());
+    }
+    assert_eq!(bench.credit_figures(), (0, 340, 0, 340));
+    let stats = bench.router.stats();
+    let (reason, full) = stats.accounting.undelivered[0];
+    assert!(reason == "egress_full" && full > 0 && stats.accounting.undelivered.len() == 1);
+    let path = &stats.ports[0].workers[0];
+    assert_eq!(path.egress_full, full);
+    assert_eq!((path.backlog_bytes, path.backlog_bytes_maximum), (8192, 8192));
+    assert_eq!(
+        (stats.routing.workers_active, stats.routing.workers_idle),
+        (1, 0),
+        "something waits for room"
+    );
+    let mut seen = bench.poll();
+    seen.extend(bench.turn());
+    seen.extend(bench.turn());
+    let notices = seen.iter().filter(|one| matches!(one, Seen::Refused(1, ..))).count() as u64;
+    assert_eq!((seen.len() as u64, notices), (400 - full, 340 - full));
+    let stats = bench.router.stats();
+    let path = &stats.ports[0].workers[0];
+    assert_eq!((path.backlog_bytes, path.backlog_bytes_maximum), (0, 8192));
+    assert_eq!((stats.routing.workers_active, stats.accounting.queued), (0, 0));
+}
+
+#[test]
+fn drop_drops_listed_types_and_disconnects_for_others() {
+    let mut bench = Bench::new(config(2, 1));
+    assert_eq!(bench.send(CURSOR, 1), [Seen::Message(2, length(CURSOR))]);
+    assert_eq!(bench.send(CURSOR, 2), []);
+    assert_eq!(bench.send(CURSOR, 3), []);
+    assert_eq!(bench.credit_figures(), (0, 0, 2, 2));
+    bench.port.acknowledge(bench.ben, 1, length(CURSOR));
+    assert_eq!(bench.send(CURSOR, 4), [Seen::Message(2, length(CURSOR))]);
+    assert_eq!(bench.send(OFFER, 5), [Seen::Close(2)]);
+    assert_eq!(bench.credit_figures(), (1, 0, 2, 3));
+}
+
+#[test]
+fn a_client_can_have_a_policy_of_its_own() {
+    let mut bench = Bench::new(config(0, 1));
+    let options = ConnectOptions::new("test", "", 3).credit_policy(CreditPolicy::Refuse);
+    let eve = bench.port.connect_with("eve", options).unwrap();
+    let to_eve = br#"{"type":"offer","to":"eve"}"#;
+    assert_eq!(bench.send(to_eve, 1).len(), 1);
+    assert_eq!(bench.send(to_eve, 2), [Seen::Refused(1, eve, 2)]);
+    assert_eq!(bench.send(OFFER, 3).len(), 1);
+    assert_eq!(bench.send(OFFER, 4), [Seen::Close(2)]);
+}
+
+#[test]
+fn a_held_message_is_refused_like_any_other_and_an_expiry_notice_causes_none() {
+    let mut bench = Bench::new(config(1, 1));
+    for number in [1, 2] {
+        assert_eq!(bench.send(br#"{"type":"held","to":"eve"}"#, number), []);
+    }
+    let eve = bench.port.connect("eve", "test", "", 3).unwrap();
+    assert_eq!(bench.turn(), [Seen::Message(3, 39), Seen::Refused(1, eve, 2)]);
+    // Ann's own credit goes to one expiry notice; the next is no longer given, and counted.
+    for name in ["fay", "gus"] {
+        let message = format!(r#"{{"type":"held","to":"{name}"}}"#);
+        assert_eq!(bench.send(message.as_bytes(), 3), []);
+    }
+    bench.hands.advance(Duration::from_secs(6));
+    assert_eq!(bench.turn(), [Seen::Expired(1)]);
+    let accounting = bench.router.stats().accounting;
+    assert_eq!(accounting.undelivered, [("credit_exhausted", 1)]);
+    assert_eq!((accounting.expired, accounting.in_flight, accounting.queued), (2, 0, 0));
+}
+
+#[test]
+fn a_droppable_type_that_is_not_listed_is_refused() {
+    let builder = Builder::new(Config::default()).protocol(ProtocolRules::peerjs().droppable("OFER"));
+    let error = builder.build().unwrap_err().to_string();
+    assert!(error.starts_with("droppable = OFER is not possible; allowed: a type that peerjs lists: OFFER"));
+}
+
+#[test]
+fn outstanding_is_what_is_given_and_not_acknowledged_and_its_maximum_is_true() {
+    let mut bench = Bench::new(config(0, 100));
+    let bytes = length(OFFER);
+    for number in 0..3 {
+        bench.port.submit(bench.ann, OFFER, number).unwrap();
+    }
+    bench.port.publish();
+    bench.worker.cycle(bench.clock.raw());
+    let before = bench.port.outstanding(bench.ben).unwrap();
+    assert_eq!((before.messages, before.bytes, before.handed_messages), (3, 3 * bytes, 0));
+    bench.poll();
+    bench.port.acknowledge_batch([(bench.ben, 2, 2 * bytes), (bench.ann, 5, 5)]);
+    bench.send(OFFER, 4);
+    let now = bench.port.outstanding(bench.ben).unwrap();
+    assert_eq!((now.messages, now.bytes), (2, 2 * bytes));
+    assert_eq!((now.handed_messages, now.handed_bytes), (2, 2 * bytes));
+    assert_eq!((now.handed_messages_maximum, now.handed_bytes_maximum), (3, 3 * bytes));
+    let port = &bench.router.stats().ports[0];
+    assert_eq!(
+        (port.outstanding_messages_maximum, port.outstanding_bytes_maximum),
+        (3, 3 * u64::from(bytes))
+    );
+    assert_eq!(
+        (port.acknowledged, port.bytes_out),
+        (2, 2 * u64::from(bytes)),
+        "ann had nothing to acknowledge"
+    );
+    let mut other = bench.router.port().unwrap();
+    assert_eq!(other.outstanding(bench.ben), Err(Error::WrongPort));
+    other.acknowledge(bench.ben, 2, 2 * bytes);
+    assert_eq!(bench.port.outstanding(bench.ben), Ok(now), "another port's acknowledgement is nobody's");
+}
+
+#[test]
+fn the_write_stage_is_timed_from_hand_out_to_the_acknowledgement_that_covers_it() {
+    let mut bench = Bench::new(config(0, 100));
+    let bytes = length(OFFER);
+    let write = |bench: &Bench| {
+        let write = &bench.router.stats().messages.write;
+        (write.count, write.minimum, write.maximum, write.distribution.sum())
+    };
+    // The first of three is sampled; the two behind it are not.
+    for number in 0..3 {
+        bench.send(OFFER, number);
+        bench.hands.advance(Duration::from_nanos(1_000));
+    }
+    assert_eq!(write(&bench), (0, None, None, 0));
+    bench.port.acknowledge(bench.ben, 1, bytes);
+    assert_eq!(write(&bench), (1, Some(3_000), Some(3_000), 3_000));
+    // Two are outstanding, unsampled. The next one handed out is the third in line.
+    bench.send(OFFER, 3);
+    bench.hands.advance(Duration::from_nanos(500));
+    bench.port.acknowledge_batch([(bench.ben, 1, bytes), (bench.ben, 1, bytes)]);
+    assert_eq!(write(&bench).0, 1, "those before it do not cover it");
+    bench.hands.advance(Duration::from_nanos(200));
+    bench.port.acknowledge_batch([(bench.ben, 1, bytes)]);
+    assert_eq!(write(&bench), (2, Some(700), Some(3_000), 3_700));
+    // What is thrown away at a close is no write.
+    bench.send(OFFER, 4);
+    bench.port.disconnect(bench.ben).unwrap();
+    assert_eq!(bench.turn(), [Seen::Closed(2)]);
+    assert_eq!(write(&bench).0, 2);
+    let stats = bench.router.stats();
+    assert_eq!(stats.ports[0].write.count, 2);
+    let text = corelane::export::prometheus(&stats);
+    for line in [
+        r#"corelane_port_write_duration_seconds_count{port="0"} 2"#,
+        r#"corelane_port_write_duration_seconds_sum{port="0"} 0.0000037"#,
+        r#"corelane_port_outstanding_peak_messages{port="0"} 3"#,
+    ] {
+        assert!(text.lines().any(|present| present == line), "{line} is not in\n{text}");
+    }
+}
+
+#[test]
+fn rebind_gives_a_new_token_to_what_is_handed_out_afterwards() {
+    let mut bench = Bench::new(config(0, 100));
+    assert_eq!(bench.send(OFFER, 1), [Seen::Message(2, length(OFFER))]);
+    bench.port.submit(bench.ann, OFFER, 2).unwrap();
+    bench.port.publish();
+    bench.worker.cycle(bench.clock.raw());
+    // On its way already, and handed out after the call.
+    bench.port.rebind(bench.ben, 20).unwrap();
+    assert_eq!(bench.poll(), [Seen::Message(20, length(OFFER))]);
+    assert_eq!(bench.port.outstanding(bench.ben).unwrap().handed_messages, 2, "the old connection's too");
+    let mut other = bench.router.port().unwrap();
+    let error = other.rebind(bench.ben, 30).unwrap_err();
+    assert_eq!(error, Error::RebindElsewhere);
+    assert!(error.to_string().contains("disconnect it there, then connect it"), "{error}");
+    bench.port.disconnect(bench.ben).unwrap();
+    assert_eq!(bench.port.rebind(bench.ben, 40), Err(Error::StaleClient));
+    assert_eq!(bench.turn(), [Seen::Closed(20)]);
+    assert_eq!(bench.port.rebind(bench.ben, 40), Err(Error::StaleClient));
+}
+
+#[test]
+fn a_poller_rebinds_and_acknowledges_in_batches_as_well() {
+    let (clock, hands) = Clock::manual();
+    let (router, mut workers) =
+        Builder::new(config(0, 100)).clock(clock.clone()).protocol(rules()).build().unwrap();
+    let (port, mut poller) = router.port().unwrap().share();
+    let ann = port.connect("ann", "test", "", 1).unwrap();
+    let options = ConnectOptions::new("test", "", 2).credit_policy(CreditPolicy::Refuse);
+    let ben = port.connect_with("ben", options).unwrap();
+    port.submit(ann, OFFER, 1).unwrap();
+    workers[0].cycle(clock.raw());
+    poller.rebind(ben, 20).unwrap();
+    let mut tokens = Vec::new();
+    poller
+        .poll(10, |event| {
+            let Event::Message(message) = event else { panic!("{event:?}") };
+            tokens.push(message.token);
+        })
+        .unwrap();
+    assert_eq!(tokens, [20]);
+    hands.advance(Duration::from_nanos(9));
+    assert_eq!(poller.outstanding(ben).unwrap().messages, 1);
+    poller.acknowledge_batch([(ben, 1, length(OFFER))]);
+    assert_eq!(poller.outstanding(ben).unwrap().messages, 0);
+    assert_eq!(router.stats().messages.write.maximum, Some(9));
+}

@@ -1,0 +1,197 @@
+//! Credit policies, refusal notices, rebinds, acknowledgements in batches and the write stage, held against a model.
+
+use super::{Host, Peer};
+use corelane::clients::{ClientId, CreditPolicy};
+use corelane::error::{Error, Failed};
+use corelane::metrics::Stats;
+use corelane::router::{ConnectOptions, ProtocolRules};
+use std::collections::{HashMap, HashSet};
+
+pub const DROPPABLE: &str = "CANDIDATE";
+const POLICIES: [CreditPolicy; 3] = [CreditPolicy::Disconnect, CreditPolicy::Refuse, CreditPolicy::Drop];
+
+pub fn rules() -> ProtocolRules {
+    ProtocolRules::peerjs().droppable(DROPPABLE)
+}
+
+/// What is expected of policies and of the write stage.
+#[derive(Default)]
+pub struct Model {
+    pub router_policy: u64,
+    pub notices_on: bool,
+    /// Of every client that ever was.
+    policies: HashMap<u64, CreditPolicy>,
+    /// Messages whose sender was told that they were refused.
+    pub refused: HashSet<u64>,
+    writes: u64,
+    write_nanoseconds: u64,
+}
+
+/// A client's delivery that is timed: how many acknowledgements away it is, and since when.
+#[derive(Default)]
+pub struct Sample {
+    left: usize,
+    since: u64,
+    messages_maximum: usize,
+    bytes_maximum: u32,
+}
+
+impl Model {
+    pub fn new(router_policy: u64, notices_on: bool) -> Self {
+        Self { router_policy, notices_on, ..Self::default() }
+    }
+}
+
+impl Host {
+    /// What a client is connected with: half of them have a policy of their own.
+    pub fn connect_options(&mut self, token: u64) -> (ConnectOptions<'static>, CreditPolicy) {
+        let options = ConnectOptions::new("peerjs", "simulator", token);
+        if self.random.chance(50) {
+            return (options, POLICIES[self.model.router_policy as usize]);
+        }
+        let policy = POLICIES[self.random.below(3) as usize];
+        (options.credit_policy(policy), policy)
+    }
+
+    pub fn connected(&mut self, id: ClientId, policy: CreditPolicy) {
+        self.model.policies.insert(id.0, policy);
+    }
+
+    /// A sender is told that a message was refused.
+    pub fn refusal(
+        &mut self,
+        client: ClientId,
+        token: u64,
+        recipient: ClientId,
+        number: u64,
+        reason: Failed,
+    ) {
+        self.reached.refusal_notices += 1;
+        assert!(self.model.notices_on, "a notice although they are off");
+        assert_eq!((self.peers[&token].id, reason), (client, Failed::Credit));
+        assert_eq!(self.numbers_of[&number], client.0, "told another's message");
+        assert_eq!(self.model.policies[&recipient.0], CreditPolicy::Refuse);
+        assert!(!self.seen.contains(&number), "refused and delivered");
+        assert!(self.model.refused.insert(number), "told twice");
+    }
+
+    pub fn asked_to_close(&self, client: ClientId) {
+        assert_ne!(self.model.policies[&client.0], CreditPolicy::Refuse, "closed against its policy");
+    }
+
+    /// A delivery on credit was handed out.
+    pub fn sample(&mut self, token: u64) {
+        let now = self.clock.raw();
+        let peer = self.peers.get_mut(&token).unwrap();
+        let count = peer.unacknowledged.len();
+        if peer.sample.left == 0 {
+            (peer.sample.left, peer.sample.since) = (count, now);
+        }
+        let bytes = peer.unacknowledged.iter().sum();
+        peer.sample.messages_maximum = peer.sample.messages_maximum.max(count);
+        peer.sample.bytes_maximum = peer.sample.bytes_maximum.max(bytes);
+    }
+
+    /// Takes a client's oldest deliveries as written; returns what to acknowledge.
+    pub fn written(&mut self, token: u64, all: bool) -> (usize, (ClientId, u32, u32)) {
+        let now = self.clock.raw();
+        let peer = self.peers.get_mut(&token).unwrap();
+        let count = if all { peer.unacknowledged.len() } else { peer.unacknowledged.len() / 2 };
+        let bytes: u32 = peer.unacknowledged.drain(..count).sum();
+        let sample = &mut peer.sample;
+        if sample.left > 0 && count >= sample.left {
+            self.model.writes += 1;
+            self.model.write_nanoseconds += now - sample.since;
+            self.reached.writes_timed += 1;
+        }
+        sample.left = sample.left.saturating_sub(count);
+        (peer.port, (peer.id, count as u32, bytes))
+    }
+
+    /// One call for all clients of one port.
+    pub fn acknowledge_batch(&mut self) {
+        let Some(port) = self.some_port() else { return };
+        let tokens: Vec<_> =
+            self.peers.iter().filter(|(_, peer)| peer.port == port).map(|(token, _)| *token).collect();
+        let mut batch = Vec::new();
+        for token in tokens {
+            let all = self.random.chance(70);
+            batch.push(self.written(token, all).1);
+        }
+        self.ports[port].as_mut().unwrap().acknowledge_batch(batch);
+    }
+
+    /// What the router says that a client has outstanding.
+    pub(super) fn check_outstanding(&self, peer: &Peer) {
+        let now = self.ports[peer.port].as_ref().unwrap().outstanding(peer.id).unwrap();
+        let bytes: u32 = peer.unacknowledged.iter().sum();
+        assert_eq!((now.handed_messages as usize, now.handed_bytes), (peer.unacknowledged.len(), bytes));
+        assert!(now.messages >= now.handed_messages && now.bytes >= now.handed_bytes, "{now:?}");
+        let most = (now.handed_messages_maximum as usize, now.handed_bytes_maximum);
+        assert_eq!(most, (peer.sample.messages_maximum, peer.sample.bytes_maximum));
+    }
+
+    /// A peer comes back on another connection: everything handed out from now on carries the new token.
+    pub fn rebind(&mut self) {
+        let Some(token) = self.some_peer() else { return };
+        let new = self.next_token;
+        self.next_token += 1;
+        let (id, place, leaving) =
+            (self.peers[&token].id, self.peers[&token].port, self.peers[&token].leaving);
+        for other in (0..self.ports.len()).filter(|other| *other != place) {
+            if let Some(port) = self.ports[other].as_mut() {
+                assert_eq!(port.rebind(id, new), Err(Error::RebindElsewhere));
+            }
+        }
+        let result = self.ports[place].as_mut().unwrap().rebind(id, new);
+        if leaving {
+            assert_eq!(result, Err(Error::StaleClient));
+            return;
+        }
+        result.unwrap();
+        self.reached.rebinds += 1;
+        let peer = self.peers.remove(&token).unwrap();
+        self.peers.insert(new, peer);
+    }
+
+    /// Every lack of credit is accounted for by exactly one policy, every refusal by a notice or a counted loss, and
+    /// the write stage by what was acknowledged when.
+    pub fn check_policies(&mut self, stats: &Stats) {
+        let all =
+            |pick: fn(&corelane::metrics::WorkerStats) -> u64| stats.workers.iter().map(pick).sum::<u64>();
+        let (closes, refusals, drops) =
+            (all(|one| one.credit_closes), all(|one| one.credit_refusals), all(|one| one.credit_drops));
+        let count = |list: &[(&str, u64)]| {
+            list.iter().find(|(label, _)| *label == "credit_exhausted").map_or(0, |(_, count)| *count)
+        };
+        let failed = count(&stats.messages.failures);
+        let notices_not_given = count(&stats.accounting.undelivered);
+        assert_eq!(closes + refusals + drops, failed + notices_not_given);
+        let listed = stats.types.iter().filter(|one| one.message_type == DROPPABLE);
+        let may_drop: u64 = listed.map(|one| count(&one.failures)).sum();
+        assert!(drops <= may_drop + notices_not_given, "{drops} dropped, {may_drop} of a listed type failed");
+        if self.model.notices_on {
+            let told = self.model.refused.len() as u64;
+            let on_the_way = stats.accounting.queued;
+            let lost = stats.accounting.undeliverable - notices_not_given;
+            assert!(told <= refusals, "more notices than refusals");
+            assert!(
+                refusals <= told + notices_not_given + lost + on_the_way,
+                "a notice is missing: {stats:?}"
+            );
+        }
+        self.reached.drops = drops;
+        let write = &stats.messages.write;
+        assert_eq!(
+            (write.count, write.distribution.sum()),
+            (self.model.writes, self.model.write_nanoseconds)
+        );
+    }
+
+    /// Once everything has been handed out or given up nothing waits anywhere.
+    pub fn check_paths_are_empty(stats: &Stats) {
+        for path in stats.ports.iter().flat_map(|port| &port.workers) {
+            assert_eq!((path.backlog_bytes, path.closings), (0, 0), "{path:?}");
+        }
+    }
+}
