@@ -6,7 +6,7 @@
 //! | `credit` | workers that deliver to it, its port | the same |
 //! | `finished`, `alive_at`, `held` | its worker | its port, at reuse and for its timers |
 //! | `place`, `name`, `labels` | connect, before the name is inserted or anything is pushed | workers, behind a record of it or behind credit for it |
-//! | `submitted`, `token`, `handed`, `phase` | its port | its port; workers read `phase` never |
+//! | `submitted`, `token`, `handed`, `phase`, `pending_link` | its port | its port; workers read `phase` never |
 //! | `close_link`, `closed_link` | the worker that closes it | the same |
 
 use super::{Credit, MAX_NAME_BYTES, NewClient};
@@ -64,6 +64,8 @@ struct PortLine {
     labels: AtomicU32,
     phase: AtomicU32,
     name_length: AtomicU32,
+    /// The next of its port's disconnects that wait.
+    pending_link: AtomicU32,
 }
 
 #[cfg(not(corelane_loom))]
@@ -87,6 +89,7 @@ impl Slot {
                 labels: AtomicU32::new(0),
                 phase: AtomicU32::new(0),
                 name_length: AtomicU32::new(0),
+                pending_link: AtomicU32::new(NO_LINK),
             },
             name: std::array::from_fn(|_| AtomicU64::new(0)),
         }
@@ -157,6 +160,14 @@ impl Slot {
             3 => Phase::Closed,
             _ => Phase::Free,
         }
+    }
+
+    pub(crate) fn pending_link(&self) -> u32 {
+        self.port_line.pending_link.load(Relaxed) // Relaxed: the port's own.
+    }
+
+    pub(crate) fn set_pending_link(&self, next: u32) {
+        self.port_line.pending_link.store(next, Relaxed); // Relaxed: the port's own.
     }
 
     pub(super) fn set_phase(&self, phase: Phase) {

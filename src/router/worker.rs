@@ -11,7 +11,7 @@ use crate::error::{Refused, Undeliverable};
 use crate::park::WakeWord;
 use crate::ring::record::{Ingress, ingress_kind};
 use crate::ring::{Consumer, Corrupt, State};
-use crate::sync::{Acquire, Arc, Relaxed, mutant, wake_fence};
+use crate::sync::{Acquire, Arc, Relaxed, mutant, os, wake_fence};
 use crossbeam_utils::Backoff;
 use std::time::Duration;
 
@@ -39,7 +39,32 @@ struct Ingoing {
     corrupt: bool,
 }
 
+/// Bytes that a worker has for each port.
+pub(super) const PAIR_BYTES: u64 = (size_of::<Option<Ingoing>>() + size_of::<Option<Egress>>()) as u64;
+
+/// Addresses of a worker thread's stack.
+pub(super) const STACK_BYTES: usize = 2 << 20;
+
+/// What a worker uses of them at most; the deepest is reading a nested envelope.
+const STACK_USED: usize = 32 << 10;
+
+/// That, and what a thread has besides: its handle, its own storage, its signal stack, its allocator's first pages.
+pub(super) const THREAD_BYTES: u64 = (STACK_USED + (32 << 10)) as u64;
+
+/// Takes the pages of the calling thread's stack that a worker will use.
+#[inline(never)]
+fn touch_stack() {
+    let mut stack = [std::mem::MaybeUninit::<u8>::uninit(); STACK_USED];
+    // Where this fails the thread goes on as it would have without: its stack is taken as it is used.
+    let _ = os::touch(std::hint::black_box(&mut stack));
+}
+
 impl Worker {
+    /// Takes what is reserved from the system.
+    pub(super) fn touch(&mut self) -> std::io::Result<()> {
+        self.relay.touch()
+    }
+
     pub(super) fn new(shared: Arc<Shared>, index: usize) -> Self {
         Self {
             ingress: (0..shared.ports.len()).map(|_| None).collect(),
@@ -212,9 +237,7 @@ impl Worker {
             }
             if self.ingress[port].is_none() {
                 let Some(pair) = self.shared.pair(self.index, port).view() else { continue };
-                let backlog = self.shared.config.count(Key::BacklogBytes);
-                // Without memory for a backlog the port has no way back: its deliveries fail as port_gone.
-                self.relay.egress[port] = Egress::new(&pair, backlog).ok();
+                self.relay.egress[port] = Some(Egress::new(&pair));
                 self.ingress[port] = Some(Ingoing {
                     ring: Consumer::new(pair.ingress),
                     port_wake: pair.port_wake,
@@ -293,6 +316,9 @@ impl Worker {
 
     /// The thread's life.
     pub(super) fn run(mut self) {
+        if self.shared.config.touches() {
+            touch_stack();
+        }
         let idle = self.shared.config.idle();
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         // With fewer cores than threads, spinning takes the time of those that are waited for.
