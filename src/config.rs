@@ -4,6 +4,7 @@
 
 mod budget;
 mod preset;
+mod setting;
 
 pub use budget::Budget;
 pub(crate) use budget::{ALLOCATION, Sizes};
@@ -11,6 +12,7 @@ pub use preset::PRESETS;
 
 use crate::clients::{MAX_BYTES, MAX_MESSAGES};
 use crate::error::Error;
+use setting::Setting;
 use std::time::Duration;
 
 /// How a worker waits for work.
@@ -62,35 +64,6 @@ pub struct Row {
     pub text: &'static str,
     /// The setter of [`Config`] that takes it as a type, and that type.
     pub setter: (&'static str, &'static str),
-}
-
-/// What a typed setter takes: whole numbers, switches, times (in milliseconds, rounded up) and choices.
-trait Setting {
-    fn number(self) -> u64;
-}
-
-impl Setting for u64 {
-    fn number(self) -> u64 {
-        self
-    }
-}
-
-impl Setting for bool {
-    fn number(self) -> u64 {
-        self.into()
-    }
-}
-
-impl Setting for Duration {
-    fn number(self) -> u64 {
-        u64::try_from(self.as_nanos().div_ceil(1_000_000)).unwrap_or(u64::MAX)
-    }
-}
-
-impl Setting for Idle {
-    fn number(self) -> u64 {
-        self as u64 // In the order of its words.
-    }
 }
 
 macro_rules! table {

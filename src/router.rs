@@ -12,6 +12,7 @@ mod relay;
 mod rules;
 mod shared;
 mod shared_port;
+mod stack;
 mod submit;
 mod worker;
 
@@ -90,7 +91,7 @@ impl Builder {
                 protocols: self.protocols.len() + 1,
                 holds: hold::Holds::memory(messages, bytes) + scratch,
                 pair: pair::PAIR_BYTES + worker::PAIR_BYTES + submit::PAIR_BYTES + poll::PAIR_BYTES,
-                thread: (worker::THREAD_BYTES, worker::STACK_BYTES as u64),
+                thread: (stack::THREAD_BYTES, stack::STACK_BYTES as u64),
             },
         )
     }
@@ -129,7 +130,7 @@ impl Builder {
         for (index, worker) in workers.into_iter().enumerate() {
             let core = cores.get(index).copied().filter(|_| pin);
             let thread = std::thread::Builder::new().name(format!("corelane-{index}"));
-            let thread = thread.stack_size(worker::STACK_BYTES).spawn(move || {
+            let thread = thread.stack_size(stack::STACK_BYTES).spawn(move || {
                 if let Some(core) = core {
                     core_affinity::set_for_current(core);
                 }

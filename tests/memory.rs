@@ -234,50 +234,71 @@ fn a_hundred_thousand_clients_stay_below_the_budget() {
 
 /// Nothing of it is used yet: it is resident all the same, within a tenth of what is stated and never above it. Then
 /// everything is filled, and not a page more is resident.
+fn touched(workers: u64, ports: u64, clients: u64) {
+    let config = config(workers, ports, clients).with_touch_memory(true).unwrap();
+    let limit = config.get(Key::BacklogBytes);
+    let count = clients as usize;
+    let (mut held, mut backlog) = (0, 0);
+    let recipient =
+        |to| format!(r#"{{"type":"OFFER","dst":"client-{to}","payload":"{}"}}"#, "x".repeat(60_000));
+    let long: Vec<_> = (0..16).map(recipient).collect();
+    let mut host = Host::start(config);
+    // A thread touches its stack when it first runs.
+    host.connect(count);
+    host.exchange();
+    let touched = host.say("touched");
+    let total = host.budget.total();
+    assert!(touched <= total && touched * 10 >= total * 9, "{touched} bytes, stated: {}", host.budget);
+    let faults = worker_faults();
+    // Every worker holds all it can.
+    for number in 0..count.max(5_000) {
+        for copy in 0..4 {
+            let message = Text::of(format_args!(
+                r#"{{"type":"OFFER","dst":"nobody-{}-{copy}","payload":"{number:0100}"}}"#,
+                number % 2_500,
+            ));
+            let (client, port) = (host.clients[number % count], number % count % host.ports.len());
+            // A full ring is as good as a full hold here.
+            let _ = host.ports[port].submit(client, message.bytes(), 0);
+            host.ports[port].publish();
+        }
+    }
+    // Deliveries that are not taken fill a worker's rings and then its backlogs.
+    for message in long.iter().cycle().take(20 * long.len()) {
+        while host.ports[0].submit(host.clients[0], message.as_bytes(), 0).is_err() {
+            std::thread::yield_now();
+        }
+        host.ports[0].publish();
+    }
+    let full = host.say("filled");
+    let faults = worker_faults() - faults;
+    println!("memory: {faults} page faults of workers meanwhile");
+    // First uses of the program's own pages; without touching there are thousands.
+    assert!(faults < 100, "{faults}");
+    assert!(full <= total, "{full} bytes, stated: {}", host.budget);
+    assert!(full <= touched + (128 << 10), "{touched} bytes touched, {full} filled");
+    // It was filled indeed.
+    for worker in host.router.stats().workers {
+        println!("memory: held {}, in a backlog {} bytes", worker.held_maximum, worker.backlog_bytes_maximum);
+        held += worker.held_maximum;
+        backlog = backlog.max(worker.backlog_bytes_maximum);
+    }
+    assert!(held >= 1_000 && backlog > limit / 2, "{held} held, {backlog} bytes in a backlog");
+}
+
 #[test]
 fn touched_memory_is_the_budget_from_the_start() {
-    alone("touched_memory_is_the_budget_from_the_start", || {
-        let config = config(2, 3, 5_000).with_touch_memory(true).unwrap();
-        let long = format!(r#"{{"type":"OFFER","dst":"client-1","payload":"{}"}}"#, "x".repeat(60_000));
-        let mut host = Host::start(config);
-        // A thread touches its stack when it first runs.
-        host.connect(5_000);
-        host.exchange();
-        let touched = host.say("touched");
-        let total = host.budget.total();
-        assert!(touched <= total && touched * 10 >= total * 9, "{touched} bytes, stated: {}", host.budget);
-        let faults = worker_faults();
-        // Every worker holds all it can.
-        for number in 0..5_000 {
-            for copy in 0..4 {
-                let message = Text::of(format_args!(
-                    r#"{{"type":"OFFER","dst":"nobody-{}-{copy}","payload":"{number:0100}"}}"#,
-                    number % 2_500
-                ));
-                let port = number % host.ports.len();
-                // A full ring is as good as a full hold here.
-                let _ = host.ports[port].submit(host.clients[number], message.bytes(), 0);
-                host.ports[port].publish();
-            }
-        }
-        // Deliveries that are not taken fill rings and then backlogs.
-        for _ in 0..200 {
-            for (number, port) in host.ports.iter_mut().enumerate() {
-                for step in 0..16 {
-                    let client = host.clients[number + 3 * step];
-                    let _ = port.submit(client, long.as_bytes(), 0);
-                }
-                port.publish();
-            }
-        }
-        let full = host.say("filled");
-        let faults = worker_faults() - faults;
-        println!("memory: {faults} page faults of workers meanwhile");
-        // First uses of the program's own pages; without touching there are thousands.
-        assert!(faults < 100, "{faults}");
-        assert!(full <= total, "{full} bytes, stated: {}", host.budget);
-        assert!(full <= touched + (128 << 10), "{touched} bytes touched, {full} filled");
-    });
+    alone("touched_memory_is_the_budget_from_the_start", || touched(2, 3, 5_000));
+}
+
+#[test]
+fn touched_memory_is_the_budget_for_one_of_each() {
+    alone("touched_memory_is_the_budget_for_one_of_each", || touched(1, 1, 16));
+}
+
+#[test]
+fn touched_memory_is_the_budget_for_many() {
+    alone("touched_memory_is_the_budget_for_many", || touched(6, 10, 40_000));
 }
 
 /// Clients come and go: the first rounds take what there is to take, the later ones nothing more.
@@ -312,11 +333,13 @@ fn a_limit_refuses_with_the_parts_and_what_to_change_before_anything_is_taken() 
             config.with_ring_bytes(1 << 26)?.with_memory_limit_bytes(limit)
         };
         let budget = Builder::new(config(0).unwrap()).budget();
-        let before = resident();
+        let tasks = || std::fs::read_dir("/proc/self/task").unwrap().count();
+        let (before, threads) = (resident(), tasks());
         let error = Builder::new(config(budget.total() - 1).unwrap()).start().unwrap_err();
         let taken = resident() - before;
         println!("memory: {taken} bytes for a refusal: {error}");
         assert!(taken < 1 << 20, "{taken}");
+        assert_eq!(tasks(), threads);
         assert_eq!(error.code(), -25);
         let expected = format!(
             "memory_limit_bytes = {} is not possible; allowed: at least {} bytes for this configuration, or lower \

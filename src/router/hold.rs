@@ -2,6 +2,9 @@
 //! the name connects or the queue's time, counted from its first message, is over. Bounded per sender, per name
 //! and per worker; owned by the worker. All memory is reserved at the start, as much as the limits allow.
 
+#[cfg(all(test, not(corelane_loom)))]
+mod tests;
+
 use super::pool::{END, Linked, Pool};
 use crate::clients::{ClientId, MAX_NAME_BYTES, NameHash};
 use crate::config::{Config, Key};

@@ -11,7 +11,7 @@ use crate::error::{Refused, Undeliverable};
 use crate::park::WakeWord;
 use crate::ring::record::{Ingress, ingress_kind};
 use crate::ring::{Consumer, Corrupt, State};
-use crate::sync::{Acquire, Arc, Relaxed, mutant, os, wake_fence};
+use crate::sync::{Acquire, Arc, Relaxed, mutant, wake_fence};
 use crossbeam_utils::Backoff;
 use std::time::Duration;
 
@@ -41,23 +41,6 @@ struct Ingoing {
 
 /// Bytes that a worker has for each port.
 pub(super) const PAIR_BYTES: u64 = (size_of::<Option<Ingoing>>() + size_of::<Option<Egress>>()) as u64;
-
-/// Addresses of a worker thread's stack.
-pub(super) const STACK_BYTES: usize = 2 << 20;
-
-/// What a worker uses of them at most; the deepest is reading a nested envelope.
-const STACK_USED: usize = 32 << 10;
-
-/// That, and what a thread has besides: its handle, its own storage, its signal stack, its allocator's first pages.
-pub(super) const THREAD_BYTES: u64 = (STACK_USED + (32 << 10)) as u64;
-
-/// Takes the pages of the calling thread's stack that a worker will use.
-#[inline(never)]
-fn touch_stack() {
-    let mut stack = [std::mem::MaybeUninit::<u8>::uninit(); STACK_USED];
-    // Where this fails the thread goes on as it would have without: its stack is taken as it is used.
-    let _ = os::touch(std::hint::black_box(&mut stack));
-}
 
 impl Worker {
     /// Takes what is reserved from the system.
@@ -317,7 +300,7 @@ impl Worker {
     /// The thread's life.
     pub(super) fn run(mut self) {
         if self.shared.config.touches() {
-            touch_stack();
+            super::stack::touch();
         }
         let idle = self.shared.config.idle();
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
