@@ -109,14 +109,18 @@ mod real {
         if error.raw_os_error() != Some(libc::EINVAL) {
             return Err(error);
         }
-        // Kernels before 5.14: a write to each page does it, and kills the process where memory is exhausted.
-        for offset in (0..size_of_val(memory)).step_by(page) {
+        write_to_each_page(memory);
+        Ok(())
+    }
+
+    /// The same on kernels before 5.14; where memory is exhausted it kills the process.
+    fn write_to_each_page<T>(memory: &mut [T]) {
+        for offset in (0..size_of_val(memory)).step_by(page_bytes()) {
             // SAFETY: inside `memory`, borrowed uniquely.
             let byte = unsafe { memory.as_mut_ptr().cast::<std::mem::MaybeUninit<u8>>().add(offset) };
             // SAFETY: as above; the byte is written back as it was read.
             unsafe { byte.write_volatile(byte.read_volatile()) };
         }
-        Ok(())
     }
 
     /// Sleeps while `*word == expected`, until woken or past `timeout`. May return early for any reason.
@@ -194,6 +198,23 @@ mod real {
             });
             // SAFETY: one live pollfd.
             unsafe { libc::poll(&mut poll, 1, milliseconds) };
+        }
+    }
+
+    #[cfg(test)]
+    mod tests {
+        use super::*;
+
+        #[test]
+        fn touching_leaves_what_is_there() {
+            for touching in [|memory: &mut [u32]| touch(memory).unwrap(), write_to_each_page] {
+                let mut memory: Vec<u32> = (0..100_000).collect();
+                touching(&mut memory[3..99_999]);
+                assert!(memory.iter().enumerate().all(|(place, value)| place == *value as usize));
+                touching(&mut memory[..0]);
+            }
+            let mut pages = Pages::map(100_000).unwrap();
+            pages.touch().unwrap();
         }
     }
 }
