@@ -13,13 +13,14 @@ mod policy;
 mod slot;
 
 pub(crate) use credit::{Credit, Limits, MAX_BYTES, MAX_MESSAGES, Shortage};
-pub(crate) use names::{HashedBuilder, NameHash, NameTable};
+pub(crate) use names::{NameHash, NameTable};
 pub(crate) use slot::{NameBuffer, Phase, Slot};
 
 pub use crate::id::{ClientId, MAX_NAME_BYTES};
 pub use policy::{CreditPolicy, Outstanding};
 
 use crate::error::Error;
+use crate::sync::os::touch;
 use crate::sync::{Acquire, AtomicU64, Mutex, Relaxed, lock, mutant};
 use std::collections::VecDeque;
 
@@ -46,7 +47,8 @@ pub(crate) struct Clients {
     peak: AtomicU64,
 }
 
-#[derive(Debug, Default)]
+/// Its lists have room for every client from the start.
+#[derive(Debug)]
 struct Control {
     /// Slots never used start here.
     unused: u32,
@@ -57,18 +59,39 @@ struct Control {
 
 impl Clients {
     pub(crate) fn new(limit: u32, keys: [u64; 2]) -> Self {
+        let control = Control {
+            unused: 0,
+            free: Vec::with_capacity(limit as usize),
+            retired: VecDeque::with_capacity(limit as usize),
+        };
         Self {
             slots: (0..limit).map(|_| Slot::new()).collect(),
-            names: NameTable::new(keys),
-            control: Mutex::new(Control::default()),
+            names: NameTable::new(limit, keys),
+            control: Mutex::new(control),
             connected: AtomicU64::new(0),
             disconnected: AtomicU64::new(0),
             peak: AtomicU64::new(0),
         }
     }
 
-    /// Bytes per client, for the budget: the slot, and its node and places in the name table.
-    pub(crate) const BYTES_EACH: usize = size_of::<Slot>() + 64;
+    /// Bytes that so many clients take, for the budget: slots, names, and the lists of free and of leaving slots.
+    pub(crate) const fn bytes(limit: u32) -> u64 {
+        let each = size_of::<Slot>() + size_of::<u32>() + size_of::<ClientId>();
+        limit as u64 * each as u64 + NameTable::bytes(limit)
+    }
+
+    /// Takes all pages from the system.
+    pub(crate) fn touch(&mut self) -> std::io::Result<()> {
+        touch(&mut self.slots)?;
+        self.names.touch()?;
+        let mut control = lock(&self.control);
+        let Control { free, retired, .. } = &mut *control;
+        touch(free.spare_capacity_mut())?;
+        // Its spare room cannot be borrowed, only be used once.
+        retired.resize(retired.capacity(), ClientId(0));
+        retired.clear();
+        Ok(())
+    }
 
     pub(crate) fn names(&self) -> &NameTable {
         &self.names

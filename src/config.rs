@@ -1,12 +1,19 @@
 //! What a router is built from: one table of keys with unit, range, default and text, from which come the typed
-//! getters' values, the checks, the string interface of the C door, the budget and `docs/configuration.md`.
+//! getters' values, the typed setters, the checks, the string interface of the C door, the budget and
+//! `docs/configuration.md`.
 
 mod budget;
+mod preset;
+mod setting;
 
 pub use budget::Budget;
+pub(crate) use budget::{ALLOCATION, Sizes};
+pub use preset::PRESETS;
 
 use crate::clients::{CreditPolicy, MAX_BYTES, MAX_MESSAGES};
 use crate::error::Error;
+use setting::Setting;
+pub use setting::{RouteFallback, SubmitFull};
 use std::time::Duration;
 
 /// How a worker waits for work.
@@ -56,10 +63,13 @@ pub struct Row {
     pub default: u64,
     /// What it does.
     pub text: &'static str,
+    /// The setter of [`Config`] that takes it as a type, and that type.
+    pub setter: (&'static str, &'static str),
 }
 
 macro_rules! table {
-    ($($variant:ident $key:literal $unit:literal $values:expr, $default:expr, $text:literal;)+) => {
+    ($($variant:ident $key:literal $unit:literal $values:expr, $default:expr, $text:literal =>
+        $setter:ident($type:ident);)+) => {
         /// The keys.
         #[derive(Clone, Copy, Debug, PartialEq, Eq)]
         #[non_exhaustive]
@@ -69,7 +79,21 @@ macro_rules! table {
         /// Every key's row, in the order of [`Key`].
         pub const TABLE: &[Row] = &[$(Row {
             key: $key, unit: $unit, values: $values, default: $default, text: $text,
+            setter: (stringify!($setter), stringify!($type)),
         },)+];
+
+        /// One setter per key, for building in one expression. Each refuses what [`Config::set`] refuses.
+        impl Config {
+            $(
+                #[doc = concat!($text, " Sets `", $key, "`.")]
+                ///
+                /// # Errors
+                /// [`Error::Config`] with the key, the value and what is allowed.
+                pub fn $setter(self, value: $type) -> Result<Self, Error> {
+                    self.with(Key::$variant, Setting::number(value))
+                }
+            )+
+        }
     };
 }
 
@@ -85,59 +109,92 @@ const CREDIT_POLICY: &[&str] = &["disconnect", "refuse", "drop"];
 
 table! {
     Workers "workers" "threads" number(0, 64), 0,
-        "Worker threads; 0 for one per core that this process may use.";
+        "Worker threads; 0 for one per core that this process may use."
+        => with_workers(u64);
     Pin "pin" "" Values::Choice(SWITCH), 1,
-        "Pin each worker to a core, while there are no more workers than cores.";
+        "Pin each worker to a core, while there are no more workers than cores."
+        => with_pin(bool);
     IdleStrategy "idle" "" Values::Choice(IDLE), 1,
-        "How a worker waits: spin, backoff (spin, yield, then sleep) or park (sleep at once).";
+        "How a worker waits: spin, backoff (spin, yield, then sleep) or park (sleep at once)."
+        => with_idle(Idle);
     MaxPorts "max_ports" "ports" number(1, 64), 8,
-        "Ports open at once; each has a ring to and from each worker.";
+        "Ports open at once; each has a ring to and from each worker."
+        => with_max_ports(u64);
     MaxClients "max_clients" "clients" number(1, 1_000_000), 10_000,
-        "Clients connected at once, those still leaving included.";
+        "Clients connected at once, those still leaving included."
+        => with_max_clients(u64);
     RingBytes "ring_bytes" "bytes" Values::PowerOfTwo { minimum: 4096, maximum: 1 << 26 }, 512 << 10,
-        "Capacity of one ring; a record takes at most a quarter of it.";
+        "Capacity of one ring; a record takes at most a quarter of it."
+        => with_ring_bytes(u64);
     MaxMessage "max_message" "bytes" number(1, 16 << 20), 64 << 10,
-        "Largest message; larger ones are refused.";
+        "Largest message; larger ones are refused."
+        => with_max_message(u64);
     Batch "batch" "messages" number(1, 65_536), 256,
-        "Messages that a worker takes from one ring before it looks at the next.";
+        "Messages that a worker takes from one ring before it looks at the next."
+        => with_batch(u64);
     MaxQueueWait "max_queue_wait_ms" "milliseconds" number(1, 3_600_000), 5_000,
-        "A message that has waited longer expires instead of being handled late.";
+        "A message that has waited longer expires instead of being handled late."
+        => with_max_queue_wait(Duration);
     HoldTime "hold_ms" "milliseconds" number(1, 3_600_000), 5_000,
-        "How long messages for a name that is not connected are held, from the first of them on.";
+        "How long messages for a name that is not connected are held, from the first of them on."
+        => with_hold(Duration);
     HoldPerSender "hold_per_sender" "messages" number(0, 65_536), 64,
-        "Messages held for one sender.";
+        "Messages held for one sender."
+        => with_hold_per_sender(u64);
     HoldPerName "hold_per_name" "messages" number(0, 65_536), 256,
-        "Messages that one worker holds for one name.";
+        "Messages that one worker holds for one name."
+        => with_hold_per_name(u64);
     HoldMessages "hold_messages" "messages" number(0, 1_000_000), 4_096,
-        "Messages that one worker holds in all.";
+        "Messages that one worker holds in all."
+        => with_hold_messages(u64);
     HoldBytes "hold_bytes" "bytes" number(0, 1 << 30), 4 << 20,
-        "Bytes that one worker holds in all.";
+        "Bytes that one worker holds in all."
+        => with_hold_bytes(u64);
     CreditMessages "credit_messages" "messages" number(1, MAX_MESSAGES as u64), 1_024,
-        "Messages that a client may have been given and not acknowledged; past it `credit_policy` holds.";
+        "Messages that a client may have been given and not acknowledged; past it `credit_policy` holds."
+        => with_credit_messages(u64);
     CreditBytes "credit_bytes" "bytes" number(1, MAX_BYTES as u64), 1 << 20,
-        "Bytes that a client may have been given and not acknowledged; past it `credit_policy` holds.";
+        "Bytes that a client may have been given and not acknowledged; past it `credit_policy` holds."
+        => with_credit_bytes(u64);
     BacklogBytes "backlog_bytes" "bytes" Values::PowerOfTwo { minimum: 4096, maximum: 1 << 28 }, 1 << 20,
-        "What a worker keeps for one port whose ring is full, before deliveries are given up.";
+        "What a worker keeps for one port whose ring is full, before deliveries are given up."
+        => with_backlog_bytes(u64);
     MaxApplications "max_applications" "labels" number(0, 1_024), 32,
-        "Applications with figures of their own; further ones are counted as other.";
+        "Applications with figures of their own; further ones are counted as other."
+        => with_max_applications(u64);
     MaxRecordedTypes "max_recorded_types" "labels" number(0, 4_096), 64,
-        "Types reported by the host that get figures of their own; further ones are counted as other.";
+        "Types reported by the host that get figures of their own; further ones are counted as other."
+        => with_max_recorded_types(u64);
+    TouchMemory "touch_memory" "" Values::Choice(SWITCH), 0,
+        "Take all memory from the system when it is reserved, so that no page fault comes later and what the budget states is resident at once."
+        => with_touch_memory(bool);
+    MemoryLimit "memory_limit_bytes" "bytes" number(0, 1 << 50), 0,
+        "Refuse to start with a budget above this; 0 for no limit."
+        => with_memory_limit_bytes(u64);
     MaxCalls "max_calls" "calls" number(1, 4_096), 16,
-        "Threads that may wait for a routed message's result at once, on one port.";
+        "Threads that may wait for a routed message's result at once, on one port."
+        => with_max_calls(u64);
     RouteFallback "route_fallback" "" Values::Choice(FALLBACK), 0,
-        "What happens to a message that is routed synchronously and cannot be handled: inline (the host's base route takes it over), refuse, wait (for room in the ring, until the call's time is over) or auto (inline where there is a base route, otherwise refuse).";
+        "What happens to a message that is routed synchronously and cannot be handled: inline (the host's base route takes it over), refuse, wait (for room in the ring, until the call's time is over) or auto (inline where there is a base route, otherwise refuse)."
+        => with_route_fallback(RouteFallback);
     SubmitFull "submit_full" "" Values::Choice(FULL), 0,
-        "What a submission does where the ring is full: refuse, or wait for room.";
+        "What a submission does where the ring is full: refuse, or wait for room."
+        => with_submit_full(SubmitFull);
     SubmitWait "submit_wait_ms" "milliseconds" number(1, 3_600_000), 100,
-        "How long a submission waits for room, with submit_full = wait.";
+        "How long a submission waits for room, with submit_full = wait."
+        => with_submit_wait(Duration);
     ConcurrentRouting "enable_concurrent_routing" "" Values::Choice(SWITCH), 1,
-        "Off: every message goes to the host's base route, on the caller's thread.";
+        "Off: every message goes to the host's base route, on the caller's thread."
+        => with_enable_concurrent_routing(bool);
     EnableMetrics "enable_metrics" "" Values::Choice(SWITCH), 1,
-        "Off: only what the accounting needs is counted, no times, bytes or applications.";
+        "Off: only what the accounting needs is counted, no times, bytes or applications."
+        => with_enable_metrics(bool);
     CreditPolicy "credit_policy" "" Values::Choice(CREDIT_POLICY), 0,
-        "What a client's lack of credit leads to, unless its connect says otherwise: disconnect it, refuse the message and tell its sender, or drop types listed as droppable (and disconnect for others).";
+        "What a client's lack of credit leads to, unless its connect says otherwise: disconnect it, refuse the message and tell its sender, or drop types listed as droppable (and disconnect for others)."
+        => with_credit_policy(CreditPolicy);
     RefusalNotices "refusal_notices" "" Values::Choice(SWITCH), 1,
-        "Whether the policy refuse tells the sender of each message that it refused; off: it is only counted.";
+        "Whether the policy refuse tells the sender of each message that it refused; off: it is only counted."
+        => with_refusal_notices(bool);
 }
 
 /// A router's configuration. [`Config::default`] is meant for small machines; every value can be set by key.
@@ -169,9 +226,13 @@ impl Config {
     /// assert_eq!(error.to_string(), "workers = 100 is not possible; allowed: 0 to 64 threads");
     /// ```
     pub fn set(&mut self, key: &str, value: &str) -> Result<(), Error> {
+        if key == preset::KEY {
+            return self.set_preset(value);
+        }
         let Some((place, row)) = TABLE.iter().enumerate().find(|(_, row)| row.key == key) else {
             let known: Vec<_> = TABLE.iter().map(|row| row.key).collect();
-            return Err(Error::Config { key: "key", value: key.to_owned(), allowed: known.join(", ") });
+            let allowed = format!("{}, {}", preset::KEY, known.join(", "));
+            return Err(Error::Config { key: "key", value: key.to_owned(), allowed });
         };
         let number = match row.values {
             Values::Choice(words) => words.iter().position(|word| *word == value).map(|at| at as u64),
@@ -201,6 +262,11 @@ impl Config {
         Ok(self)
     }
 
+    /// Whether memory is taken from the system when it is reserved.
+    pub(crate) fn touches(&self) -> bool {
+        self.get(Key::TouchMemory) == 1
+    }
+
     /// A key's value; a choice's place among its words.
     pub fn get(&self, key: Key) -> u64 {
         self.values[key as usize]
@@ -208,6 +274,11 @@ impl Config {
 
     pub(crate) fn count(&self, key: Key) -> usize {
         self.get(key) as usize
+    }
+
+    /// Largest message once relayed: it carries the sender's name and the record's header as well.
+    pub(crate) fn max_relayed(&self) -> usize {
+        self.count(Key::MaxMessage) + 1024
     }
 
     pub(crate) fn milliseconds(&self, key: Key) -> Duration {
@@ -239,9 +310,7 @@ impl Config {
     /// # Errors
     /// [`Error::Config`] for the value to change.
     pub fn validate(&self) -> Result<(), Error> {
-        let message = self.get(Key::MaxMessage);
-        // A relayed message carries the sender's name and the record's header as well.
-        let record = message + 1024;
+        let record = self.max_relayed() as u64;
         if record > self.get(Key::RingBytes) / 4 {
             let allowed = format!("at least {} bytes for this max_message", (4 * record).next_power_of_two());
             let value = self.get(Key::RingBytes).to_string();
@@ -312,6 +381,38 @@ mod tests {
             assert_eq!(error, format!("{key} = {value} is not possible; allowed: {text}"));
         }
         assert!(config.set("wrokers", "1").unwrap_err().to_string().contains("workers"));
+    }
+
+    #[test]
+    fn each_key_has_a_setter_of_its_type() {
+        for row in TABLE {
+            let expected = match row.values {
+                Values::Choice(words) if words == SWITCH => "bool",
+                Values::Choice(_) => match row.key {
+                    "idle" => "Idle",
+                    "route_fallback" => "RouteFallback",
+                    "submit_full" => "SubmitFull",
+                    "credit_policy" => "CreditPolicy",
+                    other => panic!("{other} has no setter here"),
+                },
+                _ if row.key.ends_with("_ms") => "Duration",
+                _ => "u64",
+            };
+            assert_eq!(row.setter.1, expected, "{}", row.key);
+            assert!(row.setter.0.starts_with("with_"), "{}", row.key);
+        }
+        let config = Config::default()
+            .with_workers(2)
+            .and_then(|config| config.with_idle(Idle::Park))
+            .and_then(|config| config.with_hold(Duration::from_micros(1_500)))
+            .and_then(|config| config.with_pin(false))
+            .unwrap();
+        let values = [Key::Workers, Key::IdleStrategy, Key::HoldTime, Key::Pin].map(|key| config.get(key));
+        assert_eq!(values, [2, 2, 2, 0]);
+        let error = Config::default().with_hold(Duration::ZERO).unwrap_err().to_string();
+        assert_eq!(error, "hold_ms = 0 is not possible; allowed: 1 to 3600000 milliseconds");
+        let error = Config::default().with_max_queue_wait(Duration::MAX).unwrap_err().to_string();
+        assert!(error.starts_with("max_queue_wait_ms = 18446744073709551615 is not"), "{error}");
     }
 
     #[test]

@@ -2,7 +2,7 @@
 //! sees every access of this crate, and must report the one planted weakening (`ring-tail-relaxed`). It knows no
 //! fences, so the wakes are not here; the models cover them.
 
-use crate::clients::{Credit, Limits};
+use crate::clients::{ClientId, Credit, Limits, NameHash, NameTable};
 use crate::metrics::{Distribution, Histogram, Writer};
 use crate::ring::{PushError, ring};
 use std::sync::Arc;
@@ -107,4 +107,34 @@ fn a_credit_word_under_three_threads() {
         worker.join().unwrap();
     }
     assert_eq!(credit.outstanding(), (0, 0));
+}
+
+#[test]
+fn a_name_table_whose_other_names_come_and_go() {
+    const LIMIT: u32 = 16;
+    let names = Arc::new(NameTable::new(LIMIT, [1, 2]));
+    // By two in a bucket: even clients stay, odd ones come and go under ever new names.
+    for index in (0..LIMIT).step_by(2) {
+        names.insert(NameHash(u64::from(index) + 1), ClientId::new(index, 1)).unwrap();
+    }
+    let writer = thread::spawn({
+        let names = Arc::clone(&names);
+        move || {
+            for round in 1..50_000u32 {
+                let index = (round * 2 + 1) % LIMIT;
+                let hash = NameHash(u64::from(round) + 1_000);
+                names.insert(hash, ClientId::new(index, round)).unwrap();
+                assert_eq!(names.get(hash), Some(ClientId::new(index, round)));
+                names.remove(hash, ClientId::new(index, round));
+                assert_eq!(names.get(hash), None);
+            }
+        }
+    });
+    while !writer.is_finished() {
+        for index in (0..LIMIT).step_by(2) {
+            assert_eq!(names.get(NameHash(u64::from(index) + 1)), Some(ClientId::new(index, 1)));
+        }
+        assert_eq!(names.get(NameHash(900)), None);
+    }
+    writer.join().unwrap();
 }

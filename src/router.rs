@@ -10,12 +10,14 @@ mod inline;
 mod over_limit;
 mod pair;
 mod poll;
+mod pool;
 mod port;
 mod relay;
 mod route;
 mod rules;
 mod shared;
 mod shared_port;
+mod stack;
 mod submit;
 mod worker;
 
@@ -36,7 +38,7 @@ pub use shared_port::{Poller, SharedPort};
 pub use worker::Worker;
 
 use crate::clock::Clock;
-use crate::config::{Budget, Config};
+use crate::config::{Budget, Config, Key, Sizes};
 use crate::error::Error;
 use crate::metrics::{Accounting, Stats};
 use crate::sync::{Arc, Ordering, lock, wake_fence};
@@ -103,22 +105,43 @@ impl Builder {
     /// What the router may come to need, before it is built.
     pub fn budget(&self) -> Budget {
         let types = self.protocols.iter().map(|rules| rules.types().len()).sum::<usize>() + 1;
-        Budget::new(&self.config, types, self.protocols.len() + 1)
+        let (messages, bytes) = (self.config.get(Key::HoldMessages), self.config.get(Key::HoldBytes));
+        let scratch = self.config.max_relayed() as u64;
+        Budget::new(
+            &self.config,
+            Sizes {
+                types,
+                protocols: self.protocols.len() + 1,
+                holds: hold::Holds::memory(messages, bytes) + scratch,
+                pair: pair::PAIR_BYTES + worker::PAIR_BYTES + submit::PAIR_BYTES + poll::PAIR_BYTES,
+                thread: (stack::THREAD_BYTES, stack::STACK_BYTES as u64),
+            },
+        )
     }
 
     /// Builds the router and its workers, without threads: for hosts and tests that drive the workers
     /// themselves by [`Worker::cycle`].
     ///
     /// # Errors
-    /// [`Error::Config`] for values that do not fit together.
+    /// [`Error::Config`] for values that do not fit together or whose budget is above `memory_limit_bytes`, before
+    /// anything is taken; with `touch_memory` [`Error::System`] where the system has no memory left.
     pub fn build(self) -> Result<(Router, Vec<Worker>), Error> {
         self.config.validate()?;
+        self.budget().check(&self.config)?;
         self.protocols.iter().try_for_each(ProtocolRules::check)?;
         let fallback = Fallback::new(&self.config, &self.base)?;
         let base = (self.base, fallback);
-        let shared = Arc::new(Shared::new(self.config, self.protocols, self.clock, self.name_keys, base));
-        let workers =
+        let mut shared = Shared::new(self.config, self.protocols, self.clock, self.name_keys, base);
+        let touch = shared.config.touches();
+        if touch {
+            shared.touch()?;
+        }
+        let shared = Arc::new(shared);
+        let mut workers: Vec<_> =
             (0..shared.workers.len()).map(|index| Worker::new(Arc::clone(&shared), index)).collect();
+        if touch {
+            workers.iter_mut().try_for_each(Worker::touch)?;
+        }
         Ok((Router { shared, threads: Vec::new() }, workers))
     }
 
@@ -129,10 +152,11 @@ impl Builder {
     pub fn start(self) -> Result<Router, Error> {
         let (mut router, workers) = self.build()?;
         let cores = core_affinity::get_core_ids().unwrap_or_default();
-        let pin = router.shared.config.get(crate::config::Key::Pin) == 1 && workers.len() <= cores.len();
+        let pin = router.shared.config.get(Key::Pin) == 1 && workers.len() <= cores.len();
         for (index, worker) in workers.into_iter().enumerate() {
             let core = cores.get(index).copied().filter(|_| pin);
-            let thread = std::thread::Builder::new().name(format!("corelane-{index}")).spawn(move || {
+            let thread = std::thread::Builder::new().name(format!("corelane-{index}"));
+            let thread = thread.stack_size(stack::STACK_BYTES).spawn(move || {
                 if let Some(core) = core {
                     core_affinity::set_for_current(core);
                 }

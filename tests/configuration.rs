@@ -2,21 +2,28 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test")]
 
-use corelane::config::{TABLE, Values};
+use corelane::config::{PRESETS, TABLE, Values};
 use std::fmt::Write;
 
 #[test]
 fn the_page_is_the_table() {
     let mut page = "# Configuration\n\nEvery key, as `Config::set` takes it. Written from the table in \
                     `src/config.rs` by `CORELANE_WRITE_DOCS=1 cargo test --test configuration`.\n\n\
-                    | key | default | allowed | what it does |\n|---|---|---|---|\n"
+                    | key | default | allowed | what it does | in Rust |\n|---|---|---|---|---|\n"
         .to_owned();
     for row in TABLE {
         let default = match row.values {
             Values::Choice(words) => words[row.default as usize].to_owned(),
             _ => row.default.to_string(),
         };
-        writeln!(page, "| `{}` | {default} | {} | {} |", row.key, row.allowed(), row.text).unwrap();
+        let (allowed, (setter, takes)) = (row.allowed(), row.setter);
+        writeln!(page, "| `{}` | {default} | {allowed} | {} | `{setter}({takes})` |", row.key, row.text)
+            .unwrap();
+    }
+    page.push_str("\nThe key `preset` sets several of them at once:\n\n| preset | values |\n|---|---|\n");
+    for (name, rows) in PRESETS {
+        let rows: Vec<_> = rows.iter().map(|(key, value)| format!("`{key}` = {value}")).collect();
+        writeln!(page, "| `{name}` | {} |", rows.join(", ")).unwrap();
     }
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/configuration.md");
     if std::env::var_os("CORELANE_WRITE_DOCS").is_some() {

@@ -6,7 +6,7 @@
 //! | `credit` | workers that deliver to it, its port | the same |
 //! | `finished`, `alive_at`, `held` | its worker | its port, at reuse and for its timers |
 //! | `place`, `name`, `labels` | connect, before the name is inserted or anything is pushed | workers, behind a record of it or behind credit for it |
-//! | `submitted`, `token`, `handed`, `track`, `sampled_at`, `phase` | its port | its port; workers read `phase` never |
+//! | `submitted`, `token`, `handed`, `track`, `sampled_at`, `phase`, `pending_link` | its port | its port; workers read `phase` never |
 //! | `close_link`, `closed_link` | the worker that closes it | the same |
 
 use super::{Credit, CreditPolicy, MAX_NAME_BYTES, NewClient, Outstanding};
@@ -69,6 +69,8 @@ struct PortLine {
     phase: AtomicU32,
     /// The name's length in the lower half, the credit policy in the upper.
     name_and_policy: AtomicU32,
+    /// The next of its port's disconnects that wait.
+    pending_link: AtomicU32,
 }
 
 /// What the port keeps per client of what it handed out: in one word, bits 48 to 63 the messages still to be
@@ -155,6 +157,7 @@ impl Slot {
                 labels: AtomicU32::new(0),
                 phase: AtomicU32::new(0),
                 name_and_policy: AtomicU32::new(0),
+                pending_link: AtomicU32::new(NO_LINK),
             },
             name: std::array::from_fn(|_| AtomicU64::new(0)),
         }
@@ -239,6 +242,14 @@ impl Slot {
             3 => Phase::Closed,
             _ => Phase::Free,
         }
+    }
+
+    pub(crate) fn pending_link(&self) -> u32 {
+        self.port_line.pending_link.load(Relaxed) // Relaxed: the port's own.
+    }
+
+    pub(crate) fn set_pending_link(&self, next: u32) {
+        self.port_line.pending_link.store(next, Relaxed); // Relaxed: the port's own.
     }
 
     pub(super) fn set_phase(&self, phase: Phase) {

@@ -12,7 +12,7 @@
 
 use super::bucket::{self, CELLS};
 use super::cell::{Cell, Writer};
-use crate::sync::mutant;
+use crate::sync::{mutant, os};
 
 /// The live cells. 8.2 KiB.
 #[derive(Debug)]
@@ -25,7 +25,13 @@ pub(crate) struct Histogram {
 }
 
 impl Histogram {
-    pub(crate) const BYTES: usize = (CELLS + 4) * 8;
+    /// Bytes of its cells, with what the allocator adds.
+    pub(crate) const CELL_BYTES: usize = CELLS * 8 + 24;
+
+    /// Takes the cells' pages from the system.
+    pub(crate) fn touch(&mut self) -> std::io::Result<()> {
+        os::touch(&mut self.cells)
+    }
 
     pub(crate) fn new() -> Self {
         Self {

@@ -1,6 +1,7 @@
 //! The names that series carry, interned and bounded: protocols and the message types that each lists, known
 //! from the configuration; applications, which hosts name as clients connect. What does not fit is `other`.
 
+use crate::id::MAX_NAME_BYTES;
 use crate::sync::{AtomicU64, Mutex, Relaxed, lock};
 use std::collections::HashMap;
 
@@ -49,6 +50,11 @@ impl Labels {
         }
     }
 
+    /// Bytes of so many labels, for the budget: a name or two, each in a list and in a map that may have grown.
+    pub(crate) const fn bytes(labels: usize) -> u64 {
+        (labels * (2 * (MAX_NAME_BYTES + 24) + 8 * size_of::<String>())) as u64
+    }
+
     /// Adds a protocol and the types it lists; before anything runs.
     pub(crate) fn add_protocol(&mut self, name: &str, types: &[String]) -> (ProtocolId, Vec<TypeId>) {
         let protocol = ProtocolId(self.protocols.len() as u16);
@@ -64,7 +70,8 @@ impl Labels {
         if let Some(id) = applications.by_name.get(name) {
             return ApplicationId(*id);
         }
-        if name.is_empty() || applications.names.len() > self.application_limit {
+        let fits = applications.names.len() <= self.application_limit && name.len() <= MAX_NAME_BYTES;
+        if name.is_empty() || !fits {
             if !name.is_empty() {
                 self.applications_folded.fetch_add(1, Relaxed); // Relaxed: a count by itself.
             }

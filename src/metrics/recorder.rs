@@ -28,6 +28,10 @@ impl Series {
     }
 }
 
+fn all_shards() -> Box<[Series]> {
+    (0..SHARDS).map(|_| Series::new()).collect()
+}
+
 type Name = (String, String);
 
 /// A name as callers give it, looked up without making it one's own.
@@ -84,7 +88,7 @@ impl Table {
 
     fn record(&self, place: usize, success: bool, bytes: u64, nanoseconds: u64) {
         let Some(place) = self.series.get(place) else { return };
-        let shards = place.get_or_init(|| (0..SHARDS).map(|_| Series::new()).collect());
+        let shards = place.get_or_init(all_shards);
         let Some(series) = shards.get(shard_of_thread()) else { return };
         series.bytes.add_shared(bytes);
         series.duration.record_shared(nanoseconds);
@@ -132,8 +136,23 @@ impl Recorder {
     }
 
     /// Bytes that it may come to, for the budget.
-    pub(crate) const fn bytes(types: usize, applications: usize) -> usize {
-        (types + applications + 2) * (SHARDS * (Histogram::BYTES + 64) + 6 * MAX_NAME_BYTES)
+    pub(crate) const fn bytes(types: usize, applications: usize) -> u64 {
+        let series = SHARDS * (size_of::<Series>() + Histogram::CELL_BYTES) + 24;
+        // A name is two texts, stands in the list and in the map, and takes places in both, twice while they grow.
+        let name = 4 * (MAX_NAME_BYTES + 24) + 3 * size_of::<Name>() + 24 + 6 * (size_of::<usize>() + 1);
+        let each = size_of::<OnceLock<Box<[Series]>>>() + series + name;
+        ((types + applications + 2) * each) as u64
+    }
+
+    /// Makes every series now and takes its pages from the system.
+    pub(crate) fn touch(&mut self) -> std::io::Result<()> {
+        for place in self.types.series.iter_mut().chain(&mut self.applications.series) {
+            place.get_or_init(all_shards);
+            for series in place.get_mut().into_iter().flatten() {
+                series.duration.touch()?;
+            }
+        }
+        Ok(())
     }
 
     /// Counts one message; see `Router::record`.

@@ -129,10 +129,23 @@ impl WorkerShard {
     }
 
     /// Bytes of such a shard, for the budget.
-    pub(crate) const fn bytes(types: usize, protocols: usize, applications: usize) -> usize {
-        types * (2 * Histogram::BYTES + (4 + Failed::COUNT) * 8 + 64)
-            + (protocols + applications) * (Histogram::BYTES + 2 * 8 + 32)
-            + 512
+    pub(crate) const fn bytes(types: usize, protocols: usize, applications: usize) -> u64 {
+        let reasons = Failed::COUNT + Undeliverable::COUNT + Refused::COUNT;
+        let types = types * (size_of::<TypeSeries>() + 2 * Histogram::CELL_BYTES + Failed::COUNT * 8 + 24);
+        let groups = (protocols + applications) * (size_of::<GroupSeries>() + Histogram::CELL_BYTES);
+        (types + groups + size_of::<Self>() + reasons * 8 + 128) as u64
+    }
+
+    /// Takes the histograms' pages from the system.
+    pub(crate) fn touch(&mut self) -> std::io::Result<()> {
+        for series in &mut self.types {
+            series.service.touch()?;
+            series.queue_wait.touch()?;
+        }
+        for series in self.protocols.iter_mut().chain(&mut self.applications) {
+            series.service.touch()?;
+        }
+        Ok(())
     }
 
     /// Counts one message into everything it feeds; without an outcome where it is held, which `settle`
@@ -242,9 +255,16 @@ pub(crate) struct PollShard {
 }
 
 impl PortShard {
-    /// Bytes of one, for the budget.
-    pub(crate) const BYTES: usize =
-        size_of::<Self>() + Histogram::BYTES + (Refused::COUNT + TakenOver::COUNT + Undeliverable::COUNT) * 8;
+    /// Takes the histogram's pages from the system.
+    pub(crate) fn touch(&mut self) -> std::io::Result<()> {
+        self.poll.write_time.touch()
+    }
+
+    /// Bytes of such a shard, for the budget.
+    pub(crate) const fn bytes() -> u64 {
+        let reasons = (Refused::COUNT + TakenOver::COUNT + Undeliverable::COUNT) * 8;
+        (size_of::<Self>() + Histogram::CELL_BYTES + reasons + 80) as u64
+    }
 
     pub(crate) fn new() -> Self {
         Self {

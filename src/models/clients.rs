@@ -1,7 +1,9 @@
 //! The credit word, the reuse of a slot, and a hold that races with a connect.
 
 use super::explore;
-use crate::clients::{ClientId, Clients, Credit, CreditPolicy, Limits, NewClient, Phase, Shortage};
+use crate::clients::{
+    ClientId, Clients, Credit, CreditPolicy, Limits, NameHash, NameTable, NewClient, Phase, Shortage,
+};
 use crate::config::Config;
 use crate::metrics::{ApplicationId, ProtocolId, TypeId};
 use crate::park::WakeWord;
@@ -44,6 +46,34 @@ fn credit_word() {
 fn new(name: &str) -> NewClient<'_> {
     let policy = CreditPolicy::default();
     NewClient { name, token: 0, port: 0, worker: 0, protocol: 0, application: 0, policy }
+}
+
+/// A worker looks two names up while the client before them in the chain leaves and its slot goes to another name, in
+/// another chain: who has been there all the time is found, and who has gone is not taken for its slot's next client.
+/// Catches: `name-miss-believed`, `name-insertion-uncounted`, `name-key-once`,
+/// `name-count-relaxed`.
+#[test]
+fn name_table() {
+    explore(|| {
+        let names = Arc::new(NameTable::new(2, [1, 2]));
+        // Two buckets: by the lowest bit.
+        let (stays, leaves, comes) = (NameHash(2), NameHash(4), NameHash(3));
+        let (first, second, third) = (ClientId::new(0, 1), ClientId::new(1, 1), ClientId::new(1, 2));
+        names.insert(stays, first).unwrap();
+        names.insert(leaves, second).unwrap();
+        let worker = thread::spawn({
+            let names = names.clone();
+            move || {
+                assert_eq!(names.get(stays), Some(first), "was there all the time");
+                assert!(names.get(leaves).is_none_or(|found| found == second), "another's client");
+            }
+        });
+        names.remove(leaves, second);
+        assert_eq!(names.get(leaves), None);
+        names.insert(comes, third).unwrap();
+        worker.join().unwrap();
+        assert_eq!(names.get(comes), Some(third));
+    });
 }
 
 fn connect(clients: &Clients, name: &str) -> ClientId {
@@ -95,7 +125,7 @@ fn hold_and_connect(post_fits: bool) {
                 if !post_fits {
                     // Another name before it: the worker may be clearing that post's flag.
                     connect(&clients, "b");
-                    look_up_all.store(true, Release);
+                    look_up_all.swap(true, Release);
                 }
                 if !mutant("post-before-insert") {
                     connect(&clients, "a");
@@ -105,7 +135,7 @@ fn hold_and_connect(post_fits: bool) {
                     producer.commit();
                     producer.publish();
                 } else {
-                    look_up_all.store(true, Release);
+                    look_up_all.swap(true, Release);
                 }
                 wake_fence("post-fence");
                 word.wake_if_asleep();
@@ -122,14 +152,13 @@ fn hold_and_connect(post_fits: bool) {
                 stamp: 0,
                 correlation: 0,
                 labels: (TypeId(0), ProtocolId(0), ApplicationId(0)),
-                payload: Vec::new(),
             };
-            holds.hold(hash, b"a", 0, held);
+            holds.hold(hash, b"a", 0, held, b"");
         }
         while !sent {
             let mut look = |holds: &mut Holds| {
                 if holds.holds_for(hash) && clients.names().get(hash).is_some() {
-                    sent = holds.take(hash).is_some();
+                    sent = holds.pop(hash).is_some();
                 }
             };
             if look_up_all.load(Relaxed) {

@@ -2,6 +2,7 @@
 //! slot; the ends alone decide who may touch which bytes. Under loom a box with one tracked cell per 64 bytes.
 
 use super::layout::{ALIGNMENT, HEADER_BYTES, Header, LAYOUT_VERSION, MAGIC, MAX_CAPACITY, MIN_CAPACITY};
+use crate::sync::os::page_bytes;
 use crate::sync::{Acquire, Relaxed, Release};
 use std::io;
 
@@ -13,11 +14,17 @@ pub struct Memory {
 }
 
 impl Memory {
+    /// Memory that the system gives page by page as it is used.
     pub(crate) fn new(capacity: usize) -> io::Result<Self> {
+        Self::reserve(capacity, false)
+    }
+
+    /// As [`new`](Self::new); with `touch` all pages are taken from the system now.
+    pub(crate) fn reserve(capacity: usize, touch: bool) -> io::Result<Self> {
         if !capacity.is_power_of_two() || !(MIN_CAPACITY..=MAX_CAPACITY).contains(&capacity) {
             return Err(io::Error::from(io::ErrorKind::InvalidInput));
         }
-        let memory = Self { backing: Backing::new(capacity)?, capacity: capacity as u64 };
+        let memory = Self { backing: Backing::new(capacity, touch)?, capacity: capacity as u64 };
         let header = memory.header();
         // Relaxed: nobody else has the memory yet; handing it over orders these.
         header.magic.store(MAGIC, Relaxed);
@@ -26,6 +33,11 @@ impl Memory {
         header.data_offset.store(HEADER_BYTES as u64, Relaxed);
         header.flags.seal.store(u64::MAX, Relaxed);
         Ok(memory)
+    }
+
+    /// Bytes that a ring of `capacity` takes from the system at most, for the budget.
+    pub(crate) fn mapped_bytes(capacity: u64) -> u64 {
+        (HEADER_BYTES as u64 + capacity).next_multiple_of(page_bytes() as u64)
     }
 
     /// Where the memory starts, laid out as in `docs/layout.md`: for the end of a ring that another language drives.
@@ -173,8 +185,12 @@ mod mapped {
     pub(super) struct Backing(Pages);
 
     impl Backing {
-        pub(super) fn new(capacity: usize) -> io::Result<Self> {
-            Ok(Self(Pages::map(HEADER_BYTES + capacity)?))
+        pub(super) fn new(capacity: usize, touch: bool) -> io::Result<Self> {
+            let mut pages = Pages::map(HEADER_BYTES + capacity)?;
+            if touch {
+                pages.touch()?;
+            }
+            Ok(Self(pages))
         }
 
         pub(super) fn start(&self) -> *mut u8 {
@@ -230,7 +246,7 @@ mod tracked {
     unsafe impl Send for Backing {}
 
     impl Backing {
-        pub(super) fn new(capacity: usize) -> io::Result<Self> {
+        pub(super) fn new(capacity: usize, _touch: bool) -> io::Result<Self> {
             Ok(Self {
                 header: Header::zeroed(),
                 cells: (0..capacity / ALIGNMENT).map(|_| UnsafeCell::new(())).collect(),

@@ -6,7 +6,7 @@ use crate::clients::Clients;
 use crate::metrics::{PathShard, Writer};
 use crate::park::WakeWord;
 use crate::ring::record::{DELIVERY_BYTES, Delivery, delivery_kind};
-use crate::ring::{Consumer, Producer, PushError, ring};
+use crate::ring::{Consumer, Producer, PushError};
 use crate::sync::{Arc, Relaxed, mutant};
 
 /// No next client on a list.
@@ -50,11 +50,11 @@ pub(super) enum Rejected {
 }
 
 impl Egress {
-    pub(super) fn new(pair: &Pair, backlog_bytes: usize) -> std::io::Result<Self> {
-        Ok(Self {
+    pub(super) fn new(pair: &Pair) -> Self {
+        Self {
             ring: Producer::new(Arc::clone(&pair.egress)),
             wake: Arc::clone(&pair.port_wake),
-            backlog: ring(backlog_bytes)?,
+            backlog: (Producer::new(Arc::clone(&pair.backlog)), Consumer::new(Arc::clone(&pair.backlog))),
             backlogged: 0,
             closes: List::new(),
             closed: List::new(),
@@ -62,7 +62,7 @@ impl Egress {
             backlog_maximum: 0,
             listed_maximum: 0,
             reported: false,
-        })
+        }
     }
 
     /// Puts a delivery to one client on its way. `fill` writes the payload. Order is kept: while anything waits

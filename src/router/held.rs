@@ -1,7 +1,8 @@
 //! How held messages end: delivered when their name connects, expired when their time is over, failed at a stop. The
 //! part of a worker's relay that deals with `hold`.
 
-use super::hold::{Held, Queue};
+use super::hold::Held;
+use super::pool::END;
 use super::relay::{CLOSING, Relay, shard};
 use super::shared::Shared;
 use crate::clients::{ClientId, NameHash};
@@ -22,14 +23,16 @@ impl Relay {
 
     /// A post was lost to a full ring: every name that something is held for may have connected.
     pub(super) fn look_up_all(&mut self, shared: &Shared) {
-        for hash in self.holds.names() {
+        let mut next = self.holds.name_after(END);
+        while let Some((place, hash)) = next {
+            next = self.holds.name_after(place);
             self.name_connected(shared, hash);
         }
     }
 
     pub(super) fn flush(&mut self, shared: &Shared, hash: NameHash, to: ClientId) {
-        let Some(mut queue) = self.holds.take(hash) else { return };
-        while let Some(held) = queue.messages.pop_front() {
+        let mut payload = std::mem::take(&mut self.scratch);
+        while let Some(held) = self.holds.front(hash, &mut payload) {
             let delivery = Delivery {
                 kind: delivery_kind::MESSAGE,
                 flags: 0,
@@ -39,51 +42,44 @@ impl Relay {
                 message_type: u32::from(held.labels.0.0),
                 recipients: 1,
             };
-            let outcome = self.deliver(shared, &delivery, to, held.payload.len(), |out| {
-                out.copy_from_slice(&held.payload);
+            let outcome = self.deliver(shared, &delivery, to, payload.len(), |out| {
+                out.copy_from_slice(&payload);
             });
             if outcome == CLOSING {
                 // As if nobody had the name: for who connects next, or to expire when it is time.
-                queue.messages.push_front(held);
-                self.holds.put_back(hash, queue);
-                return;
+                break;
             }
-            self.end_held(shared, held, outcome);
+            self.end_first(shared, hash, outcome);
         }
+        self.scratch = payload;
     }
 
     /// Expires the queues whose time is over; each sender is told once per name. Says how many messages.
     pub(super) fn expire(&mut self, shared: &Shared, now: u64) -> usize {
-        let mut count = 0;
-        while let Some(queue) = self.holds.take_expired(now) {
-            count += queue.messages.len();
-            self.end_queue(shared, queue, Outcome::Expired);
+        let before = self.holds.messages();
+        while let Some(hash) = self.holds.expired(now) {
+            self.end_queue(shared, hash, Outcome::Expired);
         }
-        count
+        before - self.holds.messages()
     }
 
     /// Ends everything held, at a stop.
     pub(super) fn stop_holds(&mut self, shared: &Shared) {
-        for hash in self.holds.names() {
-            if let Some(queue) = self.holds.take(hash) {
-                self.end_queue(shared, queue, Outcome::Failed(Failed::Stopped));
-            }
+        while let Some((_, hash)) = self.holds.name_after(END) {
+            self.end_queue(shared, hash, Outcome::Failed(Failed::Stopped));
         }
     }
 
-    fn end_queue(&mut self, shared: &Shared, mut queue: Queue, outcome: Outcome) {
-        for place in 0..queue.messages.len() {
-            let first_of_sender = outcome == Outcome::Expired
-                && queue.messages.get(place).is_some_and(|held| {
-                    !queue.messages.iter().take(place).any(|earlier| earlier.sender == held.sender)
-                });
-            if let (true, Some(held)) = (first_of_sender, queue.messages.get(place)) {
-                self.tell_expired(shared, held, queue.name());
+    fn end_queue(&mut self, shared: &Shared, hash: NameHash, outcome: Outcome) {
+        if outcome == Outcome::Expired {
+            let (name, length) = self.holds.name(hash);
+            let mut next = self.holds.first_of_sender(hash, END);
+            while let Some((place, held)) = next {
+                self.tell_expired(shared, &held, name.get(..length).unwrap_or_default());
+                next = self.holds.first_of_sender(hash, place);
             }
         }
-        for held in queue.messages.drain(..) {
-            self.end_held(shared, held, outcome);
-        }
+        while self.end_first(shared, hash, outcome) {}
     }
 
     /// The notice that a sender gets: the name that did not come, on credit like any delivery.
@@ -100,7 +96,9 @@ impl Relay {
         let _ = self.deliver(shared, &expired, held.sender, name.len(), |out| out.copy_from_slice(name));
     }
 
-    fn end_held(&mut self, shared: &Shared, held: Held, outcome: Outcome) {
+    /// Ends the first message held for a name, if there is one.
+    fn end_first(&mut self, shared: &Shared, hash: NameHash, outcome: Outcome) -> bool {
+        let Some(held) = self.holds.pop(hash) else { return false };
         let worker = shard(shared, self.worker);
         worker.settle(&mut self.writer, held.labels, outcome);
         worker.held.set(&mut self.writer, self.holds.messages() as u64);
@@ -109,6 +107,6 @@ impl Relay {
             slot.held.store(slot.held.load(Relaxed).saturating_sub(1), Relaxed); // Relaxed: our own.
             slot.finish(1);
         }
-        self.holds.recycle(held.payload);
+        true
     }
 }

@@ -1,47 +1,88 @@
 //! Messages for names that are not connected. Each worker holds what it received, in one queue per name, until
 //! the name connects or the queue's time, counted from its first message, is over. Bounded per sender, per name
-//! and per worker; owned by the worker.
+//! and per worker; owned by the worker. All memory is reserved at the start, as much as the limits allow.
 
-use crate::clients::{ClientId, HashedBuilder, MAX_NAME_BYTES, NameHash};
+#[cfg(all(test, not(corelane_loom)))]
+mod tests;
+
+use super::pool::{END, Linked, Pool};
+use crate::clients::{ClientId, MAX_NAME_BYTES, NameHash};
 use crate::config::{Config, Key};
 use crate::metrics::{ApplicationId, ProtocolId, TypeId};
-use std::collections::{HashMap, VecDeque};
+use crate::sync::os;
 
-/// A message that waits, in the form in which it will be relayed.
-#[derive(Debug)]
+/// A message that waits; its payload, in the form in which it will be relayed, lies in blocks.
+#[derive(Clone, Copy, Debug)]
 pub(crate) struct Held {
     pub(crate) sender: ClientId,
     pub(crate) stamp: u64,
     pub(crate) correlation: u64,
     pub(crate) labels: (TypeId, ProtocolId, ApplicationId),
-    pub(crate) payload: Vec<u8>,
 }
 
-/// What is held for one name.
 #[derive(Debug)]
-pub(crate) struct Queue {
-    name: [u8; MAX_NAME_BYTES],
-    name_length: usize,
-    serial: u64,
-    pub(crate) messages: VecDeque<Held>,
+struct Message {
+    held: Held,
+    length: u32,
+    first_block: u32,
+    next: u32,
 }
 
-impl Queue {
-    pub(crate) fn name(&self) -> &[u8] {
-        self.name.get(..self.name_length).unwrap_or_default()
+#[derive(Debug)]
+struct Block {
+    bytes: [u8; BLOCK_BYTES],
+    next: u32,
+}
+
+const BLOCK_BYTES: usize = 252;
+
+/// What is held for one name; never empty.
+#[derive(Debug)]
+struct Queue {
+    hash: NameHash,
+    created: u64,
+    name: [u8; MAX_NAME_BYTES],
+    name_length: u32,
+    count: u32,
+    first: u32,
+    last: u32,
+    /// The next queue of the same bucket.
+    chain: u32,
+    /// The queues made before and after it.
+    earlier: u32,
+    later: u32,
+}
+
+impl Linked for Message {
+    fn link(&mut self) -> &mut u32 {
+        &mut self.next
+    }
+}
+
+impl Linked for Block {
+    fn link(&mut self) -> &mut u32 {
+        &mut self.next
+    }
+}
+
+impl Linked for Queue {
+    fn link(&mut self) -> &mut u32 {
+        &mut self.chain
     }
 }
 
 #[derive(Debug)]
 pub(crate) struct Holds {
-    queues: HashMap<NameHash, Queue, HashedBuilder>,
-    /// Every queue made, in order of time; a queue flushed meanwhile is recognised by its serial.
-    order: VecDeque<(u64, NameHash, u64)>,
-    serial: u64,
-    messages: usize,
+    messages: Pool<Message>,
+    blocks: Pool<Block>,
+    queues: Pool<Queue>,
+    /// By a name's hash: the first queue of a bucket.
+    buckets: Box<[u32]>,
+    /// In order of time.
+    oldest: u32,
+    newest: u32,
+    count: usize,
     bytes: usize,
-    /// Payload buffers to use again.
-    spare: Vec<Vec<u8>>,
     hold_ticks: u64,
     per_sender: u32,
     per_name: usize,
@@ -49,123 +90,255 @@ pub(crate) struct Holds {
     byte_limit: usize,
 }
 
-/// Buffers kept for reuse, and how large one may be to be kept.
-const SPARE_BUFFERS: usize = 64;
-const SPARE_BYTES: usize = 8 << 10;
+/// Blocks that suffice: each message leaves at most its last block partly used.
+const fn block_limit(bytes: u64, messages: u64) -> u64 {
+    bytes.div_ceil(BLOCK_BYTES as u64) + messages
+}
 
 impl Holds {
     pub(crate) fn new(config: &Config, hold_ticks: u64) -> Self {
+        let (messages, bytes) = (config.get(Key::HoldMessages), config.get(Key::HoldBytes));
         Self {
-            queues: HashMap::default(),
-            order: VecDeque::new(),
-            serial: 0,
-            messages: 0,
+            messages: Pool::new(messages as usize),
+            blocks: Pool::new(block_limit(bytes, messages) as usize),
+            queues: Pool::new(messages as usize),
+            buckets: vec![END; messages.next_power_of_two() as usize].into(),
+            oldest: END,
+            newest: END,
+            count: 0,
             bytes: 0,
-            spare: Vec::new(),
             hold_ticks,
             per_sender: config.get(Key::HoldPerSender) as u32,
             per_name: config.count(Key::HoldPerName),
-            message_limit: config.count(Key::HoldMessages),
-            byte_limit: config.count(Key::HoldBytes),
+            message_limit: messages as usize,
+            byte_limit: bytes as usize,
         }
     }
 
+    /// Bytes that it may come to.
+    pub(crate) const fn memory(messages: u64, bytes: u64) -> u64 {
+        Pool::<Message>::bytes(messages)
+            + Pool::<Block>::bytes(block_limit(bytes, messages))
+            + Pool::<Queue>::bytes(messages)
+            + messages.next_power_of_two() * size_of::<u32>() as u64
+    }
+
+    /// Takes its pages from the system.
+    pub(crate) fn touch(&mut self) -> std::io::Result<()> {
+        self.messages.touch()?;
+        self.blocks.touch()?;
+        self.queues.touch()?;
+        os::touch(&mut self.buckets)
+    }
+
     pub(crate) fn is_empty(&self) -> bool {
-        self.messages == 0
+        self.count == 0
     }
 
     pub(crate) fn messages(&self) -> usize {
-        self.messages
+        self.count
     }
 
     pub(crate) fn holds_for(&self, hash: NameHash) -> bool {
-        self.messages > 0 && self.queues.contains_key(&hash)
+        self.count > 0 && self.queue(hash).is_some()
     }
 
     /// Whether one more message of `bytes` can be held; `of_sender` is how many of its sender's already are.
     pub(crate) fn has_room(&self, hash: NameHash, of_sender: u32, bytes: usize) -> bool {
-        let for_name = self.queues.get(&hash).map_or(0, |queue| queue.messages.len());
+        let for_name = self.queue(hash).map_or(0, |(_, queue)| queue.count as usize);
         of_sender < self.per_sender
             && for_name < self.per_name
-            && self.messages < self.message_limit
+            && self.count < self.message_limit
             && self.bytes + bytes <= self.byte_limit
     }
 
-    /// A buffer of `length` bytes for a held payload.
-    pub(crate) fn buffer(&mut self, length: usize) -> Vec<u8> {
-        let mut buffer = self.spare.pop().unwrap_or_default();
-        buffer.resize(length, 0);
-        buffer
+    fn bucket(&self, hash: NameHash) -> usize {
+        hash.0 as usize & (self.buckets.len() - 1)
     }
 
-    /// Takes a finished message's buffer back.
-    pub(crate) fn recycle(&mut self, mut buffer: Vec<u8>) {
-        if self.spare.len() < SPARE_BUFFERS && buffer.capacity() <= SPARE_BYTES {
-            buffer.clear();
-            self.spare.push(buffer);
+    fn queue(&self, hash: NameHash) -> Option<(u32, &Queue)> {
+        let mut index = self.buckets.get(self.bucket(hash)).copied()?;
+        loop {
+            let queue = self.queues.get(index)?;
+            if queue.hash == hash {
+                return Some((index, queue));
+            }
+            index = queue.chain;
         }
     }
 
     /// Holds a message; `has_room` has said that it may.
-    pub(crate) fn hold(&mut self, hash: NameHash, name: &[u8], now: u64, held: Held) {
-        self.messages += 1;
-        self.bytes += held.payload.len();
-        let queue = self.queues.entry(hash).or_insert_with(|| {
-            self.serial += 1;
-            self.order.push_back((now, hash, self.serial));
-            let mut copy = [0; MAX_NAME_BYTES];
-            for (to, from) in copy.iter_mut().zip(name) {
-                *to = *from;
-            }
-            Queue {
-                name: copy,
-                name_length: name.len().min(MAX_NAME_BYTES),
-                serial: self.serial,
-                messages: VecDeque::new(),
-            }
-        });
-        queue.messages.push_back(held);
+    pub(crate) fn hold(&mut self, hash: NameHash, name: &[u8], now: u64, held: Held, payload: &[u8]) {
+        let queue = match self.queue(hash) {
+            Some((index, _)) => Some(index),
+            None => self.add_queue(hash, name, now),
+        };
+        let first_block = self.write(payload);
+        let message = Message { held, length: payload.len() as u32, first_block, next: END };
+        let (Some(queue), Some(message)) = (queue, self.messages.put(message)) else { return };
+        let Some(queue) = self.queues.get_mut(queue) else { return };
+        match self.messages.get_mut(queue.last) {
+            Some(last) => last.next = message,
+            None => queue.first = message,
+        }
+        queue.last = message;
+        queue.count += 1;
+        self.count += 1;
+        self.bytes += payload.len();
     }
 
-    /// Takes everything held for a name.
-    pub(crate) fn take(&mut self, hash: NameHash) -> Option<Queue> {
-        let queue = self.queues.remove(&hash)?;
-        self.messages -= queue.messages.len();
-        self.bytes -= queue.messages.iter().map(|held| held.payload.len()).sum::<usize>();
-        Some(queue)
+    fn add_queue(&mut self, hash: NameHash, name: &[u8], now: u64) -> Option<u32> {
+        let mut copy = [0; MAX_NAME_BYTES];
+        for (to, from) in copy.iter_mut().zip(name) {
+            *to = *from;
+        }
+        let bucket = self.bucket(hash);
+        let index = self.queues.put(Queue {
+            hash,
+            created: now,
+            name: copy,
+            name_length: name.len().min(MAX_NAME_BYTES) as u32,
+            count: 0,
+            first: END,
+            last: END,
+            chain: self.buckets.get(bucket).copied()?,
+            earlier: self.newest,
+            later: END,
+        })?;
+        if let Some(first) = self.buckets.get_mut(bucket) {
+            *first = index;
+        }
+        match self.queues.get_mut(self.newest) {
+            Some(newest) => newest.later = index,
+            None => self.oldest = index,
+        }
+        self.newest = index;
+        Some(index)
     }
 
-    /// Puts what is left of a queue back where it was taken from; its time runs on.
-    pub(crate) fn put_back(&mut self, hash: NameHash, queue: Queue) {
-        self.messages += queue.messages.len();
-        self.bytes += queue.messages.iter().map(|held| held.payload.len()).sum::<usize>();
-        self.queues.insert(hash, queue);
-    }
-
-    /// Takes the next queue whose time is over.
-    pub(crate) fn take_expired(&mut self, now: u64) -> Option<Queue> {
-        while let Some((created, hash, serial)) = self.order.front().copied() {
-            let live = self.queues.get(&hash).is_some_and(|queue| queue.serial == serial);
-            if live && now.saturating_sub(created) < self.hold_ticks {
-                return None;
+    /// Copies a payload into blocks, the last one first, and says which is its first.
+    fn write(&mut self, payload: &[u8]) -> u32 {
+        let mut next = END;
+        for part in payload.rchunks(BLOCK_BYTES) {
+            let mut bytes = [0; BLOCK_BYTES];
+            if let Some(end) = bytes.get_mut(BLOCK_BYTES - part.len()..) {
+                end.copy_from_slice(part);
             }
-            self.order.pop_front();
-            if live {
-                return self.take(hash);
+            let Some(block) = self.blocks.put(Block { bytes, next }) else { return next };
+            next = block;
+        }
+        next
+    }
+
+    /// The first message held for a name; copies its payload.
+    pub(crate) fn front(&self, hash: NameHash, payload: &mut Vec<u8>) -> Option<Held> {
+        let (_, queue) = self.queue(hash)?;
+        let message = self.messages.get(queue.first)?;
+        payload.clear();
+        let mut rest = message.length as usize;
+        let mut next = message.first_block;
+        while let Some(block) = self.blocks.get(next) {
+            // Only the first block may be partly used, at its end.
+            let used = rest - rest.saturating_sub(1) / BLOCK_BYTES * BLOCK_BYTES;
+            payload.extend_from_slice(block.bytes.get(BLOCK_BYTES - used..).unwrap_or_default());
+            rest -= used;
+            next = block.next;
+        }
+        Some(message.held)
+    }
+
+    /// Takes the first message held for a name away.
+    pub(crate) fn pop(&mut self, hash: NameHash) -> Option<Held> {
+        let (place, queue) = self.queue(hash)?;
+        let index = queue.first;
+        let message = self.messages.get(index)?;
+        let (held, next, mut block) = (message.held, message.next, message.first_block);
+        self.count -= 1;
+        self.bytes -= message.length as usize;
+        self.messages.give_back(index);
+        while let Some(used) = self.blocks.get(block) {
+            let next = used.next;
+            self.blocks.give_back(block);
+            block = next;
+        }
+        if let Some(queue) = self.queues.get_mut(place) {
+            queue.first = next;
+            queue.count -= 1;
+        }
+        if next == END {
+            self.remove_queue(hash, place);
+        }
+        Some(held)
+    }
+
+    fn remove_queue(&mut self, hash: NameHash, place: u32) {
+        let Some(queue) = self.queues.get(place) else { return };
+        let (chain, earlier, later) = (queue.chain, queue.earlier, queue.later);
+        match self.queues.get_mut(earlier) {
+            Some(earlier) => earlier.later = later,
+            None => self.oldest = later,
+        }
+        match self.queues.get_mut(later) {
+            Some(later) => later.earlier = earlier,
+            None => self.newest = earlier,
+        }
+        let bucket = self.bucket(hash);
+        let first = self.buckets.get(bucket).copied().unwrap_or(END);
+        if first == place {
+            if let Some(first) = self.buckets.get_mut(bucket) {
+                *first = chain;
+            }
+        } else {
+            let mut before = first;
+            while let Some(queue) = self.queues.get_mut(before) {
+                if queue.chain == place {
+                    queue.chain = chain;
+                    break;
+                }
+                before = queue.chain;
             }
         }
-        None
+        self.queues.give_back(place);
     }
 
-    /// When to look again, in raw ticks: when the oldest queue's time is over, or earlier where that queue is
-    /// flushed already.
+    /// A name whose time is over.
+    pub(crate) fn expired(&self, now: u64) -> Option<NameHash> {
+        let queue = self.queues.get(self.oldest)?;
+        (now.saturating_sub(queue.created) >= self.hold_ticks).then_some(queue.hash)
+    }
+
+    /// When the oldest queue's time is over, in raw ticks.
     pub(crate) fn next_expiry(&self) -> Option<u64> {
-        let (created, ..) = self.order.front()?;
-        Some(created.saturating_add(self.hold_ticks))
+        Some(self.queues.get(self.oldest)?.created.saturating_add(self.hold_ticks))
     }
 
-    /// The names for which something is held.
-    pub(crate) fn names(&self) -> Vec<NameHash> {
-        self.queues.keys().copied().collect()
+    /// The names for which something is held, one after another: the first with `END`, or the one after a place. The
+    /// name of a place may meanwhile be flushed once its successor is known.
+    pub(crate) fn name_after(&self, place: u32) -> Option<(u32, NameHash)> {
+        let next = self.queues.get(place).map_or(self.oldest, |queue| queue.later);
+        self.queues.get(next).map(|queue| (next, queue.hash))
+    }
+
+    /// A held name itself.
+    pub(crate) fn name(&self, hash: NameHash) -> ([u8; MAX_NAME_BYTES], usize) {
+        self.queue(hash)
+            .map_or(([0; MAX_NAME_BYTES], 0), |(_, queue)| (queue.name, queue.name_length as usize))
+    }
+
+    /// Each sender's first message for a name: the one after `place`, or the first of all with `END`.
+    pub(crate) fn first_of_sender(&self, hash: NameHash, place: u32) -> Option<(u32, Held)> {
+        let (_, queue) = self.queue(hash)?;
+        let mut index = self.messages.get(place).map_or(queue.first, |message| message.next);
+        loop {
+            let message = self.messages.get(index)?;
+            let mut earlier = queue.first;
+            while earlier != index && self.messages.get(earlier)?.held.sender != message.held.sender {
+                earlier = self.messages.get(earlier)?.next;
+            }
+            if earlier == index {
+                return Some((index, message.held));
+            }
+            index = message.next;
+        }
     }
 }

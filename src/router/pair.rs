@@ -3,18 +3,25 @@
 
 use crate::call::CallId;
 use crate::clients::{ClientId, Clients};
+use crate::config::ALLOCATION;
 use crate::park::WakeWord;
 use crate::ring::record::{Delivery, Ingress, delivery_kind, ingress_flag, ingress_kind};
-use crate::ring::{Consumer, Memory};
+use crate::ring::{Attachment, Consumer, Memory};
 use crate::sync::{Arc, mutant};
 
 #[derive(Clone, Debug)]
 pub(super) struct Pair {
     pub(super) ingress: Arc<Memory>,
     pub(super) egress: Arc<Memory>,
+    /// What the worker keeps deliveries in while `egress` is full: both its ends are the worker's.
+    pub(super) backlog: Arc<Memory>,
     /// The port's; workers hold a reference, so its descriptor is never another's while they may signal it.
     pub(super) port_wake: Arc<WakeWord>,
 }
+
+/// Bytes of a pair and its rings' handles, beside their memory.
+pub(super) const PAIR_BYTES: u64 =
+    size_of::<Attachment<Pair>>() as u64 + 3 * (size_of::<Memory>() as u64 + 16 + ALLOCATION);
 
 /// Messages published above the worker's seal: submitted, never taken. Nobody takes from the ring any more. Of those that
 /// a caller waits for, `counts` says whether they still count.

@@ -104,6 +104,9 @@ struct WayOut {
     left: bool,
 }
 
+/// Bytes that a port's polling half has for each worker.
+pub(super) const PAIR_BYTES: u64 = size_of::<WayOut>() as u64;
+
 /// What a look at the rings came to.
 pub(super) struct Taken {
     pub(super) count: usize,

@@ -58,13 +58,19 @@ impl Port {
         let wake = Arc::new(WakeWord::descriptor()?);
         let capacity = shared.config.count(Key::RingBytes);
         let stamps = shared.clock.source() as u64;
+        let backlog = shared.config.count(Key::BacklogBytes);
+        let touch = shared.config.touches();
         let memory = || {
-            let memory = Memory::new(capacity)?;
+            let memory = Memory::reserve(capacity, touch)?;
             memory.set_stamp_source(stamps);
             Ok::<_, std::io::Error>(Arc::new(memory))
         };
         let pairs: Vec<Pair> = (0..workers)
-            .map(|_| Ok(Pair { ingress: memory()?, egress: memory()?, port_wake: Arc::clone(&wake) }))
+            .map(|_| {
+                let backlog = Arc::new(Memory::reserve(backlog, touch)?);
+                let port_wake = Arc::clone(&wake);
+                Ok(Pair { ingress: memory()?, egress: memory()?, backlog, port_wake })
+            })
             .collect::<std::io::Result<_>>()?;
         let mut producers = Vec::with_capacity(workers);
         let mut consumers = Vec::with_capacity(workers);
@@ -299,8 +305,7 @@ impl Lease {
         submit.publish();
         poll.release();
         let (shared, index) = (&self.shared, self.index);
-        let clients: Vec<_> = shared.clients.of_port(index as u16).collect();
-        for (client, _) in clients {
+        for (client, _) in shared.clients.of_port(index as u16) {
             shared.clients.begin_close(client);
             shared.clients.end_close(client);
         }

@@ -13,7 +13,7 @@ use crate::envelope::{self, ReadError};
 use crate::error::{Failed, Undeliverable};
 use crate::metrics::{ApplicationId, OTHER, Outcome, ProtocolId, Timing, TypeId, WorkerShard, Writer};
 use crate::ring::record::{Delivery, Ingress, delivery_kind, ingress_flag};
-use crate::sync::{Relaxed, mutant};
+use crate::sync::{Relaxed, mutant, os};
 
 type SeriesIds = (TypeId, ProtocolId, ApplicationId);
 
@@ -23,6 +23,8 @@ pub(super) struct Relay {
     pub(super) egress: Vec<Option<Egress>>,
     pub(super) holds: Holds,
     pub(super) writer: Writer,
+    /// A payload on its way to or from where it is held.
+    pub(super) scratch: Vec<u8>,
     max_wait_ticks: u64,
     /// `enable_metrics`.
     metrics: bool,
@@ -44,10 +46,17 @@ impl Relay {
             egress: (0..shared.ports.len()).map(|_| None).collect(),
             holds: Holds::new(&shared.config, hold_ticks),
             writer: Writer::new(),
+            scratch: Vec::with_capacity(shared.config.max_relayed()),
             max_wait_ticks: shared.clock.ticks(shared.config.milliseconds(Key::MaxQueueWait)),
             metrics: shared.config.get(Key::EnableMetrics) == 1,
             worker,
         }
+    }
+
+    /// Takes what is reserved from the system.
+    pub(super) fn touch(&mut self) -> std::io::Result<()> {
+        os::touch(self.scratch.spare_capacity_mut())?;
+        self.holds.touch()
     }
 
     /// Handles one message and counts it. `started` is when the one before it ended; returns when this one did:
@@ -213,12 +222,11 @@ impl Relay {
         if !self.holds.has_room(hash, of_sender, length) {
             return (ids, failed(Failed::HoldFull));
         }
-        let mut copy = self.holds.buffer(length);
-        envelope.write_relayed(sender_name, &mut copy);
+        self.scratch.resize(length, 0);
+        envelope.write_relayed(sender_name, &mut self.scratch);
         slot.held.store(of_sender + 1, Relaxed);
-        let held =
-            Held { sender: client, stamp, correlation: header.correlation, labels: ids, payload: copy };
-        self.holds.hold(hash, name, now, held);
+        let held = Held { sender: client, stamp, correlation: header.correlation, labels: ids };
+        self.holds.hold(hash, name, now, held, &self.scratch);
         let count = self.holds.messages() as u64;
         shard(shared, self.worker).held.set(&mut self.writer, count);
         shard(shared, self.worker).held_maximum.raise(&mut self.writer, count);

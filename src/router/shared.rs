@@ -159,6 +159,15 @@ impl Shared {
         worker * self.ports.len() + port
     }
 
+    /// Takes what is reserved from the system: while nobody else has it.
+    pub(super) fn touch(&mut self) -> std::io::Result<()> {
+        self.clients.touch()?;
+        #[cfg(not(corelane_loom))]
+        self.recorder.touch()?;
+        self.ports.iter_mut().try_for_each(PortShard::touch)?;
+        self.workers.iter_mut().try_for_each(|worker| worker.shard.touch())
+    }
+
     pub(super) fn pair(&self, worker: usize, port: usize) -> &Attachment<Pair> {
         &self.pairs[self.path(worker, port)]
     }

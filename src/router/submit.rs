@@ -6,7 +6,7 @@ use super::pair::untaken_messages;
 use super::route::{settle_call, with_room};
 use super::shared::Shared;
 use crate::call::CallId;
-use crate::clients::{ClientId, NewClient, Phase};
+use crate::clients::{ClientId, Clients, NewClient, Phase};
 use crate::config::Key;
 use crate::error::{Error, Refused, TakenOver};
 use crate::metrics::Writer;
@@ -15,7 +15,6 @@ use crate::ring::Corrupt;
 use crate::ring::record::{INGRESS_BYTES, Ingress, ingress_flag, ingress_kind};
 use crate::ring::{Memory, Producer, PushError};
 use crate::sync::{Arc, Relaxed, Release, mutant, wake_fence};
-use std::collections::VecDeque;
 use std::time::Instant;
 
 #[derive(Debug)]
@@ -25,7 +24,7 @@ pub(super) struct Submit {
     ways: Vec<WayIn>,
     writer: Writer,
     /// Disconnects that found their ring full.
-    pending: VecDeque<ClientId>,
+    pending: Pending,
     max_message: usize,
     /// A full ring is waited for.
     waits: bool,
@@ -43,6 +42,40 @@ struct WayIn {
     settled: bool,
 }
 
+/// Bytes that a port's submitting half has for each worker.
+pub(super) const PAIR_BYTES: u64 = size_of::<WayIn>() as u64;
+
+/// Disconnects that wait, linked through their clients' slots, which are theirs until they are done.
+#[derive(Debug)]
+struct Pending {
+    first: u32,
+    last: u32,
+    count: usize,
+}
+
+impl Pending {
+    const fn new() -> Self {
+        Self { first: u32::MAX, last: u32::MAX, count: 0 }
+    }
+
+    fn push(&mut self, clients: &Clients, client: ClientId) {
+        match clients.slot(self.last).filter(|_| self.count > 0) {
+            Some(last) => last.set_pending_link(client.index()),
+            None => self.first = client.index(),
+        }
+        self.last = client.index();
+        self.count += 1;
+    }
+
+    fn pop(&mut self, clients: &Clients) -> Option<ClientId> {
+        self.count = self.count.checked_sub(1)?;
+        let index = self.first;
+        let slot = clients.slot(index)?;
+        self.first = slot.pending_link();
+        Some(ClientId::new(index, slot.place().generation))
+    }
+}
+
 impl Submit {
     pub(super) fn new(shared: &Arc<Shared>, index: usize, rings: Vec<Producer>, max_message: usize) -> Self {
         let way = |ring| WayIn { ring, stalled: false, dirty: false, settled: false };
@@ -51,7 +84,7 @@ impl Submit {
             index,
             ways: rings.into_iter().map(way).collect(),
             writer: Writer::new(),
-            pending: VecDeque::new(),
+            pending: Pending::new(),
             max_message,
             waits: shared.config.get(Key::SubmitFull) == 1,
         }
@@ -79,14 +112,14 @@ impl Submit {
             application: self.shared.labels.application(application).0,
             policy: credit_policy.unwrap_or_else(|| self.shared.config.credit_policy()),
         })?;
-        self.pending.reserve(1);
         // The name is in the table; now every worker is told, in its ring or by its flag.
         let post = Ingress { kind: ingress_kind::NAME_CONNECTED, recipient: hash.0, ..Ingress::default() };
         for worker in 0..self.ways.len() {
             if push(&mut self.ways, worker, &post, b"").is_err() && !mutant("post-lost") {
                 let worker = &self.shared.workers[worker];
-                // Release: with the flag comes the name; pairs with the worker's swap.
-                worker.look_up_all.store(true, Release);
+                // Release: with the flag comes the name; pairs with the worker's swap. An RMW like every write of this
+                // flag, so that neither side's can be taken for older than the other's.
+                worker.look_up_all.swap(true, Release);
                 wake_fence("post-fence");
                 worker.wake.wake_if_asleep();
             }
@@ -223,7 +256,7 @@ impl Submit {
         if !self.shared.clients.begin_close(client) {
             return Err(Error::StaleClient);
         }
-        self.pending.push_back(client);
+        self.pending.push(&self.shared.clients, client);
         self.push_pending();
         self.publish();
         Ok(())
@@ -231,14 +264,14 @@ impl Submit {
 
     /// Pushes the disconnects that wait, in order, as far as there is room.
     fn push_pending(&mut self) {
-        for _ in 0..self.pending.len() {
-            let Some(client) = self.pending.pop_front() else { return };
+        for _ in 0..self.pending.count {
+            let Some(client) = self.pending.pop(&self.shared.clients) else { return };
             let Some(slot) = self.shared.clients.get(client) else { continue };
             let worker = usize::from(slot.place().worker);
             let header = Ingress { kind: ingress_kind::DISCONNECT, client: client.0, ..Ingress::default() };
             match push(&mut self.ways, worker, &header, b"") {
                 Ok(()) => {}
-                Err(Refused::Full) => self.pending.push_back(client),
+                Err(Refused::Full) => self.pending.push(&self.shared.clients, client),
                 // The worker is gone; nothing will come for this client any more.
                 Err(_) => self.shared.clients.end_close(client),
             }
@@ -268,7 +301,7 @@ impl Submit {
     /// Disconnects that wait for room in their ring.
     #[cfg(not(corelane_loom))]
     pub(super) fn waiting(&self) -> usize {
-        self.pending.len()
+        self.pending.count
     }
 
     /// See `Producer::reload`.
@@ -283,7 +316,7 @@ impl Submit {
         for worker in (0..self.ways.len()).filter(|worker| left & (1 << worker) != 0) {
             self.settle(worker);
         }
-        if !self.pending.is_empty() {
+        if self.pending.count > 0 {
             self.push_pending();
             self.publish();
         }

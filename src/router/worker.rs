@@ -44,7 +44,15 @@ struct Ingoing {
     corrupt: bool,
 }
 
+/// Bytes that a worker has for each port.
+pub(super) const PAIR_BYTES: u64 = (size_of::<Option<Ingoing>>() + size_of::<Option<Egress>>()) as u64;
+
 impl Worker {
+    /// Takes what is reserved from the system.
+    pub(super) fn touch(&mut self) -> std::io::Result<()> {
+        self.relay.touch()
+    }
+
     pub(super) fn new(shared: Arc<Shared>, index: usize) -> Self {
         Self {
             ingress: (0..shared.ports.len()).map(|_| None).collect(),
@@ -223,9 +231,7 @@ impl Worker {
             }
             if self.ingress[port].is_none() {
                 let Some(pair) = self.shared.pair(self.index, port).view() else { continue };
-                let backlog = self.shared.config.count(Key::BacklogBytes);
-                // Without memory for a backlog the port has no way back: its deliveries fail as port_gone.
-                self.relay.egress[port] = Egress::new(&pair, backlog).ok();
+                self.relay.egress[port] = Some(Egress::new(&pair));
                 self.ingress[port] = Some(Ingoing {
                     ring: Consumer::new(pair.ingress),
                     port_wake: pair.port_wake,
@@ -311,6 +317,9 @@ impl Worker {
     /// The thread's life.
     pub(super) fn run(mut self) {
         this_is_a_worker();
+        if self.shared.config.touches() {
+            super::stack::touch();
+        }
         let idle = self.shared.config.idle();
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         // With fewer cores than threads, spinning takes the time of those that are waited for.

@@ -10,7 +10,7 @@ pub(crate) fn cycle_counter() -> u64 {
 }
 
 #[cfg(not(corelane_loom))]
-pub(crate) use real::{EventFd, Pages, futex_wait, futex_wake};
+pub(crate) use real::{EventFd, Pages, futex_wait, futex_wake, page_bytes, touch};
 
 #[cfg(not(corelane_loom))]
 mod real {
@@ -69,6 +69,15 @@ mod real {
             if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
         }
 
+        /// Takes every page from the system now.
+        ///
+        /// # Errors
+        /// What the system says, usually that memory is exhausted.
+        pub(crate) fn touch(&mut self) -> io::Result<()> {
+            // SAFETY: `length` bytes of our own mapping, initialised (pages are zeroed), borrowed uniquely.
+            touch(unsafe { std::slice::from_raw_parts_mut(self.start.as_ptr(), self.length) })
+        }
+
         /// The first byte; page-aligned.
         #[inline(always)]
         pub(crate) fn start(&self) -> NonNull<u8> {
@@ -80,6 +89,48 @@ mod real {
         fn drop(&mut self) {
             // SAFETY: `start` and `length` are those of the mapping made in `map`, unmapped only here.
             unsafe { libc::munmap(self.start.as_ptr().cast(), self.length) };
+        }
+    }
+
+    /// Bytes of a page of memory.
+    pub(crate) fn page_bytes() -> usize {
+        // SAFETY: asks for a constant.
+        usize::try_from(unsafe { libc::sysconf(libc::_SC_PAGESIZE) }).unwrap_or(4096)
+    }
+
+    /// Takes every page that `memory` lies on from the system now, for writing; what is there stays.
+    ///
+    /// # Errors
+    /// What the system says, usually that memory is exhausted.
+    pub(crate) fn touch<T>(memory: &mut [T]) -> io::Result<()> {
+        let page = page_bytes();
+        let range = memory.as_mut_ptr_range();
+        let first = range.start as usize / page * page;
+        let end = (range.end as usize).next_multiple_of(page);
+        if size_of_val(memory) == 0 {
+            return Ok(());
+        }
+        // SAFETY: whole pages, each with at least a byte of `memory` on it, so mapped and writable; populating changes
+        // no contents.
+        let status = unsafe { libc::madvise(first as *mut _, end - first, libc::MADV_POPULATE_WRITE) };
+        if status == 0 {
+            return Ok(());
+        }
+        let error = io::Error::last_os_error();
+        if error.raw_os_error() != Some(libc::EINVAL) {
+            return Err(error);
+        }
+        write_to_each_page(memory);
+        Ok(())
+    }
+
+    /// The same on kernels before 5.14; where memory is exhausted it kills the process.
+    fn write_to_each_page<T>(memory: &mut [T]) {
+        for offset in (0..size_of_val(memory)).step_by(page_bytes()) {
+            // SAFETY: inside `memory`, borrowed uniquely.
+            let byte = unsafe { memory.as_mut_ptr().cast::<std::mem::MaybeUninit<u8>>().add(offset) };
+            // SAFETY: as above; the byte is written back as it was read.
+            unsafe { byte.write_volatile(byte.read_volatile()) };
         }
     }
 
@@ -160,10 +211,27 @@ mod real {
             unsafe { libc::poll(&mut poll, 1, milliseconds) };
         }
     }
+
+    #[cfg(test)]
+    mod tests {
+        use super::*;
+
+        #[test]
+        fn touching_leaves_what_is_there() {
+            for touching in [|memory: &mut [u32]| touch(memory).unwrap(), write_to_each_page] {
+                let mut memory: Vec<u32> = (0..100_000).collect();
+                touching(&mut memory[3..99_999]);
+                assert!(memory.iter().enumerate().all(|(place, value)| place == *value as usize));
+                touching(&mut memory[..0]);
+            }
+            let mut pages = Pages::map(100_000).unwrap();
+            pages.touch().unwrap();
+        }
+    }
 }
 
 #[cfg(corelane_loom)]
-pub(crate) use modelled::{EventFd, futex_wait, futex_wake};
+pub(crate) use modelled::{EventFd, futex_wait, futex_wake, page_bytes, touch};
 
 /// The same calls for loom: a futex and an eventfd made of loom's lock and condition, so that a thread that
 /// nobody wakes is a deadlock that loom reports.
@@ -189,6 +257,14 @@ mod modelled {
     pub(crate) fn futex_wake(_word: &AtomicU32) {
         drop(FUTEX.0.lock().unwrap());
         FUTEX.1.notify_all();
+    }
+
+    pub(crate) const fn page_bytes() -> usize {
+        4096
+    }
+
+    pub(crate) const fn touch<T>(_memory: &mut [T]) -> std::io::Result<()> {
+        Ok(())
     }
 
     #[derive(Debug)]

@@ -1,0 +1,92 @@
+//! Sets of values under a name: what other descriptions of such a router call its defaults, as far as they are keys here.
+
+use super::Config;
+use crate::error::Error;
+
+/// The name under which [`Config::set`] takes a preset.
+pub(super) const KEY: &str = "preset";
+
+/// Each preset's name and the keys that it sets; others keep their values.
+///
+/// `specification`: the defaults of the specification that this router follows. `production`: what it recommends for
+/// production, its defaults where it recommends nothing.
+pub const PRESETS: &[(&str, &[(&str, &str)])] = &[
+    (
+        "specification",
+        &[
+            ("workers", "10"),
+            ("max_queue_wait_ms", "5000"),
+            ("enable_concurrent_routing", "on"),
+            ("enable_metrics", "on"),
+        ],
+    ),
+    (
+        "production",
+        &[
+            ("workers", "10"),
+            ("max_queue_wait_ms", "5000"),
+            ("enable_concurrent_routing", "on"),
+            ("enable_metrics", "on"),
+        ],
+    ),
+];
+
+impl Config {
+    /// The defaults with a preset's values, one of [`PRESETS`].
+    ///
+    /// # Errors
+    /// [`Error::Config`] with the presets that there are.
+    ///
+    /// ```
+    /// use corelane::config::{Config, Key};
+    /// let config = Config::preset("specification").unwrap();
+    /// assert_eq!(config.get(Key::Workers), 10);
+    /// ```
+    pub fn preset(name: &str) -> Result<Self, Error> {
+        let mut config = Self::default();
+        config.set_preset(name)?;
+        Ok(config)
+    }
+
+    pub(super) fn set_preset(&mut self, name: &str) -> Result<(), Error> {
+        let Some((_, rows)) = PRESETS.iter().find(|(preset, _)| *preset == name) else {
+            let known: Vec<_> = PRESETS.iter().map(|(preset, _)| *preset).collect();
+            return Err(Error::Config { key: KEY, value: name.to_owned(), allowed: known.join(", ") });
+        };
+        let mut whole = self.clone();
+        for (key, value) in *rows {
+            whole.set(key, value)?;
+        }
+        *self = whole;
+        Ok(())
+    }
+}
+
+#[cfg(all(test, not(corelane_loom)))]
+mod tests {
+    use super::super::{Key, TABLE};
+    use super::*;
+
+    #[test]
+    fn every_row_names_a_key_and_is_allowed() {
+        for (preset, rows) in PRESETS {
+            for (key, value) in *rows {
+                assert!(TABLE.iter().any(|row| row.key == *key), "{preset} sets {key}, which is no key");
+                Config::default().set(key, value).unwrap();
+            }
+            Config::preset(preset).unwrap().validate().unwrap();
+        }
+    }
+
+    #[test]
+    fn an_unknown_preset_is_refused_with_those_there_are_and_changes_nothing() {
+        let text = "preset = fast is not possible; allowed: specification, production";
+        assert_eq!(Config::preset("fast").unwrap_err().to_string(), text);
+        let mut config = Config::default();
+        config.set("workers", "3").unwrap();
+        assert_eq!(config.set("preset", "fast").unwrap_err().to_string(), text);
+        assert_eq!(config.get(Key::Workers), 3);
+        config.set("preset", "production").unwrap();
+        assert_eq!(config.get(Key::Workers), 10);
+    }
+}

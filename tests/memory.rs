@@ -1,0 +1,414 @@
+//! Memory, row I3: what a router takes from the system stays below the budget that it states before it takes anything, is
+//! that budget once everything is touched, and does not grow however many clients come and go. Each case runs in a process
+//! of its own, so that no allocator's history is in the way. Measured is resident anonymous memory (`RssAnon`): private
+//! pages that the process has written to, and neither the program's text nor its files.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test")]
+
+use corelane::clients::ClientId;
+use corelane::config::{Budget, Config, Key};
+use corelane::router::{Builder, Event, Port, Router};
+use std::io::{Read, Write};
+use std::process::Command;
+
+const CHILD: &str = "CORELANE_MEMORY_CHILD";
+
+/// Runs a case in a process of its own, shows what it printed, and returns the last number in it. The case is given
+/// `argument` there.
+fn alone_with(name: &str, argument: u64, case: impl FnOnce(u64)) -> u64 {
+    let child = std::env::var(CHILD).ok();
+    if let Some((test, argument)) = child.as_deref().and_then(|child| child.split_once(' ')) {
+        if test == name {
+            case(argument.parse().unwrap());
+            std::process::exit(0);
+        }
+        return 0;
+    }
+    let output = Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", name, "--nocapture", "--test-threads=1"])
+        .env(CHILD, format!("{name} {argument}"))
+        .output()
+        .unwrap();
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    text.lines().filter(|line| line.starts_with("memory:")).for_each(|line| println!("{line}"));
+    let ran = text.contains("memory: ");
+    assert!(output.status.success() && ran, "{text}{}", String::from_utf8_lossy(&output.stderr));
+    text.split_whitespace().filter_map(|word| word.parse().ok()).next_back().unwrap_or(0)
+}
+
+fn alone(name: &str, case: impl FnOnce()) {
+    alone_with(name, 0, |_| case());
+}
+
+/// Resident anonymous bytes of this process. Takes no memory itself.
+fn resident() -> u64 {
+    let mut buffer = [0u8; 4096];
+    let mut file = std::fs::File::open("/proc/self/status").unwrap();
+    let length = file.read(&mut buffer).unwrap();
+    let text = std::str::from_utf8(&buffer[..length]).unwrap();
+    let line = text.lines().find(|line| line.starts_with("RssAnon:")).unwrap();
+    line.split_whitespace().nth(1).unwrap().parse::<u64>().unwrap() * 1024
+}
+
+/// Page faults so far of the threads named as workers are.
+fn worker_faults() -> u64 {
+    let mut faults = 0;
+    for task in std::fs::read_dir("/proc/self/task").unwrap() {
+        let stat = std::fs::read_to_string(task.unwrap().path().join("stat")).unwrap();
+        let (name, rest) = stat.rsplit_once(')').unwrap();
+        if name.contains("(corelane-") {
+            faults += rest.split_whitespace().nth(7).unwrap().parse::<u64>().unwrap();
+        }
+    }
+    faults
+}
+
+/// Text on the stack: names and messages take no memory.
+struct Text([u8; 256], usize);
+
+impl Text {
+    fn of(arguments: std::fmt::Arguments<'_>) -> Self {
+        let mut text = Self([0; 256], 0);
+        let mut rest = &mut text.0[..];
+        rest.write_fmt(arguments).unwrap();
+        text.1 = 256 - rest.len();
+        text
+    }
+
+    fn bytes(&self) -> &[u8] {
+        &self.0[..self.1]
+    }
+
+    fn text(&self) -> &str {
+        std::str::from_utf8(self.bytes()).unwrap()
+    }
+}
+
+struct Counts {
+    messages: u64,
+    closed: u64,
+}
+
+/// Takes what there is and acknowledges it.
+fn poll(port: &mut Port, counts: &mut Counts) -> usize {
+    let mut acknowledge = [(ClientId(0), 0u32); 256];
+    let mut used = 0;
+    let taken = port
+        .poll(acknowledge.len(), |event| match event {
+            Event::Message(message) => {
+                acknowledge[used] = (message.client, message.payload.len() as u32);
+                used += 1;
+                counts.messages += 1;
+            }
+            Event::Closed { .. } => counts.closed += 1,
+            _ => {}
+        })
+        .unwrap();
+    for (client, bytes) in acknowledge.iter().take(used) {
+        port.acknowledge(*client, 1, *bytes);
+    }
+    taken
+}
+
+/// A router with ports, and where its clients are.
+struct Host {
+    router: Router,
+    ports: Vec<Port>,
+    clients: Vec<ClientId>,
+    counts: Counts,
+    before: u64,
+    budget: Budget,
+}
+
+impl Host {
+    /// What the test itself needs is there before memory is looked at.
+    fn start(config: Config) -> Self {
+        let ports = config.get(Key::MaxPorts) as usize;
+        let mut clients = vec![ClientId(1); config.get(Key::MaxClients) as usize];
+        clients.clear();
+        let mut opened = Vec::with_capacity(ports);
+        let builder = Builder::new(config);
+        let budget = builder.budget();
+        println!("memory: {budget}");
+        let before = resident();
+        let router = builder.start().unwrap();
+        opened.extend((0..ports).map(|_| router.port().unwrap()));
+        Self { router, ports: opened, clients, counts: Counts { messages: 0, closed: 0 }, before, budget }
+    }
+
+    fn growth(&self) -> u64 {
+        resident().saturating_sub(self.before)
+    }
+
+    fn poll(&mut self) -> usize {
+        self.ports.iter_mut().map(|port| poll(port, &mut self.counts)).sum()
+    }
+
+    /// Connects so many clients, in turn through each port.
+    fn connect(&mut self, count: usize) {
+        for number in 0..count {
+            let port = number % self.ports.len();
+            let name = Text::of(format_args!("client-{number}"));
+            let client = self.ports[port].connect(name.text(), "peerjs", "memory", number as u64).unwrap();
+            self.clients.push(client);
+            if number % 64 == 0 {
+                self.poll();
+            }
+        }
+    }
+
+    /// Each client sends one message to another, and gets one.
+    fn exchange(&mut self) {
+        let (count, before) = (self.clients.len(), self.counts.messages);
+        for number in 0..count {
+            let port = number % self.ports.len();
+            let to = (number * 7919 + 1) % count;
+            let message =
+                Text::of(format_args!(r#"{{"type":"OFFER","dst":"client-{to}","payload":"{number:0100}"}}"#));
+            while self.ports[port].submit(self.clients[number], message.bytes(), 0).is_err() {
+                self.ports[port].publish();
+                self.poll();
+                std::thread::yield_now();
+            }
+            if number % 32 == 0 {
+                self.ports.iter_mut().for_each(Port::publish);
+                self.poll();
+            }
+        }
+        self.ports.iter_mut().for_each(Port::publish);
+        while self.counts.messages - before < count as u64 {
+            if self.poll() == 0 {
+                std::thread::yield_now();
+            }
+        }
+    }
+
+    fn disconnect(&mut self) {
+        let before = self.counts.closed;
+        let count = self.clients.len() as u64;
+        for number in 0..self.clients.len() {
+            let port = number % self.ports.len();
+            self.ports[port].disconnect(self.clients[number]).unwrap();
+            if number % 64 == 0 {
+                self.poll();
+            }
+        }
+        self.clients.clear();
+        while self.counts.closed - before < count {
+            if self.poll() == 0 {
+                std::thread::yield_now();
+            }
+        }
+    }
+
+    fn say(&self, what: &str) -> u64 {
+        let (growth, total) = (self.growth(), self.budget.total());
+        println!("memory: {what}: {growth} bytes of {total}, {:.1} %", 100.0 * growth as f64 / total as f64);
+        growth
+    }
+}
+
+fn config(workers: u64, ports: u64, clients: u64) -> Config {
+    Config::default()
+        .with_workers(workers)
+        .and_then(|config| config.with_pin(false))
+        .and_then(|config| config.with_max_ports(ports))
+        .and_then(|config| config.with_max_clients(clients))
+        .unwrap()
+}
+
+fn connected(clients: u64) {
+    let mut host = Host::start(config(3, 4, clients));
+    host.say("started");
+    host.connect(clients as usize);
+    host.say("connected");
+    host.exchange();
+    let growth = host.say("with traffic");
+    println!("memory: {} bytes of clients per client are stated", host.budget.clients / clients);
+    assert!(growth <= host.budget.total(), "{growth} bytes, stated: {}", host.budget);
+    assert!(host.budget.clients <= 256 * clients);
+}
+
+#[test]
+fn a_thousand_clients_stay_below_the_budget() {
+    alone("a_thousand_clients_stay_below_the_budget", || connected(1_000));
+}
+
+#[test]
+fn a_hundred_thousand_clients_stay_below_the_budget() {
+    alone("a_hundred_thousand_clients_stay_below_the_budget", || connected(100_000));
+}
+
+/// Nothing of it is used yet: it is resident all the same, within a tenth of what is stated and never above it. Then
+/// everything is filled, and not a page more is resident.
+/// A hundred thousand clients more, connected and served by sixteen workers, in bytes for each.
+#[test]
+fn a_client_takes_at_most_256_bytes() {
+    let growth = |clients: u64| {
+        alone_with("a_client_takes_at_most_256_bytes", clients, |clients| {
+            let config = config(16, 2, clients)
+                .with_hold_bytes(64 << 10)
+                .and_then(|config| config.with_hold_messages(64))
+                .and_then(|config| config.with_max_message(8_000))
+                .and_then(|config| config.with_ring_bytes(64 << 10))
+                .and_then(|config| config.with_touch_memory(true));
+            let mut host = Host::start(config.unwrap());
+            host.connect(clients as usize);
+            host.exchange();
+            println!("memory: with {clients} clients connected and served: {}", host.growth());
+        })
+    };
+    let (few, many) = (growth(1_000), growth(101_000));
+    let each = (many - few) / 100_000;
+    println!("memory: {each} bytes per client");
+    // A slot alone has 192: less would be no measurement.
+    assert!((192..=256).contains(&each), "{each} bytes per client");
+}
+
+fn touched(workers: u64, ports: u64, clients: u64) {
+    let config = config(workers, ports, clients).with_touch_memory(true).unwrap();
+    let limit = config.get(Key::BacklogBytes);
+    let count = clients as usize;
+    let (mut held, mut backlog) = (0, 0);
+    let recipient =
+        |to| format!(r#"{{"type":"OFFER","dst":"client-{to}","payload":"{}"}}"#, "x".repeat(60_000));
+    let long: Vec<_> = (0..16).map(recipient).collect();
+    let mut host = Host::start(config);
+    // A thread touches its stack when it first runs.
+    host.connect(count);
+    host.exchange();
+    let touched = host.say("touched");
+    let total = host.budget.total();
+    assert!(touched <= total && touched * 10 >= total * 9, "{touched} bytes, stated: {}", host.budget);
+    let faults = worker_faults();
+    // Every worker holds all it can.
+    for number in 0..count.max(5_000) {
+        for copy in 0..4 {
+            let message = Text::of(format_args!(
+                r#"{{"type":"OFFER","dst":"nobody-{}-{copy}","payload":"{number:0100}"}}"#,
+                number % 2_500,
+            ));
+            let (client, port) = (host.clients[number % count], number % count % host.ports.len());
+            // A full ring is as good as a full hold here.
+            let _ = host.ports[port].submit(client, message.bytes(), 0);
+            host.ports[port].publish();
+        }
+    }
+    // Deliveries that are not taken fill a worker's rings and then its backlogs.
+    for message in long.iter().cycle().take(20 * long.len()) {
+        while host.ports[0].submit(host.clients[0], message.as_bytes(), 0).is_err() {
+            std::thread::yield_now();
+        }
+        host.ports[0].publish();
+    }
+    let full = host.say("filled");
+    let faults = worker_faults() - faults;
+    println!("memory: {faults} page faults of workers meanwhile");
+    // First uses of the program's own pages; without touching there are thousands.
+    assert!(faults < 100, "{faults}");
+    assert!(full <= total, "{full} bytes, stated: {}", host.budget);
+    assert!(full <= touched + (128 << 10), "{touched} bytes touched, {full} filled");
+    // It was filled indeed.
+    for worker in host.router.stats().workers {
+        println!("memory: held {}, in a backlog {} bytes", worker.held_maximum, worker.backlog_bytes_maximum);
+        held += worker.held_maximum;
+        backlog = backlog.max(worker.backlog_bytes_maximum);
+    }
+    assert!(held >= 1_000 && backlog > limit / 2, "{held} held, {backlog} bytes in a backlog");
+}
+
+#[test]
+fn touched_memory_is_the_budget_from_the_start() {
+    alone("touched_memory_is_the_budget_from_the_start", || touched(2, 3, 5_000));
+}
+
+#[test]
+fn touched_memory_is_the_budget_for_one_of_each() {
+    alone("touched_memory_is_the_budget_for_one_of_each", || touched(1, 1, 16));
+}
+
+#[test]
+fn touched_memory_is_the_budget_for_many() {
+    alone("touched_memory_is_the_budget_for_many", || touched(6, 10, 40_000));
+}
+
+/// Clients come and go: the first rounds take what there is to take, the later ones nothing more.
+#[test]
+fn clients_that_come_and_go_leave_nothing() {
+    alone("clients_that_come_and_go_leave_nothing", || {
+        // Rings so small that the first rounds walk through all their pages.
+        let config = config(2, 2, 1_000).with_max_message(8_000);
+        let mut host = Host::start(config.and_then(|config| config.with_ring_bytes(64 << 10)).unwrap());
+        let mut after = Vec::with_capacity(40);
+        for round in 0..40 {
+            host.connect(500);
+            if round % 4 == 0 {
+                host.exchange();
+            }
+            host.disconnect();
+            after.push(host.growth());
+        }
+        let growth = host.say("after 20000 clients one after another");
+        assert_eq!(host.router.stats().connections.total, 20_000);
+        assert!(growth <= host.budget.total(), "{growth} bytes, stated: {}", host.budget);
+        let (early, late) = (after[19], after[39]);
+        assert!(late <= early + (64 << 10), "{after:?}");
+    });
+}
+
+#[test]
+fn a_limit_refuses_with_the_parts_and_what_to_change_before_anything_is_taken() {
+    alone("a_limit_refuses_with_the_parts_and_what_to_change_before_anything_is_taken", || {
+        let config = |limit: u64| {
+            let config = config(64, 64, 1_000_000).with_touch_memory(true)?;
+            config.with_ring_bytes(1 << 26)?.with_memory_limit_bytes(limit)
+        };
+        let budget = Builder::new(config(0).unwrap()).budget();
+        let tasks = || std::fs::read_dir("/proc/self/task").unwrap().count();
+        let (before, threads) = (resident(), tasks());
+        let error = Builder::new(config(budget.total() - 1).unwrap()).start().unwrap_err();
+        let taken = resident() - before;
+        println!("memory: {taken} bytes for a refusal: {error}");
+        assert!(taken < 1 << 20, "{taken}");
+        assert_eq!(tasks(), threads);
+        assert_eq!(error.code(), -25);
+        let expected = format!(
+            "memory_limit_bytes = {} is not possible; allowed: at least {} bytes for this configuration, or lower \
+             ring_bytes, max_ports or workers; it needs {budget}",
+            budget.total() - 1,
+            budget.total()
+        );
+        assert_eq!(error.to_string(), expected);
+        for part in ["rings", "backlogs", "clients", "holds", "metrics", "threads", "router", "stacks"] {
+            assert!(expected.contains(part), "{part}");
+        }
+        // Exactly what is stated suffices.
+        let small = |limit| config_small().with_memory_limit_bytes(limit).unwrap();
+        let total = Builder::new(small(0)).budget().total();
+        Builder::new(small(total)).build().unwrap();
+        Builder::new(small(total - 1)).build().unwrap_err();
+    });
+}
+
+fn config_small() -> Config {
+    config(1, 1, 10)
+}
+
+/// Where the system has no memory left, touching says so and nothing runs.
+#[test]
+fn memory_that_cannot_be_touched_is_a_typed_error() {
+    alone("memory_that_cannot_be_touched_is_a_typed_error", || {
+        let config =
+            config(1, 1, 10).with_ring_bytes(1 << 26).and_then(|config| config.with_touch_memory(true));
+        let router = Builder::new(config.unwrap()).start().unwrap();
+        // No more addresses than there are now: a ring of 64 MiB has no place.
+        let now = std::fs::read_to_string("/proc/self/statm").unwrap();
+        let pages: u64 = now.split_whitespace().next().unwrap().parse().unwrap();
+        rlimit::setrlimit(rlimit::Resource::AS, pages * 4096 + (32 << 20), rlimit::INFINITY).unwrap();
+        let error = router.port().unwrap_err();
+        println!("memory: {error}");
+        assert_eq!(error.code(), -27);
+        rlimit::setrlimit(rlimit::Resource::AS, rlimit::INFINITY, rlimit::INFINITY).unwrap();
+        router.port().unwrap();
+    });
+}
