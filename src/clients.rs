@@ -8,14 +8,19 @@
 //! generation in the credit word (`docs/decisions/0001-credit-pins-slot.md`).
 
 mod credit;
+mod members;
 mod names;
+mod rooms;
 mod slot;
 
 pub(crate) use credit::{Credit, Limits, MAX_BYTES, MAX_MESSAGES, Shortage};
 pub(crate) use names::{HashedBuilder, NameHash, NameTable};
 pub(crate) use slot::{NameBuffer, Phase, Slot};
 
-pub use crate::id::{ClientId, MAX_NAME_BYTES};
+pub(crate) use members::Members;
+pub(crate) use rooms::{RoomLimits, RoomReader, Rooms};
+
+pub use crate::id::{ClientId, MAX_NAME_BYTES, RoomId};
 
 use crate::error::Error;
 use crate::sync::{Acquire, AtomicU64, Mutex, Relaxed, lock, mutant};

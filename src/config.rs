@@ -5,7 +5,7 @@ mod budget;
 
 pub use budget::Budget;
 
-use crate::clients::{MAX_BYTES, MAX_MESSAGES};
+use crate::clients::{MAX_BYTES, MAX_MESSAGES, RoomLimits};
 use crate::error::Error;
 use std::time::Duration;
 
@@ -119,6 +119,16 @@ table! {
         "Applications with figures of their own; further ones are counted as other.";
     MaxRecordedTypes "max_recorded_types" "labels" number(0, 4_096), 64,
         "Types reported by the host that get figures of their own; further ones are counted as other.";
+    MaxRooms "max_rooms" "rooms" number(0, 1_000_000), 1_024,
+        "Rooms that have members at once.";
+    MaxRoomMembers "max_room_members" "clients" number(1, 65_536), 1_024,
+        "Members of one room.";
+    MaxClientRooms "max_client_rooms" "rooms" number(1, 4_096), 16,
+        "Rooms that one client may be in.";
+    RoomRetiredLists "room_retired_lists" "lists" number(1, 65_536), 256,
+        "Replaced member lists kept while workers may still read them; past it joining and leaving say to retry.";
+    RoomRetiredBytes "room_retired_bytes" "bytes" number(1024, 1 << 30), 4 << 20,
+        "Bytes of such lists.";
 }
 
 /// A router's configuration. [`Config::default`] is meant for small machines; every value can be set by key.
@@ -195,6 +205,20 @@ impl Config {
         Duration::from_millis(self.get(key))
     }
 
+    /// What rooms may come to.
+    pub(crate) fn room_limits(&self) -> RoomLimits {
+        RoomLimits {
+            rooms: self.count(Key::MaxRooms),
+            members: self.count(Key::MaxRoomMembers),
+            client_rooms: self.count(Key::MaxClientRooms),
+            clients: self.count(Key::MaxClients),
+            ports: self.count(Key::MaxPorts),
+            workers: self.workers(),
+            retired_lists: self.count(Key::RoomRetiredLists),
+            retired_bytes: self.count(Key::RoomRetiredBytes),
+        }
+    }
+
     pub(crate) fn idle(&self) -> Idle {
         match self.get(Key::IdleStrategy) {
             0 => Idle::Spin,
@@ -230,6 +254,12 @@ impl Config {
                 let allowed = format!("at least {needed} bytes for this max_message");
                 return Err(Error::Config { key: name, value: self.get(key).to_string(), allowed });
             }
+        }
+        let list = self.room_limits().list_bytes();
+        if list > self.get(Key::RoomRetiredBytes) {
+            let allowed = format!("at least {list} bytes for this max_room_members");
+            let value = self.get(Key::RoomRetiredBytes).to_string();
+            return Err(Error::Config { key: "room_retired_bytes", value, allowed });
         }
         Ok(())
     }

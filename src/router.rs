@@ -8,6 +8,7 @@ mod pair;
 mod poll;
 mod port;
 mod relay;
+mod room;
 mod rules;
 mod shared;
 mod shared_port;

@@ -22,6 +22,8 @@ pub struct Budget {
     pub holds: u64,
     /// Counters and histograms.
     pub metrics: u64,
+    /// Rooms, their members, and the lists that workers may still read.
+    pub rooms: u64,
 }
 
 impl Budget {
@@ -43,12 +45,13 @@ impl Budget {
             clients: config.get(Key::MaxClients) * Clients::BYTES_EACH as u64,
             holds: workers * held,
             metrics: workers * shard + recorded,
+            rooms: config.room_limits().bytes(),
         }
     }
 
     /// All of it.
     pub fn total(&self) -> u64 {
-        self.rings + self.backlogs + self.clients + self.holds + self.metrics
+        self.rings + self.backlogs + self.clients + self.holds + self.metrics + self.rooms
     }
 }
 
@@ -57,13 +60,14 @@ impl fmt::Display for Budget {
         let mebibytes = |bytes: u64| bytes as f64 / f64::from(1 << 20);
         write!(
             formatter,
-            "at most {:.1} MiB: rings {:.1}, backlogs {:.1}, clients {:.1}, holds {:.1}, metrics {:.1}",
+            "at most {:.1} MiB: rings {:.1}, backlogs {:.1}, clients {:.1}, holds {:.1}, metrics {:.1}, rooms {:.1}",
             mebibytes(self.total()),
             mebibytes(self.rings),
             mebibytes(self.backlogs),
             mebibytes(self.clients),
             mebibytes(self.holds),
             mebibytes(self.metrics),
+            mebibytes(self.rooms),
         )
     }
 }

@@ -91,6 +91,20 @@ pub(crate) struct WorkerShard {
     pub(crate) stamps_clamped: Cell,
     pub(crate) credit_closes: Cell,
     pub(crate) corrupt_rings: Cell,
+    pub(crate) rooms: RoomCells,
+}
+
+/// What one worker relays to rooms.
+#[derive(Debug, Default)]
+pub(crate) struct RoomCells {
+    /// Messages relayed to a room.
+    pub(crate) messages: Cell,
+    /// Delivery records written for them: one per port with members, or more where one is too large.
+    pub(crate) records: Cell,
+    /// Recipients in these records.
+    pub(crate) recipients: Cell,
+    /// Payload bytes written into these records.
+    pub(crate) bytes_copied: Cell,
 }
 
 impl WorkerShard {
@@ -115,6 +129,7 @@ impl WorkerShard {
             stamps_clamped: Cell::default(),
             credit_closes: Cell::default(),
             corrupt_rings: Cell::default(),
+            rooms: RoomCells::default(),
         }
     }
 
@@ -122,7 +137,7 @@ impl WorkerShard {
     pub(crate) const fn bytes(types: usize, protocols: usize, applications: usize) -> usize {
         types * (2 * Histogram::BYTES + (4 + Failed::COUNT) * 8 + 64)
             + (protocols + applications) * (Histogram::BYTES + 2 * 8 + 32)
-            + 512
+            + 576
     }
 
     /// Counts one message into everything it feeds; without an outcome where it is held, which `settle`
@@ -207,6 +222,10 @@ pub(crate) struct PollShard {
     pub(crate) bytes_out: Cell,
     pub(crate) acknowledged: Cell,
     pub(crate) polls: Cell,
+    /// Records without recipients, or shorter than they say.
+    pub(crate) bad_records: Cell,
+    /// Rings from workers that were given up: what only corruption can have written.
+    pub(crate) corrupt_rings: Cell,
 }
 
 impl PortShard {
@@ -222,6 +241,8 @@ impl PortShard {
                 bytes_out: Cell::default(),
                 acknowledged: Cell::default(),
                 polls: Cell::default(),
+                bad_records: Cell::default(),
+                corrupt_rings: Cell::default(),
             }),
         }
     }

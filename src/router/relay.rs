@@ -5,7 +5,7 @@ use super::egress::{Egress, Rejected};
 use super::hold::{Held, Holds};
 use super::rules::Action;
 use super::shared::Shared;
-use crate::clients::{ClientId, MAX_NAME_BYTES, NameBuffer, Shortage, Slot};
+use crate::clients::{ClientId, MAX_NAME_BYTES, NameBuffer, RoomReader, Shortage, Slot};
 use crate::config::Key;
 use crate::envelope::{self, ReadError};
 use crate::error::{CloseReason, Failed, Undeliverable};
@@ -22,6 +22,9 @@ pub(super) struct Relay {
     pub(super) holds: Holds,
     pub(super) writer: Writer,
     max_wait_ticks: u64,
+    /// The worker's way to rooms, and a place for one port's members, as large as the largest room.
+    pub(super) rooms: Option<RoomReader>,
+    pub(super) members: Vec<u64>,
 }
 
 /// The recipient was there, and is being closed.
@@ -41,6 +44,8 @@ impl Relay {
             holds: Holds::new(&shared.config, hold_ticks),
             writer: Writer::new(),
             max_wait_ticks: shared.clock.ticks(shared.config.milliseconds(Key::MaxQueueWait)),
+            rooms: shared.rooms.reader(),
+            members: Vec::with_capacity(shared.config.count(Key::MaxRoomMembers)),
             worker,
         }
     }
@@ -134,7 +139,13 @@ impl Relay {
             }
         };
         let Some(recipient) = envelope.recipient() else {
-            return (ids, failed(Failed::NoRecipient));
+            let outcome = match envelope.room() {
+                Some(room) => {
+                    self.relay_to_room(shared, (client, slot), header, stamp, ids.0, room, &envelope)
+                }
+                None => Outcome::Failed(Failed::NoRecipient),
+            };
+            return (ids, Handled::Ended(outcome));
         };
         let mut name_buffer = [0; MAX_NAME_BYTES];
         let name = recipient.decode(&mut name_buffer).filter(|name| name.len() <= MAX_NAME_BYTES);
@@ -257,7 +268,13 @@ impl Relay {
     }
 
     /// Asks a client's port to close it; the first worker to do so sends the one close delivery.
-    fn close_client(&mut self, shared: &Shared, client: ClientId, slot: &Slot, reason: CloseReason) {
+    pub(super) fn close_client(
+        &mut self,
+        shared: &Shared,
+        client: ClientId,
+        slot: &Slot,
+        reason: CloseReason,
+    ) {
         let port = usize::from(slot.place().port);
         if !slot.credit.close(client.generation()) {
             return;

@@ -3,11 +3,13 @@
 
 use super::pair::Pair;
 use super::rules::ProtocolRules;
-use crate::clients::{Clients, Limits};
+use crate::clients::{Clients, Limits, Rooms};
 use crate::clock::Clock;
 use crate::config::{Config, Key};
+use crate::error::RoomRefused;
 use crate::metrics::{
-    Accounting, Labels, PortShard, ProtocolId, Sources, Stats, TypeId, WorkerShard, account, collect,
+    Accounting, Labels, PortShard, ProtocolId, RoomStats, Sources, Stats, TypeId, WorkerShard, account,
+    collect,
 };
 use crate::park::WakeWord;
 use crate::ring::Attachment;
@@ -24,6 +26,7 @@ pub(super) struct Shared {
     #[cfg(not(corelane_loom))]
     pub(super) recorder: crate::metrics::Recorder,
     pub(super) clients: Clients,
+    pub(super) rooms: Rooms,
     pub(super) workers: Box<[CachePadded<WorkerShared>]>,
     pub(super) ports: Box<[PortShard]>,
     /// One per (worker, port), worker by worker.
@@ -90,6 +93,7 @@ impl Shared {
                 bytes: config.get(Key::CreditBytes) as u32,
             },
             clients: Clients::new(config.get(Key::MaxClients) as u32, name_keys),
+            rooms: Rooms::new(config.room_limits(), name_keys),
             workers: (0..workers)
                 .map(|_| {
                     CachePadded::new(WorkerShared {
@@ -130,10 +134,26 @@ impl Shared {
     }
 
     pub(super) fn stats(&self) -> Stats {
-        let stats = self.read(collect);
+        let stats = Stats { rooms: self.room_stats(), ..self.read(collect) };
         #[cfg(not(corelane_loom))]
         let stats = Stats { recorded: self.recorder.stats(), ..stats };
         stats
+    }
+
+    fn room_stats(&self) -> RoomStats {
+        let figures = self.rooms.figures();
+        let refusals = RoomRefused::ALL.iter().zip(figures.refused);
+        let refusals = refusals.filter(|(_, count)| *count > 0);
+        RoomStats {
+            open: figures.open,
+            members: figures.members,
+            members_maximum: figures.members_maximum,
+            joined: figures.joined,
+            left: figures.left,
+            refusals: refusals.map(|(reason, count)| (reason.label(), count)).collect(),
+            retired_lists: figures.retired_lists,
+            retired_bytes: figures.retired_bytes,
+        }
     }
 
     pub(super) fn accounting(&self) -> Accounting {

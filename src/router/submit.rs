@@ -3,7 +3,7 @@
 
 use super::pair::untaken_messages;
 use super::shared::Shared;
-use crate::clients::{ClientId, NewClient, Phase};
+use crate::clients::{ClientId, NewClient, Phase, RoomId};
 use crate::error::{Error, Refused};
 use crate::metrics::Writer;
 use crate::ring::record::{INGRESS_BYTES, Ingress, ingress_kind};
@@ -177,6 +177,7 @@ impl Submit {
         if !self.shared.clients.begin_close(client) {
             return Err(Error::StaleClient);
         }
+        self.shared.rooms.leave_all(client);
         self.pending.push_back(client);
         self.push_pending();
         self.publish();
@@ -209,6 +210,27 @@ impl Submit {
         Ok(())
     }
 
+    /// See [`Port::join`](super::Port::join).
+    pub(super) fn join(&mut self, client: ClientId, room: &str) -> Result<RoomId, Error> {
+        self.check_open(client)?;
+        self.shared.rooms.join(client, self.index as u16, room)
+    }
+
+    /// See [`Port::leave`](super::Port::leave).
+    pub(super) fn leave(&mut self, client: ClientId, room: RoomId) -> Result<(), Error> {
+        self.check_open(client)?;
+        self.shared.rooms.leave(client, room)
+    }
+
+    /// Whether a client is this port's and not disconnected.
+    fn check_open(&self, client: ClientId) -> Result<(), Error> {
+        let slot = self.shared.clients.get(client).ok_or(Error::StaleClient)?;
+        if usize::from(slot.place().port) != self.index {
+            return Err(Error::WrongPort);
+        }
+        if slot.phase() == Phase::Open { Ok(()) } else { Err(Error::StaleClient) }
+    }
+
     /// The ring to a worker.
     #[cfg(not(corelane_loom))]
     pub(super) fn memory(&self, worker: usize) -> Option<&crate::ring::Memory> {
@@ -225,6 +247,7 @@ impl Submit {
             self.push_pending();
             self.publish();
         }
+        self.shared.rooms.follow_up();
     }
 
     /// Before the port sleeps: asks for space in every ring that it is stalled on.

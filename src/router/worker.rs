@@ -78,6 +78,7 @@ impl Worker {
         if self.own().stop.load(Acquire) {
             self.look_at_pairs(now);
             self.stop(now);
+            self.relay.leave_rooms();
             return 1;
         }
         let mut work = self.flush_egress();
@@ -104,6 +105,7 @@ impl Worker {
             own.busy_nanoseconds.add(&mut self.relay.writer, busy);
         }
         self.publish();
+        self.relay.leave_rooms();
         work
     }
 
