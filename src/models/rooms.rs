@@ -40,7 +40,8 @@ fn cells(limits: Retirement) -> (Writer<List>, Vec<Reader<List>>) {
 
 /// A port joins a client and lets the last one leave while two workers look: each sees whole lists that nobody frees
 /// under it, and never an older one after a newer. Catches: `published-free-early`, `published-fence-reader`,
-/// `published-fence-writer`, `published-swap-relaxed`, `published-leave-relaxed`, `published-moved-on-relaxed`.
+/// `published-fence-writer`, `published-swap-relaxed`, `published-enter-relaxed`, `published-leave-relaxed`,
+/// `published-moved-on-relaxed`.
 #[test]
 fn room_copy_on_write() {
     explore(|| {

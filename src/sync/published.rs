@@ -202,7 +202,9 @@ impl<T: Send + Sync> Reader<T> {
         }
         self.word += 1;
         if let Some(word) = self.table.words.get(self.index) {
-            word.store(self.word, Relaxed); // Relaxed: the fence below orders it before every look.
+            // Release: the looks of the batch before are done for a writer that sees this word and not the even one
+            // between; pairs with the Acquires in `replace` and `is_over`.
+            word.store(self.word, ordering("published-enter-relaxed", Release, Relaxed));
         }
         // Pairs with the fence in `Writer::replace`, see above.
         fence(ordering("published-fence-reader", SeqCst, Release));

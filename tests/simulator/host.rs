@@ -1,16 +1,41 @@
 //! The simulated host: what it does is random, what it expects is kept beside, and every event is checked.
 
+mod rooms;
+
 use crate::random::Random;
 use corelane::clients::ClientId;
 use corelane::clock::{Clock, ManualClock};
 use corelane::config::{Config, Key};
+use corelane::envelope::{Fields, Forward, Protocol};
 use corelane::error::{Error, Refused};
-use corelane::router::{Builder, Event, Port, Router, Worker};
+use corelane::router::{Action, Builder, Event, Port, ProtocolRules, Router, Worker};
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::time::Duration;
 
 const NAMES: [&str; 8] = ["ann", "bob", "cleo", "dora", "emil", "fay", "gus", "hal"];
 const STEPS: u64 = 400;
+const PROTOCOL: &str = "simulator";
+
+/// PeerJS, with rooms.
+fn rules() -> ProtocolRules {
+    let fields = Fields {
+        message_type: Some("type"),
+        recipient: Some("dst"),
+        room: Some("room"),
+        sender: Some("src"),
+        ..Fields::default()
+    };
+    let forward = Forward::Only(&["type", "src", "dst", "room", "payload"]);
+    let hold = Action::Relay { hold: true };
+    let held = ["OFFER", "ANSWER", "CANDIDATE", rooms::TYPE];
+    held.iter()
+        .fold(ProtocolRules::new(Protocol::new(PROTOCOL, &fields, forward).unwrap()), |rules, name| {
+            rules.message_type(name, hold)
+        })
+        .message_type("LEAVE", Action::RelayOrLeave)
+        .message_type("EXPIRE", Action::Relay { hold: false })
+        .message_type("HEARTBEAT", Action::KeepAlive)
+}
 
 /// A client as the model sees it.
 struct Peer {
@@ -47,6 +72,7 @@ pub struct Reached {
     reused_slots: u64,
     names_left: u64,
     probes: u64,
+    rooms: rooms::Reached,
 }
 
 impl Reached {
@@ -63,6 +89,7 @@ impl Reached {
         self.reused_slots += other.reused_slots;
         self.names_left += other.names_left;
         self.probes += other.probes;
+        self.rooms.add(&other.rooms);
     }
 
     pub fn assert_everything_happened(&self) {
@@ -82,6 +109,7 @@ impl Reached {
         ] {
             assert!(count > 0, "no {what} in any run");
         }
+        self.rooms.assert_everything_happened();
     }
 }
 
@@ -104,6 +132,7 @@ pub struct Host {
     /// Names that have been connected for so long that nothing can be held for them.
     surely_connected: HashSet<&'static str>,
     max_clients: u64,
+    rooms: rooms::Rooms,
     reached: Reached,
 }
 
@@ -130,14 +159,18 @@ impl Host {
             (Key::CreditMessages, credit_messages),
             (Key::CreditBytes, credit_bytes),
             (Key::BacklogBytes, 8192),
+            (Key::MaxRooms, 1 + random.below(3)),
+            (Key::MaxRoomMembers, 2 + random.below(10)),
+            (Key::MaxClientRooms, 1 + random.below(3)),
         ];
         let config = set
             .into_iter()
             .try_fold(Config::default(), |config, (key, value)| config.with(key, value))
             .unwrap();
         let ports = config.get(Key::MaxPorts) as usize;
+        let rooms = rooms::Rooms::new(&config);
         let (router, workers) =
-            Builder::new(config).clock(clock.clone()).name_keys([seed, 1]).build().unwrap();
+            Builder::new(config).protocol(rules()).clock(clock.clone()).name_keys([seed, 1]).build().unwrap();
         Self {
             random,
             router,
@@ -156,6 +189,7 @@ impl Host {
             credit: (credit_messages as usize, credit_bytes),
             surely_connected: HashSet::new(),
             max_clients,
+            rooms,
             reached: Reached::default(),
         }
     }
@@ -175,7 +209,10 @@ impl Host {
     fn step(&mut self) {
         match self.random.below(100) {
             0..6 => self.connect(),
-            6..45 => self.submit(),
+            6..34 => self.submit(),
+            34..40 => self.submit_to_room(),
+            40..44 => self.join(),
+            44 => self.leave(),
             45..55 => self.publish(),
             55..72 => self.cycle(),
             72..82 => self.poll(),
@@ -210,7 +247,12 @@ impl Host {
     fn release_port(&mut self) {
         let Some(port) = self.some_port() else { return };
         self.ports[port] = None;
-        self.peers.retain(|_, peer| peer.port != port);
+        let gone: Vec<_> =
+            self.peers.iter().filter(|(_, peer)| peer.port == port).map(|(token, _)| *token).collect();
+        for token in gone {
+            self.peers.remove(&token);
+            self.rooms.gone(token);
+        }
         self.reached.ports_released += 1;
     }
 
@@ -219,7 +261,7 @@ impl Host {
         let name = NAMES[self.random.below(NAMES.len() as u64) as usize];
         let token = self.next_token;
         let port = self.ports[place].as_mut().unwrap();
-        match port.connect(name, "peerjs", "simulator", token) {
+        match port.connect(name, PROTOCOL, "simulator", token) {
             Ok(id) => {
                 self.next_token += 1;
                 self.reached.reused_slots += u64::from(id.0 >> 32 > 1);
@@ -272,8 +314,13 @@ impl Host {
     fn flood(&mut self) {
         let Some(token) = self.some_peer() else { return };
         let to = NAMES[self.random.below(NAMES.len() as u64) as usize];
+        let room = self.random.chance(30);
         for _ in 0..self.random.below(120) {
-            self.submit_to(token, to);
+            if room {
+                self.submit_to_room_from(token);
+            } else {
+                self.submit_to(token, to);
+            }
             if self.random.chance(10) {
                 self.publish();
                 self.cycle();
@@ -285,13 +332,19 @@ impl Host {
         let number = self.next_number;
         self.next_number += 1;
         let message = self.message(to, number);
+        self.submit_bytes(token, number, &message);
+    }
+
+    /// Says whether it was accepted.
+    fn submit_bytes(&mut self, token: u64, number: u64, message: &[u8]) -> bool {
         let peer = &self.peers[&token];
         let (id, place, leaving) = (peer.id, peer.port, peer.leaving);
         self.submitted += 1;
-        match self.ports[place].as_mut().unwrap().submit(id, &message, number) {
+        match self.ports[place].as_mut().unwrap().submit(id, message, number) {
             Ok(()) => {
                 assert!(!leaving && message.len() <= 1000);
                 self.numbers_of.insert(number, id.0);
+                true
             }
             Err(Error::Refused(reason)) => {
                 self.refused += 1;
@@ -301,6 +354,7 @@ impl Host {
                     Refused::TooLarge => assert!(message.len() > 1000),
                     other => panic!("{other}"),
                 }
+                false
             }
             Err(other) => panic!("{other}"),
         }
@@ -338,7 +392,9 @@ impl Host {
         for id in closes {
             // A host closes the connection when it is asked to; here at once.
             port.disconnect(id).unwrap();
-            self.peers.values_mut().find(|peer| peer.id == id).unwrap().leaving = true;
+            let (token, peer) = self.peers.iter_mut().find(|(_, peer)| peer.id == id).unwrap();
+            peer.leaving = true;
+            self.rooms.gone(*token);
         }
         for (id, token) in leaves {
             port.release_name(id).unwrap();
@@ -362,11 +418,17 @@ impl Host {
                 let text: serde_json::Value = serde_json::from_slice(message.payload).unwrap();
                 let number = text["payload"][0].as_u64().unwrap();
                 assert_eq!(message.correlation, number);
-                assert!(self.seen.insert(number), "delivered twice");
+                if text["room"].is_string() {
+                    self.rooms.delivered(number, message.token, message.sender);
+                    self.reached.rooms.delivered += 1;
+                } else {
+                    assert!(self.seen.insert(number), "delivered twice");
+                }
                 assert_eq!(self.numbers_of[&number], message.sender.0, "another's message");
                 let peer = self.peers.get_mut(&message.token).expect("delivered after its last event");
                 assert_eq!((peer.id, peer.port), (message.client, place));
-                assert_eq!(text["dst"], peer.name, "delivered to another name");
+                let to_name = text["room"].is_string() || text["dst"] == peer.name;
+                assert!(to_name, "delivered to another name");
                 let last = peer.last_from.insert(message.sender.0, number).unwrap_or(0);
                 assert!(last < number, "order: {number} after {last}");
                 self.take_credit(message.token, message.payload.len());
@@ -381,6 +443,7 @@ impl Host {
             Event::Close { client, token, .. } => {
                 self.reached.credit_closes += 1;
                 assert_eq!(self.peers[&token].id, client);
+                self.rooms.excused(token);
                 if !self.peers[&token].leaving {
                     closes.push(client);
                 }
@@ -427,6 +490,7 @@ impl Host {
         let result = self.ports[peer.port].as_mut().unwrap().disconnect(peer.id);
         assert_eq!(result.is_ok(), !peer.leaving);
         peer.leaving = true;
+        self.rooms.gone(token);
     }
 
     /// After every step: what the router counted is what the host saw.
@@ -440,6 +504,9 @@ impl Host {
         }
         assert!(figures.held <= figures.in_flight, "{figures:?}");
         self.reached.held += figures.held;
+        if figures.in_flight == figures.held {
+            self.rooms.all_arrived();
+        }
     }
 
     fn settle_down(&mut self) {
@@ -470,7 +537,10 @@ impl Host {
             self.peers.values().filter(|peer| peer.has_name()).map(|peer| peer.name).collect();
         self.hands.advance(Duration::from_secs(1));
         self.settle_down();
+        self.check();
+        self.check_rooms();
         self.probe();
+        self.probe_rooms();
         let figures = self.router.accounting();
         assert_eq!((figures.in_flight, figures.queued), (0, 0), "{figures:?}");
         assert_eq!(figures.accepted, figures.ok + figures.failed + figures.expired);
@@ -479,6 +549,7 @@ impl Host {
             let peer = self.peers.get_mut(&token).unwrap();
             peer.leaving = true;
             let (port, id) = (peer.port, peer.id);
+            self.rooms.gone(token);
             self.ports[port].as_mut().unwrap().disconnect(id).unwrap();
         }
         self.settle_down();
@@ -486,7 +557,7 @@ impl Host {
         if let Some(place) = self.some_port() {
             let port = self.ports[place].as_mut().unwrap();
             let ids: Vec<_> = (0..self.max_clients)
-                .map(|count| port.connect(&format!("late{count}"), "peerjs", "", 0).unwrap())
+                .map(|count| port.connect(&format!("late{count}"), PROTOCOL, "", 0).unwrap())
                 .collect();
             for id in ids {
                 port.disconnect(id).unwrap();
@@ -556,7 +627,7 @@ impl Host {
                 let end = (0..1000).find(|_| self.poll_port(place, 7).is_err());
                 assert!(end.is_some(), "a poll never says closed");
                 let port = self.ports[place].as_mut().unwrap();
-                assert!(matches!(port.connect("zoe", "peerjs", "", 0), Err(Error::Refused(Refused::Closed))));
+                assert!(matches!(port.connect("zoe", PROTOCOL, "", 0), Err(Error::Refused(Refused::Closed))));
             } else {
                 self.ports[place] = None;
                 self.peers.retain(|_, peer| peer.port != place);
