@@ -209,10 +209,10 @@ impl Host {
     fn step(&mut self) {
         match self.random.below(100) {
             0..6 => self.connect(),
-            6..34 => self.submit(),
-            34..40 => self.submit_to_room(),
-            40..44 => self.join(),
-            44 => self.leave(),
+            6..37 => self.submit(),
+            37..42 => self.submit_to_room(),
+            42..45 if self.random.chance(25) => self.leave(),
+            42..45 => self.join(),
             45..55 => self.publish(),
             55..72 => self.cycle(),
             72..82 => self.poll(),
@@ -246,6 +246,10 @@ impl Host {
 
     fn release_port(&mut self) {
         let Some(port) = self.some_port() else { return };
+        if self.random.chance(50) {
+            // Some are released in the middle of a room's message.
+            self.poll_part_of_a_room_message(port);
+        }
         self.ports[port] = None;
         let gone: Vec<_> =
             self.peers.iter().filter(|(_, peer)| peer.port == port).map(|(token, _)| *token).collect();
@@ -314,7 +318,7 @@ impl Host {
     fn flood(&mut self) {
         let Some(token) = self.some_peer() else { return };
         let to = NAMES[self.random.below(NAMES.len() as u64) as usize];
-        let room = self.random.chance(30);
+        let room = self.random.chance(15);
         for _ in 0..self.random.below(120) {
             if room {
                 self.submit_to_room_from(token);

@@ -257,6 +257,21 @@ impl Host {
         }
     }
 
+    /// Takes everything, sends to the fullest room and polls a little.
+    pub(super) fn poll_part_of_a_room_message(&mut self, place: usize) {
+        self.ports.iter_mut().flatten().for_each(corelane::router::Port::publish);
+        self.cycle_all();
+        self.poll_port(place, usize::MAX).unwrap();
+        let fullest = self.rooms.rooms.values().max_by_key(|room| room.members.len());
+        if let Some(from) = fullest.and_then(|room| room.members.first()).copied() {
+            self.submit_to_room_from(from);
+            self.ports.iter_mut().flatten().for_each(corelane::router::Port::publish);
+            self.cycle_all();
+        }
+        let limit = 1 + self.random.below(4) as usize;
+        self.poll_port(place, limit).unwrap();
+    }
+
     /// Everything has ended: every message reached everybody who was a member throughout, but for what was dropped for
     /// want of room and for messages that expired or failed as a whole.
     pub(super) fn check_rooms(&mut self) {
