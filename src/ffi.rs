@@ -18,6 +18,8 @@ mod echo;
 mod handle;
 mod layout;
 mod port;
+#[cfg(test)]
+mod port_tests;
 mod record;
 mod router;
 mod status;

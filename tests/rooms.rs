@@ -318,3 +318,83 @@ fn a_port_released_in_the_middle_of_a_record_accounts_for_the_rest() {
         }
     }
 }
+
+/// 1,000 members on 4 ports with a thread each, 2 workers with theirs, and a host that joins and leaves meanwhile.
+#[test]
+fn fan_out_to_a_thousand_members_copies_the_payload_once_per_port() {
+    const MEMBERS: u64 = 1_000;
+    const PORTS: u64 = 4;
+    const MESSAGES: u64 = 200;
+    let config = [(Key::Workers, 2), (Key::CreditMessages, 65_535), (Key::BacklogBytes, 1 << 26)]
+        .iter()
+        .fold(Config::default(), |config, (key, value)| config.with(*key, *value).unwrap());
+    let mut router = Builder::new(config).start().unwrap();
+    let mut ports: Vec<_> = (0..PORTS).map(|_| router.port().unwrap()).collect();
+    for token in 0..MEMBERS {
+        let port = &mut ports[(token % PORTS) as usize];
+        let client = port.connect(&format!("m{token}"), "generic", "fan", token).unwrap();
+        join(port, client);
+    }
+    // The sender has a port of its own: exactly four ports have members that get what it sends.
+    let mut host = router.port().unwrap();
+    let sender = host.connect("sender", "generic", "fan", 0).unwrap();
+    join(&mut host, sender);
+    let message = |number: u64| format!(r#"{{"type":"hello","room":"lobby","number":"{number:06}"}}"#);
+    let length = message(0).len() as u64 + r#""from":"sender","#.len() as u64;
+    std::thread::scope(|scope| {
+        for (place, port) in ports.iter_mut().enumerate() {
+            scope.spawn(move || {
+                let mut next = vec![0u64; MEMBERS as usize];
+                let mut left = MESSAGES * MEMBERS / PORTS;
+                let mut to_acknowledge = Vec::new();
+                while left > 0 {
+                    // An odd limit: most records are handed out in parts.
+                    let polled = port.poll(97, |event| {
+                        let Event::Message(message) = event else { panic!("{event:?}") };
+                        assert_eq!(message.token % PORTS, place as u64, "another port's member");
+                        let text = std::str::from_utf8(message.payload).unwrap();
+                        let number: u64 = text[text.len() - 8..text.len() - 2].parse().unwrap();
+                        let expected = &mut next[message.token as usize];
+                        assert_eq!(number, *expected, "out of order, or not once");
+                        *expected += 1;
+                        to_acknowledge.push((message.client, message.payload.len() as u32));
+                    });
+                    left -= polled.unwrap() as u64;
+                    for (client, bytes) in to_acknowledge.drain(..) {
+                        port.acknowledge(client, 1, bytes);
+                    }
+                    if !port.has_news() {
+                        port.wait(std::time::Duration::from_millis(20));
+                    }
+                }
+            });
+        }
+        for number in 0..MESSAGES {
+            host.submit(sender, message(number).as_bytes(), number).unwrap();
+            host.publish();
+            // Another room changes all the time, under the workers' looks at this one.
+            let other = host.join(sender, "other").unwrap();
+            while let Err(error) = host.leave(sender, other) {
+                assert_eq!(error, Error::RoomsBusy);
+                std::thread::yield_now();
+            }
+        }
+    });
+    let stats = router.stats();
+    let all = |value: fn(&WorkerStats) -> u64| stats.workers.iter().map(value).sum::<u64>();
+    assert_eq!(all(|worker| worker.room_messages), MESSAGES);
+    assert_eq!(all(|worker| worker.room_records), MESSAGES * PORTS);
+    assert_eq!(all(|worker| worker.room_recipients), MESSAGES * MEMBERS);
+    assert_eq!(all(|worker| worker.room_bytes_copied), MESSAGES * PORTS * length);
+    let figures = &stats.accounting;
+    assert_eq!((figures.ok, figures.deliveries), (MESSAGES, MESSAGES * MEMBERS));
+    assert_eq!((figures.consumed, figures.queued, figures.in_flight), (MESSAGES * MEMBERS, 0, 0));
+    router.stop();
+}
+
+fn join(port: &mut Port, client: ClientId) {
+    while let Err(error) = port.join(client, "lobby") {
+        assert_eq!(error, Error::RoomsBusy);
+        std::thread::yield_now();
+    }
+}

@@ -301,3 +301,69 @@ impl From<Crowded> for RoomRefused {
         Self::Busy
     }
 }
+
+#[cfg(all(test, not(corelane_loom)))]
+mod tests {
+    use super::*;
+
+    const LIMITS: RoomLimits = RoomLimits {
+        rooms: 4,
+        members: 8,
+        client_rooms: 4,
+        clients: 3,
+        ports: 1,
+        workers: 1,
+        retired_lists: 2,
+        retired_bytes: 4096,
+    };
+
+    fn id(index: u32) -> ClientId {
+        ClientId::new(index, 1)
+    }
+
+    #[test]
+    fn lists_that_a_worker_reads_are_kept_up_to_the_bound_and_nobody_is_lost() {
+        let rooms = Rooms::new(LIMITS, [1, 2]);
+        let mut worker = rooms.reader().unwrap();
+        assert!(rooms.reader().is_none());
+        let lobby = rooms.join(id(1), 0, "lobby").unwrap();
+        rooms.join(id(1), 0, "den").unwrap();
+        let seen = rooms.find(&mut worker, b"lobby").unwrap();
+        // The worker is in the middle of its batch: two lists are kept for it, a third is refused.
+        rooms.join(id(2), 0, "lobby").unwrap();
+        rooms.join(id(3), 0, "lobby").unwrap();
+        assert_eq!(rooms.join(id(2), 0, "den"), Err(Error::RoomsBusy));
+        assert_eq!(rooms.leave(id(1), lobby), Err(Error::RoomsBusy));
+        assert_eq!((seen.len(), rooms.find(&mut worker, b"lobby").unwrap().len()), (1, 3));
+        // Who disconnects cannot be refused: taken out later. A new client must wait for that.
+        rooms.leave_all(id(1));
+        let figures = rooms.figures();
+        assert_eq!((figures.retired_lists, figures.members, figures.left), (2, 4, 0));
+        assert!(figures.retired_bytes <= LIMITS.retired_bytes as u64);
+        assert_eq!(figures.refused[RoomRefused::Busy as usize], 2);
+        assert_eq!(rooms.join(id(4), 0, "new"), Err(Error::RoomsBusy));
+        rooms.follow_up();
+        assert_eq!(rooms.figures().left, 0);
+        worker.leave();
+        rooms.follow_up();
+        let figures = rooms.figures();
+        assert_eq!((figures.retired_lists, figures.retired_bytes), (0, 0));
+        assert_eq!((figures.open, figures.members, figures.left), (1, 2, 2));
+        assert!(rooms.find(&mut worker, b"den").is_none());
+        assert!(!rooms.find(&mut worker, b"lobby").unwrap().contains(0, id(1)));
+        rooms.join(id(4), 0, "new").unwrap();
+    }
+
+    #[test]
+    fn a_room_that_took_a_place_is_not_taken_for_the_one_before() {
+        let rooms = Rooms::new(RoomLimits { rooms: 1, ..LIMITS }, [1, 2]);
+        let mut worker = rooms.reader().unwrap();
+        let first = rooms.join(id(1), 0, "first").unwrap();
+        rooms.leave(id(1), first).unwrap();
+        let second = rooms.join(id(1), 0, "second").unwrap();
+        assert_eq!((first.index(), first == second), (second.index(), false));
+        assert!(rooms.find(&mut worker, b"first").is_none());
+        assert_eq!(rooms.find(&mut worker, b"second").map(Members::room), Some(second));
+        assert_eq!(rooms.leave(id(1), first), Err(Error::StaleRoom));
+    }
+}

@@ -59,7 +59,7 @@ impl Relay {
                         envelope.write_relayed(sender_name, out);
                     },
                 };
-                self.to_members(shared, members, &message)
+                self.relay_to_members(shared, members, &message)
             }
         };
         self.rooms = Some(reader);
@@ -74,7 +74,7 @@ impl Relay {
         }
     }
 
-    fn to_members<F: Fn(&mut [u8])>(
+    fn relay_to_members<F: Fn(&mut [u8])>(
         &mut self,
         shared: &Shared,
         members: &Members,
@@ -89,7 +89,7 @@ impl Relay {
         }
         shard(shared, self.worker).rooms.messages.add(&mut self.writer, 1);
         for (port, clients) in members.by_port() {
-            self.to_port(shared, port, clients, message);
+            self.relay_to_port(shared, port, clients, message);
         }
         Outcome::Ok
     }
@@ -107,7 +107,7 @@ impl Relay {
     }
 
     /// One port's members: in one record, or in as few as are large enough.
-    fn to_port<F: Fn(&mut [u8])>(
+    fn relay_to_port<F: Fn(&mut [u8])>(
         &mut self,
         shared: &Shared,
         port: usize,
@@ -140,13 +140,13 @@ impl Relay {
         let most = self.egress.get(port).and_then(Option::as_ref);
         let most = most.map_or(usize::MAX, |egress| egress.most_recipients(message.length)).max(1);
         for chunk in recipients.chunks(most) {
-            self.to_recipients(shared, port, chunk, message);
+            self.relay_to_record(shared, port, chunk, message);
         }
         self.members = recipients;
     }
 
     /// One record.
-    fn to_recipients<F: Fn(&mut [u8])>(
+    fn relay_to_record<F: Fn(&mut [u8])>(
         &mut self,
         shared: &Shared,
         port: usize,

@@ -91,8 +91,9 @@ impl<T> Waiting<T> {
     fn is_over(&self, words: &[CachePadded<AtomicU64>]) -> bool {
         // Acquire: what the reader looked at in that batch it has looked at; pairs with the Release in `leave`.
         let order = ordering("published-moved-on-relaxed", Acquire, Relaxed);
-        let moved_on =
-            |(word, seen): (&CachePadded<AtomicU64>, &u64)| seen % 2 == 0 || word.load(order) != *seen;
+        let moved_on = |(word, seen): (&CachePadded<AtomicU64>, &u64)| {
+            seen.is_multiple_of(2) || word.load(order) != *seen
+        };
         words.iter().zip(&self.seen).all(moved_on)
     }
 }
@@ -197,7 +198,7 @@ impl<T: Send + Sync> Reader<T> {
     }
 
     fn enter(&mut self) {
-        if self.word % 2 == 1 {
+        if !self.word.is_multiple_of(2) {
             return;
         }
         self.word += 1;
@@ -213,7 +214,7 @@ impl<T: Send + Sync> Reader<T> {
     /// Ends the batch: nothing got before is used any more.
     #[inline]
     pub(crate) fn leave(&mut self) {
-        if self.word % 2 == 0 {
+        if self.word.is_multiple_of(2) {
             return;
         }
         self.word += 1;
@@ -226,7 +227,7 @@ impl<T: Send + Sync> Reader<T> {
 
 impl<T> Drop for Reader<T> {
     fn drop(&mut self) {
-        if self.word % 2 == 1
+        if !self.word.is_multiple_of(2)
             && let Some(word) = self.table.words.get(self.index)
         {
             word.store(self.word + 1, Release); // Release: as in `leave`.

@@ -283,6 +283,9 @@ impl Host {
                     last_from: HashMap::new(),
                 };
                 self.peers.insert(token, peer);
+                if self.random.chance(50) {
+                    self.join_one(token);
+                }
             }
             Err(Error::NameTaken(id)) => {
                 let owner = self.peers.values().find(|peer| peer.id == id && peer.has_name());
@@ -329,6 +332,10 @@ impl Host {
                 self.publish();
                 self.cycle();
             }
+        }
+        if self.random.chance(30) {
+            // A connect whose posts find the ring full.
+            self.connect();
         }
     }
 

@@ -7,7 +7,7 @@ use corelane::config::{Config, Key};
 use corelane::error::Error;
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 
-const ROOMS: [&str; 4] = ["attic", "bar", "cellar", "den"];
+const ROOMS: [&str; 3] = ["attic", "bar", "cellar"];
 /// The type of what is sent to rooms.
 pub(super) const TYPE: &str = "ROOM";
 
@@ -194,6 +194,10 @@ impl Rooms {
 impl Host {
     pub(super) fn join(&mut self) {
         let Some(token) = self.some_peer() else { return self.connect() };
+        self.join_one(token);
+    }
+
+    pub(super) fn join_one(&mut self, token: u64) {
         let name = ROOMS[self.random.below(ROOMS.len() as u64) as usize];
         let peer = &self.peers[&token];
         let joined = self.ports[peer.port].as_mut().unwrap().join(peer.id, name);
