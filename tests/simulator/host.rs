@@ -263,6 +263,10 @@ impl Host {
     fn connect(&mut self) {
         let Some(place) = self.some_port() else { return self.open_port() };
         let name = NAMES[self.random.below(NAMES.len() as u64) as usize];
+        self.connect_as(place, name);
+    }
+
+    fn connect_as(&mut self, place: usize, name: &'static str) {
         let token = self.next_token;
         let port = self.ports[place].as_mut().unwrap();
         match port.connect(name, PROTOCOL, "simulator", token) {
@@ -333,10 +337,22 @@ impl Host {
                 self.cycle();
             }
         }
-        if self.random.chance(30) {
-            // A connect whose posts find the ring full.
-            self.connect();
-        }
+    }
+
+    /// A message is held for a name that then connects through a port whose ring has no room for the post.
+    fn connect_past_a_full_ring(&mut self) {
+        let Some(token) = self.some_peer() else { return };
+        let absent = |name: &&&str| !self.peers.values().any(|peer| peer.name == **name);
+        let Some(name) = NAMES.iter().find(absent) else { return };
+        let number = self.next_number;
+        self.next_number += 2;
+        let text = format!(r#"{{"type":"OFFER","dst":"{name}","payload":[{number}]}}"#);
+        self.submit_bytes(token, number, text.as_bytes());
+        self.ports.iter_mut().flatten().for_each(Port::publish);
+        self.cycle_all();
+        let filler = format!(r#"{{"type":"HEARTBEAT","payload":"{}"}}"#, "x".repeat(900));
+        while self.submit_bytes(token, number + 1, filler.as_bytes()) {}
+        self.connect_as(self.peers[&token].port, name);
     }
 
     fn submit_to(&mut self, token: u64, to: &str) {
@@ -543,6 +559,9 @@ impl Host {
     /// Without a stop everything ends as well: held messages expire, every leaving client gets its last event,
     /// and every slot can be used again.
     fn quiesce(&mut self) {
+        if self.random.chance(20) {
+            self.connect_past_a_full_ring();
+        }
         self.settle_down();
         self.surely_connected =
             self.peers.values().filter(|peer| peer.has_name()).map(|peer| peer.name).collect();
