@@ -8,8 +8,7 @@ use crate::router::Builder;
 #[test]
 fn a_poll_of_fewer_events_than_recipients_loses_none() {
     let config = Config::default().with(Key::Workers, 1).unwrap();
-    let clock = crate::clock::Clock::new();
-    let (router, mut workers) = Builder::new(config).clock(clock.clone()).build().unwrap();
+    let (router, mut workers) = Builder::new(config).build().unwrap();
     let mut port = router.port().unwrap();
     let ann = port.connect("ann", "generic", "", 0).unwrap();
     port.join(ann, "lobby").unwrap();
@@ -22,7 +21,7 @@ fn a_poll_of_fewer_events_than_recipients_loses_none() {
     }
     port.publish();
     workers.iter_mut().for_each(|worker| {
-        worker.cycle(clock.raw());
+        worker.cycle(port.clock().raw());
     });
     let port = CorelanePort { value: PORTS.insert(port).unwrap() };
     let mut got = Vec::new();
