@@ -51,3 +51,31 @@ fn a_poll_of_fewer_events_than_recipients_loses_none() {
     assert_eq!((figures.deliveries, figures.consumed, figures.queued), (20, 20, 0));
     drop(PORTS.remove(port.value).unwrap());
 }
+
+/// What only corruption writes is passed over, and counted; a ring that cannot be read any more is given up, once.
+#[test]
+fn deliveries_that_cannot_be_read_are_counted() {
+    let config = Config::default().with(Key::Workers, 1).unwrap();
+    let (router, mut workers) = Builder::new(config).build().unwrap();
+    let mut port = router.port().unwrap();
+    let ann = port.connect("ann", "generic", "", 0).unwrap();
+    // Where the first record lies, and the second: each takes two lines of 64 bytes.
+    let mut send_with = |at: usize, value: u32| {
+        port.submit(ann, br#"{"type":"hello","to":"ann"}"#, 0).unwrap();
+        port.publish();
+        workers[0].cycle(port.clock().raw());
+        let start = port.rings(0).unwrap().1.start();
+        // SAFETY: inside the ring's data, and nobody else is at it.
+        unsafe { start.byte_add(crate::ring::HEADER_BYTES + at).cast::<u32>().write(value) };
+        let mut events = 0;
+        port.poll(10, |_| events += 1).unwrap();
+        assert!(port.arm(), "nothing is to be polled");
+        let stats = router.stats();
+        (events, stats.bad_deliveries, stats.corrupt_deliveries)
+    };
+    let (recipients, length) = (44, 0);
+    assert_eq!(send_with(recipients, 0), (0, 1, 0));
+    assert_eq!(send_with(128 + recipients, u32::MAX), (0, 2, 0));
+    assert_eq!(send_with(256 + length, 3), (0, 2, 1));
+    assert_eq!(send_with(256 + length, 3), (0, 2, 1));
+}
