@@ -8,15 +8,20 @@
 //! generation in the credit word (`docs/decisions/0001-credit-pins-slot.md`).
 
 mod credit;
+mod members;
 mod names;
 mod policy;
+mod rooms;
 mod slot;
 
 pub(crate) use credit::{Credit, Limits, MAX_BYTES, MAX_MESSAGES, Shortage};
 pub(crate) use names::{NameHash, NameTable};
 pub(crate) use slot::{NameBuffer, Phase, Slot};
 
-pub use crate::id::{ClientId, MAX_NAME_BYTES};
+pub(crate) use members::Members;
+pub(crate) use rooms::{RoomLimits, RoomReader, Rooms};
+
+pub use crate::id::{ClientId, MAX_NAME_BYTES, RoomId};
 pub use policy::{CreditPolicy, Outstanding};
 
 use crate::error::Error;

@@ -10,7 +10,7 @@ pub use budget::Budget;
 pub(crate) use budget::{ALLOCATION, Sizes};
 pub use preset::PRESETS;
 
-use crate::clients::{CreditPolicy, MAX_BYTES, MAX_MESSAGES};
+use crate::clients::{CreditPolicy, MAX_BYTES, MAX_MESSAGES, RoomLimits};
 use crate::error::Error;
 use setting::Setting;
 pub use setting::{RouteFallback, SubmitFull};
@@ -195,6 +195,21 @@ table! {
     RefusalNotices "refusal_notices" "" Values::Choice(SWITCH), 1,
         "Whether the policy refuse tells the sender of each message that it refused; off: it is only counted."
         => with_refusal_notices(bool);
+    MaxRooms "max_rooms" "rooms" number(0, 1_000_000), 1_024,
+        "Rooms that have members at once."
+        => with_max_rooms(u64);
+    MaxRoomMembers "max_room_members" "clients" number(1, 65_536), 1_024,
+        "Members of one room."
+        => with_max_room_members(u64);
+    MaxClientRooms "max_client_rooms" "rooms" number(1, 4_096), 16,
+        "Rooms that one client may be in."
+        => with_max_client_rooms(u64);
+    RoomRetiredLists "room_retired_lists" "lists" number(1, 65_536), 256,
+        "Replaced member lists kept while workers may still read them; past it joining and leaving say to retry."
+        => with_room_retired_lists(u64);
+    RoomRetiredBytes "room_retired_bytes" "bytes" number(1024, 1 << 30), 4 << 20,
+        "Bytes of such lists."
+        => with_room_retired_bytes(u64);
 }
 
 /// A router's configuration. [`Config::default`] is meant for small machines; every value can be set by key.
@@ -285,6 +300,20 @@ impl Config {
         Duration::from_millis(self.get(key))
     }
 
+    /// What rooms may come to.
+    pub(crate) fn room_limits(&self) -> RoomLimits {
+        RoomLimits {
+            rooms: self.count(Key::MaxRooms),
+            members: self.count(Key::MaxRoomMembers),
+            client_rooms: self.count(Key::MaxClientRooms),
+            clients: self.count(Key::MaxClients),
+            ports: self.count(Key::MaxPorts),
+            workers: self.workers(),
+            retired_lists: self.count(Key::RoomRetiredLists),
+            retired_bytes: self.count(Key::RoomRetiredBytes),
+        }
+    }
+
     pub(crate) fn idle(&self) -> Idle {
         match self.get(Key::IdleStrategy) {
             0 => Idle::Spin,
@@ -322,6 +351,12 @@ impl Config {
                 let allowed = format!("at least {needed} bytes for this max_message");
                 return Err(Error::Config { key: name, value: self.get(key).to_string(), allowed });
             }
+        }
+        let list = self.room_limits().list_bytes();
+        if list > self.get(Key::RoomRetiredBytes) {
+            let allowed = format!("at least {list} bytes for this max_room_members");
+            let value = self.get(Key::RoomRetiredBytes).to_string();
+            return Err(Error::Config { key: "room_retired_bytes", value, allowed });
         }
         Ok(())
     }

@@ -100,6 +100,10 @@ reasons! {
         BadRecord = "bad_record",
         /// Held when the router stopped.
         Stopped = "stopped",
+        /// No room of that name has a member.
+        UnknownRoom = "unknown_room",
+        /// The sender is not a member of the room that it sends to.
+        NotAMember = "not_a_member",
     }
 }
 
@@ -130,8 +134,22 @@ reasons! {
         PortGone = "port_gone",
         /// In a backlog when the router stopped.
         Stopped = "stopped",
-        /// A notice for which its client had no credit.
+        /// A room's member had no credit for the room's message, or a client none for a notice.
         Credit = "credit_exhausted",
+    }
+}
+
+reasons! {
+    /// Why a room was not joined, or not left yet. Nothing has changed.
+    RoomRefused {
+        /// `max_rooms` rooms have members.
+        TooManyRooms = "too_many_rooms",
+        /// The room has `max_room_members` members.
+        RoomFull = "room_full",
+        /// The client is in `max_client_rooms` rooms.
+        TooManyClientRooms = "too_many_client_rooms",
+        /// As many replaced member lists as allowed are still being read by workers in the middle of a batch.
+        Busy = "lists_in_use",
     }
 }
 
@@ -193,6 +211,18 @@ pub enum Error {
     OwnThread,
     /// As many threads wait for results on this port as `max_calls` allows.
     TooManyCalls(u32),
+    /// `max_rooms` rooms have members.
+    TooManyRooms(u32),
+    /// The room has `max_room_members` members.
+    RoomFull(u32),
+    /// The client is in `max_client_rooms` rooms.
+    TooManyClientRooms(u32),
+    /// Workers in the middle of a batch still read as many replaced member lists as may be kept for them.
+    RoomsBusy,
+    /// The room is gone with its last member, or never was.
+    StaleRoom,
+    /// The client is not a member of the room.
+    NotAMember,
 }
 
 impl Error {
@@ -213,6 +243,9 @@ impl Error {
             Self::OwnThread => -21,
             Self::TimeoutStarted => -31,
             Self::UnknownProtocol(_) => -13,
+            Self::TooManyRooms(_) | Self::RoomFull(_) | Self::TooManyClientRooms(_) | Self::RoomsBusy => -16,
+            Self::StaleRoom => -14,
+            Self::NotAMember => -13,
             Self::Config { .. } => -25,
             Self::System { .. } => -27,
         }
@@ -262,6 +295,20 @@ impl fmt::Display for Error {
             Self::TooManyCalls(limit) => {
                 write!(formatter, "{limit} threads wait for results on this port: raise max_calls")
             }
+            Self::TooManyRooms(limit) => write!(formatter, "{limit} rooms have members: raise max_rooms"),
+            Self::RoomFull(limit) => {
+                write!(formatter, "the room has {limit} members: raise max_room_members")
+            }
+            Self::TooManyClientRooms(limit) => {
+                write!(formatter, "the client is in {limit} rooms: leave one, or raise max_client_rooms")
+            }
+            Self::RoomsBusy => write!(
+                formatter,
+                "workers still read the member lists that were replaced: retry after the next poll, or raise \
+                 room_retired_lists and room_retired_bytes"
+            ),
+            Self::StaleRoom => write!(formatter, "the room is gone: it went with its last member"),
+            Self::NotAMember => write!(formatter, "the client is not a member of the room: join it first"),
         }
     }
 }

@@ -17,6 +17,8 @@ mod fork;
 mod handle;
 mod layout;
 mod port;
+#[cfg(test)]
+mod port_tests;
 mod record;
 mod router;
 mod status;

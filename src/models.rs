@@ -7,6 +7,7 @@ mod clients;
 mod handoff;
 mod metrics;
 mod ring;
+mod rooms;
 mod wake;
 
 /// Explores the schedules of `model` with at most three preemptions: two miss a real bug of the combined wakes.

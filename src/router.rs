@@ -13,6 +13,7 @@ mod poll;
 mod pool;
 mod port;
 mod relay;
+mod room;
 mod route;
 mod rules;
 mod shared;

@@ -1,14 +1,17 @@
 //! The one place that names atomics, cells, threads and locks: the standard library's, or loom's under
 //! `--cfg corelane_loom`. Everything that loom must see goes through here; every module uses it.
-//! `sync::os` holds the system calls.
+//! `sync::os` holds the system calls, `sync::published` what is read without waiting and replaced whole.
 
 #[cfg(all(test, corelane_loom))]
 pub(crate) mod handoff;
 pub(crate) mod os;
+mod published;
+
+pub(crate) use published::{Crowded, Reader, Retirement, Writer, published};
 
 #[cfg(not(corelane_loom))]
 mod facade {
-    pub(crate) use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, fence};
+    pub(crate) use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, AtomicU64, fence};
     pub(crate) use std::sync::{Arc, Mutex};
 
     /// `std::cell::UnsafeCell` with loom's interface.
@@ -37,11 +40,11 @@ mod facade {
 #[cfg(corelane_loom)]
 mod facade {
     pub(crate) use loom::cell::UnsafeCell;
-    pub(crate) use loom::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, fence};
+    pub(crate) use loom::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, AtomicU64, fence};
     pub(crate) use loom::sync::{Arc, Mutex};
 }
 
-pub(crate) use facade::{Arc, AtomicBool, AtomicU32, AtomicU64, Mutex, UnsafeCell, fence};
+pub(crate) use facade::{Arc, AtomicBool, AtomicPtr, AtomicU32, AtomicU64, Mutex, UnsafeCell, fence};
 pub(crate) use std::sync::atomic::Ordering::{self, AcqRel, Acquire, Relaxed, Release, SeqCst};
 
 /// Locks, going on with the data when another holder panicked: every lock here guards data that is whole

@@ -81,6 +81,10 @@ fn exchange(port: &mut Port, from: ClientId, to: ClientId, count: u64, messages:
 /// Never sleeps, so that every system call that is counted would be one of the data path's. With `credit` messages
 /// outstanding, the rest is refused and the sender told.
 fn run(count: u64, credit: u64) -> u64 {
+    run_with("peerjs", &messages(), count, credit)
+}
+
+fn run_with(protocol: &str, messages: &[Vec<u8>], count: u64, credit: u64) -> u64 {
     let config = Config::default()
         .with(Key::Workers, 1)
         .and_then(|config| config.with(Key::IdleStrategy, 0))
@@ -90,12 +94,14 @@ fn run(count: u64, credit: u64) -> u64 {
         .unwrap();
     let router = Builder::new(config).start().unwrap();
     let mut port = router.port().unwrap();
-    let ann = port.connect("ann", "peerjs", "", 1).unwrap();
-    let ben = port.connect("ben", "peerjs", "", 2).unwrap();
-    let messages = messages();
-    let mut got = exchange(&mut port, ann, ben, 10_000, &messages);
+    let ann = port.connect("ann", protocol, "", 1).unwrap();
+    let ben = port.connect("ben", protocol, "", 2).unwrap();
+    for client in [ann, ben] {
+        port.join(client, "lobby").unwrap();
+    }
+    let mut got = exchange(&mut port, ann, ben, 10_000, messages);
     let before = ALLOCATIONS.load(Relaxed);
-    got += exchange(&mut port, ann, ben, count, &messages);
+    got += exchange(&mut port, ann, ben, count, messages);
     let allocations = ALLOCATIONS.load(Relaxed) - before;
     assert!(got > 0);
     let refused = router.stats().workers[0].credit_refusals;
@@ -111,6 +117,16 @@ fn nothing_is_allocated_per_message() {
     let _turn = TURN.lock();
     assert_eq!(run(1_000_000, 65_535), 0);
     assert_eq!(run(300_000, 8), 0);
+}
+
+#[test]
+fn nothing_is_allocated_per_room_message() {
+    if std::env::var_os("CORELANE_COUNT_SYSTEM_CALLS").is_some() {
+        return; // As above.
+    }
+    let _turn = TURN.lock();
+    let rooms = [br#"{"type":"hello","room":"lobby"}"#.as_slice(), br#"{"type":"hello","room":"nowhere"}"#];
+    assert_eq!(run_with("generic", &rooms.map(<[u8]>::to_vec), 200_000, 65_535), 0);
 }
 
 fn system_calls(count: u64) -> u64 {

@@ -26,6 +26,8 @@ pub struct Budget {
     pub holds: u64,
     /// Counters, histograms and labels.
     pub metrics: u64,
+    /// Rooms, their members, and the lists that workers may still read.
+    pub rooms: u64,
     /// What worker threads use of their stacks, and what the system keeps for a thread.
     pub threads: u64,
     /// The rest: pairs, ports, and what allocations are rounded up by.
@@ -83,6 +85,7 @@ impl Budget {
                 + ports * Calls::bytes(config.count(Key::MaxCalls)) as u64
                 + (workers + ports + 1) * ROUNDING,
             stack_addresses: workers * sizes.thread.1,
+            rooms: config.room_limits().bytes(),
         }
     }
 
@@ -92,13 +95,14 @@ impl Budget {
     }
 
     /// Each part of the total with its name, and the keys that make it smaller.
-    fn parts(&self) -> [(&'static str, u64, &'static str); 7] {
+    fn parts(&self) -> [(&'static str, u64, &'static str); 8] {
         [
             ("rings", self.rings, "ring_bytes, max_ports or workers"),
             ("backlogs", self.backlogs, "backlog_bytes, max_ports or workers"),
             ("clients", self.clients, "max_clients"),
             ("holds", self.holds, "hold_bytes, hold_messages or workers"),
             ("metrics", self.metrics, "max_recorded_types, max_applications or workers"),
+            ("rooms", self.rooms, "max_rooms, max_room_members or room_retired_bytes"),
             ("threads", self.threads, "workers"),
             ("router", self.router, "max_ports or workers"),
         ]

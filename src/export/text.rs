@@ -1,7 +1,7 @@
 //! Prometheus text format 0.0.4: families sorted by name, each with HELP and TYPE, labels in a fixed order, buckets
 //! whose bounds are true cell boundaries. Follows prometheus/docs, `instrumenting/exposition_formats.md`.
 
-use crate::error::{Refused, TakenOver, Undeliverable};
+use crate::error::{Refused, RoomRefused, TakenOver, Undeliverable};
 use crate::metrics::{LatencyStats, OCTAVE_BOUNDS, Stats, TypeStats, WorkerStats};
 use std::fmt::Write;
 
@@ -133,6 +133,7 @@ pub fn prometheus(stats: &Stats) -> String {
     families.extend(worker_families(stats));
     families.extend(super::ports::port_families(stats));
     families.extend(recorded_families(stats));
+    families.extend(room_families(stats));
     families.sort_by_key(|family| family.name);
     let mut text = String::with_capacity(families.iter().map(|family| family.text.len()).sum());
     for family in families {
@@ -247,6 +248,40 @@ fn connection_families(stats: &Stats) -> Vec<Family> {
         counter("label_overflows_total", "Names that were folded into other.")
             .count(&[("label", "app")], stats.applications_folded),
         gauge("build_info", "The library that counts.").count(&[("version", env!("CARGO_PKG_VERSION"))], 1),
+    ]
+}
+
+fn room_families(stats: &Stats) -> Vec<Family> {
+    let counter = |name, help| Family::new(name, "counter", help);
+    let gauge = |name, help| Family::new(name, "gauge", help);
+    let rooms = &stats.rooms;
+    let all = |value: fn(&WorkerStats) -> u64| stats.workers.iter().map(value).sum();
+    vec![
+        gauge("rooms_open", "Rooms that have members.").count(&[], rooms.open),
+        gauge("room_members", "Memberships in rooms.").count(&[], rooms.members),
+        gauge("room_members_peak", "Most memberships at once.").count(&[], rooms.members_maximum),
+        counter("room_joins_total", "Joins so far.").count(&[], rooms.joined),
+        counter("room_leaves_total", "Leaves so far, by disconnects too.").count(&[], rooms.left),
+        per_reason(
+            counter("room_refused_total", "Joins and leaves that were refused, by reason."),
+            RoomRefused::ALL.iter().map(|reason| reason.label()),
+            &rooms.refusals,
+        ),
+        gauge("room_retired_lists", "Replaced member lists that workers may still read.")
+            .count(&[], rooms.retired_lists),
+        gauge("room_retired_bytes", "Bytes of such lists.").count(&[], rooms.retired_bytes),
+        counter("room_messages_total", "Messages relayed to rooms.")
+            .count(&[], all(|worker| worker.room_messages)),
+        counter("room_records_total", "Delivery records written for them.")
+            .count(&[], all(|worker| worker.room_records)),
+        counter("room_recipients_total", "Recipients of these records.")
+            .count(&[], all(|worker| worker.room_recipients)),
+        counter("room_copied_bytes_total", "Payload bytes written into these records.")
+            .count(&[], all(|worker| worker.room_bytes_copied)),
+        counter("bad_deliveries_total", "Delivery records that a poll could not read.")
+            .count(&[], stats.bad_deliveries),
+        counter("corrupt_deliveries_total", "Rings from workers that a poll gave up.")
+            .count(&[], stats.corrupt_deliveries),
     ]
 }
 

@@ -293,7 +293,7 @@ pub unsafe extern "C" fn corelane_poll(
         }
         let mut count = 0;
         let taken = port.take(capacity.min(i32::MAX as usize), |event| {
-            // A record has one recipient, so there is room for all; more could only be corruption.
+            // The limit counts events, so there is room for all.
             if count < capacity {
                 // SAFETY: fewer than `capacity` events of this size lie before it.
                 let place = unsafe { events.byte_add(count * stride) };

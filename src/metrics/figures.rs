@@ -225,6 +225,36 @@ pub struct WorkerStats {
     pub credit_refusals: u64,
     /// Deliveries dropped for want of credit, by the recipient's policy.
     pub credit_drops: u64,
+    /// Messages relayed to a room.
+    pub room_messages: u64,
+    /// Delivery records written for them: one per port with members, or more where one is too large.
+    pub room_records: u64,
+    /// Recipients in these records.
+    pub room_recipients: u64,
+    /// Payload bytes written into these records.
+    pub room_bytes_copied: u64,
+}
+
+/// Rooms.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct RoomStats {
+    /// Rooms that have members now.
+    pub open: u64,
+    /// Memberships now; clients that have just disconnected may be among them.
+    pub members: u64,
+    /// Most at once.
+    pub members_maximum: u64,
+    /// Joins so far.
+    pub joined: u64,
+    /// Leaves so far, those of disconnected clients included.
+    pub left: u64,
+    /// Joins and leaves refused, by reason; reasons with a count.
+    pub refusals: Vec<(&'static str, u64)>,
+    /// Replaced member lists that are kept since a worker may still read them.
+    pub retired_lists: u64,
+    /// Their bytes.
+    pub retired_bytes: u64,
 }
 
 /// Everything.
@@ -253,6 +283,12 @@ pub struct Stats {
     pub uptime_nanoseconds: u64,
     /// Connects whose application had no series of its own.
     pub applications_folded: u64,
+    /// Rooms and their members.
+    pub rooms: RoomStats,
+    /// Delivery records that a poll passed over: without recipients, or shorter than they say. Only corruption writes such.
+    pub bad_deliveries: u64,
+    /// Rings from workers that a poll gave up as corrupt.
+    pub corrupt_deliveries: u64,
     /// What the host routed itself and reported. In none of the figures above.
     pub recorded: RecordedStats,
 }

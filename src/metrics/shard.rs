@@ -96,6 +96,20 @@ pub(crate) struct WorkerShard {
     pub(crate) idle_nanoseconds: Cell,
     pub(crate) queue_messages_maximum: Cell,
     pub(crate) in_flight_maximum: Cell,
+    pub(crate) rooms: RoomCells,
+}
+
+/// What one worker relays to rooms.
+#[derive(Debug, Default)]
+pub(crate) struct RoomCells {
+    /// Messages relayed to a room.
+    pub(crate) messages: Cell,
+    /// Delivery records written for them: one per port with members, or more where one is too large.
+    pub(crate) records: Cell,
+    /// Recipients in these records.
+    pub(crate) recipients: Cell,
+    /// Payload bytes written into these records.
+    pub(crate) bytes_copied: Cell,
 }
 
 impl WorkerShard {
@@ -125,6 +139,7 @@ impl WorkerShard {
             idle_nanoseconds: Cell::default(),
             queue_messages_maximum: Cell::default(),
             in_flight_maximum: Cell::default(),
+            rooms: RoomCells::default(),
         }
     }
 
@@ -252,6 +267,10 @@ pub(crate) struct PollShard {
     pub(crate) outstanding_bytes_maximum: Cell,
     /// From handing out to the acknowledgement, of sampled deliveries.
     pub(crate) write_time: Histogram,
+    /// Records without recipients, or shorter than they say.
+    pub(crate) bad_records: Cell,
+    /// Rings from workers that were given up: what only corruption can have written.
+    pub(crate) corrupt_rings: Cell,
 }
 
 impl PortShard {
@@ -282,6 +301,8 @@ impl PortShard {
                 outstanding_messages_maximum: Cell::default(),
                 outstanding_bytes_maximum: Cell::default(),
                 write_time: Histogram::new(),
+                bad_records: Cell::default(),
+                corrupt_rings: Cell::default(),
             }),
         }
     }

@@ -3,8 +3,8 @@
 //! while workers go on; once the router is quiet every figure is exact.
 
 use super::figures::{
-    Accounting, Connections, GroupStats, LatencyStats, MessageStats, RecordedStats, Stats, TypeStats,
-    WorkerStats,
+    Accounting, Connections, GroupStats, LatencyStats, MessageStats, RecordedStats, RoomStats, Stats,
+    TypeStats, WorkerStats,
 };
 use super::histogram::{Distribution, Histogram};
 use super::label::Labels;
@@ -131,6 +131,10 @@ fn worker_stats(sources: &Sources<'_>, worker: usize, shard: &WorkerShard) -> Wo
         stamps_clamped: shard.stamps_clamped.get(),
         credit_closes: shard.credit_closes.get(),
         corrupt_rings: shard.corrupt_rings.get(),
+        room_messages: shard.rooms.messages.get(),
+        room_records: shard.rooms.records.get(),
+        room_recipients: shard.rooms.recipients.get(),
+        room_bytes_copied: shard.rooms.bytes_copied.get(),
     }
 }
 
@@ -247,6 +251,9 @@ pub(crate) fn collect(sources: &Sources<'_>) -> Stats {
         routing: RoutingStats::default(),
         uptime_nanoseconds: sources.uptime_nanoseconds,
         applications_folded: labels.applications_folded(),
+        rooms: RoomStats::default(), // As the next.
+        bad_deliveries: sum(ports.iter().map(|port| port.poll.bad_records.get())),
+        corrupt_deliveries: sum(ports.iter().map(|port| port.poll.corrupt_rings.get())),
         recorded: RecordedStats::default(), // The router adds them: no shard of its holds them.
     };
     Stats { routing: routing_stats(&stats.accounting, &stats.messages, &stats.workers), ..stats }

@@ -185,9 +185,18 @@ impl Consumer {
     }
 
     /// Position behind the last record read.
-    #[cfg(all(test, corelane_loom))]
+    #[inline(always)]
     pub(crate) fn position(&self) -> u64 {
         self.head
+    }
+
+    /// Takes the last record read back as unread: `position` is what [`position`](Self::position) said before it was
+    /// read, since the last release. It is the next one again, and its space is not given back.
+    pub(crate) fn rewind(&mut self, position: u64) {
+        if (self.released..self.head).contains(&position) {
+            self.head = position;
+            self.popped = self.popped.saturating_sub(1);
+        }
     }
 
     /// Stops taking records for good: says CLOSED, then takes the tail. Returns that tail, the seal: what lies

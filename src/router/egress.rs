@@ -75,11 +75,30 @@ impl Egress {
         payload: usize,
         fill: impl FnOnce(&mut [u8]),
     ) -> Result<bool, Rejected> {
-        let length = Delivery::record_bytes(1, payload);
+        self.emit_to(header, &[recipient], payload, fill)
+    }
+
+    /// How many recipients one record with a payload of so many bytes can have: what is left of the largest record that
+    /// ring and backlog take, at eight bytes each.
+    pub(super) fn most_recipients(&self, payload: usize) -> usize {
+        let largest = self.ring.memory().max_record().min(self.backlog.0.memory().max_record());
+        largest.saturating_sub(Delivery::record_bytes(0, payload)) / 8
+    }
+
+    /// As [`emit`](Self::emit), to several clients of this port in one record, which all or none get.
+    #[inline]
+    pub(super) fn emit_to(
+        &mut self,
+        header: &Delivery,
+        recipients: &[u64],
+        payload: usize,
+        fill: impl FnOnce(&mut [u8]),
+    ) -> Result<bool, Rejected> {
+        let length = Delivery::record_bytes(recipients.len(), payload);
         if self.backlogged == 0 || mutant("egress-past-backlog") {
             match self.ring.claim(length, header.kind, header.flags) {
                 Ok(record) => {
-                    fill(header.write(&[recipient], record));
+                    fill(header.write(recipients, record));
                     self.ring.commit();
                     return Ok(false);
                 }
@@ -89,7 +108,7 @@ impl Egress {
         }
         match self.backlog.0.claim(length, header.kind, header.flags) {
             Ok(record) => {
-                fill(header.write(&[recipient], record));
+                fill(header.write(recipients, record));
                 self.backlog.0.commit();
                 self.backlog.0.publish();
                 self.backlogged += 1;

@@ -62,17 +62,27 @@ pub(super) fn untaken_deliveries(egress: &Arc<Memory>, clients: &Clients) -> u64
 
 /// Gives back the credit that a delivery record holds; says how many recipients it has.
 pub(super) fn give_back(record: &[u8], clients: &Clients) -> u64 {
+    give_back_from(record, 0, clients)
+}
+
+/// As [`give_back`], without the recipients that it was handed out to already.
+pub(super) fn give_back_from(record: &[u8], handed: usize, clients: &Clients) -> u64 {
     let Some((header, recipients, payload)) = Delivery::read(record) else { return 0 };
     let mut count = 0;
-    for recipient in recipients.iter() {
+    for recipient in recipients.iter().skip(handed) {
         count += 1;
-        if holds_credit(header.kind)
-            && let Some(slot) = clients.slot(ClientId(recipient).index())
-        {
-            slot.credit.subtract(1, payload.len() as u32);
-        }
+        give_back_one(header.kind, ClientId(recipient), payload.len(), clients);
     }
     count
+}
+
+/// Gives back the credit that one recipient's share of a delivery record holds.
+pub(super) fn give_back_one(kind: u16, recipient: ClientId, payload: usize, clients: &Clients) {
+    if holds_credit(kind)
+        && let Some(slot) = clients.slot(recipient.index())
+    {
+        slot.credit.subtract(1, payload as u32);
+    }
 }
 
 /// Whether deliveries of this kind take credit. A close, a notice of one, or of a refusal must always get through.

@@ -1,14 +1,14 @@
 //! A port's polling half: takes deliveries from every worker's ring and hands them out as events. One owner at a
 //! time; it never waits.
 
-use super::pair::{give_back, holds_credit};
+use super::pair::{give_back_from, give_back_one, holds_credit};
 use super::shared::Shared;
 use crate::clients::{ClientId, Outstanding, Phase, Slot};
 use crate::error::{CloseReason, Error, Failed, Refused, Undeliverable};
 use crate::metrics::{PollShard, Writer};
 use crate::park::WakeWord;
 use crate::ring::record::{Delivery, delivery_kind};
-use crate::ring::{Consumer, State};
+use crate::ring::{Consumer, Corrupt, State};
 use crate::sync::{Arc, mutant, wake_fence};
 use std::time::Duration;
 
@@ -102,6 +102,16 @@ struct WayOut {
     ring: Consumer,
     /// The worker has left, and the submitting half has been told.
     left: bool,
+    /// Recipients of the next record that it was handed out to already: a limit came in its middle.
+    handed: usize,
+    /// Nothing in the ring can be trusted any more.
+    corrupt: bool,
+}
+
+impl WayOut {
+    fn has_more(&self) -> bool {
+        !self.corrupt && self.ring.has_more()
+    }
 }
 
 /// Bytes that a port's polling half has for each worker.
@@ -131,7 +141,10 @@ impl Poll {
         Self {
             shared: Arc::clone(shared),
             index,
-            ways: rings.into_iter().map(|ring| WayOut { ring, left: false }).collect(),
+            ways: rings
+                .into_iter()
+                .map(|ring| WayOut { ring, left: false, handed: 0, corrupt: false })
+                .collect(),
             wake,
             armed: false,
             first: 0,
@@ -159,15 +172,32 @@ impl Poll {
             let way = &mut self.ways[worker];
             // Closed is looked at before the tail: what was published before closing is then seen.
             let closed = way.ring.memory().is_closed();
-            if way.ring.refresh().is_err() {
-                continue; // Never: a worker wrote it.
+            let mut readable = way.ring.refresh().is_ok();
+            while readable && taken.count < limit && !way.corrupt {
+                let before = way.ring.position();
+                let record = match way.ring.next() {
+                    Ok(Some(record)) => record.bytes,
+                    Ok(None) => break,
+                    Err(Corrupt) => {
+                        readable = false;
+                        break;
+                    }
+                };
+                let range = way.handed..way.handed.saturating_add(limit - taken.count);
+                let handed = hand_out(shared, shard, &mut self.writer, record, range, &mut now, &mut each);
+                taken.count += handed.events;
+                way.handed = 0;
+                if handed.more {
+                    way.handed = handed.end;
+                    way.ring.rewind(before);
+                    break;
+                }
             }
-            while taken.count < limit {
-                let Ok(Some(record)) = way.ring.next() else { break };
-                taken.count += 1;
-                hand_out(shared, shard, &mut self.writer, record.bytes, &mut now, &mut each);
+            if !readable && !std::mem::replace(&mut way.corrupt, true) {
+                // A worker wrote it; somebody else has written over it since.
+                shard.corrupt_rings.add(&mut self.writer, 1);
             }
-            taken.open |= !closed || way.ring.has_more();
+            taken.open |= !closed || way.has_more();
             if closed && !way.left && shared.pair(worker, self.index).state() == State::Detaching {
                 way.left = true;
                 taken.left |= 1 << worker;
@@ -259,12 +289,12 @@ impl Poll {
 
     /// Whether anything has come since the last look.
     pub(super) fn has_news(&self) -> bool {
-        self.ways.iter().any(|way| way.ring.has_more() || (!way.left && way.ring.memory().is_closed()))
+        self.ways.iter().any(|way| way.has_more() || (!way.left && way.ring.memory().is_closed()))
     }
 
     /// Whether every worker has left and nothing is there any more.
     pub(super) fn is_over(&self) -> bool {
-        self.ways.iter().all(|way| way.left && !way.ring.has_more())
+        self.ways.iter().all(|way| way.left && !way.has_more())
     }
 
     /// The ring from a worker.
@@ -283,6 +313,22 @@ impl Poll {
         self.wake.drain();
     }
 
+    /// Gives up what is left of the records that were handed out in part, so that who settles the rings finds only whole
+    /// ones: what was handed out is neither given back again nor counted twice.
+    pub(super) fn give_up_parts(&mut self) {
+        let mut rest = 0;
+        for way in &mut self.ways {
+            let handed = std::mem::take(&mut way.handed);
+            if handed > 0
+                && !mutant("room-partial-release")
+                && let Ok(Some(record)) = way.ring.next()
+            {
+                rest += give_back_from(record.bytes, handed, &self.shared.clients);
+            }
+        }
+        self.give_up(rest);
+    }
+
     /// Counts deliveries that nobody will take.
     pub(super) fn give_up(&mut self, recipients: u64) {
         let shard = &self.shared.ports[self.index].poll;
@@ -290,61 +336,97 @@ impl Poll {
     }
 }
 
-/// Hands one record's events out, or counts why not. `now` is the poll's time, once anything has asked for it.
+/// How far a record was handed out.
+struct Handed {
+    /// How much of the limit it took.
+    events: usize,
+    /// The first recipient that it was not handed out to.
+    end: usize,
+    /// There is one.
+    more: bool,
+}
+
+/// Hands the events of one record's recipients in `range` out, or counts why not. `now` is the poll's time, once anything
+/// has asked for it.
+#[inline]
 fn hand_out(
     shared: &Shared,
     shard: &PollShard,
     writer: &mut Writer,
     record: &[u8],
+    range: std::ops::Range<usize>,
     now: &mut Option<u64>,
     each: &mut impl FnMut(Event<'_>),
-) {
-    let Some((header, recipients, payload)) = Delivery::read(record) else { return };
-    for recipient in recipients.iter() {
+) -> Handed {
+    let read = Delivery::read(record).filter(|(header, ..)| header.recipients > 0);
+    let Some((header, recipients, payload)) = read else {
+        shard.bad_records.add(writer, 1);
+        return Handed { events: 1, end: 0, more: false };
+    };
+    let all = header.recipients as usize;
+    let end = range.end.min(all);
+    let start = if mutant("room-cursor-lost") { 0 } else { range.start };
+    for recipient in recipients.iter().take(end).skip(start) {
         let client = ClientId(recipient);
         let slot = shared.clients.get(client);
         let open = |phase| matches!(phase, Phase::Open | Phase::Closing);
         let Some(slot) = slot.filter(|slot| open(slot.phase()) || mutant("deliver-after-closed")) else {
-            give_back(record, &shared.clients);
+            give_back_one(header.kind, client, payload.len(), &shared.clients);
             shard.undeliverable[Undeliverable::Closed as usize].add(writer, 1);
             continue;
         };
-        if holds_credit(header.kind) {
-            let outstanding =
-                slot.hand_out(payload.len() as u32, || *now.get_or_insert_with(|| shared.clock.raw()));
-            shard.outstanding_messages_maximum.raise(writer, u64::from(outstanding.0));
-            shard.outstanding_bytes_maximum.raise(writer, u64::from(outstanding.1));
-        }
-        let token = slot.token();
-        let event = match header.kind {
-            delivery_kind::MESSAGE => Event::Message(Message {
-                client,
-                token,
-                sender: ClientId(header.sender),
-                correlation: header.correlation,
-                payload,
-            }),
-            delivery_kind::EXPIRED => {
-                Event::Expired { client, token, name: payload, correlation: header.correlation }
-            }
-            delivery_kind::LEFT => Event::Left { client, token },
-            delivery_kind::REFUSED => Event::Refused {
-                client,
-                token,
-                recipient: ClientId(header.sender),
-                correlation: header.correlation,
-                reason: Failed::ALL.get(usize::from(header.flags)).copied().unwrap_or(Failed::Credit),
-            },
-            delivery_kind::CLOSE => {
-                let reason = CloseReason::ALL.get(usize::from(header.flags));
-                Event::Close { client, token, reason: reason.copied().unwrap_or(CloseReason::Credit) }
-            }
-            _ => Event::Closed { client, token },
-        };
-        shard.consumed.add(writer, 1);
-        if matches!(event, Event::Closed { .. }) {
-            shared.clients.end_close(client);
-        }
-        each(event);
+        hand_out_to(shared, shard, writer, (client, slot), &header, payload, now, each);
     }
+    Handed { events: end.saturating_sub(range.start), end, more: end < all }
+}
+
+/// Hands one event out.
+#[inline]
+fn hand_out_to(
+    shared: &Shared,
+    shard: &PollShard,
+    writer: &mut Writer,
+    (client, slot): (ClientId, &Slot),
+    header: &Delivery,
+    payload: &[u8],
+    now: &mut Option<u64>,
+    each: &mut impl FnMut(Event<'_>),
+) {
+    if holds_credit(header.kind) {
+        let outstanding =
+            slot.hand_out(payload.len() as u32, || *now.get_or_insert_with(|| shared.clock.raw()));
+        shard.outstanding_messages_maximum.raise(writer, u64::from(outstanding.0));
+        shard.outstanding_bytes_maximum.raise(writer, u64::from(outstanding.1));
+    }
+    let token = slot.token();
+    let event = match header.kind {
+        delivery_kind::MESSAGE => Event::Message(Message {
+            client,
+            token,
+            sender: ClientId(header.sender),
+            correlation: header.correlation,
+            payload,
+        }),
+        delivery_kind::EXPIRED => {
+            Event::Expired { client, token, name: payload, correlation: header.correlation }
+        }
+        delivery_kind::LEFT => Event::Left { client, token },
+        delivery_kind::REFUSED => Event::Refused {
+            client,
+            token,
+            recipient: ClientId(header.sender),
+            correlation: header.correlation,
+            reason: Failed::ALL.get(usize::from(header.flags)).copied().unwrap_or(Failed::Credit),
+        },
+        delivery_kind::CLOSE => {
+            let reason = CloseReason::ALL.get(usize::from(header.flags));
+            Event::Close { client, token, reason: reason.copied().unwrap_or(CloseReason::Credit) }
+        }
+        _ => Event::Closed { client, token },
+    };
+    shard.consumed.add(writer, 1);
+    if matches!(event, Event::Closed { .. }) {
+        shared.clients.end_close(client);
+    }
+    each(event);
 }

@@ -7,7 +7,7 @@ use super::poll::{Event, Poll};
 use super::shared::{RouterState, Shared};
 use super::shared_port::{Poller, SharedPort};
 use super::submit::Submit;
-use crate::clients::{ClientId, Outstanding};
+use crate::clients::{ClientId, Outstanding, RoomId};
 use crate::config::Key;
 use crate::error::Error;
 use crate::park::WakeWord;
@@ -177,8 +177,29 @@ impl Port {
         self.submit.release_name(client)
     }
 
+    /// Puts a client into the room of that name, which it makes if there is none: from now on it gets what other members
+    /// send there, and may send there itself. A member stays one. Its messages that are still on their way to their worker
+    /// meet the room as it is when they arrive. Any port's members may be in one room; nobody waits for another.
+    ///
+    /// # Errors
+    /// [`Error::StaleClient`], [`Error::WrongPort`], [`Error::NameLength`], [`Error::TooManyRooms`], [`Error::RoomFull`],
+    /// [`Error::TooManyClientRooms`], and [`Error::RoomsBusy`], to be retried.
+    pub fn join(&mut self, client: ClientId, room: &str) -> Result<RoomId, Error> {
+        self.submit.join(client, room)
+    }
+
+    /// Takes a client out of a room. Messages relayed before may still come. A disconnect leaves every room by itself.
+    ///
+    /// # Errors
+    /// [`Error::StaleClient`], [`Error::WrongPort`], [`Error::StaleRoom`], [`Error::NotAMember`], and [`Error::RoomsBusy`],
+    /// to be retried.
+    pub fn leave(&mut self, client: ClientId, room: RoomId) -> Result<(), Error> {
+        self.submit.leave(client, room)
+    }
+
     /// Hands out up to `limit` deliveries to `each`, which must not block: nothing else of this port moves
-    /// meanwhile. Returns how many were taken from the rings.
+    /// meanwhile. Returns how many were taken, in recipients, those included whose client is closed and that only count;
+    /// the next poll goes on where a limit came in the middle of a room's message.
     ///
     /// # Errors
     /// [`Refused::Closed`](crate::error::Refused::Closed) once the router has stopped and everything has been handed out.
@@ -303,11 +324,13 @@ impl Lease {
             return;
         }
         submit.publish();
+        poll.give_up_parts();
         poll.release();
         let (shared, index) = (&self.shared, self.index);
         for (client, _) in shared.clients.of_port(index as u16) {
             shared.clients.begin_close(client);
             shared.clients.end_close(client);
+            shared.rooms.leave_all(client);
         }
         for worker in 0..shared.workers.len() {
             shared.pair(worker, index).leave(|pair| {

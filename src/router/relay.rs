@@ -7,7 +7,7 @@ use super::route::{Fallback, result_of};
 use super::rules::Action;
 use super::shared::Shared;
 use crate::call::CallId;
-use crate::clients::{ClientId, MAX_NAME_BYTES, NameBuffer, Shortage, Slot};
+use crate::clients::{ClientId, MAX_NAME_BYTES, NameBuffer, RoomReader, Shortage, Slot};
 use crate::config::Key;
 use crate::envelope::{self, ReadError};
 use crate::error::{Failed, Undeliverable};
@@ -28,6 +28,9 @@ pub(super) struct Relay {
     max_wait_ticks: u64,
     /// `enable_metrics`.
     metrics: bool,
+    /// The worker's way to rooms, and a place for one port's members, as large as the largest room.
+    pub(super) rooms: Option<RoomReader>,
+    pub(super) members: Vec<u64>,
 }
 
 /// The recipient was there, and is being closed.
@@ -49,6 +52,8 @@ impl Relay {
             scratch: Vec::with_capacity(shared.config.max_relayed()),
             max_wait_ticks: shared.clock.ticks(shared.config.milliseconds(Key::MaxQueueWait)),
             metrics: shared.config.get(Key::EnableMetrics) == 1,
+            rooms: shared.rooms.reader(),
+            members: Vec::with_capacity(shared.config.count(Key::MaxRoomMembers)),
             worker,
         }
     }
@@ -177,7 +182,13 @@ impl Relay {
             }
         };
         let Some(recipient) = envelope.recipient() else {
-            return (ids, failed(Failed::NoRecipient));
+            let outcome = match envelope.room() {
+                Some(room) => {
+                    self.relay_to_room(shared, (client, slot), header, stamp, ids.0, room, &envelope)
+                }
+                None => Outcome::Failed(Failed::NoRecipient),
+            };
+            return (ids, Handled::Ended(outcome));
         };
         let mut name_buffer = [0; MAX_NAME_BYTES];
         let name = recipient.decode(&mut name_buffer).filter(|name| name.len() <= MAX_NAME_BYTES);

@@ -8,7 +8,9 @@ use crate::error::Error;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Action {
-    /// Relays it to its recipient; while that is not connected, holds it or fails it.
+    /// Relays it to its recipient; while that is not connected, holds it or fails it. Without a recipient, but with a room,
+    /// it goes to every other member of the room, if its sender is one; it is not held. It ended well once it is relayed,
+    /// also where nobody else is there: who had no credit or no room left is counted with the deliveries.
     Relay {
         /// Whether it is held for a recipient that is not connected.
         hold: bool,
@@ -67,7 +69,7 @@ impl ProtocolRules {
             .message_type("HEARTBEAT", Action::KeepAlive)
     }
 
-    /// Objects with `type`, `to`, `from`: the usual WebRTC types are listed, any other is relayed as well.
+    /// Objects with `type`, `to` or `room`, `from`: the usual WebRTC types are listed, any other is relayed as well.
     pub fn generic() -> Self {
         let relay = Action::Relay { hold: false };
         Self::new(Protocol::generic())

@@ -5,12 +5,13 @@ use super::pair::Pair;
 use super::route::{BaseRoute, Fallback};
 use super::rules::ProtocolRules;
 use crate::call::Calls;
-use crate::clients::{Clients, Limits};
+use crate::clients::{Clients, Limits, Rooms};
 use crate::clock::Clock;
 use crate::config::{Config, Key};
+use crate::error::RoomRefused;
 use crate::metrics::{
-    Accounting, Depth, Labels, PathDepth, PathShard, PortShard, ProtocolId, Sources, Stats, TypeId,
-    WorkerShard, account, collect,
+    Accounting, Depth, Labels, PathDepth, PathShard, PortShard, ProtocolId, RoomStats, Sources, Stats,
+    TypeId, WorkerShard, account, collect,
 };
 use crate::park::WakeWord;
 use crate::ring::Attachment;
@@ -31,6 +32,7 @@ pub(super) struct Shared {
     #[cfg(not(corelane_loom))]
     pub(super) recorder: crate::metrics::Recorder,
     pub(super) clients: Clients,
+    pub(super) rooms: Rooms,
     pub(super) workers: Box<[CachePadded<WorkerShared>]>,
     pub(super) ports: Box<[PortShard]>,
     /// One per (worker, port), worker by worker.
@@ -116,6 +118,7 @@ impl Shared {
                 bytes: config.get(Key::CreditBytes) as u32,
             },
             clients: Clients::new(config.get(Key::MaxClients) as u32, name_keys),
+            rooms: Rooms::new(config.room_limits(), name_keys),
             workers: (0..workers)
                 .map(|_| {
                     CachePadded::new(WorkerShared {
@@ -199,10 +202,26 @@ impl Shared {
                 pair.as_ref().map_or_else(PathDepth::default, both)
             })
             .collect();
-        let stats = self.read(&depths, collect);
+        let stats = Stats { rooms: self.room_stats(), ..self.read(&depths, collect) };
         #[cfg(not(corelane_loom))]
         let stats = Stats { recorded: self.recorder.stats(), ..stats };
         stats
+    }
+
+    fn room_stats(&self) -> RoomStats {
+        let figures = self.rooms.figures();
+        let refusals = RoomRefused::ALL.iter().zip(figures.refused);
+        let refusals = refusals.filter(|(_, count)| *count > 0);
+        RoomStats {
+            open: figures.open,
+            members: figures.members,
+            members_maximum: figures.members_maximum,
+            joined: figures.joined,
+            left: figures.left,
+            refusals: refusals.map(|(reason, count)| (reason.label(), count)).collect(),
+            retired_lists: figures.retired_lists,
+            retired_bytes: figures.retired_bytes,
+        }
     }
 
     pub(super) fn accounting(&self) -> Accounting {

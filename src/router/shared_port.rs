@@ -5,7 +5,7 @@ use super::connect::ConnectOptions;
 use super::poll::{Event, Poll};
 use super::port::Lease;
 use super::submit::Submit;
-use crate::clients::{ClientId, Outstanding};
+use crate::clients::{ClientId, Outstanding, RoomId};
 use crate::error::{Error, Refused};
 use crate::sync::{Arc, Mutex, lock};
 use std::time::Duration;
@@ -101,6 +101,22 @@ impl SharedPort {
     /// As there.
     pub fn release_name(&self, client: ClientId) -> Result<(), Error> {
         self.with(|submit| submit.release_name(client))
+    }
+
+    /// As [`Port::join`](super::Port::join).
+    ///
+    /// # Errors
+    /// As there.
+    pub fn join(&self, client: ClientId, room: &str) -> Result<RoomId, Error> {
+        self.with(|submit| submit.join(client, room))
+    }
+
+    /// As [`Port::leave`](super::Port::leave).
+    ///
+    /// # Errors
+    /// As there.
+    pub fn leave(&self, client: ClientId, room: RoomId) -> Result<(), Error> {
+        self.with(|submit| submit.leave(client, room))
     }
 }
 

@@ -6,7 +6,7 @@ use super::pair::untaken_messages;
 use super::route::{settle_call, with_room};
 use super::shared::Shared;
 use crate::call::CallId;
-use crate::clients::{ClientId, Clients, NewClient, Phase};
+use crate::clients::{ClientId, Clients, NewClient, Phase, RoomId};
 use crate::config::Key;
 use crate::error::{Error, Refused, TakenOver};
 use crate::metrics::Writer;
@@ -256,6 +256,7 @@ impl Submit {
         if !self.shared.clients.begin_close(client) {
             return Err(Error::StaleClient);
         }
+        self.shared.rooms.leave_all(client);
         self.pending.push(&self.shared.clients, client);
         self.push_pending();
         self.publish();
@@ -286,6 +287,27 @@ impl Submit {
         }
         self.shared.clients.remove_name(client, slot);
         Ok(())
+    }
+
+    /// See [`Port::join`](super::Port::join).
+    pub(super) fn join(&mut self, client: ClientId, room: &str) -> Result<RoomId, Error> {
+        self.check_open(client)?;
+        self.shared.rooms.join(client, self.index as u16, room)
+    }
+
+    /// See [`Port::leave`](super::Port::leave).
+    pub(super) fn leave(&mut self, client: ClientId, room: RoomId) -> Result<(), Error> {
+        self.check_open(client)?;
+        self.shared.rooms.leave(client, room)
+    }
+
+    /// Whether a client is this port's and not disconnected.
+    fn check_open(&self, client: ClientId) -> Result<(), Error> {
+        let slot = self.shared.clients.get(client).ok_or(Error::StaleClient)?;
+        if usize::from(slot.place().port) != self.index {
+            return Err(Error::WrongPort);
+        }
+        if slot.phase() == Phase::Open { Ok(()) } else { Err(Error::StaleClient) }
     }
 
     /// The ring to a worker.
@@ -320,6 +342,7 @@ impl Submit {
             self.push_pending();
             self.publish();
         }
+        self.shared.rooms.follow_up();
     }
 
     /// Before the port sleeps: asks for space in every ring that it is stalled on.

@@ -93,6 +93,7 @@ impl Worker {
         if self.own().stop.load(Acquire) {
             self.look_at_pairs(now);
             self.stop(now);
+            self.relay.leave_rooms();
             return 1;
         }
         let mut work = self.flush_egress();
@@ -120,6 +121,7 @@ impl Worker {
         }
         self.idle_since = Some(time);
         self.publish();
+        self.relay.leave_rooms();
         work
     }
 

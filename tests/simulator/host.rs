@@ -1,13 +1,15 @@
 //! The simulated host: what it does is random, what it expects is kept beside, and every event is checked.
 
 mod policies;
+mod rooms;
 
 use crate::random::Random;
 use corelane::clients::ClientId;
 use corelane::clock::{Clock, ManualClock};
 use corelane::config::{Config, Key};
+use corelane::envelope::{Fields, Forward, Protocol};
 use corelane::error::{Error, Refused, TakenOver};
-use corelane::router::{Builder, Event, Port, Routed, Router, Worker};
+use corelane::router::{Action, Builder, Event, Port, ProtocolRules, Routed, Router, Worker};
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
@@ -15,6 +17,29 @@ use std::time::Duration;
 
 const NAMES: [&str; 8] = ["ann", "bob", "cleo", "dora", "emil", "fay", "gus", "hal"];
 const STEPS: u64 = 400;
+const PROTOCOL: &str = "simulator";
+
+/// PeerJS, with rooms.
+fn rules() -> ProtocolRules {
+    let fields = Fields {
+        message_type: Some("type"),
+        recipient: Some("dst"),
+        room: Some("room"),
+        sender: Some("src"),
+        ..Fields::default()
+    };
+    let forward = Forward::Only(&["type", "src", "dst", "room", "payload"]);
+    let hold = Action::Relay { hold: true };
+    let held = ["OFFER", "ANSWER", "CANDIDATE", rooms::TYPE];
+    held.iter()
+        .fold(ProtocolRules::new(Protocol::new(PROTOCOL, &fields, forward).unwrap()), |rules, name| {
+            rules.message_type(name, hold)
+        })
+        .message_type("LEAVE", Action::RelayOrLeave)
+        .message_type("EXPIRE", Action::Relay { hold: false })
+        .message_type("HEARTBEAT", Action::KeepAlive)
+        .droppable(policies::DROPPABLE)
+}
 
 /// A client as the model sees it.
 struct Peer {
@@ -58,6 +83,7 @@ pub struct Reached {
     drops: u64,
     rebinds: u64,
     writes_timed: u64,
+    rooms: rooms::Reached,
 }
 
 impl Reached {
@@ -80,6 +106,7 @@ impl Reached {
         self.drops += other.drops;
         self.rebinds += other.rebinds;
         self.writes_timed += other.writes_timed;
+        self.rooms.add(&other.rooms);
     }
 
     pub fn assert_everything_happened(&self) {
@@ -105,6 +132,7 @@ impl Reached {
         ] {
             assert!(count > 0, "no {what} in any run");
         }
+        self.rooms.assert_everything_happened();
     }
 }
 
@@ -131,6 +159,7 @@ pub struct Host {
     surely_connected: HashSet<&'static str>,
     max_clients: u64,
     model: policies::Model,
+    rooms: rooms::Rooms,
     reached: Reached,
 }
 
@@ -160,14 +189,17 @@ impl Host {
             (Key::BacklogBytes, 8192),
             (Key::CreditPolicy, model.router_policy),
             (Key::RefusalNotices, u64::from(model.notices_on)),
+            (Key::MaxRooms, 1 + random.below(3)),
+            (Key::MaxRoomMembers, 2 + random.below(10)),
+            (Key::MaxClientRooms, 1 + random.below(3)),
         ];
         let config = set
             .into_iter()
             .try_fold(Config::default(), |config, (key, value)| config.with(key, value))
             .unwrap();
         let ports = config.get(Key::MaxPorts) as usize;
-        let mut builder =
-            Builder::new(config).clock(clock.clone()).name_keys([seed, 1]).protocol(policies::rules());
+        let rooms = rooms::Rooms::new(&config);
+        let mut builder = Builder::new(config).clock(clock.clone()).name_keys([seed, 1]).protocol(rules());
         let by_base = Arc::new(AtomicU64::new(0));
         if random.chance(50) {
             let count = Arc::clone(&by_base);
@@ -195,6 +227,7 @@ impl Host {
             surely_connected: HashSet::new(),
             max_clients,
             model,
+            rooms,
             reached: Reached::default(),
         }
     }
@@ -214,8 +247,11 @@ impl Host {
     fn step(&mut self) {
         match self.random.below(100) {
             0..6 => self.connect(),
-            6..43 => self.submit(),
-            43..45 => self.route(),
+            6..35 => self.submit(),
+            35..37 => self.route(),
+            37..42 => self.submit_to_room(),
+            42..45 if self.random.chance(25) => self.leave(),
+            42..45 => self.join(),
             45..55 => self.publish(),
             55..72 => self.cycle(),
             72..82 => self.poll(),
@@ -251,14 +287,27 @@ impl Host {
 
     fn release_port(&mut self) {
         let Some(port) = self.some_port() else { return };
+        if self.random.chance(50) {
+            // Some are released in the middle of a room's message.
+            self.poll_part_of_a_room_message(port);
+        }
         self.ports[port] = None;
-        self.peers.retain(|_, peer| peer.port != port);
+        let gone: Vec<_> =
+            self.peers.iter().filter(|(_, peer)| peer.port == port).map(|(token, _)| *token).collect();
+        for token in gone {
+            self.peers.remove(&token);
+            self.rooms.gone(token);
+        }
         self.reached.ports_released += 1;
     }
 
     fn connect(&mut self) {
         let Some(place) = self.some_port() else { return self.open_port() };
         let name = NAMES[self.random.below(NAMES.len() as u64) as usize];
+        self.connect_as(place, name);
+    }
+
+    fn connect_as(&mut self, place: usize, name: &'static str) {
         let token = self.next_token;
         let (options, policy) = self.connect_options(token);
         let port = self.ports[place].as_mut().unwrap();
@@ -282,6 +331,9 @@ impl Host {
                     sample: policies::Sample::default(),
                 };
                 self.peers.insert(token, peer);
+                if self.random.chance(50) {
+                    self.join_one(token);
+                }
             }
             Err(Error::NameTaken(id)) => {
                 let owner = self.peers.values().find(|peer| peer.id == id && peer.has_name());
@@ -317,8 +369,13 @@ impl Host {
     fn flood(&mut self) {
         let Some(token) = self.some_peer() else { return };
         let to = NAMES[self.random.below(NAMES.len() as u64) as usize];
+        let room = self.random.chance(15);
         for _ in 0..self.random.below(120) {
-            self.submit_to(token, to);
+            if room {
+                self.submit_to_room_from(token);
+            } else {
+                self.submit_to(token, to);
+            }
             if self.random.chance(10) {
                 self.publish();
                 self.cycle();
@@ -326,17 +383,39 @@ impl Host {
         }
     }
 
+    /// A message is held for a name that then connects through a port whose ring has no room for the post.
+    fn connect_past_a_full_ring(&mut self) {
+        let Some(token) = self.some_peer() else { return };
+        let absent = |name: &&&str| !self.peers.values().any(|peer| peer.name == **name);
+        let Some(name) = NAMES.iter().find(absent) else { return };
+        let number = self.next_number;
+        self.next_number += 2;
+        let text = format!(r#"{{"type":"OFFER","dst":"{name}","payload":[{number}]}}"#);
+        self.submit_bytes(token, number, text.as_bytes());
+        self.ports.iter_mut().flatten().for_each(Port::publish);
+        self.cycle_all();
+        let filler = format!(r#"{{"type":"HEARTBEAT","payload":"{}"}}"#, "x".repeat(900));
+        while self.submit_bytes(token, number + 1, filler.as_bytes()) {}
+        self.connect_as(self.peers[&token].port, name);
+    }
+
     fn submit_to(&mut self, token: u64, to: &str) {
         let number = self.next_number;
         self.next_number += 1;
         let message = self.message(to, number);
+        self.submit_bytes(token, number, &message);
+    }
+
+    /// Says whether it was accepted.
+    fn submit_bytes(&mut self, token: u64, number: u64, message: &[u8]) -> bool {
         let peer = &self.peers[&token];
         let (id, place, leaving) = (peer.id, peer.port, peer.leaving);
         self.submitted += 1;
-        match self.ports[place].as_mut().unwrap().submit(id, &message, number) {
+        match self.ports[place].as_mut().unwrap().submit(id, message, number) {
             Ok(()) => {
                 assert!(!leaving && message.len() <= 1000);
                 self.numbers_of.insert(number, id.0);
+                true
             }
             Err(Error::Refused(reason)) => {
                 self.refused += 1;
@@ -346,6 +425,7 @@ impl Host {
                     Refused::TooLarge => assert!(message.len() > 1000),
                     other => panic!("{other}"),
                 }
+                false
             }
             Err(other) => panic!("{other}"),
         }
@@ -414,7 +494,9 @@ impl Host {
         for id in closes {
             // A host closes the connection when it is asked to; here at once.
             port.disconnect(id).unwrap();
-            self.peers.values_mut().find(|peer| peer.id == id).unwrap().leaving = true;
+            let (token, peer) = self.peers.iter_mut().find(|(_, peer)| peer.id == id).unwrap();
+            peer.leaving = true;
+            self.rooms.gone(*token);
         }
         for (id, token) in leaves {
             port.release_name(id).unwrap();
@@ -438,12 +520,18 @@ impl Host {
                 let text: serde_json::Value = serde_json::from_slice(message.payload).unwrap();
                 let number = text["payload"][0].as_u64().unwrap();
                 assert_eq!(message.correlation, number);
-                assert!(self.seen.insert(number), "delivered twice");
-                assert!(!self.model.refused.contains(&number), "delivered and refused");
+                if text["room"].is_string() {
+                    self.rooms.delivered(number, message.token, message.sender);
+                    self.reached.rooms.delivered += 1;
+                } else {
+                    assert!(self.seen.insert(number), "delivered twice");
+                    assert!(!self.model.refused.contains(&number), "delivered and refused");
+                }
                 assert_eq!(self.numbers_of[&number], message.sender.0, "another's message");
                 let peer = self.peers.get_mut(&message.token).expect("delivered after its last event");
                 assert_eq!((peer.id, peer.port), (message.client, place));
-                assert_eq!(text["dst"], peer.name, "delivered to another name");
+                let to_name = text["room"].is_string() || text["dst"] == peer.name;
+                assert!(to_name, "delivered to another name");
                 let last = peer.last_from.insert(message.sender.0, number).unwrap_or(0);
                 assert!(last < number, "order: {number} after {last}");
                 self.take_credit(message.token, message.payload.len());
@@ -462,6 +550,7 @@ impl Host {
                 self.asked_to_close(client);
                 self.reached.credit_closes += 1;
                 assert_eq!(self.peers[&token].id, client);
+                self.rooms.excused(token);
                 if !self.peers[&token].leaving {
                     closes.push(client);
                 }
@@ -508,6 +597,7 @@ impl Host {
         let result = self.ports[peer.port].as_mut().unwrap().disconnect(peer.id);
         assert_eq!(result.is_ok(), !peer.leaving);
         peer.leaving = true;
+        self.rooms.gone(token);
     }
 
     /// After every step: what the router counted is what the host saw.
@@ -522,6 +612,9 @@ impl Host {
         }
         assert!(figures.held <= figures.in_flight, "{figures:?}");
         self.reached.held += figures.held;
+        if figures.in_flight == figures.held {
+            self.rooms.all_arrived();
+        }
     }
 
     fn settle_down(&mut self) {
@@ -547,12 +640,18 @@ impl Host {
     /// Without a stop everything ends as well: held messages expire, every leaving client gets its last event,
     /// and every slot can be used again.
     fn quiesce(&mut self) {
+        if self.random.chance(20) {
+            self.connect_past_a_full_ring();
+        }
         self.settle_down();
         self.surely_connected =
             self.peers.values().filter(|peer| peer.has_name()).map(|peer| peer.name).collect();
         self.hands.advance(Duration::from_secs(1));
         self.settle_down();
+        self.check();
+        self.check_rooms();
         self.probe();
+        self.probe_rooms();
         let figures = self.router.accounting();
         assert_eq!((figures.in_flight, figures.queued), (0, 0), "{figures:?}");
         assert_eq!(figures.accepted, figures.ok + figures.failed + figures.expired + figures.taken_over);
@@ -561,6 +660,7 @@ impl Host {
             let peer = self.peers.get_mut(&token).unwrap();
             peer.leaving = true;
             let (port, id) = (peer.port, peer.id);
+            self.rooms.gone(token);
             self.ports[port].as_mut().unwrap().disconnect(id).unwrap();
         }
         self.settle_down();
@@ -572,7 +672,7 @@ impl Host {
         if let Some(place) = self.some_port() {
             let port = self.ports[place].as_mut().unwrap();
             let ids: Vec<_> = (0..self.max_clients)
-                .map(|count| port.connect(&format!("late{count}"), "peerjs", "", 0).unwrap())
+                .map(|count| port.connect(&format!("late{count}"), PROTOCOL, "", 0).unwrap())
                 .collect();
             for id in ids {
                 port.disconnect(id).unwrap();
@@ -643,7 +743,7 @@ impl Host {
                 let end = (0..1000).find(|_| self.poll_port(place, 7).is_err());
                 assert!(end.is_some(), "a poll never says closed");
                 let port = self.ports[place].as_mut().unwrap();
-                assert!(matches!(port.connect("zoe", "peerjs", "", 0), Err(Error::Refused(Refused::Closed))));
+                assert!(matches!(port.connect("zoe", PROTOCOL, "", 0), Err(Error::Refused(Refused::Closed))));
             } else {
                 self.ports[place] = None;
                 self.peers.retain(|_, peer| peer.port != place);

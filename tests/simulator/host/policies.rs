@@ -1,18 +1,14 @@
 //! Credit policies, refusal notices, rebinds, acknowledgements in batches and the write stage, held against a model.
 
-use super::{Host, Peer};
+use super::{Host, PROTOCOL, Peer};
 use corelane::clients::{ClientId, CreditPolicy};
 use corelane::error::{Error, Failed};
 use corelane::metrics::Stats;
-use corelane::router::{ConnectOptions, ProtocolRules};
+use corelane::router::ConnectOptions;
 use std::collections::{HashMap, HashSet};
 
 pub const DROPPABLE: &str = "CANDIDATE";
 const POLICIES: [CreditPolicy; 3] = [CreditPolicy::Disconnect, CreditPolicy::Refuse, CreditPolicy::Drop];
-
-pub fn rules() -> ProtocolRules {
-    ProtocolRules::peerjs().droppable(DROPPABLE)
-}
 
 /// What is expected of policies and of the write stage.
 #[derive(Default)]
@@ -45,7 +41,7 @@ impl Model {
 impl Host {
     /// What a client is connected with: half of them have a policy of their own.
     pub fn connect_options(&mut self, token: u64) -> (ConnectOptions<'static>, CreditPolicy) {
-        let options = ConnectOptions::new("peerjs", "simulator", token);
+        let options = ConnectOptions::new(PROTOCOL, "simulator", token);
         if self.random.chance(50) {
             return (options, POLICIES[self.model.router_policy as usize]);
         }
@@ -72,7 +68,8 @@ impl Host {
         assert_eq!(self.numbers_of[&number], client.0, "told another's message");
         assert_eq!(self.model.policies[&recipient.0], CreditPolicy::Refuse);
         assert!(!self.seen.contains(&number), "refused and delivered");
-        assert!(self.model.refused.insert(number), "told twice");
+        // Of a room's message each member that cannot take it tells so.
+        assert!(self.model.refused.insert(number) || self.rooms.was_sent(number), "told twice");
     }
 
     pub fn asked_to_close(&self, client: ClientId) {
@@ -152,6 +149,7 @@ impl Host {
         self.reached.rebinds += 1;
         let peer = self.peers.remove(&token).unwrap();
         self.peers.insert(new, peer);
+        self.rooms.rebound(token, new);
     }
 
     /// Every lack of credit is accounted for by exactly one policy, every refusal by a notice or a counted loss, and

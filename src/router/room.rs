@@ -1,0 +1,182 @@
+//! A message for a room: one delivery record per port with members, with all of them and the payload once, written
+//! straight from the message. The part of a worker's relay that deals with rooms; it reads member lists without waiting.
+
+use super::relay::{Relay, shard};
+use super::shared::Shared;
+use crate::clients::{ClientId, MAX_NAME_BYTES, Members, NameBuffer, Shortage, Slot};
+use crate::envelope::{Envelope, Text};
+use crate::error::{Failed, Undeliverable};
+use crate::metrics::{Outcome, TypeId};
+use crate::ring::record::{Delivery, Ingress, delivery_kind};
+use crate::sync::mutant;
+
+/// What every member of a room gets.
+struct ToRoom<'a, F: Fn(&mut [u8])> {
+    header: &'a Delivery,
+    length: usize,
+    fill: F,
+}
+
+impl Relay {
+    /// Relays a message to the other members of its room.
+    #[expect(clippy::too_many_arguments, reason = "one message's parts, passed once")]
+    pub(super) fn relay_to_room(
+        &mut self,
+        shared: &Shared,
+        (client, slot): (ClientId, &Slot),
+        header: &Ingress,
+        stamp: u64,
+        message_type: TypeId,
+        room: Text<'_>,
+        envelope: &Envelope<'_>,
+    ) -> Outcome {
+        let mut buffer = [0; MAX_NAME_BYTES];
+        let Some(name) = room.decode(&mut buffer).filter(|name| name.len() <= MAX_NAME_BYTES) else {
+            return Outcome::Failed(Failed::NameTooLong);
+        };
+        // Taken out while its list is in use, and put back: nothing below looks another room up.
+        let Some(mut reader) = self.rooms.take() else { return Outcome::Failed(Failed::UnknownRoom) };
+        let outcome = match shared.rooms.find(&mut reader, name.as_bytes()) {
+            None => Outcome::Failed(Failed::UnknownRoom),
+            Some(members) if !members.contains(slot.place().port, client) && !mutant("room-open-to-all") => {
+                Outcome::Failed(Failed::NotAMember)
+            }
+            Some(members) => {
+                let mut sender_buffer = NameBuffer::default();
+                let sender_name = slot.name(&mut sender_buffer);
+                let header = Delivery {
+                    kind: delivery_kind::MESSAGE,
+                    sender: client.0,
+                    stamp,
+                    correlation: header.correlation,
+                    message_type: u32::from(message_type.0),
+                    ..Delivery::default()
+                };
+                let message = ToRoom {
+                    header: &header,
+                    length: envelope.relayed_len(sender_name),
+                    fill: |out: &mut [u8]| {
+                        envelope.write_relayed(sender_name, out);
+                    },
+                };
+                self.relay_to_members(shared, members, &message)
+            }
+        };
+        self.rooms = Some(reader);
+        outcome
+    }
+
+    /// Ends the worker's look at member lists: at the end of a cycle, and before any code of the host's runs.
+    #[inline]
+    pub(super) fn leave_rooms(&mut self) {
+        if let Some(reader) = &mut self.rooms {
+            reader.leave();
+        }
+    }
+
+    fn relay_to_members<F: Fn(&mut [u8])>(
+        &mut self,
+        shared: &Shared,
+        members: &Members,
+        message: &ToRoom<'_, F>,
+    ) -> Outcome {
+        // All rings and backlogs are alike.
+        if self.egress.iter().flatten().any(|egress| egress.most_recipients(message.length) == 0) {
+            return Outcome::Failed(Failed::TooLarge);
+        }
+        if !self.holds.is_empty() && !mutant("room-overtakes-hold") {
+            self.flush_members(shared, members);
+        }
+        shard(shared, self.worker).rooms.messages.add(&mut self.writer, 1);
+        for (port, clients) in members.by_port() {
+            self.relay_to_port(shared, port, clients, message);
+        }
+        Outcome::Ok
+    }
+
+    /// What is held here for a member goes out first.
+    fn flush_members(&mut self, shared: &Shared, members: &Members) {
+        for client in members.by_port().flat_map(|(_, clients)| clients) {
+            let Some(slot) = shared.clients.get(*client) else { continue };
+            let mut buffer = NameBuffer::default();
+            let hash = shared.clients.names().hash(slot.name(&mut buffer).as_bytes());
+            if self.holds.holds_for(hash) && shared.clients.names().get(hash) == Some(*client) {
+                self.flush(shared, hash, *client);
+            }
+        }
+    }
+
+    /// One port's members: in one record, or in as few as are large enough.
+    fn relay_to_port<F: Fn(&mut [u8])>(
+        &mut self,
+        shared: &Shared,
+        port: usize,
+        clients: &[ClientId],
+        message: &ToRoom<'_, F>,
+    ) {
+        let bytes = message.length.min(u32::MAX as usize) as u32;
+        let mut recipients = std::mem::take(&mut self.members);
+        recipients.clear();
+        let (mut closed, mut without_credit) = (0, 0);
+        for client in clients {
+            if client.0 == message.header.sender && !mutant("room-to-sender") {
+                continue;
+            }
+            let Some(slot) = shared.clients.slot(client.index()) else { continue };
+            match slot.credit.try_add(client.generation(), bytes, shared.limits) {
+                Ok(()) => recipients.push(client.0),
+                Err(Shortage::Closed) => closed += 1,
+                Err(Shortage::Exhausted) => {
+                    without_credit += 1;
+                    self.over_limit(shared, message.header, *client, slot);
+                }
+            }
+        }
+        let emitted = recipients.len() as u64 + closed + without_credit;
+        shard(shared, self.worker).emitted.add(&mut self.writer, emitted);
+        self.undeliverable(shared, Undeliverable::Closed, closed);
+        self.undeliverable(shared, Undeliverable::Credit, without_credit);
+        // With the credit the slots stay these clients', and so does their port.
+        let most = self.egress.get(port).and_then(Option::as_ref);
+        let most = most.map_or(usize::MAX, |egress| egress.most_recipients(message.length)).max(1);
+        for chunk in recipients.chunks(most) {
+            self.relay_to_record(shared, port, chunk, message);
+        }
+        self.members = recipients;
+    }
+
+    /// One record.
+    fn relay_to_record<F: Fn(&mut [u8])>(
+        &mut self,
+        shared: &Shared,
+        port: usize,
+        recipients: &[u64],
+        message: &ToRoom<'_, F>,
+    ) {
+        let worker = shard(shared, self.worker);
+        let reason = match self.egress.get_mut(port) {
+            Some(Some(egress)) => {
+                match egress.emit_to(message.header, recipients, message.length, &message.fill) {
+                    Ok(backlogged) => {
+                        worker.rooms.records.add(&mut self.writer, 1);
+                        worker.rooms.recipients.add(&mut self.writer, recipients.len() as u64);
+                        worker.rooms.bytes_copied.add(&mut self.writer, message.length as u64);
+                        if backlogged {
+                            worker.backlogged.add(&mut self.writer, recipients.len() as u64);
+                            worker.backlog_bytes_maximum.raise(&mut self.writer, egress.backlog_bytes());
+                        }
+                        return;
+                    }
+                    Err(_) => Undeliverable::EgressFull,
+                }
+            }
+            _ => Undeliverable::PortGone,
+        };
+        for client in recipients {
+            if let Some(slot) = shared.clients.slot(ClientId(*client).index()) {
+                slot.credit.subtract(1, message.length.min(u32::MAX as usize) as u32);
+            }
+        }
+        self.undeliverable(shared, reason, recipients.len() as u64);
+    }
+}

@@ -1,0 +1,400 @@
+//! Rooms: who gets what, how often it is copied, what is refused, and that every delivery is accounted for, also where
+//! a poll or a release comes in the middle of a record. Row R11; invariants I3, I4, I5, I9.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test")]
+
+use corelane::clients::{ClientId, RoomId};
+use corelane::clock::Clock;
+use corelane::config::{Config, Key};
+use corelane::error::{CloseReason, Error};
+use corelane::metrics::{Accounting, WorkerStats};
+use corelane::router::{Builder, Event, Port, Router, Worker};
+
+struct Bench {
+    router: Router,
+    worker: Worker,
+    clock: Clock,
+    ports: Vec<Port>,
+}
+
+impl Bench {
+    fn new(ports: usize, set: &[(Key, u64)]) -> Self {
+        let (clock, _) = Clock::manual();
+        let config = Config::default().with(Key::Workers, 1).unwrap();
+        let config = set.iter().fold(config, |config, (key, value)| config.with(*key, *value).unwrap());
+        let (router, mut workers) = Builder::new(config).clock(clock.clone()).build().unwrap();
+        let ports = (0..ports).map(|_| router.port().unwrap()).collect();
+        Self { router, worker: workers.pop().unwrap(), clock, ports }
+    }
+
+    fn connect(&mut self, port: usize, name: &str, token: u64) -> ClientId {
+        self.ports[port].connect(name, "generic", "rooms", token).unwrap()
+    }
+
+    /// Connects a client and puts it into the room.
+    fn member(&mut self, port: usize, name: &str, token: u64, room: &str) -> (ClientId, RoomId) {
+        let client = self.connect(port, name, token);
+        (client, self.ports[port].join(client, room).unwrap())
+    }
+
+    fn send(&mut self, port: usize, client: ClientId, message: &str) {
+        self.ports[port].submit(client, message.as_bytes(), 7).unwrap();
+        self.ports[port].publish();
+        self.worker.cycle(self.clock.raw());
+    }
+
+    /// Polls a port, acknowledges, and says who got what.
+    fn poll(&mut self, port: usize, limit: usize) -> Vec<(u64, String)> {
+        let (mut got, mut to) = (Vec::new(), Vec::new());
+        self.ports[port]
+            .poll(limit, |event| match event {
+                Event::Message(message) => {
+                    got.push((message.token, String::from_utf8(message.payload.to_vec()).unwrap()));
+                    to.push((message.client, message.payload.len() as u32));
+                }
+                Event::Close { token, reason, .. } => got.push((token, format!("close {reason}"))),
+                Event::Closed { token, .. } => got.push((token, "closed".to_owned())),
+                other => panic!("{other:?}"),
+            })
+            .unwrap();
+        for (client, bytes) in to {
+            self.ports[port].acknowledge(client, 1, bytes);
+        }
+        got
+    }
+
+    fn accounting(&self) -> Accounting {
+        self.router.accounting()
+    }
+
+    fn worker_stats(&self) -> WorkerStats {
+        self.router.stats().workers[0].clone()
+    }
+
+    fn failed(&self, reason: &str) -> u64 {
+        let failures = self.router.stats().messages.failures;
+        failures.iter().find(|(label, _)| *label == reason).map_or(0, |(_, count)| *count)
+    }
+}
+
+const HELLO: &str = r#"{"type":"hello","room":"lobby"}"#;
+
+fn hello_from(name: &str) -> String {
+    format!(r#"{{"from":"{name}","type":"hello","room":"lobby"}}"#)
+}
+
+#[test]
+fn a_message_reaches_every_other_member_once_and_nobody_else() {
+    let mut bench = Bench::new(2, &[]);
+    let (ann, lobby) = bench.member(0, "ann", 1, "lobby");
+    let (ben, same) = bench.member(0, "ben", 2, "lobby");
+    assert_eq!(lobby, same);
+    bench.member(1, "cleo", 3, "lobby");
+    bench.member(1, "dora", 4, "elsewhere");
+    bench.connect(0, "eve", 5);
+    bench.send(0, ann, HELLO);
+    assert_eq!(bench.poll(0, 100), [(2, hello_from("ann"))]);
+    assert_eq!(bench.poll(1, 100), [(3, hello_from("ann"))]);
+    // Joining again changes nothing; after a leave the others go on.
+    assert_eq!(bench.ports[0].join(ann, "lobby"), Ok(lobby));
+    bench.ports[0].leave(ben, lobby).unwrap();
+    bench.send(0, ann, HELLO);
+    assert_eq!((bench.poll(0, 100), bench.poll(1, 100)), (vec![], vec![(3, hello_from("ann"))]));
+    // A recipient goes before a room.
+    bench.send(0, ann, r#"{"type":"hello","room":"lobby","to":"eve"}"#);
+    assert_eq!(bench.poll(0, 100).len(), 1);
+    assert_eq!(bench.poll(1, 100), []);
+    let figures = bench.accounting();
+    assert_eq!((figures.ok, figures.deliveries, figures.consumed, figures.queued), (3, 4, 4, 0));
+    let stats = bench.router.stats();
+    assert_eq!((stats.rooms.open, stats.rooms.members, stats.rooms.joined, stats.rooms.left), (2, 3, 4, 1));
+    assert_eq!((stats.workers[0].room_messages, stats.workers[0].room_records), (2, 3));
+}
+
+#[test]
+fn only_members_send_and_a_lone_member_may() {
+    let mut bench = Bench::new(1, &[]);
+    let (ann, lobby) = bench.member(0, "ann", 1, "lobby");
+    let eve = bench.connect(0, "eve", 2);
+    bench.send(0, ann, HELLO);
+    assert_eq!(bench.accounting().ok, 1);
+    bench.send(0, eve, HELLO);
+    assert_eq!(bench.failed("not_a_member"), 1);
+    assert_eq!(bench.ports[0].leave(eve, lobby), Err(Error::NotAMember));
+    bench.ports[0].leave(ann, lobby).unwrap();
+    bench.send(0, ann, HELLO);
+    assert_eq!(bench.failed("unknown_room"), 1);
+    assert_eq!(bench.ports[0].leave(ann, lobby), Err(Error::StaleRoom));
+    let next = bench.ports[0].join(ann, "lobby").unwrap();
+    assert_ne!(next, lobby, "a room that is gone keeps its handle to itself");
+    bench.send(0, ann, &format!(r#"{{"type":"hello","room":"{}"}}"#, "r".repeat(65)));
+    assert_eq!(bench.failed("field_too_long"), 1);
+    assert_eq!(bench.poll(0, 10), []);
+}
+
+#[test]
+fn unknown_rooms_are_counted_and_cost_nothing() {
+    let mut bench = Bench::new(1, &[]);
+    let (ann, _) = bench.member(0, "ann", 1, "lobby");
+    for number in 0..10_000 {
+        bench.send(0, ann, &format!(r#"{{"type":"hello","room":"no{number}"}}"#));
+    }
+    assert_eq!(bench.failed("unknown_room"), 10_000);
+    let stats = bench.router.stats();
+    assert_eq!((stats.rooms.open, stats.rooms.members, stats.accounting.deliveries), (1, 1, 0));
+}
+
+#[test]
+fn limits_are_typed_errors_and_counted() {
+    let limits = [(Key::MaxRooms, 3), (Key::MaxRoomMembers, 2), (Key::MaxClientRooms, 2)];
+    let mut bench = Bench::new(2, &limits);
+    let names = ["ann", "ben", "cleo"];
+    let clients: Vec<_> = names.iter().map(|name| bench.connect(0, name, 0)).collect();
+    let [ann, ben, cleo] = clients[..] else { panic!() };
+    let port = &mut bench.ports[0];
+    port.join(ann, "a").unwrap();
+    port.join(ann, "b").unwrap();
+    assert_eq!(port.join(ann, "c"), Err(Error::TooManyClientRooms(2)));
+    port.join(ben, "a").unwrap();
+    assert_eq!(port.join(cleo, "a"), Err(Error::RoomFull(2)));
+    let third = port.join(cleo, "c").unwrap();
+    assert_eq!(port.join(cleo, "d"), Err(Error::TooManyRooms(3)));
+    assert_eq!(port.join(cleo, ""), Err(Error::NameLength(0)));
+    assert_eq!(port.join(cleo, &"r".repeat(65)), Err(Error::NameLength(65)));
+    assert_eq!(port.join(ClientId(cleo.0 + (1 << 32)), "a"), Err(Error::StaleClient));
+    assert_eq!(port.leave(cleo, RoomId(third.0 + (1 << 32))), Err(Error::StaleRoom));
+    assert_eq!(bench.ports[1].join(ann, "a"), Err(Error::WrongPort));
+    assert_eq!(bench.ports[1].leave(cleo, third), Err(Error::WrongPort));
+    // A place that is free again is taken by another room.
+    bench.ports[0].leave(cleo, third).unwrap();
+    bench.ports[0].join(cleo, "d").unwrap();
+    let rooms = bench.router.stats().rooms;
+    let refusals = [("too_many_rooms", 1), ("room_full", 1), ("too_many_client_rooms", 1)];
+    assert_eq!((rooms.open, rooms.members, rooms.refusals), (3, 4, refusals.to_vec()));
+}
+
+#[test]
+fn a_disconnect_and_a_released_port_leave_every_room() {
+    let mut bench = Bench::new(2, &[]);
+    let (ann, _) = bench.member(0, "ann", 1, "lobby");
+    let (ben, _) = bench.member(0, "ben", 2, "lobby");
+    bench.ports[0].join(ben, "den").unwrap();
+    bench.member(1, "cleo", 3, "lobby");
+    bench.ports[0].disconnect(ben).unwrap();
+    assert_eq!(bench.ports[0].join(ben, "lobby"), Err(Error::StaleClient));
+    bench.send(0, ann, HELLO);
+    assert_eq!(bench.poll(0, 100), [(2, "closed".to_owned())]);
+    assert_eq!(bench.poll(1, 100).len(), 1);
+    assert_eq!(bench.router.stats().rooms.members, 2);
+    bench.ports.pop();
+    bench.send(0, ann, HELLO);
+    let stats = bench.router.stats();
+    assert_eq!((stats.rooms.open, stats.rooms.members, stats.workers[0].room_records), (1, 1, 1));
+    bench.ports.pop();
+    assert_eq!((bench.router.stats().rooms.open, bench.router.stats().rooms.left), (0, 4));
+}
+
+#[test]
+fn a_member_without_credit_is_closed_and_the_others_get_everything() {
+    let mut bench = Bench::new(2, &[(Key::CreditMessages, 2)]);
+    let (ann, _) = bench.member(0, "ann", 1, "lobby");
+    bench.member(1, "slow", 2, "lobby");
+    bench.member(1, "ben", 3, "lobby");
+    for _ in 0..4 {
+        bench.send(0, ann, HELLO);
+        // Only ben's are written.
+        let mut closes = 0;
+        let mut got = None;
+        bench.ports[1]
+            .poll(100, |event| match event {
+                Event::Message(message) if message.token == 3 => got = Some(message.client),
+                Event::Message(_) => {}
+                Event::Close { token, reason, .. } => {
+                    assert_eq!((token, reason), (2, CloseReason::Credit));
+                    closes += 1;
+                }
+                other => panic!("{other:?}"),
+            })
+            .unwrap();
+        bench.ports[1].acknowledge(got.unwrap(), 1, hello_from("ann").len() as u32);
+    }
+    let figures = bench.accounting();
+    // Four to ben, two to slow, one close; the third found no credit, the fourth a closing client.
+    assert_eq!((figures.ok, figures.deliveries, figures.consumed, figures.queued), (4, 9, 7, 0));
+    assert_eq!(figures.undelivered, [("closed", 1), ("credit_exhausted", 1)]);
+}
+
+#[test]
+fn direct_and_room_messages_keep_their_order() {
+    let mut bench = Bench::new(2, &[]);
+    let (ann, _) = bench.member(0, "ann", 1, "lobby");
+    bench.member(1, "ben", 2, "lobby");
+    for number in 0..20 {
+        let way = if number % 3 == 0 { r#""to":"ben""# } else { r#""room":"lobby""# };
+        let message = format!(r#"{{"type":"hello",{way},"number":{number}}}"#);
+        bench.ports[0].submit(ann, message.as_bytes(), 0).unwrap();
+    }
+    bench.ports[0].publish();
+    bench.worker.cycle(bench.clock.raw());
+    let numbers: Vec<u64> = bench
+        .poll(1, 100)
+        .iter()
+        .map(|(_, text)| serde_json::from_str::<serde_json::Value>(text).unwrap()["number"].as_u64().unwrap())
+        .collect();
+    assert_eq!(numbers, (0..20).collect::<Vec<_>>());
+}
+
+/// Rings of 8 KiB take records of 2 KiB, so what goes to 300 members of one port is split.
+fn crowd(members: u64) -> (Bench, ClientId, Vec<ClientId>) {
+    let mut bench = Bench::new(2, &[(Key::RingBytes, 8192), (Key::MaxMessage, 1000)]);
+    let (ann, _) = bench.member(0, "ann", 0, "lobby");
+    let clients =
+        (1..=members).map(|token| bench.member(1, &format!("m{token}"), token, "lobby").0).collect();
+    bench.worker.cycle(bench.clock.raw());
+    (bench, ann, clients)
+}
+
+#[test]
+fn a_record_is_split_where_it_is_too_large_and_polled_across_limits() {
+    let (mut bench, ann, _) = crowd(300);
+    let message = format!(r#"{{"type":"hello","room":"lobby","fill":"{}"}}"#, "x".repeat(800));
+    bench.send(0, ann, &message);
+    let length = message.len() + r#""from":"ann","#.len();
+    let most = (2048 - 56 - length) / 8;
+    let records = 300usize.div_ceil(most);
+    assert!(records > 1);
+    let stats = bench.worker_stats();
+    assert_eq!(stats.room_records, records as u64);
+    assert_eq!(stats.room_bytes_copied, (records * length) as u64);
+    let mut tokens = Vec::new();
+    for polls in 1.. {
+        let got = bench.poll(1, 7);
+        assert!(got.len() == 7 || got.len() == 300 % 7, "a limit counts recipients");
+        assert!(got.iter().all(|(_, text)| text.len() == length && text.contains("ann")));
+        tokens.extend(got.iter().map(|(token, _)| *token));
+        assert_eq!(bench.accounting().queued, 300 - tokens.len() as u64);
+        if tokens.len() == 300 {
+            assert_eq!(polls, 300usize.div_ceil(7));
+            break;
+        }
+        assert!(!bench.ports[1].arm(), "more is there");
+    }
+    tokens.sort_unstable();
+    assert_eq!(tokens, (1..=300).collect::<Vec<_>>());
+    assert_eq!(bench.poll(1, 7), []);
+}
+
+/// The port goes, or the worker goes first and then the port: whoever settles finds what was not handed out, once.
+#[test]
+fn a_port_released_in_the_middle_of_a_record_accounts_for_the_rest() {
+    for worker_first in [false, true] {
+        for (polled, disconnected) in [(0, 0), (7, 0), (7, 9), (49, 0), (50, 0)] {
+            let (mut bench, ann, clients) = crowd(50);
+            bench.send(0, ann, HELLO);
+            bench.send(0, ann, HELLO);
+            assert_eq!(bench.poll(1, polled).len(), polled);
+            for client in &clients[..disconnected] {
+                bench.ports[1].disconnect(*client).unwrap();
+            }
+            if worker_first {
+                bench.router.request_stop();
+                bench.worker.cycle(bench.clock.raw());
+            }
+            drop(bench.ports.pop());
+            if !worker_first {
+                bench.worker.cycle(bench.clock.raw());
+            }
+            let figures = bench.accounting();
+            assert_eq!((figures.consumed, figures.queued), (polled as u64, 0), "{figures:?}");
+            assert_eq!(figures.deliveries, figures.consumed + figures.undeliverable);
+            // Every credit is back: the slots can all be used again, while the router runs.
+            if !worker_first {
+                let mut port = bench.router.port().unwrap();
+                for number in 0..9_999 {
+                    port.connect(&format!("n{number}"), "generic", "", 0).unwrap();
+                }
+                assert!(matches!(port.connect("one more", "generic", "", 0), Err(Error::TooManyClients(_))));
+            }
+        }
+    }
+}
+
+/// 1,000 members on 4 ports with a thread each, 2 workers with theirs, and a host that joins and leaves meanwhile.
+#[test]
+fn fan_out_to_a_thousand_members_copies_the_payload_once_per_port() {
+    const MEMBERS: u64 = 1_000;
+    const PORTS: u64 = 4;
+    const MESSAGES: u64 = 200;
+    let config = [(Key::Workers, 2), (Key::CreditMessages, 65_535), (Key::BacklogBytes, 1 << 26)]
+        .iter()
+        .fold(Config::default(), |config, (key, value)| config.with(*key, *value).unwrap());
+    let mut router = Builder::new(config).start().unwrap();
+    let mut ports: Vec<_> = (0..PORTS).map(|_| router.port().unwrap()).collect();
+    for token in 0..MEMBERS {
+        let port = &mut ports[(token % PORTS) as usize];
+        let client = port.connect(&format!("m{token}"), "generic", "fan", token).unwrap();
+        join(port, client);
+    }
+    // The sender has a port of its own: exactly four ports have members that get what it sends.
+    let mut host = router.port().unwrap();
+    let sender = host.connect("sender", "generic", "fan", 0).unwrap();
+    join(&mut host, sender);
+    let message = |number: u64| format!(r#"{{"type":"hello","room":"lobby","number":"{number:06}"}}"#);
+    let length = message(0).len() as u64 + r#""from":"sender","#.len() as u64;
+    std::thread::scope(|scope| {
+        for (place, port) in ports.iter_mut().enumerate() {
+            scope.spawn(move || {
+                let mut next = vec![0u64; MEMBERS as usize];
+                let mut left = MESSAGES * MEMBERS / PORTS;
+                let mut to_acknowledge = Vec::new();
+                while left > 0 {
+                    // An odd limit: most records are handed out in parts.
+                    let polled = port.poll(97, |event| {
+                        let Event::Message(message) = event else { panic!("{event:?}") };
+                        assert_eq!(message.token % PORTS, place as u64, "another port's member");
+                        let text = std::str::from_utf8(message.payload).unwrap();
+                        let number: u64 = text[text.len() - 8..text.len() - 2].parse().unwrap();
+                        let expected = &mut next[message.token as usize];
+                        assert_eq!(number, *expected, "out of order, or not once");
+                        *expected += 1;
+                        to_acknowledge.push((message.client, message.payload.len() as u32));
+                    });
+                    left -= polled.unwrap() as u64;
+                    for (client, bytes) in to_acknowledge.drain(..) {
+                        port.acknowledge(client, 1, bytes);
+                    }
+                    if !port.has_news() {
+                        port.wait(std::time::Duration::from_millis(20));
+                    }
+                }
+            });
+        }
+        for number in 0..MESSAGES {
+            host.submit(sender, message(number).as_bytes(), number).unwrap();
+            host.publish();
+            // Another room changes all the time, under the workers' looks at this one.
+            let other = host.join(sender, "other").unwrap();
+            while let Err(error) = host.leave(sender, other) {
+                assert_eq!(error, Error::RoomsBusy);
+                std::thread::yield_now();
+            }
+        }
+    });
+    let stats = router.stats();
+    let all = |value: fn(&WorkerStats) -> u64| stats.workers.iter().map(value).sum::<u64>();
+    assert_eq!(all(|worker| worker.room_messages), MESSAGES);
+    assert_eq!(all(|worker| worker.room_records), MESSAGES * PORTS);
+    assert_eq!(all(|worker| worker.room_recipients), MESSAGES * MEMBERS);
+    assert_eq!(all(|worker| worker.room_bytes_copied), MESSAGES * PORTS * length);
+    let figures = &stats.accounting;
+    assert_eq!((figures.ok, figures.deliveries), (MESSAGES, MESSAGES * MEMBERS));
+    assert_eq!((figures.consumed, figures.queued, figures.in_flight), (MESSAGES * MEMBERS, 0, 0));
+    router.stop();
+}
+
+fn join(port: &mut Port, client: ClientId) {
+    while let Err(error) = port.join(client, "lobby") {
+        assert_eq!(error, Error::RoomsBusy);
+        std::thread::yield_now();
+    }
+}

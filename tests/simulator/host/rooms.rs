@@ -1,0 +1,355 @@
+//! Rooms in the simulator: who is a member of what is kept beside. A message that is on its way while a room changes may
+//! meet it before or after; everybody else gets exactly what the room at its submission says.
+
+use super::{Host, PROTOCOL};
+use corelane::clients::{ClientId, RoomId};
+use corelane::config::{Config, Key};
+use corelane::error::Error;
+use std::collections::{BTreeMap, BTreeSet, HashSet};
+
+const ROOMS: [&str; 3] = ["attic", "bar", "cellar"];
+/// The type of what is sent to rooms.
+pub(super) const TYPE: &str = "ROOM";
+
+/// What the runs came across.
+#[derive(Debug, Default)]
+pub struct Reached {
+    pub(super) delivered: u64,
+    refusals: u64,
+    rooms_gone: u64,
+    probes: u64,
+    several: u64,
+    changed: u64,
+}
+
+impl Reached {
+    pub(super) fn add(&mut self, other: &Self) {
+        self.delivered += other.delivered;
+        self.refusals += other.refusals;
+        self.rooms_gone += other.rooms_gone;
+        self.probes += other.probes;
+        self.several += other.several;
+        self.changed += other.changed;
+    }
+
+    pub(super) fn assert_everything_happened(&self) {
+        for (count, what) in [
+            (self.delivered, "deliveries to rooms"),
+            (self.refusals, "refused joins"),
+            (self.rooms_gone, "rooms whose last member left"),
+            (self.probes, "probes of rooms"),
+            (self.several, "room messages with several recipients"),
+            (self.changed, "rooms that changed under a message"),
+        ] {
+            assert!(count > 0, "no {what} in any run");
+        }
+    }
+}
+
+#[derive(Debug)]
+struct Room {
+    id: RoomId,
+    members: BTreeSet<u64>,
+}
+
+/// A message that was accepted.
+#[derive(Debug)]
+struct Sent {
+    room: &'static str,
+    from: u64,
+    /// It may still be on its way to its worker.
+    open: bool,
+    /// The sender was a member all the time until it arrived, or at some time.
+    sender_must: bool,
+    sender_may: bool,
+    must: BTreeSet<u64>,
+    may: BTreeSet<u64>,
+    got: BTreeSet<u64>,
+}
+
+pub(super) struct Rooms {
+    max_rooms: usize,
+    max_members: usize,
+    max_client_rooms: usize,
+    rooms: BTreeMap<&'static str, Room>,
+    handles: HashSet<u64>,
+    sent: BTreeMap<u64, Sent>,
+    gone: u64,
+    changed: u64,
+}
+
+impl Rooms {
+    pub(super) fn new(config: &Config) -> Self {
+        Self {
+            max_rooms: config.get(Key::MaxRooms) as usize,
+            max_members: config.get(Key::MaxRoomMembers) as usize,
+            max_client_rooms: config.get(Key::MaxClientRooms) as usize,
+            rooms: BTreeMap::new(),
+            handles: HashSet::new(),
+            sent: BTreeMap::new(),
+            gone: 0,
+            changed: 0,
+        }
+    }
+
+    fn of(&self, token: u64) -> Vec<&'static str> {
+        self.rooms.iter().filter(|(_, room)| room.members.contains(&token)).map(|(name, _)| *name).collect()
+    }
+
+    /// What the router must answer to a join: the room's handle or, where it is a new one, `None`.
+    fn expected(&self, token: u64, name: &str) -> Result<Option<RoomId>, Error> {
+        let room = self.rooms.get(name);
+        match room {
+            Some(room) if room.members.contains(&token) => return Ok(Some(room.id)),
+            Some(room) if room.members.len() >= self.max_members => {
+                return Err(Error::RoomFull(self.max_members as u32));
+            }
+            _ => {}
+        }
+        if self.of(token).len() >= self.max_client_rooms {
+            return Err(Error::TooManyClientRooms(self.max_client_rooms as u32));
+        }
+        match room {
+            Some(room) => Ok(Some(room.id)),
+            None if self.rooms.len() >= self.max_rooms => Err(Error::TooManyRooms(self.max_rooms as u32)),
+            None => Ok(None),
+        }
+    }
+
+    fn joined(&mut self, token: u64, name: &'static str, id: RoomId) {
+        self.rooms.entry(name).or_insert(Room { id, members: BTreeSet::new() }).members.insert(token);
+        for sent in self.sent.values_mut().filter(|sent| sent.open && sent.room == name) {
+            self.changed += 1;
+            if sent.from == token {
+                sent.sender_may = true;
+            } else {
+                sent.may.insert(token);
+            }
+        }
+    }
+
+    fn left(&mut self, token: u64, name: &'static str) {
+        let room = self.rooms.get_mut(name).unwrap();
+        assert!(room.members.remove(&token));
+        if room.members.is_empty() {
+            self.rooms.remove(name);
+            self.gone += 1;
+        }
+        for sent in self.sent.values_mut().filter(|sent| sent.open && sent.room == name) {
+            self.changed += 1;
+            sent.must.remove(&token);
+            sent.sender_must &= sent.from != token;
+        }
+    }
+
+    /// Disconnected, or its port was released: out of every room, and nothing need reach it.
+    pub(super) fn gone(&mut self, token: u64) {
+        for name in self.of(token) {
+            self.left(token, name);
+        }
+        self.excused(token);
+    }
+
+    /// Nothing need reach it any more: it is being closed.
+    pub(super) fn excused(&mut self, token: u64) {
+        for sent in self.sent.values_mut() {
+            sent.must.remove(&token);
+        }
+    }
+
+    /// Everything submitted has reached its worker, and met the rooms as they are.
+    pub(super) fn all_arrived(&mut self) {
+        for sent in self.sent.values_mut() {
+            sent.open = false;
+        }
+    }
+
+    fn submitted(&mut self, number: u64, from: u64, name: &'static str) {
+        let members = self.rooms.get(name).map(|room| room.members.clone()).unwrap_or_default();
+        let is_member = members.contains(&from);
+        let others: BTreeSet<u64> = members.into_iter().filter(|token| *token != from).collect();
+        let sent = Sent {
+            room: name,
+            from,
+            open: true,
+            sender_must: is_member,
+            sender_may: is_member,
+            must: others.clone(),
+            may: others,
+            got: BTreeSet::new(),
+        };
+        self.sent.insert(number, sent);
+    }
+
+    /// A client has another token from now on.
+    pub(super) fn rebound(&mut self, old: u64, new: u64) {
+        let rename = |tokens: &mut BTreeSet<u64>| {
+            if tokens.remove(&old) {
+                tokens.insert(new);
+            }
+        };
+        self.rooms.values_mut().for_each(|room| rename(&mut room.members));
+        for sent in self.sent.values_mut() {
+            [&mut sent.must, &mut sent.may, &mut sent.got].into_iter().for_each(rename);
+            if sent.from == old {
+                sent.from = new;
+            }
+        }
+    }
+
+    pub(super) fn was_sent(&self, number: u64) -> bool {
+        self.sent.contains_key(&number)
+    }
+
+    pub(super) fn delivered(&mut self, number: u64, token: u64, sender: ClientId) {
+        let sent = self.sent.get_mut(&number).expect("a room's message that nobody sent");
+        assert_ne!(sent.from, token, "a sender got its own message");
+        assert!(sent.may.contains(&token), "{number} reached somebody who was no member");
+        assert!(sent.sender_may, "{number} was sent by somebody who was no member, {sender:?}");
+        assert!(sent.got.insert(token), "{number} reached a member twice");
+        sent.open = false;
+    }
+}
+
+impl Host {
+    pub(super) fn join(&mut self) {
+        let Some(token) = self.some_peer() else { return self.connect() };
+        self.join_one(token);
+    }
+
+    pub(super) fn join_one(&mut self, token: u64) {
+        let name = ROOMS[self.random.below(ROOMS.len() as u64) as usize];
+        let peer = &self.peers[&token];
+        let joined = self.ports[peer.port].as_mut().unwrap().join(peer.id, name);
+        if peer.leaving {
+            assert_eq!(joined, Err(Error::StaleClient));
+            return;
+        }
+        let id = match (self.rooms.expected(token, name), joined) {
+            (Ok(Some(known)), Ok(id)) => {
+                assert_eq!(id, known, "another room of that name");
+                id
+            }
+            (Ok(None), Ok(id)) => {
+                assert!(self.rooms.handles.insert(id.0), "a room's handle came again");
+                id
+            }
+            (Err(expected), Err(error)) => {
+                self.reached.rooms.refusals += 1;
+                assert_eq!(error, expected);
+                return;
+            }
+            (expected, joined) => panic!("{joined:?} in place of {expected:?}"),
+        };
+        self.rooms.joined(token, name, id);
+    }
+
+    pub(super) fn leave(&mut self) {
+        let Some(token) = self.some_peer() else { return };
+        let name = ROOMS[self.random.below(ROOMS.len() as u64) as usize];
+        let Some(room) = self.rooms.rooms.get(name) else { return };
+        let (peer, id) = (&self.peers[&token], room.id);
+        let is_member = room.members.contains(&token);
+        let left = self.ports[peer.port].as_mut().unwrap().leave(peer.id, id);
+        match (is_member, peer.leaving) {
+            (_, true) => assert_eq!(left, Err(Error::StaleClient)),
+            (false, false) => assert_eq!(left, Err(Error::NotAMember)),
+            (true, false) => {
+                left.unwrap();
+                self.rooms.left(token, name);
+            }
+        }
+    }
+
+    pub(super) fn submit_to_room(&mut self) {
+        let Some(token) = self.some_peer() else { return self.connect() };
+        self.submit_to_room_from(token);
+    }
+
+    pub(super) fn submit_to_room_from(&mut self, token: u64) {
+        let own = self.rooms.of(token);
+        // Now and then to a room that it is no member of.
+        let any = ROOMS[self.random.below(ROOMS.len() as u64) as usize];
+        let name = if self.random.chance(10) { any } else { self.random.pick(&own).copied().unwrap_or(any) };
+        let size = if self.random.chance(10) { self.random.below(800) } else { self.random.below(60) };
+        let number = self.next_number;
+        self.next_number += 1;
+        let fill = "x".repeat(size as usize);
+        let text = format!(r#"{{"type":"{TYPE}","room":"{name}","payload":[{number},"{fill}"]}}"#);
+        if self.submit_bytes(token, number, text.as_bytes()) {
+            self.rooms.submitted(number, token, name);
+        }
+    }
+
+    /// Takes everything, sends to the fullest room and polls a little.
+    pub(super) fn poll_part_of_a_room_message(&mut self, place: usize) {
+        self.ports.iter_mut().flatten().for_each(corelane::router::Port::publish);
+        self.cycle_all();
+        self.poll_port(place, usize::MAX).unwrap();
+        let fullest = self.rooms.rooms.values().max_by_key(|room| room.members.len());
+        if let Some(from) = fullest.and_then(|room| room.members.first()).copied() {
+            self.submit_to_room_from(from);
+            self.ports.iter_mut().flatten().for_each(corelane::router::Port::publish);
+            self.cycle_all();
+        }
+        let limit = 1 + self.random.below(4) as usize;
+        self.poll_port(place, limit).unwrap();
+    }
+
+    /// Everything has ended: every message reached everybody who was a member throughout, but for what was dropped for
+    /// want of room and for messages that expired or failed as a whole.
+    pub(super) fn check_rooms(&mut self) {
+        let stats = self.router.stats();
+        let undelivered = |reason| {
+            let mut all = stats.accounting.undelivered.iter();
+            all.find(|(label, _)| *label == reason).map_or(0, |(_, count)| *count)
+        };
+        let of_type =
+            stats.types.iter().find(|one| one.message_type == TYPE && one.protocol == PROTOCOL).unwrap();
+        let (mut partly, mut whole) = (0, 0);
+        for sent in self.rooms.sent.values().filter(|sent| sent.sender_must) {
+            let missing = sent.must.difference(&sent.got).count() as u64;
+            if sent.got.is_empty() {
+                whole += u64::from(missing > 0);
+            } else {
+                partly += missing;
+            }
+            self.reached.rooms.several += u64::from(sent.got.len() > 1);
+        }
+        let full = undelivered("egress_full") + undelivered("credit_exhausted");
+        assert!(partly <= full, "{partly} members missed a message, {full} were dropped");
+        let ended = of_type.expired + of_type.failed + full;
+        assert!(whole <= ended, "{whole} messages reached nobody, {ended} ended so");
+        let members: usize = self.rooms.rooms.values().map(|room| room.members.len()).sum();
+        let figures = (stats.rooms.open, stats.rooms.members);
+        assert_eq!(figures, (self.rooms.rooms.len() as u64, members as u64), "rooms keep who has left");
+        assert_eq!((stats.rooms.retired_lists, stats.rooms.retired_bytes), (0, 0));
+        self.reached.rooms.rooms_gone += self.rooms.gone;
+        self.reached.rooms.changed += self.rooms.changed;
+    }
+
+    /// Every member sends to its rooms, one at a time, and exactly the others get it.
+    pub(super) fn probe_rooms(&mut self) {
+        for name in ROOMS {
+            let Some(members) = self.rooms.rooms.get(name).map(|room| room.members.clone()) else { continue };
+            for from in &members {
+                let Some((port, id)) = self.peers.get(from).map(|peer| (peer.port, peer.id)) else {
+                    continue;
+                };
+                let number = self.next_number;
+                self.next_number += 1;
+                self.submitted += 1;
+                self.reached.rooms.probes += 1;
+                self.numbers_of.insert(number, id.0);
+                self.rooms.submitted(number, *from, name);
+                let text = format!(r#"{{"type":"{TYPE}","room":"{name}","payload":[{number}]}}"#);
+                let port = self.ports[port].as_mut().unwrap();
+                port.submit(id, text.as_bytes(), number).unwrap();
+                port.publish();
+                self.settle_rounds(5);
+                let sent = &self.rooms.sent[&number];
+                assert_eq!(sent.got, sent.must, "a room does not reach its members");
+            }
+        }
+    }
+}
