@@ -5,6 +5,7 @@ mod attach;
 mod clients;
 mod metrics;
 mod ring;
+mod stuck;
 mod wake;
 
 /// Explores the schedules of `model` with at most three preemptions: two miss a real bug of the combined wakes.

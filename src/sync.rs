@@ -2,7 +2,10 @@
 //! `--cfg corelane_loom`. Everything that loom must see goes through here; every module uses it.
 //! `sync::os` holds the system calls.
 
+mod handover;
 pub(crate) mod os;
+
+pub(crate) use handover::Handover;
 
 #[cfg(not(corelane_loom))]
 mod facade {
