@@ -119,6 +119,10 @@ table! {
         "Applications with figures of their own; further ones are counted as other.";
     MaxRecordedTypes "max_recorded_types" "labels" number(0, 4_096), 64,
         "Types reported by the host that get figures of their own; further ones are counted as other.";
+    ProcessingTimeout "processing_timeout_ms" "milliseconds" number(1, 3_600_000), 30_000,
+        "A worker whose handler has been at one message for longer counts as stalled until it moves on.";
+    StopTimeout "stop_timeout_ms" "milliseconds" number(1, 3_600_000), 10_000,
+        "How long a stop waits before it gives up the workers whose handlers have not returned.";
 }
 
 /// A router's configuration. [`Config::default`] is meant for small machines; every value can be set by key.

@@ -100,6 +100,12 @@ reasons! {
         BadRecord = "bad_record",
         /// Held when the router stopped.
         Stopped = "stopped",
+        /// Its handler said so.
+        Handler = "handler_failed",
+        /// Its handler panicked.
+        Panicked = "handler_panicked",
+        /// Its worker was inside a handler that a stop did not wait for any longer.
+        Stuck = "stuck",
     }
 }
 
@@ -167,6 +173,18 @@ pub enum Error {
     },
     /// Not done in the time given.
     Timeout,
+    /// A handler does not fit what the protocol lists.
+    Handler {
+        /// The protocol's name.
+        protocol: String,
+        /// The message type.
+        message_type: String,
+        /// What is wrong, and what to change.
+        problem: &'static str,
+    },
+    /// The router has stopped without so many of its workers: each was inside a handler that did not return in time.
+    /// Its thread and its memory are left behind.
+    Stuck(u32),
 }
 
 impl Error {
@@ -183,7 +201,8 @@ impl Error {
             Self::NameTaken(_) => -15,
             Self::TooManyClients(_) | Self::TooManyPorts(_) => -16,
             Self::State(_) => -17,
-            Self::Timeout => -19,
+            Self::Timeout | Self::Stuck(_) => -19,
+            Self::Handler { .. } => -25,
             Self::UnknownProtocol(_) => -13,
             Self::Config { .. } => -25,
             Self::System { .. } => -27,
@@ -218,6 +237,16 @@ impl fmt::Display for Error {
             Self::UnknownProtocol(name) => write!(formatter, "no protocol is called {name:?}: configure it"),
             Self::System { text, .. } => write!(formatter, "the operating system refused: {text}"),
             Self::Timeout => write!(formatter, "not done in the time given"),
+            Self::Handler { protocol, message_type, problem } => {
+                write!(formatter, "the handler of {protocol:?} {message_type:?}: {problem}")
+            }
+            Self::Stuck(workers) => {
+                write!(
+                    formatter,
+                    "{workers} workers were left behind inside handlers that did not return: make them return, or \
+                     raise stop_timeout_ms"
+                )
+            }
         }
     }
 }

@@ -2,6 +2,7 @@
 //! side, `worker` the other; `relay` is what happens to a message in between; `egress` the way out.
 
 mod egress;
+mod handler;
 mod held;
 mod hold;
 mod pair;
@@ -9,9 +10,12 @@ mod poll;
 mod port;
 mod relay;
 mod rules;
+mod send;
 mod shared;
 mod shared_port;
+mod stuck;
 mod submit;
+mod watch;
 mod worker;
 
 /// What the models of `models::clients` call.
@@ -20,25 +24,31 @@ pub(crate) mod model {
     pub(crate) use super::hold::{Held, Holds};
 }
 
+pub use handler::{Relayed, Request};
 pub use poll::{Event, Message};
 pub use port::Port;
 pub use rules::{Action, ProtocolRules};
 pub use shared_port::{Poller, SharedPort};
+pub use submit::SubmitOptions;
+pub use watch::Watchdog;
 pub use worker::Worker;
 
 use crate::clock::Clock;
-use crate::config::{Budget, Config};
-use crate::error::Error;
+use crate::config::{Budget, Config, Key};
+use crate::error::{Error, Failed};
 use crate::metrics::{Accounting, Stats};
 use crate::sync::{Arc, Ordering, lock, wake_fence};
+use handler::Handler;
 use shared::{RouterState, Shared};
 use std::time::{Duration, Instant};
+use watch::Watch;
 
 /// Builds a router.
 #[derive(Debug)]
 pub struct Builder {
     config: Config,
     protocols: Vec<ProtocolRules>,
+    handlers: Vec<(String, String, Handler)>,
     clock: Clock,
     name_keys: [u64; 2],
 }
@@ -49,6 +59,7 @@ impl Builder {
         Self {
             config,
             protocols: vec![ProtocolRules::generic(), ProtocolRules::peerjs()],
+            handlers: Vec::new(),
             clock: Clock::new(),
             name_keys: std::array::from_fn(|_| {
                 use std::hash::{BuildHasher, Hasher};
@@ -61,6 +72,36 @@ impl Builder {
     /// Adds a protocol of the host's own.
     pub fn protocol(mut self, rules: ProtocolRules) -> Self {
         self.protocols.push(rules);
+        self
+    }
+
+    /// Runs a closure on every message of a type that the protocol lists, whatever its action; [`Request::relay`] does
+    /// what the action says. It runs on the workers' threads, on several at once, and keeps its worker's other clients
+    /// waiting until it returns: it must not block. What it returns is the message's outcome; a panic counts as
+    /// [`Failed::Panicked`] and ends with the message. (A panic while the process is already reporting one, in a panic
+    /// hook or in the message's `Display`, ends the process: that is the language's rule.) It must not stop or drop
+    /// its router.
+    ///
+    /// ```
+    /// use corelane::{config::Config, error::Failed, router::Builder};
+    ///
+    /// let router = Builder::new(Config::default())
+    ///     .handler("generic", "offer", |request| match request.payload().len() {
+    ///         ..4096 => request.relay().map(|_| ()),
+    ///         _ => Err(Failed::Handler),
+    ///     })
+    ///     .build()?;
+    /// let wrong = Builder::new(Config::default()).handler("generic", "ofer", |_| Ok(())).build();
+    /// assert!(wrong.unwrap_err().to_string().contains("does not list the type"));
+    /// # Ok::<(), corelane::error::Error>(())
+    /// ```
+    pub fn handler(
+        mut self,
+        protocol: &str,
+        message_type: &str,
+        handler: impl Fn(&mut Request<'_>) -> Result<(), Failed> + Send + Sync + 'static,
+    ) -> Self {
+        self.handlers.push((protocol.to_owned(), message_type.to_owned(), Handler::new(handler)));
         self
     }
 
@@ -79,7 +120,8 @@ impl Builder {
 
     /// What the router may come to need, before it is built.
     pub fn budget(&self) -> Budget {
-        let types = self.protocols.iter().map(|rules| rules.types().len()).sum::<usize>() + 1;
+        // Each protocol's own, one for what hosts send, and `other`.
+        let types = self.protocols.iter().map(|rules| rules.types().len() + 1).sum::<usize>() + 1;
         Budget::new(&self.config, types, self.protocols.len() + 1)
     }
 
@@ -87,13 +129,15 @@ impl Builder {
     /// themselves by [`Worker::cycle`].
     ///
     /// # Errors
-    /// [`Error::Config`] for values that do not fit together.
+    /// [`Error::Config`] for values that do not fit together, [`Error::Handler`] or [`Error::UnknownProtocol`] for a
+    /// handler of something that is not listed.
     pub fn build(self) -> Result<(Router, Vec<Worker>), Error> {
         self.config.validate()?;
-        let shared = Arc::new(Shared::new(self.config, self.protocols, self.clock, self.name_keys));
+        let handlers = handler::resolve(&self.protocols, self.handlers)?;
+        let shared = Arc::new(Shared::new(self.config, self.protocols, handlers, self.clock, self.name_keys));
         let workers =
             (0..shared.workers.len()).map(|index| Worker::new(Arc::clone(&shared), index)).collect();
-        Ok((Router { shared, threads: Vec::new() }, workers))
+        Ok((Router { shared, threads: Vec::new(), watch: None }, workers))
     }
 
     /// Builds the router and starts a thread per worker.
@@ -101,9 +145,10 @@ impl Builder {
     /// # Errors
     /// [`Error::Config`] as [`build`](Self::build), or [`Error::System`] where a thread cannot be started.
     pub fn start(self) -> Result<Router, Error> {
+        let has_handlers = !self.handlers.is_empty();
         let (mut router, workers) = self.build()?;
         let cores = core_affinity::get_core_ids().unwrap_or_default();
-        let pin = router.shared.config.get(crate::config::Key::Pin) == 1 && workers.len() <= cores.len();
+        let pin = router.shared.config.get(Key::Pin) == 1 && workers.len() <= cores.len();
         for (index, worker) in workers.into_iter().enumerate() {
             let core = cores.get(index).copied().filter(|_| pin);
             let thread = std::thread::Builder::new().name(format!("corelane-{index}")).spawn(move || {
@@ -117,6 +162,9 @@ impl Builder {
                 Err(error) => return Err(error.into()), // Dropping the router stops those that run.
             }
         }
+        if has_handlers {
+            router.watch = Some(Watch::start(&router.shared)?);
+        }
         Ok(router)
     }
 }
@@ -126,6 +174,8 @@ impl Builder {
 pub struct Router {
     shared: Arc<Shared>,
     threads: Vec<std::thread::JoinHandle<()>>,
+    /// Looks at the workers while there are handlers that could keep them.
+    watch: Option<Watch>,
 }
 
 impl Router {
@@ -196,6 +246,11 @@ impl Router {
         }
     }
 
+    /// What finds workers whose handlers are over their time. A started router with handlers runs one itself.
+    pub fn watchdog(&self) -> Watchdog {
+        Watchdog::new(&self.shared)
+    }
+
     /// Asks the workers to stop: each takes what had been published to it, and leaves. For routers whose
     /// workers are driven by hand; [`stop`](Self::stop) also waits.
     pub fn request_stop(&self) {
@@ -209,30 +264,56 @@ impl Router {
         }
     }
 
-    /// As [`stop`](Self::stop), waiting only so long. The workers stop in any case.
+    /// As [`stop`](Self::stop), waiting only so long. A worker that is then inside a handler is given up: the handler's
+    /// message and what waits behind it fail as [`Failed::Stuck`], what the worker held fails as stopped, and its thread
+    /// is left behind, with the memory that it may still read. Should the handler return, its thread ends without
+    /// touching anything. The other workers stop in any case.
     ///
     /// # Errors
-    /// [`Error::Timeout`] when time is over and a worker still runs.
+    /// [`Error::Timeout`] when time is over and a worker still runs; [`Error::Stuck`] when all have stopped but those
+    /// that were given up.
     pub fn stop_within(&self, timeout: Duration) -> Result<(), Error> {
         self.request_stop();
         let start = Instant::now();
-        while !self.threads.iter().all(std::thread::JoinHandle::is_finished) {
+        while !self.have_all_left() {
             if start.elapsed() >= timeout {
+                for (worker, thread) in self.threads.iter().enumerate() {
+                    if !thread.is_finished() {
+                        stuck::give_up(&self.shared, worker);
+                    }
+                }
+                if self.have_all_left() {
+                    break;
+                }
                 return Err(Error::Timeout);
             }
             std::thread::sleep(Duration::from_millis(1));
         }
-        Ok(())
+        match self.shared.workers.iter().filter(|worker| worker.handover.is_claimed()).count() {
+            0 => Ok(()),
+            given_up => Err(Error::Stuck(given_up as u32)),
+        }
+    }
+
+    fn have_all_left(&self) -> bool {
+        let mut pairs = self.threads.iter().zip(&self.shared.workers);
+        pairs.all(|(thread, worker)| thread.is_finished() || worker.handover.is_claimed())
     }
 
     /// Stops: nothing published before is lost, what is published later is refused as closed, what was held
-    /// fails as stopped. Deliveries can still be polled afterwards.
+    /// fails as stopped. Deliveries can still be polled afterwards. Waits for every worker, for one that is inside a
+    /// handler up to `stop_timeout_ms`; then it gives that one up, as [`stop_within`](Self::stop_within).
     pub fn stop(&mut self) {
-        self.request_stop();
-        for thread in self.threads.drain(..) {
+        let mut timeout = self.shared.config.milliseconds(Key::StopTimeout);
+        while self.stop_within(timeout) == Err(Error::Timeout) {
+            // Between two messages, or at work without any handler: it comes to one or to its end.
+            timeout = Duration::from_millis(1);
+        }
+        for thread in self.threads.drain(..).filter(std::thread::JoinHandle::is_finished) {
             // A worker's panic has been reported by its thread; stopping goes on with the others.
             let _ = thread.join();
         }
+        self.watch = None;
     }
 }
 

@@ -193,6 +193,16 @@ pub struct WorkerStats {
     pub credit_closes: u64,
     /// Rings given up as corrupt.
     pub corrupt_rings: u64,
+    /// Panics of handlers.
+    pub handler_panics: u64,
+    /// Whether its handler has been at one message for longer than `processing_timeout_ms`, as last looked at.
+    pub stalled: bool,
+    /// How often it has become so.
+    pub stalls: u64,
+    /// How long the handler that is running now has been at its message; 0 for none.
+    pub message_age_nanoseconds: u64,
+    /// Whether a stop gave it up inside a handler: its thread and memory are left behind.
+    pub given_up: bool,
 }
 
 /// Everything.

@@ -91,6 +91,7 @@ pub(crate) struct WorkerShard {
     pub(crate) stamps_clamped: Cell,
     pub(crate) credit_closes: Cell,
     pub(crate) corrupt_rings: Cell,
+    pub(crate) handler_panics: Cell,
 }
 
 impl WorkerShard {
@@ -115,6 +116,7 @@ impl WorkerShard {
             stamps_clamped: Cell::default(),
             credit_closes: Cell::default(),
             corrupt_rings: Cell::default(),
+            handler_panics: Cell::default(),
         }
     }
 

@@ -94,6 +94,12 @@ fn worker_stats(shard: &WorkerShard) -> WorkerStats {
         stamps_clamped: shard.stamps_clamped.get(),
         credit_closes: shard.credit_closes.get(),
         corrupt_rings: shard.corrupt_rings.get(),
+        handler_panics: shard.handler_panics.get(),
+        // Not the shard's: the router adds them.
+        stalled: false,
+        stalls: 0,
+        message_age_nanoseconds: 0,
+        given_up: false,
     }
 }
 

@@ -18,7 +18,7 @@ impl State {
 }
 
 /// A handler comes back, emits in between, and ends, while a stop claims its worker as stuck: either the worker goes on
-/// or the claimer settles, never both, and never neither. Catches: `stuck-claim-by-store`, `stuck-back-by-store`,
+/// or the claimer settles, never both, and never neither. Catches: `stuck-claim-by-swap`, `stuck-back-by-swap`,
 /// `stuck-lay-down-relaxed`, `stuck-take-relaxed`.
 #[test]
 fn handler_returns_while_it_is_given_up() {

@@ -2,6 +2,7 @@
 //! never waits, and on the way of an ordinary message it allocates nothing and hashes the recipient once.
 
 use super::egress::{Egress, Rejected};
+use super::handler::{Call, Inside};
 use super::hold::{Held, Holds};
 use super::rules::Action;
 use super::shared::Shared;
@@ -10,10 +11,10 @@ use crate::config::Key;
 use crate::envelope::{self, ReadError};
 use crate::error::{CloseReason, Failed, Undeliverable};
 use crate::metrics::{ApplicationId, OTHER, Outcome, ProtocolId, Timing, TypeId, WorkerShard, Writer};
-use crate::ring::record::{Delivery, Ingress, delivery_kind};
+use crate::ring::record::{Delivery, Ingress, delivery_kind, ingress_flag};
 use crate::sync::{Relaxed, mutant};
 
-type SeriesIds = (TypeId, ProtocolId, ApplicationId);
+pub(super) type SeriesIds = (TypeId, ProtocolId, ApplicationId);
 
 #[derive(Debug)]
 pub(super) struct Relay {
@@ -21,6 +22,7 @@ pub(super) struct Relay {
     pub(super) egress: Vec<Option<Egress>>,
     pub(super) holds: Holds,
     pub(super) writer: Writer,
+    pub(super) inside: Inside,
     max_wait_ticks: u64,
 }
 
@@ -28,9 +30,11 @@ pub(super) struct Relay {
 pub(super) const CLOSING: Outcome = Outcome::Failed(Failed::RecipientClosed);
 
 /// What has become of a message when its handling returns.
-enum Handled {
+pub(super) enum Handled {
     Ended(Outcome),
     Held,
+    /// Its handler was given up: nothing may be touched any more.
+    Abandoned,
 }
 
 impl Relay {
@@ -40,6 +44,7 @@ impl Relay {
             egress: (0..shared.ports.len()).map(|_| None).collect(),
             holds: Holds::new(&shared.config, hold_ticks),
             writer: Writer::new(),
+            inside: Inside::new(shared.ports.len()),
             max_wait_ticks: shared.clock.ticks(shared.config.milliseconds(Key::MaxQueueWait)),
             worker,
         }
@@ -48,7 +53,7 @@ impl Relay {
     /// Handles one message and counts it. `started` is when the one before it ended; returns when this one did:
     /// the one clock read.
     pub(super) fn message(
-        &mut self,
+        self: &mut Box<Self>,
         shared: &Shared,
         port: usize,
         header: &Ingress,
@@ -64,7 +69,7 @@ impl Relay {
         let stamp = header.stamp.min(started);
         let (ids, handled) = match slot {
             None => (no_series(), Handled::Ended(Outcome::Failed(Failed::StaleClient))),
-            Some(slot) => self.classify(shared, client, slot, header, payload, stamp, started),
+            Some(slot) => self.classify(shared, port, client, slot, header, payload, stamp, started),
         };
         let ended = shared.clock.raw();
         let timing = Timing {
@@ -74,6 +79,7 @@ impl Relay {
         let outcome = match handled {
             Handled::Ended(outcome) => Some(outcome),
             Handled::Held => None,
+            Handled::Abandoned => return started,
         };
         shard(shared, self.worker).record(&mut self.writer, ids, payload.len(), timing, outcome);
         if let (Some(slot), Some(_)) = (slot, outcome) {
@@ -85,8 +91,9 @@ impl Relay {
     /// Reads the envelope and acts on the type.
     #[expect(clippy::too_many_arguments, reason = "one message's parts, passed once")]
     fn classify(
-        &mut self,
+        self: &mut Box<Self>,
         shared: &Shared,
+        port: usize,
         client: ClientId,
         slot: &Slot,
         header: &Ingress,
@@ -108,38 +115,76 @@ impl Relay {
         let Some(message_type) = envelope.message_type() else {
             return (unknown, failed(Failed::MissingType));
         };
-        let listed = rules.rules.types().iter().zip(&rules.types);
-        let (ids, action) = match listed.into_iter().find(|((name, _), _)| message_type.eq_str(name)) {
-            Some(((_, action), id)) => ((*id, rules.id, application), *action),
+        let listed = rules.rules.types().iter().zip(&rules.types).zip(&rules.handlers);
+        let mut listed = listed.into_iter();
+        let (ids, action, handler) = match listed.find(|(((name, _), _), _)| message_type.eq_str(name)) {
+            Some((((_, action), id), handler)) => ((*id, rules.id, application), *action, handler.as_ref()),
             None => match rules.rules.unknown() {
-                Some(action) => (unknown, action),
+                Some(action) => (unknown, action, None),
                 None => return (unknown, failed(Failed::UnknownType)),
             },
         };
-        if now.saturating_sub(stamp) > self.max_wait_ticks {
+        if self.is_late(stamp, now) {
+            if header.flags & ingress_flag::TELL_EXPIRED != 0 {
+                self.tell_late(shared, client, header, stamp, ids);
+            }
             return (ids, Handled::Ended(Outcome::Expired));
         }
+        let envelope = &envelope;
+        let call = Call { port, client, slot, header, payload, envelope, ids, action, stamp, now };
+        let handled = match handler {
+            Some(handler) => self.call(shared, handler, &call),
+            None => self.act(shared, &call),
+        };
+        (ids, handled)
+    }
+
+    /// Whether a message has waited so long that it is not handled any more.
+    #[inline]
+    pub(super) fn is_late(&self, stamp: u64, now: u64) -> bool {
+        now.saturating_sub(stamp) > self.max_wait_ticks
+    }
+
+    /// Tells a sender that asked for it that its message has waited too long; on credit, or not at all.
+    #[cold]
+    fn tell_late(&mut self, shared: &Shared, client: ClientId, header: &Ingress, stamp: u64, ids: SeriesIds) {
+        let late = Delivery {
+            kind: delivery_kind::EXPIRED,
+            stamp,
+            correlation: header.correlation,
+            message_type: u32::from(ids.0.0),
+            recipients: 1,
+            ..Delivery::default()
+        };
+        // A sender that is gone or has no credit left is not told; the message's outcome is counted either way.
+        let _ = self.deliver(shared, &late, client, 0, |_| ());
+    }
+
+    /// Does what the type's action says.
+    pub(super) fn act(&mut self, shared: &Shared, call: &Call<'_>) -> Handled {
+        let Call { client, slot, header, envelope, ids, action, stamp, now, .. } = *call;
+        let failed = |reason| Handled::Ended(Outcome::Failed(reason));
         let hold = match action {
             Action::KeepAlive => {
                 slot.alive_at.store(now, Relaxed); // Relaxed: a time for the port's timers.
-                return (ids, Handled::Ended(Outcome::Ok));
+                return Handled::Ended(Outcome::Ok);
             }
-            Action::Relay { hold } => hold,
+            Action::Relay { hold } | Action::Handler { hold } => hold,
             Action::RelayOrLeave => {
                 if envelope.recipient().is_none() {
                     let left = Delivery { kind: delivery_kind::LEFT, ..Delivery::default() };
-                    return (ids, Handled::Ended(self.notify(shared, client, slot, &left)));
+                    return Handled::Ended(self.notify(shared, client, slot, &left));
                 }
                 false
             }
         };
         let Some(recipient) = envelope.recipient() else {
-            return (ids, failed(Failed::NoRecipient));
+            return failed(Failed::NoRecipient);
         };
         let mut name_buffer = [0; MAX_NAME_BYTES];
         let name = recipient.decode(&mut name_buffer).filter(|name| name.len() <= MAX_NAME_BYTES);
         let Some(name) = name else {
-            return (ids, failed(Failed::NameTooLong));
+            return failed(Failed::NameTooLong);
         };
         let name = name.as_bytes();
         let hash = shared.clients.names().hash(name);
@@ -165,19 +210,19 @@ impl Relay {
                     envelope.write_relayed(sender_name, out);
                 });
                 if outcome != CLOSING || !hold {
-                    return (ids, Handled::Ended(outcome));
+                    return Handled::Ended(outcome);
                 }
             } else if !hold {
-                return (ids, Handled::Ended(CLOSING));
+                return Handled::Ended(CLOSING);
             }
         }
         if !hold {
-            return (ids, failed(Failed::UnknownRecipient));
+            return failed(Failed::UnknownRecipient);
         }
         // Relaxed: this worker's own.
         let of_sender = slot.held.load(Relaxed);
         if !self.holds.has_room(hash, of_sender, length) {
-            return (ids, failed(Failed::HoldFull));
+            return failed(Failed::HoldFull);
         }
         let mut copy = self.holds.buffer(length);
         envelope.write_relayed(sender_name, &mut copy);
@@ -188,7 +233,7 @@ impl Relay {
         let count = self.holds.messages() as u64;
         shard(shared, self.worker).held.set(&mut self.writer, count);
         shard(shared, self.worker).held_maximum.raise(&mut self.writer, count);
-        (ids, Handled::Held)
+        Handled::Held
     }
 
     /// Delivers a message to one client, on credit.
@@ -206,6 +251,7 @@ impl Relay {
         let bytes = length.min(u32::MAX as usize) as u32;
         match slot.credit.try_add(to.generation(), bytes, shared.limits) {
             Ok(()) => {}
+            Err(Shortage::Exhausted) if mutant("send-without-credit") && delivery.sender == 0 => {}
             Err(Shortage::Closed) => return Outcome::Failed(Failed::RecipientClosed),
             Err(Shortage::Exhausted) => {
                 self.close_client(shared, to, slot, CloseReason::Credit);
@@ -295,7 +341,7 @@ pub(super) fn shard(shared: &Shared, worker: usize) -> &WorkerShard {
     &shared.workers[worker].shard
 }
 
-const fn no_series() -> SeriesIds {
+pub(super) const fn no_series() -> SeriesIds {
     (TypeId(OTHER), ProtocolId(OTHER), ApplicationId(OTHER))
 }
 

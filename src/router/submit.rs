@@ -6,10 +6,22 @@ use super::shared::Shared;
 use crate::clients::{ClientId, NewClient, Phase};
 use crate::error::{Error, Refused};
 use crate::metrics::Writer;
-use crate::ring::record::{INGRESS_BYTES, Ingress, ingress_kind};
+use crate::ring::record::{INGRESS_BYTES, Ingress, ingress_flag, ingress_kind};
 use crate::ring::{Producer, PushError};
 use crate::sync::{Arc, Relaxed, Release, mutant, wake_fence};
 use std::collections::VecDeque;
+
+/// What a message is submitted with.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct SubmitOptions {
+    /// Comes back with what the message causes.
+    pub correlation: u64,
+    /// When the host read the message from its socket, in the clock's raw ticks; now, if not given.
+    pub stamp: Option<u64>,
+    /// Whether the client's port gets an [`Event::Expired`](super::Event::Expired) without a name if the message has
+    /// waited longer than `max_queue_wait_ms`. It takes credit like a message of no bytes, and is not sent without.
+    pub tell_expired: bool,
+}
 
 #[derive(Debug)]
 pub(super) struct Submit {
@@ -91,20 +103,49 @@ impl Submit {
 
     /// See [`Port::submit`](super::Port::submit).
     pub(super) fn submit(&mut self, client: ClientId, message: &[u8], correlation: u64) -> Result<(), Error> {
-        self.submit_at(client, message, correlation, self.shared.clock.raw())
+        self.submit_with(client, message, SubmitOptions { correlation, ..SubmitOptions::default() })
     }
 
-    /// See [`Port::submit_at`](super::Port::submit_at).
-    pub(super) fn submit_at(
+    /// See [`Port::submit_with`](super::Port::submit_with).
+    pub(super) fn submit_with(
         &mut self,
         client: ClientId,
         message: &[u8],
-        correlation: u64,
-        stamp: u64,
+        options: SubmitOptions,
     ) -> Result<(), Error> {
+        self.counted(|submit| submit.try_submit(client, message, options))
+    }
+
+    /// See [`Port::send`](super::Port::send).
+    pub(super) fn send(&mut self, to: ClientId, message: &[u8], correlation: u64) -> Result<(), Error> {
+        self.counted(|submit| submit.try_send(to, message, correlation))
+    }
+
+    /// Does one after the other, until `each` has had enough; then publishes. Says how many were accepted.
+    pub(super) fn batch<'a>(
+        &mut self,
+        batch: impl IntoIterator<Item = (ClientId, &'a [u8], u64)>,
+        one: impl Fn(&mut Self, ClientId, &[u8], u64) -> Result<(), Error>,
+        mut each: impl FnMut(usize, Result<(), Error>) -> bool,
+    ) -> usize {
+        let mut accepted = 0;
+        for (place, (client, message, correlation)) in batch.into_iter().enumerate() {
+            let result = one(self, client, message, correlation);
+            accepted += usize::from(result.is_ok());
+            if !each(place, result) {
+                break;
+            }
+        }
+        self.publish();
+        accepted
+    }
+
+    /// Counts what a message that is given to the port comes to.
+    #[inline(always)]
+    fn counted(&mut self, attempt: impl FnOnce(&mut Self) -> Result<(), Refused>) -> Result<(), Error> {
         // Counted first: a reader that sees how it ended has seen that it came.
         self.shared.ports[self.index].submit.submitted.add(&mut self.writer, 1);
-        match self.try_submit(client, message, correlation, stamp) {
+        match attempt(self) {
             Ok(()) => Ok(()),
             Err(reason) => {
                 self.shared.ports[self.index].submit.refused[reason as usize].add(&mut self.writer, 1);
@@ -113,12 +154,32 @@ impl Submit {
         }
     }
 
+    /// To the recipient's own worker, whichever port's client it is; there it fails if it is gone by then.
+    fn try_send(&mut self, to: ClientId, message: &[u8], correlation: u64) -> Result<(), Refused> {
+        let slot = self.shared.clients.get(to).ok_or(Refused::Stale)?;
+        if message.len() > self.max_message {
+            return Err(Refused::TooLarge);
+        }
+        // Relaxed: see `Router::drain`.
+        if self.shared.draining.load(Relaxed) {
+            return Err(Refused::Draining);
+        }
+        let header = Ingress {
+            kind: ingress_kind::SEND,
+            recipient: to.0,
+            stamp: self.shared.clock.raw(),
+            correlation,
+            message_type: u32::MAX,
+            ..Ingress::default()
+        };
+        push(&mut self.ways, usize::from(slot.send_worker()), &header, message)
+    }
+
     fn try_submit(
         &mut self,
         client: ClientId,
         message: &[u8],
-        correlation: u64,
-        stamp: u64,
+        options: SubmitOptions,
     ) -> Result<(), Refused> {
         let Self { shared, ways, .. } = self;
         let slot = shared.clients.get(client).ok_or(Refused::Stale)?;
@@ -138,9 +199,10 @@ impl Submit {
         }
         let header = Ingress {
             kind: ingress_kind::MESSAGE,
+            flags: if options.tell_expired { ingress_flag::TELL_EXPIRED } else { 0 },
             client: client.0,
-            stamp,
-            correlation,
+            stamp: options.stamp.unwrap_or_else(|| shared.clock.raw()),
+            correlation: options.correlation,
             message_type: u32::MAX,
             ..Ingress::default()
         };

@@ -2,6 +2,7 @@
 //! `run` is the loop around it, and a test can call `cycle` itself.
 
 use super::egress::Egress;
+use super::handler::NOT_TAKEN_UP;
 use super::pair::{untaken_deliveries, untaken_messages};
 use super::relay::Relay;
 use super::shared::{Shared, WorkerShared};
@@ -18,36 +19,40 @@ use std::time::Duration;
 /// One worker of a router made by [`Builder::build`](super::Builder::build).
 #[derive(Debug)]
 pub struct Worker {
-    shared: Arc<Shared>,
+    pub(super) shared: Arc<Shared>,
     index: usize,
-    ingress: Vec<Option<Ingoing>>,
-    relay: Relay,
+    pub(super) ingress: Vec<Option<Ingoing>>,
+    /// In a box, so that it can be laid down while a handler runs.
+    pub(super) relay: Box<Relay>,
     /// Where the next cycle starts, so that no port is always first.
     first_port: usize,
     attach_seen: u64,
     batch: usize,
     stopped: bool,
+    /// It settles in the place of a worker that was given up, see `stuck`.
+    adopted: bool,
 }
 
 /// The consuming end of one port's ring.
 #[derive(Debug)]
-struct Ingoing {
-    ring: Consumer,
+pub(super) struct Ingoing {
+    pub(super) ring: Consumer,
     port_wake: Arc<WakeWord>,
     /// The router stops: nothing above the tail as it was then is taken.
     sealed: bool,
-    corrupt: bool,
+    pub(super) corrupt: bool,
 }
 
 impl Worker {
     pub(super) fn new(shared: Arc<Shared>, index: usize) -> Self {
         Self {
             ingress: (0..shared.ports.len()).map(|_| None).collect(),
-            relay: Relay::new(&shared, index),
+            relay: Relay::with_spare(&shared, index),
             first_port: 0,
             attach_seen: 0,
             batch: shared.config.count(Key::Batch),
             stopped: false,
+            adopted: false,
             index,
             shared,
         }
@@ -55,6 +60,22 @@ impl Worker {
 
     fn own(&self) -> &WorkerShared {
         &self.shared.workers[self.index]
+    }
+
+    /// One that settles in the place of a worker which was given up inside a handler, and whose relay this is.
+    pub(super) fn adopt(shared: &Arc<Shared>, index: usize, relay: Box<Relay>) -> Self {
+        let mut worker = Self { relay, adopted: true, ..Self::new(Arc::clone(shared), index) };
+        for port in 0..worker.ingress.len() {
+            if worker.relay.inside.taken.get(port).is_none_or(|taken| *taken == NOT_TAKEN_UP) {
+                worker.take_up(port);
+            } else if let Some(pair) = shared.pair(index, port).view() {
+                let corrupt = pair.ingress.is_corrupt();
+                let ring = Consumer::resume(pair.ingress);
+                let port_wake = pair.port_wake;
+                worker.ingress[port] = Some(Ingoing { ring, port_wake, sealed: false, corrupt });
+            }
+        }
+        worker
     }
 
     /// Whether the worker has stopped for good.
@@ -74,10 +95,15 @@ impl Worker {
             self.attach_seen = changes;
             self.look_at_pairs(now);
         }
+        if self.is_abandoned() {
+            return 0;
+        }
         // Acquire: pairs with the Release in `Router::request_stop`.
         if self.own().stop.load(Acquire) {
             self.look_at_pairs(now);
-            self.stop(now);
+            if !self.is_abandoned() {
+                self.stop(now);
+            }
             return 1;
         }
         let mut work = self.flush_egress();
@@ -92,6 +118,9 @@ impl Worker {
         let mut time = now;
         for offset in 0..ports {
             work += self.drain((self.first_port + offset) % ports, self.batch, &mut time);
+            if self.is_abandoned() {
+                return 0;
+            }
         }
         self.first_port = (self.first_port + 1) % ports;
         if !self.relay.holds.is_empty() {
@@ -105,6 +134,12 @@ impl Worker {
         }
         self.publish();
         work
+    }
+
+    /// Whether it was given up inside a handler that has returned now: what it had is another's, and it ends at once.
+    fn is_abandoned(&mut self) -> bool {
+        self.stopped |= self.relay.inside.abandoned;
+        self.relay.inside.abandoned
     }
 
     /// Takes up to `limit` records from one port's ring.
@@ -122,12 +157,19 @@ impl Worker {
             }
             own.queue_bytes_maximum.raise(&mut self.relay.writer, ingoing.ring.pending_bytes());
             while count < limit {
+                self.relay.inside.taken[port] = ingoing.ring.position();
                 let Some(record) = ingoing.ring.next()? else { return Ok(()) };
                 count += 1;
                 let header = Ingress::read(record.bytes);
                 match (record.kind, header) {
                     (ingress_kind::MESSAGE, Some((header, payload))) => {
                         *time = self.relay.message(&self.shared, port, &header, payload, *time);
+                        if self.relay.inside.abandoned {
+                            return Ok(());
+                        }
+                    }
+                    (ingress_kind::SEND, Some((header, payload))) => {
+                        *time = self.relay.send(&self.shared, &header, payload, *time);
                     }
                     (ingress_kind::DISCONNECT, Some((header, _))) => {
                         self.relay.disconnect(&self.shared, port, &header)
@@ -138,6 +180,7 @@ impl Worker {
                     _ => return Err(Corrupt),
                 }
             }
+            self.relay.inside.taken[port] = ingoing.ring.position();
             own.full_batches.add(&mut self.relay.writer, 1);
             Ok(())
         });
@@ -211,33 +254,49 @@ impl Worker {
                 continue;
             }
             if self.ingress[port].is_none() {
-                let Some(pair) = self.shared.pair(self.index, port).view() else { continue };
-                let backlog = self.shared.config.count(Key::BacklogBytes);
-                // Without memory for a backlog the port has no way back: its deliveries fail as port_gone.
-                self.relay.egress[port] = Egress::new(&pair, backlog).ok();
-                self.ingress[port] = Some(Ingoing {
-                    ring: Consumer::new(pair.ingress),
-                    port_wake: pair.port_wake,
-                    sealed: false,
-                    corrupt: false,
-                });
+                self.take_up(port);
             }
             if state == State::Detaching {
                 let mut time = now;
-                while self.drain(port, usize::MAX, &mut time) > 0 {}
+                while !self.is_abandoned() && self.drain(port, usize::MAX, &mut time) > 0 {}
+                if self.is_abandoned() {
+                    return;
+                }
                 self.leave(port, Undeliverable::PortGone);
             }
         }
     }
 
+    /// Takes up the rings of a pair that was attached.
+    fn take_up(&mut self, port: usize) {
+        let Some(pair) = self.shared.pair(self.index, port).view() else { return };
+        let backlog = self.shared.config.count(Key::BacklogBytes);
+        // Without memory for a backlog the port has no way back: its deliveries fail as port_gone.
+        self.relay.egress[port] = Egress::new(&pair, backlog).ok();
+        self.relay.inside.taken[port] = 0;
+        self.ingress[port] = Some(Ingoing {
+            ring: Consumer::new(pair.ingress),
+            port_wake: pair.port_wake,
+            sealed: false,
+            corrupt: false,
+        });
+    }
+
     /// Stops: takes what is published in every ring, up to its seal, and leaves every pair.
-    fn stop(&mut self, now: u64) {
+    pub(super) fn stop(&mut self, now: u64) {
         let mut time = now;
         for port in 0..self.ingress.len() {
             if let Some(Some(ingoing)) = self.ingress.get_mut(port) {
                 ingoing.corrupt |= ingoing.ring.close_and_seal().is_err();
                 ingoing.sealed = true;
-                self.drain(port, usize::MAX, &mut time);
+                if self.adopted {
+                    self.fail_rest(port, now);
+                } else {
+                    self.drain(port, usize::MAX, &mut time);
+                }
+                if self.is_abandoned() {
+                    return;
+                }
             }
         }
         self.relay.stop_holds(&self.shared);
@@ -254,6 +313,7 @@ impl Worker {
     /// the rest if the port has left before.
     fn leave(&mut self, port: usize, reason: Undeliverable) {
         let Some(mut ingoing) = self.ingress[port].take() else { return };
+        self.relay.inside.taken[port] = NOT_TAKEN_UP;
         let mut egress = self.relay.egress[port].take();
         if let Some(egress) = &mut egress {
             let given_up = egress.give_up(&self.shared.clients);
@@ -261,7 +321,11 @@ impl Worker {
             egress.publish();
         }
         ingoing.ring.store_seal();
-        ingoing.ring.release();
+        if self.adopted {
+            ingoing.ring.keep(); // The handler that was given up may still be reading from it.
+        } else {
+            ingoing.ring.release();
+        }
         if let Some(egress) = &egress {
             egress.close();
         }

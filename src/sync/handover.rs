@@ -49,20 +49,19 @@ impl<T> Handover<T> {
     /// The owner is back. Nothing: the value has been claimed, and the owner must not touch what went with it.
     #[inline]
     pub(crate) fn take_back(&self) -> Option<T> {
-        self.take(HOME, "stuck-back-by-store")
+        self.take(HOME, "stuck-back-by-swap")
     }
 
     /// Takes the value for good, if its owner is away. At most one claim ever gets it.
     pub(crate) fn claim(&self) -> Option<T> {
-        self.take(CLAIMED, "stuck-claim-by-store")
+        self.take(CLAIMED, "stuck-claim-by-swap")
     }
 
     fn take(&self, next: u32, weakened: &str) -> Option<T> {
         if mutant(weakened) {
-            if self.state.load(Acquire) != AWAY {
+            if self.state.swap(next, AcqRel) != AWAY {
                 return None;
             }
-            self.state.store(next, Release);
         } else {
             // AcqRel: with AWAY comes all that the owner did before it went; pairs with the Release in `lay_down`.
             let order = ordering("stuck-take-relaxed", AcqRel, Relaxed);

@@ -1,0 +1,80 @@
+//! A stop that no longer waits for a handler: whoever claims the worker settles everything in its place, as the worker
+//! itself would at a stop, except that what lies in its rings fails as stuck instead of being handled. The handler's
+//! thread, its stack and the ring that it still reads from stay; should it return, it finds the worker claimed.
+
+use super::handler::NOT_TAKEN_UP;
+use super::relay::{Relay, no_series, shard};
+use super::send::send_series;
+use super::shared::Shared;
+use super::worker::Worker;
+use crate::clients::ClientId;
+use crate::error::Failed;
+use crate::metrics::{ApplicationId, OTHER, Outcome, Timing, TypeId};
+use crate::ring::record::{Ingress, ingress_kind};
+use crate::sync::Arc;
+
+/// Gives up a worker if it is inside a handler. It then has left every pair, and all it had is accounted for.
+pub(super) fn give_up(shared: &Arc<Shared>, index: usize) {
+    if let Some(relay) = shared.workers.get(index).and_then(|worker| worker.handover.claim()) {
+        let now = shared.clock.raw();
+        Worker::adopt(shared, index, relay).stop(now);
+    }
+}
+
+impl Worker {
+    /// Ends what the worker that was given up had not taken from one port's ring, up to what is published now.
+    /// Gives no byte back: the handler may still be reading its message.
+    pub(super) fn fail_rest(&mut self, port: usize, now: u64) {
+        let handled = self.relay.inside.taken.get(port).copied().unwrap_or(NOT_TAKEN_UP);
+        let Some(Some(ingoing)) = self.ingress.get_mut(port) else { return };
+        if ingoing.corrupt {
+            return;
+        }
+        loop {
+            let position = ingoing.ring.position();
+            let Ok(Some(record)) = ingoing.ring.next() else { return };
+            let Some((header, payload)) = Ingress::read(record.bytes) else { continue };
+            if position < handled {
+                continue; // Handled before, and not given back yet.
+            }
+            match record.kind {
+                ingress_kind::MESSAGE | ingress_kind::SEND => {
+                    self.relay.fail_stuck(&self.shared, port, &header, payload.len(), now);
+                }
+                ingress_kind::DISCONNECT => self.relay.disconnect(&self.shared, port, &header),
+                _ => {}
+            }
+        }
+    }
+}
+
+impl Relay {
+    /// Counts one message of a worker that was given up: first the one that its handler is at, then those behind it.
+    fn fail_stuck(&mut self, shared: &Shared, port: usize, header: &Ingress, bytes: usize, now: u64) {
+        let current = self.inside.current.take_if(|current| current.port == port);
+        // What a host sends itself has no client behind it.
+        let client = (header.kind == ingress_kind::MESSAGE).then_some(ClientId(header.client));
+        let slot = client.and_then(|client| shared.clients.get(client));
+        let slot = slot.filter(|slot| usize::from(slot.place().port) == port);
+        let labels = slot.and_then(|slot| {
+            let (protocol, application) = slot.labels();
+            let rules = shared.protocols.get(usize::from(protocol))?;
+            Some((TypeId(OTHER), rules.id, ApplicationId(application)))
+        });
+        let sent = || send_series(shared, ClientId(header.recipient));
+        let unread = labels.unwrap_or_else(|| if client.is_none() { sent() } else { no_series() });
+        let ids = current.map_or(unread, |current| current.ids);
+        let started = current.map_or(now, |current| current.started);
+        let timing = Timing {
+            queue_wait: shared.clock.nanoseconds(header.stamp, started),
+            service: shared.clock.nanoseconds(started, now),
+        };
+        // A message that was held ends with the holds, at the same stop.
+        let held = current.is_some_and(|current| current.held);
+        let outcome = (!held).then_some(Outcome::Failed(Failed::Stuck));
+        shard(shared, self.worker).record(&mut self.writer, ids, bytes, timing, outcome);
+        if let (Some(slot), false) = (slot, held) {
+            slot.finish(1);
+        }
+    }
+}
