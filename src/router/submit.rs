@@ -157,6 +157,10 @@ impl Submit {
     /// To the recipient's own worker, whichever port's client it is; there it fails if it is gone by then.
     fn try_send(&mut self, to: ClientId, message: &[u8], correlation: u64) -> Result<(), Refused> {
         let slot = self.shared.clients.get(to).ok_or(Refused::Stale)?;
+        // Another port's word, perhaps: who reads it late sends a record that fails at the worker.
+        if slot.phase() != Phase::Open {
+            return Err(Refused::Stale);
+        }
         if message.len() > self.max_message {
             return Err(Refused::TooLarge);
         }
