@@ -9,6 +9,7 @@ mod pair;
 mod poll;
 mod port;
 mod relay;
+mod request;
 mod rules;
 mod send;
 mod shared;
@@ -24,9 +25,9 @@ pub(crate) mod model {
     pub(crate) use super::hold::{Held, Holds};
 }
 
-pub use handler::{Relayed, Request};
 pub use poll::{Event, Message};
 pub use port::Port;
+pub use request::{Relayed, Request};
 pub use rules::{Action, ProtocolRules};
 pub use shared_port::{Poller, SharedPort};
 pub use submit::SubmitOptions;

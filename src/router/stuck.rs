@@ -6,10 +6,11 @@ use super::handler::NOT_TAKEN_UP;
 use super::relay::{Relay, no_series, shard};
 use super::send::send_series;
 use super::shared::Shared;
-use super::worker::Worker;
+use super::worker::{Ingoing, Worker};
 use crate::clients::ClientId;
 use crate::error::Failed;
 use crate::metrics::{ApplicationId, OTHER, Outcome, Timing, TypeId};
+use crate::ring::Consumer;
 use crate::ring::record::{Ingress, ingress_kind};
 use crate::sync::Arc;
 
@@ -22,6 +23,24 @@ pub(super) fn give_up(shared: &Arc<Shared>, index: usize) {
 }
 
 impl Worker {
+    /// One that settles in the place of a worker which was given up inside a handler, and whose relay this is.
+    fn adopt(shared: &Arc<Shared>, index: usize, relay: Box<Relay>) -> Self {
+        let mut worker = Self::new(Arc::clone(shared), index);
+        worker.relay = relay;
+        worker.adopted = true;
+        for port in 0..worker.ingress.len() {
+            if worker.relay.inside.taken.get(port).is_none_or(|taken| *taken == NOT_TAKEN_UP) {
+                worker.take_up(port);
+            } else if let Some(pair) = shared.pair(index, port).view() {
+                let corrupt = pair.ingress.is_corrupt();
+                let ring = Consumer::resume(pair.ingress);
+                let port_wake = pair.port_wake;
+                worker.ingress[port] = Some(Ingoing { ring, port_wake, sealed: false, corrupt });
+            }
+        }
+        worker
+    }
+
     /// Ends what the worker that was given up had not taken from one port's ring, up to what is published now.
     /// Gives no byte back: the handler may still be reading its message.
     pub(super) fn fail_rest(&mut self, port: usize, now: u64) {

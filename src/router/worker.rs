@@ -30,16 +30,16 @@ pub struct Worker {
     batch: usize,
     stopped: bool,
     /// It settles in the place of a worker that was given up, see `stuck`.
-    adopted: bool,
+    pub(super) adopted: bool,
 }
 
 /// The consuming end of one port's ring.
 #[derive(Debug)]
 pub(super) struct Ingoing {
     pub(super) ring: Consumer,
-    port_wake: Arc<WakeWord>,
+    pub(super) port_wake: Arc<WakeWord>,
     /// The router stops: nothing above the tail as it was then is taken.
-    sealed: bool,
+    pub(super) sealed: bool,
     pub(super) corrupt: bool,
 }
 
@@ -60,22 +60,6 @@ impl Worker {
 
     fn own(&self) -> &WorkerShared {
         &self.shared.workers[self.index]
-    }
-
-    /// One that settles in the place of a worker which was given up inside a handler, and whose relay this is.
-    pub(super) fn adopt(shared: &Arc<Shared>, index: usize, relay: Box<Relay>) -> Self {
-        let mut worker = Self { relay, adopted: true, ..Self::new(Arc::clone(shared), index) };
-        for port in 0..worker.ingress.len() {
-            if worker.relay.inside.taken.get(port).is_none_or(|taken| *taken == NOT_TAKEN_UP) {
-                worker.take_up(port);
-            } else if let Some(pair) = shared.pair(index, port).view() {
-                let corrupt = pair.ingress.is_corrupt();
-                let ring = Consumer::resume(pair.ingress);
-                let port_wake = pair.port_wake;
-                worker.ingress[port] = Some(Ingoing { ring, port_wake, sealed: false, corrupt });
-            }
-        }
-        worker
     }
 
     /// Whether the worker has stopped for good.
@@ -268,7 +252,7 @@ impl Worker {
     }
 
     /// Takes up the rings of a pair that was attached.
-    fn take_up(&mut self, port: usize) {
+    pub(super) fn take_up(&mut self, port: usize) {
         let Some(pair) = self.shared.pair(self.index, port).view() else { return };
         let backlog = self.shared.config.count(Key::BacklogBytes);
         // Without memory for a backlog the port has no way back: its deliveries fail as port_gone.
