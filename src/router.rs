@@ -268,7 +268,8 @@ impl Router {
     /// As [`stop`](Self::stop), waiting only so long. A worker that is then inside a handler is given up: the handler's
     /// message and what waits behind it fail as [`Failed::Stuck`], what the worker held fails as stopped, and its thread
     /// is left behind, with the memory that it may still read. Should the handler return, its thread ends without
-    /// touching anything. The other workers stop in any case.
+    /// touching anything. The other workers stop in any case. Workers that are driven by hand stop in their next
+    /// cycles, which this does not wait for, except for one that is inside a handler.
     ///
     /// # Errors
     /// [`Error::Timeout`] when time is over and a worker still runs; [`Error::Stuck`] when all have stopped but those
@@ -278,10 +279,8 @@ impl Router {
         let start = Instant::now();
         while !self.have_all_left() {
             if start.elapsed() >= timeout {
-                for (worker, thread) in self.threads.iter().enumerate() {
-                    if !thread.is_finished() {
-                        stuck::give_up(&self.shared, worker);
-                    }
+                for worker in 0..self.shared.workers.len() {
+                    stuck::give_up(&self.shared, worker);
                 }
                 if self.have_all_left() {
                     break;
@@ -297,8 +296,11 @@ impl Router {
     }
 
     fn have_all_left(&self) -> bool {
-        let mut pairs = self.threads.iter().zip(&self.shared.workers);
-        pairs.all(|(thread, worker)| thread.is_finished() || worker.handover.is_claimed())
+        let mut workers = self.shared.workers.iter().enumerate();
+        workers.all(|(index, worker)| match self.threads.get(index) {
+            Some(thread) => thread.is_finished() || worker.handover.is_claimed(),
+            None => !worker.handover.is_away(), // Driven by hand: it leaves in its next cycle.
+        })
     }
 
     /// Stops: nothing published before is lost, what is published later is refused as closed, what was held

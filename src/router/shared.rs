@@ -47,8 +47,9 @@ pub(super) struct WorkerShared {
     pub(super) look_up_all: AtomicBool,
     /// Its handler is over its time; written by the watchdog, see `watch`.
     pub(super) stalled: AtomicBool,
-    /// How often that came about.
+    /// How often that came about, and the number of the handler's run that was counted last.
     pub(super) stalls: AtomicU64,
+    pub(super) stall_counted: AtomicU64,
     pub(super) activity: CachePadded<Activity>,
     /// Where its relay lies while it is inside a handler.
     pub(super) handover: CachePadded<Handover<Box<Relay>>>,
@@ -122,6 +123,7 @@ impl Shared {
                         look_up_all: AtomicBool::new(false),
                         stalled: AtomicBool::new(false),
                         stalls: AtomicU64::new(0),
+                        stall_counted: AtomicU64::new(0),
                         activity: CachePadded::new(Activity::new()),
                         handover: CachePadded::new(Handover::new()),
                         shard: shard(),
@@ -163,8 +165,9 @@ impl Shared {
             // Relaxed: readings by themselves.
             stats.stalled = worker.stalled.load(Relaxed);
             stats.stalls = worker.stalls.load(Relaxed);
-            let since = worker.activity.since();
-            stats.message_age_nanoseconds = since.map_or(0, |since| self.clock.nanoseconds(since, now));
+            let present = worker.activity.present();
+            stats.message_age_nanoseconds =
+                present.map_or(0, |(_, since)| self.clock.nanoseconds(since, now));
             stats.given_up = worker.handover.is_claimed();
         }
         #[cfg(not(corelane_loom))]

@@ -25,7 +25,7 @@ impl Activity {
     #[inline]
     pub(super) fn begin(&self, now: u64) {
         self.started.store(now, Relaxed); // Relaxed: the sequence publishes it.
-        // Release: with an odd number comes when it started; pairs with the Acquire in `since`.
+        // Release: with an odd number comes when it started; pairs with the Acquire in `present`.
         self.sequence.store(own_load(&self.sequence) + 1, Release);
     }
 
@@ -35,12 +35,13 @@ impl Activity {
         self.sequence.store(own_load(&self.sequence) + 1, Release); // Release: as in `begin`.
     }
 
-    /// Since when the present handler runs. May miss one that has only just begun, never makes one older than it is.
-    pub(super) fn since(&self) -> Option<u64> {
+    /// The present handler's number, and since when it runs. May miss one that has only just begun, never makes one older
+    /// than it is.
+    pub(super) fn present(&self) -> Option<(u64, u64)> {
         let before = self.sequence.load(Acquire);
         let started = self.started.load(Acquire); // Acquire: before the second look at the sequence.
         let inside = before % 2 == 1 && self.sequence.load(Relaxed) == before;
-        inside.then_some(started)
+        inside.then_some((before, started))
     }
 }
 
@@ -64,11 +65,14 @@ impl Watchdog {
     pub fn look(&self, now: u64) -> usize {
         let mut count = 0;
         for worker in &self.shared.workers {
-            let since = worker.activity.since();
-            let stalled = since.is_some_and(|since| now.saturating_sub(since) > self.timeout_ticks);
-            count += usize::from(stalled);
+            // One that a stop has given up is no worker any more; `WorkerStats::given_up` says so.
+            let present = worker.activity.present().filter(|_| !worker.handover.is_claimed());
+            let over = present.filter(|(_, since)| now.saturating_sub(*since) > self.timeout_ticks);
+            worker.stalled.store(over.is_some(), Relaxed); // Relaxed: a hint for who places clients.
+            let Some((number, _)) = over else { continue };
+            count += 1;
             // AcqRel: of two that look at once, one counts the stall.
-            if worker.stalled.swap(stalled, AcqRel) != stalled && stalled {
+            if worker.stall_counted.swap(number, AcqRel) != number {
                 worker.stalls.fetch_add(1, Relaxed); // Relaxed: a count by itself.
             }
         }

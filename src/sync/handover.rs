@@ -76,6 +76,11 @@ impl<T> Handover<T> {
         })
     }
 
+    /// Whether the owner is away; a hint, as soon as it is read.
+    pub(crate) fn is_away(&self) -> bool {
+        self.state.load(Acquire) == AWAY // Acquire: pairs with `lay_down`; nothing is read because of it.
+    }
+
     /// Whether it has been claimed.
     pub(crate) fn is_claimed(&self) -> bool {
         self.state.load(Acquire) == CLAIMED // Acquire: pairs with the claim's exchange.

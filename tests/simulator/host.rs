@@ -1,12 +1,15 @@
 //! The simulated host: what it does is random, what it expects is kept beside, and every event is checked.
 
+use crate::handlers::{PROCESSING_MILLISECONDS, Plan, handler};
 use crate::random::Random;
 use corelane::clients::ClientId;
 use corelane::clock::{Clock, ManualClock};
 use corelane::config::{Config, Key};
 use corelane::error::{Error, Refused};
-use corelane::router::{Builder, Event, Port, Router, Worker};
+use corelane::router::{Builder, Event, Port, Router, SubmitOptions, Worker};
 use std::collections::{BTreeMap, HashMap, HashSet};
+use std::sync::Arc;
+use std::sync::atomic::Ordering::SeqCst;
 use std::time::Duration;
 
 const NAMES: [&str; 8] = ["ann", "bob", "cleo", "dora", "emil", "fay", "gus", "hal"];
@@ -47,6 +50,12 @@ pub struct Reached {
     reused_slots: u64,
     names_left: u64,
     probes: u64,
+    sends: u64,
+    late_notices: u64,
+    handler_panics: u64,
+    handler_stalls: u64,
+    handlers_emitted: u64,
+    given_up: u64,
 }
 
 impl Reached {
@@ -63,6 +72,12 @@ impl Reached {
         self.reused_slots += other.reused_slots;
         self.names_left += other.names_left;
         self.probes += other.probes;
+        self.sends += other.sends;
+        self.late_notices += other.late_notices;
+        self.handler_panics += other.handler_panics;
+        self.handler_stalls += other.handler_stalls;
+        self.handlers_emitted += other.handlers_emitted;
+        self.given_up += other.given_up;
     }
 
     pub fn assert_everything_happened(&self) {
@@ -79,6 +94,12 @@ impl Reached {
             (self.reused_slots, "reused slots"),
             (self.names_left, "names left"),
             (self.probes, "probes"),
+            (self.sends, "deliveries of what a host sent itself"),
+            (self.late_notices, "notices of late messages"),
+            (self.handler_panics, "panics of handlers"),
+            (self.handler_stalls, "stalls"),
+            (self.handlers_emitted, "deliveries from handlers"),
+            (self.given_up, "workers given up inside a handler"),
         ] {
             assert!(count > 0, "no {what} in any run");
         }
@@ -87,7 +108,8 @@ impl Reached {
 
 pub struct Host {
     random: Random,
-    router: Router,
+    router: Arc<Router>,
+    plan: Arc<Plan>,
     workers: Vec<Worker>,
     clock: Clock,
     hands: ManualClock,
@@ -100,6 +122,8 @@ pub struct Host {
     events: u64,
     seen: HashSet<u64>,
     numbers_of: HashMap<u64, u64>,
+    /// The port through which each number was sent, for those without a sender.
+    sent_through: HashMap<u64, usize>,
     credit: (usize, u64),
     /// Names that have been connected for so long that nothing can be held for them.
     surely_connected: HashSet<&'static str>,
@@ -130,17 +154,26 @@ impl Host {
             (Key::CreditMessages, credit_messages),
             (Key::CreditBytes, credit_bytes),
             (Key::BacklogBytes, 8192),
+            (Key::ProcessingTimeout, PROCESSING_MILLISECONDS),
         ];
         let config = set
             .into_iter()
             .try_fold(Config::default(), |config, (key, value)| config.with(key, value))
             .unwrap();
         let ports = config.get(Key::MaxPorts) as usize;
-        let (router, workers) =
-            Builder::new(config).clock(clock.clone()).name_keys([seed, 1]).build().unwrap();
+        let plan = Arc::new(Plan::default());
+        let (router, workers) = Builder::new(config)
+            .clock(clock.clone())
+            .name_keys([seed, 1])
+            .handler("peerjs", "ANSWER", handler(Arc::clone(&plan), clock.clone(), hands.clone()))
+            .build()
+            .unwrap();
+        let router = Arc::new(router);
+        plan.set_router(&router);
         Self {
             random,
             router,
+            plan,
             workers,
             clock,
             hands,
@@ -153,6 +186,7 @@ impl Host {
             events: 0,
             seen: HashSet::new(),
             numbers_of: HashMap::new(),
+            sent_through: HashMap::new(),
             credit: (credit_messages as usize, credit_bytes),
             surely_connected: HashSet::new(),
             max_clients,
@@ -175,7 +209,8 @@ impl Host {
     fn step(&mut self) {
         match self.random.below(100) {
             0..6 => self.connect(),
-            6..45 => self.submit(),
+            6..41 => self.submit(),
+            41..45 => self.send(),
             45..55 => self.publish(),
             55..72 => self.cycle(),
             72..82 => self.poll(),
@@ -237,6 +272,7 @@ impl Host {
                     last_from: HashMap::new(),
                 };
                 self.peers.insert(token, peer);
+                self.plan.directory.lock().unwrap().insert(name, id);
             }
             Err(Error::NameTaken(id)) => {
                 let owner = self.peers.values().find(|peer| peer.id == id && peer.has_name());
@@ -268,6 +304,36 @@ impl Host {
         self.submit_to(token, to);
     }
 
+    /// A host sends to a client itself, through any of its ports.
+    fn send(&mut self) {
+        let (Some(token), Some(through)) = (self.some_peer(), self.some_port()) else { return };
+        let burst = if self.random.chance(5) { 60 } else { 1 };
+        for _ in 0..burst {
+            let number = self.next_number;
+            self.next_number += 1;
+            let fill = "x".repeat(self.random.below(100) as usize);
+            let peer = &self.peers[&token];
+            let text = format!(r#"{{"dst":"{}","payload":[{number},"{fill}"]}}"#, peer.name);
+            self.submitted += 1;
+            match self.ports[through].as_mut().unwrap().send(peer.id, text.as_bytes(), number) {
+                Ok(()) => {
+                    assert!(!peer.leaving);
+                    self.numbers_of.insert(number, 0);
+                    self.sent_through.insert(number, through);
+                }
+                Err(Error::Refused(reason)) => {
+                    self.refused += 1;
+                    match reason {
+                        Refused::Full => self.reached.full += 1,
+                        Refused::Stale => assert!(peer.leaving),
+                        other => panic!("{other}"),
+                    }
+                }
+                Err(other) => panic!("{other}"),
+            }
+        }
+    }
+
     /// One client sends a lot to one name: fills rings, backlogs and credit.
     fn flood(&mut self) {
         let Some(token) = self.some_peer() else { return };
@@ -288,7 +354,9 @@ impl Host {
         let peer = &self.peers[&token];
         let (id, place, leaving) = (peer.id, peer.port, peer.leaving);
         self.submitted += 1;
-        match self.ports[place].as_mut().unwrap().submit(id, &message, number) {
+        let tell_expired = self.random.chance(50);
+        let options = SubmitOptions { correlation: number, tell_expired, ..SubmitOptions::default() };
+        match self.ports[place].as_mut().unwrap().submit_with(id, &message, options) {
             Ok(()) => {
                 assert!(!leaving && message.len() <= 1000);
                 self.numbers_of.insert(number, id.0);
@@ -367,13 +435,22 @@ impl Host {
                 let peer = self.peers.get_mut(&message.token).expect("delivered after its last event");
                 assert_eq!((peer.id, peer.port), (message.client, place));
                 assert_eq!(text["dst"], peer.name, "delivered to another name");
-                let last = peer.last_from.insert(message.sender.0, number).unwrap_or(0);
+                // Without a sender, order is the port's that it was sent through.
+                let through = self.sent_through.get(&number).map(|port| u64::MAX - *port as u64);
+                self.reached.sends += u64::from(through.is_some());
+                let from = through.unwrap_or(message.sender.0);
+                let last = peer.last_from.insert(from, number).unwrap_or(0);
                 assert!(last < number, "order: {number} after {last}");
                 self.take_credit(message.token, message.payload.len());
             }
             Event::Expired { client, token, name, .. } => {
-                self.reached.expired_notices += 1;
                 assert_eq!(self.peers[&token].id, client);
+                let seen = if name.is_empty() {
+                    &mut self.reached.late_notices
+                } else {
+                    &mut self.reached.expired_notices
+                };
+                *seen += 1;
                 let name = std::str::from_utf8(name).unwrap();
                 assert!(!self.surely_connected.contains(name), "held for {name} although it is connected");
                 self.take_credit(token, name.len());
@@ -440,6 +517,7 @@ impl Host {
         }
         assert!(figures.held <= figures.in_flight, "{figures:?}");
         self.reached.held += figures.held;
+        assert_eq!(self.router.watchdog().look(self.clock.raw()), 0, "a stall outlasts its handler");
     }
 
     fn settle_down(&mut self) {
@@ -542,9 +620,11 @@ impl Host {
             if self.random.chance(50) {
                 self.publish();
             }
+            self.plan.give_up.store(self.random.chance(30), SeqCst);
             self.workers[worker].cycle(self.clock.raw());
             assert!(self.workers[worker].is_stopped());
         }
+        self.plan.give_up.store(false, SeqCst);
         for place in 0..self.ports.len() {
             if self.ports[place].is_none() {
                 continue;
@@ -567,7 +647,29 @@ impl Host {
         assert_eq!((figures.in_flight, figures.queued, figures.held), (0, 0, 0), "{figures:?}");
         assert_eq!(figures.accepted, figures.ok + figures.failed + figures.expired);
         assert_eq!(figures.consumed, self.events);
+        self.check_handlers();
         self.reached.settled += figures.refused - self.refused;
         self.reached.undeliverable += figures.undeliverable;
+    }
+
+    /// What handlers did is what they planned: an assertion of theirs that failed would be one panic more.
+    fn check_handlers(&mut self) {
+        let stats = self.router.stats();
+        let failed_as = |reason: &str| {
+            let failures = &stats.messages.failures;
+            failures.iter().find(|(label, _)| *label == reason).map_or(0, |(_, count)| *count)
+        };
+        let panics = self.plan.panics.load(SeqCst);
+        assert_eq!(stats.workers.iter().map(|worker| worker.handler_panics).sum::<u64>(), panics);
+        assert_eq!(failed_as("handler_panicked"), panics);
+        let stalls = self.plan.stalls.load(SeqCst);
+        let given_up = self.plan.given_up.load(SeqCst);
+        assert_eq!(stats.workers.iter().map(|worker| worker.stalls).sum::<u64>(), stalls);
+        assert_eq!(stats.workers.iter().filter(|worker| worker.given_up).count() as u64, given_up);
+        assert!(failed_as("handler_failed") <= self.plan.failed.load(SeqCst));
+        self.reached.handler_panics += panics;
+        self.reached.handler_stalls += stalls;
+        self.reached.handlers_emitted += self.plan.emitted.load(SeqCst);
+        self.reached.given_up += given_up;
     }
 }
