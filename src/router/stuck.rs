@@ -12,7 +12,7 @@ use crate::error::Failed;
 use crate::metrics::{ApplicationId, OTHER, Outcome, Timing, TypeId};
 use crate::ring::Consumer;
 use crate::ring::record::{Ingress, ingress_kind};
-use crate::sync::Arc;
+use crate::sync::{Arc, mutant};
 
 /// Gives up a worker if it is inside a handler. It then has left every pair, and all it had is accounted for.
 pub(super) fn give_up(shared: &Arc<Shared>, index: usize) {
@@ -53,7 +53,7 @@ impl Worker {
             let position = ingoing.ring.position();
             let Ok(Some(record)) = ingoing.ring.next() else { return };
             let Some((header, payload)) = Ingress::read(record.bytes) else { continue };
-            if position < handled {
+            if position < handled && !mutant("stuck-from-head") {
                 continue; // Handled before, and not given back yet.
             }
             match record.kind {
@@ -89,7 +89,7 @@ impl Relay {
             service: shared.clock.nanoseconds(started, now),
         };
         // A message that was held ends with the holds, at the same stop.
-        let held = current.is_some_and(|current| current.held);
+        let held = current.is_some_and(|current| current.held) && !mutant("stuck-held-twice");
         let outcome = (!held).then_some(Outcome::Failed(Failed::Stuck));
         shard(shared, self.worker).record(&mut self.writer, ids, bytes, timing, outcome);
         if let (Some(slot), false) = (slot, held) {

@@ -41,13 +41,13 @@ impl Plan {
         };
         let router = self.router.lock().unwrap().upgrade().unwrap();
         if self.give_up.swap(false, SeqCst) {
-            if number % 2 == 0 {
+            if number.is_multiple_of(2) {
                 // What it has had relayed before, or held, stays so.
                 let _ = request.relay();
             }
             let stuck = matches!(router.stop_within(Duration::ZERO), Err(Error::Stuck(_)));
             let told = request.reply(b"never") == Err(Failed::Stuck);
-            let relayed = number % 2 == 0 || request.relay() == Err(Failed::Stuck);
+            let relayed = number.is_multiple_of(2) || request.relay() == Err(Failed::Stuck);
             self.given_up.fetch_add(u64::from(stuck && told && relayed), SeqCst);
             return Ok(());
         }
