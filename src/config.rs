@@ -210,6 +210,12 @@ table! {
     RoomRetiredBytes "room_retired_bytes" "bytes" number(1024, 1 << 30), 4 << 20,
         "Bytes of such lists."
         => with_room_retired_bytes(u64);
+    ProcessingTimeout "processing_timeout_ms" "milliseconds" number(1, 3_600_000), 30_000,
+        "A worker whose handler has been at one message for longer counts as stalled until it moves on."
+        => with_processing_timeout(Duration);
+    StopTimeout "stop_timeout_ms" "milliseconds" number(1, 3_600_000), 10_000,
+        "How long a stop waits before it gives up the workers whose handlers have not returned."
+        => with_stop_timeout(Duration);
 }
 
 /// A router's configuration. [`Config::default`] is meant for small machines; every value can be set by key.

@@ -104,6 +104,12 @@ reasons! {
         UnknownRoom = "unknown_room",
         /// The sender is not a member of the room that it sends to.
         NotAMember = "not_a_member",
+        /// Its handler said so.
+        Handler = "handler_failed",
+        /// Its handler panicked.
+        Panicked = "handler_panicked",
+        /// Its worker was inside a handler that a stop did not wait for any longer.
+        Stuck = "stuck",
     }
 }
 
@@ -223,6 +229,18 @@ pub enum Error {
     StaleRoom,
     /// The client is not a member of the room.
     NotAMember,
+    /// A handler does not fit what the protocol lists.
+    Handler {
+        /// The protocol's name.
+        protocol: String,
+        /// The message type.
+        message_type: String,
+        /// What is wrong, and what to change.
+        problem: &'static str,
+    },
+    /// The router has stopped without so many of its workers: each was inside a handler that did not return in time.
+    /// Its thread and its memory are left behind.
+    Stuck(u32),
 }
 
 impl Error {
@@ -239,7 +257,8 @@ impl Error {
             Self::NameTaken(_) => -15,
             Self::TooManyClients(_) | Self::TooManyPorts(_) | Self::TooManyCalls(_) => -16,
             Self::State(_) => -17,
-            Self::Timeout => -19,
+            Self::Timeout | Self::Stuck(_) => -19,
+            Self::Handler { .. } => -25,
             Self::OwnThread => -21,
             Self::TimeoutStarted => -31,
             Self::UnknownProtocol(_) => -13,
@@ -309,6 +328,16 @@ impl fmt::Display for Error {
             ),
             Self::StaleRoom => write!(formatter, "the room is gone: it went with its last member"),
             Self::NotAMember => write!(formatter, "the client is not a member of the room: join it first"),
+            Self::Handler { protocol, message_type, problem } => {
+                write!(formatter, "the handler of {protocol:?} {message_type:?}: {problem}")
+            }
+            Self::Stuck(workers) => {
+                write!(
+                    formatter,
+                    "{workers} workers were left behind inside handlers that did not return: make them return, or \
+                     raise stop_timeout_ms"
+                )
+            }
         }
     }
 }

@@ -8,6 +8,7 @@ mod handoff;
 mod metrics;
 mod ring;
 mod rooms;
+mod stuck;
 mod wake;
 
 /// Explores the schedules of `model` with at most three preemptions: two miss a real bug of the combined wakes.

@@ -3,6 +3,7 @@
 
 mod connect;
 mod egress;
+mod handler;
 mod held;
 mod hold;
 #[cfg(not(corelane_loom))]
@@ -13,13 +14,17 @@ mod poll;
 mod pool;
 mod port;
 mod relay;
+mod request;
 mod room;
 mod route;
 mod rules;
+mod send;
 mod shared;
 mod shared_port;
 mod stack;
+mod stuck;
 mod submit;
+mod watch;
 mod worker;
 
 /// What the models of `models::clients` call.
@@ -33,25 +38,31 @@ pub use connect::ConnectOptions;
 pub(crate) use inline::InlineView;
 pub use poll::{Event, Message};
 pub use port::Port;
+pub use request::{Relayed, Request};
 pub use route::{BaseRequest, Routed};
 pub use rules::{Action, ProtocolRules};
 pub use shared_port::{Poller, SharedPort};
+pub use submit::SubmitOptions;
+pub use watch::Watchdog;
 pub use worker::Worker;
 
 use crate::clock::Clock;
 use crate::config::{Budget, Config, Key, Sizes};
-use crate::error::Error;
+use crate::error::{Error, Failed};
 use crate::metrics::{Accounting, Stats};
 use crate::sync::{Arc, Ordering, lock, wake_fence};
+use handler::Handler;
 use route::{BaseRoute, Fallback};
-use shared::{RouterState, Shared};
+use shared::{Hooks, RouterState, Shared};
 use std::time::{Duration, Instant};
+use watch::Watch;
 
 /// Builds a router.
 #[derive(Debug)]
 pub struct Builder {
     config: Config,
     protocols: Vec<ProtocolRules>,
+    handlers: Vec<(String, String, Handler)>,
     clock: Clock,
     name_keys: [u64; 2],
     base: BaseRoute,
@@ -63,6 +74,7 @@ impl Builder {
         Self {
             config,
             protocols: vec![ProtocolRules::generic(), ProtocolRules::peerjs()],
+            handlers: Vec::new(),
             clock: Clock::new(),
             base: BaseRoute::default(),
             name_keys: std::array::from_fn(|_| {
@@ -90,6 +102,36 @@ impl Builder {
         self
     }
 
+    /// Runs a closure on every message of a type that the protocol lists, whatever its action; [`Request::relay`] does
+    /// what the action says. It runs on the workers' threads, on several at once, and keeps its worker's other clients
+    /// waiting until it returns: it must not block. What it returns is the message's outcome; a panic counts as
+    /// [`Failed::Panicked`] and ends with the message. (A panic while the process is already reporting one, in a panic
+    /// hook or in the message's `Display`, ends the process: that is the language's rule.) It must not stop or drop
+    /// its router.
+    ///
+    /// ```
+    /// use corelane::{config::Config, error::Failed, router::Builder};
+    ///
+    /// let router = Builder::new(Config::default())
+    ///     .handler("generic", "offer", |request| match request.payload().len() {
+    ///         ..4096 => request.relay().map(|_| ()),
+    ///         _ => Err(Failed::Handler),
+    ///     })
+    ///     .build()?;
+    /// let wrong = Builder::new(Config::default()).handler("generic", "ofer", |_| Ok(())).build();
+    /// assert!(wrong.unwrap_err().to_string().contains("does not list the type"));
+    /// # Ok::<(), corelane::error::Error>(())
+    /// ```
+    pub fn handler(
+        mut self,
+        protocol: &str,
+        message_type: &str,
+        handler: impl Fn(&mut Request<'_>) -> Result<(), Failed> + Send + Sync + 'static,
+    ) -> Self {
+        self.handlers.push((protocol.to_owned(), message_type.to_owned(), Handler::new(handler)));
+        self
+    }
+
     /// Takes time from another clock, for tests.
     pub fn clock(mut self, clock: Clock) -> Self {
         self.clock = clock;
@@ -105,7 +147,8 @@ impl Builder {
 
     /// What the router may come to need, before it is built.
     pub fn budget(&self) -> Budget {
-        let types = self.protocols.iter().map(|rules| rules.types().len()).sum::<usize>() + 1;
+        // Each protocol's own, one for what hosts send, and `other`.
+        let types = self.protocols.iter().map(|rules| rules.types().len() + 1).sum::<usize>() + 1;
         let (messages, bytes) = (self.config.get(Key::HoldMessages), self.config.get(Key::HoldBytes));
         let scratch = self.config.max_relayed() as u64;
         Budget::new(
@@ -125,14 +168,16 @@ impl Builder {
     ///
     /// # Errors
     /// [`Error::Config`] for values that do not fit together or whose budget is above `memory_limit_bytes`, before
-    /// anything is taken; with `touch_memory` [`Error::System`] where the system has no memory left.
+    /// anything is taken; [`Error::Handler`] or [`Error::UnknownProtocol`] for a handler of something that is not
+    /// listed; with `touch_memory` [`Error::System`] where the system has no memory left.
     pub fn build(self) -> Result<(Router, Vec<Worker>), Error> {
         self.config.validate()?;
         self.budget().check(&self.config)?;
         self.protocols.iter().try_for_each(ProtocolRules::check)?;
         let fallback = Fallback::new(&self.config, &self.base)?;
-        let base = (self.base, fallback);
-        let mut shared = Shared::new(self.config, self.protocols, self.clock, self.name_keys, base);
+        let hooks =
+            Hooks { handlers: handler::resolve(&self.protocols, self.handlers)?, base: self.base, fallback };
+        let mut shared = Shared::new(self.config, self.protocols, hooks, self.clock, self.name_keys);
         let touch = shared.config.touches();
         if touch {
             shared.touch()?;
@@ -143,7 +188,7 @@ impl Builder {
         if touch {
             workers.iter_mut().try_for_each(Worker::touch)?;
         }
-        Ok((Router { shared, threads: Vec::new() }, workers))
+        Ok((Router { shared, threads: Vec::new(), watch: None }, workers))
     }
 
     /// Builds the router and starts a thread per worker.
@@ -151,6 +196,7 @@ impl Builder {
     /// # Errors
     /// [`Error::Config`] as [`build`](Self::build), or [`Error::System`] where a thread cannot be started.
     pub fn start(self) -> Result<Router, Error> {
+        let has_handlers = !self.handlers.is_empty();
         let (mut router, workers) = self.build()?;
         let cores = core_affinity::get_core_ids().unwrap_or_default();
         let pin = router.shared.config.get(Key::Pin) == 1 && workers.len() <= cores.len();
@@ -168,6 +214,9 @@ impl Builder {
                 Err(error) => return Err(error.into()), // Dropping the router stops those that run.
             }
         }
+        if has_handlers {
+            router.watch = Some(Watch::start(&router.shared)?);
+        }
         Ok(router)
     }
 }
@@ -177,6 +226,8 @@ impl Builder {
 pub struct Router {
     shared: Arc<Shared>,
     threads: Vec<std::thread::JoinHandle<()>>,
+    /// Looks at the workers while there are handlers that could keep them.
+    watch: Option<Watch>,
 }
 
 impl Router {
@@ -247,6 +298,11 @@ impl Router {
         }
     }
 
+    /// What finds workers whose handlers are over their time. A started router with handlers runs one itself.
+    pub fn watchdog(&self) -> Watchdog {
+        Watchdog::new(&self.shared)
+    }
+
     /// Asks the workers to stop: each takes what had been published to it, and leaves. For routers whose
     /// workers are driven by hand; [`stop`](Self::stop) also waits.
     pub fn request_stop(&self) {
@@ -260,30 +316,58 @@ impl Router {
         }
     }
 
-    /// As [`stop`](Self::stop), waiting only so long. The workers stop in any case.
+    /// As [`stop`](Self::stop), waiting only so long. A worker that is then inside a handler is given up: the handler's
+    /// message and what waits behind it fail as [`Failed::Stuck`], what the worker held fails as stopped, and its thread
+    /// is left behind, with the memory that it may still read. Should the handler return, its thread ends without
+    /// touching anything. The other workers stop in any case. Workers that are driven by hand stop in their next
+    /// cycles, which this does not wait for, except for one that is inside a handler.
     ///
     /// # Errors
-    /// [`Error::Timeout`] when time is over and a worker still runs.
+    /// [`Error::Timeout`] when time is over and a worker still runs; [`Error::Stuck`] when all have stopped but those
+    /// that were given up.
     pub fn stop_within(&self, timeout: Duration) -> Result<(), Error> {
         self.request_stop();
         let start = Instant::now();
-        while !self.threads.iter().all(std::thread::JoinHandle::is_finished) {
+        while !self.have_all_left() {
             if start.elapsed() >= timeout {
+                for worker in 0..self.shared.workers.len() {
+                    stuck::give_up(&self.shared, worker);
+                }
+                if self.have_all_left() {
+                    break;
+                }
                 return Err(Error::Timeout);
             }
             std::thread::sleep(Duration::from_millis(1));
         }
-        Ok(())
+        match self.shared.workers.iter().filter(|worker| worker.handover.is_claimed()).count() {
+            0 => Ok(()),
+            given_up => Err(Error::Stuck(given_up as u32)),
+        }
+    }
+
+    fn have_all_left(&self) -> bool {
+        let mut workers = self.shared.workers.iter().enumerate();
+        workers.all(|(index, worker)| match self.threads.get(index) {
+            Some(thread) => thread.is_finished() || worker.handover.is_claimed(),
+            None => !worker.handover.is_away(), // Driven by hand: it leaves in its next cycle.
+        })
     }
 
     /// Stops: nothing published before is lost, what is published later is refused as closed, what was held
-    /// fails as stopped. Deliveries can still be polled afterwards.
+    /// fails as stopped. Deliveries can still be polled afterwards. Waits for every worker, for one that is inside a
+    /// handler up to `stop_timeout_ms`; then it gives that one up, as [`stop_within`](Self::stop_within).
     pub fn stop(&mut self) {
-        self.request_stop();
-        for thread in self.threads.drain(..) {
+        let mut timeout = self.shared.config.milliseconds(Key::StopTimeout);
+        while self.stop_within(timeout) == Err(Error::Timeout) {
+            // Between two messages, or at work without any handler: it comes to one or to its end.
+            timeout = Duration::from_millis(1);
+        }
+        for thread in self.threads.drain(..).filter(std::thread::JoinHandle::is_finished) {
             // A worker's panic has been reported by its thread; stopping goes on with the others.
             let _ = thread.join();
         }
+        self.watch = None;
     }
 }
 

@@ -4,10 +4,13 @@
 
 #[cfg(all(test, corelane_loom))]
 pub(crate) mod handoff;
+mod handover;
 pub(crate) mod os;
 mod published;
 
 pub(crate) use published::{Crowded, Reader, Retirement, Writer, published};
+
+pub(crate) use handover::Handover;
 
 #[cfg(not(corelane_loom))]
 mod facade {

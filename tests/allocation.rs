@@ -63,6 +63,9 @@ fn exchange(port: &mut Port, from: ClientId, to: ClientId, count: u64, messages:
             }
             sent += 1;
         }
+        // What a host sends itself, and a batch.
+        let _ = port.send(to, b"from the host", 0);
+        port.send_batch([(to, &b"one"[..], 1), (to, b"two", 2)], |_, _| true);
         port.publish();
         let (mut count, mut bytes) = (0, 0);
         port.poll(usize::MAX, |event| {
@@ -92,7 +95,14 @@ fn run_with(protocol: &str, messages: &[Vec<u8>], count: u64, credit: u64) -> u6
         .and_then(|config| config.with(Key::CreditMessages, credit))
         .and_then(|config| config.with(Key::CreditPolicy, 1))
         .unwrap();
-    let router = Builder::new(config).start().unwrap();
+    // One type has a handler, which relays its message and sends another.
+    let router = Builder::new(config)
+        .handler("peerjs", "CANDIDATE", |request| {
+            request.send_to_name("ben", b"seen")?;
+            request.relay().map(|_| ())
+        })
+        .start()
+        .unwrap();
     let mut port = router.port().unwrap();
     let ann = port.connect("ann", protocol, "", 1).unwrap();
     let ben = port.connect("ben", protocol, "", 2).unwrap();

@@ -3,12 +3,57 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test")]
 
+use corelane::clock::Clock;
 use corelane::config::{Config, Key};
 use corelane::error::{Error, Refused};
 use corelane::router::{Builder, Event};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
 use std::time::Duration;
+
+/// Batches and sends through the lock: each item's result, published once, and an end once the poller is gone.
+#[test]
+fn batches_and_sends_through_the_lock() {
+    let config = Config::default().with(Key::Workers, 1).unwrap();
+    let (clock, _) = Clock::manual();
+    let (router, mut workers) = Builder::new(config).clock(clock.clone()).build().unwrap();
+    let (shared, mut poller) = router.port().unwrap().share();
+    let ann = shared.connect("ann", "generic", "", 1).unwrap();
+    let ben = shared.connect("ben", "generic", "", 2).unwrap();
+    let offer = &br#"{"type":"offer","to":"ben"}"#[..];
+    let too_large = vec![b' '; 70_000];
+    let mut told = Vec::new();
+    let batch = [(ann, offer, 1), (ann, &too_large[..], 2), (ann, offer, 3), (ann, offer, 4)];
+    let accepted = shared.submit_batch(batch, |place, result| {
+        told.push((place, result));
+        place < 2
+    });
+    let refused = Err(Error::Refused(Refused::TooLarge));
+    assert_eq!((accepted, told), (2, vec![(0, Ok(())), (1, refused), (2, Ok(()))]));
+    assert_eq!(shared.send_batch([(ben, &b"a"[..], 5), (ben, b"b", 6)], |_, result| result.is_ok()), 2);
+    shared.send(ben, b"c", 7).unwrap();
+    workers[0].cycle(clock.raw());
+    let mut order = Vec::new();
+    poller
+        .poll(usize::MAX, |event| {
+            let Event::Message(message) = event else { return };
+            order.push((message.sender, message.correlation));
+        })
+        .unwrap();
+    let host = corelane::clients::ClientId(0);
+    assert_eq!(order, [(ann, 1), (ann, 3), (host, 5), (host, 6), (host, 7)]);
+    drop(poller);
+    let closed = Err(Error::Refused(Refused::Closed));
+    let mut told = Vec::new();
+    assert_eq!(
+        shared.send_batch([(ben, &b"d"[..], 8), (ben, b"e", 9)], |_, result| {
+            told.push(result);
+            true
+        }),
+        0
+    );
+    assert_eq!((told, shared.send(ben, b"f", 10)), (vec![closed.clone()], closed));
+}
 
 const THREADS: u64 = 64;
 const SENDERS: usize = 16;

@@ -195,6 +195,12 @@ impl Slot {
         Place { generation: (place >> 32) as u32, port: (place >> 16) as u16, worker: place as u16 }
     }
 
+    /// The worker that takes what hosts send to the client: fixed at its connect.
+    #[inline(always)]
+    pub(crate) fn send_worker(&self) -> u16 {
+        self.place().worker
+    }
+
     /// Protocol and application, by number.
     #[inline(always)]
     pub(crate) fn labels(&self) -> (u16, u16) {

@@ -331,6 +331,11 @@ fn worker_families(stats: &Stats) -> Vec<Family> {
             family.count(labels, value(worker))
         })
     };
+    let age = Family::new(
+        "worker_message_age_seconds",
+        "gauge",
+        "How long its handler has been at the present message.",
+    );
     let busy = Family::new("worker_busy_seconds_total", "counter", "Time in cycles that found work.");
     vec![
         per_worker(busy, stats, |family, labels, worker| family.seconds(labels, worker.busy_nanoseconds)),
@@ -368,6 +373,15 @@ fn worker_families(stats: &Stats) -> Vec<Family> {
             "Most records waiting and messages held, likewise.",
             |worker| worker.in_flight_maximum,
         ),
+        counter("worker_handler_panics_total", "Panics of handlers.", |worker| worker.handler_panics),
+        counter("worker_stalls_total", "Times that a handler was over its time.", |worker| worker.stalls),
+        gauge("worker_stalled", "1 while its handler is over its time.", |worker| u64::from(worker.stalled)),
+        gauge("worker_given_up", "1 if a stop left it behind inside a handler.", |worker| {
+            u64::from(worker.given_up)
+        }),
+        per_worker(age, stats, |family, labels, worker| {
+            family.seconds(labels, worker.message_age_nanoseconds)
+        }),
         gauge("worker_queue_peak_bytes", "Most bytes seen waiting at the start of a cycle.", |worker| {
             worker.queue_bytes_maximum
         }),

@@ -233,6 +233,16 @@ pub struct WorkerStats {
     pub room_recipients: u64,
     /// Payload bytes written into these records.
     pub room_bytes_copied: u64,
+    /// Panics of handlers.
+    pub handler_panics: u64,
+    /// Whether its handler has been at one message for longer than `processing_timeout_ms`, as last looked at.
+    pub stalled: bool,
+    /// How often it has become so.
+    pub stalls: u64,
+    /// How long the handler that is running now has been at its message; 0 for none.
+    pub message_age_nanoseconds: u64,
+    /// Whether a stop gave it up inside a handler: its thread and memory are left behind.
+    pub given_up: bool,
 }
 
 /// Rooms.

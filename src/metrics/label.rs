@@ -4,6 +4,7 @@
 use crate::id::MAX_NAME_BYTES;
 use crate::sync::{AtomicU64, Mutex, Relaxed, lock};
 use std::collections::HashMap;
+use std::sync::OnceLock;
 
 /// The series that everything without one of its own is counted in.
 pub(crate) const OTHER: u16 = 0;
@@ -25,6 +26,8 @@ pub(crate) struct Labels {
     types: Vec<(String, String)>,
     protocols: Vec<String>,
     applications: Mutex<Applications>,
+    /// The same names, for readers that take no lock.
+    application_names: Box<[OnceLock<String>]>,
     application_limit: usize,
     /// Connects whose application was folded into `other`.
     applications_folded: AtomicU64,
@@ -45,6 +48,7 @@ impl Labels {
                 names: vec!["other".to_owned()],
                 by_name: HashMap::new(),
             }),
+            application_names: (0..=application_limit).map(|_| OnceLock::new()).collect(),
             application_limit,
             applications_folded: AtomicU64::new(0),
         }
@@ -78,6 +82,10 @@ impl Labels {
             return ApplicationId(OTHER);
         }
         let id = applications.names.len() as u16;
+        if let Some(place) = self.application_names.get(usize::from(id)) {
+            // Empty: under the lock each place is written once.
+            let _ = place.set(name.to_owned());
+        }
         applications.names.push(name.to_owned());
         applications.by_name.insert(name.to_owned(), id);
         ApplicationId(id)
@@ -93,6 +101,12 @@ impl Labels {
 
     pub(crate) fn applications(&self) -> Vec<String> {
         lock(&self.applications).names.clone()
+    }
+
+    /// An application's name. Takes no lock.
+    pub(crate) fn application_name(&self, id: ApplicationId) -> &str {
+        let name = self.application_names.get(usize::from(id.0)).and_then(OnceLock::get);
+        name.map_or("other", String::as_str)
     }
 
     /// Series for applications, `other` included.
@@ -116,6 +130,10 @@ mod tests {
         assert_eq!(ids, [1, 2, 1, OTHER, OTHER, 2]);
         assert_eq!(labels.applications(), ["other", "a", "b"]);
         assert_eq!(labels.applications_folded(), 1);
+        assert_eq!(
+            [0, 1, 2, 9].map(|id| labels.application_name(ApplicationId(id))),
+            ["other", "a", "b", "other"]
+        );
     }
 
     #[test]

@@ -97,6 +97,7 @@ pub(crate) struct WorkerShard {
     pub(crate) queue_messages_maximum: Cell,
     pub(crate) in_flight_maximum: Cell,
     pub(crate) rooms: RoomCells,
+    pub(crate) handler_panics: Cell,
 }
 
 /// What one worker relays to rooms.
@@ -140,6 +141,7 @@ impl WorkerShard {
             queue_messages_maximum: Cell::default(),
             in_flight_maximum: Cell::default(),
             rooms: RoomCells::default(),
+            handler_panics: Cell::default(),
         }
     }
 

@@ -135,6 +135,12 @@ fn worker_stats(sources: &Sources<'_>, worker: usize, shard: &WorkerShard) -> Wo
         room_records: shard.rooms.records.get(),
         room_recipients: shard.rooms.recipients.get(),
         room_bytes_copied: shard.rooms.bytes_copied.get(),
+        handler_panics: shard.handler_panics.get(),
+        // Not the shard's: the router adds them.
+        stalled: false,
+        stalls: 0,
+        message_age_nanoseconds: 0,
+        given_up: false,
     }
 }
 

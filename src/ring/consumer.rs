@@ -53,6 +53,17 @@ impl Consumer {
         }
     }
 
+    /// An end that goes on where another has released last; that other is not used any more.
+    pub(crate) fn resume(memory: Arc<Memory>) -> Self {
+        let (head, popped) = (memory.shared_head(), memory.header().consumer.popped.load(Relaxed));
+        Self { popped, ..Self::starting_at(memory, head) }
+    }
+
+    /// Says how many records were taken, without giving their bytes back: for a ring that is used no more.
+    pub(crate) fn keep(&mut self) {
+        self.memory.header().consumer.popped.store(self.popped, Relaxed); // Relaxed: as in `release`.
+    }
+
     /// The ring's memory.
     #[inline(always)]
     pub fn memory(&self) -> &Arc<Memory> {

@@ -20,12 +20,16 @@ pub mod ingress_kind {
     pub const DISCONNECT: u16 = 2;
     /// A name has connected: flush what is held for it. `recipient` is the name's hash.
     pub const NAME_CONNECTED: u16 = 3;
+    /// A host's own message for the client in `recipient`; it has no sender.
+    pub const SEND: u16 = 4;
 }
 
 /// Flags of ingress records.
 pub mod ingress_flag {
     /// A caller waits: the record names its call.
     pub const CALL: u16 = 1;
+    /// The submitter wants a notice if the message has waited too long to be handled.
+    pub const TELL_EXPIRED: u16 = 2;
 }
 
 /// Kinds of delivery records.
@@ -95,13 +99,13 @@ pub struct Ingress {
     pub kind: u16,
     /// [`ingress_flag`]s.
     pub flags: u16,
-    /// The sending client.
+    /// The sending client; 0 in SEND.
     pub client: u64,
     /// When the host read the message from its socket, in the clock's raw ticks.
     pub stamp: u64,
     /// The host's own value, handed back with notices.
     pub correlation: u64,
-    /// Recipient's handle, or 0 where the envelope names it; a name's hash in NAME_CONNECTED.
+    /// Recipient's handle in SEND, otherwise 0: the envelope names it; a name's hash in NAME_CONNECTED.
     pub recipient: u64,
     /// Type label, or `u32::MAX` where the envelope names it.
     pub message_type: u32,

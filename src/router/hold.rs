@@ -115,6 +115,25 @@ impl Holds {
         }
     }
 
+    /// One that holds nothing, ever.
+    pub(crate) fn hollow() -> Self {
+        Self {
+            messages: Pool::new(0),
+            blocks: Pool::new(0),
+            queues: Pool::new(0),
+            buckets: Box::default(),
+            oldest: END,
+            newest: END,
+            count: 0,
+            bytes: 0,
+            hold_ticks: 0,
+            per_sender: 0,
+            per_name: 0,
+            message_limit: 0,
+            byte_limit: 0,
+        }
+    }
+
     /// Bytes that it may come to.
     pub(crate) const fn memory(messages: u64, bytes: u64) -> u64 {
         Pool::<Message>::bytes(messages)

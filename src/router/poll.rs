@@ -19,13 +19,14 @@ pub enum Event<'a> {
     /// Write these bytes to the client, then acknowledge them.
     Message(Message<'a>),
     /// What the client sent to a name has expired, since nobody of that name connected. Told once per name;
-    /// acknowledge it like a message of `name`'s length.
+    /// acknowledge it like a message of `name`'s length. With an empty name: the message has waited too long to be
+    /// handled, and was submitted with [`SubmitOptions::tell_expired`](super::SubmitOptions::tell_expired).
     Expired {
         /// Who sent it.
         client: ClientId,
         /// The sender's token.
         token: u64,
-        /// The name that did not connect.
+        /// The name that did not connect; empty where the message itself came too late.
         name: &'a [u8],
         /// The submitter's value of the first message.
         correlation: u64,
@@ -76,7 +77,7 @@ pub struct Message<'a> {
     pub client: ClientId,
     /// The recipient's token.
     pub token: u64,
-    /// Who sent it.
+    /// Who sent it; `ClientId(0)` for what a host sent itself.
     pub sender: ClientId,
     /// The submitter's value.
     pub correlation: u64,
@@ -382,6 +383,7 @@ fn hand_out(
 
 /// Hands one event out.
 #[inline]
+#[expect(clippy::too_many_arguments, reason = "one event's parts, passed once")]
 fn hand_out_to(
     shared: &Shared,
     shard: &PollShard,

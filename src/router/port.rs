@@ -6,7 +6,7 @@ use super::pair::{Pair, untaken_deliveries};
 use super::poll::{Event, Poll};
 use super::shared::{RouterState, Shared};
 use super::shared_port::{Poller, SharedPort};
-use super::submit::Submit;
+use super::submit::{Submit, SubmitOptions};
 use crate::clients::{ClientId, Outstanding, RoomId};
 use crate::config::Key;
 use crate::error::Error;
@@ -152,7 +152,54 @@ impl Port {
         correlation: u64,
         stamp: u64,
     ) -> Result<(), Error> {
-        self.submit.submit_at(client, message, correlation, stamp)
+        let options = SubmitOptions { correlation, stamp: Some(stamp), ..SubmitOptions::default() };
+        self.submit.submit_with(client, message, options)
+    }
+
+    /// As [`submit`](Self::submit), with all that a message can be submitted with.
+    ///
+    /// # Errors
+    /// As [`submit`](Self::submit).
+    #[inline]
+    pub fn submit_with(
+        &mut self,
+        client: ClientId,
+        message: &[u8],
+        options: SubmitOptions,
+    ) -> Result<(), Error> {
+        self.submit.submit_with(client, message, options)
+    }
+
+    /// Submits many messages, in order, and publishes once. `each` is told how each fared, by its place, and says
+    /// whether to go on: a host that wants its clients' order kept stops at the first refusal as full. Returns how many
+    /// were accepted.
+    pub fn submit_batch<'a>(
+        &mut self,
+        batch: impl IntoIterator<Item = (ClientId, &'a [u8], u64)>,
+        each: impl FnMut(usize, Result<(), Error>) -> bool,
+    ) -> usize {
+        self.submit.batch(batch, Submit::submit, each)
+    }
+
+    /// Sends a host's own message to a client, this port's or another's; visible after [`publish`](Self::publish). It is
+    /// delivered as it is, on the client's credit, with no sender ([`Message::sender`](super::Message::sender) is
+    /// `ClientId(0)`), and counted as type `send` of the client's protocol. Sends to one client through one port arrive in
+    /// their order. `max_queue_wait_ms` holds for them as well.
+    ///
+    /// # Errors
+    /// [`Error::Refused`] with the reason under which it is counted; as stale if the client is gone for good.
+    #[inline]
+    pub fn send(&mut self, to: ClientId, message: &[u8], correlation: u64) -> Result<(), Error> {
+        self.submit.send(to, message, correlation)
+    }
+
+    /// Sends many, as [`submit_batch`](Self::submit_batch).
+    pub fn send_batch<'a>(
+        &mut self,
+        batch: impl IntoIterator<Item = (ClientId, &'a [u8], u64)>,
+        each: impl FnMut(usize, Result<(), Error>) -> bool,
+    ) -> usize {
+        self.submit.batch(batch, Submit::send, each)
     }
 
     /// Makes what was submitted visible to the workers and wakes those that sleep: once per batch.

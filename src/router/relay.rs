@@ -2,6 +2,7 @@
 //! never waits, and on the way of an ordinary message it allocates nothing and hashes the recipient once.
 
 use super::egress::{Egress, Rejected};
+use super::handler::{Call, Inside};
 use super::hold::{Held, Holds};
 use super::route::{Fallback, result_of};
 use super::rules::Action;
@@ -15,7 +16,7 @@ use crate::metrics::{ApplicationId, OTHER, Outcome, ProtocolId, Timing, TypeId, 
 use crate::ring::record::{Delivery, Ingress, delivery_kind, ingress_flag};
 use crate::sync::{Relaxed, mutant, os};
 
-type SeriesIds = (TypeId, ProtocolId, ApplicationId);
+pub(super) type SeriesIds = (TypeId, ProtocolId, ApplicationId);
 
 #[derive(Debug)]
 pub(super) struct Relay {
@@ -25,6 +26,7 @@ pub(super) struct Relay {
     pub(super) writer: Writer,
     /// A payload on its way to or from where it is held.
     pub(super) scratch: Vec<u8>,
+    pub(super) inside: Inside,
     max_wait_ticks: u64,
     /// `enable_metrics`.
     metrics: bool,
@@ -37,9 +39,11 @@ pub(super) struct Relay {
 pub(super) const CLOSING: Outcome = Outcome::Failed(Failed::RecipientClosed);
 
 /// What has become of a message when its handling returns.
-enum Handled {
+pub(super) enum Handled {
     Ended(Outcome),
     Held,
+    /// Its handler was given up: nothing may be touched any more.
+    Abandoned,
 }
 
 impl Relay {
@@ -50,10 +54,27 @@ impl Relay {
             holds: Holds::new(&shared.config, hold_ticks),
             writer: Writer::new(),
             scratch: Vec::with_capacity(shared.config.max_relayed()),
+            inside: Inside::new(shared.ports.len()),
             max_wait_ticks: shared.clock.ticks(shared.config.milliseconds(Key::MaxQueueWait)),
             metrics: shared.config.get(Key::EnableMetrics) == 1,
             rooms: shared.rooms.reader(),
             members: Vec::with_capacity(shared.config.count(Key::MaxRoomMembers)),
+            worker,
+        }
+    }
+
+    /// What stands in a worker's place for its relay while that is laid down: nothing is done with it.
+    pub(super) fn hollow(worker: usize) -> Self {
+        Self {
+            egress: Vec::new(),
+            holds: Holds::hollow(),
+            writer: Writer::new(),
+            scratch: Vec::new(),
+            inside: Inside::new(0),
+            max_wait_ticks: 0,
+            metrics: false,
+            rooms: None,
+            members: Vec::new(),
             worker,
         }
     }
@@ -67,7 +88,7 @@ impl Relay {
     /// Handles one message and counts it. `started` is when the one before it ended; returns when this one did:
     /// the one clock read.
     pub(super) fn message(
-        &mut self,
+        self: &mut Box<Self>,
         shared: &Shared,
         port: usize,
         header: &Ingress,
@@ -88,7 +109,7 @@ impl Relay {
             // Its caller has taken it back.
             _ if given_up => (no_series(), Handled::Ended(Outcome::Expired)),
             None => (no_series(), Handled::Ended(Outcome::Failed(Failed::StaleClient))),
-            Some(slot) => self.classify(shared, client, slot, header, payload, stamp, started),
+            Some(slot) => self.classify(shared, port, client, slot, header, payload, stamp, started),
         };
         let ended = shared.clock.raw();
         let timing = Timing {
@@ -98,17 +119,14 @@ impl Relay {
         let (outcome, is_held) = match handled {
             Handled::Ended(outcome) => (Some(outcome), false),
             Handled::Held => (None, true),
+            Handled::Abandoned => return started,
         };
         // An expired message goes to its caller's fallback, which then counts it.
         let to_fallback = outcome == Some(Outcome::Expired) && shared.fallback == Fallback::Inline;
         let expired = call.is_some() && to_fallback;
         let taken_over = expired && (given_up || self.tell_caller(shared, port, call, outcome));
         let counted = outcome.filter(|_| !taken_over || mutant("takeover-counted-twice"));
-        if self.metrics {
-            shard(shared, self.worker).record(&mut self.writer, ids, payload.len(), timing, counted);
-        } else {
-            shard(shared, self.worker).record_plainly(&mut self.writer, ids, counted);
-        }
+        self.count(shared, ids, payload.len(), timing, counted);
         if let Some(slot) = slot.filter(|_| !is_held) {
             slot.finish(1);
         }
@@ -118,8 +136,26 @@ impl Relay {
         ended
     }
 
+    /// Counts one message into everything that it feeds.
+    #[inline]
+    pub(super) fn count(
+        &mut self,
+        shared: &Shared,
+        ids: SeriesIds,
+        bytes: usize,
+        timing: Timing,
+        outcome: Option<Outcome>,
+    ) {
+        let shard = shard(shared, self.worker);
+        if self.metrics {
+            shard.record(&mut self.writer, ids, bytes, timing, outcome);
+        } else {
+            shard.record_plainly(&mut self.writer, ids, outcome);
+        }
+    }
+
     /// Puts a message's result where its caller waits for it. Says whether the caller is still there.
-    fn tell_caller(
+    pub(super) fn tell_caller(
         &self,
         shared: &Shared,
         port: usize,
@@ -133,8 +169,9 @@ impl Relay {
     /// Reads the envelope and acts on the type.
     #[expect(clippy::too_many_arguments, reason = "one message's parts, passed once")]
     fn classify(
-        &mut self,
+        self: &mut Box<Self>,
         shared: &Shared,
+        port: usize,
         client: ClientId,
         slot: &Slot,
         header: &Ingress,
@@ -156,27 +193,65 @@ impl Relay {
         let Some(message_type) = envelope.message_type() else {
             return (unknown, failed(Failed::MissingType));
         };
-        let listed = rules.rules.types().iter().zip(&rules.types);
-        let (ids, action) = match listed.into_iter().find(|((name, _), _)| message_type.eq_str(name)) {
-            Some(((_, action), id)) => ((*id, rules.id, application), *action),
+        let listed = rules.rules.types().iter().zip(&rules.types).zip(&rules.handlers);
+        let mut listed = listed.into_iter();
+        let (ids, action, handler) = match listed.find(|(((name, _), _), _)| message_type.eq_str(name)) {
+            Some((((_, action), id), handler)) => ((*id, rules.id, application), *action, handler.as_ref()),
             None => match rules.rules.unknown() {
-                Some(action) => (unknown, action),
+                Some(action) => (unknown, action, None),
                 None => return (unknown, failed(Failed::UnknownType)),
             },
         };
-        if now.saturating_sub(stamp) > self.max_wait_ticks {
+        if self.is_late(stamp, now) {
+            if header.flags & ingress_flag::TELL_EXPIRED != 0 {
+                self.tell_late(shared, client, header, stamp, ids);
+            }
             return (ids, Handled::Ended(Outcome::Expired));
         }
+        let envelope = &envelope;
+        let call = Call { port, client, slot, header, payload, envelope, ids, action, stamp, now };
+        let handled = match handler {
+            Some(handler) => self.call(shared, handler, &call),
+            None => self.act(shared, &call),
+        };
+        (ids, handled)
+    }
+
+    /// Whether a message has waited so long that it is not handled any more.
+    #[inline]
+    pub(super) fn is_late(&self, stamp: u64, now: u64) -> bool {
+        now.saturating_sub(stamp) > self.max_wait_ticks
+    }
+
+    /// Tells a sender that asked for it that its message has waited too long; on credit, or not at all.
+    #[cold]
+    fn tell_late(&mut self, shared: &Shared, client: ClientId, header: &Ingress, stamp: u64, ids: SeriesIds) {
+        let late = Delivery {
+            kind: delivery_kind::EXPIRED,
+            stamp,
+            correlation: header.correlation,
+            message_type: u32::from(ids.0.0),
+            recipients: 1,
+            ..Delivery::default()
+        };
+        // A sender that is gone or has no credit left is not told; the message's outcome is counted either way.
+        let _ = self.deliver(shared, &late, client, 0, |_| ());
+    }
+
+    /// Does what the type's action says.
+    pub(super) fn act(&mut self, shared: &Shared, call: &Call<'_>) -> Handled {
+        let Call { client, slot, header, envelope, ids, action, stamp, now, .. } = *call;
+        let failed = |reason| Handled::Ended(Outcome::Failed(reason));
         let hold = match action {
             Action::KeepAlive => {
                 slot.alive_at.store(now, Relaxed); // Relaxed: a time for the port's timers.
-                return (ids, Handled::Ended(Outcome::Ok));
+                return Handled::Ended(Outcome::Ok);
             }
-            Action::Relay { hold } => hold,
+            Action::Relay { hold } | Action::Handler { hold } => hold,
             Action::RelayOrLeave => {
                 if envelope.recipient().is_none() {
                     let left = Delivery { kind: delivery_kind::LEFT, ..Delivery::default() };
-                    return (ids, Handled::Ended(self.notify(shared, client, slot, &left)));
+                    return Handled::Ended(self.notify(shared, client, slot, &left));
                 }
                 false
             }
@@ -184,16 +259,16 @@ impl Relay {
         let Some(recipient) = envelope.recipient() else {
             let outcome = match envelope.room() {
                 Some(room) => {
-                    self.relay_to_room(shared, (client, slot), header, stamp, ids.0, room, &envelope)
+                    self.relay_to_room(shared, (client, slot), header, stamp, ids.0, room, envelope)
                 }
                 None => Outcome::Failed(Failed::NoRecipient),
             };
-            return (ids, Handled::Ended(outcome));
+            return Handled::Ended(outcome);
         };
         let mut name_buffer = [0; MAX_NAME_BYTES];
         let name = recipient.decode(&mut name_buffer).filter(|name| name.len() <= MAX_NAME_BYTES);
         let Some(name) = name else {
-            return (ids, failed(Failed::NameTooLong));
+            return failed(Failed::NameTooLong);
         };
         let name = name.as_bytes();
         let hash = shared.clients.names().hash(name);
@@ -219,19 +294,19 @@ impl Relay {
                     envelope.write_relayed(sender_name, out);
                 });
                 if outcome != CLOSING || !hold {
-                    return (ids, Handled::Ended(outcome));
+                    return Handled::Ended(outcome);
                 }
             } else if !hold {
-                return (ids, Handled::Ended(CLOSING));
+                return Handled::Ended(CLOSING);
             }
         }
         if !hold {
-            return (ids, failed(Failed::UnknownRecipient));
+            return failed(Failed::UnknownRecipient);
         }
         // Relaxed: this worker's own.
         let of_sender = slot.held.load(Relaxed);
         if !self.holds.has_room(hash, of_sender, length) {
-            return (ids, failed(Failed::HoldFull));
+            return failed(Failed::HoldFull);
         }
         self.scratch.resize(length, 0);
         envelope.write_relayed(sender_name, &mut self.scratch);
@@ -241,7 +316,7 @@ impl Relay {
         let count = self.holds.messages() as u64;
         shard(shared, self.worker).held.set(&mut self.writer, count);
         shard(shared, self.worker).held_maximum.raise(&mut self.writer, count);
-        (ids, Handled::Held)
+        Handled::Held
     }
 
     /// Delivers a message to one client, on credit.
@@ -259,6 +334,7 @@ impl Relay {
         let bytes = length.min(u32::MAX as usize) as u32;
         match slot.credit.try_add(to.generation(), bytes, shared.limits) {
             Ok(()) => {}
+            Err(Shortage::Exhausted) if mutant("send-without-credit") && delivery.sender == 0 => {}
             Err(Shortage::Closed) => return Outcome::Failed(Failed::RecipientClosed),
             Err(Shortage::Exhausted) => return self.over_limit(shared, delivery, to, slot),
         }
@@ -330,7 +406,7 @@ pub(super) fn shard(shared: &Shared, worker: usize) -> &WorkerShard {
     &shared.workers[worker].shard
 }
 
-const fn no_series() -> SeriesIds {
+pub(super) const fn no_series() -> SeriesIds {
     (TypeId(OTHER), ProtocolId(OTHER), ApplicationId(OTHER))
 }
 

@@ -19,6 +19,11 @@ pub enum Action {
     RelayOrLeave,
     /// Ends here: it shows that the client lives.
     KeepAlive,
+    /// Runs the closure that [`Builder::handler`](super::Builder::handler) gives the type.
+    Handler {
+        /// Whether what the closure relays is held for a recipient that is not connected.
+        hold: bool,
+    },
 }
 
 /// A protocol as the router knows it.

@@ -1,21 +1,25 @@
 //! What ports, workers and readers of one router share. Built once; afterwards every field is either read-only,
 //! a cell with one writer, a protocol of its own (wake words, pairs, clients), or behind the control lock.
 
+use super::handler::Handler;
 use super::pair::Pair;
+use super::relay::Relay;
 use super::route::{BaseRoute, Fallback};
 use super::rules::ProtocolRules;
+use super::send::SEND;
+use super::watch::Activity;
 use crate::call::Calls;
 use crate::clients::{Clients, Limits, Rooms};
 use crate::clock::Clock;
 use crate::config::{Config, Key};
 use crate::error::RoomRefused;
 use crate::metrics::{
-    Accounting, Depth, Labels, PathDepth, PathShard, PortShard, ProtocolId, RoomStats, Sources, Stats,
+    Accounting, Depth, Labels, OTHER, PathDepth, PathShard, PortShard, ProtocolId, RoomStats, Sources, Stats,
     TypeId, WorkerShard, account, collect,
 };
 use crate::park::WakeWord;
 use crate::ring::Attachment;
-use crate::sync::{AtomicBool, AtomicU64, Mutex, lock};
+use crate::sync::{AtomicBool, AtomicU64, Handover, Mutex, Relaxed, lock};
 use crossbeam_utils::CachePadded;
 
 #[derive(Debug)]
@@ -56,6 +60,14 @@ pub(super) struct WorkerShared {
     pub(super) stop: AtomicBool,
     /// A post found the ring full: look up every name that something is held for.
     pub(super) look_up_all: AtomicBool,
+    /// Its handler is over its time; written by the watchdog, see `watch`.
+    pub(super) stalled: AtomicBool,
+    /// How often that came about, and the number of the handler's run that was counted last.
+    pub(super) stalls: AtomicU64,
+    pub(super) stall_counted: AtomicU64,
+    pub(super) activity: CachePadded<Activity>,
+    /// Where its relay lies while it is inside a handler.
+    pub(super) handover: CachePadded<Handover<Box<Relay>>>,
     pub(super) shard: WorkerShard,
     /// Its way to each port.
     pub(super) paths: Box<[PathShard]>,
@@ -81,23 +93,41 @@ pub(super) struct Rules {
     pub(super) rules: ProtocolRules,
     pub(super) id: ProtocolId,
     pub(super) types: Vec<TypeId>,
+    /// The type under which what hosts send to its clients is counted.
+    pub(super) send: TypeId,
+    /// By type, the closure that it runs.
+    pub(super) handlers: Vec<Option<Handler>>,
+}
+
+/// What of the host's own code a router runs.
+pub(super) struct Hooks {
+    pub(super) handlers: Vec<Vec<Option<Handler>>>,
+    pub(super) base: BaseRoute,
+    pub(super) fallback: Fallback,
 }
 
 impl Shared {
     pub(super) fn new(
         config: Config,
         protocols: Vec<ProtocolRules>,
+        Hooks { handlers, base, fallback }: Hooks,
         clock: Clock,
         name_keys: [u64; 2],
-        (base, fallback): (BaseRoute, Fallback),
     ) -> Self {
         let mut labels = Labels::new(config.count(Key::MaxApplications));
         let protocols: Vec<_> = protocols
             .into_iter()
-            .map(|rules| {
-                let names: Vec<_> = rules.types().iter().map(|(name, _)| name.clone()).collect();
+            .zip(handlers)
+            .map(|(rules, handlers)| {
+                let mut names: Vec<_> = rules.types().iter().map(|(name, _)| name.clone()).collect();
+                // A protocol that lists a type of that name shares its series.
+                let listed = names.iter().position(|name| name == SEND);
+                if listed.is_none() {
+                    names.push(SEND.to_owned());
+                }
                 let (id, types) = labels.add_protocol(rules.name(), &names);
-                Rules { rules, id, types }
+                let send = types.get(listed.unwrap_or(names.len() - 1)).copied().unwrap_or(TypeId(OTHER));
+                Rules { rules, id, types, send, handlers }
             })
             .collect();
         let mut droppable = vec![false; labels.types().len()];
@@ -126,6 +156,11 @@ impl Shared {
                         attach_changes: AtomicU64::new(0),
                         stop: AtomicBool::new(false),
                         look_up_all: AtomicBool::new(false),
+                        stalled: AtomicBool::new(false),
+                        stalls: AtomicU64::new(0),
+                        stall_counted: AtomicU64::new(0),
+                        activity: CachePadded::new(Activity::new()),
+                        handover: CachePadded::new(Handover::new()),
                         shard: shard(),
                         paths: (0..ports).map(|_| PathShard::default()).collect(),
                     })
@@ -202,7 +237,17 @@ impl Shared {
                 pair.as_ref().map_or_else(PathDepth::default, both)
             })
             .collect();
-        let stats = Stats { rooms: self.room_stats(), ..self.read(&depths, collect) };
+        let mut stats = Stats { rooms: self.room_stats(), ..self.read(&depths, collect) };
+        let now = self.clock.raw();
+        for (stats, worker) in stats.workers.iter_mut().zip(&self.workers) {
+            // Relaxed: readings by themselves.
+            stats.stalled = worker.stalled.load(Relaxed);
+            stats.stalls = worker.stalls.load(Relaxed);
+            let present = worker.activity.present();
+            stats.message_age_nanoseconds =
+                present.map_or(0, |(_, since)| self.clock.nanoseconds(since, now));
+            stats.given_up = worker.handover.is_claimed();
+        }
         #[cfg(not(corelane_loom))]
         let stats = Stats { recorded: self.recorder.stats(), ..stats };
         stats

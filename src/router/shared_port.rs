@@ -4,7 +4,7 @@
 use super::connect::ConnectOptions;
 use super::poll::{Event, Poll};
 use super::port::Lease;
-use super::submit::Submit;
+use super::submit::{Submit, SubmitOptions};
 use crate::clients::{ClientId, Outstanding, RoomId};
 use crate::error::{Error, Refused};
 use crate::sync::{Arc, Mutex, lock};
@@ -64,27 +64,65 @@ impl SharedPort {
         })
     }
 
-    /// Submits a batch of one client's messages under one lock and publishes once. Returns how many were accepted, from
-    /// the first on; with the reason of the first that was not.
+    /// As [`submit`](Self::submit), with all that a message can be submitted with.
+    ///
+    /// # Errors
+    /// As [`Port::submit`](super::Port::submit).
+    pub fn submit_with(&self, client: ClientId, message: &[u8], options: SubmitOptions) -> Result<(), Error> {
+        self.with(|submit| {
+            let submitted = submit.submit_with(client, message, options);
+            submit.publish();
+            submitted
+        })
+    }
+
+    /// As [`Port::submit_batch`](super::Port::submit_batch), under one lock: neither the batch nor `each` may call
+    /// back into this port.
+    /// Once the poller is dropped nothing is tried: the first is told that it is closed.
     pub fn submit_batch<'a>(
         &self,
-        client: ClientId,
-        messages: impl IntoIterator<Item = &'a [u8]>,
-    ) -> (usize, Result<(), Error>) {
-        let mut accepted = 0;
-        let result = self.with(|submit| {
-            let mut result = Ok(());
-            for message in messages {
-                result = submit.submit(client, message, 0);
-                if result.is_err() {
-                    break;
-                }
-                accepted += 1;
-            }
+        batch: impl IntoIterator<Item = (ClientId, &'a [u8], u64)>,
+        each: impl FnMut(usize, Result<(), Error>) -> bool,
+    ) -> usize {
+        self.batch(batch, Submit::submit, each)
+    }
+
+    /// Sends and publishes one message of the host's own, as [`Port::send`](super::Port::send).
+    ///
+    /// # Errors
+    /// As there.
+    pub fn send(&self, to: ClientId, message: &[u8], correlation: u64) -> Result<(), Error> {
+        self.with(|submit| {
+            let sent = submit.send(to, message, correlation);
             submit.publish();
-            result
-        });
-        (accepted, result)
+            sent
+        })
+    }
+
+    /// Sends many, as [`submit_batch`](Self::submit_batch).
+    pub fn send_batch<'a>(
+        &self,
+        batch: impl IntoIterator<Item = (ClientId, &'a [u8], u64)>,
+        each: impl FnMut(usize, Result<(), Error>) -> bool,
+    ) -> usize {
+        self.batch(batch, Submit::send, each)
+    }
+
+    fn batch<'a>(
+        &self,
+        batch: impl IntoIterator<Item = (ClientId, &'a [u8], u64)>,
+        one: impl Fn(&mut Submit, ClientId, &[u8], u64) -> Result<(), Error>,
+        mut each: impl FnMut(usize, Result<(), Error>) -> bool,
+    ) -> usize {
+        match lock(&self.submit).as_mut() {
+            Some(submit) => submit.batch(batch, one, each),
+            None => {
+                if batch.into_iter().next().is_some() {
+                    each(0, Err(Error::Refused(Refused::Closed)));
+                }
+                0
+            }
+        }
     }
 
     /// As [`Port::disconnect`](super::Port::disconnect).

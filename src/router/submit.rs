@@ -17,6 +17,18 @@ use crate::ring::{Memory, Producer, PushError};
 use crate::sync::{Arc, Relaxed, Release, mutant, wake_fence};
 use std::time::Instant;
 
+/// What a message is submitted with.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct SubmitOptions {
+    /// Comes back with what the message causes.
+    pub correlation: u64,
+    /// When the host read the message from its socket, in the clock's raw ticks; now, if not given.
+    pub stamp: Option<u64>,
+    /// Whether the client's port gets an [`Event::Expired`](super::Event::Expired) without a name if the message has
+    /// waited longer than `max_queue_wait_ms`. It takes credit like a message of no bytes, and is not sent without.
+    pub tell_expired: bool,
+}
+
 #[derive(Debug)]
 pub(super) struct Submit {
     pub(super) shared: Arc<Shared>,
@@ -130,16 +142,15 @@ impl Submit {
 
     /// See [`Port::submit`](super::Port::submit).
     pub(super) fn submit(&mut self, client: ClientId, message: &[u8], correlation: u64) -> Result<(), Error> {
-        self.submit_at(client, message, correlation, self.shared.clock.raw())
+        self.submit_with(client, message, SubmitOptions { correlation, ..SubmitOptions::default() })
     }
 
-    /// See [`Port::submit_at`](super::Port::submit_at).
-    pub(super) fn submit_at(
+    /// See [`Port::submit_with`](super::Port::submit_with).
+    pub(super) fn submit_with(
         &mut self,
         client: ClientId,
         message: &[u8],
-        correlation: u64,
-        stamp: u64,
+        options: SubmitOptions,
     ) -> Result<(), Error> {
         if !self.shared.concurrent {
             self.count_submitted();
@@ -147,11 +158,12 @@ impl Submit {
             return Ok(());
         }
         if !self.waits {
-            return self.submit_once(client, message, correlation, stamp);
+            return self.counted(|submit| submit.try_submit(client, message, options, None).map(drop));
         }
         let deadline = Instant::now() + self.shared.config.milliseconds(Key::SubmitWait);
         with_room(deadline, || {
-            let submitted = self.submit_once(client, message, correlation, stamp);
+            let submitted =
+                self.counted(|submit| submit.try_submit(client, message, options, None).map(drop));
             if submitted.is_err() {
                 self.publish();
             }
@@ -159,18 +171,35 @@ impl Submit {
         })
     }
 
-    fn submit_once(
+    /// See [`Port::send`](super::Port::send).
+    pub(super) fn send(&mut self, to: ClientId, message: &[u8], correlation: u64) -> Result<(), Error> {
+        self.counted(|submit| submit.try_send(to, message, correlation))
+    }
+
+    /// Does one after the other, until `each` has had enough; then publishes. Says how many were accepted.
+    pub(super) fn batch<'a>(
         &mut self,
-        client: ClientId,
-        message: &[u8],
-        correlation: u64,
-        stamp: u64,
-    ) -> Result<(), Error> {
-        self.count_submitted();
-        match self.try_submit(client, message, correlation, stamp, None) {
-            Ok(_) => Ok(()),
-            Err(reason) => Err(self.count_refused(reason)),
+        batch: impl IntoIterator<Item = (ClientId, &'a [u8], u64)>,
+        one: impl Fn(&mut Self, ClientId, &[u8], u64) -> Result<(), Error>,
+        mut each: impl FnMut(usize, Result<(), Error>) -> bool,
+    ) -> usize {
+        let mut accepted = 0;
+        for (place, (client, message, correlation)) in batch.into_iter().enumerate() {
+            let result = one(self, client, message, correlation);
+            accepted += usize::from(result.is_ok());
+            if !each(place, result) {
+                break;
+            }
         }
+        self.publish();
+        accepted
+    }
+
+    /// Counts what a message that is given to the port comes to.
+    #[inline(always)]
+    fn counted(&mut self, attempt: impl FnOnce(&mut Self) -> Result<(), Refused>) -> Result<(), Error> {
+        self.count_submitted();
+        attempt(self).map_err(|reason| self.count_refused(reason))
     }
 
     /// Counted first: a reader that sees how it ended has seen that it came.
@@ -187,13 +216,37 @@ impl Submit {
         self.shared.ports[self.index].submit.taken_over[reason as usize].add(&mut self.writer, 1);
     }
 
+    /// To the recipient's own worker, whichever port's client it is; there it fails if it is gone by then.
+    fn try_send(&mut self, to: ClientId, message: &[u8], correlation: u64) -> Result<(), Refused> {
+        let slot = self.shared.clients.get(to).ok_or(Refused::Stale)?;
+        // Another port's word, perhaps: who reads it late sends a record that fails at the worker.
+        if slot.phase() != Phase::Open {
+            return Err(Refused::Stale);
+        }
+        if message.len() > self.max_message {
+            return Err(Refused::TooLarge);
+        }
+        // Relaxed: see `Router::drain`.
+        if self.shared.draining.load(Relaxed) {
+            return Err(Refused::Draining);
+        }
+        let header = Ingress {
+            kind: ingress_kind::SEND,
+            recipient: to.0,
+            stamp: self.shared.clock.raw(),
+            correlation,
+            message_type: u32::MAX,
+            ..Ingress::default()
+        };
+        push(&mut self.ways, usize::from(slot.send_worker()), &header, message)
+    }
+
     /// Admits, claims, writes and commits one message; returns its worker.
     pub(super) fn try_submit(
         &mut self,
         client: ClientId,
         message: &[u8],
-        correlation: u64,
-        stamp: u64,
+        options: SubmitOptions,
         call: Option<CallId>,
     ) -> Result<usize, Refused> {
         let Self { shared, ways, .. } = self;
@@ -214,10 +267,11 @@ impl Submit {
         }
         let header = Ingress {
             kind: ingress_kind::MESSAGE,
-            flags: if call.is_some() { ingress_flag::CALL } else { 0 },
+            flags: if options.tell_expired { ingress_flag::TELL_EXPIRED } else { 0 }
+                | if call.is_some() { ingress_flag::CALL } else { 0 },
             client: client.0,
-            stamp,
-            correlation,
+            stamp: options.stamp.unwrap_or_else(|| shared.clock.raw()),
+            correlation: options.correlation,
             message_type: u32::MAX,
             call: call.map_or(0, |call| call.0),
             ..Ingress::default()

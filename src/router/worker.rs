@@ -4,6 +4,7 @@
 mod figures;
 
 use super::egress::Egress;
+use super::handler::NOT_TAKEN_UP;
 use super::pair::{untaken_deliveries, untaken_messages};
 use super::relay::Relay;
 use super::route::{settle_call, this_is_a_worker};
@@ -21,10 +22,11 @@ use std::time::Duration;
 /// One worker of a router made by [`Builder::build`](super::Builder::build).
 #[derive(Debug)]
 pub struct Worker {
-    shared: Arc<Shared>,
+    pub(super) shared: Arc<Shared>,
     index: usize,
-    ingress: Vec<Option<Ingoing>>,
-    relay: Relay,
+    pub(super) ingress: Vec<Option<Ingoing>>,
+    /// In a box, so that it can be laid down while a handler runs.
+    pub(super) relay: Box<Relay>,
     /// Where the next cycle starts, so that no port is always first.
     first_port: usize,
     attach_seen: u64,
@@ -32,16 +34,18 @@ pub struct Worker {
     /// When the last cycle ended.
     idle_since: Option<u64>,
     stopped: bool,
+    /// It settles in the place of a worker that was given up, see `stuck`.
+    pub(super) adopted: bool,
 }
 
 /// The consuming end of one port's ring.
 #[derive(Debug)]
-struct Ingoing {
-    ring: Consumer,
-    port_wake: Arc<WakeWord>,
+pub(super) struct Ingoing {
+    pub(super) ring: Consumer,
+    pub(super) port_wake: Arc<WakeWord>,
     /// The router stops: nothing above the tail as it was then is taken.
-    sealed: bool,
-    corrupt: bool,
+    pub(super) sealed: bool,
+    pub(super) corrupt: bool,
 }
 
 /// Bytes that a worker has for each port.
@@ -56,12 +60,13 @@ impl Worker {
     pub(super) fn new(shared: Arc<Shared>, index: usize) -> Self {
         Self {
             ingress: (0..shared.ports.len()).map(|_| None).collect(),
-            relay: Relay::new(&shared, index),
+            relay: Relay::with_spare(&shared, index),
             first_port: 0,
             attach_seen: 0,
             batch: shared.config.count(Key::Batch),
             idle_since: None,
             stopped: false,
+            adopted: false,
             index,
             shared,
         }
@@ -88,12 +93,17 @@ impl Worker {
             self.attach_seen = changes;
             self.look_at_pairs(now);
         }
+        if self.is_abandoned() {
+            return 0;
+        }
         self.look_at_queues(now);
         // Acquire: pairs with the Release in `Router::request_stop`.
         if self.own().stop.load(Acquire) {
             self.look_at_pairs(now);
-            self.stop(now);
-            self.relay.leave_rooms();
+            if !self.is_abandoned() {
+                self.stop(now);
+                self.relay.leave_rooms();
+            }
             return 1;
         }
         let mut work = self.flush_egress();
@@ -108,6 +118,9 @@ impl Worker {
         let mut time = now;
         for offset in 0..ports {
             work += self.drain((self.first_port + offset) % ports, self.batch, &mut time);
+            if self.is_abandoned() {
+                return 0;
+            }
         }
         self.first_port = (self.first_port + 1) % ports;
         if !self.relay.holds.is_empty() {
@@ -125,6 +138,12 @@ impl Worker {
         work
     }
 
+    /// Whether it was given up inside a handler that has returned now: what it had is another's, and it ends at once.
+    fn is_abandoned(&mut self) -> bool {
+        self.stopped |= self.relay.inside.abandoned;
+        self.relay.inside.abandoned
+    }
+
     /// Takes up to `limit` records from one port's ring.
     fn drain(&mut self, port: usize, limit: usize, time: &mut u64) -> usize {
         let Some(Some(ingoing)) = self.ingress.get_mut(port) else { return 0 };
@@ -139,12 +158,19 @@ impl Worker {
                 return Ok(());
             }
             while count < limit {
+                self.relay.inside.taken[port] = ingoing.ring.position();
                 let Some(record) = ingoing.ring.next()? else { return Ok(()) };
                 count += 1;
                 let header = Ingress::read(record.bytes);
                 match (record.kind, header) {
                     (ingress_kind::MESSAGE, Some((header, payload))) => {
                         *time = self.relay.message(&self.shared, port, &header, payload, *time);
+                        if self.relay.inside.abandoned {
+                            return Ok(());
+                        }
+                    }
+                    (ingress_kind::SEND, Some((header, payload))) => {
+                        *time = self.relay.send(&self.shared, &header, payload, *time);
                     }
                     (ingress_kind::DISCONNECT, Some((header, _))) => {
                         self.relay.disconnect(&self.shared, port, &header)
@@ -155,6 +181,7 @@ impl Worker {
                     _ => return Err(Corrupt),
                 }
             }
+            self.relay.inside.taken[port] = ingoing.ring.position();
             own.full_batches.add(&mut self.relay.writer, 1);
             Ok(())
         });
@@ -232,31 +259,47 @@ impl Worker {
                 continue;
             }
             if self.ingress[port].is_none() {
-                let Some(pair) = self.shared.pair(self.index, port).view() else { continue };
-                self.relay.egress[port] = Some(Egress::new(&pair));
-                self.ingress[port] = Some(Ingoing {
-                    ring: Consumer::new(pair.ingress),
-                    port_wake: pair.port_wake,
-                    sealed: false,
-                    corrupt: false,
-                });
+                self.take_up(port);
             }
             if state == State::Detaching {
                 let mut time = now;
-                while self.drain(port, usize::MAX, &mut time) > 0 {}
+                while !self.is_abandoned() && self.drain(port, usize::MAX, &mut time) > 0 {}
+                if self.is_abandoned() {
+                    return;
+                }
                 self.leave(port, Undeliverable::PortGone);
             }
         }
     }
 
+    /// Takes up the rings of a pair that was attached.
+    pub(super) fn take_up(&mut self, port: usize) {
+        let Some(pair) = self.shared.pair(self.index, port).view() else { return };
+        self.relay.egress[port] = Some(Egress::new(&pair));
+        self.relay.inside.taken[port] = 0;
+        self.ingress[port] = Some(Ingoing {
+            ring: Consumer::new(pair.ingress),
+            port_wake: pair.port_wake,
+            sealed: false,
+            corrupt: false,
+        });
+    }
+
     /// Stops: takes what is published in every ring, up to its seal, and leaves every pair.
-    fn stop(&mut self, now: u64) {
+    pub(super) fn stop(&mut self, now: u64) {
         let mut time = now;
         for port in 0..self.ingress.len() {
             if let Some(Some(ingoing)) = self.ingress.get_mut(port) {
                 ingoing.corrupt |= ingoing.ring.close_and_seal().is_err();
                 ingoing.sealed = true;
-                self.drain(port, usize::MAX, &mut time);
+                if self.adopted {
+                    self.fail_rest(port, now);
+                } else {
+                    self.drain(port, usize::MAX, &mut time);
+                }
+                if self.is_abandoned() {
+                    return;
+                }
             }
         }
         self.relay.stop_holds(&self.shared);
@@ -277,6 +320,7 @@ impl Worker {
     /// the rest if the port has left before.
     fn leave(&mut self, port: usize, reason: Undeliverable) {
         let Some(mut ingoing) = self.ingress[port].take() else { return };
+        self.relay.inside.taken[port] = NOT_TAKEN_UP;
         let mut egress = self.relay.egress[port].take();
         if let Some(egress) = &mut egress {
             egress.report(&self.shared.workers[self.index].paths[port], &mut self.relay.writer);
@@ -286,7 +330,11 @@ impl Worker {
             egress.publish();
         }
         ingoing.ring.store_seal();
-        ingoing.ring.release();
+        if self.adopted {
+            ingoing.ring.keep(); // The handler that was given up may still be reading from it.
+        } else {
+            ingoing.ring.release();
+        }
         if let Some(egress) = &egress {
             egress.close();
         }

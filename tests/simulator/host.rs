@@ -3,16 +3,17 @@
 mod policies;
 mod rooms;
 
+use crate::handlers::{PROCESSING_MILLISECONDS, Plan, handler};
 use crate::random::Random;
 use corelane::clients::ClientId;
 use corelane::clock::{Clock, ManualClock};
 use corelane::config::{Config, Key};
 use corelane::envelope::{Fields, Forward, Protocol};
 use corelane::error::{Error, Refused, TakenOver};
-use corelane::router::{Action, Builder, Event, Port, ProtocolRules, Routed, Router, Worker};
+use corelane::router::{Action, Builder, Event, Port, ProtocolRules, Routed, Router, SubmitOptions, Worker};
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed, Ordering::SeqCst};
 use std::time::Duration;
 
 const NAMES: [&str; 8] = ["ann", "bob", "cleo", "dora", "emil", "fay", "gus", "hal"];
@@ -78,12 +79,18 @@ pub struct Reached {
     names_left: u64,
     probes: u64,
     taken_over: u64,
-    given_up: u64,
+    calls_given_up: u64,
     refusal_notices: u64,
     drops: u64,
     rebinds: u64,
     writes_timed: u64,
     rooms: rooms::Reached,
+    sends: u64,
+    late_notices: u64,
+    handler_panics: u64,
+    handler_stalls: u64,
+    handlers_emitted: u64,
+    given_up: u64,
 }
 
 impl Reached {
@@ -101,12 +108,18 @@ impl Reached {
         self.names_left += other.names_left;
         self.probes += other.probes;
         self.taken_over += other.taken_over;
-        self.given_up += other.given_up;
+        self.calls_given_up += other.calls_given_up;
         self.refusal_notices += other.refusal_notices;
         self.drops += other.drops;
         self.rebinds += other.rebinds;
         self.writes_timed += other.writes_timed;
         self.rooms.add(&other.rooms);
+        self.sends += other.sends;
+        self.late_notices += other.late_notices;
+        self.handler_panics += other.handler_panics;
+        self.handler_stalls += other.handler_stalls;
+        self.handlers_emitted += other.handlers_emitted;
+        self.given_up += other.given_up;
     }
 
     pub fn assert_everything_happened(&self) {
@@ -124,11 +137,17 @@ impl Reached {
             (self.names_left, "names left"),
             (self.probes, "probes"),
             (self.taken_over, "messages taken over by the base route"),
-            (self.given_up, "calls given up"),
+            (self.calls_given_up, "calls given up"),
             (self.refusal_notices, "refusal notices"),
             (self.drops, "drops for credit"),
             (self.rebinds, "rebinds"),
             (self.writes_timed, "timed writes"),
+            (self.sends, "deliveries of what a host sent itself"),
+            (self.late_notices, "notices of late messages"),
+            (self.handler_panics, "panics of handlers"),
+            (self.handler_stalls, "stalls"),
+            (self.handlers_emitted, "deliveries from handlers"),
+            (self.given_up, "workers given up inside a handler"),
         ] {
             assert!(count > 0, "no {what} in any run");
         }
@@ -138,7 +157,8 @@ impl Reached {
 
 pub struct Host {
     random: Random,
-    router: Router,
+    router: Arc<Router>,
+    plan: Arc<Plan>,
     workers: Vec<Worker>,
     clock: Clock,
     hands: ManualClock,
@@ -154,6 +174,8 @@ pub struct Host {
     by_base: Arc<AtomicU64>,
     seen: HashSet<u64>,
     numbers_of: HashMap<u64, u64>,
+    /// The port through which each number was sent, for those without a sender.
+    sent_through: HashMap<u64, usize>,
     credit: (usize, u64),
     /// Names that have been connected for so long that nothing can be held for them.
     surely_connected: HashSet<&'static str>,
@@ -192,6 +214,7 @@ impl Host {
             (Key::MaxRooms, 1 + random.below(3)),
             (Key::MaxRoomMembers, 2 + random.below(10)),
             (Key::MaxClientRooms, 1 + random.below(3)),
+            (Key::ProcessingTimeout, PROCESSING_MILLISECONDS),
         ];
         let config = set
             .into_iter()
@@ -199,16 +222,24 @@ impl Host {
             .unwrap();
         let ports = config.get(Key::MaxPorts) as usize;
         let rooms = rooms::Rooms::new(&config);
-        let mut builder = Builder::new(config).clock(clock.clone()).name_keys([seed, 1]).protocol(rules());
+        let plan = Arc::new(Plan::default());
+        let mut builder = Builder::new(config)
+            .clock(clock.clone())
+            .name_keys([seed, 1])
+            .protocol(rules())
+            .handler(PROTOCOL, "ANSWER", handler(Arc::clone(&plan), clock.clone(), hands.clone()));
         let by_base = Arc::new(AtomicU64::new(0));
         if random.chance(50) {
             let count = Arc::clone(&by_base);
             builder = builder.base_route(move |_| count.fetch_add(1, Relaxed) < u64::MAX);
         }
         let (router, workers) = builder.build().unwrap();
+        let router = Arc::new(router);
+        plan.set_router(&router);
         Self {
             random,
             router,
+            plan,
             workers,
             clock,
             hands,
@@ -223,6 +254,7 @@ impl Host {
             by_base,
             seen: HashSet::new(),
             numbers_of: HashMap::new(),
+            sent_through: HashMap::new(),
             credit: (credit_messages as usize, credit_bytes),
             surely_connected: HashSet::new(),
             max_clients,
@@ -247,9 +279,10 @@ impl Host {
     fn step(&mut self) {
         match self.random.below(100) {
             0..6 => self.connect(),
-            6..35 => self.submit(),
-            35..37 => self.route(),
-            37..42 => self.submit_to_room(),
+            6..33 => self.submit(),
+            33..35 => self.route(),
+            35..38 => self.send(),
+            38..42 => self.submit_to_room(),
             42..45 if self.random.chance(25) => self.leave(),
             42..45 => self.join(),
             45..55 => self.publish(),
@@ -334,6 +367,7 @@ impl Host {
                 if self.random.chance(50) {
                     self.join_one(token);
                 }
+                self.plan.directory.lock().unwrap().insert(name, id);
             }
             Err(Error::NameTaken(id)) => {
                 let owner = self.peers.values().find(|peer| peer.id == id && peer.has_name());
@@ -363,6 +397,36 @@ impl Host {
         let Some(token) = self.some_peer() else { return self.connect() };
         let to = NAMES[self.random.below(NAMES.len() as u64) as usize];
         self.submit_to(token, to);
+    }
+
+    /// A host sends to a client itself, through any of its ports.
+    fn send(&mut self) {
+        let (Some(token), Some(through)) = (self.some_peer(), self.some_port()) else { return };
+        let burst = if self.random.chance(5) { 60 } else { 1 };
+        for _ in 0..burst {
+            let number = self.next_number;
+            self.next_number += 1;
+            let fill = "x".repeat(self.random.below(100) as usize);
+            let peer = &self.peers[&token];
+            let text = format!(r#"{{"dst":"{}","payload":[{number},"{fill}"]}}"#, peer.name);
+            self.submitted += 1;
+            match self.ports[through].as_mut().unwrap().send(peer.id, text.as_bytes(), number) {
+                Ok(()) => {
+                    assert!(!peer.leaving);
+                    self.numbers_of.insert(number, 0);
+                    self.sent_through.insert(number, through);
+                }
+                Err(Error::Refused(reason)) => {
+                    self.refused += 1;
+                    match reason {
+                        Refused::Full => self.reached.full += 1,
+                        Refused::Stale => assert!(peer.leaving),
+                        other => panic!("{other}"),
+                    }
+                }
+                Err(other) => panic!("{other}"),
+            }
+        }
     }
 
     /// One client sends a lot to one name: fills rings, backlogs and credit.
@@ -411,7 +475,9 @@ impl Host {
         let peer = &self.peers[&token];
         let (id, place, leaving) = (peer.id, peer.port, peer.leaving);
         self.submitted += 1;
-        match self.ports[place].as_mut().unwrap().submit(id, message, number) {
+        let tell_expired = self.random.chance(50);
+        let options = SubmitOptions { correlation: number, tell_expired, ..SubmitOptions::default() };
+        match self.ports[place].as_mut().unwrap().submit_with(id, message, options) {
             Ok(()) => {
                 assert!(!leaving && message.len() <= 1000);
                 self.numbers_of.insert(number, id.0);
@@ -451,7 +517,7 @@ impl Host {
             }
             Err(Error::Timeout) => {
                 assert_eq!(self.by_base.load(Relaxed), before);
-                self.reached.given_up += 1;
+                self.reached.calls_given_up += 1;
             }
             Err(Error::Refused(reason)) => {
                 let leaving = self.peers[&token].leaving;
@@ -532,13 +598,22 @@ impl Host {
                 assert_eq!((peer.id, peer.port), (message.client, place));
                 let to_name = text["room"].is_string() || text["dst"] == peer.name;
                 assert!(to_name, "delivered to another name");
-                let last = peer.last_from.insert(message.sender.0, number).unwrap_or(0);
+                // Without a sender, order is the port's that it was sent through.
+                let through = self.sent_through.get(&number).map(|port| u64::MAX - *port as u64);
+                self.reached.sends += u64::from(through.is_some());
+                let from = through.unwrap_or(message.sender.0);
+                let last = peer.last_from.insert(from, number).unwrap_or(0);
                 assert!(last < number, "order: {number} after {last}");
                 self.take_credit(message.token, message.payload.len());
             }
             Event::Expired { client, token, name, .. } => {
-                self.reached.expired_notices += 1;
                 assert_eq!(self.peers[&token].id, client);
+                let seen = if name.is_empty() {
+                    &mut self.reached.late_notices
+                } else {
+                    &mut self.reached.expired_notices
+                };
+                *seen += 1;
                 let name = std::str::from_utf8(name).unwrap();
                 assert!(!self.surely_connected.contains(name), "held for {name} although it is connected");
                 self.take_credit(token, name.len());
@@ -615,6 +690,7 @@ impl Host {
         if figures.in_flight == figures.held {
             self.rooms.all_arrived();
         }
+        assert_eq!(self.router.watchdog().look(self.clock.raw()), 0, "a stall outlasts its handler");
     }
 
     fn settle_down(&mut self) {
@@ -729,9 +805,11 @@ impl Host {
             if self.random.chance(50) {
                 self.publish();
             }
+            self.plan.give_up.store(self.random.chance(30), SeqCst);
             self.workers[worker].cycle(self.clock.raw());
             assert!(self.workers[worker].is_stopped());
         }
+        self.plan.give_up.store(false, SeqCst);
         for place in 0..self.ports.len() {
             if self.ports[place].is_none() {
                 continue;
@@ -757,7 +835,29 @@ impl Host {
         let stats = self.router.stats();
         self.check_policies(&stats);
         Self::check_paths_are_empty(&stats);
+        self.check_handlers();
         self.reached.settled += figures.refused - self.refused;
         self.reached.undeliverable += figures.undeliverable;
+    }
+
+    /// What handlers did is what they planned: an assertion of theirs that failed would be one panic more.
+    fn check_handlers(&mut self) {
+        let stats = self.router.stats();
+        let failed_as = |reason: &str| {
+            let failures = &stats.messages.failures;
+            failures.iter().find(|(label, _)| *label == reason).map_or(0, |(_, count)| *count)
+        };
+        let panics = self.plan.panics.load(SeqCst);
+        assert_eq!(stats.workers.iter().map(|worker| worker.handler_panics).sum::<u64>(), panics);
+        assert_eq!(failed_as("handler_panicked"), panics);
+        let stalls = self.plan.stalls.load(SeqCst);
+        let given_up = self.plan.given_up.load(SeqCst);
+        assert_eq!(stats.workers.iter().map(|worker| worker.stalls).sum::<u64>(), stalls);
+        assert_eq!(stats.workers.iter().filter(|worker| worker.given_up).count() as u64, given_up);
+        assert!(failed_as("handler_failed") <= self.plan.failed.load(SeqCst));
+        self.reached.handler_panics += panics;
+        self.reached.handler_stalls += stalls;
+        self.reached.handlers_emitted += self.plan.emitted.load(SeqCst);
+        self.reached.given_up += given_up;
     }
 }

@@ -1,0 +1,200 @@
+//! Handlers: a message type's own code, run on the worker's thread. While it runs, the worker's state lies in its
+//! `Handover`, where a stop can claim it; whatever the handler asks for takes it back for that moment.
+
+use super::relay::{Handled, Relay, SeriesIds};
+use super::request::Request;
+use super::rules::{Action, ProtocolRules};
+use super::shared::Shared;
+use crate::clients::{ClientId, MAX_NAME_BYTES, NameBuffer, Slot};
+use crate::envelope::Envelope;
+use crate::error::{Error, Failed};
+use crate::metrics::Outcome;
+use crate::ring::record::{Delivery, Ingress};
+use crate::sync::mutant;
+use std::any::Any;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+type Function = dyn Fn(&mut Request<'_>) -> Result<(), Failed> + Send + Sync;
+
+/// A message type's closure. Every worker calls the same one, possibly at the same time.
+#[derive(Clone)]
+pub(super) struct Handler(std::sync::Arc<Function>);
+
+impl Handler {
+    pub(super) fn new(
+        function: impl Fn(&mut Request<'_>) -> Result<(), Failed> + Send + Sync + 'static,
+    ) -> Self {
+        Self(std::sync::Arc::new(function))
+    }
+}
+
+impl std::fmt::Debug for Handler {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.write_str("Handler")
+    }
+}
+
+/// Puts each closure at its type, by protocol; says which name is wrong, and which type lacks its closure.
+pub(super) fn resolve(
+    protocols: &[ProtocolRules],
+    handlers: Vec<(String, String, Handler)>,
+) -> Result<Vec<Vec<Option<Handler>>>, Error> {
+    let mut resolved: Vec<Vec<Option<Handler>>> =
+        protocols.iter().map(|rules| vec![None; rules.types().len()]).collect();
+    for (protocol, message_type, handler) in handlers {
+        let Some(place) = protocols.iter().position(|rules| rules.name() == protocol) else {
+            return Err(Error::UnknownProtocol(protocol));
+        };
+        let types = protocols.get(place).map(ProtocolRules::types).unwrap_or_default();
+        let listed = types.iter().position(|(name, _)| *name == message_type);
+        let slot = resolved.get_mut(place).zip(listed).and_then(|(types, at)| types.get_mut(at));
+        let problem = match slot {
+            None => "the protocol does not list the type: add it with ProtocolRules::message_type",
+            Some(Some(_)) => "the type has two handlers: register one",
+            Some(slot) => {
+                *slot = Some(handler);
+                continue;
+            }
+        };
+        return Err(Error::Handler { protocol, message_type, problem });
+    }
+    for (rules, handlers) in protocols.iter().zip(&resolved) {
+        for ((name, action), handler) in rules.types().iter().zip(handlers) {
+            if matches!(action, Action::Handler { .. }) && handler.is_none() {
+                let problem = "its action is Handler and no closure is registered: call Builder::handler";
+                let (protocol, message_type) = (rules.name().to_owned(), name.clone());
+                return Err(Error::Handler { protocol, message_type, problem });
+            }
+        }
+    }
+    Ok(resolved)
+}
+
+/// What a worker keeps for the time that it is inside a handler. Part of its relay, so that it goes with it.
+#[derive(Debug)]
+pub(super) struct Inside {
+    /// By port: where in its ring the next record starts, or the one that is being handled; `NOT_TAKEN_UP` for none.
+    pub(super) taken: Box<[u64]>,
+    /// What stands in the worker's place for its relay meanwhile; nothing is done with it.
+    spare: Option<Box<Relay>>,
+    /// The message that a handler is at.
+    pub(super) current: Option<Current>,
+    /// The handler was given up: a stop has claimed the real relay, and this thread is to touch nothing any more.
+    pub(super) abandoned: bool,
+}
+
+/// The worker has not taken up the port's rings.
+pub(super) const NOT_TAKEN_UP: u64 = u64::MAX;
+
+/// The message that a handler is at.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Current {
+    pub(super) port: usize,
+    pub(super) ids: SeriesIds,
+    pub(super) started: u64,
+    /// It was relayed to an absent name: how it ends is the hold's to say.
+    pub(super) held: bool,
+}
+
+impl Inside {
+    pub(super) fn new(ports: usize) -> Self {
+        Self { taken: vec![NOT_TAKEN_UP; ports].into(), spare: None, current: None, abandoned: false }
+    }
+}
+
+/// One message's parts.
+pub(super) struct Call<'a> {
+    pub(super) port: usize,
+    pub(super) client: ClientId,
+    pub(super) slot: &'a Slot,
+    pub(super) header: &'a Ingress,
+    pub(super) payload: &'a [u8],
+    pub(super) envelope: &'a Envelope<'a>,
+    pub(super) ids: SeriesIds,
+    pub(super) action: Action,
+    pub(super) stamp: u64,
+    pub(super) now: u64,
+}
+
+impl Relay {
+    /// A relay with what it needs to go into a handler without allocating.
+    pub(super) fn with_spare(shared: &Shared, worker: usize) -> Box<Self> {
+        let mut relay = Box::new(Self::new(shared, worker));
+        relay.inside.spare = Some(Box::new(Self::hollow(worker)));
+        relay
+    }
+
+    /// Runs a handler on a message. Its panic ends here; what it had emitted before stays emitted.
+    pub(super) fn call(self: &mut Box<Self>, shared: &Shared, handler: &Handler, call: &Call<'_>) -> Handled {
+        let own = &shared.workers[self.worker];
+        let (mut sender_name, mut recipient_name) = (NameBuffer::default(), [0; MAX_NAME_BYTES]);
+        let recipient = call.envelope.recipient();
+        let recipient = recipient.as_ref().and_then(|text| text.decode(&mut recipient_name));
+        let mut request =
+            Request::new(shared, self.worker, call, call.slot.name(&mut sender_name), recipient);
+        self.inside.current =
+            Some(Current { port: call.port, ids: call.ids, started: call.now, held: false });
+        let spare = self.inside.spare.take();
+        // Never empty: what was taken is put back below.
+        let spare = spare.unwrap_or_else(|| Box::new(Self::hollow(self.worker)));
+        // Nothing is pinned while the host's code runs.
+        self.leave_rooms();
+        own.activity.begin(call.now);
+        if let Err(relay) = own.handover.lay_down(std::mem::replace(self, spare)) {
+            *self = relay; // Never: nothing lies there while the worker is at home.
+        }
+        let result = catch_unwind(AssertUnwindSafe(|| (handler.0)(&mut request))).map_err(discard);
+        let Some(relay) = own.handover.take_back() else {
+            self.inside.abandoned = true;
+            return Handled::Abandoned;
+        };
+        own.activity.end();
+        let spare = std::mem::replace(self, relay);
+        self.inside.spare = Some(spare);
+        if result.is_err() {
+            own.shard.handler_panics.add(&mut self.writer, 1);
+            if mutant("panic-loses-count") {
+                return Handled::Held;
+            }
+        }
+        let held = self.inside.current.take().is_some_and(|current| current.held);
+        match result {
+            _ if held => Handled::Held,
+            Ok(Ok(())) => Handled::Ended(Outcome::Ok),
+            Ok(Err(reason)) => Handled::Ended(Outcome::Failed(reason)),
+            Err(()) => Handled::Ended(Outcome::Failed(Failed::Panicked)),
+        }
+    }
+
+    /// Before anything goes to a client directly: what is held for its name goes first.
+    fn flush_for(&mut self, shared: &Shared, to: ClientId) {
+        if self.holds.is_empty() || mutant("handler-overtakes-held") {
+            return;
+        }
+        if let Some(slot) = shared.clients.get(to) {
+            let mut buffer = NameBuffer::default();
+            let hash = shared.clients.names().hash(slot.name(&mut buffer).as_bytes());
+            self.name_connected(shared, hash);
+        }
+    }
+
+    /// Delivers to a client by its handle, on credit, behind what is held for its name.
+    pub(super) fn deliver_bytes(
+        &mut self,
+        shared: &Shared,
+        delivery: &Delivery,
+        to: ClientId,
+        bytes: &[u8],
+    ) -> Outcome {
+        self.flush_for(shared, to);
+        self.deliver(shared, delivery, to, bytes.len(), |out| out.copy_from_slice(bytes))
+    }
+}
+
+/// Lets go of what a handler panicked with, which may panic in turn.
+fn discard(payload: Box<dyn Any + Send>) {
+    if let Err(next) = catch_unwind(AssertUnwindSafe(|| drop(payload))) {
+        // It would go on for ever; what little it is stays where it is.
+        std::mem::forget(next);
+    }
+}

@@ -1,0 +1,59 @@
+//! What a host sends to a client itself, without a handler: taken by the worker that was fixed for the client at its
+//! connect, delivered on credit, counted and timed like any other message.
+
+use super::relay::{Relay, SeriesIds, no_series, shard};
+use super::shared::Shared;
+use crate::clients::ClientId;
+use crate::error::Failed;
+use crate::metrics::{ApplicationId, Outcome, Timing};
+use crate::ring::record::{Delivery, Ingress, delivery_kind};
+use crate::sync::mutant;
+
+/// The message type under which sends are counted, in the recipient's protocol.
+pub(super) const SEND: &str = "send";
+
+/// Where a send to this client is counted; among the others where the client is gone.
+pub(super) fn send_series(shared: &Shared, to: ClientId) -> SeriesIds {
+    let labels = shared.clients.get(to).and_then(|slot| {
+        let (protocol, application) = slot.labels();
+        Some((shared.protocols.get(usize::from(protocol))?, application))
+    });
+    labels.map_or_else(no_series, |(rules, application)| (rules.send, rules.id, ApplicationId(application)))
+}
+
+impl Relay {
+    /// Delivers a host's own message and counts it; as `message`, for records without a client.
+    pub(super) fn send(&mut self, shared: &Shared, header: &Ingress, payload: &[u8], started: u64) -> u64 {
+        let to = ClientId(header.recipient);
+        let ids = send_series(shared, to);
+        if header.stamp > started {
+            shard(shared, self.worker).stamps_clamped.add(&mut self.writer, 1);
+        }
+        let stamp = header.stamp.min(started);
+        let delivery = Delivery {
+            kind: delivery_kind::MESSAGE,
+            flags: 0,
+            sender: 0,
+            stamp,
+            correlation: header.correlation,
+            message_type: u32::from(ids.0.0),
+            recipients: 1,
+        };
+        let outcome = if self.is_late(stamp, started) {
+            Outcome::Expired
+        } else if shared.clients.get(to).is_none() {
+            Outcome::Failed(Failed::RecipientClosed)
+        } else {
+            self.deliver_bytes(shared, &delivery, to, payload)
+        };
+        let ended = shared.clock.raw();
+        let timing = Timing {
+            queue_wait: shared.clock.nanoseconds(stamp, started),
+            service: shared.clock.nanoseconds(started, ended),
+        };
+        if !mutant("send-uncounted") {
+            self.count(shared, ids, payload.len(), timing, Some(outcome));
+        }
+        ended
+    }
+}

@@ -1,0 +1,117 @@
+//! Who watches the workers: each says what message a handler is at and since when; one look in a while at all of them
+//! finds those that are over their time.
+
+use super::shared::Shared;
+use crate::config::Key;
+use crate::error::Error;
+use crate::sync::{AcqRel, Acquire, Arc, AtomicBool, AtomicU64, Relaxed, Release, own_load};
+use std::time::Duration;
+
+/// What a worker says of itself. One writer, the worker; on a cache line of its own.
+#[derive(Debug)]
+pub(super) struct Activity {
+    /// Odd while a handler runs.
+    sequence: AtomicU64,
+    /// When the current one started, in raw ticks.
+    started: AtomicU64,
+}
+
+impl Activity {
+    pub(super) fn new() -> Self {
+        Self { sequence: AtomicU64::new(0), started: AtomicU64::new(0) }
+    }
+
+    /// A handler is about to run.
+    #[inline]
+    pub(super) fn begin(&self, now: u64) {
+        self.started.store(now, Relaxed); // Relaxed: the sequence publishes it.
+        // Release: with an odd number comes when it started; pairs with the Acquire in `present`.
+        self.sequence.store(own_load(&self.sequence) + 1, Release);
+    }
+
+    /// It has returned.
+    #[inline]
+    pub(super) fn end(&self) {
+        self.sequence.store(own_load(&self.sequence) + 1, Release); // Release: as in `begin`.
+    }
+
+    /// The present handler's number, and since when it runs. May miss one that has only just begun, never makes one older
+    /// than it is.
+    pub(super) fn present(&self) -> Option<(u64, u64)> {
+        let before = self.sequence.load(Acquire);
+        let started = self.started.load(Acquire); // Acquire: before the second look at the sequence.
+        let inside = before % 2 == 1 && self.sequence.load(Relaxed) == before;
+        inside.then_some((before, started))
+    }
+}
+
+/// Looks at a router's workers. [`Builder::start`](super::Builder::start) runs one on a thread of its own where there are
+/// handlers; who drives the workers by hand calls [`look`](Self::look).
+#[derive(Clone, Debug)]
+pub struct Watchdog {
+    shared: Arc<Shared>,
+    timeout_ticks: u64,
+}
+
+impl Watchdog {
+    pub(super) fn new(shared: &Arc<Shared>) -> Self {
+        let timeout = shared.config.milliseconds(Key::ProcessingTimeout);
+        Self { shared: Arc::clone(shared), timeout_ticks: shared.clock.ticks(timeout) }
+    }
+
+    /// Marks each worker as stalled whose present message has been with its handler for longer than
+    /// `processing_timeout_ms` at `now` (the router's clock), and unmarks those that have moved on. Says how many are.
+    /// Any thread, at any time.
+    pub fn look(&self, now: u64) -> usize {
+        let mut count = 0;
+        for worker in &self.shared.workers {
+            // One that a stop has given up is no worker any more; `WorkerStats::given_up` says so.
+            let present = worker.activity.present().filter(|_| !worker.handover.is_claimed());
+            let over = present.filter(|(_, since)| now.saturating_sub(*since) > self.timeout_ticks);
+            worker.stalled.store(over.is_some(), Relaxed); // Relaxed: a hint for who places clients.
+            let Some((number, _)) = over else { continue };
+            count += 1;
+            // AcqRel: of two that look at once, one counts the stall.
+            if worker.stall_counted.swap(number, AcqRel) != number {
+                worker.stalls.fetch_add(1, Relaxed); // Relaxed: a count by itself.
+            }
+        }
+        count
+    }
+}
+
+/// The thread that looks. Ends when dropped.
+#[derive(Debug)]
+pub(super) struct Watch {
+    stop: Arc<AtomicBool>,
+    thread: Option<std::thread::JoinHandle<()>>,
+}
+
+impl Watch {
+    pub(super) fn start(shared: &Arc<Shared>) -> Result<Self, Error> {
+        let (watchdog, stop) = (Watchdog::new(shared), Arc::new(AtomicBool::new(false)));
+        let timeout = shared.config.milliseconds(Key::ProcessingTimeout);
+        let pause = (timeout / 8).clamp(Duration::from_millis(1), Duration::from_secs(1));
+        let seen = Arc::clone(&stop);
+        let run = move || {
+            // Acquire: pairs with the Release in `drop`.
+            while !seen.load(Acquire) {
+                watchdog.look(watchdog.shared.clock.raw());
+                std::thread::park_timeout(pause);
+            }
+        };
+        let thread = std::thread::Builder::new().name("corelane-watch".to_owned()).spawn(run)?;
+        Ok(Self { stop, thread: Some(thread) })
+    }
+}
+
+impl Drop for Watch {
+    fn drop(&mut self) {
+        self.stop.store(true, Release);
+        if let Some(thread) = self.thread.take() {
+            thread.thread().unpark();
+            // Its panic would be a defect that its thread has reported; the router goes down all the same.
+            let _ = thread.join();
+        }
+    }
+}

@@ -1,0 +1,567 @@
+//! Handlers with real threads and driven by hand: what they are told, what they emit, their panics, their time, and one
+//! that never returns. And what hosts send themselves. Rows R5, R8, R9, R14; invariants I4, I5, I8.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test")]
+
+use corelane::clients::ClientId;
+use corelane::clock::{Clock, ManualClock};
+use corelane::config::{Config, Key};
+use corelane::envelope::{Fields, Forward, Protocol};
+use corelane::error::{Error, Failed, Refused};
+use corelane::metrics::{Accounting, Stats};
+use corelane::router::{
+    Action, Builder, Event, Port, ProtocolRules, Relayed, Request, Router, SubmitOptions, Worker,
+};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::SeqCst};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+type Got = (u64, ClientId, u64, String);
+
+/// A router with one worker, driven by hand.
+struct Hand {
+    router: Router,
+    worker: Worker,
+    clock: Clock,
+    hands: ManualClock,
+    port: Port,
+    ann: ClientId,
+    ben: ClientId,
+}
+
+impl Hand {
+    fn new(builder: impl FnOnce(Builder) -> Builder) -> Self {
+        let (clock, hands) = Clock::manual();
+        let config =
+            Config::default().with(Key::Workers, 1).and_then(|one| one.with(Key::Batch, 4096)).unwrap();
+        let (router, mut workers) = builder(Builder::new(config).clock(clock.clone())).build().unwrap();
+        let mut port = router.port().unwrap();
+        let ann = port.connect("ann", "generic", "tests", 1).unwrap();
+        let ben = port.connect("ben", "generic", "tests", 2).unwrap();
+        Self { router, worker: workers.pop().unwrap(), clock, hands, port, ann, ben }
+    }
+
+    fn handler(handler: impl Fn(&mut Request<'_>) -> Result<(), Failed> + Send + Sync + 'static) -> Self {
+        Self::new(|builder| builder.handler("generic", "offer", handler))
+    }
+
+    fn turn(&mut self) -> Vec<Got> {
+        self.port.publish();
+        self.worker.cycle(self.clock.raw());
+        poll(&mut self.port)
+    }
+
+    fn offer(&mut self, correlation: u64) -> Vec<Got> {
+        let text = r#"{"type":"offer","to":"ben","from":"x","sdp":"v=0"}"#;
+        self.port.submit(self.ann, text.as_bytes(), correlation).unwrap();
+        self.turn()
+    }
+
+    fn assert_settled(&self) -> Accounting {
+        let figures = self.router.accounting();
+        assert_eq!((figures.in_flight, figures.queued, figures.held), (0, 0, 0), "{figures:?}");
+        figures
+    }
+}
+
+fn poll(port: &mut Port) -> Vec<Got> {
+    let mut got = Vec::new();
+    let _ = port.poll(usize::MAX, |event| match event {
+        Event::Message(message) => {
+            let text = String::from_utf8(message.payload.to_vec()).unwrap();
+            got.push((message.token, message.sender, message.correlation, text));
+        }
+        Event::Expired { token, name, correlation, client } => {
+            let name = std::str::from_utf8(name).unwrap();
+            got.push((token, client, correlation, format!("expired {name:?}")));
+        }
+        _ => {}
+    });
+    got
+}
+
+fn failed_as(stats: &Stats, reason: &str) -> u64 {
+    let failures = &stats.messages.failures;
+    failures.iter().find(|(label, _)| *label == reason).map_or(0, |(_, count)| *count)
+}
+
+#[test]
+fn a_handler_is_told_everything_and_emits_on_its_worker() {
+    let told = Arc::new(Mutex::new(Vec::new()));
+    let mut hand = Hand::handler({
+        let told = Arc::clone(&told);
+        move |request| {
+            told.lock().unwrap().push((
+                (request.client(), request.name().to_owned(), request.recipient().map(str::to_owned)),
+                (request.application().to_owned(), request.protocol().to_owned()),
+                (request.message_type().to_owned(), request.payload().len()),
+                (request.queue_wait(), request.correlation()),
+            ));
+            request.send_to_name("ben", b"one")?;
+            request.reply(b"two")?;
+            assert_eq!(request.send_to_name("nobody", b"x"), Err(Failed::UnknownRecipient));
+            assert_eq!(request.send_to(ClientId(77), b"x"), Err(Failed::RecipientClosed));
+            assert_eq!(request.relay(), Ok(Relayed::Delivered));
+            assert_eq!(request.relay(), Ok(Relayed::Delivered), "a second relay does nothing");
+            Ok(())
+        }
+    });
+    let text = r#"{"type":"offer","to":"b\u0065n","from":"x","sdp":"v=0"}"#;
+    hand.port.submit(hand.ann, text.as_bytes(), 9).unwrap();
+    hand.hands.advance(Duration::from_millis(3));
+    let got = hand.turn();
+    let ann = hand.ann;
+    assert_eq!(
+        *told.lock().unwrap(),
+        [(
+            (ann, "ann".to_owned(), Some("ben".to_owned())),
+            ("tests".to_owned(), "generic".to_owned()),
+            ("offer".to_owned(), text.len()),
+            (3_000_000, 9)
+        )]
+    );
+    let got: Vec<_> =
+        got.iter().map(|(token, sender, number, text)| (*token, *sender, *number, &text[..3])).collect();
+    assert_eq!(got, [(2, ann, 9, "one"), (1, ann, 9, "two"), (2, ann, 9, r#"{"f"#)]);
+    let figures = hand.assert_settled();
+    assert_eq!((figures.ok, figures.failed, figures.deliveries), (1, 0, 3));
+}
+
+/// Like `generic`, with types that only handlers make sense of.
+fn talk() -> ProtocolRules {
+    let fields = Fields { message_type: Some("type"), recipient: Some("to"), ..Fields::default() };
+    let protocol = Protocol::new("talk", &fields, Forward::All).unwrap();
+    let hold = Action::Handler { hold: true };
+    ProtocolRules::new(protocol)
+        .message_type("offer", hold)
+        .message_type("hold", Action::Relay { hold: true })
+}
+
+#[test]
+fn what_a_handler_returns_is_the_outcome_and_a_hold_decides_for_itself() {
+    let mut hand = Hand::new(|builder| {
+        builder.protocol(talk()).handler("talk", "offer", |request| match request.correlation() {
+            1 => Err(Failed::Handler),
+            2 => {
+                assert_eq!(request.relay(), Ok(Relayed::Held));
+                // The hold ends it, once; this does not.
+                Err(Failed::Handler)
+            }
+            _ => Ok(()),
+        })
+    });
+    let dan = hand.port.connect("dan", "talk", "tests", 4).unwrap();
+    for correlation in 1..4 {
+        hand.port.submit(dan, br#"{"type":"offer","to":"cleo"}"#, correlation).unwrap();
+    }
+    hand.turn();
+    let stats = hand.router.stats();
+    let figures = &stats.accounting;
+    assert_eq!((figures.ok, figures.failed, figures.held, figures.in_flight), (1, 1, 1, 1));
+    assert_eq!(failed_as(&stats, "handler_failed"), 1);
+    hand.port.connect("cleo", "talk", "tests", 3).unwrap();
+    let got = hand.turn();
+    assert_eq!(got, [(3, dan, 2, r#"{"type":"offer","to":"cleo"}"#.to_owned())]);
+    assert_eq!(hand.assert_settled().ok, 2);
+}
+
+#[test]
+fn a_handler_does_not_overtake_what_is_held_for_the_same_name() {
+    let second = Arc::new(Mutex::new(None::<Port>));
+    let mut hand = Hand::new(|builder| {
+        let second = Arc::clone(&second);
+        builder.protocol(talk()).handler("talk", "offer", move |request| {
+            // Connects in the middle: its post is still in the second port's ring.
+            let mut second = second.lock().unwrap();
+            let cleo = second.as_mut().unwrap().connect("cleo", "talk", "tests", 3).unwrap();
+            request.send_to(cleo, b"later")
+        })
+    });
+    *second.lock().unwrap() = Some(hand.router.port().unwrap());
+    let dan = hand.port.connect("dan", "talk", "tests", 4).unwrap();
+    hand.port.submit(dan, br#"{"type":"hold","to":"cleo"}"#, 1).unwrap();
+    hand.port.submit(dan, br#"{"type":"offer"}"#, 2).unwrap();
+    hand.turn();
+    let got = poll(second.lock().unwrap().as_mut().unwrap());
+    assert_eq!(got.iter().map(|got| got.2).collect::<Vec<_>>(), [1, 2]);
+}
+
+/// Panics again when it is dropped.
+struct Bomb;
+
+impl Drop for Bomb {
+    fn drop(&mut self) {
+        std::panic::resume_unwind(Box::new(()));
+    }
+}
+
+#[test]
+fn a_panic_ends_its_message_and_nothing_else() {
+    let mut hand = Hand::handler(|request| {
+        request.send_to_name("ben", b"before")?;
+        // Without the hook's report; its payload panics in turn when it is let go.
+        std::panic::resume_unwind(Box::new(Bomb))
+    });
+    for correlation in 1..=50 {
+        let got = hand.offer(correlation);
+        assert_eq!(got, [(2, hand.ann, correlation, "before".to_owned())]);
+        hand.port.submit(hand.ann, br#"{"type":"answer","to":"ben"}"#, 0).unwrap();
+        hand.port.submit(hand.ben, br#"{"type":"bye","to":"ann"}"#, 0).unwrap();
+        assert_eq!(hand.turn().len(), 2, "another type or another client suffers");
+        hand.port.acknowledge(hand.ben, 9, 9_999);
+        hand.port.acknowledge(hand.ann, 9, 9_999);
+    }
+    let stats = hand.router.stats();
+    assert_eq!((failed_as(&stats, "handler_panicked"), stats.workers[0].handler_panics), (50, 50));
+    assert_eq!(hand.assert_settled().ok, 100);
+}
+
+#[test]
+fn wrong_names_are_typed_errors() {
+    let build = |builder: fn(Builder) -> Builder| {
+        builder(Builder::new(Config::default().with(Key::Workers, 1).unwrap())).build().unwrap_err()
+    };
+    assert_eq!(build(|b| b.handler("nope", "offer", |_| Ok(()))), Error::UnknownProtocol("nope".to_owned()));
+    for (error, text) in [
+        (build(|b| b.handler("peerjs", "OFER", |_| Ok(()))), "does not list the type"),
+        (build(|b| b.handler("peerjs", "OFFER", |_| Ok(())).handler("peerjs", "OFFER", |_| Ok(()))), "two"),
+        (build(|b| b.protocol(talk())), "no closure is registered"),
+    ] {
+        assert!(matches!(error, Error::Handler { .. }));
+        assert!(error.to_string().contains(text), "{error}");
+    }
+}
+
+#[test]
+fn who_asks_is_told_that_a_message_came_too_late() {
+    let mut hand = Hand::handler(|_| panic!("handled late"));
+    let message = br#"{"type":"offer","to":"ben"}"#;
+    for (correlation, tell_expired) in [(5, true), (6, false)] {
+        let options = SubmitOptions { correlation, tell_expired, ..SubmitOptions::default() };
+        hand.port.submit_with(hand.ann, message, options).unwrap();
+    }
+    hand.port.send(hand.ben, b"late as well", 7).unwrap();
+    hand.hands.advance(Duration::from_secs(6));
+    assert_eq!(hand.turn(), [(1, hand.ann, 5, r#"expired """#.to_owned())]);
+    let figures = hand.assert_settled();
+    assert_eq!((figures.expired, figures.deliveries), (3, 1));
+}
+
+#[test]
+fn the_watchdog_sees_a_stall_and_its_end() {
+    let seen = Arc::new(Mutex::new(None));
+    let (clock, hands) = Clock::manual();
+    let config = Config::default().with(Key::Workers, 2).unwrap();
+    let (router, mut workers) = Builder::new(config)
+        .clock(clock.clone())
+        .handler("generic", "offer", {
+            let (seen, clock) = (Arc::clone(&seen), clock.clone());
+            move |request| {
+                let guard = seen.lock().unwrap();
+                let (watchdog, reader): &(corelane::router::Watchdog, corelane::router::StatsReader) =
+                    guard.as_ref().unwrap();
+                hands.advance(Duration::from_secs(30));
+                assert_eq!(watchdog.look(clock.raw()), 0, "exactly the time allowed");
+                hands.advance(Duration::from_secs(1));
+                assert_eq!((watchdog.look(clock.raw()), watchdog.look(clock.raw())), (1, 1));
+                let workers = reader.stats().workers;
+                let stalled: Vec<_> = workers.iter().filter(|worker| worker.stalled).collect();
+                assert_eq!((stalled.len(), stalled[0].stalls), (1, request.correlation()));
+                assert_eq!(stalled[0].message_age_nanoseconds, 31_000_000_000);
+                Ok(())
+            }
+        })
+        .build()
+        .unwrap();
+    *seen.lock().unwrap() = Some((router.watchdog(), router.reader()));
+    let mut port = router.port().unwrap();
+    let ann = port.connect("ann", "generic", "", 1).unwrap();
+    for round in 1..3 {
+        port.submit(ann, br#"{"type":"offer","to":"ben"}"#, round).unwrap();
+        port.publish();
+        for worker in &mut workers {
+            worker.cycle(clock.raw());
+        }
+        assert_eq!(router.accounting().ok, round, "the handler's assertions");
+        assert_eq!(router.watchdog().look(clock.raw()), 0);
+        let workers = router.stats().workers;
+        assert!(workers.iter().all(|one| !one.stalled && one.message_age_nanoseconds == 0));
+        assert_eq!(workers.iter().map(|worker| worker.stalls).sum::<u64>(), round);
+    }
+}
+
+#[test]
+fn a_host_sends_itself_on_credit_in_order_and_counted() {
+    let mut hand = Hand::new(|builder| builder);
+    let mut other = hand.router.port().unwrap();
+    hand.turn();
+    for number in 1..=100 {
+        other.send(hand.ben, format!("number {number}").as_bytes(), number).unwrap();
+    }
+    other.publish();
+    let got = hand.turn();
+    assert_eq!(got.len(), 100);
+    for (number, got) in (1..).zip(&got) {
+        assert_eq!(*got, (2, ClientId(0), number, format!("number {number}")));
+    }
+    let mut told = Vec::new();
+    let batch = [(hand.ann, &b"a"[..], 1), (ClientId(1 << 40), b"b", 2), (hand.ben, b"c", 3)];
+    let accepted = hand.port.send_batch(batch, |place, result| {
+        told.push((place, result));
+        true
+    });
+    let stale = Err(Error::Refused(Refused::Stale));
+    assert_eq!((accepted, told), (2, vec![(0, Ok(())), (1, stale.clone()), (2, Ok(()))]));
+    assert_eq!(hand.turn().len(), 2, "a batch is published");
+    let first_only = hand.port.submit_batch([(hand.ann, &b"{"[..], 1), (hand.ann, b"{", 2)], |_, _| false);
+    assert_eq!(first_only, 1);
+    // Past ben's credit he is closed, as for any delivery; ann is not touched by it.
+    hand.port.acknowledge(hand.ben, 200, 100_000);
+    for _ in 0..1_025 {
+        hand.port.send(hand.ben, b"", 0).unwrap();
+    }
+    hand.port.send(hand.ann, b"too late: he leaves", 0).unwrap();
+    hand.port.disconnect(hand.ann).unwrap();
+    assert_eq!(hand.turn().len(), 1_024);
+    assert_eq!(hand.port.send(hand.ann, b"", 0), stale);
+    let stats = hand.router.stats();
+    let send = stats.types.iter().find(|one| (&*one.protocol, &*one.message_type) == ("generic", "send"));
+    let send = send.unwrap();
+    assert_eq!((send.received, send.succeeded, send.failed), (1_128, 1_126, 2));
+    assert_eq!((send.queue_wait.count, send.service.count), (1_128, 1_128));
+    assert_eq!(send.failures, [("recipient_closed", 1), ("credit_exhausted", 1)]);
+    let figures = hand.assert_settled();
+    assert_eq!((figures.submitted, figures.refused, figures.ok), (1_131, 2, 1_126));
+}
+
+/// What a blocked handler waits for.
+type Gate = (SyncSender<()>, Mutex<Receiver<()>>);
+
+fn gate() -> Arc<Gate> {
+    let (open, wait) = sync_channel(16);
+    Arc::new((open, Mutex::new(wait)))
+}
+
+/// Two workers: "who" is answered with the worker's name, "block" waits at the gate, then asks for more.
+fn blocking(
+    config: Config,
+    gate: &Arc<Gate>,
+    entered: &Arc<AtomicU64>,
+    after: &Arc<Mutex<Vec<Failed>>>,
+) -> Router {
+    let (gate, entered, after) = (Arc::clone(gate), Arc::clone(entered), Arc::clone(after));
+    Builder::new(config.with(Key::Workers, 2).unwrap())
+        .handler("generic", "offer", |request| {
+            request.reply(std::thread::current().name().unwrap().as_bytes())
+        })
+        .handler("generic", "answer", move |request| {
+            request.reply(b"entered")?;
+            entered.fetch_add(1, SeqCst);
+            gate.1.lock().unwrap().recv().unwrap();
+            if let Err(reason) = request.reply(b"back") {
+                after.lock().unwrap().push(reason);
+            }
+            Ok(())
+        })
+        .start()
+        .unwrap()
+}
+
+/// Polls until enough has come, or the other side hangs.
+fn poll_until(port: &mut Port, enough: impl Fn(&[Got]) -> bool) -> Vec<Got> {
+    let mut got = Vec::new();
+    for _ in 0..3_000 {
+        got.extend(poll(port));
+        if enough(&got) {
+            return got;
+        }
+        port.wait(Duration::from_millis(10));
+    }
+    panic!("it never came: {got:?}");
+}
+
+fn until(what: impl Fn() -> bool) {
+    for _ in 0..30_000 {
+        if what() {
+            return;
+        }
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    panic!("it never came");
+}
+
+/// Connects clients until there are `each` at both workers; by worker.
+fn clients(port: &mut Port, each: usize) -> [Vec<ClientId>; 2] {
+    let mut by_worker = [Vec::new(), Vec::new()];
+    for number in 0..200 {
+        let client = port.connect(&format!("c{number}"), "generic", "", number).unwrap();
+        port.submit(client, br#"{"type":"offer"}"#, 0).unwrap();
+        port.publish();
+        let got = poll_until(port, |got| !got.is_empty());
+        let place: usize = got[0].3.strip_prefix("corelane-").unwrap().parse().unwrap();
+        by_worker[place].push(client);
+        if by_worker.iter().all(|clients| clients.len() >= each) {
+            return by_worker;
+        }
+    }
+    panic!("all clients are at one worker");
+}
+
+#[test]
+fn a_handler_that_sleeps_keeps_only_its_own_workers_clients_waiting() {
+    let (gate, entered, after) = (gate(), Arc::default(), Arc::default());
+    let config = Config::default().with(Key::ProcessingTimeout, 1).unwrap();
+    let mut router = blocking(config, &gate, &entered, &after);
+    let mut port = router.port().unwrap();
+    let [here, there] = clients(&mut port, 2);
+    port.submit(here[0], br#"{"type":"answer"}"#, 1).unwrap();
+    port.publish();
+    until(|| entered.load(SeqCst) == 1);
+    // The watchdog sees it, on the right worker.
+    until(|| router.stats().workers[0].stalled);
+    assert!(!router.stats().workers[1].stalled);
+    for round in 0..100 {
+        port.submit(here[1], br#"{"type":"offer"}"#, 1_000 + round).unwrap();
+        port.submit(there[0], br#"{"type":"offer"}"#, round).unwrap();
+        port.publish();
+        // The other worker's client is served while the handler sleeps, every time.
+        let got = poll_until(&mut port, |got| !got.is_empty());
+        assert_eq!(got.iter().map(|got| got.2).collect::<Vec<_>>(), [round]);
+        port.acknowledge(there[0], 1, 100);
+    }
+    assert_eq!(router.accounting().in_flight, 101, "what is behind the handler waits");
+    gate.0.send(()).unwrap();
+    let got = poll_until(&mut port, |got| got.len() >= 102);
+    let order: Vec<_> = got.iter().map(|got| got.2).collect();
+    assert_eq!(order[..2], [1, 1], "what it had emitted, and what it emits now");
+    assert_eq!(order[2..], (1_000..1_100).collect::<Vec<_>>());
+    until(|| !router.stats().workers[0].stalled);
+    assert_eq!(router.stats().workers[0].stalls, 1);
+    router.stop();
+    assert!(router.stats().workers.iter().all(|worker| !worker.given_up));
+}
+
+#[test]
+fn a_handler_that_never_returns_is_given_up_with_all_it_kept_waiting() {
+    let (gate, entered, after) = (gate(), Arc::default(), Arc::default());
+    let mut router = blocking(Config::default(), &gate, &entered, &after);
+    let (mut port, mut second) = (router.port().unwrap(), router.port().unwrap());
+    let [here, there] = clients(&mut port, 2);
+    let before = router.accounting();
+    // One in the handler; behind it, messages of two ports, a send and a disconnect. And some at the other worker.
+    port.submit(here[0], br#"{"type":"answer"}"#, 1).unwrap();
+    port.publish();
+    until(|| entered.load(SeqCst) == 1);
+    for number in 0..50 {
+        port.submit(here[1], br#"{"type":"offer"}"#, number).unwrap();
+        port.submit(there[0], br#"{"type":"offer"}"#, number).unwrap();
+        second.send(here[1], b"sent", number).unwrap();
+    }
+    port.disconnect(here[0]).unwrap();
+    port.publish();
+    second.publish();
+    assert_eq!(router.stop_within(Duration::from_millis(20)), Err(Error::Stuck(1)));
+    assert_eq!(router.stop_within(Duration::ZERO), Err(Error::Stuck(1)), "asked again");
+    let (mut got, mut closed) = (Vec::new(), 0);
+    // What the handler had emitted before is there, its port hears of the end, and so does the client that left.
+    while port
+        .poll(usize::MAX, |event| match event {
+            Event::Message(message) => got.push(message.payload.to_vec()),
+            Event::Closed { client, .. } => {
+                assert_eq!(client, here[0]);
+                closed += 1;
+            }
+            other => panic!("{other:?}"),
+        })
+        .is_ok()
+    {}
+    assert_eq!((got.iter().filter(|bytes| **bytes == b"entered").count(), closed), (1, 1));
+    assert_eq!(got.iter().filter(|bytes| **bytes == b"corelane-1").count(), 50);
+    assert_eq!(port.submit(here[1], b"{}", 0), Err(Error::Refused(Refused::Closed)));
+    while second.poll(usize::MAX, |_| ()).is_ok() {}
+    let stats = router.stats();
+    let figures = stats.accounting.clone();
+    assert_eq!((figures.in_flight, figures.queued, figures.held), (0, 0, 0), "{figures:?}");
+    assert_eq!((figures.submitted - before.submitted, figures.refused), (152, 1));
+    assert_eq!((failed_as(&stats, "stuck"), figures.ok - before.ok), (101, 50));
+    let by_type = |name: &str| {
+        let one = stats.types.iter().find(|one| (&*one.protocol, &*one.message_type) == ("generic", name));
+        one.unwrap().failures.clone()
+    };
+    assert_eq!(by_type("answer"), [("stuck", 1)], "the message that it was at, by its own type");
+    assert_eq!(by_type("send"), [("stuck", 50)]);
+    assert!(stats.workers[0].given_up && !stats.workers[1].given_up);
+    // It returns after all: it is told, and changes nothing.
+    gate.0.send(()).unwrap();
+    until(|| !after.lock().unwrap().is_empty());
+    assert_eq!(*after.lock().unwrap(), [Failed::Stuck]);
+    drop((port, second));
+    router.stop();
+    assert_eq!(router.accounting(), figures);
+}
+
+#[test]
+fn a_drop_does_not_wait_for_ever() {
+    let (gate, entered, after) = (gate(), Arc::default(), Arc::default());
+    let config = Config::default().with(Key::StopTimeout, 20).unwrap();
+    let router = blocking(config, &gate, &entered, &after);
+    let reader = router.reader();
+    let mut port = router.port().unwrap();
+    let [here, there] = clients(&mut port, 1);
+    for client in [here[0], there[0]] {
+        port.submit(client, br#"{"type":"answer"}"#, 1).unwrap();
+    }
+    port.publish();
+    until(|| entered.load(SeqCst) == 2);
+    drop(router);
+    drop(port);
+    let stats = reader.stats();
+    assert_eq!((stats.accounting.in_flight, stats.accounting.queued), (0, 0), "{:?}", stats.accounting);
+    assert_eq!(failed_as(&stats, "stuck"), 2);
+}
+
+/// Handlers return while a stop gives up on them, again and again: whichever comes first, everything is accounted for.
+#[test]
+fn a_handler_that_returns_as_it_is_given_up() {
+    for round in 0..60u64 {
+        let stop = Arc::new(AtomicBool::new(false));
+        let seen = Arc::clone(&stop);
+        let mut router = Builder::new(Config::default().with(Key::Workers, 2).unwrap())
+            .handler("generic", "offer", move |request| {
+                while !seen.load(SeqCst) {
+                    std::thread::yield_now();
+                }
+                for _ in 0..request.correlation() {
+                    request.reply(b"x")?;
+                }
+                Ok(())
+            })
+            .start()
+            .unwrap();
+        let mut port = router.port().unwrap();
+        let client = port.connect("ann", "generic", "", 1).unwrap();
+        for number in 0..20 {
+            port.submit(client, br#"{"type":"offer"}"#, number % 4 + round % 3).unwrap();
+        }
+        port.publish();
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                for _ in 0..round * 50 {
+                    std::hint::spin_loop();
+                }
+                stop.store(true, SeqCst);
+            });
+            let _ = router.stop_within(Duration::ZERO);
+            router.stop();
+        });
+        let mut events = 0;
+        while port.poll(usize::MAX, |_| events += 1).is_ok() {}
+        let figures = router.accounting();
+        assert_eq!((figures.in_flight, figures.queued), (0, 0), "{figures:?}");
+        assert_eq!(figures.submitted, 20);
+        assert_eq!(figures.accepted, figures.ok + figures.failed);
+        assert_eq!(figures.deliveries, figures.consumed + figures.undeliverable);
+        assert_eq!(figures.consumed, events);
+    }
+}

@@ -1,0 +1,98 @@
+//! What handlers do in a simulated run: by the message's number, so that the host knows it too.
+
+use corelane::clients::ClientId;
+use corelane::clock::{Clock, ManualClock};
+use corelane::error::{Error, Failed};
+use corelane::router::{Relayed, Request, Router};
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::SeqCst};
+use std::sync::{Arc, Mutex, Weak};
+use std::time::Duration;
+
+/// How long a handler may be at a message in these runs.
+pub const PROCESSING_MILLISECONDS: u64 = 5;
+
+/// What handlers and host share.
+#[derive(Default)]
+pub struct Plan {
+    router: Mutex<Weak<Router>>,
+    /// Who was connected last under each name.
+    pub directory: Mutex<HashMap<&'static str, ClientId>>,
+    /// The next handler never returns, as far as its router knows.
+    pub give_up: AtomicBool,
+    pub panics: AtomicU64,
+    pub stalls: AtomicU64,
+    pub emitted: AtomicU64,
+    pub given_up: AtomicU64,
+    pub failed: AtomicU64,
+}
+
+impl Plan {
+    pub fn set_router(&self, router: &Arc<Router>) {
+        *self.router.lock().unwrap() = Arc::downgrade(router);
+    }
+
+    fn handle(&self, request: &mut Request<'_>, clock: &Clock, hands: &ManualClock) -> Result<(), Failed> {
+        let number = request.correlation();
+        let to = |name: &str| format!(r#"{{"dst":"{name}","payload":[{number}]}}"#);
+        let sent = |result: Result<(), Failed>| {
+            self.emitted.fetch_add(u64::from(result.is_ok()), SeqCst);
+            result
+        };
+        let router = self.router.lock().unwrap().upgrade().unwrap();
+        if self.give_up.swap(false, SeqCst) {
+            if number.is_multiple_of(2) {
+                // What it has had relayed before, or held, stays so.
+                let _ = request.relay();
+            }
+            let stuck = matches!(router.stop_within(Duration::ZERO), Err(Error::Stuck(_)));
+            let told = request.reply(b"never") == Err(Failed::Stuck);
+            let relayed = number.is_multiple_of(2) || request.relay() == Err(Failed::Stuck);
+            self.given_up.fetch_add(u64::from(stuck && told && relayed), SeqCst);
+            return Ok(());
+        }
+        match number % 8 {
+            0 => {
+                // Without the hook's report.
+                sent(request.reply(to(request.name()).as_bytes()))?;
+                self.panics.fetch_add(1, SeqCst);
+                std::panic::resume_unwind(Box::new("planned"))
+            }
+            1 => Err(Failed::Handler),
+            2 => sent(request.reply(to(request.name()).as_bytes())),
+            3 | 4 => {
+                let name = request.recipient().unwrap().to_owned();
+                sent(request.send_to_name(&name, to(&name).as_bytes()))
+            }
+            5 => {
+                let name = request.recipient().unwrap().to_owned();
+                let known = self.directory.lock().unwrap().get(&*name).copied();
+                sent(request.send_to(known.unwrap_or(ClientId(0)), to(&name).as_bytes()))
+            }
+            6 => {
+                hands.advance(Duration::from_millis(PROCESSING_MILLISECONDS + 1));
+                let watchdog = router.watchdog();
+                let (first, second) = (watchdog.look(clock.raw()), watchdog.look(clock.raw()));
+                self.stalls.fetch_add(u64::from((first, second) == (1, 1)), SeqCst);
+                request.relay().map(|_| ())
+            }
+            _ => match request.relay() {
+                // Its end is the hold's to say, whatever this returns.
+                Ok(Relayed::Held) => Err(Failed::Handler),
+                other => other.map(|_| ()),
+            },
+        }
+    }
+}
+
+pub fn handler(
+    plan: Arc<Plan>,
+    clock: Clock,
+    hands: ManualClock,
+) -> impl Fn(&mut Request<'_>) -> Result<(), Failed> + Send + Sync + 'static {
+    move |request| {
+        let result = plan.handle(request, &clock, &hands);
+        plan.failed.fetch_add(u64::from(result == Err(Failed::Handler)), SeqCst);
+        result
+    }
+}
