@@ -78,6 +78,7 @@ const fn number(minimum: u64, maximum: u64) -> Values {
 }
 
 const IDLE: &[&str] = &["spin", "backoff", "park"];
+const BALANCE: &[&str] = &["round_robin", "hash", "least_loaded"];
 const SWITCH: &[&str] = &["off", "on"];
 
 table! {
@@ -119,6 +120,18 @@ table! {
         "Applications with figures of their own; further ones are counted as other.";
     MaxRecordedTypes "max_recorded_types" "labels" number(0, 4_096), 64,
         "Types reported by the host that get figures of their own; further ones are counted as other.";
+    Balance "balance" "" Values::Choice(BALANCE), 2,
+        "Which worker gets a message: round_robin (the next one; keeps no order), hash (the one of the client's name) or least_loaded. The latter two keep each client's order.";
+    ActiveWorkers "active_workers" "threads" number(0, 64), 0,
+        "Workers that messages are placed on at first; 0 for all. Can be changed while the router runs.";
+    MaxInFlight "max_in_flight" "messages" number(0, 1_000_000), 0,
+        "Messages of one client that may be accepted and not ended, held ones included; 0 for any number.";
+    ClientRate "client_rate" "messages per second" number(0, 1_000_000), 0,
+        "How many messages a client may send per second; 0 for any number.";
+    ClientBurst "client_burst" "messages" number(0, 1_000_000), 0,
+        "How many of them at once; 0 for a second's worth.";
+    MaxConcurrentMessages "max_concurrent_messages" "messages" number(0, 1_000_000_000), 0,
+        "Messages of all clients that may be accepted and not ended, held ones included; 0 for any number.";
 }
 
 /// A router's configuration. [`Config::default`] is meant for small machines; every value can be set by key.
@@ -223,6 +236,11 @@ impl Config {
             let allowed = format!("at least {} bytes for this max_message", (4 * record).next_power_of_two());
             let value = self.get(Key::RingBytes).to_string();
             return Err(Error::Config { key: "ring_bytes", value, allowed });
+        }
+        if self.count(Key::ActiveWorkers) > self.workers() {
+            let value = self.get(Key::ActiveWorkers).to_string();
+            let allowed = format!("0 to {} threads, as many as workers", self.workers());
+            return Err(Error::Config { key: "active_workers", value, allowed });
         }
         for (key, name) in [(Key::CreditBytes, "credit_bytes"), (Key::BacklogBytes, "backlog_bytes")] {
             let needed = if key == Key::BacklogBytes { 4 * record } else { record };

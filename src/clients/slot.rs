@@ -5,12 +5,19 @@
 //! |---|---|---|
 //! | `credit` | workers that deliver to it, its port | the same |
 //! | `finished`, `alive_at`, `held` | its worker | its port, at reuse and for its timers |
+//! | `batch`, `reached` | its worker; its port while it moves the client, which is quiet then | its port |
+//! | `leaving` | connect; the workers that take a disconnect, by read-modify-write | the same |
 //! | `place`, `name`, `labels` | connect, before the name is inserted or anything is pushed | workers, behind a record of it or behind credit for it |
-//! | `submitted`, `token`, `handed`, `phase` | its port | its port; workers read `phase` never |
+//! | `submitted`, `token`, `handed`, `phase`, `current`, `bucket` | its port | its port; workers read `phase` never |
 //! | `close_link`, `closed_link` | the worker that closes it | the same |
+//!
+//! Without a worker of its own (`round_robin`) several workers write a client's `finished` and `held`, by
+//! read-modify-write (`docs/decisions/0004-round-robin-cells.md`).
 
+use super::bucket::Bucket;
 use super::{Credit, MAX_NAME_BYTES, NewClient};
-use crate::sync::{Acquire, AtomicU32, AtomicU64, Relaxed, Release, own_load};
+use crate::sync::{AcqRel, Acquire, AtomicU32, AtomicU64, Relaxed, Release, mutant, ordering, own_load};
+use crossbeam_utils::CachePadded;
 
 /// Where a slot is in its life.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,6 +40,9 @@ pub(crate) struct Place {
 /// Room for a name on a reader's stack.
 pub(crate) type NameBuffer = [[u8; 8]; MAX_NAME_BYTES / 8];
 
+/// The client has no worker of its own: see `Slot::leaving`.
+const SEVERAL: u32 = 1 << 31;
+
 /// No next slot in a list of closings.
 pub(crate) const NO_LINK: u32 = u32::MAX;
 
@@ -49,6 +59,12 @@ pub(crate) struct Slot {
     pub(crate) close_link: AtomicU32,
     pub(crate) closed_link: AtomicU32,
     close_reason: AtomicU32,
+    /// The last of its worker's batches that emitted something for a message of this client.
+    batch: AtomicU64,
+    /// The ports that such deliveries went to, a bit each.
+    reached: AtomicU64,
+    /// [`SEVERAL`] where the client has no worker of its own, and how many workers its disconnect must still pass.
+    leaving: AtomicU32,
     port_line: PortLine,
     name: [AtomicU64; MAX_NAME_BYTES / 8],
 }
@@ -64,6 +80,9 @@ struct PortLine {
     labels: AtomicU32,
     phase: AtomicU32,
     name_length: AtomicU32,
+    /// The worker that its messages go to now; in the upper half 16 bits of its name's hash.
+    current: AtomicU32,
+    bucket: Bucket,
 }
 
 #[cfg(not(corelane_loom))]
@@ -79,6 +98,9 @@ impl Slot {
             close_link: AtomicU32::new(NO_LINK),
             closed_link: AtomicU32::new(NO_LINK),
             close_reason: AtomicU32::new(0),
+            batch: AtomicU64::new(0),
+            reached: AtomicU64::new(0),
+            leaving: AtomicU32::new(0),
             port_line: PortLine {
                 submitted: AtomicU64::new(0),
                 token: AtomicU64::new(0),
@@ -87,6 +109,8 @@ impl Slot {
                 labels: AtomicU32::new(0),
                 phase: AtomicU32::new(0),
                 name_length: AtomicU32::new(0),
+                current: AtomicU32::new(0),
+                bucket: Bucket::new(),
             },
             name: std::array::from_fn(|_| AtomicU64::new(0)),
         }
@@ -101,6 +125,9 @@ impl Slot {
         self.alive_at.store(0, Relaxed);
         line.token.store(new.token, Relaxed);
         line.handed.store(0, Relaxed);
+        line.bucket.fill();
+        self.batch.store(0, Relaxed);
+        self.reached.store(0, Relaxed);
         line.labels.store(u32::from(new.protocol) | u32::from(new.application) << 16, Relaxed);
         line.name_length.store(new.name.len() as u32, Relaxed);
         for (place, word) in self.name.iter().enumerate() {
@@ -177,8 +204,119 @@ impl Slot {
     /// Counts an end; by the worker, after everything it did for the message.
     #[inline(always)]
     pub(crate) fn finish(&self, messages: u64) {
-        // Release: pairs with the Acquire of who frees the slot.
-        self.finished.store(own_load(&self.finished) + messages, Release);
+        // Release: pairs with the Acquire of who frees the slot, and in `is_quiet`.
+        let order = ordering("finished-relaxed", Release, Relaxed);
+        if self.has_several() {
+            self.finished.fetch_add(messages, order);
+            return;
+        }
+        self.finished.store(own_load(&self.finished) + messages, order);
+    }
+
+    /// Whether every worker may handle this client's messages: then its cells have several writers.
+    #[inline(always)]
+    fn has_several(&self) -> bool {
+        // Relaxed: the bit is set before anything is pushed for this client, and stays.
+        self.leaving.load(Relaxed) & SEVERAL != 0
+    }
+
+    /// One more of its messages is held.
+    pub(crate) fn hold_one(&self) {
+        // Relaxed: a count that bounds holds, and publishes nothing.
+        if self.has_several() {
+            self.held.fetch_add(1, Relaxed);
+        } else {
+            self.held.store(self.held.load(Relaxed) + 1, Relaxed);
+        }
+    }
+
+    /// One of its held messages has ended.
+    pub(crate) fn unhold_one(&self) {
+        // Relaxed: as in `hold_one`.
+        if self.has_several() {
+            self.held.fetch_sub(1, Relaxed);
+        } else {
+            self.held.store(self.held.load(Relaxed).saturating_sub(1), Relaxed);
+        }
+    }
+
+    /// Its messages that have ended, for its port. Acquire pairs with `finish`.
+    #[inline(always)]
+    pub(crate) fn finished(&self) -> u64 {
+        self.finished.load(ordering("quiet-finished-relaxed", Acquire, Relaxed))
+    }
+
+    /// A message of this client has caused a delivery to `port` in `batch`. By its worker, before `finish`.
+    #[inline]
+    pub(crate) fn reach(&self, port: usize, batch: u64) {
+        if self.has_several() {
+            return; // It never moves.
+        }
+        // Relaxed: `finish` publishes both.
+        self.batch.store(batch, Relaxed);
+        self.reached.store(own_load(&self.reached) | 1 << port, Relaxed);
+    }
+
+    /// The worker that its messages go to now, and 16 bits of its name's hash. By its port.
+    #[inline(always)]
+    pub(crate) fn current(&self) -> (usize, u16) {
+        let current = self.port_line.current.load(Relaxed); // Relaxed: the port's own.
+        (usize::from(current as u16), (current >> 16) as u16)
+    }
+
+    /// Says, before anything is pushed for it, where a client's messages go: to `worker`, or to `several` workers in turn.
+    pub(crate) fn start_at(&self, worker: usize, hash: u16, several: Option<usize>) {
+        // Relaxed: the ring that its messages go through publishes both.
+        self.port_line.current.store(worker as u32 & 0xffff | u32::from(hash) << 16, Relaxed);
+        self.leaving.store(several.map_or(0, |workers| SEVERAL | workers as u32), Relaxed);
+    }
+
+    /// Whether nothing of what this client sent is under way any more: all finished, and everything that it caused
+    /// consumed, as its worker's `frontiers` (one per port) say. By its port.
+    pub(crate) fn is_quiet(&self, frontiers: &[CachePadded<AtomicU64>]) -> bool {
+        if mutant("placement-without-quiet") {
+            return true;
+        }
+        if self.finished() != self.submitted() {
+            return false;
+        }
+        // Relaxed: `finished` came with them, and nothing writes them while the client is quiet.
+        let (batch, mut ports) = (self.batch.load(Relaxed), self.reached.load(Relaxed));
+        while ports != 0 {
+            let port = ports.trailing_zeros() as usize;
+            ports &= ports - 1;
+            // Acquire: what the port consumed comes with it; pairs with the Release in `Frontier::advance`.
+            let order = ordering("quiet-frontier-relaxed", Acquire, Relaxed);
+            let frontier = frontiers.get(port).map_or(0, |cell| cell.load(order));
+            if frontier < batch && !mutant("placement-without-frontier") {
+                return false;
+            }
+        }
+        true
+    }
+
+    /// Moves a quiet client to another worker. By its port; the next record in that worker's ring publishes it.
+    pub(crate) fn move_to(&self, worker: usize) {
+        let hash = self.current().1;
+        // Relaxed: see above; the old worker is done with the client, the new one has not begun.
+        self.port_line.current.store(worker as u32 & 0xffff | u32::from(hash) << 16, Relaxed);
+        self.batch.store(0, Relaxed);
+        self.reached.store(0, Relaxed);
+    }
+
+    /// A worker has taken the client's disconnect; says whether it is the last that had to.
+    pub(crate) fn pass_disconnect(&self) -> bool {
+        if !self.has_several() || mutant("closed-by-first-worker") {
+            return true;
+        }
+        // AcqRel: the last one is behind what the others did for the client.
+        self.leaving.fetch_sub(1, AcqRel) == SEVERAL | 1
+    }
+
+    /// The token bucket, for the port.
+    #[inline(always)]
+    pub(crate) fn bucket(&self) -> &Bucket {
+        &self.port_line.bucket
     }
 
     /// The port has handed out a delivery that holds credit.

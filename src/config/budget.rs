@@ -42,7 +42,8 @@ impl Budget {
             backlogs: pairs * (config.get(Key::BacklogBytes) + header),
             clients: config.get(Key::MaxClients) * Clients::BYTES_EACH as u64,
             holds: workers * held,
-            metrics: workers * shard + recorded,
+            // A frontier, on a pair of cache lines of its own, per worker and port.
+            metrics: workers * shard + recorded + 128 * pairs,
         }
     }
 

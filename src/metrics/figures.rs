@@ -193,6 +193,25 @@ pub struct WorkerStats {
     pub credit_closes: u64,
     /// Rings given up as corrupt.
     pub corrupt_rings: u64,
+    /// Records that it found waiting in its last cycle: what ports weigh when they place.
+    pub load: u64,
+}
+
+/// Where messages are placed, and what admission has left.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct PlacementStats {
+    /// Workers that messages are placed on.
+    pub active_workers: u64,
+    /// Submissions for which another worker than the client's would have been better. A client of which something is
+    /// under way stays where it is, and with `least_loaded` on a usable worker it is not looked at.
+    pub moves_wanted: u64,
+    /// Of these, with which the client moved there.
+    pub moves_made: u64,
+    /// `max_concurrent_messages`; 0 for no cap.
+    pub permits: u64,
+    /// Of these, neither a message's nor kept by a port for its next ones.
+    pub permits_available: u64,
 }
 
 /// Everything.
@@ -213,6 +232,8 @@ pub struct Stats {
     pub accounting: Accounting,
     /// By worker.
     pub workers: Vec<WorkerStats>,
+    /// Placement and admission.
+    pub placement: PlacementStats,
     /// Connects whose application had no series of its own.
     pub applications_folded: u64,
     /// What the host routed itself and reported. In none of the figures above.

@@ -91,6 +91,10 @@ pub(crate) struct WorkerShard {
     pub(crate) stamps_clamped: Cell,
     pub(crate) credit_closes: Cell,
     pub(crate) corrupt_rings: Cell,
+    /// Messages that have ended, in any way.
+    pub(crate) ended: Cell,
+    /// Records found waiting in the last cycle; ports read it when they place.
+    pub(crate) load: CachePadded<Cell>,
 }
 
 impl WorkerShard {
@@ -115,6 +119,8 @@ impl WorkerShard {
             stamps_clamped: Cell::default(),
             credit_closes: Cell::default(),
             corrupt_rings: Cell::default(),
+            ended: Cell::default(),
+            load: CachePadded::new(Cell::default()),
         }
     }
 
@@ -161,6 +167,7 @@ impl WorkerShard {
         (message_type, protocol, application): (TypeId, ProtocolId, ApplicationId),
         outcome: Outcome,
     ) {
+        self.ended.add(writer, 1);
         for series in [self.protocols.get(protocol.0 as usize), self.applications.get(application.0 as usize)]
             .into_iter()
             .flatten()
@@ -196,6 +203,10 @@ pub(crate) struct SubmitShard {
     /// Messages given to the port, counted before they are published.
     pub(crate) submitted: Cell,
     pub(crate) refused: Box<[Cell]>,
+    /// Submissions for which another worker than the client's would have been better.
+    pub(crate) moves_wanted: Cell,
+    /// Of these, with which the client moved there.
+    pub(crate) moves_made: Cell,
 }
 
 /// What a port's polling half counts.
@@ -215,6 +226,8 @@ impl PortShard {
             submit: CachePadded::new(SubmitShard {
                 submitted: Cell::default(),
                 refused: cells(Refused::COUNT),
+                moves_wanted: Cell::default(),
+                moves_made: Cell::default(),
             }),
             poll: CachePadded::new(PollShard {
                 consumed: Cell::default(),

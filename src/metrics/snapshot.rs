@@ -3,7 +3,7 @@
 //! while workers go on; once the router is quiet every figure is exact.
 
 use super::figures::{
-    Accounting, Connections, GroupStats, LatencyStats, MessageStats, RecordedStats, Stats, TypeStats,
+    Accounting, Connections, GroupStats, LatencyStats, MessageStats, PlacementStats, RecordedStats, Stats, TypeStats,
     WorkerStats,
 };
 use super::histogram::{Distribution, Histogram};
@@ -18,6 +18,9 @@ pub(crate) struct Sources<'a> {
     pub(crate) ports: &'a [&'a PortShard],
     pub(crate) labels: &'a Labels,
     pub(crate) connections: (u64, u64, u64),
+    pub(crate) active_workers: usize,
+    /// The cap on messages in flight, and permits that nobody has.
+    pub(crate) permits: (u64, u64),
 }
 
 fn sum(cells: impl Iterator<Item = u64>) -> u64 {
@@ -94,6 +97,7 @@ fn worker_stats(shard: &WorkerShard) -> WorkerStats {
         stamps_clamped: shard.stamps_clamped.get(),
         credit_closes: shard.credit_closes.get(),
         corrupt_rings: shard.corrupt_rings.get(),
+        load: shard.load.get(),
     }
 }
 
@@ -147,7 +151,7 @@ pub(crate) fn account(sources: &Sources<'_>) -> Accounting {
 
 /// Reads every shard.
 pub(crate) fn collect(sources: &Sources<'_>) -> Stats {
-    let Sources { workers, ports, labels, connections } = sources;
+    let Sources { workers, ports, labels, connections, .. } = sources;
     let accounting = account(sources);
     let types: Vec<_> =
         labels.types().iter().enumerate().map(|(place, names)| type_stats(workers, place, names)).collect();
@@ -186,6 +190,14 @@ pub(crate) fn collect(sources: &Sources<'_>) -> Stats {
         accounting,
         types,
         workers: workers.iter().map(|worker| worker_stats(worker)).collect(),
+        placement: PlacementStats {
+            active_workers: sources.active_workers as u64,
+            // Made first, so that it is never above wanted.
+            moves_made: sum(ports.iter().map(|port| port.submit.moves_made.get())),
+            moves_wanted: sum(ports.iter().map(|port| port.submit.moves_wanted.get())),
+            permits: sources.permits.0,
+            permits_available: sources.permits.1,
+        },
         applications_folded: labels.applications_folded(),
         recorded: RecordedStats::default(), // The router adds them: no shard of its holds them.
     }

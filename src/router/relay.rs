@@ -21,6 +21,8 @@ pub(super) struct Relay {
     pub(super) egress: Vec<Option<Egress>>,
     pub(super) holds: Holds,
     pub(super) writer: Writer,
+    /// The present cycle's number, from 1 on; see `placement`.
+    pub(super) batch: u64,
     max_wait_ticks: u64,
 }
 
@@ -40,6 +42,7 @@ impl Relay {
             egress: (0..shared.ports.len()).map(|_| None).collect(),
             holds: Holds::new(&shared.config, hold_ticks),
             writer: Writer::new(),
+            batch: 0,
             max_wait_ticks: shared.clock.ticks(shared.config.milliseconds(Key::MaxQueueWait)),
             worker,
         }
@@ -174,14 +177,14 @@ impl Relay {
         if !hold {
             return (ids, failed(Failed::UnknownRecipient));
         }
-        // Relaxed: this worker's own.
+        // Relaxed: this worker's own, or a count that nothing hangs on exactly.
         let of_sender = slot.held.load(Relaxed);
         if !self.holds.has_room(hash, of_sender, length) {
             return (ids, failed(Failed::HoldFull));
         }
         let mut copy = self.holds.buffer(length);
         envelope.write_relayed(sender_name, &mut copy);
-        slot.held.store(of_sender + 1, Relaxed);
+        slot.hold_one();
         let held =
             Held { sender: client, stamp, correlation: header.correlation, labels: ids, payload: copy };
         self.holds.hold(hash, name, now, held);
@@ -221,10 +224,13 @@ impl Relay {
         };
         match egress.emit(delivery, to.0, length, fill) {
             Ok(backlogged) => {
+                let backlog_bytes = if backlogged { egress.backlog_bytes() } else { 0 };
                 worker.emitted.add(&mut self.writer, 1);
+                self.reached(shared, delivery.sender, port);
+                let worker = shard(shared, self.worker);
                 if backlogged {
                     worker.backlogged.add(&mut self.writer, 1);
-                    worker.backlog_bytes_maximum.raise(&mut self.writer, egress.backlog_bytes());
+                    worker.backlog_bytes_maximum.raise(&mut self.writer, backlog_bytes);
                 }
                 Outcome::Ok
             }
@@ -241,6 +247,22 @@ impl Relay {
         }
     }
 
+    /// Something that a message of `sender` caused is on its way to `port`: before that message is finished, so that its
+    /// client does not move meanwhile.
+    pub(super) fn reached(&mut self, shared: &Shared, sender: u64, port: usize) {
+        let Some(Some(egress)) = self.egress.get_mut(port) else { return };
+        if let Some(published) = shared.workers[self.worker].frontiers.get(port) {
+            egress.frontier.emitted(self.batch, published);
+        }
+        let sender = ClientId(sender);
+        // A delivery without a sender names none; one by a sender that is gone has nobody to move.
+        if sender.generation() != 0
+            && let Some(slot) = shared.clients.get(sender)
+        {
+            slot.reach(port, self.batch);
+        }
+    }
+
     /// Sends a client's own port word of it, without credit. Not sent while its port is full or gone.
     fn notify(&mut self, shared: &Shared, client: ClientId, slot: &Slot, header: &Delivery) -> Outcome {
         let port = usize::from(slot.place().port);
@@ -250,6 +272,7 @@ impl Relay {
         let emitted = egress.emit(header, client.0, 0, |_| ());
         shard(shared, self.worker).emitted.add(&mut self.writer, 1);
         if emitted.is_ok() {
+            self.reached(shared, client.0, port);
             return Outcome::Ok;
         }
         self.undeliverable(shared, Undeliverable::EgressFull, 1);
@@ -274,7 +297,8 @@ impl Relay {
     /// A client's last record: behind everything it sent, so behind everything of its own that it receives.
     pub(super) fn disconnect(&mut self, shared: &Shared, port: usize, header: &Ingress) {
         let client = ClientId(header.client);
-        let here = shared.clients.get(client).is_some_and(|slot| usize::from(slot.place().port) == port);
+        let slot = shared.clients.get(client).filter(|slot| usize::from(slot.place().port) == port);
+        let here = slot.is_some_and(Slot::pass_disconnect);
         if let (true, Some(Some(egress))) = (here, self.egress.get_mut(port)) {
             shard(shared, self.worker).emitted.add(&mut self.writer, 1);
             let closed = Delivery { kind: delivery_kind::CLIENT_CLOSED, ..Delivery::default() };

@@ -2,8 +2,10 @@
 //! a cell with one writer, a protocol of its own (wake words, pairs, clients), or behind the control lock.
 
 use super::pair::Pair;
+use super::permits::Permits;
+use super::placement::{self, Placement};
 use super::rules::ProtocolRules;
-use crate::clients::{Clients, Limits};
+use crate::clients::{Clients, Limits, Rate};
 use crate::clock::Clock;
 use crate::config::{Config, Key};
 use crate::metrics::{
@@ -28,6 +30,9 @@ pub(super) struct Shared {
     pub(super) ports: Box<[PortShard]>,
     /// One per (worker, port), worker by worker.
     pub(super) pairs: Box<[Attachment<Pair>]>,
+    pub(super) placement: Placement,
+    pub(super) rate: Rate,
+    pub(super) permits: Permits,
     pub(super) draining: AtomicBool,
     pub(super) control: Mutex<Control>,
 }
@@ -41,6 +46,8 @@ pub(super) struct WorkerShared {
     pub(super) stop: AtomicBool,
     /// A post found the ring full: look up every name that something is held for.
     pub(super) look_up_all: AtomicBool,
+    /// How far each port has consumed what this worker emitted, in its batches; see `placement`.
+    pub(super) frontiers: Box<[CachePadded<AtomicU64>]>,
     pub(super) shard: WorkerShard,
 }
 
@@ -97,12 +104,20 @@ impl Shared {
                         attach_changes: AtomicU64::new(0),
                         stop: AtomicBool::new(false),
                         look_up_all: AtomicBool::new(false),
+                        frontiers: placement::frontiers(ports),
                         shard: shard(),
                     })
                 })
                 .collect(),
             ports: (0..ports).map(|_| PortShard::new()).collect(),
             pairs: (0..workers * ports).map(|_| Attachment::new()).collect(),
+            placement: Placement::new(&config, workers),
+            rate: Rate::new(
+                config.get(Key::ClientRate),
+                config.get(Key::ClientBurst),
+                clock.ticks(std::time::Duration::from_secs(1)),
+            ),
+            permits: Permits::new(config.get(Key::MaxConcurrentMessages), ports as u64),
             draining: AtomicBool::new(false),
             #[cfg(not(corelane_loom))]
             recorder: crate::metrics::Recorder::new(
@@ -148,6 +163,8 @@ impl Shared {
             ports: &ports,
             labels: &self.labels,
             connections: self.clients.figures(),
+            active_workers: self.placement.active(),
+            permits: self.permits.figures(),
         })
     }
 }

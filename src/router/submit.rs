@@ -2,8 +2,10 @@
 //! lock. Waits for nobody else; connecting and disconnecting take the control lock.
 
 use super::pair::untaken_messages;
+use super::placement::Balance;
 use super::shared::Shared;
-use crate::clients::{ClientId, NewClient, Phase};
+use crate::clients::{ClientId, NewClient, Phase, Slot};
+use crate::config::Key;
 use crate::error::{Error, Refused};
 use crate::metrics::Writer;
 use crate::ring::record::{INGRESS_BYTES, Ingress, ingress_kind};
@@ -17,9 +19,15 @@ pub(super) struct Submit {
     pub(super) index: usize,
     ways: Vec<WayIn>,
     writer: Writer,
-    /// Disconnects that found their ring full.
-    pending: VecDeque<ClientId>,
+    /// Disconnects that found their ring full, and the workers, a bit each, that are still to get them.
+    pending: VecDeque<(ClientId, u64)>,
     max_message: usize,
+    /// 0 for no limit.
+    max_in_flight: u64,
+    /// Permits that no message has; see `permits`.
+    spare: u64,
+    /// The worker that the last message went to, for `round_robin`.
+    last: usize,
 }
 
 /// The ring to one worker.
@@ -44,6 +52,9 @@ impl Submit {
             writer: Writer::new(),
             pending: VecDeque::new(),
             max_message,
+            max_in_flight: shared.config.get(Key::MaxInFlight),
+            spare: 0,
+            last: 0,
         }
     }
 
@@ -64,7 +75,8 @@ impl Submit {
         let Some(protocol) = self.shared.protocol(protocol) else {
             return Err(Error::UnknownProtocol(protocol.to_owned()));
         };
-        let worker = self.shared.clients.names().hash(name.as_bytes()).0 % self.ways.len() as u64;
+        let hash = self.shared.clients.names().hash(name.as_bytes()).0;
+        let worker = self.first_worker(hash);
         let (client, hash) = self.shared.clients.connect(NewClient {
             name,
             token,
@@ -73,6 +85,10 @@ impl Submit {
             protocol,
             application: self.shared.labels.application(application).0,
         })?;
+        let several = (self.shared.placement.balance == Balance::RoundRobin).then_some(self.ways.len());
+        if let Some(slot) = self.shared.clients.get(client) {
+            slot.start_at(worker, hash_part(hash.0), several);
+        }
         self.pending.reserve(1);
         // The name is in the table; now every worker is told, in its ring or by its flag.
         let post = Ingress { kind: ingress_kind::NAME_CONNECTED, recipient: hash.0, ..Ingress::default() };
@@ -120,7 +136,7 @@ impl Submit {
         correlation: u64,
         stamp: u64,
     ) -> Result<(), Refused> {
-        let Self { shared, ways, .. } = self;
+        let Self { shared, ways, writer, spare, .. } = self;
         let slot = shared.clients.get(client).ok_or(Refused::Stale)?;
         let place = slot.place();
         if usize::from(place.port) != self.index {
@@ -144,13 +160,50 @@ impl Submit {
             message_type: u32::MAX,
             ..Ingress::default()
         };
-        push(ways, usize::from(place.worker), &header, message)?;
+        let limited = shared.permits.is_limited();
+        if self.max_in_flight > 0 && slot.submitted() - slot.finished() >= self.max_in_flight {
+            return Err(Refused::InFlight);
+        }
+        if shared.rate.per_second > 0 && !slot.bucket().has_token(shared.rate, stamp) {
+            return Err(Refused::RateLimited);
+        }
+        if limited && *spare == 0 {
+            *spare = shared.permits.take();
+            if *spare == 0 {
+                return Err(Refused::Concurrency);
+            }
+        }
+        let worker = place_message(shared, ways, slot, self.last, self.index, writer);
+        push(ways, worker, &header, message)?;
         slot.submit();
+        self.last = worker;
+        if shared.rate.per_second > 0 {
+            slot.bucket().take(shared.rate);
+        }
+        *spare -= u64::from(limited);
         Ok(())
+    }
+
+    /// Where a new client's messages go: what `hash` names, or the least loaded worker.
+    fn first_worker(&self, hash: u64) -> usize {
+        let placement = &self.shared.placement;
+        let by_hash = placement.by_hash(hash_part(hash));
+        match placement.balance {
+            Balance::LeastLoaded => placement.least(by_hash, |worker| load(&self.shared, &self.ways, worker)),
+            Balance::Hash | Balance::RoundRobin => by_hash,
+        }
+    }
+
+    /// Gives back the permits that no message has.
+    fn return_spare(&mut self) {
+        if self.spare > 0 {
+            self.shared.permits.give(std::mem::take(&mut self.spare));
+        }
     }
 
     /// See [`Port::publish`](super::Port::publish).
     pub(super) fn publish(&mut self) {
+        self.return_spare();
         let mut any = false;
         for way in &mut self.ways {
             if way.dirty {
@@ -177,7 +230,12 @@ impl Submit {
         if !self.shared.clients.begin_close(client) {
             return Err(Error::StaleClient);
         }
-        self.pending.push_back(client);
+        // Behind what it sent: on its own worker's ring, or, without one, on every ring, and the last worker answers.
+        let workers = match self.shared.placement.balance {
+            Balance::RoundRobin => u64::MAX >> (64 - self.ways.len().clamp(1, 64)),
+            Balance::Hash | Balance::LeastLoaded => 1 << slot.current().0,
+        };
+        self.pending.push_back((client, workers));
         self.push_pending();
         self.publish();
         Ok(())
@@ -186,15 +244,26 @@ impl Submit {
     /// Pushes the disconnects that wait, in order, as far as there is room.
     fn push_pending(&mut self) {
         for _ in 0..self.pending.len() {
-            let Some(client) = self.pending.pop_front() else { return };
+            let Some((client, workers)) = self.pending.pop_front() else { return };
             let Some(slot) = self.shared.clients.get(client) else { continue };
-            let worker = usize::from(slot.place().worker);
             let header = Ingress { kind: ingress_kind::DISCONNECT, client: client.0, ..Ingress::default() };
-            match push(&mut self.ways, worker, &header, b"") {
-                Ok(()) => {}
-                Err(Refused::Full) => self.pending.push_back(client),
-                // The worker is gone; nothing will come for this client any more.
-                Err(_) => self.shared.clients.end_close(client),
+            let mut left = workers;
+            for worker in (0..self.ways.len()).filter(|worker| workers & 1 << worker != 0) {
+                match push(&mut self.ways, worker, &header, b"") {
+                    Ok(()) => left &= !(1 << worker),
+                    Err(Refused::Full) => {}
+                    // The worker is gone; nothing will come for this client any more.
+                    Err(_) => {
+                        left = 0;
+                        if slot.phase() != Phase::Closed {
+                            self.shared.clients.end_close(client);
+                        }
+                        break;
+                    }
+                }
+            }
+            if left != 0 {
+                self.pending.push_back((client, left));
             }
         }
     }
@@ -221,6 +290,7 @@ impl Submit {
         for worker in (0..self.ways.len()).filter(|worker| left & (1 << worker) != 0) {
             self.settle(worker);
         }
+        self.return_spare();
         if !self.pending.is_empty() {
             self.push_pending();
             self.publish();
@@ -259,7 +329,60 @@ impl Submit {
         let reason = if ingress.is_corrupt() { Refused::Corrupt } else { Refused::Closed };
         let untaken = untaken_messages(ingress);
         self.shared.ports[self.index].submit.refused[reason as usize].add(&mut self.writer, untaken);
+        if reason == Refused::Closed {
+            // What a corrupt ring held is not known exactly: its permits are lost rather than given twice.
+            self.shared.permits.give(untaken);
+        }
     }
+}
+
+/// What waits for a worker, in records: what it found in its last cycle, and what this port has pushed since.
+fn load(shared: &Shared, ways: &[WayIn], worker: usize) -> u64 {
+    let own = ways.get(worker).map_or(0, |way| way.ring.pushed().saturating_sub(way.ring.memory().traffic().1));
+    shared.workers[worker].shard.load.get() + own
+}
+
+/// The worker that a client's next message goes to. A client moves only while it is quiet.
+#[inline]
+fn place_message(
+    shared: &Shared,
+    ways: &[WayIn],
+    slot: &Slot,
+    last: usize,
+    port: usize,
+    writer: &mut Writer,
+) -> usize {
+    let (current, hash) = slot.current();
+    if ways.len() == 1 {
+        return current;
+    }
+    let placement = &shared.placement;
+    let least = || placement.least(current, |worker| load(shared, ways, worker));
+    let wanted = match placement.balance {
+        Balance::RoundRobin => return placement.after(last),
+        Balance::Hash => placement.by_hash(hash),
+        Balance::LeastLoaded if placement.usable() & 1 << current == 0 => least(),
+        // Looked at only where it may move; and where nothing waits is no better place.
+        Balance::LeastLoaded if slot.finished() != slot.submitted() => current,
+        Balance::LeastLoaded if load(shared, ways, current) == 0 => current,
+        Balance::LeastLoaded => least(),
+    };
+    if wanted == current {
+        return current;
+    }
+    let counts = &shared.ports[port].submit;
+    counts.moves_wanted.add(writer, 1);
+    if !slot.is_quiet(&shared.workers[current].frontiers) {
+        return current;
+    }
+    counts.moves_made.add(writer, 1);
+    slot.move_to(wanted);
+    wanted
+}
+
+/// The part of a name's hash that a slot keeps.
+fn hash_part(hash: u64) -> u16 {
+    (hash >> 48) as u16
 }
 
 /// Claims, writes and commits one record; not yet published.

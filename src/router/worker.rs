@@ -3,6 +3,7 @@
 
 use super::egress::Egress;
 use super::pair::{untaken_deliveries, untaken_messages};
+use super::placement::Balance;
 use super::relay::Relay;
 use super::shared::{Shared, WorkerShared};
 use crate::clients::NameHash;
@@ -26,8 +27,16 @@ pub struct Worker {
     first_port: usize,
     attach_seen: u64,
     batch: usize,
+    /// Messages whose permits have been given back.
+    permits_given: u64,
+    /// How long to sleep at most while a frontier is behind.
+    frontier_wait: Duration,
     stopped: bool,
 }
+
+/// How long a sleeping worker waits at first, and at most, before it looks again at what the ports have consumed.
+const FRONTIER_WAIT: Duration = Duration::from_millis(1);
+const FRONTIER_WAIT_MAXIMUM: Duration = Duration::from_secs(1);
 
 /// The consuming end of one port's ring.
 #[derive(Debug)]
@@ -47,6 +56,8 @@ impl Worker {
             first_port: 0,
             attach_seen: 0,
             batch: shared.config.count(Key::Batch),
+            permits_given: 0,
+            frontier_wait: FRONTIER_WAIT,
             stopped: false,
             index,
             shared,
@@ -68,6 +79,7 @@ impl Worker {
         if self.stopped {
             return 0;
         }
+        self.relay.batch += 1;
         // Acquire: pairs with the Release of whoever attached or detached.
         let changes = self.own().attach_changes.load(Acquire);
         if changes != self.attach_seen {
@@ -90,9 +102,14 @@ impl Worker {
         }
         let ports = self.ingress.len();
         let mut time = now;
+        let mut load = 0;
         for offset in 0..ports {
-            work += self.drain((self.first_port + offset) % ports, self.batch, &mut time);
+            let port = (self.first_port + offset) % ports;
+            let taken = self.drain(port, self.batch, &mut time);
+            work += taken;
+            load += if taken < self.batch { taken as u64 } else { self.waiting(port) };
         }
+        self.publish_load(load);
         self.first_port = (self.first_port + 1) % ports;
         if !self.relay.holds.is_empty() {
             work += self.relay.expire(&self.shared, time);
@@ -104,7 +121,39 @@ impl Worker {
             own.busy_nanoseconds.add(&mut self.relay.writer, busy);
         }
         self.publish();
+        self.follow_ports();
         work
+    }
+
+    /// What lay in a port's ring before this cycle took its part, in records.
+    fn waiting(&self, port: usize) -> u64 {
+        let ring = self.ingress.get(port).and_then(Option::as_ref);
+        ring.map_or(0, |ingoing| {
+            let (pushed, popped) = ingoing.ring.memory().traffic();
+            pushed.saturating_sub(popped)
+        })
+    }
+
+    /// What the ports weigh when they place: the records found waiting in this cycle.
+    fn publish_load(&mut self, load: u64) {
+        let cell = &self.shared.workers[self.index].shard.load;
+        if cell.get() != load {
+            cell.set(&mut self.relay.writer, load);
+        }
+    }
+
+    /// Gives back the permits of what has ended, and publishes how far the ports have come.
+    fn follow_ports(&mut self) {
+        let own = &self.shared.workers[self.index];
+        if self.shared.permits.is_limited() {
+            let ended = own.shard.ended.get();
+            self.shared.permits.give(ended - std::mem::replace(&mut self.permits_given, ended));
+        }
+        for (egress, published) in self.relay.egress.iter_mut().zip(&own.frontiers) {
+            if let Some(egress) = egress {
+                egress.advance(self.relay.batch, published);
+            }
+        }
     }
 
     /// Takes up to `limit` records from one port's ring.
@@ -247,6 +296,7 @@ impl Worker {
                 self.leave(port, Undeliverable::Stopped);
             }
         }
+        self.follow_ports();
         self.stopped = true;
     }
 
@@ -255,9 +305,11 @@ impl Worker {
     fn leave(&mut self, port: usize, reason: Undeliverable) {
         let Some(mut ingoing) = self.ingress[port].take() else { return };
         let mut egress = self.relay.egress[port].take();
+        let published = &self.shared.workers[self.index].frontiers[port];
         if let Some(egress) = &mut egress {
             let given_up = egress.give_up(&self.shared.clients);
             self.relay.undeliverable(&self.shared, reason, given_up);
+            egress.frontier.leave(published);
             egress.publish();
         }
         ingoing.ring.store_seal();
@@ -276,6 +328,9 @@ impl Worker {
             let reason = if pair.ingress.is_corrupt() { Refused::Corrupt } else { Refused::Closed };
             let refused = untaken_messages(&pair.ingress);
             self.own_shard_add(|shard| &shard.refused[reason as usize], refused);
+            if reason == Refused::Closed {
+                shared.permits.give(refused);
+            }
             let untaken = untaken_deliveries(&pair.egress, &shared.clients);
             self.relay.undeliverable(&self.shared, Undeliverable::PortGone, untaken);
         });
@@ -304,6 +359,7 @@ impl Worker {
             if self.cycle(now) > 0 {
                 backoff = Backoff::new();
                 yielded = false;
+                self.frontier_wait = FRONTIER_WAIT;
                 continue;
             }
             match idle {
@@ -327,6 +383,13 @@ impl Worker {
         for egress in self.relay.egress.iter_mut().flatten().filter(|egress| egress.is_stalled()) {
             egress.request_space();
             timeout = Some(Duration::from_millis(10));
+        }
+        let moves = self.shared.workers.len() > 1 && self.shared.placement.balance != Balance::RoundRobin;
+        if moves && self.relay.egress.iter().flatten().any(|egress| egress.frontier.is_behind()) {
+            // Nobody wakes a worker for what its ports have consumed; and whoever waits to move needs to be told.
+            let wait = self.frontier_wait;
+            timeout = Some(timeout.map_or(wait, |timeout: Duration| timeout.min(wait)));
+            self.frontier_wait = (2 * wait).min(FRONTIER_WAIT_MAXIMUM);
         }
         if let Some(due) = self.relay.holds.next_expiry() {
             let wait =

@@ -1,5 +1,6 @@
 //! The simulated host: what it does is random, what it expects is kept beside, and every event is checked.
 
+use crate::admission::{Admission, Bucket};
 use crate::random::Random;
 use corelane::clients::ClientId;
 use corelane::clock::{Clock, ManualClock};
@@ -24,6 +25,7 @@ struct Peer {
     unacknowledged: Vec<u32>,
     /// The last number received from each sender.
     last_from: HashMap<u64, u64>,
+    bucket: Bucket,
 }
 
 impl Peer {
@@ -47,6 +49,13 @@ pub struct Reached {
     reused_slots: u64,
     names_left: u64,
     probes: u64,
+    moves_wanted: u64,
+    moves_made: u64,
+    in_flight_refusals: u64,
+    rate_refusals: u64,
+    concurrency_refusals: u64,
+    out_of_order: u64,
+    two_active: u64,
 }
 
 impl Reached {
@@ -63,6 +72,13 @@ impl Reached {
         self.reused_slots += other.reused_slots;
         self.names_left += other.names_left;
         self.probes += other.probes;
+        self.moves_wanted += other.moves_wanted;
+        self.moves_made += other.moves_made;
+        self.in_flight_refusals += other.in_flight_refusals;
+        self.rate_refusals += other.rate_refusals;
+        self.concurrency_refusals += other.concurrency_refusals;
+        self.out_of_order += other.out_of_order;
+        self.two_active += other.two_active;
     }
 
     pub fn assert_everything_happened(&self) {
@@ -79,6 +95,13 @@ impl Reached {
             (self.reused_slots, "reused slots"),
             (self.names_left, "names left"),
             (self.probes, "probes"),
+            (self.moves_wanted - self.moves_made, "moves that had to wait"),
+            (self.moves_made, "moves made"),
+            (self.in_flight_refusals, "refusals for too much in flight"),
+            (self.rate_refusals, "refusals for too high a rate"),
+            (self.concurrency_refusals, "refusals for concurrency"),
+            (self.out_of_order, "messages out of order with round_robin"),
+            (self.two_active, "changes of the active workers"),
         ] {
             assert!(count > 0, "no {what} in any run");
         }
@@ -104,6 +127,7 @@ pub struct Host {
     /// Names that have been connected for so long that nothing can be held for them.
     surely_connected: HashSet<&'static str>,
     max_clients: u64,
+    admission: Admission,
     reached: Reached,
 }
 
@@ -114,8 +138,16 @@ impl Host {
         let credit_messages = 1 + random.below(40);
         let credit_bytes = 2048 + random.below(16_384);
         let max_clients = 6 + random.below(6);
+        let workers = 1 + random.below(3);
+        let admission = Admission::random(&mut random);
         let set = [
-            (Key::Workers, 1 + random.below(3)),
+            (Key::Workers, workers),
+            (Key::Balance, admission.balance),
+            (Key::ActiveWorkers, random.below(workers + 1)),
+            (Key::MaxInFlight, admission.max_in_flight),
+            (Key::ClientRate, admission.rate),
+            (Key::ClientBurst, admission.burst),
+            (Key::MaxConcurrentMessages, admission.max_concurrent),
             (Key::MaxPorts, 1 + random.below(3)),
             (Key::MaxClients, max_clients),
             (Key::RingBytes, 8192),
@@ -156,6 +188,7 @@ impl Host {
             credit: (credit_messages as usize, credit_bytes),
             surely_connected: HashSet::new(),
             max_clients,
+            admission,
             reached: Reached::default(),
         }
     }
@@ -181,7 +214,8 @@ impl Host {
             72..82 => self.poll(),
             82..91 => self.acknowledge(),
             91..94 => self.disconnect(),
-            94..98 => self.hands.advance(Duration::from_millis(self.random.below(40))),
+            94 => self.place(),
+            95..98 => self.hands.advance(Duration::from_millis(self.random.below(40))),
             98 => self.open_port(),
             _ if self.random.chance(20) => self.release_port(),
             _ => self.flood(),
@@ -235,6 +269,7 @@ impl Host {
                     nameless: false,
                     unacknowledged: Vec::new(),
                     last_from: HashMap::new(),
+                    bucket: Bucket::default(),
                 };
                 self.peers.insert(token, peer);
             }
@@ -288,8 +323,12 @@ impl Host {
         let peer = &self.peers[&token];
         let (id, place, leaving) = (peer.id, peer.port, peer.leaving);
         self.submitted += 1;
+        let now = self.clock.raw();
+        let rate_allows = self.peers.get_mut(&token).unwrap().bucket.allows(&self.admission, now);
         match self.ports[place].as_mut().unwrap().submit(id, &message, number) {
             Ok(()) => {
+                assert!(rate_allows, "faster than the rate");
+                self.peers.get_mut(&token).unwrap().bucket.take(&self.admission);
                 assert!(!leaving && message.len() <= 1000);
                 self.numbers_of.insert(number, id.0);
             }
@@ -299,10 +338,39 @@ impl Host {
                     Refused::Full => self.reached.full += 1,
                     Refused::Stale => assert!(leaving),
                     Refused::TooLarge => assert!(message.len() > 1000),
+                    Refused::InFlight => {
+                        let most = self.admission.max_in_flight;
+                        let in_flight = self.router.accounting().in_flight;
+                        assert!(most > 0 && in_flight >= most, "refused with {in_flight} of {most} in flight");
+                        self.reached.in_flight_refusals += 1;
+                    }
+                    Refused::RateLimited => {
+                        assert!(!rate_allows, "refused below the rate");
+                        self.reached.rate_refusals += 1;
+                    }
+                    Refused::Concurrency => {
+                        assert!(self.admission.max_concurrent > 0);
+                        assert_eq!(self.router.stats().placement.permits_available, 0);
+                        self.reached.concurrency_refusals += 1;
+                    }
                     other => panic!("{other}"),
                 }
             }
             Err(other) => panic!("{other}"),
+        }
+    }
+
+    /// Changes where messages are placed.
+    fn place(&mut self) {
+        let workers = self.workers.len() as u64;
+        if self.random.chance(50) {
+            let active = 1 + self.random.below(workers);
+            self.router.set_active_workers(active as usize).unwrap();
+            assert_eq!(self.router.stats().placement.active_workers, active);
+            self.reached.two_active += 1;
+        } else {
+            let stalled = self.random.chance(50);
+            self.router.set_stalled(self.random.below(workers) as usize, stalled);
         }
     }
 
@@ -368,7 +436,9 @@ impl Host {
                 assert_eq!((peer.id, peer.port), (message.client, place));
                 assert_eq!(text["dst"], peer.name, "delivered to another name");
                 let last = peer.last_from.insert(message.sender.0, number).unwrap_or(0);
-                assert!(last < number, "order: {number} after {last}");
+                // `round_robin` keeps no order, and says so.
+                assert!(last < number || self.admission.balance == 0, "order: {number} after {last}");
+                self.reached.out_of_order += u64::from(last > number);
                 self.take_credit(message.token, message.payload.len());
             }
             Event::Expired { client, token, name, .. } => {
@@ -440,6 +510,8 @@ impl Host {
         }
         assert!(figures.held <= figures.in_flight, "{figures:?}");
         self.reached.held += figures.held;
+        let most = self.admission.max_concurrent;
+        assert!(most == 0 || figures.in_flight <= most, "more than {most} in flight: {figures:?}");
     }
 
     fn settle_down(&mut self) {
@@ -473,6 +545,8 @@ impl Host {
         self.probe();
         let figures = self.router.accounting();
         assert_eq!((figures.in_flight, figures.queued), (0, 0), "{figures:?}");
+        let placement = self.router.stats().placement;
+        assert_eq!(placement.permits_available, placement.permits, "permits got lost, or came twice");
         assert_eq!(figures.accepted, figures.ok + figures.failed + figures.expired);
         assert!(self.peers.values().all(|peer| !peer.leaving), "a client never got its last event");
         for token in self.peers.keys().copied().collect::<Vec<_>>() {
@@ -525,7 +599,10 @@ impl Host {
                 self.numbers_of.insert(number, id.0);
                 let text = format!(r#"{{"type":"OFFER","dst":"{name}","payload":[{number}]}}"#);
                 let port = self.ports[port].as_mut().unwrap();
-                port.submit(id, text.as_bytes(), number).unwrap();
+                // Long enough for any client's next token.
+                self.hands.advance(Duration::from_secs(1));
+                let probed = port.submit(id, text.as_bytes(), number);
+                assert_eq!(probed, Ok(()), "refused although nothing is in flight");
                 port.publish();
                 self.settle_rounds(5);
                 assert!(self.seen.contains(&number), "{name} cannot be reached any more");
@@ -535,6 +612,8 @@ impl Host {
 
     fn stop(&mut self) {
         let figures = self.router.stats();
+        self.reached.moves_wanted += figures.placement.moves_wanted;
+        self.reached.moves_made += figures.placement.moves_made;
         self.reached.backlogged += figures.workers.iter().map(|worker| worker.backlogged).sum::<u64>();
         self.router.request_stop();
         for worker in 0..self.workers.len() {
