@@ -206,10 +206,16 @@ impl fmt::Display for Error {
                 write!(formatter, "the message is larger than max_message: send less, or raise max_message")
             }
             Self::Refused(Refused::InFlight) => {
-                write!(formatter, "the client has max_in_flight messages in flight: wait for them, or raise it")
+                write!(
+                    formatter,
+                    "the client has max_in_flight messages in flight: wait for them, or raise it"
+                )
             }
             Self::Refused(Refused::RateLimited) => {
-                write!(formatter, "the client sends too fast: drop the message, or raise client_rate or client_burst")
+                write!(
+                    formatter,
+                    "the client sends too fast: drop the message, or raise client_rate or client_burst"
+                )
             }
             Self::Refused(Refused::Concurrency) => {
                 write!(formatter, "max_concurrent_messages are in flight: publish and poll, or raise it")

@@ -4,6 +4,7 @@
 mod attach;
 mod clients;
 mod metrics;
+mod placement;
 mod ring;
 mod wake;
 

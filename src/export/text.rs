@@ -241,8 +241,11 @@ fn placement_families(stats: &Stats) -> Vec<Family> {
     vec![
         per_worker(load, stats, |family, labels, worker| family.count(labels, worker.load)),
         gauge("workers_active", "Workers that messages are placed on.").count(&[], placement.active_workers),
-        counter("placement_moves_wanted_total", "Submissions for which another worker would have been better.")
-            .count(&[], placement.moves_wanted),
+        counter(
+            "placement_moves_wanted_total",
+            "Submissions for which another worker would have been better.",
+        )
+        .count(&[], placement.moves_wanted),
         counter("placement_moves_total", "Of these, with which the client moved.")
             .count(&[], placement.moves_made),
         gauge("messages_permitted", "Cap on messages in flight; 0 for none.").count(&[], placement.permits),

@@ -3,8 +3,8 @@
 //! while workers go on; once the router is quiet every figure is exact.
 
 use super::figures::{
-    Accounting, Connections, GroupStats, LatencyStats, MessageStats, PlacementStats, RecordedStats, Stats, TypeStats,
-    WorkerStats,
+    Accounting, Connections, GroupStats, LatencyStats, MessageStats, PlacementStats, RecordedStats, Stats,
+    TypeStats, WorkerStats,
 };
 use super::histogram::{Distribution, Histogram};
 use super::label::Labels;

@@ -338,7 +338,8 @@ impl Submit {
 
 /// What waits for a worker, in records: what it found in its last cycle, and what this port has pushed since.
 fn load(shared: &Shared, ways: &[WayIn], worker: usize) -> u64 {
-    let own = ways.get(worker).map_or(0, |way| way.ring.pushed().saturating_sub(way.ring.memory().traffic().1));
+    let own =
+        ways.get(worker).map_or(0, |way| way.ring.pushed().saturating_sub(way.ring.memory().traffic().1));
     shared.workers[worker].shard.load.get() + own
 }
 

@@ -341,7 +341,10 @@ impl Host {
                     Refused::InFlight => {
                         let most = self.admission.max_in_flight;
                         let in_flight = self.router.accounting().in_flight;
-                        assert!(most > 0 && in_flight >= most, "refused with {in_flight} of {most} in flight");
+                        assert!(
+                            most > 0 && in_flight >= most,
+                            "refused with {in_flight} of {most} in flight"
+                        );
                         self.reached.in_flight_refusals += 1;
                     }
                     Refused::RateLimited => {
