@@ -165,7 +165,7 @@ impl Frontier {
         let order = ordering("frontier-relaxed", Release, Relaxed);
         self.caught_up = mark.emitted == emitted;
         published.store(if self.caught_up { ALL } else { mark.batch }, order);
-        self.mark = (!self.caught_up).then(|| Mark { batch, emitted, position: None });
+        self.mark = (!self.caught_up).then_some(Mark { batch, emitted, position: None });
     }
 
     /// The port or the worker leaves: nothing emitted is under way any more.
@@ -184,13 +184,15 @@ impl Frontier {
 mod tests {
     use super::*;
 
-    fn placement(active: u64) -> Placement {
-        Placement::new(&Config::default().with(Key::ActiveWorkers, active).unwrap(), 4)
+    fn placement(active: usize) -> Placement {
+        let placement = Placement::new(&Config::default(), 4);
+        placement.set_active(active);
+        placement
     }
 
     #[test]
     fn a_stalled_worker_loses_its_own_and_nobody_else_moves() {
-        let placement = placement(0);
+        let placement = placement(4);
         let before: Vec<_> = (0..=u16::MAX).map(|hash| placement.by_hash(hash)).collect();
         placement.set_stalled(2, true);
         let mut counts = [0; 4];
