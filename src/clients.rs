@@ -7,6 +7,7 @@
 //! a worker that was quick enough to add credit has a slot that stays, and one that was not is told so by the
 //! generation in the credit word (`docs/decisions/0001-credit-pins-slot.md`).
 
+mod bucket;
 mod credit;
 mod members;
 mod names;
@@ -14,6 +15,7 @@ mod policy;
 mod rooms;
 mod slot;
 
+pub(crate) use bucket::{Bucket, Rate};
 pub(crate) use credit::{Credit, Limits, MAX_BYTES, MAX_MESSAGES, Shortage};
 pub(crate) use names::{NameHash, NameTable};
 pub(crate) use slot::{NameBuffer, Phase, Slot};

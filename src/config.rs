@@ -13,7 +13,7 @@ pub use preset::PRESETS;
 use crate::clients::{CreditPolicy, MAX_BYTES, MAX_MESSAGES, RoomLimits};
 use crate::error::Error;
 use setting::Setting;
-pub use setting::{RouteFallback, SubmitFull};
+pub use setting::{Balance, RouteFallback, SubmitFull};
 use std::time::Duration;
 
 /// How a worker waits for work.
@@ -102,6 +102,7 @@ const fn number(minimum: u64, maximum: u64) -> Values {
 }
 
 const IDLE: &[&str] = &["spin", "backoff", "park"];
+const BALANCE: &[&str] = &["round_robin", "hash", "least_loaded"];
 const SWITCH: &[&str] = &["off", "on"];
 const FALLBACK: &[&str] = &["auto", "inline", "refuse", "wait"];
 const FULL: &[&str] = &["refuse", "wait"];
@@ -216,6 +217,24 @@ table! {
     StopTimeout "stop_timeout_ms" "milliseconds" number(1, 3_600_000), 10_000,
         "How long a stop waits before it gives up the workers whose handlers have not returned."
         => with_stop_timeout(Duration);
+    Balance "balance" "" Values::Choice(BALANCE), 2,
+        "Which worker gets a message: round_robin (the next one; keeps no order), hash (the one of the client's name) or least_loaded. The latter two keep each client's order."
+        => with_balance(Balance);
+    ActiveWorkers "active_workers" "threads" number(0, 64), 0,
+        "Workers that messages are placed on at first; 0 for all. Can be changed while the router runs."
+        => with_active_workers(u64);
+    MaxInFlight "max_in_flight" "messages" number(0, 1_000_000), 0,
+        "Messages of one client that may be accepted and not ended, held ones included; 0 for any number."
+        => with_max_in_flight(u64);
+    ClientRate "client_rate" "messages per second" number(0, 1_000_000), 0,
+        "How many messages a client may send per second; 0 for any number."
+        => with_client_rate(u64);
+    ClientBurst "client_burst" "messages" number(0, 1_000_000), 0,
+        "How many of them at once; 0 for a second's worth."
+        => with_client_burst(u64);
+    MaxConcurrentMessages "max_concurrent_messages" "messages" number(0, 1_000_000_000), 0,
+        "Messages of all clients that may be accepted and not ended, held ones included; 0 for any number."
+        => with_max_concurrent_messages(u64);
 }
 
 /// A router's configuration. [`Config::default`] is meant for small machines; every value can be set by key.
@@ -351,6 +370,11 @@ impl Config {
             let value = self.get(Key::RingBytes).to_string();
             return Err(Error::Config { key: "ring_bytes", value, allowed });
         }
+        if self.count(Key::ActiveWorkers) > self.workers() {
+            let value = self.get(Key::ActiveWorkers).to_string();
+            let allowed = format!("0 to {} threads, as many as workers", self.workers());
+            return Err(Error::Config { key: "active_workers", value, allowed });
+        }
         for (key, name) in [(Key::CreditBytes, "credit_bytes"), (Key::BacklogBytes, "backlog_bytes")] {
             let needed = if key == Key::BacklogBytes { 4 * record } else { record };
             if self.get(key) < needed {
@@ -432,6 +456,7 @@ mod tests {
                 Values::Choice(_) => match row.key {
                     "idle" => "Idle",
                     "route_fallback" => "RouteFallback",
+                    "balance" => "Balance",
                     "submit_full" => "SubmitFull",
                     "credit_policy" => "CreditPolicy",
                     other => panic!("{other} has no setter here"),

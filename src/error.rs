@@ -50,6 +50,12 @@ reasons! {
         TooLarge = "too_large",
         /// The ring holds what no one could have written; the port is of no further use.
         Corrupt = "corrupt",
+        /// `max_in_flight` of the client's messages have not ended yet.
+        InFlight = "in_flight_limit",
+        /// The client sends faster than `client_rate` and `client_burst` allow.
+        RateLimited = "rate_limited",
+        /// `max_concurrent_messages` are in flight in the whole router.
+        Concurrency = "concurrency_limit",
     }
 }
 
@@ -253,6 +259,7 @@ impl Error {
             Self::Refused(Refused::WrongPort) | Self::WrongPort => -11,
             Self::Refused(Refused::Closed | Refused::Draining) => -20,
             Self::Refused(Refused::Corrupt) => -29,
+            Self::Refused(Refused::InFlight | Refused::RateLimited | Refused::Concurrency) => -16,
             Self::NameLength(_) | Self::RebindElsewhere => -11,
             Self::NameTaken(_) => -15,
             Self::TooManyClients(_) | Self::TooManyPorts(_) | Self::TooManyCalls(_) => -16,
@@ -277,6 +284,21 @@ impl fmt::Display for Error {
             Self::Refused(Refused::Full) => write!(formatter, "the ring is full: poll, then retry, or drop"),
             Self::Refused(Refused::TooLarge) => {
                 write!(formatter, "the message is larger than max_message: send less, or raise max_message")
+            }
+            Self::Refused(Refused::InFlight) => {
+                write!(
+                    formatter,
+                    "the client has max_in_flight messages in flight: wait for them, or raise it"
+                )
+            }
+            Self::Refused(Refused::RateLimited) => {
+                write!(
+                    formatter,
+                    "the client sends too fast: drop the message, or raise client_rate or client_burst"
+                )
+            }
+            Self::Refused(Refused::Concurrency) => {
+                write!(formatter, "max_concurrent_messages are in flight: publish and poll, or raise it")
             }
             Self::Refused(reason) => write!(formatter, "refused: {reason}"),
             Self::Config { key, value, allowed } => {

@@ -20,8 +20,8 @@ mod snapshot;
 pub use bucket::{OCTAVE_BOUNDS, OVERFLOW_NANOSECONDS, lower_bound, upper_bound};
 pub(crate) use cell::{Cell, Writer};
 pub use figures::{
-    Accounting, Connections, GroupStats, LatencyStats, MessageStats, RecordedStats, RecordedTypeStats,
-    RoomStats, Stats, TypeStats, WorkerStats,
+    Accounting, Connections, GroupStats, LatencyStats, MessageStats, PlacementStats, RecordedStats,
+    RecordedTypeStats, RoomStats, Stats, TypeStats, WorkerStats,
 };
 
 pub use histogram::Distribution;

@@ -6,6 +6,7 @@ mod call;
 mod clients;
 mod handoff;
 mod metrics;
+mod placement;
 mod ring;
 mod rooms;
 mod stuck;

@@ -10,6 +10,8 @@ mod hold;
 mod inline;
 mod over_limit;
 mod pair;
+mod permits;
+mod placement;
 mod poll;
 mod pool;
 mod port;
@@ -31,6 +33,7 @@ mod worker;
 #[cfg(all(test, corelane_loom))]
 pub(crate) mod model {
     pub(crate) use super::hold::{Held, Holds};
+    pub(crate) use super::placement::{Frontier, frontiers};
 }
 
 pub use connect::ConnectOptions;
@@ -270,6 +273,32 @@ impl Router {
     /// Where every message and delivery is: the cheap part of [`stats`](Self::stats).
     pub fn accounting(&self) -> Accounting {
         self.shared.accounting()
+    }
+
+    /// Changes how many workers messages are placed on, the first ones; the others go on with what they have, and with
+    /// clients that cannot move yet. With `hash` and `least_loaded` each client moves when nothing of it is under way,
+    /// so order is kept.
+    ///
+    /// # Errors
+    /// [`Error::Config`] for 0, or for more than there are.
+    pub fn set_active_workers(&self, workers: usize) -> Result<(), Error> {
+        let all = self.shared.workers.len();
+        if workers == 0 || workers > all {
+            let allowed = format!("1 to {all} threads");
+            return Err(Error::Config { key: "active_workers", value: workers.to_string(), allowed });
+        }
+        let _control = lock(&self.shared.control);
+        self.shared.placement.set_active(workers);
+        Ok(())
+    }
+
+    /// Marks a worker as stalled: nobody new is placed there, and who can move does. For tests of hosts; a watchdog
+    /// does the same.
+    #[doc(hidden)]
+    pub fn set_stalled(&self, worker: usize, stalled: bool) {
+        if worker < self.shared.workers.len() {
+            self.shared.placement.set_stalled(worker, stalled);
+        }
     }
 
     /// The protocols' names, in the order of their numbers.

@@ -5,7 +5,7 @@
 
 use corelane::clients::ClientId;
 use corelane::clock::{Clock, ManualClock};
-use corelane::config::{Config, Key};
+use corelane::config::{Balance, Config, Key};
 use corelane::envelope::{Fields, Forward, Protocol};
 use corelane::error::{Error, Failed, Refused};
 use corelane::metrics::{Accounting, Stats};
@@ -252,7 +252,9 @@ fn who_asks_is_told_that_a_message_came_too_late() {
 fn the_watchdog_sees_a_stall_and_its_end() {
     let seen = Arc::new(Mutex::new(None));
     let (clock, hands) = Clock::manual();
-    let config = Config::default().with(Key::Workers, 2).unwrap();
+    // By name, so that the client stays where it is.
+    let config =
+        Config::default().with_workers(2).and_then(|config| config.with_balance(Balance::Hash)).unwrap();
     let (router, mut workers) = Builder::new(config)
         .clock(clock.clone())
         .handler("generic", "offer", {
@@ -351,7 +353,8 @@ fn blocking(
     after: &Arc<Mutex<Vec<Failed>>>,
 ) -> Router {
     let (gate, entered, after) = (Arc::clone(gate), Arc::clone(entered), Arc::clone(after));
-    Builder::new(config.with(Key::Workers, 2).unwrap())
+    let config = config.with_workers(2).and_then(|config| config.with_balance(Balance::Hash)).unwrap();
+    Builder::new(config)
         .handler("generic", "offer", |request| {
             request.reply(std::thread::current().name().unwrap().as_bytes())
         })

@@ -5,12 +5,18 @@
 //! |---|---|---|
 //! | `credit` | workers that deliver to it, its port | the same |
 //! | `finished`, `alive_at`, `held` | its worker | its port, at reuse and for its timers |
+//! | `batch`, `reached` | its worker; its port while it moves the client, which is quiet then | its port |
+//! | `leaving` | connect; the workers that take a disconnect, by read-modify-write | the same |
 //! | `place`, `name`, `labels` | connect, before the name is inserted or anything is pushed | workers, behind a record of it or behind credit for it |
-//! | `submitted`, `token`, `handed`, `track`, `sampled_at`, `phase`, `pending_link` | its port | its port; workers read `phase` never |
+//! | `submitted`, `token`, `handed`, `track`, `sampled_at`, `phase_and_worker`, `pending_link` | its port | its port; workers read the phase never |
 //! | `close_link`, `closed_link` | the worker that closes it | the same |
+//!
+//! Without a worker of its own (`round_robin`) several workers write a client's `finished` and `held`, by
+//! read-modify-write (`docs/decisions/0004-round-robin-cells.md`).
 
 use super::{Credit, CreditPolicy, MAX_NAME_BYTES, NewClient, Outstanding};
-use crate::sync::{Acquire, AtomicU32, AtomicU64, Relaxed, Release, mutant, own_load};
+use crate::sync::{AcqRel, Acquire, AtomicU32, AtomicU64, Relaxed, Release, mutant, ordering, own_load};
+use crossbeam_utils::CachePadded;
 
 /// Where a slot is in its life.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,6 +39,9 @@ pub(crate) struct Place {
 /// Room for a name on a reader's stack.
 pub(crate) type NameBuffer = [[u8; 8]; MAX_NAME_BYTES / 8];
 
+/// The client has no worker of its own: see `Slot::leaving`.
+const SEVERAL: u32 = 1 << 31;
+
 /// No next slot in a list of closings.
 pub(crate) const NO_LINK: u32 = u32::MAX;
 
@@ -49,6 +58,12 @@ pub(crate) struct Slot {
     pub(crate) close_link: AtomicU32,
     pub(crate) closed_link: AtomicU32,
     close_reason: AtomicU32,
+    /// The last of its worker's batches that emitted something for a message of this client.
+    batch: AtomicU64,
+    /// The ports that such deliveries went to, a bit each.
+    reached: AtomicU64,
+    /// [`SEVERAL`] where the client has no worker of its own, and how many workers its disconnect must still pass.
+    leaving: AtomicU32,
     port_line: PortLine,
     name: [AtomicU64; MAX_NAME_BYTES / 8],
 }
@@ -66,8 +81,10 @@ struct PortLine {
     /// When the sampled delivery was handed out, in raw ticks.
     sampled_at: AtomicU64,
     labels: AtomicU32,
-    phase: AtomicU32,
-    /// The name's length in the lower half, the credit policy in the upper.
+    /// The phase in the lower half; in the upper the worker that its messages go to now or, without one of its own, the
+    /// next that is to get its disconnect.
+    phase_and_worker: AtomicU32,
+    /// The name's length in the lowest byte, then the credit policy, in the upper half 16 bits of the name's hash.
     name_and_policy: AtomicU32,
     /// The next of its port's disconnects that wait.
     pending_link: AtomicU32,
@@ -132,7 +149,7 @@ impl Slot {
             track: offset_of!(Self, port_line.track) as u32,
             sampled_at: offset_of!(Self, port_line.sampled_at) as u32,
             place: offset_of!(Self, port_line.place) as u32,
-            phase: offset_of!(Self, port_line.phase) as u32,
+            phase: offset_of!(Self, port_line.phase_and_worker) as u32,
         }
     };
 }
@@ -147,6 +164,9 @@ impl Slot {
             close_link: AtomicU32::new(NO_LINK),
             closed_link: AtomicU32::new(NO_LINK),
             close_reason: AtomicU32::new(0),
+            batch: AtomicU64::new(0),
+            reached: AtomicU64::new(0),
+            leaving: AtomicU32::new(0),
             port_line: PortLine {
                 submitted: AtomicU64::new(0),
                 token: AtomicU64::new(0),
@@ -155,7 +175,7 @@ impl Slot {
                 track: AtomicU64::new(0),
                 sampled_at: AtomicU64::new(0),
                 labels: AtomicU32::new(0),
-                phase: AtomicU32::new(0),
+                phase_and_worker: AtomicU32::new(0),
                 name_and_policy: AtomicU32::new(0),
                 pending_link: AtomicU32::new(NO_LINK),
             },
@@ -173,8 +193,10 @@ impl Slot {
         line.token.store(new.token, Relaxed);
         line.handed.store(0, Relaxed);
         line.track.store(0, Relaxed);
+        self.batch.store(0, Relaxed);
+        self.reached.store(0, Relaxed);
         line.labels.store(u32::from(new.protocol) | u32::from(new.application) << 16, Relaxed);
-        line.name_and_policy.store(new.name.len() as u32 | (new.policy as u32) << 16, Relaxed);
+        line.name_and_policy.store(new.name.len() as u32 | (new.policy as u32) << 8, Relaxed);
         for (place, word) in self.name.iter().enumerate() {
             let mut bytes = [0; 8];
             for (to, from) in bytes.iter_mut().zip(new.name.as_bytes().iter().skip(8 * place)) {
@@ -212,7 +234,7 @@ impl Slot {
     /// credit, and compares.
     #[inline]
     pub(crate) fn name<'a>(&self, buffer: &'a mut NameBuffer) -> &'a str {
-        let length = (self.port_line.name_and_policy.load(Relaxed) & 0xffff) as usize;
+        let length = (self.port_line.name_and_policy.load(Relaxed) & 0xff) as usize;
         let length = length.min(MAX_NAME_BYTES);
         for (to, from) in buffer.iter_mut().zip(&self.name).take(length.div_ceil(8)) {
             *to = from.load(Relaxed).to_ne_bytes(); // Relaxed: see `open`.
@@ -225,7 +247,7 @@ impl Slot {
     /// closes a client compares the generation.
     pub(crate) fn policy(&self) -> CreditPolicy {
         // Relaxed: see `open`.
-        CreditPolicy::from_number(u64::from(self.port_line.name_and_policy.load(Relaxed) >> 16))
+        CreditPolicy::from_number(u64::from(self.port_line.name_and_policy.load(Relaxed) >> 8 & 0xff))
     }
 
     /// The host's value for this client.
@@ -242,7 +264,7 @@ impl Slot {
     #[inline(always)]
     pub(crate) fn phase(&self) -> Phase {
         // Relaxed: the port's own, or read under the control lock.
-        match self.port_line.phase.load(Relaxed) {
+        match self.port_line.phase_and_worker.load(Relaxed) & 0xffff {
             1 => Phase::Open,
             2 => Phase::Closing,
             3 => Phase::Closed,
@@ -259,7 +281,8 @@ impl Slot {
     }
 
     pub(super) fn set_phase(&self, phase: Phase) {
-        self.port_line.phase.store(phase as u32, Relaxed); // Relaxed: as in `phase`.
+        let word = &self.port_line.phase_and_worker;
+        word.store(word.load(Relaxed) & !0xffff | phase as u32, Relaxed); // Relaxed: as in `phase`.
     }
 
     /// Counts a submission; by the port, before it publishes.
@@ -276,8 +299,123 @@ impl Slot {
     /// Counts an end; by the worker, after everything it did for the message.
     #[inline(always)]
     pub(crate) fn finish(&self, messages: u64) {
-        // Release: pairs with the Acquire of who frees the slot.
-        self.finished.store(own_load(&self.finished) + messages, Release);
+        // Release: pairs with the Acquire of who frees the slot, and in `is_quiet`.
+        let order = ordering("finished-relaxed", Release, Relaxed);
+        if self.has_several() {
+            self.finished.fetch_add(messages, order);
+            return;
+        }
+        self.finished.store(own_load(&self.finished) + messages, order);
+    }
+
+    /// Whether every worker may handle this client's messages: then its cells have several writers.
+    #[inline(always)]
+    fn has_several(&self) -> bool {
+        // Relaxed: the bit is set before anything is pushed for this client, and stays.
+        self.leaving.load(Relaxed) & SEVERAL != 0
+    }
+
+    /// One more of its messages is held.
+    pub(crate) fn hold_one(&self) {
+        // Relaxed: a count that bounds holds, and publishes nothing.
+        if self.has_several() {
+            self.held.fetch_add(1, Relaxed);
+        } else {
+            self.held.store(self.held.load(Relaxed) + 1, Relaxed);
+        }
+    }
+
+    /// One of its held messages has ended.
+    pub(crate) fn unhold_one(&self) {
+        // Relaxed: as in `hold_one`.
+        if self.has_several() {
+            self.held.fetch_sub(1, Relaxed);
+        } else {
+            self.held.store(self.held.load(Relaxed).saturating_sub(1), Relaxed);
+        }
+    }
+
+    /// Its messages that have ended, for its port. Acquire pairs with `finish`.
+    #[inline(always)]
+    pub(crate) fn finished(&self) -> u64 {
+        self.finished.load(ordering("quiet-finished-relaxed", Acquire, Relaxed))
+    }
+
+    /// A message of this client has caused a delivery to `port` in `batch`. By its worker, before `finish`.
+    #[inline]
+    pub(crate) fn reach(&self, port: usize, batch: u64) {
+        if self.has_several() {
+            return; // It never moves.
+        }
+        // Relaxed: `finish` publishes both.
+        self.batch.store(batch, Relaxed);
+        self.reached.store(own_load(&self.reached) | 1 << port, Relaxed);
+    }
+
+    /// The worker that its messages go to now, and 16 bits of its name's hash. By its port.
+    #[inline(always)]
+    pub(crate) fn current(&self) -> (usize, u16) {
+        let line = &self.port_line;
+        // Relaxed: the port's own.
+        let (worker, hash) = (line.phase_and_worker.load(Relaxed), line.name_and_policy.load(Relaxed));
+        ((worker >> 16) as usize, (hash >> 16) as u16)
+    }
+
+    /// Says, before anything is pushed for it, where a client's messages go: to `worker`, or to `several` workers in turn.
+    pub(crate) fn start_at(&self, worker: usize, hash: u16, several: Option<usize>) {
+        // Relaxed: the ring that its messages go through publishes them. Who reads the name's length meanwhile finds the
+        // same one.
+        let word = &self.port_line.name_and_policy;
+        word.store(word.load(Relaxed) & 0xffff | u32::from(hash) << 16, Relaxed);
+        self.set_current(worker);
+        self.leaving.store(several.map_or(0, |workers| SEVERAL | workers as u32), Relaxed);
+    }
+
+    /// Whether nothing of what this client sent is under way any more: all finished, and everything that it caused
+    /// consumed, as its worker's `frontiers` (one per port) say. By its port.
+    pub(crate) fn is_quiet(&self, frontiers: &[CachePadded<AtomicU64>]) -> bool {
+        if mutant("placement-without-quiet") {
+            return true;
+        }
+        if self.finished() != self.submitted() {
+            return false;
+        }
+        // Relaxed: `finished` came with them, and nothing writes them while the client is quiet.
+        let (batch, mut ports) = (self.batch.load(Relaxed), self.reached.load(Relaxed));
+        while ports != 0 {
+            let port = ports.trailing_zeros() as usize;
+            ports &= ports - 1;
+            // Acquire: what the port consumed comes with it; pairs with the Release in `Frontier::advance`.
+            let order = ordering("quiet-frontier-relaxed", Acquire, Relaxed);
+            let frontier = frontiers.get(port).map_or(0, |cell| cell.load(order));
+            if frontier < batch && !mutant("placement-without-frontier") {
+                return false;
+            }
+        }
+        true
+    }
+
+    /// Moves a quiet client to another worker. By its port; the next record in that worker's ring publishes it.
+    pub(crate) fn move_to(&self, worker: usize) {
+        self.set_current(worker);
+        // Relaxed: see above; the old worker is done with the client, the new one has not begun.
+        self.batch.store(0, Relaxed);
+        self.reached.store(0, Relaxed);
+    }
+
+    /// By its port.
+    pub(crate) fn set_current(&self, worker: usize) {
+        let word = &self.port_line.phase_and_worker;
+        word.store(word.load(Relaxed) & 0xffff | (worker as u32) << 16, Relaxed); // Relaxed: the port's own.
+    }
+
+    /// A worker has taken the client's disconnect; says whether it is the last that had to.
+    pub(crate) fn pass_disconnect(&self) -> bool {
+        if !self.has_several() || mutant("closed-by-first-worker") {
+            return true;
+        }
+        // AcqRel: the last one is behind what the others did for the client.
+        self.leaving.fetch_sub(1, AcqRel) == SEVERAL | 1
     }
 
     /// The port hands out a delivery that holds credit. `now` is asked for the time where this one is sampled for the

@@ -2,7 +2,7 @@
 
 use super::{Config, Key};
 use crate::call::Calls;
-use crate::clients::Clients;
+use crate::clients::{Bucket, Clients};
 use crate::error::Error;
 #[cfg(not(corelane_loom))]
 use crate::metrics::Recorder;
@@ -70,14 +70,18 @@ impl Budget {
         let recorded = Recorder::bytes(config.count(Key::MaxRecordedTypes), applications);
         #[cfg(corelane_loom)]
         let recorded = 0;
+        let has_rate = u64::from(config.get(Key::ClientRate) > 0);
+        let buckets = has_rate * config.get(Key::MaxClients) * size_of::<Bucket>() as u64;
         Self {
             rings: pairs * 2 * Memory::mapped_bytes(config.get(Key::RingBytes)),
             backlogs: pairs * Memory::mapped_bytes(config.get(Key::BacklogBytes)),
-            clients: Clients::bytes(config.get(Key::MaxClients) as u32),
+            clients: Clients::bytes(config.get(Key::MaxClients) as u32) + buckets,
             holds: workers * sizes.holds,
             metrics: workers * shard
                 + ports * PortShard::bytes()
                 + pairs * size_of::<PathShard>() as u64
+                // A frontier, on a pair of cache lines of its own, per worker and port.
+                + 128 * pairs
                 + labels
                 + recorded,
             threads: workers * sizes.thread.0,

@@ -15,6 +15,9 @@ pub const PRESETS: &[(&str, &[(&str, &str)])] = &[
         "specification",
         &[
             ("workers", "10"),
+            ("balance", "least_loaded"),
+            ("processing_timeout_ms", "30000"),
+            ("max_concurrent_messages", "100"),
             ("max_queue_wait_ms", "5000"),
             ("enable_concurrent_routing", "on"),
             ("enable_metrics", "on"),
@@ -24,6 +27,9 @@ pub const PRESETS: &[(&str, &[(&str, &str)])] = &[
         "production",
         &[
             ("workers", "10"),
+            ("balance", "least_loaded"),
+            ("processing_timeout_ms", "30000"),
+            ("max_concurrent_messages", "1000"),
             ("max_queue_wait_ms", "5000"),
             ("enable_concurrent_routing", "on"),
             ("enable_metrics", "on"),

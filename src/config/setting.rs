@@ -36,7 +36,7 @@ macro_rules! choices {
     })+ };
 }
 
-choices!(Idle, RouteFallback, SubmitFull, CreditPolicy);
+choices!(Idle, Balance, RouteFallback, SubmitFull, CreditPolicy);
 
 /// What happens to a message that is routed synchronously and cannot be handled.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -60,4 +60,16 @@ pub enum SubmitFull {
     Refuse,
     /// It waits for room.
     Wait,
+}
+
+/// Which worker gets a message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Balance {
+    /// The next one; keeps no order.
+    RoundRobin,
+    /// The one of the client's name.
+    Hash,
+    /// The one with the least load, once nothing of the client is under way elsewhere.
+    LeastLoaded,
 }

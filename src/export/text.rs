@@ -132,6 +132,7 @@ pub fn prometheus(stats: &Stats) -> String {
     families.extend(connection_families(stats));
     families.extend(worker_families(stats));
     families.extend(super::ports::port_families(stats));
+    families.extend(placement_families(stats));
     families.extend(recorded_families(stats));
     families.extend(room_families(stats));
     families.sort_by_key(|family| family.name);
@@ -282,6 +283,28 @@ fn room_families(stats: &Stats) -> Vec<Family> {
             .count(&[], stats.bad_deliveries),
         counter("corrupt_deliveries_total", "Rings from workers that a poll gave up.")
             .count(&[], stats.corrupt_deliveries),
+    ]
+}
+
+/// Where messages are placed, and what admission has left.
+fn placement_families(stats: &Stats) -> Vec<Family> {
+    let counter = |name, help| Family::new(name, "counter", help);
+    let gauge = |name, help| Family::new(name, "gauge", help);
+    let placement = &stats.placement;
+    let load = gauge("worker_load_records", "Records found waiting in the worker's last cycle.");
+    vec![
+        per_worker(load, stats, |family, labels, worker| family.count(labels, worker.load)),
+        gauge("workers_enabled", "Workers that messages are placed on.").count(&[], placement.active_workers),
+        counter(
+            "placement_moves_wanted_total",
+            "Submissions for which another worker would have been better.",
+        )
+        .count(&[], placement.moves_wanted),
+        counter("placement_moves_total", "Of these, with which the client moved.")
+            .count(&[], placement.moves_made),
+        gauge("messages_permitted", "Cap on messages in flight; 0 for none.").count(&[], placement.permits),
+        gauge("message_permits_available", "Permits of that cap that nobody has.")
+            .count(&[], placement.permits_available),
     ]
 }
 

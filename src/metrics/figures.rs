@@ -243,6 +243,8 @@ pub struct WorkerStats {
     pub message_age_nanoseconds: u64,
     /// Whether a stop gave it up inside a handler: its thread and memory are left behind.
     pub given_up: bool,
+    /// Records that it found waiting in its last cycle: what ports weigh when they place.
+    pub load: u64,
 }
 
 /// Rooms.
@@ -265,6 +267,23 @@ pub struct RoomStats {
     pub retired_lists: u64,
     /// Their bytes.
     pub retired_bytes: u64,
+}
+
+/// Where messages are placed, and what admission has left.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct PlacementStats {
+    /// Workers that messages are placed on.
+    pub active_workers: u64,
+    /// Submissions for which another worker than the client's would have been better. A client of which something is
+    /// under way stays where it is, and with `least_loaded` on a usable worker it is not looked at.
+    pub moves_wanted: u64,
+    /// Of these, with which the client moved there.
+    pub moves_made: u64,
+    /// `max_concurrent_messages`; 0 for no cap.
+    pub permits: u64,
+    /// Of these, neither a message's nor kept by a port for its next ones.
+    pub permits_available: u64,
 }
 
 /// Everything.
@@ -291,6 +310,8 @@ pub struct Stats {
     pub routing: RoutingStats,
     /// Nanoseconds since the router was built, by its clock.
     pub uptime_nanoseconds: u64,
+    /// Placement and admission.
+    pub placement: PlacementStats,
     /// Connects whose application had no series of its own.
     pub applications_folded: u64,
     /// Rooms and their members.

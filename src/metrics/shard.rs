@@ -98,6 +98,8 @@ pub(crate) struct WorkerShard {
     pub(crate) in_flight_maximum: Cell,
     pub(crate) rooms: RoomCells,
     pub(crate) handler_panics: Cell,
+    /// Records found waiting in the last cycle; ports read it when they place.
+    pub(crate) load: CachePadded<Cell>,
 }
 
 /// What one worker relays to rooms.
@@ -142,6 +144,7 @@ impl WorkerShard {
             in_flight_maximum: Cell::default(),
             rooms: RoomCells::default(),
             handler_panics: Cell::default(),
+            load: CachePadded::new(Cell::default()),
         }
     }
 
@@ -253,6 +256,10 @@ pub(crate) struct SubmitShard {
     pub(crate) refused: Box<[Cell]>,
     /// Messages that the host's base route has handled instead.
     pub(crate) taken_over: Box<[Cell]>,
+    /// Submissions for which another worker than the client's would have been better.
+    pub(crate) moves_wanted: Cell,
+    /// Of these, with which the client moved there.
+    pub(crate) moves_made: Cell,
 }
 
 /// What a port's polling half counts.
@@ -293,6 +300,8 @@ impl PortShard {
                 submitted: Cell::default(),
                 refused: cells(Refused::COUNT),
                 taken_over: cells(TakenOver::COUNT),
+                moves_wanted: Cell::default(),
+                moves_made: Cell::default(),
             }),
             poll: CachePadded::new(PollShard {
                 consumed: Cell::default(),

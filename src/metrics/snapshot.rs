@@ -3,8 +3,8 @@
 //! while workers go on; once the router is quiet every figure is exact.
 
 use super::figures::{
-    Accounting, Connections, GroupStats, LatencyStats, MessageStats, RecordedStats, RoomStats, Stats,
-    TypeStats, WorkerStats,
+    Accounting, Connections, GroupStats, LatencyStats, MessageStats, PlacementStats, RecordedStats,
+    RoomStats, Stats, TypeStats, WorkerStats,
 };
 use super::histogram::{Distribution, Histogram};
 use super::label::Labels;
@@ -26,6 +26,9 @@ pub(crate) struct Sources<'a> {
     /// What waits in rings, one per (worker, port), worker by worker; empty where only the accounting is asked for.
     pub(crate) depths: &'a [PathDepth],
     pub(crate) uptime_nanoseconds: u64,
+    pub(crate) active_workers: usize,
+    /// The cap on messages in flight, and permits that nobody has.
+    pub(crate) permits: (u64, u64),
 }
 
 impl Sources<'_> {
@@ -141,6 +144,7 @@ fn worker_stats(sources: &Sources<'_>, worker: usize, shard: &WorkerShard) -> Wo
         stalls: 0,
         message_age_nanoseconds: 0,
         given_up: false,
+        load: shard.load.get(),
     }
 }
 
@@ -256,6 +260,14 @@ pub(crate) fn collect(sources: &Sources<'_>) -> Stats {
         ports: all_ports,
         routing: RoutingStats::default(),
         uptime_nanoseconds: sources.uptime_nanoseconds,
+        placement: PlacementStats {
+            active_workers: sources.active_workers as u64,
+            // Made first, so that it is never above wanted.
+            moves_made: sum(ports.iter().map(|port| port.submit.moves_made.get())),
+            moves_wanted: sum(ports.iter().map(|port| port.submit.moves_wanted.get())),
+            permits: sources.permits.0,
+            permits_available: sources.permits.1,
+        },
         applications_folded: labels.applications_folded(),
         rooms: RoomStats::default(), // As the next.
         bad_deliveries: sum(ports.iter().map(|port| port.poll.bad_records.get())),

@@ -61,6 +61,17 @@ impl Producer {
         self.pushed
     }
 
+    /// Position behind the last record committed.
+    pub(crate) fn position(&self) -> u64 {
+        self.tail
+    }
+
+    /// Up to where the consumer has given back what it read.
+    pub(crate) fn consumed(&self) -> u64 {
+        // Acquire: what it did with it comes with it; pairs with the Release in `Consumer::release`.
+        self.memory.header().consumer.head.load(ordering("consumed-relaxed", Acquire, Relaxed))
+    }
+
     /// Room for a record of `length` bytes (its eight bytes of length, kind and flags included), with these
     /// eight written. It becomes part of the ring with [`commit`](Self::commit); a claim not committed is
     /// forgotten by the next one.

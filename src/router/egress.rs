@@ -2,12 +2,13 @@
 //! dropped. Owned by the worker.
 
 use super::pair::{Pair, give_back};
+use super::placement::Frontier;
 use crate::clients::Clients;
 use crate::metrics::{PathShard, Writer};
 use crate::park::WakeWord;
 use crate::ring::record::{DELIVERY_BYTES, Delivery, delivery_kind};
 use crate::ring::{Consumer, Producer, PushError};
-use crate::sync::{Arc, Relaxed, mutant};
+use crate::sync::{Arc, AtomicU64, Relaxed, mutant};
 
 /// No next client on a list.
 const END: u32 = u32::MAX;
@@ -19,6 +20,7 @@ pub(super) struct Egress {
     /// Deliveries for which the ring had no room, in order: a ring of this worker's own.
     backlog: (Producer, Consumer),
     backlogged: u64,
+    pub(super) frontier: Frontier,
     /// Clients whose CLOSE or CLIENT_CLOSED found backlog and ring full, linked through their slots.
     closes: List,
     closed: List,
@@ -56,6 +58,7 @@ impl Egress {
             wake: Arc::clone(&pair.port_wake),
             backlog: (Producer::new(Arc::clone(&pair.backlog)), Consumer::new(Arc::clone(&pair.backlog))),
             backlogged: 0,
+            frontier: Frontier::new(),
             closes: List::new(),
             closed: List::new(),
             listed: 0,
@@ -217,6 +220,12 @@ impl Egress {
             }
         }
         count
+    }
+
+    /// At the end of a cycle: publishes how far the port has come.
+    #[inline]
+    pub(super) fn advance(&mut self, batch: u64, published: &AtomicU64) {
+        self.frontier.advance(batch, &self.ring, self.backlogged, published);
     }
 
     /// Whether anything waits for room.

@@ -9,7 +9,6 @@ use crate::clients::{ClientId, NameHash};
 use crate::error::Failed;
 use crate::metrics::Outcome;
 use crate::ring::record::{Delivery, delivery_kind};
-use crate::sync::Relaxed;
 
 impl Relay {
     /// A name has connected: what is held for it goes out, if it is still connected.
@@ -93,7 +92,12 @@ impl Relay {
             ..Delivery::default()
         };
         // A sender that is gone or has no credit left is not told; the message's outcome is counted either way.
-        let _ = self.deliver(shared, &expired, held.sender, name.len(), |out| out.copy_from_slice(name));
+        let told = self.deliver(shared, &expired, held.sender, name.len(), |out| out.copy_from_slice(name));
+        if told == Outcome::Ok
+            && let Some(slot) = shared.clients.get(held.sender)
+        {
+            self.reached(shared, held.sender.0, usize::from(slot.place().port));
+        }
     }
 
     /// Ends the first message held for a name, if there is one.
@@ -101,10 +105,11 @@ impl Relay {
         let Some(held) = self.holds.pop(hash) else { return false };
         let worker = shard(shared, self.worker);
         worker.settle(&mut self.writer, held.labels, outcome);
+        self.ended += 1;
         worker.held.set(&mut self.writer, self.holds.messages() as u64);
         // The sender's slot is its own until this message is finished.
         if let Some(slot) = shared.clients.slot(held.sender.index()) {
-            slot.held.store(slot.held.load(Relaxed).saturating_sub(1), Relaxed); // Relaxed: our own.
+            slot.unhold_one();
             slot.finish(1);
         }
         true

@@ -68,7 +68,9 @@ impl Relay {
         shard(shared, self.worker).emitted.add(&mut self.writer, 1);
         match self.egress.get_mut(port) {
             Some(Some(egress)) => {
-                if egress.emit(&notice, sender.0, 0, |_| ()).is_err() {
+                if egress.emit(&notice, sender.0, 0, |_| ()).is_ok() {
+                    self.reached(shared, sender.0, port);
+                } else {
                     self.egress_full(shared, port);
                 }
             }

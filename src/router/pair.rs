@@ -24,17 +24,18 @@ pub(super) const PAIR_BYTES: u64 =
     size_of::<Attachment<Pair>>() as u64 + 3 * (size_of::<Memory>() as u64 + 16 + ALLOCATION);
 
 /// Messages published above the worker's seal: submitted, never taken. Nobody takes from the ring any more. Of those that
-/// a caller waits for, `counts` says whether they still count.
-pub(super) fn untaken_messages(ingress: &Arc<Memory>, counts: impl Fn(CallId) -> bool) -> u64 {
+/// a caller waits for, `counts` says whether they still count. Returns how many count, and how many
+/// permits they had: of what a corrupt ring held that is not known, and its permits are lost rather than given twice.
+pub(super) fn untaken_messages(ingress: &Arc<Memory>, counts: impl Fn(CallId) -> bool) -> (u64, u64) {
     if ingress.is_corrupt() {
         // Its contents are not to be trusted; what was pushed and not popped is.
         let (pushed, popped) = ingress.traffic();
-        return pushed.saturating_sub(popped);
+        return (pushed.saturating_sub(popped), 0);
     }
     let start = if mutant("settle-from-head") { Some(ingress.shared_head()) } else { ingress.seal() };
-    let Some(start) = start else { return 0 };
+    let Some(start) = start else { return (0, 0) };
     let mut rest = Consumer::starting_at(Arc::clone(ingress), start);
-    let mut count = 0;
+    let (mut count, mut permits) = (0, 0);
     if rest.refresh().is_ok() {
         while let Ok(Some(record)) = rest.next() {
             let is_send = record.kind == ingress_kind::SEND && !mutant("settle-without-sends");
@@ -43,10 +44,11 @@ pub(super) fn untaken_messages(ingress: &Arc<Memory>, counts: impl Fn(CallId) ->
             }
             let call =
                 Ingress::read(record.bytes).filter(|(header, _)| header.flags & ingress_flag::CALL != 0);
+            permits += 1;
             count += u64::from(call.is_none_or(|(header, _)| counts(CallId(header.call))));
         }
     }
-    count
+    (count, permits)
 }
 
 /// Deliveries that the port never took, in recipients; gives their credit back.

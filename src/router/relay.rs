@@ -27,6 +27,10 @@ pub(super) struct Relay {
     /// A payload on its way to or from where it is held.
     pub(super) scratch: Vec<u8>,
     pub(super) inside: Inside,
+    /// The present cycle's number, from 1 on; see `placement`.
+    pub(super) batch: u64,
+    /// Messages that have ended here since their permits were given back.
+    pub(super) ended: u64,
     max_wait_ticks: u64,
     /// `enable_metrics`.
     metrics: bool,
@@ -55,6 +59,8 @@ impl Relay {
             writer: Writer::new(),
             scratch: Vec::with_capacity(shared.config.max_relayed()),
             inside: Inside::new(shared.ports.len()),
+            batch: 0,
+            ended: 0,
             max_wait_ticks: shared.clock.ticks(shared.config.milliseconds(Key::MaxQueueWait)),
             metrics: shared.config.get(Key::EnableMetrics) == 1,
             rooms: shared.rooms.reader(),
@@ -71,6 +77,8 @@ impl Relay {
             writer: Writer::new(),
             scratch: Vec::new(),
             inside: Inside::new(0),
+            batch: 0,
+            ended: 0,
             max_wait_ticks: 0,
             metrics: false,
             rooms: None,
@@ -127,6 +135,7 @@ impl Relay {
         let taken_over = expired && (given_up || self.tell_caller(shared, port, call, outcome));
         let counted = outcome.filter(|_| !taken_over || mutant("takeover-counted-twice"));
         self.count(shared, ids, payload.len(), timing, counted);
+        self.ended += u64::from(!is_held);
         if let Some(slot) = slot.filter(|_| !is_held) {
             slot.finish(1);
         }
@@ -303,14 +312,14 @@ impl Relay {
         if !hold {
             return failed(Failed::UnknownRecipient);
         }
-        // Relaxed: this worker's own.
+        // Relaxed: this worker's own, or a count that nothing hangs on exactly.
         let of_sender = slot.held.load(Relaxed);
         if !self.holds.has_room(hash, of_sender, length) {
             return failed(Failed::HoldFull);
         }
         self.scratch.resize(length, 0);
         envelope.write_relayed(sender_name, &mut self.scratch);
-        slot.held.store(of_sender + 1, Relaxed);
+        slot.hold_one();
         let held = Held { sender: client, stamp, correlation: header.correlation, labels: ids };
         self.holds.hold(hash, name, now, held, &self.scratch);
         let count = self.holds.messages() as u64;
@@ -347,10 +356,13 @@ impl Relay {
         };
         match egress.emit(delivery, to.0, length, fill) {
             Ok(backlogged) => {
+                let backlog_bytes = if backlogged { egress.backlog_bytes() } else { 0 };
                 worker.emitted.add(&mut self.writer, 1);
+                self.reached(shared, delivery.sender, port);
+                let worker = shard(shared, self.worker);
                 if backlogged {
                     worker.backlogged.add(&mut self.writer, 1);
-                    worker.backlog_bytes_maximum.raise(&mut self.writer, egress.backlog_bytes());
+                    worker.backlog_bytes_maximum.raise(&mut self.writer, backlog_bytes);
                 }
                 Outcome::Ok
             }
@@ -367,6 +379,22 @@ impl Relay {
         }
     }
 
+    /// Something that a message of `sender` caused is on its way to `port`: before that message is finished, so that its
+    /// client does not move meanwhile.
+    pub(super) fn reached(&mut self, shared: &Shared, sender: u64, port: usize) {
+        let Some(Some(egress)) = self.egress.get_mut(port) else { return };
+        if let Some(published) = shared.workers[self.worker].frontiers.get(port) {
+            egress.frontier.emitted(self.batch, published);
+        }
+        let sender = ClientId(sender);
+        // A delivery without a sender names none; one by a sender that is gone has nobody to move.
+        if sender.generation() != 0
+            && let Some(slot) = shared.clients.get(sender)
+        {
+            slot.reach(port, self.batch);
+        }
+    }
+
     /// Sends a client's own port word of it, without credit. Not sent while its port is full or gone.
     fn notify(&mut self, shared: &Shared, client: ClientId, slot: &Slot, header: &Delivery) -> Outcome {
         let port = usize::from(slot.place().port);
@@ -376,6 +404,7 @@ impl Relay {
         let emitted = egress.emit(header, client.0, 0, |_| ());
         shard(shared, self.worker).emitted.add(&mut self.writer, 1);
         if emitted.is_ok() {
+            self.reached(shared, client.0, port);
             return Outcome::Ok;
         }
         self.egress_full(shared, port);
@@ -385,7 +414,8 @@ impl Relay {
     /// A client's last record: behind everything it sent, so behind everything of its own that it receives.
     pub(super) fn disconnect(&mut self, shared: &Shared, port: usize, header: &Ingress) {
         let client = ClientId(header.client);
-        let here = shared.clients.get(client).is_some_and(|slot| usize::from(slot.place().port) == port);
+        let slot = shared.clients.get(client).filter(|slot| usize::from(slot.place().port) == port);
+        let here = slot.is_some_and(Slot::pass_disconnect);
         if let (true, Some(Some(egress))) = (here, self.egress.get_mut(port)) {
             shard(shared, self.worker).emitted.add(&mut self.writer, 1);
             let closed = Delivery { kind: delivery_kind::CLIENT_CLOSED, ..Delivery::default() };

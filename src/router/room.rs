@@ -153,17 +153,19 @@ impl Relay {
         recipients: &[u64],
         message: &ToRoom<'_, F>,
     ) {
-        let worker = shard(shared, self.worker);
         let reason = match self.egress.get_mut(port) {
             Some(Some(egress)) => {
                 match egress.emit_to(message.header, recipients, message.length, &message.fill) {
                     Ok(backlogged) => {
+                        let backlog_bytes = if backlogged { egress.backlog_bytes() } else { 0 };
+                        self.reached(shared, message.header.sender, port);
+                        let worker = shard(shared, self.worker);
                         worker.rooms.records.add(&mut self.writer, 1);
                         worker.rooms.recipients.add(&mut self.writer, recipients.len() as u64);
                         worker.rooms.bytes_copied.add(&mut self.writer, message.length as u64);
                         if backlogged {
                             worker.backlogged.add(&mut self.writer, recipients.len() as u64);
-                            worker.backlog_bytes_maximum.raise(&mut self.writer, egress.backlog_bytes());
+                            worker.backlog_bytes_maximum.raise(&mut self.writer, backlog_bytes);
                         }
                         return;
                     }

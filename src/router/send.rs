@@ -51,6 +51,7 @@ impl Relay {
             queue_wait: shared.clock.nanoseconds(stamp, started),
             service: shared.clock.nanoseconds(started, ended),
         };
+        self.ended += 1;
         if !mutant("send-uncounted") {
             self.count(shared, ids, payload.len(), timing, Some(outcome));
         }

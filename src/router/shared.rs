@@ -3,13 +3,15 @@
 
 use super::handler::Handler;
 use super::pair::Pair;
+use super::permits::Permits;
+use super::placement::{self, Placement};
 use super::relay::Relay;
 use super::route::{BaseRoute, Fallback};
 use super::rules::ProtocolRules;
 use super::send::SEND;
 use super::watch::Activity;
 use crate::call::Calls;
-use crate::clients::{Clients, Limits, Rooms};
+use crate::clients::{Bucket, Clients, Limits, Rate, Rooms};
 use crate::clock::Clock;
 use crate::config::{Config, Key};
 use crate::error::RoomRefused;
@@ -47,6 +49,11 @@ pub(super) struct Shared {
     pub(super) fallback: Fallback,
     /// Off: everything goes to the base route.
     pub(super) concurrent: bool,
+    pub(super) placement: Placement,
+    pub(super) rate: Rate,
+    /// One per client where there is a rate; none otherwise.
+    pub(super) buckets: Box<[Bucket]>,
+    pub(super) permits: Permits,
     pub(super) draining: AtomicBool,
     pub(super) control: Mutex<Control>,
 }
@@ -68,6 +75,8 @@ pub(super) struct WorkerShared {
     pub(super) activity: CachePadded<Activity>,
     /// Where its relay lies while it is inside a handler.
     pub(super) handover: CachePadded<Handover<Box<Relay>>>,
+    /// How far each port has consumed what this worker emitted, in its batches; see `placement`.
+    pub(super) frontiers: Box<[CachePadded<AtomicU64>]>,
     pub(super) shard: WorkerShard,
     /// Its way to each port.
     pub(super) paths: Box<[PathShard]>,
@@ -161,6 +170,7 @@ impl Shared {
                         stall_counted: AtomicU64::new(0),
                         activity: CachePadded::new(Activity::new()),
                         handover: CachePadded::new(Handover::new()),
+                        frontiers: placement::frontiers(ports),
                         shard: shard(),
                         paths: (0..ports).map(|_| PathShard::default()).collect(),
                     })
@@ -172,6 +182,16 @@ impl Shared {
             base,
             fallback,
             concurrent: config.get(Key::ConcurrentRouting) == 1,
+            placement: Placement::new(&config, workers),
+            rate: Rate::new(
+                config.get(Key::ClientRate),
+                config.get(Key::ClientBurst),
+                clock.ticks(std::time::Duration::from_secs(1)),
+            ),
+            buckets: (0..if config.get(Key::ClientRate) > 0 { config.count(Key::MaxClients) } else { 0 })
+                .map(|_| Bucket::new())
+                .collect(),
+            permits: Permits::new(config.get(Key::MaxConcurrentMessages), ports as u64),
             draining: AtomicBool::new(false),
             #[cfg(not(corelane_loom))]
             recorder: crate::metrics::Recorder::new(
@@ -285,6 +305,8 @@ impl Shared {
             paths: &paths,
             depths,
             uptime_nanoseconds: self.clock.nanoseconds(self.started, self.clock.raw()),
+            active_workers: self.placement.active(),
+            permits: self.permits.figures(),
         })
     }
 }

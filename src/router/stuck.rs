@@ -104,6 +104,7 @@ impl Relay {
             false => Some(stuck),
         };
         self.count(shared, ids, bytes, timing, outcome);
+        self.ended += u64::from(!held);
         if let (Some(slot), false) = (slot, held) {
             slot.finish(1);
         }

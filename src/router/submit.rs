@@ -3,10 +3,11 @@
 
 use super::connect::ConnectOptions;
 use super::pair::untaken_messages;
+use super::placement::Balance;
 use super::route::{settle_call, with_room};
 use super::shared::Shared;
 use crate::call::CallId;
-use crate::clients::{ClientId, Clients, NewClient, Phase, RoomId};
+use crate::clients::{ClientId, Clients, NewClient, Phase, RoomId, Slot};
 use crate::config::Key;
 use crate::error::{Error, Refused, TakenOver};
 use crate::metrics::Writer;
@@ -40,6 +41,12 @@ pub(super) struct Submit {
     max_message: usize,
     /// A full ring is waited for.
     waits: bool,
+    /// 0 for no limit.
+    max_in_flight: u64,
+    /// Permits that no message has; see `permits`.
+    spare: u64,
+    /// The worker that the last message went to, for `round_robin`.
+    last: usize,
 }
 
 /// The ring to one worker.
@@ -99,6 +106,9 @@ impl Submit {
             pending: Pending::new(),
             max_message,
             waits: shared.config.get(Key::SubmitFull) == 1,
+            max_in_flight: shared.config.get(Key::MaxInFlight),
+            spare: 0,
+            last: 0,
         }
     }
 
@@ -114,7 +124,8 @@ impl Submit {
         let Some(protocol) = self.shared.protocol(protocol) else {
             return Err(Error::UnknownProtocol(protocol.to_owned()));
         };
-        let worker = self.shared.clients.names().hash(name.as_bytes()).0 % self.ways.len() as u64;
+        let hash = self.shared.clients.names().hash(name.as_bytes()).0;
+        let worker = self.first_worker(hash);
         let (client, hash) = self.shared.clients.connect(NewClient {
             name,
             token,
@@ -124,6 +135,13 @@ impl Submit {
             application: self.shared.labels.application(application).0,
             policy: credit_policy.unwrap_or_else(|| self.shared.config.credit_policy()),
         })?;
+        let several = (self.shared.placement.balance == Balance::RoundRobin).then_some(self.ways.len());
+        if let Some(slot) = self.shared.clients.get(client) {
+            slot.start_at(worker, hash_part(hash.0), several);
+        }
+        if let Some(bucket) = self.shared.buckets.get(client.index() as usize) {
+            bucket.fill();
+        }
         // The name is in the table; now every worker is told, in its ring or by its flag.
         let post = Ingress { kind: ingress_kind::NAME_CONNECTED, recipient: hash.0, ..Ingress::default() };
         for worker in 0..self.ways.len() {
@@ -238,7 +256,10 @@ impl Submit {
             message_type: u32::MAX,
             ..Ingress::default()
         };
-        push(&mut self.ways, usize::from(slot.send_worker()), &header, message)
+        self.shared.permits.admit(&mut self.spare)?;
+        push(&mut self.ways, usize::from(slot.send_worker()), &header, message)?;
+        self.shared.permits.spend(&mut self.spare);
+        Ok(())
     }
 
     /// Admits, claims, writes and commits one message; returns its worker.
@@ -249,7 +270,7 @@ impl Submit {
         options: SubmitOptions,
         call: Option<CallId>,
     ) -> Result<usize, Refused> {
-        let Self { shared, ways, .. } = self;
+        let Self { shared, ways, writer, spare, .. } = self;
         let slot = shared.clients.get(client).ok_or(Refused::Stale)?;
         let place = slot.place();
         if usize::from(place.port) != self.index {
@@ -276,14 +297,45 @@ impl Submit {
             call: call.map_or(0, |call| call.0),
             ..Ingress::default()
         };
-        let worker = usize::from(place.worker);
+        if self.max_in_flight > 0 && slot.submitted() - slot.finished() >= self.max_in_flight {
+            return Err(Refused::InFlight);
+        }
+        let bucket = shared.buckets.get(client.index() as usize);
+        if bucket.is_some_and(|bucket| !bucket.has_token(shared.rate, header.stamp)) {
+            return Err(Refused::RateLimited);
+        }
+        shared.permits.admit(spare)?;
+        let worker = place_message(shared, ways, slot, self.last, self.index, writer);
         push(ways, worker, &header, message)?;
         slot.submit();
+        self.last = worker;
+        if let Some(bucket) = bucket {
+            bucket.take(shared.rate);
+        }
+        shared.permits.spend(spare);
         Ok(worker)
+    }
+
+    /// Where a new client's messages go: what `hash` names, or the least loaded worker.
+    fn first_worker(&self, hash: u64) -> usize {
+        let placement = &self.shared.placement;
+        let by_hash = placement.by_hash(hash_part(hash));
+        match placement.balance {
+            Balance::LeastLoaded => placement.least(by_hash, |worker| load(&self.shared, &self.ways, worker)),
+            Balance::Hash | Balance::RoundRobin => by_hash,
+        }
+    }
+
+    /// Gives back the permits that no message has.
+    fn return_spare(&mut self) {
+        if self.spare > 0 {
+            self.shared.permits.give(std::mem::take(&mut self.spare));
+        }
     }
 
     /// See [`Port::publish`](super::Port::publish).
     pub(super) fn publish(&mut self) {
+        self.return_spare();
         let mut any = false;
         for way in &mut self.ways {
             if way.dirty {
@@ -311,6 +363,9 @@ impl Submit {
             return Err(Error::StaleClient);
         }
         self.shared.rooms.leave_all(client);
+        if self.shared.placement.balance == Balance::RoundRobin {
+            slot.set_current(0);
+        }
         self.pending.push(&self.shared.clients, client);
         self.push_pending();
         self.publish();
@@ -322,13 +377,8 @@ impl Submit {
         for _ in 0..self.pending.count {
             let Some(client) = self.pending.pop(&self.shared.clients) else { return };
             let Some(slot) = self.shared.clients.get(client) else { continue };
-            let worker = usize::from(slot.place().worker);
-            let header = Ingress { kind: ingress_kind::DISCONNECT, client: client.0, ..Ingress::default() };
-            match push(&mut self.ways, worker, &header, b"") {
-                Ok(()) => {}
-                Err(Refused::Full) => self.pending.push(&self.shared.clients, client),
-                // The worker is gone; nothing will come for this client any more.
-                Err(_) => self.shared.clients.end_close(client),
+            if !push_disconnect(&self.shared, &mut self.ways, client, slot) {
+                self.pending.push(&self.shared.clients, client);
             }
         }
     }
@@ -392,6 +442,7 @@ impl Submit {
         for worker in (0..self.ways.len()).filter(|worker| left & (1 << worker) != 0) {
             self.settle(worker);
         }
+        self.return_spare();
         if self.pending.count > 0 {
             self.push_pending();
             self.publish();
@@ -429,9 +480,61 @@ impl Submit {
         }
         let ingress = way.ring.memory();
         let reason = if ingress.is_corrupt() { Refused::Corrupt } else { Refused::Closed };
-        let untaken = untaken_messages(ingress, |call| settle_call(&self.shared, self.index, call));
+        let (untaken, permits) =
+            untaken_messages(ingress, |call| settle_call(&self.shared, self.index, call));
         self.shared.ports[self.index].submit.refused[reason as usize].add(&mut self.writer, untaken);
+        self.shared.permits.give(permits);
     }
+}
+
+/// What waits for a worker, in records: what it found in its last cycle, and what this port has pushed since.
+fn load(shared: &Shared, ways: &[WayIn], worker: usize) -> u64 {
+    let own =
+        ways.get(worker).map_or(0, |way| way.ring.pushed().saturating_sub(way.ring.memory().traffic().1));
+    shared.workers[worker].shard.load.get() + own
+}
+
+/// The worker that a client's next message goes to. A client moves only while it is quiet.
+#[inline]
+fn place_message(
+    shared: &Shared,
+    ways: &[WayIn],
+    slot: &Slot,
+    last: usize,
+    port: usize,
+    writer: &mut Writer,
+) -> usize {
+    let (current, hash) = slot.current();
+    if ways.len() == 1 {
+        return current;
+    }
+    let placement = &shared.placement;
+    let least = || placement.least(current, |worker| load(shared, ways, worker));
+    let wanted = match placement.balance {
+        Balance::RoundRobin => return placement.after(last),
+        Balance::Hash => placement.by_hash(hash),
+        Balance::LeastLoaded if placement.usable() & 1 << current == 0 => least(),
+        // Looked at only where it may move; and where nothing waits is no better place.
+        Balance::LeastLoaded if slot.finished() != slot.submitted() => current,
+        Balance::LeastLoaded if load(shared, ways, current) == 0 => current,
+        Balance::LeastLoaded => least(),
+    };
+    if wanted == current {
+        return current;
+    }
+    let counts = &shared.ports[port].submit;
+    counts.moves_wanted.add(writer, 1);
+    if !slot.is_quiet(&shared.workers[current].frontiers) {
+        return current;
+    }
+    counts.moves_made.add(writer, 1);
+    slot.move_to(wanted);
+    wanted
+}
+
+/// The part of a name's hash that a slot keeps.
+fn hash_part(hash: u64) -> u16 {
+    (hash >> 48) as u16
 }
 
 /// Claims, writes and commits one record; not yet published.
@@ -459,4 +562,31 @@ fn push(ways: &mut [WayIn], worker: usize, header: &Ingress, payload: &[u8]) -> 
         Err(PushError::TooLarge) => Err(Refused::TooLarge),
         Err(PushError::Closed) => Err(Refused::Corrupt),
     }
+}
+
+/// Pushes a client's last record behind what it sent: on its own worker's ring or, without one, on every ring, and the
+/// last worker answers. Says whether there was room.
+fn push_disconnect(shared: &Shared, ways: &mut [WayIn], client: ClientId, slot: &Slot) -> bool {
+    let (current, several) = (slot.current().0, shared.placement.balance == Balance::RoundRobin);
+    let end = if several { ways.len() } else { current + 1 };
+    let header = Ingress { kind: ingress_kind::DISCONNECT, client: client.0, ..Ingress::default() };
+    for worker in current..end {
+        match push(ways, worker, &header, b"") {
+            Ok(()) => {}
+            Err(Refused::Full) => {
+                if several {
+                    slot.set_current(worker);
+                }
+                return false;
+            }
+            // The worker is gone; nothing will come for this client any more.
+            Err(_) => {
+                if slot.phase() != Phase::Closed {
+                    shared.clients.end_close(client);
+                }
+                return true;
+            }
+        }
+    }
+    true
 }

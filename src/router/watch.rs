@@ -64,11 +64,14 @@ impl Watchdog {
     /// Any thread, at any time.
     pub fn look(&self, now: u64) -> usize {
         let mut count = 0;
-        for worker in &self.shared.workers {
+        for (index, worker) in self.shared.workers.iter().enumerate() {
             // One that a stop has given up is no worker any more; `WorkerStats::given_up` says so.
             let present = worker.activity.present().filter(|_| !worker.handover.is_claimed());
             let over = present.filter(|(_, since)| now.saturating_sub(*since) > self.timeout_ticks);
-            worker.stalled.store(over.is_some(), Relaxed); // Relaxed: a hint for who places clients.
+            // Relaxed: a report; who places clients reads the bit.
+            if worker.stalled.swap(over.is_some(), Relaxed) != over.is_some() {
+                self.shared.placement.set_stalled(index, over.is_some());
+            }
             let Some((number, _)) = over else { continue };
             count += 1;
             // AcqRel: of two that look at once, one counts the stall.

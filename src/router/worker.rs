@@ -6,6 +6,7 @@ mod figures;
 use super::egress::Egress;
 use super::handler::NOT_TAKEN_UP;
 use super::pair::{untaken_deliveries, untaken_messages};
+use super::placement::Balance;
 use super::relay::Relay;
 use super::route::{settle_call, this_is_a_worker};
 use super::shared::{Shared, WorkerShared};
@@ -33,10 +34,16 @@ pub struct Worker {
     batch: usize,
     /// When the last cycle ended.
     idle_since: Option<u64>,
+    /// How long to sleep at most while a frontier is behind.
+    frontier_wait: Duration,
     stopped: bool,
     /// It settles in the place of a worker that was given up, see `stuck`.
     pub(super) adopted: bool,
 }
+
+/// How long a sleeping worker waits at first, and at most, before it looks again at what the ports have consumed.
+const FRONTIER_WAIT: Duration = Duration::from_millis(1);
+const FRONTIER_WAIT_MAXIMUM: Duration = Duration::from_secs(1);
 
 /// The consuming end of one port's ring.
 #[derive(Debug)]
@@ -65,6 +72,7 @@ impl Worker {
             attach_seen: 0,
             batch: shared.config.count(Key::Batch),
             idle_since: None,
+            frontier_wait: FRONTIER_WAIT,
             stopped: false,
             adopted: false,
             index,
@@ -87,6 +95,7 @@ impl Worker {
         if self.stopped {
             return 0;
         }
+        self.relay.batch += 1;
         // Acquire: pairs with the Release of whoever attached or detached.
         let changes = self.own().attach_changes.load(Acquire);
         if changes != self.attach_seen {
@@ -116,12 +125,17 @@ impl Worker {
         }
         let ports = self.ingress.len();
         let mut time = now;
+        let mut load = 0;
         for offset in 0..ports {
-            work += self.drain((self.first_port + offset) % ports, self.batch, &mut time);
+            let port = (self.first_port + offset) % ports;
+            let taken = self.drain(port, self.batch, &mut time);
             if self.is_abandoned() {
                 return 0;
             }
+            work += taken;
+            load += if taken < self.batch { taken as u64 } else { self.waiting(port) };
         }
+        self.publish_load(load);
         self.first_port = (self.first_port + 1) % ports;
         if !self.relay.holds.is_empty() {
             work += self.relay.expire(&self.shared, time);
@@ -135,6 +149,7 @@ impl Worker {
         self.idle_since = Some(time);
         self.publish();
         self.relay.leave_rooms();
+        self.follow_ports();
         work
     }
 
@@ -142,6 +157,34 @@ impl Worker {
     fn is_abandoned(&mut self) -> bool {
         self.stopped |= self.relay.inside.abandoned;
         self.relay.inside.abandoned
+    }
+
+    /// What lay in a port's ring before this cycle took its part, in records.
+    fn waiting(&self, port: usize) -> u64 {
+        let ring = self.ingress.get(port).and_then(Option::as_ref);
+        ring.map_or(0, |ingoing| {
+            let (pushed, popped) = ingoing.ring.memory().traffic();
+            pushed.saturating_sub(popped)
+        })
+    }
+
+    /// What the ports weigh when they place: the records found waiting in this cycle.
+    fn publish_load(&mut self, load: u64) {
+        let cell = &self.shared.workers[self.index].shard.load;
+        if cell.get() != load {
+            cell.set(&mut self.relay.writer, load);
+        }
+    }
+
+    /// Gives back the permits of what has ended, and publishes how far the ports have come.
+    fn follow_ports(&mut self) {
+        let own = &self.shared.workers[self.index];
+        self.shared.permits.give(std::mem::take(&mut self.relay.ended));
+        for (egress, published) in self.relay.egress.iter_mut().zip(&own.frontiers) {
+            if let Some(egress) = egress {
+                egress.advance(self.relay.batch, published);
+            }
+        }
     }
 
     /// Takes up to `limit` records from one port's ring.
@@ -313,6 +356,7 @@ impl Worker {
         for calls in &self.shared.calls {
             calls.wake_all();
         }
+        self.follow_ports();
         self.stopped = true;
     }
 
@@ -322,11 +366,13 @@ impl Worker {
         let Some(mut ingoing) = self.ingress[port].take() else { return };
         self.relay.inside.taken[port] = NOT_TAKEN_UP;
         let mut egress = self.relay.egress[port].take();
+        let published = &self.shared.workers[self.index].frontiers[port];
         if let Some(egress) = &mut egress {
             egress.report(&self.shared.workers[self.index].paths[port], &mut self.relay.writer);
             let given_up = egress.give_up(&self.shared.clients);
             self.relay.undeliverable(&self.shared, reason, given_up);
             egress.report(&self.shared.workers[self.index].paths[port], &mut self.relay.writer);
+            egress.frontier.leave(published);
             egress.publish();
         }
         ingoing.ring.store_seal();
@@ -347,8 +393,10 @@ impl Worker {
         let shared = Arc::clone(&self.shared);
         shared.pair(self.index, port).leave(|pair| {
             let reason = if pair.ingress.is_corrupt() { Refused::Corrupt } else { Refused::Closed };
-            let refused = untaken_messages(&pair.ingress, |call| settle_call(&self.shared, port, call));
+            let (refused, permits) =
+                untaken_messages(&pair.ingress, |call| settle_call(&self.shared, port, call));
             self.own_shard_add(|shard| &shard.refused[reason as usize], refused);
+            shared.permits.give(permits);
             let untaken = untaken_deliveries(&pair.egress, &shared.clients);
             self.relay.undeliverable(&self.shared, Undeliverable::PortGone, untaken);
         });
@@ -381,6 +429,7 @@ impl Worker {
             if self.cycle(now) > 0 {
                 backoff = Backoff::new();
                 yielded = false;
+                self.frontier_wait = FRONTIER_WAIT;
                 continue;
             }
             match idle {
@@ -404,6 +453,13 @@ impl Worker {
         for egress in self.relay.egress.iter_mut().flatten().filter(|egress| egress.is_stalled()) {
             egress.request_space();
             timeout = Some(Duration::from_millis(10));
+        }
+        let moves = self.shared.workers.len() > 1 && self.shared.placement.balance != Balance::RoundRobin;
+        if moves && self.relay.egress.iter().flatten().any(|egress| egress.frontier.is_behind()) {
+            // Nobody wakes a worker for what its ports have consumed; and whoever waits to move needs to be told.
+            let wait = self.frontier_wait;
+            timeout = Some(timeout.map_or(wait, |timeout: Duration| timeout.min(wait)));
+            self.frontier_wait = (2 * wait).min(FRONTIER_WAIT_MAXIMUM);
         }
         if let Some(due) = self.relay.holds.next_expiry() {
             let wait =

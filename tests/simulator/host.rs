@@ -3,6 +3,7 @@
 mod policies;
 mod rooms;
 
+use crate::admission::{Admission, Bucket};
 use crate::handlers::{PROCESSING_MILLISECONDS, Plan, handler};
 use crate::random::Random;
 use corelane::clients::ClientId;
@@ -55,6 +56,7 @@ struct Peer {
     /// The last number received from each sender.
     last_from: HashMap<u64, u64>,
     sample: policies::Sample,
+    bucket: Bucket,
 }
 
 impl Peer {
@@ -91,6 +93,13 @@ pub struct Reached {
     handler_stalls: u64,
     handlers_emitted: u64,
     given_up: u64,
+    moves_wanted: u64,
+    moves_made: u64,
+    in_flight_refusals: u64,
+    rate_refusals: u64,
+    concurrency_refusals: u64,
+    out_of_order: u64,
+    two_active: u64,
 }
 
 impl Reached {
@@ -120,6 +129,13 @@ impl Reached {
         self.handler_stalls += other.handler_stalls;
         self.handlers_emitted += other.handlers_emitted;
         self.given_up += other.given_up;
+        self.moves_wanted += other.moves_wanted;
+        self.moves_made += other.moves_made;
+        self.in_flight_refusals += other.in_flight_refusals;
+        self.rate_refusals += other.rate_refusals;
+        self.concurrency_refusals += other.concurrency_refusals;
+        self.out_of_order += other.out_of_order;
+        self.two_active += other.two_active;
     }
 
     pub fn assert_everything_happened(&self) {
@@ -148,6 +164,13 @@ impl Reached {
             (self.handler_stalls, "stalls"),
             (self.handlers_emitted, "deliveries from handlers"),
             (self.given_up, "workers given up inside a handler"),
+            (self.moves_wanted - self.moves_made, "moves that had to wait"),
+            (self.moves_made, "moves made"),
+            (self.in_flight_refusals, "refusals for too much in flight"),
+            (self.rate_refusals, "refusals for too high a rate"),
+            (self.concurrency_refusals, "refusals for concurrency"),
+            (self.out_of_order, "messages out of order with round_robin"),
+            (self.two_active, "changes of the active workers"),
         ] {
             assert!(count > 0, "no {what} in any run");
         }
@@ -182,6 +205,7 @@ pub struct Host {
     max_clients: u64,
     model: policies::Model,
     rooms: rooms::Rooms,
+    admission: Admission,
     reached: Reached,
 }
 
@@ -193,8 +217,16 @@ impl Host {
         let credit_bytes = 2048 + random.below(16_384);
         let max_clients = 6 + random.below(6);
         let model = policies::Model::new(random.below(3), random.chance(80));
+        let workers = 1 + random.below(3);
+        let admission = Admission::random(&mut random);
         let set = [
-            (Key::Workers, 1 + random.below(3)),
+            (Key::Workers, workers),
+            (Key::Balance, admission.balance),
+            (Key::ActiveWorkers, random.below(workers + 1)),
+            (Key::MaxInFlight, admission.max_in_flight),
+            (Key::ClientRate, admission.rate),
+            (Key::ClientBurst, admission.burst),
+            (Key::MaxConcurrentMessages, admission.max_concurrent),
             (Key::MaxPorts, 1 + random.below(3)),
             (Key::MaxClients, max_clients),
             (Key::RingBytes, 8192),
@@ -260,6 +292,7 @@ impl Host {
             max_clients,
             model,
             rooms,
+            admission,
             reached: Reached::default(),
         }
     }
@@ -291,7 +324,8 @@ impl Host {
             82..90 => self.acknowledge(),
             90 => self.acknowledge_batch(),
             91..94 => self.disconnect(),
-            94..98 => self.hands.advance(Duration::from_millis(self.random.below(40))),
+            94 => self.place(),
+            95..98 => self.hands.advance(Duration::from_millis(self.random.below(40))),
             98 if self.random.chance(50) => self.open_port(),
             98 => self.rebind(),
             _ if self.random.chance(20) => self.release_port(),
@@ -362,6 +396,7 @@ impl Host {
                     unacknowledged: Vec::new(),
                     last_from: HashMap::new(),
                     sample: policies::Sample::default(),
+                    bucket: Bucket::default(),
                 };
                 self.peers.insert(token, peer);
                 if self.random.chance(50) {
@@ -421,6 +456,7 @@ impl Host {
                     match reason {
                         Refused::Full => self.reached.full += 1,
                         Refused::Stale => assert!(peer.leaving),
+                        Refused::Concurrency => assert!(self.admission.max_concurrent > 0),
                         other => panic!("{other}"),
                     }
                 }
@@ -477,8 +513,12 @@ impl Host {
         self.submitted += 1;
         let tell_expired = self.random.chance(50);
         let options = SubmitOptions { correlation: number, tell_expired, ..SubmitOptions::default() };
+        let now = self.clock.raw();
+        let rate_allows = self.peers.get_mut(&token).unwrap().bucket.allows(&self.admission, now);
         match self.ports[place].as_mut().unwrap().submit_with(id, message, options) {
             Ok(()) => {
+                assert!(rate_allows, "faster than the rate");
+                self.peers.get_mut(&token).unwrap().bucket.take(&self.admission);
                 assert!(!leaving && message.len() <= 1000);
                 self.numbers_of.insert(number, id.0);
                 true
@@ -489,6 +529,25 @@ impl Host {
                     Refused::Full => self.reached.full += 1,
                     Refused::Stale => assert!(leaving),
                     Refused::TooLarge => assert!(message.len() > 1000),
+                    Refused::InFlight => {
+                        let most = self.admission.max_in_flight;
+                        // A call that its caller has given up is under way until the worker has passed over it.
+                        let in_flight = self.router.accounting().in_flight + self.taken_over;
+                        assert!(
+                            most > 0 && in_flight >= most,
+                            "refused with {in_flight} of {most} in flight"
+                        );
+                        self.reached.in_flight_refusals += 1;
+                    }
+                    Refused::RateLimited => {
+                        assert!(!rate_allows, "refused below the rate");
+                        self.reached.rate_refusals += 1;
+                    }
+                    Refused::Concurrency => {
+                        assert!(self.admission.max_concurrent > 0);
+                        assert_eq!(self.router.stats().placement.permits_available, 0);
+                        self.reached.concurrency_refusals += 1;
+                    }
                     other => panic!("{other}"),
                 }
                 false
@@ -508,23 +567,48 @@ impl Host {
         let (id, place) = (self.peers[&token].id, self.peers[&token].port);
         self.submitted += 1;
         let before = self.by_base.load(Relaxed);
+        let now = self.clock.raw();
+        let peer = self.peers.get_mut(&token).unwrap();
+        let rate_allows = peer.bucket.allows(&self.admission, now);
         match self.ports[place].as_mut().unwrap().route(id, text.as_bytes(), Duration::ZERO) {
             Ok(Routed::TakenOver { reason, success: true }) => {
                 assert!(matches!(reason, TakenOver::TimedOut | TakenOver::Full), "{reason}");
                 assert_eq!(self.by_base.load(Relaxed), before + 1);
                 self.taken_over += 1;
                 self.reached.taken_over += 1;
+                if reason == TakenOver::TimedOut {
+                    self.peers.get_mut(&token).unwrap().bucket.take(&self.admission);
+                }
             }
             Err(Error::Timeout) => {
                 assert_eq!(self.by_base.load(Relaxed), before);
                 self.reached.calls_given_up += 1;
+                self.peers.get_mut(&token).unwrap().bucket.take(&self.admission);
             }
             Err(Error::Refused(reason)) => {
-                let leaving = self.peers[&token].leaving;
-                assert!(if leaving { reason == Refused::Stale } else { reason == Refused::Full }, "{reason}");
+                match reason {
+                    Refused::Stale => assert!(self.peers[&token].leaving),
+                    Refused::RateLimited => assert!(!rate_allows, "refused below the rate"),
+                    Refused::Full | Refused::InFlight | Refused::Concurrency => {}
+                    other => panic!("{other}"),
+                }
                 self.refused += 1;
             }
             other => panic!("{other:?}"),
+        }
+    }
+
+    /// Changes where messages are placed.
+    fn place(&mut self) {
+        let workers = self.workers.len() as u64;
+        if self.random.chance(50) {
+            let active = 1 + self.random.below(workers);
+            self.router.set_active_workers(active as usize).unwrap();
+            assert_eq!(self.router.stats().placement.active_workers, active);
+            self.reached.two_active += 1;
+        } else {
+            let stalled = self.random.chance(50);
+            self.router.set_stalled(self.random.below(workers) as usize, stalled);
         }
     }
 
@@ -603,7 +687,10 @@ impl Host {
                 self.reached.sends += u64::from(through.is_some());
                 let from = through.unwrap_or(message.sender.0);
                 let last = peer.last_from.insert(from, number).unwrap_or(0);
-                assert!(last < number, "order: {number} after {last}");
+                // `round_robin` keeps no order, and says so; but for what a host sends itself.
+                let any_order = self.admission.balance == 0 && through.is_none();
+                assert!(last < number || any_order, "order: {number} after {last}");
+                self.reached.out_of_order += u64::from(last > number);
                 self.take_credit(message.token, message.payload.len());
             }
             Event::Expired { client, token, name, .. } => {
@@ -691,6 +778,8 @@ impl Host {
             self.rooms.all_arrived();
         }
         assert_eq!(self.router.watchdog().look(self.clock.raw()), 0, "a stall outlasts its handler");
+        let most = self.admission.max_concurrent;
+        assert!(most == 0 || figures.in_flight <= most, "more than {most} in flight: {figures:?}");
     }
 
     fn settle_down(&mut self) {
@@ -730,6 +819,8 @@ impl Host {
         self.probe_rooms();
         let figures = self.router.accounting();
         assert_eq!((figures.in_flight, figures.queued), (0, 0), "{figures:?}");
+        let placement = self.router.stats().placement;
+        assert_eq!(placement.permits_available, placement.permits, "permits got lost, or came twice");
         assert_eq!(figures.accepted, figures.ok + figures.failed + figures.expired + figures.taken_over);
         assert!(self.peers.values().all(|peer| !peer.leaving), "a client never got its last event");
         for token in self.peers.keys().copied().collect::<Vec<_>>() {
@@ -787,7 +878,10 @@ impl Host {
                 self.numbers_of.insert(number, id.0);
                 let text = format!(r#"{{"type":"OFFER","dst":"{name}","payload":[{number}]}}"#);
                 let port = self.ports[port].as_mut().unwrap();
-                port.submit(id, text.as_bytes(), number).unwrap();
+                // Long enough for any client's next token.
+                self.hands.advance(Duration::from_secs(1));
+                let probed = port.submit(id, text.as_bytes(), number);
+                assert_eq!(probed, Ok(()), "refused although nothing is in flight");
                 port.publish();
                 self.settle_rounds(5);
                 assert!(self.seen.contains(&number), "{name} cannot be reached any more");
@@ -798,6 +892,8 @@ impl Host {
     fn stop(&mut self) {
         let figures = self.router.stats();
         self.check_policies(&figures);
+        self.reached.moves_wanted += figures.placement.moves_wanted;
+        self.reached.moves_made += figures.placement.moves_made;
         self.reached.backlogged += figures.workers.iter().map(|worker| worker.backlogged).sum::<u64>();
         self.router.request_stop();
         for worker in 0..self.workers.len() {

@@ -344,6 +344,8 @@ impl Host {
                 self.rooms.submitted(number, *from, name);
                 let text = format!(r#"{{"type":"{TYPE}","room":"{name}","payload":[{number}]}}"#);
                 let port = self.ports[port].as_mut().unwrap();
+                // Long enough for any client's next token.
+                self.hands.advance(std::time::Duration::from_secs(1));
                 port.submit(id, text.as_bytes(), number).unwrap();
                 port.publish();
                 self.settle_rounds(5);

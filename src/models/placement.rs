@@ -1,0 +1,150 @@
+//! A client moves from one worker to another while its port's deliveries are polled.
+
+use super::explore;
+use crate::clients::{ClientId, Clients, NewClient};
+use crate::ring::{Consumer, Producer, ring};
+use crate::router::model::{Frontier, frontiers};
+use crate::sync::{Arc, AtomicU64, Relaxed, mutant, own_load};
+use crossbeam_utils::CachePadded;
+use loom::thread;
+
+type Frontiers = Arc<Box<[CachePadded<AtomicU64>]>>;
+
+/// What a worker does with each of the client's messages: emits one delivery, the first by way of the backlog where
+/// `backlogged` is set; says so in the client's slot; finishes it.
+struct Side {
+    ingress: Consumer,
+    egress: Producer,
+    frontier: Frontier,
+    published: Frontiers,
+    batch: u64,
+    backlogged: u64,
+}
+
+impl Side {
+    fn cycle(&mut self, clients: &Clients, client: ClientId, backlog: bool) -> bool {
+        self.batch += 1;
+        if self.backlogged > 0 {
+            self.put();
+            self.backlogged -= 1;
+        }
+        self.ingress.refresh().unwrap();
+        let mut any = false;
+        while self.ingress.next().unwrap().is_some() {
+            any = true;
+            if backlog {
+                self.backlogged += 1;
+            } else {
+                self.put();
+            }
+            self.frontier.emitted(self.batch, &self.published[0]);
+            let slot = clients.slot(client.index()).unwrap();
+            if mutant("reach-after-finish") {
+                slot.finish(1);
+                slot.reach(0, self.batch);
+            } else {
+                slot.reach(0, self.batch);
+                slot.finish(1);
+            }
+        }
+        self.ingress.release();
+        self.egress.publish();
+        self.frontier.advance(self.batch, &self.egress, self.backlogged, &self.published[0]);
+        any
+    }
+
+    fn put(&mut self) {
+        self.egress.claim(8, 1, 0).unwrap();
+        self.egress.commit();
+    }
+}
+
+fn side() -> (Producer, Side, Consumer) {
+    let (to, ingress) = ring(128).unwrap();
+    let (egress, from) = ring(128).unwrap();
+    let published = Arc::new(frontiers(1));
+    (to, Side { ingress, egress, frontier: Frontier::new(), published, batch: 0, backlogged: 0 }, from)
+}
+
+/// The client's first message goes through worker A; once it is quiet the second goes through worker B. The port that
+/// polls both hands out the first one first, whichever ring it looks at when.
+fn change(backlog: bool) {
+    explore(move || {
+        let clients = Arc::new(Clients::new(1, [1, 2]));
+        let new = NewClient { name: "a", token: 0, port: 0, worker: 0, protocol: 0, application: 0 };
+        let client = clients.connect(new).unwrap().0;
+        let (mut to_a, mut a, mut from_a) = side();
+        let (mut to_b, mut b, mut from_b) = side();
+        let frontiers_a = a.published.clone();
+        let slot = clients.slot(client.index()).unwrap();
+        slot.start_at(0, 0, None);
+        let send = |to: &mut Producer| {
+            to.claim(8, 1, 0).unwrap();
+            to.commit();
+            slot.submit();
+            to.publish();
+        };
+        send(&mut to_a);
+        let worker_a = thread::spawn({
+            let clients = clients.clone();
+            move || {
+                assert!(a.cycle(&clients, client, backlog));
+                // What waits goes out, and the port has so many cycles to consume it; else the client stays.
+                for _ in 0..2 {
+                    thread::yield_now();
+                    a.cycle(&clients, client, false);
+                }
+            }
+        });
+        let handed_out = Arc::new(AtomicU64::new(0));
+        let poller_handed_out = handed_out.clone();
+        let poller = thread::spawn(move || {
+            let mut first = false;
+            for _ in 0..2 {
+                // B before A: what A emitted before must have been handed out by then.
+                from_b.refresh().unwrap();
+                if from_b.next().unwrap().is_some() {
+                    assert!(first, "the second message overtook the first");
+                }
+                from_a.refresh().unwrap();
+                if from_a.next().unwrap().is_some() {
+                    first = true;
+                    poller_handed_out.store(1, Relaxed); // Relaxed: stands for plain memory of the host's.
+                }
+                from_a.release();
+                from_b.release();
+                thread::yield_now();
+            }
+        });
+        for attempt in 0..2 {
+            if attempt > 0 {
+                // Not before the first: after it loom shows this thread no old values that it has seen before.
+                thread::yield_now();
+            }
+            if slot.is_quiet(&frontiers_a) {
+                // A look that loom refuses unless what the host did with the delivery came before.
+                assert_eq!(own_load(&handed_out), 1, "quiet before it was handed out");
+                slot.move_to(1);
+                send(&mut to_b);
+                // On this thread: B is another writer of the slot's cells all the same.
+                b.cycle(&clients, client, false);
+                break;
+            }
+        }
+        worker_a.join().unwrap();
+        poller.join().unwrap();
+    });
+}
+
+/// Catches: `placement-without-quiet`, `placement-without-frontier`, `frontier-before-consumed`, `frontier-not-lowered`,
+/// `reach-after-finish`, `finished-relaxed`, `quiet-finished-relaxed`.
+#[test]
+fn change_of_worker() {
+    change(false);
+}
+
+/// The same with the first delivery in the backlog. Catches: `frontier-without-backlog`.
+#[test]
+fn change_of_worker_with_a_backlog() {
+    change(true);
+}

@@ -1,0 +1,221 @@
+//! Admission and placement as a host sees them: a flooder is refused at its own door, caps hold, permits come back, and
+//! clients leave a worker that is stalled or not active any more. Rows R1, R2, R6; invariants I5, I8.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test")]
+
+use corelane::clients::ClientId;
+use corelane::clock::{Clock, ManualClock};
+use corelane::config::{Config, Key};
+use corelane::error::{Error, Refused};
+use corelane::router::{Builder, Event, Port, Router, Worker};
+use std::time::Duration;
+
+const MESSAGE: &[u8] = br#"{"type":"OFFER","dst":"ben"}"#;
+
+struct Bench {
+    router: Router,
+    workers: Vec<Worker>,
+    clock: Clock,
+    hands: ManualClock,
+    port: Port,
+    ann: ClientId,
+    ben: ClientId,
+}
+
+impl Bench {
+    fn new(set: &[(Key, u64)]) -> Self {
+        let (clock, hands) = Clock::manual();
+        let config = set.iter().try_fold(Config::default(), |config, (key, value)| config.with(*key, *value));
+        let built = Builder::new(config.unwrap()).clock(clock.clone()).name_keys([1, 2]).build();
+        let (router, workers) = built.unwrap();
+        let mut port = router.port().unwrap();
+        let ann = port.connect("ann", "peerjs", "tests", 1).unwrap();
+        let ben = port.connect("ben", "peerjs", "tests", 2).unwrap();
+        Self { router, workers, clock, hands, port, ann, ben }
+    }
+
+    fn send(&mut self, client: ClientId) -> Result<(), Error> {
+        self.port.submit(client, MESSAGE, 0)
+    }
+
+    /// Everything submitted is handled and handed out. Says how many messages.
+    fn turn(&mut self) -> usize {
+        self.port.publish();
+        let mut count = 0;
+        for _ in 0..2 {
+            for worker in &mut self.workers {
+                worker.cycle(self.clock.raw());
+            }
+            let mut got = Vec::new();
+            self.port
+                .poll(usize::MAX, |event| {
+                    if let Event::Message(message) = event {
+                        got.push((message.client, message.payload.len() as u32));
+                    }
+                })
+                .unwrap();
+            count += got.len();
+            for (client, bytes) in got {
+                self.port.acknowledge(client, 1, bytes);
+            }
+        }
+        count
+    }
+
+    fn refused(&self) -> Vec<(&'static str, u64)> {
+        self.router.accounting().refusals
+    }
+}
+
+const fn refusal(reason: Refused) -> Result<(), Error> {
+    Err(Error::Refused(reason))
+}
+
+#[test]
+fn a_flooder_is_refused_at_its_own_door_and_its_neighbour_is_served() {
+    let mut bench = Bench::new(&[(Key::Workers, 1), (Key::MaxInFlight, 3)]);
+    for _ in 0..3 {
+        bench.send(bench.ann).unwrap();
+    }
+    for _ in 0..10 {
+        assert_eq!(bench.send(bench.ann), refusal(Refused::InFlight));
+    }
+    bench.send(bench.ben).unwrap();
+    assert_eq!(bench.refused(), [("in_flight_limit", 10)]);
+    assert_eq!(bench.turn(), 4);
+    bench.send(bench.ann).unwrap();
+}
+
+#[test]
+fn a_client_sends_at_its_rate_and_another_at_its_own() {
+    let mut bench = Bench::new(&[(Key::Workers, 1), (Key::ClientRate, 10), (Key::ClientBurst, 2)]);
+    bench.send(bench.ann).unwrap();
+    bench.send(bench.ann).unwrap();
+    assert_eq!(bench.send(bench.ann), refusal(Refused::RateLimited));
+    bench.send(bench.ben).unwrap();
+    bench.hands.advance(Duration::from_nanos(99_999_999));
+    assert_eq!(bench.send(bench.ann), refusal(Refused::RateLimited));
+    bench.hands.advance(Duration::from_nanos(1));
+    bench.send(bench.ann).unwrap();
+    assert_eq!(bench.send(bench.ann), refusal(Refused::RateLimited));
+    assert_eq!(bench.refused(), [("rate_limited", 3)]);
+}
+
+#[test]
+fn the_cap_on_messages_in_flight_holds_across_ports_and_an_idle_port_keeps_no_permit() {
+    let mut bench = Bench::new(&[(Key::Workers, 2), (Key::MaxConcurrentMessages, 5)]);
+    let mut other = bench.router.port().unwrap();
+    let cleo = other.connect("cleo", "peerjs", "tests", 3).unwrap();
+    bench.send(bench.ann).unwrap();
+    bench.port.publish();
+    // The first port took a block for its one message; what it did not need is there for others.
+    for _ in 0..4 {
+        other.submit(cleo, MESSAGE, 0).unwrap();
+    }
+    assert_eq!(other.submit(cleo, MESSAGE, 0), refusal(Refused::Concurrency));
+    assert_eq!(bench.send(bench.ben), refusal(Refused::Concurrency));
+    other.publish();
+    assert_eq!(bench.router.accounting().in_flight, 5);
+    assert_eq!(bench.turn(), 5);
+    let placement = bench.router.stats().placement;
+    assert_eq!((placement.permits, placement.permits_available), (5, 5));
+    assert_eq!(bench.refused(), [("concurrency_limit", 2)]);
+}
+
+#[test]
+fn clients_leave_stalled_and_inactive_workers_when_they_are_quiet() {
+    for balance in [1, 2] {
+        let mut bench = Bench::new(&[(Key::Workers, 2), (Key::Balance, balance)]);
+        bench.router.set_active_workers(1).unwrap();
+        for _ in 0..3 {
+            bench.send(bench.ann).unwrap();
+            assert_eq!(bench.turn(), 1);
+        }
+        // Wherever its name had put it, now it is at the first.
+        let before = bench.router.stats().workers[0].received;
+        bench.send(bench.ann).unwrap();
+        // Not quiet: it stays where it is although it is to go.
+        bench.router.set_active_workers(2).unwrap();
+        bench.router.set_stalled(0, true);
+        let wanted = bench.router.stats().placement.moves_wanted;
+        bench.send(bench.ann).unwrap();
+        let placement = bench.router.stats().placement;
+        assert_eq!(placement.moves_wanted, wanted + 1);
+        assert_eq!(bench.turn(), 2);
+        assert_eq!(bench.router.stats().workers[0].received, before + 2);
+        let made = bench.router.stats().placement.moves_made;
+        bench.send(bench.ann).unwrap();
+        assert_eq!(bench.turn(), 1);
+        assert_eq!(bench.router.stats().workers[0].received, before + 2, "placed on a stalled worker");
+        assert_eq!(bench.router.stats().placement.moves_made, made + 1);
+    }
+}
+
+#[test]
+fn a_port_that_never_polls_pins_only_those_who_wrote_to_it() {
+    let mut bench = Bench::new(&[(Key::Workers, 2), (Key::Balance, 1), (Key::ActiveWorkers, 1)]);
+    let mut deaf = bench.router.port().unwrap();
+    deaf.connect("dora", "peerjs", "tests", 9).unwrap();
+    bench.port.submit(bench.ann, br#"{"type":"OFFER","dst":"dora"}"#, 0).unwrap();
+    bench.send(bench.ben).unwrap();
+    bench.turn();
+    bench.router.set_active_workers(2).unwrap();
+    bench.router.set_stalled(0, true);
+    let before = bench.router.stats().workers[0].received;
+    bench.send(bench.ann).unwrap();
+    bench.send(bench.ben).unwrap();
+    assert_eq!(bench.turn(), 2);
+    let placement = bench.router.stats().placement;
+    assert_eq!((placement.moves_wanted, placement.moves_made), (2, 1));
+    assert_eq!(bench.router.stats().workers[0].received, before + 1);
+}
+
+#[test]
+fn round_robin_uses_every_active_worker_in_turn() {
+    let mut bench = Bench::new(&[(Key::Workers, 3), (Key::Balance, 0), (Key::ActiveWorkers, 2)]);
+    for _ in 0..10 {
+        bench.send(bench.ann).unwrap();
+    }
+    assert_eq!(bench.turn(), 10);
+    let received: Vec<_> = bench.router.stats().workers.iter().map(|worker| worker.received).collect();
+    assert_eq!(received, [5, 5, 0]);
+    bench.send(bench.ann).unwrap();
+    bench.port.disconnect(bench.ann).unwrap();
+    let mut closed = 0;
+    for worker in 0..3 {
+        bench.workers[worker].cycle(bench.clock.raw());
+        bench.port.poll(9, |event| closed += u32::from(matches!(event, Event::Closed { .. }))).unwrap();
+        assert_eq!(closed, u32::from(worker == 2), "closed before every worker had taken what it sent");
+    }
+}
+
+#[test]
+fn wrong_numbers_of_active_workers_are_refused() {
+    let bench = Bench::new(&[(Key::Workers, 2)]);
+    for wrong in [0, 3] {
+        let error = bench.router.set_active_workers(wrong).unwrap_err().to_string();
+        assert_eq!(error, format!("active_workers = {wrong} is not possible; allowed: 1 to 2 threads"));
+    }
+    let config = Config::default().with(Key::Workers, 2).unwrap().with(Key::ActiveWorkers, 3).unwrap();
+    assert!(config.validate().unwrap_err().to_string().starts_with("active_workers = 3"));
+}
+
+#[test]
+fn the_figures_are_exported() {
+    let mut bench =
+        Bench::new(&[(Key::Workers, 2), (Key::MaxConcurrentMessages, 7), (Key::ActiveWorkers, 1)]);
+    bench.send(bench.ann).unwrap();
+    bench.turn();
+    let text = corelane::export::prometheus(&bench.router.stats());
+    for line in [
+        "corelane_workers_active 1",
+        "corelane_messages_permitted 7",
+        "corelane_message_permits_available 7",
+        "corelane_placement_moves_wanted_total 0",
+        "corelane_placement_moves_total 0",
+        "corelane_worker_load_records{worker=\"0\"} 0",
+        "corelane_messages_refused_total{reason=\"concurrency_limit\"} 0",
+    ] {
+        assert!(text.contains(&format!("\n{line}\n")), "{line}");
+    }
+}
