@@ -7,7 +7,8 @@ export RUSTFLAGS="--cfg corelane_mutants"
 built=$(cargo test --quiet --test simulator --profile model --target-dir target/mutants --no-run --message-format=json |
     sed -n 's/.*"executable":"\([^"]*\)".*/\1/p' | tail -1)
 export RUST_BACKTRACE=0
-"$built" >/dev/null || { echo "FAILED: the simulator fails without a weakening"; exit 1; }
+# Without one: as many seeds as a run of all tests has time for.
+CORELANE_SIMULATOR_SEEDS=${SEEDS:-10000} "$built" >/dev/null || { echo "FAILED: the simulator fails without a weakening"; exit 1; }
 failed=0 passed=0
 while read -r mutant; do
     [[ -z $mutant || $mutant == \#* ]] && continue

@@ -124,8 +124,8 @@ table! {
     MaxClients "max_clients" "clients" number(1, 1_000_000), 10_000,
         "Clients connected at once, those still leaving included."
         => with_max_clients(u64);
-    RingBytes "ring_bytes" "bytes" Values::PowerOfTwo { minimum: 4096, maximum: 1 << 26 }, 512 << 10,
-        "Capacity of one ring; a record takes at most a quarter of it."
+    RingBytes "ring_bytes" "bytes" Values::PowerOfTwo { minimum: 4096, maximum: 1 << 26 }, 128 << 10,
+        "Capacity of one ring; a record takes at most a quarter of it, and larger messages travel beside it."
         => with_ring_bytes(u64);
     MaxMessage "max_message" "bytes" number(1, 16 << 20), 64 << 10,
         "Largest message; larger ones are refused."
@@ -235,6 +235,12 @@ table! {
     MaxConcurrentMessages "max_concurrent_messages" "messages" number(0, 1_000_000_000), 0,
         "Messages of all clients that may be accepted and not ended, held ones included; 0 for any number."
         => with_max_concurrent_messages(u64);
+    Payloads "payloads" "payloads" number(1, 65_536), 256,
+        "Payloads that wait outside rings at once: too large for a record, or given away by the host."
+        => with_payloads(u64);
+    PayloadBytes "payload_bytes" "bytes" number(0, 1 << 40), 16 << 20,
+        "Their bytes, those that the host still views included."
+        => with_payload_bytes(u64);
 }
 
 /// A router's configuration. [`Config::default`] is meant for small machines; every value can be set by key.
@@ -365,22 +371,22 @@ impl Config {
     /// [`Error::Config`] for the value to change.
     pub fn validate(&self) -> Result<(), Error> {
         let record = self.max_relayed() as u64;
-        if record > self.get(Key::RingBytes) / 4 {
-            let allowed = format!("at least {} bytes for this max_message", (4 * record).next_power_of_two());
-            let value = self.get(Key::RingBytes).to_string();
-            return Err(Error::Config { key: "ring_bytes", value, allowed });
+        // A message that does not fit a record, and what is relayed of it.
+        let beside = if record > self.get(Key::RingBytes) / 4 { 2 * record } else { 0 };
+        if self.get(Key::PayloadBytes) < beside {
+            let allowed = format!("at least {beside} bytes for this max_message, or larger rings");
+            let value = self.get(Key::PayloadBytes).to_string();
+            return Err(Error::Config { key: "payload_bytes", value, allowed });
         }
         if self.count(Key::ActiveWorkers) > self.workers() {
             let value = self.get(Key::ActiveWorkers).to_string();
             let allowed = format!("0 to {} threads, as many as workers", self.workers());
             return Err(Error::Config { key: "active_workers", value, allowed });
         }
-        for (key, name) in [(Key::CreditBytes, "credit_bytes"), (Key::BacklogBytes, "backlog_bytes")] {
-            let needed = if key == Key::BacklogBytes { 4 * record } else { record };
-            if self.get(key) < needed {
-                let allowed = format!("at least {needed} bytes for this max_message");
-                return Err(Error::Config { key: name, value: self.get(key).to_string(), allowed });
-            }
+        if self.get(Key::CreditBytes) < record {
+            let allowed = format!("at least {record} bytes for this max_message");
+            let value = self.get(Key::CreditBytes).to_string();
+            return Err(Error::Config { key: "credit_bytes", value, allowed });
         }
         let list = self.room_limits().list_bytes();
         if list > self.get(Key::RoomRetiredBytes) {

@@ -56,6 +56,9 @@ reasons! {
         RateLimited = "rate_limited",
         /// `max_concurrent_messages` are in flight in the whole router.
         Concurrency = "concurrency_limit",
+        /// Too large for a ring, or given away, and as many payloads outside rings wait as `payloads` and `payload_bytes`
+        /// allow.
+        PayloadsFull = "payloads_full",
     }
 }
 
@@ -116,6 +119,8 @@ reasons! {
         Panicked = "handler_panicked",
         /// Its worker was inside a handler that a stop did not wait for any longer.
         Stuck = "stuck",
+        /// Too large for a ring, and as many payloads outside rings wait as `payloads` and `payload_bytes` allow.
+        PayloadsFull = "payloads_full",
     }
 }
 
@@ -148,6 +153,8 @@ reasons! {
         Stopped = "stopped",
         /// A room's member had no credit for the room's message, or a client none for a notice.
         Credit = "credit_exhausted",
+        /// The record stands for a payload that is not there: only corruption can have written it.
+        PayloadLost = "payload_lost",
     }
 }
 
@@ -259,7 +266,9 @@ impl Error {
             Self::Refused(Refused::WrongPort) | Self::WrongPort => -11,
             Self::Refused(Refused::Closed | Refused::Draining) => -20,
             Self::Refused(Refused::Corrupt) => -29,
-            Self::Refused(Refused::InFlight | Refused::RateLimited | Refused::Concurrency) => -16,
+            Self::Refused(
+                Refused::InFlight | Refused::RateLimited | Refused::Concurrency | Refused::PayloadsFull,
+            ) => -16,
             Self::NameLength(_) | Self::RebindElsewhere => -11,
             Self::NameTaken(_) => -15,
             Self::TooManyClients(_) | Self::TooManyPorts(_) | Self::TooManyCalls(_) => -16,
@@ -383,6 +392,6 @@ mod tests {
         }
         let names: std::collections::HashSet<_> = Failed::ALL.iter().map(|reason| reason.label()).collect();
         assert_eq!(names.len(), Failed::COUNT);
-        assert_eq!(Undeliverable::COUNT, 5);
+        assert_eq!(Undeliverable::COUNT, 6);
     }
 }

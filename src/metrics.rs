@@ -33,5 +33,7 @@ pub use ports::{PathStats, PortStats};
 #[cfg(not(corelane_loom))]
 pub(crate) use recorder::Recorder;
 pub use routing::{Rates, RoutingStats};
-pub(crate) use shard::{Outcome, PollShard, PortShard, SubmitShard, Timing, WorkerShard};
+#[cfg(not(corelane_loom))]
+pub(crate) use shard::SubmitShard;
+pub(crate) use shard::{Outcome, PollShard, PortShard, Timing, WorkerShard};
 pub(crate) use snapshot::{Sources, account, collect};

@@ -10,6 +10,7 @@ mod hold;
 mod inline;
 mod over_limit;
 mod pair;
+mod payload;
 mod permits;
 mod placement;
 mod poll;
@@ -39,6 +40,7 @@ pub(crate) mod model {
 pub use connect::ConnectOptions;
 #[cfg(not(corelane_loom))]
 pub(crate) use inline::InlineView;
+pub use payload::{Owned, Returned};
 pub use poll::{Event, Message};
 pub use port::Port;
 pub use request::{Relayed, Request};
@@ -160,6 +162,10 @@ impl Builder {
                 types,
                 protocols: self.protocols.len() + 1,
                 holds: hold::Holds::memory(messages, bytes) + scratch,
+                payloads: payload::Payloads::memory(
+                    self.config.count(Key::Payloads),
+                    self.config.get(Key::PayloadBytes),
+                ),
                 pair: pair::PAIR_BYTES + worker::PAIR_BYTES + submit::PAIR_BYTES + poll::PAIR_BYTES,
                 thread: (stack::THREAD_BYTES, stack::STACK_BYTES as u64),
             },

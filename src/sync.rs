@@ -2,7 +2,6 @@
 //! `--cfg corelane_loom`. Everything that loom must see goes through here; every module uses it.
 //! `sync::os` holds the system calls, `sync::published` what is read without waiting and replaced whole.
 
-#[cfg(all(test, corelane_loom))]
 pub(crate) mod handoff;
 mod handover;
 pub(crate) mod os;

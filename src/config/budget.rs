@@ -26,6 +26,8 @@ pub struct Budget {
     pub holds: u64,
     /// Counters, histograms and labels.
     pub metrics: u64,
+    /// Payloads outside rings, taken as they come.
+    pub payloads: u64,
     /// Rooms, their members, and the lists that workers may still read.
     pub rooms: u64,
     /// What worker threads use of their stacks, and what the system keeps for a thread.
@@ -45,6 +47,8 @@ pub(crate) struct Sizes {
     pub(crate) protocols: usize,
     /// What one worker's holds come to.
     pub(crate) holds: u64,
+    /// What payloads outside rings come to.
+    pub(crate) payloads: u64,
     /// What a worker and a port have for each other, beside rings and backlog.
     pub(crate) pair: u64,
     /// What a thread uses of its stack, with what the system keeps for it, and its stack's addresses.
@@ -90,6 +94,7 @@ impl Budget {
                 + (workers + ports + 1) * ROUNDING,
             stack_addresses: workers * sizes.thread.1,
             rooms: config.room_limits().bytes(),
+            payloads: sizes.payloads,
         }
     }
 
@@ -99,7 +104,7 @@ impl Budget {
     }
 
     /// Each part of the total with its name, and the keys that make it smaller.
-    fn parts(&self) -> [(&'static str, u64, &'static str); 8] {
+    fn parts(&self) -> [(&'static str, u64, &'static str); 9] {
         [
             ("rings", self.rings, "ring_bytes, max_ports or workers"),
             ("backlogs", self.backlogs, "backlog_bytes, max_ports or workers"),
@@ -107,6 +112,7 @@ impl Budget {
             ("holds", self.holds, "hold_bytes, hold_messages or workers"),
             ("metrics", self.metrics, "max_recorded_types, max_applications or workers"),
             ("rooms", self.rooms, "max_rooms, max_room_members or room_retired_bytes"),
+            ("payloads", self.payloads, "payload_bytes or payloads"),
             ("threads", self.threads, "workers"),
             ("router", self.router, "max_ports or workers"),
         ]

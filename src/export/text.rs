@@ -302,6 +302,9 @@ fn placement_families(stats: &Stats) -> Vec<Family> {
         .count(&[], placement.moves_wanted),
         counter("placement_moves_total", "Of these, with which the client moved.")
             .count(&[], placement.moves_made),
+        gauge("payload_bytes", "Bytes of payloads outside rings.").count(&[], stats.payload_bytes),
+        gauge("payloads_waiting", "Payloads outside rings that wait to be taken.")
+            .count(&[], stats.payloads_waiting),
         gauge("messages_permitted", "Cap on messages in flight; 0 for none.").count(&[], placement.permits),
         gauge("message_permits_available", "Permits of that cap that nobody has.")
             .count(&[], placement.permits_available),

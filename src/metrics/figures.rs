@@ -310,6 +310,10 @@ pub struct Stats {
     pub routing: RoutingStats,
     /// Nanoseconds since the router was built, by its clock.
     pub uptime_nanoseconds: u64,
+    /// Bytes of payloads outside rings, those that hosts still view included.
+    pub payload_bytes: u64,
+    /// Such payloads that wait to be taken.
+    pub payloads_waiting: u64,
     /// Placement and admission.
     pub placement: PlacementStats,
     /// Connects whose application had no series of its own.

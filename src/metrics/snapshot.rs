@@ -260,6 +260,8 @@ pub(crate) fn collect(sources: &Sources<'_>) -> Stats {
         ports: all_ports,
         routing: RoutingStats::default(),
         uptime_nanoseconds: sources.uptime_nanoseconds,
+        payload_bytes: 0, // As rooms.
+        payloads_waiting: 0,
         placement: PlacementStats {
             active_workers: sources.active_workers as u64,
             // Made first, so that it is never above wanted.

@@ -1,7 +1,7 @@
 //! A client moves from one worker to another while its port's deliveries are polled.
 
 use super::explore;
-use crate::clients::{ClientId, Clients, NewClient};
+use crate::clients::{ClientId, Clients, CreditPolicy, NewClient};
 use crate::ring::{Consumer, Producer, ring};
 use crate::router::model::{Frontier, frontiers};
 use crate::sync::{Arc, AtomicU64, Relaxed, mutant, own_load};
@@ -71,7 +71,8 @@ fn side() -> (Producer, Side, Consumer) {
 fn change(backlog: bool) {
     explore(move || {
         let clients = Arc::new(Clients::new(1, [1, 2]));
-        let new = NewClient { name: "a", token: 0, port: 0, worker: 0, protocol: 0, application: 0 };
+        let policy = CreditPolicy::default();
+        let new = NewClient { name: "a", token: 0, port: 0, worker: 0, protocol: 0, application: 0, policy };
         let client = clients.connect(new).unwrap().0;
         let (mut to_a, mut a, mut from_a) = side();
         let (mut to_b, mut b, mut from_b) = side();

@@ -30,6 +30,14 @@ pub mod ingress_flag {
     pub const CALL: u16 = 1;
     /// The submitter wants a notice if the message has waited too long to be handled.
     pub const TELL_EXPIRED: u16 = 2;
+    /// The payload is {number, length} of one that lies elsewhere (`router::payload`).
+    pub const OWNED: u16 = 4;
+}
+
+/// Flags of delivery records of the kind MESSAGE.
+pub mod delivery_flag {
+    /// The payload is {number, length} of one that lies elsewhere (`router::payload`).
+    pub const OWNED: u16 = 1;
 }
 
 /// Kinds of delivery records.

@@ -2,11 +2,12 @@
 //! dropped. Owned by the worker.
 
 use super::pair::{Pair, give_back};
+use super::payload::{Payload, Payloads, REFERENCE_BYTES, Way};
 use super::placement::Frontier;
 use crate::clients::Clients;
 use crate::metrics::{PathShard, Writer};
 use crate::park::WakeWord;
-use crate::ring::record::{DELIVERY_BYTES, Delivery, delivery_kind};
+use crate::ring::record::{DELIVERY_BYTES, Delivery, delivery_flag, delivery_kind};
 use crate::ring::{Consumer, Producer, PushError};
 use crate::sync::{Arc, AtomicU64, Relaxed, mutant};
 
@@ -49,6 +50,8 @@ impl List {
 pub(super) enum Rejected {
     Full,
     TooLarge,
+    /// No more payloads can wait outside rings.
+    PayloadsFull,
 }
 
 impl Egress {
@@ -121,6 +124,28 @@ impl Egress {
             Err(PushError::TooLarge) => Err(Rejected::TooLarge),
             Err(PushError::Full | PushError::Closed) => Err(Rejected::Full),
         }
+    }
+
+    /// As [`emit_to`](Self::emit_to), of a payload that lies elsewhere.
+    #[cold]
+    pub(super) fn emit_beside(
+        &mut self,
+        payloads: &Payloads,
+        (worker, port): (usize, usize),
+        header: &Delivery,
+        recipients: &[u64],
+        payload: Payload,
+    ) -> Result<bool, Rejected> {
+        let copy = payload.clone();
+        let number = payloads.put(Way::Out, worker, port, payload).map_err(|_| Rejected::PayloadsFull)?;
+        let header = Delivery { flags: header.flags | delivery_flag::OWNED, ..*header };
+        let reference = copy.reference(number);
+        let emitted =
+            self.emit_to(&header, recipients, REFERENCE_BYTES, |out| out.copy_from_slice(&reference));
+        if emitted.is_err() {
+            drop(payloads.take(number));
+        }
+        emitted
     }
 
     /// Puts a closing on its way, or on its list: it is never dropped.

@@ -1,11 +1,12 @@
 //! What a worker and a port share: a ring each way. And its end: whoever leaves second settles what neither
 //! took, so that every message and delivery is accounted for.
 
+use super::payload::read_reference;
 use crate::call::CallId;
 use crate::clients::{ClientId, Clients};
 use crate::config::ALLOCATION;
 use crate::park::WakeWord;
-use crate::ring::record::{Delivery, Ingress, delivery_kind, ingress_flag, ingress_kind};
+use crate::ring::record::{Delivery, Ingress, delivery_flag, delivery_kind, ingress_flag, ingress_kind};
 use crate::ring::{Attachment, Consumer, Memory};
 use crate::sync::{Arc, mutant};
 
@@ -74,9 +75,15 @@ pub(super) fn give_back_from(record: &[u8], handed: usize, clients: &Clients) ->
     let mut count = 0;
     for recipient in recipients.iter().skip(handed) {
         count += 1;
-        give_back_one(header.kind, ClientId(recipient), payload.len(), clients);
+        give_back_one(header.kind, ClientId(recipient), payload_bytes(&header, payload), clients);
     }
     count
+}
+
+/// Bytes of a delivery's payload, wherever it lies; as the record says.
+pub(super) fn payload_bytes(header: &Delivery, payload: &[u8]) -> usize {
+    let beside = header.kind == delivery_kind::MESSAGE && header.flags & delivery_flag::OWNED != 0;
+    if beside { read_reference(payload).map_or(0, |(_, length)| length) } else { payload.len() }
 }
 
 /// Gives back the credit that one recipient's share of a delivery record holds.

@@ -1,14 +1,15 @@
 //! A port's polling half: takes deliveries from every worker's ring and hands them out as events. One owner at a
 //! time; it never waits.
 
-use super::pair::{give_back_from, give_back_one, holds_credit};
+use super::pair::{give_back_from, give_back_one, holds_credit, payload_bytes};
+use super::payload::{Payload, read_reference};
 use super::shared::Shared;
 use crate::clients::{ClientId, Outstanding, Phase, Slot};
 use crate::error::{CloseReason, Error, Failed, Refused, Undeliverable};
 use crate::metrics::{PollShard, Writer};
 use crate::park::WakeWord;
-use crate::ring::record::{Delivery, delivery_kind};
-use crate::ring::{Consumer, Corrupt, State};
+use crate::ring::record::{Delivery, delivery_flag, delivery_kind};
+use crate::ring::{Consumer, Corrupt, Record, State};
 use crate::sync::{Arc, mutant, wake_fence};
 use std::time::Duration;
 
@@ -95,6 +96,8 @@ pub(super) struct Poll {
     /// Where the next look starts, so that no worker is always first.
     first: usize,
     writer: Writer,
+    /// Payloads beside the rings that were handed out: views of them last as long as those of the rings.
+    views: Vec<Payload>,
 }
 
 /// The ring from one worker.
@@ -107,6 +110,8 @@ struct WayOut {
     handed: usize,
     /// Nothing in the ring can be trusted any more.
     corrupt: bool,
+    /// The payload of that record, if it lies beside the ring.
+    beside: Option<Payload>,
 }
 
 impl WayOut {
@@ -144,12 +149,13 @@ impl Poll {
             index,
             ways: rings
                 .into_iter()
-                .map(|ring| WayOut { ring, left: false, handed: 0, corrupt: false })
+                .map(|ring| WayOut { ring, left: false, handed: 0, corrupt: false, beside: None })
                 .collect(),
             wake,
             armed: false,
             first: 0,
             writer: Writer::new(),
+            views: Vec::new(),
         }
     }
 
@@ -177,17 +183,34 @@ impl Poll {
             while readable && taken.count < limit && !way.corrupt {
                 let before = way.ring.position();
                 let record = match way.ring.next() {
-                    Ok(Some(record)) => record.bytes,
+                    Ok(Some(record)) => record,
                     Ok(None) => break,
                     Err(Corrupt) => {
                         readable = false;
                         break;
                     }
                 };
+                let beside = match (way.beside.take(), reference(&record)) {
+                    (Some(payload), _) => Beside::There(payload),
+                    (None, Some(number)) => shared.payloads.take(number).map_or(Beside::Lost, Beside::There),
+                    (None, None) => Beside::No,
+                };
                 let range = way.handed..way.handed.saturating_add(limit - taken.count);
-                let handed = hand_out(shared, shard, &mut self.writer, record, range, &mut now, &mut each);
+                let handed = hand_out(
+                    shared,
+                    shard,
+                    &mut self.writer,
+                    (record.bytes, &beside),
+                    range,
+                    &mut now,
+                    &mut each,
+                );
                 taken.count += handed.events;
                 way.handed = 0;
+                if let Beside::There(payload) = beside {
+                    way.beside = handed.more.then(|| payload.clone());
+                    self.views.push(payload);
+                }
                 if handed.more {
                     way.handed = handed.end;
                     way.ring.rewind(before);
@@ -209,6 +232,7 @@ impl Poll {
 
     /// Gives back the ring space of what was handed out, and wakes workers that wait for it.
     pub(super) fn release(&mut self) {
+        self.views.clear();
         let mut released = 0u64;
         for (worker, way) in self.ways.iter_mut().enumerate() {
             released |= u64::from(way.ring.release()) << worker;
@@ -337,6 +361,24 @@ impl Poll {
     }
 }
 
+/// A delivery's payload outside the rings.
+enum Beside {
+    No,
+    There(Payload),
+    /// The record's number leads nowhere.
+    Lost,
+}
+
+/// The number of a delivery's payload, if it lies outside the ring.
+#[inline]
+fn reference(record: &Record<'_>) -> Option<u64> {
+    if record.kind != delivery_kind::MESSAGE || record.flags & delivery_flag::OWNED == 0 {
+        return None;
+    }
+    let number = Delivery::read(record.bytes).and_then(|(_, _, payload)| read_reference(payload));
+    Some(number.map_or(0, |(number, _)| number))
+}
+
 /// How far a record was handed out.
 struct Handed {
     /// How much of the limit it took.
@@ -354,7 +396,7 @@ fn hand_out(
     shared: &Shared,
     shard: &PollShard,
     writer: &mut Writer,
-    record: &[u8],
+    (record, beside): (&[u8], &Beside),
     range: std::ops::Range<usize>,
     now: &mut Option<u64>,
     each: &mut impl FnMut(Event<'_>),
@@ -367,8 +409,18 @@ fn hand_out(
     let all = header.recipients as usize;
     let end = range.end.min(all);
     let start = if mutant("room-cursor-lost") { 0 } else { range.start };
+    let (payload, lost) = match beside {
+        Beside::No => (payload, None),
+        Beside::There(payload) => (payload.as_slice(), None),
+        Beside::Lost => (&[][..], Some(payload_bytes(&header, payload))),
+    };
     for recipient in recipients.iter().take(end).skip(start) {
         let client = ClientId(recipient);
+        if let Some(bytes) = lost {
+            give_back_one(header.kind, client, bytes, &shared.clients);
+            shard.undeliverable[Undeliverable::PayloadLost as usize].add(writer, 1);
+            continue;
+        }
         let slot = shared.clients.get(client);
         let open = |phase| matches!(phase, Phase::Open | Phase::Closing);
         let Some(slot) = slot.filter(|slot| open(slot.phase()) || mutant("deliver-after-closed")) else {

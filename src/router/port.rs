@@ -3,6 +3,7 @@
 
 use super::connect::ConnectOptions;
 use super::pair::{Pair, untaken_deliveries};
+use super::payload::{Owned, Returned, Way};
 use super::poll::{Event, Poll};
 use super::shared::{RouterState, Shared};
 use super::shared_port::{Poller, SharedPort};
@@ -168,6 +169,20 @@ impl Port {
         options: SubmitOptions,
     ) -> Result<(), Error> {
         self.submit.submit_with(client, message, options)
+    }
+
+    /// As [`submit_with`](Self::submit_with), giving the message away instead of having it copied: it is dropped once,
+    /// on any thread, when nobody needs it any more. It comes back where it is refused.
+    ///
+    /// # Errors
+    /// As [`submit`](Self::submit), with the message.
+    pub fn submit_owned(
+        &mut self,
+        client: ClientId,
+        message: Owned,
+        options: SubmitOptions,
+    ) -> Result<(), Returned> {
+        self.submit.submit_owned(client, message, options)
     }
 
     /// Submits many messages, in order, and publishes once. `each` is told how each fared, by its place, and says
@@ -382,6 +397,7 @@ impl Lease {
         for worker in 0..shared.workers.len() {
             shared.pair(worker, index).leave(|pair| {
                 submit.settle(worker);
+                shared.payloads.sweep(Way::Out, worker, index);
                 poll.give_up(untaken_deliveries(&pair.egress, &shared.clients));
             });
             announce(shared, worker);

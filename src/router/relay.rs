@@ -93,14 +93,14 @@ impl Relay {
         self.holds.touch()
     }
 
-    /// Handles one message and counts it. `started` is when the one before it ended; returns when this one did:
+    /// Handles one message and counts it; without a payload it fails. `started` is when the one before it ended; returns when this one did:
     /// the one clock read.
     pub(super) fn message(
         self: &mut Box<Self>,
         shared: &Shared,
         port: usize,
         header: &Ingress,
-        payload: &[u8],
+        payload: Option<&[u8]>,
         started: u64,
     ) -> u64 {
         let client = ClientId(header.client);
@@ -117,7 +117,11 @@ impl Relay {
             // Its caller has taken it back.
             _ if given_up => (no_series(), Handled::Ended(Outcome::Expired)),
             None => (no_series(), Handled::Ended(Outcome::Failed(Failed::StaleClient))),
-            Some(slot) => self.classify(shared, port, client, slot, header, payload, stamp, started),
+            Some(slot) => match payload {
+                Some(payload) => self.classify(shared, port, client, slot, header, payload, stamp, started),
+                // The record stands for a payload that is not there.
+                None => (no_series(), Handled::Ended(Outcome::Failed(Failed::BadRecord))),
+            },
         };
         let ended = shared.clock.raw();
         let timing = Timing {
@@ -134,7 +138,7 @@ impl Relay {
         let expired = call.is_some() && to_fallback;
         let taken_over = expired && (given_up || self.tell_caller(shared, port, call, outcome));
         let counted = outcome.filter(|_| !taken_over || mutant("takeover-counted-twice"));
-        self.count(shared, ids, payload.len(), timing, counted);
+        self.count(shared, ids, payload.map_or(0, <[u8]>::len), timing, counted);
         self.ended += u64::from(!is_held);
         if let Some(slot) = slot.filter(|_| !is_held) {
             slot.finish(1);
@@ -354,7 +358,17 @@ impl Relay {
             slot.credit.subtract(1, bytes);
             return Outcome::Failed(Failed::PortGone);
         };
-        match egress.emit(delivery, to.0, length, fill) {
+        let emitted = if egress.most_recipients(length) > 0 {
+            egress.emit(delivery, to.0, length, fill)
+        } else {
+            let payload = shared.payloads.fill(length, fill);
+            let Some(payload) = payload.filter(|_| delivery.kind == delivery_kind::MESSAGE) else {
+                slot.credit.subtract(1, bytes);
+                return Outcome::Failed(Failed::PayloadsFull);
+            };
+            egress.emit_beside(&shared.payloads, (self.worker, port), delivery, &[to.0], payload)
+        };
+        match emitted {
             Ok(backlogged) => {
                 let backlog_bytes = if backlogged { egress.backlog_bytes() } else { 0 };
                 worker.emitted.add(&mut self.writer, 1);
@@ -369,6 +383,10 @@ impl Relay {
             Err(Rejected::TooLarge) => {
                 slot.credit.subtract(1, bytes);
                 Outcome::Failed(Failed::TooLarge)
+            }
+            Err(Rejected::PayloadsFull) => {
+                slot.credit.subtract(1, bytes);
+                Outcome::Failed(Failed::PayloadsFull)
             }
             Err(Rejected::Full) => {
                 slot.credit.subtract(1, bytes);

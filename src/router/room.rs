@@ -1,6 +1,7 @@
 //! A message for a room: one delivery record per port with members, with all of them and the payload once, written
 //! straight from the message. The part of a worker's relay that deals with rooms; it reads member lists without waiting.
 
+use super::payload::{Payload, REFERENCE_BYTES};
 use super::relay::{Relay, shard};
 use super::shared::Shared;
 use crate::clients::{ClientId, MAX_NAME_BYTES, Members, NameBuffer, Shortage, Slot};
@@ -80,16 +81,22 @@ impl Relay {
         members: &Members,
         message: &ToRoom<'_, F>,
     ) -> Outcome {
-        // All rings and backlogs are alike.
-        if self.egress.iter().flatten().any(|egress| egress.most_recipients(message.length) == 0) {
-            return Outcome::Failed(Failed::TooLarge);
-        }
+        // All rings and backlogs are alike: what is too large for one record is for every one, and lies beside them once.
+        let beside = if self.egress.iter().flatten().any(|egress| egress.most_recipients(message.length) == 0)
+        {
+            let Some(payload) = shared.payloads.fill(message.length, &message.fill) else {
+                return Outcome::Failed(Failed::PayloadsFull);
+            };
+            Some(payload)
+        } else {
+            None
+        };
         if !self.holds.is_empty() && !mutant("room-overtakes-hold") {
             self.flush_members(shared, members);
         }
         shard(shared, self.worker).rooms.messages.add(&mut self.writer, 1);
         for (port, clients) in members.by_port() {
-            self.relay_to_port(shared, port, clients, message);
+            self.relay_to_port(shared, port, clients, message, beside.as_ref());
         }
         Outcome::Ok
     }
@@ -113,6 +120,7 @@ impl Relay {
         port: usize,
         clients: &[ClientId],
         message: &ToRoom<'_, F>,
+        beside: Option<&Payload>,
     ) {
         let bytes = message.length.min(u32::MAX as usize) as u32;
         let mut recipients = std::mem::take(&mut self.members);
@@ -138,9 +146,10 @@ impl Relay {
         self.undeliverable(shared, Undeliverable::Credit, without_credit);
         // With the credit the slots stay these clients', and so does their port.
         let most = self.egress.get(port).and_then(Option::as_ref);
-        let most = most.map_or(usize::MAX, |egress| egress.most_recipients(message.length)).max(1);
+        let length = if beside.is_some() { REFERENCE_BYTES } else { message.length };
+        let most = most.map_or(usize::MAX, |egress| egress.most_recipients(length)).max(1);
         for chunk in recipients.chunks(most) {
-            self.relay_to_record(shared, port, chunk, message);
+            self.relay_to_record(shared, port, chunk, message, beside);
         }
         self.members = recipients;
     }
@@ -152,10 +161,18 @@ impl Relay {
         port: usize,
         recipients: &[u64],
         message: &ToRoom<'_, F>,
+        beside: Option<&Payload>,
     ) {
         let reason = match self.egress.get_mut(port) {
             Some(Some(egress)) => {
-                match egress.emit_to(message.header, recipients, message.length, &message.fill) {
+                let way = (self.worker, port);
+                let emitted = match beside {
+                    None => egress.emit_to(message.header, recipients, message.length, &message.fill),
+                    Some(payload) => {
+                        egress.emit_beside(&shared.payloads, way, message.header, recipients, payload.clone())
+                    }
+                };
+                match emitted {
                     Ok(backlogged) => {
                         let backlog_bytes = if backlogged { egress.backlog_bytes() } else { 0 };
                         self.reached(shared, message.header.sender, port);

@@ -5,7 +5,7 @@
 use super::port::Port;
 use super::shared::Shared;
 use super::shared_port::SharedPort;
-use super::submit::{Submit, SubmitOptions};
+use super::submit::{Bytes, Submit, SubmitOptions};
 use crate::call::{CallId, Ended};
 use crate::clients::ClientId;
 use crate::config::{Config, Key};
@@ -168,7 +168,7 @@ impl Submit {
         let limit = shared.config.get(Key::MaxCalls) as u32;
         let id = calls.take().ok_or(Error::TooManyCalls(limit))?;
         self.count_submitted();
-        match self.try_submit(client, message, SubmitOptions::default(), Some(id)) {
+        match self.try_submit(client, Bytes::Copied(message), SubmitOptions::default(), Some(id)) {
             Ok(worker) => {
                 let ingress = self.memory(worker).map(Arc::clone).ok_or(Error::StaleClient)?;
                 Ok(Begun::Waiting(Waiting { id, port: self.index, ingress }))

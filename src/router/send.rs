@@ -23,7 +23,13 @@ pub(super) fn send_series(shared: &Shared, to: ClientId) -> SeriesIds {
 
 impl Relay {
     /// Delivers a host's own message and counts it; as `message`, for records without a client.
-    pub(super) fn send(&mut self, shared: &Shared, header: &Ingress, payload: &[u8], started: u64) -> u64 {
+    pub(super) fn send(
+        &mut self,
+        shared: &Shared,
+        header: &Ingress,
+        payload: Option<&[u8]>,
+        started: u64,
+    ) -> u64 {
         let to = ClientId(header.recipient);
         let ids = send_series(shared, to);
         if header.stamp > started {
@@ -43,8 +49,10 @@ impl Relay {
             Outcome::Expired
         } else if shared.clients.get(to).is_none() {
             Outcome::Failed(Failed::RecipientClosed)
-        } else {
+        } else if let Some(payload) = payload {
             self.deliver_bytes(shared, &delivery, to, payload)
+        } else {
+            Outcome::Failed(Failed::BadRecord)
         };
         let ended = shared.clock.raw();
         let timing = Timing {
@@ -53,7 +61,7 @@ impl Relay {
         };
         self.ended += 1;
         if !mutant("send-uncounted") {
-            self.count(shared, ids, payload.len(), timing, Some(outcome));
+            self.count(shared, ids, payload.map_or(0, <[u8]>::len), timing, Some(outcome));
         }
         ended
     }

@@ -3,6 +3,7 @@
 
 use super::handler::Handler;
 use super::pair::Pair;
+use super::payload::Payloads;
 use super::permits::Permits;
 use super::placement::{self, Placement};
 use super::relay::Relay;
@@ -49,6 +50,8 @@ pub(super) struct Shared {
     pub(super) fallback: Fallback,
     /// Off: everything goes to the base route.
     pub(super) concurrent: bool,
+    /// What does not lie in rings.
+    pub(super) payloads: Payloads,
     pub(super) placement: Placement,
     pub(super) rate: Rate,
     /// One per client where there is a rate; none otherwise.
@@ -182,6 +185,7 @@ impl Shared {
             base,
             fallback,
             concurrent: config.get(Key::ConcurrentRouting) == 1,
+            payloads: Payloads::new(config.count(Key::Payloads), config.get(Key::PayloadBytes)),
             placement: Placement::new(&config, workers),
             rate: Rate::new(
                 config.get(Key::ClientRate),
@@ -257,7 +261,13 @@ impl Shared {
                 pair.as_ref().map_or_else(PathDepth::default, both)
             })
             .collect();
-        let mut stats = Stats { rooms: self.room_stats(), ..self.read(&depths, collect) };
+        let (payload_bytes, payloads_waiting) = self.payloads.figures();
+        let mut stats = Stats {
+            rooms: self.room_stats(),
+            payload_bytes,
+            payloads_waiting,
+            ..self.read(&depths, collect)
+        };
         let now = self.clock.raw();
         for (stats, worker) in stats.workers.iter_mut().zip(&self.workers) {
             // Relaxed: readings by themselves.

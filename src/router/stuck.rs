@@ -3,6 +3,7 @@
 //! thread, its stack and the ring that it still reads from stay; should it return, it finds the worker claimed.
 
 use super::handler::NOT_TAKEN_UP;
+use super::payload::read_reference;
 use super::relay::{Relay, no_series};
 use super::route::Fallback;
 use super::send::send_series;
@@ -60,7 +61,9 @@ impl Worker {
             }
             match record.kind {
                 ingress_kind::MESSAGE | ingress_kind::SEND => {
-                    self.relay.fail_stuck(&self.shared, port, &header, payload.len(), now);
+                    let beside = read_reference(payload).filter(|_| header.flags & ingress_flag::OWNED != 0);
+                    let bytes = beside.map_or(payload.len(), |(_, bytes)| bytes);
+                    self.relay.fail_stuck(&self.shared, port, &header, bytes, now);
                 }
                 ingress_kind::DISCONNECT => self.relay.disconnect(&self.shared, port, &header),
                 _ => {}

@@ -3,6 +3,7 @@
 
 use super::connect::ConnectOptions;
 use super::pair::untaken_messages;
+use super::payload::{Owned, Payloads, Returned, Way};
 use super::placement::Balance;
 use super::route::{settle_call, with_room};
 use super::shared::Shared;
@@ -176,12 +177,14 @@ impl Submit {
             return Ok(());
         }
         if !self.waits {
-            return self.counted(|submit| submit.try_submit(client, message, options, None).map(drop));
+            return self.counted(|submit| {
+                submit.try_submit(client, Bytes::Copied(message), options, None).map(drop)
+            });
         }
         let deadline = Instant::now() + self.shared.config.milliseconds(Key::SubmitWait);
         with_room(deadline, || {
-            let submitted =
-                self.counted(|submit| submit.try_submit(client, message, options, None).map(drop));
+            let submitted = self
+                .counted(|submit| submit.try_submit(client, Bytes::Copied(message), options, None).map(drop));
             if submitted.is_err() {
                 self.publish();
             }
@@ -191,7 +194,30 @@ impl Submit {
 
     /// See [`Port::send`](super::Port::send).
     pub(super) fn send(&mut self, to: ClientId, message: &[u8], correlation: u64) -> Result<(), Error> {
-        self.counted(|submit| submit.try_send(to, message, correlation))
+        self.counted(|submit| submit.try_send(to, Bytes::Copied(message), correlation))
+    }
+
+    /// See [`Port::submit_owned`](super::Port::submit_owned).
+    pub(super) fn submit_owned(
+        &mut self,
+        client: ClientId,
+        message: Owned,
+        options: SubmitOptions,
+    ) -> Result<(), Returned> {
+        let mut place = Some(message);
+        if !self.shared.concurrent {
+            self.count_submitted();
+            let bytes = place.as_ref().map_or(&[][..], |owned| (**owned).as_ref());
+            self.take_over(TakenOver::Disabled, client, bytes);
+            return Ok(());
+        }
+        let result = self
+            .counted(|submit| submit.try_submit(client, Bytes::Given(&mut place), options, None).map(drop));
+        match (result, place) {
+            (Err(error), Some(message)) => Err(Returned { error, message }),
+            // Accepted; or refused and not given back, which cannot be.
+            _ => Ok(()),
+        }
     }
 
     /// Does one after the other, until `each` has had enough; then publishes. Says how many were accepted.
@@ -235,7 +261,7 @@ impl Submit {
     }
 
     /// To the recipient's own worker, whichever port's client it is; there it fails if it is gone by then.
-    fn try_send(&mut self, to: ClientId, message: &[u8], correlation: u64) -> Result<(), Refused> {
+    fn try_send(&mut self, to: ClientId, message: Bytes<'_, '_>, correlation: u64) -> Result<(), Refused> {
         let slot = self.shared.clients.get(to).ok_or(Refused::Stale)?;
         // Another port's word, perhaps: who reads it late sends a record that fails at the worker.
         if slot.phase() != Phase::Open {
@@ -257,7 +283,8 @@ impl Submit {
             ..Ingress::default()
         };
         self.shared.permits.admit(&mut self.spare)?;
-        push(&mut self.ways, usize::from(slot.send_worker()), &header, message)?;
+        let way = (usize::from(slot.send_worker()), self.index);
+        push_message(&self.shared.payloads, &mut self.ways, way, header, message)?;
         self.shared.permits.spend(&mut self.spare);
         Ok(())
     }
@@ -266,7 +293,7 @@ impl Submit {
     pub(super) fn try_submit(
         &mut self,
         client: ClientId,
-        message: &[u8],
+        message: Bytes<'_, '_>,
         options: SubmitOptions,
         call: Option<CallId>,
     ) -> Result<usize, Refused> {
@@ -306,7 +333,7 @@ impl Submit {
         }
         shared.permits.admit(spare)?;
         let worker = place_message(shared, ways, slot, self.last, self.index, writer);
-        push(ways, worker, &header, message)?;
+        push_message(&shared.payloads, ways, (worker, self.index), header, message)?;
         slot.submit();
         self.last = worker;
         if let Some(bucket) = bucket {
@@ -484,6 +511,7 @@ impl Submit {
             untaken_messages(ingress, |call| settle_call(&self.shared, self.index, call));
         self.shared.ports[self.index].submit.refused[reason as usize].add(&mut self.writer, untaken);
         self.shared.permits.give(permits);
+        self.shared.payloads.sweep(Way::In, worker, self.index);
     }
 }
 
@@ -562,6 +590,84 @@ fn push(ways: &mut [WayIn], worker: usize, header: &Ingress, payload: &[u8]) -> 
         Err(PushError::TooLarge) => Err(Refused::TooLarge),
         Err(PushError::Closed) => Err(Refused::Corrupt),
     }
+}
+
+/// What a message is given to a port as.
+pub(super) enum Bytes<'a, 'b> {
+    /// To be copied.
+    Copied(&'a [u8]),
+    /// To be taken, if the message is accepted.
+    Given(&'b mut Option<Owned>),
+}
+
+impl Bytes<'_, '_> {
+    fn len(&self) -> usize {
+        match self {
+            Self::Copied(bytes) => bytes.len(),
+            Self::Given(owned) => owned.as_ref().map_or(0, |owned| (**owned).as_ref().len()),
+        }
+    }
+}
+
+/// Pushes a message: in its record, or beside the ring where it is too large for one or the host gives it away.
+#[inline]
+fn push_message(
+    payloads: &Payloads,
+    ways: &mut [WayIn],
+    (worker, port): (usize, usize),
+    header: Ingress,
+    message: Bytes<'_, '_>,
+) -> Result<(), Refused> {
+    let largest = ways.get(worker).map_or(0, |way| way.ring.memory().max_record());
+    match message {
+        Bytes::Copied(bytes) if INGRESS_BYTES + bytes.len() <= largest => push(ways, worker, &header, bytes),
+        other => push_beside(payloads, ways, (worker, port), header, other),
+    }
+}
+
+#[cold]
+fn push_beside(
+    payloads: &Payloads,
+    ways: &mut [WayIn],
+    (worker, port): (usize, usize),
+    header: Ingress,
+    message: Bytes<'_, '_>,
+) -> Result<(), Refused> {
+    let (payload, mut place) = match message {
+        Bytes::Copied(bytes) => (payloads.fill(bytes.len(), |out| out.copy_from_slice(bytes)), None),
+        Bytes::Given(place) => {
+            let Some(owned) = place.take() else { return Err(Refused::Stale) };
+            match payloads.own(owned) {
+                Ok(payload) => (Some(payload), Some(place)),
+                Err(owned) => {
+                    *place = Some(owned);
+                    return Err(Refused::PayloadsFull);
+                }
+            }
+        }
+    };
+    let payload = payload.ok_or(Refused::PayloadsFull)?;
+    let copy = payload.clone();
+    let number = match payloads.put(Way::In, worker, port, payload) {
+        Ok(number) => number,
+        Err(payload) => {
+            drop(payload);
+            if let Some(place) = &mut place {
+                **place = Payloads::give_back(copy);
+            }
+            return Err(Refused::PayloadsFull);
+        }
+    };
+    let header = Ingress { flags: header.flags | ingress_flag::OWNED, ..header };
+    let pushed = push(ways, worker, &header, &copy.reference(number));
+    if pushed.is_err() {
+        drop(copy);
+        let back = payloads.take_back(number);
+        if let Some(place) = &mut place {
+            **place = back;
+        }
+    }
+    pushed
 }
 
 /// Pushes a client's last record behind what it sent: on its own worker's ring or, without one, on every ring, and the

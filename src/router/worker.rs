@@ -6,6 +6,7 @@ mod figures;
 use super::egress::Egress;
 use super::handler::NOT_TAKEN_UP;
 use super::pair::{untaken_deliveries, untaken_messages};
+use super::payload::{Payload, Way, read_reference};
 use super::placement::Balance;
 use super::relay::Relay;
 use super::route::{settle_call, this_is_a_worker};
@@ -14,7 +15,7 @@ use crate::clients::NameHash;
 use crate::config::{Idle, Key};
 use crate::error::{Refused, Undeliverable};
 use crate::park::WakeWord;
-use crate::ring::record::{Ingress, ingress_kind};
+use crate::ring::record::{Ingress, ingress_flag, ingress_kind};
 use crate::ring::{Consumer, Corrupt, State};
 use crate::sync::{Acquire, Arc, Relaxed, mutant, wake_fence};
 use crossbeam_utils::Backoff;
@@ -205,15 +206,25 @@ impl Worker {
                 let Some(record) = ingoing.ring.next()? else { return Ok(()) };
                 count += 1;
                 let header = Ingress::read(record.bytes);
+                // Kept until the message is done with.
+                let beside = header.as_ref().and_then(|(header, payload)| {
+                    let owned = header.flags & ingress_flag::OWNED != 0;
+                    owned.then(|| {
+                        read_reference(payload).and_then(|(number, _)| self.shared.payloads.take(number))
+                    })
+                });
+                let bytes = |payload| {
+                    beside.as_ref().map_or(Some(payload), |one| one.as_ref().map(Payload::as_slice))
+                };
                 match (record.kind, header) {
                     (ingress_kind::MESSAGE, Some((header, payload))) => {
-                        *time = self.relay.message(&self.shared, port, &header, payload, *time);
+                        *time = self.relay.message(&self.shared, port, &header, bytes(payload), *time);
                         if self.relay.inside.abandoned {
                             return Ok(());
                         }
                     }
                     (ingress_kind::SEND, Some((header, payload))) => {
-                        *time = self.relay.send(&self.shared, &header, payload, *time);
+                        *time = self.relay.send(&self.shared, &header, bytes(payload), *time);
                     }
                     (ingress_kind::DISCONNECT, Some((header, _))) => {
                         self.relay.disconnect(&self.shared, port, &header)
@@ -397,6 +408,8 @@ impl Worker {
                 untaken_messages(&pair.ingress, |call| settle_call(&self.shared, port, call));
             self.own_shard_add(|shard| &shard.refused[reason as usize], refused);
             shared.permits.give(permits);
+            shared.payloads.sweep(Way::In, self.index, port);
+            shared.payloads.sweep(Way::Out, self.index, port);
             let untaken = untaken_deliveries(&pair.egress, &shared.clients);
             self.relay.undeliverable(&self.shared, Undeliverable::PortGone, untaken);
         });

@@ -93,6 +93,7 @@ pub struct Reached {
     handler_stalls: u64,
     handlers_emitted: u64,
     given_up: u64,
+    payloads_full: u64,
     moves_wanted: u64,
     moves_made: u64,
     in_flight_refusals: u64,
@@ -129,6 +130,7 @@ impl Reached {
         self.handler_stalls += other.handler_stalls;
         self.handlers_emitted += other.handlers_emitted;
         self.given_up += other.given_up;
+        self.payloads_full += other.payloads_full;
         self.moves_wanted += other.moves_wanted;
         self.moves_made += other.moves_made;
         self.in_flight_refusals += other.in_flight_refusals;
@@ -165,6 +167,7 @@ impl Reached {
             (self.handlers_emitted, "deliveries from handlers"),
             (self.given_up, "workers given up inside a handler"),
             (self.moves_wanted - self.moves_made, "moves that had to wait"),
+            (self.payloads_full, "refusals for too many payloads"),
             (self.moves_made, "moves made"),
             (self.in_flight_refusals, "refusals for too much in flight"),
             (self.rate_refusals, "refusals for too high a rate"),
@@ -214,7 +217,7 @@ impl Host {
         let mut random = Random(seed);
         let (clock, hands) = Clock::manual();
         let credit_messages = 1 + random.below(40);
-        let credit_bytes = 2048 + random.below(16_384);
+        let credit_bytes = 5_100 + random.below(16_384);
         let max_clients = 6 + random.below(6);
         let model = policies::Model::new(random.below(3), random.chance(80));
         let workers = 1 + random.below(3);
@@ -230,7 +233,9 @@ impl Host {
             (Key::MaxPorts, 1 + random.below(3)),
             (Key::MaxClients, max_clients),
             (Key::RingBytes, 8192),
-            (Key::MaxMessage, 1000),
+            (Key::MaxMessage, 4_000),
+            (Key::Payloads, 1 + random.below(20)),
+            (Key::PayloadBytes, 10_100 + random.below(40_000)),
             (Key::Batch, 1 + random.below(8)),
             (Key::HoldTime, 20 + random.below(100)),
             (Key::MaxQueueWait, 50 + random.below(200)),
@@ -416,13 +421,18 @@ impl Host {
     /// A message that carries its number, padded to a random size.
     fn message(&mut self, to: &str, number: u64) -> Vec<u8> {
         let kind = ["OFFER", "ANSWER", "CANDIDATE", "EXPIRE"][self.random.below(4) as usize];
-        let size = if self.random.chance(10) { self.random.below(800) } else { self.random.below(60) };
+        // Now and then more than a record takes.
+        let size = match self.random.below(40) {
+            0 => self.random.below(3_900),
+            1..5 => self.random.below(800),
+            _ => self.random.below(60),
+        };
         let fill = "x".repeat(size as usize);
         match self.random.below(40) {
             0 => br#"{"type":"HEARTBEAT"}"#.to_vec(),
             1 => b"{not json".to_vec(),
             2 => format!(r#"{{"type":"NOVEL","dst":"{to}"}}"#).into_bytes(),
-            3 => vec![b'y'; 1001],
+            3 => vec![b'y'; 4_001],
             4 if self.random.chance(20) => br#"{"type":"LEAVE"}"#.to_vec(),
             _ => format!(r#"{{"type":"{kind}","dst":"{to}","payload":[{number},"{fill}"]}}"#).into_bytes(),
         }
@@ -519,7 +529,7 @@ impl Host {
             Ok(()) => {
                 assert!(rate_allows, "faster than the rate");
                 self.peers.get_mut(&token).unwrap().bucket.take(&self.admission);
-                assert!(!leaving && message.len() <= 1000);
+                assert!(!leaving && message.len() <= 4_000);
                 self.numbers_of.insert(number, id.0);
                 true
             }
@@ -527,8 +537,12 @@ impl Host {
                 self.refused += 1;
                 match reason {
                     Refused::Full => self.reached.full += 1,
+                    Refused::PayloadsFull => {
+                        assert!(message.len() > 1_900);
+                        self.reached.payloads_full += 1;
+                    }
                     Refused::Stale => assert!(leaving),
-                    Refused::TooLarge => assert!(message.len() > 1000),
+                    Refused::TooLarge => assert!(message.len() > 4_000),
                     Refused::InFlight => {
                         let most = self.admission.max_in_flight;
                         // A call that its caller has given up is under way until the worker has passed over it.
@@ -819,7 +833,9 @@ impl Host {
         self.probe_rooms();
         let figures = self.router.accounting();
         assert_eq!((figures.in_flight, figures.queued), (0, 0), "{figures:?}");
-        let placement = self.router.stats().placement;
+        let stats = self.router.stats();
+        assert_eq!((stats.payload_bytes, stats.payloads_waiting), (0, 0), "payloads are left");
+        let placement = stats.placement;
         assert_eq!(placement.permits_available, placement.permits, "permits got lost, or came twice");
         assert_eq!(figures.accepted, figures.ok + figures.failed + figures.expired + figures.taken_over);
         assert!(self.peers.values().all(|peer| !peer.leaving), "a client never got its last event");
@@ -932,6 +948,9 @@ impl Host {
         self.check_policies(&stats);
         Self::check_paths_are_empty(&stats);
         self.check_handlers();
+        self.ports.clear();
+        let stats = self.router.stats();
+        assert_eq!((stats.payload_bytes, stats.payloads_waiting), (0, 0), "payloads are left");
         self.reached.settled += figures.refused - self.refused;
         self.reached.undeliverable += figures.undeliverable;
     }

@@ -1,0 +1,304 @@
+//! Payloads outside rings: messages too large for a record, and messages that the host gives away. Each is dropped once,
+//! whatever becomes of it, and never more are in use than is allowed.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test")]
+
+use corelane::clients::ClientId;
+use corelane::clock::{Clock, ManualClock};
+use corelane::config::Config;
+use corelane::error::{Error, Refused};
+use corelane::router::{Builder, Event, Owned, Port, Router, SubmitOptions, Worker};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
+use std::time::Duration;
+
+/// Bytes that count how often they were dropped.
+struct Counted(Vec<u8>, Arc<AtomicU64>);
+
+impl AsRef<[u8]> for Counted {
+    fn as_ref(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.1.fetch_add(1, SeqCst);
+    }
+}
+
+struct Hand {
+    router: Router,
+    workers: Vec<Worker>,
+    clock: Clock,
+    hands: ManualClock,
+    dropped: Arc<AtomicU64>,
+}
+
+fn hand(pairs: &[(&str, &str)]) -> Hand {
+    let mut config = Config::default();
+    let small = [("workers", "1"), ("ring_bytes", "8192"), ("max_message", "100000"), ("max_ports", "2")];
+    for (key, value) in small.iter().chain(pairs) {
+        config.set(key, value).unwrap();
+    }
+    let (clock, hands) = Clock::manual();
+    let (router, workers) = Builder::new(config).clock(clock.clone()).build().unwrap();
+    Hand { router, workers, clock, hands, dropped: Arc::default() }
+}
+
+impl Hand {
+    fn cycle(&mut self) {
+        for worker in &mut self.workers {
+            worker.cycle(self.clock.raw());
+        }
+    }
+
+    fn owned(&self, text: &str) -> Owned {
+        Box::new(Counted(text.as_bytes().to_vec(), Arc::clone(&self.dropped)))
+    }
+
+    fn dropped(&self) -> u64 {
+        self.dropped.load(SeqCst)
+    }
+
+    fn assert_nothing_is_left(&self) {
+        let stats = self.router.stats();
+        assert_eq!((stats.payload_bytes, stats.payloads_waiting), (0, 0));
+        let figures = stats.accounting;
+        assert_eq!((figures.in_flight, figures.queued), (0, 0), "{figures:?}");
+    }
+}
+
+fn connect(port: &mut Port, name: &str) -> ClientId {
+    port.connect(name, "generic", "", 0).unwrap()
+}
+
+fn message(to: &str, length: usize) -> String {
+    format!(r#"{{"type":"offer","to":"{to}","data":"{}"}}"#, "x".repeat(length))
+}
+
+fn poll(port: &mut Port) -> Vec<(ClientId, usize)> {
+    let mut got = Vec::new();
+    port.poll(100, |event| {
+        if let Event::Message(message) = event {
+            let text: serde_json::Value = serde_json::from_slice(message.payload).unwrap();
+            assert_eq!(text["from"], "ann");
+            got.push((message.client, text["data"].as_str().unwrap().len()));
+            assert_eq!(message.payload.last(), Some(&b'}'));
+        }
+    })
+    .unwrap();
+    got
+}
+
+#[test]
+fn large_messages_travel_beside_the_ring_and_keep_their_order() {
+    let mut hand = hand(&[]);
+    let mut port = hand.router.port().unwrap();
+    let (ann, ben) = (connect(&mut port, "ann"), connect(&mut port, "ben"));
+    let sizes = [10, 99_000, 20, 5_000, 30];
+    for size in sizes {
+        port.submit(ann, message("ben", size).as_bytes(), 0).unwrap();
+    }
+    port.publish();
+    assert_eq!(hand.router.stats().payloads_waiting, 2);
+    hand.cycle();
+    assert_eq!(hand.router.stats().payloads_waiting, 2, "the relayed ones");
+    assert_eq!(poll(&mut port), sizes.map(|size| (ben, size)));
+    let bytes: usize =
+        sizes.iter().sum::<usize>() + 5 * message("", 0).len() + 5 * r#"ben,"from":"ann""#.len();
+    port.acknowledge(ben, 5, bytes as u32);
+    hand.assert_nothing_is_left();
+    assert_eq!(hand.router.stats().messages.bytes_out, bytes as u64);
+    // Held for a name that is not there yet, and sent by the host.
+    port.submit(ann, message("ben", 4_000).as_bytes(), 0).unwrap();
+    port.send(ben, message("ben", 50_000).replace("}", r#","from":"ann"}"#).as_bytes(), 0).unwrap();
+    port.publish();
+    hand.cycle();
+    assert_eq!(poll(&mut port).len(), 2);
+    hand.assert_nothing_is_left();
+}
+
+#[test]
+fn what_a_host_gives_away_is_dropped_once() {
+    let mut hand = hand(&[]);
+    let mut port = hand.router.port().unwrap();
+    let (ann, ben) = (connect(&mut port, "ann"), connect(&mut port, "ben"));
+    // Accepted: gone once the worker has relayed it.
+    for size in [5, 60_000] {
+        port.submit_owned(ann, hand.owned(&message("ben", size)), SubmitOptions::default()).unwrap();
+    }
+    port.publish();
+    assert_eq!(hand.dropped(), 0);
+    hand.cycle();
+    assert_eq!(hand.dropped(), 2);
+    assert_eq!(poll(&mut port), [(ben, 5), (ben, 60_000)]);
+    // Refused: given back, and nothing has been dropped.
+    let stale = ClientId(ann.0 + (1 << 32));
+    let refused = port.submit_owned(stale, hand.owned("mine"), SubmitOptions::default());
+    let back = refused.unwrap_err();
+    assert_eq!((&back.error, (*back.message).as_ref()), (&Error::Refused(Refused::Stale), &b"mine"[..]));
+    assert_eq!(hand.dropped(), 2);
+    drop(back);
+    assert_eq!(hand.dropped(), 3);
+    let mut accepted = 0;
+    let back = loop {
+        match port.submit_owned(ann, hand.owned(&message("ben", 9)), SubmitOptions::default()) {
+            Ok(()) => accepted += 1,
+            Err(back) => break back,
+        }
+    };
+    assert_eq!(back.error, Error::Refused(Refused::Full));
+    assert_eq!(hand.dropped(), 3);
+    drop(back);
+    // Expired, unknown recipients, not JSON: gone as well.
+    port.publish();
+    hand.hands.advance(Duration::from_secs(6));
+    hand.cycle();
+    assert_eq!(hand.dropped(), 4 + accepted);
+    for text in ["{", "", &message("nobody", 7)] {
+        port.submit_owned(ann, hand.owned(text), SubmitOptions::default()).unwrap();
+    }
+    port.publish();
+    hand.cycle();
+    assert_eq!(hand.dropped(), 7 + accepted);
+    let _ = poll(&mut port);
+    hand.assert_nothing_is_left();
+}
+
+/// A stop, and a port that goes before what lies between it and its worker is taken.
+#[test]
+fn nothing_is_kept_beyond_its_pair() {
+    for (cycles, stop_first) in [(0, true), (0, false), (1, true), (1, false)] {
+        let mut hand = hand(&[]);
+        let mut port = hand.router.port().unwrap();
+        let (ann, _) = (connect(&mut port, "ann"), connect(&mut port, "ben"));
+        for size in [5, 60_000, 7_000] {
+            port.submit_owned(ann, hand.owned(&message("ben", size)), SubmitOptions::default()).unwrap();
+        }
+        port.publish();
+        for _ in 0..cycles {
+            hand.cycle();
+        }
+        // Published when the worker has left.
+        port.submit_owned(ann, hand.owned(&message("ben", 1)), SubmitOptions::default()).unwrap();
+        if stop_first {
+            hand.router.request_stop();
+            hand.cycle();
+            drop(port);
+        } else {
+            drop(port);
+            hand.cycle();
+        }
+        assert_eq!(hand.dropped(), 4, "{cycles} {stop_first}");
+        hand.assert_nothing_is_left();
+    }
+}
+
+#[test]
+fn too_many_or_too_large_are_refused_and_counted() {
+    let mut hand = hand(&[("payloads", "3"), ("payload_bytes", "210000")]);
+    let mut port = hand.router.port().unwrap();
+    let (ann, ben) = (connect(&mut port, "ann"), connect(&mut port, "ben"));
+    let large = message("ben", 90_000);
+    for _ in 0..2 {
+        port.submit(ann, large.as_bytes(), 0).unwrap();
+    }
+    assert_eq!(port.submit(ann, large.as_bytes(), 0), Err(Error::Refused(Refused::PayloadsFull)));
+    let refused = port.submit_owned(ann, hand.owned(&large), SubmitOptions::default());
+    assert_eq!(refused.unwrap_err().error, Error::Refused(Refused::PayloadsFull));
+    assert_eq!(port.submit(ann, &[b'x'; 100_001], 0), Err(Error::Refused(Refused::TooLarge)));
+    port.submit(ann, message("ben", 10).as_bytes(), 0).unwrap();
+    port.publish();
+    hand.cycle();
+    // The first one's copy does not fit beside both; then there is room.
+    let stats = hand.router.stats();
+    assert_eq!(stats.messages.failures, [("payloads_full", 1)]);
+    assert_eq!(stats.accounting.refusals, [("too_large", 1), ("payloads_full", 2)]);
+    assert_eq!(poll(&mut port), [(ben, 90_000), (ben, 10)]);
+    hand.assert_nothing_is_left();
+    for _ in 0..3 {
+        port.submit_owned(ann, hand.owned("x"), SubmitOptions::default()).unwrap();
+    }
+    let refused = port.submit_owned(ann, hand.owned("x"), SubmitOptions::default());
+    assert_eq!(refused.unwrap_err().error, Error::Refused(Refused::PayloadsFull));
+}
+
+/// A room's large message lies beside the rings once, however many ports have members.
+#[test]
+fn a_fan_out_shares_one_payload() {
+    let mut hand = hand(&[]);
+    let mut ports: Vec<_> = (0..2).map(|_| hand.router.port().unwrap()).collect();
+    let ann = connect(&mut ports[0], "ann");
+    ports[0].join(ann, "lobby").unwrap();
+    let mut members = Vec::new();
+    for number in 0..40 {
+        let client = connect(&mut ports[number % 2], &format!("member{number}"));
+        ports[number % 2].join(client, "lobby").unwrap();
+        members.push(client);
+    }
+    let text = format!(r#"{{"type":"offer","room":"lobby","data":"{}"}}"#, "y".repeat(70_000));
+    ports[0].submit(ann, text.as_bytes(), 0).unwrap();
+    ports[0].publish();
+    hand.cycle();
+    let stats = hand.router.stats();
+    assert_eq!(stats.payloads_waiting, 2, "one for each port");
+    assert!(stats.payload_bytes < 80_000, "{} bytes", stats.payload_bytes);
+    for (place, port) in ports.iter_mut().enumerate() {
+        // In parts: what is handed out in the middle of a record stays until the next poll.
+        let mut got = 0;
+        while got < 20 {
+            let mut seen = 0;
+            port.poll(7, |event| {
+                let Event::Message(message) = event else { panic!("{event:?}") };
+                assert!(members.contains(&message.client) && message.payload.len() > 70_000);
+                seen += 1;
+            })
+            .unwrap();
+            assert!(seen > 0, "port {place}");
+            got += seen;
+        }
+    }
+    hand.assert_nothing_is_left();
+}
+
+/// Threads on both sides: everything arrives, whole, and nothing is left.
+#[test]
+fn threads_exchange_large_messages() {
+    let mut config = Config::default();
+    for (key, value) in [("workers", "2"), ("pin", "off"), ("ring_bytes", "8192"), ("max_message", "70000")] {
+        config.set(key, value).unwrap();
+    }
+    let mut router = Builder::new(config).start().unwrap();
+    let mut port = router.port().unwrap();
+    let (ann, ben) = (connect(&mut port, "ann"), connect(&mut port, "ben"));
+    let (mut sent, mut got, mut number) = (0, 0, 0);
+    while got < 2_000 {
+        for _ in 0..8 {
+            let size = if number % 3 == 0 { 100 } else { 3_000 + (number * 7_919) % 60_000 };
+            if sent < 2_000 && sent - got < 60 && port.submit(ann, message("ben", size).as_bytes(), 0).is_ok()
+            {
+                sent += 1;
+                number += 1;
+            }
+        }
+        port.publish();
+        let (mut count, mut bytes) = (0, 0);
+        port.poll(100, |event| {
+            if let Event::Message(message) = event {
+                count += 1;
+                bytes += message.payload.len();
+                assert_eq!(message.payload.last(), Some(&b'}'));
+            }
+        })
+        .unwrap();
+        port.acknowledge(ben, count, bytes as u32);
+        got += count as usize;
+        if count == 0 {
+            port.wait(Duration::from_millis(20));
+        }
+    }
+    router.stop();
+    let stats = router.stats();
+    assert_eq!((stats.messages.succeeded, stats.payload_bytes, stats.payloads_waiting), (2_000, 0, 0));
+}
