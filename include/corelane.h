@@ -257,7 +257,7 @@ typedef struct corelane_slots {
   uint32_t stride;
   // uint64_t, read with acquire: generation << 32 | port << 16 | worker.
   uint32_t place;
-  // uint32_t: 0 free, 1 open, 2 closing (disconnect was called), 3 closed.
+  // uint32_t; its lower half: 0 free, 1 open, 2 closing (disconnect was called), 3 closed.
   uint32_t phase;
   // uint64_t: the token of `corelane_connect`.
   uint32_t token;
@@ -381,7 +381,7 @@ int32_t corelane_connect(struct corelane_port port,
                          struct corelane_client *out_client,
                          struct corelane_error *error);
 
-// Submits one of a client's messages; its worker sees it after `corelane_publish`. The bytes are copied. `correlation`
+// Submits one of a client's messages; its worker sees it after `corelane_publish`, of an inline port at once. The bytes are copied. `correlation`
 // comes back with what the message causes.
 //
 // The port's thread. CORELANE_FULL (poll, then retry, or drop), CORELANE_TOO_LARGE, CORELANE_STALE (port or client),
@@ -499,10 +499,11 @@ int32_t corelane_port_layout(struct corelane_port port,
 // Hands a port's rings to its host, for good: from now on it pushes and polls without a call, by the layouts of
 // `corelane_port_layout`. Connect, disconnect, release a name, acknowledge and `corelane_publish` (which pushes disconnects
 // that waited for room) work as before; before each of them, and before `corelane_port_release`, the host publishes what it
-// has committed, and afterwards it takes the tails over from the headers. Submit, poll, release, arm and wait say
-// CORELANE_STATE.
+// has committed, and afterwards it takes the tails over from the headers. Poll, release, arm and wait say
+// CORELANE_STATE; submit works, for messages that are too large for a ring.
 //
-// The port's thread. CORELANE_STALE, CORELANE_BUSY.
+// The port's thread. CORELANE_STATE (`max_in_flight`, `client_rate` or `max_concurrent_messages` is set: an inline port keeps
+// no limits), CORELANE_STALE, CORELANE_BUSY.
 int32_t corelane_port_inline(struct corelane_port port);
 
 // Says that the host of an inline port has taken a client's last record (kind 5) from a ring: nothing of it is handed out
@@ -512,6 +513,21 @@ int32_t corelane_port_inline(struct corelane_port port);
 // CORELANE_STATE (the port is not inline), CORELANE_BUSY.
 int32_t corelane_client_closed(struct corelane_port port,
                                struct corelane_client client);
+
+// Takes the payload of a delivery of an inline port that lies beside its ring (kind 1, flag 1: the record has number and
+// length). The view stays valid until `corelane_payload_release`.
+//
+// The port's thread. CORELANE_NOT_FOUND (it was taken, or the number was never given), CORELANE_STATE (the port is not
+// inline), CORELANE_NULL, CORELANE_STALE, CORELANE_BUSY.
+int32_t corelane_payload_take(struct corelane_port port,
+                              uint64_t number,
+                              const uint8_t **out_bytes,
+                              size_t *out_length);
+
+// Lets go of every payload that `corelane_payload_take` has taken for this port.
+//
+// The port's thread. CORELANE_STALE, CORELANE_BUSY.
+int32_t corelane_payload_release(struct corelane_port port);
 
 #ifdef __cplusplus
 }  // extern "C"

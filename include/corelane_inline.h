@@ -22,6 +22,7 @@
 #define CORELANE_INGRESS_BYTES 56u
 #define CORELANE_INGRESS_MESSAGE 1u
 #define CORELANE_DELIVERY_BYTES 56u
+#define CORELANE_DELIVERY_BESIDE 1u /* the payload is {number, length} of one beside the ring */
 #define CORELANE_CREDIT_MESSAGE_SHIFT 31
 
 /* The way to and from one worker. */
@@ -31,6 +32,8 @@ typedef struct corelane_lane {
   corelane_record_view record; /* whose recipients are being handed out */
   uint32_t recipient;          /* the next of them */
   uint32_t recipients;
+  const unsigned char *payload; /* theirs, in the record or beside the ring */
+  uint32_t length;
   bool dirty, stalled;
 } corelane_lane;
 
@@ -40,6 +43,7 @@ typedef struct corelane_inline {
   corelane_lane *lanes;
   uint32_t workers, first;
   bool armed;
+  bool beside; /* payloads beside the rings were handed out */
   corelane_lane *claimed; /* where the last claim lies */
   unsigned char *slot;    /* of the client that it was made for */
 } corelane_inline;
@@ -107,7 +111,7 @@ static inline unsigned char *corelane_slot_of(const corelane_inline *self, corel
 }
 
 static inline uint32_t corelane_slot_phase(const corelane_inline *self, const unsigned char *slot) {
-  return __atomic_load_n((const uint32_t *)(const void *)(slot + self->layout.slots.phase), __ATOMIC_RELAXED);
+  return __atomic_load_n((const uint32_t *)(const void *)(slot + self->layout.slots.phase), __ATOMIC_RELAXED) & 0xffffu;
 }
 
 /* Now, as stamps count. */
@@ -200,11 +204,22 @@ static inline void corelane_inline_commit(corelane_inline *self) {
   self->claimed->stalled = false;
 }
 
-/* Copies and commits one message that was read just now. */
+/* After a call that pushes: takes over where it left the rings. */
+static inline int32_t corelane_inline_resume(corelane_inline *self);
+static inline void corelane_inline_publish(corelane_inline *self);
+
+/* Copies and commits one message that was read just now; one that is too large for a ring goes by a call, and at once. */
 static inline int32_t corelane_inline_submit(corelane_inline *self, corelane_client client, const void *message,
                                              uint32_t length, uint64_t correlation) {
   unsigned char *payload = NULL;
-  int32_t status = corelane_inline_claim(self, client, length, correlation, corelane_stamp(&self->layout), &payload);
+  int32_t status, resumed;
+  if (CORELANE_INGRESS_BYTES + (uint64_t)length > self->lanes[0].to.ring.capacity / 4) {
+    corelane_inline_publish(self);
+    status = corelane_submit(self->port, client, (const uint8_t *)message, length, correlation);
+    resumed = corelane_inline_resume(self);
+    return status < 0 ? status : resumed;
+  }
+  status = corelane_inline_claim(self, client, length, correlation, corelane_stamp(&self->layout), &payload);
   if (status == CORELANE_OK) {
     memcpy(payload, message, length);
     corelane_inline_commit(self);
@@ -271,10 +286,17 @@ static inline int32_t corelane_inline_push_waiting(corelane_inline *self) {
 /* Gives back the space of what the last poll handed out; its views end. */
 static inline void corelane_inline_release(corelane_inline *self) {
   uint32_t worker;
+  bool done = true;
   for (worker = 0; worker < self->workers; worker++) {
     if (self->lanes[worker].recipient == self->lanes[worker].recipients) {
       (void)corelane_ring_release(&self->lanes[worker].from);
+    } else {
+      done = false;
     }
+  }
+  if (self->beside && done) {
+    self->beside = false;
+    (void)corelane_payload_release(self->port);
   }
 }
 
@@ -309,8 +331,7 @@ static inline void corelane_inline_track(corelane_inline *self, unsigned char *s
 static inline bool corelane_inline_hand_out(corelane_inline *self, corelane_lane *lane, corelane_event *event) {
   const corelane_slots *slots = &self->layout.slots;
   const unsigned char *record = lane->record.bytes;
-  const uint32_t header = CORELANE_DELIVERY_BYTES + 8 * lane->recipients;
-  const uint32_t length = lane->record.length - header;
+  const uint32_t length = lane->length;
   const bool on_credit = lane->record.kind == CORELANE_EVENT_MESSAGE || lane->record.kind == CORELANE_EVENT_EXPIRED;
   unsigned char *slot;
   uint32_t phase;
@@ -335,7 +356,7 @@ static inline bool corelane_inline_hand_out(corelane_inline *self, corelane_lane
   event->token = __atomic_load_n(corelane_slot_u64(slot, slots->token), __ATOMIC_RELAXED);
   memcpy(&event->sender.value, record + 8, 8);
   memcpy(&event->correlation, record + 24, 8);
-  event->bytes = length == 0 ? NULL : record + header;
+  event->bytes = length == 0 ? NULL : lane->payload;
   event->length = length;
   event->reason = event->kind == CORELANE_EVENT_CLOSE     ? lane->record.flags + 1u
                   : event->kind == CORELANE_EVENT_REFUSED ? CORELANE_FAILED_CREDIT
@@ -380,6 +401,21 @@ static inline int32_t corelane_inline_poll(corelane_inline *self, corelane_event
         }
         lane->recipient = 0;
         lane->recipients = recipients;
+        lane->payload = lane->record.bytes + CORELANE_DELIVERY_BYTES + 8 * (size_t)recipients;
+        lane->length = lane->record.length - CORELANE_DELIVERY_BYTES - 8 * recipients;
+        if (lane->record.kind == CORELANE_EVENT_MESSAGE && (lane->record.flags & CORELANE_DELIVERY_BESIDE) != 0) {
+          size_t length = 0;
+          uint64_t number = 0;
+          memcpy(&number, lane->payload, lane->length < 8 ? lane->length : 8);
+          status = corelane_payload_take(self->port, number, &lane->payload, &length);
+          if (status != CORELANE_OK) {
+            lane->recipients = 0;
+            status = corelane_consumer_corrupt(&lane->from);
+            break;
+          }
+          lane->length = (uint32_t)length;
+          self->beside = true;
+        }
       }
       count += corelane_inline_hand_out(self, lane, &events[count]);
     }

@@ -489,8 +489,10 @@ mod tests {
 
     #[test]
     fn values_that_do_not_fit_together_are_refused() {
-        let config = Config::default().with(Key::RingBytes, 4096).unwrap();
-        assert!(config.validate().unwrap_err().to_string().starts_with("ring_bytes = 4096"));
+        let config = Config::default().with(Key::PayloadBytes, 1000).unwrap();
+        assert!(config.validate().unwrap_err().to_string().starts_with("payload_bytes = 1000"));
+        // In rings that are large enough nothing travels beside them.
+        config.with(Key::RingBytes, 512 << 10).unwrap().validate().unwrap();
         let config = Config::default().with(Key::CreditBytes, 1000).unwrap();
         assert!(config.validate().unwrap_err().to_string().starts_with("credit_bytes = 1000"));
     }

@@ -29,7 +29,7 @@ mod written;
 pub use handle::{CorelaneClient, CorelanePort, CorelaneRouter};
 pub use layout::{
     CorelaneCounts, CorelaneLayout, CorelaneRing, CorelaneSlots, corelane_client_closed,
-    corelane_port_inline, corelane_port_layout,
+    corelane_payload_release, corelane_payload_take, corelane_port_inline, corelane_port_layout,
 };
 pub use port::{
     CorelaneEvent, corelane_acknowledge, corelane_connect, corelane_disconnect, corelane_poll,

@@ -82,7 +82,8 @@ static void check_configuration(void) {
       {"wrokers=1", CORELANE_CONFIG_KEY, "workers"},
       {"workers=100", CORELANE_CONFIG_VALUE, "workers = 100 is not possible; allowed: 0 to 64 threads"},
       {"ring_bytes=5000", CORELANE_CONFIG_VALUE, "ring_bytes = 5000"},
-      {"ring_bytes=4096", CORELANE_CONFIG_VALUE, "at least"},
+      {"credit_bytes=1000", CORELANE_CONFIG_VALUE, "at least"},
+      {"payload_bytes=1000", CORELANE_CONFIG_VALUE, "at least"},
       {"workers", CORELANE_CONFIG_VALUE, "key=value"},
       {"workers=\xff", CORELANE_INVALID, "UTF-8"},
   };
@@ -192,6 +193,8 @@ static void check_inline(corelane_router router) {
   corelane_client dave, erin, other;
   corelane_inline port;
   corelane_lane lanes[1];
+  static const char large_head[] = "{\"type\":\"OFFER\",\"dst\":\"erin\",\"payload\":\"";
+  static char large[50000];
   int turn, seen = 0, closed = 0;
   NEED(corelane_port_open(router, &plain, NULL) == CORELANE_OK);
   NEED(corelane_port_open(router, &handle, NULL) == CORELANE_OK);
@@ -203,7 +206,8 @@ static void check_inline(corelane_router router) {
   CHECK(corelane_inline_connect(&port, TEXT("erin"), TEXT("peerjs"), NULL, 0, 2, &erin, NULL) == CORELANE_OK);
   CHECK(corelane_inline_connect(&port, TEXT("erin"), TEXT("peerjs"), NULL, 0, 2, &other, NULL) == CORELANE_EXISTS);
   events[0].size = sizeof events[0];
-  CHECK(corelane_submit(handle, dave, (const uint8_t *)offer, 1, 0) == CORELANE_STATE);
+  CHECK(corelane_payload_take(handle, 1, NULL, NULL) == CORELANE_NULL);
+  CHECK(corelane_payload_release((corelane_port){0}) == CORELANE_STALE && corelane_payload_release(plain) == CORELANE_OK);
   CHECK(corelane_poll(handle, events, 1) == CORELANE_STATE && corelane_release(handle) == CORELANE_STATE);
   CHECK(corelane_port_arm(handle) == CORELANE_STATE && corelane_port_wait(handle, 1) == CORELANE_STATE);
   CHECK(corelane_client_closed(handle, erin) == CORELANE_STALE); /* It is connected. */
@@ -214,10 +218,16 @@ static void check_inline(corelane_router router) {
   CHECK(corelane_inline_submit(&port, (corelane_client){UINT64_MAX}, TEXT(offer), 0) == CORELANE_STALE);
   CHECK(corelane_inline_submit(&port, dave, offer, port.layout.max_message + 1, 0) == CORELANE_TOO_LARGE);
   CHECK(corelane_inline_submit(&port, dave, TEXT(offer), 7) == CORELANE_OK);
+  /* One that is too large for a ring, between others. */
+  memset(large, 'x', sizeof large);
+  memcpy(large, large_head, sizeof large_head - 1);
+  memcpy(large + sizeof large - 2, "\"}", 2);
+  CHECK(corelane_inline_submit(&port, dave, large, sizeof large, 7) == CORELANE_OK);
+  CHECK(corelane_inline_submit(&port, dave, TEXT(offer), 7) == CORELANE_OK);
   CHECK(corelane_inline_disconnect(&port, dave) == CORELANE_OK);
   CHECK(corelane_inline_disconnect(&port, dave) == CORELANE_STALE);
   CHECK(corelane_inline_push_waiting(&port) == 0);
-  for (turn = 0; turn < 1000 && (seen == 0 || closed == 0); turn++) {
+  for (turn = 0; turn < 1000 && (seen < 3 || closed == 0); turn++) {
     int32_t count = corelane_inline_poll(&port, events, 16), at;
     NEED(count >= 0);
     for (at = 0; at < count; at++) {
@@ -225,6 +235,7 @@ static void check_inline(corelane_router router) {
         CHECK(events[at].token == 2 && events[at].sender.value == dave.value && events[at].correlation == 7);
         CHECK(events[at].client.value == erin.value && closed == 0);
         CHECK(corelane_acknowledge(handle, erin, 1, (uint32_t)events[at].length) == CORELANE_OK);
+        CHECK((events[at].length > sizeof large) == (seen == 1) && events[at].bytes[events[at].length - 1] == '}');
         seen++;
       } else {
         CHECK(events[at].kind == CORELANE_EVENT_CLOSED && events[at].client.value == dave.value);
@@ -236,7 +247,7 @@ static void check_inline(corelane_router router) {
       corelane_wake_sleep(corelane_port_wake_of(&port.layout), 10000);
     }
   }
-  CHECK(seen == 1 && closed == 1);
+  CHECK(seen == 3 && closed == 1);
   /* Nonsense in words that the port writes: a status, and the port can be released. */
   __atomic_store_n(corelane_ring_u64(&lanes[0].to.ring, lanes[0].to.ring.tail), UINT64_C(12345), __ATOMIC_SEQ_CST);
   CHECK(corelane_connect(handle, TEXT("fay"), TEXT("peerjs"), NULL, 0, 3, &dave, NULL) == CORELANE_CORRUPT);

@@ -12,7 +12,7 @@
 //! | `close_link`, `closed_link` | the worker that closes it | the same |
 //!
 //! Without a worker of its own (`round_robin`) several workers write a client's `finished` and `held`, by
-//! read-modify-write (`docs/decisions/0004-round-robin-cells.md`).
+//! read-modify-write (`docs/decisions/0006-round-robin-cells.md`).
 
 use super::{Credit, CreditPolicy, MAX_NAME_BYTES, NewClient, Outstanding};
 use crate::sync::{AcqRel, Acquire, AtomicU32, AtomicU64, Relaxed, Release, mutant, ordering, own_load};

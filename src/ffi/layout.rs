@@ -3,7 +3,9 @@
 
 use super::handle::{CorelaneClient, CorelanePort};
 use super::port::PORTS;
-use super::status::{CORELANE_ABI, CORELANE_INVALID, CORELANE_STATE, Failure, Outcome, guard_status, out};
+use super::status::{
+    CORELANE_ABI, CORELANE_INVALID, CORELANE_NOT_FOUND, CORELANE_STATE, Failure, Outcome, guard_status, out,
+};
 use crate::clients::{ClientId, Slot};
 use crate::error::{Refused, Undeliverable};
 use crate::metrics::{Cell, PollShard, SubmitShard};
@@ -53,7 +55,7 @@ pub struct CorelaneSlots {
     pub stride: u32,
     /// uint64_t, read with acquire: generation << 32 | port << 16 | worker.
     pub place: u32,
-    /// uint32_t: 0 free, 1 open, 2 closing (disconnect was called), 3 closed.
+    /// uint32_t; its lower half: 0 free, 1 open, 2 closing (disconnect was called), 3 closed.
     pub phase: u32,
     /// uint64_t: the token of `corelane_connect`.
     pub token: u32,
@@ -283,10 +285,11 @@ pub unsafe extern "C" fn corelane_port_layout(
 /// Hands a port's rings to its host, for good: from now on it pushes and polls without a call, by the layouts of
 /// `corelane_port_layout`. Connect, disconnect, release a name, acknowledge and `corelane_publish` (which pushes disconnects
 /// that waited for room) work as before; before each of them, and before `corelane_port_release`, the host publishes what it
-/// has committed, and afterwards it takes the tails over from the headers. Submit, poll, release, arm and wait say
-/// CORELANE_STATE.
+/// has committed, and afterwards it takes the tails over from the headers. Poll, release, arm and wait say
+/// CORELANE_STATE; submit works, for messages that are too large for a ring.
 ///
-/// The port's thread. CORELANE_STALE, CORELANE_BUSY.
+/// The port's thread. CORELANE_STATE (`max_in_flight`, `client_rate` or `max_concurrent_messages` is set: an inline port keeps
+/// no limits), CORELANE_STALE, CORELANE_BUSY.
 ///
 /// # Safety
 /// Nothing to observe.
@@ -294,7 +297,7 @@ pub unsafe extern "C" fn corelane_port_layout(
 pub unsafe extern "C" fn corelane_port_inline(port: CorelanePort) -> i32 {
     let inline = || {
         PORTS.enter(port.value, |port| {
-            port.drive_inline();
+            port.drive_inline()?;
             Ok(0)
         })
     };
@@ -323,4 +326,58 @@ pub unsafe extern "C" fn corelane_client_closed(port: CorelanePort, client: Core
     };
     // SAFETY: no error struct.
     unsafe { guard_status(std::ptr::null_mut(), closed) }
+}
+
+/// Takes the payload of a delivery of an inline port that lies beside its ring (kind 1, flag 1: the record has number and
+/// length). The view stays valid until `corelane_payload_release`.
+///
+/// The port's thread. CORELANE_NOT_FOUND (it was taken, or the number was never given), CORELANE_STATE (the port is not
+/// inline), CORELANE_NULL, CORELANE_STALE, CORELANE_BUSY.
+///
+/// # Safety
+/// `out_bytes` and `out_length` point at room for a pointer and a length.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn corelane_payload_take(
+    port: CorelanePort,
+    number: u64,
+    out_bytes: *mut *const u8,
+    out_length: *mut usize,
+) -> i32 {
+    let take = || -> Outcome {
+        let (bytes, length) = (out("out_bytes", out_bytes)?, out("out_length", out_length)?);
+        PORTS.enter(port.value, |port| {
+            if !port.is_inline() {
+                return Err(Failure::new(CORELANE_STATE, "corelane_poll does this: the port is not inline"));
+            }
+            let lost = || Failure::new(CORELANE_NOT_FOUND, "no payload has this number");
+            let payload = port.take_payload(number).ok_or_else(lost)?;
+            // SAFETY: checked; the caller has room there.
+            unsafe { bytes.write(payload.as_ptr()) };
+            // SAFETY: as above.
+            unsafe { length.write(payload.len()) };
+            Ok(0)
+        })
+    };
+    // SAFETY: no error struct.
+    unsafe { guard_status(std::ptr::null_mut(), take) }
+}
+
+/// Lets go of every payload that `corelane_payload_take` has taken for this port.
+///
+/// The port's thread. CORELANE_STALE, CORELANE_BUSY.
+///
+/// # Safety
+/// No thread uses a view of them any more.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn corelane_payload_release(port: CorelanePort) -> i32 {
+    let release = || {
+        PORTS.enter(port.value, |port| {
+            if port.is_inline() {
+                port.release_payloads();
+            }
+            Ok(0)
+        })
+    };
+    // SAFETY: no error struct.
+    unsafe { guard_status(std::ptr::null_mut(), release) }
 }

@@ -222,7 +222,7 @@ pub unsafe extern "C" fn corelane_connect(
     unsafe { guard_status(error, connect) }
 }
 
-/// Submits one of a client's messages; its worker sees it after `corelane_publish`. The bytes are copied. `correlation`
+/// Submits one of a client's messages; its worker sees it after `corelane_publish`, of an inline port at once. The bytes are copied. `correlation`
 /// comes back with what the message causes.
 ///
 /// The port's thread. CORELANE_FULL (poll, then retry, or drop), CORELANE_TOO_LARGE, CORELANE_STALE (port or client),
@@ -239,10 +239,13 @@ pub unsafe extern "C" fn corelane_submit(
     length: usize,
     correlation: u64,
 ) -> i32 {
-    on_rings(port, |port| {
+    on_pushing(port, |port| {
         // SAFETY: forwarded.
         let message = unsafe { bytes("message", message, length) }?;
         port.submit(ClientId(client.value), message, correlation)?;
+        if port.is_inline() {
+            port.publish();
+        }
         Ok(0)
     })
 }

@@ -5,6 +5,7 @@
 
 use super::port::Port;
 use crate::clients::{ClientId, Phase, Slot};
+use crate::config::Key;
 use crate::error::{Error, Refused};
 use crate::metrics::{PollShard, SubmitShard};
 use crate::park::WakeWord;
@@ -47,10 +48,32 @@ impl Port {
     }
 
     /// Hands the rings over, for good: everything of this side's is published and given back.
-    pub(crate) fn drive_inline(&mut self) {
+    ///
+    /// # Errors
+    /// [`Error::State`] where limits are configured that only this side keeps.
+    pub(crate) fn drive_inline(&mut self) -> Result<(), Error> {
+        let config = &self.submit.shared.config;
+        if [Key::MaxInFlight, Key::ClientRate, Key::MaxConcurrentMessages]
+            .iter()
+            .any(|key| config.get(*key) > 0)
+        {
+            return Err(Error::State(
+                "an inline port keeps no limits: leave max_in_flight, client_rate and max_concurrent_messages at 0",
+            ));
+        }
         self.submit.publish();
         self.poll.release();
         self.inline = true;
+        Ok(())
+    }
+
+    /// The payload of a delivery that lies beside its ring; it stays until [`release_payloads`](Self::release_payloads).
+    pub(crate) fn take_payload(&mut self, number: u64) -> Option<&[u8]> {
+        self.poll.take_payload(number)
+    }
+
+    pub(crate) fn release_payloads(&mut self) {
+        self.poll.release_payloads();
     }
 
     pub(crate) fn is_inline(&self) -> bool {

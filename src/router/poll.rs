@@ -248,6 +248,18 @@ impl Poll {
         }
     }
 
+    /// Takes the payload of a delivery that another language has taken from its ring.
+    #[cfg(not(corelane_loom))]
+    pub(super) fn take_payload(&mut self, number: u64) -> Option<&[u8]> {
+        self.views.push(self.shared.payloads.take(number)?);
+        self.views.last().map(Payload::as_slice)
+    }
+
+    #[cfg(not(corelane_loom))]
+    pub(super) fn release_payloads(&mut self) {
+        self.views.clear();
+    }
+
     /// See [`Port::acknowledge_batch`](super::Port::acknowledge_batch).
     pub(super) fn acknowledge_batch(&mut self, written: impl IntoIterator<Item = (ClientId, u32, u32)>) {
         let shared = &self.shared;

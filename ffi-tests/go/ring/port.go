@@ -64,7 +64,7 @@ func (s *Slots) of(client uint64) unsafe.Pointer {
 }
 
 func (s *Slots) phase(slot unsafe.Pointer) uint32 {
-	return atomic.LoadUint32((*uint32)(unsafe.Add(slot, s.Phase)))
+	return atomic.LoadUint32((*uint32)(unsafe.Add(slot, s.Phase))) & 0xffff
 }
 
 // Counts is what the port counts; its host alone writes the cells.
@@ -91,6 +91,7 @@ type Lane struct {
 	record                []byte
 	kind, flags           uint16
 	recipient, recipients uint32
+	payload               []byte
 	dirty, stalled        bool
 }
 
@@ -107,8 +108,12 @@ type Port struct {
 	StampSource uint64
 	// ClientClosed is corelane_client_closed: called once for each client, with its last event.
 	ClientClosed func(client uint64)
-	first        int
-	armed        bool
+	// PayloadTake and PayloadRelease are corelane_payload_take and corelane_payload_release, for payloads beside the rings.
+	PayloadTake    func(number uint64) []byte
+	PayloadRelease func()
+	first          int
+	armed          bool
+	beside         bool
 }
 
 // Open takes over where the port's own side left the rings.
@@ -213,7 +218,7 @@ func (p *Port) Poll(events []Event, limit int) ([]Event, error) {
 		}
 		for taken < limit {
 			if lane.recipient == lane.recipients {
-				if more, err := lane.next(); err != nil || !more {
+				if more, err := p.next(lane); err != nil || !more {
 					if err != nil {
 						return events, err
 					}
@@ -233,7 +238,7 @@ func (p *Port) Poll(events []Event, limit int) ([]Event, error) {
 	return events, nil
 }
 
-func (l *Lane) next() (bool, error) {
+func (p *Port) next(l *Lane) (bool, error) {
 	record, kind, flags, err := l.From.Next()
 	if err != nil || record == nil {
 		return false, err
@@ -245,7 +250,17 @@ func (l *Lane) next() (bool, error) {
 	if recipients == 0 || uint64(recipients) > uint64(len(record)-headerBytes)/8 {
 		return false, ErrCorrupt
 	}
-	l.record, l.kind, l.flags, l.recipient, l.recipients = record, kind, flags, 0, recipients
+	payload := record[headerBytes+8*int(recipients):]
+	if kind == Message && flags&1 != 0 {
+		if len(payload) < 16 {
+			return false, ErrCorrupt
+		}
+		if payload = p.PayloadTake(binary.NativeEndian.Uint64(payload)); payload == nil {
+			return false, ErrCorrupt
+		}
+		p.beside = true
+	}
+	l.record, l.kind, l.flags, l.recipient, l.recipients, l.payload = record, kind, flags, 0, recipients, payload
 	return true, nil
 }
 
@@ -275,7 +290,7 @@ func (p *Port) track(slot unsafe.Pointer, length uint64) {
 // handOut is one recipient's event of the lane's record; nobody may get it.
 func (p *Port) handOut(lane *Lane) (Event, bool) {
 	client := binary.NativeEndian.Uint64(lane.record[headerBytes+8*int(lane.recipient):])
-	payload := lane.record[headerBytes+8*int(lane.recipients):]
+	payload := lane.payload
 	lane.recipient++
 	onCredit := lane.kind == Message || lane.kind == Expired
 	slot := p.Slots.of(client)
@@ -310,10 +325,17 @@ func (p *Port) handOut(lane *Lane) (Event, bool) {
 
 // Release gives back the space of what the last poll handed out; its views end.
 func (p *Port) Release() {
+	done := true
 	for _, lane := range p.Lanes {
 		if lane.recipient == lane.recipients {
 			lane.From.Release()
+		} else {
+			done = false
 		}
+	}
+	if p.beside && done {
+		p.beside = false
+		p.PayloadRelease()
 	}
 }
 

@@ -152,6 +152,15 @@ func open(handle C.corelane_port) *ring.Port {
 	port.ClientClosed = func(client uint64) {
 		need(C.corelane_client_closed(handle, C.corelane_client{value: C.uint64_t(client)}) == C.CORELANE_OK, "closed")
 	}
+	port.PayloadTake = func(number uint64) []byte {
+		var bytes *C.uint8_t
+		var length C.size_t
+		if C.corelane_payload_take(handle, C.uint64_t(number), &bytes, &length) != C.CORELANE_OK {
+			return nil
+		}
+		return unsafe.Slice((*byte)(unsafe.Pointer(bytes)), int(length))
+	}
+	port.PayloadRelease = func() { need(C.corelane_payload_release(handle) == C.CORELANE_OK, "release of payloads") }
 	need(port.Open() == nil, "open")
 	return port
 }
