@@ -208,7 +208,7 @@ fn the_figures_are_exported() {
     bench.turn();
     let text = corelane::export::prometheus(&bench.router.stats());
     for line in [
-        "corelane_workers_active 1",
+        "corelane_workers_enabled 1",
         "corelane_messages_permitted 7",
         "corelane_message_permits_available 7",
         "corelane_placement_moves_wanted_total 0",

@@ -5,10 +5,9 @@
 
 use crate::error::Error;
 use crate::sync::handoff::Handoff;
-use crate::sync::mutant;
+use crate::sync::{AtomicU64, Relaxed, mutant};
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 /// Bytes that a host gives away: dropped once, on any thread, when nobody needs them any more.
 pub type Owned = Box<dyn AsRef<[u8]> + Send + Sync>;
@@ -46,7 +45,6 @@ struct Counted {
     /// Taken out by `into_owned` alone.
     bytes: Option<Owned>,
     length: usize,
-    /// Standard atomics on purpose: an account, and no part of any model.
     in_use: Arc<AtomicU64>,
 }
 
@@ -112,7 +110,7 @@ pub(super) struct Payloads {
 
 impl Payloads {
     pub(super) fn new(count: usize, bytes: u64) -> Self {
-        Self { waiting: Handoff::new(count), in_use: Arc::default(), limit: bytes }
+        Self { waiting: Handoff::new(count), in_use: Arc::new(AtomicU64::new(0)), limit: bytes }
     }
 
     /// Bytes that they may come to.
