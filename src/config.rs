@@ -235,6 +235,9 @@ table! {
     MaxConcurrentMessages "max_concurrent_messages" "messages" number(0, 1_000_000_000), 0,
         "Messages of all clients that may be accepted and not ended, held ones included; 0 for any number."
         => with_max_concurrent_messages(u64);
+    MaxTasks "max_tasks" "messages" number(1, 65_536), 1_024,
+        "Messages that one worker may have handed out to the host that drives it and not had back; means nothing without a type that is handed out."
+        => with_max_tasks(u64);
 }
 
 /// A router's configuration. [`Config::default`] is meant for small machines; every value can be set by key.
