@@ -9,7 +9,9 @@ use corelane::config::{Config, Key};
 use corelane::envelope::Protocol;
 use corelane::error::{Error, Failed, Refused};
 use corelane::metrics::{Accounting, Stats};
-use corelane::router::{Action, Builder, Event, Port, ProtocolRules, Relayed, Router, TaskId, Worker};
+use corelane::router::{
+    Action, Builder, Event, Port, ProtocolRules, Relayed, Routed, Router, TaskId, Worker,
+};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
 use std::time::Duration;
@@ -279,6 +281,46 @@ fn what_cannot_be_handed_out_is_refused_at_the_start() {
     assert!(started.contains("use Builder::build"), "{started}");
     let both = Builder::new(config()).protocol(rules()).handler("generic", "work", |_| Ok(())).build();
     assert!(both.unwrap_err().to_string().contains("its action is Host"));
+}
+
+#[test]
+fn a_caller_gets_what_the_host_says() {
+    let config = Config::default().with(Key::Workers, 1).unwrap();
+    let clock = Clock::new();
+    let builder = Builder::new(config).protocol(rules()).clock(clock.clone());
+    let (router, mut workers) = builder.build().unwrap();
+    let mut worker = workers.pop().unwrap();
+    let thread = std::thread::spawn(move || {
+        let mut batch = Vec::new();
+        let mut count = 0;
+        while !worker.is_stopped() {
+            worker.take(clock.raw(), 8, |task| batch.push(task.id()));
+            for task in batch.drain(..) {
+                count += 1;
+                match count {
+                    1 => worker.done(task, 1, Err(Failed::Handler)).unwrap(),
+                    _ => worker.done_with(task, 1, |request| request.relay().map(|_| ())).unwrap(),
+                }
+            }
+            worker.wait(Duration::from_secs(10));
+        }
+    });
+    let mut port = router.port().unwrap();
+    let ann = port.connect("ann", "generic", "", 1).unwrap();
+    let mut route = |to: &str| {
+        let text = format!(r#"{{"type":"work","to":"{to}"}}"#);
+        port.route(ann, text.as_bytes(), Duration::from_secs(60)).unwrap()
+    };
+    let got = [route("ann"), route("ann"), route("nobody")];
+    assert_eq!(got, [Routed::Failed(Failed::Handler), Routed::Delivered, Routed::Held]);
+    router.request_stop();
+    thread.join().unwrap();
+    let figures = router.accounting();
+    assert_eq!(
+        (figures.ok, figures.failed, figures.in_flight),
+        (1, 2, 0),
+        "what was held failed at the stop"
+    );
 }
 
 #[test]
