@@ -241,6 +241,9 @@ table! {
     PayloadBytes "payload_bytes" "bytes" number(0, 1 << 40), 16 << 20,
         "Their bytes, those that the host still views included."
         => with_payload_bytes(u64);
+    MaxTasks "max_tasks" "messages" number(1, 65_536), 1_024,
+        "Messages that one worker may have handed out to the host that drives it and not had back; means nothing without a type that is handed out."
+        => with_max_tasks(u64);
 }
 
 /// A router's configuration. [`Config::default`] is meant for small machines; every value can be set by key.

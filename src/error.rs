@@ -242,6 +242,8 @@ pub enum Error {
     StaleRoom,
     /// The client is not a member of the room.
     NotAMember,
+    /// The message is not handed out to this worker's host, or not any more.
+    StaleTask,
     /// A handler does not fit what the protocol lists.
     Handler {
         /// The protocol's name.
@@ -279,7 +281,7 @@ impl Error {
             Self::TimeoutStarted => -31,
             Self::UnknownProtocol(_) => -13,
             Self::TooManyRooms(_) | Self::RoomFull(_) | Self::TooManyClientRooms(_) | Self::RoomsBusy => -16,
-            Self::StaleRoom => -14,
+            Self::StaleRoom | Self::StaleTask => -14,
             Self::NotAMember => -13,
             Self::Config { .. } => -25,
             Self::System { .. } => -27,
@@ -359,6 +361,9 @@ impl fmt::Display for Error {
             ),
             Self::StaleRoom => write!(formatter, "the room is gone: it went with its last member"),
             Self::NotAMember => write!(formatter, "the client is not a member of the room: join it first"),
+            Self::StaleTask => {
+                write!(formatter, "the message is not handed out by this worker, or is done already")
+            }
             Self::Handler { protocol, message_type, problem } => {
                 write!(formatter, "the handler of {protocol:?} {message_type:?}: {problem}")
             }

@@ -2,6 +2,7 @@
 //! side, `worker` the other; `relay` is what happens to a message in between; `egress` the way out.
 
 mod connect;
+mod driven;
 mod egress;
 mod handler;
 mod held;
@@ -27,6 +28,7 @@ mod shared_port;
 mod stack;
 mod stuck;
 mod submit;
+mod tasks;
 mod watch;
 mod worker;
 
@@ -38,6 +40,7 @@ pub(crate) mod model {
 }
 
 pub use connect::ConnectOptions;
+pub use driven::Task;
 #[cfg(not(corelane_loom))]
 pub(crate) use inline::InlineView;
 pub use payload::{Owned, Returned};
@@ -48,6 +51,7 @@ pub use route::{BaseRequest, Routed};
 pub use rules::{Action, ProtocolRules};
 pub use shared_port::{Poller, SharedPort};
 pub use submit::SubmitOptions;
+pub use tasks::TaskId;
 pub use watch::Watchdog;
 pub use worker::Worker;
 
@@ -55,10 +59,10 @@ use crate::clock::Clock;
 use crate::config::{Budget, Config, Key, Sizes};
 use crate::error::{Error, Failed};
 use crate::metrics::{Accounting, Stats};
-use crate::sync::{Arc, Ordering, lock, wake_fence};
+use crate::sync::{Arc, Ordering, lock};
 use handler::Handler;
 use route::{BaseRoute, Fallback};
-use shared::{Hooks, RouterState, Shared};
+use shared::{Hooks, Shared};
 use std::time::{Duration, Instant};
 use watch::Watch;
 
@@ -156,12 +160,16 @@ impl Builder {
         let types = self.protocols.iter().map(|rules| rules.types().len() + 1).sum::<usize>() + 1;
         let (messages, bytes) = (self.config.get(Key::HoldMessages), self.config.get(Key::HoldBytes));
         let scratch = self.config.max_relayed() as u64;
+        let tasks = match self.protocols.iter().any(ProtocolRules::has_tasks) {
+            true => tasks::Tasks::memory(self.config.get(Key::MaxTasks), self.config.get(Key::MaxPorts)),
+            false => 0,
+        };
         Budget::new(
             &self.config,
             Sizes {
                 types,
                 protocols: self.protocols.len() + 1,
-                holds: hold::Holds::memory(messages, bytes) + scratch,
+                holds: hold::Holds::memory(messages, bytes) + scratch + tasks,
                 payloads: payload::Payloads::memory(
                     self.config.count(Key::Payloads),
                     self.config.get(Key::PayloadBytes),
@@ -203,9 +211,15 @@ impl Builder {
     /// Builds the router and starts a thread per worker.
     ///
     /// # Errors
-    /// [`Error::Config`] as [`build`](Self::build), or [`Error::System`] where a thread cannot be started.
+    /// As [`build`](Self::build); [`Error::System`] where a thread cannot be started; [`Error::Handler`] for a type that is
+    /// handed out to the host ([`Action::Host`]), which needs workers that the host drives.
     pub fn start(self) -> Result<Router, Error> {
         let has_handlers = !self.handlers.is_empty();
+        if let Some(rules) = self.protocols.iter().find(|rules| rules.has_tasks()) {
+            let problem = "it is handed out, and the threads of Builder::start take nothing: use Builder::build and Worker::take";
+            let protocol = rules.name().to_owned();
+            return Err(Error::Handler { protocol, message_type: rules.task_type().to_owned(), problem });
+        }
         let (mut router, workers) = self.build()?;
         let cores = core_affinity::get_core_ids().unwrap_or_default();
         let pin = router.shared.config.get(Key::Pin) == 1 && workers.len() <= cores.len();
@@ -341,14 +355,7 @@ impl Router {
     /// Asks the workers to stop: each takes what had been published to it, and leaves. For routers whose
     /// workers are driven by hand; [`stop`](Self::stop) also waits.
     pub fn request_stop(&self) {
-        let mut control = lock(&self.shared.control);
-        control.state = RouterState::Stopped;
-        for worker in &self.shared.workers {
-            // Release: a worker that sees the flag sees every pair attached before; attaching takes the lock.
-            worker.stop.store(true, Ordering::Release);
-            wake_fence("stop-fence");
-            worker.wake.wake_if_asleep();
-        }
+        self.shared.request_stop();
     }
 
     /// As [`stop`](Self::stop), waiting only so long. A worker that is then inside a handler is given up: the handler's

@@ -172,6 +172,45 @@ impl Consumer {
         true
     }
 
+    /// As [`release`](Self::release), only up to where the ring stood at `before`: the position and how many records had
+    /// been read, as [`mark`](Self::mark) said. What was read since stays readable by [`read_back`](Self::read_back).
+    pub(crate) fn release_below(&mut self, before: (u64, u64)) -> bool {
+        let (position, popped) = before;
+        if position <= self.released || position > self.head {
+            return false;
+        }
+        self.released = position;
+        let line = &self.memory.header().consumer;
+        line.popped.store(popped, Relaxed); // Relaxed: as in `release`.
+        line.head.store(position, Release); // Release: as in `release`.
+        true
+    }
+
+    /// Position behind the last record read, and how many were read.
+    #[inline]
+    pub(crate) fn mark(&self) -> (u64, u64) {
+        (self.head, self.popped)
+    }
+
+    /// The bytes of a record that was read and is not given back. Its borrow excludes that it is.
+    pub(crate) fn read_back(&self, start: u64, length: usize) -> Option<&[u8]> {
+        let end = start.checked_add(length as u64)?;
+        let index = self.memory.index(start);
+        let inside = index as u64 + length as u64 <= self.memory.capacity();
+        if start < self.released || end > self.head || !inside {
+            return None;
+        }
+        // SAFETY: `released <= start`, `start + length <= head`, and it does not wrap: these bytes were published, and the
+        // producer leaves them alone until they are released, which needs `&mut self`.
+        Some(unsafe { self.memory.read(index, length) })
+    }
+
+    /// Whether everything up to the tail last seen has been read.
+    #[inline]
+    pub(crate) fn is_drained(&self) -> bool {
+        self.cached_tail == self.head
+    }
+
     /// Whether records wait that were published after the last look. For the re-check before sleep: reads
     /// the shared tail, behind the caller's fence.
     #[inline]

@@ -26,6 +26,10 @@ impl Handler {
     ) -> Self {
         Self(std::sync::Arc::new(function))
     }
+
+    pub(super) fn run(&self, request: &mut Request<'_>) -> Result<(), Failed> {
+        (self.0)(request)
+    }
 }
 
 impl std::fmt::Debug for Handler {
@@ -50,6 +54,9 @@ pub(super) fn resolve(
         let slot = resolved.get_mut(place).zip(listed).and_then(|(types, at)| types.get_mut(at));
         let problem = match slot {
             None => "the protocol does not list the type: add it with ProtocolRules::message_type",
+            Some(_) if is_host(types, &message_type) => {
+                "its action is Host, which runs no closure: give it another action, or no closure"
+            }
             Some(Some(_)) => "the type has two handlers: register one",
             Some(slot) => {
                 *slot = Some(handler);
@@ -68,6 +75,10 @@ pub(super) fn resolve(
         }
     }
     Ok(resolved)
+}
+
+fn is_host(types: &[(String, Action)], message_type: &str) -> bool {
+    types.iter().any(|(name, action)| name == message_type && matches!(action, Action::Host { .. }))
 }
 
 /// What a worker keeps for the time that it is inside a handler. Part of its relay, so that it goes with it.
@@ -113,6 +124,8 @@ pub(super) struct Call<'a> {
     pub(super) ids: SeriesIds,
     pub(super) action: Action,
     pub(super) stamp: u64,
+    /// When the worker came to it.
+    pub(super) started: u64,
     pub(super) now: u64,
 }
 
@@ -124,8 +137,13 @@ impl Relay {
         relay
     }
 
-    /// Runs a handler on a message. Its panic ends here; what it had emitted before stays emitted.
-    pub(super) fn call(self: &mut Box<Self>, shared: &Shared, handler: &Handler, call: &Call<'_>) -> Handled {
+    /// Runs the host's code on a message. Its panic ends here; what it had emitted before stays emitted.
+    pub(super) fn call(
+        self: &mut Box<Self>,
+        shared: &Shared,
+        function: impl FnOnce(&mut Request<'_>) -> Result<(), Failed>,
+        call: &Call<'_>,
+    ) -> Handled {
         let own = &shared.workers[self.worker];
         let (mut sender_name, mut recipient_name) = (NameBuffer::default(), [0; MAX_NAME_BYTES]);
         let recipient = call.envelope.recipient();
@@ -139,16 +157,22 @@ impl Relay {
         let spare = spare.unwrap_or_else(|| Box::new(Self::hollow(self.worker)));
         // Nothing is pinned while the host's code runs.
         self.leave_rooms();
-        own.activity.begin(call.now);
+        // With tasks out, the oldest of them is what the worker has been at for longest.
+        let timed = self.tasks.is_empty();
+        if timed {
+            own.activity.begin(call.now);
+        }
         if let Err(relay) = own.handover.lay_down(std::mem::replace(self, spare)) {
             *self = relay; // Never: nothing lies there while the worker is at home.
         }
-        let result = catch_unwind(AssertUnwindSafe(|| (handler.0)(&mut request))).map_err(discard);
+        let result = catch_unwind(AssertUnwindSafe(|| function(&mut request))).map_err(discard);
         let Some(relay) = own.handover.take_back() else {
             self.inside.abandoned = true;
             return Handled::Abandoned;
         };
-        own.activity.end();
+        if timed {
+            own.activity.end();
+        }
         let spare = std::mem::replace(self, relay);
         self.inside.spare = Some(spare);
         if result.is_err() {

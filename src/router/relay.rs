@@ -7,6 +7,7 @@ use super::hold::{Held, Holds};
 use super::route::{Fallback, result_of};
 use super::rules::Action;
 use super::shared::Shared;
+use super::tasks::{Entry, Tasks};
 use crate::call::CallId;
 use crate::clients::{ClientId, MAX_NAME_BYTES, NameBuffer, RoomReader, Shortage, Slot};
 use crate::config::Key;
@@ -37,6 +38,8 @@ pub(super) struct Relay {
     /// The worker's way to rooms, and a place for one port's members, as large as the largest room.
     pub(super) rooms: Option<RoomReader>,
     pub(super) members: Vec<u64>,
+    /// What the host that drives the worker has.
+    pub(super) tasks: Tasks,
 }
 
 /// The recipient was there, and is being closed.
@@ -46,6 +49,10 @@ pub(super) const CLOSING: Outcome = Outcome::Failed(Failed::RecipientClosed);
 pub(super) enum Handled {
     Ended(Outcome),
     Held,
+    /// It goes out to the host, and ends when that says so.
+    Task {
+        hold: bool,
+    },
     /// Its handler was given up: nothing may be touched any more.
     Abandoned,
 }
@@ -65,6 +72,7 @@ impl Relay {
             metrics: shared.config.get(Key::EnableMetrics) == 1,
             rooms: shared.rooms.reader(),
             members: Vec::with_capacity(shared.config.count(Key::MaxRoomMembers)),
+            tasks: Tasks::new(shared.task_limit(), shared.ports.len()),
             worker,
         }
     }
@@ -83,6 +91,7 @@ impl Relay {
             metrics: false,
             rooms: None,
             members: Vec::new(),
+            tasks: Tasks::new(0, 0),
             worker,
         }
     }
@@ -131,6 +140,13 @@ impl Relay {
         let (outcome, is_held) = match handled {
             Handled::Ended(outcome) => (Some(outcome), false),
             Handled::Held => (None, true),
+            Handled::Task { hold } => {
+                self.hand_out(
+                    shared,
+                    Entry { port, header: *header, ids, stamp, started, spot: self.tasks.spot, hold },
+                );
+                return ended;
+            }
             Handled::Abandoned => return started,
         };
         // An expired message goes to its caller's fallback, which then counts it.
@@ -222,10 +238,16 @@ impl Relay {
             return (ids, Handled::Ended(Outcome::Expired));
         }
         let envelope = &envelope;
-        let call = Call { port, client, slot, header, payload, envelope, ids, action, stamp, now };
+        let call =
+            Call { port, client, slot, header, payload, envelope, ids, action, stamp, started: now, now };
         let handled = match handler {
-            Some(handler) => self.call(shared, handler, &call),
-            None => self.act(shared, &call),
+            Some(handler) => self.call(shared, |request| handler.run(request), &call),
+            None => match action {
+                Action::Host { hold } if self.tasks.can_take() => Handled::Task { hold },
+                // Its port has changed it since the worker looked whether it may be taken.
+                Action::Host { .. } => failed(Failed::BadRecord),
+                _ => self.act(shared, &call),
+            },
         };
         (ids, handled)
     }
@@ -260,7 +282,7 @@ impl Relay {
                 slot.alive_at.store(now, Relaxed); // Relaxed: a time for the port's timers.
                 return Handled::Ended(Outcome::Ok);
             }
-            Action::Relay { hold } | Action::Handler { hold } => hold,
+            Action::Relay { hold } | Action::Handler { hold } | Action::Host { hold } => hold,
             Action::RelayOrLeave => {
                 if envelope.recipient().is_none() {
                     let left = Delivery { kind: delivery_kind::LEFT, ..Delivery::default() };

@@ -91,7 +91,7 @@ impl<'a> Request<'a> {
 
     /// How long it waited for its worker, in nanoseconds.
     pub fn queue_wait(&self) -> u64 {
-        self.shared.clock.nanoseconds(self.call.stamp, self.call.now)
+        self.shared.clock.nanoseconds(self.call.stamp, self.call.started)
     }
 
     /// The submitter's value.
@@ -153,7 +153,7 @@ impl<'a> Request<'a> {
         let (shared, call) = (self.shared, self.call);
         let relayed = self.at_home(|relay| match relay.act(shared, call) {
             Handled::Ended(outcome) => result(outcome).map(|()| Relayed::Delivered),
-            Handled::Held | Handled::Abandoned => {
+            Handled::Held | Handled::Task { .. } | Handled::Abandoned => {
                 if let Some(current) = &mut relay.inside.current {
                     current.held = true;
                 }

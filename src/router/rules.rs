@@ -24,6 +24,11 @@ pub enum Action {
         /// Whether what the closure relays is held for a recipient that is not connected.
         hold: bool,
     },
+    /// Hands it out to the host that drives the worker, see [`Worker::take`](super::Worker::take).
+    Host {
+        /// Whether it is held for a recipient that is not connected, where the host has it relayed.
+        hold: bool,
+    },
 }
 
 /// A protocol as the router knows it.
@@ -115,6 +120,18 @@ impl ProtocolRules {
                 Err(Error::Config { key: "droppable", value: name.clone(), allowed })
             }
         }
+    }
+
+    /// Whether messages are handed out to the host.
+    pub(crate) fn has_tasks(&self) -> bool {
+        let mut actions = self.types.iter().map(|(_, action)| *action).chain(self.unknown);
+        actions.any(|action| matches!(action, Action::Host { .. }))
+    }
+
+    /// A type that is handed out.
+    pub(crate) fn task_type(&self) -> &str {
+        let handed_out = |(_, action): &&(String, Action)| matches!(action, Action::Host { .. });
+        self.types.iter().find(handed_out).map_or("other", |(name, _)| name)
     }
 
     pub(crate) fn unknown(&self) -> Option<Action> {

@@ -22,7 +22,7 @@ use crate::metrics::{
 };
 use crate::park::WakeWord;
 use crate::ring::Attachment;
-use crate::sync::{AtomicBool, AtomicU64, Handover, Mutex, Relaxed, lock};
+use crate::sync::{AtomicBool, AtomicU64, Handover, Mutex, Relaxed, Release, lock, wake_fence};
 use crossbeam_utils::CachePadded;
 
 #[derive(Debug)]
@@ -232,6 +232,24 @@ impl Shared {
 
     pub(super) fn pair(&self, worker: usize, port: usize) -> &Attachment<Pair> {
         &self.pairs[self.path(worker, port)]
+    }
+
+    /// How many messages a worker may have handed out; 0 where no type is.
+    pub(super) fn task_limit(&self) -> usize {
+        let any = self.protocols.iter().any(|one| one.rules.has_tasks());
+        if any { self.config.count(Key::MaxTasks) } else { 0 }
+    }
+
+    /// Asks every worker to stop.
+    pub(super) fn request_stop(&self) {
+        let mut control = lock(&self.control);
+        control.state = RouterState::Stopped;
+        for worker in &self.workers {
+            // Release: a worker that sees the flag sees every pair attached before; attaching takes the lock.
+            worker.stop.store(true, Release);
+            wake_fence("stop-fence");
+            worker.wake.wake_if_asleep();
+        }
     }
 
     /// Whether messages of a type may be dropped where credit is lacking.

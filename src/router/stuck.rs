@@ -38,7 +38,8 @@ impl Worker {
                 let corrupt = pair.ingress.is_corrupt();
                 let ring = Consumer::resume(pair.ingress);
                 let port_wake = pair.port_wake;
-                worker.ingress[port] = Some(Ingoing { ring, port_wake, sealed: false, corrupt });
+                worker.ingress[port] =
+                    Some(Ingoing { ring, port_wake, sealed: false, corrupt, blocked: None });
             }
         }
         worker

@@ -3,6 +3,7 @@
 
 mod figures;
 
+use super::driven::Gate;
 use super::egress::Egress;
 use super::handler::NOT_TAKEN_UP;
 use super::pair::{untaken_deliveries, untaken_messages};
@@ -25,7 +26,7 @@ use std::time::Duration;
 #[derive(Debug)]
 pub struct Worker {
     pub(super) shared: Arc<Shared>,
-    index: usize,
+    pub(super) index: usize,
     pub(super) ingress: Vec<Option<Ingoing>>,
     /// In a box, so that it can be laid down while a handler runs.
     pub(super) relay: Box<Relay>,
@@ -37,9 +38,13 @@ pub struct Worker {
     idle_since: Option<u64>,
     /// How long to sleep at most while a frontier is behind.
     frontier_wait: Duration,
-    stopped: bool,
+    pub(super) stopped: bool,
     /// It settles in the place of a worker that was given up, see `stuck`.
     pub(super) adopted: bool,
+    /// What waits in its rings fails at its stop: the host lets go of it.
+    pub(super) failing: bool,
+    /// A port that leaves, or a stop, waited for tasks when so many had come back.
+    look_again: Option<u64>,
 }
 
 /// How long a sleeping worker waits at first, and at most, before it looks again at what the ports have consumed.
@@ -54,6 +59,8 @@ pub(super) struct Ingoing {
     /// The router stops: nothing above the tail as it was then is taken.
     pub(super) sealed: bool,
     pub(super) corrupt: bool,
+    /// Its next record waited for tasks when so many had come back.
+    pub(super) blocked: Option<u64>,
 }
 
 /// Bytes that a worker has for each port.
@@ -76,6 +83,8 @@ impl Worker {
             frontier_wait: FRONTIER_WAIT,
             stopped: false,
             adopted: false,
+            failing: false,
+            look_again: None,
             index,
             shared,
         }
@@ -99,7 +108,7 @@ impl Worker {
         self.relay.batch += 1;
         // Acquire: pairs with the Release of whoever attached or detached.
         let changes = self.own().attach_changes.load(Acquire);
-        if changes != self.attach_seen {
+        if changes != self.attach_seen || self.look_again.is_some() {
             self.attach_seen = changes;
             self.look_at_pairs(now);
         }
@@ -112,6 +121,7 @@ impl Worker {
             self.look_at_pairs(now);
             if !self.is_abandoned() {
                 self.stop(now);
+                self.flush();
                 self.relay.leave_rooms();
             }
             return 1;
@@ -134,7 +144,8 @@ impl Worker {
                 return 0;
             }
             work += taken;
-            load += if taken < self.batch { taken as u64 } else { self.waiting(port) };
+            let all = taken < self.batch && self.relay.tasks.of_port(port) == 0;
+            load += if all { taken as u64 } else { self.waiting(port) };
         }
         self.publish_load(load);
         self.first_port = (self.first_port + 1) % ports;
@@ -155,7 +166,7 @@ impl Worker {
     }
 
     /// Whether it was given up inside a handler that has returned now: what it had is another's, and it ends at once.
-    fn is_abandoned(&mut self) -> bool {
+    pub(super) fn is_abandoned(&mut self) -> bool {
         self.stopped |= self.relay.inside.abandoned;
         self.relay.inside.abandoned
     }
@@ -178,7 +189,7 @@ impl Worker {
     }
 
     /// Gives back the permits of what has ended, and publishes how far the ports have come.
-    fn follow_ports(&mut self) {
+    pub(super) fn follow_ports(&mut self) {
         let own = &self.shared.workers[self.index];
         self.shared.permits.give(std::mem::take(&mut self.relay.ended));
         for (egress, published) in self.relay.egress.iter_mut().zip(&own.frontiers) {
@@ -191,9 +202,11 @@ impl Worker {
     /// Takes up to `limit` records from one port's ring.
     fn drain(&mut self, port: usize, limit: usize, time: &mut u64) -> usize {
         let Some(Some(ingoing)) = self.ingress.get_mut(port) else { return 0 };
-        if ingoing.corrupt {
+        // Nothing has come back since the ring's next record began to wait for that.
+        if ingoing.corrupt || ingoing.blocked == Some(self.relay.tasks.returned) {
             return 0;
         }
+        ingoing.blocked = None;
         let own = &self.shared.workers[self.index].shard;
         let mut count = 0;
         let refreshed = if ingoing.sealed { Ok(true) } else { ingoing.ring.refresh() };
@@ -203,6 +216,16 @@ impl Worker {
             }
             while count < limit {
                 self.relay.inside.taken[port] = ingoing.ring.position();
+                if self.relay.tasks.is_driven() {
+                    match self.relay.gate(&self.shared, port, &mut ingoing.ring)? {
+                        Gate::Open => {}
+                        Gate::Shut => return Ok(()),
+                        Gate::Blocked => {
+                            ingoing.blocked = Some(self.relay.tasks.returned);
+                            return Ok(());
+                        }
+                    }
+                }
                 let Some(record) = ingoing.ring.next()? else { return Ok(()) };
                 count += 1;
                 let header = Ingress::read(record.bytes);
@@ -218,10 +241,13 @@ impl Worker {
                 };
                 match (record.kind, header) {
                     (ingress_kind::MESSAGE, Some((header, payload))) => {
+                        // For a task, which keeps it.
+                        self.relay.tasks.arriving = beside.clone().flatten();
                         *time = self.relay.message(&self.shared, port, &header, bytes(payload), *time);
                         if self.relay.inside.abandoned {
                             return Ok(());
                         }
+                        self.relay.tasks.arriving = None;
                     }
                     (ingress_kind::SEND, Some((header, payload))) => {
                         *time = self.relay.send(&self.shared, &header, bytes(payload), *time);
@@ -263,11 +289,16 @@ impl Worker {
     }
 
     /// Gives back what was read and makes what was emitted visible; one fence for all; then the wakes.
-    fn publish(&mut self) {
+    pub(super) fn publish(&mut self) {
         self.report_paths();
         let (mut released, mut published) = (0u64, 0u64);
         for (port, ingoing) in self.ingress.iter_mut().enumerate() {
-            if ingoing.as_mut().is_some_and(|ingoing| ingoing.ring.release()) {
+            let kept = self.relay.tasks.kept_from(port);
+            let release = |ring: &mut Consumer| match kept {
+                Some(kept) => ring.release_below(kept),
+                None => ring.release(),
+            };
+            if ingoing.as_mut().is_some_and(|ingoing| release(&mut ingoing.ring)) {
                 released |= 1 << port;
             }
         }
@@ -306,7 +337,8 @@ impl Worker {
     }
 
     /// Takes up the pairs that were attached, and leaves those whose port has.
-    fn look_at_pairs(&mut self, now: u64) {
+    pub(super) fn look_at_pairs(&mut self, now: u64) {
+        self.look_again = None;
         for port in 0..self.ingress.len() {
             let state = self.shared.pair(self.index, port).state();
             if state == State::Free {
@@ -320,6 +352,10 @@ impl Worker {
                 while !self.is_abandoned() && self.drain(port, usize::MAX, &mut time) > 0 {}
                 if self.is_abandoned() {
                     return;
+                }
+                if self.has_unended(port) {
+                    self.look_again = Some(self.relay.tasks.returned);
+                    continue;
                 }
                 self.leave(port, Undeliverable::PortGone);
             }
@@ -336,17 +372,23 @@ impl Worker {
             port_wake: pair.port_wake,
             sealed: false,
             corrupt: false,
+            blocked: None,
         });
     }
 
     /// Stops: takes what is published in every ring, up to its seal, and leaves every pair.
     pub(super) fn stop(&mut self, now: u64) {
         let mut time = now;
+        if self.adopted || self.failing {
+            self.relay.fail_tasks(&self.shared, now);
+        }
         for port in 0..self.ingress.len() {
             if let Some(Some(ingoing)) = self.ingress.get_mut(port) {
-                ingoing.corrupt |= ingoing.ring.close_and_seal().is_err();
-                ingoing.sealed = true;
-                if self.adopted {
+                if !ingoing.sealed {
+                    ingoing.corrupt |= ingoing.ring.close_and_seal().is_err();
+                    ingoing.sealed = true;
+                }
+                if self.adopted || self.failing {
                     self.fail_rest(port, now);
                 } else {
                     self.drain(port, usize::MAX, &mut time);
@@ -355,6 +397,11 @@ impl Worker {
                     return;
                 }
             }
+        }
+        if (0..self.ingress.len()).any(|port| self.has_unended(port)) {
+            // The host goes on taking what was published before the stop.
+            self.look_again = Some(self.relay.tasks.returned);
+            return;
         }
         self.relay.stop_holds(&self.shared);
         self.flush_egress();
@@ -415,13 +462,24 @@ impl Worker {
         });
     }
 
+    /// Whether a leave or a stop can only go on when the host is done with something.
+    fn waits_for_tasks(&self) -> bool {
+        self.look_again == Some(self.relay.tasks.returned) && !self.relay.tasks.is_empty()
+    }
+
     /// Whether anything has come that a sleep would miss. Behind the fence of `WakeWord::arm`.
     fn must_stay_awake(&self) -> bool {
         let own = self.own();
         own.attach_changes.load(Relaxed) != self.attach_seen // Relaxed: behind the fence, and re-read by `cycle`.
-            || own.stop.load(Relaxed)
+            || (own.stop.load(Relaxed) && !self.waits_for_tasks())
             || own.look_up_all.load(Relaxed)
-            || self.ingress.iter().flatten().any(|ingoing| !ingoing.corrupt && ingoing.ring.has_more())
+            || (self.look_again.is_some() && !self.waits_for_tasks())
+            || self.ingress.iter().flatten().any(|ingoing| {
+                let blocked = ingoing.blocked == Some(self.relay.tasks.returned);
+                // Behind its seal there is nothing to take.
+                let more = if ingoing.sealed { !ingoing.ring.is_drained() } else { ingoing.ring.has_more() };
+                !ingoing.corrupt && !blocked && more
+            })
             || self.relay.egress.iter().flatten().any(|egress| egress.is_stalled() && egress.space_moved())
     }
 
@@ -453,7 +511,7 @@ impl Worker {
                 }
                 Idle::Backoff if !crowded && !backoff.is_completed() => backoff.snooze(),
                 Idle::Backoff | Idle::Park => {
-                    self.sleep(now);
+                    self.sleep(now, None);
                     backoff = Backoff::new();
                     yielded = false;
                 }
@@ -461,11 +519,13 @@ impl Worker {
         }
     }
 
-    fn sleep(&mut self, now: u64) {
-        let mut timeout = None;
+    /// Sleeps until something comes, or something is due, or `most` is over.
+    pub(super) fn sleep(&mut self, now: u64, most: Option<Duration>) {
+        let mut timeout = most;
         for egress in self.relay.egress.iter_mut().flatten().filter(|egress| egress.is_stalled()) {
             egress.request_space();
-            timeout = Some(Duration::from_millis(10));
+            let wait = Duration::from_millis(10);
+            timeout = Some(most.map_or(wait, |most| most.min(wait)));
         }
         let moves = self.shared.workers.len() > 1 && self.shared.placement.balance != Balance::RoundRobin;
         if moves && self.relay.egress.iter().flatten().any(|egress| egress.frontier.is_behind()) {

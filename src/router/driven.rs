@@ -1,0 +1,380 @@
+//! Workers that a host drives from its own threads: `take` hands messages out, a batch at a time, `done` says what has
+//! become of each. A ring from which messages are out goes on with further ones to hand out; a record of any other kind
+//! waits behind them, so that nothing overtakes them, and the ring's bytes stay until all before them are done.
+
+use super::handler::Call;
+use super::relay::{Handled, Relay};
+use super::request::Request;
+use super::rules::Action;
+use super::shared::Shared;
+use super::tasks::{Entry, Spot, TaskId};
+use super::worker::Worker;
+use crate::call::CallId;
+use crate::clients::{ClientId, NameBuffer};
+use crate::envelope;
+use crate::error::{Error, Failed};
+use crate::metrics::{Outcome, Timing};
+use crate::ring::record::{INGRESS_BYTES, Ingress, ingress_flag, ingress_kind};
+use crate::ring::{Consumer, Corrupt};
+use crate::sync::{Arc, mutant};
+use std::time::Duration;
+
+/// A message that is handed out, as its host sees it. Borrowed from its worker; [`Worker::task`] gives it again until it
+/// is done.
+#[derive(Debug)]
+pub struct Task<'a> {
+    shared: &'a Shared,
+    id: TaskId,
+    entry: Entry,
+    payload: &'a [u8],
+    name: NameBuffer,
+    name_length: usize,
+}
+
+impl<'a> Task<'a> {
+    /// What [`Worker::done`] is told.
+    pub fn id(&self) -> TaskId {
+        self.id
+    }
+
+    /// Who sent it.
+    pub fn client(&self) -> ClientId {
+        self.entry.client()
+    }
+
+    /// The sender's name.
+    pub fn name(&self) -> &str {
+        let bytes = self.name.as_flattened().get(..self.name_length).unwrap_or_default();
+        std::str::from_utf8(bytes).unwrap_or_default()
+    }
+
+    /// The sender's application; `other` where it has none of its own.
+    pub fn application(&self) -> &'a str {
+        self.shared.labels.application_name(self.entry.ids.2)
+    }
+
+    /// The sender's protocol.
+    pub fn protocol(&self) -> &'a str {
+        self.shared.labels.protocols().get(usize::from(self.entry.ids.1.0)).map_or("", String::as_str)
+    }
+
+    /// The message's type.
+    pub fn message_type(&self) -> &'a str {
+        self.shared.labels.types().get(usize::from(self.entry.ids.0.0)).map_or("", |(_, name)| name)
+    }
+
+    /// The message as it was submitted.
+    pub fn payload(&self) -> &'a [u8] {
+        self.payload
+    }
+
+    /// How long it waited until it was handed out, in nanoseconds.
+    pub fn queue_wait(&self) -> u64 {
+        self.shared.clock.nanoseconds(self.entry.stamp, self.entry.started)
+    }
+
+    /// The submitter's value.
+    pub fn correlation(&self) -> u64 {
+        self.entry.header.correlation
+    }
+}
+
+/// Whether a ring's next record may be taken now.
+pub(super) enum Gate {
+    Open,
+    /// Not in this call.
+    Shut,
+    /// Not before something comes back from the host.
+    Blocked,
+}
+
+impl Relay {
+    /// Looks at a ring's next record, and notes where it lies.
+    pub(super) fn gate(
+        &mut self,
+        shared: &Shared,
+        port: usize,
+        ring: &mut Consumer,
+    ) -> Result<Gate, Corrupt> {
+        let before = ring.mark();
+        let Some(record) = ring.peek()? else { return Ok(Gate::Open) };
+        let length = record.bytes.len();
+        let behind = self.tasks.of_port(port) > 0;
+        let beside = Ingress::read(record.bytes).is_some_and(|(header, _)| {
+            record.kind == ingress_kind::MESSAGE && header.flags & ingress_flag::OWNED != 0
+        });
+        if beside && (behind || !self.tasks.can_take()) {
+            // What lies beside the ring cannot be looked at without taking it: it waits as if it were a task and as if
+            // it were none.
+            return Ok(if behind || self.tasks.is_full() { Gate::Blocked } else { Gate::Shut });
+        }
+        if behind || !self.tasks.can_take() {
+            let is_task = record.kind == ingress_kind::MESSAGE
+                && Ingress::read(record.bytes)
+                    .is_some_and(|(header, payload)| is_task(shared, port, &header, payload));
+            match is_task {
+                true if self.tasks.is_full() => return Ok(Gate::Blocked),
+                true if !self.tasks.can_take() => return Ok(Gate::Shut),
+                false if behind && !mutant("task-overtaken") => return Ok(Gate::Blocked),
+                _ => {}
+            }
+        }
+        self.tasks.spot = Spot { before, start: ring.position(), length };
+        Ok(Gate::Open)
+    }
+
+    /// A message goes out; its worker is at the oldest one that is out.
+    pub(super) fn hand_out(&mut self, shared: &Shared, entry: Entry) {
+        if self.tasks.is_empty() {
+            shared.workers[self.worker].activity.begin(entry.started);
+        }
+        self.tasks.put(entry);
+    }
+
+    /// Ends a message that was out. Without an outcome it is held. Says whether it was out.
+    fn end_task(&mut self, shared: &Shared, id: TaskId, service: u64, outcome: Option<Outcome>) -> bool {
+        let before = self.tasks.oldest();
+        let beside = self.tasks.beside(id).map(|payload| payload.as_slice().len());
+        let Some(task) = self.tasks.remove(id) else { return false };
+        let bytes = beside.unwrap_or(task.spot.length.saturating_sub(INGRESS_BYTES));
+        let queue_wait = shared.clock.nanoseconds(task.stamp, task.started);
+        self.count(shared, task.ids, bytes, Timing { queue_wait, service }, outcome);
+        if outcome.is_some() {
+            self.ended += 1;
+            let slot = shared.clients.get(task.client());
+            if let Some(slot) = slot.filter(|slot| usize::from(slot.place().port) == task.port) {
+                slot.finish(1);
+            }
+        }
+        let call = (task.header.flags & ingress_flag::CALL != 0).then_some(CallId(task.header.call));
+        self.tell_caller(shared, task.port, call, outcome);
+        let activity = &shared.workers[self.worker].activity;
+        let oldest = self.tasks.oldest();
+        if oldest != before {
+            activity.end();
+            if let Some(oldest) = oldest {
+                activity.begin(oldest);
+            }
+        }
+        true
+    }
+
+    /// Ends everything that is out: nobody is going to say what became of it.
+    pub(super) fn fail_tasks(&mut self, shared: &Shared, now: u64) {
+        let answering = self.tasks.answering.take();
+        // One that its answer had held before ends as its hold does.
+        let current = answering.and_then(|_| self.inside.current.take());
+        let held = answering.filter(|_| current.is_some_and(|current| current.held));
+        while let Some(id) = self.tasks.any() {
+            let since = self.tasks.get(id).map_or(now, |task| task.started);
+            let outcome = (held != Some(id)).then_some(Outcome::Failed(Failed::Stuck));
+            self.end_task(shared, id, shared.clock.nanoseconds(since, now), outcome);
+        }
+    }
+}
+
+/// Whether a message is of a type that is handed out.
+fn is_task(shared: &Shared, port: usize, header: &Ingress, payload: &[u8]) -> bool {
+    let slot = shared.clients.get(ClientId(header.client));
+    let slot = slot.filter(|slot| usize::from(slot.place().port) == port);
+    let rules = slot.and_then(|slot| shared.protocols.get(usize::from(slot.labels().0)));
+    let Some(rules) = rules.map(|rules| &rules.rules).filter(|rules| rules.has_tasks()) else { return false };
+    let Ok(envelope) = envelope::read(rules.protocol(), payload) else { return false };
+    let Some(message_type) = envelope.message_type() else { return false };
+    let listed = rules.types().iter().find(|(name, _)| message_type.eq_str(name));
+    let action = listed.map_or(rules.unknown(), |(_, action)| Some(*action));
+    matches!(action, Some(Action::Host { .. }))
+}
+
+impl Worker {
+    /// As [`cycle`](Self::cycle), and hands out up to `limit` messages of types whose action is [`Action::Host`], those of
+    /// one ring in its order. `each` sees them one by one; until they are [`done`](Self::done), [`task`](Self::task) shows
+    /// them again, and at most `max_tasks` are out. One thread drives a worker at a time. Returns how much it did; 0 means
+    /// that the host may [`wait`](Self::wait).
+    ///
+    /// What a client sends behind a message that is out, other than more to hand out, waits until that is done; so does
+    /// its leaving, and a stop: what had been published before goes on being handed out.
+    ///
+    /// ```
+    /// use corelane::{config::Config, envelope::Protocol, router::{Action, Builder, ProtocolRules}};
+    ///
+    /// let rules = ProtocolRules::new(Protocol::generic())
+    ///     .message_type("sum", Action::Host { hold: false });
+    /// let config = Config::default().with_workers(1)?;
+    /// let (router, mut workers) = Builder::new(config).protocol(rules).build()?;
+    /// let mut port = router.port()?;
+    /// let ann = port.connect("ann", "generic", "", 1)?;
+    /// port.submit(ann, br#"{"type":"sum"}"#, 7)?;
+    /// port.publish();
+    ///
+    /// let (worker, mut batch) = (&mut workers[0], Vec::new());
+    /// worker.take(0, 64, |task| batch.push((task.id(), task.payload().len() as u64)));
+    /// for (task, length) in batch {
+    ///     // What the host measured, and what it answers.
+    ///     worker.done_with(task, 1_000, |request| request.reply(&length.to_string().into_bytes()))?;
+    /// }
+    /// worker.flush();
+    /// let mut got = Vec::new();
+    /// port.poll(1, |event| if let corelane::router::Event::Message(message) = event {
+    ///     got.extend_from_slice(message.payload);
+    /// })?;
+    /// assert_eq!(got, b"14");
+    /// # Ok::<(), corelane::error::Error>(())
+    /// ```
+    pub fn take(&mut self, now: u64, limit: usize, mut each: impl FnMut(&Task<'_>)) -> usize {
+        self.relay.tasks.allowance = limit;
+        let work = self.cycle(now);
+        self.relay.tasks.allowance = 0;
+        while let Some(id) = self.relay.tasks.next_fresh() {
+            if let Some(task) = self.task(id) {
+                each(&task);
+            }
+        }
+        work
+    }
+
+    /// A message that is out.
+    pub fn task(&self, id: TaskId) -> Option<Task<'_>> {
+        let entry = *self.relay.tasks.get(id)?;
+        let ring = &self.ingress.get(entry.port)?.as_ref()?.ring;
+        let payload = match self.relay.tasks.beside(id) {
+            Some(payload) => payload.as_slice(),
+            None => ring.read_back(entry.spot.start, entry.spot.length)?.get(INGRESS_BYTES..)?,
+        };
+        let mut name = NameBuffer::default();
+        let slot = self.shared.clients.get(entry.client());
+        let name_length = slot.map_or(0, |slot| slot.name(&mut name).len());
+        Some(Task { shared: &self.shared, id, entry, payload, name, name_length })
+    }
+
+    /// Says what has become of a message that was handed out, and how long that took, in nanoseconds: its service time.
+    /// Ports see the effect after [`flush`](Self::flush), or the next `take` or `wait`.
+    ///
+    /// # Errors
+    /// [`Error::StaleTask`] where it is not out, or not any more; nothing is counted.
+    pub fn done(&mut self, id: TaskId, nanoseconds: u64, outcome: Result<(), Failed>) -> Result<(), Error> {
+        let outcome = outcome.map_or_else(Outcome::Failed, |()| Outcome::Ok);
+        let ended = self.relay.end_task(&self.shared, id, nanoseconds, Some(outcome));
+        if ended { Ok(()) } else { Err(Error::StaleTask) }
+    }
+
+    /// As [`done`](Self::done), with what the message leads to: `answer` sends and relays like a closure of
+    /// [`Builder::handler`](super::Builder::handler), on credit, and its result is the message's outcome; a panic counts as
+    /// [`Failed::Panicked`]. What one client's messages lead to goes out in the order in which they are done.
+    ///
+    /// # Errors
+    /// [`Error::StaleTask`] where it is not out, or a stop gave the worker up while `answer` ran.
+    pub fn done_with(
+        &mut self,
+        id: TaskId,
+        nanoseconds: u64,
+        answer: impl FnOnce(&mut Request<'_>) -> Result<(), Failed>,
+    ) -> Result<(), Error> {
+        let shared = Arc::clone(&self.shared);
+        let entry = *self.relay.tasks.get(id).ok_or(Error::StaleTask)?;
+        let handled = match self.answer(&shared, id, &entry, answer) {
+            Ok(handled) => handled,
+            Err(reason) => Handled::Ended(Outcome::Failed(reason)),
+        };
+        let outcome = match handled {
+            Handled::Ended(outcome) => Some(outcome),
+            Handled::Held | Handled::Task { .. } => None,
+            Handled::Abandoned => {
+                self.stopped = true;
+                return Err(Error::StaleTask);
+            }
+        };
+        self.relay.tasks.answering = None;
+        self.relay.leave_rooms();
+        self.relay.end_task(&shared, id, nanoseconds, outcome);
+        Ok(())
+    }
+
+    fn answer(
+        &mut self,
+        shared: &Shared,
+        id: TaskId,
+        entry: &Entry,
+        answer: impl FnOnce(&mut Request<'_>) -> Result<(), Failed>,
+    ) -> Result<Handled, Failed> {
+        let ingoing = self.ingress.get(entry.port).and_then(Option::as_ref).ok_or(Failed::PortGone)?;
+        // Kept for as long as the answer runs.
+        let beside = self.relay.tasks.beside(id).cloned();
+        let payload = match &beside {
+            Some(payload) => payload.as_slice(),
+            None => {
+                let record = ingoing.ring.read_back(entry.spot.start, entry.spot.length);
+                record.and_then(|record| record.get(INGRESS_BYTES..)).ok_or(Failed::BadRecord)?
+            }
+        };
+        let slot = shared.clients.get(entry.client());
+        let slot = slot.filter(|slot| usize::from(slot.place().port) == entry.port);
+        let slot = slot.ok_or(Failed::StaleClient)?;
+        let rules = shared.protocols.get(usize::from(slot.labels().0)).ok_or(Failed::BadRecord)?;
+        // It could be read when it was handed out; its port may write where it should not.
+        let envelope = envelope::read(rules.rules.protocol(), payload).map_err(|_| Failed::BadRecord)?;
+        let call = Call {
+            port: entry.port,
+            client: entry.client(),
+            slot,
+            header: &entry.header,
+            payload,
+            envelope: &envelope,
+            ids: entry.ids,
+            action: Action::Host { hold: entry.hold },
+            stamp: entry.stamp,
+            started: entry.started,
+            now: shared.clock.raw(),
+        };
+        // What is emitted now belongs to no batch that has ended.
+        self.relay.batch += 1;
+        self.relay.tasks.answering = Some(id);
+        Ok(self.relay.call(shared, answer, &call))
+    }
+
+    /// Makes what was done since the last `take` visible to the ports, and gives its space back.
+    pub fn flush(&mut self) {
+        if !self.stopped {
+            self.publish();
+            self.follow_ports();
+        }
+    }
+
+    /// Waits until there is something to take, or something is due, or `timeout` is over; returns at once where there is
+    /// already. It sees what comes while it goes to sleep. With messages out, what only waits for them does not end it.
+    pub fn wait(&mut self, timeout: Duration) {
+        if !self.stopped {
+            self.flush();
+            self.sleep(self.shared.clock.raw(), Some(timeout));
+        }
+    }
+
+    /// Whether a port's ring still holds what is to be handled before its pair is left.
+    pub(super) fn has_unended(&self, port: usize) -> bool {
+        if !self.relay.tasks.is_driven() || self.adopted || self.failing {
+            return false;
+        }
+        let ingoing = self.ingress.get(port).and_then(Option::as_ref);
+        let rest = ingoing.is_some_and(|ingoing| !ingoing.corrupt && !ingoing.ring.is_drained());
+        rest || self.relay.tasks.of_port(port) > 0
+    }
+}
+
+/// A worker that hands messages out and is dropped before it has stopped stops its router: what is out or waits for it
+/// fails as [`Failed::Stuck`], what it held as [`Failed::Stopped`].
+impl Drop for Worker {
+    fn drop(&mut self) {
+        if self.stopped || self.adopted || !self.relay.tasks.is_driven() {
+            return;
+        }
+        self.shared.request_stop();
+        self.failing = true;
+        for port in 0..self.ingress.len() {
+            if self.ingress.get(port).is_some_and(Option::is_none) {
+                self.take_up(port);
+            }
+        }
+        self.stop(self.shared.clock.raw());
+        self.relay.leave_rooms();
+    }
+}

@@ -1,0 +1,242 @@
+//! What a worker has handed out to the host that drives it and not had back: a table of fixed size, owned by the worker.
+//! Each task is in its ring's list, in the order of the ring; the ring's bytes from its list's first task on are kept.
+
+use super::payload::Payload;
+use super::relay::SeriesIds;
+use crate::clients::ClientId;
+use crate::ring::record::Ingress;
+use crate::sync::mutant;
+
+/// A message that was handed out. One taker, one worker: it means nothing to another worker.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct TaskId(pub u64);
+
+impl TaskId {
+    fn place(self) -> usize {
+        (self.0 & 0xffff_ffff) as usize
+    }
+
+    fn generation(self) -> u32 {
+        (self.0 >> 32) as u32
+    }
+}
+
+const NONE: u32 = u32::MAX;
+
+/// Where a record lies.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Spot {
+    /// Where the ring stood before it was read, and how many records had been read: what can be given back before it.
+    pub(super) before: (u64, u64),
+    /// Where its first byte is, and how many there are.
+    pub(super) start: u64,
+    pub(super) length: usize,
+}
+
+/// One message that was handed out.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Entry {
+    pub(super) port: usize,
+    pub(super) header: Ingress,
+    pub(super) ids: SeriesIds,
+    /// Not later than `started`.
+    pub(super) stamp: u64,
+    /// When it was handed out.
+    pub(super) started: u64,
+    pub(super) spot: Spot,
+    /// Whether it is held for an absent recipient, where the host has it relayed.
+    pub(super) hold: bool,
+}
+
+impl Entry {
+    pub(super) fn client(&self) -> ClientId {
+        ClientId(self.header.client)
+    }
+}
+
+#[derive(Debug)]
+struct Place {
+    generation: u32,
+    /// The free list's next, or the next task of the same ring.
+    next: u32,
+    /// The task before it in the same ring.
+    previous: u32,
+    entry: Option<Entry>,
+    /// Its payload, if that lies beside the ring.
+    beside: Option<Payload>,
+}
+
+/// One ring's tasks.
+#[derive(Clone, Copy, Debug)]
+struct List {
+    first: u32,
+    last: u32,
+    count: u32,
+}
+
+#[derive(Debug)]
+pub(super) struct Tasks {
+    places: Box<[Place]>,
+    lists: Box<[List]>,
+    /// In the order in which they were taken from the rings; those from `shown` on are still to be shown to the host.
+    fresh: Vec<TaskId>,
+    shown: usize,
+    free: u32,
+    count: usize,
+    /// How many the present call may still hand out.
+    pub(super) allowance: usize,
+    /// How many have come back.
+    pub(super) returned: u64,
+    /// The record that the worker is at.
+    pub(super) spot: Spot,
+    /// The one whose answer runs now.
+    pub(super) answering: Option<TaskId>,
+    /// The payload beside the ring of the message that the worker is at.
+    pub(super) arriving: Option<Payload>,
+}
+
+impl Tasks {
+    /// A table for so many tasks of so many rings; none for 0.
+    pub(super) fn new(limit: usize, ports: usize) -> Self {
+        let next = |place: usize| if place + 1 < limit { place as u32 + 1 } else { NONE };
+        let place =
+            |place| Place { generation: 1, next: next(place), previous: NONE, entry: None, beside: None };
+        Self {
+            places: (0..limit).map(place).collect(),
+            lists: vec![List { first: NONE, last: NONE, count: 0 }; ports].into(),
+            fresh: Vec::with_capacity(limit),
+            shown: 0,
+            free: if limit > 0 { 0 } else { NONE },
+            count: 0,
+            allowance: 0,
+            returned: 0,
+            spot: Spot::default(),
+            answering: None,
+            arriving: None,
+        }
+    }
+
+    /// Bytes that a table comes to.
+    pub(super) const fn memory(limit: u64, ports: u64) -> u64 {
+        limit * (size_of::<Place>() + size_of::<TaskId>()) as u64 + ports * size_of::<List>() as u64
+    }
+
+    /// Whether the worker hands out anything, ever.
+    #[inline(always)]
+    pub(super) fn is_driven(&self) -> bool {
+        !self.places.is_empty()
+    }
+
+    #[inline(always)]
+    pub(super) fn is_empty(&self) -> bool {
+        self.count == 0
+    }
+
+    pub(super) fn is_full(&self) -> bool {
+        self.free == NONE
+    }
+
+    /// Whether one more can be handed out in this call.
+    #[inline]
+    pub(super) fn can_take(&self) -> bool {
+        self.allowance > 0 && !self.is_full()
+    }
+
+    /// How many of a port's ring are out.
+    #[inline]
+    pub(super) fn of_port(&self, port: usize) -> usize {
+        self.lists.get(port).map_or(0, |list| list.count as usize)
+    }
+
+    /// What of a port's ring can be given back: everything before its first task. Nothing: it has none.
+    pub(super) fn kept_from(&self, port: usize) -> Option<(u64, u64)> {
+        Some(self.first_of(port)?.1.spot.before)
+    }
+
+    fn first_of(&self, port: usize) -> Option<(TaskId, &Entry)> {
+        let first = self.lists.get(port)?.first;
+        let place = self.places.get(first as usize)?;
+        Some((TaskId(u64::from(place.generation) << 32 | u64::from(first)), place.entry.as_ref()?))
+    }
+
+    /// When the oldest was handed out.
+    pub(super) fn oldest(&self) -> Option<u64> {
+        (0..self.lists.len()).filter_map(|port| self.first_of(port)).map(|(_, entry)| entry.started).min()
+    }
+
+    /// Any one, the oldest of its ring.
+    pub(super) fn any(&self) -> Option<TaskId> {
+        (0..self.lists.len()).find_map(|port| self.first_of(port)).map(|(id, _)| id)
+    }
+
+    /// Adds one; `can_take` has said that there is room.
+    pub(super) fn put(&mut self, entry: Entry) {
+        let index = self.free;
+        let (Some(place), Some(list)) = (self.places.get_mut(index as usize), self.lists.get_mut(entry.port))
+        else {
+            return; // Never: see above.
+        };
+        self.free = std::mem::replace(&mut place.next, NONE);
+        place.previous = list.last;
+        place.entry = Some(entry);
+        place.beside = self.arriving.take();
+        let id = TaskId(u64::from(place.generation) << 32 | u64::from(index));
+        let last = std::mem::replace(&mut list.last, index);
+        list.count += 1;
+        if last == NONE {
+            list.first = index;
+        } else if let Some(last) = self.places.get_mut(last as usize) {
+            last.next = index;
+        }
+        self.fresh.push(id);
+        self.count += 1;
+        self.allowance = self.allowance.saturating_sub(1);
+    }
+
+    /// The next one that the host has not been shown.
+    pub(super) fn next_fresh(&mut self) -> Option<TaskId> {
+        let id = self.fresh.get(self.shown).copied();
+        self.shown += 1;
+        if id.is_none() {
+            self.fresh.clear();
+            self.shown = 0;
+        }
+        id
+    }
+
+    pub(super) fn get(&self, id: TaskId) -> Option<&Entry> {
+        let place = self.places.get(id.place())?;
+        let same = place.generation == id.generation() || mutant("done-twice-counted");
+        place.entry.as_ref().filter(|_| same)
+    }
+
+    /// Takes one out; its id is nobody's from now on.
+    /// A task's payload, if it lies beside the ring.
+    pub(super) fn beside(&self, id: TaskId) -> Option<&Payload> {
+        self.get(id)?;
+        self.places.get(id.place())?.beside.as_ref()
+    }
+
+    pub(super) fn remove(&mut self, id: TaskId) -> Option<Entry> {
+        let entry = *self.get(id)?;
+        let place = self.places.get_mut(id.place())?;
+        place.entry = None;
+        place.beside = None;
+        place.generation = place.generation.wrapping_add(1).max(1);
+        let (previous, next) = (place.previous, place.next);
+        place.next = std::mem::replace(&mut self.free, id.place() as u32);
+        place.previous = NONE;
+        match self.places.get_mut(next as usize) {
+            Some(next) => next.previous = previous,
+            None => self.lists.get_mut(entry.port)?.last = previous,
+        }
+        match self.places.get_mut(previous as usize) {
+            Some(previous) => previous.next = next,
+            None => self.lists.get_mut(entry.port)?.first = next,
+        }
+        self.lists.get_mut(entry.port)?.count -= 1;
+        self.count -= 1;
+        self.returned += 1;
+        Some(entry)
+    }
+}

@@ -1,0 +1,422 @@
+//! Workers that a host drives from its own threads: what it is handed, what it says has become of it, what waits behind,
+//! and stops in the middle. Row R8; invariants I4, I5.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test")]
+
+use corelane::clients::ClientId;
+use corelane::clock::{Clock, ManualClock};
+use corelane::config::{Config, Key};
+use corelane::envelope::Protocol;
+use corelane::error::{Error, Failed, Refused};
+use corelane::metrics::{Accounting, Stats};
+use corelane::router::{
+    Action, Builder, Event, Port, ProtocolRules, Relayed, Routed, Router, TaskId, Worker,
+};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
+use std::time::Duration;
+
+fn rules() -> ProtocolRules {
+    ProtocolRules::new(Protocol::generic())
+        .message_type("work", Action::Host { hold: true })
+        .message_type("chat", Action::Relay { hold: false })
+}
+
+/// A router with one worker, driven by hand.
+struct Hand {
+    router: Router,
+    worker: Worker,
+    clock: Clock,
+    hands: ManualClock,
+    port: Port,
+    ann: ClientId,
+}
+
+impl Hand {
+    fn new(max_tasks: u64) -> Self {
+        let (clock, hands) = Clock::manual();
+        let config = Config::default()
+            .with(Key::Workers, 1)
+            .and_then(|one| one.with(Key::MaxTasks, max_tasks))
+            .and_then(|one| one.with(Key::ProcessingTimeout, 5))
+            .unwrap();
+        let builder = Builder::new(config).protocol(rules()).clock(clock.clone());
+        let (router, mut workers) = builder.build().unwrap();
+        let mut port = router.port().unwrap();
+        let ann = port.connect("ann", "generic", "tests", 1).unwrap();
+        port.connect("ben", "generic", "tests", 2).unwrap();
+        Self { router, worker: workers.pop().unwrap(), clock, hands, port, ann }
+    }
+
+    fn submit(&mut self, kind: &str, to: &str, number: u64) {
+        let text = format!(r#"{{"type":"{kind}","to":"{to}","n":{number}}}"#);
+        self.port.submit(self.ann, text.as_bytes(), number).unwrap();
+    }
+
+    fn take(&mut self, limit: usize) -> Vec<(u64, TaskId)> {
+        self.port.publish();
+        let mut taken = Vec::new();
+        self.worker.take(self.clock.raw(), limit, |task| {
+            assert_eq!((task.name(), task.message_type()), ("ann", "work"));
+            assert_eq!((task.protocol(), task.application()), ("generic", "tests"));
+            assert!(
+                std::str::from_utf8(task.payload()).unwrap().ends_with(&format!(":{}}}", task.correlation()))
+            );
+            taken.push((task.correlation(), task.id()));
+        });
+        taken
+    }
+
+    /// Numbers delivered, with whom to.
+    fn poll(&mut self) -> Vec<(u64, u64)> {
+        let mut got = Vec::new();
+        let _ = self.port.poll(usize::MAX, |event| {
+            if let Event::Message(message) = event {
+                got.push((message.token, message.correlation));
+            }
+        });
+        got
+    }
+
+    fn settled(&self) -> Accounting {
+        let figures = self.router.accounting();
+        assert_eq!((figures.in_flight, figures.held), (0, 0), "{figures:?}");
+        assert_eq!(figures.accepted, figures.ok + figures.failed + figures.expired);
+        figures
+    }
+}
+
+fn failed_as(stats: &Stats, reason: &str) -> u64 {
+    let failures = &stats.messages.failures;
+    failures.iter().find(|(label, _)| *label == reason).map_or(0, |(_, count)| *count)
+}
+
+#[test]
+fn a_host_says_what_became_of_each_and_nothing_overtakes_them() {
+    let mut hand = Hand::new(64);
+    for number in 1..=3 {
+        hand.submit("work", "ben", number);
+    }
+    hand.submit("chat", "ben", 4);
+    hand.submit("work", "ben", 5);
+    hand.hands.advance(Duration::from_millis(3));
+    let taken = hand.take(64);
+    assert_eq!(taken.iter().map(|(number, _)| *number).collect::<Vec<_>>(), [1, 2, 3], "4 and 5 wait");
+    assert_eq!(hand.poll(), []);
+    assert_eq!(hand.router.accounting().in_flight, 5);
+    assert_eq!(hand.worker.task(taken[1].1).unwrap().queue_wait(), 3_000_000);
+
+    hand.worker.done(taken[0].1, 1_000, Ok(())).unwrap();
+    assert_eq!(hand.worker.done(taken[0].1, 1_000, Ok(())), Err(Error::StaleTask));
+    assert!(hand.worker.task(taken[0].1).is_none());
+    let answer = hand.worker.done_with(taken[1].1, 2_000, |request| {
+        assert_eq!((request.recipient(), request.queue_wait()), (Some("ben"), 3_000_000));
+        request.reply(b"2")?;
+        assert_eq!(request.send_to_name("nobody", b"x"), Err(Failed::UnknownRecipient));
+        assert_eq!(request.relay(), Ok(Relayed::Delivered));
+        Err(Failed::Handler)
+    });
+    assert_eq!(answer, Ok(()));
+    assert_eq!(hand.take(64), [], "the third is still out");
+    assert_eq!(hand.poll(), [(1, 2), (2, 2)]);
+    hand.worker.done_with(taken[2].1, 4_000, |request| request.relay().map(|_| ())).unwrap();
+    let taken = hand.take(64);
+    assert_eq!(taken.len(), 1, "the fourth is relayed, the fifth comes out");
+    assert_eq!(hand.poll(), [(2, 3), (2, 4)]);
+    // A panic ends the message alone.
+    let planned = |_: &mut corelane::router::Request<'_>| std::panic::resume_unwind(Box::new("planned"));
+    hand.worker.done_with(taken[0].1, 8_000, planned).unwrap();
+    hand.take(0);
+    let stats = hand.router.stats();
+    let figures = hand.settled();
+    assert_eq!((figures.ok, figures.failed, figures.deliveries), (3, 2, 4));
+    assert_eq!((failed_as(&stats, "handler_failed"), failed_as(&stats, "handler_panicked")), (1, 1));
+    let work = stats.types.iter().find(|one| one.message_type == "work").unwrap();
+    // What the host measured: the clock stood still meanwhile.
+    let service = &work.service;
+    let times = (service.count, service.average, service.minimum, service.maximum);
+    assert_eq!(times, (4, Some(3_750), Some(1_000), Some(8_000)));
+}
+
+#[test]
+fn a_batch_has_a_limit_and_the_table_another() {
+    let mut hand = Hand::new(5);
+    (1..=12).for_each(|number| hand.submit("work", "ben", number));
+    let numbers = |taken: &[(u64, TaskId)]| taken.iter().map(|(number, _)| *number).collect::<Vec<_>>();
+    let mut out = hand.take(3);
+    assert_eq!(numbers(&out), [1, 2, 3]);
+    out.extend(hand.take(100));
+    assert_eq!(numbers(&out), [1, 2, 3, 4, 5]);
+    assert_eq!(hand.take(100), [], "five may be out");
+    // In any order; the views of the others stay.
+    for place in [3, 0, 4] {
+        hand.worker.done(out[place].1, 0, Ok(())).unwrap();
+        hand.worker.flush();
+    }
+    assert_eq!(hand.worker.task(out[1].1).unwrap().correlation(), 2);
+    let more = hand.take(100);
+    assert_eq!(numbers(&more), [6, 7, 8]);
+    for (_, id) in [out[2], out[1]].iter().chain(&more) {
+        hand.worker.done(*id, 0, Ok(())).unwrap();
+    }
+    for (_, id) in hand.take(100) {
+        hand.worker.done(id, 0, Err(Failed::Handler)).unwrap();
+    }
+    hand.worker.flush();
+    assert_eq!((hand.settled().ok, hand.settled().failed), (8, 4));
+}
+
+#[test]
+fn late_messages_expire_and_a_relay_may_be_held() {
+    let mut hand = Hand::new(64);
+    hand.submit("work", "ben", 1);
+    hand.hands.advance(Duration::from_secs(6));
+    assert_eq!(hand.take(64), []);
+    hand.submit("work", "cleo", 2);
+    let taken = hand.take(64);
+    hand.worker
+        .done_with(taken[0].1, 5, |request| {
+            assert_eq!(request.relay(), Ok(Relayed::Held));
+            Ok(())
+        })
+        .unwrap();
+    assert_eq!(hand.router.accounting().held, 1);
+    hand.port.connect("cleo", "generic", "tests", 3).unwrap();
+    hand.take(0);
+    assert_eq!(hand.poll(), [(3, 2)]);
+    let figures = hand.settled();
+    assert_eq!((figures.ok, figures.expired), (1, 1));
+}
+
+#[test]
+fn what_is_out_too_long_stalls_its_worker_until_it_is_done() {
+    let mut hand = Hand::new(64);
+    hand.submit("work", "ben", 1);
+    let first = hand.take(64);
+    hand.hands.advance(Duration::from_millis(4));
+    hand.submit("work", "ben", 2);
+    let second = hand.take(64);
+    hand.hands.advance(Duration::from_millis(4));
+    let watchdog = hand.router.watchdog();
+    let look = |hand: &Hand| watchdog.look(hand.clock.raw());
+    assert_eq!(look(&hand), 1);
+    hand.worker.done(first[0].1, 0, Ok(())).unwrap();
+    assert_eq!(look(&hand), 0, "the second is out for four milliseconds");
+    hand.hands.advance(Duration::from_millis(4));
+    assert_eq!(look(&hand), 1);
+    hand.worker.done(second[0].1, 0, Ok(())).unwrap();
+    assert_eq!(look(&hand), 0);
+    assert_eq!(hand.router.stats().workers[0].stalls, 2);
+}
+
+#[test]
+fn a_stop_waits_for_what_is_out_and_hands_out_the_rest() {
+    let mut hand = Hand::new(4);
+    (1..=10).for_each(|number| hand.submit("work", "ben", number));
+    let mut taken = hand.take(2);
+    hand.router.request_stop();
+    hand.submit("chat", "ben", 11);
+    let mut rounds = 0;
+    while !hand.worker.is_stopped() {
+        taken.extend(hand.take(4));
+        for (_, id) in taken.drain(..) {
+            hand.worker.done_with(id, 1, |request| request.relay().map(|_| ())).unwrap();
+        }
+        rounds += 1;
+        assert!(rounds < 20);
+    }
+    let got: Vec<_> = hand.poll().iter().map(|(_, number)| *number).collect();
+    assert_eq!(got, (1..=11).collect::<Vec<_>>());
+    assert_eq!(hand.settled().ok, 11);
+}
+
+#[test]
+fn a_worker_that_is_dropped_fails_what_is_out_and_what_waits() {
+    let mut hand = Hand::new(4);
+    (1..=10).for_each(|number| hand.submit("work", "ben", number));
+    let taken = hand.take(3);
+    hand.worker.done(taken[1].1, 1, Ok(())).unwrap();
+    hand.submit("chat", "ben", 11);
+    hand.port.publish();
+    let (_router, other) = Builder::new(Config::default().with(Key::Workers, 1).unwrap())
+        .build()
+        .map(|(router, mut workers)| (router, workers.pop().unwrap()))
+        .unwrap();
+    drop(std::mem::replace(&mut hand.worker, other));
+    let figures = hand.settled();
+    assert_eq!((figures.ok, figures.failed), (1, 10));
+    assert_eq!(failed_as(&hand.router.stats(), "stuck"), 10);
+    let closed = hand.port.submit(hand.ann, b"{}", 12);
+    assert_eq!(closed, Err(Error::Refused(Refused::Closed)));
+}
+
+#[test]
+fn a_port_that_leaves_waits_for_what_is_out() {
+    let mut hand = Hand::new(4);
+    (1..=3).for_each(|number| hand.submit("work", "ben", number));
+    let taken = hand.take(2);
+    let port = std::mem::replace(&mut hand.port, hand.router.port().unwrap());
+    drop(port);
+    hand.worker.cycle(hand.clock.raw());
+    assert_eq!(hand.worker.task(taken[0].1).unwrap().correlation(), 1, "its memory stays");
+    let answer = |request: &mut corelane::router::Request<'_>| {
+        assert_eq!(request.reply(b"gone"), Err(Failed::RecipientClosed));
+        Ok(())
+    };
+    hand.worker.done_with(taken[1].1, 1, answer).unwrap();
+    hand.worker.done(taken[0].1, 1, Ok(())).unwrap();
+    let last = hand.take(4);
+    assert_eq!(last.len(), 1);
+    hand.worker.done(last[0].1, 1, Ok(())).unwrap();
+    hand.worker.cycle(hand.clock.raw());
+    let figures = hand.settled();
+    assert_eq!((figures.accepted, figures.ok, figures.failed, figures.queued), (3, 3, 0, 0));
+    hand.port.connect("ann", "generic", "tests", 7).unwrap();
+}
+
+#[test]
+fn what_cannot_be_handed_out_is_refused_at_the_start() {
+    let config = || Config::default().with(Key::Workers, 1).unwrap();
+    let started = Builder::new(config()).protocol(rules()).start().unwrap_err().to_string();
+    assert!(started.contains("use Builder::build"), "{started}");
+    let both = Builder::new(config()).protocol(rules()).handler("generic", "work", |_| Ok(())).build();
+    assert!(both.unwrap_err().to_string().contains("its action is Host"));
+}
+
+#[test]
+fn a_caller_gets_what_the_host_says() {
+    let config = Config::default().with(Key::Workers, 1).unwrap();
+    let clock = Clock::new();
+    let builder = Builder::new(config).protocol(rules()).clock(clock.clone());
+    let (router, mut workers) = builder.build().unwrap();
+    let mut worker = workers.pop().unwrap();
+    let thread = std::thread::spawn(move || {
+        let mut batch = Vec::new();
+        let mut count = 0;
+        while !worker.is_stopped() {
+            worker.take(clock.raw(), 8, |task| batch.push(task.id()));
+            for task in batch.drain(..) {
+                count += 1;
+                match count {
+                    1 => worker.done(task, 1, Err(Failed::Handler)).unwrap(),
+                    _ => worker.done_with(task, 1, |request| request.relay().map(|_| ())).unwrap(),
+                }
+            }
+            worker.wait(Duration::from_secs(10));
+        }
+    });
+    let mut port = router.port().unwrap();
+    let ann = port.connect("ann", "generic", "", 1).unwrap();
+    let mut route = |to: &str| {
+        let text = format!(r#"{{"type":"work","to":"{to}"}}"#);
+        port.route(ann, text.as_bytes(), Duration::from_secs(60)).unwrap()
+    };
+    let got = [route("ann"), route("ann"), route("nobody")];
+    assert_eq!(got, [Routed::Failed(Failed::Handler), Routed::Delivered, Routed::Held]);
+    router.request_stop();
+    thread.join().unwrap();
+    let figures = router.accounting();
+    assert_eq!(
+        (figures.ok, figures.failed, figures.in_flight),
+        (1, 2, 0),
+        "what was held failed at the stop"
+    );
+}
+
+#[test]
+fn two_threads_drive_two_workers() {
+    const MESSAGES: u64 = 100_000;
+    let config = Config::default().with(Key::Workers, 2).unwrap();
+    let clock = Clock::new();
+    let builder = Builder::new(config).protocol(rules()).clock(clock.clone());
+    let (router, workers) = builder.build().unwrap();
+    let handed = Arc::new(AtomicU64::new(0));
+    let threads: Vec<_> = workers
+        .into_iter()
+        .map(|mut worker| {
+            let handed = Arc::clone(&handed);
+            let clock = clock.clone();
+            std::thread::spawn(move || {
+                let mut batch = Vec::with_capacity(64);
+                while !worker.is_stopped() {
+                    let work = worker.take(clock.raw(), 64, |task| batch.push(task.id()));
+                    handed.fetch_add(batch.len() as u64, SeqCst);
+                    for task in batch.drain(..) {
+                        worker.done_with(task, 100, |request| request.relay().map(|_| ())).unwrap();
+                    }
+                    if work == 0 {
+                        worker.wait(Duration::from_secs(10));
+                    }
+                }
+            })
+        })
+        .collect();
+    let mut port = router.port().unwrap();
+    let senders: Vec<_> =
+        (0..4).map(|at| port.connect(&format!("s{at}"), "generic", "", 0).unwrap()).collect();
+    let ben = port.connect("ben", "generic", "", 9).unwrap();
+    let (mut sent, mut got, mut last) = (0, 0, [0; 4]);
+    while got < MESSAGES {
+        while sent < MESSAGES && sent < got + 500 {
+            let sender = (sent % 4) as usize;
+            let kind = if sent % 7 == 0 { "chat" } else { "work" };
+            let text = format!(r#"{{"type":"{kind}","to":"ben"}}"#);
+            match port.submit(senders[sender], text.as_bytes(), sent + 1) {
+                Ok(()) => sent += 1,
+                Err(Error::Refused(Refused::Full)) => break,
+                Err(other) => panic!("{other}"),
+            }
+        }
+        port.publish();
+        let mut bytes = (0, 0);
+        port.poll(256, |event| {
+            if let Event::Message(message) = event {
+                let sender = senders.iter().position(|one| *one == message.sender).unwrap();
+                assert!(last[sender] < message.correlation, "overtaken");
+                last[sender] = message.correlation;
+                bytes = (bytes.0 + 1, bytes.1 + message.payload.len() as u32);
+            }
+        })
+        .unwrap();
+        got += u64::from(bytes.0);
+        port.acknowledge(ben, bytes.0, bytes.1);
+        if bytes.0 == 0 {
+            std::thread::yield_now();
+        }
+    }
+    router.request_stop();
+    threads.into_iter().for_each(|thread| thread.join().unwrap());
+    let figures = router.accounting();
+    assert_eq!((figures.ok, figures.failed, figures.in_flight), (MESSAGES, 0, 0), "{figures:?}");
+    assert_eq!(handed.load(SeqCst), MESSAGES - MESSAGES.div_ceil(7));
+}
+
+/// What lies beside the ring is handed out like the rest, in its place, and let go of once it is done.
+#[test]
+fn large_messages_are_handed_out_in_their_place() {
+    let mut hand = Hand::new(10);
+    let large =
+        |number: u64| format!(r#"{{"type":"work","to":"ben","pad":"{}","n":{number}}}"#, "x".repeat(50_000));
+    hand.submit("work", "ben", 1);
+    hand.port.submit(hand.ann, large(2).as_bytes(), 2).unwrap();
+    hand.submit("work", "ben", 3);
+    hand.submit("chat", "ben", 4);
+    hand.port.submit(hand.ann, large(5).as_bytes(), 5).unwrap();
+    let mut done = Vec::new();
+    for _ in 0..10 {
+        for (number, id) in hand.take(10) {
+            let length = hand.worker.task(id).unwrap().payload().len();
+            assert_eq!(length > 50_000, number == 2 || number == 5);
+            hand.worker.done_with(id, 1, |request| request.relay().map(drop)).unwrap();
+            assert!(hand.worker.task(id).is_none());
+            done.push(number);
+        }
+        hand.worker.flush();
+    }
+    assert_eq!(done, [1, 2, 3, 5]);
+    let order: Vec<_> = hand.poll().into_iter().map(|(_, number)| number).collect();
+    assert_eq!(order, [1, 2, 3, 4, 5]);
+    hand.poll();
+    let stats = hand.router.stats();
+    assert_eq!((stats.payload_bytes, stats.payloads_waiting, stats.accounting.in_flight), (0, 0, 0));
+}
