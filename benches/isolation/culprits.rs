@@ -417,15 +417,14 @@ pub fn round(
             host.tally.submitted += 1;
             let worker = whereabouts(&mut host.port, client);
             host.tally.received += 1;
-            let mut asleep = !with;
+            let before = gate.entered.load(SeqCst);
+            let mut asked = !with;
             let mut latencies = innocents.run(plan, |progress| {
-                if !asleep && progress.sent >= progress.planned / 10 {
-                    asleep = true;
-                    let entered = gate.entered.load(SeqCst);
+                if !asked && progress.sent >= progress.planned / 10 {
+                    asked = true;
                     host.submit(client, r#"{"type":"bye"}"#);
                     host.port.publish();
-                    wait_until("inside", || gate.entered.load(SeqCst) > entered);
-                } else if asleep && with {
+                } else if gate.entered.load(SeqCst) > before {
                     beside_sleep(progress, worker);
                 }
             });
