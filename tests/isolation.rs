@@ -10,10 +10,13 @@
 mod culprits;
 #[path = "../benches/isolation/innocents.rs"]
 mod innocents;
+#[path = "../benches/isolation/rounds.rs"]
+mod rounds;
 
 use corelane::metrics::Stats;
-use culprits::{CASES, Case, Gate, Round, fate, round, router};
+use culprits::{CASES, Case};
 use innocents::Plan;
+use rounds::{Gate, Round, fate, round, router};
 use std::sync::atomic::Ordering::SeqCst;
 use std::time::Duration;
 

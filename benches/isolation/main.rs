@@ -14,11 +14,14 @@ mod page;
 #[path = "../compare/race.rs"]
 #[allow(dead_code, reason = "only dates and medians are used")]
 mod race;
+#[allow(dead_code, reason = "as above")]
+mod rounds;
 
-use culprits::{CASES, Case, Gate, Kind, fate, round, router};
+use culprits::{CASES, Case, Kind};
 use hdrhistogram::Histogram;
 use innocents::Plan;
 use page::{Figures, Row, percentiles};
+use rounds::{Gate, fate, round, router};
 use std::time::Duration;
 
 /// One second of 4,000 messages per second.

@@ -35,7 +35,8 @@ pub fn percentiles(latencies: &Histogram<u64>) -> Percentiles {
 fn ratio(row: &Row, place: usize) -> String {
     let ratios = || row.figures.iter().map(|round| round.with[place] / round.without[place]);
     let (min, max) = (ratios().fold(f64::INFINITY, f64::min), ratios().fold(0.0, f64::max));
-    format!("{:.2} [{min:.2}–{max:.2}]", median(ratios()))
+    let short = |ratio: f64| if ratio < 100.0 { format!("{ratio:.2}") } else { format!("{ratio:.0}") };
+    format!("{} [{}–{}]", short(median(ratios())), short(min), short(max))
 }
 
 /// A time with three digits.
