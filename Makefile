@@ -4,7 +4,7 @@
 ARGS ?=
 SERVER = target/release/examples/peerjs_server
 
-.PHONY: run test check bench loom loom-mutants loom-long simulator deps deps-if-root
+.PHONY: run test check bench isolation loom loom-mutants loom-long simulator deps deps-if-root
 
 run:
 	cargo build --release --example peerjs_server
@@ -21,6 +21,11 @@ check:
 # Both sides interleaved; a table, target/bench/report.json, and the pages that carry the table.
 bench:
 	scripts/bench.sh --write-docs
+
+# What each culprit costs everybody else; writes docs/isolation.md. ROUNDS=3 for a quick look.
+ROUNDS ?= 7
+isolation:
+	scripts/isolation.sh --rounds $(ROUNDS)
 
 loom:
 	scripts/loom.sh models

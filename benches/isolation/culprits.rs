@@ -1,0 +1,304 @@
+//! Who does harm, and what stands against it. Each has a host thread and a port of its own and goes on until it is told to
+//! stop; it counts what it submits and what its port tells it.
+
+use corelane::clients::{ClientId, CreditPolicy};
+use corelane::config::{Balance, Config};
+use corelane::error::Error;
+use corelane::router::{Event, Port, Router};
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::SeqCst};
+use std::time::Duration;
+
+/// What most of them send: so many messages per millisecond.
+const PER_MILLISECOND: u64 = 20;
+/// Once it has done so much it is in full swing: more than a client's credit.
+pub const FULL_SWING: u64 = 1_500;
+const UNKNOWN: u64 = 10_000;
+
+/// How a culprit and the innocents come together.
+#[derive(Clone, Copy)]
+pub enum Kind {
+    /// A thread beside them, in full swing before they connect.
+    Beside(fn(&Router, &mut Host, &Go<'_>)),
+    /// A handler sleeps and its worker is known as stalled before they connect.
+    SleepsBefore,
+    /// They are at both workers and send; then a handler on one of these sleeps.
+    SleepsUnder,
+}
+
+pub struct Case {
+    pub name: &'static str,
+    pub about: &'static str,
+    pub kind: Kind,
+    pub configure: fn(Config) -> Result<Config, Error>,
+}
+
+pub const CASES: [Case; 9] = [
+    Case {
+        name: "nobody",
+        about: "Both sides without a culprit: what a row says where there is nothing to say.",
+        kind: Kind::Beside(|_, _, go| {
+            while go.on() {
+                go.did(FULL_SWING);
+                std::thread::sleep(Duration::from_millis(1));
+            }
+        }),
+        configure: Ok,
+    },
+    Case {
+        name: "an honest neighbour",
+        about: "As many messages as the next culprits send, well-formed, read and acknowledged: load, no harm.",
+        kind: Kind::Beside(honest),
+        configure: Ok,
+    },
+    Case {
+        name: "a client that stops reading",
+        about: "It is sent 20 messages per millisecond and never acknowledges one. Its credit ends; `credit_policy` is refuse, and its sender is told of each refusal.",
+        kind: Kind::Beside(deaf),
+        configure: |config| config.with_credit_policy(CreditPolicy::Refuse),
+    },
+    Case {
+        name: "a client that floods",
+        about: "It submits 1,000 messages at once, then sleeps for a millisecond, again and again. `max_in_flight` is 512, `client_rate` 1,000 with a burst of 5,000, for everybody.",
+        kind: Kind::Beside(flood),
+        configure: |config| {
+            config
+                .with_max_in_flight(512)
+                .and_then(|config| config.with_client_rate(1_000))
+                .and_then(|config| config.with_client_burst(5_000))
+        },
+    },
+    Case {
+        name: "a handler that panics always",
+        about: "20 messages per millisecond whose handler panics (without the panic hook's report).",
+        kind: Kind::Beside(panics),
+        configure: Ok,
+    },
+    Case {
+        name: "10,000 unknown types and rooms",
+        about: "Per millisecond 10 messages of a new type to a new room, 10 of a new type in a protocol that knows all of its, and 10 attempts to join a new room.",
+        kind: Kind::Beside(unknown),
+        configure: |config| config.with_max_rooms(64),
+    },
+    Case {
+        name: "a poller that is slow",
+        about: "An additional port whose poller sleeps for 50 ms between polls, and exports all figures as text each time, while 20 messages of 4 KiB per millisecond go there: twice and more of what its ring and its backlog take.",
+        kind: Kind::Beside(slow_poller),
+        configure: |config| {
+            config
+                .with_ring_bytes(512 << 10)
+                .and_then(|config| config.with_backlog_bytes(512 << 10))
+                .and_then(|config| config.with_max_message(16 << 10))
+                .and_then(|config| config.with_credit_bytes(64 << 20))
+        },
+    },
+    Case {
+        name: "a handler that sleeps 2 s: new clients",
+        about: "Its worker counts as stalled after 20 ms; then the innocents connect, and nobody of them is placed there. With it they share the one worker that is left.",
+        kind: Kind::SleepsBefore,
+        configure: |config| config.with_balance(Balance::Hash),
+    },
+    Case {
+        name: "a handler that sleeps 2 s: clients that were there",
+        about: "The innocents are at both workers and have sent a tenth when it begins. Those at its worker wait, lose nothing and keep their order; the others go on.",
+        kind: Kind::SleepsUnder,
+        configure: |config| config.with_balance(Balance::Hash),
+    },
+];
+
+/// Tells a culprit how long to go on.
+pub struct Go<'a> {
+    pub stop: &'a AtomicBool,
+    pub at_least: u64,
+    pub done: &'a AtomicU64,
+}
+
+impl Go<'_> {
+    fn on(&self) -> bool {
+        self.done.load(SeqCst) < self.at_least || !self.stop.load(SeqCst)
+    }
+
+    fn did(&self, count: u64) {
+        self.done.fetch_add(count, SeqCst);
+    }
+}
+
+/// What a culprit has done and been told, counted by itself.
+#[derive(Debug, Default)]
+pub struct Tally {
+    pub submitted: u64,
+    pub refused: BTreeMap<&'static str, u64>,
+    pub received: u64,
+    pub told_refused: u64,
+    pub joined: u64,
+    pub joins_refused: u64,
+}
+
+pub struct Host {
+    pub port: Port,
+    pub tally: Tally,
+}
+
+impl Host {
+    pub fn new(router: &Router) -> Self {
+        Self { port: router.port().unwrap(), tally: Tally::default() }
+    }
+
+    pub fn connect(&mut self, name: &str, protocol: &str) -> ClientId {
+        self.port.connect(name, protocol, "culprits", 0).unwrap()
+    }
+
+    pub fn submit(&mut self, client: ClientId, message: &str) {
+        self.tally.submitted += 1;
+        match self.port.submit(client, message.as_bytes(), 0) {
+            Ok(()) => {}
+            Err(Error::Refused(reason)) => *self.tally.refused.entry(reason.label()).or_default() += 1,
+            Err(other) => panic!("{other}"),
+        }
+    }
+
+    /// Publishes, takes what has come, and acknowledges it for all but one client.
+    pub fn turn(&mut self, deaf: Option<ClientId>) {
+        self.port.publish();
+        let Self { port, tally } = self;
+        let mut written = Vec::new();
+        port.poll(usize::MAX, |event| match event {
+            Event::Message(message) => {
+                tally.received += 1;
+                if Some(message.client) != deaf {
+                    written.push((message.client, 1, message.payload.len() as u32));
+                }
+            }
+            Event::Refused { .. } => tally.told_refused += 1,
+            other => panic!("{other:?}"),
+        })
+        .unwrap();
+        port.acknowledge_batch(written);
+    }
+
+    /// Turns until nothing of the router's is under way any more.
+    pub fn finish(&mut self, router: &Router) {
+        wait_until("quiet", || {
+            self.turn(None);
+            is_quiet(router)
+        });
+    }
+}
+
+pub fn is_quiet(router: &Router) -> bool {
+    let now = router.accounting();
+    now.in_flight == 0 && now.queued == 0
+}
+
+pub fn wait_until(what: &str, mut done: impl FnMut() -> bool) {
+    for _ in 0..60_000 {
+        if done() {
+            return;
+        }
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    panic!("never {what}");
+}
+
+fn candidate(to: &str, length: usize) -> String {
+    format!(r#"{{"type":"candidate","to":"{to}","candidate":"{}"}}"#, "c".repeat(length))
+}
+
+/// A steady stream from one client to another of the same host.
+fn stream(host: &mut Host, go: &Go<'_>, deaf: bool) {
+    let from = host.connect("neighbour", "generic");
+    let to = host.connect("deaf", "generic");
+    let message = candidate("deaf", 100);
+    while go.on() {
+        for _ in 0..PER_MILLISECOND {
+            host.submit(from, &message);
+        }
+        host.turn(deaf.then_some(to));
+        go.did(PER_MILLISECOND);
+        std::thread::sleep(Duration::from_millis(1));
+    }
+}
+
+fn honest(_: &Router, host: &mut Host, go: &Go<'_>) {
+    stream(host, go, false);
+}
+
+fn deaf(_: &Router, host: &mut Host, go: &Go<'_>) {
+    stream(host, go, true);
+}
+
+fn flood(_: &Router, host: &mut Host, go: &Go<'_>) {
+    let flooder = host.connect("flooder", "generic");
+    let message = candidate("flooder", 100);
+    while go.on() {
+        for _ in 0..1_000 {
+            host.submit(flooder, &message);
+        }
+        host.turn(None);
+        go.did(1_000);
+        std::thread::sleep(Duration::from_millis(1));
+    }
+}
+
+fn panics(_: &Router, host: &mut Host, go: &Go<'_>) {
+    let client = host.connect("trigger", "generic");
+    while go.on() {
+        for _ in 0..PER_MILLISECOND {
+            host.submit(client, r#"{"type":"answer","to":"trigger"}"#);
+        }
+        host.turn(None);
+        go.did(PER_MILLISECOND);
+        std::thread::sleep(Duration::from_millis(1));
+    }
+}
+
+fn unknown(_: &Router, host: &mut Host, go: &Go<'_>) {
+    let open = host.connect("inventive", "generic");
+    let closed = host.connect("inventive-too", "peerjs");
+    let mut number = 0;
+    while go.on() {
+        for _ in 0..10 {
+            host.submit(open, &format!(r#"{{"type":"t{number}","room":"r{number}"}}"#));
+            host.submit(closed, &format!(r#"{{"type":"T{number}","dst":"inventive"}}"#));
+            match host.port.join(open, &format!("j{number}")) {
+                Ok(_) => host.tally.joined += 1,
+                Err(Error::TooManyClientRooms(_)) => host.tally.joins_refused += 1,
+                Err(other) => panic!("{other}"),
+            }
+            number = (number + 1) % UNKNOWN;
+        }
+        host.turn(None);
+        go.did(10);
+        std::thread::sleep(Duration::from_millis(1));
+    }
+}
+
+fn slow_poller(router: &Router, host: &mut Host, go: &Go<'_>) {
+    let mut slow = Host::new(router);
+    slow.connect("slow", "generic");
+    let feeder = host.connect("feeder", "generic");
+    let message = candidate("slow", 4 << 10);
+    let fed = AtomicBool::new(false);
+    let slow = std::thread::scope(|scope| {
+        let poller = scope.spawn(|| {
+            while !fed.load(SeqCst) {
+                std::thread::sleep(Duration::from_millis(50));
+                slow.turn(None);
+                assert!(!corelane::export::prometheus(&router.stats()).is_empty());
+            }
+            slow.finish(router);
+            slow
+        });
+        while go.on() {
+            for _ in 0..PER_MILLISECOND {
+                host.submit(feeder, &message);
+            }
+            host.turn(None);
+            go.did(PER_MILLISECOND);
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        fed.store(true, SeqCst);
+        poller.join().unwrap()
+    });
+    host.tally.received += slow.tally.received;
+}

@@ -1,0 +1,178 @@
+//! Each culprit of benches/isolation beside innocent clients, with real threads and no look at a clock: the innocents lose
+//! nothing and keep their order (checked message by message as they arrive), the culprit is refused or fails under the
+//! reason that is meant for it, as often as it was told, and at the end every message and delivery is accounted for.
+//! Invariants I4, I5, I8, I9.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test")]
+
+#[path = "../benches/isolation/culprits.rs"]
+#[allow(dead_code, reason = "the bench's page also says what they are about")]
+mod culprits;
+#[path = "../benches/isolation/innocents.rs"]
+mod innocents;
+#[path = "../benches/isolation/rounds.rs"]
+mod rounds;
+
+use corelane::metrics::Stats;
+use culprits::{CASES, Case};
+use innocents::Plan;
+use rounds::{Gate, Round, fate, round, router};
+use std::sync::atomic::Ordering::SeqCst;
+use std::time::Duration;
+
+/// As fast as they can be; each sender's 500 stay within the limits of every case.
+const PLAN: Plan = Plan { messages: 4_000, interval: Duration::from_micros(20) };
+
+fn case(part: &str) -> &'static Case {
+    CASES.iter().find(|case| case.name.contains(part)).unwrap()
+}
+
+/// Runs a case once with its culprit and checks what holds for all of them.
+fn run(part: &str, at_least: u64) -> (Round, Stats) {
+    let (case, gate) = (case(part), Gate::new(Duration::ZERO));
+    let mut router = router(case, &gate);
+    let one = round(&router, (case, &gate), (true, "test"), PLAN, at_least, |_, _| ());
+    router.stop();
+    let stats = router.stats();
+    check(&one, &stats);
+    assert_eq!(one.latencies[0].len(), PLAN.messages);
+    (one, stats)
+}
+
+/// Conservation, and that everything refused is the culprit's.
+fn check(one: &Round, stats: &Stats) {
+    let all = &stats.accounting;
+    assert_eq!(all.submitted, one.innocents + one.tally.submitted);
+    assert_eq!((all.in_flight, all.queued, all.held), (0, 0, 0), "{all:?}");
+    assert_eq!(all.accepted, all.ok + all.failed + all.expired, "{all:?}");
+    assert_eq!(all.deliveries, all.consumed + all.undeliverable, "{all:?}");
+    let told: u64 = one.tally.refused.values().sum();
+    assert_eq!(all.refused, told);
+    for (reason, count) in &all.refusals {
+        assert_eq!(one.tally.refused.get(reason), Some(count), "{reason}");
+    }
+    // So the innocents', none of which was refused, are all among these.
+    assert!(all.ok >= one.innocents, "{all:?}");
+    assert_eq!(all.expired, 0);
+}
+
+/// What a list of reasons has.
+fn count(counts: &[(&'static str, u64)], reason: &str) -> u64 {
+    counts.iter().find(|(label, _)| *label == reason).map_or(0, |(_, count)| *count)
+}
+
+#[test]
+fn an_honest_neighbour_gets_everything() {
+    let (one, stats) = run("honest", 5_000);
+    assert_eq!((stats.accounting.refused, stats.accounting.failed), (0, 0));
+    assert_eq!((one.tally.received, one.tally.told_refused), (one.tally.submitted, 0));
+}
+
+#[test]
+fn a_client_that_stops_reading_costs_its_senders_its_credit_and_nobody_else_anything() {
+    let (one, stats) = run("stops reading", 5_000);
+    // Its credit is 1,024 messages; nothing of it is ever given back.
+    assert_eq!((one.tally.received, one.tally.told_refused), (1_024, one.tally.submitted - 1_024));
+    assert_eq!(stats.messages.failures, [("credit_exhausted", one.tally.told_refused)]);
+    let refusals: u64 = stats.workers.iter().map(|worker| worker.credit_refusals).sum();
+    assert_eq!(refusals, one.tally.told_refused);
+    assert_eq!((stats.accounting.refused, stats.accounting.undeliverable), (0, 0));
+}
+
+#[test]
+fn a_client_that_floods_is_refused_at_its_own_door() {
+    let (one, stats) = run("floods", 50_000);
+    let all = &stats.accounting;
+    // Of its first thousand, sent at once, `max_in_flight` are taken.
+    assert!(count(&all.refusals, "in_flight_limit") >= 488, "{all:?}");
+    let named = count(&all.refusals, "in_flight_limit") + count(&all.refusals, "rate_limited");
+    assert_eq!((all.refused, all.failed), (named, 0), "{all:?}");
+    assert_eq!(one.tally.received, one.tally.submitted - named, "what was taken came back");
+}
+
+#[test]
+fn a_handler_that_panics_always_ends_its_own_messages_alone() {
+    let (one, stats) = run("panics", 2_000);
+    let panics: u64 = stats.workers.iter().map(|worker| worker.handler_panics).sum();
+    assert_eq!(stats.messages.failures, [("handler_panicked", one.tally.submitted)]);
+    assert_eq!((panics, stats.accounting.ok), (one.tally.submitted, one.innocents));
+}
+
+#[test]
+fn unknown_types_and_rooms_fold_and_make_nothing_grow() {
+    let names = router(case("nobody"), &Gate::new(Duration::ZERO)).stats().types.len();
+    // Each of the ten thousand once.
+    let (one, stats) = run("unknown", 10_000);
+    let half = one.tally.submitted / 2;
+    assert!(half >= 10_000);
+    let failures = &stats.messages.failures;
+    assert_eq!((count(failures, "unknown_room"), count(failures, "unknown_type")), (half, half));
+    assert_eq!(stats.types.len(), names, "a type that nobody listed has a series");
+    // 16 rooms for a client, of 10,000 names.
+    assert_eq!(one.tally.joined, 16);
+    assert_eq!(stats.rooms.refusals, [("too_many_client_rooms", one.tally.joins_refused)]);
+    assert_eq!((one.tally.joins_refused, stats.rooms.members_maximum), (half - 16, 16));
+}
+
+#[test]
+fn a_poller_that_is_slow_loses_its_own_deliveries_alone() {
+    let (one, stats) = run("poller", 5_000);
+    let lost = count(&stats.messages.failures, "egress_full");
+    assert_eq!(stats.messages.failed, lost);
+    assert_eq!(count(&stats.accounting.undelivered, "egress_full"), lost);
+    assert_eq!(stats.accounting.undeliverable, lost);
+    assert_eq!(one.tally.received, one.tally.submitted - one.tally.refused.values().sum::<u64>() - lost);
+    assert!(one.tally.received > 0);
+}
+
+/// A handler that sleeps until the innocents who have nothing to do with it are through, and no longer.
+fn run_asleep(part: &str, complete: usize) -> (Round, Stats, u64) {
+    let (case, gate) = (case(part), Gate::new(Duration::from_secs(60)));
+    let mut router = router(case, &gate);
+    let mut waiting = 0;
+    let one = round(&router, (case, &gate), (true, "test"), PLAN, 0, |progress, asleep| {
+        let group = if complete == 0 { 0 } else { 1 - asleep };
+        let through = progress.sent == progress.planned && progress.is_complete(group);
+        let stalled = || router.stats().workers.iter().any(|worker| worker.stalled);
+        if gate.left.load(SeqCst) == 0 && through && stalled() {
+            waiting = PLAN.messages - progress.received(0) - progress.received(1);
+            gate.open();
+        }
+    });
+    assert_eq!(gate.left.load(SeqCst), 1, "the handler was inside all the time");
+    router.stop();
+    let stats = router.stats();
+    check(&one, &stats);
+    (one, stats, waiting)
+}
+
+#[test]
+fn nobody_new_is_placed_at_a_worker_whose_handler_sleeps() {
+    let (one, stats, waiting) = run_asleep("new clients", 0);
+    assert_eq!(waiting, 0, "all were served while it slept");
+    assert_eq!((stats.accounting.refused, stats.accounting.failed), (0, 0));
+    assert_eq!(stats.accounting.ok, one.innocents + 1);
+    // The sleeper's worker has taken the one message that it slept on.
+    let taken: Vec<_> = stats.workers.iter().map(|worker| (worker.received, worker.stalls > 0)).collect();
+    assert!(taken.contains(&(1, true)), "{taken:?}");
+}
+
+#[test]
+fn a_handler_that_sleeps_keeps_waiting_only_who_is_at_its_worker() {
+    let (one, stats, waiting) = run_asleep("were there", 1);
+    // The other worker's were all served while it slept, and some of its own were not.
+    assert!(waiting > 0, "nobody waited");
+    assert_eq!(one.latencies[0].len() + one.latencies[1].len(), PLAN.messages);
+    assert_eq!((stats.accounting.refused, stats.accounting.failed), (0, 0));
+    assert!(stats.workers.iter().any(|worker| worker.stalls > 0));
+}
+
+#[test]
+fn the_page_says_what_became_of_a_culprit() {
+    let (one, stats) = run("panics", 1_500);
+    let submitted = one.tally.submitted;
+    assert_eq!(
+        fate(&stats, one.innocents),
+        format!("{submitted} submitted, 0 ok; failed: handler_panicked {submitted}; panics {submitted}")
+    );
+}
