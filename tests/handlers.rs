@@ -570,3 +570,37 @@ fn a_handler_that_returns_as_it_is_given_up() {
         assert_eq!(figures.consumed, events);
     }
 }
+
+/// A port that opens in the middle of a cycle: who connects on it can be reached at once.
+#[test]
+fn a_port_that_opens_during_a_cycle_is_reached_in_it() {
+    let (clock, _) = Clock::manual();
+    let late = Arc::new(Mutex::new((None::<Arc<Router>>, None::<Port>)));
+    let (router, mut workers) = Builder::new(Config::default().with_workers(1).unwrap())
+        .clock(clock.clone())
+        .handler("generic", "offer", {
+            let late = Arc::clone(&late);
+            move |_| {
+                let mut late = late.lock().unwrap();
+                let mut port = late.0.as_ref().unwrap().port().unwrap();
+                port.connect("late", "generic", "", 9).unwrap();
+                late.1 = Some(port);
+                Ok(())
+            }
+        })
+        .build()
+        .unwrap();
+    let router = Arc::new(router);
+    late.lock().unwrap().0 = Some(Arc::clone(&router));
+    let mut port = router.port().unwrap();
+    let ann = port.connect("ann", "generic", "", 1).unwrap();
+    port.submit(ann, br#"{"type":"offer"}"#, 0).unwrap();
+    port.submit(ann, br#"{"type":"candidate","to":"late"}"#, 5).unwrap();
+    port.publish();
+    workers[0].cycle(clock.raw());
+    workers[0].cycle(clock.raw());
+    assert_eq!((router.accounting().ok, router.accounting().failed), (2, 0));
+    let mut port = late.lock().unwrap().1.take().unwrap();
+    assert_eq!(poll(&mut port).iter().map(|got| got.2).collect::<Vec<_>>(), [5]);
+    late.lock().unwrap().0 = None;
+}

@@ -56,6 +56,7 @@ impl Relay {
         }
         // The sender's own message is not finished yet, so the slot and its port are the sender's.
         let port = usize::from(slot.place().port);
+        self.see_to(shared, port);
         let notice = Delivery {
             kind: delivery_kind::REFUSED,
             flags: Failed::Credit as u16,
@@ -89,6 +90,7 @@ impl Relay {
     /// Asks a client's port to close it; the first worker to do so sends the one close delivery.
     fn close_client(&mut self, shared: &Shared, client: ClientId, slot: &Slot, reason: CloseReason) {
         let port = usize::from(slot.place().port);
+        self.see_to(shared, port);
         if !slot.credit.close(client.generation()) {
             return;
         }

@@ -14,6 +14,7 @@ use crate::config::Key;
 use crate::envelope::{self, ReadError};
 use crate::error::{Failed, Undeliverable};
 use crate::metrics::{ApplicationId, OTHER, Outcome, ProtocolId, Timing, TypeId, WorkerShard, Writer};
+use crate::ring::State;
 use crate::ring::record::{Delivery, Ingress, delivery_kind, ingress_flag};
 use crate::sync::{Relaxed, mutant, os};
 
@@ -354,6 +355,25 @@ impl Relay {
         Handled::Held
     }
 
+    /// Sees to it that there is a way to a port which was opened in the middle of this cycle: its clients' names are found
+    /// before the worker has looked at its pairs again.
+    #[inline]
+    pub(super) fn see_to(&mut self, shared: &Shared, port: usize) {
+        if matches!(self.egress.get(port), Some(None)) {
+            self.take_up_egress(shared, port);
+        }
+    }
+
+    #[cold]
+    fn take_up_egress(&mut self, shared: &Shared, port: usize) {
+        let pair = shared.pair(self.worker, port);
+        if pair.state() == State::Attached
+            && let (Some(egress), Some(pair)) = (self.egress.get_mut(port), pair.view())
+        {
+            *egress = Some(Egress::new(&pair));
+        }
+    }
+
     /// Delivers a message to one client, on credit.
     pub(super) fn deliver(
         &mut self,
@@ -376,6 +396,7 @@ impl Relay {
         // The credit pins the slot: its port is this client's until the credit is given back.
         let worker = shard(shared, self.worker);
         let port = usize::from(slot.place().port);
+        self.see_to(shared, port);
         let Some(Some(egress)) = self.egress.get_mut(port) else {
             slot.credit.subtract(1, bytes);
             return Outcome::Failed(Failed::PortGone);
@@ -438,6 +459,7 @@ impl Relay {
     /// Sends a client's own port word of it, without credit. Not sent while its port is full or gone.
     fn notify(&mut self, shared: &Shared, client: ClientId, slot: &Slot, header: &Delivery) -> Outcome {
         let port = usize::from(slot.place().port);
+        self.see_to(shared, port);
         let Some(Some(egress)) = self.egress.get_mut(port) else {
             return Outcome::Failed(Failed::PortGone);
         };

@@ -122,6 +122,7 @@ impl Relay {
         message: &ToRoom<'_, F>,
         beside: Option<&Payload>,
     ) {
+        self.see_to(shared, port);
         let bytes = message.length.min(u32::MAX as usize) as u32;
         let mut recipients = std::mem::take(&mut self.members);
         recipients.clear();

@@ -68,9 +68,10 @@ impl Watchdog {
             // One that a stop has given up is no worker any more; `WorkerStats::given_up` says so.
             let present = worker.activity.present().filter(|_| !worker.handover.is_claimed());
             let over = present.filter(|(_, since)| now.saturating_sub(*since) > self.timeout_ticks);
-            // Relaxed: a report; who places clients reads the bit.
-            if worker.stalled.swap(over.is_some(), Relaxed) != over.is_some() {
+            // Relaxed: a report. Who places clients reads the bit, which comes first: who sees the report finds it set.
+            if worker.stalled.load(Relaxed) != over.is_some() {
                 self.shared.placement.set_stalled(index, over.is_some());
+                worker.stalled.store(over.is_some(), Relaxed);
             }
             let Some((number, _)) = over else { continue };
             count += 1;

@@ -365,7 +365,8 @@ impl Worker {
     /// Takes up the rings of a pair that was attached.
     pub(super) fn take_up(&mut self, port: usize) {
         let Some(pair) = self.shared.pair(self.index, port).view() else { return };
-        self.relay.egress[port] = Some(Egress::new(&pair));
+        // It may have been seen to before.
+        self.relay.egress[port].get_or_insert_with(|| Egress::new(&pair));
         self.relay.inside.taken[port] = 0;
         self.ingress[port] = Some(Ingoing {
             ring: Consumer::new(pair.ingress),
