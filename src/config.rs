@@ -235,6 +235,9 @@ table! {
     MaxConcurrentMessages "max_concurrent_messages" "messages" number(0, 1_000_000_000), 0,
         "Messages of all clients that may be accepted and not ended, held ones included; 0 for any number."
         => with_max_concurrent_messages(u64);
+    QueueMessages "queue_messages" "messages" number(0, 1_000_000), 0,
+        "Messages that may wait in the ring from one port to one worker; 0 for as many as its bytes take."
+        => with_queue_messages(u64);
     Payloads "payloads" "payloads" number(1, 65_536), 256,
         "Payloads that wait outside rings at once: too large for a record, or given away by the host."
         => with_payloads(u64);

@@ -219,3 +219,17 @@ fn the_figures_are_exported() {
         assert!(text.contains(&format!("\n{line}\n")), "{line}");
     }
 }
+
+/// R3: no more messages wait in a ring than `queue_messages`, however much room there is; connects and leaves go through.
+#[test]
+fn a_queue_is_bounded_in_messages() {
+    let mut bench = Bench::new(&[(Key::Workers, 1), (Key::QueueMessages, 5)]);
+    bench.turn();
+    for _ in 0..3 {
+        let accepted = (0..20).filter(|_| bench.send(bench.ann).is_ok()).count();
+        assert_eq!(accepted, 5);
+        bench.turn();
+    }
+    let figures = bench.router.accounting();
+    assert_eq!((figures.submitted, figures.refusals), (60, vec![("ring_full", 45)]));
+}

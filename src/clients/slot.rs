@@ -220,7 +220,7 @@ impl Slot {
     /// The worker that takes what hosts send to the client: fixed at its connect.
     #[inline(always)]
     pub(crate) fn send_worker(&self) -> u16 {
-        self.place().worker
+        if mutant("send-follows-moves") { self.current().0 as u16 } else { self.place().worker }
     }
 
     /// Protocol and application, by number.
@@ -377,7 +377,9 @@ impl Slot {
         if mutant("placement-without-quiet") {
             return true;
         }
-        if self.finished() != self.submitted() {
+        // Relaxed: for the mutant alone.
+        let held = if mutant("moves-while-held") { u64::from(self.held.load(Relaxed)) } else { 0 };
+        if self.finished() + held != self.submitted() {
             return false;
         }
         // Relaxed: `finished` came with them, and nothing writes them while the client is quiet.

@@ -15,6 +15,7 @@ pub const PRESETS: &[(&str, &[(&str, &str)])] = &[
         "specification",
         &[
             ("workers", "10"),
+            ("queue_messages", "1000"),
             ("balance", "least_loaded"),
             ("processing_timeout_ms", "30000"),
             ("max_concurrent_messages", "100"),
@@ -27,6 +28,7 @@ pub const PRESETS: &[(&str, &[(&str, &str)])] = &[
         "production",
         &[
             ("workers", "10"),
+            ("queue_messages", "1000"),
             ("balance", "least_loaded"),
             ("processing_timeout_ms", "30000"),
             ("max_concurrent_messages", "1000"),

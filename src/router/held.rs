@@ -9,6 +9,7 @@ use crate::clients::{ClientId, NameHash};
 use crate::error::Failed;
 use crate::metrics::Outcome;
 use crate::ring::record::{Delivery, delivery_kind};
+use crate::sync::mutant;
 
 impl Relay {
     /// A name has connected: what is held for it goes out, if it is still connected.
@@ -31,6 +32,10 @@ impl Relay {
 
     pub(super) fn flush(&mut self, shared: &Shared, hash: NameHash, to: ClientId) {
         let mut payload = std::mem::take(&mut self.scratch);
+        let batch = self.batch;
+        if mutant("flush-without-batch") {
+            self.batch = 1;
+        }
         while let Some(held) = self.holds.front(hash, &mut payload) {
             let delivery = Delivery {
                 kind: delivery_kind::MESSAGE,
@@ -51,6 +56,7 @@ impl Relay {
             self.end_first(shared, hash, outcome);
         }
         self.scratch = payload;
+        self.batch = batch;
     }
 
     /// Expires the queues whose time is over; each sender is told once per name. Says how many messages.

@@ -60,10 +60,29 @@ struct WayIn {
     dirty: bool,
     /// The worker has left, and what it did not take has been settled.
     settled: bool,
+    /// Records that may wait in the ring: `queue_messages`, or as many as its bytes take.
+    most: u64,
+    /// Records that the worker had taken when this side last looked.
+    popped: u64,
 }
 
 /// Bytes that a port's submitting half has for each worker.
 pub(super) const PAIR_BYTES: u64 = size_of::<WayIn>() as u64;
+
+impl WayIn {
+    /// Whether one more message may wait here.
+    #[inline]
+    fn has_place(&mut self) -> bool {
+        if self.ring.pushed() - self.popped < self.most {
+            return true;
+        }
+        // The worker's own line, looked at only where the last look does not suffice.
+        self.popped = self.ring.memory().traffic().1;
+        let has_place = self.ring.pushed().saturating_sub(self.popped) < self.most;
+        self.stalled |= !has_place;
+        has_place
+    }
+}
 
 /// Disconnects that wait, linked through their clients' slots, which are theirs until they are done.
 #[derive(Debug)]
@@ -98,7 +117,11 @@ impl Pending {
 
 impl Submit {
     pub(super) fn new(shared: &Arc<Shared>, index: usize, rings: Vec<Producer>, max_message: usize) -> Self {
-        let way = |ring| WayIn { ring, stalled: false, dirty: false, settled: false };
+        let most = match shared.config.get(Key::QueueMessages) {
+            0 => u64::MAX,
+            most => most,
+        };
+        let way = |ring| WayIn { ring, stalled: false, dirty: false, settled: false, most, popped: 0 };
         Self {
             shared: Arc::clone(shared),
             index,
@@ -618,7 +641,11 @@ fn push_message(
     header: Ingress,
     message: Bytes<'_, '_>,
 ) -> Result<(), Refused> {
-    let largest = ways.get(worker).map_or(0, |way| way.ring.memory().max_record());
+    let Some(way) = ways.get_mut(worker) else { return Err(Refused::Stale) };
+    if !way.has_place() {
+        return Err(Refused::Full);
+    }
+    let largest = way.ring.memory().max_record();
     match message {
         Bytes::Copied(bytes) if INGRESS_BYTES + bytes.len() <= largest => push(ways, worker, &header, bytes),
         other => push_beside(payloads, ways, (worker, port), header, other),
