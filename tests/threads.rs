@@ -125,6 +125,8 @@ fn start(config: Config) -> Router {
         .and_then(|config| config.with(Key::CreditBytes, (1 << 31) - 1))
         .and_then(|config| config.with(Key::MaxQueueWait, 600_000))
         .and_then(|config| config.with(Key::BacklogBytes, 1 << 28))
+        // Every message in its ring: none fails for too many beside it (tests/payloads.rs is about those).
+        .and_then(|config| config.with(Key::RingBytes, 512 << 10))
         .unwrap();
     Builder::new(config).start().unwrap()
 }
@@ -176,7 +178,8 @@ fn run(messages_each: u64, stop_at: Option<u64>) -> (u64, u64, u64, Accounting) 
             }
         });
         if let Some(stop_at) = stop_at {
-            while progress.load(SeqCst) < stop_at {
+            // Producers that have failed are found when they are joined.
+            while progress.load(SeqCst) < stop_at && !threads.iter().any(|thread| thread.is_finished()) {
                 std::thread::sleep(Duration::from_micros(100));
             }
             router.stop();

@@ -79,3 +79,64 @@ fn deliveries_that_cannot_be_read_are_counted() {
     assert_eq!(send_with(256 + length, 3), (0, 2, 1));
     assert_eq!(send_with(256 + length, 3), (0, 2, 1));
 }
+
+/// Payloads beside rings whose contents cannot be trusted: each is dropped once, by who finds it or when the port goes, and
+/// a number that leads nowhere is a delivery that is given up, with its credit.
+#[test]
+fn payloads_outlive_no_corruption() {
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
+
+    struct Counted(Vec<u8>, Arc<AtomicU64>);
+    impl AsRef<[u8]> for Counted {
+        fn as_ref(&self) -> &[u8] {
+            &self.0
+        }
+    }
+    impl Drop for Counted {
+        fn drop(&mut self) {
+            self.1.fetch_add(1, SeqCst);
+        }
+    }
+
+    let config = Config::default().with(Key::Workers, 1).unwrap();
+    let (router, mut workers) = Builder::new(config).build().unwrap();
+    let mut port = router.port().unwrap();
+    let ann = port.connect("ann", "generic", "", 0).unwrap();
+    let dropped = Arc::new(AtomicU64::new(0));
+    let text = format!(r#"{{"type":"hello","to":"ann","data":"{}"}}"#, "x".repeat(60_000));
+    let give = |port: &mut crate::router::Port| {
+        let message = Counted(text.as_bytes().to_vec(), Arc::clone(&dropped));
+        port.submit_owned(ann, Box::new(message), crate::router::SubmitOptions::default()).unwrap();
+        port.publish();
+    };
+    let write = |start: *mut u8, at: usize, value: u64| {
+        // SAFETY: inside the ring's memory, and nobody else is at it.
+        unsafe { start.byte_add(at).cast::<u64>().write(value) };
+    };
+    // The relayed one's number is written over on its way out: given up, with its credit.
+    give(&mut port);
+    workers[0].cycle(port.clock().raw());
+    assert_eq!(dropped.load(SeqCst), 1);
+    // Behind the header of the first record and its one recipient.
+    let number = crate::ring::HEADER_BYTES + crate::ring::record::DELIVERY_BYTES + 8;
+    write(port.inline_view(0).unwrap().egress.start(), number, 7 << 32);
+    let mut events = 0;
+    port.poll(10, |_| events += 1).unwrap();
+    let stats = router.stats();
+    assert_eq!((events, stats.accounting.undelivered.as_slice()), (0, &[("payload_lost", 1)][..]));
+    assert_eq!(port.outstanding(ann).unwrap().messages, 0);
+    // Its payload is still there, and goes with the port; so does what lies before a corrupt position.
+    give(&mut port);
+    let ingress = port.inline_view(0).unwrap().ingress;
+    write(ingress.start(), crate::ring::Memory::offsets().tail as usize, 3);
+    workers[0].cycle(port.clock().raw());
+    assert_eq!((dropped.load(SeqCst), router.stats().payloads_waiting), (1, 2));
+    drop(port);
+    workers[0].cycle(0);
+    workers[0].cycle(0);
+    let stats = router.stats();
+    assert_eq!((dropped.load(SeqCst), stats.payloads_waiting, stats.payload_bytes), (2, 0, 0));
+    let figures = stats.accounting;
+    assert_eq!((figures.in_flight, figures.queued), (0, 0), "{figures:?}");
+}
