@@ -84,8 +84,7 @@ fn deliveries_that_cannot_be_read_are_counted() {
 /// a number that leads nowhere is a delivery that is given up, with its credit.
 #[test]
 fn payloads_outlive_no_corruption() {
-    use std::sync::Arc;
-    use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
+    use crate::sync::{Arc, AtomicU64, SeqCst};
 
     struct Counted(Vec<u8>, Arc<AtomicU64>);
     impl AsRef<[u8]> for Counted {
