@@ -99,7 +99,7 @@
 #define CORELANE_EVENT_CLOSED 5
 
 // What the client sent was refused: the recipient's credit is used up (`credit_policy` refuse). `sender` is that recipient,
-// `correlation` the message's, `reason` one of CORELANE_REFUSED_. Nothing to acknowledge.
+// `correlation` the message's, `reason` one of CORELANE_FAILED_. Nothing to acknowledge.
 #define CORELANE_EVENT_REFUSED 6
 
 // It has not acknowledged what it was given.

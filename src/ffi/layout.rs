@@ -2,15 +2,15 @@
 //! `include/corelane_inline.h`).
 
 use super::handle::{CorelaneClient, CorelanePort};
-use super::port::PORTS;
+use super::port::{PORTS, on};
 use super::status::{
-    CORELANE_ABI, CORELANE_INVALID, CORELANE_NOT_FOUND, CORELANE_STATE, Failure, Outcome, guard_status, out,
+    CORELANE_ABI, CORELANE_INVALID, CORELANE_NOT_FOUND, CORELANE_STATE, Failure, Outcome, answer, out,
 };
 use crate::clients::{ClientId, Slot};
 use crate::error::{Refused, Undeliverable};
-use crate::metrics::{Cell, PollShard, SubmitShard};
+use crate::metrics::{PollShard, SubmitShard};
 use crate::ring::Memory;
-use crate::router::InlineView;
+use crate::router::{InlineView, Port};
 
 /// One ring. Offsets are from `base`; docs/layout.md says what lies there.
 #[repr(C)]
@@ -204,10 +204,7 @@ impl CorelaneCounts {
             refused_count: submit.refused.len() as u32,
             reserved: 0,
             consumed: poll.consumed.address(),
-            undeliverable_closed: poll
-                .undeliverable
-                .get(Undeliverable::Closed as usize)
-                .map_or(std::ptr::null_mut(), Cell::address),
+            undeliverable_closed: poll.undeliverable[Undeliverable::Closed as usize].address(),
             polls: poll.polls.address(),
             outstanding_messages_maximum: poll.outstanding_messages_maximum.address(),
             outstanding_bytes_maximum: poll.outstanding_bytes_maximum.address(),
@@ -237,7 +234,7 @@ impl CorelaneLayout {
         }
     }
 
-    /// Writes it where a caller has set the size.
+    /// A place to write it to: a caller's, with the size set.
     ///
     /// # Safety
     /// `place` is NULL or points at a struct whose first field is its size.
@@ -251,6 +248,14 @@ impl CorelaneLayout {
         let text = format!("a layout of {size} bytes, here {}: header and library differ", size_of::<Self>());
         Err(Failure::new(CORELANE_ABI, text))
     }
+}
+
+/// What a port that the library drives does by itself.
+fn inline_only(port: &Port) -> Result<(), Failure> {
+    if port.is_inline() {
+        return Ok(());
+    }
+    Err(Failure::new(CORELANE_STATE, "corelane_poll does this: the port is not inline"))
 }
 
 /// Where what a port shares with its worker number `worker` (from 0) lies. Valid until `corelane_port_release`. Anyone may
@@ -278,8 +283,7 @@ pub unsafe extern "C" fn corelane_port_layout(
             Ok(0)
         })
     };
-    // SAFETY: no error struct.
-    unsafe { guard_status(std::ptr::null_mut(), describe) }
+    answer(describe)
 }
 
 /// Hands a port's rings to its host, for good: from now on it pushes and polls without a call, by the layouts of
@@ -295,14 +299,10 @@ pub unsafe extern "C" fn corelane_port_layout(
 /// Nothing to observe.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn corelane_port_inline(port: CorelanePort) -> i32 {
-    let inline = || {
-        PORTS.enter(port.value, |port| {
-            port.drive_inline()?;
-            Ok(0)
-        })
-    };
-    // SAFETY: no error struct.
-    unsafe { guard_status(std::ptr::null_mut(), inline) }
+    on(port, |port| {
+        port.drive_inline()?;
+        Ok(0)
+    })
 }
 
 /// Says that the host of an inline port has taken a client's last record (kind 5) from a ring: nothing of it is handed out
@@ -315,17 +315,11 @@ pub unsafe extern "C" fn corelane_port_inline(port: CorelanePort) -> i32 {
 /// Nothing to observe.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn corelane_client_closed(port: CorelanePort, client: CorelaneClient) -> i32 {
-    let closed = || {
-        PORTS.enter(port.value, |port| {
-            if !port.is_inline() {
-                return Err(Failure::new(CORELANE_STATE, "corelane_poll does this: the port is not inline"));
-            }
-            port.closed_inline(ClientId(client.value))?;
-            Ok(0)
-        })
-    };
-    // SAFETY: no error struct.
-    unsafe { guard_status(std::ptr::null_mut(), closed) }
+    on(port, |port| {
+        inline_only(port)?;
+        port.closed_inline(ClientId(client.value))?;
+        Ok(0)
+    })
 }
 
 /// Takes the payload of a delivery of an inline port that lies beside its ring (kind 1, flag 1: the record has number and
@@ -346,9 +340,7 @@ pub unsafe extern "C" fn corelane_payload_take(
     let take = || -> Outcome {
         let (bytes, length) = (out("out_bytes", out_bytes)?, out("out_length", out_length)?);
         PORTS.enter(port.value, |port| {
-            if !port.is_inline() {
-                return Err(Failure::new(CORELANE_STATE, "corelane_poll does this: the port is not inline"));
-            }
+            inline_only(port)?;
             let lost = || Failure::new(CORELANE_NOT_FOUND, "no payload has this number");
             let payload = port.take_payload(number).ok_or_else(lost)?;
             // SAFETY: checked; the caller has room there.
@@ -358,8 +350,7 @@ pub unsafe extern "C" fn corelane_payload_take(
             Ok(0)
         })
     };
-    // SAFETY: no error struct.
-    unsafe { guard_status(std::ptr::null_mut(), take) }
+    answer(take)
 }
 
 /// Lets go of every payload that `corelane_payload_take` has taken for this port.
@@ -370,14 +361,10 @@ pub unsafe extern "C" fn corelane_payload_take(
 /// No thread uses a view of them any more.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn corelane_payload_release(port: CorelanePort) -> i32 {
-    let release = || {
-        PORTS.enter(port.value, |port| {
-            if port.is_inline() {
-                port.release_payloads();
-            }
-            Ok(0)
-        })
-    };
-    // SAFETY: no error struct.
-    unsafe { guard_status(std::ptr::null_mut(), release) }
+    on(port, |port| {
+        if port.is_inline() {
+            port.release_payloads();
+        }
+        Ok(0)
+    })
 }

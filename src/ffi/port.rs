@@ -5,7 +5,7 @@ use super::handle::{CorelaneClient, CorelanePort, CorelaneRouter, Table};
 use super::router::ROUTERS;
 use super::status::{
     CORELANE_AGAIN, CORELANE_CLOSED, CORELANE_INVALID, CORELANE_STATE, CORELANE_TIMEOUT, CorelaneError,
-    Failure, Outcome, bytes, guard_status, out, text,
+    Failure, Outcome, answer, guard_status, out, slice, text,
 };
 use crate::error::{CloseReason, Failed};
 use crate::id::ClientId;
@@ -28,7 +28,7 @@ pub const CORELANE_EVENT_CLOSE: u32 = 4;
 /// The last event for this client: what its token points at may be freed.
 pub const CORELANE_EVENT_CLOSED: u32 = 5;
 /// What the client sent was refused: the recipient's credit is used up (`credit_policy` refuse). `sender` is that recipient,
-/// `correlation` the message's, `reason` one of CORELANE_REFUSED_. Nothing to acknowledge.
+/// `correlation` the message's, `reason` one of CORELANE_FAILED_. Nothing to acknowledge.
 pub const CORELANE_EVENT_REFUSED: u32 = 6;
 
 /// It has not acknowledged what it was given.
@@ -116,8 +116,7 @@ impl CorelaneEvent {
 
 /// Runs a call on a port, alone.
 pub(super) fn on(port: CorelanePort, body: impl FnOnce(&mut Port) -> Outcome) -> i32 {
-    // SAFETY: no error struct.
-    unsafe { guard_status(std::ptr::null_mut(), || PORTS.enter(port.value, body)) }
+    answer(|| PORTS.enter(port.value, body))
 }
 
 /// As `on`, for what the host of an inline port does itself.
@@ -176,8 +175,7 @@ pub unsafe extern "C" fn corelane_port_release(port: CorelanePort) -> i32 {
         drop(PORTS.remove(port.value)?);
         Ok(0)
     };
-    // SAFETY: no error struct.
-    unsafe { guard_status(std::ptr::null_mut(), release) }
+    answer(release)
 }
 
 /// Connects a client under a name, on this port: `name`, `protocol` (`peerjs`, `generic`) and `application` (may be empty)
@@ -241,7 +239,7 @@ pub unsafe extern "C" fn corelane_submit(
 ) -> i32 {
     on_pushing(port, |port| {
         // SAFETY: forwarded.
-        let message = unsafe { bytes("message", message, length) }?;
+        let message = unsafe { slice("message", message, length) }?;
         port.submit(ClientId(client.value), message, correlation)?;
         if port.is_inline() {
             port.publish();

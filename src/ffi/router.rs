@@ -2,7 +2,7 @@
 
 use super::handle::{CorelaneRouter, Table};
 use super::status::{
-    CORELANE_CONFIG_VALUE, CorelaneError, Failure, Outcome, bytes, guard, guard_status, out, text,
+    CORELANE_CONFIG_VALUE, CorelaneError, Failure, Outcome, answer, guard, guard_status, out, slice, text,
 };
 use crate::config::Config;
 use crate::export::prometheus;
@@ -90,7 +90,7 @@ pub unsafe extern "C" fn corelane_prometheus(
     let write = || -> Outcome {
         let text = ROUTERS.enter_shared(router.value, |router| Ok(prometheus(&router.stats())))?;
         // SAFETY: forwarded; only NULL and length are looked at.
-        unsafe { bytes("buffer", buffer.cast_const().cast(), capacity) }?;
+        unsafe { slice::<u8>("buffer", buffer.cast_const().cast(), capacity) }?;
         if text.len() < capacity {
             // SAFETY: `capacity` bytes are the caller's, and the text with its zero takes no more.
             unsafe { std::ptr::copy_nonoverlapping(text.as_ptr(), buffer.cast(), text.len()) };
@@ -119,8 +119,7 @@ pub unsafe extern "C" fn corelane_stop(router: CorelaneRouter, timeout_ns: u64) 
         })?;
         Ok(0)
     };
-    // SAFETY: no error struct.
-    unsafe { guard_status(std::ptr::null_mut(), stop) }
+    answer(stop)
 }
 
 /// Releases a router; a running one is stopped first, and its workers are waited for. Its ports stay valid and say
@@ -136,6 +135,5 @@ pub unsafe extern "C" fn corelane_router_release(router: CorelaneRouter) -> i32 
         drop(ROUTERS.remove(router.value)?);
         Ok(0)
     };
-    // SAFETY: no error struct.
-    unsafe { guard_status(std::ptr::null_mut(), release) }
+    answer(release)
 }

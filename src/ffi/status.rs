@@ -151,6 +151,12 @@ pub(super) unsafe fn guard_status(error: *mut CorelaneError, body: impl FnOnce()
     count.clamp(i64::from(i32::MIN), i64::from(i32::MAX)) as i32
 }
 
+/// As [`guard_status`], for calls without an error struct.
+pub(super) fn answer(body: impl FnOnce() -> Outcome) -> i32 {
+    // SAFETY: NULL: nobody is told.
+    unsafe { guard_status(std::ptr::null_mut(), body) }
+}
+
 /// # Safety
 /// As [`guard`].
 unsafe fn tell(error: *mut CorelaneError, failure: &Failure) {
@@ -179,27 +185,27 @@ unsafe fn tell(error: *mut CorelaneError, failure: &Failure) {
 /// `start` is NULL or points at `length` bytes that nobody writes while the text is used.
 pub(super) unsafe fn text<'a>(name: &str, start: *const c_char, length: usize) -> Result<&'a str, Failure> {
     // SAFETY: forwarded.
-    let bytes = unsafe { bytes(name, start.cast(), length) }?;
+    let bytes: &[u8] = unsafe { slice(name, start.cast(), length) }?;
     std::str::from_utf8(bytes).map_err(|error| {
         Failure::new(CORELANE_INVALID, format!("{name} is not UTF-8 from byte {} on", error.valid_up_to()))
     })
 }
 
-/// The caller's bytes. NULL is allowed for none.
+/// The caller's values, `length` of them. NULL is allowed for none.
 ///
 /// # Safety
-/// As [`text`].
-pub(super) unsafe fn bytes<'a>(name: &str, start: *const u8, length: usize) -> Result<&'a [u8], Failure> {
+/// `start` is NULL or points at so many values that nobody writes while they are used.
+pub(super) unsafe fn slice<'a, T>(name: &str, start: *const T, length: usize) -> Result<&'a [T], Failure> {
     if length == 0 {
         return Ok(&[]);
     }
-    if start.is_null() {
+    if start.is_null() || !start.is_aligned() {
         return Err(Failure::null(name));
     }
-    if length > isize::MAX as usize {
+    if length > isize::MAX as usize / size_of::<T>() {
         return Err(Failure::new(CORELANE_INVALID, format!("{name} is longer than memory")));
     }
-    // SAFETY: not NULL, and the caller says that so many bytes are there.
+    // SAFETY: not NULL, aligned, and the caller says that so many values are there.
     Ok(unsafe { std::slice::from_raw_parts(start, length) })
 }
 

@@ -2,7 +2,7 @@
 
 use super::handle::{CorelaneClient, CorelanePort};
 use super::port::on;
-use super::status::{CORELANE_INVALID, Failure};
+use super::status::slice;
 use crate::id::ClientId;
 
 /// What of a client's deliveries was written.
@@ -30,17 +30,8 @@ pub unsafe extern "C" fn corelane_acknowledge_batch(
     count: usize,
 ) -> i32 {
     on(port, |port| {
-        if count == 0 {
-            return Ok(0);
-        }
-        if written.is_null() || !written.is_aligned() {
-            return Err(Failure::null("written"));
-        }
-        if count > isize::MAX as usize / size_of::<CorelaneWritten>() {
-            return Err(Failure::new(CORELANE_INVALID, "more entries than memory holds"));
-        }
-        // SAFETY: checked; the caller says that so many structs are there.
-        let written = unsafe { std::slice::from_raw_parts(written, count) };
+        // SAFETY: forwarded.
+        let written = unsafe { slice("written", written, count) }?;
         let entry = |one: &CorelaneWritten| (ClientId(one.client.value), one.messages, one.bytes);
         port.acknowledge_batch(written.iter().map(entry));
         Ok(0)
@@ -69,7 +60,7 @@ mod tests {
         CORELANE_EVENT_MESSAGE, CORELANE_EVENT_REFUSED, CORELANE_FAILED_CREDIT, CorelaneEvent, PORTS,
         corelane_connect, corelane_poll, corelane_port_release, corelane_publish, corelane_submit,
     };
-    use super::super::status::{CORELANE_NULL, CORELANE_OK, CORELANE_STALE};
+    use super::super::status::{CORELANE_INVALID, CORELANE_NULL, CORELANE_OK, CORELANE_STALE};
     use super::*;
     use crate::config::{Config, Key};
     use crate::router::Builder;

@@ -96,15 +96,10 @@ impl Port {
 
     /// The host has taken a client's last record from a ring.
     pub(crate) fn closed_inline(&mut self, client: ClientId) -> Result<(), Error> {
-        let clients = &self.submit.shared.clients;
-        let slot = clients.get(client).ok_or(Error::StaleClient)?;
-        if usize::from(slot.place().port) != self.submit.index {
-            return Err(Error::WrongPort);
-        }
-        if slot.phase() != Phase::Closing {
+        if self.poll.own(client, Error::WrongPort)?.phase() != Phase::Closing {
             return Err(Error::StaleClient);
         }
-        clients.end_close(client);
+        self.submit.shared.clients.end_close(client);
         Ok(())
     }
 }

@@ -284,7 +284,7 @@ impl Poll {
     }
 
     /// A client of this port.
-    fn own(&self, client: ClientId, elsewhere: Error) -> Result<&Slot, Error> {
+    pub(super) fn own(&self, client: ClientId, elsewhere: Error) -> Result<&Slot, Error> {
         let slot = self.shared.clients.get(client).ok_or(Error::StaleClient)?;
         if usize::from(slot.place().port) == self.index { Ok(slot) } else { Err(elsewhere) }
     }
