@@ -120,6 +120,18 @@ impl Clients {
         self.slot(client.index()).filter(|slot| slot.place().generation == client.generation())
     }
 
+    /// As [`get`](Self::get), if the client is this port's.
+    #[inline]
+    pub(crate) fn on(&self, client: ClientId, port: usize) -> Option<&Slot> {
+        self.get(client).filter(|slot| usize::from(slot.place().port) == port)
+    }
+
+    /// As [`on`](Self::on), for the host's calls: `elsewhere` where the client is another port's.
+    pub(crate) fn own(&self, client: ClientId, port: usize, elsewhere: Error) -> Result<&Slot, Error> {
+        let slot = self.get(client).ok_or(Error::StaleClient)?;
+        if usize::from(slot.place().port) == port { Ok(slot) } else { Err(elsewhere) }
+    }
+
     /// Connects: takes a slot, fills it, inserts the name. The caller then posts the name to every worker.
     pub(crate) fn connect(&self, new: NewClient<'_>) -> Result<(ClientId, NameHash), Error> {
         if new.name.is_empty() || new.name.len() > MAX_NAME_BYTES {

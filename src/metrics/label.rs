@@ -104,6 +104,16 @@ impl Labels {
     }
 
     /// An application's name. Takes no lock.
+    /// A protocol's name; empty for `other`.
+    pub(crate) fn protocol_name(&self, id: ProtocolId) -> &str {
+        self.protocols().get(usize::from(id.0)).map_or("", String::as_str)
+    }
+
+    /// A type's name; empty for one that is not listed.
+    pub(crate) fn type_name(&self, id: TypeId) -> &str {
+        self.types().get(usize::from(id.0)).map_or("", |(_, name)| name)
+    }
+
     pub(crate) fn application_name(&self, id: ApplicationId) -> &str {
         let name = self.application_names.get(usize::from(id.0)).and_then(OnceLock::get);
         name.map_or("other", String::as_str)

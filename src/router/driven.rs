@@ -5,11 +5,11 @@
 use super::handler::Call;
 use super::relay::{Handled, Relay};
 use super::request::Request;
+use super::route::call_of;
 use super::rules::Action;
 use super::shared::Shared;
 use super::tasks::{Entry, Spot, TaskId};
 use super::worker::Worker;
-use crate::call::CallId;
 use crate::clients::{ClientId, NameBuffer};
 use crate::envelope;
 use crate::error::{Error, Failed};
@@ -55,12 +55,12 @@ impl<'a> Task<'a> {
 
     /// The sender's protocol.
     pub fn protocol(&self) -> &'a str {
-        self.shared.labels.protocols().get(usize::from(self.entry.ids.1.0)).map_or("", String::as_str)
+        self.shared.labels.protocol_name(self.entry.ids.1)
     }
 
     /// The message's type.
     pub fn message_type(&self) -> &'a str {
-        self.shared.labels.types().get(usize::from(self.entry.ids.0.0)).map_or("", |(_, name)| name)
+        self.shared.labels.type_name(self.entry.ids.0)
     }
 
     /// The message as it was submitted.
@@ -141,13 +141,11 @@ impl Relay {
         self.count(shared, task.ids, bytes, Timing { queue_wait, service }, outcome);
         if outcome.is_some() {
             self.ended += 1;
-            let slot = shared.clients.get(task.client());
-            if let Some(slot) = slot.filter(|slot| usize::from(slot.place().port) == task.port) {
+            if let Some(slot) = shared.clients.on(task.client(), task.port) {
                 slot.finish(1);
             }
         }
-        let call = (task.header.flags & ingress_flag::CALL != 0).then_some(CallId(task.header.call));
-        self.tell_caller(shared, task.port, call, outcome);
+        self.tell_caller(shared, task.port, call_of(&task.header), outcome);
         let activity = &shared.workers[self.worker].activity;
         let oldest = self.tasks.oldest();
         if oldest != before {
@@ -175,8 +173,7 @@ impl Relay {
 
 /// Whether a message is of a type that is handed out.
 fn is_task(shared: &Shared, port: usize, header: &Ingress, payload: &[u8]) -> bool {
-    let slot = shared.clients.get(ClientId(header.client));
-    let slot = slot.filter(|slot| usize::from(slot.place().port) == port);
+    let slot = shared.clients.on(ClientId(header.client), port);
     let rules = slot.and_then(|slot| shared.protocols.get(usize::from(slot.labels().0)));
     let Some(rules) = rules.map(|rules| &rules.rules).filter(|rules| rules.has_tasks()) else { return false };
     let Ok(envelope) = envelope::read(rules.protocol(), payload) else { return false };
@@ -307,9 +304,7 @@ impl Worker {
                 record.and_then(|record| record.get(INGRESS_BYTES..)).ok_or(Failed::BadRecord)?
             }
         };
-        let slot = shared.clients.get(entry.client());
-        let slot = slot.filter(|slot| usize::from(slot.place().port) == entry.port);
-        let slot = slot.ok_or(Failed::StaleClient)?;
+        let slot = shared.clients.on(entry.client(), entry.port).ok_or(Failed::StaleClient)?;
         let rules = shared.protocols.get(usize::from(slot.labels().0)).ok_or(Failed::BadRecord)?;
         // It could be read when it was handed out; its port may write where it should not.
         let envelope = envelope::read(rules.rules.protocol(), payload).map_err(|_| Failed::BadRecord)?;

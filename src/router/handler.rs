@@ -9,7 +9,7 @@ use crate::clients::{ClientId, MAX_NAME_BYTES, NameBuffer, Slot};
 use crate::envelope::Envelope;
 use crate::error::{Error, Failed};
 use crate::metrics::Outcome;
-use crate::ring::record::{Delivery, Ingress};
+use crate::ring::record::{Delivery, Ingress, delivery_kind};
 use crate::sync::mutant;
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -127,6 +127,21 @@ pub(super) struct Call<'a> {
     /// When the worker came to it.
     pub(super) started: u64,
     pub(super) now: u64,
+}
+
+impl Call<'_> {
+    /// What precedes the message, or what its handler sends, on the way to its recipients.
+    pub(super) fn delivery(&self) -> Delivery {
+        Delivery {
+            kind: delivery_kind::MESSAGE,
+            flags: 0,
+            sender: self.client.0,
+            stamp: self.stamp,
+            correlation: self.header.correlation,
+            message_type: u32::from(self.ids.0.0),
+            recipients: 1,
+        }
+    }
 }
 
 impl Relay {

@@ -96,10 +96,11 @@ impl Port {
 
     /// The host has taken a client's last record from a ring.
     pub(crate) fn closed_inline(&mut self, client: ClientId) -> Result<(), Error> {
-        if self.poll.own(client, Error::WrongPort)?.phase() != Phase::Closing {
+        let clients = &self.submit.shared.clients;
+        if clients.own(client, self.submit.index, Error::WrongPort)?.phase() != Phase::Closing {
             return Err(Error::StaleClient);
         }
-        self.submit.shared.clients.end_close(client);
+        clients.end_close(client);
         Ok(())
     }
 }

@@ -55,8 +55,6 @@ impl Relay {
             return;
         }
         // The sender's own message is not finished yet, so the slot and its port are the sender's.
-        let port = usize::from(slot.place().port);
-        self.see_to(shared, port);
         let notice = Delivery {
             kind: delivery_kind::REFUSED,
             flags: Failed::Credit as u16,
@@ -66,16 +64,10 @@ impl Relay {
             message_type: delivery.message_type,
             recipients: 1,
         };
-        shard(shared, self.worker).emitted.add(&mut self.writer, 1);
-        match self.egress.get_mut(port) {
-            Some(Some(egress)) => {
-                if egress.emit(&notice, sender.0, 0, |_| ()).is_ok() {
-                    self.reached(shared, sender.0, port);
-                } else {
-                    self.egress_full(shared, port);
-                }
-            }
-            _ => self.undeliverable(shared, Undeliverable::PortGone, 1),
+        if self.notify(shared, sender, slot, &notice) == Outcome::Failed(Failed::PortGone) {
+            // Nobody has heard of the message that it is about: a delivery all the same.
+            shard(shared, self.worker).emitted.add(&mut self.writer, 1);
+            self.undeliverable(shared, Undeliverable::PortGone, 1);
         }
     }
 

@@ -1,12 +1,15 @@
 //! What a worker and a port share: a ring each way. And its end: whoever leaves second settles what neither
 //! took, so that every message and delivery is accounted for.
 
-use super::payload::read_reference;
+use super::payload::{Way, read_reference};
+use super::route::{call_of, settle_call};
+use super::shared::Shared;
 use crate::call::CallId;
 use crate::clients::{ClientId, Clients};
 use crate::config::ALLOCATION;
+use crate::error::Refused;
 use crate::park::WakeWord;
-use crate::ring::record::{Delivery, Ingress, delivery_flag, delivery_kind, ingress_flag, ingress_kind};
+use crate::ring::record::{Delivery, Ingress, delivery_flag, delivery_kind, ingress_kind};
 use crate::ring::{Attachment, Consumer, Memory};
 use crate::sync::{Arc, mutant};
 
@@ -24,10 +27,30 @@ pub(super) struct Pair {
 pub(super) const PAIR_BYTES: u64 =
     size_of::<Attachment<Pair>>() as u64 + 3 * (size_of::<Memory>() as u64 + 16 + ALLOCATION);
 
+/// Why nothing is accepted into a ring that is closed.
+pub(super) fn closed_reason(ring: &Memory) -> Refused {
+    if ring.is_corrupt() { Refused::Corrupt } else { Refused::Closed }
+}
+
+/// Settles what a worker left in a port's ring, as the second of the two to leave: `count` is told how many messages count
+/// as refused, and why; then their permits are given back and their payloads dropped.
+pub(super) fn settle_ingress(
+    shared: &Shared,
+    (worker, port): (usize, usize),
+    ingress: &Arc<Memory>,
+    count: impl FnOnce(Refused, u64),
+) {
+    let reason = closed_reason(ingress);
+    let (untaken, permits) = untaken_messages(ingress, |call| settle_call(shared, port, call));
+    count(reason, untaken);
+    shared.permits.give(permits);
+    shared.payloads.sweep(Way::In, worker, port);
+}
+
 /// Messages published above the worker's seal: submitted, never taken. Nobody takes from the ring any more. Of those that
 /// a caller waits for, `counts` says whether they still count. Returns how many count, and how many
 /// permits they had: of what a corrupt ring held that is not known, and its permits are lost rather than given twice.
-pub(super) fn untaken_messages(ingress: &Arc<Memory>, counts: impl Fn(CallId) -> bool) -> (u64, u64) {
+fn untaken_messages(ingress: &Arc<Memory>, counts: impl Fn(CallId) -> bool) -> (u64, u64) {
     if ingress.is_corrupt() {
         // Its contents are not to be trusted; what was pushed and not popped is.
         let (pushed, popped) = ingress.traffic();
@@ -43,10 +66,9 @@ pub(super) fn untaken_messages(ingress: &Arc<Memory>, counts: impl Fn(CallId) ->
             if record.kind != ingress_kind::MESSAGE && !is_send {
                 continue;
             }
-            let call =
-                Ingress::read(record.bytes).filter(|(header, _)| header.flags & ingress_flag::CALL != 0);
+            let call = Ingress::read(record.bytes).and_then(|(header, _)| call_of(&header));
             permits += 1;
-            count += u64::from(call.is_none_or(|(header, _)| counts(CallId(header.call))));
+            count += u64::from(call.is_none_or(&counts));
         }
     }
     (count, permits)

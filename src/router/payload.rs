@@ -71,7 +71,7 @@ impl Payload {
     }
 
     /// The host's value again, if nobody else has the payload.
-    fn into_owned(self) -> Option<Owned> {
+    pub(super) fn into_owned(self) -> Option<Owned> {
         Arc::into_inner(self.0).and_then(|mut counted| counted.bytes.take())
     }
 }
@@ -150,16 +150,6 @@ impl Payloads {
 
     pub(super) fn take(&self, number: u64) -> Option<Payload> {
         self.waiting.take(number)
-    }
-
-    /// Takes back what was put in for a record that was not pushed after all.
-    pub(super) fn take_back(&self, number: u64) -> Option<Owned> {
-        self.take(number).and_then(Payload::into_owned)
-    }
-
-    /// As [`take_back`](Self::take_back), of one that was not put in.
-    pub(super) fn give_back(payload: Payload) -> Option<Owned> {
-        payload.into_owned()
     }
 
     /// Drops what nobody will take any more: the side that would have has left.

@@ -267,8 +267,8 @@ impl Poll {
         let (mut all_messages, mut all_bytes) = (0, 0);
         let mut now = None;
         for (client, messages, bytes) in written {
-            let Some(slot) = shared.clients.get(client) else { continue };
-            if usize::from(slot.place().port) != self.index || slot.phase() == Phase::Closed {
+            let Some(slot) = shared.clients.on(client, self.index) else { continue };
+            if slot.phase() == Phase::Closed {
                 continue;
             }
             let given = slot.acknowledge(messages, bytes);
@@ -283,15 +283,9 @@ impl Poll {
         shard.bytes_out.add(&mut self.writer, all_bytes);
     }
 
-    /// A client of this port.
-    pub(super) fn own(&self, client: ClientId, elsewhere: Error) -> Result<&Slot, Error> {
-        let slot = self.shared.clients.get(client).ok_or(Error::StaleClient)?;
-        if usize::from(slot.place().port) == self.index { Ok(slot) } else { Err(elsewhere) }
-    }
-
     /// See [`Port::rebind`](super::Port::rebind).
     pub(super) fn rebind(&mut self, client: ClientId, token: u64) -> Result<(), Error> {
-        let slot = self.own(client, Error::RebindElsewhere)?;
+        let slot = self.shared.clients.own(client, self.index, Error::RebindElsewhere)?;
         if slot.phase() != Phase::Open {
             return Err(Error::StaleClient);
         }
@@ -303,7 +297,7 @@ impl Poll {
 
     /// See [`Port::outstanding`](super::Port::outstanding).
     pub(super) fn outstanding(&self, client: ClientId) -> Result<Outstanding, Error> {
-        let slot = self.own(client, Error::WrongPort)?;
+        let slot = self.shared.clients.own(client, self.index, Error::WrongPort)?;
         match slot.phase() {
             Phase::Open | Phase::Closing => Ok(slot.outstanding()),
             Phase::Closed | Phase::Free => Err(Error::StaleClient),

@@ -4,7 +4,7 @@
 use super::egress::{Egress, Rejected};
 use super::handler::{Call, Inside};
 use super::hold::{Held, Holds};
-use super::route::{Fallback, result_of};
+use super::route::{Fallback, call_of, result_of};
 use super::rules::Action;
 use super::shared::Shared;
 use super::tasks::{Entry, Tasks};
@@ -114,13 +114,13 @@ impl Relay {
         started: u64,
     ) -> u64 {
         let client = ClientId(header.client);
-        let slot = shared.clients.get(client).filter(|slot| usize::from(slot.place().port) == port);
+        let slot = shared.clients.on(client, port);
         if header.stamp > started {
             // A stamp from the future: the host's clock is not ours. Counted as no wait.
             shard(shared, self.worker).stamps_clamped.add(&mut self.writer, 1);
         }
         let stamp = header.stamp.min(started);
-        let call = (header.flags & ingress_flag::CALL != 0).then_some(CallId(header.call));
+        let call = call_of(header);
         let given_up =
             call.is_some_and(|call| !shared.calls.get(port).is_some_and(|calls| calls.start(call)));
         let (ids, handled) = match slot {
@@ -209,9 +209,7 @@ impl Relay {
         stamp: u64,
         now: u64,
     ) -> (SeriesIds, Handled) {
-        let (protocol, application) = slot.labels();
-        let application = ApplicationId(application);
-        let Some(rules) = shared.protocols.get(usize::from(protocol)) else {
+        let Some((rules, application)) = shared.rules_of(slot) else {
             return (no_series(), Handled::Ended(Outcome::Failed(Failed::BadRecord)));
         };
         let unknown = (TypeId(OTHER), rules.id, application);
@@ -294,9 +292,7 @@ impl Relay {
         };
         let Some(recipient) = envelope.recipient() else {
             let outcome = match envelope.room() {
-                Some(room) => {
-                    self.relay_to_room(shared, (client, slot), header, stamp, ids.0, room, envelope)
-                }
+                Some(room) => self.relay_to_room(shared, call, room),
                 None => Outcome::Failed(Failed::NoRecipient),
             };
             return Handled::Ended(outcome);
@@ -311,15 +307,7 @@ impl Relay {
         let mut sender_buffer = NameBuffer::default();
         let sender_name = slot.name(&mut sender_buffer);
         let length = envelope.relayed_len(sender_name);
-        let delivery = Delivery {
-            kind: delivery_kind::MESSAGE,
-            flags: 0,
-            sender: client.0,
-            stamp,
-            correlation: header.correlation,
-            message_type: u32::from(ids.0.0),
-            recipients: 1,
-        };
+        let delivery = call.delivery();
         if let Some(to) = shared.clients.find(hash, name) {
             if self.holds.holds_for(hash) && !mutant("hold-overtaken") {
                 self.flush(shared, hash, to);
@@ -413,14 +401,8 @@ impl Relay {
         };
         match emitted {
             Ok(backlogged) => {
-                let backlog_bytes = if backlogged { egress.backlog_bytes() } else { 0 };
                 worker.emitted.add(&mut self.writer, 1);
-                self.reached(shared, delivery.sender, port);
-                let worker = shard(shared, self.worker);
-                if backlogged {
-                    worker.backlogged.add(&mut self.writer, 1);
-                    worker.backlog_bytes_maximum.raise(&mut self.writer, backlog_bytes);
-                }
+                self.sent(shared, delivery.sender, port, 1, backlogged);
                 Outcome::Ok
             }
             Err(Rejected::TooLarge) => {
@@ -456,8 +438,25 @@ impl Relay {
         }
     }
 
+    /// A record for so many recipients, caused by a message of `sender`, is on its way to `port`, or waits for room there.
+    #[inline]
+    pub(super) fn sent(&mut self, shared: &Shared, sender: u64, port: usize, recipients: u64, waits: bool) {
+        self.reached(shared, sender, port);
+        if waits && let Some(Some(egress)) = self.egress.get(port) {
+            let worker = shard(shared, self.worker);
+            worker.backlogged.add(&mut self.writer, recipients);
+            worker.backlog_bytes_maximum.raise(&mut self.writer, egress.backlog_bytes());
+        }
+    }
+
     /// Sends a client's own port word of it, without credit. Not sent while its port is full or gone.
-    fn notify(&mut self, shared: &Shared, client: ClientId, slot: &Slot, header: &Delivery) -> Outcome {
+    pub(super) fn notify(
+        &mut self,
+        shared: &Shared,
+        client: ClientId,
+        slot: &Slot,
+        header: &Delivery,
+    ) -> Outcome {
         let port = usize::from(slot.place().port);
         self.see_to(shared, port);
         let Some(Some(egress)) = self.egress.get_mut(port) else {
@@ -476,7 +475,7 @@ impl Relay {
     /// A client's last record: behind everything it sent, so behind everything of its own that it receives.
     pub(super) fn disconnect(&mut self, shared: &Shared, port: usize, header: &Ingress) {
         let client = ClientId(header.client);
-        let slot = shared.clients.get(client).filter(|slot| usize::from(slot.place().port) == port);
+        let slot = shared.clients.on(client, port);
         let here = slot.is_some_and(Slot::pass_disconnect);
         if let (true, Some(Some(egress))) = (here, self.egress.get_mut(port)) {
             shard(shared, self.worker).emitted.add(&mut self.writer, 1);

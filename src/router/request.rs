@@ -7,7 +7,6 @@ use super::shared::Shared;
 use crate::clients::{ClientId, MAX_NAME_BYTES};
 use crate::error::Failed;
 use crate::metrics::Outcome;
-use crate::ring::record::{Delivery, delivery_kind};
 
 /// What a relayed message has come to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -71,12 +70,12 @@ impl<'a> Request<'a> {
 
     /// The sender's protocol.
     pub fn protocol(&self) -> &str {
-        self.shared.labels.protocols().get(usize::from(self.call.ids.1.0)).map_or("", String::as_str)
+        self.shared.labels.protocol_name(self.call.ids.1)
     }
 
     /// The message's type.
     pub fn message_type(&self) -> &str {
-        self.shared.labels.types().get(usize::from(self.call.ids.0.0)).map_or("", |(_, name)| name)
+        self.shared.labels.type_name(self.call.ids.0)
     }
 
     /// The message as it was submitted.
@@ -104,7 +103,7 @@ impl<'a> Request<'a> {
     /// # Errors
     /// Why not: gone, out of credit, its port full or gone. Nothing was sent.
     pub fn send_to(&mut self, to: ClientId, bytes: &[u8]) -> Result<(), Failed> {
-        let (shared, delivery) = (self.shared, self.delivery());
+        let (shared, delivery) = (self.shared, self.call.delivery());
         self.at_home(|relay| result(relay.deliver_bytes(shared, &delivery, to, bytes)))?
     }
 
@@ -116,7 +115,7 @@ impl<'a> Request<'a> {
         if name.len() > MAX_NAME_BYTES {
             return Err(Failed::NameTooLong);
         }
-        let (shared, delivery) = (self.shared, self.delivery());
+        let (shared, delivery) = (self.shared, self.call.delivery());
         self.at_home(|relay| {
             let hash = shared.clients.names().hash(name.as_bytes());
             let Some(to) = shared.clients.find(hash, name.as_bytes()) else {
@@ -162,18 +161,6 @@ impl<'a> Request<'a> {
         })?;
         self.relayed = Some(relayed);
         relayed
-    }
-
-    fn delivery(&self) -> Delivery {
-        Delivery {
-            kind: delivery_kind::MESSAGE,
-            flags: 0,
-            sender: self.call.client.0,
-            stamp: self.call.stamp,
-            correlation: self.call.header.correlation,
-            message_type: u32::from(self.call.ids.0.0),
-            recipients: 1,
-        }
     }
 
     /// Comes back to the worker for a moment, unless it has been claimed.

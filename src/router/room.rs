@@ -1,14 +1,15 @@
 //! A message for a room: one delivery record per port with members, with all of them and the payload once, written
 //! straight from the message. The part of a worker's relay that deals with rooms; it reads member lists without waiting.
 
+use super::handler::Call;
 use super::payload::{Payload, REFERENCE_BYTES};
 use super::relay::{Relay, shard};
 use super::shared::Shared;
-use crate::clients::{ClientId, MAX_NAME_BYTES, Members, NameBuffer, Shortage, Slot};
-use crate::envelope::{Envelope, Text};
+use crate::clients::{ClientId, MAX_NAME_BYTES, Members, NameBuffer, Shortage};
+use crate::envelope::Text;
 use crate::error::{Failed, Undeliverable};
-use crate::metrics::{Outcome, TypeId};
-use crate::ring::record::{Delivery, Ingress, delivery_kind};
+use crate::metrics::Outcome;
+use crate::ring::record::Delivery;
 use crate::sync::mutant;
 
 /// What every member of a room gets.
@@ -20,17 +21,8 @@ struct ToRoom<'a, F: Fn(&mut [u8])> {
 
 impl Relay {
     /// Relays a message to the other members of its room.
-    #[expect(clippy::too_many_arguments, reason = "one message's parts, passed once")]
-    pub(super) fn relay_to_room(
-        &mut self,
-        shared: &Shared,
-        (client, slot): (ClientId, &Slot),
-        header: &Ingress,
-        stamp: u64,
-        message_type: TypeId,
-        room: Text<'_>,
-        envelope: &Envelope<'_>,
-    ) -> Outcome {
+    pub(super) fn relay_to_room(&mut self, shared: &Shared, call: &Call<'_>, room: Text<'_>) -> Outcome {
+        let Call { client, slot, envelope, .. } = *call;
         let mut buffer = [0; MAX_NAME_BYTES];
         let Some(name) = room.decode(&mut buffer).filter(|name| name.len() <= MAX_NAME_BYTES) else {
             return Outcome::Failed(Failed::NameTooLong);
@@ -45,16 +37,8 @@ impl Relay {
             Some(members) => {
                 let mut sender_buffer = NameBuffer::default();
                 let sender_name = slot.name(&mut sender_buffer);
-                let header = Delivery {
-                    kind: delivery_kind::MESSAGE,
-                    sender: client.0,
-                    stamp,
-                    correlation: header.correlation,
-                    message_type: u32::from(message_type.0),
-                    ..Delivery::default()
-                };
                 let message = ToRoom {
-                    header: &header,
+                    header: &call.delivery(),
                     length: envelope.relayed_len(sender_name),
                     fill: |out: &mut [u8]| {
                         envelope.write_relayed(sender_name, out);
@@ -164,39 +148,31 @@ impl Relay {
         message: &ToRoom<'_, F>,
         beside: Option<&Payload>,
     ) {
-        let reason = match self.egress.get_mut(port) {
-            Some(Some(egress)) => {
-                let way = (self.worker, port);
-                let emitted = match beside {
-                    None => egress.emit_to(message.header, recipients, message.length, &message.fill),
-                    Some(payload) => {
-                        egress.emit_beside(&shared.payloads, way, message.header, recipients, payload.clone())
-                    }
-                };
-                match emitted {
-                    Ok(backlogged) => {
-                        let backlog_bytes = if backlogged { egress.backlog_bytes() } else { 0 };
-                        self.reached(shared, message.header.sender, port);
-                        let worker = shard(shared, self.worker);
-                        worker.rooms.records.add(&mut self.writer, 1);
-                        worker.rooms.recipients.add(&mut self.writer, recipients.len() as u64);
-                        worker.rooms.bytes_copied.add(&mut self.writer, message.length as u64);
-                        if backlogged {
-                            worker.backlogged.add(&mut self.writer, recipients.len() as u64);
-                            worker.backlog_bytes_maximum.raise(&mut self.writer, backlog_bytes);
-                        }
-                        return;
-                    }
-                    Err(_) => Undeliverable::EgressFull,
-                }
-            }
-            _ => Undeliverable::PortGone,
+        let way = (self.worker, port);
+        let emitted = match (self.egress.get_mut(port), beside) {
+            (Some(Some(egress)), None) => egress
+                .emit_to(message.header, recipients, message.length, &message.fill)
+                .map_err(|_| Undeliverable::EgressFull),
+            (Some(Some(egress)), Some(payload)) => egress
+                .emit_beside(&shared.payloads, way, message.header, recipients, payload.clone())
+                .map_err(|_| Undeliverable::EgressFull),
+            _ => Err(Undeliverable::PortGone),
         };
-        for client in recipients {
-            if let Some(slot) = shared.clients.slot(ClientId(*client).index()) {
-                slot.credit.subtract(1, message.length.min(u32::MAX as usize) as u32);
+        let count = recipients.len() as u64;
+        match emitted {
+            Ok(backlogged) => {
+                self.sent(shared, message.header.sender, port, count, backlogged);
+                let rooms = &shard(shared, self.worker).rooms;
+                rooms.records.add(&mut self.writer, 1);
+                rooms.recipients.add(&mut self.writer, count);
+                rooms.bytes_copied.add(&mut self.writer, message.length as u64);
+            }
+            Err(reason) => {
+                for slot in recipients.iter().filter_map(|one| shared.clients.slot(ClientId(*one).index())) {
+                    slot.credit.subtract(1, message.length.min(u32::MAX as usize) as u32);
+                }
+                self.undeliverable(shared, reason, count);
             }
         }
-        self.undeliverable(shared, reason, recipients.len() as u64);
     }
 }

@@ -12,6 +12,7 @@ use crate::config::{Config, Key};
 use crate::error::{Error, Failed, Refused, TakenOver};
 use crate::metrics::Outcome;
 use crate::ring::Memory;
+use crate::ring::record::{Ingress, ingress_flag};
 use crate::sync::Arc;
 use std::cell::Cell;
 use std::fmt;
@@ -88,8 +89,7 @@ impl Fallback {
             return Err(missing("enable_concurrent_routing", "off", "on"));
         }
         match config.get(Key::RouteFallback) {
-            0 if there => Ok(Self::Inline),
-            1 if there => Ok(Self::Inline),
+            0 | 1 if there => Ok(Self::Inline),
             1 => Err(missing("route_fallback", "inline", "auto, refuse, wait")),
             3 => Ok(Self::Wait),
             _ => Ok(Self::Refuse),
@@ -120,6 +120,12 @@ pub(super) fn result_of(outcome: Option<Outcome>) -> u64 {
         Some(Outcome::Expired) => EXPIRED,
         Some(Outcome::Failed(reason)) => FAILED + reason as u64,
     }
+}
+
+/// The call that a record belongs to, if its caller waits for it.
+#[inline]
+pub(super) fn call_of(header: &Ingress) -> Option<CallId> {
+    (header.flags & ingress_flag::CALL != 0).then_some(CallId(header.call))
 }
 
 /// Settles a call whose record nobody took: says whether the record still counts as refused, or its caller's fallback
@@ -161,8 +167,7 @@ impl Submit {
         }
         let shared = Arc::clone(&self.shared);
         if !shared.concurrent {
-            self.count_submitted();
-            return Ok(Begun::Ended(self.take_over(TakenOver::Disabled, client, message)));
+            return Ok(Begun::Ended(self.disabled(client, message)));
         }
         let Some(calls) = shared.calls.get(self.index) else { return Err(Error::OwnThread) };
         let limit = shared.config.get(Key::MaxCalls) as u32;
@@ -191,28 +196,49 @@ impl Submit {
         client: ClientId,
         message: &[u8],
     ) -> Result<Routed, Error> {
-        let inline = self.shared.fallback == Fallback::Inline;
-        match ended {
-            Ended::Done(DELIVERED) => Ok(Routed::Delivered),
-            Ended::Done(HELD) => Ok(Routed::Held),
-            Ended::Done(EXPIRED) if inline => Ok(self.take_over(TakenOver::Expired, client, message)),
-            Ended::Done(EXPIRED) => Ok(Routed::Expired),
-            Ended::Done(CLOSED) if inline => Ok(self.take_over(TakenOver::Closed, client, message)),
-            Ended::Done(CLOSED) => Err(Error::Refused(Refused::Closed)),
+        // Nobody has handled it: why, and the answer where the base route does not.
+        let (reason, otherwise) = match ended {
+            Ended::Done(DELIVERED) => return Ok(Routed::Delivered),
+            Ended::Done(HELD) => return Ok(Routed::Held),
+            Ended::Done(EXPIRED) => (TakenOver::Expired, Ok(Routed::Expired)),
+            Ended::Done(CLOSED) => (TakenOver::Closed, Err(Error::Refused(Refused::Closed))),
             Ended::Done(failed) => {
                 let reason = Failed::ALL.get((failed - FAILED) as usize);
-                Ok(Routed::Failed(reason.copied().unwrap_or(Failed::BadRecord)))
+                return Ok(Routed::Failed(reason.copied().unwrap_or(Failed::BadRecord)));
             }
             Ended::Cancelled if waiting.ingress.is_closed() => {
-                if inline {
-                    return Ok(self.take_over(TakenOver::Closed, client, message));
-                }
-                Err(Error::Refused(Refused::Closed))
+                (TakenOver::Closed, Err(Error::Refused(Refused::Closed)))
             }
-            Ended::Cancelled if inline => Ok(self.take_over(TakenOver::TimedOut, client, message)),
-            Ended::Cancelled => Err(Error::Timeout),
-            Ended::Abandoned => Err(Error::TimeoutStarted),
+            Ended::Cancelled => (TakenOver::TimedOut, Err(Error::Timeout)),
+            Ended::Abandoned => return Err(Error::TimeoutStarted),
+        };
+        match self.shared.fallback {
+            Fallback::Inline => Ok(self.take_over(reason, client, message)),
+            Fallback::Refuse | Fallback::Wait => otherwise,
         }
+    }
+
+    /// Waits for what was begun and published.
+    fn finish(
+        &mut self,
+        begun: Begun,
+        deadline: Instant,
+        client: ClientId,
+        message: &[u8],
+    ) -> Result<Routed, Error> {
+        match begun {
+            Begun::Ended(routed) => Ok(routed),
+            Begun::Waiting(waiting) => {
+                let ended = waiting.wait(&self.shared, deadline);
+                self.end(&waiting, ended, client, message)
+            }
+        }
+    }
+
+    /// With `enable_concurrent_routing` off the base route handles every message.
+    pub(super) fn disabled(&mut self, client: ClientId, message: &[u8]) -> Routed {
+        self.count_submitted();
+        self.take_over(TakenOver::Disabled, client, message)
     }
 
     /// The base route handles a message that was counted as submitted.
@@ -271,13 +297,7 @@ impl Port {
         let submit = &mut self.submit;
         let begun = submit.begin_within(deadline, client, message)?;
         submit.publish();
-        match begun {
-            Begun::Ended(routed) => Ok(routed),
-            Begun::Waiting(waiting) => {
-                let ended = waiting.wait(&submit.shared, deadline);
-                submit.end(&waiting, ended, client, message)
-            }
-        }
+        submit.finish(begun, deadline, client, message)
     }
 
     /// As [`route`](Self::route) for several messages at once: all are published before the first is waited for, as
@@ -296,14 +316,7 @@ impl Port {
                 chunk.iter().map(|(client, message)| submit.begin(*client, message)).collect();
             submit.publish();
             for ((client, message), begun) in chunk.iter().zip(begun) {
-                results.push(match begun {
-                    Ok(Begun::Ended(routed)) => Ok(routed),
-                    Ok(Begun::Waiting(waiting)) => {
-                        let ended = waiting.wait(&submit.shared, deadline);
-                        submit.end(&waiting, ended, *client, message)
-                    }
-                    Err(error) => Err(error),
-                });
+                results.push(begun.and_then(|begun| submit.finish(begun, deadline, *client, message)));
             }
         }
         results

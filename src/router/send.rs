@@ -5,7 +5,7 @@ use super::relay::{Relay, SeriesIds, no_series, shard};
 use super::shared::Shared;
 use crate::clients::ClientId;
 use crate::error::Failed;
-use crate::metrics::{ApplicationId, Outcome, Timing};
+use crate::metrics::{Outcome, Timing};
 use crate::ring::record::{Delivery, Ingress, delivery_kind};
 use crate::sync::mutant;
 
@@ -14,11 +14,8 @@ pub(super) const SEND: &str = "send";
 
 /// Where a send to this client is counted; among the others where the client is gone.
 pub(super) fn send_series(shared: &Shared, to: ClientId) -> SeriesIds {
-    let labels = shared.clients.get(to).and_then(|slot| {
-        let (protocol, application) = slot.labels();
-        Some((shared.protocols.get(usize::from(protocol))?, application))
-    });
-    labels.map_or_else(no_series, |(rules, application)| (rules.send, rules.id, ApplicationId(application)))
+    let labels = shared.clients.get(to).and_then(|slot| shared.rules_of(slot));
+    labels.map_or_else(no_series, |(rules, application)| (rules.send, rules.id, application))
 }
 
 impl Relay {

@@ -12,13 +12,13 @@ use super::rules::ProtocolRules;
 use super::send::SEND;
 use super::watch::Activity;
 use crate::call::Calls;
-use crate::clients::{Bucket, Clients, Limits, Rate, Rooms};
+use crate::clients::{Bucket, Clients, Limits, Rate, Rooms, Slot};
 use crate::clock::Clock;
 use crate::config::{Config, Key};
 use crate::error::RoomRefused;
 use crate::metrics::{
-    Accounting, Depth, Labels, OTHER, PathDepth, PathShard, PortShard, ProtocolId, RoomStats, Sources, Stats,
-    TypeId, WorkerShard, account, collect,
+    Accounting, ApplicationId, Depth, Labels, OTHER, PathDepth, PathShard, PortShard, ProtocolId, RoomStats,
+    Sources, Stats, TypeId, WorkerShard, account, collect,
 };
 use crate::park::WakeWord;
 use crate::ring::Attachment;
@@ -255,6 +255,13 @@ impl Shared {
     /// Whether messages of a type may be dropped where credit is lacking.
     pub(super) fn is_droppable(&self, message_type: u32) -> bool {
         self.droppable.get(message_type as usize).copied().unwrap_or(false)
+    }
+
+    /// How a client's messages are handled, and its application.
+    #[inline]
+    pub(super) fn rules_of(&self, slot: &Slot) -> Option<(&Rules, ApplicationId)> {
+        let (protocol, application) = slot.labels();
+        Some((self.protocols.get(usize::from(protocol))?, ApplicationId(application)))
     }
 
     pub(super) fn protocol(&self, name: &str) -> Option<u16> {

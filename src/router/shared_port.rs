@@ -30,6 +30,14 @@ impl SharedPort {
         }
     }
 
+    fn publishing<R>(&self, call: impl FnOnce(&mut Submit) -> Result<R, Error>) -> Result<R, Error> {
+        self.with(|submit| {
+            let result = call(submit);
+            submit.publish();
+            result
+        })
+    }
+
     /// As [`Port::connect`](super::Port::connect).
     ///
     /// # Errors
@@ -57,11 +65,7 @@ impl SharedPort {
     /// # Errors
     /// As [`Port::submit`](super::Port::submit).
     pub fn submit(&self, client: ClientId, message: &[u8], correlation: u64) -> Result<(), Error> {
-        self.with(|submit| {
-            let submitted = submit.submit(client, message, correlation);
-            submit.publish();
-            submitted
-        })
+        self.publishing(|submit| submit.submit(client, message, correlation))
     }
 
     /// As [`submit`](Self::submit), with all that a message can be submitted with.
@@ -69,11 +73,7 @@ impl SharedPort {
     /// # Errors
     /// As [`Port::submit`](super::Port::submit).
     pub fn submit_with(&self, client: ClientId, message: &[u8], options: SubmitOptions) -> Result<(), Error> {
-        self.with(|submit| {
-            let submitted = submit.submit_with(client, message, options);
-            submit.publish();
-            submitted
-        })
+        self.publishing(|submit| submit.submit_with(client, message, options))
     }
 
     /// As [`Port::submit_batch`](super::Port::submit_batch), under one lock: neither the batch nor `each` may call
@@ -92,11 +92,7 @@ impl SharedPort {
     /// # Errors
     /// As there.
     pub fn send(&self, to: ClientId, message: &[u8], correlation: u64) -> Result<(), Error> {
-        self.with(|submit| {
-            let sent = submit.send(to, message, correlation);
-            submit.publish();
-            sent
-        })
+        self.publishing(|submit| submit.send(to, message, correlation))
     }
 
     /// Sends many, as [`submit_batch`](Self::submit_batch).

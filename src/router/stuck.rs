@@ -5,14 +5,13 @@
 use super::handler::NOT_TAKEN_UP;
 use super::payload::read_reference;
 use super::relay::{Relay, no_series};
-use super::route::Fallback;
+use super::route::{Fallback, call_of};
 use super::send::send_series;
 use super::shared::Shared;
 use super::worker::{Ingoing, Worker};
-use crate::call::CallId;
 use crate::clients::ClientId;
 use crate::error::Failed;
-use crate::metrics::{ApplicationId, OTHER, Outcome, Timing, TypeId};
+use crate::metrics::{OTHER, Outcome, Timing, TypeId};
 use crate::ring::Consumer;
 use crate::ring::record::{Ingress, ingress_flag, ingress_kind};
 use crate::sync::{Arc, mutant};
@@ -79,13 +78,9 @@ impl Relay {
         let current = self.inside.current.take_if(|current| current.port == port);
         // What a host sends itself has no client behind it.
         let client = (header.kind == ingress_kind::MESSAGE).then_some(ClientId(header.client));
-        let slot = client.and_then(|client| shared.clients.get(client));
-        let slot = slot.filter(|slot| usize::from(slot.place().port) == port);
-        let labels = slot.and_then(|slot| {
-            let (protocol, application) = slot.labels();
-            let rules = shared.protocols.get(usize::from(protocol))?;
-            Some((TypeId(OTHER), rules.id, ApplicationId(application)))
-        });
+        let slot = client.and_then(|client| shared.clients.on(client, port));
+        let labels = slot.and_then(|slot| shared.rules_of(slot));
+        let labels = labels.map(|(rules, application)| (TypeId(OTHER), rules.id, application));
         let sent = || send_series(shared, ClientId(header.recipient));
         let unread = labels.unwrap_or_else(|| if client.is_none() { sent() } else { no_series() });
         let ids = current.map_or(unread, |current| current.ids);
@@ -96,7 +91,7 @@ impl Relay {
         };
         // A message that was held ends with the holds, at the same stop.
         let held = current.is_some_and(|current| current.held) && !mutant("stuck-held-twice");
-        let call = (header.flags & ingress_flag::CALL != 0).then_some(CallId(header.call));
+        let call = call_of(header);
         let calls = shared.calls.get(port);
         // The one that the handler is at was started by its worker; another may have been given up by its caller.
         let starts = |call| calls.is_some_and(|calls| calls.start(call));

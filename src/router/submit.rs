@@ -2,10 +2,10 @@
 //! lock. Waits for nobody else; connecting and disconnecting take the control lock.
 
 use super::connect::ConnectOptions;
-use super::pair::untaken_messages;
+use super::pair::{closed_reason, settle_ingress};
 use super::payload::{Owned, Payloads, Returned, Way};
 use super::placement::Balance;
-use super::route::{settle_call, with_room};
+use super::route::with_room;
 use super::shared::Shared;
 use crate::call::CallId;
 use crate::clients::{ClientId, Clients, NewClient, Phase, RoomId, Slot};
@@ -195,19 +195,17 @@ impl Submit {
         options: SubmitOptions,
     ) -> Result<(), Error> {
         if !self.shared.concurrent {
-            self.count_submitted();
-            self.take_over(TakenOver::Disabled, client, message);
+            self.disabled(client, message);
             return Ok(());
         }
+        let attempt =
+            |submit: &mut Self| submit.try_submit(client, Bytes::Copied(message), options, None).map(drop);
         if !self.waits {
-            return self.counted(|submit| {
-                submit.try_submit(client, Bytes::Copied(message), options, None).map(drop)
-            });
+            return self.counted(attempt);
         }
         let deadline = Instant::now() + self.shared.config.milliseconds(Key::SubmitWait);
         with_room(deadline, || {
-            let submitted = self
-                .counted(|submit| submit.try_submit(client, Bytes::Copied(message), options, None).map(drop));
+            let submitted = self.counted(attempt);
             if submitted.is_err() {
                 self.publish();
             }
@@ -227,13 +225,11 @@ impl Submit {
         message: Owned,
         options: SubmitOptions,
     ) -> Result<(), Returned> {
-        let mut place = Some(message);
         if !self.shared.concurrent {
-            self.count_submitted();
-            let bytes = place.as_ref().map_or(&[][..], |owned| (**owned).as_ref());
-            self.take_over(TakenOver::Disabled, client, bytes);
+            self.disabled(client, (*message).as_ref());
             return Ok(());
         }
+        let mut place = Some(message);
         let result = self
             .counted(|submit| submit.try_submit(client, Bytes::Given(&mut place), options, None).map(drop));
         match (result, place) {
@@ -286,17 +282,8 @@ impl Submit {
     /// To the recipient's own worker, whichever port's client it is; there it fails if it is gone by then.
     fn try_send(&mut self, to: ClientId, message: Bytes<'_, '_>, correlation: u64) -> Result<(), Refused> {
         let slot = self.shared.clients.get(to).ok_or(Refused::Stale)?;
-        // Another port's word, perhaps: who reads it late sends a record that fails at the worker.
-        if slot.phase() != Phase::Open {
-            return Err(Refused::Stale);
-        }
-        if message.len() > self.max_message {
-            return Err(Refused::TooLarge);
-        }
-        // Relaxed: see `Router::drain`.
-        if self.shared.draining.load(Relaxed) {
-            return Err(Refused::Draining);
-        }
+        // The phase is another port's word, perhaps: who reads it late sends a record that fails at the worker.
+        self.check(slot, message.len())?;
         let header = Ingress {
             kind: ingress_kind::SEND,
             recipient: to.0,
@@ -320,22 +307,12 @@ impl Submit {
         options: SubmitOptions,
         call: Option<CallId>,
     ) -> Result<usize, Refused> {
-        let Self { shared, ways, writer, spare, .. } = self;
+        let shared = &self.shared;
         let slot = shared.clients.get(client).ok_or(Refused::Stale)?;
-        let place = slot.place();
-        if usize::from(place.port) != self.index {
+        if usize::from(slot.place().port) != self.index {
             return Err(Refused::WrongPort);
         }
-        if slot.phase() != Phase::Open {
-            return Err(Refused::Stale);
-        }
-        if message.len() > self.max_message {
-            return Err(Refused::TooLarge);
-        }
-        // Relaxed: see `Router::drain`.
-        if shared.draining.load(Relaxed) {
-            return Err(Refused::Draining);
-        }
+        self.check(slot, message.len())?;
         let header = Ingress {
             kind: ingress_kind::MESSAGE,
             flags: if options.tell_expired { ingress_flag::TELL_EXPIRED } else { 0 }
@@ -354,16 +331,32 @@ impl Submit {
         if bucket.is_some_and(|bucket| !bucket.has_token(shared.rate, header.stamp)) {
             return Err(Refused::RateLimited);
         }
-        shared.permits.admit(spare)?;
-        let worker = place_message(shared, ways, slot, self.last, self.index, writer);
-        push_message(&shared.payloads, ways, (worker, self.index), header, message)?;
+        shared.permits.admit(&mut self.spare)?;
+        let worker = place_message(shared, &self.ways, slot, self.last, self.index, &mut self.writer);
+        push_message(&shared.payloads, &mut self.ways, (worker, self.index), header, message)?;
         slot.submit();
         self.last = worker;
         if let Some(bucket) = bucket {
             bucket.take(shared.rate);
         }
-        shared.permits.spend(spare);
+        shared.permits.spend(&mut self.spare);
         Ok(worker)
+    }
+
+    /// What is asked of every message, whoever it is from.
+    #[inline(always)]
+    fn check(&self, slot: &Slot, bytes: usize) -> Result<(), Refused> {
+        if slot.phase() != Phase::Open {
+            return Err(Refused::Stale);
+        }
+        if bytes > self.max_message {
+            return Err(Refused::TooLarge);
+        }
+        // Relaxed: see `Router::drain`.
+        if self.shared.draining.load(Relaxed) {
+            return Err(Refused::Draining);
+        }
+        Ok(())
     }
 
     /// Where a new client's messages go: what `hash` names, or the least loaded worker.
@@ -405,10 +398,7 @@ impl Submit {
 
     /// See [`Port::disconnect`](super::Port::disconnect).
     pub(super) fn disconnect(&mut self, client: ClientId) -> Result<(), Error> {
-        let slot = self.shared.clients.get(client).ok_or(Error::StaleClient)?;
-        if usize::from(slot.place().port) != self.index {
-            return Err(Error::WrongPort);
-        }
+        let slot = self.shared.clients.own(client, self.index, Error::WrongPort)?;
         if !self.shared.clients.begin_close(client) {
             return Err(Error::StaleClient);
         }
@@ -435,10 +425,7 @@ impl Submit {
 
     /// See [`Port::release_name`](super::Port::release_name).
     pub(super) fn release_name(&mut self, client: ClientId) -> Result<(), Error> {
-        let slot = self.shared.clients.get(client).ok_or(Error::StaleClient)?;
-        if usize::from(slot.place().port) != self.index {
-            return Err(Error::WrongPort);
-        }
+        let slot = self.shared.clients.own(client, self.index, Error::WrongPort)?;
         self.shared.clients.remove_name(client, slot);
         Ok(())
     }
@@ -457,10 +444,7 @@ impl Submit {
 
     /// Whether a client is this port's and not disconnected.
     fn check_open(&self, client: ClientId) -> Result<(), Error> {
-        let slot = self.shared.clients.get(client).ok_or(Error::StaleClient)?;
-        if usize::from(slot.place().port) != self.index {
-            return Err(Error::WrongPort);
-        }
+        let slot = self.shared.clients.own(client, self.index, Error::WrongPort)?;
         if slot.phase() == Phase::Open { Ok(()) } else { Err(Error::StaleClient) }
     }
 
@@ -528,13 +512,10 @@ impl Submit {
         if !mutant("settle-unpublished") {
             way.ring.publish();
         }
-        let ingress = way.ring.memory();
-        let reason = if ingress.is_corrupt() { Refused::Corrupt } else { Refused::Closed };
-        let (untaken, permits) =
-            untaken_messages(ingress, |call| settle_call(&self.shared, self.index, call));
-        self.shared.ports[self.index].submit.refused[reason as usize].add(&mut self.writer, untaken);
-        self.shared.permits.give(permits);
-        self.shared.payloads.sweep(Way::In, worker, self.index);
+        let refused = &self.shared.ports[self.index].submit.refused;
+        settle_ingress(&self.shared, (worker, self.index), way.ring.memory(), |reason, untaken| {
+            refused[reason as usize].add(&mut self.writer, untaken);
+        });
     }
 }
 
@@ -593,7 +574,7 @@ fn push(ways: &mut [WayIn], worker: usize, header: &Ingress, payload: &[u8]) -> 
     let Some(way) = ways.get_mut(worker) else { return Err(Refused::Stale) };
     let memory = way.ring.memory();
     if memory.is_closed() {
-        return Err(if memory.is_corrupt() { Refused::Corrupt } else { Refused::Closed });
+        return Err(closed_reason(memory));
     }
     match way.ring.claim(INGRESS_BYTES + payload.len(), header.kind, header.flags) {
         Ok(record) => {
@@ -660,12 +641,15 @@ fn push_beside(
     header: Ingress,
     message: Bytes<'_, '_>,
 ) -> Result<(), Refused> {
-    let (payload, mut place) = match message {
-        Bytes::Copied(bytes) => (payloads.fill(bytes.len(), |out| out.copy_from_slice(bytes)), None),
+    let (payload, place) = match message {
+        Bytes::Copied(bytes) => {
+            let payload = payloads.fill(bytes.len(), |out| out.copy_from_slice(bytes));
+            (payload.ok_or(Refused::PayloadsFull)?, None)
+        }
         Bytes::Given(place) => {
             let Some(owned) = place.take() else { return Err(Refused::Stale) };
             match payloads.own(owned) {
-                Ok(payload) => (Some(payload), Some(place)),
+                Ok(payload) => (payload, Some(place)),
                 Err(owned) => {
                     *place = Some(owned);
                     return Err(Refused::PayloadsFull);
@@ -673,26 +657,20 @@ fn push_beside(
             }
         }
     };
-    let payload = payload.ok_or(Refused::PayloadsFull)?;
-    let copy = payload.clone();
-    let number = match payloads.put(Way::In, worker, port, payload) {
-        Ok(number) => number,
-        Err(payload) => {
-            drop(payload);
-            if let Some(place) = &mut place {
-                **place = Payloads::give_back(copy);
+    let pushed = match payloads.put(Way::In, worker, port, payload.clone()) {
+        Ok(number) => {
+            let header = Ingress { flags: header.flags | ingress_flag::OWNED, ..header };
+            let pushed = push(ways, worker, &header, &payload.reference(number));
+            if pushed.is_err() {
+                drop(payloads.take(number));
             }
-            return Err(Refused::PayloadsFull);
+            pushed
         }
+        Err(_) => Err(Refused::PayloadsFull),
     };
-    let header = Ingress { flags: header.flags | ingress_flag::OWNED, ..header };
-    let pushed = push(ways, worker, &header, &copy.reference(number));
-    if pushed.is_err() {
-        drop(copy);
-        let back = payloads.take_back(number);
-        if let Some(place) = &mut place {
-            **place = back;
-        }
+    // What was not pushed is the host's again.
+    if let (Err(_), Some(place)) = (&pushed, place) {
+        *place = payload.into_owned();
     }
     pushed
 }

@@ -210,13 +210,13 @@ impl Tasks {
         place.entry.as_ref().filter(|_| same)
     }
 
-    /// Takes one out; its id is nobody's from now on.
     /// A task's payload, if it lies beside the ring.
     pub(super) fn beside(&self, id: TaskId) -> Option<&Payload> {
         self.get(id)?;
         self.places.get(id.place())?.beside.as_ref()
     }
 
+    /// Takes one out; its id is nobody's from now on.
     pub(super) fn remove(&mut self, id: TaskId) -> Option<Entry> {
         let entry = *self.get(id)?;
         let place = self.places.get_mut(id.place())?;

@@ -6,15 +6,15 @@ mod figures;
 use super::driven::Gate;
 use super::egress::Egress;
 use super::handler::NOT_TAKEN_UP;
-use super::pair::{untaken_deliveries, untaken_messages};
+use super::pair::{settle_ingress, untaken_deliveries};
 use super::payload::{Payload, Way, read_reference};
 use super::placement::Balance;
 use super::relay::Relay;
-use super::route::{settle_call, this_is_a_worker};
+use super::route::this_is_a_worker;
 use super::shared::{Shared, WorkerShared};
 use crate::clients::NameHash;
 use crate::config::{Idle, Key};
-use crate::error::{Refused, Undeliverable};
+use crate::error::Undeliverable;
 use crate::park::WakeWord;
 use crate::ring::record::{Ingress, ingress_flag, ingress_kind};
 use crate::ring::{Consumer, Corrupt, State};
@@ -451,12 +451,9 @@ impl Worker {
         drop(ingoing);
         let shared = Arc::clone(&self.shared);
         shared.pair(self.index, port).leave(|pair| {
-            let reason = if pair.ingress.is_corrupt() { Refused::Corrupt } else { Refused::Closed };
-            let (refused, permits) =
-                untaken_messages(&pair.ingress, |call| settle_call(&self.shared, port, call));
-            self.own_shard_add(|shard| &shard.refused[reason as usize], refused);
-            shared.permits.give(permits);
-            shared.payloads.sweep(Way::In, self.index, port);
+            settle_ingress(&shared, (self.index, port), &pair.ingress, |reason, untaken| {
+                self.own_shard_add(|shard| &shard.refused[reason as usize], untaken);
+            });
             shared.payloads.sweep(Way::Out, self.index, port);
             let untaken = untaken_deliveries(&pair.egress, &shared.clients);
             self.relay.undeliverable(&self.shared, Undeliverable::PortGone, untaken);
