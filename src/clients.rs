@@ -64,6 +64,11 @@ struct Control {
     retired: VecDeque<ClientId>,
 }
 
+/// Whether that can be the name of a client, or a room.
+fn check_name(name: &str) -> Result<(), Error> {
+    if name.is_empty() || name.len() > MAX_NAME_BYTES { Err(Error::NameLength(name.len())) } else { Ok(()) }
+}
+
 impl Clients {
     pub(crate) fn new(limit: u32, keys: [u64; 2]) -> Self {
         let control = Control {
@@ -134,9 +139,7 @@ impl Clients {
 
     /// Connects: takes a slot, fills it, inserts the name. The caller then posts the name to every worker.
     pub(crate) fn connect(&self, new: NewClient<'_>) -> Result<(ClientId, NameHash), Error> {
-        if new.name.is_empty() || new.name.len() > MAX_NAME_BYTES {
-            return Err(Error::NameLength(new.name.len()));
-        }
+        check_name(new.name)?;
         let mut control = lock(&self.control);
         self.sweep(&mut control);
         let index = match control.free.pop() {

@@ -359,6 +359,28 @@ impl Config {
         }
     }
 
+    pub(crate) fn balance(&self) -> Balance {
+        match self.get(Key::Balance) {
+            0 => Balance::RoundRobin,
+            1 => Balance::Hash,
+            _ => Balance::LeastLoaded,
+        }
+    }
+
+    pub(crate) fn route_fallback(&self) -> RouteFallback {
+        match self.get(Key::RouteFallback) {
+            0 => RouteFallback::Auto,
+            1 => RouteFallback::Inline,
+            2 => RouteFallback::Refuse,
+            _ => RouteFallback::Wait,
+        }
+    }
+
+    /// Token buckets: one per client where their rate is limited.
+    pub(crate) fn buckets(&self) -> usize {
+        if self.get(Key::ClientRate) > 0 { self.count(Key::MaxClients) } else { 0 }
+    }
+
     pub(crate) fn credit_policy(&self) -> CreditPolicy {
         CreditPolicy::from_number(self.get(Key::CreditPolicy))
     }
@@ -381,26 +403,27 @@ impl Config {
         let beside = if record > self.get(Key::RingBytes) / 4 { 2 * record } else { 0 };
         if self.get(Key::PayloadBytes) < beside {
             let allowed = format!("at least {beside} bytes for this max_message, or larger rings");
-            let value = self.get(Key::PayloadBytes).to_string();
-            return Err(Error::Config { key: "payload_bytes", value, allowed });
+            return Err(self.misfit(Key::PayloadBytes, allowed));
         }
         if self.count(Key::ActiveWorkers) > self.workers() {
-            let value = self.get(Key::ActiveWorkers).to_string();
             let allowed = format!("0 to {} threads, as many as workers", self.workers());
-            return Err(Error::Config { key: "active_workers", value, allowed });
+            return Err(self.misfit(Key::ActiveWorkers, allowed));
         }
         if self.get(Key::CreditBytes) < record {
             let allowed = format!("at least {record} bytes for this max_message");
-            let value = self.get(Key::CreditBytes).to_string();
-            return Err(Error::Config { key: "credit_bytes", value, allowed });
+            return Err(self.misfit(Key::CreditBytes, allowed));
         }
         let list = self.room_limits().list_bytes();
         if list > self.get(Key::RoomRetiredBytes) {
             let allowed = format!("at least {list} bytes for this max_room_members");
-            let value = self.get(Key::RoomRetiredBytes).to_string();
-            return Err(Error::Config { key: "room_retired_bytes", value, allowed });
+            return Err(self.misfit(Key::RoomRetiredBytes, allowed));
         }
         Ok(())
+    }
+
+    /// A key's present value does not fit with the others.
+    fn misfit(&self, key: Key, allowed: String) -> Error {
+        Error::Config { key: TABLE[key as usize].key, value: self.get(key).to_string(), allowed }
     }
 }
 

@@ -36,4 +36,4 @@ pub use routing::{Rates, RoutingStats};
 #[cfg(not(corelane_loom))]
 pub(crate) use shard::SubmitShard;
 pub(crate) use shard::{Outcome, PollShard, PortShard, Timing, WorkerShard};
-pub(crate) use snapshot::{Sources, account, collect};
+pub(crate) use snapshot::{Sources, account, collect, with_a_count};

@@ -5,6 +5,7 @@
 //! bytes: past it joins and leaves are refused, to be retried. A client that disconnects then stays in its lists until a
 //! later call takes it out; its credit is closed, so nothing is delivered to it meanwhile.
 
+use super::check_name;
 use super::members::Members;
 use super::names::{NameHash, NameTable};
 use crate::error::{Error, RoomRefused};
@@ -116,9 +117,7 @@ impl Rooms {
 
     /// Puts a client of `port` into the room of that name, which it makes if there is none. A member stays one.
     pub(crate) fn join(&self, client: ClientId, port: u16, name: &str) -> Result<RoomId, Error> {
-        if name.is_empty() || name.len() > MAX_NAME_BYTES {
-            return Err(Error::NameLength(name.len()));
-        }
+        check_name(name)?;
         let hash = self.names.hash(name.as_bytes());
         let mut control = lock(&self.control);
         self.take_out_leaving(&mut control);
@@ -149,25 +148,24 @@ impl Rooms {
         let own = control.memberships.get(&client).map_or(0, |(_, rooms)| rooms.len());
         let present = self.names.get(hash).map(|room| RoomId(room.0));
         let list = present.and_then(|room| control.lists.get(room.index()));
-        let next = match list {
+        match list {
             // Keyed 64-bit hashes do not collide in practice; another's room would be a wrong delivery.
             Some(list) if list.name() != name => return Err(RoomRefused::TooManyRooms),
-            Some(list) => match list.with(port, client) {
-                None => return Ok(list.room()),
-                Some(_) if list.len() >= self.limits.members => return Err(RoomRefused::RoomFull),
-                Some(next) => Some((next, list.bytes())),
-            },
-            None => None,
-        };
+            Some(list) if list.contains(port, client) => return Ok(list.room()),
+            Some(list) if list.len() >= self.limits.members => return Err(RoomRefused::RoomFull),
+            _ => {}
+        }
         if own >= self.limits.client_rooms {
             return Err(RoomRefused::TooManyClientRooms);
         }
         if own == 0 && control.memberships.len() >= self.limits.clients {
             return Err(RoomRefused::Busy); // Disconnected clients are still to be taken out.
         }
-        let room = match next {
-            Some((next, bytes)) => {
-                let room = next.room();
+        let room = match list {
+            Some(list) => {
+                let (room, bytes) = (list.room(), list.bytes());
+                // Copied only now that nothing else refuses it. Nothing: a member already, which was seen to above.
+                let Some(next) = list.with(port, client) else { return Ok(room) };
                 control.lists.replace(room.index(), Some(Box::new(next)), bytes)?;
                 room
             }

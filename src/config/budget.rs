@@ -74,8 +74,7 @@ impl Budget {
         let recorded = Recorder::bytes(config.count(Key::MaxRecordedTypes), applications);
         #[cfg(corelane_loom)]
         let recorded = 0;
-        let has_rate = u64::from(config.get(Key::ClientRate) > 0);
-        let buckets = has_rate * config.get(Key::MaxClients) * size_of::<Bucket>() as u64;
+        let buckets = (config.buckets() * size_of::<Bucket>()) as u64;
         Self {
             rings: pairs * 2 * Memory::mapped_bytes(config.get(Key::RingBytes)),
             backlogs: pairs * Memory::mapped_bytes(config.get(Key::BacklogBytes)),
@@ -129,7 +128,7 @@ impl Budget {
             "at least {} bytes for this configuration, or lower {keys}; it needs {self}",
             self.total()
         );
-        Err(Error::Config { key: "memory_limit_bytes", value: limit.to_string(), allowed })
+        Err(config.misfit(Key::MemoryLimit, allowed))
     }
 }
 

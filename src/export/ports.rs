@@ -1,6 +1,6 @@
 //! Families by port: which one is slow. Ports through which nothing ever went have no samples.
 
-use super::text::{Family, Labels};
+use super::text::{Family, Labels, histogram};
 use crate::metrics::{PathStats, PortStats, Stats};
 
 fn per_port(
@@ -31,9 +31,8 @@ pub(super) fn port_families(stats: &Stats) -> Vec<Family> {
         })
     };
     let path = |name, kind, help, value| per_path(Family::new(name, kind, help), stats, value);
-    let write = Family::new(
+    let write = histogram(
         "port_write_duration_seconds",
-        "histogram",
         "Time from handing a delivery out to its acknowledgement; of each client one at a time.",
     );
     vec![

@@ -82,17 +82,28 @@ fn seconds(nanoseconds: u64) -> String {
     text
 }
 
+fn counter(name: &'static str, help: &str) -> Family {
+    Family::new(name, "counter", help)
+}
+
+fn gauge(name: &'static str, help: &str) -> Family {
+    Family::new(name, "gauge", help)
+}
+
+pub(super) fn histogram(name: &'static str, help: &str) -> Family {
+    Family::new(name, "histogram", help)
+}
+
 fn per_type(mut family: Family, stats: &Stats, value: impl Fn(&TypeStats) -> u64) -> Family {
     for one in &stats.types {
-        family = family.count(&type_labels(one), value(one));
+        family = family.count(&type_labels(&one.protocol, &one.message_type), value(one));
     }
     family
 }
 
 /// An empty label value means no label, so the series of everything else names its protocol `other`.
-fn type_labels(one: &TypeStats) -> [(&str, &str); 2] {
-    let protocol = if one.protocol.is_empty() { "other" } else { &one.protocol };
-    [("message_type", &one.message_type), ("protocol", protocol)]
+fn type_labels<'a>(protocol: &'a str, message_type: &'a str) -> [(&'a str, &'a str); 2] {
+    [("message_type", message_type), ("protocol", if protocol.is_empty() { "other" } else { protocol })]
 }
 
 fn per_worker(
@@ -145,13 +156,10 @@ pub fn prometheus(stats: &Stats) -> String {
 }
 
 fn message_families(stats: &Stats) -> Vec<Family> {
-    let counter = |name, help| Family::new(name, "counter", help);
-    let gauge = |name, help| Family::new(name, "gauge", help);
-    let histogram = |name, help| Family::new(name, "histogram", help);
     let mut failed =
         counter("messages_failed_total", "Accepted messages that were not delivered, by reason.");
     for one in &stats.types {
-        let [message_type, protocol] = type_labels(one);
+        let [message_type, protocol] = type_labels(&one.protocol, &one.message_type);
         for (reason, count) in &one.failures {
             failed = failed.count(&[message_type, protocol, ("reason", reason)], *count);
         }
@@ -161,7 +169,7 @@ fn message_families(stats: &Stats) -> Vec<Family> {
         "Time from taking a message off its ring to its end; waiting is in message_queue_duration_seconds.",
     );
     for one in &stats.types {
-        by_type = by_type.histogram(&type_labels(one), &one.service);
+        by_type = by_type.histogram(&type_labels(&one.protocol, &one.message_type), &one.service);
     }
     let mut by_app =
         histogram("app_message_duration_seconds", "As message_duration_seconds, by application.");
@@ -234,8 +242,6 @@ fn message_families(stats: &Stats) -> Vec<Family> {
 }
 
 fn connection_families(stats: &Stats) -> Vec<Family> {
-    let counter = |name, help| Family::new(name, "counter", help);
-    let gauge = |name, help| Family::new(name, "gauge", help);
     let connections = stats.connections;
     let closes = stats.workers.iter().map(|worker| worker.credit_closes).sum();
     vec![
@@ -253,8 +259,6 @@ fn connection_families(stats: &Stats) -> Vec<Family> {
 }
 
 fn room_families(stats: &Stats) -> Vec<Family> {
-    let counter = |name, help| Family::new(name, "counter", help);
-    let gauge = |name, help| Family::new(name, "gauge", help);
     let rooms = &stats.rooms;
     let all = |value: fn(&WorkerStats) -> u64| stats.workers.iter().map(value).sum();
     vec![
@@ -288,8 +292,6 @@ fn room_families(stats: &Stats) -> Vec<Family> {
 
 /// Where messages are placed, and what admission has left.
 fn placement_families(stats: &Stats) -> Vec<Family> {
-    let counter = |name, help| Family::new(name, "counter", help);
-    let gauge = |name, help| Family::new(name, "gauge", help);
     let placement = &stats.placement;
     let load = gauge("worker_load_records", "Records found waiting in the worker's last cycle.");
     vec![
@@ -314,32 +316,25 @@ fn placement_families(stats: &Stats) -> Vec<Family> {
 /// What the host routed itself and reported.
 fn recorded_families(stats: &Stats) -> Vec<Family> {
     let recorded = &stats.recorded;
-    let mut messages = Family::new(
-        "recorded_messages_total",
-        "counter",
-        "Messages that the host routed itself, by outcome.",
-    );
-    let mut bytes = Family::new("recorded_bytes_total", "counter", "Bytes of such messages.");
-    let mut durations =
-        Family::new("recorded_duration_seconds", "histogram", "How long the host took for such messages.");
+    let mut messages =
+        counter("recorded_messages_total", "Messages that the host routed itself, by outcome.");
+    let mut bytes = counter("recorded_bytes_total", "Bytes of such messages.");
+    let mut durations = histogram("recorded_duration_seconds", "How long the host took for such messages.");
     for one in &recorded.types {
-        let protocol = if one.protocol.is_empty() { "other" } else { &one.protocol };
-        let [message_type, protocol] = [("message_type", one.message_type.as_str()), ("protocol", protocol)];
+        let [message_type, protocol] = type_labels(&one.protocol, &one.message_type);
         for (outcome, count) in [("ok", one.succeeded), ("failed", one.failed)] {
             messages = messages.count(&[message_type, protocol, ("outcome", outcome)], count);
         }
         bytes = bytes.count(&[message_type, protocol], one.bytes);
         durations = durations.histogram(&[message_type, protocol], &one.duration);
     }
-    let mut by_app =
-        Family::new("recorded_app_messages_total", "counter", "Such messages by application and outcome.");
+    let mut by_app = counter("recorded_app_messages_total", "Such messages by application and outcome.");
     for one in &recorded.applications {
         for (outcome, count) in [("ok", one.succeeded), ("failed", one.failed)] {
             by_app = by_app.count(&[("app", &one.name), ("outcome", outcome)], count);
         }
     }
-    let folded =
-        Family::new("recorded_folded_total", "counter", "Such messages whose name was folded into other.");
+    let folded = counter("recorded_folded_total", "Such messages whose name was folded into other.");
     let folded = folded
         .count(&[("label", "app")], recorded.applications_folded)
         .count(&[("label", "type")], recorded.types_folded);
@@ -347,74 +342,76 @@ fn recorded_families(stats: &Stats) -> Vec<Family> {
 }
 
 fn worker_families(stats: &Stats) -> Vec<Family> {
-    let counter = |name, help, value: fn(&WorkerStats) -> u64| {
-        per_worker(Family::new(name, "counter", help), stats, |family, labels, worker| {
-            family.count(labels, value(worker))
-        })
+    let each_counter = |name, help, value: fn(&WorkerStats) -> u64| {
+        per_worker(counter(name, help), stats, |family, labels, worker| family.count(labels, value(worker)))
     };
-    let gauge = |name, help, value: fn(&WorkerStats) -> u64| {
-        per_worker(Family::new(name, "gauge", help), stats, |family, labels, worker| {
-            family.count(labels, value(worker))
-        })
+    let each_gauge = |name, help, value: fn(&WorkerStats) -> u64| {
+        per_worker(gauge(name, help), stats, |family, labels, worker| family.count(labels, value(worker)))
     };
-    let age = Family::new(
-        "worker_message_age_seconds",
-        "gauge",
-        "How long its handler has been at the present message.",
-    );
-    let busy = Family::new("worker_busy_seconds_total", "counter", "Time in cycles that found work.");
+    let age = gauge("worker_message_age_seconds", "How long its handler has been at the present message.");
+    let busy = counter("worker_busy_seconds_total", "Time in cycles that found work.");
     vec![
         per_worker(busy, stats, |family, labels, worker| family.seconds(labels, worker.busy_nanoseconds)),
-        counter("worker_batches_total", "Cycles that found work.", |worker| worker.cycles),
-        counter("worker_full_batches_total", "Rings left with more waiting.", |worker| worker.full_batches),
-        counter("worker_parks_total", "Times the worker slept.", |worker| worker.parks),
-        counter("worker_wakeups_total", "Times the worker woke a port.", |worker| worker.wakes),
-        counter("worker_backlogged_total", "Deliveries that found their ring full.", |worker| {
+        each_counter("worker_batches_total", "Cycles that found work.", |worker| worker.cycles),
+        each_counter("worker_full_batches_total", "Rings left with more waiting.", |worker| {
+            worker.full_batches
+        }),
+        each_counter("worker_parks_total", "Times the worker slept.", |worker| worker.parks),
+        each_counter("worker_wakeups_total", "Times the worker woke a port.", |worker| worker.wakes),
+        each_counter("worker_backlogged_total", "Deliveries that found their ring full.", |worker| {
             worker.backlogged
         }),
-        counter("worker_stamps_clamped_total", "Stamps from the future.", |worker| worker.stamps_clamped),
-        counter("worker_corrupt_rings_total", "Rings given up.", |worker| worker.corrupt_rings),
+        each_counter("worker_stamps_clamped_total", "Stamps from the future.", |worker| {
+            worker.stamps_clamped
+        }),
+        each_counter("worker_corrupt_rings_total", "Rings given up.", |worker| worker.corrupt_rings),
         per_worker(
-            Family::new("worker_idle_seconds_total", "counter", "Time outside such cycles."),
+            counter("worker_idle_seconds_total", "Time outside such cycles."),
             stats,
             |family, labels, worker| family.seconds(labels, worker.idle_nanoseconds),
         ),
-        counter("worker_messages_total", "Messages that ended at the worker.", |worker| worker.ended),
-        counter("worker_failures_total", "Of these, failed or expired.", |worker| {
+        each_counter("worker_messages_total", "Messages that ended at the worker.", |worker| worker.ended),
+        each_counter("worker_failures_total", "Of these, failed or expired.", |worker| {
             worker.failed + worker.expired
         }),
-        counter("worker_credit_refusals_total", "Deliveries refused for want of credit.", |worker| {
+        each_counter("worker_credit_refusals_total", "Deliveries refused for want of credit.", |worker| {
             worker.credit_refusals
         }),
-        counter("worker_credit_drops_total", "Deliveries dropped for want of credit.", |worker| {
+        each_counter("worker_credit_drops_total", "Deliveries dropped for want of credit.", |worker| {
             worker.credit_drops
         }),
-        gauge("worker_queue_messages", "Records in its rings.", |worker| worker.queue_messages),
-        gauge("worker_queue_bytes", "Bytes of its rings in use.", |worker| worker.queue_bytes),
-        gauge("worker_queue_peak_messages", "Most records seen waiting at the start of a cycle.", |worker| {
-            worker.queue_messages_maximum
-        }),
-        gauge(
+        each_gauge("worker_queue_messages", "Records in its rings.", |worker| worker.queue_messages),
+        each_gauge("worker_queue_bytes", "Bytes of its rings in use.", |worker| worker.queue_bytes),
+        each_gauge(
+            "worker_queue_peak_messages",
+            "Most records seen waiting at the start of a cycle.",
+            |worker| worker.queue_messages_maximum,
+        ),
+        each_gauge(
             "worker_in_flight_peak_messages",
             "Most records waiting and messages held, likewise.",
             |worker| worker.in_flight_maximum,
         ),
-        counter("worker_handler_panics_total", "Panics of handlers.", |worker| worker.handler_panics),
-        counter("worker_stalls_total", "Times that a handler was over its time.", |worker| worker.stalls),
-        gauge("worker_stalled", "1 while its handler is over its time.", |worker| u64::from(worker.stalled)),
-        gauge("worker_given_up", "1 if a stop left it behind inside a handler.", |worker| {
+        each_counter("worker_handler_panics_total", "Panics of handlers.", |worker| worker.handler_panics),
+        each_counter("worker_stalls_total", "Times that a handler was over its time.", |worker| {
+            worker.stalls
+        }),
+        each_gauge("worker_stalled", "1 while its handler is over its time.", |worker| {
+            u64::from(worker.stalled)
+        }),
+        each_gauge("worker_given_up", "1 if a stop left it behind inside a handler.", |worker| {
             u64::from(worker.given_up)
         }),
         per_worker(age, stats, |family, labels, worker| {
             family.seconds(labels, worker.message_age_nanoseconds)
         }),
-        gauge("worker_queue_peak_bytes", "Most bytes seen waiting at the start of a cycle.", |worker| {
+        each_gauge("worker_queue_peak_bytes", "Most bytes seen waiting at the start of a cycle.", |worker| {
             worker.queue_bytes_maximum
         }),
-        gauge("worker_backlog_peak_bytes", "Most bytes in one backlog.", |worker| {
+        each_gauge("worker_backlog_peak_bytes", "Most bytes in one backlog.", |worker| {
             worker.backlog_bytes_maximum
         }),
-        gauge("worker_held_peak_messages", "Most messages held at once.", |worker| worker.held_maximum),
+        each_gauge("worker_held_peak_messages", "Most messages held at once.", |worker| worker.held_maximum),
     ]
 }
 

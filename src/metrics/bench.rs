@@ -25,11 +25,7 @@ impl Recorder {
 
     /// Messages recorded: in types, in values of every histogram, and their bytes.
     pub fn totals(&self) -> (u64, u64, u64) {
-        let count = |histogram: &super::histogram::Histogram| {
-            let mut merged = super::Distribution::default();
-            histogram.collect(0, &mut merged);
-            merged.count()
-        };
+        let count = |histogram| super::Distribution::of([histogram]).count();
         let types = &self.shard.types;
         let groups = self.shard.protocols.iter().chain(&self.shard.applications);
         let values = types.iter().map(|one| count(&one.service) + count(&one.queue_wait)).sum::<u64>()

@@ -105,6 +105,16 @@ impl Default for Distribution {
 }
 
 impl Distribution {
+    /// Everything that these hold.
+    pub(crate) fn of<'a>(histograms: impl IntoIterator<Item = &'a Histogram>) -> Self {
+        let mut all = Self::default();
+        for histogram in histograms {
+            // 0 is the generation of a histogram that nothing was recorded in.
+            histogram.collect(0, &mut all);
+        }
+        all
+    }
+
     /// How many values.
     pub fn count(&self) -> u64 {
         self.cells.iter().sum()

@@ -25,18 +25,12 @@ pub(crate) struct Labels {
     /// Protocol and type of each type series; the first is `other`.
     types: Vec<(String, String)>,
     protocols: Vec<String>,
-    applications: Mutex<Applications>,
-    /// The same names, for readers that take no lock.
-    application_names: Box<[OnceLock<String>]>,
-    application_limit: usize,
+    /// The applications that are known; the first is `other`. Read without a lock; filled in order, under that of `places`.
+    applications: Box<[OnceLock<String>]>,
+    /// Where each of them stands, but for `other`.
+    places: Mutex<HashMap<String, u16>>,
     /// Connects whose application was folded into `other`.
     applications_folded: AtomicU64,
-}
-
-#[derive(Debug, Default)]
-struct Applications {
-    names: Vec<String>,
-    by_name: HashMap<String, u16>,
 }
 
 impl Labels {
@@ -44,12 +38,10 @@ impl Labels {
         Self {
             types: vec![(String::new(), "other".to_owned())],
             protocols: vec!["other".to_owned()],
-            applications: Mutex::new(Applications {
-                names: vec!["other".to_owned()],
-                by_name: HashMap::new(),
-            }),
-            application_names: (0..=application_limit).map(|_| OnceLock::new()).collect(),
-            application_limit,
+            applications: std::iter::once(OnceLock::from("other".to_owned()))
+                .chain((0..application_limit).map(|_| OnceLock::new()))
+                .collect(),
+            places: Mutex::new(HashMap::new()),
             applications_folded: AtomicU64::new(0),
         }
     }
@@ -70,25 +62,22 @@ impl Labels {
 
     /// The series of an application, made on first use as long as the budget lasts.
     pub(crate) fn application(&self, name: &str) -> ApplicationId {
-        let mut applications = lock(&self.applications);
-        if let Some(id) = applications.by_name.get(name) {
-            return ApplicationId(*id);
-        }
-        let fits = applications.names.len() <= self.application_limit && name.len() <= MAX_NAME_BYTES;
-        if name.is_empty() || !fits {
-            if !name.is_empty() {
-                self.applications_folded.fetch_add(1, Relaxed); // Relaxed: a count by itself.
-            }
+        if name.is_empty() {
             return ApplicationId(OTHER);
         }
-        let id = applications.names.len() as u16;
-        if let Some(place) = self.application_names.get(usize::from(id)) {
-            // Empty: under the lock each place is written once.
-            let _ = place.set(name.to_owned());
+        let mut places = lock(&self.places);
+        if let Some(id) = places.get(name) {
+            return ApplicationId(*id);
         }
-        applications.names.push(name.to_owned());
-        applications.by_name.insert(name.to_owned(), id);
-        ApplicationId(id)
+        let id = places.len() + 1;
+        let Some(place) = self.applications.get(id).filter(|_| name.len() <= MAX_NAME_BYTES) else {
+            self.applications_folded.fetch_add(1, Relaxed); // Relaxed: a count by itself.
+            return ApplicationId(OTHER);
+        };
+        // Empty: under the lock each place is written once.
+        let _ = place.set(name.to_owned());
+        places.insert(name.to_owned(), id as u16);
+        ApplicationId(id as u16)
     }
 
     pub(crate) fn types(&self) -> &[(String, String)] {
@@ -100,10 +89,9 @@ impl Labels {
     }
 
     pub(crate) fn applications(&self) -> Vec<String> {
-        lock(&self.applications).names.clone()
+        self.applications.iter().map_while(OnceLock::get).cloned().collect()
     }
 
-    /// An application's name. Takes no lock.
     /// A protocol's name; empty for `other`.
     pub(crate) fn protocol_name(&self, id: ProtocolId) -> &str {
         self.protocols().get(usize::from(id.0)).map_or("", String::as_str)
@@ -114,14 +102,15 @@ impl Labels {
         self.types().get(usize::from(id.0)).map_or("", |(_, name)| name)
     }
 
+    /// An application's name.
     pub(crate) fn application_name(&self, id: ApplicationId) -> &str {
-        let name = self.application_names.get(usize::from(id.0)).and_then(OnceLock::get);
+        let name = self.applications.get(usize::from(id.0)).and_then(OnceLock::get);
         name.map_or("other", String::as_str)
     }
 
     /// Series for applications, `other` included.
     pub(crate) fn application_capacity(&self) -> usize {
-        self.application_limit + 1
+        self.applications.len()
     }
 
     pub(crate) fn applications_folded(&self) -> u64 {

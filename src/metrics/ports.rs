@@ -72,9 +72,6 @@ pub(super) fn port_stats<'a>(
     paths: impl Iterator<Item = (&'a PathShard, PathDepth)>,
 ) -> PortStats {
     let (submit, poll) = (&shard.submit, &shard.poll);
-    let mut write = Distribution::default();
-    // 0 is the generation of a histogram that nothing was recorded in.
-    poll.write_time.collect(0, &mut write);
     PortStats {
         submitted: submit.submitted.get(),
         refused: submit.refused.iter().map(|cell| cell.get()).sum(),
@@ -85,7 +82,7 @@ pub(super) fn port_stats<'a>(
         polls: poll.polls.get(),
         outstanding_messages_maximum: poll.outstanding_messages_maximum.get(),
         outstanding_bytes_maximum: poll.outstanding_bytes_maximum.get(),
-        write: write.into(),
+        write: Distribution::of([&poll.write_time]).into(),
         workers: paths
             .map(|(path, depth)| PathStats {
                 ingress_messages: depth.ingress.records,

@@ -98,15 +98,14 @@ impl Table {
     fn read<R>(&self, mut each: impl FnMut(&Name, [u64; 3], LatencyStats) -> R) -> Vec<R> {
         let names = lock(&self.names).clone();
         let read = |(place, name): (usize, &Name)| {
-            let mut distribution = Distribution::default();
+            let shards = || self.series.get(place).and_then(OnceLock::get).into_iter().flatten();
             let mut sums = [0u64; 3];
-            for series in self.series.get(place).and_then(OnceLock::get).into_iter().flatten() {
+            for series in shards() {
                 for (sum, cell) in sums.iter_mut().zip([&series.ok, &series.failed, &series.bytes]) {
                     *sum = sum.wrapping_add(cell.get());
                 }
-                series.duration.collect(0, &mut distribution);
             }
-            each(name, sums, distribution.into())
+            each(name, sums, Distribution::of(shards().map(|series| &series.duration)).into())
         };
         names.iter().enumerate().map(read).collect()
     }

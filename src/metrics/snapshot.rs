@@ -2,6 +2,7 @@
 //! Outcomes are loaded first, then what was refused, then what was submitted, so that no difference is negative
 //! while workers go on; once the router is quiet every figure is exact.
 
+use super::cell::Cell;
 use super::figures::{
     Accounting, Connections, GroupStats, LatencyStats, MessageStats, PlacementStats, RecordedStats,
     RoomStats, Stats, TypeStats, WorkerStats,
@@ -42,18 +43,26 @@ fn sum(cells: impl Iterator<Item = u64>) -> u64 {
     cells.fold(0, u64::wrapping_add)
 }
 
-/// Sums one array of reason cells over shards; those with a count, by name.
-fn by_reason(labels: impl Iterator<Item = &'static str>, counts: &[u64]) -> Vec<(&'static str, u64)> {
-    labels.zip(counts.iter().copied()).filter(|(_, count)| *count > 0).collect()
+/// One array of reason cells, summed over shards: all reasons together, and those with a count by name.
+fn reasons<'a, R: Copy>(
+    all: &[R],
+    label: fn(R) -> &'static str,
+    shards: impl Iterator<Item = &'a [Cell]> + Clone,
+) -> (u64, Vec<(&'static str, u64)>) {
+    let of = |place| sum(shards.clone().filter_map(|cells: &[Cell]| cells.get(place)).map(Cell::get));
+    let counts: Vec<_> = all.iter().enumerate().map(|(place, one)| (label(*one), of(place))).collect();
+    (sum(counts.iter().map(|one| one.1)), with_a_count(counts))
+}
+
+/// Reasons with a count.
+pub(crate) fn with_a_count(
+    counts: impl IntoIterator<Item = (&'static str, u64)>,
+) -> Vec<(&'static str, u64)> {
+    counts.into_iter().filter(|(_, count)| *count > 0).collect()
 }
 
 fn merged<'a>(histograms: impl Iterator<Item = &'a Histogram>) -> LatencyStats {
-    let mut distribution = Distribution::default();
-    for histogram in histograms {
-        // 0 is the generation of a histogram that nothing was recorded in.
-        histogram.collect(0, &mut distribution);
-    }
-    distribution.into()
+    Distribution::of(histograms).into()
 }
 
 fn groups<'a>(
@@ -79,15 +88,14 @@ fn groups<'a>(
 
 fn type_stats(workers: &[&WorkerShard], place: usize, (protocol, name): &(String, String)) -> TypeStats {
     let shards: Vec<_> = workers.iter().filter_map(|worker| worker.types.get(place)).collect();
-    let reasons: Vec<u64> = (0..Failed::COUNT)
-        .map(|reason| sum(shards.iter().filter_map(|shard| shard.failed.get(reason)).map(|cell| cell.get())))
-        .collect();
+    let (failed, failures) =
+        reasons(Failed::ALL, Failed::label, shards.iter().map(|shard| &shard.failed[..]));
     TypeStats {
         protocol: protocol.clone(),
         message_type: name.clone(),
         succeeded: sum(shards.iter().map(|shard| shard.ok.get())),
-        failed: sum(reasons.iter().copied()),
-        failures: by_reason(Failed::ALL.iter().map(|reason| reason.label()), &reasons),
+        failed,
+        failures,
         expired: sum(shards.iter().map(|shard| shard.expired.get())),
         received: sum(shards.iter().map(|shard| shard.received.get())),
         bytes: sum(shards.iter().map(|shard| shard.bytes.get())),
@@ -101,9 +109,8 @@ fn worker_stats(sources: &Sources<'_>, worker: usize, shard: &WorkerShard) -> Wo
     let queue_messages = sum(paths.iter().map(|(_, depth)| depth.ingress.records));
     let waits = |path: &PathShard| path.backlog_bytes.get() > 0 || path.closings.get() > 0;
     let types = || shard.types.iter();
-    let service = merged(types().map(|series| &series.service));
-    let queue_wait = merged(types().map(|series| &series.queue_wait));
-    let time = service.distribution.sum() + queue_wait.distribution.sum();
+    let service = Distribution::of(types().map(|series| &series.service));
+    let queue_wait = Distribution::of(types().map(|series| &series.queue_wait));
     let ok = sum(types().map(|series| series.ok.get()));
     let failed = sum(types().flat_map(|series| &series.failed).map(|cell| cell.get()));
     let expired = sum(types().map(|series| series.expired.get()));
@@ -111,7 +118,7 @@ fn worker_stats(sources: &Sources<'_>, worker: usize, shard: &WorkerShard) -> Wo
         ended: ok + failed + expired,
         failed,
         expired,
-        average_nanoseconds: time.checked_div(service.count),
+        average_nanoseconds: (service.sum() + queue_wait.sum()).checked_div(service.count()),
         idle_nanoseconds: shard.idle_nanoseconds.get(),
         queue_messages,
         queue_bytes: sum(paths.iter().map(|(_, depth)| depth.ingress.bytes)),
@@ -157,49 +164,36 @@ pub(crate) fn account(sources: &Sources<'_>) -> Accounting {
     let ok = sum(types().map(|one| one.ok.get()));
     let failed = sum(types().flat_map(|one| &one.failed).map(|cell| cell.get()));
     let expired = sum(types().map(|one| one.expired.get()));
-    let by_fallback: Vec<u64> = (0..TakenOver::COUNT)
-        .map(|reason| {
-            sum(ports.iter().filter_map(|port| port.submit.taken_over.get(reason)).map(|cell| cell.get()))
-        })
-        .collect();
-    let taken_over = sum(by_fallback.iter().copied());
+    let (taken_over, takeovers) =
+        reasons(TakenOver::ALL, TakenOver::label, ports.iter().map(|port| &port.submit.taken_over[..]));
     let total = ok + failed + expired + taken_over;
     let held = sum(workers.iter().map(|worker| worker.held.get()));
-    let refusals: Vec<u64> = (0..Refused::COUNT)
-        .map(|reason| {
-            let by_worker = workers.iter().filter_map(|worker| worker.refused.get(reason));
-            let by_port = ports.iter().filter_map(|port| port.submit.refused.get(reason));
-            sum(by_worker.chain(by_port).map(|cell| cell.get()))
-        })
-        .collect();
+    let by_worker = workers.iter().map(|worker| &worker.refused[..]);
+    let by_port = ports.iter().map(|port| &port.submit.refused[..]);
+    let (refused, refusals) = reasons(Refused::ALL, Refused::label, by_worker.chain(by_port));
     let submitted = too_early.unwrap_or_else(early);
     let consumed = sum(ports.iter().map(|port| port.poll.consumed.get()));
-    let given_up: Vec<u64> = (0..Undeliverable::COUNT)
-        .map(|reason| {
-            let by_worker = workers.iter().filter_map(|worker| worker.undeliverable.get(reason));
-            let by_port = ports.iter().filter_map(|port| port.poll.undeliverable.get(reason));
-            sum(by_worker.chain(by_port).map(|cell| cell.get()))
-        })
-        .collect();
+    let by_worker = workers.iter().map(|worker| &worker.undeliverable[..]);
+    let by_port = ports.iter().map(|port| &port.poll.undeliverable[..]);
+    let (undeliverable, undelivered) =
+        reasons(Undeliverable::ALL, Undeliverable::label, by_worker.chain(by_port));
     let deliveries = sum(workers.iter().map(|worker| worker.emitted.get()));
-    let refused = sum(refusals.iter().copied());
-    let undeliverable = sum(given_up.iter().copied());
     Accounting {
         submitted,
         refused,
-        refusals: by_reason(Refused::ALL.iter().map(|reason| reason.label()), &refusals),
+        refusals,
         accepted: submitted.wrapping_sub(refused),
         ok,
         failed,
         expired,
         taken_over,
-        takeovers: by_reason(TakenOver::ALL.iter().map(|reason| reason.label()), &by_fallback),
+        takeovers,
         in_flight: submitted.wrapping_sub(refused).wrapping_sub(total),
         held,
         deliveries,
         consumed,
         undeliverable,
-        undelivered: by_reason(Undeliverable::ALL.iter().map(|reason| reason.label()), &given_up),
+        undelivered,
         queued: deliveries.wrapping_sub(consumed).wrapping_sub(undeliverable),
     }
 }
@@ -210,13 +204,11 @@ pub(crate) fn collect(sources: &Sources<'_>) -> Stats {
     let accounting = account(sources);
     let types: Vec<_> =
         labels.types().iter().enumerate().map(|(place, names)| type_stats(workers, place, names)).collect();
-    let all_failures: Vec<u64> = Failed::ALL
-        .iter()
-        .map(|reason| {
-            let named = types.iter().flat_map(|one| &one.failures);
-            sum(named.filter(|(label, _)| *label == reason.label()).map(|(_, count)| *count))
-        })
-        .collect();
+    let all_failures = Failed::ALL.iter().map(|reason| {
+        let named = types.iter().flat_map(|one| &one.failures);
+        let of_reason = named.filter(|(label, _)| *label == reason.label());
+        (reason.label(), sum(of_reason.map(|(_, count)| *count)))
+    });
     let Accounting { ok, failed, expired, .. } = accounting;
     let total = ok + failed + expired;
     let all = |pick: fn(&TypeStats) -> &LatencyStats| {
@@ -239,7 +231,7 @@ pub(crate) fn collect(sources: &Sources<'_>) -> Stats {
             succeeded: ok,
             failed,
             expired,
-            failures: by_reason(Failed::ALL.iter().map(|reason| reason.label()), &all_failures),
+            failures: with_a_count(all_failures),
             success_rate: (total > 0).then(|| ok as f64 / total as f64),
             bytes_in: sum(types.iter().map(|one| one.bytes)),
             bytes_out: sum(ports.iter().map(|port| port.poll.bytes_out.get())),

@@ -5,21 +5,13 @@
 //! this or any earlier batch is in a ring or backlog; `ALL` where there is none of any batch. It is advanced at the
 //! end of each cycle, an idle one too, from what the port has given back: one mark per port, however much is under way.
 
-use crate::config::{Config, Key};
+use crate::config::{Balance, Config, Key};
 use crate::ring::Producer;
 use crate::sync::{AtomicU64, Relaxed, Release, mutant, ordering};
 use crossbeam_utils::CachePadded;
 
 /// Every batch.
 pub(crate) const ALL: u64 = u64::MAX;
-
-/// How workers are chosen.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Balance {
-    RoundRobin,
-    Hash,
-    LeastLoaded,
-}
 
 /// Which workers may be chosen. Read per message, written seldom: each of the two words by read-modify-write or under the
 /// control lock.
@@ -38,11 +30,7 @@ impl Placement {
         let active = config.get(Key::ActiveWorkers);
         let active = if active == 0 { workers as u64 } else { active.min(workers as u64) };
         Self {
-            balance: match config.get(Key::Balance) {
-                0 => Balance::RoundRobin,
-                1 => Balance::Hash,
-                _ => Balance::LeastLoaded,
-            },
+            balance: config.balance(),
             workers,
             active: CachePadded::new(AtomicU64::new(active)),
             stalled: AtomicU64::new(0),

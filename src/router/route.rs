@@ -8,7 +8,7 @@ use super::shared_port::SharedPort;
 use super::submit::{Bytes, Submit, SubmitOptions};
 use crate::call::{CallId, Ended};
 use crate::clients::ClientId;
-use crate::config::{Config, Key};
+use crate::config::{Config, Key, RouteFallback};
 use crate::error::{Error, Failed, Refused, TakenOver};
 use crate::metrics::Outcome;
 use crate::ring::Memory;
@@ -88,11 +88,11 @@ impl Fallback {
         if config.get(Key::ConcurrentRouting) == 0 && !there {
             return Err(missing("enable_concurrent_routing", "off", "on"));
         }
-        match config.get(Key::RouteFallback) {
-            0 | 1 if there => Ok(Self::Inline),
-            1 => Err(missing("route_fallback", "inline", "auto, refuse, wait")),
-            3 => Ok(Self::Wait),
-            _ => Ok(Self::Refuse),
+        match config.route_fallback() {
+            RouteFallback::Auto | RouteFallback::Inline if there => Ok(Self::Inline),
+            RouteFallback::Inline => Err(missing("route_fallback", "inline", "auto, refuse, wait")),
+            RouteFallback::Wait => Ok(Self::Wait),
+            RouteFallback::Auto | RouteFallback::Refuse => Ok(Self::Refuse),
         }
     }
 }

@@ -18,7 +18,7 @@ use crate::config::{Config, Key};
 use crate::error::RoomRefused;
 use crate::metrics::{
     Accounting, ApplicationId, Depth, Labels, OTHER, PathDepth, PathShard, PortShard, ProtocolId, RoomStats,
-    Sources, Stats, TypeId, WorkerShard, account, collect,
+    Sources, Stats, TypeId, WorkerShard, account, collect, with_a_count,
 };
 use crate::park::WakeWord;
 use crate::ring::Attachment;
@@ -192,9 +192,7 @@ impl Shared {
                 config.get(Key::ClientBurst),
                 clock.ticks(std::time::Duration::from_secs(1)),
             ),
-            buckets: (0..if config.get(Key::ClientRate) > 0 { config.count(Key::MaxClients) } else { 0 })
-                .map(|_| Bucket::new())
-                .collect(),
+            buckets: (0..config.buckets()).map(|_| Bucket::new()).collect(),
             permits: Permits::new(config.get(Key::MaxConcurrentMessages), ports as u64),
             draining: AtomicBool::new(false),
             #[cfg(not(corelane_loom))]
@@ -310,15 +308,14 @@ impl Shared {
 
     fn room_stats(&self) -> RoomStats {
         let figures = self.rooms.figures();
-        let refusals = RoomRefused::ALL.iter().zip(figures.refused);
-        let refusals = refusals.filter(|(_, count)| *count > 0);
+        let refusals = RoomRefused::ALL.iter().map(|reason| reason.label()).zip(figures.refused);
         RoomStats {
             open: figures.open,
             members: figures.members,
             members_maximum: figures.members_maximum,
             joined: figures.joined,
             left: figures.left,
-            refusals: refusals.map(|(reason, count)| (reason.label(), count)).collect(),
+            refusals: with_a_count(refusals),
             retired_lists: figures.retired_lists,
             retired_bytes: figures.retired_bytes,
         }

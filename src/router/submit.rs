@@ -4,12 +4,11 @@
 use super::connect::ConnectOptions;
 use super::pair::{closed_reason, settle_ingress};
 use super::payload::{Owned, Payloads, Returned, Way};
-use super::placement::Balance;
 use super::route::with_room;
 use super::shared::Shared;
 use crate::call::CallId;
 use crate::clients::{ClientId, Clients, NewClient, Phase, RoomId, Slot};
-use crate::config::Key;
+use crate::config::{Balance, Key, SubmitFull};
 use crate::error::{Error, Refused, TakenOver};
 use crate::metrics::Writer;
 #[cfg(not(corelane_loom))]
@@ -129,7 +128,7 @@ impl Submit {
             writer: Writer::new(),
             pending: Pending::new(),
             max_message,
-            waits: shared.config.get(Key::SubmitFull) == 1,
+            waits: shared.config.get(Key::SubmitFull) == SubmitFull::Wait as u64,
             max_in_flight: shared.config.get(Key::MaxInFlight),
             spare: 0,
             last: 0,
