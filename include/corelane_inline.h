@@ -39,7 +39,7 @@ typedef struct corelane_lane {
 
 typedef struct corelane_inline {
   corelane_port port;
-  corelane_layout layout; /* worker 0's; all but the rings and the worker's word is the same in every one */
+  corelane_layout layout; /* the last worker's; all but the rings and the worker's word is the same in every one */
   corelane_lane *lanes;
   uint32_t workers, first;
   bool armed;
@@ -78,12 +78,6 @@ static inline int32_t corelane_inline_open(corelane_inline *self, corelane_port 
     if (status == CORELANE_OK) {
       status = corelane_consumer_open(&lanes[worker].from, &layout, &layout.egress, wake);
     }
-    if (status == CORELANE_OK) {
-      status = corelane_producer_resume(&lanes[worker].to);
-    }
-    if (status == CORELANE_OK) {
-      status = corelane_consumer_resume(&lanes[worker].from);
-    }
   }
   return status;
 }
@@ -120,12 +114,6 @@ static inline uint64_t corelane_stamp(const corelane_layout *layout) {
 #if defined(__x86_64__)
   if (layout->stamp_source == 1) {
     return __rdtsc();
-  }
-#elif defined(__aarch64__)
-  if (layout->stamp_source == 1) {
-    uint64_t ticks;
-    __asm__ volatile("mrs %0, cntvct_el0" : "=r"(ticks));
-    return ticks;
   }
 #endif
   (void)layout;
@@ -204,29 +192,6 @@ static inline void corelane_inline_commit(corelane_inline *self) {
   self->claimed->stalled = false;
 }
 
-/* After a call that pushes: takes over where it left the rings. */
-static inline int32_t corelane_inline_resume(corelane_inline *self);
-static inline void corelane_inline_publish(corelane_inline *self);
-
-/* Copies and commits one message that was read just now; one that is too large for a ring goes by a call, and at once. */
-static inline int32_t corelane_inline_submit(corelane_inline *self, corelane_client client, const void *message,
-                                             uint32_t length, uint64_t correlation) {
-  unsigned char *payload = NULL;
-  int32_t status, resumed;
-  if (CORELANE_INGRESS_BYTES + (uint64_t)length > self->lanes[0].to.ring.capacity / 4) {
-    corelane_inline_publish(self);
-    status = corelane_submit(self->port, client, (const uint8_t *)message, length, correlation);
-    resumed = corelane_inline_resume(self);
-    return status < 0 ? status : resumed;
-  }
-  status = corelane_inline_claim(self, client, length, correlation, corelane_stamp(&self->layout), &payload);
-  if (status == CORELANE_OK) {
-    memcpy(payload, message, length);
-    corelane_inline_commit(self);
-  }
-  return status;
-}
-
 /* Makes what was committed visible and wakes workers that sleep: once per batch. */
 static inline void corelane_inline_publish(corelane_inline *self) {
   uint32_t worker;
@@ -244,6 +209,25 @@ static inline int32_t corelane_inline_resume(corelane_inline *self) {
   int32_t status = CORELANE_OK;
   for (worker = 0; worker < self->workers && status == CORELANE_OK; worker++) {
     status = corelane_producer_resume(&self->lanes[worker].to);
+  }
+  return status;
+}
+
+/* Copies and commits one message that was read just now; one that is too large for a ring goes by a call, and at once. */
+static inline int32_t corelane_inline_submit(corelane_inline *self, corelane_client client, const void *message,
+                                             uint32_t length, uint64_t correlation) {
+  unsigned char *payload = NULL;
+  int32_t status, resumed;
+  if (CORELANE_INGRESS_BYTES + (uint64_t)length > self->lanes[0].to.ring.capacity / 4) {
+    corelane_inline_publish(self);
+    status = corelane_submit(self->port, client, (const uint8_t *)message, length, correlation);
+    resumed = corelane_inline_resume(self);
+    return status < 0 ? status : resumed;
+  }
+  status = corelane_inline_claim(self, client, length, correlation, corelane_stamp(&self->layout), &payload);
+  if (status == CORELANE_OK) {
+    memcpy(payload, message, length);
+    corelane_inline_commit(self);
   }
   return status;
 }
@@ -368,6 +352,36 @@ static inline bool corelane_inline_hand_out(corelane_inline *self, corelane_lane
   return true;
 }
 
+/* A lane's next record: 1, its recipients are to be handed out; 0 there is none; CORELANE_CORRUPT. */
+static inline int32_t corelane_inline_next(corelane_inline *self, corelane_lane *lane) {
+  uint32_t recipients = 0;
+  int32_t status = corelane_ring_poll(&lane->from, &lane->record);
+  if (status != 1) {
+    return status;
+  }
+  if (lane->record.length >= CORELANE_DELIVERY_BYTES) {
+    memcpy(&recipients, lane->record.bytes + 44, 4);
+  }
+  if (recipients == 0 || recipients > (lane->record.length - CORELANE_DELIVERY_BYTES) / 8) {
+    return corelane_ring_corrupt(&lane->from.ring);
+  }
+  lane->payload = lane->record.bytes + CORELANE_DELIVERY_BYTES + 8 * (size_t)recipients;
+  lane->length = lane->record.length - CORELANE_DELIVERY_BYTES - 8 * recipients;
+  if (lane->record.kind == CORELANE_EVENT_MESSAGE && (lane->record.flags & CORELANE_DELIVERY_BESIDE) != 0) {
+    size_t length = 0;
+    uint64_t number = 0;
+    memcpy(&number, lane->payload, lane->length < 8 ? lane->length : 8);
+    if (corelane_payload_take(self->port, number, &lane->payload, &length) != CORELANE_OK) {
+      return corelane_ring_corrupt(&lane->from.ring);
+    }
+    lane->length = (uint32_t)length;
+    self->beside = true;
+  }
+  lane->recipient = 0;
+  lane->recipients = recipients;
+  return 1;
+}
+
 /* As corelane_poll, into events of this header's size. CORELANE_CORRUPT: a worker's ring is not to be trusted. */
 static inline int32_t corelane_inline_poll(corelane_inline *self, corelane_event *events, uint32_t capacity) {
   uint32_t count = 0, offset;
@@ -387,34 +401,9 @@ static inline int32_t corelane_inline_poll(corelane_inline *self, corelane_event
     int32_t status = corelane_ring_refresh(&lane->from);
     while (status >= 0 && count < capacity) {
       if (lane->recipient == lane->recipients) {
-        uint32_t recipients = 0;
-        status = corelane_ring_poll(&lane->from, &lane->record);
+        status = corelane_inline_next(self, lane);
         if (status != 1) {
           break;
-        }
-        if (lane->record.length >= CORELANE_DELIVERY_BYTES) {
-          memcpy(&recipients, lane->record.bytes + 44, 4);
-        }
-        if (recipients == 0 || recipients > (lane->record.length - CORELANE_DELIVERY_BYTES) / 8) {
-          status = corelane_consumer_corrupt(&lane->from);
-          break;
-        }
-        lane->recipient = 0;
-        lane->recipients = recipients;
-        lane->payload = lane->record.bytes + CORELANE_DELIVERY_BYTES + 8 * (size_t)recipients;
-        lane->length = lane->record.length - CORELANE_DELIVERY_BYTES - 8 * recipients;
-        if (lane->record.kind == CORELANE_EVENT_MESSAGE && (lane->record.flags & CORELANE_DELIVERY_BESIDE) != 0) {
-          size_t length = 0;
-          uint64_t number = 0;
-          memcpy(&number, lane->payload, lane->length < 8 ? lane->length : 8);
-          status = corelane_payload_take(self->port, number, &lane->payload, &length);
-          if (status != CORELANE_OK) {
-            lane->recipients = 0;
-            status = corelane_consumer_corrupt(&lane->from);
-            break;
-          }
-          lane->length = (uint32_t)length;
-          self->beside = true;
         }
       }
       count += corelane_inline_hand_out(self, lane, &events[count]);

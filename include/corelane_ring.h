@@ -143,6 +143,23 @@ static inline int32_t corelane_ring_check(const corelane_layout *layout, const c
   return CORELANE_OK;
 }
 
+static inline bool corelane_ring_closed(const corelane_ring *ring) {
+  return __atomic_load_n(corelane_ring_u32(ring, ring->closed), __ATOMIC_ACQUIRE) != 0;
+}
+
+/* Says to both sides that what is in the ring is not to be trusted. */
+static inline int32_t corelane_ring_corrupt(const corelane_ring *ring) {
+  __atomic_store_n(corelane_ring_u32(ring, ring->corrupt), 1u, __ATOMIC_RELAXED);
+  return CORELANE_CORRUPT;
+}
+
+/* What precedes a record. */
+static inline void corelane_ring_prefix(unsigned char *place, uint32_t length, uint16_t kind, uint16_t flags) {
+  memcpy(place, &length, 4);
+  memcpy(place + 4, &kind, 2);
+  memcpy(place + 6, &flags, 2);
+}
+
 /* ---- The writing end ---- */
 
 typedef struct corelane_producer {
@@ -156,28 +173,14 @@ typedef struct corelane_producer {
   bool needs_space;
 } corelane_producer;
 
-/* `consumer` is how the other side sleeps. The ring must be unused. */
-static inline int32_t corelane_producer_open(corelane_producer *producer, const corelane_layout *layout,
-                                             const corelane_ring *ring, corelane_wake consumer) {
-  int32_t status = corelane_ring_check(layout, ring);
-  if (status == CORELANE_OK) {
-    memset(producer, 0, sizeof *producer);
-    producer->ring = *ring;
-    producer->consumer = consumer;
-  }
-  return status;
-}
-
-/* Takes over where another left the ring, of this side's own words: at the start, and after a call that pushes. Everything
- * that this struct committed is published. */
+/* Takes over where a call that pushes has left the ring. Everything that this struct committed is published. */
 static inline int32_t corelane_producer_resume(corelane_producer *producer) {
   const corelane_ring *ring = &producer->ring;
   uint64_t tail = __atomic_load_n(corelane_ring_u64(ring, ring->tail), __ATOMIC_RELAXED);
   uint64_t head = __atomic_load_n(corelane_ring_u64(ring, ring->head), __ATOMIC_ACQUIRE);
   if (tail < producer->published || tail % CORELANE_RING_ALIGNMENT != 0 || head < producer->cached_head || head > tail ||
       tail - head > ring->capacity) {
-    __atomic_store_n(corelane_ring_u32(ring, ring->corrupt), 1u, __ATOMIC_RELAXED);
-    return CORELANE_CORRUPT;
+    return corelane_ring_corrupt(ring);
   }
   producer->tail = producer->published = tail;
   producer->cached_head = head;
@@ -186,15 +189,23 @@ static inline int32_t corelane_producer_resume(corelane_producer *producer) {
   return CORELANE_OK;
 }
 
-static inline bool corelane_ring_closed(const corelane_ring *ring) {
-  return __atomic_load_n(corelane_ring_u32(ring, ring->closed), __ATOMIC_ACQUIRE) != 0;
+/* Takes over the writing end where it was left. `consumer` is how the other side sleeps. */
+static inline int32_t corelane_producer_open(corelane_producer *producer, const corelane_layout *layout,
+                                             const corelane_ring *ring, corelane_wake consumer) {
+  int32_t status = corelane_ring_check(layout, ring);
+  if (status != CORELANE_OK) {
+    return status;
+  }
+  memset(producer, 0, sizeof *producer);
+  producer->ring = *ring;
+  producer->consumer = consumer;
+  return corelane_producer_resume(producer);
 }
 
 static inline int32_t corelane_producer_look(corelane_producer *producer) {
   uint64_t head = __atomic_load_n(corelane_ring_u64(&producer->ring, producer->ring.head), __ATOMIC_ACQUIRE);
   if (head < producer->cached_head || head > producer->published) {
-    __atomic_store_n(corelane_ring_u32(&producer->ring, producer->ring.corrupt), 1u, __ATOMIC_RELAXED);
-    return CORELANE_CORRUPT;
+    return corelane_ring_corrupt(&producer->ring);
   }
   producer->cached_head = head;
   return CORELANE_OK;
@@ -207,8 +218,6 @@ static inline int32_t corelane_ring_claim(corelane_producer *producer, uint32_t 
   const uint64_t capacity = producer->ring.capacity;
   uint64_t needed, index, to_end, pad;
   unsigned char *data = producer->ring.base + producer->ring.data;
-  uint32_t pad_length;
-  uint16_t pad_kind = CORELANE_RING_PAD, pad_flags = 0;
   if (length < CORELANE_RING_PREFIX || length > capacity / 4 || kind == CORELANE_RING_PAD) {
     return CORELANE_TOO_LARGE;
   }
@@ -231,15 +240,10 @@ static inline int32_t corelane_ring_claim(corelane_producer *producer, uint32_t 
     }
   }
   if (pad != 0) {
-    pad_length = (uint32_t)pad;
-    memcpy(data + index, &pad_length, 4);
-    memcpy(data + index + 4, &pad_kind, 2);
-    memcpy(data + index + 6, &pad_flags, 2);
+    corelane_ring_prefix(data + index, (uint32_t)pad, CORELANE_RING_PAD, 0);
     index = 0;
   }
-  memcpy(data + index, &length, 4);
-  memcpy(data + index + 4, &kind, 2);
-  memcpy(data + index + 6, &flags, 2);
+  corelane_ring_prefix(data + index, length, kind, flags);
   producer->claimed = pad + needed;
   *record = data + index;
   return CORELANE_OK;
@@ -301,22 +305,18 @@ typedef struct corelane_record_view {
   uint16_t flags;
 } corelane_record_view;
 
-/* `producer` is how the other side sleeps. The ring must be unused. */
+/* Takes over the reading end where it was left. `producer` is how the other side sleeps. */
 static inline int32_t corelane_consumer_open(corelane_consumer *consumer, const corelane_layout *layout,
                                              const corelane_ring *ring, corelane_wake producer) {
   int32_t status = corelane_ring_check(layout, ring);
-  if (status == CORELANE_OK) {
-    memset(consumer, 0, sizeof *consumer);
-    consumer->ring = *ring;
-    consumer->producer = producer;
+  uint64_t head;
+  if (status != CORELANE_OK) {
+    return status;
   }
-  return status;
-}
-
-/* Takes over where another stopped reading. */
-static inline int32_t corelane_consumer_resume(corelane_consumer *consumer) {
-  const corelane_ring *ring = &consumer->ring;
-  uint64_t head = __atomic_load_n(corelane_ring_u64(ring, ring->head), __ATOMIC_RELAXED);
+  memset(consumer, 0, sizeof *consumer);
+  consumer->ring = *ring;
+  consumer->producer = producer;
+  head = __atomic_load_n(corelane_ring_u64(ring, ring->head), __ATOMIC_RELAXED);
   if (head % CORELANE_RING_ALIGNMENT != 0) {
     return CORELANE_CORRUPT;
   }
@@ -325,18 +325,13 @@ static inline int32_t corelane_consumer_resume(corelane_consumer *consumer) {
   return CORELANE_OK;
 }
 
-static inline int32_t corelane_consumer_corrupt(const corelane_consumer *consumer) {
-  __atomic_store_n(corelane_ring_u32(&consumer->ring, consumer->ring.corrupt), 1u, __ATOMIC_RELAXED);
-  return CORELANE_CORRUPT;
-}
-
 /* Looks at the tail, once per batch: 1 something to read, 0 nothing, CORELANE_CORRUPT. */
 static inline int32_t corelane_ring_refresh(corelane_consumer *consumer) {
   uint64_t tail = __atomic_load_n(corelane_ring_u64(&consumer->ring, consumer->ring.tail), __ATOMIC_ACQUIRE);
   if (tail != consumer->cached_tail) {
     if (tail < consumer->cached_tail || tail - consumer->released > consumer->ring.capacity ||
         tail % CORELANE_RING_ALIGNMENT != 0) {
-      return corelane_consumer_corrupt(consumer);
+      return corelane_ring_corrupt(&consumer->ring);
     }
     consumer->cached_tail = tail;
   }
@@ -361,14 +356,14 @@ static inline int32_t corelane_ring_poll(corelane_consumer *consumer, corelane_r
     stride = (length + CORELANE_RING_ALIGNMENT - 1) & ~(CORELANE_RING_ALIGNMENT - 1);
     if (kind == CORELANE_RING_PAD) {
       if (length != to_end || stride > available) {
-        return corelane_consumer_corrupt(consumer);
+        return corelane_ring_corrupt(&consumer->ring);
       }
       consumer->head += stride;
       continue;
     }
     if (length < CORELANE_RING_PREFIX || length > consumer->ring.capacity / 4 || stride > available ||
         stride > to_end) {
-      return corelane_consumer_corrupt(consumer);
+      return corelane_ring_corrupt(&consumer->ring);
     }
     consumer->head += stride;
     consumer->popped += 1;

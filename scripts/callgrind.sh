@@ -67,7 +67,6 @@ while read -r name _; do
         printf '%-26s %6d instructions (budget %d + %d %%)\n' "$name" "$counted" "$allowed" "$percent"
         passed=$((passed + 1))
     fi
-    allowed='' percent=''
 done < <("$binary")
 
 if [[ $update == --update && $failed == 0 ]]; then

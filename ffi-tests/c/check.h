@@ -1,4 +1,4 @@
-/* What both C programs share: counted checks, and a time limit. */
+/* What both C programs share: checks that are counted, and such as end the program. */
 #ifndef CHECK_H
 #define CHECK_H
 
@@ -7,9 +7,6 @@
 #include <unistd.h>
 
 #include "corelane.h"
-
-/* Exported only with the feature ffi-test: see src/ffi/testing.rs. */
-int32_t corelane_test_panic(void);
 
 static int checks_failed;
 

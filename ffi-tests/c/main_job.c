@@ -8,6 +8,9 @@
 #include <pthread.h>
 #include <sys/wait.h>
 
+/* Exported only with the feature ffi-test: see src/ffi/testing.rs. */
+int32_t corelane_test_panic(void);
+
 #define TEXT(text) (text), sizeof(text) - 1
 #define SECOND UINT64_C(1000000000)
 

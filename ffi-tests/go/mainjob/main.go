@@ -3,7 +3,6 @@
 package main
 
 /*
-#include <stdlib.h>
 #include "corelane.h"
 */
 import "C"
@@ -66,7 +65,6 @@ func connect(port C.corelane_port, name, protocol string, token uint64) (C.corel
 }
 
 type event struct {
-	kind        C.uint32_t
 	token       uint64
 	sender      C.corelane_client
 	client      C.corelane_client
@@ -87,7 +85,7 @@ func await(port C.corelane_port, kind C.uint32_t) event {
 			if one.kind == kind {
 				// Copied: the view ends with the next poll.
 				payload := string(unsafe.Slice((*byte)(one.bytes), int(one.length)))
-				return event{one.kind, uint64(one.token), one.sender, one.client, uint64(one.correlation), payload}
+				return event{uint64(one.token), one.sender, one.client, uint64(one.correlation), payload}
 			}
 		}
 		C.corelane_port_wait(port, C.uint64_t(time.Second))

@@ -4,6 +4,7 @@
 package ring
 
 import (
+	"encoding/binary"
 	"errors"
 	"sync/atomic"
 	"syscall"
@@ -269,12 +270,12 @@ func (c *Consumer) HasMore() bool { return c.Memory.Word(c.Memory.Tail) != c.hea
 
 func putPrefix(record []byte, length uint32, kind, flags uint16) {
 	_ = record[prefix-1]
-	*(*uint32)(unsafe.Pointer(&record[0])) = length
-	*(*uint16)(unsafe.Pointer(&record[4])) = kind
-	*(*uint16)(unsafe.Pointer(&record[6])) = flags
+	binary.NativeEndian.PutUint32(record, length)
+	binary.NativeEndian.PutUint16(record[4:], kind)
+	binary.NativeEndian.PutUint16(record[6:], flags)
 }
 
 func getPrefix(record []byte) (length uint32, kind, flags uint16) {
 	_ = record[prefix-1]
-	return *(*uint32)(unsafe.Pointer(&record[0])), *(*uint16)(unsafe.Pointer(&record[4])), *(*uint16)(unsafe.Pointer(&record[6]))
+	return binary.NativeEndian.Uint32(record), binary.NativeEndian.Uint16(record[4:]), binary.NativeEndian.Uint16(record[6:])
 }

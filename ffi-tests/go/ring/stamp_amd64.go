@@ -1,5 +1,3 @@
 package ring
 
 func counter() uint64
-
-const hasCounter = true

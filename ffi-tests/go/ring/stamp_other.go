@@ -3,5 +3,3 @@
 package ring
 
 func counter() uint64 { return monotonic() }
-
-const hasCounter = false
