@@ -7,6 +7,7 @@ mod tasks;
 use crate::admission::{Admission, Bucket};
 use crate::handlers::{PROCESSING_MILLISECONDS, Plan, handler};
 use crate::random::Random;
+use crate::reached::reached;
 use corelane::clients::ClientId;
 use corelane::clock::{Clock, ManualClock};
 use corelane::config::{Config, Key};
@@ -72,123 +73,42 @@ impl Peer {
     }
 }
 
-/// What the runs came across, so that a test which no longer reaches something fails.
-#[derive(Debug, Default)]
-pub struct Reached {
-    delivered: u64,
-    held: u64,
-    expired_notices: u64,
-    full: u64,
-    backlogged: u64,
-    credit_closes: u64,
-    undeliverable: u64,
-    settled: u64,
-    ports_released: u64,
-    reused_slots: u64,
-    names_left: u64,
-    probes: u64,
-    taken_over: u64,
-    calls_given_up: u64,
-    refusal_notices: u64,
-    drops: u64,
-    rebinds: u64,
-    writes_timed: u64,
+reached! {
+    delivered: "deliveries",
+    held: "holds",
+    expired_notices: "expiry notices",
+    full: "full rings",
+    backlogged: "backlogs",
+    credit_closes: "clients closed for credit",
+    undeliverable: "undeliverable deliveries",
+    settled: "messages settled at a stop",
+    ports_released: "released ports",
+    reused_slots: "reused slots",
+    names_left: "names left",
+    probes: "probes",
+    taken_over: "messages taken over by the base route",
+    calls_given_up: "calls given up",
+    refusal_notices: "refusal notices",
+    drops: "drops for credit",
+    rebinds: "rebinds",
+    writes_timed: "timed writes",
+    sends: "deliveries of what a host sent itself",
+    late_notices: "notices of late messages",
+    handler_panics: "panics of handlers",
+    handler_stalls: "stalls",
+    handlers_emitted: "deliveries from handlers",
+    given_up: "workers given up inside a handler",
+    moves_waited: "moves that had to wait",
+    payloads_full: "refusals for too many payloads",
+    moves_made: "moves made",
+    in_flight_refusals: "refusals for too much in flight",
+    rate_refusals: "refusals for too high a rate",
+    concurrency_refusals: "refusals for concurrency",
+    out_of_order: "messages out of order with round_robin",
+    two_active: "changes of the active workers",
+    ;
     rooms: rooms::Reached,
     tasks: tasks::Reached,
-    sends: u64,
-    late_notices: u64,
-    handler_panics: u64,
-    handler_stalls: u64,
-    handlers_emitted: u64,
-    given_up: u64,
-    payloads_full: u64,
-    moves_wanted: u64,
-    moves_made: u64,
-    in_flight_refusals: u64,
-    rate_refusals: u64,
-    concurrency_refusals: u64,
-    out_of_order: u64,
-    two_active: u64,
-}
-
-impl Reached {
-    pub fn add(&mut self, other: &Self) {
-        self.delivered += other.delivered;
-        self.held += other.held;
-        self.expired_notices += other.expired_notices;
-        self.full += other.full;
-        self.backlogged += other.backlogged;
-        self.credit_closes += other.credit_closes;
-        self.undeliverable += other.undeliverable;
-        self.settled += other.settled;
-        self.ports_released += other.ports_released;
-        self.reused_slots += other.reused_slots;
-        self.names_left += other.names_left;
-        self.probes += other.probes;
-        self.taken_over += other.taken_over;
-        self.calls_given_up += other.calls_given_up;
-        self.refusal_notices += other.refusal_notices;
-        self.drops += other.drops;
-        self.rebinds += other.rebinds;
-        self.writes_timed += other.writes_timed;
-        self.rooms.add(&other.rooms);
-        self.tasks.add(&other.tasks);
-        self.sends += other.sends;
-        self.late_notices += other.late_notices;
-        self.handler_panics += other.handler_panics;
-        self.handler_stalls += other.handler_stalls;
-        self.handlers_emitted += other.handlers_emitted;
-        self.given_up += other.given_up;
-        self.payloads_full += other.payloads_full;
-        self.moves_wanted += other.moves_wanted;
-        self.moves_made += other.moves_made;
-        self.in_flight_refusals += other.in_flight_refusals;
-        self.rate_refusals += other.rate_refusals;
-        self.concurrency_refusals += other.concurrency_refusals;
-        self.out_of_order += other.out_of_order;
-        self.two_active += other.two_active;
-    }
-
-    pub fn assert_everything_happened(&self) {
-        for (count, what) in [
-            (self.delivered, "deliveries"),
-            (self.held, "holds"),
-            (self.expired_notices, "expiry notices"),
-            (self.full, "full rings"),
-            (self.backlogged, "backlogs"),
-            (self.credit_closes, "clients closed for credit"),
-            (self.undeliverable, "undeliverable deliveries"),
-            (self.settled, "messages settled at a stop"),
-            (self.ports_released, "released ports"),
-            (self.reused_slots, "reused slots"),
-            (self.names_left, "names left"),
-            (self.probes, "probes"),
-            (self.taken_over, "messages taken over by the base route"),
-            (self.calls_given_up, "calls given up"),
-            (self.refusal_notices, "refusal notices"),
-            (self.drops, "drops for credit"),
-            (self.rebinds, "rebinds"),
-            (self.writes_timed, "timed writes"),
-            (self.sends, "deliveries of what a host sent itself"),
-            (self.late_notices, "notices of late messages"),
-            (self.handler_panics, "panics of handlers"),
-            (self.handler_stalls, "stalls"),
-            (self.handlers_emitted, "deliveries from handlers"),
-            (self.given_up, "workers given up inside a handler"),
-            (self.moves_wanted - self.moves_made, "moves that had to wait"),
-            (self.payloads_full, "refusals for too many payloads"),
-            (self.moves_made, "moves made"),
-            (self.in_flight_refusals, "refusals for too much in flight"),
-            (self.rate_refusals, "refusals for too high a rate"),
-            (self.concurrency_refusals, "refusals for concurrency"),
-            (self.out_of_order, "messages out of order with round_robin"),
-            (self.two_active, "changes of the active workers"),
-        ] {
-            assert!(count > 0, "no {what} in any run");
-        }
-        self.rooms.assert_everything_happened();
-        self.tasks.assert_everything_happened();
-    }
 }
 
 /// A worker that has stopped, of a router that nobody uses.
@@ -378,6 +298,10 @@ impl Host {
         self.random.pick(&tokens).copied()
     }
 
+    fn peers_of(&self, port: usize) -> Vec<u64> {
+        self.peers.iter().filter(|(_, peer)| peer.port == port).map(|(token, _)| *token).collect()
+    }
+
     fn open_port(&mut self) {
         let Some(place) = self.ports.iter().position(Option::is_none) else { return };
         // The workers must have left the port's predecessor.
@@ -394,9 +318,7 @@ impl Host {
             self.poll_part_of_a_room_message(port);
         }
         self.ports[port] = None;
-        let gone: Vec<_> =
-            self.peers.iter().filter(|(_, peer)| peer.port == port).map(|(token, _)| *token).collect();
-        for token in gone {
+        for token in self.peers_of(port) {
             self.peers.remove(&token);
             self.rooms.gone(token);
         }
@@ -405,7 +327,7 @@ impl Host {
 
     fn connect(&mut self) {
         let Some(place) = self.some_port() else { return self.open_port() };
-        let name = NAMES[self.random.below(NAMES.len() as u64) as usize];
+        let name = *self.random.pick(&NAMES).unwrap();
         self.connect_as(place, name);
     }
 
@@ -470,7 +392,7 @@ impl Host {
 
     fn submit(&mut self) {
         let Some(token) = self.some_peer() else { return self.connect() };
-        let to = NAMES[self.random.below(NAMES.len() as u64) as usize];
+        let to = *self.random.pick(&NAMES).unwrap();
         self.submit_to(token, to);
     }
 
@@ -479,8 +401,7 @@ impl Host {
         let (Some(token), Some(through)) = (self.some_peer(), self.some_port()) else { return };
         let burst = if self.random.chance(5) { 60 } else { 1 };
         for _ in 0..burst {
-            let number = self.next_number;
-            self.next_number += 1;
+            let number = self.number();
             let fill = "x".repeat(self.random.below(100) as usize);
             let peer = &self.peers[&token];
             let text = format!(r#"{{"dst":"{}","payload":[{number},"{fill}"]}}"#, peer.name);
@@ -508,7 +429,7 @@ impl Host {
     /// One client sends a lot to one name: fills rings, backlogs and credit.
     fn flood(&mut self) {
         let Some(token) = self.some_peer() else { return };
-        let to = NAMES[self.random.below(NAMES.len() as u64) as usize];
+        let to = *self.random.pick(&NAMES).unwrap();
         let room = self.random.chance(15);
         for _ in 0..self.random.below(120) {
             if room {
@@ -528,20 +449,17 @@ impl Host {
         let Some(token) = self.some_peer() else { return };
         let absent = |name: &&&str| !self.peers.values().any(|peer| peer.name == **name);
         let Some(name) = NAMES.iter().find(absent) else { return };
-        let number = self.next_number;
-        self.next_number += 2;
+        let (number, fillers) = (self.number(), self.number());
         let text = format!(r#"{{"type":"OFFER","dst":"{name}","payload":[{number}]}}"#);
         self.submit_bytes(token, number, text.as_bytes());
-        self.ports.iter_mut().flatten().for_each(Port::publish);
-        self.cycle_all();
+        self.take_everything();
         let filler = format!(r#"{{"type":"HEARTBEAT","payload":"{}"}}"#, "x".repeat(900));
-        while self.submit_bytes(token, number + 1, filler.as_bytes()) {}
+        while self.submit_bytes(token, fillers, filler.as_bytes()) {}
         self.connect_as(self.peers[&token].port, name);
     }
 
     fn submit_to(&mut self, token: u64, to: &str) {
-        let number = self.next_number;
-        self.next_number += 1;
+        let number = self.number();
         let message = self.message(to, number);
         self.submit_bytes(token, number, &message);
     }
@@ -604,9 +522,8 @@ impl Host {
     /// worker or a stop finds its record later and passes it over.
     fn route(&mut self) {
         let Some(token) = self.some_peer() else { return };
-        let to = NAMES[self.random.below(NAMES.len() as u64) as usize];
-        let number = self.next_number;
-        self.next_number += 1;
+        let to = *self.random.pick(&NAMES).unwrap();
+        let number = self.number();
         let text = format!(r#"{{"type":"OFFER","dst":"{to}","payload":[{number}]}}"#);
         let (id, place) = (self.peers[&token].id, self.peers[&token].port);
         self.submitted += 1;
@@ -665,6 +582,18 @@ impl Host {
     fn cycle(&mut self) {
         let worker = self.random.below(self.workers.len() as u64) as usize;
         self.drive(worker);
+    }
+
+    /// What its next message carries.
+    fn number(&mut self) -> u64 {
+        self.next_number += 1;
+        self.next_number - 1
+    }
+
+    /// Everything that was submitted reaches its worker.
+    fn take_everything(&mut self) {
+        self.ports.iter_mut().flatten().for_each(Port::publish);
+        self.cycle_all();
     }
 
     fn cycle_all(&mut self) {
@@ -919,8 +848,7 @@ impl Host {
                 let Some((port, id)) = self.peers.get(from).map(|peer| (peer.port, peer.id)) else {
                     continue;
                 };
-                let number = self.next_number;
-                self.next_number += 1;
+                let number = self.number();
                 self.submitted += 1;
                 self.reached.probes += 1;
                 self.numbers_of.insert(number, id.0);
@@ -940,7 +868,7 @@ impl Host {
     fn stop(&mut self) {
         let figures = self.router.stats();
         self.check_policies(&figures);
-        self.reached.moves_wanted += figures.placement.moves_wanted;
+        self.reached.moves_waited += figures.placement.moves_wanted - figures.placement.moves_made;
         self.reached.moves_made += figures.placement.moves_made;
         self.reached.backlogged += figures.workers.iter().map(|worker| worker.backlogged).sum::<u64>();
         self.router.request_stop();

@@ -11,6 +11,7 @@ mod admission;
 mod handlers;
 mod host;
 mod random;
+mod reached;
 
 use host::Host;
 

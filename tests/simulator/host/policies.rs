@@ -109,10 +109,8 @@ impl Host {
     /// One call for all clients of one port.
     pub fn acknowledge_batch(&mut self) {
         let Some(port) = self.some_port() else { return };
-        let tokens: Vec<_> =
-            self.peers.iter().filter(|(_, peer)| peer.port == port).map(|(token, _)| *token).collect();
         let mut batch = Vec::new();
-        for token in tokens {
+        for token in self.peers_of(port) {
             let all = self.random.chance(70);
             batch.push(self.written(token, all).1);
         }

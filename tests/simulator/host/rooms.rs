@@ -2,6 +2,7 @@
 //! meet it before or after; everybody else gets exactly what the room at its submission says.
 
 use super::{Host, PROTOCOL};
+use crate::reached::reached;
 use corelane::clients::{ClientId, RoomId};
 use corelane::config::{Config, Key};
 use corelane::error::Error;
@@ -11,39 +12,13 @@ const ROOMS: [&str; 3] = ["attic", "bar", "cellar"];
 /// The type of what is sent to rooms.
 pub(super) const TYPE: &str = "ROOM";
 
-/// What the runs came across.
-#[derive(Debug, Default)]
-pub struct Reached {
-    pub(super) delivered: u64,
-    refusals: u64,
-    rooms_gone: u64,
-    probes: u64,
-    several: u64,
-    changed: u64,
-}
-
-impl Reached {
-    pub(super) fn add(&mut self, other: &Self) {
-        self.delivered += other.delivered;
-        self.refusals += other.refusals;
-        self.rooms_gone += other.rooms_gone;
-        self.probes += other.probes;
-        self.several += other.several;
-        self.changed += other.changed;
-    }
-
-    pub(super) fn assert_everything_happened(&self) {
-        for (count, what) in [
-            (self.delivered, "deliveries to rooms"),
-            (self.refusals, "refused joins"),
-            (self.rooms_gone, "rooms whose last member left"),
-            (self.probes, "probes of rooms"),
-            (self.several, "room messages with several recipients"),
-            (self.changed, "rooms that changed under a message"),
-        ] {
-            assert!(count > 0, "no {what} in any run");
-        }
-    }
+reached! {
+    delivered: "deliveries to rooms",
+    refusals: "refused joins",
+    rooms_gone: "rooms whose last member left",
+    probes: "probes of rooms",
+    several: "room messages with several recipients",
+    changed: "rooms that changed under a message",
 }
 
 #[derive(Debug)]
@@ -218,7 +193,7 @@ impl Host {
     }
 
     pub(super) fn join_one(&mut self, token: u64) {
-        let name = ROOMS[self.random.below(ROOMS.len() as u64) as usize];
+        let name = *self.random.pick(&ROOMS).unwrap();
         let peer = &self.peers[&token];
         let joined = self.ports[peer.port].as_mut().unwrap().join(peer.id, name);
         if peer.leaving {
@@ -246,7 +221,7 @@ impl Host {
 
     pub(super) fn leave(&mut self) {
         let Some(token) = self.some_peer() else { return };
-        let name = ROOMS[self.random.below(ROOMS.len() as u64) as usize];
+        let name = *self.random.pick(&ROOMS).unwrap();
         let Some(room) = self.rooms.rooms.get(name) else { return };
         let (peer, id) = (&self.peers[&token], room.id);
         let is_member = room.members.contains(&token);
@@ -269,11 +244,10 @@ impl Host {
     pub(super) fn submit_to_room_from(&mut self, token: u64) {
         let own = self.rooms.of(token);
         // Now and then to a room that it is no member of.
-        let any = ROOMS[self.random.below(ROOMS.len() as u64) as usize];
+        let any = *self.random.pick(&ROOMS).unwrap();
         let name = if self.random.chance(10) { any } else { self.random.pick(&own).copied().unwrap_or(any) };
         let size = if self.random.chance(10) { self.random.below(800) } else { self.random.below(60) };
-        let number = self.next_number;
-        self.next_number += 1;
+        let number = self.number();
         let fill = "x".repeat(size as usize);
         let text = format!(r#"{{"type":"{TYPE}","room":"{name}","payload":[{number},"{fill}"]}}"#);
         if self.submit_bytes(token, number, text.as_bytes()) {
@@ -283,14 +257,12 @@ impl Host {
 
     /// Takes everything, sends to the fullest room and polls a little.
     pub(super) fn poll_part_of_a_room_message(&mut self, place: usize) {
-        self.ports.iter_mut().flatten().for_each(corelane::router::Port::publish);
-        self.cycle_all();
+        self.take_everything();
         self.poll_port(place, usize::MAX).unwrap();
         let fullest = self.rooms.rooms.values().max_by_key(|room| room.members.len());
         if let Some(from) = fullest.and_then(|room| room.members.first()).copied() {
             self.submit_to_room_from(from);
-            self.ports.iter_mut().flatten().for_each(corelane::router::Port::publish);
-            self.cycle_all();
+            self.take_everything();
         }
         let limit = 1 + self.random.below(4) as usize;
         self.poll_port(place, limit).unwrap();
@@ -336,8 +308,7 @@ impl Host {
                 let Some((port, id)) = self.peers.get(from).map(|peer| (peer.port, peer.id)) else {
                     continue;
                 };
-                let number = self.next_number;
-                self.next_number += 1;
+                let number = self.number();
                 self.submitted += 1;
                 self.reached.rooms.probes += 1;
                 self.numbers_of.insert(number, id.0);

@@ -2,6 +2,7 @@
 //! client's in order, otherwise in any.
 
 use super::Host;
+use crate::reached::reached;
 use corelane::clients::ClientId;
 use corelane::error::{Error, Failed};
 use corelane::router::{Request, TaskId, Worker};
@@ -18,35 +19,12 @@ pub struct Out {
     number: u64,
 }
 
-#[derive(Debug, Default)]
-pub struct Reached {
-    done_later: u64,
-    out_of_order: u64,
-    answered: u64,
-    stale: u64,
-    dropped_with_tasks: u64,
-}
-
-impl Reached {
-    pub fn add(&mut self, other: &Self) {
-        self.done_later += other.done_later;
-        self.out_of_order += other.out_of_order;
-        self.answered += other.answered;
-        self.stale += other.stale;
-        self.dropped_with_tasks += other.dropped_with_tasks;
-    }
-
-    pub fn assert_everything_happened(&self) {
-        for (count, what) in [
-            (self.done_later, "messages done in a later step"),
-            (self.out_of_order, "messages done before others that were out earlier"),
-            (self.answered, "answers"),
-            (self.stale, "messages done twice"),
-            (self.dropped_with_tasks, "workers dropped with messages out"),
-        ] {
-            assert!(count > 0, "no {what} in any run");
-        }
-    }
+reached! {
+    done_later: "messages done in a later step",
+    out_of_order: "messages done before others that were out earlier",
+    answered: "answers",
+    stale: "messages done twice",
+    dropped_with_tasks: "workers dropped with messages out",
 }
 
 impl Host {
