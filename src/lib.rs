@@ -21,6 +21,8 @@ pub mod export;
 #[cfg(not(corelane_loom))]
 pub mod ffi;
 pub mod metrics;
+#[cfg(not(corelane_loom))]
+pub mod monitor;
 pub mod router;
 
 #[cfg(all(test, corelane_loom))]

@@ -2,7 +2,7 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test")]
 
-use corelane::config::{PRESETS, TABLE, Values};
+use corelane::config::{PRESETS, TABLE};
 use std::fmt::Write;
 
 #[test]
@@ -12,10 +12,7 @@ fn the_page_is_the_table() {
                     | key | default | allowed | what it does | in Rust |\n|---|---|---|---|---|\n"
         .to_owned();
     for row in TABLE {
-        let default = match row.values {
-            Values::Choice(words) => words[row.default as usize].to_owned(),
-            _ => row.default.to_string(),
-        };
+        let default = row.written(row.default);
         let (allowed, (setter, takes)) = (row.allowed(), row.setter);
         writeln!(page, "| `{}` | {default} | {allowed} | {} | `{setter}({takes})` |", row.key, row.text)
             .unwrap();

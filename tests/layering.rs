@@ -20,9 +20,14 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("clients", &["sync", "id", "error"]),
     (
         "router",
-        &["sync", "clock", "error", "config", "park", "call", "ring", "envelope", "metrics", "clients"],
+        &[
+            "sync", "clock", "error", "config", "park", "call", "ring", "envelope", "metrics", "clients",
+            "record",
+        ],
     ),
-    ("export", &["metrics", "error", "clock"]),
+    ("record", &["sync", "clock", "id", "error", "config", "metrics", "clients"]),
+    ("monitor", &["sync", "clock", "id", "error", "config", "metrics", "clients", "record"]),
+    ("export", &["metrics", "error", "clock", "monitor"]),
     // `clients` and `metrics`: it tells where their words lie (docs/layout.md).
     ("ffi", &["sync", "error", "id", "config", "park", "ring", "metrics", "clients", "router", "export"]),
     ("races", &["clients", "metrics", "ring"]),

@@ -27,6 +27,17 @@ impl Setting for Duration {
     }
 }
 
+/// Shares are kept in as many parts.
+pub(super) const MILLION: u64 = 1_000_000;
+
+impl Setting for f64 {
+    fn number(self) -> u64 {
+        // What is no share comes out above a million, and is refused.
+        let share = (0.0..=1.0).contains(&self).then(|| (self * MILLION as f64).round() as u64);
+        share.unwrap_or(u64::MAX)
+    }
+}
+
 /// Choices, their variants in the order of their words.
 macro_rules! choices {
     ($($choice:ty),+) => { $(impl Setting for $choice {
