@@ -9,14 +9,18 @@
 
 mod bucket;
 mod credit;
+mod figures;
 mod members;
 mod names;
 mod policy;
 mod rooms;
 mod slot;
+#[cfg(not(corelane_loom))]
+mod survey;
 
 pub(crate) use bucket::{Bucket, Rate};
 pub(crate) use credit::{Credit, Limits, MAX_BYTES, MAX_MESSAGES, Shortage};
+pub(crate) use figures::{ClientLine, ClientMessage, ClientView, ConnectionReading};
 pub(crate) use names::{NameHash, NameTable};
 pub(crate) use slot::{NameBuffer, Phase, Slot};
 
@@ -26,9 +30,11 @@ pub(crate) use rooms::{RoomLimits, RoomReader, Rooms};
 pub use crate::id::{ClientId, MAX_NAME_BYTES, RoomId};
 pub use policy::{CreditPolicy, Outstanding};
 
+use crate::clock::Clock;
 use crate::error::Error;
 use crate::sync::os::touch;
-use crate::sync::{Acquire, AtomicU64, Mutex, Relaxed, lock, mutant};
+use crate::sync::{Acquire, Mutex, lock, mutant};
+use figures::ConnectionCells;
 use std::collections::VecDeque;
 
 /// What a new client is.
@@ -48,15 +54,31 @@ pub(crate) struct NewClient<'a> {
 pub(crate) struct Clients {
     slots: Box<[Slot]>,
     names: NameTable,
+    /// One per slot, or none where clients have no figures of their own.
+    lines: Box<[ClientLine]>,
+    clock: Clock,
     control: Mutex<Control>,
-    connected: AtomicU64,
-    disconnected: AtomicU64,
-    peak: AtomicU64,
+}
+
+/// How many clients, and of what.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct ClientLimits {
+    pub(crate) clients: u32,
+    pub(crate) applications: usize,
+    /// Whether clients have figures of their own.
+    pub(crate) figures: bool,
+}
+
+impl ClientLimits {
+    const fn lines(self) -> u32 {
+        if self.figures { self.clients } else { 0 }
+    }
 }
 
 /// Its lists have room for every client from the start.
 #[derive(Debug)]
 struct Control {
+    connections: ConnectionCells,
     /// Slots never used start here.
     unused: u32,
     free: Vec<u32>,
@@ -70,8 +92,10 @@ fn check_name(name: &str) -> Result<(), Error> {
 }
 
 impl Clients {
-    pub(crate) fn new(limit: u32, keys: [u64; 2]) -> Self {
+    pub(crate) fn new(limits: ClientLimits, keys: [u64; 2], clock: Clock) -> Self {
+        let limit = limits.clients;
         let control = Control {
+            connections: ConnectionCells::new(limits.applications),
             unused: 0,
             free: Vec::with_capacity(limit as usize),
             retired: VecDeque::with_capacity(limit as usize),
@@ -79,22 +103,25 @@ impl Clients {
         Self {
             slots: (0..limit).map(|_| Slot::new()).collect(),
             names: NameTable::new(limit, keys),
+            lines: (0..limits.lines()).map(|_| ClientLine::new()).collect(),
+            clock,
             control: Mutex::new(control),
-            connected: AtomicU64::new(0),
-            disconnected: AtomicU64::new(0),
-            peak: AtomicU64::new(0),
         }
     }
 
     /// Bytes that so many clients take, for the budget: slots, names, and the lists of free and of leaving slots.
-    pub(crate) const fn bytes(limit: u32) -> u64 {
+    pub(crate) const fn bytes(limits: ClientLimits) -> u64 {
         let each = size_of::<Slot>() + size_of::<u32>() + size_of::<ClientId>();
-        limit as u64 * each as u64 + NameTable::bytes(limit)
+        limits.clients as u64 * each as u64
+            + limits.lines() as u64 * size_of::<ClientLine>() as u64
+            + ConnectionCells::bytes(limits.applications)
+            + NameTable::bytes(limits.clients)
     }
 
     /// Takes all pages from the system.
     pub(crate) fn touch(&mut self) -> std::io::Result<()> {
         touch(&mut self.slots)?;
+        touch(&mut self.lines)?;
         self.names.touch()?;
         let mut control = lock(&self.control);
         let Control { free, retired, .. } = &mut *control;
@@ -139,6 +166,16 @@ impl Clients {
 
     /// Connects: takes a slot, fills it, inserts the name. The caller then posts the name to every worker.
     pub(crate) fn connect(&self, new: NewClient<'_>) -> Result<(ClientId, NameHash), Error> {
+        self.open(new, false)
+    }
+
+    /// A slot for a name of which something is recorded, and which is not connected.
+    #[cfg(not(corelane_loom))]
+    pub(crate) fn open_recorded(&self, new: NewClient<'_>) -> Result<(ClientId, NameHash), Error> {
+        self.open(new, true)
+    }
+
+    fn open(&self, new: NewClient<'_>, only_recorded: bool) -> Result<(ClientId, NameHash), Error> {
         check_name(new.name)?;
         let mut control = lock(&self.control);
         self.sweep(&mut control);
@@ -154,16 +191,20 @@ impl Clients {
         let generation = slot.open(&new);
         let client = ClientId::new(index, generation);
         let hash = self.names.hash(new.name.as_bytes());
+        let now = self.clock.raw();
+        if let Some(line) = self.lines.get(index as usize) {
+            line.open(now, control.connections.writer.controlled.epoch, only_recorded);
+        }
         if let Err(present) = self.names.insert(hash, client) {
             slot.set_phase(Phase::Free);
             control.free.push(index);
+            // Who comes under a name that is there has come again, before its first connection was seen to end.
+            control.connections.reconnects += u64::from(!only_recorded);
             return Err(Error::NameTaken(present));
         }
-        // Relaxed: written under the control lock; a reading by itself.
-        let connected = self.connected.load(Relaxed) + 1;
-        self.connected.store(connected, Relaxed);
-        let active = connected - self.disconnected.load(Relaxed);
-        self.peak.store(self.peak.load(Relaxed).max(active), Relaxed);
+        if !only_recorded {
+            control.connections.connect(new.application, now);
+        }
         Ok((client, hash))
     }
 
@@ -187,8 +228,12 @@ impl Clients {
         if mutant("slot-reuse-before-closed") {
             control.retired.push_back(client);
         }
-        // Relaxed: written under the control lock; a reading by itself.
-        self.disconnected.store(self.disconnected.load(Relaxed) + 1, Relaxed);
+        let line = self.line(client);
+        if !line.is_some_and(ClientLine::is_only_recorded) {
+            let now = self.clock.raw();
+            let lived = line.map(|line| self.clock.nanoseconds(line.connected_at(), now) / 1_000_000);
+            control.connections.disconnect(slot.labels().1, now, lived);
+        }
         true
     }
 
@@ -222,10 +267,14 @@ impl Clients {
 
     /// Connected so far, connected now, most at once.
     pub(crate) fn figures(&self) -> (u64, u64, u64) {
-        let _control = lock(&self.control);
-        // Relaxed: read under the lock that they are written under.
-        let (connected, disconnected) = (self.connected.load(Relaxed), self.disconnected.load(Relaxed));
-        (connected, connected - disconnected, self.peak.load(Relaxed))
+        let connections = &lock(&self.control).connections;
+        (connections.connected, connections.active(), connections.peak)
+    }
+
+    /// A client's figures, where clients have any.
+    #[inline]
+    pub(crate) fn line(&self, client: ClientId) -> Option<&ClientLine> {
+        self.lines.get(client.index() as usize)
     }
 
     /// Frees the retired slots that nothing refers to any more.

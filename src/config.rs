@@ -12,7 +12,7 @@ pub(crate) use budget::{ALLOCATION, Sizes};
 pub use keys::{Key, Row, TABLE};
 pub use preset::PRESETS;
 
-use crate::clients::{CreditPolicy, RoomLimits};
+use crate::clients::{ClientLimits, CreditPolicy, RoomLimits};
 use crate::error::Error;
 pub use setting::{Balance, RouteFallback, SubmitFull};
 use setting::{MILLION, Setting};
@@ -146,6 +146,15 @@ impl Config {
 
     pub(crate) fn milliseconds(&self, key: Key) -> Duration {
         Duration::from_millis(self.get(key))
+    }
+
+    /// What clients may come to.
+    pub(crate) fn client_limits(&self) -> ClientLimits {
+        ClientLimits {
+            clients: self.get(Key::MaxClients) as u32,
+            applications: self.count(Key::MaxApplications) + 1,
+            figures: self.get(Key::DetailedStats) == 1,
+        }
     }
 
     /// What rooms may come to.

@@ -121,6 +121,8 @@ reasons! {
         Stuck = "stuck",
         /// Too large for a ring, and as many payloads outside rings wait as `payloads` and `payload_bytes` allow.
         PayloadsFull = "payloads_full",
+        /// Its host, which handled it itself, says so.
+        Reported = "reported",
     }
 }
 

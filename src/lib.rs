@@ -23,6 +23,8 @@ pub mod ffi;
 pub mod metrics;
 #[cfg(not(corelane_loom))]
 pub mod monitor;
+#[cfg(not(corelane_loom))]
+pub mod record;
 pub mod router;
 
 #[cfg(all(test, corelane_loom))]

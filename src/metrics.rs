@@ -6,34 +6,37 @@
 pub mod bench;
 mod bucket;
 mod cell;
+mod control;
 mod figures;
 mod histogram;
 mod label;
 mod path;
 mod ports;
-#[cfg(not(corelane_loom))]
-mod recorder;
 mod routing;
 mod shard;
+mod slow;
 mod snapshot;
+mod spans;
 
 pub use bucket::{OCTAVE_BOUNDS, OVERFLOW_NANOSECONDS, lower_bound, upper_bound};
 pub(crate) use cell::{Cell, Writer};
+pub(crate) use control::{Controlled, Controls};
 pub use figures::{
     Accounting, Connections, GroupStats, LatencyStats, MessageStats, PlacementStats, RecordedStats,
     RecordedTypeStats, RoomStats, Stats, TypeStats, WorkerStats,
 };
 
 pub use histogram::Distribution;
-#[cfg(test)]
 pub(crate) use histogram::Histogram;
 pub(crate) use label::{ApplicationId, Labels, OTHER, ProtocolId, TypeId};
 pub(crate) use path::{Depth, PathDepth, PathShard};
 pub use ports::{PathStats, PortStats};
-#[cfg(not(corelane_loom))]
-pub(crate) use recorder::Recorder;
 pub use routing::{Rates, RoutingStats};
 #[cfg(not(corelane_loom))]
 pub(crate) use shard::SubmitShard;
-pub(crate) use shard::{Outcome, PollShard, PortShard, Timing, WorkerShard};
+#[cfg(not(corelane_loom))]
+pub(crate) use shard::{GroupSeries, TypeSeries};
+pub(crate) use shard::{Outcome, PollShard, PortShard, SeriesIds, Timing, WorkerShard};
+pub(crate) use slow::{SlowMessage, SlowRing};
 pub(crate) use snapshot::{Sources, account, collect, with_a_count};
+pub use spans::SPAN_NAMES;

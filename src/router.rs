@@ -25,6 +25,8 @@ mod rules;
 mod send;
 mod shared;
 mod shared_port;
+#[cfg(not(corelane_loom))]
+mod source;
 mod stack;
 mod stuck;
 mod submit;
@@ -169,6 +171,10 @@ impl Builder {
             Sizes {
                 types,
                 protocols: self.protocols.len() + 1,
+                #[cfg(not(corelane_loom))]
+                recorded: crate::record::HubSizes::of(&self.config).bytes(),
+                #[cfg(corelane_loom)]
+                recorded: 0,
                 holds: hold::Holds::memory(messages, bytes) + scratch + tasks,
                 payloads: payload::Payloads::memory(
                     self.config.count(Key::Payloads),
@@ -273,21 +279,18 @@ impl Router {
         self.shared.stats()
     }
 
-    /// Records a message that the host routed itself, for hosts that only want to see: from any thread, in figures of its
-    /// own ([`Stats::recorded`]) that no figure of routed messages contains. Types and applications get series on first
-    /// use, as long as `max_recorded_types` and `max_applications` last; then they count as `other`.
+    /// Records a message that the host routed itself: from any thread, in figures of its own ([`Stats::recorded`]) that no
+    /// figure of routed messages contains; the monitor's contain both. Types and applications get series on first use,
+    /// as long as `max_recorded_types` and `max_applications` last; then they count as `other`.
     #[cfg(not(corelane_loom))]
-    pub fn record(
-        &self,
-        protocol: &str,
-        message_type: &str,
-        application: &str,
-        success: bool,
-        bytes: u64,
-        duration_nanoseconds: u64,
-    ) {
-        let labels = (protocol, message_type, application);
-        self.shared.recorder.record(labels, success, bytes, duration_nanoseconds);
+    pub fn record(&self, message: &crate::record::Message<'_>) {
+        self.shared.hub.record(message);
+    }
+
+    /// Where a monitor reads this router's figures; see [`Monitor::of`](crate::monitor::Monitor::of). It outlives the router.
+    #[cfg(not(corelane_loom))]
+    pub fn source(&self) -> crate::record::MonitorSource {
+        crate::record::MonitorSource(self.shared.clone())
     }
 
     /// Where every message and delivery is: the cheap part of [`stats`](Self::stats).

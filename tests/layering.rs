@@ -17,7 +17,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("ring", &["sync"]),
     ("envelope", &[]),
     ("metrics", &["sync", "error", "id"]),
-    ("clients", &["sync", "id", "error"]),
+    ("clients", &["sync", "clock", "id", "error", "metrics"]),
     (
         "router",
         &[

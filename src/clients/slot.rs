@@ -14,7 +14,7 @@
 //! Without a worker of its own (`round_robin`) several workers write a client's `finished` and `held`, by
 //! read-modify-write (`docs/decisions/0006-round-robin-cells.md`).
 
-use super::{Credit, CreditPolicy, MAX_NAME_BYTES, NewClient, Outstanding};
+use super::{ClientLine, ClientMessage, Credit, CreditPolicy, MAX_NAME_BYTES, NewClient, Outstanding};
 use crate::sync::{AcqRel, Acquire, AtomicU32, AtomicU64, Relaxed, Release, mutant, ordering, own_load};
 use crossbeam_utils::CachePadded;
 
@@ -306,6 +306,12 @@ impl Slot {
             return;
         }
         self.finished.store(own_load(&self.finished) + messages, order);
+    }
+
+    /// Counts one of its messages, before [`finish`](Self::finish). By its worker.
+    #[inline]
+    pub(crate) fn count(&self, line: &ClientLine, message: ClientMessage) {
+        if self.has_several() { line.count_shared(message) } else { line.count(message) }
     }
 
     /// Whether every worker may handle this client's messages: then its cells have several writers.

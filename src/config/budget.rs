@@ -4,8 +4,6 @@ use super::{Config, Key};
 use crate::call::Calls;
 use crate::clients::{Bucket, Clients};
 use crate::error::Error;
-#[cfg(not(corelane_loom))]
-use crate::metrics::Recorder;
 use crate::metrics::{Labels, PathShard, PortShard, WorkerShard};
 use crate::ring::Memory;
 use std::fmt;
@@ -47,6 +45,8 @@ pub(crate) struct Sizes {
     pub(crate) protocols: usize,
     /// What one worker's holds come to.
     pub(crate) holds: u64,
+    /// What hosts report.
+    pub(crate) recorded: u64,
     /// What payloads outside rings come to.
     pub(crate) payloads: u64,
     /// What a worker and a port have for each other, beside rings and backlog.
@@ -70,15 +70,11 @@ impl Budget {
         let applications = config.count(Key::MaxApplications);
         let shard = WorkerShard::bytes(sizes.types, sizes.protocols, applications + 1);
         let labels = Labels::bytes(sizes.types + sizes.protocols + applications + 1);
-        #[cfg(not(corelane_loom))]
-        let recorded = Recorder::bytes(config.count(Key::MaxRecordedTypes), applications);
-        #[cfg(corelane_loom)]
-        let recorded = 0;
         let buckets = (config.buckets() * size_of::<Bucket>()) as u64;
         Self {
             rings: pairs * 2 * Memory::mapped_bytes(config.get(Key::RingBytes)),
             backlogs: pairs * Memory::mapped_bytes(config.get(Key::BacklogBytes)),
-            clients: Clients::bytes(config.get(Key::MaxClients) as u32) + buckets,
+            clients: Clients::bytes(config.client_limits()) + buckets,
             holds: workers * sizes.holds,
             metrics: workers * shard
                 + ports * PortShard::bytes()
@@ -86,7 +82,7 @@ impl Budget {
                 // A frontier, on a pair of cache lines of its own, per worker and port.
                 + 128 * pairs
                 + labels
-                + recorded,
+                + sizes.recorded,
             threads: workers * sizes.thread.0,
             router: pairs * sizes.pair
                 + ports * Calls::bytes(config.count(Key::MaxCalls)) as u64
@@ -109,7 +105,11 @@ impl Budget {
             ("backlogs", self.backlogs, "backlog_bytes, max_ports or workers"),
             ("clients", self.clients, "max_clients"),
             ("holds", self.holds, "hold_bytes, hold_messages or workers"),
-            ("metrics", self.metrics, "max_recorded_types, max_applications or workers"),
+            (
+                "metrics",
+                self.metrics,
+                "max_recorded_types, max_recorders, max_recorded_clients, max_applications or workers",
+            ),
             ("rooms", self.rooms, "max_rooms, max_room_members or room_retired_bytes"),
             ("payloads", self.payloads, "payload_bytes or payloads"),
             ("threads", self.threads, "workers"),

@@ -3,6 +3,7 @@
 use super::handle::CorelaneRouter;
 use super::router::ROUTERS;
 use super::status::{Outcome, answer, text};
+use crate::record::{Measured, Message};
 use std::ffi::c_char;
 
 /// Records one message that the host routed itself: its protocol and type (UTF-8, up to 64 bytes each, with figures of their
@@ -35,7 +36,13 @@ pub unsafe extern "C" fn corelane_record(
         // SAFETY: forwarded.
         let application = unsafe { text("application", application, application_length) }?;
         ROUTERS.enter_shared(router.value, |router| {
-            router.record(protocol, message_type, application, success != 0, bytes, duration_ns);
+            let measured = Measured {
+                failed: success == 0,
+                bytes,
+                processing_nanoseconds: duration_ns,
+                ..Measured::default()
+            };
+            router.record(&Message { protocol, message_type, application, measured, ..Message::default() });
             Ok(0)
         })
     };

@@ -19,13 +19,13 @@ impl Recorder {
     #[inline]
     pub fn record(&mut self, labels: (u16, u16, u16), bytes: usize, queue_wait: u64, service: u64) {
         let labels = (TypeId(labels.0), ProtocolId(labels.1), ApplicationId(labels.2));
-        let timing = Timing { queue_wait, service };
+        let timing = Timing { queue_wait, service, ended: service };
         self.shard.record(&mut self.writer, labels, bytes, timing, Some(Outcome::Ok));
     }
 
     /// Messages recorded: in types, in values of every histogram, and their bytes.
     pub fn totals(&self) -> (u64, u64, u64) {
-        let count = |histogram| super::Distribution::of([histogram]).count();
+        let count = |histogram| super::Distribution::of(0, [histogram]).count();
         let types = &self.shard.types;
         let groups = self.shard.protocols.iter().chain(&self.shard.applications);
         let values = types.iter().map(|one| count(&one.service) + count(&one.queue_wait)).sum::<u64>()

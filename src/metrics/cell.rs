@@ -1,17 +1,22 @@
 //! The cells that counters are made of. One thread writes a cell, with plain loads and stores; anyone reads it.
 //! Who may write is a value: `add` takes the shard's one [`Writer`].
 
+use super::control::Controlled;
 use crate::sync::{Acquire, AtomicU64, Relaxed, Release, ordering, own_load};
 use std::marker::PhantomData;
 
-/// The right to write one shard's cells. Made once per shard; `Send`, not `Sync`, and taken by `&mut`.
+/// The right to write one shard's cells. Made once per shard; `Send`, not `Sync`, and taken by `&mut`. Carries what the
+/// monitor has set, as its thread last looked.
 #[derive(Debug)]
-pub(crate) struct Writer(PhantomData<std::cell::Cell<()>>);
+pub(crate) struct Writer {
+    pub(crate) controlled: Controlled,
+    not_sync: PhantomData<std::cell::Cell<()>>,
+}
 
 impl Writer {
     /// The caller sees to it that one shard gets one writer.
     pub(crate) fn new() -> Self {
-        Self(PhantomData)
+        Self { controlled: Controlled::default(), not_sync: PhantomData }
     }
 }
 
@@ -47,6 +52,17 @@ impl Cell {
         self.0.store(value, Relaxed); // Relaxed: a reading by itself.
     }
 
+    /// Sets, with everything before it.
+    pub(crate) fn publish(&self, _: &mut Writer, value: u64) {
+        self.0.store(value, Release); // Release: pairs with the Acquire in `get`.
+    }
+
+    /// What this thread, its only writer, last stored.
+    #[inline(always)]
+    pub(crate) fn own(&self) -> u64 {
+        own_load(&self.0)
+    }
+
     /// Keeps the larger value.
     #[inline(always)]
     pub(crate) fn raise(&self, _: &mut Writer, value: u64) {
@@ -69,6 +85,12 @@ impl Cell {
     #[cfg(not(corelane_loom))]
     pub(crate) fn add_shared(&self, count: u64) {
         self.0.fetch_add(count, Release); // Release: as in `add`.
+    }
+
+    /// Sets such a cell.
+    #[cfg(not(corelane_loom))]
+    pub(crate) fn set_shared(&self, value: u64) {
+        self.0.store(value, Release); // Release: pairs with the Acquire in `get`.
     }
 
     /// Keeps the larger value in such a cell.

@@ -3,12 +3,13 @@
 //!
 //! | cell | stored | loaded |
 //! |---|---|---|
-//! | `sum`, `maximum`, `minimum` | first, Relaxed | last |
+//! | `sum`, `maximum`, `minimum`, `epoch` | first | last |
 //! | `cells` | then, Release | second, Acquire |
 //! | `generation` | last, Release | first, Acquire |
 //!
 //! The count is the sum of the cells, so it is exact on every read. Generation is stored last and loaded first:
-//! a reader that skips an unchanged histogram has missed nothing.
+//! a reader that skips an unchanged histogram has missed nothing. Cells only grow; the two extremes belong to an
+//! epoch, and start anew with the first value of the next one: see `Controls`.
 
 use super::bucket::{self, CELLS};
 use super::cell::{Cell, Writer};
@@ -21,6 +22,8 @@ pub(crate) struct Histogram {
     sum: Cell,
     maximum: Cell,
     minimum: Cell,
+    /// Which epoch these two are of.
+    epoch: Cell,
     cells: Box<[Cell]>,
 }
 
@@ -39,6 +42,7 @@ impl Histogram {
             sum: Cell::new(0),
             maximum: Cell::new(0),
             minimum: Cell::new(u64::MAX),
+            epoch: Cell::new(0),
             cells: (0..CELLS).map(|_| Cell::new(0)).collect(),
         }
     }
@@ -46,6 +50,9 @@ impl Histogram {
     /// Counts one value. Nothing is allocated, hashed or waited for.
     #[inline]
     pub(crate) fn record(&self, writer: &mut Writer, nanoseconds: u64) {
+        if self.epoch.own() != writer.controlled.epoch {
+            self.restart(writer);
+        }
         self.maximum.raise(writer, nanoseconds);
         self.minimum.lower(writer, nanoseconds);
         self.sum.add_quietly(writer, nanoseconds);
@@ -60,9 +67,28 @@ impl Histogram {
         }
     }
 
-    /// As [`record`](Self::record), in a histogram that several threads write, all of them by this.
+    /// The extremes start anew.
+    #[cold]
+    fn restart(&self, writer: &mut Writer) {
+        let epoch = writer.controlled.epoch;
+        if mutant("epoch-before-extremes") {
+            self.epoch.publish(writer, epoch);
+        }
+        self.maximum.set(writer, 0);
+        self.minimum.set(writer, u64::MAX);
+        // Behind them: who finds the new epoch finds no extreme of an old one.
+        self.epoch.publish(writer, epoch);
+    }
+
+    /// As [`record`](Self::record), in a histogram that several threads write, all of them by this. Between the first two
+    /// of an epoch that come at once, an extreme may get lost; the cells then stand in for it.
     #[cfg(not(corelane_loom))]
-    pub(crate) fn record_shared(&self, nanoseconds: u64) {
+    pub(crate) fn record_shared(&self, epoch: u64, nanoseconds: u64) {
+        if self.epoch.get() != epoch {
+            self.maximum.set_shared(0);
+            self.minimum.set_shared(u64::MAX);
+            self.epoch.set_shared(epoch);
+        }
         self.maximum.raise_shared(nanoseconds);
         self.minimum.lower_shared(nanoseconds);
         self.sum.add_shared(nanoseconds);
@@ -72,20 +98,23 @@ impl Histogram {
         self.generation.add_shared(1);
     }
 
-    /// Adds what the histogram holds to `into`, unless its generation is still `seen`; returns the generation
-    /// to give next time. May run while the writer writes: every record is then counted now or next time.
-    pub(crate) fn collect(&self, seen: u64, into: &mut Distribution) -> u64 {
-        let generation = self.generation.get();
-        if generation == seen {
-            return seen;
-        }
+    /// How often something was recorded. Loaded before anything that [`collect`](Self::collect) reads: where it has not
+    /// changed, nothing has.
+    pub(crate) fn generation(&self) -> u64 {
+        self.generation.get()
+    }
+
+    /// Adds what the histogram holds to `into`; its extremes only if they are of `epoch`. May run while the writer writes:
+    /// every record is then counted now or next time.
+    pub(crate) fn collect(&self, epoch: u64, into: &mut Distribution) {
         for (cell, total) in self.cells.iter().zip(into.cells.iter_mut()) {
             *total += cell.get();
         }
         into.sum = into.sum.wrapping_add(self.sum.get());
-        into.maximum = into.maximum.max(self.maximum.get());
-        into.minimum = into.minimum.min(self.minimum.get());
-        generation
+        if self.epoch.get() == epoch {
+            into.maximum = into.maximum.max(self.maximum.get());
+            into.minimum = into.minimum.min(self.minimum.get());
+        }
     }
 }
 
@@ -105,14 +134,56 @@ impl Default for Distribution {
 }
 
 impl Distribution {
-    /// Everything that these hold.
-    pub(crate) fn of<'a>(histograms: impl IntoIterator<Item = &'a Histogram>) -> Self {
+    /// Everything that these hold, with the extremes since the last reset.
+    pub(crate) fn of<'a>(epoch: u64, histograms: impl IntoIterator<Item = &'a Histogram>) -> Self {
         let mut all = Self::default();
         for histogram in histograms {
-            // 0 is the generation of a histogram that nothing was recorded in.
-            histogram.collect(0, &mut all);
+            // Before the cells, of which one that nothing was recorded in has none.
+            if histogram.generation() > 0 {
+                histogram.collect(epoch, &mut all);
+            }
         }
+        all.settle_extremes();
         all
+    }
+
+    /// Puts in what the cells say of the extremes where these are not known, or are of values that are not in here: at most
+    /// 3.13 % too far out.
+    pub(crate) fn settle_extremes(&mut self) {
+        let filled = |(index, cell): (usize, &u64)| (*cell > 0).then_some(index);
+        let first = self.cells.iter().enumerate().find_map(filled);
+        let last = self.cells.iter().enumerate().rev().find_map(filled);
+        let (Some(first), Some(last)) = (first, last) else {
+            (self.maximum, self.minimum) = (0, u64::MAX);
+            return;
+        };
+        if bucket::index(self.maximum) != last {
+            self.maximum = bucket::upper_bound(last).min(bucket::OVERFLOW_NANOSECONDS);
+        }
+        if bucket::index(self.minimum) != first {
+            self.minimum = bucket::lower_bound(first);
+        }
+    }
+
+    /// What was recorded since an earlier look at the same series.
+    pub(crate) fn since(&self, earlier: &Self) -> Self {
+        let cells = self.cells.iter().zip(&earlier.cells).map(|(now, then)| now.saturating_sub(*then));
+        let (maximum, minimum) = (self.maximum, self.minimum);
+        let mut rest =
+            Self { cells: cells.collect(), sum: self.sum.wrapping_sub(earlier.sum), maximum, minimum };
+        rest.settle_extremes();
+        rest
+    }
+
+    /// Minimum and maximum as they were collected.
+    #[cfg(all(test, corelane_loom))]
+    pub(crate) fn extremes(&self) -> (u64, u64) {
+        (self.minimum, self.maximum)
+    }
+
+    /// The cells, the last for values above the largest.
+    pub(crate) fn cells(&self) -> &[u64] {
+        &self.cells
     }
 
     /// How many values.
@@ -192,7 +263,8 @@ mod tests {
             histogram.record(&mut writer, *value);
         }
         let mut merged = Distribution::default();
-        assert_eq!(histogram.collect(0, &mut merged), values.len() as u64);
+        histogram.collect(0, &mut merged);
+        assert_eq!(histogram.generation(), values.len() as u64);
         merged
     }
 

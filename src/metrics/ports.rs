@@ -68,6 +68,7 @@ impl PortStats {
 
 /// A port's figures. `paths` are its ways, worker by worker.
 pub(super) fn port_stats<'a>(
+    epoch: u64,
     shard: &PortShard,
     paths: impl Iterator<Item = (&'a PathShard, PathDepth)>,
 ) -> PortStats {
@@ -82,7 +83,7 @@ pub(super) fn port_stats<'a>(
         polls: poll.polls.get(),
         outstanding_messages_maximum: poll.outstanding_messages_maximum.get(),
         outstanding_bytes_maximum: poll.outstanding_bytes_maximum.get(),
-        write: Distribution::of([&poll.write_time]).into(),
+        write: Distribution::of(epoch, [&poll.write_time]).into(),
         workers: paths
             .map(|(path, depth)| PathStats {
                 ingress_messages: depth.ingress.records,

@@ -4,6 +4,8 @@
 use super::cell::{Cell, Writer};
 use super::histogram::Histogram;
 use super::label::{ApplicationId, ProtocolId, TypeId};
+use super::slow::SlowRing;
+use super::spans::{NAMED, NAMED_FROM, named_span};
 use crate::error::{Failed, Refused, TakenOver, Undeliverable};
 use crossbeam_utils::CachePadded;
 
@@ -16,12 +18,27 @@ pub(crate) enum Outcome {
     Expired,
 }
 
-/// When one message was worked on, in nanoseconds.
-#[derive(Clone, Copy, Debug, Default)]
+/// When one message was worked on.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Timing {
+    /// In nanoseconds.
     pub(crate) queue_wait: u64,
+    /// In nanoseconds.
     pub(crate) service: u64,
+    /// When that was over, in raw ticks.
+    pub(crate) ended: u64,
 }
+
+impl Timing {
+    /// Both together, in nanoseconds.
+    #[inline]
+    pub(crate) fn total(&self) -> u64 {
+        self.queue_wait.saturating_add(self.service)
+    }
+}
+
+/// What a message is counted under.
+pub(crate) type SeriesIds = (TypeId, ProtocolId, ApplicationId);
 
 fn cells(count: usize) -> Box<[Cell]> {
     (0..count).map(|_| Cell::default()).collect()
@@ -35,8 +52,14 @@ pub(crate) struct TypeSeries {
     pub(crate) expired: Cell,
     pub(crate) failed: Box<[Cell]>,
     pub(crate) bytes: Cell,
+    /// Messages that took longer than the monitor's threshold.
+    pub(crate) slow: Cell,
+    /// When the last message ended, in raw ticks.
+    pub(crate) last: Cell,
     pub(crate) service: Histogram,
     pub(crate) queue_wait: Histogram,
+    /// By service time, the named spans above the first.
+    pub(crate) named: [Cell; NAMED],
 }
 
 /// One protocol's or application's figures.
@@ -44,26 +67,148 @@ pub(crate) struct TypeSeries {
 pub(crate) struct GroupSeries {
     pub(crate) ok: Cell,
     pub(crate) not_ok: Cell,
+    pub(crate) bytes: Cell,
+    pub(crate) slow: Cell,
+    pub(crate) last: Cell,
     pub(crate) service: Histogram,
 }
 
 impl TypeSeries {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self {
             received: Cell::default(),
             ok: Cell::default(),
             expired: Cell::default(),
             failed: cells(Failed::COUNT),
             bytes: Cell::default(),
+            slow: Cell::default(),
+            last: Cell::default(),
             service: Histogram::new(),
             queue_wait: Histogram::new(),
+            named: std::array::from_fn(|_| Cell::default()),
         }
+    }
+
+    /// Bytes of one, for the budget.
+    pub(crate) const BYTES: usize =
+        size_of::<Self>() + 2 * Histogram::CELL_BYTES + Failed::COUNT * size_of::<Cell>() + 24;
+
+    /// Takes its pages from the system.
+    pub(crate) fn touch(&mut self) -> std::io::Result<()> {
+        self.service.touch()?;
+        self.queue_wait.touch()
+    }
+
+    /// Counts a message, but for its outcome.
+    #[inline]
+    pub(crate) fn record(&self, writer: &mut Writer, bytes: u64, timing: Timing, is_slow: bool) {
+        self.received.add(writer, 1);
+        self.bytes.add(writer, bytes);
+        self.last.set(writer, timing.ended);
+        self.service.record(writer, timing.service);
+        self.queue_wait.record(writer, timing.queue_wait);
+        if timing.service >= NAMED_FROM[0] {
+            self.named[named_span(timing.service)].add(writer, 1);
+        }
+        if is_slow {
+            self.slow.add(writer, 1);
+        }
+    }
+
+    /// Counts a message's outcome, behind the rest of it.
+    #[inline]
+    pub(crate) fn count_outcome(&self, writer: &mut Writer, outcome: Outcome) {
+        match outcome {
+            Outcome::Ok => self.ok.add(writer, 1),
+            Outcome::Expired => self.expired.add(writer, 1),
+            Outcome::Failed(reason) => {
+                if let Some(cell) = self.failed.get(reason as usize) {
+                    cell.add(writer, 1);
+                }
+            }
+        }
+    }
+
+    /// As [`record`](Self::record), in a series that several threads write.
+    #[cfg(not(corelane_loom))]
+    pub(crate) fn record_shared(&self, epoch: u64, bytes: u64, timing: Timing, is_slow: bool) {
+        self.received.add_shared(1);
+        self.bytes.add_shared(bytes);
+        self.last.raise_shared(timing.ended);
+        self.service.record_shared(epoch, timing.service);
+        self.queue_wait.record_shared(epoch, timing.queue_wait);
+        if timing.service >= NAMED_FROM[0] {
+            self.named[named_span(timing.service)].add_shared(1);
+        }
+        if is_slow {
+            self.slow.add_shared(1);
+        }
+    }
+
+    /// As [`count_outcome`](Self::count_outcome), in such a series.
+    #[cfg(not(corelane_loom))]
+    pub(crate) fn count_outcome_shared(&self, outcome: Outcome) {
+        let cell = match outcome {
+            Outcome::Ok => Some(&self.ok),
+            Outcome::Expired => Some(&self.expired),
+            Outcome::Failed(reason) => self.failed.get(reason as usize),
+        };
+        if let Some(cell) = cell {
+            cell.add_shared(1);
+        }
+    }
+
+    /// Messages failed, for any reason, or expired.
+    pub(crate) fn not_ok(&self) -> u64 {
+        self.failed.iter().fold(self.expired.get(), |sum, cell| sum.wrapping_add(cell.get()))
     }
 }
 
 impl GroupSeries {
-    fn new() -> Self {
-        Self { ok: Cell::default(), not_ok: Cell::default(), service: Histogram::new() }
+    pub(crate) fn new() -> Self {
+        let cell = Cell::default;
+        Self {
+            ok: cell(),
+            not_ok: cell(),
+            bytes: cell(),
+            slow: cell(),
+            last: cell(),
+            service: Histogram::new(),
+        }
+    }
+
+    /// Bytes of one, for the budget.
+    pub(crate) const BYTES: usize = size_of::<Self>() + Histogram::CELL_BYTES;
+
+    /// Counts a message, but for its outcome.
+    #[inline]
+    pub(crate) fn record(&self, writer: &mut Writer, bytes: u64, timing: Timing, is_slow: bool) {
+        self.bytes.add(writer, bytes);
+        self.last.set(writer, timing.ended);
+        self.service.record(writer, timing.service);
+        if is_slow {
+            self.slow.add(writer, 1);
+        }
+    }
+
+    /// Counts a message's outcome, behind the rest of it.
+    #[inline]
+    pub(crate) fn count_outcome(&self, writer: &mut Writer, ok: bool) {
+        let cell = if ok { &self.ok } else { &self.not_ok };
+        cell.add(writer, 1);
+    }
+
+    /// Both, in a series that several threads write.
+    #[cfg(not(corelane_loom))]
+    pub(crate) fn record_shared(&self, epoch: u64, bytes: u64, timing: Timing, is_slow: bool, ok: bool) {
+        self.bytes.add_shared(bytes);
+        self.last.raise_shared(timing.ended);
+        self.service.record_shared(epoch, timing.service);
+        if is_slow {
+            self.slow.add_shared(1);
+        }
+        let cell = if ok { &self.ok } else { &self.not_ok };
+        cell.add_shared(1);
     }
 }
 
@@ -98,6 +243,8 @@ pub(crate) struct WorkerShard {
     pub(crate) in_flight_maximum: Cell,
     pub(crate) rooms: RoomCells,
     pub(crate) handler_panics: Cell,
+    /// The last slow messages.
+    pub(crate) slow: SlowRing,
     /// Records found waiting in the last cycle; ports read it when they place.
     pub(crate) load: CachePadded<Cell>,
 }
@@ -144,6 +291,7 @@ impl WorkerShard {
             in_flight_maximum: Cell::default(),
             rooms: RoomCells::default(),
             handler_panics: Cell::default(),
+            slow: SlowRing::new(),
             load: CachePadded::new(Cell::default()),
         }
     }
@@ -151,56 +299,53 @@ impl WorkerShard {
     /// Bytes of such a shard, for the budget.
     pub(crate) const fn bytes(types: usize, protocols: usize, applications: usize) -> u64 {
         let reasons = Failed::COUNT + Undeliverable::COUNT + Refused::COUNT;
-        let types = types * (size_of::<TypeSeries>() + 2 * Histogram::CELL_BYTES + Failed::COUNT * 8 + 24);
-        let groups = (protocols + applications) * (size_of::<GroupSeries>() + Histogram::CELL_BYTES);
-        (types + groups + size_of::<Self>() + reasons * 8 + 128) as u64
+        let series = types * TypeSeries::BYTES + (protocols + applications) * GroupSeries::BYTES;
+        (series + size_of::<Self>() + SlowRing::BYTES + reasons * 8 + 128) as u64
     }
 
     /// Takes the histograms' pages from the system.
     pub(crate) fn touch(&mut self) -> std::io::Result<()> {
-        for series in &mut self.types {
-            series.service.touch()?;
-            series.queue_wait.touch()?;
-        }
-        for series in self.protocols.iter_mut().chain(&mut self.applications) {
-            series.service.touch()?;
-        }
-        Ok(())
+        self.types.iter_mut().try_for_each(TypeSeries::touch)?;
+        let mut groups = self.protocols.iter_mut().chain(&mut self.applications);
+        groups.try_for_each(|series| series.service.touch())
     }
 
     /// Counts one message into everything it feeds; without an outcome where it is held, which `settle`
-    /// counts when it is known.
+    /// counts when it is known. Says whether it was slow.
     #[inline]
     pub(crate) fn record(
         &self,
         writer: &mut Writer,
-        (message_type, protocol, application): (TypeId, ProtocolId, ApplicationId),
+        (message_type, protocol, application): SeriesIds,
         bytes: usize,
         timing: Timing,
         outcome: Option<Outcome>,
-    ) {
+    ) -> bool {
+        let is_slow = timing.total() > writer.controlled.slow;
         if let Some(series) = self.types.get(message_type.0 as usize) {
-            series.received.add(writer, 1);
-            series.bytes.add(writer, bytes as u64);
-            series.service.record(writer, timing.service);
-            series.queue_wait.record(writer, timing.queue_wait);
+            series.record(writer, bytes as u64, timing, is_slow);
         }
-        for series in [self.protocols.get(protocol.0 as usize), self.applications.get(application.0 as usize)]
-            .into_iter()
-            .flatten()
-        {
-            series.service.record(writer, timing.service);
+        for series in self.groups(protocol, application) {
+            series.record(writer, bytes as u64, timing, is_slow);
         }
         if let Some(outcome) = outcome {
             self.settle(writer, (message_type, protocol, application), outcome);
         }
+        is_slow
+    }
+
+    /// What a message counts in beside its type.
+    #[inline]
+    fn groups(&self, protocol: ProtocolId, application: ApplicationId) -> impl Iterator<Item = &GroupSeries> {
+        let both = [self.protocols.get(protocol.0 as usize), self.applications.get(application.0 as usize)];
+        both.into_iter().flatten()
     }
 
     /// As `record` with metrics off: what the accounting needs, and how many came.
     pub(crate) fn record_plainly(
         &self,
         writer: &mut Writer,
-        ids @ (message_type, ..): (TypeId, ProtocolId, ApplicationId),
+        ids @ (message_type, ..): SeriesIds,
         outcome: Option<Outcome>,
     ) {
         if let Some(series) = self.types.get(message_type.0 as usize) {
@@ -216,26 +361,14 @@ impl WorkerShard {
     pub(crate) fn settle(
         &self,
         writer: &mut Writer,
-        (message_type, protocol, application): (TypeId, ProtocolId, ApplicationId),
+        (message_type, protocol, application): SeriesIds,
         outcome: Outcome,
     ) {
-        for series in [self.protocols.get(protocol.0 as usize), self.applications.get(application.0 as usize)]
-            .into_iter()
-            .flatten()
-        {
-            let cell = if outcome == Outcome::Ok { &series.ok } else { &series.not_ok };
-            cell.add(writer, 1);
+        for series in self.groups(protocol, application) {
+            series.count_outcome(writer, outcome == Outcome::Ok);
         }
         if let Some(series) = self.types.get(message_type.0 as usize) {
-            match outcome {
-                Outcome::Ok => series.ok.add(writer, 1),
-                Outcome::Expired => series.expired.add(writer, 1),
-                Outcome::Failed(reason) => {
-                    if let Some(cell) = series.failed.get(reason as usize) {
-                        cell.add(writer, 1);
-                    }
-                }
-            }
+            series.count_outcome(writer, outcome);
         }
     }
 }

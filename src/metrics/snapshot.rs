@@ -26,6 +26,8 @@ pub(crate) struct Sources<'a> {
     pub(crate) paths: &'a [&'a [PathShard]],
     /// What waits in rings, one per (worker, port), worker by worker; empty where only the accounting is asked for.
     pub(crate) depths: &'a [PathDepth],
+    /// Whose maxima and minima count.
+    pub(crate) epoch: u64,
     pub(crate) uptime_nanoseconds: u64,
     pub(crate) active_workers: usize,
     /// The cap on messages in flight, and permits that nobody has.
@@ -61,12 +63,13 @@ pub(crate) fn with_a_count(
     counts.into_iter().filter(|(_, count)| *count > 0).collect()
 }
 
-fn merged<'a>(histograms: impl Iterator<Item = &'a Histogram>) -> LatencyStats {
-    Distribution::of(histograms).into()
+fn merged<'a>(epoch: u64, histograms: impl Iterator<Item = &'a Histogram>) -> LatencyStats {
+    Distribution::of(epoch, histograms).into()
 }
 
 fn groups<'a>(
     names: &[String],
+    epoch: u64,
     workers: &[&'a WorkerShard],
     series: impl Fn(&'a WorkerShard) -> &'a [GroupSeries],
 ) -> Vec<GroupStats> {
@@ -80,13 +83,18 @@ fn groups<'a>(
                 name: name.clone(),
                 succeeded: sum(shards.iter().map(|shard| shard.ok.get())),
                 failed: sum(shards.iter().map(|shard| shard.not_ok.get())),
-                service: merged(shards.iter().map(|shard| &shard.service)),
+                service: merged(epoch, shards.iter().map(|shard| &shard.service)),
             }
         })
         .collect()
 }
 
-fn type_stats(workers: &[&WorkerShard], place: usize, (protocol, name): &(String, String)) -> TypeStats {
+fn type_stats(
+    epoch: u64,
+    workers: &[&WorkerShard],
+    place: usize,
+    (protocol, name): &(String, String),
+) -> TypeStats {
     let shards: Vec<_> = workers.iter().filter_map(|worker| worker.types.get(place)).collect();
     let (failed, failures) =
         reasons(Failed::ALL, Failed::label, shards.iter().map(|shard| &shard.failed[..]));
@@ -99,8 +107,8 @@ fn type_stats(workers: &[&WorkerShard], place: usize, (protocol, name): &(String
         expired: sum(shards.iter().map(|shard| shard.expired.get())),
         received: sum(shards.iter().map(|shard| shard.received.get())),
         bytes: sum(shards.iter().map(|shard| shard.bytes.get())),
-        service: merged(shards.iter().map(|shard| &shard.service)),
-        queue_wait: merged(shards.iter().map(|shard| &shard.queue_wait)),
+        service: merged(epoch, shards.iter().map(|shard| &shard.service)),
+        queue_wait: merged(epoch, shards.iter().map(|shard| &shard.queue_wait)),
     }
 }
 
@@ -109,8 +117,8 @@ fn worker_stats(sources: &Sources<'_>, worker: usize, shard: &WorkerShard) -> Wo
     let queue_messages = sum(paths.iter().map(|(_, depth)| depth.ingress.records));
     let waits = |path: &PathShard| path.backlog_bytes.get() > 0 || path.closings.get() > 0;
     let types = || shard.types.iter();
-    let service = Distribution::of(types().map(|series| &series.service));
-    let queue_wait = Distribution::of(types().map(|series| &series.queue_wait));
+    let service = Distribution::of(sources.epoch, types().map(|series| &series.service));
+    let queue_wait = Distribution::of(sources.epoch, types().map(|series| &series.queue_wait));
     let ok = sum(types().map(|series| series.ok.get()));
     let failed = sum(types().flat_map(|series| &series.failed).map(|cell| cell.get()));
     let expired = sum(types().map(|series| series.expired.get()));
@@ -201,9 +209,14 @@ pub(crate) fn account(sources: &Sources<'_>) -> Accounting {
 /// Reads every shard.
 pub(crate) fn collect(sources: &Sources<'_>) -> Stats {
     let Sources { workers, ports, labels, connections, .. } = sources;
+    let epoch = sources.epoch;
     let accounting = account(sources);
-    let types: Vec<_> =
-        labels.types().iter().enumerate().map(|(place, names)| type_stats(workers, place, names)).collect();
+    let types: Vec<_> = labels
+        .types()
+        .iter()
+        .enumerate()
+        .map(|(place, names)| type_stats(epoch, workers, place, names))
+        .collect();
     let all_failures = Failed::ALL.iter().map(|reason| {
         let named = types.iter().flat_map(|one| &one.failures);
         let of_reason = named.filter(|(label, _)| *label == reason.label());
@@ -222,7 +235,7 @@ pub(crate) fn collect(sources: &Sources<'_>) -> Stats {
         .iter()
         .enumerate()
         .map(|(port, shard)| {
-            port_stats(shard, (0..workers.len()).filter_map(|worker| sources.path(worker, port)))
+            port_stats(epoch, shard, (0..workers.len()).filter_map(|worker| sources.path(worker, port)))
         })
         .collect();
     let stats = Stats {
@@ -237,10 +250,10 @@ pub(crate) fn collect(sources: &Sources<'_>) -> Stats {
             bytes_out: sum(ports.iter().map(|port| port.poll.bytes_out.get())),
             service: all(|one| &one.service),
             queue_wait: all(|one| &one.queue_wait),
-            write: merged(ports.iter().map(|port| &port.poll.write_time)),
+            write: merged(epoch, ports.iter().map(|port| &port.poll.write_time)),
         },
-        protocols: groups(labels.protocols(), workers, |worker| &worker.protocols),
-        applications: groups(&labels.applications(), workers, |worker| &worker.applications),
+        protocols: groups(labels.protocols(), epoch, workers, |worker| &worker.protocols),
+        applications: groups(&labels.applications(), epoch, workers, |worker| &worker.applications),
         connections: Connections { total: connections.0, active: connections.1, peak: connections.2 },
         accounting,
         types,

@@ -2,8 +2,10 @@
 
 use super::explore;
 use crate::clients::{
-    ClientId, Clients, Credit, CreditPolicy, Limits, NameHash, NameTable, NewClient, Phase, Shortage,
+    ClientId, ClientLimits, Clients, Credit, CreditPolicy, Limits, NameHash, NameTable, NewClient, Phase,
+    Shortage,
 };
+use crate::clock::Clock;
 use crate::config::Config;
 use crate::metrics::{ApplicationId, ProtocolId, TypeId};
 use crate::park::WakeWord;
@@ -41,6 +43,10 @@ fn credit_word() {
         assert_eq!((credit.outstanding(), closers), ((left, left * 10), 1));
         assert_eq!(credit.try_add(1, 1, LIMITS), Err(Shortage::Closed));
     });
+}
+
+fn limits(clients: u32) -> ClientLimits {
+    ClientLimits { clients, applications: 1, figures: false }
 }
 
 fn new(name: &str) -> NewClient<'_> {
@@ -86,7 +92,7 @@ fn connect(clients: &Clients, name: &str) -> ClientId {
 #[test]
 fn slot_reuse() {
     explore(|| {
-        let clients = Arc::new(Clients::new(1, [1, 2]));
+        let clients = Arc::new(Clients::new(limits(1), [1, 2], Clock::manual().0));
         let first = connect(&clients, "a");
         let worker = thread::spawn({
             let clients = clients.clone();
@@ -114,7 +120,7 @@ fn slot_reuse() {
 /// by the flag that stands for a post. Catches: `post-before-insert`, `flag-cleared-after-look`.
 fn hold_and_connect(post_fits: bool) {
     explore(move || {
-        let clients = Arc::new(Clients::new(2, [1, 2]));
+        let clients = Arc::new(Clients::new(limits(2), [1, 2], Clock::manual().0));
         let look_up_all = Arc::new(AtomicBool::new(false));
         let word = Arc::new(WakeWord::futex());
         let (mut producer, mut consumer) = ring(128).unwrap();

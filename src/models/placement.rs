@@ -1,7 +1,8 @@
 //! A client moves from one worker to another while its port's deliveries are polled.
 
 use super::explore;
-use crate::clients::{ClientId, Clients, CreditPolicy, NewClient};
+use crate::clients::{ClientId, ClientLimits, Clients, CreditPolicy, NewClient};
+use crate::clock::Clock;
 use crate::ring::{Consumer, Producer, ring};
 use crate::router::model::{Frontier, frontiers};
 use crate::sync::{Arc, AtomicU64, Relaxed, mutant, own_load};
@@ -70,7 +71,8 @@ fn side() -> (Producer, Side, Consumer) {
 /// polls both hands out the first one first, whichever ring it looks at when.
 fn change(backlog: bool) {
     explore(move || {
-        let clients = Arc::new(Clients::new(1, [1, 2]));
+        let limits = ClientLimits { clients: 1, applications: 1, figures: false };
+        let clients = Arc::new(Clients::new(limits, [1, 2], Clock::manual().0));
         let policy = CreditPolicy::default();
         let new = NewClient { name: "a", token: 0, port: 0, worker: 0, protocol: 0, application: 0, policy };
         let client = clients.connect(new).unwrap().0;

@@ -3,7 +3,7 @@
 //! waits behind them, so that nothing overtakes them, and the ring's bytes stay until all before them are done.
 
 use super::handler::Call;
-use super::relay::{Handled, Relay};
+use super::relay::{Handled, NOBODY, Relay};
 use super::request::Request;
 use super::route::call_of;
 use super::rules::Action;
@@ -138,7 +138,9 @@ impl Relay {
         let Some(task) = self.tasks.remove(id) else { return false };
         let bytes = beside.unwrap_or(task.spot.length.saturating_sub(INGRESS_BYTES));
         let queue_wait = shared.clock.nanoseconds(task.stamp, task.started);
-        self.count(shared, task.ids, bytes, Timing { queue_wait, service }, outcome);
+        let timing = Timing { queue_wait, service, ended: shared.clock.raw() };
+        let sender = shared.clients.on(task.client(), task.port).map_or(NOBODY, |_| task.client());
+        self.count(shared, sender, task.ids, bytes, timing, outcome);
         if outcome.is_some() {
             self.ended += 1;
             if let Some(slot) = shared.clients.on(task.client(), task.port) {

@@ -1,14 +1,14 @@
 //! Handlers: a message type's own code, run on the worker's thread. While it runs, the worker's state lies in its
 //! `Handover`, where a stop can claim it; whatever the handler asks for takes it back for that moment.
 
-use super::relay::{Handled, Relay, SeriesIds};
+use super::relay::{Handled, Relay};
 use super::request::Request;
 use super::rules::{Action, ProtocolRules};
 use super::shared::Shared;
 use crate::clients::{ClientId, MAX_NAME_BYTES, NameBuffer, Slot};
 use crate::envelope::Envelope;
 use crate::error::{Error, Failed};
-use crate::metrics::Outcome;
+use crate::metrics::{Outcome, SeriesIds};
 use crate::ring::record::{Delivery, Ingress, delivery_kind};
 use crate::sync::mutant;
 use std::any::Any;

@@ -115,6 +115,9 @@ impl Relay {
         worker.held.set(&mut self.writer, self.holds.messages() as u64);
         // The sender's slot is its own until this message is finished.
         if let Some(slot) = shared.clients.slot(held.sender.index()) {
+            if let (true, Some(line)) = (outcome != Outcome::Ok, shared.clients.line(held.sender)) {
+                line.fail();
+            }
             slot.unhold_one();
             slot.finish(1);
         }

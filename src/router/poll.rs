@@ -265,6 +265,7 @@ impl Poll {
         let shared = &self.shared;
         let shard = &shared.ports[self.index].poll;
         let (mut all_messages, mut all_bytes) = (0, 0);
+        self.writer.controlled = shared.controls.now();
         let mut now = None;
         for (client, messages, bytes) in written {
             let Some(slot) = shared.clients.on(client, self.index) else { continue };
@@ -274,6 +275,9 @@ impl Poll {
             let given = slot.acknowledge(messages, bytes);
             all_messages += u64::from(given.messages);
             all_bytes += u64::from(given.bytes);
+            if let Some(line) = shared.clients.line(client).filter(|_| self.writer.controlled.detailed) {
+                line.sent(self.writer.controlled.epoch, given.bytes.into());
+            }
             if let Some(since) = given.sampled_at {
                 let now = *now.get_or_insert_with(|| shared.clock.raw());
                 shard.write_time.record(&mut self.writer, shared.clock.nanoseconds(since, now));

@@ -9,16 +9,19 @@ use super::rules::Action;
 use super::shared::Shared;
 use super::tasks::{Entry, Tasks};
 use crate::call::CallId;
-use crate::clients::{ClientId, MAX_NAME_BYTES, NameBuffer, RoomReader, Shortage, Slot};
+use crate::clients::{ClientId, ClientMessage, MAX_NAME_BYTES, NameBuffer, RoomReader, Shortage, Slot};
 use crate::config::Key;
 use crate::envelope::{self, ReadError};
 use crate::error::{Failed, Undeliverable};
-use crate::metrics::{ApplicationId, OTHER, Outcome, ProtocolId, Timing, TypeId, WorkerShard, Writer};
+use crate::metrics::{
+    ApplicationId, OTHER, Outcome, ProtocolId, SeriesIds, SlowMessage, Timing, TypeId, WorkerShard, Writer,
+};
 use crate::ring::State;
 use crate::ring::record::{Delivery, Ingress, delivery_kind, ingress_flag};
 use crate::sync::{Relaxed, mutant, os};
 
-pub(super) type SeriesIds = (TypeId, ProtocolId, ApplicationId);
+/// No client: what hosts send themselves, and what came from one that is gone.
+pub(super) const NOBODY: ClientId = ClientId(0);
 
 #[derive(Debug)]
 pub(super) struct Relay {
@@ -137,6 +140,7 @@ impl Relay {
         let timing = Timing {
             queue_wait: shared.clock.nanoseconds(stamp, started),
             service: shared.clock.nanoseconds(started, ended),
+            ended,
         };
         let (outcome, is_held) = match handled {
             Handled::Ended(outcome) => (Some(outcome), false),
@@ -155,7 +159,8 @@ impl Relay {
         let expired = call.is_some() && to_fallback;
         let taken_over = expired && (given_up || self.tell_caller(shared, port, call, outcome));
         let counted = outcome.filter(|_| !taken_over || mutant("takeover-counted-twice"));
-        self.count(shared, ids, payload.map_or(0, <[u8]>::len), timing, counted);
+        let sender = slot.map_or(NOBODY, |_| client);
+        self.count(shared, sender, ids, payload.map_or(0, <[u8]>::len), timing, counted);
         self.ended += u64::from(!is_held);
         if let Some(slot) = slot.filter(|_| !is_held) {
             slot.finish(1);
@@ -166,22 +171,55 @@ impl Relay {
         ended
     }
 
-    /// Counts one message into everything that it feeds.
+    /// Counts one message into everything that it feeds: of a client, or of [`NOBODY`].
     #[inline]
     pub(super) fn count(
         &mut self,
         shared: &Shared,
+        client: ClientId,
         ids: SeriesIds,
         bytes: usize,
         timing: Timing,
         outcome: Option<Outcome>,
     ) {
         let shard = shard(shared, self.worker);
-        if self.metrics {
-            shard.record(&mut self.writer, ids, bytes, timing, outcome);
-        } else {
+        if !self.metrics {
             shard.record_plainly(&mut self.writer, ids, outcome);
+            return;
         }
+        let is_slow = shard.record(&mut self.writer, ids, bytes, timing, outcome);
+        let slot = shared.clients.slot(client.index()).filter(|_| client != NOBODY);
+        if self.writer.controlled.detailed
+            && let (Some(slot), Some(line)) = (slot, shared.clients.line(client))
+        {
+            let epoch = self.writer.controlled.epoch;
+            let failed = outcome.is_some_and(|outcome| outcome != Outcome::Ok);
+            let (bytes, nanoseconds, ended) = (bytes as u64, timing.total(), timing.ended);
+            slot.count(line, ClientMessage { epoch, failed, bytes, nanoseconds, ended });
+        }
+        if is_slow {
+            self.list_slow(shared, client, slot, ids, bytes, timing, outcome);
+        }
+    }
+
+    /// Writes a slow message down for the monitor's list.
+    #[cold]
+    #[expect(clippy::too_many_arguments, reason = "one message's parts, passed once")]
+    fn list_slow(
+        &mut self,
+        shared: &Shared,
+        client: ClientId,
+        slot: Option<&Slot>,
+        ids: SeriesIds,
+        bytes: usize,
+        timing: Timing,
+        outcome: Option<Outcome>,
+    ) {
+        let mut buffer = NameBuffer::default();
+        let name = SlowMessage::name_of(slot.map_or("", |slot| slot.name(&mut buffer)));
+        let succeeded = outcome.is_none_or(|outcome| outcome == Outcome::Ok);
+        let message = SlowMessage { timing, client, name, ids, succeeded, bytes: bytes as u64 };
+        shard(shared, self.worker).slow.write(&mut self.writer, message.words());
     }
 
     /// Puts a message's result where its caller waits for it. Says whether the caller is still there.

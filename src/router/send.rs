@@ -1,11 +1,11 @@
 //! What a host sends to a client itself, without a handler: taken by the worker that was fixed for the client at its
 //! connect, delivered on credit, counted and timed like any other message.
 
-use super::relay::{Relay, SeriesIds, no_series, shard};
+use super::relay::{NOBODY, Relay, no_series, shard};
 use super::shared::Shared;
 use crate::clients::ClientId;
 use crate::error::Failed;
-use crate::metrics::{Outcome, Timing};
+use crate::metrics::{Outcome, SeriesIds, Timing};
 use crate::ring::record::{Delivery, Ingress, delivery_kind};
 use crate::sync::mutant;
 
@@ -55,10 +55,11 @@ impl Relay {
         let timing = Timing {
             queue_wait: shared.clock.nanoseconds(stamp, started),
             service: shared.clock.nanoseconds(started, ended),
+            ended,
         };
         self.ended += 1;
         if !mutant("send-uncounted") {
-            self.count(shared, ids, payload.map_or(0, <[u8]>::len), timing, Some(outcome));
+            self.count(shared, NOBODY, ids, payload.map_or(0, <[u8]>::len), timing, Some(outcome));
         }
         ended
     }

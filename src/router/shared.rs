@@ -17,12 +17,12 @@ use crate::clock::Clock;
 use crate::config::{Config, Key};
 use crate::error::RoomRefused;
 use crate::metrics::{
-    Accounting, ApplicationId, Depth, Labels, OTHER, PathDepth, PathShard, PortShard, ProtocolId, RoomStats,
-    Sources, Stats, TypeId, WorkerShard, account, collect, with_a_count,
+    Accounting, ApplicationId, Controls, Depth, Labels, OTHER, PathDepth, PathShard, PortShard, ProtocolId,
+    RoomStats, Sources, Stats, TypeId, WorkerShard, account, collect, with_a_count,
 };
 use crate::park::WakeWord;
 use crate::ring::Attachment;
-use crate::sync::{AtomicBool, AtomicU64, Handover, Mutex, Relaxed, Release, lock, wake_fence};
+use crate::sync::{Arc, AtomicBool, AtomicU64, Handover, Mutex, Relaxed, Release, lock, wake_fence};
 use crossbeam_utils::CachePadded;
 
 #[derive(Debug)]
@@ -36,8 +36,11 @@ pub(super) struct Shared {
     droppable: Vec<bool>,
     /// When the router was built, in raw ticks.
     started: u64,
+    /// What the monitor may change.
+    pub(super) controls: Arc<Controls>,
+    /// What the host reports.
     #[cfg(not(corelane_loom))]
-    pub(super) recorder: crate::metrics::Recorder,
+    pub(super) hub: Arc<crate::record::Hub>,
     pub(super) clients: Clients,
     pub(super) rooms: Rooms,
     pub(super) workers: Box<[CachePadded<WorkerShared>]>,
@@ -154,12 +157,14 @@ impl Shared {
         let shard = || {
             WorkerShard::new(labels.types().len(), labels.protocols().len(), labels.application_capacity())
         };
+        let slow = config.milliseconds(Key::SlowMessageThreshold).as_nanos() as u64;
+        let controls = Arc::new(Controls::new(slow, config.get(Key::DetailedStats) == 1));
         Self {
             limits: Limits {
                 messages: config.get(Key::CreditMessages) as u32,
                 bytes: config.get(Key::CreditBytes) as u32,
             },
-            clients: Clients::new(config.get(Key::MaxClients) as u32, name_keys),
+            clients: Clients::new(config.client_limits(), name_keys, clock.clone()),
             rooms: Rooms::new(config.room_limits(), name_keys),
             workers: (0..workers)
                 .map(|_| {
@@ -196,10 +201,13 @@ impl Shared {
             permits: Permits::new(config.get(Key::MaxConcurrentMessages), ports as u64),
             draining: AtomicBool::new(false),
             #[cfg(not(corelane_loom))]
-            recorder: crate::metrics::Recorder::new(
-                config.count(Key::MaxRecordedTypes),
-                config.count(Key::MaxApplications),
-            ),
+            hub: Arc::new(crate::record::Hub::new(
+                crate::record::HubSizes::of(&config),
+                Arc::clone(&controls),
+                name_keys,
+                clock.clone(),
+            )),
+            controls,
             control: Mutex::new(Control {
                 state: RouterState::Running,
                 port_open: vec![false; ports],
@@ -223,7 +231,9 @@ impl Shared {
     pub(super) fn touch(&mut self) -> std::io::Result<()> {
         self.clients.touch()?;
         #[cfg(not(corelane_loom))]
-        self.recorder.touch()?;
+        if let Some(hub) = Arc::get_mut(&mut self.hub) {
+            hub.touch()?;
+        }
         self.ports.iter_mut().try_for_each(PortShard::touch)?;
         self.workers.iter_mut().try_for_each(|worker| worker.shard.touch())
     }
@@ -289,7 +299,7 @@ impl Shared {
             rooms: self.room_stats(),
             payload_bytes,
             payloads_waiting,
-            ..self.read(&depths, collect)
+            ..self.read_shards(&depths, collect)
         };
         let now = self.clock.raw();
         for (stats, worker) in stats.workers.iter_mut().zip(&self.workers) {
@@ -302,7 +312,7 @@ impl Shared {
             stats.given_up = worker.handover.is_claimed();
         }
         #[cfg(not(corelane_loom))]
-        let stats = Stats { recorded: self.recorder.stats(), ..stats };
+        let stats = Stats { recorded: self.hub.recorded(), ..stats };
         stats
     }
 
@@ -322,10 +332,10 @@ impl Shared {
     }
 
     pub(super) fn accounting(&self) -> Accounting {
-        self.read(&[], account)
+        self.read_shards(&[], account)
     }
 
-    fn read<R>(&self, depths: &[PathDepth], reader: impl FnOnce(&Sources<'_>) -> R) -> R {
+    pub(super) fn read_shards<R>(&self, depths: &[PathDepth], reader: impl FnOnce(&Sources<'_>) -> R) -> R {
         let workers: Vec<_> = self.workers.iter().map(|worker| &worker.shard).collect();
         let ports: Vec<_> = self.ports.iter().collect();
         let paths: Vec<_> = self.workers.iter().map(|worker| &*worker.paths).collect();
@@ -336,6 +346,7 @@ impl Shared {
             connections: self.clients.figures(),
             paths: &paths,
             depths,
+            epoch: self.controls.now().epoch,
             uptime_nanoseconds: self.clock.nanoseconds(self.started, self.clock.raw()),
             active_workers: self.placement.active(),
             permits: self.permits.figures(),

@@ -4,7 +4,7 @@
 
 use super::handler::NOT_TAKEN_UP;
 use super::payload::read_reference;
-use super::relay::{Relay, no_series};
+use super::relay::{NOBODY, Relay, no_series};
 use super::route::{Fallback, call_of};
 use super::send::send_series;
 use super::shared::Shared;
@@ -88,6 +88,7 @@ impl Relay {
         let timing = Timing {
             queue_wait: shared.clock.nanoseconds(header.stamp, started),
             service: shared.clock.nanoseconds(started, now),
+            ended: now,
         };
         // A message that was held ends with the holds, at the same stop.
         let held = current.is_some_and(|current| current.held) && !mutant("stuck-held-twice");
@@ -102,7 +103,8 @@ impl Relay {
             false if given_up => (shared.fallback != Fallback::Inline).then_some(Outcome::Expired),
             false => Some(stuck),
         };
-        self.count(shared, ids, bytes, timing, outcome);
+        let sender = slot.and(client).unwrap_or(NOBODY);
+        self.count(shared, sender, ids, bytes, timing, outcome);
         self.ended += u64::from(!held);
         if let (Some(slot), false) = (slot, held) {
             slot.finish(1);

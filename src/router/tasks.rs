@@ -2,8 +2,8 @@
 //! Each task is in its ring's list, in the order of the ring; the ring's bytes from its list's first task on are kept.
 
 use super::payload::Payload;
-use super::relay::SeriesIds;
 use crate::clients::ClientId;
+use crate::metrics::SeriesIds;
 use crate::ring::record::Ingress;
 use crate::sync::mutant;
 

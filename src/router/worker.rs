@@ -105,6 +105,7 @@ impl Worker {
             return 0;
         }
         self.relay.batch += 1;
+        self.relay.writer.controlled = self.shared.controls.now();
         // Acquire: pairs with the Release of whoever attached or detached.
         let changes = self.own().attach_changes.load(Acquire);
         if changes != self.attach_seen || self.look_again.is_some() {

@@ -1,0 +1,83 @@
+//! What the monitor asks of all clients at once: reads by threads that own none of them, seldom, and waiting for nobody
+//! but who connects or disconnects at that moment.
+
+use super::figures::{ClientCounts, ClientView, ConnectionReading};
+use super::{ClientId, Clients, NameBuffer, Phase};
+use crate::sync::lock;
+
+impl Clients {
+    /// Connections now and since the last reset.
+    pub(crate) fn connections(&self) -> ConnectionReading {
+        lock(&self.control).connections.read()
+    }
+
+    /// The largest number of connections starts anew, at those there are, and so do the extremes of durations.
+    pub(crate) fn begin_epoch(&self, epoch: u64) {
+        let connections = &mut lock(&self.control).connections;
+        connections.peak = connections.active();
+        connections.writer.controlled.epoch = epoch;
+    }
+
+    /// The host has seen a client come again.
+    pub(crate) fn count_reconnect(&self) {
+        lock(&self.control).connections.reconnects += 1;
+    }
+
+    /// Counts a name that was only recorded so far as connected. Says whether it was so.
+    pub(crate) fn connect_recorded(&self, client: ClientId) -> bool {
+        let mut control = lock(&self.control);
+        let (Some(slot), Some(line)) = (self.get(client), self.line(client)) else { return false };
+        if slot.phase() != Phase::Open || !line.is_only_recorded() {
+            return false;
+        }
+        let now = self.clock.raw();
+        line.connect(now);
+        control.connections.connect(slot.labels().1, now);
+        true
+    }
+
+    /// Every client that has figures, each as it was when it was looked at. One that comes or goes meanwhile may be among
+    /// them or not.
+    pub(crate) fn each(&self, mut each: impl FnMut(ClientView<'_>)) {
+        let (used, epoch) = {
+            let control = lock(&self.control);
+            (control.unused as usize, control.connections.writer.controlled.epoch)
+        };
+        for (index, (slot, line)) in self.slots.iter().zip(&self.lines).enumerate().take(used) {
+            let generation = slot.place().generation;
+            if !matches!(slot.phase(), Phase::Open | Phase::Closing) {
+                continue;
+            }
+            let mut buffer = NameBuffer::default();
+            let (name, (protocol, application)) = (slot.name(&mut buffer), slot.labels());
+            let (counts, outstanding) = (line.read(epoch), slot.credit.outstanding());
+            // Otherwise a mixture of two clients.
+            if slot.place().generation == generation {
+                let id = ClientId::new(index as u32, generation);
+                each(ClientView { id, name, application, protocol, counts, outstanding });
+            }
+        }
+    }
+
+    /// Gives up the names that were only recorded and of which nothing has been for `ticks`, so that others have room.
+    /// Says how many.
+    pub(crate) fn forget_recorded(&self, ticks: u64) -> usize {
+        let now = self.clock.raw();
+        let mut old = Vec::new();
+        self.each(|view| {
+            let ClientCounts { is_connected, last, .. } = view.counts;
+            if !is_connected && now.saturating_sub(last) > ticks {
+                old.push(view.id);
+            }
+        });
+        old.retain(|client| self.begin_close(*client));
+        old.iter().for_each(|client| self.end_close(*client));
+        old.len()
+    }
+
+    /// Slots that nobody has, those whose client is leaving included.
+    pub(crate) fn vacancies(&self) -> usize {
+        let control = lock(&self.control);
+        self.slots.len() - control.unused as usize + control.free.len() + control.retired.len()
+    }
+}

@@ -1,0 +1,352 @@
+//! Where reports go: series by type, protocol and application, the clients that hosts name, and the controls that
+//! recording threads follow.
+
+use super::table::Table;
+use crate::clients::{ClientId, ClientLimits, ClientMessage, Clients, CreditPolicy, NameHash, NewClient};
+use crate::clock::Clock;
+use crate::config::{Config, Key};
+use crate::error::{Error, Failed};
+use crate::metrics::{
+    ApplicationId, Controlled, Controls, GroupSeries, Outcome, ProtocolId, SlowMessage, SlowRing, Timing,
+    TypeId, TypeSeries, Writer,
+};
+use crate::sync::{Arc, AtomicU64, Mutex, Relaxed, lock};
+
+/// Shards that threads without a recorder of their own share.
+const SHARED: usize = 4;
+/// Protocols that reports may name beside `other`.
+const PROTOCOLS: usize = 16;
+
+/// One message that a host has processed itself.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Message<'a> {
+    /// Who sent it; empty for nobody in particular. Need not be connected.
+    pub client: &'a str,
+    /// Its type; empty counts as `other`.
+    pub message_type: &'a str,
+    /// Its protocol; may be empty.
+    pub protocol: &'a str,
+    /// The application of its client; may be empty.
+    pub application: &'a str,
+    /// What became of it.
+    pub measured: Measured,
+}
+
+/// What is measured of one message.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Measured {
+    /// Whether it failed.
+    pub failed: bool,
+    /// Its size.
+    pub bytes: u64,
+    /// How long it waited before it was processed.
+    pub queue_wait_nanoseconds: u64,
+    /// How long it was processed.
+    pub processing_nanoseconds: u64,
+}
+
+/// A type, a protocol and an application, looked up once: recording under them hashes nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Labels {
+    message_type: u16,
+    protocol: u16,
+    application: u16,
+}
+
+impl Labels {
+    fn ids(self) -> (TypeId, ProtocolId, ApplicationId) {
+        (TypeId(self.message_type), ProtocolId(self.protocol), ApplicationId(self.application))
+    }
+}
+
+/// How much a hub may hold.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct HubSizes {
+    types: usize,
+    applications: usize,
+    recorders: usize,
+    clients: ClientLimits,
+}
+
+impl HubSizes {
+    pub(crate) fn of(config: &Config) -> Self {
+        let applications = config.count(Key::MaxApplications);
+        let detailed = config.get(Key::DetailedStats) == 1;
+        let clients = if detailed { config.get(Key::MaxRecordedClients) as u32 } else { 0 };
+        Self {
+            types: config.count(Key::MaxRecordedTypes),
+            applications,
+            recorders: config.count(Key::MaxRecorders),
+            clients: ClientLimits { clients, applications: applications + 1, figures: detailed },
+        }
+    }
+
+    /// Bytes that a hub may come to, for the budget.
+    pub(crate) fn bytes(self) -> u64 {
+        let shards = SHARED + self.recorders;
+        Table::<TypeSeries>::bytes(self.types, shards)
+            + Table::<GroupSeries>::bytes(self.applications, shards)
+            + Table::<GroupSeries>::bytes(PROTOCOLS, shards)
+            + Clients::bytes(self.clients)
+            + (shards * (size_of::<Shard>() + SlowRing::BYTES) + size_of::<Hub>()) as u64
+    }
+}
+
+/// One recording thread's, or what threads share.
+#[derive(Debug)]
+struct Shard {
+    slow: SlowRing,
+    /// The right to write it; taken by a recorder, or by who writes the shared ring.
+    writer: Mutex<Option<Writer>>,
+}
+
+#[derive(Debug)]
+pub(crate) struct Hub {
+    pub(crate) types: Table<TypeSeries>,
+    pub(crate) protocols: Table<GroupSeries>,
+    pub(crate) applications: Table<GroupSeries>,
+    pub(crate) clients: Clients,
+    pub(crate) controls: Arc<Controls>,
+    shards: Box<[Shard]>,
+    /// One connects or disconnects at a time: a slot's phase has one writer.
+    doorway: Mutex<()>,
+    clients_folded: AtomicU64,
+    clock: Clock,
+}
+
+impl Hub {
+    pub(crate) fn new(sizes: HubSizes, controls: Arc<Controls>, name_keys: [u64; 2], clock: Clock) -> Self {
+        let shards = SHARED + sizes.recorders;
+        let shard = |_| Shard { slow: SlowRing::new(), writer: Mutex::new(Some(Writer::new())) };
+        Self {
+            types: Table::new(sizes.types, shards),
+            protocols: Table::new(PROTOCOLS, shards),
+            applications: Table::new(sizes.applications, shards),
+            clients: Clients::new(sizes.clients, name_keys, clock.clone()),
+            controls,
+            shards: (0..shards).map(shard).collect(),
+            doorway: Mutex::new(()),
+            clients_folded: AtomicU64::new(0),
+            clock,
+        }
+    }
+
+    /// Makes every series now and takes all pages from the system.
+    pub(crate) fn touch(&mut self) -> std::io::Result<()> {
+        self.types.touch()?;
+        self.protocols.touch()?;
+        self.applications.touch()?;
+        self.clients.touch()
+    }
+
+    pub(crate) fn labels(&self, protocol: &str, message_type: &str, application: &str) -> Labels {
+        Labels {
+            message_type: self.types.place(protocol, message_type) as u16,
+            protocol: self.protocols.place("", protocol) as u16,
+            application: self.applications.place("", application) as u16,
+        }
+    }
+
+    /// Counts one message, from any thread.
+    pub(crate) fn record(&self, message: &Message<'_>) {
+        let labels = self.labels(message.protocol, message.message_type, message.application);
+        let client = self.recorded_client(message.client, labels);
+        self.record_shared(labels, client, message.measured);
+    }
+
+    /// As [`record`](Self::record), with what was looked up before.
+    pub(crate) fn record_shared(&self, labels: Labels, client: Option<ClientId>, measured: Measured) {
+        let place = shard_of_thread();
+        let controlled = self.controls.now();
+        let timing = self.timing(measured);
+        let is_slow = timing.total() > controlled.slow;
+        let Labels { message_type, protocol, application } = labels;
+        if let Some(series) = self.types.series(message_type.into(), place) {
+            series.record_shared(controlled.epoch, measured.bytes, timing, is_slow);
+            // Behind the rest: see `count_outcome_shared`.
+            series.count_outcome_shared(outcome(measured));
+        }
+        let protocol = self.protocols.series(protocol.into(), place);
+        let application = self.applications.series(application.into(), place);
+        for series in [protocol, application].into_iter().flatten() {
+            series.record_shared(controlled.epoch, measured.bytes, timing, is_slow, !measured.failed);
+        }
+        self.count_client(client, controlled, measured, timing);
+        if is_slow && let Some(shard) = self.shards.get(place) {
+            let message = self.slow_message(labels, client, measured, timing);
+            if let Some(writer) = &mut *lock(&shard.writer) {
+                shard.slow.write(writer, message.words());
+            }
+        }
+    }
+
+    /// Counts one message in a shard that only the caller writes.
+    pub(super) fn record_alone(
+        &self,
+        place: usize,
+        writer: &mut Writer,
+        labels: Labels,
+        client: Option<ClientId>,
+        measured: Measured,
+    ) {
+        writer.controlled = self.controls.now();
+        let timing = self.timing(measured);
+        let is_slow = timing.total() > writer.controlled.slow;
+        let Labels { message_type, protocol, application } = labels;
+        if let Some(series) = self.types.series(message_type.into(), place) {
+            series.record(writer, measured.bytes, timing, is_slow);
+            series.count_outcome(writer, outcome(measured));
+        }
+        let protocol = self.protocols.series(protocol.into(), place);
+        let application = self.applications.series(application.into(), place);
+        for series in [protocol, application].into_iter().flatten() {
+            series.record(writer, measured.bytes, timing, is_slow);
+            series.count_outcome(writer, !measured.failed);
+        }
+        self.count_client(client, writer.controlled, measured, timing);
+        if is_slow && let Some(shard) = self.shards.get(place) {
+            shard.slow.write(writer, self.slow_message(labels, client, measured, timing).words());
+        }
+    }
+
+    fn timing(&self, measured: Measured) -> Timing {
+        Timing {
+            queue_wait: measured.queue_wait_nanoseconds,
+            service: measured.processing_nanoseconds,
+            ended: self.clock.raw(),
+        }
+    }
+
+    fn count_client(&self, client: Option<ClientId>, now: Controlled, measured: Measured, timing: Timing) {
+        let known = client.filter(|client| now.detailed && self.clients.get(*client).is_some());
+        if let Some(line) = known.and_then(|client| self.clients.line(client)) {
+            line.count_shared(ClientMessage {
+                epoch: now.epoch,
+                failed: measured.failed,
+                bytes: measured.bytes,
+                nanoseconds: timing.total(),
+                ended: timing.ended,
+            });
+        }
+    }
+
+    fn slow_message(
+        &self,
+        labels: Labels,
+        client: Option<ClientId>,
+        measured: Measured,
+        timing: Timing,
+    ) -> SlowMessage {
+        let mut buffer = Default::default();
+        let slot = client.and_then(|client| self.clients.get(client));
+        let name = slot.map_or("", |slot| slot.name(&mut buffer));
+        SlowMessage {
+            timing,
+            client: client.unwrap_or(ClientId(0)),
+            name: SlowMessage::name_of(name),
+            ids: labels.ids(),
+            succeeded: !measured.failed,
+            bytes: measured.bytes,
+        }
+    }
+
+    /// The client of that name, if it is known.
+    pub(crate) fn client(&self, name: &str) -> Option<ClientId> {
+        self.clients.find(self.hash(name), name.as_bytes())
+    }
+
+    fn hash(&self, name: &str) -> NameHash {
+        self.clients.names().hash(name.as_bytes())
+    }
+
+    /// As [`client`](Self::client); one that is not known gets figures of its own, as long as there is room.
+    fn recorded_client(&self, name: &str, labels: Labels) -> Option<ClientId> {
+        if name.is_empty() {
+            return None;
+        }
+        self.client(name).or_else(|| {
+            let _door = lock(&self.doorway);
+            let opened = self.clients.open_recorded(new_client(name, labels.application));
+            if opened.is_err() {
+                self.clients_folded.fetch_add(1, Relaxed); // Relaxed: a count by itself.
+            }
+            opened.ok().map(|(client, _)| client)
+        })
+    }
+
+    /// Counts a connection that the host has.
+    pub(crate) fn connect(&self, name: &str, application: &str) -> Result<ClientId, Error> {
+        let application = self.applications.place("", application) as u16;
+        let _door = lock(&self.doorway);
+        match self.clients.connect(new_client(name, application)) {
+            Err(Error::NameTaken(client)) if self.clients.connect_recorded(client) => Ok(client),
+            other => other.map(|(client, _)| client),
+        }
+    }
+
+    /// Counts the end of one.
+    pub(crate) fn disconnect(&self, client: ClientId) -> Result<(), Error> {
+        let _door = lock(&self.doorway);
+        if !self.clients.begin_close(client) {
+            return Err(Error::StaleClient);
+        }
+        self.clients.end_close(client);
+        Ok(())
+    }
+
+    /// Counts what the host has written to a client.
+    pub(crate) fn sent(&self, client: ClientId, bytes: u64) -> Result<(), Error> {
+        let known = self.clients.get(client).and_then(|_| self.clients.line(client));
+        known.ok_or(Error::StaleClient)?.sent_shared(self.controls.now().epoch, bytes);
+        Ok(())
+    }
+
+    /// Messages whose client had no figures of its own.
+    pub(crate) fn clients_folded(&self) -> u64 {
+        self.clients_folded.load(Relaxed) // Relaxed: a count by itself.
+    }
+
+    /// Takes a shard that nobody else writes, if there is one.
+    pub(super) fn take_shard(&self) -> Option<(usize, Writer)> {
+        let mut own = self.shards.iter().enumerate().skip(SHARED);
+        own.find_map(|(place, shard)| Some((place, lock(&shard.writer).take()?)))
+    }
+
+    /// Gives it back; what it holds stays, and its next owner goes on with it.
+    pub(super) fn give_back(&self, place: usize, writer: Writer) {
+        if let Some(shard) = self.shards.get(place) {
+            *lock(&shard.writer) = Some(writer);
+        }
+    }
+
+    /// Shards with a list of slow messages.
+    pub(crate) fn slow_rings(&self) -> impl Iterator<Item = &SlowRing> {
+        self.shards.iter().map(|shard| &shard.slow)
+    }
+}
+
+fn new_client(name: &str, application: u16) -> NewClient<'_> {
+    NewClient {
+        name,
+        token: 0,
+        port: 0,
+        worker: 0,
+        protocol: 0,
+        application,
+        policy: CreditPolicy::Disconnect,
+    }
+}
+
+fn outcome(measured: Measured) -> Outcome {
+    if measured.failed { Outcome::Failed(Failed::Reported) } else { Outcome::Ok }
+}
+
+/// The shared shard that the calling thread writes: threads take turns.
+pub(crate) fn shard_of_thread() -> usize {
+    static NEXT: AtomicU64 = AtomicU64::new(0);
+    thread_local! {
+        // Relaxed: any spread will do.
+        static SHARD: usize = NEXT.fetch_add(1, Relaxed) as usize % SHARED;
+    }
+    SHARD.try_with(|shard| *shard).unwrap_or(0)
+}

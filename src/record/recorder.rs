@@ -1,0 +1,68 @@
+//! A thread's own way to record: cells that nobody else writes.
+
+use super::hub::{Hub, Labels, Measured};
+use crate::clients::ClientId;
+use crate::metrics::Writer;
+use crate::sync::Arc;
+
+/// Records from one thread, into cells that no other thread writes: what it costs does not grow with the number of
+/// threads. There are `max_recorders` such sets of cells; a recorder made past that shares cells with other threads, which
+/// is slower and counts as exactly. Goes with its thread, or to another one; dropped, what it recorded stays.
+///
+/// ```
+/// use corelane::config::Config;
+/// use corelane::monitor::Monitor;
+/// use corelane::record::Measured;
+///
+/// let monitor = Monitor::new(Config::default())?;
+/// let mut recorder = monitor.recorder();
+/// let labels = recorder.labels("peerjs", "OFFER", "my-app"); // once
+/// recorder.record(labels, None, Measured { bytes: 200, processing_nanoseconds: 1_500, ..Measured::default() });
+/// assert_eq!(monitor.snapshot().messages.total, 1);
+/// # Ok::<(), corelane::error::Error>(())
+/// ```
+#[derive(Debug)]
+pub struct Recorder {
+    hub: Arc<Hub>,
+    /// A shard of its own, and the right to write it.
+    own: Option<(usize, Writer)>,
+}
+
+impl Recorder {
+    pub(crate) fn new(hub: &Arc<Hub>) -> Self {
+        Self { hub: Arc::clone(hub), own: hub.take_shard() }
+    }
+
+    /// Looks names up, and interns them as long as the budget lasts; then they are `other`.
+    pub fn labels(&self, protocol: &str, message_type: &str, application: &str) -> Labels {
+        self.hub.labels(protocol, message_type, application)
+    }
+
+    /// The client of that name, if the monitor knows it.
+    pub fn client(&self, name: &str) -> Option<ClientId> {
+        self.hub.client(name)
+    }
+
+    /// Counts one message that the host has processed. Nothing is allocated but a series' cells at its first message,
+    /// nothing hashed or waited for.
+    #[inline]
+    pub fn record(&mut self, labels: Labels, client: Option<ClientId>, measured: Measured) {
+        match &mut self.own {
+            Some((place, writer)) => self.hub.record_alone(*place, writer, labels, client, measured),
+            None => self.hub.record_shared(labels, client, measured),
+        }
+    }
+
+    /// Whether its cells are its own.
+    pub fn is_alone(&self) -> bool {
+        self.own.is_some()
+    }
+}
+
+impl Drop for Recorder {
+    fn drop(&mut self) {
+        if let Some((place, writer)) = self.own.take() {
+            self.hub.give_back(place, writer);
+        }
+    }
+}

@@ -1,0 +1,42 @@
+//! What was reported, as a router's snapshot shows it: apart from what it routed itself.
+
+use super::Hub;
+use super::table::{Series, Table};
+use crate::metrics::{Distribution, GroupStats, Histogram, LatencyStats, RecordedStats, RecordedTypeStats};
+
+impl Hub {
+    pub(crate) fn recorded(&self) -> RecordedStats {
+        let epoch = self.controls.now().epoch;
+        let types = self.types.names_from(0).into_iter().enumerate();
+        let types = types.map(|(place, (protocol, message_type))| RecordedTypeStats {
+            protocol,
+            message_type,
+            succeeded: self.types.shards(place).map(|one| one.ok.get()).sum(),
+            failed: self.types.shards(place).map(|one| one.not_ok()).sum(),
+            bytes: self.types.shards(place).map(|one| one.bytes.get()).sum(),
+            duration: latency(epoch, &self.types, place, |one| &one.service),
+        });
+        let applications = self.applications.names_from(0).into_iter().enumerate();
+        let applications = applications.map(|(place, (_, name))| GroupStats {
+            name,
+            succeeded: self.applications.shards(place).map(|one| one.ok.get()).sum(),
+            failed: self.applications.shards(place).map(|one| one.not_ok.get()).sum(),
+            service: latency(epoch, &self.applications, place, |one| &one.service),
+        });
+        RecordedStats {
+            types: types.collect(),
+            applications: applications.collect(),
+            types_folded: self.types.folded(),
+            applications_folded: self.applications.folded(),
+        }
+    }
+}
+
+fn latency<'a, S: Series>(
+    epoch: u64,
+    table: &'a Table<S>,
+    place: usize,
+    histogram: impl Fn(&'a S) -> &'a Histogram,
+) -> LatencyStats {
+    Distribution::of(epoch, table.shards(place).map(histogram)).into()
+}
