@@ -24,6 +24,9 @@ use sysinfo::{
 pub struct SystemInputs {
     /// `high_memory_threshold_bytes`; 0 for none.
     pub high_memory_threshold_bytes: u64,
+    /// Does not ask `malloc`, for hosts whose threads must not wait for its answer
+    /// ([`MemoryStats::heap_look_nanoseconds`]).
+    pub skip_heap: bool,
     /// What the host's runtime last pushed.
     pub runtime: Option<RuntimeStats>,
     /// Queues and pools.
@@ -70,7 +73,7 @@ impl SystemProbe {
         // go on showing what it saw before.
         let seen = self.system.refresh_processes_specifics(processes, false, kind) == 1;
         SystemStats {
-            memory: self.memory(seen, inputs.high_memory_threshold_bytes),
+            memory: self.memory(seen, inputs),
             cpu: self.cpu(seen),
             process: self.process(seen),
             runtime: inputs.runtime,
@@ -83,7 +86,7 @@ impl SystemProbe {
         self.system.process(self.process).filter(|_| seen)
     }
 
-    fn memory(&mut self, seen: bool, threshold: u64) -> MemoryStats {
+    fn memory(&mut self, seen: bool, inputs: &SystemInputs) -> MemoryStats {
         self.system.refresh_memory_specifics(MemoryRefreshKind::nothing().with_ram());
         // Without a total the file was never read.
         let total = Some(self.system.total_memory()).filter(|total| seen && *total > 0);
@@ -91,17 +94,22 @@ impl SystemProbe {
         let process = self.seen_process(seen);
         let limits = process.and_then(Process::cgroup_limits);
         let resident_bytes = process.map(Process::memory);
+        let asked = Instant::now();
+        let heap_bytes = if inputs.skip_heap { None } else { os::heap_bytes() };
+        let heap_look = asked.elapsed().as_nanos() as u64;
         MemoryStats {
             resident_bytes,
             virtual_bytes: process.map(Process::virtual_memory),
-            heap_bytes: os::heap_bytes(),
+            heap_bytes,
+            heap_look_nanoseconds: heap_bytes.map(|_| heap_look),
             system_total_bytes: total,
             system_available_bytes: available,
             // In some containers more is available than there is.
             system_used_bytes: total.zip(available).map(|(total, available)| total.saturating_sub(available)),
             limit_bytes: limits.as_ref().map(|limits| limits.total_memory),
             limit_free_bytes: limits.as_ref().map(|limits| limits.free_memory),
-            share_of_threshold: resident_bytes.and_then(|resident| share(resident, threshold)),
+            share_of_threshold: resident_bytes
+                .and_then(|resident| share(resident, inputs.high_memory_threshold_bytes)),
         }
     }
 
@@ -248,6 +256,7 @@ mod tests {
         let runtime = RuntimeStats { goroutines: 12, ..RuntimeStats::default() };
         let inputs = SystemInputs {
             high_memory_threshold_bytes: 1 << 30,
+            skip_heap: true,
             runtime: Some(runtime),
             load: Some(LoadStats::new(3, 1, 4, Some(0.5))),
             monitor: Some(CostStats { ticks: 9, ..CostStats::default() }),
@@ -257,7 +266,10 @@ mod tests {
         let resident = stats.memory.resident_bytes.unwrap();
         assert!(resident > 0);
         assert_eq!(stats.memory.share_of_threshold, Some(resident as f64 / f64::from(1 << 30)));
+        assert_eq!((stats.memory.heap_bytes, stats.memory.heap_look_nanoseconds), (None, None));
         let stats = probe.look(&SystemInputs::default());
+        let looked = stats.memory.heap_look_nanoseconds.is_some_and(|time| time > 0);
+        assert_eq!([stats.memory.heap_bytes.is_some(), looked], [cfg!(target_env = "gnu"); 2]);
         assert_eq!((stats.memory.share_of_threshold, stats.runtime), (None, None));
     }
 }

@@ -34,6 +34,9 @@ pub struct MemoryStats {
     /// Given out by `malloc` and not freed. Only with glibc from 2.33 on, and only while its own `malloc` is in use. A
     /// garbage collected heap is not in it: see [`RuntimeStats::heap_bytes`].
     pub heap_bytes: Option<u64>,
+    /// How long `malloc` took to tell, in nanoseconds. Meanwhile threads that wanted memory may have waited: it walks what
+    /// is free, some milliseconds where that is 200,000 pieces. See [`SystemInputs::skip_heap`](super::SystemInputs).
+    pub heap_look_nanoseconds: Option<u64>,
     /// RAM of the machine.
     pub system_total_bytes: Option<u64>,
     /// What could be taken of it without swapping.
