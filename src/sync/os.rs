@@ -1,5 +1,6 @@
 //! What only the operating system can do: pages, sleeping on a word, and descriptors that an event loop can
-//! wait for. Called by `ring::memory` and `park`; nothing here knows what it is used for.
+//! wait for. Called by `ring::memory` and `park`; nothing here knows what it is used for. `usage` is what the process
+//! has used of it, for the monitor.
 
 /// The processor's time stamp counter.
 #[cfg(target_arch = "x86_64")]
@@ -8,6 +9,11 @@ pub(crate) fn cycle_counter() -> u64 {
     // SAFETY: every x86-64 processor has the instruction; it reads a register.
     unsafe { std::arch::x86_64::_rdtsc() }
 }
+
+#[cfg(not(corelane_loom))]
+mod usage;
+#[cfg(not(corelane_loom))]
+pub(crate) use usage::{descriptor_limit, heap_bytes, process_cpu_nanoseconds, thread_cpu_nanoseconds};
 
 #[cfg(not(corelane_loom))]
 pub(crate) use real::{EventFd, Pages, futex_wait, futex_wake, page_bytes, touch};

@@ -1,0 +1,275 @@
+//! The look at the process and the machine: memory, processors, descriptors, age. The monitor's thread owns a
+//! [`SystemProbe`]; a host may use one by itself. `sysinfo` reads this process and the machine's totals, never the list of
+//! processes; it keeps what it last read where it can read nothing, and that is not passed on.
+
+pub(crate) mod cost;
+mod figures;
+mod quota;
+
+pub use figures::{
+    CostStats, CpuStats, LoadAverage, LoadStats, MemoryStats, ProcessStats, RuntimeStats, SystemStats,
+};
+
+use crate::error::Error;
+use crate::sync::os;
+use figures::share;
+use std::time::{Duration, Instant};
+use sysinfo::{
+    CpuRefreshKind, MemoryRefreshKind, Pid, Process, ProcessRefreshKind, ProcessesToUpdate, System,
+};
+
+/// What only the caller knows, for one look.
+#[derive(Clone, Debug, Default)]
+#[non_exhaustive]
+pub struct SystemInputs {
+    /// `high_memory_threshold_bytes`; 0 for none.
+    pub high_memory_threshold_bytes: u64,
+    /// Does not ask `malloc`, for hosts whose threads must not wait for its answer
+    /// ([`MemoryStats::heap_look_nanoseconds`]).
+    pub skip_heap: bool,
+    /// What the host's runtime last pushed.
+    pub runtime: Option<RuntimeStats>,
+    /// Queues and pools.
+    pub load: Option<LoadStats>,
+    /// What the monitor costs.
+    pub monitor: Option<CostStats>,
+}
+
+/// Looks at this process and its machine. One owner; a few system calls and a few small allocations for each look.
+#[derive(Debug)]
+pub struct SystemProbe {
+    system: System,
+    process: Pid,
+    /// When the process's time was last read, and what it was.
+    used: Option<(Instant, u64)>,
+    machine: Machine,
+}
+
+/// What shares of the machine's cores need to know of earlier looks.
+#[derive(Debug, Default)]
+struct Machine {
+    /// When the cores' times were last read.
+    read: Option<Instant>,
+    /// Whether there are shares: the times have been read twice.
+    compared: bool,
+    /// Which cores there were then, in the kernel's words.
+    online: Option<String>,
+}
+
+impl SystemProbe {
+    /// # Errors
+    /// [`Error::System`] where the system is none that can be looked at.
+    pub fn new() -> Result<Self, Error> {
+        let system = System::new().map_err(|error| Error::System { text: error.to_string(), errno: 0 })?;
+        let process = Pid::from_u32(std::process::id());
+        Ok(Self { system, process, used: None, machine: Machine::default() })
+    }
+
+    /// One look. Shares of time are since the look before.
+    pub fn look(&mut self, inputs: &SystemInputs) -> SystemStats {
+        let kind = ProcessRefreshKind::nothing().with_memory();
+        let processes = ProcessesToUpdate::Some(&[self.process]);
+        // Where it could not read the process (no /proc, no descriptor left) it can read nothing else either, and would
+        // go on showing what it saw before.
+        let seen = self.system.refresh_processes_specifics(processes, false, kind) == 1;
+        SystemStats {
+            memory: self.memory(seen, inputs),
+            cpu: self.cpu(seen),
+            process: self.process(seen),
+            runtime: inputs.runtime,
+            load: inputs.load,
+            monitor: inputs.monitor,
+        }
+    }
+
+    fn seen_process(&self, seen: bool) -> Option<&Process> {
+        self.system.process(self.process).filter(|_| seen)
+    }
+
+    fn memory(&mut self, seen: bool, inputs: &SystemInputs) -> MemoryStats {
+        self.system.refresh_memory_specifics(MemoryRefreshKind::nothing().with_ram());
+        // Without a total the file was never read.
+        let total = Some(self.system.total_memory()).filter(|total| seen && *total > 0);
+        let available = total.map(|_| self.system.available_memory());
+        let process = self.seen_process(seen);
+        let limits = process.and_then(Process::cgroup_limits);
+        let resident_bytes = process.map(Process::memory);
+        let asked = Instant::now();
+        let heap_bytes = if inputs.skip_heap { None } else { os::heap_bytes() };
+        let heap_look = asked.elapsed().as_nanos() as u64;
+        MemoryStats {
+            resident_bytes,
+            virtual_bytes: process.map(Process::virtual_memory),
+            heap_bytes,
+            heap_look_nanoseconds: heap_bytes.map(|_| heap_look),
+            system_total_bytes: total,
+            system_available_bytes: available,
+            // In some containers more is available than there is.
+            system_used_bytes: total.zip(available).map(|(total, available)| total.saturating_sub(available)),
+            limit_bytes: limits.as_ref().map(|limits| limits.total_memory),
+            limit_free_bytes: limits.as_ref().map(|limits| limits.free_memory),
+            share_of_threshold: resident_bytes
+                .and_then(|resident| share(resident, inputs.high_memory_threshold_bytes)),
+        }
+    }
+
+    fn cpu(&mut self, seen: bool) -> CpuStats {
+        let (now, process_nanoseconds) = (Instant::now(), os::process_cpu_nanoseconds());
+        let before = self.used.replace((now, process_nanoseconds));
+        let cores_allowed = if seen { cores_allowed() } else { None };
+        let process_share = before.zip(cores_allowed).and_then(|((at, used), cores)| {
+            let could = now.duration_since(at).as_nanos() as f64 * cores;
+            // The two clocks are read one after the other, and a quota lets some of one period be used in the next.
+            (could > 0.0).then(|| (process_nanoseconds.saturating_sub(used) as f64 / could).min(1.0))
+        });
+        let (core_shares, system_share) =
+            if seen { self.machine.look(&mut self.system) } else { (None, None) };
+        let cores = Some(self.system.cpus().len() as u64).filter(|cores| seen && *cores > 0);
+        let load = System::load_average().ok();
+        CpuStats {
+            process_share,
+            process_nanoseconds,
+            cores_allowed,
+            cores,
+            core_shares,
+            system_share,
+            load_average: load.map(|load| LoadAverage {
+                one: load.one,
+                five: load.five,
+                fifteen: load.fifteen,
+            }),
+        }
+    }
+
+    fn process(&self, seen: bool) -> ProcessStats {
+        let process = self.seen_process(seen);
+        ProcessStats {
+            threads: threads(),
+            open_descriptors: open_descriptors(),
+            descriptor_limit: os::descriptor_limit(),
+            started_seconds: process.map(Process::start_time),
+            uptime_seconds: process.map(Process::run_time),
+        }
+    }
+}
+
+impl Machine {
+    /// Shares of each core and of all, where the times have been read twice.
+    fn look(&mut self, system: &mut System) -> (Option<Vec<f64>>, Option<f64>) {
+        let online = std::fs::read_to_string("/sys/devices/system/cpu/online").ok();
+        // `sysinfo` numbers cores by their place in the file: where one comes or goes, the others' times are not theirs.
+        if self.read.is_none() || online != self.online {
+            system.refresh_cpu_list(CpuRefreshKind::nothing().with_usage());
+            *self = Self { read: Some(Instant::now()), compared: false, online };
+        } else if self.read.is_some_and(|read| read.elapsed() >= pause()) {
+            system.refresh_cpu_usage();
+            (self.read, self.compared) = (Some(Instant::now()), true);
+        }
+        if !self.compared || system.cpus().is_empty() {
+            return (None, None);
+        }
+        let share = |percent: f32| f64::from(percent) / 100.0;
+        let cores = system.cpus().iter().map(|core| share(core.usage())).collect();
+        (Some(cores), Some(share(system.global_cpu_usage())))
+    }
+}
+
+/// `sysinfo` ignores what comes sooner. Its own clock has been read before ours, so it never does.
+fn pause() -> Duration {
+    sysinfo::MINIMUM_CPU_UPDATE_INTERVAL
+}
+
+/// Cores that this process may use. Those that this thread may run on, and so any that nobody has pinned.
+fn cores_allowed() -> Option<f64> {
+    let Some(quota) = quota::cores() else {
+        return std::thread::available_parallelism().ok().map(|cores| cores.get() as f64);
+    };
+    let cores = core_affinity::get_core_ids().map_or(f64::INFINITY, |cores| cores.len().max(1) as f64);
+    Some(quota.min(cores))
+}
+
+fn threads() -> Option<u64> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    status.lines().find_map(|line| line.strip_prefix("Threads:"))?.trim().parse().ok()
+}
+
+/// From Linux 6.2 on the folder's size is the number, which takes no descriptor and no walk; before, it is 0.
+fn open_descriptors() -> Option<u64> {
+    let folder = "/proc/self/fd";
+    match std::fs::metadata(folder).ok()?.len() {
+        // Less the one that reads the folder.
+        0 => Some((std::fs::read_dir(folder).ok()?.count() as u64).saturating_sub(1)),
+        count => Some(count),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Keeps this thread busy for so much processor time, and for at least as much time.
+    fn burn(duration: Duration) -> u64 {
+        let (start, before) = (Instant::now(), os::thread_cpu_nanoseconds());
+        let wanted = duration.as_nanos() as u64;
+        while os::thread_cpu_nanoseconds() - before < wanted || start.elapsed() < duration {}
+        os::thread_cpu_nanoseconds() - before
+    }
+
+    #[test]
+    fn what_a_thread_burns_is_in_the_processs_time_and_share() {
+        let mut probe = SystemProbe::new().unwrap();
+        let start = Instant::now();
+        let first = probe.look(&SystemInputs::default()).cpu;
+        assert_eq!((first.process_share, first.core_shares, first.system_share), (None, None, None));
+        let burnt = burn(sysinfo::MINIMUM_CPU_UPDATE_INTERVAL * 2);
+        let second = probe.look(&SystemInputs::default()).cpu;
+        let whole = start.elapsed().as_nanos() as f64;
+        assert!(second.process_nanoseconds - first.process_nanoseconds >= burnt);
+        // Between the looks was less than `whole`, so the share is at least this.
+        let (allowed, share) = (second.cores_allowed.unwrap(), second.process_share.unwrap());
+        let least = (burnt as f64 / (whole * allowed)).min(1.0);
+        assert!((least..=1.0).contains(&share), "{share} of {allowed} cores, and at least {least}");
+        // The kernel counts the machine's time in ticks, so half of what was burnt must do.
+        let (cores, system) = (second.core_shares.unwrap(), second.system_share.unwrap());
+        assert_eq!(cores.len() as u64, second.cores.unwrap());
+        assert!(cores.iter().all(|share| (0.0..=1.0).contains(share)) && (0.0..=1.0).contains(&system));
+        let least = burnt as f64 / whole / 2.0;
+        let (sum, together) = (cores.iter().sum::<f64>(), system * cores.len() as f64);
+        assert!(sum >= least && together >= least, "{sum} and {together} cores, and at least {least}");
+    }
+
+    #[test]
+    fn a_change_of_the_cores_starts_the_comparison_anew() {
+        let mut probe = SystemProbe::new().unwrap();
+        probe.look(&SystemInputs::default());
+        burn(sysinfo::MINIMUM_CPU_UPDATE_INTERVAL * 2);
+        assert!(probe.look(&SystemInputs::default()).cpu.core_shares.is_some());
+        probe.machine.online = Some("0-1023\n".to_owned());
+        assert_eq!(probe.look(&SystemInputs::default()).cpu.core_shares, None);
+        burn(sysinfo::MINIMUM_CPU_UPDATE_INTERVAL * 2);
+        assert!(probe.look(&SystemInputs::default()).cpu.core_shares.is_some());
+    }
+
+    #[test]
+    fn what_the_caller_gives_is_in_the_look() {
+        let mut probe = SystemProbe::new().unwrap();
+        let runtime = RuntimeStats { goroutines: 12, ..RuntimeStats::default() };
+        let inputs = SystemInputs {
+            high_memory_threshold_bytes: 1 << 30,
+            skip_heap: true,
+            runtime: Some(runtime),
+            load: Some(LoadStats::new(3, 1, 4, Some(0.5))),
+            monitor: Some(CostStats { ticks: 9, ..CostStats::default() }),
+        };
+        let stats = probe.look(&inputs);
+        assert_eq!((stats.runtime, stats.load, stats.monitor), (inputs.runtime, inputs.load, inputs.monitor));
+        let resident = stats.memory.resident_bytes.unwrap();
+        assert!(resident > 0);
+        assert_eq!(stats.memory.share_of_threshold, Some(resident as f64 / f64::from(1 << 30)));
+        assert_eq!((stats.memory.heap_bytes, stats.memory.heap_look_nanoseconds), (None, None));
+        let stats = probe.look(&SystemInputs::default());
+        let looked = stats.memory.heap_look_nanoseconds.is_some_and(|time| time > 0);
+        assert_eq!([stats.memory.heap_bytes.is_some(), looked], [cfg!(target_env = "gnu"); 2]);
+        assert_eq!((stats.memory.share_of_threshold, stats.runtime), (None, None));
+    }
+}

@@ -1,0 +1,112 @@
+//! What the operating system and the C library say of this process without a file being read: processor time, the
+//! limit of descriptors, the heap. Called by `monitor::system`.
+
+/// Processor time of the calling thread so far.
+pub(crate) fn thread_cpu_nanoseconds() -> u64 {
+    nanoseconds(libc::CLOCK_THREAD_CPUTIME_ID)
+}
+
+/// Processor time of all threads of this process so far, those that have ended included.
+pub(crate) fn process_cpu_nanoseconds() -> u64 {
+    nanoseconds(libc::CLOCK_PROCESS_CPUTIME_ID)
+}
+
+fn nanoseconds(clock: libc::clockid_t) -> u64 {
+    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: writes to one live timespec. Every kernel has both clocks; a refusal would leave it 0.
+    unsafe { libc::clock_gettime(clock, &mut time) };
+    // Neither is ever negative.
+    (time.tv_sec as u64).saturating_mul(1_000_000_000).saturating_add(time.tv_nsec as u64)
+}
+
+/// How many descriptors this process may have open; `None` where there is no limit.
+pub(crate) fn descriptor_limit() -> Option<u64> {
+    let mut limit = libc::rlimit { rlim_cur: libc::RLIM_INFINITY, rlim_max: libc::RLIM_INFINITY };
+    // SAFETY: writes to one live rlimit.
+    unsafe { libc::getrlimit(libc::RLIMIT_NOFILE, &mut limit) };
+    (limit.rlim_cur != libc::RLIM_INFINITY).then_some(limit.rlim_cur)
+}
+
+/// Bytes that `malloc` has given out and not got back; `None` where the C library does not tell, or where another
+/// allocator stands in its place. Holds the lock of one arena after the other while it walks that arena's free list.
+#[cfg(target_env = "gnu")]
+pub(crate) fn heap_bytes() -> Option<u64> {
+    glibc::mallinfo2().map(|info| (info.uordblks as u64).saturating_add(info.hblkhd as u64))
+}
+
+#[cfg(not(target_env = "gnu"))]
+pub(crate) const fn heap_bytes() -> Option<u64> {
+    None
+}
+
+/// `mallinfo2` is looked for at run time: linked against, it would keep the library from loading beside a glibc before
+/// 2.33.
+#[cfg(target_env = "gnu")]
+mod glibc {
+    use std::ffi::CStr;
+    use std::ptr::NonNull;
+    use std::sync::OnceLock;
+
+    type Mallinfo2 = unsafe extern "C" fn() -> libc::mallinfo2;
+
+    pub(super) fn mallinfo2() -> Option<libc::mallinfo2> {
+        static FOUND: OnceLock<Option<Mallinfo2>> = OnceLock::new();
+        // SAFETY: glibc's own; it takes nothing, and any thread may call it.
+        FOUND.get_or_init(find).map(|function| unsafe { function() })
+    }
+
+    fn find() -> Option<Mallinfo2> {
+        let function = symbol(c"mallinfo2")?;
+        // A `malloc` from elsewhere (preloaded, a sanitizer's): glibc's figures would be of a heap that nobody uses.
+        if object(function)? != object(symbol(c"malloc")?)? {
+            return None;
+        }
+        // SAFETY: this name has this type wherever it exists; the C library is never unloaded.
+        Some(unsafe { std::mem::transmute::<*mut libc::c_void, Mallinfo2>(function.as_ptr()) })
+    }
+
+    fn symbol(name: &CStr) -> Option<NonNull<libc::c_void>> {
+        // SAFETY: looks a name up, which ends with a NUL.
+        NonNull::new(unsafe { libc::dlsym(libc::RTLD_DEFAULT, name.as_ptr()) })
+    }
+
+    /// Where the library or program begins that the function lies in.
+    fn object(function: NonNull<libc::c_void>) -> Option<usize> {
+        let mut found = std::mem::MaybeUninit::<libc::Dl_info>::zeroed();
+        // SAFETY: looks an address up, and writes to one live Dl_info.
+        let status = unsafe { libc::dladdr(function.as_ptr(), found.as_mut_ptr()) };
+        // SAFETY: pointers and null pointers only, so all zeroes are one too.
+        (status != 0).then(|| unsafe { found.assume_init() }.dli_fbase as usize)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Keeps this thread busy until it has used so much processor time; says how much it was.
+    fn burn(nanoseconds: u64) -> u64 {
+        let before = thread_cpu_nanoseconds();
+        while thread_cpu_nanoseconds() - before < nanoseconds {}
+        thread_cpu_nanoseconds() - before
+    }
+
+    #[test]
+    fn a_threads_time_is_its_own_and_the_processs_is_everybodys() {
+        let (own, all) = (thread_cpu_nanoseconds(), process_cpu_nanoseconds());
+        let burnt = std::thread::spawn(|| burn(50_000_000)).join().unwrap();
+        let (own, all) = (thread_cpu_nanoseconds() - own, process_cpu_nanoseconds() - all);
+        assert!(burnt >= 50_000_000);
+        assert!(all >= burnt, "the process has used {all} ns, one of its threads {burnt} ns");
+        assert!(own < burnt, "this thread has waited, and is said to have used {own} ns");
+        let more = burn(10_000_000);
+        assert!(thread_cpu_nanoseconds() >= own + more);
+    }
+
+    #[test]
+    #[cfg(target_env = "gnu")]
+    fn the_heaps_figures_come_from_the_library_that_has_malloc() {
+        let found = glibc::mallinfo2().unwrap();
+        assert!(found.uordblks > 0);
+    }
+}
