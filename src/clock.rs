@@ -57,6 +57,16 @@ impl Clock {
         }
     }
 
+    /// Time of day, in milliseconds since 1970: for people, never for durations. A clock driven by hand starts there.
+    pub fn wall_milliseconds(&self) -> u64 {
+        match &self.0 {
+            Source::Counter(_) => {
+                SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as u64)
+            }
+            Source::Manual(ticks) => ticks.load(Relaxed) / 1_000_000, // Relaxed: as in `raw`.
+        }
+    }
+
     /// The ticks in a span of time, for comparisons that need no conversion per message.
     pub fn ticks(&self, span: Duration) -> u64 {
         let nanoseconds = span.as_nanos().min(u128::from(u64::MAX / 4)) as u64;
@@ -95,11 +105,6 @@ impl ManualClock {
     pub fn advance(&self, span: Duration) {
         self.0.fetch_add(span.as_nanos() as u64, Relaxed);
     }
-}
-
-/// Wall time in milliseconds since 1970, for people; never used for durations.
-pub fn wall_milliseconds() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as u64)
 }
 
 #[cfg(test)]

@@ -181,6 +181,27 @@ impl Distribution {
         (self.minimum, self.maximum)
     }
 
+    /// Bytes of one.
+    #[cfg(not(corelane_loom))]
+    pub(crate) const BYTES: u64 = (size_of::<Self>() + CELLS * 8) as u64;
+
+    /// The extremes begin anew with what is merged from now on.
+    #[cfg(not(corelane_loom))]
+    pub(crate) fn forget_extremes(&mut self) {
+        (self.maximum, self.minimum) = (0, u64::MAX);
+    }
+
+    /// Adds one value.
+    #[cfg(not(corelane_loom))]
+    pub(crate) fn add(&mut self, value: u64) {
+        if let Some(cell) = self.cells.get_mut(bucket::index(value)) {
+            *cell += 1;
+        }
+        self.sum = self.sum.wrapping_add(value);
+        self.maximum = self.maximum.max(value);
+        self.minimum = self.minimum.min(value);
+    }
+
     /// The cells, the last for values above the largest.
     pub(crate) fn cells(&self) -> &[u64] {
         &self.cells

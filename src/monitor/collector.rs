@@ -1,0 +1,279 @@
+//! The collector: reads every series that has changed, puts what is new into windows, and keeps what the last reset left
+//! behind. One thread at a time; those that record are not waited for and do not wait.
+
+use super::rate::MinuteCount;
+use super::series::{Key, News, Series, Track, delta};
+use super::slow::SlowLog;
+use super::window::Windows;
+use crate::config::Key as ConfigKey;
+use crate::error::{Failed, Undeliverable};
+use crate::metrics::{Distribution, Histogram, Sources};
+use crate::record::{Hub, Source};
+use crate::sync::Arc;
+use std::collections::HashMap;
+
+/// How many names of each table have been seen.
+#[derive(Debug, Default)]
+struct Known {
+    routed: [usize; 3],
+    recorded: [usize; 3],
+}
+
+#[derive(Debug)]
+pub(super) struct Collector {
+    pub(super) series: Vec<Series>,
+    places: HashMap<Arc<Key>, usize>,
+    known: Known,
+    pub(super) total: Windowed,
+    pub(super) queue_wait: Windowed,
+    pub(super) write: Track,
+    /// Bytes written to clients: now, and at the last reset.
+    pub(super) bytes_out: (u64, u64),
+    pub(super) slow: SlowLog,
+    pub(super) connects: MinuteCount,
+    pub(super) disconnects: MinuteCount,
+    pub(super) egress_full: MinuteCount,
+    pub(super) credit_exhausted: MinuteCount,
+    windows_left: usize,
+    retention_hours: u64,
+    /// Series get windows.
+    pub(super) detailed: bool,
+    pub(super) epoch: u64,
+}
+
+/// A series that always has windows.
+#[derive(Debug)]
+pub(super) struct Windowed {
+    pub(super) track: Track,
+    pub(super) windows: Windows,
+}
+
+impl Windowed {
+    fn new(retention_hours: u64) -> Self {
+        Self { track: Track::default(), windows: Windows::new(retention_hours) }
+    }
+
+    fn reset(&mut self, now: u64) {
+        self.track.reset();
+        self.windows.reset(now);
+    }
+}
+
+impl Collector {
+    pub(super) fn new(source: &dyn Source) -> Self {
+        let config = source.config();
+        let retention_hours = config.get(ConfigKey::StatsRetention);
+        Self {
+            series: Vec::new(),
+            places: HashMap::new(),
+            known: Known::default(),
+            total: Windowed::new(retention_hours),
+            queue_wait: Windowed::new(retention_hours),
+            write: Track::default(),
+            bytes_out: (0, 0),
+            slow: SlowLog::new(config.count(ConfigKey::SlowMessages)),
+            connects: MinuteCount::default(),
+            disconnects: MinuteCount::default(),
+            egress_full: MinuteCount::default(),
+            credit_exhausted: MinuteCount::default(),
+            // The two above count.
+            windows_left: config.count(ConfigKey::MaxWindowedSeries) - 2,
+            retention_hours,
+            detailed: config.get(ConfigKey::DetailedStats) == 1,
+            epoch: 0,
+        }
+    }
+
+    /// Bytes that it may come to.
+    pub(super) fn bytes_at_most(source: &dyn Source) -> u64 {
+        let config = source.config();
+        let windows = config.get(ConfigKey::MaxWindowedSeries);
+        let mut series = 0;
+        source.read(&mut |sources| {
+            series = sources.labels.types().len() + sources.labels.protocols().len();
+        });
+        let applications = config.count(ConfigKey::MaxApplications);
+        let series = (series + config.count(ConfigKey::MaxRecordedTypes) + 2 * applications + 32) as u64;
+        windows * Windows::bytes(config.get(ConfigKey::StatsRetention))
+            + series * (size_of::<Series>() as u64 + 4 * Distribution::BYTES + 512)
+            + SlowLog::bytes(config.count(ConfigKey::SlowMessages))
+    }
+
+    /// Bytes that it takes now.
+    pub(super) fn bytes(&self) -> u64 {
+        let always = self.total.windows.resident_bytes() + self.queue_wait.windows.resident_bytes();
+        let tracks = [&self.total.track, &self.queue_wait.track, &self.write].map(Track::bytes);
+        always + tracks.iter().sum::<u64>() + self.series.iter().map(Series::bytes).sum::<u64>()
+    }
+
+    /// Reads what is new. `now` in nanoseconds since the monitor's start.
+    pub(super) fn collect(&mut self, source: &dyn Source, now: u64) {
+        let hub = source.hub();
+        source.read(&mut |sources| {
+            self.learn(sources, hub);
+            self.follow(sources, hub, now);
+            self.follow_ports(sources, now);
+            self.slow.collect(sources, hub);
+        });
+        let mut connections = hub.clients.connections();
+        if let Some(routed) = source.routed_clients() {
+            let routed = routed.connections();
+            connections.total += routed.total;
+            connections.disconnected += routed.disconnected;
+        }
+        self.connects.sample(now, connections.total);
+        self.disconnects.sample(now, connections.disconnected);
+    }
+
+    /// Takes up names that have come up since the last look.
+    fn learn(&mut self, sources: &Sources<'_>, hub: &Hub) {
+        let group = |names: Vec<String>, key: fn(String) -> Key| names.into_iter().map(key).collect();
+        let types = |names: Vec<(String, String)>| -> Vec<Key> {
+            names.into_iter().map(|(protocol, name)| Key::Type(protocol, name)).collect()
+        };
+        let labels = sources.labels;
+        let skip = self.known.routed;
+        let routed: [Vec<Key>; 3] = [
+            types(labels.types().get(skip[0]..).unwrap_or_default().to_vec()),
+            group(labels.protocols().get(skip[1]..).unwrap_or_default().to_vec(), Key::Protocol),
+            group(labels.applications().split_off(skip[2]), Key::Application),
+        ];
+        let skip = self.known.recorded;
+        let second = |names: Vec<(String, String)>| names.into_iter().map(|(_, name)| name).collect();
+        let recorded: [Vec<Key>; 3] = [
+            types(hub.types.names_from(skip[0])),
+            group(second(hub.protocols.names_from(skip[1])), Key::Protocol),
+            group(second(hub.applications.names_from(skip[2])), Key::Application),
+        ];
+        for (kind, keys) in routed.into_iter().enumerate() {
+            for key in keys {
+                let place = self.known.routed[kind];
+                self.known.routed[kind] += 1;
+                self.entry(key).routed = Some(place);
+            }
+        }
+        for (kind, keys) in recorded.into_iter().enumerate() {
+            for key in keys {
+                let place = self.known.recorded[kind];
+                self.known.recorded[kind] += 1;
+                self.entry(key).recorded = Some(place);
+            }
+        }
+    }
+
+    fn entry(&mut self, key: Key) -> &mut Series {
+        let key = Arc::new(key);
+        let place = match self.places.get(&key) {
+            Some(place) => *place,
+            None => {
+                self.series.push(Series::new(Arc::clone(&key)));
+                self.places.insert(key, self.series.len() - 1);
+                self.series.len() - 1
+            }
+        };
+        &mut self.series[place]
+    }
+
+    /// The series of that key, if there is one.
+    pub(super) fn find(&self, key: &Key) -> Option<&Series> {
+        self.series.get(*self.places.get(key)?)
+    }
+
+    fn follow(&mut self, sources: &Sources<'_>, hub: &Hub, now: u64) {
+        let (mut times, mut waits) = (Distribution::default(), Distribution::default());
+        let mut counts = super::series::Counts::default();
+        for place in 0..self.series.len() {
+            let series = &mut self.series[place];
+            let news = series.news(self.epoch, sources, hub);
+            if matches!(*series.key, Key::Type(..)) {
+                counts.add(&news.counts);
+                if let Some(service) = &news.service {
+                    times.merge(service);
+                }
+                if let Some(queue_wait) = &news.queue_wait {
+                    waits.merge(queue_wait);
+                }
+            }
+            if news.service.is_some() && self.detailed {
+                self.give_windows(place, now);
+            }
+            if let Some(windows) = &mut self.series[place].windows {
+                windows.tick(now, &delta(news.service.as_ref(), &news.counts));
+            }
+        }
+        self.total.track.add(&times);
+        self.total.windows.tick(now, &delta(Some(&times), &counts));
+        self.queue_wait.track.add(&waits);
+        // Errors are those of the messages that waited.
+        self.queue_wait.windows.tick(now, &delta(Some(&waits), &counts));
+    }
+
+    /// Gives a series windows with its first message, as long as there are any.
+    fn give_windows(&mut self, place: usize, now: u64) {
+        let series = &mut self.series[place];
+        if series.windows.is_some() {
+            return;
+        }
+        series.without_windows = self.windows_left == 0;
+        if self.windows_left > 0 {
+            self.windows_left -= 1;
+            let mut windows = Windows::new(self.retention_hours);
+            windows.reset(now);
+            series.windows = Some(windows);
+        }
+    }
+
+    fn follow_ports(&mut self, sources: &Sources<'_>, now: u64) {
+        self.write.follow(self.epoch, sources.ports.iter().map(|port| -> &Histogram { &port.poll.write_time }));
+        self.bytes_out.0 = sources.ports.iter().map(|port| port.poll.bytes_out.get()).sum();
+        let undeliverable = |reason: Undeliverable| -> u64 {
+            let by_worker = sources.workers.iter().map(|worker| &worker.undeliverable);
+            let by_port = sources.ports.iter().map(|port| &port.poll.undeliverable);
+            by_worker.chain(by_port).filter_map(|cells| cells.get(reason as usize)).map(|cell| cell.get()).sum()
+        };
+        let types = || sources.workers.iter().flat_map(|worker| &worker.types);
+        let failed = |reason: Failed| -> u64 {
+            types().filter_map(|one| one.failed.get(reason as usize)).map(|cell| cell.get()).sum()
+        };
+        // A message that finds no room is counted in both.
+        let egress_full = undeliverable(Undeliverable::EgressFull).max(failed(Failed::EgressFull));
+        let credit = sources.workers.iter().map(|worker| {
+            worker.credit_refusals.get() + worker.credit_drops.get() + worker.credit_closes.get()
+        });
+        self.egress_full.sample(now, egress_full);
+        self.credit_exhausted.sample(now, credit.sum::<u64>());
+    }
+
+    /// Everything that is shown starts anew, from what has been collected.
+    pub(super) fn reset(&mut self, now: u64) {
+        self.series.iter_mut().for_each(|series| series.reset(now));
+        self.total.reset(now);
+        self.queue_wait.reset(now);
+        self.write.reset();
+        self.bytes_out.1 = self.bytes_out.0;
+        self.slow.reset();
+    }
+}
+
+impl Series {
+    fn news(&mut self, epoch: u64, sources: &Sources<'_>, hub: &Hub) -> News {
+        let (routed, recorded) = (self.routed, self.recorded);
+        let workers = move || sources.workers.iter().filter_map(move |worker| Some((worker, routed?)));
+        match &*Arc::clone(&self.key) {
+            Key::Type(..) => {
+                let routed = workers().filter_map(|(worker, place)| worker.types.get(place));
+                self.follow(epoch, routed.chain(recorded.into_iter().flat_map(|place| hub.types.shards(place))))
+            }
+            Key::Protocol(_) => {
+                let routed = workers().filter_map(|(worker, place)| worker.protocols.get(place));
+                let recorded = recorded.into_iter().flat_map(|place| hub.protocols.shards(place));
+                self.follow(epoch, routed.chain(recorded))
+            }
+            Key::Application(_) => {
+                let routed = workers().filter_map(|(worker, place)| worker.applications.get(place));
+                let recorded = recorded.into_iter().flat_map(|place| hub.applications.shards(place));
+                self.follow(epoch, routed.chain(recorded))
+            }
+        }
+    }
+}

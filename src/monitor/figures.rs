@@ -1,0 +1,376 @@
+//! What the monitor shows: plain values, as reports, dashboards and exporters take them. `collector` fills them.
+
+use super::alert::AlertFigures;
+use super::system::SystemStats;
+use super::window::WindowStats;
+use crate::metrics::{
+    Accounting, CustomStats, LatencyStats, PlacementStats, PortStats, Rates, RoomStats, RoutingStats,
+    WorkerStats,
+};
+use serde::Serialize;
+
+/// Everything, at one moment. Since the start, or since the last [`reset`](super::Monitor::reset), unless a field says
+/// otherwise. Times of day are milliseconds since 1970; spans of time are nanoseconds unless their name says otherwise.
+#[derive(Clone, Debug, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[non_exhaustive]
+pub struct MonitorStats {
+    /// When this was read.
+    pub time_milliseconds: u64,
+    /// Since the monitor was made.
+    pub uptime_nanoseconds: u64,
+    /// When the figures began: at the start, or at the last reset.
+    pub since_milliseconds: u64,
+    /// Resets so far.
+    pub resets: u64,
+    /// All messages: those that a router routed, and those that the host recorded.
+    pub messages: MessageFigures,
+    /// By type; the first is what has no series of its own.
+    pub types: Vec<SeriesFigures>,
+    /// By protocol; the first likewise.
+    pub protocols: Vec<SeriesFigures>,
+    /// By application; the first likewise.
+    pub applications: Vec<SeriesFigures>,
+    /// Names that had no series of their own, by what they name.
+    pub folded: FoldedFigures,
+    /// The clients with the most of each figure.
+    pub clients: ClientsFigures,
+    /// The last slow messages.
+    pub slow_messages: SlowFigures,
+    /// Connections.
+    pub connections: ConnectionFigures,
+    /// The process and the machine, as last looked at; null before the first look.
+    pub system: Option<SystemStats>,
+    /// Routing; null without a router.
+    pub routing: Option<RoutingFigures>,
+    /// Alerts.
+    pub alerts: AlertFigures,
+    /// The host's own metrics.
+    pub custom: CustomStats,
+    /// What the monitor itself costs.
+    pub monitor: CostFigures,
+}
+
+/// The last minute, hour and day as sliding windows.
+#[derive(Clone, Debug, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[non_exhaustive]
+pub struct Windowed {
+    /// The last minute.
+    pub last_minute: WindowStats,
+    /// The last hour.
+    pub last_hour: WindowStats,
+    /// The last `stats_retention_hours`, a day unless set.
+    pub last_day: WindowStats,
+}
+
+/// All messages.
+#[derive(Clone, Debug, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[non_exhaustive]
+pub struct MessageFigures {
+    /// Messages that have ended.
+    pub total: u64,
+    /// Of these, well.
+    pub succeeded: u64,
+    /// Of these, failed.
+    pub failed: u64,
+    /// Of these, expired: they had waited too long.
+    pub expired: u64,
+    /// Succeeded ÷ total, from 0 to 1; null before the first.
+    pub success_rate: Option<f64>,
+    /// Failed, by reason; reasons with a count.
+    pub failures: Vec<(String, u64)>,
+    /// Slow: they took longer than `slow_message_threshold_ms`, waiting included.
+    pub slow: u64,
+    /// Payload bytes that came in.
+    pub bytes_in: u64,
+    /// Payload bytes that clients were written.
+    pub bytes_out: u64,
+    /// How long they were handled.
+    pub latency: LatencyStats,
+    /// How long they waited before.
+    pub queue_wait: LatencyStats,
+    /// How long deliveries took from the poll that handed them out to the acknowledgement that they are written; of one
+    /// per client at a time. Null values without a router.
+    pub write: LatencyStats,
+    /// How many were handled for how long, under the names that the specification gives. Exact.
+    pub buckets: Vec<BucketFigures>,
+    /// By how long they were handled.
+    pub windows: Windowed,
+    /// By how long they waited.
+    pub queue_wait_windows: Windowed,
+}
+
+/// One of the named spans of time.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[non_exhaustive]
+pub struct BucketFigures {
+    /// Its name, such as `1-5ms`: from 1 ms on and below 5 ms.
+    pub name: &'static str,
+    /// Messages.
+    pub count: u64,
+}
+
+/// One type, protocol or application.
+#[derive(Clone, Debug, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[non_exhaustive]
+pub struct SeriesFigures {
+    /// A type's protocol; empty otherwise.
+    pub protocol: String,
+    /// Its name.
+    pub name: String,
+    /// Messages that have ended.
+    pub total: u64,
+    /// Of these, well.
+    pub succeeded: u64,
+    /// Of these, failed or expired.
+    pub failed: u64,
+    /// Failed, by reason, `expired` among them; reasons with a count. Types only.
+    pub failures: Vec<(String, u64)>,
+    /// Slow ones.
+    pub slow: u64,
+    /// Their bytes.
+    pub bytes: u64,
+    /// How long they were handled.
+    pub latency: LatencyStats,
+    /// All that together.
+    pub total_nanoseconds: u64,
+    /// How long they waited before. Types only.
+    pub queue_wait: Option<LatencyStats>,
+    /// When the last one was handled, resets or not; null before the first.
+    pub last_processed_milliseconds: Option<u64>,
+    /// Windows, for as many series as `max_windowed_series` allows, with `detailed_stats`.
+    pub windows: Option<Windowed>,
+}
+
+/// What had no series of its own and was counted as `other`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[non_exhaustive]
+pub struct FoldedFigures {
+    /// Recorded messages, by type.
+    pub types: u64,
+    /// Recorded messages, by protocol.
+    pub protocols: u64,
+    /// Recorded messages, by application, and connects.
+    pub applications: u64,
+    /// Recorded messages, by client.
+    pub clients: u64,
+    /// Series without windows.
+    pub windows: u64,
+}
+
+/// One client, since it connected or since the last reset, whichever was later.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[non_exhaustive]
+pub struct ClientFigures {
+    /// Its number: what connects under its name later has another.
+    pub id: u64,
+    /// Its name.
+    pub name: String,
+    /// Its application.
+    pub application: String,
+    /// Its protocol; empty for one that the host reported.
+    pub protocol: String,
+    /// Whether the host reported it; otherwise it is a router's.
+    pub recorded: bool,
+    /// Whether it is connected; one that messages were only recorded of is not.
+    pub connected: bool,
+    /// Messages that it sent.
+    pub messages: u64,
+    /// Of these, failed or expired.
+    pub errors: u64,
+    /// Bytes that it sent.
+    pub bytes_in: u64,
+    /// Bytes that were written to it.
+    pub bytes_out: u64,
+    /// How long its messages waited and were handled, mean, rounded down; null before the first.
+    pub average_nanoseconds: Option<u64>,
+    /// The longest of these, exact.
+    pub maximum_nanoseconds: u64,
+    /// When its last message was handled, or it connected.
+    pub last_activity_milliseconds: u64,
+    /// How long it has been connected.
+    pub connected_for_milliseconds: u64,
+    /// How long it has been silent.
+    pub idle_milliseconds: u64,
+    /// Messages for it that are not acknowledged as written.
+    pub outstanding_messages: u64,
+    /// Their bytes.
+    pub outstanding_bytes: u64,
+    /// Not silent for longer than `unhealthy_after_ms`, and not marked by the host.
+    pub healthy: bool,
+}
+
+/// The clients with the most of each figure, most first, `top_clients` each; those without any are left out.
+#[derive(Clone, Debug, Default, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[non_exhaustive]
+pub struct ClientsFigures {
+    /// Clients that have figures.
+    pub tracked: u64,
+    /// Most messages sent.
+    pub by_messages: Vec<ClientFigures>,
+    /// Most errors.
+    pub by_errors: Vec<ClientFigures>,
+    /// Most bytes sent.
+    pub by_bytes_in: Vec<ClientFigures>,
+    /// Most bytes written to them.
+    pub by_bytes_out: Vec<ClientFigures>,
+    /// Slowest on average.
+    pub by_average: Vec<ClientFigures>,
+    /// Slowest single message.
+    pub by_maximum: Vec<ClientFigures>,
+    /// Most bytes not acknowledged.
+    pub by_outstanding: Vec<ClientFigures>,
+}
+
+/// Slow messages.
+#[derive(Clone, Debug, Default, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[non_exhaustive]
+pub struct SlowFigures {
+    /// Beyond it a message is slow.
+    pub threshold_nanoseconds: u64,
+    /// Slow messages.
+    pub total: u64,
+    /// Of these, not in the list, since too many came at once.
+    pub unlisted: u64,
+    /// The last ones, newest first. Those of one type, application and client are one entry.
+    pub entries: Vec<SlowEntry>,
+}
+
+/// A slow message, and those like it that followed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[non_exhaustive]
+pub struct SlowEntry {
+    /// How many.
+    pub count: u64,
+    /// When the first one ended.
+    pub first_milliseconds: u64,
+    /// When the last one ended.
+    pub last_milliseconds: u64,
+    /// Whose they were; empty for nobody in particular.
+    pub client: String,
+    /// Their protocol.
+    pub protocol: String,
+    /// Their type.
+    pub message_type: String,
+    /// Their application.
+    pub application: String,
+    /// The worker that handled the last one; null where the host did.
+    pub worker: Option<u64>,
+    /// The last one's size.
+    pub bytes: u64,
+    /// How long the last one waited.
+    pub queue_wait_nanoseconds: u64,
+    /// How long the last one was handled.
+    pub service_nanoseconds: u64,
+    /// Whether the last one ended well, or is held.
+    pub succeeded: bool,
+    /// The slowest one, waiting and handling together.
+    pub slowest_nanoseconds: u64,
+}
+
+/// Connections.
+#[derive(Clone, Debug, Default, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[non_exhaustive]
+pub struct ConnectionFigures {
+    /// Connects.
+    pub total: u64,
+    /// Connected now, resets or not.
+    pub active: u64,
+    /// Most at once.
+    pub peak: u64,
+    /// Mean of how long those that ended had lasted, rounded down; null before the first.
+    pub average_duration_milliseconds: Option<u64>,
+    /// How long those that ended had lasted, in milliseconds.
+    pub closed_milliseconds: LatencyStats,
+    /// How long those that are open have lasted, in milliseconds.
+    pub open_milliseconds: LatencyStats,
+    /// Connects in the last minute.
+    pub connects_last_minute: u64,
+    /// Disconnects in the last minute.
+    pub disconnects_last_minute: u64,
+    /// Connected, not silent for longer than `unhealthy_after_ms`, and not marked by the host.
+    pub healthy: u64,
+    /// The other ones.
+    pub unhealthy: u64,
+    /// Connects under a name that was still connected, and those that the host reported.
+    pub reconnect_attempts: u64,
+    /// By application.
+    pub applications: Vec<ApplicationConnectionFigures>,
+}
+
+/// One application's connections.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[non_exhaustive]
+pub struct ApplicationConnectionFigures {
+    /// Its name.
+    pub name: String,
+    /// Connects.
+    pub total: u64,
+    /// Connected now.
+    pub active: u64,
+    /// The last connect, disconnect or message; null before the first.
+    pub last_activity_milliseconds: Option<u64>,
+}
+
+/// Routing. Counted since the router's start, whatever was reset, so that it can be added up.
+#[derive(Clone, Debug, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[non_exhaustive]
+pub struct RoutingFigures {
+    /// Routing as a whole.
+    pub totals: RoutingStats,
+    /// Between the last two looks, `monitor_interval_ms` apart.
+    pub rates: Rates,
+    /// Where every message and delivery is.
+    pub accounting: Accounting,
+    /// Deliveries for which ring and backlog had no room, in the last minute.
+    pub egress_full_last_minute: u64,
+    /// Deliveries refused, dropped or ended by a close for want of credit, in the last minute.
+    pub credit_exhausted_last_minute: u64,
+    /// Workers that are over `processing_timeout_ms`.
+    pub workers_stalled: u64,
+    /// By worker.
+    pub workers: Vec<WorkerStats>,
+    /// By port.
+    pub ports: Vec<PortStats>,
+    /// Placement and admission.
+    pub placement: PlacementStats,
+    /// Rooms.
+    pub rooms: RoomStats,
+    /// Bytes of payloads outside rings.
+    pub payload_bytes: u64,
+    /// Such payloads that wait.
+    pub payloads_waiting: u64,
+}
+
+/// What the monitor costs.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[non_exhaustive]
+pub struct CostFigures {
+    /// Processor time of its thread.
+    pub cpu_nanoseconds: u64,
+    /// Bytes that its figures take now, windows included.
+    pub bytes: u64,
+    /// How often it has collected.
+    pub collections: u64,
+    /// How long the last collection took.
+    pub collect_nanoseconds: u64,
+    /// The longest one.
+    pub collect_nanoseconds_maximum: u64,
+    /// Reports written.
+    pub reports: u64,
+    /// Reports that nobody took in time, or that could not be written.
+    pub reports_failed: u64,
+}

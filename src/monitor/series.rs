@@ -1,0 +1,271 @@
+//! One type, protocol or application as the collector keeps it: cumulative figures as last read, those of the last
+//! reset, and windows. What is shown is the difference of the first two.
+
+use super::window::{Delta, Windows};
+use crate::error::Failed;
+use crate::metrics::{Distribution, GroupSeries, Histogram, NAMED, TypeSeries};
+use crate::sync::Arc;
+
+/// What a series is of.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) enum Key {
+    /// A protocol and a type of it.
+    Type(String, String),
+    Protocol(String),
+    Application(String),
+}
+
+/// What is counted of a series beside its times.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Counts {
+    pub(super) ok: u64,
+    /// Failed or expired.
+    pub(super) not_ok: u64,
+    pub(super) expired: u64,
+    pub(super) failed: [u64; Failed::COUNT],
+    pub(super) bytes: u64,
+    pub(super) slow: u64,
+    pub(super) named: [u64; NAMED],
+    /// When the last message ended, in raw ticks. No count, but read with them.
+    pub(super) last: u64,
+}
+
+impl Default for Counts {
+    fn default() -> Self {
+        Self {
+            ok: 0,
+            not_ok: 0,
+            expired: 0,
+            failed: [0; Failed::COUNT],
+            bytes: 0,
+            slow: 0,
+            named: [0; NAMED],
+            last: 0,
+        }
+    }
+}
+
+impl Counts {
+    /// Combines each count with another's.
+    fn with(mut self, other: &Self, combine: fn(u64, u64) -> u64) -> Self {
+        let each = |mine: &mut u64, theirs: &u64| *mine = combine(*mine, *theirs);
+        each(&mut self.ok, &other.ok);
+        each(&mut self.not_ok, &other.not_ok);
+        each(&mut self.expired, &other.expired);
+        each(&mut self.bytes, &other.bytes);
+        each(&mut self.slow, &other.slow);
+        self.failed.iter_mut().zip(&other.failed).for_each(|(mine, theirs)| each(mine, theirs));
+        self.named.iter_mut().zip(&other.named).for_each(|(mine, theirs)| each(mine, theirs));
+        self
+    }
+
+    /// What has been counted since `earlier`.
+    pub(super) fn since(&self, earlier: &Self) -> Self {
+        self.with(earlier, u64::saturating_sub)
+    }
+
+    /// Adds another series' counts.
+    pub(super) fn add(&mut self, other: &Self) {
+        let last = self.last.max(other.last);
+        *self = Self { last, ..self.with(other, u64::wrapping_add) };
+    }
+}
+
+/// One thread's share of a series, as it is read.
+pub(super) trait Shard {
+    fn add_to(&self, counts: &mut Counts);
+    fn service(&self) -> &Histogram;
+    fn queue_wait(&self) -> Option<&Histogram>;
+}
+
+impl Shard for TypeSeries {
+    fn add_to(&self, counts: &mut Counts) {
+        counts.ok += self.ok.get();
+        let expired = self.expired.get();
+        counts.expired += expired;
+        counts.not_ok += expired;
+        for (count, cell) in counts.failed.iter_mut().zip(&self.failed) {
+            let failed = cell.get();
+            *count += failed;
+            counts.not_ok += failed;
+        }
+        counts.bytes += self.bytes.get();
+        counts.slow += self.slow.get();
+        counts.named.iter_mut().zip(&self.named).for_each(|(count, cell)| *count += cell.get());
+        counts.last = counts.last.max(self.last.get());
+    }
+
+    fn service(&self) -> &Histogram {
+        &self.service
+    }
+
+    fn queue_wait(&self) -> Option<&Histogram> {
+        Some(&self.queue_wait)
+    }
+}
+
+impl Shard for GroupSeries {
+    fn add_to(&self, counts: &mut Counts) {
+        counts.ok += self.ok.get();
+        counts.not_ok += self.not_ok.get();
+        counts.bytes += self.bytes.get();
+        counts.slow += self.slow.get();
+        counts.last = counts.last.max(self.last.get());
+    }
+
+    fn service(&self) -> &Histogram {
+        &self.service
+    }
+
+    fn queue_wait(&self) -> Option<&Histogram> {
+        None
+    }
+}
+
+/// One series' times: cumulative as last read, and as at the last reset.
+#[derive(Debug, Default)]
+pub(super) struct Track {
+    generation: u64,
+    cumulative: Distribution,
+    baseline: Option<Distribution>,
+}
+
+impl Track {
+    /// Reads the series again if anything was recorded since, and says what.
+    pub(super) fn follow<'a>(
+        &mut self,
+        epoch: u64,
+        histograms: impl Iterator<Item = &'a Histogram> + Clone,
+    ) -> Option<Distribution> {
+        // All before any cell: see `Histogram`. Each only grows, so that their sum tells.
+        let generation = histograms.clone().fold(0u64, |sum, one| sum.wrapping_add(one.generation()));
+        if generation == self.generation {
+            return None;
+        }
+        self.generation = generation;
+        let now = Distribution::of(epoch, histograms);
+        let delta = now.since(&self.cumulative);
+        self.cumulative = now;
+        Some(delta)
+    }
+
+    /// Adds what a part of the series has recorded: for a total.
+    pub(super) fn add(&mut self, delta: &Distribution) {
+        self.cumulative.merge(delta);
+    }
+
+    /// Since the last reset.
+    pub(super) fn shown(&self) -> Distribution {
+        match &self.baseline {
+            Some(baseline) => self.cumulative.since(baseline),
+            None => self.cumulative.clone(),
+        }
+    }
+
+    pub(super) fn reset(&mut self) {
+        self.baseline = Some(self.cumulative.clone());
+        self.cumulative.forget_extremes();
+    }
+
+    /// The largest value since the last reset.
+    pub(super) fn maximum(&self) -> u64 {
+        self.cumulative.maximum().unwrap_or(0)
+    }
+
+    pub(super) fn bytes(&self) -> u64 {
+        Distribution::BYTES * if self.baseline.is_some() { 2 } else { 1 }
+    }
+}
+
+#[derive(Debug)]
+pub(super) struct Series {
+    pub(super) key: Arc<Key>,
+    /// Where it is among a router's, and among what the host reports.
+    pub(super) routed: Option<usize>,
+    pub(super) recorded: Option<usize>,
+    pub(super) counts: Counts,
+    baseline: Counts,
+    pub(super) service: Track,
+    /// Types only.
+    pub(super) queue_wait: Option<Track>,
+    pub(super) windows: Option<Windows>,
+    /// It wanted windows when there were none left.
+    pub(super) without_windows: bool,
+}
+
+/// What a series has recorded since the last look.
+pub(super) struct News {
+    pub(super) service: Option<Distribution>,
+    pub(super) queue_wait: Option<Distribution>,
+    pub(super) counts: Counts,
+}
+
+impl Series {
+    pub(super) fn new(key: Arc<Key>) -> Self {
+        let queue_wait = matches!(*key, Key::Type(..)).then(Track::default);
+        Self {
+            key,
+            routed: None,
+            recorded: None,
+            counts: Counts::default(),
+            baseline: Counts::default(),
+            service: Track::default(),
+            queue_wait,
+            windows: None,
+            without_windows: false,
+        }
+    }
+
+    /// Reads the series' shards again.
+    pub(super) fn follow<'a, S: Shard + 'a>(
+        &mut self,
+        epoch: u64,
+        shards: impl Iterator<Item = &'a S> + Clone,
+    ) -> News {
+        let mut counts = Counts::default();
+        shards.clone().for_each(|shard| shard.add_to(&mut counts));
+        let news = News {
+            service: self.service.follow(epoch, shards.clone().map(S::service)),
+            queue_wait: self
+                .queue_wait
+                .as_mut()
+                .and_then(|track| track.follow(epoch, shards.filter_map(S::queue_wait))),
+            counts: counts.since(&self.counts),
+        };
+        self.counts = counts;
+        news
+    }
+
+    /// What was counted since the last reset.
+    pub(super) fn shown(&self) -> Counts {
+        Counts { last: self.counts.last, ..self.counts.since(&self.baseline) }
+    }
+
+    pub(super) fn reset(&mut self, now: u64) {
+        self.baseline = self.counts;
+        self.service.reset();
+        if let Some(track) = &mut self.queue_wait {
+            track.reset();
+        }
+        if let Some(windows) = &mut self.windows {
+            windows.reset(now);
+        }
+    }
+
+    pub(super) fn bytes(&self) -> u64 {
+        let tracks = [Some(&self.service), self.queue_wait.as_ref()];
+        let windows = self.windows.as_ref().map_or(0, Windows::resident_bytes);
+        size_of::<Self>() as u64 + tracks.into_iter().flatten().map(Track::bytes).sum::<u64>() + windows
+    }
+}
+
+/// What windows are told of a span of time.
+pub(super) fn delta<'a>(times: Option<&'a Distribution>, counts: &Counts) -> Delta<'a> {
+    Delta {
+        cells: times.map(Distribution::cells).unwrap_or_default(),
+        sum: times.map_or(0, Distribution::sum),
+        errors: counts.not_ok,
+        slow: counts.slow,
+        bytes: counts.bytes,
+    }
+}

@@ -1,0 +1,144 @@
+//! The list of slow messages: what recording threads wrote down since the last look, alike ones folded into one entry.
+
+use super::figures::SlowEntry;
+use crate::metrics::{Sources, SlowMessage, SlowRing};
+use crate::record::Hub;
+use std::collections::VecDeque;
+
+#[derive(Debug)]
+pub(super) struct SlowLog {
+    /// Newest first.
+    entries: VecDeque<Entry>,
+    limit: usize,
+    /// How far each ring has been read: those of workers, then those of recorders.
+    seen: [Vec<u64>; 2],
+    unlisted: u64,
+    /// Entries that nobody has logged yet.
+    unlogged: usize,
+}
+
+#[derive(Clone, Debug)]
+struct Entry {
+    key: Alike,
+    count: u64,
+    /// In raw ticks.
+    first: u64,
+    last: SlowMessage,
+    worker: Option<u64>,
+    slowest: u64,
+}
+
+/// What makes messages alike.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Alike {
+    client: String,
+    protocol: String,
+    message_type: String,
+    application: String,
+}
+
+impl SlowLog {
+    pub(super) fn new(limit: usize) -> Self {
+        Self { entries: VecDeque::new(), limit, seen: Default::default(), unlisted: 0, unlogged: 0 }
+    }
+
+    /// Bytes that it may come to: each entry with four names.
+    pub(super) const fn bytes(limit: usize) -> u64 {
+        (limit * (size_of::<Entry>() + 4 * 88)) as u64
+    }
+
+    /// Reads what has been written down since the last look.
+    pub(super) fn collect(&mut self, sources: &Sources<'_>, hub: &Hub) {
+        let labels = sources.labels;
+        for (place, worker) in sources.workers.iter().enumerate() {
+            let messages = self.read(0, place, &worker.slow);
+            for message in messages {
+                let (message_type, protocol, application) = message.ids;
+                let key = Alike {
+                    client: message.client_name(),
+                    protocol: labels.protocol_name(protocol).to_owned(),
+                    message_type: labels.type_name(message_type).to_owned(),
+                    application: labels.application_name(application).to_owned(),
+                };
+                self.add(key, message, Some(place as u64));
+            }
+        }
+        for (place, ring) in hub.slow_rings().enumerate() {
+            let messages = self.read(1, place, ring);
+            for message in messages {
+                let name = |names: Vec<(String, String)>| names.into_iter().next().unwrap_or_default();
+                let (protocol, message_type) = name(hub.types.names_from(message.ids.0.0.into()));
+                let application = name(hub.applications.names_from(message.ids.2.0.into())).1;
+                let key = Alike { client: message.client_name(), protocol, message_type, application };
+                self.add(key, message, None);
+            }
+        }
+    }
+
+    fn read(&mut self, kind: usize, place: usize, ring: &SlowRing) -> Vec<SlowMessage> {
+        let seen = &mut self.seen[kind];
+        if seen.len() <= place {
+            seen.resize(place + 1, 0);
+        }
+        let mut messages = Vec::new();
+        let next = ring.messages(seen[place], |message| messages.push(message));
+        self.unlisted += next.saturating_sub(seen[place]).saturating_sub(messages.len() as u64);
+        seen[place] = next;
+        messages
+    }
+
+    fn add(&mut self, key: Alike, message: SlowMessage, worker: Option<u64>) {
+        let time = message.timing.total();
+        let known = self.entries.iter().position(|entry| entry.key == key);
+        let before = known.and_then(|place| self.entries.remove(place));
+        if before.is_none() {
+            self.unlogged = (self.unlogged + 1).min(self.limit);
+        }
+        self.entries.truncate(self.limit - 1);
+        self.entries.push_front(Entry {
+            key,
+            count: before.as_ref().map_or(0, |entry| entry.count) + 1,
+            first: before.as_ref().map_or(message.timing.ended, |entry| entry.first),
+            slowest: before.map_or(0, |entry| entry.slowest).max(time),
+            last: message,
+            worker,
+        });
+    }
+
+    /// Slow messages that came too fast to be listed.
+    pub(super) fn unlisted(&self) -> u64 {
+        self.unlisted
+    }
+
+    /// The entries, newest first, with times of day as `wall` tells them from raw ticks.
+    pub(super) fn entries(&self, wall: impl Fn(u64) -> u64) -> Vec<SlowEntry> {
+        let show = |entry: &Entry| SlowEntry {
+            count: entry.count,
+            first_milliseconds: wall(entry.first),
+            last_milliseconds: wall(entry.last.timing.ended),
+            client: entry.key.client.clone(),
+            protocol: entry.key.protocol.clone(),
+            message_type: entry.key.message_type.clone(),
+            application: entry.key.application.clone(),
+            worker: entry.worker,
+            bytes: entry.last.bytes,
+            queue_wait_nanoseconds: entry.last.timing.queue_wait,
+            service_nanoseconds: entry.last.timing.service,
+            succeeded: entry.last.succeeded,
+            slowest_nanoseconds: entry.slowest,
+        };
+        self.entries.iter().map(show).collect()
+    }
+
+    /// How many of the newest entries nobody has logged; they count as logged now.
+    pub(super) fn take_unlogged(&mut self) -> usize {
+        std::mem::take(&mut self.unlogged).min(self.entries.len())
+    }
+
+    /// Empties the list; what was read stays read.
+    pub(super) fn reset(&mut self) {
+        self.entries.clear();
+        self.unlisted = 0;
+        self.unlogged = 0;
+    }
+}

@@ -1,0 +1,305 @@
+//! From the monitor's state to the figures that it shows.
+
+use super::alert::AlertFigures;
+use super::collector::Windowed as WindowedSeries;
+use super::figures::{
+    ApplicationConnectionFigures, BucketFigures, ConnectionFigures, FoldedFigures, MessageFigures,
+    MonitorStats, RoutingFigures, SeriesFigures, SlowFigures, Windowed,
+};
+use super::inner::Inner;
+use super::report::ReportFigures;
+use super::series::{Counts, Key, Series};
+use super::top::{Look, Names, Survey};
+use super::window::{Span, Windows};
+use crate::clients::{ApplicationConnections, ConnectionReading};
+use crate::config::Key as ConfigKey;
+use crate::error::Failed;
+use crate::metrics::{ApplicationId, LatencyStats, ProtocolId, SPAN_NAMES, Stats};
+use crate::record::Source;
+
+/// One reading's moment: everything in it is of the same time.
+pub(super) struct Moment<'a> {
+    source: &'a dyn Source,
+    raw: u64,
+    /// Nanoseconds since the monitor's start.
+    pub(super) now: u64,
+    pub(super) wall: u64,
+}
+
+impl<'a> Moment<'a> {
+    pub(super) fn of(inner: &Inner, source: &'a dyn Source) -> Self {
+        let clock = source.clock();
+        Self { source, raw: clock.raw(), now: inner.now(source), wall: clock.wall_milliseconds() }
+    }
+
+    /// Nanoseconds since an earlier raw reading.
+    pub(super) fn age(&self, raw: u64) -> u64 {
+        self.source.clock().nanoseconds(raw, self.raw)
+    }
+
+    /// The time of day of an earlier raw reading.
+    fn wall_of(&self, raw: u64) -> u64 {
+        self.wall.saturating_sub(self.age(raw) / 1_000_000)
+    }
+
+    /// The time of day so many nanoseconds after the monitor's start.
+    pub(super) fn wall_at(&self, nanoseconds: u64) -> u64 {
+        self.wall.saturating_sub(self.now.saturating_sub(nanoseconds) / 1_000_000)
+    }
+}
+
+/// Connected now, and at most.
+pub(super) fn connections(source: &dyn Source) -> (u64, u64) {
+    let reported = source.hub().clients.connections().active;
+    match source.routed_clients() {
+        Some(routed) => (reported + routed.connections().active, source.config().get(ConfigKey::MaxClients)),
+        None => (reported, source.config().get(ConfigKey::MaxRecordedClients)),
+    }
+}
+
+impl Inner {
+    /// All figures, as last collected.
+    pub(super) fn snapshot(&self, source: &dyn Source, reports: ReportFigures, alerts: AlertFigures) -> MonitorStats {
+        let moment = Moment::of(self, source);
+        let survey = self.survey(&moment);
+        let router = source.router_stats();
+        let groups = |is: fn(&Key) -> bool| -> Vec<_> {
+            let series = self.collector.series.iter().filter(|series| is(&series.key));
+            series.map(|series| series_figures(&moment, series)).collect()
+        };
+        MonitorStats {
+            time_milliseconds: moment.wall,
+            uptime_nanoseconds: moment.now,
+            since_milliseconds: self.since_milliseconds,
+            resets: self.resets,
+            messages: self.messages(&moment),
+            types: groups(|key| matches!(key, Key::Type(..))),
+            protocols: groups(|key| matches!(key, Key::Protocol(_))),
+            applications: groups(|key| matches!(key, Key::Application(_))),
+            folded: self.folded(source, router.as_ref()),
+            slow_messages: self.slow_messages(&moment),
+            connections: self.connections(&moment, &survey),
+            clients: survey.clients,
+            system: self.system.clone(),
+            routing: router.map(|stats| self.routing(stats)),
+            alerts,
+            custom: source.hub().customs.stats(),
+            monitor: self.cost,
+            reports,
+        }
+    }
+
+    fn messages(&self, moment: &Moment<'_>) -> MessageFigures {
+        let mut counts = Counts::default();
+        let types = self.collector.series.iter().filter(|series| matches!(*series.key, Key::Type(..)));
+        types.for_each(|series| counts.add(&series.shown()));
+        let total = counts.ok + counts.not_ok;
+        let latency = LatencyStats::from(self.collector.total.track.shown());
+        MessageFigures {
+            total,
+            succeeded: counts.ok,
+            failed: counts.not_ok - counts.expired,
+            expired: counts.expired,
+            success_rate: (total > 0).then(|| counts.ok as f64 / total as f64),
+            failures: failures(&counts),
+            slow: counts.slow,
+            bytes_in: counts.bytes,
+            bytes_out: self.collector.bytes_out.0 - self.collector.bytes_out.1,
+            buckets: buckets(&counts, latency.count),
+            latency,
+            queue_wait: self.collector.queue_wait.track.shown().into(),
+            write: self.collector.write.shown().into(),
+            windows: always_windowed(moment, &self.collector.total),
+            queue_wait_windows: always_windowed(moment, &self.collector.queue_wait),
+        }
+    }
+
+    fn folded(&self, source: &dyn Source, router: Option<&Stats>) -> FoldedFigures {
+        let hub = source.hub();
+        FoldedFigures {
+            types: hub.types.folded(),
+            protocols: hub.protocols.folded(),
+            applications: hub.applications.folded() + router.map_or(0, |stats| stats.applications_folded),
+            clients: hub.clients_folded(),
+            windows: self.collector.series.iter().filter(|series| series.without_windows).count() as u64,
+        }
+    }
+
+    fn slow_messages(&self, moment: &Moment<'_>) -> SlowFigures {
+        let slow = &self.collector.slow;
+        let types = self.collector.series.iter().filter(|series| matches!(*series.key, Key::Type(..)));
+        SlowFigures {
+            threshold_nanoseconds: moment.source.hub().controls.now().slow,
+            total: types.map(|series| series.shown().slow).sum(),
+            unlisted: slow.unlisted(),
+            entries: slow.entries(|raw| moment.wall_of(raw)),
+        }
+    }
+
+    /// Looks at all clients.
+    pub(super) fn survey(&self, moment: &Moment<'_>) -> Survey {
+        let mut survey = Survey::default();
+        self.each_client(moment, |look, names, view| survey.add(look, names, view));
+        survey
+    }
+
+    /// Calls `each` for every client that has figures: a router's, then those that the host reported.
+    pub(super) fn each_client(
+        &self,
+        moment: &Moment<'_>,
+        mut each: impl FnMut(&Look<'_>, &Names<'_>, &crate::clients::ClientView<'_>),
+    ) {
+        let source = moment.source;
+        let look = Look {
+            limit: self.config.count(ConfigKey::TopClients),
+            unhealthy_after: self.config.milliseconds(ConfigKey::UnhealthyAfter).as_nanos() as u64,
+            age: &|raw| moment.age(raw),
+            time_milliseconds: moment.wall,
+        };
+        if let Some(clients) = source.routed_clients() {
+            source.read(&mut |sources| {
+                let labels = sources.labels;
+                let names = Names {
+                    application: &|id| labels.application_name(ApplicationId(id)).to_owned(),
+                    // A client knows its protocol by its place among those that are configured; `other` is before them.
+                    protocol: &|id| labels.protocol_name(ProtocolId(id + 1)).to_owned(),
+                    recorded: false,
+                };
+                clients.each(|view| each(&look, &names, &view));
+            });
+        }
+        let hub = source.hub();
+        let applications = hub.applications.names_from(0);
+        let names = Names {
+            application: &|id| applications.get(usize::from(id)).map_or_else(String::new, |(_, name)| name.clone()),
+            protocol: &|_| String::new(),
+            recorded: true,
+        };
+        hub.clients.each(|view| each(&look, &names, &view));
+    }
+
+    fn connections(&self, moment: &Moment<'_>, survey: &Survey) -> ConnectionFigures {
+        let now = self.read_connections(moment.source);
+        let then = &self.connections_then;
+        let closed = LatencyStats::from(now.lived.since(&then.lived));
+        ConnectionFigures {
+            total: now.total - then.total,
+            active: now.active,
+            peak: now.peak,
+            average_duration_milliseconds: closed.average,
+            closed_milliseconds: closed,
+            open_milliseconds: survey.open_milliseconds.clone().into(),
+            connects_last_minute: self.collector.connects.in_the_last_minute(),
+            disconnects_last_minute: self.collector.disconnects.in_the_last_minute(),
+            healthy: survey.healthy,
+            unhealthy: survey.unhealthy,
+            reconnect_attempts: now.reconnects - then.reconnects,
+            applications: self.application_connections(moment),
+        }
+    }
+
+    /// Connections of a router and of the host together. The largest number of both at once is that of their sum as long
+    /// as only one of them has any; otherwise it is not above what is said.
+    pub(super) fn read_connections(&self, source: &dyn Source) -> ConnectionReading {
+        let mut all = source.hub().clients.connections();
+        if let Some(clients) = source.routed_clients() {
+            let routed = clients.connections();
+            all.total += routed.total;
+            all.active += routed.active;
+            all.peak += routed.peak;
+            all.disconnected += routed.disconnected;
+            all.reconnects += routed.reconnects;
+            all.lived.merge(&routed.lived);
+        }
+        all
+    }
+
+    fn application_connections(&self, moment: &Moment<'_>) -> Vec<ApplicationConnectionFigures> {
+        let hub = moment.source.hub();
+        let (routed, recorded) =
+            (moment.source.routed_clients().map(|clients| clients.connections()), hub.clients.connections());
+        let series = self.collector.series.iter();
+        series
+            .filter_map(|series| {
+                let Key::Application(name) = &*series.key else { return None };
+                let of = |reading: Option<&ConnectionReading>, place: Option<usize>| -> ApplicationConnections {
+                    reading.and_then(|all| all.applications.get(place?).copied()).unwrap_or_default()
+                };
+                let (routed, recorded) =
+                    (of(routed.as_ref(), series.routed), of(Some(&recorded), series.recorded));
+                let last = routed.last.max(recorded.last).max(series.counts.last);
+                Some(ApplicationConnectionFigures {
+                    name: name.clone(),
+                    total: routed.total + recorded.total,
+                    active: routed.active + recorded.active,
+                    last_activity_milliseconds: (last > 0).then(|| moment.wall_of(last)),
+                })
+            })
+            .collect()
+    }
+
+    fn routing(&self, stats: Stats) -> RoutingFigures {
+        RoutingFigures {
+            totals: stats.routing,
+            rates: self.rates.clone(),
+            accounting: stats.accounting,
+            egress_full_last_minute: self.collector.egress_full.in_the_last_minute(),
+            credit_exhausted_last_minute: self.collector.credit_exhausted.in_the_last_minute(),
+            workers_stalled: stats.workers.iter().filter(|worker| worker.stalled).count() as u64,
+            workers: stats.workers,
+            ports: stats.ports,
+            placement: stats.placement,
+            rooms: stats.rooms,
+            payload_bytes: stats.payload_bytes,
+            payloads_waiting: stats.payloads_waiting,
+        }
+    }
+}
+
+fn series_figures(moment: &Moment<'_>, series: &Series) -> SeriesFigures {
+    let counts = series.shown();
+    let (protocol, name) = match &*series.key {
+        Key::Type(protocol, name) => (protocol.clone(), name.clone()),
+        Key::Protocol(name) | Key::Application(name) => (String::new(), name.clone()),
+    };
+    let latency = series.service.shown();
+    SeriesFigures {
+        protocol,
+        name,
+        total: counts.ok + counts.not_ok,
+        succeeded: counts.ok,
+        failed: counts.not_ok,
+        failures: failures(&counts),
+        slow: counts.slow,
+        bytes: counts.bytes,
+        total_nanoseconds: latency.sum(),
+        latency: latency.into(),
+        queue_wait: series.queue_wait.as_ref().map(|track| track.shown().into()),
+        last_processed_milliseconds: (counts.last > 0).then(|| moment.wall_of(counts.last)),
+        windows: series.windows.as_ref().map(|windows| windowed(moment, windows, series.service.maximum())),
+    }
+}
+
+fn windowed(moment: &Moment<'_>, windows: &Windows, maximum: u64) -> Windowed {
+    let of = |span| windows.window(span, moment.now, maximum, &|nanoseconds| moment.wall_at(nanoseconds));
+    Windowed { last_minute: of(Span::Minute), last_hour: of(Span::Hour), last_day: of(Span::Day) }
+}
+
+fn always_windowed(moment: &Moment<'_>, series: &WindowedSeries) -> Windowed {
+    windowed(moment, &series.windows, series.track.maximum())
+}
+
+/// Failures by reason, those with a count.
+fn failures(counts: &Counts) -> Vec<(String, u64)> {
+    let failed = Failed::ALL.iter().map(|reason| reason.label()).zip(counts.failed);
+    let all = failed.chain([("expired", counts.expired)]);
+    all.filter(|(_, count)| *count > 0).map(|(reason, count)| (reason.to_owned(), count)).collect()
+}
+
+/// The named spans; the first is what the others leave of `all`.
+fn buckets(counts: &Counts, all: u64) -> Vec<BucketFigures> {
+    let above: u64 = counts.named.iter().sum();
+    let counts = std::iter::once(all.saturating_sub(above)).chain(counts.named);
+    SPAN_NAMES.into_iter().zip(counts).map(|(name, count)| BucketFigures { name, count }).collect()
+}
+
