@@ -12,6 +12,9 @@ pub(crate) fn cycle_counter() -> u64 {
 #[cfg(not(corelane_loom))]
 pub(crate) use real::{EventFd, Pages, futex_wait, futex_wake, page_bytes, touch};
 
+#[cfg(all(test, not(corelane_loom)))]
+pub(crate) use real::is_readable;
+
 #[cfg(not(corelane_loom))]
 mod real {
     use std::io;
@@ -210,6 +213,15 @@ mod real {
             // SAFETY: one live pollfd.
             unsafe { libc::poll(&mut poll, 1, milliseconds) };
         }
+    }
+
+    /// Whether the system calls a descriptor readable, now; for tests of what event loops see.
+    #[cfg(test)]
+    pub(crate) fn is_readable(descriptor: RawFd) -> bool {
+        let mut poll = libc::pollfd { fd: descriptor, events: libc::POLLIN, revents: 0 };
+        // SAFETY: one live pollfd.
+        let count = unsafe { libc::poll(&mut poll, 1, 0) };
+        count == 1 && poll.revents & libc::POLLIN != 0
     }
 
     #[cfg(test)]
