@@ -255,6 +255,21 @@ pub enum Error {
         /// What is wrong, and what to change.
         problem: &'static str,
     },
+    /// An alert rule is wrong.
+    Rule {
+        /// Its name, as far as a name may go.
+        rule: String,
+        /// What is wrong, and what to change.
+        problem: &'static str,
+    },
+    /// There is an alert rule of that name.
+    RuleExists(String),
+    /// There is no alert rule of that name.
+    UnknownRule(String),
+    /// As many alert rules as there can be.
+    TooManyRules(u32),
+    /// As many alert callbacks, or polls, as there can be; callbacks that were removed and have not returned count.
+    TooManyListeners(u32),
     /// The router has stopped without so many of its workers: each was inside a handler that did not return in time.
     /// Its thread and its memory are left behind.
     Stuck(u32),
@@ -286,6 +301,10 @@ impl Error {
             Self::StaleRoom | Self::StaleTask => -14,
             Self::NotAMember => -13,
             Self::Config { .. } => -25,
+            Self::Rule { .. } => -11,
+            Self::RuleExists(_) => -15,
+            Self::UnknownRule(_) => -13,
+            Self::TooManyRules(_) | Self::TooManyListeners(_) => -16,
             Self::System { .. } => -27,
         }
     }
@@ -368,6 +387,18 @@ impl fmt::Display for Error {
             }
             Self::Handler { protocol, message_type, problem } => {
                 write!(formatter, "the handler of {protocol:?} {message_type:?}: {problem}")
+            }
+            Self::Rule { rule, problem } => write!(formatter, "the alert rule {rule:?}: {problem}"),
+            Self::RuleExists(rule) => {
+                write!(formatter, "there is an alert rule {rule:?}: remove it first, or choose another name")
+            }
+            Self::UnknownRule(rule) => write!(formatter, "there is no alert rule {rule:?}: add it first"),
+            Self::TooManyRules(limit) => write!(formatter, "{limit} alert rules: remove one first"),
+            Self::TooManyListeners(limit) => {
+                write!(
+                    formatter,
+                    "{limit} listen to alerts in this way: remove one first, or tell several from one"
+                )
             }
             Self::Stuck(workers) => {
                 write!(

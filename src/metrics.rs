@@ -18,6 +18,8 @@ mod slow;
 mod snapshot;
 mod spans;
 
+#[cfg(not(corelane_loom))]
+pub(crate) use bucket::{CELLS, COARSE_CELLS, coarse, coarse_upper_bound};
 pub use bucket::{OCTAVE_BOUNDS, OVERFLOW_NANOSECONDS, lower_bound, upper_bound};
 pub(crate) use cell::{Cell, Writer};
 pub(crate) use control::{Controlled, Controls};

@@ -1,5 +1,6 @@
 //! The monitor: what the figures are collected into. Reads `metrics` and `clients`, writes nothing that a router reads.
 
+pub mod alert;
 mod system;
 
 pub use system::{

@@ -43,6 +43,40 @@ pub const fn upper_bound(index: usize) -> u64 {
     if index >= BUCKETS { u64::MAX } else { lower_bound(index + 1) - 1 }
 }
 
+/// Cells of a histogram that is kept for long: 2^3 per octave, at most 12.5 % wide, and the overflow.
+#[cfg(not(corelane_loom))]
+pub(crate) const COARSE_CELLS: usize = (((36 - COARSE + 1) << COARSE) + 1) as usize;
+#[cfg(not(corelane_loom))]
+const COARSE: u32 = 3;
+
+/// The coarse cell that a cell lies in, all of it.
+#[cfg(not(corelane_loom))]
+pub(crate) const fn coarse(index: usize) -> usize {
+    if index >= BUCKETS {
+        return COARSE_CELLS - 1;
+    }
+    let value = lower_bound(index);
+    let top = 63 - (value | ((1 << (COARSE + 1)) - 1)).leading_zeros();
+    let shift = top - COARSE;
+    ((shift << COARSE) as u64 + (value >> shift)) as usize
+}
+
+/// The largest value of a coarse cell, inclusive; `u64::MAX` for the overflow cell.
+#[cfg(not(corelane_loom))]
+pub(crate) const fn coarse_upper_bound(index: usize) -> u64 {
+    if index + 1 >= COARSE_CELLS {
+        return u64::MAX;
+    }
+    // The smallest value of the next one, less one.
+    let next = index as u64 + 1;
+    let lower = if next < 1 << (COARSE + 1) {
+        next
+    } else {
+        ((1 << COARSE) + (next & ((1 << COARSE) - 1))) << ((next >> COARSE) - 1)
+    };
+    lower - 1
+}
+
 /// The bounds that are exported: the last value of one octave each, in nanoseconds and as the text of the same
 /// number in seconds. They are true cell boundaries, so every exported count is exact.
 pub const OCTAVE_BOUNDS: [(u64, &str); 22] = [
@@ -103,6 +137,19 @@ mod tests {
             assert_eq!(text.len() - text.find('.').unwrap() - 1, 9);
             assert_eq!(digits.parse::<u64>().unwrap(), bound);
         }
+    }
+
+    #[test]
+    fn coarse_cells_are_whole_cells_and_at_most_an_eighth_wide() {
+        for cell in 0..BUCKETS {
+            let coarse_cell = coarse(cell);
+            let lower = if coarse_cell == 0 { 0 } else { coarse_upper_bound(coarse_cell - 1) + 1 };
+            assert!(lower <= lower_bound(cell) && upper_bound(cell) <= coarse_upper_bound(coarse_cell), "{cell}");
+            let width = coarse_upper_bound(coarse_cell) - lower + 1;
+            assert!(width == 1 || width * 8 <= lower, "{cell}");
+        }
+        assert_eq!((coarse(BUCKETS), coarse(BUCKETS - 1)), (COARSE_CELLS - 1, COARSE_CELLS - 2));
+        assert_eq!(COARSE_CELLS, 273);
     }
 
     proptest! {

@@ -18,6 +18,9 @@ pub(crate) use usage::{descriptor_limit, heap_bytes, process_cpu_nanoseconds, th
 #[cfg(not(corelane_loom))]
 pub(crate) use real::{EventFd, Pages, futex_wait, futex_wake, page_bytes, touch};
 
+#[cfg(all(test, not(corelane_loom)))]
+pub(crate) use real::is_readable;
+
 #[cfg(not(corelane_loom))]
 mod real {
     use std::io;
@@ -216,6 +219,15 @@ mod real {
             // SAFETY: one live pollfd.
             unsafe { libc::poll(&mut poll, 1, milliseconds) };
         }
+    }
+
+    /// Whether the system calls a descriptor readable, now; for tests of what event loops see.
+    #[cfg(test)]
+    pub(crate) fn is_readable(descriptor: RawFd) -> bool {
+        let mut poll = libc::pollfd { fd: descriptor, events: libc::POLLIN, revents: 0 };
+        // SAFETY: one live pollfd.
+        let count = unsafe { libc::poll(&mut poll, 1, 0) };
+        count == 1 && poll.revents & libc::POLLIN != 0
     }
 
     #[cfg(test)]

@@ -1,0 +1,51 @@
+//! What has happened to alerts: what is to be told after an evaluation, what is over, and the totals. `watched` writes it,
+//! `rules` hands it out.
+
+use super::machine::{Change, Notification, Step};
+use super::{Alert, Transitions};
+use std::collections::VecDeque;
+
+/// Alerts that are over, as many as are kept.
+pub(super) const HISTORY: usize = 256;
+
+/// Everything that outlives the alerts themselves.
+#[derive(Debug, Default)]
+pub(super) struct Journal {
+    /// Of this evaluation, in its order.
+    pub(super) notices: Vec<Alert>,
+    /// The oldest first.
+    pub(super) past: VecDeque<Alert>,
+    pub(super) raised: u64,
+    pub(super) resolved: u64,
+    pub(super) repeated: u64,
+    pub(super) withheld: u64,
+    pub(super) folded: u64,
+}
+
+impl Journal {
+    /// Counts a step of an alert that is described as it is after it.
+    pub(super) fn enter(&mut self, step: Step, alert: &Alert, transitions: &mut Transitions) {
+        match step.change {
+            Some(Change::Pending) => transitions.pending += 1,
+            Some(Change::Raised) => {
+                transitions.firing += 1;
+                self.raised += 1;
+            }
+            Some(Change::Recovering) => transitions.recovering += 1,
+            Some(Change::Resolved) => {
+                transitions.resolved += 1;
+                self.resolved += 1;
+                if self.past.len() >= HISTORY {
+                    self.past.pop_front();
+                }
+                self.past.push_back(alert.clone());
+            }
+            Some(Change::Withdrawn | Change::Relapsed) | None => {}
+        }
+        self.repeated += u64::from(step.notification == Some(Notification::Repeated));
+        self.withheld += u64::from(step.withheld);
+        if step.notification.is_some() {
+            self.notices.push(alert.clone());
+        }
+    }
+}

@@ -1,0 +1,252 @@
+//! The machine against its table, and against random readings.
+
+use super::{Change, Direction, Machine, Notification, State, Step, Terms};
+use Notification::{Raised, Repeated, Resolved};
+use State::{Firing, Inactive, Pending, Recovering};
+use proptest::prelude::*;
+
+/// Trigger 100, clear 80; pending and keep 10, repeat 50, no cooldown.
+const TERMS: Terms = Terms {
+    direction: Direction::Above,
+    trigger: 100.0,
+    clear: 80.0,
+    pending: 10,
+    keep: 10,
+    min_samples: 0,
+    repeat: 50,
+    cooldown: 0,
+};
+
+const BEYOND: Option<f64> = Some(101.0);
+const BETWEEN: Option<f64> = Some(90.0);
+const CLEAR: Option<f64> = Some(79.0);
+
+/// In a state as of time 1000, whoever listens having been told where it fires.
+fn machine(state: State) -> Machine {
+    let told = matches!(state, Firing | Recovering { .. }).then_some(1000);
+    Machine { state, told, resolved: None }
+}
+
+/// Feeds (time, input) and gives what was told when.
+fn run(terms: &Terms, readings: &[(u64, Option<f64>)]) -> Vec<(u64, Notification)> {
+    let mut machine = Machine::default();
+    let steps = readings.iter().map(|(now, input)| (*now, machine.step(terms, *input, *now)));
+    steps.filter_map(|(now, step)| step.notification.map(|told| (now, told))).collect()
+}
+
+#[test]
+fn every_state_takes_every_input_as_the_table_says() {
+    let (pending, recovering) = (Pending { since: 1000 }, Recovering { since: 1000 });
+    let rows = [
+        (Inactive, BEYOND, 1005, Pending { since: 1005 }, Some(Change::Pending), None),
+        (Inactive, BETWEEN, 1005, Inactive, None, None),
+        (Inactive, CLEAR, 1005, Inactive, None, None),
+        (Inactive, None, 1005, Inactive, None, None),
+        (pending, BEYOND, 1009, pending, None, None),
+        (pending, BEYOND, 1010, Firing, Some(Change::Raised), Some(Raised)),
+        (pending, BETWEEN, 1010, Inactive, Some(Change::Withdrawn), None),
+        (pending, CLEAR, 1010, Inactive, Some(Change::Withdrawn), None),
+        (pending, None, 1010, pending, None, None),
+        (Firing, BEYOND, 1049, Firing, None, None),
+        (Firing, BEYOND, 1050, Firing, None, Some(Repeated)),
+        (Firing, BETWEEN, 1050, Firing, None, None),
+        (Firing, CLEAR, 1050, Recovering { since: 1050 }, Some(Change::Recovering), None),
+        (Firing, None, 1050, Firing, None, None),
+        (recovering, BEYOND, 1050, Firing, Some(Change::Relapsed), None),
+        (recovering, BETWEEN, 1050, Recovering { since: 1050 }, None, None),
+        (recovering, CLEAR, 1009, recovering, None, None),
+        (recovering, CLEAR, 1010, Inactive, Some(Change::Resolved), Some(Resolved)),
+        (recovering, None, 1050, recovering, None, None),
+    ];
+    for (before, input, now, after, change, notification) in rows {
+        let mut machine = machine(before);
+        let step = machine.step(&TERMS, input, now);
+        assert_eq!(machine.state(), after, "{before:?} {input:?} {now}");
+        assert_eq!(step, Step { change, notification, withheld: false }, "{before:?} {input:?} {now}");
+    }
+}
+
+#[test]
+fn without_times_it_is_raised_and_resolved_at_once() {
+    let terms = Terms { pending: 0, keep: 0, ..TERMS };
+    let told = run(&terms, &[(1, CLEAR), (2, BEYOND), (3, BETWEEN), (4, CLEAR), (5, BEYOND)]);
+    assert_eq!(told, [(2, Raised), (4, Resolved), (5, Raised)]);
+}
+
+#[test]
+fn below_is_the_mirror() {
+    let terms = Terms { direction: Direction::Below, trigger: 10.0, clear: 20.0, pending: 0, ..TERMS };
+    let readings = [10.0, 9.9, 15.0, 20.0, 20.1, 20.1].map(Some);
+    let readings: Vec<_> = (0..).step_by(10).zip(readings).collect();
+    assert_eq!(run(&terms, &readings), [(10, Raised), (50, Resolved)]);
+}
+
+#[test]
+fn silence_never_resolves() {
+    let mut machine = machine(Firing);
+    for now in (1000..1_000_000).step_by(1000) {
+        assert_eq!(machine.step(&TERMS, None, now), Step::default());
+    }
+    assert_eq!(machine.state(), Firing);
+}
+
+#[test]
+fn a_value_on_equal_thresholds_tells_nothing() {
+    let terms = Terms { clear: 100.0, pending: 0, keep: 0, ..TERMS };
+    for before in [Inactive, Firing] {
+        let mut machine = machine(before);
+        for now in (2000..20_000).step_by(100) {
+            assert_eq!(machine.step(&terms, Some(100.0), now), Step::default());
+        }
+        assert_eq!(machine.state(), before);
+    }
+}
+
+#[test]
+fn nothing_is_told_between_the_thresholds() {
+    let terms = Terms { pending: 0, keep: 0, ..TERMS };
+    for before in [Inactive, Firing] {
+        let mut machine = machine(before);
+        for (now, value) in (2000..20_000).step_by(100).zip([80.0, 99.9, 100.0, 80.1].into_iter().cycle()) {
+            assert_eq!(machine.step(&terms, Some(value), now), Step::default());
+        }
+    }
+}
+
+#[test]
+fn it_is_told_again_at_each_interval_and_never_where_that_is_zero() {
+    let readings: Vec<_> = (0..200).step_by(10).map(|now| (now, BEYOND)).collect();
+    let terms = Terms { pending: 0, ..TERMS };
+    assert_eq!(run(&terms, &readings), [(0, Raised), (50, Repeated), (100, Repeated), (150, Repeated)]);
+    assert_eq!(run(&Terms { repeat: 0, ..terms }, &readings), [(0, Raised)]);
+}
+
+#[test]
+fn a_cooldown_delays_the_message_and_not_the_state() {
+    let terms = Terms { pending: 0, keep: 0, cooldown: 30, ..TERMS };
+    let mut machine = Machine::default();
+    for (now, input, state, notification) in [
+        (0, BEYOND, Firing, Some(Raised)),
+        (10, CLEAR, Inactive, Some(Resolved)),
+        (20, BEYOND, Firing, None),
+        (30, BEYOND, Firing, None),
+        (40, BETWEEN, Firing, Some(Raised)),
+        (89, BEYOND, Firing, None),
+        (90, BEYOND, Firing, Some(Repeated)),
+        (100, CLEAR, Inactive, Some(Resolved)),
+    ] {
+        let step = machine.step(&terms, input, now);
+        assert_eq!((machine.state(), step.notification), (state, notification), "{now}");
+    }
+}
+
+#[test]
+fn what_ends_within_the_cooldown_is_withheld_and_does_not_lengthen_it() {
+    let terms = Terms { pending: 0, keep: 0, cooldown: 30, ..TERMS };
+    let mut machine = Machine::default();
+    let withheld: Vec<_> = (0..80)
+        .step_by(10)
+        .zip([BEYOND, CLEAR].into_iter().cycle())
+        .map(|(now, input)| machine.step(&terms, input, now))
+        .map(|step| (step.notification, step.withheld))
+        .collect();
+    let told = |notification| (Some(notification), false);
+    let (silent, lost) = ((None, false), (None, true));
+    assert_eq!(
+        withheld,
+        [told(Raised), told(Resolved), silent, lost, told(Raised), told(Resolved), silent, lost]
+    );
+}
+
+#[test]
+fn the_end_of_a_rule_ends_what_was_told() {
+    for (before, change, notification) in [
+        (Inactive, None, None),
+        (Pending { since: 1 }, Some(Change::Withdrawn), None),
+        (Firing, Some(Change::Resolved), Some(Resolved)),
+        (Recovering { since: 1 }, Some(Change::Resolved), Some(Resolved)),
+    ] {
+        let mut machine = machine(before);
+        assert_eq!(machine.end(2000), Step { change, notification, withheld: false });
+        assert_eq!(machine.state(), Inactive);
+    }
+}
+
+#[test]
+fn only_an_inactive_one_that_has_cooled_down_is_forgotten() {
+    let terms = Terms { cooldown: 30, ..TERMS };
+    for state in [Pending { since: 1 }, Firing, Recovering { since: 1 }] {
+        assert!(!machine(state).is_forgettable(&terms, u64::MAX));
+    }
+    let machine = Machine { resolved: Some(1000), ..Machine::default() };
+    assert!(!machine.is_forgettable(&terms, 1029));
+    assert!(machine.is_forgettable(&terms, 1030));
+}
+
+#[test]
+fn too_few_samples_and_what_is_no_number_are_no_input() {
+    let terms = Terms { min_samples: 20, ..TERMS };
+    assert_eq!(terms.input(5.0, 19), None);
+    assert_eq!(terms.input(5.0, 20), Some(5.0));
+    for value in [f64::NAN, f64::INFINITY, f64::NEG_INFINITY] {
+        assert_eq!(terms.input(value, 20), None);
+    }
+}
+
+fn readings() -> impl Strategy<Value = Vec<(u64, Option<f64>)>> {
+    let input = prop_oneof![3 => (70.0..110.0).prop_map(Some), 1 => Just(None)];
+    proptest::collection::vec((0u64..20, input), 1..200)
+}
+
+fn some_terms() -> impl Strategy<Value = Terms> {
+    let times = (0u64..20, 0u64..20, 0u64..60, 0u64..60);
+    (times, 80.0f64..=100.0).prop_map(|((pending, keep, repeat, cooldown), clear)| Terms {
+        clear,
+        pending,
+        keep,
+        repeat,
+        cooldown,
+        ..TERMS
+    })
+}
+
+proptest! {
+    #[test]
+    fn what_is_told_alternates_and_every_transition_is_told_or_counted(
+        terms in some_terms(),
+        readings in readings(),
+    ) {
+        let (mut machine, mut now) = (Machine::default(), 0);
+        let (mut fires, mut last_resolved) = (false, None::<u64>);
+        // Changes not yet told of: raised, resolved.
+        let (mut raised, mut resolved) = (0i32, 0i32);
+        for (passed, input) in readings {
+            now += passed;
+            let step = machine.step(&terms, input, now);
+            raised += i32::from(step.change == Some(Change::Raised));
+            resolved += i32::from(step.change == Some(Change::Resolved));
+            match step.notification {
+                Some(Raised) => {
+                    prop_assert!(!fires);
+                    prop_assert!(last_resolved.is_none_or(|at| now - at >= terms.cooldown));
+                    (fires, raised) = (true, raised - 1);
+                }
+                Some(Repeated) => prop_assert!(fires),
+                Some(Resolved) => {
+                    prop_assert!(fires);
+                    (fires, resolved, last_resolved) = (false, resolved - 1, Some(now));
+                }
+                None => {}
+            }
+            if step.withheld {
+                (raised, resolved) = (raised - 1, resolved - 1);
+            }
+            prop_assert_eq!(resolved, 0);
+            // Only what fires, or recovers, within the cooldown may be untold as yet.
+            let active = matches!(machine.state(), Firing | Recovering { .. });
+            prop_assert_eq!(raised, i32::from(active && !fires));
+            prop_assert!(terms.cooldown > 0 || raised == 0);
+            prop_assert!(input.is_some() || step.change.is_none());
+        }
+    }
+}

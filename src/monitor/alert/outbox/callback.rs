@@ -1,0 +1,163 @@
+//! One callback and its thread. `outbox` fills the queue and ends it.
+
+use super::super::Alert;
+use super::{Counts, Waiting};
+use crate::sync::{Arc, Mutex, MutexGuard, Relaxed, lock};
+use std::any::Any;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Condvar, PoisonError};
+use std::thread::{Thread, ThreadId};
+use std::time::{Duration, Instant};
+
+/// Which callback, for removing it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct CallbackId(pub(super) u64);
+
+pub(super) type Function = Box<dyn Fn(&Alert) + Send + Sync>;
+
+/// How long an end waits at least for a thread that is not inside the host's code: it only has to be scheduled. Bounded
+/// because in a child of fork there is none.
+const SCHEDULING: Duration = Duration::from_secs(5);
+
+/// Where the thread is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Place {
+    /// In our code.
+    #[default]
+    Waiting,
+    /// In the host's: called, or being dropped.
+    Inside,
+    /// Out of both, for good.
+    Ended,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    waiting: Waiting,
+    closed: bool,
+    place: Place,
+}
+
+#[derive(Debug, Default)]
+struct Shared {
+    state: Mutex<State>,
+    /// Something waits, it was closed, or the thread is in another place.
+    changed: Condvar,
+}
+
+#[derive(Debug)]
+pub(super) struct Callback {
+    number: u64,
+    shared: Arc<Shared>,
+    counts: Arc<Counts>,
+    thread: Thread,
+}
+
+impl Callback {
+    pub(super) fn start(number: u64, function: Function, counts: Arc<Counts>) -> std::io::Result<Self> {
+        let shared = Arc::new(Shared::default());
+        let (its, its_counts) = (Arc::clone(&shared), Arc::clone(&counts));
+        let thread = std::thread::Builder::new().name(format!("corelane-alert-{number}"));
+        // Never joined: `Ended` is the last thing it does, and one inside the host's code may stay there for ever.
+        let handle = thread.spawn(move || its.run(function, &its_counts))?;
+        Ok(Self { number, shared, counts, thread: handle.thread().clone() })
+    }
+
+    pub(super) fn id(&self) -> CallbackId {
+        CallbackId(self.number)
+    }
+
+    pub(super) fn push(&self, alert: &Arc<Alert>, counts: &Counts) {
+        let mut state = lock(&self.shared.state);
+        if !state.closed {
+            state.waiting.push(Arc::clone(alert), counts);
+            self.shared.changed.notify_all();
+        }
+    }
+
+    /// It is called no more, but for the call that it may be in. What waits is dropped.
+    pub(super) fn close(&self) {
+        let mut state = lock(&self.shared.state);
+        state.closed = true;
+        state.waiting.discard(&self.counts);
+        self.shared.changed.notify_all();
+    }
+
+    pub(super) fn has_ended(&self) -> bool {
+        lock(&self.shared.state).place == Place::Ended
+    }
+
+    /// Closes it and waits for its thread's end, up to `patience` where that is inside the host's code. Says whether it
+    /// has ended.
+    pub(super) fn end(&self, patience: Duration) -> bool {
+        self.close();
+        if self.is_own(std::thread::current().id()) {
+            return false;
+        }
+        let start = Instant::now();
+        let mut state = lock(&self.shared.state);
+        loop {
+            let limit = match state.place {
+                Place::Ended => return true,
+                Place::Inside => patience,
+                Place::Waiting => patience.max(SCHEDULING),
+            };
+            let left = limit.saturating_sub(start.elapsed());
+            if left.is_zero() {
+                return false;
+            }
+            let waited = self.shared.changed.wait_timeout(state, left);
+            state = waited.unwrap_or_else(PoisonError::into_inner).0;
+        }
+    }
+
+    /// Whether it is the callback itself that asks: it would wait for itself.
+    fn is_own(&self, thread: ThreadId) -> bool {
+        self.thread.id() == thread
+    }
+}
+
+impl Shared {
+    /// The thread.
+    fn run(&self, function: Function, counts: &Counts) {
+        while let Some(alert) = self.take() {
+            if let Err(payload) = catch_unwind(AssertUnwindSafe(|| function(&alert))) {
+                counts.panics.fetch_add(1, Relaxed); // Relaxed: see `Counts`.
+                let_go(payload);
+            }
+        }
+        // Dropping it drops what it has captured.
+        if let Err(payload) = catch_unwind(AssertUnwindSafe(|| drop(function))) {
+            counts.panics.fetch_add(1, Relaxed); // Relaxed: see `Counts`.
+            let_go(payload);
+        }
+        lock(&self.state).place = Place::Ended;
+        self.changed.notify_all();
+    }
+
+    /// The next alert, once there is one; nothing once it is closed. The host's code follows in either case.
+    fn take(&self) -> Option<Arc<Alert>> {
+        let mut state = lock(&self.state);
+        state.place = Place::Waiting;
+        loop {
+            let next = state.waiting.0.pop_front();
+            if next.is_some() || state.closed {
+                state.place = Place::Inside;
+                return next;
+            }
+            state = self.sleep(state);
+        }
+    }
+
+    fn sleep<'a>(&self, state: MutexGuard<'a, State>) -> MutexGuard<'a, State> {
+        self.changed.wait(state).unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Lets go of what a callback panicked with, which may panic in turn.
+fn let_go(payload: Box<dyn Any + Send>) {
+    if let Err(next) = catch_unwind(AssertUnwindSafe(|| drop(payload))) {
+        // It would go on for ever; what little it is stays where it is.
+        std::mem::forget(next);
+    }
+}

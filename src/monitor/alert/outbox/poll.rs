@@ -1,0 +1,95 @@
+//! Alerts for a host that has an event loop: a queue, and a descriptor that is readable while something is in it. `outbox`
+//! fills it; the host empties it.
+
+use super::super::Alert;
+use super::{Counts, Waiting};
+use crate::sync::os::EventFd;
+use crate::sync::{Arc, Mutex, lock};
+use std::time::{Duration, Instant};
+
+#[derive(Debug, Default)]
+struct State {
+    waiting: Waiting,
+    closed: bool,
+}
+
+#[derive(Debug)]
+pub(super) struct Inbox {
+    /// The descriptor is signalled and drained under this lock, so it always says what the queue does.
+    state: Mutex<State>,
+    descriptor: EventFd,
+}
+
+impl Inbox {
+    pub(super) fn new() -> std::io::Result<Self> {
+        Ok(Self { state: Mutex::new(State::default()), descriptor: EventFd::new()? })
+    }
+
+    pub(super) fn push(&self, alert: &Arc<Alert>, counts: &Counts) {
+        let mut state = lock(&self.state);
+        if state.waiting.0.is_empty() {
+            self.descriptor.signal();
+        }
+        state.waiting.push(Arc::clone(alert), counts);
+    }
+
+    /// Nothing comes any more: readable for good, so that whoever waits finds out.
+    pub(super) fn close(&self) {
+        let mut state = lock(&self.state);
+        state.closed = true;
+        self.descriptor.signal();
+    }
+}
+
+/// Alerts, one after the other, for one reader. At most 256 wait; the oldest goes first, and is counted. Any thread.
+#[derive(Debug)]
+pub struct AlertPoll {
+    inbox: Arc<Inbox>,
+}
+
+impl AlertPoll {
+    pub(super) fn new(inbox: Arc<Inbox>) -> Self {
+        Self { inbox }
+    }
+
+    /// Readable (as `poll` and `epoll` see it) while an alert waits, and for good once the monitor has ended. Neither read
+    /// nor close it; it is closed with this value.
+    pub fn descriptor(&self) -> i32 {
+        self.inbox.descriptor.raw()
+    }
+
+    /// The next alert, if one waits.
+    pub fn next(&self) -> Option<Alert> {
+        let mut state = lock(&self.inbox.state);
+        let next = state.waiting.0.pop_front()?;
+        if state.waiting.0.is_empty() && !state.closed {
+            self.inbox.descriptor.drain();
+        }
+        drop(state);
+        Some(Arc::unwrap_or_clone(next))
+    }
+
+    /// Whether the monitor has ended: what still waits can be had, nothing more comes.
+    pub fn is_closed(&self) -> bool {
+        lock(&self.inbox.state).closed
+    }
+
+    /// Sleeps until an alert waits, the monitor has ended, or `timeout` is over (nothing: never). Says whether an alert
+    /// waits.
+    pub fn wait(&self, timeout: Option<Duration>) -> bool {
+        let start = Instant::now();
+        loop {
+            {
+                let state = lock(&self.inbox.state);
+                if !state.waiting.0.is_empty() || state.closed {
+                    return !state.waiting.0.is_empty();
+                }
+            }
+            let left = timeout.map(|timeout| timeout.saturating_sub(start.elapsed()));
+            if left.is_some_and(|left| left.is_zero()) {
+                return false;
+            }
+            self.inbox.descriptor.wait(left);
+        }
+    }
+}

@@ -1,0 +1,265 @@
+//! One alert rule: which figure it looks at, and when it raises. Hosts build them, `shipped` makes those that come with
+//! the crate, `rules` evaluates them.
+
+use super::machine::{Direction, Terms};
+use crate::error::Error;
+use std::time::Duration;
+
+/// Bytes of a rule's name.
+pub(super) const MAX_NAME: usize = 64;
+/// Bytes of a metric's name.
+pub(super) const MAX_METRIC: usize = 128;
+/// Bytes of a unit.
+pub(super) const MAX_UNIT: usize = 32;
+/// Bytes of what a rule says of its figure.
+pub(super) const MAX_TEXT: usize = 200;
+
+/// How bad it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum Severity {
+    /// Good to know.
+    Info,
+    /// To be looked at.
+    Warning,
+    /// To be acted on now.
+    Critical,
+}
+
+impl Severity {
+    /// The name that metrics and texts carry.
+    pub const fn label(self) -> &'static str {
+        match self {
+            Self::Info => "info",
+            Self::Warning => "warning",
+            Self::Critical => "critical",
+        }
+    }
+}
+
+/// When an alert is raised over a metric. Checked where it is added.
+///
+/// ```
+/// use corelane::monitor::alert::{Rule, Severity};
+/// use std::time::Duration;
+///
+/// let rule = Rule::above("slow_offers", "types.offer.minute.p99_nanoseconds", 250e6)
+///     .clear(200e6)
+///     .severity(Severity::Critical)
+///     .pending_for(Duration::from_secs(10))
+///     .min_samples(20)
+///     .unit("nanoseconds");
+/// rule.validate().unwrap();
+/// // Where more is worse, it cannot be over while it is still above the trigger.
+/// assert!(rule.clear(300e6).validate().is_err());
+/// ```
+#[derive(Clone, Debug, PartialEq)]
+pub struct Rule {
+    pub(super) name: String,
+    pub(super) metric: String,
+    pub(super) unit: String,
+    pub(super) text: String,
+    pub(super) severity: Severity,
+    pub(super) terms: Terms,
+}
+
+impl Rule {
+    /// Raised where the metric is above `trigger`.
+    ///
+    /// A `*` in the metric's name stands for each label set that it has, with an alert for each. Unless said otherwise:
+    /// a warning, over below `trigger`, raised and resolved at once, told again each 4 hours, and at least a minute
+    /// between a resolution and the next alert.
+    pub fn above(name: &str, metric: &str, trigger: f64) -> Self {
+        Self::new(name, metric, trigger, Direction::Above)
+    }
+
+    /// Raised where the metric is below `trigger`; otherwise as [`above`](Self::above).
+    pub fn below(name: &str, metric: &str, trigger: f64) -> Self {
+        Self::new(name, metric, trigger, Direction::Below)
+    }
+
+    fn new(name: &str, metric: &str, trigger: f64, direction: Direction) -> Self {
+        let terms = Terms {
+            direction,
+            trigger,
+            clear: trigger,
+            pending: 0,
+            keep: 0,
+            min_samples: 0,
+            repeat: nanoseconds(Duration::from_secs(4 * 3600)),
+            cooldown: nanoseconds(Duration::from_secs(60)),
+        };
+        Self {
+            name: name.to_owned(),
+            metric: metric.to_owned(),
+            unit: String::new(),
+            text: String::new(),
+            severity: Severity::Warning,
+            terms,
+        }
+    }
+
+    /// The value past which it is over. Between it and the trigger nothing changes. Both comparisons are strict: for
+    /// "any at all" of what is counted, set both to 0.5.
+    #[must_use]
+    pub fn clear(mut self, value: f64) -> Self {
+        self.terms.clear = value;
+        self
+    }
+
+    /// How bad it is.
+    #[must_use]
+    pub fn severity(mut self, severity: Severity) -> Self {
+        self.severity = severity;
+        self
+    }
+
+    /// How long the metric must be beyond the trigger first.
+    #[must_use]
+    pub fn pending_for(mut self, time: Duration) -> Self {
+        self.terms.pending = nanoseconds(time);
+        self
+    }
+
+    /// How long the metric must be past the clear value before it is over.
+    #[must_use]
+    pub fn keep_firing_for(mut self, time: Duration) -> Self {
+        self.terms.keep = nanoseconds(time);
+        self
+    }
+
+    /// Readings that rest on fewer samples change nothing.
+    #[must_use]
+    pub fn min_samples(mut self, samples: u64) -> Self {
+        self.terms.min_samples = samples;
+        self
+    }
+
+    /// How often it is told again while it fires; 0 for never.
+    #[must_use]
+    pub fn repeat_interval(mut self, time: Duration) -> Self {
+        self.terms.repeat = nanoseconds(time);
+        self
+    }
+
+    /// How long after a resolution nothing new is told. What is still firing then is told then.
+    #[must_use]
+    pub fn cooldown(mut self, time: Duration) -> Self {
+        self.terms.cooldown = nanoseconds(time);
+        self
+    }
+
+    /// What the metric counts. `bytes`, `nanoseconds` and `share` are written as people read them.
+    #[must_use]
+    pub fn unit(mut self, unit: &str) -> Self {
+        unit.clone_into(&mut self.unit);
+        self
+    }
+
+    /// What the metric is, as a message's subject ("Resident memory of the process"); its name where there is none.
+    #[must_use]
+    pub fn text(mut self, text: &str) -> Self {
+        text.clone_into(&mut self.text);
+        self
+    }
+
+    /// Its name: the type of its alerts.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The value beyond which it is raised.
+    pub fn trigger(&self) -> f64 {
+        self.terms.trigger
+    }
+
+    /// The value past which it is over.
+    pub fn clear_value(&self) -> f64 {
+        self.terms.clear
+    }
+
+    /// Checks what adding it checks.
+    ///
+    /// # Errors
+    /// [`Error::Rule`] with what to change.
+    pub fn validate(&self) -> Result<(), Error> {
+        let named = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_';
+        if !(1..=MAX_NAME).contains(&self.name.len()) || !self.name.chars().all(named) {
+            return Err(self.refuse("its name must be 1 to 64 of a to z, 0 to 9 and _"));
+        }
+        if !(1..=MAX_METRIC).contains(&self.metric.len()) || self.metric.chars().any(char::is_control) {
+            return Err(self.refuse("its metric must be 1 to 128 bytes without control characters"));
+        }
+        if self.unit.len() > MAX_UNIT || self.text.len() > MAX_TEXT {
+            return Err(self.refuse("its unit may have 32 bytes and its text 200: shorten them"));
+        }
+        if !self.terms.trigger.is_finite() || !self.terms.clear.is_finite() {
+            return Err(self.refuse("trigger and clear must be finite numbers"));
+        }
+        match self.terms.direction {
+            Direction::Above if self.terms.clear > self.terms.trigger => {
+                Err(self.refuse("clear must be at most trigger, since more is worse"))
+            }
+            Direction::Below if self.terms.clear < self.terms.trigger => {
+                Err(self.refuse("clear must be at least trigger, since less is worse"))
+            }
+            Direction::Above | Direction::Below => Ok(()),
+        }
+    }
+
+    fn refuse(&self, problem: &'static str) -> Error {
+        Error::Rule { rule: shown(&self.name), problem }
+    }
+}
+
+/// A name for an error's text: it may be anything, of any length.
+pub(super) fn shown(name: &str) -> String {
+    name.chars().take(MAX_NAME).collect()
+}
+
+fn nanoseconds(time: Duration) -> u64 {
+    u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_wrong_is_said() {
+        let good = || Rule::above("name_1", "metric", 10.0);
+        good().validate().unwrap();
+        good().clear(9.0).validate().unwrap();
+        Rule::below("x", "metric", 10.0).clear(11.0).validate().unwrap();
+        Rule::above(&"x".repeat(64), &"m".repeat(128), 0.0).validate().unwrap();
+        for (rule, problem) in [
+            (Rule::above("", "metric", 1.0), "name"),
+            (Rule::above(&"x".repeat(65), "metric", 1.0), "name"),
+            (Rule::above("Name", "metric", 1.0), "name"),
+            (Rule::above("a-b", "metric", 1.0), "name"),
+            (Rule::above("x", "", 1.0), "metric"),
+            (Rule::above("x", &"m".repeat(129), 1.0), "metric"),
+            (Rule::above("x", "a\nb", 1.0), "metric"),
+            (good().unit(&"u".repeat(33)), "unit"),
+            (good().text(&"t".repeat(201)), "text"),
+            (Rule::above("x", "metric", f64::NAN), "finite"),
+            (Rule::below("x", "metric", f64::INFINITY), "finite"),
+            (good().clear(f64::NEG_INFINITY), "finite"),
+            (good().clear(10.1), "at most trigger"),
+            (Rule::below("x", "metric", 10.0).clear(9.9), "at least trigger"),
+        ] {
+            let error = rule.validate().unwrap_err();
+            assert!(matches!(error, Error::Rule { .. }) && error.code() == -11);
+            assert!(error.to_string().contains(problem), "{error}");
+            assert!(error.to_string().len() < 240, "{error}");
+        }
+    }
+
+    #[test]
+    fn a_time_beyond_all_bounds_is_for_ever() {
+        let rule = Rule::above("x", "metric", 1.0).pending_for(Duration::MAX);
+        assert_eq!(rule.terms.pending, u64::MAX);
+    }
+}

@@ -1,0 +1,229 @@
+//! The table of rules with their alerts. The monitor keeps it behind a lock: its thread evaluates, other threads add and
+//! remove rules and ask for figures. Nothing of a host's runs inside.
+
+use super::journal::Journal;
+use super::machine::Zone;
+use super::outbox::Delivery;
+use super::rule::{Rule, shown};
+use super::watched::{Moment, Reading, Watched};
+use super::{Alert, AlertFigures, AlertState, RuleFigures, Transitions};
+use crate::error::Error;
+
+/// Rules at once.
+const MAX_RULES: usize = 64;
+/// Label sets of one rule that are in any state but inactive, or cool down, at once.
+const MAX_LABEL_SETS: usize = 16;
+/// Bytes of a label set.
+const MAX_LABEL_SET: usize = 256;
+
+/// The present values of metrics.
+pub(crate) trait Values {
+    /// Calls `found` for each label set of a metric with its value and how many samples that rests on; a metric without
+    /// labels has the one label set "". In the metric's name a `*` stands for whatever the label set says. What is
+    /// unknown, or has no value now, is not called for.
+    fn each(&self, metric: &str, found: &mut dyn FnMut(&str, f64, u64));
+}
+
+#[derive(Debug)]
+struct Entry {
+    rule: Rule,
+    watched: Vec<Watched>,
+    transitions: Transitions,
+    folded: u64,
+}
+
+/// See the file's head.
+#[derive(Debug, Default)]
+pub(crate) struct Rules {
+    entries: Vec<Entry>,
+    /// Of rules that were removed: the next evaluation ends what they have raised. No more than there were alerts, since
+    /// only evaluations make those.
+    departing: Vec<Entry>,
+    journal: Journal,
+    round: u64,
+}
+
+impl Rules {
+    pub(crate) fn new() -> Self {
+        Self::default()
+    }
+
+    /// # Errors
+    /// [`Error::Rule`] for one that cannot be, [`Error::RuleExists`], [`Error::TooManyRules`] past 64.
+    pub(crate) fn add(&mut self, rule: Rule) -> Result<(), Error> {
+        rule.validate()?;
+        if self.entries.iter().any(|entry| entry.rule.name == rule.name) {
+            return Err(Error::RuleExists(rule.name));
+        }
+        if self.entries.len() >= MAX_RULES {
+            return Err(Error::TooManyRules(MAX_RULES as u32));
+        }
+        self.entries.push(Entry {
+            rule,
+            watched: Vec::new(),
+            transitions: Transitions::default(),
+            folded: 0,
+        });
+        Ok(())
+    }
+
+    /// What it has raised is over with the next evaluation, and told so.
+    ///
+    /// # Errors
+    /// [`Error::UnknownRule`].
+    pub(crate) fn remove(&mut self, name: &str) -> Result<(), Error> {
+        let place = self.entries.iter().position(|entry| entry.rule.name == name);
+        let place = place.ok_or_else(|| Error::UnknownRule(shown(name)))?;
+        let entry = self.entries.remove(place);
+        if !entry.watched.is_empty() {
+            self.departing.push(entry);
+        }
+        Ok(())
+    }
+
+    /// From the next evaluation on; what is pending or raised stays so until then.
+    ///
+    /// # Errors
+    /// [`Error::UnknownRule`], or [`Error::Rule`] where the two do not fit; nothing has changed then.
+    pub(crate) fn set_threshold(&mut self, name: &str, trigger: f64, clear: f64) -> Result<(), Error> {
+        let entry = self.entry(name)?;
+        let mut rule = entry.rule.clone();
+        (rule.terms.trigger, rule.terms.clear) = (trigger, clear);
+        rule.validate()?;
+        entry.rule = rule;
+        Ok(())
+    }
+
+    /// Puts a rule in the place of the one of its name, as [`set_threshold`](Self::set_threshold) does, with times,
+    /// severity and texts; for a configuration that changes while the monitor runs.
+    ///
+    /// # Errors
+    /// [`Error::UnknownRule`], or [`Error::Rule`] for one that cannot be or looks at another metric.
+    pub(crate) fn update(&mut self, rule: Rule) -> Result<(), Error> {
+        rule.validate()?;
+        let entry = self.entry(&rule.name)?;
+        if entry.rule.metric != rule.metric {
+            let problem = "what it has raised is about another metric: remove the rule, then add this one";
+            return Err(Error::Rule { rule: rule.name, problem });
+        }
+        entry.rule = rule;
+        Ok(())
+    }
+
+    fn entry(&mut self, name: &str) -> Result<&mut Entry, Error> {
+        let found = self.entries.iter_mut().find(|entry| entry.rule.name == name);
+        found.ok_or_else(|| Error::UnknownRule(shown(name)))
+    }
+
+    /// Looks at every rule's metric once; gives what is to be told, in order. `now` is monotonic nanoseconds, `wall`
+    /// milliseconds since 1970.
+    pub(crate) fn evaluate(&mut self, now: u64, wall: u64, values: &dyn Values) -> Vec<Alert> {
+        self.round += 1;
+        let moment = Moment { now, wall, round: self.round };
+        for mut entry in self.departing.drain(..) {
+            for watched in &mut entry.watched {
+                watched.end(&entry.rule, moment, &mut self.journal);
+            }
+        }
+        for entry in &mut self.entries {
+            entry.evaluate(moment, values, &mut self.journal);
+        }
+        std::mem::take(&mut self.journal.notices)
+    }
+
+    /// All figures; `delivery` is the outbox's part of them.
+    pub(crate) fn figures(&self, delivery: Delivery) -> AlertFigures {
+        let alerts = || self.entries.iter().flat_map(|entry| &entry.watched).filter_map(Watched::alert);
+        let (pending, current) = alerts().cloned().partition(|alert| alert.state == AlertState::Pending);
+        AlertFigures {
+            current,
+            pending,
+            history: self.journal.past.iter().rev().cloned().collect(),
+            rules: self.entries.iter().map(Entry::figures).collect(),
+            raised: self.journal.raised,
+            resolved: self.journal.resolved,
+            repeated: self.journal.repeated,
+            withheld: self.journal.withheld,
+            notifications_dropped: delivery.dropped,
+            callback_panics: delivery.panics,
+            label_sets_folded: self.journal.folded,
+        }
+    }
+}
+
+impl Entry {
+    fn evaluate(&mut self, moment: Moment, values: &dyn Values, journal: &mut Journal) {
+        let Self { rule, watched, transitions, folded } = self;
+        values.each(&rule.metric, &mut |label_set, value, samples| {
+            let reading = Reading { value, samples };
+            match place(rule, watched, label_set, reading, moment) {
+                // A label set that is given twice counts once.
+                Place::Known(found) if found.round == moment.round => {}
+                Place::Known(found) => found.step(rule, Some(reading), moment, transitions, journal),
+                Place::Nothing => {}
+                Place::Full => {
+                    *folded += 1;
+                    journal.folded += 1;
+                }
+            }
+        });
+        for silent in watched.iter_mut().filter(|watched| watched.round != moment.round) {
+            silent.step(rule, None, moment, transitions, journal);
+        }
+        watched.retain(|watched| !watched.is_forgettable(rule, moment));
+    }
+
+    fn figures(&self) -> RuleFigures {
+        let states = self.watched.iter().filter_map(Watched::alert).map(|alert| alert.state);
+        let (pending, firing): (Vec<_>, Vec<_>) = states.partition(|state| *state == AlertState::Pending);
+        RuleFigures {
+            name: self.rule.name.clone(),
+            severity: self.rule.severity,
+            metric: self.rule.metric.clone(),
+            trigger: self.rule.terms.trigger,
+            clear: self.rule.terms.clear,
+            pending: pending.len() as u64,
+            firing: firing.len() as u64,
+            transitions: self.transitions,
+            label_sets_folded: self.folded,
+        }
+    }
+}
+
+/// Where a reading belongs.
+enum Place<'a> {
+    /// To this one, which may be new.
+    Known(&'a mut Watched),
+    /// Nowhere, and none is needed: all is well with it.
+    Nothing,
+    /// Nowhere: there is no room for it.
+    Full,
+}
+
+fn place<'a>(
+    rule: &Rule,
+    watched: &'a mut Vec<Watched>,
+    label_set: &str,
+    reading: Reading,
+    moment: Moment,
+) -> Place<'a> {
+    let found = watched.iter().position(|watched| watched.label_set() == label_set);
+    let found = match found {
+        Some(found) => found,
+        None => {
+            let input = rule.terms.input(reading.value, reading.samples);
+            if input.is_none_or(|value| rule.terms.zone(value) != Zone::Beyond) {
+                return Place::Nothing;
+            }
+            if watched.len() >= MAX_LABEL_SETS || label_set.len() > MAX_LABEL_SET {
+                return Place::Full;
+            }
+            watched.push(Watched::new(rule, label_set, moment));
+            watched.len() - 1
+        }
+    };
+    watched.get_mut(found).map_or(Place::Nothing, Place::Known)
+}
+
+#[cfg(test)]
+mod tests;

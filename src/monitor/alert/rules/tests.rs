@@ -1,0 +1,288 @@
+//! The table of rules with readings by hand.
+
+use super::super::journal::HISTORY;
+use super::super::{Alert, AlertState, Notification, Rule, Severity};
+use super::{Delivery, MAX_LABEL_SET, MAX_LABEL_SETS, MAX_RULES, Rules, Values};
+use crate::error::Error;
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+/// (metric, label set) → (value, samples).
+#[derive(Default)]
+struct Readings(BTreeMap<(String, String), (f64, u64)>);
+
+impl Readings {
+    fn of(values: &[(&str, &str, f64)]) -> Self {
+        let entry = |(metric, label_set, value): &(&str, &str, f64)| {
+            (((*metric).to_owned(), (*label_set).to_owned()), (*value, 100))
+        };
+        Self(values.iter().map(entry).collect())
+    }
+}
+
+impl Values for Readings {
+    fn each(&self, metric: &str, found: &mut dyn FnMut(&str, f64, u64)) {
+        for ((name, label_set), (value, samples)) in &self.0 {
+            if name == metric {
+                found(label_set, *value, *samples);
+            }
+        }
+    }
+}
+
+/// Rules and a clock that goes on by a second with each evaluation.
+#[derive(Default)]
+struct Bench {
+    rules: Rules,
+    seconds: u64,
+}
+
+impl Bench {
+    fn with(rules: impl IntoIterator<Item = Rule>) -> Self {
+        let mut bench = Self::default();
+        for rule in rules {
+            bench.rules.add(rule).unwrap();
+        }
+        bench
+    }
+
+    fn evaluate(&mut self, values: &[(&str, &str, f64)]) -> Vec<Alert> {
+        self.seconds += 1;
+        let (now, wall) = (self.seconds * 1_000_000_000, 1_000_000 + self.seconds);
+        self.rules.evaluate(now, wall, &Readings::of(values))
+    }
+
+    /// What was told: of whom, and what.
+    fn told(&mut self, values: &[(&str, &str, f64)]) -> Vec<(String, Notification)> {
+        let told = self.evaluate(values);
+        told.into_iter().map(|alert| (alert.id, alert.notification.unwrap())).collect()
+    }
+}
+
+fn told(id: &str, notification: Notification) -> Vec<(String, Notification)> {
+    vec![(id.to_owned(), notification)]
+}
+
+fn memory() -> Rule {
+    Rule::above("memory", "bytes", 1024.0)
+        .clear(512.0)
+        .severity(Severity::Critical)
+        .unit("bytes")
+        .text("Resident memory")
+        .cooldown(Duration::ZERO)
+}
+
+#[test]
+fn an_alert_says_all_about_itself() {
+    let mut bench = Bench::with([memory().pending_for(Duration::from_secs(1))]);
+    assert_eq!(bench.evaluate(&[("bytes", "", 2000.0)]), []);
+    let raised = bench.evaluate(&[("bytes", "", 2048.0)]).pop().unwrap();
+    assert_eq!(
+        (raised.id.as_str(), raised.name.as_str(), raised.label_set.as_str()),
+        ("memory", "memory", "")
+    );
+    assert_eq!((raised.severity, raised.state), (Severity::Critical, AlertState::Firing));
+    assert_eq!((raised.threshold, raised.current_value, raised.metric.as_str()), (1024.0, 2048.0, "bytes"));
+    assert_eq!((raised.since, raised.raised, raised.resolved), (1_000_001, Some(1_000_002), None));
+    assert_eq!(raised.message, "Resident memory is 2 KiB, above the threshold of 1 KiB");
+    let details = ["clear", "pending_for_ms", "keep_firing_for_ms", "samples", "min_samples", "unit"];
+    assert_eq!(raised.details.iter().map(|(name, _)| name.as_str()).collect::<Vec<_>>(), details);
+    assert!(raised.details.contains(&("pending_for_ms".to_owned(), "1000".to_owned())));
+    let over = bench.evaluate(&[("bytes", "", 100.0)]).pop().unwrap();
+    assert_eq!((over.state, over.notification), (AlertState::Resolved, Some(Notification::Resolved)));
+    assert_eq!((over.since, over.raised, over.resolved), (1_000_001, Some(1_000_002), Some(1_000_003)));
+    assert_eq!(bench.rules.figures(Delivery::default()).history, [over]);
+}
+
+#[test]
+fn a_second_occurrence_knows_nothing_of_the_first() {
+    let mut bench = Bench::with([memory().cooldown(Duration::from_secs(60))]);
+    assert_eq!(bench.told(&[("bytes", "", 2000.0)]), told("memory", Notification::Raised));
+    assert_eq!(bench.told(&[("bytes", "", 1.0)]), told("memory", Notification::Resolved));
+    assert_eq!(bench.told(&[("bytes", "", 3000.0)]), []);
+    let figures = bench.rules.figures(Delivery::default());
+    let current = figures.current.first().unwrap();
+    assert_eq!((current.notification, current.since, current.resolved), (None, 1_000_003, None));
+    assert_eq!(bench.told(&[("bytes", "", 1.0)]), []);
+    let figures = bench.rules.figures(Delivery::default());
+    assert_eq!((figures.raised, figures.resolved, figures.withheld), (2, 2, 1));
+    assert_eq!(figures.history.len(), 2);
+}
+
+#[test]
+fn figures_are_what_has_happened() {
+    let pending = Rule::above("late", "late", 0.5).pending_for(Duration::from_secs(60));
+    let repeated = memory().repeat_interval(Duration::from_secs(1)).keep_firing_for(Duration::from_secs(1));
+    let mut bench = Bench::with([repeated, pending]);
+    for bytes in [2000.0, 2000.0, 100.0, 2000.0, 100.0] {
+        bench.evaluate(&[("bytes", "", bytes), ("late", "", 1.0)]);
+    }
+    let figures = bench.rules.figures(Delivery { dropped: 3, panics: 4 });
+    let ids = |alerts: &[Alert]| alerts.iter().map(|alert| alert.id.clone()).collect::<Vec<_>>();
+    assert_eq!(
+        (ids(&figures.current), ids(&figures.pending)),
+        (vec!["memory".to_owned()], vec!["late".to_owned()])
+    );
+    assert_eq!(figures.current.first().unwrap().state, AlertState::Recovering);
+    assert_eq!((figures.raised, figures.resolved, figures.repeated), (1, 0, 1));
+    assert_eq!((figures.notifications_dropped, figures.callback_panics), (3, 4));
+    let [memory, late] = figures.rules.as_slice() else { panic!() };
+    let counts = |rule: &super::RuleFigures| {
+        let transitions = rule.transitions;
+        [transitions.pending, transitions.firing, transitions.recovering, transitions.resolved]
+    };
+    assert_eq!((counts(memory), memory.firing, memory.pending), ([0, 1, 2, 0], 1, 0));
+    assert_eq!((counts(late), late.firing, late.pending), ([1, 0, 0, 0], 0, 1));
+    let json = serde_json::to_value(&figures).unwrap();
+    assert_eq!(json["current"][0]["severity"], "critical");
+    assert_eq!(json["current"][0]["state"], "recovering");
+}
+
+#[test]
+fn each_label_set_has_an_alert_up_to_the_bound() {
+    let mut bench = Bench::with([Rule::above("p99", "types.*.p99", 10.0).cooldown(Duration::ZERO)]);
+    let labels: Vec<_> = (0..MAX_LABEL_SETS + 3).map(|number| format!("type{number:02}")).collect();
+    let all = |value: f64| labels.iter().map(move |label| ("types.*.p99", label.as_str(), value));
+    // Those that are well take no place.
+    assert_eq!(bench.told(&all(9.0).collect::<Vec<_>>()), []);
+    let raised = bench.told(&all(11.0).collect::<Vec<_>>());
+    let expected: Vec<_> = labels.iter().take(MAX_LABEL_SETS).map(|label| format!("p99/{label}")).collect();
+    assert_eq!(raised.into_iter().map(|(id, _)| id).collect::<Vec<_>>(), expected);
+    let figures = bench.rules.figures(Delivery::default());
+    assert_eq!((figures.current.len(), figures.label_sets_folded), (MAX_LABEL_SETS, 3));
+    assert_eq!(figures.rules.first().unwrap().label_sets_folded, 3);
+    // One that is over makes room.
+    let mut values: Vec<_> = all(11.0).collect();
+    values[0].2 = 1.0;
+    assert_eq!(bench.told(&values), told("p99/type00", Notification::Resolved));
+    assert_eq!(bench.told(&values), told("p99/type16", Notification::Raised));
+}
+
+#[test]
+fn a_label_set_that_is_too_long_is_counted() {
+    let mut bench = Bench::with([memory()]);
+    let (fitting, long) = ("x".repeat(MAX_LABEL_SET), "x".repeat(MAX_LABEL_SET + 1));
+    assert_eq!(bench.evaluate(&[("bytes", &fitting, 2000.0), ("bytes", &long, 2000.0)]).len(), 1);
+    assert_eq!(bench.rules.figures(Delivery::default()).label_sets_folded, 1);
+}
+
+#[test]
+fn a_label_set_that_vanishes_stays_as_it_is() {
+    let mut bench = Bench::with([memory()]);
+    assert_eq!(bench.told(&[("bytes", "a", 2000.0)]), told("memory/a", Notification::Raised));
+    for _ in 0..1000 {
+        assert_eq!(bench.evaluate(&[("bytes", "b", 1.0)]), []);
+    }
+    assert_eq!(bench.rules.figures(Delivery::default()).current.len(), 1);
+    assert_eq!(bench.told(&[("bytes", "a", 1.0)]), told("memory/a", Notification::Resolved));
+}
+
+#[test]
+fn too_few_samples_change_nothing() {
+    let mut rules = Rules::new();
+    rules.add(memory().min_samples(20)).unwrap();
+    for (second, samples, count) in [(1, 19, 0), (2, 20, 1)] {
+        let readings = Readings([(("bytes".into(), String::new()), (2000.0, samples))].into());
+        assert_eq!(rules.evaluate(second * 1_000_000_000, second, &readings).len(), count);
+    }
+}
+
+/// A source that gives each label set twice.
+struct Twice(f64, f64);
+
+impl Values for Twice {
+    fn each(&self, _metric: &str, found: &mut dyn FnMut(&str, f64, u64)) {
+        found("", self.0, 1);
+        found("", self.1, 1);
+    }
+}
+
+#[test]
+fn the_first_of_two_readings_counts() {
+    let mut rules = Rules::new();
+    rules.add(memory()).unwrap();
+    assert_eq!(rules.evaluate(1, 1, &Twice(2000.0, 1.0)).len(), 1);
+    assert_eq!(rules.evaluate(2, 2, &Twice(2000.0, 1.0)).len(), 0);
+}
+
+#[test]
+fn a_threshold_that_is_set_counts_from_the_next_evaluation_and_keeps_the_state() {
+    let mut bench = Bench::with([memory()]);
+    let values = [("bytes", "", 2000.0)];
+    assert_eq!(bench.told(&values), told("memory", Notification::Raised));
+    bench.rules.set_threshold("memory", 4096.0, 1500.0).unwrap();
+    // Between the new ones: it stays.
+    assert_eq!(bench.told(&values), []);
+    assert_eq!(bench.rules.figures(Delivery::default()).current.first().unwrap().threshold, 4096.0);
+    bench.rules.set_threshold("memory", 4096.0, 4096.0).unwrap();
+    assert_eq!(bench.told(&values), told("memory", Notification::Resolved));
+    bench.rules.set_threshold("memory", 1.0, 1.0).unwrap();
+    assert_eq!(bench.told(&values), told("memory", Notification::Raised));
+}
+
+#[test]
+fn a_wrong_threshold_changes_nothing() {
+    let mut bench = Bench::with([memory()]);
+    for (trigger, clear) in [(1.0, 2.0), (f64::NAN, 0.0)] {
+        assert!(matches!(bench.rules.set_threshold("memory", trigger, clear), Err(Error::Rule { .. })));
+    }
+    assert!(matches!(bench.rules.set_threshold("none", 1.0, 1.0), Err(Error::UnknownRule(_))));
+    assert_eq!(bench.told(&[("bytes", "", 1000.0)]), []);
+    assert_eq!(bench.told(&[("bytes", "", 1025.0)]), told("memory", Notification::Raised));
+}
+
+#[test]
+fn an_update_keeps_the_state_and_refuses_another_metric() {
+    let mut bench = Bench::with([memory()]);
+    bench.evaluate(&[("bytes", "", 2000.0)]);
+    bench.rules.update(memory().severity(Severity::Info)).unwrap();
+    let over = bench.evaluate(&[("bytes", "", 1.0)]).pop().unwrap();
+    assert_eq!((over.severity, over.notification), (Severity::Info, Some(Notification::Resolved)));
+    let other = Rule::above("memory", "other", 1.0);
+    assert!(matches!(bench.rules.update(other), Err(Error::Rule { .. })));
+    assert!(matches!(bench.rules.update(Rule::above("none", "x", 1.0)), Err(Error::UnknownRule(_))));
+}
+
+#[test]
+fn a_removed_rule_resolves_what_it_has_raised() {
+    let mut bench = Bench::with([memory()]);
+    bench.evaluate(&[("bytes", "", 2000.0)]);
+    bench.rules.remove("memory").unwrap();
+    // One of the same name is another one; the old one's end comes first.
+    bench.rules.add(memory()).unwrap();
+    let both = bench.evaluate(&[("bytes", "", 2000.0)]);
+    let told: Vec<_> = both.iter().map(|alert| alert.notification.unwrap()).collect();
+    assert_eq!(told, [Notification::Resolved, Notification::Raised]);
+    assert_eq!(both.first().unwrap().message, "Resident memory is not watched any more; it was 1.95 KiB");
+    assert!(matches!(bench.rules.remove("none"), Err(Error::UnknownRule(_))));
+    let figures = bench.rules.figures(Delivery::default());
+    assert_eq!((figures.raised, figures.resolved, figures.history.len()), (2, 1, 1));
+}
+
+#[test]
+fn rules_are_bounded_and_named_once() {
+    let mut rules = Rules::new();
+    for number in 0..MAX_RULES {
+        rules.add(Rule::above(&format!("rule{number}"), "metric", 1.0)).unwrap();
+    }
+    let one_more = Rule::above("one_more", "metric", 1.0);
+    assert_eq!(rules.add(one_more.clone()), Err(Error::TooManyRules(64)));
+    assert_eq!(rules.add(Rule::above("rule0", "metric", 1.0)), Err(Error::RuleExists("rule0".to_owned())));
+    assert!(matches!(rules.add(Rule::above("BAD", "metric", 1.0)), Err(Error::Rule { .. })));
+    rules.remove("rule0").unwrap();
+    rules.add(one_more).unwrap();
+}
+
+#[test]
+fn the_history_keeps_the_latest() {
+    let mut bench = Bench::with([memory()]);
+    for number in 0..HISTORY + 10 {
+        bench.evaluate(&[("bytes", "", 2000.0 + number as f64)]);
+        bench.evaluate(&[("bytes", "", 1.0)]);
+    }
+    let figures = bench.rules.figures(Delivery::default());
+    assert_eq!((figures.history.len(), figures.resolved), (HISTORY, HISTORY as u64 + 10));
+    let times: Vec<_> = figures.history.iter().map(|alert| alert.resolved.unwrap()).collect();
+    assert!(times.is_sorted_by(|later, earlier| later > earlier));
+    assert_eq!(times.first(), Some(&(1_000_000 + bench.seconds)));
+}

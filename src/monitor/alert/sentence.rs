@@ -1,0 +1,136 @@
+//! What an alert says: one sentence with value, threshold, unit and label set, for people. `watched` writes it.
+
+use super::AlertState;
+use super::machine::{Direction, Zone};
+use super::rule::Rule;
+
+/// The sentence for a state and the last value seen in it.
+pub(super) fn sentence(rule: &Rule, label_set: &str, state: AlertState, value: f64) -> String {
+    let subject = subject(rule, label_set);
+    let [value_text, trigger, clear] =
+        [value, rule.terms.trigger, rule.terms.clear].map(|number| amount(number, &rule.unit));
+    let (bad, good) = match rule.terms.direction {
+        Direction::Above => ("above", "below"),
+        Direction::Below => ("below", "above"),
+    };
+    let beyond = rule.terms.zone(value) == Zone::Beyond;
+    match state {
+        AlertState::Pending => {
+            format!("{subject} is {value_text}, {bad} the threshold of {trigger}, but not for long yet")
+        }
+        AlertState::Firing if beyond => {
+            format!("{subject} is {value_text}, {bad} the threshold of {trigger}")
+        }
+        AlertState::Firing | AlertState::Recovering => {
+            format!(
+                "{subject} is {value_text}; it was {bad} the threshold of {trigger} and must stay {good} {clear} to be over"
+            )
+        }
+        AlertState::Resolved => {
+            format!("{subject} is {value_text}, no longer {bad} the threshold of {trigger}")
+        }
+    }
+}
+
+/// The sentence for an alert whose rule was removed.
+pub(super) fn farewell(rule: &Rule, label_set: &str, value: f64) -> String {
+    format!("{} is not watched any more; it was {}", subject(rule, label_set), amount(value, &rule.unit))
+}
+
+fn subject(rule: &Rule, label_set: &str) -> String {
+    let text = if rule.text.is_empty() { &rule.metric } else { &rule.text };
+    if label_set.is_empty() { text.clone() } else { format!("{text} ({label_set})") }
+}
+
+const BYTES: &[(f64, &str)] = &[
+    (1.0, "bytes"),
+    (1024.0, "KiB"),
+    (1_048_576.0, "MiB"),
+    (1_073_741_824.0, "GiB"),
+    (1_099_511_627_776.0, "TiB"),
+];
+const TIMES: &[(f64, &str)] = &[(1.0, "ns"), (1e3, "µs"), (1e6, "ms"), (1e9, "s")];
+
+/// A number with its unit, as people read it.
+pub(super) fn amount(value: f64, unit: &str) -> String {
+    match unit {
+        "bytes" => scaled(value, BYTES),
+        "nanoseconds" => scaled(value, TIMES),
+        "share" => format!("{} %", number(value * 100.0)),
+        "" => number(value),
+        unit => format!("{} {unit}", number(value)),
+    }
+}
+
+/// In the largest unit of which it is at least one.
+fn scaled(value: f64, units: &[(f64, &str)]) -> String {
+    let fitting = units.iter().rev().find(|(size, _)| value.abs() >= *size);
+    let (size, name) = fitting.or(units.first()).copied().unwrap_or((1.0, ""));
+    format!("{} {name}", number(value / size))
+}
+
+/// At most two decimals, and never long: what is too large or too small for that gets an exponent.
+fn number(value: f64) -> String {
+    let magnitude = value.abs();
+    if magnitude != 0.0 && !(0.01..1e15).contains(&magnitude) {
+        return format!("{value:.2e}");
+    }
+    let text = format!("{value:.2}");
+    text.trim_end_matches('0').trim_end_matches('.').to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_are_written_as_people_read_them() {
+        for (value, unit, text) in [
+            (0.0, "bytes", "0 bytes"),
+            (1023.0, "bytes", "1023 bytes"),
+            (1.5 * 1024.0 * 1024.0 * 1024.0, "bytes", "1.5 GiB"),
+            (999.0, "nanoseconds", "999 ns"),
+            (1_250_000.0, "nanoseconds", "1.25 ms"),
+            (2e9, "nanoseconds", "2 s"),
+            (0.0525, "share", "5.25 %"),
+            (1e-9, "share", "1.00e-7 %"),
+            (100.0, "connections", "100 connections"),
+            (-1.0, "", "-1"),
+            (1e300, "", "1.00e300"),
+        ] {
+            assert_eq!(amount(value, unit), text);
+        }
+    }
+
+    #[test]
+    fn each_state_has_its_sentence() {
+        let rule =
+            Rule::above("p99", "types.*.p99", 2e9).clear(1e9).unit("nanoseconds").text("Handling time");
+        for (state, value, text) in [
+            (
+                AlertState::Pending,
+                3e9,
+                "Handling time (offer) is 3 s, above the threshold of 2 s, but not for long yet",
+            ),
+            (AlertState::Firing, 3e9, "Handling time (offer) is 3 s, above the threshold of 2 s"),
+            (
+                AlertState::Firing,
+                1.5e9,
+                "Handling time (offer) is 1.5 s; it was above the threshold of 2 s and must stay below 1 s to be over",
+            ),
+            (
+                AlertState::Resolved,
+                5e8,
+                "Handling time (offer) is 500 ms, no longer above the threshold of 2 s",
+            ),
+        ] {
+            assert_eq!(sentence(&rule, "offer", state, value), text);
+        }
+        let rule = Rule::below("idle", "workers.idle", 1.0);
+        assert_eq!(
+            sentence(&rule, "", AlertState::Firing, 0.0),
+            "workers.idle is 0, below the threshold of 1"
+        );
+        assert_eq!(farewell(&rule, "", 0.0), "workers.idle is not watched any more; it was 0");
+    }
+}

@@ -1,0 +1,159 @@
+//! The rules that come with the crate. The monitor adds them at its start, and brings them up to date when a threshold or
+//! the interval changes.
+//!
+//! | rule | raised above | over below | severity | pending, kept | samples |
+//! |---|---|---|---|---|---|
+//! | `memory` | `high_memory_threshold_bytes` | 90 % of it | warning | 0, 2 intervals | |
+//! | `connections` | `high_connection_threshold` | 90 % of it | warning | 0, 2 intervals | |
+//! | `error_rate` | `high_error_rate_threshold` | 90 % of it | warning | 2 intervals, 2 intervals | 20 |
+//! | `slow_messages` | `high_slow_rate_threshold` | 90 % of it | warning | 2 intervals, 2 intervals | 20 |
+//! | `p99` | `high_p99_threshold_ms` | 90 % of it | warning | 2 intervals, 2 intervals | 20 |
+//! | `queue_depth` | `high_queue_depth_threshold` | 90 % of it | warning | 2 intervals, 2 intervals | |
+//! | `queue_wait` | `high_queue_wait_threshold_ms` | 90 % of it | warning | 2 intervals, 2 intervals | 20 |
+//! | `egress_full` | none in the last minute | none | critical | 0, 0 | |
+//! | `credit_exhausted` | none in the last minute | none | info | 0, 0 | |
+//! | `worker_stalled` | no worker | none | critical | 0, 0 | |
+//! | `cpu` | `high_cpu_threshold` | 90 % of it | warning | 2 intervals, 2 intervals | |
+//!
+//! An interval is `monitor_interval_ms`. What may jump from one look to the next must stay bad for two more before it is
+//! told; what is bad the moment it is seen is told then. All: told again each 4 hours, a minute between a resolution and
+//! the next alert.
+
+use super::rule::{Rule, Severity};
+use crate::config::{Config, Key};
+
+/// Between none and one, for what is counted.
+const ANY: f64 = 0.5;
+/// The least share that a configured 0 stands for: nothing is below 0, so an alert above 0 could never be over.
+const SMALLEST_SHARE: f64 = 1e-9;
+/// Fewer messages say little of a rate or a percentile.
+const SAMPLES: u64 = 20;
+
+/// The rules, with the configuration's thresholds.
+pub(crate) fn shipped(config: &Config) -> Vec<Rule> {
+    let pause = config.milliseconds(Key::MonitorInterval).saturating_mul(2);
+    let steady = |rule: Rule| {
+        let clear = rule.trigger() * 0.9;
+        rule.clear(clear).keep_firing_for(pause)
+    };
+    let noisy = |rule: Rule| steady(rule).pending_for(pause);
+    let any = |name, metric| Rule::above(name, metric, ANY);
+    vec![
+        steady(gauge("memory", "system.memory.resident_bytes", config, Key::HighMemory))
+            .unit("bytes")
+            .text("Resident memory of the process"),
+        steady(gauge("connections", "connections.active", config, Key::HighConnections))
+            .text("The number of connections"),
+        noisy(share("error_rate", "messages.minute.error_rate", config, Key::HighErrorRate))
+            .min_samples(SAMPLES)
+            .text("The share of the last minute's messages that failed or expired"),
+        noisy(share("slow_messages", "messages.minute.slow_rate", config, Key::HighSlowRate))
+            .min_samples(SAMPLES)
+            .text("The share of the last minute's messages that were slow"),
+        noisy(time("p99", "messages.minute.p99_nanoseconds", config, Key::HighP99))
+            .min_samples(SAMPLES)
+            .text("The 99th percentile of the last minute's handling times"),
+        noisy(gauge("queue_depth", "routing.queue_messages", config, Key::HighQueueDepth))
+            .text("The number of messages in all queues"),
+        noisy(time("queue_wait", "queue_wait.minute.p99_nanoseconds", config, Key::HighQueueWait))
+            .min_samples(SAMPLES)
+            .text("The 99th percentile of the last minute's waiting times"),
+        any("egress_full", "routing.minute.egress_full")
+            .severity(Severity::Critical)
+            .text("The number of deliveries given up in the last minute because a port's ring and backlog were full"),
+        any("credit_exhausted", "routing.minute.credit_exhausted")
+            .severity(Severity::Info)
+            .text("The number of deliveries given up in the last minute because a recipient does not read"),
+        any("worker_stalled", "workers.stalled")
+            .severity(Severity::Critical)
+            .text("The number of workers inside a handler that does not return"),
+        noisy(share("cpu", "system.cpu.share", config, Key::HighCpu))
+            .text("The share of the cores that the process takes"),
+    ]
+}
+
+fn gauge(name: &str, metric: &str, config: &Config, key: Key) -> Rule {
+    Rule::above(name, metric, config.get(key) as f64)
+}
+
+fn share(name: &str, metric: &str, config: &Config, key: Key) -> Rule {
+    Rule::above(name, metric, config.share(key).max(SMALLEST_SHARE)).unit("share")
+}
+
+/// The key is in milliseconds, the metric in nanoseconds.
+fn time(name: &str, metric: &str, config: &Config, key: Key) -> Rule {
+    Rule::above(name, metric, config.milliseconds(key).as_nanos() as f64).unit("nanoseconds")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::machine::{Direction, Zone};
+    use super::*;
+    use std::time::Duration;
+
+    fn rule(rules: &[Rule], name: &str) -> Rule {
+        rules.iter().find(|rule| rule.name() == name).unwrap().clone()
+    }
+
+    #[test]
+    fn thresholds_come_from_the_configuration() {
+        let mut config = Config::default();
+        for (key, value, name, trigger) in [
+            ("high_memory_threshold_bytes", "2000000", "memory", 2e6),
+            ("high_connection_threshold", "7", "connections", 7.0),
+            ("high_error_rate_threshold", "0.25", "error_rate", 0.25),
+            ("high_slow_rate_threshold", "0.5", "slow_messages", 0.5),
+            ("high_p99_threshold_ms", "3", "p99", 3e6),
+            ("high_queue_depth_threshold", "11", "queue_depth", 11.0),
+            ("high_queue_wait_threshold_ms", "4", "queue_wait", 4e6),
+            ("high_cpu_threshold", "0.75", "cpu", 0.75),
+        ] {
+            let before = rule(&shipped(&config), name).trigger();
+            config.set(key, value).unwrap();
+            let after = rule(&shipped(&config), name);
+            assert_eq!(after.trigger(), trigger);
+            assert_ne!(before, trigger);
+            assert_eq!(after.clear_value(), trigger * 0.9);
+        }
+    }
+
+    #[test]
+    fn each_is_valid_named_once_and_can_be_over() {
+        // 0 and 1 where that is possible, and what is least and most elsewhere.
+        for least in [true, false] {
+            let mut config = Config::default();
+            for row in crate::config::TABLE.iter().filter(|row| row.key.starts_with("high_")) {
+                let (zero, one) = match row.values {
+                    crate::config::Values::Number { minimum, maximum } => (minimum, maximum),
+                    _ => (0, 1),
+                };
+                config.set(row.key, &if least { zero } else { one }.to_string()).unwrap();
+            }
+            let rules = shipped(&config);
+            let names: std::collections::HashSet<_> = rules.iter().map(Rule::name).collect();
+            assert_eq!((names.len(), rules.len()), (11, 11));
+            for rule in rules {
+                rule.validate().unwrap();
+                assert_eq!(rule.terms.direction, Direction::Above);
+                assert_eq!(rule.terms.zone(0.0), Zone::Clear, "{}", rule.name());
+            }
+        }
+    }
+
+    #[test]
+    fn one_of_what_is_counted_is_enough_and_told_at_once() {
+        let rules = shipped(&Config::default());
+        for name in ["egress_full", "credit_exhausted", "worker_stalled"] {
+            let rule = rule(&rules, name);
+            assert_eq!((rule.terms.zone(1.0), rule.terms.pending), (Zone::Beyond, 0));
+        }
+    }
+
+    #[test]
+    fn times_follow_the_interval() {
+        let config = Config::default().with_monitor_interval(Duration::from_millis(250)).unwrap();
+        let cpu = rule(&shipped(&config), "cpu");
+        assert_eq!((cpu.terms.pending, cpu.terms.keep), (500_000_000, 500_000_000));
+        assert_eq!(rule(&shipped(&config), "memory").terms.pending, 0);
+    }
+}
