@@ -20,7 +20,9 @@ mod survey;
 
 pub(crate) use bucket::{Bucket, Rate};
 pub(crate) use credit::{Credit, Limits, MAX_BYTES, MAX_MESSAGES, Shortage};
-pub(crate) use figures::{ClientLine, ClientMessage, ClientView, ConnectionReading};
+#[cfg(not(corelane_loom))]
+pub(crate) use figures::{ApplicationConnections, ClientView, ConnectionReading};
+pub(crate) use figures::{ClientLine, ClientMessage};
 pub(crate) use names::{NameHash, NameTable};
 pub(crate) use slot::{NameBuffer, Phase, Slot};
 
@@ -84,6 +86,12 @@ struct Control {
     free: Vec<u32>,
     /// CLIENT_CLOSED handed out; free once finished and nothing is outstanding.
     retired: VecDeque<ClientId>,
+}
+
+/// Keys that names are hashed under: the standard library's own random ones, from the operating system.
+pub(crate) fn random_keys() -> [u64; 2] {
+    use std::hash::{BuildHasher, Hasher};
+    std::array::from_fn(|_| std::hash::RandomState::new().build_hasher().finish())
 }
 
 /// Whether that can be the name of a client, or a room.

@@ -7,6 +7,8 @@ pub mod bench;
 mod bucket;
 mod cell;
 mod control;
+#[cfg(not(corelane_loom))]
+mod custom;
 mod figures;
 mod histogram;
 mod label;
@@ -18,11 +20,17 @@ mod slow;
 mod snapshot;
 mod spans;
 
+#[cfg(all(test, not(corelane_loom)))]
+pub(crate) use bucket::index as cell_of;
 #[cfg(not(corelane_loom))]
 pub(crate) use bucket::{CELLS, COARSE_CELLS, coarse, coarse_upper_bound};
 pub use bucket::{OCTAVE_BOUNDS, OVERFLOW_NANOSECONDS, lower_bound, upper_bound};
 pub(crate) use cell::{Cell, Writer};
 pub(crate) use control::{Controlled, Controls};
+#[cfg(not(corelane_loom))]
+pub(crate) use custom::Customs;
+#[cfg(not(corelane_loom))]
+pub use custom::{Counter, CounterFamily, CustomStats, Descriptor, GaugeFamily, HistogramFamily};
 pub use figures::{
     Accounting, Connections, GroupStats, LatencyStats, MessageStats, PlacementStats, RecordedStats,
     RecordedTypeStats, RoomStats, Stats, TypeStats, WorkerStats,

@@ -15,4 +15,3 @@ pub use source::MonitorSource;
 
 pub(crate) use hub::{Hub, HubSizes};
 pub(crate) use source::Source;
-pub(crate) use table::Table;

@@ -88,11 +88,7 @@ impl Builder {
             handlers: Vec::new(),
             clock: Clock::new(),
             base: BaseRoute::default(),
-            name_keys: std::array::from_fn(|_| {
-                use std::hash::{BuildHasher, Hasher};
-                // The standard library's own random keys, from the operating system.
-                std::hash::RandomState::new().build_hasher().finish()
-            }),
+            name_keys: crate::clients::random_keys(),
         }
     }
 

@@ -6,14 +6,12 @@
 //! | `rule`, `shipped` | what a rule is; those that come with the crate |
 //! | `watched`, `sentence` | one rule over one label set, and what it says |
 //! | `rules`, `journal` | the table of all rules, what is over, and the totals |
-//! | `outbox` | delivery: a thread per callback, a descriptor per poll |
 //!
-//! At each interval the monitor calls `Rules::evaluate` and gives what that returns to `Outbox::send`. Neither waits for
-//! a listener.
+//! At each interval the monitor calls `Rules::evaluate` and gives what that returns to an `Outbox`. Neither waits for a
+//! listener.
 
 mod journal;
 mod machine;
-mod outbox;
 mod rule;
 mod rules;
 mod sentence;
@@ -21,14 +19,9 @@ mod shipped;
 mod watched;
 
 pub use machine::{Direction, Notification};
-pub use outbox::{AlertPoll, CallbackId};
 pub use rule::{Rule, Severity};
 
-#[allow(unused_imports, reason = "for the collector")]
-pub(crate) use outbox::{Delivery, Outbox};
-#[allow(unused_imports, reason = "for the collector")]
 pub(crate) use rules::{Rules, Values};
-#[allow(unused_imports, reason = "for the collector")]
 pub(crate) use shipped::shipped;
 
 /// Where an alert is on its way.

@@ -224,12 +224,17 @@ impl Collector {
     }
 
     fn follow_ports(&mut self, sources: &Sources<'_>, now: u64) {
-        self.write.follow(self.epoch, sources.ports.iter().map(|port| -> &Histogram { &port.poll.write_time }));
+        self.write
+            .follow(self.epoch, sources.ports.iter().map(|port| -> &Histogram { &port.poll.write_time }));
         self.bytes_out.0 = sources.ports.iter().map(|port| port.poll.bytes_out.get()).sum();
         let undeliverable = |reason: Undeliverable| -> u64 {
             let by_worker = sources.workers.iter().map(|worker| &worker.undeliverable);
             let by_port = sources.ports.iter().map(|port| &port.poll.undeliverable);
-            by_worker.chain(by_port).filter_map(|cells| cells.get(reason as usize)).map(|cell| cell.get()).sum()
+            by_worker
+                .chain(by_port)
+                .filter_map(|cells| cells.get(reason as usize))
+                .map(|cell| cell.get())
+                .sum()
         };
         let types = || sources.workers.iter().flat_map(|worker| &worker.types);
         let failed = |reason: Failed| -> u64 {
@@ -242,6 +247,15 @@ impl Collector {
         });
         self.egress_full.sample(now, egress_full);
         self.credit_exhausted.sample(now, credit.sum::<u64>());
+    }
+
+    /// What has been collected so far is no news.
+    pub(super) fn forget_windows(&mut self) {
+        self.total.windows.reset(0);
+        self.queue_wait.windows.reset(0);
+        for windows in self.series.iter_mut().filter_map(|series| series.windows.as_mut()) {
+            windows.reset(0);
+        }
     }
 
     /// Everything that is shown starts anew, from what has been collected.
@@ -262,7 +276,10 @@ impl Series {
         match &*Arc::clone(&self.key) {
             Key::Type(..) => {
                 let routed = workers().filter_map(|(worker, place)| worker.types.get(place));
-                self.follow(epoch, routed.chain(recorded.into_iter().flat_map(|place| hub.types.shards(place))))
+                self.follow(
+                    epoch,
+                    routed.chain(recorded.into_iter().flat_map(|place| hub.types.shards(place))),
+                )
             }
             Key::Protocol(_) => {
                 let routed = workers().filter_map(|(worker, place)| worker.protocols.get(place));

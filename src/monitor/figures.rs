@@ -1,7 +1,8 @@
 //! What the monitor shows: plain values, as reports, dashboards and exporters take them. `collector` fills them.
 
 use super::alert::AlertFigures;
-use super::system::SystemStats;
+use super::report::ReportFigures;
+use super::system::{CostStats, SystemStats};
 use super::window::WindowStats;
 use crate::metrics::{
     Accounting, CustomStats, LatencyStats, PlacementStats, PortStats, Rates, RoomStats, RoutingStats,
@@ -48,7 +49,9 @@ pub struct MonitorStats {
     /// The host's own metrics.
     pub custom: CustomStats,
     /// What the monitor itself costs.
-    pub monitor: CostFigures,
+    pub monitor: CostStats,
+    /// Reports on the timer.
+    pub reports: ReportFigures,
 }
 
 /// The last minute, hour and day as sliding windows.
@@ -352,25 +355,4 @@ pub struct RoutingFigures {
     pub payload_bytes: u64,
     /// Such payloads that wait.
     pub payloads_waiting: u64,
-}
-
-/// What the monitor costs.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
-#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-#[non_exhaustive]
-pub struct CostFigures {
-    /// Processor time of its thread.
-    pub cpu_nanoseconds: u64,
-    /// Bytes that its figures take now, windows included.
-    pub bytes: u64,
-    /// How often it has collected.
-    pub collections: u64,
-    /// How long the last collection took.
-    pub collect_nanoseconds: u64,
-    /// The longest one.
-    pub collect_nanoseconds_maximum: u64,
-    /// Reports written.
-    pub reports: u64,
-    /// Reports that nobody took in time, or that could not be written.
-    pub reports_failed: u64,
 }

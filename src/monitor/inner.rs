@@ -1,11 +1,12 @@
 //! The monitor's state, behind one lock that only the monitor's own thread and readers of figures take.
 
-use super::alert::Rules;
+use super::alert::{Alert, Notification, Rules};
 use super::collector::Collector;
 use super::history::History;
-use super::values::Figures;
 use super::system::cost::Tick;
 use super::system::{CostStats, LoadStats, RuntimeStats, SystemInputs, SystemProbe, SystemStats};
+use super::values::Figures;
+use crate::clients::ConnectionReading;
 use crate::config::{Config, Key};
 use crate::metrics::{Rates, Stats};
 use crate::record::Source;
@@ -26,6 +27,8 @@ pub(super) struct Inner {
     pub(super) cost: CostStats,
     /// The router's figures at the last look.
     last: Option<Stats>,
+    /// Connections at the last reset.
+    pub(super) connections_then: ConnectionReading,
     pub(super) rates: Rates,
     heap_pause: u32,
     /// When the monitor began, in raw ticks.
@@ -54,13 +57,14 @@ impl Inner {
         Self {
             collector,
             history: History::new(config.get(Key::StatsRetention)),
-            rules: Rules::shipped(&config),
+            rules: super::rules(&config),
             // Without it there are no figures of the system, and everything else goes on.
             probe: SystemProbe::new().ok(),
             system: None,
             runtime: None,
             cost: CostStats::default(),
             last: None,
+            connections_then: ConnectionReading::default(),
             rates: Rates::default(),
             heap_pause: 0,
             started: clock.raw(),
@@ -89,7 +93,8 @@ impl Inner {
     /// What is due now; it then counts as done.
     pub(super) fn take_due(&mut self, now: u64) -> Due {
         let interval = |key| self.config.milliseconds(key).as_nanos() as u64;
-        let (look_interval, report_interval) = (interval(Key::MonitorInterval), interval(Key::ReportInterval));
+        let (look_interval, report_interval) =
+            (interval(Key::MonitorInterval), interval(Key::ReportInterval));
         let due = Due { look: now >= self.next_look, report: report_interval > 0 && now >= self.next_report };
         if due.look {
             self.next_look = now + look_interval;
@@ -129,6 +134,103 @@ impl Inner {
             self.heap_pause = HEAP_PAUSE;
         }
         self.system = Some(system);
+    }
+
+    /// Everything that is shown starts anew.
+    pub(super) fn reset(&mut self, source: &dyn Source) {
+        let hub = source.hub();
+        // First, so that what is recorded from now on is of the new epoch; then what has been is left behind.
+        let epoch = hub.controls.next_epoch();
+        self.collector.epoch = epoch;
+        hub.clients.begin_epoch(epoch);
+        if let Some(clients) = source.routed_clients() {
+            clients.begin_epoch(epoch);
+        }
+        self.collect(source);
+        let now = self.now(source);
+        self.collector.reset(now);
+        self.connections_then = self.read_connections(source);
+        self.since_milliseconds = source.clock().wall_milliseconds();
+        self.resets += 1;
+    }
+
+    /// A key was changed.
+    pub(super) fn apply(&mut self, source: &dyn Source, changed: Key) {
+        let controls = &source.hub().controls;
+        match changed {
+            Key::MonitorInterval | Key::ReportInterval => {
+                let now = self.now(source);
+                self.reschedule(now);
+            }
+            Key::SlowMessageThreshold => {
+                controls.set_slow(self.config.milliseconds(changed).as_nanos() as u64);
+            }
+            Key::DetailedStats => {
+                let detailed = self.config.get(changed) == 1;
+                controls.set_detailed(detailed);
+                self.collector.detailed = detailed;
+            }
+            _ => {}
+        }
+        for rule in super::shipped(&self.config) {
+            // One that the host has taken away stays away.
+            let _ = self.rules.update(rule);
+        }
+    }
+
+    fn logs(&self) -> bool {
+        self.config.get(Key::EnableLogging) == 1
+    }
+
+    /// Logs slow messages that are new in the list; those like one that is there already are not told again.
+    pub(super) fn log_slow(&mut self, source: &dyn Source) {
+        let new = self.collector.slow.take_unlogged();
+        if new == 0 || !self.logs() {
+            return;
+        }
+        let moment = super::snapshot::Moment::of(self, source);
+        for entry in self.collector.slow.entries(|raw| moment.wall_of(raw)).iter().take(new).rev() {
+            tracing::warn!(
+                target: "corelane::slow",
+                client = entry.client,
+                protocol = entry.protocol,
+                message_type = entry.message_type,
+                application = entry.application,
+                bytes = entry.bytes,
+                queue_wait_nanoseconds = entry.queue_wait_nanoseconds,
+                service_nanoseconds = entry.service_nanoseconds,
+                "slow message"
+            );
+        }
+    }
+
+    pub(super) fn log_alerts(&self, alerts: &[Alert]) {
+        for alert in alerts.iter().filter(|_| self.logs()) {
+            let Alert { id, message, current_value, threshold, .. } = alert;
+            if alert.notification == Some(Notification::Resolved) {
+                tracing::info!(target: "corelane::alert", id, current_value, threshold, "resolved: {message}");
+            } else {
+                tracing::warn!(target: "corelane::alert", id, current_value, threshold, "{message}");
+            }
+        }
+    }
+
+    /// Gives up names that were only recorded and have been silent for long, where room gets scarce.
+    pub(super) fn make_room(&self, source: &dyn Source) {
+        let clients = &source.hub().clients;
+        let all = self.config.count(Key::MaxRecordedClients);
+        if all > 0 && clients.vacancies() * 8 < all {
+            let silent = self.config.milliseconds(Key::UnhealthyAfter);
+            clients.forget_recorded(source.clock().ticks(silent));
+        }
+    }
+
+    /// Bytes that it may come to, beside what is recorded into.
+    pub(super) fn bytes_at_most(source: &dyn Source) -> u64 {
+        let retention = source.config().get(Key::StatsRetention);
+        // Rules, alerts past and present, and what waits for listeners.
+        let alerts = 4 << 20;
+        Collector::bytes_at_most(source) + History::bytes_at_most(retention) + alerts
     }
 
     /// Puts what the last look saw into the history.

@@ -1,7 +1,7 @@
 //! The list of slow messages: what recording threads wrote down since the last look, alike ones folded into one entry.
 
 use super::figures::SlowEntry;
-use crate::metrics::{Sources, SlowMessage, SlowRing};
+use crate::metrics::{SlowMessage, SlowRing, Sources};
 use crate::record::Hub;
 use std::collections::VecDeque;
 

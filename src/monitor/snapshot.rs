@@ -38,7 +38,7 @@ impl<'a> Moment<'a> {
     }
 
     /// The time of day of an earlier raw reading.
-    fn wall_of(&self, raw: u64) -> u64 {
+    pub(super) fn wall_of(&self, raw: u64) -> u64 {
         self.wall.saturating_sub(self.age(raw) / 1_000_000)
     }
 
@@ -59,7 +59,12 @@ pub(super) fn connections(source: &dyn Source) -> (u64, u64) {
 
 impl Inner {
     /// All figures, as last collected.
-    pub(super) fn snapshot(&self, source: &dyn Source, reports: ReportFigures, alerts: AlertFigures) -> MonitorStats {
+    pub(super) fn snapshot(
+        &self,
+        source: &dyn Source,
+        reports: ReportFigures,
+        alerts: AlertFigures,
+    ) -> MonitorStats {
         let moment = Moment::of(self, source);
         let survey = self.survey(&moment);
         let router = source.router_stats();
@@ -171,7 +176,9 @@ impl Inner {
         let hub = source.hub();
         let applications = hub.applications.names_from(0);
         let names = Names {
-            application: &|id| applications.get(usize::from(id)).map_or_else(String::new, |(_, name)| name.clone()),
+            application: &|id| {
+                applications.get(usize::from(id)).map_or_else(String::new, |(_, name)| name.clone())
+            },
             protocol: &|_| String::new(),
             recorded: true,
         };
@@ -222,9 +229,10 @@ impl Inner {
         series
             .filter_map(|series| {
                 let Key::Application(name) = &*series.key else { return None };
-                let of = |reading: Option<&ConnectionReading>, place: Option<usize>| -> ApplicationConnections {
-                    reading.and_then(|all| all.applications.get(place?).copied()).unwrap_or_default()
-                };
+                let of =
+                    |reading: Option<&ConnectionReading>, place: Option<usize>| -> ApplicationConnections {
+                        reading.and_then(|all| all.applications.get(place?).copied()).unwrap_or_default()
+                    };
                 let (routed, recorded) =
                     (of(routed.as_ref(), series.routed), of(Some(&recorded), series.recorded));
                 let last = routed.last.max(recorded.last).max(series.counts.last);
@@ -281,7 +289,7 @@ fn series_figures(moment: &Moment<'_>, series: &Series) -> SeriesFigures {
 }
 
 fn windowed(moment: &Moment<'_>, windows: &Windows, maximum: u64) -> Windowed {
-    let of = |span| windows.window(span, moment.now, maximum, &|nanoseconds| moment.wall_at(nanoseconds));
+    let of = |span| windows.window(span, maximum, &|nanoseconds| moment.wall_at(nanoseconds));
     Windowed { last_minute: of(Span::Minute), last_hour: of(Span::Hour), last_day: of(Span::Day) }
 }
 
@@ -302,4 +310,3 @@ fn buckets(counts: &Counts, all: u64) -> Vec<BucketFigures> {
     let counts = std::iter::once(all.saturating_sub(above)).chain(counts.named);
     SPAN_NAMES.into_iter().zip(counts).map(|(name, count)| BucketFigures { name, count }).collect()
 }
-

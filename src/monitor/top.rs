@@ -61,7 +61,12 @@ fn lists(clients: &mut ClientsFigures) -> [Ordered<'_>; 7] {
 }
 
 /// Puts a client where it belongs among the first ones, if it does; of equal ones the first stays first.
-fn insert(list: &mut Vec<ClientFigures>, figure: fn(&ClientFigures) -> u64, limit: usize, row: &ClientFigures) {
+fn insert(
+    list: &mut Vec<ClientFigures>,
+    figure: fn(&ClientFigures) -> u64,
+    limit: usize,
+    row: &ClientFigures,
+) {
     let value = figure(row);
     let place = list.partition_point(|other| figure(other) >= value);
     if value == 0 || place >= limit {

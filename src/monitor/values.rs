@@ -2,6 +2,7 @@
 //! `messages.windows.last_minute.error_rate`. In a list, `*` stands for every element and gives each an alert of its own;
 //! a name picks one. So whatever a report shows can be watched, and its schema lists what there is.
 
+use super::alert::Values;
 use serde_json::Value;
 
 /// The figures as JSON.
@@ -13,21 +14,16 @@ impl Figures {
         // Numbers, texts and lists always serialise; a path into nothing finds nothing.
         Self(serde_json::to_value(stats).unwrap_or(Value::Null))
     }
+}
 
-    /// Calls `each` with the label set, the value, and how many samples it is of, for each number that `path` leads to.
-    pub(super) fn each(&self, path: &str, each: &mut dyn FnMut(&str, f64, u64)) {
+impl Values for Figures {
+    fn each(&self, path: &str, each: &mut dyn FnMut(&str, f64, u64)) {
         let steps: Vec<_> = path.split('.').collect();
         walk(&self.0, &steps, u64::MAX, String::new(), each);
     }
 }
 
-fn walk(
-    value: &Value,
-    steps: &[&str],
-    samples: u64,
-    labels: String,
-    each: &mut dyn FnMut(&str, f64, u64),
-) {
+fn walk(value: &Value, steps: &[&str], samples: u64, labels: String, each: &mut dyn FnMut(&str, f64, u64)) {
     let Some((step, rest)) = steps.split_first() else {
         let number = value.as_f64().or_else(|| value.as_bool().map(f64::from));
         if let Some(number) = number {
@@ -112,7 +108,9 @@ mod tests {
         assert_eq!(found("custom.families.jobs_total.series.us.value"), [one("", 5.0, u64::MAX)]);
         let both = [one("eu", 4.0, u64::MAX), one("us", 5.0, u64::MAX)];
         assert_eq!(found("custom.families.jobs_total.series.*.value"), both);
-        for nothing in ["", "messages", "messages.windows.last_minute.p99", "types.peerjs/ANSWER.total", "a.b"] {
+        for nothing in
+            ["", "messages", "messages.windows.last_minute.p99", "types.peerjs/ANSWER.total", "a.b"]
+        {
             assert_eq!(found(nothing), [], "{nothing}");
         }
     }

@@ -111,6 +111,7 @@ pub(crate) struct Hub {
     /// One connects or disconnects at a time: a slot's phase has one writer.
     doorway: Mutex<()>,
     clients_folded: AtomicU64,
+    pub(crate) customs: crate::metrics::Customs,
     clock: Clock,
 }
 
@@ -127,6 +128,7 @@ impl Hub {
             shards: (0..shards).map(shard).collect(),
             doorway: Mutex::new(()),
             clients_folded: AtomicU64::new(0),
+            customs: Default::default(),
             clock,
         }
     }

@@ -123,7 +123,7 @@ impl<S: Series> Table<S> {
     }
 
     /// A name's series, as far as there are any.
-    pub(crate) fn shards(&self, place: usize) -> impl Iterator<Item = &S> {
+    pub(crate) fn shards(&self, place: usize) -> impl Iterator<Item = &S> + Clone {
         let all = self.series.get(place * self.shards..(place + 1) * self.shards).unwrap_or_default();
         all.iter().filter_map(OnceLock::get).map(|series| &**series)
     }

@@ -1,5 +1,5 @@
-//! What has happened to alerts: what is to be told after an evaluation, what is over, and the totals. `watched` writes it,
-//! `rules` hands it out.
+//! What has happened to alerts: what is to be told after an evaluation, what is over, and the totals. `watched`
+//! writes it, `rules` hands it out.
 
 use super::machine::{Change, Notification, Step};
 use super::{Alert, Transitions};

@@ -9,8 +9,9 @@
 //! | recovering | firing, not told again | stays, its time starts anew | resolved after `keep` | stays |
 //!
 //! Both comparisons are strict, so a value that stands still on a threshold changes nothing even where both are equal.
-//! The cooldown runs from the last Resolved that was told. It delays the telling of what is raised, never the state; what
-//! is over before it could be told is never told, neither its beginning nor its end, and is counted as withheld.
+//! The cooldown runs from the last Resolved that was told. It delays the telling of what is raised, never the
+//! state; what is over before it could be told is never told, neither its beginning nor its end, and is counted as
+//! withheld.
 
 /// Which side of the trigger is bad.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

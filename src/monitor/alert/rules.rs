@@ -1,9 +1,9 @@
 //! The table of rules with their alerts. The monitor keeps it behind a lock: its thread evaluates, other threads add and
 //! remove rules and ask for figures. Nothing of a host's runs inside.
 
+use super::super::outbox::Delivery;
 use super::journal::Journal;
 use super::machine::Zone;
-use super::outbox::Delivery;
 use super::rule::{Rule, shown};
 use super::watched::{Moment, Reading, Watched};
 use super::{Alert, AlertFigures, AlertState, RuleFigures, Transitions};

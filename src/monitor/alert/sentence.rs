@@ -22,9 +22,8 @@ pub(super) fn sentence(rule: &Rule, label_set: &str, state: AlertState, value: f
             format!("{subject} is {value_text}, {bad} the threshold of {trigger}")
         }
         AlertState::Firing | AlertState::Recovering => {
-            format!(
-                "{subject} is {value_text}; it was {bad} the threshold of {trigger} and must stay {good} {clear} to be over"
-            )
+            let past = format!("it was {bad} the threshold of {trigger}");
+            format!("{subject} is {value_text}; {past} and must stay {good} {clear} to be over")
         }
         AlertState::Resolved => {
             format!("{subject} is {value_text}, no longer {bad} the threshold of {trigger}")

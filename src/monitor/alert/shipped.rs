@@ -1,5 +1,5 @@
-//! The rules that come with the crate. The monitor adds them at its start, and brings them up to date when a threshold or
-//! the interval changes.
+//! The rules that come with the crate. The monitor adds them at its start, and brings them up to date when a
+//! threshold or the interval changes.
 //!
 //! | rule | raised above | over below | severity | pending, kept | samples |
 //! |---|---|---|---|---|---|
@@ -44,30 +44,30 @@ pub(crate) fn shipped(config: &Config) -> Vec<Rule> {
             .text("Resident memory of the process"),
         steady(gauge("connections", "connections.active", config, Key::HighConnections))
             .text("The number of connections"),
-        noisy(share("error_rate", "messages.minute.error_rate", config, Key::HighErrorRate))
+        noisy(share("error_rate", "messages.windows.last_minute.error_rate", config, Key::HighErrorRate))
             .min_samples(SAMPLES)
             .text("The share of the last minute's messages that failed or expired"),
-        noisy(share("slow_messages", "messages.minute.slow_rate", config, Key::HighSlowRate))
+        noisy(share("slow_messages", "messages.windows.last_minute.slow_rate", config, Key::HighSlowRate))
             .min_samples(SAMPLES)
             .text("The share of the last minute's messages that were slow"),
-        noisy(time("p99", "messages.minute.p99_nanoseconds", config, Key::HighP99))
+        noisy(time("p99", "messages.windows.last_minute.p99", config, Key::HighP99))
             .min_samples(SAMPLES)
             .text("The 99th percentile of the last minute's handling times"),
-        noisy(gauge("queue_depth", "routing.queue_messages", config, Key::HighQueueDepth))
+        noisy(gauge("queue_depth", "routing.totals.queue_messages", config, Key::HighQueueDepth))
             .text("The number of messages in all queues"),
-        noisy(time("queue_wait", "queue_wait.minute.p99_nanoseconds", config, Key::HighQueueWait))
+        noisy(time("queue_wait", "messages.queue_wait_windows.last_minute.p99", config, Key::HighQueueWait))
             .min_samples(SAMPLES)
             .text("The 99th percentile of the last minute's waiting times"),
-        any("egress_full", "routing.minute.egress_full")
+        any("egress_full", "routing.egress_full_last_minute")
             .severity(Severity::Critical)
             .text("The number of deliveries given up in the last minute because a port's ring and backlog were full"),
-        any("credit_exhausted", "routing.minute.credit_exhausted")
+        any("credit_exhausted", "routing.credit_exhausted_last_minute")
             .severity(Severity::Info)
             .text("The number of deliveries given up in the last minute because a recipient does not read"),
-        any("worker_stalled", "workers.stalled")
+        any("worker_stalled", "routing.workers_stalled")
             .severity(Severity::Critical)
             .text("The number of workers inside a handler that does not return"),
-        noisy(share("cpu", "system.cpu.share", config, Key::HighCpu))
+        noisy(share("cpu", "system.cpu.process_share", config, Key::HighCpu))
             .text("The share of the cores that the process takes"),
     ]
 }

@@ -1,36 +1,36 @@
-//! Alerts for a host that has an event loop: a queue, and a descriptor that is readable while something is in it. `outbox`
+//! Alerts, for a host that has an event loop: a queue, and a descriptor that is readable while something is in it. `outbox`
 //! fills it; the host empties it.
 
-use super::super::Alert;
 use super::{Counts, Waiting};
 use crate::sync::os::EventFd;
 use crate::sync::{Arc, Mutex, lock};
 use std::time::{Duration, Instant};
 
-#[derive(Debug, Default)]
-struct State {
-    waiting: Waiting,
+#[derive(Debug)]
+struct State<T> {
+    waiting: Waiting<T>,
     closed: bool,
 }
 
 #[derive(Debug)]
-pub(super) struct Inbox {
+pub(super) struct Inbox<T> {
     /// The descriptor is signalled and drained under this lock, so it always says what the queue does.
-    state: Mutex<State>,
+    state: Mutex<State<T>>,
     descriptor: EventFd,
 }
 
-impl Inbox {
-    pub(super) fn new() -> std::io::Result<Self> {
-        Ok(Self { state: Mutex::new(State::default()), descriptor: EventFd::new()? })
+impl<T> Inbox<T> {
+    pub(super) fn new(capacity: usize) -> std::io::Result<Self> {
+        let state = State { waiting: Waiting::new(capacity), closed: false };
+        Ok(Self { state: Mutex::new(state), descriptor: EventFd::new()? })
     }
 
-    pub(super) fn push(&self, alert: &Arc<Alert>, counts: &Counts) {
+    pub(super) fn push(&self, entry: &Arc<T>, counts: &Counts) {
         let mut state = lock(&self.state);
-        if state.waiting.0.is_empty() {
+        if state.waiting.queue.is_empty() {
             self.descriptor.signal();
         }
-        state.waiting.push(Arc::clone(alert), counts);
+        state.waiting.push(Arc::clone(entry), counts);
     }
 
     /// Nothing comes any more: readable for good, so that whoever waits finds out.
@@ -43,12 +43,12 @@ impl Inbox {
 
 /// Alerts, one after the other, for one reader. At most 256 wait; the oldest goes first, and is counted. Any thread.
 #[derive(Debug)]
-pub struct AlertPoll {
-    inbox: Arc<Inbox>,
+pub struct Poll<T> {
+    inbox: Arc<Inbox<T>>,
 }
 
-impl AlertPoll {
-    pub(super) fn new(inbox: Arc<Inbox>) -> Self {
+impl<T: Clone> Poll<T> {
+    pub(super) fn new(inbox: Arc<Inbox<T>>) -> Self {
         Self { inbox }
     }
 
@@ -59,10 +59,10 @@ impl AlertPoll {
     }
 
     /// The next alert, if one waits.
-    pub fn next(&self) -> Option<Alert> {
+    pub fn next(&self) -> Option<T> {
         let mut state = lock(&self.inbox.state);
-        let next = state.waiting.0.pop_front()?;
-        if state.waiting.0.is_empty() && !state.closed {
+        let next = state.waiting.queue.pop_front()?;
+        if state.waiting.queue.is_empty() && !state.closed {
             self.inbox.descriptor.drain();
         }
         drop(state);
@@ -81,8 +81,8 @@ impl AlertPoll {
         loop {
             {
                 let state = lock(&self.inbox.state);
-                if !state.waiting.0.is_empty() || state.closed {
-                    return !state.waiting.0.is_empty();
+                if !state.waiting.queue.is_empty() || state.closed {
+                    return !state.waiting.queue.is_empty();
                 }
             }
             let left = timeout.map(|timeout| timeout.saturating_sub(start.elapsed()));

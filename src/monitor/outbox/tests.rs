@@ -1,12 +1,14 @@
 //! Delivery with real threads. What is waited for comes through channels, so nothing depends on how fast a thread is.
 
-use super::super::{Alert, AlertState, Severity};
-use super::{CAPACITY, Delivery, MAX_LISTENERS, Outbox};
+use super::super::alert::{Alert, AlertState, Severity};
+use super::{Delivery, MAX_LISTENERS, Outbox};
 use crate::error::Error;
 use crate::sync::os::is_readable;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
+
+const CAPACITY: usize = 256;
 
 /// Far more than anything here takes: only what would hang comes near it.
 const LONG: Duration = Duration::from_secs(60);
@@ -71,7 +73,7 @@ fn is_gone(told: &Receiver<usize>) -> bool {
 
 #[test]
 fn every_callback_gets_everything_in_order() {
-    let outbox = Outbox::new();
+    let outbox = Outbox::new("test", CAPACITY);
     let (first, second) = (telling(&outbox).1, telling(&outbox).1);
     for start in (0..200).step_by(10) {
         outbox.send(alerts(start..start + 10));
@@ -83,7 +85,7 @@ fn every_callback_gets_everything_in_order() {
 
 #[test]
 fn one_that_blocks_loses_its_oldest_and_harms_nobody() {
-    let outbox = Outbox::new();
+    let outbox = Outbox::new("test", CAPACITY);
     let (_, slow, go) = blocking(&outbox);
     let (_, quick) = telling(&outbox);
     outbox.send(alerts(0..1));
@@ -100,7 +102,7 @@ fn one_that_blocks_loses_its_oldest_and_harms_nobody() {
 
 #[test]
 fn one_that_panics_is_counted_and_called_again() {
-    let outbox = Outbox::new();
+    let outbox = Outbox::new("test", CAPACITY);
     let (tell, told) = channel();
     let callback = move |alert: &Alert| {
         tell.send(number(alert)).unwrap();
@@ -131,7 +133,7 @@ impl Drop for Vicious {
 
 #[test]
 fn the_end_ends_threads_that_are_not_inside_a_callback() {
-    let outbox = Outbox::new();
+    let outbox = Outbox::new("test", CAPACITY);
     let told = [telling(&outbox).1, telling(&outbox).1];
     outbox.send(alerts(0..3));
     told.iter().for_each(|told| expect(told, 0..3));
@@ -142,7 +144,7 @@ fn the_end_ends_threads_that_are_not_inside_a_callback() {
 
 #[test]
 fn the_end_leaves_behind_the_one_that_blocks_and_it_is_called_no_more() {
-    let outbox = Outbox::new();
+    let outbox = Outbox::new("test", CAPACITY);
     let (_, slow, go) = blocking(&outbox);
     outbox.send(alerts(0..3));
     expect(&slow, 0..1);
@@ -154,7 +156,7 @@ fn the_end_leaves_behind_the_one_that_blocks_and_it_is_called_no_more() {
 
 #[test]
 fn a_removed_callback_is_called_no_more() {
-    let outbox = Outbox::new();
+    let outbox = Outbox::new("test", CAPACITY);
     let (id, told) = telling(&outbox);
     outbox.send(alerts(0..1));
     expect(&told, 0..1);
@@ -166,7 +168,7 @@ fn a_removed_callback_is_called_no_more() {
 
 #[test]
 fn one_that_removes_itself_does_not_wait_for_itself() {
-    let outbox = Arc::new(Outbox::new());
+    let outbox = Arc::new(Outbox::new("test", CAPACITY));
     let (its, (tell, told)) = (Arc::downgrade(&outbox), channel());
     let (give, own) = channel();
     let own = Mutex::new(own);
@@ -183,7 +185,7 @@ fn one_that_removes_itself_does_not_wait_for_itself() {
 
 #[test]
 fn callbacks_are_bounded_those_that_do_not_return_included() {
-    let outbox = Outbox::new();
+    let outbox = Outbox::new("test", CAPACITY);
     let (id, slow, go) = blocking(&outbox);
     outbox.send(alerts(0..1));
     expect(&slow, 0..1);
@@ -200,7 +202,7 @@ fn callbacks_are_bounded_those_that_do_not_return_included() {
 
 #[test]
 fn a_descriptor_is_readable_while_something_waits() {
-    let outbox = Outbox::new();
+    let outbox = Outbox::new("test", CAPACITY);
     let poll = outbox.poll().unwrap();
     assert!(!is_readable(poll.descriptor()));
     outbox.send(alerts(0..2));
@@ -222,7 +224,7 @@ fn a_descriptor_is_readable_while_something_waits() {
 
 #[test]
 fn a_poll_wakes_who_waits_for_it() {
-    let outbox = Outbox::new();
+    let outbox = Outbox::new("test", CAPACITY);
     let poll = outbox.poll().unwrap();
     let (tell, told) = channel();
     let reader = std::thread::spawn(move || {
@@ -240,7 +242,7 @@ fn a_poll_wakes_who_waits_for_it() {
 
 #[test]
 fn a_poll_keeps_the_latest_and_polls_are_bounded() {
-    let outbox = Outbox::new();
+    let outbox = Outbox::new("test", CAPACITY);
     let poll = outbox.poll().unwrap();
     outbox.send(alerts(0..CAPACITY + 7));
     assert_eq!(outbox.delivery().dropped, 7);

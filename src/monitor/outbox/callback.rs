@@ -1,6 +1,5 @@
 //! One callback and its thread. `outbox` fills the queue and ends it.
 
-use super::super::Alert;
 use super::{Counts, Waiting};
 use crate::sync::{Arc, Mutex, MutexGuard, Relaxed, lock};
 use std::any::Any;
@@ -13,7 +12,7 @@ use std::time::{Duration, Instant};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct CallbackId(pub(super) u64);
 
-pub(super) type Function = Box<dyn Fn(&Alert) + Send + Sync>;
+pub(super) type Function<T> = Box<dyn Fn(&T) + Send + Sync>;
 
 /// How long an end waits at least for a thread that is not inside the host's code: it only has to be scheduled. Bounded
 /// because in a child of fork there is none.
@@ -31,46 +30,55 @@ enum Place {
     Ended,
 }
 
-#[derive(Debug, Default)]
-struct State {
-    waiting: Waiting,
+#[derive(Debug)]
+struct State<T> {
+    waiting: Waiting<T>,
     closed: bool,
     place: Place,
 }
 
-#[derive(Debug, Default)]
-struct Shared {
-    state: Mutex<State>,
+#[derive(Debug)]
+struct Shared<T> {
+    state: Mutex<State<T>>,
     /// Something waits, it was closed, or the thread is in another place.
     changed: Condvar,
 }
 
 #[derive(Debug)]
-pub(super) struct Callback {
+pub(super) struct Callback<T> {
     number: u64,
-    shared: Arc<Shared>,
+    shared: Arc<Shared<T>>,
     counts: Arc<Counts>,
     thread: Thread,
 }
 
-impl Callback {
-    pub(super) fn start(number: u64, function: Function, counts: Arc<Counts>) -> std::io::Result<Self> {
-        let shared = Arc::new(Shared::default());
+impl<T: Send + Sync + 'static> Callback<T> {
+    pub(super) fn start(
+        thread: &str,
+        capacity: usize,
+        number: u64,
+        function: Function<T>,
+        counts: Arc<Counts>,
+    ) -> std::io::Result<Self> {
+        let state = State { waiting: Waiting::new(capacity), closed: false, place: Place::default() };
+        let shared = Arc::new(Shared { state: Mutex::new(state), changed: Condvar::new() });
         let (its, its_counts) = (Arc::clone(&shared), Arc::clone(&counts));
-        let thread = std::thread::Builder::new().name(format!("corelane-alert-{number}"));
+        let thread = std::thread::Builder::new().name(format!("{thread}-{number}"));
         // Never joined: `Ended` is the last thing it does, and one inside the host's code may stay there for ever.
         let handle = thread.spawn(move || its.run(function, &its_counts))?;
         Ok(Self { number, shared, counts, thread: handle.thread().clone() })
     }
+}
 
+impl<T> Callback<T> {
     pub(super) fn id(&self) -> CallbackId {
         CallbackId(self.number)
     }
 
-    pub(super) fn push(&self, alert: &Arc<Alert>, counts: &Counts) {
+    pub(super) fn push(&self, entry: &Arc<T>, counts: &Counts) {
         let mut state = lock(&self.shared.state);
         if !state.closed {
-            state.waiting.push(Arc::clone(alert), counts);
+            state.waiting.push(Arc::clone(entry), counts);
             self.shared.changed.notify_all();
         }
     }
@@ -117,11 +125,11 @@ impl Callback {
     }
 }
 
-impl Shared {
+impl<T> Shared<T> {
     /// The thread.
-    fn run(&self, function: Function, counts: &Counts) {
-        while let Some(alert) = self.take() {
-            if let Err(payload) = catch_unwind(AssertUnwindSafe(|| function(&alert))) {
+    fn run(&self, function: Function<T>, counts: &Counts) {
+        while let Some(entry) = self.take() {
+            if let Err(payload) = catch_unwind(AssertUnwindSafe(|| function(&entry))) {
                 counts.panics.fetch_add(1, Relaxed); // Relaxed: see `Counts`.
                 let_go(payload);
             }
@@ -135,12 +143,12 @@ impl Shared {
         self.changed.notify_all();
     }
 
-    /// The next alert, once there is one; nothing once it is closed. The host's code follows in either case.
-    fn take(&self) -> Option<Arc<Alert>> {
+    /// The next entry, once there is one; nothing once it is closed. The host's code follows in either case.
+    fn take(&self) -> Option<Arc<T>> {
         let mut state = lock(&self.state);
         state.place = Place::Waiting;
         loop {
-            let next = state.waiting.0.pop_front();
+            let next = state.waiting.queue.pop_front();
             if next.is_some() || state.closed {
                 state.place = Place::Inside;
                 return next;
@@ -149,7 +157,7 @@ impl Shared {
         }
     }
 
-    fn sleep<'a>(&self, state: MutexGuard<'a, State>) -> MutexGuard<'a, State> {
+    fn sleep<'a>(&self, state: MutexGuard<'a, State<T>>) -> MutexGuard<'a, State<T>> {
         self.changed.wait(state).unwrap_or_else(PoisonError::into_inner)
     }
 }

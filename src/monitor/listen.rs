@@ -1,0 +1,229 @@
+//! Who listens to the monitor: alerts, rules, reports, histories.
+
+use super::alert::{Alert, Rule};
+use super::figures::MonitorStats;
+use super::history::Point;
+use super::outbox::{CallbackId, Delivery, Poll};
+use super::report::{Format, ReportFigures, Target, write, write_file};
+use super::series::Key;
+use super::snapshot::Moment;
+use super::window::{SlotStats, Span};
+use super::{Core, Monitor};
+use crate::error::Error;
+use crate::sync::{Arc, AtomicU64, Relaxed, lock};
+use serde::Serialize;
+use std::time::Duration;
+
+/// Alerts for a host's event loop; see [`Monitor::alerts`].
+pub type AlertPoll = Poll<Alert>;
+
+/// A series over time.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[non_exhaustive]
+pub struct History {
+    /// Its name, as [`Monitor::history_names`] gives it.
+    pub name: String,
+    /// For messages: slots, oldest first, the open one last; empty for numbers.
+    pub slots: Vec<SlotStats>,
+    /// For numbers: points, oldest first; empty for messages. Where there is none, nothing was seen.
+    pub points: Vec<Point>,
+}
+
+/// What became of reports, beside what the outbox counts.
+#[derive(Debug)]
+pub(super) struct ReportCounts {
+    made: AtomicU64,
+    failed: Arc<AtomicU64>,
+}
+
+impl Default for ReportCounts {
+    fn default() -> Self {
+        Self { made: AtomicU64::new(0), failed: Arc::new(AtomicU64::new(0)) }
+    }
+}
+
+// Relaxed throughout: counts by themselves.
+impl ReportCounts {
+    pub(super) fn made(&self) {
+        self.made.fetch_add(1, Relaxed);
+    }
+
+    pub(super) fn figures(&self, delivery: Delivery) -> ReportFigures {
+        ReportFigures {
+            made: self.made.load(Relaxed),
+            dropped: delivery.dropped,
+            failed: self.failed.load(Relaxed),
+            panics: delivery.panics,
+        }
+    }
+}
+
+impl Monitor {
+    /// Adds a rule over any figure; see [`Rule`]. Its metric is the path of a number in the JSON report, such as
+    /// `types.*.windows.last_minute.p99` (docs/guide.md).
+    ///
+    /// # Errors
+    /// [`Error::Rule`] for one that cannot be, [`Error::RuleExists`], [`Error::TooManyRules`] past 64.
+    ///
+    /// ```
+    /// use corelane::config::Config;
+    /// use corelane::monitor::{Monitor, alert::Rule};
+    ///
+    /// let monitor = Monitor::new(Config::default())?;
+    /// monitor.add_rule(Rule::above("slow_offers", "types.peerjs/OFFER.windows.last_minute.p99", 5e7).clear(4e7))?;
+    /// monitor.on_alert(|alert| println!("{}: {}", alert.name, alert.message))?;
+    /// # Ok::<(), corelane::error::Error>(())
+    /// ```
+    pub fn add_rule(&self, rule: Rule) -> Result<(), Error> {
+        lock(&self.core.inner).rules.add(rule)
+    }
+
+    /// Takes a rule away, a shipped one perhaps. What it has raised is over with the next look.
+    ///
+    /// # Errors
+    /// [`Error::UnknownRule`].
+    pub fn remove_rule(&self, name: &str) -> Result<(), Error> {
+        lock(&self.core.inner).rules.remove(name)
+    }
+
+    /// Changes a rule's thresholds; its state stays, and the next look takes the new ones. A shipped rule's follow its key
+    /// again when that is [`set`](Monitor::set).
+    ///
+    /// # Errors
+    /// [`Error::UnknownRule`], or [`Error::Rule`] where the two do not fit.
+    pub fn set_threshold(&self, name: &str, trigger: f64, clear: f64) -> Result<(), Error> {
+        lock(&self.core.inner).rules.set_threshold(name, trigger, clear)
+    }
+
+    /// Has `callback` called with each alert as it is raised, repeated and resolved, on a thread of its own: one that
+    /// blocks or panics harms nobody else. At most 256 alerts wait for it; then the oldest is dropped, and counted.
+    ///
+    /// # Errors
+    /// [`Error::TooManyListeners`] past 16, [`Error::System`] where there is no thread to be had.
+    pub fn on_alert(&self, callback: impl Fn(&Alert) + Send + Sync + 'static) -> Result<CallbackId, Error> {
+        self.core.alerts.add_callback(callback)
+    }
+
+    /// Ends a callback of [`on_alert`](Self::on_alert). True: it is not called any more. False: it is being called and has
+    /// not returned within `patience`; after that call it is not called again.
+    pub fn remove_alert_callback(&self, id: CallbackId, patience: Duration) -> bool {
+        self.core.alerts.remove_callback(id, patience)
+    }
+
+    /// Alerts from now on, for a host that polls: with a descriptor that is readable while one waits.
+    ///
+    /// # Errors
+    /// [`Error::TooManyListeners`] past 16, [`Error::System`] where there is no descriptor to be had.
+    pub fn alerts(&self) -> Result<AlertPoll, Error> {
+        self.core.alerts.poll()
+    }
+
+    /// Has each report of the timer given to `callback`, on a thread of its own. At most 4 wait for it; then the oldest
+    /// is dropped, and counted.
+    ///
+    /// # Errors
+    /// As [`on_alert`](Self::on_alert).
+    pub fn on_report(
+        &self,
+        format: Format,
+        callback: impl Fn(&str) + Send + Sync + 'static,
+    ) -> Result<CallbackId, Error> {
+        self.core.reports.add_callback(move |stats: &MonitorStats| callback(&write(stats, format)))
+    }
+
+    /// Has each report of the timer written to a file or to the log, on a thread of its own.
+    ///
+    /// # Errors
+    /// As [`on_alert`](Self::on_alert).
+    pub fn report_to(&self, format: Format, target: Target) -> Result<CallbackId, Error> {
+        let failed = Arc::clone(&self.core.report_counts.failed);
+        self.core.reports.add_callback(move |stats: &MonitorStats| {
+            let report = write(stats, format);
+            match &target {
+                Target::Log => tracing::info!(target: "corelane::report", "{report}"),
+                Target::File(path) => {
+                    if let Err(error) = write_file(path, &report) {
+                        failed.fetch_add(1, Relaxed); // Relaxed: a count by itself.
+                        tracing::warn!(target: "corelane::report", path = %path.display(), %error, "cannot write a report");
+                    }
+                }
+            }
+        })
+    }
+
+    /// Ends what [`on_report`](Self::on_report) or [`report_to`](Self::report_to) began; as
+    /// [`remove_alert_callback`](Self::remove_alert_callback).
+    pub fn remove_report(&self, id: CallbackId, patience: Duration) -> bool {
+        self.core.reports.remove_callback(id, patience)
+    }
+
+    /// A series over the last minute, hour or day; nothing for a name that there is none of.
+    pub fn history(&self, name: &str, span: Span) -> Option<History> {
+        let core = &self.core;
+        let mut inner = lock(&core.inner);
+        inner.collect(&*core.source);
+        let moment = Moment::of(&inner, &*core.source);
+        let wall = |nanoseconds| moment.wall_at(nanoseconds);
+        let collector = &inner.collector;
+        let slots = |slots| Some(History { name: name.to_owned(), slots, points: Vec::new() });
+        let always = match name {
+            "messages" => Some(&collector.total),
+            "queue_wait" => Some(&collector.queue_wait),
+            _ => None,
+        };
+        if let Some(series) = always {
+            return slots(series.windows.slots(span, series.track.maximum(), &wall));
+        }
+        if let Some(series) = key_of(name).and_then(|key| collector.find(&key)) {
+            let windows = series.windows.as_ref()?;
+            return slots(windows.slots(span, series.service.maximum(), &wall));
+        }
+        let points = inner.history.get(name)?.points(span, &wall);
+        Some(History { name: name.to_owned(), slots: Vec::new(), points })
+    }
+
+    /// The series that [`history`](Self::history) knows: `messages`, `queue_wait`, `types.PROTOCOL/TYPE`,
+    /// `protocols.NAME` and `applications.NAME` are of messages, all others of numbers.
+    pub fn history_names(&self) -> Vec<String> {
+        let inner = lock(&self.core.inner);
+        let always = ["messages", "queue_wait"].map(str::to_owned);
+        let windowed = inner.collector.series.iter().filter(|series| series.windows.is_some());
+        let series = windowed.map(|series| name_of(&series.key));
+        always.into_iter().chain(series).chain(inner.history.names().map(str::to_owned)).collect()
+    }
+
+    /// Remembers one more number from now on, by its path in the JSON report, up to 64. Says whether there was room.
+    pub fn watch(&self, metric: &str) -> bool {
+        metric.len() <= 256 && lock(&self.core.inner).history.watch(metric)
+    }
+}
+
+fn name_of(key: &Key) -> String {
+    match key {
+        Key::Type(protocol, name) => format!("types.{protocol}/{name}"),
+        Key::Protocol(name) => format!("protocols.{name}"),
+        Key::Application(name) => format!("applications.{name}"),
+    }
+}
+
+fn key_of(name: &str) -> Option<Key> {
+    let (kind, name) = name.split_once('.')?;
+    match kind {
+        "types" => {
+            let (protocol, name) = name.split_once('/')?;
+            Some(Key::Type(protocol.to_owned(), name.to_owned()))
+        }
+        "protocols" => Some(Key::Protocol(name.to_owned())),
+        "applications" => Some(Key::Application(name.to_owned())),
+        _ => None,
+    }
+}
+
+impl Drop for Core {
+    fn drop(&mut self) {
+        if let Some(thread) = lock(&self.thread).take() {
+            thread.stop(Duration::ZERO);
+        }
+    }
+}

@@ -1,0 +1,162 @@
+//! Reports: the figures as text, JSON or a page, on demand or on a timer, to whoever asked: a callback, a file, the log.
+//! Each receiver has a thread and a short queue of its own; the monitor's thread hands the figures over and goes on.
+
+mod html;
+mod json;
+mod text;
+
+use super::figures::MonitorStats;
+use serde::Serialize;
+use std::path::{Path, PathBuf};
+
+/// How a report is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Format {
+    /// For people, in a terminal or a log.
+    Text,
+    /// Every figure, under a `schema_version`; see `docs/schema.json`.
+    Json,
+    /// A page of its own, without scripts or anything from elsewhere.
+    Html,
+}
+
+impl Format {
+    /// The media type of such a report.
+    pub const fn content_type(self) -> &'static str {
+        match self {
+            Self::Text => "text/plain; charset=utf-8",
+            Self::Json => "application/json; charset=utf-8",
+            Self::Html => "text/html; charset=utf-8",
+        }
+    }
+}
+
+/// Where reports go.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Target {
+    /// A file that always holds the last whole report: written beside it, then put in its place.
+    File(PathBuf),
+    /// The log (`tracing`, at info), one event each.
+    Log,
+}
+
+/// What became of reports.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[non_exhaustive]
+pub struct ReportFigures {
+    /// Reports made on the timer.
+    pub made: u64,
+    /// Reports that a receiver did not take in time: its queue was full.
+    pub dropped: u64,
+    /// Reports that could not be written to their file.
+    pub failed: u64,
+    /// Panics of callbacks.
+    pub panics: u64,
+}
+
+/// A report of these figures.
+pub(super) fn write(stats: &MonitorStats, format: Format) -> String {
+    match format {
+        Format::Text => text::write(stats),
+        Format::Json => json::write(stats),
+        Format::Html => html::write(stats),
+    }
+}
+
+/// Puts a report in the place of a file's former one.
+pub(super) fn write_file(path: &Path, report: &str) -> std::io::Result<()> {
+    let mut beside = path.as_os_str().to_owned();
+    beside.push(".new");
+    std::fs::write(&beside, report)?;
+    std::fs::rename(&beside, path)
+}
+
+/// Nanoseconds for people: three digits and a unit.
+fn duration(nanoseconds: u64) -> String {
+    let value = nanoseconds as f64;
+    match nanoseconds {
+        ..1_000 => format!("{nanoseconds} ns"),
+        ..1_000_000 => format!("{:.1$} µs", value / 1e3, digits(value / 1e3)),
+        ..1_000_000_000 => format!("{:.1$} ms", value / 1e6, digits(value / 1e6)),
+        _ => format!("{:.1$} s", value / 1e9, digits(value / 1e9)),
+    }
+}
+
+/// Digits behind the point for three in all.
+fn digits(value: f64) -> usize {
+    match value {
+        ..10.0 => 2,
+        ..100.0 => 1,
+        _ => 0,
+    }
+}
+
+/// Bytes for people.
+fn bytes(count: u64) -> String {
+    let value = count as f64;
+    match count {
+        ..1_024 => format!("{count} B"),
+        ..1_048_576 => format!("{:.1} KiB", value / 1024.0),
+        ..1_073_741_824 => format!("{:.1} MiB", value / 1_048_576.0),
+        _ => format!("{:.2} GiB", value / 1_073_741_824.0),
+    }
+}
+
+/// A share for people.
+fn percent(share: Option<f64>) -> String {
+    share.map_or_else(|| "-".to_owned(), |share| format!("{:.2} %", share * 100.0))
+}
+
+/// A time of day, in UTC.
+fn time(milliseconds: u64) -> String {
+    let (days, rest) = (milliseconds / 86_400_000, milliseconds / 1000 % 86_400);
+    // Howard Hinnant's `civil_from_days`, for days since 1970.
+    let z = days + 719_468;
+    let (era, day_of_era) = (z / 146_097, z % 146_097);
+    let year = (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
+    let day_of_year = day_of_era - (365 * year + year / 4 - year / 100);
+    let month = (5 * day_of_year + 2) / 153;
+    let day = day_of_year - (153 * month + 2) / 5 + 1;
+    let month = if month < 10 { month + 3 } else { month - 9 };
+    let year = year + era * 400 + u64::from(month <= 2);
+    let (hour, minute, second) = (rest / 3600, rest / 60 % 60, rest % 60);
+    format!("{year:04}-{month:02}-{day:02} {hour:02}:{minute:02}:{second:02} UTC")
+}
+
+/// A span of time or a dash.
+fn duration_or_dash(nanoseconds: Option<u64>) -> String {
+    nanoseconds.map_or_else(|| "-".to_owned(), duration)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn figures_for_people() {
+        let durations = [0, 999, 1_234, 56_789, 999_999, 12_345_678, 1_500_000_000, 68_719_476_736];
+        let texts = ["0 ns", "999 ns", "1.23 µs", "56.8 µs", "1000 µs", "12.3 ms", "1.50 s", "68.7 s"];
+        assert_eq!(durations.map(duration), texts);
+        assert_eq!([7, 2_048, 5 << 20, 3 << 30].map(bytes), ["7 B", "2.0 KiB", "5.0 MiB", "3.00 GiB"]);
+        assert_eq!((percent(Some(0.125)), percent(None)), ("12.50 %".to_owned(), "-".to_owned()));
+        let times = [0, 951_782_400_000, 1_709_208_000_123, 1_795_417_560_000];
+        let dates =
+            ["1970-01-01 00:00:00", "2000-02-29 00:00:00", "2024-02-29 12:00:00", "2026-11-23 07:06:00"];
+        assert_eq!(times.map(time), dates.map(|date| format!("{date} UTC")));
+    }
+
+    #[test]
+    fn a_file_always_holds_a_whole_report() {
+        let folder = std::env::temp_dir().join(format!("corelane-report-{}", std::process::id()));
+        std::fs::create_dir_all(&folder).unwrap();
+        let path = folder.join("report.txt");
+        write_file(&path, "first, and longer").unwrap();
+        write_file(&path, "second").unwrap();
+        assert_eq!(std::fs::read_to_string(&path).unwrap(), "second");
+        assert!(write_file(&folder.join("no/such/folder"), "x").is_err());
+        std::fs::remove_dir_all(&folder).unwrap();
+    }
+}

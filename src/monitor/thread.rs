@@ -1,0 +1,105 @@
+//! The monitor's thread: a tick each second. It holds no handle of the monitor while it sleeps, so it ends with the last
+//! of them.
+
+use super::Core;
+use crate::error::Error;
+use crate::sync::{Arc, Mutex, lock};
+use std::sync::{Condvar, PoisonError, Weak};
+use std::time::{Duration, Instant};
+
+const PERIOD: Duration = Duration::from_secs(1);
+
+#[derive(Debug, Default)]
+struct State {
+    stop: bool,
+    /// Tick at once: something was changed.
+    hurry: bool,
+    ended: bool,
+}
+
+#[derive(Debug, Default)]
+struct Bell {
+    state: Mutex<State>,
+    changed: Condvar,
+}
+
+#[derive(Debug)]
+pub(super) struct Thread {
+    bell: Arc<Bell>,
+    id: std::thread::ThreadId,
+}
+
+impl Thread {
+    pub(super) fn start(core: &Arc<Core>) -> Result<Self, Error> {
+        let bell = Arc::new(Bell::default());
+        let (core, its) = (Arc::downgrade(core), Arc::clone(&bell));
+        let thread = std::thread::Builder::new().name("corelane-monitor".to_owned());
+        // Not joined: `ended` is the last thing that it says.
+        let handle = thread.spawn(move || {
+            run(&core, &its);
+            lock(&its.state).ended = true;
+            its.changed.notify_all();
+        })?;
+        Ok(Self { bell, id: handle.thread().id() })
+    }
+
+    /// Has it tick at once.
+    pub(super) fn wake(&self) {
+        lock(&self.bell.state).hurry = true;
+        self.bell.changed.notify_all();
+    }
+
+    /// Ends it, and waits for that up to `patience`.
+    pub(super) fn stop(&self, patience: Duration) {
+        let start = Instant::now();
+        let mut state = lock(&self.bell.state);
+        state.stop = true;
+        self.bell.changed.notify_all();
+        // Its own end it cannot wait for: the last handle may be dropped inside a tick.
+        while !state.ended && std::thread::current().id() != self.id {
+            let left = patience.saturating_sub(start.elapsed());
+            if left.is_zero() {
+                return;
+            }
+            state = wait(&self.bell, state, left);
+        }
+    }
+}
+
+impl Drop for Thread {
+    fn drop(&mut self) {
+        lock(&self.bell.state).stop = true;
+        self.bell.changed.notify_all();
+    }
+}
+
+fn run(core: &Weak<Core>, bell: &Bell) {
+    let mut next = Instant::now();
+    loop {
+        {
+            let Some(core) = core.upgrade() else { return };
+            core.tick();
+        }
+        // On time where it can be; where a tick took longer, the next is a period after it.
+        next = (next + PERIOD).max(Instant::now());
+        let mut state = lock(&bell.state);
+        loop {
+            if state.stop {
+                return;
+            }
+            let left = next.saturating_duration_since(Instant::now());
+            if std::mem::take(&mut state.hurry) || left.is_zero() {
+                break;
+            }
+            state = wait(bell, state, left);
+        }
+    }
+}
+
+fn wait<'a>(
+    bell: &Bell,
+    state: crate::sync::MutexGuard<'a, State>,
+    most: Duration,
+) -> crate::sync::MutexGuard<'a, State> {
+    bell.changed.wait_timeout(state, most).unwrap_or_else(PoisonError::into_inner).0
+}
