@@ -11,12 +11,15 @@ mod histogram;
 mod label;
 mod path;
 mod ports;
+mod rank;
 #[cfg(not(corelane_loom))]
 mod recorder;
 mod routing;
 mod shard;
 mod snapshot;
 
+#[cfg(not(corelane_loom))]
+pub(crate) use bucket::Layout;
 pub use bucket::{OCTAVE_BOUNDS, OVERFLOW_NANOSECONDS, lower_bound, upper_bound};
 pub(crate) use cell::{Cell, Writer};
 pub use figures::{
@@ -30,6 +33,8 @@ pub(crate) use histogram::Histogram;
 pub(crate) use label::{ApplicationId, Labels, OTHER, ProtocolId, TypeId};
 pub(crate) use path::{Depth, PathDepth, PathShard};
 pub use ports::{PathStats, PortStats};
+#[cfg(not(corelane_loom))]
+pub(crate) use rank::{cells_at, rank};
 #[cfg(not(corelane_loom))]
 pub(crate) use recorder::Recorder;
 pub use routing::{Rates, RoutingStats};
