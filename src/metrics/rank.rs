@@ -1,7 +1,8 @@
-//! Nearest rank, in integers: which cell holds the k-th smallest value. Read by `histogram`, and by the monitor's
-//! windows, whose cells are others.
+//! Nearest rank, in integers: which cell holds the k-th smallest value. Read by `histogram`, and by the
+//! monitor's windows, whose cells are others.
 
-/// The rank ⌈`count` × `numerator` / `denominator`⌉, at least 1. Nothing for no values, or a fraction that is none.
+/// The rank ⌈`count` × `numerator` / `denominator`⌉, at least 1. Nothing for no values, or a fraction that is
+/// none.
 pub(crate) fn rank(count: u64, numerator: u32, denominator: u32) -> Option<u64> {
     if count == 0 || denominator == 0 || numerator > denominator {
         return None;
@@ -12,7 +13,8 @@ pub(crate) fn rank(count: u64, numerator: u32, denominator: u32) -> Option<u64> 
     u64::try_from(rank).ok()
 }
 
-/// The cells that hold these ranks, which ascend from 1; nothing for those above the number of values. One pass.
+/// The cells that hold these ranks, which ascend from 1; nothing for those above the number of values. One
+/// pass.
 pub(crate) fn cells_at<const N: usize>(
     cells: impl IntoIterator<Item = (usize, u64)>,
     ranks: [u64; N],

@@ -1,5 +1,5 @@
-//! The history of one number: memory, connections, queue depth, processor time, a rate. Sampled by the collector,
-//! drawn by the dashboard. Where nothing was sampled there is no point, and no zero.
+//! The history of one number: memory, connections, queue depth, processor time, a rate. Sampled by the
+//! collector, drawn by the dashboard. Where nothing was sampled there is no point, and no zero.
 
 use super::slots::{Moment, Shape, Slot, Slots, Span};
 use serde::Serialize;
@@ -81,7 +81,8 @@ impl Tier {
         self.slots.advance(now);
         while self.slots.leave().is_some() {}
         if self.slots.is_due() {
-            // Of an instant, unlike of a difference, it is known which slot it belongs to: the one of the grid.
+            // Of an instant, unlike of a difference, it is known which slot it belongs to: the one of the
+            // grid.
             let (start, end) = self.slots.grid();
             match self.open.take() {
                 Some(samples) if !self.slots.is_over(end, self.slots.now()) => {
@@ -126,8 +127,8 @@ impl Gauge {
         Self { minute: tier(Span::Minute), hour: tier(Span::Hour), day: tier(Span::Day), refused: 0 }
     }
 
-    /// Takes a sample. A time before the last one counts as that one; a value that is infinite or no number is counted
-    /// and not taken.
+    /// Takes a sample. A time before the last one counts as that one; a value that is infinite or no number
+    /// is counted and not taken.
     pub(crate) fn sample(&mut self, now: u64, value: f64) {
         if !value.is_finite() {
             self.refused += 1;

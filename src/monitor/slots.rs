@@ -1,9 +1,9 @@
-//! Slots of time: when the open one closes, which closed ones a window still has. What they hold is the business of
-//! `window` and `history`; they are handed the time and never look at a clock.
+//! Slots of time: when the open one closes, which closed ones a window still has. What they hold is the
+//! business of `window` and `history`; they are handed the time and never look at a clock.
 //!
-//! Slots close on a grid that starts with the monitor, at the first tick at or after each of its lines. Counting from a
-//! slot's own start instead, a tick a microsecond less late than the one before would leave the slot open for a whole
-//! further tick, and every second slot of a second would span two.
+//! Slots close on a grid that starts with the monitor, at the first tick at or after each of its lines.
+//! Counting from a slot's own start instead, a tick a microsecond less late than the one before would leave
+//! the slot open for a whole further tick, and every second slot of a second would span two.
 
 use serde::Serialize;
 use std::collections::VecDeque;
@@ -127,7 +127,8 @@ impl<T> Slots<T> {
         end.checked_add(window).is_some_and(|over| over <= now)
     }
 
-    /// Takes out the oldest slot, with its place, where its time is over or its place is needed for the one that is due.
+    /// Takes out the oldest slot, with its place, where its time is over or its place is needed for the one
+    /// that is due.
     pub(super) fn leave(&mut self) -> Option<(usize, Slot<T>)> {
         let oldest = self.closed.front()?;
         let is_needed = self.is_due() && self.closed.len() >= self.shape.slots;

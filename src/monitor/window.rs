@@ -1,6 +1,6 @@
-//! The last minute, hour and day of one series of latencies: exact counts between two moments, in bounded memory. Fed
-//! by the collector with differences of counts that only grow, so nothing is lost and nothing counted twice, however
-//! late it comes; read by everyone who asks the monitor for windows.
+//! The last minute, hour and day of one series of latencies: exact counts between two moments, in bounded
+//! memory. Fed by the collector with differences of counts that only grow, so nothing is lost and nothing
+//! counted twice, however late it comes; read by everyone who asks the monitor for windows.
 //!
 //! | tier | slots | cells | width |
 //! |---|---|---|---|
@@ -9,6 +9,8 @@
 //! | day | 4 per hour of `stats_retention_hours` | 273 | 64 bits |
 
 mod figures;
+#[cfg(test)]
+mod model;
 mod tally;
 #[cfg(test)]
 mod tests;
@@ -30,7 +32,8 @@ pub(crate) struct Windows {
 }
 
 impl Windows {
-    /// Bytes of one series, all that it ever takes: 738 KiB for 24 hours. Of an idle one most is never touched.
+    /// Bytes of one series, all that it ever takes: 738 KiB for 24 hours. Of an idle one most is never
+    /// touched.
     pub(crate) const fn bytes(retention_hours: u64) -> usize {
         let minute = Tier::bytes(Span::Minute.shape(retention_hours), Layout::FINE, Width::Narrow);
         let hour = Tier::bytes(Span::Hour.shape(retention_hours), Layout::FINE, Width::Narrow);
@@ -56,8 +59,8 @@ impl Windows {
         }
     }
 
-    /// Empties all windows; they begin again at `now`. What was recorded since the last tick counts as recorded after
-    /// it, unless the caller ticks first.
+    /// Empties all windows; they begin again at `now`. What was recorded since the last tick counts as
+    /// recorded after it, unless the caller ticks first.
     pub(crate) fn reset(&mut self, now: u64) {
         for tier in [&mut self.minute, &mut self.hour, &mut self.day] {
             tier.reset(now);

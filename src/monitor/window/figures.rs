@@ -5,8 +5,9 @@ use crate::metrics::{Layout, cells_at};
 use crate::monitor::slots::Moment;
 use serde::Serialize;
 
-/// One series over a window: all closed slots that are not over yet, and the open one. Latencies are bounds of cells,
-/// at most 3.13 % wide in the last minute and hour, 12.5 % in the last day; null where nothing was recorded.
+/// One series over a window: all closed slots that are not over yet, and the open one. Latencies are bounds
+/// of cells, at most 3.13 % wide in the last minute and hour, 12.5 % in the last day; null where nothing was
+/// recorded.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[non_exhaustive]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
@@ -104,8 +105,8 @@ pub(super) struct Scale {
 }
 
 impl Scale {
-    /// The values at these ranks, which ascend: upper bounds of their cells, never above the maximum. A maximum below
-    /// the cell is one that was read too early, and raised to it.
+    /// The values at these ranks, which ascend: upper bounds of their cells, never above the maximum. A
+    /// maximum below the cell is one that was read too early, and raised to it.
     fn values<const N: usize>(
         self,
         cells: impl IntoIterator<Item = (usize, u64)>,

@@ -1,11 +1,11 @@
-//! What the collector feeds windows with, and the five sums that a slot and a window have beside their cells. Used by
-//! `tier`, `figures` and the collector.
+//! What the collector feeds windows with, and the five sums that a slot and a window have beside their cells.
+//! Used by `tier`, `figures` and the collector.
 
 use crate::metrics::{Layout, rank};
 use std::ops::Range;
 
-/// What was recorded in one series between two ticks: differences of counts that only grow. The default is nothing,
-/// and costs next to nothing to tick with.
+/// What was recorded in one series between two ticks: differences of counts that only grow. The default is
+/// nothing, and costs next to nothing to tick with.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Delta<'a> {
     /// New values by cell, in the layout of `metrics::bucket`, the last for the overflow; empty for no value.
@@ -46,7 +46,8 @@ pub(super) struct Tally {
 }
 
 impl Tally {
-    /// Both, field by field. Wrapping, as the differences are that it is fed with: taking away undoes it either way.
+    /// Both, field by field. Wrapping, as the differences are that it is fed with: taking away undoes it
+    /// either way.
     fn with(self, other: Self, both: impl Fn(u64, u64) -> u64) -> Self {
         Self {
             count: both(self.count, other.count),
@@ -83,8 +84,8 @@ impl Tally {
         self.sum.checked_div(self.count)
     }
 
-    /// At most 1: a message that ends while the collector reads may be counted as an error one tick before it is
-    /// counted at all.
+    /// At most 1: a message that ends while the collector reads may be counted as an error one tick before it
+    /// is counted at all.
     pub(super) fn error_rate(&self) -> Option<f64> {
         (self.count > 0).then(|| self.errors as f64 / self.count.max(self.errors) as f64)
     }

@@ -1,5 +1,5 @@
-//! One tier of a series' windows: its closed slots, its open one, and the sum of all of them, kept as they come and
-//! go. Owned by `Windows`.
+//! One tier of a series' windows: its closed slots, its open one, and the sum of all of them, kept as they
+//! come and go. Owned by `Windows`.
 
 use super::figures::{Period, Scale, SlotStats, WindowStats};
 use super::tally::{Delta, Tally, folded, union};
@@ -8,7 +8,8 @@ use crate::monitor::slots::{Moment, Shape, Slot, Slots};
 use std::borrow::Cow;
 use std::ops::Range;
 
-/// The cells of closed slots, one row each. From the system as zeroes, so a row that was never written takes no memory.
+/// The cells of closed slots, one row each. From the system as zeroes, so a row that was never written takes
+/// no memory.
 #[derive(Debug)]
 enum Rows {
     Narrow(Box<[u32]>),
@@ -100,8 +101,8 @@ impl Tier {
         }
     }
 
-    /// Adds what was recorded since the last tick; then what is over leaves, and what is due closes. `used` and `tally`
-    /// are the delta's, worked out once for all tiers.
+    /// Adds what was recorded since the last tick; then what is over leaves, and what is due closes. `used`
+    /// and `tally` are the delta's, worked out once for all tiers.
     pub(super) fn tick(&mut self, now: u64, delta: &Delta<'_>, used: &Range<usize>, tally: Tally) {
         self.slots.advance(now);
         for (fine, count) in used.clone().zip(delta.cells.get(used.clone()).unwrap_or_default()) {
@@ -124,8 +125,8 @@ impl Tier {
         }
     }
 
-    /// Moves the open slot's cells into its row. What a cell cannot hold stays open, with its share of the sums, and so
-    /// is counted once, only later.
+    /// Moves the open slot's cells into its row. What a cell cannot hold stays open, with its share of the
+    /// sums, and so is counted once, only later.
     fn close(&mut self) {
         let row = self.slots.next_place() * self.layout.cells();
         let mut rest = Filled::default();
