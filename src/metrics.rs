@@ -14,16 +14,15 @@ mod histogram;
 mod label;
 mod path;
 mod ports;
+mod rank;
 mod routing;
 mod shard;
 mod slow;
 mod snapshot;
 mod spans;
 
-#[cfg(all(test, not(corelane_loom)))]
-pub(crate) use bucket::index as cell_of;
 #[cfg(not(corelane_loom))]
-pub(crate) use bucket::{CELLS, COARSE_CELLS, coarse, coarse_upper_bound};
+pub(crate) use bucket::Layout;
 pub use bucket::{OCTAVE_BOUNDS, OVERFLOW_NANOSECONDS, lower_bound, upper_bound};
 pub(crate) use cell::{Cell, Writer};
 pub(crate) use control::{Controlled, Controls};
@@ -41,6 +40,8 @@ pub(crate) use histogram::Histogram;
 pub(crate) use label::{ApplicationId, Labels, OTHER, ProtocolId, TypeId};
 pub(crate) use path::{Depth, PathDepth, PathShard};
 pub use ports::{PathStats, PortStats};
+#[cfg(not(corelane_loom))]
+pub(crate) use rank::{cells_at, rank};
 pub use routing::{Rates, RoutingStats};
 #[cfg(not(corelane_loom))]
 pub(crate) use shard::SubmitShard;

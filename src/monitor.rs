@@ -4,7 +4,7 @@
 //! | file | what it is |
 //! |---|---|
 //! | `collector`, `series` | reads what is new since the last look, series by series |
-//! | `window`, `history`, `rate` | the last minute, hour and day |
+//! | `window`, `history`, `remembered`, `rate` | the last minute, hour and day |
 //! | `slow`, `top` | slow messages; clients with the most |
 //! | `system` | the process and the machine |
 //! | `alert`, `values`, `outbox` | rules over any figure, and how alerts reach who listens |
@@ -19,8 +19,10 @@ mod inner;
 mod listen;
 mod outbox;
 mod rate;
+mod remembered;
 mod report;
 mod series;
+mod slots;
 mod slow;
 mod snapshot;
 mod standalone;
@@ -39,11 +41,12 @@ pub use history::Point;
 pub use listen::{AlertPoll, History};
 pub use outbox::CallbackId;
 pub use report::{Format, ReportFigures, Target};
+pub use slots::Span;
 pub use system::{
     CostStats, CpuStats, LoadAverage, LoadStats, MemoryStats, ProcessStats, RuntimeStats, SystemInputs,
     SystemProbe, SystemStats,
 };
-pub use window::{SlotStats, Span, WindowStats};
+pub use window::{SlotStats, WindowStats};
 
 use crate::clients::ClientId;
 use crate::clock::Clock;

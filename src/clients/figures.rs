@@ -172,10 +172,6 @@ impl ClientLine {
         self.connected_at.load(Relaxed)
     }
 
-    pub(super) fn last(&self) -> u64 {
-        self.last.load(Relaxed)
-    }
-
     /// The figures since the reset that began `epoch`, or since the connect if that was later.
     pub(super) fn read(&self, epoch: u64) -> ClientCounts {
         let flags = self.flags.load(Relaxed);

@@ -246,7 +246,7 @@ table! {
         "How long figures are kept, at falling resolution: seconds for a minute, minutes for an hour, then quarters of an hour."
         => with_stats_retention_hours(u64);
     MaxWindowedSeries "max_windowed_series" "series" number(4, 1_024), 64,
-        "Types, protocols and applications with windows of their own; what comes later has only figures since the start. Each takes what its times are spread over: usually below 100 KiB, 2.5 MiB at most with a day's retention."
+        "Types, protocols and applications with windows of their own; what comes later has only figures since the start. About 0.7 MiB each, at most."
         => with_max_windowed_series(u64);
     MaxRecorders "max_recorders" "recorders" number(0, 1_024), 8,
         "Threads with a recorder to themselves at once; further ones share cells."

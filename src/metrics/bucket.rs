@@ -14,67 +14,84 @@ pub(crate) const CELLS: usize = BUCKETS + 1;
 #[cfg(corelane_loom)]
 pub(crate) const CELLS: usize = 2;
 
+/// A layout: how many cells an octave has. The bounds of a coarser one are bounds of every finer one, so folding
+/// cells together moves no count across a bound.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Layout {
+    grouping: u32,
+}
+
+impl Layout {
+    /// What is recorded: 1,025 cells.
+    pub(crate) const FINE: Self = Self { grouping: GROUPING };
+    /// What is kept for long: 273 cells, at most 12.5 % wide.
+    #[cfg(not(corelane_loom))]
+    pub(crate) const COARSE: Self = Self { grouping: 3 };
+
+    /// The cell of values from [`OVERFLOW_NANOSECONDS`] on, the last one.
+    const fn overflow(self) -> usize {
+        ((36 - self.grouping + 1) << self.grouping) as usize
+    }
+
+    /// How many cells, that of the overflow included.
+    #[cfg(not(corelane_loom))]
+    pub(crate) const fn cells(self) -> usize {
+        self.overflow() + 1
+    }
+
+    /// The cell of a value.
+    #[inline(always)]
+    pub(crate) const fn index(self, nanoseconds: u64) -> usize {
+        if nanoseconds >= OVERFLOW_NANOSECONDS {
+            return self.overflow();
+        }
+        let top = 63 - (nanoseconds | ((1 << (self.grouping + 1)) - 1)).leading_zeros();
+        let shift = top - self.grouping;
+        ((shift << self.grouping) as u64 + (nanoseconds >> shift)) as usize
+    }
+
+    /// The smallest value of a cell; that of the overflow for what lies beyond it.
+    pub(crate) const fn lower_bound(self, index: usize) -> u64 {
+        if index >= self.overflow() {
+            return OVERFLOW_NANOSECONDS;
+        }
+        let index = index as u64;
+        if index < 1 << (self.grouping + 1) {
+            return index;
+        }
+        let shift = (index >> self.grouping) - 1;
+        ((1 << self.grouping) + (index & ((1 << self.grouping) - 1))) << shift
+    }
+
+    /// The largest value of a cell, inclusive; `u64::MAX` for the overflow cell.
+    pub(crate) const fn upper_bound(self, index: usize) -> u64 {
+        if index >= self.overflow() { u64::MAX } else { self.lower_bound(index + 1) - 1 }
+    }
+
+    /// The cell of this layout that holds a cell of the [`FINE`](Self::FINE) one.
+    #[cfg(not(corelane_loom))]
+    pub(crate) const fn fold(self, fine: usize) -> usize {
+        self.index(Self::FINE.lower_bound(fine))
+    }
+}
+
 /// The cell of a value.
 #[inline(always)]
 pub(crate) fn index(nanoseconds: u64) -> usize {
     if cfg!(corelane_loom) {
         return nanoseconds.min(1) as usize;
     }
-    if nanoseconds >= OVERFLOW_NANOSECONDS {
-        return BUCKETS;
-    }
-    let top = 63 - (nanoseconds | ((1 << (GROUPING + 1)) - 1)).leading_zeros();
-    let shift = top - GROUPING;
-    ((shift << GROUPING) as u64 + (nanoseconds >> shift)) as usize
+    Layout::FINE.index(nanoseconds)
 }
 
 /// The smallest value of a cell.
 pub const fn lower_bound(index: usize) -> u64 {
-    let index = index as u64;
-    if index < 1 << (GROUPING + 1) {
-        return index;
-    }
-    let shift = (index >> GROUPING) - 1;
-    ((1 << GROUPING) + (index & ((1 << GROUPING) - 1))) << shift
+    Layout::FINE.lower_bound(index)
 }
 
 /// The largest value of a cell, inclusive; `u64::MAX` for the overflow cell.
 pub const fn upper_bound(index: usize) -> u64 {
-    if index >= BUCKETS { u64::MAX } else { lower_bound(index + 1) - 1 }
-}
-
-/// Cells of a histogram that is kept for long: 2^3 per octave, at most 12.5 % wide, and the overflow.
-#[cfg(not(corelane_loom))]
-pub(crate) const COARSE_CELLS: usize = (((36 - COARSE + 1) << COARSE) + 1) as usize;
-#[cfg(not(corelane_loom))]
-const COARSE: u32 = 3;
-
-/// The coarse cell that a cell lies in, all of it.
-#[cfg(not(corelane_loom))]
-pub(crate) const fn coarse(index: usize) -> usize {
-    if index >= BUCKETS {
-        return COARSE_CELLS - 1;
-    }
-    let value = lower_bound(index);
-    let top = 63 - (value | ((1 << (COARSE + 1)) - 1)).leading_zeros();
-    let shift = top - COARSE;
-    ((shift << COARSE) as u64 + (value >> shift)) as usize
-}
-
-/// The largest value of a coarse cell, inclusive; `u64::MAX` for the overflow cell.
-#[cfg(not(corelane_loom))]
-pub(crate) const fn coarse_upper_bound(index: usize) -> u64 {
-    if index + 1 >= COARSE_CELLS {
-        return u64::MAX;
-    }
-    // The smallest value of the next one, less one.
-    let next = index as u64 + 1;
-    let lower = if next < 1 << (COARSE + 1) {
-        next
-    } else {
-        ((1 << COARSE) + (next & ((1 << COARSE) - 1))) << ((next >> COARSE) - 1)
-    };
-    lower - 1
+    Layout::FINE.upper_bound(index)
 }
 
 /// The bounds that are exported: the last value of one octave each, in nanoseconds and as the text of the same
@@ -122,6 +139,33 @@ mod tests {
     }
 
     #[test]
+    fn coarse_cells_are_contiguous_and_at_most_an_eighth_wide() {
+        let (coarse, overflow) = (Layout::COARSE, Layout::COARSE.cells() - 1);
+        for cell in 0..overflow {
+            assert_eq!(coarse.index(coarse.lower_bound(cell)), cell);
+            assert_eq!(coarse.index(coarse.upper_bound(cell)), cell);
+            let width = coarse.upper_bound(cell) - coarse.lower_bound(cell) + 1;
+            assert!(width == 1 || width * 8 <= coarse.lower_bound(cell), "cell {cell}");
+        }
+        assert_eq!((coarse.cells(), Layout::FINE.cells()), (273, CELLS));
+        assert_eq!(coarse.upper_bound(overflow - 1), OVERFLOW_NANOSECONDS - 1);
+        assert_eq!((coarse.lower_bound(overflow), coarse.upper_bound(overflow)), (1 << 36, u64::MAX));
+    }
+
+    #[test]
+    fn a_fine_cell_lies_within_one_coarse_cell() {
+        for cell in 0..CELLS {
+            let folded = Layout::COARSE.fold(cell);
+            assert_eq!(Layout::COARSE.index(lower_bound(cell)), folded);
+            assert_eq!(Layout::COARSE.index(upper_bound(cell)), folded);
+            assert_eq!(Layout::FINE.fold(cell), cell);
+        }
+        // The example of 100: fine, [100, 101]; coarse, [96, 103], the fifth of its octave.
+        assert_eq!((index(100), Layout::COARSE.fold(index(100))), (82, 36));
+        assert_eq!((Layout::COARSE.lower_bound(36), Layout::COARSE.upper_bound(36)), (96, 103));
+    }
+
+    #[test]
     fn the_ends_have_a_cell() {
         assert_eq!((index(0), index(1)), (0, 1));
         assert_eq!(index(OVERFLOW_NANOSECONDS - 1), BUCKETS - 1);
@@ -139,24 +183,13 @@ mod tests {
         }
     }
 
-    #[test]
-    fn coarse_cells_are_whole_cells_and_at_most_an_eighth_wide() {
-        for cell in 0..BUCKETS {
-            let coarse_cell = coarse(cell);
-            let lower = if coarse_cell == 0 { 0 } else { coarse_upper_bound(coarse_cell - 1) + 1 };
-            assert!(lower <= lower_bound(cell) && upper_bound(cell) <= coarse_upper_bound(coarse_cell), "{cell}");
-            let width = coarse_upper_bound(coarse_cell) - lower + 1;
-            assert!(width == 1 || width * 8 <= lower, "{cell}");
-        }
-        assert_eq!((coarse(BUCKETS), coarse(BUCKETS - 1)), (COARSE_CELLS - 1, COARSE_CELLS - 2));
-        assert_eq!(COARSE_CELLS, 273);
-    }
-
     proptest! {
         #[test]
         fn a_value_lies_in_its_cell(value in any::<u64>()) {
             let cell = index(value);
             prop_assert!(lower_bound(cell) <= value && value <= upper_bound(cell));
+            // Folded or recorded coarsely at once: the same.
+            prop_assert_eq!(Layout::COARSE.fold(cell), Layout::COARSE.index(value));
         }
     }
 }

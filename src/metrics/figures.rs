@@ -8,6 +8,7 @@ use serde::Serialize;
 /// A distribution's figures, in nanoseconds; null where nothing was recorded. Percentiles are upper bounds of
 /// cells at most 3.13 % wide, never above the maximum.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[non_exhaustive]
 pub struct LatencyStats {
     /// Values recorded.
@@ -53,6 +54,7 @@ impl From<Distribution> for LatencyStats {
 
 /// One message type of one protocol.
 #[derive(Clone, Debug, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[non_exhaustive]
 pub struct TypeStats {
     /// The protocol; empty for `other`.
@@ -79,6 +81,7 @@ pub struct TypeStats {
 
 /// One protocol or application.
 #[derive(Clone, Debug, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[non_exhaustive]
 pub struct GroupStats {
     /// Its name.
@@ -93,6 +96,7 @@ pub struct GroupStats {
 
 /// All messages.
 #[derive(Clone, Debug, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[non_exhaustive]
 pub struct MessageStats {
     /// Messages that have ended.
@@ -121,6 +125,7 @@ pub struct MessageStats {
 
 /// Connections.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[non_exhaustive]
 pub struct Connections {
     /// Connected so far.
@@ -133,6 +138,7 @@ pub struct Connections {
 
 /// Where every message and every delivery is (invariant I4). Exact whenever the router is quiet.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[non_exhaustive]
 pub struct Accounting {
     /// Messages given to ports.
@@ -171,6 +177,7 @@ pub struct Accounting {
 
 /// One worker.
 #[derive(Clone, Debug, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[non_exhaustive]
 pub struct WorkerStats {
     /// Messages taken.
@@ -249,6 +256,7 @@ pub struct WorkerStats {
 
 /// Rooms.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[non_exhaustive]
 pub struct RoomStats {
     /// Rooms that have members now.
@@ -271,6 +279,7 @@ pub struct RoomStats {
 
 /// Where messages are placed, and what admission has left.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[non_exhaustive]
 pub struct PlacementStats {
     /// Workers that messages are placed on.
@@ -288,6 +297,7 @@ pub struct PlacementStats {
 
 /// Everything.
 #[derive(Clone, Debug, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[non_exhaustive]
 pub struct Stats {
     /// All messages.
@@ -330,6 +340,7 @@ pub struct Stats {
 
 /// What a host reported by [`Router::record`](crate::router::Router::record).
 #[derive(Clone, Debug, Default, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[non_exhaustive]
 pub struct RecordedStats {
     /// By type; the first is `other`.
@@ -344,6 +355,7 @@ pub struct RecordedStats {
 
 /// One reported type.
 #[derive(Clone, Debug, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[non_exhaustive]
 pub struct RecordedTypeStats {
     /// The protocol; empty for `other`.

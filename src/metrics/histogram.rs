@@ -13,6 +13,7 @@
 
 use super::bucket::{self, CELLS};
 use super::cell::{Cell, Writer};
+use super::rank;
 use crate::sync::{mutant, os};
 
 /// The live cells. 8.2 KiB.
@@ -236,20 +237,10 @@ impl Distribution {
     /// of its cell, at most 3.13 % above the true one, and never above the maximum. Nothing where there is no
     /// value, or for a fraction that is none.
     pub fn percentile(&self, numerator: u32, denominator: u32) -> Option<u64> {
-        let count = self.count();
-        if count == 0 || denominator == 0 || numerator > denominator {
-            return None;
-        }
-        let product = u128::from(count) * u128::from(numerator);
-        let rank = product.div_ceil(u128::from(denominator)).max(1);
-        let mut seen = 0u128;
-        for (index, cell) in self.cells.iter().enumerate() {
-            seen += u128::from(*cell);
-            if seen >= rank {
-                return Some(bucket::upper_bound(index).min(self.maximum));
-            }
-        }
-        Some(self.maximum)
+        let rank = rank::rank(self.count(), numerator, denominator)?;
+        let cells = self.cells.iter().copied().enumerate();
+        let [found] = rank::cells_at(cells, [rank]);
+        found.map(|index| bucket::upper_bound(index).min(self.maximum))
     }
 
     /// How many values are at most `bound`; exact where `bound` is the upper bound of a cell.

@@ -8,6 +8,7 @@ use serde::Serialize;
 
 /// One port; a place that ports take one after another, counted on.
 #[derive(Clone, Debug, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[non_exhaustive]
 pub struct PortStats {
     /// Messages given to it.
@@ -37,6 +38,7 @@ pub struct PortStats {
 
 /// The way between one port and one worker.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[non_exhaustive]
 pub struct PathStats {
     /// Records in the ring to the worker, the batch in hand included: messages, and the clients' connects and disconnects.

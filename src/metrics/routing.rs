@@ -5,6 +5,7 @@ use serde::Serialize;
 
 /// Routing as a whole.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[non_exhaustive]
 pub struct RoutingStats {
     /// Messages delivered, or that end at the router.
@@ -54,6 +55,7 @@ pub(super) fn routing_stats(
 
 /// What happened between two snapshots of one router.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[non_exhaustive]
 pub struct Rates {
     /// Between them.

@@ -50,7 +50,7 @@ pub(super) struct Windowed {
 
 impl Windowed {
     fn new(retention_hours: u64) -> Self {
-        Self { track: Track::default(), windows: Windows::new(retention_hours) }
+        Self { track: Track::default(), windows: Windows::new(retention_hours, 0) }
     }
 
     fn reset(&mut self, now: u64) {
@@ -94,16 +94,17 @@ impl Collector {
         });
         let applications = config.count(ConfigKey::MaxApplications);
         let series = (series + config.count(ConfigKey::MaxRecordedTypes) + 2 * applications + 32) as u64;
-        windows * Windows::bytes(config.get(ConfigKey::StatsRetention))
+        windows * Windows::bytes(config.get(ConfigKey::StatsRetention)) as u64
             + series * (size_of::<Series>() as u64 + 4 * Distribution::BYTES + 512)
             + SlowLog::bytes(config.count(ConfigKey::SlowMessages))
     }
 
     /// Bytes that it takes now.
     pub(super) fn bytes(&self) -> u64 {
-        let always = self.total.windows.resident_bytes() + self.queue_wait.windows.resident_bytes();
+        let windowed = 2 + self.series.iter().filter(|series| series.windows.is_some()).count();
+        let windows = (windowed * Windows::bytes(self.retention_hours)) as u64;
         let tracks = [&self.total.track, &self.queue_wait.track, &self.write].map(Track::bytes);
-        always + tracks.iter().sum::<u64>() + self.series.iter().map(Series::bytes).sum::<u64>()
+        windows + tracks.iter().sum::<u64>() + self.series.iter().map(Series::bytes).sum::<u64>()
     }
 
     /// Reads what is new. `now` in nanoseconds since the monitor's start.
@@ -217,9 +218,7 @@ impl Collector {
         series.without_windows = self.windows_left == 0;
         if self.windows_left > 0 {
             self.windows_left -= 1;
-            let mut windows = Windows::new(self.retention_hours);
-            windows.reset(now);
-            series.windows = Some(windows);
+            series.windows = Some(Windows::new(self.retention_hours, now));
         }
     }
 

@@ -2,7 +2,7 @@
 
 use super::alert::{Alert, Notification, Rules};
 use super::collector::Collector;
-use super::history::History;
+use super::remembered::Remembered;
 use super::system::cost::Tick;
 use super::system::{CostStats, LoadStats, RuntimeStats, SystemInputs, SystemProbe, SystemStats};
 use super::values::Figures;
@@ -19,7 +19,7 @@ const HEAP_PAUSE: u32 = 12;
 pub(super) struct Inner {
     pub(super) config: Config,
     pub(super) collector: Collector,
-    pub(super) history: History,
+    pub(super) history: Remembered,
     pub(super) rules: Rules,
     probe: Option<SystemProbe>,
     pub(super) system: Option<SystemStats>,
@@ -56,7 +56,7 @@ impl Inner {
         collector.forget_windows();
         Self {
             collector,
-            history: History::new(config.get(Key::StatsRetention)),
+            history: Remembered::new(config.get(Key::StatsRetention)),
             rules: super::rules(&config),
             // Without it there are no figures of the system, and everything else goes on.
             probe: SystemProbe::new().ok(),
@@ -230,7 +230,7 @@ impl Inner {
         let retention = source.config().get(Key::StatsRetention);
         // Rules, alerts past and present, and what waits for listeners.
         let alerts = 4 << 20;
-        Collector::bytes_at_most(source) + History::bytes_at_most(retention) + alerts
+        Collector::bytes_at_most(source) + Remembered::bytes_at_most(retention) + alerts
     }
 
     /// Puts what the last look saw into the history.

@@ -6,8 +6,9 @@ use super::history::Point;
 use super::outbox::{CallbackId, Delivery, Poll};
 use super::report::{Format, ReportFigures, Target, write, write_file};
 use super::series::Key;
+use super::slots::Span;
 use super::snapshot::Moment;
-use super::window::{SlotStats, Span};
+use super::window::SlotStats;
 use super::{Core, Monitor};
 use crate::error::Error;
 use crate::sync::{Arc, AtomicU64, Relaxed, lock};
@@ -164,7 +165,7 @@ impl Monitor {
         let mut inner = lock(&core.inner);
         inner.collect(&*core.source);
         let moment = Moment::of(&inner, &*core.source);
-        let wall = |nanoseconds| moment.wall_at(nanoseconds);
+        let times = moment.times();
         let collector = &inner.collector;
         let slots = |slots| Some(History { name: name.to_owned(), slots, points: Vec::new() });
         let always = match name {
@@ -173,13 +174,13 @@ impl Monitor {
             _ => None,
         };
         if let Some(series) = always {
-            return slots(series.windows.slots(span, series.track.maximum(), &wall));
+            return slots(series.windows.slots(span, times, series.track.maximum()).collect());
         }
         if let Some(series) = key_of(name).and_then(|key| collector.find(&key)) {
             let windows = series.windows.as_ref()?;
-            return slots(windows.slots(span, series.service.maximum(), &wall));
+            return slots(windows.slots(span, times, series.service.maximum()).collect());
         }
-        let points = inner.history.get(name)?.points(span, &wall);
+        let points = inner.history.get(name)?.points(span, times).collect();
         Some(History { name: name.to_owned(), slots: Vec::new(), points })
     }
 
@@ -195,7 +196,9 @@ impl Monitor {
 
     /// Remembers one more number from now on, by its path in the JSON report, up to 64. Says whether there was room.
     pub fn watch(&self, metric: &str) -> bool {
-        metric.len() <= 256 && lock(&self.core.inner).history.watch(metric)
+        let mut inner = lock(&self.core.inner);
+        let now = inner.now(&*self.core.source);
+        metric.len() <= 256 && inner.history.watch(now, metric)
     }
 }
 

@@ -7,27 +7,31 @@ const MINUTE: u64 = 60 * SECOND;
 
 #[derive(Debug, Default)]
 pub(super) struct MinuteCount {
-    /// When, and what the count was then: at most 62.
+    /// When, and what the count was then: at most two for each second.
     samples: VecDeque<(u64, u64)>,
-    latest: u64,
+    latest: (u64, u64),
 }
 
 impl MinuteCount {
     /// The count is `count` now.
     pub(super) fn sample(&mut self, now: u64, count: u64) {
-        self.latest = count;
+        if self.samples.back().is_none_or(|(at, _)| now.saturating_sub(*at) >= SECOND) {
+            // Before a pause comes what there was when it began.
+            if self.samples.back().is_some_and(|last| *last != self.latest) {
+                self.samples.push_back(self.latest);
+            }
+            self.samples.push_back((now, count));
+        }
+        self.latest = (now, count);
         // One that is as old as the window stays: what came after it is in there.
         while self.samples.get(1).is_some_and(|(at, _)| now.saturating_sub(*at) >= MINUTE) {
             self.samples.pop_front();
-        }
-        if self.samples.back().is_none_or(|(at, _)| now.saturating_sub(*at) >= SECOND) {
-            self.samples.push_back((now, count));
         }
     }
 
     /// Growth since the sample that is a minute old, or since the first one.
     pub(super) fn in_the_last_minute(&self) -> u64 {
-        self.samples.front().map_or(0, |(_, then)| self.latest.saturating_sub(*then))
+        self.samples.front().map_or(0, |(_, then)| self.latest.1.saturating_sub(*then))
     }
 }
 
@@ -44,7 +48,7 @@ mod tests {
             count.sample(quarter * SECOND / 4, quarter * 10 / 4);
         }
         assert!((600..=610).contains(&count.in_the_last_minute()), "{}", count.in_the_last_minute());
-        assert!(count.samples.len() <= 62);
+        assert!(count.samples.len() <= 124);
         count.sample(400 * SECOND, 2_500);
         assert_eq!(count.in_the_last_minute(), 3);
         count.sample(461 * SECOND, 2_500);

@@ -252,10 +252,10 @@ impl Series {
         }
     }
 
+    /// Bytes that it takes, without its windows.
     pub(super) fn bytes(&self) -> u64 {
         let tracks = [Some(&self.service), self.queue_wait.as_ref()];
-        let windows = self.windows.as_ref().map_or(0, Windows::resident_bytes);
-        size_of::<Self>() as u64 + tracks.into_iter().flatten().map(Track::bytes).sum::<u64>() + windows
+        size_of::<Self>() as u64 + tracks.into_iter().flatten().map(Track::bytes).sum::<u64>()
     }
 }
 

@@ -9,8 +9,9 @@ use super::figures::{
 use super::inner::Inner;
 use super::report::ReportFigures;
 use super::series::{Counts, Key, Series};
+use super::slots::{Moment as Times, Span};
 use super::top::{Look, Names, Survey};
-use super::window::{Span, Windows};
+use super::window::Windows;
 use crate::clients::{ApplicationConnections, ConnectionReading};
 use crate::config::Key as ConfigKey;
 use crate::error::Failed;
@@ -42,9 +43,9 @@ impl<'a> Moment<'a> {
         self.wall.saturating_sub(self.age(raw) / 1_000_000)
     }
 
-    /// The time of day so many nanoseconds after the monitor's start.
-    pub(super) fn wall_at(&self, nanoseconds: u64) -> u64 {
-        self.wall.saturating_sub(self.now.saturating_sub(nanoseconds) / 1_000_000)
+    /// What windows are to know of it.
+    pub(super) fn times(&self) -> Times {
+        Times { now: self.now, origin_milliseconds: self.wall.saturating_sub(self.now / 1_000_000) }
     }
 }
 
@@ -289,7 +290,7 @@ fn series_figures(moment: &Moment<'_>, series: &Series) -> SeriesFigures {
 }
 
 fn windowed(moment: &Moment<'_>, windows: &Windows, maximum: u64) -> Windowed {
-    let of = |span| windows.window(span, maximum, &|nanoseconds| moment.wall_at(nanoseconds));
+    let of = |span| windows.window(span, moment.times(), maximum);
     Windowed { last_minute: of(Span::Minute), last_hour: of(Span::Hour), last_day: of(Span::Day) }
 }
 

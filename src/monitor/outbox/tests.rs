@@ -41,14 +41,14 @@ fn number(alert: &Alert) -> usize {
 }
 
 /// A callback that says what it got.
-fn telling(outbox: &Outbox) -> (super::CallbackId, Receiver<usize>) {
+fn telling(outbox: &Outbox<Alert>) -> (super::CallbackId, Receiver<usize>) {
     let (tell, told) = channel();
     let id = outbox.add_callback(move |alert| tell.send(number(alert)).unwrap()).unwrap();
     (id, told)
 }
 
 /// A callback that says what it got, and returns once it is let go.
-fn blocking(outbox: &Outbox) -> (super::CallbackId, Receiver<usize>, Sender<()>) {
+fn blocking(outbox: &Outbox<Alert>) -> (super::CallbackId, Receiver<usize>, Sender<()>) {
     let (tell, told) = channel();
     let (go, gate) = channel::<()>();
     let gate = Mutex::new(gate);

@@ -158,7 +158,7 @@ fn windows(page: &mut Page, title: &str, windows: &Windowed) {
         [
             name.to_owned(),
             window.count.to_string(),
-            format!("{:.1}", window.throughput_per_second),
+            format!("{:.1}", window.throughput_per_second.unwrap_or(0.0)),
             percent(window.error_rate),
             duration_or_dash(window.average),
             duration_or_dash(window.p50),

@@ -116,7 +116,7 @@ fn windows(text: &mut String, windows: &Windowed) -> std::fmt::Result {
             text,
             "  {name}: {} messages, {:.1}/s, errors {}, average {}, p95 {}, p99 {}",
             window.count,
-            window.throughput_per_second,
+            window.throughput_per_second.unwrap_or(0.0),
             percent(window.error_rate),
             duration_or_dash(window.average),
             duration_or_dash(window.p95),

@@ -1,0 +1,87 @@
+//! The last minute, hour and day of one series of latencies: exact counts between two moments, in bounded
+//! memory. Fed by the collector with differences of counts that only grow, so nothing is lost and nothing
+//! counted twice, however late it comes; read by everyone who asks the monitor for windows.
+//!
+//! | tier | slots | cells | width |
+//! |---|---|---|---|
+//! | minute | 60 of a second | 1,025 | 32 bits |
+//! | hour | 60 of a minute | 1,025 | 32 bits |
+//! | day | 4 per hour of `stats_retention_hours` | 273 | 64 bits |
+
+mod figures;
+#[cfg(test)]
+mod model;
+mod tally;
+#[cfg(test)]
+mod tests;
+mod tier;
+
+pub use figures::{SlotStats, WindowStats};
+pub(crate) use tally::Delta;
+
+use super::slots::{Moment, Span};
+use crate::metrics::Layout;
+use tier::{Tier, Width};
+
+/// The windows of one series. No thread, no clock, no lock: its owner has these.
+#[derive(Debug)]
+pub(crate) struct Windows {
+    minute: Tier,
+    hour: Tier,
+    day: Tier,
+}
+
+impl Windows {
+    /// Bytes of one series, all that it ever takes: 738 KiB for 24 hours. Of an idle one most is never
+    /// touched.
+    pub(crate) const fn bytes(retention_hours: u64) -> usize {
+        let minute = Tier::bytes(Span::Minute.shape(retention_hours), Layout::FINE, Width::Narrow);
+        let hour = Tier::bytes(Span::Hour.shape(retention_hours), Layout::FINE, Width::Narrow);
+        let day = Tier::bytes(Span::Day.shape(retention_hours), Layout::COARSE, Width::Wide);
+        size_of::<Self>() + minute + hour + day
+    }
+
+    /// Empty windows that begin at `now`, in nanoseconds since the monitor started.
+    pub(crate) fn new(retention_hours: u64, now: u64) -> Self {
+        let tier = |span: Span, layout, width| Tier::new(span.shape(retention_hours), layout, width, now);
+        Self {
+            minute: tier(Span::Minute, Layout::FINE, Width::Narrow),
+            hour: tier(Span::Hour, Layout::FINE, Width::Narrow),
+            day: tier(Span::Day, Layout::COARSE, Width::Wide),
+        }
+    }
+
+    /// Adds what was recorded since the last tick. A time before the last one counts as that one.
+    pub(crate) fn tick(&mut self, now: u64, delta: &Delta<'_>) {
+        let (used, tally) = (delta.used(), delta.tally());
+        for tier in [&mut self.minute, &mut self.hour, &mut self.day] {
+            tier.tick(now, delta, &used, tally);
+        }
+    }
+
+    /// Empties all windows; they begin again at `now`. What was recorded since the last tick counts as
+    /// recorded after it, unless the caller ticks first.
+    pub(crate) fn reset(&mut self, now: u64) {
+        for tier in [&mut self.minute, &mut self.hour, &mut self.day] {
+            tier.reset(now);
+        }
+    }
+
+    /// One window. `maximum` is the largest value of all time, in nanoseconds: exact, where cells are not.
+    pub(crate) fn window(&self, span: Span, moment: Moment, maximum: u64) -> WindowStats {
+        self.tier(span).window(moment, maximum)
+    }
+
+    /// A window slot by slot, oldest first; its last slot may be open still.
+    pub(crate) fn slots(&self, span: Span, moment: Moment, maximum: u64) -> impl Iterator<Item = SlotStats> {
+        self.tier(span).slots(moment, maximum)
+    }
+
+    fn tier(&self, span: Span) -> &Tier {
+        match span {
+            Span::Minute => &self.minute,
+            Span::Hour => &self.hour,
+            Span::Day => &self.day,
+        }
+    }
+}

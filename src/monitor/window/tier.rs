@@ -1,0 +1,234 @@
+//! One tier of a series' windows: its closed slots, its open one, and the sum of all of them, kept as they
+//! come and go. Owned by `Windows`.
+
+use super::figures::{Period, Scale, SlotStats, WindowStats};
+use super::tally::{Delta, Tally, folded, union};
+use crate::metrics::Layout;
+use crate::monitor::slots::{Moment, Shape, Slot, Slots};
+use std::borrow::Cow;
+use std::ops::Range;
+
+/// The cells of closed slots, one row each. From the system as zeroes, so a row that was never written takes
+/// no memory.
+#[derive(Debug)]
+enum Rows {
+    Narrow(Box<[u32]>),
+    Wide(Box<[u64]>),
+}
+
+/// How wide the cells of closed slots are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Width {
+    /// 32 bits; what does not fit is carried into the next slot.
+    Narrow,
+    /// 64 bits.
+    Wide,
+}
+
+impl Rows {
+    fn new(width: Width, cells: usize) -> Self {
+        match width {
+            Width::Narrow => Self::Narrow(vec![0; cells].into()),
+            Width::Wide => Self::Wide(vec![0; cells].into()),
+        }
+    }
+
+    /// The most that a cell holds.
+    fn most(&self) -> u64 {
+        match self {
+            Self::Narrow(_) => u64::from(u32::MAX),
+            Self::Wide(_) => u64::MAX,
+        }
+    }
+
+    /// `value` is at most [`most`](Self::most).
+    fn set(&mut self, at: usize, value: u64) {
+        match self {
+            Self::Narrow(cells) => cells.get_mut(at).map(|cell| *cell = value as u32),
+            Self::Wide(cells) => cells.get_mut(at).map(|cell| *cell = value),
+        };
+    }
+
+    fn get(&self, at: usize) -> u64 {
+        let cell = match self {
+            Self::Narrow(cells) => cells.get(at).copied().map(u64::from),
+            Self::Wide(cells) => cells.get(at).copied(),
+        };
+        cell.unwrap_or(0)
+    }
+}
+
+/// A slot without its cells: their range, outside of which its row holds leftovers of an older one.
+#[derive(Clone, Debug, Default)]
+struct Filled {
+    used: Range<usize>,
+    tally: Tally,
+}
+
+/// Slots of one length, and their sum.
+#[derive(Debug)]
+pub(super) struct Tier {
+    layout: Layout,
+    slots: Slots<Filled>,
+    rows: Rows,
+    open: Filled,
+    open_cells: Box<[u64]>,
+    /// All closed slots and the open one, cell by cell. Integers, so it never drifts from them.
+    rolling: Box<[u64]>,
+    rolling_tally: Tally,
+}
+
+impl Tier {
+    /// What it allocates.
+    pub(super) const fn bytes(shape: Shape, layout: Layout, width: Width) -> usize {
+        let cell = match width {
+            Width::Narrow => 4,
+            Width::Wide => 8,
+        };
+        let sums = 2 * 8 * layout.cells();
+        shape.slots * layout.cells() * cell + sums + Slots::<Filled>::bytes(shape)
+    }
+
+    pub(super) fn new(shape: Shape, layout: Layout, width: Width, now: u64) -> Self {
+        Self {
+            layout,
+            slots: Slots::new(shape, now),
+            rows: Rows::new(width, shape.slots * layout.cells()),
+            open: Filled::default(),
+            open_cells: vec![0; layout.cells()].into(),
+            rolling: vec![0; layout.cells()].into(),
+            rolling_tally: Tally::default(),
+        }
+    }
+
+    /// Adds what was recorded since the last tick; then what is over leaves, and what is due closes. `used`
+    /// and `tally` are the delta's, worked out once for all tiers.
+    pub(super) fn tick(&mut self, now: u64, delta: &Delta<'_>, used: &Range<usize>, tally: Tally) {
+        self.slots.advance(now);
+        for (fine, count) in used.clone().zip(delta.cells.get(used.clone()).unwrap_or_default()) {
+            let cell = self.layout.fold(fine);
+            for cells in [&mut self.open_cells, &mut self.rolling] {
+                if let Some(total) = cells.get_mut(cell) {
+                    *total = total.wrapping_add(*count);
+                }
+            }
+        }
+        self.open.used = union(&self.open.used, &folded(self.layout, used));
+        self.open.tally.add(tally);
+        self.rolling_tally.add(tally);
+        while let Some((place, slot)) = self.slots.leave() {
+            subtract(&self.rows, place, &slot, &mut self.rolling);
+            self.rolling_tally.subtract(slot.value.tally);
+        }
+        if self.slots.is_due() {
+            self.close();
+        }
+    }
+
+    /// Moves the open slot's cells into its row. What a cell cannot hold stays open, with its share of the
+    /// sums, and so is counted once, only later.
+    fn close(&mut self) {
+        let row = self.slots.next_place() * self.layout.cells();
+        let mut rest = Filled::default();
+        for at in self.open.used.clone() {
+            let Some(cell) = self.open_cells.get_mut(at) else { continue };
+            let fits = (*cell).min(self.rows.most());
+            self.rows.set(row + at, fits);
+            *cell -= fits;
+            if *cell > 0 {
+                rest.used = union(&rest.used, &(at..at + 1));
+                rest.tally.count += *cell;
+            }
+        }
+        rest.tally = self.open.tally.share(rest.tally.count);
+        let mut closed = std::mem::replace(&mut self.open, rest);
+        closed.tally.subtract(self.open.tally);
+        self.slots.close(self.slots.opened(), self.slots.now(), closed);
+    }
+
+    /// Empties it.
+    pub(super) fn reset(&mut self, now: u64) {
+        self.slots.reset(now);
+        self.open = Filled::default();
+        self.open_cells.fill(0);
+        self.rolling.fill(0);
+        self.rolling_tally = Tally::default();
+    }
+
+    /// All slots that are not over, and the open one.
+    pub(super) fn window(&self, moment: Moment, maximum: u64) -> WindowStats {
+        let mut cells = Cow::Borrowed(&*self.rolling);
+        let mut tally = self.rolling_tally;
+        // None while the collector runs: it has taken them out already.
+        for (place, slot) in self.slots.over(moment.now) {
+            subtract(&self.rows, place, slot, cells.to_mut());
+            tally.subtract(slot.value.tally);
+        }
+        let start = self.slots.current(moment.now).next().map_or(self.slots.opened(), |(_, slot)| slot.start);
+        let period = Period::new(moment, start, self.slots.now());
+        WindowStats::new(period, &tally, &cells, Scale { layout: self.layout, maximum })
+    }
+
+    /// Slot by slot, oldest first, the open one last where it has begun.
+    pub(super) fn slots(&self, moment: Moment, maximum: u64) -> impl Iterator<Item = SlotStats> {
+        let scale = Scale { layout: self.layout, maximum };
+        let closed = self.slots.current(moment.now).map(move |(place, slot)| {
+            let cells = row(&self.rows, self.layout, place, &slot.value.used);
+            SlotStats::new(Period::new(moment, slot.start, slot.end), &slot.value.tally, cells, scale)
+        });
+        let (start, end) = (self.slots.opened(), self.slots.now());
+        let has_begun = end > start || self.open.tally != Tally::default();
+        let open = has_begun.then(|| {
+            let cells = self.open_cells.iter().copied().enumerate();
+            let stats = SlotStats::new(Period::new(moment, start, end), &self.open.tally, cells, scale);
+            SlotStats { is_open: true, ..stats }
+        });
+        closed.chain(open)
+    }
+}
+
+/// The used cells of the slot at a place.
+fn row(rows: &Rows, layout: Layout, place: usize, used: &Range<usize>) -> impl Iterator<Item = (usize, u64)> {
+    let start = place * layout.cells();
+    used.clone().map(move |at| (at, rows.get(start + at)))
+}
+
+/// Takes a slot's cells out of a sum that has them.
+fn subtract(rows: &Rows, place: usize, slot: &Slot<Filled>, from: &mut [u64]) {
+    let start = place * from.len();
+    for at in slot.value.used.clone() {
+        if let Some(total) = from.get_mut(at) {
+            *total = total.wrapping_sub(rows.get(start + at));
+        }
+    }
+}
+
+#[cfg(test)]
+impl Tier {
+    /// The cells of each closed slot that has not been taken out, with their numbers.
+    pub(super) fn closed(&self) -> Vec<Vec<(usize, u64)>> {
+        let read = |(place, slot): (usize, &Slot<Filled>)| {
+            row(&self.rows, self.layout, place, &slot.value.used).filter(|(_, count)| *count > 0).collect()
+        };
+        self.slots.current(0).map(read).collect()
+    }
+
+    /// The open slot's.
+    pub(super) fn open(&self) -> Vec<(usize, u64)> {
+        self.open_cells.iter().copied().enumerate().filter(|(_, count)| *count > 0).collect()
+    }
+
+    /// The sum's.
+    pub(super) fn rolling(&self) -> Vec<(usize, u64)> {
+        self.rolling.iter().copied().enumerate().filter(|(_, count)| *count > 0).collect()
+    }
+
+    /// What is allocated.
+    pub(super) fn allocated(&self) -> usize {
+        let rows = match &self.rows {
+            Rows::Narrow(cells) => size_of_val(&**cells),
+            Rows::Wide(cells) => size_of_val(&**cells),
+        };
+        rows + size_of_val(&*self.open_cells) + size_of_val(&*self.rolling) + self.slots.allocated()
+    }
+}
