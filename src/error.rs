@@ -270,6 +270,24 @@ pub enum Error {
     TooManyRules(u32),
     /// As many alert callbacks, or polls, as there can be; callbacks that were removed and have not returned count.
     TooManyListeners(u32),
+    /// A metric of the host's own cannot be declared so.
+    Metric {
+        /// Its name.
+        name: String,
+        /// What is wrong, and what to change.
+        problem: &'static str,
+    },
+    /// Another number of label values than the metric has labels.
+    MetricLabels {
+        /// The metric.
+        name: String,
+        /// Labels.
+        wanted: u32,
+        /// Values.
+        given: u32,
+    },
+    /// `max_custom_series` series, or 256 families, are declared.
+    TooManyMetrics(u32),
     /// The router has stopped without so many of its workers: each was inside a handler that did not return in time.
     /// Its thread and its memory are left behind.
     Stuck(u32),
@@ -301,7 +319,8 @@ impl Error {
             Self::StaleRoom | Self::StaleTask => -14,
             Self::NotAMember => -13,
             Self::Config { .. } => -25,
-            Self::Rule { .. } => -11,
+            Self::Rule { .. } | Self::Metric { .. } | Self::MetricLabels { .. } => -11,
+            Self::TooManyMetrics(_) => -16,
             Self::RuleExists(_) => -15,
             Self::UnknownRule(_) => -13,
             Self::TooManyRules(_) | Self::TooManyListeners(_) => -16,
@@ -387,6 +406,16 @@ impl fmt::Display for Error {
             }
             Self::Handler { protocol, message_type, problem } => {
                 write!(formatter, "the handler of {protocol:?} {message_type:?}: {problem}")
+            }
+            Self::Metric { name, problem } => write!(formatter, "the metric {name:?}: {problem}"),
+            Self::MetricLabels { name, wanted, given } => {
+                write!(formatter, "the metric {name:?} has {wanted} labels, and {given} values were given")
+            }
+            Self::TooManyMetrics(limit) => {
+                write!(
+                    formatter,
+                    "{limit} series or 256 families are declared: raise max_custom_series, or declare fewer"
+                )
             }
             Self::Rule { rule, problem } => write!(formatter, "the alert rule {rule:?}: {problem}"),
             Self::RuleExists(rule) => {

@@ -25,11 +25,16 @@ mod spans;
 pub(crate) use bucket::Layout;
 pub use bucket::{OCTAVE_BOUNDS, OVERFLOW_NANOSECONDS, lower_bound, upper_bound};
 pub(crate) use cell::{Cell, Writer};
+#[cfg(not(corelane_loom))]
+pub(crate) use cell::{SHARED, shard_of_thread};
 pub(crate) use control::{Controlled, Controls};
 #[cfg(not(corelane_loom))]
 pub(crate) use custom::Customs;
 #[cfg(not(corelane_loom))]
-pub use custom::{Counter, CounterFamily, CustomStats, Descriptor, GaugeFamily, HistogramFamily};
+pub use custom::{
+    Counter, CounterFamily, CustomFamilyStats, CustomHistogram, CustomSeriesStats, CustomStats, Descriptor,
+    Gauge, GaugeFamily, HistogramFamily, Kind,
+};
 pub use figures::{
     Accounting, Connections, GroupStats, LatencyStats, MessageStats, PlacementStats, RecordedStats,
     RecordedTypeStats, RoomStats, Stats, TypeStats, WorkerStats,

@@ -351,7 +351,7 @@ impl Monitor {
     /// [`Error::Metric`] for a name, unit or label that cannot be, or another metric of that name;
     /// [`Error::TooManyMetrics`].
     pub fn counter(&self, descriptor: &Descriptor) -> Result<CounterFamily, Error> {
-        self.core.source.hub().customs.register_counter(descriptor)
+        self.core.source.hub().customs.counter(descriptor)
     }
 
     /// A gauge of the host's own, likewise.
@@ -359,7 +359,7 @@ impl Monitor {
     /// # Errors
     /// As [`counter`](Self::counter).
     pub fn gauge(&self, descriptor: &Descriptor) -> Result<GaugeFamily, Error> {
-        self.core.source.hub().customs.register_gauge(descriptor)
+        self.core.source.hub().customs.gauge(descriptor)
     }
 
     /// A histogram of the host's own, likewise.
@@ -367,7 +367,7 @@ impl Monitor {
     /// # Errors
     /// As [`counter`](Self::counter).
     pub fn histogram(&self, descriptor: &Descriptor) -> Result<HistogramFamily, Error> {
-        self.core.source.hub().customs.register_histogram(descriptor)
+        self.core.source.hub().customs.histogram(descriptor)
     }
 }
 

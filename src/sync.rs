@@ -46,6 +46,10 @@ mod facade {
     pub(crate) use loom::sync::{Arc, Mutex};
 }
 
+/// A number that any thread sets. No part of a model.
+#[cfg(not(corelane_loom))]
+pub(crate) type Gauge = atomic::Atomic<f64>;
+
 pub(crate) use facade::{Arc, AtomicBool, AtomicPtr, AtomicU32, AtomicU64, Mutex, UnsafeCell, fence};
 pub(crate) use std::sync::atomic::Ordering::{self, AcqRel, Acquire, Relaxed, Release, SeqCst};
 

@@ -20,6 +20,22 @@ impl Writer {
     }
 }
 
+/// Copies of what threads share; see [`shard_of_thread`].
+#[cfg(not(corelane_loom))]
+pub(crate) const SHARED: usize = 4;
+
+/// Which of so many copies the calling thread writes: threads take turns.
+#[cfg(not(corelane_loom))]
+#[inline]
+pub(crate) fn shard_of_thread() -> usize {
+    static NEXT: AtomicU64 = AtomicU64::new(0);
+    thread_local! {
+        // Relaxed: any spread will do.
+        static SHARD: usize = NEXT.fetch_add(1, Relaxed) as usize % SHARED;
+    }
+    SHARD.try_with(|shard| *shard).unwrap_or(0)
+}
+
 /// A cumulative count, maximum or minimum.
 #[derive(Debug)]
 #[repr(transparent)]

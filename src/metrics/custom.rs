@@ -1,61 +1,324 @@
-//! TEMP
-use super::LatencyStats;
+//! The host's own metrics: families that it declares, with their labels and how many sets of label values each may have.
+//! A set past that is counted under one where every label is `other`. A handle leads straight to its cells: recording
+//! through it hashes nothing, waits for nobody and takes no memory, from any thread.
+
+mod name;
+mod stats;
+
+pub use stats::{CustomFamilyStats, CustomSeriesStats, CustomStats};
+
+use super::cell::{Cell, SHARED};
+use super::histogram::Histogram;
 use crate::error::Error;
-/// T
-#[derive(Clone, Debug, Default, serde::Serialize)]
-#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-pub struct CustomStats {
-    /// T
-    pub families: Vec<CustomFamilyStats>,
+use crate::sync::{Arc, AtomicU64, Gauge as GaugeCell, Mutex, Relaxed, lock};
+use crossbeam_utils::CachePadded;
+use std::collections::HashMap;
+
+/// Families at once.
+const MAX_FAMILIES: usize = 256;
+/// Bytes of a label's value that are kept.
+const MAX_VALUE: usize = 64;
+/// What stands for every value that has no series of its own.
+const OTHER: &str = "other";
+
+/// What a metric is called and what it is for.
+///
+/// ```
+/// use corelane::config::Config;
+/// use corelane::metrics::Descriptor;
+/// use corelane::monitor::Monitor;
+///
+/// let monitor = Monitor::new(Config::default())?;
+/// let joins = Descriptor::new("conference_joins_total", "Joins of conferences").labels(&["region"]);
+/// let europe = monitor.counter(&joins)?.with(&["eu"])?; // once
+/// europe.add(1); // as often as it happens
+/// assert_eq!(monitor.snapshot().custom.families[0].series[0].value, Some(1.0));
+/// # Ok::<(), corelane::error::Error>(())
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Descriptor {
+    pub(super) name: String,
+    pub(super) help: String,
+    pub(super) unit: String,
+    pub(super) labels: Vec<String>,
+    pub(super) max_series: usize,
 }
-/// T
-#[derive(Clone, Debug, Default, serde::Serialize)]
-#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-pub struct CustomFamilyStats {
-    /// T
-    pub name: String,
-    /// T
-    pub series: Vec<CustomSeriesStats>,
+
+impl Descriptor {
+    /// A metric without unit and labels. The name follows Prometheus' conventions: a counter's ends in `_total`.
+    pub fn new(name: &str, help: &str) -> Self {
+        let (name, help) = (name.to_owned(), help.to_owned());
+        Self { name, help, unit: String::new(), labels: Vec::new(), max_series: 64 }
+    }
+
+    /// Its unit: `seconds`, `bytes`, `ratio` or another base unit, which the name then ends in (before `_total`).
+    pub fn unit(mut self, unit: &str) -> Self {
+        unit.clone_into(&mut self.unit);
+        self
+    }
+
+    /// The names of its labels, up to 8.
+    pub fn labels(mut self, labels: &[&str]) -> Self {
+        self.labels = labels.iter().map(|label| (*label).to_owned()).collect();
+        self
+    }
+
+    /// How many sets of label values have series of their own, 64 unless said; further ones share one.
+    pub fn max_series(mut self, series: usize) -> Self {
+        self.max_series = series;
+        self
+    }
 }
-/// T
-#[derive(Clone, Debug, Default, serde::Serialize)]
+
+/// What a family is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Serialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-pub struct CustomSeriesStats {
-    /// T
-    pub labels: Vec<(String, String)>,
-    /// T
-    pub value: Option<f64>,
-    /// T
-    pub histogram: Option<LatencyStats>,
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum Kind {
+    /// Only grows.
+    Counter,
+    /// Goes up and down.
+    Gauge,
+    /// A distribution.
+    Histogram,
 }
-/// T
+
+/// One series' cells.
 #[derive(Debug)]
-pub struct Descriptor;
-/// T
+enum Cells {
+    Counter([CachePadded<Cell>; SHARED]),
+    Gauge(GaugeCell),
+    Histogram(Histogram),
+}
+
+impl Cells {
+    fn new(kind: Kind) -> Self {
+        match kind {
+            Kind::Counter => Self::Counter(std::array::from_fn(|_| CachePadded::new(Cell::default()))),
+            Kind::Gauge => Self::Gauge(GaugeCell::new(0.0)),
+            Kind::Histogram => Self::Histogram(Histogram::new()),
+        }
+    }
+}
+
+/// One declared family.
 #[derive(Debug)]
-pub struct Counter;
-/// T
-#[derive(Debug)]
-pub struct CounterFamily;
-/// T
-#[derive(Debug)]
-pub struct GaugeFamily;
-/// T
-#[derive(Debug)]
-pub struct HistogramFamily;
+struct Family {
+    kind: Kind,
+    descriptor: Descriptor,
+    budget: Arc<Budget>,
+    sets: Mutex<Sets>,
+    folded: AtomicU64,
+}
+
 #[derive(Debug, Default)]
-pub(crate) struct Customs;
-impl Customs {
-    pub(crate) fn stats(&self) -> CustomStats {
-        CustomStats::default()
-    }
-    pub(crate) fn register_counter(&self, _: &Descriptor) -> Result<CounterFamily, Error> {
-        Err(Error::StaleClient)
-    }
-    pub(crate) fn register_gauge(&self, _: &Descriptor) -> Result<GaugeFamily, Error> {
-        Err(Error::StaleClient)
-    }
-    pub(crate) fn register_histogram(&self, _: &Descriptor) -> Result<HistogramFamily, Error> {
-        Err(Error::StaleClient)
+struct Sets {
+    /// By label values; in the order in which they came.
+    places: HashMap<Vec<String>, usize>,
+    series: Vec<(Vec<String>, Arc<Cells>)>,
+}
+
+/// How many series all families together may still make.
+#[derive(Debug)]
+struct Budget(Mutex<usize>);
+
+impl Budget {
+    fn take(&self) -> bool {
+        let mut left = lock(&self.0);
+        let any = *left > 0;
+        *left -= usize::from(any);
+        any
     }
 }
+
+impl Family {
+    /// The cells of a set of label values, made on first use as long as the budget lasts.
+    fn with(&self, values: &[&str]) -> Result<Arc<Cells>, Error> {
+        let wanted = self.descriptor.labels.len();
+        if values.len() != wanted {
+            let name = self.descriptor.name.clone();
+            return Err(Error::MetricLabels { name, wanted: wanted as u32, given: values.len() as u32 });
+        }
+        let values: Vec<String> = values.iter().map(|value| shortened(value).to_owned()).collect();
+        let mut sets = lock(&self.sets);
+        if let Some(cells) = sets.get(&values) {
+            return Ok(cells);
+        }
+        // The last place is that of all others.
+        let is_paid = wanted == 0;
+        if is_paid || (sets.series.len() + 1 < self.descriptor.max_series && self.budget.take()) {
+            return Ok(sets.insert(values, self.kind));
+        }
+        self.folded.fetch_add(1, Relaxed); // Relaxed: a count by itself.
+        let other = vec![OTHER.to_owned(); wanted];
+        // Always there for it: the family paid for it when it was registered.
+        Ok(sets.get(&other).unwrap_or_else(|| sets.insert(other, self.kind)))
+    }
+}
+
+impl Sets {
+    fn get(&self, values: &[String]) -> Option<Arc<Cells>> {
+        let place = self.places.get(values)?;
+        self.series.get(*place).map(|(_, cells)| Arc::clone(cells))
+    }
+
+    fn insert(&mut self, values: Vec<String>, kind: Kind) -> Arc<Cells> {
+        let cells = Arc::new(Cells::new(kind));
+        self.places.insert(values.clone(), self.series.len());
+        self.series.push((values, Arc::clone(&cells)));
+        cells
+    }
+}
+
+/// As much of a value as is kept.
+fn shortened(value: &str) -> &str {
+    let mut end = value.len().min(MAX_VALUE);
+    while !value.is_char_boundary(end) {
+        end -= 1;
+    }
+    value.get(..end).unwrap_or_default()
+}
+
+/// All that a host has declared.
+#[derive(Debug)]
+pub(crate) struct Customs {
+    families: Mutex<Vec<Arc<Family>>>,
+    budget: Arc<Budget>,
+    limit: usize,
+}
+
+impl Customs {
+    /// For so many series in all.
+    pub(crate) fn new(limit: usize) -> Self {
+        Self { families: Mutex::default(), budget: Arc::new(Budget(Mutex::new(limit))), limit }
+    }
+
+    /// Bytes that so many series may come to, for the budget: a histogram each, with its label values, twice.
+    pub(crate) const fn bytes(limit: usize) -> u64 {
+        let cells = size_of::<Cells>() + Histogram::CELL_BYTES + 32;
+        let values = 2 * name::MAX_LABELS * (MAX_VALUE + 24 + 16) + 64;
+        (limit * (cells + values)) as u64
+    }
+
+    fn register(&self, kind: Kind, descriptor: &Descriptor) -> Result<Arc<Family>, Error> {
+        name::check(kind, descriptor)?;
+        let mut families = lock(&self.families);
+        if let Some(known) = families.iter().find(|one| one.descriptor.name == descriptor.name) {
+            let same = known.kind == kind && known.descriptor == *descriptor;
+            let problem = "a metric of that name has another kind, help, unit, labels or number of series";
+            return if same { Ok(Arc::clone(known)) } else { refuse(descriptor, problem) };
+        }
+        if families.iter().any(|one| name::clash(&one.descriptor.name, &descriptor.name)) {
+            return refuse(descriptor, "another metric makes samples of that name");
+        }
+        // One series for each family at least: its own, or that of all others.
+        if families.len() >= MAX_FAMILIES || !self.budget.take() {
+            return Err(Error::TooManyMetrics(self.limit as u32));
+        }
+        let family = Arc::new(Family {
+            kind,
+            descriptor: descriptor.clone(),
+            budget: Arc::clone(&self.budget),
+            sets: Mutex::default(),
+            folded: AtomicU64::new(0),
+        });
+        families.push(Arc::clone(&family));
+        Ok(family)
+    }
+
+    pub(crate) fn counter(&self, descriptor: &Descriptor) -> Result<CounterFamily, Error> {
+        self.register(Kind::Counter, descriptor).map(CounterFamily)
+    }
+
+    pub(crate) fn gauge(&self, descriptor: &Descriptor) -> Result<GaugeFamily, Error> {
+        self.register(Kind::Gauge, descriptor).map(GaugeFamily)
+    }
+
+    pub(crate) fn histogram(&self, descriptor: &Descriptor) -> Result<HistogramFamily, Error> {
+        self.register(Kind::Histogram, descriptor).map(HistogramFamily)
+    }
+}
+
+fn refuse<T>(descriptor: &Descriptor, problem: &'static str) -> Result<T, Error> {
+    Err(Error::Metric { name: descriptor.name.clone(), problem })
+}
+
+macro_rules! families {
+    ($($family:ident $handle:ident $what:literal;)+) => { $(
+        #[doc = concat!("A declared ", $what, ". Clones are one family.")]
+        #[derive(Clone, Debug)]
+        pub struct $family(Arc<Family>);
+
+        impl $family {
+            /// The series of these label values, in the order of the labels; values are kept up to 64 bytes, and an empty
+            /// one means that the label is absent. Past the number of series declared, and past `max_custom_series`,
+            /// that of all others, counted. May wait for another thread that does the same: look series up once.
+            ///
+            /// # Errors
+            /// [`Error::MetricLabels`] for another number of values than there are labels.
+            pub fn with(&self, values: &[&str]) -> Result<$handle, Error> {
+                self.0.with(values).map($handle)
+            }
+        }
+
+        #[doc = concat!("One series of a ", $what, ". Any thread; clones are one series.")]
+        #[derive(Clone, Debug)]
+        pub struct $handle(Arc<Cells>);
+    )+ };
+}
+
+families! {
+    CounterFamily Counter "counter";
+    GaugeFamily Gauge "gauge";
+    HistogramFamily CustomHistogram "histogram";
+}
+
+impl Counter {
+    /// Counts so many.
+    #[inline]
+    pub fn add(&self, count: u64) {
+        if let Cells::Counter(shards) = &*self.0
+            && let Some(cell) = shards.get(super::shard_of_thread())
+        {
+            cell.add_shared(count);
+        }
+    }
+}
+
+impl Gauge {
+    /// Sets it. What is no number leaves it as it is.
+    #[inline]
+    pub fn set(&self, value: f64) {
+        if let Cells::Gauge(cell) = &*self.0
+            && !value.is_nan()
+        {
+            cell.store(value, Relaxed); // Relaxed: a reading by itself.
+        }
+    }
+
+    /// Adds to it, or takes off; likewise.
+    #[inline]
+    pub fn add(&self, value: f64) {
+        if let Cells::Gauge(cell) = &*self.0
+            && !value.is_nan()
+        {
+            // Relaxed: a reading by itself. Never refused: the closure gives Some.
+            let _ = cell.fetch_update(Relaxed, Relaxed, |present| Some(present + value));
+        }
+    }
+}
+
+impl CustomHistogram {
+    /// Counts a value: nanoseconds where the unit is seconds, otherwise bytes.
+    #[inline]
+    pub fn record(&self, value: u64) {
+        if let Cells::Histogram(histogram) = &*self.0 {
+            // A reset does not touch the host's own metrics: there is one epoch.
+            histogram.record_shared(0, value);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

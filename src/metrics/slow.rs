@@ -181,7 +181,7 @@ mod tests {
             client: ClientId(number),
             name: SlowMessage::name_of("ann-ä"),
             ids: (TypeId(1), ProtocolId(2), ApplicationId(3)),
-            succeeded: number % 2 == 0,
+            succeeded: number.is_multiple_of(2),
             bytes: u64::MAX - number,
         }
     }

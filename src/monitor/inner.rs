@@ -122,11 +122,12 @@ impl Inner {
         let queue = stats.as_ref().map_or(0, |stats| stats.routing.queue_messages);
         let used = stats.as_ref().and(self.last.as_ref()).map(|_| self.rates.utilisation);
         self.last = stats;
-        let mut inputs = SystemInputs::default();
-        inputs.high_memory_threshold_bytes = self.config.get(Key::HighMemory);
-        inputs.skip_heap = self.heap_pause > 0;
-        inputs.runtime = self.runtime;
-        inputs.load = Some(LoadStats::new(queue, active, limit, used));
+        let inputs = SystemInputs {
+            high_memory_threshold_bytes: self.config.get(Key::HighMemory),
+            skip_heap: self.heap_pause > 0,
+            runtime: self.runtime,
+            load: Some(LoadStats::new(queue, active, limit, used)),
+        };
         self.heap_pause = self.heap_pause.saturating_sub(1);
         let Some(probe) = &mut self.probe else { return };
         let system = probe.look(&inputs);

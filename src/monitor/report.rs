@@ -78,9 +78,9 @@ pub(super) fn write_file(path: &Path, report: &str) -> std::io::Result<()> {
 fn duration(nanoseconds: u64) -> String {
     let value = nanoseconds as f64;
     match nanoseconds {
-        ..1_000 => format!("{nanoseconds} ns"),
-        ..1_000_000 => format!("{:.1$} µs", value / 1e3, digits(value / 1e3)),
-        ..1_000_000_000 => format!("{:.1$} ms", value / 1e6, digits(value / 1e6)),
+        0..1_000 => format!("{nanoseconds} ns"),
+        1_000..1_000_000 => format!("{:.1$} µs", value / 1e3, digits(value / 1e3)),
+        1_000_000..1_000_000_000 => format!("{:.1$} ms", value / 1e6, digits(value / 1e6)),
         _ => format!("{:.1$} s", value / 1e9, digits(value / 1e9)),
     }
 }
@@ -98,9 +98,9 @@ fn digits(value: f64) -> usize {
 fn bytes(count: u64) -> String {
     let value = count as f64;
     match count {
-        ..1_024 => format!("{count} B"),
-        ..1_048_576 => format!("{:.1} KiB", value / 1024.0),
-        ..1_073_741_824 => format!("{:.1} MiB", value / 1_048_576.0),
+        0..1_024 => format!("{count} B"),
+        1_024..1_048_576 => format!("{:.1} KiB", value / 1024.0),
+        1_048_576..1_073_741_824 => format!("{:.1} MiB", value / 1_048_576.0),
         _ => format!("{:.2} GiB", value / 1_073_741_824.0),
     }
 }

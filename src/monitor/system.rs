@@ -31,8 +31,6 @@ pub struct SystemInputs {
     pub runtime: Option<RuntimeStats>,
     /// Queues and pools.
     pub load: Option<LoadStats>,
-    /// What the monitor costs.
-    pub monitor: Option<CostStats>,
 }
 
 /// Looks at this process and its machine. One owner; a few system calls and a few small allocations for each look.
@@ -78,7 +76,6 @@ impl SystemProbe {
             process: self.process(seen),
             runtime: inputs.runtime,
             load: inputs.load,
-            monitor: inputs.monitor,
         }
     }
 
@@ -259,10 +256,9 @@ mod tests {
             skip_heap: true,
             runtime: Some(runtime),
             load: Some(LoadStats::new(3, 1, 4, Some(0.5))),
-            monitor: Some(CostStats { ticks: 9, ..CostStats::default() }),
         };
         let stats = probe.look(&inputs);
-        assert_eq!((stats.runtime, stats.load, stats.monitor), (inputs.runtime, inputs.load, inputs.monitor));
+        assert_eq!((stats.runtime, stats.load), (inputs.runtime, inputs.load));
         let resident = stats.memory.resident_bytes.unwrap();
         assert!(resident > 0);
         assert_eq!(stats.memory.share_of_threshold, Some(resident as f64 / f64::from(1 << 30)));

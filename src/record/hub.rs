@@ -7,13 +7,11 @@ use crate::clock::Clock;
 use crate::config::{Config, Key};
 use crate::error::{Error, Failed};
 use crate::metrics::{
-    ApplicationId, Controlled, Controls, GroupSeries, Outcome, ProtocolId, SlowMessage, SlowRing, Timing,
-    TypeId, TypeSeries, Writer,
+    ApplicationId, Controlled, Controls, Customs, GroupSeries, Outcome, ProtocolId, SHARED, SlowMessage,
+    SlowRing, Timing, TypeId, TypeSeries, Writer, shard_of_thread,
 };
 use crate::sync::{Arc, AtomicU64, Mutex, Relaxed, lock};
 
-/// Shards that threads without a recorder of their own share.
-const SHARED: usize = 4;
 /// Protocols that reports may name beside `other`.
 const PROTOCOLS: usize = 16;
 
@@ -65,6 +63,7 @@ pub(crate) struct HubSizes {
     types: usize,
     applications: usize,
     recorders: usize,
+    customs: usize,
     clients: ClientLimits,
 }
 
@@ -77,6 +76,7 @@ impl HubSizes {
             types: config.count(Key::MaxRecordedTypes),
             applications,
             recorders: config.count(Key::MaxRecorders),
+            customs: config.count(Key::MaxCustomSeries),
             clients: ClientLimits { clients, applications: applications + 1, figures: detailed },
         }
     }
@@ -88,6 +88,7 @@ impl HubSizes {
             + Table::<GroupSeries>::bytes(self.applications, shards)
             + Table::<GroupSeries>::bytes(PROTOCOLS, shards)
             + Clients::bytes(self.clients)
+            + Customs::bytes(self.customs)
             + (shards * (size_of::<Shard>() + SlowRing::BYTES) + size_of::<Hub>()) as u64
     }
 }
@@ -111,7 +112,8 @@ pub(crate) struct Hub {
     /// One connects or disconnects at a time: a slot's phase has one writer.
     doorway: Mutex<()>,
     clients_folded: AtomicU64,
-    pub(crate) customs: crate::metrics::Customs,
+    /// The host's own metrics.
+    pub(crate) customs: Customs,
     clock: Clock,
 }
 
@@ -128,7 +130,7 @@ impl Hub {
             shards: (0..shards).map(shard).collect(),
             doorway: Mutex::new(()),
             clients_folded: AtomicU64::new(0),
-            customs: Default::default(),
+            customs: Customs::new(sizes.customs),
             clock,
         }
     }
@@ -341,14 +343,4 @@ fn new_client(name: &str, application: u16) -> NewClient<'_> {
 
 fn outcome(measured: Measured) -> Outcome {
     if measured.failed { Outcome::Failed(Failed::Reported) } else { Outcome::Ok }
-}
-
-/// The shared shard that the calling thread writes: threads take turns.
-pub(crate) fn shard_of_thread() -> usize {
-    static NEXT: AtomicU64 = AtomicU64::new(0);
-    thread_local! {
-        // Relaxed: any spread will do.
-        static SHARD: usize = NEXT.fetch_add(1, Relaxed) as usize % SHARED;
-    }
-    SHARD.try_with(|shard| *shard).unwrap_or(0)
 }

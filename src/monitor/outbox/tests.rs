@@ -106,7 +106,7 @@ fn one_that_panics_is_counted_and_called_again() {
     let (tell, told) = channel();
     let callback = move |alert: &Alert| {
         tell.send(number(alert)).unwrap();
-        if number(alert) % 2 == 0 {
+        if number(alert).is_multiple_of(2) {
             std::panic::panic_any(Vicious);
         }
     };

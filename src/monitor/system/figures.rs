@@ -18,8 +18,6 @@ pub struct SystemStats {
     pub runtime: Option<RuntimeStats>,
     /// Queues and pools; `None` where the caller has none.
     pub load: Option<LoadStats>,
-    /// What the monitor itself costs; `None` where the probe is used without it.
-    pub monitor: Option<CostStats>,
 }
 
 /// Memory, in bytes.

@@ -1,0 +1,118 @@
+use super::*;
+
+fn problem(result: Result<impl Sized, Error>) -> String {
+    result.err().map_or_else(String::new, |error| error.to_string())
+}
+
+#[test]
+fn names_are_those_that_promlint_lets_pass() {
+    let customs = Customs::new(10);
+    let labelled = |labels: &[&str]| Descriptor::new("a_total", "a").labels(labels);
+    for (descriptor, part) in [
+        (Descriptor::new("", "a"), "snake_case"),
+        (Descriptor::new("9_total", "a"), "snake_case"),
+        (Descriptor::new("_a_total", "a"), "snake_case"),
+        (Descriptor::new("aB_total", "a"), "snake_case"),
+        (Descriptor::new("a:b_total", "a"), "snake_case"),
+        (Descriptor::new(&"a".repeat(200), "a"), "snake_case"),
+        (Descriptor::new("corelane_a_total", "a"), "begin so"),
+        (Descriptor::new("process_a_total", "a"), "begin so"),
+        (Descriptor::new("jobs", "a"), "ends in _total"),
+        (Descriptor::new("jobs_count_total", "a"), "suffix"),
+        (Descriptor::new("wait_ms_total", "a"), "base units"),
+        (Descriptor::new("wait_milliseconds_total", "a"), "base units"),
+        (Descriptor::new("jobs_counter_total", "a"), "does not say its type"),
+        (Descriptor::new("jobs_total", "a").unit("seconds"), "base unit"),
+        (Descriptor::new("jobs_minutes_total", "a").unit("minutes"), "base units"),
+        (Descriptor::new("wait_seconds_total", "a"), "give that as the unit"),
+        (Descriptor::new("jobs_total", " "), "help"),
+        (labelled(&["le"]), "label"),
+        (labelled(&["a-b"]), "label"),
+        (labelled(&["a", "b", "a"]), "twice"),
+        (labelled(&["a", "b", "c", "d", "e", "f", "g", "h", "i"]), "8 labels"),
+        (labelled(&["a"]).max_series(0), "from 1 series"),
+    ] {
+        let text = problem(customs.counter(&descriptor));
+        assert!(text.contains(part), "{descriptor:?}: {text}");
+    }
+    assert!(problem(customs.gauge(&Descriptor::new("a_total", "a"))).contains("no other's"));
+    assert!(problem(customs.histogram(&Descriptor::new("a", "a"))).contains("seconds"));
+    customs.counter(&Descriptor::new("wait_seconds_total", "a").unit("seconds")).unwrap();
+}
+
+#[test]
+fn a_name_is_one_metric() {
+    let customs = Customs::new(10);
+    let jobs = Descriptor::new("jobs_total", "Jobs").labels(&["kind"]);
+    customs.counter(&jobs).unwrap().with(&["a"]).unwrap().add(2);
+    customs.counter(&jobs).unwrap().with(&["a"]).unwrap().add(3);
+    assert_eq!(customs.stats().families[0].series[0].value, Some(5.0));
+    let other = Descriptor::new("jobs_total", "Other").labels(&["kind"]);
+    assert!(problem(customs.counter(&other)).contains("another kind, help"));
+    assert!(problem(customs.gauge(&Descriptor::new("jobs", "Jobs"))).contains("samples of that name"));
+    customs.histogram(&Descriptor::new("run_seconds", "Runs").unit("seconds")).unwrap();
+    assert!(problem(customs.gauge(&Descriptor::new("run_seconds_count", "a"))).contains("suffix"));
+    let values = customs.counter(&jobs).unwrap().with(&["a", "b"]);
+    assert_eq!(problem(values), "the metric \"jobs_total\" has 1 labels, and 2 values were given");
+}
+
+#[test]
+fn threads_lose_nothing_and_handles_outlive_the_registry() {
+    let customs = Customs::new(10);
+    let counter = customs.counter(&Descriptor::new("a_total", "a")).unwrap().with(&[]).unwrap();
+    let gauge = customs.gauge(&Descriptor::new("b", "b")).unwrap().with(&[]).unwrap();
+    let seconds = Descriptor::new("c_seconds", "c").unit("seconds");
+    let histogram = customs.histogram(&seconds).unwrap().with(&[]).unwrap();
+    std::thread::scope(|scope| {
+        for _ in 0..8 {
+            scope.spawn(|| {
+                for number in 0..10_000 {
+                    counter.add(number % 3);
+                    gauge.add(0.5);
+                    histogram.record(number);
+                }
+            });
+        }
+    });
+    gauge.set(f64::NAN);
+    gauge.add(f64::NAN);
+    let stats = customs.stats();
+    let value = |place: usize| &stats.families[place].series[0];
+    assert_eq!((value(0).value, value(1).value), (Some(8.0 * 9_999.0), Some(40_000.0)));
+    let times = value(2).histogram.as_ref().unwrap();
+    assert_eq!((times.count, times.maximum, times.distribution.sum()), (80_000, Some(9_999), 8 * 49_995_000));
+    gauge.set(-3.5);
+    assert_eq!(customs.stats().families[1].series[0].value, Some(-3.5));
+    for value in [0, 1, 1 << 36, u64::MAX] {
+        histogram.record(value);
+    }
+    let times = customs.stats().families[2].series[0].histogram.clone().unwrap();
+    assert_eq!((times.count, times.maximum, times.distribution.overflows()), (80_004, Some(u64::MAX), 2));
+    drop(customs);
+    counter.add(1);
+}
+
+#[test]
+fn a_hundred_thousand_values_stay_within_the_budget_and_add_up() {
+    let customs = Customs::new(20);
+    let wide = Descriptor::new("a_total", "a").labels(&["name"]).max_series(16);
+    let wide = customs.counter(&wide).unwrap();
+    for number in 0..100_000 {
+        wide.with(&[&format!("value-{number}")]).unwrap().add(1);
+    }
+    let long = customs.counter(&Descriptor::new("b_total", "b").labels(&["name", "more"])).unwrap();
+    for number in 0..10 {
+        long.with(&[&format!("{number}{}", "ä".repeat(100)), ""]).unwrap().add(1);
+    }
+    let stats = customs.stats();
+    let [wide, long] = &stats.families[..] else { panic!("two families") };
+    assert_eq!((wide.series.len(), wide.folded), (16, 100_000 - 15));
+    assert_eq!(wide.series.iter().filter_map(|one| one.value).sum::<f64>(), 100_000.0);
+    assert_eq!(wide.series[15].labels, [("name".to_owned(), "other".to_owned())]);
+    assert_eq!(wide.series[15].value, Some(100_000.0 - 15.0));
+    // 20 in all: one for each family's others, 15 of the first, and 3 that are left.
+    assert_eq!((long.series.len(), long.folded), (4, 7));
+    assert!(long.series.iter().all(|one| one.labels[0].1.len() <= 64));
+    assert_eq!(long.series.iter().filter_map(|one| one.value).sum::<f64>(), 10.0);
+    assert!(problem(customs.gauge(&Descriptor::new("c", "c"))).contains("max_custom_series"));
+}
