@@ -60,8 +60,8 @@ fn a_name_is_one_metric() {
 fn threads_lose_nothing_and_handles_outlive_the_registry() {
     let customs = Customs::new(10);
     let counter = customs.counter(&Descriptor::new("a_total", "a")).unwrap().with(&[]).unwrap();
-    let gauge = customs.gauge(&Descriptor::new("b", "b")).unwrap().with(&[]).unwrap();
-    let seconds = Descriptor::new("c_seconds", "c").unit("seconds");
+    let gauge = customs.gauge(&Descriptor::new("level", "b")).unwrap().with(&[]).unwrap();
+    let seconds = Descriptor::new("run_seconds", "c").unit("seconds");
     let histogram = customs.histogram(&seconds).unwrap().with(&[]).unwrap();
     std::thread::scope(|scope| {
         for _ in 0..8 {
@@ -100,7 +100,7 @@ fn a_hundred_thousand_values_stay_within_the_budget_and_add_up() {
     for number in 0..100_000 {
         wide.with(&[&format!("value-{number}")]).unwrap().add(1);
     }
-    let long = customs.counter(&Descriptor::new("b_total", "b").labels(&["name", "more"])).unwrap();
+    let long = customs.counter(&Descriptor::new("more_total", "b").labels(&["name", "more"])).unwrap();
     for number in 0..10 {
         long.with(&[&format!("{number}{}", "ä".repeat(100)), ""]).unwrap().add(1);
     }
@@ -114,5 +114,5 @@ fn a_hundred_thousand_values_stay_within_the_budget_and_add_up() {
     assert_eq!((long.series.len(), long.folded), (4, 7));
     assert!(long.series.iter().all(|one| one.labels[0].1.len() <= 64));
     assert_eq!(long.series.iter().filter_map(|one| one.value).sum::<f64>(), 10.0);
-    assert!(problem(customs.gauge(&Descriptor::new("c", "c"))).contains("max_custom_series"));
+    assert!(problem(customs.gauge(&Descriptor::new("depth", "c"))).contains("max_custom_series"));
 }
