@@ -123,6 +123,8 @@ reasons! {
         PayloadsFull = "payloads_full",
         /// Its host, which handled it itself, says so.
         Reported = "reported",
+        /// The client has written where the server puts the sender.
+        ForgedSender = "forged_sender",
     }
 }
 
@@ -255,6 +257,13 @@ pub enum Error {
         /// What is wrong, and what to change.
         problem: &'static str,
     },
+    /// The description of a protocol is wrong.
+    Protocol {
+        /// Its name, if it has one.
+        protocol: String,
+        /// Which part is wrong, and what to change.
+        problem: String,
+    },
     /// An alert rule is wrong.
     Rule {
         /// Its name, as far as a name may go.
@@ -318,7 +327,7 @@ impl Error {
             Self::TooManyRooms(_) | Self::RoomFull(_) | Self::TooManyClientRooms(_) | Self::RoomsBusy => -16,
             Self::StaleRoom | Self::StaleTask => -14,
             Self::NotAMember => -13,
-            Self::Config { .. } => -25,
+            Self::Config { .. } | Self::Protocol { .. } => -25,
             Self::Rule { .. } | Self::Metric { .. } | Self::MetricLabels { .. } => -11,
             Self::TooManyMetrics(_) => -16,
             Self::RuleExists(_) => -15,
@@ -416,6 +425,9 @@ impl fmt::Display for Error {
                     formatter,
                     "{limit} series or 256 families are declared: raise max_custom_series, or declare fewer"
                 )
+            }
+            Self::Protocol { protocol, problem } => {
+                write!(formatter, "the protocol {protocol:?}: {problem}")
             }
             Self::Rule { rule, problem } => write!(formatter, "the alert rule {rule:?}: {problem}"),
             Self::RuleExists(rule) => {

@@ -80,7 +80,8 @@ pub struct Builder {
 }
 
 impl Builder {
-    /// Starts from a configuration, with the protocols that ship: `generic` and `peerjs`.
+    /// Starts from a configuration, with the protocols `generic` and `peerjs`. The others that ship, and a host's own,
+    /// are added by [`protocol`](Self::protocol).
     pub fn new(config: Config) -> Self {
         Self {
             config,
@@ -92,7 +93,8 @@ impl Builder {
         }
     }
 
-    /// Adds a protocol of the host's own; one that has the name of another takes its place.
+    /// Adds a protocol, one that ships or one of the host's own; one that has the name of another takes its place. Each
+    /// type that it lists costs two histograms of 8 KiB per worker.
     pub fn protocol(mut self, rules: ProtocolRules) -> Self {
         match self.protocols.iter_mut().find(|one| one.name() == rules.name()) {
             Some(one) => *one = rules,

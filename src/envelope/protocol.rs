@@ -1,12 +1,29 @@
 //! What a protocol calls its fields, as data. Built once from the configuration; `read` and `relay` only look things up.
 
+use super::command::Word;
+use super::path;
+use super::table::{Inserted, Key, Role, Table};
 use super::text::Text;
 use std::fmt;
 
-/// How many different top-level keys a protocol may name.
+/// How many different keys a protocol may name, those on the way into objects included.
 pub const MAX_KEYS: usize = 16;
 
-/// The top-level keys that hold what the router needs; `None` where a protocol has no such field.
+/// Where what the router needs stands in a message; `None` where a protocol has no such field.
+///
+/// Each is the text of a place, or of several in the order of preference, with a bar between them; the first that says
+/// something is the field.
+///
+/// | text | the field is |
+/// |---|---|
+/// | `to` | the string at that key of the message |
+/// | `message.recipient.sessionid` | the string inside those objects; where one of them is no object, there is no field |
+/// | `handle_id#` | a string or a number, by its text |
+/// | `handle_id#\|session_id#` | the first of the two that the message has |
+/// | `method\|?error\|?result` | for the type alone: else the name of the key that the message has, whatever its value; `null` counts where nothing else does |
+///
+/// So no key can be named that is empty or has a dot or a bar in it, starts with `?`, ends with `#`, or starts or ends with
+/// a space.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Fields<'a> {
     /// What kind of message it is. A protocol that names it requires it.
@@ -18,6 +35,11 @@ pub struct Fields<'a> {
     /// What an answer will be matched by: a string or a number.
     pub transaction: Option<&'a str>,
     /// Whom it is from. Whatever the client wrote there, the relayed message holds the sender that the server knows.
+    ///
+    /// At a key of the message itself what the client wrote is replaced. Inside an object it is put there, and a message
+    /// is refused in which the client has written anything at the path's second key: of `message.sender.sessionid`,
+    /// at `sender` in `message`. With several places, each in an object of its own, it is put into each object that the
+    /// message has, and into the first if it has none.
     pub sender: Option<&'a str>,
 }
 
@@ -34,38 +56,11 @@ pub enum Forward<'a> {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Protocol {
     name: Box<str>,
-    /// Every key that is looked for; those of `Forward::Only` first, in its order.
-    keys: Box<[Key]>,
-    /// How many of `keys` are relayed; `None` for `Forward::All`.
-    forwarded: Option<usize>,
-    /// Indices of `keys`, by `Role`.
-    roles: [Option<usize>; Role::COUNT],
-}
-
-/// A key that a protocol uses. (A path into nested objects would be a key with keys of its own.)
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Key {
-    pub(super) name: Box<str>,
-    /// What its value is used for, besides being relayed.
-    role: Option<Role>,
-    /// As it is relayed: in quotes, escaped, with the colon.
-    pub(super) written: Box<str>,
-}
-
-/// What a field is for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Role {
-    Type,
-    Recipient,
-    Room,
-    Transaction,
-    Sender,
-}
-
-impl Role {
-    const COUNT: usize = 5;
-    const ALL: [Self; Self::COUNT] =
-        [Self::Type, Self::Recipient, Self::Room, Self::Transaction, Self::Sender];
+    table: Table,
+    /// Messages have types.
+    typed: bool,
+    /// The commands that messages may be, besides objects.
+    pub(super) words: Box<[Word]>,
 }
 
 /// Why a protocol cannot be built.
@@ -74,76 +69,48 @@ impl Role {
 pub enum ProtocolError {
     /// A key is empty.
     EmptyKey,
-    /// A key contains a dot.
+    /// A forwarded key contains a dot.
     Path,
-    /// Two fields, or two entries of the list of forwarded keys, have one key.
+    /// Two fields, or two entries of the list of forwarded keys, have one key; or two commands one word.
     SameKey,
     /// More than [`MAX_KEYS`] different keys.
     TooManyKeys,
+    /// A path leads through the value of another field.
+    ThroughField,
+    /// A `?` before a field that is not the type.
+    Presence,
+    /// A sender inside an object while not everything is forwarded, or one that may stand at several places which are not
+    /// each in an object of its own.
+    Sender,
+    /// A command's word is not one of capital letters and underscores.
+    Word,
 }
 
 impl Protocol {
-    /// What PeerJS clients and servers speak: `type`, `src`, `dst`; these and `payload` are relayed.
-    pub fn peerjs() -> Self {
-        let fields = Fields {
-            message_type: Some("type"),
-            recipient: Some("dst"),
-            sender: Some("src"),
-            ..Fields::default()
-        };
-        Self::assemble("peerjs", &fields, Forward::Only(&["type", "src", "dst", "payload"]))
-    }
-
-    /// `type`, `to`, `room`, `id`, `from`; everything is relayed.
-    pub fn generic() -> Self {
-        let fields = Fields {
-            message_type: Some("type"),
-            recipient: Some("to"),
-            room: Some("room"),
-            transaction: Some("id"),
-            sender: Some("from"),
-        };
-        Self::assemble("generic", &fields, Forward::All)
-    }
-
-    /// A built-in protocol.
-    pub fn by_name(name: &str) -> Option<Self> {
-        match name {
-            "peerjs" => Some(Self::peerjs()),
-            "generic" => Some(Self::generic()),
-            _ => None,
-        }
-    }
-
-    /// A protocol of the host's own. All keys are top-level keys.
+    /// A protocol of the host's own.
     ///
     /// # Errors
-    /// If a key is empty, contains a dot (kept for paths into nested objects), stands for two fields or twice in the
-    /// list, or if there are more than [`MAX_KEYS`].
+    /// If a key is empty or stands for two fields or twice in the list, if a listed key contains a dot, if a path leads
+    /// through another field, if there are more than [`MAX_KEYS`] keys, or if a sender cannot be told where it stands.
     ///
     /// ```
-    /// use corelane::envelope::{Fields, Forward, Protocol};
+    /// use corelane::envelope::{Fields, Forward, Protocol, read};
     ///
-    /// let fields = Fields { message_type: Some("kind"), recipient: Some("peer"), ..Fields::default() };
+    /// let fields = Fields { message_type: Some("kind"), recipient: Some("to.peer#"), ..Fields::default() };
     /// let protocol = Protocol::new("doorbell", &fields, Forward::All)?;
     /// assert_eq!(protocol.name(), "doorbell");
+    /// let envelope = read(&protocol, br#"{"kind":"ring","to":{"peer":17}}"#);
+    /// assert!(envelope.is_ok_and(|envelope| envelope.recipient().is_some_and(|name| name == "17")));
     /// # Ok::<(), corelane::envelope::ProtocolError>(())
     /// ```
     pub fn new(name: &str, fields: &Fields<'_>, forward: Forward<'_>) -> Result<Self, ProtocolError> {
         let listed = if let Forward::Only(listed) = forward { listed } else { &[] };
-        let named: Vec<&str> = fields.by_role().into_iter().flatten().collect();
-        let protocol = Self::assemble(name, fields, forward);
-        if named.iter().chain(listed).any(|key| key.is_empty()) {
-            Err(ProtocolError::EmptyKey)
-        } else if named.iter().chain(listed).any(|key| key.contains('.')) {
-            Err(ProtocolError::Path)
-        } else if repeats(&named) || repeats(listed) {
-            Err(ProtocolError::SameKey)
-        } else if protocol.keys.len() > MAX_KEYS {
-            Err(ProtocolError::TooManyKeys)
-        } else {
-            Ok(protocol)
+        path::check(fields.by_role(), listed)?;
+        if let Some(sender) = fields.sender {
+            path::check_sender(sender, forward == Forward::All)?;
         }
+        let protocol = Self::assemble(name, fields, forward);
+        if protocol.table.len() > MAX_KEYS { Err(ProtocolError::TooManyKeys) } else { Ok(protocol) }
     }
 
     /// Its name.
@@ -151,64 +118,53 @@ impl Protocol {
         &self.name
     }
 
-    fn assemble(name: &str, fields: &Fields<'_>, forward: Forward<'_>) -> Self {
-        let named = fields.by_role();
-        let mut names: Vec<&str> = Vec::new();
-        let mut add = |key| {
-            if !names.contains(&key) {
-                names.push(key);
-            }
-            names.len()
-        };
-        let forwarded = match forward {
-            Forward::All => None,
-            Forward::Only(listed) => {
-                let unlisted = fields.sender.filter(|sender| !listed.contains(sender));
-                unlisted.into_iter().chain(listed.iter().copied()).map(&mut add).last().or(Some(0))
-            }
-        };
-        for key in named.into_iter().flatten() {
-            add(key);
-        }
-        let roles = named.map(|key| names.iter().position(|name| Some(*name) == key));
-        let role_of =
-            |name| Role::ALL.into_iter().zip(named).find(|(_, key)| *key == Some(name)).map(|(role, _)| role);
-        let keys = names.into_iter().map(|name| Key::new(name, role_of(name))).collect();
-        Self { name: name.into(), keys, forwarded, roles }
+    /// For fields that are known to be good: those of the protocols that ship.
+    pub(super) fn assemble(name: &str, fields: &Fields<'_>, forward: Forward<'_>) -> Self {
+        let typed = fields.message_type.is_some();
+        let table = Table::new(fields.by_role(), forward);
+        Self { name: name.into(), table, typed, words: Box::default() }
     }
 
-    /// Which key of the table this is, and what for.
-    #[inline]
-    pub(super) fn find(&self, key: Text<'_>) -> Option<(usize, Option<Role>)> {
-        let known = self.keys.iter().enumerate().find(|(_, known)| key.eq_str(&known.name));
-        known.map(|(index, known)| (index, known.role))
+    #[inline(always)]
+    pub(super) fn table(&self) -> &Table {
+        &self.table
     }
 
-    /// Whether a reader less exact than we are could take this key, which is not the sender's, for the sender's:
-    /// many ignore case (Go's and .NET's), some stop at a NUL (C's).
+    /// Whether every message has a type.
+    #[inline(always)]
+    pub(super) fn is_typed(&self) -> bool {
+        self.typed
+    }
+
+    /// Whether a reader less exact than we are could take this key, which is not the sender's, for the sender's or for
+    /// that of an object which holds one: many ignore case (Go's and .NET's), some stop at a NUL (C's).
     pub(super) fn resembles_sender(&self, key: Text<'_>) -> bool {
-        let Some(sender) = self.role(Role::Sender).and_then(|index| self.keys.get(index)) else {
-            return false;
-        };
-        if !key.is_escaped() && key.raw().is_ascii() && sender.name.is_ascii() {
-            return key.raw().eq_ignore_ascii_case(&sender.name);
+        match self.role(Role::Sender).and_then(|index| self.table.keys.get(index)) {
+            Some(sender) => resembles(&sender.name, key),
+            None => self.table.senders.iter().any(|sender| {
+                self.table.keys.get(sender.index).is_some_and(|object| resembles(&object.name, key))
+            }),
         }
-        let visible = key.characters().take_while(|character| *character != '\0');
-        visible.flat_map(fold).eq(sender.name.chars().flat_map(fold))
+    }
+
+    /// The same of a key inside the object at one of the message's keys.
+    pub(super) fn resembles_sender_inside(&self, object: usize, key: Text<'_>) -> bool {
+        self.inserted(object).is_some_and(|sender| resembles(&sender.guard, key))
+    }
+
+    /// The sender that is put into the object at one of the message's keys.
+    pub(super) fn inserted(&self, object: usize) -> Option<&Inserted> {
+        self.table.senders.iter().find(|sender| sender.index == object)
     }
 
     #[inline]
     pub(super) fn role(&self, role: Role) -> Option<usize> {
-        self.roles.get(role as usize).copied().flatten()
+        self.table.roles.get(role as usize).copied().flatten()
     }
 
     /// The keys that are relayed, in order; `None` if all members are.
     pub(super) fn forwarded(&self) -> Option<impl Iterator<Item = &Key>> {
-        self.forwarded.map(|count| self.keys.iter().take(count))
-    }
-
-    pub(super) fn key(&self, index: usize) -> Option<&Key> {
-        self.keys.get(index)
+        self.table.forwarded.map(|count| self.table.keys.iter().take(count))
     }
 }
 
@@ -218,17 +174,12 @@ impl<'a> Fields<'a> {
     }
 }
 
-impl Key {
-    fn new(name: &str, role: Option<Role>) -> Self {
-        let mut written = String::from("\"");
-        super::relay::escaped(name, |piece| written.push_str(piece));
-        written.push_str("\":");
-        Self { name: name.into(), role, written: written.into() }
+fn resembles(name: &str, key: Text<'_>) -> bool {
+    if !key.is_escaped() && key.raw().is_ascii() && name.is_ascii() {
+        return key.raw().eq_ignore_ascii_case(name);
     }
-}
-
-fn repeats(keys: &[&str]) -> bool {
-    keys.iter().enumerate().any(|(index, key)| keys.iter().skip(index + 1).any(|other| other == key))
+    let visible = key.characters().take_while(|character| *character != '\0');
+    visible.flat_map(fold).eq(name.chars().flat_map(fold))
 }
 
 /// Equal for characters that differ in case only; `ſ` and `K` (the Kelvin sign) fold to `s` and `k` too.
@@ -238,18 +189,22 @@ fn fold(character: char) -> impl Iterator<Item = char> {
 
 impl fmt::Display for ProtocolError {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::EmptyKey => {
-                write!(formatter, "a key is empty: leave out fields that the protocol does not have")
-            }
-            Self::Path => write!(formatter, "a key contains a dot: only top-level keys can be named"),
-            Self::SameKey => {
-                write!(formatter, "a key is named twice: give each field a key of its own, and list it once")
-            }
+        let text = match self {
+            Self::EmptyKey => "a key is empty: leave out fields that the protocol does not have",
+            Self::Path => "a forwarded key contains a dot: list the member that holds it",
+            Self::SameKey => "a key is named twice: give each field a key of its own, and list it once",
             Self::TooManyKeys => {
-                write!(formatter, "more than {MAX_KEYS} keys: forward everything, or fewer keys")
+                return write!(formatter, "more than {MAX_KEYS} keys: forward everything, or name fewer");
             }
-        }
+            Self::ThroughField => "a path leads through another field: name the object's members alone",
+            Self::Presence => "a '?' before a field: only the type can be which key is there",
+            Self::Sender => {
+                "the sender cannot be told: name one key of the message, or forward everything and name paths into \
+                 different objects"
+            }
+            Self::Word => "a command's word: use capital letters and underscores, A-Z and _",
+        };
+        formatter.write_str(text)
     }
 }
 

@@ -1,8 +1,10 @@
 //! From the bytes of one message to its envelope, under the rules of a protocol. Called by the router's workers for
 //! each message whose type and recipient its submitter did not give.
 
+use super::command::Command;
 use super::json::{MAX_DEPTH, Scanner, Span, Value};
-use super::protocol::{MAX_KEYS, Protocol, Role};
+use super::protocol::{MAX_KEYS, Protocol};
+use super::table::{Key, Role};
 use super::text::Text;
 use std::fmt;
 
@@ -13,15 +15,17 @@ pub const MAX_FIELD_BYTES: usize = 256;
 #[derive(Clone, Debug)]
 pub struct Envelope<'a> {
     pub(super) protocol: &'a Protocol,
-    text: &'a str,
+    pub(super) text: &'a str,
     /// The value of each of the protocol's keys, by its index; empty if the message does not have it.
-    values: [Span; MAX_KEYS],
+    pub(super) values: [Span; MAX_KEYS],
     /// A bit for each of `values` that is a string with escapes.
     escaped: u32,
     /// From the first member to the last.
-    members: Span,
+    pub(super) members: Span,
     /// In these, the sender's, with the comma before it; empty and at the end if there is none.
     sender: Span,
+    /// The message is no object but a command; then `values` has nothing.
+    pub(super) command: Option<Command>,
 }
 
 /// Why a message was refused. Numbers are never reused.
@@ -33,16 +37,17 @@ pub enum ReadError {
     Empty = 1,
     /// Not UTF-8.
     NotUtf8 = 2,
-    /// Not JSON, or something follows it. Half a surrogate pair is JSON, but not in a key of the message itself and
-    /// not in a field that is used.
+    /// Not JSON, or something follows it, and no command of the protocol. Half a surrogate pair is JSON, but not in a key
+    /// of the message itself or of an object that a path leads into, and not in a field that is used.
     NotJson = 3,
     /// JSON, but not an object.
     NotAnObject = 4,
     /// More than [`MAX_DEPTH`] objects and arrays inside each other.
     TooDeep = 5,
-    /// A key that the protocol uses stands twice.
+    /// A key that the protocol uses, or that one of its paths leads through, stands twice.
     DuplicateField = 6,
-    /// A field that the protocol uses is not a string (a transaction may be a number).
+    /// A field that the protocol uses is not a string (a transaction, and what the protocol says, may be a number); or what
+    /// the sender is put into is no object.
     WrongType = 7,
     /// The protocol has a type, the message has none: absent, `null` or empty.
     MissingType = 8,
@@ -53,6 +58,8 @@ pub enum ReadError {
     AmbiguousSender = 10,
     /// 4 GiB or more.
     TooLong = 11,
+    /// The client has written where the server puts the sender, inside an object.
+    ForgedSender = 12,
 }
 
 /// Reads a message. All of it is checked: what is not JSON in its last byte is refused.
@@ -83,18 +90,28 @@ pub fn read<'a>(protocol: &'a Protocol, message: &'a [u8]) -> Result<Envelope<'a
     }
     let text = std::str::from_utf8(message).map_err(|_| ReadError::NotUtf8)?;
     let mut scanner = Scanner::new(text);
-    if scanner.peek()? != b'{' {
-        scanner.value(0)?;
-        return scanner.end().and(Err(ReadError::NotAnObject));
-    }
     let (values, members, sender) = Default::default();
-    let mut envelope = Envelope { protocol, text, values, escaped: 0, members, sender };
-    envelope.walk(&mut scanner)?;
-    scanner.end()?;
-    if protocol.role(Role::Type).is_some() && envelope.message_type().is_none() {
+    let mut envelope = Envelope { protocol, text, values, escaped: 0, members, sender, command: None };
+    if scanner.peek()? == b'{' {
+        envelope.walk(&mut scanner)?;
+        scanner.end()?;
+    } else {
+        envelope.command = Some(no_object(protocol, text, &mut scanner)?);
+    }
+    if protocol.is_typed() && envelope.message_type().is_none() {
         return Err(ReadError::MissingType);
     }
     Ok(envelope)
+}
+
+/// What is no object must be a command.
+#[cold]
+fn no_object(protocol: &Protocol, text: &str, scanner: &mut Scanner<'_>) -> Result<Command, ReadError> {
+    if let Some(command) = Command::read(protocol, text)? {
+        return Ok(command);
+    }
+    scanner.value(0)?;
+    scanner.end().and(Err(ReadError::NotAnObject))
 }
 
 impl<'a> Envelope<'a> {
@@ -125,14 +142,22 @@ impl<'a> Envelope<'a> {
 
     /// The transaction as JSON, ready to be echoed: with its quotes if it is a string.
     pub fn transaction_json(&self) -> Option<&'a str> {
-        self.transaction().and(self.protocol.role(Role::Transaction)).and_then(|index| self.json(index))
+        let first = self.protocol.role(Role::Transaction).filter(|index| self.value(*index).is_some());
+        let index = first.or_else(|| self.chosen(Role::Transaction).map(|(index, _)| index))?;
+        self.value(index).and_then(|_| self.json(index))
     }
 
-    /// Whom the **client** says it is from; `None` if that is no string. For logs at most: see
+    /// Whom the **client** says it is from; `None` if that is no string, or stands inside an object. For logs at most: see
     /// [`write_relayed`](Self::write_relayed).
     pub fn claimed_sender(&self) -> Option<Text<'a>> {
-        let claimed = self.json(self.protocol.role(Role::Sender)?)?;
-        claimed.starts_with('"').then(|| self.field(Role::Sender)).flatten().filter(Text::is_well_formed)
+        if let Some(command) = self.command {
+            return self.said(command.field(Role::Sender));
+        }
+        let index = self.protocol.role(Role::Sender)?;
+        let (claimed, number) = (self.json(index)?, self.protocol.table().key(index)?.number);
+        let fits = |byte: &u8| *byte == b'"' || number && matches!(byte, b'-' | b'0'..=b'9');
+        claimed.as_bytes().first().filter(|byte| fits(byte))?;
+        self.value(index).filter(Text::is_well_formed)
     }
 
     /// The value of one of the protocol's keys, as written; `None` if the message does not have it.
@@ -160,9 +185,16 @@ impl<'a> Envelope<'a> {
         if scanner.peek()? != b'}' {
             loop {
                 let key = scanner.key()?;
-                let value = scanner.value(1)?;
-                if self.member(key, value)? == Some(Role::Sender) {
-                    sender = Some(Span { start: end, end: value.span.end });
+                let found = self.find(key)?;
+                let value = match found {
+                    Some((index, known)) if known.leads_inside() => self.inside(scanner, index)?,
+                    _ => scanner.value(1)?,
+                };
+                if let Some((index, known)) = found {
+                    self.note(index, known, value)?;
+                    if known.role == Some(Role::Sender) {
+                        sender = Some(Span { start: end, end: value.span.end });
+                    }
                 }
                 end = value.span.end;
                 match scanner.peek()? {
@@ -178,32 +210,44 @@ impl<'a> Envelope<'a> {
         Ok(())
     }
 
-    /// Notes one member if its key is one that the protocol uses; says for what.
+    /// The key that the protocol uses, if this is one of them.
     #[inline(always)]
-    fn member(&mut self, key: Text<'a>, value: Value) -> Result<Option<Role>, ReadError> {
+    fn find(&self, key: Text<'a>) -> Result<Option<(usize, &'a Key)>, ReadError> {
         if !key.is_well_formed() {
             return Err(ReadError::NotJson);
         }
-        let Some((index, role)) = self.protocol.find(key) else {
-            let ambiguous = self.protocol.forwarded().is_none() && self.protocol.resembles_sender(key);
-            return if ambiguous { Err(ReadError::AmbiguousSender) } else { Ok(None) };
-        };
-        let Some(place) = self.values.get_mut(index) else { return Ok(None) };
+        let found = self.protocol.table().find(key);
+        if found.is_none() && self.protocol.forwarded().is_none() && self.protocol.resembles_sender(key) {
+            return Err(ReadError::AmbiguousSender);
+        }
+        Ok(found)
+    }
+
+    /// Notes the value of a key that the protocol uses.
+    #[inline(always)]
+    pub(super) fn note(&mut self, index: usize, known: &Key, value: Value) -> Result<(), ReadError> {
+        let Some(place) = self.values.get_mut(index) else { return Ok(()) };
         if !place.is_empty() {
             return Err(ReadError::DuplicateField);
         }
         *place = value.span;
         self.escaped |= u32::from(value.escaped) << index;
-        match role {
-            None | Some(Role::Sender) => Ok(role),
-            Some(used) => check(used, value, self.text).map(|()| role),
+        match known.role {
+            None | Some(Role::Sender) => Ok(()),
+            Some(_) => check(known.number, value, self.text),
         }
     }
 
     /// The field with that role, if the protocol has it, and the message has it; `null` and `""` are none.
     #[inline]
     fn field(&self, role: Role) -> Option<Text<'a>> {
-        let index = self.protocol.role(role)?;
+        let first = self.protocol.role(role).and_then(|index| self.value(index));
+        if first.is_some() { first } else { self.elsewhere(role) }
+    }
+
+    /// What the value of a key says, if anything.
+    #[inline]
+    fn value(&self, index: usize) -> Option<Text<'a>> {
         let span = *self.values.get(index)?;
         let text = match self.text.as_bytes().get(span.start as usize)? {
             _ if span.is_empty() => return None,
@@ -213,15 +257,45 @@ impl<'a> Envelope<'a> {
         };
         Some(text).filter(|text| !text.raw().is_empty())
     }
+
+    /// The field with that role where it does not stand at its first place.
+    fn elsewhere(&self, role: Role) -> Option<Text<'a>> {
+        if let Some(command) = self.command {
+            return self.said(command.field(role));
+        }
+        let (index, presence) = self.chosen(role)?;
+        match presence {
+            true => self.protocol.table().key(index).map(|key| Text::new(&key.name, false)),
+            false => self.value(index),
+        }
+    }
+
+    /// The first of the other places that says something: its key, and whether that is the field. A key that is there with
+    /// `null` will do if nothing else does.
+    fn chosen(&self, role: Role) -> Option<(usize, bool)> {
+        let others = || self.protocol.table().alternatives.iter().filter(|other| other.role == role);
+        let says = |index, presence| match presence {
+            true => self.json(index).is_some_and(|json| json != "null"),
+            false => self.value(index).is_some(),
+        };
+        let said = others().find(|other| says(other.index, other.presence));
+        let there = || others().find(|other| other.presence && self.json(other.index).is_some());
+        said.or_else(there).map(|other| (other.index, other.presence))
+    }
+
+    /// A part of a command.
+    fn said(&self, span: Span) -> Option<Text<'a>> {
+        (!span.is_empty()).then(|| Text::new(span.of(self.text), false))
+    }
 }
 
 /// Whether a value will do for a field.
 #[inline]
-fn check(role: Role, value: Value, message: &str) -> Result<(), ReadError> {
+fn check(number: bool, value: Value, message: &str) -> Result<(), ReadError> {
     let text = match value.first {
         b'n' => return Ok(()),
         b'"' => Text::new(value.span.inside().of(message), value.escaped),
-        b'-' | b'0'..=b'9' if role == Role::Transaction => Text::new(value.span.of(message), false),
+        b'-' | b'0'..=b'9' if number => Text::new(value.span.of(message), false),
         _ => return Err(ReadError::WrongType),
     };
     if !text.is_well_formed() {
@@ -254,6 +328,9 @@ impl fmt::Display for ReadError {
             Self::MissingType => write!(formatter, "the message has no type: send one"),
             Self::FieldTooLong => {
                 write!(formatter, "a field is longer than {MAX_FIELD_BYTES} bytes: shorten it")
+            }
+            Self::ForgedSender => {
+                write!(formatter, "the message names a sender where the server does: leave it out")
             }
             Self::TooLong => formatter.write_str("the message has 4 GiB or more: send less"),
             Self::AmbiguousSender => {

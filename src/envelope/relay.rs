@@ -1,9 +1,9 @@
 //! Writes a message as it is relayed: with the sender that the server knows, whatever the client wrote. The router
 //! asks for the length, claims that much of a ring, and has it written there.
 
-use super::json::plain_prefix;
-use super::protocol::Role;
+use super::json::{Span, plain_prefix};
 use super::read::Envelope;
+use super::table::{Inserted, Role};
 
 impl Envelope<'_> {
     /// The length of the relayed message, exactly.
@@ -32,6 +32,10 @@ impl Envelope<'_> {
     /// Hands over the relayed message, piece by piece.
     #[inline]
     fn relayed(&self, sender: &str, mut put: impl FnMut(&str)) {
+        if let Some(command) = self.command {
+            return command.relayed(self.text, sender, put);
+        }
+        let table = self.protocol.table();
         let sender_index = self.protocol.role(Role::Sender);
         put("{");
         if let Some(keys) = self.protocol.forwarded() {
@@ -49,13 +53,15 @@ impl Envelope<'_> {
                 put(&key.written);
                 match value {
                     Some(value) if !is_sender => put(value),
-                    _ => quoted(sender, &mut put),
+                    _ => written(sender, key.number, &mut put),
                 }
             }
+        } else if let Some(first) = table.senders.first() {
+            self.relayed_inside(first, sender, &mut put);
         } else {
-            if let Some(key) = sender_index.and_then(|index| self.protocol.key(index)) {
+            if let Some(key) = sender_index.and_then(|index| table.key(index)) {
                 put(&key.written);
-                quoted(sender, &mut put);
+                written(sender, key.number, &mut put);
                 if !self.before_sender().is_empty() {
                     put(",");
                 }
@@ -65,6 +71,56 @@ impl Envelope<'_> {
         }
         put("}");
     }
+
+    /// All members, with the sender put into each object that it belongs into, before the client's members of it; into a
+    /// new one, `first`, if the message has none.
+    fn relayed_inside(&self, first: &Inserted, sender: &str, put: &mut impl FnMut(&str)) {
+        let senders = &self.protocol.table().senders;
+        // Where the inside of an object starts.
+        let start = |one: &Inserted| {
+            self.values.get(one.index).filter(|span| !span.is_empty()).map(|span| span.start + 1)
+        };
+        if senders.iter().all(|one| start(one).is_none()) {
+            put(self.protocol.table().key(first.index).map_or("", |key| &key.written));
+            put("{");
+            inserted(first, sender, put);
+            put(if self.before_sender().is_empty() { "}" } else { "}," });
+            return put(self.before_sender());
+        }
+        let mut at = self.members.start;
+        let next = |at| {
+            senders.iter().filter_map(|one| Some((start(one)?, one))).filter(move |(start, _)| *start > at)
+        };
+        while let Some((start, one)) = next(at).min_by_key(|(start, _)| *start) {
+            put(Span { start: at, end: start }.of(self.text));
+            inserted(one, sender, put);
+            at = start;
+            let rest = Span { start, ..self.members }.of(self.text);
+            if !rest.trim_start().starts_with('}') {
+                put(",");
+            }
+        }
+        put(Span { start: at, ..self.members }.of(self.text));
+    }
+}
+
+fn inserted(one: &Inserted, sender: &str, put: &mut impl FnMut(&str)) {
+    put(&one.before);
+    written(sender, one.number, &mut *put);
+    put(&one.behind);
+}
+
+/// A sender as a value: in quotes, or as a number if it may be one and is.
+#[inline]
+fn written(sender: &str, number: bool, mut put: impl FnMut(&str)) {
+    if number && is_number(sender) { put(sender) } else { quoted(sender, put) }
+}
+
+/// A whole number that every reader takes for itself: beyond 2^53 two names could become one.
+fn is_number(name: &str) -> bool {
+    const MOST: u64 = 1 << 53;
+    let plain = name.bytes().all(|byte| byte.is_ascii_digit()) && (name == "0" || !name.starts_with('0'));
+    plain && name.parse::<u64>().is_ok_and(|number| number <= MOST)
 }
 
 #[inline]

@@ -319,6 +319,14 @@ impl Relay {
                 slot.alive_at.store(now, Relaxed); // Relaxed: a time for the port's timers.
                 return Handled::Ended(Outcome::Ok);
             }
+            Action::Accept => return Handled::Ended(Outcome::Ok),
+            Action::RelayToRoom => {
+                let outcome = match envelope.room() {
+                    Some(room) => self.relay_to_room(shared, call, room),
+                    None => Outcome::Failed(Failed::NoRecipient),
+                };
+                return Handled::Ended(outcome);
+            }
             Action::Relay { hold } | Action::Handler { hold } | Action::Host { hold } => hold,
             Action::RelayOrLeave => {
                 if envelope.recipient().is_none() {
@@ -552,5 +560,6 @@ fn read_failure(error: ReadError) -> Failed {
         ReadError::FieldTooLong => Failed::NameTooLong,
         ReadError::TooLong => Failed::TooLarge,
         ReadError::AmbiguousSender => Failed::AmbiguousSender,
+        ReadError::ForgedSender => Failed::ForgedSender,
     }
 }

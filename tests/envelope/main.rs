@@ -284,6 +284,7 @@ fn errors_keep_their_numbers_and_say_what_to_change() {
         FieldTooLong,
         AmbiguousSender,
         TooLong,
+        ForgedSender,
     ];
     for (number, error) in (1..).zip(all) {
         assert_eq!(error as u8, number);
@@ -308,7 +309,7 @@ fn protocols_are_checked() {
 
     let with = |key| Fields { recipient: Some(key), ..fields };
     assert_eq!(Protocol::new("p", &with(""), Forward::All), Err(ProtocolError::EmptyKey));
-    assert_eq!(Protocol::new("p", &with("a.b"), Forward::All), Err(ProtocolError::Path));
+    assert_eq!(Protocol::new("p", &fields, Forward::Only(&["a.b"])), Err(ProtocolError::Path));
     assert_eq!(Protocol::new("p", &with("src"), Forward::All), Err(ProtocolError::SameKey));
     assert_eq!(Protocol::new("p", &fields, Forward::Only(&["a", "b", "a"])), Err(ProtocolError::SameKey));
     let keys: Vec<String> = (0..MAX_KEYS).map(|number| format!("k{number}")).collect();

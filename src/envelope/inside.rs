@@ -1,0 +1,87 @@
+//! The way of a protocol's paths into the objects of a message. `read` comes here for a key that paths lead on from; a
+//! protocol without such paths never does.
+
+use super::json::{Scanner, Span, Value};
+use super::read::{Envelope, ReadError};
+use super::table::{Key, Role};
+use super::text::Text;
+
+impl<'a> Envelope<'a> {
+    /// Takes the value of `top`, one of the message's own keys, and notes what in it the protocol uses. Objects that paths
+    /// lead on into are walked in the same pass, without recursion: `node` is the key whose object is open, and its parent
+    /// is the one to go back to.
+    #[inline(never)]
+    pub(super) fn inside(&mut self, scanner: &mut Scanner<'a>, top: usize) -> Result<Value, ReadError> {
+        let first = scanner.peek()?;
+        if first != b'{' {
+            // What paths lead through is no object: they end here. A sender must not be without a place.
+            let value = scanner.value(1)?;
+            let holds_sender = self.protocol.inserted(top).is_some();
+            return if holds_sender { Err(ReadError::WrongType) } else { Ok(value) };
+        }
+        let start = scanner.position();
+        scanner.take();
+        let (mut node, mut depth, mut opened) = (top, 2, true);
+        loop {
+            match scanner.peek()? {
+                b'}' => {
+                    scanner.take();
+                    let end = scanner.position();
+                    if node == top {
+                        return Ok(Value { span: Span { start, end }, first, escaped: false });
+                    }
+                    node = self.close(node, end);
+                    (depth, opened) = (depth - 1, false);
+                    continue;
+                }
+                _ if opened => {}
+                b',' => scanner.take(),
+                _ => return Err(ReadError::NotJson),
+            }
+            let key = scanner.key()?;
+            let found = self.find_inside(node, key)?;
+            opened = false;
+            match found {
+                Some((index, known)) if known.leads_inside() && scanner.peek()? == b'{' => {
+                    self.open(index, scanner.position())?;
+                    scanner.take();
+                    (node, depth, opened) = (index, depth + 1, true);
+                }
+                Some((index, known)) => {
+                    let value = scanner.value(depth)?;
+                    self.note(index, known, value)?;
+                }
+                None => drop(scanner.value(depth)?),
+            }
+        }
+    }
+
+    /// The key that the protocol uses in an object, if this is one.
+    fn find_inside(&self, object: usize, key: Text<'a>) -> Result<Option<(usize, &'a Key)>, ReadError> {
+        if !key.is_well_formed() {
+            return Err(ReadError::NotJson);
+        }
+        match self.protocol.table().find_inside(object, key) {
+            Some((_, known)) if known.role == Some(Role::Sender) => Err(ReadError::ForgedSender),
+            None if self.protocol.resembles_sender_inside(object, key) => Err(ReadError::AmbiguousSender),
+            found => Ok(found),
+        }
+    }
+
+    /// Notes that a key's object starts here; a second one is found by the first.
+    fn open(&mut self, index: usize, start: u32) -> Result<(), ReadError> {
+        match self.values.get_mut(index) {
+            Some(place) if place.is_empty() => *place = Span { start, end: start + 1 },
+            _ => return Err(ReadError::DuplicateField),
+        }
+        Ok(())
+    }
+
+    /// Notes that it ends here. Returns the key in whose object it stands.
+    fn close(&mut self, index: usize, end: u32) -> usize {
+        if let Some(place) = self.values.get_mut(index) {
+            place.end = end;
+        }
+        self.protocol.table().key(index).map_or(index, |key| key.parent)
+    }
+}

@@ -1,0 +1,74 @@
+//! How a field says where it stands: `to`, or a path into objects, `message.recipient.sessionid`; several of them, in the
+//! order of preference, `handle_id|session_id`. A `#` behind one lets it be a number too; a `?` before one stands for its
+//! key, whatever its value. Read by `table` when a protocol is built, never while a message is read.
+
+use super::protocol::ProtocolError;
+
+/// One of the places where a field may stand.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Place<'a> {
+    /// The keys that lead there, outermost first.
+    pub(super) keys: Vec<&'a str>,
+    /// The field is the last key itself, if the message has it.
+    pub(super) presence: bool,
+    /// A number will do, by its text.
+    pub(super) number: bool,
+}
+
+/// The places that a field's text names. Any text has some; `check` says whether they will do.
+pub(super) fn places(field: &str) -> impl Iterator<Item = Place<'_>> {
+    field.split('|').map(|text| {
+        let text = text.trim_matches(' ');
+        let (presence, text) = (text.starts_with('?'), text.strip_prefix('?').unwrap_or(text));
+        let (number, text) = (text.ends_with('#'), text.strip_suffix('#').unwrap_or(text));
+        Place { keys: text.split('.').collect(), presence, number }
+    })
+}
+
+/// What of fields and forwarded keys can be seen without building anything: keys that are empty, twice the same place, a
+/// path through another field's value, a `?` where it means nothing.
+pub(super) fn check(fields: [Option<&str>; 5], listed: &[&str]) -> Result<(), ProtocolError> {
+    let [message_type, others @ ..] = fields;
+    let mut all: Vec<Place<'_>> = Vec::new();
+    for field in [message_type].into_iter().chain(others).flatten() {
+        all.extend(places(field));
+    }
+    let empty = |place: &Place<'_>| place.keys.iter().any(|key| key.is_empty());
+    if all.iter().any(empty) || listed.iter().any(|key| key.is_empty()) {
+        return Err(ProtocolError::EmptyKey);
+    }
+    if listed.iter().any(|key| key.contains('.')) {
+        return Err(ProtocolError::Path);
+    }
+    if others.into_iter().flatten().flat_map(places).any(|place| place.presence) {
+        return Err(ProtocolError::Presence);
+    }
+    let repeated = |(index, place): (usize, &Place<'_>)| {
+        all.iter().skip(index + 1).any(|other| other.keys == place.keys)
+    };
+    let listed_twice = |(index, key): (usize, &&str)| listed.iter().skip(index + 1).any(|other| other == key);
+    if all.iter().enumerate().any(repeated) || listed.iter().enumerate().any(listed_twice) {
+        return Err(ProtocolError::SameKey);
+    }
+    let passed = |value: &Place<'_>| {
+        let passes =
+            |other: &Place<'_>| other.keys.len() > value.keys.len() && other.keys.starts_with(&value.keys);
+        !value.presence && all.iter().any(passes)
+    };
+    if all.iter().any(passed) { Err(ProtocolError::ThroughField) } else { Ok(()) }
+}
+
+/// A sender must stand at one key of the message itself, or in objects, each of another key, and then everything is
+/// forwarded.
+pub(super) fn check_sender(sender: &str, forwards_all: bool) -> Result<(), ProtocolError> {
+    let places: Vec<_> = places(sender).collect();
+    let nested = places.iter().filter(|place| place.keys.len() > 1).count();
+    let shared = places.iter().enumerate().any(|(index, place)| {
+        places.iter().skip(index + 1).any(|other| other.keys.first() == place.keys.first())
+    });
+    match (nested, places.len()) {
+        (0, 1) => Ok(()),
+        (nested, count) if nested == count && forwards_all && !shared => Ok(()),
+        _ => Err(ProtocolError::Sender),
+    }
+}
