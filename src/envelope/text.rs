@@ -1,10 +1,10 @@
-//! A string as it stands between its quotes in a JSON text, compared and decoded without an allocation. `read` hands
+//! A string as it stands between its quotes in a JSON text, or a word of a command, compared and decoded without an allocation. `read` hands
 //! these out; the router decodes a recipient's name into a buffer on its stack, and hashes that.
 
 use std::fmt;
 use std::str::Chars;
 
-/// A JSON string that may contain escapes. What it means is [`characters`](Self::characters); two texts that are
+/// A JSON string that may contain escapes, or a text that has none. What it means is [`characters`](Self::characters); two texts that are
 /// written differently may mean the same.
 #[derive(Clone, Copy)]
 pub struct Text<'a> {
@@ -13,7 +13,7 @@ pub struct Text<'a> {
 }
 
 impl<'a> Text<'a> {
-    /// `raw` must be the inside of a string that the scanner took.
+    /// `raw` must be the inside of a string that the scanner took, or not be escaped.
     pub(super) fn new(raw: &'a str, escaped: bool) -> Self {
         Self { raw, escaped }
     }
@@ -66,7 +66,7 @@ impl<'a> Text<'a> {
 
     /// Its characters, escapes undone.
     pub fn characters(&self) -> Characters<'a> {
-        Characters { rest: self.raw.chars() }
+        Characters { rest: self.raw.chars(), escaped: self.escaped }
     }
 
     /// Whether every escape means a character: half a surrogate pair does not.
@@ -113,6 +113,8 @@ impl fmt::Debug for Text<'_> {
 #[derive(Clone, Debug)]
 pub struct Characters<'a> {
     rest: Chars<'a>,
+    /// A backslash starts an escape.
+    escaped: bool,
 }
 
 impl Iterator for Characters<'_> {
@@ -122,7 +124,7 @@ impl Iterator for Characters<'_> {
     fn next(&mut self) -> Option<char> {
         let before = self.rest.clone();
         let character = match self.rest.next()? {
-            '\\' => escape(&mut self.rest),
+            '\\' if self.escaped => escape(&mut self.rest),
             plain => return Some(plain),
         };
         if character.is_none() {

@@ -2,7 +2,7 @@
 //! tests and by the fuzz target: `check` panics where the two disagree.
 
 use corelane::envelope::{
-    Envelope, Fields, Forward, MAX_DEPTH, MAX_FIELD_BYTES, Protocol, ReadError, Text, read,
+    Argument, Envelope, Fields, Forward, MAX_DEPTH, MAX_FIELD_BYTES, Protocol, ReadError, Text, read,
 };
 use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, Visitor};
 use serde_json::value::RawValue;
@@ -13,15 +13,17 @@ pub struct Rules {
     pub protocol: Protocol,
     pub fields: Fields<'static>,
     pub only: Option<&'static [&'static str]>,
+    words: &'static [(&'static str, Argument)],
 }
 
 impl Rules {
     fn new(fields: Fields<'static>, only: Option<&'static [&'static str]>) -> Self {
         let protocol = Protocol::new("rules", &fields, only.map_or(Forward::All, Forward::Only)).unwrap();
-        Self { protocol, fields, only }
+        Self { protocol, fields, only, words: &[] }
     }
 
-    /// The built-in protocols, and one each with keys that need escapes, without a sender, and without anything.
+    /// The built-in protocols of top-level keys, and one each with keys that need escapes, without a sender, without
+    /// anything; then those with paths, numbers, present keys and commands.
     pub fn all() -> Vec<Self> {
         let peerjs = Fields {
             message_type: Some("type"),
@@ -43,7 +45,7 @@ impl Rules {
             ..Fields::default()
         };
         let anonymous = Fields { recipient: Some("dst"), ..Fields::default() };
-        vec![
+        let mut all = vec![
             Self {
                 protocol: Protocol::peerjs(),
                 ..Self::new(peerjs, Some(&["type", "src", "dst", "payload"]))
@@ -53,6 +55,47 @@ impl Rules {
             Self::new(odd, Some(&["payload", "ty\"pe"])),
             Self::new(anonymous, Some(&["payload"])),
             Self::new(Fields::default(), None),
+        ];
+        all.extend(Self::nested());
+        all
+    }
+
+    fn nested() -> Vec<Self> {
+        let numbers = Fields {
+            message_type: Some("type"),
+            recipient: Some("dst#|payload.to#|to"),
+            room: Some("x.room.id | room#"),
+            transaction: Some("payload.id|id"),
+            sender: Some("src#"),
+        };
+        let put = Fields {
+            message_type: Some("type"),
+            recipient: Some("payload.to.id|x.to"),
+            sender: Some("payload.from.id|x.from#"),
+            ..Fields::default()
+        };
+        let listed = Fields {
+            message_type: Some("type|payload.type|?payload"),
+            recipient: Some("payload.to.to.to"),
+            sender: Some("from"),
+            ..Fields::default()
+        };
+        let present =
+            Fields { message_type: Some("?payload|type|?x"), recipient: Some("x.to"), ..Fields::default() };
+        const WORDS: &[(&str, Argument)] = &[
+            ("TO", Argument::Recipient),
+            ("ROOM", Argument::Room),
+            ("I_AM", Argument::Sender),
+            ("NOTE", Argument::Nothing),
+        ];
+        let worded = Self::new(present, None);
+        let worded = Self { protocol: worded.protocol.with_words(WORDS).unwrap(), words: WORDS, ..worded };
+        vec![
+            Self::new(numbers, None),
+            Self::new(put, None),
+            Self::new(listed, Some(&["payload", "type"])),
+            Self::new(present, None),
+            worded,
         ]
     }
 }
@@ -60,6 +103,9 @@ impl Rules {
 /// Reads and relays `message`, and compares every answer with the oracle's.
 pub fn check(rules: &Rules, message: &[u8], sender: &str) {
     let shown = String::from_utf8_lossy(message);
+    if let Some(word) = command(rules, message) {
+        return check_command(rules, word, std::str::from_utf8(message).unwrap(), sender);
+    }
     match (read(&rules.protocol, message), faults(rules, message)) {
         (Err(error), Err(possible)) => {
             assert!(possible.contains(&error), "{error:?}, not {possible:?}: {shown}")
@@ -75,11 +121,97 @@ pub fn check(rules: &Rules, message: &[u8], sender: &str) {
 
 type Members<'a> = Vec<(String, &'a str)>;
 
+/// The word that a message starts with, if the protocol has any.
+fn command<'a>(rules: &Rules, message: &'a [u8]) -> Option<&'a str> {
+    let word = std::str::from_utf8(message).ok()?.split(' ').next()?;
+    let letters = |word: &str| word.chars().all(|letter| letter == '_' || letter.is_ascii_uppercase());
+    Some(word).filter(|word| !rules.words.is_empty() && !word.is_empty() && letters(word))
+}
+
+fn check_command(rules: &Rules, word: &str, message: &str, sender: &str) {
+    let argument =
+        rules.words.iter().find(|(known, _)| *known == word).map_or(Argument::Nothing, |known| known.1);
+    let mut parts = message.splitn(3, ' ').skip(1);
+    let (name, rest) = (parts.next().unwrap_or_default(), parts.next());
+    let bad = name.chars().any(|letter| letter.is_control() || letter.is_whitespace());
+    let long = word.len() > MAX_FIELD_BYTES || argument != Argument::Nothing && name.len() > MAX_FIELD_BYTES;
+    let envelope = match read(&rules.protocol, message.as_bytes()) {
+        Ok(envelope) => envelope,
+        Err(ReadError::FieldTooLong) if long => return,
+        Err(ReadError::NotJson) if bad && argument != Argument::Nothing => return,
+        Err(error) => panic!("{error:?}: {message}"),
+    };
+    assert!(!long && (argument == Argument::Nothing || !bad), "{message}");
+    let is = |one| (argument == one && !name.is_empty()).then(|| name.to_string());
+    check_text(envelope.message_type(), Some(word.to_string()));
+    check_text(envelope.recipient(), is(Argument::Recipient));
+    check_text(envelope.room(), is(Argument::Room));
+    check_text(envelope.claimed_sender(), is(Argument::Sender));
+    check_text(envelope.transaction(), None);
+    let mut relayed = vec![0; envelope.relayed_len(sender)];
+    assert_eq!(envelope.write_relayed(sender, &mut relayed), relayed.len());
+    let relayed = String::from_utf8(relayed).unwrap();
+    if matches!(argument, Argument::Nothing | Argument::Room) {
+        return assert_eq!(relayed, message);
+    }
+    let mut again = relayed.splitn(3, ' ');
+    assert_eq!(again.next(), Some(word));
+    assert_eq!(unpercent(again.next().unwrap()), sender);
+    assert_eq!(again.next(), rest);
+}
+
+fn unpercent(text: &str) -> String {
+    let (mut bytes, mut rest) = (Vec::new(), text.as_bytes());
+    while let Some((first, behind)) = rest.split_first() {
+        assert!(!first.is_ascii_whitespace() && !first.is_ascii_control(), "{text}");
+        rest = behind;
+        bytes.push(match first {
+            b'%' => {
+                let digits = std::str::from_utf8(&behind[..2]).unwrap();
+                rest = &behind[2..];
+                u8::from_str_radix(digits, 16).unwrap()
+            }
+            other => *other,
+        });
+    }
+    String::from_utf8(bytes).unwrap()
+}
+
+/// One of the places of a field.
+struct Place {
+    keys: Vec<&'static str>,
+    presence: bool,
+    number: bool,
+}
+
+fn places(field: Option<&'static str>) -> Vec<Place> {
+    let text = field.unwrap_or_default();
+    let places = text.split('|').map(str::trim).filter(|place| !place.is_empty());
+    places
+        .map(|place| Place {
+            keys: place.trim_start_matches('?').trim_end_matches('#').split('.').collect(),
+            presence: place.starts_with('?'),
+            number: place.ends_with('#'),
+        })
+        .collect()
+}
+
+/// The members of an object; `None` if it is none, or has half a surrogate pair in a key.
+fn members(raw: &str) -> Option<Members<'_>> {
+    serde_json::from_str(raw).ok().map(|Object(members)| members)
+}
+
+fn at<'a>(top: &Members<'a>, keys: &[&str]) -> Option<&'a str> {
+    let (first, rest) = keys.split_first()?;
+    let raw = top.iter().find(|(key, _)| key == first)?.1;
+    if rest.is_empty() { Some(raw) } else { at(&members(raw)?, rest) }
+}
+
 /// The members of the message, or what may be reported about it: more than one thing can be wrong, and what stands
 /// first is found first.
 fn faults<'a>(rules: &Rules, message: &'a [u8]) -> Result<Members<'a>, Vec<ReadError>> {
     use ReadError::*;
-    let found_early: &[ReadError] = &[DuplicateField, AmbiguousSender, WrongType, FieldTooLong];
+    let found_early: &[ReadError] = &[DuplicateField, AmbiguousSender, WrongType, FieldTooLong, ForgedSender];
     if message.is_empty() {
         return Err(vec![Empty]);
     }
@@ -93,64 +225,133 @@ fn faults<'a>(rules: &Rules, message: &'a [u8]) -> Result<Members<'a>, Vec<ReadE
     if !text.trim_start().starts_with('{') {
         return Err(vec![NotAnObject]);
     }
-    let Ok(Object(members)) = serde_json::from_str(text) else {
+    let Some(top) = members(text) else {
         // Half a surrogate pair in a key.
         return Err([&[NotJson], found_early].concat());
     };
-    let mut found = Vec::new();
+    let mut found = sender_faults(rules, &top);
     let Fields { message_type, recipient, room, transaction, sender } = rules.fields;
-    let mut used: Vec<&str> =
-        [message_type, recipient, room, transaction, sender].into_iter().flatten().collect();
-    used.extend(rules.only.unwrap_or_default());
-    if used.iter().any(|used| members.iter().filter(|(key, _)| key == used).count() > 1) {
-        found.push(DuplicateField);
-    }
-    let resembles = |key: &str, sender: &str| key != sender && visible(key) == visible(sender);
-    if rules.only.is_none()
-        && sender.is_some_and(|sender| members.iter().any(|(key, _)| resembles(key, sender)))
-    {
-        found.push(AmbiguousSender);
-    }
-    for (name, number) in [(message_type, false), (recipient, false), (room, false), (transaction, true)] {
-        match meaning(&members, name, number) {
-            Ok(text) if text.as_ref().is_some_and(|text| text.len() > MAX_FIELD_BYTES) => {
-                found.push(FieldTooLong)
-            }
-            Ok(None) if name.is_some() && name == message_type => found.push(MissingType),
-            Ok(_) => {}
-            Err(error) => found.push(error),
+    for field in [message_type, recipient, room, transaction, sender] {
+        for place in places(field) {
+            found.extend(path_faults(&top, &place.keys, field == sender));
         }
     }
-    if found.is_empty() { Ok(members) } else { Err(found) }
+    let twice = |key: &&&str| top.iter().filter(|(other, _)| other == **key).count() > 1;
+    if rules.only.is_some_and(|only| only.iter().find(twice).is_some()) {
+        found.push(DuplicateField);
+    }
+    let nested = [message_type, recipient, room, transaction, sender]
+        .iter()
+        .flatten()
+        .any(|field| field.contains('.'));
+    if nested && (found.contains(&DuplicateField) || found.contains(&NotJson)) {
+        // What is wrong in the second object is found before it is known to be a second one, and what stands before half a
+        // surrogate pair before that.
+        return Err([&[NotJson, MissingType], found_early].concat());
+    }
+    for (field, number) in [(message_type, false), (recipient, false), (room, false), (transaction, true)] {
+        for place in places(field).iter().filter(|place| !place.presence) {
+            match said(at(&top, &place.keys), number || place.number) {
+                Ok(text) if text.as_ref().is_some_and(|text| text.len() > MAX_FIELD_BYTES) => {
+                    found.push(FieldTooLong)
+                }
+                Ok(_) => {}
+                Err(error) => found.push(error),
+            }
+        }
+    }
+    if found.is_empty() && message_type.is_some() && meaning(&top, message_type, false).is_none() {
+        found.push(MissingType);
+    }
+    if found.is_empty() { Ok(top) } else { Err(found) }
 }
 
-/// What a field says, if anything.
-fn meaning(members: &Members<'_>, name: Option<&str>, number: bool) -> Result<Option<String>, ReadError> {
-    let Some((_, raw)) = members.iter().find(|(key, _)| Some(key.as_str()) == name) else { return Ok(None) };
+/// What is wrong on the way to a field: a key twice, or one that is no text.
+fn path_faults(top: &Members<'_>, keys: &[&str], sender: bool) -> Vec<ReadError> {
+    let Some((first, rest)) = keys.split_first() else { return Vec::new() };
+    let mut found: Vec<ReadError> = Vec::new();
+    if top.iter().filter(|(key, _)| key == first).count() > 1 {
+        found.push(ReadError::DuplicateField);
+    }
+    for raw in top.iter().filter(|(key, _)| key == first && !rest.is_empty()).map(|(_, raw)| raw) {
+        match members(raw) {
+            // Below the sender's key nothing is looked at: it is refused before.
+            Some(inner) if !sender => found.extend(path_faults(&inner, rest, false)),
+            None if raw.starts_with('{') => found.push(ReadError::NotJson),
+            _ => {}
+        }
+    }
+    found
+}
+
+/// What is wrong with what could be taken for the sender.
+fn sender_faults(rules: &Rules, top: &Members<'_>) -> Vec<ReadError> {
+    let resembles = |key: &str, sender: &str| key != sender && visible(key) == visible(sender);
+    let mut found = Vec::new();
+    for place in places(rules.fields.sender) {
+        if rules.only.is_none() && top.iter().any(|(key, _)| resembles(key, place.keys[0])) {
+            found.push(ReadError::AmbiguousSender);
+        }
+        let Some(guard) = place.keys.get(1) else { continue };
+        for (_, raw) in top.iter().filter(|(key, _)| key == place.keys[0]) {
+            let inner = members(raw).unwrap_or_default();
+            if !raw.starts_with('{') {
+                found.push(ReadError::WrongType);
+            } else if inner.iter().any(|(key, _)| key == guard) {
+                found.push(ReadError::ForgedSender);
+            }
+            if inner.iter().any(|(key, _)| resembles(key, guard)) {
+                found.push(ReadError::AmbiguousSender);
+            }
+        }
+    }
+    found
+}
+
+/// What a value says, if anything.
+fn said(raw: Option<&str>, number: bool) -> Result<Option<String>, ReadError> {
+    let Some(raw) = raw else { return Ok(None) };
     match raw.as_bytes()[0] {
         b'n' => Ok(None),
         b'"' => serde_json::from_str(raw)
             .map(|text: String| Some(text).filter(|text| !text.is_empty()))
             .map_err(|_| ReadError::NotJson),
-        b'-' | b'0'..=b'9' if number => Ok(Some((*raw).into())),
+        b'-' | b'0'..=b'9' if number => Ok(Some(raw.into())),
         _ => Err(ReadError::WrongType),
     }
 }
 
+/// What a field says, if anything: the first of its places that does, then a present `null`.
+fn meaning(top: &Members<'_>, field: Option<&'static str>, number: bool) -> Option<String> {
+    let (places, mut last) = (places(field), None);
+    for place in &places {
+        let raw = at(top, &place.keys);
+        let key = place.keys.last().map(|key| key.to_string());
+        match raw {
+            Some("null") if place.presence => last = last.or(key),
+            Some(_) if place.presence => return key,
+            _ => {}
+        }
+        let text = if place.presence { None } else { said(raw, number || place.number).unwrap() };
+        if text.is_some() {
+            return text;
+        }
+    }
+    last
+}
+
 fn check_fields(rules: &Rules, envelope: &Envelope<'_>, members: &Members<'_>) {
     let fields = rules.fields;
-    let of = |name, number| meaning(members, name, number).unwrap();
-    check_text(envelope.message_type(), of(fields.message_type, false));
-    check_text(envelope.recipient(), of(fields.recipient, false));
-    check_text(envelope.room(), of(fields.room, false));
-    check_text(envelope.transaction(), of(fields.transaction, true));
-    if let Some(json) = envelope.transaction_json() {
-        assert!(members.iter().any(|(key, raw)| Some(key.as_str()) == fields.transaction && *raw == json));
-    }
-    assert_eq!(
-        envelope.claimed_sender().map(|text| text.to_string()),
-        meaning(members, fields.sender, false).ok().flatten()
-    );
+    check_text(envelope.message_type(), meaning(members, fields.message_type, false));
+    check_text(envelope.recipient(), meaning(members, fields.recipient, false));
+    check_text(envelope.room(), meaning(members, fields.room, false));
+    check_text(envelope.transaction(), meaning(members, fields.transaction, true));
+    let spoken = places(fields.transaction).into_iter().filter_map(|place| at(members, &place.keys));
+    let mut spoken = spoken.filter(|raw| said(Some(*raw), true).unwrap().is_some());
+    assert_eq!(envelope.transaction_json(), spoken.next());
+    let claimed = places(fields.sender).into_iter().find(|place| place.keys.len() == 1);
+    let claimed = claimed.and_then(|place| said(at(members, &place.keys), place.number).ok().flatten());
+    assert_eq!(envelope.claimed_sender().map(|text| text.to_string()), claimed);
 }
 
 fn check_text(found: Option<Text<'_>>, expected: Option<String>) {
@@ -166,52 +367,103 @@ fn check_text(found: Option<Text<'_>>, expected: Option<String>) {
     }
 }
 
-fn check_relayed(rules: &Rules, envelope: &Envelope<'_>, members: &Members<'_>, sender: &str) {
+fn check_relayed(rules: &Rules, envelope: &Envelope<'_>, top: &Members<'_>, sender: &str) {
     let mut relayed = vec![0; envelope.relayed_len(sender)];
     assert_eq!(envelope.write_relayed(sender, &mut relayed), relayed.len());
     assert_eq!(envelope.write_relayed(sender, &mut vec![0; relayed.len() - 1]), 0);
-    let quoted = serde_json::to_string(sender).unwrap();
-    let named = rules.fields.sender;
+    let relayed = String::from_utf8(relayed).unwrap();
+    let found = members(&relayed).unwrap();
+    if rules.fields.sender.is_some_and(|sender| sender.contains('.')) {
+        check_put(rules, top, &found, sender);
+        assert_eq!(read(&rules.protocol, relayed.as_bytes()).unwrap_err(), ReadError::ForgedSender);
+        return;
+    }
+    let number = places(rules.fields.sender).first().is_some_and(|place| place.number);
+    let quoted = as_written(sender, number);
+    let named = places(rules.fields.sender).first().map(|place| place.keys[0]);
     let mut expected: Members<'_> = Vec::new();
     match rules.only {
         Some(only) => {
             let listed = named.is_some_and(|named| only.contains(&named));
             for key in named.filter(|_| !listed).iter().chain(only) {
-                let of_client = members.iter().find(|(other, _)| other == key).map(|(_, raw)| *raw);
+                let of_client = top.iter().find(|(other, _)| other == key).map(|(_, raw)| *raw);
                 let value = if named == Some(*key) { Some(quoted.as_str()) } else { of_client };
                 expected.extend(value.map(|value| (key.to_string(), value)));
             }
         }
         None => {
             expected.extend(named.map(|named| (named.into(), quoted.as_str())));
-            expected.extend(members.iter().filter(|(key, _)| Some(key.as_str()) != named).cloned());
+            expected.extend(top.iter().filter(|(key, _)| Some(key.as_str()) != named).cloned());
         }
     }
-    let Object(found) = serde_json::from_slice(&relayed).unwrap();
     assert_eq!(found.len(), expected.len());
     for ((key, value), (expected_key, expected_value)) in found.iter().zip(&expected) {
         assert_eq!(key, expected_key);
         if Some(key.as_str()) == named {
-            assert_eq!(serde_json::from_str::<String>(value).unwrap(), sender);
+            assert_eq!(said(Some(value), number).unwrap().unwrap_or_default(), sender);
+            assert_eq!(value.starts_with('"'), quoted.starts_with('"'));
         } else {
             assert_eq!(value, expected_value);
         }
     }
     // Who reads the relayed message under the same rules finds the true sender, and relays the same bytes.
-    if let Ok(again) = read(&rules.protocol, &relayed) {
+    if let Ok(again) = read(&rules.protocol, relayed.as_bytes()) {
         assert_eq!(
             again.claimed_sender().map(|text| text.to_string()),
             named.map(|_| sender.to_string()).filter(|s| !s.is_empty())
         );
         let mut twice = vec![0; again.relayed_len(sender)];
         again.write_relayed(sender, &mut twice);
-        assert_eq!(twice, relayed);
+        assert_eq!(twice, relayed.as_bytes());
     } else {
-        let lost = rules
-            .only
-            .is_some_and(|only| rules.fields.message_type.is_some_and(|name| !only.contains(&name)));
+        let kept = |place: &Place| rules.only.is_none_or(|only| only.contains(&place.keys[0]));
+        let lost = places(rules.fields.message_type).iter().any(|place| !kept(place));
         assert!(lost, "what is relayed must be readable unless its type is not forwarded");
     }
+}
+
+/// A sender as a value.
+fn as_written(sender: &str, number: bool) -> String {
+    let exact = sender.parse::<u64>().is_ok_and(|value| value <= 1 << 53 && value.to_string() == sender);
+    if number && exact { sender.to_string() } else { serde_json::to_string(sender).unwrap() }
+}
+
+/// A sender inside objects: in each of them, first, and in nothing else; the rest is the client's.
+fn check_put(rules: &Rules, top: &Members<'_>, found: &Members<'_>, sender: &str) {
+    let places = places(rules.fields.sender);
+    let given = |place: &&Place| top.iter().any(|(key, _)| key == place.keys[0]);
+    let mut found = found.iter();
+    if !places.iter().any(|place| given(&place)) {
+        let (key, raw) = found.next().unwrap();
+        assert_eq!(key, places[0].keys[0]);
+        assert_eq!(members(raw).unwrap().len(), 1);
+        check_sender(&places[0], raw, sender);
+    }
+    let mut count = 0;
+    for ((key, raw), (client_key, client_raw)) in found.by_ref().zip(top) {
+        count += 1;
+        assert_eq!(key, client_key);
+        match places.iter().find(|place| place.keys[0] == key) {
+            Some(place) => {
+                check_sender(place, raw, sender);
+                assert_eq!(members(raw).unwrap()[1..], members(client_raw).unwrap());
+            }
+            None => assert_eq!(raw, client_raw),
+        }
+    }
+    assert!(count == top.len() && found.next().is_none());
+}
+
+fn check_sender(place: &Place, raw: &str, sender: &str) {
+    let mut raw = raw;
+    let mut object;
+    for key in &place.keys[1..] {
+        object = members(raw).unwrap();
+        assert_eq!(object[0].0, *key);
+        raw = object[0].1;
+    }
+    assert_eq!(said(Some(raw), place.number).unwrap().unwrap_or_default(), sender);
+    assert_eq!(raw.starts_with('"'), as_written(sender, place.number).starts_with('"'));
 }
 
 /// How deep objects and arrays are nested in a text that is JSON.

@@ -3,7 +3,15 @@
 use crate::oracle::{Rules, check};
 use proptest::prelude::*;
 
-const SENDERS: &[&str] = &["ann", "mallory\",\"src\":\"ann\\", "tab\t nul\0 žluť 🦄 \u{7f}", ""];
+const SENDERS: &[&str] = &[
+    "ann",
+    "mallory\",\"src\":\"ann\\",
+    "tab\t nul\0 žluť 🦄 \u{7f}",
+    "",
+    "100% ann\u{a0}b",
+    "7",
+    "9007199254740993",
+];
 
 /// A key, each character written in one of the ways that JSON has.
 fn spelled(key: &'static str) -> impl Strategy<Value = String> {
@@ -87,12 +95,30 @@ fn value() -> impl Strategy<Value = String> {
     })
 }
 
+/// Objects inside each other, of keys that paths lead through.
+fn nested() -> impl Strategy<Value = String> {
+    const KEYS: &[&str] = &["to", "id", "from", "room", "type", "From"];
+    let end = prop_oneof![3 => Just(r#""ben""#.to_string()), 1 => scalar()];
+    end.prop_recursive(3, 12, 3, |inner| {
+        let key = prop::sample::select(KEYS).prop_flat_map(spelled);
+        prop::collection::vec((key, space(), inner), 0..3).prop_map(|members| {
+            let members: Vec<_> = members
+                .iter()
+                .map(|(key, space, value)| format!("{space}\"{key}\":{space}{value}{space}"))
+                .collect();
+            format!("{{{}}}", members.join(","))
+        })
+    })
+}
+
 fn message() -> impl Strategy<Value = String> {
+    let holders = prop::sample::select(&["payload", "x"][..]).prop_flat_map(spelled);
     let field = prop_oneof![5 => Just(r#""OFFER""#.to_string()), 2 => scalar(), 1 => value()];
     let typed = ("type", field.clone()).prop_map(|(key, value)| format!("\"{key}\":{value}"));
     let member = prop_oneof![
         1 => (key(), space(), field).prop_map(|(key, space, value)| format!("{space}\"{key}\"{space}:{space}{value}{space}")),
         2 => (key(), space(), value()).prop_map(|(key, space, value)| format!("{space}\"{key}\":{value}{space}")),
+        2 => (holders, space(), nested()).prop_map(|(key, space, value)| format!("\"{key}\"{space}:{space}{value}")),
         1 => typed,
     ];
     (prop::collection::vec(member, 0..7), space())
@@ -145,6 +171,19 @@ fn changed(mut message: Vec<u8>, changes: &[Change]) -> Vec<u8> {
     message
 }
 
+/// A command, or something like one.
+fn worded() -> impl Strategy<Value = String> {
+    let word = prop_oneof![6 => prop::sample::select(&["TO", "ROOM", "I_AM", "NOTE"][..]).prop_map(str::to_string),
+        1 => "[A-Z_]{1,4}", 1 => "[A-Za-z]{0,3}", 1 => "[A-Z]{300}"];
+    let name = prop_oneof![4 => Just("ben".to_string()), 1 => Just("\"n\\u0062".to_string()), 1 => any::<String>(),
+        1 => Just(String::new()), 1 => "[a-z]{250,260}"];
+    (word, name, prop::option::of(any::<String>())).prop_map(|(word, name, rest)| match rest {
+        Some(rest) => format!("{word} {name} {rest}"),
+        None if name.is_empty() => word,
+        None => format!("{word} {name}"),
+    })
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(4000))]
 
@@ -164,6 +203,13 @@ proptest! {
         let message = changed(message.into_bytes(), &changes);
         for rules in &Rules::all() {
             check(rules, &message, &sender);
+        }
+    }
+
+    #[test]
+    fn commands_are_words_and_their_sender_is_one(message in worded(), sender in prop::sample::select(SENDERS)) {
+        for rules in &Rules::all() {
+            check(rules, message.as_bytes(), sender);
         }
     }
 
