@@ -4,7 +4,9 @@
 
 mod json;
 mod oracle;
+mod paths;
 mod random;
+mod samples;
 
 use corelane::envelope::{
     Envelope, Fields, Forward, MAX_FIELD_BYTES, MAX_KEYS, Protocol, ProtocolError, ReadError, read,

@@ -1,9 +1,17 @@
 //! What the envelope reader must say about a message, worked out from what `serde_json` says about it. Shared by the
 //! tests and by the fuzz target: `check` panics where the two disagree.
 
+// With their paths: the fuzz target has this file in another place.
+#[path = "oracle/command.rs"]
+mod command;
+#[path = "oracle/relayed.rs"]
+mod relayed;
+
+use command::{check_command, command};
 use corelane::envelope::{
     Argument, Envelope, Fields, Forward, MAX_DEPTH, MAX_FIELD_BYTES, Protocol, ReadError, Text, read,
 };
+use relayed::check_relayed;
 use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, Visitor};
 use serde_json::value::RawValue;
 use std::fmt;
@@ -120,62 +128,6 @@ pub fn check(rules: &Rules, message: &[u8], sender: &str) {
 }
 
 type Members<'a> = Vec<(String, &'a str)>;
-
-/// The word that a message starts with, if the protocol has any.
-fn command<'a>(rules: &Rules, message: &'a [u8]) -> Option<&'a str> {
-    let word = std::str::from_utf8(message).ok()?.split(' ').next()?;
-    let letters = |word: &str| word.chars().all(|letter| letter == '_' || letter.is_ascii_uppercase());
-    Some(word).filter(|word| !rules.words.is_empty() && !word.is_empty() && letters(word))
-}
-
-fn check_command(rules: &Rules, word: &str, message: &str, sender: &str) {
-    let argument =
-        rules.words.iter().find(|(known, _)| *known == word).map_or(Argument::Nothing, |known| known.1);
-    let mut parts = message.splitn(3, ' ').skip(1);
-    let (name, rest) = (parts.next().unwrap_or_default(), parts.next());
-    let bad = name.chars().any(|letter| letter.is_control() || letter.is_whitespace());
-    let long = word.len() > MAX_FIELD_BYTES || argument != Argument::Nothing && name.len() > MAX_FIELD_BYTES;
-    let envelope = match read(&rules.protocol, message.as_bytes()) {
-        Ok(envelope) => envelope,
-        Err(ReadError::FieldTooLong) if long => return,
-        Err(ReadError::NotJson) if bad && argument != Argument::Nothing => return,
-        Err(error) => panic!("{error:?}: {message}"),
-    };
-    assert!(!long && (argument == Argument::Nothing || !bad), "{message}");
-    let is = |one| (argument == one && !name.is_empty()).then(|| name.to_string());
-    check_text(envelope.message_type(), Some(word.to_string()));
-    check_text(envelope.recipient(), is(Argument::Recipient));
-    check_text(envelope.room(), is(Argument::Room));
-    check_text(envelope.claimed_sender(), is(Argument::Sender));
-    check_text(envelope.transaction(), None);
-    let mut relayed = vec![0; envelope.relayed_len(sender)];
-    assert_eq!(envelope.write_relayed(sender, &mut relayed), relayed.len());
-    let relayed = String::from_utf8(relayed).unwrap();
-    if matches!(argument, Argument::Nothing | Argument::Room) {
-        return assert_eq!(relayed, message);
-    }
-    let mut again = relayed.splitn(3, ' ');
-    assert_eq!(again.next(), Some(word));
-    assert_eq!(unpercent(again.next().unwrap()), sender);
-    assert_eq!(again.next(), rest);
-}
-
-fn unpercent(text: &str) -> String {
-    let (mut bytes, mut rest) = (Vec::new(), text.as_bytes());
-    while let Some((first, behind)) = rest.split_first() {
-        assert!(!first.is_ascii_whitespace() && !first.is_ascii_control(), "{text}");
-        rest = behind;
-        bytes.push(match first {
-            b'%' => {
-                let digits = std::str::from_utf8(&behind[..2]).unwrap();
-                rest = &behind[2..];
-                u8::from_str_radix(digits, 16).unwrap()
-            }
-            other => *other,
-        });
-    }
-    String::from_utf8(bytes).unwrap()
-}
 
 /// One of the places of a field.
 struct Place {
@@ -365,105 +317,6 @@ fn check_text(found: Option<Text<'_>>, expected: Option<String>) {
         other.pop();
         assert!(!found.eq_str(&other));
     }
-}
-
-fn check_relayed(rules: &Rules, envelope: &Envelope<'_>, top: &Members<'_>, sender: &str) {
-    let mut relayed = vec![0; envelope.relayed_len(sender)];
-    assert_eq!(envelope.write_relayed(sender, &mut relayed), relayed.len());
-    assert_eq!(envelope.write_relayed(sender, &mut vec![0; relayed.len() - 1]), 0);
-    let relayed = String::from_utf8(relayed).unwrap();
-    let found = members(&relayed).unwrap();
-    if rules.fields.sender.is_some_and(|sender| sender.contains('.')) {
-        check_put(rules, top, &found, sender);
-        assert_eq!(read(&rules.protocol, relayed.as_bytes()).unwrap_err(), ReadError::ForgedSender);
-        return;
-    }
-    let number = places(rules.fields.sender).first().is_some_and(|place| place.number);
-    let quoted = as_written(sender, number);
-    let named = places(rules.fields.sender).first().map(|place| place.keys[0]);
-    let mut expected: Members<'_> = Vec::new();
-    match rules.only {
-        Some(only) => {
-            let listed = named.is_some_and(|named| only.contains(&named));
-            for key in named.filter(|_| !listed).iter().chain(only) {
-                let of_client = top.iter().find(|(other, _)| other == key).map(|(_, raw)| *raw);
-                let value = if named == Some(*key) { Some(quoted.as_str()) } else { of_client };
-                expected.extend(value.map(|value| (key.to_string(), value)));
-            }
-        }
-        None => {
-            expected.extend(named.map(|named| (named.into(), quoted.as_str())));
-            expected.extend(top.iter().filter(|(key, _)| Some(key.as_str()) != named).cloned());
-        }
-    }
-    assert_eq!(found.len(), expected.len());
-    for ((key, value), (expected_key, expected_value)) in found.iter().zip(&expected) {
-        assert_eq!(key, expected_key);
-        if Some(key.as_str()) == named {
-            assert_eq!(said(Some(value), number).unwrap().unwrap_or_default(), sender);
-            assert_eq!(value.starts_with('"'), quoted.starts_with('"'));
-        } else {
-            assert_eq!(value, expected_value);
-        }
-    }
-    // Who reads the relayed message under the same rules finds the true sender, and relays the same bytes.
-    if let Ok(again) = read(&rules.protocol, relayed.as_bytes()) {
-        assert_eq!(
-            again.claimed_sender().map(|text| text.to_string()),
-            named.map(|_| sender.to_string()).filter(|s| !s.is_empty())
-        );
-        let mut twice = vec![0; again.relayed_len(sender)];
-        again.write_relayed(sender, &mut twice);
-        assert_eq!(twice, relayed.as_bytes());
-    } else {
-        let kept = |place: &Place| rules.only.is_none_or(|only| only.contains(&place.keys[0]));
-        let lost = places(rules.fields.message_type).iter().any(|place| !kept(place));
-        assert!(lost, "what is relayed must be readable unless its type is not forwarded");
-    }
-}
-
-/// A sender as a value.
-fn as_written(sender: &str, number: bool) -> String {
-    let exact = sender.parse::<u64>().is_ok_and(|value| value <= 1 << 53 && value.to_string() == sender);
-    if number && exact { sender.to_string() } else { serde_json::to_string(sender).unwrap() }
-}
-
-/// A sender inside objects: in each of them, first, and in nothing else; the rest is the client's.
-fn check_put(rules: &Rules, top: &Members<'_>, found: &Members<'_>, sender: &str) {
-    let places = places(rules.fields.sender);
-    let given = |place: &&Place| top.iter().any(|(key, _)| key == place.keys[0]);
-    let mut found = found.iter();
-    if !places.iter().any(|place| given(&place)) {
-        let (key, raw) = found.next().unwrap();
-        assert_eq!(key, places[0].keys[0]);
-        assert_eq!(members(raw).unwrap().len(), 1);
-        check_sender(&places[0], raw, sender);
-    }
-    let mut count = 0;
-    for ((key, raw), (client_key, client_raw)) in found.by_ref().zip(top) {
-        count += 1;
-        assert_eq!(key, client_key);
-        match places.iter().find(|place| place.keys[0] == key) {
-            Some(place) => {
-                check_sender(place, raw, sender);
-                assert_eq!(members(raw).unwrap()[1..], members(client_raw).unwrap());
-            }
-            None => assert_eq!(raw, client_raw),
-        }
-    }
-    assert!(count == top.len() && found.next().is_none());
-}
-
-fn check_sender(place: &Place, raw: &str, sender: &str) {
-    let mut raw = raw;
-    let mut object;
-    for key in &place.keys[1..] {
-        object = members(raw).unwrap();
-        assert_eq!(object[0].0, *key);
-        raw = object[0].1;
-    }
-    assert_eq!(said(Some(raw), place.number).unwrap().unwrap_or_default(), sender);
-    assert_eq!(raw.starts_with('"'), as_written(sender, place.number).starts_with('"'));
 }
 
 /// How deep objects and arrays are nested in a text that is JSON.
