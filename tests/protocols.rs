@@ -1,0 +1,299 @@
+//! Each protocol that ships, through a router: what is relayed to whom, what ends at the server, and how it is counted.
+//! Then protocols that hosts describe themselves. Row R13.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test")]
+
+use corelane::clients::ClientId;
+use corelane::clock::Clock;
+use corelane::config::{Config, Key};
+use corelane::error::Error;
+use corelane::router::{Action, Builder, Event, Port, ProtocolRules, Router, Worker};
+
+struct Bench {
+    router: Router,
+    worker: Worker,
+    clock: Clock,
+    port: Port,
+    protocol: String,
+}
+
+impl Bench {
+    fn new(rules: ProtocolRules) -> Self {
+        let (clock, _) = Clock::manual();
+        let protocol = rules.name().to_owned();
+        let config = Config::default().with(Key::Workers, 1).unwrap();
+        let builder = Builder::new(config).clock(clock.clone()).protocol(rules);
+        let (router, mut workers) = builder.build().unwrap();
+        let port = router.port().unwrap();
+        Self { router, worker: workers.pop().unwrap(), clock, port, protocol }
+    }
+
+    fn shipped(name: &str) -> Self {
+        Self::new(ProtocolRules::by_name(name).unwrap())
+    }
+
+    /// Connects clients whose tokens are 1, 2, 3.
+    fn connect<const COUNT: usize>(&mut self, names: [&str; COUNT]) -> [ClientId; COUNT] {
+        let mut token = 0;
+        names.map(|name| {
+            token += 1;
+            self.port.connect(name, &self.protocol, "", token).unwrap()
+        })
+    }
+
+    /// Sends a message and says who got what.
+    fn send(&mut self, from: ClientId, message: &str) -> Vec<(u64, String)> {
+        self.port.submit(from, message.as_bytes(), 7).unwrap();
+        self.port.publish();
+        self.worker.cycle(self.clock.raw());
+        let (mut got, mut to) = (Vec::new(), Vec::new());
+        self.port
+            .poll(64, |event| match event {
+                Event::Message(message) => {
+                    got.push((message.token, String::from_utf8(message.payload.to_vec()).unwrap()));
+                    to.push((message.client, message.payload.len() as u32));
+                }
+                other => panic!("{other:?}"),
+            })
+            .unwrap();
+        for (client, bytes) in to {
+            self.port.acknowledge(client, 1, bytes);
+        }
+        got
+    }
+
+    /// Sends it, and sees it end well without reaching anybody.
+    fn ends_here(&mut self, from: ClientId, message: &str) {
+        let before = self.router.accounting();
+        assert_eq!(self.send(from, message), [], "{message}");
+        let after = self.router.accounting();
+        assert_eq!((after.ok, after.failed), (before.ok + 1, before.failed), "{message}");
+    }
+
+    /// Sends it, and sees it fail for that reason.
+    fn fails(&mut self, from: ClientId, message: &str, reason: &str) {
+        let count = |bench: &Self| {
+            let failures = bench.router.stats().messages.failures;
+            failures.iter().find(|(label, _)| *label == reason).map_or(0, |(_, count)| *count)
+        };
+        let before = count(self);
+        assert_eq!(self.send(from, message), [], "{message}");
+        assert_eq!(count(self), before + 1, "{message}: not {reason}");
+    }
+}
+
+fn got<const COUNT: usize>(expected: [(u64, &str); COUNT]) -> Vec<(u64, String)> {
+    expected.map(|(token, message)| (token, message.to_owned())).to_vec()
+}
+
+#[test]
+fn janus_requests_go_to_handles_and_events_to_sessions() {
+    let mut bench = Bench::shipped("janus");
+    let [session, handle] = bench.connect(["5150", "7301"]);
+    let request = r#""janus":"message","session_id":5150,"handle_id":7301,"transaction":"m-1","body":{}}"#;
+    assert_eq!(
+        bench.send(session, &format!("{{{request}")),
+        got([(2, &format!(r#"{{"sender":5150,{request}"#))])
+    );
+    let event = r#""janus":"event","session_id":5150,"transaction":"m-1","plugindata":{}}"#;
+    assert_eq!(
+        bench.send(handle, &format!(r#"{{"sender":99,{event}"#)),
+        got([(1, &format!(r#"{{"sender":7301,{event}"#))])
+    );
+    for message in [
+        r#"{"janus":"create","transaction":"c"}"#,
+        r#"{"janus":"attach","session_id":5150,"transaction":"a"}"#,
+        r#"{"janus":"keepalive","session_id":5150,"transaction":"k"}"#,
+    ] {
+        bench.ends_here(session, message);
+    }
+    bench.fails(session, r#"{"janus":"trickle","handle_id":7302,"transaction":"t"}"#, "unknown_recipient");
+    bench.fails(session, r#"{"janus":"teleport","transaction":"t"}"#, "unknown_type");
+    bench.fails(session, r#"{"janus":"message","body":{},"body":{}}"#, "duplicate_field");
+}
+
+#[test]
+fn a_gstreamer_session_is_a_room_that_only_its_two_speak_in() {
+    let mut bench = Bench::shipped("gstreamer");
+    let [viewer, camera, mallory] = bench.connect(["viewer", "camera", "mallory"]);
+    bench.ends_here(viewer, r#"{"type":"startSession","peerId":"camera"}"#);
+    bench.ends_here(camera, r#"{"type":"setPeerStatus","roles":["producer"]}"#);
+    bench.port.join(viewer, "s-1").unwrap();
+    bench.port.join(camera, "s-1").unwrap();
+    let offer = r#"{"type":"peer","sessionId":"s-1","sdp":{"type":"offer","sdp":"v=0"}}"#;
+    assert_eq!(bench.send(camera, offer), got([(1, offer)]));
+    let end = r#"{"type":"endSession","sessionId":"s-1"}"#;
+    assert_eq!(bench.send(viewer, end), got([(2, end)]));
+    bench.fails(mallory, offer, "not_a_member");
+    // A recipient does not lead past the room.
+    bench.fails(mallory, r#"{"type":"peer","sessionId":"s-1","peerId":"viewer","ice":{}}"#, "not_a_member");
+    bench.fails(mallory, r#"{"type":"peer","peerId":"viewer","ice":{}}"#, "no_recipient");
+}
+
+#[test]
+fn a_selkies_message_to_a_peer_names_its_sender_once_it_is_relayed() {
+    let mut bench = Bench::shipped("selkies");
+    let [ann, _, spaced] = bench.connect(["ann", "ben", "ann x"]);
+    assert_eq!(
+        bench.send(ann, r#"ROOM_PEER_MSG ben {"ice": {"candidate": ""}}"#),
+        got([(2, r#"ROOM_PEER_MSG ann {"ice": {"candidate": ""}}"#)])
+    );
+    assert_eq!(bench.send(spaced, "ROOM_PEER_MSG ben hi"), got([(2, "ROOM_PEER_MSG ann%20x hi")]));
+    for message in ["HELLO ann", "SESSION ben", "ROOM attic", r#"{"sdp":{"type":"offer"}}"#, r#"{"ice":{}}"#]
+    {
+        bench.ends_here(ann, message);
+    }
+    bench.fails(ann, "ROOM_PEER_MSG cleo hi", "unknown_recipient");
+    bench.fails(ann, "ROOM_PEER_MSG", "no_recipient");
+    bench.fails(ann, "SHOUT hi", "unknown_type");
+    bench.fails(ann, "hello ann", "not_json");
+}
+
+#[test]
+fn json_rpc_ends_at_the_server_unless_its_host_has_a_method_relayed() {
+    let mut bench = Bench::shipped("json_rpc");
+    let [ann] = bench.connect(["ann"]);
+    for message in [
+        r#"{"jsonrpc":"2.0","id":1,"method":"ping"}"#,
+        r#"{"jsonrpc":"2.0","id":2,"method":"invoke","params":{"object":"p/e"}}"#,
+        r#"{"jsonrpc":"2.0","id":3,"method":"somethingElse"}"#,
+        r#"{"jsonrpc":"2.0","id":4,"result":null}"#,
+    ] {
+        bench.ends_here(ann, message);
+    }
+    let relay = Action::Relay { hold: false };
+    let mut bench = Bench::new(ProtocolRules::json_rpc().message_type("invoke", relay));
+    let [ann, _] = bench.connect(["ann", "pipeline/endpoint"]);
+    let invoke = r#"{"jsonrpc":"2.0","id":2,"method":"invoke","params":{"object":"pipeline/endpoint"}}"#;
+    assert_eq!(bench.send(ann, invoke), got([(2, invoke)]));
+}
+
+#[test]
+fn protoo_ends_at_the_server_unless_its_host_has_a_method_relayed() {
+    let relay = Action::Relay { hold: false };
+    let mut bench = Bench::new(ProtocolRules::protoo().message_type("whisper", relay));
+    let [ann, _] = bench.connect(["ann", "ben"]);
+    let whisper = r#"{"notification":true,"method":"whisper","data":{"peerId":"ben","text":"hi"}}"#;
+    assert_eq!(bench.send(ann, whisper), got([(2, whisper)]));
+    bench.ends_here(ann, r#"{"request":true,"id":7,"method":"produce","data":{"peerId":"ben"}}"#);
+    bench.ends_here(ann, r#"{"response":true,"id":7,"ok":true,"data":{}}"#);
+    bench.ends_here(ann, r#"{"notification":true,"method":"unheardOf"}"#);
+    bench.fails(ann, r#"{"request":true,"id":7}"#, "missing_type");
+    let types = bench.router.stats().types;
+    let count = |name: &str| types.iter().find(|one| one.message_type == name).map(|one| one.received);
+    assert_eq!((count("produce"), count("response"), count("whisper")), (Some(1), Some(1), Some(1)));
+}
+
+#[test]
+fn a_talk_message_reaches_its_session_with_the_true_sender() {
+    let mut bench = Bench::shipped("nextcloud_talk");
+    let [ann, _] = bench.connect(["s-1", "s-2"]);
+    let to = r#""recipient":{"type":"session","sessionid":"s-2"},"data":{"type":"offer"}"#;
+    for kind in ["message", "control"] {
+        assert_eq!(
+            bench.send(ann, &format!(r#"{{"type":"{kind}","{kind}":{{{to}}}}}"#)),
+            got([(2, &format!(r#"{{"type":"{kind}","{kind}":{{"sender":{{"sessionid":"s-1"}},{to}}}}}"#))])
+        );
+        let forged = format!(r#"{{"type":"{kind}","{kind}":{{"sender":{{"sessionid":"s-9"}},{to}}}}}"#);
+        bench.fails(ann, &forged, "forged_sender");
+    }
+    bench.ends_here(ann, r#"{"type":"room","room":{"roomid":"r-7"}}"#);
+    bench.ends_here(ann, r#"{"type":"bye","bye":{}}"#);
+    bench.fails(
+        ann,
+        r#"{"type":"message","message":{"recipient":{"type":"room"},"data":1}}"#,
+        "no_recipient",
+    );
+}
+
+const DOORBELL: &str = r#"{
+    "name": "doorbell", "type": "kind|?beat", "recipient": "to.id#", "room": "house", "transaction": "n",
+    "sender": "from", "forward": ["kind", "to"],
+    "words": {"KNOCK": "recipient", "SHOUT": "room", "I_AM": "sender", "HM": "nothing"},
+    "types": {
+        "ring": "relay", "note": "hold", "all": "relay_to_room", "beat": "keep_alive", "look": "accept",
+        "KNOCK": "relay", "SHOUT": "relay"
+    },
+    "unknown": "accept", "droppable": ["ring"]
+}"#;
+
+#[test]
+fn a_host_describes_a_protocol_of_its_own() {
+    let mut bench = Bench::new(ProtocolRules::parse(DOORBELL).unwrap());
+    let [ann, ben] = bench.connect(["ann", "17"]);
+    let ring = r#"{"kind":"ring","to":{"id":17},"from":"x","more":1}"#;
+    assert_eq!(bench.send(ann, ring), got([(2, r#"{"from":"ann","kind":"ring","to":{"id":17}}"#)]));
+    assert_eq!(bench.send(ann, "KNOCK 17 twice"), got([(2, "KNOCK ann twice")]));
+    bench.port.join(ann, "home").unwrap();
+    bench.port.join(ben, "home").unwrap();
+    assert_eq!(bench.send(ann, "SHOUT home dinner"), got([(2, "SHOUT home dinner")]));
+    let all = r#"{"kind":"all","house":"home","to":{"id":"ann"}}"#;
+    assert_eq!(bench.send(ann, all), got([(2, r#"{"from":"ann","kind":"all","to":{"id":"ann"}}"#)]));
+    for message in [r#"{"beat":null}"#, r#"{"kind":"look"}"#, r#"{"kind":"never heard of"}"#, "HM"] {
+        bench.ends_here(ann, message);
+    }
+    assert_eq!(bench.send(ann, r#"{"kind":"note","to":{"id":18}}"#), []);
+    assert_eq!(bench.router.accounting().held, 1);
+
+    let least = ProtocolRules::parse(r#"{"name":"p","type":"t","unknown":null,"types":{"a":"handler"}}"#);
+    let (router, _) = Builder::new(Config::default())
+        .protocol(least.unwrap())
+        .handler("p", "a", |request| request.relay().map(|_| ()))
+        .build()
+        .unwrap();
+    drop(router);
+}
+
+#[test]
+fn a_wrong_description_says_what_to_change() {
+    let with = |member: &str| format!(r#"{{"name":"p","type":"t","unknown":"relay",{member}}}"#);
+    for (text, part) in [
+        ("", "cannot be read"),
+        ("[]", "cannot be read"),
+        (r#"{"type":"t","unknown":"relay"}"#, "missing field `name`"),
+        (r#"{"name":"","type":"t","unknown":"relay"}"#, r#"give "name""#),
+        (r#"{"name":"p","unknown":"relay"}"#, r#"give "type" or "words""#),
+        (r#"{"name":"p","type":"t"}"#, r#"list "types""#),
+        (&with(r#""recipeint":"to""#), "unknown field `recipeint`"),
+        (&with(r#""name":"q""#), "duplicate field `name`"),
+        (&with(r#""types":{"a":"relay","a":"accept"}"#), r#""a" stands twice"#),
+        (&with(r#""types":{"a":"relays"}"#), "unknown variant `relays`"),
+        (&with(r#""types":{"":"relay"}"#), "a type is empty"),
+        (&with(r#""types":["a"]"#), "an object"),
+        (&with(r#""forward":"some""#), r#""all" or a list of keys"#),
+        (&with(r#""forward":["a","a"]"#), "named twice"),
+        (&with(r#""recipient":"t""#), "named twice"),
+        (&with(r#""recipient":"t.id""#), "through another field"),
+        (&with(r#""recipient":"""#), "a key is empty"),
+        (&with(r#""recipient":"?to""#), "only the type"),
+        (&with(r#""sender":"a.b","forward":["a"]"#), "the sender cannot be told"),
+        (&with(r#""words":{"low":"recipient"}"#), "capital letters"),
+        (&with(r#""words":{"LOW":"client"}"#), "unknown variant `client`"),
+        (&with(r#""droppable":["b"]"#), r#""b" is droppable and not listed"#),
+        (&format!("{}x", with(r#""room":"r""#)), "trailing characters"),
+        (&" ".repeat(65 << 10), "longer than 65536 bytes"),
+    ] {
+        let error = ProtocolRules::parse(text).unwrap_err();
+        assert!(matches!(error, Error::Protocol { .. }) && error.code() == -25, "{error:?}");
+        assert!(error.to_string().contains(part), "{error}, not {part}");
+    }
+    let types: Vec<_> = (0..65).map(|number| format!(r#""t{number}":"relay""#)).collect();
+    let error = ProtocolRules::parse(&with(&format!(r#""types":{{{}}}"#, types.join(",")))).unwrap_err();
+    assert!(error.to_string().contains("65 types: 64 are allowed"), "{error}");
+    assert!(ProtocolRules::parse(&with(&format!(r#""types":{{{}}}"#, types[1..].join(",")))).is_ok());
+}
+
+#[test]
+fn only_two_protocols_are_there_unless_a_host_adds_them() {
+    let (router, _workers) = Builder::new(Config::default()).build().unwrap();
+    let mut port = router.port().unwrap();
+    for name in ["janus", "gstreamer", "selkies", "json_rpc", "protoo", "nextcloud_talk"] {
+        assert_eq!(ProtocolRules::by_name(name).unwrap().name(), name);
+        assert_eq!(port.connect("ann", name, "", 1), Err(Error::UnknownProtocol(name.to_owned())));
+    }
+    for name in ["generic", "peerjs"] {
+        assert_eq!(ProtocolRules::by_name(name).unwrap().name(), name);
+        port.connect(name, name, "", 1).unwrap();
+    }
+    assert!(ProtocolRules::by_name("Janus").is_none());
+}
