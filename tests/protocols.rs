@@ -297,3 +297,19 @@ fn only_two_protocols_are_there_unless_a_host_adds_them() {
     }
     assert!(ProtocolRules::by_name("Janus").is_none());
 }
+
+/// Every description in docs/protocols.md is one, and those of what ships say what ships.
+#[test]
+fn the_documented_descriptions_are_what_ships() {
+    let mut shipped = Vec::new();
+    for block in include_str!("../docs/protocols.md").split("```json\n").skip(1) {
+        let described = ProtocolRules::parse(block.split("```").next().unwrap()).unwrap();
+        let name = described.name().to_owned();
+        if let Some(rules) = ProtocolRules::by_name(&name) {
+            assert_eq!(format!("{described:#?}"), format!("{rules:#?}"), "{name}");
+            shipped.push(name);
+        }
+    }
+    let all = ["generic", "peerjs", "janus", "gstreamer", "selkies", "json_rpc", "protoo", "nextcloud_talk"];
+    assert_eq!(shipped, all);
+}
