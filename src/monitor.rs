@@ -339,8 +339,8 @@ impl Monitor {
         Ok(())
     }
 
-    /// The least that it may come to hold beside what is recorded into, in bytes, once everything that the configuration
-    /// allows is in use; what is recorded into is in [`Builder::budget`](crate::router::Builder::budget).
+    /// Bytes that it may come to hold, once everything that the configuration allows is in use, beside what is recorded
+    /// into: that is in [`Builder::budget`](crate::router::Builder::budget).
     pub fn bytes_at_most(&self) -> u64 {
         Inner::bytes_at_most(&*self.core.source)
     }
