@@ -87,7 +87,7 @@ pub enum Kind {
 /// One series' cells.
 #[derive(Debug)]
 enum Cells {
-    Counter([CachePadded<Cell>; SHARED]),
+    Counter(Box<[CachePadded<Cell>]>),
     Gauge(GaugeCell),
     Histogram(Histogram),
 }
@@ -95,7 +95,7 @@ enum Cells {
 impl Cells {
     fn new(kind: Kind) -> Self {
         match kind {
-            Kind::Counter => Self::Counter(std::array::from_fn(|_| CachePadded::new(Cell::default()))),
+            Kind::Counter => Self::Counter((0..SHARED).map(|_| CachePadded::new(Cell::default())).collect()),
             Kind::Gauge => Self::Gauge(GaugeCell::new(0.0)),
             Kind::Histogram => Self::Histogram(Histogram::new()),
         }

@@ -76,7 +76,8 @@ pub(super) fn check(kind: Kind, descriptor: &Descriptor) -> Result<(), Error> {
         return refuse("a name does not say its type: leave counter, gauge, histogram and summary out");
     }
     let unit = descriptor.unit.as_str();
-    if !unit.is_empty() && !(UNITS.contains(&unit) && stem.ends_with(&format!("_{unit}"))) {
+    let is_named = UNITS.contains(&unit) && stem.ends_with(&format!("_{unit}"));
+    if !unit.is_empty() && !is_named {
         return refuse("a unit is a base unit, and the name's last word (before _total)");
     }
     if unit.is_empty() && stem.rsplit('_').next().is_some_and(|token| UNITS.contains(&token)) {
