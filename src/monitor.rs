@@ -306,9 +306,18 @@ impl Monitor {
     /// Everything that is shown starts anew, while recording goes on: each message counts either before or after. What is
     /// now (connections, queues), the router's accounting and the alerts stay.
     pub fn reset(&self) {
+        self.reset_and_show();
+    }
+
+    /// As [`reset`](Self::reset), and shows what was counted until then: of one moment, so that nothing falls between the
+    /// two.
+    pub fn reset_and_show(&self) -> MonitorStats {
         let source = &*self.core.source;
         let mut inner = lock(&self.core.inner);
+        inner.collect(source);
+        let stats = self.core.show(&inner);
         inner.reset(source);
+        stats
     }
 
     /// Changes a value while the monitor runs: an interval, a threshold, the detail, logging. Keys are those of

@@ -36,7 +36,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "export",
         ],
     ),
-    ("races", &["clients", "metrics", "ring"]),
+    ("races", &["clients", "config", "metrics", "monitor", "record", "ring"]),
     ("models", &["sync", "clock", "error", "config", "park", "call", "ring", "metrics", "clients", "router"]),
 ];
 

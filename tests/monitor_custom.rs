@@ -74,7 +74,8 @@ fn a_rule_over_a_metric_of_the_hosts_own_is_raised_and_resolved_by_label_set() {
     assert_eq!(look(), [told("pools/first", Notification::Raised)]);
     second.add(200.0);
     assert_eq!(look(), [told("pools/second", Notification::Raised), told("one", Notification::Raised)]);
-    (first.set(4.0), second.set(7.0));
+    first.set(4.0);
+    second.set(7.0);
     let over = look();
     assert_eq!(over, [told("pools/first", Notification::Resolved), told("one", Notification::Resolved)]);
 }

@@ -116,14 +116,12 @@ impl Collector {
             self.follow_ports(sources, now);
             self.slow.collect(sources, hub);
         });
-        let mut connections = hub.clients.connections();
-        if let Some(routed) = source.routed_clients() {
-            let routed = routed.connections();
-            connections.total += routed.total;
-            connections.disconnected += routed.disconnected;
-        }
-        self.connects.sample(now, connections.total);
-        self.disconnects.sample(now, connections.disconnected);
+    }
+
+    /// So many have connected, and disconnected, until now.
+    pub(super) fn sample_connections(&mut self, now: u64, connected: u64, disconnected: u64) {
+        self.connects.sample(now, connected);
+        self.disconnects.sample(now, disconnected);
     }
 
     /// Takes up names that have come up since the last look.

@@ -27,7 +27,8 @@ pub(super) struct Inner {
     pub(super) cost: CostStats,
     /// The router's figures at the last look.
     last: Option<Stats>,
-    /// Connections at the last reset.
+    /// Connections as last collected, and at the last reset.
+    pub(super) connections_now: ConnectionReading,
     pub(super) connections_then: ConnectionReading,
     pub(super) rates: Rates,
     heap_pause: u32,
@@ -53,6 +54,8 @@ impl Inner {
         let mut collector = Collector::new(source);
         // What a router has counted before is no news.
         collector.collect(source, 0);
+        let connections = super::snapshot::read_connections(source);
+        collector.sample_connections(0, connections.total, connections.disconnected);
         collector.forget_windows();
         Self {
             collector,
@@ -64,6 +67,7 @@ impl Inner {
             runtime: None,
             cost: CostStats::default(),
             last: None,
+            connections_now: connections,
             connections_then: ConnectionReading::default(),
             rates: Rates::default(),
             heap_pause: 0,
@@ -85,7 +89,10 @@ impl Inner {
     pub(super) fn collect(&mut self, source: &dyn Source) {
         let tick = Tick::begin();
         let now = self.now(source);
+        self.connections_now = super::snapshot::read_connections(source);
+        let connections = &self.connections_now;
         self.collector.collect(source, now);
+        self.collector.sample_connections(now, connections.total, connections.disconnected);
         let bytes = self.collector.bytes() + self.history.bytes();
         self.cost.end(&tick, bytes);
     }
@@ -137,22 +144,22 @@ impl Inner {
         self.system = Some(system);
     }
 
-    /// Everything that is shown starts anew.
+    /// Everything that is shown starts anew, from what was collected last. What is recorded between that and the next
+    /// epoch counts as after it, with extremes that its cells tell; clients, whose figures their own threads restart, miss
+    /// that millisecond.
     pub(super) fn reset(&mut self, source: &dyn Source) {
+        let now = self.now(source);
+        self.collector.reset(now);
+        self.connections_then = self.connections_now.clone();
+        self.since_milliseconds = source.clock().wall_milliseconds();
+        self.resets += 1;
         let hub = source.hub();
-        // First, so that what is recorded from now on is of the new epoch; then what has been is left behind.
         let epoch = hub.controls.next_epoch();
         self.collector.epoch = epoch;
         hub.clients.begin_epoch(epoch);
         if let Some(clients) = source.routed_clients() {
             clients.begin_epoch(epoch);
         }
-        self.collect(source);
-        let now = self.now(source);
-        self.collector.reset(now);
-        self.connections_then = self.read_connections(source);
-        self.since_milliseconds = source.clock().wall_milliseconds();
-        self.resets += 1;
     }
 
     /// A key was changed.

@@ -58,6 +58,22 @@ pub(super) fn connections(source: &dyn Source) -> (u64, u64) {
     }
 }
 
+/// Connections of a router and of the host together. The largest number of both at once is that of their sum as long
+/// as only one of them has any; otherwise it is not above what is said.
+pub(super) fn read_connections(source: &dyn Source) -> ConnectionReading {
+    let mut all = source.hub().clients.connections();
+    if let Some(clients) = source.routed_clients() {
+        let routed = clients.connections();
+        all.total += routed.total;
+        all.active += routed.active;
+        all.peak += routed.peak;
+        all.disconnected += routed.disconnected;
+        all.reconnects += routed.reconnects;
+        all.lived.merge(&routed.lived);
+    }
+    all
+}
+
 impl Inner {
     /// All figures, as last collected.
     pub(super) fn snapshot(
@@ -187,8 +203,7 @@ impl Inner {
     }
 
     fn connections(&self, moment: &Moment<'_>, survey: &Survey) -> ConnectionFigures {
-        let now = self.read_connections(moment.source);
-        let then = &self.connections_then;
+        let (now, then) = (&self.connections_now, &self.connections_then);
         let closed = LatencyStats::from(now.lived.since(&then.lived));
         ConnectionFigures {
             total: now.total - then.total,
@@ -204,22 +219,6 @@ impl Inner {
             reconnect_attempts: now.reconnects - then.reconnects,
             applications: self.application_connections(moment),
         }
-    }
-
-    /// Connections of a router and of the host together. The largest number of both at once is that of their sum as long
-    /// as only one of them has any; otherwise it is not above what is said.
-    pub(super) fn read_connections(&self, source: &dyn Source) -> ConnectionReading {
-        let mut all = source.hub().clients.connections();
-        if let Some(clients) = source.routed_clients() {
-            let routed = clients.connections();
-            all.total += routed.total;
-            all.active += routed.active;
-            all.peak += routed.peak;
-            all.disconnected += routed.disconnected;
-            all.reconnects += routed.reconnects;
-            all.lived.merge(&routed.lived);
-        }
-        all
     }
 
     fn application_connections(&self, moment: &Moment<'_>) -> Vec<ApplicationConnectionFigures> {
