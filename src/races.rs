@@ -173,7 +173,8 @@ fn a_monitor_that_shows_and_resets_while_threads_record() {
     let mut last = 0;
     while threads.iter().any(|thread| !thread.is_finished()) {
         let stats = monitor.snapshot();
-        assert!(stats.messages.total >= last && stats.messages.latency.count >= stats.messages.total);
+        // A reset may come between a message's time and its outcome: for one message of each thread.
+        assert!(stats.messages.total >= last && stats.messages.latency.count + 3 >= stats.messages.total);
         last = stats.messages.total;
         let left = monitor.reset_and_show();
         total += left.messages.total;
