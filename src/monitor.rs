@@ -337,8 +337,9 @@ impl Monitor {
             let allowed = format!("while it runs, one of {}", keys.join(", "));
             return Err(Error::Config { key: "key", value: key.to_owned(), allowed });
         };
-        if changed == Key::DetailedStats && self.core.source.config().get(Key::DetailedStats) == 0 {
-            let allowed = "off, since it was off at the start and no memory is reserved".to_owned();
+        if changed == Key::DetailedStats && !self.core.source.config().has_details() {
+            let allowed =
+                "off, since it (or enable_metrics) was off at the start and no memory is reserved".to_owned();
             return Err(Error::Config { key: "detailed_stats", value: value.to_owned(), allowed });
         }
         inner.config = config;

@@ -103,3 +103,18 @@ fn what_the_monitor_holds_is_below_what_it_states() {
         monitor.bytes_at_most()
     );
 }
+
+#[test]
+fn with_metrics_off_nothing_is_recorded() {
+    let config = Config::default().with_enable_metrics(false).unwrap();
+    let monitor = Monitor::new(config).unwrap();
+    let mut recorder = monitor.recorder();
+    let labels = recorder.labels("p", "offer", "app");
+    recorder.record(labels, None, Default::default());
+    monitor.record_labelled(labels, None, Default::default());
+    monitor.record(&corelane::record::Message { client: "ann", message_type: "offer", ..Default::default() });
+    let stats = monitor.snapshot();
+    assert_eq!((stats.messages.total, stats.messages.latency.count, stats.clients.tracked), (0, 0, 0));
+    let refused = monitor.set("detailed_stats", "on").unwrap_err().to_string();
+    assert!(refused.contains("enable_metrics"), "{refused}");
+}

@@ -79,7 +79,7 @@ impl Collector {
             // The two above count.
             windows_left: config.count(ConfigKey::MaxWindowedSeries) - 2,
             retention_hours,
-            detailed: config.get(ConfigKey::DetailedStats) == 1,
+            detailed: config.has_details(),
             epoch: 0,
         }
     }

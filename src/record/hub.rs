@@ -64,19 +64,22 @@ pub(crate) struct HubSizes {
     applications: usize,
     recorders: usize,
     customs: usize,
+    /// `enable_metrics`.
+    enabled: bool,
     clients: ClientLimits,
 }
 
 impl HubSizes {
     pub(crate) fn of(config: &Config) -> Self {
         let applications = config.count(Key::MaxApplications);
-        let detailed = config.get(Key::DetailedStats) == 1;
+        let detailed = config.has_details();
         let clients = if detailed { config.get(Key::MaxRecordedClients) as u32 } else { 0 };
         Self {
             types: config.count(Key::MaxRecordedTypes),
             applications,
             recorders: config.count(Key::MaxRecorders),
             customs: config.count(Key::MaxCustomSeries),
+            enabled: config.get(Key::EnableMetrics) == 1,
             clients: ClientLimits { clients, applications: applications + 1, figures: detailed },
         }
     }
@@ -112,6 +115,8 @@ pub(crate) struct Hub {
     /// One connects or disconnects at a time: a slot's phase has one writer.
     doorway: Mutex<()>,
     clients_folded: AtomicU64,
+    /// Off: nothing is recorded.
+    enabled: bool,
     /// The host's own metrics.
     pub(crate) customs: Customs,
     clock: Clock,
@@ -130,6 +135,7 @@ impl Hub {
             shards: (0..shards).map(shard).collect(),
             doorway: Mutex::new(()),
             clients_folded: AtomicU64::new(0),
+            enabled: sizes.enabled,
             customs: Customs::new(sizes.customs),
             clock,
         }
@@ -153,6 +159,9 @@ impl Hub {
 
     /// Counts one message, from any thread.
     pub(crate) fn record(&self, message: &Message<'_>) {
+        if !self.enabled {
+            return;
+        }
         let labels = self.labels(message.protocol, message.message_type, message.application);
         let client = self.recorded_client(message.client, labels);
         self.record_shared(labels, client, message.measured);
@@ -160,6 +169,9 @@ impl Hub {
 
     /// As [`record`](Self::record), with what was looked up before.
     pub(crate) fn record_shared(&self, labels: Labels, client: Option<ClientId>, measured: Measured) {
+        if !self.enabled {
+            return;
+        }
         let place = shard_of_thread();
         let controlled = self.controls.now();
         let timing = self.timing(measured);
@@ -193,6 +205,9 @@ impl Hub {
         client: Option<ClientId>,
         measured: Measured,
     ) {
+        if !self.enabled {
+            return;
+        }
         writer.controlled = self.controls.now();
         let timing = self.timing(measured);
         let is_slow = timing.total() > writer.controlled.slow;
