@@ -27,6 +27,8 @@ mod slow;
 mod snapshot;
 mod standalone;
 mod system;
+#[cfg(test)]
+mod tests;
 mod thread;
 mod top;
 mod values;

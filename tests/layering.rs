@@ -36,7 +36,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "export",
         ],
     ),
-    ("races", &["clients", "config", "metrics", "monitor", "record", "ring"]),
+    ("races", &["clients", "metrics", "ring"]),
     ("models", &["sync", "clock", "error", "config", "park", "call", "ring", "metrics", "clients", "router"]),
 ];
 
