@@ -1,7 +1,7 @@
 //! What the monitor asks of all clients at once: reads by threads that own none of them, seldom, and waiting for nobody
 //! but who connects or disconnects at that moment.
 
-use super::figures::{ClientCounts, ClientView, ConnectionReading};
+use super::figures::{ClientCounts, ClientLine, ClientView, ConnectionReading};
 use super::{ClientId, Clients, NameBuffer, Phase};
 use crate::sync::lock;
 
@@ -16,6 +16,12 @@ impl Clients {
         let connections = &mut lock(&self.control).connections;
         connections.peak = connections.active();
         connections.writer.controlled.epoch = epoch;
+    }
+
+    /// The figures of a client that has not left.
+    pub(crate) fn open_line(&self, client: ClientId) -> Option<&ClientLine> {
+        self.get(client).filter(|slot| slot.phase() == Phase::Open)?;
+        self.line(client)
     }
 
     /// The host has seen a client come again.

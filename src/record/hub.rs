@@ -297,9 +297,10 @@ impl Hub {
     pub(crate) fn connect(&self, name: &str, application: &str) -> Result<ClientId, Error> {
         let application = self.applications.place("", application) as u16;
         let _door = lock(&self.doorway);
-        match self.clients.connect(new_client(name, application)) {
-            Err(Error::NameTaken(client)) if self.clients.connect_recorded(client) => Ok(client),
-            other => other.map(|(client, _)| client),
+        // One that messages were recorded of has its place.
+        match self.client(name).filter(|client| self.clients.connect_recorded(*client)) {
+            Some(client) => Ok(client),
+            None => self.clients.connect(new_client(name, application)).map(|(client, _)| client),
         }
     }
 
@@ -315,8 +316,8 @@ impl Hub {
 
     /// Counts what the host has written to a client.
     pub(crate) fn sent(&self, client: ClientId, bytes: u64) -> Result<(), Error> {
-        let known = self.clients.get(client).and_then(|_| self.clients.line(client));
-        known.ok_or(Error::StaleClient)?.sent_shared(self.controls.now().epoch, bytes);
+        let line = self.clients.open_line(client).ok_or(Error::StaleClient)?;
+        line.sent_shared(self.controls.now().epoch, bytes);
         Ok(())
     }
 
