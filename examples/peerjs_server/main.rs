@@ -3,6 +3,7 @@
 //! socket and a ring. `options` and `listen` start it, `network` is a thread, `pump` its port's task, `http` and
 //! `socket` are what comes in, `connection` is what a client has here, `registry` who has which id.
 
+mod api;
 mod connection;
 mod http;
 mod listen;
@@ -13,6 +14,7 @@ mod pump;
 mod registry;
 mod socket;
 
+use corelane::monitor::Monitor;
 use corelane::router::{Builder, Router};
 use listen::Listening;
 use network::{Command, Service, Thread};
@@ -73,11 +75,13 @@ fn run(options: &Options) -> Result<(), Failure> {
     }
     println!("{} network threads, {} workers", options.threads(), config.workers());
     println!("memory of the router: {budget}");
+    let figures = watch_over(&router)?;
+    println!("memory of the monitor: at most {} MiB", figures.bytes_at_most() >> 20);
 
     let (ended, mut any_ended) = mpsc::unbounded_channel();
     let (ready, is_ready) = watch::channel(true);
     let monitor = match listening.monitor {
-        Some(listener) => Some(monitor::spawn(listener, router.reader(), is_ready)?),
+        Some(listener) => Some(monitor::spawn(listener, router.reader(), figures.clone(), is_ready)?),
         None => None,
     };
     let threads = start_threads(options, &router, listening.listeners, tls, &ended)?;
@@ -100,7 +104,21 @@ fn run(options: &Options) -> Result<(), Failure> {
         // Likewise.
         let _ = monitor.join();
     }
+    figures.stop(std::time::Duration::from_secs(1));
     signalled
+}
+
+/// Starts the router's monitor. Its alerts go where the operator reads them anyway.
+fn watch_over(router: &Router) -> Result<Monitor, Failure> {
+    let failed = |error| Failure::system("cannot start the monitor", error);
+    let monitor = Monitor::of(&router.source());
+    let told = monitor.on_alert(|alert| {
+        let what = alert.notification.map_or("alert", |notification| notification.label());
+        eprintln!("{what}: {} {}: {}", alert.severity.label(), alert.id, alert.message);
+    });
+    told.map_err(failed)?;
+    monitor.start().map_err(failed)?;
+    Ok(monitor)
 }
 
 type RunningThread = (mpsc::UnboundedSender<Command>, JoinHandle<()>);

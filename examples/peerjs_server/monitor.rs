@@ -1,9 +1,10 @@
-//! The monitor's own thread: health, readiness, figures for Prometheus and as JSON. It reads the router's shards,
-//! which waits for nobody and makes nobody wait.
+//! The monitor's addresses, on a thread of their own: health, readiness, figures for Prometheus, and what `api` shows. They
+//! read the router's shards, which waits for nobody and makes nobody wait.
 
-use crate::Failure;
 use crate::http::{Answer, answer, plain};
+use crate::{Failure, api};
 use corelane::export;
+use corelane::monitor::Monitor;
 use corelane::router::StatsReader;
 use hyper::body::Incoming;
 use hyper::header::HeaderValue;
@@ -12,11 +13,18 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use std::convert::Infallible;
 use std::io;
 use std::net::TcpListener;
+use std::rc::Rc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 use tokio::net::TcpStream;
 use tokio::runtime::{Builder, LocalOptions};
 use tokio::sync::watch;
+
+/// Where figures come from.
+struct Sources {
+    reader: StatsReader,
+    monitor: Monitor,
+}
 
 const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -24,10 +32,11 @@ const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
 pub(crate) fn spawn(
     listener: TcpListener,
     reader: StatsReader,
+    monitor: Monitor,
     ready: watch::Receiver<bool>,
 ) -> Result<JoinHandle<()>, Failure> {
     let run = move || {
-        if let Err(error) = serve(listener, &reader, ready) {
+        if let Err(error) = serve(listener, Sources { reader, monitor }, ready) {
             eprintln!("error: the monitor ends: {error}");
         }
     };
@@ -35,8 +44,9 @@ pub(crate) fn spawn(
     thread.map_err(|error| Failure::system("cannot start the monitor's thread", error))
 }
 
-fn serve(listener: TcpListener, reader: &StatsReader, mut ready: watch::Receiver<bool>) -> io::Result<()> {
+fn serve(listener: TcpListener, sources: Sources, mut ready: watch::Receiver<bool>) -> io::Result<()> {
     let runtime = Builder::new_current_thread().enable_all().build_local(LocalOptions::default())?;
+    let sources = Rc::new(sources);
     runtime.block_on(async {
         let listener = tokio::net::TcpListener::from_std(listener)?;
         loop {
@@ -48,7 +58,7 @@ fn serve(listener: TcpListener, reader: &StatsReader, mut ready: watch::Receiver
                 }
                 accepted = listener.accept() => match accepted {
                     Ok((stream, _)) => {
-                        tokio::task::spawn_local(serve_connection(stream, reader.clone(), ready.clone()));
+                        tokio::task::spawn_local(serve_connection(stream, Rc::clone(&sources), ready.clone()));
                     }
                     // Out of descriptors, mostly; the network threads say so as well.
                     Err(_) => tokio::time::sleep(Duration::from_millis(100)).await,
@@ -58,10 +68,15 @@ fn serve(listener: TcpListener, reader: &StatsReader, mut ready: watch::Receiver
     })
 }
 
-async fn serve_connection(stream: TcpStream, reader: StatsReader, ready: watch::Receiver<bool>) {
-    let service = hyper::service::service_fn(move |request| {
-        let answer = respond(&request, &reader, *ready.borrow());
-        async { Ok::<_, Infallible>(answer) }
+async fn serve_connection(stream: TcpStream, sources: Rc<Sources>, ready: watch::Receiver<bool>) {
+    let service = hyper::service::service_fn(move |request: Request<Incoming>| {
+        let (sources, ready) = (Rc::clone(&sources), *ready.borrow());
+        async move {
+            if request.uri().path().starts_with("/api/") {
+                return Ok::<_, Infallible>(api::respond(request, &sources.monitor).await);
+            }
+            Ok(respond(&request, &sources.reader, ready))
+        }
     });
     let connection = hyper::server::conn::http1::Builder::new()
         .timer(TokioTimer::new())
@@ -82,10 +97,6 @@ fn respond(request: &Request<Incoming>, reader: &StatsReader, ready: bool) -> An
         "/metrics" => {
             let text = export::prometheus(&reader.stats());
             answer(StatusCode::OK, HeaderValue::from_static(export::CONTENT_TYPE), text)
-        }
-        "/api/stats" => {
-            let json = HeaderValue::from_static("application/json; charset=utf-8");
-            answer(StatusCode::OK, json, export::json(&reader.stats()))
         }
         _ => plain(StatusCode::NOT_FOUND, "Not Found"),
     }

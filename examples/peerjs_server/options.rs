@@ -73,7 +73,7 @@ pub(crate) struct Options {
     #[arg(long, value_name = "FILE", requires = "sslkey")]
     sslcert: Option<PathBuf>,
 
-    /// Address of the monitor (/healthz, /readyz, /metrics, /api/stats), or "off".
+    /// Address of the monitor (/healthz, /readyz, /metrics, /api/report, /api/stats and others), or "off".
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:9090", value_parser = monitor_address)]
     pub(crate) monitor: MonitorAddress,
 
