@@ -42,6 +42,8 @@ pub use figures::{
 pub use history::Point;
 pub use listen::{AlertPoll, History};
 pub use outbox::CallbackId;
+#[cfg(feature = "schema")]
+pub use report::schema;
 pub use report::{Format, ReportFigures, Target};
 pub use slots::Span;
 pub use system::{
