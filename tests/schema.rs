@@ -8,8 +8,38 @@ use std::collections::{BTreeMap, BTreeSet};
 
 mod workload;
 
-/// Leaves of the schema that no workload changes, and why.
-const CONSTANT: &[(&str, &str)] = &[("schema_version", "of the schema"), ("version", "of the crate")];
+/// Beginnings of the paths that this workload does not change, and why.
+const CONSTANT: &[(&str, &str)] = &[
+    ("schema_version", "of the schema"),
+    ("version", "of the crate"),
+    ("alerts.current[].resolved", "what is over is in the history"),
+    ("alerts.history[].state", "what is there is over"),
+    ("alerts.pending[]", "what is pending has not been told: no times, one state, one severity here"),
+    ("applications[].protocol", "types only"),
+    ("applications[].queue_wait", "types only"),
+    ("applications[].failures", "types only"),
+    ("protocols[].protocol", "types only"),
+    ("protocols[].queue_wait", "types only"),
+    ("protocols[].failures", "types only"),
+    ("clients.by_outstanding[].connected", "who is not connected has nothing outstanding"),
+    ("clients.by_outstanding[].recorded", "only a router knows what is outstanding"),
+    ("routing.ports[].workers[].closings", "a close behind a full backlog: tests/routing_figures.rs"),
+    ("routing.placement.permits", "of the configuration"),
+    ("routing.rooms.retired", "there only while a worker reads: tests/rooms.rs"),
+    ("routing.workers[].corrupt_rings", "tests/corrupt.rs"),
+    ("routing.workers[].given_up", "tests/handlers.rs"),
+    ("routing.workers[].parks", "these workers have no threads: tests/threads.rs"),
+    ("routing.workers[].wakes", "nobody sleeps here: tests/threads.rs"),
+    ("routing.workers[].stamps_clamped", "hosts in other languages: tests/corrupt.rs"),
+    ("system.cpu.core", "of the machine: tests/system.rs"),
+    ("system.cpu.system_share", "of the machine: tests/system.rs"),
+    ("system.cpu.load_average", "of the machine: tests/system.rs"),
+    ("system.memory.limit", "of the machine: tests/system.rs"),
+    ("system.memory.system", "of the machine: tests/system.rs"),
+    ("system.process.descriptor_limit", "of the machine: tests/system.rs"),
+    ("system.process.started_seconds", "of the process: tests/system.rs"),
+    ("system.process.threads", "of the process: tests/system.rs"),
+];
 
 fn schema() -> Value {
     serde_json::from_str(&corelane::monitor::schema()).unwrap()
@@ -96,13 +126,15 @@ fn a_full_workload_changes_every_field() {
     leaves(&root, &root, "", &mut |path, _| {
         count += 1;
         // A null is what is not there; a list's elements differ from one another.
-        let all = found.get(path).into_iter().flatten().filter(|value| *value != "null").count();
-        let was_null = found.get(path).is_some_and(|all| all.contains("null"));
+        // A pair in a list is one leaf of the schema.
+        let seen = found.get(path).or_else(|| found.get(&format!("{path}[]")));
+        let all = seen.into_iter().flatten().filter(|value| *value != "null").count();
+        let was_null = seen.is_some_and(|all| all.contains("null"));
         if all == 0 || (all == 1 && !was_null) {
             same.push(path.to_owned());
         }
     });
-    same.retain(|path| !CONSTANT.iter().any(|(constant, _)| constant == path));
+    same.retain(|path| !CONSTANT.iter().any(|(constant, _)| path.starts_with(constant)));
     assert!(count > 400, "{count} leaves");
     assert!(same.is_empty(), "{} of {count} never change:\n{}", same.len(), same.join("\n"));
 }

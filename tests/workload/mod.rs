@@ -1,6 +1,7 @@
 //! A workload that reaches every figure of a report: a router with peers, rooms, handlers and stalls, what a host records, alerts
 //! and reports. Gives the report at many moments.
 
+use corelane::clients::CreditPolicy;
 use corelane::clock::{Clock, ManualClock};
 use corelane::config::Config;
 use corelane::error::Failed;
@@ -8,17 +9,24 @@ use corelane::metrics::Descriptor;
 use corelane::monitor::alert::Rule;
 use corelane::monitor::{Format, Monitor, RuntimeStats, Target};
 use corelane::record::{Measured, Message};
-use corelane::router::{Action, Builder, Event, Port, ProtocolRules, Router, Worker};
+use corelane::router::{
+    Action, Builder, ConnectOptions, Event, Port, ProtocolRules, Router, Watchdog, Worker,
+};
 use serde_json::Value;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+/// What a handler does while it is inside.
+type Inside = Arc<Mutex<Option<(Monitor, Watchdog)>>>;
+
 struct Bench {
+    inside: Inside,
     monitor: Monitor,
     router: Router,
     workers: Vec<Worker>,
     clock: Clock,
     hand: ManualClock,
-    reports: Vec<Value>,
+    reports: Arc<Mutex<Vec<Value>>>,
 }
 
 pub fn reports() -> Vec<Value> {
@@ -36,7 +44,9 @@ pub fn reports() -> Vec<Value> {
     bench.listeners();
     bench.monitor.reset();
     bench.report();
-    bench.reports
+    // Handlers hold the monitor, and it the router.
+    *bench.inside.lock().unwrap() = None;
+    std::mem::take(&mut *bench.reports.lock().unwrap())
 }
 
 impl Bench {
@@ -46,43 +56,64 @@ impl Bench {
         let config = Config::default()
             .with_workers(2)
             .and_then(|config| config.with_ring_bytes(4096))
-            .and_then(|config| config.with_max_message(900))
+            .and_then(|config| config.with_max_message(2_000))
+            .and_then(|config| config.with_credit_messages(24))
             .and_then(|config| config.with_backlog_bytes(4096))
             .and_then(|config| config.with_batch(2))
             .and_then(|config| config.with_max_queue_wait(Duration::from_secs(20)))
             .and_then(|config| config.with_slow_message_threshold(Duration::from_millis(1)))
             .and_then(|config| config.with_max_applications(2))
+            .and_then(|config| config.with_max_rooms(2))
             .and_then(|config| config.with_max_recorded_types(1))
             .and_then(|config| config.with_max_recorded_clients(2))
-            .and_then(|config| config.with_max_windowed_series(8))
+            .and_then(|config| config.with_max_windowed_series(16))
             .and_then(|config| config.with_max_concurrent_messages(1_000))
             .and_then(|config| config.with_processing_timeout(Duration::from_millis(5)))
             .unwrap();
         let rules = ProtocolRules::generic()
+            .droppable("bye")
             .message_type("work", Action::Handler { hold: false })
             .message_type("crash", Action::Handler { hold: false });
+        let inside = Inside::default();
+        let (its, hands, its_clock) = (Arc::clone(&inside), hand.clone(), clock.clone());
+        let reports = Arc::new(Mutex::new(Vec::new()));
+        let seen = Arc::clone(&reports);
         let (router, workers) = Builder::new(config)
             .clock(clock.clone())
             .name_keys([1, 2])
             .protocol(rules)
-            .handler("generic", "work", |_| Err(Failed::Handler))
+            .base_route(|_| true)
+            .handler("generic", "work", move |_| {
+                // It takes longer than it may, and is looked at meanwhile.
+                hands.advance(Duration::from_millis(20));
+                if let Some((monitor, watchdog)) = &*its.lock().unwrap() {
+                    watchdog.look(its_clock.raw());
+                    seen.lock().unwrap().push(serde_json::from_str(&monitor.report(Format::Json)).unwrap());
+                }
+                Err(Failed::Handler)
+            })
             .handler("generic", "crash", |_| panic!("on purpose"))
             .build()
             .unwrap();
         let monitor = Monitor::of(&router.source());
-        Self { monitor, router, workers, clock, hand, reports: Vec::new() }
+        *inside.lock().unwrap() = Some((monitor.clone(), router.watchdog()));
+        Self { inside, monitor, router, workers, clock, hand, reports }
     }
 
     fn report(&mut self) {
         self.hand.advance(Duration::from_millis(1_700));
         self.monitor.tick();
-        self.reports.push(serde_json::from_str(&self.monitor.report(Format::Json)).unwrap());
+        let report = serde_json::from_str(&self.monitor.report(Format::Json)).unwrap();
+        self.reports.lock().unwrap().push(report);
     }
 
     fn cycle(&mut self) {
-        for worker in &mut self.workers {
-            worker.cycle(self.clock.raw());
+        for _ in 0..20 {
+            for worker in &mut self.workers {
+                worker.cycle(self.clock.raw());
+            }
         }
+        self.router.watchdog().look(self.clock.raw());
     }
 
     fn send(&mut self, port: &mut Port, from: corelane::clients::ClientId, text: &str, count: usize) {
@@ -114,6 +145,7 @@ impl Bench {
         for round in 1..6 {
             self.send(&mut port, ann, r#"{"type":"OFFER","dst":"ben","payload":1}"#, round);
             self.send(&mut port, ben, r#"{"type":"ANSWER","dst":"ann","payload":"longer"}"#, 3 * round);
+            self.hand.advance(Duration::from_secs(5));
             self.report();
             self.cycle();
             self.report();
@@ -121,6 +153,15 @@ impl Bench {
             self.cycle();
             self.report();
         }
+        // Nobody takes it in time: the base route does.
+        port.route(ann, br#"{"type":"OFFER","dst":"ben"}"#, Duration::from_millis(1)).unwrap();
+        let beside = format!(r#"{{"type":"OFFER","dst":"ben","payload":"{}"}}"#, "x".repeat(1_500));
+        self.send(&mut port, ann, &beside, 2);
+        self.report();
+        self.router.set_active_workers(1).unwrap();
+        self.cycle();
+        self.report();
+        self.router.set_active_workers(2).unwrap();
         port.rebind(ben, 9).unwrap();
         port.disconnect(ann).unwrap();
         self.cycle();
@@ -150,7 +191,7 @@ impl Bench {
         for text in ["{", r#"{"type":"NO"}"#, "[]", r#"{"type":"bye","to":"gone"}"#] {
             self.send(&mut port, eve, text, 2);
         }
-        assert!(port.submit(eve, &[b'x'; 2_000], 0).is_err());
+        assert!(port.submit(eve, &[b'x'; 3_000], 0).is_err());
         self.cycle();
         self.report();
         drop(port);
@@ -174,6 +215,7 @@ impl Bench {
         self.report();
         self.read(&mut port);
         let room = port.join(members[0], "other").unwrap();
+        assert!(port.join(members[0], "third").is_err());
         self.report();
         port.leave(members[0], room).unwrap();
         self.report();
@@ -199,6 +241,23 @@ impl Bench {
         let mut port = self.router.port().unwrap();
         let jon = port.connect("jon", "peerjs", "one", 1).unwrap();
         let kim = port.connect("kim", "peerjs", "one", 2).unwrap();
+        for (name, policy) in
+            [("lea", CreditPolicy::Refuse), ("max", CreditPolicy::Drop), ("ned", CreditPolicy::Disconnect)]
+        {
+            let options = ConnectOptions::new("generic", "one", 4).credit_policy(policy);
+            port.connect_with(name, options).unwrap();
+            let to = format!(r#"{{"type":"bye","to":"{name}"}}"#);
+            let from = port.connect(&format!("to {name}"), "generic", "one", 5).unwrap();
+            for _ in 0..15 {
+                self.send(&mut port, from, &to, 2);
+                self.cycle();
+            }
+            self.report();
+            self.read(&mut port);
+            self.cycle();
+        }
+        self.hand.advance(Duration::from_secs(70));
+        self.report();
         let long = format!(r#"{{"type":"OFFER","dst":"kim","payload":"{}"}}"#, "x".repeat(500));
         for _ in 0..40 {
             self.send(&mut port, jon, &long, 3);
@@ -206,6 +265,8 @@ impl Bench {
         }
         self.report();
         port.disconnect(kim).unwrap();
+        self.cycle();
+        self.report();
         for _ in 0..20 {
             self.cycle();
             self.read(&mut port);
@@ -235,6 +296,14 @@ impl Bench {
             let measured = Measured { processing_nanoseconds: 5_000_000, ..Measured::default() };
             self.monitor.record(&Message { message_type: "a", measured, ..Message::default() });
         }
+        let waited = Measured { queue_wait_nanoseconds: 100_000_000_000, ..Measured::default() };
+        for number in 0..20 {
+            let protocol = format!("protocol-{number}");
+            self.monitor.record(&Message { protocol: &protocol, measured: waited, ..Message::default() });
+        }
+        self.monitor.set("slow_message_threshold_ms", "2").unwrap();
+        let b = self.monitor.client("b").unwrap();
+        self.monitor.record_sent(b, 5).unwrap();
         let a = self.monitor.client("a").unwrap();
         self.monitor.record_sent(a, 11).unwrap();
         self.monitor.mark(a, true, true).unwrap();
@@ -263,7 +332,8 @@ impl Bench {
         let sizes = self.monitor.histogram(&sizes).unwrap().with(&[]).unwrap();
         for (number, region) in ["eu", "us", "asia"].into_iter().enumerate() {
             joins.with(&[region]).unwrap().add(number as u64 + 1);
-            sizes.record(1 << (3 * number));
+            sizes.record(1 << (20 - 3 * number));
+            (0..2).for_each(|_| sizes.record(1 << (21 + 3 * number)));
             self.report();
         }
     }
@@ -289,6 +359,9 @@ impl Bench {
             look(self);
             look(self);
         }
+        // What a rule that goes has raised is over.
+        self.monitor.remove_rule("types").unwrap();
+        look(self);
         // More label sets than a rule keeps alerts for.
         self.monitor.add_rule(Rule::above("wide", "types.*.latency.count", -1.0)).unwrap();
         look(self);
