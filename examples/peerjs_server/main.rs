@@ -1,20 +1,22 @@
 //! A PeerJS-compatible signaling server on corelane, thread per core: what npm's `peer` does, with every message
 //! counted and timed. A network thread owns its listener, its sockets and its port; nothing is locked between a
 //! socket and a ring. `options` and `listen` start it, `network` is a thread, `pump` its port's task, `http` and
-//! `socket` are what comes in, `connection` is what a client has here, `registry` who has which id.
+//! `socket` are what comes in, `connection` is what a client has here, `registry` who has which id; `monitor` and `pages`
+//! show the figures.
 
-mod api;
 mod connection;
 mod http;
 mod listen;
 mod monitor;
 mod network;
 mod options;
+mod pages;
 mod pump;
 mod registry;
 mod socket;
 
 use corelane::monitor::Monitor;
+use corelane::monitor::alert::{Alert, Notification};
 use corelane::router::{Builder, Router};
 use listen::Listening;
 use network::{Command, Service, Thread};
@@ -24,6 +26,7 @@ use std::fmt;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::thread::JoinHandle;
+use std::time::Duration;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, watch};
 
@@ -70,18 +73,21 @@ fn run(options: &Options) -> Result<(), Failure> {
     let scheme = if tls.is_some() { "https" } else { "http" };
     println!("PeerJS server on {scheme}://{}{}", listening.address, options.base_path());
     match listening.monitor_address {
-        Some(address) => println!("monitor on http://{address}/metrics"),
-        None => println!("no monitor"),
+        Some(address) => println!("monitor on http://{address}/metrics and http://{address}/api/report"),
+        None => println!("no addresses of the monitor"),
     }
     println!("{} network threads, {} workers", options.threads(), config.workers());
     println!("memory of the router: {budget}");
-    let figures = watch_over(&router)?;
-    println!("memory of the monitor: at most {} MiB", figures.bytes_at_most() >> 20);
+
+    let measured = start_monitor(options, &router)?;
 
     let (ended, mut any_ended) = mpsc::unbounded_channel();
     let (ready, is_ready) = watch::channel(true);
     let monitor = match listening.monitor {
-        Some(listener) => Some(monitor::spawn(listener, router.reader(), figures.clone(), is_ready)?),
+        Some(listener) => {
+            let (reader, monitor) = (router.reader(), measured.clone());
+            Some(monitor::spawn(listener, monitor::Sources { reader, monitor, ready: is_ready })?)
+        }
         None => None,
     };
     let threads = start_threads(options, &router, listening.listeners, tls, &ended)?;
@@ -104,21 +110,30 @@ fn run(options: &Options) -> Result<(), Failure> {
         // Likewise.
         let _ = monitor.join();
     }
-    figures.stop(std::time::Duration::from_secs(1));
+    measured.stop(Duration::from_secs(1));
     signalled
 }
 
-/// Starts the router's monitor. Its alerts go where the operator reads them anyway.
-fn watch_over(router: &Router) -> Result<Monitor, Failure> {
-    let failed = |error| Failure::system("cannot start the monitor", error);
+/// Measures from the start on, whoever looks: alerts go to the journal, reports to their file.
+fn start_monitor(options: &Options, router: &Router) -> Result<Monitor, Failure> {
     let monitor = Monitor::of(&router.source());
-    let told = monitor.on_alert(|alert| {
-        let what = alert.notification.map_or("alert", |notification| notification.label());
-        eprintln!("{what}: {} {}: {}", alert.severity.label(), alert.id, alert.message);
-    });
-    told.map_err(failed)?;
-    monitor.start().map_err(failed)?;
+    let start = || {
+        monitor.on_alert(tell)?;
+        if let Some((format, target)) = options.report() {
+            monitor.report_to(format, target)?;
+        }
+        monitor.start()
+    };
+    start().map_err(|error| Failure::system("cannot start the monitor", error))?;
     Ok(monitor)
+}
+
+fn tell(alert: &Alert) {
+    let what = match alert.notification {
+        Some(Notification::Resolved) => "resolved",
+        _ => alert.severity.label(),
+    };
+    eprintln!("alert: {what}: {}", alert.message);
 }
 
 type RunningThread = (mpsc::UnboundedSender<Command>, JoinHandle<()>);
