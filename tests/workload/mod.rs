@@ -330,8 +330,11 @@ impl Bench {
         let joins = self.monitor.counter(&joins).unwrap();
         let sizes = Descriptor::new("size_bytes", "Sizes").unit("bytes");
         let sizes = self.monitor.histogram(&sizes).unwrap().with(&[]).unwrap();
+        let fill = Descriptor::new("fill_ratio", "How full").unit("ratio");
+        let fill = self.monitor.gauge(&fill).unwrap().with(&[]).unwrap();
         for (number, region) in ["eu", "us", "asia"].into_iter().enumerate() {
             joins.with(&[region]).unwrap().add(number as u64 + 1);
+            fill.set([0.5, f64::NAN, 0.25][number]);
             sizes.record(1 << (20 - 3 * number));
             (0..2).for_each(|_| sizes.record(1 << (21 + 3 * number)));
             self.report();
