@@ -174,7 +174,7 @@ fn the_rules_are_those_that_come_with_the_monitor() {
     assert_eq!(listed.len(), rules.len());
     for row in listed {
         let cell = |title: &str| row.iter().find(|one| one.0 == title).unwrap().1.trim_matches('`');
-        let rule = rules.iter().find(|rule| rule["name"] == cell("rule")).expect(cell("rule"));
+        let rule = rules.iter().find(|rule| rule["name"] == cell("rule")).unwrap();
         assert_eq!(rule["metric"], cell("figure"));
     }
     for alert in in_columns(&["alert"]) {
