@@ -378,7 +378,11 @@ impl Bench {
         self.monitor.report_to(Format::Json, Target::File(nowhere)).unwrap();
         let (leave, may_leave) = std::sync::mpsc::channel::<()>();
         let may_leave = std::sync::Mutex::new(may_leave);
-        self.monitor.on_report(Format::Html, move |_| drop(may_leave.lock().unwrap().recv())).unwrap();
+        self.monitor
+            .on_report(Format::Html, move |_| {
+                let _ = may_leave.lock().unwrap().recv();
+            })
+            .unwrap();
         self.monitor.set("report_interval_ms", "1000").unwrap();
         let _poll = self.monitor.alerts().unwrap();
         for round in 0..400 {
