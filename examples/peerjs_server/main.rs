@@ -80,6 +80,10 @@ fn run(options: &Options) -> Result<(), Failure> {
     println!("memory of the router: {budget}");
 
     let measured = start_monitor(options, &router)?;
+    println!(
+        "memory of the monitor: {} bytes at most, beside what is in the router's",
+        measured.bytes_at_most()
+    );
 
     let (ended, mut any_ended) = mpsc::unbounded_channel();
     let (ready, is_ready) = watch::channel(true);
