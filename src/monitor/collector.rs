@@ -36,6 +36,8 @@ pub(super) struct Collector {
     pub(super) credit_exhausted: MinuteCount,
     windows_left: usize,
     retention_hours: u64,
+    /// When it last looked: what is new has happened since.
+    looked: u64,
     /// Series get windows.
     pub(super) detailed: bool,
     pub(super) epoch: u64,
@@ -79,6 +81,7 @@ impl Collector {
             // The two above count.
             windows_left: config.count(ConfigKey::MaxWindowedSeries) - 2,
             retention_hours,
+            looked: 0,
             detailed: config.get(ConfigKey::DetailedStats) == 1,
             epoch: 0,
         }
@@ -124,6 +127,7 @@ impl Collector {
         }
         self.connects.sample(now, connections.total);
         self.disconnects.sample(now, connections.disconnected);
+        self.looked = now;
     }
 
     /// Takes up names that have come up since the last look.
@@ -196,7 +200,7 @@ impl Collector {
                 }
             }
             if news.service.is_some() && self.detailed {
-                self.give_windows(place, now);
+                self.give_windows(place);
             }
             if let Some(windows) = &mut self.series[place].windows {
                 windows.tick(now, &delta(news.service.as_ref(), &news.counts));
@@ -209,8 +213,9 @@ impl Collector {
         self.queue_wait.windows.tick(now, &delta(Some(&waits), &counts));
     }
 
-    /// Gives a series windows with its first message, as long as there are any.
-    fn give_windows(&mut self, place: usize, now: u64) {
+    /// Gives a series windows with its first message, as long as there are any. They begin at the look before: that
+    /// message may be as old, and a rate over less time would be too high.
+    fn give_windows(&mut self, place: usize) {
         let series = &mut self.series[place];
         if series.windows.is_some() {
             return;
@@ -218,7 +223,7 @@ impl Collector {
         series.without_windows = self.windows_left == 0;
         if self.windows_left > 0 {
             self.windows_left -= 1;
-            series.windows = Some(Windows::new(self.retention_hours, now));
+            series.windows = Some(Windows::new(self.retention_hours, self.looked));
         }
     }
 
