@@ -221,7 +221,7 @@ impl Inner {
         let all = self.config.count(Key::MaxRecordedClients);
         if all > 0 && clients.vacancies() * 8 < all {
             let silent = self.config.milliseconds(Key::UnhealthyAfter);
-            clients.forget_recorded(source.clock().ticks(silent));
+            source.hub().forget_recorded(source.clock().ticks(silent));
         }
     }
 

@@ -280,10 +280,17 @@ impl Hub {
     pub(crate) fn connect(&self, name: &str, application: &str) -> Result<ClientId, Error> {
         let application = self.applications.place("", application) as u16;
         let _door = lock(&self.doorway);
-        match self.clients.connect(new_client(name, application)) {
-            Err(Error::NameTaken(client)) if self.clients.connect_recorded(client) => Ok(client),
-            other => other.map(|(client, _)| client),
-        }
+        // Before a new one is tried, which would need a place, and count as an attempt to reconnect.
+        let known = self.client(name).filter(|client| self.clients.connect_recorded(*client, application));
+        known
+            .map_or_else(|| self.clients.connect(new_client(name, application)).map(|(client, _)| client), Ok)
+    }
+
+    /// Gives up names that were only recorded and have been silent for `ticks`.
+    pub(crate) fn forget_recorded(&self, ticks: u64) {
+        // So that none of them connects meanwhile.
+        let _door = lock(&self.doorway);
+        self.clients.forget_recorded(ticks);
     }
 
     /// Counts the end of one.
