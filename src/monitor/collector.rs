@@ -116,7 +116,7 @@ impl Collector {
         source.read(&mut |sources| {
             self.learn(sources, hub);
             self.follow(sources, hub, now);
-            self.follow_ports(sources, now);
+            self.follow_ports(sources, hub, now);
             self.slow.collect(sources, hub);
         });
         let mut connections = hub.clients.connections();
@@ -227,10 +227,11 @@ impl Collector {
         }
     }
 
-    fn follow_ports(&mut self, sources: &Sources<'_>, now: u64) {
+    fn follow_ports(&mut self, sources: &Sources<'_>, hub: &Hub, now: u64) {
         self.write
             .follow(self.epoch, sources.ports.iter().map(|port| -> &Histogram { &port.poll.write_time }));
-        self.bytes_out.0 = sources.ports.iter().map(|port| port.poll.bytes_out.get()).sum();
+        let written = sources.ports.iter().map(|port| port.poll.bytes_out.get());
+        self.bytes_out.0 = written.sum::<u64>() + hub.bytes_sent();
         let undeliverable = |reason: Undeliverable| -> u64 {
             let by_worker = sources.workers.iter().map(|worker| &worker.undeliverable);
             let by_port = sources.ports.iter().map(|port| &port.poll.undeliverable);

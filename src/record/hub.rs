@@ -111,6 +111,8 @@ pub(crate) struct Hub {
     /// One connects or disconnects at a time: a slot's phase has one writer.
     doorway: Mutex<()>,
     clients_folded: AtomicU64,
+    /// Bytes that the host has written to its clients.
+    bytes_sent: AtomicU64,
     pub(crate) customs: crate::metrics::Customs,
     clock: Clock,
 }
@@ -128,6 +130,7 @@ impl Hub {
             shards: (0..shards).map(shard).collect(),
             doorway: Mutex::new(()),
             clients_folded: AtomicU64::new(0),
+            bytes_sent: AtomicU64::new(0),
             customs: Default::default(),
             clock,
         }
@@ -307,7 +310,13 @@ impl Hub {
     pub(crate) fn sent(&self, client: ClientId, bytes: u64) -> Result<(), Error> {
         let known = self.clients.get(client).and_then(|_| self.clients.line(client));
         known.ok_or(Error::StaleClient)?.sent_shared(self.controls.now().epoch, bytes);
+        self.bytes_sent.fetch_add(bytes, Relaxed); // Relaxed: a count by itself.
         Ok(())
+    }
+
+    /// Bytes that the host has written to its clients.
+    pub(crate) fn bytes_sent(&self) -> u64 {
+        self.bytes_sent.load(Relaxed) // Relaxed: a count by itself.
     }
 
     /// Messages whose client had no figures of its own.
