@@ -2,7 +2,7 @@
 //! but who connects or disconnects at that moment.
 
 use super::figures::{ClientCounts, ClientView, ConnectionReading};
-use super::{ClientId, Clients, NameBuffer, Phase};
+use super::{ClientId, ClientLine, Clients, NameBuffer, Phase};
 use crate::sync::lock;
 
 impl Clients {
@@ -16,6 +16,12 @@ impl Clients {
         let connections = &mut lock(&self.control).connections;
         connections.peak = connections.active();
         connections.writer.controlled.epoch = epoch;
+    }
+
+    /// The figures of a client that is there; its slot may outlast it.
+    pub(crate) fn open_line(&self, client: ClientId) -> Option<&ClientLine> {
+        self.get(client).filter(|slot| slot.phase() == Phase::Open)?;
+        self.line(client)
     }
 
     /// The host has seen a client come again.

@@ -308,8 +308,8 @@ impl Hub {
 
     /// Counts what the host has written to a client.
     pub(crate) fn sent(&self, client: ClientId, bytes: u64) -> Result<(), Error> {
-        let known = self.clients.get(client).and_then(|_| self.clients.line(client));
-        known.ok_or(Error::StaleClient)?.sent_shared(self.controls.now().epoch, bytes);
+        let line = self.clients.open_line(client).ok_or(Error::StaleClient)?;
+        line.sent_shared(self.controls.now().epoch, bytes);
         self.bytes_sent.fetch_add(bytes, Relaxed); // Relaxed: a count by itself.
         Ok(())
     }
