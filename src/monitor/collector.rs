@@ -269,6 +269,8 @@ impl Collector {
         self.total.reset(now);
         self.queue_wait.reset(now);
         self.write.reset();
+        self.connects.reset();
+        self.disconnects.reset();
         self.bytes_out.1 = self.bytes_out.0;
         self.slow.reset();
     }

@@ -2,6 +2,7 @@
 
 use super::alert::{Alert, Notification, Rules};
 use super::collector::Collector;
+use super::figures::FoldedFigures;
 use super::remembered::Remembered;
 use super::system::cost::Tick;
 use super::system::{CostStats, LoadStats, RuntimeStats, SystemInputs, SystemProbe, SystemStats};
@@ -29,6 +30,8 @@ pub(super) struct Inner {
     last: Option<Stats>,
     /// Connections at the last reset.
     pub(super) connections_then: ConnectionReading,
+    /// What had been folded by then.
+    pub(super) folded_then: FoldedFigures,
     pub(super) rates: Rates,
     heap_pause: u32,
     /// When the monitor began, in raw ticks.
@@ -65,6 +68,7 @@ impl Inner {
             cost: CostStats::default(),
             last: None,
             connections_then: ConnectionReading::default(),
+            folded_then: FoldedFigures::default(),
             rates: Rates::default(),
             heap_pause: 0,
             started: clock.raw(),
@@ -150,6 +154,7 @@ impl Inner {
         let now = self.now(source);
         self.collector.reset(now);
         self.connections_then = self.read_connections(source);
+        self.folded_then = super::snapshot::folded(source);
         self.since_milliseconds = source.clock().wall_milliseconds();
         self.resets += 1;
     }

@@ -58,6 +58,20 @@ pub(super) fn connections(source: &dyn Source) -> (u64, u64) {
     }
 }
 
+/// What has been folded since the start; its windows are the collector's to tell.
+pub(super) fn folded(source: &dyn Source) -> FoldedFigures {
+    let hub = source.hub();
+    let mut routed = 0;
+    source.read(&mut |sources| routed = sources.labels.applications_folded());
+    FoldedFigures {
+        types: hub.types.folded(),
+        protocols: hub.protocols.folded(),
+        applications: hub.applications.folded() + routed,
+        clients: hub.clients_folded(),
+        windows: 0,
+    }
+}
+
 impl Inner {
     /// All figures, as last collected.
     pub(super) fn snapshot(
@@ -82,7 +96,7 @@ impl Inner {
             types: groups(|key| matches!(key, Key::Type(..))),
             protocols: groups(|key| matches!(key, Key::Protocol(_))),
             applications: groups(|key| matches!(key, Key::Application(_))),
-            folded: self.folded(source, router.as_ref()),
+            folded: self.folded(source),
             slow_messages: self.slow_messages(&moment),
             connections: self.connections(&moment, &survey),
             clients: survey.clients,
@@ -120,13 +134,14 @@ impl Inner {
         }
     }
 
-    fn folded(&self, source: &dyn Source, router: Option<&Stats>) -> FoldedFigures {
-        let hub = source.hub();
+    fn folded(&self, source: &dyn Source) -> FoldedFigures {
+        let (now, then) = (folded(source), &self.folded_then);
         FoldedFigures {
-            types: hub.types.folded(),
-            protocols: hub.protocols.folded(),
-            applications: hub.applications.folded() + router.map_or(0, |stats| stats.applications_folded),
-            clients: hub.clients_folded(),
+            types: now.types - then.types,
+            protocols: now.protocols - then.protocols,
+            applications: now.applications - then.applications,
+            clients: now.clients - then.clients,
+            // As it is now: windows are given once.
             windows: self.collector.series.iter().filter(|series| series.without_windows).count() as u64,
         }
     }
