@@ -30,6 +30,8 @@ pub(super) struct Inner {
     last: Option<Stats>,
     /// Connections at the last reset.
     pub(super) connections_then: ConnectionReading,
+    /// Connects by then of each application, in the order of its series.
+    pub(super) applications_then: Vec<u64>,
     /// What had been folded by then.
     pub(super) folded_then: FoldedFigures,
     pub(super) rates: Rates,
@@ -68,6 +70,7 @@ impl Inner {
             cost: CostStats::default(),
             last: None,
             connections_then: ConnectionReading::default(),
+            applications_then: Vec::new(),
             folded_then: FoldedFigures::default(),
             rates: Rates::default(),
             heap_pause: 0,
@@ -154,6 +157,9 @@ impl Inner {
         let now = self.now(source);
         self.collector.reset(now);
         self.connections_then = self.read_connections(source);
+        self.applications_then.clear();
+        let applications = self.application_connections(&super::snapshot::Moment::of(self, source));
+        self.applications_then = applications.iter().map(|one| one.total).collect();
         self.folded_then = super::snapshot::folded(source);
         self.since_milliseconds = source.clock().wall_milliseconds();
         self.resets += 1;

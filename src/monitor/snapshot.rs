@@ -237,11 +237,13 @@ impl Inner {
         all
     }
 
-    fn application_connections(&self, moment: &Moment<'_>) -> Vec<ApplicationConnectionFigures> {
+    /// Each application's connections; applications come up in the order of their series, and none goes.
+    pub(super) fn application_connections(&self, moment: &Moment<'_>) -> Vec<ApplicationConnectionFigures> {
         let hub = moment.source.hub();
         let (routed, recorded) =
             (moment.source.routed_clients().map(|clients| clients.connections()), hub.clients.connections());
         let series = self.collector.series.iter();
+        let mut then = self.applications_then.iter().copied();
         series
             .filter_map(|series| {
                 let Key::Application(name) = &*series.key else { return None };
@@ -254,7 +256,7 @@ impl Inner {
                 let last = routed.last.max(recorded.last).max(series.counts.last);
                 Some(ApplicationConnectionFigures {
                     name: name.clone(),
-                    total: routed.total + recorded.total,
+                    total: routed.total + recorded.total - then.next().unwrap_or(0),
                     active: routed.active + recorded.active,
                     last_activity_milliseconds: (last > 0).then(|| moment.wall_of(last)),
                 })
