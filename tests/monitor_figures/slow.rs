@@ -97,6 +97,10 @@ fn an_entry_says_all_of_the_last_message_and_folds_those_like_it() {
         "succeeded": true, "slowest_nanoseconds": THRESHOLD + 1,
     });
     assert_eq!(list(&bench), whole(3, &[&nobody, &entry]));
+    // Of a protocol, and a type that has no series.
+    bench.monitor.record(&Message { message_type: "", ..offer("", second) });
+    let newest = bench.stats().slow_messages.entries.remove(0);
+    assert_eq!((&*newest.protocol, &*newest.message_type), ("peerjs", "other"));
 }
 
 #[test]
