@@ -271,8 +271,8 @@ impl Monitor {
     pub fn mark(&self, client: ClientId, recorded: bool, unhealthy: bool) -> Result<(), Error> {
         let source = &self.core.source;
         let clients = if recorded { Some(&source.hub().clients) } else { source.routed_clients() };
-        let line = clients.and_then(|clients| clients.open_line(client));
-        line.ok_or(Error::StaleClient)?.mark(unhealthy);
+        let line = clients.and_then(|clients| clients.open_line(client)).ok_or(Error::StaleClient)?;
+        line.mark(unhealthy);
         Ok(())
     }
 

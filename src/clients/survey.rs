@@ -18,7 +18,7 @@ impl Clients {
         connections.writer.controlled.epoch = epoch;
     }
 
-    /// The figures of a client that has not left.
+    /// The figures of a client that is there; its slot may outlast it.
     pub(crate) fn open_line(&self, client: ClientId) -> Option<&ClientLine> {
         self.get(client).filter(|slot| slot.phase() == Phase::Open)?;
         self.line(client)
@@ -29,8 +29,8 @@ impl Clients {
         lock(&self.control).connections.reconnects += 1;
     }
 
-    /// Counts a name that was only recorded so far as connected. Says whether it was so.
-    pub(crate) fn connect_recorded(&self, client: ClientId) -> bool {
+    /// Counts a name that was only recorded so far as connected, of that application. Says whether it was so.
+    pub(crate) fn connect_recorded(&self, client: ClientId, application: u16) -> bool {
         let mut control = lock(&self.control);
         let (Some(slot), Some(line)) = (self.get(client), self.line(client)) else { return false };
         if slot.phase() != Phase::Open || !line.is_only_recorded() {
@@ -38,7 +38,8 @@ impl Clients {
         }
         let now = self.clock.raw();
         line.connect(now);
-        control.connections.connect(slot.labels().1, now);
+        slot.set_application(application);
+        control.connections.connect(application, now);
         true
     }
 

@@ -150,6 +150,14 @@ impl Default for Distribution {
 impl Distribution {
     /// Everything that these hold, with the extremes since the last reset.
     pub(crate) fn of<'a>(epoch: u64, histograms: impl IntoIterator<Item = &'a Histogram>) -> Self {
+        let mut all = Self::unsettled(epoch, histograms);
+        all.settle_extremes();
+        all
+    }
+
+    /// As [`of`](Self::of), with the extremes as they are: exact for what has come since the last reset, which is what
+    /// [`since`](Self::since) is to show, though the cells hold what was before as well.
+    pub(crate) fn unsettled<'a>(epoch: u64, histograms: impl IntoIterator<Item = &'a Histogram>) -> Self {
         let mut all = Self::default();
         for histogram in histograms {
             // Before the cells, of which one that nothing was recorded in has none.
@@ -157,7 +165,6 @@ impl Distribution {
                 histogram.collect(epoch, &mut all);
             }
         }
-        all.settle_extremes();
         all
     }
 

@@ -2,6 +2,7 @@
 
 use super::alert::{Alert, Notification, Rules};
 use super::collector::Collector;
+use super::figures::FoldedFigures;
 use super::remembered::Remembered;
 use super::system::cost::Tick;
 use super::system::{CostStats, LoadStats, RuntimeStats, SystemInputs, SystemProbe, SystemStats};
@@ -30,6 +31,10 @@ pub(super) struct Inner {
     /// Connections as last collected, and at the last reset.
     pub(super) connections_now: ConnectionReading,
     pub(super) connections_then: ConnectionReading,
+    /// Connects by then of each application, in the order of its series.
+    pub(super) applications_then: Vec<u64>,
+    /// What had been folded by then.
+    pub(super) folded_then: FoldedFigures,
     pub(super) rates: Rates,
     heap_pause: u32,
     /// When the monitor began, in raw ticks.
@@ -69,6 +74,8 @@ impl Inner {
             last: None,
             connections_now: connections,
             connections_then: ConnectionReading::default(),
+            applications_then: Vec::new(),
+            folded_then: FoldedFigures::default(),
             rates: Rates::default(),
             heap_pause: 0,
             started: clock.raw(),
@@ -151,6 +158,10 @@ impl Inner {
         let now = self.now(source);
         self.collector.reset(now);
         self.connections_then = self.connections_now.clone();
+        self.applications_then.clear();
+        let applications = self.application_connections(&super::snapshot::Moment::of(self, source));
+        self.applications_then = applications.iter().map(|one| one.total).collect();
+        self.folded_then = super::snapshot::folded(source);
         self.since_milliseconds = source.clock().wall_milliseconds();
         self.resets += 1;
         let hub = source.hub();
@@ -229,7 +240,7 @@ impl Inner {
         let all = self.config.count(Key::MaxRecordedClients);
         if all > 0 && clients.vacancies() * 8 < all {
             let silent = self.config.milliseconds(Key::UnhealthyAfter);
-            clients.forget_recorded(source.clock().ticks(silent));
+            source.hub().forget_recorded(source.clock().ticks(silent));
         }
     }
 

@@ -74,6 +74,20 @@ pub(super) fn read_connections(source: &dyn Source) -> ConnectionReading {
     all
 }
 
+/// What has been folded since the start; its windows are the collector's to tell.
+pub(super) fn folded(source: &dyn Source) -> FoldedFigures {
+    let hub = source.hub();
+    let mut routed = 0;
+    source.read(&mut |sources| routed = sources.labels.applications_folded());
+    FoldedFigures {
+        types: hub.types.folded(),
+        protocols: hub.protocols.folded(),
+        applications: hub.applications.folded() + routed,
+        clients: hub.clients_folded(),
+        windows: 0,
+    }
+}
+
 impl Inner {
     /// All figures, as last collected.
     pub(super) fn snapshot(
@@ -98,7 +112,7 @@ impl Inner {
             types: groups(|key| matches!(key, Key::Type(..))),
             protocols: groups(|key| matches!(key, Key::Protocol(_))),
             applications: groups(|key| matches!(key, Key::Application(_))),
-            folded: self.folded(source, router.as_ref()),
+            folded: self.folded(source),
             slow_messages: self.slow_messages(&moment),
             connections: self.connections(&moment, &survey),
             clients: survey.clients,
@@ -136,13 +150,14 @@ impl Inner {
         }
     }
 
-    fn folded(&self, source: &dyn Source, router: Option<&Stats>) -> FoldedFigures {
-        let hub = source.hub();
+    fn folded(&self, source: &dyn Source) -> FoldedFigures {
+        let (now, then) = (folded(source), &self.folded_then);
         FoldedFigures {
-            types: hub.types.folded(),
-            protocols: hub.protocols.folded(),
-            applications: hub.applications.folded() + router.map_or(0, |stats| stats.applications_folded),
-            clients: hub.clients_folded(),
+            types: now.types - then.types,
+            protocols: now.protocols - then.protocols,
+            applications: now.applications - then.applications,
+            clients: now.clients - then.clients,
+            // As it is now: windows are given once.
             windows: self.collector.series.iter().filter(|series| series.without_windows).count() as u64,
         }
     }
@@ -221,11 +236,13 @@ impl Inner {
         }
     }
 
-    fn application_connections(&self, moment: &Moment<'_>) -> Vec<ApplicationConnectionFigures> {
+    /// Each application's connections; applications come up in the order of their series, and none goes.
+    pub(super) fn application_connections(&self, moment: &Moment<'_>) -> Vec<ApplicationConnectionFigures> {
         let hub = moment.source.hub();
         let (routed, recorded) =
             (moment.source.routed_clients().map(|clients| clients.connections()), hub.clients.connections());
         let series = self.collector.series.iter();
+        let mut then = self.applications_then.iter().copied();
         series
             .filter_map(|series| {
                 let Key::Application(name) = &*series.key else { return None };
@@ -238,7 +255,7 @@ impl Inner {
                 let last = routed.last.max(recorded.last).max(series.counts.last);
                 Some(ApplicationConnectionFigures {
                     name: name.clone(),
-                    total: routed.total + recorded.total,
+                    total: routed.total + recorded.total - then.next().unwrap_or(0),
                     active: routed.active + recorded.active,
                     last_activity_milliseconds: (last > 0).then(|| moment.wall_of(last)),
                 })

@@ -117,6 +117,8 @@ pub(crate) struct Hub {
     clients_folded: AtomicU64,
     /// Off: nothing is recorded.
     enabled: bool,
+    /// Bytes that the host has written to its clients.
+    bytes_sent: AtomicU64,
     /// The host's own metrics.
     pub(crate) customs: Customs,
     clock: Clock,
@@ -136,6 +138,7 @@ impl Hub {
             doorway: Mutex::new(()),
             clients_folded: AtomicU64::new(0),
             enabled: sizes.enabled,
+            bytes_sent: AtomicU64::new(0),
             customs: Customs::new(sizes.customs),
             clock,
         }
@@ -297,11 +300,17 @@ impl Hub {
     pub(crate) fn connect(&self, name: &str, application: &str) -> Result<ClientId, Error> {
         let application = self.applications.place("", application) as u16;
         let _door = lock(&self.doorway);
-        // One that messages were recorded of has its place.
-        match self.client(name).filter(|client| self.clients.connect_recorded(*client)) {
-            Some(client) => Ok(client),
-            None => self.clients.connect(new_client(name, application)).map(|(client, _)| client),
-        }
+        // Before a new one is tried, which would need a place, and count as an attempt to reconnect.
+        let known = self.client(name).filter(|client| self.clients.connect_recorded(*client, application));
+        known
+            .map_or_else(|| self.clients.connect(new_client(name, application)).map(|(client, _)| client), Ok)
+    }
+
+    /// Gives up names that were only recorded and have been silent for `ticks`.
+    pub(crate) fn forget_recorded(&self, ticks: u64) {
+        // So that none of them connects meanwhile.
+        let _door = lock(&self.doorway);
+        self.clients.forget_recorded(ticks);
     }
 
     /// Counts the end of one.
@@ -318,7 +327,13 @@ impl Hub {
     pub(crate) fn sent(&self, client: ClientId, bytes: u64) -> Result<(), Error> {
         let line = self.clients.open_line(client).ok_or(Error::StaleClient)?;
         line.sent_shared(self.controls.now().epoch, bytes);
+        self.bytes_sent.fetch_add(bytes, Relaxed); // Relaxed: a count by itself.
         Ok(())
+    }
+
+    /// Bytes that the host has written to its clients.
+    pub(crate) fn bytes_sent(&self) -> u64 {
+        self.bytes_sent.load(Relaxed) // Relaxed: a count by itself.
     }
 
     /// Messages whose client had no figures of its own.
