@@ -347,7 +347,7 @@ fn p4_history_by_series_and_of_numbers() {
     let counts: Vec<_> = offers.iter().map(|slot| slot.count).collect();
     assert_eq!(counts.iter().sum::<u64>(), 130);
     let first = &offers[0];
-    assert_eq!((first.end_milliseconds - first.start_milliseconds, first.count), (59_000, 60));
+    assert_eq!((first.end_milliseconds - first.start_milliseconds, first.count), (60_000, 60));
     assert_eq!((first.errors, first.slow, first.bytes, first.average), (0, 0, 0, Some(29)));
     assert_eq!((first.p50, first.p95, first.p99, first.maximum), (Some(29), Some(56), Some(59), Some(59)));
     assert!(!first.is_open && offers.last().unwrap().is_open);
