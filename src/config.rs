@@ -148,12 +148,17 @@ impl Config {
         Duration::from_millis(self.get(key))
     }
 
+    /// Whether clients have figures of their own, and series windows.
+    pub(crate) fn has_details(&self) -> bool {
+        self.get(Key::DetailedStats) == 1 && self.get(Key::EnableMetrics) == 1
+    }
+
     /// What clients may come to.
     pub(crate) fn client_limits(&self) -> ClientLimits {
         ClientLimits {
             clients: self.get(Key::MaxClients) as u32,
             applications: self.count(Key::MaxApplications) + 1,
-            figures: self.get(Key::DetailedStats) == 1,
+            figures: self.has_details(),
         }
     }
 

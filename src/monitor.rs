@@ -27,6 +27,8 @@ mod slow;
 mod snapshot;
 mod standalone;
 mod system;
+#[cfg(test)]
+mod tests;
 mod thread;
 mod top;
 mod values;
@@ -40,6 +42,8 @@ pub use figures::{
 pub use history::Point;
 pub use listen::{AlertPoll, History};
 pub use outbox::CallbackId;
+#[cfg(feature = "schema")]
+pub use report::schema;
 pub use report::{Format, ReportFigures, Target};
 pub use slots::Span;
 pub use system::{
@@ -267,8 +271,8 @@ impl Monitor {
     pub fn mark(&self, client: ClientId, recorded: bool, unhealthy: bool) -> Result<(), Error> {
         let source = &self.core.source;
         let clients = if recorded { Some(&source.hub().clients) } else { source.routed_clients() };
-        let known = clients.and_then(|clients| clients.get(client).and_then(|_| clients.line(client)));
-        known.ok_or(Error::StaleClient)?.mark(unhealthy);
+        let line = clients.and_then(|clients| clients.open_line(client)).ok_or(Error::StaleClient)?;
+        line.mark(unhealthy);
         Ok(())
     }
 
@@ -306,9 +310,18 @@ impl Monitor {
     /// Everything that is shown starts anew, while recording goes on: each message counts either before or after. What is
     /// now (connections, queues), the router's accounting and the alerts stay.
     pub fn reset(&self) {
+        self.reset_and_show();
+    }
+
+    /// As [`reset`](Self::reset), and shows what was counted until then: of one moment, so that nothing falls between the
+    /// two.
+    pub fn reset_and_show(&self) -> MonitorStats {
         let source = &*self.core.source;
         let mut inner = lock(&self.core.inner);
+        inner.collect(source);
+        let stats = self.core.show(&inner);
         inner.reset(source);
+        stats
     }
 
     /// Changes a value while the monitor runs: an interval, a threshold, the detail, logging. Keys are those of
@@ -328,8 +341,9 @@ impl Monitor {
             let allowed = format!("while it runs, one of {}", keys.join(", "));
             return Err(Error::Config { key: "key", value: key.to_owned(), allowed });
         };
-        if changed == Key::DetailedStats && self.core.source.config().get(Key::DetailedStats) == 0 {
-            let allowed = "off, since it was off at the start and no memory is reserved".to_owned();
+        if changed == Key::DetailedStats && !self.core.source.config().has_details() {
+            let allowed =
+                "off, since it (or enable_metrics) was off at the start and no memory is reserved".to_owned();
             return Err(Error::Config { key: "detailed_stats", value: value.to_owned(), allowed });
         }
         inner.config = config;
@@ -339,8 +353,8 @@ impl Monitor {
         Ok(())
     }
 
-    /// The least that it may come to hold beside what is recorded into, in bytes, once everything that the configuration
-    /// allows is in use; what is recorded into is in [`Builder::budget`](crate::router::Builder::budget).
+    /// Bytes that it may come to hold, once everything that the configuration allows is in use, beside what is recorded
+    /// into: that is in [`Builder::budget`](crate::router::Builder::budget).
     pub fn bytes_at_most(&self) -> u64 {
         Inner::bytes_at_most(&*self.core.source)
     }

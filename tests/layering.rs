@@ -29,7 +29,13 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("monitor", &["sync", "clock", "id", "error", "config", "metrics", "clients", "record"]),
     ("export", &["metrics", "error", "clock", "monitor"]),
     // `clients` and `metrics`: it tells where their words lie (docs/layout.md).
-    ("ffi", &["sync", "error", "id", "config", "park", "ring", "metrics", "clients", "router", "export"]),
+    (
+        "ffi",
+        &[
+            "sync", "error", "id", "config", "park", "ring", "metrics", "clients", "record", "router",
+            "export",
+        ],
+    ),
     ("races", &["clients", "metrics", "ring"]),
     ("models", &["sync", "clock", "error", "config", "park", "call", "ring", "metrics", "clients", "router"]),
 ];

@@ -228,7 +228,7 @@ fn connected(clients: u64) {
     let growth = host.say("with traffic");
     println!("memory: {} bytes of clients per client are stated", host.budget.clients / clients);
     assert!(growth <= host.budget.total(), "{growth} bytes, stated: {}", host.budget);
-    assert!(host.budget.clients <= 256 * clients);
+    assert!(host.budget.clients <= 320 * clients);
 }
 
 #[test]
@@ -242,16 +242,16 @@ fn a_hundred_thousand_clients_stay_below_the_budget() {
 }
 
 /// A hundred thousand clients more, connected and served by sixteen workers, in bytes for each.
-#[test]
-fn a_client_takes_at_most_256_bytes() {
+fn bytes_per_client(name: &str, detailed: bool) -> u64 {
     let growth = |clients: u64| {
-        alone_with("a_client_takes_at_most_256_bytes", clients, |clients| {
+        alone_with(name, clients, |clients| {
             let config = config(16, 2, clients)
                 .with_hold_bytes(64 << 10)
                 .and_then(|config| config.with_hold_messages(64))
                 .and_then(|config| config.with_max_message(8_000))
                 .and_then(|config| config.with_ring_bytes(64 << 10))
-                .and_then(|config| config.with_touch_memory(true));
+                .and_then(|config| config.with_touch_memory(true))
+                .and_then(|config| config.with_detailed_stats(detailed));
             let mut host = Host::start(config.unwrap());
             host.connect(clients as usize);
             host.exchange();
@@ -261,8 +261,21 @@ fn a_client_takes_at_most_256_bytes() {
     let (few, many) = (growth(1_000), growth(101_000));
     let each = (many - few) / 100_000;
     println!("memory: {each} bytes per client");
+    each
+}
+
+#[test]
+fn a_client_takes_at_most_256_bytes() {
+    let each = bytes_per_client("a_client_takes_at_most_256_bytes", false);
     // A slot alone has 192: less would be no measurement.
     assert!((192..=256).contains(&each), "{each} bytes per client");
+}
+
+/// A line of its own more: `docs/decisions/0007-client-figures.md`.
+#[test]
+fn a_client_with_figures_takes_a_line_more() {
+    let each = bytes_per_client("a_client_with_figures_takes_a_line_more", true);
+    assert!((256..=320).contains(&each), "{each} bytes per client");
 }
 
 /// Nothing of it is used yet: it is resident all the same, within a tenth of what is stated and never above it. Then

@@ -284,7 +284,7 @@ fn backlog_and_closings_of_each_path() {
     ] {
         assert!(text.lines().any(|present| present == line), "{line} is not in\n{text}");
     }
-    let json: serde_json::Value = serde_json::from_str(&corelane::export::json(&stats)).unwrap();
+    let json: serde_json::Value = serde_json::to_value(&stats).unwrap();
     assert_eq!(json["ports"][0]["workers"][0]["egress_full"], 12);
     assert_eq!(json["routing"]["workers_idle"], 1);
 }

@@ -10,6 +10,8 @@ mod peers;
 mod race;
 #[cfg(feature = "bench-internals")]
 mod record;
+#[cfg(feature = "bench-internals")]
+mod recorders;
 mod ring;
 mod router;
 mod server;

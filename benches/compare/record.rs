@@ -1,24 +1,28 @@
 //! One message recorded into everything that it feeds (three counts of its type, one each of protocol and
-//! application, four histograms), by one thread and by two at once. The clock is not read.
+//! application, four histograms), by one thread, by two and by four at once. The clock is read only where it is said.
 
 use crate::peers::{Metrics, TYPES};
 use crate::race::{Better, Pair, Random, Report, pin};
+use crate::recorders::{Client, Hdr, Metriken};
+use corelane::config::Config;
 use corelane::metrics::bench::Recorder;
+use corelane::monitor::Monitor;
+use corelane::record::Measured;
 use std::hint::black_box;
-use std::sync::Barrier;
+use std::sync::{Arc, Barrier};
 use std::time::Instant;
 
 const COUNT: usize = 400_000;
 
 /// Records so many of the samples, over and over.
-type Recording = Box<dyn FnMut(&[Sample], usize) + Send>;
+pub(crate) type Recording = Box<dyn FnMut(&[Sample], usize) + Send>;
 
 #[derive(Clone, Copy)]
-struct Sample {
-    message_type: usize,
-    bytes: usize,
-    queue_wait: u64,
-    service: u64,
+pub(crate) struct Sample {
+    pub(crate) message_type: usize,
+    pub(crate) bytes: usize,
+    pub(crate) queue_wait: u64,
+    pub(crate) service: u64,
 }
 
 fn samples() -> Vec<Sample> {
@@ -60,7 +64,7 @@ fn time(threads: usize, samples: &[Sample], make: impl Fn() -> Recording + Sync)
     took.map_or(f64::NAN, |took| took.as_nanos() as f64 / COUNT as f64)
 }
 
-fn cycle(samples: &[Sample], count: usize, mut each: impl FnMut(&Sample)) {
+pub(crate) fn cycle(samples: &[Sample], count: usize, mut each: impl FnMut(&Sample)) {
     for place in 0..count {
         each(black_box(&samples[place % samples.len()]));
     }
@@ -75,8 +79,25 @@ fn ours() -> Recording {
     })
 }
 
-fn theirs(metrics: &std::sync::Arc<Metrics>) -> Recording {
-    let metrics = std::sync::Arc::clone(metrics);
+/// A host's own recorder, as the monitor hands it out; it reads the clock once for each message.
+fn own_recorder(monitor: &Monitor) -> Recording {
+    let mut recorder = monitor.recorder();
+    let labels: Vec<_> = TYPES.iter().map(|name| recorder.labels("peerjs", name, "app")).collect();
+    Box::new(move |samples, count| {
+        cycle(samples, count, |one| {
+            let measured = Measured {
+                failed: false,
+                bytes: one.bytes as u64,
+                queue_wait_nanoseconds: one.queue_wait,
+                processing_nanoseconds: one.service,
+            };
+            recorder.record(labels[one.message_type], None, measured);
+        });
+    })
+}
+
+fn theirs(metrics: &Arc<Metrics>) -> Recording {
+    let metrics = Arc::clone(metrics);
     Box::new(move |samples, count| {
         cycle(samples, count, |one| metrics.record(one.message_type, one.bytes, one.queue_wait, one.service));
     })
@@ -120,7 +141,7 @@ fn check(samples: &[Sample]) {
 pub fn run(report: &mut Report) {
     let samples = samples();
     check(&samples);
-    let metrics = std::sync::Arc::new(Metrics::new());
+    let metrics = Arc::new(Metrics::new());
     let pair = |case: &str, peer: &str| Pair {
         bench: "record",
         case: case.to_owned(),
@@ -128,7 +149,26 @@ pub fn run(report: &mut Report) {
         peer: peer.to_owned(),
         better: Better::Lower,
     };
-    for (case, threads) in [("1 thread", 1), ("2 threads", 2)] {
+    let monitor = Monitor::new(Config::default()).expect("a monitor");
+    let (client, metriken, hdr) = (Arc::new(Client::new()), Arc::new(Metriken::new()), Arc::new(Hdr::new()));
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    for threads in [1, 2, 4] {
+        let crowded = if threads > cores { format!(" on {cores} cores") } else { String::new() };
+        let case = &format!("{threads} thread{}{crowded}", if threads == 1 { "" } else { "s" });
+        type Peer<'a> = (&'a str, &'a (dyn Fn() -> Recording + Sync));
+        let peers: [Peer<'_>; 4] = [
+            ("prometheus-client, cached handles", &|| client.recording()),
+            ("metriken", &|| metriken.recording()),
+            ("hdrhistogram's recorder (no counts)", &|| hdr.recording()),
+            ("corelane, a host's recorder (with the clock)", &|| own_recorder(&monitor)),
+        ];
+        for (name, peer) in peers {
+            report.race(
+                &pair(case, name),
+                || time(threads, &samples, ours),
+                || time(threads, &samples, peer),
+            );
+        }
         report.race(
             &pair(case, "prometheus, cached handles"),
             || time(threads, &samples, ours),
@@ -143,6 +183,11 @@ pub fn run(report: &mut Report) {
     report.race(
         &pair("2 threads, against 1 thread", "corelane, 1 thread"),
         || time(2, &samples, ours),
+        || time(1, &samples, ours),
+    );
+    report.race(
+        &pair("4 threads, against 1 thread", "corelane, 1 thread"),
+        || time(4, &samples, ours),
         || time(1, &samples, ours),
     );
     report.race(

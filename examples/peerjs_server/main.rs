@@ -1,7 +1,8 @@
 //! A PeerJS-compatible signaling server on corelane, thread per core: what npm's `peer` does, with every message
 //! counted and timed. A network thread owns its listener, its sockets and its port; nothing is locked between a
 //! socket and a ring. `options` and `listen` start it, `network` is a thread, `pump` its port's task, `http` and
-//! `socket` are what comes in, `connection` is what a client has here, `registry` who has which id.
+//! `socket` are what comes in, `connection` is what a client has here, `registry` who has which id; `monitor` and `pages`
+//! show the figures.
 
 mod connection;
 mod http;
@@ -9,10 +10,13 @@ mod listen;
 mod monitor;
 mod network;
 mod options;
+mod pages;
 mod pump;
 mod registry;
 mod socket;
 
+use corelane::monitor::Monitor;
+use corelane::monitor::alert::{Alert, Notification};
 use corelane::router::{Builder, Router};
 use listen::Listening;
 use network::{Command, Service, Thread};
@@ -22,6 +26,7 @@ use std::fmt;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::thread::JoinHandle;
+use std::time::Duration;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, watch};
 
@@ -68,16 +73,25 @@ fn run(options: &Options) -> Result<(), Failure> {
     let scheme = if tls.is_some() { "https" } else { "http" };
     println!("PeerJS server on {scheme}://{}{}", listening.address, options.base_path());
     match listening.monitor_address {
-        Some(address) => println!("monitor on http://{address}/metrics"),
-        None => println!("no monitor"),
+        Some(address) => println!("monitor on http://{address}/metrics and http://{address}/api/report"),
+        None => println!("no addresses of the monitor"),
     }
     println!("{} network threads, {} workers", options.threads(), config.workers());
     println!("memory of the router: {budget}");
 
+    let measured = start_monitor(options, &router)?;
+    println!(
+        "memory of the monitor: {} bytes at most, beside what is in the router's",
+        measured.bytes_at_most()
+    );
+
     let (ended, mut any_ended) = mpsc::unbounded_channel();
     let (ready, is_ready) = watch::channel(true);
     let monitor = match listening.monitor {
-        Some(listener) => Some(monitor::spawn(listener, router.reader(), is_ready)?),
+        Some(listener) => {
+            let (reader, monitor) = (router.reader(), measured.clone());
+            Some(monitor::spawn(listener, monitor::Sources { reader, monitor, ready: is_ready })?)
+        }
         None => None,
     };
     let threads = start_threads(options, &router, listening.listeners, tls, &ended)?;
@@ -100,7 +114,30 @@ fn run(options: &Options) -> Result<(), Failure> {
         // Likewise.
         let _ = monitor.join();
     }
+    measured.stop(Duration::from_secs(1));
     signalled
+}
+
+/// Measures from the start on, whoever looks: alerts go to the journal, reports to their file.
+fn start_monitor(options: &Options, router: &Router) -> Result<Monitor, Failure> {
+    let monitor = Monitor::of(&router.source());
+    let start = || {
+        monitor.on_alert(tell)?;
+        if let Some((format, target)) = options.report() {
+            monitor.report_to(format, target)?;
+        }
+        monitor.start()
+    };
+    start().map_err(|error| Failure::system("cannot start the monitor", error))?;
+    Ok(monitor)
+}
+
+fn tell(alert: &Alert) {
+    let what = match alert.notification {
+        Some(Notification::Resolved) => "resolved",
+        _ => alert.severity.label(),
+    };
+    eprintln!("alert: {what}: {}", alert.message);
 }
 
 type RunningThread = (mpsc::UnboundedSender<Command>, JoinHandle<()>);

@@ -1,12 +1,15 @@
-//! The monitor's own thread: health, readiness, figures for Prometheus and as JSON. It reads the router's shards,
-//! which waits for nobody and makes nobody wait.
+//! The monitor's own thread: health, readiness, figures for Prometheus, and the addresses of `pages`. What it reads
+//! waits for nobody and makes nobody wait; one page is made at a time, and none of them on a network thread.
 
 use crate::Failure;
 use crate::http::{Answer, answer, plain};
+use crate::pages;
 use corelane::export;
+use corelane::monitor::Monitor;
 use corelane::router::StatsReader;
-use hyper::body::Incoming;
-use hyper::header::HeaderValue;
+use http_body_util::{BodyExt, Limited};
+use hyper::body::{Bytes, Incoming};
+use hyper::header::{self, HeaderMap, HeaderValue};
 use hyper::{Method, Request, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use std::convert::Infallible;
@@ -18,16 +21,23 @@ use tokio::net::TcpStream;
 use tokio::runtime::{Builder, LocalOptions};
 use tokio::sync::watch;
 
+/// How long a peer has for a request's head, and again for its body.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
+const BODY_BYTES: usize = 4 << 10;
+
+/// What is asked.
+#[derive(Clone, Debug)]
+pub(crate) struct Sources {
+    pub(crate) reader: StatsReader,
+    pub(crate) monitor: Monitor,
+    /// False once the server stops.
+    pub(crate) ready: watch::Receiver<bool>,
+}
 
 /// Starts the thread; it ends when `ready`'s sender is dropped.
-pub(crate) fn spawn(
-    listener: TcpListener,
-    reader: StatsReader,
-    ready: watch::Receiver<bool>,
-) -> Result<JoinHandle<()>, Failure> {
+pub(crate) fn spawn(listener: TcpListener, sources: Sources) -> Result<JoinHandle<()>, Failure> {
     let run = move || {
-        if let Err(error) = serve(listener, &reader, ready) {
+        if let Err(error) = serve(listener, sources) {
             eprintln!("error: the monitor ends: {error}");
         }
     };
@@ -35,20 +45,20 @@ pub(crate) fn spawn(
     thread.map_err(|error| Failure::system("cannot start the monitor's thread", error))
 }
 
-fn serve(listener: TcpListener, reader: &StatsReader, mut ready: watch::Receiver<bool>) -> io::Result<()> {
+fn serve(listener: TcpListener, mut sources: Sources) -> io::Result<()> {
     let runtime = Builder::new_current_thread().enable_all().build_local(LocalOptions::default())?;
     runtime.block_on(async {
         let listener = tokio::net::TcpListener::from_std(listener)?;
         loop {
             tokio::select! {
-                changed = ready.changed() => {
+                changed = sources.ready.changed() => {
                     if changed.is_err() {
                         return Ok(());
                     }
                 }
                 accepted = listener.accept() => match accepted {
                     Ok((stream, _)) => {
-                        tokio::task::spawn_local(serve_connection(stream, reader.clone(), ready.clone()));
+                        tokio::task::spawn_local(serve_connection(stream, sources.clone()));
                     }
                     // Out of descriptors, mostly; the network threads say so as well.
                     Err(_) => tokio::time::sleep(Duration::from_millis(100)).await,
@@ -58,10 +68,10 @@ fn serve(listener: TcpListener, reader: &StatsReader, mut ready: watch::Receiver
     })
 }
 
-async fn serve_connection(stream: TcpStream, reader: StatsReader, ready: watch::Receiver<bool>) {
+async fn serve_connection(stream: TcpStream, sources: Sources) {
     let service = hyper::service::service_fn(move |request| {
-        let answer = respond(&request, &reader, *ready.borrow());
-        async { Ok::<_, Infallible>(answer) }
+        let sources = sources.clone();
+        async move { Ok::<_, Infallible>(respond(request, &sources).await) }
     });
     let connection = hyper::server::conn::http1::Builder::new()
         .timer(TokioTimer::new())
@@ -71,22 +81,86 @@ async fn serve_connection(stream: TcpStream, reader: StatsReader, ready: watch::
     let _ = connection.await;
 }
 
-fn respond(request: &Request<Incoming>, reader: &StatsReader, ready: bool) -> Answer {
-    if !matches!(*request.method(), Method::GET | Method::HEAD) {
-        return plain(StatusCode::METHOD_NOT_ALLOWED, "Method Not Allowed");
+async fn respond(request: Request<Incoming>, sources: &Sources) -> Answer {
+    let path = request.uri().path().to_owned();
+    match *request.method() {
+        Method::GET | Method::HEAD => read(&path, request.uri().query().unwrap_or_default(), sources),
+        Method::POST if pages::CHANGES.contains(&path.as_str()) => {
+            if !is_from_here(request.headers()) {
+                return plain(StatusCode::FORBIDDEN, "a page of another origin may not change anything");
+            }
+            match body(request).await {
+                Ok(body) => pages::change(&path, &body, &sources.monitor),
+                Err(refusal) => refusal,
+            }
+        }
+        _ => not_allowed("GET, HEAD"),
     }
-    match request.uri().path() {
+}
+
+fn read(path: &str, query: &str, sources: &Sources) -> Answer {
+    match path {
         "/healthz" => plain(StatusCode::OK, "ok"),
-        "/readyz" if ready => plain(StatusCode::OK, "ok"),
+        "/readyz" if *sources.ready.borrow() => plain(StatusCode::OK, "ok"),
         "/readyz" => plain(StatusCode::SERVICE_UNAVAILABLE, "stopping"),
         "/metrics" => {
-            let text = export::prometheus(&reader.stats());
+            let text = export::prometheus(&sources.reader.stats());
             answer(StatusCode::OK, HeaderValue::from_static(export::CONTENT_TYPE), text)
         }
-        "/api/stats" => {
-            let json = HeaderValue::from_static("application/json; charset=utf-8");
-            answer(StatusCode::OK, json, export::json(&reader.stats()))
+        path if pages::CHANGES.contains(&path) => not_allowed("POST"),
+        path => pages::show(path, query, &sources.monitor)
+            .unwrap_or_else(|| plain(StatusCode::NOT_FOUND, "Not Found")),
+    }
+}
+
+fn not_allowed(allowed: &'static str) -> Answer {
+    let mut answer = plain(StatusCode::METHOD_NOT_ALLOWED, "Method Not Allowed");
+    answer.headers_mut().insert(header::ALLOW, HeaderValue::from_static(allowed));
+    answer
+}
+
+/// Whether no page asks, or one of this server. A browser sends a page's origin along with every POST, and would send
+/// a form of any page in the world to an address that only its own machine reaches.
+fn is_from_here(headers: &HeaderMap) -> bool {
+    let Some(origin) = headers.get(header::ORIGIN) else { return true };
+    let text = |value: &HeaderValue| value.to_str().ok().map(str::to_owned);
+    let (Some(origin), Some(host)) = (text(origin), headers.get(header::HOST).and_then(text)) else {
+        return false;
+    };
+    // A proxy before this server may add TLS.
+    origin.split_once("://").is_some_and(|(_, here)| here.eq_ignore_ascii_case(&host))
+}
+
+async fn body(request: Request<Incoming>) -> Result<Bytes, Answer> {
+    let all = Limited::new(request.into_body(), BODY_BYTES).collect();
+    match tokio::time::timeout(HEAD_TIMEOUT, all).await {
+        Ok(Ok(body)) => Ok(body.to_bytes()),
+        Ok(Err(error)) if error.is::<http_body_util::LengthLimitError>() => {
+            Err(plain(StatusCode::PAYLOAD_TOO_LARGE, format!("allowed: up to {BODY_BYTES} bytes")))
         }
-        _ => plain(StatusCode::NOT_FOUND, "Not Found"),
+        Ok(Err(_)) => Err(plain(StatusCode::BAD_REQUEST, "Bad Request")),
+        Err(_) => Err(plain(StatusCode::REQUEST_TIMEOUT, "Request Timeout")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pages_of_other_origins_are_told_apart() {
+        let asked = |origin: Option<&'static str>| {
+            let mut headers = HeaderMap::new();
+            headers.insert(header::HOST, HeaderValue::from_static("127.0.0.1:9090"));
+            if let Some(origin) = origin {
+                headers.insert(header::ORIGIN, HeaderValue::from_static(origin));
+            }
+            is_from_here(&headers)
+        };
+        assert!(asked(None) && asked(Some("http://127.0.0.1:9090")) && asked(Some("https://127.0.0.1:9090")));
+        let others = ["null", "", "http://127.0.0.1", "http://127.0.0.1:9091", "http://a.b/127.0.0.1:9090"];
+        for other in others {
+            assert!(!asked(Some(other)), "{other}");
+        }
     }
 }

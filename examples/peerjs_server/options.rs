@@ -2,8 +2,10 @@
 //! refused here, with option, value and what is allowed, before anything listens.
 
 use crate::Failure;
+use crate::pages::{self, FORMATS};
 use clap::{ArgAction, Parser};
 use corelane::config::{Config, Key};
+use corelane::monitor::{Format, Target};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use tokio_rustls::TlsAcceptor;
@@ -73,9 +75,19 @@ pub(crate) struct Options {
     #[arg(long, value_name = "FILE", requires = "sslkey")]
     sslcert: Option<PathBuf>,
 
-    /// Address of the monitor (/healthz, /readyz, /metrics, /api/stats), or "off".
+    /// Address of the monitor (/healthz, /readyz, /metrics, /api/…), or "off". Who reaches it may read everything
+    /// and change thresholds.
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:9090", value_parser = monitor_address)]
     pub(crate) monitor: MonitorAddress,
+
+    /// Write the report to this file each report_interval_ms.
+    #[arg(long = "report_file", alias = "report-file", value_name = "FILE")]
+    report_file: Option<PathBuf>,
+
+    /// Its format: html, text or json.
+    #[arg(long = "report_format", alias = "report-format", value_name = "FORMAT", default_value = "html")]
+    #[arg(requires = "report_file", value_parser = report_format)]
+    report_format: Format,
 
     /// Network threads; one per core unless given.
     #[arg(long, value_parser = number(1, 64, " threads"), allow_negative_numbers = true)]
@@ -125,6 +137,11 @@ impl Options {
     pub(crate) fn threads(&self) -> usize {
         let cores = || std::thread::available_parallelism().map_or(1, |cores| cores.get().min(64));
         self.threads.map_or_else(cores, |threads| threads as usize)
+    }
+
+    /// Which reports are written, and where.
+    pub(crate) fn report(&self) -> Option<(Format, Target)> {
+        self.report_file.clone().map(|file| (self.report_format, Target::File(file)))
     }
 
     /// The path with a slash on both ends.
@@ -216,6 +233,10 @@ fn monitor_address(text: &str) -> Result<MonitorAddress, String> {
     }
 }
 
+fn report_format(text: &str) -> Result<Format, String> {
+    pages::choose("report_format", text, &FORMATS)
+}
+
 fn router_setting(text: &str) -> Result<(String, String), String> {
     let Some((key, value)) = text.split_once('=') else {
         return Err("allowed: a key, an equals sign and a value, such as workers=2".to_owned());
@@ -247,7 +268,13 @@ mod tests {
     #[test]
     fn both_spellings_and_nothing_out_of_range() {
         assert_eq!(Options::parse_from(["server", "--expire-timeout", "7"]).expire_timeout, 7);
-        for bad in [["--port", "65536"], ["--port", "-1"], ["--set", "workers=65"], ["--monitor", "9090"]] {
+        for bad in [
+            ["--port", "65536"],
+            ["--port", "-1"],
+            ["--set", "workers=65"],
+            ["--monitor", "9090"],
+            ["--report_format", "xml"],
+        ] {
             let error = Options::try_parse_from(["server", bad[0], bad[1]]).unwrap_err().to_string();
             assert!(error.contains(bad[0]) && error.contains(bad[1]) && error.contains("allowed"), "{error}");
         }

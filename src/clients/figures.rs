@@ -254,7 +254,7 @@ pub(crate) struct ConnectionReading {
     pub(crate) disconnected: u64,
     pub(crate) reconnects: u64,
     pub(crate) applications: Vec<ApplicationConnections>,
-    /// How long those that have ended had lasted, in milliseconds.
+    /// How long those that have ended had lasted, in milliseconds; unsettled.
     pub(crate) lived: Distribution,
 }
 
@@ -308,7 +308,7 @@ impl ConnectionCells {
             disconnected: self.disconnected,
             reconnects: self.reconnects,
             applications: self.applications.to_vec(),
-            lived: Distribution::of(self.writer.controlled.epoch, [&self.lived]),
+            lived: Distribution::unsettled(self.writer.controlled.epoch, [&self.lived]),
         }
     }
 }

@@ -230,6 +230,14 @@ impl Slot {
         (labels as u16, (labels >> 16) as u16)
     }
 
+    /// Another application than it was opened with: its host connects a client of which it only recorded so far.
+    #[cfg(not(corelane_loom))]
+    pub(super) fn set_application(&self, application: u16) {
+        let (protocol, _) = self.labels();
+        // Relaxed: as in `open`.
+        self.port_line.labels.store(u32::from(protocol) | u32::from(application) << 16, Relaxed);
+    }
+
     /// The client's name, copied. A reader that raced with a reuse may get a mixture; such a reader has no
     /// credit, and compares.
     #[inline]

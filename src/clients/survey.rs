@@ -1,7 +1,7 @@
 //! What the monitor asks of all clients at once: reads by threads that own none of them, seldom, and waiting for nobody
 //! but who connects or disconnects at that moment.
 
-use super::figures::{ClientCounts, ClientView, ConnectionReading};
+use super::figures::{ClientCounts, ClientLine, ClientView, ConnectionReading};
 use super::{ClientId, Clients, NameBuffer, Phase};
 use crate::sync::lock;
 
@@ -18,13 +18,19 @@ impl Clients {
         connections.writer.controlled.epoch = epoch;
     }
 
+    /// The figures of a client that is there; its slot may outlast it.
+    pub(crate) fn open_line(&self, client: ClientId) -> Option<&ClientLine> {
+        self.get(client).filter(|slot| slot.phase() == Phase::Open)?;
+        self.line(client)
+    }
+
     /// The host has seen a client come again.
     pub(crate) fn count_reconnect(&self) {
         lock(&self.control).connections.reconnects += 1;
     }
 
-    /// Counts a name that was only recorded so far as connected. Says whether it was so.
-    pub(crate) fn connect_recorded(&self, client: ClientId) -> bool {
+    /// Counts a name that was only recorded so far as connected, of that application. Says whether it was so.
+    pub(crate) fn connect_recorded(&self, client: ClientId, application: u16) -> bool {
         let mut control = lock(&self.control);
         let (Some(slot), Some(line)) = (self.get(client), self.line(client)) else { return false };
         if slot.phase() != Phase::Open || !line.is_only_recorded() {
@@ -32,7 +38,8 @@ impl Clients {
         }
         let now = self.clock.raw();
         line.connect(now);
-        control.connections.connect(slot.labels().1, now);
+        slot.set_application(application);
+        control.connections.connect(application, now);
         true
     }
 

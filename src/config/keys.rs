@@ -144,7 +144,7 @@ table! {
         "Off: every message goes to the host's base route, on the caller's thread."
         => with_enable_concurrent_routing(bool);
     EnableMetrics "enable_metrics" "" Values::Choice(SWITCH), 1,
-        "Off: only what the accounting needs is counted, no times, bytes or applications."
+        "Off: only what the accounting needs is counted, no times, bytes or applications, and nothing that the host records."
         => with_enable_metrics(bool);
     CreditPolicy "credit_policy" "" Values::Choice(CREDIT_POLICY), 0,
         "What a client's lack of credit leads to, unless its connect says otherwise: disconnect it, refuse the message and tell its sender, or drop types listed as droppable (and disconnect for others)."

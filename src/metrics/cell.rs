@@ -103,6 +103,13 @@ impl Cell {
         self.0.fetch_add(count, Release); // Release: as in `add`.
     }
 
+    /// As [`add_shared`](Self::add_shared), but a count that reaches the end stays there instead of starting over.
+    #[cfg(not(corelane_loom))]
+    pub(crate) fn add_shared_to_end(&self, count: u64) {
+        // Release: as in `add`. Relaxed to look: what is stale is looked at again. Never refused: the closure gives Some.
+        let _ = self.0.fetch_update(Release, Relaxed, |present| Some(present.saturating_add(count)));
+    }
+
     /// Sets such a cell.
     #[cfg(not(corelane_loom))]
     pub(crate) fn set_shared(&self, value: u64) {

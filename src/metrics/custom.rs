@@ -63,7 +63,8 @@ impl Descriptor {
         self
     }
 
-    /// How many sets of label values have series of their own, 64 unless said; further ones share one.
+    /// How many sets of label values may have series of their own, 64 unless said; further ones share one beside these,
+    /// in which every label is `other`.
     pub fn max_series(mut self, series: usize) -> Self {
         self.max_series = series;
         self
@@ -87,16 +88,36 @@ pub enum Kind {
 /// One series' cells.
 #[derive(Debug)]
 enum Cells {
-    Counter([CachePadded<Cell>; SHARED]),
-    Gauge(GaugeCell),
+    Counter(Box<[CachePadded<Cell>]>),
+    Gauge(Level),
     Histogram(Histogram),
+}
+
+/// A gauge's.
+#[derive(Debug)]
+struct Level {
+    value: GaugeCell,
+    /// What was given and left out.
+    ignored: Cell,
+}
+
+impl Level {
+    /// Replaces the value by what `change` makes of it, unless that is no number.
+    #[inline]
+    fn update(&self, change: impl Fn(f64) -> f64) {
+        let changed = |present| Some(change(present)).filter(|value| !value.is_nan());
+        // Relaxed: a reading by itself.
+        if self.value.fetch_update(Relaxed, Relaxed, changed).is_err() {
+            self.ignored.add_shared(1);
+        }
+    }
 }
 
 impl Cells {
     fn new(kind: Kind) -> Self {
         match kind {
-            Kind::Counter => Self::Counter(std::array::from_fn(|_| CachePadded::new(Cell::default()))),
-            Kind::Gauge => Self::Gauge(GaugeCell::new(0.0)),
+            Kind::Counter => Self::Counter((0..SHARED).map(|_| CachePadded::new(Cell::default())).collect()),
+            Kind::Gauge => Self::Gauge(Level { value: GaugeCell::new(0.0), ignored: Cell::default() }),
             Kind::Histogram => Self::Histogram(Histogram::new()),
         }
     }
@@ -117,6 +138,8 @@ struct Sets {
     /// By label values; in the order in which they came.
     places: HashMap<Vec<String>, usize>,
     series: Vec<(Vec<String>, Arc<Cells>)>,
+    /// Of these, those that the family did not pay for when it was registered.
+    own: usize,
 }
 
 /// How many series all families together may still make.
@@ -145,14 +168,16 @@ impl Family {
         if let Some(cells) = sets.get(&values) {
             return Ok(cells);
         }
-        // The last place is that of all others.
-        let is_paid = wanted == 0;
-        if is_paid || (sets.series.len() + 1 < self.descriptor.max_series && self.budget.take()) {
+        // The family paid for one when it was registered: that without labels, or that of all others.
+        if values.iter().all(|value| value == OTHER) {
+            return Ok(sets.insert(values, self.kind));
+        }
+        if sets.own < self.descriptor.max_series && self.budget.take() {
+            sets.own += 1;
             return Ok(sets.insert(values, self.kind));
         }
         self.folded.fetch_add(1, Relaxed); // Relaxed: a count by itself.
         let other = vec![OTHER.to_owned(); wanted];
-        // Always there for it: the family paid for it when it was registered.
         Ok(sets.get(&other).unwrap_or_else(|| sets.insert(other, self.kind)))
     }
 }
@@ -194,11 +219,13 @@ impl Customs {
         Self { families: Mutex::default(), budget: Arc::new(Budget(Mutex::new(limit))), limit }
     }
 
-    /// Bytes that so many series may come to, for the budget: a histogram each, with its label values, twice.
+    /// Bytes that so many series may come to, for the budget: a histogram each, with its label values, twice; and each
+    /// family's texts. A series takes its memory when its label values are first looked up.
     pub(crate) const fn bytes(limit: usize) -> u64 {
         let cells = size_of::<Cells>() + Histogram::CELL_BYTES + 32;
         let values = 2 * name::MAX_LABELS * (MAX_VALUE + 24 + 16) + 64;
-        (limit * (cells + values)) as u64
+        let families = if limit < MAX_FAMILIES { limit } else { MAX_FAMILIES };
+        (limit * (cells + values) + families * (size_of::<Family>() + name::TEXT_BYTES + 64)) as u64
     }
 
     fn register(&self, kind: Kind, descriptor: &Descriptor) -> Result<Arc<Family>, Error> {
@@ -275,47 +302,44 @@ families! {
 }
 
 impl Counter {
-    /// Counts so many.
+    /// Counts so many. A count that reaches the largest number stays there: it never goes back.
     #[inline]
     pub fn add(&self, count: u64) {
         if let Cells::Counter(shards) = &*self.0
             && let Some(cell) = shards.get(super::shard_of_thread())
         {
-            cell.add_shared(count);
+            cell.add_shared_to_end(count);
         }
     }
 }
 
 impl Gauge {
-    /// Sets it. What is no number leaves it as it is.
+    /// Sets it. What is no number leaves it as it is, and is counted in
+    /// [`ignored`](CustomFamilyStats::ignored).
     #[inline]
     pub fn set(&self, value: f64) {
-        if let Cells::Gauge(cell) = &*self.0
-            && !value.is_nan()
-        {
-            cell.store(value, Relaxed); // Relaxed: a reading by itself.
+        if let Cells::Gauge(level) = &*self.0 {
+            level.update(|_| value);
         }
     }
 
-    /// Adds to it, or takes off; likewise.
+    /// Adds to it, or takes off; likewise where the sum would be no number.
     #[inline]
     pub fn add(&self, value: f64) {
-        if let Cells::Gauge(cell) = &*self.0
-            && !value.is_nan()
-        {
-            // Relaxed: a reading by itself. Never refused: the closure gives Some.
-            let _ = cell.fetch_update(Relaxed, Relaxed, |present| Some(present + value));
+        if let Cells::Gauge(level) = &*self.0 {
+            level.update(|present| present + value);
         }
     }
 }
 
 impl CustomHistogram {
-    /// Counts a value: nanoseconds where the unit is seconds, otherwise bytes.
+    /// Counts a value: nanoseconds where the unit is seconds, otherwise bytes. A sum that reaches the largest number stays
+    /// there.
     #[inline]
     pub fn record(&self, value: u64) {
         if let Cells::Histogram(histogram) = &*self.0 {
             // A reset does not touch the host's own metrics: there is one epoch.
-            histogram.record_shared(0, value);
+            histogram.record_shared_to_end(value);
         }
     }
 }

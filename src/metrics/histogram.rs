@@ -90,10 +90,23 @@ impl Histogram {
             self.minimum.set_shared(u64::MAX);
             self.epoch.set_shared(epoch);
         }
-        self.maximum.raise_shared(nanoseconds);
-        self.minimum.lower_shared(nanoseconds);
         self.sum.add_shared(nanoseconds);
-        if let Some(cell) = self.cells.get(bucket::index(nanoseconds)) {
+        self.count_shared(nanoseconds);
+    }
+
+    /// As [`record_shared`](Self::record_shared), for values of any size and extremes of all time: a sum that reaches the
+    /// end stays there. All of the histogram's writers use this, and it is collected for epoch 0.
+    #[cfg(not(corelane_loom))]
+    pub(crate) fn record_shared_to_end(&self, value: u64) {
+        self.sum.add_shared_to_end(value);
+        self.count_shared(value);
+    }
+
+    #[cfg(not(corelane_loom))]
+    fn count_shared(&self, value: u64) {
+        self.maximum.raise_shared(value);
+        self.minimum.lower_shared(value);
+        if let Some(cell) = self.cells.get(bucket::index(value)) {
             cell.add_shared(1);
         }
         self.generation.add_shared(1);
@@ -137,6 +150,14 @@ impl Default for Distribution {
 impl Distribution {
     /// Everything that these hold, with the extremes since the last reset.
     pub(crate) fn of<'a>(epoch: u64, histograms: impl IntoIterator<Item = &'a Histogram>) -> Self {
+        let mut all = Self::unsettled(epoch, histograms);
+        all.settle_extremes();
+        all
+    }
+
+    /// As [`of`](Self::of), with the extremes as they are: exact for what has come since the last reset, which is what
+    /// [`since`](Self::since) is to show, though the cells hold what was before as well.
+    pub(crate) fn unsettled<'a>(epoch: u64, histograms: impl IntoIterator<Item = &'a Histogram>) -> Self {
         let mut all = Self::default();
         for histogram in histograms {
             // Before the cells, of which one that nothing was recorded in has none.
@@ -144,7 +165,6 @@ impl Distribution {
                 histogram.collect(epoch, &mut all);
             }
         }
-        all.settle_extremes();
         all
     }
 

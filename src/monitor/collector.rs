@@ -36,6 +36,8 @@ pub(super) struct Collector {
     pub(super) credit_exhausted: MinuteCount,
     windows_left: usize,
     retention_hours: u64,
+    /// When it last looked: what is new has happened since.
+    looked: u64,
     /// Series get windows.
     pub(super) detailed: bool,
     pub(super) epoch: u64,
@@ -79,7 +81,8 @@ impl Collector {
             // The two above count.
             windows_left: config.count(ConfigKey::MaxWindowedSeries) - 2,
             retention_hours,
-            detailed: config.get(ConfigKey::DetailedStats) == 1,
+            looked: 0,
+            detailed: config.has_details(),
             epoch: 0,
         }
     }
@@ -113,17 +116,16 @@ impl Collector {
         source.read(&mut |sources| {
             self.learn(sources, hub);
             self.follow(sources, hub, now);
-            self.follow_ports(sources, now);
+            self.follow_ports(sources, hub, now);
             self.slow.collect(sources, hub);
         });
-        let mut connections = hub.clients.connections();
-        if let Some(routed) = source.routed_clients() {
-            let routed = routed.connections();
-            connections.total += routed.total;
-            connections.disconnected += routed.disconnected;
-        }
-        self.connects.sample(now, connections.total);
-        self.disconnects.sample(now, connections.disconnected);
+        self.looked = now;
+    }
+
+    /// So many have connected, and disconnected, until now.
+    pub(super) fn sample_connections(&mut self, now: u64, connected: u64, disconnected: u64) {
+        self.connects.sample(now, connected);
+        self.disconnects.sample(now, disconnected);
     }
 
     /// Takes up names that have come up since the last look.
@@ -196,7 +198,7 @@ impl Collector {
                 }
             }
             if news.service.is_some() && self.detailed {
-                self.give_windows(place, now);
+                self.give_windows(place);
             }
             if let Some(windows) = &mut self.series[place].windows {
                 windows.tick(now, &delta(news.service.as_ref(), &news.counts));
@@ -209,8 +211,9 @@ impl Collector {
         self.queue_wait.windows.tick(now, &delta(Some(&waits), &counts));
     }
 
-    /// Gives a series windows with its first message, as long as there are any.
-    fn give_windows(&mut self, place: usize, now: u64) {
+    /// Gives a series windows with its first message, as long as there are any. They begin at the look before: that
+    /// message may be as old, and a rate over less time would be too high.
+    fn give_windows(&mut self, place: usize) {
         let series = &mut self.series[place];
         if series.windows.is_some() {
             return;
@@ -218,14 +221,15 @@ impl Collector {
         series.without_windows = self.windows_left == 0;
         if self.windows_left > 0 {
             self.windows_left -= 1;
-            series.windows = Some(Windows::new(self.retention_hours, now));
+            series.windows = Some(Windows::new(self.retention_hours, self.looked));
         }
     }
 
-    fn follow_ports(&mut self, sources: &Sources<'_>, now: u64) {
+    fn follow_ports(&mut self, sources: &Sources<'_>, hub: &Hub, now: u64) {
         self.write
             .follow(self.epoch, sources.ports.iter().map(|port| -> &Histogram { &port.poll.write_time }));
-        self.bytes_out.0 = sources.ports.iter().map(|port| port.poll.bytes_out.get()).sum();
+        let written = sources.ports.iter().map(|port| port.poll.bytes_out.get());
+        self.bytes_out.0 = written.sum::<u64>() + hub.bytes_sent();
         let undeliverable = |reason: Undeliverable| -> u64 {
             let by_worker = sources.workers.iter().map(|worker| &worker.undeliverable);
             let by_port = sources.ports.iter().map(|port| &port.poll.undeliverable);
@@ -263,6 +267,8 @@ impl Collector {
         self.total.reset(now);
         self.queue_wait.reset(now);
         self.write.reset();
+        self.connects.reset();
+        self.disconnects.reset();
         self.bytes_out.1 = self.bytes_out.0;
         self.slow.reset();
     }

@@ -289,7 +289,7 @@ pub struct ConnectionFigures {
     pub total: u64,
     /// Connected now, resets or not.
     pub active: u64,
-    /// Most at once.
+    /// Most at once; where a router and its host both have connections, the most of the one and of the other together.
     pub peak: u64,
     /// Mean of how long those that ended had lasted, rounded down; null before the first.
     pub average_duration_milliseconds: Option<u64>,

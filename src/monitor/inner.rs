@@ -2,6 +2,7 @@
 
 use super::alert::{Alert, Notification, Rules};
 use super::collector::Collector;
+use super::figures::FoldedFigures;
 use super::remembered::Remembered;
 use super::system::cost::Tick;
 use super::system::{CostStats, LoadStats, RuntimeStats, SystemInputs, SystemProbe, SystemStats};
@@ -27,8 +28,13 @@ pub(super) struct Inner {
     pub(super) cost: CostStats,
     /// The router's figures at the last look.
     last: Option<Stats>,
-    /// Connections at the last reset.
+    /// Connections as last collected, and at the last reset.
+    pub(super) connections_now: ConnectionReading,
     pub(super) connections_then: ConnectionReading,
+    /// Connects by then of each application, in the order of its series.
+    pub(super) applications_then: Vec<u64>,
+    /// What had been folded by then.
+    pub(super) folded_then: FoldedFigures,
     pub(super) rates: Rates,
     heap_pause: u32,
     /// When the monitor began, in raw ticks.
@@ -53,6 +59,8 @@ impl Inner {
         let mut collector = Collector::new(source);
         // What a router has counted before is no news.
         collector.collect(source, 0);
+        let connections = super::snapshot::read_connections(source);
+        collector.sample_connections(0, connections.total, connections.disconnected);
         collector.forget_windows();
         Self {
             collector,
@@ -64,7 +72,10 @@ impl Inner {
             runtime: None,
             cost: CostStats::default(),
             last: None,
+            connections_now: connections,
             connections_then: ConnectionReading::default(),
+            applications_then: Vec::new(),
+            folded_then: FoldedFigures::default(),
             rates: Rates::default(),
             heap_pause: 0,
             started: clock.raw(),
@@ -85,7 +96,10 @@ impl Inner {
     pub(super) fn collect(&mut self, source: &dyn Source) {
         let tick = Tick::begin();
         let now = self.now(source);
+        self.connections_now = super::snapshot::read_connections(source);
+        let connections = &self.connections_now;
         self.collector.collect(source, now);
+        self.collector.sample_connections(now, connections.total, connections.disconnected);
         let bytes = self.collector.bytes() + self.history.bytes();
         self.cost.end(&tick, bytes);
     }
@@ -137,22 +151,26 @@ impl Inner {
         self.system = Some(system);
     }
 
-    /// Everything that is shown starts anew.
+    /// Everything that is shown starts anew, from what was collected last. What is recorded between that and the next
+    /// epoch counts as after it, with extremes that its cells tell; clients, whose figures their own threads restart, miss
+    /// that millisecond.
     pub(super) fn reset(&mut self, source: &dyn Source) {
+        let now = self.now(source);
+        self.collector.reset(now);
+        self.connections_then = self.connections_now.clone();
+        self.applications_then.clear();
+        let applications = self.application_connections(&super::snapshot::Moment::of(self, source));
+        self.applications_then = applications.iter().map(|one| one.total).collect();
+        self.folded_then = super::snapshot::folded(source);
+        self.since_milliseconds = source.clock().wall_milliseconds();
+        self.resets += 1;
         let hub = source.hub();
-        // First, so that what is recorded from now on is of the new epoch; then what has been is left behind.
         let epoch = hub.controls.next_epoch();
         self.collector.epoch = epoch;
         hub.clients.begin_epoch(epoch);
         if let Some(clients) = source.routed_clients() {
             clients.begin_epoch(epoch);
         }
-        self.collect(source);
-        let now = self.now(source);
-        self.collector.reset(now);
-        self.connections_then = self.read_connections(source);
-        self.since_milliseconds = source.clock().wall_milliseconds();
-        self.resets += 1;
     }
 
     /// A key was changed.
@@ -222,7 +240,7 @@ impl Inner {
         let all = self.config.count(Key::MaxRecordedClients);
         if all > 0 && clients.vacancies() * 8 < all {
             let silent = self.config.milliseconds(Key::UnhealthyAfter);
-            clients.forget_recorded(source.clock().ticks(silent));
+            source.hub().forget_recorded(source.clock().ticks(silent));
         }
     }
 

@@ -29,6 +29,12 @@ impl MinuteCount {
         }
     }
 
+    /// What there has been so far is no growth.
+    pub(super) fn reset(&mut self) {
+        self.samples.clear();
+        self.samples.push_back(self.latest);
+    }
+
     /// Growth since the sample that is a minute old, or since the first one.
     pub(super) fn in_the_last_minute(&self) -> u64 {
         self.samples.front().map_or(0, |(_, then)| self.latest.1.saturating_sub(*then))

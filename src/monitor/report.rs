@@ -5,6 +5,9 @@ mod html;
 mod json;
 mod text;
 
+#[cfg(feature = "schema")]
+pub use json::schema;
+
 use super::figures::MonitorStats;
 use serde::Serialize;
 use std::path::{Path, PathBuf};

@@ -143,7 +143,7 @@ impl Track {
             return None;
         }
         self.generation = generation;
-        let now = Distribution::of(epoch, histograms);
+        let now = Distribution::unsettled(epoch, histograms);
         let delta = now.since(&self.cumulative);
         self.cumulative = now;
         Some(delta)
@@ -158,7 +158,7 @@ impl Track {
     pub(super) fn shown(&self) -> Distribution {
         match &self.baseline {
             Some(baseline) => self.cumulative.since(baseline),
-            None => self.cumulative.clone(),
+            None => self.cumulative.since(&Distribution::default()),
         }
     }
 

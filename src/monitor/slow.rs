@@ -1,7 +1,7 @@
 //! The list of slow messages: what recording threads wrote down since the last look, alike ones folded into one entry.
 
 use super::figures::SlowEntry;
-use crate::metrics::{SlowMessage, SlowRing, Sources};
+use crate::metrics::{ApplicationId, OTHER, ProtocolId, SlowMessage, SlowRing, Sources, TypeId};
 use crate::record::Hub;
 use std::collections::VecDeque;
 
@@ -66,9 +66,13 @@ impl SlowLog {
         for (place, ring) in hub.slow_rings().enumerate() {
             let messages = self.read(1, place, ring);
             for message in messages {
-                let name = |names: Vec<(String, String)>| names.into_iter().next().unwrap_or_default();
-                let (protocol, message_type) = name(hub.types.names_from(message.ids.0.0.into()));
-                let application = name(hub.applications.names_from(message.ids.2.0.into())).1;
+                let (TypeId(place), ProtocolId(protocol), ApplicationId(application)) = message.ids;
+                let (mut its, message_type) = hub.types.name(place.into());
+                // `other` is no protocol's, but the message may have one.
+                if place == OTHER && protocol != OTHER {
+                    its = hub.protocols.name(protocol.into()).1;
+                }
+                let (protocol, application) = (its, hub.applications.name(application.into()).1);
                 let key = Alike { client: message.client_name(), protocol, message_type, application };
                 self.add(key, message, None);
             }

@@ -58,6 +58,36 @@ pub(super) fn connections(source: &dyn Source) -> (u64, u64) {
     }
 }
 
+/// Connections of a router and of the host together. The largest number of both at once is that of their sum as long
+/// as only one of them has any; otherwise it is not above what is said.
+pub(super) fn read_connections(source: &dyn Source) -> ConnectionReading {
+    let mut all = source.hub().clients.connections();
+    if let Some(clients) = source.routed_clients() {
+        let routed = clients.connections();
+        all.total += routed.total;
+        all.active += routed.active;
+        all.peak += routed.peak;
+        all.disconnected += routed.disconnected;
+        all.reconnects += routed.reconnects;
+        all.lived.merge(&routed.lived);
+    }
+    all
+}
+
+/// What has been folded since the start; its windows are the collector's to tell.
+pub(super) fn folded(source: &dyn Source) -> FoldedFigures {
+    let hub = source.hub();
+    let mut routed = 0;
+    source.read(&mut |sources| routed = sources.labels.applications_folded());
+    FoldedFigures {
+        types: hub.types.folded(),
+        protocols: hub.protocols.folded(),
+        applications: hub.applications.folded() + routed,
+        clients: hub.clients_folded(),
+        windows: 0,
+    }
+}
+
 impl Inner {
     /// All figures, as last collected.
     pub(super) fn snapshot(
@@ -82,7 +112,7 @@ impl Inner {
             types: groups(|key| matches!(key, Key::Type(..))),
             protocols: groups(|key| matches!(key, Key::Protocol(_))),
             applications: groups(|key| matches!(key, Key::Application(_))),
-            folded: self.folded(source, router.as_ref()),
+            folded: self.folded(source),
             slow_messages: self.slow_messages(&moment),
             connections: self.connections(&moment, &survey),
             clients: survey.clients,
@@ -120,13 +150,14 @@ impl Inner {
         }
     }
 
-    fn folded(&self, source: &dyn Source, router: Option<&Stats>) -> FoldedFigures {
-        let hub = source.hub();
+    fn folded(&self, source: &dyn Source) -> FoldedFigures {
+        let (now, then) = (folded(source), &self.folded_then);
         FoldedFigures {
-            types: hub.types.folded(),
-            protocols: hub.protocols.folded(),
-            applications: hub.applications.folded() + router.map_or(0, |stats| stats.applications_folded),
-            clients: hub.clients_folded(),
+            types: now.types - then.types,
+            protocols: now.protocols - then.protocols,
+            applications: now.applications - then.applications,
+            clients: now.clients - then.clients,
+            // As it is now: windows are given once.
             windows: self.collector.series.iter().filter(|series| series.without_windows).count() as u64,
         }
     }
@@ -187,8 +218,7 @@ impl Inner {
     }
 
     fn connections(&self, moment: &Moment<'_>, survey: &Survey) -> ConnectionFigures {
-        let now = self.read_connections(moment.source);
-        let then = &self.connections_then;
+        let (now, then) = (&self.connections_now, &self.connections_then);
         let closed = LatencyStats::from(now.lived.since(&then.lived));
         ConnectionFigures {
             total: now.total - then.total,
@@ -206,27 +236,13 @@ impl Inner {
         }
     }
 
-    /// Connections of a router and of the host together. The largest number of both at once is that of their sum as long
-    /// as only one of them has any; otherwise it is not above what is said.
-    pub(super) fn read_connections(&self, source: &dyn Source) -> ConnectionReading {
-        let mut all = source.hub().clients.connections();
-        if let Some(clients) = source.routed_clients() {
-            let routed = clients.connections();
-            all.total += routed.total;
-            all.active += routed.active;
-            all.peak += routed.peak;
-            all.disconnected += routed.disconnected;
-            all.reconnects += routed.reconnects;
-            all.lived.merge(&routed.lived);
-        }
-        all
-    }
-
-    fn application_connections(&self, moment: &Moment<'_>) -> Vec<ApplicationConnectionFigures> {
+    /// Each application's connections; applications come up in the order of their series, and none goes.
+    pub(super) fn application_connections(&self, moment: &Moment<'_>) -> Vec<ApplicationConnectionFigures> {
         let hub = moment.source.hub();
         let (routed, recorded) =
             (moment.source.routed_clients().map(|clients| clients.connections()), hub.clients.connections());
         let series = self.collector.series.iter();
+        let mut then = self.applications_then.iter().copied();
         series
             .filter_map(|series| {
                 let Key::Application(name) = &*series.key else { return None };
@@ -239,7 +255,7 @@ impl Inner {
                 let last = routed.last.max(recorded.last).max(series.counts.last);
                 Some(ApplicationConnectionFigures {
                     name: name.clone(),
-                    total: routed.total + recorded.total,
+                    total: routed.total + recorded.total - then.next().unwrap_or(0),
                     active: routed.active + recorded.active,
                     last_activity_milliseconds: (last > 0).then(|| moment.wall_of(last)),
                 })

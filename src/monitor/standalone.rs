@@ -19,7 +19,7 @@ pub(super) struct Standalone {
 impl Standalone {
     pub(super) fn new(config: Config, clock: Clock, name_keys: [u64; 2]) -> Self {
         let slow = config.milliseconds(Key::SlowMessageThreshold).as_nanos() as u64;
-        let controls = Arc::new(Controls::new(slow, config.get(Key::DetailedStats) == 1));
+        let controls = Arc::new(Controls::new(slow, config.has_details()));
         let hub = Hub::new(HubSizes::of(&config), controls, name_keys, clock.clone());
         Self { hub: Arc::new(hub), labels: Labels::new(0), started: clock.raw(), config, clock }
     }

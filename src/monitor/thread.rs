@@ -80,8 +80,10 @@ fn run(core: &Weak<Core>, bell: &Bell) {
             let Some(core) = core.upgrade() else { return };
             core.tick();
         }
-        // On time where it can be; where a tick took longer, the next is a period after it.
-        next = (next + PERIOD).max(Instant::now());
+        // On time where it can be; where a tick took longer, the next is at once. Never further away than a period: each
+        // wake brings a tick that was not due, and would put off those that are.
+        let now = Instant::now();
+        next = (next + PERIOD).clamp(now, now + PERIOD);
         let mut state = lock(&bell.state);
         loop {
             if state.stop {

@@ -69,8 +69,10 @@ fn name_of(element: &Value) -> Option<String> {
         });
     }
     let labels = element.get("labels")?.as_array()?;
-    let labels: Vec<_> = labels.iter().filter_map(|label| label.get(1)?.as_str()).collect();
-    Some(labels.join(","))
+    let labels = labels.iter().filter_map(|label| label.get(1)?.as_str());
+    // So that two sets of values are never one alert: a comma inside a value is told from one between two.
+    let values: Vec<_> = labels.map(|value| value.replace('\\', "\\\\").replace(',', "\\,")).collect();
+    Some(values.join(","))
 }
 
 #[cfg(test)]
@@ -93,6 +95,17 @@ mod tests {
         let mut all = Vec::new();
         figures.each(path, &mut |labels, value, samples| all.push((labels.to_owned(), value, samples)));
         all
+    }
+
+    #[test]
+    fn label_values_with_commas_are_told_apart() {
+        let series = |first: &str, second: &str| serde_json::json!({"labels": [["a", first], ["b", second]], "value": 1});
+        let both = [series("x,y", "z"), series("x", "y,z"), series("x\\", "y\\,z")];
+        let figures = Figures(serde_json::json!({ "series": both }));
+        let mut labels = Vec::new();
+        figures.each("series.*.value", &mut |name, _, _| labels.push(name.to_owned()));
+        assert_eq!(labels, ["x\\,y,z", "x,y\\,z", "x\\\\,y\\\\\\,z"]);
+        figures.each("series.x\\,y,z.value", &mut |name, value, _| assert_eq!((name, value), ("", 1.0)));
     }
 
     #[test]

@@ -64,19 +64,22 @@ pub(crate) struct HubSizes {
     applications: usize,
     recorders: usize,
     customs: usize,
+    /// `enable_metrics`.
+    enabled: bool,
     clients: ClientLimits,
 }
 
 impl HubSizes {
     pub(crate) fn of(config: &Config) -> Self {
         let applications = config.count(Key::MaxApplications);
-        let detailed = config.get(Key::DetailedStats) == 1;
+        let detailed = config.has_details();
         let clients = if detailed { config.get(Key::MaxRecordedClients) as u32 } else { 0 };
         Self {
             types: config.count(Key::MaxRecordedTypes),
             applications,
             recorders: config.count(Key::MaxRecorders),
             customs: config.count(Key::MaxCustomSeries),
+            enabled: config.get(Key::EnableMetrics) == 1,
             clients: ClientLimits { clients, applications: applications + 1, figures: detailed },
         }
     }
@@ -112,6 +115,10 @@ pub(crate) struct Hub {
     /// One connects or disconnects at a time: a slot's phase has one writer.
     doorway: Mutex<()>,
     clients_folded: AtomicU64,
+    /// Off: nothing is recorded.
+    enabled: bool,
+    /// Bytes that the host has written to its clients.
+    bytes_sent: AtomicU64,
     /// The host's own metrics.
     pub(crate) customs: Customs,
     clock: Clock,
@@ -130,6 +137,8 @@ impl Hub {
             shards: (0..shards).map(shard).collect(),
             doorway: Mutex::new(()),
             clients_folded: AtomicU64::new(0),
+            enabled: sizes.enabled,
+            bytes_sent: AtomicU64::new(0),
             customs: Customs::new(sizes.customs),
             clock,
         }
@@ -153,6 +162,9 @@ impl Hub {
 
     /// Counts one message, from any thread.
     pub(crate) fn record(&self, message: &Message<'_>) {
+        if !self.enabled {
+            return;
+        }
         let labels = self.labels(message.protocol, message.message_type, message.application);
         let client = self.recorded_client(message.client, labels);
         self.record_shared(labels, client, message.measured);
@@ -160,6 +172,9 @@ impl Hub {
 
     /// As [`record`](Self::record), with what was looked up before.
     pub(crate) fn record_shared(&self, labels: Labels, client: Option<ClientId>, measured: Measured) {
+        if !self.enabled {
+            return;
+        }
         let place = shard_of_thread();
         let controlled = self.controls.now();
         let timing = self.timing(measured);
@@ -193,6 +208,9 @@ impl Hub {
         client: Option<ClientId>,
         measured: Measured,
     ) {
+        if !self.enabled {
+            return;
+        }
         writer.controlled = self.controls.now();
         let timing = self.timing(measured);
         let is_slow = timing.total() > writer.controlled.slow;
@@ -282,10 +300,17 @@ impl Hub {
     pub(crate) fn connect(&self, name: &str, application: &str) -> Result<ClientId, Error> {
         let application = self.applications.place("", application) as u16;
         let _door = lock(&self.doorway);
-        match self.clients.connect(new_client(name, application)) {
-            Err(Error::NameTaken(client)) if self.clients.connect_recorded(client) => Ok(client),
-            other => other.map(|(client, _)| client),
-        }
+        // Before a new one is tried, which would need a place, and count as an attempt to reconnect.
+        let known = self.client(name).filter(|client| self.clients.connect_recorded(*client, application));
+        known
+            .map_or_else(|| self.clients.connect(new_client(name, application)).map(|(client, _)| client), Ok)
+    }
+
+    /// Gives up names that were only recorded and have been silent for `ticks`.
+    pub(crate) fn forget_recorded(&self, ticks: u64) {
+        // So that none of them connects meanwhile.
+        let _door = lock(&self.doorway);
+        self.clients.forget_recorded(ticks);
     }
 
     /// Counts the end of one.
@@ -300,9 +325,15 @@ impl Hub {
 
     /// Counts what the host has written to a client.
     pub(crate) fn sent(&self, client: ClientId, bytes: u64) -> Result<(), Error> {
-        let known = self.clients.get(client).and_then(|_| self.clients.line(client));
-        known.ok_or(Error::StaleClient)?.sent_shared(self.controls.now().epoch, bytes);
+        let line = self.clients.open_line(client).ok_or(Error::StaleClient)?;
+        line.sent_shared(self.controls.now().epoch, bytes);
+        self.bytes_sent.fetch_add(bytes, Relaxed); // Relaxed: a count by itself.
         Ok(())
+    }
+
+    /// Bytes that the host has written to its clients.
+    pub(crate) fn bytes_sent(&self) -> u64 {
+        self.bytes_sent.load(Relaxed) // Relaxed: a count by itself.
     }
 
     /// Messages whose client had no figures of its own.

@@ -128,6 +128,11 @@ impl<S: Series> Table<S> {
         all.iter().filter_map(OnceLock::get).map(|series| &**series)
     }
 
+    /// The name at a place.
+    pub(crate) fn name(&self, place: usize) -> Name {
+        lock(&self.names).get(place).cloned().unwrap_or_default()
+    }
+
     /// The names from a place on.
     pub(crate) fn names_from(&self, place: usize) -> Vec<Name> {
         lock(&self.names).get(place..).unwrap_or_default().to_vec()

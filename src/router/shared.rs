@@ -158,7 +158,7 @@ impl Shared {
             WorkerShard::new(labels.types().len(), labels.protocols().len(), labels.application_capacity())
         };
         let slow = config.milliseconds(Key::SlowMessageThreshold).as_nanos() as u64;
-        let controls = Arc::new(Controls::new(slow, config.get(Key::DetailedStats) == 1));
+        let controls = Arc::new(Controls::new(slow, config.has_details()));
         Self {
             limits: Limits {
                 messages: config.get(Key::CreditMessages) as u32,

@@ -81,8 +81,17 @@ export async function eventually(what, probe, limit = WAIT) {
 
 /** One GET on a connection of its own: `{ status, headers, text }`. */
 export function get(port, path, headers = {}) {
+  return ask("GET", port, path, "", headers);
+}
+
+/** One POST, likewise. */
+export function post(port, path, body = "", headers = {}) {
+  return ask("POST", port, path, body, headers);
+}
+
+function ask(method, port, path, body, headers) {
   const answer = new Promise((resolve, reject) => {
-    const request = http.get({ host: HOST, port, path, headers, agent: false }, (response) => {
+    const request = http.request({ host: HOST, port, path, method, headers, agent: false }, (response) => {
       const chunks = [];
       response.on("data", (chunk) => chunks.push(chunk));
       response.on("error", reject);
@@ -91,8 +100,9 @@ export function get(port, path, headers = {}) {
       );
     });
     request.on("error", reject);
+    request.end(body);
   });
-  return within(answer, `GET ${path}`);
+  return within(answer, `${method} ${path}`);
 }
 
 /** Loopback ports that were free a moment ago, all different. */

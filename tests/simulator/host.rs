@@ -3,6 +3,7 @@
 mod policies;
 mod rooms;
 mod tasks;
+mod watch;
 
 use crate::admission::{Admission, Bucket};
 use crate::handlers::{PROCESSING_MILLISECONDS, Plan, handler};
@@ -109,6 +110,7 @@ reached! {
     ;
     rooms: rooms::Reached,
     tasks: tasks::Reached,
+    watch: watch::Reached,
 }
 
 /// A worker that has stopped, of a router that nobody uses.
@@ -154,6 +156,8 @@ pub struct Host {
     /// By worker.
     out: Vec<Vec<tasks::Out>>,
     last_done: Option<(usize, TaskId)>,
+    /// In some runs: it takes longer than all the rest.
+    watch: Option<watch::Watch>,
     reached: Reached,
 }
 
@@ -220,6 +224,7 @@ impl Host {
         let (router, built) = builder.build().unwrap();
         let router = Arc::new(router);
         plan.set_router(&router);
+        let watch = random.chance(25).then(|| watch::Watch::new(&router));
         Self {
             random,
             router,
@@ -248,6 +253,7 @@ impl Host {
             driven,
             out: (0..workers).map(|_| Vec::new()).collect(),
             last_done: None,
+            watch,
             reached: Reached::default(),
         }
     }
@@ -256,6 +262,7 @@ impl Host {
         for _ in 0..STEPS {
             self.step();
             self.check();
+            self.watch_now_and_then();
         }
         if self.random.chance(50) {
             self.quiesce();
@@ -908,6 +915,7 @@ impl Host {
         self.check_policies(&stats);
         Self::check_paths_are_empty(&stats);
         self.check_handlers();
+        self.check_monitor();
         self.ports.clear();
         let stats = self.router.stats();
         assert_eq!((stats.payload_bytes, stats.payloads_waiting), (0, 0), "payloads are left");

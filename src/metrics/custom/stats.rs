@@ -31,6 +31,8 @@ pub struct CustomFamilyStats {
     pub series: Vec<CustomSeriesStats>,
     /// How often label values were looked up that had no series of their own.
     pub folded: u64,
+    /// What its gauges were given that is no number, or would have made them none: left out, and counted here.
+    pub ignored: u64,
 }
 
 /// One series.
@@ -56,14 +58,18 @@ impl Customs {
 fn family_stats(family: &Family) -> CustomFamilyStats {
     let series = lock(&family.sets).series.clone();
     let descriptor = &family.descriptor;
+    let mut ignored = 0;
     let series = series.into_iter().map(|(values, cells)| {
         let (value, histogram) = match &*cells {
             // Exact up to 2^53.
             Cells::Counter(shards) => {
-                let sum = shards.iter().fold(0u64, |sum, cell| sum.wrapping_add(cell.get()));
+                let sum = shards.iter().fold(0u64, |sum, cell| sum.saturating_add(cell.get()));
                 (Some(sum as f64), None)
             }
-            Cells::Gauge(cell) => (Some(cell.load(Relaxed)), None), // Relaxed: a reading by itself.
+            Cells::Gauge(level) => {
+                ignored += level.ignored.get();
+                (Some(level.value.load(Relaxed)), None) // Relaxed: a reading by itself.
+            }
             Cells::Histogram(histogram) => (None, Some(Distribution::of(0, [histogram]).into())),
         };
         CustomSeriesStats {
@@ -72,12 +78,14 @@ fn family_stats(family: &Family) -> CustomFamilyStats {
             histogram,
         }
     });
+    let series = series.collect();
     CustomFamilyStats {
         name: descriptor.name.clone(),
         kind: family.kind,
         help: descriptor.help.clone(),
         unit: descriptor.unit.clone(),
-        series: series.collect(),
+        series,
         folded: family.folded.load(Relaxed), // Relaxed: a count by itself.
+        ignored,
     }
 }

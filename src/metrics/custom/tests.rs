@@ -14,9 +14,12 @@ fn names_are_those_that_promlint_lets_pass() {
         (Descriptor::new("_a_total", "a"), "snake_case"),
         (Descriptor::new("aB_total", "a"), "snake_case"),
         (Descriptor::new("a:b_total", "a"), "snake_case"),
+        (Descriptor::new("a__b_total", "a"), "snake_case"),
+        (Descriptor::new("a_total_", "a"), "snake_case"),
         (Descriptor::new(&"a".repeat(200), "a"), "snake_case"),
         (Descriptor::new("corelane_a_total", "a"), "begin so"),
         (Descriptor::new("process_a_total", "a"), "begin so"),
+        (Descriptor::new("scrape_a_total", "a"), "begin so"),
         (Descriptor::new("jobs", "a"), "ends in _total"),
         (Descriptor::new("jobs_count_total", "a"), "suffix"),
         (Descriptor::new("wait_ms_total", "a"), "base units"),
@@ -26,6 +29,7 @@ fn names_are_those_that_promlint_lets_pass() {
         (Descriptor::new("jobs_minutes_total", "a").unit("minutes"), "base units"),
         (Descriptor::new("wait_seconds_total", "a"), "give that as the unit"),
         (Descriptor::new("jobs_total", " "), "help"),
+        (Descriptor::new("jobs_total", "two\nlines"), "help"),
         (labelled(&["le"]), "label"),
         (labelled(&["a-b"]), "label"),
         (labelled(&["a", "b", "a"]), "twice"),
@@ -37,7 +41,10 @@ fn names_are_those_that_promlint_lets_pass() {
     }
     assert!(problem(customs.gauge(&Descriptor::new("a_total", "a"))).contains("no other's"));
     assert!(problem(customs.histogram(&Descriptor::new("a", "a"))).contains("seconds"));
+    assert!(problem(customs.gauge(&Descriptor::new("up", "a"))).contains("begin so"));
     customs.counter(&Descriptor::new("wait_seconds_total", "a").unit("seconds")).unwrap();
+    // Begins like `up`, which is what Prometheus makes of a target, but is not it.
+    customs.counter(&Descriptor::new("uploads_total", "a")).unwrap();
 }
 
 #[test]
@@ -106,13 +113,75 @@ fn a_hundred_thousand_values_stay_within_the_budget_and_add_up() {
     }
     let stats = customs.stats();
     let [wide, long] = &stats.families[..] else { panic!("two families") };
-    assert_eq!((wide.series.len(), wide.folded), (16, 100_000 - 15));
+    assert_eq!((wide.series.len(), wide.folded), (16 + 1, 100_000 - 16));
     assert_eq!(wide.series.iter().filter_map(|one| one.value).sum::<f64>(), 100_000.0);
-    assert_eq!(wide.series[15].labels, [("name".to_owned(), "other".to_owned())]);
-    assert_eq!(wide.series[15].value, Some(100_000.0 - 15.0));
-    // 20 in all: one for each family's others, 15 of the first, and 3 that are left.
-    assert_eq!((long.series.len(), long.folded), (4, 7));
+    assert_eq!(wide.series[16].labels, [("name".to_owned(), "other".to_owned())]);
+    assert_eq!(wide.series[16].value, Some(100_000.0 - 16.0));
+    // 20 in all: one for each family's others, 16 of the first, and 2 that are left.
+    assert_eq!((long.series.len(), long.folded), (2 + 1, 8));
     assert!(long.series.iter().all(|one| one.labels[0].1.len() <= 64));
     assert_eq!(long.series.iter().filter_map(|one| one.value).sum::<f64>(), 10.0);
     assert!(problem(customs.gauge(&Descriptor::new("depth", "c"))).contains("max_custom_series"));
+}
+
+#[test]
+fn as_many_sets_as_were_declared_have_series_of_their_own() {
+    let customs = Customs::new(10);
+    let kinds = Descriptor::new("joins_total", "a").labels(&["kind"]).max_series(2);
+    let kinds = customs.counter(&kinds).unwrap();
+    // What the host itself calls other is counted with all others, and takes nobody's place.
+    for kind in ["other", "audio", "video", "data"] {
+        kinds.with(&[kind]).unwrap().add(1);
+    }
+    let family = &customs.stats().families[0];
+    let shown: Vec<_> = family.series.iter().map(|one| (one.labels[0].1.as_str(), one.value)).collect();
+    assert_eq!(shown, [("other", Some(2.0)), ("audio", Some(1.0)), ("video", Some(1.0))]);
+    assert_eq!(family.folded, 1);
+}
+
+#[test]
+fn a_sum_that_reaches_the_end_stays_there() {
+    let customs = Customs::new(10);
+    let counter = customs.counter(&Descriptor::new("a_total", "a")).unwrap().with(&[]).unwrap();
+    let size = Descriptor::new("frame_bytes", "b").unit("bytes");
+    let size = customs.histogram(&size).unwrap().with(&[]).unwrap();
+    let mut last = (0.0, 0);
+    for value in [0, 1, 1 << 36, u64::MAX, 1, u64::MAX, 1 << 36] {
+        // From two threads, so from two of the counter's cells.
+        std::thread::scope(|scope| scope.spawn(|| counter.add(value)).join().unwrap());
+        counter.add(value);
+        size.record(value);
+        let stats = customs.stats();
+        let sum =
+            |place: usize| stats.families[place].series[0].histogram.clone().unwrap().distribution.sum();
+        let now = (stats.families[0].series[0].value.unwrap(), sum(1));
+        assert!(now >= last && now.1 >= last.1, "{value}: from {last:?} to {now:?}");
+        last = now;
+        if value == 1 << 36 && now.1 < u64::MAX {
+            assert_eq!(now, (2.0 + (1u64 << 37) as f64, 1 + (1 << 36)));
+        }
+    }
+    assert_eq!(last, (u64::MAX as f64, u64::MAX));
+    let stats = customs.stats();
+    let sizes = stats.families[1].series[0].histogram.as_ref().unwrap();
+    assert_eq!((sizes.count, sizes.minimum, sizes.maximum), (7, Some(0), Some(u64::MAX)));
+}
+
+#[test]
+fn what_is_no_number_leaves_a_gauge_as_it_was_and_is_counted() {
+    let customs = Customs::new(10);
+    let gauge = customs.gauge(&Descriptor::new("level", "a")).unwrap().with(&[]).unwrap();
+    gauge.set(2.0);
+    gauge.set(f64::NAN);
+    gauge.add(f64::NAN);
+    let shown = || {
+        let family = &customs.stats().families[0];
+        (family.series[0].value, family.ignored)
+    };
+    assert_eq!(shown(), (Some(2.0), 2));
+    gauge.add(f64::INFINITY);
+    assert_eq!(shown(), (Some(f64::INFINITY), 2));
+    // Their sum would be no number.
+    gauge.add(f64::NEG_INFINITY);
+    assert_eq!(shown(), (Some(f64::INFINITY), 3));
 }

@@ -45,7 +45,7 @@ impl Severity {
 /// use corelane::monitor::alert::{Rule, Severity};
 /// use std::time::Duration;
 ///
-/// let rule = Rule::above("slow_offers", "types.offer.minute.p99_nanoseconds", 250e6)
+/// let rule = Rule::above("slow_offers", "types.peerjs/OFFER.windows.last_minute.p99", 250e6)
 ///     .clear(200e6)
 ///     .severity(Severity::Critical)
 ///     .pending_for(Duration::from_secs(10))

@@ -1,0 +1,248 @@
+//! Each client's figures, the lists of those with the most, and who is idle.
+
+use super::{Bench, MILLISECOND, START, offer, shown, took};
+use corelane::clients::ClientId;
+use corelane::error::Error;
+use corelane::monitor::ClientFigures;
+use corelane::record::{Measured, Message};
+use serde_json::{Value, json};
+use std::time::Duration;
+
+/// A client that nothing has happened to since it connected, at [`START`].
+fn client(id: ClientId, name: &str) -> Value {
+    json!({
+        "id": id.0, "name": name, "application": "app", "protocol": "", "recorded": true, "connected": true,
+        "messages": 0, "errors": 0, "bytes_in": 0, "bytes_out": 0,
+        "average_nanoseconds": null, "maximum_nanoseconds": 0, "last_activity_milliseconds": START,
+        "connected_for_milliseconds": 0, "idle_milliseconds": 0,
+        "outstanding_messages": 0, "outstanding_bytes": 0, "healthy": true,
+    })
+}
+
+fn with(mut figures: Value, changes: &[(&str, Value)]) -> Value {
+    for (field, value) in changes {
+        assert!(figures.get(field).is_some(), "{field}");
+        figures[field] = value.clone();
+    }
+    figures
+}
+
+fn names(list: &[ClientFigures]) -> Vec<&str> {
+    list.iter().map(|client| &*client.name).collect()
+}
+
+/// All that connected, as the idle for longer than nothing once time has passed.
+fn connected(bench: &Bench) -> Vec<ClientFigures> {
+    bench.monitor.idle_clients(Duration::ZERO)
+}
+
+#[test]
+fn every_figure_of_a_client() {
+    let bench = Bench::new(&[]);
+    let ann = bench.monitor.connect("ann", "app").unwrap();
+    bench.advance(1_000);
+    assert_eq!(bench.stats().clients.tracked, 1);
+    let silent = [("connected_for_milliseconds", json!(1_000)), ("idle_milliseconds", json!(1_000))];
+    assert_eq!(shown(&connected(&bench)), json!([with(client(ann, "ann"), &silent)]));
+
+    let measured = |failed, bytes, queue_wait_nanoseconds, processing_nanoseconds| Measured {
+        failed,
+        bytes,
+        queue_wait_nanoseconds,
+        processing_nanoseconds,
+    };
+    // One in each of the ways to record; waiting counts.
+    bench.monitor.record(&offer("ann", measured(false, 100, 10, 20)));
+    let mut recorder = bench.monitor.recorder();
+    let labels = recorder.labels("peerjs", "OFFER", "app");
+    assert_eq!((recorder.client("ann"), bench.monitor.client("ann")), (Some(ann), Some(ann)));
+    recorder.record(labels, Some(ann), measured(true, 200, 40, 60));
+    bench.monitor.record_labelled(labels, Some(ann), measured(true, 1, 0, 1));
+    bench.monitor.record_sent(ann, 5_000).unwrap();
+    bench.monitor.record_sent(ann, 1).unwrap();
+    bench.advance(250);
+    let active = [
+        ("messages", json!(3)),
+        ("errors", json!(2)),
+        ("bytes_in", json!(301)),
+        ("bytes_out", json!(5_001)),
+        ("average_nanoseconds", json!(43)), // 131 / 3
+        ("maximum_nanoseconds", json!(100)),
+        ("last_activity_milliseconds", json!(START + 1_000)),
+        ("connected_for_milliseconds", json!(1_250)),
+        ("idle_milliseconds", json!(250)),
+    ];
+    let expected = with(client(ann, "ann"), &active);
+    assert_eq!(shown(&connected(&bench)), json!([expected]));
+    let stats = bench.stats();
+    let lists = json!({
+        "tracked": 1, "by_messages": [expected], "by_errors": [expected], "by_bytes_in": [expected],
+        "by_bytes_out": [expected], "by_average": [expected], "by_maximum": [expected], "by_outstanding": [],
+    });
+    assert_eq!(shown(&stats.clients), lists);
+    assert_eq!(stats.messages.bytes_out, 5_001, "what hosts report is written as well");
+
+    // Gone: no figures, nor those of who comes after it under its name.
+    bench.monitor.disconnect(ann).unwrap();
+    assert_eq!((bench.stats().clients.tracked, bench.monitor.client("ann")), (0, None));
+    assert_eq!(bench.monitor.record_sent(ann, 1), Err(Error::StaleClient));
+    bench.monitor.record_labelled(labels, Some(ann), took(1));
+    let again = bench.monitor.connect("ann", "app").unwrap();
+    assert_ne!(again, ann);
+    bench.advance(1);
+    let fresh = [
+        ("last_activity_milliseconds", json!(START + 1_250)),
+        ("connected_for_milliseconds", json!(1)),
+        ("idle_milliseconds", json!(1)),
+    ];
+    assert_eq!(shown(&connected(&bench)), json!([with(client(again, "ann"), &fresh)]));
+    assert_eq!(bench.stats().messages.total, 4, "counted, though nobody's");
+}
+
+#[test]
+fn each_list_has_its_own_order_and_no_more_than_it_may() {
+    let bench = Bench::new(&[("top_clients", "3")]);
+    // Messages, of these failed; bytes and nanoseconds of each message; bytes written.
+    let clients = [
+        ("a", 1, 1, 50, 70, 0),
+        ("b", 2, 0, 10, 20, 400),
+        ("c", 3, 3, 5, 10, 100),
+        ("d", 4, 2, 1, 90, 300),
+        ("e", 0, 0, 0, 0, 200),
+    ];
+    for (name, messages, failed, bytes, nanoseconds, written) in clients {
+        let id = bench.monitor.connect(name, "app").unwrap();
+        for message in 0..messages {
+            let measured = Measured { failed: message < failed, bytes, ..took(nanoseconds) };
+            bench.monitor.record(&offer(name, measured));
+        }
+        bench.monitor.record_sent(id, written).unwrap();
+    }
+    // One long message of who is otherwise quick.
+    bench.monitor.record(&offer("c", took(80)));
+    let top = bench.stats().clients;
+    assert_eq!(top.tracked, 5);
+    assert_eq!(names(&top.by_messages), ["c", "d", "b"], "equal ones in the order of their slots");
+    assert_eq!(names(&top.by_errors), ["c", "d", "a"]);
+    assert_eq!(names(&top.by_bytes_in), ["a", "b", "c"]);
+    assert_eq!(names(&top.by_bytes_out), ["b", "d", "e"]);
+    assert_eq!(names(&top.by_average), ["d", "a", "c"]);
+    assert_eq!(names(&top.by_maximum), ["d", "c", "a"]);
+    assert_eq!(names(&top.by_outstanding), [""; 0], "none without a router");
+    // As many as there are, where there may be more; how many is changed while it runs.
+    bench.monitor.set("top_clients", "1000").unwrap();
+    let top = bench.stats().clients;
+    assert_eq!(names(&top.by_messages), ["c", "d", "b", "a"], "those without any are left out");
+    assert_eq!(names(&top.by_bytes_out), ["b", "d", "e", "c"]);
+    bench.monitor.set("top_clients", "1").unwrap();
+    assert_eq!(names(&bench.stats().clients.by_messages), ["c"]);
+}
+
+#[test]
+fn a_name_that_messages_are_only_recorded_of_is_not_connected() {
+    let bench = Bench::new(&[]);
+    bench.monitor.record(&offer("ann", took(10)));
+    let ann = bench.monitor.client("ann").unwrap();
+    bench.advance(1_000);
+    let recorded = [
+        ("connected", json!(false)),
+        ("messages", json!(1)),
+        ("average_nanoseconds", json!(10)),
+        ("maximum_nanoseconds", json!(10)),
+        ("connected_for_milliseconds", json!(1_000)),
+        ("idle_milliseconds", json!(1_000)),
+    ];
+    let stats = bench.stats();
+    assert_eq!(shown(&stats.clients.by_messages), json!([with(client(ann, "ann"), &recorded)]));
+    let connections = &stats.connections;
+    assert_eq!((connections.total, connections.active, connections.peak), (0, 0, 0));
+    assert_eq!((connections.healthy, connections.unhealthy, connections.open_milliseconds.count), (0, 0, 0));
+    assert_eq!(connected(&bench), [], "not a connection, so none that is idle");
+
+    // It connects: the same client, and what it has done so far is still its own. It comes for the first time.
+    assert_eq!(bench.monitor.connect("ann", "app"), Ok(ann));
+    let stats = bench.stats();
+    let connections = &stats.connections;
+    assert_eq!((connections.total, connections.active, connections.reconnect_attempts), (1, 1, 0));
+    let row = &stats.clients.by_messages[0];
+    assert_eq!((row.connected, row.messages, row.connected_for_milliseconds), (true, 1, 0));
+    assert_eq!(bench.monitor.connect("ann", "app"), Err(Error::NameTaken(ann)));
+    assert_eq!(bench.stats().connections.reconnect_attempts, 1);
+}
+
+#[test]
+fn a_recorded_name_connects_with_the_application_that_it_comes_with() {
+    let bench = Bench::new(&[]);
+    bench.monitor.record(&Message { application: "", ..offer("ann", took(1)) });
+    let ann = bench.monitor.connect("ann", "app").unwrap();
+    let active = || -> Vec<_> {
+        let applications = bench.stats().connections.applications;
+        applications.into_iter().map(|one| (one.name, one.total, one.active)).collect()
+    };
+    assert_eq!(active(), [("other".to_owned(), 0, 0), ("app".to_owned(), 1, 1)]);
+    assert_eq!(bench.stats().clients.by_messages[0].application, "app");
+    bench.monitor.disconnect(ann).unwrap();
+    assert_eq!(active(), [("other".to_owned(), 0, 0), ("app".to_owned(), 1, 0)]);
+}
+
+#[test]
+fn there_are_figures_for_so_many_clients_and_the_rest_is_counted() {
+    let bench = Bench::new(&[("max_recorded_clients", "8"), ("unhealthy_after_ms", "60000")]);
+    for name in ["a", "b", "c", "d"] {
+        bench.monitor.record(&offer(name, took(1)));
+    }
+    let kept: Vec<_> = ["e", "f", "g", "h"].map(|name| bench.monitor.connect(name, "app").unwrap()).into();
+    bench.monitor.record(&offer("i", took(1)));
+    bench.monitor.record(&offer("i", took(1)));
+    bench.monitor.record(&offer(&"long".repeat(17), took(1)));
+    assert_eq!(bench.monitor.client("i"), None);
+    assert_eq!(bench.monitor.connect("i", "app"), Err(Error::TooManyClients(8)));
+    assert_eq!(bench.monitor.connect(&"long".repeat(17), "app"), Err(Error::NameLength(68)));
+    // One that has a place already needs no other.
+    let a = bench.monitor.connect("a", "app").unwrap();
+    let stats = bench.stats();
+    assert_eq!((stats.folded.clients, stats.clients.tracked, stats.connections.active), (3, 8, 5));
+    assert_eq!(stats.messages.total, 7, "counted all the same");
+
+    // Those that were only recorded make room once they have been silent for long; connections never do.
+    bench.advance(60_000);
+    bench.monitor.tick();
+    assert_eq!(bench.stats().clients.tracked, 8, "as long as that, and no longer");
+    bench.monitor.record(&offer("b", took(1)));
+    bench.advance(1);
+    bench.monitor.tick();
+    assert_eq!(bench.stats().clients.tracked, 6);
+    let known = ["a", "b", "c", "d", "e", "h"].map(|name| bench.monitor.client(name).is_some());
+    assert_eq!(known, [true, true, false, false, true, true]);
+    bench.monitor.record(&offer("i", took(1)));
+    assert!(bench.monitor.client("i").is_some());
+    let stats = bench.stats();
+    assert_eq!((stats.folded.clients, stats.connections.active), (3, 5));
+    assert_eq!(stats.connections.closed_milliseconds.count, 0, "none of them was a connection");
+    kept.into_iter().chain([a]).for_each(|client| bench.monitor.disconnect(client).unwrap());
+}
+
+#[test]
+fn connections_that_have_been_silent_for_longer_than_asked_are_listed() {
+    let bench = Bench::new(&[]);
+    let ann = bench.monitor.connect("ann", "app").unwrap();
+    bench.advance(1_000);
+    let ben = bench.monitor.connect("ben", "app").unwrap();
+    bench.advance(1_000);
+    bench.monitor.record(&offer("eve", took(1))); // Not connected: there is nothing to close.
+    let idle = |nanoseconds| -> Vec<String> {
+        let idle = bench.monitor.idle_clients(Duration::from_nanos(nanoseconds));
+        idle.into_iter().map(|client| client.name).collect()
+    };
+    assert_eq!(idle(1_000 * MILLISECOND - 1), ["ann", "ben"]);
+    assert_eq!(idle(1_000 * MILLISECOND), ["ann"], "longer, not as long");
+    assert_eq!(idle(2_000 * MILLISECOND), [""; 0]);
+    bench.monitor.record(&offer("ann", took(1)));
+    assert_eq!(idle(1_000 * MILLISECOND - 1), ["ben"], "a message is activity");
+    bench.monitor.record_sent(ben, 1).unwrap();
+    assert_eq!(idle(1_000 * MILLISECOND - 1), ["ben"], "what is written to it is not");
+    bench.monitor.disconnect(ann).unwrap();
+    bench.advance(10_000);
+    assert_eq!(idle(0), ["ben"]);
+    assert_eq!(bench.monitor.idle_clients(Duration::MAX), []);
+}

@@ -1,0 +1,153 @@
+//! Every figure of the monitor from a known input, to the exact number, by a clock that the test drives: rows M1 to M10,
+//! C1 to C6, P3 and P4. Figures are compared as the JSON that they are shown as, so that none is left out: a field that is
+//! added without a number here fails.
+//!
+//! | file | rows |
+//! |---|---|
+//! | `messages` | M1, M3, M4, M5, M7, M10 |
+//! | `slow` | M6 |
+//! | `windows` | M8, P4 |
+//! | `clients` | M9, C6 |
+//! | `connections` | C1 to C5 |
+//! | `routed` | M2, M6 and M9 with a router |
+//! | `reset`, `settings` | P3, and what is changed while it runs |
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test")]
+
+mod clients;
+mod connections;
+mod messages;
+mod reset;
+mod routed;
+mod settings;
+mod slow;
+mod windows;
+
+use corelane::clock::{Clock, ManualClock};
+use corelane::config::Config;
+use corelane::monitor::{Monitor, MonitorStats};
+use corelane::record::{Measured, Message};
+use serde::Serialize;
+use serde_json::{Value, json};
+use std::time::Duration;
+
+const MILLISECOND: u64 = 1_000_000;
+/// The time of day at which each test begins, in milliseconds.
+const START: u64 = 5_000;
+
+/// A monitor without a router, and the hands of its clock.
+struct Bench {
+    monitor: Monitor,
+    hands: ManualClock,
+}
+
+impl Bench {
+    fn new(set: &[(&str, &str)]) -> Self {
+        let (clock, hands) = clock();
+        let monitor = Monitor::with_clock(config(set), clock).unwrap();
+        Self { monitor, hands }
+    }
+
+    fn advance(&self, milliseconds: u64) {
+        self.hands.advance(Duration::from_millis(milliseconds));
+    }
+
+    /// Second after second, each with a tick, as the monitor's thread would.
+    fn run(&self, seconds: u64) {
+        for _ in 0..seconds {
+            self.advance(1_000);
+            self.monitor.tick();
+        }
+    }
+
+    fn stats(&self) -> MonitorStats {
+        self.monitor.snapshot()
+    }
+}
+
+/// A clock that stands at [`START`].
+fn clock() -> (Clock, ManualClock) {
+    let (clock, hands) = Clock::manual();
+    // It stands at one nanosecond.
+    hands.advance(Duration::from_nanos(START * MILLISECOND - 1));
+    (clock, hands)
+}
+
+fn config(set: &[(&str, &str)]) -> Config {
+    let mut config = Config::default();
+    for (key, value) in set {
+        config.set(key, value).unwrap();
+    }
+    config
+}
+
+/// What is measured of a message that went well.
+fn took(nanoseconds: u64) -> Measured {
+    Measured { processing_nanoseconds: nanoseconds, ..Measured::default() }
+}
+
+/// A message of the type OFFER, of the application app.
+fn offer(client: &str, measured: Measured) -> Message<'_> {
+    Message { client, message_type: "OFFER", protocol: "peerjs", application: "app", measured }
+}
+
+fn shown(figures: &impl Serialize) -> Value {
+    serde_json::to_value(figures).unwrap()
+}
+
+/// Count and average; smallest, largest, and the percentiles from P50 to P99.9.
+fn latency((count, average): (u64, u64), [minimum, maximum, p50, p90, p95, p99, p999]: [u64; 7]) -> Value {
+    json!({
+        "count": count, "average": average, "minimum": minimum, "maximum": maximum,
+        "p50": p50, "p90": p90, "p95": p95, "p99": p99, "p999": p999,
+    })
+}
+
+fn no_latency() -> Value {
+    json!({
+        "count": 0, "average": null, "minimum": null, "maximum": null,
+        "p50": null, "p90": null, "p95": null, "p99": null, "p999": null,
+    })
+}
+
+/// What a window counts, beside its values.
+#[derive(Clone, Copy, Default)]
+struct Counted {
+    count: u64,
+    errors: u64,
+    slow: u64,
+    bytes: u64,
+    sum: u64,
+    overflows: u64,
+}
+
+/// A window from and until so many milliseconds after [`START`]; its values as for [`latency`].
+fn window((from, until): (u64, u64), counted: Counted, values: [u64; 7]) -> Value {
+    let Counted { count, errors, slow, bytes, sum, overflows } = counted;
+    let seconds = (until - from) as f64 / 1e3;
+    let rate = |part: u64| (count > 0).then(|| part as f64 / count as f64);
+    let [minimum, maximum, p50, p90, p95, p99, p999] = values.map(|value| (count > 0).then_some(value));
+    json!({
+        "start_milliseconds": START + from, "end_milliseconds": START + until,
+        "count": count, "errors": errors, "error_rate": rate(errors), "slow": slow, "slow_rate": rate(slow),
+        "bytes": bytes, "total_nanoseconds": sum, "average": sum.checked_div(count),
+        "minimum": minimum, "maximum": maximum,
+        "p50": p50, "p90": p90, "p95": p95, "p99": p99, "p999": p999, "overflows": overflows,
+        "throughput_per_second": (seconds > 0.0).then(|| count as f64 / seconds),
+    })
+}
+
+fn no_window(period: (u64, u64)) -> Value {
+    window(period, Counted::default(), [0; 7])
+}
+
+/// The same in each of the three windows.
+fn all_windows(window: &Value) -> Value {
+    json!({ "last_minute": window, "last_hour": window, "last_day": window })
+}
+
+/// Counts by the named spans, shortest first.
+fn buckets(counts: [u64; 9]) -> Value {
+    let names = ["0-1ms", "1-5ms", "5-10ms", "10-50ms", "50-100ms", "100-500ms", "500ms-1s", "1s-5s", "5s+"];
+    names.iter().zip(counts).map(|(name, count)| json!({ "name": name, "count": count })).collect()
+}

@@ -1,0 +1,239 @@
+//! Counts, bytes, times and named spans, however a message is recorded; by type, protocol and application.
+
+use super::{
+    Bench, Counted, MILLISECOND, START, all_windows, buckets, latency, no_latency, no_window, offer, shown,
+    took, window,
+};
+use corelane::monitor::MonitorStats;
+use corelane::record::{Measured, Message, Recorder};
+use serde_json::{Value, json};
+
+/// Nanoseconds, and of how many messages: no value shares a cell of the histogram with another, and no two percentiles
+/// are the same.
+const KNOWN: [(u64, usize); 6] = [(10, 500), (20, 400), (30, 50), (40, 40), (50, 9), (60, 1)];
+
+/// A thousand messages: a hundred bytes each, a tenth of the time waiting, those that took longest failed.
+fn known() -> impl Iterator<Item = Measured> {
+    let all = KNOWN.into_iter().flat_map(|(nanoseconds, count)| std::iter::repeat_n(nanoseconds, count));
+    all.map(|nanoseconds| Measured {
+        failed: nanoseconds >= 50,
+        bytes: 100,
+        queue_wait_nanoseconds: nanoseconds / 10,
+        processing_nanoseconds: nanoseconds,
+    })
+}
+
+/// The known messages' figures, as all four of total, type, protocol and application have them.
+fn check(stats: &MonitorStats, way: &str) {
+    let service = latency((1_000, 16), [10, 60, 10, 20, 30, 40, 50]);
+    let queue_wait = latency((1_000, 1), [1, 6, 1, 2, 3, 4, 5]);
+    let counted = Counted { count: 1_000, errors: 10, slow: 0, bytes: 100_000, sum: 16_610, overflows: 0 };
+    let waited = Counted { sum: 1_661, ..counted };
+    let fine = window((0, 2_000), counted, [10, 60, 10, 20, 30, 40, 50]);
+    // The day's cells are wider from 16 ns on: two wide, and four from 32 on.
+    let coarse = window((0, 2_000), counted, [10, 60, 10, 21, 31, 43, 51]);
+    let waits = all_windows(&window((0, 2_000), waited, [1, 6, 1, 2, 3, 4, 5]));
+    let windows = json!({ "last_minute": fine, "last_hour": fine, "last_day": coarse });
+    let messages = json!({
+        "total": 1_000, "succeeded": 990, "failed": 10, "expired": 0, "success_rate": 0.99,
+        "failures": [["reported", 10]], "slow": 0, "bytes_in": 100_000, "bytes_out": 0,
+        "latency": service, "queue_wait": queue_wait, "write": no_latency(),
+        "buckets": buckets([1_000, 0, 0, 0, 0, 0, 0, 0, 0]),
+        "windows": windows, "queue_wait_windows": waits,
+    });
+    assert_eq!(shown(&stats.messages), messages, "{way}");
+    let series = |protocol: &str, name: &str, failures: Value, queue_wait: Value| {
+        json!({
+            "protocol": protocol, "name": name, "total": 1_000, "succeeded": 990, "failed": 10,
+            "failures": failures, "slow": 0, "bytes": 100_000, "latency": service, "total_nanoseconds": 16_610,
+            "queue_wait": queue_wait, "last_processed_milliseconds": START + 2_000, "windows": windows,
+        })
+    };
+    let reported = json!([["reported", 10]]);
+    assert_eq!(shown(&stats.types[1]), series("peerjs", "OFFER", reported, queue_wait), "{way}");
+    assert_eq!(shown(&stats.protocols[1]), series("", "peerjs", json!([]), Value::Null), "{way}");
+    assert_eq!(shown(&stats.applications[1]), series("", "app", json!([]), Value::Null), "{way}");
+    let none = |queue_wait: Value| {
+        json!({
+            "protocol": "", "name": "other", "total": 0, "succeeded": 0, "failed": 0, "failures": [], "slow": 0,
+            "bytes": 0, "latency": no_latency(), "total_nanoseconds": 0, "queue_wait": queue_wait,
+            "last_processed_milliseconds": null, "windows": null,
+        })
+    };
+    assert_eq!(shown(&stats.types[0]), none(no_latency()), "{way}");
+    assert_eq!(shown(&stats.protocols[0]), none(Value::Null), "{way}");
+    assert_eq!(shown(&stats.applications[0]), none(Value::Null), "{way}");
+    assert_eq!((stats.types.len(), stats.protocols.len(), stats.applications.len()), (2, 2, 2), "{way}");
+    let folded = json!({ "types": 0, "protocols": 0, "applications": 0, "clients": 0, "windows": 0 });
+    assert_eq!(shown(&stats.folded), folded, "{way}");
+    let times = (stats.time_milliseconds, stats.since_milliseconds, stats.uptime_nanoseconds, stats.resets);
+    assert_eq!(times, (START + 2_000, START, 2_000 * MILLISECOND, 0), "{way}");
+}
+
+#[test]
+fn every_way_to_record_gives_the_same_figures() {
+    let bench = || {
+        let bench = Bench::new(&[("max_recorders", "1")]);
+        bench.advance(2_000);
+        bench
+    };
+    let by_name = bench();
+    known().for_each(|measured| by_name.monitor.record(&offer("", measured)));
+    check(&by_name.stats(), "Monitor::record");
+
+    let by_labels = bench();
+    let labels = by_labels.monitor.labels("peerjs", "OFFER", "app");
+    known().for_each(|measured| by_labels.monitor.record_labelled(labels, None, measured));
+    check(&by_labels.stats(), "Monitor::record_labelled");
+
+    let alone = bench();
+    let mut recorder = alone.monitor.recorder();
+    let labels = recorder.labels("peerjs", "OFFER", "app");
+    known().for_each(|measured| recorder.record(labels, None, measured));
+    assert!(recorder.is_alone());
+    check(&alone.stats(), "a recorder with cells of its own");
+    drop(recorder);
+    check(&alone.stats(), "a recorder that is gone");
+
+    // More recorders than there are cells for, messages dealt out among them.
+    let shared = bench();
+    let mut recorders: [Recorder; 3] = std::array::from_fn(|_| shared.monitor.recorder());
+    assert_eq!(recorders.each_ref().map(Recorder::is_alone), [true, false, false]);
+    let labels = shared.monitor.labels("peerjs", "OFFER", "app");
+    known().enumerate().for_each(|(place, measured)| recorders[place % 3].record(labels, None, measured));
+    check(&shared.stats(), "recorders that share");
+    let [first, ..] = recorders;
+    drop(first);
+    assert!(shared.monitor.recorder().is_alone(), "the next one has its cells");
+}
+
+#[test]
+fn threads_that_record_at_once_lose_nothing() {
+    let bench = Bench::new(&[("max_recorders", "2")]);
+    bench.advance(2_000);
+    std::thread::scope(|scope| {
+        for thread in 0..6 {
+            let monitor = bench.monitor.clone();
+            scope.spawn(move || {
+                // Two with cells of their own, two that share, and two without a recorder.
+                let mut recorder = (thread < 4).then(|| monitor.recorder());
+                let labels = monitor.labels("peerjs", "OFFER", "app");
+                for measured in known() {
+                    match &mut recorder {
+                        Some(recorder) => recorder.record(labels, None, measured),
+                        None => monitor.record(&offer("", measured)),
+                    }
+                }
+            });
+        }
+    });
+    let stats = bench.stats();
+    let messages = &stats.messages;
+    assert_eq!((messages.total, messages.failed, messages.bytes_in), (6_000, 60, 600_000));
+    assert_eq!(shown(&messages.latency), latency((6_000, 16), [10, 60, 10, 20, 30, 40, 50]));
+    assert_eq!(shown(&messages.queue_wait), latency((6_000, 1), [1, 6, 1, 2, 3, 4, 5]));
+    for series in [&stats.types[1], &stats.protocols[1], &stats.applications[1]] {
+        assert_eq!((series.total, series.failed, series.total_nanoseconds), (6_000, 60, 6 * 16_610));
+    }
+}
+
+#[test]
+fn nothing_recorded_is_null_and_not_zero() {
+    let bench = Bench::new(&[]);
+    let messages = json!({
+        "total": 0, "succeeded": 0, "failed": 0, "expired": 0, "success_rate": null, "failures": [], "slow": 0,
+        "bytes_in": 0, "bytes_out": 0, "latency": no_latency(), "queue_wait": no_latency(),
+        "write": no_latency(), "buckets": buckets([0; 9]),
+        "windows": all_windows(&no_window((0, 0))), "queue_wait_windows": all_windows(&no_window((0, 0))),
+    });
+    assert_eq!(shown(&bench.stats().messages), messages);
+}
+
+#[test]
+fn named_spans_hold_their_lower_bound_and_not_their_upper_one() {
+    let bench = Bench::new(&[]);
+    let mut recorder = bench.monitor.recorder();
+    let labels = recorder.labels("peerjs", "OFFER", "app");
+    let mut expected = [0; 9];
+    let mut record = |nanoseconds, span: usize| {
+        bench.monitor.record(&offer("", took(nanoseconds)));
+        recorder.record(labels, None, took(nanoseconds));
+        expected[span] += 2;
+        assert_eq!(shown(&bench.stats().messages.buckets), buckets(expected), "{nanoseconds}");
+    };
+    record(0, 0);
+    let bounds = [1, 5, 10, 50, 100, 500, 1_000, 5_000];
+    for (span, bound) in bounds.into_iter().enumerate() {
+        record(bound * MILLISECOND - 1, span);
+        record(bound * MILLISECOND, span + 1);
+    }
+    record(u64::MAX / 4, 8);
+    assert_eq!(expected, [4, 4, 4, 4, 4, 4, 4, 4, 4]);
+}
+
+#[test]
+fn percentiles_are_the_upper_bounds_of_their_cells_and_never_above_the_maximum() {
+    let bench = Bench::new(&[]);
+    for milliseconds in 1..=100 {
+        bench.monitor.record(&offer("", took(milliseconds * MILLISECOND)));
+    }
+    // The cells, worked out by hand: of the octave from 2^25 on they are 2^20 wide, of that from 2^26 on 2^21.
+    let p50 = 48 * (1 << 20) - 1;
+    let p90 = 43 * (1 << 21) - 1;
+    let p95 = 46 * (1 << 21) - 1;
+    // That of 99 ms would end at 100,663,295: above the largest value.
+    let largest = 100 * MILLISECOND;
+    let expected = [MILLISECOND, largest, p50, p90, p95, largest, largest];
+    assert_eq!(shown(&bench.stats().messages.latency), latency((100, 50_500_000), expected));
+    // Longer than the histogram reaches: the largest value stands in for the cell that there is none of.
+    bench.monitor.record(&offer("", took(200_000 * MILLISECOND)));
+    bench.monitor.record(&offer("", took(100_000 * MILLISECOND)));
+    let stats = bench.stats();
+    assert_eq!(stats.messages.latency.p999, Some(200_000 * MILLISECOND));
+    assert_eq!(stats.messages.latency.maximum, Some(200_000 * MILLISECOND));
+    assert_eq!(stats.messages.windows.last_minute.overflows, 2);
+}
+
+#[test]
+fn a_names_figures_are_its_own_and_what_has_none_is_other() {
+    let set = [("max_recorded_types", "2"), ("max_applications", "1"), ("max_recorded_clients", "1")];
+    let bench = Bench::new(&set);
+    let record = |protocol: &str, message_type: &str, application: &str, client: &str, nanoseconds| {
+        bench.monitor.record(&Message {
+            client,
+            message_type,
+            protocol,
+            application,
+            measured: took(nanoseconds),
+        });
+    };
+    record("peerjs", "OFFER", "one", "ann", 1);
+    record("peerjs", "ANSWER", "one", "ann", 2);
+    record("generic", "OFFER", "two", "ben", 4); // No type, application or client of its own.
+    record("peerjs", "OFFER", "", "", 8); // No application: other, without having been folded.
+    record("", "", "one", "ann", 16); // No type and no protocol, likewise.
+    for protocol in 0..16 {
+        record(&format!("p{protocol}"), "OFFER", "two", "ben", 32); // The last two are past the sixteen.
+    }
+    let stats = bench.stats();
+    let of = |series: &[corelane::monitor::SeriesFigures]| -> Vec<(String, String, u64, u64)> {
+        let row = |one: &corelane::monitor::SeriesFigures| {
+            (one.protocol.clone(), one.name.clone(), one.total, one.total_nanoseconds)
+        };
+        series.iter().map(row).collect()
+    };
+    let row = |protocol: &str, name: &str, total, nanoseconds| {
+        (protocol.to_owned(), name.to_owned(), total, nanoseconds)
+    };
+    let types =
+        [row("", "other", 18, 4 + 16 + 16 * 32), row("peerjs", "OFFER", 2, 9), row("peerjs", "ANSWER", 1, 2)];
+    assert_eq!(of(&stats.types), types);
+    let mut protocols =
+        vec![row("", "other", 3, 16 + 2 * 32), row("", "peerjs", 3, 11), row("", "generic", 1, 4)];
+    protocols.extend((0..14).map(|protocol| row("", &format!("p{protocol}"), 1, 32)));
+    assert_eq!(of(&stats.protocols), protocols);
+    assert_eq!(of(&stats.applications), [row("", "other", 18, 8 + 4 + 16 * 32), row("", "one", 3, 19)]);
+    let folded = json!({ "types": 17, "protocols": 2, "applications": 17, "clients": 17, "windows": 0 });
+    assert_eq!(shown(&stats.folded), folded);
+    assert_eq!(stats.messages.total, 21);
+}

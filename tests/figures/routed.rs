@@ -1,0 +1,339 @@
+//! The same figures of what a router routes, beside what its host records.
+
+use super::{
+    Counted, MILLISECOND, START, all_windows, buckets, clock, config, latency, no_latency, offer, shown,
+    took, window,
+};
+use corelane::clients::ClientId;
+use corelane::clock::{Clock, ManualClock};
+use corelane::error::Error;
+use corelane::monitor::{ClientFigures, Monitor, MonitorStats, SeriesFigures};
+use corelane::router::{Builder, Port, Router, Worker};
+use serde_json::json;
+use std::time::Duration;
+
+const OFFER: &[u8] = br#"{"type":"OFFER","dst":"ben"}"#;
+/// What ben gets of it.
+const RELAYED: u64 = r#"{"type":"OFFER","src":"ann","dst":"ben"}"#.len() as u64;
+/// Its length.
+const BYTES: u64 = OFFER.len() as u64;
+
+/// A router that the test drives, with ann and ben on one port, and its monitor.
+struct Routed {
+    monitor: Monitor,
+    router: Router,
+    workers: Vec<Worker>,
+    clock: Clock,
+    hands: ManualClock,
+    port: Port,
+    ann: ClientId,
+    ben: ClientId,
+}
+
+impl Routed {
+    fn new(set: &[(&str, &str)]) -> Self {
+        let (clock, hands) = clock();
+        let config = config(set);
+        let (router, workers) = Builder::new(config).clock(clock.clone()).build().unwrap();
+        let mut port = router.port().unwrap();
+        let monitor = Monitor::of(&router.source());
+        let ann = port.connect("ann", "peerjs", "app", 1).unwrap();
+        let ben = port.connect("ben", "peerjs", "app", 2).unwrap();
+        let mut routed = Self { monitor, router, workers, clock, hands, port, ann, ben };
+        routed.cycle();
+        routed
+    }
+
+    fn one_worker() -> Self {
+        Self::new(&[("workers", "1"), ("slow_message_threshold_ms", "100")])
+    }
+
+    fn advance(&self, milliseconds: u64) {
+        self.hands.advance(Duration::from_millis(milliseconds));
+    }
+
+    fn cycle(&mut self) {
+        for worker in &mut self.workers {
+            worker.cycle(self.clock.raw());
+        }
+    }
+
+    /// Ann sends; it waits for so many nanoseconds, and is handled for so many.
+    fn send(&mut self, message: &[u8], waits: u64, takes: u64) {
+        self.port.submit(self.ann, message, 0).unwrap();
+        self.port.publish();
+        self.hands.advance(Duration::from_nanos(waits));
+        let began = self.clock.raw();
+        self.hands.advance(Duration::from_nanos(takes));
+        for worker in &mut self.workers {
+            worker.cycle(began);
+        }
+    }
+
+    /// Hands out what there is.
+    fn poll(&mut self) {
+        self.port.poll(usize::MAX, |_| ()).unwrap();
+    }
+
+    fn stats(&self) -> MonitorStats {
+        self.monitor.snapshot()
+    }
+}
+
+fn of<'a>(series: &'a [SeriesFigures], name: &str) -> &'a SeriesFigures {
+    series
+        .iter()
+        .find(|one| one.name == name && (one.protocol == "peerjs" || one.queue_wait.is_none()))
+        .unwrap()
+}
+
+#[test]
+fn every_figure_of_routed_messages() {
+    let mut routed = Routed::one_worker();
+    routed.send(OFFER, 40, 20);
+    routed.poll();
+    routed.hands.advance(Duration::from_nanos(50));
+    routed.port.acknowledge(routed.ben, 1, RELAYED as u32);
+    routed.send(b"{", 30, 10);
+    // With what has passed so far, a millisecond.
+    routed.hands.advance(Duration::from_nanos(MILLISECOND - 150));
+    // Six seconds are longer than it may wait.
+    routed.send(OFFER, 6_000 * MILLISECOND, 0);
+    let stats = routed.stats();
+    let (now, long) = (6_001, 6_000 * MILLISECOND);
+    let service = latency((3, 10), [0, 20, 10, 20, 20, 20, 20]);
+    let waited = latency((3, (long + 70) / 3), [30, long, 40, long, long, long, long]);
+    let counted = Counted { count: 3, errors: 2, slow: 1, bytes: 2 * BYTES + 1, sum: 30, overflows: 0 };
+    let handled = window((0, now), counted, [0, 20, 10, 20, 20, 20, 20]);
+    let counted = Counted { sum: long + 70, ..counted };
+    let fine = window((0, now), counted, [30, long, 40, long, long, long, long]);
+    // The day's cell of 40 ns ends at 43.
+    let coarse = window((0, now), counted, [30, long, 43, long, long, long, long]);
+    let messages = json!({
+        "total": 3, "succeeded": 1, "failed": 1, "expired": 1, "success_rate": 1.0 / 3.0,
+        "failures": [["not_json", 1], ["expired", 1]], "slow": 1,
+        "bytes_in": 2 * BYTES + 1, "bytes_out": RELAYED,
+        "latency": service, "queue_wait": waited, "write": latency((1, 50), [50; 7]),
+        "buckets": buckets([3, 0, 0, 0, 0, 0, 0, 0, 0]), "windows": all_windows(&handled),
+        "queue_wait_windows": { "last_minute": fine, "last_hour": fine, "last_day": coarse },
+    });
+    assert_eq!(shown(&stats.messages), messages);
+    // By type, with its own reasons; what is no message has no type.
+    let offers = of(&stats.types, "OFFER");
+    assert_eq!((offers.total, offers.succeeded, offers.failed, offers.slow), (2, 1, 1, 1));
+    assert_eq!(shown(&offers.failures), json!([["expired", 1]]));
+    assert_eq!(shown(&offers.latency), latency((2, 10), [0, 20, 0, 20, 20, 20, 20]));
+    assert_eq!((offers.bytes, offers.last_processed_milliseconds), (2 * BYTES, Some(START + now)));
+    assert_eq!(shown(&stats.types[0].failures), json!([["not_json", 1]]));
+    for group in [of(&stats.protocols, "peerjs"), of(&stats.applications, "app")] {
+        assert_eq!((group.total, group.succeeded, group.failed, group.slow), (3, 1, 2, 1), "{}", group.name);
+        assert_eq!((group.bytes, group.total_nanoseconds), (2 * BYTES + 1, 30));
+        assert_eq!(shown(&group.latency), service);
+    }
+}
+
+#[test]
+fn a_slow_routed_message_has_its_worker_and_names() {
+    let mut routed = Routed::new(&[("workers", "2"), ("slow_message_threshold_ms", "100")]);
+    routed.send(OFFER, 100 * MILLISECOND, 0);
+    assert_eq!(routed.stats().slow_messages.total, 0, "exactly as long");
+    routed.advance(900);
+    routed.send(OFFER, 200 * MILLISECOND, 50 * MILLISECOND);
+    let stats = routed.stats();
+    let workers = &stats.routing.as_ref().unwrap().workers;
+    // Both messages of one client were handled by one worker.
+    let worker = workers.iter().position(|worker| worker.ended == 2).unwrap();
+    let entry = json!({
+        "count": 1, "first_milliseconds": START + 1_250, "last_milliseconds": START + 1_250,
+        "client": "ann", "protocol": "peerjs", "message_type": "OFFER", "application": "app", "worker": worker,
+        "bytes": BYTES, "queue_wait_nanoseconds": 200 * MILLISECOND, "service_nanoseconds": 50 * MILLISECOND,
+        "succeeded": true, "slowest_nanoseconds": 250 * MILLISECOND,
+    });
+    let expected = json!({
+        "threshold_nanoseconds": 100 * MILLISECOND, "total": 1, "unlisted": 0, "entries": [entry],
+    });
+    assert_eq!(shown(&stats.slow_messages), expected);
+    routed.send(b"{", 101 * MILLISECOND, 0);
+    let newest = routed.stats().slow_messages.entries.remove(0);
+    assert_eq!((&*newest.client, &*newest.message_type, newest.succeeded), ("ann", "other", false));
+}
+
+#[test]
+fn every_figure_of_a_routed_client_with_what_it_has_not_acknowledged() {
+    let mut routed = Routed::one_worker();
+    routed.send(OFFER, 40, 20);
+    routed.send(OFFER, 10, 10);
+    routed.send(b"{", 0, 1);
+    routed.advance(1_000);
+    let client = |id: ClientId, name: &str| {
+        json!({
+            "id": id.0, "name": name, "application": "app", "protocol": "peerjs", "recorded": false,
+            "connected": true, "messages": 0, "errors": 0, "bytes_in": 0, "bytes_out": 0,
+            "average_nanoseconds": null, "maximum_nanoseconds": 0, "last_activity_milliseconds": START,
+            "connected_for_milliseconds": 1_000, "idle_milliseconds": 1_000,
+            "outstanding_messages": 0, "outstanding_bytes": 0, "healthy": true,
+        })
+    };
+    let mut ann = client(routed.ann, "ann");
+    for (field, value) in [("messages", 3), ("errors", 1), ("bytes_in", 2 * BYTES + 1)] {
+        ann[field] = json!(value);
+    }
+    (ann["average_nanoseconds"], ann["maximum_nanoseconds"]) = (json!(27), json!(60)); // 81 / 3
+    let mut ben = client(routed.ben, "ben");
+    (ben["outstanding_messages"], ben["outstanding_bytes"]) = (json!(2), json!(2 * RELAYED));
+    let lists = json!({
+        "tracked": 2, "by_messages": [ann], "by_errors": [ann], "by_bytes_in": [ann], "by_bytes_out": [],
+        "by_average": [ann], "by_maximum": [ann], "by_outstanding": [ben],
+    });
+    assert_eq!(shown(&routed.stats().clients), lists);
+    routed.poll();
+    assert_eq!(shown(&routed.stats().clients), lists, "handed out is not acknowledged");
+    let of_ben = |list: &[ClientFigures]| -> Vec<_> {
+        list.iter().map(|one| (one.outstanding_messages, one.outstanding_bytes, one.bytes_out)).collect()
+    };
+    routed.port.acknowledge(routed.ben, 1, RELAYED as u32);
+    let clients = routed.stats().clients;
+    assert_eq!(of_ben(&clients.by_outstanding), [(1, RELAYED, RELAYED)]);
+    assert_eq!(of_ben(&clients.by_bytes_out), [(1, RELAYED, RELAYED)]);
+    routed.port.acknowledge(routed.ben, 1, RELAYED as u32);
+    let clients = routed.stats().clients;
+    assert_eq!(
+        (of_ben(&clients.by_outstanding), of_ben(&clients.by_bytes_out)),
+        (vec![], vec![(0, 0, 2 * RELAYED)])
+    );
+    assert_eq!(routed.stats().messages.bytes_out, 2 * RELAYED);
+}
+
+#[test]
+fn a_held_message_is_its_senders_error_when_it_expires() {
+    let mut routed = Routed::one_worker();
+    routed.send(br#"{"type":"OFFER","dst":"nobody"}"#, 0, 0);
+    let of_ann = |stats: MonitorStats| (stats.messages.total, stats.clients.by_messages[0].errors);
+    assert_eq!(of_ann(routed.stats()), (0, 0), "has not ended");
+    routed.advance(6_000);
+    routed.cycle();
+    assert_eq!(of_ann(routed.stats()), (1, 1));
+    assert_eq!(routed.stats().messages.expired, 1);
+}
+
+#[test]
+fn what_the_host_records_adds_to_what_is_routed_under_the_same_names() {
+    let mut routed = Routed::one_worker();
+    routed.send(OFFER, 0, 20);
+    routed.monitor.record(&offer("eve", took(40)));
+    let eve = routed.monitor.connect("eve", "app").unwrap();
+    routed.monitor.record_sent(eve, 11).unwrap();
+    let stats = routed.stats();
+    assert_eq!(shown(&stats.messages.latency), latency((2, 30), [20, 40, 20, 40, 40, 40, 40]));
+    assert_eq!(shown(&of(&stats.types, "OFFER").latency), latency((2, 30), [20, 40, 20, 40, 40, 40, 40]));
+    assert_eq!((of(&stats.protocols, "peerjs").total, of(&stats.applications, "app").total), (2, 2));
+    assert_eq!((stats.messages.bytes_in, stats.messages.bytes_out), (BYTES, 11));
+    let connections = &stats.connections;
+    assert_eq!((connections.total, connections.active, connections.healthy), (3, 3, 3));
+    let app = connections.applications.iter().find(|one| one.name == "app").unwrap();
+    assert_eq!((app.total, app.active), (3, 3));
+    let names: Vec<_> = stats.clients.by_messages.iter().map(|one| (&*one.name, one.recorded)).collect();
+    assert_eq!(names, [("ann", false), ("eve", true)]);
+    // The router's own figures are the router's alone.
+    let totals = &stats.routing.as_ref().unwrap().totals;
+    assert_eq!((totals.routed, routed.router.stats().messages.total), (1, 1));
+}
+
+#[test]
+fn routed_connections_are_counted_marked_and_found_idle() {
+    let mut routed = Routed::one_worker();
+    assert!(matches!(routed.port.connect("ann", "peerjs", "app", 3), Err(Error::NameTaken(_))));
+    let figures = |routed: &Routed| {
+        let connections = routed.stats().connections;
+        (connections.active, connections.healthy, connections.unhealthy, connections.reconnect_attempts)
+    };
+    assert_eq!(figures(&routed), (2, 2, 0, 1));
+    routed.monitor.mark(routed.ann, false, true).unwrap();
+    assert_eq!(figures(&routed), (2, 1, 1, 1));
+    routed.monitor.mark(routed.ann, false, false).unwrap();
+    routed.advance(1_000);
+    routed.send(OFFER, 0, 0);
+    let idle = routed.monitor.idle_clients(Duration::from_millis(999));
+    assert_eq!(idle.iter().map(|one| (one.id, &*one.name)).collect::<Vec<_>>(), [(routed.ben.0, "ben")]);
+    routed.advance(60_000);
+    assert_eq!(figures(&routed), (2, 1, 1, 1), "ben, who has been silent for longer than a minute");
+    let ann = routed.ann;
+    routed.port.disconnect(ann).unwrap();
+    assert_eq!(routed.monitor.mark(ann, false, true), Err(Error::StaleClient));
+    let connections = routed.stats().connections;
+    assert_eq!((connections.total, connections.active, connections.peak), (2, 1, 2));
+    assert_eq!(shown(&connections.closed_milliseconds), latency((1, 61_000), [61_000; 7]));
+}
+
+#[test]
+fn a_reset_leaves_routing_as_it_is_and_starts_the_rest_anew() {
+    let mut routed = Routed::one_worker();
+    routed.send(OFFER, 3_000 * MILLISECOND, 2_000 * MILLISECOND);
+    routed.poll();
+    routed.advance(7_000);
+    routed.port.acknowledge(routed.ben, 1, RELAYED as u32);
+    routed.send(OFFER, 0, 0);
+    let before = routed.stats();
+    assert_eq!((before.messages.total, before.messages.bytes_out), (2, RELAYED));
+    routed.monitor.reset();
+    let stats = routed.stats();
+    let messages = &stats.messages;
+    assert_eq!((messages.total, messages.slow, messages.bytes_in, messages.bytes_out), (0, 0, 0, 0));
+    assert_eq!((shown(&messages.latency), shown(&messages.write)), (no_latency(), no_latency()));
+    assert_eq!((stats.connections.total, stats.connections.active, stats.connections.peak), (0, 2, 2));
+    assert_eq!(stats.slow_messages.entries, []);
+    assert_eq!(shown(&stats.clients.by_messages), json!([]));
+    // What is now stays, and so does what the router counts for its own accounts.
+    assert_eq!(stats.clients.by_outstanding[0].outstanding_bytes, RELAYED);
+    assert_eq!(stats.routing.as_ref().unwrap().totals.routed, 2);
+    // Its worker and port go on in the new epoch, exactly.
+    routed.poll();
+    routed.hands.advance(Duration::from_nanos(1_000_003));
+    routed.port.acknowledge(routed.ben, 1, RELAYED as u32);
+    routed.send(OFFER, 2_000_003, 1_000_003);
+    let stats = routed.stats();
+    assert_eq!(shown(&stats.messages.latency), latency((1, 1_000_003), [1_000_003; 7]));
+    assert_eq!(shown(&stats.messages.queue_wait), latency((1, 2_000_003), [2_000_003; 7]));
+    assert_eq!(shown(&stats.messages.write), latency((1, 1_000_003), [1_000_003; 7]));
+    assert_eq!(shown(&of(&stats.types, "OFFER").latency), latency((1, 1_000_003), [1_000_003; 7]));
+    assert_eq!(stats.messages.bytes_out, RELAYED);
+    let ann = &stats.clients.by_messages[0];
+    assert_eq!((ann.messages, ann.bytes_in, ann.maximum_nanoseconds), (1, BYTES, 3_000_006));
+}
+
+#[test]
+fn a_monitor_that_comes_later_shows_the_totals_and_begins_its_windows() {
+    let mut routed = Routed::one_worker();
+    routed.send(OFFER, 0, 20);
+    routed.advance(1_000);
+    let late = Monitor::of(&routed.router.source());
+    let stats = late.snapshot();
+    assert_eq!((stats.messages.total, stats.messages.windows.last_minute.count), (1, 0));
+    routed.send(OFFER, 0, 20);
+    routed.advance(1_000);
+    let stats = late.snapshot();
+    assert_eq!((stats.messages.total, stats.messages.windows.last_minute.count), (2, 1));
+    assert_eq!(stats.since_milliseconds, START + 1_000);
+}
+
+#[test]
+fn detail_and_the_threshold_reach_the_workers() {
+    let mut routed = Routed::one_worker();
+    routed.monitor.set("detailed_stats", "off").unwrap();
+    routed.monitor.set("slow_message_threshold_ms", "1").unwrap();
+    routed.send(OFFER, 2 * MILLISECOND, 0);
+    routed.poll();
+    routed.port.acknowledge(routed.ben, 1, RELAYED as u32);
+    let stats = routed.stats();
+    assert_eq!((stats.messages.total, stats.messages.slow, stats.slow_messages.entries.len()), (1, 1, 1));
+    assert_eq!(shown(&stats.clients.by_messages), json!([]));
+    assert_eq!(shown(&stats.clients.by_bytes_out), json!([]));
+    assert!(of(&stats.types, "OFFER").windows.is_none());
+    routed.monitor.set("detailed_stats", "on").unwrap();
+    routed.monitor.set("slow_message_threshold_ms", "3").unwrap();
+    routed.send(OFFER, 2 * MILLISECOND, 0);
+    let stats = routed.stats();
+    assert_eq!((stats.messages.total, stats.messages.slow), (2, 1));
+    assert_eq!(stats.clients.by_messages[0].messages, 1);
+    assert_eq!(of(&stats.types, "OFFER").windows.as_ref().unwrap().last_minute.count, 1);
+}

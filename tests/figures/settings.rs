@@ -1,0 +1,151 @@
+//! What is changed while the monitor runs, and what cannot be.
+
+use super::{Bench, MILLISECOND, offer, shown, took};
+use corelane::error::Error;
+use corelane::monitor::{MonitorStats, Span};
+use serde_json::json;
+
+#[test]
+fn the_threshold_of_slow_messages_changes_from_one_message_to_the_next() {
+    let bench = Bench::new(&[]);
+    let mut recorder = bench.monitor.recorder();
+    let labels = recorder.labels("peerjs", "OFFER", "app");
+    let mut both = |milliseconds| {
+        bench.monitor.record(&offer("", took(milliseconds * MILLISECOND)));
+        recorder.record(labels, None, took(milliseconds * MILLISECOND));
+        let stats = bench.stats();
+        (stats.slow_messages.threshold_nanoseconds, stats.slow_messages.total, stats.types[1].slow)
+    };
+    let second = 1_000 * MILLISECOND;
+    assert_eq!(both(500), (second, 0, 0));
+    bench.monitor.set("slow_message_threshold_ms", "499").unwrap();
+    assert_eq!(both(500), (499 * MILLISECOND, 2, 2));
+    assert_eq!(both(499), (499 * MILLISECOND, 2, 2));
+    bench.monitor.set("slow_message_threshold_ms", "2000").unwrap();
+    assert_eq!(both(1_500), (2 * second, 2, 2), "what was slow stays so");
+    assert_eq!(both(2_001), (2 * second, 4, 4));
+}
+
+/// Per type: whether it has windows, and messages in them; then clients with messages, and theirs; then series without.
+fn detail(stats: &MonitorStats) -> (Vec<Option<u64>>, Vec<(String, u64)>, u64) {
+    let counts = stats.types.iter().map(|one| one.windows.as_ref().map(|windows| windows.last_minute.count));
+    let clients = stats.clients.by_messages.iter().map(|client| (client.name.clone(), client.messages));
+    (counts.collect(), clients.collect(), stats.folded.windows)
+}
+
+#[test]
+fn detail_is_switched_off_and_on() {
+    let bench = Bench::new(&[]);
+    let mut recorder = bench.monitor.recorder();
+    let ann = bench.monitor.connect("ann", "app").unwrap();
+    let mut record = |message_type| {
+        bench.monitor.record(&corelane::record::Message { message_type, ..offer("ann", took(7)) });
+        recorder.record(recorder.labels("peerjs", message_type, "app"), Some(ann), took(7));
+        bench.advance(10);
+        detail(&bench.stats())
+    };
+    let named = |messages| vec![("ann".to_owned(), messages)];
+    assert_eq!(record("OFFER"), (vec![None, Some(2)], named(2), 0));
+    bench.monitor.set("detailed_stats", "off").unwrap();
+    // Clients' figures stand still; windows that there are go on, so that they are right when it is switched on.
+    assert_eq!(record("OFFER"), (vec![None, Some(4)], named(2), 0));
+    assert_eq!(record("ANSWER"), (vec![None, Some(4), None], named(2), 0));
+    assert!(bench.monitor.history("types.peerjs/ANSWER", Span::Minute).is_none());
+    assert_eq!(
+        bench.stats().messages.windows.last_minute.count,
+        6,
+        "of all messages there are always windows"
+    );
+    bench.monitor.set("detailed_stats", "on").unwrap();
+    assert_eq!(record("ANSWER"), (vec![None, Some(4), Some(2)], named(4), 0));
+    assert_eq!(bench.stats().messages.total, 8);
+}
+
+#[test]
+fn detail_that_was_off_at_the_start_stays_off() {
+    let bench = Bench::new(&[("detailed_stats", "off")]);
+    bench.monitor.record(&offer("ann", took(7)));
+    assert_eq!(detail(&bench.stats()), (vec![None, None], vec![], 0));
+    let stats = bench.stats();
+    assert_eq!((stats.messages.total, stats.clients.tracked, stats.folded.clients), (1, 0, 1));
+    let error = bench.monitor.set("detailed_stats", "on").unwrap_err();
+    let text = "detailed_stats = on is not possible; allowed: off, since it (or enable_metrics) was off at the start and no memory is reserved";
+    assert_eq!(error.to_string(), text);
+    bench.monitor.record(&offer("ann", took(7)));
+    assert_eq!(detail(&bench.stats()), (vec![None, None], vec![], 0));
+    assert_eq!(bench.monitor.connect("ann", "app"), Err(Error::TooManyClients(0)));
+}
+
+#[test]
+fn what_cannot_be_set_is_refused_with_what_can() {
+    let bench = Bench::new(&[]);
+    let refused = |key, value| bench.monitor.set(key, value).unwrap_err().to_string();
+    let range = "allowed: 1 to 3600000 milliseconds";
+    for value in ["0", "3600001", "-1", "", "1s", "1.5"] {
+        let text = format!("slow_message_threshold_ms = {value} is not possible; {range}");
+        assert_eq!(refused("slow_message_threshold_ms", value), text);
+    }
+    let keys = "while it runs, one of monitor_interval_ms, report_interval_ms, slow_message_threshold_ms, \
+                high_memory_threshold_bytes, high_connection_threshold, high_error_rate_threshold, \
+                high_slow_rate_threshold, high_p99_threshold_ms, high_queue_depth_threshold, \
+                high_queue_wait_threshold_ms, high_cpu_threshold, detailed_stats, top_clients, unhealthy_after_ms, \
+                enable_logging";
+    for key in ["workers", "slow_messages", "max_windowed_series", "stats_retention_hours"] {
+        assert_eq!(refused(key, "4"), format!("key = {key} is not possible; allowed: {keys}"));
+    }
+    assert_eq!(refused("preset", "production"), format!("key = preset is not possible; allowed: {keys}"));
+    let unknown = refused("slow_message_threshold", "1");
+    assert!(
+        unknown.starts_with("key = slow_message_threshold is not possible; allowed: preset, workers, "),
+        "{unknown}"
+    );
+    // Nothing has changed.
+    bench.monitor.record(&offer("", took(1_000 * MILLISECOND)));
+    bench.monitor.record(&offer("", took(1_000 * MILLISECOND + 1)));
+    let slow = bench.stats().slow_messages;
+    assert_eq!((slow.threshold_nanoseconds, slow.total), (1_000 * MILLISECOND, 1));
+    assert_eq!(shown(&bench.stats().resets), json!(0));
+}
+
+#[test]
+fn every_key_that_can_be_set_takes_a_value() {
+    let bench = Bench::new(&[]);
+    let all = [
+        ("monitor_interval_ms", "100"),
+        ("report_interval_ms", "0"),
+        ("slow_message_threshold_ms", "1"),
+        ("high_memory_threshold_bytes", "1048576"),
+        ("high_connection_threshold", "1"),
+        ("high_error_rate_threshold", "1"),
+        ("high_slow_rate_threshold", "0.5"),
+        ("high_p99_threshold_ms", "1"),
+        ("high_queue_depth_threshold", "1"),
+        ("high_queue_wait_threshold_ms", "1"),
+        ("high_cpu_threshold", "0.25"),
+        ("detailed_stats", "off"),
+        ("top_clients", "1"),
+        ("unhealthy_after_ms", "1000"),
+        ("enable_logging", "on"),
+    ];
+    for (key, value) in all {
+        assert_eq!(bench.monitor.set(key, value), Ok(()), "{key}");
+    }
+}
+
+#[test]
+fn looks_follow_an_interval_that_is_changed() {
+    let bench = Bench::new(&[("monitor_interval_ms", "60000")]);
+    let samples = || -> u64 {
+        let history = bench.monitor.history("connections.active", Span::Hour).unwrap();
+        history.points.iter().map(|point| point.samples).sum()
+    };
+    bench.run(40);
+    assert_eq!(samples(), 1, "the first look is at once");
+    bench.monitor.set("monitor_interval_ms", "2000").unwrap();
+    bench.run(1);
+    assert_eq!(samples(), 1);
+    bench.run(1);
+    assert_eq!(samples(), 2, "two seconds after it was changed, and not a minute after the first");
+    bench.run(10);
+    assert_eq!(samples(), 7);
+}

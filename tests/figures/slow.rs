@@ -1,0 +1,173 @@
+//! Slow messages: what is one, how many there are, and the list of the last ones.
+
+use super::{Bench, MILLISECOND, START, offer, shown, took};
+use corelane::record::{Measured, Message};
+use serde_json::{Value, json};
+
+const THRESHOLD: u64 = 100 * MILLISECOND;
+
+fn bench() -> Bench {
+    Bench::new(&[("slow_message_threshold_ms", "100"), ("slow_messages", "3")])
+}
+
+fn list(bench: &Bench) -> Value {
+    shown(&bench.stats().slow_messages)
+}
+
+/// The clients of the list, newest first, and how often each.
+fn names(bench: &Bench) -> Vec<(String, u64)> {
+    bench.stats().slow_messages.entries.into_iter().map(|entry| (entry.client, entry.count)).collect()
+}
+
+#[test]
+fn a_message_is_slow_above_the_threshold_and_not_at_it_waiting_included() {
+    let bench = bench();
+    let at =
+        Measured { queue_wait_nanoseconds: THRESHOLD - 1, processing_nanoseconds: 1, ..Measured::default() };
+    let above = Measured { processing_nanoseconds: 2, ..at };
+    let mut recorder = bench.monitor.recorder();
+    let labels = recorder.labels("peerjs", "OFFER", "app");
+    bench.monitor.record(&offer("ann", at));
+    recorder.record(labels, None, at);
+    let stats = bench.stats();
+    assert_eq!((stats.messages.total, stats.messages.slow, stats.slow_messages.total), (2, 0, 0));
+    assert_eq!(shown(&stats.slow_messages.entries), json!([]));
+    bench.monitor.record(&offer("ann", above));
+    recorder.record(labels, None, above);
+    // Too long to add up: slow all the same.
+    let endless = Measured { queue_wait_nanoseconds: u64::MAX, ..at };
+    bench.monitor.record(&Message { message_type: "ANSWER", ..offer("ann", endless) });
+    let stats = bench.stats();
+    assert_eq!((stats.messages.total, stats.messages.slow, stats.slow_messages.total), (5, 3, 3));
+    let slow = |series: &[corelane::monitor::SeriesFigures]| -> Vec<(String, u64)> {
+        series.iter().map(|one| (one.name.clone(), one.slow)).collect()
+    };
+    let row = |name: &str, count| (name.to_owned(), count);
+    assert_eq!(slow(&stats.types), [row("other", 0), row("OFFER", 2), row("ANSWER", 1)]);
+    assert_eq!(slow(&stats.protocols), [row("other", 0), row("peerjs", 3)]);
+    assert_eq!(slow(&stats.applications), [row("other", 0), row("app", 3)]);
+    let minute = &stats.messages.windows.last_minute;
+    assert_eq!((minute.slow, minute.slow_rate), (3, Some(0.6)));
+}
+
+#[test]
+fn an_entry_says_all_of_the_last_message_and_folds_those_like_it() {
+    let bench = bench();
+    bench.advance(1_500);
+    let first = Measured {
+        failed: false,
+        bytes: 300,
+        queue_wait_nanoseconds: 150 * MILLISECOND,
+        processing_nanoseconds: 100 * MILLISECOND,
+    };
+    bench.monitor.record(&offer("ann", first));
+    let mut entry = json!({
+        "count": 1, "first_milliseconds": START + 1_500, "last_milliseconds": START + 1_500,
+        "client": "ann", "protocol": "peerjs", "message_type": "OFFER", "application": "app", "worker": null,
+        "bytes": 300, "queue_wait_nanoseconds": 150 * MILLISECOND, "service_nanoseconds": 100 * MILLISECOND,
+        "succeeded": true, "slowest_nanoseconds": 250 * MILLISECOND,
+    });
+    let whole = |total: u64, entries: &[&Value]| json!({ "threshold_nanoseconds": THRESHOLD, "total": total, "unlisted": 0, "entries": entries });
+    assert_eq!(list(&bench), whole(1, &[&entry]));
+
+    // One like it, quicker, failed, and two seconds later: one entry, with what the last one was and the slowest of both.
+    bench.advance(2_000);
+    let second =
+        Measured { failed: true, bytes: 7, queue_wait_nanoseconds: 0, processing_nanoseconds: THRESHOLD + 1 };
+    let mut recorder = bench.monitor.recorder();
+    let labels = recorder.labels("peerjs", "OFFER", "app");
+    recorder.record(labels, recorder.client("ann"), second);
+    let changes = [
+        ("count", json!(2)),
+        ("last_milliseconds", json!(START + 3_500)),
+        ("bytes", json!(7)),
+        ("queue_wait_nanoseconds", json!(0)),
+        ("service_nanoseconds", json!(THRESHOLD + 1)),
+        ("succeeded", json!(false)),
+    ];
+    changes.into_iter().for_each(|(field, value)| entry[field] = value);
+    assert_eq!(list(&bench), whole(2, &[&entry]));
+
+    // Nobody's, of no protocol and type in particular.
+    bench.monitor.record(&Message { measured: took(THRESHOLD + 1), ..Message::default() });
+    let nobody = json!({
+        "count": 1, "first_milliseconds": START + 3_500, "last_milliseconds": START + 3_500,
+        "client": "", "protocol": "", "message_type": "other", "application": "other", "worker": null,
+        "bytes": 0, "queue_wait_nanoseconds": 0, "service_nanoseconds": THRESHOLD + 1,
+        "succeeded": true, "slowest_nanoseconds": THRESHOLD + 1,
+    });
+    assert_eq!(list(&bench), whole(3, &[&nobody, &entry]));
+    // Of a protocol, and a type that has no series.
+    bench.monitor.record(&Message { message_type: "", ..offer("", second) });
+    let newest = bench.stats().slow_messages.entries.remove(0);
+    assert_eq!((&*newest.protocol, &*newest.message_type), ("peerjs", "other"));
+}
+
+#[test]
+fn what_differs_in_anything_is_an_entry_of_its_own() {
+    let bench = Bench::new(&[("slow_message_threshold_ms", "100")]);
+    let slow = offer("ann", took(THRESHOLD + 1));
+    let all = [
+        slow,
+        Message { client: "ben", ..slow },
+        Message { message_type: "ANSWER", ..slow },
+        Message { protocol: "generic", ..slow },
+        Message { application: "other app", ..slow },
+    ];
+    for message in all.iter().chain(&all) {
+        bench.monitor.record(message);
+        bench.stats();
+    }
+    let entries = bench.stats().slow_messages.entries;
+    let found: Vec<_> = entries
+        .iter()
+        .map(|one| (&*one.client, &*one.message_type, &*one.protocol, &*one.application, one.count))
+        .collect();
+    let wanted: Vec<_> = all
+        .iter()
+        .rev()
+        .map(|one| (one.client, one.message_type, one.protocol, one.application, 2))
+        .collect();
+    assert_eq!(found, wanted);
+}
+
+#[test]
+fn the_list_is_newest_first_and_no_longer_than_configured() {
+    let bench = bench();
+    let record = |client: &str| {
+        bench.advance(1_000);
+        bench.monitor.record(&offer(client, took(THRESHOLD + 1)));
+        names(&bench)
+    };
+    let row = |name: &str, count| (name.to_owned(), count);
+    assert_eq!(record("a"), [row("a", 1)]);
+    assert_eq!(record("b"), [row("b", 1), row("a", 1)]);
+    assert_eq!(record("c"), [row("c", 1), row("b", 1), row("a", 1)]);
+    assert_eq!(record("a"), [row("a", 2), row("c", 1), row("b", 1)]);
+    assert_eq!(record("d"), [row("d", 1), row("a", 2), row("c", 1)]);
+    // What has left the list begins anew.
+    assert_eq!(record("b"), [row("b", 1), row("d", 1), row("a", 2)]);
+    let slow = bench.stats().slow_messages;
+    assert_eq!((slow.total, slow.unlisted), (6, 0));
+    let first: Vec<_> = slow.entries.iter().map(|entry| entry.first_milliseconds - START).collect();
+    let last: Vec<_> = slow.entries.iter().map(|entry| entry.last_milliseconds - START).collect();
+    assert_eq!((first, last), (vec![6_000, 5_000, 1_000], vec![6_000, 5_000, 4_000]));
+}
+
+#[test]
+fn those_that_come_too_fast_to_be_listed_are_counted() {
+    let bench = bench();
+    let mut recorder = bench.monitor.recorder();
+    let labels = recorder.labels("peerjs", "OFFER", "app");
+    // A thread writes down sixty-four between two looks.
+    for _ in 0..100 {
+        recorder.record(labels, None, took(THRESHOLD + 1));
+    }
+    let slow = bench.stats().slow_messages;
+    assert_eq!((slow.total, slow.unlisted, slow.entries.len(), slow.entries[0].count), (100, 36, 1, 64));
+    for _ in 0..64 {
+        recorder.record(labels, None, took(THRESHOLD + 1));
+    }
+    let slow = bench.stats().slow_messages;
+    assert_eq!((slow.total, slow.unlisted, slow.entries[0].count), (164, 36, 128));
+}

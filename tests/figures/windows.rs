@@ -1,0 +1,264 @@
+//! Sliding windows as time moves on, and the same as series over time.
+
+use super::{Bench, Counted, START, all_windows, no_window, offer, shown, took, window};
+use corelane::monitor::{Monitor, Span};
+use corelane::record::{Measured, Message};
+use serde_json::{Value, json};
+
+/// In the k-th second k messages of k nanoseconds and ten bytes, one of them failed in each second second; after each a
+/// tick.
+fn a_minute_of_more_and_more(bench: &Bench) {
+    for second in 1..=60 {
+        for message in 0..second {
+            let failed = message == 0 && second % 2 == 0;
+            let measured = Measured { failed, bytes: 10, ..took(second) };
+            bench.monitor.record(&offer("", measured));
+        }
+        bench.run(1);
+    }
+}
+
+#[test]
+fn a_window_is_what_was_between_two_moments() {
+    let bench = Bench::new(&[]);
+    a_minute_of_more_and_more(&bench);
+    let stats = bench.stats();
+    let counted = Counted { count: 1_830, errors: 30, slow: 0, bytes: 18_300, sum: 73_810, overflows: 0 };
+    let fine = window((0, 60_000), counted, [1, 60, 43, 57, 59, 60, 60]);
+    let windows = &stats.messages.windows;
+    assert_eq!(shown(&windows.last_minute), fine);
+    assert_eq!(shown(&windows.last_hour), fine);
+    // The day's cells are four wide from 32 ns on; the last one ends at the largest value.
+    let coarse = window((0, 60_000), counted, [1, 60, 43, 59, 59, 60, 60]);
+    assert_eq!(shown(&windows.last_day), coarse);
+    let all = json!({ "last_minute": fine, "last_hour": fine, "last_day": coarse });
+    for series in [&stats.types[1], &stats.protocols[1], &stats.applications[1]] {
+        assert_eq!(shown(&series.windows), all, "{}", series.name);
+    }
+    let waited = Counted { sum: 0, ..counted };
+    assert_eq!(shown(&stats.messages.queue_wait_windows), all_windows(&window((0, 60_000), waited, [0; 7])));
+
+    // A second later the first second's message is out of the minute, and of nothing else.
+    bench.run(1);
+    let stats = bench.stats();
+    let counted = Counted { count: 1_829, bytes: 18_290, sum: 73_809, ..counted };
+    let later = window((1_000, 61_000), counted, [2, 60, 43, 57, 59, 60, 60]);
+    assert_eq!(shown(&stats.messages.windows.last_minute), later);
+    assert_eq!(stats.messages.windows.last_hour.count, 1_830);
+    assert_eq!(shown(&stats.types[1].windows.as_ref().unwrap().last_minute), later);
+
+    // Between two ticks: the second second is out, and half a second more has passed.
+    bench.advance(1_500);
+    let counted = Counted { count: 1_827, errors: 29, bytes: 18_270, sum: 73_805, ..counted };
+    let between = window((2_000, 62_500), counted, [3, 60, 43, 57, 59, 60, 60]);
+    assert_eq!(shown(&bench.stats().messages.windows.last_minute), between);
+
+    // All out, one second before and exactly when the last of them is.
+    bench.advance(500);
+    bench.run(56);
+    let last = Counted { count: 60, errors: 1, bytes: 600, sum: 3_600, ..counted };
+    let rest = window((59_000, 119_000), last, [60; 7]);
+    assert_eq!(shown(&bench.stats().messages.windows.last_minute), rest);
+    bench.run(1);
+    let stats = bench.stats();
+    assert_eq!(shown(&stats.messages.windows.last_minute), no_window((60_000, 120_000)));
+    assert_eq!((stats.messages.total, stats.messages.windows.last_hour.count), (1_830, 1_830));
+}
+
+#[test]
+fn the_hour_and_the_retained_day_end_on_time() {
+    let bench = Bench::new(&[("stats_retention_hours", "2"), ("monitor_interval_ms", "3600000")]);
+    bench.monitor.record(&offer("", took(7)));
+    let minutes = |count: u64| {
+        for _ in 0..count {
+            bench.advance(60_000);
+            bench.monitor.tick();
+        }
+        let windows = bench.stats().messages.windows;
+        [windows.last_minute.count, windows.last_hour.count, windows.last_day.count]
+    };
+    assert_eq!(minutes(1), [1, 1, 1]);
+    assert_eq!(minutes(1), [0, 1, 1]);
+    assert_eq!(minutes(58), [0, 1, 1], "an hour after it");
+    assert_eq!(minutes(1), [0, 0, 1], "an hour after the minute that it was in");
+    assert_eq!(shown(&bench.stats().messages.windows.last_hour), no_window((60_000, 3_660_000)));
+    // It was in the first quarter of an hour, and that is out two hours after its end.
+    assert_eq!(minutes(134 - 61), [0, 0, 1]);
+    assert_eq!(minutes(1), [0, 0, 0]);
+    assert_eq!(shown(&bench.stats().messages.windows.last_day), no_window((900_000, 8_100_000)));
+    assert_eq!(bench.stats().messages.total, 1, "what is since the start stays");
+}
+
+#[test]
+fn what_comes_late_is_in_one_longer_slot_and_lost_in_none() {
+    let bench = Bench::new(&[]);
+    (0..30).for_each(|_| bench.monitor.record(&offer("", took(7))));
+    bench.advance(600_000);
+    bench.monitor.tick();
+    let counted = Counted { count: 30, sum: 210, ..Counted::default() };
+    let late = window((0, 600_000), counted, [7; 7]);
+    assert_eq!(shown(&bench.stats().messages.windows), all_windows(&late));
+    assert_eq!(bench.stats().messages.windows.last_minute.throughput_per_second, Some(0.05));
+}
+
+#[test]
+fn what_comes_up_later_has_windows_from_the_look_before_it() {
+    let bench = Bench::new(&[]);
+    bench.run(10);
+    bench.monitor.record(&offer("", took(7)));
+    bench.run(1);
+    bench.monitor.record(&offer("", took(7)));
+    bench.run(1);
+    let stats = bench.stats();
+    let counted = Counted { count: 2, sum: 14, ..Counted::default() };
+    assert_eq!(shown(&stats.messages.windows.last_minute), window((0, 12_000), counted, [7; 7]));
+    // Both of its seconds, not one: otherwise it would look twice as fast.
+    let own = stats.types[1].windows.as_ref().unwrap();
+    assert_eq!(shown(own), all_windows(&window((10_000, 12_000), counted, [7; 7])));
+}
+
+#[test]
+fn windows_are_for_as_many_series_as_are_allowed() {
+    // Two are those of all messages.
+    let bench = Bench::new(&[("max_windowed_series", "4")]);
+    let have = |monitor: &Monitor| {
+        let stats = monitor.snapshot();
+        let all = stats.types.iter().chain(&stats.protocols).chain(&stats.applications);
+        let have: Vec<_> = all.filter(|one| one.windows.is_some()).map(|one| one.name.clone()).collect();
+        (have, stats.folded.windows)
+    };
+    assert_eq!(have(&bench.monitor), (vec![], 0), "those that nothing was recorded of need none");
+    bench.monitor.record(&Message { protocol: "", ..offer("", took(1)) });
+    assert_eq!(have(&bench.monitor), (vec!["OFFER".to_owned(), "other".to_owned()], 1));
+    bench.monitor.record(&Message { message_type: "ANSWER", ..offer("", took(1)) });
+    assert_eq!(have(&bench.monitor), (vec!["OFFER".to_owned(), "other".to_owned()], 3));
+    assert!(bench.monitor.history("types./OFFER", Span::Minute).is_some());
+    assert!(bench.monitor.history("applications.app", Span::Minute).is_none());
+    assert_eq!(bench.stats().applications[1].total, 2, "counted all the same");
+}
+
+fn slot((from, until): (u64, u64), is_open: bool, counts: [u64; 4], values: Option<[u64; 5]>) -> Value {
+    let [count, errors, slow, bytes] = counts;
+    let value = |place: usize| values.map(|values| values[place]);
+    json!({
+        "start_milliseconds": START + from, "end_milliseconds": START + until, "is_open": is_open,
+        "count": count, "errors": errors, "slow": slow, "bytes": bytes, "average": value(0),
+        "p50": value(1), "p95": value(2), "p99": value(3), "maximum": value(4),
+    })
+}
+
+#[test]
+fn messages_are_a_history_slot_by_slot() {
+    let bench = Bench::new(&[]);
+    let record = |nanoseconds, failed| {
+        let measured = Measured { failed, bytes: 10, queue_wait_nanoseconds: 3, ..took(nanoseconds) };
+        bench.monitor.record(&offer("", measured));
+    };
+    record(10, false);
+    record(20, true);
+    bench.run(2);
+    record(2_000_000_000, false);
+    bench.run(1);
+    record(30, false);
+    bench.advance(400);
+    // Its cell begins at 29 × 2^26 and is 2^26 wide, but no value is larger than the largest.
+    let long = 2_000_000_000;
+    let service = [
+        slot((0, 1_000), false, [2, 1, 0, 20], Some([15, 10, 20, 20, 20])),
+        slot((1_000, 2_000), false, [0; 4], None),
+        slot((2_000, 3_000), false, [1, 0, 1, 10], Some([long; 5])),
+        slot((3_000, 3_400), true, [1, 0, 0, 10], Some([30; 5])),
+    ];
+    let history = |name: &str, span| shown(&bench.monitor.history(name, span));
+    for name in ["messages", "types.peerjs/OFFER", "protocols.peerjs", "applications.app"] {
+        let expected = json!({ "name": name, "slots": service, "points": [] });
+        assert_eq!(history(name, Span::Minute), expected);
+    }
+    let waits = [
+        slot((0, 1_000), false, [2, 1, 0, 20], Some([3; 5])),
+        slot((1_000, 2_000), false, [0; 4], None),
+        slot((2_000, 3_000), false, [1, 0, 1, 10], Some([3; 5])),
+        slot((3_000, 3_400), true, [1, 0, 0, 10], Some([3; 5])),
+    ];
+    let expected = json!({ "name": "queue_wait", "slots": waits, "points": [] });
+    assert_eq!(history("queue_wait", Span::Minute), expected);
+    // An hour's slot is open for a minute, a day's for a quarter of an hour. Two of four values: the second smallest.
+    let average = (10 + 20 + long + 30) / 4;
+    let hour = slot((0, 3_400), true, [4, 1, 1, 40], Some([average, 20, long, long, long]));
+    let expected = json!({ "name": "messages", "slots": [hour], "points": [] });
+    assert_eq!(history("messages", Span::Hour), expected);
+    let day = slot((0, 3_400), true, [4, 1, 1, 40], Some([average, 21, long, long, long]));
+    let expected = json!({ "name": "messages", "slots": [day], "points": [] });
+    assert_eq!(history("messages", Span::Day), expected);
+    for unknown in ["", "message", "types.OFFER", "types.peerjs/ANSWER", "protocols.", "rooms.x"] {
+        assert_eq!(bench.monitor.history(unknown, Span::Minute), None, "{unknown}");
+    }
+}
+
+fn point((from, until): (u64, u64), [minimum, maximum, last, average]: [f64; 4], samples: u64) -> Value {
+    json!({
+        "start_milliseconds": START + from, "end_milliseconds": START + until,
+        "minimum": minimum, "maximum": maximum, "last": last, "average": average, "samples": samples,
+    })
+}
+
+#[test]
+fn numbers_are_a_history_of_what_each_look_saw() {
+    let bench = Bench::new(&[("monitor_interval_ms", "500")]);
+    let monitor = &bench.monitor;
+    assert!(monitor.watch("connections.total"), "one more");
+    assert!(monitor.watch("connections.active"), "remembered anyway");
+    let empty = json!({ "name": "connections.total", "slots": [], "points": [] });
+    assert_eq!(shown(&monitor.history("connections.total", Span::Minute)), empty);
+    let ann = monitor.connect("ann", "app").unwrap();
+    let tick_after = |milliseconds| {
+        bench.advance(milliseconds);
+        monitor.tick();
+    };
+    tick_after(100); // One connected.
+    monitor.connect("ben", "app").unwrap();
+    monitor.connect("eve", "app").unwrap();
+    tick_after(300); // No look: too soon.
+    tick_after(200); // Three.
+    monitor.disconnect(ann).unwrap();
+    tick_after(1_400); // In the third second: two.
+    let points =
+        json!([point((0, 1_000), [1.0, 3.0, 3.0, 2.0], 2), point((2_000, 3_000), [2.0, 2.0, 2.0, 2.0], 1),]);
+    let expected = json!({ "name": "connections.active", "slots": [], "points": points });
+    assert_eq!(shown(&monitor.history("connections.active", Span::Minute)), expected);
+    let points =
+        json!([point((0, 1_000), [1.0, 3.0, 3.0, 2.0], 2), point((2_000, 3_000), [3.0, 3.0, 3.0, 3.0], 1),]);
+    let expected = json!({ "name": "connections.total", "slots": [], "points": points });
+    assert_eq!(shown(&monitor.history("connections.total", Span::Minute)), expected);
+    let hour = json!([point((0, 60_000), [1.0, 3.0, 2.0, 2.0], 3)]);
+    let expected = json!({ "name": "connections.active", "slots": [], "points": hour });
+    assert_eq!(shown(&monitor.history("connections.active", Span::Hour)), expected);
+    let day = json!([point((0, 900_000), [1.0, 3.0, 2.0, 2.0], 3)]);
+    let expected = json!({ "name": "connections.active", "slots": [], "points": day });
+    assert_eq!(shown(&monitor.history("connections.active", Span::Day)), expected);
+    // A router's, of which a monitor without one sees nothing.
+    let nothing = json!({ "name": "routing.totals.concurrency", "slots": [], "points": [] });
+    assert_eq!(shown(&monitor.history("routing.totals.concurrency", Span::Day)), nothing);
+}
+
+#[test]
+fn histories_have_names_and_those_that_a_host_adds_are_bounded() {
+    let bench = Bench::new(&[]);
+    bench.monitor.record(&offer("", took(1)));
+    bench.stats();
+    let names = bench.monitor.history_names();
+    let first = ["messages", "queue_wait", "types.peerjs/OFFER", "protocols.peerjs", "applications.app"];
+    assert_eq!(names[..5], first);
+    assert!(names.iter().any(|name| name == "connections.active"));
+    for name in &names {
+        let history = bench.monitor.history(name, Span::Day).unwrap();
+        assert_eq!(history.name, *name);
+    }
+    for added in 0..64 {
+        assert!(bench.monitor.watch(&format!("messages.{added}")), "{added}");
+    }
+    assert!(!bench.monitor.watch("messages.64"), "no room");
+    assert!(bench.monitor.watch("messages.63"), "remembered already");
+    assert_eq!(bench.monitor.history_names().len(), names.len() + 64);
+    assert!(!Bench::new(&[]).monitor.watch(&"long".repeat(65)), "longer than 256 bytes");
+}

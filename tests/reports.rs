@@ -1,0 +1,206 @@
+//! Reports, rows P1, P2 and X5: on demand in each format, on the timer to each receiver, and what is logged.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test")]
+
+use corelane::clock::{Clock, ManualClock};
+use corelane::config::Config;
+use corelane::monitor::{Format, Monitor, Target};
+use corelane::record::{Measured, Message};
+use std::sync::mpsc::channel;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+use tracing::field::{Field, Visit};
+
+const LONG: Duration = Duration::from_secs(60);
+
+fn bench(config: Config) -> (Monitor, ManualClock) {
+    let (clock, hand) = Clock::manual();
+    hand.advance(Duration::from_secs(1_000));
+    (Monitor::with_clock(config, clock).unwrap(), hand)
+}
+
+fn record(monitor: &Monitor, client: &str, milliseconds: u64) {
+    let measured =
+        Measured { bytes: 2_048, processing_nanoseconds: milliseconds * 1_000_000, ..Measured::default() };
+    monitor.record(&Message { protocol: "p", message_type: "offer", application: "app", client, measured });
+}
+
+#[test]
+fn on_demand_each_format_says_what_is() {
+    let (monitor, hand) = bench(Config::default().with_high_connection_threshold(1).unwrap());
+    let evil = "<script>alert('&\")</script>";
+    monitor.connect(evil, "app").unwrap();
+    monitor.connect("ben", "app").unwrap();
+    record(&monitor, evil, 2_000);
+    hand.advance(Duration::from_secs(5));
+    monitor.tick();
+    let text = monitor.report(Format::Text);
+    for line in [
+        "corelane report, 1970-01-01 00:16:45 UTC",
+        "figures since 1970-01-01 00:16:40 UTC (0 resets), up for 5.00 s",
+        "alerts: 1 now, 1 raised, 0 resolved",
+        "messages: 1, succeeded 1 (100.00 %), failed 0, expired 0, slow 1, 2.0 KiB in, 0 B out",
+        "  handled  average 2.00 s, p50 2.00 s, p95 2.00 s, p99 2.00 s, p99.9 2.00 s, most 2.00 s",
+        "  1s-5s 1",
+        "slow messages (over 1.00 s): 1, 0 of them not listed",
+        "connections: 2 now, 2 at most, 2 in all; 2 and 0 came and went in the last minute; 0 unhealthy, 0 reconnects",
+        "  app: 2 now, 2 in all",
+    ] {
+        assert!(text.lines().any(|present| present == line), "{line:?} is not in\n{text}");
+    }
+    let html = monitor.report(Format::Html);
+    assert!(
+        html.contains("&lt;script&gt;alert(&#39;&amp;&quot;)&lt;/script&gt;") && !html.contains("<script")
+    );
+    assert!(html.contains("warning connections: "), "the alert is there");
+    for elsewhere in ["http:", "https:", "src=", "<link", "url(", "@import"] {
+        assert!(!html.contains(elsewhere), "{elsewhere}");
+    }
+    // Every element that is opened is closed.
+    let is_void = |name: &str| ["!doctype", "meta"].contains(&name);
+    let mut open = Vec::new();
+    for tag in html.split('<').skip(1) {
+        let name = tag.split(['>', ' ']).next().unwrap();
+        match name.strip_prefix('/') {
+            Some(closed) => assert_eq!(open.pop(), Some(closed)),
+            None if is_void(name) => {}
+            None => open.push(name),
+        }
+    }
+    assert_eq!(open, Vec::<&str>::new());
+    let json: serde_json::Value = serde_json::from_str(&monitor.report(Format::Json)).unwrap();
+    assert_eq!((json["schema_version"].as_u64(), json["messages"]["total"].as_u64()), (Some(1), Some(1)));
+    for part in ["types", "connections", "system", "routing", "alerts", "clients", "custom", "monitor"] {
+        assert!(json.get(part).is_some(), "{part}");
+    }
+}
+
+#[test]
+fn on_the_timer_to_a_callback_and_a_file_and_when_it_is_changed() {
+    let (monitor, hand) = bench(Config::default());
+    let folder = std::env::temp_dir().join(format!("corelane-reports-{}", std::process::id()));
+    std::fs::create_dir_all(&folder).unwrap();
+    let (tell, told) = channel();
+    monitor.on_report(Format::Text, move |report| tell.send(report.to_owned()).unwrap()).unwrap();
+    monitor.report_to(Format::Json, Target::File(folder.join("report.json"))).unwrap();
+    monitor.report_to(Format::Text, Target::File(folder.join("nowhere").join("report"))).unwrap();
+    let tick = |seconds| {
+        hand.advance(Duration::from_secs(seconds));
+        monitor.tick();
+    };
+    tick(59);
+    assert_eq!(monitor.snapshot().reports.made, 0);
+    tick(1);
+    assert!(told.recv_timeout(LONG).unwrap().starts_with("corelane report, "));
+    let start = Instant::now();
+    while monitor.snapshot().reports.failed == 0 || !folder.join("report.json").exists() {
+        assert!(start.elapsed() < LONG);
+        std::thread::yield_now();
+    }
+    let file = std::fs::read_to_string(folder.join("report.json")).unwrap();
+    let file: serde_json::Value = serde_json::from_str(&file).unwrap();
+    assert_eq!(file["time_milliseconds"], 1_060_000);
+    let reports = monitor.snapshot().reports;
+    assert_eq!((reports.made, reports.failed, reports.dropped, reports.panics), (1, 1, 0, 0));
+    monitor.set("report_interval_ms", "1000").unwrap();
+    tick(1);
+    told.recv_timeout(LONG).unwrap();
+    monitor.set("report_interval_ms", "0").unwrap();
+    tick(600);
+    assert_eq!(monitor.snapshot().reports.made, 2);
+    std::fs::remove_dir_all(&folder).unwrap();
+}
+
+#[test]
+fn a_receiver_that_blocks_keeps_nobody_else_waiting() {
+    let (monitor, hand) = bench(Config::default().with_report_interval(Duration::from_secs(1)).unwrap());
+    let (entered, is_inside) = channel();
+    let (leave, may_leave) = channel::<()>();
+    let may_leave = Mutex::new(may_leave);
+    let blocks = monitor.on_report(Format::Html, move |_| {
+        entered.send(()).unwrap();
+        let _ = may_leave.lock().unwrap().recv();
+    });
+    let (tell, told) = channel();
+    monitor.on_report(Format::Text, move |_| tell.send(()).unwrap()).unwrap();
+    for round in 0..8 {
+        hand.advance(Duration::from_secs(1));
+        monitor.tick();
+        told.recv_timeout(LONG).unwrap();
+        if round == 0 {
+            is_inside.recv_timeout(LONG).unwrap();
+        }
+    }
+    // One is inside, four wait, and the three oldest of the others have gone.
+    let reports = monitor.snapshot().reports;
+    assert_eq!((reports.made, reports.dropped), (8, 3));
+    drop(leave);
+    assert!(monitor.remove_report(blocks.unwrap(), LONG));
+}
+
+/// Keeps what is logged: target and text.
+#[derive(Clone, Default)]
+struct Log(Arc<Mutex<Vec<(String, String)>>>);
+
+struct Text(String);
+
+impl Visit for Text {
+    fn record_debug(&mut self, field: &Field, value: &dyn std::fmt::Debug) {
+        self.0.push_str(&format!("{}={value:?} ", field.name()));
+    }
+}
+
+impl tracing::Subscriber for Log {
+    fn enabled(&self, _: &tracing::Metadata<'_>) -> bool {
+        true
+    }
+
+    fn new_span(&self, _: &tracing::span::Attributes<'_>) -> tracing::span::Id {
+        tracing::span::Id::from_u64(1)
+    }
+
+    fn record(&self, _: &tracing::span::Id, _: &tracing::span::Record<'_>) {}
+
+    fn record_follows_from(&self, _: &tracing::span::Id, _: &tracing::span::Id) {}
+
+    fn event(&self, event: &tracing::Event<'_>) {
+        let mut text = Text(String::new());
+        event.record(&mut text);
+        self.0.lock().unwrap().push((event.metadata().target().to_owned(), text.0));
+    }
+
+    fn enter(&self, _: &tracing::span::Id) {}
+
+    fn exit(&self, _: &tracing::span::Id) {}
+}
+
+#[test]
+fn slow_messages_and_alerts_are_logged_where_that_is_on_and_alike_ones_once() {
+    let log = Log::default();
+    tracing::subscriber::with_default(log.clone(), || {
+        let (monitor, hand) = bench(Config::default().with_high_connection_threshold(1).unwrap());
+        let tick = || {
+            hand.advance(Duration::from_secs(5));
+            monitor.tick();
+            std::mem::take(&mut *log.0.lock().unwrap())
+        };
+        record(&monitor, "ann", 2_000);
+        assert_eq!(tick(), []);
+        monitor.set("enable_logging", "on").unwrap();
+        (0..5).for_each(|_| record(&monitor, "ben", 3_000));
+        monitor.connect("ann", "").unwrap();
+        monitor.connect("ben", "").unwrap();
+        let logged = tick();
+        let targets: Vec<_> = logged.iter().map(|(target, _)| target.as_str()).collect();
+        assert_eq!(targets, ["corelane::slow", "corelane::alert"]);
+        assert!(
+            logged[0].1.contains("client=\"ben\"") && logged[0].1.contains("service_nanoseconds=3000000000")
+        );
+        assert!(logged[1].1.contains("id=\"connections\"") && logged[1].1.contains("current_value=2.0"));
+        (0..5).for_each(|_| record(&monitor, "ben", 3_000));
+        assert_eq!(tick(), []);
+        monitor.set("enable_logging", "off").unwrap();
+        record(&monitor, "cat", 3_000);
+        assert_eq!(tick(), []);
+    });
+}

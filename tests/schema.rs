@@ -1,0 +1,140 @@
+//! The published schema of the JSON report: it is what the types say, describes every field, and no field of it is one that
+//! nothing computes: a full workload changes each.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test")]
+
+use serde_json::Value;
+use std::collections::{BTreeMap, BTreeSet};
+
+mod workload;
+
+/// Beginnings of the paths that this workload does not change, and why.
+const CONSTANT: &[(&str, &str)] = &[
+    ("schema_version", "of the schema"),
+    ("version", "of the crate"),
+    ("alerts.current[].resolved", "what is over is in the history"),
+    ("alerts.history[].state", "what is there is over"),
+    ("alerts.pending[]", "what is pending has not been told: no times, one state, one severity here"),
+    ("applications[].protocol", "types only"),
+    ("applications[].queue_wait", "types only"),
+    ("applications[].failures", "types only"),
+    ("protocols[].protocol", "types only"),
+    ("protocols[].queue_wait", "types only"),
+    ("protocols[].failures", "types only"),
+    ("clients.by_outstanding[].connected", "who is not connected has nothing outstanding"),
+    ("clients.by_outstanding[].recorded", "only a router knows what is outstanding"),
+    ("routing.ports[].workers[].closings", "a close behind a full backlog: tests/routing_figures.rs"),
+    ("routing.placement.permits", "of the configuration"),
+    ("routing.rooms.retired", "there only while a worker reads: tests/rooms.rs"),
+    ("routing.workers[].corrupt_rings", "tests/corrupt.rs"),
+    ("routing.workers[].given_up", "tests/handlers.rs"),
+    ("routing.workers[].parks", "these workers have no threads: tests/threads.rs"),
+    ("routing.workers[].wakes", "nobody sleeps here: tests/threads.rs"),
+    ("routing.workers[].stamps_clamped", "hosts in other languages: tests/corrupt.rs"),
+    ("system.cpu.core", "of the machine: tests/system.rs"),
+    ("system.cpu.system_share", "of the machine: tests/system.rs"),
+    ("system.cpu.load_average", "of the machine: tests/system.rs"),
+    ("system.memory.limit", "of the machine: tests/system.rs"),
+    ("system.memory.system", "of the machine: tests/system.rs"),
+    ("system.process.descriptor_limit", "of the machine: tests/system.rs"),
+    ("system.process.started_seconds", "of the process: tests/system.rs"),
+    ("system.process.threads", "of the process: tests/system.rs"),
+];
+
+fn schema() -> Value {
+    serde_json::from_str(&corelane::monitor::schema()).unwrap()
+}
+
+#[test]
+fn the_file_is_what_the_types_say() {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/schema.json");
+    if std::env::var_os("CORELANE_WRITE_DOCS").is_some() {
+        std::fs::write(path, corelane::monitor::schema()).unwrap();
+    }
+    assert_eq!(std::fs::read_to_string(path).unwrap_or_default(), corelane::monitor::schema());
+}
+
+/// What a reference leads to, or the part itself.
+fn resolve<'a>(root: &'a Value, part: &'a Value) -> &'a Value {
+    match part.get("$ref").and_then(Value::as_str) {
+        Some(reference) => resolve(root, root.pointer(reference.trim_start_matches('#')).unwrap()),
+        None => part,
+    }
+}
+
+/// Calls `each` with the path and the schema of every leaf: what is neither an object nor a list of such.
+fn leaves(root: &Value, part: &Value, path: &str, each: &mut impl FnMut(&str, &Value)) {
+    let part = resolve(root, part);
+    if let Some(choices) = part.get("anyOf").and_then(Value::as_array) {
+        let is_null = |choice: &&Value| choice.get("type").and_then(Value::as_str) == Some("null");
+        choices.iter().filter(|choice| !is_null(choice)).for_each(|choice| leaves(root, choice, path, each));
+    } else if let Some(properties) = part.get("properties").and_then(Value::as_object) {
+        for (name, property) in properties {
+            let path = if path.is_empty() { name.clone() } else { format!("{path}.{name}") };
+            leaves(root, property, &path, each);
+        }
+    } else if let Some(items) = part.get("items") {
+        leaves(root, items, &format!("{path}[]"), each);
+    } else {
+        each(path, part);
+    }
+}
+
+#[test]
+fn every_field_is_described() {
+    let root = schema();
+    let mut objects = vec![&root];
+    objects.extend(root["$defs"].as_object().unwrap().values());
+    let mut fields = 0;
+    for object in objects {
+        for (name, field) in object.get("properties").and_then(Value::as_object).into_iter().flatten() {
+            assert!(field["description"].as_str().is_some_and(|text| text.len() > 3), "{name} in {object}");
+            fields += 1;
+        }
+    }
+    assert!(fields > 250, "{fields} fields");
+}
+
+/// Every value that is found at each path, over all snapshots.
+fn values(value: &Value, path: &str, found: &mut BTreeMap<String, BTreeSet<String>>) {
+    match value {
+        Value::Object(members) => {
+            for (name, member) in members {
+                let path = if path.is_empty() { name.clone() } else { format!("{path}.{name}") };
+                values(member, &path, found);
+            }
+        }
+        // A pair or a list of numbers is a leaf as the schema sees it.
+        Value::Array(elements) => {
+            elements.iter().for_each(|element| values(element, &format!("{path}[]"), found))
+        }
+        leaf => {
+            found.entry(path.to_owned()).or_default().insert(leaf.to_string());
+        }
+    }
+}
+
+#[test]
+fn a_full_workload_changes_every_field() {
+    let root = schema();
+    let mut found = BTreeMap::new();
+    for report in workload::reports() {
+        values(&report, "", &mut found);
+    }
+    let mut same = Vec::new();
+    let mut count = 0;
+    leaves(&root, &root, "", &mut |path, _| {
+        count += 1;
+        // A null is what is not there; a list's elements differ from one another.
+        // A pair in a list is one leaf of the schema.
+        let seen = found.get(path).or_else(|| found.get(&format!("{path}[]")));
+        let all = seen.into_iter().flatten().filter(|value| *value != "null").count();
+        let was_null = seen.is_some_and(|all| all.contains("null"));
+        if all == 0 || (all == 1 && !was_null) {
+            same.push(path.to_owned());
+        }
+    });
+    same.retain(|path| !CONSTANT.iter().any(|(constant, _)| path.starts_with(constant)));
+    assert!(count > 400, "{count} leaves");
+    assert!(same.is_empty(), "{} of {count} never change:\n{}", same.len(), same.join("\n"));
+}

@@ -1,0 +1,405 @@
+//! A workload that reaches every figure of a report: a router with peers, rooms, handlers and stalls, what a host records, alerts
+//! and reports. Gives the report at many moments.
+
+use corelane::clients::CreditPolicy;
+use corelane::clock::{Clock, ManualClock};
+use corelane::config::Config;
+use corelane::error::Failed;
+use corelane::metrics::Descriptor;
+use corelane::monitor::alert::Rule;
+use corelane::monitor::{Format, Monitor, RuntimeStats, Target};
+use corelane::record::{Measured, Message};
+use corelane::router::{
+    Action, Builder, ConnectOptions, Event, Port, ProtocolRules, Router, Watchdog, Worker,
+};
+use serde_json::Value;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+/// What a handler does while it is inside.
+type Inside = Arc<Mutex<Option<(Monitor, Watchdog)>>>;
+
+struct Bench {
+    inside: Inside,
+    monitor: Monitor,
+    router: Router,
+    workers: Vec<Worker>,
+    clock: Clock,
+    hand: ManualClock,
+    reports: Arc<Mutex<Vec<Value>>>,
+}
+
+pub fn reports() -> Vec<Value> {
+    let mut bench = Bench::new();
+    bench.report();
+    bench.relay();
+    bench.hold_and_expire();
+    bench.fail();
+    bench.rooms();
+    bench.handlers();
+    bench.slow_readers();
+    bench.record();
+    bench.custom();
+    bench.alerts();
+    bench.listeners();
+    bench.monitor.reset();
+    bench.report();
+    // Handlers hold the monitor, and it the router.
+    *bench.inside.lock().unwrap() = None;
+    std::mem::take(&mut *bench.reports.lock().unwrap())
+}
+
+impl Bench {
+    fn new() -> Self {
+        let (clock, hand) = Clock::manual();
+        hand.advance(Duration::from_secs(1_000));
+        let config = Config::default()
+            .with_workers(2)
+            .and_then(|config| config.with_ring_bytes(4096))
+            .and_then(|config| config.with_max_message(2_000))
+            .and_then(|config| config.with_credit_messages(24))
+            .and_then(|config| config.with_backlog_bytes(4096))
+            .and_then(|config| config.with_batch(2))
+            .and_then(|config| config.with_max_queue_wait(Duration::from_secs(20)))
+            .and_then(|config| config.with_slow_message_threshold(Duration::from_millis(1)))
+            .and_then(|config| config.with_max_applications(2))
+            .and_then(|config| config.with_max_rooms(2))
+            .and_then(|config| config.with_max_recorded_types(1))
+            .and_then(|config| config.with_max_recorded_clients(2))
+            .and_then(|config| config.with_max_windowed_series(16))
+            .and_then(|config| config.with_max_concurrent_messages(1_000))
+            .and_then(|config| config.with_processing_timeout(Duration::from_millis(5)))
+            .unwrap();
+        let rules = ProtocolRules::generic()
+            .droppable("bye")
+            .message_type("work", Action::Handler { hold: false })
+            .message_type("crash", Action::Handler { hold: false });
+        let inside = Inside::default();
+        let (its, hands, its_clock) = (Arc::clone(&inside), hand.clone(), clock.clone());
+        let reports = Arc::new(Mutex::new(Vec::new()));
+        let seen = Arc::clone(&reports);
+        let (router, workers) = Builder::new(config)
+            .clock(clock.clone())
+            .name_keys([1, 2])
+            .protocol(rules)
+            .base_route(|_| true)
+            .handler("generic", "work", move |_| {
+                // It takes longer than it may, and is looked at meanwhile.
+                hands.advance(Duration::from_millis(20));
+                if let Some((monitor, watchdog)) = &*its.lock().unwrap() {
+                    watchdog.look(its_clock.raw());
+                    seen.lock().unwrap().push(serde_json::from_str(&monitor.report(Format::Json)).unwrap());
+                }
+                Err(Failed::Handler)
+            })
+            .handler("generic", "crash", |_| panic!("on purpose"))
+            .build()
+            .unwrap();
+        let monitor = Monitor::of(&router.source());
+        *inside.lock().unwrap() = Some((monitor.clone(), router.watchdog()));
+        Self { inside, monitor, router, workers, clock, hand, reports }
+    }
+
+    fn report(&mut self) {
+        self.hand.advance(Duration::from_millis(1_700));
+        self.monitor.tick();
+        let report = serde_json::from_str(&self.monitor.report(Format::Json)).unwrap();
+        self.reports.lock().unwrap().push(report);
+    }
+
+    fn cycle(&mut self) {
+        for _ in 0..20 {
+            for worker in &mut self.workers {
+                worker.cycle(self.clock.raw());
+            }
+        }
+        self.router.watchdog().look(self.clock.raw());
+    }
+
+    fn send(&mut self, port: &mut Port, from: corelane::clients::ClientId, text: &str, count: usize) {
+        for _ in 0..count {
+            // Refusals are figures too.
+            let _ = port.submit(from, text.as_bytes(), 7);
+            port.publish();
+        }
+    }
+
+    fn read(&mut self, port: &mut Port) {
+        let mut written = Vec::new();
+        port.poll(1_000, |event| {
+            if let Event::Message(message) = event {
+                written.push((message.client, 1, message.payload.len() as u32));
+            }
+        })
+        .unwrap();
+        self.hand.advance(Duration::from_micros(50));
+        port.acknowledge_batch(written);
+    }
+
+    fn relay(&mut self) {
+        let mut port = self.router.port().unwrap();
+        let ann = port.connect("ann", "peerjs", "one", 1).unwrap();
+        let ben = port.connect("ben", "peerjs", "two", 2).unwrap();
+        let _ = port.connect("cat", "generic", "three", 3).unwrap();
+        assert!(port.connect("ben", "peerjs", "two", 4).is_err());
+        for round in 1..6 {
+            self.send(&mut port, ann, r#"{"type":"OFFER","dst":"ben","payload":1}"#, round);
+            self.send(&mut port, ben, r#"{"type":"ANSWER","dst":"ann","payload":"longer"}"#, 3 * round);
+            self.hand.advance(Duration::from_secs(5));
+            self.report();
+            self.cycle();
+            self.report();
+            self.read(&mut port);
+            self.cycle();
+            self.report();
+        }
+        // Nobody takes it in time: the base route does.
+        port.route(ann, br#"{"type":"OFFER","dst":"ben"}"#, Duration::from_millis(1)).unwrap();
+        let beside = format!(r#"{{"type":"OFFER","dst":"ben","payload":"{}"}}"#, "x".repeat(1_500));
+        self.send(&mut port, ann, &beside, 2);
+        self.report();
+        self.router.set_active_workers(1).unwrap();
+        self.cycle();
+        self.report();
+        self.router.set_active_workers(2).unwrap();
+        port.rebind(ben, 9).unwrap();
+        port.disconnect(ann).unwrap();
+        self.cycle();
+        self.read(&mut port);
+        self.report();
+    }
+
+    fn hold_and_expire(&mut self) {
+        let mut port = self.router.port().unwrap();
+        let dan = port.connect("dan", "peerjs", "one", 1).unwrap();
+        self.send(&mut port, dan, r#"{"type":"OFFER","dst":"nobody"}"#, 3);
+        self.cycle();
+        self.report();
+        self.hand.advance(Duration::from_secs(30));
+        self.send(&mut port, dan, r#"{"type":"OFFER","dst":"dan"}"#, 1);
+        self.hand.advance(Duration::from_secs(30));
+        self.cycle();
+        self.cycle();
+        self.report();
+        self.read(&mut port);
+        self.report();
+    }
+
+    fn fail(&mut self) {
+        let mut port = self.router.port().unwrap();
+        let eve = port.connect("eve", "generic", "two", 1).unwrap();
+        for text in ["{", r#"{"type":"NO"}"#, "[]", r#"{"type":"bye","to":"gone"}"#] {
+            self.send(&mut port, eve, text, 2);
+        }
+        assert!(port.submit(eve, &[b'x'; 3_000], 0).is_err());
+        self.cycle();
+        self.report();
+        drop(port);
+        self.cycle();
+        self.report();
+    }
+
+    fn rooms(&mut self) {
+        let mut port = self.router.port().unwrap();
+        let names = ["fay", "gus", "hal"];
+        let members: Vec<_> = names
+            .iter()
+            .enumerate()
+            .map(|(token, name)| port.connect(name, "generic", "one", token as u64).unwrap())
+            .collect();
+        for member in &members {
+            port.join(*member, "lobby").unwrap();
+        }
+        self.send(&mut port, members[0], r#"{"type":"offer","room":"lobby"}"#, 2);
+        self.cycle();
+        self.report();
+        self.read(&mut port);
+        let room = port.join(members[0], "other").unwrap();
+        assert!(port.join(members[0], "third").is_err());
+        self.report();
+        port.leave(members[0], room).unwrap();
+        self.report();
+    }
+
+    fn handlers(&mut self) {
+        let mut port = self.router.port().unwrap();
+        let ida = port.connect("ida", "generic", "one", 1).unwrap();
+        self.send(&mut port, ida, r#"{"type":"work"}"#, 2);
+        self.send(&mut port, ida, r#"{"type":"crash"}"#, 1);
+        self.cycle();
+        self.cycle();
+        self.report();
+        port.send(ida, b"from the host", 0).unwrap();
+        port.publish();
+        self.cycle();
+        self.report();
+        self.read(&mut port);
+    }
+
+    /// A full ring, a full backlog, and a client without credit.
+    fn slow_readers(&mut self) {
+        let mut port = self.router.port().unwrap();
+        let jon = port.connect("jon", "peerjs", "one", 1).unwrap();
+        let kim = port.connect("kim", "peerjs", "one", 2).unwrap();
+        for (name, policy) in
+            [("lea", CreditPolicy::Refuse), ("max", CreditPolicy::Drop), ("ned", CreditPolicy::Disconnect)]
+        {
+            let options = ConnectOptions::new("generic", "one", 4).credit_policy(policy);
+            port.connect_with(name, options).unwrap();
+            let to = format!(r#"{{"type":"bye","to":"{name}"}}"#);
+            let from = port.connect(&format!("to {name}"), "generic", "one", 5).unwrap();
+            for _ in 0..15 {
+                self.send(&mut port, from, &to, 2);
+                self.cycle();
+            }
+            self.report();
+            self.read(&mut port);
+            self.cycle();
+        }
+        self.hand.advance(Duration::from_secs(70));
+        self.report();
+        let long = format!(r#"{{"type":"OFFER","dst":"kim","payload":"{}"}}"#, "x".repeat(500));
+        for _ in 0..40 {
+            self.send(&mut port, jon, &long, 3);
+            self.cycle();
+        }
+        self.report();
+        port.disconnect(kim).unwrap();
+        self.cycle();
+        self.report();
+        for _ in 0..20 {
+            self.cycle();
+            self.read(&mut port);
+        }
+        self.report();
+    }
+
+    fn record(&mut self) {
+        for (name, nanoseconds, failed) in
+            [("a", 5, true), ("b", 3_000_000, false), ("c", 7_000_000_000, false)]
+        {
+            let measured =
+                Measured { failed, bytes: 9, queue_wait_nanoseconds: 2, processing_nanoseconds: nanoseconds };
+            let message =
+                Message { client: name, message_type: name, protocol: name, application: name, measured };
+            (0..3).for_each(|_| self.monitor.record(&message));
+            self.report();
+        }
+        let spans = [2, 7, 20, 70, 200, 700, 2_000, 6_000, 100_000];
+        for milliseconds in spans {
+            let measured =
+                Measured { processing_nanoseconds: milliseconds * 1_000_000, ..Measured::default() };
+            self.monitor.record(&Message { measured, ..Message::default() });
+        }
+        // More slow ones at once than are written down.
+        for _ in 0..100 {
+            let measured = Measured { processing_nanoseconds: 5_000_000, ..Measured::default() };
+            self.monitor.record(&Message { message_type: "a", measured, ..Message::default() });
+        }
+        let waited = Measured { queue_wait_nanoseconds: 100_000_000_000, ..Measured::default() };
+        for number in 0..20 {
+            let protocol = format!("protocol-{number}");
+            self.monitor.record(&Message { protocol: &protocol, measured: waited, ..Message::default() });
+        }
+        self.monitor.set("slow_message_threshold_ms", "2").unwrap();
+        let b = self.monitor.client("b").unwrap();
+        self.monitor.record_sent(b, 5).unwrap();
+        let a = self.monitor.client("a").unwrap();
+        self.monitor.record_sent(a, 11).unwrap();
+        self.monitor.mark(a, true, true).unwrap();
+        self.monitor.record_reconnect();
+        self.monitor.connect("a", "one").unwrap();
+        self.report();
+        self.monitor.disconnect(a).unwrap();
+        self.report();
+        let mut runtime = RuntimeStats::default();
+        for number in 1..4 {
+            (runtime.goroutines, runtime.gc_count, runtime.heap_bytes) = (number, 2 * number, 3 * number);
+            (runtime.gc_last_pause_nanoseconds, runtime.gc_average_pause_nanoseconds) =
+                (4 * number, 5 * number);
+            (runtime.gc_total_pause_nanoseconds, runtime.stack_bytes) = (6 * number, 7 * number);
+            runtime.gc_cpu_fraction = 0.125 * number as f64;
+            self.monitor.push_runtime(runtime);
+            self.hand.advance(Duration::from_secs(5));
+            self.report();
+        }
+    }
+
+    fn custom(&mut self) {
+        let joins = Descriptor::new("joins_total", "Joins").labels(&["region"]).max_series(2);
+        let joins = self.monitor.counter(&joins).unwrap();
+        let sizes = Descriptor::new("size_bytes", "Sizes").unit("bytes");
+        let sizes = self.monitor.histogram(&sizes).unwrap().with(&[]).unwrap();
+        let fill = Descriptor::new("fill_ratio", "How full").unit("ratio");
+        let fill = self.monitor.gauge(&fill).unwrap().with(&[]).unwrap();
+        for (number, region) in ["eu", "us", "asia"].into_iter().enumerate() {
+            joins.with(&[region]).unwrap().add(number as u64 + 1);
+            fill.set([0.5, f64::NAN, 0.25][number]);
+            sizes.record(1 << (20 - 3 * number));
+            (0..2).for_each(|_| sizes.record(1 << (21 + 3 * number)));
+            self.report();
+        }
+    }
+
+    fn alerts(&mut self) {
+        let metric = "types.*.total";
+        let rules = [
+            Rule::above("any", "uptime_nanoseconds", 1.0).repeat_interval(Duration::from_secs(1)),
+            Rule::above("types", metric, 1.0).clear(0.5).pending_for(Duration::from_secs(6)),
+            Rule::below("below", "connections.active", 1e9)
+                .cooldown(Duration::from_secs(3_600))
+                .keep_firing_for(Duration::from_secs(5)),
+        ];
+        rules.into_iter().for_each(|rule| self.monitor.add_rule(rule).unwrap());
+        let look = |bench: &mut Self| {
+            bench.hand.advance(Duration::from_secs(5));
+            bench.report();
+        };
+        (0..4).for_each(|_| look(self));
+        for trigger in [-1.0, 1e9, -1.0, 1e9, -1.0] {
+            self.monitor.set_threshold("below", trigger, trigger).unwrap();
+            look(self);
+            look(self);
+            look(self);
+        }
+        // What a rule that goes has raised is over.
+        self.monitor.remove_rule("types").unwrap();
+        look(self);
+        // More label sets than a rule keeps alerts for.
+        self.monitor.add_rule(Rule::above("wide", "types.*.latency.count", -1.0)).unwrap();
+        look(self);
+    }
+
+    /// A callback that panics, a report that cannot be written, one that nobody takes.
+    fn listeners(&mut self) {
+        self.monitor.on_alert(|_| panic!("on purpose")).unwrap();
+        self.monitor.on_report(Format::Text, |_| panic!("on purpose")).unwrap();
+        let nowhere = std::env::temp_dir().join("corelane-no-such-folder").join("report");
+        self.monitor.report_to(Format::Json, Target::File(nowhere)).unwrap();
+        let (leave, may_leave) = std::sync::mpsc::channel::<()>();
+        let may_leave = std::sync::Mutex::new(may_leave);
+        self.monitor
+            .on_report(Format::Html, move |_| {
+                let _ = may_leave.lock().unwrap().recv();
+            })
+            .unwrap();
+        self.monitor.set("report_interval_ms", "1000").unwrap();
+        let _poll = self.monitor.alerts().unwrap();
+        for round in 0..400 {
+            self.hand.advance(Duration::from_secs(5));
+            self.monitor.tick();
+            let stats = self.monitor.snapshot();
+            let reports = &stats.reports;
+            let counts =
+                [reports.made, reports.dropped, reports.failed, reports.panics, stats.alerts.callback_panics];
+            if round % 20 == 0 {
+                self.report();
+            }
+            if counts.iter().all(|count| *count > 0) && stats.alerts.notifications_dropped > 0 {
+                break;
+            }
+        }
+        drop(leave);
+        self.report();
+    }
+}
