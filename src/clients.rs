@@ -140,6 +140,11 @@ impl Clients {
         Ok(())
     }
 
+    /// Whether each has a line for its figures.
+    pub(crate) fn has_figures(&self) -> bool {
+        !self.lines.is_empty()
+    }
+
     pub(crate) fn names(&self) -> &NameTable {
         &self.names
     }

@@ -164,15 +164,20 @@ impl Builder {
             true => tasks::Tasks::memory(self.config.get(Key::MaxTasks), self.config.get(Key::MaxPorts)),
             false => 0,
         };
+        #[cfg(not(corelane_loom))]
+        let (recorded, customs) = {
+            let sizes = crate::record::HubSizes::of(&self.config);
+            (sizes.bytes(), sizes.custom_bytes())
+        };
+        #[cfg(corelane_loom)]
+        let (recorded, customs) = (0, 0);
         Budget::new(
             &self.config,
             Sizes {
                 types,
                 protocols: self.protocols.len() + 1,
-                #[cfg(not(corelane_loom))]
-                recorded: crate::record::HubSizes::of(&self.config).bytes(),
-                #[cfg(corelane_loom)]
-                recorded: 0,
+                recorded,
+                customs,
                 holds: hold::Holds::memory(messages, bytes) + scratch + tasks,
                 payloads: payload::Payloads::memory(
                     self.config.count(Key::Payloads),

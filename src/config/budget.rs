@@ -8,9 +8,9 @@ use crate::metrics::{Labels, PathShard, PortShard, WorkerShard};
 use crate::ring::Memory;
 use std::fmt;
 
-/// Upper bounds in bytes. With `touch_memory` all of it is resident once every port is open; without, rings, backlogs,
-/// held messages and reported series are taken from the system page by page as they are used. What a reader of figures
-/// takes while it reads is the reader's.
+/// Upper bounds in bytes. With `touch_memory` all of it is resident once every port is open, but for rooms, payloads and
+/// the host's own metrics, which are taken as they come; without, rings, backlogs, held messages and reported series too
+/// are taken from the system page by page as they are used. What a reader of figures takes while it reads is the reader's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Budget {
@@ -24,6 +24,8 @@ pub struct Budget {
     pub holds: u64,
     /// Counters, histograms and labels.
     pub metrics: u64,
+    /// The host's own metrics, taken as their series come.
+    pub custom_metrics: u64,
     /// Payloads outside rings, taken as they come.
     pub payloads: u64,
     /// Rooms, their members, and the lists that workers may still read.
@@ -47,6 +49,8 @@ pub(crate) struct Sizes {
     pub(crate) holds: u64,
     /// What hosts report.
     pub(crate) recorded: u64,
+    /// What the host's own metrics come to.
+    pub(crate) customs: u64,
     /// What payloads outside rings come to.
     pub(crate) payloads: u64,
     /// What a worker and a port have for each other, beside rings and backlog.
@@ -83,6 +87,7 @@ impl Budget {
                 + 128 * pairs
                 + labels
                 + sizes.recorded,
+            custom_metrics: sizes.customs,
             threads: workers * sizes.thread.0,
             router: pairs * sizes.pair
                 + ports * Calls::bytes(config.count(Key::MaxCalls)) as u64
@@ -99,7 +104,7 @@ impl Budget {
     }
 
     /// Each part of the total with its name, and the keys that make it smaller.
-    fn parts(&self) -> [(&'static str, u64, &'static str); 9] {
+    fn parts(&self) -> [(&'static str, u64, &'static str); 10] {
         [
             ("rings", self.rings, "ring_bytes, max_ports or workers"),
             ("backlogs", self.backlogs, "backlog_bytes, max_ports or workers"),
@@ -110,6 +115,7 @@ impl Budget {
                 self.metrics,
                 "max_recorded_types, max_recorders, max_recorded_clients, max_applications or workers",
             ),
+            ("custom metrics", self.custom_metrics, "max_custom_series"),
             ("rooms", self.rooms, "max_rooms, max_room_members or room_retired_bytes"),
             ("payloads", self.payloads, "payload_bytes or payloads"),
             ("threads", self.threads, "workers"),

@@ -72,26 +72,29 @@ pub(crate) struct HubSizes {
 impl HubSizes {
     pub(crate) fn of(config: &Config) -> Self {
         let applications = config.count(Key::MaxApplications);
-        let detailed = config.has_details();
-        let clients = if detailed { config.get(Key::MaxRecordedClients) as u32 } else { 0 };
+        let clients = config.get(Key::MaxRecordedClients) as u32;
         Self {
             types: config.count(Key::MaxRecordedTypes),
             applications,
             recorders: config.count(Key::MaxRecorders),
             customs: config.count(Key::MaxCustomSeries),
             enabled: config.get(Key::EnableMetrics) == 1,
-            clients: ClientLimits { clients, applications: applications + 1, figures: detailed },
+            clients: ClientLimits { clients, applications: applications + 1, figures: config.has_details() },
         }
     }
 
-    /// Bytes that a hub may come to, for the budget.
+    /// Bytes that the host's own metrics may come to, for the budget.
+    pub(crate) fn custom_bytes(self) -> u64 {
+        Customs::bytes(self.customs)
+    }
+
+    /// Bytes that the rest of a hub may come to, for the budget.
     pub(crate) fn bytes(self) -> u64 {
         let shards = SHARED + self.recorders;
         Table::<TypeSeries>::bytes(self.types, shards)
             + Table::<GroupSeries>::bytes(self.applications, shards)
             + Table::<GroupSeries>::bytes(PROTOCOLS, shards)
             + Clients::bytes(self.clients)
-            + Customs::bytes(self.customs)
             + (shards * (size_of::<Shard>() + SlowRing::BYTES) + size_of::<Hub>()) as u64
     }
 }
@@ -286,14 +289,21 @@ impl Hub {
         if name.is_empty() {
             return None;
         }
-        self.client(name).or_else(|| {
-            let _door = lock(&self.doorway);
-            let opened = self.clients.open_recorded(new_client(name, labels.application));
-            if opened.is_err() {
-                self.clients_folded.fetch_add(1, Relaxed); // Relaxed: a count by itself.
-            }
-            opened.ok().map(|(client, _)| client)
-        })
+        let recorded = if self.clients.has_figures() {
+            self.client(name).or_else(|| {
+                let _door = lock(&self.doorway);
+                self.clients
+                    .open_recorded(new_client(name, labels.application))
+                    .ok()
+                    .map(|(client, _)| client)
+            })
+        } else {
+            None
+        };
+        if recorded.is_none() {
+            self.clients_folded.fetch_add(1, Relaxed); // Relaxed: a count by itself.
+        }
+        recorded
     }
 
     /// Counts a connection that the host has.

@@ -1,7 +1,6 @@
 //! What is changed while the monitor runs, and what cannot be.
 
 use super::{Bench, MILLISECOND, offer, shown, took};
-use corelane::error::Error;
 use corelane::monitor::{MonitorStats, Span};
 use serde_json::json;
 
@@ -73,7 +72,15 @@ fn detail_that_was_off_at_the_start_stays_off() {
     assert_eq!(error.to_string(), text);
     bench.monitor.record(&offer("ann", took(7)));
     assert_eq!(detail(&bench.stats()), (vec![None, None], vec![], 0));
-    assert_eq!(bench.monitor.connect("ann", "app"), Err(Error::TooManyClients(0)));
+    // Connections are counted all the same.
+    let ann = bench.monitor.connect("ann", "app").unwrap();
+    bench.monitor.record(&offer("ann", took(7)));
+    let stats = bench.stats();
+    assert_eq!((stats.connections.active, stats.clients.tracked, stats.folded.clients), (1, 0, 3));
+    bench.monitor.disconnect(ann).unwrap();
+    bench.advance(1);
+    let connections = bench.stats().connections;
+    assert_eq!((connections.active, connections.total), (0, 1));
 }
 
 #[test]
