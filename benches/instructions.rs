@@ -3,10 +3,10 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a benchmark")]
 
+use corelane::clients::ClientId;
 use corelane::clock::Clock;
 use corelane::config::{Config, Key};
 use corelane::envelope::{Protocol, read};
-use corelane::id::ClientId;
 use corelane::monitor::Monitor;
 use corelane::record::Measured;
 use corelane::ring::ring;

@@ -2,8 +2,8 @@
 
 use super::{Recording, Side, cycle};
 use crate::peers::TYPES;
+use corelane::clients::ClientId;
 use corelane::config::Config;
-use corelane::id::ClientId;
 use corelane::monitor::Monitor;
 use corelane::record::{Labels, Measured};
 use std::sync::{Arc, Mutex};
