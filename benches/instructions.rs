@@ -3,9 +3,12 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a benchmark")]
 
+use corelane::clients::ClientId;
 use corelane::clock::Clock;
 use corelane::config::{Config, Key};
 use corelane::envelope::{Protocol, read};
+use corelane::monitor::Monitor;
+use corelane::record::Measured;
 use corelane::ring::ring;
 use corelane::router::{Builder, Event};
 use std::hint::black_box;
@@ -114,6 +117,40 @@ fn record(count: usize) {
     });
 }
 
+/// What a host reports to the monitor, of a client that it knows by its handle or of nobody in particular.
+fn measured_by_host(place: usize) -> Measured {
+    let processing_nanoseconds = black_box(place as u64 & 4095);
+    let queue_wait_nanoseconds = processing_nanoseconds + 512;
+    Measured { failed: false, bytes: 200, queue_wait_nanoseconds, processing_nanoseconds }
+}
+
+fn standing_monitor() -> (Monitor, ClientId) {
+    let monitor = Monitor::with_clock(Config::default(), Clock::manual().0).unwrap();
+    let client = monitor.connect("ann-1b9d-6bcd", "app").unwrap();
+    (monitor, client)
+}
+
+/// From a thread with cells of its own.
+fn recorder(count: usize, known: bool) {
+    let (monitor, client) = standing_monitor();
+    let client = known.then_some(client);
+    let mut recorder = monitor.recorder();
+    assert!(recorder.is_alone());
+    let labels = recorder.labels("peerjs", "OFFER", "app");
+    measured(|| (0..count).for_each(|place| recorder.record(labels, client, measured_by_host(place))));
+    assert_eq!(monitor.snapshot().messages.total, count as u64);
+}
+
+/// From a thread without.
+fn recorder_shared(count: usize) {
+    let (monitor, client) = standing_monitor();
+    let labels = monitor.labels("peerjs", "OFFER", "app");
+    measured(|| {
+        (0..count).for_each(|place| monitor.record_labelled(labels, Some(client), measured_by_host(place)));
+    });
+    assert_eq!(monitor.snapshot().messages.total, count as u64);
+}
+
 type Workload = (&'static str, usize, fn(usize));
 
 /// Each is run twice, with so many and with twice as many; the difference is what the second half takes.
@@ -129,6 +166,9 @@ const WORKLOADS: &[Workload] = &[
     ("envelope-offer", 12_800, |count| through_envelope(&offer(), count)),
     #[cfg(feature = "bench-internals")]
     ("record", 51_200, record),
+    ("recorder", 51_200, |count| recorder(count, false)),
+    ("recorder-client", 51_200, |count| recorder(count, true)),
+    ("recorder-shared-client", 51_200, recorder_shared),
 ];
 
 fn main() {

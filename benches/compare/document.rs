@@ -17,16 +17,20 @@ pub fn json(report: &Report) -> std::io::Result<String> {
     Ok("target/bench/report.json".to_owned())
 }
 
-/// Writes docs/performance.md, and the table between the README's markers if it has them; says where.
+/// Writes docs/performance.md, and the table between the README's markers if it has them; says where. What was not
+/// measured this time stays as it was.
 pub fn documents(report: &Report) -> std::io::Result<Vec<String>> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    std::fs::write(root.join("docs/performance.md"), performance(report))?;
+    let page = root.join("docs/performance.md");
+    let earlier = std::fs::read_to_string(&page).unwrap_or_default();
+    std::fs::write(page, performance(report, &earlier))?;
     let mut written = vec!["docs/performance.md".to_owned()];
     let readme = std::fs::read_to_string(root.join("README.md"))?;
     if let (Some(begin), Some(end)) = (readme.find(BEGIN), readme.find(END))
         && begin < end
     {
-        let text = format!("{}{BEGIN}\n\n{}\n{}", &readme[..begin], short(report), &readme[end..]);
+        let table = short(report, &readme[begin..end]);
+        let text = format!("{}{BEGIN}\n\n{table}\n{}", &readme[..begin], &readme[end..]);
         std::fs::write(root.join("README.md"), text)?;
         written.push("README.md".to_owned());
     }
@@ -49,7 +53,7 @@ pub fn conditions(report: &Report) -> String {
     format!("{model}, {cores} cores; {}; {rustc}; {} rounds", today(), report.rounds)
 }
 
-const BENCHES: [(&str, &str, &str); 5] = [
+const BENCHES: [(&str, &str, &str); 6] = [
     (
         "ring",
         "Ring",
@@ -71,7 +75,18 @@ const BENCHES: [(&str, &str, &str); 5] = [
     (
         "record",
         "Record",
-        "One message into everything that it feeds: five counters and four histograms. Per thread, without the clock.",
+        "One message by type, protocol and application: at least five counters and four histograms; corelane keeps more \
+         of each message than any peer, one with client six figures more. All threads at once, each on a core as far \
+         as there are cores: with more threads than that, threads take turns. Processor time per record, the mean of \
+         the threads: sleeping for a lock is not charged. `own recorder`: `Monitor::recorder`, what the others' rows \
+         stand for; `shared cells`: `Monitor::record_labelled`, from any thread.",
+    ),
+    (
+        "scaling",
+        "Record: many threads against one",
+        "From the same rounds: what a record costs each thread while so many record at once, and what it costs one \
+         thread alone. **Here 1 is perfect, and less is better.** Plain additions, which nobody shares, show what \
+         the machine itself takes.",
     ),
     (
         "server",
@@ -82,24 +97,30 @@ const BENCHES: [(&str, &str, &str); 5] = [
     ),
 ];
 
-fn performance(report: &Report) -> String {
+fn performance(report: &Report, earlier: &str) -> String {
     let mut text =
         String::from("# Performance\n\nWritten by `make bench` (`scripts/bench.sh --write-docs`). ");
     text.push_str(
         "Both sides of a line run in turns in one process or against one client; the ratio is the median of the \
          rounds' own ratios, with the smallest and the largest. **Above 1 is in our favour.** The figures themselves \
          change with the machine and its neighbours from minute to minute; the ratios are what counts. A floor is what \
-         no one could do without.\n\n",
+         no one could do without.\n",
     );
-    let _ = writeln!(text, "{}.", conditions(report));
     for (name, title, about) in BENCHES {
+        let heading = format!("\n## {title}\n\n");
+        text.push_str(&heading);
         let rows: Vec<_> = report.rows.iter().filter(|row| row.bench == name).collect();
-        let _ = write!(text, "\n## {title}\n\n{about}\n\n");
         if rows.is_empty() {
-            text.push_str("Not measured on this machine.\n");
+            text.push_str(section(earlier, &heading).unwrap_or("Not measured on this machine.\n"));
             continue;
         }
-        text.push_str("| case | against | ours | theirs | unit | ratio |\n|---|---|---:|---:|---|---|\n");
+        let _ = write!(text, "{about}\n\n{}.\n\n", conditions(report));
+        text.push_str(if name == "scaling" {
+            "| what | threads | together | alone | unit | together ÷ alone |\n"
+        } else {
+            "| case | against | ours | theirs | unit | ratio |\n"
+        });
+        text.push_str("|---|---|---:|---:|---|---|\n");
         for row in rows {
             let _ = writeln!(
                 text,
@@ -114,30 +135,41 @@ fn performance(report: &Report) -> String {
         }
     }
     text.push_str(
-        "\nInstructions per operation, which no neighbour changes, are budgeted in `benches/instructions.txt` and \
-         checked by `scripts/callgrind.sh`.\n",
+        "\n## Instructions\n\nInstructions per operation, which no neighbour changes, are budgeted in \
+         `benches/instructions.txt` and checked by `scripts/callgrind.sh`.\n",
     );
     text
+}
+
+/// What stands below a heading, up to the next one.
+fn section<'a>(page: &'a str, heading: &str) -> Option<&'a str> {
+    let (_, below) = page.split_once(heading)?;
+    below.split("\n## ").next()
 }
 
 fn ratio(row: &Row) -> String {
     format!("**{:.2}** [{:.2}–{:.2}]", row.ratio.median, row.ratio.min, row.ratio.max)
 }
 
-/// The README's table: of each bench's first case, every peer; no floors.
-fn short(report: &Report) -> String {
+/// The README's table: of each bench's first case, every peer; no floors. Of what was not measured, the earlier lines.
+fn short(report: &Report, earlier: &str) -> String {
     let mut text = String::from("| | against | ratio, median [min–max] |\n|---|---|---|\n");
-    for (name, title, _) in BENCHES {
+    for (name, title, _) in BENCHES.into_iter().filter(|(name, ..)| *name != "scaling") {
         let rows: Vec<_> = report.rows.iter().filter(|row| row.bench == name).collect();
         let first = rows.first().map(|row| row.case.clone());
         let server = name == "server";
-        for row in rows {
+        for row in &rows {
             if !row.peer.starts_with("floor") && (server || Some(&row.case) == first.as_ref()) {
                 let _ = writeln!(text, "| {title}, {} | {} | {} |", row.case, row.peer, ratio(row));
             }
         }
+        if rows.is_empty() {
+            let begin = format!("| {title}, ");
+            for line in earlier.lines().filter(|line| line.starts_with(&begin)) {
+                let _ = writeln!(text, "{line}");
+            }
+        }
     }
-    let _ =
-        writeln!(text, "\n{}. All cases: [docs/performance.md](docs/performance.md).", conditions(report));
+    text.push_str("\nAll cases, with machine and day: [docs/performance.md](docs/performance.md).\n");
     text
 }

@@ -1,5 +1,6 @@
 //! Corelane against what it would otherwise be made of. `make bench` runs it; `--rounds 3` for a quick look, names of
-//! benches (ring, router, envelope, record, server) for some of them, `--write-docs` for docs/performance.md.
+//! benches (ring, router, envelope, record, server) for some of them, `--write-docs` for their parts of
+//! docs/performance.md.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a benchmark")]
 
@@ -11,7 +12,6 @@ mod race;
 #[cfg(feature = "bench-internals")]
 mod record;
 #[cfg(feature = "bench-internals")]
-mod recorders;
 mod ring;
 mod router;
 mod server;

@@ -181,13 +181,14 @@ pub fn today() -> String {
     format!("{year}-{month:02}-{day:02}")
 }
 
-/// Puts this thread on the `place`-th core that this process was started on, if it has several.
+/// Puts this thread on the `place`-th core that this process was started on, if it has several; past the last one they
+/// come again.
 pub fn pin(place: usize) {
     // Asked once: later on a pinned thread would be told of its own core only.
     static CORES: OnceLock<Vec<core_affinity::CoreId>> = OnceLock::new();
     let cores = CORES.get_or_init(|| core_affinity::get_core_ids().unwrap_or_default());
     if cores.len() >= 2
-        && let Some(core) = cores.get(place)
+        && let Some(core) = cores.get(place % cores.len())
     {
         core_affinity::set_for_current(*core);
     }

@@ -1,28 +1,44 @@
-//! One message recorded into everything that it feeds (three counts of its type, one each of protocol and
-//! application, four histograms), by one thread, by two and by four at once. The clock is read only where it is said.
+//! One message recorded by type, protocol and application: by one thread, by two and by four at once. Every round runs
+//! every side at every number of threads, so all figures of a round are of the same minute. Durations are given; where a
+//! side reads the clock, it is for the time of the last message.
 
-use crate::peers::{Metrics, TYPES};
+#[path = "record/ours.rs"]
+mod ours;
+#[path = "record/peers.rs"]
+mod peers;
+
+use crate::peers::TYPES;
 use crate::race::{Better, Pair, Random, Report, pin};
-use crate::recorders::{Client, Hdr, Metriken};
-use corelane::config::Config;
-use corelane::metrics::bench::Recorder;
-use corelane::monitor::Monitor;
-use corelane::record::Measured;
 use std::hint::black_box;
-use std::sync::{Arc, Barrier};
-use std::time::Instant;
+use std::sync::Barrier;
+use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 
 const COUNT: usize = 400_000;
+const THREADS: [usize; 3] = [1, 2, 4];
 
 /// Records so many of the samples, over and over.
-pub(crate) type Recording = Box<dyn FnMut(&[Sample], usize) + Send>;
+type Recording = Box<dyn FnMut(&[Sample], usize)>;
+
+/// One way to record. Made once; each round's threads begin anew.
+trait Side: Sync {
+    fn name(&self) -> &'static str;
+
+    /// What a round's thread records with; called on that thread.
+    fn recording(&self, place: usize) -> Recording;
+
+    /// After a round's threads have gone: what a collector does then.
+    fn refresh(&self) {}
+
+    /// Messages recorded, and values in all histograms, as far as the side can tell.
+    fn totals(&self) -> (Option<u64>, u64);
+}
 
 #[derive(Clone, Copy)]
-pub(crate) struct Sample {
-    pub(crate) message_type: usize,
-    pub(crate) bytes: usize,
-    pub(crate) queue_wait: u64,
-    pub(crate) service: u64,
+struct Sample {
+    message_type: usize,
+    bytes: usize,
+    queue_wait: u64,
+    service: u64,
 }
 
 fn samples() -> Vec<Sample> {
@@ -41,158 +57,121 @@ fn samples() -> Vec<Sample> {
         .collect()
 }
 
-/// Nanoseconds per record and thread.
-fn time(threads: usize, samples: &[Sample], make: impl Fn() -> Recording + Sync) -> f64 {
-    let start = Barrier::new(threads);
-    let took = std::thread::scope(|scope| {
-        let threads: Vec<_> = (0..threads)
-            .map(|place| {
-                let (start, make) = (&start, &make);
-                scope.spawn(move || {
-                    pin(place);
-                    let mut record = make();
-                    record(samples, samples.len()); // Touches what it will write.
-                    start.wait();
-                    let began = Instant::now();
-                    record(samples, COUNT);
-                    began.elapsed()
-                })
-            })
-            .collect();
-        threads.into_iter().map(|thread| thread.join().expect("a recorder")).max()
-    });
-    took.map_or(f64::NAN, |took| took.as_nanos() as f64 / COUNT as f64)
-}
-
-pub(crate) fn cycle(samples: &[Sample], count: usize, mut each: impl FnMut(&Sample)) {
+fn cycle(samples: &[Sample], count: usize, mut each: impl FnMut(&Sample)) {
     for place in 0..count {
         each(black_box(&samples[place % samples.len()]));
     }
 }
 
-fn ours() -> Recording {
-    let mut recorder = Recorder::new(TYPES.len() + 1, 3, 9);
-    Box::new(move |samples, count| {
-        cycle(samples, count, |one| {
-            recorder.record((one.message_type as u16 + 1, 2, 1), one.bytes, one.queue_wait, one.service);
-        });
-    })
+/// Nanoseconds that this thread has had a core for. A record costs that much whoever else is on the machine, or has the
+/// core in between where there are more threads than cores; a side that sleeps for a lock is not charged for its sleep.
+fn processor_nanoseconds() -> u64 {
+    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: the call writes the one value that the pointer names.
+    let failed = unsafe { libc::clock_gettime(libc::CLOCK_THREAD_CPUTIME_ID, &raw mut time) };
+    assert_eq!(failed, 0, "this thread's processor time");
+    time.tv_sec as u64 * 1_000_000_000 + time.tv_nsec as u64
 }
 
-/// A host's own recorder, as the monitor hands it out; it reads the clock once for each message.
-fn own_recorder(monitor: &Monitor) -> Recording {
-    let mut recorder = monitor.recorder();
-    let labels: Vec<_> = TYPES.iter().map(|name| recorder.labels("peerjs", name, "app")).collect();
-    Box::new(move |samples, count| {
-        cycle(samples, count, |one| {
-            let measured = Measured {
-                failed: false,
-                bytes: one.bytes as u64,
-                queue_wait_nanoseconds: one.queue_wait,
-                processing_nanoseconds: one.service,
-            };
-            recorder.record(labels[one.message_type], None, measured);
-        });
-    })
+/// Nanoseconds per record and thread, the mean of all threads.
+fn time(side: &dyn Side, threads: usize, samples: &[Sample]) -> f64 {
+    let (start, measuring) = (Barrier::new(threads), AtomicUsize::new(threads));
+    let took: u64 = std::thread::scope(|scope| {
+        let threads: Vec<_> = (0..threads)
+            .map(|place| {
+                let (start, measuring) = (&start, &measuring);
+                scope.spawn(move || {
+                    pin(place);
+                    let mut record = side.recording(place);
+                    record(samples, samples.len()); // Touches what it will write.
+                    start.wait();
+                    let began = processor_nanoseconds();
+                    record(samples, COUNT);
+                    let took = processor_nanoseconds() - began;
+                    measuring.fetch_sub(1, SeqCst);
+                    // Whoever is not done yet is not to have the cells to itself.
+                    while measuring.load(SeqCst) > 0 {
+                        record(samples, samples.len());
+                    }
+                    took
+                })
+            })
+            .collect();
+        threads.into_iter().map(|thread| thread.join().expect("a recorder")).sum()
+    });
+    side.refresh();
+    took as f64 / (COUNT * threads) as f64
 }
 
-fn theirs(metrics: &Arc<Metrics>) -> Recording {
-    let metrics = Arc::clone(metrics);
-    Box::new(move |samples, count| {
-        cycle(samples, count, |one| metrics.record(one.message_type, one.bytes, one.queue_wait, one.service));
-    })
-}
-
-/// Plain additions to as many words as a record writes, chosen as freely: nothing that counts can cost less.
-fn floor() -> Recording {
-    let mut cells = vec![0u64; 16 << 10];
-    Box::new(move |samples, count| {
-        cycle(samples, count, |one| {
-            let (first, second) = (one.message_type << 11, one.message_type + 1);
-            // A histogram's cell, its sum and its generation; four times.
-            for (base, value) in
-                [(first, one.service), (first, one.queue_wait), (2, one.service), (4 << 10, one.service)]
-            {
-                cells[base + 8] += value;
-                cells[base + 9] += 1;
-                cells[base + 16 + (value as usize & 1023)] += 1;
-            }
-            for place in [second, second + 64, second + 128, 7, 8] {
-                cells[place] += one.bytes as u64;
-            }
-        });
-        black_box(&cells);
-    })
-}
-
-fn check(samples: &[Sample]) {
-    let mut recorder = Recorder::new(TYPES.len() + 1, 3, 9);
-    let metrics = Metrics::new();
-    for one in samples {
-        recorder.record((one.message_type as u16 + 1, 2, 1), one.bytes, one.queue_wait, one.service);
-        metrics.record(one.message_type, one.bytes, one.queue_wait, one.service);
-    }
+/// Every side counts what it is given.
+fn check(side: &dyn Side, samples: &[Sample]) {
+    let mut record = side.recording(0);
+    record(samples, samples.len());
+    drop(record);
+    side.refresh();
     let count = samples.len() as u64;
-    let bytes: usize = samples.iter().map(|one| one.bytes).sum();
-    assert_eq!(recorder.totals(), (count, 4 * count, bytes as u64));
-    assert_eq!(metrics.totals(), (count, 4 * count));
+    let (messages, values) = side.totals();
+    assert_eq!((messages.unwrap_or(count), values), (count, 4 * count), "{}", side.name());
+}
+
+/// Nanoseconds per record: by round, by number of threads, by side.
+type Figures = Vec<[Vec<f64>; THREADS.len()]>;
+
+fn measure(rounds: usize, sides: &[&dyn Side], samples: &[Sample]) -> Figures {
+    let all = |threads: usize, backwards: bool| {
+        let mut figures = vec![0.0; sides.len()];
+        for step in 0..sides.len() {
+            let place = if backwards { sides.len() - 1 - step } else { step };
+            figures[place] = time(sides[place], threads, samples);
+        }
+        figures
+    };
+    all(1, false); // Unmeasured.
+    (0..rounds).map(|round| THREADS.map(|threads| all(threads, round % 2 == 1))).collect()
 }
 
 pub fn run(report: &mut Report) {
     let samples = samples();
-    check(&samples);
-    let metrics = Arc::new(Metrics::new());
-    let pair = |case: &str, peer: &str| Pair {
-        bench: "record",
-        case: case.to_owned(),
-        unit: "ns/record",
-        peer: peer.to_owned(),
-        better: Better::Lower,
-    };
-    let monitor = Monitor::new(Config::default()).expect("a monitor");
-    let (client, metriken, hdr) = (Arc::new(Client::new()), Arc::new(Metriken::new()), Arc::new(Hdr::new()));
-    let cores = std::thread::available_parallelism().map_or(1, usize::from);
-    for threads in [1, 2, 4] {
-        let crowded = if threads > cores { format!(" on {cores} cores") } else { String::new() };
-        let case = &format!("{threads} thread{}{crowded}", if threads == 1 { "" } else { "s" });
-        type Peer<'a> = (&'a str, &'a (dyn Fn() -> Recording + Sync));
-        let peers: [Peer<'_>; 4] = [
-            ("prometheus-client, cached handles", &|| client.recording()),
-            ("metriken", &|| metriken.recording()),
-            ("hdrhistogram's recorder (no counts)", &|| hdr.recording()),
-            ("corelane, a host's recorder (with the clock)", &|| own_recorder(&monitor)),
-        ];
-        for (name, peer) in peers {
-            report.race(
-                &pair(case, name),
-                || time(threads, &samples, ours),
-                || time(threads, &samples, peer),
-            );
+    let ours: Vec<Box<dyn Side>> = ours::sides();
+    let peers: Vec<Box<dyn Side>> = peers::sides();
+    let sides: Vec<&dyn Side> = ours.iter().chain(&peers).map(|side| &**side).collect();
+    sides.iter().for_each(|side| check(*side, &samples));
+    let floor = peers::Floor;
+    let sides: Vec<&dyn Side> = sides.into_iter().chain([&floor as &dyn Side]).collect();
+    let figures = measure(report.rounds, &sides, &samples);
+    let (first, others) = (0, 1..ours.len());
+    for (group, threads) in THREADS.into_iter().enumerate() {
+        let plural = if threads == 1 { "" } else { "s" };
+        let mut pair = |our: usize, their: usize, case: String| {
+            let pair = Pair {
+                bench: "record",
+                case,
+                unit: "ns/record",
+                peer: sides[their].name().to_owned(),
+                better: Better::Lower,
+            };
+            let both: Vec<_> = figures.iter().map(|round| (round[group][our], round[group][their])).collect();
+            report.add(&pair, &both);
+        };
+        for peer in ours.len()..sides.len() {
+            pair(first, peer, format!("{threads} thread{plural}"));
         }
-        report.race(
-            &pair(case, "prometheus, cached handles"),
-            || time(threads, &samples, ours),
-            || time(threads, &samples, || theirs(&metrics)),
-        );
-        report.race(
-            &pair(case, "floor: plain additions"),
-            || time(threads, &samples, ours),
-            || time(threads, &samples, floor),
-        );
+        // Our other ways, against the peer that is nearest to what hosts use today.
+        for other in others.clone() {
+            pair(other, ours.len(), format!("{threads} thread{plural}, {}", sides[other].name()));
+        }
     }
-    report.race(
-        &pair("2 threads, against 1 thread", "corelane, 1 thread"),
-        || time(2, &samples, ours),
-        || time(1, &samples, ours),
-    );
-    report.race(
-        &pair("4 threads, against 1 thread", "corelane, 1 thread"),
-        || time(4, &samples, ours),
-        || time(1, &samples, ours),
-    );
-    report.race(
-        &pair("(prometheus: 2 against 1 thread)", "prometheus, 1 thread"),
-        || time(2, &samples, || theirs(&metrics)),
-        || time(1, &samples, || theirs(&metrics)),
-    );
+    for (group, threads) in THREADS.into_iter().enumerate().skip(1) {
+        for (place, side) in sides.iter().enumerate() {
+            let pair = Pair {
+                bench: "scaling",
+                case: side.name().to_owned(),
+                unit: "ns/record",
+                peer: format!("{threads} threads against 1"),
+                better: Better::Higher, // Ours by theirs: many by one.
+            };
+            let both: Vec<_> = figures.iter().map(|round| (round[group][place], round[0][place])).collect();
+            report.add(&pair, &both);
+        }
+    }
 }

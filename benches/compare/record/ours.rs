@@ -1,0 +1,132 @@
+//! Our ways to record: a thread's own recorder first, which is what others are compared with.
+
+use super::{Recording, Side, cycle};
+use crate::peers::TYPES;
+use corelane::clients::ClientId;
+use corelane::config::Config;
+use corelane::monitor::Monitor;
+use corelane::record::{Labels, Measured};
+use std::sync::{Arc, Mutex};
+
+pub fn sides() -> Vec<Box<dyn Side>> {
+    vec![
+        Box::new(Host::new("own recorder", Way::Alone { client: false })),
+        Box::new(Host::new("own recorder, with client", Way::Alone { client: true })),
+        Box::new(Host::new("shared cells", Way::Shared { client: false })),
+        Box::new(Host::new("shared cells, with client", Way::Shared { client: true })),
+        Box::new(Worker { totals: Arc::default() }),
+    ]
+}
+
+#[derive(Clone, Copy)]
+enum Way {
+    /// `Recorder::record`.
+    Alone { client: bool },
+    /// `Monitor::record_labelled`: threads share four sets of cells.
+    Shared { client: bool },
+}
+
+/// A host that reports to a monitor, labels and clients looked up once. With a client, each thread has one of its own, as
+/// connections belong to network threads; its six figures are more than any peer counts.
+struct Host {
+    name: &'static str,
+    way: Way,
+    monitor: Monitor,
+    labels: Vec<Labels>,
+    clients: Vec<ClientId>,
+}
+
+impl Host {
+    fn new(name: &'static str, way: Way) -> Self {
+        let monitor = Monitor::new(Config::default()).unwrap();
+        let labels = TYPES.iter().map(|name| monitor.labels("peerjs", name, "app")).collect();
+        let connect = |place| monitor.connect(&format!("client-{place}"), "app").unwrap();
+        let clients = (0..4).map(connect).collect();
+        Self { name, way, labels, clients, monitor }
+    }
+}
+
+fn measured(one: &super::Sample) -> Measured {
+    Measured {
+        failed: false,
+        bytes: one.bytes as u64,
+        queue_wait_nanoseconds: one.queue_wait,
+        processing_nanoseconds: one.service,
+    }
+}
+
+impl Side for Host {
+    fn name(&self) -> &'static str {
+        self.name
+    }
+
+    fn recording(&self, place: usize) -> Recording {
+        let labels = self.labels.clone();
+        let of_thread = Some(self.clients[place]);
+        match self.way {
+            Way::Alone { client } => {
+                let client = of_thread.filter(|_| client);
+                let mut recorder = self.monitor.recorder();
+                assert!(recorder.is_alone());
+                Box::new(move |samples, count| {
+                    cycle(samples, count, |one| {
+                        recorder.record(labels[one.message_type], client, measured(one));
+                    });
+                })
+            }
+            Way::Shared { client } => {
+                let client = of_thread.filter(|_| client);
+                let monitor = self.monitor.clone();
+                Box::new(move |samples, count| {
+                    cycle(samples, count, |one| {
+                        monitor.record_labelled(labels[one.message_type], client, measured(one));
+                    });
+                })
+            }
+        }
+    }
+
+    fn totals(&self) -> (Option<u64>, u64) {
+        let stats = self.monitor.snapshot();
+        let groups = stats.protocols.iter().chain(&stats.applications).map(|one| one.latency.count);
+        let values = stats.messages.latency.count + stats.messages.queue_wait.count + groups.sum::<u64>();
+        (Some(stats.messages.succeeded), values)
+    }
+}
+
+/// A worker's shard, which what it routes is counted in: one thread's by its type.
+struct Worker {
+    totals: Arc<Mutex<(u64, u64)>>,
+}
+
+impl Side for Worker {
+    fn name(&self) -> &'static str {
+        "a worker's shard"
+    }
+
+    fn recording(&self, _: usize) -> Recording {
+        let mut shard =
+            Shard(corelane::metrics::bench::Recorder::new(TYPES.len() + 1, 3, 9), self.totals.clone());
+        Box::new(move |samples, count| {
+            let shard = &mut shard;
+            cycle(samples, count, |one| {
+                shard.0.record((one.message_type as u16 + 1, 2, 1), one.bytes, one.queue_wait, one.service);
+            });
+        })
+    }
+
+    fn totals(&self) -> (Option<u64>, u64) {
+        let (messages, values) = *self.totals.lock().unwrap();
+        (Some(messages), values)
+    }
+}
+
+/// Leaves behind what it has counted.
+struct Shard(corelane::metrics::bench::Recorder, Arc<Mutex<(u64, u64)>>);
+
+impl Drop for Shard {
+    fn drop(&mut self) {
+        let (messages, values, _) = self.0.totals();
+        *self.1.lock().unwrap() = (messages, values);
+    }
+}
