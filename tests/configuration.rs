@@ -28,3 +28,16 @@ fn the_page_is_the_table() {
     }
     assert_eq!(std::fs::read_to_string(path).unwrap_or_default(), page);
 }
+
+/// The page says of each key whether [`Monitor::set`](corelane::monitor::Monitor::set) changes it.
+#[test]
+fn the_page_says_what_can_be_changed_while_it_runs() {
+    use corelane::config::Config;
+    use corelane::monitor::Monitor;
+
+    let monitor = Monitor::new(Config::default()).unwrap();
+    for row in TABLE {
+        let changes = monitor.set(row.key, row.written(row.default).as_str()).is_ok();
+        assert_eq!(changes, row.text.contains("while it runs"), "{}", row.key);
+    }
+}

@@ -37,6 +37,7 @@ pub(crate) fn show(path: &str, query: &str, monitor: &Monitor) -> Option<Answer>
     let shown = match path {
         "/api/report" => report(query, monitor),
         "/api/stats" => none(query).map(|()| whole(monitor, Format::Json)),
+        "/api/schema" => none(query).map(|()| schema()),
         "/api/clients/idle" => idle(query, monitor),
         "/api/history" => history(query, monitor),
         _ => {
@@ -70,6 +71,12 @@ fn report(query: &str, monitor: &Monitor) -> Result<Answer, String> {
 
 fn whole(monitor: &Monitor, format: Format) -> Answer {
     answer(StatusCode::OK, HeaderValue::from_static(format.content_type()), monitor.report(format))
+}
+
+/// What `/api/stats` shows, described.
+fn schema() -> Answer {
+    let json = HeaderValue::from_static("application/schema+json");
+    answer(StatusCode::OK, json, include_str!("../../docs/schema.json").to_owned())
 }
 
 /// One part of the report, as it is there.

@@ -144,7 +144,7 @@ table! {
         "Off: every message goes to the host's base route, on the caller's thread."
         => with_enable_concurrent_routing(bool);
     EnableMetrics "enable_metrics" "" Values::Choice(SWITCH), 1,
-        "Off: only what the accounting needs is counted, no times, bytes or applications, and nothing that the host records."
+        "Off: only what the accounting needs is counted, no times, bytes or applications, and no messages that the host records; its own metrics go on."
         => with_enable_metrics(bool);
     CreditPolicy "credit_policy" "" Values::Choice(CREDIT_POLICY), 0,
         "What a client's lack of credit leads to, unless its connect says otherwise: disconnect it, refuse the message and tell its sender, or drop types listed as droppable (and disconnect for others)."
@@ -216,28 +216,28 @@ table! {
         "Slow messages that are listed, the latest ones; alike ones are one entry."
         => with_slow_messages(u64);
     HighMemory "high_memory_threshold_bytes" "bytes" number(1 << 20, 1 << 50), 1 << 30,
-        "Resident memory of the process above which the alert `memory` is raised."
+        "Resident memory of the process above which the alert `memory` is raised. Can be changed while it runs."
         => with_high_memory_threshold_bytes(u64);
     HighConnections "high_connection_threshold" "connections" number(1, 10_000_000), 1_000,
-        "Connections above which the alert `connections` is raised."
+        "Connections above which the alert `connections` is raised. Can be changed while it runs."
         => with_high_connection_threshold(u64);
     HighErrorRate "high_error_rate_threshold" "of the messages" Values::Fraction, 50_000,
-        "Share of the last minute's messages that failed or expired above which the alert `error_rate` is raised."
+        "Share of the last minute's messages that failed or expired above which the alert `error_rate` is raised. Can be changed while it runs."
         => with_high_error_rate_threshold(f64);
     HighSlowRate "high_slow_rate_threshold" "of the messages" Values::Fraction, 50_000,
-        "Share of the last minute's messages that were slow above which the alert `slow_messages` is raised."
+        "Share of the last minute's messages that were slow above which the alert `slow_messages` is raised. Can be changed while it runs."
         => with_high_slow_rate_threshold(f64);
     HighP99 "high_p99_threshold_ms" "milliseconds" number(1, 3_600_000), 1_000,
-        "99th percentile of the last minute's handling times above which the alert `p99` is raised."
+        "99th percentile of the last minute's handling times above which the alert `p99` is raised. Can be changed while it runs."
         => with_high_p99_threshold(Duration);
     HighQueueDepth "high_queue_depth_threshold" "messages" number(1, 1_000_000_000), 1_000,
-        "Messages waiting in all queues above which the alert `queue_depth` is raised."
+        "Messages waiting in all queues above which the alert `queue_depth` is raised. Can be changed while it runs."
         => with_high_queue_depth_threshold(u64);
     HighQueueWait "high_queue_wait_threshold_ms" "milliseconds" number(1, 3_600_000), 1_000,
-        "99th percentile of the last minute's waiting times above which the alert `queue_wait` is raised."
+        "99th percentile of the last minute's waiting times above which the alert `queue_wait` is raised. Can be changed while it runs."
         => with_high_queue_wait_threshold(Duration);
     HighCpu "high_cpu_threshold" "of the process's cores" Values::Fraction, 900_000,
-        "Share of the cores that it may use which the process takes above which the alert `cpu` is raised."
+        "Share of the cores that it may use which the process takes above which the alert `cpu` is raised. Can be changed while it runs."
         => with_high_cpu_threshold(f64);
     DetailedStats "detailed_stats" "" Values::Choice(SWITCH), 1,
         "Figures for each client, windows for each type, protocol and application. Off: no memory is reserved for them. Can be switched off and on while it runs where it was on at the start."
@@ -258,10 +258,10 @@ table! {
         "Series of the host's own metrics: one for each set of label values."
         => with_max_custom_series(u64);
     TopClients "top_clients" "clients" number(1, 1_000), 10,
-        "Clients in each list of those with the most."
+        "Clients in each list of those with the most. Can be changed while it runs."
         => with_top_clients(u64);
     UnhealthyAfter "unhealthy_after_ms" "milliseconds" number(1_000, 86_400_000), 60_000,
-        "A connection that has been silent for longer counts as unhealthy."
+        "A connection that has been silent for longer counts as unhealthy. Can be changed while it runs."
         => with_unhealthy_after(Duration);
     EnableLogging "enable_logging" "" Values::Choice(SWITCH), 0,
         "Whether the monitor logs what happens: alerts, slow messages, reports (`tracing`). Can be changed while it runs."

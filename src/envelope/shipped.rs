@@ -111,19 +111,4 @@ impl Protocol {
         };
         Self::assemble("nextcloud_talk", &fields, Forward::All)
     }
-
-    /// A protocol that ships, by its name: that of its function here.
-    pub fn by_name(name: &str) -> Option<Self> {
-        Some(match name {
-            "generic" => Self::generic(),
-            "peerjs" => Self::peerjs(),
-            "janus" => Self::janus(),
-            "gstreamer" => Self::gstreamer(),
-            "selkies" => Self::selkies(),
-            "json_rpc" => Self::json_rpc(),
-            "protoo" => Self::protoo(),
-            "nextcloud_talk" => Self::nextcloud_talk(),
-            _ => return None,
-        })
-    }
 }

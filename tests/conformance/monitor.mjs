@@ -80,6 +80,14 @@ check("each part is the whole report's", async (t) => {
   }
 });
 
+check("the report's schema is served and describes what is there", async (t) => {
+  const { server } = await busy(t);
+  const { status, headers, text } = await get(server.monitor, "/api/schema");
+  assert.equal(status, 200, text);
+  assert.equal(headers["content-type"], "application/schema+json");
+  assert.deepEqual(Object.keys(JSON.parse(text).properties).sort(), Object.keys(await server.stats()).sort());
+});
+
 check("the report comes in each format", async (t) => {
   const { server } = await busy(t);
   const report = async (query) => {

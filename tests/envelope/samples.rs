@@ -160,11 +160,7 @@ fn what_has_no_sender_is_relayed_as_it_stands() {
 }
 
 #[test]
-fn each_shipped_protocol_has_its_name_and_would_pass_as_a_hosts_own() {
-    for name in ["generic", "peerjs", "janus", "gstreamer", "selkies", "json_rpc", "protoo", "nextcloud_talk"]
-    {
-        assert_eq!(Protocol::by_name(name).unwrap().name(), name);
-    }
+fn shipped_protocols_would_pass_as_a_hosts_own() {
     let fields = Fields {
         message_type: Some("type"),
         recipient: Some(
