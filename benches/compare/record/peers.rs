@@ -164,7 +164,7 @@ impl Side for Client {
 
 enum Histograms {
     /// Each thread has its own cells.
-    Shards(metriken::ShardedCounterHistogramGroup),
+    Shards(Box<metriken::ShardedCounterHistogramGroup>),
     /// All threads have the same.
     Atomic(Vec<metriken::AtomicCounterHistogram>),
 }
