@@ -11,7 +11,6 @@ mod peers;
 mod race;
 #[cfg(feature = "bench-internals")]
 mod record;
-#[cfg(feature = "bench-internals")]
 mod ring;
 mod router;
 mod server;

@@ -22,7 +22,7 @@ pub fn sides() -> Vec<Box<dyn Side>> {
         Box::new(Prometheus(Arc::new(Metrics::new()))),
         Box::new(Client { handles: true, families: Arc::default() }),
         Box::new(Client { handles: false, families: Arc::default() }),
-        Box::new(Metriken::new("metriken, all in shards", Histograms::Shards(shards))),
+        Box::new(Metriken::new("metriken, all in shards", Histograms::Shards(Box::new(shards)))),
         Box::new(Metriken::new("metriken, AtomicHistogram", Histograms::Atomic(atomic))),
         Box::new(Hdr::new()),
     ]
