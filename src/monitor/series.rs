@@ -59,9 +59,9 @@ impl Counts {
         self
     }
 
-    /// What has been counted since `earlier`.
+    /// What has been counted since `earlier`. Bytes are what hosts say they are: their sum may have gone round.
     pub(super) fn since(&self, earlier: &Self) -> Self {
-        self.with(earlier, u64::saturating_sub)
+        Self { bytes: self.bytes.wrapping_sub(earlier.bytes), ..self.with(earlier, u64::saturating_sub) }
     }
 
     /// Adds another series' counts.
@@ -89,7 +89,7 @@ impl Shard for TypeSeries {
             *count += failed;
             counts.not_ok += failed;
         }
-        counts.bytes += self.bytes.get();
+        counts.bytes = counts.bytes.wrapping_add(self.bytes.get());
         counts.slow += self.slow.get();
         counts.named.iter_mut().zip(&self.named).for_each(|(count, cell)| *count += cell.get());
         counts.last = counts.last.max(self.last.get());
@@ -108,7 +108,7 @@ impl Shard for GroupSeries {
     fn add_to(&self, counts: &mut Counts) {
         counts.ok += self.ok.get();
         counts.not_ok += self.not_ok.get();
-        counts.bytes += self.bytes.get();
+        counts.bytes = counts.bytes.wrapping_add(self.bytes.get());
         counts.slow += self.slow.get();
         counts.last = counts.last.max(self.last.get());
     }

@@ -1,0 +1,251 @@
+//! Rules that ship, over what a host records: connections, error rate, slow messages, P99, waiting times.
+
+use crate::watch::{INTERVAL, Watch, brief, record};
+use corelane::config::Config;
+use corelane::monitor::alert::{Alert, AlertState, Notification, Severity};
+use corelane::record::Measured;
+use std::time::Duration;
+
+const MILLISECOND: u64 = 1_000_000;
+
+fn good() -> Measured {
+    Measured { processing_nanoseconds: MILLISECOND, ..Measured::default() }
+}
+
+/// Ten connections are the threshold, so it is over below nine.
+fn ten_connections() -> Config {
+    Config::default().with_high_connection_threshold(10).unwrap()
+}
+
+/// Connects and disconnects until so many are connected.
+fn connect(watch: &Watch, open: &mut Vec<corelane::clients::ClientId>, wanted: usize) {
+    while open.len() < wanted {
+        open.push(watch.monitor.connect(&format!("client {}", open.len()), "app").unwrap());
+    }
+    for client in open.drain(wanted..) {
+        watch.monitor.disconnect(client).unwrap();
+    }
+    assert_eq!(watch.monitor.snapshot().connections.active, wanted as u64);
+}
+
+#[test]
+fn connections_and_every_field_of_an_alert() {
+    let (mut watch, mut open) = (Watch::standalone(ten_connections()), Vec::new());
+    connect(&watch, &mut open, 10);
+    watch.quiet(3); // On the threshold is not above it.
+    connect(&watch, &mut open, 11);
+    let raised = watch.tells("connections", Notification::Raised);
+    let Alert { id, name, severity, state, message, details, metric, label_set, .. } = raised.clone();
+    assert_eq!(
+        (&*id, &*name, &*metric, &*label_set),
+        ("connections", "connections", "connections.active", "")
+    );
+    assert_eq!((severity, state), (Severity::Warning, AlertState::Firing));
+    assert_eq!(message, "The number of connections is 11, above the threshold of 10");
+    let expected = [
+        ("clear", "9"),
+        ("pending_for_ms", "0"),
+        ("keep_firing_for_ms", "10000"),
+        ("samples", &u64::MAX.to_string()),
+        ("min_samples", "0"),
+    ];
+    let details: Vec<_> = details.iter().map(|(name, value)| (&**name, &**value)).collect();
+    assert_eq!(details, expected);
+    assert_eq!((raised.threshold, raised.current_value), (10.0, 11.0));
+    // The fourth look; a clock driven by hand starts in 1970.
+    assert_eq!((raised.since, raised.raised, raised.resolved), (20_000, Some(20_000), None));
+    assert_eq!(watch.figures().current, [raised]);
+
+    // The band: neither above ten nor below nine.
+    for count in [10, 9, 10, 9] {
+        connect(&watch, &mut open, count);
+        watch.quiet(1);
+        assert_eq!(watch.state("connections"), AlertState::Firing);
+    }
+    // Good for one look only, and bad again: told of neither.
+    connect(&watch, &mut open, 8);
+    watch.quiet(1);
+    assert_eq!(watch.state("connections"), AlertState::Recovering);
+    connect(&watch, &mut open, 12);
+    watch.quiet(2);
+    assert_eq!(watch.state("connections"), AlertState::Firing);
+    connect(&watch, &mut open, 8);
+    let resolved = watch.resolves_at_the_third("connections");
+    assert_eq!((resolved.since, resolved.raised, resolved.resolved), (20_000, Some(20_000), Some(70_000)));
+    assert_eq!((resolved.current_value, resolved.threshold), (8.0, 10.0));
+    assert_eq!(resolved.message, "The number of connections is 8, no longer above the threshold of 10");
+    let figures = watch.figures();
+    assert_eq!((figures.current, figures.pending, figures.history), (vec![], vec![], vec![resolved]));
+    let rule = figures.rules.iter().find(|rule| rule.name == "connections").unwrap();
+    let transitions = rule.transitions;
+    let seen = [transitions.pending, transitions.firing, transitions.recovering, transitions.resolved];
+    assert_eq!((seen, rule.pending, rule.firing), ([0, 1, 2, 1], 0, 0));
+    watch.end();
+}
+
+#[test]
+fn a_threshold_changes_while_it_runs() {
+    let (mut watch, mut open) = (Watch::standalone(ten_connections()), Vec::new());
+    connect(&watch, &mut open, 11);
+    watch.tells("connections", Notification::Raised);
+    // By its key: 11 is now well below.
+    watch.monitor.set("high_connection_threshold", "20").unwrap();
+    let resolved = watch.resolves_at_the_third("connections");
+    assert_eq!((resolved.threshold, resolved.current_value), (20.0, 11.0));
+    // By the rule. It fires again at once, and is told when the minute's cooldown is over.
+    watch.monitor.set_threshold("connections", 5.0, 4.0).unwrap();
+    watch.quiet(1);
+    let current = watch.figures().current.remove(0);
+    assert_eq!((current.state, current.notification), (AlertState::Firing, None));
+    watch.quiet(10);
+    let raised = watch.tells("connections", Notification::Raised);
+    assert_eq!((raised.threshold, raised.raised), (5.0, current.raised));
+    // By the key again: what the rule was told does not outlive it.
+    watch.monitor.set("high_connection_threshold", "30").unwrap();
+    watch.resolves_at_the_third("connections");
+    let rule = watch.figures().rules.into_iter().find(|rule| rule.name == "connections").unwrap();
+    assert_eq!((rule.trigger, rule.clear), (30.0, 27.0));
+    // The next is over before the cooldown lets it be told: nobody is told of either.
+    connect(&watch, &mut open, 31);
+    watch.quiet(1);
+    connect(&watch, &mut open, 0);
+    watch.quiet(20);
+    assert_eq!(watch.figures().withheld, 1);
+    for (name, trigger, clear) in [("nothing", 1.0, 1.0), ("connections", 1.0, 2.0), ("p99", f64::NAN, 0.0)] {
+        watch.monitor.set_threshold(name, trigger, clear).unwrap_err();
+    }
+    watch.monitor.set("high_connection_threshold", "0").unwrap_err();
+    watch.monitor.set("workers", "2").unwrap_err();
+    watch.end();
+}
+
+/// A share of the last minute's messages, with a threshold of 5 %: what counts, and what does not.
+fn share(rule: &str, bad: Measured) {
+    let mut watch = Watch::standalone(Config::default());
+    // Too few to say anything.
+    record(&watch.monitor, 19, "a", bad);
+    watch.quiet(15);
+    record(&watch.monitor, 90, "a", good());
+    record(&watch.monitor, 10, "a", bad);
+    let raised = watch.raises_at_the_third(rule);
+    assert_eq!((raised.current_value, raised.threshold), (0.1, 0.05));
+    let samples = raised.details.iter().find(|(name, _)| name == "samples").unwrap();
+    assert_eq!(samples.1, "100");
+    assert!(raised.message.ends_with(" is 10 %, above the threshold of 5 %"), "{}", raised.message);
+    // The band: above 4.5 %.
+    record(&watch.monitor, 113, "a", good());
+    watch.quiet(3);
+    assert_eq!(watch.state(rule), AlertState::Firing);
+    record(&watch.monitor, 60, "a", good());
+    let resolved = watch.resolves_at_the_third(rule);
+    assert_eq!(resolved.current_value, 10.0 / 273.0);
+    // Raised once more. Then the minute passes: silence says nothing, neither bad nor good.
+    watch.quiet(15);
+    record(&watch.monitor, 20, "a", bad);
+    watch.raises_at_the_third(rule);
+    watch.quiet(30);
+    assert_eq!(watch.state(rule), AlertState::Firing);
+    record(&watch.monitor, 20, "a", good());
+    watch.resolves_at_the_third(rule);
+    watch.end();
+}
+
+#[test]
+fn error_rate() {
+    share("error_rate", Measured { failed: true, ..good() });
+}
+
+#[test]
+fn slow_messages() {
+    // The 99th percentile of handling times has a rule of its own, which this leaves alone.
+    share(
+        "slow_messages",
+        Measured {
+            queue_wait_nanoseconds: 600 * MILLISECOND,
+            processing_nanoseconds: 600 * MILLISECOND,
+            ..good()
+        },
+    );
+}
+
+/// A percentile of the last minute, with a threshold of 50 ms. One in a hundred does not make it.
+fn percentile(rule: &str, key: &str, taking: fn(u64) -> Measured) {
+    let mut watch = Watch::standalone(Config::default());
+    watch.monitor.set(key, "50").unwrap();
+    record(&watch.monitor, 99, "a", taking(10 * MILLISECOND));
+    record(&watch.monitor, 1, "a", taking(900 * MILLISECOND));
+    watch.quiet(13);
+    record(&watch.monitor, 97, "a", taking(10 * MILLISECOND));
+    record(&watch.monitor, 3, "a", taking(60 * MILLISECOND));
+    let raised = watch.raises_at_the_third(rule);
+    assert_eq!(raised.threshold, 50e6);
+    assert!((60e6..62e6).contains(&raised.current_value), "{raised:?}");
+    assert_eq!((raised.name.as_str(), raised.severity), (rule, Severity::Warning));
+    // The band: from 45 ms on. 60 ms passes out of the minute, and 47 ms takes its place.
+    for _ in 0..20 {
+        record(&watch.monitor, 100, "a", taking(47 * MILLISECOND));
+        watch.quiet(1);
+        assert_eq!(watch.state(rule), AlertState::Firing);
+    }
+    let current = watch.figures().current.remove(0);
+    assert!((47e6..49e6).contains(&current.current_value), "{current:?}");
+    // 47 ms passes out of the minute; then two looks more.
+    let (quiet, told) = watch.until_told(|monitor| record(monitor, 100, "a", taking(10 * MILLISECOND)));
+    assert_eq!(brief(&told), [(rule, Notification::Resolved)]);
+    assert!((11..=14).contains(&quiet), "after {quiet} looks");
+    assert!((10e6..11e6).contains(&told[0].current_value), "{told:?}");
+    watch.end();
+}
+
+#[test]
+fn p99() {
+    percentile("p99", "high_p99_threshold_ms", |nanoseconds| Measured {
+        processing_nanoseconds: nanoseconds,
+        ..Measured::default()
+    });
+}
+
+#[test]
+fn queue_wait() {
+    percentile("queue_wait", "high_queue_wait_threshold_ms", |nanoseconds| Measured {
+        queue_wait_nanoseconds: nanoseconds,
+        ..good()
+    });
+}
+
+#[test]
+fn looks_are_as_far_apart_as_the_interval_says() {
+    let (mut watch, mut open) = (Watch::standalone(ten_connections()), Vec::new());
+    assert_eq!(watch.tick(), []); // The first look.
+    connect(&watch, &mut open, 11);
+    watch.hands.advance(INTERVAL - Duration::from_nanos(1));
+    assert_eq!(watch.tick(), []);
+    watch.hands.advance(Duration::from_nanos(1));
+    assert_eq!(brief(&watch.tick()), [("connections", Notification::Raised)]);
+    // A shorter interval holds at once, for the rules' times as well.
+    watch.monitor.set("monitor_interval_ms", "100").unwrap();
+    connect(&watch, &mut open, 0);
+    let mut told = Vec::new();
+    for _ in 0..3 {
+        assert_eq!(told, []);
+        watch.hands.advance(Duration::from_millis(100));
+        told = watch.tick();
+    }
+    assert_eq!(brief(&told), [("connections", Notification::Resolved)]);
+    watch.end();
+}
+
+#[test]
+fn what_still_fires_is_told_again_after_four_hours() {
+    let (mut watch, mut open) = (Watch::standalone(ten_connections()), Vec::new());
+    connect(&watch, &mut open, 11);
+    watch.tells("connections", Notification::Raised);
+    watch.hands.advance(Duration::from_secs(4 * 3600) - 2 * INTERVAL);
+    watch.quiet(1);
+    let repeated = watch.tells("connections", Notification::Repeated);
+    assert_eq!((repeated.state, repeated.raised), (AlertState::Firing, Some(5_000)));
+    watch.quiet(100);
+    connect(&watch, &mut open, 0);
+    watch.resolves_at_the_third("connections");
+    watch.end();
+}

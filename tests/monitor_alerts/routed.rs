@@ -1,0 +1,241 @@
+//! Rules that ship, over what a router does: queues, deliveries given up, clients that do not read, handlers that block.
+
+use crate::watch::{INTERVAL, PATIENCE, Watch, brief};
+use corelane::clients::ClientId;
+use corelane::clock::Clock;
+use corelane::config::{Config, Key};
+use corelane::monitor::Monitor;
+use corelane::monitor::alert::{AlertState, Notification, Severity};
+use corelane::router::{Builder, Event, Port, Router, Worker};
+use std::sync::Mutex;
+use std::sync::mpsc::channel;
+use std::time::{Duration, Instant};
+
+const OFFER: &[u8] = br#"{"type":"OFFER","dst":"ben"}"#;
+
+/// A router whose one worker the test drives, with its monitor.
+struct Bench {
+    watch: Watch,
+    router: Router,
+    worker: Worker,
+    clock: Clock,
+    port: Port,
+    ann: ClientId,
+    ben: ClientId,
+}
+
+impl Bench {
+    fn new(set: &[(Key, u64)]) -> Self {
+        let config = set
+            .iter()
+            .try_fold(Config::default().with_workers(1).unwrap(), |config, (key, value)| {
+                config.with(*key, *value)
+            })
+            .unwrap();
+        let (clock, hands) = Clock::manual();
+        let (router, mut workers) = Builder::new(config).clock(clock.clone()).build().unwrap();
+        let watch = Watch::of(Monitor::of(&router.source()), hands);
+        let mut port = router.port().unwrap();
+        let ann = port.connect("ann", "peerjs", "", 1).unwrap();
+        let ben = port.connect("ben", "peerjs", "", 2).unwrap();
+        let mut bench = Self { watch, router, worker: workers.pop().unwrap(), clock, port, ann, ben };
+        bench.cycle_until(0);
+        bench.watch.quiet(1);
+        bench
+    }
+
+    fn submit(&mut self, count: usize) {
+        for _ in 0..count {
+            self.port.submit(self.ann, OFFER, 0).unwrap();
+        }
+        self.port.publish();
+    }
+
+    /// Drives the worker until so many records wait for it.
+    fn cycle_until(&mut self, waiting: u64) {
+        while self.router.stats().routing.queue_messages != waiting {
+            self.worker.cycle(self.clock.raw());
+        }
+    }
+
+    /// Takes what was delivered, and acknowledges it.
+    fn read(&mut self) -> u32 {
+        let (mut messages, mut bytes) = (0, 0);
+        let each = |event: Event<'_>| {
+            if let Event::Message(message) = event {
+                messages += 1;
+                bytes += message.payload.len() as u32;
+            }
+        };
+        self.port.poll(usize::MAX, each).unwrap();
+        self.port.acknowledge(self.ben, messages, bytes);
+        messages
+    }
+}
+
+/// Messages may wait as long as they like: their times are another rule's.
+const PATIENT: [(Key, u64); 3] =
+    [(Key::MaxQueueWait, 3_600_000), (Key::SlowMessageThreshold, 3_600_000), (Key::HighQueueWait, 3_600_000)];
+
+#[test]
+fn queue_depth() {
+    let set = [(Key::HighQueueDepth, 20), (Key::Batch, 1)];
+    let mut bench = Bench::new(&[&PATIENT[..], &set].concat());
+    bench.submit(20);
+    bench.watch.quiet(4); // On the threshold is not above it.
+    bench.submit(5);
+    let raised = bench.watch.raises_at_the_third("queue_depth");
+    assert_eq!((raised.current_value, raised.threshold), (25.0, 20.0));
+    assert_eq!(raised.message, "The number of messages in all queues is 25, above the threshold of 20");
+    // The band: down to eighteen.
+    for waiting in [20, 19, 18] {
+        bench.cycle_until(waiting);
+        bench.watch.quiet(2);
+        assert_eq!(bench.watch.state("queue_depth"), AlertState::Firing);
+    }
+    bench.cycle_until(17);
+    let resolved = bench.watch.resolves_at_the_third("queue_depth");
+    assert_eq!(resolved.current_value, 17.0);
+    // Above it, but not for long enough: nobody hears of it.
+    bench.submit(10);
+    bench.watch.quiet(2);
+    assert_eq!(bench.watch.state("queue_depth"), AlertState::Pending);
+    bench.cycle_until(0);
+    bench.watch.quiet(20);
+    bench.watch.end();
+}
+
+#[test]
+fn messages_that_wait_for_their_worker() {
+    let mut bench = Bench::new(&[(Key::SlowMessageThreshold, 3_600_000)]);
+    for number in 0..20 {
+        bench.submit(1);
+        bench.watch.hands.advance(Duration::from_secs(2));
+        bench.cycle_until(0);
+        // Twenty are enough to say it, and it was so from the first on.
+        assert_eq!(bench.watch.tick(), [], "{number}");
+    }
+    let raised = bench.watch.raises_at_the_third("queue_wait");
+    assert!((2e9..2.07e9).contains(&raised.current_value), "{raised:?}");
+    assert_eq!(raised.threshold, 1e9);
+    let (_, told) = {
+        let Bench { watch, worker, clock, port, ann, .. } = &mut bench;
+        watch.until_told(|_| {
+            for _ in 0..20 {
+                port.submit(*ann, OFFER, 0).unwrap();
+            }
+            port.publish();
+            worker.cycle(clock.raw());
+        })
+    };
+    assert_eq!(brief(&told), [("queue_wait", Notification::Resolved)]);
+    assert_eq!(told[0].current_value, 0.0);
+    bench.watch.end();
+}
+
+#[test]
+fn egress_full() {
+    // A delivery is 128 bytes: sixty-four fill the ring, sixty-four more the backlog, the rest is given up. Their
+    // senders' messages fail, for which there is another rule.
+    let mut bench = Bench::new(&[
+        (Key::MaxMessage, 64),
+        (Key::RingBytes, 8192),
+        (Key::BacklogBytes, 8192),
+        (Key::HighErrorRate, 1_000_000),
+    ]);
+    for _ in 0..128 {
+        bench.submit(1);
+        bench.cycle_until(0);
+    }
+    bench.watch.quiet(3);
+    for _ in 0..12 {
+        bench.submit(1);
+        bench.cycle_until(0);
+    }
+    let raised = bench.watch.tells("egress_full", Notification::Raised);
+    assert_eq!((raised.current_value, raised.severity), (12.0, Severity::Critical));
+    while bench.read() > 0 {
+        bench.worker.cycle(bench.clock.raw());
+    }
+    // They were in the last minute until that is over.
+    bench.watch.quiet(11);
+    let (_, told) = bench.watch.until_told(|_| ());
+    assert_eq!(brief(&told), [("egress_full", Notification::Resolved)]);
+    assert_eq!(told[0].current_value, 0.0);
+    bench.watch.end();
+}
+
+#[test]
+fn credit_exhausted() {
+    // Policy 1: the message is refused.
+    let mut bench = Bench::new(&[(Key::CreditMessages, 2), (Key::CreditPolicy, 1)]);
+    bench.submit(2);
+    bench.cycle_until(0);
+    bench.watch.quiet(2);
+    bench.submit(3);
+    bench.cycle_until(0);
+    let raised = bench.watch.tells("credit_exhausted", Notification::Raised);
+    assert_eq!((raised.current_value, raised.severity), (3.0, Severity::Info));
+    assert_eq!(bench.read(), 2);
+    // Having read again, the client can be sent to.
+    bench.submit(2);
+    bench.cycle_until(0);
+    assert_eq!(bench.read(), 2);
+    bench.watch.quiet(11);
+    let (_, told) = bench.watch.until_told(|_| ());
+    assert_eq!(brief(&told), [("credit_exhausted", Notification::Resolved)]);
+    bench.watch.end();
+}
+
+/// Waits until it is so.
+fn until(what: impl Fn() -> bool) {
+    let start = Instant::now();
+    while !what() {
+        assert!(start.elapsed() < PATIENCE, "it never came");
+        std::thread::sleep(Duration::from_millis(1));
+    }
+}
+
+#[test]
+fn worker_stalled() {
+    let ((open, gate), (enter, entered)) = (channel::<()>(), channel());
+    let gate = Mutex::new((gate, enter));
+    let (clock, hands) = Clock::manual();
+    let config = Config::default()
+        .with_workers(2)
+        .and_then(|config| config.with_processing_timeout(Duration::from_millis(8)))
+        .unwrap();
+    let mut router = Builder::new(config)
+        .clock(clock)
+        .handler("generic", "offer", move |_| {
+            let gate = gate.lock().unwrap();
+            gate.1.send(()).unwrap();
+            gate.0.recv().unwrap();
+            Ok(())
+        })
+        .start()
+        .unwrap();
+    let mut watch = Watch::of(Monitor::of(&router.source()), hands.clone());
+    let mut port = router.port().unwrap();
+    let ann = port.connect("ann", "generic", "", 1).unwrap();
+    let stalled = || router.stats().workers.iter().filter(|worker| worker.stalled).count();
+    watch.quiet(1);
+    port.submit(ann, br#"{"type":"offer","to":"ann"}"#, 0).unwrap();
+    port.publish();
+    entered.recv_timeout(PATIENCE).unwrap();
+    assert_eq!(watch.tick(), []);
+    // The clock goes on, and the router's own thread sees what that means.
+    hands.advance(Duration::from_millis(9));
+    until(|| stalled() == 1);
+    let raised = watch.tells("worker_stalled", Notification::Raised);
+    assert_eq!((raised.current_value, raised.severity), (1.0, Severity::Critical));
+    assert_eq!(raised.metric, "routing.workers_stalled");
+    watch.quiet(3);
+    open.send(()).unwrap();
+    until(|| stalled() == 0);
+    let resolved = watch.tells("worker_stalled", Notification::Resolved);
+    assert_eq!((resolved.current_value, resolved.since), (0.0, raised.since));
+    hands.advance(INTERVAL);
+    router.stop();
+    watch.end();
+}

@@ -1,0 +1,14 @@
+//! A monitor under load: many threads that come and go, names without end, extreme values, snapshots in the middle of it
+//! all, and lives that end at awkward moments. Exact totals, bounded memory. Rows M1, M4 to M7, A3; invariants I2, I3.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test")]
+
+mod counting;
+mod lifetimes;
+mod names;
+mod snapshots;
+mod threads;
+mod values;
+
+/// A bound for what must come, however busy the machine is.
+const PATIENCE: std::time::Duration = std::time::Duration::from_secs(60);

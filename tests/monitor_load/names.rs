@@ -1,0 +1,163 @@
+//! 100,000 distinct names of each kind: as many series as are allowed, exact totals, and not a byte for the rest.
+
+use crate::counting::live_bytes;
+use corelane::clock::Clock;
+use corelane::config::{Config, Key};
+use corelane::error::Error;
+use corelane::monitor::{Monitor, SeriesFigures};
+use corelane::record::{Measured, Message};
+use corelane::router::Builder;
+use std::time::Duration;
+
+const NAMES: u64 = 100_000;
+const TYPES: u64 = 64;
+const APPLICATIONS: u64 = 32;
+const PROTOCOLS: u64 = 16;
+const CLIENTS: u64 = 1_024;
+
+fn record(monitor: &Monitor, number: u64) {
+    monitor.record(&Message {
+        client: &format!("client {number}"),
+        message_type: &format!("type {number}"),
+        protocol: &format!("protocol {number}"),
+        application: &format!("application {number}"),
+        measured: Measured {
+            failed: number.is_multiple_of(10),
+            bytes: number,
+            queue_wait_nanoseconds: 7,
+            processing_nanoseconds: number * 10_000,
+        },
+    });
+}
+
+fn config() -> Config {
+    Config::default()
+        .with(Key::MaxRecordedTypes, TYPES)
+        .and_then(|config| config.with(Key::MaxApplications, APPLICATIONS))
+        .and_then(|config| config.with(Key::MaxRecordedClients, CLIENTS))
+        .unwrap()
+}
+
+/// Messages, failed, bytes and time, of all series together.
+fn sums(series: &[SeriesFigures]) -> [u64; 4] {
+    let each = series.iter().map(|one| [one.total, one.failed, one.bytes, one.total_nanoseconds]);
+    each.fold([0; 4], |sum, one| std::array::from_fn(|place| sum[place] + one[place]))
+}
+
+/// So many series with a name of their own, one message each, and `other` with the rest.
+fn folds(series: &[SeriesFigures], own: u64) {
+    assert_eq!(series.len() as u64, own + 1);
+    assert_eq!((series[0].name.as_str(), series[0].total), ("other", NAMES - own));
+    assert_eq!(series[0].latency.count, NAMES - own);
+    assert!(series[1..].iter().all(|one| one.total == 1), "{own}");
+    let bytes = NAMES * (NAMES - 1) / 2;
+    assert_eq!(sums(series), [NAMES, NAMES / 10, bytes, bytes * 10_000]);
+}
+
+#[test]
+fn names_without_end_fold_into_other_and_take_nothing() {
+    let start = live_bytes();
+    let (clock, hands) = Clock::manual();
+    let monitor = Monitor::with_clock(config(), clock).unwrap();
+    let tick = || {
+        hands.advance(Duration::from_secs(1));
+        monitor.tick();
+    };
+    // More than fit, and all that comes with them: windows, alerts, slow messages, a snapshot.
+    let first = NAMES / 10;
+    for number in 0..first {
+        record(&monitor, number);
+    }
+    tick();
+    drop(monitor.snapshot());
+    tick();
+    let filled = live_bytes();
+    for number in first..NAMES {
+        record(&monitor, number);
+        if number.is_multiple_of(10_000) {
+            tick();
+            drop(monitor.snapshot());
+        }
+    }
+    tick();
+    drop(monitor.snapshot());
+    // Ten samples more in each history, and nothing for the ninety thousand names.
+    let grown = live_bytes() - filled;
+    assert!(grown < 100_000, "{grown} bytes more");
+    // All of it is within what the configuration says that it may come to; the rest of a router, which that says as
+    // well, is left out by taking the parts that a monitor has.
+    let most = Builder::new(config()).budget().metrics + monitor.bytes_at_most();
+    let taken = (live_bytes() - start) as u64;
+    assert!(taken <= most, "{taken} bytes, of at most {most}");
+
+    let stats = monitor.snapshot();
+    folds(&stats.types, TYPES);
+    folds(&stats.applications, APPLICATIONS);
+    folds(&stats.protocols, PROTOCOLS);
+    let messages = &stats.messages;
+    let bytes = NAMES * (NAMES - 1) / 2;
+    assert_eq!((messages.total, messages.failed, messages.bytes_in), (NAMES, NAMES / 10, bytes));
+    assert_eq!((messages.latency.count, messages.queue_wait.count), (NAMES, NAMES));
+    assert_eq!(messages.windows.last_minute.count, NAMES);
+    let folded = stats.folded;
+    assert_eq!(
+        [folded.types, folded.protocols, folded.applications, folded.clients],
+        [TYPES, PROTOCOLS, APPLICATIONS, CLIENTS].map(|own| NAMES - own)
+    );
+    assert_eq!(stats.clients.tracked, CLIENTS);
+    // Windows: 64 of them, two for all messages; the rest of the series has none.
+    let series = [&stats.types, &stats.protocols, &stats.applications].map(|series| series.iter());
+    let windowed = series.into_iter().flatten().filter(|one| one.windows.is_some()).count() as u64;
+    assert_eq!(windowed, 64 - 2);
+    let all = TYPES + PROTOCOLS + APPLICATIONS + 3;
+    assert_eq!(folded.windows, all - windowed);
+    // What the report says that the monitor takes is no more than it does, and of the same size.
+    assert!(stats.monitor.bytes <= taken, "{} of {taken}", stats.monitor.bytes);
+    drop(stats);
+    drop(monitor);
+    assert!(live_bytes() - start < 10_000, "{} bytes are left behind", live_bytes() - start);
+}
+
+#[test]
+fn connects_past_the_limit_are_refused_and_counted_by_application_all_the_same() {
+    let monitor = Monitor::new(config()).unwrap();
+    let mut refused = 0;
+    for number in 0..NAMES {
+        match monitor.connect(&format!("client {number}"), &format!("application {number}")) {
+            Ok(_) => assert!(number < CLIENTS),
+            Err(error) => {
+                assert!(matches!(error, Error::TooManyClients { .. }), "{error}");
+                refused += 1;
+            }
+        }
+    }
+    assert_eq!(refused, NAMES - CLIENTS);
+    let stats = monitor.snapshot();
+    let connections = &stats.connections;
+    assert_eq!((connections.total, connections.active, connections.peak), (CLIENTS, CLIENTS, CLIENTS));
+    let applications = &connections.applications;
+    assert_eq!(applications.len() as u64, APPLICATIONS + 1);
+    assert_eq!((applications[0].name.as_str(), applications[0].active), ("other", CLIENTS - APPLICATIONS));
+    assert!(applications[1..].iter().all(|one| one.active == 1));
+    assert_eq!(stats.folded.applications, NAMES - APPLICATIONS);
+}
+
+#[test]
+fn names_past_the_limit_are_recorded_without_allocating() {
+    let monitor = Monitor::new(config()).unwrap();
+    (0..NAMES / 10).for_each(|number| record(&monitor, number));
+    let message = Message {
+        client: "nobody's",
+        message_type: "unheard of",
+        protocol: "unheard of",
+        application: "unheard of",
+        measured: Measured::default(),
+    };
+    monitor.record(&message);
+    let before = crate::counting::allocations();
+    (0..10_000).for_each(|_| monitor.record(&message));
+    assert_eq!(crate::counting::allocations() - before, 0);
+    let stats = monitor.snapshot();
+    assert_eq!(stats.types[0].total, NAMES / 10 - TYPES + 10_001);
+    assert_eq!(stats.folded.clients, NAMES / 10 - CLIENTS + 10_001);
+}

@@ -1,0 +1,209 @@
+//! Snapshots while threads record as fast as they can: no figure of one contradicts another, and none goes back.
+
+use corelane::config::Config;
+use corelane::monitor::{Monitor, MonitorStats, SeriesFigures};
+use corelane::record::{Measured, Message};
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+
+const TYPES: [&str; 3] = ["offer", "answer", "candidate"];
+const SNAPSHOTS: usize = 300;
+
+fn measured(number: u64) -> Measured {
+    Measured {
+        failed: number.is_multiple_of(5),
+        bytes: 10,
+        queue_wait_nanoseconds: number % 1_000,
+        // Some in every named span, and some that are slow.
+        processing_nanoseconds: (number % 10_000) * 1_000_000,
+    }
+}
+
+/// Records until told to stop; two threads by recorders, two by the monitor. Says how much.
+fn record(monitor: &Monitor, thread: u64, stop: &AtomicBool) -> u64 {
+    let mut recorder = thread.is_multiple_of(2).then(|| monitor.recorder());
+    let clients = ["ann", "ben"].map(|name| monitor.client(name));
+    let mut number = 0;
+    while !stop.load(Relaxed) {
+        let place = number as usize;
+        let message_type = TYPES[place % 3];
+        match &mut recorder {
+            Some(recorder) => {
+                let labels = recorder.labels("test", message_type, "app");
+                recorder.record(labels, clients[place % 2], measured(number));
+            }
+            None => monitor.record(&Message {
+                client: ["ann", "ben"][place % 2],
+                message_type,
+                protocol: "test",
+                application: "app",
+                measured: measured(number),
+            }),
+        }
+        number += 1;
+    }
+    number
+}
+
+/// Stops the recording threads, when a test's assertion fails as well: they are waited for.
+struct AtEnd<'a>(&'a AtomicBool);
+
+impl Drop for AtEnd<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Relaxed);
+    }
+}
+
+/// Every number in it, with the way there.
+fn numbers(value: &serde_json::Value, way: &str, each: &mut dyn FnMut(&str, u64)) {
+    match value {
+        serde_json::Value::Number(number) => number.as_u64().into_iter().for_each(|number| each(way, number)),
+        serde_json::Value::Array(all) => all.iter().for_each(|one| numbers(one, way, each)),
+        serde_json::Value::Object(all) => {
+            all.iter().for_each(|(name, one)| numbers(one, &format!("{way}.{name}"), each));
+        }
+        _ => {}
+    }
+}
+
+/// What holds within one snapshot.
+fn holds(stats: &MonitorStats) {
+    let messages = &stats.messages;
+    assert_eq!(messages.succeeded + messages.failed + messages.expired, messages.total);
+    let failed: u64 = messages.failures.iter().map(|(_, count)| *count).sum();
+    assert_eq!(failed, messages.failed + messages.expired);
+    // What is counted last of a message is read first: it may be missing, and is never ahead.
+    assert!(messages.total <= messages.latency.count);
+    assert!(messages.slow <= messages.latency.count);
+    for latency in [&messages.latency, &messages.queue_wait] {
+        assert_eq!(latency.count, latency.distribution.count());
+        let ranks = [latency.minimum, latency.p50, latency.p90, latency.p99, latency.maximum];
+        assert!(ranks.is_sorted(), "{ranks:?}");
+    }
+    let buckets: u64 = messages.buckets.iter().map(|bucket| bucket.count).sum();
+    assert_eq!(buckets, messages.latency.count);
+    for windows in [&messages.windows, &messages.queue_wait_windows] {
+        for window in [&windows.last_minute, &windows.last_hour, &windows.last_day] {
+            assert!(window.count <= messages.latency.count.max(messages.queue_wait.count));
+            assert!(window.errors <= window.count && window.slow <= window.count, "{window:?}");
+        }
+        // Nothing is an hour old yet.
+        assert_eq!(windows.last_hour.count, windows.last_day.count);
+    }
+    assert_eq!(messages.windows.last_hour.count, messages.latency.count);
+    for series in [&stats.types, &stats.protocols, &stats.applications] {
+        assert!(series.iter().all(|one| one.succeeded + one.failed == one.total));
+        assert!(series.iter().all(|one| one.total <= one.latency.count && one.slow <= one.latency.count));
+        assert!(series.iter().all(|one| one.latency.count == one.latency.distribution.count()));
+    }
+    let sum = |figure: fn(&SeriesFigures) -> u64| -> u64 { stats.types.iter().map(figure).sum() };
+    assert_eq!(sum(|one| one.total), messages.total);
+    assert_eq!(sum(|one| one.bytes), messages.bytes_in);
+    assert_eq!(sum(|one| one.latency.count), messages.latency.count);
+    for client in &stats.clients.by_messages {
+        assert!(client.errors <= client.messages, "{client:?}");
+    }
+    let listed: u64 = stats.slow_messages.entries.iter().map(|entry| entry.count).sum();
+    assert!(listed <= stats.slow_messages.total + 4, "each thread may be about to count one: {listed}");
+    numbers(&serde_json::to_value(stats).unwrap(), "", &mut |way, number| {
+        assert!(number < 1 << 63, "{way} is {number}");
+    });
+}
+
+/// What only grows, from one to the next.
+fn grown(stats: &MonitorStats) -> Vec<u64> {
+    let messages = &stats.messages;
+    let all = [messages.total, messages.succeeded, messages.failed, messages.slow, messages.bytes_in];
+    let counts = [messages.latency.count, messages.queue_wait.count, stats.slow_messages.total];
+    let named = messages.buckets.iter().skip(1).map(|bucket| bucket.count);
+    let series = [&stats.types, &stats.protocols, &stats.applications];
+    let series = series.into_iter().flatten().flat_map(|one| [one.total, one.failed, one.latency.count]);
+    all.into_iter().chain(counts).chain(named).chain(series).collect()
+}
+
+#[test]
+fn no_snapshot_contradicts_itself_or_the_one_before() {
+    let monitor = Monitor::new(Config::default()).unwrap();
+    for name in ["ann", "ben"] {
+        monitor.connect(name, "app").unwrap();
+    }
+    // So that no series comes up between two snapshots.
+    for message_type in TYPES {
+        monitor.labels("test", message_type, "app");
+    }
+    let stop = AtomicBool::new(false);
+    let recorded: u64 = std::thread::scope(|scope| {
+        let threads: Vec<_> = (0..4)
+            .map(|thread| {
+                let (monitor, stop) = (&monitor, &stop);
+                scope.spawn(move || record(monitor, thread, stop))
+            })
+            .collect();
+        let end = AtEnd(&stop);
+        let mut before = grown(&monitor.snapshot());
+        let mut progress = 0;
+        for number in 0..SNAPSHOTS {
+            let stats = monitor.snapshot();
+            holds(&stats);
+            let now = grown(&stats);
+            assert_eq!(before.len(), now.len());
+            assert!(before.iter().zip(&now).all(|(before, now)| before <= now), "{before:?}\n{now:?}");
+            progress += usize::from(before < now);
+            before = now;
+            if number.is_multiple_of(10) {
+                monitor.tick();
+            }
+        }
+        assert!(progress > 0, "nothing was recorded meanwhile");
+        drop(end);
+        threads.into_iter().map(|thread| thread.join().unwrap()).sum()
+    });
+    let stats = monitor.snapshot();
+    holds(&stats);
+    let messages = &stats.messages;
+    assert_eq!(
+        (messages.total, messages.latency.count, messages.queue_wait.count),
+        (recorded, recorded, recorded)
+    );
+    assert_eq!(messages.bytes_in, recorded * 10);
+    let clients: u64 = stats.clients.by_messages.iter().map(|client| client.messages).sum();
+    assert_eq!(clients, recorded);
+}
+
+#[test]
+fn a_reset_in_the_middle_loses_nothing_and_counts_nothing_twice() {
+    let monitor = Monitor::new(Config::default()).unwrap();
+    let stop = AtomicBool::new(false);
+    let (recorded, before) = std::thread::scope(|scope| {
+        let threads: Vec<_> = (0..4)
+            .map(|thread| {
+                let (monitor, stop) = (&monitor, &stop);
+                scope.spawn(move || record(monitor, thread, stop))
+            })
+            .collect();
+        let end = AtEnd(&stop);
+        for round in 0..50 {
+            // Recorded since the reset before, so that each leaves something behind.
+            while monitor.snapshot().messages.total == 0 {
+                std::thread::yield_now();
+            }
+            monitor.reset();
+            let stats = monitor.snapshot();
+            assert_eq!(stats.resets, round + 1);
+            numbers(&serde_json::to_value(&stats).unwrap(), "", &mut |way, number| {
+                assert!(number < 1 << 63, "{way} is {number}");
+            });
+        }
+        let before = monitor.snapshot().messages.total;
+        drop(end);
+        (threads.into_iter().map(|thread| thread.join().unwrap()).sum::<u64>(), before)
+    });
+    // Of what is shown after the last reset nothing was recorded before it, but for the outcome of what each thread was
+    // recording at that moment: its time may have counted before.
+    let rest = monitor.snapshot().messages;
+    assert!(before <= rest.total && rest.total < recorded);
+    assert_eq!(rest.succeeded + rest.failed, rest.total);
+    for latency in [&rest.latency, &rest.queue_wait] {
+        assert!(latency.count.abs_diff(rest.total) <= 4, "{} of {}", latency.count, rest.total);
+        assert_eq!(latency.distribution.count(), latency.count);
+    }
+}

@@ -1,0 +1,220 @@
+//! 64 threads that start, record in every way there is, and end: exact totals, however few recorders there are.
+
+use corelane::clock::Clock;
+use corelane::config::Config;
+use corelane::monitor::{Monitor, MonitorStats};
+use corelane::record::{Measured, Message};
+use std::collections::BTreeMap;
+use std::sync::Barrier;
+
+const THREADS: u64 = 64;
+/// By each thread in each way.
+const MESSAGES: u64 = 500;
+const RECORDERS: usize = 8;
+const MILLISECOND: u64 = 1_000_000;
+
+/// What one thread records as its so-manieth message.
+fn nth(thread: u64, number: u64) -> (String, String, String, String, Measured) {
+    let measured = Measured {
+        failed: (thread + number).is_multiple_of(4),
+        bytes: 100 + number,
+        queue_wait_nanoseconds: number * 1_000,
+        // From nothing to 12 s, so that there are some in each named span.
+        processing_nanoseconds: (number * number * 50) * (thread + 1) * 15,
+    };
+    let name = |kind: &str, count: u64| format!("{kind}{}", (thread + number) % count);
+    (name("type", 5), name("protocol", 2), name("app", 3), name("client", 7), measured)
+}
+
+/// What a series should come to.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+struct Sum {
+    total: u64,
+    failed: u64,
+    slow: u64,
+    bytes: u64,
+    nanoseconds: u64,
+    waited: u64,
+    maximum: u64,
+}
+
+impl Sum {
+    fn add(&mut self, measured: Measured) {
+        let taken = measured.queue_wait_nanoseconds + measured.processing_nanoseconds;
+        self.total += 1;
+        self.failed += u64::from(measured.failed);
+        self.slow += u64::from(taken > 1_000 * MILLISECOND);
+        self.bytes += measured.bytes;
+        self.nanoseconds += measured.processing_nanoseconds;
+        self.waited += measured.queue_wait_nanoseconds;
+        self.maximum = self.maximum.max(taken);
+    }
+}
+
+/// What all of it should come to, by type, protocol, application and client, and by named span.
+#[derive(Debug, Default)]
+struct Model {
+    all: Sum,
+    by_name: [BTreeMap<String, Sum>; 4],
+    spans: [u64; 9],
+}
+
+impl Model {
+    fn of(waves: u64) -> Self {
+        let mut model = Self::default();
+        // Each thread records each message in two ways.
+        let messages = (0..THREADS).flat_map(|thread| (0..MESSAGES).map(move |number| nth(thread, number)));
+        for (message_type, protocol, application, client, measured) in messages {
+            for _ in 0..2 * waves {
+                model.all.add(measured);
+                let names = [&message_type, &protocol, &application, &client];
+                for (sums, name) in model.by_name.iter_mut().zip(names) {
+                    sums.entry(name.clone()).or_default().add(measured);
+                }
+                let above = [1, 5, 10, 50, 100, 500, 1_000, 5_000];
+                let span = above
+                    .iter()
+                    .filter(|from| measured.processing_nanoseconds >= **from * MILLISECOND)
+                    .count();
+                model.spans[span] += 1;
+            }
+        }
+        model
+    }
+
+    fn check(&self, stats: &MonitorStats) {
+        let Self { all, by_name: [types, protocols, applications, clients], spans } = self;
+        let messages = &stats.messages;
+        assert_eq!((messages.total, messages.failed, messages.expired), (all.total, all.failed, 0));
+        assert_eq!((messages.succeeded, messages.slow), (all.total - all.failed, all.slow));
+        assert_eq!((messages.bytes_in, messages.latency.count), (all.bytes, all.total));
+        assert_eq!(messages.latency.distribution.sum(), all.nanoseconds);
+        assert_eq!(messages.queue_wait.count, all.total);
+        assert_eq!(messages.queue_wait.distribution.sum(), all.waited);
+        assert_eq!(messages.failures, [("reported".to_owned(), all.failed)]);
+        let buckets: Vec<_> = messages.buckets.iter().map(|bucket| bucket.count).collect();
+        assert_eq!(buckets, spans);
+        assert!(spans.iter().all(|count| *count > 0), "a span that nothing is in: {spans:?}");
+        let windows = &messages.windows;
+        for window in [&windows.last_minute, &windows.last_hour, &windows.last_day] {
+            assert_eq!((window.count, window.errors, window.slow), (all.total, all.failed, all.slow));
+            assert_eq!((window.bytes, window.total_nanoseconds), (all.bytes, all.nanoseconds));
+        }
+        for (shown, expected) in
+            [(&stats.types, types), (&stats.protocols, protocols), (&stats.applications, applications)]
+        {
+            // The first is `other`, which nothing was folded into.
+            assert_eq!((shown[0].name.as_str(), shown[0].total), ("other", 0));
+            let mut seen = BTreeMap::new();
+            for series in &shown[1..] {
+                assert_eq!(series.latency.count, series.total);
+                assert_eq!(series.total_nanoseconds, series.latency.distribution.sum());
+                let one: &mut Sum = seen.entry(series.name.clone()).or_default();
+                one.total += series.total;
+                one.failed += series.failed;
+                one.slow += series.slow;
+                one.bytes += series.bytes;
+                one.nanoseconds += series.total_nanoseconds;
+            }
+            let expected: BTreeMap<_, _> = expected
+                .iter()
+                .map(|(name, sum)| (name.clone(), Sum { waited: 0, maximum: 0, ..sum.clone() }))
+                .collect();
+            assert_eq!(seen, expected);
+        }
+        assert_eq!(stats.clients.tracked, clients.len() as u64);
+        let seen: BTreeMap<_, _> = stats
+            .clients
+            .by_messages
+            .iter()
+            .map(|client| {
+                let figures = (client.messages, client.errors, client.bytes_in, client.maximum_nanoseconds);
+                (client.name.clone(), (figures, client.average_nanoseconds))
+            })
+            .collect();
+        let expected: BTreeMap<_, _> = clients
+            .iter()
+            .map(|(name, sum)| {
+                let figures = (sum.total, sum.failed, sum.bytes, sum.maximum);
+                (name.clone(), (figures, Some((sum.nanoseconds + sum.waited) / sum.total)))
+            })
+            .collect();
+        assert_eq!(seen, expected);
+        assert_eq!(stats.slow_messages.total, all.slow);
+        let listed: u64 = stats.slow_messages.entries.iter().map(|entry| entry.count).sum();
+        assert!(listed > 0 && listed + stats.slow_messages.unlisted <= all.slow);
+        let folded = stats.folded;
+        let none = [folded.types, folded.protocols, folded.applications, folded.clients, folded.windows];
+        assert_eq!(none, [0; 5]);
+    }
+}
+
+/// All threads at once: each takes a recorder, and only when all have one does the recording begin.
+fn wave(monitor: &Monitor) {
+    let ready = Barrier::new(THREADS as usize);
+    let alone: usize = std::thread::scope(|scope| {
+        let threads: Vec<_> = (0..THREADS)
+            .map(|thread| {
+                let ready = &ready;
+                scope.spawn(move || {
+                    let mut recorder = monitor.recorder();
+                    ready.wait();
+                    for number in 0..MESSAGES {
+                        let (message_type, protocol, application, client, measured) = nth(thread, number);
+                        monitor.record(&Message {
+                            client: &client,
+                            message_type: &message_type,
+                            protocol: &protocol,
+                            application: &application,
+                            measured,
+                        });
+                        let labels = recorder.labels(&protocol, &message_type, &application);
+                        recorder.record(labels, recorder.client(&client), measured);
+                    }
+                    usize::from(recorder.is_alone())
+                })
+            })
+            .collect();
+        threads.into_iter().map(|thread| thread.join().unwrap()).sum()
+    });
+    assert_eq!(alone, RECORDERS);
+}
+
+#[test]
+fn threads_that_come_and_go_lose_nothing() {
+    let (clock, _hands) = Clock::manual();
+    let config = Config::default().with_max_recorders(RECORDERS as u64).unwrap();
+    let monitor = Monitor::with_clock(config, clock).unwrap();
+    for waves in 1..=3 {
+        wave(&monitor);
+        Model::of(waves).check(&monitor.snapshot());
+    }
+    // Their recorders are free again, and what they recorded goes with a reset only.
+    assert!(monitor.recorder().is_alone());
+    monitor.reset();
+    assert_eq!((monitor.snapshot().messages.total, monitor.snapshot().messages.latency.count), (0, 0));
+    wave(&monitor);
+    Model::of(1).check(&monitor.snapshot());
+}
+
+#[test]
+fn recorders_move_between_threads() {
+    let monitor = Monitor::new(Config::default().with_max_recorders(1).unwrap()).unwrap();
+    let labels = monitor.labels("", "ping", "");
+    let mut recorder = monitor.recorder();
+    for _ in 0..100 {
+        assert!(recorder.is_alone() && !monitor.recorder().is_alone());
+        recorder = std::thread::spawn(move || {
+            recorder.record(labels, None, Measured { processing_nanoseconds: 5, ..Measured::default() });
+            recorder
+        })
+        .join()
+        .unwrap();
+    }
+    drop(recorder);
+    // Another one goes on with its cells.
+    monitor.recorder().record(labels, None, Measured::default());
+    let stats = monitor.snapshot();
+    assert_eq!((stats.messages.total, stats.messages.latency.distribution.sum()), (101, 500));
+    assert!(monitor.recorder().is_alone());
+}

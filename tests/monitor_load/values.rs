@@ -1,0 +1,105 @@
+//! 0, 1, 2^36 and the largest number, in every place where a host gives one.
+
+use corelane::config::Config;
+use corelane::monitor::{Format, Monitor};
+use corelane::record::{Measured, Message};
+
+const VALUES: [u64; 4] = [0, 1, 1 << 36, u64::MAX];
+
+/// Each value for itself.
+fn measured(value: u64) -> Measured {
+    Measured { failed: false, bytes: value, queue_wait_nanoseconds: value, processing_nanoseconds: value }
+}
+
+fn message(value: u64) -> Message<'static> {
+    Message {
+        client: "ann",
+        message_type: "type",
+        protocol: "test",
+        application: "app",
+        measured: measured(value),
+    }
+}
+
+#[test]
+fn each_value_is_counted_and_none_harms_the_others() {
+    let monitor = Monitor::new(Config::default()).unwrap();
+    let mut recorder = monitor.recorder();
+    let labels = recorder.labels("test", "type", "app");
+    // Through shared cells, of one thread and of another, and through cells of one's own: what each sum comes to is
+    // more than a number holds.
+    for value in VALUES {
+        monitor.record(&message(value));
+        std::thread::scope(|scope| scope.spawn(|| monitor.record(&message(value))).join().unwrap());
+        recorder.record(labels, recorder.client("ann"), measured(value));
+    }
+    for round in 0..2 {
+        monitor.tick();
+        let stats = monitor.snapshot();
+        let messages = &stats.messages;
+        assert_eq!((messages.total, messages.succeeded, messages.slow), (12, 12, 6), "{round}");
+        for latency in [&messages.latency, &messages.queue_wait, &stats.types[1].latency] {
+            assert_eq!((latency.count, latency.minimum, latency.maximum), (12, Some(0), Some(u64::MAX)));
+            // Cells are exact for small numbers, and what is past the last one says the largest.
+            assert_eq!((latency.p50, latency.p99), (Some(1), Some(u64::MAX)));
+        }
+        let buckets: Vec<_> = messages.buckets.iter().map(|bucket| bucket.count).collect();
+        assert_eq!(buckets, [6, 0, 0, 0, 0, 0, 0, 0, 6]);
+        let minute = &messages.windows.last_minute;
+        assert_eq!((minute.count, minute.overflows, minute.maximum), (12, 6, Some(u64::MAX)));
+        assert_eq!((minute.minimum, minute.p50, minute.slow), (Some(0), Some(1), 6));
+        let ann = &stats.clients.by_messages[0];
+        assert_eq!((&*ann.name, ann.messages, ann.maximum_nanoseconds), ("ann", 12, u64::MAX));
+        let slowest = stats.slow_messages.entries.iter().map(|entry| entry.slowest_nanoseconds).max();
+        assert_eq!((stats.slow_messages.total, slowest), (6, Some(u64::MAX)));
+        for format in [Format::Json, Format::Text] {
+            assert!(monitor.report(format).contains("type"));
+        }
+    }
+    // They go with a reset like all others.
+    monitor.reset();
+    monitor.record(&message(1));
+    let messages = monitor.snapshot().messages;
+    assert_eq!((messages.total, messages.latency.maximum, messages.latency.average), (1, Some(1), Some(1)));
+    assert_eq!((messages.bytes_in, messages.slow, messages.windows.last_hour.overflows), (1, 0, 0));
+    assert_eq!(messages.latency.distribution.sum(), 1);
+}
+
+/// Once from each of four threads and once by a recorder: each sum can be told, and all of them together cannot.
+#[test]
+fn the_largest_number_once_from_each_thread() {
+    let monitor = Monitor::new(Config::default()).unwrap();
+    monitor.start().unwrap();
+    std::thread::scope(|scope| {
+        for _ in 0..4 {
+            scope.spawn(|| {
+                let mut recorder = monitor.recorder();
+                monitor.record(&message(u64::MAX));
+                let labels = recorder.labels("test", "type", "app");
+                recorder.record(labels, recorder.client("ann"), measured(u64::MAX));
+            });
+        }
+    });
+    monitor.tick();
+    let messages = monitor.snapshot().messages;
+    assert_eq!((messages.total, messages.slow, messages.latency.count), (8, 8, 8));
+    assert_eq!((messages.latency.minimum, messages.latency.p50), (Some(u64::MAX), Some(u64::MAX)));
+    // What comes afterwards counts as if nothing had been.
+    monitor.reset();
+    monitor.record(&message(10));
+    let messages = monitor.snapshot().messages;
+    assert_eq!((messages.total, messages.bytes_in, messages.latency.average), (1, 10, Some(10)));
+    monitor.stop(crate::PATIENCE);
+}
+
+#[test]
+fn the_largest_number_of_bytes_written() {
+    let monitor = Monitor::new(Config::default()).unwrap();
+    let ann = monitor.connect("ann", "app").unwrap();
+    for value in VALUES {
+        monitor.record_sent(ann, value).unwrap();
+        monitor.record_sent(ann, value).unwrap();
+    }
+    let stats = monitor.snapshot();
+    assert_eq!(stats.clients.by_bytes_out[0].name, "ann");
+}
