@@ -87,8 +87,8 @@ impl ProtocolRules {
     /// }"#)?;
     /// Builder::new(Config::default()).protocol(rules).build()?;
     ///
-    /// let wrong = ProtocolRules::parse(r#"{"name": "doorbell", "type": "kind", "recipient": "kind"}"#);
-    /// assert!(wrong.unwrap_err().to_string().contains("a key is named twice"));
+    /// let wrong = r#"{"name": "doorbell", "type": "kind", "recipient": "kind", "unknown": "relay"}"#;
+    /// assert!(ProtocolRules::parse(wrong).unwrap_err().to_string().contains("a key is named twice"));
     /// # Ok::<(), corelane::error::Error>(())
     /// ```
     ///
