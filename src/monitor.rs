@@ -8,6 +8,7 @@
 //! | `slow`, `top` | slow messages; clients with the most |
 //! | `system` | the process and the machine |
 //! | `alert`, `values`, `outbox` | rules over any figure, and how alerts reach who listens |
+//! | `log` | what is logged |
 //! | `inner`, `thread` | all that behind one lock, and who drives it |
 //! | `figures`, `snapshot`, `report` | what is shown, and how |
 
@@ -17,6 +18,7 @@ mod figures;
 mod history;
 mod inner;
 mod listen;
+mod log;
 mod outbox;
 mod rate;
 mod remembered;
@@ -59,7 +61,7 @@ use crate::error::Error;
 use crate::metrics::{CounterFamily, Descriptor, GaugeFamily, HistogramFamily};
 use crate::record::{Labels, Measured, Message, MonitorSource, Recorder, Source};
 use crate::sync::{Arc, Mutex, lock};
-use alert::{Alert, Rules, shipped};
+use alert::{Alert, Rules};
 use inner::Inner;
 use outbox::Outbox;
 use snapshot::Moment;
@@ -264,25 +266,28 @@ impl Monitor {
     }
 
     /// Marks a connection as unhealthy, or takes the mark away: what the host knows of it (a failed probe, say). A
-    /// router's client is named by its port's [`ClientId`], one of the host's by [`connect`](Self::connect)'s.
+    /// router's client is named by its port's [`ClientId`], one of the host's by [`connect`](Self::connect)'s. Where
+    /// `detailed_stats` was off at the start there is nothing to mark, and nothing happens.
     ///
     /// # Errors
     /// [`Error::StaleClient`] where there is none.
     pub fn mark(&self, client: ClientId, recorded: bool, unhealthy: bool) -> Result<(), Error> {
         let source = &self.core.source;
         let clients = if recorded { Some(&source.hub().clients) } else { source.routed_clients() };
-        let line = clients.and_then(|clients| clients.open_line(client)).ok_or(Error::StaleClient)?;
-        line.mark(unhealthy);
+        if let Some(line) = clients.ok_or(Error::StaleClient)?.open_line(client)? {
+            line.mark(unhealthy);
+        }
         Ok(())
     }
 
-    /// Connections that have been silent for longer than this, so that the host can close them.
+    /// Connections that have been silent for longer than this, so that the host can close them. While `detailed_stats` is
+    /// off nobody knows, so there are none; where it is switched on, silence counts from then on.
     pub fn idle_clients(&self, longer_than: Duration) -> Vec<ClientFigures> {
         let inner = lock(&self.core.inner);
         let moment = Moment::of(&inner, &*self.core.source);
         let mut idle = Vec::new();
         inner.each_client(&moment, |look, names, view| {
-            let age = moment.age(view.counts.last);
+            let age = moment.age(view.counts.last.max(look.quiet_from));
             if view.counts.is_connected && u128::from(age) > longer_than.as_nanos() {
                 idle.push(top::figures(look, names, view));
             }
@@ -385,35 +390,62 @@ impl Monitor {
     }
 }
 
+/// What a tick has to tell.
+#[derive(Default)]
+struct News {
+    slow: Vec<SlowEntry>,
+    alerts: Vec<Alert>,
+    report: Option<MonitorStats>,
+    /// How long until the next tick.
+    period: Duration,
+}
+
 impl Core {
-    fn tick(&self) {
+    /// Says when the next one should be, at the latest.
+    fn tick(&self) -> Duration {
+        let news = self.collect();
+        // A host's subscriber takes as long as it likes, and may ask the monitor.
+        log::slow(&news.slow);
+        log::alerts(&news.alerts);
+        if let Some(report) = news.report {
+            self.report_counts.made();
+            self.reports.send(vec![report]);
+        }
+        news.period
+    }
+
+    /// Reads what is new, and looks at it if that is due.
+    fn collect(&self) -> News {
         let mut inner = lock(&self.inner);
         let source = &*self.source;
         inner.collect(source);
         inner.make_room(source);
-        inner.log_slow(source);
+        let moment = Moment::of(&inner, source);
+        let slow = inner.collector.slow.take_unlogged(|raw| moment.wall_of(raw));
+        let mut news = News { slow, period: inner.period(), ..News::default() };
         let now = inner.now(source);
         let due = inner.take_due(now);
-        if !due.look && !due.report {
-            return;
-        }
-        if due.look {
+        if due.look.is_some() {
             inner.look(source);
         }
-        let stats = self.show(&inner);
-        if due.look {
-            let figures = Figures::of(&stats);
-            inner.remember(now, &figures);
-            let alerts = inner.rules.evaluate(now, source.clock().wall_milliseconds(), &figures);
-            inner.log_alerts(&alerts);
-            // Under the lock, so that alerts go out in the order in which they came about. It waits for nobody.
-            self.alerts.send(alerts);
+        if due.look.is_some() || due.report {
+            let mut stats = self.show(&inner);
+            if let Some(now) = due.look {
+                let figures = Figures::of(&stats);
+                inner.remember(now, &figures);
+                news.alerts = inner.rules.evaluate(now, source.clock().wall_milliseconds(), &figures);
+                // Under the lock, so that alerts go out in the order in which they came about. It waits for nobody.
+                self.alerts.send(news.alerts.clone());
+            }
+            if due.report {
+                stats.drop_distributions();
+                news.report = Some(stats);
+            }
         }
-        drop(inner);
-        if due.report {
-            self.report_counts.made();
-            self.reports.send(vec![stats]);
+        if !inner.logs() {
+            (news.slow, news.alerts) = Default::default();
         }
+        news
     }
 
     fn snapshot(&self) -> MonitorStats {
@@ -438,9 +470,9 @@ impl Core {
 /// The shipped rules with a configuration's thresholds.
 fn rules(config: &Config) -> Rules {
     let mut rules = Rules::new();
-    for rule in shipped(config) {
+    for rule in alert::shipped(config) {
         // Each has a name of its own and is valid for every configuration: `alert::shipped` tests it.
-        let _ = rules.add(rule);
+        let _ = rules.add_shipped(rule);
     }
     rules
 }

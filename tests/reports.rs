@@ -199,8 +199,66 @@ fn slow_messages_and_alerts_are_logged_where_that_is_on_and_alike_ones_once() {
         assert!(logged[1].1.contains("id=\"connections\"") && logged[1].1.contains("current_value=2.0"));
         (0..5).for_each(|_| record(&monitor, "ben", 3_000));
         assert_eq!(tick(), []);
+        // Only who is new, also where somebody known was slow behind.
+        record(&monitor, "dan", 3_000);
+        record(&monitor, "ben", 3_000);
+        let logged = tick();
+        assert!(logged.len() == 1 && logged[0].1.contains("client=\"dan\""), "{logged:?}");
         monitor.set("enable_logging", "off").unwrap();
         record(&monitor, "cat", 3_000);
         assert_eq!(tick(), []);
     });
+}
+
+/// One that asks the monitor, and one that panics once.
+struct Nosy(Monitor, std::sync::atomic::AtomicU64);
+
+impl tracing::Subscriber for Nosy {
+    fn enabled(&self, _: &tracing::Metadata<'_>) -> bool {
+        true
+    }
+
+    fn new_span(&self, _: &tracing::span::Attributes<'_>) -> tracing::span::Id {
+        tracing::span::Id::from_u64(1)
+    }
+
+    fn record(&self, _: &tracing::span::Id, _: &tracing::span::Record<'_>) {}
+
+    fn record_follows_from(&self, _: &tracing::span::Id, _: &tracing::span::Id) {}
+
+    fn event(&self, _: &tracing::Event<'_>) {
+        assert_eq!(self.0.snapshot().messages.slow, 1);
+        self.1.fetch_add(1, std::sync::atomic::Ordering::Relaxed); // Relaxed: read by the same thread.
+    }
+
+    fn enter(&self, _: &tracing::span::Id) {}
+
+    fn exit(&self, _: &tracing::span::Id) {}
+}
+
+#[test]
+fn a_subscriber_may_ask_the_monitor() {
+    let (monitor, hand) = bench(Config::default().with_enable_logging(true).unwrap());
+    let nosy = std::sync::Arc::new(Nosy(monitor.clone(), 0.into()));
+    tracing::subscriber::with_default(std::sync::Arc::clone(&nosy), || {
+        record(&monitor, "ann", 2_000);
+        hand.advance(Duration::from_secs(5));
+        monitor.tick();
+    });
+    assert_eq!(nosy.1.load(std::sync::atomic::Ordering::Relaxed), 1); // Relaxed: the same thread's.
+}
+
+#[test]
+fn a_name_cannot_write_lines_of_its_own() {
+    let (monitor, hand) = bench(Config::default());
+    let forged = "x\n\nalerts: 0 now\u{1b}[2J";
+    monitor
+        .add_rule(corelane::monitor::alert::Rule::above("hogs", "clients.by_messages.*.messages", 0.5))
+        .unwrap();
+    record(&monitor, forged, 2_000);
+    hand.advance(Duration::from_secs(5));
+    monitor.tick();
+    let report = monitor.report(Format::Text);
+    assert!(report.contains(r"x\n\nalerts: 0 now\u{1b}[2J") && report.contains("alerts: 1 now"), "{report}");
+    assert!(!report.contains('\u{1b}') && report.matches("\nalerts: ").count() == 1, "{report}");
 }

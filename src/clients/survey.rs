@@ -3,6 +3,7 @@
 
 use super::figures::{ClientCounts, ClientLine, ClientView, ConnectionReading};
 use super::{ClientId, Clients, NameBuffer, Phase};
+use crate::error::Error;
 use crate::sync::lock;
 
 impl Clients {
@@ -18,10 +19,14 @@ impl Clients {
         connections.writer.controlled.epoch = epoch;
     }
 
-    /// The figures of a client that is there; its slot may outlast it.
-    pub(crate) fn open_line(&self, client: ClientId) -> Option<&ClientLine> {
-        self.get(client).filter(|slot| slot.phase() == Phase::Open)?;
-        self.line(client)
+    /// The figures of a client that is there, and nothing in their place where details were off at the start; its slot may
+    /// outlast it.
+    ///
+    /// # Errors
+    /// [`Error::StaleClient`] where it is not there.
+    pub(crate) fn open_line(&self, client: ClientId) -> Result<Option<&ClientLine>, Error> {
+        let open = self.get(client).filter(|slot| slot.phase() == Phase::Open);
+        open.map(|_| self.line(client)).ok_or(Error::StaleClient)
     }
 
     /// The host has seen a client come again.

@@ -264,6 +264,6 @@ table! {
         "A connection that has been silent for longer counts as unhealthy. Can be changed while it runs."
         => with_unhealthy_after(Duration);
     EnableLogging "enable_logging" "" Values::Choice(SWITCH), 0,
-        "Whether the monitor logs what happens: alerts, slow messages, reports (`tracing`). Can be changed while it runs."
+        "Whether the monitor logs what happens: alerts and slow messages (`tracing`). Can be changed while it runs."
         => with_enable_logging(bool);
 }

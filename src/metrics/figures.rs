@@ -347,9 +347,9 @@ pub struct RecordedStats {
     pub types: Vec<RecordedTypeStats>,
     /// By application; the first is `other`.
     pub applications: Vec<GroupStats>,
-    /// Messages whose type had no series of its own.
+    /// Lookups of types that had no series of their own: one for each message recorded by name.
     pub types_folded: u64,
-    /// Messages whose application had no series of its own.
+    /// Lookups of applications that had no series of their own.
     pub applications_folded: u64,
 }
 

@@ -62,7 +62,7 @@ impl Labels {
 
     /// The series of an application, made on first use as long as the budget lasts.
     pub(crate) fn application(&self, name: &str) -> ApplicationId {
-        if name.is_empty() {
+        if name.is_empty() || name == "other" {
             return ApplicationId(OTHER);
         }
         let mut places = lock(&self.places);
@@ -125,8 +125,9 @@ mod tests {
     #[test]
     fn applications_past_the_budget_are_other_and_counted() {
         let labels = Labels::new(2);
-        let ids: Vec<_> = ["a", "b", "a", "c", "", "b"].map(|name| labels.application(name).0).into();
-        assert_eq!(ids, [1, 2, 1, OTHER, OTHER, 2]);
+        let ids: Vec<_> =
+            ["a", "b", "other", "a", "c", "", "b"].map(|name| labels.application(name).0).into();
+        assert_eq!(ids, [1, 2, OTHER, 1, OTHER, OTHER, 2]);
         assert_eq!(labels.applications(), ["other", "a", "b"]);
         assert_eq!(labels.applications_folded(), 1);
         assert_eq!(

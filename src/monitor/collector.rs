@@ -87,16 +87,22 @@ impl Collector {
         }
     }
 
-    /// Bytes that it may come to.
-    pub(super) fn bytes_at_most(source: &dyn Source) -> u64 {
+    /// Types, protocols and applications that there may be.
+    pub(super) fn series_at_most(source: &dyn Source) -> u64 {
         let config = source.config();
-        let windows = config.get(ConfigKey::MaxWindowedSeries);
         let mut series = 0;
         source.read(&mut |sources| {
             series = sources.labels.types().len() + sources.labels.protocols().len();
         });
         let applications = config.count(ConfigKey::MaxApplications);
-        let series = (series + config.count(ConfigKey::MaxRecordedTypes) + 2 * applications + 32) as u64;
+        (series + config.count(ConfigKey::MaxRecordedTypes) + 2 * applications + 32) as u64
+    }
+
+    /// Bytes that it may come to.
+    pub(super) fn bytes_at_most(source: &dyn Source) -> u64 {
+        let config = source.config();
+        let windows = config.get(ConfigKey::MaxWindowedSeries);
+        let series = Self::series_at_most(source);
         windows * Windows::bytes(config.get(ConfigKey::StatsRetention)) as u64
             + series * (size_of::<Series>() as u64 + 4 * Distribution::BYTES + 512)
             + SlowLog::bytes(config.count(ConfigKey::SlowMessages))
@@ -175,11 +181,6 @@ impl Collector {
             }
         };
         &mut self.series[place]
-    }
-
-    /// The series of that key, if there is one.
-    pub(super) fn find(&self, key: &Key) -> Option<&Series> {
-        self.series.get(*self.places.get(key)?)
     }
 
     fn follow(&mut self, sources: &Sources<'_>, hub: &Hub, now: u64) {

@@ -5,8 +5,8 @@ use super::report::ReportFigures;
 use super::system::{CostStats, SystemStats};
 use super::window::WindowStats;
 use crate::metrics::{
-    Accounting, CustomStats, LatencyStats, PlacementStats, PortStats, Rates, RoomStats, RoutingStats,
-    WorkerStats,
+    Accounting, CustomStats, Distribution, LatencyStats, PlacementStats, PortStats, Rates, RoomStats,
+    RoutingStats, WorkerStats,
 };
 use serde::Serialize;
 
@@ -103,6 +103,30 @@ pub struct MessageFigures {
     pub windows: Windowed,
     /// By how long they waited.
     pub queue_wait_windows: Windowed,
+}
+
+impl MonitorStats {
+    /// Gives up what only exporters want: most of it, by far.
+    pub(super) fn drop_distributions(&mut self) {
+        let messages = &mut self.messages;
+        let series = self.types.iter_mut().chain(&mut self.protocols).chain(&mut self.applications);
+        let of_series = series.flat_map(|one| std::iter::once(&mut one.latency).chain(&mut one.queue_wait));
+        let own = self.custom.families.iter_mut().flat_map(|family| &mut family.series);
+        let ports =
+            self.routing.iter_mut().flat_map(|routing| &mut routing.ports).map(|port| &mut port.write);
+        [&mut messages.latency, &mut messages.queue_wait, &mut messages.write]
+            .into_iter()
+            .chain([&mut self.connections.closed_milliseconds, &mut self.connections.open_milliseconds])
+            .chain(of_series)
+            .chain(own.filter_map(|one| one.histogram.as_mut()))
+            .chain(ports)
+            .for_each(|latency| latency.distribution = Distribution::default());
+    }
+}
+
+impl SeriesFigures {
+    /// Of one in a report that waits: with two names, and reasons of failures.
+    pub(super) const BYTES: u64 = size_of::<Self>() as u64 + 1024;
 }
 
 /// One of the named spans of time.

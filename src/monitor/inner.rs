@@ -1,8 +1,8 @@
 //! The monitor's state, behind one lock that only the monitor's own thread and readers of figures take.
 
-use super::alert::{Alert, Notification, Rules};
+use super::alert::{self, Rule, Rules};
 use super::collector::Collector;
-use super::figures::FoldedFigures;
+use super::figures::{FoldedFigures, SeriesFigures};
 use super::remembered::Remembered;
 use super::system::cost::Tick;
 use super::system::{CostStats, LoadStats, RuntimeStats, SystemInputs, SystemProbe, SystemStats};
@@ -11,6 +11,7 @@ use crate::clients::ConnectionReading;
 use crate::config::{Config, Key};
 use crate::metrics::{Rates, Stats};
 use crate::record::Source;
+use std::time::Duration;
 
 /// A look at the allocator that took longer is not repeated for some looks: others may have waited for it.
 const LONG_HEAP_LOOK: u64 = 1_000_000;
@@ -41,6 +42,8 @@ pub(super) struct Inner {
     started: u64,
     pub(super) since_milliseconds: u64,
     pub(super) resets: u64,
+    /// From when on a client's silence is known, in raw ticks; never while `detailed_stats` is off.
+    pub(super) quiet_from: u64,
     /// When the next look and the next report are due, in nanoseconds since the start.
     next_look: u64,
     next_report: u64,
@@ -49,14 +52,28 @@ pub(super) struct Inner {
 /// What is due at a tick.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Due {
-    pub(super) look: bool,
+    /// When the look should have been, if it is due: looks are an interval apart by it, however late each tick is.
+    pub(super) look: Option<u64>,
     pub(super) report: bool,
+}
+
+/// Whether what is due at `next` is due now, and if so when it should have been; `next` is moved on then, over what was
+/// missed.
+fn take(next: &mut u64, now: u64, interval: u64) -> Option<u64> {
+    if interval == 0 || now < *next {
+        return None;
+    }
+    let missed = now.saturating_sub(*next) / interval;
+    let at = *next + missed * interval;
+    *next = at + interval;
+    Some(at)
 }
 
 impl Inner {
     pub(super) fn new(source: &dyn Source) -> Self {
         let (config, clock) = (source.config().clone(), source.clock());
         let mut collector = Collector::new(source);
+        collector.epoch = source.hub().controls.now().epoch;
         // What a router has counted before is no news.
         collector.collect(source, 0);
         let connections = super::snapshot::read_connections(source);
@@ -81,6 +98,7 @@ impl Inner {
             started: clock.raw(),
             since_milliseconds: clock.wall_milliseconds(),
             resets: 0,
+            quiet_from: if config.has_details() { 0 } else { u64::MAX },
             next_look: 0,
             next_report: config.milliseconds(Key::ReportInterval).as_nanos() as u64,
             config,
@@ -109,14 +127,10 @@ impl Inner {
         let interval = |key| self.config.milliseconds(key).as_nanos() as u64;
         let (look_interval, report_interval) =
             (interval(Key::MonitorInterval), interval(Key::ReportInterval));
-        let due = Due { look: now >= self.next_look, report: report_interval > 0 && now >= self.next_report };
-        if due.look {
-            self.next_look = now + look_interval;
+        Due {
+            look: take(&mut self.next_look, now, look_interval),
+            report: take(&mut self.next_report, now, report_interval).is_some(),
         }
-        if due.report {
-            self.next_report = now + report_interval;
-        }
-        due
     }
 
     /// An interval was changed: what is due is due by the new one.
@@ -188,50 +202,28 @@ impl Inner {
                 let detailed = self.config.get(changed) == 1;
                 controls.set_detailed(detailed);
                 self.collector.detailed = detailed;
+                self.quiet_from = if detailed { source.clock().raw() } else { u64::MAX };
             }
             _ => {}
         }
-        for rule in super::shipped(&self.config) {
-            // One that the host has taken away stays away.
-            let _ = self.rules.update(rule);
-        }
-    }
-
-    fn logs(&self) -> bool {
-        self.config.get(Key::EnableLogging) == 1
-    }
-
-    /// Logs slow messages that are new in the list; those like one that is there already are not told again.
-    pub(super) fn log_slow(&mut self, source: &dyn Source) {
-        let new = self.collector.slow.take_unlogged();
-        if new == 0 || !self.logs() {
-            return;
-        }
-        let moment = super::snapshot::Moment::of(self, source);
-        for entry in self.collector.slow.entries(|raw| moment.wall_of(raw)).iter().take(new).rev() {
-            tracing::warn!(
-                target: "corelane::slow",
-                client = entry.client,
-                protocol = entry.protocol,
-                message_type = entry.message_type,
-                application = entry.application,
-                bytes = entry.bytes,
-                queue_wait_nanoseconds = entry.queue_wait_nanoseconds,
-                service_nanoseconds = entry.service_nanoseconds,
-                "slow message"
-            );
-        }
-    }
-
-    pub(super) fn log_alerts(&self, alerts: &[Alert]) {
-        for alert in alerts.iter().filter(|_| self.logs()) {
-            let Alert { id, message, current_value, threshold, .. } = alert;
-            if alert.notification == Some(Notification::Resolved) {
-                tracing::info!(target: "corelane::alert", id, current_value, threshold, "resolved: {message}");
-            } else {
-                tracing::warn!(target: "corelane::alert", id, current_value, threshold, "{message}");
+        let watches = |rule: &Rule| alert::key_of(rule.name()) == Some(changed);
+        for rule in alert::shipped(&self.config) {
+            // One that the host has taken away stays away, and its own of that name is its own.
+            if changed == Key::MonitorInterval {
+                self.rules.update_times(&rule);
+            } else if watches(&rule) {
+                self.rules.update(rule);
             }
         }
+    }
+
+    /// How far apart ticks should be.
+    pub(super) fn period(&self) -> Duration {
+        super::thread::PERIOD.min(self.config.milliseconds(Key::MonitorInterval))
+    }
+
+    pub(super) fn logs(&self) -> bool {
+        self.config.get(Key::EnableLogging) == 1
     }
 
     /// Gives up names that were only recorded and have been silent for long, where room gets scarce.
@@ -249,7 +241,10 @@ impl Inner {
         let retention = source.config().get(Key::StatsRetention);
         // Rules, alerts past and present, and what waits for listeners.
         let alerts = 4 << 20;
-        Collector::bytes_at_most(source) + Remembered::bytes_at_most(retention) + alerts
+        // Those that wait are the same for all; each listener may have an older one in hand.
+        let reports = (super::REPORTS_WAITING + super::outbox::MAX_LISTENERS) as u64;
+        let report = Collector::series_at_most(source) * SeriesFigures::BYTES;
+        Collector::bytes_at_most(source) + Remembered::bytes_at_most(retention) + alerts + reports * report
     }
 
     /// Puts what the last look saw into the history.

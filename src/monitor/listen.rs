@@ -176,7 +176,7 @@ impl Monitor {
         if let Some(series) = always {
             return slots(series.windows.slots(span, times, series.track.maximum()).collect());
         }
-        if let Some(series) = key_of(name).and_then(|key| collector.find(&key)) {
+        if let Some(series) = collector.series.iter().find(|series| name_of(&series.key) == name) {
             let windows = series.windows.as_ref()?;
             return slots(windows.slots(span, times, series.service.maximum()).collect());
         }
@@ -207,19 +207,6 @@ fn name_of(key: &Key) -> String {
         Key::Type(protocol, name) => format!("types.{protocol}/{name}"),
         Key::Protocol(name) => format!("protocols.{name}"),
         Key::Application(name) => format!("applications.{name}"),
-    }
-}
-
-fn key_of(name: &str) -> Option<Key> {
-    let (kind, name) = name.split_once('.')?;
-    match kind {
-        "types" => {
-            let (protocol, name) = name.split_once('/')?;
-            Some(Key::Type(protocol.to_owned(), name.to_owned()))
-        }
-        "protocols" => Some(Key::Protocol(name.to_owned())),
-        "applications" => Some(Key::Application(name.to_owned())),
-        _ => None,
     }
 }
 

@@ -22,7 +22,7 @@ use std::sync::Weak;
 use std::time::Duration;
 
 /// Callbacks at once, and polls at once.
-const MAX_LISTENERS: usize = 16;
+pub(super) const MAX_LISTENERS: usize = 16;
 /// How long the end of an outbox waits for callbacks that are being called.
 const PATIENCE: Duration = Duration::from_secs(1);
 

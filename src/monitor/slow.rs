@@ -13,8 +13,6 @@ pub(super) struct SlowLog {
     /// How far each ring has been read: those of workers, then those of recorders.
     seen: [Vec<u64>; 2],
     unlisted: u64,
-    /// Entries that nobody has logged yet.
-    unlogged: usize,
 }
 
 #[derive(Clone, Debug)]
@@ -26,6 +24,8 @@ struct Entry {
     last: SlowMessage,
     worker: Option<u64>,
     slowest: u64,
+    /// It is in the log, or was not wanted there: those like it are not told again.
+    logged: bool,
 }
 
 /// What makes messages alike.
@@ -39,7 +39,7 @@ struct Alike {
 
 impl SlowLog {
     pub(super) fn new(limit: usize) -> Self {
-        Self { entries: VecDeque::new(), limit, seen: Default::default(), unlisted: 0, unlogged: 0 }
+        Self { entries: VecDeque::new(), limit, seen: Default::default(), unlisted: 0 }
     }
 
     /// Bytes that it may come to: each entry with four names.
@@ -95,15 +95,13 @@ impl SlowLog {
         let time = message.timing.total();
         let known = self.entries.iter().position(|entry| entry.key == key);
         let before = known.and_then(|place| self.entries.remove(place));
-        if before.is_none() {
-            self.unlogged = (self.unlogged + 1).min(self.limit);
-        }
         self.entries.truncate(self.limit - 1);
         self.entries.push_front(Entry {
             key,
             count: before.as_ref().map_or(0, |entry| entry.count) + 1,
             first: before.as_ref().map_or(message.timing.ended, |entry| entry.first),
-            slowest: before.map_or(0, |entry| entry.slowest).max(time),
+            slowest: before.as_ref().map_or(0, |entry| entry.slowest).max(time),
+            logged: before.is_some_and(|entry| entry.logged),
             last: message,
             worker,
         });
@@ -116,33 +114,43 @@ impl SlowLog {
 
     /// The entries, newest first, with times of day as `wall` tells them from raw ticks.
     pub(super) fn entries(&self, wall: impl Fn(u64) -> u64) -> Vec<SlowEntry> {
-        let show = |entry: &Entry| SlowEntry {
-            count: entry.count,
-            first_milliseconds: wall(entry.first),
-            last_milliseconds: wall(entry.last.timing.ended),
-            client: entry.key.client.clone(),
-            protocol: entry.key.protocol.clone(),
-            message_type: entry.key.message_type.clone(),
-            application: entry.key.application.clone(),
-            worker: entry.worker,
-            bytes: entry.last.bytes,
-            queue_wait_nanoseconds: entry.last.timing.queue_wait,
-            service_nanoseconds: entry.last.timing.service,
-            succeeded: entry.last.succeeded,
-            slowest_nanoseconds: entry.slowest,
-        };
-        self.entries.iter().map(show).collect()
+        self.entries.iter().map(|entry| entry.shown(&wall)).collect()
     }
 
-    /// How many of the newest entries nobody has logged; they count as logged now.
-    pub(super) fn take_unlogged(&mut self) -> usize {
-        std::mem::take(&mut self.unlogged).min(self.entries.len())
+    /// Entries that nobody has logged, oldest first; they count as logged now.
+    pub(super) fn take_unlogged(&mut self, wall: impl Fn(u64) -> u64) -> Vec<SlowEntry> {
+        let new = self.entries.iter_mut().rev().filter(|entry| !entry.logged);
+        let taken = |entry: &mut Entry| {
+            entry.logged = true;
+            entry.shown(&wall)
+        };
+        new.map(taken).collect()
     }
 
     /// Empties the list; what was read stays read.
     pub(super) fn reset(&mut self) {
         self.entries.clear();
         self.unlisted = 0;
-        self.unlogged = 0;
+    }
+}
+
+impl Entry {
+    fn shown(&self, wall: impl Fn(u64) -> u64) -> SlowEntry {
+        let (key, timing) = (&self.key, self.last.timing);
+        SlowEntry {
+            count: self.count,
+            first_milliseconds: wall(self.first),
+            last_milliseconds: wall(timing.ended),
+            client: key.client.clone(),
+            protocol: key.protocol.clone(),
+            message_type: key.message_type.clone(),
+            application: key.application.clone(),
+            worker: self.worker,
+            bytes: self.last.bytes,
+            queue_wait_nanoseconds: timing.queue_wait,
+            service_nanoseconds: timing.service,
+            succeeded: self.last.succeeded,
+            slowest_nanoseconds: self.slowest,
+        }
     }
 }

@@ -33,9 +33,9 @@ impl<'a> Moment<'a> {
         Self { source, raw: clock.raw(), now: inner.now(source), wall: clock.wall_milliseconds() }
     }
 
-    /// Nanoseconds since an earlier raw reading.
+    /// Nanoseconds since an earlier raw reading; 0 for one to come.
     pub(super) fn age(&self, raw: u64) -> u64 {
-        self.source.clock().nanoseconds(raw, self.raw)
+        self.source.clock().nanoseconds(raw.min(self.raw), self.raw)
     }
 
     /// The time of day of an earlier raw reading.
@@ -190,6 +190,7 @@ impl Inner {
         let look = Look {
             limit: self.config.count(ConfigKey::TopClients),
             unhealthy_after: self.config.milliseconds(ConfigKey::UnhealthyAfter).as_nanos() as u64,
+            quiet_from: self.quiet_from,
             age: &|raw| moment.age(raw),
             time_milliseconds: moment.wall,
         };

@@ -1,13 +1,15 @@
-//! The monitor's thread: a tick each second. It holds no handle of the monitor while it sleeps, so it ends with the last
+//! The monitor's thread: a tick each second, or more often where looks are. It holds no handle of the monitor while it sleeps, so it ends with the last
 //! of them.
 
 use super::Core;
 use crate::error::Error;
 use crate::sync::{Arc, Mutex, lock};
+use std::panic::AssertUnwindSafe;
 use std::sync::{Condvar, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
-const PERIOD: Duration = Duration::from_secs(1);
+/// At most; less where looks are wanted more often.
+pub(super) const PERIOD: Duration = Duration::from_secs(1);
 
 #[derive(Debug, Default)]
 struct State {
@@ -74,16 +76,17 @@ impl Drop for Thread {
 }
 
 fn run(core: &Weak<Core>, bell: &Bell) {
-    let mut next = Instant::now();
+    let (mut next, mut period) = (Instant::now(), PERIOD);
     loop {
         {
             let Some(core) = core.upgrade() else { return };
-            core.tick();
+            // What a host's `tracing` subscriber does there must not end the monitor; its panic was printed.
+            period = std::panic::catch_unwind(AssertUnwindSafe(|| core.tick())).unwrap_or(period);
         }
         // On time where it can be; where a tick took longer, the next is at once. Never further away than a period: each
         // wake brings a tick that was not due, and would put off those that are.
         let now = Instant::now();
-        next = (next + PERIOD).clamp(now, now + PERIOD);
+        next = (next + period).clamp(now, now + period);
         let mut state = lock(&bell.state);
         loop {
             if state.stop {

@@ -10,7 +10,9 @@ pub(super) struct Look<'a> {
     pub(super) limit: usize,
     /// Silent for longer is unhealthy, in nanoseconds.
     pub(super) unhealthy_after: u64,
-    /// Nanoseconds from a raw reading until now.
+    /// From when on silence counts, in raw ticks: before that nobody wrote down when a client was last heard.
+    pub(super) quiet_from: u64,
+    /// Nanoseconds from a raw reading until now; 0 for one to come.
     pub(super) age: &'a dyn Fn(u64) -> u64,
     /// Now, in milliseconds since 1970.
     pub(super) time_milliseconds: u64,
@@ -79,7 +81,7 @@ fn insert(
 /// One client's figures.
 pub(super) fn figures(look: &Look<'_>, names: &Names<'_>, view: &ClientView<'_>) -> ClientFigures {
     let counts = &view.counts;
-    let idle = (look.age)(counts.last);
+    let idle = (look.age)(counts.last.max(look.quiet_from));
     ClientFigures {
         id: view.id.0,
         name: view.name.to_owned(),
@@ -93,7 +95,9 @@ pub(super) fn figures(look: &Look<'_>, names: &Names<'_>, view: &ClientView<'_>)
         bytes_out: counts.bytes_out,
         average_nanoseconds: counts.nanoseconds.checked_div(counts.messages),
         maximum_nanoseconds: counts.maximum,
-        last_activity_milliseconds: look.time_milliseconds.saturating_sub(idle / 1_000_000),
+        last_activity_milliseconds: look
+            .time_milliseconds
+            .saturating_sub((look.age)(counts.last) / 1_000_000),
         connected_for_milliseconds: (look.age)(counts.connected_at) / 1_000_000,
         idle_milliseconds: idle / 1_000_000,
         outstanding_messages: view.outstanding.0.into(),

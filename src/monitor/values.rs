@@ -25,7 +25,11 @@ impl Values for Figures {
 
 fn walk(value: &Value, steps: &[&str], samples: u64, labels: String, each: &mut dyn FnMut(&str, f64, u64)) {
     let Some((step, rest)) = steps.split_first() else {
-        let number = value.as_f64().or_else(|| value.as_bool().map(f64::from));
+        let number = match value {
+            Value::Null => Some(f64::NAN),
+            Value::Bool(value) => Some(f64::from(*value)),
+            value => value.as_f64(),
+        };
         if let Some(number) = number {
             each(&labels, number, samples);
         }
@@ -55,6 +59,8 @@ fn walk(value: &Value, steps: &[&str], samples: u64, labels: String, each: &mut 
                 walk(element, rest, samples, labels, each);
             }
         }
+        // It is there, and has no value.
+        Value::Null => each(&labels, f64::NAN, samples),
         _ => {}
     }
 }
@@ -79,6 +85,8 @@ fn name_of(element: &Value) -> Option<String> {
 mod tests {
     use super::*;
 
+    const NONE: f64 = -1.0;
+
     fn found(path: &str) -> Vec<(String, f64, u64)> {
         let figures = Figures(serde_json::json!({
             "system": {"memory": {"resident_bytes": 7}},
@@ -93,7 +101,10 @@ mod tests {
                 {"labels": [["region", "eu"]], "value": 4.0}, {"labels": [["region", "us"]], "value": 5.0}]}]},
         }));
         let mut all = Vec::new();
-        figures.each(path, &mut |labels, value, samples| all.push((labels.to_owned(), value, samples)));
+        figures.each(path, &mut |labels, value, samples| {
+            // Told apart from nothing by a number that no figure has.
+            all.push((labels.to_owned(), if value.is_nan() { NONE } else { value }, samples));
+        });
         all
     }
 
@@ -113,7 +124,9 @@ mod tests {
         let one = |labels: &str, value, samples| (labels.to_owned(), value, samples);
         assert_eq!(found("system.memory.resident_bytes"), [one("", 7.0, u64::MAX)]);
         assert_eq!(found("messages.windows.last_minute.error_rate"), [one("", 0.5, 20)]);
-        assert_eq!(found("types.*.windows.last_minute.p99"), [one("peerjs/OFFER", 9.0, 3)]);
+        let offer = one("peerjs/OFFER", 9.0, 3);
+        assert_eq!(found("types.*.windows.last_minute.p99"), [offer, one("other", NONE, u64::MAX)]);
+        assert_eq!(found("messages.windows.last_minute.p99"), [one("", NONE, 20)]);
         assert_eq!(found("types.peerjs/OFFER.windows.last_minute.p99"), [one("", 9.0, 3)]);
         assert_eq!(found("types.a.b.total"), [one("", 6.0, u64::MAX)]);
         let stalled = [one("0", 0.0, u64::MAX), one("1", 1.0, u64::MAX)];
@@ -122,7 +135,7 @@ mod tests {
         let both = [one("eu", 4.0, u64::MAX), one("us", 5.0, u64::MAX)];
         assert_eq!(found("custom.families.jobs_total.series.*.value"), both);
         for nothing in
-            ["", "messages", "messages.windows.last_minute.p99", "types.peerjs/ANSWER.total", "a.b"]
+            ["", "messages", "messages.windows.last_minute.p98", "types.peerjs/ANSWER.total", "a.b"]
         {
             assert_eq!(found(nothing), [], "{nothing}");
         }

@@ -92,12 +92,12 @@ impl<S: Series> Table<S> {
         Ok(())
     }
 
-    /// The place of a name; 0, which is `other`, for an empty one and for those past the budget.
+    /// The place of a name; 0, which is `other`, for an empty one, for `other` itself and for those past the budget.
     pub(crate) fn place(&self, first: &str, second: &str) -> usize {
         if let Some(place) = self.places.pin().get(&Borrowed(first, second)) {
             return *place;
         }
-        if second.is_empty() {
+        if second.is_empty() || first.is_empty() && second == "other" {
             return 0;
         }
         let mut names = lock(&self.names);

@@ -97,8 +97,12 @@ impl ProtocolRules {
         self.droppable.iter().any(|one| one == name)
     }
 
-    /// Refuses what can never hold: a droppable type that is not listed.
+    /// Refuses what can never hold: a name that the figures have for something else, a droppable type that is not listed.
     pub(crate) fn check(&self) -> Result<(), Error> {
+        if matches!(self.name(), "" | "other") {
+            let problem = "\"other\" and no name at all stand for messages of no protocol: name it otherwise";
+            return Err(Error::Protocol { protocol: self.name().to_owned(), problem: problem.to_owned() });
+        }
         let listed = |name: &String| self.types.iter().any(|(one, _)| one == name);
         match self.droppable.iter().find(|name| !listed(name)) {
             None => Ok(()),

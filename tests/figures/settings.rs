@@ -1,8 +1,11 @@
 //! What is changed while the monitor runs, and what cannot be.
 
 use super::{Bench, MILLISECOND, offer, shown, took};
-use corelane::monitor::{MonitorStats, Span};
+use corelane::error::Error;
+use corelane::monitor::{MonitorStats, SeriesFigures, Span};
+use corelane::record::Message;
 use serde_json::json;
+use std::time::Duration;
 
 #[test]
 fn the_threshold_of_slow_messages_changes_from_one_message_to_the_next() {
@@ -155,4 +158,97 @@ fn looks_follow_an_interval_that_is_changed() {
     assert_eq!(samples(), 2, "two seconds after it was changed, and not a minute after the first");
     bench.run(10);
     assert_eq!(samples(), 7);
+}
+
+#[test]
+fn nobody_is_idle_while_nobody_knows() {
+    let bench = Bench::new(&[("unhealthy_after_ms", "60000")]);
+    bench.monitor.connect("ann", "app").unwrap();
+    let idle = |seconds| {
+        bench.run(seconds);
+        let connections = bench.stats().connections;
+        (
+            bench.monitor.idle_clients(Duration::from_secs(30)).len(),
+            connections.healthy,
+            connections.unhealthy,
+        )
+    };
+    assert_eq!(idle(31), (1, 1, 0));
+    bench.monitor.set("detailed_stats", "off").unwrap();
+    assert_eq!(idle(60), (0, 1, 0));
+    bench.monitor.set("detailed_stats", "on").unwrap();
+    assert_eq!(idle(30), (0, 1, 0));
+    assert_eq!(idle(1), (1, 1, 0));
+    assert_eq!(idle(30), (1, 0, 1));
+}
+
+#[test]
+fn bytes_written_are_counted_without_details() {
+    let bench = Bench::new(&[("detailed_stats", "off")]);
+    let ann = bench.monitor.connect("ann", "app").unwrap();
+    bench.monitor.record_sent(ann, 7).unwrap();
+    bench.monitor.mark(ann, true, true).unwrap();
+    bench.monitor.disconnect(ann).unwrap();
+    assert_eq!(bench.monitor.record_sent(ann, 7), Err(Error::StaleClient));
+    assert_eq!(bench.stats().messages.bytes_out, 7);
+}
+
+#[test]
+fn a_threshold_of_the_hosts_own_stays_until_its_key_is_set() {
+    let bench = Bench::new(&[]);
+    let trigger = |name: &str| {
+        let rules = bench.stats().alerts.rules;
+        rules.iter().find(|rule| rule.name == name).unwrap().trigger
+    };
+    bench.monitor.set_threshold("connections", 7.0, 6.0).unwrap();
+    for (key, value) in
+        [("top_clients", "20"), ("monitor_interval_ms", "1000"), ("high_cpu_threshold", "0.5")]
+    {
+        bench.monitor.set(key, value).unwrap();
+    }
+    assert_eq!((trigger("connections"), trigger("cpu")), (7.0, 0.5));
+    bench.monitor.set("high_connection_threshold", "9").unwrap();
+    assert_eq!(trigger("connections"), 9.0);
+}
+
+/// A look is due by the interval, however late the ticks are that it comes with.
+#[test]
+fn late_ticks_put_off_no_look() {
+    let bench = Bench::new(&[("monitor_interval_ms", "5000")]);
+    bench.monitor.tick();
+    for tick in 0..100 {
+        // A second apart on average, every other one late by 40 ms.
+        bench.advance(if tick % 2 == 0 { 1_040 } else { 960 });
+        bench.monitor.tick();
+    }
+    let history = bench.monitor.history("connections.active", Span::Hour).unwrap();
+    assert_eq!(history.points.iter().map(|point| point.samples).sum::<u64>(), 1 + 20);
+}
+
+#[test]
+fn the_name_other_is_that_of_all_others() {
+    let bench = Bench::new(&[]);
+    let named = |name: &'static str| Message {
+        message_type: name,
+        application: name,
+        measured: took(7),
+        ..Message::default()
+    };
+    for name in ["", "", "other", ""] {
+        bench.monitor.record(&named(name));
+        bench.advance(1_000);
+        bench.monitor.tick();
+    }
+    bench.monitor.connect("ann", "").unwrap();
+    bench.monitor.reset();
+    bench.monitor.connect("ben", "other").unwrap();
+    bench.monitor.record(&named("other"));
+    let stats = bench.stats();
+    let series =
+        |series: &[SeriesFigures]| series.iter().map(|one| (one.name.clone(), one.total)).collect::<Vec<_>>();
+    let one = [("other".to_owned(), 1)];
+    assert_eq!((series(&stats.types), series(&stats.applications)), (one.to_vec(), one.to_vec()));
+    let connects: Vec<_> =
+        stats.connections.applications.iter().map(|one| (&*one.name, one.active, one.total)).collect();
+    assert_eq!(connects, [("other", 2, 1)]);
 }

@@ -19,14 +19,16 @@ const MAX_LABEL_SET: usize = 256;
 /// The present values of metrics.
 pub(crate) trait Values {
     /// Calls `found` for each label set of a metric with its value and how many samples that rests on; a metric without
-    /// labels has the one label set "". In the metric's name a `*` stands for whatever the label set says. What is
-    /// unknown, or has no value now, is not called for.
+    /// labels has the one label set "". In the metric's name a `*` stands for whatever the label set says. What has no
+    /// value now is no number; what is not there is not called for.
     fn each(&self, metric: &str, found: &mut dyn FnMut(&str, f64, u64));
 }
 
 #[derive(Debug)]
 struct Entry {
     rule: Rule,
+    /// It came with the crate.
+    is_shipped: bool,
     watched: Vec<Watched>,
     transitions: Transitions,
     folded: u64,
@@ -60,10 +62,23 @@ impl Rules {
         }
         self.entries.push(Entry {
             rule,
+            is_shipped: false,
             watched: Vec::new(),
             transitions: Transitions::default(),
             folded: 0,
         });
+        Ok(())
+    }
+
+    /// Adds one that comes with the crate: its key changes it.
+    ///
+    /// # Errors
+    /// As [`add`](Self::add).
+    pub(crate) fn add_shipped(&mut self, rule: Rule) -> Result<(), Error> {
+        self.add(rule)?;
+        if let Some(entry) = self.entries.last_mut() {
+            entry.is_shipped = true;
+        }
         Ok(())
     }
 
@@ -94,20 +109,22 @@ impl Rules {
         Ok(())
     }
 
-    /// Puts a rule in the place of the one of its name, as [`set_threshold`](Self::set_threshold) does, with times,
-    /// severity and texts; for a configuration that changes while the monitor runs.
-    ///
-    /// # Errors
-    /// [`Error::UnknownRule`], or [`Error::Rule`] for one that cannot be or looks at another metric.
-    pub(crate) fn update(&mut self, rule: Rule) -> Result<(), Error> {
-        rule.validate()?;
-        let entry = self.entry(&rule.name)?;
-        if entry.rule.metric != rule.metric {
-            let problem = "what it has raised is about another metric: remove the rule, then add this one";
-            return Err(Error::Rule { rule: rule.name, problem });
+    /// Puts a shipped rule in the place of the one of its name, if that is still there; its state stays.
+    pub(crate) fn update(&mut self, rule: Rule) {
+        if let Some(entry) = self.shipped(&rule.name) {
+            entry.rule = rule;
         }
-        entry.rule = rule;
-        Ok(())
+    }
+
+    /// As [`update`](Self::update), but for how long it pends and is kept alone.
+    pub(crate) fn update_times(&mut self, rule: &Rule) {
+        if let Some(entry) = self.shipped(&rule.name) {
+            (entry.rule.terms.pending, entry.rule.terms.keep) = (rule.terms.pending, rule.terms.keep);
+        }
+    }
+
+    fn shipped(&mut self, name: &str) -> Option<&mut Entry> {
+        self.entries.iter_mut().find(|entry| entry.is_shipped && entry.rule.name == name)
     }
 
     fn entry(&mut self, name: &str) -> Result<&mut Entry, Error> {
@@ -122,7 +139,8 @@ impl Rules {
         let moment = Moment { now, wall, round: self.round };
         for mut entry in self.departing.drain(..) {
             for watched in &mut entry.watched {
-                watched.end(&entry.rule, moment, &mut self.journal);
+                let reason = "the rule was removed";
+                watched.end(&entry.rule, moment, reason, &mut Transitions::default(), &mut self.journal);
             }
         }
         for entry in &mut self.entries {
@@ -153,7 +171,7 @@ impl Rules {
 
 impl Entry {
     fn evaluate(&mut self, moment: Moment, values: &dyn Values, journal: &mut Journal) {
-        let Self { rule, watched, transitions, folded } = self;
+        let Self { rule, watched, transitions, folded, .. } = self;
         values.each(&rule.metric, &mut |label_set, value, samples| {
             let reading = Reading { value, samples };
             match place(rule, watched, label_set, reading, moment) {
@@ -167,8 +185,14 @@ impl Entry {
                 }
             }
         });
+        let is_one_of_many = rule.metric.split('.').any(|step| step == "*");
         for silent in watched.iter_mut().filter(|watched| watched.round != moment.round) {
-            silent.step(rule, None, moment, transitions, journal);
+            if is_one_of_many && silent.alert().is_some() {
+                // A client that has left, say. Nothing would ever end it, and its place is wanted for others.
+                silent.end(rule, moment, "it is not there any more", transitions, journal);
+            } else {
+                silent.step(rule, None, moment, transitions, journal);
+            }
         }
         watched.retain(|watched| !watched.is_forgettable(rule, moment));
     }

@@ -38,7 +38,8 @@ pub(super) fn farewell(rule: &Rule, label_set: &str, value: f64) -> String {
 
 fn subject(rule: &Rule, label_set: &str) -> String {
     let text = if rule.text.is_empty() { &rule.metric } else { &rule.text };
-    if label_set.is_empty() { text.clone() } else { format!("{text} ({label_set})") }
+    // Peers choose names: on one line, and without control of a terminal.
+    if label_set.is_empty() { text.clone() } else { format!("{text} ({})", label_set.escape_debug()) }
 }
 
 const BYTES: &[(f64, &str)] = &[

@@ -72,6 +72,21 @@ pub(crate) fn shipped(config: &Config) -> Vec<Rule> {
     ]
 }
 
+/// The key that has a shipped rule's threshold, if one has.
+pub(crate) fn key_of(rule: &str) -> Option<Key> {
+    Some(match rule {
+        "memory" => Key::HighMemory,
+        "connections" => Key::HighConnections,
+        "error_rate" => Key::HighErrorRate,
+        "slow_messages" => Key::HighSlowRate,
+        "p99" => Key::HighP99,
+        "queue_depth" => Key::HighQueueDepth,
+        "queue_wait" => Key::HighQueueWait,
+        "cpu" => Key::HighCpu,
+        _ => return None,
+    })
+}
+
 fn gauge(name: &str, metric: &str, config: &Config, key: Key) -> Rule {
     Rule::above(name, metric, config.get(key) as f64)
 }
@@ -110,6 +125,7 @@ mod tests {
         ] {
             let before = rule(&shipped(&config), name).trigger();
             config.set(key, value).unwrap();
+            assert_eq!(key_of(name).map(|key| crate::config::TABLE[key as usize].key), Some(key));
             let after = rule(&shipped(&config), name);
             assert_eq!(after.trigger(), trigger);
             assert_ne!(before, trigger);

@@ -90,13 +90,21 @@ impl Watched {
         journal.enter(step, &self.alert, transitions);
     }
 
-    /// Its rule is gone.
-    pub(super) fn end(&mut self, rule: &Rule, moment: Moment, journal: &mut Journal) {
+    /// Its rule is gone, or what it was about.
+    pub(super) fn end(
+        &mut self,
+        rule: &Rule,
+        moment: Moment,
+        reason: &str,
+        transitions: &mut Transitions,
+        journal: &mut Journal,
+    ) {
+        self.round = moment.round;
         let step = self.machine.end(moment.now);
         self.describe(rule, step, moment);
         self.alert.message = farewell(rule, &self.alert.label_set, self.alert.current_value);
-        self.alert.details.push(("ended".to_owned(), "the rule was removed".to_owned()));
-        journal.enter(step, &self.alert, &mut Transitions::default());
+        self.alert.details.push(("ended".to_owned(), reason.to_owned()));
+        journal.enter(step, &self.alert, transitions);
     }
 
     /// Brings the alert up to date with the machine and the rule.

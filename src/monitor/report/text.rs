@@ -52,6 +52,11 @@ fn report(text: &mut String, stats: &MonitorStats) -> std::fmt::Result {
     )
 }
 
+/// A name that a peer may have chosen, on one line and without control of a terminal.
+fn shown(name: &str) -> String {
+    name.escape_debug().to_string()
+}
+
 fn alerts(text: &mut String, stats: &MonitorStats) -> std::fmt::Result {
     let alerts = &stats.alerts;
     writeln!(
@@ -62,7 +67,7 @@ fn alerts(text: &mut String, stats: &MonitorStats) -> std::fmt::Result {
         alerts.resolved
     )?;
     for alert in &alerts.current {
-        writeln!(text, "  {} {}: {}", alert.severity.label(), alert.id, alert.message)?;
+        writeln!(text, "  {} {}: {}", alert.severity.label(), shown(&alert.id), alert.message)?;
     }
     Ok(())
 }
@@ -134,8 +139,11 @@ fn series(text: &mut String, title: &str, series: &[SeriesFigures]) -> std::fmt:
     used.sort_by_key(|one| std::cmp::Reverse(one.total_nanoseconds));
     writeln!(text, "\n{title}, by time spent")?;
     for one in used {
-        let name =
-            if one.protocol.is_empty() { one.name.clone() } else { format!("{}/{}", one.protocol, one.name) };
+        let name = if one.protocol.is_empty() {
+            shown(&one.name)
+        } else {
+            shown(&format!("{}/{}", one.protocol, one.name))
+        };
         write!(
             text,
             "  {name:<24} {} messages, failed {}, slow {}, average {}, p99 {}, most {}",
@@ -169,8 +177,8 @@ fn slow(text: &mut String, stats: &MonitorStats) -> std::fmt::Result {
             text,
             "  {} {}/{} of {:?} in {:?}: {} times, waited {}, handled {}, {}, worker {}",
             time(entry.last_milliseconds),
-            entry.protocol,
-            entry.message_type,
+            shown(&entry.protocol),
+            shown(&entry.message_type),
             entry.client,
             entry.application,
             entry.count,
@@ -198,7 +206,7 @@ fn connections(text: &mut String, stats: &MonitorStats) -> std::fmt::Result {
         connections.reconnect_attempts
     )?;
     for one in connections.applications.iter().filter(|one| one.total > 0) {
-        writeln!(text, "  {}: {} now, {} in all", one.name, one.active, one.total)?;
+        writeln!(text, "  {}: {} now, {} in all", shown(&one.name), one.active, one.total)?;
     }
     Ok(())
 }
@@ -212,7 +220,7 @@ fn clients(text: &mut String, title: &str, clients: &[ClientFigures]) -> std::fm
         writeln!(
             text,
             "  {:<24} {} messages, {} errors, {} in, {} out, average {}, most {}, outstanding {}",
-            client.name,
+            shown(&client.name),
             client.messages,
             client.errors,
             bytes(client.bytes_in),

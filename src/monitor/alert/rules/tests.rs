@@ -232,15 +232,35 @@ fn a_wrong_threshold_changes_nothing() {
 }
 
 #[test]
-fn an_update_keeps_the_state_and_refuses_another_metric() {
-    let mut bench = Bench::with([memory()]);
+fn an_update_keeps_the_state_and_leaves_rules_of_the_hosts_own_alone() {
+    let mut bench = Bench::with([]);
+    bench.rules.add_shipped(memory()).unwrap();
     bench.evaluate(&[("bytes", "", 2000.0)]);
-    bench.rules.update(memory().severity(Severity::Info)).unwrap();
+    bench.rules.update(memory().severity(Severity::Info));
     let over = bench.evaluate(&[("bytes", "", 1.0)]).pop().unwrap();
     assert_eq!((over.severity, over.notification), (Severity::Info, Some(Notification::Resolved)));
-    let other = Rule::above("memory", "other", 1.0);
-    assert!(matches!(bench.rules.update(other), Err(Error::Rule { .. })));
-    assert!(matches!(bench.rules.update(Rule::above("none", "x", 1.0)), Err(Error::UnknownRule(_))));
+    bench.rules.remove("memory").unwrap();
+    bench.rules.add(memory().severity(Severity::Critical)).unwrap();
+    bench.rules.update(memory().severity(Severity::Info));
+    bench.rules.update_times(&memory().pending_for(std::time::Duration::from_secs(9)));
+    bench.rules.update(Rule::above("none", "x", 1.0));
+    let figures = bench.rules.figures(Delivery::default()).rules;
+    assert_eq!((figures.len(), figures[0].severity), (1, Severity::Critical));
+}
+
+#[test]
+fn what_is_not_there_any_more_is_over_and_makes_room() {
+    let mut bench = Bench::with([Rule::above("hogs", "clients.*.bytes", 10.0)]);
+    let (full, none) = (|value| [("clients.*.bytes", "ann", value)], []);
+    assert_eq!(bench.told(&full(11.0)), told("hogs/ann", Notification::Raised));
+    // Without a value it goes on, gone it is over.
+    assert_eq!(bench.told(&full(f64::NAN)), []);
+    let over = bench.evaluate(&none).pop().unwrap();
+    assert_eq!(over.notification, Some(Notification::Resolved));
+    assert!(over.details.contains(&("ended".to_owned(), "it is not there any more".to_owned())));
+    assert_eq!(bench.told(&none), []);
+    let figures = bench.rules.figures(Delivery::default());
+    assert_eq!((figures.current.len(), figures.raised, figures.resolved), (0, 1, 1));
 }
 
 #[test]
