@@ -284,6 +284,13 @@ fn a_wrong_description_says_what_to_change() {
 }
 
 #[test]
+fn a_protocol_cannot_have_the_name_of_all_others() {
+    let rules = ProtocolRules::parse(r#"{"name":"other","type":"type","unknown":"relay"}"#).unwrap();
+    let refused = Builder::new(Config::default()).protocol(rules).build().unwrap_err();
+    assert!(matches!(refused, Error::Protocol { ref protocol, .. } if protocol == "other"), "{refused}");
+}
+
+#[test]
 fn only_two_protocols_are_there_unless_a_host_adds_them() {
     let (router, _workers) = Builder::new(Config::default()).build().unwrap();
     let mut port = router.port().unwrap();

@@ -173,7 +173,8 @@ pub struct SeriesFigures {
     pub windows: Option<Windowed>,
 }
 
-/// What had no series of its own and was counted as `other`.
+/// Lookups of names that had no series of their own and are counted as `other`: one for each message recorded by name, one
+/// for all that are recorded with labels looked up once.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[non_exhaustive]
