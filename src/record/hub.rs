@@ -292,10 +292,11 @@ impl Hub {
         let recorded = if self.clients.has_figures() {
             self.client(name).or_else(|| {
                 let _door = lock(&self.doorway);
-                self.clients
-                    .open_recorded(new_client(name, labels.application))
-                    .ok()
-                    .map(|(client, _)| client)
+                match self.clients.open_recorded(new_client(name, labels.application)) {
+                    // Taken by a thread that was faster.
+                    Ok((client, _)) | Err(Error::NameTaken(client)) => Some(client),
+                    Err(_) => None,
+                }
             })
         } else {
             None
