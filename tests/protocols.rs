@@ -285,9 +285,23 @@ fn a_wrong_description_says_what_to_change() {
 
 #[test]
 fn a_protocol_cannot_have_the_name_of_all_others() {
-    let rules = ProtocolRules::parse(r#"{"name":"other","type":"type","unknown":"relay"}"#).unwrap();
-    let refused = Builder::new(Config::default()).protocol(rules).build().unwrap_err();
+    let refused = ProtocolRules::parse(r#"{"name":"other","type":"type","unknown":"relay"}"#).unwrap_err();
     assert!(matches!(refused, Error::Protocol { ref protocol, .. } if protocol == "other"), "{refused}");
+}
+
+#[test]
+fn a_handler_is_of_a_listed_type() {
+    let refused = ProtocolRules::parse(r#"{"name":"p","type":"type","unknown":"handler"}"#).unwrap_err();
+    assert!(refused.to_string().contains("list the types"), "{refused}");
+    let rules = ProtocolRules::generic().unknown_types(Action::Handler { hold: false });
+    assert_eq!(
+        Builder::new(Config::default()).protocol(rules).build().map(|_| ()).unwrap_err(),
+        Error::Protocol {
+            protocol: "generic".to_owned(),
+            problem: "a handler is of a listed type: list the types, or give \"unknown\" another action"
+                .to_owned(),
+        }
+    );
 }
 
 #[test]

@@ -143,7 +143,8 @@ fn is_word(text: &str) -> bool {
 
 /// What would end a word, for one reader or another.
 fn unwritable(character: char) -> bool {
-    character.is_whitespace() || character.is_control()
+    // The byte order mark is white space to JavaScript.
+    character.is_whitespace() || character.is_control() || character == '\u{feff}'
 }
 
 /// Hands over a character as `%` and two digits for each of its bytes.

@@ -120,10 +120,11 @@ impl Collector {
     pub(super) fn collect(&mut self, source: &dyn Source, now: u64) {
         let hub = source.hub();
         source.read(&mut |sources| {
+            // Before the counts: whoever writes a slow message down has counted it.
+            self.slow.collect(sources, hub);
             self.learn(sources, hub);
             self.follow(sources, hub, now);
             self.follow_ports(sources, hub, now);
-            self.slow.collect(sources, hub);
         });
         self.looked = now;
     }

@@ -97,10 +97,15 @@ impl ProtocolRules {
         self.droppable.iter().any(|one| one == name)
     }
 
-    /// Refuses what can never hold: a name that the figures have for something else, a droppable type that is not listed.
+    /// Refuses what can never hold: a name that the figures have for something else, a handler of types that are not listed,
+    /// a droppable type that is not listed.
     pub(crate) fn check(&self) -> Result<(), Error> {
         if matches!(self.name(), "" | "other") {
             let problem = "\"other\" and no name at all stand for messages of no protocol: name it otherwise";
+            return Err(Error::Protocol { protocol: self.name().to_owned(), problem: problem.to_owned() });
+        }
+        if matches!(self.unknown, Some(Action::Handler { .. })) {
+            let problem = "a handler is of a listed type: list the types, or give \"unknown\" another action";
             return Err(Error::Protocol { protocol: self.name().to_owned(), problem: problem.to_owned() });
         }
         let listed = |name: &String| self.types.iter().any(|(one, _)| one == name);

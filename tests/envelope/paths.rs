@@ -191,6 +191,7 @@ fn a_relayed_command_names_its_sender_as_one_word() {
         ("ann x", "ann%20x"),
         ("a%20b", "a%2520b"),
         ("\n\u{a0}\u{2028}\u{7f}", "%0a%c2%a0%e2%80%a8%7f"),
+        ("admin\u{feff}x", "admin%ef%bb%bfx"),
         ("žluť🦄", "žluť🦄"),
         (" ", "%20"),
     ] {

@@ -103,7 +103,7 @@ fn holds(stats: &MonitorStats) {
         assert!(client.errors <= client.messages, "{client:?}");
     }
     let listed: u64 = stats.slow_messages.entries.iter().map(|entry| entry.count).sum();
-    assert!(listed <= stats.slow_messages.total + 4, "each thread may be about to count one: {listed}");
+    assert!(listed <= stats.slow_messages.total, "what is written down has been counted: {listed}");
     numbers(&serde_json::to_value(stats).unwrap(), "", &mut |way, number| {
         assert!(number < 1 << 63, "{way} is {number}");
     });
@@ -203,7 +203,7 @@ fn a_reset_in_the_middle_loses_nothing_and_counts_nothing_twice() {
     assert!(before <= rest.total && rest.total < recorded);
     assert_eq!(rest.succeeded + rest.failed, rest.total);
     for latency in [&rest.latency, &rest.queue_wait] {
-        assert!((1..=rest.total).contains(&latency.count), "{} of {}", latency.count, rest.total);
+        assert!(latency.count <= rest.total, "{} of {}", latency.count, rest.total);
         assert_eq!(latency.distribution.count(), latency.count);
     }
 }

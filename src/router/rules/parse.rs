@@ -113,10 +113,9 @@ impl ProtocolRules {
         let described: Description = serde_json::from_str(text)
             .map_err(|error| refuse("", format!("its description cannot be read, correct it: {error}")))?;
         described.check().map_err(|problem| refuse(&described.name, problem))?;
-        described
-            .protocol()
-            .map(|protocol| described.rules(protocol))
-            .map_err(|problem| refuse(&described.name, problem))
+        let protocol = described.protocol().map_err(|problem| refuse(&described.name, problem))?;
+        let rules = described.rules(protocol);
+        rules.check().map(|()| rules)
     }
 }
 

@@ -15,7 +15,8 @@ pub fn check_command(rules: &Rules, word: &str, message: &str, sender: &str) {
         rules.words.iter().find(|(known, _)| *known == word).map_or(Argument::Nothing, |known| known.1);
     let mut parts = message.splitn(3, ' ').skip(1);
     let (name, rest) = (parts.next().unwrap_or_default(), parts.next());
-    let bad = name.chars().any(|letter| letter.is_control() || letter.is_whitespace());
+    let bad =
+        name.chars().any(|letter| letter.is_control() || letter.is_whitespace() || letter == '\u{feff}');
     let long = word.len() > MAX_FIELD_BYTES || argument != Argument::Nothing && name.len() > MAX_FIELD_BYTES;
     let envelope = match read(&rules.protocol, message.as_bytes()) {
         Ok(envelope) => envelope,
