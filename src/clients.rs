@@ -21,7 +21,7 @@ mod survey;
 pub(crate) use bucket::{Bucket, Rate};
 pub(crate) use credit::{Credit, Limits, MAX_BYTES, MAX_MESSAGES, Shortage};
 #[cfg(not(corelane_loom))]
-pub(crate) use figures::{ApplicationConnections, ClientView, ConnectionReading};
+pub(crate) use figures::{ApplicationConnections, ClientCounts, ClientView, ConnectionReading};
 pub(crate) use figures::{ClientLine, ClientMessage};
 pub(crate) use names::{NameHash, NameTable};
 pub(crate) use slot::{NameBuffer, Phase, Slot};

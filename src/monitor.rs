@@ -61,7 +61,7 @@ use crate::error::Error;
 use crate::metrics::{CounterFamily, Descriptor, GaugeFamily, HistogramFamily};
 use crate::record::{Labels, Measured, Message, MonitorSource, Recorder, Source};
 use crate::sync::{Arc, Mutex, lock};
-use alert::{Alert, Rules};
+use alert::{Alert, Rules, shipped};
 use inner::Inner;
 use outbox::Outbox;
 use snapshot::Moment;
@@ -287,8 +287,8 @@ impl Monitor {
         let moment = Moment::of(&inner, &*self.core.source);
         let mut idle = Vec::new();
         inner.each_client(&moment, |look, names, view| {
-            let age = moment.age(view.counts.last.max(look.quiet_from));
-            if view.counts.is_connected && u128::from(age) > longer_than.as_nanos() {
+            let is_silent = u128::from(look.silence(&view.counts)) > longer_than.as_nanos();
+            if view.counts.is_connected && is_silent {
                 idle.push(top::figures(look, names, view));
             }
         });
@@ -470,9 +470,9 @@ impl Core {
 /// The shipped rules with a configuration's thresholds.
 fn rules(config: &Config) -> Rules {
     let mut rules = Rules::new();
-    for rule in alert::shipped(config) {
+    for rule in shipped(config) {
         // Each has a name of its own and is valid for every configuration: `alert::shipped` tests it.
-        let _ = rules.add_shipped(rule);
+        let _ = rules.add(rule);
     }
     rules
 }

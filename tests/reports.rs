@@ -138,10 +138,6 @@ fn a_receiver_that_blocks_keeps_nobody_else_waiting() {
     assert!(monitor.remove_report(blocks.unwrap(), LONG));
 }
 
-/// Keeps what is logged: target and text.
-#[derive(Clone, Default)]
-struct Log(Arc<Mutex<Vec<(String, String)>>>);
-
 struct Text(String);
 
 impl Visit for Text {
@@ -150,7 +146,10 @@ impl Visit for Text {
     }
 }
 
-impl tracing::Subscriber for Log {
+/// A subscriber to all events.
+struct Listener<F>(F);
+
+impl<F: Fn(&tracing::Event<'_>) + Send + Sync + 'static> tracing::Subscriber for Listener<F> {
     fn enabled(&self, _: &tracing::Metadata<'_>) -> bool {
         true
     }
@@ -164,9 +163,7 @@ impl tracing::Subscriber for Log {
     fn record_follows_from(&self, _: &tracing::span::Id, _: &tracing::span::Id) {}
 
     fn event(&self, event: &tracing::Event<'_>) {
-        let mut text = Text(String::new());
-        event.record(&mut text);
-        self.0.lock().unwrap().push((event.metadata().target().to_owned(), text.0));
+        (self.0)(event);
     }
 
     fn enter(&self, _: &tracing::span::Id) {}
@@ -176,13 +173,20 @@ impl tracing::Subscriber for Log {
 
 #[test]
 fn slow_messages_and_alerts_are_logged_where_that_is_on_and_alike_ones_once() {
-    let log = Log::default();
-    tracing::subscriber::with_default(log.clone(), || {
+    // Target and text.
+    let log = Arc::new(Mutex::new(Vec::<(String, String)>::new()));
+    let keeps = Arc::clone(&log);
+    let listener = Listener(move |event: &tracing::Event<'_>| {
+        let mut text = Text(String::new());
+        event.record(&mut text);
+        keeps.lock().unwrap().push((event.metadata().target().to_owned(), text.0));
+    });
+    tracing::subscriber::with_default(listener, || {
         let (monitor, hand) = bench(Config::default().with_high_connection_threshold(1).unwrap());
         let tick = || {
             hand.advance(Duration::from_secs(5));
             monitor.tick();
-            std::mem::take(&mut *log.0.lock().unwrap())
+            std::mem::take(&mut *log.lock().unwrap())
         };
         record(&monitor, "ann", 2_000);
         assert_eq!(tick(), []);
@@ -210,42 +214,21 @@ fn slow_messages_and_alerts_are_logged_where_that_is_on_and_alike_ones_once() {
     });
 }
 
-/// One that asks the monitor, and one that panics once.
-struct Nosy(Monitor, std::sync::atomic::AtomicU64);
-
-impl tracing::Subscriber for Nosy {
-    fn enabled(&self, _: &tracing::Metadata<'_>) -> bool {
-        true
-    }
-
-    fn new_span(&self, _: &tracing::span::Attributes<'_>) -> tracing::span::Id {
-        tracing::span::Id::from_u64(1)
-    }
-
-    fn record(&self, _: &tracing::span::Id, _: &tracing::span::Record<'_>) {}
-
-    fn record_follows_from(&self, _: &tracing::span::Id, _: &tracing::span::Id) {}
-
-    fn event(&self, _: &tracing::Event<'_>) {
-        assert_eq!(self.0.snapshot().messages.slow, 1);
-        self.1.fetch_add(1, std::sync::atomic::Ordering::Relaxed); // Relaxed: read by the same thread.
-    }
-
-    fn enter(&self, _: &tracing::span::Id) {}
-
-    fn exit(&self, _: &tracing::span::Id) {}
-}
-
 #[test]
 fn a_subscriber_may_ask_the_monitor() {
     let (monitor, hand) = bench(Config::default().with_enable_logging(true).unwrap());
-    let nosy = std::sync::Arc::new(Nosy(monitor.clone(), 0.into()));
-    tracing::subscriber::with_default(std::sync::Arc::clone(&nosy), || {
+    let (asked, asks) = (Arc::new(Mutex::new(0)), monitor.clone());
+    let count = Arc::clone(&asked);
+    let listener = Listener(move |_: &tracing::Event<'_>| {
+        assert_eq!(asks.snapshot().messages.slow, 1);
+        *count.lock().unwrap() += 1;
+    });
+    tracing::subscriber::with_default(listener, || {
         record(&monitor, "ann", 2_000);
         hand.advance(Duration::from_secs(5));
         monitor.tick();
     });
-    assert_eq!(nosy.1.load(std::sync::atomic::Ordering::Relaxed), 1); // Relaxed: the same thread's.
+    assert_eq!(*asked.lock().unwrap(), 1);
 }
 
 #[test]

@@ -22,7 +22,7 @@ pub use machine::{Direction, Notification};
 pub use rule::{Rule, Severity};
 
 pub(crate) use rules::{Rules, Values};
-pub(crate) use shipped::{key_of, shipped};
+pub(crate) use shipped::shipped;
 
 /// Where an alert is on its way.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Serialize)]

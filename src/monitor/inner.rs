@@ -1,6 +1,6 @@
 //! The monitor's state, behind one lock that only the monitor's own thread and readers of figures take.
 
-use super::alert::{self, Rule, Rules};
+use super::alert::{Rules, shipped};
 use super::collector::Collector;
 use super::figures::{FoldedFigures, SeriesFigures};
 use super::remembered::Remembered;
@@ -206,12 +206,11 @@ impl Inner {
             }
             _ => {}
         }
-        let watches = |rule: &Rule| alert::key_of(rule.name()) == Some(changed);
-        for rule in alert::shipped(&self.config) {
+        for rule in shipped(&self.config) {
             // One that the host has taken away stays away, and its own of that name is its own.
             if changed == Key::MonitorInterval {
                 self.rules.update_times(&rule);
-            } else if watches(&rule) {
+            } else if rule.key() == Some(changed) {
                 self.rules.update(rule);
             }
         }

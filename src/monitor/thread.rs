@@ -1,5 +1,5 @@
-//! The monitor's thread: a tick each second, or more often where looks are. It holds no handle of the monitor while it sleeps, so it ends with the last
-//! of them.
+//! The monitor's thread: a tick each second, or more often where looks are. It holds no handle of the monitor while it
+//! sleeps, so it ends with the last of them.
 
 use super::Core;
 use crate::error::Error;

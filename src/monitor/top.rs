@@ -2,7 +2,7 @@
 //! Nothing of this happens where messages are counted.
 
 use super::figures::{ClientFigures, ClientsFigures};
-use crate::clients::ClientView;
+use crate::clients::{ClientCounts, ClientView};
 use crate::metrics::Distribution;
 
 /// What a look needs to know beside the clients.
@@ -16,6 +16,13 @@ pub(super) struct Look<'a> {
     pub(super) age: &'a dyn Fn(u64) -> u64,
     /// Now, in milliseconds since 1970.
     pub(super) time_milliseconds: u64,
+}
+
+impl Look<'_> {
+    /// Nanoseconds of a client's silence.
+    pub(super) fn silence(&self, counts: &ClientCounts) -> u64 {
+        (self.age)(counts.last.max(self.quiet_from))
+    }
 }
 
 /// Names of a client's labels, and whether the host reported it.
@@ -81,7 +88,7 @@ fn insert(
 /// One client's figures.
 pub(super) fn figures(look: &Look<'_>, names: &Names<'_>, view: &ClientView<'_>) -> ClientFigures {
     let counts = &view.counts;
-    let idle = (look.age)(counts.last.max(look.quiet_from));
+    let idle = look.silence(counts);
     ClientFigures {
         id: view.id.0,
         name: view.name.to_owned(),

@@ -289,18 +289,16 @@ impl Hub {
         if name.is_empty() {
             return None;
         }
-        let recorded = if self.clients.has_figures() {
-            self.client(name).or_else(|| {
-                let _door = lock(&self.doorway);
-                match self.clients.open_recorded(new_client(name, labels.application)) {
-                    // Taken by a thread that was faster.
-                    Ok((client, _)) | Err(Error::NameTaken(client)) => Some(client),
-                    Err(_) => None,
-                }
-            })
-        } else {
-            None
+        let open = || {
+            let _door = lock(&self.doorway);
+            match self.clients.open_recorded(new_client(name, labels.application)) {
+                // Taken by a thread that was faster.
+                Ok((client, _)) | Err(Error::NameTaken(client)) => Some(client),
+                Err(_) => None,
+            }
         };
+        let has_figures = self.clients.has_figures();
+        let recorded = has_figures.then(|| self.client(name).or_else(open)).flatten();
         if recorded.is_none() {
             self.clients_folded.fetch_add(1, Relaxed); // Relaxed: a count by itself.
         }

@@ -100,13 +100,18 @@ impl ProtocolRules {
     /// Refuses what can never hold: a name that the figures have for something else, a handler of types that are not listed,
     /// a droppable type that is not listed.
     pub(crate) fn check(&self) -> Result<(), Error> {
+        let refuse = |problem: &str| {
+            Err(Error::Protocol { protocol: self.name().to_owned(), problem: problem.to_owned() })
+        };
         if matches!(self.name(), "" | "other") {
-            let problem = "\"other\" and no name at all stand for messages of no protocol: name it otherwise";
-            return Err(Error::Protocol { protocol: self.name().to_owned(), problem: problem.to_owned() });
+            return refuse(
+                "\"other\" and no name at all stand for messages of no protocol: name it otherwise",
+            );
         }
         if matches!(self.unknown, Some(Action::Handler { .. })) {
-            let problem = "a handler is of a listed type: list the types, or give \"unknown\" another action";
-            return Err(Error::Protocol { protocol: self.name().to_owned(), problem: problem.to_owned() });
+            return refuse(
+                "a handler is of a listed type: list the types, or give \"unknown\" another action",
+            );
         }
         let listed = |name: &String| self.types.iter().any(|(one, _)| one == name);
         match self.droppable.iter().find(|name| !listed(name)) {

@@ -1,6 +1,6 @@
 //! Who listens: several at once, one that blocks, one that panics, one that polls, one too many.
 
-use crate::watch::{PATIENCE, Watch};
+use crate::watch::{PATIENCE, Watch, until};
 use corelane::clock::Clock;
 use corelane::config::Config;
 use corelane::error::Error;
@@ -8,7 +8,7 @@ use corelane::monitor::Monitor;
 use corelane::monitor::alert::{Alert, Notification, Rule};
 use std::sync::Mutex;
 use std::sync::mpsc::{Receiver, Sender, channel};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// A watch with one rule that the test raises and resolves at will.
 fn bell() -> Watch {
@@ -30,14 +30,6 @@ fn ring(watch: &mut Watch) {
 fn shared<T>() -> (Mutex<Sender<T>>, Receiver<T>) {
     let (sender, receiver) = channel();
     (Mutex::new(sender), receiver)
-}
-
-fn until(what: impl Fn() -> bool) {
-    let start = Instant::now();
-    while !what() {
-        assert!(start.elapsed() < PATIENCE, "it never came");
-        std::thread::sleep(Duration::from_millis(1));
-    }
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! Rules that ship, over what a router does: queues, deliveries given up, clients that do not read, handlers that block.
 
-use crate::watch::{INTERVAL, PATIENCE, Watch, brief};
+use crate::watch::{INTERVAL, PATIENCE, Watch, brief, until};
 use corelane::clients::ClientId;
 use corelane::clock::Clock;
 use corelane::config::{Config, Key};
@@ -9,7 +9,7 @@ use corelane::monitor::alert::{AlertState, Notification, Severity};
 use corelane::router::{Builder, Event, Port, Router, Worker};
 use std::sync::Mutex;
 use std::sync::mpsc::channel;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 const OFFER: &[u8] = br#"{"type":"OFFER","dst":"ben"}"#;
 
@@ -187,15 +187,6 @@ fn credit_exhausted() {
     let (_, told) = bench.watch.until_told(|_| ());
     assert_eq!(brief(&told), [("credit_exhausted", Notification::Resolved)]);
     bench.watch.end();
-}
-
-/// Waits until it is so.
-fn until(what: impl Fn() -> bool) {
-    let start = Instant::now();
-    while !what() {
-        assert!(start.elapsed() < PATIENCE, "it never came");
-        std::thread::sleep(Duration::from_millis(1));
-    }
 }
 
 #[test]

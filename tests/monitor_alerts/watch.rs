@@ -7,7 +7,7 @@ use corelane::monitor::{AlertPoll, Monitor};
 use corelane::record::{Measured, Message};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::sync::{RwLock, RwLockReadGuard, RwLockWriteGuard};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// `monitor_interval_ms`, as it is unless set.
 pub const INTERVAL: Duration = Duration::from_secs(5);
@@ -25,6 +25,15 @@ pub fn alone() -> RwLockWriteGuard<'static, ()> {
 /// Held by all others.
 fn among_others() -> RwLockReadGuard<'static, ()> {
     TURN.read().unwrap_or_else(|poisoned| poisoned.into_inner())
+}
+
+/// Waits until it is so.
+pub fn until(what: impl Fn() -> bool) {
+    let start = Instant::now();
+    while !what() {
+        assert!(start.elapsed() < PATIENCE, "it never came");
+        std::thread::sleep(Duration::from_millis(1));
+    }
 }
 
 pub struct Watch {

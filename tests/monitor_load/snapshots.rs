@@ -4,6 +4,7 @@ use corelane::config::Config;
 use corelane::monitor::{Monitor, MonitorStats, SeriesFigures};
 use corelane::record::{Measured, Message};
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::thread::{Scope, ScopedJoinHandle};
 
 const TYPES: [&str; 3] = ["offer", "answer", "candidate"];
 const SNAPSHOTS: usize = 300;
@@ -42,6 +43,15 @@ fn record(monitor: &Monitor, thread: u64, stop: &AtomicBool) -> u64 {
         number += 1;
     }
     number
+}
+
+/// Four threads that [`record`].
+fn four_threads<'scope>(
+    scope: &'scope Scope<'scope, '_>,
+    monitor: &'scope Monitor,
+    stop: &'scope AtomicBool,
+) -> Vec<ScopedJoinHandle<'scope, u64>> {
+    (0..4).map(|thread| scope.spawn(move || record(monitor, thread, stop))).collect()
 }
 
 /// Stops the recording threads, when a test's assertion fails as well: they are waited for.
@@ -132,12 +142,7 @@ fn no_snapshot_contradicts_itself_or_the_one_before() {
     }
     let stop = AtomicBool::new(false);
     let recorded: u64 = std::thread::scope(|scope| {
-        let threads: Vec<_> = (0..4)
-            .map(|thread| {
-                let (monitor, stop) = (&monitor, &stop);
-                scope.spawn(move || record(monitor, thread, stop))
-            })
-            .collect();
+        let threads = four_threads(scope, &monitor, &stop);
         let end = AtEnd(&stop);
         let mut before = grown(&monitor.snapshot());
         let mut progress = 0;
@@ -174,12 +179,7 @@ fn a_reset_in_the_middle_loses_nothing_and_counts_nothing_twice() {
     let monitor = Monitor::new(Config::default()).unwrap();
     let stop = AtomicBool::new(false);
     let (recorded, before) = std::thread::scope(|scope| {
-        let threads: Vec<_> = (0..4)
-            .map(|thread| {
-                let (monitor, stop) = (&monitor, &stop);
-                scope.spawn(move || record(monitor, thread, stop))
-            })
-            .collect();
+        let threads = four_threads(scope, &monitor, &stop);
         let end = AtEnd(&stop);
         for round in 0..50 {
             // Recorded since the reset before, so that each leaves something behind.

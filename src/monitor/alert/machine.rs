@@ -107,17 +107,6 @@ pub enum Notification {
     Resolved,
 }
 
-impl Notification {
-    /// The name that logs carry.
-    pub const fn label(self) -> &'static str {
-        match self {
-            Self::Raised => "raised",
-            Self::Repeated => "repeated",
-            Self::Resolved => "resolved",
-        }
-    }
-}
-
 /// What a step has led to.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Step {

@@ -2,6 +2,7 @@
 //! the crate, `rules` evaluates them.
 
 use super::machine::{Direction, Terms};
+use crate::config::Key;
 use crate::error::Error;
 use std::time::Duration;
 
@@ -63,6 +64,8 @@ pub struct Rule {
     pub(super) text: String,
     pub(super) severity: Severity,
     pub(super) terms: Terms,
+    /// The key of the configuration that its trigger comes from; only rules that come with the crate have one.
+    pub(super) key: Option<Key>,
 }
 
 impl Rule {
@@ -98,7 +101,19 @@ impl Rule {
             text: String::new(),
             severity: Severity::Warning,
             terms,
+            key: None,
         }
+    }
+
+    /// Its trigger comes from this key, and changes with it.
+    pub(super) fn of_key(mut self, key: Key) -> Self {
+        self.key = Some(key);
+        self
+    }
+
+    /// That key.
+    pub(crate) fn key(&self) -> Option<Key> {
+        self.key
     }
 
     /// The value past which it is over. Between it and the trigger nothing changes. Both comparisons are strict: for

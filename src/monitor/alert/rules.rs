@@ -7,6 +7,7 @@ use super::machine::Zone;
 use super::rule::{Rule, shown};
 use super::watched::{Moment, Reading, Watched};
 use super::{Alert, AlertFigures, AlertState, RuleFigures, Transitions};
+use crate::config::Key;
 use crate::error::Error;
 
 /// Rules at once.
@@ -27,8 +28,6 @@ pub(crate) trait Values {
 #[derive(Debug)]
 struct Entry {
     rule: Rule,
-    /// It came with the crate.
-    is_shipped: bool,
     watched: Vec<Watched>,
     transitions: Transitions,
     folded: u64,
@@ -62,23 +61,10 @@ impl Rules {
         }
         self.entries.push(Entry {
             rule,
-            is_shipped: false,
             watched: Vec::new(),
             transitions: Transitions::default(),
             folded: 0,
         });
-        Ok(())
-    }
-
-    /// Adds one that comes with the crate: its key changes it.
-    ///
-    /// # Errors
-    /// As [`add`](Self::add).
-    pub(crate) fn add_shipped(&mut self, rule: Rule) -> Result<(), Error> {
-        self.add(rule)?;
-        if let Some(entry) = self.entries.last_mut() {
-            entry.is_shipped = true;
-        }
         Ok(())
     }
 
@@ -109,22 +95,22 @@ impl Rules {
         Ok(())
     }
 
-    /// Puts a shipped rule in the place of the one of its name, if that is still there; its state stays.
+    /// Puts a rule in the place of the one of its key, if that is still there; its state stays.
     pub(crate) fn update(&mut self, rule: Rule) {
-        if let Some(entry) = self.shipped(&rule.name) {
+        if let Some(entry) = self.of_key(rule.key) {
             entry.rule = rule;
         }
     }
 
     /// As [`update`](Self::update), but for how long it pends and is kept alone.
     pub(crate) fn update_times(&mut self, rule: &Rule) {
-        if let Some(entry) = self.shipped(&rule.name) {
+        if let Some(entry) = self.of_key(rule.key) {
             (entry.rule.terms.pending, entry.rule.terms.keep) = (rule.terms.pending, rule.terms.keep);
         }
     }
 
-    fn shipped(&mut self, name: &str) -> Option<&mut Entry> {
-        self.entries.iter_mut().find(|entry| entry.is_shipped && entry.rule.name == name)
+    fn of_key(&mut self, key: Option<Key>) -> Option<&mut Entry> {
+        self.entries.iter_mut().find(|entry| entry.rule.key.is_some() && entry.rule.key == key)
     }
 
     fn entry(&mut self, name: &str) -> Result<&mut Entry, Error> {
@@ -171,7 +157,7 @@ impl Rules {
 
 impl Entry {
     fn evaluate(&mut self, moment: Moment, values: &dyn Values, journal: &mut Journal) {
-        let Self { rule, watched, transitions, folded, .. } = self;
+        let Self { rule, watched, transitions, folded } = self;
         values.each(&rule.metric, &mut |label_set, value, samples| {
             let reading = Reading { value, samples };
             match place(rule, watched, label_set, reading, moment) {

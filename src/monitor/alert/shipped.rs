@@ -72,32 +72,17 @@ pub(crate) fn shipped(config: &Config) -> Vec<Rule> {
     ]
 }
 
-/// The key that has a shipped rule's threshold, if one has.
-pub(crate) fn key_of(rule: &str) -> Option<Key> {
-    Some(match rule {
-        "memory" => Key::HighMemory,
-        "connections" => Key::HighConnections,
-        "error_rate" => Key::HighErrorRate,
-        "slow_messages" => Key::HighSlowRate,
-        "p99" => Key::HighP99,
-        "queue_depth" => Key::HighQueueDepth,
-        "queue_wait" => Key::HighQueueWait,
-        "cpu" => Key::HighCpu,
-        _ => return None,
-    })
-}
-
 fn gauge(name: &str, metric: &str, config: &Config, key: Key) -> Rule {
-    Rule::above(name, metric, config.get(key) as f64)
+    Rule::above(name, metric, config.get(key) as f64).of_key(key)
 }
 
 fn share(name: &str, metric: &str, config: &Config, key: Key) -> Rule {
-    Rule::above(name, metric, config.share(key).max(SMALLEST_SHARE)).unit("share")
+    Rule::above(name, metric, config.share(key).max(SMALLEST_SHARE)).unit("share").of_key(key)
 }
 
 /// The key is in milliseconds, the metric in nanoseconds.
 fn time(name: &str, metric: &str, config: &Config, key: Key) -> Rule {
-    Rule::above(name, metric, config.milliseconds(key).as_nanos() as f64).unit("nanoseconds")
+    Rule::above(name, metric, config.milliseconds(key).as_nanos() as f64).unit("nanoseconds").of_key(key)
 }
 
 #[cfg(test)]
@@ -125,8 +110,8 @@ mod tests {
         ] {
             let before = rule(&shipped(&config), name).trigger();
             config.set(key, value).unwrap();
-            assert_eq!(key_of(name).map(|key| crate::config::TABLE[key as usize].key), Some(key));
             let after = rule(&shipped(&config), name);
+            assert_eq!(after.key().map(|key| crate::config::TABLE[key as usize].key), Some(key));
             assert_eq!(after.trigger(), trigger);
             assert_ne!(before, trigger);
             assert_eq!(after.clear_value(), trigger * 0.9);

@@ -3,6 +3,7 @@
 use super::super::journal::HISTORY;
 use super::super::{Alert, AlertState, Notification, Rule, Severity};
 use super::{Delivery, MAX_LABEL_SET, MAX_LABEL_SETS, MAX_RULES, Rules, Values};
+use crate::config::Key;
 use crate::error::Error;
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -234,16 +235,17 @@ fn a_wrong_threshold_changes_nothing() {
 #[test]
 fn an_update_keeps_the_state_and_leaves_rules_of_the_hosts_own_alone() {
     let mut bench = Bench::with([]);
-    bench.rules.add_shipped(memory()).unwrap();
+    let shipped = || memory().of_key(Key::HighMemory);
+    bench.rules.add(shipped()).unwrap();
     bench.evaluate(&[("bytes", "", 2000.0)]);
-    bench.rules.update(memory().severity(Severity::Info));
+    bench.rules.update(shipped().severity(Severity::Info));
     let over = bench.evaluate(&[("bytes", "", 1.0)]).pop().unwrap();
     assert_eq!((over.severity, over.notification), (Severity::Info, Some(Notification::Resolved)));
     bench.rules.remove("memory").unwrap();
     bench.rules.add(memory().severity(Severity::Critical)).unwrap();
-    bench.rules.update(memory().severity(Severity::Info));
-    bench.rules.update_times(&memory().pending_for(std::time::Duration::from_secs(9)));
-    bench.rules.update(Rule::above("none", "x", 1.0));
+    bench.rules.update(shipped().severity(Severity::Info));
+    bench.rules.update_times(&shipped().pending_for(std::time::Duration::from_secs(9)));
+    bench.rules.update(Rule::above("none", "x", 1.0).of_key(Key::HighCpu));
     let figures = bench.rules.figures(Delivery::default()).rules;
     assert_eq!((figures.len(), figures[0].severity), (1, Severity::Critical));
 }
