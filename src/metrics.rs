@@ -54,6 +54,6 @@ pub(crate) use shard::SubmitShard;
 pub(crate) use shard::{GroupSeries, TypeSeries};
 pub(crate) use shard::{Outcome, PollShard, PortShard, SeriesIds, Timing, WorkerShard};
 pub(crate) use slow::{SlowMessage, SlowRing};
-pub(crate) use snapshot::{Sources, account, collect, with_a_count};
+pub(crate) use snapshot::{Sources, account, collect, sum, with_a_count};
 pub(crate) use spans::NAMED;
 pub use spans::SPAN_NAMES;

@@ -7,7 +7,7 @@ use super::slow::SlowLog;
 use super::window::Windows;
 use crate::config::Key as ConfigKey;
 use crate::error::{Failed, Undeliverable};
-use crate::metrics::{Distribution, Histogram, Sources};
+use crate::metrics::{Distribution, Histogram, Sources, sum};
 use crate::record::{Hub, Source};
 use crate::sync::Arc;
 use std::collections::HashMap;
@@ -231,7 +231,7 @@ impl Collector {
         self.write
             .follow(self.epoch, sources.ports.iter().map(|port| -> &Histogram { &port.poll.write_time }));
         let written = sources.ports.iter().map(|port| port.poll.bytes_out.get());
-        self.bytes_out.0 = written.sum::<u64>() + hub.bytes_sent();
+        self.bytes_out.0 = sum(written.chain([hub.bytes_sent()]));
         let undeliverable = |reason: Undeliverable| -> u64 {
             let by_worker = sources.workers.iter().map(|worker| &worker.undeliverable);
             let by_port = sources.ports.iter().map(|port| &port.poll.undeliverable);

@@ -140,7 +140,7 @@ impl Inner {
             failures: failures(&counts),
             slow: counts.slow,
             bytes_in: counts.bytes,
-            bytes_out: self.collector.bytes_out.0 - self.collector.bytes_out.1,
+            bytes_out: self.collector.bytes_out.0.wrapping_sub(self.collector.bytes_out.1),
             buckets: buckets(&counts, latency.count),
             latency,
             queue_wait: self.collector.queue_wait.track.shown().into(),

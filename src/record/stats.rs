@@ -2,7 +2,9 @@
 
 use super::Hub;
 use super::table::{Series, Table};
-use crate::metrics::{Distribution, GroupStats, Histogram, LatencyStats, RecordedStats, RecordedTypeStats};
+use crate::metrics::{
+    Distribution, GroupStats, Histogram, LatencyStats, RecordedStats, RecordedTypeStats, sum,
+};
 
 impl Hub {
     pub(crate) fn recorded(&self) -> RecordedStats {
@@ -11,16 +13,16 @@ impl Hub {
         let types = types.map(|(place, (protocol, message_type))| RecordedTypeStats {
             protocol,
             message_type,
-            succeeded: self.types.shards(place).map(|one| one.ok.get()).sum(),
-            failed: self.types.shards(place).map(|one| one.not_ok()).sum(),
-            bytes: self.types.shards(place).map(|one| one.bytes.get()).sum(),
+            succeeded: sum(self.types.shards(place).map(|one| one.ok.get())),
+            failed: sum(self.types.shards(place).map(|one| one.not_ok())),
+            bytes: sum(self.types.shards(place).map(|one| one.bytes.get())),
             duration: latency(epoch, &self.types, place, |one| &one.service),
         });
         let applications = self.applications.names_from(0).into_iter().enumerate();
         let applications = applications.map(|(place, (_, name))| GroupStats {
             name,
-            succeeded: self.applications.shards(place).map(|one| one.ok.get()).sum(),
-            failed: self.applications.shards(place).map(|one| one.not_ok.get()).sum(),
+            succeeded: sum(self.applications.shards(place).map(|one| one.ok.get())),
+            failed: sum(self.applications.shards(place).map(|one| one.not_ok.get())),
             service: latency(epoch, &self.applications, place, |one| &one.service),
         });
         RecordedStats {

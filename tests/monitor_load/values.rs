@@ -1,8 +1,10 @@
 //! 0, 1, 2^36 and the largest number, in every place where a host gives one.
 
+use corelane::clock::Clock;
 use corelane::config::Config;
 use corelane::monitor::{Format, Monitor};
 use corelane::record::{Measured, Message};
+use corelane::router::{Builder, Event};
 
 const VALUES: [u64; 4] = [0, 1, 1 << 36, u64::MAX];
 
@@ -102,4 +104,42 @@ fn the_largest_number_of_bytes_written() {
     }
     let stats = monitor.snapshot();
     assert_eq!(stats.clients.by_bytes_out[0].name, "ann");
+    monitor.reset();
+    monitor.record_sent(ann, u64::MAX).unwrap();
+    monitor.reset();
+    monitor.record_sent(ann, 7).unwrap();
+    assert_eq!(monitor.snapshot().messages.bytes_out, 7);
+}
+
+/// Bytes of the same type, in the cells of several threads, beside a router's own.
+#[test]
+fn the_largest_number_of_bytes_beside_a_router() {
+    let clock = Clock::new();
+    let (router, mut workers) = Builder::new(Config::default()).clock(clock.clone()).build().unwrap();
+    let monitor = Monitor::of(&router.source());
+    let mut port = router.port().unwrap();
+    let ann = port.connect("ann", "peerjs", "app", 1).unwrap();
+    port.submit(ann, br#"{"type":"OFFER","dst":"ann"}"#, 0).unwrap();
+    port.publish();
+    while workers.iter_mut().map(|worker| worker.cycle(clock.raw())).sum::<usize>() > 0 {}
+    let mut written = 0;
+    port.poll(64, |event| {
+        if let Event::Message(message) = event {
+            written = message.payload.len() as u64;
+        }
+    })
+    .unwrap();
+    let host = monitor.connect("host", "app").unwrap();
+    monitor.record_sent(host, u64::MAX).unwrap();
+    for _ in 0..2 {
+        let mut recorder = monitor.recorder();
+        monitor.record(&message(u64::MAX));
+        let labels = recorder.labels("test", "type", "app");
+        recorder.record(labels, None, measured(u64::MAX));
+    }
+    assert!(written > 0 && router.stats().recorded.types[1].succeeded == 4);
+    // What comes afterwards counts as if nothing had been.
+    monitor.reset();
+    monitor.record_sent(host, 7).unwrap();
+    assert_eq!(monitor.snapshot().messages.bytes_out, 7);
 }
