@@ -159,6 +159,8 @@ reasons! {
         Credit = "credit_exhausted",
         /// The record stands for a payload that is not there: only corruption can have written it.
         PayloadLost = "payload_lost",
+        /// A room's message, too large for a ring, when as many payloads outside rings waited as `payloads` allows.
+        PayloadsFull = "payloads_full",
     }
 }
 
@@ -471,6 +473,6 @@ mod tests {
         }
         let names: std::collections::HashSet<_> = Failed::ALL.iter().map(|reason| reason.label()).collect();
         assert_eq!(names.len(), Failed::COUNT);
-        assert_eq!(Undeliverable::COUNT, 6);
+        assert_eq!(Undeliverable::COUNT, 7);
     }
 }

@@ -224,6 +224,31 @@ fn too_many_or_too_large_are_refused_and_counted() {
     assert_eq!(refused.unwrap_err().error, Error::Refused(Refused::PayloadsFull));
 }
 
+/// The ports for whose copies the table has no room go without, under a reason of their own: no ring was full.
+#[test]
+fn a_fan_out_that_finds_the_table_full_says_so() {
+    let mut hand = hand(&[("payloads", "1")]);
+    let mut ports: Vec<_> = (0..2).map(|_| hand.router.port().unwrap()).collect();
+    let ann = connect(&mut ports[0], "ann");
+    ports[0].join(ann, "lobby").unwrap();
+    for number in 0..4 {
+        let client = connect(&mut ports[number % 2], &format!("member{number}"));
+        ports[number % 2].join(client, "lobby").unwrap();
+    }
+    let text = format!(r#"{{"type":"offer","room":"lobby","data":"{}"}}"#, "y".repeat(70_000));
+    ports[0].submit(ann, text.as_bytes(), 0).unwrap();
+    ports[0].publish();
+    hand.cycle();
+    let stats = hand.router.stats();
+    assert_eq!((stats.accounting.ok, stats.accounting.deliveries), (1, 4));
+    assert_eq!(stats.accounting.undelivered, [("payloads_full", 2)]);
+    assert_eq!(stats.workers[0].room_recipients, 2);
+    assert!(stats.ports.iter().all(|port| port.workers[0].egress_full == 0));
+    let got: Vec<_> = ports.iter_mut().map(|port| poll(port).len()).collect();
+    assert_eq!(got.iter().sum::<usize>(), 2, "{got:?}");
+    hand.assert_nothing_is_left();
+}
+
 /// A room's large message lies beside the rings once, however many ports have members.
 #[test]
 fn a_fan_out_shares_one_payload() {

@@ -224,6 +224,28 @@ fn a_member_without_credit_is_closed_and_the_others_get_everything() {
     assert_eq!(figures.undelivered, [("closed", 1), ("credit_exhausted", 1)]);
 }
 
+/// Counted at the path as well, once for each member.
+#[test]
+fn what_finds_ring_and_backlog_full_is_counted_for_each_member() {
+    let small = [
+        (Key::MaxMessage, 64),
+        (Key::RingBytes, 8192),
+        (Key::BacklogBytes, 8192),
+        (Key::CreditMessages, 1_000),
+    ];
+    let mut bench = Bench::new(2, &small);
+    let (ann, _) = bench.member(0, "ann", 1, "lobby");
+    bench.member(1, "ben", 2, "lobby");
+    bench.member(1, "cat", 3, "lobby");
+    while bench.accounting().undelivered.is_empty() {
+        bench.send(0, ann, HELLO);
+    }
+    bench.send(0, ann, HELLO);
+    assert_eq!(bench.accounting().undelivered, [("egress_full", 4)]);
+    let full: Vec<_> = bench.router.stats().ports.iter().map(|port| port.workers[0].egress_full).collect();
+    assert_eq!(full[..2], [0, 4]);
+}
+
 #[test]
 fn direct_and_room_messages_keep_their_order() {
     let mut bench = Bench::new(2, &[]);

@@ -71,12 +71,12 @@ impl Relay {
         }
     }
 
-    /// Counts one delivery for which ring and backlog of its port were full.
-    pub(super) fn egress_full(&mut self, shared: &Shared, port: usize) {
+    /// Counts deliveries for which ring and backlog of their port were full.
+    pub(super) fn egress_full(&mut self, shared: &Shared, port: usize, recipients: u64) {
         if let Some(path) = shared.workers[self.worker].paths.get(port) {
-            path.egress_full.add(&mut self.writer, 1);
+            path.egress_full.add(&mut self.writer, recipients);
         }
-        self.undeliverable(shared, Undeliverable::EgressFull, 1);
+        self.undeliverable(shared, Undeliverable::EgressFull, recipients);
     }
 
     /// Asks a client's port to close it; the first worker to do so sends the one close delivery.

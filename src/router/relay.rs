@@ -462,7 +462,7 @@ impl Relay {
             Err(Rejected::Full) => {
                 slot.credit.subtract(1, bytes);
                 worker.emitted.add(&mut self.writer, 1);
-                self.egress_full(shared, port);
+                self.egress_full(shared, port, 1);
                 Outcome::Failed(Failed::EgressFull)
             }
         }
@@ -514,7 +514,7 @@ impl Relay {
             self.reached(shared, client.0, port);
             return Outcome::Ok;
         }
-        self.egress_full(shared, port);
+        self.egress_full(shared, port, 1);
         Outcome::Failed(Failed::EgressFull)
     }
 

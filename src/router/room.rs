@@ -1,6 +1,7 @@
 //! A message for a room: one delivery record per port with members, with all of them and the payload once, written
 //! straight from the message. The part of a worker's relay that deals with rooms; it reads member lists without waiting.
 
+use super::egress::Rejected;
 use super::handler::Call;
 use super::payload::{Payload, REFERENCE_BYTES};
 use super::relay::{Relay, shard};
@@ -150,13 +151,13 @@ impl Relay {
     ) {
         let way = (self.worker, port);
         let emitted = match (self.egress.get_mut(port), beside) {
-            (Some(Some(egress)), None) => egress
-                .emit_to(message.header, recipients, message.length, &message.fill)
-                .map_err(|_| Undeliverable::EgressFull),
+            (Some(Some(egress)), None) => {
+                egress.emit_to(message.header, recipients, message.length, &message.fill).map_err(Some)
+            }
             (Some(Some(egress)), Some(payload)) => egress
                 .emit_beside(&shared.payloads, way, message.header, recipients, payload.clone())
-                .map_err(|_| Undeliverable::EgressFull),
-            _ => Err(Undeliverable::PortGone),
+                .map_err(Some),
+            _ => Err(None),
         };
         let count = recipients.len() as u64;
         match emitted {
@@ -167,11 +168,18 @@ impl Relay {
                 rooms.recipients.add(&mut self.writer, count);
                 rooms.bytes_copied.add(&mut self.writer, message.length as u64);
             }
-            Err(reason) => {
+            Err(rejected) => {
                 for slot in recipients.iter().filter_map(|one| shared.clients.slot(ClientId(*one).index())) {
                     slot.credit.subtract(1, message.length.min(u32::MAX as usize) as u32);
                 }
-                self.undeliverable(shared, reason, count);
+                match rejected {
+                    None => self.undeliverable(shared, Undeliverable::PortGone, count),
+                    Some(Rejected::PayloadsFull) => {
+                        self.undeliverable(shared, Undeliverable::PayloadsFull, count);
+                    }
+                    // None is too large: there are as many recipients as go into one.
+                    Some(Rejected::Full | Rejected::TooLarge) => self.egress_full(shared, port, count),
+                }
             }
         }
     }
