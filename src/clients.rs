@@ -86,6 +86,8 @@ struct Control {
     free: Vec<u32>,
     /// CLIENT_CLOSED handed out; free once finished and nothing is outstanding.
     retired: VecDeque<ClientId>,
+    /// Names that were only recorded.
+    only_recorded: usize,
 }
 
 /// Keys that names are hashed under: the standard library's own random ones, from the operating system.
@@ -107,6 +109,7 @@ impl Clients {
             unused: 0,
             free: Vec::with_capacity(limit as usize),
             retired: VecDeque::with_capacity(limit as usize),
+            only_recorded: 0,
         };
         Self {
             slots: (0..limit).map(|_| Slot::new()).collect(),
@@ -215,7 +218,9 @@ impl Clients {
             control.connections.reconnects += u64::from(!only_recorded);
             return Err(Error::NameTaken(present));
         }
-        if !only_recorded {
+        if only_recorded {
+            control.only_recorded += 1;
+        } else {
             control.connections.connect(new.application, now);
         }
         Ok((client, hash))
@@ -242,7 +247,9 @@ impl Clients {
             control.retired.push_back(client);
         }
         let line = self.line(client);
-        if !line.is_some_and(ClientLine::is_only_recorded) {
+        if line.is_some_and(ClientLine::is_only_recorded) {
+            control.only_recorded -= 1;
+        } else {
             let now = self.clock.raw();
             let lived = line.map(|line| self.clock.nanoseconds(line.connected_at(), now) / 1_000_000);
             control.connections.disconnect(slot.labels().1, now, lived);

@@ -67,6 +67,7 @@ use outbox::Outbox;
 use snapshot::Moment;
 use standalone::Standalone;
 use std::time::Duration;
+use system::cost::Tick;
 use thread::Thread;
 use values::Figures;
 
@@ -234,7 +235,8 @@ impl Monitor {
     ///
     /// # Errors
     /// [`Error::NameTaken`] where one of that name is connected, which counts as an attempt to reconnect;
-    /// [`Error::TooManyClients`] past `max_recorded_clients`; [`Error::NameLength`].
+    /// [`Error::TooManyClients`] past `max_recorded_clients` connected ones: names that messages were only recorded of
+    /// make room; [`Error::NameLength`].
     pub fn connect(&self, client: &str, application: &str) -> Result<ClientId, Error> {
         self.core.source.hub().connect(client, application)
     }
@@ -247,7 +249,9 @@ impl Monitor {
         self.core.source.hub().disconnect(client)
     }
 
-    /// A client that the host connected, or recorded a message of, by its name.
+    /// A client that the host connected, or recorded a message of, by its name. One that is not connected may be given up
+    /// when room for clients gets scarce, the longest silent first: messages recorded with its number then count in
+    /// `folded.clients`, and its name has to be looked up again.
     pub fn client(&self, name: &str) -> Option<ClientId> {
         self.core.source.hub().client(name)
     }
@@ -283,7 +287,8 @@ impl Monitor {
     /// Connections that have been silent for longer than this, so that the host can close them. While `detailed_stats` is
     /// off nobody knows, so there are none; where it is switched on, silence counts from then on.
     pub fn idle_clients(&self, longer_than: Duration) -> Vec<ClientFigures> {
-        let inner = lock(&self.core.inner);
+        let mut inner = lock(&self.core.inner);
+        let tick = Tick::begin();
         let moment = Moment::of(&inner, &*self.core.source);
         let mut idle = Vec::new();
         inner.each_client(&moment, |look, names, view| {
@@ -292,6 +297,7 @@ impl Monitor {
                 idle.push(top::figures(look, names, view));
             }
         });
+        inner.cost.spend(&tick);
         idle
     }
 
@@ -304,7 +310,7 @@ impl Monitor {
     /// Collects, and shows everything. Costs milliseconds where there are very many clients; makes nobody wait but other
     /// readers.
     pub fn snapshot(&self) -> MonitorStats {
-        self.core.snapshot()
+        self.core.snapshot(&mut lock(&self.core.inner))
     }
 
     /// The figures as a report.
@@ -323,8 +329,7 @@ impl Monitor {
     pub fn reset_and_show(&self) -> MonitorStats {
         let source = &*self.core.source;
         let mut inner = lock(&self.core.inner);
-        inner.collect(source);
-        let stats = self.core.show(&inner);
+        let stats = self.core.snapshot(&mut inner);
         inner.reset(source);
         stats
     }
@@ -419,6 +424,7 @@ impl Core {
         let mut inner = lock(&self.inner);
         let source = &*self.source;
         inner.collect(source);
+        let tick = Tick::begin();
         inner.make_room(source);
         let moment = Moment::of(&inner, source);
         let slow = inner.collector.slow.take_unlogged(|raw| moment.wall_of(raw));
@@ -445,13 +451,19 @@ impl Core {
         if !inner.logs() {
             (news.slow, news.alerts) = Default::default();
         }
+        inner.cost.spend(&tick);
         news
     }
 
-    fn snapshot(&self) -> MonitorStats {
-        let mut inner = lock(&self.inner);
+    /// Collects, and shows everything.
+    fn snapshot(&self, inner: &mut Inner) -> MonitorStats {
         inner.collect(&*self.source);
-        self.show(&inner)
+        let tick = Tick::begin();
+        // For hosts that drive no ticks as well.
+        inner.make_room(&*self.source);
+        let stats = self.show(inner);
+        inner.cost.spend(&tick);
+        stats
     }
 
     fn show(&self, inner: &Inner) -> MonitorStats {

@@ -164,8 +164,10 @@ impl ClientLine {
 
     /// A name that was only recorded connects.
     pub(super) fn connect(&self, now: u64) {
-        self.flags.fetch_and(!ONLY_RECORDED, Relaxed);
+        // Before it counts as connected: a connection is not as silent as its name was.
+        self.last.fetch_max(now, Relaxed);
         self.connected_at.store(now, Relaxed);
+        self.flags.fetch_and(!ONLY_RECORDED, Relaxed);
     }
 
     pub(super) fn connected_at(&self) -> u64 {

@@ -43,6 +43,7 @@ impl Clients {
         }
         let now = self.clock.raw();
         line.connect(now);
+        control.only_recorded -= 1;
         slot.set_application(application);
         control.connections.connect(application, now);
         true
@@ -71,20 +72,25 @@ impl Clients {
         }
     }
 
-    /// Gives up the names that were only recorded and of which nothing has been for `ticks`, so that others have room.
-    /// Says how many.
-    pub(crate) fn forget_recorded(&self, ticks: u64) -> usize {
-        let now = self.clock.raw();
-        let mut old = Vec::new();
-        self.each(|view| {
-            let ClientCounts { is_connected, last, .. } = view.counts;
-            if !is_connected && now.saturating_sub(last) > ticks {
-                old.push(view.id);
+    /// Gives up names that were only recorded, so that others have room: those of which nothing has been since `before`, in
+    /// raw ticks, and `at_least` so many, those first that have been silent for longest.
+    pub(crate) fn forget_recorded(&self, before: u64, at_least: usize) {
+        let mut names = Vec::with_capacity(lock(&self.control).only_recorded);
+        if names.capacity() == 0 {
+            return;
+        }
+        self.each(|ClientView { id, counts: ClientCounts { is_connected, last, .. }, .. }| {
+            if !is_connected {
+                names.push((last, id));
             }
         });
-        old.retain(|client| self.begin_close(*client));
-        old.iter().for_each(|client| self.end_close(*client));
-        old.len()
+        names.sort_unstable_by_key(|(last, _)| *last);
+        let silent = names.partition_point(|(last, _)| *last < before);
+        for (_, client) in names.iter().take(silent.max(at_least)) {
+            if self.begin_close(*client) {
+                self.end_close(*client);
+            }
+        }
     }
 
     /// Slots that nobody has, those whose client is leaving included.

@@ -20,7 +20,7 @@ pub struct MonitorStats {
     pub time_milliseconds: u64,
     /// Since the monitor was made.
     pub uptime_nanoseconds: u64,
-    /// When the figures began: at the start, or at the last reset.
+    /// When the figures began: at the start, a router's own where the monitor is of one, or at the last reset.
     pub since_milliseconds: u64,
     /// Resets so far.
     pub resets: u64,

@@ -79,6 +79,9 @@ impl Inner {
         let connections = super::snapshot::read_connections(source);
         collector.sample_connections(0, connections.total, connections.disconnected);
         collector.forget_windows();
+        collector.slow.take_unlogged(|raw| raw);
+        let mut uptime = 0;
+        source.read(&mut |sources| uptime = sources.uptime_nanoseconds);
         Self {
             collector,
             history: Remembered::new(config.get(Key::StatsRetention)),
@@ -96,7 +99,8 @@ impl Inner {
             rates: Rates::default(),
             heap_pause: 0,
             started: clock.raw(),
-            since_milliseconds: clock.wall_milliseconds(),
+            // A router's figures are its own, from its start on, whenever its monitor came.
+            since_milliseconds: clock.wall_milliseconds().saturating_sub(uptime / 1_000_000),
             resets: 0,
             quiet_from: if config.has_details() { 0 } else { u64::MAX },
             next_look: 0,
@@ -229,9 +233,10 @@ impl Inner {
     pub(super) fn make_room(&self, source: &dyn Source) {
         let clients = &source.hub().clients;
         let all = self.config.count(Key::MaxRecordedClients);
-        if all > 0 && clients.vacancies() * 8 < all {
-            let silent = self.config.milliseconds(Key::UnhealthyAfter);
-            source.hub().forget_recorded(source.clock().ticks(silent));
+        let clock = source.clock();
+        let before = clock.raw().saturating_sub(clock.ticks(self.config.milliseconds(Key::UnhealthyAfter)));
+        if all > 0 && clients.vacancies() * 8 < all && self.quiet_from < before {
+            source.hub().forget_recorded(before);
         }
     }
 

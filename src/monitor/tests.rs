@@ -1,9 +1,10 @@
 //! The monitor on real threads: whatever is shown, reset and recorded at once, nothing is lost or counted twice. (The thread
-//! sanitizer would report the standard library's `OnceLock`, which it does not see into.)
+//! sanitizer would report the standard library's `OnceLock`, which it does not see into.) And what it says of its own cost.
 
 use super::Monitor;
 use crate::config::Config;
 use crate::record::{Measured, Message};
+use crate::sync::os::thread_cpu_nanoseconds;
 use std::thread;
 
 #[test]
@@ -50,6 +51,28 @@ fn a_monitor_that_shows_and_resets_while_threads_record() {
     let all =
         (total + stats.messages.total, slow + stats.messages.slow, times + stats.messages.latency.count);
     assert_eq!(all, (3 * RECORDS, 3 * RECORDS / 10, 3 * RECORDS));
+}
+
+/// Looking at many clients is nearly all of what it does here, and collecting nearly nothing.
+#[test]
+fn its_cost_is_of_all_that_it_does() {
+    const CLIENTS: u64 = 20_000;
+    let config = Config::default().with_max_recorded_clients(CLIENTS).unwrap();
+    let monitor = Monitor::new(config).unwrap();
+    (0..CLIENTS).for_each(|number| drop(monitor.connect(&format!("client {number}"), "app")));
+    let own = || monitor.core.inner.lock().unwrap().cost.cpu_nanoseconds;
+    let calls: [fn(&Monitor); 4] = [
+        Monitor::tick,
+        |monitor| drop(monitor.snapshot()),
+        Monitor::reset,
+        |monitor| drop(monitor.idle_clients(std::time::Duration::ZERO)),
+    ];
+    for call in calls {
+        let (before, spent) = (own(), thread_cpu_nanoseconds());
+        call(&monitor);
+        let (spent, said) = (thread_cpu_nanoseconds() - spent, own() - before);
+        assert!(said <= spent && said >= spent / 2, "{said} of {spent} ns");
+    }
 }
 
 const MILLISECOND: std::time::Duration = std::time::Duration::from_millis(1);

@@ -170,14 +170,18 @@ impl Hub {
         }
         let labels = self.labels(message.protocol, message.message_type, message.application);
         let client = self.recorded_client(message.client, labels);
-        self.record_shared(labels, client, message.measured);
+        self.record_named(labels, client, message.client, message.measured);
     }
 
     /// As [`record`](Self::record), with what was looked up before.
     pub(crate) fn record_shared(&self, labels: Labels, client: Option<ClientId>, measured: Measured) {
-        if !self.enabled {
-            return;
+        if self.enabled {
+            self.record_named(labels, client, "", measured);
         }
+    }
+
+    /// `name` is the client's where it may have no figures.
+    fn record_named(&self, labels: Labels, client: Option<ClientId>, name: &str, measured: Measured) {
         let place = shard_of_thread();
         let controlled = self.controls.now();
         let timing = self.timing(measured);
@@ -195,7 +199,7 @@ impl Hub {
         }
         self.count_client(client, controlled, measured, timing);
         if is_slow && let Some(shard) = self.shards.get(place) {
-            let message = self.slow_message(labels, client, measured, timing);
+            let message = self.slow_message(labels, client, name, measured, timing);
             if let Some(writer) = &mut *lock(&shard.writer) {
                 shard.slow.write(writer, message.words());
             }
@@ -230,7 +234,7 @@ impl Hub {
         }
         self.count_client(client, writer.controlled, measured, timing);
         if is_slow && let Some(shard) = self.shards.get(place) {
-            shard.slow.write(writer, self.slow_message(labels, client, measured, timing).words());
+            shard.slow.write(writer, self.slow_message(labels, client, "", measured, timing).words());
         }
     }
 
@@ -243,28 +247,35 @@ impl Hub {
     }
 
     fn count_client(&self, client: Option<ClientId>, now: Controlled, measured: Measured, timing: Timing) {
-        let known = client.filter(|client| now.detailed && self.clients.get(*client).is_some());
-        if let Some(line) = known.and_then(|client| self.clients.line(client)) {
-            line.count_shared(ClientMessage {
+        let Some(client) = client.filter(|_| now.detailed) else { return };
+        match self.clients.get(client).and_then(|_| self.clients.line(client)) {
+            Some(line) => line.count_shared(ClientMessage {
                 epoch: now.epoch,
                 failed: measured.failed,
                 bytes: measured.bytes,
                 nanoseconds: timing.total(),
                 ended: timing.ended,
-            });
+            }),
+            // It has disconnected, or its name was given up for want of room.
+            None => self.fold_client(),
         }
+    }
+
+    fn fold_client(&self) {
+        self.clients_folded.fetch_add(1, Relaxed); // Relaxed: a count by itself.
     }
 
     fn slow_message(
         &self,
         labels: Labels,
         client: Option<ClientId>,
+        name: &str,
         measured: Measured,
         timing: Timing,
     ) -> SlowMessage {
         let mut buffer = Default::default();
         let slot = client.and_then(|client| self.clients.get(client));
-        let name = slot.map_or("", |slot| slot.name(&mut buffer));
+        let name = slot.map_or(name, |slot| slot.name(&mut buffer));
         SlowMessage {
             timing,
             client: client.unwrap_or(ClientId(0)),
@@ -300,7 +311,7 @@ impl Hub {
         let has_figures = self.clients.has_figures();
         let recorded = has_figures.then(|| self.client(name).or_else(open)).flatten();
         if recorded.is_none() {
-            self.clients_folded.fetch_add(1, Relaxed); // Relaxed: a count by itself.
+            self.fold_client();
         }
         recorded
     }
@@ -311,15 +322,26 @@ impl Hub {
         let _door = lock(&self.doorway);
         // Before a new one is tried, which would need a place, and count as an attempt to reconnect.
         let known = self.client(name).filter(|client| self.clients.connect_recorded(*client, application));
-        known
-            .map_or_else(|| self.clients.connect(new_client(name, application)).map(|(client, _)| client), Ok)
+        if let Some(known) = known {
+            return Ok(known);
+        }
+        let connect = || self.clients.connect(new_client(name, application)).map(|(client, _)| client);
+        match connect() {
+            Err(Error::TooManyClients(limit)) => {
+                // A connection comes before names that messages were only recorded of. Several of them, so that not each
+                // connect looks at all clients.
+                self.clients.forget_recorded(0, limit.div_ceil(8) as usize);
+                connect()
+            }
+            done => done,
+        }
     }
 
-    /// Gives up names that were only recorded and have been silent for `ticks`.
-    pub(crate) fn forget_recorded(&self, ticks: u64) {
+    /// Gives up names that were only recorded, and of which nothing has been since `before`, in raw ticks.
+    pub(crate) fn forget_recorded(&self, before: u64) {
         // So that none of them connects meanwhile.
         let _door = lock(&self.doorway);
-        self.clients.forget_recorded(ticks);
+        self.clients.forget_recorded(before, 0);
     }
 
     /// Counts the end of one.

@@ -186,6 +186,72 @@ fn a_recorded_name_connects_with_the_application_that_it_comes_with() {
 }
 
 #[test]
+fn a_recorded_name_that_connects_is_not_silent_since_it_was_recorded() {
+    let bench = Bench::new(&[("unhealthy_after_ms", "60000")]);
+    bench.monitor.record(&offer("ann", took(1)));
+    bench.advance(100_000);
+    bench.monitor.connect("ann", "app").unwrap();
+    bench.advance(7);
+    assert_eq!(bench.monitor.idle_clients(Duration::from_millis(7)), []);
+    let stats = bench.stats();
+    let ann = &stats.clients.by_messages[0];
+    assert_eq!((ann.idle_milliseconds, ann.connected_for_milliseconds, ann.healthy), (7, 7, true));
+    assert_eq!(ann.last_activity_milliseconds, START + 100_000);
+    assert_eq!((stats.connections.healthy, stats.connections.unhealthy), (1, 0));
+}
+
+#[test]
+fn connections_come_before_names_that_were_only_recorded() {
+    let bench = Bench::new(&[("max_recorded_clients", "16")]);
+    let names: Vec<_> = (0..16).map(|number| format!("name {number}")).collect();
+    for name in &names {
+        bench.advance(1);
+        bench.monitor.record(&offer(name, took(1)));
+    }
+    bench.monitor.record(&offer(&names[0], took(1)));
+    let stale = bench.monitor.client("name 1").unwrap();
+    // Nobody ticks, and none of them is silent. An eighth goes: the two that were heard longest ago.
+    bench.monitor.connect("one", "app").unwrap();
+    let known = || -> Vec<bool> { names.iter().map(|name| bench.monitor.client(name).is_some()).collect() };
+    assert_eq!(known().iter().position(|known| !known), Some(1));
+    assert_eq!(known().iter().filter(|known| !**known).count(), 2, "{:?}", known());
+    let connected: Vec<_> =
+        (2..=16).map(|number| bench.monitor.connect(&format!("c {number}"), "app").unwrap()).collect();
+    assert_eq!(known(), [false; 16]);
+    assert_eq!(bench.monitor.connect("c 17", "app"), Err(Error::TooManyClients(16)));
+    let stats = bench.stats();
+    assert_eq!((stats.connections.active, stats.connections.disconnects_last_minute), (16, 0));
+    assert_eq!((stats.clients.tracked, stats.folded.clients), (16, 0));
+    // Whoever looked one up before is told: it is counted, as nobody's.
+    let labels = bench.monitor.labels("peerjs", "OFFER", "app");
+    bench.monitor.record_labelled(labels, Some(stale), took(1));
+    bench.monitor.recorder().record(labels, Some(stale), took(1));
+    let stats = bench.stats();
+    assert_eq!(
+        (stats.messages.total, stats.folded.clients, shown(&stats.clients.by_messages)),
+        (19, 2, json!([]))
+    );
+    connected.into_iter().for_each(|client| bench.monitor.disconnect(client).unwrap());
+    bench.monitor.record(&offer("name 1", took(1)));
+    assert!(bench.monitor.client("name 1").is_some());
+}
+
+#[test]
+fn silent_names_make_room_where_nobody_ticks_but_not_for_silence_that_nobody_heard() {
+    let bench = Bench::new(&[("max_recorded_clients", "8"), ("unhealthy_after_ms", "60000")]);
+    (0..8).for_each(|number| bench.monitor.record(&offer(&format!("name {number}"), took(1))));
+    bench.monitor.set("detailed_stats", "off").unwrap();
+    bench.advance(60_001);
+    bench.monitor.tick();
+    bench.monitor.set("detailed_stats", "on").unwrap();
+    bench.monitor.tick();
+    bench.advance(60_000);
+    assert_eq!(bench.stats().clients.tracked, 8);
+    bench.advance(1);
+    assert_eq!(bench.stats().clients.tracked, 0);
+}
+
+#[test]
 fn there_are_figures_for_so_many_clients_and_the_rest_is_counted() {
     let bench = Bench::new(&[("max_recorded_clients", "8"), ("unhealthy_after_ms", "60000")]);
     for name in ["a", "b", "c", "d"] {
@@ -196,7 +262,6 @@ fn there_are_figures_for_so_many_clients_and_the_rest_is_counted() {
     bench.monitor.record(&offer("i", took(1)));
     bench.monitor.record(&offer(&"long".repeat(17), took(1)));
     assert_eq!(bench.monitor.client("i"), None);
-    assert_eq!(bench.monitor.connect("i", "app"), Err(Error::TooManyClients(8)));
     assert_eq!(bench.monitor.connect(&"long".repeat(17), "app"), Err(Error::NameLength(68)));
     // One that has a place already needs no other.
     let a = bench.monitor.connect("a", "app").unwrap();

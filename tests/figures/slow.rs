@@ -104,6 +104,16 @@ fn an_entry_says_all_of_the_last_message_and_folds_those_like_it() {
 }
 
 #[test]
+fn a_client_without_figures_is_named_all_the_same() {
+    let slow = took(2 * THRESHOLD);
+    for set in [("detailed_stats", "off"), ("max_recorded_clients", "0")] {
+        let bench = Bench::new(&[("slow_message_threshold_ms", "100"), set]);
+        bench.monitor.record(&offer("ann", slow));
+        assert_eq!(names(&bench), [("ann".to_owned(), 1)], "{set:?}");
+    }
+}
+
+#[test]
 fn what_differs_in_anything_is_an_entry_of_its_own() {
     let bench = Bench::new(&[("slow_message_threshold_ms", "100")]);
     let slow = offer("ann", took(THRESHOLD + 1));

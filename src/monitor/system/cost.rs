@@ -19,11 +19,15 @@ impl Tick {
 }
 
 impl CostStats {
+    /// Adds the processor time of what began with `tick` and ends now.
+    pub(crate) fn spend(&mut self, tick: &Tick) {
+        self.cpu_nanoseconds += thread_cpu_nanoseconds().saturating_sub(tick.cpu_nanoseconds);
+    }
+
     /// Adds a tick that ends now, and states the `bytes` held since.
     pub(crate) fn end(&mut self, tick: &Tick, bytes: u64) {
-        let spent = thread_cpu_nanoseconds().saturating_sub(tick.cpu_nanoseconds);
+        self.spend(tick);
         let took = u64::try_from(tick.at.elapsed().as_nanos()).unwrap_or(u64::MAX);
-        self.cpu_nanoseconds += spent;
         self.bytes = bytes;
         self.ticks += 1;
         self.collect_nanoseconds_last = took;

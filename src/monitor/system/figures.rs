@@ -159,15 +159,16 @@ impl LoadStats {
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[non_exhaustive]
 pub struct CostStats {
-    /// Processor time of its ticks so far, in nanoseconds.
+    /// Processor time so far, in nanoseconds: of collecting, of looking at the system, the clients and the rules, and of
+    /// making what is shown, but for what shows this.
     pub cpu_nanoseconds: u64,
     /// Memory that it holds, in bytes.
     pub bytes: u64,
     /// How often it has collected.
     pub ticks: u64,
-    /// How long the last time took, in nanoseconds.
+    /// How long collecting took the last time, in nanoseconds.
     pub collect_nanoseconds_last: u64,
-    /// How long the longest took.
+    /// How long it took at most.
     pub collect_nanoseconds_maximum: u64,
 }
 
