@@ -269,6 +269,14 @@ fn a_wrong_description_says_what_to_change() {
         (&with(r#""sender":"a.b","forward":["a"]"#), "the sender cannot be told"),
         (&with(r#""words":{"low":"recipient"}"#), "capital letters"),
         (&with(r#""words":{"LOW":"client"}"#), "unknown variant `client`"),
+        (&with(r#""transaction":"id""#), r#""unknown" is relayed and no message says to whom"#),
+        (&with(r#""recipient":"to","types":{"all":"relay_to_room"}"#), r#""all" is relayed to a room"#),
+        (
+            &with(&format!(r#""types":{{"{}":"accept"}}"#, "é".repeat(129))),
+            "256 bytes of a type are read, 258",
+        ),
+        (&with(r#""sender":"from","recipient":"From""#), "taken for the sender's"),
+        (&with(r#""recipient":"to","forward":["to#"]"#), "by its key alone"),
         (&with(r#""droppable":["b"]"#), r#""b" is droppable and not listed"#),
         (&format!("{}x", with(r#""room":"r""#)), "trailing characters"),
         (&" ".repeat(65 << 10), "longer than 65536 bytes"),
@@ -277,10 +285,17 @@ fn a_wrong_description_says_what_to_change() {
         assert!(matches!(error, Error::Protocol { .. }) && error.code() == -25, "{error:?}");
         assert!(error.to_string().contains(part), "{error}, not {part}");
     }
-    let types: Vec<_> = (0..65).map(|number| format!(r#""t{number}":"relay""#)).collect();
+    let types: Vec<_> = (0..65).map(|number| format!(r#""t{number}":"accept""#)).collect();
     let error = ProtocolRules::parse(&with(&format!(r#""types":{{{}}}"#, types.join(",")))).unwrap_err();
     assert!(error.to_string().contains("65 types: 64 are allowed"), "{error}");
-    assert!(ProtocolRules::parse(&with(&format!(r#""types":{{{}}}"#, types[1..].join(",")))).is_ok());
+    let most = format!(r#""recipient":"to","types":{{{}}}"#, types[1..].join(","));
+    assert!(ProtocolRules::parse(&with(&most)).is_ok());
+    // A command may be what names the room.
+    assert!(ProtocolRules::parse(&with(r#""words":{"SHOUT":"room"}"#)).is_ok());
+    assert!(
+        ProtocolRules::parse(&with(&format!(r#""room":"r","types":{{"{}":"hold"}}"#, "t".repeat(256))))
+            .is_ok()
+    );
 }
 
 #[test]

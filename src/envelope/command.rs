@@ -35,6 +35,12 @@ pub(super) struct Command {
     names: Argument,
 }
 
+impl Word {
+    pub(super) fn names(&self, argument: Argument) -> bool {
+        self.argument == argument
+    }
+}
+
 impl Protocol {
     /// Lets messages be commands too: those words, and what the argument of each is. A command's type is its word; a word
     /// that is not listed is one whose argument is nothing. What follows the argument is relayed as it stands.

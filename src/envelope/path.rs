@@ -26,7 +26,7 @@ pub(super) fn places(field: &str) -> impl Iterator<Item = Place<'_>> {
 }
 
 /// What of fields and forwarded keys can be seen without building anything: keys that are empty, twice the same place, a
-/// path through another field's value, a `?` where it means nothing.
+/// path through another field's value, a `?` where it means nothing, a forwarded key that is written as a place.
 pub(super) fn check(fields: [Option<&str>; 5], listed: &[&str]) -> Result<(), ProtocolError> {
     let [message_type, others @ ..] = fields;
     let mut all: Vec<Place<'_>> = Vec::new();
@@ -37,7 +37,8 @@ pub(super) fn check(fields: [Option<&str>; 5], listed: &[&str]) -> Result<(), Pr
     if all.iter().any(empty) || listed.iter().any(|key| key.is_empty()) {
         return Err(ProtocolError::EmptyKey);
     }
-    if listed.iter().any(|key| key.contains('.')) {
+    let is_key = |key: &&str| places(key).all(|place| place.keys == [*key] && !place.presence);
+    if !listed.iter().all(is_key) {
         return Err(ProtocolError::Path);
     }
     if others.into_iter().flatten().flat_map(places).any(|place| place.presence) {
@@ -71,4 +72,32 @@ pub(super) fn check_sender(sender: &str, forwards_all: bool) -> Result<(), Proto
         (nested, count) if nested == count && forwards_all && !shared => Ok(()),
         _ => Err(ProtocolError::Sender),
     }
+}
+
+/// Besides the sender, no key may be one that it is taken for: a client writes what it likes there. Nor may anything stand
+/// where clients may not write, because the sender is put there.
+pub(super) fn check_beside_sender(
+    sender: &str,
+    others: [Option<&str>; 4],
+    listed: &[&str],
+    is_taken_for: impl Fn(&str, &str) -> bool,
+) -> Result<(), ProtocolError> {
+    let senders: Vec<_> = places(sender).collect();
+    let fields = others.into_iter().flatten().flat_map(places).map(|place| place.keys);
+    let beside =
+        fields.chain(listed.iter().map(|key| vec![*key])).chain(senders.iter().map(|s| s.keys.clone()));
+    for keys in beside {
+        for Place { keys: sender, .. } in &senders {
+            let wrong = match (keys.as_slice(), sender.as_slice()) {
+                (keys, sender) if keys == sender => false,
+                ([first, inside, ..], [its, guard, ..]) if first == its => is_taken_for(inside, guard),
+                ([first, ..], [its, ..]) => first != its && is_taken_for(first, its),
+                _ => false,
+            };
+            if wrong {
+                return Err(ProtocolError::LikeSender);
+            }
+        }
+    }
+    Ok(())
 }

@@ -1,6 +1,6 @@
 //! What a protocol calls its fields, as data. Built once from the configuration; `read` and `relay` only look things up.
 
-use super::command::Word;
+use super::command::{Argument, Word};
 use super::path;
 use super::table::{Inserted, Key, Role, Table};
 use super::text::Text;
@@ -69,7 +69,7 @@ pub struct Protocol {
 pub enum ProtocolError {
     /// A key is empty.
     EmptyKey,
-    /// A forwarded key contains a dot.
+    /// A forwarded key is written as a place: with a dot, a bar, `?`, `#` or spaces.
     Path,
     /// Two fields, or two entries of the list of forwarded keys, have one key; or two commands one word.
     SameKey,
@@ -82,6 +82,9 @@ pub enum ProtocolError {
     /// A sender inside an object while not everything is forwarded, or one that may stand at several places which are not
     /// each in an object of its own.
     Sender,
+    /// A field or a forwarded key that some readers would take for the sender's, such as `From` beside `from`, or one that
+    /// stands at the key inside an object where the sender is put.
+    LikeSender,
     /// A command's word is not one of capital letters and underscores.
     Word,
 }
@@ -90,8 +93,9 @@ impl Protocol {
     /// A protocol of the host's own.
     ///
     /// # Errors
-    /// If a key is empty or stands for two fields or twice in the list, if a listed key contains a dot, if a path leads
-    /// through another field, if there are more than [`MAX_KEYS`] keys, or if a sender cannot be told where it stands.
+    /// If a key is empty or stands for two fields or twice in the list, if a listed key is not a key alone, if a path leads
+    /// through another field, if there are more than [`MAX_KEYS`] keys, if a sender cannot be told where it stands, or if
+    /// another key could be taken for its.
     ///
     /// ```
     /// use corelane::envelope::{Fields, Forward, Protocol, read};
@@ -108,6 +112,9 @@ impl Protocol {
         path::check(fields.by_role(), listed)?;
         if let Some(sender) = fields.sender {
             path::check_sender(sender, forward == Forward::All)?;
+            let [message_type, recipient, room, transaction, _] = fields.by_role();
+            let others = [message_type, recipient, room, transaction];
+            path::check_beside_sender(sender, others, listed, |key, its| is_taken_for(key.chars(), its))?;
         }
         let protocol = Self::assemble(name, fields, forward);
         if protocol.table.len() > MAX_KEYS { Err(ProtocolError::TooManyKeys) } else { Ok(protocol) }
@@ -134,6 +141,13 @@ impl Protocol {
     #[inline(always)]
     pub(super) fn is_typed(&self) -> bool {
         self.typed
+    }
+
+    /// Whether a message can name a recipient, and whether a room.
+    pub(crate) fn addresses(&self) -> (bool, bool) {
+        let named =
+            |role, argument| self.role(role).is_some() || self.words.iter().any(|word| word.names(argument));
+        (named(Role::Recipient, Argument::Recipient), named(Role::Room, Argument::Room))
     }
 
     /// Whether a reader less exact than we are could take this key, which is not the sender's, for the sender's or for
@@ -178,8 +192,12 @@ fn resembles(name: &str, key: Text<'_>) -> bool {
     if !key.is_escaped() && key.raw().is_ascii() && name.is_ascii() {
         return key.raw().eq_ignore_ascii_case(name);
     }
-    let visible = key.characters().take_while(|character| *character != '\0');
-    visible.flat_map(fold).eq(name.chars().flat_map(fold))
+    is_taken_for(key.characters(), name)
+}
+
+/// Whether a reader that ignores case, or stops at a NUL, takes a key for this name.
+fn is_taken_for(key: impl Iterator<Item = char>, name: &str) -> bool {
+    key.take_while(|character| *character != '\0').flat_map(fold).eq(name.chars().flat_map(fold))
 }
 
 /// Equal for characters that differ in case only; `ſ` and `K` (the Kelvin sign) fold to `s` and `k` too.
@@ -191,7 +209,9 @@ impl fmt::Display for ProtocolError {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         let text = match self {
             Self::EmptyKey => "a key is empty: leave out fields that the protocol does not have",
-            Self::Path => "a forwarded key contains a dot: list the member that holds it",
+            Self::Path => {
+                "a forwarded key is written as a place: list the member that holds it, by its key alone"
+            }
             Self::SameKey => "a key is named twice: give each field a key of its own, and list it once",
             Self::TooManyKeys => {
                 return write!(formatter, "more than {MAX_KEYS} keys: forward everything, or name fewer");
@@ -201,6 +221,9 @@ impl fmt::Display for ProtocolError {
             Self::Sender => {
                 "the sender cannot be told: name one key of the message, or forward everything and name paths into \
                  different objects"
+            }
+            Self::LikeSender => {
+                "a key could be taken for the sender's, or stands where the sender is put: name it otherwise, or elsewhere"
             }
             Self::Word => "a command's word: use capital letters and underscores, A-Z and _",
         };

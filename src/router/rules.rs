@@ -4,7 +4,7 @@
 mod parse;
 mod shipped;
 
-use crate::envelope::Protocol;
+use crate::envelope::{MAX_FIELD_BYTES, Protocol};
 use crate::error::Error;
 
 /// What the router does with a message type.
@@ -98,11 +98,13 @@ impl ProtocolRules {
     }
 
     /// Refuses what can never hold: a name that the figures have for something else, a handler of types that are not listed,
-    /// a droppable type that is not listed.
+    /// a type that no message can have, a relay to nobody, a droppable type that is not listed.
     pub(crate) fn check(&self) -> Result<(), Error> {
         let refuse = |problem: &str| {
             Err(Error::Protocol { protocol: self.name().to_owned(), problem: problem.to_owned() })
         };
+        let all = self.types.iter().map(|(name, action)| (name.as_str(), *action));
+        let all = all.chain(self.unknown.map(|action| ("unknown", action)));
         if matches!(self.name(), "" | "other") {
             return refuse(
                 "\"other\" and no name at all stand for messages of no protocol: name it otherwise",
@@ -112,6 +114,27 @@ impl ProtocolRules {
             return refuse(
                 "a handler is of a listed type: list the types, or give \"unknown\" another action",
             );
+        }
+        if let Some((name, _)) = self.types.iter().find(|(name, _)| name.len() > MAX_FIELD_BYTES) {
+            let most =
+                format!("{MAX_FIELD_BYTES} bytes of a type are read, {} are listed: shorten it", name.len());
+            return refuse(&most);
+        }
+        let (recipient, room) = self.protocol.addresses();
+        for (name, action) in all {
+            match action {
+                Action::Relay { .. } if !recipient && !room => {
+                    return refuse(&format!(
+                        "{name:?} is relayed and no message says to whom: give \"recipient\" or \"room\""
+                    ));
+                }
+                Action::RelayToRoom if !room => {
+                    return refuse(&format!(
+                        "{name:?} is relayed to a room and no message names one: give \"room\""
+                    ));
+                }
+                _ => {}
+            }
         }
         let listed = |name: &String| self.types.iter().any(|(one, _)| one == name);
         match self.droppable.iter().find(|name| !listed(name)) {

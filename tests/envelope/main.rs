@@ -308,7 +308,16 @@ fn protocols_are_checked() {
 
     let with = |key| Fields { recipient: Some(key), ..fields };
     assert_eq!(Protocol::new("p", &with(""), Forward::All), Err(ProtocolError::EmptyKey));
-    assert_eq!(Protocol::new("p", &fields, Forward::Only(&["a.b"])), Err(ProtocolError::Path));
+    for place in ["a.b", "a#", "?a", "a|b", " a"] {
+        assert_eq!(Protocol::new("p", &fields, Forward::Only(&[place])), Err(ProtocolError::Path), "{place}");
+    }
+    for like in ["Src", "ſrc", "src\0x"] {
+        let listed = Protocol::new("p", &fields, Forward::Only(&[like]));
+        assert_eq!(
+            [listed, Protocol::new("p", &with(like), Forward::All)],
+            [const { Err(ProtocolError::LikeSender) }; 2]
+        );
+    }
     assert_eq!(Protocol::new("p", &with("src"), Forward::All), Err(ProtocolError::SameKey));
     assert_eq!(Protocol::new("p", &fields, Forward::Only(&["a", "b", "a"])), Err(ProtocolError::SameKey));
     let keys: Vec<String> = (0..MAX_KEYS).map(|number| format!("k{number}")).collect();

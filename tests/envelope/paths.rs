@@ -262,6 +262,25 @@ fn what_cannot_be_told_is_refused_when_a_protocol_is_built() {
     ] {
         assert_eq!(build(from(sender)), expected, "{sender}");
     }
+    // What could be taken for the sender, or stands where no client may write.
+    let beside = |sender, room| build(Fields { sender: Some(sender), room: Some(room), ..Fields::default() });
+    let like = Err(ProtocolError::LikeSender);
+    for (sender, room, expected) in [
+        ("from", "From", like),
+        ("from", "room|FROM", like),
+        ("from", "From.room", like),
+        ("from", "room.from", Ok(())),
+        ("message.sender.id", "Message", like),
+        ("message.sender.id", "message.sender.room", like),
+        ("message.sender.id", "message.Sender", like),
+        ("message.sender.id", "message.room", Ok(())),
+        ("message.sender.id", "message.room.sender", Ok(())),
+        ("message.sender.id", "sender", Ok(())),
+        ("a.id|b.id", "B.room", like),
+        ("a.id|A.id", "room", like),
+    ] {
+        assert_eq!(beside(sender, room), expected, "{sender} {room}");
+    }
     let nested = Protocol::new("p", &from("a.b"), Forward::Only(&["a"]));
     assert_eq!(nested, Err(ProtocolError::Sender));
     // A key that is there may have fields inside it.
@@ -278,9 +297,13 @@ fn what_cannot_be_told_is_refused_when_a_protocol_is_built() {
     for word in ["", "a", "A B", "A1", "É", &"A".repeat(257)] {
         assert_eq!(words(&[(word, nothing)]), Err(ProtocolError::Word), "{word}");
     }
-    for error in
-        [ProtocolError::ThroughField, ProtocolError::Presence, ProtocolError::Sender, ProtocolError::Word]
-    {
+    for error in [
+        ProtocolError::ThroughField,
+        ProtocolError::Presence,
+        ProtocolError::Sender,
+        ProtocolError::Word,
+        ProtocolError::LikeSender,
+    ] {
         assert!(error.to_string().contains(": "), "{error}");
     }
 }

@@ -103,7 +103,7 @@ impl ProtocolRules {
     /// | `droppable` | types of which messages may be dropped: see [`droppable`](Self::droppable) | none is |
     ///
     /// # Errors
-    /// [`Error::Protocol`] with the part that is wrong and what to change.
+    /// [`Error::Protocol`] with the part that is wrong, or could never be, and what to change.
     pub fn parse(text: &str) -> Result<Self, Error> {
         let refuse =
             |protocol: &str, problem: String| Error::Protocol { protocol: protocol.to_owned(), problem };
