@@ -2,7 +2,9 @@
 //! recording threads follow.
 
 use super::table::Table;
-use crate::clients::{ClientId, ClientLimits, ClientMessage, Clients, CreditPolicy, NameHash, NewClient};
+use crate::clients::{
+    ClientId, ClientLimits, ClientMessage, Clients, CreditPolicy, MAX_NAME_BYTES, NameHash, NewClient,
+};
 use crate::clock::Clock;
 use crate::config::{Config, Key};
 use crate::error::{Error, Failed};
@@ -10,7 +12,7 @@ use crate::metrics::{
     ApplicationId, Controlled, Controls, Customs, GroupSeries, Outcome, ProtocolId, SHARED, SlowMessage,
     SlowRing, Timing, TypeId, TypeSeries, Writer, shard_of_thread,
 };
-use crate::sync::{Arc, AtomicU64, Mutex, Relaxed, lock};
+use crate::sync::{Arc, AtomicBool, AtomicU64, Mutex, Relaxed, lock};
 
 /// Protocols that reports may name beside `other`.
 const PROTOCOLS: usize = 16;
@@ -118,6 +120,9 @@ pub(crate) struct Hub {
     /// One connects or disconnects at a time: a slot's phase has one writer.
     doorway: Mutex<()>,
     clients_folded: AtomicU64,
+    /// No client has found a place since the last one became free: further names are not tried, which would take the
+    /// doorway for each of their messages. Written by who has that.
+    is_full: AtomicBool,
     /// Off: nothing is recorded.
     enabled: bool,
     /// Bytes that the host has written to its clients.
@@ -140,6 +145,7 @@ impl Hub {
             shards: (0..shards).map(shard).collect(),
             doorway: Mutex::new(()),
             clients_folded: AtomicU64::new(0),
+            is_full: AtomicBool::new(false),
             enabled: sizes.enabled,
             bytes_sent: AtomicU64::new(0),
             customs: Customs::new(sizes.customs),
@@ -300,16 +306,24 @@ impl Hub {
         if name.is_empty() {
             return None;
         }
+        let may_have_figures = name.len() <= MAX_NAME_BYTES && self.clients.has_figures();
         let open = || {
+            // Relaxed: one message more or less that asks; behind the doorway it is right.
+            if self.is_full.load(Relaxed) {
+                return None;
+            }
             let _door = lock(&self.doorway);
             match self.clients.open_recorded(new_client(name, labels.application)) {
                 // Taken by a thread that was faster.
                 Ok((client, _)) | Err(Error::NameTaken(client)) => Some(client),
+                Err(Error::TooManyClients(_)) => {
+                    self.is_full.store(true, Relaxed); // Relaxed: as above.
+                    None
+                }
                 Err(_) => None,
             }
         };
-        let has_figures = self.clients.has_figures();
-        let recorded = has_figures.then(|| self.client(name).or_else(open)).flatten();
+        let recorded = may_have_figures.then(|| self.client(name).or_else(open)).flatten();
         if recorded.is_none() {
             self.fold_client();
         }
@@ -331,6 +345,7 @@ impl Hub {
                 // A connection comes before names that messages were only recorded of. Several of them, so that not each
                 // connect looks at all clients.
                 self.clients.forget_recorded(0, limit.div_ceil(8) as usize);
+                self.is_full.store(false, Relaxed); // Relaxed: as where it is read.
                 connect()
             }
             done => done,
@@ -342,6 +357,7 @@ impl Hub {
         // So that none of them connects meanwhile.
         let _door = lock(&self.doorway);
         self.clients.forget_recorded(before, 0);
+        self.is_full.store(false, Relaxed); // Relaxed: as where it is read.
     }
 
     /// Counts the end of one.
@@ -351,6 +367,7 @@ impl Hub {
             return Err(Error::StaleClient);
         }
         self.clients.end_close(client);
+        self.is_full.store(false, Relaxed); // Relaxed: as where it is read.
         Ok(())
     }
 

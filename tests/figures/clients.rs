@@ -231,6 +231,8 @@ fn connections_come_before_names_that_were_only_recorded() {
         (stats.messages.total, stats.folded.clients, shown(&stats.clients.by_messages)),
         (19, 2, json!([]))
     );
+    bench.monitor.record(&offer("name 1", took(1)));
+    assert_eq!(bench.monitor.client("name 1"), None);
     connected.into_iter().for_each(|client| bench.monitor.disconnect(client).unwrap());
     bench.monitor.record(&offer("name 1", took(1)));
     assert!(bench.monitor.client("name 1").is_some());
