@@ -270,7 +270,10 @@ fn a_wrong_description_says_what_to_change() {
         (&with(r#""words":{"low":"recipient"}"#), "capital letters"),
         (&with(r#""words":{"LOW":"client"}"#), "unknown variant `client`"),
         (&with(r#""transaction":"id""#), r#""unknown" is relayed and no message says to whom"#),
-        (&with(r#""recipient":"to","types":{"all":"relay_to_room"}"#), r#""all" is relayed to a room"#),
+        (
+            &with(r#""recipient":"to","types":{"all":"relay_to_room"}"#),
+            r#""all" is relayed and no message says to whom: give "room""#,
+        ),
         (
             &with(&format!(r#""types":{{"{}":"accept"}}"#, "é".repeat(129))),
             "256 bytes of a type are read, 258",

@@ -100,50 +100,47 @@ impl ProtocolRules {
     /// Refuses what can never hold: a name that the figures have for something else, a handler of types that are not listed,
     /// a type that no message can have, a relay to nobody, a droppable type that is not listed.
     pub(crate) fn check(&self) -> Result<(), Error> {
-        let refuse = |problem: &str| {
-            Err(Error::Protocol { protocol: self.name().to_owned(), problem: problem.to_owned() })
-        };
-        let all = self.types.iter().map(|(name, action)| (name.as_str(), *action));
-        let all = all.chain(self.unknown.map(|action| ("unknown", action)));
-        if matches!(self.name(), "" | "other") {
-            return refuse(
-                "\"other\" and no name at all stand for messages of no protocol: name it otherwise",
-            );
-        }
-        if matches!(self.unknown, Some(Action::Handler { .. })) {
-            return refuse(
-                "a handler is of a listed type: list the types, or give \"unknown\" another action",
-            );
-        }
-        if let Some((name, _)) = self.types.iter().find(|(name, _)| name.len() > MAX_FIELD_BYTES) {
-            let most =
-                format!("{MAX_FIELD_BYTES} bytes of a type are read, {} are listed: shorten it", name.len());
-            return refuse(&most);
-        }
+        let refuse = |problem| Err(Error::Protocol { protocol: self.name().to_owned(), problem });
+        self.problem().map_or(Ok(()), refuse)
+    }
+
+    /// What of it can never hold, and what to change.
+    fn problem(&self) -> Option<String> {
+        let name_is_taken = matches!(self.name(), "" | "other");
+        let too_long = self.types.iter().find(|(name, _)| name.len() > MAX_FIELD_BYTES);
         let (recipient, room) = self.protocol.addresses();
-        for (name, action) in all {
-            match action {
-                Action::Relay { .. } if !recipient && !room => {
-                    return refuse(&format!(
-                        "{name:?} is relayed and no message says to whom: give \"recipient\" or \"room\""
-                    ));
-                }
-                Action::RelayToRoom if !room => {
-                    return refuse(&format!(
-                        "{name:?} is relayed to a room and no message names one: give \"room\""
-                    ));
-                }
-                _ => {}
-            }
-        }
+        let types = self.types.iter().map(|(name, action)| (name.as_str(), *action));
+        let mut all = types.chain(self.unknown.map(|action| ("unknown", action)));
+        let to_nobody = all.find(|(_, action)| match action {
+            Action::Relay { .. } => !recipient && !room,
+            Action::RelayToRoom => !room,
+            _ => false,
+        });
         let listed = |name: &String| self.types.iter().any(|(one, _)| one == name);
-        match self.droppable.iter().find(|name| !listed(name)) {
-            None => Ok(()),
-            Some(name) => {
-                let types: Vec<_> = self.types.iter().map(|(one, _)| one.as_str()).collect();
-                let allowed = format!("a type that {} lists: {}", self.name(), types.join(", "));
-                Err(Error::Config { key: "droppable", value: name.clone(), allowed })
-            }
+        let unlisted = self.droppable.iter().find(|name| !listed(name));
+        if name_is_taken {
+            Some(
+                "\"other\" and no name at all stand for messages of no protocol: name it otherwise"
+                    .to_owned(),
+            )
+        } else if matches!(self.unknown, Some(Action::Handler { .. })) {
+            Some(
+                "a handler is of a listed type: list the types, or give \"unknown\" another action"
+                    .to_owned(),
+            )
+        } else if let Some((name, _)) = too_long {
+            let length = name.len();
+            Some(format!("{MAX_FIELD_BYTES} bytes of a type are read, {length} are listed: shorten it"))
+        } else if let Some(name) = unlisted {
+            let types: Vec<_> = self.types.iter().map(|(one, _)| one.as_str()).collect();
+            let types = types.join(", ");
+            Some(format!("{name:?} is droppable and not listed: add it to \"types\", or name one of {types}"))
+        } else if let Some((name, action)) = to_nobody {
+            let missing =
+                if action == Action::RelayToRoom { "\"room\"" } else { "\"recipient\" or \"room\"" };
+            Some(format!("{name:?} is relayed and no message says to whom: give {missing}"))
+        } else {
+            None
         }
     }
 
