@@ -193,6 +193,7 @@ impl Clients {
 
     fn open(&self, new: NewClient<'_>, only_recorded: bool) -> Result<(ClientId, NameHash), Error> {
         check_name(new.name)?;
+        let hash = self.names.hash(new.name.as_bytes());
         let mut control = lock(&self.control);
         self.sweep(&mut control);
         let index = match control.free.pop() {
@@ -201,12 +202,16 @@ impl Clients {
                 control.unused += 1;
                 control.unused - 1
             }
-            None => return Err(Error::TooManyClients(self.slots.len() as u32)),
+            // Who comes again needs no other place, and learns that.
+            None => {
+                let present = self.names.get(hash);
+                control.connections.reconnects += u64::from(present.is_some() && !only_recorded);
+                return Err(present.map_or(Error::TooManyClients(self.slots.len() as u32), Error::NameTaken));
+            }
         };
         let Some(slot) = self.slot(index) else { return Err(Error::StaleClient) };
         let generation = slot.open(&new);
         let client = ClientId::new(index, generation);
-        let hash = self.names.hash(new.name.as_bytes());
         let now = self.clock.raw();
         if let Some(line) = self.lines.get(index as usize) {
             line.open(now, control.connections.writer.controlled.epoch, only_recorded);

@@ -1,5 +1,6 @@
 //! The monitor: what threads count is collected once a second, kept in sliding windows, compared with alert rules, and
-//! shown. Reads `metrics`, `clients` and `record`; nothing that routes or records waits for it.
+//! shown. Reads `metrics`, `clients` and `record`; nothing that routes waits for it, and nothing that records, but for names that
+//! come up while it gives up others for want of room.
 //!
 //! | file | what it is |
 //! |---|---|
@@ -155,7 +156,8 @@ impl Monitor {
     }
 
     /// A router's monitor, with the router's configuration; the host may record to it as well. It outlives the router.
-    /// A router has one monitor at a time: what one of them resets, another does not see as reset.
+    /// A router has one monitor at a time: what one of them resets, another does not see as reset, but for clients' own
+    /// figures, smallest and largest values, and the most connections at once, which begin at the last reset of any.
     ///
     /// ```
     /// use corelane::{config::Config, monitor::Monitor, router::Builder};
@@ -307,15 +309,19 @@ impl Monitor {
         lock(&self.core.inner).runtime = Some(runtime);
     }
 
-    /// Collects, and shows everything. Costs milliseconds where there are very many clients; makes nobody wait but other
-    /// readers.
+    /// Collects, and shows everything. Costs milliseconds where there are very many clients. Other readers wait for it, and
+    /// where hardly any room for recorded clients is left, those who connect or record under a new name may.
     pub fn snapshot(&self) -> MonitorStats {
         self.core.snapshot(&mut lock(&self.core.inner))
     }
 
     /// The figures as a report.
     pub fn report(&self, format: Format) -> String {
-        report::write(&self.snapshot(), format)
+        let stats = self.snapshot();
+        let tick = Tick::begin();
+        let report = report::write(&stats, format);
+        lock(&self.core.inner).cost.spend(&tick);
+        report
     }
 
     /// Everything that is shown starts anew, while recording goes on: each message counts either before or after. What is

@@ -61,9 +61,10 @@ fn its_cost_is_of_all_that_it_does() {
     let monitor = Monitor::new(config).unwrap();
     (0..CLIENTS).for_each(|number| drop(monitor.connect(&format!("client {number}"), "app")));
     let own = || monitor.core.inner.lock().unwrap().cost.cpu_nanoseconds;
-    let calls: [fn(&Monitor); 4] = [
+    let calls: [fn(&Monitor); 5] = [
         Monitor::tick,
         |monitor| drop(monitor.snapshot()),
+        |monitor| drop(monitor.report(super::Format::Json)),
         Monitor::reset,
         |monitor| drop(monitor.idle_clients(std::time::Duration::ZERO)),
     ];

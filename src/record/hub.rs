@@ -254,16 +254,17 @@ impl Hub {
 
     fn count_client(&self, client: Option<ClientId>, now: Controlled, measured: Measured, timing: Timing) {
         let Some(client) = client.filter(|_| now.detailed) else { return };
-        match self.clients.get(client).and_then(|_| self.clients.line(client)) {
-            Some(line) => line.count_shared(ClientMessage {
+        match self.clients.open_line(client) {
+            Ok(Some(line)) => line.count_shared(ClientMessage {
                 epoch: now.epoch,
                 failed: measured.failed,
                 bytes: measured.bytes,
                 nanoseconds: timing.total(),
                 ended: timing.ended,
             }),
+            Ok(None) => {}
             // It has disconnected, or its name was given up for want of room.
-            None => self.fold_client(),
+            Err(_) => self.fold_client(),
         }
     }
 
@@ -342,8 +343,8 @@ impl Hub {
         let connect = || self.clients.connect(new_client(name, application)).map(|(client, _)| client);
         match connect() {
             Err(Error::TooManyClients(limit)) => {
-                // A connection comes before names that messages were only recorded of. Several of them, so that not each
-                // connect looks at all clients.
+                // A connection comes before names that messages were only recorded of. Several of them, as long as there are
+                // several, so that the next connects need not look at all clients.
                 self.clients.forget_recorded(0, limit.div_ceil(8) as usize);
                 self.is_full.store(false, Relaxed); // Relaxed: as where it is read.
                 connect()

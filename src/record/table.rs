@@ -3,7 +3,7 @@
 
 use crate::id::MAX_NAME_BYTES;
 use crate::metrics::{GroupSeries, TypeSeries};
-use crate::sync::{AtomicU64, Mutex, Relaxed, lock};
+use crate::sync::{Acquire, AtomicBool, AtomicU64, Mutex, Relaxed, Release, lock};
 use std::sync::OnceLock;
 
 /// A series' name: a protocol and a type, or nothing and an application or protocol.
@@ -61,6 +61,8 @@ pub(crate) struct Table<S> {
     series: Box<[OnceLock<Box<S>>]>,
     shards: usize,
     folded: AtomicU64,
+    /// A name has found no place, and so will no other.
+    is_full: AtomicBool,
 }
 
 impl<S: Series> Table<S> {
@@ -72,6 +74,7 @@ impl<S: Series> Table<S> {
             series: (0..(limit + 1) * shards).map(|_| OnceLock::new()).collect(),
             shards,
             folded: AtomicU64::new(0),
+            is_full: AtomicBool::new(false),
         }
     }
 
@@ -94,20 +97,30 @@ impl<S: Series> Table<S> {
 
     /// The place of a name; 0, which is `other`, for an empty one, for `other` itself and for those past the budget.
     pub(crate) fn place(&self, first: &str, second: &str) -> usize {
+        // Acquire: every name that has a place is found then; pairs with the Release below.
+        let is_full = self.is_full.load(Acquire);
         if let Some(place) = self.places.pin().get(&Borrowed(first, second)) {
             return *place;
         }
         if second.is_empty() || first.is_empty() && second == "other" {
             return 0;
         }
+        let fold = || {
+            self.folded.fetch_add(1, Relaxed); // Relaxed: a count by itself.
+            0
+        };
+        // Without the lock: there may be such a name in every message.
+        if is_full || first.len().max(second.len()) > MAX_NAME_BYTES {
+            return fold();
+        }
         let mut names = lock(&self.names);
         let places = self.places.pin();
         if let Some(place) = places.get(&Borrowed(first, second)) {
             return *place;
         }
-        if names.len() * self.shards >= self.series.len() || first.len().max(second.len()) > MAX_NAME_BYTES {
-            self.folded.fetch_add(1, Relaxed); // Relaxed: a count by itself.
-            return 0;
+        if names.len() * self.shards >= self.series.len() {
+            self.is_full.store(true, Release); // Release: behind the last name; pairs with the Acquire above.
+            return fold();
         }
         let place = names.len();
         names.push((first.to_owned(), second.to_owned()));

@@ -239,6 +239,39 @@ fn connections_come_before_names_that_were_only_recorded() {
 }
 
 #[test]
+fn messages_of_who_is_gone_are_counted_as_nobodys() {
+    let bench = Bench::new(&[("max_recorded_clients", "8"), ("unhealthy_after_ms", "60000")]);
+    let ann = bench.monitor.connect("ann", "app").unwrap();
+    (0..7).for_each(|number| bench.monitor.record(&offer(&format!("name {number}"), took(1))));
+    let silent = bench.monitor.client("name 0").unwrap();
+    bench.advance(60_001);
+    bench.monitor.tick();
+    bench.monitor.disconnect(ann).unwrap();
+    // Nobody has their places yet.
+    let labels = bench.monitor.labels("peerjs", "OFFER", "app");
+    for gone in [ann, silent] {
+        bench.monitor.record_labelled(labels, Some(gone), took(1));
+        bench.monitor.recorder().record(labels, Some(gone), took(1));
+    }
+    let stats = bench.stats();
+    assert_eq!((stats.clients.tracked, stats.folded.clients, stats.messages.total), (0, 4, 11));
+}
+
+#[test]
+fn who_comes_again_is_told_so_where_the_table_is_full_too() {
+    let bench = Bench::new(&[("max_recorded_clients", "8")]);
+    let ann = bench.monitor.connect("ann", "app").unwrap();
+    (0..7).for_each(|number| bench.monitor.record(&offer(&format!("name {number}"), took(1))));
+    assert_eq!(bench.monitor.connect("ann", "app"), Err(Error::NameTaken(ann)));
+    let stats = bench.stats();
+    assert_eq!((stats.clients.tracked, stats.connections.reconnect_attempts), (8, 1));
+    (0..7).for_each(|number| assert!(bench.monitor.connect(&format!("name {number}"), "app").is_ok()));
+    assert_eq!(bench.monitor.connect("ann", "app"), Err(Error::NameTaken(ann)));
+    assert_eq!(bench.monitor.connect("ben", "app"), Err(Error::TooManyClients(8)));
+    assert_eq!(bench.stats().connections.reconnect_attempts, 2);
+}
+
+#[test]
 fn silent_names_make_room_where_nobody_ticks_but_not_for_silence_that_nobody_heard() {
     let bench = Bench::new(&[("max_recorded_clients", "8"), ("unhealthy_after_ms", "60000")]);
     (0..8).for_each(|number| bench.monitor.record(&offer(&format!("name {number}"), took(1))));

@@ -160,7 +160,7 @@ impl LoadStats {
 #[non_exhaustive]
 pub struct CostStats {
     /// Processor time so far, in nanoseconds: of collecting, of looking at the system, the clients and the rules, and of
-    /// making what is shown, but for what shows this.
+    /// showing and writing reports, this one not yet.
     pub cpu_nanoseconds: u64,
     /// Memory that it holds, in bytes.
     pub bytes: u64,
