@@ -59,13 +59,15 @@ pub const CASES: [Case; 9] = [
     },
     Case {
         name: "a client that floods",
-        about: "It submits 1,000 messages at once, then sleeps for a millisecond, again and again. `max_in_flight` is 512, `client_rate` 1,000 with a burst of 5,000, for everybody.",
+        about: "It submits 1,000 messages at once, then sleeps for a millisecond, again and again. `max_in_flight` is 512, `client_rate` 1,000 with a burst of 5,000, `credit_messages` 2,048, for everybody.",
         kind: Kind::Beside(flood),
         configure: |config| {
             config
                 .with_max_in_flight(512)
                 .and_then(|config| config.with_client_rate(1_000))
                 .and_then(|config| config.with_client_burst(5_000))
+                // What it is sent between two polls: a thousand, and what was in flight before.
+                .and_then(|config| config.with_credit_messages(2_048))
         },
     },
     Case {
