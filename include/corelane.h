@@ -214,6 +214,11 @@ typedef struct corelane_ring {
   uint32_t head;
   // uint64_t, written by the consumer: records taken.
   uint32_t popped;
+  // uint64_t, written by the host of an inline port's egress ring: behind the last record that was handed out to all of its
+  // recipients.
+  uint32_t taken;
+  // uint64_t, written by the same: recipients that the record there was handed out to already.
+  uint32_t handed;
   // uint32_t, written by the producer alone: 1 while it waits for space.
   uint32_t need_space;
   // uint32_t: 1 once closed.
@@ -238,6 +243,8 @@ typedef struct corelane_counts {
   uint64_t *consumed;
   // Deliveries taken whose client was closed, in recipients.
   uint64_t *undeliverable_closed;
+  // Deliveries taken whose payload beside the ring was gone, in recipients.
+  uint64_t *undeliverable_payload_lost;
   // Polls.
   uint64_t *polls;
   // The most messages that one client had been handed and had not acknowledged.
@@ -255,10 +262,11 @@ typedef struct corelane_slots {
   uint32_t count;
   // Bytes from one to the next.
   uint32_t stride;
-  // uint64_t, read with acquire: generation << 32 | port << 16 | worker.
+  // uint64_t, read with acquire: generation << 32 | port << 16 | the worker at its connect.
   uint32_t place;
-  // uint32_t; its lower half: 0 free, 1 open, 2 closing (disconnect was called), 3 closed.
-  uint32_t phase;
+  // uint64_t, read with acquire: generation << 32 | worker << 16 | phase. Phases: 0 free, 1 open, 2 closing (disconnect was
+  // called), 3 closed. One load tells whose the slot is, in which phase, and where the client's messages go.
+  uint32_t state;
   // uint64_t: the token of `corelane_connect`.
   uint32_t token;
   // uint64_t, written by the host: one more for each message, before it is published.
@@ -269,7 +277,9 @@ typedef struct corelane_slots {
   uint32_t track;
   // uint64_t, written by the host: the stamp of the sampled delivery.
   uint32_t sampled_at;
-  // uint64_t, subtracted from with acquire and release: messages << 31 | bytes of a delivery that nobody gets.
+  // uint64_t, changed by compare-exchange with acquire and release: closing << 63 | a CLOSE is on its way << 62 | the low 15
+  // bits of the generation << 47 | messages << 31 | bytes. Of a delivery that nobody gets the host subtracts its message and
+  // its bytes, each no further than to 0; of a CLOSE it clears bit 62; where the generation is another nothing.
   uint32_t credit;
 } corelane_slots;
 
@@ -281,7 +291,7 @@ typedef struct corelane_layout {
   uint32_t layout_version;
   // Feature bits; a reader refuses those it does not know.
   uint64_t features;
-  // What stamps count: 0 nanoseconds of CLOCK_MONOTONIC, 1 the cycle counter.
+  // What stamps count: 0 nanoseconds of CLOCK_MONOTONIC, 1 the cycle counter (the TSC on x86-64, CNTVCT_EL0 on aarch64).
   uint64_t stamp_source;
   // To the worker: the port produces.
   struct corelane_ring ingress;
@@ -503,7 +513,7 @@ int32_t corelane_port_layout(struct corelane_port port,
 // CORELANE_STATE; submit works, for messages that are too large for a ring.
 //
 // The port's thread. CORELANE_STATE (`max_in_flight`, `client_rate` or `max_concurrent_messages` is set: an inline port keeps
-// no limits), CORELANE_STALE, CORELANE_BUSY.
+// no limits; `balance` is round_robin; a delivery was handed out in part), CORELANE_STALE, CORELANE_BUSY.
 int32_t corelane_port_inline(struct corelane_port port);
 
 // Says that the host of an inline port has taken a client's last record (kind 5) from a ring: nothing of it is handed out
@@ -513,6 +523,18 @@ int32_t corelane_port_inline(struct corelane_port port);
 // CORELANE_STATE (the port is not inline), CORELANE_BUSY.
 int32_t corelane_client_closed(struct corelane_port port,
                                struct corelane_client client);
+
+// The events of an inline port that come through no ring: clients that were disconnected and whose worker has ended get their
+// CORELANE_EVENT_CLOSED from the port itself. For a host that has found a ring closed, once it has taken what was there, has
+// published, and has written `taken` and `handed`. Fills up to `capacity` events and returns how many; the first event's `size`
+// says how far one is from the next. Pushes nothing.
+//
+// The port's thread. CORELANE_AGAIN (there are such events, and no capacity, or records before them), CORELANE_CLOSED (the
+// router has stopped and everything was handed out), CORELANE_STATE (the port is not inline), CORELANE_NULL, CORELANE_INVALID
+// (`size`), CORELANE_STALE, CORELANE_BUSY.
+int32_t corelane_port_closings(struct corelane_port port,
+                               struct corelane_event *events,
+                               size_t capacity);
 
 // Takes the payload of a delivery of an inline port that lies beside its ring (kind 1, flag 1: the record has number and
 // length). The view stays valid until `corelane_payload_release`.

@@ -1,13 +1,13 @@
 /* corelane: a port whose host pushes and polls without a call, by the layout that corelane_port_layout tells. Connect,
  * disconnect and acknowledge stay calls (the first two wrapped here, since they push as well); messages, deliveries, sleep
- * and wake need none. What is counted, in which order, is in docs/layout.md: conservation holds as for corelane_submit and
- * corelane_poll.
+ * and wake need none, as long as every worker runs. What is counted, in which order, is in docs/layout.md: conservation holds as
+ * for corelane_submit and corelane_poll.
  *
  *   corelane_inline_open        takes the port over, for good; the caller provides a lane for each worker
  *   corelane_inline_claim/commit, or corelane_inline_submit; corelane_inline_publish once per batch
  *   corelane_inline_poll        fills events; their views stay valid until corelane_inline_release or the next poll
  *   corelane_inline_arm         0: wait for port.layout.port_fd; otherwise something is there already
- *   before corelane_port_release: publish, poll and release what is to count
+ *   before corelane_port_release: publish what is to count
  *
  * One thread at a time, as for the port itself. */
 #ifndef CORELANE_INLINE_H
@@ -24,6 +24,10 @@
 #define CORELANE_DELIVERY_BYTES 56u
 #define CORELANE_DELIVERY_BESIDE 1u /* the payload is {number, length} of one beside the ring */
 #define CORELANE_CREDIT_MESSAGE_SHIFT 31
+#define CORELANE_CREDIT_GENERATION_SHIFT 47
+#define CORELANE_CREDIT_CLOSE_SENT (UINT64_C(1) << 62)
+#define CORELANE_PHASE_OPEN 1u
+#define CORELANE_PHASE_CLOSING 2u
 
 /* The way to and from one worker. */
 typedef struct corelane_lane {
@@ -34,7 +38,9 @@ typedef struct corelane_lane {
   uint32_t recipients;
   const unsigned char *payload; /* theirs, in the record or beside the ring */
   uint32_t length;
+  bool lost;                   /* that payload was gone */
   bool dirty, stalled;
+  bool closed; /* a poll has seen that nothing more comes from there */
 } corelane_lane;
 
 typedef struct corelane_inline {
@@ -43,6 +49,7 @@ typedef struct corelane_inline {
   corelane_lane *lanes;
   uint32_t workers, first;
   bool armed;
+  bool over;   /* a poll has said so */
   bool beside; /* payloads beside the rings were handed out */
   corelane_lane *claimed; /* where the last claim lies */
   unsigned char *slot;    /* of the client that it was made for */
@@ -92,8 +99,8 @@ static inline uint64_t *corelane_slot_u64(const unsigned char *slot, uint32_t of
   return (uint64_t *)(void *)(uintptr_t)(slot + offset);
 }
 
-/* A connected client's slot, or NULL. */
-static inline unsigned char *corelane_slot_of(const corelane_inline *self, corelane_client client) {
+/* A client's slot, with its state, or NULL where the slot is another's. One load says both: no reuse comes between them. */
+static inline unsigned char *corelane_slot_of(const corelane_inline *self, corelane_client client, uint64_t *state) {
   const corelane_slots *slots = &self->layout.slots;
   uint32_t index = (uint32_t)client.value;
   unsigned char *slot;
@@ -101,11 +108,12 @@ static inline unsigned char *corelane_slot_of(const corelane_inline *self, corel
     return NULL;
   }
   slot = slots->base + (size_t)index * slots->stride;
-  return __atomic_load_n(corelane_slot_u64(slot, slots->place), __ATOMIC_ACQUIRE) >> 32 == client.value >> 32 ? slot : NULL;
+  *state = __atomic_load_n(corelane_slot_u64(slot, slots->state), __ATOMIC_ACQUIRE);
+  return *state >> 32 == client.value >> 32 ? slot : NULL;
 }
 
-static inline uint32_t corelane_slot_phase(const corelane_inline *self, const unsigned char *slot) {
-  return __atomic_load_n((const uint32_t *)(const void *)(slot + self->layout.slots.phase), __ATOMIC_RELAXED) & 0xffffu;
+static inline uint32_t corelane_state_phase(uint64_t state) {
+  return (uint32_t)state & 0xffffu;
 }
 
 /* Now, as stamps count. */
@@ -114,6 +122,12 @@ static inline uint64_t corelane_stamp(const corelane_layout *layout) {
 #if defined(__x86_64__)
   if (layout->stamp_source == 1) {
     return __rdtsc();
+  }
+#elif defined(__aarch64__)
+  if (layout->stamp_source == 1) {
+    uint64_t count;
+    __asm__ volatile("mrs %0, cntvct_el0" : "=r"(count));
+    return count;
   }
 #endif
   (void)layout;
@@ -128,23 +142,25 @@ static inline int32_t corelane_inline_refuse(corelane_inline *self, uint32_t rea
 }
 
 /* Room for a client's message of `length` bytes, to be written to `*payload` (or read there from a socket) and committed. The
- * statuses of corelane_submit, each counted under its reason; a claim without a commit is forgotten and not counted. */
+ * statuses of corelane_submit, each counted under its reason; a claim without a commit is forgotten and not counted, by the next
+ * claim for that worker or the next call that pushes. */
 static inline int32_t corelane_inline_claim(corelane_inline *self, corelane_client client, uint32_t length,
                                             uint64_t correlation, uint64_t stamp, unsigned char **payload) {
   const corelane_layout *layout = &self->layout;
-  unsigned char *slot = corelane_slot_of(self, client), *record;
+  uint64_t state = 0, place, worker;
+  unsigned char *slot = corelane_slot_of(self, client, &state), *record;
   const uint32_t no_type = UINT32_MAX, unused = 0;
   const uint64_t no_recipient = 0;
-  uint64_t place;
   int32_t status;
   if (slot == NULL) {
     return corelane_inline_refuse(self, CORELANE_REFUSED_STALE, CORELANE_STALE);
   }
-  place = __atomic_load_n(corelane_slot_u64(slot, layout->slots.place), __ATOMIC_RELAXED);
-  if ((place >> 16 & 0xffff) != layout->port) {
+  place = __atomic_load_n(corelane_slot_u64(slot, layout->slots.place), __ATOMIC_ACQUIRE);
+  if (place >> 32 == client.value >> 32 && (place >> 16 & 0xffff) != layout->port) {
     return corelane_inline_refuse(self, CORELANE_REFUSED_WRONG_PORT, CORELANE_INVALID);
   }
-  if (corelane_slot_phase(self, slot) != 1) {
+  /* An open client of this port stays so: this thread alone closes it. */
+  if (place >> 32 != client.value >> 32 || corelane_state_phase(state) != CORELANE_PHASE_OPEN) {
     return corelane_inline_refuse(self, CORELANE_REFUSED_STALE, CORELANE_STALE);
   }
   if (length > layout->max_message) {
@@ -153,7 +169,8 @@ static inline int32_t corelane_inline_claim(corelane_inline *self, corelane_clie
   if (__atomic_load_n(layout->draining, __ATOMIC_RELAXED) != 0) {
     return corelane_inline_refuse(self, CORELANE_REFUSED_DRAINING, CORELANE_CLOSED);
   }
-  self->claimed = &self->lanes[(place & 0xffff) < self->workers ? place & 0xffff : 0];
+  worker = state >> 16 & 0xffff;
+  self->claimed = &self->lanes[worker < self->workers ? worker : 0];
   self->slot = slot;
   status = corelane_ring_claim(&self->claimed->to, CORELANE_INGRESS_BYTES + length, CORELANE_INGRESS_MESSAGE, 0, &record);
   switch (status) {
@@ -178,18 +195,23 @@ static inline int32_t corelane_inline_claim(corelane_inline *self, corelane_clie
   }
 }
 
-/* Makes the last claim a message. Counted before it can be seen. */
-static inline void corelane_inline_commit(corelane_inline *self) {
+/* Makes the last claim a message. Counted before it can be seen. CORELANE_CLOSED, counted so: a poll has seen meanwhile that its
+ * worker has ended. */
+static inline int32_t corelane_inline_commit(corelane_inline *self) {
   uint64_t *submitted;
   if (self->claimed == NULL || self->claimed->to.claimed == 0) {
-    return;
+    return CORELANE_OK;
+  }
+  if (self->claimed->closed) { /* What was left in the ring is settled: nobody would settle this. */
+    self->claimed->to.claimed = 0;
+    return corelane_inline_refuse(self, CORELANE_REFUSED_CLOSED, CORELANE_CLOSED);
   }
   submitted = corelane_slot_u64(self->slot, self->layout.slots.submitted);
   corelane_count(self->layout.counts.submitted, 1);
   __atomic_store_n(submitted, __atomic_load_n(submitted, __ATOMIC_RELAXED) + 1, __ATOMIC_RELAXED);
   corelane_ring_commit(&self->claimed->to);
   self->claimed->dirty = true;
-  self->claimed->stalled = false;
+  return CORELANE_OK;
 }
 
 /* Makes what was committed visible and wakes workers that sleep: once per batch. */
@@ -203,14 +225,38 @@ static inline void corelane_inline_publish(corelane_inline *self) {
   }
 }
 
-/* After a call that pushes: takes over where it left the rings. */
+/* Before a call that pushes: publishes, and looks at the heads, for corelane_producer_resume. Where a refusal waits for room
+ * already, the head that it saw stays. */
+static inline void corelane_inline_suspend(corelane_inline *self) {
+  uint32_t worker;
+  corelane_inline_publish(self);
+  for (worker = 0; worker < self->workers; worker++) {
+    if (!self->lanes[worker].stalled) {
+      (void)corelane_producer_look(&self->lanes[worker].to); /* Corrupt: the call says so. */
+    }
+  }
+}
+
+/* After a call that pushes: takes over where it left the rings, and where it was refused for want of room. */
 static inline int32_t corelane_inline_resume(corelane_inline *self) {
   uint32_t worker;
   int32_t status = CORELANE_OK;
   for (worker = 0; worker < self->workers && status == CORELANE_OK; worker++) {
-    status = corelane_producer_resume(&self->lanes[worker].to);
+    corelane_lane *lane = &self->lanes[worker];
+    status = corelane_producer_resume(&lane->to);
+    lane->stalled = lane->stalled || lane->to.needs_space;
   }
   return status;
+}
+
+/* Behind a call that pushes disconnects: those that wait for room wait on any lane. */
+static inline int32_t corelane_inline_pushed(corelane_inline *self, int32_t status) {
+  uint32_t worker = 0;
+  int32_t resumed = corelane_inline_resume(self);
+  for (; status > 0 && worker < self->workers; worker++) {
+    self->lanes[worker].stalled = true;
+  }
+  return resumed < 0 ? resumed : status;
 }
 
 /* Copies and commits one message that was read just now; one that is too large for a ring goes by a call, and at once. */
@@ -219,7 +265,7 @@ static inline int32_t corelane_inline_submit(corelane_inline *self, corelane_cli
   unsigned char *payload = NULL;
   int32_t status, resumed;
   if (CORELANE_INGRESS_BYTES + (uint64_t)length > self->lanes[0].to.ring.capacity / 4) {
-    corelane_inline_publish(self);
+    corelane_inline_suspend(self);
     status = corelane_submit(self->port, client, (const uint8_t *)message, length, correlation);
     resumed = corelane_inline_resume(self);
     return status < 0 ? status : resumed;
@@ -227,7 +273,7 @@ static inline int32_t corelane_inline_submit(corelane_inline *self, corelane_cli
   status = corelane_inline_claim(self, client, length, correlation, corelane_stamp(&self->layout), &payload);
   if (status == CORELANE_OK) {
     memcpy(payload, message, length);
-    corelane_inline_commit(self);
+    status = corelane_inline_commit(self);
   }
   return status;
 }
@@ -238,7 +284,7 @@ static inline int32_t corelane_inline_connect(corelane_inline *self, const char 
                                               size_t application_length, uint64_t token, corelane_client *client,
                                               corelane_error *error) {
   int32_t status, resumed;
-  corelane_inline_publish(self);
+  corelane_inline_suspend(self);
   status = corelane_connect(self->port, name, name_length, protocol, protocol_length, application, application_length, token,
                             client, error);
   resumed = corelane_inline_resume(self);
@@ -247,24 +293,14 @@ static inline int32_t corelane_inline_connect(corelane_inline *self, const char 
 
 /* As corelane_disconnect. Above 0: so many disconnects wait for room; corelane_inline_push_waiting after a wake. */
 static inline int32_t corelane_inline_disconnect(corelane_inline *self, corelane_client client) {
-  uint32_t worker = 0;
-  int32_t status, resumed;
-  corelane_inline_publish(self);
-  status = corelane_disconnect(self->port, client);
-  resumed = corelane_inline_resume(self);
-  for (; status > 0 && worker < self->workers; worker++) {
-    self->lanes[worker].stalled = true;
-  }
-  return resumed < 0 ? resumed : status;
+  corelane_inline_suspend(self);
+  return corelane_inline_pushed(self, corelane_disconnect(self->port, client));
 }
 
 /* Pushes the disconnects that waited for room; returns how many still do. */
 static inline int32_t corelane_inline_push_waiting(corelane_inline *self) {
-  int32_t status, resumed;
-  corelane_inline_publish(self);
-  status = corelane_publish(self->port);
-  resumed = corelane_inline_resume(self);
-  return resumed < 0 ? resumed : status;
+  corelane_inline_suspend(self);
+  return corelane_inline_pushed(self, corelane_publish(self->port));
 }
 
 /* Gives back the space of what the last poll handed out; its views end. */
@@ -311,31 +347,60 @@ static inline void corelane_inline_track(corelane_inline *self, unsigned char *s
   corelane_raise(self->layout.counts.outstanding_bytes_maximum, bytes);
 }
 
+/* Ends what one recipient's share of a delivery holds of its client: the credit of a message, or the slot that a CLOSE on its
+ * way keeps. Where the slot is another's by now nothing changes, and no field goes below 0. */
+static inline void corelane_inline_give_back(const corelane_inline *self, corelane_client client, uint32_t kind,
+                                             uint32_t length) {
+  const corelane_slots *slots = &self->layout.slots;
+  const uint64_t one = UINT64_C(1) << CORELANE_CREDIT_MESSAGE_SHIFT;
+  uint64_t *credit, word;
+  if ((uint32_t)client.value >= slots->count) {
+    return;
+  }
+  credit = corelane_slot_u64(slots->base + (size_t)(uint32_t)client.value * slots->stride, slots->credit);
+  word = __atomic_load_n(credit, __ATOMIC_ACQUIRE);
+  while (((word >> CORELANE_CREDIT_GENERATION_SHIFT ^ client.value >> 32) & 0x7fff) == 0) {
+    uint64_t next = word, bytes = word & (one - 1);
+    if (kind == CORELANE_EVENT_CLOSE) {
+      next &= ~CORELANE_CREDIT_CLOSE_SENT;
+    } else if (kind == CORELANE_EVENT_MESSAGE || kind == CORELANE_EVENT_EXPIRED) {
+      next -= ((word >> CORELANE_CREDIT_MESSAGE_SHIFT & 0xffff) != 0 ? one : 0) + (length < bytes ? length : bytes);
+    }
+    if (next == word || __atomic_compare_exchange_n(credit, &word, next, false, __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE)) {
+      return;
+    }
+  }
+}
+
 /* One recipient's event of a lane's record; false if nobody gets it. */
 static inline bool corelane_inline_hand_out(corelane_inline *self, corelane_lane *lane, corelane_event *event) {
   const corelane_slots *slots = &self->layout.slots;
   const unsigned char *record = lane->record.bytes;
   const uint32_t length = lane->length;
-  const bool on_credit = lane->record.kind == CORELANE_EVENT_MESSAGE || lane->record.kind == CORELANE_EVENT_EXPIRED;
+  uint64_t state = 0;
   unsigned char *slot;
   uint32_t phase;
   memset(event, 0, sizeof *event);
   event->size = sizeof *event;
   event->kind = lane->record.kind;
   memcpy(&event->client.value, record + CORELANE_DELIVERY_BYTES + 8 * (size_t)lane->recipient++, 8);
-  slot = corelane_slot_of(self, event->client);
-  phase = slot == NULL ? 0 : corelane_slot_phase(self, slot);
-  if (phase != 1 && phase != 2) {
-    if (on_credit && (uint32_t)event->client.value < slots->count) {
-      slot = slots->base + (size_t)(uint32_t)event->client.value * slots->stride;
-      (void)__atomic_fetch_sub(corelane_slot_u64(slot, slots->credit),
-                               (UINT64_C(1) << CORELANE_CREDIT_MESSAGE_SHIFT) + length, __ATOMIC_ACQ_REL);
-    }
+  if (lane->lost) {
+    corelane_inline_give_back(self, event->client, event->kind, length);
+    corelane_count(self->layout.counts.undeliverable_payload_lost, 1);
+    return false;
+  }
+  slot = corelane_slot_of(self, event->client, &state);
+  phase = slot == NULL ? 0 : corelane_state_phase(state);
+  /* Whom the host has disconnected it need not be asked to close. */
+  if (phase != CORELANE_PHASE_OPEN && (phase != CORELANE_PHASE_CLOSING || event->kind == CORELANE_EVENT_CLOSE)) {
+    corelane_inline_give_back(self, event->client, event->kind, length);
     corelane_count(self->layout.counts.undeliverable_closed, 1);
     return false;
   }
-  if (on_credit) {
+  if (event->kind == CORELANE_EVENT_MESSAGE || event->kind == CORELANE_EVENT_EXPIRED) {
     corelane_inline_track(self, slot, length);
+  } else if (event->kind == CORELANE_EVENT_CLOSE) {
+    corelane_inline_give_back(self, event->client, event->kind, 0);
   }
   event->token = __atomic_load_n(corelane_slot_u64(slot, slots->token), __ATOMIC_RELAXED);
   memcpy(&event->sender.value, record + 8, 8);
@@ -367,25 +432,37 @@ static inline int32_t corelane_inline_next(corelane_inline *self, corelane_lane 
   }
   lane->payload = lane->record.bytes + CORELANE_DELIVERY_BYTES + 8 * (size_t)recipients;
   lane->length = lane->record.length - CORELANE_DELIVERY_BYTES - 8 * recipients;
+  lane->lost = false;
   if (lane->record.kind == CORELANE_EVENT_MESSAGE && (lane->record.flags & CORELANE_DELIVERY_BESIDE) != 0) {
     size_t length = 0;
-    uint64_t number = 0;
-    memcpy(&number, lane->payload, lane->length < 8 ? lane->length : 8);
-    if (corelane_payload_take(self->port, number, &lane->payload, &length) != CORELANE_OK) {
-      return corelane_ring_corrupt(&lane->from.ring);
+    uint64_t reference[2] = {0, 0};
+    if (lane->length >= sizeof reference) {
+      memcpy(reference, lane->payload, sizeof reference);
     }
-    lane->length = (uint32_t)length;
-    self->beside = true;
+    lane->lost = corelane_payload_take(self->port, reference[0], &lane->payload, &length) != CORELANE_OK;
+    lane->length = (uint32_t)(lane->lost ? reference[1] : length);
+    self->beside = self->beside || !lane->lost;
   }
   lane->recipient = 0;
   lane->recipients = recipients;
   return 1;
 }
 
+/* Where a worker has ended: the last events of clients that it will not close. The statuses of corelane_port_closings. Publishes,
+ * since that call settles what the worker has left in its ring. */
+static inline int32_t corelane_inline_closings(corelane_inline *self, corelane_event *events, uint32_t capacity) {
+  corelane_inline_publish(self);
+  if (capacity > 0) {
+    events->size = sizeof *events;
+  }
+  return corelane_port_closings(self->port, events, capacity);
+}
+
 /* As corelane_poll, into events of this header's size. CORELANE_CORRUPT: a worker's ring is not to be trusted. */
 static inline int32_t corelane_inline_poll(corelane_inline *self, corelane_event *events, uint32_t capacity) {
   uint32_t count = 0, offset;
-  bool open = false;
+  int32_t failed = CORELANE_OK;
+  bool ended = false;
   if (self->armed) {
     self->armed = false;
     corelane_wake_disarm(corelane_port_wake_of(&self->layout));
@@ -394,11 +471,12 @@ static inline int32_t corelane_inline_poll(corelane_inline *self, corelane_event
   corelane_inline_release(self);
   corelane_count(self->layout.counts.polls, 1);
   self->first = (self->first + 1) % self->workers;
-  for (offset = 0; offset < self->workers; offset++) {
+  for (offset = 0; offset < self->workers && failed == CORELANE_OK; offset++) {
     corelane_lane *lane = &self->lanes[(self->first + offset) % self->workers];
+    int32_t status;
     /* Closed is looked at before the tail: what was published before closing is then seen. */
-    bool closed = corelane_ring_closed(&lane->from.ring);
-    int32_t status = corelane_ring_refresh(&lane->from);
+    lane->closed = corelane_ring_closed(&lane->from.ring);
+    status = corelane_ring_refresh(&lane->from);
     while (status >= 0 && count < capacity) {
       if (lane->recipient == lane->recipients) {
         status = corelane_inline_next(self, lane);
@@ -408,19 +486,29 @@ static inline int32_t corelane_inline_poll(corelane_inline *self, corelane_event
       }
       count += corelane_inline_hand_out(self, lane, &events[count]);
     }
-    if (status < 0) {
-      return count > 0 ? (int32_t)count : status;
+    failed = status < 0 ? status : CORELANE_OK;
+    ended = ended || lane->closed;
+    if (lane->recipient == lane->recipients) {
+      corelane_ring_tell(&lane->from, lane->from.head, 0);
+    } else {
+      const uint64_t length = lane->record.length + CORELANE_RING_ALIGNMENT - 1;
+      corelane_ring_tell(&lane->from, lane->from.head - (length & ~(CORELANE_RING_ALIGNMENT - 1)), lane->recipient);
     }
-    open = open || !closed || corelane_ring_has_more(&lane->from) || lane->recipient != lane->recipients;
   }
-  return count == 0 && !open ? CORELANE_CLOSED : (int32_t)count;
+  if (ended && count < capacity && failed == CORELANE_OK) {
+    int32_t closings = corelane_inline_closings(self, events + count, capacity - count);
+    count += closings > 0 ? (uint32_t)closings : 0;
+    self->over = count == 0 && closings == CORELANE_CLOSED;
+    failed = self->over ? CORELANE_CLOSED : CORELANE_OK;
+  }
+  return count > 0 ? (int32_t)count : failed;
 }
 
 /* About to wait for the descriptor: 0, or CORELANE_AGAIN where something is there already. After a refusal as full, or a
- * disconnect that waits for room, this asks for space as well. */
+ * disconnect that waits for room, this asks for space as well. That a worker has ended is something, until a poll has seen it. */
 static inline int32_t corelane_inline_arm(corelane_inline *self) {
   uint32_t worker;
-  bool news = false;
+  bool news = false, ended = false;
   for (worker = 0; worker < self->workers; worker++) {
     if (self->lanes[worker].stalled) {
       corelane_ring_request_space(&self->lanes[worker].to);
@@ -434,7 +522,13 @@ static inline int32_t corelane_inline_arm(corelane_inline *self) {
       lane->stalled = false;
       news = true;
     }
-    news = news || corelane_ring_has_more(&lane->from) || lane->recipient != lane->recipients;
+    news = news || corelane_ring_has_more(&lane->from) || lane->recipient != lane->recipients ||
+           (!lane->closed && corelane_ring_closed(&lane->from.ring));
+    ended = ended || lane->closed;
+  }
+  if (ended && !news) {
+    int32_t closings = corelane_inline_closings(self, NULL, 0);
+    news = closings == CORELANE_AGAIN || (closings == CORELANE_CLOSED && !self->over);
   }
   return news ? CORELANE_AGAIN : CORELANE_OK;
 }

@@ -173,7 +173,11 @@ typedef struct corelane_producer {
   bool needs_space;
 } corelane_producer;
 
-/* Takes over where a call that pushes has left the ring. Everything that this struct committed is published. */
+/* Takes over where a call that pushes has left the ring, and whether it asked for space. Everything that this struct committed
+ * is published. cached_head stays: corelane_ring_space_moved compares with it, and it must not be newer than a refusal inside
+ * the call. This side has looked before the call (corelane_producer_look), so the refusal saw that head or a later one. A head
+ * that is read here may already be the one that the consumer set behind the refusal; whoever compares with that one waits for
+ * the next, which never comes from an empty ring. */
 static inline int32_t corelane_producer_resume(corelane_producer *producer) {
   const corelane_ring *ring = &producer->ring;
   uint64_t tail = __atomic_load_n(corelane_ring_u64(ring, ring->tail), __ATOMIC_RELAXED);
@@ -183,9 +187,18 @@ static inline int32_t corelane_producer_resume(corelane_producer *producer) {
     return corelane_ring_corrupt(ring);
   }
   producer->tail = producer->published = tail;
-  producer->cached_head = head;
   producer->claimed = 0;
+  producer->needs_space = __atomic_load_n(corelane_ring_u32(ring, ring->need_space), __ATOMIC_RELAXED) != 0;
   producer->pushed = __atomic_load_n(corelane_ring_u64(ring, ring->pushed), __ATOMIC_RELAXED);
+  return CORELANE_OK;
+}
+
+static inline int32_t corelane_producer_look(corelane_producer *producer) {
+  uint64_t head = __atomic_load_n(corelane_ring_u64(&producer->ring, producer->ring.head), __ATOMIC_ACQUIRE);
+  if (head < producer->cached_head || head > producer->published) {
+    return corelane_ring_corrupt(&producer->ring);
+  }
+  producer->cached_head = head;
   return CORELANE_OK;
 }
 
@@ -199,16 +212,8 @@ static inline int32_t corelane_producer_open(corelane_producer *producer, const 
   memset(producer, 0, sizeof *producer);
   producer->ring = *ring;
   producer->consumer = consumer;
-  return corelane_producer_resume(producer);
-}
-
-static inline int32_t corelane_producer_look(corelane_producer *producer) {
-  uint64_t head = __atomic_load_n(corelane_ring_u64(&producer->ring, producer->ring.head), __ATOMIC_ACQUIRE);
-  if (head < producer->cached_head || head > producer->published) {
-    return corelane_ring_corrupt(&producer->ring);
-  }
-  producer->cached_head = head;
-  return CORELANE_OK;
+  status = corelane_producer_resume(producer);
+  return status == CORELANE_OK ? corelane_producer_look(producer) : status;
 }
 
 /* Room for a record of `length` bytes, its eight of length, kind and flags included and written. CORELANE_FULL,
@@ -388,6 +393,20 @@ static inline bool corelane_ring_release(corelane_consumer *consumer) {
     return false; /* The producer alone writes that word. */
   }
   return corelane_wake_if_asleep(consumer->producer);
+}
+
+/* Says how far this side is: up to where every record was handed out, and to how many recipients the next one was. Whoever
+ * releases the port goes on there. Relaxed: only that call reads it, on this thread or on one that this thread handed the port
+ * over to, and nothing is published by it. */
+static inline void corelane_ring_tell(const corelane_consumer *consumer, uint64_t taken, uint64_t handed) {
+  uint64_t *cell = corelane_ring_u64(&consumer->ring, consumer->ring.taken);
+  if (__atomic_load_n(cell, __ATOMIC_RELAXED) != taken) {
+    __atomic_store_n(cell, taken, __ATOMIC_RELAXED);
+  }
+  cell = corelane_ring_u64(&consumer->ring, consumer->ring.handed);
+  if (__atomic_load_n(cell, __ATOMIC_RELAXED) != handed) {
+    __atomic_store_n(cell, handed, __ATOMIC_RELAXED);
+  }
 }
 
 /* Behind corelane_wake_arm: whether records wait, by the shared tail. */

@@ -30,7 +30,7 @@ step() { # step NAME SECONDS COMMAND...
 }
 
 strict="-std=c11 -O2 -g -Wall -Wextra -Wpedantic -Werror -Iinclude"
-for program in main_job torture; do
+for program in main_job faults torture; do
     step "compile $program.c" 60 gcc $strict "ffi-tests/c/$program.c" "$library" $system -o "$out/$program"
     step "compile $program.c, sanitized" 60 gcc $strict -fsanitize=address,undefined -fno-sanitize-recover=all \
         "ffi-tests/c/$program.c" "$library" $system -o "$out/${program}_sanitized"
@@ -41,6 +41,8 @@ step "the headers in C++" 60 g++ -std=c++17 -Wall -Wextra -Wpedantic -Werror -Ii
 
 step "C: main job and failures" 60 "$out/main_job"
 step "C: main job and failures, sanitized" 60 "$out/main_job_sanitized"
+step "C: faults" 60 "$out/faults"
+step "C: faults, sanitized" 120 "$out/faults_sanitized"
 for workers in 1 2; do
     for ring in 8192 65536; do
         step "C: torture, $workers workers, rings of $ring, sanitized" 60 "$out/torture_sanitized" $((records / 50)) $ring $workers
@@ -51,7 +53,9 @@ step "C: torture" 300 "$out/torture" "$records"
 export CGO_ENABLED=1 CGO_CFLAGS="-I$PWD/include" CGO_LDFLAGS="$library $system"
 step "go vet" 120 go -C ffi-tests/go vet ./...
 step "compile Go" 200 go -C ffi-tests/go build -o "$out/go/" ./...
+step "go test" 200 go -C ffi-tests/go test -count=1 ./ring
 step "Go: main job and failures" 60 "$out/go/mainjob"
+step "Go: faults" 120 "$out/go/faults"
 step "Go: torture, 2 workers" 60 "$out/go/torture" $((records / 50)) 8192 2
 step "Go: torture" 300 "$out/go/torture" "$records"
 

@@ -7,23 +7,28 @@
 //! | FREE → WAITING | the port's submitting half | store; Acquire of FREE before it |
 //! | WAITING → RUNNING | the worker, before the handler | compare-exchange |
 //! | WAITING → FREE, next generation | the caller: cancelled, the fallback may run | compare-exchange |
-//! | RUNNING → DONE | the worker, behind the result | compare-exchange, Release; then wake |
-//! | RUNNING → ABANDONED | the caller, out of time: no fallback | compare-exchange |
-//! | DONE → FREE, next generation | the caller, behind reading the result | store, Release |
-//! | ABANDONED → FREE, next generation | the worker | store, Release |
+//! | RUNNING → DONE, with the result | the worker | compare-exchange, Release; then wake |
+//! | WAITING → DONE, refused | who settles a ring that its worker has left | compare-exchange; then wake |
+//! | RUNNING → FREE, next generation | the caller, out of time: abandoned, no fallback | compare-exchange |
+//! | DONE → FREE, next generation | the caller, with the result | store, Release |
+//!
+//! The result travels in the word. So a caller that gives up has its slot back at once, however long the worker takes: a
+//! worker that ends late finds another generation and changes nothing (`docs/decisions/0008-call-word.md`).
 //!
 //! Slots are never freed, and a waiter looks at its own generation again after each wake: a late wake may reach the
 //! slot's next user.
 
-use crate::park::WakeWord;
-use crate::sync::{AcqRel, Acquire, AtomicU64, Relaxed, Release, mutant, ordering, wake_fence};
+use crate::park::{WakeWord, after_publishing};
+use crate::sync::{AcqRel, Acquire, AtomicU64, Relaxed, Release, mutant, ordering};
 use std::time::{Duration, Instant};
 
 const FREE: u64 = 0;
 const WAITING: u64 = 1;
 const RUNNING: u64 = 2;
 const DONE: u64 = 3;
-const ABANDONED: u64 = 4;
+const STATE: u64 = 0xff;
+const RESULT_SHIFT: u32 = 8;
+const RESULT: u64 = 0xff_ffff;
 
 /// A call: generation in the upper half, place in the lower. 0 in a record stands for none; generations start at 1.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,6 +37,10 @@ pub(crate) struct CallId(pub(crate) u64);
 impl CallId {
     fn word(self, state: u64) -> u64 {
         self.0 & !0xffff_ffff | state
+    }
+
+    fn done(self, result: u64) -> u64 {
+        self.word(DONE) | (result & RESULT) << RESULT_SHIFT
     }
 
     /// What its slot holds afterwards. 0 is nobody's generation.
@@ -56,7 +65,6 @@ pub(crate) enum Ended {
 #[derive(Debug)]
 struct Call {
     word: AtomicU64,
-    result: AtomicU64,
     wake: WakeWord,
 }
 
@@ -66,11 +74,7 @@ pub(crate) struct Calls(Box<[Call]>);
 
 impl Calls {
     pub(crate) fn new(count: usize) -> Self {
-        let free = |_| Call {
-            word: AtomicU64::new(1 << 32 | FREE),
-            result: AtomicU64::new(0),
-            wake: WakeWord::futex(),
-        };
+        let free = |_| Call { word: AtomicU64::new(1 << 32 | FREE), wake: WakeWord::futex() };
         Self((0..count).map(free).collect())
     }
 
@@ -86,9 +90,9 @@ impl Calls {
     /// Takes a free slot; one thread at a time. None: as many calls wait as there are slots.
     pub(crate) fn take(&self) -> Option<CallId> {
         for (index, call) in self.0.iter().enumerate() {
-            // Acquire: its last user is done with the result; pairs with the Release of whoever freed it.
+            // Acquire: its last user is done with it; pairs with the Release of whoever freed it.
             let word = call.word.load(Acquire);
-            if word & 0xffff_ffff == FREE {
+            if word & STATE == FREE {
                 let id = CallId(word & !0xffff_ffff | index as u64);
                 call.word.store(id.word(WAITING), Relaxed); // Relaxed: the ring's record publishes it.
                 return Some(id);
@@ -120,46 +124,43 @@ impl Calls {
     /// The worker has handled the message. Says whether the caller gets the result, or has gone.
     pub(crate) fn finish(&self, id: CallId, result: u64) -> bool {
         let Some(call) = self.get(id) else { return false };
-        call.result.store(result, Relaxed); // Relaxed: DONE publishes it.
-        let order = ordering("call-done-relaxed", Release, Relaxed);
+        let wake = || after_publishing(|| call.wake.wake_if_asleep());
         if mutant("call-wake-before-done") {
-            wake_fence("call-fence");
-            call.wake.wake_if_asleep();
+            wake();
         }
-        // Release: pairs with the Acquire in `poll`.
-        if call.word.compare_exchange(id.word(RUNNING), id.word(DONE), order, Relaxed).is_err() {
-            if call.word.load(Relaxed) == id.word(ABANDONED) {
-                call.word.store(id.next_free(), Release); // Release: as in `poll`.
-            }
+        // Release: what the worker did for the message; pairs with the Acquire in `poll`.
+        let order = ordering("call-done-relaxed", Release, Relaxed);
+        if mutant("call-done-by-store") {
+            call.word.store(id.done(result), Release);
+        } else if call.word.compare_exchange(id.word(RUNNING), id.done(result), order, Relaxed).is_err() {
             return false;
         }
         if !mutant("call-wake-before-done") {
-            wake_fence("call-fence");
-            call.wake.wake_if_asleep();
+            wake();
         }
         true
     }
 
     /// The caller's look: the result, once it is there.
     fn poll(&self, call: &Call, id: CallId) -> Option<u64> {
-        // Acquire: with DONE comes the result; pairs with the Release in `finish`.
-        if call.word.load(Acquire) != id.word(DONE) && !mutant("call-trusts-wake") {
+        // Acquire: with DONE comes what the worker did; pairs with the Release in `finish`.
+        let word = call.word.load(Acquire);
+        let result = word >> RESULT_SHIFT & RESULT;
+        if word != id.done(result) && !mutant("call-trusts-wake") {
             return None;
         }
-        let result = call.result.load(Relaxed);
-        call.word.store(id.next_free(), Release); // Release: the result is read; pairs with the Acquire in `take`.
+        call.word.store(id.next_free(), Release); // Release: pairs with the Acquire in `take`.
         Some(result)
     }
 
-    /// The caller gives up waiting.
+    /// The caller gives up waiting. Its slot is free for the next call.
     pub(crate) fn give_up(&self, id: CallId) -> Ended {
         let Some(call) = self.get(id) else { return Ended::Cancelled };
-        // AcqRel: as in `start`; and the slot is the next user's.
+        // AcqRel, twice: as in `start`; and the slot is the next user's.
         if call.word.compare_exchange(id.word(WAITING), id.next_free(), AcqRel, Relaxed).is_ok() {
             return Ended::Cancelled;
         }
-        // AcqRel: from here on the worker frees the slot.
-        if call.word.compare_exchange(id.word(RUNNING), id.word(ABANDONED), AcqRel, Relaxed).is_ok() {
+        if call.word.compare_exchange(id.word(RUNNING), id.next_free(), AcqRel, Relaxed).is_ok() {
             return Ended::Abandoned;
         }
         match self.poll(call, id) {
@@ -179,26 +180,26 @@ impl Calls {
             if left == Some(Duration::ZERO) || closed() {
                 return self.give_up(id);
             }
-            call.wake.arm();
-            // Relaxed: behind the fence of `arm`, and looked at again by `poll`.
-            if call.word.load(Relaxed) != id.word(DONE) && !closed() {
-                call.wake.sleep(left);
-            }
-            call.wake.disarm();
+            // Relaxed: behind the fence, and looked at again by `poll`.
+            call.wake.sleep_unless(left, || call.word.load(Relaxed) & STATE == DONE || closed());
         }
     }
 
     /// Wakes every caller, to look at what `closed` says now.
     pub(crate) fn wake_all(&self) {
-        wake_fence("call-stop-fence");
-        for call in &self.0 {
-            call.wake.wake_if_asleep();
-        }
+        after_publishing(|| {
+            for call in &self.0 {
+                call.wake.wake_if_asleep();
+            }
+        });
     }
 
-    /// Whether the call was given up before a worker started it.
-    pub(crate) fn is_over(&self, id: CallId) -> bool {
-        // Acquire: pairs with the caller's compare-exchange.
-        self.get(id).is_none_or(|call| call.word.load(Acquire) >> 32 != id.0 >> 32)
+    /// Nobody will take the message: its caller is told `result`, unless it has given up before.
+    pub(crate) fn refuse(&self, id: CallId, result: u64) {
+        let Some(call) = self.get(id) else { return };
+        // AcqRel: as in `start`.
+        if call.word.compare_exchange(id.word(WAITING), id.done(result), AcqRel, Relaxed).is_ok() {
+            after_publishing(|| call.wake.wake_if_asleep());
+        }
     }
 }

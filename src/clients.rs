@@ -5,11 +5,13 @@
 //! out) → FREE. It is free again once all it submitted is finished and nothing for it is outstanding. Its
 //! closing bit is set before that, so no credit can be added meanwhile; with credit held it cannot be freed. So
 //! a worker that was quick enough to add credit has a slot that stays, and one that was not is told so by the
-//! generation in the credit word (`docs/decisions/0001-credit-pins-slot.md`).
+//! generation in the credit word (`docs/decisions/0001-credit-pins-slot.md`). A port's own calls compare generation and
+//! phase in one word, and change the phase by compare-exchange: a stale handle changes nothing of a successor's.
 
 mod bucket;
 mod credit;
 mod figures;
+mod list;
 mod members;
 mod names;
 mod policy;
@@ -23,8 +25,9 @@ pub(crate) use credit::{Credit, Limits, MAX_BYTES, MAX_MESSAGES, Shortage};
 #[cfg(not(corelane_loom))]
 pub(crate) use figures::{ApplicationConnections, ClientCounts, ClientView, ConnectionReading};
 pub(crate) use figures::{ClientLine, ClientMessage};
+pub(crate) use list::{END, List, Stack, UNLISTED};
 pub(crate) use names::{NameHash, NameTable};
-pub(crate) use slot::{NameBuffer, Phase, Slot};
+pub(crate) use slot::{Acknowledged, NameBuffer, Phase, Place, Slot};
 
 pub(crate) use members::Members;
 pub(crate) use rooms::{RoomLimits, RoomReader, Rooms};
@@ -35,7 +38,8 @@ pub use policy::{CreditPolicy, Outstanding};
 use crate::clock::Clock;
 use crate::error::Error;
 use crate::sync::os::touch;
-use crate::sync::{Acquire, Mutex, lock, mutant};
+use crate::sync::{Mutex, Relaxed, lock, mutant};
+use crossbeam_utils::CachePadded;
 use figures::ConnectionCells;
 use std::collections::VecDeque;
 
@@ -59,6 +63,8 @@ pub(crate) struct Clients {
     /// One per slot, or none where clients have no figures of their own.
     lines: Box<[ClientLine]>,
     clock: Clock,
+    /// Closed and not yet seen to; linked through their slots. Closing a client takes no lock.
+    retired: CachePadded<Stack>,
     control: Mutex<Control>,
 }
 
@@ -83,12 +89,16 @@ struct Control {
     connections: ConnectionCells,
     /// Slots never used start here.
     unused: u32,
-    free: Vec<u32>,
-    /// CLIENT_CLOSED handed out; free once finished and nothing is outstanding.
-    retired: VecDeque<ClientId>,
+    /// First in, first out: a slot's generations last as long as possible.
+    free: VecDeque<u32>,
+    /// CLIENT_CLOSED handed out; free once nothing refers to it.
+    retired: VecDeque<u32>,
     /// Names that were only recorded.
     only_recorded: usize,
 }
+
+/// How many closed slots a connect looks at, as long as there are others: enough to keep up with any rate of disconnects.
+const SWEPT_PER_CONNECT: usize = 64;
 
 /// Keys that names are hashed under: the standard library's own random ones, from the operating system.
 pub(crate) fn random_keys() -> [u64; 2] {
@@ -107,7 +117,7 @@ impl Clients {
         let control = Control {
             connections: ConnectionCells::new(limits.applications),
             unused: 0,
-            free: Vec::with_capacity(limit as usize),
+            free: VecDeque::with_capacity(limit as usize),
             retired: VecDeque::with_capacity(limit as usize),
             only_recorded: 0,
         };
@@ -116,13 +126,14 @@ impl Clients {
             names: NameTable::new(limit, keys),
             lines: (0..limits.lines()).map(|_| ClientLine::new()).collect(),
             clock,
+            retired: CachePadded::new(Stack::new()),
             control: Mutex::new(control),
         }
     }
 
     /// Bytes that so many clients take, for the budget: slots, names, and the lists of free and of leaving slots.
     pub(crate) const fn bytes(limits: ClientLimits) -> u64 {
-        let each = size_of::<Slot>() + size_of::<u32>() + size_of::<ClientId>();
+        let each = size_of::<Slot>() + 2 * size_of::<u32>();
         limits.clients as u64 * each as u64
             + limits.lines() as u64 * size_of::<ClientLine>() as u64
             + ConnectionCells::bytes(limits.applications)
@@ -136,10 +147,11 @@ impl Clients {
         self.names.touch()?;
         let mut control = lock(&self.control);
         let Control { free, retired, .. } = &mut *control;
-        touch(free.spare_capacity_mut())?;
-        // Its spare room cannot be borrowed, only be used once.
-        retired.resize(retired.capacity(), ClientId(0));
-        retired.clear();
+        // A queue's spare room cannot be borrowed, only be used once.
+        for queue in [free, retired] {
+            queue.resize(queue.capacity(), 0);
+            queue.clear();
+        }
         Ok(())
     }
 
@@ -171,13 +183,30 @@ impl Clients {
     /// As [`get`](Self::get), if the client is this port's.
     #[inline]
     pub(crate) fn on(&self, client: ClientId, port: usize) -> Option<&Slot> {
-        self.get(client).filter(|slot| usize::from(slot.place().port) == port)
+        let is_here =
+            |place: Place| place.generation == client.generation() && usize::from(place.port) == port;
+        self.slot(client.index()).filter(|slot| is_here(slot.place()))
     }
 
-    /// As [`on`](Self::on), for the host's calls: `elsewhere` where the client is another port's.
-    pub(crate) fn own(&self, client: ClientId, port: usize, elsewhere: Error) -> Result<&Slot, Error> {
+    /// The slot of a client of this port that is not closed yet, for the thread that closes the port's clients: it stays
+    /// that client's until this thread closes it.
+    #[inline]
+    pub(crate) fn present(&self, client: ClientId, port: usize) -> Option<&Slot> {
+        let slot = self.on(client, port)?;
+        let phase = slot.phase_of(client.generation());
+        matches!(phase, Some(Phase::Open | Phase::Closing)).then_some(slot)
+    }
+
+    /// The slot of a connected client of this port, for the host's calls: `elsewhere` where it is another port's.
+    pub(crate) fn open_on(&self, client: ClientId, port: usize, elsewhere: Error) -> Result<&Slot, Error> {
         let slot = self.get(client).ok_or(Error::StaleClient)?;
-        if usize::from(slot.place().port) == port { Ok(slot) } else { Err(elsewhere) }
+        if self.on(client, port).is_none() {
+            return Err(elsewhere);
+        }
+        match slot.phase_of(client.generation()) {
+            Some(Phase::Open) => Ok(slot),
+            _ => Err(Error::StaleClient),
+        }
     }
 
     /// Connects: takes a slot, fills it, inserts the name. The caller then posts the name to every worker.
@@ -195,19 +224,14 @@ impl Clients {
         check_name(new.name)?;
         let hash = self.names.hash(new.name.as_bytes());
         let mut control = lock(&self.control);
-        self.sweep(&mut control);
-        let index = match control.free.pop() {
-            Some(index) => index,
-            None if (control.unused as usize) < self.slots.len() => {
-                control.unused += 1;
-                control.unused - 1
-            }
-            // Who comes again needs no other place, and learns that.
-            None => {
-                let present = self.names.get(hash);
-                control.connections.reconnects += u64::from(present.is_some() && !only_recorded);
-                return Err(present.map_or(Error::TooManyClients(self.slots.len() as u32), Error::NameTaken));
-            }
+        // First of all, so that who is refused costs no slot and no generation. Names are inserted under this lock.
+        if let Some(present) = self.names.get(hash) {
+            // Who comes under a name that is there has come again, before its first connection was seen to end.
+            control.connections.reconnects += u64::from(!only_recorded);
+            return Err(Error::NameTaken(present));
+        }
+        let Some(index) = self.take_free(&mut control) else {
+            return Err(Error::TooManyClients(self.slots.len() as u32));
         };
         let Some(slot) = self.slot(index) else { return Err(Error::StaleClient) };
         let generation = slot.open(&new);
@@ -216,13 +240,8 @@ impl Clients {
         if let Some(line) = self.lines.get(index as usize) {
             line.open(now, control.connections.writer.controlled.epoch, only_recorded);
         }
-        if let Err(present) = self.names.insert(hash, client) {
-            slot.set_phase(Phase::Free);
-            control.free.push(index);
-            // Who comes under a name that is there has come again, before its first connection was seen to end.
-            control.connections.reconnects += u64::from(!only_recorded);
-            return Err(Error::NameTaken(present));
-        }
+        let inserted = self.names.insert(hash, client);
+        debug_assert!(inserted.is_ok(), "names are inserted under the control lock");
         if only_recorded {
             control.only_recorded += 1;
         } else {
@@ -238,19 +257,20 @@ impl Clients {
         self.names.remove(hash, client);
     }
 
-    /// Starts a disconnect: no new credit, no name, no further submission. Says whether it was open.
+    /// Starts a disconnect: no new credit, no name, no further submission. Says whether it was open. By the half of the
+    /// client's port that submits.
     pub(crate) fn begin_close(&self, client: ClientId) -> bool {
         let Some(slot) = self.get(client) else { return false };
-        if slot.phase() != Phase::Open {
+        if !slot.leave_phase(client.generation(), Phase::Open, Phase::Closing) {
             return false;
         }
+        // Closing: only the caller, or a poll behind what the caller pushes, closes it. So the slot stays this client's.
         self.remove_name(client, slot);
-        slot.set_phase(Phase::Closing);
         slot.credit.close(client.generation());
-        let mut control = lock(&self.control);
         if mutant("slot-reuse-before-closed") {
-            control.retired.push_back(client);
+            self.retired.push(client.index(), &slot.retired_link);
         }
+        let mut control = lock(&self.control);
         let line = self.line(client);
         if line.is_some_and(ClientLine::is_only_recorded) {
             control.only_recorded -= 1;
@@ -263,12 +283,31 @@ impl Clients {
     }
 
     /// CLIENT_CLOSED has been handed out, or the port is gone: nothing is handed out for the client any more,
-    /// and what it was handed and had not acknowledged is forgiven.
-    pub(crate) fn end_close(&self, client: ClientId) {
-        let Some(slot) = self.get(client) else { return };
-        slot.set_phase(Phase::Closed);
-        slot.forgive();
-        lock(&self.control).retired.push_back(client);
+    /// and what it was handed and had not acknowledged is forgiven. True for the one caller that did it. Takes no lock.
+    pub(crate) fn end_close(&self, client: ClientId) -> bool {
+        let Some(slot) = self.get(client) else { return false };
+        // With credit outstanding, or the phase, the slot stays this client's until it is on the list.
+        if !slot.leave_phase(client.generation(), Phase::Closing, Phase::Closed) {
+            return false;
+        }
+        slot.forgive(client.generation());
+        if !mutant("slot-reuse-before-closed") {
+            self.retired.push(client.index(), &slot.retired_link);
+        }
+        true
+    }
+
+    /// The host of `port` has written so much to a client. Gives its credit back, never more than was handed out; nothing
+    /// where the client is not the port's, or is closed. By the port's polling half, which alone closes its clients.
+    #[inline]
+    pub(crate) fn acknowledge(
+        &self,
+        client: ClientId,
+        port: usize,
+        messages: u32,
+        bytes: u32,
+    ) -> Option<Acknowledged> {
+        Some(self.present(client, port)?.acknowledge(client.generation(), messages, bytes))
     }
 
     /// The client that has this name now.
@@ -281,12 +320,11 @@ impl Clients {
         (slot.name(&mut buffer).as_bytes() == name).then_some(client)
     }
 
-    /// Open clients of a port, for its release.
-    pub(crate) fn of_port(&self, port: u16) -> impl Iterator<Item = (ClientId, Phase)> + '_ {
+    /// Clients of a port that are not closed, for its release.
+    pub(crate) fn of_port(&self, port: u16) -> impl Iterator<Item = ClientId> + '_ {
         self.slots.iter().enumerate().filter_map(move |(index, slot)| {
-            let (place, phase) = (slot.place(), slot.phase());
-            let here = place.port == port && matches!(phase, Phase::Open | Phase::Closing);
-            here.then(|| (ClientId::new(index as u32, place.generation), phase))
+            let client = ClientId::new(index as u32, slot.place().generation);
+            self.present(client, usize::from(port)).map(|_| client)
         })
     }
 
@@ -302,26 +340,41 @@ impl Clients {
         self.lines.get(client.index() as usize)
     }
 
-    /// Frees the retired slots that nothing refers to any more.
-    fn sweep(&self, control: &mut Control) {
-        for _ in 0..control.retired.len() {
-            let Some(client) = control.retired.pop_front() else { return };
-            match self.get(client) {
-                Some(slot) if self.is_quiet(slot) => {
-                    slot.set_phase(Phase::Free);
-                    control.free.push(client.index());
-                }
-                Some(_) => control.retired.push_back(client),
-                None => {}
-            }
+    /// A free slot, if there is one. Looks at a few of the closed ones, and at all of them only where there is no other.
+    fn take_free(&self, control: &mut Control) -> Option<u32> {
+        self.sweep(control, SWEPT_PER_CONNECT);
+        if let Some(index) = control.free.pop_front() {
+            return Some(index);
         }
+        if (control.unused as usize) < self.slots.len() {
+            control.unused += 1;
+            return Some(control.unused - 1);
+        }
+        self.sweep(control, usize::MAX);
+        control.free.pop_front()
     }
 
-    fn is_quiet(&self, slot: &Slot) -> bool {
-        if mutant("slot-reuse-early") {
-            return true;
+    /// Frees closed slots that nothing refers to any more, in the order in which they were closed. Looks at `limit` at most.
+    fn sweep(&self, control: &mut Control, limit: usize) {
+        // The latest comes first: turned round on the way.
+        let (mut next, mut first) = (self.retired.take(), END);
+        while let Some(slot) = self.slot(next) {
+            let rest = slot.retired_link.load(Relaxed); // Relaxed: `take` acquired it.
+            slot.retired_link.store(first, Relaxed); // Relaxed: under the control lock from here on.
+            (first, next) = (next, rest);
         }
-        // Acquire: what the worker did for the client's messages is done; pairs with `Slot::finish`.
-        slot.finished.load(Acquire) == slot.submitted() && slot.credit.outstanding() == (0, 0)
+        while let Some(slot) = self.slot(first) {
+            control.retired.push_back(first);
+            first = slot.retired_link.load(Relaxed); // Relaxed: as above.
+        }
+        for _ in 0..control.retired.len().min(limit) {
+            let Some(index) = control.retired.pop_front() else { return };
+            let Some(slot) = self.slot(index) else { continue };
+            if mutant("slot-reuse-early") || slot.is_unused() {
+                control.free.push_back(index);
+            } else {
+                control.retired.push_back(index);
+            }
+        }
     }
 }

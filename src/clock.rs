@@ -10,9 +10,9 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 #[non_exhaustive]
 #[repr(u64)]
 pub enum StampSource {
-    /// Nanoseconds of the monotonic clock.
+    /// Nanoseconds of the system's monotonic clock (`CLOCK_MONOTONIC`).
     Monotonic = 0,
-    /// The processor's time stamp counter.
+    /// The processor's time stamp counter (x86-64), or its system counter (aarch64).
     CycleCounter = 1,
 }
 
@@ -78,7 +78,7 @@ impl Clock {
     /// Where the ticks come from.
     pub fn source(&self) -> StampSource {
         // Asked of the readings themselves: the clock's library does not tell which source it chose.
-        #[cfg(target_arch = "x86_64")]
+        #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
         if let Source::Counter(clock) = &self.0 {
             let before = crate::sync::os::cycle_counter();
             let reading = clock.raw();

@@ -14,7 +14,7 @@ pub use preset::PRESETS;
 
 use crate::clients::{ClientLimits, CreditPolicy, RoomLimits};
 use crate::error::Error;
-pub use setting::{Balance, RouteFallback, SubmitFull};
+pub use setting::{Balance, RouteFallback};
 use setting::{MILLION, Setting};
 use std::time::Duration;
 
@@ -196,8 +196,7 @@ impl Config {
         match self.get(Key::RouteFallback) {
             0 => RouteFallback::Auto,
             1 => RouteFallback::Inline,
-            2 => RouteFallback::Refuse,
-            _ => RouteFallback::Wait,
+            _ => RouteFallback::Refuse,
         }
     }
 
@@ -328,7 +327,6 @@ mod tests {
                     "idle" => "Idle",
                     "route_fallback" => "RouteFallback",
                     "balance" => "Balance",
-                    "submit_full" => "SubmitFull",
                     "credit_policy" => "CreditPolicy",
                     other => panic!("{other} has no setter here"),
                 },

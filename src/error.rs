@@ -59,6 +59,8 @@ reasons! {
         /// Too large for a ring, or given away, and as many payloads outside rings wait as `payloads` and `payload_bytes`
         /// allow.
         PayloadsFull = "payloads_full",
+        /// As many callers wait for results on this port as `max_calls` allows.
+        TooManyCalls = "too_many_calls",
     }
 }
 
@@ -125,6 +127,8 @@ reasons! {
         Reported = "reported",
         /// The client has written where the server puts the sender.
         ForgedSender = "forged_sender",
+        /// Its worker ended before it was handled: its thread panicked, or its host dropped it.
+        WorkerLost = "worker_lost",
     }
 }
 
@@ -141,6 +145,8 @@ reasons! {
         Expired = "expired",
         /// Its caller's time was over before a worker started it.
         TimedOut = "timed_out",
+        /// As many callers waited for results on this port as `max_calls` allows.
+        TooManyCalls = "too_many_calls",
     }
 }
 
@@ -153,7 +159,7 @@ reasons! {
         EgressFull = "egress_full",
         /// The recipient's port was released with the delivery in its ring or backlog.
         PortGone = "port_gone",
-        /// In a backlog when the router stopped.
+        /// In a backlog when its worker stopped, or ended otherwise.
         Stopped = "stopped",
         /// A room's member had no credit for the room's message, or a client none for a notice.
         Credit = "credit_exhausted",
@@ -315,7 +321,11 @@ impl Error {
             Self::Refused(Refused::Closed | Refused::Draining) => -20,
             Self::Refused(Refused::Corrupt) => -29,
             Self::Refused(
-                Refused::InFlight | Refused::RateLimited | Refused::Concurrency | Refused::PayloadsFull,
+                Refused::InFlight
+                | Refused::RateLimited
+                | Refused::Concurrency
+                | Refused::PayloadsFull
+                | Refused::TooManyCalls,
             ) => -16,
             Self::NameLength(_) | Self::RebindElsewhere => -11,
             Self::NameTaken(_) => -15,

@@ -4,6 +4,7 @@
 mod attach;
 mod call;
 mod clients;
+mod delegated;
 mod handoff;
 mod metrics;
 mod placement;
@@ -11,6 +12,7 @@ mod ring;
 mod rooms;
 mod stuck;
 mod wake;
+mod watch;
 
 /// Explores the schedules of `model` with at most three preemptions: two miss a real bug of the combined wakes.
 fn explore(model: impl Fn() + Sync + Send + 'static) {

@@ -3,17 +3,28 @@
 //!
 //! Both wakes have one shape, model-checked in `src/models/wake.rs`:
 //!
-//! - who publishes (records, space, an attach state): store (Release), [`wake_fence`], then
+//! - who publishes (records, space, an attach state) stores with Release, then calls [`after_publishing`]: a fence, then
 //!   [`WakeWord::wake_if_asleep`], which clears the word *before* it wakes;
-//! - who sleeps: [`WakeWord::arm`] (word := asleep, fence), re-check everything that could have been published,
-//!   then sleep; going on, [`WakeWord::disarm`].
+//! - who sleeps calls [`WakeWord::sleep_unless`], or [`WakeWord::arm_unless`] and then waits for the descriptor: the word
+//!   says asleep, a fence, then a re-check of everything that could have been published.
 //!
 //! Of the two fences one comes first: either the sleeper's re-check sees the publication, or the publisher
-//! sees the word asleep.
+//! sees the word asleep. (Dekker's mutual exclusion, with fences.) Nothing outside this module writes either sequence.
+
+mod doorbell;
+
+pub(crate) use doorbell::{Doorbell, Seen};
 
 use crate::sync::os::{EventFd, futex_wait, futex_wake};
 use crate::sync::{AcqRel, AtomicU32, Relaxed, mutant, wake_fence};
 use std::time::Duration;
+
+/// What a publisher does once its stores are made: a fence, then `wake`, which tests the words of all who may sleep.
+#[inline]
+pub(crate) fn after_publishing<R>(wake: impl FnOnce() -> R) -> R {
+    wake_fence("wake-fence-publisher");
+    wake()
+}
 
 const AWAKE: u32 = 0;
 const ASLEEP: u32 = 1;
@@ -61,8 +72,29 @@ impl WakeWord {
         }
     }
 
-    /// The owner announces that it is about to sleep. It then re-checks, and sleeps only if nothing moved.
-    pub(crate) fn arm(&self) {
+    /// The owner announces that it is about to wait for its descriptor, then looks for news. True: there is none, and
+    /// whatever comes from now on wakes it. `news` looks at everything that anybody may have published.
+    pub(crate) fn arm_unless(&self, news: impl FnOnce() -> bool) -> bool {
+        if mutant("wake-recheck-before-arm") {
+            let news = news();
+            self.arm();
+            return !news;
+        }
+        self.arm();
+        !news()
+    }
+
+    /// Sleeps unless there is `news`, until woken or past `timeout`. Says whether it slept.
+    pub(crate) fn sleep_unless(&self, timeout: Option<Duration>, news: impl FnOnce() -> bool) -> bool {
+        let sleeps = self.arm_unless(news);
+        if sleeps {
+            self.sleep(timeout);
+        }
+        self.disarm();
+        sleeps
+    }
+
+    fn arm(&self) {
         // AcqRel: an RMW like every write of this word; the order that matters is the fence's.
         self.word.swap(ASLEEP, AcqRel);
         wake_fence("wake-fence-sleeper");
@@ -97,7 +129,7 @@ impl WakeWord {
         won
     }
 
-    /// Sleeps until woken or past `timeout`, after [`arm`](Self::arm) and a re-check that found nothing.
+    /// Sleeps until woken or past `timeout`, after [`arm_unless`](Self::arm_unless) has found nothing.
     pub(crate) fn sleep(&self, timeout: Option<Duration>) {
         match &self.sleeper {
             Sleeper::Futex => futex_wait(&self.word, ASLEEP, timeout),

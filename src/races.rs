@@ -100,7 +100,7 @@ fn a_credit_word_under_three_threads() {
     let mut taken = 0;
     while taken < 40_000 {
         let (messages, bytes) = credit.outstanding();
-        credit.subtract(messages, bytes);
+        credit.subtract(1, messages, bytes);
         taken += messages;
         thread::yield_now();
     }

@@ -9,6 +9,8 @@ mod held;
 mod hold;
 #[cfg(not(corelane_loom))]
 mod inline;
+mod link;
+mod outgoing;
 mod over_limit;
 mod pair;
 mod payload;
@@ -38,7 +40,10 @@ mod worker;
 #[cfg(all(test, corelane_loom))]
 pub(crate) mod model {
     pub(crate) use super::hold::{Held, Holds};
+    pub(crate) use super::link::PortLink;
     pub(crate) use super::placement::{Frontier, frontiers};
+    pub(crate) use super::poll::WayOut;
+    pub(crate) use super::watch::Activity;
 }
 
 pub use connect::ConnectOptions;
@@ -178,12 +183,18 @@ impl Builder {
                 protocols: self.protocols.len() + 1,
                 recorded,
                 customs,
-                holds: hold::Holds::memory(messages, bytes) + scratch + tasks,
+                holds: hold::Holds::memory(messages, bytes, self.config.get(Key::MaxClients))
+                    + scratch
+                    + tasks,
                 payloads: payload::Payloads::memory(
                     self.config.count(Key::Payloads),
                     self.config.get(Key::PayloadBytes),
                 ),
-                pair: pair::PAIR_BYTES + worker::PAIR_BYTES + submit::PAIR_BYTES + poll::PAIR_BYTES,
+                pair: pair::PAIR_BYTES
+                    + worker::PAIR_BYTES
+                    + outgoing::PAIR_BYTES
+                    + link::PAIR_BYTES
+                    + poll::PAIR_BYTES,
                 thread: (stack::THREAD_BYTES, stack::STACK_BYTES as u64),
             },
         )
@@ -211,8 +222,9 @@ impl Builder {
         let shared = Arc::new(shared);
         let mut workers: Vec<_> =
             (0..shared.workers.len()).map(|index| Worker::new(Arc::clone(&shared), index)).collect();
-        if touch {
-            workers.iter_mut().try_for_each(Worker::touch)?;
+        if touch && let Err(error) = workers.iter_mut().try_for_each(Worker::touch) {
+            shared.request_stop(); // None of them is missed.
+            return Err(error.into());
         }
         Ok((Router { shared, threads: Vec::new(), watch: None }, workers))
     }
@@ -243,7 +255,10 @@ impl Builder {
             });
             match thread {
                 Ok(thread) => router.threads.push(thread),
-                Err(error) => return Err(error.into()), // Dropping the router stops those that run.
+                Err(error) => {
+                    router.request_stop(); // Those that run stop; nobody misses the others.
+                    return Err(error.into());
+                }
             }
         }
         if has_handlers {
@@ -340,13 +355,13 @@ impl Router {
     pub fn drain(&self, timeout: Duration) -> Result<(), Error> {
         // Relaxed: a port that reads it late takes one more message, which is then waited for.
         self.shared.draining.store(true, Ordering::Relaxed);
-        let end = Instant::now() + timeout;
+        let start = Instant::now();
         loop {
             let accounting = self.shared.accounting();
             if accounting.in_flight == 0 && accounting.queued == 0 {
                 return Ok(());
             }
-            if Instant::now() >= end {
+            if start.elapsed() >= timeout {
                 return Err(Error::Timeout);
             }
             std::thread::sleep(Duration::from_millis(1));

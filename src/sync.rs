@@ -2,6 +2,7 @@
 //! `--cfg corelane_loom`. Everything that loom must see goes through here; every module uses it.
 //! `sync::os` holds the system calls, `sync::published` what is read without waiting and replaced whole.
 
+mod delegated;
 pub(crate) mod handoff;
 mod handover;
 pub(crate) mod os;
@@ -9,6 +10,7 @@ mod published;
 
 pub(crate) use published::{Crowded, Reader, Retirement, Writer, published};
 
+pub(crate) use delegated::Delegated;
 pub(crate) use handover::Handover;
 
 #[cfg(not(corelane_loom))]
@@ -59,6 +61,15 @@ pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     match mutex.lock() {
         Ok(guard) => guard,
         Err(poisoned) => poisoned.into_inner(),
+    }
+}
+
+/// As [`lock`], or nothing where another thread holds it. Never waits.
+pub(crate) fn try_lock<T>(mutex: &Mutex<T>) -> Option<MutexGuard<'_, T>> {
+    match mutex.try_lock() {
+        Ok(guard) => Some(guard),
+        Err(std::sync::TryLockError::Poisoned(poisoned)) => Some(poisoned.into_inner()),
+        Err(std::sync::TryLockError::WouldBlock) => None,
     }
 }
 

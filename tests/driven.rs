@@ -245,7 +245,7 @@ fn a_worker_that_is_dropped_fails_what_is_out_and_what_waits() {
     drop(std::mem::replace(&mut hand.worker, other));
     let figures = hand.settled();
     assert_eq!((figures.ok, figures.failed), (1, 10));
-    assert_eq!(failed_as(&hand.router.stats(), "stuck"), 10);
+    assert_eq!(failed_as(&hand.router.stats(), "worker_lost"), 10);
     let closed = hand.port.submit(hand.ann, b"{}", 12);
     assert_eq!(closed, Err(Error::Refused(Refused::Closed)));
 }

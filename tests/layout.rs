@@ -78,6 +78,8 @@ fn the_header_is_as_documented() {
     // The offsets of the words themselves are asserted where they are defined.
     assert_eq!(offset("Ring header", "tail"), 128);
     assert_eq!(offset("Ring header", "head"), 256);
+    assert_eq!(offset("Ring header", "taken"), 272);
+    assert_eq!(offset("Ring header", "handed"), 280);
     assert_eq!(offset("Ring header", "1 while the producer"), 384);
     assert_eq!(offset("Ring header", "seal"), 400);
     assert_eq!((HEADER_BYTES, ALIGNMENT), (512, 64));

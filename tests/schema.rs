@@ -28,6 +28,8 @@ const CONSTANT: &[(&str, &str)] = &[
     ("routing.rooms.retired", "there only while a worker reads: tests/rooms.rs"),
     ("routing.workers[].corrupt_rings", "tests/corrupt.rs"),
     ("routing.workers[].given_up", "tests/handlers.rs"),
+    ("routing.workers[].lost", "tests/faults/lost.rs"),
+    ("routing.workers_lost", "tests/monitor_alerts/routed.rs"),
     ("routing.workers[].parks", "these workers have no threads: tests/threads.rs"),
     ("routing.workers[].wakes", "nobody sleeps here: tests/threads.rs"),
     ("routing.workers[].stamps_clamped", "hosts in other languages: tests/corrupt.rs"),

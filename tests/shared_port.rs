@@ -52,7 +52,7 @@ fn batches_and_sends_through_the_lock() {
         }),
         0
     );
-    assert_eq!((told, shared.send(ben, b"f", 10)), (vec![closed.clone()], closed));
+    assert_eq!((told, shared.send(ben, b"f", 10)), (vec![closed.clone(), closed.clone()], closed));
 }
 
 const THREADS: u64 = 64;

@@ -1,9 +1,10 @@
-/* What both C programs share: checks that are counted, and such as end the program. */
+/* What the C programs share: checks that are counted, such as end the program, and the router's own figures. */
 #ifndef CHECK_H
 #define CHECK_H
 
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 
 #include "corelane.h"
@@ -26,5 +27,20 @@ static int checks_failed;
       exit(1);                                                                                                 \
     }                                                                                                          \
   } while (0)
+
+/* The sum of a family's samples whose line has `label`, from the router's own text. */
+static inline uint64_t figure(corelane_router router, const char *family, const char *label) {
+  static char text[1 << 20];
+  uint64_t total = 0;
+  char *line, *rest;
+  NEED(corelane_prometheus(router, text, sizeof text) > 0);
+  for (line = strtok_r(text, "\n", &rest); line != NULL; line = strtok_r(NULL, "\n", &rest)) {
+    size_t length = strlen(family);
+    if (strncmp(line, family, length) == 0 && (line[length] == '{' || line[length] == ' ') && strstr(line, label) != NULL) {
+      total += strtoull(strrchr(line, ' ') + 1, NULL, 10);
+    }
+  }
+  return total;
+}
 
 #endif

@@ -112,21 +112,6 @@ static void dump(const char *why, const corelane_inline *port, uint64_t sent, ui
   }
 }
 
-/* The sum of a family's samples whose line has `label`, from the router's own text. */
-static uint64_t figure(corelane_router router, const char *family, const char *label) {
-  static char text[1 << 20];
-  uint64_t total = 0;
-  char *line, *rest;
-  NEED(corelane_prometheus(router, text, sizeof text) > 0);
-  for (line = strtok_r(text, "\n", &rest); line != NULL; line = strtok_r(NULL, "\n", &rest)) {
-    size_t length = strlen(family);
-    if (strncmp(line, family, length) == 0 && (line[length] == '{' || line[length] == ' ') && strstr(line, label) != NULL) {
-      total += strtoull(strrchr(line, ' ') + 1, NULL, 10);
-    }
-  }
-  return total;
-}
-
 static corelane_client clients[CLIENTS];
 static uint64_t expected[CLIENTS], sent_by[CLIENTS];
 static uint32_t unacknowledged[CLIENTS], unacknowledged_bytes[CLIENTS];

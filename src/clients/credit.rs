@@ -4,17 +4,22 @@
 //! | bits | what |
 //! |---|---|
 //! | 63 | closing: no credit is given any more |
-//! | 47–62 | the low 16 bits of the slot's generation |
+//! | 62 | a CLOSE delivery is on its way to the port: set together with closing, cleared by whoever ends that delivery |
+//! | 47–61 | the low 15 bits of the slot's generation |
 //! | 31–46 | messages outstanding |
 //! | 0–30 | bytes outstanding |
 //!
-//! Every write is a read-modify-write, so limits hold exactly and closing has one winner. Nothing is published
-//! through the word: a delivery's bytes travel in rings. The orderings carry the slot's reuse (see `clients`).
+//! Every write is a read-modify-write that compares the generation, so limits hold exactly, closing has one winner, and a
+//! late holder of an old handle changes nothing. Subtracting stops at 0 in each field: no field borrows from its neighbour.
+//! Nothing is published through the word: a delivery's bytes travel in rings. The orderings carry the slot's reuse (see
+//! `clients`): a slot with anything outstanding, or with a CLOSE on its way, is not reused.
 
 use crate::sync::{AcqRel, Acquire, AtomicU64, Release, mutant};
 
 const CLOSING: u64 = 1 << 63;
+const CLOSE_SENT: u64 = 1 << 62;
 const GENERATION_SHIFT: u32 = 47;
+const GENERATION_MASK: u64 = 0x7fff << GENERATION_SHIFT;
 const MESSAGE_SHIFT: u32 = 31;
 const MESSAGE_MASK: u64 = 0xffff;
 const BYTES_MASK: u64 = (1 << MESSAGE_SHIFT) - 1;
@@ -44,7 +49,7 @@ pub(crate) enum Shortage {
 pub(crate) struct Credit(AtomicU64);
 
 const fn generation_bits(generation: u32) -> u64 {
-    ((generation & 0xffff) as u64) << GENERATION_SHIFT
+    ((generation as u64) << GENERATION_SHIFT) & GENERATION_MASK
 }
 
 impl Credit {
@@ -64,7 +69,7 @@ impl Credit {
     pub(crate) fn try_add(&self, generation: u32, bytes: u32, limits: Limits) -> Result<(), Shortage> {
         let mut word = self.0.load(Acquire);
         loop {
-            let stale = word & (0xffff << GENERATION_SHIFT) != generation_bits(generation);
+            let stale = word & GENERATION_MASK != generation_bits(generation);
             if word & CLOSING != 0 || (stale && !mutant("credit-ignores-generation")) {
                 return Err(Shortage::Closed);
             }
@@ -87,32 +92,73 @@ impl Credit {
         }
     }
 
-    /// Gives back. The caller returns only what was added for it.
+    /// Gives back what was added for this generation; of another generation nothing, and never more than is outstanding.
     #[inline]
-    pub(crate) fn subtract(&self, messages: u32, bytes: u32) {
-        // Release: the holder is done with the slot; pairs with the Acquire in `outstanding`.
-        self.0.fetch_sub((u64::from(messages) << MESSAGE_SHIFT) + u64::from(bytes), AcqRel);
+    pub(crate) fn subtract(&self, generation: u32, messages: u32, bytes: u32) {
+        self.update(generation, |word| {
+            let (held, outstanding) = ((word >> MESSAGE_SHIFT) & MESSAGE_MASK, word & BYTES_MASK);
+            let (mut messages, mut bytes) = (u64::from(messages), u64::from(bytes));
+            if !mutant("credit-underflow") {
+                (messages, bytes) = (messages.min(held), bytes.min(outstanding));
+            }
+            word.wrapping_sub((messages << MESSAGE_SHIFT).wrapping_add(bytes))
+        });
     }
 
-    /// Ends credit for this generation. True for the one caller that did it.
-    pub(crate) fn close(&self, generation: u32) -> bool {
+    /// Ends credit for this generation. True for the one caller that did it: it then sends the CLOSE delivery, which keeps
+    /// the slot from being reused until [`end_close_delivery`](Self::end_close_delivery).
+    pub(crate) fn close_and_send(&self, generation: u32) -> bool {
+        let sent = if mutant("close-unpinned") { 0 } else { CLOSE_SENT };
+        self.close_with(generation, CLOSING | sent)
+    }
+
+    /// Ends credit for this generation without a CLOSE delivery: its port closes it.
+    pub(crate) fn close(&self, generation: u32) {
+        self.close_with(generation, CLOSING);
+    }
+
+    fn close_with(&self, generation: u32, bits: u64) -> bool {
         let mut word = self.0.load(Acquire);
         loop {
-            if word & CLOSING != 0 || word & (0xffff << GENERATION_SHIFT) != generation_bits(generation) {
+            if word & CLOSING != 0 || word & GENERATION_MASK != generation_bits(generation) {
                 return false;
             }
             if mutant("credit-close-by-load") {
-                self.0.store(word | CLOSING, Release);
+                self.0.store(word | bits, Release);
                 return true;
             }
-            match self.0.compare_exchange_weak(word, word | CLOSING, AcqRel, Acquire) {
+            match self.0.compare_exchange_weak(word, word | bits, AcqRel, Acquire) {
                 Ok(_) => return true,
                 Err(now) => word = now,
             }
         }
     }
 
-    /// Messages and bytes outstanding. Acquire pairs with the Release in `subtract`.
+    /// The CLOSE delivery of this generation has been handed out or given up.
+    pub(crate) fn end_close_delivery(&self, generation: u32) {
+        self.update(generation, |word| word & !CLOSE_SENT);
+    }
+
+    /// Changes the word of this generation; of another one nothing.
+    #[inline]
+    fn update(&self, generation: u32, change: impl Fn(u64) -> u64) {
+        let mut word = self.0.load(Acquire);
+        while word & GENERATION_MASK == generation_bits(generation) || mutant("credit-ignores-generation") {
+            // Release: the holder is done with the slot; pairs with the Acquire in `is_unused`.
+            match self.0.compare_exchange_weak(word, change(word), AcqRel, Acquire) {
+                Ok(_) => return,
+                Err(now) => word = now,
+            }
+        }
+    }
+
+    /// Whether nothing is outstanding and no CLOSE delivery is on its way: the slot may be reused. Acquire pairs with the
+    /// Release in `update`.
+    pub(crate) fn is_unused(&self) -> bool {
+        self.0.load(Acquire) & (CLOSE_SENT | MESSAGE_MASK << MESSAGE_SHIFT | BYTES_MASK) == 0
+    }
+
+    /// Messages and bytes outstanding. Acquire pairs with the Release in `update`.
     pub(crate) fn outstanding(&self) -> (u32, u32) {
         let word = self.0.load(Acquire);
         (((word >> MESSAGE_SHIFT) & MESSAGE_MASK) as u32, (word & BYTES_MASK) as u32)
@@ -132,7 +178,7 @@ mod tests {
         assert_eq!(credit.try_add(7, 101, LIMITS), Err(Shortage::Exhausted));
         assert_eq!(credit.try_add(7, 100, LIMITS), Ok(()));
         assert_eq!(credit.try_add(7, 1, LIMITS), Err(Shortage::Exhausted));
-        credit.subtract(1, 100);
+        credit.subtract(7, 1, 100);
         assert_eq!(credit.try_add(7, 0, LIMITS), Ok(()));
         assert_eq!(credit.try_add(7, 0, LIMITS), Ok(()));
         assert_eq!(credit.try_add(7, 0, LIMITS), Err(Shortage::Exhausted));
@@ -144,9 +190,34 @@ mod tests {
         let credit = Credit::new();
         credit.open(7);
         assert_eq!(credit.try_add(8, 1, LIMITS), Err(Shortage::Closed));
-        assert!(!credit.close(6));
-        assert!(credit.close(7) && !credit.close(7));
+        assert!(!credit.close_and_send(6));
+        assert!(credit.close_and_send(7) && !credit.close_and_send(7));
         assert_eq!(credit.try_add(7, 1, LIMITS), Err(Shortage::Closed));
+    }
+
+    #[test]
+    fn a_late_or_forged_subtraction_borrows_from_no_neighbour() {
+        let credit = Credit::new();
+        credit.open(7);
+        assert_eq!(credit.try_add(7, 10, LIMITS), Ok(()));
+        credit.subtract(6, 1, 10);
+        assert_eq!(credit.outstanding(), (1, 10), "another generation's");
+        credit.subtract(7, 0, 11);
+        assert_eq!(credit.outstanding(), (1, 0));
+        credit.subtract(7, u32::MAX, u32::MAX);
+        assert_eq!(credit.outstanding(), (0, 0));
+        assert_eq!(credit.try_add(7, 10, LIMITS), Ok(()), "the generation is still there");
+    }
+
+    #[test]
+    fn a_close_on_its_way_keeps_the_slot() {
+        let credit = Credit::new();
+        credit.open(7);
+        assert!(credit.is_unused() && credit.close_and_send(7) && !credit.is_unused());
+        credit.end_close_delivery(6);
+        assert!(!credit.is_unused());
+        credit.end_close_delivery(7);
+        assert!(credit.is_unused());
     }
 
     #[test]
@@ -160,7 +231,7 @@ mod tests {
             assert_eq!(credit.try_add(u32::MAX, 0, limits), Ok(()));
         }
         assert_eq!(credit.try_add(u32::MAX, 0, limits), Err(Shortage::Exhausted));
-        credit.subtract(MAX_MESSAGES, MAX_BYTES);
+        credit.subtract(u32::MAX, MAX_MESSAGES, MAX_BYTES);
         assert_eq!(credit.outstanding(), (0, 0));
     }
 }

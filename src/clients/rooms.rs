@@ -10,7 +10,9 @@ use super::members::Members;
 use super::names::{NameHash, NameTable};
 use crate::error::{Error, RoomRefused};
 use crate::id::{ClientId, MAX_NAME_BYTES, RoomId};
-use crate::sync::{AtomicBool, Crowded, Mutex, Reader, Relaxed, Retirement, Writer, lock, mutant, published};
+use crate::sync::{
+    AtomicBool, Crowded, Mutex, Reader, Relaxed, Retirement, Writer, lock, mutant, published, try_lock,
+};
 use std::collections::{HashMap, VecDeque};
 
 /// A worker's way to the members of rooms.
@@ -64,6 +66,9 @@ pub(crate) struct RoomFigures {
     pub(crate) retired_bytes: u64,
     pub(crate) refused: [u64; RoomRefused::COUNT],
 }
+
+/// How many memberships a worker ends at the end of a batch: each copies a list of up to `max_room_members`.
+const TAKEN_OUT_PER_CALL: usize = 4;
 
 /// All rooms of a router.
 #[derive(Debug)]
@@ -216,19 +221,29 @@ impl Rooms {
         self.take_out_leaving(&mut control);
     }
 
-    /// Takes the clients out that a disconnect has left in their rooms. Cheap where there are none.
+    /// Takes the clients out that a disconnect has left in their rooms. Cheap where there are none; never waits. Called after
+    /// every poll, and by workers at the end of a batch, whose looks are what keeps the lists.
     pub(crate) fn follow_up(&self) {
-        // Relaxed: a hint; a late look is made up for by the next one.
-        if self.leaving.load(Relaxed) {
-            self.take_out_leaving(&mut lock(&self.control));
+        // Relaxed: a hint; a late look is made up for by the next one. Whoever has the lock looks for itself.
+        if self.leaving.load(Relaxed)
+            && let Some(mut control) = try_lock(&self.control)
+        {
+            self.take_out_some(&mut control, TAKEN_OUT_PER_CALL);
         }
     }
 
     fn take_out_leaving(&self, control: &mut Control) {
-        while let Some(client) = control.leaving.front().copied() {
+        self.take_out_some(control, usize::MAX);
+    }
+
+    fn take_out_some(&self, control: &mut Control, most: usize) {
+        let mut taken_out = 0;
+        while taken_out < most
+            && let Some(client) = control.leaving.front().copied()
+        {
             let room = control.memberships.get(&client).and_then(|(_, rooms)| rooms.last().copied());
             match room.map(|room| control.take_out(&self.names, client, room)) {
-                Some(Ok(())) => {}
+                Some(Ok(())) => taken_out += 1,
                 Some(Err(Crowded)) => break,
                 None => drop(control.leaving.pop_front()),
             }
@@ -273,6 +288,10 @@ impl Control {
         let Some((port, rooms)) = self.memberships.get_mut(&client) else { return Ok(()) };
         let forget = |rooms: &mut Vec<RoomId>| rooms.retain(|one| *one != room);
         let list = self.lists.get(room.index()).filter(|list| list.room() == room);
+        // Asked first: the next list is a copy.
+        if list.is_some_and(|list| !self.lists.has_room(list.bytes())) {
+            return Err(Crowded);
+        }
         let Some((list, Ok(next))) = list.map(|list| (list, list.without(*port, client))) else {
             forget(rooms); // Never: a membership is in both.
             return Ok(());

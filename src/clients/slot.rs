@@ -1,19 +1,28 @@
-//! One client's cells. A slot is reused; its generation, in the handle and in two of its words, tells its
-//! clients apart.
+//! One client's cells. A slot is reused. Its generation tells its clients apart: it is in the handle and in three of the
+//! slot's words, so that a reader compares it in the same load as what it reads.
 //!
 //! | field | written by | read by |
 //! |---|---|---|
 //! | `credit` | workers that deliver to it, its port | the same |
-//! | `finished`, `alive_at`, `held` | its worker | its port, at reuse and for its timers |
+//! | `finished`, `alive_at`, `held` | its worker; of one that has ended, whoever settles in its place | its port, at reuse and for its timers |
 //! | `batch`, `reached` | its worker; its port while it moves the client, which is quiet then | its port |
 //! | `leaving` | connect; the workers that take a disconnect, by read-modify-write | the same |
 //! | `place`, `name`, `labels` | connect, before the name is inserted or anything is pushed | workers, behind a record of it or behind credit for it |
-//! | `submitted`, `token`, `handed`, `track`, `sampled_at`, `phase_and_worker`, `pending_link` | its port | its port; workers read the phase never |
-//! | `close_link`, `closed_link` | the worker that closes it | the same |
+//! | `state` | connect; its port's halves, by compare-exchange: a phase changes only from the one expected | its port; anyone who sends to it |
+//! | `submitted` | its port's submitting half | that half; connect, at reuse |
+//! | `token`, `handed`, `track`, `sampled_at` | its port's polling half | the same |
+//! | `close_link`, `closed_link` | the worker whose list the client is on | the same |
+//! | `port_link` | the submitting half (waiting disconnects); whoever puts the client on its port's list of closed ones | the same; connect, at reuse |
+//! | `retired_link` | whoever closes the client | connect, at reuse |
+//!
+//! **Reuse.** A slot is reused only when its client is closed and nothing can reach it by its old handle: all that it
+//! submitted has finished, its disconnect included; no credit is outstanding; no CLOSE is on its way; it is on no list of
+//! its port's. So every entry of a list belongs to the generation that the slot has.
 //!
 //! Without a worker of its own (`round_robin`) several workers write a client's `finished` and `held`, by
 //! read-modify-write (`docs/decisions/0006-round-robin-cells.md`).
 
+use super::list::UNLISTED;
 use super::{ClientLine, ClientMessage, Credit, CreditPolicy, MAX_NAME_BYTES, NewClient, Outstanding};
 use crate::sync::{AcqRel, Acquire, AtomicU32, AtomicU64, Relaxed, Release, mutant, ordering, own_load};
 use crossbeam_utils::CachePadded;
@@ -42,9 +51,6 @@ pub(crate) type NameBuffer = [[u8; 8]; MAX_NAME_BYTES / 8];
 /// The client has no worker of its own: see `Slot::leaving`.
 const SEVERAL: u32 = 1 << 31;
 
-/// No next slot in a list of closings.
-pub(crate) const NO_LINK: u32 = u32::MAX;
-
 #[repr(C, align(64))]
 #[derive(Debug)]
 pub(crate) struct Slot {
@@ -55,15 +61,19 @@ pub(crate) struct Slot {
     pub(crate) alive_at: AtomicU64,
     /// Messages of this client that are held.
     pub(crate) held: AtomicU32,
+    /// The next on the list that its CLOSE, or its CLIENT_CLOSED, waits on. See [`super::List`].
     pub(crate) close_link: AtomicU32,
     pub(crate) closed_link: AtomicU32,
-    close_reason: AtomicU32,
+    /// The next of the clients that are closed and not yet free.
+    pub(super) retired_link: AtomicU32,
     /// The last of its worker's batches that emitted something for a message of this client.
     batch: AtomicU64,
     /// The ports that such deliveries went to, a bit each.
     reached: AtomicU64,
     /// [`SEVERAL`] where the client has no worker of its own, and how many workers its disconnect must still pass.
     leaving: AtomicU32,
+    /// The next on a list of its port's: disconnects that wait for room, or clients that the port closes itself.
+    pub(crate) port_link: AtomicU32,
     port_line: PortLine,
     name: [AtomicU64; MAX_NAME_BYTES / 8],
 }
@@ -80,14 +90,36 @@ struct PortLine {
     track: AtomicU64,
     /// When the sampled delivery was handed out, in raw ticks.
     sampled_at: AtomicU64,
+    /// See [`State`].
+    state: AtomicU64,
     labels: AtomicU32,
-    /// The phase in the lower half; in the upper the worker that its messages go to now or, without one of its own, the
-    /// next that is to get its disconnect.
-    phase_and_worker: AtomicU32,
     /// The name's length in the lowest byte, then the credit policy, in the upper half 16 bits of the name's hash.
     name_and_policy: AtomicU32,
-    /// The next of its port's disconnects that wait.
-    pending_link: AtomicU32,
+}
+
+/// Whose the slot is, in which phase, and the worker that its messages go to now (without a worker of its own: the next
+/// that is to get its disconnect). One word: bits 32 to 63 the generation, 16 to 31 the worker, 0 to 15 the phase.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct State {
+    pub(crate) generation: u32,
+    pub(crate) worker: u16,
+    pub(crate) phase: Phase,
+}
+
+impl State {
+    fn of(word: u64) -> Self {
+        let phase = match word & 0xffff {
+            1 => Phase::Open,
+            2 => Phase::Closing,
+            3 => Phase::Closed,
+            _ => Phase::Free,
+        };
+        Self { generation: (word >> 32) as u32, worker: (word >> 16) as u16, phase }
+    }
+
+    fn word(self) -> u64 {
+        u64::from(self.generation) << 32 | u64::from(self.worker) << 16 | self.phase as u64
+    }
 }
 
 /// What the port keeps per client of what it handed out: in one word, bits 48 to 63 the messages still to be
@@ -134,7 +166,7 @@ pub(crate) struct SlotOffsets {
     pub(crate) track: u32,
     pub(crate) sampled_at: u32,
     pub(crate) place: u32,
-    pub(crate) phase: u32,
+    pub(crate) state: u32,
 }
 
 #[cfg(not(corelane_loom))]
@@ -149,7 +181,7 @@ impl Slot {
             track: offset_of!(Self, port_line.track) as u32,
             sampled_at: offset_of!(Self, port_line.sampled_at) as u32,
             place: offset_of!(Self, port_line.place) as u32,
-            phase: offset_of!(Self, port_line.phase_and_worker) as u32,
+            state: offset_of!(Self, port_line.state) as u32,
         }
     };
 }
@@ -161,12 +193,13 @@ impl Slot {
             finished: AtomicU64::new(0),
             alive_at: AtomicU64::new(0),
             held: AtomicU32::new(0),
-            close_link: AtomicU32::new(NO_LINK),
-            closed_link: AtomicU32::new(NO_LINK),
-            close_reason: AtomicU32::new(0),
+            close_link: AtomicU32::new(UNLISTED),
+            closed_link: AtomicU32::new(UNLISTED),
+            retired_link: AtomicU32::new(UNLISTED),
             batch: AtomicU64::new(0),
             reached: AtomicU64::new(0),
             leaving: AtomicU32::new(0),
+            port_link: AtomicU32::new(UNLISTED),
             port_line: PortLine {
                 submitted: AtomicU64::new(0),
                 token: AtomicU64::new(0),
@@ -175,9 +208,8 @@ impl Slot {
                 track: AtomicU64::new(0),
                 sampled_at: AtomicU64::new(0),
                 labels: AtomicU32::new(0),
-                phase_and_worker: AtomicU32::new(0),
+                state: AtomicU64::new(0),
                 name_and_policy: AtomicU32::new(0),
-                pending_link: AtomicU32::new(NO_LINK),
             },
             name: std::array::from_fn(|_| AtomicU64::new(0)),
         }
@@ -187,7 +219,7 @@ impl Slot {
     pub(super) fn open(&self, new: &NewClient<'_>) -> u32 {
         let line = &self.port_line;
         // 0 is nobody's generation.
-        let generation = self.place().generation.wrapping_add(1).max(1);
+        let generation = ((own_load(&line.place) >> 32) as u32).wrapping_add(1).max(1);
         // Relaxed throughout: the credit word's Release, the name table and the ring publish the slot.
         self.alive_at.store(0, Relaxed);
         line.token.store(new.token, Relaxed);
@@ -204,9 +236,13 @@ impl Slot {
             }
             word.store(u64::from_ne_bytes(bytes), Relaxed);
         }
+        let links = [&self.close_link, &self.closed_link, &self.port_link];
+        debug_assert!(links.iter().all(|link| link.load(Relaxed) == UNLISTED), "a listed slot is not reused");
         let place = u64::from(generation) << 32 | u64::from(new.port) << 16 | u64::from(new.worker);
         line.place.store(place, Release); // Release: for a worker that compares the name without credit.
-        self.set_phase(Phase::Open);
+        let state = State { generation, worker: new.worker, phase: Phase::Open };
+        // Release: who sees this generation open sees the slot filled; pairs with the Acquire in `state`.
+        line.state.store(state.word(), Release);
         self.credit.open(generation);
         generation
     }
@@ -215,12 +251,6 @@ impl Slot {
     pub(crate) fn place(&self) -> Place {
         let place = self.port_line.place.load(Acquire); // Acquire: pairs with the Release in `open`.
         Place { generation: (place >> 32) as u32, port: (place >> 16) as u16, worker: place as u16 }
-    }
-
-    /// The worker that takes what hosts send to the client: fixed at its connect.
-    #[inline(always)]
-    pub(crate) fn send_worker(&self) -> u16 {
-        if mutant("send-follows-moves") { self.current().0 as u16 } else { self.place().worker }
     }
 
     /// Protocol and application, by number.
@@ -269,28 +299,40 @@ impl Slot {
         self.port_line.token.store(token, Relaxed); // Relaxed: the port's own.
     }
 
+    /// Whose the slot is now, and in which phase.
     #[inline(always)]
-    pub(crate) fn phase(&self) -> Phase {
-        // Relaxed: the port's own, or read under the control lock.
-        match self.port_line.phase_and_worker.load(Relaxed) & 0xffff {
-            1 => Phase::Open,
-            2 => Phase::Closing,
-            3 => Phase::Closed,
-            _ => Phase::Free,
-        }
+    pub(crate) fn state(&self) -> State {
+        // Acquire: with the generation comes the filled slot; pairs with the Release in `open`.
+        State::of(self.port_line.state.load(Acquire))
     }
 
-    pub(crate) fn pending_link(&self) -> u32 {
-        self.port_line.pending_link.load(Relaxed) // Relaxed: the port's own.
+    /// The phase that this generation is in, or nothing where the slot is another's. One load says both, so that no reuse
+    /// comes between them.
+    #[inline(always)]
+    pub(crate) fn phase_of(&self, generation: u32) -> Option<Phase> {
+        let state = self.state();
+        let same = state.generation == generation || mutant("phase-without-generation");
+        same.then_some(state.phase)
     }
 
-    pub(crate) fn set_pending_link(&self, next: u32) {
-        self.port_line.pending_link.store(next, Relaxed); // Relaxed: the port's own.
+    /// Takes this generation from one phase to the next. True for the one caller that did it.
+    pub(crate) fn leave_phase(&self, generation: u32, from: Phase, to: Phase) -> bool {
+        self.change_state(|state| {
+            let is_meant = state.generation == generation && state.phase == from;
+            is_meant.then_some(State { phase: to, ..state })
+        })
     }
 
-    pub(super) fn set_phase(&self, phase: Phase) {
-        let word = &self.port_line.phase_and_worker;
-        word.store(word.load(Relaxed) & !0xffff | phase as u32, Relaxed); // Relaxed: as in `phase`.
+    /// Says where the client's messages go now; without a worker of its own, which worker is to get its disconnect next. By
+    /// the submitting half, while the client is on it.
+    pub(crate) fn set_current(&self, worker: usize) {
+        self.change_state(|state| Some(State { worker: worker as u16, ..state }));
+    }
+
+    fn change_state(&self, change: impl Fn(State) -> Option<State>) -> bool {
+        let word = &self.port_line.state;
+        // Acquire and Release: as in `open` and `state`; the two halves of a port may change the word at once.
+        word.fetch_update(AcqRel, Acquire, |word| change(State::of(word)).map(State::word)).is_ok()
     }
 
     /// Counts a submission; by the port, before it publishes.
@@ -369,10 +411,8 @@ impl Slot {
     /// The worker that its messages go to now, and 16 bits of its name's hash. By its port.
     #[inline(always)]
     pub(crate) fn current(&self) -> (usize, u16) {
-        let line = &self.port_line;
-        // Relaxed: the port's own.
-        let (worker, hash) = (line.phase_and_worker.load(Relaxed), line.name_and_policy.load(Relaxed));
-        ((worker >> 16) as usize, (hash >> 16) as u16)
+        let hash = self.port_line.name_and_policy.load(Relaxed); // Relaxed: the port's own.
+        (usize::from(self.state().worker), (hash >> 16) as u16)
     }
 
     /// Says, before anything is pushed for it, where a client's messages go: to `worker`, or to `several` workers in turn.
@@ -419,19 +459,14 @@ impl Slot {
         self.reached.store(0, Relaxed);
     }
 
-    /// By its port.
-    pub(crate) fn set_current(&self, worker: usize) {
-        let word = &self.port_line.phase_and_worker;
-        word.store(word.load(Relaxed) & 0xffff | (worker as u32) << 16, Relaxed); // Relaxed: the port's own.
-    }
-
     /// A worker has taken the client's disconnect; says whether it is the last that had to.
     pub(crate) fn pass_disconnect(&self) -> bool {
         if !self.has_several() || mutant("closed-by-first-worker") {
             return true;
         }
         // AcqRel: the last one is behind what the others did for the client.
-        self.leaving.fetch_sub(1, AcqRel) == SEVERAL | 1
+        let one_less = |left: u32| (left & !SEVERAL > 0).then(|| left - 1);
+        self.leaving.fetch_update(AcqRel, Acquire, one_less) == Ok(SEVERAL | 1)
     }
 
     /// The port hands out a delivery that holds credit. `now` is asked for the time where this one is sampled for the
@@ -457,10 +492,10 @@ impl Slot {
         (messages, bytes)
     }
 
-    /// The host has written so much. Gives the credit back, never more than was handed out; says how much, and
-    /// whether that covers the sampled delivery.
+    /// The host has written so much. Gives this generation's credit back, never more than was handed out; says how much,
+    /// and whether that covers the sampled delivery.
     #[inline]
-    pub(crate) fn acknowledge(&self, messages: u32, bytes: u32) -> Acknowledged {
+    pub(crate) fn acknowledge(&self, generation: u32, messages: u32, bytes: u32) -> Acknowledged {
         let line = &self.port_line;
         let handed = own_load(&line.handed);
         let messages = messages.min((handed >> 32) as u32);
@@ -476,7 +511,7 @@ impl Slot {
             track.sample_left = if sampled_at.is_some() { 0 } else { track.sample_left - messages };
             line.track.store(track.word(), Relaxed);
         }
-        self.credit.subtract(messages, bytes);
+        self.credit.subtract(generation, messages, bytes);
         Acknowledged { messages, bytes, sampled_at }
     }
 
@@ -497,17 +532,17 @@ impl Slot {
     }
 
     /// Gives back everything handed out and not acknowledged.
-    pub(super) fn forgive(&self) {
-        self.acknowledge(u32::MAX, u32::MAX);
+    pub(super) fn forgive(&self, generation: u32) {
+        self.acknowledge(generation, u32::MAX, u32::MAX);
     }
 
-    /// Why the worker that closes it does so; kept while the delivery waits on a list.
-    pub(crate) fn set_close_reason(&self, reason: u16) {
-        self.close_reason.store(u32::from(reason), Relaxed); // Relaxed: that worker's own.
-    }
-
-    pub(crate) fn close_reason(&self) -> u16 {
-        self.close_reason.load(Relaxed) as u16 // Relaxed: that worker's own.
+    /// Whether nothing refers to a closed client any more.
+    pub(super) fn is_unused(&self) -> bool {
+        // Acquire: what the worker did for the client's messages is done; pairs with `finish`. Of the link: whoever took the
+        // client off its list is done with the slot; pairs with the Release in `super::List`.
+        self.finished.load(Acquire) == self.submitted()
+            && self.credit.is_unused()
+            && (self.port_link.load(Acquire) == UNLISTED || mutant("listed-slot-reused"))
     }
 }
 
@@ -570,16 +605,16 @@ mod tests {
         }
         let most_bytes = 32_000 * most;
         assert_eq!(readings, 1);
-        assert_eq!(slot.acknowledge(0, 0).sampled_at, None);
-        assert_eq!(slot.acknowledge(1, 32_000).sampled_at, Some(1));
+        assert_eq!(slot.acknowledge(1, 0, 0).sampled_at, None);
+        assert_eq!(slot.acknowledge(1, 1, 32_000).sampled_at, Some(1));
         // The next one is the last in line: the others go first.
         slot.credit.try_add(1, 0, super::super::Limits { messages: most, bytes: i32::MAX as u32 }).unwrap();
         slot.hand_out(0, || 99);
         assert_eq!(
-            slot.acknowledge(most - 1, 0),
+            slot.acknowledge(1, most - 1, 0),
             Acknowledged { messages: most - 1, bytes: 0, sampled_at: None }
         );
-        let last = slot.acknowledge(u32::MAX, u32::MAX);
+        let last = slot.acknowledge(1, u32::MAX, u32::MAX);
         assert_eq!((last.messages, last.bytes, last.sampled_at), (1, most_bytes - 32_000, Some(99)));
         let left = slot.outstanding();
         assert_eq!((left.messages, left.bytes, left.handed_messages, left.handed_bytes), (0, 0, 0, 0));

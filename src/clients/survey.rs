@@ -25,7 +25,7 @@ impl Clients {
     /// # Errors
     /// [`Error::StaleClient`] where it is not there.
     pub(crate) fn open_line(&self, client: ClientId) -> Result<Option<&ClientLine>, Error> {
-        let open = self.get(client).filter(|slot| slot.phase() == Phase::Open);
+        let open = self.get(client).filter(|slot| slot.phase_of(client.generation()) == Some(Phase::Open));
         open.map(|_| self.line(client)).ok_or(Error::StaleClient)
     }
 
@@ -38,7 +38,7 @@ impl Clients {
     pub(crate) fn connect_recorded(&self, client: ClientId, application: u16) -> bool {
         let mut control = lock(&self.control);
         let (Some(slot), Some(line)) = (self.get(client), self.line(client)) else { return false };
-        if slot.phase() != Phase::Open || !line.is_only_recorded() {
+        if slot.phase_of(client.generation()) != Some(Phase::Open) || !line.is_only_recorded() {
             return false;
         }
         let now = self.clock.raw();
@@ -58,7 +58,7 @@ impl Clients {
         };
         for (index, (slot, line)) in self.slots.iter().zip(&self.lines).enumerate().take(used) {
             let generation = slot.place().generation;
-            if !matches!(slot.phase(), Phase::Open | Phase::Closing) {
+            if !matches!(slot.phase_of(generation), Some(Phase::Open | Phase::Closing)) {
                 continue;
             }
             let mut buffer = NameBuffer::default();
@@ -95,7 +95,8 @@ impl Clients {
 
     /// Slots that nobody has, those whose client is leaving included.
     pub(crate) fn vacancies(&self) -> usize {
-        let control = lock(&self.control);
+        let mut control = lock(&self.control);
+        self.sweep(&mut control, 0);
         self.slots.len() - control.unused as usize + control.free.len() + control.retired.len()
     }
 }

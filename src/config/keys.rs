@@ -1,6 +1,6 @@
 //! The table of keys: name, unit, range, default and text of each, and the typed setter that takes it.
 
-use super::setting::{Balance, RouteFallback, Setting, SubmitFull};
+use super::setting::{Balance, RouteFallback, Setting};
 use super::{Config, Idle, Values};
 use crate::clients::{CreditPolicy, MAX_BYTES, MAX_MESSAGES};
 use crate::error::Error;
@@ -60,8 +60,7 @@ const fn number(minimum: u64, maximum: u64) -> Values {
 const IDLE: &[&str] = &["spin", "backoff", "park"];
 const BALANCE: &[&str] = &["round_robin", "hash", "least_loaded"];
 pub(super) const SWITCH: &[&str] = &["off", "on"];
-const FALLBACK: &[&str] = &["auto", "inline", "refuse", "wait"];
-const FULL: &[&str] = &["refuse", "wait"];
+const FALLBACK: &[&str] = &["auto", "inline", "refuse"];
 const CREDIT_POLICY: &[&str] = &["disconnect", "refuse", "drop"];
 
 table! {
@@ -132,14 +131,8 @@ table! {
         "Threads that may wait for a routed message's result at once, on one port."
         => with_max_calls(u64);
     RouteFallback "route_fallback" "" Values::Choice(FALLBACK), 0,
-        "What happens to a message that is routed synchronously and cannot be handled: inline (the host's base route takes it over), refuse, wait (for room in the ring, until the call's time is over) or auto (inline where there is a base route, otherwise refuse)."
+        "What happens to a message that is routed synchronously and cannot be handled: inline (the host's base route takes it over), refuse, or auto (inline where there is a base route, otherwise refuse)."
         => with_route_fallback(RouteFallback);
-    SubmitFull "submit_full" "" Values::Choice(FULL), 0,
-        "What a submission does where the ring is full: refuse, or wait for room."
-        => with_submit_full(SubmitFull);
-    SubmitWait "submit_wait_ms" "milliseconds" number(1, 3_600_000), 100,
-        "How long a submission waits for room, with submit_full = wait."
-        => with_submit_wait(Duration);
     ConcurrentRouting "enable_concurrent_routing" "" Values::Choice(SWITCH), 1,
         "Off: every message goes to the host's base route, on the caller's thread."
         => with_enable_concurrent_routing(bool);

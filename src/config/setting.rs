@@ -47,7 +47,7 @@ macro_rules! choices {
     })+ };
 }
 
-choices!(Idle, Balance, RouteFallback, SubmitFull, CreditPolicy);
+choices!(Idle, Balance, RouteFallback, CreditPolicy);
 
 /// What happens to a message that is routed synchronously and cannot be handled.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -59,18 +59,6 @@ pub enum RouteFallback {
     Inline,
     /// It is refused.
     Refuse,
-    /// It waits for room in the ring, until the call's time is over.
-    Wait,
-}
-
-/// What a submission does where the ring is full.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum SubmitFull {
-    /// It is refused.
-    Refuse,
-    /// It waits for room.
-    Wait,
 }
 
 /// Which worker gets a message.

@@ -402,6 +402,7 @@ fn worker_families(stats: &Stats) -> Vec<Family> {
         each_gauge("worker_given_up", "1 if a stop left it behind inside a handler.", |worker| {
             u64::from(worker.given_up)
         }),
+        each_gauge("worker_lost", "1 if it ended without a stop.", |worker| u64::from(worker.lost)),
         per_worker(age, stats, |family, labels, worker| {
             family.seconds(labels, worker.message_age_nanoseconds)
         }),

@@ -2,9 +2,10 @@
 //! `include/corelane_inline.h`).
 
 use super::handle::{CorelaneClient, CorelanePort};
-use super::port::{PORTS, on};
+use super::port::{CorelaneEvent, EventPlaces, PORTS, on};
 use super::status::{
-    CORELANE_ABI, CORELANE_INVALID, CORELANE_NOT_FOUND, CORELANE_STATE, Failure, Outcome, answer, out,
+    CORELANE_ABI, CORELANE_AGAIN, CORELANE_CLOSED, CORELANE_INVALID, CORELANE_NOT_FOUND, CORELANE_STATE,
+    Failure, Outcome, answer, out,
 };
 use crate::clients::{ClientId, Slot};
 use crate::error::{Refused, Undeliverable};
@@ -32,6 +33,11 @@ pub struct CorelaneRing {
     pub head: u32,
     /// uint64_t, written by the consumer: records taken.
     pub popped: u32,
+    /// uint64_t, written by the host of an inline port's egress ring: behind the last record that was handed out to all of its
+    /// recipients.
+    pub taken: u32,
+    /// uint64_t, written by the same: recipients that the record there was handed out to already.
+    pub handed: u32,
     /// uint32_t, written by the producer alone: 1 while it waits for space.
     pub need_space: u32,
     /// uint32_t: 1 once closed.
@@ -53,10 +59,11 @@ pub struct CorelaneSlots {
     pub count: u32,
     /// Bytes from one to the next.
     pub stride: u32,
-    /// uint64_t, read with acquire: generation << 32 | port << 16 | worker.
+    /// uint64_t, read with acquire: generation << 32 | port << 16 | the worker at its connect.
     pub place: u32,
-    /// uint32_t; its lower half: 0 free, 1 open, 2 closing (disconnect was called), 3 closed.
-    pub phase: u32,
+    /// uint64_t, read with acquire: generation << 32 | worker << 16 | phase. Phases: 0 free, 1 open, 2 closing (disconnect was
+    /// called), 3 closed. One load tells whose the slot is, in which phase, and where the client's messages go.
+    pub state: u32,
     /// uint64_t: the token of `corelane_connect`.
     pub token: u32,
     /// uint64_t, written by the host: one more for each message, before it is published.
@@ -67,7 +74,9 @@ pub struct CorelaneSlots {
     pub track: u32,
     /// uint64_t, written by the host: the stamp of the sampled delivery.
     pub sampled_at: u32,
-    /// uint64_t, subtracted from with acquire and release: messages << 31 | bytes of a delivery that nobody gets.
+    /// uint64_t, changed by compare-exchange with acquire and release: closing << 63 | a CLOSE is on its way << 62 | the low 15
+    /// bits of the generation << 47 | messages << 31 | bytes. Of a delivery that nobody gets the host subtracts its message and
+    /// its bytes, each no further than to 0; of a CLOSE it clears bit 62; where the generation is another nothing.
     pub credit: u32,
 }
 
@@ -87,6 +96,8 @@ pub struct CorelaneCounts {
     pub consumed: *mut u64,
     /// Deliveries taken whose client was closed, in recipients.
     pub undeliverable_closed: *mut u64,
+    /// Deliveries taken whose payload beside the ring was gone, in recipients.
+    pub undeliverable_payload_lost: *mut u64,
     /// Polls.
     pub polls: *mut u64,
     /// The most messages that one client had been handed and had not acknowledged.
@@ -105,7 +116,7 @@ pub struct CorelaneLayout {
     pub layout_version: u32,
     /// Feature bits; a reader refuses those it does not know.
     pub features: u64,
-    /// What stamps count: 0 nanoseconds of CLOCK_MONOTONIC, 1 the cycle counter.
+    /// What stamps count: 0 nanoseconds of CLOCK_MONOTONIC, 1 the cycle counter (the TSC on x86-64, CNTVCT_EL0 on aarch64).
     pub stamp_source: u64,
     /// To the worker: the port produces.
     pub ingress: CorelaneRing,
@@ -168,6 +179,8 @@ impl CorelaneRing {
             refused_full: at.refused_full,
             head: at.head,
             popped: at.popped,
+            taken: at.taken,
+            handed: at.handed,
             need_space: at.need_space,
             closed: at.closed,
             corrupt: at.corrupt,
@@ -185,7 +198,7 @@ impl CorelaneSlots {
             count: slots.len() as u32,
             stride: size_of::<Slot>() as u32,
             place: at.place,
-            phase: at.phase,
+            state: at.state,
             token: at.token,
             submitted: at.submitted,
             handed: at.handed,
@@ -205,6 +218,7 @@ impl CorelaneCounts {
             reserved: 0,
             consumed: poll.consumed.address(),
             undeliverable_closed: poll.undeliverable[Undeliverable::Closed as usize].address(),
+            undeliverable_payload_lost: poll.undeliverable[Undeliverable::PayloadLost as usize].address(),
             polls: poll.polls.address(),
             outstanding_messages_maximum: poll.outstanding_messages_maximum.address(),
             outstanding_bytes_maximum: poll.outstanding_bytes_maximum.address(),
@@ -293,7 +307,7 @@ pub unsafe extern "C" fn corelane_port_layout(
 /// CORELANE_STATE; submit works, for messages that are too large for a ring.
 ///
 /// The port's thread. CORELANE_STATE (`max_in_flight`, `client_rate` or `max_concurrent_messages` is set: an inline port keeps
-/// no limits), CORELANE_STALE, CORELANE_BUSY.
+/// no limits; `balance` is round_robin; a delivery was handed out in part), CORELANE_STALE, CORELANE_BUSY.
 ///
 /// # Safety
 /// Nothing to observe.
@@ -319,6 +333,44 @@ pub unsafe extern "C" fn corelane_client_closed(port: CorelanePort, client: Core
         inline_only(port)?;
         port.closed_inline(ClientId(client.value))?;
         Ok(0)
+    })
+}
+
+/// The events of an inline port that come through no ring: clients that were disconnected and whose worker has ended get their
+/// CORELANE_EVENT_CLOSED from the port itself. For a host that has found a ring closed, once it has taken what was there, has
+/// published, and has written `taken` and `handed`. Fills up to `capacity` events and returns how many; the first event's `size`
+/// says how far one is from the next. Pushes nothing.
+///
+/// The port's thread. CORELANE_AGAIN (there are such events, and no capacity, or records before them), CORELANE_CLOSED (the
+/// router has stopped and everything was handed out), CORELANE_STATE (the port is not inline), CORELANE_NULL, CORELANE_INVALID
+/// (`size`), CORELANE_STALE, CORELANE_BUSY.
+///
+/// # Safety
+/// `events` points at `capacity` structs of the size that the first one says; NULL where there is no capacity.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn corelane_port_closings(
+    port: CorelanePort,
+    events: *mut CorelaneEvent,
+    capacity: usize,
+) -> i32 {
+    on(port, |port| {
+        inline_only(port)?;
+        // SAFETY: forwarded.
+        let places = if capacity == 0 { None } else { Some(unsafe { EventPlaces::new(events, capacity) }?) };
+        let mut count = 0;
+        let handed_out = port.closings_inline(capacity.min(i32::MAX as usize), |event| {
+            if let Some(places) = &places {
+                places.write(count, &event);
+                count += 1;
+            }
+        });
+        if handed_out > 0 {
+            return Ok(handed_out as i64);
+        }
+        if port.is_over() {
+            return Err(Failure::new(CORELANE_CLOSED, "the router has stopped"));
+        }
+        if port.has_closings() { Err(Failure::new(CORELANE_AGAIN, "poll first")) } else { Ok(0) }
     })
 }
 

@@ -114,6 +114,39 @@ impl CorelaneEvent {
     }
 }
 
+/// A caller's array of events.
+pub(super) struct EventPlaces {
+    first: *mut CorelaneEvent,
+    size: u32,
+    capacity: usize,
+}
+
+impl EventPlaces {
+    /// # Safety
+    /// `first` is NULL, or points at `capacity` structs of the size that the first one says, which nobody uses while this is.
+    pub(super) unsafe fn new(first: *mut CorelaneEvent, capacity: usize) -> Result<Self, Failure> {
+        let first = out("events", first)?;
+        // SAFETY: the caller has set the first event's size.
+        let size = unsafe { (*first).size };
+        let stride = size as usize;
+        if stride < size_of::<CorelaneEvent>() || !stride.is_multiple_of(align_of::<CorelaneEvent>()) {
+            let text = format!("an event of {size} bytes; set size to sizeof(corelane_event)");
+            return Err(Failure::new(CORELANE_INVALID, text));
+        }
+        Ok(Self { first, size, capacity })
+    }
+
+    /// Writes the event of that place; the limit of a poll counts events, so there is room for all.
+    pub(super) fn write(&self, place: usize, event: &Event<'_>) {
+        if place < self.capacity {
+            // SAFETY: fewer than `capacity` events of this size lie before it.
+            let to = unsafe { self.first.byte_add(place * self.size as usize) };
+            // SAFETY: as above.
+            unsafe { to.write(CorelaneEvent::new(self.size, event)) };
+        }
+    }
+}
+
 /// Runs a call on a port, alone.
 pub(super) fn on(port: CorelanePort, body: impl FnOnce(&mut Port) -> Outcome) -> i32 {
     answer(|| PORTS.enter(port.value, body))
@@ -281,27 +314,15 @@ pub unsafe extern "C" fn corelane_poll(
     capacity: usize,
 ) -> i32 {
     on_rings(port, |port| {
-        let events = out("events", events)?;
-        // SAFETY: the caller has set the first event's size.
-        let size = unsafe { (*events).size };
-        let stride = size as usize;
-        if stride < size_of::<CorelaneEvent>() || !stride.is_multiple_of(align_of::<CorelaneEvent>()) {
-            let text = format!("an event of {size} bytes; set size to sizeof(corelane_event)");
-            return Err(Failure::new(CORELANE_INVALID, text));
-        }
+        // SAFETY: forwarded.
+        let places = unsafe { EventPlaces::new(events, capacity) }?;
         if capacity == 0 {
             return Err(Failure::new(CORELANE_INVALID, "no room for an event"));
         }
         let mut count = 0;
         let taken = port.take(capacity.min(i32::MAX as usize), |event| {
-            // The limit counts events, so there is room for all.
-            if count < capacity {
-                // SAFETY: fewer than `capacity` events of this size lie before it.
-                let place = unsafe { events.byte_add(count * stride) };
-                // SAFETY: as above.
-                unsafe { place.write(CorelaneEvent::new(size, &event)) };
-                count += 1;
-            }
+            places.write(count, &event);
+            count += 1;
         });
         taken?;
         Ok(count as i64)

@@ -3,7 +3,8 @@
 use super::handle::CorelanePort;
 use super::port::{CORELANE_EVENT_MESSAGE, CorelaneEvent, PORTS, corelane_acknowledge, corelane_poll};
 use crate::config::{Config, Key};
-use crate::router::Builder;
+use crate::router::{Builder, Event, Worker};
+use crate::sync::Relaxed;
 
 #[test]
 fn a_poll_of_fewer_events_than_recipients_loses_none() {
@@ -138,4 +139,142 @@ fn payloads_outlive_no_corruption() {
     assert_eq!((dropped.load(SeqCst), stats.payloads_waiting, stats.payload_bytes), (2, 0, 0));
     let figures = stats.accounting;
     assert_eq!((figures.in_flight, figures.queued), (0, 0), "{figures:?}");
+}
+
+/// A host that drives the rings has handed a room's message out to two of four members, and releases the port: these two are
+/// settled by what they hold, the others are given up, and every slot is free again.
+#[test]
+fn what_an_inline_host_has_handed_out_is_not_given_up() {
+    let settings = [(Key::Workers, 1), (Key::MaxClients, 5), (Key::MaxPorts, 1)];
+    let config =
+        settings.iter().fold(Config::default(), |config, (key, value)| config.with(*key, *value).unwrap());
+    let (router, mut workers) = Builder::new(config).build().unwrap();
+    let worker = &mut workers[0];
+    for round in 1..=10 {
+        let mut port = router.port().unwrap();
+        let clock = port.clock().clone();
+        let ann = port.connect("ann", "generic", "", 0).unwrap();
+        port.join(ann, "lobby").unwrap();
+        let members = [1, 2, 3, 4].map(|token| {
+            let client = port.connect(&format!("m{token}"), "generic", "", token).unwrap();
+            port.join(client, "lobby").unwrap();
+            client
+        });
+        let mut send = |port: &mut crate::router::Port| {
+            port.submit(ann, br#"{"type":"hello","room":"lobby"}"#, 0).unwrap();
+            port.publish();
+            worker.cycle(clock.raw());
+        };
+        // In the middle of a delivery it cannot take over.
+        send(&mut port);
+        assert_eq!(port.poll(1, |_| ()), Ok(1));
+        assert!(port.drive_inline().is_err());
+        assert_eq!(port.poll(10, |_| ()), Ok(3));
+        send(&mut port);
+        send(&mut port);
+        port.drive_inline().unwrap();
+        let view = port.inline_view(0).unwrap();
+        let at = crate::ring::Memory::offsets();
+        let word = |offset: u32| {
+            // SAFETY: a word of the ring's header.
+            unsafe { &*view.egress.start().byte_add(offset as usize).cast::<crate::sync::AtomicU64>() }
+        };
+        // The first of the two to all, the second to two.
+        for client in members.iter().chain(&members[..2]) {
+            let text = br#"{"from":"ann","type":"hello","room":"lobby"}"#;
+            view.slots[client.index() as usize].hand_out(text.len() as u32, || 0);
+        }
+        // SAFETY: a cell, whose host this is.
+        unsafe { *view.poll.consumed.address() += 6 };
+        let (head, tail) = (word(at.head), word(at.tail));
+        let middle = u64::midpoint(head.load(Relaxed), tail.load(Relaxed));
+        word(at.taken).store(middle, Relaxed);
+        word(at.handed).store(2, Relaxed);
+        drop(port);
+        worker.cycle(clock.raw());
+        worker.cycle(clock.raw());
+        let figures = router.accounting();
+        assert_eq!((figures.deliveries, figures.consumed), (12 * round, 10 * round), "{figures:?}");
+        assert_eq!((figures.undelivered.as_slice(), figures.queued), (&[("port_gone", 2 * round)][..], 0));
+    }
+}
+
+/// A worker of two is lost while an inline port has not consumed what it sent: once its host has, and has said so, who sent it
+/// goes on elsewhere; whose disconnect had no room in the worker's ring gets its last event from the port.
+#[test]
+fn an_inline_port_outlives_a_worker() {
+    let settings = [(Key::Workers, 2), (Key::RingBytes, 4096), (Key::MaxMessage, 500)];
+    let config =
+        settings.iter().fold(Config::default(), |config, (key, value)| config.with(*key, *value).unwrap());
+    let (router, mut workers) = Builder::new(config).build().unwrap();
+    let (mut port, mut plain) = (router.port().unwrap(), router.port().unwrap());
+    let clock = port.clock().clone();
+    let cycle_all = |workers: &mut [Worker]| {
+        for worker in workers {
+            worker.cycle(clock.raw());
+        }
+    };
+    let offer = br#"{"type":"offer","to":"bob"}"#;
+    let sender = plain.connect("sender", "generic", "", 0).unwrap();
+    port.connect("bob", "generic", "", 1).unwrap();
+    let others: Vec<_> = (0..40u64)
+        .map(|token| {
+            cycle_all(&mut workers);
+            port.connect(&format!("m{token}"), "generic", "", token).unwrap()
+        })
+        .collect();
+    cycle_all(&mut workers);
+    let worker_of = |port: &crate::router::Port, client: crate::id::ClientId| {
+        port.inline_view(0).unwrap().slots[client.index() as usize].current().0
+    };
+    plain.submit(sender, offer, 7).unwrap();
+    plain.publish();
+    let lost = worker_of(&port, sender);
+    workers[lost].cycle(clock.raw());
+    port.drive_inline().unwrap();
+    let mut there = others.into_iter().filter(|client| worker_of(&port, *client) == lost);
+    let (dan, filler) = (there.next().unwrap(), there.next().unwrap());
+    while port.submit(filler, b"{}", 0).is_ok() {}
+    port.disconnect(dan).unwrap();
+    assert_eq!(port.push_waiting(), 1);
+    drop(workers.remove(lost));
+    let mut turn = |port: &mut crate::router::Port, plain: &mut crate::router::Port| {
+        workers[0].cycle(clock.raw());
+        plain.poll(10, |_| ()).unwrap();
+        let mut closed = Vec::new();
+        port.closings_inline(10, |event| match event {
+            Event::Closed { client, .. } => closed.push(client),
+            other => panic!("{other:?}"),
+        });
+        closed
+    };
+    // Before what the worker sent is taken nothing comes, and nobody moves.
+    for _ in 0..3 {
+        assert_eq!(turn(&mut port, &mut plain), []);
+        assert!(plain.submit(sender, offer, 8).is_err());
+    }
+    let at = crate::ring::Memory::offsets();
+    let say = |port: &crate::router::Port, offset: u32| {
+        let start = port.inline_view(lost).unwrap().egress.start();
+        // SAFETY: words of the ring's header.
+        let word =
+            |offset: u32| unsafe { &*start.byte_add(offset as usize).cast::<crate::sync::AtomicU64>() };
+        word(offset).store(word(at.tail).load(Relaxed), Relaxed);
+    };
+    // Taken, and not given back: still on its way.
+    say(&port, at.taken);
+    let mut closed = turn(&mut port, &mut plain);
+    assert!(plain.submit(sender, offer, 8).is_err());
+    say(&port, at.head);
+    closed.extend(turn(&mut port, &mut plain));
+    plain.submit(sender, offer, 8).unwrap();
+    assert_eq!(turn(&mut port, &mut plain), []);
+    assert_eq!(closed, [dan]);
+    assert!(!port.is_over() && !port.has_closings());
+    drop(port);
+    workers[0].cycle(clock.raw());
+    drop(plain);
+    workers[0].cycle(clock.raw());
+    let figures = router.accounting();
+    assert_eq!(figures.in_flight, 0, "{figures:?}");
 }

@@ -250,6 +250,8 @@ pub struct WorkerStats {
     pub message_age_nanoseconds: u64,
     /// Whether a stop gave it up inside a handler: its thread and memory are left behind.
     pub given_up: bool,
+    /// Whether it ended without a stop: its thread panicked, or its host dropped it. What it had has failed as `worker_lost`.
+    pub lost: bool,
     /// Records that it found waiting in its last cycle: what ports weigh when they place.
     pub load: u64,
 }

@@ -393,6 +393,8 @@ pub(crate) struct SubmitShard {
     pub(crate) moves_wanted: Cell,
     /// Of these, with which the client moved there.
     pub(crate) moves_made: Cell,
+    /// Deliveries that the port makes itself: the last one of each client that no worker closes.
+    pub(crate) closings: Cell,
 }
 
 /// What a port's polling half counts.
@@ -435,6 +437,7 @@ impl PortShard {
                 taken_over: cells(TakenOver::COUNT),
                 moves_wanted: Cell::default(),
                 moves_made: Cell::default(),
+                closings: Cell::default(),
             }),
             poll: CachePadded::new(PollShard {
                 consumed: Cell::default(),

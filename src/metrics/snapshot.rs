@@ -14,7 +14,7 @@ use super::ports::port_stats;
 use super::routing::{RoutingStats, routing_stats};
 use super::shard::{GroupSeries, PortShard, WorkerShard};
 use crate::error::{Failed, Refused, TakenOver, Undeliverable};
-use crate::sync::mutant;
+use crate::sync::{Acquire, AtomicU64, mutant};
 
 /// Where the figures come from.
 pub(crate) struct Sources<'a> {
@@ -32,6 +32,8 @@ pub(crate) struct Sources<'a> {
     pub(crate) active_workers: usize,
     /// The cap on messages in flight, and permits that nobody has.
     pub(crate) permits: (u64, u64),
+    /// By reason, messages that the base route has taken over for callers whose port was released meanwhile.
+    pub(crate) late_takeovers: &'a [AtomicU64],
 }
 
 impl Sources<'_> {
@@ -55,6 +57,19 @@ fn reasons<'a, R: Copy>(
 ) -> (u64, Vec<(&'static str, u64)>) {
     let of = |place| sum(shards.clone().filter_map(|cells: &[Cell]| cells.get(place)).map(Cell::get));
     let counts: Vec<_> = all.iter().enumerate().map(|(place, one)| (label(*one), of(place))).collect();
+    (sum(counts.iter().map(|one| one.1)), with_a_count(counts))
+}
+
+/// What the base route has taken over, by reason.
+fn takeovers(sources: &Sources<'_>) -> (u64, Vec<(&'static str, u64)>) {
+    let of = |reason: &TakenOver| {
+        let place = *reason as usize;
+        let cells = sources.ports.iter().filter_map(|port| port.submit.taken_over.get(place));
+        // Acquire: pairs with the Release of whoever counts.
+        let late = sources.late_takeovers.get(place).map_or(0, |late| late.load(Acquire));
+        late + sum(cells.map(Cell::get))
+    };
+    let counts: Vec<_> = TakenOver::ALL.iter().map(|reason| (reason.label(), of(reason))).collect();
     (sum(counts.iter().map(|one| one.1)), with_a_count(counts))
 }
 
@@ -161,6 +176,7 @@ fn worker_stats(sources: &Sources<'_>, worker: usize, shard: &WorkerShard) -> Wo
         stalls: 0,
         message_age_nanoseconds: 0,
         given_up: false,
+        lost: false,
         load: shard.load.get(),
     }
 }
@@ -174,8 +190,7 @@ pub(crate) fn account(sources: &Sources<'_>) -> Accounting {
     let ok = sum(types().map(|one| one.ok.get()));
     let failed = sum(types().flat_map(|one| &one.failed).map(|cell| cell.get()));
     let expired = sum(types().map(|one| one.expired.get()));
-    let (taken_over, takeovers) =
-        reasons(TakenOver::ALL, TakenOver::label, ports.iter().map(|port| &port.submit.taken_over[..]));
+    let (taken_over, takeovers) = takeovers(sources);
     let total = ok + failed + expired + taken_over;
     let held = sum(workers.iter().map(|worker| worker.held.get()));
     let by_worker = workers.iter().map(|worker| &worker.refused[..]);
@@ -187,24 +202,25 @@ pub(crate) fn account(sources: &Sources<'_>) -> Accounting {
     let by_port = ports.iter().map(|port| &port.poll.undeliverable[..]);
     let (undeliverable, undelivered) =
         reasons(Undeliverable::ALL, Undeliverable::label, by_worker.chain(by_port));
-    let deliveries = sum(workers.iter().map(|worker| worker.emitted.get()));
+    let by_worker = workers.iter().map(|worker| worker.emitted.get());
+    let deliveries = sum(by_worker.chain(ports.iter().map(|port| port.submit.closings.get())));
     Accounting {
         submitted,
         refused,
         refusals,
-        accepted: submitted.wrapping_sub(refused),
+        accepted: submitted.saturating_sub(refused),
         ok,
         failed,
         expired,
         taken_over,
         takeovers,
-        in_flight: submitted.wrapping_sub(refused).wrapping_sub(total),
+        in_flight: submitted.saturating_sub(refused).saturating_sub(total),
         held,
         deliveries,
         consumed,
         undeliverable,
         undelivered,
-        queued: deliveries.wrapping_sub(consumed).wrapping_sub(undeliverable),
+        queued: deliveries.saturating_sub(consumed).saturating_sub(undeliverable),
     }
 }
 

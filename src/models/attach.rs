@@ -1,9 +1,10 @@
 //! Attach, detach and the seal: two sides that leave in any order; a stop while a producer is stalled.
 
 use super::explore;
-use crate::park::WakeWord;
+use crate::park::{WakeWord, after_publishing};
 use crate::ring::{Attachment, Consumer, Producer, PushError, State, ring};
-use crate::sync::{Arc, Mutex, mutant, wake_fence};
+use crate::router::model::PortLink;
+use crate::sync::{Arc, Mutex, mutant};
 use loom::cell::UnsafeCell;
 use loom::thread;
 
@@ -20,7 +21,8 @@ impl Probe {
 
 /// Port and worker use one slot twice: first the port leaves and the worker follows, then the worker stops while
 /// the port leaves. The memory of the first pair is used again by the second, as an allocator would. Catches:
-/// `attach-leave-relaxed`, `attach-free-relaxed`, `attach-attached-relaxed`, `attach-free-before-settle`.
+/// `attach-leave-relaxed`, `attach-free-relaxed`, `attach-free-relaxed-load`, `attach-attached-relaxed`,
+/// `attach-free-before-settle`.
 #[test]
 fn attach_and_leave() {
     explore(|| {
@@ -107,6 +109,7 @@ fn stop_and_seal() {
         let slot = Arc::new(Attachment::new());
         assert!(slot.attach(Rings { consumer_memory: producer.memory().clone() }).is_ok());
         let port_word = Arc::new(WakeWord::descriptor().unwrap());
+        let link = PortLink::new(port_word.clone(), 0, [producer.memory().clone()].into_iter());
         let worker = thread::spawn({
             let (slot, port_word) = (slot.clone(), port_word.clone());
             move || {
@@ -122,10 +125,11 @@ fn stop_and_seal() {
                 } else {
                     consumer.release();
                 }
-                wake_fence("space-fence-consumer");
-                if !mutant("stop-no-space-step") {
-                    port_word.wake_if_asleep();
-                }
+                after_publishing(|| {
+                    if !mutant("stop-no-space-step") {
+                        port_word.wake_if_asleep();
+                    }
+                });
                 slot.leave(|rings| settled = settle(&rings));
                 (handled, settled)
             }
@@ -137,9 +141,9 @@ fn stop_and_seal() {
                 Ok(()) => pushed += 1,
                 Err(_) if producer.memory().is_closed() => break,
                 Err(_) => {
-                    producer.request_space();
-                    port_word.arm();
-                    if !producer.space_moved() {
+                    let head = producer.seen_head();
+                    link.stall(0, &mut producer, head);
+                    if port_word.arm_unless(|| link.space_moved()) {
                         port_word.sleep(None);
                     }
                     port_word.disarm();

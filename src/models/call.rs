@@ -2,12 +2,12 @@
 
 use super::explore;
 use crate::call::{Calls, Ended};
-use crate::sync::{Arc, AtomicU32, Relaxed};
+use crate::sync::{Arc, AtomicU32, AtomicU64, Relaxed, own_load};
 use loom::sync::atomic::AtomicBool;
 use loom::thread;
 
 /// A worker handles a call, or the caller gives up at any moment: the message is handled once, by one of them, and the
-/// slot is free again. Catches: `call-start-by-store`.
+/// slot is free again at once, whatever the worker still does. Catches: `call-start-by-store`, `call-done-by-store`.
 #[test]
 fn call_given_up() {
     explore(|| {
@@ -27,31 +27,35 @@ fn call_given_up() {
         if ended == Ended::Cancelled {
             handled.fetch_add(1, Relaxed); // The fallback.
         }
+        let next = calls.take().expect("the slot is free again");
+        assert_ne!(next, id);
         worker.join().unwrap();
         assert_eq!(handled.load(Relaxed), 1, "handled by both, or by none: {ended:?}");
         assert!(matches!(ended, Ended::Cancelled | Ended::Abandoned | Ended::Done(7)));
-        let next = calls.take().expect("the slot is free again");
-        assert_ne!(next, id);
         assert!(!calls.start(id), "an old record starts nothing");
-        assert!(calls.start(next));
+        assert!(calls.start(next) && calls.finish(next, 9), "the next call is untouched");
     });
 }
 
 /// A caller sleeps until its result is there; the slot's next user sleeps for its own, whatever late wake reaches it.
-/// Catches: `call-done-relaxed`, `call-wake-before-done`, `call-fence`, `call-trusts-wake`.
+/// Catches: `call-done-relaxed`, `call-wake-before-done`, `wake-fence-publisher`, `call-trusts-wake`.
 #[test]
 fn call_and_next_user() {
     explore(|| {
         let calls = Arc::new(Calls::new(1));
         let first = calls.take().unwrap();
+        let done = Arc::new(AtomicU64::new(0));
         let one = thread::spawn({
-            let calls = calls.clone();
+            let (calls, done) = (calls.clone(), done.clone());
             move || {
                 assert!(calls.start(first));
+                done.store(1, Relaxed); // Relaxed: stands for plain memory of the handler's.
                 calls.finish(first, 7);
             }
         });
         assert_eq!(calls.wait(first, None, || false), Ended::Done(7));
+        // A look that loom refuses unless what the handler did came before.
+        assert_eq!(own_load(&done), 1);
         let second = calls.take().unwrap();
         let two = thread::spawn({
             let calls = calls.clone();
@@ -66,7 +70,8 @@ fn call_and_next_user() {
     });
 }
 
-/// A stop closes the ring while a caller goes to sleep: it wakes, and has its message back. Catches: `call-stop-fence`.
+/// A stop closes the ring while a caller goes to sleep: it wakes, and has its message back. Catches:
+/// `wake-fence-publisher`.
 #[test]
 fn call_and_stop() {
     explore(|| {

@@ -1,9 +1,11 @@
-//! Both wakes: sleepers really sleep, so that a lost wake is a deadlock that loom reports.
+//! Both wakes: sleepers really sleep, so that a lost wake is a deadlock that loom reports. The sequences are the shipped
+//! ones of `park`; a weakening there is one everywhere.
 
 use super::explore;
-use crate::park::WakeWord;
+use crate::park::{Doorbell, Seen, WakeWord, after_publishing};
 use crate::ring::{Consumer, Producer, PushError, ring};
-use crate::sync::{Arc, mutant, wake_fence};
+use crate::router::model::{PortLink, WayOut};
+use crate::sync::{Arc, AtomicBool, Relaxed, Release, mutant};
 use loom::thread;
 
 fn push(producer: &mut Producer) -> Result<(), PushError> {
@@ -15,8 +17,7 @@ fn push(producer: &mut Producer) -> Result<(), PushError> {
 
 fn publish_and_wake(producer: &mut Producer, word: &WakeWord) {
     push(producer).unwrap();
-    wake_fence("wake-fence-publisher");
-    word.wake_if_asleep();
+    after_publishing(|| word.wake_if_asleep());
 }
 
 fn drain(consumer: &mut Consumer) -> usize {
@@ -56,21 +57,9 @@ fn wake_data() {
             if taken == 3 {
                 break;
             }
-            let nothing =
-                |a: &Consumer, b: &Consumer| !a.has_more() && (mutant("wake-one-ring") || !b.has_more());
-            if mutant("wake-recheck-before-arm") {
-                let sleep = nothing(&from_first, &from_second);
-                word.arm();
-                if sleep {
-                    word.sleep(None);
-                }
-            } else {
-                word.arm();
-                if nothing(&from_first, &from_second) {
-                    word.sleep(None);
-                }
-            }
-            word.disarm();
+            word.sleep_unless(None, || {
+                from_first.has_more() || (from_second.has_more() && !mutant("wake-one-ring"))
+            });
         }
         for thread in threads {
             thread.join().unwrap();
@@ -78,18 +67,19 @@ fn wake_data() {
     });
 }
 
-/// A thread that is producer on one ring and consumer of another at once, sleeping for either on one
-/// descriptor, against a worker that drains the one and fills the other. Catches: `wake-fence-sleeper`,
-/// `space-fence-consumer`, `space-consumer-clears`, `wake-leaves-word`, `space-drain-after-recheck`.
+/// A port that is producer on one ring and consumer of another at once, sleeping for either on one descriptor, against a
+/// worker that drains the one and fills the other. Catches: `wake-fence-sleeper`, `wake-fence-publisher`,
+/// `space-consumer-clears`, `wake-leaves-word`, `space-drain-after-recheck`, `stall-not-noted`.
 #[test]
 fn wake_space() {
     explore(|| {
         let port_word = Arc::new(WakeWord::descriptor().unwrap());
-        let worker_word = Arc::new(WakeWord::futex());
+        let bell = Arc::new(Doorbell::new());
         let (mut out, mut worker_in) = ring(128).unwrap();
         let (mut worker_out, mut back) = ring(128).unwrap();
+        let link = PortLink::new(port_word.clone(), 0, [out.memory().clone()].into_iter());
         let worker = thread::spawn({
-            let (port_word, worker_word) = (port_word.clone(), worker_word.clone());
+            let (port_word, bell) = (port_word.clone(), bell.clone());
             move || {
                 let mut taken = 0;
                 loop {
@@ -99,23 +89,21 @@ fn wake_space() {
                         if taken == 4 {
                             push(&mut worker_out).unwrap();
                         }
-                        wake_fence("space-fence-consumer");
-                        if worker_in.memory().needs_space() || taken == 4 {
-                            port_word.wake_if_asleep();
-                            if mutant("space-consumer-clears") {
-                                // As late as a store buffer would have it.
-                                worker_in.memory().clear_need_space();
+                        after_publishing(|| {
+                            if worker_in.memory().needs_space() || taken == 4 {
+                                port_word.wake_if_asleep();
+                                if mutant("space-consumer-clears") {
+                                    // As late as a store buffer would have it.
+                                    worker_in.memory().clear_need_space();
+                                }
                             }
-                        }
+                        });
                     }
                     if taken == 4 {
                         return;
                     }
-                    worker_word.arm();
-                    if !worker_in.has_more() {
-                        worker_word.sleep(None);
-                    }
-                    worker_word.disarm();
+                    let seen = Seen { attach_changes: 0, stop: false };
+                    bell.sleep_unless(seen, None, || worker_in.has_more());
                 }
             }
         });
@@ -123,33 +111,223 @@ fn wake_space() {
         loop {
             port_word.drain();
             got += drain(&mut back);
-            let mut stalled = false;
             while sent < 4 {
                 match push(&mut out) {
-                    Ok(()) => sent += 1,
+                    Ok(()) => {
+                        sent += 1;
+                        link.published(0, &mut out);
+                    }
                     Err(_) => {
-                        stalled = true;
+                        let head = out.seen_head();
+                        link.stall(0, &mut out, head);
                         break;
                     }
                 }
-                wake_fence("wake-fence-publisher");
-                worker_word.wake_if_asleep();
+                after_publishing(|| bell.wake().wake_if_asleep());
             }
             if got == 1 {
                 break;
             }
-            if stalled {
-                out.request_space();
-            }
-            port_word.arm();
-            let moved = back.has_more() || (stalled && out.space_moved());
+            let sleeps = port_word.arm_unless(|| link.space_moved() || back.has_more());
             if mutant("space-drain-after-recheck") {
                 port_word.drain();
             }
-            if !moved {
+            if sleeps {
                 port_word.sleep(None);
             }
             port_word.disarm();
+        }
+        worker.join().unwrap();
+    });
+}
+
+/// A port commits a message, is refused for the next, then publishes: the publication does not take back its request for
+/// space. Catches: `publish-ends-request`, `wake-fence-publisher`.
+#[test]
+fn refused_before_publishing() {
+    explore(|| {
+        let word = Arc::new(WakeWord::descriptor().unwrap());
+        let (mut out, mut worker_in) = ring(128).unwrap();
+        push(&mut out).unwrap();
+        let link = PortLink::new(word.clone(), 0, [out.memory().clone()].into_iter());
+        let worker = thread::spawn({
+            let word = word.clone();
+            move || {
+                // The first may be taken alone, or both.
+                for _ in 0..2 {
+                    drain(&mut worker_in);
+                    after_publishing(|| {
+                        if worker_in.memory().needs_space() {
+                            word.wake_if_asleep();
+                        }
+                    });
+                    thread::yield_now();
+                }
+            }
+        });
+        out.claim(8, 1, 0).unwrap();
+        out.commit();
+        if out.claim(8, 1, 0).is_err() {
+            let head = out.seen_head();
+            link.stall(0, &mut out, head);
+            out.publish();
+            link.published(0, &mut out);
+            while !link.space_moved() {
+                if word.arm_unless(|| link.space_moved()) {
+                    word.sleep(None);
+                } else {
+                    break;
+                }
+                word.disarm();
+                word.drain();
+            }
+        }
+        worker.join().unwrap();
+    });
+}
+
+/// A shared port: a submitter is refused while the poller goes to sleep and the worker makes room. The poller learns that
+/// there is room. Catches: `stall-without-look`, `stall-not-noted`, `wake-fence-publisher`.
+#[test]
+fn space_of_a_shared_port() {
+    explore(|| {
+        let word = Arc::new(WakeWord::descriptor().unwrap());
+        let (mut out, mut worker_in) = ring(128).unwrap();
+        push(&mut out).unwrap();
+        push(&mut out).unwrap();
+        let link = Arc::new(PortLink::new(word.clone(), 0, [out.memory().clone()].into_iter()));
+        let accepted = Arc::new(AtomicBool::new(false));
+        let submitter = thread::spawn({
+            let (link, accepted, word) = (link.clone(), accepted.clone(), word.clone());
+            move || match push(&mut out) {
+                Ok(()) => {
+                    accepted.store(true, Release);
+                    after_publishing(|| word.wake_if_asleep());
+                }
+                Err(_) => {
+                    let head = out.seen_head();
+                    link.stall(0, &mut out, head);
+                }
+            }
+        });
+        let worker = thread::spawn({
+            let word = word.clone();
+            move || {
+                drain(&mut worker_in);
+                after_publishing(|| {
+                    if worker_in.memory().needs_space() {
+                        word.wake_if_asleep();
+                    }
+                });
+            }
+        });
+        let mut room = false;
+        while !room {
+            let look = || {
+                room |= link.space_moved() || accepted.load(Relaxed);
+                room
+            };
+            if word.arm_unless(look) {
+                word.sleep(None);
+            }
+            word.disarm();
+            word.drain();
+        }
+        submitter.join().unwrap();
+        worker.join().unwrap();
+    });
+}
+
+/// The whole sleep of a worker: a pair is attached, a post finds its ring full, a record comes, a stop. Catches:
+/// `sleep-without-attach`, `sleep-without-stop`, `sleep-without-post`, `wake-recheck-before-arm`, `wake-fence-sleeper`,
+/// `wake-fence-publisher`.
+#[test]
+fn worker_sleeps() {
+    explore(|| {
+        let bell = Arc::new(Doorbell::new());
+        let (mut producer, mut consumer) = ring(128).unwrap();
+        let port = thread::spawn({
+            let bell = bell.clone();
+            move || {
+                bell.announce_attach();
+                publish_and_wake(&mut producer, bell.wake());
+            }
+        });
+        let others = thread::spawn({
+            let bell = bell.clone();
+            move || {
+                bell.post();
+                bell.request_stop();
+            }
+        });
+        let (mut attached, mut posts, mut records, mut stop) = (0, 0, 0, false);
+        loop {
+            attached = bell.attach_changes().max(attached);
+            posts += u32::from(bell.take_post());
+            records += drain(&mut consumer);
+            stop |= bell.is_stopping();
+            if (attached, posts, records, stop) == (1, 1, 1, true) {
+                break;
+            }
+            let seen = Seen { attach_changes: attached, stop };
+            bell.sleep_unless(seen, None, || consumer.has_more());
+        }
+        port.join().unwrap();
+        others.join().unwrap();
+    });
+}
+
+/// A worker whose way to a port is full sleeps until the port has read. Catches: `wake-fence-sleeper`,
+/// `wake-fence-publisher`.
+#[test]
+fn worker_sleeps_for_space() {
+    explore(|| {
+        let bell = Arc::new(Doorbell::new());
+        let (mut producer, mut consumer) = ring(128).unwrap();
+        push(&mut producer).unwrap();
+        push(&mut producer).unwrap();
+        let port = thread::spawn({
+            let bell = bell.clone();
+            move || {
+                drain(&mut consumer);
+                after_publishing(|| {
+                    if consumer.memory().needs_space() {
+                        bell.wake().wake_if_asleep();
+                    }
+                });
+            }
+        });
+        while push(&mut producer).is_err() {
+            producer.request_space();
+            let seen = Seen { attach_changes: 0, stop: false };
+            bell.sleep_unless(seen, None, || producer.space_moved());
+        }
+        port.join().unwrap();
+    });
+}
+
+/// A worker closes its ring while the port goes to sleep: closed and not yet seen is news. Catches: `closed-is-no-news`,
+/// `wake-fence-sleeper`, `wake-fence-publisher`.
+#[test]
+fn closed_while_a_port_goes_to_sleep() {
+    explore(|| {
+        let word = Arc::new(WakeWord::descriptor().unwrap());
+        let (producer, consumer) = ring(128).unwrap();
+        let memory = consumer.memory().clone();
+        let way = WayOut::new(consumer, false);
+        let worker = thread::spawn({
+            let word = word.clone();
+            move || {
+                producer.memory().close();
+                after_publishing(|| word.wake_if_asleep());
+            }
+        });
+        while !memory.is_closed() {
+            if word.arm_unless(|| way.has_news()) {
+                word.sleep(None);
+            }
+            word.disarm();
+            word.drain();
         }
         worker.join().unwrap();
     });

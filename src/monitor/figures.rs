@@ -368,6 +368,8 @@ pub struct RoutingFigures {
     pub credit_exhausted_last_minute: u64,
     /// Workers that are over `processing_timeout_ms`.
     pub workers_stalled: u64,
+    /// Workers that ended without a stop: a thread that panicked, or a host that dropped one.
+    pub workers_lost: u64,
     /// By worker.
     pub workers: Vec<WorkerStats>,
     /// By port.

@@ -271,6 +271,7 @@ impl Inner {
             accounting: stats.accounting,
             egress_full_last_minute: self.collector.egress_full.in_the_last_minute(),
             credit_exhausted_last_minute: self.collector.credit_exhausted.in_the_last_minute(),
+            workers_lost: stats.workers.iter().filter(|worker| worker.lost).count() as u64,
             workers_stalled: stats.workers.iter().filter(|worker| worker.stalled).count() as u64,
             workers: stats.workers,
             ports: stats.ports,

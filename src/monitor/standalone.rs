@@ -54,6 +54,7 @@ impl Source for Standalone {
             uptime_nanoseconds: self.clock.nanoseconds(self.started, self.clock.raw()),
             active_workers: 0,
             permits: (0, 0),
+            late_takeovers: &[],
         });
     }
 

@@ -6,7 +6,7 @@
 //! | `state` → ATTACHED | the attaching port | the worker | Release / Acquire: publishes `value` |
 //! | `state` → DETACHING | each side once, by swap | the other side's swap | AcqRel: the first one's work is the second one's to see |
 //! | `state` → FREE | the second to leave | the next attach | Release / Acquire: `value` is gone |
-//! | `value` | attach in FREE; the second to leave | the worker in ATTACHED or DETACHING, before its own leave | through `state` |
+//! | `value` | attach in FREE; the second to leave | either side in ATTACHED or DETACHING, before its own leave | through `state` |
 
 use crate::sync::{AcqRel, Acquire, AtomicU32, Relaxed, Release, UnsafeCell, mutant, ordering};
 
@@ -64,13 +64,13 @@ impl<T: Clone> Attachment<T> {
         Ok(())
     }
 
-    /// A copy of the shared value, for the worker that has seen the pair attached and has not left it.
+    /// A copy of the shared value, for a side that has seen the pair attached and has not left it.
     pub(crate) fn view(&self) -> Option<T> {
         if self.state() == State::Free {
             return None;
         }
         self.value.with(|slot| {
-            // SAFETY: the worker has not left, so no second leaver has taken the value; nobody writes it.
+            // SAFETY: the caller's side has not left, so no second leaver has taken the value; nobody writes it.
             unsafe { (*slot).clone() }
         })
     }

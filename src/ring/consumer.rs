@@ -59,6 +59,21 @@ impl Consumer {
         Self { popped, ..Self::starting_at(memory, head) }
     }
 
+    /// An end that goes on where the host of an inline port is, and to how many recipients that host has handed the next
+    /// record out. What it wrote is held against the ring: otherwise the end goes on where it has released last.
+    #[cfg(not(corelane_loom))]
+    pub(crate) fn resume_taken(memory: Arc<Memory>) -> (Self, usize) {
+        let (head, tail) = (memory.shared_head(), memory.shared_tail());
+        let line = &memory.header().consumer;
+        // Relaxed, here and below: the port's own words, written by the same thread or by one that has handed the port over.
+        let (taken, handed) = (line.taken.load(Relaxed), line.handed.load(Relaxed));
+        let popped = line.popped.load(Relaxed);
+        let is_possible = (head..=tail).contains(&taken) && taken.is_multiple_of(ALIGNMENT as u64);
+        let (position, handed) = if is_possible { (taken, handed) } else { (head, 0) };
+        let consumer = Self { released: head, popped, ..Self::starting_at(memory, position) };
+        (consumer, handed.try_into().unwrap_or(usize::MAX))
+    }
+
     /// Says how many records were taken, without giving their bytes back: for a ring that is used no more.
     pub(crate) fn keep(&mut self) {
         self.memory.header().consumer.popped.store(self.popped, Relaxed); // Relaxed: as in `release`.

@@ -121,7 +121,7 @@ impl Producer {
     }
 
     /// Makes every committed record visible; says whether there were any. The caller then wakes the consumer:
-    /// `wake_fence`, then a look at its word.
+    /// `park::after_publishing`.
     #[inline]
     pub fn publish(&mut self) -> bool {
         if self.tail == self.published {
@@ -133,12 +133,17 @@ impl Producer {
         line.pushed.store(self.pushed, Relaxed);
         // Release: publishes the records below; pairs with the Acquire in `Consumer::refresh`.
         line.tail.store(self.tail, ordering("ring-tail-relaxed", Release, Relaxed));
+        true
+    }
+
+    /// This side does not wait for space any more.
+    #[inline]
+    pub(crate) fn end_request(&mut self) {
         if self.needs_space {
             // Only this side writes the word. Relaxed: a wake too many is all that a late reader costs.
             self.memory.header().flags.need_space.store(0, Relaxed);
             self.needs_space = false;
         }
-        true
     }
 
     /// Takes the positions over from the header: another language has pushed in the meantime, on this thread or on one
@@ -164,12 +169,17 @@ impl Producer {
         Ok(())
     }
 
-    /// Says that this side waits for space; lowered by the next publication. The caller then arms its wake
-    /// word, fences and re-checks (see `park`).
+    /// Says that this side waits for space, until [`end_request`](Self::end_request). The caller then fences and looks at the
+    /// head again (see `park`).
     pub(crate) fn request_space(&mut self) {
         self.needs_space = true;
         // Relaxed: the caller's `wake_fence` orders it before the re-check of head.
         self.memory.header().flags.need_space.store(1, Relaxed);
+    }
+
+    /// Where the head was when this side last looked.
+    pub(crate) fn seen_head(&self) -> u64 {
+        self.cached_head
     }
 
     /// Whether head has moved, or the ring has closed, since this side last looked: the re-check of a stalled

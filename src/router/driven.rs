@@ -3,9 +3,10 @@
 //! waits behind them, so that nothing overtakes them, and the ring's bytes stay until all before them are done.
 
 use super::handler::Call;
+use super::payload::Payload;
 use super::relay::{Handled, NOBODY, Relay};
 use super::request::Request;
-use super::route::call_of;
+use super::route::{InWorker, call_of};
 use super::rules::Action;
 use super::shared::Shared;
 use super::tasks::{Entry, Spot, TaskId};
@@ -134,7 +135,7 @@ impl Relay {
     /// Ends a message that was out. Without an outcome it is held. Says whether it was out.
     fn end_task(&mut self, shared: &Shared, id: TaskId, service: u64, outcome: Option<Outcome>) -> bool {
         let before = self.tasks.oldest();
-        let beside = self.tasks.beside(id).map(|payload| payload.as_slice().len());
+        let beside = self.tasks.beside(id).map(Payload::length);
         let Some(task) = self.tasks.remove(id) else { return false };
         let bytes = beside.unwrap_or(task.spot.length.saturating_sub(INGRESS_BYTES));
         let queue_wait = shared.clock.nanoseconds(task.stamp, task.started);
@@ -160,14 +161,14 @@ impl Relay {
     }
 
     /// Ends everything that is out: nobody is going to say what became of it.
-    pub(super) fn fail_tasks(&mut self, shared: &Shared, now: u64) {
+    pub(super) fn fail_tasks(&mut self, shared: &Shared, reason: Failed, now: u64) {
         let answering = self.tasks.answering.take();
         // One that its answer had held before ends as its hold does.
         let current = answering.and_then(|_| self.inside.current.take());
         let held = answering.filter(|_| current.is_some_and(|current| current.held));
         while let Some(id) = self.tasks.any() {
             let since = self.tasks.get(id).map_or(now, |task| task.started);
-            let outcome = (held != Some(id)).then_some(Outcome::Failed(Failed::Stuck));
+            let outcome = (held != Some(id)).then_some(Outcome::Failed(reason));
             self.end_task(shared, id, shared.clock.nanoseconds(since, now), outcome);
         }
     }
@@ -179,8 +180,9 @@ fn is_task(shared: &Shared, port: usize, header: &Ingress, payload: &[u8]) -> bo
     let rules = slot.and_then(|slot| shared.protocols.get(usize::from(slot.labels().0)));
     let Some(rules) = rules.map(|rules| &rules.rules).filter(|rules| rules.has_tasks()) else { return false };
     let Ok(envelope) = envelope::read(rules.protocol(), payload) else { return false };
-    let Some(message_type) = envelope.message_type() else { return false };
-    let listed = rules.types().iter().find(|(name, _)| message_type.eq_str(name));
+    let message_type = envelope.message_type();
+    let is_meant = |name: &str| message_type.is_some_and(|message_type| message_type.eq_str(name));
+    let listed = rules.types().iter().find(|(name, _)| is_meant(name));
     let action = listed.map_or(rules.unknown(), |(_, action)| Some(*action));
     matches!(action, Some(Action::Host { .. }))
 }
@@ -221,6 +223,7 @@ impl Worker {
     /// # Ok::<(), corelane::error::Error>(())
     /// ```
     pub fn take(&mut self, now: u64, limit: usize, mut each: impl FnMut(&Task<'_>)) -> usize {
+        let _inside = InWorker::enter();
         self.relay.tasks.allowance = limit;
         let work = self.cycle(now);
         self.relay.tasks.allowance = 0;
@@ -237,7 +240,7 @@ impl Worker {
         let entry = *self.relay.tasks.get(id)?;
         let ring = &self.ingress.get(entry.port)?.as_ref()?.ring;
         let payload = match self.relay.tasks.beside(id) {
-            Some(payload) => payload.as_slice(),
+            Some(payload) => payload.bytes().unwrap_or_default(),
             None => ring.read_back(entry.spot.start, entry.spot.length)?.get(INGRESS_BYTES..)?,
         };
         let mut name = NameBuffer::default();
@@ -252,6 +255,7 @@ impl Worker {
     /// # Errors
     /// [`Error::StaleTask`] where it is not out, or not any more; nothing is counted.
     pub fn done(&mut self, id: TaskId, nanoseconds: u64, outcome: Result<(), Failed>) -> Result<(), Error> {
+        let _inside = InWorker::enter(); // A payload of the host's may be dropped here.
         let outcome = outcome.map_or_else(Outcome::Failed, |()| Outcome::Ok);
         let ended = self.relay.end_task(&self.shared, id, nanoseconds, Some(outcome));
         if ended { Ok(()) } else { Err(Error::StaleTask) }
@@ -269,6 +273,7 @@ impl Worker {
         nanoseconds: u64,
         answer: impl FnOnce(&mut Request<'_>) -> Result<(), Failed>,
     ) -> Result<(), Error> {
+        let _inside = InWorker::enter();
         let shared = Arc::clone(&self.shared);
         let entry = *self.relay.tasks.get(id).ok_or(Error::StaleTask)?;
         let handled = match self.answer(&shared, id, &entry, answer) {
@@ -284,7 +289,7 @@ impl Worker {
             }
         };
         self.relay.tasks.answering = None;
-        self.relay.leave_rooms();
+        self.end_batch();
         self.relay.end_task(&shared, id, nanoseconds, outcome);
         Ok(())
     }
@@ -300,7 +305,7 @@ impl Worker {
         // Kept for as long as the answer runs.
         let beside = self.relay.tasks.beside(id).cloned();
         let payload = match &beside {
-            Some(payload) => payload.as_slice(),
+            Some(payload) => payload.bytes().ok_or(Failed::Panicked)?,
             None => {
                 let record = ingoing.ring.read_back(entry.spot.start, entry.spot.length);
                 record.and_then(|record| record.get(INGRESS_BYTES..)).ok_or(Failed::BadRecord)?
@@ -348,7 +353,7 @@ impl Worker {
 
     /// Whether a port's ring still holds what is to be handled before its pair is left.
     pub(super) fn has_unended(&self, port: usize) -> bool {
-        if !self.relay.tasks.is_driven() || self.adopted || self.failing {
+        if !self.relay.tasks.is_driven() || self.failing.is_some() {
             return false;
         }
         let ingoing = self.ingress.get(port).and_then(Option::as_ref);
@@ -357,21 +362,12 @@ impl Worker {
     }
 }
 
-/// A worker that hands messages out and is dropped before it has stopped stops its router: what is out or waits for it
-/// fails as [`Failed::Stuck`], what it held as [`Failed::Stopped`].
+/// A worker that is dropped before it has stopped is lost: what it had fails as [`Failed::WorkerLost`], and the router goes on
+/// with the others.
 impl Drop for Worker {
     fn drop(&mut self) {
-        if self.stopped || self.adopted || !self.relay.tasks.is_driven() {
-            return;
+        if !self.stopped && self.failing.is_none() {
+            self.lose(None);
         }
-        self.shared.request_stop();
-        self.failing = true;
-        for port in 0..self.ingress.len() {
-            if self.ingress.get(port).is_some_and(Option::is_none) {
-                self.take_up(port);
-            }
-        }
-        self.stop(self.shared.clock.raw());
-        self.relay.leave_rooms();
     }
 }

@@ -1,18 +1,16 @@
-//! A worker's way to one port: the ring, behind it a bounded backlog, and two lists of closings that are never
-//! dropped. Owned by the worker.
+//! A worker's way to one port: the ring, behind it a bounded backlog, and a list of closings that are never dropped. Owned
+//! by the worker.
 
 use super::pair::{Pair, give_back};
-use super::payload::{Payload, Payloads, REFERENCE_BYTES, Way};
+use super::payload::{Payload, Payloads, REFERENCE_BYTES, Way, read_reference};
 use super::placement::Frontier;
-use crate::clients::Clients;
+use crate::clients::{ClientId, Clients, List};
+use crate::error::CloseReason;
 use crate::metrics::{PathShard, Writer};
 use crate::park::WakeWord;
 use crate::ring::record::{DELIVERY_BYTES, Delivery, delivery_flag, delivery_kind};
 use crate::ring::{Consumer, Producer, PushError};
-use crate::sync::{Arc, AtomicU64, Relaxed, mutant};
-
-/// No next client on a list.
-const END: u32 = u32::MAX;
+use crate::sync::{Arc, AtomicU32, AtomicU64, mutant};
 
 #[derive(Debug)]
 pub(super) struct Egress {
@@ -22,27 +20,62 @@ pub(super) struct Egress {
     backlog: (Producer, Consumer),
     backlogged: u64,
     pub(super) frontier: Frontier,
-    /// Clients whose CLOSE or CLIENT_CLOSED found backlog and ring full, linked through their slots.
-    closes: List,
-    closed: List,
-    /// Closings on both lists.
-    listed: u64,
+    /// Closings that found backlog and ring full, in order; linked through the slots of their clients. A client may have
+    /// both on it. See [`Closing`].
+    closings: List,
     backlog_maximum: u64,
     listed_maximum: u64,
     /// Something waits, or waited when last reported.
     reported: bool,
 }
 
-#[derive(Debug)]
-struct List {
-    first: u32,
-    last: u32,
+/// A CLOSE or a CLIENT_CLOSED of one client, as an entry of a list: the slot's index in the upper bits, in the lowest two 0
+/// for CLIENT_CLOSED, or 1 and the reason of a CLOSE.
+#[derive(Clone, Copy)]
+struct Closing(u32);
+
+impl Closing {
+    fn new(header: &Delivery, client: ClientId) -> Self {
+        let is_close = header.kind == delivery_kind::CLOSE;
+        Self(client.index() << 2 | if is_close { 1 + u32::from(header.flags) } else { 0 })
+    }
+
+    fn index(self) -> u32 {
+        self.0 >> 2
+    }
+
+    fn header(self) -> Delivery {
+        match self.0 & 3 {
+            0 => Delivery { kind: delivery_kind::CLIENT_CLOSED, ..Delivery::default() },
+            reason => {
+                Delivery { kind: delivery_kind::CLOSE, flags: reason as u16 - 1, ..Delivery::default() }
+            }
+        }
+    }
+
+    /// The word of the slot that links it: the slot is not reused while it is listed, since a CLOSE on its way and an
+    /// unfinished disconnect keep it.
+    fn link(entry: u32, clients: &Clients) -> Option<&AtomicU32> {
+        let slot = clients.slot(Self(entry).index())?;
+        Some(if entry & 3 == 0 { &slot.closed_link } else { &slot.close_link })
+    }
+
+    fn client(self, clients: &Clients) -> Option<ClientId> {
+        let slot = clients.slot(self.index())?;
+        Some(ClientId::new(self.index(), slot.place().generation))
+    }
 }
 
-impl List {
-    const fn new() -> Self {
-        Self { first: END, last: END }
-    }
+const _: () = assert!(CloseReason::COUNT <= 3, "two bits of an entry say which");
+
+/// What becomes of deliveries that are given up.
+pub(super) struct GivenUp {
+    /// How many recipients.
+    pub(super) recipients: u64,
+    /// Clients whose CLIENT_CLOSED was among them, and whose disconnect has not finished; not in `recipients`.
+    pub(super) closed: Vec<ClientId>,
+    /// Clients whose CLOSE was among them, and still keeps their slot; not in `recipients`.
+    pub(super) closes: Vec<ClientId>,
 }
 
 /// Neither ring nor backlog had room, or the record is too large for them.
@@ -62,9 +95,7 @@ impl Egress {
             backlog: (Producer::new(Arc::clone(&pair.backlog)), Consumer::new(Arc::clone(&pair.backlog))),
             backlogged: 0,
             frontier: Frontier::new(),
-            closes: List::new(),
-            closed: List::new(),
-            listed: 0,
+            closings: List::new(),
             backlog_maximum: 0,
             listed_maximum: 0,
             reported: false,
@@ -148,35 +179,31 @@ impl Egress {
         emitted
     }
 
-    /// Puts a closing on its way, or on its list: it is never dropped.
-    pub(super) fn emit_closing(&mut self, header: &Delivery, client: u64, clients: &Clients) {
-        if self.emit(header, client, 0, |_| ()).is_ok() {
+    /// Puts a closing on its way, or on the list: it is never dropped, and never overtakes one that waits. The client's
+    /// disconnect finishes as its CLIENT_CLOSED comes into the ring, and keeps the slot until then.
+    pub(super) fn emit_closing(&mut self, header: &Delivery, client: ClientId, clients: &Clients) {
+        let waits = !self.closings.is_empty();
+        let emitted = if waits { Err(Rejected::Full) } else { self.emit(header, client.0, 0, |_| ()) };
+        if mutant("closed-unpinned") && header.kind == delivery_kind::CLIENT_CLOSED {
+            clients.slot(client.index()).into_iter().for_each(|slot| slot.finish(1));
+        }
+        if emitted == Ok(false) {
+            end_closing(header.kind, client, clients);
+        }
+        if emitted.is_ok() {
             return;
         }
-        let index = client as u32;
-        let Some(slot) = clients.slot(index) else { return };
-        let is_close = header.kind == delivery_kind::CLOSE;
-        let link = |slot: &crate::clients::Slot, next: u32| {
-            // Relaxed: the links and the reason are this worker's own while the client is on its list.
-            if is_close { &slot.close_link } else { &slot.closed_link }.store(next, Relaxed);
-        };
-        if is_close {
-            slot.set_close_reason(header.flags);
-        }
-        link(slot, END);
-        let list = if is_close { &mut self.closes } else { &mut self.closed };
-        match clients.slot(list.last) {
-            Some(last) => link(last, index),
-            None => list.first = index,
-        }
-        list.last = index;
-        self.listed += 1;
-        self.listed_maximum = self.listed_maximum.max(self.listed);
+        self.closings.push(Closing::new(header, client).0, |entry| Closing::link(entry, clients));
+        self.listed_maximum = self.listed_maximum.max(self.closings.len());
     }
 
-    /// Moves what waits into the ring, as far as there is room: the backlog first, then the closings. Says how
-    /// many records moved.
+    /// Moves what waits, as far as there is room: the backlog into the ring, then closings behind it. So closings come first
+    /// for every byte that the port gives back, and a steady load does not keep them waiting. Says how many records moved.
     pub(super) fn flush(&mut self, clients: &Clients) -> usize {
+        self.flush_backlog(clients) + self.flush_closings(clients)
+    }
+
+    fn flush_backlog(&mut self, clients: &Clients) -> usize {
         let mut moved = 0;
         while self.backlogged > 0 {
             let (ring, backlog) = (&mut self.ring, &mut self.backlog.1);
@@ -190,61 +217,65 @@ impl Egress {
                 Err(_) => return moved,
             }
             ring.commit();
+            if kind == delivery_kind::CLIENT_CLOSED
+                && let Some((_, recipients, _)) = Delivery::read(record.bytes)
+            {
+                recipients.iter().for_each(|client| end_closing(kind, ClientId(client), clients));
+            }
             backlog.skip();
             backlog.release();
             self.backlogged -= 1;
             moved += 1;
         }
         moved
-            + self.flush_list(clients, delivery_kind::CLOSE)
-            + self.flush_list(clients, delivery_kind::CLIENT_CLOSED)
     }
 
-    fn flush_list(&mut self, clients: &Clients, kind: u16) -> usize {
-        let is_close = kind == delivery_kind::CLOSE;
+    fn flush_closings(&mut self, clients: &Clients) -> usize {
         let mut moved = 0;
-        loop {
-            let first = if is_close { self.closes.first } else { self.closed.first };
-            let Some(slot) = clients.slot(first) else { return moved };
-            let flags = if is_close { slot.close_reason() } else { 0 };
-            let header = Delivery { kind, flags, ..Delivery::default() };
-            let client = (u64::from(slot.place().generation) << 32) | u64::from(first);
-            if self.emit(&header, client, 0, |_| ()).is_err() {
-                return moved;
-            }
-            // Relaxed: this worker's own, as in `emit_closing`.
-            let next = if is_close { &slot.close_link } else { &slot.closed_link }.load(Relaxed);
-            let list = if is_close { &mut self.closes } else { &mut self.closed };
-            list.first = next;
-            self.listed -= 1;
-            if next == END {
-                list.last = END;
+        while let Some(closing) = self.closings.first().map(Closing) {
+            let (header, Some(client)) = (closing.header(), closing.client(clients)) else { return moved };
+            let Ok(backlogged) = self.emit(&header, client.0, 0, |_| ()) else { return moved };
+            self.closings.pop(|entry| Closing::link(entry, clients));
+            if !backlogged {
+                end_closing(header.kind, client, clients);
             }
             moved += 1;
         }
+        moved
     }
 
-    /// Gives up what waits, for good: the port is gone or the router stops. Says how many recipients that were;
-    /// their credit is given back.
-    pub(super) fn give_up(&mut self, clients: &Clients) -> u64 {
-        let mut count = 0;
+    /// Gives up what waits, for good: the port is gone or the worker ends. What the deliveries hold is given back.
+    pub(super) fn give_up(&mut self, clients: &Clients, payloads: &Payloads) -> GivenUp {
+        let mut given_up = GivenUp { recipients: 0, closed: Vec::new(), closes: Vec::new() };
         if self.backlog.1.refresh().is_ok() {
             while let Ok(Some(record)) = self.backlog.1.next() {
-                count += give_back(record.bytes, clients);
+                let Some((header, recipients, payload)) = Delivery::read(record.bytes) else { continue };
+                match header.kind {
+                    delivery_kind::CLIENT_CLOSED => given_up.closed.extend(recipients.iter().map(ClientId)),
+                    delivery_kind::CLOSE => given_up.closes.extend(recipients.iter().map(ClientId)),
+                    _ => given_up.recipients += give_back(record.bytes, clients),
+                }
+                if header.kind == delivery_kind::MESSAGE && header.flags & delivery_flag::OWNED != 0 {
+                    drop(read_reference(payload).and_then(|(number, _)| payloads.take(number)));
+                }
             }
         }
         self.backlog.1.release();
         self.backlogged = 0;
-        self.listed = 0;
-        for is_close in [true, false] {
-            let list = if is_close { &mut self.closes } else { &mut self.closed };
-            let mut next = std::mem::replace(list, List::new()).first;
-            while let Some(slot) = clients.slot(next) {
-                next = if is_close { &slot.close_link } else { &slot.closed_link }.load(Relaxed);
-                count += 1;
-            }
+        while let Some(closing) = self.closings.first().map(Closing) {
+            let (header, client) = (closing.header(), closing.client(clients));
+            self.closings.pop(|entry| Closing::link(entry, clients));
+            let Some(client) = client else { continue };
+            let is_close = header.kind == delivery_kind::CLOSE;
+            if is_close { &mut given_up.closes } else { &mut given_up.closed }.push(client);
         }
-        count
+        given_up
+    }
+
+    /// The worker leaves: what it has emitted is in the ring, and published.
+    pub(super) fn leave(&mut self, published: &AtomicU64) {
+        self.ring.publish();
+        self.frontier.leave(&self.ring, published);
     }
 
     /// At the end of a cycle: publishes how far the port has come.
@@ -255,7 +286,7 @@ impl Egress {
 
     /// Whether anything waits for room.
     pub(super) fn is_stalled(&self) -> bool {
-        self.backlogged > 0 || self.closes.first != END || self.closed.first != END
+        self.backlogged > 0 || !self.closings.is_empty()
     }
 
     /// Writes what waits here into its cells, where that may have changed since the last time.
@@ -264,7 +295,7 @@ impl Egress {
         if stalled || self.reported {
             path.backlog_bytes.set(writer, if self.backlogged > 0 { self.backlog_bytes() } else { 0 });
             path.backlog_bytes_maximum.raise(writer, self.backlog_maximum);
-            path.closings.set(writer, self.listed);
+            path.closings.set(writer, self.closings.len());
             path.closings_maximum.raise(writer, self.listed_maximum);
         }
         self.reported = stalled;
@@ -277,7 +308,11 @@ impl Egress {
     /// Makes what was emitted visible; the caller fences once for all ports, then wakes.
     #[inline]
     pub(super) fn publish(&mut self) -> bool {
-        self.ring.publish()
+        let published = self.ring.publish();
+        if published {
+            self.ring.end_request(); // What still waits for room asks for it again before the worker sleeps.
+        }
+        published
     }
 
     pub(super) fn wake(&self) -> bool {
@@ -296,6 +331,17 @@ impl Egress {
     /// Nothing will come any more.
     pub(super) fn close(&self) {
         self.ring.memory().close();
+    }
+}
+
+/// A record is in the ring: that of a CLIENT_CLOSED finishes the client's disconnect, and its slot may be reused as soon as it
+/// is handed out.
+fn end_closing(kind: u16, client: ClientId, clients: &Clients) {
+    if kind == delivery_kind::CLIENT_CLOSED
+        && !mutant("closed-unpinned")
+        && let Some(slot) = clients.slot(client.index())
+    {
+        slot.finish(1);
     }
 }
 

@@ -5,6 +5,7 @@ use super::relay::{Handled, Relay};
 use super::request::Request;
 use super::rules::{Action, ProtocolRules};
 use super::shared::Shared;
+use crate::call::CallId;
 use crate::clients::{ClientId, MAX_NAME_BYTES, NameBuffer, Slot};
 use crate::envelope::Envelope;
 use crate::error::{Error, Failed};
@@ -90,8 +91,13 @@ pub(super) struct Inside {
     spare: Option<Box<Relay>>,
     /// The message that a handler is at.
     pub(super) current: Option<Current>,
+    /// The call whose message the worker is at: its caller waits, or has gone since the worker started it.
+    pub(super) answering: Option<CallId>,
     /// The handler was given up: a stop has claimed the real relay, and this thread is to touch nothing any more.
     pub(super) abandoned: bool,
+    /// The worker panics at the message after so many: as a defect of its own would have it.
+    #[cfg(test)]
+    pub(super) panics_after: Option<u64>,
 }
 
 /// The worker has not taken up the port's rings.
@@ -109,7 +115,22 @@ pub(super) struct Current {
 
 impl Inside {
     pub(super) fn new(ports: usize) -> Self {
-        Self { taken: vec![NOT_TAKEN_UP; ports].into(), spare: None, current: None, abandoned: false }
+        Self {
+            taken: vec![NOT_TAKEN_UP; ports].into(),
+            spare: None,
+            current: None,
+            answering: None,
+            abandoned: false,
+            #[cfg(test)]
+            panics_after: None,
+        }
+    }
+
+    #[cfg(test)]
+    pub(super) fn panic_if_planted(&mut self) {
+        if let Some(left) = &mut self.panics_after {
+            *left = left.checked_sub(1).expect("planted");
+        }
     }
 }
 
@@ -230,8 +251,8 @@ impl Relay {
     }
 }
 
-/// Lets go of what a handler panicked with, which may panic in turn.
-fn discard(payload: Box<dyn Any + Send>) {
+/// Lets go of what code of the host's panicked with, which may panic in turn.
+pub(super) fn discard(payload: Box<dyn Any + Send>) {
     if let Err(next) = catch_unwind(AssertUnwindSafe(|| drop(payload))) {
         // It would go on for ever; what little it is stays where it is.
         std::mem::forget(next);

@@ -59,32 +59,42 @@ impl Relay {
         self.batch = batch;
     }
 
-    /// Expires the queues whose time is over; each sender is told once per name. Says how many messages.
+    /// Expires the queues whose time is over; each sender is told once per name. A name that has connected meanwhile, and
+    /// whose post waits behind others, gets what is held. Says how many messages ended.
     pub(super) fn expire(&mut self, shared: &Shared, now: u64) -> usize {
         let before = self.holds.messages();
         while let Some(hash) = self.holds.expired(now) {
-            self.end_queue(shared, hash, Outcome::Expired);
+            if !mutant("expiry-without-look") {
+                self.name_connected(shared, hash);
+            }
+            self.expire_queue(shared, hash);
         }
         before - self.holds.messages()
     }
 
-    /// Ends everything held, at a stop.
-    pub(super) fn stop_holds(&mut self, shared: &Shared) {
+    /// Ends everything held, as its worker ends.
+    pub(super) fn stop_holds(&mut self, shared: &Shared, reason: Failed) {
         while let Some((_, hash)) = self.holds.name_after(END) {
-            self.end_queue(shared, hash, Outcome::Failed(Failed::Stopped));
+            while self.end_first(shared, hash, Outcome::Failed(reason)) {}
         }
     }
 
-    fn end_queue(&mut self, shared: &Shared, hash: NameHash, outcome: Outcome) {
-        if outcome == Outcome::Expired {
-            let (name, length) = self.holds.name(hash);
-            let mut next = self.holds.first_of_sender(hash, END);
-            while let Some((place, held)) = next {
+    /// Tells each sender of a queue, then ends it. Every message is looked at three times, however many there are.
+    fn expire_queue(&mut self, shared: &Shared, hash: NameHash) {
+        let (name, length) = self.holds.name(hash);
+        let mut next = self.holds.message_after(hash, END);
+        while let Some((place, held)) = next {
+            if self.holds.mark(held.sender) {
                 self.tell_expired(shared, &held, name.get(..length).unwrap_or_default());
-                next = self.holds.first_of_sender(hash, place);
             }
+            next = self.holds.message_after(hash, place);
         }
-        while self.end_first(shared, hash, outcome) {}
+        let mut next = self.holds.message_after(hash, END);
+        while let Some((place, held)) = next {
+            self.holds.unmark(held.sender);
+            next = self.holds.message_after(hash, place);
+        }
+        while self.end_first(shared, hash, Outcome::Expired) {}
     }
 
     /// The notice that a sender gets: the name that did not come, on credit like any delivery.
@@ -98,12 +108,7 @@ impl Relay {
             ..Delivery::default()
         };
         // A sender that is gone or has no credit left is not told; the message's outcome is counted either way.
-        let told = self.deliver(shared, &expired, held.sender, name.len(), |out| out.copy_from_slice(name));
-        if told == Outcome::Ok
-            && let Some(slot) = shared.clients.get(held.sender)
-        {
-            self.reached(shared, held.sender.0, usize::from(slot.place().port));
-        }
+        self.tell(shared, &expired, held.sender, name);
     }
 
     /// Ends the first message held for a name, if there is one.

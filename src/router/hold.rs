@@ -88,11 +88,18 @@ pub(crate) struct Holds {
     per_name: usize,
     message_limit: usize,
     byte_limit: usize,
+    /// A bit for each client, by its index: which senders of a queue have been told that it expires.
+    marked: Box<[u64]>,
 }
 
 /// Blocks that suffice: each message leaves at most its last block partly used.
 const fn block_limit(bytes: u64, messages: u64) -> u64 {
     bytes.div_ceil(BLOCK_BYTES as u64) + messages
+}
+
+/// Words for a mark per client.
+const fn marks(clients: u64) -> u64 {
+    clients.div_ceil(64)
 }
 
 impl Holds {
@@ -112,6 +119,7 @@ impl Holds {
             per_name: config.count(Key::HoldPerName),
             message_limit: messages as usize,
             byte_limit: bytes as usize,
+            marked: vec![0; marks(config.get(Key::MaxClients)) as usize].into(),
         }
     }
 
@@ -131,12 +139,14 @@ impl Holds {
             per_name: 0,
             message_limit: 0,
             byte_limit: 0,
+            marked: Box::default(),
         }
     }
 
     /// Bytes that it may come to.
-    pub(crate) const fn memory(messages: u64, bytes: u64) -> u64 {
-        Pool::<Message>::bytes(messages)
+    pub(crate) const fn memory(messages: u64, bytes: u64, clients: u64) -> u64 {
+        marks(clients) * size_of::<u64>() as u64
+            + Pool::<Message>::bytes(messages)
             + Pool::<Block>::bytes(block_limit(bytes, messages))
             + Pool::<Queue>::bytes(messages)
             + messages.next_power_of_two() * size_of::<u32>() as u64
@@ -147,7 +157,8 @@ impl Holds {
         self.messages.touch()?;
         self.blocks.touch()?;
         self.queues.touch()?;
-        os::touch(&mut self.buckets)
+        os::touch(&mut self.buckets)?;
+        os::touch(&mut self.marked)
     }
 
     pub(crate) fn is_empty(&self) -> bool {
@@ -344,20 +355,27 @@ impl Holds {
             .map_or(([0; MAX_NAME_BYTES], 0), |(_, queue)| (queue.name, queue.name_length as usize))
     }
 
-    /// Each sender's first message for a name: the one after `place`, or the first of all with `END`.
-    pub(crate) fn first_of_sender(&self, hash: NameHash, place: u32) -> Option<(u32, Held)> {
-        let (_, queue) = self.queue(hash)?;
-        let mut index = self.messages.get(place).map_or(queue.first, |message| message.next);
-        loop {
-            let message = self.messages.get(index)?;
-            let mut earlier = queue.first;
-            while earlier != index && self.messages.get(earlier)?.held.sender != message.held.sender {
-                earlier = self.messages.get(earlier)?.next;
-            }
-            if earlier == index {
-                return Some((index, message.held));
-            }
-            index = message.next;
+    /// The messages held for a name, one after another: the one after `place`, or the first of all with `END`.
+    pub(crate) fn message_after(&self, hash: NameHash, place: u32) -> Option<(u32, Held)> {
+        let index = match self.messages.get(place) {
+            Some(message) => message.next,
+            None => self.queue(hash)?.1.first,
+        };
+        Some((index, self.messages.get(index)?.held))
+    }
+
+    /// Marks a sender; false where it is marked already.
+    pub(crate) fn mark(&mut self, sender: ClientId) -> bool {
+        let Some(word) = self.marked.get_mut(sender.index() as usize / 64) else { return true };
+        let bit = 1 << (sender.index() % 64);
+        let is_new = *word & bit == 0;
+        *word |= bit;
+        is_new
+    }
+
+    pub(crate) fn unmark(&mut self, sender: ClientId) {
+        if let Some(word) = self.marked.get_mut(sender.index() as usize / 64) {
+            *word &= !(1 << (sender.index() % 64));
         }
     }
 }

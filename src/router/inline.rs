@@ -3,9 +3,10 @@
 //! submitted, a client's credit as it is handed out. Calls that push as well (connect, disconnect) take the positions
 //! over from the header first, so between two calls everything committed is published.
 
+use super::poll::Event;
 use super::port::Port;
-use crate::clients::{ClientId, Phase, Slot};
-use crate::config::Key;
+use crate::clients::{ClientId, Slot};
+use crate::config::{Balance, Key};
 use crate::error::{Error, Refused};
 use crate::metrics::{PollShard, SubmitShard};
 use crate::park::WakeWord;
@@ -35,7 +36,7 @@ impl Port {
         Some(InlineView {
             ingress: self.submit.memory(worker)?,
             egress: self.poll.memory(worker)?,
-            worker_wake: &shared.workers.get(worker)?.wake,
+            worker_wake: shared.workers.get(worker)?.bell.wake(),
             port_wake: self.poll.wake(),
             submit: &shard.submit,
             poll: &shard.poll,
@@ -47,10 +48,12 @@ impl Port {
         })
     }
 
-    /// Hands the rings over, for good: everything of this side's is published and given back.
+    /// Hands the rings over, for good: everything of this side's is published and given back. The port's clients stay on their
+    /// workers from now on: both sides push for them, and only one of them could see a move.
     ///
     /// # Errors
-    /// [`Error::State`] where limits are configured that only this side keeps.
+    /// [`Error::State`] where limits are configured that only this side keeps, or clients have no worker of their own; and in
+    /// the middle of a delivery.
     pub(crate) fn drive_inline(&mut self) -> Result<(), Error> {
         let config = &self.submit.shared.config;
         if [Key::MaxInFlight, Key::ClientRate, Key::MaxConcurrentMessages]
@@ -61,8 +64,17 @@ impl Port {
                 "an inline port keeps no limits: leave max_in_flight, client_rate and max_concurrent_messages at 0",
             ));
         }
+        if self.submit.shared.placement.balance == Balance::RoundRobin {
+            return Err(Error::State(
+                "an inline port's clients have a worker each: balance must not be round_robin",
+            ));
+        }
+        if self.poll.is_in_part() {
+            return Err(Error::State("a delivery was handed out in part: poll the rest first"));
+        }
         self.submit.publish();
         self.poll.release();
+        self.submit.pinned = true;
         self.inline = true;
         Ok(())
     }
@@ -89,18 +101,30 @@ impl Port {
     }
 
     /// Pushes the disconnects that wait for room; says how many still do.
-    pub(crate) fn push_waiting(&mut self) -> usize {
-        self.submit.follow_up(0);
+    pub(crate) fn push_waiting(&mut self) -> u64 {
+        self.follow_up();
         self.submit.waiting()
+    }
+
+    /// What a poll does beside the rings, for a host that has polled them: sees to workers that have ended, and hands out the
+    /// last events of clients that no worker will close, up to `limit`. Pushes nothing. Says how many.
+    pub(crate) fn closings_inline(&mut self, limit: usize, mut each: impl FnMut(Event<'_>)) -> usize {
+        self.poll.look_inline();
+        drop(self.submit.settle_left());
+        self.poll.closings_inline(limit, &mut each)
+    }
+
+    /// Whether such events wait.
+    pub(crate) fn has_closings(&self) -> bool {
+        self.poll.has_closings()
     }
 
     /// The host has taken a client's last record from a ring.
     pub(crate) fn closed_inline(&mut self, client: ClientId) -> Result<(), Error> {
         let clients = &self.submit.shared.clients;
-        if clients.own(client, self.submit.index, Error::WrongPort)?.phase() != Phase::Closing {
-            return Err(Error::StaleClient);
+        if clients.on(client, self.submit.index).is_none() {
+            return Err(if clients.get(client).is_some() { Error::WrongPort } else { Error::StaleClient });
         }
-        clients.end_close(client);
-        Ok(())
+        if clients.end_close(client) { Ok(()) } else { Err(Error::StaleClient) }
     }
 }

@@ -11,13 +11,15 @@ use crate::ring::record::{Delivery, delivery_kind};
 use crate::sync::mutant;
 
 impl Relay {
-    /// Ends a delivery for which `to` has no credit.
+    /// Ends a delivery for which `to` has no credit. `told` says whether the sender has had its notice of this message: it gets
+    /// one, however many recipients refuse, since notices take no credit.
     pub(super) fn over_limit(
         &mut self,
         shared: &Shared,
         delivery: &Delivery,
         to: ClientId,
         slot: &Slot,
+        told: &mut bool,
     ) -> Outcome {
         let worker = shard(shared, self.worker);
         let is_message = delivery.kind == delivery_kind::MESSAGE;
@@ -30,7 +32,8 @@ impl Relay {
         match slot.policy() {
             CreditPolicy::Refuse => {
                 worker.credit_refusals.add(&mut self.writer, 1);
-                if is_message && shared.config.get(Key::RefusalNotices) == 1 {
+                if is_message && shared.config.get(Key::RefusalNotices) == 1 && !*told {
+                    *told = !mutant("notice-per-recipient");
                     self.tell_refused(shared, delivery, to);
                 }
                 if mutant("refuse-closes") {
@@ -81,17 +84,22 @@ impl Relay {
 
     /// Asks a client's port to close it; the first worker to do so sends the one close delivery.
     fn close_client(&mut self, shared: &Shared, client: ClientId, slot: &Slot, reason: CloseReason) {
-        let port = usize::from(slot.place().port);
-        self.see_to(shared, port);
-        if !slot.credit.close(client.generation()) {
+        // The credit word knows a part of the generation only.
+        if slot.place().generation != client.generation() || !slot.credit.close_and_send(client.generation())
+        {
             return;
         }
+        // From here on the close delivery keeps the slot this client's.
+        let port = usize::from(slot.place().port);
+        self.see_to(shared, port);
         let worker = shard(shared, self.worker);
         worker.credit_closes.add(&mut self.writer, 1);
-        if let Some(Some(egress)) = self.egress.get_mut(port) {
-            worker.emitted.add(&mut self.writer, 1);
-            let header = Delivery { kind: delivery_kind::CLOSE, flags: reason as u16, ..Delivery::default() };
-            egress.emit_closing(&header, client.0, &shared.clients);
-        }
+        let Some(Some(egress)) = self.egress.get_mut(port) else {
+            slot.credit.end_close_delivery(client.generation());
+            return;
+        };
+        worker.emitted.add(&mut self.writer, 1);
+        let header = Delivery { kind: delivery_kind::CLOSE, flags: reason as u16, ..Delivery::default() };
+        egress.emit_closing(&header, client, &shared.clients);
     }
 }

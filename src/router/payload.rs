@@ -3,10 +3,12 @@
 //! take: nothing that is written into a ring can free a payload twice or early. A fan-out puts one in for each record,
 //! all of the same bytes. What nobody takes is found by its tag when the pair of worker and port is settled.
 
+use super::handler::discard;
 use crate::error::Error;
 use crate::sync::handoff::Handoff;
 use crate::sync::{AtomicU64, Relaxed, mutant};
 use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 /// Bytes that a host gives away: dropped once, on any thread, when nobody needs them any more.
@@ -50,15 +52,24 @@ struct Counted {
 
 impl Drop for Counted {
     fn drop(&mut self) {
+        // The host's code, on whatever thread comes last: a panic of its ends here.
+        if let Some(bytes) = self.bytes.take() {
+            catch_unwind(AssertUnwindSafe(|| drop(bytes))).unwrap_or_else(discard);
+        }
         self.in_use.fetch_sub(self.length as u64, Relaxed); // Relaxed: an account; nothing is published by it.
     }
 }
 
 impl Payload {
-    pub(super) fn as_slice(&self) -> &[u8] {
-        let bytes = self.0.bytes.as_ref().map_or(&[][..], |bytes| (**bytes).as_ref());
-        // The host's value might change its mind about its length; the account does not.
-        bytes.get(..self.0.length).unwrap_or_default()
+    /// Its bytes, which the host's value is asked for. Nothing: it panicked, or has become shorter than it was.
+    pub(super) fn bytes(&self) -> Option<&[u8]> {
+        let bytes = self.0.bytes.as_ref()?;
+        let bytes = catch_unwind(AssertUnwindSafe(|| (**bytes).as_ref())).map_err(discard).ok()?;
+        bytes.get(..self.0.length)
+    }
+
+    pub(super) fn length(&self) -> usize {
+        self.0.length
     }
 
     /// What stands for it in a record.
@@ -118,9 +129,8 @@ impl Payloads {
         Handoff::<Payload>::bytes(count) as u64 + bytes
     }
 
-    /// Takes a payload into account; gives the value back where there are too many bytes.
-    pub(super) fn own(&self, bytes: Owned) -> Result<Payload, Owned> {
-        let length = (*bytes).as_ref().len();
+    /// Takes a payload of so many bytes into account; gives the value back where there are too many.
+    pub(super) fn own(&self, bytes: Owned, length: usize) -> Result<Payload, Owned> {
         match self.reserve(length) {
             Some(in_use) => Ok(Payload(Arc::new(Counted { bytes: Some(bytes), length, in_use }))),
             None => Err(bytes),
@@ -152,13 +162,15 @@ impl Payloads {
         self.waiting.take(number)
     }
 
-    /// Drops what nobody will take any more: the side that would have has left.
-    pub(super) fn sweep(&self, way: Way, worker: usize, port: usize) {
+    /// Takes out what nobody will take any more: the side that would have has left. The caller drops it, which runs the
+    /// host's code, while it holds no lock.
+    #[must_use]
+    pub(super) fn sweep(&self, way: Way, worker: usize, port: usize) -> Vec<Payload> {
         if mutant("payload-not-swept") {
-            return;
+            return Vec::new();
         }
         let unwanted = tag(way, worker, port);
-        self.waiting.sweep(|tag| tag == unwanted);
+        self.waiting.sweep(|tag| tag == unwanted)
     }
 
     /// Bytes in use, and how many payloads wait.

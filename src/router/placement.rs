@@ -7,7 +7,7 @@
 
 use crate::config::{Balance, Config, Key};
 use crate::ring::Producer;
-use crate::sync::{AtomicU64, Relaxed, Release, mutant, ordering};
+use crate::sync::{Acquire, AtomicU64, Relaxed, Release, mutant, ordering};
 use crossbeam_utils::CachePadded;
 
 /// Every batch.
@@ -23,6 +23,8 @@ pub(crate) struct Placement {
     active: CachePadded<AtomicU64>,
     /// A bit for each worker whose present message takes too long.
     stalled: AtomicU64,
+    /// A bit for each worker that has ended without a stop. Written under the control lock.
+    lost: AtomicU64,
 }
 
 impl Placement {
@@ -34,6 +36,7 @@ impl Placement {
             workers,
             active: CachePadded::new(AtomicU64::new(active)),
             stalled: AtomicU64::new(0),
+            lost: AtomicU64::new(0),
         }
     }
 
@@ -57,12 +60,28 @@ impl Placement {
         }
     }
 
-    /// The workers to choose from, a bit each: the active ones that are not stalled, or all active ones where every one is.
+    /// Says that a worker has ended without a stop: nothing is placed there any more.
+    pub(crate) fn set_lost(&self, worker: usize) {
+        self.lost.fetch_or(1 << worker, Release); // Release: the worker emits nothing more; pairs with `is_lost`.
+    }
+
+    #[inline(always)]
+    pub(crate) fn is_lost(&self, worker: usize) -> bool {
+        self.lost.load(Acquire) & 1 << worker != 0 // Acquire: its frontiers are as it left them; pairs with `set_lost`.
+    }
+
+    /// The workers to choose from, a bit each: the active ones that are not stalled; all active ones where every one is. Of
+    /// those that are lost none, as long as there is any other.
     #[inline(always)]
     pub(crate) fn usable(&self) -> u64 {
-        let active = u64::MAX >> (64 - self.active().clamp(1, 64));
-        let usable = active & !self.stalled.load(Relaxed); // Relaxed: as in `active`.
-        if usable == 0 { active } else { usable }
+        let all = |workers: usize| u64::MAX >> (64 - workers.clamp(1, 64));
+        let (active, lost) = (all(self.active()), self.lost.load(Relaxed)); // Relaxed: as in `active`.
+        let usable = active & !(self.stalled.load(Relaxed) | lost); // Relaxed: as in `active`.
+        if usable != 0 {
+            return usable;
+        }
+        let others = [active & !lost, all(self.workers) & !lost];
+        others.into_iter().find(|usable| *usable != 0).unwrap_or(active)
     }
 
     /// The worker that `hash` names: the same as long as the usable workers stay the same. Who is on a worker that
@@ -156,9 +175,16 @@ impl Frontier {
         self.mark = (!self.caught_up).then_some(Mark { batch, emitted, position: None });
     }
 
-    /// The port or the worker leaves: nothing emitted is under way any more.
-    pub(crate) fn leave(&mut self, published: &AtomicU64) {
-        *self = Self::new();
+    /// The worker leaves, and has published what it emitted. What of it the port has not consumed is still under way: whose
+    /// messages caused it must not move yet. From here on the port says when it is consumed, by [`end`](Self::end).
+    pub(crate) fn leave(&mut self, ring: &Producer, published: &AtomicU64) {
+        if ring.consumed() >= ring.position() || mutant("frontier-ends-at-leave") {
+            Self::end(published);
+        }
+    }
+
+    /// Nothing that the worker has emitted is under way any more. By the worker, or once it has left by the port.
+    pub(crate) fn end(published: &AtomicU64) {
         published.store(ALL, Release); // Release: as in `advance`.
     }
 

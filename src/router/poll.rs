@@ -1,16 +1,18 @@
 //! A port's polling half: takes deliveries from every worker's ring and hands them out as events. One owner at a
-//! time; it never waits.
+//! time; it never waits, and takes no lock that a submitter can hold.
 
+use super::link::PortLink;
 use super::pair::{give_back_from, give_back_one, holds_credit, payload_bytes};
 use super::payload::{Payload, read_reference};
+use super::placement::Frontier;
 use super::shared::Shared;
-use crate::clients::{ClientId, Outstanding, Phase, Slot};
+use crate::clients::{ClientId, END, Outstanding, Phase, Slot, Stack, UNLISTED};
 use crate::error::{CloseReason, Error, Failed, Refused, Undeliverable};
 use crate::metrics::{PollShard, Writer};
-use crate::park::WakeWord;
+use crate::park::{WakeWord, after_publishing};
 use crate::ring::record::{Delivery, delivery_flag, delivery_kind};
 use crate::ring::{Consumer, Corrupt, Record, State};
-use crate::sync::{Arc, mutant, wake_fence};
+use crate::sync::{Arc, AtomicU32, Relaxed, Release, mutant};
 use std::time::Duration;
 
 /// What a poll hands out. `token` is the value that the host gave the client at connect.
@@ -53,7 +55,8 @@ pub enum Event<'a> {
         /// Its token.
         token: u64,
     },
-    /// Close this client's connection, then call [`Port::disconnect`](super::Port::disconnect).
+    /// Close this client's connection, then call [`Port::disconnect`](super::Port::disconnect). Once at most, and not where
+    /// that was called before.
     Close {
         /// Which.
         client: ClientId,
@@ -91,6 +94,7 @@ pub(super) struct Poll {
     pub(super) shared: Arc<Shared>,
     pub(super) index: usize,
     ways: Vec<WayOut>,
+    link: Arc<PortLink>,
     wake: Arc<WakeWord>,
     armed: bool,
     /// Where the next look starts, so that no worker is always first.
@@ -98,15 +102,23 @@ pub(super) struct Poll {
     writer: Writer,
     /// Payloads beside the rings that were handed out: views of them last as long as those of the rings.
     views: Vec<Payload>,
+    /// Clients taken off the stacks of [`Ended`](super::shared::Ended) and not yet handed out: the first of each.
+    closes: u32,
+    closings: u32,
 }
 
 /// The ring from one worker.
 #[derive(Debug)]
-struct WayOut {
+pub(crate) struct WayOut {
     ring: Consumer,
     /// The worker has left, and the submitting half has been told.
     left: bool,
-    /// Recipients of the next record that it was handed out to already: a limit came in its middle.
+    /// The worker has left, and everything that it emitted has been given back.
+    consumed: bool,
+    /// Where the record starts that is being handed out: the next poll goes on with it if the host's code panics in its
+    /// middle.
+    current: Option<u64>,
+    /// Recipients of that record, or of the next, that it was handed out to already: a limit came in its middle, or a panic.
     handed: usize,
     /// Nothing in the ring can be trusted any more.
     corrupt: bool,
@@ -115,8 +127,25 @@ struct WayOut {
 }
 
 impl WayOut {
+    /// From a worker, or in the place of one that is `lost`: then nothing will come.
+    pub(crate) fn new(ring: Consumer, lost: bool) -> Self {
+        Self { ring, left: lost, consumed: lost, current: None, handed: 0, corrupt: false, beside: None }
+    }
+
     fn has_more(&self) -> bool {
-        !self.corrupt && self.ring.has_more()
+        !self.corrupt && (self.ring.has_more() || self.current.is_some())
+    }
+
+    /// Whether a sleep would miss something: a record, or that the worker has closed the ring.
+    pub(crate) fn has_news(&self) -> bool {
+        self.has_more() || (!self.left && self.ring.memory().is_closed() && !mutant("closed-is-no-news"))
+    }
+
+    /// Makes the record that a panic came in the middle of the next one again.
+    fn go_back(&mut self) {
+        if let Some(start) = self.current.take() {
+            self.ring.rewind(start);
+        }
     }
 }
 
@@ -128,8 +157,6 @@ pub(super) struct Taken {
     pub(super) count: usize,
     /// More may come.
     pub(super) open: bool,
-    /// A bit for each worker that has left since the last look: its ring is to be settled.
-    pub(super) left: u64,
 }
 
 impl Taken {
@@ -143,33 +170,40 @@ impl Taken {
 }
 
 impl Poll {
-    pub(super) fn new(shared: &Arc<Shared>, index: usize, rings: Vec<Consumer>, wake: Arc<WakeWord>) -> Self {
+    pub(super) fn new(
+        shared: &Arc<Shared>,
+        index: usize,
+        ways: Vec<WayOut>,
+        link: Arc<PortLink>,
+        wake: Arc<WakeWord>,
+    ) -> Self {
         Self {
             shared: Arc::clone(shared),
             index,
-            ways: rings
-                .into_iter()
-                .map(|ring| WayOut { ring, left: false, handed: 0, corrupt: false, beside: None })
-                .collect(),
+            ways,
+            link,
             wake,
             armed: false,
             first: 0,
             writer: Writer::new(),
             views: Vec::new(),
+            closes: END,
+            closings: END,
         }
     }
 
-    /// Hands out up to `limit` deliveries; their bytes stay until [`release`](Self::release).
+    /// Hands out up to `limit` deliveries; their bytes stay until [`release`](Self::release). Should `each` panic, the event
+    /// that it was called with counts as handed out, and the next call goes on behind it.
     pub(super) fn take(&mut self, limit: usize, mut each: impl FnMut(Event<'_>)) -> Taken {
         if std::mem::take(&mut self.armed) {
             self.wake.disarm();
             self.wake.drain();
         }
         self.release();
+        let mut taken = Taken { count: self.hand_out_closings(limit, &mut each), open: false };
         let shared = &self.shared;
         let shard = &shared.ports[self.index].poll;
         shard.polls.add(&mut self.writer, 1);
-        let mut taken = Taken { count: 0, open: false, left: 0 };
         // One reading for all that is handed out, and none where nothing is sampled.
         let mut now = None;
         let workers = self.ways.len();
@@ -190,44 +224,124 @@ impl Poll {
                         break;
                     }
                 };
-                let beside = match (way.beside.take(), reference(&record)) {
-                    (Some(payload), _) => Beside::There(payload),
-                    (None, Some(number)) => shared.payloads.take(number).map_or(Beside::Lost, Beside::There),
-                    (None, None) => Beside::No,
+                way.current = Some(before).filter(|_| !mutant("poll-panic-loses-record"));
+                if way.beside.is_none()
+                    && let Some(number) = reference(&record)
+                {
+                    way.beside = shared.payloads.take(number);
+                }
+                let beside = match &way.beside {
+                    Some(payload) => payload.bytes().map_or(Beside::Lost, Beside::There),
+                    None if reference(&record).is_some() => Beside::Lost,
+                    None => Beside::No,
                 };
                 let range = way.handed..way.handed.saturating_add(limit - taken.count);
-                let handed = hand_out(
-                    shared,
-                    shard,
-                    &mut self.writer,
-                    (record.bytes, &beside),
-                    range,
-                    &mut now,
-                    &mut each,
-                );
+                let parts = (&**shared, &**shard, &mut self.writer);
+                let handed =
+                    hand_out(parts, (record.bytes, beside), range, &mut way.handed, &mut now, &mut each);
                 taken.count += handed.events;
-                way.handed = 0;
-                if let Beside::There(payload) = beside {
-                    way.beside = handed.more.then(|| payload.clone());
-                    self.views.push(payload);
-                }
+                way.current = None;
                 if handed.more {
-                    way.handed = handed.end;
+                    self.views.extend(way.beside.clone());
                     way.ring.rewind(before);
                     break;
                 }
+                way.handed = 0;
+                self.views.extend(way.beside.take());
             }
             if !readable && !std::mem::replace(&mut way.corrupt, true) {
                 // A worker wrote it; somebody else has written over it since.
                 shard.corrupt_rings.add(&mut self.writer, 1);
             }
-            taken.open |= !closed || way.has_more();
             if closed && !way.left && shared.pair(worker, self.index).state() == State::Detaching {
                 way.left = true;
-                taken.left |= 1 << worker;
+                self.link.worker_left(worker);
             }
+            taken.open |= !way.left || way.has_more();
         }
+        // What the submitting half settles may close further clients.
+        taken.open |= self.has_closings() || self.link.has_work();
         taken
+    }
+
+    /// Hands out what workers have left to the port: that a client is to be closed, and the last events of clients that no
+    /// worker will close any more. The latter come behind what those workers had for them. First in each poll, so that a
+    /// steady load does not keep them waiting.
+    fn hand_out_closings(&mut self, limit: usize, each: &mut impl FnMut(Event<'_>)) -> usize {
+        if !self.has_closings() {
+            return 0;
+        }
+        let shared = Arc::clone(&self.shared);
+        let ended = &shared.ended[self.index];
+        let mut count = 0;
+        while count < limit
+            && let Some(client) = take_next(&mut self.closes, &ended.closes, &shared, |slot| &slot.close_link)
+        {
+            count += self.hand_out_close(&shared, client, each);
+        }
+        // Taken off their list before the rings are looked at: what was published before a client was listed is then seen.
+        if self.closings == END {
+            self.closings = ended.closings.take();
+        }
+        let is_drained = |way: &WayOut| !way.ring.memory().is_closed() || !way.has_more();
+        if !self.ways.iter().all(is_drained) {
+            return count;
+        }
+        let none = Stack::new();
+        while count < limit
+            && let Some(client) = take_next(&mut self.closings, &none, &shared, |slot| &slot.port_link)
+        {
+            count += self.hand_out_closed(&shared, client, each);
+        }
+        count
+    }
+
+    fn hand_out_close(
+        &mut self,
+        shared: &Shared,
+        client: ClientId,
+        each: &mut impl FnMut(Event<'_>),
+    ) -> usize {
+        let Some(slot) = shared.clients.slot(client.index()) else { return 0 };
+        let (token, phase) = (slot.token(), slot.phase_of(client.generation()));
+        slot.close_link.store(UNLISTED, Relaxed); // Relaxed: the credit word releases the slot.
+        slot.credit.end_close_delivery(client.generation());
+        if phase != Some(Phase::Open) {
+            self.count_closed();
+            return 0;
+        }
+        shared.ports[self.index].poll.consumed.add(&mut self.writer, 1);
+        each(Event::Close { client, token, reason: CloseReason::Credit });
+        1
+    }
+
+    fn hand_out_closed(
+        &mut self,
+        shared: &Shared,
+        client: ClientId,
+        each: &mut impl FnMut(Event<'_>),
+    ) -> usize {
+        let Some(slot) = shared.clients.slot(client.index()) else { return 0 };
+        let token = slot.token();
+        let is_last = shared.clients.end_close(client);
+        slot.port_link.store(UNLISTED, Release); // Release: pairs with the Acquire in `Slot::is_unused`.
+        if !is_last {
+            self.count_closed();
+            return 0;
+        }
+        shared.ports[self.index].poll.consumed.add(&mut self.writer, 1);
+        each(Event::Closed { client, token });
+        1
+    }
+
+    fn count_closed(&mut self) {
+        let shard = &self.shared.ports[self.index].poll;
+        shard.undeliverable[Undeliverable::Closed as usize].add(&mut self.writer, 1);
+    }
+
+    pub(super) fn has_closings(&self) -> bool {
+        let ended = &self.shared.ended[self.index];
+        self.closes != END || self.closings != END || !ended.is_empty()
     }
 
     /// Gives back the ring space of what was handed out, and wakes workers that wait for it.
@@ -235,24 +349,75 @@ impl Poll {
         self.views.clear();
         let mut released = 0u64;
         for (worker, way) in self.ways.iter_mut().enumerate() {
+            way.go_back();
             released |= u64::from(way.ring.release()) << worker;
+            // The worker has left: that everything is consumed is the port's to say.
+            if way.left && !way.consumed && !way.has_more() {
+                way.consumed = true;
+                if let Some(published) = self.shared.workers[worker].frontiers.get(self.index) {
+                    Frontier::end(published);
+                }
+            }
         }
         if released == 0 {
             return;
         }
-        wake_fence("port-release-fence");
-        for (worker, way) in self.ways.iter().enumerate() {
-            if released & (1 << worker) != 0 && way.ring.memory().needs_space() {
-                self.shared.workers[worker].wake.wake_if_asleep();
+        after_publishing(|| {
+            for (worker, way) in self.ways.iter().enumerate() {
+                if released & (1 << worker) != 0 && way.ring.memory().needs_space() {
+                    self.shared.workers[worker].bell.wake().wake_if_asleep();
+                }
+            }
+        });
+    }
+
+    /// Whether a delivery was handed out to some of its recipients, and not to all.
+    #[cfg(not(corelane_loom))]
+    pub(super) fn is_in_part(&self) -> bool {
+        self.ways.iter().any(|way| way.handed > 0)
+    }
+
+    /// Takes over how far the host of an inline port is in its rings.
+    #[cfg(not(corelane_loom))]
+    pub(super) fn take_over(&mut self) {
+        for way in &mut self.ways {
+            (way.ring, way.handed) = Consumer::resume_taken(Arc::clone(way.ring.memory()));
+            way.corrupt = way.ring.refresh().is_err() || way.ring.memory().is_corrupt();
+        }
+    }
+
+    /// The host of an inline port has polled its rings: sees which workers have left, and whose rings are empty.
+    #[cfg(not(corelane_loom))]
+    pub(super) fn look_inline(&mut self) {
+        self.take_over();
+        for (worker, way) in self.ways.iter_mut().enumerate() {
+            let memory = way.ring.memory();
+            let state = || self.shared.pair(worker, self.index).state();
+            if !way.left && memory.is_closed() && state() == State::Detaching {
+                way.left = true;
+                self.link.worker_left(worker);
+            }
+            // As in `release`, which is the host's.
+            if way.left && !way.consumed && memory.shared_head() == memory.shared_tail() {
+                way.consumed = true;
+                if let Some(published) = self.shared.workers[worker].frontiers.get(self.index) {
+                    Frontier::end(published);
+                }
             }
         }
+    }
+
+    /// Behind [`look_inline`](Self::look_inline): as a poll hands them out.
+    #[cfg(not(corelane_loom))]
+    pub(super) fn closings_inline(&mut self, limit: usize, each: &mut impl FnMut(Event<'_>)) -> usize {
+        self.hand_out_closings(limit, each)
     }
 
     /// Takes the payload of a delivery that another language has taken from its ring.
     #[cfg(not(corelane_loom))]
     pub(super) fn take_payload(&mut self, number: u64) -> Option<&[u8]> {
         self.views.push(self.shared.payloads.take(number)?);
-        self.views.last().map(Payload::as_slice)
+        self.views.last().and_then(Payload::bytes)
     }
 
     #[cfg(not(corelane_loom))]
@@ -268,11 +433,9 @@ impl Poll {
         self.writer.controlled = shared.controls.now();
         let mut now = None;
         for (client, messages, bytes) in written {
-            let Some(slot) = shared.clients.on(client, self.index) else { continue };
-            if slot.phase() == Phase::Closed {
+            let Some(given) = shared.clients.acknowledge(client, self.index, messages, bytes) else {
                 continue;
-            }
-            let given = slot.acknowledge(messages, bytes);
+            };
             all_messages += u64::from(given.messages);
             all_bytes += u64::from(given.bytes);
             if let Some(line) = shared.clients.line(client).filter(|_| self.writer.controlled.detailed) {
@@ -289,10 +452,7 @@ impl Poll {
 
     /// See [`Port::rebind`](super::Port::rebind).
     pub(super) fn rebind(&mut self, client: ClientId, token: u64) -> Result<(), Error> {
-        let slot = self.shared.clients.own(client, self.index, Error::RebindElsewhere)?;
-        if slot.phase() != Phase::Open {
-            return Err(Error::StaleClient);
-        }
+        let slot = self.shared.clients.open_on(client, self.index, Error::RebindElsewhere)?;
         if !mutant("rebind-old-token") {
             slot.rebind(token);
         }
@@ -301,11 +461,18 @@ impl Poll {
 
     /// See [`Port::outstanding`](super::Port::outstanding).
     pub(super) fn outstanding(&self, client: ClientId) -> Result<Outstanding, Error> {
-        let slot = self.shared.clients.own(client, self.index, Error::WrongPort)?;
-        match slot.phase() {
-            Phase::Open | Phase::Closing => Ok(slot.outstanding()),
-            Phase::Closed | Phase::Free => Err(Error::StaleClient),
+        let clients = &self.shared.clients;
+        match clients.present(client, self.index) {
+            Some(slot) => Ok(slot.outstanding()),
+            None if clients.get(client).is_some() && clients.on(client, self.index).is_none() => {
+                Err(Error::WrongPort)
+            }
+            None => Err(Error::StaleClient),
         }
+    }
+
+    pub(super) fn link(&self) -> &PortLink {
+        &self.link
     }
 
     pub(super) fn wake(&self) -> &Arc<WakeWord> {
@@ -316,20 +483,22 @@ impl Poll {
         self.wake.raw_descriptor().unwrap_or(-1)
     }
 
-    /// Announces sleep; the caller re-checks with [`has_news`](Self::has_news) behind it.
-    pub(super) fn arm(&mut self) {
+    /// Says that the host is about to wait for the descriptor. False: something is there already, or there is room again
+    /// where something was refused.
+    pub(super) fn arm(&mut self) -> bool {
         self.armed = true;
-        self.wake.arm();
+        self.wake.arm_unless(|| self.link.space_moved() || self.has_news())
     }
 
     /// Whether anything has come since the last look.
     pub(super) fn has_news(&self) -> bool {
-        self.ways.iter().any(|way| way.has_more() || (!way.left && way.ring.memory().is_closed()))
+        self.ways.iter().any(WayOut::has_news) || self.has_closings()
     }
 
     /// Whether every worker has left and nothing is there any more.
     pub(super) fn is_over(&self) -> bool {
-        self.ways.iter().all(|way| way.left && !way.has_more())
+        let left = self.ways.iter().all(|way| way.left && !way.has_more());
+        left && !self.has_closings() && !self.link.has_work()
     }
 
     /// The ring from a worker.
@@ -338,9 +507,9 @@ impl Poll {
         self.ways.get(worker).map(|way| &**way.ring.memory())
     }
 
-    /// Sleeps if `sleep`, and is awake afterwards.
-    pub(super) fn wait(&mut self, sleep: bool, timeout: Duration) {
-        if sleep {
+    /// Waits until there is news, or room where something was refused, or `timeout` is over.
+    pub(super) fn wait(&mut self, timeout: Duration) {
+        if self.arm() {
             self.wake.sleep(Some(timeout));
         }
         self.armed = false;
@@ -353,6 +522,7 @@ impl Poll {
     pub(super) fn give_up_parts(&mut self) {
         let mut rest = 0;
         for way in &mut self.ways {
+            way.go_back();
             let handed = std::mem::take(&mut way.handed);
             if handed > 0
                 && !mutant("room-partial-release")
@@ -364,6 +534,13 @@ impl Poll {
         self.give_up(rest);
     }
 
+    /// The port is released: the clients that it would close itself get no event any more.
+    pub(super) fn give_up_closings(&mut self) {
+        let taken = (std::mem::replace(&mut self.closes, END), std::mem::replace(&mut self.closings, END));
+        let rest = self.shared.forget_ended(self.index, taken);
+        self.give_up(rest);
+    }
+
     /// Counts deliveries that nobody will take.
     pub(super) fn give_up(&mut self, recipients: u64) {
         let shard = &self.shared.ports[self.index].poll;
@@ -371,11 +548,28 @@ impl Poll {
     }
 }
 
+/// Takes the next client off a chain, which is first taken off its stack where there is none.
+fn take_next<'a>(
+    next: &mut u32,
+    stack: &Stack,
+    shared: &'a Shared,
+    link: impl Fn(&'a Slot) -> &'a AtomicU32,
+) -> Option<ClientId> {
+    if *next == END && !stack.is_empty() {
+        *next = stack.take();
+    }
+    let index = *next;
+    let slot = shared.clients.slot(index)?;
+    *next = link(slot).load(Relaxed); // Relaxed: `take` acquired it.
+    Some(ClientId::new(index, slot.place().generation))
+}
+
 /// A delivery's payload outside the rings.
-enum Beside {
+#[derive(Clone, Copy)]
+enum Beside<'a> {
     No,
-    There(Payload),
-    /// The record's number leads nowhere.
+    There(&'a [u8]),
+    /// The record's number leads nowhere, or the host's value panicked.
     Lost,
 }
 
@@ -393,63 +587,65 @@ fn reference(record: &Record<'_>) -> Option<u64> {
 struct Handed {
     /// How much of the limit it took.
     events: usize,
-    /// The first recipient that it was not handed out to.
-    end: usize,
-    /// There is one.
+    /// There are recipients that it was not handed out to.
     more: bool,
 }
 
-/// Hands the events of one record's recipients in `range` out, or counts why not. `now` is the poll's time, once anything
-/// has asked for it.
+/// Hands the events of one record's recipients in `range` out, or counts why not. `cursor` says at every moment which
+/// recipient is next. `now` is the poll's time, once anything has asked for it.
 #[inline]
 fn hand_out(
-    shared: &Shared,
-    shard: &PollShard,
-    writer: &mut Writer,
-    (record, beside): (&[u8], &Beside),
+    (shared, shard, writer): (&Shared, &PollShard, &mut Writer),
+    (record, beside): (&[u8], Beside<'_>),
     range: std::ops::Range<usize>,
+    cursor: &mut usize,
     now: &mut Option<u64>,
     each: &mut impl FnMut(Event<'_>),
 ) -> Handed {
     let read = Delivery::read(record).filter(|(header, ..)| header.recipients > 0);
     let Some((header, recipients, payload)) = read else {
         shard.bad_records.add(writer, 1);
-        return Handed { events: 1, end: 0, more: false };
+        return Handed { events: 1, more: false };
     };
     let all = header.recipients as usize;
     let end = range.end.min(all);
     let start = if mutant("room-cursor-lost") { 0 } else { range.start };
     let (payload, lost) = match beside {
         Beside::No => (payload, None),
-        Beside::There(payload) => (payload.as_slice(), None),
+        Beside::There(payload) => (payload, None),
         Beside::Lost => (&[][..], Some(payload_bytes(&header, payload))),
     };
     for recipient in recipients.iter().take(end).skip(start) {
+        *cursor += 1;
         let client = ClientId(recipient);
-        if let Some(bytes) = lost {
+        let gone = |writer: &mut Writer, bytes, reason: Undeliverable| {
             give_back_one(header.kind, client, bytes, &shared.clients);
-            shard.undeliverable[Undeliverable::PayloadLost as usize].add(writer, 1);
+            shard.undeliverable[reason as usize].add(writer, 1);
+        };
+        if let Some(bytes) = lost {
+            gone(writer, bytes, Undeliverable::PayloadLost);
             continue;
         }
-        let slot = shared.clients.get(client);
-        let open = |phase| matches!(phase, Phase::Open | Phase::Closing);
-        let Some(slot) = slot.filter(|slot| open(slot.phase()) || mutant("deliver-after-closed")) else {
-            give_back_one(header.kind, client, payload.len(), &shared.clients);
-            shard.undeliverable[Undeliverable::Closed as usize].add(writer, 1);
-            continue;
-        };
-        hand_out_to(shared, shard, writer, (client, slot), &header, payload, now, each);
+        let slot = shared.clients.get(client).filter(|slot| {
+            match slot.phase_of(client.generation()) {
+                Some(Phase::Open) => true,
+                // Whom the host has disconnected it need not be asked to close.
+                Some(Phase::Closing) => header.kind != delivery_kind::CLOSE,
+                _ => mutant("deliver-after-closed"),
+            }
+        });
+        match slot {
+            Some(slot) => hand_out_to((shared, shard, writer), (client, slot), &header, payload, now, each),
+            None => gone(writer, payload.len(), Undeliverable::Closed),
+        }
     }
-    Handed { events: end.saturating_sub(range.start), end, more: end < all }
+    Handed { events: end.saturating_sub(range.start), more: end < all }
 }
 
-/// Hands one event out.
+/// Hands one event out. All that it changes is done before the host's code runs.
 #[inline]
-#[expect(clippy::too_many_arguments, reason = "one event's parts, passed once")]
 fn hand_out_to(
-    shared: &Shared,
-    shard: &PollShard,
-    writer: &mut Writer,
+    (shared, shard, writer): (&Shared, &PollShard, &mut Writer),
     (client, slot): (ClientId, &Slot),
     header: &Delivery,
     payload: &[u8],
@@ -483,6 +679,7 @@ fn hand_out_to(
             reason: Failed::ALL.get(usize::from(header.flags)).copied().unwrap_or(Failed::Credit),
         },
         delivery_kind::CLOSE => {
+            slot.credit.end_close_delivery(client.generation());
             let reason = CloseReason::ALL.get(usize::from(header.flags));
             Event::Close { client, token, reason: reason.copied().unwrap_or(CloseReason::Credit) }
         }

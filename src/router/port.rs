@@ -2,18 +2,21 @@
 //! `submit` and `poll`; [`Port::share`] puts the first behind a lock, for hosts whose threads come and go.
 
 use super::connect::ConnectOptions;
-use super::pair::{Pair, untaken_deliveries};
+use super::link::PortLink;
+use super::outgoing::{Outgoing, WayIn};
+use super::pair::{Pair, PairCounts, untaken_deliveries};
 use super::payload::{Owned, Returned, Way};
-use super::poll::{Event, Poll};
+use super::placement::Frontier;
+use super::poll::{Event, Poll, WayOut};
 use super::shared::{RouterState, Shared};
 use super::shared_port::{Poller, SharedPort};
-use super::submit::{Submit, SubmitOptions};
+use super::submit::{Entered, Submit, SubmitOptions};
 use crate::clients::{ClientId, Outstanding, RoomId};
 use crate::config::Key;
 use crate::error::Error;
 use crate::park::WakeWord;
 use crate::ring::{Consumer, Memory, Producer, State};
-use crate::sync::{Arc, Relaxed, Release, lock, wake_fence};
+use crate::sync::{Arc, Relaxed, lock};
 use std::time::Duration;
 
 /// A port. `Send`, not `Sync`. Dropping it disconnects its clients and gives up what it has not polled.
@@ -51,6 +54,8 @@ impl Port {
             return Err(Error::State("the router is stopped: no port can be opened"));
         }
         let workers = shared.workers.len();
+        // Under the control lock, which a worker takes as it is lost: from then on no pair is attached to it.
+        let lost: Vec<bool> = (0..workers).map(|worker| shared.placement.is_lost(worker)).collect();
         let is_free = |port: usize| (0..workers).all(|one| shared.pair(one, port).state() == State::Free);
         let mut unused = (0..shared.ports.len()).filter(|port| !control.port_open[*port]);
         let Some(index) = unused.clone().find(|port| is_free(*port)) else {
@@ -69,41 +74,57 @@ impl Port {
         let pairs: Vec<Pair> = (0..workers)
             .map(|_| {
                 let backlog = Arc::new(Memory::reserve(backlog, touch)?);
-                let port_wake = Arc::clone(&wake);
-                Ok(Pair { ingress: memory()?, egress: memory()?, backlog, port_wake })
+                let (port_wake, counts) = (Arc::clone(&wake), Arc::new(PairCounts::new()));
+                Ok(Pair { ingress: memory()?, egress: memory()?, backlog, port_wake, counts })
             })
             .collect::<std::io::Result<_>>()?;
-        let mut producers = Vec::with_capacity(workers);
-        let mut consumers = Vec::with_capacity(workers);
-        for (worker, pair) in pairs.into_iter().enumerate() {
-            producers.push(Producer::new(Arc::clone(&pair.ingress)));
-            consumers.push(Consumer::new(Arc::clone(&pair.egress)));
+        let rings = pairs.iter().map(|pair| Arc::clone(&pair.ingress));
+        let queue_messages = shared.config.get(Key::QueueMessages);
+        let link = Arc::new(PortLink::new(Arc::clone(&wake), queue_messages, rings));
+        let (mut ways_in, mut ways_out) = (Vec::with_capacity(workers), Vec::with_capacity(workers));
+        for (worker, (pair, lost)) in pairs.into_iter().zip(&lost).enumerate() {
+            let ring = Producer::new(Arc::clone(&pair.ingress));
+            ways_in.push(WayIn::new(ring, Arc::clone(&pair.counts), *lost));
+            ways_out.push(WayOut::new(Consumer::new(Arc::clone(&pair.egress)), *lost));
+            if *lost {
+                // Nobody takes this pair up: nothing is accepted into its ring, and nothing comes.
+                pair.ingress.close();
+                pair.egress.close();
+                continue;
+            }
             control.pairs[shared.path(worker, index)] = Some(pair.clone());
             if shared.pair(worker, index).attach(pair).is_err() {
                 return Err(Error::State("a free pair was attached by another: this is a defect"));
             }
-            announce(shared, worker);
+            shared.workers[worker].bell.announce_attach();
         }
         control.port_open[index] = true;
         drop(control);
+        let out = Outgoing { index, ways: ways_in, link: Arc::clone(&link) };
+        let attached =
+            lost.iter().enumerate().fold(0, |bits, (worker, lost)| bits | u64::from(!lost) << worker);
         Ok(Ok(Self {
-            submit: Submit::new(shared, index, producers, shared.config.count(Key::MaxMessage)),
-            poll: Poll::new(shared, index, consumers, wake),
+            submit: Submit::new(shared, out, shared.config.count(Key::MaxMessage)),
+            poll: Poll::new(shared, index, ways_out, link, wake),
             #[cfg(not(corelane_loom))]
             inline: false,
-            lease: Lease { shared: Arc::clone(shared), index, held: true },
+            lease: Lease { shared: Arc::clone(shared), index, attached },
         }))
     }
 
     /// Puts the submitting half behind a lock, so that any number of threads can submit; the poller keeps polling
     /// without one. Messages of one client keep the order in which the lock was taken for them.
     pub fn share(mut self) -> (SharedPort, Poller) {
+        // A shared port publishes what it submits by itself; what came before it would wait for its next call.
+        self.submit.publish();
         // What is left behind has no rings and nothing to give up.
         let (shared, index) = (Arc::clone(&self.lease.shared), self.lease.index);
+        let link = Arc::clone(&self.submit.out.link);
         let wake = Arc::clone(self.poll.wake());
-        let submit = std::mem::replace(&mut self.submit, Submit::new(&shared, index, Vec::new(), 0));
-        let poll = std::mem::replace(&mut self.poll, Poll::new(&shared, index, Vec::new(), wake));
-        let lease = std::mem::replace(&mut self.lease, Lease { shared, index, held: false });
+        let out = Outgoing { index, ways: Vec::new(), link: Arc::clone(&link) };
+        let submit = std::mem::replace(&mut self.submit, Submit::new(&shared, out, 0));
+        let poll = std::mem::replace(&mut self.poll, Poll::new(&shared, index, Vec::new(), link, wake));
+        let lease = std::mem::replace(&mut self.lease, Lease { shared, index, attached: 0 });
         super::shared_port::split(submit, poll, lease)
     }
 
@@ -137,7 +158,7 @@ impl Port {
     /// [`Error::Refused`] with the reason under which it is counted.
     #[inline]
     pub fn submit(&mut self, client: ClientId, message: &[u8], correlation: u64) -> Result<(), Error> {
-        self.submit.submit(client, message, correlation)
+        self.submit_with(client, message, SubmitOptions { correlation, ..SubmitOptions::default() })
     }
 
     /// As [`submit`](Self::submit), with the moment (in the clock's raw ticks) at which the host read the message
@@ -154,7 +175,7 @@ impl Port {
         stamp: u64,
     ) -> Result<(), Error> {
         let options = SubmitOptions { correlation, stamp: Some(stamp), ..SubmitOptions::default() };
-        self.submit.submit_with(client, message, options)
+        self.submit_with(client, message, options)
     }
 
     /// As [`submit`](Self::submit), with all that a message can be submitted with.
@@ -168,7 +189,10 @@ impl Port {
         message: &[u8],
         options: SubmitOptions,
     ) -> Result<(), Error> {
-        self.submit.submit_with(client, message, options)
+        if let Entered::Base(reason) = self.submit.submit_with(client, message, options)? {
+            self.lease.shared.run_base(reason, client, message);
+        }
+        Ok(())
     }
 
     /// As [`submit_with`](Self::submit_with), giving the message away instead of having it copied: it is dropped once,
@@ -182,7 +206,18 @@ impl Port {
         message: Owned,
         options: SubmitOptions,
     ) -> Result<(), Returned> {
-        self.submit.submit_owned(client, message, options)
+        let length = (*message).as_ref().len();
+        let mut place = Some(message);
+        let entered = self.submit.submit_owned(client, &mut place, length, options);
+        match (entered, place) {
+            (Err(error), Some(message)) => return Err(Returned { error, message }),
+            (Ok(Entered::Base(reason)), Some(message)) => {
+                self.lease.shared.run_base(reason, client, (*message).as_ref());
+            }
+            // It is in a ring; or refused and not given back, which cannot be.
+            _ => {}
+        }
+        Ok(())
     }
 
     /// Submits many messages, in order, and publishes once. `each` is told how each fared, by its place, and says
@@ -193,7 +228,10 @@ impl Port {
         batch: impl IntoIterator<Item = (ClientId, &'a [u8], u64)>,
         each: impl FnMut(usize, Result<(), Error>) -> bool,
     ) -> usize {
-        self.submit.batch(batch, Submit::submit, each)
+        let accepted =
+            one_by_one(batch, |client, message, correlation| self.submit(client, message, correlation), each);
+        self.publish();
+        accepted
     }
 
     /// Sends a host's own message to a client, this port's or another's; visible after [`publish`](Self::publish). It is
@@ -214,7 +252,10 @@ impl Port {
         batch: impl IntoIterator<Item = (ClientId, &'a [u8], u64)>,
         each: impl FnMut(usize, Result<(), Error>) -> bool,
     ) -> usize {
-        self.submit.batch(batch, Submit::send, each)
+        let accepted =
+            one_by_one(batch, |to, message, correlation| self.send(to, message, correlation), each);
+        self.publish();
+        accepted
     }
 
     /// Makes what was submitted visible to the workers and wakes those that sleep: once per batch.
@@ -278,8 +319,14 @@ impl Port {
     /// As [`poll`](Self::poll).
     pub fn take(&mut self, limit: usize, each: impl FnMut(Event<'_>)) -> Result<usize, Error> {
         let taken = self.poll.take(limit, each);
-        self.submit.follow_up(taken.left);
+        self.follow_up();
         taken.result()
+    }
+
+    /// What a poll leaves to the submitting half.
+    pub(super) fn follow_up(&mut self) {
+        drop(self.submit.follow_up());
+        self.lease.shared.rooms.follow_up();
     }
 
     /// Gives back the ring space of what was handed out, and wakes workers that wait for it.
@@ -326,16 +373,12 @@ impl Port {
 
     /// Says that the host is about to wait for the descriptor. False: something is there already, poll first.
     pub fn arm(&mut self) -> bool {
-        self.submit.request_space();
-        self.poll.arm();
-        let space = self.submit.space_moved();
-        !space && !self.poll.has_news()
+        self.poll.arm()
     }
 
     /// Waits until there is something to poll, or `timeout` is over; for hosts without an event loop.
     pub fn wait(&mut self, timeout: Duration) {
-        let sleep = self.arm();
-        self.poll.wait(sleep, timeout);
+        self.poll.wait(timeout);
     }
 
     /// Whether something has come since the last poll.
@@ -350,8 +393,11 @@ impl Port {
 
     /// When the client's worker last saw a keep-alive, in the clock's raw ticks; 0 for never.
     pub fn alive_at(&self, client: ClientId) -> u64 {
+        let clients = &self.lease.shared.clients;
         // Relaxed: a time, for a timer.
-        self.lease.shared.clients.get(client).map_or(0, |slot| slot.alive_at.load(Relaxed))
+        let alive_at = clients.get(client).map_or(0, |slot| slot.alive_at.load(Relaxed));
+        // Otherwise the slot is a later client's.
+        if clients.get(client).is_some() { alive_at } else { 0 }
     }
 
     /// The router's clock.
@@ -367,6 +413,10 @@ impl Port {
 
 impl Drop for Port {
     fn drop(&mut self) {
+        #[cfg(not(corelane_loom))]
+        if self.inline {
+            self.poll.take_over();
+        }
         self.lease.give_up(&mut self.submit, &mut self.poll);
     }
 }
@@ -376,32 +426,38 @@ impl Drop for Port {
 pub(super) struct Lease {
     shared: Arc<Shared>,
     index: usize,
-    held: bool,
+    /// A bit for each worker whose pair with this port is attached.
+    attached: u64,
 }
 
 impl Lease {
     /// Disconnects the port's clients and leaves every pair, settling those that their workers have left. Once.
     pub(super) fn give_up(&self, submit: &mut Submit, poll: &mut Poll) {
-        if !self.held {
+        if self.attached == 0 && submit.out.ways.is_empty() {
             return;
         }
         submit.publish();
+        submit.forget_waiting();
         poll.give_up_parts();
         poll.release();
         let (shared, index) = (&self.shared, self.index);
-        for (client, _) in shared.clients.of_port(index as u16) {
+        for client in shared.clients.of_port(index as u16) {
             shared.clients.begin_close(client);
             shared.clients.end_close(client);
             shared.rooms.leave_all(client);
         }
-        for worker in 0..shared.workers.len() {
+        for worker in (0..shared.workers.len()).filter(|worker| self.attached & 1 << worker != 0) {
             shared.pair(worker, index).leave(|pair| {
-                submit.settle(worker);
-                shared.payloads.sweep(Way::Out, worker, index);
+                drop(submit.settle_with(worker, &pair, |_| ()));
+                drop(shared.payloads.sweep(Way::Out, worker, index));
                 poll.give_up(untaken_deliveries(&pair.egress, &shared.clients));
+                if let Some(published) = shared.workers[worker].frontiers.get(index) {
+                    Frontier::end(published);
+                }
             });
-            announce(shared, worker);
+            shared.workers[worker].bell.announce_attach();
         }
+        poll.give_up_closings();
         let mut control = lock(&shared.control);
         for worker in 0..shared.workers.len() {
             control.pairs[shared.path(worker, index)] = None;
@@ -410,10 +466,19 @@ impl Lease {
     }
 }
 
-/// Tells a worker that one of its pairs has changed.
-fn announce(shared: &Shared, worker: usize) {
-    let worker = &shared.workers[worker];
-    worker.attach_changes.fetch_add(1, Release); // Release: pairs with the Acquire in `Worker::cycle`.
-    wake_fence("attach-fence");
-    worker.wake.wake_if_asleep();
+/// Gives each of a batch to `one`, in order, until `each` has had enough. Says how many were accepted.
+pub(super) fn one_by_one<'a>(
+    batch: impl IntoIterator<Item = (ClientId, &'a [u8], u64)>,
+    mut one: impl FnMut(ClientId, &[u8], u64) -> Result<(), Error>,
+    mut each: impl FnMut(usize, Result<(), Error>) -> bool,
+) -> usize {
+    let mut accepted = 0;
+    for (place, (client, message, correlation)) in batch.into_iter().enumerate() {
+        let result = one(client, message, correlation);
+        accepted += usize::from(result.is_ok());
+        if !each(place, result) {
+            break;
+        }
+    }
+    accepted
 }

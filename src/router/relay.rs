@@ -76,7 +76,7 @@ impl Relay {
             metrics: shared.config.get(Key::EnableMetrics) == 1,
             rooms: shared.rooms.reader(),
             members: Vec::with_capacity(shared.config.count(Key::MaxRoomMembers)),
-            tasks: Tasks::new(shared.task_limit(), shared.ports.len()),
+            tasks: Tasks::new(worker, shared.task_limit(), shared.ports.len()),
             worker,
         }
     }
@@ -95,7 +95,7 @@ impl Relay {
             metrics: false,
             rooms: None,
             members: Vec::new(),
-            tasks: Tasks::new(0, 0),
+            tasks: Tasks::new(worker, 0, 0),
             worker,
         }
     }
@@ -106,14 +106,14 @@ impl Relay {
         self.holds.touch()
     }
 
-    /// Handles one message and counts it; without a payload it fails. `started` is when the one before it ended; returns when this one did:
+    /// Handles one message and counts it; without its payload it fails, for the reason given. `started` is when the one before it ended; returns when this one did:
     /// the one clock read.
     pub(super) fn message(
         self: &mut Box<Self>,
         shared: &Shared,
         port: usize,
         header: &Ingress,
-        payload: Option<&[u8]>,
+        payload: Result<&[u8], Failed>,
         started: u64,
     ) -> u64 {
         let client = ClientId(header.client);
@@ -126,14 +126,16 @@ impl Relay {
         let call = call_of(header);
         let given_up =
             call.is_some_and(|call| !shared.calls.get(port).is_some_and(|calls| calls.start(call)));
+        self.inside.answering = call.filter(|_| !given_up);
+        #[cfg(test)]
+        self.inside.panic_if_planted();
         let (ids, handled) = match slot {
             // Its caller has taken it back.
             _ if given_up => (no_series(), Handled::Ended(Outcome::Expired)),
             None => (no_series(), Handled::Ended(Outcome::Failed(Failed::StaleClient))),
             Some(slot) => match payload {
-                Some(payload) => self.classify(shared, port, client, slot, header, payload, stamp, started),
-                // The record stands for a payload that is not there.
-                None => (no_series(), Handled::Ended(Outcome::Failed(Failed::BadRecord))),
+                Ok(payload) => self.classify(shared, port, client, slot, header, payload, stamp, started),
+                Err(reason) => (no_series(), Handled::Ended(Outcome::Failed(reason))),
             },
         };
         let ended = shared.clock.raw();
@@ -168,6 +170,7 @@ impl Relay {
         if !expired && !given_up {
             self.tell_caller(shared, port, call, outcome);
         }
+        self.inside.answering = None;
         ended
     }
 
@@ -256,17 +259,19 @@ impl Relay {
             Ok(envelope) => envelope,
             Err(error) => return (unknown, failed(read_failure(error))),
         };
-        let Some(message_type) = envelope.message_type() else {
-            return (unknown, failed(Failed::MissingType));
-        };
-        let listed = rules.rules.types().iter().zip(&rules.types).zip(&rules.handlers);
-        let mut listed = listed.into_iter();
-        let (ids, action, handler) = match listed.find(|(((name, _), _), _)| message_type.eq_str(name)) {
-            Some((((_, action), id), handler)) => ((*id, rules.id, application), *action, handler.as_ref()),
-            None => match rules.rules.unknown() {
-                Some(action) => (unknown, action, None),
-                None => return (unknown, failed(Failed::UnknownType)),
-            },
+        // Without a type, in a protocol whose messages have none, it is of a type that is not listed.
+        let message_type = envelope.message_type();
+        let listed = message_type.and_then(|message_type| {
+            let mut listed = rules.rules.types().iter().zip(&rules.types).zip(&rules.handlers);
+            listed.find(|(((name, _), _), _)| message_type.eq_str(name))
+        });
+        let (ids, action, handler) = match (listed, rules.rules.unknown()) {
+            (Some((((_, action), id), handler)), _) => {
+                ((*id, rules.id, application), *action, handler.as_ref())
+            }
+            (None, Some(action)) => (unknown, action, None),
+            (None, None) if message_type.is_none() => return (unknown, failed(Failed::MissingType)),
+            (None, None) => return (unknown, failed(Failed::UnknownType)),
         };
         if self.is_late(stamp, now) {
             if header.flags & ingress_flag::TELL_EXPIRED != 0 {
@@ -307,7 +312,19 @@ impl Relay {
             ..Delivery::default()
         };
         // A sender that is gone or has no credit left is not told; the message's outcome is counted either way.
-        let _ = self.deliver(shared, &late, client, 0, |_| ());
+        self.tell(shared, &late, client, b"");
+    }
+
+    /// Gives a sender a notice of one of its messages, on credit. As long as it is under way the client does not move: so
+    /// notices come in order, and before the client's CLIENT_CLOSED.
+    pub(super) fn tell(&mut self, shared: &Shared, notice: &Delivery, client: ClientId, payload: &[u8]) {
+        let told = self.deliver(shared, notice, client, payload.len(), |out| out.copy_from_slice(payload));
+        if told == Outcome::Ok
+            && !mutant("notice-without-reach")
+            && let Some(slot) = shared.clients.get(client)
+        {
+            self.reached(shared, client.0, usize::from(slot.place().port));
+        }
     }
 
     /// Does what the type's action says.
@@ -382,7 +399,8 @@ impl Relay {
         envelope.write_relayed(sender_name, &mut self.scratch);
         slot.hold_one();
         let held = Held { sender: client, stamp, correlation: header.correlation, labels: ids };
-        self.holds.hold(hash, name, now, held, &self.scratch);
+        // Its time counts from now, whatever time the host gave this cycle.
+        self.holds.hold(hash, name, shared.clock.raw(), held, &self.scratch);
         let count = self.holds.messages() as u64;
         shard(shared, self.worker).held.set(&mut self.writer, count);
         shard(shared, self.worker).held_maximum.raise(&mut self.writer, count);
@@ -425,14 +443,20 @@ impl Relay {
             Ok(()) => {}
             Err(Shortage::Exhausted) if mutant("send-without-credit") && delivery.sender == 0 => {}
             Err(Shortage::Closed) => return Outcome::Failed(Failed::RecipientClosed),
-            Err(Shortage::Exhausted) => return self.over_limit(shared, delivery, to, slot),
+            Err(Shortage::Exhausted) => return self.over_limit(shared, delivery, to, slot, &mut false),
         }
         // The credit pins the slot: its port is this client's until the credit is given back.
         let worker = shard(shared, self.worker);
-        let port = usize::from(slot.place().port);
+        let place = slot.place();
+        if place.generation != to.generation() {
+            // The credit word knows a part of the generation only.
+            slot.credit.subtract(to.generation(), 1, bytes);
+            return Outcome::Failed(Failed::RecipientClosed);
+        }
+        let port = usize::from(place.port);
         self.see_to(shared, port);
         let Some(Some(egress)) = self.egress.get_mut(port) else {
-            slot.credit.subtract(1, bytes);
+            slot.credit.subtract(to.generation(), 1, bytes);
             return Outcome::Failed(Failed::PortGone);
         };
         let emitted = if egress.most_recipients(length) > 0 {
@@ -440,7 +464,7 @@ impl Relay {
         } else {
             let payload = shared.payloads.fill(length, fill);
             let Some(payload) = payload.filter(|_| delivery.kind == delivery_kind::MESSAGE) else {
-                slot.credit.subtract(1, bytes);
+                slot.credit.subtract(to.generation(), 1, bytes);
                 return Outcome::Failed(Failed::PayloadsFull);
             };
             egress.emit_beside(&shared.payloads, (self.worker, port), delivery, &[to.0], payload)
@@ -452,15 +476,15 @@ impl Relay {
                 Outcome::Ok
             }
             Err(Rejected::TooLarge) => {
-                slot.credit.subtract(1, bytes);
+                slot.credit.subtract(to.generation(), 1, bytes);
                 Outcome::Failed(Failed::TooLarge)
             }
             Err(Rejected::PayloadsFull) => {
-                slot.credit.subtract(1, bytes);
+                slot.credit.subtract(to.generation(), 1, bytes);
                 Outcome::Failed(Failed::PayloadsFull)
             }
             Err(Rejected::Full) => {
-                slot.credit.subtract(1, bytes);
+                slot.credit.subtract(to.generation(), 1, bytes);
                 worker.emitted.add(&mut self.writer, 1);
                 self.egress_full(shared, port, 1);
                 Outcome::Failed(Failed::EgressFull)
@@ -521,12 +545,14 @@ impl Relay {
     /// A client's last record: behind everything it sent, so behind everything of its own that it receives.
     pub(super) fn disconnect(&mut self, shared: &Shared, port: usize, header: &Ingress) {
         let client = ClientId(header.client);
-        let slot = shared.clients.on(client, port);
-        let here = slot.is_some_and(Slot::pass_disconnect);
-        if let (true, Some(Some(egress))) = (here, self.egress.get_mut(port)) {
+        let Some(slot) = shared.clients.on(client, port) else { return };
+        let is_last = slot.pass_disconnect();
+        if let (true, Some(Some(egress))) = (is_last, self.egress.get_mut(port)) {
             shard(shared, self.worker).emitted.add(&mut self.writer, 1);
             let closed = Delivery { kind: delivery_kind::CLIENT_CLOSED, ..Delivery::default() };
-            egress.emit_closing(&closed, client.0, &shared.clients);
+            egress.emit_closing(&closed, client, &shared.clients);
+        } else {
+            slot.finish(1);
         }
     }
 

@@ -7,6 +7,7 @@ use super::shared::Shared;
 use crate::clients::{ClientId, MAX_NAME_BYTES};
 use crate::error::Failed;
 use crate::metrics::Outcome;
+use crate::sync::{Handover, mutant};
 
 /// What a relayed message has come to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -166,11 +167,28 @@ impl<'a> Request<'a> {
     /// Comes back to the worker for a moment, unless it has been claimed.
     fn at_home<R>(&self, act: impl FnOnce(&mut Relay) -> R) -> Result<R, Failed> {
         let handover = &self.shared.workers[self.worker].handover;
-        let mut relay = handover.take_back().ok_or(Failed::Stuck)?;
-        let result = act(&mut relay);
-        // Never an error: it was taken from there.
-        handover.lay_down(relay).map_err(|_| Failed::Stuck)?;
-        Ok(result)
+        let mut home = Home { handover, relay: Some(handover.take_back().ok_or(Failed::Stuck)?) };
+        let result = home.relay.as_mut().map(|relay| act(relay));
+        // The handler goes on: nothing is pinned while the host's code runs.
+        if let Some(relay) = home.relay.as_mut().filter(|_| !mutant("handler-pins-rooms")) {
+            relay.leave_rooms();
+        }
+        result.ok_or(Failed::Stuck)
+    }
+}
+
+/// The worker's state while a handler's request is carried out: laid down again however that ends.
+struct Home<'a> {
+    handover: &'a Handover<Box<Relay>>,
+    relay: Option<Box<Relay>>,
+}
+
+impl Drop for Home<'_> {
+    fn drop(&mut self) {
+        if let Some(relay) = self.relay.take() {
+            // Never refused: it was taken from there.
+            let _ = self.handover.lay_down(relay);
+        }
     }
 }
 

@@ -3,6 +3,7 @@
 
 use super::egress::Rejected;
 use super::handler::Call;
+use super::pair::give_back_one;
 use super::payload::{Payload, REFERENCE_BYTES};
 use super::relay::{Relay, shard};
 use super::shared::Shared;
@@ -10,7 +11,7 @@ use crate::clients::{ClientId, MAX_NAME_BYTES, Members, NameBuffer, Shortage};
 use crate::envelope::Text;
 use crate::error::{Failed, Undeliverable};
 use crate::metrics::Outcome;
-use crate::ring::record::Delivery;
+use crate::ring::record::{Delivery, delivery_kind};
 use crate::sync::mutant;
 
 /// What every member of a room gets.
@@ -80,8 +81,9 @@ impl Relay {
             self.flush_members(shared, members);
         }
         shard(shared, self.worker).rooms.messages.add(&mut self.writer, 1);
+        let mut told = false;
         for (port, clients) in members.by_port() {
-            self.relay_to_port(shared, port, clients, message, beside.as_ref());
+            self.relay_to_port(shared, port, clients, message, beside.as_ref(), &mut told);
         }
         Outcome::Ok
     }
@@ -106,6 +108,7 @@ impl Relay {
         clients: &[ClientId],
         message: &ToRoom<'_, F>,
         beside: Option<&Payload>,
+        told: &mut bool,
     ) {
         self.see_to(shared, port);
         let bytes = message.length.min(u32::MAX as usize) as u32;
@@ -118,11 +121,16 @@ impl Relay {
             }
             let Some(slot) = shared.clients.slot(client.index()) else { continue };
             match slot.credit.try_add(client.generation(), bytes, shared.limits) {
+                // The credit word knows a part of the generation only.
+                Ok(()) if slot.place().generation != client.generation() => {
+                    slot.credit.subtract(client.generation(), 1, bytes);
+                    closed += 1;
+                }
                 Ok(()) => recipients.push(client.0),
                 Err(Shortage::Closed) => closed += 1,
                 Err(Shortage::Exhausted) => {
                     without_credit += 1;
-                    self.over_limit(shared, message.header, *client, slot);
+                    self.over_limit(shared, message.header, *client, slot, told);
                 }
             }
         }
@@ -169,8 +177,8 @@ impl Relay {
                 rooms.bytes_copied.add(&mut self.writer, message.length as u64);
             }
             Err(rejected) => {
-                for slot in recipients.iter().filter_map(|one| shared.clients.slot(ClientId(*one).index())) {
-                    slot.credit.subtract(1, message.length.min(u32::MAX as usize) as u32);
+                for recipient in recipients.iter().map(|one| ClientId(*one)) {
+                    give_back_one(delivery_kind::MESSAGE, recipient, message.length, &shared.clients);
                 }
                 match rejected {
                     None => self.undeliverable(shared, Undeliverable::PortGone, count),

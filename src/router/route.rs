@@ -2,18 +2,19 @@
 //! route, the fallback, takes it over. It is handled once, by one of them (`call`). A message that the fallback has taken
 //! over has left the order of its client's others.
 
+use super::outgoing::Bytes;
 use super::port::Port;
 use super::shared::Shared;
 use super::shared_port::SharedPort;
-use super::submit::{Bytes, Submit, SubmitOptions};
+use super::submit::{Submit, SubmitOptions};
 use crate::call::{CallId, Ended};
 use crate::clients::ClientId;
 use crate::config::{Config, Key, RouteFallback};
 use crate::error::{Error, Failed, Refused, TakenOver};
 use crate::metrics::Outcome;
-use crate::ring::Memory;
 use crate::ring::record::{Ingress, ingress_flag};
-use crate::sync::Arc;
+use crate::ring::{Memory, State};
+use crate::sync::{Arc, Release};
 use std::cell::Cell;
 use std::fmt;
 use std::time::{Duration, Instant};
@@ -72,8 +73,6 @@ pub(super) enum Fallback {
     Refuse,
     /// The base route takes it over.
     Inline,
-    /// It waits for room; then as `Refuse`.
-    Wait,
 }
 
 impl Fallback {
@@ -90,20 +89,31 @@ impl Fallback {
         }
         match config.route_fallback() {
             RouteFallback::Auto | RouteFallback::Inline if there => Ok(Self::Inline),
-            RouteFallback::Inline => Err(missing("route_fallback", "inline", "auto, refuse, wait")),
-            RouteFallback::Wait => Ok(Self::Wait),
+            RouteFallback::Inline => Err(missing("route_fallback", "inline", "auto, refuse")),
             RouteFallback::Auto | RouteFallback::Refuse => Ok(Self::Refuse),
         }
     }
 }
 
 thread_local! {
-    static IS_WORKER: Cell<bool> = const { Cell::new(false) };
+    static IN_WORKER: Cell<bool> = const { Cell::new(false) };
 }
 
-/// This thread is a worker's: it must not wait for one.
-pub(super) fn this_is_a_worker() {
-    IS_WORKER.set(true);
+/// While this is there, the thread is inside a worker, its own or one that it drives: it must not wait for one.
+pub(super) struct InWorker {
+    before: bool,
+}
+
+impl InWorker {
+    pub(super) fn enter() -> Self {
+        Self { before: IN_WORKER.replace(true) }
+    }
+}
+
+impl Drop for InWorker {
+    fn drop(&mut self) {
+        IN_WORKER.set(self.before);
+    }
 }
 
 const DELIVERED: u64 = 0;
@@ -131,122 +141,168 @@ pub(super) fn call_of(header: &Ingress) -> Option<CallId> {
 /// Settles a call whose record nobody took: says whether the record still counts as refused, or its caller's fallback
 /// has it.
 pub(super) fn settle_call(shared: &Shared, port: usize, id: CallId) -> bool {
-    let Some(calls) = shared.calls.get(port) else { return true };
-    let gets_it = calls.start(id) && calls.finish(id, CLOSED);
-    let by_fallback = shared.fallback == Fallback::Inline;
-    // Given up before: by_fallback then says that its caller has counted it.
-    !by_fallback || (!gets_it && !calls.is_over(id))
+    if let Some(calls) = shared.calls.get(port) {
+        calls.refuse(id, CLOSED);
+    }
+    // Told or given up before: with a base route its caller counts the message, as taken over.
+    shared.fallback != Fallback::Inline
 }
 
 /// A call that waits.
 pub(super) struct Waiting {
     id: CallId,
+    worker: usize,
     port: usize,
     ingress: Arc<Memory>,
 }
 
+/// What a call has come to: for its caller, or for the base route, which the caller runs outside every lock.
+pub(super) enum Called {
+    Routed(Routed),
+    Base(TakenOver),
+}
+
 pub(super) enum Begun {
-    Ended(Routed),
+    Base(TakenOver),
     Waiting(Waiting),
 }
 
+/// What a wait has come to.
+enum Waited {
+    Ended(Result<Routed, Error>),
+    /// Nobody has handled the message: why, and the caller's answer where the base route does not.
+    Unhandled(TakenOver, Result<Routed, Error>),
+}
+
 impl Waiting {
-    fn wait(&self, shared: &Shared, deadline: Instant) -> Ended {
-        match shared.calls.get(self.port) {
-            Some(calls) => calls.wait(self.id, Some(deadline), || self.ingress.is_closed()),
-            None => Ended::Cancelled, // Never: every port has calls.
+    fn wait(&self, shared: &Shared, deadline: Option<Instant>) -> Waited {
+        let refused = || Waited::Unhandled(TakenOver::Closed, Err(Error::Refused(Refused::Closed)));
+        match self.sleep(shared, deadline) {
+            Ended::Done(DELIVERED) => Waited::Ended(Ok(Routed::Delivered)),
+            Ended::Done(HELD) => Waited::Ended(Ok(Routed::Held)),
+            Ended::Done(EXPIRED) => Waited::Unhandled(TakenOver::Expired, Ok(Routed::Expired)),
+            Ended::Done(CLOSED) => refused(),
+            Ended::Done(failed) => {
+                let reason = Failed::ALL.get((failed - FAILED) as usize);
+                Waited::Ended(Ok(Routed::Failed(reason.copied().unwrap_or(Failed::BadRecord))))
+            }
+            Ended::Cancelled if self.ingress.is_closed() => refused(),
+            Ended::Cancelled => Waited::Unhandled(TakenOver::TimedOut, Err(Error::Timeout)),
+            Ended::Abandoned => Waited::Ended(Err(Error::TimeoutStarted)),
         }
     }
+
+    fn sleep(&self, shared: &Shared, deadline: Option<Instant>) -> Ended {
+        let Some(calls) = shared.calls.get(self.port) else { return Ended::Cancelled };
+        // A worker that stops still takes what was published before: only once it has left is there nobody. A port that
+        // leaves is no reason: its worker handles all that it published.
+        let left = || {
+            let has_left = || shared.pair(self.worker, self.port).state() == State::Detaching;
+            self.ingress.is_corrupt() || (self.ingress.is_closed() && has_left())
+        };
+        calls.wait(self.id, deadline, left)
+    }
+}
+
+/// When a time-out is over: never where that is further away than time goes.
+fn deadline(timeout: Duration) -> Option<Instant> {
+    Instant::now().checked_add(timeout)
 }
 
 impl Submit {
     /// Pushes a message that a caller waits for; not yet published.
     pub(super) fn begin(&mut self, client: ClientId, message: &[u8]) -> Result<Begun, Error> {
-        if IS_WORKER.get() {
+        if IN_WORKER.get() {
             return Err(Error::OwnThread);
         }
         let shared = Arc::clone(&self.shared);
-        if !shared.concurrent {
-            return Ok(Begun::Ended(self.disabled(client, message)));
-        }
-        let Some(calls) = shared.calls.get(self.index) else { return Err(Error::OwnThread) };
-        let limit = shared.config.get(Key::MaxCalls) as u32;
-        let id = calls.take().ok_or(Error::TooManyCalls(limit))?;
         self.count_submitted();
-        match self.try_submit(client, Bytes::Copied(message), SubmitOptions::default(), Some(id)) {
-            Ok(worker) => {
-                let ingress = self.memory(worker).map(Arc::clone).ok_or(Error::StaleClient)?;
-                Ok(Begun::Waiting(Waiting { id, port: self.index, ingress }))
+        let reason = match self.try_begin(&shared, client, message) {
+            Ok(begun) => return Ok(begun),
+            Err(reason) => reason,
+        };
+        if let Some(reason) = takes_over(reason).filter(|_| shared.fallback == Fallback::Inline) {
+            self.count_taken_over(reason);
+            return Ok(Begun::Base(reason));
+        }
+        Err(match (self.count_refused(reason), reason) {
+            (_, Refused::TooManyCalls) => Error::TooManyCalls(shared.config.get(Key::MaxCalls) as u32),
+            (refused, _) => refused,
+        })
+    }
+
+    fn try_begin(&mut self, shared: &Shared, client: ClientId, message: &[u8]) -> Result<Begun, Refused> {
+        let stamp = self.admit(client, message.len(), None)?;
+        if !shared.concurrent {
+            return self.leave_to_base(client).map(Begun::Base);
+        }
+        let calls = shared.calls.get(self.index).ok_or(Refused::Closed)?;
+        let id = calls.take().ok_or(Refused::TooManyCalls)?;
+        let entered = self.enter(client, Bytes::Copied(message), SubmitOptions::default(), stamp, Some(id));
+        let ring = entered.and_then(|worker| Ok((worker, self.memory(worker).ok_or(Refused::Closed)?)));
+        match ring {
+            Ok((worker, ingress)) => {
+                let ingress = Arc::clone(ingress);
+                Ok(Begun::Waiting(Waiting { id, worker, port: self.index, ingress }))
             }
             Err(reason) => {
                 calls.untake(id);
-                match takes_over(reason).filter(|_| shared.fallback == Fallback::Inline) {
-                    Some(reason) => Ok(Begun::Ended(self.take_over(reason, client, message))),
-                    None => Err(self.count_refused(reason)),
-                }
+                Err(reason)
             }
-        }
-    }
-
-    /// What its wait has come to.
-    pub(super) fn end(
-        &mut self,
-        waiting: &Waiting,
-        ended: Ended,
-        client: ClientId,
-        message: &[u8],
-    ) -> Result<Routed, Error> {
-        // Nobody has handled it: why, and the answer where the base route does not.
-        let (reason, otherwise) = match ended {
-            Ended::Done(DELIVERED) => return Ok(Routed::Delivered),
-            Ended::Done(HELD) => return Ok(Routed::Held),
-            Ended::Done(EXPIRED) => (TakenOver::Expired, Ok(Routed::Expired)),
-            Ended::Done(CLOSED) => (TakenOver::Closed, Err(Error::Refused(Refused::Closed))),
-            Ended::Done(failed) => {
-                let reason = Failed::ALL.get((failed - FAILED) as usize);
-                return Ok(Routed::Failed(reason.copied().unwrap_or(Failed::BadRecord)));
-            }
-            Ended::Cancelled if waiting.ingress.is_closed() => {
-                (TakenOver::Closed, Err(Error::Refused(Refused::Closed)))
-            }
-            Ended::Cancelled => (TakenOver::TimedOut, Err(Error::Timeout)),
-            Ended::Abandoned => return Err(Error::TimeoutStarted),
-        };
-        match self.shared.fallback {
-            Fallback::Inline => Ok(self.take_over(reason, client, message)),
-            Fallback::Refuse | Fallback::Wait => otherwise,
         }
     }
 
     /// Waits for what was begun and published.
-    fn finish(
-        &mut self,
-        begun: Begun,
-        deadline: Instant,
-        client: ClientId,
-        message: &[u8],
-    ) -> Result<Routed, Error> {
-        match begun {
-            Begun::Ended(routed) => Ok(routed),
-            Begun::Waiting(waiting) => {
-                let ended = waiting.wait(&self.shared, deadline);
-                self.end(&waiting, ended, client, message)
+    fn finish(&mut self, begun: Begun, deadline: Option<Instant>) -> Result<Called, Error> {
+        let waiting = match begun {
+            Begun::Base(reason) => return Ok(Called::Base(reason)),
+            Begun::Waiting(waiting) => waiting,
+        };
+        match waiting.wait(&self.shared, deadline) {
+            Waited::Ended(ended) => ended.map(Called::Routed),
+            Waited::Unhandled(reason, otherwise) => {
+                let shared = Arc::clone(&self.shared);
+                fall_back(&shared, Some(self), reason, otherwise)
             }
         }
     }
+}
 
-    /// With `enable_concurrent_routing` off the base route handles every message.
-    pub(super) fn disabled(&mut self, client: ClientId, message: &[u8]) -> Routed {
-        self.count_submitted();
-        self.take_over(TakenOver::Disabled, client, message)
+/// Nobody has handled a message: the base route takes it over, or `otherwise` is its caller's answer. Counted by the port's
+/// submitting half or, where that was released meanwhile, for the router.
+fn fall_back(
+    shared: &Shared,
+    submit: Option<&mut Submit>,
+    reason: TakenOver,
+    otherwise: Result<Routed, Error>,
+) -> Result<Called, Error> {
+    if shared.fallback != Fallback::Inline {
+        return otherwise.map(Called::Routed);
+    }
+    match submit {
+        Some(submit) => submit.count_taken_over(reason),
+        None => {
+            if let Some(count) = shared.late_takeovers.get(reason as usize) {
+                count.fetch_add(1, Release); // Release: as every count of an outcome.
+            }
+        }
+    }
+    Ok(Called::Base(reason))
+}
+
+impl Shared {
+    /// The base route handles a message that was counted as taken over. The host's code: no lock is held.
+    pub(super) fn run_base(&self, reason: TakenOver, client: ClientId, message: &[u8]) -> Routed {
+        let request = BaseRequest { client, message };
+        let success = self.base.0.as_ref().is_some_and(|route| route(&request));
+        Routed::TakenOver { reason, success }
     }
 
-    /// The base route handles a message that was counted as submitted.
-    pub(super) fn take_over(&mut self, reason: TakenOver, client: ClientId, message: &[u8]) -> Routed {
-        self.count_taken_over(reason);
-        let request = BaseRequest { client, message };
-        let success = self.shared.base.0.as_ref().is_some_and(|route| route(&request));
-        Routed::TakenOver { reason, success }
+    fn routed(&self, called: Called, client: ClientId, message: &[u8]) -> Routed {
+        match called {
+            Called::Routed(routed) => routed,
+            Called::Base(reason) => self.run_base(reason, client, message),
+        }
     }
 }
 
@@ -255,32 +311,8 @@ fn takes_over(reason: Refused) -> Option<TakenOver> {
     match reason {
         Refused::Full => Some(TakenOver::Full),
         Refused::Closed | Refused::Draining | Refused::Corrupt => Some(TakenOver::Closed),
+        Refused::TooManyCalls => Some(TakenOver::TooManyCalls),
         _ => None,
-    }
-}
-
-/// Waits a little longer each time, until `deadline`; says whether it is over.
-fn pause(turn: &mut u32, deadline: Instant) -> bool {
-    let left = deadline.saturating_duration_since(Instant::now());
-    if left.is_zero() {
-        return false;
-    }
-    std::thread::sleep(left.min(Duration::from_micros(20 << (*turn).min(6))));
-    *turn += 1;
-    true
-}
-
-/// Tries again while the ring is full, until `deadline`.
-pub(super) fn with_room<R>(
-    deadline: Instant,
-    mut attempt: impl FnMut() -> Result<R, Error>,
-) -> Result<R, Error> {
-    let mut turn = 0;
-    loop {
-        match attempt() {
-            Err(Error::Refused(Refused::Full)) if pause(&mut turn, deadline) => {}
-            other => return other,
-        }
     }
 }
 
@@ -293,11 +325,12 @@ impl Port {
     /// [`Error::Refused`] as for [`submit`](Self::submit); [`Error::Timeout`]: no worker has started it, and none will;
     /// [`Error::TimeoutStarted`]: a worker is handling it; [`Error::TooManyCalls`]; [`Error::OwnThread`].
     pub fn route(&mut self, client: ClientId, message: &[u8], timeout: Duration) -> Result<Routed, Error> {
-        let deadline = Instant::now() + timeout;
+        let deadline = deadline(timeout);
         let submit = &mut self.submit;
-        let begun = submit.begin_within(deadline, client, message)?;
+        let begun = submit.begin(client, message);
         submit.publish();
-        submit.finish(begun, deadline, client, message)
+        let called = submit.finish(begun?, deadline)?;
+        Ok(submit.shared.routed(called, client, message))
     }
 
     /// As [`route`](Self::route) for several messages at once: all are published before the first is waited for, as
@@ -307,7 +340,7 @@ impl Port {
         messages: &[(ClientId, &[u8])],
         timeout: Duration,
     ) -> Vec<Result<Routed, Error>> {
-        let deadline = Instant::now() + timeout;
+        let deadline = deadline(timeout);
         let submit = &mut self.submit;
         let at_once = submit.shared.config.count(Key::MaxCalls);
         let mut results = Vec::with_capacity(messages.len());
@@ -315,25 +348,14 @@ impl Port {
             let begun: Vec<_> =
                 chunk.iter().map(|(client, message)| submit.begin(*client, message)).collect();
             submit.publish();
-            for ((client, message), begun) in chunk.iter().zip(begun) {
-                results.push(begun.and_then(|begun| submit.finish(begun, deadline, *client, message)));
+            let ended = begun.into_iter().map(|begun| begun.and_then(|begun| submit.finish(begun, deadline)));
+            let called: Vec<_> = ended.collect();
+            // The host's code, once no call of this batch is open any more.
+            for ((client, message), called) in chunk.iter().zip(called) {
+                results.push(called.map(|called| submit.shared.routed(called, *client, message)));
             }
         }
         results
-    }
-}
-
-impl Submit {
-    /// As `begin`; with the fallback `wait`, once there is room.
-    fn begin_within(&mut self, deadline: Instant, client: ClientId, message: &[u8]) -> Result<Begun, Error> {
-        if self.shared.fallback != Fallback::Wait {
-            return self.begin(client, message);
-        }
-        with_room(deadline, || {
-            let begun = self.begin(client, message);
-            self.publish();
-            begun
-        })
     }
 }
 
@@ -343,26 +365,21 @@ impl SharedPort {
     /// # Errors
     /// As there.
     pub fn route(&self, client: ClientId, message: &[u8], timeout: Duration) -> Result<Routed, Error> {
-        let deadline = Instant::now() + timeout;
-        let mut turn = 0;
-        let (shared, begun) = loop {
-            let begun = self.with(|submit| {
-                let begun = submit.begin(client, message);
-                submit.publish();
-                Ok((Arc::clone(&submit.shared), begun))
-            })?;
-            match begun {
-                (shared, Err(Error::Refused(Refused::Full)))
-                    if shared.fallback == Fallback::Wait && pause(&mut turn, deadline) => {}
-                (shared, begun) => break (shared, begun?),
-            }
+        let deadline = deadline(timeout);
+        let begun = self.with(|submit| {
+            let begun = submit.begin(client, message);
+            submit.publish();
+            begun
+        })?;
+        let called = match begun {
+            Begun::Base(reason) => Called::Base(reason),
+            Begun::Waiting(waiting) => match waiting.wait(&self.shared, deadline) {
+                Waited::Ended(ended) => return ended,
+                Waited::Unhandled(reason, otherwise) => self
+                    .submit
+                    .with(|submit| fall_back(&self.shared, submit, reason, otherwise), Submit::follow_up)?,
+            },
         };
-        match begun {
-            Begun::Ended(routed) => Ok(routed),
-            Begun::Waiting(waiting) => {
-                let ended = waiting.wait(&shared, deadline);
-                self.with(|submit| submit.end(&waiting, ended, client, message))
-            }
-        }
+        Ok(self.shared.routed(called, client, message))
     }
 }

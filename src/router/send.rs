@@ -24,7 +24,7 @@ impl Relay {
         &mut self,
         shared: &Shared,
         header: &Ingress,
-        payload: Option<&[u8]>,
+        payload: Result<&[u8], Failed>,
         started: u64,
     ) -> u64 {
         let to = ClientId(header.recipient);
@@ -46,10 +46,11 @@ impl Relay {
             Outcome::Expired
         } else if shared.clients.get(to).is_none() {
             Outcome::Failed(Failed::RecipientClosed)
-        } else if let Some(payload) = payload {
-            self.deliver_bytes(shared, &delivery, to, payload)
         } else {
-            Outcome::Failed(Failed::BadRecord)
+            match payload {
+                Ok(payload) => self.deliver_bytes(shared, &delivery, to, payload),
+                Err(reason) => Outcome::Failed(reason),
+            }
         };
         let ended = shared.clock.raw();
         let timing = Timing {

@@ -12,17 +12,17 @@ use super::rules::ProtocolRules;
 use super::send::SEND;
 use super::watch::Activity;
 use crate::call::Calls;
-use crate::clients::{Bucket, Clients, Limits, Rate, Rooms, Slot};
+use crate::clients::{Bucket, ClientId, Clients, Limits, Rate, Rooms, Slot, Stack, UNLISTED};
 use crate::clock::Clock;
 use crate::config::{Config, Key};
-use crate::error::RoomRefused;
+use crate::error::{RoomRefused, TakenOver};
 use crate::metrics::{
     Accounting, ApplicationId, Controls, Depth, Labels, OTHER, PathDepth, PathShard, PortShard, ProtocolId,
     RoomStats, Sources, Stats, TypeId, WorkerShard, account, collect, with_a_count,
 };
-use crate::park::WakeWord;
+use crate::park::Doorbell;
 use crate::ring::Attachment;
-use crate::sync::{Arc, AtomicBool, AtomicU64, Handover, Mutex, Relaxed, Release, lock, wake_fence};
+use crate::sync::{Arc, AtomicBool, AtomicU64, Handover, Mutex, Relaxed, Release, lock};
 use crossbeam_utils::CachePadded;
 
 #[derive(Debug)]
@@ -49,6 +49,10 @@ pub(super) struct Shared {
     pub(super) pairs: Box<[Attachment<Pair>]>,
     /// One port's synchronous calls each.
     pub(super) calls: Box<[Calls]>,
+    /// By port.
+    pub(super) ended: Box<[CachePadded<Ended>]>,
+    /// By reason, messages that the base route has taken over for callers whose port was released meanwhile.
+    pub(super) late_takeovers: Box<[AtomicU64]>,
     pub(super) base: BaseRoute,
     pub(super) fallback: Fallback,
     /// Off: everything goes to the base route.
@@ -64,15 +68,30 @@ pub(super) struct Shared {
     pub(super) control: Mutex<Control>,
 }
 
+/// What workers that have ended leave to a port: its polls hand it out.
+#[derive(Debug)]
+pub(super) struct Ended {
+    /// Clients that are to be closed: their CLOSE was given up. Linked by `close_link`.
+    pub(super) closes: Stack,
+    /// Clients that are leaving, and that no worker will close. Linked by `port_link`.
+    pub(super) closings: Stack,
+}
+
+impl Ended {
+    fn new() -> Self {
+        Self { closes: Stack::new(), closings: Stack::new() }
+    }
+
+    #[inline]
+    pub(super) fn is_empty(&self) -> bool {
+        self.closes.is_empty() && self.closings.is_empty()
+    }
+}
+
 /// What others see of a worker.
 #[derive(Debug)]
 pub(super) struct WorkerShared {
-    pub(super) wake: WakeWord,
-    /// Counts attach and detach events of this worker's pairs, so that it looks at them only then.
-    pub(super) attach_changes: AtomicU64,
-    pub(super) stop: AtomicBool,
-    /// A post found the ring full: look up every name that something is held for.
-    pub(super) look_up_all: AtomicBool,
+    pub(super) bell: Doorbell,
     /// Its handler is over its time; written by the watchdog, see `watch`.
     pub(super) stalled: AtomicBool,
     /// How often that came about, and the number of the handler's run that was counted last.
@@ -169,10 +188,7 @@ impl Shared {
             workers: (0..workers)
                 .map(|_| {
                     CachePadded::new(WorkerShared {
-                        wake: WakeWord::futex(),
-                        attach_changes: AtomicU64::new(0),
-                        stop: AtomicBool::new(false),
-                        look_up_all: AtomicBool::new(false),
+                        bell: Doorbell::new(),
                         stalled: AtomicBool::new(false),
                         stalls: AtomicU64::new(0),
                         stall_counted: AtomicU64::new(0),
@@ -186,6 +202,8 @@ impl Shared {
                 .collect(),
             ports: (0..ports).map(|_| PortShard::new()).collect(),
             pairs: (0..workers * ports).map(|_| Attachment::new()).collect(),
+            ended: (0..ports).map(|_| CachePadded::new(Ended::new())).collect(),
+            late_takeovers: TakenOver::ALL.iter().map(|_| AtomicU64::new(0)).collect(),
             calls: (0..ports).map(|_| Calls::new(config.count(Key::MaxCalls))).collect(),
             base,
             fallback,
@@ -253,11 +271,58 @@ impl Shared {
         let mut control = lock(&self.control);
         control.state = RouterState::Stopped;
         for worker in &self.workers {
-            // Release: a worker that sees the flag sees every pair attached before; attaching takes the lock.
-            worker.stop.store(true, Release);
-            wake_fence("stop-fence");
-            worker.wake.wake_if_asleep();
+            worker.bell.request_stop(); // Under the lock, as attaching is: it sees every pair attached before.
         }
+    }
+
+    /// Whether the workers have been asked to stop.
+    pub(super) fn is_stopping(&self) -> bool {
+        self.workers.iter().any(|worker| worker.bell.is_stopping())
+    }
+
+    /// No worker will close a client any more: its port's polls do. Once for each client that is leaving.
+    pub(super) fn close_by_port(&self, client: ClientId, port: usize) {
+        if let (Some(slot), Some(ended)) = (self.clients.get(client), self.ended.get(port)) {
+            ended.closings.push(client.index(), &slot.port_link);
+        }
+    }
+
+    /// A worker ends with a CLOSE for a client: its port's polls hand it out.
+    pub(super) fn ask_to_close_by_port(&self, client: ClientId, port: usize) {
+        if let (Some(slot), Some(ended)) = (self.clients.get(client), self.ended.get(port)) {
+            ended.closes.push(client.index(), &slot.close_link);
+        }
+    }
+
+    /// Takes what ended workers have left to a port, which is released, off its lists: what its polling half has `taken` off
+    /// them already, and the rest. Says how many deliveries that were.
+    pub(super) fn forget_ended(&self, port: usize, taken: (u32, u32)) -> u64 {
+        let Some(ended) = self.ended.get(port) else { return 0 };
+        let mut count = 0;
+        let mut each = |first: u32, end: &dyn Fn(&Slot) -> u32| {
+            let mut next = first;
+            while let Some(slot) = self.clients.slot(next) {
+                next = end(slot);
+                count += 1;
+            }
+        };
+        // Relaxed: `take` acquired the links.
+        for first in [taken.0, ended.closes.take()] {
+            each(first, &|slot| {
+                let next = slot.close_link.load(Relaxed);
+                slot.close_link.store(UNLISTED, Relaxed); // Relaxed: the credit word releases the slot.
+                slot.credit.end_close_delivery(slot.place().generation);
+                next
+            });
+        }
+        for first in [taken.1, ended.closings.take()] {
+            each(first, &|slot| {
+                let next = slot.port_link.load(Relaxed);
+                slot.port_link.store(UNLISTED, Release); // Release: pairs with the Acquire in `Slot::is_unused`.
+                next
+            });
+        }
+        count
     }
 
     /// Whether messages of a type may be dropped where credit is lacking.
@@ -302,7 +367,7 @@ impl Shared {
             ..self.read_shards(&depths, collect)
         };
         let now = self.clock.raw();
-        for (stats, worker) in stats.workers.iter_mut().zip(&self.workers) {
+        for (index, (stats, worker)) in stats.workers.iter_mut().zip(&self.workers).enumerate() {
             // Relaxed: readings by themselves.
             stats.stalled = worker.stalled.load(Relaxed);
             stats.stalls = worker.stalls.load(Relaxed);
@@ -310,6 +375,7 @@ impl Shared {
             stats.message_age_nanoseconds =
                 present.map_or(0, |(_, since)| self.clock.nanoseconds(since, now));
             stats.given_up = worker.handover.is_claimed();
+            stats.lost = self.placement.is_lost(index);
         }
         #[cfg(not(corelane_loom))]
         let stats = Stats { recorded: self.hub.recorded(), ..stats };
@@ -350,6 +416,7 @@ impl Shared {
             uptime_nanoseconds: self.clock.nanoseconds(self.started, self.clock.raw()),
             active_workers: self.placement.active(),
             permits: self.permits.figures(),
+            late_takeovers: &self.late_takeovers,
         })
     }
 }

@@ -1,33 +1,39 @@
 //! A port whose submitting half is behind a lock, for hosts whose threads come and go. The lock covers place, claim,
-//! write and publish, so one client's messages keep the order in which they were submitted. Polling has one owner.
+//! write and publish, so one client's messages keep the order in which they were submitted. No code of the host's runs under
+//! it, and nobody sleeps there. Polling has one owner, and never waits for the lock: what it needs of the submitting half it
+//! does if the lock is free, and leaves to the lock's holder otherwise (`sync::delegated`).
 
 use super::connect::ConnectOptions;
 use super::poll::{Event, Poll};
-use super::port::Lease;
-use super::submit::{Submit, SubmitOptions};
+use super::port::{Lease, one_by_one};
+use super::shared::Shared;
+use super::submit::{Entered, Submit, SubmitOptions};
 use crate::clients::{ClientId, Outstanding, RoomId};
 use crate::error::{Error, Refused};
-use crate::sync::{Arc, Mutex, lock};
+use crate::sync::{Arc, Delegated};
 use std::time::Duration;
 
 pub(super) fn split(submit: Submit, poll: Poll, lease: Lease) -> (SharedPort, Poller) {
-    let submit = Arc::new(Mutex::new(Some(submit)));
-    (SharedPort { submit: Arc::clone(&submit) }, Poller { submit, poll, lease })
+    let shared = Arc::clone(&submit.shared);
+    let submit = Arc::new(Delegated::new(submit));
+    (SharedPort { submit: Arc::clone(&submit), shared }, Poller { submit, poll, lease })
 }
 
 /// Submits from any thread; clones are the same port. Calls wait for each other, never for a worker or a poll. Once
 /// the [`Poller`] is dropped everything is refused as closed.
 #[derive(Clone, Debug)]
 pub struct SharedPort {
-    submit: Arc<Mutex<Option<Submit>>>,
+    pub(super) submit: Arc<Delegated<Submit>>,
+    pub(super) shared: Arc<Shared>,
 }
 
 impl SharedPort {
     pub(super) fn with<R>(&self, call: impl FnOnce(&mut Submit) -> Result<R, Error>) -> Result<R, Error> {
-        match lock(&self.submit).as_mut() {
+        let call = |submit: Option<&mut Submit>| match submit {
             Some(submit) => call(submit),
             None => Err(Error::Refused(Refused::Closed)),
-        }
+        };
+        self.submit.with(call, Submit::follow_up)
     }
 
     fn publishing<R>(&self, call: impl FnOnce(&mut Submit) -> Result<R, Error>) -> Result<R, Error> {
@@ -65,7 +71,7 @@ impl SharedPort {
     /// # Errors
     /// As [`Port::submit`](super::Port::submit).
     pub fn submit(&self, client: ClientId, message: &[u8], correlation: u64) -> Result<(), Error> {
-        self.publishing(|submit| submit.submit(client, message, correlation))
+        self.submit_with(client, message, SubmitOptions { correlation, ..SubmitOptions::default() })
     }
 
     /// As [`submit`](Self::submit), with all that a message can be submitted with.
@@ -73,18 +79,43 @@ impl SharedPort {
     /// # Errors
     /// As [`Port::submit`](super::Port::submit).
     pub fn submit_with(&self, client: ClientId, message: &[u8], options: SubmitOptions) -> Result<(), Error> {
-        self.publishing(|submit| submit.submit_with(client, message, options))
+        self.enter(client, message, options, true)
     }
 
-    /// As [`Port::submit_batch`](super::Port::submit_batch), under one lock: neither the batch nor `each` may call
-    /// back into this port.
-    /// Once the poller is dropped nothing is tried: the first is told that it is closed.
+    fn enter(
+        &self,
+        client: ClientId,
+        message: &[u8],
+        options: SubmitOptions,
+        publish: bool,
+    ) -> Result<(), Error> {
+        let entered = self.with(|submit| {
+            let entered = submit.submit_with(client, message, options);
+            if publish {
+                submit.publish();
+            }
+            entered
+        })?;
+        if let Entered::Base(reason) = entered {
+            self.shared.run_base(reason, client, message);
+        }
+        Ok(())
+    }
+
+    /// As [`Port::submit_batch`](super::Port::submit_batch). The lock is taken for each message by itself: the batch and
+    /// `each` run outside it, and other threads' messages may come in between.
+    /// Once the poller is dropped each is told that it is closed.
     pub fn submit_batch<'a>(
         &self,
         batch: impl IntoIterator<Item = (ClientId, &'a [u8], u64)>,
         each: impl FnMut(usize, Result<(), Error>) -> bool,
     ) -> usize {
-        self.batch(batch, Submit::submit, each)
+        let options = |correlation| SubmitOptions { correlation, ..SubmitOptions::default() };
+        self.publishing_batch(
+            batch,
+            |client, message, correlation| self.enter(client, message, options(correlation), false),
+            each,
+        )
     }
 
     /// Sends and publishes one message of the host's own, as [`Port::send`](super::Port::send).
@@ -101,24 +132,21 @@ impl SharedPort {
         batch: impl IntoIterator<Item = (ClientId, &'a [u8], u64)>,
         each: impl FnMut(usize, Result<(), Error>) -> bool,
     ) -> usize {
-        self.batch(batch, Submit::send, each)
+        self.publishing_batch(
+            batch,
+            |to, message, correlation| self.with(|submit| submit.send(to, message, correlation)),
+            each,
+        )
     }
 
-    fn batch<'a>(
+    fn publishing_batch<'a>(
         &self,
         batch: impl IntoIterator<Item = (ClientId, &'a [u8], u64)>,
-        one: impl Fn(&mut Submit, ClientId, &[u8], u64) -> Result<(), Error>,
-        mut each: impl FnMut(usize, Result<(), Error>) -> bool,
+        one: impl FnMut(ClientId, &[u8], u64) -> Result<(), Error>,
+        each: impl FnMut(usize, Result<(), Error>) -> bool,
     ) -> usize {
-        match lock(&self.submit).as_mut() {
-            Some(submit) => submit.batch(batch, one, each),
-            None => {
-                if batch.into_iter().next().is_some() {
-                    each(0, Err(Error::Refused(Refused::Closed)));
-                }
-                0
-            }
-        }
+        let _publishes = Publishes(self);
+        one_by_one(batch, one, each)
     }
 
     /// As [`Port::disconnect`](super::Port::disconnect).
@@ -154,25 +182,36 @@ impl SharedPort {
     }
 }
 
+/// Publishes at the end of a batch, also where the host's code panics in its middle.
+struct Publishes<'a>(&'a SharedPort);
+
+impl Drop for Publishes<'_> {
+    fn drop(&mut self) {
+        // Refused once the poller is dropped: then there is nothing to publish.
+        let _ = self.0.publishing(|_| Ok(()));
+    }
+}
+
 /// The polling half of a shared port. `Send`, not `Sync`. Dropping it closes the port.
 #[derive(Debug)]
 pub struct Poller {
-    submit: Arc<Mutex<Option<Submit>>>,
+    submit: Arc<Delegated<Submit>>,
     poll: Poll,
     lease: Lease,
 }
 
 impl Poller {
-    /// As [`Port::poll`](super::Port::poll).
+    /// As [`Port::poll`](super::Port::poll). Never waits for a submitter.
     ///
     /// # Errors
     /// As there.
     pub fn poll(&mut self, limit: usize, each: impl FnMut(Event<'_>)) -> Result<usize, Error> {
         let taken = self.poll.take(limit, each);
         self.poll.release();
-        if let Some(submit) = lock(&self.submit).as_mut() {
-            submit.follow_up(taken.left);
+        if self.poll.link().has_work() {
+            self.submit.ask(Submit::follow_up);
         }
+        self.poll.shared.rooms.follow_up();
         taken.result()
     }
 
@@ -209,25 +248,23 @@ impl Poller {
 
     /// As [`Port::arm`](super::Port::arm).
     pub fn arm(&mut self) -> bool {
-        let mut submit = lock(&self.submit);
-        if let Some(submit) = submit.as_mut() {
-            submit.request_space();
-        }
-        self.poll.arm();
-        let space = submit.as_mut().is_some_and(Submit::space_moved);
-        !space && !self.poll.has_news()
+        self.poll.arm()
     }
 
     /// As [`Port::wait`](super::Port::wait).
     pub fn wait(&mut self, timeout: Duration) {
-        let sleep = self.arm();
-        self.poll.wait(sleep, timeout);
+        self.poll.wait(timeout);
+    }
+
+    /// As [`Port::is_over`](super::Port::is_over).
+    pub fn is_over(&self) -> bool {
+        self.poll.is_over()
     }
 }
 
 impl Drop for Poller {
     fn drop(&mut self) {
-        if let Some(mut submit) = lock(&self.submit).take() {
+        if let Some(mut submit) = self.submit.take() {
             self.lease.give_up(&mut submit, &mut self.poll);
         }
     }

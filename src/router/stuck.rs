@@ -1,11 +1,15 @@
-//! A stop that no longer waits for a handler: whoever claims the worker settles everything in its place, as the worker
-//! itself would at a stop, except that what lies in its rings fails as stuck instead of being handled. The handler's
-//! thread, its stack and the ring that it still reads from stay; should it return, it finds the worker claimed.
+//! Workers that end without a stop of their own: one that a stop gave up inside a handler, one whose thread panicked, one
+//! that its host dropped. Another settles everything in its place, as the worker itself would at a stop, except that what lies
+//! in its rings fails instead of being handled. A handler that was given up keeps its thread, its stack and the ring that it
+//! still reads from; should it return, it finds the worker claimed.
 
-use super::handler::NOT_TAKEN_UP;
+#[cfg(all(test, not(corelane_loom)))]
+mod tests;
+
+use super::handler::{NOT_TAKEN_UP, discard};
 use super::payload::read_reference;
 use super::relay::{NOBODY, Relay, no_series};
-use super::route::{Fallback, call_of};
+use super::route::{Fallback, InWorker, call_of};
 use super::send::send_series;
 use super::shared::Shared;
 use super::worker::{Ingoing, Worker};
@@ -14,39 +18,79 @@ use crate::error::Failed;
 use crate::metrics::{OTHER, Outcome, Timing, TypeId};
 use crate::ring::Consumer;
 use crate::ring::record::{Ingress, ingress_flag, ingress_kind};
-use crate::sync::{Arc, mutant};
+use crate::sync::{Arc, lock, mutant};
+use std::any::Any;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 
 /// Gives up a worker if it is inside a handler. It then has left every pair, and all it had is accounted for.
 pub(super) fn give_up(shared: &Arc<Shared>, index: usize) {
     if let Some(relay) = shared.workers.get(index).and_then(|worker| worker.handover.claim()) {
-        let now = shared.clock.raw();
-        Worker::adopt(shared, index, relay).stop(now);
+        Worker::adopt(shared, index, relay, Failed::Stuck).settle();
     }
 }
 
 impl Worker {
-    /// One that settles in the place of a worker which was given up inside a handler, and whose relay this is.
-    fn adopt(shared: &Arc<Shared>, index: usize, relay: Box<Relay>) -> Self {
-        let mut worker = Self::new(Arc::clone(shared), index);
-        worker.relay = relay;
-        worker.adopted = true;
+    /// Settles everything that this worker had, since it ends without having stopped; the router goes on with the others.
+    /// `panic` is what its thread panicked with.
+    pub(super) fn lose(&mut self, panic: Option<&(dyn Any + Send)>) {
+        let _inside = InWorker::enter();
+        self.stopped = true;
+        if self.relay.inside.abandoned {
+            return; // It was given up, and settled.
+        }
+        let shared = Arc::clone(&self.shared);
+        let relay = std::mem::replace(&mut self.relay, Box::new(Relay::hollow(self.index)));
+        // Its host has stopped the router, and lets go of the worker instead of driving it to its end.
+        let is_expected = panic.is_none() && shared.is_stopping();
+        if !is_expected {
+            // Under the lock: a port that opens from now on attaches nothing to it, and one that has opened is settled with.
+            let _control = lock(&shared.control);
+            shared.placement.set_lost(self.index);
+        }
+        Self::adopt(&shared, self.index, relay, Failed::WorkerLost).settle();
+        if is_expected {
+            return;
+        }
+        let worker = self.index;
+        let text = panic.map_or("its host dropped it", |panic| {
+            let text = panic.downcast_ref::<&str>().copied();
+            text.or_else(|| panic.downcast_ref::<String>().map(String::as_str))
+                .unwrap_or("its thread panicked")
+        });
+        // The host's code, again.
+        let log = || {
+            tracing::error!(target: "corelane", worker, reason = text, "a worker is lost: its messages have failed, others go on");
+        };
+        catch_unwind(AssertUnwindSafe(log)).unwrap_or_else(discard);
+    }
+
+    /// One that settles in the place of a worker which ended, and whose relay this is.
+    fn adopt(shared: &Arc<Shared>, index: usize, relay: Box<Relay>, reason: Failed) -> Self {
+        let mut worker = Self::with(Arc::clone(shared), index, relay);
+        worker.failing = Some(reason);
         for port in 0..worker.ingress.len() {
             if worker.relay.inside.taken.get(port).is_none_or(|taken| *taken == NOT_TAKEN_UP) {
                 worker.take_up(port);
             } else if let Some(pair) = shared.pair(index, port).view() {
                 let corrupt = pair.ingress.is_corrupt();
                 let ring = Consumer::resume(pair.ingress);
-                let port_wake = pair.port_wake;
+                let (counts, port_wake) = (pair.counts, pair.port_wake);
                 worker.ingress[port] =
-                    Some(Ingoing { ring, port_wake, sealed: false, corrupt, blocked: None });
+                    Some(Ingoing { ring, counts, port_wake, sealed: false, corrupt, blocked: None });
             }
         }
         worker
     }
 
-    /// Ends what the worker that was given up had not taken from one port's ring, up to what is published now.
-    /// Gives no byte back: the handler may still be reading its message.
-    pub(super) fn fail_rest(&mut self, port: usize, now: u64) {
+    /// Leaves every pair, and gives back what is shared with others.
+    fn settle(mut self) {
+        self.stop(self.shared.clock.raw());
+        self.end_batch();
+    }
+
+    /// Ends what the worker that ended had not taken from one port's ring, up to what is published now.
+    /// Gives no byte back: a handler may still be reading its message.
+    pub(super) fn fail_rest(&mut self, port: usize, reason: Failed, now: u64) {
         let handled = self.relay.inside.taken.get(port).copied().unwrap_or(NOT_TAKEN_UP);
         let Some(Some(ingoing)) = self.ingress.get_mut(port) else { return };
         if ingoing.corrupt {
@@ -63,18 +107,29 @@ impl Worker {
                 ingress_kind::MESSAGE | ingress_kind::SEND => {
                     let beside = read_reference(payload).filter(|_| header.flags & ingress_flag::OWNED != 0);
                     let bytes = beside.map_or(payload.len(), |(_, bytes)| bytes);
-                    self.relay.fail_stuck(&self.shared, port, &header, bytes, now);
+                    self.relay.fail_untaken(&self.shared, port, &header, bytes, reason, now);
                 }
-                ingress_kind::DISCONNECT => self.relay.disconnect(&self.shared, port, &header),
-                _ => {}
+                ingress_kind::DISCONNECT => {
+                    ingoing.counts.take_other();
+                    self.relay.disconnect(&self.shared, port, &header);
+                }
+                _ => ingoing.counts.take_other(),
             }
         }
     }
 }
 
 impl Relay {
-    /// Counts one message of a worker that was given up: first the one that its handler is at, then those behind it.
-    fn fail_stuck(&mut self, shared: &Shared, port: usize, header: &Ingress, bytes: usize, now: u64) {
+    /// Counts one message of a worker that ended: first the one that it was at, then those behind it.
+    fn fail_untaken(
+        &mut self,
+        shared: &Shared,
+        port: usize,
+        header: &Ingress,
+        bytes: usize,
+        reason: Failed,
+        now: u64,
+    ) {
         let current = self.inside.current.take_if(|current| current.port == port);
         // What a host sends itself has no client behind it.
         let client = (header.kind == ingress_kind::MESSAGE).then_some(ClientId(header.client));
@@ -84,24 +139,26 @@ impl Relay {
         let sent = || send_series(shared, ClientId(header.recipient));
         let unread = labels.unwrap_or_else(|| if client.is_none() { sent() } else { no_series() });
         let ids = current.map_or(unread, |current| current.ids);
-        let started = current.map_or(now, |current| current.started);
+        let began = current.map_or(now, |current| current.started);
         let timing = Timing {
-            queue_wait: shared.clock.nanoseconds(header.stamp, started),
-            service: shared.clock.nanoseconds(started, now),
+            queue_wait: shared.clock.nanoseconds(header.stamp, began),
+            service: shared.clock.nanoseconds(began, now),
             ended: now,
         };
         // A message that was held ends with the holds, at the same stop.
         let held = current.is_some_and(|current| current.held) && !mutant("stuck-held-twice");
         let call = call_of(header);
+        let failed = Outcome::Failed(reason);
+        let result = Some(failed).filter(|_| !held);
+        // One that it was at has been started already; of another the caller may have taken its message back before.
+        let started = current.is_some() || call.is_some_and(|call| self.inside.answering == Some(call));
         let calls = shared.calls.get(port);
-        // The one that the handler is at was started by its worker; another may have been given up by its caller.
-        let starts = |call| calls.is_some_and(|calls| calls.start(call));
-        let given_up = current.is_none() && call.is_some_and(|call| !starts(call));
-        let stuck = Outcome::Failed(Failed::Stuck);
+        let starts = |call| started || calls.is_some_and(|calls| calls.start(call));
+        let given_up = call.is_some_and(|call| !starts(call));
         let outcome = match held {
             true => None,
             false if given_up => (shared.fallback != Fallback::Inline).then_some(Outcome::Expired),
-            false => Some(stuck),
+            false => Some(failed),
         };
         let sender = slot.and(client).unwrap_or(NOBODY);
         self.count(shared, sender, ids, bytes, timing, outcome);
@@ -110,7 +167,7 @@ impl Relay {
             slot.finish(1);
         }
         if !given_up {
-            self.tell_caller(shared, port, call, Some(stuck).filter(|_| !held));
+            self.tell_caller(shared, port, call, result);
         }
     }
 }

@@ -1,22 +1,23 @@
 //! A port's submitting half: connect, submit, publish, disconnect. Owned by the port, or by a shared port behind its
-//! lock. Waits for nobody else; connecting and disconnecting take the control lock.
+//! lock. Waits for nobody else and runs no code of the host's; connecting and disconnecting take the control lock.
 
 use super::connect::ConnectOptions;
-use super::pair::{closed_reason, settle_ingress};
-use super::payload::{Owned, Payloads, Returned, Way};
-use super::route::with_room;
+use super::outgoing::{Bytes, Outgoing, WayIn};
+use super::pair::{Pair, settle_ingress};
+use super::payload::{Owned, Payload};
+use super::placement::ALL;
 use super::shared::Shared;
 use crate::call::CallId;
-use crate::clients::{ClientId, Clients, NewClient, Phase, RoomId, Slot};
-use crate::config::{Balance, Key, SubmitFull};
+use crate::clients::{ClientId, NewClient, Phase, Place, RoomId, Slot};
+use crate::config::{Balance, Key};
 use crate::error::{Error, Refused, TakenOver};
 use crate::metrics::Writer;
+use crate::park::after_publishing;
 #[cfg(not(corelane_loom))]
 use crate::ring::Corrupt;
-use crate::ring::record::{INGRESS_BYTES, Ingress, ingress_flag, ingress_kind};
-use crate::ring::{Memory, Producer, PushError};
-use crate::sync::{Arc, Relaxed, Release, mutant, wake_fence};
-use std::time::Instant;
+use crate::ring::record::{Ingress, ingress_flag, ingress_kind};
+use crate::ring::{Memory, State};
+use crate::sync::{Acquire, Arc, AtomicU32, Relaxed, mutant};
 
 /// What a message is submitted with.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -34,104 +35,40 @@ pub struct SubmitOptions {
 pub(super) struct Submit {
     pub(super) shared: Arc<Shared>,
     pub(super) index: usize,
-    ways: Vec<WayIn>,
+    pub(super) out: Outgoing,
     writer: Writer,
-    /// Disconnects that found their ring full.
-    pending: Pending,
     max_message: usize,
-    /// A full ring is waited for.
-    waits: bool,
     /// 0 for no limit.
     max_in_flight: u64,
     /// Permits that no message has; see `permits`.
     spare: u64,
     /// The worker that the last message went to, for `round_robin`.
     last: usize,
+    /// The port's clients stay on their workers: its host pushes their messages as well, by where it has seen them.
+    pub(super) pinned: bool,
 }
 
-/// The ring to one worker.
-#[derive(Debug)]
-struct WayIn {
-    ring: Producer,
-    /// A push found the ring full; the port waits for space.
-    stalled: bool,
-    /// Something was committed since the last publication.
-    dirty: bool,
-    /// The worker has left, and what it did not take has been settled.
-    settled: bool,
-    /// Records that may wait in the ring: `queue_messages`, or as many as its bytes take.
-    most: u64,
-    /// Records that the worker had taken when this side last looked.
-    popped: u64,
-}
-
-/// Bytes that a port's submitting half has for each worker.
-pub(super) const PAIR_BYTES: u64 = size_of::<WayIn>() as u64;
-
-impl WayIn {
-    /// Whether one more message may wait here.
-    #[inline]
-    fn has_place(&mut self) -> bool {
-        if self.ring.pushed() - self.popped < self.most {
-            return true;
-        }
-        // The worker's own line, looked at only where the last look does not suffice.
-        self.popped = self.ring.memory().traffic().1;
-        let has_place = self.ring.pushed().saturating_sub(self.popped) < self.most;
-        self.stalled |= !has_place;
-        has_place
-    }
-}
-
-/// Disconnects that wait, linked through their clients' slots, which are theirs until they are done.
-#[derive(Debug)]
-struct Pending {
-    first: u32,
-    last: u32,
-    count: usize,
-}
-
-impl Pending {
-    const fn new() -> Self {
-        Self { first: u32::MAX, last: u32::MAX, count: 0 }
-    }
-
-    fn push(&mut self, clients: &Clients, client: ClientId) {
-        match clients.slot(self.last).filter(|_| self.count > 0) {
-            Some(last) => last.set_pending_link(client.index()),
-            None => self.first = client.index(),
-        }
-        self.last = client.index();
-        self.count += 1;
-    }
-
-    fn pop(&mut self, clients: &Clients) -> Option<ClientId> {
-        self.count = self.count.checked_sub(1)?;
-        let index = self.first;
-        let slot = clients.slot(index)?;
-        self.first = slot.pending_link();
-        Some(ClientId::new(index, slot.place().generation))
-    }
+/// What a message that was given to the port has come to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Entered {
+    /// It is in a ring.
+    Ring,
+    /// It is counted as taken over, and the caller runs the base route: outside every lock.
+    Base(TakenOver),
 }
 
 impl Submit {
-    pub(super) fn new(shared: &Arc<Shared>, index: usize, rings: Vec<Producer>, max_message: usize) -> Self {
-        let most = match shared.config.get(Key::QueueMessages) {
-            0 => u64::MAX,
-            most => most,
-        };
-        let way = |ring| WayIn { ring, stalled: false, dirty: false, settled: false, most, popped: 0 };
+    pub(super) fn new(shared: &Arc<Shared>, out: Outgoing, max_message: usize) -> Self {
         Self {
             shared: Arc::clone(shared),
-            index,
-            ways: rings.into_iter().map(way).collect(),
+            index: out.index,
+            out,
             writer: Writer::new(),
-            pending: Pending::new(),
             max_message,
-            waits: shared.config.get(Key::SubmitFull) == SubmitFull::Wait as u64,
             max_in_flight: shared.config.get(Key::MaxInFlight),
             spare: 0,
             last: 0,
+            pinned: false,
         }
     }
 
@@ -141,7 +78,7 @@ impl Submit {
         if self.shared.draining.load(Relaxed) {
             return Err(Error::Refused(Refused::Draining)); // Relaxed: see `Router::drain`.
         }
-        if self.ways.iter().any(|way| way.ring.memory().is_closed()) {
+        if self.shared.is_stopping() || self.out.ways.iter().all(|way| way.ring.memory().is_closed()) {
             return Err(Error::Refused(Refused::Closed));
         }
         let Some(protocol) = self.shared.protocol(protocol) else {
@@ -158,7 +95,7 @@ impl Submit {
             application: self.shared.labels.application(application).0,
             policy: credit_policy.unwrap_or_else(|| self.shared.config.credit_policy()),
         })?;
-        let several = (self.shared.placement.balance == Balance::RoundRobin).then_some(self.ways.len());
+        let several = (self.shared.placement.balance == Balance::RoundRobin).then_some(self.out.ways.len());
         if let Some(slot) = self.shared.clients.get(client) {
             slot.start_at(worker, hash_part(hash.0), several);
         }
@@ -167,23 +104,13 @@ impl Submit {
         }
         // The name is in the table; now every worker is told, in its ring or by its flag.
         let post = Ingress { kind: ingress_kind::NAME_CONNECTED, recipient: hash.0, ..Ingress::default() };
-        for worker in 0..self.ways.len() {
-            if push(&mut self.ways, worker, &post, b"").is_err() && !mutant("post-lost") {
-                let worker = &self.shared.workers[worker];
-                // Release: with the flag comes the name; pairs with the worker's swap. An RMW like every write of this
-                // flag, so that neither side's can be taken for older than the other's.
-                worker.look_up_all.swap(true, Release);
-                wake_fence("post-fence");
-                worker.wake.wake_if_asleep();
+        for worker in 0..self.out.ways.len() {
+            if self.out.push_other(worker, &post).is_err() {
+                self.shared.workers[worker].bell.post();
             }
         }
         self.publish();
         Ok(client)
-    }
-
-    /// See [`Port::submit`](super::Port::submit).
-    pub(super) fn submit(&mut self, client: ClientId, message: &[u8], correlation: u64) -> Result<(), Error> {
-        self.submit_with(client, message, SubmitOptions { correlation, ..SubmitOptions::default() })
     }
 
     /// See [`Port::submit_with`](super::Port::submit_with).
@@ -192,24 +119,19 @@ impl Submit {
         client: ClientId,
         message: &[u8],
         options: SubmitOptions,
-    ) -> Result<(), Error> {
-        if !self.shared.concurrent {
-            self.disabled(client, message);
-            return Ok(());
-        }
-        let attempt =
-            |submit: &mut Self| submit.try_submit(client, Bytes::Copied(message), options, None).map(drop);
-        if !self.waits {
-            return self.counted(attempt);
-        }
-        let deadline = Instant::now() + self.shared.config.milliseconds(Key::SubmitWait);
-        with_room(deadline, || {
-            let submitted = self.counted(attempt);
-            if submitted.is_err() {
-                self.publish();
-            }
-            submitted
-        })
+    ) -> Result<Entered, Error> {
+        self.counted(|submit| submit.try_submit(client, Bytes::Copied(message), options))
+    }
+
+    /// See [`Port::submit_owned`](super::Port::submit_owned): takes the message if it goes into a ring.
+    pub(super) fn submit_owned(
+        &mut self,
+        client: ClientId,
+        message: &mut Option<Owned>,
+        length: usize,
+        options: SubmitOptions,
+    ) -> Result<Entered, Error> {
+        self.counted(|submit| submit.try_submit(client, Bytes::Given(message, length), options))
     }
 
     /// See [`Port::send`](super::Port::send).
@@ -217,49 +139,9 @@ impl Submit {
         self.counted(|submit| submit.try_send(to, Bytes::Copied(message), correlation))
     }
 
-    /// See [`Port::submit_owned`](super::Port::submit_owned).
-    pub(super) fn submit_owned(
-        &mut self,
-        client: ClientId,
-        message: Owned,
-        options: SubmitOptions,
-    ) -> Result<(), Returned> {
-        if !self.shared.concurrent {
-            self.disabled(client, (*message).as_ref());
-            return Ok(());
-        }
-        let mut place = Some(message);
-        let result = self
-            .counted(|submit| submit.try_submit(client, Bytes::Given(&mut place), options, None).map(drop));
-        match (result, place) {
-            (Err(error), Some(message)) => Err(Returned { error, message }),
-            // Accepted; or refused and not given back, which cannot be.
-            _ => Ok(()),
-        }
-    }
-
-    /// Does one after the other, until `each` has had enough; then publishes. Says how many were accepted.
-    pub(super) fn batch<'a>(
-        &mut self,
-        batch: impl IntoIterator<Item = (ClientId, &'a [u8], u64)>,
-        one: impl Fn(&mut Self, ClientId, &[u8], u64) -> Result<(), Error>,
-        mut each: impl FnMut(usize, Result<(), Error>) -> bool,
-    ) -> usize {
-        let mut accepted = 0;
-        for (place, (client, message, correlation)) in batch.into_iter().enumerate() {
-            let result = one(self, client, message, correlation);
-            accepted += usize::from(result.is_ok());
-            if !each(place, result) {
-                break;
-            }
-        }
-        self.publish();
-        accepted
-    }
-
     /// Counts what a message that is given to the port comes to.
     #[inline(always)]
-    fn counted(&mut self, attempt: impl FnOnce(&mut Self) -> Result<(), Refused>) -> Result<(), Error> {
+    fn counted<R>(&mut self, attempt: impl FnOnce(&mut Self) -> Result<R, Refused>) -> Result<R, Error> {
         self.count_submitted();
         attempt(self).map_err(|reason| self.count_refused(reason))
     }
@@ -280,9 +162,13 @@ impl Submit {
 
     /// To the recipient's own worker, whichever port's client it is; there it fails if it is gone by then.
     fn try_send(&mut self, to: ClientId, message: Bytes<'_, '_>, correlation: u64) -> Result<(), Refused> {
-        let slot = self.shared.clients.get(to).ok_or(Refused::Stale)?;
+        let slot = self.shared.clients.slot(to.index()).ok_or(Refused::Stale)?;
+        let place = slot.place();
         // The phase is another port's word, perhaps: who reads it late sends a record that fails at the worker.
-        self.check(slot, message.len())?;
+        if place.generation != to.generation() || slot.phase_of(to.generation()) != Some(Phase::Open) {
+            return Err(Refused::Stale);
+        }
+        self.check(message.len())?;
         let header = Ingress {
             kind: ingress_kind::SEND,
             recipient: to.0,
@@ -292,62 +178,115 @@ impl Submit {
             ..Ingress::default()
         };
         self.shared.permits.admit(&mut self.spare)?;
-        let way = (usize::from(slot.send_worker()), self.index);
-        push_message(&self.shared.payloads, &mut self.ways, way, header, message)?;
+        let worker = send_worker(&self.shared, slot, place).ok_or(Refused::Closed)?;
+        self.out.push_message(&self.shared.payloads, worker, header, message)?;
         self.shared.permits.spend(&mut self.spare);
         Ok(())
     }
 
-    /// Admits, claims, writes and commits one message; returns its worker.
-    pub(super) fn try_submit(
+    /// Admits one message of a client, and puts it into a ring or leaves it to the base route.
+    fn try_submit(
         &mut self,
         client: ClientId,
         message: Bytes<'_, '_>,
         options: SubmitOptions,
-        call: Option<CallId>,
-    ) -> Result<usize, Refused> {
+    ) -> Result<Entered, Refused> {
+        let stamp = self.admit(client, message.len(), options.stamp)?;
+        if !self.shared.concurrent {
+            return self.leave_to_base(client).map(Entered::Base);
+        }
+        self.enter(client, message, options, stamp, None)?;
+        Ok(Entered::Ring)
+    }
+
+    /// Whether a message of a client is taken from this port at all: asked of each, however it then goes on. Returns its stamp.
+    #[inline]
+    pub(super) fn admit(
+        &mut self,
+        client: ClientId,
+        bytes: usize,
+        stamp: Option<u64>,
+    ) -> Result<u64, Refused> {
         let shared = &self.shared;
         let slot = shared.clients.get(client).ok_or(Refused::Stale)?;
-        if usize::from(slot.place().port) != self.index {
+        if shared.clients.on(client, self.index).is_none() {
             return Err(Refused::WrongPort);
         }
-        self.check(slot, message.len())?;
+        if slot.phase_of(client.generation()) != Some(Phase::Open) {
+            return Err(Refused::Stale);
+        }
+        self.check(bytes)?;
+        if self.max_in_flight > 0 && slot.submitted().saturating_sub(slot.finished()) >= self.max_in_flight {
+            return Err(Refused::InFlight);
+        }
+        let now = stamp.unwrap_or_else(|| shared.clock.raw());
+        if let Some(bucket) = shared.buckets.get(client.index() as usize) {
+            // A stamp of the host's that lies in the future would keep the bucket shut until then.
+            let now = if stamp.is_some() { now.min(shared.clock.raw()) } else { now };
+            if !bucket.has_token(shared.rate, now) {
+                return Err(Refused::RateLimited);
+            }
+        }
+        Ok(now)
+    }
+
+    /// With `enable_concurrent_routing` off the base route handles every message that is admitted.
+    pub(super) fn leave_to_base(&mut self, client: ClientId) -> Result<TakenOver, Refused> {
+        if self.shared.is_stopping() {
+            return Err(Refused::Closed);
+        }
+        self.charge(client);
+        self.count_taken_over(TakenOver::Disabled);
+        Ok(TakenOver::Disabled)
+    }
+
+    /// Claims, writes and commits one admitted message; returns its worker.
+    pub(super) fn enter(
+        &mut self,
+        client: ClientId,
+        message: Bytes<'_, '_>,
+        options: SubmitOptions,
+        stamp: u64,
+        call: Option<CallId>,
+    ) -> Result<usize, Refused> {
         let header = Ingress {
             kind: ingress_kind::MESSAGE,
             flags: if options.tell_expired { ingress_flag::TELL_EXPIRED } else { 0 }
                 | if call.is_some() { ingress_flag::CALL } else { 0 },
             client: client.0,
-            stamp: options.stamp.unwrap_or_else(|| shared.clock.raw()),
+            stamp,
             correlation: options.correlation,
             message_type: u32::MAX,
             call: call.map_or(0, |call| call.0),
             ..Ingress::default()
         };
-        if self.max_in_flight > 0 && slot.submitted() - slot.finished() >= self.max_in_flight {
-            return Err(Refused::InFlight);
-        }
-        let bucket = shared.buckets.get(client.index() as usize);
-        if bucket.is_some_and(|bucket| !bucket.has_token(shared.rate, header.stamp)) {
-            return Err(Refused::RateLimited);
-        }
+        let shared = &self.shared;
+        let slot = shared.clients.slot(client.index()).ok_or(Refused::Stale)?;
         shared.permits.admit(&mut self.spare)?;
-        let worker = place_message(shared, &self.ways, slot, self.last, self.index, &mut self.writer);
-        push_message(&shared.payloads, &mut self.ways, (worker, self.index), header, message)?;
+        let worker = if self.pinned {
+            slot.current().0
+        } else {
+            place_message(shared, &self.out.ways, slot, self.last, self.index, &mut self.writer)
+        };
+        self.out.push_message(&shared.payloads, worker, header, message)?;
         slot.submit();
         self.last = worker;
-        if let Some(bucket) = bucket {
-            bucket.take(shared.rate);
-        }
         shared.permits.spend(&mut self.spare);
+        self.charge(client);
         Ok(worker)
+    }
+
+    /// Takes an accepted message's token.
+    #[inline]
+    fn charge(&self, client: ClientId) {
+        if let Some(bucket) = self.shared.buckets.get(client.index() as usize) {
+            bucket.take(self.shared.rate);
+        }
     }
 
     /// What is asked of every message, whoever it is from.
     #[inline(always)]
-    fn check(&self, slot: &Slot, bytes: usize) -> Result<(), Refused> {
-        if slot.phase() != Phase::Open {
-            return Err(Refused::Stale);
-        }
+    fn check(&self, bytes: usize) -> Result<(), Refused> {
         if bytes > self.max_message {
             return Err(Refused::TooLarge);
         }
@@ -363,7 +302,9 @@ impl Submit {
         let placement = &self.shared.placement;
         let by_hash = placement.by_hash(hash_part(hash));
         match placement.balance {
-            Balance::LeastLoaded => placement.least(by_hash, |worker| load(&self.shared, &self.ways, worker)),
+            Balance::LeastLoaded => {
+                placement.least(by_hash, |worker| load(&self.shared, &self.out.ways, worker))
+            }
             Balance::Hash | Balance::RoundRobin => by_hash,
         }
     }
@@ -379,52 +320,137 @@ impl Submit {
     pub(super) fn publish(&mut self) {
         self.return_spare();
         let mut any = false;
-        for way in &mut self.ways {
-            if way.dirty {
-                any |= way.ring.publish();
+        for (worker, way) in self.out.ways.iter_mut().enumerate() {
+            if way.dirty && way.ring.publish() {
+                self.out.link.published(worker, &mut way.ring);
+                any = true;
             }
         }
         if !any {
             return;
         }
-        wake_fence("port-publish-fence");
-        for (worker, way) in self.ways.iter_mut().enumerate() {
-            if std::mem::take(&mut way.dirty) {
-                self.shared.workers[worker].wake.wake_if_asleep();
+        after_publishing(|| {
+            for (worker, way) in self.out.ways.iter_mut().enumerate() {
+                if std::mem::take(&mut way.dirty) {
+                    self.shared.workers[worker].bell.wake().wake_if_asleep();
+                }
             }
-        }
+        });
     }
 
     /// See [`Port::disconnect`](super::Port::disconnect).
     pub(super) fn disconnect(&mut self, client: ClientId) -> Result<(), Error> {
-        let slot = self.shared.clients.own(client, self.index, Error::WrongPort)?;
-        if !self.shared.clients.begin_close(client) {
+        let shared = Arc::clone(&self.shared);
+        let slot = shared.clients.open_on(client, self.index, Error::WrongPort)?;
+        if !shared.clients.begin_close(client) {
             return Err(Error::StaleClient);
         }
-        self.shared.rooms.leave_all(client);
-        if self.shared.placement.balance == Balance::RoundRobin {
+        shared.rooms.leave_all(client);
+        if self.several() {
             slot.set_current(0);
         }
-        self.pending.push(&self.shared.clients, client);
-        self.push_pending();
+        self.push_disconnect(client, slot);
         self.publish();
         Ok(())
     }
 
-    /// Pushes the disconnects that wait, in order, as far as there is room.
-    fn push_pending(&mut self) {
-        for _ in 0..self.pending.count {
-            let Some(client) = self.pending.pop(&self.shared.clients) else { return };
-            let Some(slot) = self.shared.clients.get(client) else { continue };
-            if !push_disconnect(&self.shared, &mut self.ways, client, slot) {
-                self.pending.push(&self.shared.clients, client);
+    /// Whether clients have no worker of their own.
+    fn several(&self) -> bool {
+        self.shared.placement.balance == Balance::RoundRobin
+    }
+
+    /// Pushes a client's last record behind what it sent: to its own worker or, without one, to every worker from its
+    /// current one on, and the last to take it answers. Where a ring is full the client waits for room there.
+    fn push_disconnect(&mut self, client: ClientId, slot: &Slot) {
+        let current = slot.current().0;
+        let end = if self.several() { self.out.ways.len() } else { current + 1 };
+        for worker in current..end {
+            match self.push_disconnect_to(worker, client, slot) {
+                Ok(is_gone) => self.pass_by(is_gone, client, slot),
+                Err(NoRoom) => {
+                    slot.set_current(worker);
+                    let shared = &self.shared;
+                    if let Some(way) = self.out.ways.get_mut(worker) {
+                        way.waiting.push(client.index(), |index| port_link(shared, index));
+                        self.out.link.set_waiting(true);
+                    }
+                    self.out.stall(worker);
+                    return;
+                }
+            }
+        }
+    }
+
+    /// One worker's record. Says whether the worker is gone instead of taking it.
+    fn push_disconnect_to(&mut self, worker: usize, client: ClientId, slot: &Slot) -> Result<bool, NoRoom> {
+        let header = Ingress { kind: ingress_kind::DISCONNECT, client: client.0, ..Ingress::default() };
+        match self.out.push_other(worker, &header) {
+            Ok(()) => {
+                // Counted as one of the client's messages, so that its slot is not reused before the worker is done with it.
+                slot.submit();
+                Ok(false)
+            }
+            Err(Refused::Full) => Err(NoRoom),
+            Err(_) if self.is_gone(worker) => Ok(true),
+            // It stops, and still handles what was published before: the client's own messages perhaps. The disconnect waits
+            // until it has left, which the port's poll sees.
+            Err(_) => Err(NoRoom),
+        }
+    }
+
+    /// Whether a worker that has closed its ring takes nothing from it any more.
+    fn is_gone(&self, worker: usize) -> bool {
+        let Some(way) = self.out.ways.get(worker) else { return true };
+        let has_left = || self.shared.pair(worker, self.index).state() == State::Detaching;
+        way.settled || way.ring.memory().is_corrupt() || has_left() || mutant("closed-before-handled")
+    }
+
+    /// A worker that `is_gone` takes no disconnect: it counts as passed. The client is on no list of the port's.
+    fn pass_by(&mut self, is_gone: bool, client: ClientId, slot: &Slot) {
+        if is_gone && slot.pass_disconnect() {
+            self.close_here(client);
+        }
+    }
+
+    /// The port tells its own host that a client is closed: no worker will.
+    fn close_here(&mut self, client: ClientId) {
+        self.shared.ports[self.index].submit.closings.add(&mut self.writer, 1);
+        self.shared.close_by_port(client, self.index);
+        let wake = self.out.link.wake();
+        after_publishing(|| wake.wake_if_asleep());
+    }
+
+    /// Pushes the disconnects that wait, as far as there is room.
+    fn push_waiting(&mut self) {
+        let mut any = false;
+        for worker in 0..self.out.ways.len() {
+            self.push_waiting_to(worker);
+            any |= !self.out.ways[worker].waiting.is_empty();
+        }
+        self.out.link.set_waiting(any);
+    }
+
+    fn push_waiting_to(&mut self, worker: usize) {
+        let shared = Arc::clone(&self.shared);
+        while let Some(index) = self.out.ways[worker].waiting.first() {
+            let Some(slot) = shared.clients.slot(index) else { break };
+            let client = ClientId::new(index, slot.place().generation);
+            let Ok(is_gone) = self.push_disconnect_to(worker, client, slot) else {
+                self.out.stall(worker);
+                break;
+            };
+            self.out.ways[worker].waiting.pop(|index| port_link(&shared, index));
+            self.pass_by(is_gone, client, slot);
+            if self.several() && worker + 1 < self.out.ways.len() {
+                slot.set_current(worker + 1);
+                self.push_disconnect(client, slot);
             }
         }
     }
 
     /// See [`Port::release_name`](super::Port::release_name).
     pub(super) fn release_name(&mut self, client: ClientId) -> Result<(), Error> {
-        let slot = self.shared.clients.own(client, self.index, Error::WrongPort)?;
+        let slot = self.shared.clients.open_on(client, self.index, Error::WrongPort)?;
         self.shared.clients.remove_name(client, slot);
         Ok(())
     }
@@ -443,13 +469,12 @@ impl Submit {
 
     /// Whether a client is this port's and not disconnected.
     fn check_open(&self, client: ClientId) -> Result<(), Error> {
-        let slot = self.shared.clients.own(client, self.index, Error::WrongPort)?;
-        if slot.phase() == Phase::Open { Ok(()) } else { Err(Error::StaleClient) }
+        self.shared.clients.open_on(client, self.index, Error::WrongPort).map(|_| ())
     }
 
     /// The ring to a worker.
     pub(super) fn memory(&self, worker: usize) -> Option<&Arc<Memory>> {
-        self.ways.get(worker).map(|way| way.ring.memory())
+        self.out.ways.get(worker).map(|way| way.ring.memory())
     }
 
     #[cfg(not(corelane_loom))]
@@ -459,62 +484,127 @@ impl Submit {
 
     /// Disconnects that wait for room in their ring.
     #[cfg(not(corelane_loom))]
-    pub(super) fn waiting(&self) -> usize {
-        self.pending.count
+    pub(super) fn waiting(&self) -> u64 {
+        self.out.ways.iter().map(|way| way.waiting.len()).sum()
     }
 
     /// See `Producer::reload`.
     #[cfg(not(corelane_loom))]
     pub(super) fn reload(&mut self) -> Result<(), Corrupt> {
-        self.ways.iter_mut().try_for_each(|way| way.ring.reload())
+        self.out.ways.iter_mut().try_for_each(|way| way.ring.reload())
     }
 
-    /// What a poll leaves to this half: settles with the workers that have left (a bit for each), and pushes the
-    /// disconnects that wait for room.
-    pub(super) fn follow_up(&mut self, left: u64) {
-        for worker in (0..self.ways.len()).filter(|worker| left & (1 << worker) != 0) {
-            self.settle(worker);
+    /// What a poll leaves to this half: settles with the workers that have left, and pushes the disconnects that wait for
+    /// room. Returns payloads that nobody takes any more: to be dropped, which runs the host's code, outside every lock.
+    #[must_use]
+    pub(super) fn follow_up(&mut self) -> Vec<Payload> {
+        let left = self.out.link.left();
+        let mut unread = Vec::new();
+        for worker in (0..self.out.ways.len()).filter(|worker| left & (1 << worker) != 0) {
+            unread.extend(self.settle(worker));
         }
         self.return_spare();
-        if self.pending.count > 0 {
-            self.push_pending();
+        if self.out.ways.iter().any(|way| !way.waiting.is_empty()) {
+            self.push_waiting();
             self.publish();
         }
-        self.shared.rooms.follow_up();
+        if left != 0 {
+            self.out.link.settled(left);
+            // A poller that has seen the worker leave may wait to hear that everything is over.
+            let wake = self.out.link.wake();
+            after_publishing(|| wake.wake_if_asleep());
+        }
+        unread
     }
 
-    /// Before the port sleeps: asks for space in every ring that it is stalled on.
-    pub(super) fn request_space(&mut self) {
-        for way in self.ways.iter_mut().filter(|way| way.stalled) {
-            way.ring.request_space();
+    /// As [`follow_up`](Self::follow_up), for a port whose host drives the rings, and pushes nothing: what waits for workers that
+    /// have left is settled.
+    #[cfg(not(corelane_loom))]
+    #[must_use]
+    pub(super) fn settle_left(&mut self) -> Vec<Payload> {
+        let left = self.out.link.left();
+        let mut unread = Vec::new();
+        for worker in (0..self.out.ways.len()).filter(|worker| left & (1 << worker) != 0) {
+            unread.extend(self.settle(worker));
+            self.push_waiting_to(worker); // Its ring is closed: they pass it by.
         }
-    }
-
-    /// After the wake word is armed: whether there is space again where the port was stalled.
-    pub(super) fn space_moved(&mut self) -> bool {
-        let mut moved = false;
-        for way in &mut self.ways {
-            let space = way.stalled && way.ring.space_moved();
-            way.stalled &= !space;
-            moved |= space;
-        }
-        moved
+        self.out.link.settled(left);
+        unread
     }
 
     /// Counts the messages that a worker left in its ring. The worker has left, so this side is the second.
-    pub(super) fn settle(&mut self, worker: usize) {
-        let Some(way) = self.ways.get_mut(worker) else { return };
+    fn settle(&mut self, worker: usize) -> Vec<Payload> {
+        let shared = Arc::clone(&self.shared);
+        let Some(pair) = shared.pair(worker, self.index).view() else { return Vec::new() };
+        let mut closed = Vec::new();
+        let unread = self.settle_with(worker, &pair, |client| closed.push(client));
+        for client in closed {
+            self.close_here(client);
+        }
+        unread
+    }
+
+    /// As [`settle`](Self::settle), once: `closed` is told of each client whose disconnect the worker has not taken.
+    #[must_use]
+    pub(super) fn settle_with(
+        &mut self,
+        worker: usize,
+        pair: &Pair,
+        closed: impl FnMut(ClientId),
+    ) -> Vec<Payload> {
+        let Some(way) = self.out.ways.get_mut(worker) else { return Vec::new() };
         if std::mem::replace(&mut way.settled, true) {
-            return;
+            return Vec::new();
         }
         // What was committed and not published counts too; nothing more can be claimed.
         if !mutant("settle-unpublished") {
             way.ring.publish();
         }
-        let refused = &self.shared.ports[self.index].submit.refused;
-        settle_ingress(&self.shared, (worker, self.index), way.ring.memory(), |reason, untaken| {
-            refused[reason as usize].add(&mut self.writer, untaken);
-        });
+        let (shared, writer) = (&self.shared, &mut self.writer);
+        let refused = &shared.ports[self.index].submit.refused;
+        let count = |reason: Refused, untaken| refused[reason as usize].add(writer, untaken);
+        settle_ingress(shared, (worker, self.index), pair, count, closed)
+    }
+
+    /// The port is released: the disconnects that still wait are not pushed any more.
+    pub(super) fn forget_waiting(&mut self) {
+        let shared = &self.shared;
+        for way in &mut self.out.ways {
+            while !way.waiting.is_empty() {
+                way.waiting.pop(|index| port_link(shared, index));
+            }
+        }
+    }
+}
+
+/// A worker takes no disconnect now: its ring is full, or it stops and has not left yet.
+struct NoRoom;
+
+fn port_link(shared: &Shared, index: u32) -> Option<&AtomicU32> {
+    shared.clients.slot(index).map(|slot| &slot.port_link)
+}
+
+/// The worker that takes what hosts send to a client: the one fixed at its connect. Where that is lost, the next one that is
+/// not, once the client's port has consumed what the lost one sent: so that no later send overtakes it.
+#[inline]
+fn send_worker(shared: &Shared, slot: &Slot, place: Place) -> Option<usize> {
+    let own = if mutant("send-follows-moves") { slot.current().0 } else { usize::from(place.worker) };
+    let workers = shared.workers.len();
+    let mut offset = 0;
+    loop {
+        let worker = (own + offset) % workers;
+        if !shared.placement.is_lost(worker) {
+            return Some(worker);
+        }
+        let frontier = shared.workers.get(worker)?.frontiers.get(usize::from(place.port))?;
+        // Acquire: as in `Slot::is_quiet`.
+        if frontier.load(Acquire) != ALL {
+            return None;
+        }
+        offset += 1;
+        if offset == workers {
+            return None;
+        }
     }
 }
 
@@ -566,137 +656,4 @@ fn place_message(
 /// The part of a name's hash that a slot keeps.
 fn hash_part(hash: u64) -> u16 {
     (hash >> 48) as u16
-}
-
-/// Claims, writes and commits one record; not yet published.
-fn push(ways: &mut [WayIn], worker: usize, header: &Ingress, payload: &[u8]) -> Result<(), Refused> {
-    let Some(way) = ways.get_mut(worker) else { return Err(Refused::Stale) };
-    let memory = way.ring.memory();
-    if memory.is_closed() {
-        return Err(closed_reason(memory));
-    }
-    match way.ring.claim(INGRESS_BYTES + payload.len(), header.kind, header.flags) {
-        Ok(record) => {
-            header.write(record);
-            if let Some(target) = record.get_mut(INGRESS_BYTES..) {
-                target.copy_from_slice(payload);
-            }
-            way.ring.commit();
-            way.dirty = true;
-            way.stalled = false;
-            Ok(())
-        }
-        Err(PushError::Full) => {
-            way.stalled = true;
-            Err(Refused::Full)
-        }
-        Err(PushError::TooLarge) => Err(Refused::TooLarge),
-        Err(PushError::Closed) => Err(Refused::Corrupt),
-    }
-}
-
-/// What a message is given to a port as.
-pub(super) enum Bytes<'a, 'b> {
-    /// To be copied.
-    Copied(&'a [u8]),
-    /// To be taken, if the message is accepted.
-    Given(&'b mut Option<Owned>),
-}
-
-impl Bytes<'_, '_> {
-    fn len(&self) -> usize {
-        match self {
-            Self::Copied(bytes) => bytes.len(),
-            Self::Given(owned) => owned.as_ref().map_or(0, |owned| (**owned).as_ref().len()),
-        }
-    }
-}
-
-/// Pushes a message: in its record, or beside the ring where it is too large for one or the host gives it away.
-#[inline]
-fn push_message(
-    payloads: &Payloads,
-    ways: &mut [WayIn],
-    (worker, port): (usize, usize),
-    header: Ingress,
-    message: Bytes<'_, '_>,
-) -> Result<(), Refused> {
-    let Some(way) = ways.get_mut(worker) else { return Err(Refused::Stale) };
-    if !way.has_place() {
-        return Err(Refused::Full);
-    }
-    let largest = way.ring.memory().max_record();
-    match message {
-        Bytes::Copied(bytes) if INGRESS_BYTES + bytes.len() <= largest => push(ways, worker, &header, bytes),
-        other => push_beside(payloads, ways, (worker, port), header, other),
-    }
-}
-
-#[cold]
-fn push_beside(
-    payloads: &Payloads,
-    ways: &mut [WayIn],
-    (worker, port): (usize, usize),
-    header: Ingress,
-    message: Bytes<'_, '_>,
-) -> Result<(), Refused> {
-    let (payload, place) = match message {
-        Bytes::Copied(bytes) => {
-            let payload = payloads.fill(bytes.len(), |out| out.copy_from_slice(bytes));
-            (payload.ok_or(Refused::PayloadsFull)?, None)
-        }
-        Bytes::Given(place) => {
-            let Some(owned) = place.take() else { return Err(Refused::Stale) };
-            match payloads.own(owned) {
-                Ok(payload) => (payload, Some(place)),
-                Err(owned) => {
-                    *place = Some(owned);
-                    return Err(Refused::PayloadsFull);
-                }
-            }
-        }
-    };
-    let pushed = match payloads.put(Way::In, worker, port, payload.clone()) {
-        Ok(number) => {
-            let header = Ingress { flags: header.flags | ingress_flag::OWNED, ..header };
-            let pushed = push(ways, worker, &header, &payload.reference(number));
-            if pushed.is_err() {
-                drop(payloads.take(number));
-            }
-            pushed
-        }
-        Err(_) => Err(Refused::PayloadsFull),
-    };
-    // What was not pushed is the host's again.
-    if let (Err(_), Some(place)) = (&pushed, place) {
-        *place = payload.into_owned();
-    }
-    pushed
-}
-
-/// Pushes a client's last record behind what it sent: on its own worker's ring or, without one, on every ring, and the
-/// last worker answers. Says whether there was room.
-fn push_disconnect(shared: &Shared, ways: &mut [WayIn], client: ClientId, slot: &Slot) -> bool {
-    let (current, several) = (slot.current().0, shared.placement.balance == Balance::RoundRobin);
-    let end = if several { ways.len() } else { current + 1 };
-    let header = Ingress { kind: ingress_kind::DISCONNECT, client: client.0, ..Ingress::default() };
-    for worker in current..end {
-        match push(ways, worker, &header, b"") {
-            Ok(()) => {}
-            Err(Refused::Full) => {
-                if several {
-                    slot.set_current(worker);
-                }
-                return false;
-            }
-            // The worker is gone; nothing will come for this client any more.
-            Err(_) => {
-                if slot.phase() != Phase::Closed {
-                    shared.clients.end_close(client);
-                }
-                return true;
-            }
-        }
-    }
-    true
 }

@@ -7,13 +7,22 @@ use crate::metrics::SeriesIds;
 use crate::ring::record::Ingress;
 use crate::sync::mutant;
 
-/// A message that was handed out. One taker, one worker: it means nothing to another worker.
+/// A message that was handed out, and by which worker: to another it is stale. Bits 32 to 63 a generation, 24 to 31 the
+/// worker, 0 to 23 a place.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct TaskId(pub u64);
 
 impl TaskId {
+    fn new(generation: u32, worker: usize, place: u32) -> Self {
+        Self(u64::from(generation) << 32 | (worker as u64 & 0xff) << 24 | u64::from(place))
+    }
+
     fn place(self) -> usize {
-        (self.0 & 0xffff_ffff) as usize
+        (self.0 & 0xff_ffff) as usize
+    }
+
+    fn worker(self) -> usize {
+        (self.0 >> 24 & 0xff) as usize
     }
 
     fn generation(self) -> u32 {
@@ -76,6 +85,7 @@ struct List {
 
 #[derive(Debug)]
 pub(super) struct Tasks {
+    worker: usize,
     places: Box<[Place]>,
     lists: Box<[List]>,
     /// In the order in which they were taken from the rings; those from `shown` on are still to be shown to the host.
@@ -97,11 +107,12 @@ pub(super) struct Tasks {
 
 impl Tasks {
     /// A table for so many tasks of so many rings; none for 0.
-    pub(super) fn new(limit: usize, ports: usize) -> Self {
+    pub(super) fn new(worker: usize, limit: usize, ports: usize) -> Self {
         let next = |place: usize| if place + 1 < limit { place as u32 + 1 } else { NONE };
         let place =
             |place| Place { generation: 1, next: next(place), previous: NONE, entry: None, beside: None };
         Self {
+            worker,
             places: (0..limit).map(place).collect(),
             lists: vec![List { first: NONE, last: NONE, count: 0 }; ports].into(),
             fresh: Vec::with_capacity(limit),
@@ -156,7 +167,7 @@ impl Tasks {
     fn first_of(&self, port: usize) -> Option<(TaskId, &Entry)> {
         let first = self.lists.get(port)?.first;
         let place = self.places.get(first as usize)?;
-        Some((TaskId(u64::from(place.generation) << 32 | u64::from(first)), place.entry.as_ref()?))
+        Some((TaskId::new(place.generation, self.worker, first), place.entry.as_ref()?))
     }
 
     /// When the oldest was handed out.
@@ -180,7 +191,7 @@ impl Tasks {
         place.previous = list.last;
         place.entry = Some(entry);
         place.beside = self.arriving.take();
-        let id = TaskId(u64::from(place.generation) << 32 | u64::from(index));
+        let id = TaskId::new(place.generation, self.worker, index);
         let last = std::mem::replace(&mut list.last, index);
         list.count += 1;
         if last == NONE {
@@ -205,7 +216,7 @@ impl Tasks {
     }
 
     pub(super) fn get(&self, id: TaskId) -> Option<&Entry> {
-        let place = self.places.get(id.place())?;
+        let place = self.places.get(id.place()).filter(|_| id.worker() == self.worker)?;
         let same = place.generation == id.generation() || mutant("done-twice-counted");
         place.entry.as_ref().filter(|_| same)
     }

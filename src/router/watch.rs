@@ -4,12 +4,12 @@
 use super::shared::Shared;
 use crate::config::Key;
 use crate::error::Error;
-use crate::sync::{AcqRel, Acquire, Arc, AtomicBool, AtomicU64, Relaxed, Release, own_load};
+use crate::sync::{AcqRel, Acquire, Arc, AtomicBool, AtomicU64, Relaxed, Release, fence, mutant, own_load};
 use std::time::Duration;
 
 /// What a worker says of itself. One writer, the worker; on a cache line of its own.
 #[derive(Debug)]
-pub(super) struct Activity {
+pub(crate) struct Activity {
     /// Odd while a handler runs.
     sequence: AtomicU64,
     /// When the current one started, in raw ticks.
@@ -17,13 +17,18 @@ pub(super) struct Activity {
 }
 
 impl Activity {
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self { sequence: AtomicU64::new(0), started: AtomicU64::new(0) }
     }
 
     /// A handler is about to run.
     #[inline]
-    pub(super) fn begin(&self, now: u64) {
+    pub(crate) fn begin(&self, now: u64) {
+        // A seqlock's writer. Release: who sees this start sees that the run before has ended; pairs with the fence in
+        // `present`.
+        if !mutant("activity-no-release-fence") {
+            fence(Release);
+        }
         self.started.store(now, Relaxed); // Relaxed: the sequence publishes it.
         // Release: with an odd number comes when it started; pairs with the Acquire in `present`.
         self.sequence.store(own_load(&self.sequence) + 1, Release);
@@ -31,15 +36,19 @@ impl Activity {
 
     /// It has returned.
     #[inline]
-    pub(super) fn end(&self) {
+    pub(crate) fn end(&self) {
         self.sequence.store(own_load(&self.sequence) + 1, Release); // Release: as in `begin`.
     }
 
     /// The present handler's number, and since when it runs. May miss one that has only just begun, never makes one older
     /// than it is.
-    pub(super) fn present(&self) -> Option<(u64, u64)> {
-        let before = self.sequence.load(Acquire);
-        let started = self.started.load(Acquire); // Acquire: before the second look at the sequence.
+    pub(crate) fn present(&self) -> Option<(u64, u64)> {
+        let before = self.sequence.load(Acquire); // Acquire: pairs with the Release in `begin`.
+        let started = self.started.load(Relaxed); // Relaxed: checked behind the fence.
+        // Acquire: with a later start comes a later sequence; pairs with the fence in `begin`.
+        if !mutant("activity-no-acquire-fence") {
+            fence(Acquire);
+        }
         let inside = before % 2 == 1 && self.sequence.load(Relaxed) == before;
         inside.then_some((before, started))
     }

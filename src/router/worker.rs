@@ -1,24 +1,27 @@
 //! A worker: one pinned thread that owns the consuming end of its rings and its shard. `cycle` is all it does;
-//! `run` is the loop around it, and a test can call `cycle` itself.
+//! `run` is the loop around it, and a test can call `cycle` itself. However a worker ends, it is settled: by a stop
+//! ([`Worker::stop`]), or in its place by `stuck`.
 
 mod figures;
 
 use super::driven::Gate;
 use super::egress::Egress;
-use super::handler::NOT_TAKEN_UP;
-use super::pair::{settle_ingress, untaken_deliveries};
-use super::payload::{Payload, Way, read_reference};
+use super::handler::{NOT_TAKEN_UP, discard};
+use super::pair::{PairCounts, settle_ingress, untaken_deliveries};
+use super::payload::{Way, read_reference};
+use super::placement::Frontier;
 use super::relay::Relay;
-use super::route::this_is_a_worker;
+use super::route::InWorker;
 use super::shared::{Shared, WorkerShared};
-use crate::clients::NameHash;
+use crate::clients::{ClientId, END, NameHash};
 use crate::config::{Balance, Idle, Key};
-use crate::error::Undeliverable;
-use crate::park::WakeWord;
+use crate::error::{Failed, Undeliverable};
+use crate::park::{Seen, WakeWord, after_publishing};
 use crate::ring::record::{Ingress, ingress_flag, ingress_kind};
 use crate::ring::{Consumer, Corrupt, State};
-use crate::sync::{Acquire, Arc, Relaxed, mutant, wake_fence};
+use crate::sync::{Arc, mutant};
 use crossbeam_utils::Backoff;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 
 /// One worker of a router made by [`Builder::build`](super::Builder::build).
@@ -35,13 +38,14 @@ pub struct Worker {
     batch: usize,
     /// When the last cycle ended.
     idle_since: Option<u64>,
+    /// The latest time that it has worked with.
+    latest: u64,
     /// How long to sleep at most while a frontier is behind.
     frontier_wait: Duration,
     pub(super) stopped: bool,
-    /// It settles in the place of a worker that was given up, see `stuck`.
-    pub(super) adopted: bool,
-    /// What waits in its rings fails at its stop: the host lets go of it.
-    pub(super) failing: bool,
+    /// It settles in the place of a worker that ended without a stop (see `stuck`): what waits in its rings fails for this
+    /// reason.
+    pub(super) failing: Option<Failed>,
     /// A port that leaves, or a stop, waited for tasks when so many had come back.
     look_again: Option<u64>,
 }
@@ -54,6 +58,7 @@ const FRONTIER_WAIT_MAXIMUM: Duration = Duration::from_secs(1);
 #[derive(Debug)]
 pub(super) struct Ingoing {
     pub(super) ring: Consumer,
+    pub(super) counts: Arc<PairCounts>,
     pub(super) port_wake: Arc<WakeWord>,
     /// The router stops: nothing above the tail as it was then is taken.
     pub(super) sealed: bool,
@@ -72,17 +77,22 @@ impl Worker {
     }
 
     pub(super) fn new(shared: Arc<Shared>, index: usize) -> Self {
+        let relay = Relay::with_spare(&shared, index);
+        Self::with(shared, index, relay)
+    }
+
+    pub(super) fn with(shared: Arc<Shared>, index: usize, relay: Box<Relay>) -> Self {
         Self {
             ingress: (0..shared.ports.len()).map(|_| None).collect(),
-            relay: Relay::with_spare(&shared, index),
+            relay,
             first_port: 0,
             attach_seen: 0,
             batch: shared.config.count(Key::Batch),
             idle_since: None,
+            latest: shared.clock.raw(),
             frontier_wait: FRONTIER_WAIT,
             stopped: false,
-            adopted: false,
-            failing: false,
+            failing: None,
             look_again: None,
             index,
             shared,
@@ -99,15 +109,23 @@ impl Worker {
     }
 
     /// One round: takes up to a batch from each ring, delivers, expires, publishes, wakes. `now` is a reading of
-    /// the router's clock. Returns how much it did; 0 means that it may sleep.
+    /// the router's clock. A time in the future, or before the last cycle's, counts as the present. Returns how much it did;
+    /// 0 means that it may sleep.
     pub fn cycle(&mut self, now: u64) -> usize {
+        let present = self.shared.clock.raw();
+        let now = if now < self.latest { present } else { now.min(present) };
+        self.cycle_at(now)
+    }
+
+    fn cycle_at(&mut self, now: u64) -> usize {
         if self.stopped {
             return 0;
         }
+        let _inside = InWorker::enter();
+        let now = now.max(self.latest);
         self.relay.batch += 1;
         self.relay.writer.controlled = self.shared.controls.now();
-        // Acquire: pairs with the Release of whoever attached or detached.
-        let changes = self.own().attach_changes.load(Acquire);
+        let changes = self.own().bell.attach_changes();
         if changes != self.attach_seen || self.look_again.is_some() {
             self.attach_seen = changes;
             self.look_at_pairs(now);
@@ -116,24 +134,22 @@ impl Worker {
             return 0;
         }
         self.look_at_queues(now);
-        // Acquire: pairs with the Release in `Router::request_stop`.
-        if self.own().stop.load(Acquire) {
-            self.look_at_pairs(now);
-            if !self.is_abandoned() {
-                self.stop(now);
-                self.flush();
-                self.relay.leave_rooms();
-            }
-            return 1;
-        }
-        let mut work = self.flush_egress();
-        if self.own().look_up_all.load(Relaxed) {
-            // Cleared first, then looked: a post that comes in between sets it again. AcqRel: the names inserted
-            // before the post are there to be found.
-            self.own().look_up_all.swap(false, crate::sync::AcqRel);
+        let mut work = 0;
+        if self.own().bell.take_post() {
             self.relay.look_up_all(&self.shared);
             work += 1;
         }
+        if self.own().bell.is_stopping() {
+            self.look_at_pairs(now);
+            if !self.is_abandoned() {
+                work += self.stop(now);
+                self.flush();
+                self.end_batch();
+            }
+            // What still waits for the host's tasks is no work.
+            return work + usize::from(self.stopped);
+        }
+        work += self.flush_egress();
         let ports = self.ingress.len();
         let mut time = now;
         let mut load = 0;
@@ -158,11 +174,19 @@ impl Worker {
             let busy = self.shared.clock.nanoseconds(now, time);
             own.busy_nanoseconds.add(&mut self.relay.writer, busy);
         }
+        self.latest = self.latest.max(time);
         self.idle_since = Some(time);
         self.publish();
-        self.relay.leave_rooms();
+        self.end_batch();
         self.follow_ports();
         work
+    }
+
+    /// Nothing that this batch has looked at is used any more.
+    pub(super) fn end_batch(&mut self) {
+        self.relay.leave_rooms();
+        // What a disconnect left in rooms for the sake of this batch may go now, also where no port calls any more.
+        self.shared.rooms.follow_up();
     }
 
     /// Whether it was given up inside a handler that has returned now: what it had is another's, and it ends at once.
@@ -236,8 +260,11 @@ impl Worker {
                         read_reference(payload).and_then(|(number, _)| self.shared.payloads.take(number))
                     })
                 });
-                let bytes = |payload| {
-                    beside.as_ref().map_or(Some(payload), |one| one.as_ref().map(Payload::as_slice))
+                let bytes = |payload| match &beside {
+                    None => Ok(payload),
+                    Some(Some(beside)) => beside.bytes().ok_or(Failed::Panicked),
+                    // The record stands for a payload that is not there.
+                    Some(None) => Err(Failed::BadRecord),
                 };
                 match (record.kind, header) {
                     (ingress_kind::MESSAGE, Some((header, payload))) => {
@@ -253,9 +280,11 @@ impl Worker {
                         *time = self.relay.send(&self.shared, &header, bytes(payload), *time);
                     }
                     (ingress_kind::DISCONNECT, Some((header, _))) => {
-                        self.relay.disconnect(&self.shared, port, &header)
+                        ingoing.counts.take_other();
+                        self.relay.disconnect(&self.shared, port, &header);
                     }
                     (ingress_kind::NAME_CONNECTED, Some((header, _))) => {
+                        ingoing.counts.take_other();
                         self.relay.name_connected(&self.shared, NameHash(header.recipient));
                     }
                     _ => return Err(Corrupt),
@@ -270,6 +299,8 @@ impl Worker {
             ingoing.corrupt = true;
             own.corrupt_rings.add(&mut self.relay.writer, 1);
             ingoing.ring.mark_corrupt();
+            // A port that waits for space there learns that there will be none.
+            after_publishing(|| ingoing.port_wake.wake_if_asleep());
             if let Some(calls) = self.shared.calls.get(port) {
                 calls.wake_all();
             }
@@ -310,21 +341,23 @@ impl Worker {
         if released | published == 0 {
             return;
         }
-        wake_fence("worker-publish-fence");
-        let mut wakes = 0;
-        for (port, (ingoing, egress)) in self.ingress.iter().zip(&self.relay.egress).enumerate() {
-            if let Some(ingoing) = ingoing
-                && released & (1 << port) != 0
-                && ingoing.ring.memory().needs_space()
-            {
-                wakes += u64::from(ingoing.port_wake.wake_if_asleep());
+        let wakes = after_publishing(|| {
+            let mut wakes = 0;
+            for (port, (ingoing, egress)) in self.ingress.iter().zip(&self.relay.egress).enumerate() {
+                if let Some(ingoing) = ingoing
+                    && released & (1 << port) != 0
+                    && ingoing.ring.memory().needs_space()
+                {
+                    wakes += u64::from(ingoing.port_wake.wake_if_asleep());
+                }
+                if let Some(egress) = egress
+                    && published & (1 << port) != 0
+                {
+                    wakes += u64::from(egress.wake());
+                }
             }
-            if let Some(egress) = egress
-                && published & (1 << port) != 0
-            {
-                wakes += u64::from(egress.wake());
-            }
-        }
+            wakes
+        });
         self.own_shard_add(|shard| &shard.wakes, wakes);
     }
 
@@ -370,6 +403,7 @@ impl Worker {
         self.relay.inside.taken[port] = 0;
         self.ingress[port] = Some(Ingoing {
             ring: Consumer::new(pair.ingress),
+            counts: pair.counts,
             port_wake: pair.port_wake,
             sealed: false,
             corrupt: false,
@@ -377,11 +411,13 @@ impl Worker {
         });
     }
 
-    /// Stops: takes what is published in every ring, up to its seal, and leaves every pair.
-    pub(super) fn stop(&mut self, now: u64) {
+    /// Stops: takes what is published in every ring, up to its seal, and leaves every pair. Says how much it took.
+    pub(super) fn stop(&mut self, now: u64) -> usize {
         let mut time = now;
-        if self.adopted || self.failing {
-            self.relay.fail_tasks(&self.shared, now);
+        // While the host has messages out what waits goes on to the ports that read.
+        let mut work = self.flush_egress();
+        if let Some(reason) = self.failing {
+            self.relay.fail_tasks(&self.shared, reason, now);
         }
         for port in 0..self.ingress.len() {
             if let Some(Some(ingoing)) = self.ingress.get_mut(port) {
@@ -389,75 +425,99 @@ impl Worker {
                     ingoing.corrupt |= ingoing.ring.close_and_seal().is_err();
                     ingoing.sealed = true;
                 }
-                if self.adopted || self.failing {
-                    self.fail_rest(port, now);
-                } else {
-                    self.drain(port, usize::MAX, &mut time);
+                match self.failing {
+                    Some(reason) => self.fail_rest(port, reason, now),
+                    None => work += self.drain(port, usize::MAX, &mut time),
                 }
                 if self.is_abandoned() {
-                    return;
+                    return work;
                 }
             }
         }
         if (0..self.ingress.len()).any(|port| self.has_unended(port)) {
             // The host goes on taking what was published before the stop.
             self.look_again = Some(self.relay.tasks.returned);
-            return;
+            return work;
         }
-        self.relay.stop_holds(&self.shared);
+        let lost = self.failing.filter(|reason| *reason == Failed::WorkerLost);
+        self.relay.stop_holds(&self.shared, lost.unwrap_or(Failed::Stopped));
         self.flush_egress();
         for port in 0..self.ingress.len() {
             if self.ingress[port].is_some() {
                 self.leave(port, Undeliverable::Stopped);
             }
         }
-        // Callers look whether their ring is closed.
+        // Callers look whether there is still anybody to take their messages.
         for calls in &self.shared.calls {
             calls.wake_all();
         }
         self.follow_ports();
         self.stopped = true;
+        work
     }
 
     /// Leaves one pair: gives up its backlog, seals, publishes, wakes once more without being asked, and settles
     /// the rest if the port has left before.
     fn leave(&mut self, port: usize, reason: Undeliverable) {
         let Some(mut ingoing) = self.ingress[port].take() else { return };
+        let shared = Arc::clone(&self.shared);
         self.relay.inside.taken[port] = NOT_TAKEN_UP;
         let mut egress = self.relay.egress[port].take();
-        let published = &self.shared.workers[self.index].frontiers[port];
+        let path = &shared.workers[self.index].paths[port];
+        let published = &shared.workers[self.index].frontiers[port];
+        let (mut closed, mut closes) = (Vec::new(), Vec::new());
         if let Some(egress) = &mut egress {
-            egress.report(&self.shared.workers[self.index].paths[port], &mut self.relay.writer);
-            let given_up = egress.give_up(&self.shared.clients);
-            self.relay.undeliverable(&self.shared, reason, given_up);
-            egress.report(&self.shared.workers[self.index].paths[port], &mut self.relay.writer);
-            egress.frontier.leave(published);
-            egress.publish();
+            egress.report(path, &mut self.relay.writer);
+            let given_up = egress.give_up(&shared.clients, &shared.payloads);
+            self.relay.undeliverable(&shared, reason, given_up.recipients);
+            (closed, closes) = (given_up.closed, given_up.closes);
+            egress.report(path, &mut self.relay.writer);
+            egress.leave(published);
         }
         ingoing.ring.store_seal();
-        if self.adopted {
+        ingoing.counts.end(ingoing.ring.mark().1);
+        if self.failing.is_some() {
             ingoing.ring.keep(); // The handler that was given up may still be reading from it.
         } else {
             ingoing.ring.release();
         }
+        // Closed first: a port that sees a client listed sees everything that this worker had for it.
         if let Some(egress) = &egress {
             egress.close();
         }
-        ingoing.ring.memory().close();
-        wake_fence("worker-publish-fence");
-        if !mutant("stop-no-space-step") {
-            ingoing.port_wake.wake_if_asleep();
+        for client in closes {
+            shared.ask_to_close_by_port(client, port);
         }
-        drop(ingoing);
-        let shared = Arc::clone(&self.shared);
-        shared.pair(self.index, port).leave(|pair| {
-            settle_ingress(&shared, (self.index, port), &pair.ingress, |reason, untaken| {
-                self.own_shard_add(|shard| &shard.refused[reason as usize], untaken);
-            });
-            shared.payloads.sweep(Way::Out, self.index, port);
-            let untaken = untaken_deliveries(&pair.egress, &shared.clients);
-            self.relay.undeliverable(&self.shared, Undeliverable::PortGone, untaken);
+        for client in closed {
+            shared.close_by_port(client, port);
+            if let Some(slot) = shared.clients.slot(client.index()) {
+                slot.finish(1);
+            }
+        }
+        ingoing.ring.memory().close();
+        after_publishing(|| {
+            if !mutant("stop-no-space-step") {
+                ingoing.port_wake.wake_if_asleep();
+            }
         });
+        let port_wake = Arc::clone(&ingoing.port_wake);
+        drop(ingoing);
+        shared.pair(self.index, port).leave(|pair| {
+            let unread = settle_ingress(
+                &shared,
+                (self.index, port),
+                &pair,
+                |reason, untaken| self.own_shard_add(|shard| &shard.refused[reason as usize], untaken),
+                |_: ClientId| (), // Its port has closed it.
+            );
+            drop((unread, shared.payloads.sweep(Way::Out, self.index, port)));
+            let untaken = untaken_deliveries(&pair.egress, &shared.clients);
+            let closings = shared.forget_ended(port, (END, END));
+            self.relay.undeliverable(&shared, Undeliverable::PortGone, untaken + closings);
+            Frontier::end(published);
+        });
+        // The port looks at the state of the pair, too.
+        after_publishing(|| port_wake.wake_if_asleep());
     }
 
     /// Whether a leave or a stop can only go on when the host is done with something.
@@ -465,13 +525,9 @@ impl Worker {
         self.look_again == Some(self.relay.tasks.returned) && !self.relay.tasks.is_empty()
     }
 
-    /// Whether anything has come that a sleep would miss. Behind the fence of `WakeWord::arm`.
-    fn must_stay_awake(&self) -> bool {
-        let own = self.own();
-        own.attach_changes.load(Relaxed) != self.attach_seen // Relaxed: behind the fence, and re-read by `cycle`.
-            || (own.stop.load(Relaxed) && !self.waits_for_tasks())
-            || own.look_up_all.load(Relaxed)
-            || (self.look_again.is_some() && !self.waits_for_tasks())
+    /// Whether anything has come in its rings that a sleep would miss. Behind the fence of the wake word.
+    fn rings_have_news(&self) -> bool {
+        (self.look_again.is_some() && !self.waits_for_tasks())
             || self.ingress.iter().flatten().any(|ingoing| {
                 let blocked = ingoing.blocked == Some(self.relay.tasks.returned);
                 // Behind its seal there is nothing to take.
@@ -483,7 +539,14 @@ impl Worker {
 
     /// The thread's life.
     pub(super) fn run(mut self) {
-        this_is_a_worker();
+        let ended = catch_unwind(AssertUnwindSafe(|| self.work()));
+        if let Err(panic) = ended {
+            self.lose(Some(&*panic));
+            discard(panic);
+        }
+    }
+
+    fn work(&mut self) {
         if self.shared.config.touches() {
             super::stack::touch();
         }
@@ -495,7 +558,7 @@ impl Worker {
         let mut yielded = false;
         while !self.stopped {
             let now = self.shared.clock.raw();
-            if self.cycle(now) > 0 {
+            if self.cycle_at(now) > 0 {
                 backoff = Backoff::new();
                 yielded = false;
                 self.frontier_wait = FRONTIER_WAIT;
@@ -537,13 +600,12 @@ impl Worker {
                 Duration::from_nanos(self.shared.clock.nanoseconds(now, due)) + Duration::from_micros(50);
             timeout = Some(timeout.map_or(wait, |timeout: Duration| timeout.min(wait)));
         }
+        let seen = Seen { attach_changes: self.attach_seen, stop: self.waits_for_tasks() };
         let shared = Arc::clone(&self.shared);
-        let wake = &shared.workers[self.index].wake;
-        wake.arm();
-        if !self.must_stay_awake() {
-            self.own_shard_add(|shard| &shard.parks, 1);
-            wake.sleep(timeout);
-        }
-        wake.disarm();
+        shared.workers[self.index].bell.sleep_unless(seen, timeout, || {
+            let news = self.rings_have_news();
+            self.own_shard_add(|shard| &shard.parks, u64::from(!news));
+            news
+        });
     }
 }

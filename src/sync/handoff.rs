@@ -99,18 +99,18 @@ impl<T> Handoff<T> {
         value
     }
 
-    /// Takes out and drops everything that `unwanted` says of its tag; returns how many.
-    pub(crate) fn sweep(&self, unwanted: impl Fn(u32) -> bool) -> usize {
-        let mut count = 0;
+    /// Takes out everything that `unwanted` says of its tag.
+    pub(crate) fn sweep(&self, unwanted: impl Fn(u32) -> bool) -> Vec<T> {
+        let mut swept = Vec::new();
         for entry in &self.0 {
             // Acquire: with LIVE comes the tag.
             let word = entry.word.load(super::Acquire);
             // A tag that changes in between belongs to a later generation: the take then fails.
             if word & STATE == LIVE && unwanted(entry.tag.load(Relaxed)) {
-                count += usize::from(self.take_from(entry, word).is_some());
+                swept.extend(self.take_from(entry, word));
             }
         }
-        count
+        swept
     }
 
     /// How many values wait.

@@ -49,16 +49,16 @@ impl<T> Handover<T> {
     /// The owner is back. Nothing: the value has been claimed, and the owner must not touch what went with it.
     #[inline]
     pub(crate) fn take_back(&self) -> Option<T> {
-        self.take(HOME, "stuck-back-by-swap")
+        self.take(HOME, mutant("stuck-back-by-swap"))
     }
 
     /// Takes the value for good, if its owner is away. At most one claim ever gets it.
     pub(crate) fn claim(&self) -> Option<T> {
-        self.take(CLAIMED, "stuck-claim-by-swap")
+        self.take(CLAIMED, mutant("stuck-claim-by-swap"))
     }
 
-    fn take(&self, next: u32, weakened: &str) -> Option<T> {
-        if mutant(weakened) {
+    fn take(&self, next: u32, by_swap: bool) -> Option<T> {
+        if by_swap {
             if self.state.swap(next, AcqRel) != AWAY {
                 return None;
             }

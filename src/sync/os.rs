@@ -10,6 +10,18 @@ pub(crate) fn cycle_counter() -> u64 {
     unsafe { std::arch::x86_64::_rdtsc() }
 }
 
+/// The system counter, between readings of it before and behind this one.
+#[cfg(target_arch = "aarch64")]
+#[inline(always)]
+pub(crate) fn cycle_counter() -> u64 {
+    let count: u64;
+    // SAFETY: Linux lets user mode read the register; the barriers keep the processor from reading it early or late.
+    unsafe {
+        std::arch::asm!("isb", "mrs {}, cntvct_el0", "isb", out(reg) count, options(nomem, nostack, preserves_flags));
+    }
+    count
+}
+
 #[cfg(not(corelane_loom))]
 mod usage;
 #[cfg(not(corelane_loom))]

@@ -132,8 +132,7 @@ impl<T: Send + Sync> Writer<T> {
         let Some(place) = table.cells.get(cell) else { return Err(Crowded) };
         let mut retired = lock(&table.retired);
         retired.collect(&table.words);
-        let crowded =
-            retired.waiting.len() >= self.limits.values || retired.bytes + bytes > self.limits.bytes;
+        let crowded = retired.is_crowded(self.limits, bytes);
         // Relaxed: our own last store.
         if crowded && !place.load(Relaxed).is_null() {
             return Err(Crowded);
@@ -157,6 +156,13 @@ impl<T: Send + Sync> Writer<T> {
         Ok(())
     }
 
+    /// Whether a value of so many bytes could be kept now, after it is replaced: asked before the next one is made.
+    pub(crate) fn has_room(&self, bytes: usize) -> bool {
+        let mut retired = lock(&self.table.retired);
+        retired.collect(&self.table.words);
+        !retired.is_crowded(self.limits, bytes)
+    }
+
     /// Frees what no reader can look at any more; says how many values and bytes are still kept.
     pub(crate) fn collect(&mut self) -> (usize, usize) {
         let mut retired = lock(&self.table.retired);
@@ -166,6 +172,10 @@ impl<T: Send + Sync> Writer<T> {
 }
 
 impl<T> Retired<T> {
+    fn is_crowded(&self, limits: Retirement, bytes: usize) -> bool {
+        self.waiting.len() >= limits.values || self.bytes + bytes > limits.bytes
+    }
+
     fn collect(&mut self, words: &[CachePadded<AtomicU64>]) {
         let bytes = &mut self.bytes;
         self.waiting.retain(|waiting| {

@@ -232,3 +232,18 @@ fn worker_stalled() {
     router.stop();
     watch.end();
 }
+
+/// A worker that ends without a stop does not come back: told once, and not over. (I9)
+#[test]
+fn worker_lost() {
+    let (clock, hands) = Clock::manual();
+    let config = Config::default().with_workers(2).unwrap();
+    let (router, mut workers) = Builder::new(config).clock(clock).build().unwrap();
+    let mut watch = Watch::of(Monitor::of(&router.source()), hands);
+    watch.quiet(2);
+    drop(workers.pop());
+    let raised = watch.tells("worker_lost", Notification::Raised);
+    assert_eq!((raised.current_value, raised.severity), (1.0, Severity::Critical));
+    assert_eq!(raised.metric, "routing.workers_lost");
+    watch.quiet(20);
+}

@@ -12,6 +12,8 @@ var (
 	ErrStale     = errors.New("the client is not connected")
 	ErrWrongPort = errors.New("the client is another port's")
 	ErrDraining  = errors.New("the router drains")
+	// ErrAgain is what Closings says besides.
+	ErrAgain = errors.New("poll first")
 )
 
 // Cells of Counts.Refused, as CORELANE_REFUSED_.
@@ -35,13 +37,29 @@ const (
 	Refused = 6
 )
 
-const headerBytes = 56
+const (
+	headerBytes    = 56
+	referenceBytes = 16
+)
+
+// A slot's state: generation << 32 | worker << 16 | phase.
+const (
+	open    = 1
+	closing = 2
+)
+
+// A slot's credit, from the top: closing, a CLOSE is on its way, 15 bits of the generation, 16 of messages, 31 of bytes.
+const (
+	creditCloseSent       = 1 << 62
+	creditGenerationShift = 47
+	creditMessage         = 1 << 31
+)
 
 // Slots is the client table; the offsets are those that the library tells.
 type Slots struct {
 	Base                                          unsafe.Pointer
 	Count, Stride                                 uint32
-	Place, Phase, Token, Submitted, Handed, Track uint32
+	Place, State, Token, Submitted, Handed, Track uint32
 	SampledAt, Credit                             uint32
 }
 
@@ -51,27 +69,50 @@ func (s *Slots) at(index uint32) unsafe.Pointer {
 
 func u64(slot unsafe.Pointer, offset uint32) *uint64 { return (*uint64)(unsafe.Add(slot, offset)) }
 
-// of is a connected client's slot, or nil.
-func (s *Slots) of(client uint64) unsafe.Pointer {
+// of is a client's slot with its state, or nil where the slot is another's. One load says both: no reuse comes between them.
+func (s *Slots) of(client uint64) (slot unsafe.Pointer, state uint64) {
 	if uint32(client) >= s.Count {
-		return nil
+		return nil, 0
 	}
-	slot := s.at(uint32(client))
-	if atomic.LoadUint64(u64(slot, s.Place))>>32 != client>>32 {
-		return nil
+	slot = s.at(uint32(client))
+	state = atomic.LoadUint64(u64(slot, s.State))
+	if state>>32 != client>>32 {
+		return nil, 0
 	}
-	return slot
+	return slot, state
 }
 
-func (s *Slots) phase(slot unsafe.Pointer) uint32 {
-	return atomic.LoadUint32((*uint32)(unsafe.Add(slot, s.Phase))) & 0xffff
+// giveBack ends what one recipient's share of a delivery holds of its client: the credit of a message, or the slot that a CLOSE on
+// its way keeps. Where the slot is another's by now nothing changes, and no field goes below 0.
+func (s *Slots) giveBack(client uint64, kind uint16, length uint64) {
+	if uint32(client) >= s.Count {
+		return
+	}
+	credit := u64(s.at(uint32(client)), s.Credit)
+	for {
+		word := atomic.LoadUint64(credit)
+		next := word
+		switch kind {
+		case Close:
+			next &^= creditCloseSent
+		case Message, Expired:
+			if word/creditMessage&0xffff != 0 {
+				next -= creditMessage
+			}
+			next -= min(length, word%creditMessage)
+		}
+		if (word>>creditGenerationShift^client>>32)&0x7fff != 0 || next == word || atomic.CompareAndSwapUint64(credit, word, next) {
+			return
+		}
+	}
 }
 
 // Counts is what the port counts; its host alone writes the cells.
 type Counts struct {
-	Submitted, Consumed, UndeliverableClosed, Polls *uint64
-	OutstandingMessages, OutstandingBytes           *uint64
-	Refused                                         []uint64
+	Submitted, Consumed, Polls             *uint64
+	UndeliverableClosed, UndeliverableLost *uint64
+	OutstandingMessages, OutstandingBytes  *uint64
+	Refused                                []uint64
 }
 
 func count(cell *uint64) { atomic.StoreUint64(cell, atomic.LoadUint64(cell)+1) }
@@ -92,7 +133,12 @@ type Lane struct {
 	kind, flags           uint16
 	recipient, recipients uint32
 	payload               []byte
-	dirty, stalled        bool
+	// What the payload holds of each recipient's credit; the payload itself was gone.
+	length  uint64
+	lost    bool
+	dirty   bool
+	stalled bool
+	closed  bool // A poll has seen that nothing more comes from there.
 }
 
 // Port is a port whose rings this side drives: include/corelane_inline.h in Go. One goroutine's at a time.
@@ -109,11 +155,15 @@ type Port struct {
 	// ClientClosed is corelane_client_closed: called once for each client, with its last event.
 	ClientClosed func(client uint64)
 	// PayloadTake and PayloadRelease are corelane_payload_take and corelane_payload_release, for payloads beside the rings.
-	PayloadTake    func(number uint64) []byte
+	PayloadTake    func(number uint64) (payload []byte, found bool)
 	PayloadRelease func()
-	first          int
-	armed          bool
-	beside         bool
+	// Closings is corelane_port_closings, called once a worker has ended: appends up to room events. ErrClosed: nothing will come
+	// any more; ErrAgain: there are events, and no room, or records before them.
+	Closings func(events []Event, room int) ([]Event, error)
+	first    int
+	armed    bool
+	over     bool // A poll has said so.
+	beside   bool
 }
 
 // Open takes over where the port's own side left the rings.
@@ -134,22 +184,22 @@ func (p *Port) refuse(reason int, err error) error {
 
 // Submit commits one message; visible after Publish.
 func (p *Port) Submit(client uint64, length int, correlation, stamp uint64, fill func([]byte)) error {
-	slot := p.Slots.of(client)
+	slot, state := p.Slots.of(client)
 	if slot == nil {
 		return p.refuse(refusedStale, ErrStale)
 	}
 	place := atomic.LoadUint64(u64(slot, p.Slots.Place))
 	switch {
-	case uint32(place>>16)&0xffff != p.Number:
+	case place>>32 == client>>32 && uint32(place>>16)&0xffff != p.Number:
 		return p.refuse(refusedWrongPort, ErrWrongPort)
-	case p.Slots.phase(slot) != 1:
+	case place>>32 != client>>32 || state&0xffff != open: // An open client of this port stays so: this side alone closes it.
 		return p.refuse(refusedStale, ErrStale)
 	case length > int(p.MaxMessage):
 		return p.refuse(refusedTooLarge, ErrTooLarge)
 	case *p.Draining != 0: // One byte, written once.
 		return p.refuse(refusedDraining, ErrDraining)
 	}
-	lane := p.Lanes[int(place&0xffff)%len(p.Lanes)]
+	lane := p.Lanes[int(state>>16&0xffff)%len(p.Lanes)]
 	record, err := lane.To.Claim(uint32(headerBytes+length), 1, 0)
 	switch err {
 	case nil:
@@ -173,11 +223,11 @@ func (p *Port) Submit(client uint64, length int, correlation, stamp uint64, fill
 	count(p.Counts.Submitted)
 	count(u64(slot, p.Slots.Submitted))
 	lane.To.Commit()
-	lane.dirty, lane.stalled = true, false
+	lane.dirty = true
 	return nil
 }
 
-// Publish makes what was submitted visible, once per batch; also before each call of the library with this port.
+// Publish makes what was submitted visible, once per batch.
 func (p *Port) Publish() {
 	for _, lane := range p.Lanes {
 		if lane.dirty {
@@ -187,13 +237,25 @@ func (p *Port) Publish() {
 	}
 }
 
-// Resume takes over after a call that pushes (connect, disconnect); above 0 waiting disconnects want room.
+// Suspend publishes, and looks at the heads, for Producer.Resume: before each call of the library with this port that pushes.
+// Where a refusal waits for room already, the head that it saw stays.
+func (p *Port) Suspend() {
+	p.Publish()
+	for _, lane := range p.Lanes {
+		if !lane.stalled {
+			_ = lane.To.Look() // Corrupt: the call says so.
+		}
+	}
+}
+
+// Resume takes over after such a call (connect, disconnect), and where it was refused for want of room; above 0 waiting
+// disconnects want room.
 func (p *Port) Resume(waiting int) error {
 	for _, lane := range p.Lanes {
 		if err := lane.To.Resume(); err != nil {
 			return err
 		}
-		lane.stalled = lane.stalled || waiting > 0
+		lane.stalled = lane.stalled || lane.To.needsSpace || waiting > 0
 	}
 	return nil
 }
@@ -208,32 +270,39 @@ func (p *Port) Poll(events []Event, limit int) ([]Event, error) {
 	p.Release()
 	count(p.Counts.Polls)
 	p.first++
-	taken, open := 0, false
+	before, ended := len(events), false
 	for offset := range p.Lanes {
 		lane := p.Lanes[(p.first+offset)%len(p.Lanes)]
 		from := lane.From
-		closed := from.Memory.Flag(from.Memory.ClosedWord) != 0 // Before the tail: what came before it is then seen.
-		if err := from.Refresh(); err != nil {
-			return events, err
-		}
-		for taken < limit {
+		lane.closed = from.Memory.Flag(from.Memory.ClosedWord) != 0 // Before the tail: what came before it is then seen.
+		ended = ended || lane.closed
+		err := from.Refresh()
+		for more := true; err == nil && len(events)-before < limit; {
 			if lane.recipient == lane.recipients {
-				if more, err := p.next(lane); err != nil || !more {
-					if err != nil {
-						return events, err
-					}
+				if more, err = p.next(lane); err != nil || !more {
 					break
 				}
 			}
 			if event, ok := p.handOut(lane); ok {
 				events = append(events, event)
-				taken++
 			}
 		}
-		open = open || !closed || from.HasMore() || lane.recipient != lane.recipients
+		if lane.recipient == lane.recipients {
+			from.Tell(from.head, 0)
+		} else {
+			from.Tell(from.head-(uint64(len(lane.record))+alignment-1)&^(alignment-1), uint64(lane.recipient))
+		}
+		if err != nil {
+			return events, err
+		}
 	}
-	if taken == 0 && !open {
-		return events, ErrClosed
+	if room := limit - (len(events) - before); ended && room > 0 {
+		var err error
+		p.Publish() // The call settles what the workers that have ended left in their rings.
+		events, err = p.Closings(events, room)
+		if p.over = err == ErrClosed && len(events) == before; p.over {
+			return events, ErrClosed
+		}
 	}
 	return events, nil
 }
@@ -250,17 +319,20 @@ func (p *Port) next(l *Lane) (bool, error) {
 	if recipients == 0 || uint64(recipients) > uint64(len(record)-headerBytes)/8 {
 		return false, ErrCorrupt
 	}
-	payload := record[headerBytes+8*int(recipients):]
+	payload, lost := record[headerBytes+8*int(recipients):], false
+	length := uint64(len(payload))
 	if kind == Message && flags&1 != 0 {
-		if len(payload) < 16 {
-			return false, ErrCorrupt
+		var number uint64
+		length = 0
+		if len(payload) >= referenceBytes {
+			number, length = binary.NativeEndian.Uint64(payload), binary.NativeEndian.Uint64(payload[8:])
 		}
-		if payload = p.PayloadTake(binary.NativeEndian.Uint64(payload)); payload == nil {
-			return false, ErrCorrupt
-		}
-		p.beside = true
+		taken, found := p.PayloadTake(number)
+		payload, lost = taken, !found
+		p.beside = p.beside || found
 	}
-	l.record, l.kind, l.flags, l.recipient, l.recipients, l.payload = record, kind, flags, 0, recipients, payload
+	l.record, l.kind, l.flags, l.recipient, l.recipients = record, kind, flags, 0, recipients
+	l.payload, l.length, l.lost = payload, length, lost
 	return true, nil
 }
 
@@ -292,18 +364,24 @@ func (p *Port) handOut(lane *Lane) (Event, bool) {
 	client := binary.NativeEndian.Uint64(lane.record[headerBytes+8*int(lane.recipient):])
 	payload := lane.payload
 	lane.recipient++
-	onCredit := lane.kind == Message || lane.kind == Expired
-	slot := p.Slots.of(client)
-	if slot == nil || (p.Slots.phase(slot) != 1 && p.Slots.phase(slot) != 2) {
-		if onCredit && uint32(client) < p.Slots.Count {
-			const messageShift = 31
-			atomic.AddUint64(u64(p.Slots.at(uint32(client)), p.Slots.Credit), ^(1<<messageShift + uint64(len(payload)) - 1))
-		}
+	if lane.lost {
+		p.Slots.giveBack(client, lane.kind, lane.length)
+		count(p.Counts.UndeliverableLost)
+		return Event{}, false
+	}
+	slot, state := p.Slots.of(client)
+	phase := state & 0xffff
+	// Whom the host has disconnected it need not be asked to close.
+	if slot == nil || (phase != open && (phase != closing || lane.kind == Close)) {
+		p.Slots.giveBack(client, lane.kind, lane.length)
 		count(p.Counts.UndeliverableClosed)
 		return Event{}, false
 	}
-	if onCredit {
-		p.track(slot, uint64(len(payload)))
+	switch lane.kind {
+	case Message, Expired:
+		p.track(slot, lane.length)
+	case Close:
+		p.Slots.giveBack(client, Close, 0)
 	}
 	event := Event{
 		Kind: lane.kind, Client: client, Token: atomic.LoadUint64(u64(slot, p.Slots.Token)), Bytes: payload,
@@ -339,7 +417,8 @@ func (p *Port) Release() {
 	}
 }
 
-// Arm says that this side is about to sleep; false: something is there already.
+// Arm says that this side is about to sleep; false: something is there already. That a worker has ended is something, until a
+// poll has seen it.
 func (p *Port) Arm() bool {
 	for _, lane := range p.Lanes {
 		if lane.stalled {
@@ -348,13 +427,21 @@ func (p *Port) Arm() bool {
 	}
 	p.armed = true
 	p.Own.Arm()
-	news := false
+	news, ended := false, false
 	for _, lane := range p.Lanes {
 		if lane.stalled && lane.To.SpaceMoved() {
 			lane.stalled = false
 			news = true
 		}
-		news = news || lane.From.HasMore() || lane.recipient != lane.recipients
+		from := lane.From
+		news = news || from.HasMore() || lane.recipient != lane.recipients ||
+			(!lane.closed && from.Memory.Flag(from.Memory.ClosedWord) != 0)
+		ended = ended || lane.closed
+	}
+	if ended && !news {
+		p.Publish()
+		_, err := p.Closings(nil, 0)
+		news = err == ErrAgain || (err == ErrClosed && !p.over)
 	}
 	return !news
 }

@@ -29,9 +29,10 @@ var (
 
 // Memory is where a ring lies; the offsets are those that the library tells.
 type Memory struct {
-	Base                                                                              unsafe.Pointer
-	Capacity                                                                          uint64
-	Data, Tail, Pushed, RefusedFull, Head, Popped, NeedSpace, ClosedWord, CorruptWord uint32
+	Base                                              unsafe.Pointer
+	Capacity                                          uint64
+	Data, Tail, Pushed, RefusedFull, Head, Popped     uint32
+	Taken, Handed, NeedSpace, ClosedWord, CorruptWord uint32
 }
 
 func (m *Memory) u64(at uint32) *uint64 { return (*uint64)(unsafe.Add(m.Base, at)) }
@@ -112,15 +113,28 @@ func NewProducer(memory Memory, consumer Wake) (*Producer, error) {
 	return &Producer{Memory: memory, consumer: consumer}, memory.check()
 }
 
-// Resume takes over where a call that pushes left the ring; everything that this side committed is published.
+// Resume takes over where a call that pushes left the ring, and whether it asked for space; everything that this side committed
+// is published. SpaceMoved goes on comparing with the head of the Look before the call: a refusal inside the call saw that head
+// or a later one. A head that is read here may already be the one that the consumer set behind the refusal.
 func (p *Producer) Resume() error {
 	m := &p.Memory
 	tail, head := m.Word(m.Tail), m.Word(m.Head)
 	if tail < p.published || tail%alignment != 0 || head < p.cachedHead || head > tail || tail-head > m.Capacity {
 		return ErrCorrupt
 	}
-	p.tail, p.published, p.cachedHead, p.claimed = tail, tail, head, 0
+	p.tail, p.published, p.claimed = tail, tail, 0
 	p.pushed = m.Word(m.Pushed)
+	p.needsSpace = m.Flag(m.NeedSpace) != 0
+	return nil
+}
+
+// Look takes over how far the consumer is.
+func (p *Producer) Look() error {
+	head := p.Memory.Word(p.Memory.Head)
+	if head < p.cachedHead || head > p.published {
+		return ErrCorrupt
+	}
+	p.cachedHead = head
 	return nil
 }
 
@@ -140,11 +154,9 @@ func (p *Producer) Claim(length uint32, kind, flags uint16) ([]byte, error) {
 		pad = capacity - index
 	}
 	if p.tail+pad+needed-p.cachedHead > capacity {
-		head := p.Memory.Word(p.Memory.Head)
-		if head < p.cachedHead || head > p.published {
-			return nil, ErrCorrupt
+		if err := p.Look(); err != nil {
+			return nil, err
 		}
-		p.cachedHead = head
 		if p.tail+pad+needed-p.cachedHead > capacity {
 			atomic.StoreUint64(p.Memory.u64(p.Memory.RefusedFull), p.Memory.Word(p.Memory.RefusedFull)+1)
 			return nil, ErrFull
@@ -263,6 +275,16 @@ func (c *Consumer) Release() bool {
 	atomic.StoreUint64(c.Memory.u64(c.Memory.Head), c.head)
 	// The producer alone writes the word.
 	return c.Memory.Flag(c.Memory.NeedSpace) != 0 && c.producer.IfAsleep()
+}
+
+// Tell says how far this side is: up to where every record was handed out, and to how many recipients the next one was. Whoever
+// releases the port goes on there.
+func (c *Consumer) Tell(taken, handed uint64) {
+	m := &c.Memory
+	if m.Word(m.Taken) != taken || m.Word(m.Handed) != handed {
+		atomic.StoreUint64(m.u64(m.Taken), taken)
+		atomic.StoreUint64(m.u64(m.Handed), handed)
+	}
 }
 
 // HasMore is the second look, behind Arm.

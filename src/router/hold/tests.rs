@@ -81,16 +81,19 @@ proptest! {
                 }
                 _ => {
                     let mut senders = Vec::new();
-                    let mut next = holds.first_of_sender(hash, END);
+                    let mut next = holds.message_after(hash, END);
                     while let Some((place, held)) = next {
-                        senders.push((held.sender.0, held.stamp));
-                        next = holds.first_of_sender(hash, place);
+                        if holds.mark(held.sender) {
+                            senders.push((held.sender.0, held.stamp));
+                        }
+                        next = holds.message_after(hash, place);
                     }
                     let mut first: Vec<(u64, u64)> = Vec::new();
                     for (stamp, sender, _) in place.into_iter().flat_map(|place| &expected[place].2) {
                         if first.iter().all(|seen| seen.0 != *sender) {
                             first.push((*sender, *stamp));
                         }
+                        holds.unmark(ClientId(*sender));
                     }
                     prop_assert_eq!(senders, first);
                     if place.is_some() {

@@ -1,0 +1,3 @@
+package ring
+
+func counter() uint64

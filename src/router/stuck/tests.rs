@@ -1,0 +1,147 @@
+//! A worker whose thread panics in the middle of a message.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test")]
+
+use crate::config::{Config, Key};
+use crate::error::{Error, Failed, Refused};
+use crate::router::{Builder, Event, Routed, Router, Worker};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+const OFFER: &[u8] = br#"{"type":"offer","to":"ben"}"#;
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// Threads for hand-made workers, the first of which panics at the message after so many.
+fn started(workers: u64, panics_after: u64) -> (Router, Vec<JoinHandle<()>>) {
+    let config =
+        Config::default().with(Key::Workers, workers).and_then(|config| config.with(Key::IdleStrategy, 2));
+    let built = config.and_then(|config| Builder::new(config).build());
+    let (router, mut workers) = built.unwrap();
+    workers[0].relay.inside.panics_after = Some(panics_after);
+    let run = |worker: Worker| std::thread::spawn(move || worker.run());
+    (router, workers.into_iter().map(run).collect())
+}
+
+fn until(mut done: impl FnMut() -> bool) {
+    let start = Instant::now();
+    while !done() {
+        assert!(start.elapsed() < PATIENCE, "it never comes to that");
+        std::thread::sleep(Duration::from_millis(1));
+    }
+}
+
+/// What it was at and what lay behind it fails as lost, once; its thread ends; polls and submissions say closed. (I4, I9)
+#[test]
+fn the_only_worker_is_lost() {
+    let (router, threads) = started(1, 2);
+    let mut port = router.port().unwrap();
+    let ann = port.connect("ann", "generic", "", 1).unwrap();
+    let ben = port.connect("ben", "generic", "", 2).unwrap();
+    for number in 0..5 {
+        port.submit(ann, OFFER, number).unwrap();
+    }
+    port.publish();
+    for thread in threads {
+        thread.join().expect("the panic ends in the worker");
+    }
+    let mut got = Vec::new();
+    until(|| {
+        let polled = port.poll(10, |event| match event {
+            Event::Message(message) => got.push(message.correlation),
+            other => panic!("{other:?}"),
+        });
+        polled == Err(Error::Refused(Refused::Closed))
+    });
+    assert_eq!(got, [0, 1]);
+    let stats = router.stats();
+    let accounting = &stats.accounting;
+    assert_eq!((accounting.submitted, accounting.ok, accounting.failed, accounting.in_flight), (5, 2, 3, 0));
+    assert_eq!(accounting.queued, 0);
+    assert!(
+        stats.messages.failures.contains(&(Failed::WorkerLost.label(), 3)),
+        "{:?}",
+        stats.messages.failures
+    );
+    assert!(stats.workers[0].lost);
+    assert_eq!(port.submit(ann, OFFER, 9), Err(Error::Refused(Refused::Closed)));
+    // Nobody will close its clients but the port.
+    port.disconnect(ben).unwrap();
+    let mut closed = Vec::new();
+    port.poll(10, |event| closed.push(matches!(event, Event::Closed { client, .. } if client == ben)))
+        .unwrap();
+    assert_eq!(closed, [true]);
+}
+
+/// A caller that waits for the message at which the worker panics gets an answer, and so does one behind it. (R8)
+#[test]
+fn callers_are_woken() {
+    let (router, _threads) = started(1, 0);
+    let (shared, _poller) = router.port().unwrap().share();
+    let ann = shared.connect("ann", "generic", "", 1).unwrap();
+    shared.connect("ben", "generic", "", 2).unwrap();
+    let callers: Vec<_> = (0..4)
+        .map(|_| {
+            let shared = shared.clone();
+            std::thread::spawn(move || shared.route(ann, OFFER, Duration::MAX))
+        })
+        .collect();
+    let answers: Vec<_> = callers.into_iter().map(|caller| caller.join().unwrap()).collect();
+    let lost = |answer: &&Result<Routed, Error>| **answer == Ok(Routed::Failed(Failed::WorkerLost));
+    let closed = |answer: &&Result<Routed, Error>| **answer == Err(Error::Refused(Refused::Closed));
+    assert!(answers.iter().any(|answer| lost(&answer)), "{answers:?}");
+    assert!(answers.iter().all(|answer| lost(&answer) || closed(&answer)), "{answers:?}");
+}
+
+/// The other worker goes on: clients of the lost one move there, newcomers are served, ports open. (I5, I8)
+#[test]
+fn the_router_goes_on_with_the_other() {
+    let (mut router, threads) = started(2, 3);
+    let mut port = router.port().unwrap();
+    let mut clients = Vec::new();
+    for number in 0..8 {
+        clients.push(port.connect(&format!("client {number}"), "generic", "", number).unwrap());
+    }
+    port.connect("ben", "generic", "", 99).unwrap();
+    let mut accepted = vec![Vec::new(); 8];
+    let mut got = vec![Vec::new(); 8];
+    let mut correlation = 0;
+    let start = Instant::now();
+    while !threads[0].is_finished() || got.iter().zip(&accepted).any(|(got, _)| got.len() < 30) {
+        assert!(start.elapsed() < PATIENCE);
+        for (place, client) in clients.iter().enumerate() {
+            if port.submit(*client, OFFER, correlation).is_ok() {
+                accepted[place].push(correlation);
+            }
+            correlation += 1;
+        }
+        port.publish();
+        let mut written = Vec::new();
+        let _ = port.poll(100, |event| {
+            let Event::Message(message) = event else { panic!("{event:?}") };
+            let place = clients.iter().position(|client| *client == message.sender).unwrap();
+            got[place].push(message.correlation);
+            written.push((message.client, 1, message.payload.len() as u32));
+        });
+        port.acknowledge_batch(written);
+        std::thread::yield_now();
+    }
+    for (got, accepted) in got.iter().zip(&accepted) {
+        assert!(got.is_sorted(), "{got:?}");
+        assert!(got.iter().all(|number| accepted.contains(number)));
+    }
+    let mut other = router.port().unwrap();
+    let newcomer = other.connect("newcomer", "generic", "", 5).unwrap();
+    other.submit(newcomer, br#"{"type":"offer","to":"newcomer"}"#, 1).unwrap();
+    other.publish();
+    let mut served = false;
+    until(|| {
+        other.poll(10, |event| served |= matches!(event, Event::Message(_))).unwrap();
+        served
+    });
+    drop(other);
+    router.stop();
+    until(|| port.poll(100, |_| ()).is_err());
+    let figures = router.accounting();
+    assert_eq!((figures.in_flight, figures.queued), (0, 0), "{figures:?}");
+    assert_eq!(router.stats().workers.iter().filter(|worker| worker.lost).count(), 1);
+}
