@@ -1,0 +1,232 @@
+//! A CLOSE that waits on the list of a full way out is one client's: nobody else is closed, and it comes before that
+//! client's last event. Rows R12, R16; invariants I4, I8.
+
+use super::harness::{Bench, ROUNDS, Seen, closings, seen, slot};
+use corelane::clients::ClientId;
+use corelane::error::Error;
+use corelane::router::{Event, Port};
+
+const CREDIT: usize = 100;
+const VICTIM: u64 = 100;
+const NEWCOMER: u64 = 777;
+
+struct Scene {
+    bench: Bench,
+    /// The victim's port, and the one that the sender is on.
+    ports: [Port; 2],
+    sender: ClientId,
+    events: Vec<Seen>,
+    submitted: u64,
+}
+
+/// Two clients of each port that acknowledge whatever they get.
+const FILLERS: [[&str; 2]; 2] = [["f1", "f2"], ["g1", "g2"]];
+
+impl Scene {
+    /// Up to where the victim's port has been told that it has left.
+    fn new() -> Self {
+        let credit = CREDIT.to_string();
+        let bench = Bench::new(&[
+            ("workers", "1"),
+            ("max_ports", "2"),
+            ("max_clients", "6"),
+            ("ring_bytes", "4096"),
+            ("backlog_bytes", "4096"),
+            ("credit_messages", &credit),
+        ]);
+        let mut ports = [bench.port(), bench.port()];
+        let sender = ports[1].connect("sender", "generic", "", 1).unwrap();
+        let victim = ports[0].connect("victim", "generic", "", VICTIM).unwrap();
+        for (port, names) in ports.iter_mut().zip(FILLERS) {
+            for name in names {
+                port.connect(name, "generic", "", 2).unwrap();
+            }
+        }
+        let mut scene = Self { bench, ports, sender, events: Vec::new(), submitted: 0 };
+        scene.bench.cycle();
+        // It reads and does not acknowledge: its credit is used up, and nothing for it is under way.
+        for _ in 0..CREDIT {
+            scene.send("victim");
+            scene.read(0, 100);
+        }
+        assert_eq!(scene.ports[0].outstanding(victim).unwrap().messages as usize, CREDIT);
+        scene.crowd(0);
+        // Over its credit: it is to be closed, and there is no room to say so.
+        scene.send("victim");
+        assert_eq!(scene.closes(), 1);
+        // A little room in the backlog again, which its last event takes.
+        scene.read(0, 4);
+        scene.bench.cycle();
+        scene.ports[0].disconnect(victim).unwrap();
+        scene.bench.cycle();
+        for _ in 0..3 {
+            scene.send("f2");
+        }
+        for round in 0..200 {
+            if closings(&scene.events, VICTIM) > 0 {
+                break;
+            }
+            // Others go on getting messages as fast as the port reads.
+            scene.send(FILLERS[0][round % 2]);
+            scene.read(0, 1);
+            scene.bench.cycle();
+        }
+        if closings(&scene.events, VICTIM) == 0 {
+            scene.read_all();
+        }
+        assert_eq!(closings(&scene.events, VICTIM), 1);
+        scene
+    }
+
+    fn send(&mut self, to: &str) {
+        let message = format!(r#"{{"type":"offer","to":"{to}"}}"#);
+        self.ports[1].submit(self.sender, message.as_bytes(), 0).unwrap();
+        self.ports[1].publish();
+        self.submitted += 1;
+        self.bench.cycle();
+    }
+
+    /// Fills a port's ring and backlog with others' messages.
+    fn crowd(&mut self, port: usize) {
+        for name in FILLERS[port] {
+            for _ in 0..35 {
+                self.send(name);
+            }
+        }
+    }
+
+    /// Polls up to so many; the fillers acknowledge.
+    fn read(&mut self, port: usize, limit: usize) {
+        let mut written = Vec::new();
+        self.ports[port]
+            .poll(limit, |event| {
+                self.events.push(seen(&event));
+                if let Event::Message(message) = event
+                    && message.token == 2
+                {
+                    written.push((message.client, 1, message.payload.len() as u32));
+                }
+            })
+            .unwrap();
+        self.ports[port].acknowledge_batch(written);
+    }
+
+    /// Until nothing moves any more.
+    fn read_all(&mut self) {
+        let mut idle = 0;
+        for _ in 0..ROUNDS {
+            let (worked, before) = (self.bench.cycle(), self.events.len());
+            self.read(0, 1_000);
+            self.read(1, 1_000);
+            idle = if worked == 0 && self.events.len() == before { idle + 1 } else { 0 };
+            if idle > 2 {
+                return;
+            }
+        }
+        panic!("never quiet: {} events", self.events.len());
+    }
+
+    fn closes(&self) -> u64 {
+        self.bench.router.stats().workers[0].credit_closes
+    }
+
+    /// Takes the victim's place, as soon as it is free.
+    fn newcomer(&mut self, home: usize) -> ClientId {
+        for _ in 0..ROUNDS {
+            match self.ports[home].connect("newcomer", "generic", "", NEWCOMER) {
+                Ok(client) => return client,
+                Err(error) => assert_eq!(error, Error::TooManyClients(6)),
+            }
+            self.bench.cycle();
+            self.read(0, 1);
+            self.read(1, 1);
+        }
+        panic!("the victim's place is never free");
+    }
+
+    /// The newcomer leaves. Who was told to close was told once, before its last event; nobody else was.
+    fn end(mut self, newcomer: ClientId, home: usize, told: &[u64]) {
+        self.read_all();
+        self.ports[home].disconnect(newcomer).unwrap();
+        self.read_all();
+        for event in &self.events {
+            let Seen::Close(token) = *event else { continue };
+            assert!(told.contains(&token), "{token} is told to close");
+        }
+        for token in [VICTIM, NEWCOMER] {
+            let place = |wanted| self.events.iter().position(|event| *event == wanted);
+            let closes = self.events.iter().filter(|event| **event == Seen::Close(token)).count();
+            assert!(closes <= 1, "{token} is told to close {closes} times");
+            assert_eq!(closings(&self.events, token), 1, "{token}");
+            assert!(
+                place(Seen::Close(token)) < place(Seen::Closed(token)),
+                "{token} is told when it is gone"
+            );
+        }
+        self.bench.assert_quiet(self.submitted, self.events.len());
+    }
+}
+
+fn nobody_is_closed_in_the_place_of_who_is_gone(home: usize) {
+    let mut scene = Scene::new();
+    let newcomer = scene.newcomer(home);
+    assert_eq!(slot(newcomer).0, 1, "not the victim's place");
+    for _ in 0..300 {
+        scene.bench.cycle();
+        scene.read(0, 1);
+        scene.read(1, 1);
+    }
+    scene.end(newcomer, home, &[VICTIM]);
+}
+
+/// `close_wrong`. I8, R16: nobody but the victim is told to close.
+#[test]
+fn a_newcomer_on_the_same_port_is_not_closed_for_who_was_there_before() {
+    nobody_is_closed_in_the_place_of_who_is_gone(0);
+}
+
+/// `close_wrong other`. I8, R16: nor is one of another port's.
+#[test]
+fn a_newcomer_on_another_port_is_not_closed_for_who_was_there_before() {
+    nobody_is_closed_in_the_place_of_who_is_gone(1);
+}
+
+fn each_is_closed_once(home: usize) {
+    let mut scene = Scene::new();
+    let newcomer = scene.newcomer(home);
+    scene.bench.cycle();
+    if home == 1 {
+        scene.crowd(home);
+    }
+    // It does not acknowledge either, and the way to its port stays full.
+    for _ in 0..ROUNDS {
+        let is_full = scene.ports[home].outstanding(newcomer).unwrap().messages as usize == CREDIT;
+        if !is_full {
+            scene.send("newcomer");
+        }
+        for name in FILLERS[home] {
+            scene.send(name);
+        }
+        if is_full {
+            scene.send("newcomer");
+        }
+        if scene.closes() == 2 {
+            break;
+        }
+        scene.read(home, 1);
+    }
+    assert_eq!(scene.closes(), 2, "the newcomer never used its credit up");
+    scene.end(newcomer, home, &[VICTIM, NEWCOMER]);
+}
+
+/// `close_loop`. I4, R12: two in one place, both over their credit, are told once at most, and nothing goes round for ever.
+#[test]
+fn two_in_one_place_are_told_to_close_once_at_most() {
+    each_is_closed_once(0);
+}
+
+/// `close_loop other`. I4, R12: also where they are of two ports.
+#[test]
+fn two_in_one_place_on_two_ports_are_told_to_close_once_at_most() {
+    each_is_closed_once(1);
+}

@@ -1,0 +1,208 @@
+//! A router on one thread, driven by hand, and what its ports hand out, in short.
+
+use corelane::clients::ClientId;
+use corelane::clock::{Clock, ManualClock};
+use corelane::config::Config;
+use corelane::error::{Error, Refused};
+use corelane::router::{Builder, Event, Port, Router, Worker};
+use std::sync::mpsc;
+use std::time::Duration;
+
+/// A bound for what must come, however busy the machine is.
+pub const PATIENCE: Duration = Duration::from_secs(10);
+
+/// A bound for what comes to its end by itself, in rounds.
+pub const ROUNDS: usize = 2_000;
+
+pub const HEARTBEAT: &[u8] = br#"{"type":"HEARTBEAT"}"#;
+
+/// What was handed out: the client's token, and the submitter's value where there is one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Seen {
+    Message(u64, u64),
+    Expired(u64, u64),
+    Refused(u64, u64),
+    Left(u64),
+    Close(u64),
+    Closed(u64),
+}
+
+pub fn seen(event: &Event<'_>) -> Seen {
+    match *event {
+        Event::Message(message) => Seen::Message(message.token, message.correlation),
+        Event::Expired { token, correlation, .. } => Seen::Expired(token, correlation),
+        Event::Refused { token, correlation, .. } => Seen::Refused(token, correlation),
+        Event::Left { token, .. } => Seen::Left(token),
+        Event::Close { token, .. } => Seen::Close(token),
+        Event::Closed { token, .. } => Seen::Closed(token),
+        ref other => panic!("{other:?}"),
+    }
+}
+
+pub const CLOSED: Error = Error::Refused(Refused::Closed);
+
+/// Polls once. A port that is closed has nothing more.
+pub fn poll(port: &mut Port) -> Vec<Seen> {
+    let mut all = Vec::new();
+    match port.poll(usize::MAX, |event| all.push(seen(&event))) {
+        Ok(_) => {}
+        Err(error) => assert_eq!((error, &all), (CLOSED, &Vec::new())),
+    }
+    all
+}
+
+/// Polls until the port says that it is closed.
+pub fn poll_to_the_end(port: &mut Port) -> Vec<Seen> {
+    let mut all = Vec::new();
+    for _ in 0..ROUNDS {
+        if let Err(error) = port.poll(100, |event| all.push(seen(&event))) {
+            assert_eq!(error, CLOSED);
+            return all;
+        }
+    }
+    panic!("a stopped port is never closed: {:?} ...", &all[..all.len().min(9)]);
+}
+
+/// How often a client's last event came.
+pub fn closings(events: &[Seen], token: u64) -> usize {
+    events.iter().filter(|event| **event == Seen::Closed(token)).count()
+}
+
+/// The submitter's values of the messages that a client got, in order.
+pub fn got(events: &[Seen], token: u64) -> Vec<u64> {
+    let of = |event: &Seen| match *event {
+        Seen::Message(to, correlation) if to == token => Some(correlation),
+        _ => None,
+    };
+    events.iter().filter_map(of).collect()
+}
+
+/// A message of PeerJS's that is held for a name that is not connected.
+pub fn offer(to: &str) -> Vec<u8> {
+    format!(r#"{{"type":"OFFER","dst":"{to}","payload":1}}"#).into_bytes()
+}
+
+pub struct Bench {
+    pub router: Router,
+    pub workers: Vec<Worker>,
+    pub clock: Clock,
+    pub hands: ManualClock,
+}
+
+impl Bench {
+    pub fn new(set: &[(&str, &str)]) -> Self {
+        Self::built(set, |builder| builder)
+    }
+
+    /// With what only a builder can be given.
+    pub fn built(set: &[(&str, &str)], extend: impl FnOnce(Builder) -> Builder) -> Self {
+        let (clock, hands) = Clock::manual();
+        hands.advance(Duration::from_secs(1_000));
+        let builder = Builder::new(config(set)).clock(clock.clone()).name_keys([7, 9]);
+        let (router, workers) = extend(builder).build().unwrap();
+        Self { router, workers, clock, hands }
+    }
+
+    pub fn port(&self) -> Port {
+        self.router.port().unwrap()
+    }
+
+    /// One cycle of each worker. Says how much they did.
+    pub fn cycle(&mut self) -> usize {
+        (0..self.workers.len()).map(|worker| self.cycle_one(worker)).sum()
+    }
+
+    pub fn cycle_one(&mut self, worker: usize) -> usize {
+        self.workers[worker].cycle(self.clock.raw())
+    }
+
+    /// What a port has submitted is published and handled. Says what it is handed then.
+    pub fn turn(&mut self, port: &mut Port) -> Vec<Seen> {
+        port.publish();
+        self.cycle();
+        poll(port)
+    }
+
+    pub fn advance(&self, milliseconds: u64) {
+        self.hands.advance(Duration::from_millis(milliseconds));
+    }
+
+    /// Cycles and polls until nothing moves any more.
+    pub fn drain(&mut self, ports: &mut [&mut Port]) -> Vec<Seen> {
+        let mut all = Vec::new();
+        let mut idle = 0;
+        for _ in 0..ROUNDS {
+            let worked = self.cycle();
+            let before = all.len();
+            for port in ports.iter_mut() {
+                port.publish();
+                all.extend(poll(port));
+            }
+            idle = if worked == 0 && all.len() == before { idle + 1 } else { 0 };
+            if idle > 2 {
+                return all;
+            }
+        }
+        panic!("never quiet: {:?} ...", &all[..all.len().min(9)]);
+    }
+
+    /// Failed so often, for that reason.
+    pub fn failed(&self, reason: &str) -> u64 {
+        count(&self.router.stats().messages.failures, reason)
+    }
+
+    /// Conservation (I4) where nothing is under way: so many messages were given to ports, so many events came of them.
+    pub fn assert_quiet(&self, submitted: u64, events: usize) {
+        let figures = self.router.accounting();
+        let ended = figures.refused + figures.ok + figures.failed + figures.expired + figures.taken_over;
+        let messages = (figures.submitted, ended, figures.in_flight, figures.held);
+        assert_eq!(messages, (submitted, submitted, 0, 0), "{figures:?}");
+        assert_eq!((figures.consumed, figures.queued), (events as u64, 0), "{figures:?}");
+        assert_eq!(figures.deliveries, figures.consumed + figures.undeliverable, "{figures:?}");
+    }
+}
+
+pub fn config(set: &[(&str, &str)]) -> Config {
+    let mut config = Config::default();
+    for (key, value) in set {
+        config.set(key, value).unwrap();
+    }
+    config
+}
+
+/// A reason's count.
+pub fn count(counts: &[(&'static str, u64)], reason: &str) -> u64 {
+    counts.iter().find(|(label, _)| *label == reason).map_or(0, |(_, count)| *count)
+}
+
+/// The place of a client's slot, and which of its clients it is.
+pub fn slot(client: ClientId) -> (u32, u32) {
+    (client.0 as u32, (client.0 >> 32) as u32)
+}
+
+/// Connects a client whose messages go to that worker, with its number as its token, and hands out what that took.
+pub fn connect_on(bench: &mut Bench, port: &mut Port, worker: usize) -> (ClientId, u64) {
+    for number in 1_000.. {
+        assert!(number < 1_100, "no name goes to worker {worker}");
+        let connected = port.connect(&format!("c{number}"), "peerjs", "", number);
+        let Ok(client) = connected else { continue }; // The name of one that was connected here before.
+        port.submit(client, HEARTBEAT, 0).unwrap();
+        port.publish();
+        let before = bench.router.stats().workers[worker].ended;
+        bench.cycle();
+        let here = bench.router.stats().workers[worker].ended > before;
+        bench.cycle();
+        poll(port);
+        if here {
+            return (client, number);
+        }
+    }
+    unreachable!("the numbers end above")
+}
+
+/// Runs what might block on a thread of its own. Nothing where it panics, or does not come back in time.
+pub fn within<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Option<T> {
+    let (tell, told) = mpsc::channel();
+    std::thread::spawn(move || tell.send(work()));
+    told.recv_timeout(PATIENCE).ok()
+}

@@ -1,0 +1,24 @@
+//! Inputs that once failed, each with what is right: closings, handles of clients that are gone, stops, workers that are
+//! lost, host code that panics, calls, notices, rooms and time. Almost everything on one thread, with a clock by hand.
+//! Rows R3, R4, R8, R9, R10, R11, R12, R14, R16, G2; invariants I2, I4, I5, I6, I7, I8, I9.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test")]
+
+mod admission;
+mod calls;
+mod closing;
+mod ended;
+mod given_away;
+mod handles;
+mod harness;
+mod lost;
+mod lost_one_of_two;
+mod notices;
+mod order;
+mod protocol;
+mod rooms;
+mod shared;
+mod space;
+mod stops;
+mod tasks;
+mod time;

@@ -1,0 +1,74 @@
+//! A port that was refused for want of room is woken once there is some, whatever it does in between. Invariant I6.
+
+use super::harness::{Bench, HEARTBEAT, within};
+use corelane::clients::ClientId;
+use corelane::router::Port;
+use std::time::Duration;
+
+const FULL: &[(&str, &str)] = &[("workers", "1"), ("queue_messages", "4")];
+
+/// A port whose queue is full; nothing of it is published.
+fn full(bench: &mut Bench) -> (Port, ClientId) {
+    let mut port = bench.port();
+    let ann = port.connect("ann", "peerjs", "", 1).unwrap();
+    bench.turn(&mut port);
+    for _ in 0..4 {
+        port.submit(ann, HEARTBEAT, 0).unwrap();
+    }
+    assert!(port.submit(ann, HEARTBEAT, 0).is_err());
+    (port, ann)
+}
+
+/// The port goes to sleep, then the worker takes what is there.
+fn is_woken(bench: &mut Bench, mut port: Port) -> bool {
+    let (tell, told) = std::sync::mpsc::channel();
+    let sleeper = std::thread::spawn(move || {
+        within(move || {
+            assert!(port.arm(), "there is nothing yet");
+            tell.send(()).unwrap();
+            port.wait(Duration::from_secs(3_600));
+            port
+        })
+        .is_some()
+    });
+    told.recv().unwrap();
+    std::thread::sleep(Duration::from_millis(50));
+    for _ in 0..5 {
+        bench.cycle();
+    }
+    sleeper.join().unwrap()
+}
+
+#[test]
+fn a_publication_behind_a_refusal_does_not_take_the_request_back() {
+    let mut bench = Bench::new(FULL);
+    let (mut port, _) = full(&mut bench);
+    port.publish();
+    assert!(is_woken(&mut bench, port));
+}
+
+#[test]
+fn a_later_record_does_not_take_the_request_back() {
+    let mut bench = Bench::new(FULL);
+    let (mut port, ann) = full(&mut bench);
+    port.publish();
+    assert!(port.submit(ann, HEARTBEAT, 0).is_err());
+    // Its posts have room: they are no messages.
+    port.connect("bob", "peerjs", "", 2).unwrap();
+    assert!(is_woken(&mut bench, port));
+}
+
+#[test]
+fn a_disconnect_that_waits_is_woken_for() {
+    let mut bench = Bench::new(&[("workers", "1"), ("ring_bytes", "4096"), ("batch", "1")]);
+    let mut port = bench.port();
+    let [ann, ben, eve] = ["ann", "ben", "eve"].map(|name| port.connect(name, "peerjs", "", 1).unwrap());
+    for _ in 0..10 {
+        bench.turn(&mut port);
+    }
+    while port.submit(ann, HEARTBEAT, 0).is_ok() {}
+    while port.send(ben, b"", 0).is_ok() {}
+    // It waits for room, and publishes what lies before it.
+    port.disconnect(eve).unwrap();
+    assert!(is_woken(&mut bench, port));
+}
