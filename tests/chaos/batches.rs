@@ -1,0 +1,112 @@
+//! What a host submits in batches, as calls, and until a ring is full.
+
+use crate::submitting::{Draft, Way};
+use crate::world::{World, catch, throw};
+use corelane::error::{Error, Refused};
+use corelane::router::Routed;
+use std::time::Duration;
+
+impl World {
+    /// Several at once; who is told of each may throw, or has had enough.
+    pub fn batch(&self) {
+        let Some((client, place)) = self.client_and_place() else { return };
+        if !Self::can_submit(place) {
+            return;
+        }
+        let drafts: Vec<_> = (0..self.below(5)).map(|_| self.draft(client, place)).collect();
+        let batch = drafts.iter().map(|draft| {
+            self.ledger.borrow_mut().give(draft.number);
+            (draft.client, &draft.bytes[..], draft.number)
+        });
+        let (stops, throws) = (self.chance(10), self.chance(10));
+        let serial = place.serial.get();
+        let told = std::cell::Cell::new(0);
+        let each = |at: usize, result: Result<(), Error>| {
+            told.set(told.get() + 1);
+            // A shared port whose poller was dropped counts nothing.
+            let closed = result == Err(Error::Refused(Refused::Closed));
+            if closed && place.serial.get() != serial {
+                return true;
+            }
+            self.ledger.borrow_mut().submitted += 1;
+            self.answered(drafts[at].number, result.err().as_ref());
+            if throws {
+                throw();
+            }
+            if self.chance(5) {
+                self.act_inside();
+            }
+            !stops
+        };
+        self.submitting(place, |way| match way {
+            Way::Plain(port) => catch(|| port.submit_batch(batch, each)),
+            Way::Shared(port) => catch(|| port.submit_batch(batch, each)),
+        });
+        for draft in &drafts[told.get()..] {
+            self.ledger.borrow_mut().sent[draft.number as usize].dead = true;
+        }
+    }
+
+    /// A call that does not wait. From a worker's thread it is refused, and not counted.
+    pub fn route(&self) {
+        let Some((client, place)) = self.client_and_place() else { return };
+        if !Self::can_submit(place) {
+            return;
+        }
+        let Draft { number, client, bytes } = self.draft(client, place);
+        let runs = self.ledger.borrow().base_runs;
+        let result = self.submitting(place, |way| match way {
+            Way::Plain(port) => port.route(client, &bytes, Duration::ZERO),
+            Way::Shared(port) => port.route(client, &bytes, Duration::ZERO),
+        });
+        let result = result.unwrap();
+        self.trace(|| format!("route {number} {client:?}: {result:?}"));
+        // A call has no value of its own: whatever comes of it would come as number 0.
+        self.ledger.borrow_mut().sent[number as usize].dead = true;
+        if self.inside.get() > 0 {
+            assert_eq!(result, Err(Error::OwnThread));
+            self.reach(|reached| reached.own_thread += 1);
+            return;
+        }
+        self.ledger.borrow_mut().submitted += 1;
+        match result {
+            Ok(Routed::TakenOver { .. }) => assert!(self.ledger.borrow().base_runs > runs),
+            Err(Error::Timeout) => self.reach(|reached| reached.timeouts += 1),
+            Err(Error::TooManyCalls(_)) => self.ledger.borrow_mut().refused += 1,
+            Err(error) => self.answered(number, Some(&error)),
+            Ok(other) => panic!("no worker has run: {other:?}"),
+        }
+    }
+
+    /// Submits until the ring is full, has it drained, and says that it is about to wait: it must not.
+    pub fn stall(&self) {
+        let Some((client, place)) = self.client_and_place() else { return };
+        if self.setup.driven || self.is_inside() || !Self::can_submit(place) {
+            return;
+        }
+        let full = (0..100).any(|_| {
+            let draft = self.draft(client, place);
+            self.submit_one(place, draft)
+        });
+        self.calm.set(true);
+        if full {
+            self.publish_on(place);
+            while (0..self.workers.len()).map(|worker| self.work_on(worker)).sum::<usize>() > 0 {}
+            let armed = self.arm(place);
+            assert!(armed != Some(true), "there is room, and it would sleep");
+            self.reach(|reached| reached.stalled_ports += 1);
+        }
+        self.calm.set(false);
+    }
+
+    /// As much as goes in.
+    pub fn flood(&self) {
+        let Some((client, place)) = self.client_and_place() else { return };
+        for _ in 0..self.below(30) {
+            if Self::can_submit(place) {
+                let draft = self.draft(client, place);
+                self.submit_one(place, draft);
+            }
+        }
+    }
+}

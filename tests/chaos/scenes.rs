@@ -1,0 +1,196 @@
+//! What chance alone seldom brings together: a few acts in a row, of which each is one that a host may do.
+
+use crate::ledger::{To, filling, name_of};
+use crate::world::{Place, World};
+use corelane::clients::ClientId;
+use corelane::router::SubmitOptions;
+use std::time::Duration;
+
+impl World {
+    pub fn scene(&self) {
+        if self.is_inside() || self.calm.get() {
+            return;
+        }
+        match self.below(4) {
+            0 => self.late_notices_and_moves(),
+            1 => self.late_post(),
+            2 => self.clog(),
+            _ => self.loss_between_messages(),
+        }
+    }
+
+    /// One message of a type and to a name, with nothing random about it. Says whether it was accepted.
+    fn submit_plainly(
+        &self,
+        client: u64,
+        place: &Place,
+        kind: &str,
+        to: Option<u64>,
+        stamp: Option<u64>,
+    ) -> Option<u64> {
+        let meant = to.map_or(To::Nobody, To::Name);
+        let number = self.ledger.borrow_mut().send(client, place.serial.get(), meant, 3);
+        let address = to.map_or(String::new(), |to| format!(r#""dst":"{}","#, name_of(to)));
+        let fill = filling(number, 3);
+        let bytes = format!(r#"{{"type":"{kind}",{address}"payload":[{number},"{fill}"]}}"#);
+        {
+            let sent = &mut self.ledger.borrow_mut().sent[number as usize];
+            (sent.tell, sent.is_leave) = (stamp.is_some(), kind == "leave");
+        }
+        let options = SubmitOptions { correlation: number, stamp, tell_expired: stamp.is_some() };
+        let result =
+            self.submitting(place, |mut way| way.submit_with(ClientId(client), bytes.as_bytes(), options))?;
+        self.ledger.borrow_mut().submitted += 1;
+        self.answered(number, result.as_ref().err());
+        result.is_ok().then_some(number)
+    }
+
+    /// One cycle of each worker in which nobody acts.
+    fn cycle_calmly(&self) -> usize {
+        self.calm.set(true);
+        let work = (0..self.workers.len()).map(|worker| self.work_on(worker)).sum();
+        self.calm.set(false);
+        work
+    }
+
+    /// Notices of late messages come in their order, though their client moves in between.
+    fn late_notices_and_moves(&self) {
+        let Some((client, place)) = self.client_and_place() else { return };
+        for _ in 0..4 {
+            if self.submit_plainly(client, place, "relay", Some(0), Some(0)).is_none() {
+                return;
+            }
+            self.publish_on(place);
+            self.cycle_calmly();
+            self.place();
+        }
+    }
+
+    /// A name connects when what is held for it is due, and its post waits behind others: it gets what is held.
+    fn late_post(&self) {
+        let Some((client, place)) = self.client_and_place() else { return };
+        let before = self.router.accounting();
+        let free = {
+            let ledger = self.ledger.borrow();
+            let taken = |name: &u64| ledger.peers.values().any(|peer| peer.name == *name && peer.has_name());
+            (0..self.setup.names).find(|name| !taken(name))
+        };
+        let Some(name) = free.filter(|_| !self.setup.driven) else { return };
+        let Some(number) = self.submit_plainly(client, place, "relay", Some(name), None) else { return };
+        self.publish_on(place);
+        for _ in 0..100 {
+            if self.cycle_calmly() == 0 {
+                break;
+            }
+        }
+        self.acknowledge_all();
+        let now = self.router.accounting();
+        if now.held <= before.held || now.expired > before.expired {
+            return; // It is not held, or was, behind one whose time was over.
+        }
+        self.hands.advance(Duration::from_secs(1));
+        for _ in 0..self.below(20) {
+            self.submit_plainly(client, place, "alive", None, None);
+        }
+        if self.connect_as(place, name).is_none() {
+            return;
+        }
+        for _ in 0..10 {
+            self.cycle_calmly();
+        }
+        self.calm.set(true);
+        for place in self.ports.iter().filter(|place| place.serial.get() > 0) {
+            self.poll_place(place, 1_000);
+        }
+        self.calm.set(false);
+        let has_expired = self.ledger.borrow().sent[number as usize].expired;
+        assert!(!has_expired, "{number} has expired, and its name is connected");
+        self.reach(|reached| reached.late_posts += 1);
+    }
+
+    /// The way from a worker to a port is full of notices that take no credit: closings wait on its list, and their clients
+    /// leave, and others come.
+    fn clog(&self) {
+        let Some((client, place)) = self.client_and_place() else { return };
+        let others: Vec<_> = {
+            let ledger = self.ledger.borrow();
+            let here =
+                ledger.peers.iter().filter(|(_, peer)| peer.port == place.serial.get() && peer.has_name());
+            here.map(|(id, peer)| (*id, peer.name)).filter(|(id, _)| *id != client).take(4).collect()
+        };
+        // Their credit is used up first: what finds no room gives its credit back.
+        for _ in 0..3 {
+            self.cycle_calmly();
+            self.poll_place(place, 1_000);
+        }
+        self.acknowledge_all();
+        self.overload(client, place, &others, self.setup.credit.0);
+        for _ in 0..10 {
+            for _ in 0..30 {
+                self.submit_plainly(client, place, "leave", None, None);
+            }
+            self.publish_on(place);
+            self.cycle_calmly();
+        }
+        self.overload(client, place, &others, 1);
+        for (other, _) in &others {
+            self.disconnect_one(*other, place);
+        }
+        // One worker answers, perhaps not the one on whose list they are.
+        self.calm.set(true);
+        let one = self.below(self.workers.len() as u64) as usize;
+        self.work_on(one);
+        self.calm.set(false);
+        for _ in 0..6 {
+            self.poll_place(place, if self.chance(50) { 1_000 } else { 1 + self.below(20) as usize });
+            if self.chance(30) {
+                self.cycle_calmly();
+            }
+            self.connect();
+        }
+        self.reach(|reached| reached.clogs += 1);
+    }
+
+    /// So many messages of one client to each of the others.
+    fn overload(&self, client: u64, place: &Place, others: &[(u64, u64)], count: u32) {
+        for (_, name) in others {
+            for _ in 0..count {
+                self.submit_plainly(client, place, "now", Some(*name), None);
+            }
+            self.publish_on(place);
+            for _ in 0..3 {
+                self.cycle_calmly();
+            }
+        }
+    }
+
+    /// A worker is lost with deliveries that its port has not taken, and those who caused them go on.
+    fn loss_between_messages(&self) {
+        let Some((client, place)) = self.client_and_place() else { return };
+        if !self.setup.may_lose || self.chance(50) {
+            return;
+        }
+        let names: Vec<_> = self
+            .ledger
+            .borrow()
+            .peers
+            .values()
+            .filter(|peer| peer.has_name())
+            .map(|peer| peer.name)
+            .collect();
+        let Some(name) = self.pick(&names) else { return };
+        self.submit_plainly(client, place, "now", Some(name), None);
+        self.publish_on(place);
+        self.cycle_calmly();
+        self.lose_worker();
+        // Its port looks at another worker first every other time.
+        self.poll_place(place, 0);
+        for _ in 0..3 {
+            self.submit_plainly(client, place, "now", Some(name), None);
+            self.publish_on(place);
+            self.cycle_calmly();
+            self.poll();
+        }
+        self.reach(|reached| reached.losses_between += 1);
+    }
+}
