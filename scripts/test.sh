@@ -40,7 +40,7 @@ conformance() {
 conformance_original() {
     (cd tests/conformance && npm ci --silent --no-audit --no-fund) || return 1
     local server='["node","node_modules/peer/dist/bin/peerjs.js","--port","{port}","--host","127.0.0.1"]'
-    (cd tests/conformance && SUITE=shared SERVER_COMMAND=$server node --test conformance.mjs parity.mjs)
+    (cd tests/conformance && SUITE=shared SERVER_COMMAND=$server node --test conformance.mjs sockets.mjs parity.mjs)
 }
 
 only=("$@")
@@ -49,7 +49,7 @@ suite loom "" scripts/loom.sh models
 suite loom-mutants "" scripts/loom.sh mutants
 suite simulator-mutants "" scripts/simulator-mutants.sh
 suite tsan "" scripts/tsan.sh
-suite conformance "node npm openssl" conformance conformance.mjs monitor.mjs parity.mjs
+suite conformance "node npm openssl" conformance conformance.mjs sockets.mjs monitor.mjs parity.mjs
 suite conformance-original "node npm openssl" conformance_original
 suite scale "node npm" conformance scale.mjs
 suite browser "node npm chromium" conformance browser.mjs

@@ -14,6 +14,9 @@ use tokio::sync::oneshot;
 /// The most that a socket takes over from the one before it.
 const INHERITED_BYTES: usize = 1 << 20;
 
+/// The queue's length from which on nothing is said that no client has sent.
+const NOTICES: usize = 64;
+
 /// A text frame to write, and what to acknowledge to the router once it is written.
 #[derive(Debug)]
 pub(crate) struct Outgoing {
@@ -44,8 +47,11 @@ pub(crate) struct Connection {
     pub(crate) owner: Owner,
     /// The router's client, while it is connected there.
     pub(crate) client: Cell<Option<ClientId>>,
-    /// When that was, in raw ticks.
-    pub(crate) connected_at: Cell<u64>,
+    /// When its last frame was read, of whatever kind; at first when it connected. In raw ticks.
+    pub(crate) heard_at: Cell<u64>,
+    /// When it was last asked whether it is there, likewise.
+    pub(crate) pinged_at: Cell<u64>,
+    ping_wanted: Cell<bool>,
     state: Cell<State>,
     /// The id has gone to another socket, which waits for what could not be written to this one.
     pub(crate) successor: RefCell<Option<oneshot::Sender<Rest>>>,
@@ -99,8 +105,25 @@ impl Connection {
         }
     }
 
+    /// Has the socket's task ask the peer whether it is there.
+    pub(crate) fn ping(&self, now: u64) {
+        self.pinged_at.set(now);
+        self.ping_wanted.set(true);
+        self.wake();
+    }
+
+    /// Whether to ask now.
+    pub(crate) fn take_ping(&self) -> bool {
+        self.ping_wanted.take()
+    }
+
     pub(crate) fn pop(&self) -> Option<Outgoing> {
         self.outgoing.borrow_mut().pop_front()
+    }
+
+    /// Whether a word of the server's own may be queued: a client that does not read gathers few of them.
+    pub(crate) fn takes_notices(&self) -> bool {
+        self.outgoing.borrow().len() < NOTICES
     }
 
     pub(crate) fn has_outgoing(&self) -> bool {
@@ -149,7 +172,9 @@ impl Connections {
             id,
             owner: Owner { thread, connection: token },
             client: Cell::new(None),
-            connected_at: Cell::new(0),
+            heard_at: Cell::new(0),
+            pinged_at: Cell::new(0),
+            ping_wanted: Cell::new(false),
             state: Cell::new(State::Open),
             successor: RefCell::new(None),
             outgoing: RefCell::default(),

@@ -24,6 +24,8 @@ use tokio_rustls::TlsAcceptor;
 
 /// As npm's.
 const ALIVE_CHECK: Duration = Duration::from_millis(300);
+/// A check that comes so late means that the process was stopped, or its machine.
+const PAUSE: Duration = Duration::from_millis(900);
 /// How long sockets have for their closing frames when the server stops.
 const STOP_GRACE: Duration = Duration::from_secs(1);
 
@@ -41,6 +43,17 @@ pub(crate) enum Command {
     /// Let go of a client whose id has gone to another socket, then hand over what was not written.
     Release(u64, oneshot::Sender<Rest>),
     Stop,
+}
+
+/// What has become of a message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Submitted {
+    /// The router has it, or has counted why not.
+    Done,
+    /// There is no room now.
+    Full,
+    /// The router takes none so large, and has counted it.
+    TooLarge,
 }
 
 /// A network thread before it runs.
@@ -125,7 +138,7 @@ impl Network {
         let mut port = self.port.borrow_mut();
         let client = port.connect(&connection.id, "peerjs", "peerjs", connection.owner.connection)?;
         connection.client.set(Some(client));
-        connection.connected_at.set(self.clock.raw());
+        connection.heard_at.set(self.clock.raw());
         Ok(())
     }
 
@@ -147,17 +160,18 @@ impl Network {
         }
     }
 
-    /// Gives one of a client's messages to the router. False: its ring is full, and `waker` is woken to try again.
-    pub(crate) fn submit(&self, client: ClientId, message: &[u8], stamp: u64, waker: &Waker) -> bool {
+    /// Gives one of a client's messages to the router. Where its ring is full, `waker` is woken to try again.
+    pub(crate) fn submit(&self, client: ClientId, message: &[u8], stamp: u64, waker: &Waker) -> Submitted {
         match self.port.borrow_mut().submit_at(client, message, 0, stamp) {
             Err(Error::Refused(Refused::Full)) => {
                 self.pump.stall(waker);
-                false
+                Submitted::Full
             }
+            Err(Error::Refused(Refused::TooLarge)) => Submitted::TooLarge,
             // Another refusal costs the message; the router has counted it, with its reason.
             _ => {
                 self.pump.publish_soon();
-                true
+                Submitted::Done
             }
         }
     }
@@ -195,17 +209,31 @@ impl Network {
     }
 }
 
-/// Closes clients that have not been heard of, as npm's does.
+/// Closes clients that have not been heard of. Any frame counts; who is silent is asked, since what runs a page's timers
+/// may sleep while its connection is well.
 async fn close_silent_clients(network: Rc<Network>) {
+    let limit = network.service.settings.alive_nanoseconds;
+    let (mut checked_at, mut resumed_at) = (network.clock.raw(), 0);
     loop {
         tokio::time::sleep(ALIVE_CHECK).await;
         let now = network.clock.raw();
-        let is_silent = |connection: &&Rc<Connection>| {
-            let Some(client) = connection.client.get() else { return false };
-            let heard = connection.connected_at.get().max(network.port.borrow().alive_at(client));
-            network.clock.nanoseconds(heard, now) >= network.service.settings.alive_nanoseconds
-        };
-        let silent: Vec<_> = network.connections.borrow().iter().filter(is_silent).cloned().collect();
+        // After a pause of the process frames lie in the sockets that nobody could read, so silence counts from here.
+        if network.clock.nanoseconds(checked_at, now) > PAUSE.as_nanos() as u64 {
+            resumed_at = now;
+        }
+        checked_at = now;
+        let mut silent = Vec::new();
+        for connection in network.connections.borrow().iter() {
+            if connection.client.get().is_none() {
+                continue;
+            }
+            let heard_at = connection.heard_at.get().max(resumed_at);
+            if network.clock.nanoseconds(heard_at, now) >= limit {
+                silent.push(Rc::clone(connection));
+            } else if network.clock.nanoseconds(heard_at.max(connection.pinged_at.get()), now) >= limit / 3 {
+                connection.ping(now);
+            }
+        }
         for connection in silent {
             network.leave(&connection);
             connection.end(State::Closing);

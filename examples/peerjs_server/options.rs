@@ -14,6 +14,9 @@ use tokio_rustls::rustls::crypto::ring;
 use tokio_rustls::rustls::pki_types::pem::PemObject;
 use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
+/// The largest message that a ring's record carries, with its sender's name and header.
+const LARGEST_IN_RING: u64 = (64 << 10) + 1024;
+
 /// A PeerJS-compatible signaling server that measures every message.
 #[derive(Debug, Parser)]
 #[command(version, max_term_width = 100)]
@@ -41,7 +44,7 @@ pub(crate) struct Options {
     #[arg(allow_negative_numbers = true)]
     expire_timeout: u64,
 
-    /// After how long without a heartbeat a client is closed.
+    /// After how long without any frame a client is closed. The server asks with a ping after a third of it.
     #[arg(long = "alive_timeout", alias = "alive-timeout", value_name = "MILLISECONDS")]
     #[arg(default_value = "60000", value_parser = number(1, 86_400_000, " milliseconds"))]
     #[arg(allow_negative_numbers = true)]
@@ -97,9 +100,9 @@ pub(crate) struct Options {
     #[arg(long, default_value = "0", value_parser = number(0, 64, " threads"), allow_negative_numbers = true)]
     workers: u64,
 
-    /// Largest message that is routed. A larger one is dropped and counted; past 16 times this, and past 2 MiB,
-    /// its socket is closed.
-    #[arg(long = "max_message", alias = "max-message", value_name = "BYTES", default_value = "65536")]
+    /// Largest message that is routed. The sender of a larger one gets an ERROR, and the refusal is counted. Past
+    /// twice this, and past 2 MiB, its socket is closed as well.
+    #[arg(long = "max_message", alias = "max-message", value_name = "BYTES", default_value = "1048576")]
     #[arg(value_parser = number(1024, 8 << 20, " bytes"), allow_negative_numbers = true)]
     max_message: u64,
 
@@ -124,6 +127,8 @@ pub(crate) struct Settings {
     /// Empty: any origin.
     pub(crate) origins: Vec<String>,
     pub(crate) alive_nanoseconds: u64,
+    /// The largest message that is routed.
+    pub(crate) max_message: u64,
     /// The largest frame that is read at all.
     pub(crate) max_frame: usize,
 }
@@ -161,7 +166,8 @@ impl Options {
             allow_discovery: self.allow_discovery,
             origins: self.cors.clone(),
             alive_nanoseconds: self.alive_timeout * 1_000_000,
-            max_frame: (16 * self.max_message).max(2 << 20) as usize,
+            max_message: self.max_message,
+            max_frame: (2 * self.max_message).max(2 << 20) as usize,
         }
     }
 
@@ -174,10 +180,14 @@ impl Options {
         // A relayed message carries its sender's name and a record's header as well.
         let record = self.max_message + 1024;
         let mut config = Config::default();
-        let four_records = (4 * record).next_power_of_two();
+        // What is larger than most offers travels beside the rings, so that these stay small.
+        let four_records = (4 * record.min(LARGEST_IN_RING)).next_power_of_two();
         let ring = config.get(Key::RingBytes).max(four_records);
         let backlog = config.get(Key::BacklogBytes).max(four_records);
-        let credit = config.get(Key::CreditBytes).max(2 * record);
+        // Several of the largest ones may be on their way to one client, or wait for it.
+        let credit = config.get(Key::CreditBytes).max(4 * record);
+        let hold = config.get(Key::HoldBytes).max(4 * record);
+        let beside = config.get(Key::PayloadBytes).max(32 * record);
         // Clients that have left, or have left their id, hold a slot for a while.
         let clients = (2 * self.concurrent_limit).clamp(64, 1_000_000);
         config = config
@@ -188,6 +198,8 @@ impl Options {
             .with(Key::RingBytes, ring)?
             .with(Key::BacklogBytes, backlog)?
             .with(Key::CreditBytes, credit)?
+            .with(Key::HoldBytes, hold)?
+            .with(Key::PayloadBytes, beside)?
             .with(Key::HoldTime, self.expire_timeout)?;
         for (key, value) in &self.router_settings {
             config.set(key, value)?;

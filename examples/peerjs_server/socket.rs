@@ -3,7 +3,7 @@
 
 use crate::connection::{Connection, Outgoing, State};
 use crate::http::{self, CONNECTION_LIMIT, INVALID_KEY, MISSING_PARAMETERS};
-use crate::network::Network;
+use crate::network::{Network, Submitted};
 use crate::registry::Entered;
 use corelane::clients::MAX_NAME_BYTES;
 use corelane::error::Error;
@@ -14,7 +14,7 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
 use std::time::Duration;
-use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::error::CapacityError;
 use tokio_tungstenite::tungstenite::protocol::frame::Frame;
@@ -56,6 +56,8 @@ pub(crate) fn limits(max_frame: usize) -> WebSocketConfig {
 enum End {
     /// With a closing frame, and what is said before it.
     Close(Option<CloseFrame>, Option<Bytes>),
+    /// The peer has closed: its closing frame is answered.
+    Answer,
     /// Without a word.
     Drop,
 }
@@ -85,20 +87,34 @@ where
         }
         Err(end) => end,
     };
-    if let End::Close(frame, text) = end {
-        let farewell = async {
+    // It is over either way.
+    let _ = tokio::time::timeout(CLOSE_GRACE, farewell(&mut stream, end)).await;
+    network.sockets.set(network.sockets.get() - 1);
+}
+
+/// Says what there is to say at a socket's end, and waits until the peer has it: a socket that is dropped with bytes unread
+/// takes back what was written last.
+async fn farewell<S>(stream: &mut WebSocketStream<S>, end: End) -> Result<(), tungstenite::Error>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    match end {
+        // The answer is in the stream's buffer since the peer's frame was read.
+        End::Answer => stream.flush().await?,
+        End::Close(frame, text) => {
             if let Some(text) = text {
                 stream.send(frame_of(text)).await?;
             }
             stream.close(frame).await?;
-            // Until the peer has answered: dropping what it still sends would drop what it was told.
-            while stream.next().await.transpose()?.is_some() {}
-            Ok::<_, tungstenite::Error>(())
-        };
-        // It is over either way.
-        let _ = tokio::time::timeout(CLOSE_GRACE, farewell).await;
+            while let Some(Ok(_)) = stream.next().await {}
+        }
+        End::Drop => return Ok(()),
     }
-    network.sockets.set(network.sockets.get() - 1);
+    let socket = stream.get_mut();
+    socket.shutdown().await?;
+    let mut rest = [0; 4096];
+    while socket.read(&mut rest).await? > 0 {}
+    Ok(())
 }
 
 fn frame_of(text: Bytes) -> Message {
@@ -122,9 +138,13 @@ async fn enter(network: &Network, query: &Query) -> Result<Rc<Connection>, End> 
     let connection = network.add(id);
     let entered = network.service.registry.enter(id, token, connection.owner);
     match entered {
-        Entered::New => {}
+        Entered::New => greet(&connection),
         // If it has a successor itself by then, it connects all the same, for what its client has sent.
-        Entered::After(owner) => connection.inherit(network.take_over(owner).await),
+        Entered::After(owner) => {
+            let rest = network.take_over(owner).await;
+            greet(&connection);
+            connection.inherit(rest);
+        }
         Entered::Taken | Entered::Full => {
             network.forget(&connection);
             let full = entered == Entered::Full;
@@ -136,14 +156,7 @@ async fn enter(network: &Network, query: &Query) -> Result<Rc<Connection>, End> 
         }
     }
     match network.connect(&connection) {
-        Ok(()) => {
-            if entered == Entered::New {
-                let text = Bytes::from_static(http::OPEN);
-                // First in its queue: nothing was awaited since it connected.
-                connection.push(Outgoing { text, messages: 0, bytes: 0 });
-            }
-            Ok(connection)
-        }
+        Ok(()) => Ok(connection),
         Err(error) => {
             network.forget(&connection);
             match error {
@@ -152,6 +165,11 @@ async fn enter(network: &Network, query: &Query) -> Result<Rc<Connection>, End> 
             }
         }
     }
+}
+
+/// Queues OPEN, before anything else.
+fn greet(connection: &Connection) {
+    connection.push(Outgoing { text: Bytes::from_static(http::OPEN), messages: 0, bytes: 0 });
 }
 
 /// A client's socket while it is open.
@@ -196,20 +214,27 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<'_, S> {
         for _ in 0..FRAMES_PER_TURN {
             if let Some((message, stamp)) = self.frame.take()
                 && let Some(client) = self.connection.client.get()
-                && !self.network.submit(client, &message, stamp, context.waker())
             {
-                self.frame = Some((message, stamp));
-                return Poll::Pending;
-            }
-            match Pin::new(&mut *self.stream).poll_next(context) {
-                Poll::Ready(Some(Ok(message @ (Message::Text(_) | Message::Binary(_))))) => {
-                    self.frame = Some((message.into_data(), self.network.clock.raw()));
+                match self.network.submit(client, &message, stamp, context.waker()) {
+                    Submitted::Done => {}
+                    Submitted::Full => {
+                        self.frame = Some((message, stamp));
+                        return Poll::Pending;
+                    }
+                    Submitted::TooLarge => self.say_too_large(message.len()),
                 }
-                Poll::Ready(Some(Ok(Message::Close(_)))) => return Poll::Ready(End::Close(None, None)),
-                Poll::Ready(Some(Ok(_))) => {}
-                Poll::Ready(Some(Err(error))) => return Poll::Ready(fault(&error)),
-                Poll::Ready(None) => return Poll::Ready(End::Drop),
-                Poll::Pending => return Poll::Pending,
+            }
+            let message = match std::task::ready!(Pin::new(&mut *self.stream).poll_next(context)) {
+                Some(Ok(message)) => message,
+                Some(Err(error)) => return Poll::Ready(self.fault(&error)),
+                None => return Poll::Ready(End::Drop),
+            };
+            let now = self.network.clock.raw();
+            self.connection.heard_at.set(now);
+            match message {
+                Message::Text(_) | Message::Binary(_) => self.frame = Some((message.into_data(), now)),
+                Message::Close(_) => return Poll::Ready(End::Answer),
+                _ => {}
             }
         }
         // There may be more; others first.
@@ -226,6 +251,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<'_, S> {
             let written = self.written.get_or_insert_default();
             *written = (written.0 + messages, written.1 + bytes);
         }
+        if self.connection.take_ping() {
+            std::task::ready!(Pin::new(&mut *self.stream).poll_ready(context))?;
+            Pin::new(&mut *self.stream).start_send(Message::Ping(Bytes::new()))?;
+            self.written.get_or_insert_default();
+        }
         if self.written.is_some() {
             std::task::ready!(Pin::new(&mut *self.stream).poll_flush(context))?;
             if let (Some((messages, bytes)), Some(client)) =
@@ -237,15 +267,30 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<'_, S> {
         }
         Poll::Ready(Ok(()))
     }
-}
 
-/// How a socket ends whose peer broke the protocol, or is gone.
-fn fault(error: &tungstenite::Error) -> End {
-    let code = match error {
-        tungstenite::Error::Utf8(_) => CloseCode::Invalid,
-        tungstenite::Error::Capacity(CapacityError::MessageTooLong { .. }) => CloseCode::Size,
-        tungstenite::Error::Protocol(_) => CloseCode::Protocol,
-        _ => return End::Drop,
-    };
-    End::Close(Some(CloseFrame { code, reason: "".into() }), None)
+    /// Tells the client why its message goes nowhere.
+    fn say_too_large(&self, bytes: usize) {
+        if self.connection.takes_notices() {
+            let text = self.too_large(bytes);
+            self.connection.push(Outgoing { text, messages: 0, bytes: 0 });
+        }
+    }
+
+    fn too_large(&self, bytes: usize) -> Bytes {
+        let limit = self.network.service.settings.max_message;
+        http::error(&format!("The message has {bytes} bytes; this server delivers up to {limit}"))
+    }
+
+    /// How a socket ends whose peer broke the protocol, or is gone.
+    fn fault(&self, error: &tungstenite::Error) -> End {
+        let (code, text) = match error {
+            tungstenite::Error::Utf8(_) => (CloseCode::Invalid, None),
+            tungstenite::Error::Capacity(CapacityError::MessageTooLong { size, .. }) => {
+                (CloseCode::Size, Some(self.too_large(*size)))
+            }
+            tungstenite::Error::Protocol(_) => (CloseCode::Protocol, None),
+            _ => return End::Drop,
+        };
+        End::Close(Some(CloseFrame { code, reason: "".into() }), text)
+    }
 }

@@ -203,6 +203,28 @@ describe("two peerjs clients in a browser", () => {
     await assertSignalingCounted(server);
   });
 
+  test("reconnect() opens again", { timeout: 180_000, skip: !own && "npm's server never opens a client that is still there" }, async (t) => {
+    const server = await startServer(t);
+    const [ann, ben] = [await openPeer(server, "ann"), await openPeer(server, "ben")];
+    // The server does not know that the first socket is gone: its close is kept from it, as a lost network does.
+    const opened = ann.page.evaluate(
+      () =>
+        new Promise((resolve) => {
+          const { peer } = window;
+          peer.socket._socket.close = () => {};
+          peer.on("open", resolve);
+          peer.disconnect();
+          peer.reconnect();
+        }),
+    );
+    assert.equal(await within(opened, "the second open", PATIENCE), "ann");
+    await ben.page.evaluate(() => {
+      window.called = new Promise((resolve) => window.peer.on("connection", ({ peer }) => resolve(peer)));
+    });
+    await ann.page.evaluate(() => void window.peer.connect("ben"));
+    assert.equal(await within(ben.page.evaluate(() => window.called), "the connection", PATIENCE), "ann");
+  });
+
   test("a client is told that the one it calls is not there", { timeout: 180_000 }, async (t) => {
     const server = await startServer(t, { expire_timeout: 300 });
     const ann = await openPeer(server, "ann");
