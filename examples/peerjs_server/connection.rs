@@ -53,6 +53,8 @@ pub(crate) struct Connection {
     pub(crate) pinged_at: Cell<u64>,
     ping_wanted: Cell<bool>,
     state: Cell<State>,
+    /// Why its task is to end, for the log.
+    why: Cell<&'static str>,
     /// The id has gone to another socket, which waits for what could not be written to this one.
     pub(crate) successor: RefCell<Option<oneshot::Sender<Rest>>>,
     outgoing: RefCell<Rest>,
@@ -64,9 +66,14 @@ impl Connection {
         self.state.get()
     }
 
+    pub(crate) fn why(&self) -> &'static str {
+        self.why.get()
+    }
+
     /// Has the socket's task end. An abort is never taken back.
-    pub(crate) fn end(&self, state: State) {
+    pub(crate) fn end(&self, state: State, why: &'static str) {
         if self.state.get() != State::Aborted {
+            self.why.set(why);
             self.state.set(state);
             self.wake();
         }
@@ -176,6 +183,7 @@ impl Connections {
             pinged_at: Cell::new(0),
             ping_wanted: Cell::new(false),
             state: Cell::new(State::Open),
+            why: Cell::new(""),
             successor: RefCell::new(None),
             outgoing: RefCell::default(),
             waker: RefCell::default(),

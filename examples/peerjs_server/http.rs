@@ -1,27 +1,22 @@
-//! HTTP: connections as they are accepted, npm's three addresses with their CORS headers, and the upgrade to a
-//! WebSocket. Also the few texts that the server itself says to a client.
+//! HTTP: connections as they are accepted, and npm's three addresses with their CORS headers. Also the few texts that the server itself says to a client.
 
+use crate::counts::{At, Refusal};
+use crate::guard::{Guarded, Owner, Socket};
 use crate::network::Network;
 use crate::options::Settings;
-use crate::socket::{self, Query};
+use crate::upgrade;
 use http_body_util::Full;
 use hyper::body::{Bytes, Incoming};
-use hyper::header::{self, HeaderMap, HeaderName, HeaderValue};
-use hyper::upgrade::Upgraded;
+use hyper::header::{self, HeaderMap, HeaderValue};
 use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use std::convert::Infallible;
+use std::net::SocketAddr;
 use std::rc::Rc;
-use std::time::Duration;
+use std::sync::Arc;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::{TcpListener, TcpStream};
-use tokio::task::spawn_local;
-use tokio_tungstenite::WebSocketStream;
-use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
-use tokio_tungstenite::tungstenite::protocol::Role;
+use tokio::net::TcpStream;
 
-/// How long a peer has for a TLS handshake, and for the head of a request.
-const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
 const HEAD_BYTES: usize = 16 << 10;
 
 pub(crate) const OPEN: &[u8] = br#"{"type":"OPEN"}"#;
@@ -66,61 +61,58 @@ pub(crate) fn plain(status: StatusCode, body: impl Into<Bytes>) -> Answer {
     answer(status, PLAIN, body)
 }
 
-/// Accepts connections for as long as the thread runs.
-pub(crate) async fn accept(network: Rc<Network>, listener: TcpListener) {
-    loop {
-        match listener.accept().await {
-            Ok((stream, _)) => {
-                // Without it a small frame may wait for the one before it; a socket that is gone says so later.
-                let _ = stream.set_nodelay(true);
-                spawn_local(serve_accepted(Rc::clone(&network), stream));
-            }
-            Err(error) => {
-                // Out of descriptors, mostly: those that close make room.
-                eprintln!("warning: cannot accept a connection: {error}");
-                tokio::time::sleep(Duration::from_millis(100)).await;
-            }
-        }
-    }
-}
-
-async fn serve_accepted(network: Rc<Network>, stream: TcpStream) {
+/// Serves a connection from its acceptance on.
+pub(crate) async fn serve_accepted(network: Rc<Network>, stream: TcpStream, peer: SocketAddr) {
+    let Some(socket) = Socket::admit(&network.service, peer) else { return };
+    // Without it a small frame may wait for the one before it; a socket that is gone says so later.
+    let _ = stream.set_nodelay(true);
+    let stream = Guarded::new(stream, Owner::Public(Arc::clone(&socket)));
     match network.service.tls.clone() {
-        None => serve(network, stream).await,
+        None => serve(network, socket, stream).await,
         Some(tls) => {
-            if let Ok(Ok(stream)) = tokio::time::timeout(HEAD_TIMEOUT, tls.accept(stream)).await {
-                serve(network, stream).await;
+            let patience = network.service.settings.socket_timeout;
+            if let Ok(Ok(stream)) = tokio::time::timeout(patience, tls.accept(stream)).await {
+                socket.enter(At::Http);
+                serve(network, socket, stream).await;
+            } else {
+                network.service.refuse(Refusal::Handshake, socket.peer(), "");
             }
         }
     }
 }
 
-async fn serve<S>(network: Rc<Network>, stream: S)
+async fn serve<S>(network: Rc<Network>, socket: Arc<Socket>, stream: S)
 where
     S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
 {
-    let service = hyper::service::service_fn(move |request| {
-        let answer = respond::<S>(&network, request);
+    let (service, peer) = (Arc::clone(&network.service), socket.peer());
+    let respond = hyper::service::service_fn(move |request| {
+        let answer = respond::<S>(&network, &socket, request);
         async { Ok::<_, Infallible>(answer) }
     });
     let connection = hyper::server::conn::http1::Builder::new()
         .timer(TokioTimer::new())
-        .header_read_timeout(HEAD_TIMEOUT)
+        // For a request's head, and for the time between two requests.
+        .header_read_timeout(service.settings.socket_timeout)
         .max_buf_size(HEAD_BYTES)
-        .serve_connection(TokioIo::new(stream), service)
+        .serve_connection(TokioIo::new(stream), respond)
         .with_upgrades();
     // A peer that breaks HTTP or goes away costs only its connection.
-    let _ = connection.await;
+    if let Err(error) = connection.await
+        && (error.is_parse() || error.is_timeout())
+    {
+        service.refuse(Refusal::Request, peer, "");
+    }
 }
 
-fn respond<S>(network: &Rc<Network>, request: Request<Incoming>) -> Answer
+fn respond<S>(network: &Rc<Network>, socket: &Arc<Socket>, request: Request<Incoming>) -> Answer
 where
     S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
 {
     let settings = &network.service.settings;
     let upgrade = request.headers().get(header::UPGRADE);
     if upgrade.is_some_and(|name| name.as_bytes().eq_ignore_ascii_case(b"websocket")) {
-        return upgrade_to_websocket::<S>(network, request);
+        return upgrade::to_websocket::<S>(network, socket, request);
     }
     let Some(rest) = below(request.uri().path(), &settings.path) else { return not_found() };
     let mut answer = match *request.method() {
@@ -181,70 +173,14 @@ fn preflight(asked: &HeaderMap) -> Answer {
 /// Lets the asking page read the answer, if its origin may. Without an origin there is nothing to allow.
 fn allow_origin(settings: &Settings, asked: &HeaderMap, answer: &mut HeaderMap) {
     answer.append(header::VARY, HeaderValue::from_static("Origin"));
-    let Some(origin) = asked.get(header::ORIGIN) else { return };
-    let listed = settings.origins.iter().any(|one| one.as_bytes() == origin.as_bytes());
-    if listed || settings.origins.is_empty() {
+    if let Some(origin) = asked.get(header::ORIGIN).filter(|origin| is_allowed(settings, origin)) {
         answer.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin.clone());
     }
 }
 
-fn upgrade_to_websocket<S>(network: &Rc<Network>, mut request: Request<Incoming>) -> Answer
-where
-    S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
-{
-    let asked = request.headers();
-    let is = |name: HeaderName, value: &[u8]| asked.get(name).is_some_and(|one| one.as_bytes() == value);
-    let right = *request.method() == Method::GET
-        && request.uri().path() == network.service.settings.socket_path
-        && is(header::SEC_WEBSOCKET_VERSION, b"13");
-    let key = asked.get(header::SEC_WEBSOCKET_KEY).filter(|key| right && key.len() == 24);
-    let accept = key.and_then(|key| HeaderValue::from_str(&derive_accept_key(key.as_bytes())).ok());
-    let Some(accept) = accept else {
-        let mut answer = plain(StatusCode::BAD_REQUEST, "Bad Request");
-        answer.headers_mut().insert(header::SEC_WEBSOCKET_VERSION, HeaderValue::from_static("13"));
-        return answer;
-    };
-    let query = query(request.uri().query().unwrap_or_default());
-    let upgrading = hyper::upgrade::on(&mut request);
-    let network = Rc::clone(network);
-    spawn_local(async move {
-        if let Ok(upgraded) = upgrading.await
-            && let Some(stream) = websocket::<S>(upgraded, network.service.settings.max_frame).await
-        {
-            socket::serve(network, stream, query).await;
-        }
-    });
-    let mut answer = Response::new(Full::default());
-    *answer.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
-    answer.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("Upgrade"));
-    answer.headers_mut().insert(header::UPGRADE, HeaderValue::from_static("websocket"));
-    answer.headers_mut().insert(header::SEC_WEBSOCKET_ACCEPT, accept);
-    answer
-}
-
-/// The WebSocket on the connection itself, without hyper's wrapping.
-async fn websocket<S>(upgraded: Upgraded, max_frame: usize) -> Option<WebSocketStream<S>>
-where
-    S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
-{
-    let parts = upgraded.downcast::<TokioIo<S>>().ok()?;
-    let limits = Some(socket::limits(max_frame));
-    let (stream, rest) = (parts.io.into_inner(), parts.read_buf.to_vec());
-    Some(WebSocketStream::from_partially_read(stream, rest, Role::Server, limits).await)
-}
-
-/// Key, id and token; of a name that stands twice the last counts, as in npm's.
-fn query(text: &str) -> Query {
-    let mut query = Query::default();
-    for (name, value) in form_urlencoded::parse(text.as_bytes()) {
-        match &*name {
-            "key" => query.key = value.into_owned(),
-            "id" => query.id = value.into_owned(),
-            "token" => query.token = value.into_owned(),
-            _ => {}
-        }
-    }
-    query
+/// Whether pages of an origin may ask and connect.
+pub(crate) fn is_allowed(settings: &Settings, origin: &HeaderValue) -> bool {
+    settings.origins.is_empty() || settings.origins.iter().any(|one| one.as_bytes() == origin.as_bytes())
 }
 
 #[cfg(test)]
@@ -266,11 +202,5 @@ mod tests {
         let text = expired(b"a\"b", "c\\d\n");
         assert_eq!(text, r#"{"type":"EXPIRE","src":"a\"b","dst":"c\\d\n"}"#);
         assert_eq!(error("\u{1}"), r#"{"type":"ERROR","payload":{"msg":"\u0001"}}"#);
-    }
-
-    #[test]
-    fn a_query_is_decoded_and_its_last_word_counts() {
-        let expected = Query { key: "k".to_owned(), id: "a b&ž".to_owned(), token: String::new() };
-        assert_eq!(query("id=x&key=k&id=a+b%26%C5%BE&token="), expected);
     }
 }

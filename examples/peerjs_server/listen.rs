@@ -22,13 +22,16 @@ pub(crate) struct Listening {
 impl Listening {
     pub(crate) fn bind(options: &Options) -> Result<Self, Failure> {
         let (address, listeners) = listeners(options)?;
-        let monitor = match options.monitor.0 {
+        let monitor = match &options.monitor.0 {
             Some(address) => {
-                let listener = TcpListener::bind(address).and_then(|listener| {
-                    listener.set_nonblocking(true)?;
-                    Ok(listener)
-                });
                 let what = format_args!("the monitor cannot listen on {address} (--monitor)").to_string();
+                let first = |mut found: Vec<SocketAddr>| {
+                    // A name of both kinds: what is written as 127.0.0.1 elsewhere is to reach it.
+                    found.sort_by_key(SocketAddr::is_ipv6);
+                    found.into_iter().next().ok_or_else(|| io::ErrorKind::AddrNotAvailable.into())
+                };
+                let address = address.to_socket_addrs().and_then(|found| first(found.collect()));
+                let listener = address.and_then(for_monitor);
                 Some(listener.map_err(|error| Failure::system(what, error))?)
             }
             None => None,
@@ -36,6 +39,13 @@ impl Listening {
         let monitor_address = monitor.as_ref().and_then(|listener| listener.local_addr().ok());
         Ok(Self { address, listeners, monitor, monitor_address })
     }
+}
+
+/// The monitor's listener.
+pub(crate) fn for_monitor(address: SocketAddr) -> io::Result<TcpListener> {
+    let listener = TcpListener::bind(address)?;
+    listener.set_nonblocking(true)?;
+    Ok(listener)
 }
 
 /// The network threads' listeners on the first address that can be had.
@@ -92,7 +102,8 @@ fn bind(address: SocketAddr, shared: bool) -> io::Result<Socket> {
     Ok(socket)
 }
 
-fn listen(address: SocketAddr) -> io::Result<TcpListener> {
+/// A network thread's listener, beside those of the others.
+pub(crate) fn listen(address: SocketAddr) -> io::Result<TcpListener> {
     let socket = bind(address, true)?;
     socket.listen(BACKLOG)?;
     socket.set_nonblocking(true)?;

@@ -1,12 +1,17 @@
 //! A PeerJS-compatible signaling server on corelane, thread per core: what npm's `peer` does, with every message
 //! counted and timed. A network thread owns its listener, its sockets and its port; nothing is locked between a
-//! socket and a ring. `options` and `listen` start it, `network` is a thread, `pump` its port's task, `http` and
-//! `socket` are what comes in, `connection` is what a client has here, `registry` who has which id; `monitor` and `pages`
-//! show the figures.
+//! socket and a ring. `options` (with `values`), `tls` and `listen` start it, `network` is a thread, `pump` its port's
+//! task, `accept`, `http`, `upgrade` and `socket` are what comes in, each under its `guard`, `connection` is what a client has
+//! here, `registry` who has which id, and `address` from where; `monitor`, `pages`, `counts` and `log` show what happens.
 
+mod accept;
+mod address;
 mod connection;
+mod counts;
+mod guard;
 mod http;
 mod listen;
+mod log;
 mod monitor;
 mod network;
 mod options;
@@ -14,21 +19,32 @@ mod pages;
 mod pump;
 mod registry;
 mod socket;
+mod tls;
+mod upgrade;
+mod values;
 
+use address::Addresses;
 use corelane::monitor::Monitor;
-use corelane::monitor::alert::{Alert, Notification};
+use corelane::monitor::alert::{Alert, Notification, Severity};
 use corelane::router::{Builder, Router};
+use counts::Counts;
 use listen::Listening;
 use network::{Command, Service, Thread};
 use options::Options;
 use registry::Registry;
 use std::fmt;
+use std::net::SocketAddr;
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 use std::thread::JoinHandle;
 use std::time::Duration;
+use tls::Certificate;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, watch};
+
+/// How often the files of TLS are looked at.
+const LOOK: Duration = Duration::from_secs(1);
 
 /// Why the server does not run, and the status that it ends with.
 #[derive(Debug)]
@@ -50,19 +66,23 @@ impl Failure {
 }
 
 fn main() -> ExitCode {
-    match run(&Options::read()) {
+    let status = match Options::read().and_then(|options| run(&options)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
-            eprintln!("error: {}", failure.text);
+            log::complain(format_args!("error: {}", failure.text));
             ExitCode::from(failure.status)
         }
-    }
+    };
+    log::finish();
+    status
 }
 
 /// Runs until a signal. Nothing listens before the whole configuration has been accepted.
 fn run(options: &Options) -> Result<(), Failure> {
+    log::start(options.log, options.log_format);
     let config = options.config()?;
-    let tls = options.tls()?;
+    let certificate = options.tls()?;
+    let tls = certificate.as_ref().map(Certificate::acceptor).transpose()?;
     let builder = Builder::new(config.clone());
     let budget = builder.budget();
     // A descriptor for each socket; where that is not allowed, accepting says so.
@@ -70,41 +90,54 @@ fn run(options: &Options) -> Result<(), Failure> {
     let listening = Listening::bind(options)?;
     let mut router = builder.start().map_err(|error| Failure::system("cannot start the router", error))?;
 
-    let scheme = if tls.is_some() { "https" } else { "http" };
-    println!("PeerJS server on {scheme}://{}{}", listening.address, options.base_path());
-    match listening.monitor_address {
-        Some(address) => println!("monitor on http://{address}/metrics and http://{address}/api/report"),
-        None => println!("no addresses of the monitor"),
-    }
-    println!("{} network threads, {} workers", options.threads(), config.workers());
-    println!("memory of the router: {budget}");
-
     let measured = start_monitor(options, &router)?;
-    println!(
-        "memory of the monitor: {} bytes at most, beside what is in the router's",
-        measured.bytes_at_most()
-    );
+    let scheme = if tls.is_some() { "https" } else { "http" };
+    introduce(options, &listening, scheme);
+    log::print(format_args!("{} network threads, {} workers", options.threads(), config.workers()));
+    log::print(format_args!("memory of the router: {budget}"));
+    let mebibytes = measured.bytes_at_most() as f64 / f64::from(1 << 20);
+    log::print(format_args!(
+        "memory of the monitor: at most {mebibytes:.1} MiB, beside what is in the router's"
+    ));
+
+    let (senders, receivers): (Vec<_>, Vec<_>) =
+        listening.listeners.iter().map(|_| mpsc::unbounded_channel()).unzip();
+    let counts = Counts::new(&measured).map_err(|error| Failure::system("cannot count refusals", error))?;
+    let settings = options.settings();
+    let service = Arc::new(Service {
+        registry: Registry::new(options.concurrent_limit as usize),
+        threads: senders,
+        tls,
+        counts,
+        addresses: Addresses::new(settings.max_per_address),
+        settings,
+        monitor: measured.clone(),
+        open: AtomicU64::new(0),
+        listeners_down: AtomicU64::new(0),
+    });
 
     let (ended, mut any_ended) = mpsc::unbounded_channel();
     let (ready, is_ready) = watch::channel(true);
     let monitor = match listening.monitor {
         Some(listener) => {
-            let (reader, monitor) = (router.reader(), measured.clone());
-            Some(monitor::spawn(listener, monitor::Sources { reader, monitor, ready: is_ready })?)
+            let (reader, monitor, service) = (router.reader(), measured.clone(), Arc::clone(&service));
+            Some(monitor::spawn(listener, monitor::Sources { reader, monitor, service, ready: is_ready })?)
         }
         None => None,
     };
-    let threads = start_threads(options, &router, listening.listeners, tls, &ended)?;
+    let listeners = listening.listeners.into_iter().zip(receivers).collect();
+    let threads = start_threads(&service, &router, listeners, listening.address, &ended)?;
     drop(ended);
-    let signalled = wait_for_a_signal(&mut any_ended);
+    let signalled = wait_for_a_signal(&mut any_ended, certificate.as_deref());
+    tracing::info!("stopping");
 
     // A monitor that is gone already needs no word.
     let _ = ready.send(false);
-    for (commands, _) in &threads {
+    for commands in &service.threads {
         // Likewise a thread.
         let _ = commands.send(Command::Stop);
     }
-    for (_, thread) in threads {
+    for thread in threads {
         // A panic has been reported by its thread; stopping goes on.
         let _ = thread.join();
     }
@@ -133,40 +166,60 @@ fn start_monitor(options: &Options, router: &Router) -> Result<Monitor, Failure>
 }
 
 fn tell(alert: &Alert) {
-    let what = match alert.notification {
-        Some(Notification::Resolved) => "resolved",
-        _ => alert.severity.label(),
-    };
-    eprintln!("alert: {what}: {}", alert.message);
+    let severity = alert.severity.label();
+    match alert.notification {
+        Some(Notification::Resolved) => tracing::info!(severity, "alert: resolved: {}", alert.message),
+        _ if alert.severity == Severity::Critical => {
+            tracing::error!(severity, "alert: {severity}: {}", alert.message);
+        }
+        _ => tracing::warn!(severity, "alert: {severity}: {}", alert.message),
+    }
 }
 
-type RunningThread = (mpsc::UnboundedSender<Command>, JoinHandle<()>);
+/// Says where the server is, as it can be typed into a browser.
+fn introduce(options: &Options, listening: &Listening, scheme: &str) {
+    let (address, path) = (listening.address, options.base_path());
+    let everywhere = if address.ip().is_unspecified() { " (all addresses of this machine)" } else { "" };
+    log::print(format_args!("PeerJS server on {scheme}://{}{path}{everywhere}", reachable(address)));
+    match listening.monitor_address {
+        Some(address) => {
+            let here = reachable(address);
+            log::print(format_args!("monitor on http://{here}/metrics and http://{here}/api/report"));
+            if !address.ip().to_canonical().is_loopback() {
+                tracing::warn!(
+                    %address,
+                    "the monitor listens beyond the loopback: who reaches it may read everything and change thresholds"
+                );
+            }
+        }
+        None => log::print("no addresses of the monitor"),
+    }
+}
+
+/// An address that this machine reaches.
+fn reachable(address: SocketAddr) -> String {
+    if address.ip().is_unspecified() { format!("localhost:{}", address.port()) } else { address.to_string() }
+}
+
+type Commands = mpsc::UnboundedReceiver<Command>;
 
 fn start_threads(
-    options: &Options,
+    service: &Arc<Service>,
     router: &Router,
-    listeners: Vec<std::net::TcpListener>,
-    tls: Option<tokio_rustls::TlsAcceptor>,
+    listeners: Vec<(std::net::TcpListener, Commands)>,
+    address: SocketAddr,
     ended: &mpsc::UnboundedSender<()>,
-) -> Result<Vec<RunningThread>, Failure> {
-    let channels: Vec<_> = listeners.iter().map(|_| mpsc::unbounded_channel()).collect();
-    let (senders, receivers): (Vec<_>, Vec<_>) = channels.into_iter().unzip();
-    let service = Arc::new(Service {
-        settings: options.settings(),
-        registry: Registry::new(options.concurrent_limit as usize),
-        threads: senders.clone(),
-        tls,
-    });
+) -> Result<Vec<JoinHandle<()>>, Failure> {
     let mut running = Vec::new();
-    for (index, (listener, commands)) in listeners.into_iter().zip(receivers).enumerate() {
+    for (index, (listener, commands)) in listeners.into_iter().enumerate() {
         let port = router.port().map_err(|error| Failure::system("cannot open a port", error))?;
-        let thread = Thread { index, service: Arc::clone(&service), port, listener, commands };
+        let thread = Thread { index, service: Arc::clone(service), port, listener, address, commands };
         let ended = ended.clone();
         let handle = std::thread::Builder::new()
             .name(format!("network-{index}"))
             .spawn(move || {
                 if let Err(error) = thread.run() {
-                    eprintln!("error: a network thread ends: {error}");
+                    tracing::error!(%error, "a network thread ends");
                 }
                 // Nobody listens once the server stops.
                 let _ = ended.send(());
@@ -174,20 +227,36 @@ fn start_threads(
             .map_err(|error| Failure::system("cannot start a network thread", error))?;
         running.push(handle);
     }
-    Ok(senders.into_iter().zip(running).collect())
+    Ok(running)
 }
 
-/// Waits for SIGINT or SIGTERM; an error if a network thread has ended by itself.
-fn wait_for_a_signal(any_ended: &mut mpsc::UnboundedReceiver<()>) -> Result<(), Failure> {
+/// Waits for SIGINT or SIGTERM; an error if a network thread has ended by itself. SIGHUP has key and certificate read again,
+/// and so does a change of their files.
+fn wait_for_a_signal(
+    any_ended: &mut mpsc::UnboundedReceiver<()>,
+    certificate: Option<&Certificate>,
+) -> Result<(), Failure> {
     let failed = |error| Failure::system("cannot wait for signals", error);
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build().map_err(failed)?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(failed)?;
     runtime.block_on(async {
         let mut interrupt = signal(SignalKind::interrupt()).map_err(failed)?;
         let mut terminate = signal(SignalKind::terminate()).map_err(failed)?;
-        tokio::select! {
-            _ = interrupt.recv() => Ok(()),
-            _ = terminate.recv() => Ok(()),
-            _ = any_ended.recv() => Err(Failure::system("stopping", "a network thread has ended")),
+        let mut hangup = signal(SignalKind::hangup()).map_err(failed)?;
+        loop {
+            tokio::select! {
+                _ = interrupt.recv() => return Ok(()),
+                _ = terminate.recv() => return Ok(()),
+                _ = any_ended.recv() => return Err(Failure::system("stopping", "a network thread has ended")),
+                _ = hangup.recv() => match certificate {
+                    Some(certificate) => certificate.refresh(true),
+                    None => tracing::info!("SIGHUP: there is nothing to read again"),
+                },
+                () = tokio::time::sleep(LOOK) => {
+                    if let Some(certificate) = certificate {
+                        certificate.refresh(false);
+                    }
+                }
+            }
         }
     })
 }

@@ -2,7 +2,12 @@
 //! waits for nobody and makes nobody wait; one page is made at a time, and none of them on a network thread.
 
 use crate::Failure;
+use crate::accept::{self, Listening};
+use crate::guard::{Guarded, Owner};
 use crate::http::{Answer, answer, plain};
+use crate::listen;
+use crate::log;
+use crate::network::Service;
 use crate::pages;
 use corelane::export;
 use corelane::monitor::Monitor;
@@ -10,26 +15,30 @@ use corelane::router::StatsReader;
 use http_body_util::{BodyExt, Limited};
 use hyper::body::{Bytes, Incoming};
 use hyper::header::{self, HeaderMap, HeaderValue};
+use hyper::http::uri::Authority;
 use hyper::{Method, Request, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use std::convert::Infallible;
 use std::io;
-use std::net::TcpListener;
+use std::net::{IpAddr, TcpListener};
+use std::rc::Rc;
+use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 use tokio::net::TcpStream;
 use tokio::runtime::{Builder, LocalOptions};
 use tokio::sync::watch;
 
-/// How long a peer has for a request's head, and again for its body.
-const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
+/// Sockets at once: who asks is a person or two, and what collects figures.
+const MAX_SOCKETS: usize = 64;
 const BODY_BYTES: usize = 4 << 10;
 
 /// What is asked.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub(crate) struct Sources {
     pub(crate) reader: StatsReader,
     pub(crate) monitor: Monitor,
+    pub(crate) service: Arc<Service>,
     /// False once the server stops.
     pub(crate) ready: watch::Receiver<bool>,
 }
@@ -38,7 +47,7 @@ pub(crate) struct Sources {
 pub(crate) fn spawn(listener: TcpListener, sources: Sources) -> Result<JoinHandle<()>, Failure> {
     let run = move || {
         if let Err(error) = serve(listener, sources) {
-            eprintln!("error: the monitor ends: {error}");
+            tracing::error!(%error, "the monitor's addresses end");
         }
     };
     let thread = std::thread::Builder::new().name("monitor".to_owned()).spawn(run);
@@ -48,37 +57,35 @@ pub(crate) fn spawn(listener: TcpListener, sources: Sources) -> Result<JoinHandl
 fn serve(listener: TcpListener, mut sources: Sources) -> io::Result<()> {
     let runtime = Builder::new_current_thread().enable_all().build_local(LocalOptions::default())?;
     runtime.block_on(async {
-        let listener = tokio::net::TcpListener::from_std(listener)?;
-        loop {
-            tokio::select! {
-                changed = sources.ready.changed() => {
-                    if changed.is_err() {
-                        return Ok(());
-                    }
-                }
-                accepted = listener.accept() => match accepted {
-                    Ok((stream, _)) => {
-                        tokio::task::spawn_local(serve_connection(stream, sources.clone()));
-                    }
-                    // Out of descriptors, mostly; the network threads say so as well.
-                    Err(_) => tokio::time::sleep(Duration::from_millis(100)).await,
-                },
+        let (address, shared, open) = (listener.local_addr()?, sources.clone(), Rc::new(()));
+        let listening = Listening { listener, address, open: &listen::for_monitor };
+        let serve = |stream, _| {
+            if Rc::strong_count(&open) <= MAX_SOCKETS {
+                let connection = serve_connection(stream, shared.clone(), Rc::clone(&open));
+                tokio::task::spawn_local(connection);
             }
+        };
+        tokio::select! {
+            () = accept::run(&shared.service, listening, serve) => {}
+            () = async { while sources.ready.changed().await.is_ok() {} } => {}
         }
+        Ok(())
     })
 }
 
-async fn serve_connection(stream: TcpStream, sources: Sources) {
+async fn serve_connection(stream: TcpStream, sources: Sources, open: Rc<()>) {
+    let patience = sources.service.settings.socket_timeout;
     let service = hyper::service::service_fn(move |request| {
         let sources = sources.clone();
         async move { Ok::<_, Infallible>(respond(request, &sources).await) }
     });
     let connection = hyper::server::conn::http1::Builder::new()
         .timer(TokioTimer::new())
-        .header_read_timeout(HEAD_TIMEOUT)
-        .serve_connection(TokioIo::new(stream), service);
+        .header_read_timeout(patience)
+        .serve_connection(TokioIo::new(Guarded::new(stream, Owner::Monitor(patience))), service);
     // Who breaks HTTP or goes away costs only its connection.
     let _ = connection.await;
+    drop(open);
 }
 
 async fn respond(request: Request<Incoming>, sources: &Sources) -> Answer {
@@ -86,10 +93,15 @@ async fn respond(request: Request<Incoming>, sources: &Sources) -> Answer {
     match *request.method() {
         Method::GET | Method::HEAD => read(&path, request.uri().query().unwrap_or_default(), sources),
         Method::POST if pages::CHANGES.contains(&path.as_str()) => {
+            if !is_called_here(request.headers(), &sources.service.settings.monitor_names) {
+                let text =
+                    "the request's Host is no name of this monitor's (--monitor_host lists further ones)";
+                return plain(StatusCode::FORBIDDEN, text);
+            }
             if !is_from_here(request.headers()) {
                 return plain(StatusCode::FORBIDDEN, "a page of another origin may not change anything");
             }
-            match body(request).await {
+            match body(request, sources.service.settings.socket_timeout).await {
                 Ok(body) => pages::change(&path, &body, &sources.monitor),
                 Err(refusal) => refusal,
             }
@@ -101,14 +113,18 @@ async fn respond(request: Request<Incoming>, sources: &Sources) -> Answer {
 fn read(path: &str, query: &str, sources: &Sources) -> Answer {
     match path {
         "/healthz" => plain(StatusCode::OK, "ok"),
-        "/readyz" if *sources.ready.borrow() => plain(StatusCode::OK, "ok"),
-        "/readyz" => plain(StatusCode::SERVICE_UNAVAILABLE, "stopping"),
+        "/readyz" if !*sources.ready.borrow() => plain(StatusCode::SERVICE_UNAVAILABLE, "stopping"),
+        "/readyz" => match sources.service.is_unready() {
+            None => plain(StatusCode::OK, "ok"),
+            Some(why) => plain(StatusCode::SERVICE_UNAVAILABLE, why),
+        },
         "/metrics" => {
-            let text = export::prometheus(&sources.reader.stats());
+            let mut text = export::prometheus(&sources.reader.stats());
+            text.push_str(&sources.service.counts.exposition(log::dropped()));
             answer(StatusCode::OK, HeaderValue::from_static(export::CONTENT_TYPE), text)
         }
         path if pages::CHANGES.contains(&path) => not_allowed("POST"),
-        path => pages::show(path, query, &sources.monitor)
+        path => pages::show(path, query, &sources.monitor, &sources.service.registry)
             .unwrap_or_else(|| plain(StatusCode::NOT_FOUND, "Not Found")),
     }
 }
@@ -131,9 +147,21 @@ fn is_from_here(headers: &HeaderMap) -> bool {
     origin.split_once("://").is_some_and(|(_, here)| here.eq_ignore_ascii_case(&host))
 }
 
-async fn body(request: Request<Incoming>) -> Result<Bytes, Answer> {
+/// Whether the request was sent to an address, or to a name of this monitor's. A page whose own name leads to the monitor's
+/// address has the same origin there, and its Host is that name.
+fn is_called_here(headers: &HeaderMap, names: &[String]) -> bool {
+    let Some(authority) =
+        headers.get(header::HOST).and_then(|host| host.to_str().ok()?.parse::<Authority>().ok())
+    else {
+        return false;
+    };
+    let host = authority.host().trim_start_matches('[').trim_end_matches(']').to_ascii_lowercase();
+    host.parse::<IpAddr>().is_ok() || names.contains(&host)
+}
+
+async fn body(request: Request<Incoming>, patience: Duration) -> Result<Bytes, Answer> {
     let all = Limited::new(request.into_body(), BODY_BYTES).collect();
-    match tokio::time::timeout(HEAD_TIMEOUT, all).await {
+    match tokio::time::timeout(patience, all).await {
         Ok(Ok(body)) => Ok(body.to_bytes()),
         Ok(Err(error)) if error.is::<http_body_util::LengthLimitError>() => {
             Err(plain(StatusCode::PAYLOAD_TOO_LARGE, format!("allowed: up to {BODY_BYTES} bytes")))
@@ -146,6 +174,25 @@ async fn body(request: Request<Incoming>) -> Result<Bytes, Answer> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_host_is_an_address_or_a_name_of_the_monitors() {
+        let names = ["localhost".to_owned(), "watch.example".to_owned()];
+        for (host, is_here) in [
+            ("127.0.0.1:9090", true),
+            ("[::1]:9090", true),
+            ("LOCALHOST", true),
+            ("watch.example:1", true),
+            ("evil.example:9090", false),
+            ("127.0.0.1.evil.example", false),
+            ("", false),
+        ] {
+            let mut headers = HeaderMap::new();
+            headers.insert(header::HOST, HeaderValue::from_static(host));
+            assert_eq!(is_called_here(&headers, &names), is_here, "{host}");
+        }
+        assert!(!is_called_here(&HeaderMap::new(), &names));
+    }
 
     #[test]
     fn pages_of_other_origins_are_told_apart() {

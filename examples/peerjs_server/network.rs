@@ -1,22 +1,28 @@
 //! A network thread: its listener, its sockets' tasks, its clients on its port. `pump` is the port's task; `http`
 //! and `socket` call what is here on their way in and out.
 
+use crate::accept::{self, Listening};
+use crate::address::Addresses;
 use crate::connection::{Connection, Connections, Rest, State};
+use crate::counts::{Counts, Refusal};
 use crate::http;
+use crate::listen;
 use crate::options::Settings;
 use crate::pump::{self, Pump};
 use crate::registry::{Owner, Registry};
 use corelane::clients::ClientId;
 use corelane::clock::Clock;
 use corelane::error::{Error, Refused};
+use corelane::monitor::Monitor;
 use corelane::router::Port;
 use std::cell::{Cell, RefCell};
 use std::io;
+use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::task::Waker;
 use std::time::Duration;
-use tokio::net::TcpListener;
 use tokio::runtime::{Builder, LocalOptions};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::spawn_local;
@@ -35,6 +41,36 @@ pub(crate) struct Service {
     pub(crate) registry: Registry,
     pub(crate) threads: Vec<mpsc::UnboundedSender<Command>>,
     pub(crate) tls: Option<TlsAcceptor>,
+    pub(crate) counts: Counts,
+    pub(crate) addresses: Addresses,
+    pub(crate) monitor: Monitor,
+    /// Sockets that are open.
+    pub(crate) open: AtomicU64,
+    /// Listeners that have failed and are not open again.
+    pub(crate) listeners_down: AtomicU64,
+}
+
+impl Service {
+    /// Somebody is turned away: counted by reason, and logged.
+    pub(crate) fn refuse(&self, reason: Refusal, address: IpAddr, id: &str) {
+        self.counts.refuse(reason);
+        tracing::warn!(%address, id = shown(id), reason = reason.label(), "refused");
+    }
+
+    /// Why no further client would be served; `None`: it would.
+    pub(crate) fn is_unready(&self) -> Option<&'static str> {
+        if self.listeners_down.load(Relaxed) > 0 {
+            return Some("a listener is down");
+        }
+        let is_full = self.registry.is_full() || self.open.load(Relaxed) >= self.settings.max_connections;
+        is_full.then_some("the server is full")
+    }
+}
+
+/// An id as the log shows it: whoever is refused may bring one of any length.
+pub(crate) fn shown(id: &str) -> &str {
+    let end = (0..=id.len().min(64)).rev().find(|end| id.is_char_boundary(*end)).unwrap_or_default();
+    &id[..end]
 }
 
 /// What a thread is asked to do.
@@ -62,6 +98,7 @@ pub(crate) struct Thread {
     pub(crate) service: Arc<Service>,
     pub(crate) port: Port,
     pub(crate) listener: std::net::TcpListener,
+    pub(crate) address: SocketAddr,
     pub(crate) commands: mpsc::UnboundedReceiver<Command>,
 }
 
@@ -79,9 +116,8 @@ impl Thread {
             pump: Pump::default(),
         });
         runtime.block_on(async {
-            let listener = TcpListener::from_std(self.listener)?;
             let descriptor = pump::descriptor(&network)?;
-            let accepting = spawn_local(http::accept(Rc::clone(&network), listener));
+            let accepting = spawn_local(accept(Rc::clone(&network), self.listener, self.address));
             spawn_local(pump::run(Rc::clone(&network), descriptor));
             spawn_local(close_silent_clients(Rc::clone(&network)));
             while let Some(command) = self.commands.recv().await {
@@ -189,7 +225,7 @@ impl Network {
         // Without a connection nothing is left, which dropping `done` says.
         if let Some(connection) = connection {
             connection.successor.replace(Some(done));
-            connection.end(State::Replaced);
+            connection.end(State::Replaced, "taken over");
         }
     }
 
@@ -197,7 +233,7 @@ impl Network {
     async fn stop(&self) {
         let all: Vec<_> = self.connections.borrow().iter().cloned().collect();
         for connection in all {
-            connection.end(State::Closing);
+            connection.end(State::Closing, "the server stops");
         }
         let gone = async {
             while self.sockets.get() > 0 {
@@ -207,6 +243,15 @@ impl Network {
         // Past the grace they are dropped.
         let _ = tokio::time::timeout(STOP_GRACE, gone).await;
     }
+}
+
+/// Accepts connections for as long as the thread runs.
+async fn accept(network: Rc<Network>, listener: std::net::TcpListener, address: SocketAddr) {
+    let listening = Listening { listener, address, open: &listen::listen };
+    let serve = |stream, peer| {
+        spawn_local(http::serve_accepted(Rc::clone(&network), stream, peer));
+    };
+    accept::run(&network.service, listening, serve).await;
 }
 
 /// Closes clients that have not been heard of. Any frame counts; who is silent is asked, since what runs a page's timers
@@ -236,7 +281,7 @@ async fn close_silent_clients(network: Rc<Network>) {
         }
         for connection in silent {
             network.leave(&connection);
-            connection.end(State::Closing);
+            connection.end(State::Closing, "no sign of life");
         }
     }
 }

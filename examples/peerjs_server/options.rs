@@ -2,17 +2,20 @@
 //! refused here, with option, value and what is allowed, before anything listens.
 
 use crate::Failure;
-use crate::pages::{self, FORMATS};
-use clap::{ArgAction, Parser};
+use crate::address::Proxies;
+use crate::log;
+use crate::tls::Certificate;
+use crate::values::{MonitorAddress, log_format, log_level, monitor_address, number, origin, report_format};
+use crate::values::{router_setting, writable};
+use clap::parser::ValueSource;
+use clap::{ArgAction, CommandFactory, FromArgMatches, Parser};
 use corelane::config::{Config, Key};
 use corelane::monitor::{Format, Target};
-use std::net::SocketAddr;
+use std::net::IpAddr;
 use std::path::PathBuf;
-use tokio_rustls::TlsAcceptor;
-use tokio_rustls::rustls::ServerConfig;
-use tokio_rustls::rustls::crypto::ring;
-use tokio_rustls::rustls::pki_types::pem::PemObject;
-use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use std::sync::Arc;
+use std::time::Duration;
+use tracing::level_filters::LevelFilter;
 
 /// The largest message that a ring's record carries, with its sender's name and header.
 const LARGEST_IN_RING: u64 = (64 << 10) + 1024;
@@ -21,8 +24,8 @@ const LARGEST_IN_RING: u64 = (64 << 10) + 1024;
 #[derive(Debug, Parser)]
 #[command(version, max_term_width = 100)]
 pub(crate) struct Options {
-    /// Port; 0 for any that is free.
-    #[arg(long, short, env = "PORT", default_value = "9000", value_parser = number(0, 65_535, ""))]
+    /// Port; 0 for any that is free. Without it the environment's PORT counts.
+    #[arg(long, short, default_value = "9000", value_parser = number(0, 65_535, ""))]
     #[arg(allow_negative_numbers = true)]
     pub(crate) port: u64,
 
@@ -61,13 +64,17 @@ pub(crate) struct Options {
     #[arg(num_args = 0..=1, default_value = "false", default_missing_value = "true")]
     allow_discovery: bool,
 
-    /// Accepted as npm's; nothing here depends on the client's address.
+    /// A proxy stands before the server: a client's address is what X-Forwarded-For (or Forwarded) says last.
     #[arg(long, action = ArgAction::Set)]
     #[arg(num_args = 0..=1, default_value = "false", default_missing_value = "true")]
     proxied: bool,
 
-    /// Origins whose pages may ask; any unless given.
-    #[arg(long, value_name = "ORIGIN", num_args = 1..)]
+    /// With --proxied: addresses of several proxies in a row. Headers of other peers are not believed then.
+    #[arg(long = "trusted_proxy", alias = "trusted-proxy", value_name = "ADDRESS", num_args = 1..)]
+    trusted_proxy: Vec<IpAddr>,
+
+    /// Origins whose pages may ask and connect; any unless given.
+    #[arg(long, value_name = "ORIGIN", num_args = 1.., value_parser = origin)]
     cors: Vec<String>,
 
     /// TLS: the private key's file (PEM).
@@ -78,10 +85,41 @@ pub(crate) struct Options {
     #[arg(long, value_name = "FILE", requires = "sslkey")]
     sslcert: Option<PathBuf>,
 
+    /// Sockets at once, of whatever kind; twice the clients and 1,000 more unless given.
+    #[arg(long = "max_connections", alias = "max-connections", value_name = "SOCKETS")]
+    #[arg(value_parser = number(1, 10_000_000, " sockets"), allow_negative_numbers = true)]
+    max_connections: Option<u64>,
+
+    /// Sockets of one address at once (of one /64 network with IPv6); 0 for any number. Behind a proxy it counts
+    /// WebSockets by the client's address.
+    #[arg(long = "max_per_address", alias = "max-per-address", value_name = "SOCKETS", default_value = "0")]
+    #[arg(value_parser = number(0, 1_000_000, " sockets"), allow_negative_numbers = true)]
+    max_per_address: u64,
+
+    /// How long a peer has for TLS, for a request, and to read an answer; how long it may be idle between requests.
+    #[arg(long = "socket_timeout", alias = "socket-timeout", value_name = "MILLISECONDS")]
+    #[arg(default_value = "10000", value_parser = number(100, 3_600_000, " milliseconds"))]
+    #[arg(allow_negative_numbers = true)]
+    socket_timeout: u64,
+
+    /// Log from this level on, to stderr: error, warn, info, debug or trace; or "off".
+    #[arg(long, value_name = "LEVEL", default_value = "info", value_parser = log_level)]
+    pub(crate) log: LevelFilter,
+
+    /// How a line of the log is written: text or json.
+    #[arg(long = "log_format", alias = "log-format", value_name = "FORMAT", default_value = "text")]
+    #[arg(value_parser = log_format)]
+    pub(crate) log_format: log::Format,
+
     /// Address of the monitor (/healthz, /readyz, /metrics, /api/…), or "off". Who reaches it may read everything
     /// and change thresholds.
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:9090", value_parser = monitor_address)]
     pub(crate) monitor: MonitorAddress,
+
+    /// Further names that the monitor is called by: a change is refused when the request's Host is another one. IP
+    /// addresses, localhost and the name in --monitor always hold.
+    #[arg(long = "monitor_host", alias = "monitor-host", value_name = "NAME")]
+    monitor_host: Vec<String>,
 
     /// Write the report to this file each report_interval_ms.
     #[arg(long = "report_file", alias = "report-file", value_name = "FILE")]
@@ -111,10 +149,6 @@ pub(crate) struct Options {
     router_settings: Vec<(String, String)>,
 }
 
-/// Where the monitor listens; `None` for nowhere.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct MonitorAddress(pub(crate) Option<SocketAddr>);
-
 /// What requests and sockets need to know.
 #[derive(Debug)]
 pub(crate) struct Settings {
@@ -127,6 +161,12 @@ pub(crate) struct Settings {
     /// Empty: any origin.
     pub(crate) origins: Vec<String>,
     pub(crate) alive_nanoseconds: u64,
+    pub(crate) proxies: Proxies,
+    pub(crate) socket_timeout: Duration,
+    pub(crate) max_connections: u64,
+    pub(crate) max_per_address: u32,
+    /// Names of the monitor's, in lower case.
+    pub(crate) monitor_names: Vec<String>,
     /// The largest message that is routed.
     pub(crate) max_message: u64,
     /// The largest frame that is read at all.
@@ -135,8 +175,22 @@ pub(crate) struct Settings {
 
 impl Options {
     /// Reads the command line. Help, the version and what is wrong end the process here.
-    pub(crate) fn read() -> Self {
-        Self::parse()
+    pub(crate) fn read() -> Result<Self, Failure> {
+        let matches = Self::command().get_matches();
+        let mut options = Self::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
+        if matches.value_source("port") == Some(ValueSource::DefaultValue)
+            && let Ok(port) = std::env::var("PORT")
+        {
+            let wrong =
+                |allowed| format!("the environment's PORT is \"{port}\", which is no port; {allowed}");
+            options.port =
+                number(0, 65_535, "")(&port).map_err(|allowed| Failure::configuration(wrong(allowed)))?;
+        }
+        if let Some(file) = &options.report_file {
+            let wrong = |error| format!("--report_file {}: cannot be written: {error}", file.display());
+            writable(file).map_err(|error| Failure::configuration(wrong(error)))?;
+        }
+        Ok(options)
     }
 
     pub(crate) fn threads(&self) -> usize {
@@ -166,9 +220,20 @@ impl Options {
             allow_discovery: self.allow_discovery,
             origins: self.cors.clone(),
             alive_nanoseconds: self.alive_timeout * 1_000_000,
+            proxies: Proxies { proxied: self.proxied, listed: self.trusted_proxy.clone() },
+            socket_timeout: Duration::from_millis(self.socket_timeout),
+            max_connections: self.max_connections.unwrap_or(2 * self.concurrent_limit + 1000),
+            max_per_address: self.max_per_address as u32,
+            monitor_names: self.monitor_names(),
             max_message: self.max_message,
             max_frame: (2 * self.max_message).max(2 << 20) as usize,
         }
+    }
+
+    fn monitor_names(&self) -> Vec<String> {
+        let own = self.monitor.0.as_deref().and_then(|text| text.rsplit_once(':')).map(|(host, _)| host);
+        let names = ["localhost"].into_iter().chain(own).chain(self.monitor_host.iter().map(String::as_str));
+        names.map(str::to_ascii_lowercase).collect()
     }
 
     /// The router's configuration.
@@ -208,53 +273,13 @@ impl Options {
         Ok(config)
     }
 
-    /// TLS, if both of its files are named.
-    pub(crate) fn tls(&self) -> Result<Option<TlsAcceptor>, Failure> {
-        let (Some(key_file), Some(certificate_file)) = (&self.sslkey, &self.sslcert) else { return Ok(None) };
-        let wrong = |option: &str, file: &PathBuf, error: &dyn std::fmt::Display| {
-            Failure::configuration(format_args!("--{option} {}: {error}", file.display()))
-        };
-        let key =
-            PrivateKeyDer::from_pem_file(key_file).map_err(|error| wrong("sslkey", key_file, &error))?;
-        let chain = CertificateDer::pem_file_iter(certificate_file)
-            .and_then(Iterator::collect::<Result<Vec<_>, _>>)
-            .map_err(|error| wrong("sslcert", certificate_file, &error))?;
-        let config = ServerConfig::builder_with_provider(ring::default_provider().into())
-            .with_safe_default_protocol_versions()
-            .and_then(|builder| builder.with_no_client_auth().with_single_cert(chain, key))
-            .map_err(|error| wrong("sslcert", certificate_file, &error))?;
-        Ok(Some(TlsAcceptor::from(std::sync::Arc::new(config))))
+    /// The files of TLS, if they are named.
+    pub(crate) fn tls(&self) -> Result<Option<Arc<Certificate>>, Failure> {
+        match (&self.sslkey, &self.sslcert) {
+            (Some(key), Some(certificate)) => Certificate::load(key, certificate).map(Some),
+            _ => Ok(None),
+        }
     }
-}
-
-/// A parser for whole numbers in a range.
-fn number(minimum: u64, maximum: u64, unit: &'static str) -> impl Fn(&str) -> Result<u64, String> + Clone {
-    move |text| match text.parse() {
-        Ok(value) if (minimum..=maximum).contains(&value) => Ok(value),
-        _ => Err(format!("allowed: {minimum} to {maximum}{unit}")),
-    }
-}
-
-fn monitor_address(text: &str) -> Result<MonitorAddress, String> {
-    match text {
-        "off" => Ok(MonitorAddress(None)),
-        _ => text
-            .parse()
-            .map(|address| MonitorAddress(Some(address)))
-            .map_err(|_| "allowed: an IP address and a port such as 127.0.0.1:9090, or \"off\"".to_owned()),
-    }
-}
-
-fn report_format(text: &str) -> Result<Format, String> {
-    pages::choose("report_format", text, &FORMATS)
-}
-
-fn router_setting(text: &str) -> Result<(String, String), String> {
-    let Some((key, value)) = text.split_once('=') else {
-        return Err("allowed: a key, an equals sign and a value, such as workers=2".to_owned());
-    };
-    Config::default().set(key, value).map_err(|error| error.to_string())?;
-    Ok((key.to_owned(), value.to_owned()))
 }
 
 #[cfg(test)]

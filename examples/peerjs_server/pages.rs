@@ -2,6 +2,7 @@
 //! addresses that change something. A parameter or value that means nothing is refused with those that do.
 
 use crate::http::{Answer, answer, plain};
+use crate::registry::Registry;
 use corelane::monitor::{Format, Monitor, Span};
 use hyper::StatusCode;
 use hyper::header::HeaderValue;
@@ -33,12 +34,13 @@ pub(crate) const FORMATS: [(&str, Format); 3] =
 const SPANS: [(&str, Span); 3] = [("minute", Span::Minute), ("hour", Span::Hour), ("day", Span::Day)];
 
 /// What is at an address; `None` for nothing.
-pub(crate) fn show(path: &str, query: &str, monitor: &Monitor) -> Option<Answer> {
+pub(crate) fn show(path: &str, query: &str, monitor: &Monitor, registry: &Registry) -> Option<Answer> {
     let shown = match path {
         "/api/report" => report(query, monitor),
         "/api/stats" => none(query).map(|()| whole(monitor, Format::Json)),
         "/api/schema" => none(query).map(|()| schema()),
         "/api/clients/idle" => idle(query, monitor),
+        "/api/peers" => peers(query, registry),
         "/api/history" => history(query, monitor),
         _ => {
             let (_, name) = PARTS.iter().find(|(address, _)| *address == path)?;
@@ -92,6 +94,19 @@ fn idle(query: &str, monitor: &Monitor) -> Result<Answer, String> {
         format!("longer_than_ms = {longer_than} is not possible; allowed: a whole number of milliseconds")
     })?;
     Ok(json_answer(&monitor.idle_clients(Duration::from_millis(milliseconds))))
+}
+
+/// Who is here and from where: the latest, or one by its id.
+fn peers(query: &str, registry: &Registry) -> Result<Answer, String> {
+    let [id, limit] = parameters(query, ["id", "limit"])?;
+    let limit = limit.as_deref().unwrap_or("1000");
+    let limit = limit
+        .parse()
+        .ok()
+        .filter(|limit| (1..=100_000).contains(limit))
+        .ok_or_else(|| format!("limit = {limit} is not possible; allowed: 1 to 100000 peers"))?;
+    let total = registry.len();
+    Ok(json_answer(&json!({ "total": total, "peers": registry.peers(id.as_deref(), limit) })))
 }
 
 /// The names of all histories, or one of them.

@@ -163,7 +163,7 @@ fn carry_out(network: &Network, follow_up: &FollowUp) {
         }
         FollowUp::Abort(token) => {
             if let Some(connection) = connection(token) {
-                connection.end(State::Aborted);
+                connection.end(State::Aborted, "does not read");
                 network.leave(&connection);
             }
         }

@@ -1,8 +1,15 @@
 //! Who has which id: the one thing that network threads share under a lock. Asked when a client comes or goes and
 //! by the HTTP side, never on a message's way.
 
-use std::collections::HashMap;
+use serde::Serialize;
+use std::collections::{HashMap, HashSet, VecDeque};
+use std::hash::{BuildHasher, RandomState};
+use std::net::IpAddr;
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::SystemTime;
+
+/// Clients that have left and are known when they come again.
+const REMEMBERED: usize = 65_536;
 
 /// Where a client's socket is: a network thread and its connection there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -15,7 +22,10 @@ pub(crate) struct Owner {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Entered {
     /// Nobody had it.
-    New,
+    New {
+        /// Its last owner has come back, as far as is remembered.
+        again: bool,
+    },
     /// The same client had it through another socket, which must let go first.
     After(Owner),
     /// Another client has it.
@@ -30,12 +40,27 @@ struct Entry {
     owner: Owner,
     /// Orders the list of clients as npm's does: by when they came.
     number: u64,
+    address: IpAddr,
+    since: SystemTime,
+}
+
+/// Who has an id, as it is shown.
+#[derive(Debug, Serialize)]
+pub(crate) struct Peer {
+    id: String,
+    /// Where its socket comes from.
+    address: IpAddr,
+    /// When that came, in milliseconds of Unix time.
+    since_milliseconds: u64,
 }
 
 #[derive(Debug, Default)]
 struct Entries {
     by_id: HashMap<String, Entry>,
     next_number: u64,
+    /// Hashes of ids with the tokens that they were left with, the latest last.
+    left: VecDeque<u64>,
+    is_left: HashSet<u64>,
 }
 
 /// The ids in use.
@@ -43,21 +68,24 @@ struct Entries {
 pub(crate) struct Registry {
     entries: Mutex<Entries>,
     limit: usize,
+    hasher: RandomState,
 }
 
 impl Registry {
     pub(crate) fn new(limit: usize) -> Self {
-        Self { entries: Mutex::default(), limit }
+        Self { entries: Mutex::default(), limit, hasher: RandomState::new() }
     }
 
     /// Gives an id to a socket, if its token lets it have it. From then on it is that socket's, also while the
     /// one before it still has to let go.
-    pub(crate) fn enter(&self, id: &str, token: &str, owner: Owner) -> Entered {
+    pub(crate) fn enter(&self, id: &str, token: &str, owner: Owner, address: IpAddr) -> Entered {
         let mut entries = self.lock();
+        let since = SystemTime::now();
         if let Some(entry) = entries.by_id.get_mut(id) {
             if entry.token != token {
                 return Entered::Taken;
             }
+            (entry.address, entry.since) = (address, since);
             return Entered::After(std::mem::replace(&mut entry.owner, owner));
         }
         if entries.by_id.len() >= self.limit {
@@ -65,15 +93,25 @@ impl Registry {
         }
         let number = entries.next_number;
         entries.next_number += 1;
-        entries.by_id.insert(id.to_owned(), Entry { token: token.to_owned(), owner, number });
-        Entered::New
+        let entry = Entry { token: token.to_owned(), owner, number, address, since };
+        entries.by_id.insert(id.to_owned(), entry);
+        Entered::New { again: entries.is_left.remove(&self.hasher.hash_one((id, token))) }
     }
 
     /// Frees an id, if it is still this socket's. The router has freed the name before.
     pub(crate) fn leave(&self, id: &str, owner: Owner) {
         let mut entries = self.lock();
         if entries.by_id.get(id).is_some_and(|entry| entry.owner == owner) {
-            entries.by_id.remove(id);
+            let left = entries.by_id.remove(id);
+            let hash = self.hasher.hash_one((id, &*left.map(|entry| entry.token).unwrap_or_default()));
+            if entries.is_left.insert(hash) {
+                entries.left.push_back(hash);
+            }
+            if entries.left.len() > REMEMBERED
+                && let Some(oldest) = entries.left.pop_front()
+            {
+                entries.is_left.remove(&oldest);
+            }
         }
     }
 
@@ -84,6 +122,36 @@ impl Registry {
         drop(entries);
         ids.sort_unstable_by_key(|(number, _)| *number);
         ids.into_iter().map(|(_, id)| id).collect()
+    }
+
+    /// How many ids are in use.
+    pub(crate) fn len(&self) -> usize {
+        self.lock().by_id.len()
+    }
+
+    /// Whether nobody else is let in.
+    pub(crate) fn is_full(&self) -> bool {
+        self.len() >= self.limit
+    }
+
+    /// The latest of those who are here, or the one of this id.
+    pub(crate) fn peers(&self, id: Option<&str>, limit: usize) -> Vec<Peer> {
+        let entries = self.lock();
+        let mut found: Vec<_> = match id {
+            Some(id) => entries.by_id.get_key_value(id).into_iter().collect(),
+            None => entries.by_id.iter().collect(),
+        };
+        let latest = |(_, entry): &(&String, &Entry)| std::cmp::Reverse(entry.since);
+        if found.len() > limit {
+            found.select_nth_unstable_by_key(limit, latest);
+            found.truncate(limit);
+        }
+        found.sort_unstable_by_key(latest);
+        let shown = found.into_iter().map(|(id, entry)| {
+            let since = entry.since.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+            Peer { id: id.clone(), address: entry.address, since_milliseconds: since.as_millis() as u64 }
+        });
+        shown.collect()
     }
 
     /// An id that nobody has.
@@ -106,27 +174,39 @@ impl Registry {
 mod tests {
     use super::*;
 
+    const HERE: IpAddr = IpAddr::V4(std::net::Ipv4Addr::LOCALHOST);
     const FIRST: Owner = Owner { thread: 0, connection: 1 };
     const SECOND: Owner = Owner { thread: 1, connection: 1 };
 
     #[test]
     fn a_token_takes_over_and_the_old_socket_frees_nothing() {
         let registry = Registry::new(1);
-        assert_eq!(registry.enter("ann", "t", FIRST), Entered::New);
-        assert_eq!(registry.enter("ann", "u", SECOND), Entered::Taken);
-        assert_eq!(registry.enter("ben", "t", SECOND), Entered::Full);
-        assert_eq!(registry.enter("ann", "t", SECOND), Entered::After(FIRST));
+        assert_eq!(registry.enter("ann", "t", FIRST, HERE), Entered::New { again: false });
+        assert_eq!(registry.enter("ann", "u", SECOND, HERE), Entered::Taken);
+        assert_eq!(registry.enter("ben", "t", SECOND, HERE), Entered::Full);
+        assert_eq!(registry.enter("ann", "t", SECOND, HERE), Entered::After(FIRST));
         registry.leave("ann", FIRST);
         assert_eq!(registry.ids(), ["ann"]);
         registry.leave("ann", SECOND);
-        assert_eq!(registry.enter("ben", "t", FIRST), Entered::New);
+        assert_eq!(registry.enter("ben", "t", FIRST, HERE), Entered::New { again: false });
+    }
+
+    #[test]
+    fn who_comes_again_with_its_token_is_known_once_it_has_left() {
+        let registry = Registry::new(1);
+        for (token, again) in [("t", false), ("t", true), ("u", false)] {
+            assert_eq!(registry.enter("ann", token, FIRST, HERE), Entered::New { again }, "{token}");
+            assert_eq!(registry.peers(Some("ann"), 1).len(), 1);
+            registry.leave("ann", FIRST);
+        }
+        assert!(registry.peers(None, 9).is_empty());
     }
 
     #[test]
     fn ids_are_listed_in_the_order_they_came() {
         let registry = Registry::new(3);
         for id in ["c", "a", "b"] {
-            registry.enter(id, "t", FIRST);
+            registry.enter(id, "t", FIRST, HERE);
         }
         assert_eq!(registry.ids(), ["c", "a", "b"]);
     }

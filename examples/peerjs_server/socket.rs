@@ -2,6 +2,8 @@
 //! writes its queue, until either side closes it.
 
 use crate::connection::{Connection, Outgoing, State};
+use crate::counts::{At, Refusal};
+use crate::guard::Socket;
 use crate::http::{self, CONNECTION_LIMIT, INVALID_KEY, MISSING_PARAMETERS};
 use crate::network::{Network, Submitted};
 use crate::registry::Entered;
@@ -10,10 +12,11 @@ use corelane::error::Error;
 use futures_util::{Sink, SinkExt, Stream, StreamExt};
 use hyper::body::Bytes;
 use std::future::poll_fn;
+use std::net::IpAddr;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::error::CapacityError;
@@ -40,6 +43,8 @@ pub(crate) struct Query {
     pub(crate) key: String,
     pub(crate) id: String,
     pub(crate) token: String,
+    /// Whose it is.
+    pub(crate) address: Option<IpAddr>,
 }
 
 /// The limits of a socket; a frame past `max_frame` closes it.
@@ -62,17 +67,37 @@ enum End {
     Drop,
 }
 
+impl End {
+    /// For the log.
+    fn reason(&self, connection: &Connection) -> &'static str {
+        match self {
+            _ if connection.state() != State::Open => connection.why(),
+            Self::Answer => "closed by the client",
+            Self::Close(..) => "the client broke the protocol",
+            Self::Drop => "gone",
+        }
+    }
+}
+
 /// Serves one WebSocket, from its upgrade to its end.
-pub(crate) async fn serve<S>(network: Rc<Network>, mut stream: WebSocketStream<S>, query: Query)
-where
+pub(crate) async fn serve<S>(
+    network: Rc<Network>,
+    socket: &Socket,
+    mut stream: WebSocketStream<S>,
+    query: Query,
+) where
     S: AsyncRead + AsyncWrite + Unpin,
 {
     network.sockets.set(network.sockets.get() + 1);
-    let end = match enter(&network, &query).await {
+    let address = query.address.unwrap_or(socket.peer());
+    let end = match enter(&network, &query, address).await {
         Ok(connection) => {
+            let (id, came) = (&connection.id, Instant::now());
+            tracing::info!(id, %address, "connected");
             let mut session = Session {
                 network: &network,
                 connection: &connection,
+                address,
                 stream: &mut stream,
                 frame: None,
                 written: None,
@@ -83,10 +108,13 @@ where
                 tokio::time::sleep(TAKE_OVER_GRACE).await;
             }
             network.leave(&connection);
+            let reason = end.reason(&connection);
+            tracing::info!(id, %address, reason, seconds = came.elapsed().as_secs(), "disconnected");
             end
         }
         Err(end) => end,
     };
+    socket.enter(At::Closing);
     // It is over either way.
     let _ = tokio::time::timeout(CLOSE_GRACE, farewell(&mut stream, end)).await;
     network.sockets.set(network.sockets.get() - 1);
@@ -123,22 +151,29 @@ fn frame_of(text: Bytes) -> Message {
 }
 
 /// Lets a socket in as a client, or says why not.
-async fn enter(network: &Network, query: &Query) -> Result<Rc<Connection>, End> {
-    let refuse = |text| Err(End::Close(None, Some(text)));
-    let Query { key, id, token } = query;
+async fn enter(network: &Network, query: &Query, address: IpAddr) -> Result<Rc<Connection>, End> {
+    let Query { key, id, token, .. } = query;
+    let refuse = |reason, text| {
+        network.service.refuse(reason, address, id);
+        Err(End::Close(None, Some(text)))
+    };
     if key.is_empty() || id.is_empty() || token.is_empty() {
-        return refuse(http::error(MISSING_PARAMETERS));
+        return refuse(Refusal::MissingParameters, http::error(MISSING_PARAMETERS));
     }
     if *key != network.service.settings.key {
-        return refuse(http::error(INVALID_KEY));
+        return refuse(Refusal::WrongKey, http::error(INVALID_KEY));
     }
     if id.len() > MAX_NAME_BYTES {
-        return refuse(http::error(&format!("The id is longer than {MAX_NAME_BYTES} bytes")));
+        let text = format!("The id is longer than {MAX_NAME_BYTES} bytes");
+        return refuse(Refusal::IdTooLong, http::error(&text));
     }
     let connection = network.add(id);
-    let entered = network.service.registry.enter(id, token, connection.owner);
+    let entered = network.service.registry.enter(id, token, connection.owner, address);
+    if matches!(entered, Entered::New { again: true } | Entered::After(_) | Entered::Taken) {
+        network.service.monitor.record_reconnect();
+    }
     match entered {
-        Entered::New => greet(&connection),
+        Entered::New { .. } => greet(&connection),
         // If it has a successor itself by then, it connects all the same, for what its client has sent.
         Entered::After(owner) => {
             let rest = network.take_over(owner).await;
@@ -147,22 +182,22 @@ async fn enter(network: &Network, query: &Query) -> Result<Rc<Connection>, End> 
         }
         Entered::Taken | Entered::Full => {
             network.forget(&connection);
-            let full = entered == Entered::Full;
-            return refuse(if full {
-                http::error(CONNECTION_LIMIT)
+            return if entered == Entered::Full {
+                refuse(Refusal::ServerFull, http::error(CONNECTION_LIMIT))
             } else {
-                Bytes::from_static(http::ID_TAKEN)
-            });
+                refuse(Refusal::IdTaken, Bytes::from_static(http::ID_TAKEN))
+            };
         }
     }
     match network.connect(&connection) {
         Ok(()) => Ok(connection),
         Err(error) => {
             network.forget(&connection);
-            match error {
-                Error::TooManyClients(_) => refuse(http::error(CONNECTION_LIMIT)),
-                error => refuse(http::error(&error.to_string())),
-            }
+            let text = match error {
+                Error::TooManyClients(_) => http::error(CONNECTION_LIMIT),
+                error => http::error(&error.to_string()),
+            };
+            refuse(Refusal::Router, text)
         }
     }
 }
@@ -176,6 +211,7 @@ fn greet(connection: &Connection) {
 struct Session<'a, S> {
     network: &'a Network,
     connection: &'a Connection,
+    address: IpAddr,
     stream: &'a mut WebSocketStream<S>,
     /// Read, and not submitted: the ring was full. With the moment at which it was read.
     frame: Option<(Bytes, u64)>,
@@ -286,6 +322,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<'_, S> {
         let (code, text) = match error {
             tungstenite::Error::Utf8(_) => (CloseCode::Invalid, None),
             tungstenite::Error::Capacity(CapacityError::MessageTooLong { size, .. }) => {
+                let (id, address) = (&self.connection.id, self.address);
+                self.network.service.refuse(Refusal::FrameTooLarge, address, id);
                 (CloseCode::Size, Some(self.too_large(*size)))
             }
             tungstenite::Error::Protocol(_) => (CloseCode::Protocol, None),

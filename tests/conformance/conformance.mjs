@@ -501,6 +501,8 @@ if (own) {
         await nothingBefore(ann, ben, `after ${what}`);
         await eventually(`${what} to be counted with a reason`, async () => (await failures(server)) === before + 1);
       }
+      // Told is only who sends what is too large.
+      assert.match((await ann.next()).payload.msg, /message has \d+ bytes/);
       await nothingBefore(ben, ann);
     });
 

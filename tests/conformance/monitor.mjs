@@ -230,14 +230,14 @@ check("an alert is raised, told in the journal, and resolved", async (t) => {
     return (await alerts()).current.find(({ name }) => name === "connections");
   });
   assert.deepEqual([raised.state, raised.threshold, raised.current_value], ["firing", 2, 3]);
-  await eventually("the alert's line", () => /^alert: warning: .*connections/m.test(server.output()));
+  await eventually("the alert's line", () => /WARN.* alert: warning: .*connections/.test(server.output()));
   await Promise.all(clients.slice(1).map((client) => client.close()));
   const over = await eventually("the alert to be over", async () => {
     return (await alerts()).history.find(({ name }) => name === "connections");
   });
   assert.equal(over.state, "resolved");
   assert.deepEqual((await alerts()).current, []);
-  await eventually("the line that it is over", () => /^alert: resolved: .*connections/m.test(server.output()));
+  await eventually("the line that it is over", () => /INFO.* alert: resolved: .*connections/.test(server.output()));
 });
 
 check("the report is kept in a file", async (t) => {

@@ -1,0 +1,167 @@
+//! What the server counts beside the router: refusals by reason, and sockets by what they are at. Counted here once, shown
+//! in the report as the monitor's custom metrics, and at /metrics.
+
+use corelane::error::Error;
+use corelane::metrics::{Counter, Descriptor, Gauge};
+use corelane::monitor::Monitor;
+use std::fmt::Write;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
+macro_rules! labelled {
+    ($(#[$attribute:meta])* $name:ident { $($(#[$text:meta])* $variant:ident = $label:literal,)+ }) => {
+        $(#[$attribute])*
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        pub(crate) enum $name { $($(#[$text])* $variant,)+ }
+
+        impl $name {
+            const LABELS: &[&str] = &[$($label),+];
+
+            /// Its name in figures and in the log.
+            #[allow(dead_code, reason = "of some, only figures have it")]
+            pub(crate) fn label(self) -> &'static str {
+                Self::LABELS.get(self as usize).copied().unwrap_or_default()
+            }
+        }
+    };
+}
+
+labelled! {
+    /// Why somebody was turned away.
+    Refusal {
+        MissingParameters = "missing_parameters",
+        WrongKey = "wrong_key",
+        IdTooLong = "id_too_long",
+        IdTaken = "id_taken",
+        /// `--concurrent_limit` is reached.
+        ServerFull = "server_full",
+        /// The router takes no client.
+        Router = "router",
+        /// A page of an origin that `--cors` does not list.
+        Origin = "origin",
+        /// Asks for a WebSocket in a way that is none.
+        BadUpgrade = "bad_upgrade",
+        /// `--max_connections` is reached.
+        TooManyConnections = "too_many_connections",
+        /// `--max_per_address` is reached.
+        TooManyOfAddress = "too_many_of_address",
+        /// There is no descriptor left.
+        NoDescriptor = "no_descriptor",
+        /// No TLS, or none in time.
+        Handshake = "tls_handshake",
+        /// No request in time, or none that is HTTP.
+        Request = "request",
+        /// An answer, or messages, that the peer does not read.
+        NotRead = "not_read",
+        /// A frame that is too large to be read.
+        FrameTooLarge = "frame_too_large",
+    }
+}
+
+labelled! {
+    /// What a socket is at.
+    At {
+        Handshake = "handshake",
+        Http = "http",
+        WebSocket = "websocket",
+        Closing = "closing",
+    }
+}
+
+/// The counts of all threads.
+#[derive(Debug)]
+pub(crate) struct Counts {
+    refusals: Vec<(AtomicU64, Counter)>,
+    sockets: Vec<(AtomicU64, Gauge)>,
+}
+
+impl Counts {
+    /// Every series is there from the start, with 0: a first refusal is then a step that can be seen.
+    pub(crate) fn new(monitor: &Monitor) -> Result<Self, Error> {
+        let refused =
+            Descriptor::new("peerjs_refused_total", "Connections and clients refused").labels(&["reason"]);
+        let refused = monitor.counter(&refused)?;
+        let sockets = Descriptor::new("peerjs_sockets", "Sockets by what they are at").labels(&["state"]);
+        let sockets = monitor.gauge(&sockets)?;
+        let refusals = Refusal::LABELS.iter().map(|reason| Ok((AtomicU64::new(0), refused.with(&[reason])?)));
+        let at = At::LABELS.iter().map(|state| Ok((AtomicU64::new(0), sockets.with(&[state])?)));
+        Ok(Self {
+            refusals: refusals.collect::<Result<_, Error>>()?,
+            sockets: at.collect::<Result<_, Error>>()?,
+        })
+    }
+
+    pub(crate) fn refuse(&self, reason: Refusal) {
+        if let Some((count, shown)) = self.refusals.get(reason as usize) {
+            count.fetch_add(1, Relaxed);
+            shown.add(1);
+        }
+    }
+
+    pub(crate) fn enter(&self, at: At) {
+        if let Some((count, shown)) = self.sockets.get(at as usize) {
+            count.fetch_add(1, Relaxed);
+            shown.add(1.0);
+        }
+    }
+
+    pub(crate) fn leave(&self, at: At) {
+        if let Some((count, shown)) = self.sockets.get(at as usize) {
+            count.fetch_sub(1, Relaxed);
+            shown.add(-1.0);
+        }
+    }
+
+    /// For Prometheus, behind the router's.
+    pub(crate) fn exposition(&self, dropped_lines: u64) -> String {
+        let mut text = String::new();
+        let mut family = |name: &str,
+                          help: &str,
+                          kind: &str,
+                          label: &str,
+                          values: &mut dyn Iterator<Item = (&str, u64)>| {
+            // Writing to a String cannot fail.
+            let _ = writeln!(text, "# HELP {name} {help}\n# TYPE {name} {kind}");
+            for (value, count) in values {
+                let _ = match label {
+                    "" => writeln!(text, "{name} {count}"),
+                    _ => writeln!(text, "{name}{{{label}=\"{value}\"}} {count}"),
+                };
+            }
+        };
+        let refused = Refusal::LABELS
+            .iter()
+            .zip(&self.refusals)
+            .map(|(label, (count, _))| (*label, count.load(Relaxed)));
+        let sockets =
+            At::LABELS.iter().zip(&self.sockets).map(|(label, (count, _))| (*label, count.load(Relaxed)));
+        let (help, kind) = ("Log lines that were dropped.", "counter");
+        family("peerjs_log_lines_dropped_total", help, kind, "", &mut std::iter::once(("", dropped_lines)));
+        let help = "Connections and clients refused, by reason.";
+        family("peerjs_refused_total", help, "counter", "reason", &mut refused.into_iter());
+        family("peerjs_sockets", "Sockets by what they are at.", "gauge", "state", &mut sockets.into_iter());
+        text
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_reason_is_shown_from_the_start() {
+        let monitor = Monitor::new(corelane::config::Config::default()).unwrap();
+        let counts = Counts::new(&monitor).unwrap();
+        counts.refuse(Refusal::WrongKey);
+        counts.enter(At::Http);
+        counts.leave(At::Http);
+        let text = counts.exposition(3);
+        for line in [
+            "peerjs_log_lines_dropped_total 3",
+            "peerjs_refused_total{reason=\"wrong_key\"} 1",
+            "peerjs_refused_total{reason=\"frame_too_large\"} 0",
+            "peerjs_sockets{state=\"http\"} 0",
+        ] {
+            assert!(text.lines().any(|one| one == line), "{line} in {text}");
+        }
+    }
+}
