@@ -49,7 +49,7 @@ suite loom "" scripts/loom.sh models
 suite loom-mutants "" scripts/loom.sh mutants
 suite simulator-mutants "" scripts/simulator-mutants.sh
 suite tsan "" scripts/tsan.sh
-suite conformance "node npm openssl" conformance conformance.mjs sockets.mjs monitor.mjs parity.mjs
+suite conformance "node npm openssl python3" conformance conformance.mjs sockets.mjs running.mjs monitor.mjs parity.mjs
 suite conformance-original "node npm openssl" conformance_original
 suite scale "node npm" conformance scale.mjs
 suite browser "node npm chromium" conformance browser.mjs

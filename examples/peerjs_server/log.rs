@@ -209,7 +209,11 @@ impl<'a> MakeWriter<'a> for Maker {
 /// Logs from here on, panics included.
 pub(crate) fn start(level: LevelFilter, format: Format) {
     let maker = Maker { start: Instant::now(), trouble: Window::default(), others: Window::default() };
-    let builder = tracing_subscriber::fmt().with_max_level(level).with_ansi(false).with_writer(maker);
+    let builder = tracing_subscriber::fmt()
+        .with_max_level(level)
+        .with_ansi(false)
+        .with_target(false)
+        .with_writer(maker);
     // Nobody has set another subscriber before.
     let _ = match format {
         Format::Text => builder.try_init(),

@@ -259,6 +259,7 @@ impl Options {
             .with(Key::Workers, self.workers)?
             .with(Key::MaxPorts, self.threads() as u64)?
             .with(Key::MaxClients, clients)?
+            .with(Key::ConnectionLimit, self.concurrent_limit)?
             .with(Key::MaxMessage, self.max_message)?
             .with(Key::RingBytes, ring)?
             .with(Key::BacklogBytes, backlog)?

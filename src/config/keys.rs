@@ -214,6 +214,9 @@ table! {
     HighConnections "high_connection_threshold" "connections" number(1, 10_000_000), 1_000,
         "Connections above which the alert `connections` is raised. Can be changed while it runs."
         => with_high_connection_threshold(u64);
+    ConnectionLimit "connection_limit" "connections" number(0, 10_000_000), 0,
+        "Connections past which the host lets no other in: what `system.load.connection_pool_use` is a share of; 0 where that is `max_clients`."
+        => with_connection_limit(u64);
     HighErrorRate "high_error_rate_threshold" "of the messages" Values::Fraction, 50_000,
         "Share of the last minute's messages that failed or expired above which the alert `error_rate` is raised. Can be changed while it runs."
         => with_high_error_rate_threshold(f64);

@@ -51,10 +51,15 @@ impl<'a> Moment<'a> {
 
 /// Connected now, and at most.
 pub(super) fn connections(source: &dyn Source) -> (u64, u64) {
-    let reported = source.hub().clients.connections().active;
+    let (reported, config) = (source.hub().clients.connections().active, source.config());
+    // What the host refuses at comes before what the router could take.
+    let limit = |key| match config.get(ConfigKey::ConnectionLimit) {
+        0 => config.get(key),
+        limit => limit,
+    };
     match source.routed_clients() {
-        Some(routed) => (reported + routed.connections().active, source.config().get(ConfigKey::MaxClients)),
-        None => (reported, source.config().get(ConfigKey::MaxRecordedClients)),
+        Some(routed) => (reported + routed.connections().active, limit(ConfigKey::MaxClients)),
+        None => (reported, limit(ConfigKey::MaxRecordedClients)),
     }
 }
 

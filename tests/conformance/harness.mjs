@@ -12,6 +12,7 @@ import { randomUUID } from "node:crypto";
 import { once } from "node:events";
 import { test } from "node:test";
 import http from "node:http";
+import https from "node:https";
 import net from "node:net";
 import { setTimeout as sleep } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
@@ -93,8 +94,8 @@ export async function eventually(what, probe, limit = WAIT) {
 // ---------------------------------------------------------------------------------------------------- HTTP
 
 /** One GET on a connection of its own: `{ status, headers, text }`. */
-export function get(port, path, headers = {}) {
-  return ask("GET", port, path, "", headers);
+export function get(port, path, headers = {}, secure = false) {
+  return ask("GET", port, path, "", headers, secure);
 }
 
 /** One POST, likewise. */
@@ -102,9 +103,10 @@ export function post(port, path, body = "", headers = {}) {
   return ask("POST", port, path, body, headers);
 }
 
-function ask(method, port, path, body, headers) {
+function ask(method, port, path, body, headers, secure) {
   const answer = new Promise((resolve, reject) => {
-    const request = http.request({ host: HOST, port, path, method, headers, agent: false }, (response) => {
+    const options = { host: HOST, port, path, method, headers, agent: false, rejectUnauthorized: false };
+    const request = (secure ? https : http).request(options, (response) => {
       const chunks = [];
       response.on("data", (chunk) => chunks.push(chunk));
       response.on("error", reject);
@@ -116,6 +118,25 @@ function ask(method, port, path, body, headers) {
     request.end(body);
   });
   return within(answer, `${method} ${path}`);
+}
+
+/** What an address of the monitor shows, as JSON. */
+export async function show(server, path) {
+  const answer = await get(server.monitor, path);
+  assert.equal(answer.status, 200, `${path}: ${answer.text}`);
+  return JSON.parse(answer.text);
+}
+
+/** A TCP connection that has sent `text`, with what it `received()` and whether it has `ended()`. */
+export async function raw({ port }, text) {
+  const socket = net.connect(port, HOST);
+  let [received, ended] = ["", false];
+  socket.setEncoding("latin1").on("data", (data) => (received += data));
+  socket.on("error", () => {});
+  socket.on("close", () => (ended = true));
+  await within(once(socket, "connect"), "a connection");
+  socket.write(text);
+  return { socket, received: () => received, ended: () => ended };
 }
 
 /** Loopback ports that were free a moment ago, all different. */
@@ -142,7 +163,8 @@ function commandLine(ports, options) {
   for (const [name, value] of Object.entries(options)) {
     const option = `--${name}`;
     const at = line.indexOf(option);
-    if (value === true) line.push(option);
+    if (value === null) line.splice(at, at < 0 ? 0 : 2);
+    else if (value === true) line.push(option);
     else if (at < 0) line.push(option, String(value));
     else line[at + 1] = String(value);
   }
@@ -150,11 +172,16 @@ function commandLine(ports, options) {
 }
 
 /** A child with what it printed (`output()`, `errors()`) and `ended`, a promise of `{ code, signal }`. */
-function launch(ports, options) {
-  const [program, ...args] = commandLine(ports, options);
-  const child = spawn(program, args, { cwd: FOLDER, stdio: ["ignore", "pipe", "pipe"] });
+function launch(ports, options, { unread = false, descriptors, environment = {} } = {}) {
+  let [program, ...args] = commandLine(ports, options);
+  if (descriptors) {
+    args = ["-c", `ulimit -n ${descriptors}; exec "$0" "$@"`, program, ...args];
+    program = "sh";
+  }
+  const env = { ...process.env, ...environment };
+  const child = spawn(program, args, { cwd: FOLDER, env, stdio: ["ignore", "pipe", "pipe"] });
   const printed = { stdout: "", stderr: "" };
-  for (const stream of ["stdout", "stderr"]) {
+  for (const stream of unread ? [] : ["stdout", "stderr"]) {
     child[stream].setEncoding("utf8").on("data", (text) => {
       printed[stream] = (printed[stream] + text).slice(-20_000);
     });
@@ -162,7 +189,7 @@ function launch(ports, options) {
   running.add(child);
   const ended = new Promise((resolve) => {
     // "close" rather than "exit": everything that was printed has been read by then.
-    child.on("close", (code, signal) => resolve({ code, signal }));
+    child.on(unread ? "exit" : "close", (code, signal) => resolve({ code, signal }));
     child.on("error", (error) => {
       printed.stderr += `cannot start ${program}: ${error.message}`;
       resolve({ code: null, signal: null });
@@ -186,20 +213,23 @@ async function end({ child, ended }) {
 }
 
 /** Runs the command with options that it must refuse; returns `{ code, signal, errors }` once it ended by itself. */
-export async function refusedStart(t, options, ports) {
+export async function refusedStart(t, options, ports, environment) {
   const [port, monitor] = await freePorts(2);
-  const program = launch({ port, monitor, ...ports }, options);
+  const program = launch({ port, monitor, ...ports }, options, { environment });
   t.after(() => end(program));
   const result = await within(program.ended, `the end of a server with ${JSON.stringify(options)}`);
   return { ...result, errors: program.errors() };
 }
 
-/** A server that answers, ended when the test `t` is over. `options` are the command's, without their dashes. */
-export async function startServer(t, options = {}) {
+/**
+ * A server that answers, ended when the test `t` is over. `options` are the command's, without their dashes; null leaves
+ * one of the command's out. `how`: `unread` (nobody reads what it prints), `descriptors` (how many it may have), `secure`.
+ */
+export async function startServer(t, options = {}, how = {}) {
   for (let attempt = 1; ; attempt += 1) {
     const [port, monitor] = await freePorts(2);
-    const program = launch({ port, monitor }, options);
-    const server = new Server(program, port, monitor, options);
+    const program = launch({ port, monitor }, options, how);
+    const server = new Server(program, port, monitor, options, how);
     t.after(() => server.stop());
     if (await server.ready()) return server;
     await server.stop();
@@ -214,8 +244,9 @@ class Server {
   #closers = [];
   #ended = false;
 
-  constructor(program, port, monitor, { path = "/", key = "peerjs" }) {
+  constructor(program, port, monitor, { path = "/", key = "peerjs" }, { secure = false }) {
     this.#program = program;
+    this.secure = secure;
     this.port = port;
     this.monitor = monitor;
     this.path = path.endsWith("/") ? path : `${path}/`;
@@ -228,7 +259,7 @@ class Server {
     const failed = () => this.#ended || /EADDRINUSE/.test(this.#program.output());
     await eventually(`the server to answer\n${this.#program.output()}`, async () => {
       if (failed()) return true;
-      const answer = await get(this.port, `${this.path}${this.key}/id`).catch(() => null);
+      const answer = await get(this.port, `${this.path}${this.key}/id`, {}, this.secure).catch(() => null);
       return answer?.status === 200;
     });
     return !failed();
@@ -241,6 +272,17 @@ class Server {
   /** All it has printed. */
   output() {
     return this.#program.output();
+  }
+
+  /** What it has printed to stderr. */
+  errors() {
+    return this.#program.errors();
+  }
+
+  /** Closes our ends of what it prints to. */
+  closeOutput() {
+    this.#program.child.stdout.destroy();
+    this.#program.child.stderr.destroy();
   }
 
   get(path, headers) {
@@ -266,8 +308,8 @@ class Server {
 
   /** A WebSocket with this query, whatever the server makes of it. */
   async dial(query, options = {}) {
-    const url = `ws://${HOST}:${this.port}${this.path}peerjs?${new URLSearchParams(query)}`;
-    const socket = new Socket(new WebSocket(url, { perMessageDeflate: false, ...options }));
+    const url = `${this.secure ? "wss" : "ws"}://${HOST}:${this.port}${this.path}peerjs?${new URLSearchParams(query)}`;
+    const socket = new Socket(new WebSocket(url, { perMessageDeflate: false, rejectUnauthorized: false, ...options }));
     this.onStop(() => socket.ws.terminate());
     await within(socket.opened, `a WebSocket at ${url}`);
     return socket;

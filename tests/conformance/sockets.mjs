@@ -4,7 +4,7 @@
 import assert from "node:assert/strict";
 import { once } from "node:events";
 import { describe } from "node:test";
-import { check, eventually, nothingBefore, own, startServer, within } from "./harness.mjs";
+import { check, eventually, get, nothingBefore, own, raw, show, startServer, total, within } from "./harness.mjs";
 
 const MIB = 1024 * 1024;
 
@@ -104,6 +104,159 @@ if (own) {
       assert.equal((await ann.next()).type, "ERROR");
       assert.equal(await ann.closed(), 1009);
       await nothingBefore(ben, ben);
+    });
+
+    check("refusals are counted by reason, and logged with address and id", async (t) => {
+      const server = await startServer(t, { concurrent_limit: 2, set: "monitor_interval_ms=100" });
+      const [ann] = [await server.join("ann"), await server.join("ben")];
+      const counted = async (reason) => total(await server.metrics(), "peerjs_refused_total", { reason });
+      for (const reason of ["wrong_key", "id_taken", "server_full", "missing_parameters"]) {
+        const there = (await server.metrics()).some(({ name, labels }) => name === "peerjs_refused_total" && labels.reason === reason);
+        assert.ok(there, `${reason} is there before the first`);
+      }
+      const refuse = async (id, options, count, reason) => {
+        for (let number = 0; number < count; number += 1) await (await server.attempt(id, options)).closed();
+        assert.equal(await counted(reason), count, reason);
+      };
+      await refuse("cleo", {}, 5, "server_full");
+      await refuse("cleo", { key: "wrong" }, 4, "wrong_key");
+      await refuse("ann", {}, 3, "id_taken");
+      const { custom } = await server.stats();
+      const family = custom.families.find(({ name }) => name === "peerjs_refused_total");
+      assert.match(JSON.stringify(family), /server_full/);
+      await eventually("a full pool", async () => (await server.stats()).system?.load.connection_pool_use === 1);
+      await eventually("the lines", () => /WARN refused address=127\.0\.0\.1 id="cleo" reason="server_full"/.test(server.output()));
+      assert.match(server.output(), /^\d{4}-\d\d-\d\dT[\d:.]+Z +INFO connected id="ann" address=127\.0\.0\.1$/m);
+      await ann.close();
+      await eventually("the end's line", () => /INFO disconnected id="ann" .*reason="closed by the client"/.test(server.output()));
+    });
+
+    check("reconnects, takeovers and taken ids are attempts to reconnect", async (t) => {
+      const server = await startServer(t);
+      const attempts = async () => (await server.stats()).connections.reconnect_attempts;
+      const first = await server.join("ann", { token: "mine" });
+      assert.equal(await attempts(), 0);
+      await (await server.attempt("ann")).closed();
+      assert.equal(await attempts(), 1, "a taken id");
+      const second = await server.join("ann", { token: "mine" });
+      assert.equal(await attempts(), 2, "a takeover");
+      await Promise.all([first.closed(), second.close()]);
+      await eventually("the id to be free", async () => (await show(server, "/api/peers")).total === 0);
+      await server.join("ann", { token: "mine" });
+      assert.equal(await attempts(), 3, "a reconnect");
+    });
+
+    check("with --cors a page of another origin cannot connect", async (t) => {
+      const server = await startServer(t, { cors: "https://a.example" });
+      const origin = (origin) => ({ origin });
+      await server.join("ann", origin("https://a.example"));
+      await server.join("no page", {});
+      for (const other of ["https://b.example", "http://a.example", "null"]) {
+        await assert.rejects(server.attempt("ben", origin(other)), /403/, other);
+      }
+      assert.equal(total(await server.metrics(), "peerjs_refused_total", { reason: "origin" }), 3);
+    });
+
+    check("an upgrade needs Connection: Upgrade and HTTP/1.1", async (t) => {
+      const server = await startServer(t);
+      const lines = (version, ...more) =>
+        [`GET /peerjs?key=peerjs&id=ann&token=t HTTP/${version}`, "Host: x", "Upgrade: websocket", "Sec-WebSocket-Version: 13",
+          "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==", ...more, "", ""].join("\r\n");
+      for (const [text, status] of [
+        [lines("1.1", "Connection: keep-alive, Upgrade"), 101],
+        [lines("1.1"), 400],
+        [lines("1.1", "Connection: keep-alive"), 400],
+        [lines("1.0", "Connection: Upgrade"), 400],
+      ]) {
+        const { socket, received } = await raw(server, text);
+        await eventually("the answer", () => received().length > 12);
+        assert.match(received(), new RegExp(`^HTTP/1\\.[01] ${status}`), text);
+        socket.destroy();
+      }
+      assert.equal(total(await server.metrics(), "peerjs_refused_total", { reason: "bad_upgrade" }), 3);
+    });
+
+    check("a client's address is shown, a proxy's word only with --proxied", async (t) => {
+      const headers = { "x-forwarded-for": "6.6.6.6, 192.0.2.7" };
+      for (const [options, address] of [[{}, "127.0.0.1"], [{ proxied: true }, "192.0.2.7"]]) {
+        const server = await startServer(t, options);
+        await server.join("ann", { headers });
+        await server.join("ben", { headers });
+        const { total: count, peers } = await show(server, "/api/peers");
+        assert.equal(count, 2);
+        assert.deepEqual(peers.map((peer) => peer.address), [address, address]);
+        assert.ok(Math.abs(Date.now() - peers[0].since_milliseconds) < 60_000);
+        assert.deepEqual((await show(server, "/api/peers?id=ann")).peers.map(({ id }) => id), ["ann"]);
+        assert.equal((await show(server, "/api/peers?limit=1")).peers.length, 1);
+        assert.equal((await get(server.monitor, "/api/peers?limit=0")).status, 400);
+        await eventually("the line", () => server.output().includes(`connected id="ann" address=${address}`));
+        await server.stop();
+      }
+    });
+
+    check("sockets have deadlines, whatever they are at", async (t) => {
+      const server = await startServer(t, { socket_timeout: 700, alive_timeout: 60_000 });
+      const state = async (state) => total(await server.metrics(), "peerjs_sockets", { state });
+      await server.join("ann");
+      assert.equal(await state("websocket"), 1);
+      const request = "GET /peerjs/id HTTP/1.1\r\nHost: x\r\n\r\n";
+      const half = await raw(server, "GET /peerjs/id HT");
+      const silent = await raw(server, "");
+      const idle = await raw(server, request);
+      await eventually("three of HTTP", async () => (await state("http")) === 3 || half.ended());
+      const body = await raw({ port: server.monitor }, "POST /api/set HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 9\r\n\r\n");
+      const head = await raw({ port: server.monitor }, "GET /met");
+      for (const [what, { ended }] of Object.entries({ half, silent, idle, body, head })) await eventually(`the end of ${what}`, ended);
+      assert.match(body.received(), /^HTTP\/1.1 408/);
+      // Answers that are not read: many requests at once, and nobody takes what they ask for.
+      const deaf = [await raw(server, ""), await raw({ port: server.monitor }, "")];
+      for (const { socket } of deaf) {
+        socket.pause();
+        for (let number = 0; number < 100; number += 1) socket.write(request.replace("peerjs/id", "api/report").repeat(200));
+      }
+      await eventually("both to be closed", async () => (await state("http")) === 0);
+      await server.stop();
+    });
+
+    check("a WebSocket that does not read is closed, though it sends", async (t) => {
+      const server = await startServer(t, { alive_timeout: 2_000, set: "credit_bytes=268435456" });
+      const [ann, deaf] = [await server.join("ann"), await server.join("deaf")];
+      deaf.ws.pause();
+      const timer = setInterval(() => {
+        deaf.send({ type: "HEARTBEAT" });
+        ann.send({ type: "HEARTBEAT" });
+      }, 200);
+      t.after(() => clearInterval(timer));
+      // Less than it may be given, more than the network's buffers take.
+      const here = async () => (await show(server, "/api/peers?id=deaf")).peers.length === 1;
+      for (let number = 0; number < 60 && (await here()); number += 1) {
+        ann.send({ type: "OFFER", dst: "deaf", payload: "x".repeat(900_000) });
+      }
+      await eventually("it to be closed", async () => !(await here()));
+      assert.equal(total(await server.metrics(), "peerjs_refused_total", { reason: "not_read" }), 1);
+      assert.ok(ann.isOpen);
+    });
+
+    check("--max_connections and --max_per_address are kept", async (t) => {
+      for (const [options, reason] of [[{ max_connections: 3 }, "too_many_connections"], [{ max_per_address: 3 }, "too_many_of_address"]]) {
+        const server = await startServer(t, options);
+        await eventually("no other sockets", async () => total(await server.metrics(), "peerjs_sockets") === 0);
+        const [ann] = [await server.join("ann"), await server.join("ben"), await server.join("cleo")];
+        await assert.rejects(server.attempt("dora"));
+        assert.ok(total(await server.metrics(), "peerjs_refused_total", { reason }) >= 1);
+        const ready = async () => (await get(server.monitor, "/readyz")).status === 200;
+        assert.equal(await ready(), reason === "too_many_of_address");
+        await ann.close();
+        await eventually("room again", async () => (await ready()) && total(await server.metrics(), "peerjs_sockets") === 2);
+        await server.join("dora");
+        await server.stop();
+      }
+      // Behind a proxy it is the client's own address.
+      const server = await startServer(t, { max_per_address: 1, proxied: true });
+      const from = (address) => ({ headers: { "x-forwarded-for": address } });
+      await server.join("ann", from("192.0.2.1"));
+      await server.join("ben", from("192.0.2.2"));
+      await assert.rejects(server.attempt("cleo", from("192.0.2.1")), /429/);
     });
   });
 }

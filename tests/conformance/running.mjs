@@ -1,0 +1,207 @@
+// How corelane's server starts, goes on and ends, whatever happens to what it stands on: its log, its descriptors, its key
+// and certificate, its process. With SUITE=all only; README.md says how to run it.
+
+import assert from "node:assert/strict";
+import { execFileSync } from "node:child_process";
+import { once } from "node:events";
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
+import tls from "node:tls";
+import * as harness from "./harness.mjs";
+import { eventually, get, nothingBefore, own, post, raw, refusedStart, show, startServer, total, within } from "./harness.mjs";
+
+const check = (name, run) => harness.check(name, run, { only: own });
+
+/** A folder that goes with the test. */
+function folder(t) {
+  const path = mkdtempSync(join(tmpdir(), "corelane-"));
+  t.after(() => rmSync(path, { recursive: true }));
+  return path;
+}
+
+/** Writes a key and a certificate for a name. */
+function certify(name, key, certificate, ...more) {
+  const request = ["req", "-x509", "-newkey", "rsa:2048", "-days", "2", "-subj", `/CN=${name}`];
+  const plain = more.length > 0 ? more : ["-nodes"];
+  execFileSync("openssl", [...request, ...plain, "-keyout", key, "-out", certificate], { stdio: "ignore" });
+}
+
+const isReady = async (server) => (await get(server.monitor, "/readyz")).status === 200;
+
+check("a log that nobody reads, or that is closed, stops nothing", async (t) => {
+  const server = await startServer(t, { log: "info", concurrent_limit: 3000 }, { unread: true });
+  const [ann, ben] = [await server.join("ann"), await server.join("ben")];
+  // Each makes a line; the pipe holds a few hundred, the writer's queue some thousand more.
+  for (let round = 0; round < 12; round += 1) {
+    const all = Array.from({ length: 50 }, (_, number) => server.attempt("ann", { key: `wrong ${number}` }));
+    await Promise.all((await Promise.all(all)).map((socket) => socket.closed()));
+    await nothingBefore(ann, ben);
+  }
+  server.closeOutput();
+  for (let number = 0; number < 20; number += 1) await (await server.attempt("ann")).closed();
+  await nothingBefore(ben, ann);
+  await eventually("dropped lines to be counted", async () => {
+    return total(await server.metrics(), "peerjs_log_lines_dropped_total") > 0;
+  });
+  assert.ok(await isReady(server));
+  assert.deepEqual(await server.terminate(), { code: 0, signal: null });
+});
+
+check("the log has levels, and a form for machines", async (t) => {
+  const quiet = await startServer(t, { log: "error" });
+  await (await quiet.join("ann")).close();
+  await (await quiet.attempt("ann", { key: "wrong" })).closed();
+  const server = await startServer(t, { log_format: "json" });
+  await server.join('an"n\n');
+  const line = await eventually("the line", () => server.errors().split("\n").find((one) => one.includes('"connected"')));
+  const { timestamp, level, message, id, address } = JSON.parse(line);
+  assert.deepEqual([level, message, id, address], ["INFO", "connected", 'an"n\n', "127.0.0.1"]);
+  assert.ok(Math.abs(Date.parse(timestamp) - Date.now()) < 60_000);
+  assert.equal(quiet.errors(), "");
+  for (const [name, value] of [["log", "loud"], ["log_format", "xml"]]) {
+    const { code, errors } = await refusedStart(t, { [name]: value });
+    assert.equal(code, 2);
+    assert.match(errors, new RegExp(`${value}.*allowed`));
+  }
+});
+
+check("used-up descriptors are survived, told and refused", async (t) => {
+  const server = await startServer(t, {}, { descriptors: 60 });
+  const [ann, ben] = [await server.join("ann"), await server.join("ben")];
+  const flood = await Promise.all(Array.from({ length: 100 }, () => raw(server, "").catch(() => null)));
+  await eventually("some to be closed", async () => flood.filter((one) => one?.ended()).length >= 20);
+  await nothingBefore(ann, ben);
+  await eventually("the line", () => /ERROR cannot accept connections/.test(server.errors()));
+  flood.forEach((one) => one?.socket.destroy());
+  await server.joinEventually("cleo");
+  assert.ok(total(await server.metrics(), "peerjs_refused_total", { reason: "no_descriptor" }) >= 20);
+  const lines = server.errors().match(/cannot accept connections/g).length;
+  assert.ok(lines <= 20, `${lines} lines`);
+});
+
+check("a listener that fails is opened again", async (t) => {
+  const server = await startServer(t, { threads: 2 });
+  const [ann, ben] = [await server.join("ann"), await server.join("ben")];
+  for (let round = 1; round <= 3; round += 1) {
+    // Shuts down every socket of the process that listens, as a fault of the network stack would.
+    execFileSync("python3", [join(import.meta.dirname, "shut_listeners.py"), String(server.pid)]);
+    await eventually("all to be open again", () => server.errors().match(/the listener is open again/g)?.length === 3 * round);
+    await server.join(`later ${round}`);
+    await nothingBefore(ann, ben);
+    await eventually("ready", () => isReady(server));
+  }
+});
+
+check("a full server is not ready", async (t) => {
+  const server = await startServer(t, { concurrent_limit: 2 });
+  const ann = await server.join("ann");
+  assert.ok(await isReady(server));
+  await server.join("ben");
+  assert.match((await get(server.monitor, "/readyz")).text, /full/);
+  await ann.close();
+  await eventually("ready again", () => isReady(server));
+});
+
+check("a stop of the process closes nobody who was there", async (t) => {
+  const server = await startServer(t, { alive_timeout: 1_500 });
+  const clients = [await server.join("ann"), await server.join("ben")];
+  process.kill(server.pid, "SIGSTOP");
+  const timer = setInterval(() => clients.forEach((client) => client.send({ type: "HEARTBEAT" })), 300);
+  t.after(() => clearInterval(timer));
+  await sleep(4_000);
+  process.kill(server.pid, "SIGCONT");
+  await nothingBefore(clients[0], clients[1]);
+  await sleep(1_000);
+  for (const client of clients) assert.ok(client.isOpen, client.id);
+  await nothingBefore(clients[1], clients[0]);
+});
+
+check("key and certificate are read again, and bad ones are not taken", async (t) => {
+  const path = folder(t);
+  const [sslkey, sslcert] = [join(path, "key.pem"), join(path, "certificate.pem")];
+  certify("first", sslkey, sslcert);
+  const server = await startServer(t, { sslkey, sslcert }, { secure: true });
+  const name = async () => {
+    const socket = tls.connect({ port: server.port, host: "127.0.0.1", rejectUnauthorized: false });
+    await within(once(socket, "secureConnect"), "TLS");
+    const { CN } = socket.getPeerCertificate().subject;
+    socket.destroy();
+    return CN;
+  };
+  const ann = await server.join("ann");
+  assert.equal(await name(), "first");
+  certify("second", sslkey, sslcert);
+  await eventually("the second", async () => (await name()) === "second");
+  writeFileSync(sslcert, "nonsense");
+  await eventually("the complaint", () => /ERROR key and certificate stay as they were.*sslcert/.test(server.errors()));
+  assert.equal(await name(), "second");
+  certify("third", sslkey, sslcert);
+  process.kill(server.pid, "SIGHUP");
+  await eventually("the third", async () => (await name()) === "third");
+  // Connections of before live on.
+  ann.send({ type: "OFFER", dst: "ann", payload: 1 });
+  assert.equal((await ann.next()).payload, 1);
+  const encrypted = join(path, "encrypted.pem");
+  certify("fourth", encrypted, join(path, "fourth.pem"), "-passout", "pass:secret");
+  const { code, errors } = await refusedStart(t, { sslkey: encrypted, sslcert });
+  assert.equal(code, 2);
+  assert.match(errors, /sslkey.*encrypted.*openssl pkey/s);
+  const other = await refusedStart(t, { sslkey, sslcert: join(path, "fourth.pem") });
+  assert.match(other.errors, /sslcert.*does not fit the key/);
+});
+
+check("SIGHUP ends nothing", async (t) => {
+  const server = await startServer(t);
+  const ann = await server.join("ann");
+  process.kill(server.pid, "SIGHUP");
+  await eventually("the line", () => /SIGHUP/.test(server.errors()));
+  ann.send({ type: "OFFER", dst: "ann", payload: 1 });
+  assert.equal((await ann.next()).payload, 1);
+});
+
+check("the monitor takes changes only under its own names", async (t) => {
+  const server = await startServer(t, { monitor_host: "watch.example" });
+  const change = (host, origin) =>
+    post(server.monitor, "/api/set", "slow_message_threshold_ms=777", { host, ...(origin && { origin }) });
+  for (const host of ["evil.example", `evil.example:${server.monitor}`]) {
+    assert.equal((await change(host, `http://${host}`)).status, 403);
+    assert.equal((await change(host)).status, 403);
+  }
+  assert.equal((await show(server, "/api/stats")).slow_messages.threshold_nanoseconds, 1e9);
+  for (const host of [`127.0.0.1:${server.monitor}`, "localhost", `watch.example:${server.monitor}`, "[::1]"]) {
+    assert.equal((await change(host, `http://${host}`)).status, 200, host);
+  }
+});
+
+check("what cannot be is refused at the start, by its name", async (t) => {
+  for (const [options, environment, says] of [
+    [{ report_file: "/nonexistent/dir/r.html" }, {}, /report_file \/nonexistent\/dir\/r\.html.*written/],
+    [{ cors: "notaurl" }, {}, /notaurl.*cors.*allowed: an origin such as https:/s],
+    [{ cors: "https://a.example/page" }, {}, /cors.*allowed/s],
+    [{ port: null }, { PORT: "abc" }, /environment's PORT is "abc".*allowed: 0 to 65535/],
+    [{ monitor: "localhost:x" }, {}, /monitor.*allowed/s],
+    [{ socket_timeout: "1" }, {}, /socket_timeout.*allowed/s],
+    [{ trusted_proxy: "proxy" }, {}, /trusted_proxy/],
+  ]) {
+    const { code, errors } = await refusedStart(t, options, {}, environment);
+    assert.equal(code, 2, errors);
+    assert.match(errors, says);
+    if (environment.PORT) assert.doesNotMatch(errors, /--port/);
+  }
+});
+
+check("what is printed at the start can be used, and a monitor for all is warned of", async (t) => {
+  const [monitor] = await harness.freePorts(1);
+  const named = await startServer(t, { monitor: `localhost:${monitor}` });
+  assert.equal((await get(monitor, "/healthz")).status, 200);
+  assert.match(named.output(), new RegExp(`^monitor on http://127\\.0\\.0\\.1:${monitor}/metrics`, "m"));
+  assert.match(named.output(), /^memory of the monitor: at most [\d.]+ MiB/m);
+  assert.doesNotMatch(named.output(), /beyond the loopback/);
+  const [wide] = await harness.freePorts(1);
+  const open = await startServer(t, { host: "0.0.0.0", monitor: `0.0.0.0:${wide}` });
+  const [, address] = await eventually("the address", () => /^PeerJS server on (http:\S+) \(all/m.exec(open.output()));
+  assert.equal((await fetch(`${address}peerjs/id`)).status, 200);
+  await eventually("the warning", () => /WARN the monitor listens beyond the loopback/.test(open.output()));
+});
