@@ -2,7 +2,8 @@
 //! counted and timed. A network thread owns its listener, its sockets and its port; nothing is locked between a
 //! socket and a ring. `options` (with `values`), `tls` and `listen` start it, `network` is a thread, `pump` its port's
 //! task, `accept`, `http`, `upgrade` and `socket` are what comes in, each under its `guard`, `connection` is what a client has
-//! here, `registry` who has which id, and `address` from where; `monitor`, `pages`, `counts` and `log` show what happens.
+//! here, `registry` who has which id, and `address` from where; `monitor`, `pages`, `counts` and `log` show what happens, `memory` gives back what a
+//! flood took.
 
 mod accept;
 mod address;
@@ -12,6 +13,7 @@ mod guard;
 mod http;
 mod listen;
 mod log;
+mod memory;
 mod monitor;
 mod network;
 mod options;
@@ -29,6 +31,7 @@ use corelane::monitor::alert::{Alert, Notification, Severity};
 use corelane::router::{Builder, Router};
 use counts::Counts;
 use listen::Listening;
+use memory::Flood;
 use network::{Command, Service, Thread};
 use options::Options;
 use registry::Registry;
@@ -36,14 +39,14 @@ use std::fmt;
 use std::net::SocketAddr;
 use std::process::ExitCode;
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::thread::JoinHandle;
 use std::time::Duration;
 use tls::Certificate;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, watch};
 
-/// How often the files of TLS are looked at.
+/// How often the files of TLS are looked at, and whether a flood is over.
 const LOOK: Duration = Duration::from_secs(1);
 
 /// Why the server does not run, and the status that it ends with.
@@ -128,7 +131,7 @@ fn run(options: &Options) -> Result<(), Failure> {
     let listeners = listening.listeners.into_iter().zip(receivers).collect();
     let threads = start_threads(&service, &router, listeners, listening.address, &ended)?;
     drop(ended);
-    let signalled = wait_for_a_signal(&mut any_ended, certificate.as_deref());
+    let signalled = wait_for_a_signal(&mut any_ended, &service, certificate.as_deref());
     tracing::info!("stopping");
 
     // A monitor that is gone already needs no word.
@@ -234,6 +237,7 @@ fn start_threads(
 /// and so does a change of their files.
 fn wait_for_a_signal(
     any_ended: &mut mpsc::UnboundedReceiver<()>,
+    service: &Service,
     certificate: Option<&Certificate>,
 ) -> Result<(), Failure> {
     let failed = |error| Failure::system("cannot wait for signals", error);
@@ -241,6 +245,7 @@ fn wait_for_a_signal(
     runtime.block_on(async {
         let mut interrupt = signal(SignalKind::interrupt()).map_err(failed)?;
         let mut terminate = signal(SignalKind::terminate()).map_err(failed)?;
+        let mut flood = Flood::default();
         let mut hangup = signal(SignalKind::hangup()).map_err(failed)?;
         loop {
             tokio::select! {
@@ -252,6 +257,7 @@ fn wait_for_a_signal(
                     None => tracing::info!("SIGHUP: there is nothing to read again"),
                 },
                 () = tokio::time::sleep(LOOK) => {
+                    flood.look(service.open.load(Relaxed));
                     if let Some(certificate) = certificate {
                         certificate.refresh(false);
                     }

@@ -4,7 +4,7 @@
 import assert from "node:assert/strict";
 import { execFileSync } from "node:child_process";
 import { once } from "node:events";
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
@@ -26,6 +26,13 @@ function certify(name, key, certificate, ...more) {
   const request = ["req", "-x509", "-newkey", "rsa:2048", "-days", "2", "-subj", `/CN=${name}`];
   const plain = more.length > 0 ? more : ["-nodes"];
   execFileSync("openssl", [...request, ...plain, "-keyout", key, "-out", certificate], { stdio: "ignore" });
+}
+
+const MIB = 1024 * 1024;
+
+/** Resident bytes of a process that the test started. */
+function resident(pid) {
+  return Number(/VmRSS:\s+(\d+) kB/.exec(readFileSync(`/proc/${pid}/status`, "utf8"))[1]) * 1024;
 }
 
 const isReady = async (server) => (await get(server.monitor, "/readyz")).status === 200;
@@ -94,6 +101,31 @@ check("a listener that fails is opened again", async (t) => {
   }
 });
 
+check("memory of a flood of half-open connections is given back", async (t) => {
+  const server = await startServer(t, { max_connections: 5_000 });
+  await server.join("ann");
+  const before = resident(server.pid);
+  const flood = [];
+  for (let number = 0; number < 2_000; number += 1) flood.push(await raw(server, `GET / HTTP/1.1\r\nX: ${"x".repeat(12_000)}`));
+  await eventually("memory to be taken", () => resident(server.pid) > before + 24 * MIB);
+  flood.forEach(({ socket }) => socket.destroy());
+  await eventually("memory to be given back", () => resident(server.pid) < before + 12 * MIB);
+});
+
+check("while it stops it is not ready", async (t) => {
+  const server = await startServer(t);
+  const ann = await server.join("ann");
+  ann.ws.pause(); // does not answer the closing frame, so that the end takes its time
+  const said = [];
+  const ended = server.terminate().then(() => (said.over = true));
+  while (!said.over) {
+    const answer = await get(server.monitor, "/readyz").catch(() => null);
+    if (answer?.status === 503) said.push(answer.text);
+  }
+  await ended;
+  assert.equal(said[0], "stopping");
+});
+
 check("a full server is not ready", async (t) => {
   const server = await startServer(t, { concurrent_limit: 2 });
   const ann = await server.join("ann");
@@ -122,7 +154,7 @@ check("key and certificate are read again, and bad ones are not taken", async (t
   const path = folder(t);
   const [sslkey, sslcert] = [join(path, "key.pem"), join(path, "certificate.pem")];
   certify("first", sslkey, sslcert);
-  const server = await startServer(t, { sslkey, sslcert }, { secure: true });
+  const server = await startServer(t, { sslkey, sslcert, socket_timeout: 1_000 }, { secure: true });
   const name = async () => {
     const socket = tls.connect({ port: server.port, host: "127.0.0.1", rejectUnauthorized: false });
     await within(once(socket, "secureConnect"), "TLS");
@@ -132,6 +164,10 @@ check("key and certificate are read again, and bad ones are not taken", async (t
   };
   const ann = await server.join("ann");
   assert.equal(await name(), "first");
+  const [silent, plain] = [await raw(server, ""), await raw(server, "GET /peerjs/id HTTP/1.1\r\n\r\n")];
+  await eventually("those that speak no TLS to be closed", () => silent.ended() && plain.ended());
+  assert.ok(total(await server.metrics(), "peerjs_refused_total", { reason: "tls_handshake" }) >= 2);
+  assert.equal(total(await server.metrics(), "peerjs_sockets", { state: "handshake" }), 0);
   certify("second", sslkey, sslcert);
   await eventually("the second", async () => (await name()) === "second");
   writeFileSync(sslcert, "nonsense");

@@ -203,10 +203,11 @@ if (own) {
       const half = await raw(server, "GET /peerjs/id HT");
       const silent = await raw(server, "");
       const idle = await raw(server, request);
-      await eventually("three of HTTP", async () => (await state("http")) === 3 || half.ended());
+      const unsent = await raw(server, "POST /peerjs/id HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\n");
+      await eventually("some of HTTP", async () => (await state("http")) >= 3 || half.ended());
       const body = await raw({ port: server.monitor }, "POST /api/set HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 9\r\n\r\n");
       const head = await raw({ port: server.monitor }, "GET /met");
-      for (const [what, { ended }] of Object.entries({ half, silent, idle, body, head })) await eventually(`the end of ${what}`, ended);
+      for (const [what, { ended }] of Object.entries({ half, silent, idle, unsent, body, head })) await eventually(`the end of ${what}`, ended);
       assert.match(body.received(), /^HTTP\/1.1 408/);
       // Answers that are not read: many requests at once, and nobody takes what they ask for.
       const deaf = [await raw(server, ""), await raw({ port: server.monitor }, "")];
