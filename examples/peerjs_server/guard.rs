@@ -30,7 +30,9 @@ impl Socket {
     pub(crate) fn admit(service: &Arc<Service>, peer: SocketAddr) -> Option<Arc<Self>> {
         let peer = peer.ip().to_canonical();
         let limit = service.settings.max_connections;
-        if service.open.fetch_add(1, Relaxed) >= limit {
+        let before = service.open.fetch_add(1, Relaxed);
+        service.most_open.fetch_max(before + 1, Relaxed);
+        if before >= limit {
             service.open.fetch_sub(1, Relaxed);
             service.refuse(Refusal::TooManyConnections, peer, "");
             return None;

@@ -116,6 +116,7 @@ fn run(options: &Options) -> Result<(), Failure> {
         settings,
         monitor: measured.clone(),
         open: AtomicU64::new(0),
+        most_open: AtomicU64::new(0),
         listeners_down: AtomicU64::new(0),
     });
 
@@ -257,7 +258,7 @@ fn wait_for_a_signal(
                     None => tracing::info!("SIGHUP: there is nothing to read again"),
                 },
                 () = tokio::time::sleep(LOOK) => {
-                    flood.look(service.open.load(Relaxed));
+                    flood.look(service.open.load(Relaxed), service.most_open.swap(0, Relaxed));
                     if let Some(certificate) = certificate {
                         certificate.refresh(false);
                     }

@@ -14,7 +14,9 @@ pub(crate) struct Flood {
 
 impl Flood {
     /// Looks at how many are open now; gives memory back once most of them have gone, and no more are going.
-    pub(crate) fn look(&mut self, open: u64) {
+    /// `most` were open at once since the last look: a flood may come and go between two.
+    pub(crate) fn look(&mut self, open: u64, most: u64) {
+        self.most = self.most.max(most);
         if self.is_over(open) {
             give_back();
         }

@@ -46,6 +46,8 @@ pub(crate) struct Service {
     pub(crate) monitor: Monitor,
     /// Sockets that are open.
     pub(crate) open: AtomicU64,
+    /// The most of them at once since `memory` looked last.
+    pub(crate) most_open: AtomicU64,
     /// Listeners that have failed and are not open again.
     pub(crate) listeners_down: AtomicU64,
 }
