@@ -9,9 +9,12 @@ mod cell;
 mod control;
 #[cfg(not(corelane_loom))]
 mod custom;
+mod failing;
 mod figures;
 mod histogram;
 mod label;
+#[cfg(not(corelane_loom))]
+mod number;
 mod path;
 mod ports;
 mod rank;
@@ -35,10 +38,17 @@ pub use custom::{
     Counter, CounterFamily, CustomFamilyStats, CustomHistogram, CustomSeriesStats, CustomStats, Descriptor,
     Gauge, GaugeFamily, HistogramFamily, Kind,
 };
+pub(crate) use failing::Failing;
+#[cfg(not(corelane_loom))]
+pub(crate) use failing::failing_clients;
 pub use figures::{
     Accounting, Connections, GroupStats, LatencyStats, MessageStats, PlacementStats, RecordedStats,
     RecordedTypeStats, RoomStats, Stats, TypeStats, WorkerStats,
 };
+#[cfg(all(feature = "schema", not(corelane_loom)))]
+pub(crate) use number::Number;
+#[cfg(not(corelane_loom))]
+pub(crate) use number::number;
 
 pub use histogram::Distribution;
 pub(crate) use histogram::Histogram;

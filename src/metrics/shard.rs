@@ -2,6 +2,7 @@
 //! what was submitted, refused, handed out. Each has one writer; `snapshot` merges them.
 
 use super::cell::{Cell, Writer};
+use super::failing::Failing;
 use super::histogram::Histogram;
 use super::label::{ApplicationId, ProtocolId, TypeId};
 use super::slow::SlowRing;
@@ -245,6 +246,8 @@ pub(crate) struct WorkerShard {
     pub(crate) handler_panics: Cell,
     /// The last slow messages.
     pub(crate) slow: SlowRing,
+    /// Who has failed lately.
+    pub(crate) failing: Failing,
     /// Records found waiting in the last cycle; ports read it when they place.
     pub(crate) load: CachePadded<Cell>,
 }
@@ -292,6 +295,7 @@ impl WorkerShard {
             rooms: RoomCells::default(),
             handler_panics: Cell::default(),
             slow: SlowRing::new(),
+            failing: Failing::new(),
             load: CachePadded::new(Cell::default()),
         }
     }
@@ -300,7 +304,7 @@ impl WorkerShard {
     pub(crate) const fn bytes(types: usize, protocols: usize, applications: usize) -> u64 {
         let reasons = Failed::COUNT + Undeliverable::COUNT + Refused::COUNT;
         let series = types * TypeSeries::BYTES + (protocols + applications) * GroupSeries::BYTES;
-        (series + size_of::<Self>() + SlowRing::BYTES + reasons * 8 + 128) as u64
+        (series + size_of::<Self>() + SlowRing::BYTES + Failing::BYTES + reasons * 8 + 128) as u64
     }
 
     /// Takes the histograms' pages from the system.

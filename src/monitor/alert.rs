@@ -21,7 +21,7 @@ mod watched;
 pub use machine::{Direction, Notification};
 pub use rule::{Rule, Severity};
 
-pub(crate) use rules::{Rules, Values};
+pub(crate) use rules::{Basis, Rules, Values};
 pub(crate) use shipped::shipped;
 
 /// Where an alert is on its way.
@@ -76,9 +76,11 @@ pub struct Alert {
     pub metric: String,
     /// Which of the metric's values it is about; empty where it has one.
     pub label_set: String,
-    /// The trigger.
+    /// The trigger that the metric went beyond: a change of it since does not change this.
     pub threshold: f64,
     /// The last value seen.
+    #[serde(serialize_with = "crate::metrics::number")]
+    #[cfg_attr(feature = "schema", schemars(with = "crate::metrics::Number"))]
     pub current_value: f64,
     /// When the metric went beyond the trigger.
     pub since: u64,

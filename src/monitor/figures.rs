@@ -101,6 +101,9 @@ pub struct MessageFigures {
     pub buckets: Vec<BucketFigures>,
     /// By how long they were handled.
     pub windows: Windowed,
+    /// Of how many clients the last minute's errors are. Of more than some hundred that fail within a minute, some may be
+    /// counted as one; messages of nobody in particular are one client's.
+    pub error_clients_last_minute: u64,
     /// By how long they waited.
     pub queue_wait_windows: Windowed,
 }

@@ -11,11 +11,11 @@ use super::report::ReportFigures;
 use super::series::{Counts, Key, Series};
 use super::slots::{Moment as Times, Span};
 use super::top::{Look, Names, Survey};
-use super::window::Windows;
+use super::window::{WindowStats, Windows};
 use crate::clients::{ApplicationConnections, ConnectionReading};
 use crate::config::Key as ConfigKey;
 use crate::error::Failed;
-use crate::metrics::{ApplicationId, LatencyStats, ProtocolId, SPAN_NAMES, Stats};
+use crate::metrics::{ApplicationId, LatencyStats, ProtocolId, SPAN_NAMES, Stats, failing_clients};
 use crate::record::Source;
 
 /// One reading's moment: everything in it is of the same time.
@@ -136,6 +136,7 @@ impl Inner {
         types.for_each(|series| counts.add(&series.shown()));
         let total = counts.ok + counts.not_ok;
         let latency = LatencyStats::from(self.collector.total.track.shown());
+        let windows = always_windowed(moment, &self.collector.total);
         MessageFigures {
             total,
             succeeded: counts.ok,
@@ -150,9 +151,22 @@ impl Inner {
             latency,
             queue_wait: self.collector.queue_wait.track.shown().into(),
             write: self.collector.write.shown().into(),
-            windows: always_windowed(moment, &self.collector.total),
+            error_clients_last_minute: self.error_clients(moment, &windows.last_minute),
+            windows,
             queue_wait_windows: always_windowed(moment, &self.collector.queue_wait),
         }
+    }
+
+    /// Of how many clients a window's errors are.
+    fn error_clients(&self, moment: &Moment<'_>, window: &WindowStats) -> u64 {
+        let mut clients = 0;
+        let hub = moment.source.hub();
+        moment.source.read(&mut |sources| {
+            let all = sources.workers.iter().map(|worker| &worker.failing).chain(hub.failing());
+            clients = failing_clients(all, |raw| moment.wall_of(raw) >= window.start_milliseconds);
+        });
+        // One that fails while this is read may not be among the errors yet.
+        clients.min(window.errors)
     }
 
     fn folded(&self, source: &dyn Source) -> FoldedFigures {

@@ -2,7 +2,7 @@
 //! `messages.windows.last_minute.error_rate`. In a list, `*` stands for every element and gives each an alert of its own;
 //! a name picks one. So whatever a report shows can be watched, and its schema lists what there is.
 
-use super::alert::Values;
+use super::alert::{Basis, Values};
 use serde_json::Value;
 
 /// The figures as JSON.
@@ -17,30 +17,50 @@ impl Figures {
 }
 
 impl Values for Figures {
-    fn each(&self, path: &str, each: &mut dyn FnMut(&str, f64, u64)) {
+    fn each(&self, path: &str, each: &mut dyn FnMut(&str, f64, Basis)) {
         let steps: Vec<_> = path.split('.').collect();
-        walk(&self.0, &steps, u64::MAX, String::new(), each);
+        walk(&self.0, &steps, Basis::WHOLE, String::new(), each);
     }
 }
 
-fn walk(value: &Value, steps: &[&str], samples: u64, labels: String, each: &mut dyn FnMut(&str, f64, u64)) {
+/// The text that stands for a number that JSON has not.
+fn infinity(text: &str) -> Option<f64> {
+    match text {
+        "Infinity" => Some(f64::INFINITY),
+        "-Infinity" => Some(f64::NEG_INFINITY),
+        _ => None,
+    }
+}
+
+fn walk(value: &Value, steps: &[&str], basis: Basis, labels: String, each: &mut dyn FnMut(&str, f64, Basis)) {
     let Some((step, rest)) = steps.split_first() else {
         let number = match value {
             Value::Null => Some(f64::NAN),
             Value::Bool(value) => Some(f64::from(*value)),
+            Value::String(text) => infinity(text),
             value => value.as_f64(),
         };
         if let Some(number) = number {
-            each(&labels, number, samples);
+            each(&labels, number, basis);
         }
         return;
     };
     match value {
         Value::Object(members) => {
-            // A window says of how many messages its figures are.
-            let samples = members.get("count").and_then(Value::as_u64).unwrap_or(samples);
+            let count = |key: &str| members.get(key).and_then(Value::as_u64);
+            // A window says of how many messages its figures are, and all messages together of how many clients the last
+            // minute's errors are.
+            let basis = Basis {
+                samples: count("count").unwrap_or(basis.samples),
+                clients: match *step {
+                    "last_minute" => basis.clients,
+                    "windows" => count("error_clients_last_minute"),
+                    _ if rest.is_empty() && step.starts_with("error") => basis.clients,
+                    _ => None,
+                },
+            };
             if let Some(member) = members.get(*step) {
-                walk(member, rest, samples, labels, each);
+                walk(member, rest, basis, labels, each);
             }
         }
         Value::Array(elements) => {
@@ -56,11 +76,11 @@ fn walk(value: &Value, steps: &[&str], samples: u64, labels: String, each: &mut 
                     }
                     _ => continue,
                 };
-                walk(element, rest, samples, labels, each);
+                walk(element, rest, basis, labels, each);
             }
         }
         // It is there, and has no value.
-        Value::Null => each(&labels, f64::NAN, samples),
+        Value::Null => each(&labels, f64::NAN, basis),
         _ => {}
     }
 }
@@ -101,9 +121,9 @@ mod tests {
                 {"labels": [["region", "eu"]], "value": 4.0}, {"labels": [["region", "us"]], "value": 5.0}]}]},
         }));
         let mut all = Vec::new();
-        figures.each(path, &mut |labels, value, samples| {
+        figures.each(path, &mut |labels, value, basis| {
             // Told apart from nothing by a number that no figure has.
-            all.push((labels.to_owned(), if value.is_nan() { NONE } else { value }, samples));
+            all.push((labels.to_owned(), if value.is_nan() { NONE } else { value }, basis.samples));
         });
         all
     }

@@ -9,8 +9,8 @@ use crate::clock::Clock;
 use crate::config::{Config, Key};
 use crate::error::{Error, Failed};
 use crate::metrics::{
-    ApplicationId, Controlled, Controls, Customs, GroupSeries, Outcome, ProtocolId, SHARED, SlowMessage,
-    SlowRing, Timing, TypeId, TypeSeries, Writer, shard_of_thread,
+    ApplicationId, Controlled, Controls, Customs, Failing, GroupSeries, Outcome, ProtocolId, SHARED,
+    SlowMessage, SlowRing, Timing, TypeId, TypeSeries, Writer, shard_of_thread,
 };
 use crate::sync::{Arc, AtomicBool, AtomicU64, Mutex, Relaxed, lock};
 
@@ -97,7 +97,7 @@ impl HubSizes {
             + Table::<GroupSeries>::bytes(self.applications, shards)
             + Table::<GroupSeries>::bytes(PROTOCOLS, shards)
             + Clients::bytes(self.clients)
-            + (shards * (size_of::<Shard>() + SlowRing::BYTES) + size_of::<Hub>()) as u64
+            + (shards * (size_of::<Shard>() + SlowRing::BYTES + Failing::BYTES) + size_of::<Hub>()) as u64
     }
 }
 
@@ -105,6 +105,7 @@ impl HubSizes {
 #[derive(Debug)]
 struct Shard {
     slow: SlowRing,
+    failing: Failing,
     /// The right to write it; taken by a recorder, or by who writes the shared ring.
     writer: Mutex<Option<Writer>>,
 }
@@ -135,7 +136,11 @@ pub(crate) struct Hub {
 impl Hub {
     pub(crate) fn new(sizes: HubSizes, controls: Arc<Controls>, name_keys: [u64; 2], clock: Clock) -> Self {
         let shards = SHARED + sizes.recorders;
-        let shard = |_| Shard { slow: SlowRing::new(), writer: Mutex::new(Some(Writer::new())) };
+        let shard = |_| Shard {
+            slow: SlowRing::new(),
+            failing: Failing::new(),
+            writer: Mutex::new(Some(Writer::new())),
+        };
         Self {
             types: Table::new(sizes.types, shards),
             protocols: Table::new(PROTOCOLS, shards),
@@ -204,6 +209,11 @@ impl Hub {
             series.record_shared(controlled.epoch, measured.bytes, timing, is_slow, !measured.failed);
         }
         self.count_client(client, controlled, measured, timing);
+        if measured.failed
+            && let Some(shard) = self.shards.get(place)
+        {
+            shard.failing.note_shared(self.number_of(client, name), timing.ended);
+        }
         if is_slow && let Some(shard) = self.shards.get(place) {
             let message = self.slow_message(labels, client, name, measured, timing);
             if let Some(writer) = &mut *lock(&shard.writer) {
@@ -239,8 +249,22 @@ impl Hub {
             series.count_outcome(writer, !measured.failed);
         }
         self.count_client(client, writer.controlled, measured, timing);
+        if measured.failed
+            && let Some(shard) = self.shards.get(place)
+        {
+            shard.failing.note(writer, client.unwrap_or(ClientId(0)), timing.ended);
+        }
         if is_slow && let Some(shard) = self.shards.get(place) {
             shard.slow.write(writer, self.slow_message(labels, client, "", measured, timing).words());
+        }
+    }
+
+    /// Which client has failed: by its name where it has no number, and nobody in particular is one.
+    fn number_of(&self, client: Option<ClientId>, name: &str) -> u64 {
+        match client {
+            Some(client) => client.0,
+            None if name.is_empty() => 0,
+            None => self.hash(name).0,
         }
     }
 
@@ -402,6 +426,11 @@ impl Hub {
         if let Some(shard) = self.shards.get(place) {
             *lock(&shard.writer) = Some(writer);
         }
+    }
+
+    /// Who has failed lately, by shard.
+    pub(crate) fn failing(&self) -> impl Iterator<Item = &Failing> {
+        self.shards.iter().map(|shard| &shard.failing)
     }
 
     /// Shards with a list of slow messages.

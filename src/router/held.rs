@@ -116,6 +116,9 @@ impl Relay {
         let Some(held) = self.holds.pop(hash) else { return false };
         let worker = shard(shared, self.worker);
         worker.settle(&mut self.writer, held.labels, outcome);
+        if outcome != Outcome::Ok {
+            worker.failing.note(&mut self.writer, held.sender, shared.clock.raw());
+        }
         self.ended += 1;
         worker.held.set(&mut self.writer, self.holds.messages() as u64);
         // The sender's slot is its own until this message is finished.

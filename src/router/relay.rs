@@ -200,6 +200,9 @@ impl Relay {
             let (bytes, nanoseconds, ended) = (bytes as u64, timing.total(), timing.ended);
             slot.count(line, ClientMessage { epoch, failed, bytes, nanoseconds, ended });
         }
+        if outcome.is_some_and(|outcome| outcome != Outcome::Ok) {
+            shard.failing.note(&mut self.writer, client, timing.ended);
+        }
         if is_slow {
             self.list_slow(shared, client, slot, ids, bytes, timing, outcome);
         }

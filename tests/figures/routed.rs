@@ -115,6 +115,7 @@ fn every_figure_of_routed_messages() {
         "bytes_in": 2 * BYTES + 1, "bytes_out": RELAYED,
         "latency": service, "queue_wait": waited, "write": latency((1, 50), [50; 7]),
         "buckets": buckets([3, 0, 0, 0, 0, 0, 0, 0, 0]), "windows": all_windows(&handled),
+        "error_clients_last_minute": 1,
         "queue_wait_windows": { "last_minute": fine, "last_hour": fine, "last_day": coarse },
     });
     assert_eq!(shown(&stats.messages), messages);

@@ -72,6 +72,8 @@ fn one_type_by_its_name_and_too_few_of_something() {
     watch.monitor.disconnect(client).unwrap();
     watch.quiet(1);
     assert_eq!(watch.state("deserted"), AlertState::Pending);
+    // Five seconds later it has been so for long enough, but nobody has looked in between.
+    watch.quiet(1);
     let raised = watch.tells("deserted", Notification::Raised);
     assert_eq!(raised.message, "connections.active is 0, below the threshold of 1");
     // On the threshold it neither is raised nor over.

@@ -2,8 +2,8 @@
 
 use crate::watch::{INTERVAL, Watch, brief, record};
 use corelane::config::Config;
-use corelane::monitor::alert::{Alert, AlertState, Notification, Severity};
-use corelane::record::Measured;
+use corelane::monitor::alert::{Alert, AlertState, Notification, Rule, Severity};
+use corelane::record::{Measured, Message};
 use std::time::Duration;
 
 const MILLISECOND: u64 = 1_000_000;
@@ -43,10 +43,10 @@ fn connections_and_every_field_of_an_alert() {
     assert_eq!((severity, state), (Severity::Warning, AlertState::Firing));
     assert_eq!(message, "The number of connections is 11, above the threshold of 10");
     let expected = [
+        ("trigger", "10"),
         ("clear", "9"),
         ("pending_for_ms", "0"),
         ("keep_firing_for_ms", "10000"),
-        ("samples", &u64::MAX.to_string()),
         ("min_samples", "0"),
     ];
     let details: Vec<_> = details.iter().map(|(name, value)| (&**name, &**value)).collect();
@@ -88,10 +88,11 @@ fn a_threshold_changes_while_it_runs() {
     let (mut watch, mut open) = (Watch::standalone(ten_connections()), Vec::new());
     connect(&watch, &mut open, 11);
     watch.tells("connections", Notification::Raised);
-    // By its key: 11 is now well below.
-    watch.monitor.set("high_connection_threshold", "20").unwrap();
-    let resolved = watch.resolves_at_the_third("connections");
-    assert_eq!((resolved.threshold, resolved.current_value), (20.0, 11.0));
+    // By its key: 11 is now in the band, which it has never left upwards.
+    watch.monitor.set("high_connection_threshold", "12").unwrap();
+    let resolved = watch.tells("connections", Notification::Resolved);
+    assert_eq!((resolved.threshold, resolved.current_value), (10.0, 11.0));
+    assert!(resolved.message.ends_with(" is 11; it was above the threshold of 10, which is 12 now"));
     // By the rule. It fires again at once, and is told when the minute's cooldown is over.
     watch.monitor.set_threshold("connections", 5.0, 4.0).unwrap();
     watch.quiet(1);
@@ -102,7 +103,7 @@ fn a_threshold_changes_while_it_runs() {
     assert_eq!((raised.threshold, raised.raised), (5.0, current.raised));
     // By the key again: what the rule was told does not outlive it.
     watch.monitor.set("high_connection_threshold", "30").unwrap();
-    watch.resolves_at_the_third("connections");
+    watch.tells("connections", Notification::Resolved);
     let rule = watch.figures().rules.into_iter().find(|rule| rule.name == "connections").unwrap();
     assert_eq!((rule.trigger, rule.clear), (30.0, 27.0));
     // The next is over before the cooldown lets it be told: nobody is told of either.
@@ -131,7 +132,9 @@ fn share(rule: &str, bad: Measured) {
     assert_eq!((raised.current_value, raised.threshold), (0.1, 0.05));
     let samples = raised.details.iter().find(|(name, _)| name == "samples").unwrap();
     assert_eq!(samples.1, "100");
-    assert!(raised.message.ends_with(" is 10 %, above the threshold of 5 %"), "{}", raised.message);
+    let clients = if rule == "error_rate" { ", errors by 1 client" } else { "" };
+    let text = format!(" is 10 % (of 100 messages{clients}), above the threshold of 5 %");
+    assert!(raised.message.ends_with(&text), "{}", raised.message);
     // The band: above 4.5 %.
     record(&watch.monitor, 113, "a", good());
     watch.quiet(3);
@@ -139,14 +142,85 @@ fn share(rule: &str, bad: Measured) {
     record(&watch.monitor, 60, "a", good());
     let resolved = watch.resolves_at_the_third(rule);
     assert_eq!(resolved.current_value, 10.0 / 273.0);
-    // Raised once more. Then the minute passes: silence says nothing, neither bad nor good.
+    // Raised once more. Then the minute passes: nothing is bad any more, and that is told.
     watch.quiet(15);
     record(&watch.monitor, 20, "a", bad);
     watch.raises_at_the_third(rule);
-    watch.quiet(30);
-    assert_eq!(watch.state(rule), AlertState::Firing);
-    record(&watch.monitor, 20, "a", good());
-    watch.resolves_at_the_third(rule);
+    let (quiet, told) = watch.until_told(|_| {});
+    assert_eq!(brief(&told), [(rule, Notification::Resolved)]);
+    assert_eq!(quiet, 11, "a minute from the messages on, and two looks");
+    assert!(told[0].message.contains(" has no value now, and was 100 %"), "{}", told[0].message);
+    // So it is with fewer than a minute's rate needs, however bad they are.
+    watch.quiet(15);
+    record(&watch.monitor, 20, "a", bad);
+    watch.raises_at_the_third(rule);
+    let (_, told) = watch.until_told(|monitor| record(monitor, 1, "a", bad));
+    assert_eq!(brief(&told), [(rule, Notification::Resolved)]);
+    assert!(told[0].message.contains(" rests on too little (of 1"), "{}", told[0].message);
+    watch.end();
+}
+
+/// 50 bad messages of one client, which leaves: looked at twice a second, as in the report of it.
+#[test]
+fn the_junk_of_one_client_that_leaves_is_over_after_its_minute() {
+    let mut watch = Watch::standalone(Config::default());
+    watch.monitor.set("monitor_interval_ms", "500").unwrap();
+    let client = watch.monitor.connect("ann", "app").unwrap();
+    let labels = watch.monitor.labels("test", "NOPE", "app");
+    for _ in 0..50 {
+        watch.monitor.record_labelled(labels, Some(client), Measured { failed: true, ..good() });
+    }
+    watch.monitor.disconnect(client).unwrap();
+    let mut told = Vec::new();
+    for half_second in 1..=240 {
+        watch.hands.advance(Duration::from_millis(500));
+        told.extend(watch.tick().into_iter().map(|alert| (half_second, alert)));
+    }
+    let [(raised, first), (resolved, last)] = &told[..] else { panic!("{told:?}") };
+    assert_eq!((first.id.as_str(), last.id.as_str()), ("error_rate", "error_rate"));
+    assert_eq!(first.notification, Some(Notification::Raised));
+    assert!(
+        first.message.ends_with(" is 100 % (of 50 messages, errors by 1 client), above the threshold of 5 %")
+    );
+    assert_eq!(last.notification, Some(Notification::Resolved));
+    // Three looks; then the minute, to a second, and three looks.
+    assert!(*raised == 3 && (122..=126).contains(resolved), "{raised} {resolved}");
+    assert_eq!(watch.figures().current, []);
+    watch.end();
+}
+
+#[test]
+fn a_rule_can_ask_for_errors_of_several_clients() {
+    let mut watch = Watch::standalone(Config::default());
+    watch.monitor.remove_rule("error_rate").unwrap();
+    let rule = Rule::above("outage", "messages.windows.last_minute.error_rate", 0.5).unit("share");
+    watch.monitor.add_rule(rule.min_samples(10).min_clients(3)).unwrap();
+    let fail = |watch: &Watch, client, count| {
+        for _ in 0..count {
+            let measured = Measured { failed: true, ..good() };
+            watch.monitor.record(&Message { client, message_type: "a", measured, ..Message::default() });
+        }
+    };
+    fail(&watch, "ann", 500);
+    fail(&watch, "ben", 500);
+    watch.quiet(2);
+    assert_eq!(watch.monitor.snapshot().messages.error_clients_last_minute, 2);
+    fail(&watch, "cat", 1);
+    let raised = watch.tells("outage", Notification::Raised);
+    assert_eq!(
+        raised.message.split(" is ").nth(1),
+        Some("100 % (of 1001 messages, errors by 3 clients), above the threshold of 50 %")
+    );
+    // Their errors leave the minute; those of two remain.
+    watch.hands.advance(Duration::from_secs(40));
+    fail(&watch, "ann", 500);
+    fail(&watch, "ben", 500);
+    let (_, told) = watch.until_told(|_| {});
+    assert_eq!(brief(&told), [("outage", Notification::Resolved)]);
+    assert!(
+        told[0].message.contains(" rests on too little (of 1000 messages, errors by 2 clients)"),
+        "{told:?}"
+    );
     watch.end();
 }
 

@@ -42,7 +42,9 @@ pub struct CustomFamilyStats {
 pub struct CustomSeriesStats {
     /// Its labels, names and values.
     pub labels: Vec<(String, String)>,
-    /// A counter's or gauge's value; null for a histogram.
+    /// A counter's or gauge's value; null for a histogram. An infinite one is a text.
+    #[serde(serialize_with = "crate::metrics::number")]
+    #[cfg_attr(feature = "schema", schemars(with = "crate::metrics::Number"))]
     pub value: Option<f64>,
     /// A histogram's figures, in nanoseconds where the unit is seconds; null otherwise.
     pub histogram: Option<LatencyStats>,

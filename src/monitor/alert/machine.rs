@@ -1,17 +1,28 @@
-//! What state an alert is in: a pure function of the last state, a value and the time. Nothing is read, sent or waited
+//! What state an alert is in: a pure function of the last state, an input and the time. Nothing is read, sent or waited
 //! for here. One [`Machine`] per rule and label set, stepped by `rules` at each evaluation.
 //!
-//! | state | beyond trigger | between clear and trigger | beyond clear | no value |
-//! |---|---|---|---|---|
-//! | inactive | pending, or firing where `pending` is 0 | stays | stays | stays |
-//! | pending | firing once it has been so for `pending` | inactive | inactive | stays, its time runs on |
-//! | firing | stays; told again each `repeat` | stays | recovering, or resolved where `keep` is 0 | stays |
-//! | recovering | firing, not told again | stays, its time starts anew | resolved after `keep` | stays |
+//! | state | beyond trigger | between clear and trigger | beyond clear, or nothing |
+//! |---|---|---|---|
+//! | inactive | pending, or firing where `pending` is 0 | stays | stays |
+//! | pending | firing once it has been so for `pending`, and at a look in between | inactive | inactive |
+//! | firing | stays; told again each `repeat` | stays | recovering, or resolved where `keep` is 0 |
+//! | recovering | firing, not told again | stays, its time starts anew | resolved after `keep` |
+//!
+//! *Nothing* is what has no value now, or a value that rests on too few samples or clients: an alert is about what is
+//! known, and nothing that is known speaks for it. Two inputs more end things at once:
+//!
+//! | state | the thresholds have changed | its subject or its rule is gone |
+//! |---|---|---|
+//! | inactive | as otherwise | stays |
+//! | pending | beyond the new one: stays, its time starts anew; otherwise inactive | inactive |
+//! | firing, recovering | beyond the new one: firing; otherwise resolved | resolved |
 //!
 //! Both comparisons are strict, so a value that stands still on a threshold changes nothing even where both are equal.
 //! The cooldown runs from the last Resolved that was told. It delays the telling of what is raised, never the
 //! state; what is over before it could be told is never told, neither its beginning nor its end, and is counted as
 //! withheld.
+
+use super::Basis;
 
 /// Which side of the trigger is bad.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,6 +42,18 @@ pub(super) enum Zone {
     Clear,
 }
 
+/// What one evaluation gives the machine.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) enum Input {
+    Value(f64),
+    /// No value, or one that rests on too little.
+    Nothing,
+    /// The first look by other thresholds than the look before.
+    Changed(Option<f64>),
+    /// What it is about, or its rule, is there no more.
+    Gone,
+}
+
 /// When an alert is raised, kept and told. Times in nanoseconds.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct Terms {
@@ -41,15 +64,19 @@ pub(super) struct Terms {
     pub(super) pending: u64,
     pub(super) keep: u64,
     pub(super) min_samples: u64,
+    /// Errors must be by so many clients; 0 or 1 for any.
+    pub(super) min_clients: u64,
     /// 0: never told again.
     pub(super) repeat: u64,
     pub(super) cooldown: u64,
 }
 
 impl Terms {
-    /// What the machine is given of a reading: nothing where it rests on too little, or is no number.
-    pub(super) fn input(&self, value: f64, samples: u64) -> Option<f64> {
-        (samples >= self.min_samples && value.is_finite()).then_some(value)
+    /// What a reading is worth: nothing where it rests on too little, or is no number. Infinity is a value.
+    pub(super) fn value(&self, value: f64, basis: Basis) -> Option<f64> {
+        let is_enough = basis.samples >= self.min_samples
+            && (self.min_clients <= 1 || basis.clients.is_some_and(|clients| clients >= self.min_clients));
+        (is_enough && !value.is_nan()).then_some(value)
     }
 
     pub(super) fn zone(&self, value: f64) -> Zone {
@@ -72,6 +99,8 @@ pub(super) enum State {
     Inactive,
     Pending {
         since: u64,
+        /// A look after the first has found it beyond the trigger.
+        seen: bool,
     },
     Firing,
     Recovering {
@@ -136,10 +165,17 @@ impl Machine {
         self.state == State::Inactive && self.cooled_down(terms, now)
     }
 
-    /// Takes one reading at `now`; a `now` before an earlier one counts as no time passed.
-    pub(super) fn step(&mut self, terms: &Terms, input: Option<f64>, now: u64) -> Step {
-        let zone = input.map(|value| terms.zone(value));
-        let change = zone.and_then(|zone| self.change(terms, zone, now));
+    /// Takes one input at `now`; a `now` before an earlier one counts as no time passed.
+    pub(super) fn step(&mut self, terms: &Terms, input: Input, now: u64) -> Step {
+        let (zone, change) = match input {
+            Input::Value(value) => (Some(terms.zone(value)), self.look(terms, terms.zone(value), now)),
+            Input::Nothing => (None, self.look(terms, Zone::Clear, now)),
+            Input::Changed(value) => {
+                let zone = value.map(|value| terms.zone(value));
+                (zone, self.begin_anew(terms, zone, now))
+            }
+            Input::Gone => (None, self.end()),
+        };
         if change == Some(Change::Resolved) {
             return self.resolve(now);
         }
@@ -147,28 +183,19 @@ impl Machine {
         Step { change, notification, withheld: false }
     }
 
-    /// Its rule is gone: whatever it was in is over.
-    pub(super) fn end(&mut self, now: u64) -> Step {
-        match self.state {
-            State::Inactive => Step::default(),
-            State::Pending { .. } => {
-                self.state = State::Inactive;
-                Step { change: Some(Change::Withdrawn), ..Step::default() }
-            }
-            State::Firing | State::Recovering { .. } => {
-                self.state = State::Inactive;
-                self.resolve(now)
-            }
-        }
-    }
-
-    /// The table of this file's head, without its last column: there nothing changes.
-    fn change(&mut self, terms: &Terms, zone: Zone, now: u64) -> Option<Change> {
+    /// The first table of this file's head.
+    fn look(&mut self, terms: &Terms, zone: Zone, now: u64) -> Option<Change> {
         let (state, change) = match (self.state, zone) {
             (State::Inactive, Zone::Beyond) if terms.pending == 0 => (State::Firing, Change::Raised),
-            (State::Inactive, Zone::Beyond) => (State::Pending { since: now }, Change::Pending),
-            (State::Pending { since }, Zone::Beyond) if now.saturating_sub(since) >= terms.pending => {
+            (State::Inactive, Zone::Beyond) => (State::Pending { since: now, seen: false }, Change::Pending),
+            (State::Pending { since, seen: true }, Zone::Beyond)
+                if now.saturating_sub(since) >= terms.pending =>
+            {
                 (State::Firing, Change::Raised)
+            }
+            (State::Pending { since, .. }, Zone::Beyond) => {
+                self.state = State::Pending { since, seen: true };
+                return None;
             }
             (State::Pending { .. }, Zone::Between | Zone::Clear) => (State::Inactive, Change::Withdrawn),
             (State::Firing, Zone::Clear) if terms.keep == 0 => (State::Inactive, Change::Resolved),
@@ -184,6 +211,31 @@ impl Machine {
             _ => return None,
         };
         self.state = state;
+        Some(change)
+    }
+
+    /// The second one's column of other thresholds.
+    fn begin_anew(&mut self, terms: &Terms, zone: Option<Zone>, now: u64) -> Option<Change> {
+        if zone != Some(Zone::Beyond) {
+            return self.end();
+        }
+        match self.state {
+            State::Pending { .. } => {
+                self.state = State::Pending { since: now, seen: false };
+                None
+            }
+            _ => self.look(terms, Zone::Beyond, now),
+        }
+    }
+
+    /// Its other column.
+    fn end(&mut self) -> Option<Change> {
+        let change = match self.state {
+            State::Inactive => return None,
+            State::Pending { .. } => Change::Withdrawn,
+            State::Firing | State::Recovering { .. } => Change::Resolved,
+        };
+        self.state = State::Inactive;
         Some(change)
     }
 

@@ -91,6 +91,7 @@ impl Rule {
             pending: 0,
             keep: 0,
             min_samples: 0,
+            min_clients: 0,
             repeat: nanoseconds(Duration::from_secs(4 * 3600)),
             cooldown: nanoseconds(Duration::from_secs(60)),
         };
@@ -131,7 +132,8 @@ impl Rule {
         self
     }
 
-    /// How long the metric must be beyond the trigger first.
+    /// How long the metric must be beyond the trigger first; it takes three looks at least, since two say nothing of the
+    /// time between them.
     #[must_use]
     pub fn pending_for(mut self, time: Duration) -> Self {
         self.terms.pending = nanoseconds(time);
@@ -145,10 +147,19 @@ impl Rule {
         self
     }
 
-    /// Readings that rest on fewer samples change nothing.
+    /// Readings that rest on fewer samples count for nothing: they raise nothing, and what was raised is over after its
+    /// time as with a good value.
     #[must_use]
     pub fn min_samples(mut self, samples: u64) -> Self {
         self.terms.min_samples = samples;
+        self
+    }
+
+    /// Likewise readings with errors of fewer clients: one client's junk is no outage. For figures of
+    /// `messages.windows.last_minute`, of which it is known.
+    #[must_use]
+    pub fn min_clients(mut self, clients: u64) -> Self {
+        self.terms.min_clients = clients;
         self
     }
 

@@ -3,9 +3,8 @@
 
 use super::super::outbox::Delivery;
 use super::journal::Journal;
-use super::machine::Zone;
 use super::rule::{Rule, shown};
-use super::watched::{Moment, Reading, Watched};
+use super::watched::{Ended, Moment, Reading, Watched};
 use super::{Alert, AlertFigures, AlertState, RuleFigures, Transitions};
 use crate::config::Key;
 use crate::error::Error;
@@ -19,10 +18,24 @@ const MAX_LABEL_SET: usize = 256;
 
 /// The present values of metrics.
 pub(crate) trait Values {
-    /// Calls `found` for each label set of a metric with its value and how many samples that rests on; a metric without
+    /// Calls `found` for each label set of a metric with its value and what that rests on; a metric without
     /// labels has the one label set "". In the metric's name a `*` stands for whatever the label set says. What has no
     /// value now is no number; what is not there is not called for.
-    fn each(&self, metric: &str, found: &mut dyn FnMut(&str, f64, u64));
+    fn each(&self, metric: &str, found: &mut dyn FnMut(&str, f64, Basis));
+}
+
+/// What a value rests on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Basis {
+    /// How many samples; `u64::MAX` for what is no rate and no percentile.
+    pub(crate) samples: u64,
+    /// Of how many clients the errors among them are, where that is known.
+    pub(crate) clients: Option<u64>,
+}
+
+impl Basis {
+    /// Of what was not sampled: it is as it is.
+    pub(crate) const WHOLE: Self = Self { samples: u64::MAX, clients: None };
 }
 
 #[derive(Debug)]
@@ -31,6 +44,8 @@ struct Entry {
     watched: Vec<Watched>,
     transitions: Transitions,
     folded: u64,
+    /// Its thresholds have changed since the last evaluation.
+    changed: bool,
 }
 
 /// See the file's head.
@@ -64,6 +79,7 @@ impl Rules {
             watched: Vec::new(),
             transitions: Transitions::default(),
             folded: 0,
+            changed: false,
         });
         Ok(())
     }
@@ -82,7 +98,8 @@ impl Rules {
         Ok(())
     }
 
-    /// From the next evaluation on; what is pending or raised stays so until then.
+    /// From the next evaluation on; what is pending or raised stays so until then, and is over then unless it is beyond
+    /// the new threshold too.
     ///
     /// # Errors
     /// [`Error::UnknownRule`], or [`Error::Rule`] where the two do not fit; nothing has changed then.
@@ -91,14 +108,14 @@ impl Rules {
         let mut rule = entry.rule.clone();
         (rule.terms.trigger, rule.terms.clear) = (trigger, clear);
         rule.validate()?;
-        entry.rule = rule;
+        entry.replace(rule);
         Ok(())
     }
 
     /// Puts a rule in the place of the one of its key, if that is still there; its state stays.
     pub(crate) fn update(&mut self, rule: Rule) {
         if let Some(entry) = self.of_key(rule.key) {
-            entry.rule = rule;
+            entry.replace(rule);
         }
     }
 
@@ -125,8 +142,8 @@ impl Rules {
         let moment = Moment { now, wall, round: self.round };
         for mut entry in self.departing.drain(..) {
             for watched in &mut entry.watched {
-                let reason = "the rule was removed";
-                watched.end(&entry.rule, moment, reason, &mut Transitions::default(), &mut self.journal);
+                let mut transitions = Transitions::default();
+                watched.end(&entry.rule, moment, Ended::Rule, &mut transitions, &mut self.journal);
             }
         }
         for entry in &mut self.entries {
@@ -156,31 +173,57 @@ impl Rules {
 }
 
 impl Entry {
+    fn replace(&mut self, rule: Rule) {
+        let (old, new) = (&self.rule.terms, &rule.terms);
+        self.changed |= (old.trigger, old.clear) != (new.trigger, new.clear);
+        self.rule = rule;
+    }
+
+    /// Those that are watched first, and those that are new afterwards: what has just ended makes room for what still is
+    /// beyond the trigger.
     fn evaluate(&mut self, moment: Moment, values: &dyn Values, journal: &mut Journal) {
-        let Self { rule, watched, transitions, folded } = self;
-        values.each(&rule.metric, &mut |label_set, value, samples| {
-            let reading = Reading { value, samples };
-            match place(rule, watched, label_set, reading, moment) {
+        let Self { rule, watched, transitions, folded, changed } = self;
+        let changed = std::mem::take(changed);
+        let mut new: Vec<(String, Reading)> = Vec::new();
+        let mut without_room = 0;
+        values.each(&rule.metric, &mut |label_set, value, basis| {
+            let reading = Reading { value, basis };
+            match watched.iter_mut().find(|watched| watched.label_set() == label_set) {
                 // A label set that is given twice counts once.
-                Place::Known(found) if found.round == moment.round => {}
-                Place::Known(found) => found.step(rule, Some(reading), moment, transitions, journal),
-                Place::Nothing => {}
-                Place::Full => {
-                    *folded += 1;
-                    journal.folded += 1;
-                }
+                Some(known) if known.round == moment.round => {}
+                Some(known) => known.step(rule, Some(reading), changed, moment, transitions, journal),
+                None if !reading.is_beyond(rule) => {}
+                None if label_set.len() > MAX_LABEL_SET || new.len() >= MAX_LABEL_SETS => without_room += 1,
+                None if new.iter().any(|(known, _)| known == label_set) => {}
+                None => new.push((label_set.to_owned(), reading)),
             }
         });
         let is_one_of_many = rule.metric.split('.').any(|step| step == "*");
         for silent in watched.iter_mut().filter(|watched| watched.round != moment.round) {
             if is_one_of_many && silent.alert().is_some() {
-                // A client that has left, say. Nothing would ever end it, and its place is wanted for others.
-                silent.end(rule, moment, "it is not there any more", transitions, journal);
+                // A client that has left, say. Its place is wanted for others.
+                silent.end(rule, moment, Ended::Subject, transitions, journal);
             } else {
-                silent.step(rule, None, moment, transitions, journal);
+                silent.step(rule, None, changed, moment, transitions, journal);
             }
         }
         watched.retain(|watched| !watched.is_forgettable(rule, moment));
+        for (label_set, reading) in new {
+            // One that only waits for its cooldown to pass gives its place to one that is beyond the trigger now.
+            let resting = || watched.iter().position(|watched| watched.alert().is_none());
+            if watched.len() >= MAX_LABEL_SETS {
+                let Some(resting) = resting() else {
+                    without_room += 1;
+                    continue;
+                };
+                watched.remove(resting);
+            }
+            let mut one = Watched::new(rule, &label_set, moment);
+            one.step(rule, Some(reading), false, moment, transitions, journal);
+            watched.push(one);
+        }
+        *folded += without_room;
+        journal.folded += without_room;
     }
 
     fn figures(&self) -> RuleFigures {
@@ -198,41 +241,6 @@ impl Entry {
             label_sets_folded: self.folded,
         }
     }
-}
-
-/// Where a reading belongs.
-enum Place<'a> {
-    /// To this one, which may be new.
-    Known(&'a mut Watched),
-    /// Nowhere, and none is needed: all is well with it.
-    Nothing,
-    /// Nowhere: there is no room for it.
-    Full,
-}
-
-fn place<'a>(
-    rule: &Rule,
-    watched: &'a mut Vec<Watched>,
-    label_set: &str,
-    reading: Reading,
-    moment: Moment,
-) -> Place<'a> {
-    let found = watched.iter().position(|watched| watched.label_set() == label_set);
-    let found = match found {
-        Some(found) => found,
-        None => {
-            let input = rule.terms.input(reading.value, reading.samples);
-            if input.is_none_or(|value| rule.terms.zone(value) != Zone::Beyond) {
-                return Place::Nothing;
-            }
-            if watched.len() >= MAX_LABEL_SETS || label_set.len() > MAX_LABEL_SET {
-                return Place::Full;
-            }
-            watched.push(Watched::new(rule, label_set, moment));
-            watched.len() - 1
-        }
-    };
-    watched.get_mut(found).map_or(Place::Nothing, Place::Known)
 }
 
 #[cfg(test)]

@@ -1,34 +1,68 @@
 //! What an alert says: one sentence with value, threshold, unit and label set, for people. `watched` writes it.
 
-use super::AlertState;
 use super::machine::{Direction, Zone};
 use super::rule::Rule;
+use super::{Alert, AlertState, Basis};
 
-/// The sentence for a state and the last value seen in it.
-pub(super) fn sentence(rule: &Rule, label_set: &str, state: AlertState, value: f64) -> String {
-    let subject = subject(rule, label_set);
-    let [value_text, trigger, clear] =
-        [value, rule.terms.trigger, rule.terms.clear].map(|number| amount(number, &rule.unit));
+/// What the last evaluation has found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Said {
+    /// The alert's value.
+    Value,
+    /// No value: the alert's is an earlier one.
+    Nothing,
+    /// One that rests on too little, likewise.
+    TooFew(Basis),
+}
+
+/// The sentence for an alert, what its last look has found, and what its value rests on.
+pub(super) fn sentence(rule: &Rule, alert: &Alert, said: Said, basis: Basis) -> String {
+    let subject = subject(rule, &alert.label_set);
+    let [value, passed, clear] =
+        [alert.current_value, alert.threshold, rule.terms.clear].map(|number| amount(number, &rule.unit));
     let (bad, good) = match rule.terms.direction {
         Direction::Above => ("above", "below"),
         Direction::Below => ("below", "above"),
     };
-    let beyond = rule.terms.zone(value) == Zone::Beyond;
-    match state {
+    let now = match said {
+        Said::Value => format!("{subject} is {value}{}", of(rule, basis)),
+        Said::Nothing => format!("{subject} has no value now, and was {value}{}", of(rule, basis)),
+        Said::TooFew(few) => format!("{subject} rests on too little{}, and was {value}", of(rule, few)),
+    };
+    let beyond = said == Said::Value && rule.terms.zone(alert.current_value) == Zone::Beyond;
+    match alert.state {
         AlertState::Pending => {
-            format!("{subject} is {value_text}, {bad} the threshold of {trigger}, but not for long yet")
+            format!("{now}, {bad} the threshold of {passed}, but not for long yet")
         }
-        AlertState::Firing if beyond => {
-            format!("{subject} is {value_text}, {bad} the threshold of {trigger}")
-        }
+        AlertState::Firing if beyond => format!("{now}, {bad} the threshold of {passed}"),
         AlertState::Firing | AlertState::Recovering => {
-            let past = format!("it was {bad} the threshold of {trigger}");
-            format!("{subject} is {value_text}; {past} and must stay {good} {clear} to be over")
+            let past = format!("it was {bad} the threshold of {passed}");
+            let over =
+                if said == Said::Value { format!("stay {good} {clear}") } else { "stay so".to_owned() };
+            format!("{now}; {past} and must {over} to be over")
         }
-        AlertState::Resolved => {
-            format!("{subject} is {value_text}, no longer {bad} the threshold of {trigger}")
+        AlertState::Resolved if rule.terms.trigger != alert.threshold => {
+            let trigger = amount(rule.terms.trigger, &rule.unit);
+            format!("{now}; it was {bad} the threshold of {passed}, which is {trigger} now")
         }
+        AlertState::Resolved if said == Said::Value => {
+            format!("{now}, no longer {bad} the threshold of {passed}")
+        }
+        AlertState::Resolved => format!("{now}, {bad} the threshold of {passed}"),
     }
+}
+
+/// Of how much a rate or percentile is.
+fn of(rule: &Rule, basis: Basis) -> String {
+    if basis.samples == u64::MAX || rule.terms.min_samples == 0 {
+        return String::new();
+    }
+    let plural = |count: u64, name: &str| format!("{count} {name}{}", if count == 1 { "" } else { "s" });
+    let clients = match basis.clients {
+        Some(clients) => format!(", errors by {}", plural(clients, "client")),
+        None => String::new(),
+    };
+    format!(" (of {}{clients})", plural(basis.samples, "message"))
 }
 
 /// The sentence for an alert whose rule was removed.
@@ -54,6 +88,7 @@ const TIMES: &[(f64, &str)] = &[(1.0, "ns"), (1e3, "µs"), (1e6, "ms"), (1e9, "s
 /// A number with its unit, as people read it.
 pub(super) fn amount(value: f64, unit: &str) -> String {
     match unit {
+        _ if value.is_infinite() => if value > 0.0 { "infinite" } else { "infinitely negative" }.to_owned(),
         "bytes" => scaled(value, BYTES),
         "nanoseconds" => scaled(value, TIMES),
         "share" => format!("{} %", number(value * 100.0)),
@@ -81,6 +116,7 @@ fn number(value: f64) -> String {
 
 #[cfg(test)]
 mod tests {
+    use super::super::watched::{Moment, Watched};
     use super::*;
 
     #[test]
@@ -100,6 +136,14 @@ mod tests {
         ] {
             assert_eq!(amount(value, unit), text);
         }
+    }
+
+    /// Of an alert that has passed the rule's threshold.
+    fn said(rule: &Rule, label_set: &str, state: AlertState, value: f64, basis: Basis) -> String {
+        let moment = Moment { now: 0, wall: 0, round: 0 };
+        let mut alert = Watched::new(rule, label_set, moment).into_alert();
+        (alert.state, alert.current_value) = (state, value);
+        sentence(rule, &alert, Said::Value, basis)
     }
 
     #[test]
@@ -124,13 +168,25 @@ mod tests {
                 "Handling time (offer) is 500 ms, no longer above the threshold of 2 s",
             ),
         ] {
-            assert_eq!(sentence(&rule, "offer", state, value), text);
+            assert_eq!(said(&rule, "offer", state, value, Basis::WHOLE), text);
         }
         let rule = Rule::below("idle", "workers.idle", 1.0);
         assert_eq!(
-            sentence(&rule, "", AlertState::Firing, 0.0),
+            said(&rule, "", AlertState::Firing, 0.0, Basis::WHOLE),
             "workers.idle is 0, below the threshold of 1"
         );
         assert_eq!(farewell(&rule, "", 0.0), "workers.idle is not watched any more; it was 0");
+    }
+
+    #[test]
+    fn a_rate_says_of_what() {
+        let rule = Rule::above("rate", "rate", 0.05).unit("share").min_samples(1);
+        for (samples, clients, text) in [
+            (100, Some(1), "rate is 10 % (of 100 messages, errors by 1 client), above the threshold of 5 %"),
+            (1, Some(2), "rate is 10 % (of 1 message, errors by 2 clients), above the threshold of 5 %"),
+            (100, None, "rate is 10 % (of 100 messages), above the threshold of 5 %"),
+        ] {
+            assert_eq!(said(&rule, "", AlertState::Firing, 0.1, Basis { samples, clients }), text);
+        }
     }
 }

@@ -1,10 +1,10 @@
 //! One rule over one label set: its machine, and the alert that describes it. `rules` has up to 16 per rule.
 
 use super::journal::Journal;
-use super::machine::{Change, Machine, State, Step};
+use super::machine::{Change, Input, Machine, State, Step, Zone};
 use super::rule::Rule;
-use super::sentence::{farewell, sentence};
-use super::{Alert, AlertState, Transitions};
+use super::sentence::{Said, farewell, sentence};
+use super::{Alert, AlertState, Basis, Transitions};
 
 /// When an evaluation takes place.
 #[derive(Clone, Copy, Debug)]
@@ -21,14 +21,44 @@ pub(super) struct Moment {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Reading {
     pub(super) value: f64,
-    pub(super) samples: u64,
+    pub(super) basis: Basis,
+}
+
+impl Reading {
+    /// Its value, if that is worth anything.
+    fn value(&self, rule: &Rule) -> Option<f64> {
+        rule.terms.value(self.value, self.basis)
+    }
+
+    pub(super) fn is_beyond(&self, rule: &Rule) -> bool {
+        self.value(rule).is_some_and(|value| rule.terms.zone(value) == Zone::Beyond)
+    }
+}
+
+/// Why an alert is not watched any more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Ended {
+    Rule,
+    Subject,
+}
+
+impl Ended {
+    const fn reason(self) -> &'static str {
+        match self {
+            Self::Rule => "the rule was removed",
+            Self::Subject => "it is not there any more",
+        }
+    }
 }
 
 #[derive(Debug)]
 pub(super) struct Watched {
     machine: Machine,
     alert: Alert,
-    samples: u64,
+    /// What the last value seen rests on.
+    basis: Basis,
+    /// What this evaluation has found.
+    said: Said,
     /// The last evaluation that stepped it.
     pub(super) round: u64,
 }
@@ -55,7 +85,12 @@ impl Watched {
             raised: None,
             resolved: None,
         };
-        Self { machine: Machine::default(), alert, samples: 0, round: 0 }
+        Self { machine: Machine::default(), alert, basis: Basis::WHOLE, said: Said::Value, round: 0 }
+    }
+
+    #[cfg(test)]
+    pub(super) fn into_alert(self) -> Alert {
+        self.alert
     }
 
     pub(super) fn label_set(&self) -> &str {
@@ -71,21 +106,34 @@ impl Watched {
         self.machine.is_forgettable(&rule.terms, moment.now)
     }
 
-    /// Takes this evaluation's reading, or that there is none.
+    /// Takes this evaluation's reading, or that there is none; `changed` where the last one was by other thresholds.
     pub(super) fn step(
         &mut self,
         rule: &Rule,
         reading: Option<Reading>,
+        changed: bool,
         moment: Moment,
         transitions: &mut Transitions,
         journal: &mut Journal,
     ) {
         self.round = moment.round;
-        let usable = reading.filter(|reading| rule.terms.input(reading.value, reading.samples).is_some());
-        if let Some(reading) = usable {
-            (self.alert.current_value, self.samples) = (reading.value, reading.samples);
+        let value = reading.and_then(|reading| reading.value(rule));
+        if let (Some(reading), Some(value)) = (reading, value) {
+            (self.alert.current_value, self.basis, self.said) = (value, reading.basis, Said::Value);
+        } else {
+            let few = reading.filter(|reading| !reading.value.is_nan());
+            self.said = few.map_or(Said::Nothing, |reading| Said::TooFew(reading.basis));
         }
-        let step = self.machine.step(&rule.terms, usable.map(|reading| reading.value), moment.now);
+        let input = match value {
+            value if changed => Input::Changed(value),
+            Some(value) => Input::Value(value),
+            None => Input::Nothing,
+        };
+        let step = self.machine.step(&rule.terms, input, moment.now);
+        if value.is_some_and(|value| rule.terms.zone(value) == Zone::Beyond) {
+            // Until it is beyond another one, this is what it has passed.
+            self.alert.threshold = rule.terms.trigger;
+        }
         self.describe(rule, step, moment);
         journal.enter(step, &self.alert, transitions);
     }
@@ -95,15 +143,15 @@ impl Watched {
         &mut self,
         rule: &Rule,
         moment: Moment,
-        reason: &str,
+        ended: Ended,
         transitions: &mut Transitions,
         journal: &mut Journal,
     ) {
         self.round = moment.round;
-        let step = self.machine.end(moment.now);
+        let step = self.machine.step(&rule.terms, Input::Gone, moment.now);
         self.describe(rule, step, moment);
         self.alert.message = farewell(rule, &self.alert.label_set, self.alert.current_value);
-        self.alert.details.push(("ended".to_owned(), reason.to_owned()));
+        self.alert.details.push(("ended".to_owned(), ended.reason().to_owned()));
         journal.enter(step, &self.alert, transitions);
     }
 
@@ -127,22 +175,28 @@ impl Watched {
             State::Recovering { .. } => AlertState::Recovering,
         };
         alert.notification = step.notification.or(alert.notification);
-        (alert.severity, alert.threshold) = (rule.severity, rule.terms.trigger);
-        alert.message = sentence(rule, &alert.label_set, alert.state, alert.current_value);
-        alert.details = details(rule, self.samples);
+        alert.severity = rule.severity;
+        alert.message = sentence(rule, alert, self.said, self.basis);
+        alert.details = details(rule, self.basis);
     }
 }
 
-fn details(rule: &Rule, samples: u64) -> Vec<(String, String)> {
+fn details(rule: &Rule, basis: Basis) -> Vec<(String, String)> {
     let terms = &rule.terms;
     let milliseconds = |nanoseconds: u64| (nanoseconds / 1_000_000).to_string();
     let mut details = vec![
+        ("trigger", terms.trigger.to_string()),
         ("clear", terms.clear.to_string()),
         ("pending_for_ms", milliseconds(terms.pending)),
         ("keep_firing_for_ms", milliseconds(terms.keep)),
-        ("samples", samples.to_string()),
         ("min_samples", terms.min_samples.to_string()),
     ];
+    if basis.samples != u64::MAX {
+        details.push(("samples", basis.samples.to_string()));
+    }
+    if let Some(clients) = basis.clients {
+        details.extend([("clients", clients.to_string()), ("min_clients", terms.min_clients.to_string())]);
+    }
     if !rule.unit.is_empty() {
         details.push(("unit", rule.unit.clone()));
     }

@@ -1,6 +1,7 @@
 //! The machine against its table, and against random readings.
 
-use super::{Change, Direction, Machine, Notification, State, Step, Terms};
+use super::{Basis, Change, Direction, Input, Machine, Notification, State, Step, Terms};
+use Input::{Changed, Gone, Nothing, Value};
 use Notification::{Raised, Repeated, Resolved};
 use State::{Firing, Inactive, Pending, Recovering};
 use proptest::prelude::*;
@@ -13,13 +14,14 @@ const TERMS: Terms = Terms {
     pending: 10,
     keep: 10,
     min_samples: 0,
+    min_clients: 0,
     repeat: 50,
     cooldown: 0,
 };
 
-const BEYOND: Option<f64> = Some(101.0);
-const BETWEEN: Option<f64> = Some(90.0);
-const CLEAR: Option<f64> = Some(79.0);
+const BEYOND: Input = Value(101.0);
+const BETWEEN: Input = Value(90.0);
+const CLEAR: Input = Value(79.0);
 
 /// In a state as of time 1000, whoever listens having been told where it fires.
 fn machine(state: State) -> Machine {
@@ -28,7 +30,7 @@ fn machine(state: State) -> Machine {
 }
 
 /// Feeds (time, input) and gives what was told when.
-fn run(terms: &Terms, readings: &[(u64, Option<f64>)]) -> Vec<(u64, Notification)> {
+fn run(terms: &Terms, readings: &[(u64, Input)]) -> Vec<(u64, Notification)> {
     let mut machine = Machine::default();
     let steps = readings.iter().map(|(now, input)| (*now, machine.step(terms, *input, *now)));
     steps.filter_map(|(now, step)| step.notification.map(|told| (now, told))).collect()
@@ -36,27 +38,54 @@ fn run(terms: &Terms, readings: &[(u64, Option<f64>)]) -> Vec<(u64, Notification
 
 #[test]
 fn every_state_takes_every_input_as_the_table_says() {
-    let (pending, recovering) = (Pending { since: 1000 }, Recovering { since: 1000 });
+    let (new, pending) = (Pending { since: 1000, seen: false }, Pending { since: 1000, seen: true });
+    let (recovering, later) = (Recovering { since: 1000 }, Recovering { since: 1050 });
+    let (withdrawn, over) = (Some(Change::Withdrawn), Some(Change::Resolved));
+    // By other thresholds than the look before.
+    let [beyond, between, clear, nothing] = [Some(101.0), Some(90.0), Some(79.0), None].map(Changed);
     let rows = [
-        (Inactive, BEYOND, 1005, Pending { since: 1005 }, Some(Change::Pending), None),
+        (Inactive, BEYOND, 1005, Pending { since: 1005, seen: false }, Some(Change::Pending), None),
         (Inactive, BETWEEN, 1005, Inactive, None, None),
         (Inactive, CLEAR, 1005, Inactive, None, None),
-        (Inactive, None, 1005, Inactive, None, None),
+        (Inactive, Nothing, 1005, Inactive, None, None),
+        (Inactive, beyond, 1005, Pending { since: 1005, seen: false }, Some(Change::Pending), None),
+        (Inactive, between, 1005, Inactive, None, None),
+        (Inactive, clear, 1005, Inactive, None, None),
+        (Inactive, nothing, 1005, Inactive, None, None),
+        (Inactive, Gone, 1005, Inactive, None, None),
+        // Long after the first look, but nobody has looked in between.
+        (new, BEYOND, 9999, pending, None, None),
         (pending, BEYOND, 1009, pending, None, None),
         (pending, BEYOND, 1010, Firing, Some(Change::Raised), Some(Raised)),
-        (pending, BETWEEN, 1010, Inactive, Some(Change::Withdrawn), None),
-        (pending, CLEAR, 1010, Inactive, Some(Change::Withdrawn), None),
-        (pending, None, 1010, pending, None, None),
+        (pending, BETWEEN, 1010, Inactive, withdrawn, None),
+        (pending, CLEAR, 1010, Inactive, withdrawn, None),
+        (pending, Nothing, 1010, Inactive, withdrawn, None),
+        (pending, beyond, 1010, Pending { since: 1010, seen: false }, None, None),
+        (pending, between, 1010, Inactive, withdrawn, None),
+        (pending, clear, 1010, Inactive, withdrawn, None),
+        (pending, nothing, 1010, Inactive, withdrawn, None),
+        (pending, Gone, 1010, Inactive, withdrawn, None),
         (Firing, BEYOND, 1049, Firing, None, None),
         (Firing, BEYOND, 1050, Firing, None, Some(Repeated)),
         (Firing, BETWEEN, 1050, Firing, None, None),
-        (Firing, CLEAR, 1050, Recovering { since: 1050 }, Some(Change::Recovering), None),
-        (Firing, None, 1050, Firing, None, None),
+        (Firing, CLEAR, 1050, later, Some(Change::Recovering), None),
+        (Firing, Nothing, 1050, later, Some(Change::Recovering), None),
+        (Firing, beyond, 1050, Firing, None, Some(Repeated)),
+        (Firing, between, 1001, Inactive, over, Some(Resolved)),
+        (Firing, clear, 1001, Inactive, over, Some(Resolved)),
+        (Firing, nothing, 1001, Inactive, over, Some(Resolved)),
+        (Firing, Gone, 1001, Inactive, over, Some(Resolved)),
         (recovering, BEYOND, 1050, Firing, Some(Change::Relapsed), None),
-        (recovering, BETWEEN, 1050, Recovering { since: 1050 }, None, None),
+        (recovering, BETWEEN, 1050, later, None, None),
         (recovering, CLEAR, 1009, recovering, None, None),
-        (recovering, CLEAR, 1010, Inactive, Some(Change::Resolved), Some(Resolved)),
-        (recovering, None, 1050, recovering, None, None),
+        (recovering, CLEAR, 1010, Inactive, over, Some(Resolved)),
+        (recovering, Nothing, 1009, recovering, None, None),
+        (recovering, Nothing, 1010, Inactive, over, Some(Resolved)),
+        (recovering, beyond, 1050, Firing, Some(Change::Relapsed), None),
+        (recovering, between, 1001, Inactive, over, Some(Resolved)),
+        (recovering, clear, 1001, Inactive, over, Some(Resolved)),
+        (recovering, nothing, 1001, Inactive, over, Some(Resolved)),
+        (recovering, Gone, 1001, Inactive, over, Some(Resolved)),
     ];
     for (before, input, now, after, change, notification) in rows {
         let mut machine = machine(before);
@@ -76,18 +105,16 @@ fn without_times_it_is_raised_and_resolved_at_once() {
 #[test]
 fn below_is_the_mirror() {
     let terms = Terms { direction: Direction::Below, trigger: 10.0, clear: 20.0, pending: 0, ..TERMS };
-    let readings = [10.0, 9.9, 15.0, 20.0, 20.1, 20.1].map(Some);
+    let readings = [10.0, 9.9, 15.0, 20.0, 20.1, 20.1].map(Value);
     let readings: Vec<_> = (0..).step_by(10).zip(readings).collect();
     assert_eq!(run(&terms, &readings), [(10, Raised), (50, Resolved)]);
 }
 
 #[test]
-fn silence_never_resolves() {
-    let mut machine = machine(Firing);
-    for now in (1000..1_000_000).step_by(1000) {
-        assert_eq!(machine.step(&TERMS, None, now), Step::default());
-    }
-    assert_eq!(machine.state(), Firing);
+fn silence_resolves_as_a_good_value_does() {
+    let told =
+        run(&TERMS, &[(0, BEYOND), (5, BEYOND), (10, BEYOND), (20, Nothing), (25, CLEAR), (30, Nothing)]);
+    assert_eq!(told, [(10, Raised), (30, Resolved)]);
 }
 
 #[test]
@@ -96,7 +123,7 @@ fn a_value_on_equal_thresholds_tells_nothing() {
     for before in [Inactive, Firing] {
         let mut machine = machine(before);
         for now in (2000..20_000).step_by(100) {
-            assert_eq!(machine.step(&terms, Some(100.0), now), Step::default());
+            assert_eq!(machine.step(&terms, Value(100.0), now), Step::default());
         }
         assert_eq!(machine.state(), before);
     }
@@ -108,7 +135,7 @@ fn nothing_is_told_between_the_thresholds() {
     for before in [Inactive, Firing] {
         let mut machine = machine(before);
         for (now, value) in (2000..20_000).step_by(100).zip([80.0, 99.9, 100.0, 80.1].into_iter().cycle()) {
-            assert_eq!(machine.step(&terms, Some(value), now), Step::default());
+            assert_eq!(machine.step(&terms, Value(value), now), Step::default());
         }
     }
 }
@@ -159,23 +186,9 @@ fn what_ends_within_the_cooldown_is_withheld_and_does_not_lengthen_it() {
 }
 
 #[test]
-fn the_end_of_a_rule_ends_what_was_told() {
-    for (before, change, notification) in [
-        (Inactive, None, None),
-        (Pending { since: 1 }, Some(Change::Withdrawn), None),
-        (Firing, Some(Change::Resolved), Some(Resolved)),
-        (Recovering { since: 1 }, Some(Change::Resolved), Some(Resolved)),
-    ] {
-        let mut machine = machine(before);
-        assert_eq!(machine.end(2000), Step { change, notification, withheld: false });
-        assert_eq!(machine.state(), Inactive);
-    }
-}
-
-#[test]
 fn only_an_inactive_one_that_has_cooled_down_is_forgotten() {
     let terms = Terms { cooldown: 30, ..TERMS };
-    for state in [Pending { since: 1 }, Firing, Recovering { since: 1 }] {
+    for state in [Pending { since: 1, seen: true }, Firing, Recovering { since: 1 }] {
         assert!(!machine(state).is_forgettable(&terms, u64::MAX));
     }
     let machine = Machine { resolved: Some(1000), ..Machine::default() };
@@ -184,17 +197,24 @@ fn only_an_inactive_one_that_has_cooled_down_is_forgotten() {
 }
 
 #[test]
-fn too_few_samples_and_what_is_no_number_are_no_input() {
-    let terms = Terms { min_samples: 20, ..TERMS };
-    assert_eq!(terms.input(5.0, 19), None);
-    assert_eq!(terms.input(5.0, 20), Some(5.0));
-    for value in [f64::NAN, f64::INFINITY, f64::NEG_INFINITY] {
-        assert_eq!(terms.input(value, 20), None);
+fn what_rests_on_too_little_and_what_is_no_number_is_worth_nothing() {
+    let terms = Terms { min_samples: 20, min_clients: 2, ..TERMS };
+    let basis = |samples, clients| Basis { samples, clients };
+    assert_eq!(terms.value(5.0, basis(19, Some(2))), None);
+    assert_eq!(terms.value(5.0, basis(20, Some(1))), None);
+    assert_eq!(terms.value(5.0, basis(20, None)), None);
+    assert_eq!(terms.value(5.0, basis(20, Some(2))), Some(5.0));
+    assert_eq!(Terms { min_clients: 1, ..terms }.value(5.0, basis(20, None)), Some(5.0));
+    assert_eq!(TERMS.value(f64::NAN, Basis::WHOLE), None);
+    for value in [f64::INFINITY, f64::NEG_INFINITY] {
+        assert_eq!(TERMS.value(value, Basis::WHOLE), Some(value));
     }
 }
 
-fn readings() -> impl Strategy<Value = Vec<(u64, Option<f64>)>> {
-    let input = prop_oneof![3 => (70.0..110.0).prop_map(Some), 1 => Just(None)];
+fn readings() -> impl Strategy<Value = Vec<(u64, Input)>> {
+    let changed = proptest::option::of(70.0..110.0).prop_map(Changed);
+    let input =
+        prop_oneof![9 => (70.0..110.0).prop_map(Value), 2 => Just(Nothing), 1 => changed, 1 => Just(Gone)];
     proptest::collection::vec((0u64..20, input), 1..200)
 }
 
@@ -246,7 +266,6 @@ proptest! {
             let active = matches!(machine.state(), Firing | Recovering { .. });
             prop_assert_eq!(raised, i32::from(active && !fires));
             prop_assert!(terms.cooldown > 0 || raised == 0);
-            prop_assert!(input.is_some() || step.change.is_none());
         }
     }
 }

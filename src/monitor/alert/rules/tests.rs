@@ -2,7 +2,7 @@
 
 use super::super::journal::HISTORY;
 use super::super::{Alert, AlertState, Notification, Rule, Severity};
-use super::{Delivery, MAX_LABEL_SET, MAX_LABEL_SETS, MAX_RULES, Rules, Values};
+use super::{Basis, Delivery, MAX_LABEL_SET, MAX_LABEL_SETS, MAX_RULES, Rules, Values};
 use crate::config::Key;
 use crate::error::Error;
 use std::collections::BTreeMap;
@@ -22,10 +22,10 @@ impl Readings {
 }
 
 impl Values for Readings {
-    fn each(&self, metric: &str, found: &mut dyn FnMut(&str, f64, u64)) {
+    fn each(&self, metric: &str, found: &mut dyn FnMut(&str, f64, Basis)) {
         for ((name, label_set), (value, samples)) in &self.0 {
             if name == metric {
-                found(label_set, *value, *samples);
+                found(label_set, *value, Basis { samples: *samples, clients: None });
             }
         }
     }
@@ -77,6 +77,7 @@ fn memory() -> Rule {
 fn an_alert_says_all_about_itself() {
     let mut bench = Bench::with([memory().pending_for(Duration::from_secs(1))]);
     assert_eq!(bench.evaluate(&[("bytes", "", 2000.0)]), []);
+    assert_eq!(bench.evaluate(&[("bytes", "", 2000.0)]), []);
     let raised = bench.evaluate(&[("bytes", "", 2048.0)]).pop().unwrap();
     assert_eq!(
         (raised.id.as_str(), raised.name.as_str(), raised.label_set.as_str()),
@@ -84,14 +85,15 @@ fn an_alert_says_all_about_itself() {
     );
     assert_eq!((raised.severity, raised.state), (Severity::Critical, AlertState::Firing));
     assert_eq!((raised.threshold, raised.current_value, raised.metric.as_str()), (1024.0, 2048.0, "bytes"));
-    assert_eq!((raised.since, raised.raised, raised.resolved), (1_000_001, Some(1_000_002), None));
+    assert_eq!((raised.since, raised.raised, raised.resolved), (1_000_001, Some(1_000_003), None));
     assert_eq!(raised.message, "Resident memory is 2 KiB, above the threshold of 1 KiB");
-    let details = ["clear", "pending_for_ms", "keep_firing_for_ms", "samples", "min_samples", "unit"];
+    let details =
+        ["trigger", "clear", "pending_for_ms", "keep_firing_for_ms", "min_samples", "samples", "unit"];
     assert_eq!(raised.details.iter().map(|(name, _)| name.as_str()).collect::<Vec<_>>(), details);
     assert!(raised.details.contains(&("pending_for_ms".to_owned(), "1000".to_owned())));
     let over = bench.evaluate(&[("bytes", "", 100.0)]).pop().unwrap();
     assert_eq!((over.state, over.notification), (AlertState::Resolved, Some(Notification::Resolved)));
-    assert_eq!((over.since, over.raised, over.resolved), (1_000_001, Some(1_000_002), Some(1_000_003)));
+    assert_eq!((over.since, over.raised, over.resolved), (1_000_001, Some(1_000_003), Some(1_000_004)));
     assert_eq!(bench.rules.figures(Delivery::default()).history, [over]);
 }
 
@@ -155,8 +157,8 @@ fn each_label_set_has_an_alert_up_to_the_bound() {
     // One that is over makes room.
     let mut values: Vec<_> = all(11.0).collect();
     values[0].2 = 1.0;
-    assert_eq!(bench.told(&values), told("p99/type00", Notification::Resolved));
-    assert_eq!(bench.told(&values), told("p99/type16", Notification::Raised));
+    let both = [told("p99/type00", Notification::Resolved), told("p99/type16", Notification::Raised)];
+    assert_eq!(bench.told(&values), both.concat());
 }
 
 #[test]
@@ -168,14 +170,13 @@ fn a_label_set_that_is_too_long_is_counted() {
 }
 
 #[test]
-fn a_label_set_that_vanishes_stays_as_it_is() {
-    let mut bench = Bench::with([memory()]);
+fn a_label_set_that_vanishes_is_over() {
+    let mut bench = Bench::with([memory().keep_firing_for(Duration::from_secs(1))]);
     assert_eq!(bench.told(&[("bytes", "a", 2000.0)]), told("memory/a", Notification::Raised));
-    for _ in 0..1000 {
-        assert_eq!(bench.evaluate(&[("bytes", "b", 1.0)]), []);
-    }
-    assert_eq!(bench.rules.figures(Delivery::default()).current.len(), 1);
-    assert_eq!(bench.told(&[("bytes", "a", 1.0)]), told("memory/a", Notification::Resolved));
+    // As with a good value: not before it has been so for its time.
+    assert_eq!(bench.told(&[("bytes", "b", 1.0)]), []);
+    assert_eq!(bench.told(&[("bytes", "b", 1.0)]), told("memory/a", Notification::Resolved));
+    assert_eq!(bench.rules.figures(Delivery::default()).current.len(), 0);
 }
 
 #[test]
@@ -192,9 +193,9 @@ fn too_few_samples_change_nothing() {
 struct Twice(f64, f64);
 
 impl Values for Twice {
-    fn each(&self, _metric: &str, found: &mut dyn FnMut(&str, f64, u64)) {
-        found("", self.0, 1);
-        found("", self.1, 1);
+    fn each(&self, _metric: &str, found: &mut dyn FnMut(&str, f64, Basis)) {
+        found("", self.0, Basis::WHOLE);
+        found("", self.1, Basis::WHOLE);
     }
 }
 
@@ -207,18 +208,85 @@ fn the_first_of_two_readings_counts() {
 }
 
 #[test]
-fn a_threshold_that_is_set_counts_from_the_next_evaluation_and_keeps_the_state() {
-    let mut bench = Bench::with([memory()]);
-    let values = [("bytes", "", 2000.0)];
+fn what_is_not_beyond_a_new_threshold_is_over_and_says_which_it_had_passed() {
+    let mut bench = Bench::with([memory().keep_firing_for(Duration::from_secs(60))]);
+    let values = [("bytes", "", 2048.0)];
     assert_eq!(bench.told(&values), told("memory", Notification::Raised));
-    bench.rules.set_threshold("memory", 4096.0, 1500.0).unwrap();
-    // Between the new ones: it stays.
+    bench.rules.set_threshold("memory", 2000.0, 1500.0).unwrap();
     assert_eq!(bench.told(&values), []);
-    assert_eq!(bench.rules.figures(Delivery::default()).current.first().unwrap().threshold, 4096.0);
-    bench.rules.set_threshold("memory", 4096.0, 4096.0).unwrap();
-    assert_eq!(bench.told(&values), told("memory", Notification::Resolved));
+    assert_eq!(bench.rules.figures(Delivery::default()).current.first().unwrap().threshold, 2000.0);
+    // Between the new ones: nothing would ever end it.
+    bench.rules.set_threshold("memory", 4096.0, 1500.0).unwrap();
+    let over = bench.evaluate(&values).pop().unwrap();
+    assert_eq!((over.notification, over.threshold), (Some(Notification::Resolved), 2000.0));
+    let message = "Resident memory is 2 KiB; it was above the threshold of 1.95 KiB, which is 4 KiB now";
+    assert_eq!(over.message, message);
     bench.rules.set_threshold("memory", 1.0, 1.0).unwrap();
     assert_eq!(bench.told(&values), told("memory", Notification::Raised));
+    // The same again changes nothing.
+    bench.rules.set_threshold("memory", 1.0, 1.0).unwrap();
+    assert_eq!(bench.told(&[("bytes", "", 1.0)]), []);
+}
+
+#[test]
+fn what_has_no_value_or_rests_on_too_little_is_over_and_says_so() {
+    let rule = || memory().keep_firing_for(Duration::from_secs(1)).min_samples(20);
+    for (samples, value, message) in [
+        (
+            100,
+            f64::NAN,
+            "Resident memory has no value now, and was 2 KiB (of 100 messages), above the threshold of 1 KiB",
+        ),
+        (
+            19,
+            4096.0,
+            "Resident memory rests on too little (of 19 messages), and was 2 KiB, above the threshold of 1 KiB",
+        ),
+    ] {
+        let mut bench = Bench::with([rule()]);
+        assert_eq!(bench.told(&[("bytes", "", 2048.0)]), told("memory", Notification::Raised));
+        let few = |bench: &mut Bench| {
+            bench.seconds += 1;
+            let key = ("bytes".to_owned(), String::new());
+            let readings = Readings(BTreeMap::from([(key, (value, samples))]));
+            bench.rules.evaluate(bench.seconds * 1_000_000_000, 1_000_000 + bench.seconds, &readings)
+        };
+        assert_eq!(few(&mut bench), []);
+        let over = few(&mut bench).pop().unwrap();
+        assert_eq!((over.notification, over.message.as_str()), (Some(Notification::Resolved), message));
+    }
+    // What is not there at all, likewise.
+    let mut bench = Bench::with([rule()]);
+    assert_eq!(bench.told(&[("bytes", "", 2048.0)]), told("memory", Notification::Raised));
+    assert_eq!(bench.told(&[]), []);
+    assert_eq!(bench.told(&[]), told("memory", Notification::Resolved));
+}
+
+#[test]
+fn places_of_what_is_over_go_to_what_still_breaches() {
+    let rule = Rule::above("p99", "types.*.p99", 10.0).cooldown(Duration::from_secs(3600));
+    let mut bench = Bench::with([rule]);
+    let labels: Vec<_> = (0..MAX_LABEL_SETS + 1).map(|number| format!("type{number:02}")).collect();
+    let all = |last: f64, rest: f64| -> Vec<_> {
+        let value = |number| if number == MAX_LABEL_SETS { last } else { rest };
+        let each = labels.iter().enumerate();
+        each.map(|(number, label)| ("types.*.p99", label.as_str(), value(number))).collect()
+    };
+    assert_eq!(bench.told(&all(11.0, 11.0)).len(), MAX_LABEL_SETS);
+    assert_eq!(bench.rules.figures(Delivery::default()).label_sets_folded, 1);
+    // In the same look in which the others are over, although they cool down for an hour.
+    let told = bench.told(&all(11.0, 9.0));
+    assert_eq!(told.len(), MAX_LABEL_SETS + 1);
+    assert_eq!(told.last(), Some(&("p99/type16".to_owned(), Notification::Raised)));
+}
+
+#[test]
+fn infinity_is_a_value() {
+    let mut bench = Bench::with([memory()]);
+    let raised = bench.evaluate(&[("bytes", "", f64::INFINITY)]).pop().unwrap();
+    assert_eq!(raised.message, "Resident memory is infinite, above the threshold of 1 KiB");
+    assert_eq!(serde_json::to_value(&raised).unwrap()["current_value"], "Infinity");
+    assert_eq!(bench.told(&[("bytes", "", f64::NEG_INFINITY)]), told("memory", Notification::Resolved));
 }
 
 #[test]
@@ -252,11 +320,12 @@ fn an_update_keeps_the_state_and_leaves_rules_of_the_hosts_own_alone() {
 
 #[test]
 fn what_is_not_there_any_more_is_over_and_makes_room() {
-    let mut bench = Bench::with([Rule::above("hogs", "clients.*.bytes", 10.0)]);
+    let mut bench =
+        Bench::with([Rule::above("hogs", "clients.*.bytes", 10.0).keep_firing_for(Duration::from_secs(60))]);
     let (full, none) = (|value| [("clients.*.bytes", "ann", value)], []);
     assert_eq!(bench.told(&full(11.0)), told("hogs/ann", Notification::Raised));
-    // Without a value it goes on, gone it is over.
-    assert_eq!(bench.told(&full(f64::NAN)), []);
+    assert_eq!(bench.told(&full(12.0)), []);
+    // Gone it is over, however long it must be well otherwise.
     let over = bench.evaluate(&none).pop().unwrap();
     assert_eq!(over.notification, Some(Notification::Resolved));
     assert!(over.details.contains(&("ended".to_owned(), "it is not there any more".to_owned())));

@@ -1,0 +1,87 @@
+//! Who has failed lately: for each client the time of its last failure, in one of a few cells that its number picks. So a
+//! rate can say of how many clients its errors are, and one client's junk does not look like an outage. One store per
+//! failed message; a message that ends well costs nothing.
+
+use super::cell::{Cell, Writer};
+use crate::id::ClientId;
+
+/// Clients that are told apart, at most: of more that fail within a minute some are counted as one.
+#[cfg(not(corelane_loom))]
+const CELLS: usize = 512;
+#[cfg(corelane_loom)]
+const CELLS: usize = 1;
+
+/// One writer's cells: raw ticks plus one; 0 where nobody has failed.
+#[derive(Debug)]
+pub(crate) struct Failing(Box<[Cell]>);
+
+impl Failing {
+    /// Bytes of one, for the budget.
+    pub(crate) const BYTES: usize = size_of::<Self>() + CELLS * size_of::<Cell>() + 16;
+
+    pub(crate) fn new() -> Self {
+        Self((0..CELLS).map(|_| Cell::default()).collect())
+    }
+
+    /// A message of this client has failed, at `ended` in raw ticks.
+    #[inline]
+    pub(crate) fn note(&self, writer: &mut Writer, client: ClientId, ended: u64) {
+        if let Some(cell) = self.0.get(place(client.0)) {
+            cell.set(writer, ended.saturating_add(1));
+        }
+    }
+
+    /// As [`note`](Self::note), in cells that several threads write.
+    #[cfg(not(corelane_loom))]
+    pub(crate) fn note_shared(&self, client: u64, ended: u64) {
+        if let Some(cell) = self.0.get(place(client)) {
+            cell.raise_shared(ended.saturating_add(1));
+        }
+    }
+}
+
+/// Numbers that follow one another are told apart, and so are those that come to one place one after another.
+fn place(client: u64) -> usize {
+    let (index, generation) = (client & 0xffff_ffff, client >> 32);
+    (index.wrapping_add(generation.wrapping_mul(0x9e37_79b9)) % CELLS as u64) as usize
+}
+
+/// Clients that have failed at a time that `counts`, in raw ticks, by anyone's cells. One that failed in several is one.
+#[cfg(not(corelane_loom))]
+pub(crate) fn failing_clients<'a>(
+    all: impl Iterator<Item = &'a Failing>,
+    counts: impl Fn(u64) -> bool,
+) -> u64 {
+    let mut latest = [0u64; CELLS];
+    for one in all {
+        latest.iter_mut().zip(&one.0).for_each(|(latest, cell)| *latest = cell.get().max(*latest));
+    }
+    latest.iter().filter(|stamp| stamp.checked_sub(1).is_some_and(&counts)).count() as u64
+}
+
+#[cfg(all(test, not(corelane_loom)))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_client_counts_once_wherever_it_fails_and_as_long_as_it_is_asked_for() {
+        let (one, two, mut writer) = (Failing::new(), Failing::new(), Writer::new());
+        let count = |since: u64| failing_clients([&one, &two].into_iter(), |stamp| stamp >= since);
+        assert_eq!(count(0), 0);
+        for index in 0..10 {
+            one.note(&mut writer, ClientId::new(index, 7), 0);
+            two.note_shared(ClientId::new(index, 7).0, 100);
+        }
+        one.note(&mut writer, ClientId::new(3, 8), 50);
+        assert_eq!((count(0), count(60), count(101)), (11, 10, 0));
+    }
+
+    #[test]
+    fn those_that_come_to_one_place_one_after_another_are_told_apart() {
+        let (one, mut writer) = (Failing::new(), Writer::new());
+        for generation in 1..=50 {
+            one.note(&mut writer, ClientId::new(0, generation), 1);
+        }
+        assert_eq!(failing_clients([&one].into_iter(), |_| true), 50);
+    }
+}
