@@ -303,10 +303,18 @@ impl Monitor {
         idle
     }
 
-    /// What the host's runtime says of itself, shown with the system's figures from the next look on.
-    pub fn push_runtime(&self, mut runtime: RuntimeStats) {
+    /// What the host's runtime says of itself, shown with the system's figures from the next look on, and how old it is.
+    ///
+    /// # Errors
+    /// [`Error::Config`] for a share of the processor time that is none; what was pushed before stays.
+    pub fn push_runtime(&self, mut runtime: RuntimeStats) -> Result<(), Error> {
+        if !(0.0..=1.0).contains(&runtime.gc_cpu_fraction) {
+            let (value, allowed) = (runtime.gc_cpu_fraction.to_string(), "a number from 0 to 1".to_owned());
+            return Err(Error::Config { key: "gc_cpu_fraction", value, allowed });
+        }
         runtime.pushed_milliseconds = self.core.source.clock().wall_milliseconds();
         lock(&self.core.inner).runtime = Some(runtime);
+        Ok(())
     }
 
     /// Collects, and shows everything. Costs milliseconds where there are very many clients. Other readers wait for it, and

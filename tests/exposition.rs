@@ -44,6 +44,9 @@ fn figures_are_what_was_sent() {
         r#"corelane_messages_delivered_total{message_type="OFFER",protocol="peerjs"} 2"#,
         r#"corelane_messages_delivered_total{message_type="HEARTBEAT",protocol="peerjs"} 1"#,
         r#"corelane_messages_failed_total{message_type="other",protocol="other",reason="not_json"} 1"#,
+        // From the start, so that a rate sees the first one.
+        r#"corelane_messages_failed_total{message_type="other",protocol="other",reason="no_recipient"} 0"#,
+        r#"corelane_messages_failed_total{message_type="OFFER",protocol="peerjs",reason="not_json"} 0"#,
         r#"corelane_messages_refused_total{reason="too_large"} 1"#,
         r#"corelane_messages_refused_total{reason="ring_full"} 0"#,
         "corelane_messages_submitted_total 6",

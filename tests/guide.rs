@@ -36,7 +36,7 @@ fn shown() -> (Value, String) {
     let measured =
         Measured { failed: true, bytes: 7, processing_nanoseconds: 10_000_000_000, ..Measured::default() };
     monitor.record(&Message { client: "cleo", message_type: "job", measured, ..Message::default() });
-    monitor.push_runtime(RuntimeStats::default());
+    monitor.push_runtime(RuntimeStats::default()).unwrap();
     monitor.tick();
     let report = serde_json::from_str(&monitor.report(Format::Json)).unwrap();
     (report, export::prometheus(&router.stats()))

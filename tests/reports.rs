@@ -4,6 +4,7 @@
 
 use corelane::clock::{Clock, ManualClock};
 use corelane::config::Config;
+use corelane::monitor::alert::Notification;
 use corelane::monitor::{Format, Monitor, Target};
 use corelane::record::{Measured, Message};
 use std::sync::mpsc::channel;
@@ -38,7 +39,7 @@ fn on_demand_each_format_says_what_is() {
     for line in [
         "corelane report, 1970-01-01 00:16:45 UTC",
         "figures since 1970-01-01 00:16:40 UTC (0 resets), up for 5.00 s",
-        "alerts: 1 now, 1 raised, 0 resolved",
+        "alerts (since 1970-01-01 00:16:40 UTC, never reset): 1 now, 1 raised, 0 resolved",
         "messages: 1, succeeded 1 (100.00 %), failed 0, expired 0, slow 1, 2.0 KiB in, 0 B out",
         "  handled  average 2.00 s, p50 2.00 s, p95 2.00 s, p99 2.00 s, p99.9 2.00 s, most 2.00 s",
         "  1s-5s 1",
@@ -83,7 +84,12 @@ fn on_the_timer_to_a_callback_and_a_file_and_when_it_is_changed() {
     let (tell, told) = channel();
     monitor.on_report(Format::Text, move |report| tell.send(report.to_owned()).unwrap()).unwrap();
     monitor.report_to(Format::Json, Target::File(folder.join("report.json"))).unwrap();
-    monitor.report_to(Format::Text, Target::File(folder.join("nowhere").join("report"))).unwrap();
+    // At the start it is an error; later it is counted, and an alert until one can be written again.
+    let later = folder.join("later");
+    assert!(monitor.report_to(Format::Text, Target::File(later.join("report"))).is_err());
+    std::fs::create_dir(&later).unwrap();
+    let lost = monitor.report_to(Format::Text, Target::File(later.join("report"))).unwrap();
+    std::fs::remove_dir(&later).unwrap();
     let tick = |seconds| {
         hand.advance(Duration::from_secs(seconds));
         monitor.tick();
@@ -101,7 +107,18 @@ fn on_the_timer_to_a_callback_and_a_file_and_when_it_is_changed() {
     let file: serde_json::Value = serde_json::from_str(&file).unwrap();
     assert_eq!(file["time_milliseconds"], 1_060_000);
     let reports = monitor.snapshot().reports;
-    assert_eq!((reports.made, reports.failed, reports.dropped, reports.panics), (1, 1, 0, 0));
+    assert_eq!((reports.made, reports.failed, reports.failing), (1, 1, 1));
+    assert_eq!((reports.dropped, reports.panics), (0, 0));
+    let poll = monitor.alerts().unwrap();
+    let alerts = |poll: &corelane::monitor::AlertPoll| {
+        let all = std::iter::from_fn(|| poll.next()).filter(|alert| alert.name == "report_file");
+        all.map(|alert| alert.notification.unwrap()).collect::<Vec<_>>()
+    };
+    tick(5);
+    assert_eq!(alerts(&poll), [Notification::Raised]);
+    assert!(monitor.remove_report(lost, LONG));
+    tick(5);
+    assert_eq!((monitor.snapshot().reports.failing, alerts(&poll)), (0, vec![Notification::Resolved]));
     monitor.set("report_interval_ms", "1000").unwrap();
     tick(1);
     told.recv_timeout(LONG).unwrap();
@@ -242,6 +259,34 @@ fn a_name_cannot_write_lines_of_its_own() {
     hand.advance(Duration::from_secs(5));
     monitor.tick();
     let report = monitor.report(Format::Text);
-    assert!(report.contains(r"x\n\nalerts: 0 now\u{1b}[2J") && report.contains("alerts: 1 now"), "{report}");
-    assert!(!report.contains('\u{1b}') && report.matches("\nalerts: ").count() == 1, "{report}");
+    assert!(
+        report.contains(r"x\n\nalerts: 0 now\u{1b}[2J") && report.contains("never reset): 1 now"),
+        "{report}"
+    );
+    assert!(!report.contains('\u{1b}') && report.matches("\nalerts").count() == 1, "{report}");
+}
+
+/// After a reset one page has figures of two ages: each says of which.
+#[test]
+fn every_figure_says_since_when_it_counts() {
+    let (clock, hand) = Clock::manual();
+    hand.advance(Duration::from_secs(1_000));
+    let config = Config::default().with_workers(1).unwrap();
+    let (router, _workers) = corelane::router::Builder::new(config).clock(clock).build().unwrap();
+    let monitor = Monitor::of(&router.source());
+    hand.advance(Duration::from_secs(60));
+    monitor.reset();
+    let stats = monitor.snapshot();
+    assert_eq!((stats.started_milliseconds, stats.since_milliseconds), (1_000_000, 1_060_000));
+    let text = monitor.report(Format::Text);
+    let (start, reset) = ("1970-01-01 00:16:40 UTC", "1970-01-01 00:17:40 UTC");
+    assert!(text.contains(&format!("figures since {reset} (1 resets)")), "{text}");
+    for part in ["routing", "alerts", "monitor"] {
+        assert!(text.contains(&format!("\n{part} (since {start}, never reset): ")), "{part}: {text}");
+    }
+    let page = monitor.report(Format::Html);
+    assert!(page.contains(&format!("Figures since {reset}")), "{page}");
+    for part in ["Alerts", "Routing"] {
+        assert!(page.contains(&format!("<h2>{part}, since {start}, never reset</h2>")), "{part}: {page}");
+    }
 }

@@ -12,6 +12,7 @@ mod workload;
 const CONSTANT: &[(&str, &str)] = &[
     ("schema_version", "of the schema"),
     ("version", "of the crate"),
+    ("started_milliseconds", "of the start: tests/reports.rs"),
     ("alerts.current[].resolved", "what is over is in the history"),
     ("alerts.history[].state", "what is there is over"),
     ("alerts.pending[]", "what is pending has not been told: no times, one state, one severity here"),

@@ -22,6 +22,18 @@ const ONLY_RECORDED: u32 = 2;
 const WORKER_EPOCH: u32 = 8;
 const PORT_EPOCH: u32 = 20;
 const EPOCH_MASK: u32 = 0xfff;
+/// The epoch of a part that is of none that could come again: it reads as 0, and its next writer restarts it.
+const LONG_AGO: u32 = 0;
+/// How many epochs the flags tell apart.
+const EPOCHS: u64 = EPOCH_MASK as u64;
+/// After so many resets parts of earlier ones are marked, before their numbers come again.
+pub(super) const MARK_EACH: u64 = 1024;
+
+/// An epoch as the flags have it; never `LONG_AGO`.
+#[inline]
+fn short(epoch: u64) -> u32 {
+    (1 + epoch % EPOCHS) as u32
+}
 
 /// What one message adds to its client's figures.
 #[derive(Clone, Copy, Debug)]
@@ -73,7 +85,7 @@ impl ClientLine {
             word.store(0, Relaxed);
         }
         self.errors.store(0, Relaxed);
-        let epoch = epoch as u32 & EPOCH_MASK;
+        let epoch = short(epoch);
         let only_recorded = if only_recorded { ONLY_RECORDED } else { 0 };
         self.flags.store(epoch << WORKER_EPOCH | epoch << PORT_EPOCH | only_recorded, Relaxed);
         self.last.store(now, Relaxed);
@@ -119,7 +131,7 @@ impl ClientLine {
     /// What a part of the line holds is of an earlier epoch: `restart`s it.
     #[inline]
     fn follow(&self, shift: u32, epoch: u64, restart: impl FnOnce()) {
-        let (flags, epoch) = (self.flags.load(Relaxed), epoch as u32 & EPOCH_MASK);
+        let (flags, epoch) = (self.flags.load(Relaxed), short(epoch));
         if flags >> shift & EPOCH_MASK == epoch {
             return;
         }
@@ -127,6 +139,18 @@ impl ClientLine {
         // Restarted before it says so: what a reader takes for the new epoch's is not the old one's.
         restart();
         let _ = self.flags.fetch_update(Relaxed, Relaxed, updated); // Never refused: the closure gives Some.
+    }
+
+    /// Marks parts that are of an epoch before this one, so that they are of none when its number comes again. Their writers
+    /// may be a batch behind: then they restart their part once more.
+    pub(super) fn mark_earlier(&self, epoch: u64) {
+        for shift in [WORKER_EPOCH, PORT_EPOCH] {
+            let marked = |flags: u32| {
+                let is_earlier = flags >> shift & EPOCH_MASK != short(epoch);
+                is_earlier.then_some(flags & !(EPOCH_MASK << shift) | LONG_AGO << shift)
+            };
+            let _ = self.flags.fetch_update(Relaxed, Relaxed, marked); // Refused: it is of this one.
+        }
     }
 
     #[cold]
@@ -177,12 +201,14 @@ impl ClientLine {
     /// The figures since the reset that began `epoch`, or since the connect if that was later.
     pub(super) fn read(&self, epoch: u64) -> ClientCounts {
         let flags = self.flags.load(Relaxed);
-        let epoch = epoch as u32 & EPOCH_MASK;
+        let epoch = short(epoch);
         let part = |shift: u32, value: u64| if flags >> shift & EPOCH_MASK == epoch { value } else { 0 };
         let counted = |word: &AtomicU64| part(WORKER_EPOCH, word.load(Relaxed));
+        let messages = counted(&self.messages);
         ClientCounts {
-            messages: counted(&self.messages),
-            errors: part(WORKER_EPOCH, self.errors.load(Relaxed).into()),
+            messages,
+            // Behind the messages: one that fails meanwhile is among the errors, and not yet among those.
+            errors: part(WORKER_EPOCH, self.errors.load(Relaxed).into()).min(messages),
             bytes_in: counted(&self.bytes_in),
             bytes_out: part(PORT_EPOCH, self.bytes_out.load(Relaxed)),
             nanoseconds: counted(&self.nanoseconds),

@@ -1,7 +1,7 @@
 //! What the monitor asks of all clients at once: reads by threads that own none of them, seldom, and waiting for nobody
 //! but who connects or disconnects at that moment.
 
-use super::figures::{ClientCounts, ClientLine, ClientView, ConnectionReading};
+use super::figures::{ClientCounts, ClientLine, ClientView, ConnectionReading, MARK_EACH};
 use super::{ClientId, Clients, NameBuffer, Phase};
 use crate::error::Error;
 use crate::sync::lock;
@@ -17,6 +17,9 @@ impl Clients {
         let connections = &mut lock(&self.control).connections;
         connections.peak = connections.active();
         connections.writer.controlled.epoch = epoch;
+        if epoch.is_multiple_of(MARK_EACH) {
+            self.lines.iter().for_each(|line| line.mark_earlier(epoch));
+        }
     }
 
     /// The figures of a client that is there, and nothing in their place where details were off at the start; its slot may

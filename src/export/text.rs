@@ -1,7 +1,7 @@
 //! Prometheus text format 0.0.4: families sorted by name, each with HELP and TYPE, labels in a fixed order, buckets
 //! whose bounds are true cell boundaries. Follows prometheus/docs, `instrumenting/exposition_formats.md`.
 
-use crate::error::{Refused, RoomRefused, TakenOver, Undeliverable};
+use crate::error::{Failed, Refused, RoomRefused, TakenOver, Undeliverable};
 use crate::metrics::{LatencyStats, OCTAVE_BOUNDS, Stats, TypeStats, WorkerStats};
 use std::fmt::Write;
 
@@ -117,15 +117,16 @@ fn per_worker(
     family
 }
 
-/// Adds one sample per reason, those without a count as 0.
+/// Adds one sample per reason, those without a count as 0: a rate sees the first one only where a 0 was before it.
 fn per_reason(
     mut family: Family,
+    labels: Labels<'_>,
     all: impl Iterator<Item = &'static str>,
     counts: &[(&'static str, u64)],
 ) -> Family {
     for reason in all {
         let count = counts.iter().find(|(label, _)| *label == reason).map_or(0, |(_, count)| *count);
-        family = family.count(&[("reason", reason)], count);
+        family = family.count(&[labels, &[("reason", reason)]].concat(), count);
     }
     family
 }
@@ -159,10 +160,12 @@ fn message_families(stats: &Stats) -> Vec<Family> {
     let mut failed =
         counter("messages_failed_total", "Accepted messages that were not delivered, by reason.");
     for one in &stats.types {
-        let [message_type, protocol] = type_labels(&one.protocol, &one.message_type);
-        for (reason, count) in &one.failures {
-            failed = failed.count(&[message_type, protocol, ("reason", reason)], *count);
-        }
+        failed = per_reason(
+            failed,
+            &type_labels(&one.protocol, &one.message_type),
+            Failed::ALL.iter().map(|reason| reason.label()),
+            &one.failures,
+        );
     }
     let mut by_type = histogram(
         "message_duration_seconds",
@@ -198,6 +201,7 @@ fn message_families(stats: &Stats) -> Vec<Family> {
                 "messages_refused_total",
                 "Messages that a port did not accept, by reason; one that was submitted again counts each time.",
             ),
+            &[],
             Refused::ALL.iter().map(|reason| reason.label()),
             &accounting.refusals,
         ),
@@ -206,11 +210,13 @@ fn message_families(stats: &Stats) -> Vec<Family> {
                 "messages_taken_over_total",
                 "Messages that the host's base route handled instead, by reason.",
             ),
+            &[],
             TakenOver::ALL.iter().map(|reason| reason.label()),
             &accounting.takeovers,
         ),
         per_reason(
             counter("deliveries_dropped_total", "Deliveries that were not handed out, by reason."),
+            &[],
             Undeliverable::ALL.iter().map(|reason| reason.label()),
             &accounting.undelivered,
         ),
@@ -269,6 +275,7 @@ fn room_families(stats: &Stats) -> Vec<Family> {
         counter("room_leaves_total", "Leaves so far, by disconnects too.").count(&[], rooms.left),
         per_reason(
             counter("room_refused_total", "Joins and leaves that were refused, by reason."),
+            &[],
             RoomRefused::ALL.iter().map(|reason| reason.label()),
             &rooms.refusals,
         ),

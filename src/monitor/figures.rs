@@ -10,8 +10,8 @@ use crate::metrics::{
 };
 use serde::Serialize;
 
-/// Everything, at one moment. Since the start, or since the last [`reset`](super::Monitor::reset), unless a field says
-/// otherwise. Times of day are milliseconds since 1970; spans of time are nanoseconds unless their name says otherwise.
+/// Everything, at one moment. Since `since_milliseconds`: the start, or the last [`reset`](super::Monitor::reset). What no reset
+/// touches says so, and is since `started_milliseconds`. Times of day are milliseconds since 1970; spans of time are nanoseconds unless their name says otherwise.
 #[derive(Clone, Debug, Serialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[non_exhaustive]
@@ -22,6 +22,9 @@ pub struct MonitorStats {
     pub uptime_nanoseconds: u64,
     /// When the figures began: at the start, a router's own where the monitor is of one, or at the last reset.
     pub since_milliseconds: u64,
+    /// When what is never reset began: `routing`, `alerts`, `custom`, `monitor`, `reports` and `system`. A router's own start where
+    /// the monitor is of one.
+    pub started_milliseconds: u64,
     /// Resets so far.
     pub resets: u64,
     /// All messages: those that a router routed, and those that the host recorded.
@@ -42,15 +45,15 @@ pub struct MonitorStats {
     pub connections: ConnectionFigures,
     /// The process and the machine, as last looked at; null before the first look.
     pub system: Option<SystemStats>,
-    /// Routing; null without a router.
+    /// Routing; null without a router. Never reset.
     pub routing: Option<RoutingFigures>,
-    /// Alerts.
+    /// Alerts. Never reset.
     pub alerts: AlertFigures,
-    /// The host's own metrics.
+    /// The host's own metrics. Never reset.
     pub custom: CustomStats,
-    /// What the monitor itself costs.
+    /// What the monitor itself costs. Never reset.
     pub monitor: CostStats,
-    /// Reports on the timer.
+    /// Reports on the timer. Never reset.
     pub reports: ReportFigures,
 }
 
@@ -192,6 +195,9 @@ pub struct FoldedFigures {
     pub clients: u64,
     /// Series without windows.
     pub windows: u64,
+    /// Recorded messages that are counted nowhere else, since a duration of theirs cannot be: 2^62 nanoseconds or more, which a
+    /// negative difference becomes.
+    pub impossible: u64,
 }
 
 /// One client, since it connected or since the last reset, whichever was later.
@@ -325,6 +331,9 @@ pub struct ConnectionFigures {
     pub closed_milliseconds: LatencyStats,
     /// How long those that are open have lasted, in milliseconds.
     pub open_milliseconds: LatencyStats,
+    /// How long what is called the last minute is here and in the next two: a minute to a second or two, less since the start or
+    /// the last reset, more where the monitor was held up.
+    pub last_minute_milliseconds: u64,
     /// Connects in the last minute.
     pub connects_last_minute: u64,
     /// Disconnects in the last minute.
@@ -365,6 +374,8 @@ pub struct RoutingFigures {
     pub rates: Rates,
     /// Where every message and delivery is.
     pub accounting: Accounting,
+    /// How long the last minute is in the next two; as in `connections`.
+    pub last_minute_milliseconds: u64,
     /// Deliveries for which ring and backlog had no room, in the last minute.
     pub egress_full_last_minute: u64,
     /// Deliveries refused, dropped or ended by a close for want of credit, in the last minute.

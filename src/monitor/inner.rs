@@ -41,6 +41,7 @@ pub(super) struct Inner {
     /// When the monitor began, in raw ticks.
     started: u64,
     pub(super) since_milliseconds: u64,
+    pub(super) started_milliseconds: u64,
     pub(super) resets: u64,
     /// From when on a client's silence is known, in raw ticks; never while `detailed_stats` is off.
     pub(super) quiet_from: u64,
@@ -82,6 +83,8 @@ impl Inner {
         collector.slow.take_unlogged(|raw| raw);
         let mut uptime = 0;
         source.read(&mut |sources| uptime = sources.uptime_nanoseconds);
+        // A router's figures are its own, from its start on, whenever its monitor came.
+        let begin = clock.wall_milliseconds().saturating_sub(uptime / 1_000_000);
         Self {
             collector,
             history: Remembered::new(config.get(Key::StatsRetention)),
@@ -99,8 +102,8 @@ impl Inner {
             rates: Rates::default(),
             heap_pause: 0,
             started: clock.raw(),
-            // A router's figures are its own, from its start on, whenever its monitor came.
-            since_milliseconds: clock.wall_milliseconds().saturating_sub(uptime / 1_000_000),
+            since_milliseconds: begin,
+            started_milliseconds: begin,
             resets: 0,
             quiet_from: if config.has_details() { 0 } else { u64::MAX },
             next_look: 0,
@@ -137,11 +140,14 @@ impl Inner {
         }
     }
 
-    /// An interval was changed: what is due is due by the new one.
-    pub(super) fn reschedule(&mut self, now: u64) {
-        let interval = |key| self.config.milliseconds(key).as_nanos() as u64;
-        self.next_look = self.next_look.min(now + interval(Key::MonitorInterval));
-        self.next_report = now + interval(Key::ReportInterval);
+    /// An interval was changed: what is due is due by the new one, and never later than it was. However often either is
+    /// changed, both go on.
+    pub(super) fn reschedule(&mut self, now: u64, changed: Key) {
+        let interval = self.config.milliseconds(changed).as_nanos() as u64;
+        let next = if changed == Key::MonitorInterval { &mut self.next_look } else { &mut self.next_report };
+        // One that is overdue was switched off: it begins now.
+        let before = if *next > now { *next } else { u64::MAX };
+        *next = before.min(now + interval);
     }
 
     /// Looks at the system, and at how fast the router is.
@@ -197,7 +203,7 @@ impl Inner {
         match changed {
             Key::MonitorInterval | Key::ReportInterval => {
                 let now = self.now(source);
-                self.reschedule(now);
+                self.reschedule(now, changed);
             }
             Key::SlowMessageThreshold => {
                 controls.set_slow(self.config.milliseconds(changed).as_nanos() as u64);

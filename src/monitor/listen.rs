@@ -4,15 +4,16 @@ use super::alert::{Alert, Rule};
 use super::figures::MonitorStats;
 use super::history::Point;
 use super::outbox::{CallbackId, Delivery, Poll};
-use super::report::{Format, ReportFigures, Target, write, write_file};
+use super::report::{Format, ReportFigures, Target, try_file, write, write_file};
 use super::series::Key;
 use super::slots::Span;
 use super::snapshot::Moment;
 use super::window::SlotStats;
 use super::{Core, Monitor};
 use crate::error::Error;
-use crate::sync::{Arc, AtomicU64, Relaxed, lock};
+use crate::sync::{Arc, AtomicBool, AtomicU64, Relaxed, lock};
 use serde::Serialize;
+use std::path::PathBuf;
 use std::time::Duration;
 
 /// Alerts for a host's event loop; see [`Monitor::alerts`].
@@ -35,12 +36,53 @@ pub struct History {
 #[derive(Debug)]
 pub(super) struct ReportCounts {
     made: AtomicU64,
-    failed: Arc<AtomicU64>,
+    files: Arc<FileCounts>,
+}
+
+#[derive(Debug)]
+struct FileCounts {
+    failed: AtomicU64,
+    failing: AtomicU64,
 }
 
 impl Default for ReportCounts {
     fn default() -> Self {
-        Self { made: AtomicU64::new(0), failed: Arc::new(AtomicU64::new(0)) }
+        let files = FileCounts { failed: AtomicU64::new(0), failing: AtomicU64::new(0) };
+        Self { made: AtomicU64::new(0), files: Arc::new(files) }
+    }
+}
+
+/// A file that reports are written to. Written by one thread.
+struct ReportFile {
+    path: PathBuf,
+    /// The last report could not be written.
+    failing: AtomicBool,
+    counts: Arc<FileCounts>,
+}
+
+// Relaxed throughout: counts by themselves.
+impl ReportFile {
+    fn write(&self, report: &str) {
+        let result = write_file(&self.path, report);
+        self.note(result.is_err());
+        if let Err(error) = result {
+            self.counts.failed.fetch_add(1, Relaxed);
+            tracing::warn!(target: "corelane::report", path = %self.path.display(), %error, "cannot write a report");
+        }
+    }
+
+    fn note(&self, failing: bool) {
+        match (self.failing.swap(failing, Relaxed), failing) {
+            (false, true) => _ = self.counts.failing.fetch_add(1, Relaxed),
+            (true, false) => _ = self.counts.failing.fetch_sub(1, Relaxed),
+            _ => {}
+        }
+    }
+}
+
+impl Drop for ReportFile {
+    fn drop(&mut self) {
+        self.note(false);
     }
 }
 
@@ -54,7 +96,8 @@ impl ReportCounts {
         ReportFigures {
             made: self.made.load(Relaxed),
             dropped: delivery.dropped,
-            failed: self.failed.load(Relaxed),
+            failed: self.files.failed.load(Relaxed),
+            failing: self.files.failing.load(Relaxed),
             panics: delivery.panics,
         }
     }
@@ -133,24 +176,23 @@ impl Monitor {
         self.core.reports.add_callback(move |stats: &MonitorStats| callback(&write(stats, format)))
     }
 
-    /// Has each report of the timer written to a file or to the log, on a thread of its own.
+    /// Has each report of the timer written to a file or to the log, on a thread of its own. A file that cannot be written later
+    /// on raises the alert `report_file`.
     ///
     /// # Errors
-    /// As [`on_alert`](Self::on_alert).
+    /// [`Error::System`] where the file cannot be written; otherwise as [`on_alert`](Self::on_alert).
     pub fn report_to(&self, format: Format, target: Target) -> Result<CallbackId, Error> {
-        let failed = Arc::clone(&self.core.report_counts.failed);
-        self.core.reports.add_callback(move |stats: &MonitorStats| {
-            let report = write(stats, format);
-            match &target {
-                Target::Log => tracing::info!(target: "corelane::report", "{report}"),
-                Target::File(path) => {
-                    if let Err(error) = write_file(path, &report) {
-                        failed.fetch_add(1, Relaxed); // Relaxed: a count by itself.
-                        tracing::warn!(target: "corelane::report", path = %path.display(), %error, "cannot write a report");
-                    }
-                }
+        let path = match target {
+            Target::Log => {
+                let log = |report: String| tracing::info!(target: "corelane::report", "{report}");
+                return self.core.reports.add_callback(move |stats: &MonitorStats| log(write(stats, format)));
             }
-        })
+            Target::File(path) => path,
+        };
+        try_file(&path)?;
+        let counts = Arc::clone(&self.core.report_counts.files);
+        let file = ReportFile { path, failing: AtomicBool::new(false), counts };
+        self.core.reports.add_callback(move |stats: &MonitorStats| file.write(&write(stats, format)))
     }
 
     /// Ends what [`on_report`](Self::on_report) or [`report_to`](Self::report_to) began; as

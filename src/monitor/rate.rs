@@ -35,6 +35,11 @@ impl MinuteCount {
         self.samples.push_back(self.latest);
     }
 
+    /// How long that is: a minute, or less since the start or a reset, or more where nobody has looked for long.
+    pub(super) fn span(&self) -> u64 {
+        self.samples.front().map_or(0, |(at, _)| self.latest.0.saturating_sub(*at))
+    }
+
     /// Growth since the sample that is a minute old, or since the first one.
     pub(super) fn in_the_last_minute(&self) -> u64 {
         self.samples.front().map_or(0, |(_, then)| self.latest.1.saturating_sub(*then))
@@ -56,7 +61,7 @@ mod tests {
         assert!((600..=610).contains(&count.in_the_last_minute()), "{}", count.in_the_last_minute());
         assert!(count.samples.len() <= 124);
         count.sample(400 * SECOND, 2_500);
-        assert_eq!(count.in_the_last_minute(), 3);
+        assert_eq!((count.in_the_last_minute(), count.span()), (3, 150 * SECOND + SECOND / 4));
         count.sample(461 * SECOND, 2_500);
         assert_eq!(count.in_the_last_minute(), 0);
     }

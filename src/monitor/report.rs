@@ -10,6 +10,9 @@ pub use json::schema;
 
 use super::figures::MonitorStats;
 use serde::Serialize;
+use std::fs::File;
+use std::io::Write;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 /// How a report is written.
@@ -56,6 +59,8 @@ pub struct ReportFigures {
     pub dropped: u64,
     /// Reports that could not be written to their file.
     pub failed: u64,
+    /// Files whose last report could not be written.
+    pub failing: u64,
     /// Panics of callbacks.
     pub panics: u64,
 }
@@ -69,12 +74,35 @@ pub(super) fn write(stats: &MonitorStats, format: Format) -> String {
     }
 }
 
-/// Puts a report in the place of a file's former one.
+/// Puts a report in the place of a file's former one. Follows no link: a folder that others may write to would let them
+/// choose what is written over.
 pub(super) fn write_file(path: &Path, report: &str) -> std::io::Result<()> {
+    let (mut file, beside) = create_beside(path)?;
+    let written = file.write_all(report.as_bytes()).and_then(|()| std::fs::rename(&beside, path));
+    if written.is_err() {
+        let _ = std::fs::remove_file(&beside); // It is of no use; the error tells why.
+    }
+    written
+}
+
+/// Whether a report could be written there.
+pub(super) fn try_file(path: &Path) -> std::io::Result<()> {
+    if path.is_dir() {
+        return Err(std::io::ErrorKind::IsADirectory.into());
+    }
+    let (_, beside) = create_beside(path)?;
+    std::fs::remove_file(beside)
+}
+
+/// A new file beside another one. What lies in its place is removed, be it a link, and what is put there meanwhile is not
+/// opened.
+fn create_beside(path: &Path) -> std::io::Result<(File, PathBuf)> {
     let mut beside = path.as_os_str().to_owned();
     beside.push(".new");
-    std::fs::write(&beside, report)?;
-    std::fs::rename(&beside, path)
+    let _ = std::fs::remove_file(&beside); // Mostly there is none; otherwise creating it fails, and tells why.
+    let mut options = File::options();
+    let file = options.write(true).create_new(true).custom_flags(libc::O_NOFOLLOW).open(&beside)?;
+    Ok((file, beside.into()))
 }
 
 /// Nanoseconds for people: three digits and a unit.
@@ -160,6 +188,25 @@ mod tests {
         write_file(&path, "second").unwrap();
         assert_eq!(std::fs::read_to_string(&path).unwrap(), "second");
         assert!(write_file(&folder.join("no/such/folder"), "x").is_err());
+        assert!(try_file(&folder.join("no/such/folder")).is_err() && try_file(&folder).is_err());
+        try_file(&path).unwrap();
+        assert_eq!(std::fs::read_to_string(&path).unwrap(), "second");
+        std::fs::remove_dir_all(&folder).unwrap();
+    }
+
+    #[test]
+    fn no_link_is_followed() {
+        let folder = std::env::temp_dir().join(format!("corelane-links-{}", std::process::id()));
+        std::fs::create_dir_all(&folder).unwrap();
+        let (victim, path) = (folder.join("victim"), folder.join("report"));
+        std::fs::write(&victim, "as it was").unwrap();
+        for link in [path.clone(), folder.join("report.new")] {
+            std::os::unix::fs::symlink(&victim, &link).unwrap();
+            write_file(&path, "report").unwrap();
+            assert_eq!(std::fs::read_to_string(&victim).unwrap(), "as it was");
+            assert_eq!(std::fs::read_to_string(&path).unwrap(), "report");
+        }
+        assert!(path.symlink_metadata().unwrap().is_file());
         std::fs::remove_dir_all(&folder).unwrap();
     }
 }

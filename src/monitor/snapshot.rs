@@ -10,6 +10,7 @@ use super::inner::Inner;
 use super::report::ReportFigures;
 use super::series::{Counts, Key, Series};
 use super::slots::{Moment as Times, Span};
+use super::system::SystemStats;
 use super::top::{Look, Names, Survey};
 use super::window::{WindowStats, Windows};
 use crate::clients::{ApplicationConnections, ConnectionReading};
@@ -90,6 +91,7 @@ pub(super) fn folded(source: &dyn Source) -> FoldedFigures {
         applications: hub.applications.folded() + routed,
         clients: hub.clients_folded(),
         windows: 0,
+        impossible: hub.impossible(),
     }
 }
 
@@ -112,6 +114,7 @@ impl Inner {
             time_milliseconds: moment.wall,
             uptime_nanoseconds: moment.now,
             since_milliseconds: self.since_milliseconds,
+            started_milliseconds: self.started_milliseconds,
             resets: self.resets,
             messages: self.messages(&moment),
             types: groups(|key| matches!(key, Key::Type(..))),
@@ -121,13 +124,22 @@ impl Inner {
             slow_messages: self.slow_messages(&moment),
             connections: self.connections(&moment, &survey),
             clients: survey.clients,
-            system: self.system.clone(),
+            system: self.system_at(&moment),
             routing: router.map(|stats| self.routing(stats)),
             alerts,
             custom: source.hub().customs.stats(),
             monitor: self.cost,
             reports,
         }
+    }
+
+    /// As last looked at, with the age of what the host has pushed.
+    fn system_at(&self, moment: &Moment<'_>) -> Option<SystemStats> {
+        let mut system = self.system.clone();
+        if let Some(runtime) = system.as_mut().and_then(|system| system.runtime.as_mut()) {
+            runtime.age_milliseconds = moment.wall.saturating_sub(runtime.pushed_milliseconds);
+        }
+        system
     }
 
     fn messages(&self, moment: &Moment<'_>) -> MessageFigures {
@@ -176,6 +188,7 @@ impl Inner {
             protocols: now.protocols - then.protocols,
             applications: now.applications - then.applications,
             clients: now.clients - then.clients,
+            impossible: now.impossible - then.impossible,
             // As it is now: windows are given once.
             windows: self.collector.series.iter().filter(|series| series.without_windows).count() as u64,
         }
@@ -247,6 +260,7 @@ impl Inner {
             average_duration_milliseconds: closed.average,
             closed_milliseconds: closed,
             open_milliseconds: survey.open_milliseconds.clone().into(),
+            last_minute_milliseconds: self.collector.connects.span() / 1_000_000,
             connects_last_minute: self.collector.connects.in_the_last_minute(),
             disconnects_last_minute: self.collector.disconnects.in_the_last_minute(),
             healthy: survey.healthy,
@@ -288,6 +302,7 @@ impl Inner {
             totals: stats.routing,
             rates: self.rates.clone(),
             accounting: stats.accounting,
+            last_minute_milliseconds: self.collector.egress_full.span() / 1_000_000,
             egress_full_last_minute: self.collector.egress_full.in_the_last_minute(),
             credit_exhausted_last_minute: self.collector.credit_exhausted.in_the_last_minute(),
             workers_lost: stats.workers.iter().filter(|worker| worker.lost).count() as u64,

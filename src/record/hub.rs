@@ -14,6 +14,9 @@ use crate::metrics::{
 };
 use crate::sync::{Arc, AtomicBool, AtomicU64, Mutex, Relaxed, lock};
 
+/// Durations of 2^62 ns, which is 146 years, or more are refused.
+const LONGEST_BITS: u32 = 62;
+
 /// Protocols that reports may name beside `other`.
 const PROTOCOLS: usize = 16;
 
@@ -39,7 +42,8 @@ pub struct Measured {
     pub failed: bool,
     /// Its size.
     pub bytes: u64,
-    /// How long it waited before it was processed.
+    /// How long it waited before it was processed. A message with a time of 2^62 nanoseconds or more is refused, and counted:
+    /// it was a negative difference.
     pub queue_wait_nanoseconds: u64,
     /// How long it was processed.
     pub processing_nanoseconds: u64,
@@ -121,6 +125,7 @@ pub(crate) struct Hub {
     /// One connects or disconnects at a time: a slot's phase has one writer.
     doorway: Mutex<()>,
     clients_folded: AtomicU64,
+    impossible: AtomicU64,
     /// No client has found a place since the last one became free: further names are not tried, which would take the
     /// doorway for each of their messages. Written by who has that.
     is_full: AtomicBool,
@@ -150,6 +155,7 @@ impl Hub {
             shards: (0..shards).map(shard).collect(),
             doorway: Mutex::new(()),
             clients_folded: AtomicU64::new(0),
+            impossible: AtomicU64::new(0),
             is_full: AtomicBool::new(false),
             enabled: sizes.enabled,
             bytes_sent: AtomicU64::new(0),
@@ -176,7 +182,7 @@ impl Hub {
 
     /// Counts one message, from any thread.
     pub(crate) fn record(&self, message: &Message<'_>) {
-        if !self.enabled {
+        if !self.enabled || !self.is_possible(message.measured) {
             return;
         }
         let labels = self.labels(message.protocol, message.message_type, message.application);
@@ -186,7 +192,7 @@ impl Hub {
 
     /// As [`record`](Self::record), with what was looked up before.
     pub(crate) fn record_shared(&self, labels: Labels, client: Option<ClientId>, measured: Measured) {
-        if self.enabled {
+        if self.enabled && self.is_possible(measured) {
             self.record_named(labels, client, "", measured);
         }
     }
@@ -231,7 +237,7 @@ impl Hub {
         client: Option<ClientId>,
         measured: Measured,
     ) {
-        if !self.enabled {
+        if !self.enabled || !self.is_possible(measured) {
             return;
         }
         writer.controlled = self.controls.now();
@@ -266,6 +272,22 @@ impl Hub {
             None if name.is_empty() => 0,
             None => self.hash(name).0,
         }
+    }
+
+    /// Whether its durations can be: one that is beyond all times was negative before it came here. If not, it is counted.
+    #[inline]
+    fn is_possible(&self, measured: Measured) -> bool {
+        let is_possible =
+            (measured.queue_wait_nanoseconds | measured.processing_nanoseconds) >> LONGEST_BITS == 0;
+        if !is_possible {
+            self.impossible.fetch_add(1, Relaxed); // Relaxed: a count by itself.
+        }
+        is_possible
+    }
+
+    /// Messages that were refused since a duration of theirs cannot be.
+    pub(crate) fn impossible(&self) -> u64 {
+        self.impossible.load(Relaxed) // Relaxed: a count by itself.
     }
 
     fn timing(&self, measured: Measured) -> Timing {

@@ -15,7 +15,7 @@ fn every_figure_of_connections() {
     let nothing = json!({
         "total": 0, "active": 0, "peak": 0, "average_duration_milliseconds": null,
         "closed_milliseconds": no_latency(), "open_milliseconds": no_latency(),
-        "connects_last_minute": 0, "disconnects_last_minute": 0, "healthy": 0, "unhealthy": 0,
+        "last_minute_milliseconds": 0, "connects_last_minute": 0, "disconnects_last_minute": 0, "healthy": 0, "unhealthy": 0,
         "reconnect_attempts": 0, "applications": [application("other", 0, 0, None)],
     });
     assert_eq!(shown(&bench.stats().connections), nothing);
@@ -45,7 +45,7 @@ fn every_figure_of_connections() {
     let figures = json!({
         "total": 4, "active": 2, "peak": 3, "average_duration_milliseconds": 4_500,
         "closed_milliseconds": closed, "open_milliseconds": open,
-        "connects_last_minute": 4, "disconnects_last_minute": 2, "healthy": 2, "unhealthy": 0,
+        "last_minute_milliseconds": 10_000, "connects_last_minute": 4, "disconnects_last_minute": 2, "healthy": 2, "unhealthy": 0,
         "reconnect_attempts": 1, "applications": applications,
     });
     assert_eq!(shown(&bench.stats().connections), figures);

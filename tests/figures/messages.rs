@@ -64,7 +64,8 @@ fn check(stats: &MonitorStats, way: &str) {
     assert_eq!(shown(&stats.protocols[0]), none(Value::Null), "{way}");
     assert_eq!(shown(&stats.applications[0]), none(Value::Null), "{way}");
     assert_eq!((stats.types.len(), stats.protocols.len(), stats.applications.len()), (2, 2, 2), "{way}");
-    let folded = json!({ "types": 0, "protocols": 0, "applications": 0, "clients": 0, "windows": 0 });
+    let folded =
+        json!({ "types": 0, "protocols": 0, "applications": 0, "clients": 0, "windows": 0, "impossible": 0 });
     assert_eq!(shown(&stats.folded), folded, "{way}");
     let times = (stats.time_milliseconds, stats.since_milliseconds, stats.uptime_nanoseconds, stats.resets);
     assert_eq!(times, (START + 2_000, START, 2_000 * MILLISECOND, 0), "{way}");
@@ -234,7 +235,7 @@ fn a_names_figures_are_its_own_and_what_has_none_is_other() {
     protocols.extend((0..14).map(|protocol| row("", &format!("p{protocol}"), 1, 32)));
     assert_eq!(of(&stats.protocols), protocols);
     assert_eq!(of(&stats.applications), [row("", "other", 18, 8 + 4 + 16 * 32), row("", "one", 3, 19)]);
-    let folded = json!({ "types": 17, "protocols": 2, "applications": 17, "clients": 17, "windows": 0 });
+    let folded = json!({ "types": 17, "protocols": 2, "applications": 17, "clients": 17, "windows": 0, "impossible": 0 });
     assert_eq!(shown(&stats.folded), folded);
     assert_eq!(stats.messages.total, 21);
 }

@@ -48,7 +48,8 @@ fn everything_starts_anew_but_what_is_now() {
     fill(&bench);
     let before = bench.stats();
     assert_eq!((before.messages.total, before.slow_messages.unlisted), (102, 36));
-    let folded = json!({ "types": 1, "protocols": 0, "applications": 2, "clients": 1, "windows": 0 });
+    let folded =
+        json!({ "types": 1, "protocols": 0, "applications": 2, "clients": 1, "windows": 0, "impossible": 0 });
     assert_eq!(shown(&before.folded), folded);
     bench.advance(1_000);
     bench.monitor.reset();
@@ -72,7 +73,8 @@ fn everything_starts_anew_but_what_is_now() {
     assert_eq!(shown(&stats.types), types);
     assert_eq!(shown(&stats.protocols[1]), series("peerjs", "", Value::Null));
     assert_eq!(shown(&stats.applications[1]), series("app", "", Value::Null));
-    let folded = json!({ "types": 0, "protocols": 0, "applications": 0, "clients": 0, "windows": 0 });
+    let folded =
+        json!({ "types": 0, "protocols": 0, "applications": 0, "clients": 0, "windows": 0, "impossible": 0 });
     assert_eq!(shown(&stats.folded), folded);
     let lists = json!({
         "tracked": 1, "by_messages": [], "by_errors": [], "by_bytes_in": [], "by_bytes_out": [],
@@ -90,7 +92,7 @@ fn everything_starts_anew_but_what_is_now() {
     let connections = json!({
         "total": 0, "active": 1, "peak": 1, "average_duration_milliseconds": null,
         "closed_milliseconds": no_latency(), "open_milliseconds": latency((1, 3_000), [3_000; 7]),
-        "connects_last_minute": 0, "disconnects_last_minute": 0, "healthy": 1, "unhealthy": 0,
+        "last_minute_milliseconds": 0, "connects_last_minute": 0, "disconnects_last_minute": 0, "healthy": 1, "unhealthy": 0,
         "reconnect_attempts": 0, "applications": applications,
     });
     assert_eq!(shown(&stats.connections), connections);
@@ -237,4 +239,26 @@ fn each_message_counts_before_or_after_a_reset_that_comes_in_between() {
     assert_eq!(each(&bench.stats()), vec![0; 22]);
     bench.monitor.record(&offer("client 0", Measured { bytes: 1, ..took(2 * MILLISECOND) }));
     assert_eq!(each(&bench.stats()), vec![1; 22]);
+}
+
+/// Epochs of clients' figures are numbered anew after 4,095 of them.
+#[test]
+fn no_number_of_resets_brings_old_figures_back() {
+    let bench = Bench::new(&[
+        ("max_recorded_clients", "4"),
+        ("max_windowed_series", "4"),
+        ("max_recorded_types", "1"),
+    ]);
+    let ann = bench.monitor.connect("ann", "app").unwrap();
+    bench.monitor.record(&offer("ann", Measured { bytes: 9, ..took(7) }));
+    bench.monitor.record_sent(ann, 5).unwrap();
+    for reset in 1..=8_192 {
+        let before = bench.monitor.reset_and_show().clients;
+        let lists = before.by_messages.len() + before.by_bytes_out.len();
+        assert_eq!(lists, if reset == 1 { 2 } else { 0 }, "before reset {reset}");
+    }
+    // And they count on.
+    bench.monitor.record(&offer("ann", Measured { bytes: 2, ..took(7) }));
+    let row = &bench.stats().clients.by_messages[0];
+    assert_eq!((row.messages, row.bytes_in, row.bytes_out), (1, 2, 0));
 }

@@ -252,3 +252,69 @@ fn the_name_other_is_that_of_all_others() {
         stats.connections.applications.iter().map(|one| (&*one.name, one.active, one.total)).collect();
     assert_eq!(connects, [("other", 2, 1)]);
 }
+
+/// A host that calls in each second to say what the interval is.
+#[test]
+fn changing_an_interval_again_and_again_starves_nothing() {
+    let bench = Bench::new(&[("report_interval_ms", "10000"), ("monitor_interval_ms", "5000")]);
+    let poll = bench.monitor.alerts().unwrap();
+    let rule = corelane::monitor::alert::Rule::above("up", "uptime_nanoseconds", 0.0);
+    bench.monitor.add_rule(rule).unwrap();
+    for second in 1..=40 {
+        for (key, value) in [("monitor_interval_ms", "5000"), ("report_interval_ms", "10000")] {
+            bench.monitor.set(key, value).unwrap();
+        }
+        bench.run(1);
+        assert_eq!(bench.stats().reports.made, second / 10, "{second}");
+    }
+    assert!(poll.next().is_some());
+    // Switched off and on it begins anew.
+    bench.monitor.set("report_interval_ms", "0").unwrap();
+    bench.run(100);
+    bench.monitor.set("report_interval_ms", "10000").unwrap();
+    bench.run(9);
+    assert_eq!(bench.stats().reports.made, 4);
+    bench.run(1);
+    assert_eq!(bench.stats().reports.made, 5);
+}
+
+#[test]
+fn a_duration_that_cannot_be_is_refused_and_counted() {
+    let bench = Bench::new(&[]);
+    let mut recorder = bench.monitor.recorder();
+    let labels = recorder.labels("peerjs", "OFFER", "app");
+    let negative = (-1i64) as u64;
+    for impossible in [1 << 62, negative] {
+        for measured in
+            [took(impossible), corelane::record::Measured { queue_wait_nanoseconds: impossible, ..took(1) }]
+        {
+            bench.monitor.record(&offer("ann", measured));
+            bench.monitor.record_labelled(labels, None, measured);
+            recorder.record(labels, None, measured);
+        }
+    }
+    let stats = bench.stats();
+    assert_eq!((stats.messages.total, stats.folded.impossible, stats.clients.tracked), (0, 12, 0));
+    bench.monitor.record(&offer("ann", took((1 << 62) - 1)));
+    assert_eq!((bench.stats().messages.total, bench.stats().folded.impossible), (1, 12));
+}
+
+#[test]
+fn what_the_runtime_says_grows_old_and_must_be_a_number() {
+    let bench = Bench::new(&[]);
+    let mut runtime = corelane::monitor::RuntimeStats::default();
+    runtime.goroutines = 7;
+    bench.monitor.push_runtime(runtime).unwrap();
+    for (at, age) in [(1, 1_000), (60, 61_000)] {
+        bench.run(at);
+        let shown = bench.stats().system.unwrap().runtime.unwrap();
+        assert_eq!(
+            (shown.goroutines, shown.pushed_milliseconds, shown.age_milliseconds),
+            (7, super::START, age)
+        );
+    }
+    for wrong in [f64::NAN, f64::INFINITY, -0.1, 1.1] {
+        runtime.gc_cpu_fraction = wrong;
+        assert!(matches!(bench.monitor.push_runtime(runtime), Err(Error::Config { .. })));
+    }
+}

@@ -308,6 +308,8 @@ impl Bench {
         self.monitor.record_sent(a, 11).unwrap();
         self.monitor.mark(a, true, true).unwrap();
         self.monitor.record_reconnect();
+        let measured = Measured { queue_wait_nanoseconds: 1 << 62, ..Measured::default() };
+        self.monitor.record(&Message { measured, ..Message::default() });
         self.monitor.connect("a", "one").unwrap();
         self.report();
         self.monitor.disconnect(a).unwrap();
@@ -319,7 +321,7 @@ impl Bench {
                 (4 * number, 5 * number);
             (runtime.gc_total_pause_nanoseconds, runtime.stack_bytes) = (6 * number, 7 * number);
             runtime.gc_cpu_fraction = 0.125 * number as f64;
-            self.monitor.push_runtime(runtime);
+            self.monitor.push_runtime(runtime).unwrap();
             self.hand.advance(Duration::from_secs(5));
             self.report();
         }
@@ -374,8 +376,10 @@ impl Bench {
     fn listeners(&mut self) {
         self.monitor.on_alert(|_| panic!("on purpose")).unwrap();
         self.monitor.on_report(Format::Text, |_| panic!("on purpose")).unwrap();
-        let nowhere = std::env::temp_dir().join("corelane-no-such-folder").join("report");
-        self.monitor.report_to(Format::Json, Target::File(nowhere)).unwrap();
+        let folder = std::env::temp_dir().join(format!("corelane-gone-{}", std::process::id()));
+        std::fs::create_dir_all(&folder).unwrap();
+        self.monitor.report_to(Format::Json, Target::File(folder.join("report"))).unwrap();
+        std::fs::remove_dir_all(&folder).unwrap();
         let (leave, may_leave) = std::sync::mpsc::channel::<()>();
         let may_leave = std::sync::Mutex::new(may_leave);
         self.monitor

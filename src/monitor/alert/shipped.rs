@@ -14,6 +14,7 @@
 //! | `credit_exhausted` | none in the last minute | none | info | 0, 0 | |
 //! | `worker_stalled` | no worker | none | critical | 0, 0 | |
 //! | `worker_lost` | no worker | never: it does not come back | critical | 0, 0 | |
+//! | `report_file` | no file | none | warning | 0, 0 | |
 //! | `cpu` | `high_cpu_threshold` | 90 % of it | warning | 2 intervals, 2 intervals | |
 //!
 //! An interval is `monitor_interval_ms`. What may jump from one look to the next must stay bad for two more before it is
@@ -71,6 +72,7 @@ pub(crate) fn shipped(config: &Config) -> Vec<Rule> {
         any("worker_lost", "routing.workers_lost")
             .severity(Severity::Critical)
             .text("The number of workers that ended without a stop"),
+        any("report_file", "reports.failing").text("The number of report files that cannot be written"),
         noisy(share("cpu", "system.cpu.process_share", config, Key::HighCpu))
             .text("The share of the cores that the process takes"),
     ]
@@ -136,7 +138,7 @@ mod tests {
             }
             let rules = shipped(&config);
             let names: std::collections::HashSet<_> = rules.iter().map(Rule::name).collect();
-            assert_eq!((names.len(), rules.len()), (12, 12));
+            assert_eq!((names.len(), rules.len()), (13, 13));
             for rule in rules {
                 rule.validate().unwrap();
                 assert_eq!(rule.terms.direction, Direction::Above);
@@ -148,7 +150,7 @@ mod tests {
     #[test]
     fn one_of_what_is_counted_is_enough_and_told_at_once() {
         let rules = shipped(&Config::default());
-        for name in ["egress_full", "credit_exhausted", "worker_stalled", "worker_lost"] {
+        for name in ["egress_full", "credit_exhausted", "worker_stalled", "worker_lost", "report_file"] {
             let rule = rule(&rules, name);
             assert_eq!((rule.terms.zone(1.0), rule.terms.pending), (Zone::Beyond, 0));
         }

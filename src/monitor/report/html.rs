@@ -22,7 +22,8 @@ pub(super) fn write(stats: &MonitorStats) -> String {
     page.element("h1", &format!("Report of {}", time(stats.time_milliseconds)));
     let since = time(stats.since_milliseconds);
     page.element("p", &format!("Figures since {since}; up for {}.", duration(stats.uptime_nanoseconds)));
-    alerts(&mut page, stats);
+    let kept = format!(", since {}, never reset", time(stats.started_milliseconds));
+    alerts(&mut page, &kept, stats);
     messages(&mut page, stats);
     series(&mut page, "Types", &stats.types);
     series(&mut page, "Protocols", &stats.protocols);
@@ -34,7 +35,7 @@ pub(super) fn write(stats: &MonitorStats) -> String {
     clients(&mut page, "Slowest clients", &stats.clients.by_average);
     clients(&mut page, "Clients with the most outstanding", &stats.clients.by_outstanding);
     if let Some(routing) = &stats.routing {
-        self::routing(&mut page, routing);
+        self::routing(&mut page, &kept, routing);
     }
     system(&mut page, stats);
     page.text.push_str("</body></html>\n");
@@ -98,8 +99,8 @@ impl Page {
     }
 }
 
-fn alerts(page: &mut Page, stats: &MonitorStats) {
-    page.element("h2", "Alerts");
+fn alerts(page: &mut Page, kept: &str, stats: &MonitorStats) {
+    page.element("h2", &format!("Alerts{kept}"));
     if stats.alerts.current.is_empty() {
         page.notice("alert fine", "No alert.");
     }
@@ -251,7 +252,7 @@ fn clients(page: &mut Page, title: &str, clients: &[ClientFigures]) {
     page.table(title, heads, rows);
 }
 
-fn routing(page: &mut Page, routing: &RoutingFigures) {
+fn routing(page: &mut Page, kept: &str, routing: &RoutingFigures) {
     let (totals, rates) = (&routing.totals, &routing.rates);
     let row = [
         totals.routed.to_string(),
@@ -275,7 +276,7 @@ fn routing(page: &mut Page, routing: &RoutingFigures) {
         "Egress full",
         "Without credit",
     ];
-    page.table("Routing", heads, [row]);
+    page.table(&format!("Routing{kept}"), heads, [row]);
     let workers = routing.workers.iter().enumerate().map(|(place, worker)| {
         [
             place.to_string(),

@@ -23,7 +23,8 @@ fn report(text: &mut String, stats: &MonitorStats) -> std::fmt::Result {
         stats.resets,
         duration(stats.uptime_nanoseconds)
     )?;
-    alerts(text, stats)?;
+    let kept = format!("(since {}, never reset)", time(stats.started_milliseconds));
+    alerts(text, &kept, stats)?;
     messages(text, &stats.messages)?;
     series(text, "types", &stats.types)?;
     series(text, "protocols", &stats.protocols)?;
@@ -35,16 +36,16 @@ fn report(text: &mut String, stats: &MonitorStats) -> std::fmt::Result {
     clients(text, "slowest", &stats.clients.by_average)?;
     clients(text, "most outstanding", &stats.clients.by_outstanding)?;
     if let Some(routing) = &stats.routing {
-        self::routing(text, routing)?;
+        self::routing(text, &kept, routing)?;
     }
     if let Some(system) = &stats.system {
         self::system(text, system)?;
     }
-    custom(text, stats)?;
+    custom(text, &kept, stats)?;
     let cost = &stats.monitor;
     writeln!(
         text,
-        "\nmonitor: {} of processor time, {}, {} collections, the longest {}",
+        "\nmonitor {kept}: {} of processor time, {}, {} collections, the longest {}",
         duration(cost.cpu_nanoseconds),
         bytes(cost.bytes),
         cost.ticks,
@@ -57,11 +58,11 @@ fn shown(name: &str) -> String {
     name.escape_debug().to_string()
 }
 
-fn alerts(text: &mut String, stats: &MonitorStats) -> std::fmt::Result {
+fn alerts(text: &mut String, kept: &str, stats: &MonitorStats) -> std::fmt::Result {
     let alerts = &stats.alerts;
     writeln!(
         text,
-        "\nalerts: {} now, {} raised, {} resolved",
+        "\nalerts {kept}: {} now, {} raised, {} resolved",
         alerts.current.len(),
         alerts.raised,
         alerts.resolved
@@ -233,11 +234,11 @@ fn clients(text: &mut String, title: &str, clients: &[ClientFigures]) -> std::fm
     Ok(())
 }
 
-fn routing(text: &mut String, routing: &RoutingFigures) -> std::fmt::Result {
+fn routing(text: &mut String, kept: &str, routing: &RoutingFigures) -> std::fmt::Result {
     let (totals, rates, accounting) = (&routing.totals, &routing.rates, &routing.accounting);
     writeln!(
         text,
-        "\nrouting: {} routed, {} failed, average {}, {:.1}/s, {} of the workers' time; {} in flight, {} messages and {} \
+        "\nrouting {kept}: {} routed, {} failed, average {}, {:.1}/s, {} of the workers' time; {} in flight, {} messages and {} \
          queued",
         totals.routed,
         totals.failed,
@@ -317,7 +318,10 @@ fn system(text: &mut String, system: &SystemStats) -> std::fmt::Result {
     Ok(())
 }
 
-fn custom(text: &mut String, stats: &MonitorStats) -> std::fmt::Result {
+fn custom(text: &mut String, kept: &str, stats: &MonitorStats) -> std::fmt::Result {
+    if !stats.custom.families.is_empty() {
+        writeln!(text, "\nof the host {kept}")?;
+    }
     for family in &stats.custom.families {
         for series in &family.series {
             let labels: Vec<_> =

@@ -125,8 +125,10 @@ pub struct RuntimeStats {
     pub heap_bytes: u64,
     /// Its stacks, in bytes.
     pub stack_bytes: u64,
-    /// When the host took these figures: milliseconds of Unix time.
+    /// When the host pushed these figures: milliseconds of Unix time. The monitor fills it.
     pub pushed_milliseconds: u64,
+    /// How long ago that was: figures that are not pushed any more grow old. The monitor fills it too.
+    pub age_milliseconds: u64,
 }
 
 /// Queues and pools.
