@@ -122,9 +122,19 @@ impl ClientLine {
         }
     }
 
-    /// A message of the client has failed, one that was held perhaps.
+    /// It has sent something that has not ended.
+    pub(crate) fn touch(&self, now: u64) {
+        self.last.fetch_max(now, Relaxed);
+    }
+
+    /// When its last message was handled, in raw ticks.
+    pub(crate) fn last(&self) -> u64 {
+        self.last.load(Relaxed)
+    }
+
+    /// A message of the client has failed.
     #[inline]
-    pub(crate) fn fail(&self) {
+    fn fail(&self) {
         self.errors.fetch_add(1, Relaxed);
     }
 

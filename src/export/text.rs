@@ -236,6 +236,8 @@ fn message_families(stats: &Stats) -> Vec<Family> {
             "Time from handing a delivery out to its acknowledgement.",
         )
         .histogram(&[], &stats.messages.write),
+        histogram("message_held_duration_seconds", "Time on hold for a name, of messages that have ended.")
+            .histogram(&[], &stats.messages.held),
         gauge("routing_average_seconds", "Mean of waiting and handling together, over all messages.")
             .seconds(&[], stats.routing.average_nanoseconds.unwrap_or(0)),
         gauge("workers_active", "Workers that have something to do.")

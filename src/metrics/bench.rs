@@ -19,7 +19,7 @@ impl Recorder {
     #[inline]
     pub fn record(&mut self, labels: (u16, u16, u16), bytes: usize, queue_wait: u64, service: u64) {
         let labels = (TypeId(labels.0), ProtocolId(labels.1), ApplicationId(labels.2));
-        let timing = Timing { queue_wait, service, ended: service };
+        let timing = Timing { queue_wait, service, held: None, ended: service };
         self.shard.record(&mut self.writer, labels, bytes, timing, Some(Outcome::Ok));
     }
 

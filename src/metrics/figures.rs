@@ -119,6 +119,8 @@ pub struct MessageStats {
     pub service: LatencyStats,
     /// Time from the socket to the worker, all types.
     pub queue_wait: LatencyStats,
+    /// Time on hold for a name, of messages that were held and have ended.
+    pub held: LatencyStats,
     /// Time from the poll that hands a delivery out to its acknowledgement, all ports; see [`PortStats::write`].
     pub write: LatencyStats,
 }

@@ -26,15 +26,18 @@ pub(crate) struct Timing {
     pub(crate) queue_wait: u64,
     /// In nanoseconds.
     pub(crate) service: u64,
+    /// How long it was held for a name, in nanoseconds, where it was.
+    pub(crate) held: Option<u64>,
     /// When that was over, in raw ticks.
     pub(crate) ended: u64,
 }
 
 impl Timing {
-    /// Both together, in nanoseconds.
+    /// All together, in nanoseconds.
     #[inline]
     pub(crate) fn total(&self) -> u64 {
-        self.queue_wait.saturating_add(self.service)
+        let worked = self.queue_wait.saturating_add(self.service);
+        self.held.map_or(worked, |held| worked.saturating_add(held))
     }
 }
 
@@ -100,10 +103,12 @@ impl TypeSeries {
         self.queue_wait.touch()
     }
 
-    /// Counts a message, but for its outcome.
+    /// Counts a message, but for its outcome. One that was held counted as received when it came.
     #[inline]
     pub(crate) fn record(&self, writer: &mut Writer, bytes: u64, timing: Timing, is_slow: bool) {
-        self.received.add(writer, 1);
+        if timing.held.is_none() {
+            self.received.add(writer, 1);
+        }
         self.bytes.add(writer, bytes);
         self.last.set(writer, timing.ended);
         self.service.record(writer, timing.service);
@@ -225,6 +230,8 @@ pub(crate) struct WorkerShard {
     /// Settled by this worker: submitted, never taken.
     pub(crate) refused: Box<[Cell]>,
     pub(crate) held: Cell,
+    /// How long messages were held.
+    pub(crate) held_time: Histogram,
     pub(crate) held_maximum: Cell,
     pub(crate) cycles: Cell,
     pub(crate) full_batches: Cell,
@@ -275,6 +282,7 @@ impl WorkerShard {
             undeliverable: cells(Undeliverable::COUNT),
             refused: cells(Refused::COUNT),
             held: Cell::default(),
+            held_time: Histogram::new(),
             held_maximum: Cell::default(),
             cycles: Cell::default(),
             full_batches: Cell::default(),
@@ -304,18 +312,33 @@ impl WorkerShard {
     pub(crate) const fn bytes(types: usize, protocols: usize, applications: usize) -> u64 {
         let reasons = Failed::COUNT + Undeliverable::COUNT + Refused::COUNT;
         let series = types * TypeSeries::BYTES + (protocols + applications) * GroupSeries::BYTES;
-        (series + size_of::<Self>() + SlowRing::BYTES + Failing::BYTES + reasons * 8 + 128) as u64
+        (series
+            + size_of::<Self>()
+            + SlowRing::BYTES
+            + Failing::BYTES
+            + Histogram::CELL_BYTES
+            + reasons * 8
+            + 128) as u64
     }
 
     /// Takes the histograms' pages from the system.
     pub(crate) fn touch(&mut self) -> std::io::Result<()> {
         self.types.iter_mut().try_for_each(TypeSeries::touch)?;
+        self.held_time.touch()?;
         let mut groups = self.protocols.iter_mut().chain(&mut self.applications);
         groups.try_for_each(|series| series.service.touch())
     }
 
-    /// Counts one message into everything it feeds; without an outcome where it is held, which `settle`
-    /// counts when it is known. Says whether it was slow.
+    /// One message has come that has not ended here: it is held, and counts in everything else when it ends, or the host's base
+    /// route has taken it over.
+    pub(crate) fn receive(&self, writer: &mut Writer, message_type: TypeId) {
+        if let Some(series) = self.types.get(message_type.0 as usize) {
+            series.received.add(writer, 1);
+        }
+    }
+
+    /// Counts one message that has ended into everything it feeds: all of it at once, so that a rate is of the messages that it is
+    /// of. Says whether it was slow.
     #[inline]
     pub(crate) fn record(
         &self,
@@ -323,7 +346,7 @@ impl WorkerShard {
         (message_type, protocol, application): SeriesIds,
         bytes: usize,
         timing: Timing,
-        outcome: Option<Outcome>,
+        outcome: Outcome,
     ) -> bool {
         let is_slow = timing.total() > writer.controlled.slow;
         if let Some(series) = self.types.get(message_type.0 as usize) {
@@ -332,9 +355,10 @@ impl WorkerShard {
         for series in self.groups(protocol, application) {
             series.record(writer, bytes as u64, timing, is_slow);
         }
-        if let Some(outcome) = outcome {
-            self.settle(writer, (message_type, protocol, application), outcome);
+        if let Some(held) = timing.held {
+            self.held_time.record(writer, held);
         }
+        self.settle(writer, (message_type, protocol, application), outcome);
         is_slow
     }
 
@@ -350,19 +374,18 @@ impl WorkerShard {
         &self,
         writer: &mut Writer,
         ids @ (message_type, ..): SeriesIds,
-        outcome: Option<Outcome>,
+        was_held: bool,
+        outcome: Outcome,
     ) {
-        if let Some(series) = self.types.get(message_type.0 as usize) {
-            series.received.add(writer, 1);
+        if !was_held {
+            self.receive(writer, message_type);
         }
-        if let Some(outcome) = outcome {
-            self.settle(writer, ids, outcome);
-        }
+        self.settle(writer, ids, outcome);
     }
 
-    /// Counts a message's outcome: with `record`, or later for one that was held.
+    /// Counts a message's outcome.
     #[inline]
-    pub(crate) fn settle(
+    fn settle(
         &self,
         writer: &mut Writer,
         (message_type, protocol, application): SeriesIds,

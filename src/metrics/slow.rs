@@ -24,7 +24,7 @@ const ENTRIES: u64 = 1;
 
 const NAME_WORDS: usize = MAX_NAME_BYTES / 8;
 #[cfg(not(corelane_loom))]
-pub(crate) const SLOW_WORDS: usize = 7 + NAME_WORDS;
+pub(crate) const SLOW_WORDS: usize = 8 + NAME_WORDS;
 #[cfg(corelane_loom)]
 pub(crate) const SLOW_WORDS: usize = 2;
 
@@ -37,7 +37,7 @@ pub(crate) struct SlowMessage {
     /// The client's name, as far as it fits, and its length.
     pub(crate) name: ([u8; MAX_NAME_BYTES], usize),
     pub(crate) ids: SeriesIds,
-    /// Ended well, or is held.
+    /// Ended well.
     pub(crate) succeeded: bool,
     pub(crate) bytes: u64,
 }
@@ -68,6 +68,7 @@ impl SlowMessage {
             labels | u64::from(self.succeeded) << 48,
             self.bytes,
             self.name.1 as u64,
+            self.timing.held.map_or(u64::MAX, |held| held.min(u64::MAX - 1)),
         ];
         let name = self.name.0.chunks(8).map(|bytes| {
             let mut word = [0; 8];
@@ -78,12 +79,14 @@ impl SlowMessage {
         words
     }
 
-    fn of([ended, queue_wait, service, client, labels, bytes, length, name @ ..]: [u64; SLOW_WORDS]) -> Self {
+    fn of(
+        [ended, queue_wait, service, client, labels, bytes, length, held, name @ ..]: [u64; SLOW_WORDS],
+    ) -> Self {
         let mut text = [0; MAX_NAME_BYTES];
         let bytes_of = name.iter().flat_map(|word| word.to_ne_bytes());
         text.iter_mut().zip(bytes_of).for_each(|(to, from)| *to = from);
         Self {
-            timing: Timing { queue_wait, service, ended },
+            timing: Timing { queue_wait, service, held: (held < u64::MAX).then_some(held), ended },
             client: ClientId(client),
             name: (text, (length as usize).min(MAX_NAME_BYTES)),
             ids: (
@@ -177,7 +180,12 @@ mod tests {
 
     fn message(number: u64) -> SlowMessage {
         SlowMessage {
-            timing: Timing { queue_wait: number, service: 2 * number, ended: 3 * number },
+            timing: Timing {
+                queue_wait: number,
+                service: 2 * number,
+                held: (number % 2 == 0).then_some(4 * number),
+                ended: 3 * number,
+            },
             client: ClientId(number),
             name: SlowMessage::name_of("ann-ä"),
             ids: (TypeId(1), ProtocolId(2), ApplicationId(3)),

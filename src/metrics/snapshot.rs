@@ -268,6 +268,7 @@ pub(crate) fn collect(sources: &Sources<'_>) -> Stats {
             bytes_out: sum(ports.iter().map(|port| port.poll.bytes_out.get())),
             service: all(|one| &one.service),
             queue_wait: all(|one| &one.queue_wait),
+            held: merged(epoch, workers.iter().map(|worker| &worker.held_time)),
             write: merged(epoch, ports.iter().map(|port| &port.poll.write_time)),
         },
         protocols: groups(labels.protocols(), epoch, workers, |worker| &worker.protocols),

@@ -27,6 +27,7 @@ pub(super) struct Collector {
     pub(super) total: Windowed,
     pub(super) queue_wait: Windowed,
     pub(super) write: Track,
+    pub(super) held: Track,
     /// Bytes written to clients: now, and at the last reset.
     pub(super) bytes_out: (u64, u64),
     pub(super) slow: SlowLog,
@@ -72,6 +73,7 @@ impl Collector {
             total: Windowed::new(retention_hours),
             queue_wait: Windowed::new(retention_hours),
             write: Track::default(),
+            held: Track::default(),
             bytes_out: (0, 0),
             slow: SlowLog::new(config.count(ConfigKey::SlowMessages)),
             connects: MinuteCount::default(),
@@ -112,7 +114,7 @@ impl Collector {
     pub(super) fn bytes(&self) -> u64 {
         let windowed = 2 + self.series.iter().filter(|series| series.windows.is_some()).count();
         let windows = (windowed * Windows::bytes(self.retention_hours)) as u64;
-        let tracks = [&self.total.track, &self.queue_wait.track, &self.write].map(Track::bytes);
+        let tracks = [&self.total.track, &self.queue_wait.track, &self.write, &self.held].map(Track::bytes);
         windows + tracks.iter().sum::<u64>() + self.series.iter().map(Series::bytes).sum::<u64>()
     }
 
@@ -230,6 +232,8 @@ impl Collector {
     fn follow_ports(&mut self, sources: &Sources<'_>, hub: &Hub, now: u64) {
         self.write
             .follow(self.epoch, sources.ports.iter().map(|port| -> &Histogram { &port.poll.write_time }));
+        self.held
+            .follow(self.epoch, sources.workers.iter().map(|worker| -> &Histogram { &worker.held_time }));
         let written = sources.ports.iter().map(|port| port.poll.bytes_out.get());
         self.bytes_out.0 = sum(written.chain([hub.bytes_sent()]));
         let undeliverable = |reason: Undeliverable| -> u64 {
@@ -269,6 +273,7 @@ impl Collector {
         self.total.reset(now);
         self.queue_wait.reset(now);
         self.write.reset();
+        self.held.reset();
         self.connects.reset();
         self.disconnects.reset();
         self.bytes_out.1 = self.bytes_out.0;

@@ -87,7 +87,7 @@ pub struct MessageFigures {
     pub success_rate: Option<f64>,
     /// Failed, by reason; reasons with a count.
     pub failures: Vec<(String, u64)>,
-    /// Slow: they took longer than `slow_message_threshold_ms`, waiting included.
+    /// Slow: they took longer than `slow_message_threshold_ms`, waiting and holding included.
     pub slow: u64,
     /// Payload bytes that came in.
     pub bytes_in: u64,
@@ -97,6 +97,8 @@ pub struct MessageFigures {
     pub latency: LatencyStats,
     /// How long they waited before.
     pub queue_wait: LatencyStats,
+    /// How long they were held for a name, those that were; part of what makes a message slow. Null values without a router.
+    pub held: LatencyStats,
     /// How long deliveries took from the poll that handed them out to the acknowledgement that they are written; of one
     /// per client at a time. Null values without a router.
     pub write: LatencyStats,
@@ -120,7 +122,7 @@ impl MonitorStats {
         let own = self.custom.families.iter_mut().flat_map(|family| &mut family.series);
         let ports =
             self.routing.iter_mut().flat_map(|routing| &mut routing.ports).map(|port| &mut port.write);
-        [&mut messages.latency, &mut messages.queue_wait, &mut messages.write]
+        [&mut messages.latency, &mut messages.queue_wait, &mut messages.held, &mut messages.write]
             .into_iter()
             .chain([&mut self.connections.closed_milliseconds, &mut self.connections.open_milliseconds])
             .chain(of_series)
@@ -225,7 +227,7 @@ pub struct ClientFigures {
     pub bytes_in: u64,
     /// Bytes that were written to it.
     pub bytes_out: u64,
-    /// How long its messages waited and were handled, mean, rounded down; null before the first.
+    /// How long its messages waited, were handled and held, mean, rounded down; null before the first.
     pub average_nanoseconds: Option<u64>,
     /// The longest of these, exact.
     pub maximum_nanoseconds: u64,
@@ -308,9 +310,11 @@ pub struct SlowEntry {
     pub queue_wait_nanoseconds: u64,
     /// How long the last one was handled.
     pub service_nanoseconds: u64,
-    /// Whether the last one ended well, or is held.
+    /// How long the last one was held for a name; 0 where it was not.
+    pub held_nanoseconds: u64,
+    /// Whether the last one ended well.
     pub succeeded: bool,
-    /// The slowest one, waiting and handling together.
+    /// The slowest one, waiting, handling and holding together.
     pub slowest_nanoseconds: u64,
 }
 

@@ -149,6 +149,7 @@ impl Entry {
             bytes: self.last.bytes,
             queue_wait_nanoseconds: timing.queue_wait,
             service_nanoseconds: timing.service,
+            held_nanoseconds: timing.held.unwrap_or(0),
             succeeded: self.last.succeeded,
             slowest_nanoseconds: self.slowest,
         }

@@ -162,6 +162,7 @@ impl Inner {
             buckets: buckets(&counts, latency.count),
             latency,
             queue_wait: self.collector.queue_wait.track.shown().into(),
+            held: self.collector.held.shown().into(),
             write: self.collector.write.shown().into(),
             error_clients_last_minute: self.error_clients(moment, &windows.last_minute),
             windows,

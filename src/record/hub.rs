@@ -294,6 +294,7 @@ impl Hub {
         Timing {
             queue_wait: measured.queue_wait_nanoseconds,
             service: measured.processing_nanoseconds,
+            held: None,
             ended: self.clock.raw(),
         }
     }

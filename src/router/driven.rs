@@ -139,7 +139,7 @@ impl Relay {
         let Some(task) = self.tasks.remove(id) else { return false };
         let bytes = beside.unwrap_or(task.spot.length.saturating_sub(INGRESS_BYTES));
         let queue_wait = shared.clock.nanoseconds(task.stamp, task.started);
-        let timing = Timing { queue_wait, service, ended: shared.clock.raw() };
+        let timing = Timing { queue_wait, service, held: None, ended: shared.clock.raw() };
         let sender = shared.clients.on(task.client(), task.port).map_or(NOBODY, |_| task.client());
         self.count(shared, sender, task.ids, bytes, timing, outcome);
         if outcome.is_some() {

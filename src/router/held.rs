@@ -7,7 +7,7 @@ use super::relay::{CLOSING, Relay, shard};
 use super::shared::Shared;
 use crate::clients::{ClientId, NameHash};
 use crate::error::Failed;
-use crate::metrics::Outcome;
+use crate::metrics::{Outcome, Timing};
 use crate::ring::record::{Delivery, delivery_kind};
 use crate::sync::mutant;
 
@@ -114,18 +114,19 @@ impl Relay {
     /// Ends the first message held for a name, if there is one.
     fn end_first(&mut self, shared: &Shared, hash: NameHash, outcome: Outcome) -> bool {
         let Some(held) = self.holds.pop(hash) else { return false };
-        let worker = shard(shared, self.worker);
-        worker.settle(&mut self.writer, held.labels, outcome);
-        if outcome != Outcome::Ok {
-            worker.failing.note(&mut self.writer, held.sender, shared.clock.raw());
-        }
+        let ended = shared.clock.raw();
+        let timing = Timing {
+            queue_wait: shared.clock.nanoseconds(held.stamp, held.started),
+            service: shared.clock.nanoseconds(held.started, held.since),
+            held: Some(shared.clock.nanoseconds(held.since, ended)),
+            ended,
+        };
+        self.count(shared, held.sender, held.labels, held.bytes as usize, timing, Some(outcome));
         self.ended += 1;
+        let worker = shard(shared, self.worker);
         worker.held.set(&mut self.writer, self.holds.messages() as u64);
         // The sender's slot is its own until this message is finished.
         if let Some(slot) = shared.clients.slot(held.sender.index()) {
-            if let (true, Some(line)) = (outcome != Outcome::Ok, shared.clients.line(held.sender)) {
-                line.fail();
-            }
             slot.unhold_one();
             slot.finish(1);
         }

@@ -18,6 +18,11 @@ pub(crate) struct Held {
     pub(crate) stamp: u64,
     pub(crate) correlation: u64,
     pub(crate) labels: (TypeId, ProtocolId, ApplicationId),
+    /// When it was taken off its ring, and since when it has been held, in raw ticks.
+    pub(crate) started: u64,
+    pub(crate) since: u64,
+    /// Its size as it came.
+    pub(crate) bytes: u32,
 }
 
 #[derive(Debug)]

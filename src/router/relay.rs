@@ -142,6 +142,7 @@ impl Relay {
         let timing = Timing {
             queue_wait: shared.clock.nanoseconds(stamp, started),
             service: shared.clock.nanoseconds(started, ended),
+            held: None,
             ended,
         };
         let (outcome, is_held) = match handled {
@@ -174,7 +175,8 @@ impl Relay {
         ended
     }
 
-    /// Counts one message into everything that it feeds: of a client, or of [`NOBODY`].
+    /// Counts one message into everything that it feeds: of a client, or of [`NOBODY`]. Without an outcome it has not ended here, and
+    /// counts as received alone: it is held, or taken over.
     #[inline]
     pub(super) fn count(
         &mut self,
@@ -186,8 +188,17 @@ impl Relay {
         outcome: Option<Outcome>,
     ) {
         let shard = shard(shared, self.worker);
+        let Some(outcome) = outcome else {
+            shard.receive(&mut self.writer, ids.0);
+            if self.writer.controlled.detailed
+                && let Some(line) = shared.clients.line(client).filter(|_| client != NOBODY)
+            {
+                line.touch(timing.ended);
+            }
+            return;
+        };
         if !self.metrics {
-            shard.record_plainly(&mut self.writer, ids, outcome);
+            shard.record_plainly(&mut self.writer, ids, timing.held.is_some(), outcome);
             return;
         }
         let is_slow = shard.record(&mut self.writer, ids, bytes, timing, outcome);
@@ -196,11 +207,13 @@ impl Relay {
             && let (Some(slot), Some(line)) = (slot, shared.clients.line(client))
         {
             let epoch = self.writer.controlled.epoch;
-            let failed = outcome.is_some_and(|outcome| outcome != Outcome::Ok);
-            let (bytes, nanoseconds, ended) = (bytes as u64, timing.total(), timing.ended);
+            let failed = outcome != Outcome::Ok;
+            // What was held is no sign of life when it ends.
+            let ended = if timing.held.is_none() { timing.ended } else { line.last() };
+            let (bytes, nanoseconds) = (bytes as u64, timing.total());
             slot.count(line, ClientMessage { epoch, failed, bytes, nanoseconds, ended });
         }
-        if outcome.is_some_and(|outcome| outcome != Outcome::Ok) {
+        if outcome != Outcome::Ok {
             shard.failing.note(&mut self.writer, client, timing.ended);
         }
         if is_slow {
@@ -219,11 +232,11 @@ impl Relay {
         ids: SeriesIds,
         bytes: usize,
         timing: Timing,
-        outcome: Option<Outcome>,
+        outcome: Outcome,
     ) {
         let mut buffer = NameBuffer::default();
         let name = SlowMessage::name_of(slot.map_or("", |slot| slot.name(&mut buffer)));
-        let succeeded = outcome.is_none_or(|outcome| outcome == Outcome::Ok);
+        let succeeded = outcome == Outcome::Ok;
         let message = SlowMessage { timing, client, name, ids, succeeded, bytes: bytes as u64 };
         shard(shared, self.worker).slow.write(&mut self.writer, message.words());
     }
@@ -401,9 +414,18 @@ impl Relay {
         self.scratch.resize(length, 0);
         envelope.write_relayed(sender_name, &mut self.scratch);
         slot.hold_one();
-        let held = Held { sender: client, stamp, correlation: header.correlation, labels: ids };
         // Its time counts from now, whatever time the host gave this cycle.
-        self.holds.hold(hash, name, shared.clock.raw(), held, &self.scratch);
+        let since = shared.clock.raw();
+        let held = Held {
+            sender: client,
+            stamp,
+            correlation: header.correlation,
+            labels: ids,
+            started: call.started,
+            since,
+            bytes: call.payload.len() as u32,
+        };
+        self.holds.hold(hash, name, since, held, &self.scratch);
         let count = self.holds.messages() as u64;
         shard(shared, self.worker).held.set(&mut self.writer, count);
         shard(shared, self.worker).held_maximum.raise(&mut self.writer, count);

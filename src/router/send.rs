@@ -56,6 +56,7 @@ impl Relay {
         let timing = Timing {
             queue_wait: shared.clock.nanoseconds(stamp, started),
             service: shared.clock.nanoseconds(started, ended),
+            held: None,
             ended,
         };
         self.ended += 1;

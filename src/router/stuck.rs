@@ -143,6 +143,7 @@ impl Relay {
         let timing = Timing {
             queue_wait: shared.clock.nanoseconds(header.stamp, began),
             service: shared.clock.nanoseconds(began, now),
+            held: None,
             ended: now,
         };
         // A message that was held ends with the holds, at the same stop.

@@ -37,7 +37,7 @@ fn check(stats: &MonitorStats, way: &str) {
     let messages = json!({
         "total": 1_000, "succeeded": 990, "failed": 10, "expired": 0, "success_rate": 0.99,
         "failures": [["reported", 10]], "slow": 0, "bytes_in": 100_000, "bytes_out": 0,
-        "latency": service, "queue_wait": queue_wait, "write": no_latency(),
+        "latency": service, "queue_wait": queue_wait, "held": no_latency(), "write": no_latency(),
         "buckets": buckets([1_000, 0, 0, 0, 0, 0, 0, 0, 0]),
         "windows": windows, "queue_wait_windows": waits, "error_clients_last_minute": 1,
     });
@@ -144,7 +144,7 @@ fn nothing_recorded_is_null_and_not_zero() {
     let messages = json!({
         "total": 0, "succeeded": 0, "failed": 0, "expired": 0, "success_rate": null, "failures": [], "slow": 0,
         "bytes_in": 0, "bytes_out": 0, "latency": no_latency(), "queue_wait": no_latency(),
-        "write": no_latency(), "buckets": buckets([0; 9]),
+        "held": no_latency(), "write": no_latency(), "buckets": buckets([0; 9]),
         "error_clients_last_minute": 0,
         "windows": all_windows(&no_window((0, 0))), "queue_wait_windows": all_windows(&no_window((0, 0))),
     });

@@ -58,7 +58,7 @@ fn everything_starts_anew_but_what_is_now() {
     let messages = json!({
         "total": 0, "succeeded": 0, "failed": 0, "expired": 0, "success_rate": null, "failures": [], "slow": 0,
         "bytes_in": 0, "bytes_out": 0, "latency": no_latency(), "queue_wait": no_latency(),
-        "write": no_latency(), "buckets": buckets([0; 9]), "windows": empty, "queue_wait_windows": empty,
+        "held": no_latency(), "write": no_latency(), "buckets": buckets([0; 9]), "windows": empty, "queue_wait_windows": empty,
         "error_clients_last_minute": 0,
     });
     assert_eq!(shown(&stats.messages), messages);

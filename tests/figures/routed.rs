@@ -113,7 +113,7 @@ fn every_figure_of_routed_messages() {
         "total": 3, "succeeded": 1, "failed": 1, "expired": 1, "success_rate": 1.0 / 3.0,
         "failures": [["not_json", 1], ["expired", 1]], "slow": 1,
         "bytes_in": 2 * BYTES + 1, "bytes_out": RELAYED,
-        "latency": service, "queue_wait": waited, "write": latency((1, 50), [50; 7]),
+        "latency": service, "queue_wait": waited, "held": no_latency(), "write": latency((1, 50), [50; 7]),
         "buckets": buckets([3, 0, 0, 0, 0, 0, 0, 0, 0]), "windows": all_windows(&handled),
         "error_clients_last_minute": 1,
         "queue_wait_windows": { "last_minute": fine, "last_hour": fine, "last_day": coarse },
@@ -147,7 +147,7 @@ fn a_slow_routed_message_has_its_worker_and_names() {
     let entry = json!({
         "count": 1, "first_milliseconds": START + 1_250, "last_milliseconds": START + 1_250,
         "client": "ann", "protocol": "peerjs", "message_type": "OFFER", "application": "app", "worker": worker,
-        "bytes": BYTES, "queue_wait_nanoseconds": 200 * MILLISECOND, "service_nanoseconds": 50 * MILLISECOND,
+        "bytes": BYTES, "queue_wait_nanoseconds": 200 * MILLISECOND, "service_nanoseconds": 50 * MILLISECOND, "held_nanoseconds": 0,
         "succeeded": true, "slowest_nanoseconds": 250 * MILLISECOND,
     });
     let expected = json!({
@@ -205,16 +205,55 @@ fn every_figure_of_a_routed_client_with_what_it_has_not_acknowledged() {
     assert_eq!(routed.stats().messages.bytes_out, 2 * RELAYED);
 }
 
+/// All of a message counts in the window in which it ends, and in no other: errors are of the messages that they are a share of.
 #[test]
-fn a_held_message_is_its_senders_error_when_it_expires() {
-    let mut routed = Routed::one_worker();
-    routed.send(br#"{"type":"OFFER","dst":"nobody"}"#, 0, 0);
-    let of_ann = |stats: MonitorStats| (stats.messages.total, stats.clients.by_messages[0].errors);
-    assert_eq!(of_ann(routed.stats()), (0, 0), "has not ended");
-    routed.advance(6_000);
+fn a_held_message_counts_when_it_ends_with_its_error_and_its_time_on_hold() {
+    let mut routed =
+        Routed::new(&[("workers", "1"), ("slow_message_threshold_ms", "2000"), ("hold_ms", "90000")]);
+    routed.send(br#"{"type":"OFFER","dst":"nobody"}"#, 30, 10);
+    let of_ann = |stats: &MonitorStats| {
+        let ann = stats.clients.by_messages.first().map(|ann| (ann.messages, ann.errors));
+        let minute = &stats.messages.windows.last_minute;
+        (stats.messages.total, ann, minute.count, minute.errors, stats.messages.slow)
+    };
+    assert_eq!(of_ann(&routed.stats()), (0, None, 0, 0, 0), "has not ended");
+    assert_eq!(routed.router.stats().types.iter().map(|one| one.received).sum::<u64>(), 1, "but has come");
+    // A minute of good messages passes in between, and a reset.
+    routed.send(OFFER, 0, 0);
+    routed.advance(45_000);
+    routed.monitor.reset();
+    routed.advance(46_000);
     routed.cycle();
-    assert_eq!(of_ann(routed.stats()), (1, 1));
-    assert_eq!(routed.stats().messages.expired, 1);
+    let stats = routed.stats();
+    assert_eq!(of_ann(&stats), (1, Some((1, 1)), 1, 1, 1));
+    assert_eq!((stats.messages.expired, stats.messages.windows.last_minute.error_rate), (1, Some(1.0)));
+    assert_eq!((stats.messages.bytes_in, stats.messages.error_clients_last_minute), (31, 1));
+    let held = 91_000 * MILLISECOND;
+    assert_eq!(shown(&stats.messages.held), latency((1, held), [held; 7]));
+    assert_eq!(shown(&stats.messages.queue_wait), latency((1, 30), [30; 7]));
+    assert_eq!(shown(&stats.messages.latency), latency((1, 10), [10; 7]));
+    let entry = &stats.slow_messages.entries[0];
+    assert_eq!(
+        (entry.held_nanoseconds, entry.slowest_nanoseconds, entry.succeeded),
+        (held, held + 40, false)
+    );
+    // Its end is no sign of life: ann was last heard of when she sent the good one.
+    assert_eq!(stats.clients.by_messages[0].idle_milliseconds, 91_000);
+}
+
+#[test]
+fn a_held_message_that_is_delivered_counts_once_with_its_time_on_hold() {
+    let mut routed = Routed::one_worker();
+    routed.send(br#"{"type":"OFFER","dst":"eve"}"#, 0, 5);
+    routed.advance(50);
+    routed.port.connect("eve", "peerjs", "app", 3).unwrap();
+    routed.cycle();
+    let stats = routed.stats();
+    assert_eq!((stats.messages.total, stats.messages.succeeded, stats.messages.slow), (1, 1, 0));
+    let held = 50 * MILLISECOND;
+    assert_eq!(shown(&stats.messages.held), latency((1, held), [held; 7]));
+    assert_eq!((stats.messages.latency.count, stats.clients.by_messages[0].messages), (1, 1));
+    assert_eq!(routed.router.stats().types.iter().map(|one| one.received).sum::<u64>(), 1);
 }
 
 #[test]

@@ -64,7 +64,7 @@ fn an_entry_says_all_of_the_last_message_and_folds_those_like_it() {
     let mut entry = json!({
         "count": 1, "first_milliseconds": START + 1_500, "last_milliseconds": START + 1_500,
         "client": "ann", "protocol": "peerjs", "message_type": "OFFER", "application": "app", "worker": null,
-        "bytes": 300, "queue_wait_nanoseconds": 150 * MILLISECOND, "service_nanoseconds": 100 * MILLISECOND,
+        "bytes": 300, "queue_wait_nanoseconds": 150 * MILLISECOND, "service_nanoseconds": 100 * MILLISECOND, "held_nanoseconds": 0,
         "succeeded": true, "slowest_nanoseconds": 250 * MILLISECOND,
     });
     let whole = |total: u64, entries: &[&Value]| json!({ "threshold_nanoseconds": THRESHOLD, "total": total, "unlisted": 0, "entries": entries });
@@ -93,7 +93,7 @@ fn an_entry_says_all_of_the_last_message_and_folds_those_like_it() {
     let nobody = json!({
         "count": 1, "first_milliseconds": START + 3_500, "last_milliseconds": START + 3_500,
         "client": "", "protocol": "", "message_type": "other", "application": "other", "worker": null,
-        "bytes": 0, "queue_wait_nanoseconds": 0, "service_nanoseconds": THRESHOLD + 1,
+        "bytes": 0, "queue_wait_nanoseconds": 0, "service_nanoseconds": THRESHOLD + 1, "held_nanoseconds": 0,
         "succeeded": true, "slowest_nanoseconds": THRESHOLD + 1,
     });
     assert_eq!(list(&bench), whole(3, &[&nobody, &entry]));

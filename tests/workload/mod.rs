@@ -137,6 +137,11 @@ impl Bench {
     }
 
     fn relay(&mut self) {
+        // Longer than the largest cell.
+        let measured = Measured { processing_nanoseconds: 100_000_000_000, ..Measured::default() };
+        let long = Message { protocol: "peerjs", application: "one", measured, ..Message::default() };
+        self.monitor.record(&long);
+        self.report();
         let mut port = self.router.port().unwrap();
         let ann = port.connect("ann", "peerjs", "one", 1).unwrap();
         let ben = port.connect("ben", "peerjs", "two", 2).unwrap();

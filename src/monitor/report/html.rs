@@ -126,8 +126,12 @@ fn messages(page: &mut Page, stats: &MonitorStats) {
         bytes(messages.bytes_out),
     ];
     page.table("Messages", ["Total", "Succeeded", "Failed", "Expired", "Slow", "In", "Out"], [row]);
-    let times =
-        [("Handled", &messages.latency), ("Waited", &messages.queue_wait), ("Written", &messages.write)];
+    let times = [
+        ("Handled", &messages.latency),
+        ("Waited", &messages.queue_wait),
+        ("Held", &messages.held),
+        ("Written", &messages.write),
+    ];
     let times = times.map(|(name, latency)| {
         let all = [
             latency.average,

@@ -89,9 +89,12 @@ fn messages(text: &mut String, messages: &MessageFigures) -> std::fmt::Result {
     for (reason, count) in &messages.failures {
         writeln!(text, "  {reason}: {count}")?;
     }
-    for (name, latency) in
-        [("handled", &messages.latency), ("waited", &messages.queue_wait), ("written", &messages.write)]
-    {
+    for (name, latency) in [
+        ("handled", &messages.latency),
+        ("waited", &messages.queue_wait),
+        ("held", &messages.held),
+        ("written", &messages.write),
+    ] {
         writeln!(
             text,
             "  {name:<8} average {}, p50 {}, p95 {}, p99 {}, p99.9 {}, most {}",

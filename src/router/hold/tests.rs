@@ -11,7 +11,7 @@ use std::collections::VecDeque;
 
 fn held(sender: u64, stamp: u64) -> Held {
     let labels = (TypeId(0), ProtocolId(0), ApplicationId(0));
-    Held { sender: ClientId(sender), stamp, correlation: 0, labels }
+    Held { sender: ClientId(sender), stamp, correlation: 0, labels, started: 0, since: 0, bytes: 0 }
 }
 
 fn config(messages: u64, bytes: u64) -> Config {
