@@ -1,0 +1,212 @@
+//! The monitor's windows and percentiles against an oracle that keeps every message and sorts: 64,000 figures of windows
+//! as time goes by, and 7,650 percentiles. Rows M5 and M8. The clock is the test's, the messages are random with a fixed
+//! seed.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test")]
+
+use corelane::clock::{Clock, ManualClock};
+use corelane::config::Config;
+use corelane::metrics::LatencyStats;
+use corelane::monitor::{Monitor, WindowStats};
+use corelane::record::{Measured, Message};
+use std::time::Duration;
+
+/// Above it a message is slow, in nanoseconds.
+const SLOW: u64 = 50_000_000;
+
+/// Knuth's constants; good enough for a test, and the same everywhere.
+struct Random(u64);
+
+impl Random {
+    fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        self.0 >> 33
+    }
+
+    fn below(&mut self, limit: u64) -> u64 {
+        self.next() % limit
+    }
+
+    /// As many small ones as large ones: from 0 to almost 2^36.
+    fn nanoseconds(&mut self) -> u64 {
+        let bits = self.below(36);
+        (1 << bits) + (self.next() << 5 | self.below(32)) % (1 << bits)
+    }
+}
+
+/// One message as the oracle keeps it.
+#[derive(Clone, Copy)]
+struct Kept {
+    /// The second at whose end it was collected.
+    second: u64,
+    offer: bool,
+    measured: Measured,
+}
+
+fn bench(retention_hours: &str) -> (Monitor, ManualClock) {
+    let (clock, hands) = Clock::manual();
+    let mut config = Config::default();
+    for (key, value) in [
+        ("slow_message_threshold_ms", "50"),
+        ("stats_retention_hours", retention_hours),
+        // Looks cost time, and are another test's.
+        ("monitor_interval_ms", "3600000"),
+        ("max_windowed_series", "8"),
+        ("max_recorded_clients", "0"),
+    ] {
+        config.set(key, value).unwrap();
+    }
+    (Monitor::with_clock(config, clock).unwrap(), hands)
+}
+
+fn sorted(values: impl Iterator<Item = u64>) -> Vec<u64> {
+    let mut values: Vec<_> = values.collect();
+    values.sort_unstable();
+    values
+}
+
+/// The value of a rank: the smallest one that so many of a thousand do not exceed.
+fn ranked(sorted: &[u64], per_mille: usize) -> u64 {
+    sorted[(sorted.len() * per_mille).div_ceil(1_000).max(1) - 1]
+}
+
+/// Whether a figure is at least the true value and at most a cell above it, cells being so many parts of it wide.
+fn is_near(figure: Option<u64>, value: u64, parts: u64) -> bool {
+    figure.is_some_and(|figure| (value..=value + value / parts).contains(&figure))
+}
+
+/// Compares a window with the messages that belong into it; says how many figures that were.
+fn check_window(window: &WindowStats, kept: &[Kept], waits: bool, parts: u64) -> usize {
+    let time = |one: &Kept| {
+        let measured = one.measured;
+        if waits { measured.queue_wait_nanoseconds } else { measured.processing_nanoseconds }
+    };
+    let values = sorted(kept.iter().map(time));
+    let count = kept.len() as u64;
+    let of = |is: fn(&Kept) -> bool| kept.iter().filter(|one| is(one)).count() as u64;
+    let errors = of(|one| one.measured.failed);
+    let slow = of(|one| one.measured.queue_wait_nanoseconds + one.measured.processing_nanoseconds > SLOW);
+    let bytes = kept.iter().map(|one| one.measured.bytes).sum::<u64>();
+    assert_eq!((window.count, window.errors, window.slow, window.bytes), (count, errors, slow, bytes));
+    let sum = values.iter().sum::<u64>();
+    assert_eq!((window.total_nanoseconds, window.average), (sum, sum.checked_div(count)));
+    let rate = |part: u64| (count > 0).then(|| part as f64 / count as f64);
+    assert_eq!((window.error_rate, window.slow_rate), (rate(errors), rate(slow)));
+    let percentiles = [
+        (500, window.p50),
+        (900, window.p90),
+        (950, window.p95),
+        (990, window.p99),
+        (999, window.p999),
+        (1_000, window.maximum),
+    ];
+    for (per_mille, figure) in percentiles {
+        match values.is_empty() {
+            true => assert_eq!(figure, None),
+            false => {
+                let value = ranked(&values, per_mille);
+                assert!(is_near(figure, value, parts), "{per_mille}: {figure:?}, not {value}");
+            }
+        }
+    }
+    match (window.minimum, values.first()) {
+        (Some(minimum), Some(least)) => assert!(minimum <= *least && is_near(Some(*least), minimum, parts)),
+        (minimum, least) => assert_eq!((minimum, least), (None, None)),
+    }
+    15
+}
+
+#[test]
+fn windows_are_what_was_recorded_in_them() {
+    let (monitor, hands) = bench("1");
+    let (mut random, mut kept, mut checks) = (Random(7), Vec::new(), 0);
+    for second in 1..=7_200u64 {
+        // Now and then nothing for some minutes, and now and then a burst.
+        let count = match second / 120 % 7 {
+            3 => 0,
+            5 => random.below(9),
+            _ => random.below(3),
+        };
+        for _ in 0..count {
+            let measured = Measured {
+                failed: random.below(5) == 0,
+                bytes: random.below(1_000),
+                queue_wait_nanoseconds: random.nanoseconds(),
+                processing_nanoseconds: random.nanoseconds(),
+            };
+            let offer = random.below(2) == 0;
+            let message_type = if offer { "OFFER" } else { "ANSWER" };
+            monitor.record(&Message { message_type, protocol: "p", measured, ..Message::default() });
+            kept.push(Kept { second, offer, measured });
+        }
+        hands.advance(Duration::from_secs(1));
+        monitor.tick();
+        if second % 14 != 0 {
+            continue;
+        }
+        let stats = monitor.snapshot();
+        let offers = stats.types.iter().find(|one| one.name == "OFFER");
+        // A slot is over a window after its end; a slot of a second, a minute, a quarter of an hour.
+        for (slot, length) in [(1, 60), (60, 3_600), (900, 3_600)] {
+            let is_in = |one: &&Kept| one.second.div_ceil(slot) * slot + length > second;
+            let all: Vec<_> = kept.iter().filter(is_in).copied().collect();
+            let its: Vec<_> = all.iter().filter(|one| one.offer).copied().collect();
+            let of = |windows: &corelane::monitor::Windowed| match (slot, length) {
+                (1, _) => windows.last_minute.clone(),
+                (60, _) => windows.last_hour.clone(),
+                _ => windows.last_day.clone(),
+            };
+            let parts = if slot == 900 { 8 } else { 32 };
+            checks += check_window(&of(&stats.messages.windows), &all, false, parts);
+            checks += check_window(&of(&stats.messages.queue_wait_windows), &all, true, parts);
+            if let Some(windows) = offers.and_then(|offers| offers.windows.as_ref()) {
+                checks += check_window(&of(windows), &its, false, parts);
+            }
+        }
+    }
+    assert!(checks > 64_000, "{checks}");
+}
+
+/// Compares a distribution with the values that it is of; says how many percentiles that were.
+fn check_percentiles(latency: &LatencyStats, values: &[u64]) -> usize {
+    let count = values.len() as u64;
+    let average = values.iter().sum::<u64>() / count;
+    assert_eq!((latency.count, latency.average), (count, Some(average)));
+    assert_eq!((latency.minimum, latency.maximum), (values.first().copied(), values.last().copied()));
+    let all =
+        [(500, latency.p50), (900, latency.p90), (950, latency.p95), (990, latency.p99), (999, latency.p999)];
+    for (per_mille, figure) in all {
+        let value = ranked(values, per_mille);
+        assert!(
+            is_near(figure, value, 32) && figure <= latency.maximum,
+            "{per_mille}: {figure:?}, not {value}"
+        );
+    }
+    all.len()
+}
+
+#[test]
+fn percentiles_are_the_sorted_ranks() {
+    let (monitor, _) = bench("1");
+    let (mut random, mut checks) = (Random(11), 0);
+    for round in 0..765 {
+        monitor.reset();
+        let count = 1 + random.below(if round % 10 == 0 { 1_500 } else { 120 });
+        let mut values = Vec::new();
+        for _ in 0..count {
+            // Some rounds have few different values, many times each.
+            let value = if round % 3 == 0 { 1 << random.below(20) } else { random.nanoseconds() };
+            let measured = Measured {
+                processing_nanoseconds: value,
+                queue_wait_nanoseconds: value / 3,
+                ..Measured::default()
+            };
+            monitor.record(&Message { message_type: "OFFER", measured, ..Message::default() });
+            values.push(value);
+        }
+        let messages = monitor.snapshot().messages;
+        checks += check_percentiles(&messages.latency, &sorted(values.iter().copied()));
+        checks += check_percentiles(&messages.queue_wait, &sorted(values.iter().map(|value| value / 3)));
+    }
+    assert_eq!(checks, 7_650);
+}
