@@ -283,18 +283,19 @@ impl Clients {
     }
 
     /// CLIENT_CLOSED has been handed out, or the port is gone: nothing is handed out for the client any more,
-    /// and what it was handed and had not acknowledged is forgiven. True for the one caller that did it. Takes no lock.
-    pub(crate) fn end_close(&self, client: ClientId) -> bool {
-        let Some(slot) = self.get(client) else { return false };
+    /// and what it was handed and had not acknowledged is forgiven. Tells the one caller that did it how many messages that were. Takes no
+    /// lock.
+    pub(crate) fn end_close(&self, client: ClientId) -> Option<u32> {
+        let slot = self.get(client)?;
         // With credit outstanding, or the phase, the slot stays this client's until it is on the list.
         if !slot.leave_phase(client.generation(), Phase::Closing, Phase::Closed) {
-            return false;
+            return None;
         }
-        slot.forgive(client.generation());
+        let forgiven = slot.forgive(client.generation());
         if !mutant("slot-reuse-before-closed") {
             self.retired.push(client.index(), &slot.retired_link);
         }
-        true
+        Some(forgiven)
     }
 
     /// The host of `port` has written so much to a client. Gives its credit back, never more than was handed out; nothing

@@ -133,6 +133,16 @@ reasons! {
 }
 
 reasons! {
+    /// Why what was handed out will never be acknowledged as written. Whether it was written nobody knows.
+    Unacknowledged {
+        /// Its client's connection is closed.
+        Closed = "closed",
+        /// Its port was released.
+        PortGone = "port_gone",
+    }
+}
+
+reasons! {
     /// Why the fallback took a message over: the host's own route has handled it, and it has left the order.
     TakenOver {
         /// `enable_concurrent_routing` is off.

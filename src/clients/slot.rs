@@ -531,9 +531,9 @@ impl Slot {
         }
     }
 
-    /// Gives back everything handed out and not acknowledged.
-    pub(super) fn forgive(&self, generation: u32) {
-        self.acknowledge(generation, u32::MAX, u32::MAX);
+    /// Gives back everything handed out and not acknowledged; says how many messages that was.
+    pub(super) fn forgive(&self, generation: u32) -> u32 {
+        self.acknowledge(generation, u32::MAX, u32::MAX).messages
     }
 
     /// Whether nothing refers to a closed client any more.

@@ -1,7 +1,7 @@
 //! Prometheus text format 0.0.4: families sorted by name, each with HELP and TYPE, labels in a fixed order, buckets
 //! whose bounds are true cell boundaries. Follows prometheus/docs, `instrumenting/exposition_formats.md`.
 
-use crate::error::{Failed, Refused, RoomRefused, TakenOver, Undeliverable};
+use crate::error::{Failed, Refused, RoomRefused, TakenOver, Unacknowledged, Undeliverable};
 use crate::metrics::{LatencyStats, OCTAVE_BOUNDS, Stats, TypeStats, WorkerStats};
 use std::fmt::Write;
 
@@ -219,6 +219,15 @@ fn message_families(stats: &Stats) -> Vec<Family> {
             &[],
             Undeliverable::ALL.iter().map(|reason| reason.label()),
             &accounting.undelivered,
+        ),
+        per_reason(
+            counter(
+                "deliveries_unacknowledged_total",
+                "Messages handed out that will never be acknowledged as written, by reason.",
+            ),
+            &[],
+            Unacknowledged::ALL.iter().map(|reason| reason.label()),
+            &accounting.unacknowledged_reasons,
         ),
         counter("messages_submitted_total", "Messages given to ports.").count(&[], accounting.submitted),
         counter("deliveries_total", "Deliveries emitted, in recipients.").count(&[], accounting.deliveries),

@@ -169,7 +169,13 @@ pub struct Accounting {
     pub deliveries: u64,
     /// Of these, handed out by polls.
     pub consumed: u64,
-    /// Of these, given up.
+    /// Of these, messages that hosts acknowledged as written.
+    pub acknowledged: u64,
+    /// Of these, messages that will never be acknowledged.
+    pub unacknowledged: u64,
+    /// Never acknowledged, by reason; reasons with a count.
+    pub unacknowledged_reasons: Vec<(&'static str, u64)>,
+    /// Of the deliveries, given up.
     pub undeliverable: u64,
     /// Given up, by reason; reasons with a count.
     pub undelivered: Vec<(&'static str, u64)>,

@@ -21,6 +21,8 @@ pub struct PortStats {
     pub undeliverable: u64,
     /// Messages acknowledged as written.
     pub acknowledged: u64,
+    /// Messages handed out that will never be acknowledged: their client was closed, or the port was released.
+    pub unacknowledged: u64,
     /// Bytes acknowledged as written.
     pub bytes_out: u64,
     /// Calls of poll.
@@ -81,6 +83,7 @@ pub(super) fn port_stats<'a>(
         consumed: poll.consumed.get(),
         undeliverable: poll.undeliverable.iter().map(|cell| cell.get()).sum(),
         acknowledged: poll.acknowledged.get(),
+        unacknowledged: poll.unacknowledged.iter().map(|cell| cell.get()).sum(),
         bytes_out: poll.bytes_out.get(),
         polls: poll.polls.get(),
         outstanding_messages_maximum: poll.outstanding_messages_maximum.get(),

@@ -7,7 +7,7 @@ use super::histogram::Histogram;
 use super::label::{ApplicationId, ProtocolId, TypeId};
 use super::slow::SlowRing;
 use super::spans::{NAMED, NAMED_FROM, named_span};
-use crate::error::{Failed, Refused, TakenOver, Undeliverable};
+use crate::error::{Failed, Refused, TakenOver, Unacknowledged, Undeliverable};
 use crossbeam_utils::CachePadded;
 
 /// How an accepted message ended.
@@ -432,6 +432,8 @@ pub(crate) struct PollShard {
     pub(crate) undeliverable: Box<[Cell]>,
     pub(crate) bytes_out: Cell,
     pub(crate) acknowledged: Cell,
+    /// Handed out, and never acknowledged.
+    pub(crate) unacknowledged: Box<[Cell]>,
     pub(crate) polls: Cell,
     /// The most that one client had been handed and had not acknowledged.
     pub(crate) outstanding_messages_maximum: Cell,
@@ -452,7 +454,8 @@ impl PortShard {
 
     /// Bytes of such a shard, for the budget.
     pub(crate) const fn bytes() -> u64 {
-        let reasons = (Refused::COUNT + TakenOver::COUNT + Undeliverable::COUNT) * 8;
+        let reasons =
+            (Refused::COUNT + TakenOver::COUNT + Undeliverable::COUNT + Unacknowledged::COUNT) * 8 + 16;
         (size_of::<Self>() + Histogram::CELL_BYTES + reasons + 80) as u64
     }
 
@@ -471,6 +474,7 @@ impl PortShard {
                 undeliverable: cells(Undeliverable::COUNT),
                 bytes_out: Cell::default(),
                 acknowledged: Cell::default(),
+                unacknowledged: cells(Unacknowledged::COUNT),
                 polls: Cell::default(),
                 outstanding_messages_maximum: Cell::default(),
                 outstanding_bytes_maximum: Cell::default(),

@@ -13,7 +13,7 @@ use super::path::{PathDepth, PathShard};
 use super::ports::port_stats;
 use super::routing::{RoutingStats, routing_stats};
 use super::shard::{GroupSeries, PortShard, WorkerShard};
-use crate::error::{Failed, Refused, TakenOver, Undeliverable};
+use crate::error::{Failed, Refused, TakenOver, Unacknowledged, Undeliverable};
 use crate::sync::{Acquire, AtomicU64, mutant};
 
 /// Where the figures come from.
@@ -202,6 +202,12 @@ pub(crate) fn account(sources: &Sources<'_>) -> Accounting {
     let by_port = ports.iter().map(|port| &port.poll.undeliverable[..]);
     let (undeliverable, undelivered) =
         reasons(Undeliverable::ALL, Undeliverable::label, by_worker.chain(by_port));
+    let acknowledged = sum(ports.iter().map(|port| port.poll.acknowledged.get()));
+    let (unacknowledged, unacknowledged_reasons) = reasons(
+        Unacknowledged::ALL,
+        Unacknowledged::label,
+        ports.iter().map(|port| &port.poll.unacknowledged[..]),
+    );
     let by_worker = workers.iter().map(|worker| worker.emitted.get());
     let deliveries = sum(by_worker.chain(ports.iter().map(|port| port.submit.closings.get())));
     Accounting {
@@ -218,6 +224,9 @@ pub(crate) fn account(sources: &Sources<'_>) -> Accounting {
         held,
         deliveries,
         consumed,
+        acknowledged,
+        unacknowledged,
+        unacknowledged_reasons,
         undeliverable,
         undelivered,
         queued: deliveries.saturating_sub(consumed).saturating_sub(undeliverable),

@@ -77,7 +77,8 @@ pub struct Windowed {
 pub struct MessageFigures {
     /// Messages that have ended.
     pub total: u64,
-    /// Of these, well.
+    /// Of these, well: given to its recipient's port to be handed out, or what ends at the router. Whether it was written is in
+    /// `routing.accounting`: acknowledged, never acknowledged, given up.
     pub succeeded: u64,
     /// Of these, failed.
     pub failed: u64,

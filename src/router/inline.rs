@@ -7,7 +7,7 @@ use super::poll::Event;
 use super::port::Port;
 use crate::clients::{ClientId, Slot};
 use crate::config::{Balance, Key};
-use crate::error::{Error, Refused};
+use crate::error::{Error, Refused, Unacknowledged};
 use crate::metrics::{PollShard, SubmitShard};
 use crate::park::WakeWord;
 use crate::ring::Memory;
@@ -125,6 +125,8 @@ impl Port {
         if clients.on(client, self.submit.index).is_none() {
             return Err(if clients.get(client).is_some() { Error::WrongPort } else { Error::StaleClient });
         }
-        if clients.end_close(client) { Ok(()) } else { Err(Error::StaleClient) }
+        let forgiven = clients.end_close(client).ok_or(Error::StaleClient)?;
+        self.poll.forgive(forgiven, Unacknowledged::Closed);
+        Ok(())
     }
 }

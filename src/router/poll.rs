@@ -7,7 +7,7 @@ use super::payload::{Payload, read_reference};
 use super::placement::Frontier;
 use super::shared::Shared;
 use crate::clients::{ClientId, END, Outstanding, Phase, Slot, Stack, UNLISTED};
-use crate::error::{CloseReason, Error, Failed, Refused, Undeliverable};
+use crate::error::{CloseReason, Error, Failed, Refused, Unacknowledged, Undeliverable};
 use crate::metrics::{PollShard, Writer};
 use crate::park::{WakeWord, after_publishing};
 use crate::ring::record::{Delivery, delivery_flag, delivery_kind};
@@ -323,13 +323,15 @@ impl Poll {
     ) -> usize {
         let Some(slot) = shared.clients.slot(client.index()) else { return 0 };
         let token = slot.token();
-        let is_last = shared.clients.end_close(client);
+        let forgiven = shared.clients.end_close(client);
         slot.port_link.store(UNLISTED, Release); // Release: pairs with the Acquire in `Slot::is_unused`.
-        if !is_last {
+        let Some(forgiven) = forgiven else {
             self.count_closed();
             return 0;
-        }
-        shared.ports[self.index].poll.consumed.add(&mut self.writer, 1);
+        };
+        let shard = &shared.ports[self.index].poll;
+        forgive(shard, &mut self.writer, forgiven, Unacknowledged::Closed);
+        shard.consumed.add(&mut self.writer, 1);
         each(Event::Closed { client, token });
         1
     }
@@ -541,6 +543,11 @@ impl Poll {
         self.give_up(rest);
     }
 
+    /// Counts messages that were handed out and will never be acknowledged.
+    pub(super) fn forgive(&mut self, messages: u32, reason: Unacknowledged) {
+        forgive(&self.shared.ports[self.index].poll, &mut self.writer, messages, reason);
+    }
+
     /// Counts deliveries that nobody will take.
     pub(super) fn give_up(&mut self, recipients: u64) {
         let shard = &self.shared.ports[self.index].poll;
@@ -562,6 +569,10 @@ fn take_next<'a>(
     let slot = shared.clients.slot(index)?;
     *next = link(slot).load(Relaxed); // Relaxed: `take` acquired it.
     Some(ClientId::new(index, slot.place().generation))
+}
+
+fn forgive(shard: &PollShard, writer: &mut Writer, messages: u32, reason: Unacknowledged) {
+    shard.unacknowledged[reason as usize].add(writer, messages.into());
 }
 
 /// A delivery's payload outside the rings.
@@ -687,7 +698,8 @@ fn hand_out_to(
     };
     shard.consumed.add(writer, 1);
     if matches!(event, Event::Closed { .. }) {
-        shared.clients.end_close(client);
+        let forgiven = shared.clients.end_close(client).unwrap_or(0);
+        forgive(shard, writer, forgiven, Unacknowledged::Closed);
     }
     each(event);
 }

@@ -13,7 +13,7 @@ use super::shared_port::{Poller, SharedPort};
 use super::submit::{Entered, Submit, SubmitOptions};
 use crate::clients::{ClientId, Outstanding, RoomId};
 use crate::config::Key;
-use crate::error::Error;
+use crate::error::{Error, Unacknowledged};
 use crate::park::WakeWord;
 use crate::ring::{Consumer, Memory, Producer, State};
 use crate::sync::{Arc, Relaxed, lock};
@@ -443,7 +443,8 @@ impl Lease {
         let (shared, index) = (&self.shared, self.index);
         for client in shared.clients.of_port(index as u16) {
             shared.clients.begin_close(client);
-            shared.clients.end_close(client);
+            let forgiven = shared.clients.end_close(client).unwrap_or(0);
+            poll.forgive(forgiven, Unacknowledged::PortGone);
             shared.rooms.leave_all(client);
         }
         for worker in (0..shared.workers.len()).filter(|worker| self.attached & 1 << worker != 0) {

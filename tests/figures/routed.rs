@@ -379,3 +379,39 @@ fn detail_and_the_threshold_reach_the_workers() {
     assert_eq!(stats.clients.by_messages[0].messages, 1);
     assert_eq!(of(&stats.types, "OFFER").windows.as_ref().unwrap().last_minute.count, 1);
 }
+
+/// What was handed out is acknowledged, outstanding, or in one of the reasons why it never will be.
+#[test]
+fn what_is_never_acknowledged_is_counted_by_reason() {
+    let mut routed = Routed::one_worker();
+    for _ in 0..7 {
+        routed.send(OFFER, 0, 0);
+    }
+    routed.poll();
+    routed.port.acknowledge(routed.ben, 2, 2 * RELAYED as u32);
+    let accounts = |routed: &Routed| {
+        let all = routed.stats().routing.unwrap().accounting;
+        (all.acknowledged, all.unacknowledged, all.unacknowledged_reasons)
+    };
+    assert_eq!(accounts(&routed), (2, 0, vec![]));
+    // An aborted connection: five were handed out.
+    let ben = routed.ben;
+    routed.port.disconnect(ben).unwrap();
+    routed.port.publish();
+    routed.cycle();
+    routed.poll();
+    assert_eq!(accounts(&routed), (2, 5, vec![("closed", 5)]));
+    // A port that is released: two to ann herself, one of them handed out and one still in its ring.
+    let to_ann = br#"{"type":"OFFER","dst":"ann"}"#;
+    routed.send(to_ann, 0, 0);
+    routed.poll();
+    routed.send(to_ann, 0, 0);
+    drop(routed.port);
+    let stats = routed.monitor.snapshot();
+    let all = stats.routing.unwrap().accounting;
+    assert_eq!(all.unacknowledged_reasons, [("closed", 5), ("port_gone", 1)]);
+    assert_eq!((stats.messages.succeeded, all.acknowledged, all.unacknowledged), (9, 2, 6));
+    assert_eq!(all.undelivered.iter().map(|(_, count)| count).sum::<u64>(), all.undeliverable);
+    // One, and the word that ann is closed or not, were given up.
+    assert_eq!(all.deliveries, all.consumed + all.undeliverable + all.queued);
+}
