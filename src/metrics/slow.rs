@@ -183,7 +183,7 @@ mod tests {
             timing: Timing {
                 queue_wait: number,
                 service: 2 * number,
-                held: (number % 2 == 0).then_some(4 * number),
+                held: number.is_multiple_of(2).then_some(4 * number),
                 ended: 3 * number,
             },
             client: ClientId(number),

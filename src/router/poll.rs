@@ -494,7 +494,7 @@ impl Poll {
 
     /// Whether anything has come since the last look.
     pub(super) fn has_news(&self) -> bool {
-        self.ways.iter().any(WayOut::has_news) || self.has_closings()
+        self.ways.iter().any(WayOut::has_news) || self.has_closings() || self.link.left() != 0
     }
 
     /// Whether every worker has left and nothing is there any more.
@@ -571,6 +571,7 @@ fn take_next<'a>(
     Some(ClientId::new(index, slot.place().generation))
 }
 
+/// Counts what a closed client was handed out and had not acknowledged.
 fn forgive(shard: &PollShard, writer: &mut Writer, messages: u32, reason: Unacknowledged) {
     shard.unacknowledged[reason as usize].add(writer, messages.into());
 }

@@ -89,6 +89,7 @@ impl World {
                 }
                 match self.below(100) {
                     0..3 => {
+                        self.trace(|| "  throws".to_owned());
                         self.reach(|reached| reached.poll_panics += 1);
                         throw();
                     }
