@@ -37,6 +37,8 @@ pub(super) struct Inner {
     /// What had been folded by then.
     pub(super) folded_then: FoldedFigures,
     pub(super) rates: Rates,
+    /// The host's own, where it has one.
+    pub(super) connection_limit: Option<u64>,
     heap_pause: u32,
     /// When the monitor began, in raw ticks.
     started: u64,
@@ -100,6 +102,7 @@ impl Inner {
             applications_then: Vec::new(),
             folded_then: FoldedFigures::default(),
             rates: Rates::default(),
+            connection_limit: None,
             heap_pause: 0,
             started: clock.raw(),
             since_milliseconds: begin,
@@ -156,7 +159,7 @@ impl Inner {
         if let (Some(now), Some(then)) = (&stats, &self.last) {
             self.rates = now.since(then);
         }
-        let (active, limit) = super::snapshot::connections(source);
+        let pools = super::snapshot::connection_pools(source, self.connection_limit);
         let queue = stats.as_ref().map_or(0, |stats| stats.routing.queue_messages);
         let used = stats.as_ref().and(self.last.as_ref()).map(|_| self.rates.utilisation);
         self.last = stats;
@@ -164,7 +167,7 @@ impl Inner {
             high_memory_threshold_bytes: self.config.get(Key::HighMemory),
             skip_heap: self.heap_pause > 0,
             runtime: self.runtime,
-            load: Some(LoadStats::new(queue, active, limit, used)),
+            load: Some(LoadStats::of_pools(queue, &pools, used)),
         };
         self.heap_pause = self.heap_pause.saturating_sub(1);
         let Some(probe) = &mut self.probe else { return };

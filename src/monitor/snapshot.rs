@@ -50,18 +50,16 @@ impl<'a> Moment<'a> {
     }
 }
 
-/// Connected now, and at most.
-pub(super) fn connections(source: &dyn Source) -> (u64, u64) {
-    let (reported, config) = (source.hub().clients.connections().active, source.config());
-    // What the host refuses at comes before what the router could take.
-    let limit = |key| match config.get(ConfigKey::ConnectionLimit) {
-        0 => config.get(key),
-        limit => limit,
-    };
-    match source.routed_clients() {
-        Some(routed) => (reported + routed.connections().active, limit(ConfigKey::MaxClients)),
-        None => (reported, limit(ConfigKey::MaxRecordedClients)),
-    }
+/// Connections against the limits that refuse: a router's clients, those that the host reports, and all of them against a limit
+/// of the host's own. The one of which the most is used refuses first.
+pub(super) fn connection_pools(source: &dyn Source, own_limit: Option<u64>) -> Vec<(u64, u64)> {
+    let reported = source.hub().clients.connections().active;
+    let routed = source.routed_clients().map(|routed| routed.connections().active);
+    let mut pools = vec![(reported, source.config().get(ConfigKey::MaxRecordedClients))];
+    pools.extend(routed.map(|routed| (routed, source.config().get(ConfigKey::MaxClients))));
+    let configured = || Some(source.config().get(ConfigKey::ConnectionLimit)).filter(|limit| *limit > 0);
+    pools.extend(own_limit.or_else(configured).map(|limit| (reported + routed.unwrap_or(0), limit)));
+    pools
 }
 
 /// Connections of a router and of the host together. The largest number of both at once is that of their sum as long

@@ -415,3 +415,23 @@ fn what_is_never_acknowledged_is_counted_by_reason() {
     // One, and the word that ann is closed or not, were given up.
     assert_eq!(all.deliveries, all.consumed + all.undeliverable + all.queued);
 }
+
+/// Each limit refuses its own: neither the host's connections nor a larger limit makes the one that is full look half used.
+#[test]
+fn the_use_of_connections_is_of_the_limit_that_refuses() {
+    let routed = Routed::new(&[("workers", "1"), ("max_clients", "4"), ("max_recorded_clients", "16")]);
+    let used = || {
+        routed.advance(5_000);
+        routed.monitor.tick();
+        routed.stats().system.unwrap().load.unwrap().connection_pool_use
+    };
+    assert_eq!(used(), Some(0.5), "two of a router's four");
+    for number in 0..12 {
+        routed.monitor.connect(&format!("client {number}"), "app").unwrap();
+    }
+    assert_eq!(used(), Some(0.75), "twelve of the host's sixteen");
+    routed.monitor.set_connection_limit(Some(16));
+    assert_eq!(used(), Some(14.0 / 16.0), "fourteen of the sixteen that the host allows");
+    routed.monitor.set_connection_limit(None);
+    assert_eq!(used(), Some(0.75));
+}

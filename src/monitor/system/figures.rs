@@ -138,7 +138,8 @@ pub struct RuntimeStats {
 pub struct LoadStats {
     /// Messages that wait in queues.
     pub queue_messages: u64,
-    /// Connections ÷ how many there may be; `None` where that is not limited.
+    /// Connections ÷ how many there may be, of the limit that refuses first; `None` where that is not limited. Limits are
+    /// `max_clients` of a router's clients, `max_recorded_clients` of those that the host reports, and the host's own.
     pub connection_pool_use: Option<f64>,
     /// Share of the workers' time in which they were at a message, 0 to 1; `None` where there are none.
     pub worker_pool_use: Option<f64>,
@@ -152,7 +153,13 @@ impl LoadStats {
         connection_limit: u64,
         worker_pool_use: Option<f64>,
     ) -> Self {
-        Self { queue_messages, connection_pool_use: share(connections, connection_limit), worker_pool_use }
+        Self::of_pools(queue_messages, &[(connections, connection_limit)], worker_pool_use)
+    }
+
+    /// Of several limits, each with its connections.
+    pub(crate) fn of_pools(queue_messages: u64, pools: &[(u64, u64)], worker_pool_use: Option<f64>) -> Self {
+        let uses = pools.iter().filter_map(|(connections, limit)| share(*connections, *limit));
+        Self { queue_messages, connection_pool_use: uses.reduce(f64::max), worker_pool_use }
     }
 }
 
