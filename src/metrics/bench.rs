@@ -20,7 +20,7 @@ impl Recorder {
     pub fn record(&mut self, labels: (u16, u16, u16), bytes: usize, queue_wait: u64, service: u64) {
         let labels = (TypeId(labels.0), ProtocolId(labels.1), ApplicationId(labels.2));
         let timing = Timing { queue_wait, service, held: None, ended: service };
-        self.shard.record(&mut self.writer, labels, bytes, timing, Some(Outcome::Ok));
+        self.shard.record(&mut self.writer, labels, bytes, timing, Outcome::Ok);
     }
 
     /// Messages recorded: in types, in values of every histogram, and their bytes.

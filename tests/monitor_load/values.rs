@@ -1,4 +1,4 @@
-//! 0, 1, 2^36 and the largest number, in every place where a host gives one.
+//! 0, 1, 2^36 and the largest number, in every place where a host gives one; of a duration the largest that can be.
 
 use corelane::clock::Clock;
 use corelane::config::Config;
@@ -8,9 +8,13 @@ use corelane::router::{Builder, Event};
 
 const VALUES: [u64; 4] = [0, 1, 1 << 36, u64::MAX];
 
+/// Longer durations are refused.
+const LONGEST: u64 = (1 << 62) - 1;
+
 /// Each value for itself.
 fn measured(value: u64) -> Measured {
-    Measured { failed: false, bytes: value, queue_wait_nanoseconds: value, processing_nanoseconds: value }
+    let time = value.min(LONGEST);
+    Measured { failed: false, bytes: value, queue_wait_nanoseconds: time, processing_nanoseconds: time }
 }
 
 fn message(value: u64) -> Message<'static> {
@@ -41,19 +45,19 @@ fn each_value_is_counted_and_none_harms_the_others() {
         let messages = &stats.messages;
         assert_eq!((messages.total, messages.succeeded, messages.slow), (12, 12, 6), "{round}");
         for latency in [&messages.latency, &messages.queue_wait, &stats.types[1].latency] {
-            assert_eq!((latency.count, latency.minimum, latency.maximum), (12, Some(0), Some(u64::MAX)));
+            assert_eq!((latency.count, latency.minimum, latency.maximum), (12, Some(0), Some(LONGEST)));
             // Cells are exact for small numbers, and what is past the last one says the largest.
-            assert_eq!((latency.p50, latency.p99), (Some(1), Some(u64::MAX)));
+            assert_eq!((latency.p50, latency.p99), (Some(1), Some(LONGEST)));
         }
         let buckets: Vec<_> = messages.buckets.iter().map(|bucket| bucket.count).collect();
         assert_eq!(buckets, [6, 0, 0, 0, 0, 0, 0, 0, 6]);
         let minute = &messages.windows.last_minute;
-        assert_eq!((minute.count, minute.overflows, minute.maximum), (12, 6, Some(u64::MAX)));
+        assert_eq!((minute.count, minute.overflows, minute.maximum), (12, 6, Some(LONGEST)));
         assert_eq!((minute.minimum, minute.p50, minute.slow), (Some(0), Some(1), 6));
         let ann = &stats.clients.by_messages[0];
-        assert_eq!((&*ann.name, ann.messages, ann.maximum_nanoseconds), ("ann", 12, u64::MAX));
+        assert_eq!((&*ann.name, ann.messages, ann.maximum_nanoseconds), ("ann", 12, 2 * LONGEST));
         let slowest = stats.slow_messages.entries.iter().map(|entry| entry.slowest_nanoseconds).max();
-        assert_eq!((stats.slow_messages.total, slowest), (6, Some(u64::MAX)));
+        assert_eq!((stats.slow_messages.total, slowest), (6, Some(2 * LONGEST)));
         for format in [Format::Json, Format::Text] {
             assert!(monitor.report(format).contains("type"));
         }
@@ -85,7 +89,7 @@ fn the_largest_number_once_from_each_thread() {
     monitor.tick();
     let messages = monitor.snapshot().messages;
     assert_eq!((messages.total, messages.slow, messages.latency.count), (8, 8, 8));
-    assert_eq!((messages.latency.minimum, messages.latency.p50), (Some(u64::MAX), Some(u64::MAX)));
+    assert_eq!((messages.latency.minimum, messages.latency.p50), (Some(LONGEST), Some(LONGEST)));
     // What comes afterwards counts as if nothing had been.
     monitor.reset();
     monitor.record(&message(10));
