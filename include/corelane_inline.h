@@ -195,14 +195,13 @@ static inline int32_t corelane_inline_claim(corelane_inline *self, corelane_clie
   }
 }
 
-/* Makes the last claim a message. Counted before it can be seen. CORELANE_CLOSED, counted so: a poll has seen meanwhile that its
- * worker has ended. */
+/* Makes the last claim a message. Counted before it can be seen. CORELANE_CLOSED, counted so: its worker has ended meanwhile. */
 static inline int32_t corelane_inline_commit(corelane_inline *self) {
   uint64_t *submitted;
   if (self->claimed == NULL || self->claimed->to.claimed == 0) {
     return CORELANE_OK;
   }
-  if (self->claimed->closed) { /* What was left in the ring is settled: nobody would settle this. */
+  if (corelane_ring_closed(&self->claimed->to.ring)) { /* What was left there may be settled: nobody would settle this. */
     self->claimed->to.claimed = 0;
     return corelane_inline_refuse(self, CORELANE_REFUSED_CLOSED, CORELANE_CLOSED);
   }
