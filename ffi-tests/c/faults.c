@@ -440,6 +440,32 @@ static void waiting_disconnects(void) {
   end(&self);
 }
 
+/* A disconnect that still waits for room when the workers end gets its last event from the port, and then all is over. */
+static void waiting_to_the_end(void) {
+  static bench self;
+  corelane_client client, leaving;
+  occupier other;
+  int32_t status = 0;
+  int turn;
+  for (turn = 0; turn < 50 && status <= 0; turn++) {
+    start(&self, ROOM);
+    open_inline(&self);
+    other = open_occupier(&self);
+    client = join(&self, "a", 0);
+    leaving = join(&self, "b", 1);
+    await_empty(&self);
+    occupy(&other);
+    crowd(&self, client, 4096);
+    status = corelane_inline_disconnect(&self.port, leaving);
+    CHECK(corelane_stop(self.router, 5 * SECOND) == CORELANE_OK);
+    CHECK(take(&self, 1, EVENTS) == 1 && self.events[0].kind == CORELANE_EVENT_CLOSED && self.events[0].token == 1);
+    CHECK(corelane_inline_poll(&self.port, self.events, EVENTS) == CORELANE_CLOSED);
+    NEED(corelane_port_release(other.handle) == CORELANE_OK);
+    end(&self);
+  }
+  CHECK(status > 0);
+}
+
 /* What was handed out and not released when the port goes is settled once, and what was not handed out once as well; both slots
  * are free again, round after round. */
 static void settled_once(uint32_t limit, uint32_t wanted) {
@@ -752,6 +778,7 @@ int main(void) {
   refusals_ask_for_space(ROOM "queue_messages=8\n", 20);
   a_refusal_asks_again();
   waiting_disconnects();
+  waiting_to_the_end();
   settled_once(EVENTS, 5);
   settled_once(2, 2);
   settled_once(4, 4);

@@ -337,7 +337,8 @@ pub unsafe extern "C" fn corelane_client_closed(port: CorelanePort, client: Core
 }
 
 /// The events of an inline port that come through no ring: clients that were disconnected and whose worker has ended get their
-/// CORELANE_EVENT_CLOSED from the port itself. For a host that has found a ring closed, once it has taken what was there, has
+/// CORELANE_EVENT_CLOSED from the port itself, and what a worker could not put into its ring comes from there: CORELANE_EVENT_CLOSE.
+/// For a host that has found a ring closed, once it has taken what was there, has
 /// published, and has written `taken` and `handed`. Fills up to `capacity` events and returns how many; the first event's `size`
 /// says how far one is from the next. Pushes nothing.
 ///

@@ -422,12 +422,15 @@ impl Submit {
 
     /// Pushes the disconnects that wait, as far as there is room.
     fn push_waiting(&mut self) {
-        let mut any = false;
         for worker in 0..self.out.ways.len() {
             self.push_waiting_to(worker);
-            any |= !self.out.ways[worker].waiting.is_empty();
         }
-        self.out.link.set_waiting(any);
+        self.note_waiting();
+    }
+
+    /// Tells the polling half whether disconnects still wait.
+    fn note_waiting(&self) {
+        self.out.link.set_waiting(self.out.ways.iter().any(|way| !way.waiting.is_empty()));
     }
 
     fn push_waiting_to(&mut self, worker: usize) {
@@ -528,7 +531,10 @@ impl Submit {
             unread.extend(self.settle(worker));
             self.push_waiting_to(worker); // Its ring is closed: they pass it by.
         }
-        self.out.link.settled(left);
+        if left != 0 {
+            self.note_waiting();
+            self.out.link.settled(left);
+        }
         unread
     }
 

@@ -323,6 +323,28 @@ func waitingDisconnects() {
 	b.end()
 }
 
+// A disconnect that still waits for room when the workers end gets its last event from the port, and then all is over.
+func waitingToTheEnd() {
+	waits := false
+	for turn := 0; turn < 50 && !waits; turn++ {
+		b := start(room)
+		b.open()
+		other, client, leaving := b.occupier(), b.join("a", 0), b.join("b", 1)
+		b.awaitEmpty()
+		other.occupy()
+		b.crowd(client, "{}", 4096)
+		waits = b.Disconnect(leaving) > 0
+		need(b.Stop() == host.OK, "stop")
+		events := b.take(1, most)
+		need(events[0].Kind == ring.Closed && events[0].Token == 1, "a last event")
+		_, err := b.Poll(nil, most)
+		need(err == ring.ErrClosed, "over")
+		need(other.Give() == host.OK, "release")
+		b.end()
+	}
+	need(waits, "a disconnect that waits")
+}
+
 // What was handed out and not released when the port goes is settled once, and what was not handed out once as well; both slots
 // are free again, round after round.
 func settledOnce(limit, wanted int) {
@@ -492,6 +514,7 @@ func main() {
 	refusalsAskForSpace("", 4096)
 	refusalsAskForSpace("queue_messages=8\n", 20)
 	waitingDisconnects()
+	waitingToTheEnd()
 	settledOnce(most, 5)
 	settledOnce(2, 2)
 	settledOnce(4, 4)

@@ -161,7 +161,9 @@ func (p *Port) closings(events []ring.Event, room int) ([]ring.Event, error) {
 	status := C.corelane_port_closings(p.handle, &places[0], C.size_t(min(room, len(places))))
 	for at := 0; at < int(status); at++ {
 		one := &places[at]
-		events = append(events, ring.Event{Kind: uint16(one.kind), Client: uint64(one.client.value), Token: uint64(one.token)})
+		events = append(events, ring.Event{
+			Kind: uint16(one.kind), Reason: uint16(one.reason), Client: uint64(one.client.value), Token: uint64(one.token),
+		})
 	}
 	switch {
 	case status == C.CORELANE_CLOSED:
