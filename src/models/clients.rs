@@ -257,6 +257,9 @@ fn hold_and_connect(post_fits: bool) {
                 stamp: 0,
                 correlation: 0,
                 labels: (TypeId(0), ProtocolId(0), ApplicationId(0)),
+                started: 0,
+                since: 0,
+                bytes: 0,
             };
             holds.hold(hash, b"a", 0, held, b"");
         }
