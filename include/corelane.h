@@ -513,7 +513,7 @@ int32_t corelane_port_layout(struct corelane_port port,
 // CORELANE_STATE; submit works, for messages that are too large for a ring.
 //
 // The port's thread. CORELANE_STATE (`max_in_flight`, `client_rate` or `max_concurrent_messages` is set: an inline port keeps
-// no limits; `balance` is round_robin; a delivery was handed out in part), CORELANE_STALE, CORELANE_BUSY.
+// no limits; `balance` is round_robin; `enable_concurrent_routing` is off; a delivery was handed out in part), CORELANE_STALE, CORELANE_BUSY.
 int32_t corelane_port_inline(struct corelane_port port);
 
 // Says that the host of an inline port has taken a client's last record (kind 5) from a ring: nothing of it is handed out

@@ -307,7 +307,7 @@ pub unsafe extern "C" fn corelane_port_layout(
 /// CORELANE_STATE; submit works, for messages that are too large for a ring.
 ///
 /// The port's thread. CORELANE_STATE (`max_in_flight`, `client_rate` or `max_concurrent_messages` is set: an inline port keeps
-/// no limits; `balance` is round_robin; a delivery was handed out in part), CORELANE_STALE, CORELANE_BUSY.
+/// no limits; `balance` is round_robin; `enable_concurrent_routing` is off; a delivery was handed out in part), CORELANE_STALE, CORELANE_BUSY.
 ///
 /// # Safety
 /// Nothing to observe.

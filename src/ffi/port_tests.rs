@@ -2,7 +2,7 @@
 
 use super::handle::CorelanePort;
 use super::port::{CORELANE_EVENT_MESSAGE, CorelaneEvent, PORTS, corelane_acknowledge, corelane_poll};
-use crate::config::{Config, Key};
+use crate::config::{Balance, Config, Key};
 use crate::router::{Builder, Event, Worker};
 use crate::sync::Relaxed;
 
@@ -139,6 +139,17 @@ fn payloads_outlive_no_corruption() {
     assert_eq!((dropped.load(SeqCst), stats.payloads_waiting, stats.payload_bytes), (2, 0, 0));
     let figures = stats.accounting;
     assert_eq!((figures.in_flight, figures.queued), (0, 0), "{figures:?}");
+}
+
+/// Both settings decide per message where it goes; a host that writes into the rings itself would pass them by.
+#[test]
+fn what_an_inline_host_would_pass_by_is_refused() {
+    let off = Config::default().with_enable_concurrent_routing(false).unwrap();
+    let round_robin = Config::default().with_balance(Balance::RoundRobin).unwrap();
+    for (config, possible) in [(off, false), (round_robin, false), (Config::default(), true)] {
+        let (router, _workers) = Builder::new(config).base_route(|_| true).build().unwrap();
+        assert_eq!(router.port().unwrap().drive_inline().is_ok(), possible);
+    }
 }
 
 /// A host that drives the rings has handed a room's message out to two of four members, and releases the port: these two are

@@ -52,8 +52,8 @@ impl Port {
     /// workers from now on: both sides push for them, and only one of them could see a move.
     ///
     /// # Errors
-    /// [`Error::State`] where limits are configured that only this side keeps, or clients have no worker of their own; and in
-    /// the middle of a delivery.
+    /// [`Error::State`] where limits are configured that only this side keeps, clients have no worker of their own, or messages
+    /// are for the base route alone; and in the middle of a delivery.
     pub(crate) fn drive_inline(&mut self) -> Result<(), Error> {
         let config = &self.submit.shared.config;
         if [Key::MaxInFlight, Key::ClientRate, Key::MaxConcurrentMessages]
@@ -67,6 +67,11 @@ impl Port {
         if self.submit.shared.placement.balance == Balance::RoundRobin {
             return Err(Error::State(
                 "an inline port's clients have a worker each: balance must not be round_robin",
+            ));
+        }
+        if config.get(Key::ConcurrentRouting) == 0 {
+            return Err(Error::State(
+                "an inline port writes into the rings itself: leave enable_concurrent_routing on",
             ));
         }
         if self.poll.is_in_part() {
