@@ -116,7 +116,7 @@ impl Port {
     pub(crate) fn closings_inline(&mut self, limit: usize, mut each: impl FnMut(Event<'_>)) -> usize {
         self.poll.look_inline();
         drop(self.submit.settle_left());
-        self.poll.closings_inline(limit, &mut each)
+        self.poll.hand_out_closings(limit, &mut each)
     }
 
     /// Whether such events wait.

@@ -4,7 +4,6 @@
 use super::link::PortLink;
 use super::pair::{give_back_from, give_back_one, holds_credit, payload_bytes};
 use super::payload::{Payload, read_reference};
-use super::placement::Frontier;
 use super::shared::Shared;
 use crate::clients::{ClientId, END, Outstanding, Phase, Slot, Stack, UNLISTED};
 use crate::error::{CloseReason, Error, Failed, Refused, Unacknowledged, Undeliverable};
@@ -141,6 +140,21 @@ impl WayOut {
         self.has_more() || (!self.left && self.ring.memory().is_closed() && !mutant("closed-is-no-news"))
     }
 
+    /// The worker has closed the ring: tells the submitting half, once, that it has left as well.
+    fn see_leave(&mut self, shared: &Shared, link: &PortLink, (worker, port): (usize, usize)) {
+        if !self.left && shared.pair(worker, port).state() == State::Detaching {
+            self.left = true;
+            link.worker_left(worker);
+        }
+    }
+
+    /// The worker has left and the ring is empty: that everything is consumed is the port's to say, once.
+    fn end_frontier(&mut self, shared: &Shared, (worker, port): (usize, usize)) {
+        if !std::mem::replace(&mut self.consumed, true) {
+            shared.end_frontier(worker, port);
+        }
+    }
+
     /// Makes the record that a panic came in the middle of the next one again.
     fn go_back(&mut self) {
         if let Some(start) = self.current.take() {
@@ -253,9 +267,8 @@ impl Poll {
                 // A worker wrote it; somebody else has written over it since.
                 shard.corrupt_rings.add(&mut self.writer, 1);
             }
-            if closed && !way.left && shared.pair(worker, self.index).state() == State::Detaching {
-                way.left = true;
-                self.link.worker_left(worker);
+            if closed {
+                way.see_leave(shared, &self.link, (worker, self.index));
             }
             taken.open |= !way.left || way.has_more();
         }
@@ -267,7 +280,7 @@ impl Poll {
     /// Hands out what workers have left to the port: that a client is to be closed, and the last events of clients that no
     /// worker will close any more. The latter come behind what those workers had for them. First in each poll, so that a
     /// steady load does not keep them waiting.
-    fn hand_out_closings(&mut self, limit: usize, each: &mut impl FnMut(Event<'_>)) -> usize {
+    pub(super) fn hand_out_closings(&mut self, limit: usize, each: &mut impl FnMut(Event<'_>)) -> usize {
         if !self.has_closings() {
             return 0;
         }
@@ -353,12 +366,8 @@ impl Poll {
         for (worker, way) in self.ways.iter_mut().enumerate() {
             way.go_back();
             released |= u64::from(way.ring.release()) << worker;
-            // The worker has left: that everything is consumed is the port's to say.
-            if way.left && !way.consumed && !way.has_more() {
-                way.consumed = true;
-                if let Some(published) = self.shared.workers[worker].frontiers.get(self.index) {
-                    Frontier::end(published);
-                }
+            if way.left && !way.has_more() {
+                way.end_frontier(&self.shared, (worker, self.index));
             }
         }
         if released == 0 {
@@ -393,26 +402,15 @@ impl Poll {
     pub(super) fn look_inline(&mut self) {
         self.take_over();
         for (worker, way) in self.ways.iter_mut().enumerate() {
-            let memory = way.ring.memory();
-            let state = || self.shared.pair(worker, self.index).state();
-            if !way.left && memory.is_closed() && state() == State::Detaching {
-                way.left = true;
-                self.link.worker_left(worker);
+            if way.ring.memory().is_closed() {
+                way.see_leave(&self.shared, &self.link, (worker, self.index));
             }
-            // As in `release`, which is the host's.
-            if way.left && !way.consumed && memory.shared_head() == memory.shared_tail() {
-                way.consumed = true;
-                if let Some(published) = self.shared.workers[worker].frontiers.get(self.index) {
-                    Frontier::end(published);
-                }
+            // `release` is the host's, and so is the head.
+            let memory = way.ring.memory();
+            if way.left && memory.shared_head() == memory.shared_tail() {
+                way.end_frontier(&self.shared, (worker, self.index));
             }
         }
-    }
-
-    /// Behind [`look_inline`](Self::look_inline): as a poll hands them out.
-    #[cfg(not(corelane_loom))]
-    pub(super) fn closings_inline(&mut self, limit: usize, each: &mut impl FnMut(Event<'_>)) -> usize {
-        self.hand_out_closings(limit, each)
     }
 
     /// Takes the payload of a delivery that another language has taken from its ring.

@@ -6,7 +6,6 @@ use super::link::PortLink;
 use super::outgoing::{Outgoing, WayIn};
 use super::pair::{Pair, PairCounts, untaken_deliveries};
 use super::payload::{Owned, Returned, Way};
-use super::placement::Frontier;
 use super::poll::{Event, Poll, WayOut};
 use super::shared::{RouterState, Shared};
 use super::shared_port::{Poller, SharedPort};
@@ -452,9 +451,7 @@ impl Lease {
                 drop(submit.settle_with(worker, &pair, |_| ()));
                 drop(shared.payloads.sweep(Way::Out, worker, index));
                 poll.give_up(untaken_deliveries(&pair.egress, &shared.clients));
-                if let Some(published) = shared.workers[worker].frontiers.get(index) {
-                    Frontier::end(published);
-                }
+                shared.end_frontier(worker, index);
             });
             shared.workers[worker].bell.announce_attach();
         }

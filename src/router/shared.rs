@@ -141,6 +141,13 @@ pub(super) struct Hooks {
 }
 
 impl Shared {
+    /// Nothing that the worker has emitted to the port is under way any more. See [`Frontier::end`](placement::Frontier::end).
+    pub(super) fn end_frontier(&self, worker: usize, port: usize) {
+        if let Some(published) = self.workers[worker].frontiers.get(port) {
+            placement::Frontier::end(published);
+        }
+    }
+
     pub(super) fn new(
         config: Config,
         protocols: Vec<ProtocolRules>,

@@ -502,10 +502,7 @@ impl Submit {
     #[must_use]
     pub(super) fn follow_up(&mut self) -> Vec<Payload> {
         let left = self.out.link.left();
-        let mut unread = Vec::new();
-        for worker in (0..self.out.ways.len()).filter(|worker| left & (1 << worker) != 0) {
-            unread.extend(self.settle(worker));
-        }
+        let unread = self.settle_all(left);
         self.return_spare();
         if self.out.ways.iter().any(|way| !way.waiting.is_empty()) {
             self.push_waiting();
@@ -526,16 +523,21 @@ impl Submit {
     #[must_use]
     pub(super) fn settle_left(&mut self) -> Vec<Payload> {
         let left = self.out.link.left();
-        let mut unread = Vec::new();
-        for worker in (0..self.out.ways.len()).filter(|worker| left & (1 << worker) != 0) {
-            unread.extend(self.settle(worker));
-            self.push_waiting_to(worker); // Its ring is closed: they pass it by.
-        }
+        let unread = self.settle_all(left);
         if left != 0 {
+            for worker in bits(left) {
+                self.push_waiting_to(worker); // Its ring is closed: they pass it by.
+            }
             self.note_waiting();
             self.out.link.settled(left);
         }
         unread
+    }
+
+    /// Settles with each of these workers, which have left.
+    #[inline]
+    fn settle_all(&mut self, left: u64) -> Vec<Payload> {
+        bits(left).flat_map(|worker| self.settle(worker)).collect()
     }
 
     /// Counts the messages that a worker left in its ring. The worker has left, so this side is the second.
@@ -581,6 +583,16 @@ impl Submit {
             }
         }
     }
+}
+
+/// The workers that have a bit.
+#[inline]
+fn bits(mut of: u64) -> impl Iterator<Item = usize> {
+    std::iter::from_fn(move || {
+        let worker = of.trailing_zeros();
+        of &= of.wrapping_sub(1);
+        (worker < u64::BITS).then_some(worker as usize)
+    })
 }
 
 /// A worker takes no disconnect now: its ring is full, or it stops and has not left yet.
