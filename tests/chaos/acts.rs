@@ -1,5 +1,6 @@
 //! What an actor does next, at the top or inside host code, and what holds after each step.
 
+use crate::ledger::ended;
 use crate::watching;
 use crate::world::World;
 use std::time::Duration;
@@ -146,11 +147,7 @@ impl World {
         assert_eq!(watching::panics(), self.panics, "a panic that no actor has thrown");
         let accounting = self.router.accounting();
         let ledger = self.ledger.borrow();
-        let ended = accounting.refused
-            + accounting.ok
-            + accounting.failed
-            + accounting.expired
-            + accounting.taken_over;
+        let ended = ended(&accounting);
         assert!(ended <= accounting.submitted, "more ended than came: {accounting:?}");
         let done = accounting.consumed + accounting.undeliverable;
         assert!(done <= accounting.deliveries, "more deliveries ended than came: {accounting:?}");

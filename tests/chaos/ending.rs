@@ -1,5 +1,6 @@
 //! The end of a run: everything is driven until nothing moves, and then everything must add up and be free again.
 
+use crate::ledger::ended;
 use crate::values;
 use crate::world::World;
 use std::time::Duration;
@@ -88,11 +89,7 @@ impl World {
     fn assert_accounts(&self) {
         self.check();
         let accounting = self.router.accounting();
-        let ended = accounting.refused
-            + accounting.ok
-            + accounting.failed
-            + accounting.expired
-            + accounting.taken_over;
+        let ended = ended(&accounting);
         let waiting: Vec<_> =
             self.router.stats().workers.iter().map(|worker| worker.queue_messages).collect();
         assert_eq!((ended, accounting.held), (accounting.submitted, 0), "{waiting:?} wait, {accounting:?}");

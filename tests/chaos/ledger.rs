@@ -1,5 +1,6 @@
 //! What was given to the router, and what it has said to that.
 
+use corelane::metrics::Accounting;
 use std::collections::BTreeMap;
 
 /// Whom a message names.
@@ -190,4 +191,9 @@ pub fn name_of(name: u64) -> String {
 
 pub fn room_of(room: u64) -> String {
     format!("room {room}")
+}
+
+/// Submissions that have come to an end, whichever it was.
+pub fn ended(of: &Accounting) -> u64 {
+    of.refused + of.ok + of.failed + of.expired + of.taken_over
 }

@@ -5,10 +5,13 @@ use corelane::clients::ClientId;
 use corelane::router::{Port, SubmitOptions};
 
 /// Two workers, and a client of the second, which will not be used any more.
-fn on_the_second() -> (Bench, Port, ClientId, u64) {
+fn on_the_second(polls: u32) -> (Bench, Port, ClientId, u64) {
     let mut bench = Bench::new(&[("workers", "2"), ("balance", "hash"), ("max_queue_wait_ms", "10")]);
     let mut port = bench.port();
     let (client, token) = connect_on(&mut bench, &mut port, 1);
+    for _ in 0..polls {
+        assert_eq!(poll(&mut port), []);
+    }
     (bench, port, client, token)
 }
 
@@ -26,10 +29,7 @@ fn submit_late(bench: &mut Bench, port: &mut Port, client: ClientId, number: u64
 #[test]
 fn notices_of_late_messages_keep_their_order() {
     for polls in 0..2 {
-        let (mut bench, mut port, client, token) = on_the_second();
-        for _ in 0..polls {
-            assert_eq!(poll(&mut port), []);
-        }
+        let (mut bench, mut port, client, token) = on_the_second(polls);
         let before = bench.router.accounting().submitted;
         submit_late(&mut bench, &mut port, client, 1);
         bench.router.set_active_workers(1).unwrap();
@@ -49,10 +49,7 @@ fn notices_of_late_messages_keep_their_order() {
 #[test]
 fn a_notice_of_a_late_message_comes_before_the_last_event() {
     for polls in 0..2 {
-        let (mut bench, mut port, client, token) = on_the_second();
-        for _ in 0..polls {
-            assert_eq!(poll(&mut port), []);
-        }
+        let (mut bench, mut port, client, token) = on_the_second(polls);
         let before = bench.router.accounting().submitted;
         submit_late(&mut bench, &mut port, client, 1);
         bench.router.set_active_workers(1).unwrap();
