@@ -148,9 +148,14 @@ impl Config {
         Duration::from_millis(self.get(key))
     }
 
+    /// Whether messages are measured.
+    pub(crate) fn has_metrics(&self) -> bool {
+        self.get(Key::EnableMetrics) == 1
+    }
+
     /// Whether clients have figures of their own, and series windows.
     pub(crate) fn has_details(&self) -> bool {
-        self.get(Key::DetailedStats) == 1 && self.get(Key::EnableMetrics) == 1
+        self.get(Key::DetailedStats) == 1 && self.has_metrics()
     }
 
     /// What clients may come to.

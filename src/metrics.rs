@@ -18,6 +18,7 @@ mod number;
 mod path;
 mod ports;
 mod rank;
+mod reasons;
 mod routing;
 mod shard;
 mod slow;
@@ -57,6 +58,9 @@ pub(crate) use path::{Depth, PathDepth, PathShard};
 pub use ports::{PathStats, PortStats};
 #[cfg(not(corelane_loom))]
 pub(crate) use rank::{cells_at, rank};
+pub use reasons::ByReason;
+#[cfg(feature = "schema")]
+pub(crate) use reasons::schema_of;
 pub use routing::{Rates, RoutingStats};
 #[cfg(not(corelane_loom))]
 pub(crate) use shard::SubmitShard;
@@ -64,6 +68,6 @@ pub(crate) use shard::SubmitShard;
 pub(crate) use shard::{GroupSeries, TypeSeries};
 pub(crate) use shard::{Outcome, PollShard, PortShard, SeriesIds, Timing, WorkerShard};
 pub(crate) use slow::{SlowMessage, SlowRing};
-pub(crate) use snapshot::{Sources, account, collect, sum, with_a_count};
+pub(crate) use snapshot::{Sources, account, collect, sum};
 pub(crate) use spans::NAMED;
 pub use spans::SPAN_NAMES;

@@ -21,6 +21,7 @@ mod inner;
 mod listen;
 mod log;
 mod outbox;
+mod paths;
 mod rate;
 mod remembered;
 mod report;
@@ -45,6 +46,7 @@ pub use figures::{
 pub use history::Point;
 pub use listen::{AlertPoll, History};
 pub use outbox::CallbackId;
+use paths::Kept;
 #[cfg(feature = "schema")]
 pub use report::schema;
 pub use report::{Format, ReportFigures, Target};
@@ -114,7 +116,8 @@ const CHANGEABLE: &[Key] = &[
 ///     ..Message::default()
 /// });
 /// let stats = monitor.snapshot();
-/// assert_eq!((stats.messages.total, stats.messages.latency.maximum), (1, Some(10_000_000)));
+/// let messages = stats.messages.expect("enable_metrics is on");
+/// assert_eq!((messages.total, messages.latency.maximum), (1, Some(10_000_000)));
 /// assert_eq!(stats.connections.active, 1);
 /// monitor.disconnect(ann)?;
 /// monitor.stop(Duration::from_secs(1));
@@ -186,15 +189,24 @@ impl Monitor {
 
     /// Starts the monitor's thread: it collects once a second, looks at the system and at its rules each
     /// `monitor_interval_ms`, and reports each `report_interval_ms`. Until then, and after [`stop`](Self::stop), figures
-    /// are collected whenever they are asked for, and nothing else happens. Does nothing where it runs.
+    /// are collected whenever they are asked for, and nothing else happens. Does nothing where it runs. Logs a warning for
+    /// each rule whose metric is not kept because `enable_metrics` or `detailed_stats` is off.
     ///
     /// # Errors
     /// [`Error::System`] where there is no thread to be had.
     pub fn start(&self) -> Result<(), Error> {
         let mut thread = lock(&self.core.thread);
-        if thread.is_none() {
-            *thread = Some(Thread::start(&self.core)?);
+        if thread.is_some() {
+            return Ok(());
         }
+        *thread = Some(Thread::start(&self.core)?);
+        drop(thread);
+        let inner = lock(&self.core.inner);
+        // A monitor without a router is meant to have none; what is switched off may be a mistake.
+        let kept = Kept { routing: true, ..inner.kept(&*self.core.source) };
+        let unavailable = inner.rules.unavailable(kept);
+        drop(inner);
+        log::unavailable(&unavailable);
         Ok(())
     }
 
@@ -487,7 +499,7 @@ impl Core {
     }
 
     fn show(&self, inner: &Inner) -> MonitorStats {
-        let alerts = inner.rules.figures(self.alerts.delivery());
+        let alerts = inner.rules.figures(self.alerts.delivery(), inner.kept(&*self.source));
         let reports = self.report_counts.figures(self.reports.delivery());
         inner.snapshot(&*self.source, reports, alerts)
     }

@@ -87,8 +87,7 @@ impl Hand {
 }
 
 fn failed_as(stats: &Stats, reason: &str) -> u64 {
-    let failures = &stats.messages.failures;
-    failures.iter().find(|(label, _)| *label == reason).map_or(0, |(_, count)| *count)
+    stats.messages.failures.get(reason)
 }
 
 #[test]

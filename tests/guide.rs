@@ -6,6 +6,7 @@
 
 use corelane::config::{Config, PRESETS, TABLE};
 use corelane::export;
+use corelane::metrics::Descriptor;
 use corelane::monitor::{Format, Monitor, RuntimeStats};
 use corelane::record::{Measured, Message};
 use corelane::router::{Builder, Event};
@@ -36,6 +37,8 @@ fn shown() -> (Value, String) {
     let measured =
         Measured { failed: true, bytes: 7, processing_nanoseconds: 10_000_000_000, ..Measured::default() };
     monitor.record(&Message { client: "cleo", message_type: "job", measured, ..Message::default() });
+    let jobs = Descriptor::new("jobs_total", "Jobs").labels(&["region"]);
+    monitor.counter(&jobs).unwrap().with(&["eu"]).unwrap().add(1);
     monitor.push_runtime(RuntimeStats::default()).unwrap();
     monitor.tick();
     let report = serde_json::from_str(&monitor.report(Format::Json)).unwrap();
@@ -96,7 +99,9 @@ fn is_there(value: &Value, path: &str) -> bool {
         Value::Object(members) => members.get(step).is_some_and(|member| is_there(member, rest)),
         Value::Array(elements) => elements.iter().enumerate().any(|(place, element)| {
             let text = |key: &str| element.get(key).and_then(Value::as_str).unwrap_or_default();
-            let name = format!("{}/{}", text("protocol"), text("name"));
+            let label = element["labels"][0][1].as_str().unwrap_or_default();
+            let name = [text("protocol"), text("name"), label].into_iter().filter(|part| !part.is_empty());
+            let name = name.collect::<Vec<_>>().join("/");
             (step == "*" || step == name || step == place.to_string()) && is_there(element, rest)
         }),
         _ => false,

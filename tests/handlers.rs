@@ -82,8 +82,7 @@ fn poll(port: &mut Port) -> Vec<Got> {
 }
 
 fn failed_as(stats: &Stats, reason: &str) -> u64 {
-    let failures = &stats.messages.failures;
-    failures.iter().find(|(label, _)| *label == reason).map_or(0, |(_, count)| *count)
+    stats.messages.failures.get(reason)
 }
 
 #[test]
@@ -332,7 +331,7 @@ fn a_host_sends_itself_on_credit_in_order_and_counted() {
     let send = send.unwrap();
     assert_eq!((send.received, send.succeeded, send.failed), (1_128, 1_126, 2));
     assert_eq!((send.queue_wait.count, send.service.count), (1_128, 1_128));
-    assert_eq!(send.failures, [("recipient_closed", 1), ("credit_exhausted", 1)]);
+    assert_eq!(send.failures.counted(), [("recipient_closed", 1), ("credit_exhausted", 1)]);
     let figures = hand.assert_settled();
     assert_eq!((figures.submitted, figures.refused, figures.ok), (1_131, 2, 1_126));
 }
@@ -492,7 +491,7 @@ fn a_handler_that_never_returns_is_given_up_with_all_it_kept_waiting() {
     assert_eq!((failed_as(&stats, "stuck"), figures.ok - before.ok), (101, 50));
     let by_type = |name: &str| {
         let one = stats.types.iter().find(|one| (&*one.protocol, &*one.message_type) == ("generic", name));
-        one.unwrap().failures.clone()
+        one.unwrap().failures.counted()
     };
     assert_eq!(by_type("answer"), [("stuck", 1)], "the message that it was at, by its own type");
     assert_eq!(by_type("send"), [("stuck", 50)]);

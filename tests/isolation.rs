@@ -48,17 +48,12 @@ fn check(one: &Round, stats: &Stats) {
     assert_eq!(all.deliveries, all.consumed + all.undeliverable, "{all:?}");
     let told: u64 = one.tally.refused.values().sum();
     assert_eq!(all.refused, told);
-    for (reason, count) in &all.refusals {
+    for (reason, count) in &all.refusals.counted() {
         assert_eq!(one.tally.refused.get(reason), Some(count), "{reason}");
     }
     // So the innocents', none of which was refused, are all among these.
     assert!(all.ok >= one.innocents, "{all:?}");
     assert_eq!(all.expired, 0);
-}
-
-/// What a list of reasons has.
-fn count(counts: &[(&'static str, u64)], reason: &str) -> u64 {
-    counts.iter().find(|(label, _)| *label == reason).map_or(0, |(_, count)| *count)
 }
 
 #[test]
@@ -73,7 +68,7 @@ fn a_client_that_stops_reading_costs_its_senders_its_credit_and_nobody_else_anyt
     let (one, stats) = run("stops reading", 5_000);
     // Its credit is 1,024 messages; nothing of it is ever given back.
     assert_eq!((one.tally.received, one.tally.told_refused), (1_024, one.tally.submitted - 1_024));
-    assert_eq!(stats.messages.failures, [("credit_exhausted", one.tally.told_refused)]);
+    assert_eq!(stats.messages.failures.counted(), [("credit_exhausted", one.tally.told_refused)]);
     let refusals: u64 = stats.workers.iter().map(|worker| worker.credit_refusals).sum();
     assert_eq!(refusals, one.tally.told_refused);
     assert_eq!((stats.accounting.refused, stats.accounting.undeliverable), (0, 0));
@@ -84,8 +79,8 @@ fn a_client_that_floods_is_refused_at_its_own_door() {
     let (one, stats) = run("floods", 50_000);
     let all = &stats.accounting;
     // Of its first thousand, sent at once, `max_in_flight` are taken.
-    assert!(count(&all.refusals, "in_flight_limit") >= 488, "{all:?}");
-    let named = count(&all.refusals, "in_flight_limit") + count(&all.refusals, "rate_limited");
+    assert!(all.refusals.get("in_flight_limit") >= 488, "{all:?}");
+    let named = all.refusals.get("in_flight_limit") + all.refusals.get("rate_limited");
     assert_eq!((all.refused, all.failed), (named, 0), "{all:?}");
     assert_eq!(one.tally.received, one.tally.submitted - named, "what was taken came back");
 }
@@ -94,7 +89,7 @@ fn a_client_that_floods_is_refused_at_its_own_door() {
 fn a_handler_that_panics_always_ends_its_own_messages_alone() {
     let (one, stats) = run("panics", 2_000);
     let panics: u64 = stats.workers.iter().map(|worker| worker.handler_panics).sum();
-    assert_eq!(stats.messages.failures, [("handler_panicked", one.tally.submitted)]);
+    assert_eq!(stats.messages.failures.counted(), [("handler_panicked", one.tally.submitted)]);
     assert_eq!((panics, stats.accounting.ok), (one.tally.submitted, one.innocents));
 }
 
@@ -106,20 +101,20 @@ fn unknown_types_and_rooms_fold_and_make_nothing_grow() {
     let half = one.tally.submitted / 2;
     assert!(half >= 10_000);
     let failures = &stats.messages.failures;
-    assert_eq!((count(failures, "unknown_room"), count(failures, "unknown_type")), (half, half));
+    assert_eq!((failures.get("unknown_room"), failures.get("unknown_type")), (half, half));
     assert_eq!(stats.types.len(), names, "a type that nobody listed has a series");
     // 16 rooms for a client, of 10,000 names.
     assert_eq!(one.tally.joined, 16);
-    assert_eq!(stats.rooms.refusals, [("too_many_client_rooms", one.tally.joins_refused)]);
+    assert_eq!(stats.rooms.refusals.counted(), [("too_many_client_rooms", one.tally.joins_refused)]);
     assert_eq!((one.tally.joins_refused, stats.rooms.members_maximum), (half - 16, 16));
 }
 
 #[test]
 fn a_poller_that_is_slow_loses_its_own_deliveries_alone() {
     let (one, stats) = run("poller", 5_000);
-    let lost = count(&stats.messages.failures, "egress_full");
+    let lost = stats.messages.failures.get("egress_full");
     assert_eq!(stats.messages.failed, lost);
-    assert_eq!(count(&stats.accounting.undelivered, "egress_full"), lost);
+    assert_eq!(stats.accounting.undelivered.get("egress_full"), lost);
     assert_eq!(stats.accounting.undeliverable, lost);
     assert_eq!(one.tally.received, one.tally.submitted - one.tally.refused.values().sum::<u64>() - lost);
     assert!(one.tally.received > 0);

@@ -72,10 +72,7 @@ impl Bench {
 
     /// Sends it, and sees it fail for that reason.
     fn fails(&mut self, from: ClientId, message: &str, reason: &str) {
-        let count = |bench: &Self| {
-            let failures = bench.router.stats().messages.failures;
-            failures.iter().find(|(label, _)| *label == reason).map_or(0, |(_, count)| *count)
-        };
+        let count = |bench: &Self| bench.router.stats().messages.failures.get(reason);
         let before = count(self);
         assert_eq!(self.send(from, message), [], "{message}");
         assert_eq!(count(self), before + 1, "{message}: not {reason}");

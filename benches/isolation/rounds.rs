@@ -170,8 +170,9 @@ pub fn fate(stats: &Stats, innocents: u64) -> String {
         ("undeliverable", &all.undelivered),
         ("joins refused", &stats.rooms.refusals),
     ] {
+        let counts = counts.counted();
         if !counts.is_empty() {
-            parts.push(format!("{what}:{}", list(counts)));
+            parts.push(format!("{what}:{}", list(&counts)));
         }
     }
     let (panics, stalls) = stats

@@ -137,7 +137,7 @@ table! {
         "Off: every message goes to the host's base route, on the caller's thread."
         => with_enable_concurrent_routing(bool);
     EnableMetrics "enable_metrics" "" Values::Choice(SWITCH), 1,
-        "Off: only what the accounting needs is counted, no times, bytes or applications, and no messages that the host records; its own metrics go on."
+        "Off: a router counts its messages by outcome alone, and messages that the host records are not counted. Figures of messages and clients are null then. The host's own metrics go on."
         => with_enable_metrics(bool);
     CreditPolicy "credit_policy" "" Values::Choice(CREDIT_POLICY), 0,
         "What a client's lack of credit leads to, unless its connect says otherwise: disconnect it, refuse the message and tell its sender, or drop types listed as droppable (and disconnect for others)."
@@ -236,7 +236,7 @@ table! {
         "Share of the cores that it may use which the process takes above which the alert `cpu` is raised. Can be changed while it runs."
         => with_high_cpu_threshold(f64);
     DetailedStats "detailed_stats" "" Values::Choice(SWITCH), 1,
-        "Figures for each client, windows for each type, protocol and application. Off: no memory is reserved for them. Can be switched off and on while it runs where it was on at the start."
+        "Figures for each client, windows for each type, protocol and application. Off: these are null, and no memory is reserved for them. Can be switched off and on while it runs where it was on at the start."
         => with_detailed_stats(bool);
     StatsRetention "stats_retention_hours" "hours" number(1, 168), 24,
         "How long figures are kept, at falling resolution: seconds for a minute, minutes for an hour, then quarters of an hour."

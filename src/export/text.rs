@@ -1,8 +1,7 @@
 //! Prometheus text format 0.0.4: families sorted by name, each with HELP and TYPE, labels in a fixed order, buckets
 //! whose bounds are true cell boundaries. Follows prometheus/docs, `instrumenting/exposition_formats.md`.
 
-use crate::error::{Failed, Refused, RoomRefused, TakenOver, Unacknowledged, Undeliverable};
-use crate::metrics::{LatencyStats, OCTAVE_BOUNDS, Stats, TypeStats, WorkerStats};
+use crate::metrics::{ByReason, LatencyStats, OCTAVE_BOUNDS, Stats, TypeStats, WorkerStats};
 use std::fmt::Write;
 
 /// The content type of what [`prometheus`] returns.
@@ -117,15 +116,9 @@ fn per_worker(
     family
 }
 
-/// Adds one sample per reason, those without a count as 0: a rate sees the first one only where a 0 was before it.
-fn per_reason(
-    mut family: Family,
-    labels: Labels<'_>,
-    all: impl Iterator<Item = &'static str>,
-    counts: &[(&'static str, u64)],
-) -> Family {
-    for reason in all {
-        let count = counts.iter().find(|(label, _)| *label == reason).map_or(0, |(_, count)| *count);
+/// Adds one sample per reason, also those of 0: `rate()` sees the first one only where a 0 was before it.
+fn per_reason(mut family: Family, labels: Labels<'_>, counts: &ByReason) -> Family {
+    for (reason, count) in counts.iter() {
         family = family.count(&[labels, &[("reason", reason)]].concat(), count);
     }
     family
@@ -141,11 +134,14 @@ fn per_reason(
 /// ```
 pub fn prometheus(stats: &Stats) -> String {
     let mut families = message_families(stats);
+    if stats.metrics_enabled {
+        families.extend(measured_families(stats));
+        families.extend(recorded_families(stats));
+    }
     families.extend(connection_families(stats));
     families.extend(worker_families(stats));
     families.extend(super::ports::port_families(stats));
     families.extend(placement_families(stats));
-    families.extend(recorded_families(stats));
     families.extend(room_families(stats));
     families.sort_by_key(|family| family.name);
     let mut text = String::with_capacity(families.iter().map(|family| family.text.len()).sum());
@@ -160,28 +156,8 @@ fn message_families(stats: &Stats) -> Vec<Family> {
     let mut failed =
         counter("messages_failed_total", "Accepted messages that were not delivered, by reason.");
     for one in &stats.types {
-        failed = per_reason(
-            failed,
-            &type_labels(&one.protocol, &one.message_type),
-            Failed::ALL.iter().map(|reason| reason.label()),
-            &one.failures,
-        );
+        failed = per_reason(failed, &type_labels(&one.protocol, &one.message_type), &one.failures);
     }
-    let mut by_type = histogram(
-        "message_duration_seconds",
-        "Time from taking a message off its ring to its end; waiting is in message_queue_duration_seconds.",
-    );
-    for one in &stats.types {
-        by_type = by_type.histogram(&type_labels(&one.protocol, &one.message_type), &one.service);
-    }
-    let mut by_app =
-        histogram("app_message_duration_seconds", "As message_duration_seconds, by application.");
-    for one in &stats.applications {
-        by_app = by_app.histogram(&[("app", &one.name)], &one.service);
-    }
-    let overflows = stats.types.iter();
-    let overflows =
-        overflows.map(|one| one.service.distribution.overflows() + one.queue_wait.distribution.overflows());
     let accounting = &stats.accounting;
     vec![
         per_type(counter("messages_received_total", "Messages taken by workers."), stats, |one| one.received),
@@ -202,7 +178,6 @@ fn message_families(stats: &Stats) -> Vec<Family> {
                 "Messages that a port did not accept, by reason; one that was submitted again counts each time.",
             ),
             &[],
-            Refused::ALL.iter().map(|reason| reason.label()),
             &accounting.refusals,
         ),
         per_reason(
@@ -211,13 +186,11 @@ fn message_families(stats: &Stats) -> Vec<Family> {
                 "Messages that the host's base route handled instead, by reason.",
             ),
             &[],
-            TakenOver::ALL.iter().map(|reason| reason.label()),
             &accounting.takeovers,
         ),
         per_reason(
             counter("deliveries_dropped_total", "Deliveries that were not handed out, by reason."),
             &[],
-            Undeliverable::ALL.iter().map(|reason| reason.label()),
             &accounting.undelivered,
         ),
         per_reason(
@@ -226,7 +199,6 @@ fn message_families(stats: &Stats) -> Vec<Family> {
                 "Messages handed out that will never be acknowledged as written, by reason.",
             ),
             &[],
-            Unacknowledged::ALL.iter().map(|reason| reason.label()),
             &accounting.unacknowledged_reasons,
         ),
         counter("messages_submitted_total", "Messages given to ports.").count(&[], accounting.submitted),
@@ -235,23 +207,50 @@ fn message_families(stats: &Stats) -> Vec<Family> {
             .count(&[], accounting.in_flight),
         gauge("messages_held", "Messages held for names that are not connected.").count(&[], accounting.held),
         gauge("deliveries_queued", "Deliveries in rings and backlogs.").count(&[], accounting.queued),
-        counter("received_bytes_total", "Payload bytes taken.").count(&[], stats.messages.bytes_in),
         counter("sent_bytes_total", "Payload bytes acknowledged as written.")
             .count(&[], stats.messages.bytes_out),
-        by_type,
-        by_app,
         histogram(
             "message_write_duration_seconds",
             "Time from handing a delivery out to its acknowledgement.",
         )
         .histogram(&[], &stats.messages.write),
-        histogram("message_held_duration_seconds", "Time on hold for a name, of messages that have ended.")
-            .histogram(&[], &stats.messages.held),
-        gauge("routing_average_seconds", "Mean of waiting and handling together, over all messages.")
-            .seconds(&[], stats.routing.average_nanoseconds.unwrap_or(0)),
         gauge("workers_active", "Workers that have something to do.")
             .count(&[], stats.routing.workers_active),
         gauge("workers_idle", "Workers that have nothing to do.").count(&[], stats.routing.workers_idle),
+    ]
+}
+
+/// What is measured of messages.
+fn measured_families(stats: &Stats) -> Vec<Family> {
+    let mut by_type = histogram(
+        "message_duration_seconds",
+        "Time from taking a message off its ring to its end; waiting is in message_queue_duration_seconds.",
+    );
+    for one in &stats.types {
+        by_type = by_type.histogram(&type_labels(&one.protocol, &one.message_type), &one.service);
+    }
+    let mut by_app =
+        histogram("app_message_duration_seconds", "As message_duration_seconds, by application.");
+    for one in &stats.applications {
+        by_app = by_app.histogram(&[("app", &one.name)], &one.service);
+    }
+    let overflows = stats.types.iter();
+    let overflows =
+        overflows.map(|one| one.service.distribution.overflows() + one.queue_wait.distribution.overflows());
+    let average =
+        gauge("routing_average_seconds", "Mean of waiting and handling together, over all messages.");
+    // Before the first message there is no mean, and no sample.
+    let average = match stats.routing.average_nanoseconds {
+        Some(nanoseconds) => average.seconds(&[], nanoseconds),
+        None => average,
+    };
+    vec![
+        average,
+        counter("received_bytes_total", "Payload bytes taken.").count(&[], stats.messages.bytes_in),
+        by_type,
+        by_app,
+        histogram("message_held_duration_seconds", "Time on hold for a name, of messages that have ended.")
+            .histogram(&[], &stats.messages.held),
         histogram("message_queue_duration_seconds", "Time from the socket to the worker.")
             .histogram(&[], &stats.messages.queue_wait),
         counter("latency_overflows_total", "Durations above the largest bucket.").count(&[], overflows.sum()),
@@ -287,7 +286,6 @@ fn room_families(stats: &Stats) -> Vec<Family> {
         per_reason(
             counter("room_refused_total", "Joins and leaves that were refused, by reason."),
             &[],
-            RoomRefused::ALL.iter().map(|reason| reason.label()),
             &rooms.refusals,
         ),
         gauge("room_retired_lists", "Replaced member lists that workers may still read.")

@@ -2,6 +2,9 @@
 
 use super::histogram::Distribution;
 use super::ports::PortStats;
+use super::reasons::ByReason;
+#[cfg(feature = "schema")]
+use super::reasons::schemas;
 use super::routing::RoutingStats;
 use serde::Serialize;
 
@@ -67,8 +70,9 @@ pub struct TypeStats {
     pub succeeded: u64,
     /// Failed, for any reason.
     pub failed: u64,
-    /// Failed, by reason; reasons with a count.
-    pub failures: Vec<(&'static str, u64)>,
+    /// Failed, by reason.
+    #[cfg_attr(feature = "schema", schemars(schema_with = "schemas::failed"))]
+    pub failures: ByReason,
     /// Expired.
     pub expired: u64,
     /// Payload bytes.
@@ -107,8 +111,9 @@ pub struct MessageStats {
     pub failed: u64,
     /// Expired.
     pub expired: u64,
-    /// Failed, by reason; reasons with a count.
-    pub failures: Vec<(&'static str, u64)>,
+    /// Failed, by reason.
+    #[cfg_attr(feature = "schema", schemars(schema_with = "schemas::failed"))]
+    pub failures: ByReason,
     /// Succeeded ÷ total; null before the first.
     pub success_rate: Option<f64>,
     /// Payload bytes taken.
@@ -147,20 +152,25 @@ pub struct Accounting {
     pub submitted: u64,
     /// Of these, refused.
     pub refused: u64,
-    /// Refused, by reason; reasons with a count.
-    pub refusals: Vec<(&'static str, u64)>,
+    /// Refused, by reason.
+    #[cfg_attr(feature = "schema", schemars(schema_with = "schemas::refused"))]
+    pub refusals: ByReason,
     /// Submitted and not refused.
     pub accepted: u64,
     /// Accepted, delivered.
     pub ok: u64,
     /// Accepted, failed.
     pub failed: u64,
+    /// Failed, by reason.
+    #[cfg_attr(feature = "schema", schemars(schema_with = "schemas::failed"))]
+    pub failures: ByReason,
     /// Accepted, expired.
     pub expired: u64,
     /// Accepted, handled by the host's base route instead.
     pub taken_over: u64,
-    /// Taken over, by reason; reasons with a count.
-    pub takeovers: Vec<(&'static str, u64)>,
+    /// Taken over, by reason.
+    #[cfg_attr(feature = "schema", schemars(schema_with = "schemas::taken_over"))]
+    pub takeovers: ByReason,
     /// Accepted, not ended yet; held ones included.
     pub in_flight: u64,
     /// Of these, held for a name.
@@ -173,12 +183,14 @@ pub struct Accounting {
     pub acknowledged: u64,
     /// Of these, messages that will never be acknowledged.
     pub unacknowledged: u64,
-    /// Never acknowledged, by reason; reasons with a count.
-    pub unacknowledged_reasons: Vec<(&'static str, u64)>,
+    /// Never acknowledged, by reason.
+    #[cfg_attr(feature = "schema", schemars(schema_with = "schemas::unacknowledged"))]
+    pub unacknowledged_reasons: ByReason,
     /// Of the deliveries, given up.
     pub undeliverable: u64,
-    /// Given up, by reason; reasons with a count.
-    pub undelivered: Vec<(&'static str, u64)>,
+    /// Given up, by reason.
+    #[cfg_attr(feature = "schema", schemars(schema_with = "schemas::undeliverable"))]
+    pub undelivered: ByReason,
     /// Of these, in rings and backlogs.
     pub queued: u64,
 }
@@ -279,8 +291,9 @@ pub struct RoomStats {
     pub joined: u64,
     /// Leaves so far, those of disconnected clients included.
     pub left: u64,
-    /// Joins and leaves refused, by reason; reasons with a count.
-    pub refusals: Vec<(&'static str, u64)>,
+    /// Joins and leaves refused, by reason.
+    #[cfg_attr(feature = "schema", schemars(schema_with = "schemas::room_refused"))]
+    pub refusals: ByReason,
     /// Replaced member lists that are kept since a worker may still read them.
     pub retired_lists: u64,
     /// Their bytes.
@@ -346,6 +359,9 @@ pub struct Stats {
     pub corrupt_deliveries: u64,
     /// What the host routed itself and reported. In none of the figures above.
     pub recorded: RecordedStats,
+    /// Whether `enable_metrics` is on. Where it is off, times and bytes of messages are not kept: they have no count here, and
+    /// [`prometheus`](crate::export::prometheus) leaves their families out.
+    pub metrics_enabled: bool,
 }
 
 /// What a host reported by [`Router::record`](crate::router::Router::record).

@@ -11,6 +11,7 @@ use super::histogram::{Distribution, Histogram};
 use super::label::Labels;
 use super::path::{PathDepth, PathShard};
 use super::ports::port_stats;
+use super::reasons::ByReason;
 use super::routing::{RoutingStats, routing_stats};
 use super::shard::{GroupSeries, PortShard, WorkerShard};
 use crate::error::{Failed, Refused, TakenOver, Unacknowledged, Undeliverable};
@@ -49,19 +50,19 @@ pub(crate) fn sum(cells: impl Iterator<Item = u64>) -> u64 {
     cells.fold(0, u64::wrapping_add)
 }
 
-/// One array of reason cells, summed over shards: all reasons together, and those with a count by name.
+/// One array of reason cells, summed over shards: all reasons together, and each by name.
 fn reasons<'a, R: Copy>(
     all: &[R],
     label: fn(R) -> &'static str,
     shards: impl Iterator<Item = &'a [Cell]> + Clone,
-) -> (u64, Vec<(&'static str, u64)>) {
+) -> (u64, ByReason) {
     let of = |place| sum(shards.clone().filter_map(|cells: &[Cell]| cells.get(place)).map(Cell::get));
-    let counts: Vec<_> = all.iter().enumerate().map(|(place, one)| (label(*one), of(place))).collect();
-    (sum(counts.iter().map(|one| one.1)), with_a_count(counts))
+    let counts = ByReason::new(all.iter().enumerate().map(|(place, one)| (label(*one), of(place))));
+    (sum(counts.iter().map(|one| one.1)), counts)
 }
 
 /// What the base route has taken over, by reason.
-fn takeovers(sources: &Sources<'_>) -> (u64, Vec<(&'static str, u64)>) {
+fn takeovers(sources: &Sources<'_>) -> (u64, ByReason) {
     let of = |reason: &TakenOver| {
         let place = *reason as usize;
         let cells = sources.ports.iter().filter_map(|port| port.submit.taken_over.get(place));
@@ -69,15 +70,8 @@ fn takeovers(sources: &Sources<'_>) -> (u64, Vec<(&'static str, u64)>) {
         let late = sources.late_takeovers.get(place).map_or(0, |late| late.load(Acquire));
         late + sum(cells.map(Cell::get))
     };
-    let counts: Vec<_> = TakenOver::ALL.iter().map(|reason| (reason.label(), of(reason))).collect();
-    (sum(counts.iter().map(|one| one.1)), with_a_count(counts))
-}
-
-/// Reasons with a count.
-pub(crate) fn with_a_count(
-    counts: impl IntoIterator<Item = (&'static str, u64)>,
-) -> Vec<(&'static str, u64)> {
-    counts.into_iter().filter(|(_, count)| *count > 0).collect()
+    let counts = ByReason::new(TakenOver::ALL.iter().map(|reason| (reason.label(), of(reason))));
+    (sum(counts.iter().map(|one| one.1)), counts)
 }
 
 fn merged<'a>(epoch: u64, histograms: impl Iterator<Item = &'a Histogram>) -> LatencyStats {
@@ -188,7 +182,11 @@ pub(crate) fn account(sources: &Sources<'_>) -> Accounting {
     let too_early = if mutant("accept-loaded-first") { Some(early()) } else { None };
     let types = || workers.iter().flat_map(|worker| &worker.types);
     let ok = sum(types().map(|one| one.ok.get()));
-    let failed = sum(types().flat_map(|one| &one.failed).map(|cell| cell.get()));
+    let (failed, failures) = reasons(
+        Failed::ALL,
+        Failed::label,
+        workers.iter().flat_map(|worker| &worker.types).map(|one| &one.failed[..]),
+    );
     let expired = sum(types().map(|one| one.expired.get()));
     let (taken_over, takeovers) = takeovers(sources);
     let total = ok + failed + expired + taken_over;
@@ -217,6 +215,7 @@ pub(crate) fn account(sources: &Sources<'_>) -> Accounting {
         accepted: submitted.saturating_sub(refused),
         ok,
         failed,
+        failures,
         expired,
         taken_over,
         takeovers,
@@ -244,11 +243,6 @@ pub(crate) fn collect(sources: &Sources<'_>) -> Stats {
         .enumerate()
         .map(|(place, names)| type_stats(epoch, workers, place, names))
         .collect();
-    let all_failures = Failed::ALL.iter().map(|reason| {
-        let named = types.iter().flat_map(|one| &one.failures);
-        let of_reason = named.filter(|(label, _)| *label == reason.label());
-        (reason.label(), sum(of_reason.map(|(_, count)| *count)))
-    });
     let Accounting { ok, failed, expired, .. } = accounting;
     let total = ok + failed + expired;
     let all = |pick: fn(&TypeStats) -> &LatencyStats| {
@@ -271,7 +265,7 @@ pub(crate) fn collect(sources: &Sources<'_>) -> Stats {
             succeeded: ok,
             failed,
             expired,
-            failures: with_a_count(all_failures),
+            failures: accounting.failures.clone(),
             success_rate: (total > 0).then(|| ok as f64 / total as f64),
             bytes_in: sum(types.iter().map(|one| one.bytes)),
             bytes_out: sum(ports.iter().map(|port| port.poll.bytes_out.get())),
@@ -308,6 +302,7 @@ pub(crate) fn collect(sources: &Sources<'_>) -> Stats {
         bad_deliveries: sum(ports.iter().map(|port| port.poll.bad_records.get())),
         corrupt_deliveries: sum(ports.iter().map(|port| port.poll.corrupt_rings.get())),
         recorded: RecordedStats::default(), // The router adds them: no shard of its holds them.
+        metrics_enabled: true,              // As the last.
     };
     Stats { routing: routing_stats(&stats.accounting, &stats.messages, &stats.workers), ..stats }
 }

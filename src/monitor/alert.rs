@@ -116,6 +116,9 @@ pub struct RuleFigures {
     pub severity: Severity,
     /// What it looks at.
     pub metric: String,
+    /// Why the metric has no value, so that the rule cannot raise anything: `enable_metrics is off`, `detailed_stats is off` or
+    /// `there is no router`. Null where it can have one.
+    pub unavailable: Option<&'static str>,
     /// The value beyond which it is raised.
     pub trigger: f64,
     /// The value past which it is over.

@@ -4,9 +4,10 @@ use super::alert::AlertFigures;
 use super::report::ReportFigures;
 use super::system::{CostStats, SystemStats};
 use super::window::WindowStats;
+use crate::error::Failed;
 use crate::metrics::{
-    Accounting, CustomStats, Distribution, LatencyStats, PlacementStats, PortStats, Rates, RoomStats,
-    RoutingStats, WorkerStats,
+    Accounting, ByReason, CustomStats, Distribution, LatencyStats, PlacementStats, PortStats, Rates,
+    RoomStats, RoutingStats, WorkerStats,
 };
 use serde::Serialize;
 
@@ -27,20 +28,21 @@ pub struct MonitorStats {
     pub started_milliseconds: u64,
     /// Resets so far.
     pub resets: u64,
-    /// All messages: those that a router routed, and those that the host recorded.
-    pub messages: MessageFigures,
-    /// By type; the first is what has no series of its own.
-    pub types: Vec<SeriesFigures>,
-    /// By protocol; the first likewise.
-    pub protocols: Vec<SeriesFigures>,
-    /// By application; the first likewise.
-    pub applications: Vec<SeriesFigures>,
+    /// All messages: those that a router routed, and those that the host recorded. Null while `enable_metrics` is off; what
+    /// a router counts all the same is in `routing.accounting`.
+    pub messages: Option<MessageFigures>,
+    /// By type; the first is what has no series of its own. Null while `enable_metrics` is off.
+    pub types: Option<Vec<SeriesFigures>>,
+    /// By protocol; the first likewise. Null while `enable_metrics` is off.
+    pub protocols: Option<Vec<SeriesFigures>>,
+    /// By application; the first likewise. Null while `enable_metrics` is off.
+    pub applications: Option<Vec<SeriesFigures>>,
     /// Names that had no series of their own, by what they name.
     pub folded: FoldedFigures,
-    /// The clients with the most of each figure.
-    pub clients: ClientsFigures,
-    /// The last slow messages.
-    pub slow_messages: SlowFigures,
+    /// The clients with the most of each figure. Null while `detailed_stats` or `enable_metrics` is off.
+    pub clients: Option<ClientsFigures>,
+    /// The last slow messages. Null while `enable_metrics` is off.
+    pub slow_messages: Option<SlowFigures>,
     /// Connections.
     pub connections: ConnectionFigures,
     /// The process and the machine, as last looked at; null before the first look.
@@ -55,6 +57,23 @@ pub struct MonitorStats {
     pub monitor: CostStats,
     /// Reports on the timer. Never reset.
     pub reports: ReportFigures,
+}
+
+/// The schema of failures by reason, `expired` among them.
+#[cfg(feature = "schema")]
+fn failures_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+    crate::metrics::schema_of(failure_names())
+}
+
+/// As [`failures_schema`], or null.
+#[cfg(feature = "schema")]
+fn optional_failures_schema(generator: &mut schemars::SchemaGenerator) -> schemars::Schema {
+    schemars::json_schema!({"anyOf": [failures_schema(generator), {"type": "null"}]})
+}
+
+/// The reasons of `failures`.
+pub(super) fn failure_names() -> impl Iterator<Item = &'static str> {
+    Failed::ALL.iter().map(|reason| reason.label()).chain(["expired"])
 }
 
 /// The last minute, hour and day as sliding windows.
@@ -86,8 +105,9 @@ pub struct MessageFigures {
     pub expired: u64,
     /// Succeeded ÷ total, from 0 to 1; null before the first.
     pub success_rate: Option<f64>,
-    /// Failed, by reason; reasons with a count.
-    pub failures: Vec<(String, u64)>,
+    /// Failed or expired, by reason.
+    #[cfg_attr(feature = "schema", schemars(schema_with = "failures_schema"))]
+    pub failures: ByReason,
     /// Slow: they took longer than `slow_message_threshold_ms`, waiting and holding included.
     pub slow: u64,
     /// Payload bytes that came in.
@@ -117,15 +137,19 @@ pub struct MessageFigures {
 impl MonitorStats {
     /// Gives up what only exporters want: most of it, by far.
     pub(super) fn drop_distributions(&mut self) {
-        let messages = &mut self.messages;
-        let series = self.types.iter_mut().chain(&mut self.protocols).chain(&mut self.applications);
+        let messages = self.messages.iter_mut().flat_map(|messages| {
+            [&mut messages.latency, &mut messages.queue_wait, &mut messages.held, &mut messages.write]
+        });
+        let groups = [&mut self.types, &mut self.protocols, &mut self.applications];
+        let series = groups.into_iter().flatten().flatten();
         let of_series = series.flat_map(|one| std::iter::once(&mut one.latency).chain(&mut one.queue_wait));
         let own = self.custom.families.iter_mut().flat_map(|family| &mut family.series);
         let ports =
             self.routing.iter_mut().flat_map(|routing| &mut routing.ports).map(|port| &mut port.write);
-        [&mut messages.latency, &mut messages.queue_wait, &mut messages.held, &mut messages.write]
-            .into_iter()
-            .chain([&mut self.connections.closed_milliseconds, &mut self.connections.open_milliseconds])
+        let connections = &mut self.connections;
+        messages
+            .chain(&mut connections.closed_milliseconds)
+            .chain(&mut connections.open_milliseconds)
             .chain(of_series)
             .chain(own.filter_map(|one| one.histogram.as_mut()))
             .chain(ports)
@@ -164,8 +188,9 @@ pub struct SeriesFigures {
     pub succeeded: u64,
     /// Of these, failed or expired.
     pub failed: u64,
-    /// Failed, by reason, `expired` among them; reasons with a count. Types only.
-    pub failures: Vec<(String, u64)>,
+    /// Failed or expired, by reason. Types only.
+    #[cfg_attr(feature = "schema", schemars(schema_with = "optional_failures_schema"))]
+    pub failures: Option<ByReason>,
     /// Slow ones.
     pub slow: u64,
     /// Their bytes.
@@ -188,19 +213,19 @@ pub struct SeriesFigures {
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[non_exhaustive]
 pub struct FoldedFigures {
-    /// Recorded messages, by type.
-    pub types: u64,
-    /// Recorded messages, by protocol.
-    pub protocols: u64,
-    /// Recorded messages, by application, and connects.
+    /// Recorded messages, by type. Null while `enable_metrics` is off.
+    pub types: Option<u64>,
+    /// Recorded messages, by protocol. Null while `enable_metrics` is off.
+    pub protocols: Option<u64>,
+    /// Recorded messages, by application, and connects. While `enable_metrics` is off, connects alone.
     pub applications: u64,
-    /// Recorded messages, by client.
-    pub clients: u64,
-    /// Series without windows.
-    pub windows: u64,
+    /// Recorded messages, by client. Null while `enable_metrics` is off.
+    pub clients: Option<u64>,
+    /// Series without windows. Null while `detailed_stats` or `enable_metrics` is off.
+    pub windows: Option<u64>,
     /// Recorded messages that are counted nowhere else, since a duration of theirs cannot be: 2^62 nanoseconds or more, which a
-    /// negative difference becomes.
-    pub impossible: u64,
+    /// negative difference becomes. Null while `enable_metrics` is off.
+    pub impossible: Option<u64>,
 }
 
 /// One client, since it connected or since the last reset, whichever was later.
@@ -278,7 +303,7 @@ pub struct SlowFigures {
     pub threshold_nanoseconds: u64,
     /// Slow messages.
     pub total: u64,
-    /// Of these, not in the list, since too many came at once.
+    /// Of these, not in the list: too many came at once, or newer ones took their places.
     pub unlisted: u64,
     /// The last ones, newest first. Those of one type, application and client are one entry.
     pub entries: Vec<SlowEntry>,
@@ -330,12 +355,12 @@ pub struct ConnectionFigures {
     pub active: u64,
     /// Most at once; where a router and its host both have connections, the most of the one and of the other together.
     pub peak: u64,
-    /// Mean of how long those that ended had lasted, rounded down; null before the first.
+    /// Mean of how long those that ended had lasted, rounded down. Null before the first, and while `detailed_stats` is off.
     pub average_duration_milliseconds: Option<u64>,
-    /// How long those that ended had lasted, in milliseconds.
-    pub closed_milliseconds: LatencyStats,
-    /// How long those that are open have lasted, in milliseconds.
-    pub open_milliseconds: LatencyStats,
+    /// How long those that ended had lasted, in milliseconds. Null while `detailed_stats` is off.
+    pub closed_milliseconds: Option<LatencyStats>,
+    /// How long those that are open have lasted, in milliseconds. Null while `detailed_stats` is off.
+    pub open_milliseconds: Option<LatencyStats>,
     /// How long what is called the last minute is here and in the next two: a minute to a second or two, less since the start or
     /// the last reset, more where the monitor was held up.
     pub last_minute_milliseconds: u64,
@@ -343,10 +368,11 @@ pub struct ConnectionFigures {
     pub connects_last_minute: u64,
     /// Disconnects in the last minute.
     pub disconnects_last_minute: u64,
-    /// Connected, not silent for longer than `unhealthy_after_ms`, and not marked by the host.
-    pub healthy: u64,
-    /// The other ones.
-    pub unhealthy: u64,
+    /// Connected, not silent for longer than `unhealthy_after_ms`, and not marked by the host. Null while `detailed_stats` is
+    /// off.
+    pub healthy: Option<u64>,
+    /// Connected, and not healthy. Null while `detailed_stats` is off.
+    pub unhealthy: Option<u64>,
     /// Connects under a name that was still connected, and those that the host reported.
     pub reconnect_attempts: u64,
     /// By application.

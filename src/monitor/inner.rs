@@ -3,6 +3,7 @@
 use super::alert::{Rules, shipped};
 use super::collector::Collector;
 use super::figures::{FoldedFigures, SeriesFigures};
+use super::paths::Kept;
 use super::remembered::Remembered;
 use super::system::cost::Tick;
 use super::system::{CostStats, LoadStats, RuntimeStats, SystemInputs, SystemProbe, SystemStats};
@@ -227,6 +228,20 @@ impl Inner {
                 self.rules.update(rule);
             }
         }
+    }
+
+    /// What there are figures of now.
+    pub(super) fn kept(&self, source: &dyn Source) -> Kept {
+        Kept {
+            metrics: source.config().has_metrics(),
+            details: self.is_detailed(),
+            routing: source.routed_clients().is_some(),
+        }
+    }
+
+    /// Clients and series are followed one by one now.
+    pub(super) fn is_detailed(&self) -> bool {
+        self.collector.detailed
     }
 
     /// How far apart ticks should be.

@@ -4,12 +4,13 @@ use super::alert::{Alert, Rule};
 use super::figures::MonitorStats;
 use super::history::Point;
 use super::outbox::{CallbackId, Delivery, Poll};
+use super::paths::{self, as_step, element};
 use super::report::{Format, ReportFigures, Target, try_file, write, write_file};
 use super::series::Key;
 use super::slots::Span;
 use super::snapshot::Moment;
 use super::window::SlotStats;
-use super::{Core, Monitor};
+use super::{Core, Monitor, log};
 use crate::error::Error;
 use crate::sync::{Arc, AtomicBool, AtomicU64, Relaxed, lock};
 use serde::Serialize;
@@ -105,7 +106,8 @@ impl ReportCounts {
 
 impl Monitor {
     /// Adds a rule over any figure; see [`Rule`]. Its metric is the path of a number in the JSON report, such as
-    /// `types.*.windows.last_minute.p99` (docs/guide.md).
+    /// `types.*.windows.last_minute.p99` (docs/guide.md). A path of what this monitor does not keep is taken, since
+    /// `detailed_stats` may be switched on later: a warning is logged, and `alerts.rules` says why there is no value.
     ///
     /// # Errors
     /// [`Error::Rule`] for one that cannot be, [`Error::RuleExists`], [`Error::TooManyRules`] past 64.
@@ -120,7 +122,12 @@ impl Monitor {
     /// # Ok::<(), corelane::error::Error>(())
     /// ```
     pub fn add_rule(&self, rule: Rule) -> Result<(), Error> {
-        lock(&self.core.inner).rules.add(rule)
+        let mut inner = lock(&self.core.inner);
+        let missing = rule.missing(inner.kept(&*self.core.source));
+        inner.rules.add(rule)?;
+        drop(inner);
+        log::unavailable(missing.as_slice());
+        Ok(())
     }
 
     /// Takes a rule away, a shipped one perhaps. What it has raised is over with the next look.
@@ -227,7 +234,8 @@ impl Monitor {
     }
 
     /// The series that [`history`](Self::history) knows: `messages`, `queue_wait`, `types.PROTOCOL/TYPE`,
-    /// `protocols.NAME` and `applications.NAME` are of messages, all others of numbers.
+    /// `protocols.NAME` and `applications.NAME` are of messages, all others of numbers. Names are written as in the path of a
+    /// figure (docs/guide.md).
     pub fn history_names(&self) -> Vec<String> {
         let inner = lock(&self.core.inner);
         let always = ["messages", "queue_wait"].map(str::to_owned);
@@ -236,19 +244,20 @@ impl Monitor {
         always.into_iter().chain(series).chain(inner.history.names().map(str::to_owned)).collect()
     }
 
-    /// Remembers one more number from now on, by its path in the JSON report, up to 64. Says whether there was room.
+    /// Remembers one more number from now on, by its path in the JSON report, up to 64. False where there was no room, where
+    /// the path has more than 256 bytes, or where no report can have a number at it.
     pub fn watch(&self, metric: &str) -> bool {
         let mut inner = lock(&self.core.inner);
         let now = inner.now(&*self.core.source);
-        metric.len() <= 256 && inner.history.watch(now, metric)
+        metric.len() <= 256 && paths::exists(metric) && inner.history.watch(now, metric)
     }
 }
 
 fn name_of(key: &Key) -> String {
     match key {
-        Key::Type(protocol, name) => format!("types.{protocol}/{name}"),
-        Key::Protocol(name) => format!("protocols.{name}"),
-        Key::Application(name) => format!("applications.{name}"),
+        Key::Type(protocol, name) => format!("types.{}", as_step(&element(protocol, name))),
+        Key::Protocol(name) => format!("protocols.{}", as_step(name)),
+        Key::Application(name) => format!("applications.{}", as_step(name)),
     }
 }
 

@@ -20,6 +20,13 @@ pub(super) fn slow(entries: &[SlowEntry]) {
     }
 }
 
+/// Rules that cannot raise anything: name, metric and reason of each.
+pub(super) fn unavailable(rules: &[(String, String, &'static str)]) {
+    for (name, metric, reason) in rules {
+        tracing::warn!(target: "corelane::alert", rule = name, metric, "this rule raises no alert: {reason}");
+    }
+}
+
 pub(super) fn alerts(alerts: &[Alert]) {
     for alert in alerts {
         let Alert { id, message, current_value, threshold, .. } = alert;

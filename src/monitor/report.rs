@@ -105,6 +105,21 @@ fn create_beside(path: &Path) -> std::io::Result<(File, PathBuf)> {
     Ok((file, beside.into()))
 }
 
+/// In place of the figures of messages, where there are none.
+const NO_MESSAGES: &str = "No figures of messages: enable_metrics is off.";
+/// In place of the figures of clients, where there are none.
+const NO_CLIENTS: &str = "No figures of clients: detailed_stats or enable_metrics is off.";
+
+/// A list's title, with how much of it is shown where that is not all.
+fn cut(title: &str, shown: u64, all: u64) -> String {
+    if shown < all { format!("{title} ({shown} of {all})") } else { title.to_owned() }
+}
+
+/// A count or a dash.
+fn number_or_dash(count: Option<u64>) -> String {
+    count.map_or_else(|| "-".to_owned(), |count| count.to_string())
+}
+
 /// Nanoseconds for people: three digits and a unit.
 fn duration(nanoseconds: u64) -> String {
     let value = nanoseconds as f64;

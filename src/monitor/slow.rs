@@ -95,7 +95,8 @@ impl SlowLog {
         let time = message.timing.total();
         let known = self.entries.iter().position(|entry| entry.key == key);
         let before = known.and_then(|place| self.entries.remove(place));
-        self.entries.truncate(self.limit - 1);
+        let dropped = self.entries.drain(self.entries.len().min(self.limit - 1)..);
+        self.unlisted += dropped.map(|entry| entry.count).sum::<u64>();
         self.entries.push_front(Entry {
             key,
             count: before.as_ref().map_or(0, |entry| entry.count) + 1,
@@ -107,7 +108,7 @@ impl SlowLog {
         });
     }
 
-    /// Slow messages that came too fast to be listed.
+    /// Slow messages that are not in the list: they came too fast, or newer ones took their places.
     pub(super) fn unlisted(&self) -> u64 {
         self.unlisted
     }

@@ -4,7 +4,7 @@ use super::alert::AlertFigures;
 use super::collector::Windowed as WindowedSeries;
 use super::figures::{
     ApplicationConnectionFigures, BucketFigures, ConnectionFigures, FoldedFigures, MessageFigures,
-    MonitorStats, RoutingFigures, SeriesFigures, SlowFigures, Windowed,
+    MonitorStats, RoutingFigures, SeriesFigures, SlowFigures, Windowed, failure_names,
 };
 use super::inner::Inner;
 use super::report::ReportFigures;
@@ -15,8 +15,7 @@ use super::top::{Look, Names, Survey};
 use super::window::{WindowStats, Windows};
 use crate::clients::{ApplicationConnections, ConnectionReading};
 use crate::config::Key as ConfigKey;
-use crate::error::Failed;
-use crate::metrics::{ApplicationId, LatencyStats, ProtocolId, SPAN_NAMES, Stats, failing_clients};
+use crate::metrics::{ApplicationId, ByReason, LatencyStats, ProtocolId, SPAN_NAMES, Stats, failing_clients};
 use crate::record::Source;
 
 /// One reading's moment: everything in it is of the same time.
@@ -83,13 +82,15 @@ pub(super) fn folded(source: &dyn Source) -> FoldedFigures {
     let hub = source.hub();
     let mut routed = 0;
     source.read(&mut |sources| routed = sources.labels.applications_folded());
+    let metrics = source.config().has_metrics();
+    let of_messages = |count: u64| metrics.then_some(count);
     FoldedFigures {
-        types: hub.types.folded(),
-        protocols: hub.protocols.folded(),
+        types: of_messages(hub.types.folded()),
+        protocols: of_messages(hub.protocols.folded()),
         applications: hub.applications.folded() + routed,
-        clients: hub.clients_folded(),
-        windows: 0,
-        impossible: hub.impossible(),
+        clients: of_messages(hub.clients_folded()),
+        windows: None,
+        impossible: of_messages(hub.impossible()),
     }
 }
 
@@ -104,9 +105,10 @@ impl Inner {
         let moment = Moment::of(self, source);
         let survey = self.survey(&moment);
         let router = source.router_stats();
-        let groups = |is: fn(&Key) -> bool| -> Vec<_> {
+        let metrics = source.config().has_metrics();
+        let groups = |is: fn(&Key) -> bool| -> Option<Vec<_>> {
             let series = self.collector.series.iter().filter(|series| is(&series.key));
-            series.map(|series| series_figures(&moment, series)).collect()
+            metrics.then(|| series.map(|series| series_figures(&moment, series)).collect())
         };
         MonitorStats {
             time_milliseconds: moment.wall,
@@ -114,14 +116,14 @@ impl Inner {
             since_milliseconds: self.since_milliseconds,
             started_milliseconds: self.started_milliseconds,
             resets: self.resets,
-            messages: self.messages(&moment),
+            messages: metrics.then(|| self.messages(&moment)),
             types: groups(|key| matches!(key, Key::Type(..))),
             protocols: groups(|key| matches!(key, Key::Protocol(_))),
             applications: groups(|key| matches!(key, Key::Application(_))),
             folded: self.folded(source),
-            slow_messages: self.slow_messages(&moment),
+            slow_messages: metrics.then(|| self.slow_messages(&moment)),
             connections: self.connections(&moment, &survey),
-            clients: survey.clients,
+            clients: self.is_detailed().then_some(survey.clients),
             system: self.system_at(&moment),
             routing: router.map(|stats| self.routing(stats)),
             alerts,
@@ -182,14 +184,16 @@ impl Inner {
 
     fn folded(&self, source: &dyn Source) -> FoldedFigures {
         let (now, then) = (folded(source), &self.folded_then);
+        let since = |now: Option<u64>, then: Option<u64>| now.map(|now| now - then.unwrap_or(0));
+        let without_windows = self.collector.series.iter().filter(|series| series.without_windows);
         FoldedFigures {
-            types: now.types - then.types,
-            protocols: now.protocols - then.protocols,
+            types: since(now.types, then.types),
+            protocols: since(now.protocols, then.protocols),
             applications: now.applications - then.applications,
-            clients: now.clients - then.clients,
-            impossible: now.impossible - then.impossible,
+            clients: since(now.clients, then.clients),
+            impossible: since(now.impossible, then.impossible),
             // As it is now: windows are given once.
-            windows: self.collector.series.iter().filter(|series| series.without_windows).count() as u64,
+            windows: self.is_detailed().then(|| without_windows.count() as u64),
         }
     }
 
@@ -251,19 +255,20 @@ impl Inner {
 
     fn connections(&self, moment: &Moment<'_>, survey: &Survey) -> ConnectionFigures {
         let (now, then) = (&self.connections_now, &self.connections_then);
-        let closed = LatencyStats::from(now.lived.since(&then.lived));
+        let detailed = Some(survey).filter(|_| self.is_detailed());
+        let closed = detailed.map(|_| LatencyStats::from(now.lived.since(&then.lived)));
         ConnectionFigures {
             total: now.total - then.total,
             active: now.active,
             peak: now.peak,
-            average_duration_milliseconds: closed.average,
+            average_duration_milliseconds: closed.as_ref().and_then(|closed| closed.average),
             closed_milliseconds: closed,
-            open_milliseconds: survey.open_milliseconds.clone().into(),
+            open_milliseconds: detailed.map(|survey| survey.open_milliseconds.clone().into()),
             last_minute_milliseconds: self.collector.connects.span() / 1_000_000,
             connects_last_minute: self.collector.connects.in_the_last_minute(),
             disconnects_last_minute: self.collector.disconnects.in_the_last_minute(),
-            healthy: survey.healthy,
-            unhealthy: survey.unhealthy,
+            healthy: detailed.map(|survey| survey.healthy),
+            unhealthy: detailed.map(|survey| survey.unhealthy),
             reconnect_attempts: now.reconnects - then.reconnects,
             applications: self.application_connections(moment),
         }
@@ -329,7 +334,7 @@ fn series_figures(moment: &Moment<'_>, series: &Series) -> SeriesFigures {
         total: counts.ok + counts.not_ok,
         succeeded: counts.ok,
         failed: counts.not_ok,
-        failures: failures(&counts),
+        failures: matches!(*series.key, Key::Type(..)).then(|| failures(&counts)),
         slow: counts.slow,
         bytes: counts.bytes,
         total_nanoseconds: latency.sum(),
@@ -349,11 +354,9 @@ fn always_windowed(moment: &Moment<'_>, series: &WindowedSeries) -> Windowed {
     windowed(moment, &series.windows, series.track.maximum())
 }
 
-/// Failures by reason, those with a count.
-fn failures(counts: &Counts) -> Vec<(String, u64)> {
-    let failed = Failed::ALL.iter().map(|reason| reason.label()).zip(counts.failed);
-    let all = failed.chain([("expired", counts.expired)]);
-    all.filter(|(_, count)| *count > 0).map(|(reason, count)| (reason.to_owned(), count)).collect()
+/// Failures by reason.
+fn failures(counts: &Counts) -> ByReason {
+    ByReason::new(failure_names().zip(counts.failed.into_iter().chain([counts.expired])))
 }
 
 /// The named spans; the first is what the others leave of `all`.

@@ -38,18 +38,24 @@ fn a_monitor_that_shows_and_resets_while_threads_record() {
     let mut last = 0;
     while threads.iter().any(|thread| !thread.is_finished()) {
         let stats = monitor.snapshot();
-        assert!(stats.messages.total >= last && stats.messages.succeeded == stats.messages.total);
-        last = stats.messages.total;
+        assert!(
+            stats.messages.as_ref().unwrap().total >= last
+                && stats.messages.as_ref().unwrap().succeeded == stats.messages.as_ref().unwrap().total
+        );
+        last = stats.messages.as_ref().unwrap().total;
         let left = monitor.reset_and_show();
-        total += left.messages.total;
-        slow += left.messages.slow;
-        times += left.messages.latency.count;
-        last = if left.messages.total >= last { 0 } else { panic!("a figure went back") };
+        total += left.messages.as_ref().unwrap().total;
+        slow += left.messages.as_ref().unwrap().slow;
+        times += left.messages.as_ref().unwrap().latency.count;
+        last = if left.messages.as_ref().unwrap().total >= last { 0 } else { panic!("a figure went back") };
     }
     threads.into_iter().for_each(|thread| thread.join().unwrap());
     let stats = monitor.snapshot();
-    let all =
-        (total + stats.messages.total, slow + stats.messages.slow, times + stats.messages.latency.count);
+    let all = (
+        total + stats.messages.as_ref().unwrap().total,
+        slow + stats.messages.as_ref().unwrap().slow,
+        times + stats.messages.as_ref().unwrap().latency.count,
+    );
     assert_eq!(all, (3 * RECORDS, 3 * RECORDS / 10, 3 * RECORDS));
 }
 

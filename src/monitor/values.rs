@@ -1,8 +1,8 @@
-//! A metric by its name, for alert rules: the path of a number in the JSON of the figures, such as
-//! `messages.windows.last_minute.error_rate`. In a list, `*` stands for every element and gives each an alert of its own;
-//! a name picks one. So whatever a report shows can be watched, and its schema lists what there is.
+//! The numbers at a path of the report, for alert rules and histories. `paths` says what a path is. A `*` finds the numbers
+//! of every element of a list, each with the element's name as its label set, so that each has an alert of its own.
 
 use super::alert::{Basis, Values};
+use super::paths::{self, Step};
 use serde_json::Value;
 
 /// The figures as JSON.
@@ -18,7 +18,7 @@ impl Figures {
 
 impl Values for Figures {
     fn each(&self, path: &str, each: &mut dyn FnMut(&str, f64, Basis)) {
-        let steps: Vec<_> = path.split('.').collect();
+        let steps = paths::steps(path);
         walk(&self.0, &steps, Basis::WHOLE, String::new(), each);
     }
 }
@@ -32,7 +32,7 @@ fn infinity(text: &str) -> Option<f64> {
     }
 }
 
-fn walk(value: &Value, steps: &[&str], basis: Basis, labels: String, each: &mut dyn FnMut(&str, f64, Basis)) {
+fn walk(value: &Value, steps: &[Step], basis: Basis, labels: String, each: &mut dyn FnMut(&str, f64, Basis)) {
     let Some((step, rest)) = steps.split_first() else {
         let number = match value {
             Value::Null => Some(f64::NAN),
@@ -52,31 +52,36 @@ fn walk(value: &Value, steps: &[&str], basis: Basis, labels: String, each: &mut 
             // minute's errors are.
             let basis = Basis {
                 samples: count("count").unwrap_or(basis.samples),
-                clients: match *step {
-                    "last_minute" => basis.clients,
-                    "windows" => count("error_clients_last_minute"),
-                    _ if rest.is_empty() && step.starts_with("error") => basis.clients,
+                clients: match step {
+                    Step::Named(name) if name == "last_minute" => basis.clients,
+                    Step::Named(name) if name == "windows" => count("error_clients_last_minute"),
+                    Step::Named(name) if rest.is_empty() && name.starts_with("error") => basis.clients,
                     _ => None,
                 },
             };
-            if let Some(member) = members.get(*step) {
-                walk(member, rest, basis, labels, each);
+            match step {
+                Step::Any => {
+                    for (name, member) in members {
+                        walk(member, rest, basis, joined(&labels, name), each);
+                    }
+                }
+                Step::Named(name) => {
+                    if let Some(member) = members.get(name) {
+                        walk(member, rest, basis, labels, each);
+                    }
+                }
             }
         }
         Value::Array(elements) => {
             for (place, element) in elements.iter().enumerate() {
                 let name = name_of(element).unwrap_or_else(|| place.to_string());
-                // A name may have dots of its own.
-                let length = name.matches('.').count() + 1;
-                let (labels, rest) = match *step {
-                    "*" if labels.is_empty() => (name, rest),
-                    "*" => (format!("{labels} {name}"), rest),
-                    _ if steps.get(..length).is_some_and(|steps| steps.join(".") == name) => {
-                        (labels.clone(), steps.get(length..).unwrap_or_default())
+                match step {
+                    Step::Any => walk(element, rest, basis, joined(&labels, &name), each),
+                    Step::Named(wanted) if *wanted == name => {
+                        walk(element, rest, basis, labels.clone(), each);
                     }
-                    _ => continue,
-                };
-                walk(element, rest, basis, labels, each);
+                    Step::Named(_) => {}
+                }
             }
         }
         // It is there, and has no value.
@@ -85,20 +90,21 @@ fn walk(value: &Value, steps: &[&str], basis: Basis, labels: String, each: &mut 
     }
 }
 
-/// What an element of a list is called: by its name, with its protocol; by its label values; or `None`, by its place.
+/// The label set of an element inside another one. Of two elements only the inner one's name can have a slash of its own.
+fn joined(labels: &str, name: &str) -> String {
+    if labels.is_empty() { name.to_owned() } else { format!("{labels}/{name}") }
+}
+
+/// What an element of a list is called; `None` where it is known by its place.
 fn name_of(element: &Value) -> Option<String> {
-    let text = |key: &str| element.get(key).and_then(Value::as_str).filter(|text| !text.is_empty());
-    if let Some(name) = text("name") {
-        return Some(match text("protocol") {
-            Some(protocol) => format!("{protocol}/{name}"),
-            None => name.to_owned(),
-        });
+    let text = |key: &str| element.get(key).and_then(Value::as_str);
+    if let Some(name) = text("name").filter(|name| !name.is_empty()) {
+        return Some(
+            text("protocol").map_or_else(|| name.to_owned(), |protocol| paths::element(protocol, name)),
+        );
     }
     let labels = element.get("labels")?.as_array()?;
-    let labels = labels.iter().filter_map(|label| label.get(1)?.as_str());
-    // So that two sets of values are never one alert: a comma inside a value is told from one between two.
-    let values: Vec<_> = labels.map(|value| value.replace('\\', "\\\\").replace(',', "\\,")).collect();
-    Some(values.join(","))
+    Some(paths::series(labels.iter().filter_map(|label| label.get(1)?.as_str())))
 }
 
 #[cfg(test)]
@@ -115,10 +121,14 @@ mod tests {
                 {"name": "OFFER", "protocol": "peerjs", "windows": {"last_minute": {"count": 3, "p99": 9}}},
                 {"name": "other", "protocol": "", "windows": null},
                 {"name": "a.b", "protocol": "", "total": 6},
+                {"name": "b/c", "protocol": "a", "total": 7},
+                {"name": "c", "protocol": "a/b", "total": 8},
             ],
+            "failures": {"empty": 1, "not_json": 2},
             "routing": {"workers": [{"stalled": false}, {"stalled": true}]},
             "custom": {"families": [{"name": "jobs_total", "series": [
-                {"labels": [["region", "eu"]], "value": 4.0}, {"labels": [["region", "us"]], "value": 5.0}]}]},
+                {"labels": [["region", "eu"]], "value": 4.0}, {"labels": [["region", "us"]], "value": 5.0}]},
+                {"name": "rooms", "series": [{"labels": [], "value": 9.0}]}]},
         }));
         let mut all = Vec::new();
         figures.each(path, &mut |labels, value, basis| {
@@ -148,15 +158,29 @@ mod tests {
         assert_eq!(found("types.*.windows.last_minute.p99"), [offer, one("other", NONE, u64::MAX)]);
         assert_eq!(found("messages.windows.last_minute.p99"), [one("", NONE, 20)]);
         assert_eq!(found("types.peerjs/OFFER.windows.last_minute.p99"), [one("", 9.0, 3)]);
-        assert_eq!(found("types.a.b.total"), [one("", 6.0, u64::MAX)]);
+        assert_eq!(found(r"types.a\.b.total"), [one("", 6.0, u64::MAX)]);
+        assert_eq!(found(r"types.a/b\/c.total"), [one("", 7.0, u64::MAX)]);
+        assert_eq!(found(r"types.a\/b/c.total"), [one("", 8.0, u64::MAX)]);
+        assert_eq!(found("failures.not_json"), [one("", 2.0, u64::MAX)]);
+        let by_reason = [one("empty", 1.0, u64::MAX), one("not_json", 2.0, u64::MAX)];
+        assert_eq!(found("failures.*"), by_reason);
+        assert_eq!(found("custom.families.rooms.series.unlabelled.value"), [one("", 9.0, u64::MAX)]);
+        let all = [("jobs_total/eu", 4.0), ("jobs_total/us", 5.0), ("rooms/unlabelled", 9.0)];
+        let all = all.map(|(labels, value)| one(labels, value, u64::MAX));
+        assert_eq!(found("custom.families.*.series.*.value"), all);
         let stalled = [one("0", 0.0, u64::MAX), one("1", 1.0, u64::MAX)];
         assert_eq!(found("routing.workers.*.stalled"), stalled);
         assert_eq!(found("custom.families.jobs_total.series.us.value"), [one("", 5.0, u64::MAX)]);
         let both = [one("eu", 4.0, u64::MAX), one("us", 5.0, u64::MAX)];
         assert_eq!(found("custom.families.jobs_total.series.*.value"), both);
-        for nothing in
-            ["", "messages", "messages.windows.last_minute.p98", "types.peerjs/ANSWER.total", "a.b"]
-        {
+        for nothing in [
+            "",
+            "messages",
+            "messages.windows.last_minute.p98",
+            "types.peerjs/ANSWER.total",
+            "types.a.b.total",
+            "a.b",
+        ] {
             assert_eq!(found(nothing), [], "{nothing}");
         }
     }

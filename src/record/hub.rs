@@ -84,7 +84,7 @@ impl HubSizes {
             applications,
             recorders: config.count(Key::MaxRecorders),
             customs: config.count(Key::MaxCustomSeries),
-            enabled: config.get(Key::EnableMetrics) == 1,
+            enabled: config.has_metrics(),
             clients: ClientLimits { clients, applications: applications + 1, figures: config.has_details() },
         }
     }

@@ -73,7 +73,7 @@ impl Relay {
             batch: 0,
             ended: 0,
             max_wait_ticks: shared.clock.ticks(shared.config.milliseconds(Key::MaxQueueWait)),
-            metrics: shared.config.get(Key::EnableMetrics) == 1,
+            metrics: shared.config.has_metrics(),
             rooms: shared.rooms.reader(),
             members: Vec::with_capacity(shared.config.count(Key::MaxRoomMembers)),
             tasks: Tasks::new(worker, shared.task_limit(), shared.ports.len()),

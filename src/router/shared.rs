@@ -17,8 +17,8 @@ use crate::clock::Clock;
 use crate::config::{Config, Key};
 use crate::error::{RoomRefused, TakenOver};
 use crate::metrics::{
-    Accounting, ApplicationId, Controls, Depth, Labels, OTHER, PathDepth, PathShard, PortShard, ProtocolId,
-    RoomStats, Sources, Stats, TypeId, WorkerShard, account, collect, with_a_count,
+    Accounting, ApplicationId, ByReason, Controls, Depth, Labels, OTHER, PathDepth, PathShard, PortShard,
+    ProtocolId, RoomStats, Sources, Stats, TypeId, WorkerShard, account, collect,
 };
 use crate::park::Doorbell;
 use crate::ring::Attachment;
@@ -371,6 +371,7 @@ impl Shared {
             rooms: self.room_stats(),
             payload_bytes,
             payloads_waiting,
+            metrics_enabled: self.config.has_metrics(),
             ..self.read_shards(&depths, collect)
         };
         let now = self.clock.raw();
@@ -398,7 +399,7 @@ impl Shared {
             members_maximum: figures.members_maximum,
             joined: figures.joined,
             left: figures.left,
-            refusals: with_a_count(refusals),
+            refusals: ByReason::new(refusals),
             retired_lists: figures.retired_lists,
             retired_bytes: figures.retired_bytes,
         }

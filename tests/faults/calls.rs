@@ -1,7 +1,7 @@
 //! Synchronous calls: never from inside a worker, never out of places for good, and each counted. Rows R4, R8; invariants
 //! I4, I9.
 
-use super::harness::{Bench, PATIENCE, ROUNDS, count, within};
+use super::harness::{Bench, PATIENCE, ROUNDS, within};
 use corelane::clients::ClientId;
 use corelane::error::{Error, TakenOver};
 use corelane::router::{Action, Builder, Port, ProtocolRules, Routed, SharedPort, TaskId, Worker};
@@ -204,7 +204,7 @@ fn a_call_without_a_place_is_counted() {
         |shared, ann| assert_eq!(shared.route(ann, PING, LONG), Err(Error::TooManyCalls(1))),
     );
     let figures = bench.router.accounting();
-    assert_eq!(figures.refusals, [("too_many_calls", 1)]);
+    assert_eq!(figures.refusals.counted(), [("too_many_calls", 1)]);
     bench.assert_quiet(2, 0);
 }
 
@@ -221,7 +221,7 @@ fn the_base_route_takes_a_call_without_a_place_over() {
         },
     );
     let figures = bench.router.accounting();
-    assert_eq!((count(&figures.takeovers, "too_many_calls"), figures.refused), (1, 0));
+    assert_eq!((figures.takeovers.get("too_many_calls"), figures.refused), (1, 0));
     bench.assert_quiet(2, 0);
 }
 

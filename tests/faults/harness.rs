@@ -148,7 +148,7 @@ impl Bench {
 
     /// Failed so often, for that reason.
     pub fn failed(&self, reason: &str) -> u64 {
-        count(&self.router.stats().messages.failures, reason)
+        self.router.stats().messages.failures.get(reason)
     }
 
     /// Conservation (I4) where nothing is under way: so many messages were given to ports, so many events came of them.
@@ -168,11 +168,6 @@ pub fn config(set: &[(&str, &str)]) -> Config {
         config.set(key, value).unwrap();
     }
     config
-}
-
-/// A reason's count.
-pub fn count(counts: &[(&'static str, u64)], reason: &str) -> u64 {
-    counts.iter().find(|(label, _)| *label == reason).map_or(0, |(_, count)| *count)
 }
 
 /// The place of a client's slot, and which of its clients it is.

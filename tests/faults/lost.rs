@@ -1,9 +1,7 @@
 //! A worker that goes without having stopped is settled: nothing stays in flight, and its port learns it. Row R9;
 //! invariants I4, I9.
 
-use super::harness::{
-    Bench, CLOSED, HEARTBEAT, ROUNDS, closings, count, got, offer, poll, poll_to_the_end, within,
-};
+use super::harness::{Bench, CLOSED, HEARTBEAT, ROUNDS, closings, got, offer, poll, poll_to_the_end, within};
 use corelane::router::{Port, Routed, Worker};
 use std::panic::resume_unwind;
 use std::time::Duration;
@@ -37,7 +35,7 @@ fn is_settled(goes: fn(Worker)) {
     let figures = bench.router.accounting();
     assert_eq!((figures.in_flight, figures.held), (0, 0), "{figures:?}");
     assert_eq!(bench.failed("worker_lost"), 2, "the one that it held, and the one that it had not taken");
-    assert_eq!(figures.refusals, [("closed", 1)], "the one that was not published");
+    assert_eq!(figures.refusals.counted(), [("closed", 1)], "the one that was not published");
     assert_eq!(port.submit(ann, HEARTBEAT, 4), Err(CLOSED));
     assert_eq!(port.connect("new", "peerjs", "", 3), Err(CLOSED));
     events.extend(poll_to_the_end(&mut port));
@@ -126,6 +124,6 @@ fn a_call_to_a_lost_worker_ends() {
     }
     poll_to_the_end(&mut port);
     let figures = bench.router.accounting();
-    assert_eq!(bench.failed("worker_lost") + count(&figures.refusals, "closed"), 1, "{figures:?}");
+    assert_eq!(bench.failed("worker_lost") + figures.refusals.get("closed"), 1, "{figures:?}");
     bench.assert_quiet(1, 0);
 }

@@ -1,8 +1,8 @@
 //! Counts, bytes, times and named spans, however a message is recorded; by type, protocol and application.
 
 use super::{
-    Bench, Counted, MILLISECOND, START, all_windows, buckets, latency, no_latency, no_window, offer, shown,
-    took, window,
+    Bench, Counted, MILLISECOND, START, all_windows, buckets, failures, latency, no_latency, no_window,
+    offer, shown, took, window,
 };
 use corelane::monitor::MonitorStats;
 use corelane::record::{Measured, Message, Recorder};
@@ -36,7 +36,7 @@ fn check(stats: &MonitorStats, way: &str) {
     let windows = json!({ "last_minute": fine, "last_hour": fine, "last_day": coarse });
     let messages = json!({
         "total": 1_000, "succeeded": 990, "failed": 10, "expired": 0, "success_rate": 0.99,
-        "failures": [["reported", 10]], "slow": 0, "bytes_in": 100_000, "bytes_out": 0,
+        "failures": failures(&[("reported", 10)]), "slow": 0, "bytes_in": 100_000, "bytes_out": 0,
         "latency": service, "queue_wait": queue_wait, "held": no_latency(), "write": no_latency(),
         "buckets": buckets([1_000, 0, 0, 0, 0, 0, 0, 0, 0]),
         "windows": windows, "queue_wait_windows": waits, "error_clients_last_minute": 1,
@@ -49,21 +49,41 @@ fn check(stats: &MonitorStats, way: &str) {
             "queue_wait": queue_wait, "last_processed_milliseconds": START + 2_000, "windows": windows,
         })
     };
-    let reported = json!([["reported", 10]]);
-    assert_eq!(shown(&stats.types[1]), series("peerjs", "OFFER", reported, queue_wait), "{way}");
-    assert_eq!(shown(&stats.protocols[1]), series("", "peerjs", json!([]), Value::Null), "{way}");
-    assert_eq!(shown(&stats.applications[1]), series("", "app", json!([]), Value::Null), "{way}");
+    let reported = failures(&[("reported", 10)]);
+    assert_eq!(
+        shown(&stats.types.as_ref().unwrap()[1]),
+        series("peerjs", "OFFER", reported, queue_wait),
+        "{way}"
+    );
+    assert_eq!(
+        shown(&stats.protocols.as_ref().unwrap()[1]),
+        series("", "peerjs", Value::Null, Value::Null),
+        "{way}"
+    );
+    assert_eq!(
+        shown(&stats.applications.as_ref().unwrap()[1]),
+        series("", "app", Value::Null, Value::Null),
+        "{way}"
+    );
     let none = |queue_wait: Value| {
         json!({
-            "protocol": "", "name": "other", "total": 0, "succeeded": 0, "failed": 0, "failures": [], "slow": 0,
+            "protocol": "", "name": "other", "total": 0, "succeeded": 0, "failed": 0, "failures": if queue_wait.is_null() { Value::Null } else { failures(&[]) }, "slow": 0,
             "bytes": 0, "latency": no_latency(), "total_nanoseconds": 0, "queue_wait": queue_wait,
             "last_processed_milliseconds": null, "windows": null,
         })
     };
-    assert_eq!(shown(&stats.types[0]), none(no_latency()), "{way}");
-    assert_eq!(shown(&stats.protocols[0]), none(Value::Null), "{way}");
-    assert_eq!(shown(&stats.applications[0]), none(Value::Null), "{way}");
-    assert_eq!((stats.types.len(), stats.protocols.len(), stats.applications.len()), (2, 2, 2), "{way}");
+    assert_eq!(shown(&stats.types.as_ref().unwrap()[0]), none(no_latency()), "{way}");
+    assert_eq!(shown(&stats.protocols.as_ref().unwrap()[0]), none(Value::Null), "{way}");
+    assert_eq!(shown(&stats.applications.as_ref().unwrap()[0]), none(Value::Null), "{way}");
+    assert_eq!(
+        (
+            stats.types.as_ref().unwrap().len(),
+            stats.protocols.as_ref().unwrap().len(),
+            stats.applications.as_ref().unwrap().len()
+        ),
+        (2, 2, 2),
+        "{way}"
+    );
     let folded =
         json!({ "types": 0, "protocols": 0, "applications": 0, "clients": 0, "windows": 0, "impossible": 0 });
     assert_eq!(shown(&stats.folded), folded, "{way}");
@@ -129,11 +149,15 @@ fn threads_that_record_at_once_lose_nothing() {
         }
     });
     let stats = bench.stats();
-    let messages = &stats.messages;
+    let messages = stats.messages.as_ref().unwrap();
     assert_eq!((messages.total, messages.failed, messages.bytes_in), (6_000, 60, 600_000));
     assert_eq!(shown(&messages.latency), latency((6_000, 16), [10, 60, 10, 20, 30, 40, 50]));
     assert_eq!(shown(&messages.queue_wait), latency((6_000, 1), [1, 6, 1, 2, 3, 4, 5]));
-    for series in [&stats.types[1], &stats.protocols[1], &stats.applications[1]] {
+    for series in [
+        &stats.types.as_ref().unwrap()[1],
+        &stats.protocols.as_ref().unwrap()[1],
+        &stats.applications.as_ref().unwrap()[1],
+    ] {
         assert_eq!((series.total, series.failed, series.total_nanoseconds), (6_000, 60, 6 * 16_610));
     }
 }
@@ -142,7 +166,7 @@ fn threads_that_record_at_once_lose_nothing() {
 fn nothing_recorded_is_null_and_not_zero() {
     let bench = Bench::new(&[]);
     let messages = json!({
-        "total": 0, "succeeded": 0, "failed": 0, "expired": 0, "success_rate": null, "failures": [], "slow": 0,
+        "total": 0, "succeeded": 0, "failed": 0, "expired": 0, "success_rate": null, "failures": failures(&[]), "slow": 0,
         "bytes_in": 0, "bytes_out": 0, "latency": no_latency(), "queue_wait": no_latency(),
         "held": no_latency(), "write": no_latency(), "buckets": buckets([0; 9]),
         "error_clients_last_minute": 0,
@@ -161,7 +185,11 @@ fn named_spans_hold_their_lower_bound_and_not_their_upper_one() {
         bench.monitor.record(&offer("", took(nanoseconds)));
         recorder.record(labels, None, took(nanoseconds));
         expected[span] += 2;
-        assert_eq!(shown(&bench.stats().messages.buckets), buckets(expected), "{nanoseconds}");
+        assert_eq!(
+            shown(&bench.stats().messages.as_ref().unwrap().buckets),
+            buckets(expected),
+            "{nanoseconds}"
+        );
     };
     record(0, 0);
     let bounds = [1, 5, 10, 50, 100, 500, 1_000, 5_000];
@@ -186,14 +214,17 @@ fn percentiles_are_the_upper_bounds_of_their_cells_and_never_above_the_maximum()
     // That of 99 ms would end at 100,663,295: above the largest value.
     let largest = 100 * MILLISECOND;
     let expected = [MILLISECOND, largest, p50, p90, p95, largest, largest];
-    assert_eq!(shown(&bench.stats().messages.latency), latency((100, 50_500_000), expected));
+    assert_eq!(
+        shown(&bench.stats().messages.as_ref().unwrap().latency),
+        latency((100, 50_500_000), expected)
+    );
     // Longer than the histogram reaches: the largest value stands in for the cell that there is none of.
     bench.monitor.record(&offer("", took(200_000 * MILLISECOND)));
     bench.monitor.record(&offer("", took(100_000 * MILLISECOND)));
     let stats = bench.stats();
-    assert_eq!(stats.messages.latency.p999, Some(200_000 * MILLISECOND));
-    assert_eq!(stats.messages.latency.maximum, Some(200_000 * MILLISECOND));
-    assert_eq!(stats.messages.windows.last_minute.overflows, 2);
+    assert_eq!(stats.messages.as_ref().unwrap().latency.p999, Some(200_000 * MILLISECOND));
+    assert_eq!(stats.messages.as_ref().unwrap().latency.maximum, Some(200_000 * MILLISECOND));
+    assert_eq!(stats.messages.as_ref().unwrap().windows.last_minute.overflows, 2);
 }
 
 #[test]
@@ -229,13 +260,16 @@ fn a_names_figures_are_its_own_and_what_has_none_is_other() {
     };
     let types =
         [row("", "other", 18, 4 + 16 + 16 * 32), row("peerjs", "OFFER", 2, 9), row("peerjs", "ANSWER", 1, 2)];
-    assert_eq!(of(&stats.types), types);
+    assert_eq!(of(stats.types.as_ref().unwrap()), types);
     let mut protocols =
         vec![row("", "other", 3, 16 + 2 * 32), row("", "peerjs", 3, 11), row("", "generic", 1, 4)];
     protocols.extend((0..14).map(|protocol| row("", &format!("p{protocol}"), 1, 32)));
-    assert_eq!(of(&stats.protocols), protocols);
-    assert_eq!(of(&stats.applications), [row("", "other", 18, 8 + 4 + 16 * 32), row("", "one", 3, 19)]);
+    assert_eq!(of(stats.protocols.as_ref().unwrap()), protocols);
+    assert_eq!(
+        of(stats.applications.as_ref().unwrap()),
+        [row("", "other", 18, 8 + 4 + 16 * 32), row("", "one", 3, 19)]
+    );
     let folded = json!({ "types": 17, "protocols": 2, "applications": 17, "clients": 17, "windows": 0, "impossible": 0 });
     assert_eq!(shown(&stats.folded), folded);
-    assert_eq!(stats.messages.total, 21);
+    assert_eq!(stats.messages.as_ref().unwrap().total, 21);
 }

@@ -25,44 +25,54 @@ fn a_window_is_what_was_between_two_moments() {
     let stats = bench.stats();
     let counted = Counted { count: 1_830, errors: 30, slow: 0, bytes: 18_300, sum: 73_810, overflows: 0 };
     let fine = window((0, 60_000), counted, [1, 60, 43, 57, 59, 60, 60]);
-    let windows = &stats.messages.windows;
+    let windows = &stats.messages.as_ref().unwrap().windows;
     assert_eq!(shown(&windows.last_minute), fine);
     assert_eq!(shown(&windows.last_hour), fine);
     // The day's cells are four wide from 32 ns on; the last one ends at the largest value.
     let coarse = window((0, 60_000), counted, [1, 60, 43, 59, 59, 60, 60]);
     assert_eq!(shown(&windows.last_day), coarse);
     let all = json!({ "last_minute": fine, "last_hour": fine, "last_day": coarse });
-    for series in [&stats.types[1], &stats.protocols[1], &stats.applications[1]] {
+    for series in [
+        &stats.types.as_ref().unwrap()[1],
+        &stats.protocols.as_ref().unwrap()[1],
+        &stats.applications.as_ref().unwrap()[1],
+    ] {
         assert_eq!(shown(&series.windows), all, "{}", series.name);
     }
     let waited = Counted { sum: 0, ..counted };
-    assert_eq!(shown(&stats.messages.queue_wait_windows), all_windows(&window((0, 60_000), waited, [0; 7])));
+    assert_eq!(
+        shown(&stats.messages.as_ref().unwrap().queue_wait_windows),
+        all_windows(&window((0, 60_000), waited, [0; 7]))
+    );
 
     // A second later the first second's message is out of the minute, and of nothing else.
     bench.run(1);
     let stats = bench.stats();
     let counted = Counted { count: 1_829, bytes: 18_290, sum: 73_809, ..counted };
     let later = window((1_000, 61_000), counted, [2, 60, 43, 57, 59, 60, 60]);
-    assert_eq!(shown(&stats.messages.windows.last_minute), later);
-    assert_eq!(stats.messages.windows.last_hour.count, 1_830);
-    assert_eq!(shown(&stats.types[1].windows.as_ref().unwrap().last_minute), later);
+    assert_eq!(shown(&stats.messages.as_ref().unwrap().windows.last_minute), later);
+    assert_eq!(stats.messages.as_ref().unwrap().windows.last_hour.count, 1_830);
+    assert_eq!(shown(&stats.types.as_ref().unwrap()[1].windows.as_ref().unwrap().last_minute), later);
 
     // Between two ticks: the second second is out, and half a second more has passed.
     bench.advance(1_500);
     let counted = Counted { count: 1_827, errors: 29, bytes: 18_270, sum: 73_805, ..counted };
     let between = window((2_000, 62_500), counted, [3, 60, 43, 57, 59, 60, 60]);
-    assert_eq!(shown(&bench.stats().messages.windows.last_minute), between);
+    assert_eq!(shown(&bench.stats().messages.as_ref().unwrap().windows.last_minute), between);
 
     // All out, one second before and exactly when the last of them is.
     bench.advance(500);
     bench.run(56);
     let last = Counted { count: 60, errors: 1, bytes: 600, sum: 3_600, ..counted };
     let rest = window((59_000, 119_000), last, [60; 7]);
-    assert_eq!(shown(&bench.stats().messages.windows.last_minute), rest);
+    assert_eq!(shown(&bench.stats().messages.as_ref().unwrap().windows.last_minute), rest);
     bench.run(1);
     let stats = bench.stats();
-    assert_eq!(shown(&stats.messages.windows.last_minute), no_window((60_000, 120_000)));
-    assert_eq!((stats.messages.total, stats.messages.windows.last_hour.count), (1_830, 1_830));
+    assert_eq!(shown(&stats.messages.as_ref().unwrap().windows.last_minute), no_window((60_000, 120_000)));
+    assert_eq!(
+        (stats.messages.as_ref().unwrap().total, stats.messages.as_ref().unwrap().windows.last_hour.count),
+        (1_830, 1_830)
+    );
 }
 
 #[test]
@@ -74,19 +84,25 @@ fn the_hour_and_the_retained_day_end_on_time() {
             bench.advance(60_000);
             bench.monitor.tick();
         }
-        let windows = bench.stats().messages.windows;
+        let windows = bench.stats().messages.unwrap().windows;
         [windows.last_minute.count, windows.last_hour.count, windows.last_day.count]
     };
     assert_eq!(minutes(1), [1, 1, 1]);
     assert_eq!(minutes(1), [0, 1, 1]);
     assert_eq!(minutes(58), [0, 1, 1], "an hour after it");
     assert_eq!(minutes(1), [0, 0, 1], "an hour after the minute that it was in");
-    assert_eq!(shown(&bench.stats().messages.windows.last_hour), no_window((60_000, 3_660_000)));
+    assert_eq!(
+        shown(&bench.stats().messages.as_ref().unwrap().windows.last_hour),
+        no_window((60_000, 3_660_000))
+    );
     // It was in the first quarter of an hour, and that is out two hours after its end.
     assert_eq!(minutes(134 - 61), [0, 0, 1]);
     assert_eq!(minutes(1), [0, 0, 0]);
-    assert_eq!(shown(&bench.stats().messages.windows.last_day), no_window((900_000, 8_100_000)));
-    assert_eq!(bench.stats().messages.total, 1, "what is since the start stays");
+    assert_eq!(
+        shown(&bench.stats().messages.as_ref().unwrap().windows.last_day),
+        no_window((900_000, 8_100_000))
+    );
+    assert_eq!(bench.stats().messages.as_ref().unwrap().total, 1, "what is since the start stays");
 }
 
 #[test]
@@ -97,8 +113,11 @@ fn what_comes_late_is_in_one_longer_slot_and_lost_in_none() {
     bench.monitor.tick();
     let counted = Counted { count: 30, sum: 210, ..Counted::default() };
     let late = window((0, 600_000), counted, [7; 7]);
-    assert_eq!(shown(&bench.stats().messages.windows), all_windows(&late));
-    assert_eq!(bench.stats().messages.windows.last_minute.throughput_per_second, Some(0.05));
+    assert_eq!(shown(&bench.stats().messages.as_ref().unwrap().windows), all_windows(&late));
+    assert_eq!(
+        bench.stats().messages.as_ref().unwrap().windows.last_minute.throughput_per_second,
+        Some(0.05)
+    );
 }
 
 #[test]
@@ -111,9 +130,12 @@ fn what_comes_up_later_has_windows_from_the_look_before_it() {
     bench.run(1);
     let stats = bench.stats();
     let counted = Counted { count: 2, sum: 14, ..Counted::default() };
-    assert_eq!(shown(&stats.messages.windows.last_minute), window((0, 12_000), counted, [7; 7]));
+    assert_eq!(
+        shown(&stats.messages.as_ref().unwrap().windows.last_minute),
+        window((0, 12_000), counted, [7; 7])
+    );
     // Both of its seconds, not one: otherwise it would look twice as fast.
-    let own = stats.types[1].windows.as_ref().unwrap();
+    let own = stats.types.as_ref().unwrap()[1].windows.as_ref().unwrap();
     assert_eq!(shown(own), all_windows(&window((10_000, 12_000), counted, [7; 7])));
 }
 
@@ -123,18 +145,18 @@ fn windows_are_for_as_many_series_as_are_allowed() {
     let bench = Bench::new(&[("max_windowed_series", "4")]);
     let have = |monitor: &Monitor| {
         let stats = monitor.snapshot();
-        let all = stats.types.iter().chain(&stats.protocols).chain(&stats.applications);
+        let all = [&stats.types, &stats.protocols, &stats.applications].into_iter().flatten().flatten();
         let have: Vec<_> = all.filter(|one| one.windows.is_some()).map(|one| one.name.clone()).collect();
-        (have, stats.folded.windows)
+        (have, stats.folded.windows.unwrap())
     };
     assert_eq!(have(&bench.monitor), (vec![], 0), "those that nothing was recorded of need none");
     bench.monitor.record(&Message { protocol: "", ..offer("", took(1)) });
     assert_eq!(have(&bench.monitor), (vec!["OFFER".to_owned(), "other".to_owned()], 1));
     bench.monitor.record(&Message { message_type: "ANSWER", ..offer("", took(1)) });
     assert_eq!(have(&bench.monitor), (vec!["OFFER".to_owned(), "other".to_owned()], 3));
-    assert!(bench.monitor.history("types./OFFER", Span::Minute).is_some());
+    assert!(bench.monitor.history("types.OFFER", Span::Minute).is_some());
     assert!(bench.monitor.history("applications.app", Span::Minute).is_none());
-    assert_eq!(bench.stats().applications[1].total, 2, "counted all the same");
+    assert_eq!(bench.stats().applications.as_ref().unwrap()[1].total, 2, "counted all the same");
 }
 
 fn slot((from, until): (u64, u64), is_open: bool, counts: [u64; 4], values: Option<[u64; 5]>) -> Value {
@@ -255,10 +277,23 @@ fn histories_have_names_and_those_that_a_host_adds_are_bounded() {
         assert_eq!(history.name, *name);
     }
     for added in 0..64 {
-        assert!(bench.monitor.watch(&format!("messages.{added}")), "{added}");
+        assert!(bench.monitor.watch(&format!("types.peerjs/{added}.total")), "{added}");
     }
-    assert!(!bench.monitor.watch("messages.64"), "no room");
-    assert!(bench.monitor.watch("messages.63"), "remembered already");
+    assert!(!bench.monitor.watch("types.peerjs/64.total"), "no room");
+    assert!(bench.monitor.watch("types.peerjs/63.total"), "remembered already");
     assert_eq!(bench.monitor.history_names().len(), names.len() + 64);
-    assert!(!Bench::new(&[]).monitor.watch(&"long".repeat(65)), "longer than 256 bytes");
+    let other = Bench::new(&[]).monitor;
+    assert!(!other.watch(&format!("types.{}.total", "long".repeat(65))), "longer than 256 bytes");
+    assert!(!other.watch("messages.totall"), "no report has it");
+    // A name's own dots and slashes are told from those between names.
+    for (protocol, message_type) in [("a.b", "c"), ("a/b", "c"), ("a", "b/c")] {
+        let message = Message { protocol, message_type, ..offer("", took(1)) };
+        (0..protocol.len()).for_each(|_| other.record(&message));
+    }
+    other.snapshot();
+    for (name, count) in [(r"types.a\.b/c", 3), (r"types.a\\/b/c", 3), (r"types.a/b\\/c", 1)] {
+        assert_eq!(other.history(name, Span::Minute).unwrap().slots[0].count, count, "{name}");
+        assert!(other.history_names().contains(&name.to_owned()), "{name}");
+        assert!(other.watch(&format!("{name}.total")));
+    }
 }

@@ -62,7 +62,7 @@ fn one_type_by_its_name_and_too_few_of_something() {
     let below = Rule::below("deserted", "connections.active", 1.0).pending_for(Duration::from_secs(5));
     watch.monitor.add_rule(below).unwrap();
     let never = Rule::above("typo", "types.test/offer.totall", 0.0);
-    watch.monitor.add_rule(never).unwrap();
+    assert!(matches!(watch.monitor.add_rule(never), Err(Error::Rule { .. })));
     record(&watch.monitor, 4, "offer", taking(1));
     record(&watch.monitor, 100, "answer", taking(1));
     let client = watch.monitor.connect("ann", "").unwrap();

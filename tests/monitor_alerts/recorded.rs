@@ -204,7 +204,7 @@ fn a_rule_can_ask_for_errors_of_several_clients() {
     fail(&watch, "ann", 500);
     fail(&watch, "ben", 500);
     watch.quiet(2);
-    assert_eq!(watch.monitor.snapshot().messages.error_clients_last_minute, 2);
+    assert_eq!(watch.monitor.snapshot().messages.as_ref().unwrap().error_clients_last_minute, 2);
     fail(&watch, "cat", 1);
     let raised = watch.tells("outage", Notification::Raised);
     assert_eq!(

@@ -77,9 +77,9 @@ fn numbers(value: &serde_json::Value, way: &str, each: &mut dyn FnMut(&str, u64)
 
 /// What holds within one snapshot.
 fn holds(stats: &MonitorStats) {
-    let messages = &stats.messages;
+    let messages = stats.messages.as_ref().unwrap();
     assert_eq!(messages.succeeded + messages.failed + messages.expired, messages.total);
-    let failed: u64 = messages.failures.iter().map(|(_, count)| *count).sum();
+    let failed: u64 = messages.failures.iter().map(|(_, count)| count).sum();
     assert_eq!(failed, messages.failed + messages.expired);
     // What is counted last of a message is read first: it may be missing, and is never ahead.
     assert!(messages.total <= messages.latency.count);
@@ -100,20 +100,24 @@ fn holds(stats: &MonitorStats) {
         assert_eq!(windows.last_hour.count, windows.last_day.count);
     }
     assert_eq!(messages.windows.last_hour.count, messages.latency.count);
-    for series in [&stats.types, &stats.protocols, &stats.applications] {
+    for series in [&stats.types, &stats.protocols, &stats.applications].map(|series| series.as_ref().unwrap())
+    {
         assert!(series.iter().all(|one| one.succeeded + one.failed == one.total));
         assert!(series.iter().all(|one| one.total <= one.latency.count && one.slow <= one.latency.count));
         assert!(series.iter().all(|one| one.latency.count == one.latency.distribution.count()));
     }
-    let sum = |figure: fn(&SeriesFigures) -> u64| -> u64 { stats.types.iter().map(figure).sum() };
+    let sum = |figure: fn(&SeriesFigures) -> u64| -> u64 { stats.types.iter().flatten().map(figure).sum() };
     assert_eq!(sum(|one| one.total), messages.total);
     assert_eq!(sum(|one| one.bytes), messages.bytes_in);
     assert_eq!(sum(|one| one.latency.count), messages.latency.count);
-    for client in &stats.clients.by_messages {
+    for client in &stats.clients.as_ref().unwrap().by_messages {
         assert!(client.errors <= client.messages, "{client:?}");
     }
-    let listed: u64 = stats.slow_messages.entries.iter().map(|entry| entry.count).sum();
-    assert!(listed <= stats.slow_messages.total, "what is written down has been counted: {listed}");
+    let listed: u64 = stats.slow_messages.as_ref().unwrap().entries.iter().map(|entry| entry.count).sum();
+    assert!(
+        listed <= stats.slow_messages.as_ref().unwrap().total,
+        "what is written down has been counted: {listed}"
+    );
     numbers(&serde_json::to_value(stats).unwrap(), "", &mut |way, number| {
         assert!(number < 1 << 63, "{way} is {number}");
     });
@@ -121,12 +125,14 @@ fn holds(stats: &MonitorStats) {
 
 /// What only grows, from one to the next.
 fn grown(stats: &MonitorStats) -> Vec<u64> {
-    let messages = &stats.messages;
+    let messages = stats.messages.as_ref().unwrap();
     let all = [messages.total, messages.succeeded, messages.failed, messages.slow, messages.bytes_in];
-    let counts = [messages.latency.count, messages.queue_wait.count, stats.slow_messages.total];
+    let counts =
+        [messages.latency.count, messages.queue_wait.count, stats.slow_messages.as_ref().unwrap().total];
     let named = messages.buckets.iter().skip(1).map(|bucket| bucket.count);
     let series = [&stats.types, &stats.protocols, &stats.applications];
-    let series = series.into_iter().flatten().flat_map(|one| [one.total, one.failed, one.latency.count]);
+    let series =
+        series.into_iter().flatten().flatten().flat_map(|one| [one.total, one.failed, one.latency.count]);
     all.into_iter().chain(counts).chain(named).chain(series).collect()
 }
 
@@ -164,13 +170,13 @@ fn no_snapshot_contradicts_itself_or_the_one_before() {
     });
     let stats = monitor.snapshot();
     holds(&stats);
-    let messages = &stats.messages;
+    let messages = stats.messages.as_ref().unwrap();
     assert_eq!(
         (messages.total, messages.latency.count, messages.queue_wait.count),
         (recorded, recorded, recorded)
     );
     assert_eq!(messages.bytes_in, recorded * 10);
-    let clients: u64 = stats.clients.by_messages.iter().map(|client| client.messages).sum();
+    let clients: u64 = stats.clients.as_ref().unwrap().by_messages.iter().map(|client| client.messages).sum();
     assert_eq!(clients, recorded);
 }
 
@@ -183,7 +189,7 @@ fn a_reset_in_the_middle_loses_nothing_and_counts_nothing_twice() {
         let end = AtEnd(&stop);
         for round in 0..50 {
             // Recorded since the reset before, so that each leaves something behind.
-            while monitor.snapshot().messages.total == 0 {
+            while monitor.snapshot().messages.as_ref().unwrap().total == 0 {
                 std::thread::yield_now();
             }
             monitor.reset();
@@ -193,17 +199,25 @@ fn a_reset_in_the_middle_loses_nothing_and_counts_nothing_twice() {
                 assert!(number < 1 << 63, "{way} is {number}");
             });
         }
-        let before = monitor.snapshot().messages.total;
+        let before = monitor.snapshot().messages.as_ref().unwrap().total;
         drop(end);
         (threads.into_iter().map(|thread| thread.join().unwrap()).sum::<u64>(), before)
     });
     // Of what is shown after the last reset nothing was recorded before it. Counts are read before times, so what was
     // recorded between the two may have its outcome after the reset and its time before it; never the other way round.
     let rest = monitor.snapshot().messages;
-    assert!(before <= rest.total && rest.total < recorded);
-    assert_eq!(rest.succeeded + rest.failed, rest.total);
-    for latency in [&rest.latency, &rest.queue_wait] {
-        assert!(latency.count <= rest.total, "{} of {}", latency.count, rest.total);
+    assert!(before <= rest.as_ref().unwrap().total && rest.as_ref().unwrap().total < recorded);
+    assert_eq!(
+        rest.as_ref().unwrap().succeeded + rest.as_ref().unwrap().failed,
+        rest.as_ref().unwrap().total
+    );
+    for latency in [&rest.as_ref().unwrap().latency, &rest.as_ref().unwrap().queue_wait] {
+        assert!(
+            latency.count <= rest.as_ref().unwrap().total,
+            "{} of {}",
+            latency.count,
+            rest.as_ref().unwrap().total
+        );
         assert_eq!(latency.distribution.count(), latency.count);
     }
 }

@@ -932,10 +932,7 @@ impl Host {
     /// What handlers did is what they planned: an assertion of theirs that failed would be one panic more.
     fn check_handlers(&mut self) {
         let stats = self.router.stats();
-        let failed_as = |reason: &str| {
-            let failures = &stats.messages.failures;
-            failures.iter().find(|(label, _)| *label == reason).map_or(0, |(_, count)| *count)
-        };
+        let failed_as = |reason: &str| stats.messages.failures.get(reason);
         let panics = self.plan.panics.load(SeqCst);
         assert_eq!(stats.workers.iter().map(|worker| worker.handler_panics).sum::<u64>(), panics);
         assert_eq!(failed_as("handler_panicked"), panics);

@@ -1,6 +1,7 @@
 //! One alert rule: which figure it looks at, and when it raises. Hosts build them, `shipped` makes those that come with
 //! the crate, `rules` evaluates them.
 
+use super::super::paths;
 use super::machine::{Direction, Terms};
 use crate::config::Key;
 use crate::error::Error;
@@ -71,7 +72,8 @@ pub struct Rule {
 impl Rule {
     /// Raised where the metric is above `trigger`.
     ///
-    /// A `*` in the metric's name stands for each label set that it has, with an alert for each. Unless said otherwise:
+    /// The metric is the path of a number in the JSON report (docs/guide.md). A `*` in it stands for each element of a list,
+    /// with an alert for each. Unless said otherwise:
     /// a warning, over below `trigger`, raised and resolved at once, told again each 4 hours, and at least a minute
     /// between a resolution and the next alert.
     pub fn above(name: &str, metric: &str, trigger: f64) -> Self {
@@ -218,6 +220,12 @@ impl Rule {
         if !(1..=MAX_METRIC).contains(&self.metric.len()) || self.metric.chars().any(char::is_control) {
             return Err(self.refuse("its metric must be 1 to 128 bytes without control characters"));
         }
+        if !paths::exists(&self.metric) {
+            return Err(self.refuse(
+                "its metric must be the path of a number in the report, such as messages.windows.last_minute.p99; a dot inside \
+                 a name is written \\.",
+            ));
+        }
         if self.unit.len() > MAX_UNIT || self.text.len() > MAX_TEXT {
             return Err(self.refuse("its unit may have 32 bytes and its text 200: shorten them"));
         }
@@ -233,6 +241,11 @@ impl Rule {
             }
             Direction::Above | Direction::Below => Ok(()),
         }
+    }
+
+    /// Itself, its metric and why that has no value in such a monitor.
+    pub(crate) fn missing(&self, kept: paths::Kept) -> Option<(String, String, &'static str)> {
+        Some((self.name.clone(), self.metric.clone(), paths::missing(&self.metric, kept)?))
     }
 
     fn refuse(&self, problem: &'static str) -> Error {
@@ -255,26 +268,29 @@ mod tests {
 
     #[test]
     fn what_is_wrong_is_said() {
-        let good = || Rule::above("name_1", "metric", 10.0);
+        let good = || Rule::above("name_1", "messages.total", 10.0);
         good().validate().unwrap();
         good().clear(9.0).validate().unwrap();
-        Rule::below("x", "metric", 10.0).clear(11.0).validate().unwrap();
-        Rule::above(&"x".repeat(64), &"m".repeat(128), 0.0).validate().unwrap();
+        Rule::below("x", "messages.total", 10.0).clear(11.0).validate().unwrap();
+        let long = format!("types.{}.total", "m".repeat(116));
+        Rule::above(&"x".repeat(64), &long, 0.0).validate().unwrap();
         for (rule, problem) in [
-            (Rule::above("", "metric", 1.0), "name"),
-            (Rule::above(&"x".repeat(65), "metric", 1.0), "name"),
-            (Rule::above("Name", "metric", 1.0), "name"),
-            (Rule::above("a-b", "metric", 1.0), "name"),
+            (Rule::above("", "messages.total", 1.0), "name"),
+            (Rule::above(&"x".repeat(65), "messages.total", 1.0), "name"),
+            (Rule::above("Name", "messages.total", 1.0), "name"),
+            (Rule::above("a-b", "messages.total", 1.0), "name"),
             (Rule::above("x", "", 1.0), "metric"),
-            (Rule::above("x", &"m".repeat(129), 1.0), "metric"),
-            (Rule::above("x", "a\nb", 1.0), "metric"),
+            (Rule::above("x", &long.replace(".m", ".mm"), 1.0), "1 to 128 bytes"),
+            (Rule::above("x", "a\nb", 1.0), "control"),
+            (Rule::above("x", "messages.totall", 1.0), "the path of a number"),
+            (Rule::above("x", "types.a.b.total", 1.0), r"written \."),
             (good().unit(&"u".repeat(33)), "unit"),
             (good().text(&"t".repeat(201)), "text"),
-            (Rule::above("x", "metric", f64::NAN), "finite"),
-            (Rule::below("x", "metric", f64::INFINITY), "finite"),
+            (Rule::above("x", "messages.total", f64::NAN), "finite"),
+            (Rule::below("x", "messages.total", f64::INFINITY), "finite"),
             (good().clear(f64::NEG_INFINITY), "finite"),
             (good().clear(10.1), "at most trigger"),
-            (Rule::below("x", "metric", 10.0).clear(9.9), "at least trigger"),
+            (Rule::below("x", "messages.total", 10.0).clear(9.9), "at least trigger"),
         ] {
             let error = rule.validate().unwrap_err();
             assert!(matches!(error, Error::Rule { .. }) && error.code() == -11);
@@ -285,7 +301,7 @@ mod tests {
 
     #[test]
     fn a_time_beyond_all_bounds_is_for_ever() {
-        let rule = Rule::above("x", "metric", 1.0).pending_for(Duration::MAX);
+        let rule = Rule::above("x", "messages.total", 1.0).pending_for(Duration::MAX);
         assert_eq!(rule.terms.pending, u64::MAX);
     }
 }

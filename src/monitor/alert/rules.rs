@@ -2,6 +2,7 @@
 //! remove rules and ask for figures. Nothing of a host's runs inside.
 
 use super::super::outbox::Delivery;
+use super::super::paths::{Kept, missing};
 use super::journal::Journal;
 use super::rule::{Rule, shown};
 use super::watched::{Ended, Moment, Reading, Watched};
@@ -152,15 +153,20 @@ impl Rules {
         std::mem::take(&mut self.journal.notices)
     }
 
-    /// All figures; `delivery` is the outbox's part of them.
-    pub(crate) fn figures(&self, delivery: Delivery) -> AlertFigures {
+    /// The rules whose metric has no value in such a monitor, with the reason.
+    pub(crate) fn unavailable(&self, kept: Kept) -> Vec<(String, String, &'static str)> {
+        self.entries.iter().filter_map(|entry| entry.rule.missing(kept)).collect()
+    }
+
+    /// All figures; `delivery` is the outbox's part of them, `kept` says which metrics have values.
+    pub(crate) fn figures(&self, delivery: Delivery, kept: Kept) -> AlertFigures {
         let alerts = || self.entries.iter().flat_map(|entry| &entry.watched).filter_map(Watched::alert);
         let (pending, current) = alerts().cloned().partition(|alert| alert.state == AlertState::Pending);
         AlertFigures {
             current,
             pending,
             history: self.journal.past.iter().rev().cloned().collect(),
-            rules: self.entries.iter().map(Entry::figures).collect(),
+            rules: self.entries.iter().map(|entry| entry.figures(kept)).collect(),
             raised: self.journal.raised,
             resolved: self.journal.resolved,
             repeated: self.journal.repeated,
@@ -226,13 +232,14 @@ impl Entry {
         journal.folded += without_room;
     }
 
-    fn figures(&self) -> RuleFigures {
+    fn figures(&self, kept: Kept) -> RuleFigures {
         let states = self.watched.iter().filter_map(Watched::alert).map(|alert| alert.state);
         let (pending, firing): (Vec<_>, Vec<_>) = states.partition(|state| *state == AlertState::Pending);
         RuleFigures {
             name: self.rule.name.clone(),
             severity: self.rule.severity,
             metric: self.rule.metric.clone(),
+            unavailable: missing(&self.rule.metric, kept),
             trigger: self.rule.terms.trigger,
             clear: self.rule.terms.clear,
             pending: pending.len() as u64,

@@ -1,8 +1,10 @@
 //! The report as a page that needs nothing else: no scripts, no pictures, nothing from the network. Whatever peers or
 //! hosts chose is escaped.
 
-use super::{bytes, duration, duration_or_dash, percent, time};
-use crate::monitor::figures::{ClientFigures, MonitorStats, RoutingFigures, SeriesFigures, Windowed};
+use super::{NO_CLIENTS, NO_MESSAGES, bytes, cut, duration, duration_or_dash, number_or_dash, percent, time};
+use crate::monitor::figures::{
+    ClientFigures, MessageFigures, MonitorStats, RoutingFigures, SeriesFigures, SlowFigures, Windowed,
+};
 
 const STYLE: &str = "body{font:15px/1.5 system-ui,sans-serif;margin:2rem auto;max-width:75rem;padding:0 1rem;color:#1c2430;\
 background:#fff}h1{font-size:1.5rem}h2{font-size:1.1rem;margin:2rem 0 .5rem}table{border-collapse:collapse;width:100%}\
@@ -24,16 +26,24 @@ pub(super) fn write(stats: &MonitorStats) -> String {
     page.element("p", &format!("Figures since {since}; up for {}.", duration(stats.uptime_nanoseconds)));
     let kept = format!(", since {}, never reset", time(stats.started_milliseconds));
     alerts(&mut page, &kept, stats);
-    messages(&mut page, stats);
-    series(&mut page, "Types", &stats.types);
-    series(&mut page, "Protocols", &stats.protocols);
-    series(&mut page, "Applications", &stats.applications);
-    slow(&mut page, stats);
+    match &stats.messages {
+        Some(messages) => self::messages(&mut page, messages),
+        None => page.notice("alert", NO_MESSAGES),
+    }
+    series(&mut page, "Types", stats.types.as_deref().unwrap_or_default());
+    series(&mut page, "Protocols", stats.protocols.as_deref().unwrap_or_default());
+    series(&mut page, "Applications", stats.applications.as_deref().unwrap_or_default());
+    stats.slow_messages.iter().for_each(|slow| self::slow(&mut page, slow));
     connections(&mut page, stats);
-    clients(&mut page, "Clients with the most messages", &stats.clients.by_messages);
-    clients(&mut page, "Clients with the most errors", &stats.clients.by_errors);
-    clients(&mut page, "Slowest clients", &stats.clients.by_average);
-    clients(&mut page, "Clients with the most outstanding", &stats.clients.by_outstanding);
+    match &stats.clients {
+        Some(all) => {
+            clients(&mut page, "Clients with the most messages", all.tracked, &all.by_messages);
+            clients(&mut page, "Clients with the most errors", all.tracked, &all.by_errors);
+            clients(&mut page, "Slowest clients", all.tracked, &all.by_average);
+            clients(&mut page, "Clients with the most outstanding", all.tracked, &all.by_outstanding);
+        }
+        None => page.notice("alert", NO_CLIENTS),
+    }
     if let Some(routing) = &stats.routing {
         self::routing(&mut page, &kept, routing);
     }
@@ -111,11 +121,17 @@ fn alerts(page: &mut Page, kept: &str, stats: &MonitorStats) {
         let over = alert.resolved.map_or_else(|| "-".to_owned(), time);
         [alert.id.clone(), alert.raised.map_or_else(|| "-".to_owned(), time), over, alert.message.clone()]
     });
-    page.table("Past alerts", ["Alert", "Raised", "Over", "What"], past);
+    let title = cut("Past alerts", stats.alerts.history.len() as u64, stats.alerts.resolved);
+    page.table(&title, ["Alert", "Raised", "Over", "What"], past);
+    let unavailable = stats
+        .alerts
+        .rules
+        .iter()
+        .filter_map(|rule| Some([rule.name.clone(), rule.metric.clone(), rule.unavailable?.to_owned()]));
+    page.table("Rules that raise no alert", ["Rule", "Metric", "Why"], unavailable);
 }
 
-fn messages(page: &mut Page, stats: &MonitorStats) {
-    let messages = &stats.messages;
+fn messages(page: &mut Page, messages: &MessageFigures) {
     let row = [
         messages.total.to_string(),
         percent(messages.success_rate),
@@ -147,7 +163,8 @@ fn messages(page: &mut Page, stats: &MonitorStats) {
     });
     page.table("Times", ["", "Average", "p50", "p90", "p95", "p99", "p99.9", "Most"], times);
     windows(page, "Windows", &messages.windows);
-    let failures = messages.failures.iter().map(|(reason, count)| [reason.clone(), count.to_string()]);
+    let counted = messages.failures.counted().into_iter();
+    let failures = counted.map(|(reason, count)| [reason.to_owned(), count.to_string()]);
     page.table("Failures", ["Reason", "Messages"], failures);
     let buckets = messages.buckets.iter().map(|bucket| [bucket.name.to_owned(), bucket.count.to_string()]);
     page.table("Handled for", ["Time", "Messages"], buckets);
@@ -196,8 +213,8 @@ fn series(page: &mut Page, title: &str, series: &[SeriesFigures]) {
     page.table(title, heads, rows);
 }
 
-fn slow(page: &mut Page, stats: &MonitorStats) {
-    let rows = stats.slow_messages.entries.iter().map(|entry| {
+fn slow(page: &mut Page, slow: &SlowFigures) {
+    let rows = slow.entries.iter().map(|entry| {
         [
             time(entry.last_milliseconds),
             format!("{}/{}", entry.protocol, entry.message_type),
@@ -211,7 +228,7 @@ fn slow(page: &mut Page, stats: &MonitorStats) {
         ]
     });
     let heads = ["Last", "Type", "Client", "Application", "Times", "Waited", "Handled", "Bytes", "Worker"];
-    page.table("Slow messages", heads, rows);
+    page.table(&cut("Slow messages", slow.total - slow.unlisted.min(slow.total), slow.total), heads, rows);
 }
 
 fn connections(page: &mut Page, stats: &MonitorStats) {
@@ -222,13 +239,14 @@ fn connections(page: &mut Page, stats: &MonitorStats) {
         connections.total,
         connections.connects_last_minute,
         connections.disconnects_last_minute,
-        connections.healthy,
-        connections.unhealthy,
-        connections.reconnect_attempts,
-    ];
+    ]
+    .map(Some);
+    let health = [connections.healthy, connections.unhealthy, Some(connections.reconnect_attempts)];
     let heads =
         ["Now", "Most", "In all", "Came (minute)", "Went (minute)", "Healthy", "Unhealthy", "Reconnects"];
-    page.table("Connections", heads, [counts.map(|count| count.to_string())]);
+    let [a, b, c, d, e] = counts.map(number_or_dash);
+    let [f, g, h] = health.map(number_or_dash);
+    page.table("Connections", heads, [[a, b, c, d, e, f, g, h]]);
     let used = connections.applications.iter().filter(|one| one.total > 0);
     let rows = used.map(|one| {
         let last = one.last_activity_milliseconds.map_or_else(|| "-".to_owned(), time);
@@ -237,7 +255,7 @@ fn connections(page: &mut Page, stats: &MonitorStats) {
     page.table("Connections by application", ["Application", "Now", "In all", "Last activity"], rows);
 }
 
-fn clients(page: &mut Page, title: &str, clients: &[ClientFigures]) {
+fn clients(page: &mut Page, title: &str, tracked: u64, clients: &[ClientFigures]) {
     let rows = clients.iter().map(|client| {
         [
             client.name.clone(),
@@ -253,7 +271,7 @@ fn clients(page: &mut Page, title: &str, clients: &[ClientFigures]) {
     });
     let heads =
         ["Client", "Application", "Messages", "Errors", "In", "Out", "Average", "Most", "Outstanding"];
-    page.table(title, heads, rows);
+    page.table(&cut(title, clients.len() as u64, tracked), heads, rows);
 }
 
 fn routing(page: &mut Page, kept: &str, routing: &RoutingFigures) {
@@ -299,7 +317,6 @@ fn routing(page: &mut Page, kept: &str, routing: &RoutingFigures) {
 
 fn system(page: &mut Page, stats: &MonitorStats) {
     let or_dash = |count: Option<u64>| count.map_or_else(|| "-".to_owned(), bytes);
-    let number = |count: Option<u64>| count.map_or_else(|| "-".to_owned(), |count| count.to_string());
     let rows = stats.system.iter().map(|system| {
         [
             or_dash(system.memory.resident_bytes),
@@ -307,9 +324,9 @@ fn system(page: &mut Page, stats: &MonitorStats) {
             or_dash(system.memory.system_available_bytes),
             percent(system.cpu.process_share),
             percent(system.cpu.system_share),
-            number(system.process.threads),
-            number(system.process.open_descriptors),
-            number(system.process.descriptor_limit),
+            number_or_dash(system.process.threads),
+            number_or_dash(system.process.open_descriptors),
+            number_or_dash(system.process.descriptor_limit),
         ]
     });
     let heads =

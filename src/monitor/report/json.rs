@@ -4,7 +4,7 @@ use crate::monitor::figures::MonitorStats;
 use serde::Serialize;
 
 /// Raised when a field goes, or changes its meaning; new fields leave it as it is.
-const SCHEMA_VERSION: u32 = 1;
+const SCHEMA_VERSION: u32 = 2;
 
 /// A corelane report: every figure of one moment.
 #[derive(Serialize)]

@@ -1,11 +1,14 @@
 //! The report for people: what an operator looks at first comes first.
 
-use super::{bytes, duration, duration_or_dash, percent, time};
+use super::{NO_CLIENTS, NO_MESSAGES, bytes, cut, duration, duration_or_dash, number_or_dash, percent, time};
 use crate::monitor::figures::{
-    ClientFigures, MessageFigures, MonitorStats, RoutingFigures, SeriesFigures, Windowed,
+    ClientFigures, MessageFigures, MonitorStats, RoutingFigures, SeriesFigures, SlowFigures, Windowed,
 };
 use crate::monitor::system::SystemStats;
 use std::fmt::Write;
+
+/// Entries of slow messages; the JSON report has all that are kept.
+const SLOW_ENTRIES: usize = 20;
 
 pub(super) fn write(stats: &MonitorStats) -> String {
     let mut text = String::new();
@@ -25,16 +28,26 @@ fn report(text: &mut String, stats: &MonitorStats) -> std::fmt::Result {
     )?;
     let kept = format!("(since {}, never reset)", time(stats.started_milliseconds));
     alerts(text, &kept, stats)?;
-    messages(text, &stats.messages)?;
-    series(text, "types", &stats.types)?;
-    series(text, "protocols", &stats.protocols)?;
-    series(text, "applications", &stats.applications)?;
-    slow(text, stats)?;
+    match &stats.messages {
+        Some(messages) => self::messages(text, messages)?,
+        None => writeln!(text, "\n{NO_MESSAGES}")?,
+    }
+    series(text, "types", stats.types.as_deref().unwrap_or_default())?;
+    series(text, "protocols", stats.protocols.as_deref().unwrap_or_default())?;
+    series(text, "applications", stats.applications.as_deref().unwrap_or_default())?;
+    if let Some(slow) = &stats.slow_messages {
+        self::slow(text, slow)?;
+    }
     connections(text, stats)?;
-    clients(text, "most messages", &stats.clients.by_messages)?;
-    clients(text, "most errors", &stats.clients.by_errors)?;
-    clients(text, "slowest", &stats.clients.by_average)?;
-    clients(text, "most outstanding", &stats.clients.by_outstanding)?;
+    match &stats.clients {
+        Some(all) => {
+            clients(text, "clients with the most messages", all.tracked, &all.by_messages)?;
+            clients(text, "clients with the most errors", all.tracked, &all.by_errors)?;
+            clients(text, "slowest clients", all.tracked, &all.by_average)?;
+            clients(text, "clients with the most outstanding", all.tracked, &all.by_outstanding)?;
+        }
+        None => writeln!(text, "\n{NO_CLIENTS}")?,
+    }
     if let Some(routing) = &stats.routing {
         self::routing(text, &kept, routing)?;
     }
@@ -70,6 +83,18 @@ fn alerts(text: &mut String, kept: &str, stats: &MonitorStats) -> std::fmt::Resu
     for alert in &alerts.current {
         writeln!(text, "  {} {}: {}", alert.severity.label(), shown(&alert.id), alert.message)?;
     }
+    if alerts.label_sets_folded > 0 {
+        writeln!(
+            text,
+            "  readings beyond a threshold that found no place among their rule's alerts: {}",
+            alerts.label_sets_folded
+        )?;
+    }
+    for rule in &alerts.rules {
+        if let Some(reason) = rule.unavailable {
+            writeln!(text, "  the rule {} raises no alert: {reason}", rule.name)?;
+        }
+    }
     Ok(())
 }
 
@@ -86,7 +111,7 @@ fn messages(text: &mut String, messages: &MessageFigures) -> std::fmt::Result {
         bytes(messages.bytes_in),
         bytes(messages.bytes_out)
     )?;
-    for (reason, count) in &messages.failures {
+    for (reason, count) in messages.failures.counted() {
         writeln!(text, "  {reason}: {count}")?;
     }
     for (name, latency) in [
@@ -167,16 +192,17 @@ fn series(text: &mut String, title: &str, series: &[SeriesFigures]) -> std::fmt:
     Ok(())
 }
 
-fn slow(text: &mut String, stats: &MonitorStats) -> std::fmt::Result {
-    let slow = &stats.slow_messages;
+fn slow(text: &mut String, slow: &SlowFigures) -> std::fmt::Result {
+    let shown_entries = slow.entries.iter().take(SLOW_ENTRIES);
+    let listed: u64 = shown_entries.clone().map(|entry| entry.count).sum();
     writeln!(
         text,
-        "\nslow messages (over {}): {}, {} of them not listed",
+        "\nslow messages (over {}): {}, {} of them not listed here",
         duration(slow.threshold_nanoseconds),
         slow.total,
-        slow.unlisted
+        slow.total.saturating_sub(listed)
     )?;
-    for entry in slow.entries.iter().take(20) {
+    for entry in shown_entries {
         writeln!(
             text,
             "  {} {}/{} of {:?} in {:?}: {} times, waited {}, handled {}, {}, worker {}",
@@ -206,7 +232,7 @@ fn connections(text: &mut String, stats: &MonitorStats) -> std::fmt::Result {
         connections.total,
         connections.connects_last_minute,
         connections.disconnects_last_minute,
-        connections.unhealthy,
+        number_or_dash(connections.unhealthy),
         connections.reconnect_attempts
     )?;
     for one in connections.applications.iter().filter(|one| one.total > 0) {
@@ -215,11 +241,11 @@ fn connections(text: &mut String, stats: &MonitorStats) -> std::fmt::Result {
     Ok(())
 }
 
-fn clients(text: &mut String, title: &str, clients: &[ClientFigures]) -> std::fmt::Result {
+fn clients(text: &mut String, title: &str, tracked: u64, clients: &[ClientFigures]) -> std::fmt::Result {
     if clients.is_empty() {
         return Ok(());
     }
-    writeln!(text, "\nclients with the {title}")?;
+    writeln!(text, "\n{}", cut(title, clients.len() as u64, tracked))?;
     for client in clients {
         writeln!(
             text,
@@ -282,7 +308,6 @@ fn routing(text: &mut String, kept: &str, routing: &RoutingFigures) -> std::fmt:
 
 fn system(text: &mut String, system: &SystemStats) -> std::fmt::Result {
     let or_dash = |count: Option<u64>| count.map_or_else(|| "-".to_owned(), bytes);
-    let number = |count: Option<u64>| count.map_or_else(|| "-".to_owned(), |count| count.to_string());
     writeln!(
         text,
         "\nsystem: {} resident ({} of the threshold), {} allocated, {} of {} available; processor {} of {} cores, system \
@@ -299,9 +324,9 @@ fn system(text: &mut String, system: &SystemStats) -> std::fmt::Result {
     writeln!(
         text,
         "  {} threads, {} of {} descriptors{}",
-        number(system.process.threads),
-        number(system.process.open_descriptors),
-        number(system.process.descriptor_limit),
+        number_or_dash(system.process.threads),
+        number_or_dash(system.process.open_descriptors),
+        number_or_dash(system.process.descriptor_limit),
         system
             .cpu
             .load_average

@@ -57,11 +57,7 @@ fn the_only_worker_is_lost() {
     let accounting = &stats.accounting;
     assert_eq!((accounting.submitted, accounting.ok, accounting.failed, accounting.in_flight), (5, 2, 3, 0));
     assert_eq!(accounting.queued, 0);
-    assert!(
-        stats.messages.failures.contains(&(Failed::WorkerLost.label(), 3)),
-        "{:?}",
-        stats.messages.failures
-    );
+    assert_eq!(stats.messages.failures.counted(), [(Failed::WorkerLost.label(), 3)]);
     assert!(stats.workers[0].lost);
     assert_eq!(port.submit(ann, OFFER, 9), Err(Error::Refused(Refused::Closed)));
     // Nobody will close its clients but the port.

@@ -158,9 +158,7 @@ impl Host {
             |pick: fn(&corelane::metrics::WorkerStats) -> u64| stats.workers.iter().map(pick).sum::<u64>();
         let (closes, refusals, drops) =
             (all(|one| one.credit_closes), all(|one| one.credit_refusals), all(|one| one.credit_drops));
-        let count = |list: &[(&str, u64)]| {
-            list.iter().find(|(label, _)| *label == "credit_exhausted").map_or(0, |(_, count)| *count)
-        };
+        let count = |counts: &corelane::metrics::ByReason| counts.get("credit_exhausted");
         let failed = count(&stats.messages.failures);
         let notices_not_given = count(&stats.accounting.undelivered);
         // A message whose handler was given up has failed for that, not for what it had relayed before.

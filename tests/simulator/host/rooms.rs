@@ -272,10 +272,7 @@ impl Host {
     /// want of room and for messages that expired or failed as a whole.
     pub(super) fn check_rooms(&mut self) {
         let stats = self.router.stats();
-        let undelivered = |reason| {
-            let mut all = stats.accounting.undelivered.iter();
-            all.find(|(label, _)| *label == reason).map_or(0, |(_, count)| *count)
-        };
+        let undelivered = |reason| stats.accounting.undelivered.get(reason);
         let of_type =
             stats.types.iter().find(|one| one.message_type == TYPE && one.protocol == PROTOCOL).unwrap();
         let (mut partly, mut whole) = (0, 0);

@@ -31,11 +31,11 @@ fn sums(series: &[SeriesFigures]) -> [u64; 4] {
 }
 
 fn totals(stats: &MonitorStats) -> [u64; 4] {
-    let messages = &stats.messages;
+    let messages = stats.messages.as_ref().unwrap();
     let totals =
         [messages.total, messages.failed + messages.expired, messages.bytes_in, messages.latency.count];
     for series in [&stats.types, &stats.protocols, &stats.applications] {
-        assert_eq!(sums(series), totals);
+        assert_eq!(sums(series.as_ref().unwrap()), totals);
     }
     assert_eq!(messages.succeeded + totals[1], totals[0]);
     assert_eq!(messages.buckets.iter().map(|bucket| bucket.count).sum::<u64>(), totals[3]);

@@ -1,0 +1,81 @@
+//! Counts by reason. Every reason of the list has its count, also a count of 0, so that a path to it always exists.
+
+use serde::{Serialize, Serializer};
+
+/// A count for each reason of a closed list, in the order of that list.
+///
+/// In JSON it is an object with one member per reason, such as `{"ring_full": 3, "closed": 0}`. Reasons that have not
+/// occurred are there with 0.
+///
+/// ```
+/// use corelane::{config::Config, router::Builder};
+///
+/// let router = Builder::new(Config::default().with_workers(1)?).start()?;
+/// let refusals = router.stats().accounting.refusals;
+/// assert_eq!(refusals.get("ring_full"), 0);
+/// assert!(refusals.counted().is_empty());
+/// # Ok::<(), corelane::error::Error>(())
+/// ```
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ByReason(Vec<(&'static str, u64)>);
+
+impl ByReason {
+    pub(crate) fn new(counts: impl IntoIterator<Item = (&'static str, u64)>) -> Self {
+        Self(counts.into_iter().collect())
+    }
+
+    /// The count of one reason, by its label. 0 where the list has no such reason.
+    pub fn get(&self, reason: &str) -> u64 {
+        self.iter().find(|(label, _)| *label == reason).map_or(0, |(_, count)| count)
+    }
+
+    /// All reasons, with their counts.
+    pub fn iter(&self) -> impl Iterator<Item = (&'static str, u64)> {
+        self.0.iter().copied()
+    }
+
+    /// The reasons that have occurred, with their counts.
+    pub fn counted(&self) -> Vec<(&'static str, u64)> {
+        self.iter().filter(|(_, count)| *count > 0).collect()
+    }
+}
+
+impl Serialize for ByReason {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_map(self.iter())
+    }
+}
+
+/// The schemas of counts by the reasons of each list.
+#[cfg(feature = "schema")]
+pub(super) mod schemas {
+    use super::schema_of;
+    use crate::error::{Failed, Refused, RoomRefused, TakenOver, Unacknowledged, Undeliverable};
+    use schemars::{Schema, SchemaGenerator};
+
+    macro_rules! schemas {
+        ($($name:ident $reason:ident,)+) => {
+            $(pub(in crate::metrics) fn $name(_: &mut SchemaGenerator) -> Schema {
+                schema_of($reason::ALL.iter().map(|reason| reason.label()))
+            })+
+        };
+    }
+
+    schemas! {
+        failed Failed,
+        refused Refused,
+        room_refused RoomRefused,
+        taken_over TakenOver,
+        unacknowledged Unacknowledged,
+        undeliverable Undeliverable,
+    }
+}
+
+/// The schema of a [`ByReason`]: an object with these members.
+#[cfg(feature = "schema")]
+pub(crate) fn schema_of(reasons: impl Iterator<Item = &'static str>) -> schemars::Schema {
+    let reasons: Vec<_> = reasons.collect();
+    let count = || serde_json::json!({"type": "integer", "format": "uint64", "minimum": 0});
+    let members: serde_json::Map<_, _> = reasons.iter().map(|name| ((*name).to_owned(), count())).collect();
+    schemars::json_schema!({"type": "object", "properties": members, "required": reasons})
+}

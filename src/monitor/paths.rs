@@ -1,0 +1,202 @@
+//! Paths of figures: what a rule, a history or an operator calls a number of the report.
+//!
+//! A path is the way to a number in the JSON report, with a dot between its steps: `messages.windows.last_minute.p99`.
+//! In a list a step is an element's name ([`element`] and [`series`] say what that is), or its place where elements have no
+//! names; `*` stands for every element. Inside a name, `\.` is a dot, `\\` a backslash and `\*` an asterisk.
+//!
+//! `paths.txt` lists every path of the report, so that a misspelled one is refused. tests/schema.rs writes it from the
+//! report's schema: `*` is an element of a list, and `(a|b)` one of these names.
+
+/// Every path that a report can have.
+const PATHS: &str = include_str!("paths.txt");
+
+/// One step of a path.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Step {
+    Any,
+    Named(String),
+}
+
+/// A path's steps.
+pub(super) fn steps(path: &str) -> Vec<Step> {
+    let mut steps = Vec::new();
+    let (mut name, mut escaped) = (String::new(), false);
+    let mut characters = path.chars().peekable();
+    while let Some(character) = characters.next() {
+        match (character, characters.peek()) {
+            ('\\', Some(next @ ('.' | '\\' | '*'))) => {
+                name.push(*next);
+                escaped = true;
+                characters.next();
+            }
+            ('.', _) => {
+                steps.push(step(std::mem::take(&mut name), std::mem::take(&mut escaped)));
+            }
+            _ => name.push(character),
+        }
+    }
+    steps.push(step(name, escaped));
+    steps
+}
+
+fn step(name: String, escaped: bool) -> Step {
+    if name == "*" && !escaped { Step::Any } else { Step::Named(name) }
+}
+
+/// A name as a step of a path.
+pub(super) fn as_step(name: &str) -> String {
+    let step = name.replace('\\', "\\\\").replace('.', "\\.");
+    if step == "*" { "\\*".to_owned() } else { step }
+}
+
+/// What an element that has a protocol is called: `peerjs/OFFER`. A slash inside either name is written `\/`, so that no
+/// two elements are called alike.
+pub(super) fn element(protocol: &str, name: &str) -> String {
+    let inside = |name: &str| name.replace('\\', "\\\\").replace('/', "\\/");
+    if protocol.is_empty() { inside(name) } else { format!("{}/{}", inside(protocol), inside(name)) }
+}
+
+/// What a series of the host's own is called: by its label values, `eu,video`. A comma inside one is written `\,`. One
+/// without labels is called `unlabelled`.
+pub(super) fn series<'a>(values: impl Iterator<Item = &'a str>) -> String {
+    let values: Vec<_> = values.map(|value| value.replace('\\', "\\\\").replace(',', "\\,")).collect();
+    if values.is_empty() { "unlabelled".to_owned() } else { values.join(",") }
+}
+
+/// Whether a report can have a number at this path.
+pub(super) fn exists(path: &str) -> bool {
+    let steps = steps(path);
+    PATHS.lines().any(|known| {
+        let mut known = known.split('.');
+        steps.iter().all(|step| known.next().is_some_and(|known| fits(step, known))) && known.next().is_none()
+    })
+}
+
+fn fits(step: &Step, known: &str) -> bool {
+    let choices = known.strip_prefix('(').and_then(|known| known.strip_suffix(')'));
+    match (step, choices) {
+        (Step::Any, Some(_)) => true,
+        (Step::Any, None) => known == "*",
+        (Step::Named(name), Some(choices)) => choices.split('|').any(|choice| choice == name),
+        (Step::Named(name), None) => known == "*" || known == name,
+    }
+}
+
+/// Figures of connections that come from what is kept of each.
+const OF_EACH_CONNECTION: &[&str] =
+    &["average_duration_milliseconds", "closed_milliseconds", "healthy", "open_milliseconds", "unhealthy"];
+
+/// What a monitor keeps.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Kept {
+    /// `enable_metrics` is on.
+    pub(crate) metrics: bool,
+    /// `detailed_stats` is on.
+    pub(crate) details: bool,
+    /// There is a router.
+    pub(crate) routing: bool,
+}
+
+/// Why a figure has no value in such a monitor, whatever happens.
+pub(crate) fn missing(path: &str, kept: Kept) -> Option<&'static str> {
+    let steps = steps(path);
+    let name = |place: usize| match steps.get(place) {
+        Some(Step::Named(name)) => name.as_str(),
+        Some(Step::Any) => "*",
+        None => "",
+    };
+    let (part, figure) = (name(0), name(1));
+    let of_messages =
+        matches!(part, "messages" | "types" | "protocols" | "applications" | "slow_messages" | "clients")
+            || (part == "folded" && figure != "applications");
+    let of_times = part == "routing" && name(steps.len() - 1) == "average_nanoseconds";
+    let of_clients = part == "clients" || (part == "connections" && OF_EACH_CONNECTION.contains(&figure));
+    let of_windows = matches!(part, "types" | "protocols" | "applications") && name(2) == "windows"
+        || (part == "folded" && figure == "windows");
+    if part == "routing" && !kept.routing {
+        Some("there is no router")
+    } else if (of_messages || of_times || of_clients) && !kept.metrics {
+        Some("enable_metrics is off")
+    } else if (of_clients || of_windows) && !kept.details {
+        Some("detailed_stats is off")
+    } else {
+        None
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_path_is_split_at_its_dots() {
+        let named =
+            |names: &[&str]| names.iter().map(|name| Step::Named((*name).to_owned())).collect::<Vec<_>>();
+        for (path, expected) in [
+            ("a.b", named(&["a", "b"])),
+            (r"a\.b.c", named(&["a.b", "c"])),
+            (r"a\\.b", named(&["a\\", "b"])),
+            (r"a\\\.b", named(&["a\\.b"])),
+            (r"x\,y.\*", named(&["x\\,y", "*"])),
+            ("", named(&[""])),
+            ("a.", named(&["a", ""])),
+            (r"a\", named(&["a\\"])),
+        ] {
+            assert_eq!(steps(path), expected, "{path}");
+        }
+        assert_eq!(steps("a.*"), [Step::Named("a".to_owned()), Step::Any]);
+        for name in ["a", "a.b", r"a\", r"a\.b", "*", r"\*", "a*", "..", ""] {
+            assert_eq!(steps(&as_step(name)), [Step::Named(name.to_owned())], "{name}");
+        }
+    }
+
+    #[test]
+    fn no_two_elements_are_called_alike() {
+        let names = ["a", "b", "a/b", "/", "\\", "a\\/b", "\\/", ""];
+        let mut seen = std::collections::HashMap::new();
+        for protocol in names {
+            for name in names.into_iter().filter(|name| !name.is_empty()) {
+                let before = seen.insert(element(protocol, name), (protocol, name));
+                assert_eq!(before, None, "{protocol} {name}");
+            }
+        }
+        assert_eq!(element("peerjs", "OFFER"), "peerjs/OFFER");
+        assert_ne!(series(["x,y", "z"].into_iter()), series(["x", "y,z"].into_iter()));
+        assert_ne!(series(["x\\", "y"].into_iter()), series(["x\\,y"].into_iter()));
+    }
+
+    #[test]
+    fn only_paths_of_the_report_exist() {
+        for path in [
+            "messages.total",
+            "messages.windows.last_minute.error_rate",
+            "messages.failures.*",
+            "messages.failures.not_json",
+            "messages.failures.expired",
+            "types.*.windows.last_minute.p99",
+            r"types.peerjs/a\.b.failures.expired",
+            "routing.workers.0.stalled",
+            "routing.accounting.refusals.ring_full",
+            "custom.families.jobs_total.series.unlabelled.value",
+            "system.cpu.process_share",
+        ] {
+            assert!(exists(path), "{path}");
+        }
+        for path in [
+            "",
+            "messages",
+            "messages.totall",
+            "messages.total.",
+            ".messages.total",
+            "messages.*",
+            "messages.failures.not_a_reason",
+            "types.a.b.total",
+            "types.total",
+            "routing.workers.stalled",
+            "custom.families.jobs_total.value",
+            "clients.by_errors.ann.name",
+        ] {
+            assert!(!exists(path), "{path}");
+        }
+    }
+}

@@ -1,0 +1,246 @@
+//! What `enable_metrics` and `detailed_stats` switch off is null in the report, left out at /metrics, and said by the rules that
+//! need it. (M9)
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test")]
+
+use corelane::clock::Clock;
+use corelane::config::Config;
+use corelane::export;
+use corelane::metrics::Descriptor;
+use corelane::monitor::alert::Rule;
+use corelane::monitor::{Format, Monitor};
+use corelane::record::{Measured, Message};
+use corelane::router::Builder;
+use serde_json::Value;
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+const OFFER: &[u8] = br#"{"type":"OFFER","dst":"ben"}"#;
+
+/// A router's monitor, and what a scrape shows, after a message of each kind.
+fn busy(set: &[(&str, &str)]) -> (Monitor, String) {
+    let mut config = Config::default().with_workers(1).unwrap();
+    set.iter().for_each(|(key, value)| config.set(key, value).unwrap());
+    let (clock, hands) = Clock::manual();
+    let (router, mut workers) = Builder::new(config).clock(clock.clone()).build().unwrap();
+    let monitor = Monitor::of(&router.source());
+    let mut port = router.port().unwrap();
+    let ann = port.connect("ann", "peerjs", "app", 1).unwrap();
+    port.connect("ben", "peerjs", "app", 2).unwrap();
+    port.submit(ann, OFFER, 0).unwrap();
+    port.submit(ann, b"{", 0).unwrap();
+    port.publish();
+    hands.advance(Duration::from_secs(2));
+    workers[0].cycle(clock.raw());
+    port.poll(100, |_| ()).unwrap();
+    monitor.connect("cat", "app").unwrap();
+    let measured = Measured { processing_nanoseconds: 5, bytes: 7, ..Measured::default() };
+    monitor.record(&Message {
+        client: "cat",
+        message_type: "bye",
+        protocol: "p",
+        application: "app",
+        measured,
+    });
+    monitor.counter(&Descriptor::new("jobs_total", "Jobs")).unwrap().with(&[]).unwrap().add(1);
+    for _ in 0..3 {
+        hands.advance(Duration::from_secs(5));
+        monitor.tick();
+    }
+    let scrape = export::prometheus(&router.stats());
+    (monitor, scrape)
+}
+
+/// A monitor alone.
+fn alone() -> Monitor {
+    let (clock, hands) = Clock::manual();
+    let monitor = Monitor::with_clock(Config::default(), clock).unwrap();
+    monitor.connect("cat", "app").unwrap();
+    monitor.record(&Message { client: "cat", message_type: "bye", protocol: "p", ..Message::default() });
+    hands.advance(Duration::from_secs(5));
+    monitor.tick();
+    monitor
+}
+
+/// How many numbers the report has at a path.
+fn numbers(value: &Value, steps: &[&str]) -> usize {
+    let Some((step, rest)) = steps.split_first() else {
+        return usize::from(value.is_number() || value.is_boolean());
+    };
+    match value {
+        Value::Array(elements) => elements.iter().map(|element| numbers(element, rest)).sum(),
+        Value::Object(members) if step.starts_with('(') => {
+            members.values().map(|one| numbers(one, rest)).sum()
+        }
+        Value::Object(members) => members.get(*step).map_or(0, |one| numbers(one, rest)),
+        _ => 0,
+    }
+}
+
+/// Of each path of a report: how many numbers are there, and why a rule over it says that there can be none.
+fn paths(monitor: &Monitor) -> BTreeMap<String, (usize, Option<&'static str>)> {
+    let report = serde_json::from_str(&monitor.report(Format::Json)).unwrap();
+    let all = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/src/monitor/paths.txt")).unwrap();
+    let each = |path: &str| {
+        let steps: Vec<_> = path.split('.').collect();
+        let metric: Vec<_> =
+            steps.iter().map(|step| if step.starts_with('(') { "*" } else { *step }).collect();
+        monitor.add_rule(Rule::above("probe", &metric.join("."), 1.0)).unwrap();
+        let rules = monitor.snapshot().alerts.rules;
+        monitor.remove_rule("probe").unwrap();
+        let rule = rules.iter().find(|rule| rule.name == "probe").unwrap();
+        (path.to_owned(), (numbers(&report, &steps), rule.unavailable))
+    };
+    all.lines().map(each).collect()
+}
+
+#[test]
+fn a_figure_is_null_where_it_is_not_kept_and_nowhere_else() {
+    let full = paths(&busy(&[]).0);
+    assert!(full.len() > 700 && full.values().all(|(_, reason)| reason.is_none()));
+    assert!(full.values().filter(|(numbers, _)| *numbers > 0).count() > 500);
+    let (metrics, details) = ("enable_metrics is off", "detailed_stats is off");
+    for (monitor, reasons, least) in [
+        (busy(&[("enable_metrics", "off")]).0, vec![metrics], 200),
+        (busy(&[("detailed_stats", "off")]).0, vec![details], 100),
+        (alone(), vec!["there is no router"], 100),
+    ] {
+        let mut missing = 0;
+        for (path, (numbers, reason)) in paths(&monitor) {
+            if let Some(reason) = reason {
+                assert!(reasons.contains(&reason), "{path}: {reason}");
+                assert_eq!(numbers, 0, "{path} has numbers though {reason}");
+                missing += 1;
+            } else if !reasons.contains(&"there is no router") && !path.starts_with("alerts.") {
+                // Alerts are what has happened so far.
+                assert_eq!(numbers > 0, full[&path].0 > 0, "{path} is null, and nothing says why");
+            }
+        }
+        assert!(missing > least, "{missing} for {reasons:?}");
+    }
+    // Switched off while it runs, and on again.
+    let (monitor, _) = busy(&[]);
+    monitor.set("detailed_stats", "off").unwrap();
+    let health = |monitor: &Monitor| {
+        let stats = monitor.snapshot();
+        (stats.clients.is_some(), stats.connections.healthy, stats.connections.open_milliseconds.is_some())
+    };
+    assert_eq!(health(&monitor), (false, None, false));
+    monitor.set("detailed_stats", "on").unwrap();
+    assert_eq!(health(&monitor), (true, Some(1), true), "the router's clients have left with their port");
+}
+
+#[test]
+fn a_report_for_people_says_what_is_off() {
+    let (off, _) = busy(&[("enable_metrics", "off")]);
+    for format in [Format::Text, Format::Html] {
+        let report = off.report(format);
+        assert!(report.contains("No figures of messages: enable_metrics is off."), "{report}");
+        assert!(
+            report.contains("No figures of clients: detailed_stats or enable_metrics is off."),
+            "{report}"
+        );
+        assert!(report.contains("error_rate") && report.contains("enable_metrics is off"), "{report}");
+    }
+    let (on, _) = busy(&[]);
+    for format in [Format::Text, Format::Html] {
+        assert!(!on.report(format).contains(" off"), "{}", on.report(format));
+    }
+}
+
+#[test]
+fn a_scrape_leaves_out_what_is_not_kept() {
+    let (_, on) = busy(&[]);
+    let (_, off) = busy(&[("enable_metrics", "off")]);
+    let kept = [
+        r#"corelane_messages_delivered_total{message_type="OFFER",protocol="peerjs"} 1"#,
+        "corelane_messages_submitted_total 2",
+        "corelane_connections_open 2",
+    ];
+    for line in kept {
+        assert!(on.contains(line) && off.contains(line), "{line}");
+    }
+    for family in [
+        "message_duration_seconds",
+        "message_queue_duration_seconds",
+        "message_held_duration_seconds",
+        "app_message_duration_seconds",
+        "received_bytes_total",
+        "routing_average_seconds",
+        "recorded_messages_total",
+        "recorded_duration_seconds",
+    ] {
+        let family = format!("# TYPE corelane_{family} ");
+        assert!(on.contains(&family) && !off.contains(&family), "{family}");
+    }
+}
+
+/// What a test's subscriber was told: target and text.
+#[derive(Clone, Default)]
+struct Log(Arc<Mutex<Vec<(String, String)>>>);
+
+struct Text(String);
+
+impl tracing::field::Visit for Text {
+    fn record_debug(&mut self, field: &tracing::field::Field, value: &dyn std::fmt::Debug) {
+        self.0.push_str(&format!("{}={value:?} ", field.name()));
+    }
+}
+
+impl tracing::Subscriber for Log {
+    fn enabled(&self, _: &tracing::Metadata<'_>) -> bool {
+        true
+    }
+
+    fn new_span(&self, _: &tracing::span::Attributes<'_>) -> tracing::span::Id {
+        tracing::span::Id::from_u64(1)
+    }
+
+    fn record(&self, _: &tracing::span::Id, _: &tracing::span::Record<'_>) {}
+
+    fn record_follows_from(&self, _: &tracing::span::Id, _: &tracing::span::Id) {}
+
+    fn event(&self, event: &tracing::Event<'_>) {
+        let mut text = Text(String::new());
+        event.record(&mut text);
+        self.0.lock().unwrap().push((event.metadata().target().to_owned(), text.0));
+    }
+
+    fn enter(&self, _: &tracing::span::Id) {}
+
+    fn exit(&self, _: &tracing::span::Id) {}
+}
+
+/// The rules named in the warnings of a start.
+fn warned(set: &[(&str, &str)], rule: Option<Rule>) -> Vec<String> {
+    let log = Log::default();
+    tracing::subscriber::with_default(log.clone(), || {
+        let (monitor, _) = busy(set);
+        if let Some(rule) = rule {
+            monitor.add_rule(rule).unwrap();
+        }
+        monitor.start().unwrap();
+        monitor.start().unwrap();
+        monitor.stop(Duration::from_secs(10));
+    });
+    let events = std::mem::take(&mut *log.0.lock().unwrap());
+    let ours = events
+        .iter()
+        .filter(|(target, text)| target == "corelane::alert" && text.contains("raises no alert"));
+    let rule = |text: &str| text.split('"').nth(1).unwrap().to_owned();
+    let mut named: Vec<_> = ours.map(|(_, text)| rule(text)).collect();
+    named.sort();
+    named
+}
+
+#[test]
+fn a_start_names_the_rules_that_cannot_raise() {
+    assert_eq!(warned(&[], None), [""; 0]);
+    assert_eq!(warned(&[("detailed_stats", "off")], None), [""; 0], "no rule that ships needs it");
+    let without = warned(&[("enable_metrics", "off")], None);
+    assert_eq!(without, ["error_rate", "p99", "queue_wait", "slow_messages"]);
+    let own = Rule::above("hogs", "clients.by_bytes_in.*.bytes_in", 1e6);
+    // When it is added, and when the monitor starts.
+    assert_eq!(warned(&[("detailed_stats", "off")], Some(own)), ["hogs", "hogs"]);
+}
