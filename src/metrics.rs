@@ -53,6 +53,8 @@ pub(crate) use number::number;
 
 pub use histogram::Distribution;
 pub(crate) use histogram::Histogram;
+#[cfg(not(corelane_loom))]
+pub(crate) use histogram::IMPOSSIBLE;
 pub(crate) use label::{ApplicationId, Labels, OTHER, ProtocolId, TypeId};
 pub(crate) use path::{Depth, PathDepth, PathShard};
 pub use ports::{PathStats, PortStats};

@@ -278,12 +278,6 @@ impl Monitor {
         self.core.source.hub().sent(client, bytes)
     }
 
-    /// How many connections the host allows, where it refuses more: `system.load.connection_pool_use` is of this limit then, unless
-    /// another one is nearer.
-    pub fn set_connection_limit(&self, limit: Option<u64>) {
-        lock(&self.core.inner).connection_limit = limit;
-    }
-
     /// Counts an attempt to reconnect that the host has seen.
     pub fn record_reconnect(&self) {
         self.core.source.hub().clients.count_reconnect();

@@ -393,7 +393,7 @@ fn p4_history_by_series_and_of_numbers() {
     let totals = monitor.history("messages.total", Span::Minute).unwrap().points;
     assert_eq!((totals.len(), totals[0].samples), (13, 1));
     let last = totals.last().unwrap();
-    assert_eq!((last.minimum, last.maximum, last.average, last.last), (195.0, 195.0, 195.0, 195.0));
+    assert_eq!((last.minimum, last.maximum, last.average, last.last), (195.0, 195.0, Some(195.0), 195.0));
     assert!(
         monitor.history("connections.active", Span::Day).unwrap().points.iter().all(|one| one.last == 0.0)
     );

@@ -8,7 +8,7 @@ mod stats;
 pub use stats::{CustomFamilyStats, CustomSeriesStats, CustomStats};
 
 use super::cell::{Cell, SHARED};
-use super::histogram::Histogram;
+use super::histogram::{Histogram, IMPOSSIBLE};
 use crate::error::Error;
 use crate::sync::{Arc, AtomicU64, Gauge as GaugeCell, Mutex, Relaxed, lock};
 use crossbeam_utils::CachePadded;
@@ -90,7 +90,15 @@ pub enum Kind {
 enum Cells {
     Counter(Box<[CachePadded<Cell>]>),
     Gauge(Level),
-    Histogram(Histogram),
+    Histogram(Values),
+}
+
+/// A histogram's.
+#[derive(Debug)]
+struct Values {
+    histogram: Histogram,
+    /// What was given and left out.
+    ignored: Cell,
 }
 
 /// A gauge's.
@@ -118,7 +126,9 @@ impl Cells {
         match kind {
             Kind::Counter => Self::Counter((0..SHARED).map(|_| CachePadded::new(Cell::default())).collect()),
             Kind::Gauge => Self::Gauge(Level { value: GaugeCell::new(0.0), ignored: Cell::default() }),
-            Kind::Histogram => Self::Histogram(Histogram::new()),
+            Kind::Histogram => {
+                Self::Histogram(Values { histogram: Histogram::new(), ignored: Cell::default() })
+            }
         }
     }
 }
@@ -334,13 +344,17 @@ impl Gauge {
 
 impl CustomHistogram {
     /// Counts a value: nanoseconds where the unit is seconds, otherwise bytes. A sum that reaches the largest number stays
-    /// there.
+    /// there. A value of 2^62 or more, which a negative difference becomes, is left out and counted in
+    /// [`ignored`](CustomFamilyStats::ignored).
     #[inline]
     pub fn record(&self, value: u64) {
-        if let Cells::Histogram(histogram) = &*self.0 {
-            // A reset does not touch the host's own metrics: there is one epoch.
-            histogram.record_shared_to_end(value);
+        let Cells::Histogram(values) = &*self.0 else { return };
+        if value >= IMPOSSIBLE {
+            values.ignored.add_shared(1);
+            return;
         }
+        // A reset does not touch the host's own metrics: there is one epoch.
+        values.histogram.record_shared_to_end(value);
     }
 }
 

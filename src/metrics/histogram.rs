@@ -16,6 +16,11 @@ use super::cell::{Cell, Writer};
 use super::rank;
 use crate::sync::{mutant, os};
 
+/// Durations of this many nanoseconds (2^62, which is 146 years) or more are refused where hosts report them: a negative
+/// difference becomes such a number.
+#[cfg(not(corelane_loom))]
+pub(crate) const IMPOSSIBLE: u64 = 1 << 62;
+
 /// The live cells. 8.2 KiB.
 #[derive(Debug)]
 pub(crate) struct Histogram {

@@ -13,14 +13,22 @@ pub struct Point {
     pub start_milliseconds: u64,
     /// Where it ends; of the last point that may be still to come.
     pub end_milliseconds: u64,
-    /// Smallest sample.
+    /// Smallest sample. In JSON an infinite number is a text, here and in the next three.
+    #[serde(serialize_with = "crate::metrics::number")]
+    #[cfg_attr(feature = "schema", schemars(with = "crate::metrics::Number"))]
     pub minimum: f64,
     /// Largest sample.
+    #[serde(serialize_with = "crate::metrics::number")]
+    #[cfg_attr(feature = "schema", schemars(with = "crate::metrics::Number"))]
     pub maximum: f64,
     /// Latest sample.
+    #[serde(serialize_with = "crate::metrics::number")]
+    #[cfg_attr(feature = "schema", schemars(with = "crate::metrics::Number"))]
     pub last: f64,
-    /// Mean of the samples, each with the same weight.
-    pub average: f64,
+    /// Mean of the samples, each with the same weight; null where samples are infinite in both directions.
+    #[serde(serialize_with = "crate::metrics::number")]
+    #[cfg_attr(feature = "schema", schemars(with = "crate::metrics::Number"))]
+    pub average: Option<f64>,
     /// How many, at least 1.
     pub samples: u64,
 }
@@ -53,6 +61,7 @@ impl Samples {
     fn point(&self, moment: Moment, start: u64, end: u64) -> Point {
         // Clamped: a sum may round past the largest sample, or reach infinity.
         let average = (self.sum / self.count as f64).clamp(self.minimum, self.maximum);
+        let average = Some(average).filter(|average| !average.is_nan());
         Point {
             start_milliseconds: moment.wall(start),
             end_milliseconds: moment.wall(end),
@@ -126,10 +135,9 @@ impl Gauge {
         Self { minute: tier(Span::Minute), hour: tier(Span::Hour), day: tier(Span::Day) }
     }
 
-    /// Takes a sample. A time before the last one counts as that one; a value that is infinite or no number
-    /// is passed over.
+    /// Takes a sample. A time before the last one counts as that one. What is no number is left out.
     pub(crate) fn sample(&mut self, now: u64, value: f64) {
-        if !value.is_finite() {
+        if value.is_nan() {
             return;
         }
         for tier in [&mut self.minute, &mut self.hour, &mut self.day] {
@@ -170,7 +178,7 @@ mod tests {
             minimum,
             maximum,
             last,
-            average,
+            average: Some(average),
             samples,
         }
     }
@@ -216,12 +224,24 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_finite_number_is_passed_over() {
+    fn infinity_is_a_value_and_what_is_no_number_is_left_out() {
         let mut gauge = Gauge::new(24, 0);
-        for value in [f64::NAN, f64::INFINITY, f64::NEG_INFINITY] {
-            gauge.sample(0, value);
-        }
+        gauge.sample(0, f64::NAN);
         assert_eq!(gauge.points(Span::Minute, at(0)).count(), 0);
+        let infinity = f64::INFINITY;
+        let only = |gauge: &Gauge, now| gauge.points(Span::Minute, at(now)).last().unwrap();
+        gauge.sample(0, 1.0);
+        gauge.sample(0, infinity);
+        assert_eq!(only(&gauge, 0), point((1_000, 2_000), (1.0, infinity, infinity, infinity), 2));
+        gauge.sample(0, -infinity);
+        let both = Point { average: None, ..point((1_000, 2_000), (-infinity, infinity, -infinity, 0.0), 3) };
+        assert_eq!(only(&gauge, 0), both);
+        let json = serde_json::to_value(both).unwrap();
+        assert_eq!((&json["maximum"], &json["average"]), (&"Infinity".into(), &serde_json::Value::Null));
+        // The next slot's are its own.
+        gauge.sample(SECOND, 3.0);
+        assert_eq!(only(&gauge, SECOND), point((2_000, 3_000), (3.0, 3.0, 3.0, 3.0), 1));
+        let mut gauge = Gauge::new(24, 0);
         gauge.sample(0, f64::MAX);
         gauge.sample(0, f64::MAX);
         let points: Vec<_> = gauge.points(Span::Minute, at(0)).collect();
@@ -274,7 +294,7 @@ mod tests {
                     prop_assert_eq!(point.minimum, values.iter().copied().fold(f64::INFINITY, f64::min));
                     prop_assert_eq!(point.maximum, values.iter().copied().fold(f64::NEG_INFINITY, f64::max));
                     let average = values.iter().sum::<f64>() / values.len() as f64;
-                    prop_assert!((point.average - average).abs() < 1e-9);
+                    prop_assert!((point.average.unwrap() - average).abs() < 1e-9);
                 }
             }
         }

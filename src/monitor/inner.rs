@@ -38,8 +38,6 @@ pub(super) struct Inner {
     /// What had been folded by then.
     pub(super) folded_then: FoldedFigures,
     pub(super) rates: Rates,
-    /// The host's own, where it has one.
-    pub(super) connection_limit: Option<u64>,
     heap_pause: u32,
     /// When the monitor began, in raw ticks.
     started: u64,
@@ -103,7 +101,6 @@ impl Inner {
             applications_then: Vec::new(),
             folded_then: FoldedFigures::default(),
             rates: Rates::default(),
-            connection_limit: None,
             heap_pause: 0,
             started: clock.raw(),
             since_milliseconds: begin,
@@ -160,7 +157,7 @@ impl Inner {
         if let (Some(now), Some(then)) = (&stats, &self.last) {
             self.rates = now.since(then);
         }
-        let pools = super::snapshot::connection_pools(source, self.connection_limit);
+        let pools = super::snapshot::connection_pools(source);
         let queue = stats.as_ref().map_or(0, |stats| stats.routing.queue_messages);
         let used = stats.as_ref().and(self.last.as_ref()).map(|_| self.rates.utilisation);
         self.last = stats;

@@ -51,13 +51,13 @@ impl<'a> Moment<'a> {
 
 /// Connections against the limits that refuse: a router's clients, those that the host reports, and all of them against a limit
 /// of the host's own. The one of which the most is used refuses first.
-pub(super) fn connection_pools(source: &dyn Source, own_limit: Option<u64>) -> Vec<(u64, u64)> {
+pub(super) fn connection_pools(source: &dyn Source) -> Vec<(u64, u64)> {
     let reported = source.hub().clients.connections().active;
     let routed = source.routed_clients().map(|routed| routed.connections().active);
     let mut pools = vec![(reported, source.config().get(ConfigKey::MaxRecordedClients))];
     pools.extend(routed.map(|routed| (routed, source.config().get(ConfigKey::MaxClients))));
-    let configured = || Some(source.config().get(ConfigKey::ConnectionLimit)).filter(|limit| *limit > 0);
-    pools.extend(own_limit.or_else(configured).map(|limit| (reported + routed.unwrap_or(0), limit)));
+    let own = Some(source.config().get(ConfigKey::ConnectionLimit)).filter(|limit| *limit > 0);
+    pools.extend(own.map(|limit| (reported + routed.unwrap_or(0), limit)));
     pools
 }
 

@@ -9,13 +9,10 @@ use crate::clock::Clock;
 use crate::config::{Config, Key};
 use crate::error::{Error, Failed};
 use crate::metrics::{
-    ApplicationId, Controlled, Controls, Customs, Failing, GroupSeries, Outcome, ProtocolId, SHARED,
-    SlowMessage, SlowRing, Timing, TypeId, TypeSeries, Writer, shard_of_thread,
+    ApplicationId, Controlled, Controls, Customs, Failing, GroupSeries, IMPOSSIBLE, Outcome, ProtocolId,
+    SHARED, SlowMessage, SlowRing, Timing, TypeId, TypeSeries, Writer, shard_of_thread,
 };
 use crate::sync::{Arc, AtomicBool, AtomicU64, Mutex, Relaxed, lock};
-
-/// Durations of 2^62 ns, which is 146 years, or more are refused.
-const LONGEST_BITS: u32 = 62;
 
 /// Protocols that reports may name beside `other`.
 const PROTOCOLS: usize = 16;
@@ -277,8 +274,7 @@ impl Hub {
     /// Whether its durations can be: one that is beyond all times was negative before it came here. If not, it is counted.
     #[inline]
     fn is_possible(&self, measured: Measured) -> bool {
-        let is_possible =
-            (measured.queue_wait_nanoseconds | measured.processing_nanoseconds) >> LONGEST_BITS == 0;
+        let is_possible = (measured.queue_wait_nanoseconds | measured.processing_nanoseconds) < IMPOSSIBLE;
         if !is_possible {
             self.impossible.fetch_add(1, Relaxed); // Relaxed: a count by itself.
         }

@@ -491,19 +491,18 @@ fn what_is_never_acknowledged_is_counted_by_reason() {
 /// Each limit refuses its own: neither the host's connections nor a larger limit makes the one that is full look half used.
 #[test]
 fn the_use_of_connections_is_of_the_limit_that_refuses() {
-    let routed = Routed::new(&[("workers", "1"), ("max_clients", "4"), ("max_recorded_clients", "16")]);
-    let used = || {
+    let limits = [("workers", "1"), ("max_clients", "4"), ("max_recorded_clients", "16")];
+    let used = |routed: &Routed| {
         routed.advance(5_000);
         routed.monitor.tick();
         routed.stats().system.unwrap().load.unwrap().connection_pool_use
     };
-    assert_eq!(used(), Some(0.5), "two of a router's four");
-    for number in 0..12 {
-        routed.monitor.connect(&format!("client {number}"), "app").unwrap();
+    for (own, all) in [("0", 0.75), ("16", 14.0 / 16.0), ("100", 0.75)] {
+        let routed = Routed::new(&[&limits[..], &[("connection_limit", own)]].concat());
+        assert_eq!(used(&routed), Some(0.5), "two of a router's four");
+        for number in 0..12 {
+            routed.monitor.connect(&format!("client {number}"), "app").unwrap();
+        }
+        assert_eq!(used(&routed), Some(all), "twelve of the host's sixteen, fourteen of {own} in all");
     }
-    assert_eq!(used(), Some(0.75), "twelve of the host's sixteen");
-    routed.monitor.set_connection_limit(Some(16));
-    assert_eq!(used(), Some(14.0 / 16.0), "fourteen of the sixteen that the host allows");
-    routed.monitor.set_connection_limit(None);
-    assert_eq!(used(), Some(0.75));
 }

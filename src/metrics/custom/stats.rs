@@ -31,7 +31,8 @@ pub struct CustomFamilyStats {
     pub series: Vec<CustomSeriesStats>,
     /// How often label values were looked up that had no series of their own.
     pub folded: u64,
-    /// What its gauges were given that is no number, or would have made them none: left out, and counted here.
+    /// Values that were left out: of gauges, those that are no number or would have led to none; of histograms, those of 2^62
+    /// or more.
     pub ignored: u64,
 }
 
@@ -72,7 +73,10 @@ fn family_stats(family: &Family) -> CustomFamilyStats {
                 ignored += level.ignored.get();
                 (Some(level.value.load(Relaxed)), None) // Relaxed: a reading by itself.
             }
-            Cells::Histogram(histogram) => (None, Some(Distribution::of(0, [histogram]).into())),
+            Cells::Histogram(values) => {
+                ignored += values.ignored.get();
+                (None, Some(Distribution::of(0, [&values.histogram]).into()))
+            }
         };
         CustomSeriesStats {
             labels: descriptor.labels.iter().cloned().zip(values).collect(),
