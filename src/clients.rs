@@ -33,6 +33,7 @@ pub(crate) use members::Members;
 pub(crate) use rooms::{RoomLimits, RoomReader, Rooms};
 
 pub use crate::id::{ClientId, MAX_NAME_BYTES, RoomId};
+pub use figures::KeptFigures;
 pub use policy::{CreditPolicy, Outstanding};
 
 use crate::clock::Clock;
@@ -53,6 +54,7 @@ pub(crate) struct NewClient<'a> {
     pub(crate) protocol: u16,
     pub(crate) application: u16,
     pub(crate) policy: CreditPolicy,
+    pub(crate) figures: KeptFigures,
 }
 
 /// All clients of a router.
@@ -238,7 +240,7 @@ impl Clients {
         let client = ClientId::new(index, generation);
         let now = self.clock.raw();
         if let Some(line) = self.lines.get(index as usize) {
-            line.open(now, control.connections.writer.controlled.epoch, only_recorded);
+            line.open(now, control.connections.writer.controlled.epoch, only_recorded, &new.figures);
         }
         let inserted = self.names.insert(hash, client);
         debug_assert!(inserted.is_ok(), "names are inserted under the control lock");
@@ -280,6 +282,14 @@ impl Clients {
             control.connections.disconnect(slot.labels().1, now, lived);
         }
         true
+    }
+
+    /// What a client was counted with, before [`end_close`](Self::end_close) gives its slot back. By its port.
+    pub(crate) fn keep_figures(&self, client: ClientId, epoch: u64) -> KeptFigures {
+        let closing =
+            self.get(client).is_some_and(|slot| slot.phase_of(client.generation()) == Some(Phase::Closing));
+        let line = self.line(client).filter(|_| closing);
+        line.map_or_else(|| KeptFigures::NONE, |line| line.keep(epoch))
     }
 
     /// CLIENT_CLOSED has been handed out, or the port is gone: nothing is handed out for the client any more,

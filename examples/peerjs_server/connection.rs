@@ -3,7 +3,7 @@
 //! generation, so that an event for one that is gone finds nothing.
 
 use crate::registry::Owner;
-use corelane::clients::ClientId;
+use corelane::clients::{ClientId, KeptFigures};
 use hyper::body::Bytes;
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
@@ -26,7 +26,13 @@ pub(crate) struct Outgoing {
 }
 
 /// What a socket leaves to the one that takes over from it.
-pub(crate) type Rest = VecDeque<Outgoing>;
+#[derive(Debug, Default)]
+pub(crate) struct Rest {
+    /// Frames that were not written.
+    pub(crate) outgoing: VecDeque<Outgoing>,
+    /// What its client was counted with.
+    pub(crate) figures: KeptFigures,
+}
 
 /// What its socket's task does next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -57,7 +63,7 @@ pub(crate) struct Connection {
     why: Cell<&'static str>,
     /// The id has gone to another socket, which waits for what could not be written to this one.
     pub(crate) successor: RefCell<Option<oneshot::Sender<Rest>>>,
-    outgoing: RefCell<Rest>,
+    outgoing: RefCell<VecDeque<Outgoing>>,
     waker: RefCell<Option<Waker>>,
 }
 
@@ -95,20 +101,20 @@ impl Connection {
 
     /// Takes over what another socket could not write, in front of everything else. Its credit is forgiven, so
     /// what a client that never reads could gather by coming again and again has a limit of its own.
-    pub(crate) fn inherit(&self, rest: Rest) {
+    pub(crate) fn inherit(&self, outgoing: VecDeque<Outgoing>) {
         let mut room = INHERITED_BYTES;
-        for outgoing in rest {
+        for outgoing in outgoing {
             let Some(left) = room.checked_sub(outgoing.text.len()) else { return };
             room = left;
             self.push(Outgoing { text: outgoing.text, messages: 0, bytes: 0 });
         }
     }
 
-    /// Hands what is not written to the successor, if there is one.
-    pub(crate) fn hand_over(&self) {
+    /// Hands what is not written to the successor, if there is one, with its client's figures.
+    pub(crate) fn hand_over(&self, figures: &KeptFigures) {
         if let Some(successor) = self.successor.take() {
             // Whoever asked may have gone meanwhile.
-            let _ = successor.send(self.outgoing.take());
+            let _ = successor.send(Rest { outgoing: self.outgoing.take(), figures: *figures });
         }
     }
 
@@ -239,8 +245,8 @@ mod tests {
         let (successor, mut rest) = oneshot::channel();
         old.successor.replace(Some(successor));
         assert!(old.takes_messages() && !new.takes_messages());
-        old.hand_over();
-        new.inherit(rest.try_recv().unwrap());
+        old.hand_over(&KeptFigures::default());
+        new.inherit(rest.try_recv().unwrap().outgoing);
         let taken: Vec<_> = std::iter::from_fn(|| new.pop()).map(|one| (one.text.len(), one.bytes)).collect();
         assert_eq!(taken, [(10, 0), (INHERITED_BYTES - 10, 0)]);
         assert!(!old.has_outgoing());

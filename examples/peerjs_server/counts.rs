@@ -42,6 +42,8 @@ labelled! {
         BadUpgrade = "bad_upgrade",
         /// `--max_connections` is reached.
         TooManyConnections = "too_many_connections",
+        /// The monitor's address has as many sockets as it serves.
+        MonitorFull = "monitor_full",
         /// `--max_per_address` is reached.
         TooManyOfAddress = "too_many_of_address",
         /// There is no descriptor left.

@@ -3,6 +3,7 @@
 
 use crate::Failure;
 use crate::accept::{self, Listening};
+use crate::counts::Refusal;
 use crate::guard::{Guarded, Owner};
 use crate::http::{Answer, answer, plain};
 use crate::listen;
@@ -20,7 +21,7 @@ use hyper::{Method, Request, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use std::convert::Infallible;
 use std::io;
-use std::net::{IpAddr, TcpListener};
+use std::net::{IpAddr, SocketAddr, TcpListener};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::thread::JoinHandle;
@@ -59,11 +60,12 @@ fn serve(listener: TcpListener, mut sources: Sources) -> io::Result<()> {
     runtime.block_on(async {
         let (address, shared, open) = (listener.local_addr()?, sources.clone(), Rc::new(()));
         let listening = Listening { listener, address, open: &listen::for_monitor };
-        let serve = |stream, _| {
-            if Rc::strong_count(&open) <= MAX_SOCKETS {
-                let connection = serve_connection(stream, shared.clone(), Rc::clone(&open));
-                tokio::task::spawn_local(connection);
+        let serve = |stream, peer: SocketAddr| {
+            if Rc::strong_count(&open) > MAX_SOCKETS {
+                shared.service.refuse(Refusal::MonitorFull, peer.ip(), "");
+                return;
             }
+            tokio::task::spawn_local(serve_connection(stream, shared.clone(), Rc::clone(&open)));
         };
         tokio::select! {
             () = accept::run(&shared.service, listening, serve) => {}

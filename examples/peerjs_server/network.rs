@@ -10,11 +10,11 @@ use crate::listen;
 use crate::options::Settings;
 use crate::pump::{self, Pump};
 use crate::registry::{Owner, Registry};
-use corelane::clients::ClientId;
+use corelane::clients::{ClientId, KeptFigures};
 use corelane::clock::Clock;
 use corelane::error::{Error, Refused};
 use corelane::monitor::Monitor;
-use corelane::router::Port;
+use corelane::router::{ConnectOptions, Port};
 use std::cell::{Cell, RefCell};
 use std::io;
 use std::net::{IpAddr, SocketAddr};
@@ -168,13 +168,13 @@ impl Network {
             // A thread that stops instead lets go as well.
             return rest.await.unwrap_or_default();
         }
-        Rest::new()
+        Rest::default()
     }
 
-    /// Makes a connection a client of the router.
-    pub(crate) fn connect(&self, connection: &Connection) -> Result<(), Error> {
-        let mut port = self.port.borrow_mut();
-        let client = port.connect(&connection.id, "peerjs", "peerjs", connection.owner.connection)?;
+    /// Makes a connection a client of the router, which goes on with the figures of the one before it.
+    pub(crate) fn connect(&self, connection: &Connection, figures: KeptFigures) -> Result<(), Error> {
+        let options = ConnectOptions::new("peerjs", "peerjs", connection.owner.connection).figures(figures);
+        let client = self.port.borrow_mut().connect_with(&connection.id, options)?;
         connection.client.set(Some(client));
         connection.heard_at.set(self.clock.raw());
         Ok(())

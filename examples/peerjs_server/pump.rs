@@ -135,9 +135,9 @@ fn hand_out(network: &Network, event: Event<'_>, follow_ups: &mut Vec<FollowUp>)
         }
         Event::Left { token, .. } => follow_ups.push(FollowUp::LeftName(token)),
         Event::Close { token, .. } => follow_ups.push(FollowUp::Abort(token)),
-        Event::Closed { token, .. } => {
+        Event::Closed { token, figures, .. } => {
             if let Some(connection) = network.connections.borrow_mut().remove(token) {
-                connection.hand_over();
+                connection.hand_over(figures);
             }
         }
         _ => {}

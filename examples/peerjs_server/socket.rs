@@ -7,7 +7,7 @@ use crate::guard::Socket;
 use crate::http::{self, CONNECTION_LIMIT, INVALID_KEY, MISSING_PARAMETERS};
 use crate::network::{Network, Submitted};
 use crate::registry::Entered;
-use corelane::clients::MAX_NAME_BYTES;
+use corelane::clients::{KeptFigures, MAX_NAME_BYTES};
 use corelane::error::Error;
 use futures_util::{Sink, SinkExt, Stream, StreamExt};
 use hyper::body::Bytes;
@@ -172,13 +172,15 @@ async fn enter(network: &Network, query: &Query, address: IpAddr) -> Result<Rc<C
     if matches!(entered, Entered::New { again: true } | Entered::After(_) | Entered::Taken) {
         network.service.monitor.record_reconnect();
     }
+    let mut figures = KeptFigures::default();
     match entered {
         Entered::New { .. } => greet(&connection),
         // If it has a successor itself by then, it connects all the same, for what its client has sent.
         Entered::After(owner) => {
             let rest = network.take_over(owner).await;
             greet(&connection);
-            connection.inherit(rest);
+            connection.inherit(rest.outgoing);
+            figures = rest.figures;
         }
         Entered::Taken | Entered::Full => {
             network.forget(&connection);
@@ -189,7 +191,7 @@ async fn enter(network: &Network, query: &Query, address: IpAddr) -> Result<Rc<C
             };
         }
     }
-    match network.connect(&connection) {
+    match network.connect(&connection, figures) {
         Ok(()) => Ok(connection),
         Err(error) => {
             network.forget(&connection);

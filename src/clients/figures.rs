@@ -80,16 +80,27 @@ impl ClientLine {
         }
     }
 
-    pub(super) fn open(&self, now: u64, epoch: u64, only_recorded: bool) {
-        for word in [&self.messages, &self.bytes_in, &self.nanoseconds, &self.maximum, &self.bytes_out] {
-            word.store(0, Relaxed);
-        }
-        self.errors.store(0, Relaxed);
+    /// For a client that connects. It goes on with `kept`, of the epoch in which that was read.
+    pub(super) fn open(&self, now: u64, epoch: u64, only_recorded: bool, kept: &KeptFigures) {
+        let counts = if kept.epoch == epoch { kept.counts } else { ClientCounts::NONE };
+        self.messages.store(counts.messages, Relaxed);
+        self.bytes_in.store(counts.bytes_in, Relaxed);
+        self.nanoseconds.store(counts.nanoseconds, Relaxed);
+        self.maximum.store(counts.maximum, Relaxed);
+        self.bytes_out.store(counts.bytes_out, Relaxed);
+        self.errors.store(u32::try_from(counts.errors).unwrap_or(u32::MAX), Relaxed);
         let epoch = short(epoch);
         let only_recorded = if only_recorded { ONLY_RECORDED } else { 0 };
         self.flags.store(epoch << WORKER_EPOCH | epoch << PORT_EPOCH | only_recorded, Relaxed);
         self.last.store(now, Relaxed);
-        self.connected_at.store(now, Relaxed);
+        // 0: it goes on with nothing.
+        let connected_at = if kept.counts.connected_at > 0 { kept.counts.connected_at } else { now };
+        self.connected_at.store(connected_at, Relaxed);
+    }
+
+    /// What the client that takes its place goes on with. Before its slot is given back.
+    pub(super) fn keep(&self, epoch: u64) -> KeptFigures {
+        KeptFigures { epoch, counts: self.read(epoch) }
     }
 
     /// Counts a message that the client sent. By its only writer.
@@ -231,8 +242,53 @@ impl ClientLine {
     }
 }
 
+/// What a client was counted with, for the client that takes its place (another socket of the same peer, say):
+/// [`Event::Closed`](crate::router::Event::Closed) has it, [`ConnectOptions::figures`](crate::router::ConnectOptions::figures)
+/// takes it. A reset in between starts the counts anew, and not the time since when it is connected. Empty by default, and
+/// while `detailed_stats` is off.
+///
+/// ```
+/// use corelane::{config::Config, monitor::Monitor, router::{Builder, ConnectOptions, Event}};
+/// use std::time::Duration;
+///
+/// let router = Builder::new(Config::default().with_workers(1)?).start()?;
+/// let monitor = Monitor::of(&router.source());
+/// let mut port = router.port()?;
+/// let first = port.connect("ann", "peerjs", "", 1)?;
+/// port.submit(first, br#"{"type":"HEARTBEAT"}"#, 0)?;
+/// port.publish();
+/// // Another socket of ann's comes.
+/// port.disconnect(first)?;
+/// let mut kept = None;
+/// while kept.is_none() {
+///     port.wait(Duration::from_millis(100));
+///     port.poll(64, |event| if let Event::Closed { figures, .. } = event { kept = Some(*figures) })?;
+/// }
+/// port.connect_with("ann", ConnectOptions::new("peerjs", "", 2).figures(kept.unwrap_or_default()))?;
+/// let clients = monitor.snapshot().clients.expect("detailed_stats is on");
+/// assert_eq!(clients.by_messages[0].messages, 1);
+/// # Ok::<(), corelane::error::Error>(())
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct KeptFigures {
+    /// The one that they are of.
+    epoch: u64,
+    counts: ClientCounts,
+}
+
+impl Default for KeptFigures {
+    fn default() -> Self {
+        Self::NONE
+    }
+}
+
+impl KeptFigures {
+    /// Those of nobody.
+    pub(crate) const NONE: Self = Self { epoch: 0, counts: ClientCounts::NONE };
+}
+
 /// A client's figures since its connect, as read once.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct ClientCounts {
     pub(crate) messages: u64,
     pub(crate) errors: u64,
@@ -247,6 +303,21 @@ pub(crate) struct ClientCounts {
     /// The host says that it is unhealthy.
     pub(crate) marked: bool,
     pub(crate) is_connected: bool,
+}
+
+impl ClientCounts {
+    const NONE: Self = Self {
+        messages: 0,
+        errors: 0,
+        bytes_in: 0,
+        bytes_out: 0,
+        nanoseconds: 0,
+        maximum: 0,
+        last: 0,
+        connected_at: 0,
+        marked: false,
+        is_connected: false,
+    };
 }
 
 /// One client as the monitor sees it.

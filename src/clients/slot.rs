@@ -548,6 +548,7 @@ impl Slot {
 
 #[cfg(all(test, not(corelane_loom)))]
 mod tests {
+    use super::super::KeptFigures;
     use super::*;
 
     fn open(policy: CreditPolicy) -> Slot {
@@ -560,6 +561,7 @@ mod tests {
             protocol: 3,
             application: 4,
             policy,
+            figures: KeptFigures::NONE,
         });
         slot
     }
@@ -580,6 +582,7 @@ mod tests {
             protocol: 3,
             application: 4,
             policy: CreditPolicy::Refuse,
+            figures: KeptFigures::NONE,
         });
         assert_eq!(
             (slot.name(&mut buffer), slot.policy(), slot.token()),

@@ -109,7 +109,7 @@ impl CorelaneEvent {
                 },
                 ..plain(CORELANE_EVENT_CLOSE, client, token)
             },
-            Event::Closed { client, token } => plain(CORELANE_EVENT_CLOSED, client, token),
+            Event::Closed { client, token, .. } => plain(CORELANE_EVENT_CLOSED, client, token),
         }
     }
 }

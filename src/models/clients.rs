@@ -2,8 +2,8 @@
 
 use super::explore;
 use crate::clients::{
-    ClientId, ClientLimits, Clients, Credit, CreditPolicy, Limits, List, NameHash, NameTable, NewClient,
-    Phase, Shortage, Stack, UNLISTED,
+    ClientId, ClientLimits, Clients, Credit, CreditPolicy, KeptFigures, Limits, List, NameHash, NameTable,
+    NewClient, Phase, Shortage, Stack, UNLISTED,
 };
 use crate::clock::Clock;
 use crate::config::Config;
@@ -51,7 +51,16 @@ fn limits(clients: u32) -> ClientLimits {
 
 fn new(name: &str) -> NewClient<'_> {
     let policy = CreditPolicy::default();
-    NewClient { name, token: 0, port: 0, worker: 0, protocol: 0, application: 0, policy }
+    NewClient {
+        name,
+        token: 0,
+        port: 0,
+        worker: 0,
+        protocol: 0,
+        application: 0,
+        policy,
+        figures: KeptFigures::NONE,
+    }
 }
 
 /// A worker looks two names up while the client before them in the chain leaves and its slot goes to another name, in

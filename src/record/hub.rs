@@ -3,7 +3,8 @@
 
 use super::table::Table;
 use crate::clients::{
-    ClientId, ClientLimits, ClientMessage, Clients, CreditPolicy, MAX_NAME_BYTES, NameHash, NewClient,
+    ClientId, ClientLimits, ClientMessage, Clients, CreditPolicy, KeptFigures, MAX_NAME_BYTES, NameHash,
+    NewClient,
 };
 use crate::clock::Clock;
 use crate::config::{Config, Key};
@@ -467,6 +468,7 @@ fn new_client(name: &str, application: u16) -> NewClient<'_> {
         protocol: 0,
         application,
         policy: CreditPolicy::Disconnect,
+        figures: KeptFigures::NONE,
     }
 }
 

@@ -5,7 +5,7 @@ use super::link::PortLink;
 use super::pair::{give_back_from, give_back_one, holds_credit, payload_bytes};
 use super::payload::{Payload, read_reference};
 use super::shared::Shared;
-use crate::clients::{ClientId, END, Outstanding, Phase, Slot, Stack, UNLISTED};
+use crate::clients::{ClientId, END, KeptFigures, Outstanding, Phase, Slot, Stack, UNLISTED};
 use crate::error::{CloseReason, Error, Failed, Refused, Unacknowledged, Undeliverable};
 use crate::metrics::{PollShard, Writer};
 use crate::park::{WakeWord, after_publishing};
@@ -70,6 +70,8 @@ pub enum Event<'a> {
         client: ClientId,
         /// Its token.
         token: u64,
+        /// What it was counted with, for a client that takes its place.
+        figures: &'a KeptFigures,
     },
 }
 
@@ -336,6 +338,7 @@ impl Poll {
     ) -> usize {
         let Some(slot) = shared.clients.slot(client.index()) else { return 0 };
         let token = slot.token();
+        let figures = shared.clients.keep_figures(client, shared.controls.now().epoch);
         let forgiven = shared.clients.end_close(client);
         slot.port_link.store(UNLISTED, Release); // Release: pairs with the Acquire in `Slot::is_unused`.
         let Some(forgiven) = forgiven else {
@@ -345,7 +348,7 @@ impl Poll {
         let shard = &shared.ports[self.index].poll;
         forgive(shard, &mut self.writer, forgiven, Unacknowledged::Closed);
         shard.consumed.add(&mut self.writer, 1);
-        each(Event::Closed { client, token });
+        each(Event::Closed { client, token, figures: &figures });
         1
     }
 
@@ -693,12 +696,14 @@ fn hand_out_to(
             let reason = CloseReason::ALL.get(usize::from(header.flags));
             Event::Close { client, token, reason: reason.copied().unwrap_or(CloseReason::Credit) }
         }
-        _ => Event::Closed { client, token },
+        _ => {
+            shard.consumed.add(writer, 1);
+            let figures = shared.clients.keep_figures(client, shared.controls.now().epoch);
+            let forgiven = shared.clients.end_close(client).unwrap_or(0);
+            forgive(shard, writer, forgiven, Unacknowledged::Closed);
+            return each(Event::Closed { client, token, figures: &figures });
+        }
     };
     shard.consumed.add(writer, 1);
-    if matches!(event, Event::Closed { .. }) {
-        let forgiven = shared.clients.end_close(client).unwrap_or(0);
-        forgive(shard, writer, forgiven, Unacknowledged::Closed);
-    }
     each(event);
 }

@@ -74,7 +74,7 @@ impl Submit {
 
     /// See [`Port::connect`](super::Port::connect).
     pub(super) fn connect(&mut self, name: &str, options: ConnectOptions<'_>) -> Result<ClientId, Error> {
-        let ConnectOptions { protocol, application, token, credit_policy } = options;
+        let ConnectOptions { protocol, application, token, credit_policy, figures } = options;
         if self.shared.draining.load(Relaxed) {
             return Err(Error::Refused(Refused::Draining)); // Relaxed: see `Router::drain`.
         }
@@ -94,6 +94,7 @@ impl Submit {
             protocol,
             application: self.shared.labels.application(application).0,
             policy: credit_policy.unwrap_or_else(|| self.shared.config.credit_policy()),
+            figures,
         })?;
         let several = (self.shared.placement.balance == Balance::RoundRobin).then_some(self.out.ways.len());
         if let Some(slot) = self.shared.clients.get(client) {

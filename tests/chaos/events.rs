@@ -45,7 +45,7 @@ impl Ledger {
                 assert!(!std::mem::replace(&mut peer.closing, true), "asked to close twice");
                 reached.closes += 1;
             }
-            Event::Closed { client, token } => {
+            Event::Closed { client, token, .. } => {
                 let peer = self.peer(port, client.0, token);
                 assert!(peer.leaving, "nobody has disconnected it");
                 peer.closed = true;

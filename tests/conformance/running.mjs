@@ -2,7 +2,7 @@
 // and certificate, its process. With SUITE=all only; README.md says how to run it.
 
 import assert from "node:assert/strict";
-import { execFileSync } from "node:child_process";
+import { execFileSync, spawn } from "node:child_process";
 import { once } from "node:events";
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -99,6 +99,34 @@ check("a listener that fails is opened again", async (t) => {
     await nothingBefore(ann, ben);
     await eventually("ready", () => isReady(server));
   }
+});
+
+check("a listener that cannot be opened again is tried until it can", async (t) => {
+  const server = await startServer(t, { threads: 1 });
+  const [ann, ben] = [await server.join("ann"), await server.join("ben")];
+  const script = join(import.meta.dirname, "shut_listeners.py");
+  const holder = spawn("python3", [script, String(server.pid), String(server.port), "3"], { stdio: ["ignore", "pipe", "inherit"] });
+  const ended = once(holder, "exit");
+  await within(once(holder.stdout, "data"), "the port to be taken");
+  await eventually("not ready", async () => /listener/.test((await get(server.monitor, "/readyz").catch(() => ({ text: "" }))).text));
+  // The first failed as a listener; the later ones, which are told once a second, could not be opened.
+  await eventually("a second failure", () => /listener has failed .*in use/i.test(server.errors()));
+  await nothingBefore(ann, ben);
+  assert.deepEqual(await ended, [0, null]);
+  await eventually("ready", () => isReady(server));
+  await server.join("later");
+  await nothingBefore(ann, ben);
+});
+
+check("the monitor serves so many sockets, and counts who is one too many", async (t) => {
+  const server = await startServer(t);
+  const idle = [];
+  const refused = async () => total(await server.metrics().catch(() => []), "peerjs_refused_total", { reason: "monitor_full" });
+  for (let number = 0; number < 70; number += 1) idle.push(await raw({ port: server.monitor }, ""));
+  await eventually("some to be closed", () => idle.filter(({ socket }) => socket.closed || socket.destroyed).length > 0);
+  idle.forEach(({ socket }) => socket.destroy());
+  await eventually("the refusals to be counted", async () => (await refused()) >= 6);
+  assert.ok(await isReady(server));
 });
 
 check("memory of a flood of half-open connections is given back", async (t) => {

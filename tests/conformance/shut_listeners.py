@@ -1,8 +1,10 @@
-# Shuts down every listening socket of a process that the caller owns, as a failing network stack would: argument, its id.
+# Shuts down every listening socket of a process that the caller owns, as a failing network stack would. Arguments: the id of
+# the process; then, if wanted, a port that this takes before the process can, and for how many seconds.
 import ctypes
 import os
 import socket
 import sys
+import time
 
 pid = int(sys.argv[1])
 process = os.pidfd_open(pid)
@@ -16,3 +18,20 @@ for name in os.listdir(f"/proc/{pid}/fd"):
     with socket.socket(fileno=descriptor) as one:
         if one.family != socket.AF_UNIX and one.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
             one.shutdown(socket.SHUT_RDWR)
+
+if len(sys.argv) > 2:
+    port, seconds = int(sys.argv[2]), float(sys.argv[3])
+    until = time.monotonic() + 10
+    while True:
+        # Without SO_REUSEPORT: nobody listens beside it.
+        holder = socket.socket()
+        try:
+            holder.bind(("127.0.0.1", port))
+            holder.listen()
+            break
+        except OSError:
+            holder.close()
+            if time.monotonic() > until:
+                raise
+    print("taken", flush=True)
+    time.sleep(seconds)

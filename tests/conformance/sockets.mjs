@@ -146,6 +146,24 @@ if (own) {
       assert.equal(await attempts(), 3, "a reconnect");
     });
 
+    check("a client that is taken over keeps its figures", async (t) => {
+      const server = await startServer(t);
+      const ben = await server.join("ben");
+      const sent = async () => (await server.stats()).clients.by_messages.find(({ name }) => name === "ann");
+      const first = await server.join("ann", { token: "mine" });
+      first.send({ type: "OFFER", dst: "ben", payload: 1 });
+      await ben.next();
+      await eventually("one to be counted", async () => (await sent())?.messages === 1);
+      const before = await sent();
+      const second = await server.join("ann", { token: "mine" });
+      await first.closed();
+      second.send({ type: "OFFER", dst: "ben", payload: 2 });
+      await ben.next();
+      await eventually("both to be counted", async () => (await sent())?.messages === 2);
+      const after = await sent();
+      assert.ok(after.connected_for_milliseconds >= before.connected_for_milliseconds);
+    });
+
     check("with --cors a page of another origin cannot connect", async (t) => {
       const server = await startServer(t, { cors: "https://a.example" });
       const origin = (origin) => ({ origin });

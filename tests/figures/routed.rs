@@ -8,7 +8,7 @@ use corelane::clients::ClientId;
 use corelane::clock::{Clock, ManualClock};
 use corelane::error::Error;
 use corelane::monitor::{ClientFigures, Monitor, MonitorStats, SeriesFigures};
-use corelane::router::{Builder, Port, Router, Worker};
+use corelane::router::{Builder, ConnectOptions, Event, Port, Router, Worker};
 use serde_json::json;
 use std::time::Duration;
 
@@ -450,6 +450,81 @@ fn detail_and_the_threshold_reach_the_workers() {
     assert_eq!((stats.messages.as_ref().unwrap().total, stats.messages.as_ref().unwrap().slow), (2, 1));
     assert_eq!(stats.clients.as_ref().unwrap().by_messages[0].messages, 1);
     assert_eq!(of(stats.types.as_ref().unwrap(), "OFFER").windows.as_ref().unwrap().last_minute.count, 1);
+}
+
+/// Ann's figures, and what her next socket goes on with once she is closed.
+fn takes_over(routed: &mut Routed, port: Option<&mut Port>) -> ClientFigures {
+    routed.port.disconnect(routed.ann).unwrap();
+    routed.port.publish();
+    let mut kept = None;
+    while kept.is_none() {
+        routed.cycle();
+        let each = |event: Event<'_>| {
+            if let Event::Closed { figures, .. } = event {
+                kept = Some(*figures);
+            }
+        };
+        routed.port.poll(usize::MAX, each).unwrap();
+    }
+    let options = ConnectOptions::new("peerjs", "app", 9).figures(kept.unwrap());
+    let other = port.is_some();
+    let port = port.unwrap_or(&mut routed.port);
+    let ann = port.connect_with("ann", options).unwrap();
+    if !other {
+        routed.ann = ann;
+    }
+    routed.cycle();
+    let clients = routed.stats().clients.unwrap();
+    clients.by_maximum.into_iter().find(|one| one.name == "ann").unwrap()
+}
+
+#[test]
+fn a_client_that_is_taken_over_keeps_its_figures() {
+    let mut routed = Routed::one_worker();
+    routed.send(OFFER, 30, 10);
+    routed.send(b"{", 0, 20);
+    routed.advance(2_000);
+    // A new token alone changes nothing.
+    let before = routed.stats().clients.unwrap().by_maximum.remove(0);
+    routed.port.rebind(routed.ann, 7).unwrap();
+    assert_eq!(routed.stats().clients.unwrap().by_maximum[0], before);
+    // Another socket, of the same port and of another one.
+    let same = |after: &ClientFigures| {
+        let mut expected = before.clone();
+        expected.id = after.id;
+        (expected.last_activity_milliseconds, expected.idle_milliseconds) =
+            (after.last_activity_milliseconds, 0);
+        assert_eq!(*after, expected);
+    };
+    let after = takes_over(&mut routed, None);
+    assert_ne!(after.id, before.id);
+    assert_eq!(after.idle_milliseconds, 0, "to connect is a sign of life");
+    same(&after);
+    // What it sends now is added.
+    routed.send(OFFER, 0, 50);
+    let ann = routed.stats().clients.unwrap().by_messages.remove(0);
+    assert_eq!((&*ann.name, ann.messages, ann.errors, ann.bytes_in), ("ann", 3, 1, 2 * BYTES + 1));
+    let mut port = routed.router.port().unwrap();
+    let after = takes_over(&mut routed, Some(&mut port));
+    assert_eq!((after.messages, after.errors, after.connected_for_milliseconds), (3, 1, 2_000));
+}
+
+#[test]
+fn a_reset_before_a_takeover_starts_its_figures_anew() {
+    let mut routed = Routed::one_worker();
+    routed.send(OFFER, 30, 10);
+    routed.advance(2_000);
+    routed.monitor.reset();
+    routed.send(OFFER, 0, 70);
+    let after = takes_over(&mut routed, None);
+    assert_eq!((after.messages, after.maximum_nanoseconds), (1, 70), "since the reset");
+    // Nothing of whoever had the slot before stays with a client that takes nobody's place.
+    routed.port.disconnect(routed.ann).unwrap();
+    routed.cycle();
+    routed.poll();
+    routed.ann = routed.port.connect("ann", "peerjs", "app", 1).unwrap();
+    routed.cycle();
+    assert_eq!(routed.stats().clients.unwrap().by_messages.len(), 0);
 }
 
 /// What was handed out is acknowledged, outstanding, or in one of the reasons why it never will be.

@@ -706,7 +706,7 @@ impl Host {
                     leaves.push((client, token));
                 }
             }
-            Event::Closed { client, token } => {
+            Event::Closed { client, token, .. } => {
                 let peer = self.peers.remove(&token).expect("closed twice");
                 assert_eq!((peer.id, peer.leaving), (client, true), "closed without a disconnect");
             }
