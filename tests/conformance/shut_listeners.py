@@ -23,8 +23,9 @@ if len(sys.argv) > 2:
     port, seconds = int(sys.argv[2]), float(sys.argv[3])
     until = time.monotonic() + 10
     while True:
-        # Without SO_REUSEPORT: nobody listens beside it.
+        # Beside connections of the same port, and without SO_REUSEPORT: nobody else listens there.
         holder = socket.socket()
+        holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             holder.bind(("127.0.0.1", port))
             holder.listen()
