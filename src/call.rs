@@ -52,7 +52,7 @@ impl CallId {
 
 /// How a call ended for its caller.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Ended {
+pub(crate) enum CallEnd {
     /// The worker's result.
     Done(u64),
     /// The worker will not handle it: the caller has the message back.
@@ -63,27 +63,27 @@ pub(crate) enum Ended {
 
 #[repr(align(128))]
 #[derive(Debug)]
-struct Call {
+struct CallSlot {
     word: AtomicU64,
     wake: WakeWord,
 }
 
 /// One port's calls.
 #[derive(Debug)]
-pub(crate) struct Calls(Box<[Call]>);
+pub(crate) struct Calls(Box<[CallSlot]>);
 
 impl Calls {
     pub(crate) fn new(count: usize) -> Self {
-        let free = |_| Call { word: AtomicU64::new(1 << 32 | FREE), wake: WakeWord::futex() };
+        let free = |_| CallSlot { word: AtomicU64::new(1 << 32 | FREE), wake: WakeWord::futex() };
         Self((0..count).map(free).collect())
     }
 
     /// Bytes of so many, for the budget.
     pub(crate) const fn bytes(count: usize) -> usize {
-        count * size_of::<Call>()
+        count * size_of::<CallSlot>()
     }
 
-    fn get(&self, id: CallId) -> Option<&Call> {
+    fn get(&self, id: CallId) -> Option<&CallSlot> {
         self.0.get((id.0 & 0xffff_ffff) as usize)
     }
 
@@ -142,7 +142,7 @@ impl Calls {
     }
 
     /// The caller's look: the result, once it is there.
-    fn poll(&self, call: &Call, id: CallId) -> Option<u64> {
+    fn poll(&self, call: &CallSlot, id: CallId) -> Option<u64> {
         // Acquire: with DONE comes what the worker did; pairs with the Release in `finish`.
         let word = call.word.load(Acquire);
         let result = word >> RESULT_SHIFT & RESULT;
@@ -154,27 +154,27 @@ impl Calls {
     }
 
     /// The caller gives up waiting. Its slot is free for the next call.
-    pub(crate) fn give_up(&self, id: CallId) -> Ended {
-        let Some(call) = self.get(id) else { return Ended::Cancelled };
+    pub(crate) fn give_up(&self, id: CallId) -> CallEnd {
+        let Some(call) = self.get(id) else { return CallEnd::Cancelled };
         // AcqRel, twice: as in `start`; and the slot is the next user's.
         if call.word.compare_exchange(id.word(WAITING), id.next_free(), AcqRel, Relaxed).is_ok() {
-            return Ended::Cancelled;
+            return CallEnd::Cancelled;
         }
         if call.word.compare_exchange(id.word(RUNNING), id.next_free(), AcqRel, Relaxed).is_ok() {
-            return Ended::Abandoned;
+            return CallEnd::Abandoned;
         }
         match self.poll(call, id) {
-            Some(result) => Ended::Done(result),
-            None => Ended::Abandoned, // Never: out of RUNNING only DONE is left.
+            Some(result) => CallEnd::Done(result),
+            None => CallEnd::Abandoned, // Never: out of RUNNING only DONE is left.
         }
     }
 
     /// Waits for the result until `deadline`, or until `closed` says that no worker will take the message.
-    pub(crate) fn wait(&self, id: CallId, deadline: Option<Instant>, closed: impl Fn() -> bool) -> Ended {
-        let Some(call) = self.get(id) else { return Ended::Cancelled };
+    pub(crate) fn wait(&self, id: CallId, deadline: Option<Instant>, closed: impl Fn() -> bool) -> CallEnd {
+        let Some(call) = self.get(id) else { return CallEnd::Cancelled };
         loop {
             if let Some(result) = self.poll(call, id) {
-                return Ended::Done(result);
+                return CallEnd::Done(result);
             }
             let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
             if left == Some(Duration::ZERO) || closed() {

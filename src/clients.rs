@@ -25,9 +25,9 @@ pub(crate) use credit::{Credit, Limits, MAX_BYTES, MAX_MESSAGES, Shortage};
 #[cfg(not(corelane_loom))]
 pub(crate) use figures::{ApplicationConnections, ClientCounts, ClientView, ConnectionReading};
 pub(crate) use figures::{ClientLine, ClientMessage};
-pub(crate) use list::{END, List, Stack, UNLISTED};
+pub(crate) use list::{END, SlotList, Stack, UNLISTED};
 pub(crate) use names::{NameHash, NameTable};
-pub(crate) use slot::{Acknowledged, NameBuffer, Phase, Place, Slot};
+pub(crate) use slot::{Acknowledged, ClientSlot, NameBuffer, Phase, SlotPlace};
 
 pub(crate) use members::Members;
 pub(crate) use rooms::{RoomLimits, RoomReader, Rooms};
@@ -60,14 +60,14 @@ pub(crate) struct NewClient<'a> {
 /// All clients of a router.
 #[derive(Debug)]
 pub(crate) struct Clients {
-    slots: Box<[Slot]>,
+    slots: Box<[ClientSlot]>,
     names: NameTable,
     /// One per slot, or none where clients have no figures of their own.
     lines: Box<[ClientLine]>,
     clock: Clock,
     /// Closed and not yet seen to; linked through their slots. Closing a client takes no lock.
     retired: CachePadded<Stack>,
-    control: Mutex<Control>,
+    control: Mutex<ClientControl>,
 }
 
 /// How many clients, and of what.
@@ -87,7 +87,7 @@ impl ClientLimits {
 
 /// Its lists have room for every client from the start.
 #[derive(Debug)]
-struct Control {
+struct ClientControl {
     connections: ConnectionCells,
     /// Slots never used start here.
     unused: u32,
@@ -116,7 +116,7 @@ fn check_name(name: &str) -> Result<(), Error> {
 impl Clients {
     pub(crate) fn new(limits: ClientLimits, keys: [u64; 2], clock: Clock) -> Self {
         let limit = limits.clients;
-        let control = Control {
+        let control = ClientControl {
             connections: ConnectionCells::new(limits.applications),
             unused: 0,
             free: VecDeque::with_capacity(limit as usize),
@@ -124,7 +124,7 @@ impl Clients {
             only_recorded: 0,
         };
         Self {
-            slots: (0..limit).map(|_| Slot::new()).collect(),
+            slots: (0..limit).map(|_| ClientSlot::new()).collect(),
             names: NameTable::new(limit, keys),
             lines: (0..limits.lines()).map(|_| ClientLine::new()).collect(),
             clock,
@@ -135,7 +135,7 @@ impl Clients {
 
     /// Bytes that so many clients take, for the budget: slots, names, and the lists of free and of leaving slots.
     pub(crate) const fn bytes(limits: ClientLimits) -> u64 {
-        let each = size_of::<Slot>() + 2 * size_of::<u32>();
+        let each = size_of::<ClientSlot>() + 2 * size_of::<u32>();
         limits.clients as u64 * each as u64
             + limits.lines() as u64 * size_of::<ClientLine>() as u64
             + ConnectionCells::bytes(limits.applications)
@@ -148,7 +148,7 @@ impl Clients {
         touch(&mut self.lines)?;
         self.names.touch()?;
         let mut control = lock(&self.control);
-        let Control { free, retired, .. } = &mut *control;
+        let ClientControl { free, retired, .. } = &mut *control;
         // A queue's spare room cannot be borrowed, only be used once.
         for queue in [free, retired] {
             queue.resize(queue.capacity(), 0);
@@ -168,39 +168,44 @@ impl Clients {
 
     /// All slots, for a port in another language.
     #[cfg(not(corelane_loom))]
-    pub(crate) fn slots(&self) -> &[Slot] {
+    pub(crate) fn slots(&self) -> &[ClientSlot] {
         &self.slots
     }
 
-    pub(crate) fn slot(&self, index: u32) -> Option<&Slot> {
+    pub(crate) fn slot(&self, index: u32) -> Option<&ClientSlot> {
         self.slots.get(index as usize)
     }
 
     /// The slot of a client that is still the one meant; who may use what then is in `slot`'s table.
     #[inline]
-    pub(crate) fn get(&self, client: ClientId) -> Option<&Slot> {
+    pub(crate) fn get(&self, client: ClientId) -> Option<&ClientSlot> {
         self.slot(client.index()).filter(|slot| slot.place().generation == client.generation())
     }
 
     /// As [`get`](Self::get), if the client is this port's.
     #[inline]
-    pub(crate) fn on(&self, client: ClientId, port: usize) -> Option<&Slot> {
+    pub(crate) fn on(&self, client: ClientId, port: usize) -> Option<&ClientSlot> {
         let is_here =
-            |place: Place| place.generation == client.generation() && usize::from(place.port) == port;
+            |place: SlotPlace| place.generation == client.generation() && usize::from(place.port) == port;
         self.slot(client.index()).filter(|slot| is_here(slot.place()))
     }
 
     /// The slot of a client of this port that is not closed yet, for the thread that closes the port's clients: it stays
     /// that client's until this thread closes it.
     #[inline]
-    pub(crate) fn present(&self, client: ClientId, port: usize) -> Option<&Slot> {
+    pub(crate) fn present(&self, client: ClientId, port: usize) -> Option<&ClientSlot> {
         let slot = self.on(client, port)?;
         let phase = slot.phase_of(client.generation());
         matches!(phase, Some(Phase::Open | Phase::Closing)).then_some(slot)
     }
 
     /// The slot of a connected client of this port, for the host's calls: `elsewhere` where it is another port's.
-    pub(crate) fn open_on(&self, client: ClientId, port: usize, elsewhere: Error) -> Result<&Slot, Error> {
+    pub(crate) fn open_on(
+        &self,
+        client: ClientId,
+        port: usize,
+        elsewhere: Error,
+    ) -> Result<&ClientSlot, Error> {
         let slot = self.get(client).ok_or(Error::StaleClient)?;
         if self.on(client, port).is_none() {
             return Err(elsewhere);
@@ -253,7 +258,7 @@ impl Clients {
     }
 
     /// Takes the name away, if it is still this client's, so that a successor may have it.
-    pub(crate) fn remove_name(&self, client: ClientId, slot: &Slot) {
+    pub(crate) fn remove_name(&self, client: ClientId, slot: &ClientSlot) {
         let mut buffer = NameBuffer::default();
         let hash = self.names.hash(slot.name(&mut buffer).as_bytes());
         self.names.remove(hash, client);
@@ -352,7 +357,7 @@ impl Clients {
     }
 
     /// A free slot, if there is one. Looks at a few of the closed ones, and at all of them only where there is no other.
-    fn take_free(&self, control: &mut Control) -> Option<u32> {
+    fn take_free(&self, control: &mut ClientControl) -> Option<u32> {
         self.sweep(control, SWEPT_PER_CONNECT);
         if let Some(index) = control.free.pop_front() {
             return Some(index);
@@ -366,7 +371,7 @@ impl Clients {
     }
 
     /// Frees closed slots that nothing refers to any more, in the order in which they were closed. Looks at `limit` at most.
-    fn sweep(&self, control: &mut Control, limit: usize) {
+    fn sweep(&self, control: &mut ClientControl, limit: usize) {
         // The latest comes first: turned round on the way.
         let (mut next, mut first) = (self.retired.take(), END);
         while let Some(slot) = self.slot(next) {

@@ -18,10 +18,10 @@ pub enum StampSource {
 
 /// A source of ticks. Cheap to clone; clones agree.
 #[derive(Clone, Debug)]
-pub struct Clock(Source);
+pub struct Clock(ClockSource);
 
 #[derive(Clone, Debug)]
-enum Source {
+enum ClockSource {
     Counter(quanta::Clock),
     /// Ticks are nanoseconds that a test sets. Standard atomics on purpose: time is not part of any model.
     Manual(Arc<AtomicU64>),
@@ -30,21 +30,21 @@ enum Source {
 impl Clock {
     /// The machine's best clock. The first call in a process calibrates it, which takes some milliseconds.
     pub fn new() -> Self {
-        Self(Source::Counter(quanta::Clock::new()))
+        Self(ClockSource::Counter(quanta::Clock::new()))
     }
 
     /// A clock that stands still until [`ManualClock::advance`].
     pub fn manual() -> (Self, ManualClock) {
         let ticks = Arc::new(AtomicU64::new(1));
-        (Self(Source::Manual(Arc::clone(&ticks))), ManualClock(ticks))
+        (Self(ClockSource::Manual(Arc::clone(&ticks))), ManualClock(ticks))
     }
 
     /// Now, in raw ticks.
     #[inline(always)]
     pub fn raw(&self) -> u64 {
         match &self.0 {
-            Source::Counter(clock) => clock.raw(),
-            Source::Manual(ticks) => ticks.load(Relaxed), // Relaxed: nothing is published through a test's clock.
+            ClockSource::Counter(clock) => clock.raw(),
+            ClockSource::Manual(ticks) => ticks.load(Relaxed), // Relaxed: nothing is published through a test's clock.
         }
     }
 
@@ -52,18 +52,18 @@ impl Clock {
     #[inline(always)]
     pub fn nanoseconds(&self, earlier: u64, later: u64) -> u64 {
         match &self.0 {
-            Source::Counter(clock) => clock.delta_as_nanos(earlier, later),
-            Source::Manual(_) => later.saturating_sub(earlier),
+            ClockSource::Counter(clock) => clock.delta_as_nanos(earlier, later),
+            ClockSource::Manual(_) => later.saturating_sub(earlier),
         }
     }
 
     /// Time of day, in milliseconds since 1970: for people, never for durations. A clock driven by hand starts there.
     pub fn wall_milliseconds(&self) -> u64 {
         match &self.0 {
-            Source::Counter(_) => {
+            ClockSource::Counter(_) => {
                 SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as u64)
             }
-            Source::Manual(ticks) => ticks.load(Relaxed) / 1_000_000, // Relaxed: as in `raw`.
+            ClockSource::Manual(ticks) => ticks.load(Relaxed) / 1_000_000, // Relaxed: as in `raw`.
         }
     }
 
@@ -79,7 +79,7 @@ impl Clock {
     pub fn source(&self) -> StampSource {
         // Asked of the readings themselves: the clock's library does not tell which source it chose.
         #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
-        if let Source::Counter(clock) = &self.0 {
+        if let ClockSource::Counter(clock) = &self.0 {
             let before = crate::sync::os::cycle_counter();
             let reading = clock.raw();
             if before <= reading && reading <= crate::sync::os::cycle_counter() {

@@ -33,7 +33,7 @@ pub enum Idle {
 /// What a key takes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
-pub enum Values {
+pub enum AllowedValues {
     /// A whole number in this range.
     Number {
         /// Smallest.
@@ -92,9 +92,9 @@ impl Config {
             return Err(Error::Config { key: "key", value: key.to_owned(), allowed });
         };
         let number = match row.values {
-            Values::Choice(words) => words.iter().position(|word| *word == value).map(|at| at as u64),
-            Values::Number { .. } | Values::PowerOfTwo { .. } => value.trim().parse().ok(),
-            Values::Fraction => value.trim().parse().ok().map(|share: f64| share.number()),
+            AllowedValues::Choice(words) => words.iter().position(|word| *word == value).map(|at| at as u64),
+            AllowedValues::Number { .. } | AllowedValues::PowerOfTwo { .. } => value.trim().parse().ok(),
+            AllowedValues::Fraction => value.trim().parse().ok().map(|share: f64| share.number()),
         };
         match number.filter(|number| row.values.allow(*number)) {
             Some(number) => {
@@ -256,7 +256,7 @@ impl Config {
     }
 }
 
-impl Values {
+impl AllowedValues {
     fn allow(self, value: u64) -> bool {
         match self {
             Self::Number { minimum, maximum } => (minimum..=maximum).contains(&value),
@@ -273,21 +273,21 @@ impl Row {
     /// What is allowed, in words.
     pub fn allowed(&self) -> String {
         match self.values {
-            Values::Number { minimum, maximum } => format!("{minimum} to {maximum} {}", self.unit),
-            Values::PowerOfTwo { minimum, maximum } => {
+            AllowedValues::Number { minimum, maximum } => format!("{minimum} to {maximum} {}", self.unit),
+            AllowedValues::PowerOfTwo { minimum, maximum } => {
                 format!("a power of two from {minimum} to {maximum} {}", self.unit)
             }
-            Values::Fraction => format!("0 to 1 {}", self.unit),
-            Values::Choice(words) => words.join(", "),
+            AllowedValues::Fraction => format!("0 to 1 {}", self.unit),
+            AllowedValues::Choice(words) => words.join(", "),
         }
     }
 
     /// A value as it is written: a choice's word, a share as a decimal.
     pub fn written(&self, value: u64) -> String {
         match self.values {
-            Values::Choice(words) => words.get(value as usize).copied().unwrap_or_default().to_owned(),
-            Values::Fraction => (value as f64 / MILLION as f64).to_string(),
-            Values::Number { .. } | Values::PowerOfTwo { .. } => value.to_string(),
+            AllowedValues::Choice(words) => words.get(value as usize).copied().unwrap_or_default().to_owned(),
+            AllowedValues::Fraction => (value as f64 / MILLION as f64).to_string(),
+            AllowedValues::Number { .. } | AllowedValues::PowerOfTwo { .. } => value.to_string(),
         }
     }
 
@@ -327,15 +327,15 @@ mod tests {
     fn each_key_has_a_setter_of_its_type() {
         for row in TABLE {
             let expected = match row.values {
-                Values::Choice(words) if words == keys::SWITCH => "bool",
-                Values::Choice(_) => match row.key {
+                AllowedValues::Choice(words) if words == keys::SWITCH => "bool",
+                AllowedValues::Choice(_) => match row.key {
                     "idle" => "Idle",
                     "route_fallback" => "RouteFallback",
                     "balance" => "Balance",
                     "credit_policy" => "CreditPolicy",
                     other => panic!("{other} has no setter here"),
                 },
-                Values::Fraction => "f64",
+                AllowedValues::Fraction => "f64",
                 _ if row.key.ends_with("_ms") => "Duration",
                 _ => "u64",
             };

@@ -55,7 +55,7 @@ pub use histogram::Distribution;
 pub(crate) use histogram::Histogram;
 #[cfg(not(corelane_loom))]
 pub(crate) use histogram::IMPOSSIBLE;
-pub(crate) use label::{ApplicationId, Labels, OTHER, ProtocolId, TypeId};
+pub(crate) use label::{ApplicationId, LabelTable, OTHER, ProtocolId, TypeId};
 pub(crate) use path::{Depth, PathDepth, PathShard};
 pub use ports::{PathStats, PortStats};
 #[cfg(not(corelane_loom))]

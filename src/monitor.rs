@@ -62,12 +62,12 @@ use crate::clock::Clock;
 use crate::config::{Config, Key, TABLE};
 use crate::error::Error;
 use crate::metrics::{CounterFamily, Descriptor, GaugeFamily, HistogramFamily};
-use crate::record::{Labels, Measured, Message, MonitorSource, Recorder, Source};
+use crate::record::{Labels, Measured, MonitorSource, RecordedMessage, Recorder, Source};
 use crate::sync::{Arc, Mutex, lock};
-use alert::{Alert, Rules, shipped};
+use alert::{Alert, RuleTable, shipped};
 use inner::Inner;
 use outbox::Outbox;
-use snapshot::Moment;
+use snapshot::ReadingTime;
 use standalone::Standalone;
 use std::time::Duration;
 use system::cost::Tick;
@@ -103,17 +103,17 @@ const CHANGEABLE: &[Key] = &[
 /// ```
 /// use corelane::config::Config;
 /// use corelane::monitor::Monitor;
-/// use corelane::record::{Measured, Message};
+/// use corelane::record::{Measured, RecordedMessage};
 /// use std::time::Duration;
 ///
 /// let monitor = Monitor::new(Config::default())?;
 /// monitor.start()?;
 /// let ann = monitor.connect("ann", "my-app")?;
-/// monitor.record(&Message {
+/// monitor.record(&RecordedMessage {
 ///     client: "ann",
 ///     message_type: "ping",
 ///     measured: Measured { processing_nanoseconds: 10_000_000, ..Measured::default() },
-///     ..Message::default()
+///     ..RecordedMessage::default()
 /// });
 /// let stats = monitor.snapshot();
 /// let messages = stats.messages.expect("enable_metrics is on");
@@ -225,7 +225,7 @@ impl Monitor {
     }
 
     /// Counts a message that the host has processed. See [`Recorder`] for the way that costs less.
-    pub fn record(&self, message: &Message<'_>) {
+    pub fn record(&self, message: &RecordedMessage<'_>) {
         self.core.source.hub().record(message);
     }
 
@@ -303,7 +303,7 @@ impl Monitor {
     pub fn idle_clients(&self, longer_than: Duration) -> Vec<ClientFigures> {
         let mut inner = lock(&self.core.inner);
         let tick = Tick::begin();
-        let moment = Moment::of(&inner, &*self.core.source);
+        let moment = ReadingTime::of(&inner, &*self.core.source);
         let mut idle = Vec::new();
         inner.each_client(&moment, |look, names, view| {
             let is_silent = u128::from(look.silence(&view.counts)) > longer_than.as_nanos();
@@ -423,7 +423,7 @@ impl Monitor {
 
 /// What a tick has to tell.
 #[derive(Default)]
-struct News {
+struct TickNews {
     slow: Vec<SlowEntry>,
     alerts: Vec<Alert>,
     report: Option<MonitorStats>,
@@ -446,15 +446,15 @@ impl Core {
     }
 
     /// Reads what is new, and looks at it if that is due.
-    fn collect(&self) -> News {
+    fn collect(&self) -> TickNews {
         let mut inner = lock(&self.inner);
         let source = &*self.source;
         inner.collect(source);
         let tick = Tick::begin();
         inner.make_room(source);
-        let moment = Moment::of(&inner, source);
+        let moment = ReadingTime::of(&inner, source);
         let slow = inner.collector.slow.take_unlogged(|raw| moment.wall_of(raw));
-        let mut news = News { slow, period: inner.period(), ..News::default() };
+        let mut news = TickNews { slow, period: inner.period(), ..TickNews::default() };
         let now = inner.now(source);
         let due = inner.take_due(now);
         if due.look.is_some() {
@@ -506,8 +506,8 @@ impl Core {
 }
 
 /// The shipped rules with a configuration's thresholds.
-fn rules(config: &Config) -> Rules {
-    let mut rules = Rules::new();
+fn rules(config: &Config) -> RuleTable {
+    let mut rules = RuleTable::new();
     for rule in shipped(config) {
         // Each has a name of its own and is valid for every configuration: `alert::shipped` tests it.
         let _ = rules.add(rule);

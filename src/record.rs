@@ -9,7 +9,7 @@ mod source;
 mod stats;
 mod table;
 
-pub use hub::{Labels, Measured, Message};
+pub use hub::{Labels, Measured, RecordedMessage};
 pub use recorder::Recorder;
 pub use source::MonitorSource;
 

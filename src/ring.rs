@@ -19,7 +19,7 @@ mod memory;
 mod producer;
 pub mod record;
 
-pub(crate) use attach::{Attachment, State};
+pub(crate) use attach::{AttachState, Attachment};
 pub use consumer::{Consumer, Corrupt, Record};
 pub use layout::{ALIGNMENT, HEADER_BYTES, MAX_CAPACITY, MIN_CAPACITY};
 pub use memory::Memory;

@@ -42,7 +42,7 @@ pub(crate) mod model {
     pub(crate) use super::hold::{Held, Holds};
     pub(crate) use super::link::PortLink;
     pub(crate) use super::placement::{Frontier, frontiers};
-    pub(crate) use super::poll::WayOut;
+    pub(crate) use super::poll::EgressReceiver;
     pub(crate) use super::watch::Activity;
 }
 
@@ -51,7 +51,7 @@ pub use driven::Task;
 #[cfg(not(corelane_loom))]
 pub(crate) use inline::InlineView;
 pub use payload::{Owned, Returned};
-pub use poll::{Event, Message};
+pub use poll::{DeliveredMessage, Event};
 pub use port::Port;
 pub use request::{Relayed, Request};
 pub use route::{BaseRequest, Routed};
@@ -301,7 +301,7 @@ impl Router {
     /// figure of routed messages contains; the monitor's contain both. Types and applications get series on first use,
     /// as long as `max_recorded_types` and `max_applications` last; then they count as `other`.
     #[cfg(not(corelane_loom))]
-    pub fn record(&self, message: &crate::record::Message<'_>) {
+    pub fn record(&self, message: &crate::record::RecordedMessage<'_>) {
         self.shared.hub.record(message);
     }
 

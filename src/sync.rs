@@ -8,7 +8,7 @@ mod handover;
 pub(crate) mod os;
 mod published;
 
-pub(crate) use published::{Crowded, Reader, Retirement, Writer, published};
+pub(crate) use published::{Crowded, PublishedWriter, Reader, Retirement, published};
 
 pub(crate) use delegated::Delegated;
 pub(crate) use handover::Handover;

@@ -8,7 +8,7 @@ use corelane::config::{Config, PRESETS, TABLE};
 use corelane::export;
 use corelane::metrics::Descriptor;
 use corelane::monitor::{Format, Monitor, RuntimeStats};
-use corelane::record::{Measured, Message};
+use corelane::record::{Measured, RecordedMessage};
 use corelane::router::{Builder, Event};
 use serde_json::Value;
 use std::time::{Duration, Instant};
@@ -36,7 +36,12 @@ fn shown() -> (Value, String) {
     // Slow, and failed.
     let measured =
         Measured { failed: true, bytes: 7, processing_nanoseconds: 10_000_000_000, ..Measured::default() };
-    monitor.record(&Message { client: "cleo", message_type: "job", measured, ..Message::default() });
+    monitor.record(&RecordedMessage {
+        client: "cleo",
+        message_type: "job",
+        measured,
+        ..RecordedMessage::default()
+    });
     let jobs = Descriptor::new("jobs_total", "Jobs").labels(&["region"]);
     monitor.counter(&jobs).unwrap().with(&["eu"]).unwrap().add(1);
     monitor.push_runtime(RuntimeStats::default()).unwrap();

@@ -9,7 +9,7 @@ use corelane::export;
 use corelane::metrics::Descriptor;
 use corelane::monitor::alert::Rule;
 use corelane::monitor::{Format, Monitor};
-use corelane::record::{Measured, Message};
+use corelane::record::{Measured, RecordedMessage};
 use corelane::router::Builder;
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -36,7 +36,7 @@ fn busy(set: &[(&str, &str)]) -> (Monitor, String) {
     port.poll(100, |_| ()).unwrap();
     monitor.connect("cat", "app").unwrap();
     let measured = Measured { processing_nanoseconds: 5, bytes: 7, ..Measured::default() };
-    monitor.record(&Message {
+    monitor.record(&RecordedMessage {
         client: "cat",
         message_type: "bye",
         protocol: "p",
@@ -57,7 +57,12 @@ fn alone() -> Monitor {
     let (clock, hands) = Clock::manual();
     let monitor = Monitor::with_clock(Config::default(), clock).unwrap();
     monitor.connect("cat", "app").unwrap();
-    monitor.record(&Message { client: "cat", message_type: "bye", protocol: "p", ..Message::default() });
+    monitor.record(&RecordedMessage {
+        client: "cat",
+        message_type: "bye",
+        protocol: "p",
+        ..RecordedMessage::default()
+    });
     hands.advance(Duration::from_secs(5));
     monitor.tick();
     monitor

@@ -2,7 +2,7 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test")]
 
-use corelane::ring::record::{Delivery, INGRESS_BYTES, Ingress};
+use corelane::ring::record::{DeliveryHeader, INGRESS_BYTES, IngressHeader};
 use corelane::ring::{ALIGNMENT, HEADER_BYTES, ring};
 
 /// The offset that the page gives for a field, in the section of that title.
@@ -26,7 +26,7 @@ fn u32_at(bytes: &[u8], at: usize) -> u32 {
 
 #[test]
 fn ingress_records_are_as_documented() {
-    let header = Ingress {
+    let header = IngressHeader {
         kind: 1,
         flags: 1,
         client: 3,
@@ -58,9 +58,16 @@ fn ingress_records_are_as_documented() {
 
 #[test]
 fn delivery_records_are_as_documented() {
-    let header =
-        Delivery { kind: 1, flags: 0, sender: 3, stamp: 4, correlation: 5, message_type: 6, recipients: 2 };
-    let mut bytes = vec![0; Delivery::record_bytes(2, 3)];
+    let header = DeliveryHeader {
+        kind: 1,
+        flags: 0,
+        sender: 3,
+        stamp: 4,
+        correlation: 5,
+        message_type: 6,
+        recipients: 2,
+    };
+    let mut bytes = vec![0; DeliveryHeader::record_bytes(2, 3)];
     header.write(&[8, 9], &mut bytes).copy_from_slice(b"abc");
     let at = |field| offset("Delivery record", field);
     assert_eq!(u64_at(&bytes, at("sender")), 3);

@@ -7,7 +7,7 @@ use corelane::clock::{Clock, ManualClock};
 use corelane::config::Config;
 use corelane::error::Error;
 use corelane::monitor::{ClientFigures, ClientsFigures, Monitor};
-use corelane::record::{Measured, Message};
+use corelane::record::{Measured, RecordedMessage};
 use corelane::router::Builder;
 use std::time::Duration;
 
@@ -24,12 +24,12 @@ fn record(monitor: &Monitor, client: &str, bytes: u64, nanoseconds: u64, failed:
         queue_wait_nanoseconds: nanoseconds / 2,
         processing_nanoseconds: nanoseconds - nanoseconds / 2,
     };
-    monitor.record(&Message {
+    monitor.record(&RecordedMessage {
         client,
         message_type: "offer",
         application: "app",
         measured,
-        ..Message::default()
+        ..RecordedMessage::default()
     });
 }
 

@@ -114,7 +114,11 @@ fn with_metrics_off_nothing_is_recorded() {
     let labels = recorder.labels("p", "offer", "app");
     recorder.record(labels, None, Default::default());
     monitor.record_labelled(labels, None, Default::default());
-    monitor.record(&corelane::record::Message { client: "ann", message_type: "offer", ..Default::default() });
+    monitor.record(&corelane::record::RecordedMessage {
+        client: "ann",
+        message_type: "offer",
+        ..Default::default()
+    });
     let stats = monitor.snapshot();
     assert!(stats.messages.is_none() && stats.clients.is_none());
     let refused = monitor.set("detailed_stats", "on").unwrap_err().to_string();

@@ -6,7 +6,7 @@ use corelane::clock::{Clock, ManualClock};
 use corelane::config::Config;
 use corelane::metrics::LatencyStats;
 use corelane::monitor::{Monitor, MonitorStats, SeriesFigures, Span};
-use corelane::record::{Measured, Message};
+use corelane::record::{Measured, RecordedMessage};
 use corelane::router::Builder;
 use std::time::Duration;
 
@@ -19,9 +19,9 @@ fn bench(config: Config) -> (Monitor, ManualClock) {
     (Monitor::with_clock(config, clock).unwrap(), hand)
 }
 
-fn message(message_type: &str, processing_nanoseconds: u64) -> Message<'_> {
+fn message(message_type: &str, processing_nanoseconds: u64) -> RecordedMessage<'_> {
     let measured = Measured { processing_nanoseconds, ..Measured::default() };
-    Message { protocol: "p", message_type, application: "app", client: "ann", measured }
+    RecordedMessage { protocol: "p", message_type, application: "app", client: "ann", measured }
 }
 
 fn one<'a>(series: &'a [SeriesFigures], name: &str) -> &'a SeriesFigures {
@@ -51,7 +51,7 @@ fn m1_m4_m7_m10_each_count_of_recorded_messages() {
         ("p", "offer", "app", 1, 70, 30, true),
     ] {
         hand.advance(Duration::from_secs(1));
-        monitor.record(&Message {
+        monitor.record(&RecordedMessage {
             protocol,
             message_type,
             application,
@@ -103,7 +103,7 @@ fn m1_every_way_to_record_counts_alike() {
     let measured = Measured { bytes: 3, processing_nanoseconds: 5, ..Measured::default() };
     let (mut alone, mut sharing) = (monitor.recorder(), monitor.recorder());
     assert!(alone.is_alone() && !sharing.is_alone());
-    monitor.record(&Message { measured, ..message("offer", 0) });
+    monitor.record(&RecordedMessage { measured, ..message("offer", 0) });
     let ann = monitor.client("ann");
     assert!(ann.is_some() && alone.client("ann") == ann);
     monitor.record_labelled(labels, ann, measured);
@@ -165,7 +165,7 @@ fn m3_m5_the_named_spans_and_percentiles_are_exact() {
 fn m6_slow_messages_are_counted_and_listed_and_alike_ones_folded() {
     let config = Config::default().with_slow_message_threshold(Duration::from_millis(10)).unwrap();
     let (monitor, hand) = bench(config.with_slow_messages(3).unwrap());
-    let slow = |message_type: &'static str, wait: u64, processing_nanoseconds: u64| Message {
+    let slow = |message_type: &'static str, wait: u64, processing_nanoseconds: u64| RecordedMessage {
         measured: Measured {
             failed: message_type == "bye",
             bytes: 9,

@@ -8,7 +8,7 @@ use corelane::clock::{Clock, ManualClock};
 use corelane::config::Config;
 use corelane::metrics::LatencyStats;
 use corelane::monitor::{Monitor, WindowStats};
-use corelane::record::{Measured, Message};
+use corelane::record::{Measured, RecordedMessage};
 use std::time::Duration;
 
 /// Above it a message is slow, in nanoseconds.
@@ -136,7 +136,12 @@ fn windows_are_what_was_recorded_in_them() {
             };
             let offer = random.below(2) == 0;
             let message_type = if offer { "OFFER" } else { "ANSWER" };
-            monitor.record(&Message { message_type, protocol: "p", measured, ..Message::default() });
+            monitor.record(&RecordedMessage {
+                message_type,
+                protocol: "p",
+                measured,
+                ..RecordedMessage::default()
+            });
             kept.push(Kept { second, offer, measured });
         }
         hands.advance(Duration::from_secs(1));
@@ -202,7 +207,11 @@ fn percentiles_are_the_sorted_ranks() {
                 queue_wait_nanoseconds: value / 3,
                 ..Measured::default()
             };
-            monitor.record(&Message { message_type: "OFFER", measured, ..Message::default() });
+            monitor.record(&RecordedMessage {
+                message_type: "OFFER",
+                measured,
+                ..RecordedMessage::default()
+            });
             values.push(value);
         }
         let messages = monitor.snapshot().messages.unwrap();

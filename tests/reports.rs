@@ -6,7 +6,7 @@ use corelane::clock::{Clock, ManualClock};
 use corelane::config::Config;
 use corelane::monitor::alert::Notification;
 use corelane::monitor::{Format, Monitor, Target};
-use corelane::record::{Measured, Message};
+use corelane::record::{Measured, RecordedMessage};
 use std::sync::mpsc::channel;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -23,7 +23,13 @@ fn bench(config: Config) -> (Monitor, ManualClock) {
 fn record(monitor: &Monitor, client: &str, milliseconds: u64) {
     let measured =
         Measured { bytes: 2_048, processing_nanoseconds: milliseconds * 1_000_000, ..Measured::default() };
-    monitor.record(&Message { protocol: "p", message_type: "offer", application: "app", client, measured });
+    monitor.record(&RecordedMessage {
+        protocol: "p",
+        message_type: "offer",
+        application: "app",
+        client,
+        measured,
+    });
 }
 
 #[test]

@@ -4,7 +4,7 @@
 #![no_main]
 
 use corelane::ring::{Consumer, HEADER_BYTES, ring};
-use corelane::ring::record::{Delivery, Ingress};
+use corelane::ring::record::{DeliveryHeader, IngressHeader};
 use libfuzzer_sys::fuzz_target;
 
 const CAPACITY: usize = 1024;
@@ -22,10 +22,10 @@ fn read(consumer: &mut Consumer, tail: u64) -> (usize, u64) {
     while let Ok(Some(record)) = consumer.next() {
         total += record.bytes.len();
         sum = record.bytes.iter().fold(sum, |sum, byte| sum.rotate_left(5) ^ u64::from(*byte));
-        if let Some((header, payload)) = Ingress::read(record.bytes) {
+        if let Some((header, payload)) = IngressHeader::read(record.bytes) {
             sum ^= header.client ^ payload.len() as u64;
         }
-        if let Some((header, recipients, payload)) = Delivery::read(record.bytes) {
+        if let Some((header, recipients, payload)) = DeliveryHeader::read(record.bytes) {
             assert!(recipients.iter().count() == header.recipients as usize);
             sum ^= payload.len() as u64;
         }

@@ -1,7 +1,7 @@
 //! Lists that are linked through words of the slots, so that they need no memory of their own and never overflow.
 //!
 //! A word is [`UNLISTED`] while its client is on no such list. Whoever takes a client off sets it back: the slot is not
-//! reused before (`Slot::is_unused`), so an entry always belongs to the generation that the slot has.
+//! reused before (`ClientSlot::is_unused`), so an entry always belongs to the generation that the slot has.
 
 use crate::sync::{AcqRel, AtomicU32, Relaxed, Release, mutant};
 
@@ -12,13 +12,13 @@ pub(crate) const END: u32 = u32::MAX - 1;
 
 /// A queue with one owner. `link` finds an entry's word.
 #[derive(Debug)]
-pub(crate) struct List {
+pub(crate) struct SlotList {
     first: u32,
     last: u32,
     length: u64,
 }
 
-impl List {
+impl SlotList {
     pub(crate) const fn new() -> Self {
         Self { first: END, last: END, length: 0 }
     }
@@ -54,7 +54,7 @@ impl List {
         self.first = word.load(Relaxed); // Relaxed: as in `push`.
         self.length -= 1;
         if !mutant("link-not-reset") {
-            word.store(UNLISTED, Release); // Release: pairs with the Acquire in `Slot::is_unused`.
+            word.store(UNLISTED, Release); // Release: pairs with the Acquire in `ClientSlot::is_unused`.
         }
     }
 }

@@ -4,8 +4,8 @@
 //!
 //! | field | written by | read by |
 //! |---|---|---|
-//! | `heads`, `Node::next`, `Node::key` | insert and remove, under `writers` | anyone |
-//! | `Node::generation` | insert, under `writers`, while the node's key is 0 | anyone, between two looks at the key |
+//! | `heads`, `NameNode::next`, `NameNode::key` | insert and remove, under `writers` | anyone |
+//! | `NameNode::generation` | insert, under `writers`, while the node's key is 0 | anyone, between two looks at the key |
 //! | `insertions` | insert, before it writes to the node | anyone, before and after a walk |
 //!
 //! A removed node keeps its `next`, so a reader that stands on it walks on. Only an insertion that takes the node again
@@ -31,7 +31,7 @@ const UNUSED: u64 = 0;
 
 /// One client's place in the table; it has the client's index.
 #[derive(Debug)]
-struct Node {
+struct NameNode {
     key: AtomicU64,
     generation: AtomicU32,
     next: AtomicU32,
@@ -41,7 +41,7 @@ struct Node {
 pub(crate) struct NameTable {
     keys: [u64; 2],
     heads: Box<[AtomicU32]>,
-    nodes: Box<[Node]>,
+    nodes: Box<[NameNode]>,
     writers: Mutex<()>,
     insertions: CachePadded<AtomicU64>,
 }
@@ -49,8 +49,11 @@ pub(crate) struct NameTable {
 impl NameTable {
     /// For the clients with the indices below `limit`.
     pub(crate) fn new(limit: u32, keys: [u64; 2]) -> Self {
-        let node =
-            || Node { key: AtomicU64::new(UNUSED), generation: AtomicU32::new(0), next: AtomicU32::new(END) };
+        let node = || NameNode {
+            key: AtomicU64::new(UNUSED),
+            generation: AtomicU32::new(0),
+            next: AtomicU32::new(END),
+        };
         Self {
             keys,
             heads: (0..Self::buckets(limit)).map(|_| AtomicU32::new(END)).collect(),
@@ -66,7 +69,8 @@ impl NameTable {
 
     /// Bytes that it takes, for the budget.
     pub(crate) const fn bytes(limit: u32) -> u64 {
-        Self::buckets(limit) as u64 * size_of::<AtomicU32>() as u64 + limit as u64 * size_of::<Node>() as u64
+        Self::buckets(limit) as u64 * size_of::<AtomicU32>() as u64
+            + limit as u64 * size_of::<NameNode>() as u64
     }
 
     /// Takes its pages from the system.

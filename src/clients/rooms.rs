@@ -11,7 +11,8 @@ use super::names::{NameHash, NameTable};
 use crate::error::{Error, RoomRefused};
 use crate::id::{ClientId, MAX_NAME_BYTES, RoomId};
 use crate::sync::{
-    AtomicBool, Crowded, Mutex, Reader, Relaxed, Retirement, Writer, lock, mutant, published, try_lock,
+    AtomicBool, Crowded, Mutex, PublishedWriter, Reader, Relaxed, Retirement, lock, mutant, published,
+    try_lock,
 };
 use std::collections::{HashMap, VecDeque};
 
@@ -76,15 +77,15 @@ pub(crate) struct Rooms {
     /// Each name's room; the table holds handles, and a room's is as wide as a client's.
     names: NameTable,
     limits: RoomLimits,
-    control: Mutex<Control>,
+    control: Mutex<RoomControl>,
     readers: Mutex<Vec<RoomReader>>,
     /// Clients are still to be taken out of their rooms.
     leaving: AtomicBool,
 }
 
 #[derive(Debug)]
-struct Control {
-    lists: Writer<Members>,
+struct RoomControl {
+    lists: PublishedWriter<Members>,
     /// Of each place that was ever used.
     generations: Vec<u32>,
     free: Vec<u32>,
@@ -102,7 +103,7 @@ impl Rooms {
         Self {
             names: NameTable::new(limits.rooms as u32, keys),
             limits,
-            control: Mutex::new(Control {
+            control: Mutex::new(RoomControl {
                 lists,
                 generations: Vec::new(),
                 free: Vec::new(),
@@ -144,7 +145,7 @@ impl Rooms {
 
     fn try_join(
         &self,
-        control: &mut Control,
+        control: &mut RoomControl,
         client: ClientId,
         port: u16,
         hash: NameHash,
@@ -232,11 +233,11 @@ impl Rooms {
         }
     }
 
-    fn take_out_leaving(&self, control: &mut Control) {
+    fn take_out_leaving(&self, control: &mut RoomControl) {
         self.take_out_some(control, usize::MAX);
     }
 
-    fn take_out_some(&self, control: &mut Control, most: usize) {
+    fn take_out_some(&self, control: &mut RoomControl, most: usize) {
         let mut taken_out = 0;
         while taken_out < most
             && let Some(client) = control.leaving.front().copied()
@@ -267,7 +268,7 @@ impl Rooms {
     }
 }
 
-impl Control {
+impl RoomControl {
     fn new_room(&mut self, limit: usize) -> Option<RoomId> {
         let index = match self.free.pop() {
             Some(index) => index,

@@ -39,7 +39,7 @@ pub(crate) enum Phase {
 
 /// Whose a client is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Place {
+pub(crate) struct SlotPlace {
     pub(crate) generation: u32,
     pub(crate) port: u16,
     pub(crate) worker: u16,
@@ -48,12 +48,12 @@ pub(crate) struct Place {
 /// Room for a name on a reader's stack.
 pub(crate) type NameBuffer = [[u8; 8]; MAX_NAME_BYTES / 8];
 
-/// The client has no worker of its own: see `Slot::leaving`.
+/// The client has no worker of its own: see `ClientSlot::leaving`.
 const SEVERAL: u32 = 1 << 31;
 
 #[repr(C, align(64))]
 #[derive(Debug)]
-pub(crate) struct Slot {
+pub(crate) struct ClientSlot {
     pub(crate) credit: Credit,
     /// Messages of this client that have ended. Cumulative over all its generations.
     pub(crate) finished: AtomicU64,
@@ -86,11 +86,11 @@ struct PortLine {
     /// Handed out and not acknowledged: messages in the upper half, bytes in the lower.
     handed: AtomicU64,
     place: AtomicU64,
-    /// See [`Track`].
+    /// See [`WriteTimer`].
     track: AtomicU64,
     /// When the sampled delivery was handed out, in raw ticks.
     sampled_at: AtomicU64,
-    /// See [`State`].
+    /// See [`SlotState`].
     state: AtomicU64,
     labels: AtomicU32,
     /// The name's length in the lowest byte, then the credit policy, in the upper half 16 bits of the name's hash.
@@ -100,13 +100,13 @@ struct PortLine {
 /// Whose the slot is, in which phase, and the worker that its messages go to now (without a worker of its own: the next
 /// that is to get its disconnect). One word: bits 32 to 63 the generation, 16 to 31 the worker, 0 to 15 the phase.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct State {
+pub(crate) struct SlotState {
     pub(crate) generation: u32,
     pub(crate) worker: u16,
     pub(crate) phase: Phase,
 }
 
-impl State {
+impl SlotState {
     fn of(word: u64) -> Self {
         let phase = match word & 0xffff {
             1 => Phase::Open,
@@ -125,13 +125,13 @@ impl State {
 /// What the port keeps per client of what it handed out: in one word, bits 48 to 63 the messages still to be
 /// acknowledged up to the sampled one (0: none is sampled), 32 to 47 and 0 to 31 the most messages and bytes outstanding.
 #[derive(Clone, Copy)]
-struct Track {
+struct WriteTimer {
     sample_left: u32,
     messages: u32,
     bytes: u32,
 }
 
-impl Track {
+impl WriteTimer {
     fn of(word: u64) -> Self {
         Self { sample_left: (word >> 48) as u32, messages: (word >> 32) as u32 & 0xffff, bytes: word as u32 }
     }
@@ -153,7 +153,7 @@ pub(crate) struct Acknowledged {
 }
 
 #[cfg(not(corelane_loom))]
-const _: () = assert!(size_of::<Slot>() == 192);
+const _: () = assert!(size_of::<ClientSlot>() == 192);
 
 /// Where the words of a slot lie that a port in another language uses, in bytes from its start.
 #[cfg(not(corelane_loom))]
@@ -170,7 +170,7 @@ pub(crate) struct SlotOffsets {
 }
 
 #[cfg(not(corelane_loom))]
-impl Slot {
+impl ClientSlot {
     pub(crate) const OFFSETS: SlotOffsets = {
         use std::mem::offset_of;
         SlotOffsets {
@@ -186,7 +186,7 @@ impl Slot {
     };
 }
 
-impl Slot {
+impl ClientSlot {
     pub(crate) fn new() -> Self {
         Self {
             credit: Credit::new(),
@@ -240,7 +240,7 @@ impl Slot {
         debug_assert!(links.iter().all(|link| link.load(Relaxed) == UNLISTED), "a listed slot is not reused");
         let place = u64::from(generation) << 32 | u64::from(new.port) << 16 | u64::from(new.worker);
         line.place.store(place, Release); // Release: for a worker that compares the name without credit.
-        let state = State { generation, worker: new.worker, phase: Phase::Open };
+        let state = SlotState { generation, worker: new.worker, phase: Phase::Open };
         // Release: who sees this generation open sees the slot filled; pairs with the Acquire in `state`.
         line.state.store(state.word(), Release);
         self.credit.open(generation);
@@ -248,9 +248,9 @@ impl Slot {
     }
 
     #[inline(always)]
-    pub(crate) fn place(&self) -> Place {
+    pub(crate) fn place(&self) -> SlotPlace {
         let place = self.port_line.place.load(Acquire); // Acquire: pairs with the Release in `open`.
-        Place { generation: (place >> 32) as u32, port: (place >> 16) as u16, worker: place as u16 }
+        SlotPlace { generation: (place >> 32) as u32, port: (place >> 16) as u16, worker: place as u16 }
     }
 
     /// Protocol and application, by number.
@@ -301,9 +301,9 @@ impl Slot {
 
     /// Whose the slot is now, and in which phase.
     #[inline(always)]
-    pub(crate) fn state(&self) -> State {
+    pub(crate) fn state(&self) -> SlotState {
         // Acquire: with the generation comes the filled slot; pairs with the Release in `open`.
-        State::of(self.port_line.state.load(Acquire))
+        SlotState::of(self.port_line.state.load(Acquire))
     }
 
     /// The phase that this generation is in, or nothing where the slot is another's. One load says both, so that no reuse
@@ -319,20 +319,20 @@ impl Slot {
     pub(crate) fn leave_phase(&self, generation: u32, from: Phase, to: Phase) -> bool {
         self.change_state(|state| {
             let is_meant = state.generation == generation && state.phase == from;
-            is_meant.then_some(State { phase: to, ..state })
+            is_meant.then_some(SlotState { phase: to, ..state })
         })
     }
 
     /// Says where the client's messages go now; without a worker of its own, which worker is to get its disconnect next. By
     /// the submitting half, while the client is on it.
     pub(crate) fn set_current(&self, worker: usize) {
-        self.change_state(|state| Some(State { worker: worker as u16, ..state }));
+        self.change_state(|state| Some(SlotState { worker: worker as u16, ..state }));
     }
 
-    fn change_state(&self, change: impl Fn(State) -> Option<State>) -> bool {
+    fn change_state(&self, change: impl Fn(SlotState) -> Option<SlotState>) -> bool {
         let word = &self.port_line.state;
         // Acquire and Release: as in `open` and `state`; the two halves of a port may change the word at once.
-        word.fetch_update(AcqRel, Acquire, |word| change(State::of(word)).map(State::word)).is_ok()
+        word.fetch_update(AcqRel, Acquire, |word| change(SlotState::of(word)).map(SlotState::word)).is_ok()
     }
 
     /// Counts a submission; by the port, before it publishes.
@@ -479,7 +479,7 @@ impl Slot {
         line.handed.store(handed, Relaxed); // Relaxed, here and below: the port's own.
         let (messages, bytes) = ((handed >> 32) as u32, handed as u32);
         let before = own_load(&line.track);
-        let mut track = Track::of(before);
+        let mut track = WriteTimer::of(before);
         if track.sample_left == 0 {
             track.sample_left = messages;
             line.sampled_at.store(now(), Relaxed);
@@ -502,7 +502,7 @@ impl Slot {
         let bytes = bytes.min(handed as u32);
         let given = (u64::from(messages) << 32) + u64::from(bytes);
         line.handed.store(handed - given, Relaxed); // Relaxed, here and below: the port's own.
-        let mut track = Track::of(own_load(&line.track));
+        let mut track = WriteTimer::of(own_load(&line.track));
         let mut sampled_at = None;
         if track.sample_left > 0 && messages > 0 {
             if messages >= track.sample_left || mutant("write-sample-early") {
@@ -520,7 +520,7 @@ impl Slot {
         let (messages, bytes) = self.credit.outstanding();
         // Relaxed: the port's own.
         let handed = self.port_line.handed.load(Relaxed);
-        let track = Track::of(self.port_line.track.load(Relaxed));
+        let track = WriteTimer::of(self.port_line.track.load(Relaxed));
         Outstanding {
             messages,
             bytes,
@@ -551,8 +551,8 @@ mod tests {
     use super::super::KeptFigures;
     use super::*;
 
-    fn open(policy: CreditPolicy) -> Slot {
-        let slot = Slot::new();
+    fn open(policy: CreditPolicy) -> ClientSlot {
+        let slot = ClientSlot::new();
         slot.open(&NewClient {
             name: "ann",
             token: 7,

@@ -4,7 +4,7 @@ use super::{Config, Key};
 use crate::call::Calls;
 use crate::clients::{Bucket, Clients};
 use crate::error::Error;
-use crate::metrics::{Labels, PathShard, PortShard, WorkerShard};
+use crate::metrics::{LabelTable, PathShard, PortShard, WorkerShard};
 use crate::ring::Memory;
 use std::fmt;
 
@@ -73,7 +73,7 @@ impl Budget {
         let pairs = workers * ports;
         let applications = config.count(Key::MaxApplications);
         let shard = WorkerShard::bytes(sizes.types, sizes.protocols, applications + 1);
-        let labels = Labels::bytes(sizes.types + sizes.protocols + applications + 1);
+        let labels = LabelTable::bytes(sizes.types + sizes.protocols + applications + 1);
         let buckets = (config.buckets() * size_of::<Bucket>()) as u64;
         Self {
             rings: pairs * 2 * Memory::mapped_bytes(config.get(Key::RingBytes)),

@@ -1,7 +1,7 @@
 //! The table of keys: name, unit, range, default and text of each, and the typed setter that takes it.
 
 use super::setting::{Balance, RouteFallback, Setting};
-use super::{Config, Idle, Values};
+use super::{AllowedValues, Config, Idle};
 use crate::clients::{CreditPolicy, MAX_BYTES, MAX_MESSAGES};
 use crate::error::Error;
 use std::time::Duration;
@@ -14,7 +14,7 @@ pub struct Row {
     /// What its value counts.
     pub unit: &'static str,
     /// What it may be.
-    pub values: Values,
+    pub values: AllowedValues,
     /// What it is unless set.
     pub default: u64,
     /// What it does.
@@ -53,8 +53,8 @@ macro_rules! table {
     };
 }
 
-const fn number(minimum: u64, maximum: u64) -> Values {
-    Values::Number { minimum, maximum }
+const fn number(minimum: u64, maximum: u64) -> AllowedValues {
+    AllowedValues::Number { minimum, maximum }
 }
 
 const IDLE: &[&str] = &["spin", "backoff", "park"];
@@ -67,10 +67,10 @@ table! {
     Workers "workers" "threads" number(0, 64), 0,
         "Worker threads; 0 for one per core that this process may use."
         => with_workers(u64);
-    Pin "pin" "" Values::Choice(SWITCH), 1,
+    Pin "pin" "" AllowedValues::Choice(SWITCH), 1,
         "Pin each worker to a core, while there are no more workers than cores."
         => with_pin(bool);
-    IdleStrategy "idle" "" Values::Choice(IDLE), 1,
+    IdleStrategy "idle" "" AllowedValues::Choice(IDLE), 1,
         "How a worker waits: spin, backoff (spin, yield, then sleep) or park (sleep at once)."
         => with_idle(Idle);
     MaxPorts "max_ports" "ports" number(1, 64), 8,
@@ -79,7 +79,7 @@ table! {
     MaxClients "max_clients" "clients" number(1, 1_000_000), 10_000,
         "Clients connected at once, those still leaving included."
         => with_max_clients(u64);
-    RingBytes "ring_bytes" "bytes" Values::PowerOfTwo { minimum: 4096, maximum: 1 << 26 }, 128 << 10,
+    RingBytes "ring_bytes" "bytes" AllowedValues::PowerOfTwo { minimum: 4096, maximum: 1 << 26 }, 128 << 10,
         "Capacity of one ring; a record takes at most a quarter of it, and larger messages travel beside it."
         => with_ring_bytes(u64);
     MaxMessage "max_message" "bytes" number(1, 16 << 20), 64 << 10,
@@ -112,7 +112,7 @@ table! {
     CreditBytes "credit_bytes" "bytes" number(1, MAX_BYTES as u64), 1 << 20,
         "Bytes that a client may have been given and not acknowledged; past it `credit_policy` holds."
         => with_credit_bytes(u64);
-    BacklogBytes "backlog_bytes" "bytes" Values::PowerOfTwo { minimum: 4096, maximum: 1 << 28 }, 1 << 20,
+    BacklogBytes "backlog_bytes" "bytes" AllowedValues::PowerOfTwo { minimum: 4096, maximum: 1 << 28 }, 1 << 20,
         "What a worker keeps for one port whose ring is full, before deliveries are given up."
         => with_backlog_bytes(u64);
     MaxApplications "max_applications" "labels" number(0, 1_024), 32,
@@ -121,7 +121,7 @@ table! {
     MaxRecordedTypes "max_recorded_types" "labels" number(0, 4_096), 64,
         "Types reported by the host that get figures of their own; further ones are counted as other."
         => with_max_recorded_types(u64);
-    TouchMemory "touch_memory" "" Values::Choice(SWITCH), 0,
+    TouchMemory "touch_memory" "" AllowedValues::Choice(SWITCH), 0,
         "Take all memory from the system when it is reserved, so that no page fault comes later and what the budget states is resident at once."
         => with_touch_memory(bool);
     MemoryLimit "memory_limit_bytes" "bytes" number(0, 1 << 50), 0,
@@ -130,19 +130,19 @@ table! {
     MaxCalls "max_calls" "calls" number(1, 4_096), 16,
         "Threads that may wait for a routed message's result at once, on one port."
         => with_max_calls(u64);
-    RouteFallback "route_fallback" "" Values::Choice(FALLBACK), 0,
+    RouteFallback "route_fallback" "" AllowedValues::Choice(FALLBACK), 0,
         "What happens to a message that is routed synchronously and cannot be handled: inline (the host's base route takes it over), refuse, or auto (inline where there is a base route, otherwise refuse)."
         => with_route_fallback(RouteFallback);
-    ConcurrentRouting "enable_concurrent_routing" "" Values::Choice(SWITCH), 1,
+    ConcurrentRouting "enable_concurrent_routing" "" AllowedValues::Choice(SWITCH), 1,
         "Off: every message goes to the host's base route, on the caller's thread."
         => with_enable_concurrent_routing(bool);
-    EnableMetrics "enable_metrics" "" Values::Choice(SWITCH), 1,
+    EnableMetrics "enable_metrics" "" AllowedValues::Choice(SWITCH), 1,
         "Off: a router counts its messages by outcome alone, and messages that the host records are not counted. Figures of messages and clients are null then. The host's own metrics go on."
         => with_enable_metrics(bool);
-    CreditPolicy "credit_policy" "" Values::Choice(CREDIT_POLICY), 0,
+    CreditPolicy "credit_policy" "" AllowedValues::Choice(CREDIT_POLICY), 0,
         "What a client's lack of credit leads to, unless its connect says otherwise: disconnect it, refuse the message and tell its sender, or drop types listed as droppable (and disconnect for others)."
         => with_credit_policy(CreditPolicy);
-    RefusalNotices "refusal_notices" "" Values::Choice(SWITCH), 1,
+    RefusalNotices "refusal_notices" "" AllowedValues::Choice(SWITCH), 1,
         "Whether the policy refuse tells the sender of each message that it refused; off: it is only counted."
         => with_refusal_notices(bool);
     MaxRooms "max_rooms" "rooms" number(0, 1_000_000), 1_024,
@@ -166,7 +166,7 @@ table! {
     StopTimeout "stop_timeout_ms" "milliseconds" number(1, 3_600_000), 10_000,
         "How long a stop waits before it gives up the workers whose handlers have not returned."
         => with_stop_timeout(Duration);
-    Balance "balance" "" Values::Choice(BALANCE), 2,
+    Balance "balance" "" AllowedValues::Choice(BALANCE), 2,
         "Which worker gets a message: round_robin (the next one; keeps no order), hash (the one of the client's name) or least_loaded. The latter two keep each client's order."
         => with_balance(Balance);
     ActiveWorkers "active_workers" "threads" number(0, 64), 0,
@@ -217,10 +217,10 @@ table! {
     ConnectionLimit "connection_limit" "connections" number(0, 10_000_000), 0,
         "Connections past which the host lets no other in: what `system.load.connection_pool_use` is a share of; 0 where that is `max_clients`."
         => with_connection_limit(u64);
-    HighErrorRate "high_error_rate_threshold" "of the messages" Values::Fraction, 50_000,
+    HighErrorRate "high_error_rate_threshold" "of the messages" AllowedValues::Fraction, 50_000,
         "Share of the last minute's messages that failed or expired above which the alert `error_rate` is raised. Can be changed while it runs."
         => with_high_error_rate_threshold(f64);
-    HighSlowRate "high_slow_rate_threshold" "of the messages" Values::Fraction, 50_000,
+    HighSlowRate "high_slow_rate_threshold" "of the messages" AllowedValues::Fraction, 50_000,
         "Share of the last minute's messages that were slow above which the alert `slow_messages` is raised. Can be changed while it runs."
         => with_high_slow_rate_threshold(f64);
     HighP99 "high_p99_threshold_ms" "milliseconds" number(1, 3_600_000), 1_000,
@@ -232,10 +232,10 @@ table! {
     HighQueueWait "high_queue_wait_threshold_ms" "milliseconds" number(1, 3_600_000), 1_000,
         "99th percentile of the last minute's waiting times above which the alert `queue_wait` is raised. Can be changed while it runs."
         => with_high_queue_wait_threshold(Duration);
-    HighCpu "high_cpu_threshold" "of the process's cores" Values::Fraction, 900_000,
+    HighCpu "high_cpu_threshold" "of the process's cores" AllowedValues::Fraction, 900_000,
         "Share of the cores that it may use which the process takes above which the alert `cpu` is raised. Can be changed while it runs."
         => with_high_cpu_threshold(f64);
-    DetailedStats "detailed_stats" "" Values::Choice(SWITCH), 1,
+    DetailedStats "detailed_stats" "" AllowedValues::Choice(SWITCH), 1,
         "Figures for each client, windows for each type, protocol and application. Off: these are null, and no memory is reserved for them. Can be switched off and on while it runs where it was on at the start."
         => with_detailed_stats(bool);
     StatsRetention "stats_retention_hours" "hours" number(1, 168), 24,
@@ -259,7 +259,7 @@ table! {
     UnhealthyAfter "unhealthy_after_ms" "milliseconds" number(1_000, 86_400_000), 60_000,
         "A connection that has been silent for longer counts as unhealthy. Can be changed while it runs."
         => with_unhealthy_after(Duration);
-    EnableLogging "enable_logging" "" Values::Choice(SWITCH), 0,
+    EnableLogging "enable_logging" "" AllowedValues::Choice(SWITCH), 0,
         "Whether the monitor logs what happens: alerts and slow messages (`tracing`). Can be changed while it runs."
         => with_enable_logging(bool);
 }

@@ -1,7 +1,7 @@
 //! Messages that are no JSON but a word in capital letters, an argument and the rest: `ROOM_PEER_MSG 7 {…}`. Only
 //! protocols that name such words have them; `read` comes here for what does not start as an object.
 
-use super::json::Span;
+use super::json::TextSpan;
 use super::protocol::{Protocol, ProtocolError};
 use super::read::{MAX_FIELD_BYTES, ReadError};
 use super::table::Role;
@@ -30,8 +30,8 @@ pub(super) struct Word {
 /// A command in a message.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Command {
-    word: Span,
-    argument: Span,
+    word: TextSpan,
+    argument: TextSpan,
     names: Argument,
 }
 
@@ -107,18 +107,19 @@ impl Command {
             }
         }
         let start = (word.len() + 1).min(text.len());
-        let span = |start: usize, length: usize| Span { start: start as u32, end: (start + length) as u32 };
+        let span =
+            |start: usize, length: usize| TextSpan { start: start as u32, end: (start + length) as u32 };
         Ok(Some(Self { word: span(0, word.len()), argument: span(start, argument.len()), names }))
     }
 
     /// Where in the message a field stands; empty if it does not.
-    pub(super) fn field(&self, role: Role) -> Span {
+    pub(super) fn field(&self, role: Role) -> TextSpan {
         match (role, self.names) {
             (Role::Type, _) => self.word,
             (Role::Recipient, Argument::Recipient)
             | (Role::Room, Argument::Room)
             | (Role::Sender, Argument::Sender) => self.argument,
-            _ => Span::default(),
+            _ => TextSpan::default(),
         }
     }
 

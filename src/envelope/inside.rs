@@ -1,9 +1,9 @@
 //! The way of a protocol's paths into the objects of a message. `read` comes here for a key that paths lead on from; a
 //! protocol without such paths never does.
 
-use super::json::{Scanner, Span, Value};
+use super::json::{Scanner, TextSpan, Value};
 use super::read::{Envelope, ReadError};
-use super::table::{Key, Role};
+use super::table::{FieldKey, Role};
 use super::text::Text;
 
 impl<'a> Envelope<'a> {
@@ -28,7 +28,7 @@ impl<'a> Envelope<'a> {
                     scanner.take();
                     let end = scanner.position();
                     if node == top {
-                        return Ok(Value { span: Span { start, end }, first, escaped: false });
+                        return Ok(Value { span: TextSpan { start, end }, first, escaped: false });
                     }
                     node = self.close(node, end);
                     (depth, opened) = (depth - 1, false);
@@ -57,7 +57,7 @@ impl<'a> Envelope<'a> {
     }
 
     /// The key that the protocol uses in an object, if this is one.
-    fn find_inside(&self, object: usize, key: Text<'a>) -> Result<Option<(usize, &'a Key)>, ReadError> {
+    fn find_inside(&self, object: usize, key: Text<'a>) -> Result<Option<(usize, &'a FieldKey)>, ReadError> {
         if !key.is_well_formed() {
             return Err(ReadError::NotJson);
         }
@@ -71,7 +71,7 @@ impl<'a> Envelope<'a> {
     /// Notes that a key's object starts here; a second one is found by the first.
     fn open(&mut self, index: usize, start: u32) -> Result<(), ReadError> {
         match self.values.get_mut(index) {
-            Some(place) if place.is_empty() => *place = Span { start, end: start + 1 },
+            Some(place) if place.is_empty() => *place = TextSpan { start, end: start + 1 },
             _ => return Err(ReadError::DuplicateField),
         }
         Ok(())

@@ -12,12 +12,12 @@ pub const MAX_DEPTH: u32 = 128;
 
 /// A part of the text: where it starts and where it ends. Half the size of a reference, as there are many.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Span {
+pub(super) struct TextSpan {
     pub(super) start: u32,
     pub(super) end: u32,
 }
 
-impl Span {
+impl TextSpan {
     pub(super) fn is_empty(self) -> bool {
         self.start == self.end
     }
@@ -39,7 +39,7 @@ impl Span {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Value {
     /// Quotes and brackets included; never empty.
-    pub(super) span: Span,
+    pub(super) span: TextSpan,
     /// Its first byte, which says what it is.
     pub(super) first: u8,
     /// A string with escapes in it.
@@ -90,7 +90,7 @@ impl<'a> Scanner<'a> {
         }
         let start = self.position();
         let escaped = self.string()?;
-        let span = Span { start, end: self.position() };
+        let span = TextSpan { start, end: self.position() };
         if self.peek()? != b':' {
             return Err(NotJson);
         }
@@ -104,7 +104,7 @@ impl<'a> Scanner<'a> {
         let first = self.peek()?;
         let start = self.position();
         let escaped = if first == b'"' { self.string()? } else { self.nested(depth)? };
-        Ok(Value { span: Span { start, end: self.position() }, first, escaped })
+        Ok(Value { span: TextSpan { start, end: self.position() }, first, escaped })
     }
 
     /// Only white space may follow.

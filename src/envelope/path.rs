@@ -6,7 +6,7 @@ use super::protocol::ProtocolError;
 
 /// One of the places where a field may stand.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Place<'a> {
+pub(super) struct JsonPlace<'a> {
     /// The keys that lead there, outermost first.
     pub(super) keys: Vec<&'a str>,
     /// The field is the last key itself, if the message has it.
@@ -16,12 +16,12 @@ pub(super) struct Place<'a> {
 }
 
 /// The places that a field's text names. Any text has some; `check` says whether they will do.
-pub(super) fn places(field: &str) -> impl Iterator<Item = Place<'_>> {
+pub(super) fn places(field: &str) -> impl Iterator<Item = JsonPlace<'_>> {
     field.split('|').map(|text| {
         let text = text.trim_matches(' ');
         let (presence, text) = (text.starts_with('?'), text.strip_prefix('?').unwrap_or(text));
         let (number, text) = (text.ends_with('#'), text.strip_suffix('#').unwrap_or(text));
-        Place { keys: text.split('.').collect(), presence, number }
+        JsonPlace { keys: text.split('.').collect(), presence, number }
     })
 }
 
@@ -29,11 +29,11 @@ pub(super) fn places(field: &str) -> impl Iterator<Item = Place<'_>> {
 /// path through another field's value, a `?` where it means nothing, a forwarded key that is written as a place.
 pub(super) fn check(fields: [Option<&str>; 5], listed: &[&str]) -> Result<(), ProtocolError> {
     let [message_type, others @ ..] = fields;
-    let mut all: Vec<Place<'_>> = Vec::new();
+    let mut all: Vec<JsonPlace<'_>> = Vec::new();
     for field in [message_type].into_iter().chain(others).flatten() {
         all.extend(places(field));
     }
-    let empty = |place: &Place<'_>| place.keys.iter().any(|key| key.is_empty());
+    let empty = |place: &JsonPlace<'_>| place.keys.iter().any(|key| key.is_empty());
     if all.iter().any(empty) || listed.iter().any(|key| key.is_empty()) {
         return Err(ProtocolError::EmptyKey);
     }
@@ -44,16 +44,17 @@ pub(super) fn check(fields: [Option<&str>; 5], listed: &[&str]) -> Result<(), Pr
     if others.into_iter().flatten().flat_map(places).any(|place| place.presence) {
         return Err(ProtocolError::Presence);
     }
-    let repeated = |(index, place): (usize, &Place<'_>)| {
+    let repeated = |(index, place): (usize, &JsonPlace<'_>)| {
         all.iter().skip(index + 1).any(|other| other.keys == place.keys)
     };
     let listed_twice = |(index, key): (usize, &&str)| listed.iter().skip(index + 1).any(|other| other == key);
     if all.iter().enumerate().any(repeated) || listed.iter().enumerate().any(listed_twice) {
         return Err(ProtocolError::SameKey);
     }
-    let passed = |value: &Place<'_>| {
-        let passes =
-            |other: &Place<'_>| other.keys.len() > value.keys.len() && other.keys.starts_with(&value.keys);
+    let passed = |value: &JsonPlace<'_>| {
+        let passes = |other: &JsonPlace<'_>| {
+            other.keys.len() > value.keys.len() && other.keys.starts_with(&value.keys)
+        };
         !value.presence && all.iter().any(passes)
     };
     if all.iter().any(passed) { Err(ProtocolError::ThroughField) } else { Ok(()) }
@@ -87,7 +88,7 @@ pub(super) fn check_beside_sender(
     let beside =
         fields.chain(listed.iter().map(|key| vec![*key])).chain(senders.iter().map(|s| s.keys.clone()));
     for keys in beside {
-        for Place { keys: sender, .. } in &senders {
+        for JsonPlace { keys: sender, .. } in &senders {
             let wrong = match (keys.as_slice(), sender.as_slice()) {
                 (keys, sender) if keys == sender => false,
                 ([first, inside, ..], [its, guard, ..]) if first == its => is_taken_for(inside, guard),

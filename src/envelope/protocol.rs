@@ -2,7 +2,7 @@
 
 use super::command::{Argument, Word};
 use super::path;
-use super::table::{Inserted, Key, Role, Table};
+use super::table::{FieldKey, FieldTable, Inserted, Role};
 use super::text::Text;
 use std::fmt;
 
@@ -56,7 +56,7 @@ pub enum Forward<'a> {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Protocol {
     name: Box<str>,
-    table: Table,
+    table: FieldTable,
     /// Messages have types.
     typed: bool,
     /// The commands that messages may be, besides objects.
@@ -128,12 +128,12 @@ impl Protocol {
     /// For fields that are known to be good: those of the protocols that ship.
     pub(super) fn assemble(name: &str, fields: &Fields<'_>, forward: Forward<'_>) -> Self {
         let typed = fields.message_type.is_some();
-        let table = Table::new(fields.by_role(), forward);
+        let table = FieldTable::new(fields.by_role(), forward);
         Self { name: name.into(), table, typed, words: Box::default() }
     }
 
     #[inline(always)]
-    pub(super) fn table(&self) -> &Table {
+    pub(super) fn table(&self) -> &FieldTable {
         &self.table
     }
 
@@ -177,7 +177,7 @@ impl Protocol {
     }
 
     /// The keys that are relayed, in order; `None` if all members are.
-    pub(super) fn forwarded(&self) -> Option<impl Iterator<Item = &Key>> {
+    pub(super) fn forwarded(&self) -> Option<impl Iterator<Item = &FieldKey>> {
         self.table.forwarded.map(|count| self.table.keys.iter().take(count))
     }
 }

@@ -2,9 +2,9 @@
 //! each message whose type and recipient its submitter did not give.
 
 use super::command::Command;
-use super::json::{MAX_DEPTH, Scanner, Span, Value};
+use super::json::{MAX_DEPTH, Scanner, TextSpan, Value};
 use super::protocol::{MAX_KEYS, Protocol};
-use super::table::{Key, Role};
+use super::table::{FieldKey, Role};
 use super::text::Text;
 use std::fmt;
 
@@ -17,13 +17,13 @@ pub struct Envelope<'a> {
     pub(super) protocol: &'a Protocol,
     pub(super) text: &'a str,
     /// The value of each of the protocol's keys, by its index; empty if the message does not have it.
-    pub(super) values: [Span; MAX_KEYS],
+    pub(super) values: [TextSpan; MAX_KEYS],
     /// A bit for each of `values` that is a string with escapes.
     escaped: u32,
     /// From the first member to the last.
-    pub(super) members: Span,
+    pub(super) members: TextSpan,
     /// In these, the sender's, with the comma before it; empty and at the end if there is none.
-    sender: Span,
+    sender: TextSpan,
     /// The message is no object but a command; then `values` has nothing.
     pub(super) command: Option<Command>,
 }
@@ -168,12 +168,12 @@ impl<'a> Envelope<'a> {
 
     /// The members before the sender's, as written; all of them if it has none.
     pub(super) fn before_sender(&self) -> &'a str {
-        Span { end: self.sender.start, ..self.members }.of(self.text)
+        TextSpan { end: self.sender.start, ..self.members }.of(self.text)
     }
 
     /// What follows the sender's, from its comma.
     pub(super) fn after_sender(&self) -> &'a str {
-        Span { start: self.sender.end, ..self.members }.of(self.text)
+        TextSpan { start: self.sender.end, ..self.members }.of(self.text)
     }
 
     /// Walks all members to the end of the object.
@@ -193,7 +193,7 @@ impl<'a> Envelope<'a> {
                 if let Some((index, known)) = found {
                     self.note(index, known, value)?;
                     if known.role == Some(Role::Sender) {
-                        sender = Some(Span { start: end, end: value.span.end });
+                        sender = Some(TextSpan { start: end, end: value.span.end });
                     }
                 }
                 end = value.span.end;
@@ -205,14 +205,14 @@ impl<'a> Envelope<'a> {
             }
         }
         scanner.take();
-        self.members = Span { start, end };
-        self.sender = sender.unwrap_or(Span { start: end, end });
+        self.members = TextSpan { start, end };
+        self.sender = sender.unwrap_or(TextSpan { start: end, end });
         Ok(())
     }
 
     /// The key that the protocol uses, if this is one of them.
     #[inline(always)]
-    fn find(&self, key: Text<'a>) -> Result<Option<(usize, &'a Key)>, ReadError> {
+    fn find(&self, key: Text<'a>) -> Result<Option<(usize, &'a FieldKey)>, ReadError> {
         if !key.is_well_formed() {
             return Err(ReadError::NotJson);
         }
@@ -225,7 +225,7 @@ impl<'a> Envelope<'a> {
 
     /// Notes the value of a key that the protocol uses.
     #[inline(always)]
-    pub(super) fn note(&mut self, index: usize, known: &Key, value: Value) -> Result<(), ReadError> {
+    pub(super) fn note(&mut self, index: usize, known: &FieldKey, value: Value) -> Result<(), ReadError> {
         let Some(place) = self.values.get_mut(index) else { return Ok(()) };
         if !place.is_empty() {
             return Err(ReadError::DuplicateField);
@@ -284,7 +284,7 @@ impl<'a> Envelope<'a> {
     }
 
     /// A part of a command.
-    fn said(&self, span: Span) -> Option<Text<'a>> {
+    fn said(&self, span: TextSpan) -> Option<Text<'a>> {
         (!span.is_empty()).then(|| Text::new(span.of(self.text), false))
     }
 }

@@ -1,7 +1,7 @@
 //! Writes a message as it is relayed: with the sender that the server knows, whatever the client wrote. The router
 //! asks for the length, claims that much of a ring, and has it written there.
 
-use super::json::{Span, plain_prefix};
+use super::json::{TextSpan, plain_prefix};
 use super::read::Envelope;
 use super::table::{Inserted, Role};
 
@@ -92,15 +92,15 @@ impl Envelope<'_> {
             senders.iter().filter_map(|one| Some((start(one)?, one))).filter(move |(start, _)| *start > at)
         };
         while let Some((start, one)) = next(at).min_by_key(|(start, _)| *start) {
-            put(Span { start: at, end: start }.of(self.text));
+            put(TextSpan { start: at, end: start }.of(self.text));
             inserted(one, sender, put);
             at = start;
-            let rest = Span { start, ..self.members }.of(self.text);
+            let rest = TextSpan { start, ..self.members }.of(self.text);
             if !rest.trim_start().starts_with('}') {
                 put(",");
             }
         }
-        put(Span { start: at, ..self.members }.of(self.text));
+        put(TextSpan { start: at, ..self.members }.of(self.text));
     }
 }
 

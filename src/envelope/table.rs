@@ -1,7 +1,7 @@
 //! The keys that a protocol looks for, as a table: those of the message itself first, then those inside objects, each
 //! object's together. Built once by `protocol`; `read` and `inside` look keys up in it, and hold a value for each.
 
-use super::path::{Place, places};
+use super::path::{JsonPlace, places};
 use super::protocol::Forward;
 use super::text::Text;
 use std::ops::Range;
@@ -24,7 +24,7 @@ impl Role {
 
 /// A key that a protocol uses.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Key {
+pub(super) struct FieldKey {
     pub(super) name: Box<str>,
     /// What its value is used for, besides being relayed.
     pub(super) role: Option<Role>,
@@ -38,7 +38,7 @@ pub(super) struct Key {
     pub(super) parent: usize,
 }
 
-impl Key {
+impl FieldKey {
     /// Whether paths lead on into its value.
     #[inline(always)]
     pub(super) fn leads_inside(&self) -> bool {
@@ -46,7 +46,7 @@ impl Key {
     }
 }
 
-/// A place where a field may stand, behind the first one of `Table::roles`.
+/// A place where a field may stand, behind the first one of `FieldTable::roles`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Alternative {
     pub(super) role: Role,
@@ -72,11 +72,11 @@ pub(super) struct Inserted {
 
 /// All keys of a protocol.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Table {
+pub(super) struct FieldTable {
     /// Those of the message itself; those that are relayed come first, in the order in which they are.
-    pub(super) keys: Box<[Key]>,
+    pub(super) keys: Box<[FieldKey]>,
     /// Those inside objects.
-    pub(super) nested: Box<[Key]>,
+    pub(super) nested: Box<[FieldKey]>,
     /// How many of `keys` are relayed; `None` if all members are.
     pub(super) forwarded: Option<usize>,
     /// By role, the key whose value is the field; `None` if there is no such field or its first place is no value.
@@ -87,14 +87,14 @@ pub(super) struct Table {
 }
 
 /// A key while the table is built.
-struct Node<'a> {
+struct FieldNode<'a> {
     name: &'a str,
     parent: Option<usize>,
     role: Option<Role>,
     number: bool,
 }
 
-impl Table {
+impl FieldTable {
     /// Takes any fields, also those that `path::check` refuses; the table is of no use then.
     pub(super) fn new(fields: [Option<&str>; Role::COUNT], forward: Forward<'_>) -> Self {
         let mut nodes = Vec::new();
@@ -130,20 +130,20 @@ impl Table {
     }
 
     /// Puts the keys in order: the message's own, then each object's.
-    fn lay_out(&mut self, nodes: &[Node<'_>]) {
+    fn lay_out(&mut self, nodes: &[FieldNode<'_>]) {
         let of = |parent| {
             (0..nodes.len()).filter(move |index| nodes.get(*index).is_some_and(|node| node.parent == parent))
         };
         let mut order: Vec<usize> = of(None).collect();
         let own = order.len();
-        let mut keys: Vec<Key> = Vec::new();
+        let mut keys: Vec<FieldKey> = Vec::new();
         while let Some(old) = order.get(keys.len()).copied() {
             let Some(node) = nodes.get(old) else { break };
             let start = order.len();
             order.extend(of(Some(old)));
             let inside = if order.len() > start { start..order.len() } else { 0..0 };
             let parent = node.parent.and_then(|parent| order.iter().position(|old| *old == parent));
-            keys.push(Key::new(node, inside, parent.unwrap_or(0)));
+            keys.push(FieldKey::new(node, inside, parent.unwrap_or(0)));
         }
         let moved = |old: usize| order.iter().position(|one| *one == old).unwrap_or(old);
         self.roles = self.roles.map(|index| index.map(moved));
@@ -154,7 +154,7 @@ impl Table {
         self.keys = keys.into();
     }
 
-    fn inserted(&self, place: &Place<'_>) -> Option<Inserted> {
+    fn inserted(&self, place: &JsonPlace<'_>) -> Option<Inserted> {
         let [first, guard, deeper @ ..] = place.keys.as_slice() else { return None };
         let mut before = written(guard);
         for key in deeper {
@@ -172,19 +172,19 @@ impl Table {
 
     /// Which of the message's own keys this is.
     #[inline]
-    pub(super) fn find(&self, key: Text<'_>) -> Option<(usize, &Key)> {
+    pub(super) fn find(&self, key: Text<'_>) -> Option<(usize, &FieldKey)> {
         self.keys.iter().enumerate().find(|(_, known)| key.eq_str(&known.name))
     }
 
     /// Which of an object's keys this is.
-    pub(super) fn find_inside(&self, object: usize, key: Text<'_>) -> Option<(usize, &Key)> {
+    pub(super) fn find_inside(&self, object: usize, key: Text<'_>) -> Option<(usize, &FieldKey)> {
         let mut inside = self.key(object)?.inside.clone();
         inside.find_map(|index| {
             self.key(index).filter(|known| key.eq_str(&known.name)).map(|known| (index, known))
         })
     }
 
-    pub(super) fn key(&self, index: usize) -> Option<&Key> {
+    pub(super) fn key(&self, index: usize) -> Option<&FieldKey> {
         self.keys.get(index).or_else(|| self.nested.get(index - self.keys.len()))
     }
 
@@ -194,24 +194,24 @@ impl Table {
     }
 }
 
-impl Key {
-    fn new(node: &Node<'_>, inside: Range<usize>, parent: usize) -> Self {
-        let Node { name, role, number, .. } = *node;
+impl FieldKey {
+    fn new(node: &FieldNode<'_>, inside: Range<usize>, parent: usize) -> Self {
+        let FieldNode { name, role, number, .. } = *node;
         Self { name: name.into(), role, number, written: written(name).into(), inside, parent }
     }
 }
 
 /// The node of a key, which is made if there is none.
-fn node<'a>(nodes: &mut Vec<Node<'a>>, parent: Option<usize>, name: &'a str) -> usize {
+fn node<'a>(nodes: &mut Vec<FieldNode<'a>>, parent: Option<usize>, name: &'a str) -> usize {
     let known = nodes.iter().position(|node| node.parent == parent && node.name == name);
     known.unwrap_or_else(|| {
-        nodes.push(Node { name, parent, role: None, number: false });
+        nodes.push(FieldNode { name, parent, role: None, number: false });
         nodes.len() - 1
     })
 }
 
 /// The node where a place ends. A sender inside an object ends below the object: nothing there may be the client's.
-fn place_of<'a>(nodes: &mut Vec<Node<'a>>, place: &Place<'a>, role: Role) -> usize {
+fn place_of<'a>(nodes: &mut Vec<FieldNode<'a>>, place: &JsonPlace<'a>, role: Role) -> usize {
     let depth = if role == Role::Sender { 2 } else { usize::MAX };
     let mut last = None;
     for key in place.keys.iter().take(depth) {

@@ -1,20 +1,20 @@
 //! Families by port: which one is slow. Ports through which nothing ever went have no samples.
 
-use super::text::{Family, Labels, histogram};
+use super::text::{Labels, TextFamily, histogram};
 use crate::metrics::{PathStats, PortStats, Stats};
 
 fn per_port(
-    mut family: Family,
+    mut family: TextFamily,
     stats: &Stats,
-    sample: impl Fn(Family, Labels<'_>, &PortStats) -> Family,
-) -> Family {
+    sample: impl Fn(TextFamily, Labels<'_>, &PortStats) -> TextFamily,
+) -> TextFamily {
     for (index, port) in stats.ports.iter().enumerate().filter(|(_, port)| port.was_used()) {
         family = sample(family, &[("port", &index.to_string())], port);
     }
     family
 }
 
-fn per_path(family: Family, stats: &Stats, value: fn(&PathStats) -> u64) -> Family {
+fn per_path(family: TextFamily, stats: &Stats, value: fn(&PathStats) -> u64) -> TextFamily {
     per_port(family, stats, |mut family, labels, port| {
         for (index, path) in port.workers.iter().enumerate() {
             let worker = index.to_string();
@@ -24,13 +24,13 @@ fn per_path(family: Family, stats: &Stats, value: fn(&PathStats) -> u64) -> Fami
     })
 }
 
-pub(super) fn port_families(stats: &Stats) -> Vec<Family> {
+pub(super) fn port_families(stats: &Stats) -> Vec<TextFamily> {
     let count = |name, kind, help, value: fn(&PortStats) -> u64| {
-        per_port(Family::new(name, kind, help), stats, |family, labels, port| {
+        per_port(TextFamily::new(name, kind, help), stats, |family, labels, port| {
             family.count(labels, value(port))
         })
     };
-    let path = |name, kind, help, value| per_path(Family::new(name, kind, help), stats, value);
+    let path = |name, kind, help, value| per_path(TextFamily::new(name, kind, help), stats, value);
     let write = histogram(
         "port_write_duration_seconds",
         "Time from handing a delivery out to its acknowledgement; of each client one at a time.",

@@ -10,12 +10,12 @@ pub const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 pub(super) type Labels<'a> = &'a [(&'a str, &'a str)];
 
 /// One metric family, written sample by sample.
-pub(super) struct Family {
+pub(super) struct TextFamily {
     name: &'static str,
     text: String,
 }
 
-impl Family {
+impl TextFamily {
     pub(super) fn new(name: &'static str, kind: &str, help: &str) -> Self {
         Self { name, text: format!("# HELP corelane_{name} {help}\n# TYPE corelane_{name} {kind}\n") }
     }
@@ -81,19 +81,19 @@ fn seconds(nanoseconds: u64) -> String {
     text
 }
 
-fn counter(name: &'static str, help: &str) -> Family {
-    Family::new(name, "counter", help)
+fn counter(name: &'static str, help: &str) -> TextFamily {
+    TextFamily::new(name, "counter", help)
 }
 
-fn gauge(name: &'static str, help: &str) -> Family {
-    Family::new(name, "gauge", help)
+fn gauge(name: &'static str, help: &str) -> TextFamily {
+    TextFamily::new(name, "gauge", help)
 }
 
-pub(super) fn histogram(name: &'static str, help: &str) -> Family {
-    Family::new(name, "histogram", help)
+pub(super) fn histogram(name: &'static str, help: &str) -> TextFamily {
+    TextFamily::new(name, "histogram", help)
 }
 
-fn per_type(mut family: Family, stats: &Stats, value: impl Fn(&TypeStats) -> u64) -> Family {
+fn per_type(mut family: TextFamily, stats: &Stats, value: impl Fn(&TypeStats) -> u64) -> TextFamily {
     for one in &stats.types {
         family = family.count(&type_labels(&one.protocol, &one.message_type), value(one));
     }
@@ -106,10 +106,10 @@ fn type_labels<'a>(protocol: &'a str, message_type: &'a str) -> [(&'a str, &'a s
 }
 
 fn per_worker(
-    mut family: Family,
+    mut family: TextFamily,
     stats: &Stats,
-    sample: impl Fn(Family, Labels<'_>, &WorkerStats) -> Family,
-) -> Family {
+    sample: impl Fn(TextFamily, Labels<'_>, &WorkerStats) -> TextFamily,
+) -> TextFamily {
     for (index, worker) in stats.workers.iter().enumerate() {
         family = sample(family, &[("worker", &index.to_string())], worker);
     }
@@ -117,7 +117,7 @@ fn per_worker(
 }
 
 /// Adds one sample per reason, also those of 0: `rate()` sees the first one only where a 0 was before it.
-fn per_reason(mut family: Family, labels: Labels<'_>, counts: &ByReason) -> Family {
+fn per_reason(mut family: TextFamily, labels: Labels<'_>, counts: &ByReason) -> TextFamily {
     for (reason, count) in counts.iter() {
         family = family.count(&[labels, &[("reason", reason)]].concat(), count);
     }
@@ -152,7 +152,7 @@ pub fn prometheus(stats: &Stats) -> String {
     text
 }
 
-fn message_families(stats: &Stats) -> Vec<Family> {
+fn message_families(stats: &Stats) -> Vec<TextFamily> {
     let mut failed =
         counter("messages_failed_total", "Accepted messages that were not delivered, by reason.");
     for one in &stats.types {
@@ -221,7 +221,7 @@ fn message_families(stats: &Stats) -> Vec<Family> {
 }
 
 /// What is measured of messages.
-fn measured_families(stats: &Stats) -> Vec<Family> {
+fn measured_families(stats: &Stats) -> Vec<TextFamily> {
     let mut by_type = histogram(
         "message_duration_seconds",
         "Time from taking a message off its ring to its end; waiting is in message_queue_duration_seconds.",
@@ -257,7 +257,7 @@ fn measured_families(stats: &Stats) -> Vec<Family> {
     ]
 }
 
-fn connection_families(stats: &Stats) -> Vec<Family> {
+fn connection_families(stats: &Stats) -> Vec<TextFamily> {
     let connections = stats.connections;
     let closes = stats.workers.iter().map(|worker| worker.credit_closes).sum();
     vec![
@@ -274,7 +274,7 @@ fn connection_families(stats: &Stats) -> Vec<Family> {
     ]
 }
 
-fn room_families(stats: &Stats) -> Vec<Family> {
+fn room_families(stats: &Stats) -> Vec<TextFamily> {
     let rooms = &stats.rooms;
     let all = |value: fn(&WorkerStats) -> u64| stats.workers.iter().map(value).sum();
     vec![
@@ -307,7 +307,7 @@ fn room_families(stats: &Stats) -> Vec<Family> {
 }
 
 /// Where messages are placed, and what admission has left.
-fn placement_families(stats: &Stats) -> Vec<Family> {
+fn placement_families(stats: &Stats) -> Vec<TextFamily> {
     let placement = &stats.placement;
     let load = gauge("worker_load_records", "Records found waiting in the worker's last cycle.");
     vec![
@@ -330,7 +330,7 @@ fn placement_families(stats: &Stats) -> Vec<Family> {
 }
 
 /// What the host routed itself and reported.
-fn recorded_families(stats: &Stats) -> Vec<Family> {
+fn recorded_families(stats: &Stats) -> Vec<TextFamily> {
     let recorded = &stats.recorded;
     let mut messages =
         counter("recorded_messages_total", "Messages that the host routed itself, by outcome.");
@@ -357,7 +357,7 @@ fn recorded_families(stats: &Stats) -> Vec<Family> {
     vec![messages, bytes, durations, by_app, folded]
 }
 
-fn worker_families(stats: &Stats) -> Vec<Family> {
+fn worker_families(stats: &Stats) -> Vec<TextFamily> {
     let each_counter = |name, help, value: fn(&WorkerStats) -> u64| {
         per_worker(counter(name, help), stats, |family, labels, worker| family.count(labels, value(worker)))
     };
@@ -447,7 +447,7 @@ mod tests {
 
     #[test]
     fn label_values_are_escaped() {
-        let family = Family::new("x", "gauge", "h").count(&[("a", "q\"b\\c\nd")], 1);
+        let family = TextFamily::new("x", "gauge", "h").count(&[("a", "q\"b\\c\nd")], 1);
         assert!(family.text.ends_with("corelane_x{a=\"q\\\"b\\\\c\\nd\"} 1\n"));
     }
 }

@@ -42,26 +42,26 @@ const HALF: u64 = 0xffff_ffff;
 const READY: u64 = 1;
 const ALONE: u64 = HALF;
 
-struct Slot<T> {
+struct HandleSlot<T> {
     word: AtomicU64,
     value: UnsafeCell<Option<T>>,
 }
 
 /// A table of up to `N` handles of one kind.
-pub(super) struct Table<T, const N: usize> {
+pub(super) struct HandleTable<T, const N: usize> {
     kind: &'static str,
-    slots: [Slot<T>; N],
+    slots: [HandleSlot<T>; N],
     /// One thread at a time looks for a free slot.
     opening: Mutex<()>,
 }
 
 // SAFETY: a value is reached by one thread at a time, alone inside; several share it only through
 // `enter_shared`, which asks for `T: Sync`.
-unsafe impl<T: Send, const N: usize> Sync for Table<T, N> {}
+unsafe impl<T: Send, const N: usize> Sync for HandleTable<T, N> {}
 
-impl<T: Send, const N: usize> Table<T, N> {
+impl<T: Send, const N: usize> HandleTable<T, N> {
     pub(super) const fn new(kind: &'static str) -> Self {
-        let slots = [const { Slot { word: AtomicU64::new(0), value: UnsafeCell::new(None) } }; N];
+        let slots = [const { HandleSlot { word: AtomicU64::new(0), value: UnsafeCell::new(None) } }; N];
         Self { kind, slots, opening: Mutex::new(()) }
     }
 
@@ -89,7 +89,7 @@ impl<T: Send, const N: usize> Table<T, N> {
     }
 
     /// The handle's slot and its word, if the handle is valid now.
-    fn find(&self, handle: u64) -> Result<(&Slot<T>, u64), Failure> {
+    fn find(&self, handle: u64) -> Result<(&HandleSlot<T>, u64), Failure> {
         let slot = self.slots.get((handle & HALF) as usize).ok_or_else(|| Failure::stale(self.kind))?;
         let word = slot.word.load(Relaxed); // Relaxed: what is done with it is a compare-exchange.
         if word & HALF == 0 || word >> 32 != handle >> 32 {
@@ -100,7 +100,7 @@ impl<T: Send, const N: usize> Table<T, N> {
     }
 
     /// Moves a valid handle's slot from nobody inside to one thread alone.
-    fn alone(&self, handle: u64) -> Result<&Slot<T>, Failure> {
+    fn alone(&self, handle: u64) -> Result<&HandleSlot<T>, Failure> {
         let (slot, _) = self.find(handle)?;
         let ready = handle & !HALF | READY;
         // Acquire: what the last one inside did; pairs with the Release of its leave.
@@ -142,7 +142,7 @@ impl<T: Send, const N: usize> Table<T, N> {
     }
 }
 
-impl<T: Send + Sync, const N: usize> Table<T, N> {
+impl<T: Send + Sync, const N: usize> HandleTable<T, N> {
     /// Runs `body` on the value, together with any number of others.
     pub(super) fn enter_shared<R>(
         &self,
@@ -185,7 +185,7 @@ impl<F: FnMut()> Drop for Leave<F> {
 mod tests {
     use super::*;
 
-    static TABLE: Table<u32, 2> = Table::new("thing");
+    static TABLE: HandleTable<u32, 2> = HandleTable::new("thing");
 
     fn code<R>(result: Result<R, Failure>) -> i32 {
         result.err().map_or(0, |failure| failure.code())

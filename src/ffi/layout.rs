@@ -7,7 +7,7 @@ use super::status::{
     CORELANE_ABI, CORELANE_AGAIN, CORELANE_CLOSED, CORELANE_INVALID, CORELANE_NOT_FOUND, CORELANE_STATE,
     Failure, Outcome, answer, out,
 };
-use crate::clients::{ClientId, Slot};
+use crate::clients::{ClientId, ClientSlot};
 use crate::error::{Refused, Undeliverable};
 use crate::metrics::{PollShard, SubmitShard};
 use crate::ring::Memory;
@@ -190,13 +190,13 @@ impl CorelaneRing {
 }
 
 impl CorelaneSlots {
-    fn of(slots: &[Slot]) -> Self {
-        let at = Slot::OFFSETS;
+    fn of(slots: &[ClientSlot]) -> Self {
+        let at = ClientSlot::OFFSETS;
         Self {
             // The words are atomics: what is written through the address is what is read here.
             base: slots.as_ptr().cast::<u8>().cast_mut(),
             count: slots.len() as u32,
-            stride: size_of::<Slot>() as u32,
+            stride: size_of::<ClientSlot>() as u32,
             place: at.place,
             state: at.state,
             token: at.token,

@@ -1,7 +1,7 @@
 //! Ports: connect, submit, poll, wait. One thread at a time is inside a call with a port; a second one is told BUSY and
 //! has changed nothing. Threads may take turns.
 
-use super::handle::{CorelaneClient, CorelanePort, CorelaneRouter, Table};
+use super::handle::{CorelaneClient, CorelanePort, CorelaneRouter, HandleTable};
 use super::router::ROUTERS;
 use super::status::{
     CORELANE_AGAIN, CORELANE_CLOSED, CORELANE_INVALID, CORELANE_STATE, CORELANE_TIMEOUT, CorelaneError,
@@ -14,7 +14,7 @@ use std::ffi::c_char;
 use std::time::{Duration, Instant};
 
 /// Entered by one thread at a time.
-pub(super) static PORTS: Table<Port, 4096> = Table::new("port");
+pub(super) static PORTS: HandleTable<Port, 4096> = HandleTable::new("port");
 
 /// Write `bytes` to the client, then acknowledge them. `sender` and `correlation` are the submitter's.
 pub const CORELANE_EVENT_MESSAGE: u32 = 1;

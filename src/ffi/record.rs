@@ -3,7 +3,7 @@
 use super::handle::CorelaneRouter;
 use super::router::ROUTERS;
 use super::status::{Outcome, answer, text};
-use crate::record::{Measured, Message};
+use crate::record::{Measured, RecordedMessage};
 use std::ffi::c_char;
 
 /// Records one message that the host routed itself: its protocol and type (UTF-8, up to 64 bytes each, with figures of their
@@ -42,7 +42,13 @@ pub unsafe extern "C" fn corelane_record(
                 processing_nanoseconds: duration_ns,
                 ..Measured::default()
             };
-            router.record(&Message { protocol, message_type, application, measured, ..Message::default() });
+            router.record(&RecordedMessage {
+                protocol,
+                message_type,
+                application,
+                measured,
+                ..RecordedMessage::default()
+            });
             Ok(0)
         })
     };

@@ -1,6 +1,6 @@
 //! Routers: start, read, stop.
 
-use super::handle::{CorelaneRouter, Table};
+use super::handle::{CorelaneRouter, HandleTable};
 use super::status::{
     CORELANE_CONFIG_VALUE, CorelaneError, Failure, Outcome, answer, guard, guard_status, out, slice, text,
 };
@@ -11,7 +11,7 @@ use std::ffi::c_char;
 use std::time::Duration;
 
 /// Shared by count: any thread may call, and releasing finds out who is inside.
-pub(super) static ROUTERS: Table<Router, 64> = Table::new("router");
+pub(super) static ROUTERS: HandleTable<Router, 64> = HandleTable::new("router");
 
 /// Starts a router with its worker threads. `config` is text of `config_length` bytes, a `key=value` in each line; empty
 /// lines and lines that start with `#` are passed over, and what is not set has its default (docs/configuration.md).

@@ -4,12 +4,12 @@ use super::{ApplicationId, Outcome, ProtocolId, Timing, TypeId, WorkerShard, Wri
 
 /// Records messages into a shard of its own.
 #[derive(Debug)]
-pub struct Recorder {
+pub struct BenchRecorder {
     shard: WorkerShard,
     writer: Writer,
 }
 
-impl Recorder {
+impl BenchRecorder {
     /// A shard with so many series of each kind.
     pub fn new(types: usize, protocols: usize, applications: usize) -> Self {
         Self { shard: WorkerShard::new(types, protocols, applications), writer: Writer::new() }

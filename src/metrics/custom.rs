@@ -90,12 +90,12 @@ pub enum Kind {
 enum Cells {
     Counter(Box<[CachePadded<Cell>]>),
     Gauge(Level),
-    Histogram(Values),
+    Histogram(HistogramCells),
 }
 
 /// A histogram's.
 #[derive(Debug)]
-struct Values {
+struct HistogramCells {
     histogram: Histogram,
     /// What was given and left out.
     ignored: Cell,
@@ -127,7 +127,7 @@ impl Cells {
             Kind::Counter => Self::Counter((0..SHARED).map(|_| CachePadded::new(Cell::default())).collect()),
             Kind::Gauge => Self::Gauge(Level { value: GaugeCell::new(0.0), ignored: Cell::default() }),
             Kind::Histogram => {
-                Self::Histogram(Values { histogram: Histogram::new(), ignored: Cell::default() })
+                Self::Histogram(HistogramCells { histogram: Histogram::new(), ignored: Cell::default() })
             }
         }
     }
@@ -135,10 +135,10 @@ impl Cells {
 
 /// One declared family.
 #[derive(Debug)]
-struct Family {
+struct CustomFamily {
     kind: Kind,
     descriptor: Descriptor,
-    budget: Arc<Budget>,
+    budget: Arc<SeriesBudget>,
     sets: Mutex<Sets>,
     folded: AtomicU64,
 }
@@ -154,9 +154,9 @@ struct Sets {
 
 /// How many series all families together may still make.
 #[derive(Debug)]
-struct Budget(Mutex<usize>);
+struct SeriesBudget(Mutex<usize>);
 
-impl Budget {
+impl SeriesBudget {
     fn take(&self) -> bool {
         let mut left = lock(&self.0);
         let any = *left > 0;
@@ -165,7 +165,7 @@ impl Budget {
     }
 }
 
-impl Family {
+impl CustomFamily {
     /// The cells of a set of label values, made on first use as long as the budget lasts.
     fn with(&self, values: &[&str]) -> Result<Arc<Cells>, Error> {
         let wanted = self.descriptor.labels.len();
@@ -218,15 +218,15 @@ fn shortened(value: &str) -> &str {
 /// All that a host has declared.
 #[derive(Debug)]
 pub(crate) struct Customs {
-    families: Mutex<Vec<Arc<Family>>>,
-    budget: Arc<Budget>,
+    families: Mutex<Vec<Arc<CustomFamily>>>,
+    budget: Arc<SeriesBudget>,
     limit: usize,
 }
 
 impl Customs {
     /// For so many series in all.
     pub(crate) fn new(limit: usize) -> Self {
-        Self { families: Mutex::default(), budget: Arc::new(Budget(Mutex::new(limit))), limit }
+        Self { families: Mutex::default(), budget: Arc::new(SeriesBudget(Mutex::new(limit))), limit }
     }
 
     /// Bytes that so many series may come to, for the budget: a histogram each, with its label values, twice; and each
@@ -235,10 +235,10 @@ impl Customs {
         let cells = size_of::<Cells>() + Histogram::CELL_BYTES + 32;
         let values = 2 * name::MAX_LABELS * (MAX_VALUE + 24 + 16) + 64;
         let families = if limit < MAX_FAMILIES { limit } else { MAX_FAMILIES };
-        (limit * (cells + values) + families * (size_of::<Family>() + name::TEXT_BYTES + 64)) as u64
+        (limit * (cells + values) + families * (size_of::<CustomFamily>() + name::TEXT_BYTES + 64)) as u64
     }
 
-    fn register(&self, kind: Kind, descriptor: &Descriptor) -> Result<Arc<Family>, Error> {
+    fn register(&self, kind: Kind, descriptor: &Descriptor) -> Result<Arc<CustomFamily>, Error> {
         name::check(kind, descriptor)?;
         let mut families = lock(&self.families);
         if let Some(known) = families.iter().find(|one| one.descriptor.name == descriptor.name) {
@@ -253,7 +253,7 @@ impl Customs {
         if families.len() >= MAX_FAMILIES || !self.budget.take() {
             return Err(Error::TooManyMetrics(self.limit as u32));
         }
-        let family = Arc::new(Family {
+        let family = Arc::new(CustomFamily {
             kind,
             descriptor: descriptor.clone(),
             budget: Arc::clone(&self.budget),
@@ -285,7 +285,7 @@ macro_rules! families {
     ($($family:ident $handle:ident $what:literal;)+) => { $(
         #[doc = concat!("A declared ", $what, ". Clones are one family.")]
         #[derive(Clone, Debug)]
-        pub struct $family(Arc<Family>);
+        pub struct $family(Arc<CustomFamily>);
 
         impl $family {
             /// The series of these label values, in the order of the labels; values are kept up to 64 bytes, and an empty

@@ -21,7 +21,7 @@ pub(crate) struct ApplicationId(pub(crate) u16);
 
 /// All labels of a router.
 #[derive(Debug)]
-pub(crate) struct Labels {
+pub(crate) struct LabelTable {
     /// Protocol and type of each type series; the first is `other`.
     types: Vec<(String, String)>,
     protocols: Vec<String>,
@@ -33,7 +33,7 @@ pub(crate) struct Labels {
     applications_folded: AtomicU64,
 }
 
-impl Labels {
+impl LabelTable {
     pub(crate) fn new(application_limit: usize) -> Self {
         Self {
             types: vec![(String::new(), "other".to_owned())],
@@ -124,7 +124,7 @@ mod tests {
 
     #[test]
     fn applications_past_the_budget_are_other_and_counted() {
-        let labels = Labels::new(2);
+        let labels = LabelTable::new(2);
         let ids: Vec<_> =
             ["a", "b", "other", "a", "c", "", "b"].map(|name| labels.application(name).0).into();
         assert_eq!(ids, [1, 2, OTHER, 1, OTHER, OTHER, 2]);
@@ -138,7 +138,7 @@ mod tests {
 
     #[test]
     fn equal_types_of_two_protocols_are_two_series() {
-        let mut labels = Labels::new(0);
+        let mut labels = LabelTable::new(0);
         let (_, first) = labels.add_protocol("one", &["offer".to_owned()]);
         let (_, second) = labels.add_protocol("two", &["offer".to_owned()]);
         assert_ne!(first, second);

@@ -8,7 +8,7 @@ use super::figures::{
     RoomStats, Stats, TypeStats, WorkerStats,
 };
 use super::histogram::{Distribution, Histogram};
-use super::label::Labels;
+use super::label::LabelTable;
 use super::path::{PathDepth, PathShard};
 use super::ports::port_stats;
 use super::reasons::ByReason;
@@ -21,7 +21,7 @@ use crate::sync::{Acquire, AtomicU64, mutant};
 pub(crate) struct Sources<'a> {
     pub(crate) workers: &'a [&'a WorkerShard],
     pub(crate) ports: &'a [&'a PortShard],
-    pub(crate) labels: &'a Labels,
+    pub(crate) labels: &'a LabelTable,
     pub(crate) connections: (u64, u64, u64),
     /// Worker by worker, one per port.
     pub(crate) paths: &'a [&'a [PathShard]],

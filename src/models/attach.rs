@@ -2,7 +2,7 @@
 
 use super::explore;
 use crate::park::{WakeWord, after_publishing};
-use crate::ring::{Attachment, Consumer, Producer, PushError, State, ring};
+use crate::ring::{AttachState, Attachment, Consumer, Producer, PushError, ring};
 use crate::router::model::PortLink;
 use crate::sync::{Arc, Mutex, mutant};
 use loom::cell::UnsafeCell;
@@ -38,7 +38,7 @@ fn attach_and_leave() {
         let worker = thread::spawn({
             let (slot, settled, parts) = (slot.clone(), settled.clone(), parts.clone());
             move || {
-                while slot.state() != State::Detaching {
+                while slot.state() != AttachState::Detaching {
                     thread::yield_now();
                 }
                 assert!(slot.view().is_some());
@@ -47,7 +47,7 @@ fn attach_and_leave() {
                     parts[1].touch();
                     settle(&settled, value);
                 });
-                while slot.state() == State::Free {
+                while slot.state() == AttachState::Free {
                     thread::yield_now();
                 }
                 assert!(slot.view().is_some());

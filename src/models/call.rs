@@ -1,7 +1,7 @@
 //! Synchronous calls: the result, the caller's time-out and a stop race, and the slot goes to another caller.
 
 use super::explore;
-use crate::call::{Calls, Ended};
+use crate::call::{CallEnd, Calls};
 use crate::sync::{Arc, AtomicU32, AtomicU64, Relaxed, own_load};
 use loom::sync::atomic::AtomicBool;
 use loom::thread;
@@ -24,14 +24,14 @@ fn call_given_up() {
             }
         });
         let ended = calls.give_up(id);
-        if ended == Ended::Cancelled {
+        if ended == CallEnd::Cancelled {
             handled.fetch_add(1, Relaxed); // The fallback.
         }
         let next = calls.take().expect("the slot is free again");
         assert_ne!(next, id);
         worker.join().unwrap();
         assert_eq!(handled.load(Relaxed), 1, "handled by both, or by none: {ended:?}");
-        assert!(matches!(ended, Ended::Cancelled | Ended::Abandoned | Ended::Done(7)));
+        assert!(matches!(ended, CallEnd::Cancelled | CallEnd::Abandoned | CallEnd::Done(7)));
         assert!(!calls.start(id), "an old record starts nothing");
         assert!(calls.start(next) && calls.finish(next, 9), "the next call is untouched");
     });
@@ -53,7 +53,7 @@ fn call_and_next_user() {
                 calls.finish(first, 7);
             }
         });
-        assert_eq!(calls.wait(first, None, || false), Ended::Done(7));
+        assert_eq!(calls.wait(first, None, || false), CallEnd::Done(7));
         // A look that loom refuses unless what the handler did came before.
         assert_eq!(own_load(&done), 1);
         let second = calls.take().unwrap();
@@ -64,7 +64,7 @@ fn call_and_next_user() {
                 calls.finish(second, 8);
             }
         });
-        assert_eq!(calls.wait(second, None, || false), Ended::Done(8));
+        assert_eq!(calls.wait(second, None, || false), CallEnd::Done(8));
         one.join().unwrap();
         two.join().unwrap();
     });
@@ -85,7 +85,7 @@ fn call_and_stop() {
                 calls.wake_all();
             }
         });
-        assert_eq!(calls.wait(id, None, || closed.load(Relaxed)), Ended::Cancelled);
+        assert_eq!(calls.wait(id, None, || closed.load(Relaxed)), CallEnd::Cancelled);
         stopper.join().unwrap();
     });
 }

@@ -2,8 +2,8 @@
 
 use super::explore;
 use crate::clients::{
-    ClientId, ClientLimits, Clients, Credit, CreditPolicy, KeptFigures, Limits, List, NameHash, NameTable,
-    NewClient, Phase, Shortage, Stack, UNLISTED,
+    ClientId, ClientLimits, Clients, Credit, CreditPolicy, KeptFigures, Limits, NameHash, NameTable,
+    NewClient, Phase, Shortage, SlotList, Stack, UNLISTED,
 };
 use crate::clock::Clock;
 use crate::config::Config;
@@ -180,7 +180,7 @@ fn close_keeps_its_slot() {
             move || {
                 let slot = clients.slot(first.index()).unwrap();
                 if slot.credit.close_and_send(first.generation()) {
-                    let mut list = List::new();
+                    let mut list = SlotList::new();
                     list.push(first.index(), |_| Some(&slot.close_link));
                     assert_eq!(slot.place().generation, first.generation());
                     list.pop(|_| Some(&slot.close_link));

@@ -4,7 +4,7 @@
 use super::explore;
 use crate::park::{Doorbell, Seen, WakeWord, after_publishing};
 use crate::ring::{Consumer, Producer, PushError, ring};
-use crate::router::model::{PortLink, WayOut};
+use crate::router::model::{EgressReceiver, PortLink};
 use crate::sync::{Arc, AtomicBool, Relaxed, Release, mutant};
 use loom::thread;
 
@@ -314,7 +314,7 @@ fn closed_while_a_port_goes_to_sleep() {
         let word = Arc::new(WakeWord::descriptor().unwrap());
         let (producer, consumer) = ring(128).unwrap();
         let memory = consumer.memory().clone();
-        let way = WayOut::new(consumer, false);
+        let way = EgressReceiver::new(consumer, false);
         let worker = thread::spawn({
             let word = word.clone();
             move || {

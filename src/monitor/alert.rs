@@ -7,7 +7,7 @@
 //! | `watched`, `sentence` | one rule over one label set, and what it says |
 //! | `rules`, `journal` | the table of all rules, what is over, and the totals |
 //!
-//! At each interval the monitor calls `Rules::evaluate` and gives what that returns to an `Outbox`. Neither waits for a
+//! At each interval the monitor calls `RuleTable::evaluate` and gives what that returns to an `Outbox`. Neither waits for a
 //! listener.
 
 mod journal;
@@ -21,7 +21,7 @@ mod watched;
 pub use machine::{Direction, Notification};
 pub use rule::{Rule, Severity};
 
-pub(crate) use rules::{Basis, Rules, Values};
+pub(crate) use rules::{Basis, FigureSource, RuleTable};
 pub(crate) use shipped::shipped;
 
 /// Where an alert is on its way.

@@ -2,10 +2,10 @@
 //! behind. One thread at a time; those that record are not waited for and do not wait.
 
 use super::rate::MinuteCount;
-use super::series::{Key, News, Series, Track, delta};
+use super::series::{CollectedSeries, SeriesKey, SeriesNews, SeriesTrack, delta};
 use super::slow::SlowLog;
 use super::window::Windows;
-use crate::config::Key as ConfigKey;
+use crate::config::Key;
 use crate::error::{Failed, Undeliverable};
 use crate::metrics::{Distribution, Histogram, Sources, sum};
 use crate::record::{Hub, Source};
@@ -21,13 +21,13 @@ struct Known {
 
 #[derive(Debug)]
 pub(super) struct Collector {
-    pub(super) series: Vec<Series>,
-    places: HashMap<Arc<Key>, usize>,
+    pub(super) series: Vec<CollectedSeries>,
+    places: HashMap<Arc<SeriesKey>, usize>,
     known: Known,
-    pub(super) total: Windowed,
-    pub(super) queue_wait: Windowed,
-    pub(super) write: Track,
-    pub(super) held: Track,
+    pub(super) total: WindowedTrack,
+    pub(super) queue_wait: WindowedTrack,
+    pub(super) write: SeriesTrack,
+    pub(super) held: SeriesTrack,
     /// Bytes written to clients: now, and at the last reset.
     pub(super) bytes_out: (u64, u64),
     pub(super) slow: SlowLog,
@@ -46,14 +46,14 @@ pub(super) struct Collector {
 
 /// A series that always has windows.
 #[derive(Debug)]
-pub(super) struct Windowed {
-    pub(super) track: Track,
+pub(super) struct WindowedTrack {
+    pub(super) track: SeriesTrack,
     pub(super) windows: Windows,
 }
 
-impl Windowed {
+impl WindowedTrack {
     fn new(retention_hours: u64) -> Self {
-        Self { track: Track::default(), windows: Windows::new(retention_hours, 0) }
+        Self { track: SeriesTrack::default(), windows: Windows::new(retention_hours, 0) }
     }
 
     fn reset(&mut self, now: u64) {
@@ -65,23 +65,23 @@ impl Windowed {
 impl Collector {
     pub(super) fn new(source: &dyn Source) -> Self {
         let config = source.config();
-        let retention_hours = config.get(ConfigKey::StatsRetention);
+        let retention_hours = config.get(Key::StatsRetention);
         Self {
             series: Vec::new(),
             places: HashMap::new(),
             known: Known::default(),
-            total: Windowed::new(retention_hours),
-            queue_wait: Windowed::new(retention_hours),
-            write: Track::default(),
-            held: Track::default(),
+            total: WindowedTrack::new(retention_hours),
+            queue_wait: WindowedTrack::new(retention_hours),
+            write: SeriesTrack::default(),
+            held: SeriesTrack::default(),
             bytes_out: (0, 0),
-            slow: SlowLog::new(config.count(ConfigKey::SlowMessages)),
+            slow: SlowLog::new(config.count(Key::SlowMessages)),
             connects: MinuteCount::default(),
             disconnects: MinuteCount::default(),
             egress_full: MinuteCount::default(),
             credit_exhausted: MinuteCount::default(),
             // The two above count.
-            windows_left: config.count(ConfigKey::MaxWindowedSeries) - 2,
+            windows_left: config.count(Key::MaxWindowedSeries) - 2,
             retention_hours,
             looked: 0,
             detailed: config.has_details(),
@@ -96,26 +96,27 @@ impl Collector {
         source.read(&mut |sources| {
             series = sources.labels.types().len() + sources.labels.protocols().len();
         });
-        let applications = config.count(ConfigKey::MaxApplications);
-        (series + config.count(ConfigKey::MaxRecordedTypes) + 2 * applications + 32) as u64
+        let applications = config.count(Key::MaxApplications);
+        (series + config.count(Key::MaxRecordedTypes) + 2 * applications + 32) as u64
     }
 
     /// Bytes that it may come to.
     pub(super) fn bytes_at_most(source: &dyn Source) -> u64 {
         let config = source.config();
-        let windows = config.get(ConfigKey::MaxWindowedSeries);
+        let windows = config.get(Key::MaxWindowedSeries);
         let series = Self::series_at_most(source);
-        windows * Windows::bytes(config.get(ConfigKey::StatsRetention)) as u64
-            + series * (size_of::<Series>() as u64 + 4 * Distribution::BYTES + 512)
-            + SlowLog::bytes(config.count(ConfigKey::SlowMessages))
+        windows * Windows::bytes(config.get(Key::StatsRetention)) as u64
+            + series * (size_of::<CollectedSeries>() as u64 + 4 * Distribution::BYTES + 512)
+            + SlowLog::bytes(config.count(Key::SlowMessages))
     }
 
     /// Bytes that it takes now.
     pub(super) fn bytes(&self) -> u64 {
         let windowed = 2 + self.series.iter().filter(|series| series.windows.is_some()).count();
         let windows = (windowed * Windows::bytes(self.retention_hours)) as u64;
-        let tracks = [&self.total.track, &self.queue_wait.track, &self.write, &self.held].map(Track::bytes);
-        windows + tracks.iter().sum::<u64>() + self.series.iter().map(Series::bytes).sum::<u64>()
+        let tracks =
+            [&self.total.track, &self.queue_wait.track, &self.write, &self.held].map(SeriesTrack::bytes);
+        windows + tracks.iter().sum::<u64>() + self.series.iter().map(CollectedSeries::bytes).sum::<u64>()
     }
 
     /// Reads what is new. `now` in nanoseconds since the monitor's start.
@@ -139,23 +140,23 @@ impl Collector {
 
     /// Takes up names that have come up since the last look.
     fn learn(&mut self, sources: &Sources<'_>, hub: &Hub) {
-        let group = |names: Vec<String>, key: fn(String) -> Key| names.into_iter().map(key).collect();
-        let types = |names: Vec<(String, String)>| -> Vec<Key> {
-            names.into_iter().map(|(protocol, name)| Key::Type(protocol, name)).collect()
+        let group = |names: Vec<String>, key: fn(String) -> SeriesKey| names.into_iter().map(key).collect();
+        let types = |names: Vec<(String, String)>| -> Vec<SeriesKey> {
+            names.into_iter().map(|(protocol, name)| SeriesKey::Type(protocol, name)).collect()
         };
         let labels = sources.labels;
         let skip = self.known.routed;
-        let routed: [Vec<Key>; 3] = [
+        let routed: [Vec<SeriesKey>; 3] = [
             types(labels.types().get(skip[0]..).unwrap_or_default().to_vec()),
-            group(labels.protocols().get(skip[1]..).unwrap_or_default().to_vec(), Key::Protocol),
-            group(labels.applications().split_off(skip[2]), Key::Application),
+            group(labels.protocols().get(skip[1]..).unwrap_or_default().to_vec(), SeriesKey::Protocol),
+            group(labels.applications().split_off(skip[2]), SeriesKey::Application),
         ];
         let skip = self.known.recorded;
         let second = |names: Vec<(String, String)>| names.into_iter().map(|(_, name)| name).collect();
-        let recorded: [Vec<Key>; 3] = [
+        let recorded: [Vec<SeriesKey>; 3] = [
             types(hub.types.names_from(skip[0])),
-            group(second(hub.protocols.names_from(skip[1])), Key::Protocol),
-            group(second(hub.applications.names_from(skip[2])), Key::Application),
+            group(second(hub.protocols.names_from(skip[1])), SeriesKey::Protocol),
+            group(second(hub.applications.names_from(skip[2])), SeriesKey::Application),
         ];
         for (kind, keys) in routed.into_iter().enumerate() {
             for key in keys {
@@ -173,12 +174,12 @@ impl Collector {
         }
     }
 
-    fn entry(&mut self, key: Key) -> &mut Series {
+    fn entry(&mut self, key: SeriesKey) -> &mut CollectedSeries {
         let key = Arc::new(key);
         let place = match self.places.get(&key) {
             Some(place) => *place,
             None => {
-                self.series.push(Series::new(Arc::clone(&key)));
+                self.series.push(CollectedSeries::new(Arc::clone(&key)));
                 self.places.insert(key, self.series.len() - 1);
                 self.series.len() - 1
             }
@@ -188,11 +189,11 @@ impl Collector {
 
     fn follow(&mut self, sources: &Sources<'_>, hub: &Hub, now: u64) {
         let (mut times, mut waits) = (Distribution::default(), Distribution::default());
-        let mut counts = super::series::Counts::default();
+        let mut counts = super::series::SeriesCounts::default();
         for place in 0..self.series.len() {
             let series = &mut self.series[place];
             let news = series.news(self.epoch, sources, hub);
-            if matches!(*series.key, Key::Type(..)) {
+            if matches!(*series.key, SeriesKey::Type(..)) {
                 counts.add(&news.counts);
                 if let Some(service) = &news.service {
                     times.merge(service);
@@ -281,24 +282,24 @@ impl Collector {
     }
 }
 
-impl Series {
-    fn news(&mut self, epoch: u64, sources: &Sources<'_>, hub: &Hub) -> News {
+impl CollectedSeries {
+    fn news(&mut self, epoch: u64, sources: &Sources<'_>, hub: &Hub) -> SeriesNews {
         let (routed, recorded) = (self.routed, self.recorded);
         let workers = move || sources.workers.iter().filter_map(move |worker| Some((worker, routed?)));
         match &*Arc::clone(&self.key) {
-            Key::Type(..) => {
+            SeriesKey::Type(..) => {
                 let routed = workers().filter_map(|(worker, place)| worker.types.get(place));
                 self.follow(
                     epoch,
                     routed.chain(recorded.into_iter().flat_map(|place| hub.types.shards(place))),
                 )
             }
-            Key::Protocol(_) => {
+            SeriesKey::Protocol(_) => {
                 let routed = workers().filter_map(|(worker, place)| worker.protocols.get(place));
                 let recorded = recorded.into_iter().flat_map(|place| hub.protocols.shards(place));
                 self.follow(epoch, routed.chain(recorded))
             }
-            Key::Application(_) => {
+            SeriesKey::Application(_) => {
                 let routed = workers().filter_map(|(worker, place)| worker.applications.get(place));
                 let recorded = recorded.into_iter().flat_map(|place| hub.applications.shards(place));
                 self.follow(epoch, routed.chain(recorded))

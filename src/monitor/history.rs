@@ -1,7 +1,7 @@
 //! The history of one number: memory, connections, queue depth, processor time, a rate. Sampled by the
 //! collector, drawn by the dashboard. Where nothing was sampled there is no point, and no zero.
 
-use super::slots::{Moment, Shape, Slot, Slots, Span};
+use super::slots::{Shape, Slots, Span, TimeSlot, WindowTime};
 use serde::Serialize;
 
 /// The samples of one slot: a second, a minute or a quarter of an hour, by the monitor's time.
@@ -58,7 +58,7 @@ impl Samples {
         }
     }
 
-    fn point(&self, moment: Moment, start: u64, end: u64) -> Point {
+    fn point(&self, moment: WindowTime, start: u64, end: u64) -> Point {
         // Clamped: a sum may round past the largest sample, or reach infinity.
         let average = (self.sum / self.count as f64).clamp(self.minimum, self.maximum);
         let average = Some(average).filter(|average| !average.is_nan());
@@ -76,12 +76,12 @@ impl Samples {
 
 /// Slots of one length.
 #[derive(Debug)]
-struct Tier {
+struct GaugeTier {
     slots: Slots<Samples>,
     open: Option<Samples>,
 }
 
-impl Tier {
+impl GaugeTier {
     fn new(shape: Shape, now: u64) -> Self {
         Self { slots: Slots::new(shape, now), open: None }
     }
@@ -103,11 +103,11 @@ impl Tier {
         self.open = Some(self.open.map_or_else(|| Samples::of(value), |samples| samples.add(value)));
     }
 
-    fn points(&self, moment: Moment) -> impl Iterator<Item = Point> {
+    fn points(&self, moment: WindowTime) -> impl Iterator<Item = Point> {
         let closed = self.slots.current(moment.now).map(|(_, slot)| slot.clone());
         let (start, end) = self.slots.grid();
         let open = self.open.filter(|_| !self.slots.is_over(end, moment.now));
-        let open = open.map(|value| Slot { start, end, value });
+        let open = open.map(|value| TimeSlot { start, end, value });
         closed.chain(open).map(move |slot| slot.value.point(moment, slot.start, slot.end))
     }
 }
@@ -115,9 +115,9 @@ impl Tier {
 /// The last minute, hour and day of one number.
 #[derive(Debug)]
 pub(crate) struct Gauge {
-    minute: Tier,
-    hour: Tier,
-    day: Tier,
+    minute: GaugeTier,
+    hour: GaugeTier,
+    day: GaugeTier,
 }
 
 impl Gauge {
@@ -131,7 +131,7 @@ impl Gauge {
 
     /// Without samples, from `now` on, in nanoseconds since the monitor started.
     pub(crate) fn new(retention_hours: u64, now: u64) -> Self {
-        let tier = |span: Span| Tier::new(span.shape(retention_hours), now);
+        let tier = |span: Span| GaugeTier::new(span.shape(retention_hours), now);
         Self { minute: tier(Span::Minute), hour: tier(Span::Hour), day: tier(Span::Day) }
     }
 
@@ -146,7 +146,7 @@ impl Gauge {
     }
 
     /// A point per slot with samples, oldest first; the last may get more.
-    pub(crate) fn points(&self, span: Span, moment: Moment) -> impl Iterator<Item = Point> {
+    pub(crate) fn points(&self, span: Span, moment: WindowTime) -> impl Iterator<Item = Point> {
         let tier = match span {
             Span::Minute => &self.minute,
             Span::Hour => &self.hour,
@@ -163,8 +163,8 @@ mod tests {
     use proptest::prelude::*;
 
     /// The monitor started at the wall's 1,000 ms.
-    fn at(now: u64) -> Moment {
-        Moment { now, origin_milliseconds: 1_000 }
+    fn at(now: u64) -> WindowTime {
+        WindowTime { now, origin_milliseconds: 1_000 }
     }
 
     fn point(

@@ -1,6 +1,6 @@
 //! The monitor's state, behind one lock that only the monitor's own thread and readers of figures take.
 
-use super::alert::{Rules, shipped};
+use super::alert::{RuleTable, shipped};
 use super::collector::Collector;
 use super::figures::{FoldedFigures, SeriesFigures};
 use super::paths::Kept;
@@ -23,7 +23,7 @@ pub(super) struct Inner {
     pub(super) config: Config,
     pub(super) collector: Collector,
     pub(super) history: Remembered,
-    pub(super) rules: Rules,
+    pub(super) rules: RuleTable,
     probe: Option<SystemProbe>,
     pub(super) system: Option<SystemStats>,
     pub(super) runtime: Option<RuntimeStats>,
@@ -184,7 +184,7 @@ impl Inner {
         self.collector.reset(now);
         self.connections_then = self.connections_now.clone();
         self.applications_then.clear();
-        let applications = self.application_connections(&super::snapshot::Moment::of(self, source));
+        let applications = self.application_connections(&super::snapshot::ReadingTime::of(self, source));
         self.applications_then = applications.iter().map(|one| one.total).collect();
         self.folded_then = super::snapshot::folded(source);
         self.since_milliseconds = source.clock().wall_milliseconds();

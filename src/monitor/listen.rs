@@ -3,12 +3,12 @@
 use super::alert::{Alert, Rule};
 use super::figures::MonitorStats;
 use super::history::Point;
-use super::outbox::{CallbackId, Delivery, Poll};
+use super::outbox::{CallbackId, ListenerLosses, ListenerPoll};
 use super::paths::{self, as_step, element};
 use super::report::{Format, ReportFigures, Target, try_file, write, write_file};
-use super::series::Key;
+use super::series::SeriesKey;
 use super::slots::Span;
-use super::snapshot::Moment;
+use super::snapshot::ReadingTime;
 use super::window::SlotStats;
 use super::{Core, Monitor, log};
 use crate::error::Error;
@@ -18,7 +18,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 /// Alerts for a host's event loop; see [`Monitor::alerts`].
-pub type AlertPoll = Poll<Alert>;
+pub type AlertPoll = ListenerPoll<Alert>;
 
 /// A series over time.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
@@ -93,7 +93,7 @@ impl ReportCounts {
         self.made.fetch_add(1, Relaxed);
     }
 
-    pub(super) fn figures(&self, delivery: Delivery) -> ReportFigures {
+    pub(super) fn figures(&self, delivery: ListenerLosses) -> ReportFigures {
         ReportFigures {
             made: self.made.load(Relaxed),
             dropped: delivery.dropped,
@@ -213,7 +213,7 @@ impl Monitor {
         let core = &self.core;
         let mut inner = lock(&core.inner);
         inner.collect(&*core.source);
-        let moment = Moment::of(&inner, &*core.source);
+        let moment = ReadingTime::of(&inner, &*core.source);
         let times = moment.times();
         let collector = &inner.collector;
         let slots = |slots| Some(History { name: name.to_owned(), slots, points: Vec::new() });
@@ -253,11 +253,11 @@ impl Monitor {
     }
 }
 
-fn name_of(key: &Key) -> String {
+fn name_of(key: &SeriesKey) -> String {
     match key {
-        Key::Type(protocol, name) => format!("types.{}", as_step(&element(protocol, name))),
-        Key::Protocol(name) => format!("protocols.{}", as_step(name)),
-        Key::Application(name) => format!("applications.{}", as_step(name)),
+        SeriesKey::Type(protocol, name) => format!("types.{}", as_step(&element(protocol, name))),
+        SeriesKey::Protocol(name) => format!("protocols.{}", as_step(name)),
+        SeriesKey::Application(name) => format!("applications.{}", as_step(name)),
     }
 }
 

@@ -10,7 +10,7 @@ mod callback;
 mod poll;
 
 pub use callback::CallbackId;
-pub use poll::Poll;
+pub use poll::ListenerPoll;
 
 use crate::error::Error;
 use crate::sync::{Arc, AtomicU64, Mutex, Relaxed, lock};
@@ -28,43 +28,43 @@ const PATIENCE: Duration = Duration::from_secs(1);
 
 /// What delivery has cost, for the figures.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Delivery {
+pub(crate) struct ListenerLosses {
     /// What a listener did not get.
     pub(crate) dropped: u64,
     /// Callbacks' panics.
     pub(crate) panics: u64,
 }
 
-/// Counts of all listeners, those that are gone included. Relaxed throughout: nothing is published through them.
+/// OutboxCounts of all listeners, those that are gone included. Relaxed throughout: nothing is published through them.
 #[derive(Debug)]
-struct Counts {
+struct OutboxCounts {
     dropped: AtomicU64,
     panics: AtomicU64,
 }
 
 /// What waits for one listener; the oldest goes where there is no room.
 #[derive(Debug)]
-struct Waiting<T> {
+struct NoticeQueue<T> {
     queue: VecDeque<Arc<T>>,
     capacity: usize,
 }
 
-impl<T> Waiting<T> {
+impl<T> NoticeQueue<T> {
     fn new(capacity: usize) -> Self {
         Self { queue: VecDeque::new(), capacity }
     }
 
-    fn push(&mut self, one: Arc<T>, counts: &Counts) {
+    fn push(&mut self, one: Arc<T>, counts: &OutboxCounts) {
         if self.queue.len() >= self.capacity {
             self.queue.pop_front();
-            counts.dropped.fetch_add(1, Relaxed); // Relaxed: see `Counts`.
+            counts.dropped.fetch_add(1, Relaxed); // Relaxed: see `OutboxCounts`.
         }
         self.queue.push_back(one);
     }
 
     /// Whoever waits for these will not get them.
-    fn discard(&mut self, counts: &Counts) {
-        counts.dropped.fetch_add(self.queue.len() as u64, Relaxed); // Relaxed: see `Counts`.
+    fn discard(&mut self, counts: &OutboxCounts) {
+        counts.dropped.fetch_add(self.queue.len() as u64, Relaxed); // Relaxed: see `OutboxCounts`.
         self.queue.clear();
     }
 }
@@ -85,12 +85,12 @@ pub(crate) struct Outbox<T> {
     /// How much waits for one listener.
     capacity: usize,
     listeners: Mutex<Listeners<T>>,
-    counts: Arc<Counts>,
+    counts: Arc<OutboxCounts>,
 }
 
 impl<T: Clone + Debug + Send + Sync + 'static> Outbox<T> {
     pub(crate) fn new(thread: &'static str, capacity: usize) -> Self {
-        let counts = Counts { dropped: AtomicU64::new(0), panics: AtomicU64::new(0) };
+        let counts = OutboxCounts { dropped: AtomicU64::new(0), panics: AtomicU64::new(0) };
         let listeners = Listeners { callbacks: Vec::new(), polls: Vec::new(), made: 0 };
         Self { thread, capacity, listeners: Mutex::new(listeners), counts: Arc::new(counts) }
     }
@@ -136,7 +136,7 @@ impl<T: Clone + Debug + Send + Sync + 'static> Outbox<T> {
     ///
     /// # Errors
     /// [`Error::TooManyListeners`] past 16, [`Error::System`] where there is no descriptor to be had.
-    pub(crate) fn poll(&self) -> Result<Poll<T>, Error> {
+    pub(crate) fn poll(&self) -> Result<ListenerPoll<T>, Error> {
         let mut listeners = lock(&self.listeners);
         listeners.polls.retain(|inbox| inbox.strong_count() > 0);
         if listeners.polls.len() >= MAX_LISTENERS {
@@ -144,7 +144,7 @@ impl<T: Clone + Debug + Send + Sync + 'static> Outbox<T> {
         }
         let inbox = Arc::new(Inbox::new(self.capacity)?);
         listeners.polls.push(Arc::downgrade(&inbox));
-        Ok(Poll::new(inbox))
+        Ok(ListenerPoll::new(inbox))
     }
 
     /// Queues entries for everyone, in their order. Waits for nobody.
@@ -163,9 +163,9 @@ impl<T: Clone + Debug + Send + Sync + 'static> Outbox<T> {
         }
     }
 
-    pub(crate) fn delivery(&self) -> Delivery {
-        let load = |count: &AtomicU64| count.load(Relaxed); // Relaxed: see `Counts`.
-        Delivery { dropped: load(&self.counts.dropped), panics: load(&self.counts.panics) }
+    pub(crate) fn delivery(&self) -> ListenerLosses {
+        let load = |count: &AtomicU64| count.load(Relaxed); // Relaxed: see `OutboxCounts`.
+        ListenerLosses { dropped: load(&self.counts.dropped), panics: load(&self.counts.panics) }
     }
 }
 

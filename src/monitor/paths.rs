@@ -12,13 +12,13 @@ const PATHS: &str = include_str!("paths.txt");
 
 /// One step of a path.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Step {
+pub(super) enum PathStep {
     Any,
     Named(String),
 }
 
 /// A path's steps.
-pub(super) fn steps(path: &str) -> Vec<Step> {
+pub(super) fn steps(path: &str) -> Vec<PathStep> {
     let mut steps = Vec::new();
     let (mut name, mut escaped) = (String::new(), false);
     let mut characters = path.chars().peekable();
@@ -39,8 +39,8 @@ pub(super) fn steps(path: &str) -> Vec<Step> {
     steps
 }
 
-fn step(name: String, escaped: bool) -> Step {
-    if name == "*" && !escaped { Step::Any } else { Step::Named(name) }
+fn step(name: String, escaped: bool) -> PathStep {
+    if name == "*" && !escaped { PathStep::Any } else { PathStep::Named(name) }
 }
 
 /// A name as a step of a path.
@@ -72,13 +72,13 @@ pub(super) fn exists(path: &str) -> bool {
     })
 }
 
-fn fits(step: &Step, known: &str) -> bool {
+fn fits(step: &PathStep, known: &str) -> bool {
     let choices = known.strip_prefix('(').and_then(|known| known.strip_suffix(')'));
     match (step, choices) {
-        (Step::Any, Some(_)) => true,
-        (Step::Any, None) => known == "*",
-        (Step::Named(name), Some(choices)) => choices.split('|').any(|choice| choice == name),
-        (Step::Named(name), None) => known == "*" || known == name,
+        (PathStep::Any, Some(_)) => true,
+        (PathStep::Any, None) => known == "*",
+        (PathStep::Named(name), Some(choices)) => choices.split('|').any(|choice| choice == name),
+        (PathStep::Named(name), None) => known == "*" || known == name,
     }
 }
 
@@ -101,8 +101,8 @@ pub(crate) struct Kept {
 pub(crate) fn missing(path: &str, kept: Kept) -> Option<&'static str> {
     let steps = steps(path);
     let name = |place: usize| match steps.get(place) {
-        Some(Step::Named(name)) => name.as_str(),
-        Some(Step::Any) => "*",
+        Some(PathStep::Named(name)) => name.as_str(),
+        Some(PathStep::Any) => "*",
         None => "",
     };
     let (part, figure) = (name(0), name(1));
@@ -131,7 +131,7 @@ mod tests {
     #[test]
     fn a_path_is_split_at_its_dots() {
         let named =
-            |names: &[&str]| names.iter().map(|name| Step::Named((*name).to_owned())).collect::<Vec<_>>();
+            |names: &[&str]| names.iter().map(|name| PathStep::Named((*name).to_owned())).collect::<Vec<_>>();
         for (path, expected) in [
             ("a.b", named(&["a", "b"])),
             (r"a\.b.c", named(&["a.b", "c"])),
@@ -144,9 +144,9 @@ mod tests {
         ] {
             assert_eq!(steps(path), expected, "{path}");
         }
-        assert_eq!(steps("a.*"), [Step::Named("a".to_owned()), Step::Any]);
+        assert_eq!(steps("a.*"), [PathStep::Named("a".to_owned()), PathStep::Any]);
         for name in ["a", "a.b", r"a\", r"a\.b", "*", r"\*", "a*", "..", ""] {
-            assert_eq!(steps(&as_step(name)), [Step::Named(name.to_owned())], "{name}");
+            assert_eq!(steps(&as_step(name)), [PathStep::Named(name.to_owned())], "{name}");
         }
     }
 

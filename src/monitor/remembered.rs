@@ -1,6 +1,6 @@
 //! The numbers whose history is kept: which ones, by the names that alert rules take too, and their samples at each look.
 
-use super::alert::Values;
+use super::alert::FigureSource;
 use super::history::Gauge;
 use super::values::Figures;
 use std::collections::BTreeMap;

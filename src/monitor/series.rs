@@ -8,7 +8,7 @@ use crate::sync::Arc;
 
 /// What a series is of.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(super) enum Key {
+pub(super) enum SeriesKey {
     /// A protocol and a type of it.
     Type(String, String),
     Protocol(String),
@@ -17,7 +17,7 @@ pub(super) enum Key {
 
 /// What is counted of a series beside its times.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Counts {
+pub(super) struct SeriesCounts {
     pub(super) ok: u64,
     /// Failed or expired.
     pub(super) not_ok: u64,
@@ -30,7 +30,7 @@ pub(super) struct Counts {
     pub(super) last: u64,
 }
 
-impl Default for Counts {
+impl Default for SeriesCounts {
     fn default() -> Self {
         Self {
             ok: 0,
@@ -45,7 +45,7 @@ impl Default for Counts {
     }
 }
 
-impl Counts {
+impl SeriesCounts {
     /// Combines each count with another's.
     fn with(mut self, other: &Self, combine: fn(u64, u64) -> u64) -> Self {
         let each = |mine: &mut u64, theirs: &u64| *mine = combine(*mine, *theirs);
@@ -72,14 +72,14 @@ impl Counts {
 }
 
 /// One thread's share of a series, as it is read.
-pub(super) trait Shard {
-    fn add_to(&self, counts: &mut Counts);
+pub(super) trait SeriesShard {
+    fn add_to(&self, counts: &mut SeriesCounts);
     fn service(&self) -> &Histogram;
     fn queue_wait(&self) -> Option<&Histogram>;
 }
 
-impl Shard for TypeSeries {
-    fn add_to(&self, counts: &mut Counts) {
+impl SeriesShard for TypeSeries {
+    fn add_to(&self, counts: &mut SeriesCounts) {
         counts.ok += self.ok.get();
         let expired = self.expired.get();
         counts.expired += expired;
@@ -104,8 +104,8 @@ impl Shard for TypeSeries {
     }
 }
 
-impl Shard for GroupSeries {
-    fn add_to(&self, counts: &mut Counts) {
+impl SeriesShard for GroupSeries {
+    fn add_to(&self, counts: &mut SeriesCounts) {
         counts.ok += self.ok.get();
         counts.not_ok += self.not_ok.get();
         counts.bytes = counts.bytes.wrapping_add(self.bytes.get());
@@ -124,13 +124,13 @@ impl Shard for GroupSeries {
 
 /// One series' times: cumulative as last read, and as at the last reset.
 #[derive(Debug, Default)]
-pub(super) struct Track {
+pub(super) struct SeriesTrack {
     generation: u64,
     cumulative: Distribution,
     baseline: Option<Distribution>,
 }
 
-impl Track {
+impl SeriesTrack {
     /// Reads the series again if anything was recorded since, and says what.
     pub(super) fn follow<'a>(
         &mut self,
@@ -178,38 +178,38 @@ impl Track {
 }
 
 #[derive(Debug)]
-pub(super) struct Series {
-    pub(super) key: Arc<Key>,
+pub(super) struct CollectedSeries {
+    pub(super) key: Arc<SeriesKey>,
     /// Where it is among a router's, and among what the host reports.
     pub(super) routed: Option<usize>,
     pub(super) recorded: Option<usize>,
-    pub(super) counts: Counts,
-    baseline: Counts,
-    pub(super) service: Track,
+    pub(super) counts: SeriesCounts,
+    baseline: SeriesCounts,
+    pub(super) service: SeriesTrack,
     /// Types only.
-    pub(super) queue_wait: Option<Track>,
+    pub(super) queue_wait: Option<SeriesTrack>,
     pub(super) windows: Option<Windows>,
     /// It wanted windows when there were none left.
     pub(super) without_windows: bool,
 }
 
 /// What a series has recorded since the last look.
-pub(super) struct News {
+pub(super) struct SeriesNews {
     pub(super) service: Option<Distribution>,
     pub(super) queue_wait: Option<Distribution>,
-    pub(super) counts: Counts,
+    pub(super) counts: SeriesCounts,
 }
 
-impl Series {
-    pub(super) fn new(key: Arc<Key>) -> Self {
-        let queue_wait = matches!(*key, Key::Type(..)).then(Track::default);
+impl CollectedSeries {
+    pub(super) fn new(key: Arc<SeriesKey>) -> Self {
+        let queue_wait = matches!(*key, SeriesKey::Type(..)).then(SeriesTrack::default);
         Self {
             key,
             routed: None,
             recorded: None,
-            counts: Counts::default(),
-            baseline: Counts::default(),
-            service: Track::default(),
+            counts: SeriesCounts::default(),
+            baseline: SeriesCounts::default(),
+            service: SeriesTrack::default(),
             queue_wait,
             windows: None,
             without_windows: false,
@@ -217,14 +217,14 @@ impl Series {
     }
 
     /// Reads the series' shards again.
-    pub(super) fn follow<'a, S: Shard + 'a>(
+    pub(super) fn follow<'a, S: SeriesShard + 'a>(
         &mut self,
         epoch: u64,
         shards: impl Iterator<Item = &'a S> + Clone,
-    ) -> News {
-        let mut counts = Counts::default();
+    ) -> SeriesNews {
+        let mut counts = SeriesCounts::default();
         shards.clone().for_each(|shard| shard.add_to(&mut counts));
-        let news = News {
+        let news = SeriesNews {
             service: self.service.follow(epoch, shards.clone().map(S::service)),
             queue_wait: self
                 .queue_wait
@@ -237,8 +237,8 @@ impl Series {
     }
 
     /// What was counted since the last reset.
-    pub(super) fn shown(&self) -> Counts {
-        Counts { last: self.counts.last, ..self.counts.since(&self.baseline) }
+    pub(super) fn shown(&self) -> SeriesCounts {
+        SeriesCounts { last: self.counts.last, ..self.counts.since(&self.baseline) }
     }
 
     pub(super) fn reset(&mut self, now: u64) {
@@ -255,12 +255,12 @@ impl Series {
     /// Bytes that it takes, without its windows.
     pub(super) fn bytes(&self) -> u64 {
         let tracks = [Some(&self.service), self.queue_wait.as_ref()];
-        size_of::<Self>() as u64 + tracks.into_iter().flatten().map(Track::bytes).sum::<u64>()
+        size_of::<Self>() as u64 + tracks.into_iter().flatten().map(SeriesTrack::bytes).sum::<u64>()
     }
 }
 
 /// What windows are told of a span of time.
-pub(super) fn delta<'a>(times: Option<&'a Distribution>, counts: &Counts) -> Delta<'a> {
+pub(super) fn delta<'a>(times: Option<&'a Distribution>, counts: &SeriesCounts) -> Delta<'a> {
     Delta {
         cells: times.map(Distribution::cells).unwrap_or_default(),
         sum: times.map_or(0, Distribution::sum),

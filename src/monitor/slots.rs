@@ -50,14 +50,14 @@ impl Span {
 
 /// When somebody looks, and how the monitor's time becomes the wall's.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Moment {
+pub(crate) struct WindowTime {
     /// Monotonic nanoseconds since the monitor started.
     pub(crate) now: u64,
     /// The wall time at which the monitor started, in milliseconds since 1970.
     pub(crate) origin_milliseconds: u64,
 }
 
-impl Moment {
+impl WindowTime {
     /// The wall time of a monotonic one.
     pub(super) fn wall(self, nanoseconds: u64) -> u64 {
         self.origin_milliseconds.saturating_add(nanoseconds / 1_000_000)
@@ -66,7 +66,7 @@ impl Moment {
 
 /// A closed slot.
 #[derive(Clone, Debug)]
-pub(super) struct Slot<T> {
+pub(super) struct TimeSlot<T> {
     pub(super) start: u64,
     /// Exclusive.
     pub(super) end: u64,
@@ -80,7 +80,7 @@ pub(super) struct Slots<T> {
     /// The latest time that was given.
     now: u64,
     opened: u64,
-    closed: VecDeque<Slot<T>>,
+    closed: VecDeque<TimeSlot<T>>,
     /// The place of the oldest: a slot keeps its place, so its owner may keep more of it elsewhere.
     first: usize,
 }
@@ -88,7 +88,7 @@ pub(super) struct Slots<T> {
 impl<T> Slots<T> {
     /// What it allocates.
     pub(super) const fn bytes(shape: Shape) -> usize {
-        shape.slots * size_of::<Slot<T>>()
+        shape.slots * size_of::<TimeSlot<T>>()
     }
 
     pub(super) fn new(shape: Shape, now: u64) -> Self {
@@ -129,7 +129,7 @@ impl<T> Slots<T> {
 
     /// Takes out the oldest slot, with its place, where its time is over or its place is needed for the one
     /// that is due.
-    pub(super) fn leave(&mut self) -> Option<(usize, Slot<T>)> {
+    pub(super) fn leave(&mut self) -> Option<(usize, TimeSlot<T>)> {
         let oldest = self.closed.front()?;
         let is_needed = self.is_due() && self.closed.len() >= self.shape.slots;
         if !is_needed && !self.is_over(oldest.end, self.now) {
@@ -147,7 +147,7 @@ impl<T> Slots<T> {
 
     /// Closes the open slot; the next one opens now.
     pub(super) fn close(&mut self, start: u64, end: u64, value: T) {
-        self.closed.push_back(Slot { start, end, value });
+        self.closed.push_back(TimeSlot { start, end, value });
         self.reopen();
     }
 
@@ -165,25 +165,25 @@ impl<T> Slots<T> {
     }
 
     /// All closed slots, oldest first, with their places.
-    fn all(&self) -> impl Iterator<Item = (usize, &Slot<T>)> {
+    fn all(&self) -> impl Iterator<Item = (usize, &TimeSlot<T>)> {
         let places = (0..self.shape.slots).cycle().skip(self.first);
         places.zip(&self.closed)
     }
 
     /// Those whose time is over at `now`.
-    pub(super) fn over(&self, now: u64) -> impl Iterator<Item = (usize, &Slot<T>)> {
+    pub(super) fn over(&self, now: u64) -> impl Iterator<Item = (usize, &TimeSlot<T>)> {
         self.all().take_while(move |(_, slot)| self.is_over(slot.end, now))
     }
 
     /// Those that are a window at `now`.
-    pub(super) fn current(&self, now: u64) -> impl Iterator<Item = (usize, &Slot<T>)> {
+    pub(super) fn current(&self, now: u64) -> impl Iterator<Item = (usize, &TimeSlot<T>)> {
         self.all().skip_while(move |(_, slot)| self.is_over(slot.end, now))
     }
 
     /// What is allocated.
     #[cfg(test)]
     pub(super) fn allocated(&self) -> usize {
-        self.closed.capacity() * size_of::<Slot<T>>()
+        self.closed.capacity() * size_of::<TimeSlot<T>>()
     }
 }
 

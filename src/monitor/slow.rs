@@ -8,7 +8,7 @@ use std::collections::VecDeque;
 #[derive(Debug)]
 pub(super) struct SlowLog {
     /// Newest first.
-    entries: VecDeque<Entry>,
+    entries: VecDeque<SlowLogEntry>,
     limit: usize,
     /// How far each ring has been read: those of workers, then those of recorders.
     seen: [Vec<u64>; 2],
@@ -16,7 +16,7 @@ pub(super) struct SlowLog {
 }
 
 #[derive(Clone, Debug)]
-struct Entry {
+struct SlowLogEntry {
     key: Alike,
     count: u64,
     /// In raw ticks.
@@ -44,7 +44,7 @@ impl SlowLog {
 
     /// Bytes that it may come to: each entry with four names.
     pub(super) const fn bytes(limit: usize) -> u64 {
-        (limit * (size_of::<Entry>() + 4 * 88)) as u64
+        (limit * (size_of::<SlowLogEntry>() + 4 * 88)) as u64
     }
 
     /// Reads what has been written down since the last look.
@@ -97,7 +97,7 @@ impl SlowLog {
         let before = known.and_then(|place| self.entries.remove(place));
         let dropped = self.entries.drain(self.entries.len().min(self.limit - 1)..);
         self.unlisted += dropped.map(|entry| entry.count).sum::<u64>();
-        self.entries.push_front(Entry {
+        self.entries.push_front(SlowLogEntry {
             key,
             count: before.as_ref().map_or(0, |entry| entry.count) + 1,
             first: before.as_ref().map_or(message.timing.ended, |entry| entry.first),
@@ -121,7 +121,7 @@ impl SlowLog {
     /// Entries that nobody has logged, oldest first; they count as logged now.
     pub(super) fn take_unlogged(&mut self, wall: impl Fn(u64) -> u64) -> Vec<SlowEntry> {
         let new = self.entries.iter_mut().rev().filter(|entry| !entry.logged);
-        let taken = |entry: &mut Entry| {
+        let taken = |entry: &mut SlowLogEntry| {
             entry.logged = true;
             entry.shown(&wall)
         };
@@ -135,7 +135,7 @@ impl SlowLog {
     }
 }
 
-impl Entry {
+impl SlowLogEntry {
     fn shown(&self, wall: impl Fn(u64) -> u64) -> SlowEntry {
         let (key, timing) = (&self.key, self.last.timing);
         SlowEntry {

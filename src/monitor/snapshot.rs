@@ -1,25 +1,25 @@
 //! From the monitor's state to the figures that it shows.
 
 use super::alert::AlertFigures;
-use super::collector::Windowed as WindowedSeries;
+use super::collector::WindowedTrack;
 use super::figures::{
     ApplicationConnectionFigures, BucketFigures, ConnectionFigures, FoldedFigures, MessageFigures,
     MonitorStats, RoutingFigures, SeriesFigures, SlowFigures, Windowed, failure_names,
 };
 use super::inner::Inner;
 use super::report::ReportFigures;
-use super::series::{Counts, Key, Series};
-use super::slots::{Moment as Times, Span};
+use super::series::{CollectedSeries, SeriesCounts, SeriesKey};
+use super::slots::{Span, WindowTime};
 use super::system::SystemStats;
 use super::top::{Look, Names, Survey};
 use super::window::{WindowStats, Windows};
 use crate::clients::{ApplicationConnections, ConnectionReading};
-use crate::config::Key as ConfigKey;
+use crate::config::Key;
 use crate::metrics::{ApplicationId, ByReason, LatencyStats, ProtocolId, SPAN_NAMES, Stats, failing_clients};
 use crate::record::Source;
 
 /// One reading's moment: everything in it is of the same time.
-pub(super) struct Moment<'a> {
+pub(super) struct ReadingTime<'a> {
     source: &'a dyn Source,
     raw: u64,
     /// Nanoseconds since the monitor's start.
@@ -27,7 +27,7 @@ pub(super) struct Moment<'a> {
     pub(super) wall: u64,
 }
 
-impl<'a> Moment<'a> {
+impl<'a> ReadingTime<'a> {
     pub(super) fn of(inner: &Inner, source: &'a dyn Source) -> Self {
         let clock = source.clock();
         Self { source, raw: clock.raw(), now: inner.now(source), wall: clock.wall_milliseconds() }
@@ -44,8 +44,8 @@ impl<'a> Moment<'a> {
     }
 
     /// What windows are to know of it.
-    pub(super) fn times(&self) -> Times {
-        Times { now: self.now, origin_milliseconds: self.wall.saturating_sub(self.now / 1_000_000) }
+    pub(super) fn times(&self) -> WindowTime {
+        WindowTime { now: self.now, origin_milliseconds: self.wall.saturating_sub(self.now / 1_000_000) }
     }
 }
 
@@ -54,9 +54,9 @@ impl<'a> Moment<'a> {
 pub(super) fn connection_pools(source: &dyn Source) -> Vec<(u64, u64)> {
     let reported = source.hub().clients.connections().active;
     let routed = source.routed_clients().map(|routed| routed.connections().active);
-    let mut pools = vec![(reported, source.config().get(ConfigKey::MaxRecordedClients))];
-    pools.extend(routed.map(|routed| (routed, source.config().get(ConfigKey::MaxClients))));
-    let own = Some(source.config().get(ConfigKey::ConnectionLimit)).filter(|limit| *limit > 0);
+    let mut pools = vec![(reported, source.config().get(Key::MaxRecordedClients))];
+    pools.extend(routed.map(|routed| (routed, source.config().get(Key::MaxClients))));
+    let own = Some(source.config().get(Key::ConnectionLimit)).filter(|limit| *limit > 0);
     pools.extend(own.map(|limit| (reported + routed.unwrap_or(0), limit)));
     pools
 }
@@ -102,11 +102,11 @@ impl Inner {
         reports: ReportFigures,
         alerts: AlertFigures,
     ) -> MonitorStats {
-        let moment = Moment::of(self, source);
+        let moment = ReadingTime::of(self, source);
         let survey = self.survey(&moment);
         let router = source.router_stats();
         let metrics = source.config().has_metrics();
-        let groups = |is: fn(&Key) -> bool| -> Option<Vec<_>> {
+        let groups = |is: fn(&SeriesKey) -> bool| -> Option<Vec<_>> {
             let series = self.collector.series.iter().filter(|series| is(&series.key));
             metrics.then(|| series.map(|series| series_figures(&moment, series)).collect())
         };
@@ -117,9 +117,9 @@ impl Inner {
             started_milliseconds: self.started_milliseconds,
             resets: self.resets,
             messages: metrics.then(|| self.messages(&moment)),
-            types: groups(|key| matches!(key, Key::Type(..))),
-            protocols: groups(|key| matches!(key, Key::Protocol(_))),
-            applications: groups(|key| matches!(key, Key::Application(_))),
+            types: groups(|key| matches!(key, SeriesKey::Type(..))),
+            protocols: groups(|key| matches!(key, SeriesKey::Protocol(_))),
+            applications: groups(|key| matches!(key, SeriesKey::Application(_))),
             folded: self.folded(source),
             slow_messages: metrics.then(|| self.slow_messages(&moment)),
             connections: self.connections(&moment, &survey),
@@ -134,7 +134,7 @@ impl Inner {
     }
 
     /// As last looked at, with the age of what the host has pushed.
-    fn system_at(&self, moment: &Moment<'_>) -> Option<SystemStats> {
+    fn system_at(&self, moment: &ReadingTime<'_>) -> Option<SystemStats> {
         let mut system = self.system.clone();
         if let Some(runtime) = system.as_mut().and_then(|system| system.runtime.as_mut()) {
             runtime.age_milliseconds = moment.wall.saturating_sub(runtime.pushed_milliseconds);
@@ -142,9 +142,9 @@ impl Inner {
         system
     }
 
-    fn messages(&self, moment: &Moment<'_>) -> MessageFigures {
-        let mut counts = Counts::default();
-        let types = self.collector.series.iter().filter(|series| matches!(*series.key, Key::Type(..)));
+    fn messages(&self, moment: &ReadingTime<'_>) -> MessageFigures {
+        let mut counts = SeriesCounts::default();
+        let types = self.collector.series.iter().filter(|series| matches!(*series.key, SeriesKey::Type(..)));
         types.for_each(|series| counts.add(&series.shown()));
         let total = counts.ok + counts.not_ok;
         let latency = LatencyStats::from(self.collector.total.track.shown());
@@ -171,7 +171,7 @@ impl Inner {
     }
 
     /// Of how many clients a window's errors are.
-    fn error_clients(&self, moment: &Moment<'_>, window: &WindowStats) -> u64 {
+    fn error_clients(&self, moment: &ReadingTime<'_>, window: &WindowStats) -> u64 {
         let mut clients = 0;
         let hub = moment.source.hub();
         moment.source.read(&mut |sources| {
@@ -197,9 +197,9 @@ impl Inner {
         }
     }
 
-    fn slow_messages(&self, moment: &Moment<'_>) -> SlowFigures {
+    fn slow_messages(&self, moment: &ReadingTime<'_>) -> SlowFigures {
         let slow = &self.collector.slow;
-        let types = self.collector.series.iter().filter(|series| matches!(*series.key, Key::Type(..)));
+        let types = self.collector.series.iter().filter(|series| matches!(*series.key, SeriesKey::Type(..)));
         SlowFigures {
             threshold_nanoseconds: moment.source.hub().controls.now().slow,
             total: types.map(|series| series.shown().slow).sum(),
@@ -209,7 +209,7 @@ impl Inner {
     }
 
     /// Looks at all clients.
-    pub(super) fn survey(&self, moment: &Moment<'_>) -> Survey {
+    pub(super) fn survey(&self, moment: &ReadingTime<'_>) -> Survey {
         let mut survey = Survey::default();
         self.each_client(moment, |look, names, view| survey.add(look, names, view));
         survey
@@ -218,13 +218,13 @@ impl Inner {
     /// Calls `each` for every client that has figures: a router's, then those that the host reported.
     pub(super) fn each_client(
         &self,
-        moment: &Moment<'_>,
+        moment: &ReadingTime<'_>,
         mut each: impl FnMut(&Look<'_>, &Names<'_>, &crate::clients::ClientView<'_>),
     ) {
         let source = moment.source;
         let look = Look {
-            limit: self.config.count(ConfigKey::TopClients),
-            unhealthy_after: self.config.milliseconds(ConfigKey::UnhealthyAfter).as_nanos() as u64,
+            limit: self.config.count(Key::TopClients),
+            unhealthy_after: self.config.milliseconds(Key::UnhealthyAfter).as_nanos() as u64,
             quiet_from: self.quiet_from,
             age: &|raw| moment.age(raw),
             time_milliseconds: moment.wall,
@@ -253,7 +253,7 @@ impl Inner {
         hub.clients.each(|view| each(&look, &names, &view));
     }
 
-    fn connections(&self, moment: &Moment<'_>, survey: &Survey) -> ConnectionFigures {
+    fn connections(&self, moment: &ReadingTime<'_>, survey: &Survey) -> ConnectionFigures {
         let (now, then) = (&self.connections_now, &self.connections_then);
         let detailed = Some(survey).filter(|_| self.is_detailed());
         let closed = detailed.map(|_| LatencyStats::from(now.lived.since(&then.lived)));
@@ -275,7 +275,10 @@ impl Inner {
     }
 
     /// Each application's connections; applications come up in the order of their series, and none goes.
-    pub(super) fn application_connections(&self, moment: &Moment<'_>) -> Vec<ApplicationConnectionFigures> {
+    pub(super) fn application_connections(
+        &self,
+        moment: &ReadingTime<'_>,
+    ) -> Vec<ApplicationConnectionFigures> {
         let hub = moment.source.hub();
         let (routed, recorded) =
             (moment.source.routed_clients().map(|clients| clients.connections()), hub.clients.connections());
@@ -283,7 +286,7 @@ impl Inner {
         let mut then = self.applications_then.iter().copied();
         series
             .filter_map(|series| {
-                let Key::Application(name) = &*series.key else { return None };
+                let SeriesKey::Application(name) = &*series.key else { return None };
                 let of =
                     |reading: Option<&ConnectionReading>, place: Option<usize>| -> ApplicationConnections {
                         reading.and_then(|all| all.applications.get(place?).copied()).unwrap_or_default()
@@ -321,11 +324,11 @@ impl Inner {
     }
 }
 
-fn series_figures(moment: &Moment<'_>, series: &Series) -> SeriesFigures {
+fn series_figures(moment: &ReadingTime<'_>, series: &CollectedSeries) -> SeriesFigures {
     let counts = series.shown();
     let (protocol, name) = match &*series.key {
-        Key::Type(protocol, name) => (protocol.clone(), name.clone()),
-        Key::Protocol(name) | Key::Application(name) => (String::new(), name.clone()),
+        SeriesKey::Type(protocol, name) => (protocol.clone(), name.clone()),
+        SeriesKey::Protocol(name) | SeriesKey::Application(name) => (String::new(), name.clone()),
     };
     let latency = series.service.shown();
     SeriesFigures {
@@ -334,7 +337,7 @@ fn series_figures(moment: &Moment<'_>, series: &Series) -> SeriesFigures {
         total: counts.ok + counts.not_ok,
         succeeded: counts.ok,
         failed: counts.not_ok,
-        failures: matches!(*series.key, Key::Type(..)).then(|| failures(&counts)),
+        failures: matches!(*series.key, SeriesKey::Type(..)).then(|| failures(&counts)),
         slow: counts.slow,
         bytes: counts.bytes,
         total_nanoseconds: latency.sum(),
@@ -345,22 +348,22 @@ fn series_figures(moment: &Moment<'_>, series: &Series) -> SeriesFigures {
     }
 }
 
-fn windowed(moment: &Moment<'_>, windows: &Windows, maximum: u64) -> Windowed {
+fn windowed(moment: &ReadingTime<'_>, windows: &Windows, maximum: u64) -> Windowed {
     let of = |span| windows.window(span, moment.times(), maximum);
     Windowed { last_minute: of(Span::Minute), last_hour: of(Span::Hour), last_day: of(Span::Day) }
 }
 
-fn always_windowed(moment: &Moment<'_>, series: &WindowedSeries) -> Windowed {
+fn always_windowed(moment: &ReadingTime<'_>, series: &WindowedTrack) -> Windowed {
     windowed(moment, &series.windows, series.track.maximum())
 }
 
 /// Failures by reason.
-fn failures(counts: &Counts) -> ByReason {
+fn failures(counts: &SeriesCounts) -> ByReason {
     ByReason::new(failure_names().zip(counts.failed.into_iter().chain([counts.expired])))
 }
 
 /// The named spans; the first is what the others leave of `all`.
-fn buckets(counts: &Counts, all: u64) -> Vec<BucketFigures> {
+fn buckets(counts: &SeriesCounts, all: u64) -> Vec<BucketFigures> {
     let above: u64 = counts.named.iter().sum();
     let counts = std::iter::once(all.saturating_sub(above)).chain(counts.named);
     SPAN_NAMES.into_iter().zip(counts).map(|(name, count)| BucketFigures { name, count }).collect()

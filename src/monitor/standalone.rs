@@ -3,7 +3,7 @@
 use crate::clients::Clients;
 use crate::clock::Clock;
 use crate::config::{Config, Key};
-use crate::metrics::{Controls, Labels, Sources, Stats};
+use crate::metrics::{Controls, LabelTable, Sources, Stats};
 use crate::record::{Hub, HubSizes, Source};
 use crate::sync::Arc;
 
@@ -12,7 +12,7 @@ pub(super) struct Standalone {
     config: Config,
     clock: Clock,
     hub: Arc<Hub>,
-    labels: Labels,
+    labels: LabelTable,
     started: u64,
 }
 
@@ -21,7 +21,7 @@ impl Standalone {
         let slow = config.milliseconds(Key::SlowMessageThreshold).as_nanos() as u64;
         let controls = Arc::new(Controls::new(slow, config.has_details()));
         let hub = Hub::new(HubSizes::of(&config), controls, name_keys, clock.clone());
-        Self { hub: Arc::new(hub), labels: Labels::new(0), started: clock.raw(), config, clock }
+        Self { hub: Arc::new(hub), labels: LabelTable::new(0), started: clock.raw(), config, clock }
     }
 }
 

@@ -40,12 +40,12 @@ pub struct SystemProbe {
     process: Pid,
     /// When the process's time was last read, and what it was.
     used: Option<(Instant, u64)>,
-    machine: Machine,
+    machine: MachineFigures,
 }
 
 /// What shares of the machine's cores need to know of earlier looks.
 #[derive(Debug, Default)]
-struct Machine {
+struct MachineFigures {
     /// When the cores' times were last read.
     read: Option<Instant>,
     /// Whether there are shares: the times have been read twice.
@@ -60,7 +60,7 @@ impl SystemProbe {
     pub fn new() -> Result<Self, Error> {
         let system = System::new().map_err(|error| Error::System { text: error.to_string(), errno: 0 })?;
         let process = Pid::from_u32(std::process::id());
-        Ok(Self { system, process, used: None, machine: Machine::default() })
+        Ok(Self { system, process, used: None, machine: MachineFigures::default() })
     }
 
     /// One look. Shares of time are since the look before.
@@ -150,7 +150,7 @@ impl SystemProbe {
     }
 }
 
-impl Machine {
+impl MachineFigures {
     /// Shares of each core and of all, where the times have been read twice.
     fn look(&mut self, system: &mut System) -> (Option<Vec<f64>>, Option<f64>) {
         let online = std::fs::read_to_string("/sys/devices/system/cpu/online").ok();

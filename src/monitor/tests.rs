@@ -3,7 +3,7 @@
 
 use super::Monitor;
 use crate::config::Config;
-use crate::record::{Measured, Message};
+use crate::record::{Measured, RecordedMessage};
 use crate::sync::os::thread_cpu_nanoseconds;
 use std::thread;
 
@@ -22,8 +22,12 @@ fn a_monitor_that_shows_and_resets_while_threads_record() {
                     let processing_nanoseconds = if number % 10 == 9 { 2_000_000 } else { number };
                     let measured = Measured { processing_nanoseconds, ..Measured::default() };
                     if thread == 0 {
-                        let message =
-                            Message { client: "ann", message_type: "bye", measured, ..Message::default() };
+                        let message = RecordedMessage {
+                            client: "ann",
+                            message_type: "bye",
+                            measured,
+                            ..RecordedMessage::default()
+                        };
                         monitor.record(&message);
                     } else {
                         recorder.record(labels, None, measured);

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 pub(super) const PERIOD: Duration = Duration::from_secs(1);
 
 #[derive(Debug, Default)]
-struct State {
+struct ThreadState {
     stop: bool,
     /// Tick at once: something was changed.
     hurry: bool,
@@ -21,7 +21,7 @@ struct State {
 
 #[derive(Debug, Default)]
 struct Bell {
-    state: Mutex<State>,
+    state: Mutex<ThreadState>,
     changed: Condvar,
 }
 
@@ -103,8 +103,8 @@ fn run(core: &Weak<Core>, bell: &Bell) {
 
 fn wait<'a>(
     bell: &Bell,
-    state: crate::sync::MutexGuard<'a, State>,
+    state: crate::sync::MutexGuard<'a, ThreadState>,
     most: Duration,
-) -> crate::sync::MutexGuard<'a, State> {
+) -> crate::sync::MutexGuard<'a, ThreadState> {
     bell.changed.wait_timeout(state, most).unwrap_or_else(PoisonError::into_inner).0
 }

@@ -1,8 +1,8 @@
 //! The numbers at a path of the report, for alert rules and histories. `paths` says what a path is. A `*` finds the numbers
 //! of every element of a list, each with the element's name as its label set, so that each has an alert of its own.
 
-use super::alert::{Basis, Values};
-use super::paths::{self, Step};
+use super::alert::{Basis, FigureSource};
+use super::paths::{self, PathStep};
 use serde_json::Value;
 
 /// The figures as JSON.
@@ -16,7 +16,7 @@ impl Figures {
     }
 }
 
-impl Values for Figures {
+impl FigureSource for Figures {
     fn each(&self, path: &str, each: &mut dyn FnMut(&str, f64, Basis)) {
         let steps = paths::steps(path);
         walk(&self.0, &steps, Basis::WHOLE, String::new(), each);
@@ -32,7 +32,13 @@ fn infinity(text: &str) -> Option<f64> {
     }
 }
 
-fn walk(value: &Value, steps: &[Step], basis: Basis, labels: String, each: &mut dyn FnMut(&str, f64, Basis)) {
+fn walk(
+    value: &Value,
+    steps: &[PathStep],
+    basis: Basis,
+    labels: String,
+    each: &mut dyn FnMut(&str, f64, Basis),
+) {
     let Some((step, rest)) = steps.split_first() else {
         let number = match value {
             Value::Null => Some(f64::NAN),
@@ -53,19 +59,19 @@ fn walk(value: &Value, steps: &[Step], basis: Basis, labels: String, each: &mut 
             let basis = Basis {
                 samples: count("count").unwrap_or(basis.samples),
                 clients: match step {
-                    Step::Named(name) if name == "last_minute" => basis.clients,
-                    Step::Named(name) if name == "windows" => count("error_clients_last_minute"),
-                    Step::Named(name) if rest.is_empty() && name.starts_with("error") => basis.clients,
+                    PathStep::Named(name) if name == "last_minute" => basis.clients,
+                    PathStep::Named(name) if name == "windows" => count("error_clients_last_minute"),
+                    PathStep::Named(name) if rest.is_empty() && name.starts_with("error") => basis.clients,
                     _ => None,
                 },
             };
             match step {
-                Step::Any => {
+                PathStep::Any => {
                     for (name, member) in members {
                         walk(member, rest, basis, joined(&labels, name), each);
                     }
                 }
-                Step::Named(name) => {
+                PathStep::Named(name) => {
                     if let Some(member) = members.get(name) {
                         walk(member, rest, basis, labels, each);
                     }
@@ -76,11 +82,11 @@ fn walk(value: &Value, steps: &[Step], basis: Basis, labels: String, each: &mut 
             for (place, element) in elements.iter().enumerate() {
                 let name = name_of(element).unwrap_or_else(|| place.to_string());
                 match step {
-                    Step::Any => walk(element, rest, basis, joined(&labels, &name), each),
-                    Step::Named(wanted) if *wanted == name => {
+                    PathStep::Any => walk(element, rest, basis, joined(&labels, &name), each),
+                    PathStep::Named(wanted) if *wanted == name => {
                         walk(element, rest, basis, labels.clone(), each);
                     }
-                    Step::Named(_) => {}
+                    PathStep::Named(_) => {}
                 }
             }
         }

@@ -19,31 +19,32 @@ mod tier;
 pub use figures::{SlotStats, WindowStats};
 pub(crate) use tally::Delta;
 
-use super::slots::{Moment, Span};
+use super::slots::{Span, WindowTime};
 use crate::metrics::Layout;
-use tier::{Tier, Width};
+use tier::{Width, WindowTier};
 
 /// The windows of one series. No thread, no clock, no lock: its owner has these.
 #[derive(Debug)]
 pub(crate) struct Windows {
-    minute: Tier,
-    hour: Tier,
-    day: Tier,
+    minute: WindowTier,
+    hour: WindowTier,
+    day: WindowTier,
 }
 
 impl Windows {
     /// Bytes of one series, all that it ever takes: 738 KiB for 24 hours. Of an idle one most is never
     /// touched.
     pub(crate) const fn bytes(retention_hours: u64) -> usize {
-        let minute = Tier::bytes(Span::Minute.shape(retention_hours), Layout::FINE, Width::Narrow);
-        let hour = Tier::bytes(Span::Hour.shape(retention_hours), Layout::FINE, Width::Narrow);
-        let day = Tier::bytes(Span::Day.shape(retention_hours), Layout::COARSE, Width::Wide);
+        let minute = WindowTier::bytes(Span::Minute.shape(retention_hours), Layout::FINE, Width::Narrow);
+        let hour = WindowTier::bytes(Span::Hour.shape(retention_hours), Layout::FINE, Width::Narrow);
+        let day = WindowTier::bytes(Span::Day.shape(retention_hours), Layout::COARSE, Width::Wide);
         size_of::<Self>() + minute + hour + day
     }
 
     /// Empty windows that begin at `now`, in nanoseconds since the monitor started.
     pub(crate) fn new(retention_hours: u64, now: u64) -> Self {
-        let tier = |span: Span, layout, width| Tier::new(span.shape(retention_hours), layout, width, now);
+        let tier =
+            |span: Span, layout, width| WindowTier::new(span.shape(retention_hours), layout, width, now);
         Self {
             minute: tier(Span::Minute, Layout::FINE, Width::Narrow),
             hour: tier(Span::Hour, Layout::FINE, Width::Narrow),
@@ -68,16 +69,21 @@ impl Windows {
     }
 
     /// One window. `maximum` is the largest value of all time, in nanoseconds: exact, where cells are not.
-    pub(crate) fn window(&self, span: Span, moment: Moment, maximum: u64) -> WindowStats {
+    pub(crate) fn window(&self, span: Span, moment: WindowTime, maximum: u64) -> WindowStats {
         self.tier(span).window(moment, maximum)
     }
 
     /// A window slot by slot, oldest first; its last slot may be open still.
-    pub(crate) fn slots(&self, span: Span, moment: Moment, maximum: u64) -> impl Iterator<Item = SlotStats> {
+    pub(crate) fn slots(
+        &self,
+        span: Span,
+        moment: WindowTime,
+        maximum: u64,
+    ) -> impl Iterator<Item = SlotStats> {
         self.tier(span).slots(moment, maximum)
     }
 
-    fn tier(&self, span: Span) -> &Tier {
+    fn tier(&self, span: Span) -> &WindowTier {
         match span {
             Span::Minute => &self.minute,
             Span::Hour => &self.hour,

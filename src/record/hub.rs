@@ -1,7 +1,7 @@
 //! Where reports go: series by type, protocol and application, the clients that hosts name, and the controls that
 //! recording threads follow.
 
-use super::table::Table;
+use super::table::SeriesTable;
 use crate::clients::{
     ClientId, ClientLimits, ClientMessage, Clients, CreditPolicy, KeptFigures, MAX_NAME_BYTES, NameHash,
     NewClient,
@@ -20,7 +20,7 @@ const PROTOCOLS: usize = 16;
 
 /// One message that a host has processed itself.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Message<'a> {
+pub struct RecordedMessage<'a> {
     /// Who sent it; empty for nobody in particular. Need not be connected.
     pub client: &'a str,
     /// Its type; empty counts as `other`.
@@ -95,17 +95,17 @@ impl HubSizes {
     /// Bytes that the rest of a hub may come to, for the budget.
     pub(crate) fn bytes(self) -> u64 {
         let shards = SHARED + self.recorders;
-        Table::<TypeSeries>::bytes(self.types, shards)
-            + Table::<GroupSeries>::bytes(self.applications, shards)
-            + Table::<GroupSeries>::bytes(PROTOCOLS, shards)
+        SeriesTable::<TypeSeries>::bytes(self.types, shards)
+            + SeriesTable::<GroupSeries>::bytes(self.applications, shards)
+            + SeriesTable::<GroupSeries>::bytes(PROTOCOLS, shards)
             + Clients::bytes(self.clients)
-            + (shards * (size_of::<Shard>() + SlowRing::BYTES + Failing::BYTES) + size_of::<Hub>()) as u64
+            + (shards * (size_of::<HubShard>() + SlowRing::BYTES + Failing::BYTES) + size_of::<Hub>()) as u64
     }
 }
 
 /// One recording thread's, or what threads share.
 #[derive(Debug)]
-struct Shard {
+struct HubShard {
     slow: SlowRing,
     failing: Failing,
     /// The right to write it; taken by a recorder, or by who writes the shared ring.
@@ -114,12 +114,12 @@ struct Shard {
 
 #[derive(Debug)]
 pub(crate) struct Hub {
-    pub(crate) types: Table<TypeSeries>,
-    pub(crate) protocols: Table<GroupSeries>,
-    pub(crate) applications: Table<GroupSeries>,
+    pub(crate) types: SeriesTable<TypeSeries>,
+    pub(crate) protocols: SeriesTable<GroupSeries>,
+    pub(crate) applications: SeriesTable<GroupSeries>,
     pub(crate) clients: Clients,
     pub(crate) controls: Arc<Controls>,
-    shards: Box<[Shard]>,
+    shards: Box<[HubShard]>,
     /// One connects or disconnects at a time: a slot's phase has one writer.
     doorway: Mutex<()>,
     clients_folded: AtomicU64,
@@ -139,15 +139,15 @@ pub(crate) struct Hub {
 impl Hub {
     pub(crate) fn new(sizes: HubSizes, controls: Arc<Controls>, name_keys: [u64; 2], clock: Clock) -> Self {
         let shards = SHARED + sizes.recorders;
-        let shard = |_| Shard {
+        let shard = |_| HubShard {
             slow: SlowRing::new(),
             failing: Failing::new(),
             writer: Mutex::new(Some(Writer::new())),
         };
         Self {
-            types: Table::new(sizes.types, shards),
-            protocols: Table::new(PROTOCOLS, shards),
-            applications: Table::new(sizes.applications, shards),
+            types: SeriesTable::new(sizes.types, shards),
+            protocols: SeriesTable::new(PROTOCOLS, shards),
+            applications: SeriesTable::new(sizes.applications, shards),
             clients: Clients::new(sizes.clients, name_keys, clock.clone()),
             controls,
             shards: (0..shards).map(shard).collect(),
@@ -179,7 +179,7 @@ impl Hub {
     }
 
     /// Counts one message, from any thread.
-    pub(crate) fn record(&self, message: &Message<'_>) {
+    pub(crate) fn record(&self, message: &RecordedMessage<'_>) {
         if !self.enabled || !self.is_possible(message.measured) {
             return;
         }

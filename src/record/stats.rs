@@ -1,7 +1,7 @@
 //! What was reported, as a router's snapshot shows it: apart from what it routed itself.
 
 use super::Hub;
-use super::table::{Series, Table};
+use super::table::{SeriesCells, SeriesTable};
 use crate::metrics::{
     Distribution, GroupStats, Histogram, LatencyStats, RecordedStats, RecordedTypeStats, sum,
 };
@@ -34,9 +34,9 @@ impl Hub {
     }
 }
 
-fn latency<'a, S: Series>(
+fn latency<'a, S: SeriesCells>(
     epoch: u64,
-    table: &'a Table<S>,
+    table: &'a SeriesTable<S>,
     place: usize,
     histogram: impl Fn(&'a S) -> &'a Histogram,
 ) -> LatencyStats {

@@ -20,14 +20,14 @@ impl papaya::Equivalent<Name> for Borrowed<'_> {
 }
 
 /// What a table is made of.
-pub(crate) trait Series: std::fmt::Debug {
+pub(crate) trait SeriesCells: std::fmt::Debug {
     /// Bytes of one, for the budget.
     const BYTES: usize;
     fn new() -> Self;
     fn touch(&mut self) -> std::io::Result<()>;
 }
 
-impl Series for TypeSeries {
+impl SeriesCells for TypeSeries {
     const BYTES: usize = TypeSeries::BYTES;
 
     fn new() -> Self {
@@ -39,7 +39,7 @@ impl Series for TypeSeries {
     }
 }
 
-impl Series for GroupSeries {
+impl SeriesCells for GroupSeries {
     const BYTES: usize = GroupSeries::BYTES;
 
     fn new() -> Self {
@@ -53,7 +53,7 @@ impl Series for GroupSeries {
 
 /// Series by name, each once per shard; the first name is `other`.
 #[derive(Debug)]
-pub(crate) struct Table<S> {
+pub(crate) struct SeriesTable<S> {
     places: papaya::HashMap<Name, usize>,
     /// In the order of their places; whoever adds one holds the lock, whoever records does not.
     names: Mutex<Vec<Name>>,
@@ -65,7 +65,7 @@ pub(crate) struct Table<S> {
     is_full: AtomicBool,
 }
 
-impl<S: Series> Table<S> {
+impl<S: SeriesCells> SeriesTable<S> {
     /// For so many names beside `other`.
     pub(crate) fn new(limit: usize, shards: usize) -> Self {
         Self {

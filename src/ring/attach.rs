@@ -16,7 +16,7 @@ const DETACHING: u32 = 2;
 
 /// What a look at the pair found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum State {
+pub(crate) enum AttachState {
     Free,
     Attached,
     /// One side has left.
@@ -40,11 +40,11 @@ impl<T: Clone> Attachment<T> {
 
     /// What the pair is in. Acquire: with ATTACHED comes `value`, with DETACHING the first leaver's work.
     #[inline(always)]
-    pub(crate) fn state(&self) -> State {
+    pub(crate) fn state(&self) -> AttachState {
         match self.state.load(Acquire) {
-            FREE => State::Free,
-            ATTACHED => State::Attached,
-            _ => State::Detaching,
+            FREE => AttachState::Free,
+            ATTACHED => AttachState::Attached,
+            _ => AttachState::Detaching,
         }
     }
 
@@ -66,7 +66,7 @@ impl<T: Clone> Attachment<T> {
 
     /// A copy of the shared value, for a side that has seen the pair attached and has not left it.
     pub(crate) fn view(&self) -> Option<T> {
-        if self.state() == State::Free {
+        if self.state() == AttachState::Free {
             return None;
         }
         self.value.with(|slot| {

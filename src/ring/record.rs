@@ -102,7 +102,7 @@ impl Prefix {
 
 /// What precedes the payload of a record from a host to a worker.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Ingress {
+pub struct IngressHeader {
     /// One of [`ingress_kind`].
     pub kind: u16,
     /// [`ingress_flag`]s.
@@ -121,7 +121,7 @@ pub struct Ingress {
     pub call: u64,
 }
 
-impl Ingress {
+impl IngressHeader {
     /// Reads the header, or nothing where the record is shorter than one.
     #[inline(always)]
     pub fn read(record: &[u8]) -> Option<(Self, &[u8])> {
@@ -156,7 +156,7 @@ impl Ingress {
 
 /// What precedes the recipients and the payload of a record from a worker to a host.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Delivery {
+pub struct DeliveryHeader {
     /// One of [`delivery_kind`].
     pub kind: u16,
     /// A close's reason.
@@ -173,7 +173,7 @@ pub struct Delivery {
     pub recipients: u32,
 }
 
-impl Delivery {
+impl DeliveryHeader {
     /// Bytes of a record with so many recipients and payload bytes.
     #[inline(always)]
     pub const fn record_bytes(recipients: usize, payload: usize) -> usize {
@@ -231,7 +231,7 @@ mod tests {
 
     #[test]
     fn headers_survive_a_round_trip() {
-        let ingress = Ingress {
+        let ingress = IngressHeader {
             kind: 7,
             flags: 1,
             client: 2,
@@ -244,19 +244,19 @@ mod tests {
         let mut record = [0; INGRESS_BYTES + 3];
         Prefix { length: 59, kind: 7, flags: 1 }.write(&mut record);
         ingress.write(&mut record);
-        assert_eq!(Ingress::read(&record), Some((ingress, &[0u8; 3][..])));
-        assert_eq!(Ingress::read(&record[..INGRESS_BYTES - 1]), None);
+        assert_eq!(IngressHeader::read(&record), Some((ingress, &[0u8; 3][..])));
+        assert_eq!(IngressHeader::read(&record[..INGRESS_BYTES - 1]), None);
     }
 
     #[test]
     fn a_delivery_with_more_recipients_than_bytes_is_no_delivery() {
-        let delivery = Delivery { kind: 1, recipients: 2, ..Delivery::default() };
-        let mut record = [0; Delivery::record_bytes(2, 5)];
+        let delivery = DeliveryHeader { kind: 1, recipients: 2, ..DeliveryHeader::default() };
+        let mut record = [0; DeliveryHeader::record_bytes(2, 5)];
         Prefix { length: record.len() as u32, kind: 1, flags: 0 }.write(&mut record);
         delivery.write(&[8, 9], &mut record).copy_from_slice(b"hello");
-        let (read, recipients, payload) = Delivery::read(&record).unwrap();
+        let (read, recipients, payload) = DeliveryHeader::read(&record).unwrap();
         assert_eq!((read, payload), (delivery, &b"hello"[..]));
         assert_eq!(recipients.iter().collect::<Vec<_>>(), [8, 9]);
-        assert!(Delivery::read(&record[..DELIVERY_BYTES + 15]).is_none());
+        assert!(DeliveryHeader::read(&record[..DELIVERY_BYTES + 15]).is_none());
     }
 }

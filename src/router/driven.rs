@@ -2,20 +2,20 @@
 //! become of each. A ring from which messages are out goes on with further ones to hand out; a record of any other kind
 //! waits behind them, so that nothing overtakes them, and the ring's bytes stay until all before them are done.
 
-use super::handler::Call;
+use super::handler::HandlerCall;
 use super::payload::Payload;
 use super::relay::{Handled, NOBODY, Relay};
 use super::request::Request;
 use super::route::{InWorker, call_of};
 use super::rules::Action;
 use super::shared::Shared;
-use super::tasks::{Entry, Spot, TaskId};
+use super::tasks::{Spot, TaskEntry, TaskId};
 use super::worker::Worker;
 use crate::clients::{ClientId, NameBuffer};
 use crate::envelope;
 use crate::error::{Error, Failed};
 use crate::metrics::{Outcome, Timing};
-use crate::ring::record::{INGRESS_BYTES, Ingress, ingress_flag, ingress_kind};
+use crate::ring::record::{INGRESS_BYTES, IngressHeader, ingress_flag, ingress_kind};
 use crate::ring::{Consumer, Corrupt};
 use crate::sync::{Arc, mutant};
 use std::time::Duration;
@@ -26,7 +26,7 @@ use std::time::Duration;
 pub struct Task<'a> {
     shared: &'a Shared,
     id: TaskId,
-    entry: Entry,
+    entry: TaskEntry,
     payload: &'a [u8],
     name: NameBuffer,
     name_length: usize,
@@ -101,7 +101,7 @@ impl Relay {
         let Some(record) = ring.peek()? else { return Ok(Gate::Open) };
         let length = record.bytes.len();
         let behind = self.tasks.of_port(port) > 0;
-        let beside = Ingress::read(record.bytes).is_some_and(|(header, _)| {
+        let beside = IngressHeader::read(record.bytes).is_some_and(|(header, _)| {
             record.kind == ingress_kind::MESSAGE && header.flags & ingress_flag::OWNED != 0
         });
         if beside && (behind || !self.tasks.can_take()) {
@@ -111,7 +111,7 @@ impl Relay {
         }
         if behind || !self.tasks.can_take() {
             let is_task = record.kind == ingress_kind::MESSAGE
-                && Ingress::read(record.bytes)
+                && IngressHeader::read(record.bytes)
                     .is_some_and(|(header, payload)| is_task(shared, port, &header, payload));
             match is_task {
                 true if self.tasks.is_full() => return Ok(Gate::Blocked),
@@ -125,7 +125,7 @@ impl Relay {
     }
 
     /// A message goes out; its worker is at the oldest one that is out.
-    pub(super) fn hand_out(&mut self, shared: &Shared, entry: Entry) {
+    pub(super) fn hand_out(&mut self, shared: &Shared, entry: TaskEntry) {
         if self.tasks.is_empty() {
             shared.workers[self.worker].activity.begin(entry.started);
         }
@@ -175,7 +175,7 @@ impl Relay {
 }
 
 /// Whether a message is of a type that is handed out.
-fn is_task(shared: &Shared, port: usize, header: &Ingress, payload: &[u8]) -> bool {
+fn is_task(shared: &Shared, port: usize, header: &IngressHeader, payload: &[u8]) -> bool {
     let slot = shared.clients.on(ClientId(header.client), port);
     let rules = slot.and_then(|slot| shared.protocols.get(usize::from(slot.labels().0)));
     let Some(rules) = rules.map(|rules| &rules.rules).filter(|rules| rules.has_tasks()) else { return false };
@@ -298,7 +298,7 @@ impl Worker {
         &mut self,
         shared: &Shared,
         id: TaskId,
-        entry: &Entry,
+        entry: &TaskEntry,
         answer: impl FnOnce(&mut Request<'_>) -> Result<(), Failed>,
     ) -> Result<Handled, Failed> {
         let ingoing = self.ingress.get(entry.port).and_then(Option::as_ref).ok_or(Failed::PortGone)?;
@@ -315,7 +315,7 @@ impl Worker {
         let rules = shared.protocols.get(usize::from(slot.labels().0)).ok_or(Failed::BadRecord)?;
         // It could be read when it was handed out; its port may write where it should not.
         let envelope = envelope::read(rules.rules.protocol(), payload).map_err(|_| Failed::BadRecord)?;
-        let call = Call {
+        let call = HandlerCall {
             port: entry.port,
             client: entry.client(),
             slot,

@@ -4,16 +4,16 @@
 use super::pair::{Pair, give_back};
 use super::payload::{Payload, Payloads, REFERENCE_BYTES, Way, read_reference};
 use super::placement::Frontier;
-use crate::clients::{ClientId, Clients, List};
+use crate::clients::{ClientId, Clients, SlotList};
 use crate::error::CloseReason;
 use crate::metrics::{PathShard, Writer};
 use crate::park::WakeWord;
-use crate::ring::record::{DELIVERY_BYTES, Delivery, delivery_flag, delivery_kind};
+use crate::ring::record::{DELIVERY_BYTES, DeliveryHeader, delivery_flag, delivery_kind};
 use crate::ring::{Consumer, Producer, PushError};
 use crate::sync::{Arc, AtomicU32, AtomicU64, mutant};
 
 #[derive(Debug)]
-pub(super) struct Egress {
+pub(super) struct EgressSender {
     ring: Producer,
     wake: Arc<WakeWord>,
     /// Deliveries for which the ring had no room, in order: a ring of this worker's own.
@@ -22,7 +22,7 @@ pub(super) struct Egress {
     pub(super) frontier: Frontier,
     /// Closings that found backlog and ring full, in order; linked through the slots of their clients. A client may have
     /// both on it. See [`Closing`].
-    closings: List,
+    closings: SlotList,
     backlog_maximum: u64,
     listed_maximum: u64,
     /// Something waits, or waited when last reported.
@@ -35,7 +35,7 @@ pub(super) struct Egress {
 struct Closing(u32);
 
 impl Closing {
-    fn new(header: &Delivery, client: ClientId) -> Self {
+    fn new(header: &DeliveryHeader, client: ClientId) -> Self {
         let is_close = header.kind == delivery_kind::CLOSE;
         Self(client.index() << 2 | if is_close { 1 + u32::from(header.flags) } else { 0 })
     }
@@ -44,12 +44,14 @@ impl Closing {
         self.0 >> 2
     }
 
-    fn header(self) -> Delivery {
+    fn header(self) -> DeliveryHeader {
         match self.0 & 3 {
-            0 => Delivery { kind: delivery_kind::CLIENT_CLOSED, ..Delivery::default() },
-            reason => {
-                Delivery { kind: delivery_kind::CLOSE, flags: reason as u16 - 1, ..Delivery::default() }
-            }
+            0 => DeliveryHeader { kind: delivery_kind::CLIENT_CLOSED, ..DeliveryHeader::default() },
+            reason => DeliveryHeader {
+                kind: delivery_kind::CLOSE,
+                flags: reason as u16 - 1,
+                ..DeliveryHeader::default()
+            },
         }
     }
 
@@ -87,7 +89,7 @@ pub(super) enum Rejected {
     PayloadsFull,
 }
 
-impl Egress {
+impl EgressSender {
     pub(super) fn new(pair: &Pair) -> Self {
         Self {
             ring: Producer::new(Arc::clone(&pair.egress)),
@@ -95,7 +97,7 @@ impl Egress {
             backlog: (Producer::new(Arc::clone(&pair.backlog)), Consumer::new(Arc::clone(&pair.backlog))),
             backlogged: 0,
             frontier: Frontier::new(),
-            closings: List::new(),
+            closings: SlotList::new(),
             backlog_maximum: 0,
             listed_maximum: 0,
             reported: false,
@@ -107,7 +109,7 @@ impl Egress {
     #[inline]
     pub(super) fn emit(
         &mut self,
-        header: &Delivery,
+        header: &DeliveryHeader,
         recipient: u64,
         payload: usize,
         fill: impl FnOnce(&mut [u8]),
@@ -119,19 +121,19 @@ impl Egress {
     /// ring and backlog take, at eight bytes each.
     pub(super) fn most_recipients(&self, payload: usize) -> usize {
         let largest = self.ring.memory().max_record().min(self.backlog.0.memory().max_record());
-        largest.saturating_sub(Delivery::record_bytes(0, payload)) / 8
+        largest.saturating_sub(DeliveryHeader::record_bytes(0, payload)) / 8
     }
 
     /// As [`emit`](Self::emit), to several clients of this port in one record, which all or none get.
     #[inline]
     pub(super) fn emit_to(
         &mut self,
-        header: &Delivery,
+        header: &DeliveryHeader,
         recipients: &[u64],
         payload: usize,
         fill: impl FnOnce(&mut [u8]),
     ) -> Result<bool, Rejected> {
-        let length = Delivery::record_bytes(recipients.len(), payload);
+        let length = DeliveryHeader::record_bytes(recipients.len(), payload);
         if self.backlogged == 0 || mutant("egress-past-backlog") {
             match self.ring.claim(length, header.kind, header.flags) {
                 Ok(record) => {
@@ -163,13 +165,13 @@ impl Egress {
         &mut self,
         payloads: &Payloads,
         (worker, port): (usize, usize),
-        header: &Delivery,
+        header: &DeliveryHeader,
         recipients: &[u64],
         payload: Payload,
     ) -> Result<bool, Rejected> {
         let copy = payload.clone();
         let number = payloads.put(Way::Out, worker, port, payload).map_err(|_| Rejected::PayloadsFull)?;
-        let header = Delivery { flags: header.flags | delivery_flag::OWNED, ..*header };
+        let header = DeliveryHeader { flags: header.flags | delivery_flag::OWNED, ..*header };
         let reference = copy.reference(number);
         let emitted =
             self.emit_to(&header, recipients, REFERENCE_BYTES, |out| out.copy_from_slice(&reference));
@@ -181,7 +183,7 @@ impl Egress {
 
     /// Puts a closing on its way, or on the list: it is never dropped, and never overtakes one that waits. The client's
     /// disconnect finishes as its CLIENT_CLOSED comes into the ring, and keeps the slot until then.
-    pub(super) fn emit_closing(&mut self, header: &Delivery, client: ClientId, clients: &Clients) {
+    pub(super) fn emit_closing(&mut self, header: &DeliveryHeader, client: ClientId, clients: &Clients) {
         let waits = !self.closings.is_empty();
         let emitted = if waits { Err(Rejected::Full) } else { self.emit(header, client.0, 0, |_| ()) };
         if mutant("closed-unpinned") && header.kind == delivery_kind::CLIENT_CLOSED {
@@ -218,7 +220,7 @@ impl Egress {
             }
             ring.commit();
             if kind == delivery_kind::CLIENT_CLOSED
-                && let Some((_, recipients, _)) = Delivery::read(record.bytes)
+                && let Some((_, recipients, _)) = DeliveryHeader::read(record.bytes)
             {
                 recipients.iter().for_each(|client| end_closing(kind, ClientId(client), clients));
             }
@@ -249,7 +251,9 @@ impl Egress {
         let mut given_up = GivenUp { recipients: 0, closed: Vec::new(), closes: Vec::new() };
         if self.backlog.1.refresh().is_ok() {
             while let Ok(Some(record)) = self.backlog.1.next() {
-                let Some((header, recipients, payload)) = Delivery::read(record.bytes) else { continue };
+                let Some((header, recipients, payload)) = DeliveryHeader::read(record.bytes) else {
+                    continue;
+                };
                 match header.kind {
                     delivery_kind::CLIENT_CLOSED => given_up.closed.extend(recipients.iter().map(ClientId)),
                     delivery_kind::CLOSE => given_up.closes.extend(recipients.iter().map(ClientId)),

@@ -6,11 +6,11 @@ use super::request::Request;
 use super::rules::{Action, ProtocolRules};
 use super::shared::Shared;
 use crate::call::CallId;
-use crate::clients::{ClientId, MAX_NAME_BYTES, NameBuffer, Slot};
+use crate::clients::{ClientId, ClientSlot, MAX_NAME_BYTES, NameBuffer};
 use crate::envelope::Envelope;
 use crate::error::{Error, Failed};
 use crate::metrics::{Outcome, SeriesIds};
-use crate::ring::record::{Delivery, Ingress, delivery_kind};
+use crate::ring::record::{DeliveryHeader, IngressHeader, delivery_kind};
 use crate::sync::mutant;
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -135,11 +135,11 @@ impl Inside {
 }
 
 /// One message's parts.
-pub(super) struct Call<'a> {
+pub(super) struct HandlerCall<'a> {
     pub(super) port: usize,
     pub(super) client: ClientId,
-    pub(super) slot: &'a Slot,
-    pub(super) header: &'a Ingress,
+    pub(super) slot: &'a ClientSlot,
+    pub(super) header: &'a IngressHeader,
     pub(super) payload: &'a [u8],
     pub(super) envelope: &'a Envelope<'a>,
     pub(super) ids: SeriesIds,
@@ -150,10 +150,10 @@ pub(super) struct Call<'a> {
     pub(super) now: u64,
 }
 
-impl Call<'_> {
+impl HandlerCall<'_> {
     /// What precedes the message, or what its handler sends, on the way to its recipients.
-    pub(super) fn delivery(&self) -> Delivery {
-        Delivery {
+    pub(super) fn delivery(&self) -> DeliveryHeader {
+        DeliveryHeader {
             kind: delivery_kind::MESSAGE,
             flags: 0,
             sender: self.client.0,
@@ -178,7 +178,7 @@ impl Relay {
         self: &mut Box<Self>,
         shared: &Shared,
         function: impl FnOnce(&mut Request<'_>) -> Result<(), Failed>,
-        call: &Call<'_>,
+        call: &HandlerCall<'_>,
     ) -> Handled {
         let own = &shared.workers[self.worker];
         let (mut sender_name, mut recipient_name) = (NameBuffer::default(), [0; MAX_NAME_BYTES]);
@@ -242,7 +242,7 @@ impl Relay {
     pub(super) fn deliver_bytes(
         &mut self,
         shared: &Shared,
-        delivery: &Delivery,
+        delivery: &DeliveryHeader,
         to: ClientId,
         bytes: &[u8],
     ) -> Outcome {

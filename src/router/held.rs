@@ -8,7 +8,7 @@ use super::shared::Shared;
 use crate::clients::{ClientId, NameHash};
 use crate::error::Failed;
 use crate::metrics::{Outcome, Timing};
-use crate::ring::record::{Delivery, delivery_kind};
+use crate::ring::record::{DeliveryHeader, delivery_kind};
 use crate::sync::mutant;
 
 impl Relay {
@@ -37,7 +37,7 @@ impl Relay {
             self.batch = 1;
         }
         while let Some(held) = self.holds.front(hash, &mut payload) {
-            let delivery = Delivery {
+            let delivery = DeliveryHeader {
                 kind: delivery_kind::MESSAGE,
                 flags: 0,
                 sender: held.sender.0,
@@ -99,13 +99,13 @@ impl Relay {
 
     /// The notice that a sender gets: the name that did not come, on credit like any delivery.
     fn tell_expired(&mut self, shared: &Shared, held: &Held, name: &[u8]) {
-        let expired = Delivery {
+        let expired = DeliveryHeader {
             kind: delivery_kind::EXPIRED,
             stamp: held.stamp,
             correlation: held.correlation,
             message_type: u32::from(held.labels.0.0),
             recipients: 1,
-            ..Delivery::default()
+            ..DeliveryHeader::default()
         };
         // A sender that is gone or has no credit left is not told; the message's outcome is counted either way.
         self.tell(shared, &expired, held.sender, name);

@@ -26,7 +26,7 @@ pub(crate) struct Held {
 }
 
 #[derive(Debug)]
-struct Message {
+struct HeldMessage {
     held: Held,
     length: u32,
     first_block: u32,
@@ -58,7 +58,7 @@ struct Queue {
     later: u32,
 }
 
-impl Linked for Message {
+impl Linked for HeldMessage {
     fn link(&mut self) -> &mut u32 {
         &mut self.next
     }
@@ -78,7 +78,7 @@ impl Linked for Queue {
 
 #[derive(Debug)]
 pub(crate) struct Holds {
-    messages: Pool<Message>,
+    messages: Pool<HeldMessage>,
     blocks: Pool<Block>,
     queues: Pool<Queue>,
     /// By a name's hash: the first queue of a bucket.
@@ -151,7 +151,7 @@ impl Holds {
     /// Bytes that it may come to.
     pub(crate) const fn memory(messages: u64, bytes: u64, clients: u64) -> u64 {
         marks(clients) * size_of::<u64>() as u64
-            + Pool::<Message>::bytes(messages)
+            + Pool::<HeldMessage>::bytes(messages)
             + Pool::<Block>::bytes(block_limit(bytes, messages))
             + Pool::<Queue>::bytes(messages)
             + messages.next_power_of_two() * size_of::<u32>() as u64
@@ -209,7 +209,7 @@ impl Holds {
             None => self.add_queue(hash, name, now),
         };
         let first_block = self.write(payload);
-        let message = Message { held, length: payload.len() as u32, first_block, next: END };
+        let message = HeldMessage { held, length: payload.len() as u32, first_block, next: END };
         let (Some(queue), Some(message)) = (queue, self.messages.put(message)) else { return };
         let Some(queue) = self.queues.get_mut(queue) else { return };
         match self.messages.get_mut(queue.last) {

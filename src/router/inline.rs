@@ -1,11 +1,11 @@
 //! A port whose rings another language drives without a call (`include/corelane_inline.h`, and the same in Go). The host
-//! writes what `Submit` and `Poll` would write: records, positions, the counts that conservation (I4) rests on, a slot's
+//! writes what `SubmitHalf` and `PollHalf` would write: records, positions, the counts that conservation (I4) rests on, a slot's
 //! submitted, a client's credit as it is handed out. Calls that push as well (connect, disconnect) take the positions
 //! over from the header first, so between two calls everything committed is published.
 
 use super::poll::Event;
 use super::port::Port;
-use crate::clients::{ClientId, Slot};
+use crate::clients::{ClientId, ClientSlot};
 use crate::config::{Balance, Key};
 use crate::error::{Error, Refused, Unacknowledged};
 use crate::metrics::{PollShard, SubmitShard};
@@ -21,7 +21,7 @@ pub(crate) struct InlineView<'a> {
     pub(crate) port_wake: &'a WakeWord,
     pub(crate) submit: &'a SubmitShard,
     pub(crate) poll: &'a PollShard,
-    pub(crate) slots: &'a [Slot],
+    pub(crate) slots: &'a [ClientSlot],
     pub(crate) draining: &'a AtomicBool,
     pub(crate) workers: usize,
     pub(crate) index: usize,

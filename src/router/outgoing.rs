@@ -3,28 +3,28 @@
 use super::link::PortLink;
 use super::pair::{PairCounts, closed_reason};
 use super::payload::{Owned, Payloads, Way};
-use crate::clients::List;
+use crate::clients::SlotList;
 use crate::error::Refused;
-use crate::ring::record::{INGRESS_BYTES, Ingress, ingress_flag};
+use crate::ring::record::{INGRESS_BYTES, IngressHeader, ingress_flag};
 use crate::ring::{Producer, PushError};
 use crate::sync::Arc;
 
 #[derive(Debug)]
-pub(super) struct Outgoing {
+pub(super) struct IngressSenders {
     /// The port.
     pub(super) index: usize,
     /// By worker.
-    pub(super) ways: Vec<WayIn>,
+    pub(super) ways: Vec<IngressSender>,
     pub(super) link: Arc<PortLink>,
 }
 
 /// The ring to one worker.
 #[derive(Debug)]
-pub(super) struct WayIn {
+pub(super) struct IngressSender {
     pub(super) ring: Producer,
     counts: Arc<PairCounts>,
     /// Disconnects that found this ring full.
-    pub(super) waiting: List,
+    pub(super) waiting: SlotList,
     /// Something was committed since the last publication.
     pub(super) dirty: bool,
     /// The worker has left, and what it did not take has been settled.
@@ -34,11 +34,11 @@ pub(super) struct WayIn {
 }
 
 /// Bytes that a port's submitting half has for each worker.
-pub(super) const PAIR_BYTES: u64 = size_of::<WayIn>() as u64;
+pub(super) const PAIR_BYTES: u64 = size_of::<IngressSender>() as u64;
 
-impl WayIn {
+impl IngressSender {
     pub(super) fn new(ring: Producer, counts: Arc<PairCounts>, settled: bool) -> Self {
-        Self { ring, counts, waiting: List::new(), dirty: false, settled, popped: 0 }
+        Self { ring, counts, waiting: SlotList::new(), dirty: false, settled, popped: 0 }
     }
 
     /// Whether one more message may wait here; otherwise where the ring's head was when there was no room.
@@ -72,11 +72,11 @@ impl Bytes<'_, '_> {
     }
 }
 
-impl Outgoing {
+impl IngressSenders {
     /// Claims, writes and commits one record; not yet published. Where there is no room the caller calls
     /// [`stall`](Self::stall), once it has said what waits for it.
     #[inline]
-    fn push(&mut self, worker: usize, header: &Ingress, payload: &[u8]) -> Result<(), Refused> {
+    fn push(&mut self, worker: usize, header: &IngressHeader, payload: &[u8]) -> Result<(), Refused> {
         let Some(way) = self.ways.get_mut(worker) else { return Err(Refused::Stale) };
         let memory = way.ring.memory();
         if memory.is_closed() {
@@ -108,7 +108,7 @@ impl Outgoing {
     }
 
     /// As [`push`](Self::push), a record that is no message.
-    pub(super) fn push_other(&mut self, worker: usize, header: &Ingress) -> Result<(), Refused> {
+    pub(super) fn push_other(&mut self, worker: usize, header: &IngressHeader) -> Result<(), Refused> {
         self.push(worker, header, b"")?;
         if let Some(way) = self.ways.get(worker) {
             way.counts.push_other();
@@ -122,7 +122,7 @@ impl Outgoing {
         &mut self,
         payloads: &Payloads,
         worker: usize,
-        header: Ingress,
+        header: IngressHeader,
         message: Bytes<'_, '_>,
     ) -> Result<(), Refused> {
         let Some(way) = self.ways.get_mut(worker) else { return Err(Refused::Stale) };
@@ -153,7 +153,7 @@ impl Outgoing {
         &mut self,
         payloads: &Payloads,
         worker: usize,
-        header: Ingress,
+        header: IngressHeader,
         message: Bytes<'_, '_>,
     ) -> Result<(), Refused> {
         let (payload, place) = match message {
@@ -174,7 +174,7 @@ impl Outgoing {
         };
         let pushed = match payloads.put(Way::In, worker, self.index, payload.clone()) {
             Ok(number) => {
-                let header = Ingress { flags: header.flags | ingress_flag::OWNED, ..header };
+                let header = IngressHeader { flags: header.flags | ingress_flag::OWNED, ..header };
                 let pushed = self.push(worker, &header, &payload.reference(number));
                 if pushed.is_err() {
                     drop(payloads.take(number));

@@ -3,11 +3,11 @@
 
 use super::relay::{Relay, shard};
 use super::shared::Shared;
-use crate::clients::{ClientId, CreditPolicy, Slot};
+use crate::clients::{ClientId, ClientSlot, CreditPolicy};
 use crate::config::Key;
 use crate::error::{CloseReason, Failed, Undeliverable};
 use crate::metrics::Outcome;
-use crate::ring::record::{Delivery, delivery_kind};
+use crate::ring::record::{DeliveryHeader, delivery_kind};
 use crate::sync::mutant;
 
 impl Relay {
@@ -16,9 +16,9 @@ impl Relay {
     pub(super) fn over_limit(
         &mut self,
         shared: &Shared,
-        delivery: &Delivery,
+        delivery: &DeliveryHeader,
         to: ClientId,
-        slot: &Slot,
+        slot: &ClientSlot,
         told: &mut bool,
     ) -> Outcome {
         let worker = shard(shared, self.worker);
@@ -50,7 +50,7 @@ impl Relay {
 
     /// Tells a message's sender that its recipient could not take it: without credit, so that it always gets through
     /// where its port does, and so that no notice ever causes another.
-    fn tell_refused(&mut self, shared: &Shared, delivery: &Delivery, recipient: ClientId) {
+    fn tell_refused(&mut self, shared: &Shared, delivery: &DeliveryHeader, recipient: ClientId) {
         let sender = ClientId(delivery.sender);
         // 0 is nobody's generation: what no client sent has nobody to be told.
         let Some(slot) = shared.clients.get(sender).filter(|_| sender.generation() != 0) else { return };
@@ -58,7 +58,7 @@ impl Relay {
             return;
         }
         // The sender's own message is not finished yet, so the slot and its port are the sender's.
-        let notice = Delivery {
+        let notice = DeliveryHeader {
             kind: delivery_kind::REFUSED,
             flags: Failed::Credit as u16,
             sender: recipient.0,
@@ -83,7 +83,7 @@ impl Relay {
     }
 
     /// Asks a client's port to close it; the first worker to do so sends the one close delivery.
-    fn close_client(&mut self, shared: &Shared, client: ClientId, slot: &Slot, reason: CloseReason) {
+    fn close_client(&mut self, shared: &Shared, client: ClientId, slot: &ClientSlot, reason: CloseReason) {
         // The credit word knows a part of the generation only.
         if slot.place().generation != client.generation() || !slot.credit.close_and_send(client.generation())
         {
@@ -99,7 +99,8 @@ impl Relay {
             return;
         };
         worker.emitted.add(&mut self.writer, 1);
-        let header = Delivery { kind: delivery_kind::CLOSE, flags: reason as u16, ..Delivery::default() };
+        let header =
+            DeliveryHeader { kind: delivery_kind::CLOSE, flags: reason as u16, ..DeliveryHeader::default() };
         egress.emit_closing(&header, client, &shared.clients);
     }
 }

@@ -8,7 +8,7 @@ use crate::clients::{ClientId, Clients};
 use crate::config::ALLOCATION;
 use crate::error::Refused;
 use crate::park::WakeWord;
-use crate::ring::record::{Delivery, Ingress, delivery_flag, delivery_kind, ingress_kind};
+use crate::ring::record::{DeliveryHeader, IngressHeader, delivery_flag, delivery_kind, ingress_kind};
 use crate::ring::{ALIGNMENT, Attachment, Consumer, Memory};
 use crate::sync::{Arc, AtomicU64, Relaxed, mutant, own_load};
 
@@ -124,7 +124,7 @@ fn settle_untaken(
         return settled;
     }
     while let Ok(Some(record)) = rest.next() {
-        let Some((header, _)) = Ingress::read(record.bytes) else { continue };
+        let Some((header, _)) = IngressHeader::read(record.bytes) else { continue };
         let slot = shared.clients.on(ClientId(header.client), port);
         match record.kind {
             ingress_kind::MESSAGE => {
@@ -171,7 +171,7 @@ pub(super) fn give_back(record: &[u8], clients: &Clients) -> u64 {
 
 /// As [`give_back`], without the recipients that it was handed out to already.
 pub(super) fn give_back_from(record: &[u8], handed: usize, clients: &Clients) -> u64 {
-    let Some((header, recipients, payload)) = Delivery::read(record) else { return 0 };
+    let Some((header, recipients, payload)) = DeliveryHeader::read(record) else { return 0 };
     let mut count = 0;
     for recipient in recipients.iter().skip(handed) {
         count += 1;
@@ -181,7 +181,7 @@ pub(super) fn give_back_from(record: &[u8], handed: usize, clients: &Clients) ->
 }
 
 /// Bytes of a delivery's payload, wherever it lies; as the record says.
-pub(super) fn payload_bytes(header: &Delivery, payload: &[u8]) -> usize {
+pub(super) fn payload_bytes(header: &DeliveryHeader, payload: &[u8]) -> usize {
     let beside = header.kind == delivery_kind::MESSAGE && header.flags & delivery_flag::OWNED != 0;
     if beside { read_reference(payload).map_or(0, |(_, length)| length) } else { payload.len() }
 }

@@ -41,16 +41,16 @@ pub(super) const REFERENCE_BYTES: usize = 16;
 
 /// One payload; clones are the same bytes.
 #[derive(Clone)]
-pub(super) struct Payload(Arc<Counted>);
+pub(super) struct Payload(Arc<CountedPayload>);
 
-struct Counted {
+struct CountedPayload {
     /// Taken out by `into_owned` alone.
     bytes: Option<Owned>,
     length: usize,
     in_use: Arc<AtomicU64>,
 }
 
-impl Drop for Counted {
+impl Drop for CountedPayload {
     fn drop(&mut self) {
         // The host's code, on whatever thread comes last: a panic of its ends here.
         if let Some(bytes) = self.bytes.take() {
@@ -132,7 +132,7 @@ impl Payloads {
     /// Takes a payload of so many bytes into account; gives the value back where there are too many.
     pub(super) fn own(&self, bytes: Owned, length: usize) -> Result<Payload, Owned> {
         match self.reserve(length) {
-            Some(in_use) => Ok(Payload(Arc::new(Counted { bytes: Some(bytes), length, in_use }))),
+            Some(in_use) => Ok(Payload(Arc::new(CountedPayload { bytes: Some(bytes), length, in_use }))),
             None => Err(bytes),
         }
     }
@@ -142,7 +142,7 @@ impl Payloads {
         let in_use = self.reserve(length)?;
         let mut bytes = vec![0; length];
         fill(&mut bytes);
-        Some(Payload(Arc::new(Counted { bytes: Some(Box::new(bytes)), length, in_use })))
+        Some(Payload(Arc::new(CountedPayload { bytes: Some(Box::new(bytes)), length, in_use })))
     }
 
     fn reserve(&self, length: usize) -> Option<Arc<AtomicU64>> {

@@ -1,5 +1,5 @@
 //! Which worker a client's messages go to. `hash` and `least_loaded` keep order: a client moves, for whatever cause, only
-//! when it is quiet (`Slot::is_quiet`). `round_robin` places each message by itself and keeps no order.
+//! when it is quiet (`ClientSlot::is_quiet`). `round_robin` places each message by itself and keeps no order.
 //!
 //! For the quiet test each worker publishes a frontier per port: the newest batch such that no delivery to that port of
 //! this or any earlier batch is in a ring or backlog; `ALL` where there is none of any batch. It is advanced at the
@@ -149,7 +149,7 @@ impl Frontier {
     pub(crate) fn emitted(&mut self, batch: u64, published: &AtomicU64) {
         if self.caught_up && !mutant("frontier-not-lowered") {
             self.caught_up = false;
-            published.store(batch - 1, Relaxed); // Relaxed: `Slot::finish` publishes it.
+            published.store(batch - 1, Relaxed); // Relaxed: `ClientSlot::finish` publishes it.
         }
     }
 
@@ -168,7 +168,7 @@ impl Frontier {
         if !mark.position.is_some_and(consumed) {
             return;
         }
-        // Release: what the port did with these deliveries comes with it; pairs with the Acquire in `Slot::is_quiet`.
+        // Release: what the port did with these deliveries comes with it; pairs with the Acquire in `ClientSlot::is_quiet`.
         let order = ordering("frontier-relaxed", Release, Relaxed);
         self.caught_up = mark.emitted == emitted;
         published.store(if self.caught_up { ALL } else { mark.batch }, order);

@@ -5,12 +5,12 @@ use super::link::PortLink;
 use super::pair::{give_back_from, give_back_one, holds_credit, payload_bytes};
 use super::payload::{Payload, read_reference};
 use super::shared::Shared;
-use crate::clients::{ClientId, END, KeptFigures, Outstanding, Phase, Slot, Stack, UNLISTED};
+use crate::clients::{ClientId, ClientSlot, END, KeptFigures, Outstanding, Phase, Stack, UNLISTED};
 use crate::error::{CloseReason, Error, Failed, Refused, Unacknowledged, Undeliverable};
 use crate::metrics::{PollShard, Writer};
 use crate::park::{WakeWord, after_publishing};
-use crate::ring::record::{Delivery, delivery_flag, delivery_kind};
-use crate::ring::{Consumer, Corrupt, Record, State};
+use crate::ring::record::{DeliveryHeader, delivery_flag, delivery_kind};
+use crate::ring::{AttachState, Consumer, Corrupt, Record};
 use crate::sync::{Arc, AtomicU32, Relaxed, Release, mutant};
 use std::time::Duration;
 
@@ -19,7 +19,7 @@ use std::time::Duration;
 #[non_exhaustive]
 pub enum Event<'a> {
     /// Write these bytes to the client, then acknowledge them.
-    Message(Message<'a>),
+    Message(DeliveredMessage<'a>),
     /// What the client sent to a name has expired, since nobody of that name connected. Told once per name;
     /// acknowledge it like a message of `name`'s length. With an empty name: the message has waited too long to be
     /// handled, and was submitted with [`SubmitOptions::tell_expired`](super::SubmitOptions::tell_expired).
@@ -77,7 +77,7 @@ pub enum Event<'a> {
 
 /// A message for a client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Message<'a> {
+pub struct DeliveredMessage<'a> {
     /// The recipient.
     pub client: ClientId,
     /// The recipient's token.
@@ -91,10 +91,10 @@ pub struct Message<'a> {
 }
 
 #[derive(Debug)]
-pub(super) struct Poll {
+pub(super) struct PollHalf {
     pub(super) shared: Arc<Shared>,
     pub(super) index: usize,
-    ways: Vec<WayOut>,
+    ways: Vec<EgressReceiver>,
     link: Arc<PortLink>,
     wake: Arc<WakeWord>,
     armed: bool,
@@ -110,7 +110,7 @@ pub(super) struct Poll {
 
 /// The ring from one worker.
 #[derive(Debug)]
-pub(crate) struct WayOut {
+pub(crate) struct EgressReceiver {
     ring: Consumer,
     /// The worker has left, and the submitting half has been told.
     left: bool,
@@ -127,7 +127,7 @@ pub(crate) struct WayOut {
     beside: Option<Payload>,
 }
 
-impl WayOut {
+impl EgressReceiver {
     /// From a worker, or in the place of one that is `lost`: then nothing will come.
     pub(crate) fn new(ring: Consumer, lost: bool) -> Self {
         Self { ring, left: lost, consumed: lost, current: None, handed: 0, corrupt: false, beside: None }
@@ -144,7 +144,7 @@ impl WayOut {
 
     /// The worker has closed the ring: tells the submitting half, once, that it has left as well.
     fn see_leave(&mut self, shared: &Shared, link: &PortLink, (worker, port): (usize, usize)) {
-        if !self.left && shared.pair(worker, port).state() == State::Detaching {
+        if !self.left && shared.pair(worker, port).state() == AttachState::Detaching {
             self.left = true;
             link.worker_left(worker);
         }
@@ -166,7 +166,7 @@ impl WayOut {
 }
 
 /// Bytes that a port's polling half has for each worker.
-pub(super) const PAIR_BYTES: u64 = size_of::<WayOut>() as u64;
+pub(super) const PAIR_BYTES: u64 = size_of::<EgressReceiver>() as u64;
 
 /// What a look at the rings came to.
 pub(super) struct Taken {
@@ -185,11 +185,11 @@ impl Taken {
     }
 }
 
-impl Poll {
+impl PollHalf {
     pub(super) fn new(
         shared: &Arc<Shared>,
         index: usize,
-        ways: Vec<WayOut>,
+        ways: Vec<EgressReceiver>,
         link: Arc<PortLink>,
         wake: Arc<WakeWord>,
     ) -> Self {
@@ -298,7 +298,7 @@ impl Poll {
         if self.closings == END {
             self.closings = ended.closings.take();
         }
-        let is_drained = |way: &WayOut| !way.ring.memory().is_closed() || !way.has_more();
+        let is_drained = |way: &EgressReceiver| !way.ring.memory().is_closed() || !way.has_more();
         if !self.ways.iter().all(is_drained) {
             return count;
         }
@@ -340,7 +340,7 @@ impl Poll {
         let token = slot.token();
         let figures = shared.clients.keep_figures(client, shared.controls.now().epoch);
         let forgiven = shared.clients.end_close(client);
-        slot.port_link.store(UNLISTED, Release); // Release: pairs with the Acquire in `Slot::is_unused`.
+        slot.port_link.store(UNLISTED, Release); // Release: pairs with the Acquire in `ClientSlot::is_unused`.
         let Some(forgiven) = forgiven else {
             self.count_closed();
             return 0;
@@ -495,7 +495,7 @@ impl Poll {
 
     /// Whether anything has come since the last look.
     pub(super) fn has_news(&self) -> bool {
-        self.ways.iter().any(WayOut::has_news) || self.has_closings() || self.link.left() != 0
+        self.ways.iter().any(EgressReceiver::has_news) || self.has_closings() || self.link.left() != 0
     }
 
     /// Whether every worker has left and nothing is there any more.
@@ -561,7 +561,7 @@ fn take_next<'a>(
     next: &mut u32,
     stack: &Stack,
     shared: &'a Shared,
-    link: impl Fn(&'a Slot) -> &'a AtomicU32,
+    link: impl Fn(&'a ClientSlot) -> &'a AtomicU32,
 ) -> Option<ClientId> {
     if *next == END && !stack.is_empty() {
         *next = stack.take();
@@ -592,7 +592,7 @@ fn reference(record: &Record<'_>) -> Option<u64> {
     if record.kind != delivery_kind::MESSAGE || record.flags & delivery_flag::OWNED == 0 {
         return None;
     }
-    let number = Delivery::read(record.bytes).and_then(|(_, _, payload)| read_reference(payload));
+    let number = DeliveryHeader::read(record.bytes).and_then(|(_, _, payload)| read_reference(payload));
     Some(number.map_or(0, |(number, _)| number))
 }
 
@@ -615,7 +615,7 @@ fn hand_out(
     now: &mut Option<u64>,
     each: &mut impl FnMut(Event<'_>),
 ) -> Handed {
-    let read = Delivery::read(record).filter(|(header, ..)| header.recipients > 0);
+    let read = DeliveryHeader::read(record).filter(|(header, ..)| header.recipients > 0);
     let Some((header, recipients, payload)) = read else {
         shard.bad_records.add(writer, 1);
         return Handed { events: 1, more: false };
@@ -659,8 +659,8 @@ fn hand_out(
 #[inline]
 fn hand_out_to(
     (shared, shard, writer): (&Shared, &PollShard, &mut Writer),
-    (client, slot): (ClientId, &Slot),
-    header: &Delivery,
+    (client, slot): (ClientId, &ClientSlot),
+    header: &DeliveryHeader,
     payload: &[u8],
     now: &mut Option<u64>,
     each: &mut impl FnMut(Event<'_>),
@@ -673,7 +673,7 @@ fn hand_out_to(
     }
     let token = slot.token();
     let event = match header.kind {
-        delivery_kind::MESSAGE => Event::Message(Message {
+        delivery_kind::MESSAGE => Event::Message(DeliveredMessage {
             client,
             token,
             sender: ClientId(header.sender),

@@ -3,26 +3,26 @@
 
 use super::connect::ConnectOptions;
 use super::link::PortLink;
-use super::outgoing::{Outgoing, WayIn};
+use super::outgoing::{IngressSender, IngressSenders};
 use super::pair::{Pair, PairCounts, untaken_deliveries};
 use super::payload::{Owned, Returned, Way};
-use super::poll::{Event, Poll, WayOut};
+use super::poll::{EgressReceiver, Event, PollHalf};
 use super::shared::{RouterState, Shared};
 use super::shared_port::{Poller, SharedPort};
-use super::submit::{Entered, Submit, SubmitOptions};
+use super::submit::{Entered, SubmitHalf, SubmitOptions};
 use crate::clients::{ClientId, Outstanding, RoomId};
 use crate::config::Key;
 use crate::error::{Error, Unacknowledged};
 use crate::park::WakeWord;
-use crate::ring::{Consumer, Memory, Producer, State};
+use crate::ring::{AttachState, Consumer, Memory, Producer};
 use crate::sync::{Arc, Relaxed, lock};
 use std::time::Duration;
 
 /// A port. `Send`, not `Sync`. Dropping it disconnects its clients and gives up what it has not polled.
 #[derive(Debug)]
 pub struct Port {
-    pub(super) submit: Submit,
-    pub(super) poll: Poll,
+    pub(super) submit: SubmitHalf,
+    pub(super) poll: PollHalf,
     /// Another language drives the rings (`inline`).
     #[cfg(not(corelane_loom))]
     pub(super) inline: bool,
@@ -55,7 +55,8 @@ impl Port {
         let workers = shared.workers.len();
         // Under the control lock, which a worker takes as it is lost: from then on no pair is attached to it.
         let lost: Vec<bool> = (0..workers).map(|worker| shared.placement.is_lost(worker)).collect();
-        let is_free = |port: usize| (0..workers).all(|one| shared.pair(one, port).state() == State::Free);
+        let is_free =
+            |port: usize| (0..workers).all(|one| shared.pair(one, port).state() == AttachState::Free);
         let mut unused = (0..shared.ports.len()).filter(|port| !control.port_open[*port]);
         let Some(index) = unused.clone().find(|port| is_free(*port)) else {
             return Ok(Err(unused.next().is_some()));
@@ -83,8 +84,8 @@ impl Port {
         let (mut ways_in, mut ways_out) = (Vec::with_capacity(workers), Vec::with_capacity(workers));
         for (worker, (pair, lost)) in pairs.into_iter().zip(&lost).enumerate() {
             let ring = Producer::new(Arc::clone(&pair.ingress));
-            ways_in.push(WayIn::new(ring, Arc::clone(&pair.counts), *lost));
-            ways_out.push(WayOut::new(Consumer::new(Arc::clone(&pair.egress)), *lost));
+            ways_in.push(IngressSender::new(ring, Arc::clone(&pair.counts), *lost));
+            ways_out.push(EgressReceiver::new(Consumer::new(Arc::clone(&pair.egress)), *lost));
             if *lost {
                 // Nobody takes this pair up: nothing is accepted into its ring, and nothing comes.
                 pair.ingress.close();
@@ -99,12 +100,12 @@ impl Port {
         }
         control.port_open[index] = true;
         drop(control);
-        let out = Outgoing { index, ways: ways_in, link: Arc::clone(&link) };
+        let out = IngressSenders { index, ways: ways_in, link: Arc::clone(&link) };
         let attached =
             lost.iter().enumerate().fold(0, |bits, (worker, lost)| bits | u64::from(!lost) << worker);
         Ok(Ok(Self {
-            submit: Submit::new(shared, out, shared.config.count(Key::MaxMessage)),
-            poll: Poll::new(shared, index, ways_out, link, wake),
+            submit: SubmitHalf::new(shared, out, shared.config.count(Key::MaxMessage)),
+            poll: PollHalf::new(shared, index, ways_out, link, wake),
             #[cfg(not(corelane_loom))]
             inline: false,
             lease: Lease { shared: Arc::clone(shared), index, attached },
@@ -120,9 +121,9 @@ impl Port {
         let (shared, index) = (Arc::clone(&self.lease.shared), self.lease.index);
         let link = Arc::clone(&self.submit.out.link);
         let wake = Arc::clone(self.poll.wake());
-        let out = Outgoing { index, ways: Vec::new(), link: Arc::clone(&link) };
-        let submit = std::mem::replace(&mut self.submit, Submit::new(&shared, out, 0));
-        let poll = std::mem::replace(&mut self.poll, Poll::new(&shared, index, Vec::new(), link, wake));
+        let out = IngressSenders { index, ways: Vec::new(), link: Arc::clone(&link) };
+        let submit = std::mem::replace(&mut self.submit, SubmitHalf::new(&shared, out, 0));
+        let poll = std::mem::replace(&mut self.poll, PollHalf::new(&shared, index, Vec::new(), link, wake));
         let lease = std::mem::replace(&mut self.lease, Lease { shared, index, attached: 0 });
         super::shared_port::split(submit, poll, lease)
     }
@@ -431,7 +432,7 @@ pub(super) struct Lease {
 
 impl Lease {
     /// Disconnects the port's clients and leaves every pair, settling those that their workers have left. Once.
-    pub(super) fn give_up(&self, submit: &mut Submit, poll: &mut Poll) {
+    pub(super) fn give_up(&self, submit: &mut SubmitHalf, poll: &mut PollHalf) {
         if self.attached == 0 && submit.out.ways.is_empty() {
             return;
         }

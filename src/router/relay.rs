@@ -1,23 +1,23 @@
 //! What happens to one message: classify, find the recipient, deliver or hold, count. Owned by a worker; it
 //! never waits, and on the way of an ordinary message it allocates nothing and hashes the recipient once.
 
-use super::egress::{Egress, Rejected};
-use super::handler::{Call, Inside};
+use super::egress::{EgressSender, Rejected};
+use super::handler::{HandlerCall, Inside};
 use super::hold::{Held, Holds};
 use super::route::{Fallback, call_of, result_of};
 use super::rules::Action;
 use super::shared::Shared;
-use super::tasks::{Entry, Tasks};
+use super::tasks::{TaskEntry, Tasks};
 use crate::call::CallId;
-use crate::clients::{ClientId, ClientMessage, MAX_NAME_BYTES, NameBuffer, RoomReader, Shortage, Slot};
+use crate::clients::{ClientId, ClientMessage, ClientSlot, MAX_NAME_BYTES, NameBuffer, RoomReader, Shortage};
 use crate::config::Key;
 use crate::envelope::{self, ReadError};
 use crate::error::{Failed, Undeliverable};
 use crate::metrics::{
     ApplicationId, OTHER, Outcome, ProtocolId, SeriesIds, SlowMessage, Timing, TypeId, WorkerShard, Writer,
 };
-use crate::ring::State;
-use crate::ring::record::{Delivery, Ingress, delivery_kind, ingress_flag};
+use crate::ring::AttachState;
+use crate::ring::record::{DeliveryHeader, IngressHeader, delivery_kind, ingress_flag};
 use crate::sync::{Relaxed, mutant, os};
 
 /// No client: what hosts send themselves, and what came from one that is gone.
@@ -26,7 +26,7 @@ pub(super) const NOBODY: ClientId = ClientId(0);
 #[derive(Debug)]
 pub(super) struct Relay {
     pub(super) worker: usize,
-    pub(super) egress: Vec<Option<Egress>>,
+    pub(super) egress: Vec<Option<EgressSender>>,
     pub(super) holds: Holds,
     pub(super) writer: Writer,
     /// A payload on its way to or from where it is held.
@@ -112,7 +112,7 @@ impl Relay {
         self: &mut Box<Self>,
         shared: &Shared,
         port: usize,
-        header: &Ingress,
+        header: &IngressHeader,
         payload: Result<&[u8], Failed>,
         started: u64,
     ) -> u64 {
@@ -151,7 +151,7 @@ impl Relay {
             Handled::Task { hold } => {
                 self.hand_out(
                     shared,
-                    Entry { port, header: *header, ids, stamp, started, spot: self.tasks.spot, hold },
+                    TaskEntry { port, header: *header, ids, stamp, started, spot: self.tasks.spot, hold },
                 );
                 return ended;
             }
@@ -228,7 +228,7 @@ impl Relay {
         &mut self,
         shared: &Shared,
         client: ClientId,
-        slot: Option<&Slot>,
+        slot: Option<&ClientSlot>,
         ids: SeriesIds,
         bytes: usize,
         timing: Timing,
@@ -260,8 +260,8 @@ impl Relay {
         shared: &Shared,
         port: usize,
         client: ClientId,
-        slot: &Slot,
-        header: &Ingress,
+        slot: &ClientSlot,
+        header: &IngressHeader,
         payload: &[u8],
         stamp: u64,
         now: u64,
@@ -296,8 +296,19 @@ impl Relay {
             return (ids, Handled::Ended(Outcome::Expired));
         }
         let envelope = &envelope;
-        let call =
-            Call { port, client, slot, header, payload, envelope, ids, action, stamp, started: now, now };
+        let call = HandlerCall {
+            port,
+            client,
+            slot,
+            header,
+            payload,
+            envelope,
+            ids,
+            action,
+            stamp,
+            started: now,
+            now,
+        };
         let handled = match handler {
             Some(handler) => self.call(shared, |request| handler.run(request), &call),
             None => match action {
@@ -318,14 +329,21 @@ impl Relay {
 
     /// Tells a sender that asked for it that its message has waited too long; on credit, or not at all.
     #[cold]
-    fn tell_late(&mut self, shared: &Shared, client: ClientId, header: &Ingress, stamp: u64, ids: SeriesIds) {
-        let late = Delivery {
+    fn tell_late(
+        &mut self,
+        shared: &Shared,
+        client: ClientId,
+        header: &IngressHeader,
+        stamp: u64,
+        ids: SeriesIds,
+    ) {
+        let late = DeliveryHeader {
             kind: delivery_kind::EXPIRED,
             stamp,
             correlation: header.correlation,
             message_type: u32::from(ids.0.0),
             recipients: 1,
-            ..Delivery::default()
+            ..DeliveryHeader::default()
         };
         // A sender that is gone or has no credit left is not told; the message's outcome is counted either way.
         self.tell(shared, &late, client, b"");
@@ -333,7 +351,13 @@ impl Relay {
 
     /// Gives a sender a notice of one of its messages, on credit. As long as it is under way the client does not move: so
     /// notices come in order, and before the client's CLIENT_CLOSED.
-    pub(super) fn tell(&mut self, shared: &Shared, notice: &Delivery, client: ClientId, payload: &[u8]) {
+    pub(super) fn tell(
+        &mut self,
+        shared: &Shared,
+        notice: &DeliveryHeader,
+        client: ClientId,
+        payload: &[u8],
+    ) {
         let told = self.deliver(shared, notice, client, payload.len(), |out| out.copy_from_slice(payload));
         if told == Outcome::Ok
             && !mutant("notice-without-reach")
@@ -344,8 +368,8 @@ impl Relay {
     }
 
     /// Does what the type's action says.
-    pub(super) fn act(&mut self, shared: &Shared, call: &Call<'_>) -> Handled {
-        let Call { client, slot, header, envelope, ids, action, stamp, now, .. } = *call;
+    pub(super) fn act(&mut self, shared: &Shared, call: &HandlerCall<'_>) -> Handled {
+        let HandlerCall { client, slot, header, envelope, ids, action, stamp, now, .. } = *call;
         let failed = |reason| Handled::Ended(Outcome::Failed(reason));
         let hold = match action {
             Action::KeepAlive => {
@@ -363,7 +387,7 @@ impl Relay {
             Action::Relay { hold } | Action::Handler { hold } | Action::Host { hold } => hold,
             Action::RelayOrLeave => {
                 if envelope.recipient().is_none() {
-                    let left = Delivery { kind: delivery_kind::LEFT, ..Delivery::default() };
+                    let left = DeliveryHeader { kind: delivery_kind::LEFT, ..DeliveryHeader::default() };
                     return Handled::Ended(self.notify(shared, client, slot, &left));
                 }
                 false
@@ -444,10 +468,10 @@ impl Relay {
     #[cold]
     fn take_up_egress(&mut self, shared: &Shared, port: usize) {
         let pair = shared.pair(self.worker, port);
-        if pair.state() == State::Attached
+        if pair.state() == AttachState::Attached
             && let (Some(egress), Some(pair)) = (self.egress.get_mut(port), pair.view())
         {
-            *egress = Some(Egress::new(&pair));
+            *egress = Some(EgressSender::new(&pair));
         }
     }
 
@@ -455,7 +479,7 @@ impl Relay {
     pub(super) fn deliver(
         &mut self,
         shared: &Shared,
-        delivery: &Delivery,
+        delivery: &DeliveryHeader,
         to: ClientId,
         length: usize,
         fill: impl FnOnce(&mut [u8]),
@@ -549,8 +573,8 @@ impl Relay {
         &mut self,
         shared: &Shared,
         client: ClientId,
-        slot: &Slot,
-        header: &Delivery,
+        slot: &ClientSlot,
+        header: &DeliveryHeader,
     ) -> Outcome {
         let port = usize::from(slot.place().port);
         self.see_to(shared, port);
@@ -568,13 +592,13 @@ impl Relay {
     }
 
     /// A client's last record: behind everything it sent, so behind everything of its own that it receives.
-    pub(super) fn disconnect(&mut self, shared: &Shared, port: usize, header: &Ingress) {
+    pub(super) fn disconnect(&mut self, shared: &Shared, port: usize, header: &IngressHeader) {
         let client = ClientId(header.client);
         let Some(slot) = shared.clients.on(client, port) else { return };
         let is_last = slot.pass_disconnect();
         if let (true, Some(Some(egress))) = (is_last, self.egress.get_mut(port)) {
             shard(shared, self.worker).emitted.add(&mut self.writer, 1);
-            let closed = Delivery { kind: delivery_kind::CLIENT_CLOSED, ..Delivery::default() };
+            let closed = DeliveryHeader { kind: delivery_kind::CLIENT_CLOSED, ..DeliveryHeader::default() };
             egress.emit_closing(&closed, client, &shared.clients);
         } else {
             slot.finish(1);

@@ -1,7 +1,7 @@
 //! What a handler sees of its message, and what it can have done. Everything it asks for first takes the worker's state
 //! back from where a stop could claim it, and lays it down again behind it.
 
-use super::handler::Call;
+use super::handler::HandlerCall;
 use super::relay::{CLOSING, Handled, Relay};
 use super::shared::Shared;
 use crate::clients::{ClientId, MAX_NAME_BYTES};
@@ -27,7 +27,7 @@ pub enum Relayed {
 pub struct Request<'a> {
     shared: &'a Shared,
     worker: usize,
-    call: &'a Call<'a>,
+    call: &'a HandlerCall<'a>,
     name: &'a str,
     recipient: Option<&'a str>,
     relayed: Option<Result<Relayed, Failed>>,
@@ -47,7 +47,7 @@ impl<'a> Request<'a> {
     pub(super) fn new(
         shared: &'a Shared,
         worker: usize,
-        call: &'a Call<'a>,
+        call: &'a HandlerCall<'a>,
         name: &'a str,
         recipient: Option<&'a str>,
     ) -> Self {

@@ -2,7 +2,7 @@
 //! straight from the message. The part of a worker's relay that deals with rooms; it reads member lists without waiting.
 
 use super::egress::Rejected;
-use super::handler::Call;
+use super::handler::HandlerCall;
 use super::pair::give_back_one;
 use super::payload::{Payload, REFERENCE_BYTES};
 use super::relay::{Relay, shard};
@@ -11,20 +11,25 @@ use crate::clients::{ClientId, MAX_NAME_BYTES, Members, NameBuffer, Shortage};
 use crate::envelope::Text;
 use crate::error::{Failed, Undeliverable};
 use crate::metrics::Outcome;
-use crate::ring::record::{Delivery, delivery_kind};
+use crate::ring::record::{DeliveryHeader, delivery_kind};
 use crate::sync::mutant;
 
 /// What every member of a room gets.
 struct ToRoom<'a, F: Fn(&mut [u8])> {
-    header: &'a Delivery,
+    header: &'a DeliveryHeader,
     length: usize,
     fill: F,
 }
 
 impl Relay {
     /// Relays a message to the other members of its room.
-    pub(super) fn relay_to_room(&mut self, shared: &Shared, call: &Call<'_>, room: Text<'_>) -> Outcome {
-        let Call { client, slot, envelope, .. } = *call;
+    pub(super) fn relay_to_room(
+        &mut self,
+        shared: &Shared,
+        call: &HandlerCall<'_>,
+        room: Text<'_>,
+    ) -> Outcome {
+        let HandlerCall { client, slot, envelope, .. } = *call;
         let mut buffer = [0; MAX_NAME_BYTES];
         let Some(name) = room.decode(&mut buffer).filter(|name| name.len() <= MAX_NAME_BYTES) else {
             return Outcome::Failed(Failed::NameTooLong);

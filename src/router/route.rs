@@ -6,14 +6,14 @@ use super::outgoing::Bytes;
 use super::port::Port;
 use super::shared::Shared;
 use super::shared_port::SharedPort;
-use super::submit::{Submit, SubmitOptions};
-use crate::call::{CallId, Ended};
+use super::submit::{SubmitHalf, SubmitOptions};
+use crate::call::{CallEnd, CallId};
 use crate::clients::ClientId;
 use crate::config::{Config, Key, RouteFallback};
 use crate::error::{Error, Failed, Refused, TakenOver};
 use crate::metrics::Outcome;
-use crate::ring::record::{Ingress, ingress_flag};
-use crate::ring::{Memory, State};
+use crate::ring::record::{IngressHeader, ingress_flag};
+use crate::ring::{AttachState, Memory};
 use crate::sync::{Arc, Release};
 use std::cell::Cell;
 use std::fmt;
@@ -134,7 +134,7 @@ pub(super) fn result_of(outcome: Option<Outcome>) -> u64 {
 
 /// The call that a record belongs to, if its caller waits for it.
 #[inline]
-pub(super) fn call_of(header: &Ingress) -> Option<CallId> {
+pub(super) fn call_of(header: &IngressHeader) -> Option<CallId> {
     (header.flags & ingress_flag::CALL != 0).then_some(CallId(header.call))
 }
 
@@ -149,7 +149,7 @@ pub(super) fn settle_call(shared: &Shared, port: usize, id: CallId) -> bool {
 }
 
 /// A call that waits.
-pub(super) struct Waiting {
+pub(super) struct WaitingCall {
     id: CallId,
     worker: usize,
     port: usize,
@@ -164,7 +164,7 @@ pub(super) enum Called {
 
 pub(super) enum Begun {
     Base(TakenOver),
-    Waiting(Waiting),
+    Waiting(WaitingCall),
 }
 
 /// What a wait has come to.
@@ -174,30 +174,30 @@ enum Waited {
     Unhandled(TakenOver, Result<Routed, Error>),
 }
 
-impl Waiting {
+impl WaitingCall {
     fn wait(&self, shared: &Shared, deadline: Option<Instant>) -> Waited {
         let refused = || Waited::Unhandled(TakenOver::Closed, Err(Error::Refused(Refused::Closed)));
         match self.sleep(shared, deadline) {
-            Ended::Done(DELIVERED) => Waited::Ended(Ok(Routed::Delivered)),
-            Ended::Done(HELD) => Waited::Ended(Ok(Routed::Held)),
-            Ended::Done(EXPIRED) => Waited::Unhandled(TakenOver::Expired, Ok(Routed::Expired)),
-            Ended::Done(CLOSED) => refused(),
-            Ended::Done(failed) => {
+            CallEnd::Done(DELIVERED) => Waited::Ended(Ok(Routed::Delivered)),
+            CallEnd::Done(HELD) => Waited::Ended(Ok(Routed::Held)),
+            CallEnd::Done(EXPIRED) => Waited::Unhandled(TakenOver::Expired, Ok(Routed::Expired)),
+            CallEnd::Done(CLOSED) => refused(),
+            CallEnd::Done(failed) => {
                 let reason = Failed::ALL.get((failed - FAILED) as usize);
                 Waited::Ended(Ok(Routed::Failed(reason.copied().unwrap_or(Failed::BadRecord))))
             }
-            Ended::Cancelled if self.ingress.is_closed() => refused(),
-            Ended::Cancelled => Waited::Unhandled(TakenOver::TimedOut, Err(Error::Timeout)),
-            Ended::Abandoned => Waited::Ended(Err(Error::TimeoutStarted)),
+            CallEnd::Cancelled if self.ingress.is_closed() => refused(),
+            CallEnd::Cancelled => Waited::Unhandled(TakenOver::TimedOut, Err(Error::Timeout)),
+            CallEnd::Abandoned => Waited::Ended(Err(Error::TimeoutStarted)),
         }
     }
 
-    fn sleep(&self, shared: &Shared, deadline: Option<Instant>) -> Ended {
-        let Some(calls) = shared.calls.get(self.port) else { return Ended::Cancelled };
+    fn sleep(&self, shared: &Shared, deadline: Option<Instant>) -> CallEnd {
+        let Some(calls) = shared.calls.get(self.port) else { return CallEnd::Cancelled };
         // A worker that stops still takes what was published before: only once it has left is there nobody. A port that
         // leaves is no reason: its worker handles all that it published.
         let left = || {
-            let has_left = || shared.pair(self.worker, self.port).state() == State::Detaching;
+            let has_left = || shared.pair(self.worker, self.port).state() == AttachState::Detaching;
             self.ingress.is_corrupt() || (self.ingress.is_closed() && has_left())
         };
         calls.wait(self.id, deadline, left)
@@ -209,7 +209,7 @@ fn deadline(timeout: Duration) -> Option<Instant> {
     Instant::now().checked_add(timeout)
 }
 
-impl Submit {
+impl SubmitHalf {
     /// Pushes a message that a caller waits for; not yet published.
     pub(super) fn begin(&mut self, client: ClientId, message: &[u8]) -> Result<Begun, Error> {
         if IN_WORKER.get() {
@@ -243,7 +243,7 @@ impl Submit {
         match ring {
             Ok((worker, ingress)) => {
                 let ingress = Arc::clone(ingress);
-                Ok(Begun::Waiting(Waiting { id, worker, port: self.index, ingress }))
+                Ok(Begun::Waiting(WaitingCall { id, worker, port: self.index, ingress }))
             }
             Err(reason) => {
                 calls.untake(id);
@@ -272,7 +272,7 @@ impl Submit {
 /// submitting half or, where that was released meanwhile, for the router.
 fn fall_back(
     shared: &Shared,
-    submit: Option<&mut Submit>,
+    submit: Option<&mut SubmitHalf>,
     reason: TakenOver,
     otherwise: Result<Routed, Error>,
 ) -> Result<Called, Error> {
@@ -375,9 +375,10 @@ impl SharedPort {
             Begun::Base(reason) => Called::Base(reason),
             Begun::Waiting(waiting) => match waiting.wait(&self.shared, deadline) {
                 Waited::Ended(ended) => return ended,
-                Waited::Unhandled(reason, otherwise) => self
-                    .submit
-                    .with(|submit| fall_back(&self.shared, submit, reason, otherwise), Submit::follow_up)?,
+                Waited::Unhandled(reason, otherwise) => self.submit.with(
+                    |submit| fall_back(&self.shared, submit, reason, otherwise),
+                    SubmitHalf::follow_up,
+                )?,
             },
         };
         Ok(self.shared.routed(called, client, message))

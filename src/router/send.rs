@@ -6,7 +6,7 @@ use super::shared::Shared;
 use crate::clients::ClientId;
 use crate::error::Failed;
 use crate::metrics::{Outcome, SeriesIds, Timing};
-use crate::ring::record::{Delivery, Ingress, delivery_kind};
+use crate::ring::record::{DeliveryHeader, IngressHeader, delivery_kind};
 use crate::sync::mutant;
 
 /// The message type under which sends are counted, in the recipient's protocol.
@@ -23,7 +23,7 @@ impl Relay {
     pub(super) fn send(
         &mut self,
         shared: &Shared,
-        header: &Ingress,
+        header: &IngressHeader,
         payload: Result<&[u8], Failed>,
         started: u64,
     ) -> u64 {
@@ -33,7 +33,7 @@ impl Relay {
             shard(shared, self.worker).stamps_clamped.add(&mut self.writer, 1);
         }
         let stamp = header.stamp.min(started);
-        let delivery = Delivery {
+        let delivery = DeliveryHeader {
             kind: delivery_kind::MESSAGE,
             flags: 0,
             sender: 0,

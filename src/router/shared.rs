@@ -12,12 +12,12 @@ use super::rules::ProtocolRules;
 use super::send::SEND;
 use super::watch::Activity;
 use crate::call::Calls;
-use crate::clients::{Bucket, ClientId, Clients, Limits, Rate, Rooms, Slot, Stack, UNLISTED};
+use crate::clients::{Bucket, ClientId, ClientSlot, Clients, Limits, Rate, Rooms, Stack, UNLISTED};
 use crate::clock::Clock;
 use crate::config::{Config, Key};
 use crate::error::{RoomRefused, TakenOver};
 use crate::metrics::{
-    Accounting, ApplicationId, ByReason, Controls, Depth, Labels, OTHER, PathDepth, PathShard, PortShard,
+    Accounting, ApplicationId, ByReason, Controls, Depth, LabelTable, OTHER, PathDepth, PathShard, PortShard,
     ProtocolId, RoomStats, Sources, Stats, TypeId, WorkerShard, account, collect,
 };
 use crate::park::Doorbell;
@@ -30,8 +30,8 @@ pub(super) struct Shared {
     pub(super) config: Config,
     pub(super) clock: Clock,
     pub(super) limits: Limits,
-    pub(super) protocols: Vec<Rules>,
-    pub(super) labels: Labels,
+    pub(super) protocols: Vec<ProtocolEntry>,
+    pub(super) labels: LabelTable,
     /// By type.
     droppable: Vec<bool>,
     /// When the router was built, in raw ticks.
@@ -50,7 +50,7 @@ pub(super) struct Shared {
     /// One port's synchronous calls each.
     pub(super) calls: Box<[Calls]>,
     /// By port.
-    pub(super) ended: Box<[CachePadded<Ended>]>,
+    pub(super) ended: Box<[CachePadded<EndedClients>]>,
     /// By reason, messages that the base route has taken over for callers whose port was released meanwhile.
     pub(super) late_takeovers: Box<[AtomicU64]>,
     pub(super) base: BaseRoute,
@@ -65,19 +65,19 @@ pub(super) struct Shared {
     pub(super) buckets: Box<[Bucket]>,
     pub(super) permits: Permits,
     pub(super) draining: AtomicBool,
-    pub(super) control: Mutex<Control>,
+    pub(super) control: Mutex<RouterControl>,
 }
 
 /// What workers that have ended leave to a port: its polls hand it out.
 #[derive(Debug)]
-pub(super) struct Ended {
+pub(super) struct EndedClients {
     /// Clients that are to be closed: their CLOSE was given up. Linked by `close_link`.
     pub(super) closes: Stack,
     /// Clients that are leaving, and that no worker will close. Linked by `port_link`.
     pub(super) closings: Stack,
 }
 
-impl Ended {
+impl EndedClients {
     fn new() -> Self {
         Self { closes: Stack::new(), closings: Stack::new() }
     }
@@ -114,7 +114,7 @@ pub(super) enum RouterState {
 }
 
 #[derive(Debug)]
-pub(super) struct Control {
+pub(super) struct RouterControl {
     pub(super) state: RouterState,
     pub(super) port_open: Vec<bool>,
     /// The rings of open ports, as `Shared::pairs`: for readers of their depth.
@@ -123,7 +123,7 @@ pub(super) struct Control {
 
 /// A protocol with its series.
 #[derive(Debug)]
-pub(super) struct Rules {
+pub(super) struct ProtocolEntry {
     pub(super) rules: ProtocolRules,
     pub(super) id: ProtocolId,
     pub(super) types: Vec<TypeId>,
@@ -155,7 +155,7 @@ impl Shared {
         clock: Clock,
         name_keys: [u64; 2],
     ) -> Self {
-        let mut labels = Labels::new(config.count(Key::MaxApplications));
+        let mut labels = LabelTable::new(config.count(Key::MaxApplications));
         let protocols: Vec<_> = protocols
             .into_iter()
             .zip(handlers)
@@ -168,11 +168,11 @@ impl Shared {
                 }
                 let (id, types) = labels.add_protocol(rules.name(), &names);
                 let send = types.get(listed.unwrap_or(names.len() - 1)).copied().unwrap_or(TypeId(OTHER));
-                Rules { rules, id, types, send, handlers }
+                ProtocolEntry { rules, id, types, send, handlers }
             })
             .collect();
         let mut droppable = vec![false; labels.types().len()];
-        for Rules { rules, types, .. } in &protocols {
+        for ProtocolEntry { rules, types, .. } in &protocols {
             for ((name, _), id) in rules.types().iter().zip(types) {
                 if let Some(one) = droppable.get_mut(usize::from(id.0)) {
                     *one = rules.is_droppable(name);
@@ -209,7 +209,7 @@ impl Shared {
                 .collect(),
             ports: (0..ports).map(|_| PortShard::new()).collect(),
             pairs: (0..workers * ports).map(|_| Attachment::new()).collect(),
-            ended: (0..ports).map(|_| CachePadded::new(Ended::new())).collect(),
+            ended: (0..ports).map(|_| CachePadded::new(EndedClients::new())).collect(),
             late_takeovers: TakenOver::ALL.iter().map(|_| AtomicU64::new(0)).collect(),
             calls: (0..ports).map(|_| Calls::new(config.count(Key::MaxCalls))).collect(),
             base,
@@ -233,7 +233,7 @@ impl Shared {
                 clock.clone(),
             )),
             controls,
-            control: Mutex::new(Control {
+            control: Mutex::new(RouterControl {
                 state: RouterState::Running,
                 port_open: vec![false; ports],
                 pairs: vec![None; workers * ports],
@@ -306,7 +306,7 @@ impl Shared {
     pub(super) fn forget_ended(&self, port: usize, taken: (u32, u32)) -> u64 {
         let Some(ended) = self.ended.get(port) else { return 0 };
         let mut count = 0;
-        let mut each = |first: u32, end: &dyn Fn(&Slot) -> u32| {
+        let mut each = |first: u32, end: &dyn Fn(&ClientSlot) -> u32| {
             let mut next = first;
             while let Some(slot) = self.clients.slot(next) {
                 next = end(slot);
@@ -325,7 +325,7 @@ impl Shared {
         for first in [taken.1, ended.closings.take()] {
             each(first, &|slot| {
                 let next = slot.port_link.load(Relaxed);
-                slot.port_link.store(UNLISTED, Release); // Release: pairs with the Acquire in `Slot::is_unused`.
+                slot.port_link.store(UNLISTED, Release); // Release: pairs with the Acquire in `ClientSlot::is_unused`.
                 next
             });
         }
@@ -339,7 +339,7 @@ impl Shared {
 
     /// How a client's messages are handled, and its application.
     #[inline]
-    pub(super) fn rules_of(&self, slot: &Slot) -> Option<(&Rules, ApplicationId)> {
+    pub(super) fn rules_of(&self, slot: &ClientSlot) -> Option<(&ProtocolEntry, ApplicationId)> {
         let (protocol, application) = slot.labels();
         Some((self.protocols.get(usize::from(protocol))?, ApplicationId(application)))
     }

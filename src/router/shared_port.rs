@@ -4,16 +4,16 @@
 //! does if the lock is free, and leaves to the lock's holder otherwise (`sync::delegated`).
 
 use super::connect::ConnectOptions;
-use super::poll::{Event, Poll};
+use super::poll::{Event, PollHalf};
 use super::port::{Lease, one_by_one};
 use super::shared::Shared;
-use super::submit::{Entered, Submit, SubmitOptions};
+use super::submit::{Entered, SubmitHalf, SubmitOptions};
 use crate::clients::{ClientId, Outstanding, RoomId};
 use crate::error::{Error, Refused};
 use crate::sync::{Arc, Delegated};
 use std::time::Duration;
 
-pub(super) fn split(submit: Submit, poll: Poll, lease: Lease) -> (SharedPort, Poller) {
+pub(super) fn split(submit: SubmitHalf, poll: PollHalf, lease: Lease) -> (SharedPort, Poller) {
     let shared = Arc::clone(&submit.shared);
     let submit = Arc::new(Delegated::new(submit));
     (SharedPort { submit: Arc::clone(&submit), shared }, Poller { submit, poll, lease })
@@ -23,20 +23,20 @@ pub(super) fn split(submit: Submit, poll: Poll, lease: Lease) -> (SharedPort, Po
 /// the [`Poller`] is dropped everything is refused as closed.
 #[derive(Clone, Debug)]
 pub struct SharedPort {
-    pub(super) submit: Arc<Delegated<Submit>>,
+    pub(super) submit: Arc<Delegated<SubmitHalf>>,
     pub(super) shared: Arc<Shared>,
 }
 
 impl SharedPort {
-    pub(super) fn with<R>(&self, call: impl FnOnce(&mut Submit) -> Result<R, Error>) -> Result<R, Error> {
-        let call = |submit: Option<&mut Submit>| match submit {
+    pub(super) fn with<R>(&self, call: impl FnOnce(&mut SubmitHalf) -> Result<R, Error>) -> Result<R, Error> {
+        let call = |submit: Option<&mut SubmitHalf>| match submit {
             Some(submit) => call(submit),
             None => Err(Error::Refused(Refused::Closed)),
         };
-        self.submit.with(call, Submit::follow_up)
+        self.submit.with(call, SubmitHalf::follow_up)
     }
 
-    fn publishing<R>(&self, call: impl FnOnce(&mut Submit) -> Result<R, Error>) -> Result<R, Error> {
+    fn publishing<R>(&self, call: impl FnOnce(&mut SubmitHalf) -> Result<R, Error>) -> Result<R, Error> {
         self.with(|submit| {
             let result = call(submit);
             submit.publish();
@@ -195,8 +195,8 @@ impl Drop for Publishes<'_> {
 /// The polling half of a shared port. `Send`, not `Sync`. Dropping it closes the port.
 #[derive(Debug)]
 pub struct Poller {
-    submit: Arc<Delegated<Submit>>,
-    poll: Poll,
+    submit: Arc<Delegated<SubmitHalf>>,
+    poll: PollHalf,
     lease: Lease,
 }
 
@@ -209,7 +209,7 @@ impl Poller {
         let taken = self.poll.take(limit, each);
         self.poll.release();
         if self.poll.link().has_work() {
-            self.submit.ask(Submit::follow_up);
+            self.submit.ask(SubmitHalf::follow_up);
         }
         self.poll.shared.rooms.follow_up();
         taken.result()

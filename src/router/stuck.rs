@@ -12,12 +12,12 @@ use super::relay::{NOBODY, Relay, no_series};
 use super::route::{Fallback, InWorker, call_of};
 use super::send::send_series;
 use super::shared::Shared;
-use super::worker::{Ingoing, Worker};
+use super::worker::{IngressReceiver, Worker};
 use crate::clients::ClientId;
 use crate::error::Failed;
 use crate::metrics::{OTHER, Outcome, Timing, TypeId};
 use crate::ring::Consumer;
-use crate::ring::record::{Ingress, ingress_flag, ingress_kind};
+use crate::ring::record::{IngressHeader, ingress_flag, ingress_kind};
 use crate::sync::{Arc, lock, mutant};
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -76,7 +76,7 @@ impl Worker {
                 let ring = Consumer::resume(pair.ingress);
                 let (counts, port_wake) = (pair.counts, pair.port_wake);
                 worker.ingress[port] =
-                    Some(Ingoing { ring, counts, port_wake, sealed: false, corrupt, blocked: None });
+                    Some(IngressReceiver { ring, counts, port_wake, sealed: false, corrupt, blocked: None });
             }
         }
         worker
@@ -99,7 +99,7 @@ impl Worker {
         loop {
             let position = ingoing.ring.position();
             let Ok(Some(record)) = ingoing.ring.next() else { return };
-            let Some((header, payload)) = Ingress::read(record.bytes) else { continue };
+            let Some((header, payload)) = IngressHeader::read(record.bytes) else { continue };
             if position < handled && !mutant("stuck-from-head") {
                 continue; // Handled before, and not given back yet.
             }
@@ -125,7 +125,7 @@ impl Relay {
         &mut self,
         shared: &Shared,
         port: usize,
-        header: &Ingress,
+        header: &IngressHeader,
         bytes: usize,
         reason: Failed,
         now: u64,

@@ -2,21 +2,21 @@
 //! lock. Waits for nobody else and runs no code of the host's; connecting and disconnecting take the control lock.
 
 use super::connect::ConnectOptions;
-use super::outgoing::{Bytes, Outgoing, WayIn};
+use super::outgoing::{Bytes, IngressSender, IngressSenders};
 use super::pair::{Pair, settle_ingress};
 use super::payload::{Owned, Payload};
 use super::placement::ALL;
 use super::shared::Shared;
 use crate::call::CallId;
-use crate::clients::{ClientId, NewClient, Phase, Place, RoomId, Slot};
+use crate::clients::{ClientId, ClientSlot, NewClient, Phase, RoomId, SlotPlace};
 use crate::config::{Balance, Key};
 use crate::error::{Error, Refused, TakenOver};
 use crate::metrics::Writer;
 use crate::park::after_publishing;
 #[cfg(not(corelane_loom))]
 use crate::ring::Corrupt;
-use crate::ring::record::{Ingress, ingress_flag, ingress_kind};
-use crate::ring::{Memory, State};
+use crate::ring::record::{IngressHeader, ingress_flag, ingress_kind};
+use crate::ring::{AttachState, Memory};
 use crate::sync::{Acquire, Arc, AtomicU32, Relaxed, mutant};
 
 /// What a message is submitted with.
@@ -32,10 +32,10 @@ pub struct SubmitOptions {
 }
 
 #[derive(Debug)]
-pub(super) struct Submit {
+pub(super) struct SubmitHalf {
     pub(super) shared: Arc<Shared>,
     pub(super) index: usize,
-    pub(super) out: Outgoing,
+    pub(super) out: IngressSenders,
     writer: Writer,
     max_message: usize,
     /// 0 for no limit.
@@ -57,8 +57,8 @@ pub(super) enum Entered {
     Base(TakenOver),
 }
 
-impl Submit {
-    pub(super) fn new(shared: &Arc<Shared>, out: Outgoing, max_message: usize) -> Self {
+impl SubmitHalf {
+    pub(super) fn new(shared: &Arc<Shared>, out: IngressSenders, max_message: usize) -> Self {
         Self {
             shared: Arc::clone(shared),
             index: out.index,
@@ -104,7 +104,11 @@ impl Submit {
             bucket.fill();
         }
         // The name is in the table; now every worker is told, in its ring or by its flag.
-        let post = Ingress { kind: ingress_kind::NAME_CONNECTED, recipient: hash.0, ..Ingress::default() };
+        let post = IngressHeader {
+            kind: ingress_kind::NAME_CONNECTED,
+            recipient: hash.0,
+            ..IngressHeader::default()
+        };
         for worker in 0..self.out.ways.len() {
             if self.out.push_other(worker, &post).is_err() {
                 self.shared.workers[worker].bell.post();
@@ -170,13 +174,13 @@ impl Submit {
             return Err(Refused::Stale);
         }
         self.check(message.len())?;
-        let header = Ingress {
+        let header = IngressHeader {
             kind: ingress_kind::SEND,
             recipient: to.0,
             stamp: self.shared.clock.raw(),
             correlation,
             message_type: u32::MAX,
-            ..Ingress::default()
+            ..IngressHeader::default()
         };
         self.shared.permits.admit(&mut self.spare)?;
         let worker = send_worker(&self.shared, slot, place).ok_or(Refused::Closed)?;
@@ -250,7 +254,7 @@ impl Submit {
         stamp: u64,
         call: Option<CallId>,
     ) -> Result<usize, Refused> {
-        let header = Ingress {
+        let header = IngressHeader {
             kind: ingress_kind::MESSAGE,
             flags: if options.tell_expired { ingress_flag::TELL_EXPIRED } else { 0 }
                 | if call.is_some() { ingress_flag::CALL } else { 0 },
@@ -259,7 +263,7 @@ impl Submit {
             correlation: options.correlation,
             message_type: u32::MAX,
             call: call.map_or(0, |call| call.0),
-            ..Ingress::default()
+            ..IngressHeader::default()
         };
         let shared = &self.shared;
         let slot = shared.clients.slot(client.index()).ok_or(Refused::Stale)?;
@@ -362,7 +366,7 @@ impl Submit {
 
     /// Pushes a client's last record behind what it sent: to its own worker or, without one, to every worker from its
     /// current one on, and the last to take it answers. Where a ring is full the client waits for room there.
-    fn push_disconnect(&mut self, client: ClientId, slot: &Slot) {
+    fn push_disconnect(&mut self, client: ClientId, slot: &ClientSlot) {
         let current = slot.current().0;
         let end = if self.several() { self.out.ways.len() } else { current + 1 };
         for worker in current..end {
@@ -383,8 +387,14 @@ impl Submit {
     }
 
     /// One worker's record. Says whether the worker is gone instead of taking it.
-    fn push_disconnect_to(&mut self, worker: usize, client: ClientId, slot: &Slot) -> Result<bool, NoRoom> {
-        let header = Ingress { kind: ingress_kind::DISCONNECT, client: client.0, ..Ingress::default() };
+    fn push_disconnect_to(
+        &mut self,
+        worker: usize,
+        client: ClientId,
+        slot: &ClientSlot,
+    ) -> Result<bool, NoRoom> {
+        let header =
+            IngressHeader { kind: ingress_kind::DISCONNECT, client: client.0, ..IngressHeader::default() };
         match self.out.push_other(worker, &header) {
             Ok(()) => {
                 // Counted as one of the client's messages, so that its slot is not reused before the worker is done with it.
@@ -402,12 +412,12 @@ impl Submit {
     /// Whether a worker that has closed its ring takes nothing from it any more.
     fn is_gone(&self, worker: usize) -> bool {
         let Some(way) = self.out.ways.get(worker) else { return true };
-        let has_left = || self.shared.pair(worker, self.index).state() == State::Detaching;
+        let has_left = || self.shared.pair(worker, self.index).state() == AttachState::Detaching;
         way.settled || way.ring.memory().is_corrupt() || has_left() || mutant("closed-before-handled")
     }
 
     /// A worker that `is_gone` takes no disconnect: it counts as passed. The client is on no list of the port's.
-    fn pass_by(&mut self, is_gone: bool, client: ClientId, slot: &Slot) {
+    fn pass_by(&mut self, is_gone: bool, client: ClientId, slot: &ClientSlot) {
         if is_gone && slot.pass_disconnect() {
             self.close_here(client);
         }
@@ -606,7 +616,7 @@ fn port_link(shared: &Shared, index: u32) -> Option<&AtomicU32> {
 /// The worker that takes what hosts send to a client: the one fixed at its connect. Where that is lost, the next one that is
 /// not, once the client's port has consumed what the lost one sent: so that no later send overtakes it.
 #[inline]
-fn send_worker(shared: &Shared, slot: &Slot, place: Place) -> Option<usize> {
+fn send_worker(shared: &Shared, slot: &ClientSlot, place: SlotPlace) -> Option<usize> {
     let own = if mutant("send-follows-moves") { slot.current().0 } else { usize::from(place.worker) };
     let workers = shared.workers.len();
     let mut offset = 0;
@@ -616,7 +626,7 @@ fn send_worker(shared: &Shared, slot: &Slot, place: Place) -> Option<usize> {
             return Some(worker);
         }
         let frontier = shared.workers.get(worker)?.frontiers.get(usize::from(place.port))?;
-        // Acquire: as in `Slot::is_quiet`.
+        // Acquire: as in `ClientSlot::is_quiet`.
         if frontier.load(Acquire) != ALL {
             return None;
         }
@@ -628,7 +638,7 @@ fn send_worker(shared: &Shared, slot: &Slot, place: Place) -> Option<usize> {
 }
 
 /// What waits for a worker, in records: what it found in its last cycle, and what this port has pushed since.
-fn load(shared: &Shared, ways: &[WayIn], worker: usize) -> u64 {
+fn load(shared: &Shared, ways: &[IngressSender], worker: usize) -> u64 {
     let own =
         ways.get(worker).map_or(0, |way| way.ring.pushed().saturating_sub(way.ring.memory().traffic().1));
     shared.workers[worker].shard.load.get() + own
@@ -638,8 +648,8 @@ fn load(shared: &Shared, ways: &[WayIn], worker: usize) -> u64 {
 #[inline]
 fn place_message(
     shared: &Shared,
-    ways: &[WayIn],
-    slot: &Slot,
+    ways: &[IngressSender],
+    slot: &ClientSlot,
     last: usize,
     port: usize,
     writer: &mut Writer,

@@ -4,7 +4,7 @@
 use super::payload::Payload;
 use crate::clients::ClientId;
 use crate::metrics::SeriesIds;
-use crate::ring::record::Ingress;
+use crate::ring::record::IngressHeader;
 use crate::sync::mutant;
 
 /// A message that was handed out, and by which worker: to another it is stale. Bits 32 to 63 a generation, 24 to 31 the
@@ -44,9 +44,9 @@ pub(super) struct Spot {
 
 /// One message that was handed out.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Entry {
+pub(super) struct TaskEntry {
     pub(super) port: usize,
-    pub(super) header: Ingress,
+    pub(super) header: IngressHeader,
     pub(super) ids: SeriesIds,
     /// Not later than `started`.
     pub(super) stamp: u64,
@@ -57,27 +57,27 @@ pub(super) struct Entry {
     pub(super) hold: bool,
 }
 
-impl Entry {
+impl TaskEntry {
     pub(super) fn client(&self) -> ClientId {
         ClientId(self.header.client)
     }
 }
 
 #[derive(Debug)]
-struct Place {
+struct TaskPlace {
     generation: u32,
     /// The free list's next, or the next task of the same ring.
     next: u32,
     /// The task before it in the same ring.
     previous: u32,
-    entry: Option<Entry>,
+    entry: Option<TaskEntry>,
     /// Its payload, if that lies beside the ring.
     beside: Option<Payload>,
 }
 
 /// One ring's tasks.
 #[derive(Clone, Copy, Debug)]
-struct List {
+struct TaskList {
     first: u32,
     last: u32,
     count: u32,
@@ -86,8 +86,8 @@ struct List {
 #[derive(Debug)]
 pub(super) struct Tasks {
     worker: usize,
-    places: Box<[Place]>,
-    lists: Box<[List]>,
+    places: Box<[TaskPlace]>,
+    lists: Box<[TaskList]>,
     /// In the order in which they were taken from the rings; those from `shown` on are still to be shown to the host.
     fresh: Vec<TaskId>,
     shown: usize,
@@ -110,11 +110,11 @@ impl Tasks {
     pub(super) fn new(worker: usize, limit: usize, ports: usize) -> Self {
         let next = |place: usize| if place + 1 < limit { place as u32 + 1 } else { NONE };
         let place =
-            |place| Place { generation: 1, next: next(place), previous: NONE, entry: None, beside: None };
+            |place| TaskPlace { generation: 1, next: next(place), previous: NONE, entry: None, beside: None };
         Self {
             worker,
             places: (0..limit).map(place).collect(),
-            lists: vec![List { first: NONE, last: NONE, count: 0 }; ports].into(),
+            lists: vec![TaskList { first: NONE, last: NONE, count: 0 }; ports].into(),
             fresh: Vec::with_capacity(limit),
             shown: 0,
             free: if limit > 0 { 0 } else { NONE },
@@ -129,7 +129,7 @@ impl Tasks {
 
     /// Bytes that a table comes to.
     pub(super) const fn memory(limit: u64, ports: u64) -> u64 {
-        limit * (size_of::<Place>() + size_of::<TaskId>()) as u64 + ports * size_of::<List>() as u64
+        limit * (size_of::<TaskPlace>() + size_of::<TaskId>()) as u64 + ports * size_of::<TaskList>() as u64
     }
 
     /// Whether the worker hands out anything, ever.
@@ -164,7 +164,7 @@ impl Tasks {
         Some(self.first_of(port)?.1.spot.before)
     }
 
-    fn first_of(&self, port: usize) -> Option<(TaskId, &Entry)> {
+    fn first_of(&self, port: usize) -> Option<(TaskId, &TaskEntry)> {
         let first = self.lists.get(port)?.first;
         let place = self.places.get(first as usize)?;
         Some((TaskId::new(place.generation, self.worker, first), place.entry.as_ref()?))
@@ -181,7 +181,7 @@ impl Tasks {
     }
 
     /// Adds one; `can_take` has said that there is room.
-    pub(super) fn put(&mut self, entry: Entry) {
+    pub(super) fn put(&mut self, entry: TaskEntry) {
         let index = self.free;
         let (Some(place), Some(list)) = (self.places.get_mut(index as usize), self.lists.get_mut(entry.port))
         else {
@@ -215,7 +215,7 @@ impl Tasks {
         id
     }
 
-    pub(super) fn get(&self, id: TaskId) -> Option<&Entry> {
+    pub(super) fn get(&self, id: TaskId) -> Option<&TaskEntry> {
         let place = self.places.get(id.place()).filter(|_| id.worker() == self.worker)?;
         let same = place.generation == id.generation() || mutant("done-twice-counted");
         place.entry.as_ref().filter(|_| same)
@@ -228,7 +228,7 @@ impl Tasks {
     }
 
     /// Takes one out; its id is nobody's from now on.
-    pub(super) fn remove(&mut self, id: TaskId) -> Option<Entry> {
+    pub(super) fn remove(&mut self, id: TaskId) -> Option<TaskEntry> {
         let entry = *self.get(id)?;
         let place = self.places.get_mut(id.place())?;
         place.entry = None;

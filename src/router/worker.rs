@@ -5,7 +5,7 @@
 mod figures;
 
 use super::driven::Gate;
-use super::egress::Egress;
+use super::egress::EgressSender;
 use super::handler::{NOT_TAKEN_UP, discard};
 use super::pair::{PairCounts, settle_ingress, untaken_deliveries};
 use super::payload::{Way, read_reference};
@@ -17,8 +17,8 @@ use crate::clients::{ClientId, END, NameHash};
 use crate::config::{Balance, Idle, Key};
 use crate::error::{Failed, Undeliverable};
 use crate::park::{Seen, WakeWord, after_publishing};
-use crate::ring::record::{Ingress, ingress_flag, ingress_kind};
-use crate::ring::{Consumer, Corrupt, State};
+use crate::ring::record::{IngressHeader, ingress_flag, ingress_kind};
+use crate::ring::{AttachState, Consumer, Corrupt};
 use crate::sync::{Arc, mutant};
 use crossbeam_utils::Backoff;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -29,7 +29,7 @@ use std::time::Duration;
 pub struct Worker {
     pub(super) shared: Arc<Shared>,
     pub(super) index: usize,
-    pub(super) ingress: Vec<Option<Ingoing>>,
+    pub(super) ingress: Vec<Option<IngressReceiver>>,
     /// In a box, so that it can be laid down while a handler runs.
     pub(super) relay: Box<Relay>,
     /// Where the next cycle starts, so that no port is always first.
@@ -56,7 +56,7 @@ const FRONTIER_WAIT_MAXIMUM: Duration = Duration::from_secs(1);
 
 /// The consuming end of one port's ring.
 #[derive(Debug)]
-pub(super) struct Ingoing {
+pub(super) struct IngressReceiver {
     pub(super) ring: Consumer,
     pub(super) counts: Arc<PairCounts>,
     pub(super) port_wake: Arc<WakeWord>,
@@ -68,7 +68,8 @@ pub(super) struct Ingoing {
 }
 
 /// Bytes that a worker has for each port.
-pub(super) const PAIR_BYTES: u64 = (size_of::<Option<Ingoing>>() + size_of::<Option<Egress>>()) as u64;
+pub(super) const PAIR_BYTES: u64 =
+    (size_of::<Option<IngressReceiver>>() + size_of::<Option<EgressSender>>()) as u64;
 
 impl Worker {
     /// Takes what is reserved from the system.
@@ -252,7 +253,7 @@ impl Worker {
                 }
                 let Some(record) = ingoing.ring.next()? else { return Ok(()) };
                 count += 1;
-                let header = Ingress::read(record.bytes);
+                let header = IngressHeader::read(record.bytes);
                 // Kept until the message is done with.
                 let beside = header.as_ref().and_then(|(header, payload)| {
                     let owned = header.flags & ingress_flag::OWNED != 0;
@@ -334,7 +335,7 @@ impl Worker {
             }
         }
         for (port, egress) in self.relay.egress.iter_mut().enumerate() {
-            if egress.as_mut().is_some_and(Egress::publish) {
+            if egress.as_mut().is_some_and(EgressSender::publish) {
                 published |= 1 << port;
             }
         }
@@ -374,13 +375,13 @@ impl Worker {
         self.look_again = None;
         for port in 0..self.ingress.len() {
             let state = self.shared.pair(self.index, port).state();
-            if state == State::Free {
+            if state == AttachState::Free {
                 continue;
             }
             if self.ingress[port].is_none() {
                 self.take_up(port);
             }
-            if state == State::Detaching {
+            if state == AttachState::Detaching {
                 let mut time = now;
                 while !self.is_abandoned() && self.drain(port, usize::MAX, &mut time) > 0 {}
                 if self.is_abandoned() {
@@ -399,9 +400,9 @@ impl Worker {
     pub(super) fn take_up(&mut self, port: usize) {
         let Some(pair) = self.shared.pair(self.index, port).view() else { return };
         // It may have been seen to before.
-        self.relay.egress[port].get_or_insert_with(|| Egress::new(&pair));
+        self.relay.egress[port].get_or_insert_with(|| EgressSender::new(&pair));
         self.relay.inside.taken[port] = 0;
-        self.ingress[port] = Some(Ingoing {
+        self.ingress[port] = Some(IngressReceiver {
             ring: Consumer::new(pair.ingress),
             counts: pair.counts,
             port_wake: pair.port_wake,

@@ -18,7 +18,7 @@ const LIVE: u64 = 2;
 const STATE: u64 = 0xffff_ffff;
 
 #[derive(Debug)]
-struct Entry<T> {
+struct HandoffEntry<T> {
     word: AtomicU64,
     tag: AtomicU32,
     value: UnsafeCell<Option<T>>,
@@ -26,7 +26,7 @@ struct Entry<T> {
 
 /// A bounded table of such values. Any thread may do anything; nobody waits.
 #[derive(Debug)]
-pub(crate) struct Handoff<T>(Box<[Entry<T>]>);
+pub(crate) struct Handoff<T>(Box<[HandoffEntry<T>]>);
 
 // SAFETY: a value is touched by the one thread that has moved its entry to BUSY; T goes from thread to thread.
 unsafe impl<T: Send> Sync for Handoff<T> {}
@@ -38,7 +38,7 @@ fn next_free(word: u64) -> u64 {
 
 impl<T> Handoff<T> {
     pub(crate) fn new(count: usize) -> Self {
-        let entry = |_| Entry {
+        let entry = |_| HandoffEntry {
             word: AtomicU64::new(1 << 32 | FREE),
             tag: AtomicU32::new(0),
             value: UnsafeCell::new(None),
@@ -48,7 +48,7 @@ impl<T> Handoff<T> {
 
     /// Bytes of a table of so many, for the budget.
     pub(crate) const fn bytes(count: usize) -> usize {
-        count * size_of::<Entry<T>>()
+        count * size_of::<HandoffEntry<T>>()
     }
 
     /// Puts a value in under a tag and returns its number; gives it back where the table is full.
@@ -80,7 +80,7 @@ impl<T> Handoff<T> {
         self.take_from(entry, number & !STATE | LIVE)
     }
 
-    fn take_from(&self, entry: &Entry<T>, live: u64) -> Option<T> {
+    fn take_from(&self, entry: &HandoffEntry<T>, live: u64) -> Option<T> {
         if mutant("handoff-take-by-load") {
             if entry.word.load(super::Acquire) != live {
                 return None;

@@ -30,38 +30,38 @@ pub(crate) fn published<T: Send + Sync>(
     cells: usize,
     readers: usize,
     limits: Retirement,
-) -> (Writer<T>, Vec<Reader<T>>) {
-    let table = Arc::new(Table {
+) -> (PublishedWriter<T>, Vec<Reader<T>>) {
+    let table = Arc::new(PublishedTable {
         cells: (0..cells).map(|_| AtomicPtr::new(std::ptr::null_mut())).collect(),
         words: (0..readers).map(|_| CachePadded::new(AtomicU64::new(0))).collect(),
-        retired: Mutex::new(Retired { waiting: VecDeque::new(), bytes: 0 }),
+        retired: Mutex::new(RetiredList { waiting: VecDeque::new(), bytes: 0 }),
         owns: PhantomData,
     });
     let reader = |index| Reader { table: Arc::clone(&table), index, word: 0 };
     let readers = (0..readers).map(reader).collect();
-    (Writer { table, limits }, readers)
+    (PublishedWriter { table, limits }, readers)
 }
 
 #[derive(Debug)]
-struct Table<T> {
+struct PublishedTable<T> {
     /// Each null or made by `Box::into_raw`; written by the one writer.
     cells: Box<[AtomicPtr<T>]>,
     /// One per reader, written by it alone; odd while it is inside a batch.
     words: Box<[CachePadded<AtomicU64>]>,
     /// The writer's alone; here since readers may outlive the writer.
-    retired: Mutex<Retired<T>>,
+    retired: Mutex<RetiredList<T>>,
     owns: PhantomData<Box<T>>,
 }
 
 #[derive(Debug)]
-struct Retired<T> {
-    waiting: VecDeque<Waiting<T>>,
+struct RetiredList<T> {
+    waiting: VecDeque<Retired<T>>,
     bytes: usize,
 }
 
 /// A value that is in no cell any more.
 #[derive(Debug)]
-struct Waiting<T> {
+struct Retired<T> {
     /// Each reader's word after the swap.
     seen: Box<[u64]>,
     bytes: usize,
@@ -86,7 +86,7 @@ impl<T> Drop for Owned<T> {
     }
 }
 
-impl<T> Waiting<T> {
+impl<T> Retired<T> {
     /// Whether every reader that was inside after the swap has come out since.
     fn is_over(&self, words: &[CachePadded<AtomicU64>]) -> bool {
         // Acquire: what the reader looked at in that batch it has looked at; pairs with the Release in `leave`.
@@ -98,7 +98,7 @@ impl<T> Waiting<T> {
     }
 }
 
-impl<T> Drop for Table<T> {
+impl<T> Drop for PublishedTable<T> {
     fn drop(&mut self) {
         for cell in &self.cells {
             // Relaxed: the last owner's drop comes after everything that the others did.
@@ -109,12 +109,12 @@ impl<T> Drop for Table<T> {
 
 /// The one writer of its cells.
 #[derive(Debug)]
-pub(crate) struct Writer<T> {
-    table: Arc<Table<T>>,
+pub(crate) struct PublishedWriter<T> {
+    table: Arc<PublishedTable<T>>,
     limits: Retirement,
 }
 
-impl<T: Send + Sync> Writer<T> {
+impl<T: Send + Sync> PublishedWriter<T> {
     /// What a cell holds.
     pub(crate) fn get(&self, cell: usize) -> Option<&T> {
         let value = self.table.cells.get(cell)?.load(Relaxed); // Relaxed: our own last store.
@@ -146,7 +146,7 @@ impl<T: Send + Sync> Writer<T> {
         // Acquire: a reader seen outside has looked for the last time; pairs with the Release in `leave`.
         let order = ordering("published-moved-on-relaxed", Acquire, Relaxed);
         let seen = table.words.iter().map(|word| word.load(order)).collect();
-        let waiting = Waiting { seen, bytes, value: Owned(old) };
+        let waiting = Retired { seen, bytes, value: Owned(old) };
         if waiting.is_over(&table.words) || mutant("published-free-early") {
             drop(waiting);
         } else {
@@ -171,7 +171,7 @@ impl<T: Send + Sync> Writer<T> {
     }
 }
 
-impl<T> Retired<T> {
+impl<T> RetiredList<T> {
     fn is_crowded(&self, limits: Retirement, bytes: usize) -> bool {
         self.waiting.len() >= limits.values || self.bytes + bytes > limits.bytes
     }
@@ -189,7 +189,7 @@ impl<T> Retired<T> {
 /// One reader. It is inside a batch from its first look until it leaves.
 #[derive(Debug)]
 pub(crate) struct Reader<T> {
-    table: Arc<Table<T>>,
+    table: Arc<PublishedTable<T>>,
     index: usize,
     /// What this reader's word says.
     word: u64,
@@ -217,7 +217,7 @@ impl<T: Send + Sync> Reader<T> {
             // between; pairs with the Acquires in `replace` and `is_over`.
             word.store(self.word, ordering("published-enter-relaxed", Release, Relaxed));
         }
-        // Pairs with the fence in `Writer::replace`, see above.
+        // Pairs with the fence in `PublishedWriter::replace`, see above.
         fence(ordering("published-fence-reader", SeqCst, Release));
     }
 

@@ -3,7 +3,7 @@
 
 use crate::ledger::{Ledger, Peer, Sent, To, emission_bytes, filling, name_of, send_bytes};
 use crate::reach::Reached;
-use corelane::router::{Event, Message};
+use corelane::router::{DeliveredMessage, Event};
 
 impl Ledger {
     /// One event of a port.
@@ -65,7 +65,7 @@ impl Ledger {
         peer
     }
 
-    fn message(&mut self, message: &Message<'_>, reached: &mut Reached) {
+    fn message(&mut self, message: &DeliveredMessage<'_>, reached: &mut Reached) {
         let (client, number) = (message.client.0, message.correlation);
         let text = std::str::from_utf8(message.payload).expect("not what was sent");
         let peer = self.peers.get_mut(&client).unwrap();

@@ -4,7 +4,7 @@ use super::{Bench, MILLISECOND, START, offer, shown, took};
 use corelane::clients::ClientId;
 use corelane::error::Error;
 use corelane::monitor::ClientFigures;
-use corelane::record::{Measured, Message};
+use corelane::record::{Measured, RecordedMessage};
 use serde_json::{Value, json};
 use std::time::Duration;
 
@@ -191,7 +191,7 @@ fn a_name_that_messages_are_only_recorded_of_is_not_connected() {
 #[test]
 fn a_recorded_name_connects_with_the_application_that_it_comes_with() {
     let bench = Bench::new(&[]);
-    bench.monitor.record(&Message { application: "", ..offer("ann", took(1)) });
+    bench.monitor.record(&RecordedMessage { application: "", ..offer("ann", took(1)) });
     let ann = bench.monitor.connect("ann", "app").unwrap();
     let active = || -> Vec<_> {
         let applications = bench.stats().connections.applications;

@@ -26,7 +26,7 @@ mod windows;
 use corelane::clock::{Clock, ManualClock};
 use corelane::config::Config;
 use corelane::monitor::{Monitor, MonitorStats};
-use corelane::record::{Measured, Message};
+use corelane::record::{Measured, RecordedMessage};
 use serde::Serialize;
 use serde_json::{Value, json};
 use std::time::Duration;
@@ -87,8 +87,8 @@ fn took(nanoseconds: u64) -> Measured {
 }
 
 /// A message of the type OFFER, of the application app.
-fn offer(client: &str, measured: Measured) -> Message<'_> {
-    Message { client, message_type: "OFFER", protocol: "peerjs", application: "app", measured }
+fn offer(client: &str, measured: Measured) -> RecordedMessage<'_> {
+    RecordedMessage { client, message_type: "OFFER", protocol: "peerjs", application: "app", measured }
 }
 
 fn shown(figures: &impl Serialize) -> Value {

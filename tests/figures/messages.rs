@@ -5,7 +5,7 @@ use super::{
     offer, shown, took, window,
 };
 use corelane::monitor::MonitorStats;
-use corelane::record::{Measured, Message, Recorder};
+use corelane::record::{Measured, RecordedMessage, Recorder};
 use serde_json::{Value, json};
 
 /// Nanoseconds, and of how many messages: no value shares a cell of the histogram with another, and no two percentiles
@@ -232,7 +232,7 @@ fn a_names_figures_are_its_own_and_what_has_none_is_other() {
     let set = [("max_recorded_types", "2"), ("max_applications", "1"), ("max_recorded_clients", "1")];
     let bench = Bench::new(&set);
     let record = |protocol: &str, message_type: &str, application: &str, client: &str, nanoseconds| {
-        bench.monitor.record(&Message {
+        bench.monitor.record(&RecordedMessage {
             client,
             message_type,
             protocol,

@@ -5,7 +5,7 @@ use super::{
     offer, shown, took, window,
 };
 use corelane::monitor::{MonitorStats, Span};
-use corelane::record::{Measured, Message};
+use corelane::record::{Measured, RecordedMessage};
 use serde_json::{Value, json};
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -37,7 +37,11 @@ fn fill(bench: &Bench) {
         recorder.record(labels, Some(ann), measured); // More than are listed.
     }
     bench.monitor.record(&offer("ann", measured));
-    bench.monitor.record(&Message { message_type: "ANSWER", application: "two", ..offer("eve", took(1)) });
+    bench.monitor.record(&RecordedMessage {
+        message_type: "ANSWER",
+        application: "two",
+        ..offer("eve", took(1))
+    });
     bench.advance(2_000);
     bench.monitor.disconnect(ben).unwrap();
 }

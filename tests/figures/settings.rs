@@ -3,7 +3,7 @@
 use super::{Bench, MILLISECOND, offer, shown, took};
 use corelane::error::Error;
 use corelane::monitor::{MonitorStats, SeriesFigures, Span};
-use corelane::record::Message;
+use corelane::record::RecordedMessage;
 use serde_json::json;
 use std::time::Duration;
 
@@ -50,7 +50,7 @@ fn detail_is_switched_off_and_on() {
     let mut recorder = bench.monitor.recorder();
     let ann = bench.monitor.connect("ann", "app").unwrap();
     let mut record = |message_type| {
-        bench.monitor.record(&corelane::record::Message { message_type, ..offer("ann", took(7)) });
+        bench.monitor.record(&corelane::record::RecordedMessage { message_type, ..offer("ann", took(7)) });
         recorder.record(recorder.labels("peerjs", message_type, "app"), Some(ann), took(7));
         bench.advance(10);
         detail(&bench.stats())
@@ -240,11 +240,11 @@ fn late_ticks_put_off_no_look() {
 #[test]
 fn the_name_other_is_that_of_all_others() {
     let bench = Bench::new(&[]);
-    let named = |name: &'static str| Message {
+    let named = |name: &'static str| RecordedMessage {
         message_type: name,
         application: name,
         measured: took(7),
-        ..Message::default()
+        ..RecordedMessage::default()
     };
     for name in ["", "", "other", ""] {
         bench.monitor.record(&named(name));

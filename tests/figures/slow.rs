@@ -1,7 +1,7 @@
 //! Slow messages: what is one, how many there are, and the list of the last ones.
 
 use super::{Bench, MILLISECOND, START, offer, shown, took};
-use corelane::record::{Measured, Message};
+use corelane::record::{Measured, RecordedMessage};
 use serde_json::{Value, json};
 
 const THRESHOLD: u64 = 100 * MILLISECOND;
@@ -50,7 +50,7 @@ fn a_message_is_slow_above_the_threshold_and_not_at_it_waiting_included() {
     recorder.record(labels, None, above);
     // The longest that can be.
     let endless = Measured { queue_wait_nanoseconds: (1 << 62) - 1, ..at };
-    bench.monitor.record(&Message { message_type: "ANSWER", ..offer("ann", endless) });
+    bench.monitor.record(&RecordedMessage { message_type: "ANSWER", ..offer("ann", endless) });
     let stats = bench.stats();
     assert_eq!(
         (
@@ -110,7 +110,7 @@ fn an_entry_says_all_of_the_last_message_and_folds_those_like_it() {
     assert_eq!(list(&bench), whole(2, &[&entry]));
 
     // Nobody's, of no protocol and type in particular.
-    bench.monitor.record(&Message { measured: took(THRESHOLD + 1), ..Message::default() });
+    bench.monitor.record(&RecordedMessage { measured: took(THRESHOLD + 1), ..RecordedMessage::default() });
     let nobody = json!({
         "count": 1, "first_milliseconds": START + 3_500, "last_milliseconds": START + 3_500,
         "client": "", "protocol": "", "message_type": "other", "application": "other", "worker": null,
@@ -119,7 +119,7 @@ fn an_entry_says_all_of_the_last_message_and_folds_those_like_it() {
     });
     assert_eq!(list(&bench), whole(3, &[&nobody, &entry]));
     // Of a protocol, and a type that has no series.
-    bench.monitor.record(&Message { message_type: "", ..offer("", second) });
+    bench.monitor.record(&RecordedMessage { message_type: "", ..offer("", second) });
     let newest = bench.stats().slow_messages.unwrap().entries.remove(0);
     assert_eq!((&*newest.protocol, &*newest.message_type), ("peerjs", "other"));
 }
@@ -140,10 +140,10 @@ fn what_differs_in_anything_is_an_entry_of_its_own() {
     let slow = offer("ann", took(THRESHOLD + 1));
     let all = [
         slow,
-        Message { client: "ben", ..slow },
-        Message { message_type: "ANSWER", ..slow },
-        Message { protocol: "generic", ..slow },
-        Message { application: "other app", ..slow },
+        RecordedMessage { client: "ben", ..slow },
+        RecordedMessage { message_type: "ANSWER", ..slow },
+        RecordedMessage { protocol: "generic", ..slow },
+        RecordedMessage { application: "other app", ..slow },
     ];
     for message in all.iter().chain(&all) {
         bench.monitor.record(message);

@@ -2,7 +2,7 @@
 
 use super::{Bench, Counted, START, all_windows, no_window, offer, shown, took, window};
 use corelane::monitor::{Monitor, Span};
-use corelane::record::{Measured, Message};
+use corelane::record::{Measured, RecordedMessage};
 use serde_json::{Value, json};
 
 /// In the k-th second k messages of k nanoseconds and ten bytes, one of them failed in each second second; after each a
@@ -150,9 +150,9 @@ fn windows_are_for_as_many_series_as_are_allowed() {
         (have, stats.folded.windows.unwrap())
     };
     assert_eq!(have(&bench.monitor), (vec![], 0), "those that nothing was recorded of need none");
-    bench.monitor.record(&Message { protocol: "", ..offer("", took(1)) });
+    bench.monitor.record(&RecordedMessage { protocol: "", ..offer("", took(1)) });
     assert_eq!(have(&bench.monitor), (vec!["OFFER".to_owned(), "other".to_owned()], 1));
-    bench.monitor.record(&Message { message_type: "ANSWER", ..offer("", took(1)) });
+    bench.monitor.record(&RecordedMessage { message_type: "ANSWER", ..offer("", took(1)) });
     assert_eq!(have(&bench.monitor), (vec!["OFFER".to_owned(), "other".to_owned()], 3));
     assert!(bench.monitor.history("types.OFFER", Span::Minute).is_some());
     assert!(bench.monitor.history("applications.app", Span::Minute).is_none());
@@ -287,7 +287,7 @@ fn histories_have_names_and_those_that_a_host_adds_are_bounded() {
     assert!(!other.watch("messages.totall"), "no report has it");
     // A name's own dots and slashes are told from those between names.
     for (protocol, message_type) in [("a.b", "c"), ("a/b", "c"), ("a", "b/c")] {
-        let message = Message { protocol, message_type, ..offer("", took(1)) };
+        let message = RecordedMessage { protocol, message_type, ..offer("", took(1)) };
         (0..protocol.len()).for_each(|_| other.record(&message));
     }
     other.snapshot();

@@ -3,7 +3,7 @@
 use crate::watch::{INTERVAL, Watch, brief, record};
 use corelane::config::Config;
 use corelane::monitor::alert::{Alert, AlertState, Notification, Rule, Severity};
-use corelane::record::{Measured, Message};
+use corelane::record::{Measured, RecordedMessage};
 use std::time::Duration;
 
 const MILLISECOND: u64 = 1_000_000;
@@ -198,7 +198,12 @@ fn a_rule_can_ask_for_errors_of_several_clients() {
     let fail = |watch: &Watch, client, count| {
         for _ in 0..count {
             let measured = Measured { failed: true, ..good() };
-            watch.monitor.record(&Message { client, message_type: "a", measured, ..Message::default() });
+            watch.monitor.record(&RecordedMessage {
+                client,
+                message_type: "a",
+                measured,
+                ..RecordedMessage::default()
+            });
         }
     };
     fail(&watch, "ann", 500);

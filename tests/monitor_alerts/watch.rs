@@ -4,7 +4,7 @@ use corelane::clock::{Clock, ManualClock};
 use corelane::config::Config;
 use corelane::monitor::alert::{Alert, AlertFigures, AlertState, Notification};
 use corelane::monitor::{AlertPoll, Monitor};
-use corelane::record::{Measured, Message};
+use corelane::record::{Measured, RecordedMessage};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::sync::{RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::{Duration, Instant};
@@ -178,6 +178,11 @@ pub fn brief(told: &[Alert]) -> Vec<(&str, Notification)> {
 /// Records so many messages alike.
 pub fn record(monitor: &Monitor, count: usize, message_type: &str, measured: Measured) {
     for _ in 0..count {
-        monitor.record(&Message { message_type, protocol: "test", measured, ..Message::default() });
+        monitor.record(&RecordedMessage {
+            message_type,
+            protocol: "test",
+            measured,
+            ..RecordedMessage::default()
+        });
     }
 }

@@ -3,7 +3,7 @@
 
 use corelane::config::Config;
 use corelane::monitor::Monitor;
-use corelane::record::{Measured, Message};
+use corelane::record::{Measured, RecordedMessage};
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 
@@ -75,8 +75,8 @@ fn measured(number: usize) -> Measured {
     }
 }
 
-fn message(number: usize) -> Message<'static> {
-    Message {
+fn message(number: usize) -> RecordedMessage<'static> {
+    RecordedMessage {
         client: CLIENTS[number % 3],
         message_type: TYPES[number % 4],
         protocol: "test",

@@ -3,7 +3,7 @@
 use crate::PATIENCE;
 use corelane::config::Config;
 use corelane::monitor::Monitor;
-use corelane::record::{Measured, Message};
+use corelane::record::{Measured, RecordedMessage};
 use corelane::router::{Builder, Event};
 use std::sync::mpsc::channel;
 use std::sync::{Mutex, MutexGuard};
@@ -72,7 +72,8 @@ fn a_monitor_goes_on_when_its_router_is_gone() {
     };
     assert_eq!(offers(&after), 100);
     // The host goes on as well.
-    let message = Message { message_type: "offer", protocol: "generic", ..Message::default() };
+    let message =
+        RecordedMessage { message_type: "offer", protocol: "generic", ..RecordedMessage::default() };
     monitor.record(&message);
     let mut recorder = monitor.recorder();
     let labels = recorder.labels("generic", "offer", "app");
@@ -160,7 +161,7 @@ fn it_starts_and_stops_as_often_as_one_likes() {
     for round in 0..200_u64 {
         monitor.start().unwrap();
         monitor.start().unwrap();
-        monitor.record(&Message { message_type: "ping", ..Message::default() });
+        monitor.record(&RecordedMessage { message_type: "ping", ..RecordedMessage::default() });
         monitor.stop(PATIENCE);
         monitor.stop(Duration::ZERO);
         assert_eq!(monitor.snapshot().messages.as_ref().unwrap().total, round + 1);

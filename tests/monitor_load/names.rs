@@ -5,7 +5,7 @@ use corelane::clock::Clock;
 use corelane::config::{Config, Key};
 use corelane::error::Error;
 use corelane::monitor::{Monitor, SeriesFigures};
-use corelane::record::{Measured, Message};
+use corelane::record::{Measured, RecordedMessage};
 use corelane::router::Builder;
 use std::time::Duration;
 
@@ -16,7 +16,7 @@ const PROTOCOLS: u64 = 16;
 const CLIENTS: u64 = 1_024;
 
 fn record(monitor: &Monitor, number: u64) {
-    monitor.record(&Message {
+    monitor.record(&RecordedMessage {
         client: &format!("client {number}"),
         message_type: &format!("type {number}"),
         protocol: &format!("protocol {number}"),
@@ -146,7 +146,7 @@ fn connects_past_the_limit_are_refused_and_counted_by_application_all_the_same()
 fn names_past_the_limit_are_recorded_without_allocating() {
     let monitor = Monitor::new(config()).unwrap();
     (0..NAMES / 10).for_each(|number| record(&monitor, number));
-    let message = Message {
+    let message = RecordedMessage {
         client: "nobody's",
         message_type: "unheard of",
         protocol: "unheard of",

@@ -2,7 +2,7 @@
 
 use corelane::config::Config;
 use corelane::monitor::{Monitor, MonitorStats, SeriesFigures};
-use corelane::record::{Measured, Message};
+use corelane::record::{Measured, RecordedMessage};
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::thread::{Scope, ScopedJoinHandle};
 
@@ -32,7 +32,7 @@ fn record(monitor: &Monitor, thread: u64, stop: &AtomicBool) -> u64 {
                 let labels = recorder.labels("test", message_type, "app");
                 recorder.record(labels, clients[place % 2], measured(number));
             }
-            None => monitor.record(&Message {
+            None => monitor.record(&RecordedMessage {
                 client: ["ann", "ben"][place % 2],
                 message_type,
                 protocol: "test",

@@ -3,7 +3,7 @@
 use corelane::clock::Clock;
 use corelane::config::Config;
 use corelane::monitor::{Monitor, MonitorStats};
-use corelane::record::{Measured, Message};
+use corelane::record::{Measured, RecordedMessage};
 use std::collections::BTreeMap;
 use std::sync::Barrier;
 
@@ -159,7 +159,7 @@ fn wave(monitor: &Monitor) {
                     ready.wait();
                     for number in 0..MESSAGES {
                         let (message_type, protocol, application, client, measured) = nth(thread, number);
-                        monitor.record(&Message {
+                        monitor.record(&RecordedMessage {
                             client: &client,
                             message_type: &message_type,
                             protocol: &protocol,

@@ -3,7 +3,7 @@
 use corelane::clock::Clock;
 use corelane::config::Config;
 use corelane::monitor::{Format, Monitor};
-use corelane::record::{Measured, Message};
+use corelane::record::{Measured, RecordedMessage};
 use corelane::router::{Builder, Event};
 
 const VALUES: [u64; 4] = [0, 1, 1 << 36, u64::MAX];
@@ -17,8 +17,8 @@ fn measured(value: u64) -> Measured {
     Measured { failed: false, bytes: value, queue_wait_nanoseconds: time, processing_nanoseconds: time }
 }
 
-fn message(value: u64) -> Message<'static> {
-    Message {
+fn message(value: u64) -> RecordedMessage<'static> {
+    RecordedMessage {
         client: "ann",
         message_type: "type",
         protocol: "test",

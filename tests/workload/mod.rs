@@ -8,7 +8,7 @@ use corelane::error::Failed;
 use corelane::metrics::Descriptor;
 use corelane::monitor::alert::Rule;
 use corelane::monitor::{Format, Monitor, RuntimeStats, Target};
-use corelane::record::{Measured, Message};
+use corelane::record::{Measured, RecordedMessage};
 use corelane::router::{
     Action, Builder, ConnectOptions, Event, Port, ProtocolRules, Router, Watchdog, Worker,
 };
@@ -139,7 +139,12 @@ impl Bench {
     fn relay(&mut self) {
         // Longer than the largest cell.
         let measured = Measured { processing_nanoseconds: 100_000_000_000, ..Measured::default() };
-        let long = Message { protocol: "peerjs", application: "one", measured, ..Message::default() };
+        let long = RecordedMessage {
+            protocol: "peerjs",
+            application: "one",
+            measured,
+            ..RecordedMessage::default()
+        };
         self.monitor.record(&long);
         self.report();
         let mut port = self.router.port().unwrap();
@@ -285,8 +290,13 @@ impl Bench {
         {
             let measured =
                 Measured { failed, bytes: 9, queue_wait_nanoseconds: 2, processing_nanoseconds: nanoseconds };
-            let message =
-                Message { client: name, message_type: name, protocol: name, application: name, measured };
+            let message = RecordedMessage {
+                client: name,
+                message_type: name,
+                protocol: name,
+                application: name,
+                measured,
+            };
             (0..3).for_each(|_| self.monitor.record(&message));
             self.report();
         }
@@ -294,17 +304,25 @@ impl Bench {
         for milliseconds in spans {
             let measured =
                 Measured { processing_nanoseconds: milliseconds * 1_000_000, ..Measured::default() };
-            self.monitor.record(&Message { measured, ..Message::default() });
+            self.monitor.record(&RecordedMessage { measured, ..RecordedMessage::default() });
         }
         // More slow ones at once than are written down.
         for _ in 0..100 {
             let measured = Measured { processing_nanoseconds: 5_000_000, ..Measured::default() };
-            self.monitor.record(&Message { message_type: "a", measured, ..Message::default() });
+            self.monitor.record(&RecordedMessage {
+                message_type: "a",
+                measured,
+                ..RecordedMessage::default()
+            });
         }
         let waited = Measured { queue_wait_nanoseconds: 100_000_000_000, ..Measured::default() };
         for number in 0..20 {
             let protocol = format!("protocol-{number}");
-            self.monitor.record(&Message { protocol: &protocol, measured: waited, ..Message::default() });
+            self.monitor.record(&RecordedMessage {
+                protocol: &protocol,
+                measured: waited,
+                ..RecordedMessage::default()
+            });
         }
         self.monitor.set("slow_message_threshold_ms", "2").unwrap();
         let b = self.monitor.client("b").unwrap();
@@ -314,7 +332,7 @@ impl Bench {
         self.monitor.mark(a, true, true).unwrap();
         self.monitor.record_reconnect();
         let measured = Measured { queue_wait_nanoseconds: 1 << 62, ..Measured::default() };
-        self.monitor.record(&Message { measured, ..Message::default() });
+        self.monitor.record(&RecordedMessage { measured, ..RecordedMessage::default() });
         self.monitor.connect("a", "one").unwrap();
         self.report();
         self.monitor.disconnect(a).unwrap();

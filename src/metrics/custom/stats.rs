@@ -1,6 +1,6 @@
 //! The host's metrics as they are shown.
 
-use super::{Cells, Customs, Family, Kind};
+use super::{Cells, CustomFamily, Customs, Kind};
 use crate::metrics::{Distribution, LatencyStats};
 use crate::sync::{Relaxed, lock};
 use serde::Serialize;
@@ -58,7 +58,7 @@ impl Customs {
     }
 }
 
-fn family_stats(family: &Family) -> CustomFamilyStats {
+fn family_stats(family: &CustomFamily) -> CustomFamilyStats {
     let series = lock(&family.sets).series.clone();
     let descriptor = &family.descriptor;
     let mut ignored = 0;

@@ -1,7 +1,7 @@
 //! What has happened to alerts: what is to be told after an evaluation, what is over, and the totals. `watched`
 //! writes it, `rules` hands it out.
 
-use super::machine::{Change, Notification, Step};
+use super::machine::{Change, MachineStep, Notification};
 use super::{Alert, Transitions};
 use std::collections::VecDeque;
 
@@ -24,7 +24,7 @@ pub(super) struct Journal {
 
 impl Journal {
     /// Counts a step of an alert that is described as it is after it.
-    pub(super) fn enter(&mut self, step: Step, alert: &Alert, transitions: &mut Transitions) {
+    pub(super) fn enter(&mut self, step: MachineStep, alert: &Alert, transitions: &mut Transitions) {
         match step.change {
             Some(Change::Pending) => transitions.pending += 1,
             Some(Change::Raised) => {

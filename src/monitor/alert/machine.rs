@@ -1,5 +1,5 @@
 //! What state an alert is in: a pure function of the last state, an input and the time. Nothing is read, sent or waited
-//! for here. One [`Machine`] per rule and label set, stepped by `rules` at each evaluation.
+//! for here. One [`AlertMachine`] per rule and label set, stepped by `rules` at each evaluation.
 //!
 //! | state | beyond trigger | between clear and trigger | beyond clear, or nothing |
 //! |---|---|---|---|
@@ -94,7 +94,7 @@ impl Terms {
 
 /// A machine's state; the times are of the monotonic clock.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) enum State {
+pub(super) enum MachineState {
     #[default]
     Inactive,
     Pending {
@@ -138,7 +138,7 @@ pub enum Notification {
 
 /// What a step has led to.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Step {
+pub(super) struct MachineStep {
     pub(super) change: Option<Change>,
     pub(super) notification: Option<Notification>,
     /// It is over, and nobody was ever told of it.
@@ -147,26 +147,26 @@ pub(super) struct Step {
 
 /// One alert's state, and what has been told of it.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Machine {
-    state: State,
+pub(super) struct AlertMachine {
+    state: MachineState,
     /// When the last Raised or Repeated of what now fires was told.
     told: Option<u64>,
     /// When the last Resolved was told.
     resolved: Option<u64>,
 }
 
-impl Machine {
-    pub(super) fn state(&self) -> State {
+impl AlertMachine {
+    pub(super) fn state(&self) -> MachineState {
         self.state
     }
 
     /// Whether it knows nothing that a new one would not.
     pub(super) fn is_forgettable(&self, terms: &Terms, now: u64) -> bool {
-        self.state == State::Inactive && self.cooled_down(terms, now)
+        self.state == MachineState::Inactive && self.cooled_down(terms, now)
     }
 
     /// Takes one input at `now`; a `now` before an earlier one counts as no time passed.
-    pub(super) fn step(&mut self, terms: &Terms, input: Input, now: u64) -> Step {
+    pub(super) fn step(&mut self, terms: &Terms, input: Input, now: u64) -> MachineStep {
         let (zone, change) = match input {
             Input::Value(value) => (Some(terms.zone(value)), self.look(terms, terms.zone(value), now)),
             Input::Nothing => (None, self.look(terms, Zone::Clear, now)),
@@ -180,33 +180,43 @@ impl Machine {
             return self.resolve(now);
         }
         let notification = self.firing_notification(terms, zone, change, now);
-        Step { change, notification, withheld: false }
+        MachineStep { change, notification, withheld: false }
     }
 
     /// The first table of this file's head.
     fn look(&mut self, terms: &Terms, zone: Zone, now: u64) -> Option<Change> {
         let (state, change) = match (self.state, zone) {
-            (State::Inactive, Zone::Beyond) if terms.pending == 0 => (State::Firing, Change::Raised),
-            (State::Inactive, Zone::Beyond) => (State::Pending { since: now, seen: false }, Change::Pending),
-            (State::Pending { since, seen: true }, Zone::Beyond)
+            (MachineState::Inactive, Zone::Beyond) if terms.pending == 0 => {
+                (MachineState::Firing, Change::Raised)
+            }
+            (MachineState::Inactive, Zone::Beyond) => {
+                (MachineState::Pending { since: now, seen: false }, Change::Pending)
+            }
+            (MachineState::Pending { since, seen: true }, Zone::Beyond)
                 if now.saturating_sub(since) >= terms.pending =>
             {
-                (State::Firing, Change::Raised)
+                (MachineState::Firing, Change::Raised)
             }
-            (State::Pending { since, .. }, Zone::Beyond) => {
-                self.state = State::Pending { since, seen: true };
+            (MachineState::Pending { since, .. }, Zone::Beyond) => {
+                self.state = MachineState::Pending { since, seen: true };
                 return None;
             }
-            (State::Pending { .. }, Zone::Between | Zone::Clear) => (State::Inactive, Change::Withdrawn),
-            (State::Firing, Zone::Clear) if terms.keep == 0 => (State::Inactive, Change::Resolved),
-            (State::Firing, Zone::Clear) => (State::Recovering { since: now }, Change::Recovering),
-            (State::Recovering { .. }, Zone::Beyond) => (State::Firing, Change::Relapsed),
-            (State::Recovering { .. }, Zone::Between) => {
-                self.state = State::Recovering { since: now };
+            (MachineState::Pending { .. }, Zone::Between | Zone::Clear) => {
+                (MachineState::Inactive, Change::Withdrawn)
+            }
+            (MachineState::Firing, Zone::Clear) if terms.keep == 0 => {
+                (MachineState::Inactive, Change::Resolved)
+            }
+            (MachineState::Firing, Zone::Clear) => {
+                (MachineState::Recovering { since: now }, Change::Recovering)
+            }
+            (MachineState::Recovering { .. }, Zone::Beyond) => (MachineState::Firing, Change::Relapsed),
+            (MachineState::Recovering { .. }, Zone::Between) => {
+                self.state = MachineState::Recovering { since: now };
                 return None;
             }
-            (State::Recovering { since }, Zone::Clear) if now.saturating_sub(since) >= terms.keep => {
-                (State::Inactive, Change::Resolved)
+            (MachineState::Recovering { since }, Zone::Clear) if now.saturating_sub(since) >= terms.keep => {
+                (MachineState::Inactive, Change::Resolved)
             }
             _ => return None,
         };
@@ -220,8 +230,8 @@ impl Machine {
             return self.end();
         }
         match self.state {
-            State::Pending { .. } => {
-                self.state = State::Pending { since: now, seen: false };
+            MachineState::Pending { .. } => {
+                self.state = MachineState::Pending { since: now, seen: false };
                 None
             }
             _ => self.look(terms, Zone::Beyond, now),
@@ -231,11 +241,11 @@ impl Machine {
     /// Its other column.
     fn end(&mut self) -> Option<Change> {
         let change = match self.state {
-            State::Inactive => return None,
-            State::Pending { .. } => Change::Withdrawn,
-            State::Firing | State::Recovering { .. } => Change::Resolved,
+            MachineState::Inactive => return None,
+            MachineState::Pending { .. } => Change::Withdrawn,
+            MachineState::Firing | MachineState::Recovering { .. } => Change::Resolved,
         };
-        self.state = State::Inactive;
+        self.state = MachineState::Inactive;
         Some(change)
     }
 
@@ -247,7 +257,7 @@ impl Machine {
         change: Option<Change>,
         now: u64,
     ) -> Option<Notification> {
-        if self.state != State::Firing {
+        if self.state != MachineState::Firing {
             return None;
         }
         let notification = match self.told {
@@ -265,13 +275,13 @@ impl Machine {
         notification
     }
 
-    fn resolve(&mut self, now: u64) -> Step {
+    fn resolve(&mut self, now: u64) -> MachineStep {
         let change = Some(Change::Resolved);
         if self.told.take().is_none() {
-            return Step { change, notification: None, withheld: true };
+            return MachineStep { change, notification: None, withheld: true };
         }
         self.resolved = Some(now);
-        Step { change, notification: Some(Notification::Resolved), withheld: false }
+        MachineStep { change, notification: Some(Notification::Resolved), withheld: false }
     }
 
     fn cooled_down(&self, terms: &Terms, now: u64) -> bool {

@@ -1,11 +1,11 @@
 //! The table of rules with their alerts. The monitor keeps it behind a lock: its thread evaluates, other threads add and
 //! remove rules and ask for figures. Nothing of a host's runs inside.
 
-use super::super::outbox::Delivery;
+use super::super::outbox::ListenerLosses;
 use super::super::paths::{Kept, missing};
 use super::journal::Journal;
 use super::rule::{Rule, shown};
-use super::watched::{Ended, Moment, Reading, Watched};
+use super::watched::{EndReason, EvaluationTime, Reading, Watched};
 use super::{Alert, AlertFigures, AlertState, RuleFigures, Transitions};
 use crate::config::Key;
 use crate::error::Error;
@@ -18,7 +18,7 @@ const MAX_LABEL_SETS: usize = 16;
 const MAX_LABEL_SET: usize = 256;
 
 /// The present values of metrics.
-pub(crate) trait Values {
+pub(crate) trait FigureSource {
     /// Calls `found` for each label set of a metric with its value and what that rests on; a metric without
     /// labels has the one label set "". In the metric's name a `*` stands for whatever the label set says. What has no
     /// value now is no number; what is not there is not called for.
@@ -40,7 +40,7 @@ impl Basis {
 }
 
 #[derive(Debug)]
-struct Entry {
+struct RuleEntry {
     rule: Rule,
     watched: Vec<Watched>,
     transitions: Transitions,
@@ -51,16 +51,16 @@ struct Entry {
 
 /// See the file's head.
 #[derive(Debug, Default)]
-pub(crate) struct Rules {
-    entries: Vec<Entry>,
+pub(crate) struct RuleTable {
+    entries: Vec<RuleEntry>,
     /// Of rules that were removed: the next evaluation ends what they have raised. No more than there were alerts, since
     /// only evaluations make those.
-    departing: Vec<Entry>,
+    departing: Vec<RuleEntry>,
     journal: Journal,
     round: u64,
 }
 
-impl Rules {
+impl RuleTable {
     pub(crate) fn new() -> Self {
         Self::default()
     }
@@ -75,7 +75,7 @@ impl Rules {
         if self.entries.len() >= MAX_RULES {
             return Err(Error::TooManyRules(MAX_RULES as u32));
         }
-        self.entries.push(Entry {
+        self.entries.push(RuleEntry {
             rule,
             watched: Vec::new(),
             transitions: Transitions::default(),
@@ -127,24 +127,24 @@ impl Rules {
         }
     }
 
-    fn of_key(&mut self, key: Option<Key>) -> Option<&mut Entry> {
+    fn of_key(&mut self, key: Option<Key>) -> Option<&mut RuleEntry> {
         self.entries.iter_mut().find(|entry| entry.rule.key.is_some() && entry.rule.key == key)
     }
 
-    fn entry(&mut self, name: &str) -> Result<&mut Entry, Error> {
+    fn entry(&mut self, name: &str) -> Result<&mut RuleEntry, Error> {
         let found = self.entries.iter_mut().find(|entry| entry.rule.name == name);
         found.ok_or_else(|| Error::UnknownRule(shown(name)))
     }
 
     /// Looks at every rule's metric once; gives what is to be told, in order. `now` is monotonic nanoseconds, `wall`
     /// milliseconds since 1970.
-    pub(crate) fn evaluate(&mut self, now: u64, wall: u64, values: &dyn Values) -> Vec<Alert> {
+    pub(crate) fn evaluate(&mut self, now: u64, wall: u64, values: &dyn FigureSource) -> Vec<Alert> {
         self.round += 1;
-        let moment = Moment { now, wall, round: self.round };
+        let moment = EvaluationTime { now, wall, round: self.round };
         for mut entry in self.departing.drain(..) {
             for watched in &mut entry.watched {
                 let mut transitions = Transitions::default();
-                watched.end(&entry.rule, moment, Ended::Rule, &mut transitions, &mut self.journal);
+                watched.end(&entry.rule, moment, EndReason::Rule, &mut transitions, &mut self.journal);
             }
         }
         for entry in &mut self.entries {
@@ -159,7 +159,7 @@ impl Rules {
     }
 
     /// All figures; `delivery` is the outbox's part of them, `kept` says which metrics have values.
-    pub(crate) fn figures(&self, delivery: Delivery, kept: Kept) -> AlertFigures {
+    pub(crate) fn figures(&self, delivery: ListenerLosses, kept: Kept) -> AlertFigures {
         let alerts = || self.entries.iter().flat_map(|entry| &entry.watched).filter_map(Watched::alert);
         let (pending, current) = alerts().cloned().partition(|alert| alert.state == AlertState::Pending);
         AlertFigures {
@@ -178,7 +178,7 @@ impl Rules {
     }
 }
 
-impl Entry {
+impl RuleEntry {
     fn replace(&mut self, rule: Rule) {
         let (old, new) = (&self.rule.terms, &rule.terms);
         self.changed |= (old.trigger, old.clear) != (new.trigger, new.clear);
@@ -187,7 +187,7 @@ impl Entry {
 
     /// Those that are watched first, and those that are new afterwards: what has just ended makes room for what still is
     /// beyond the trigger.
-    fn evaluate(&mut self, moment: Moment, values: &dyn Values, journal: &mut Journal) {
+    fn evaluate(&mut self, moment: EvaluationTime, values: &dyn FigureSource, journal: &mut Journal) {
         let Self { rule, watched, transitions, folded, changed } = self;
         let changed = std::mem::take(changed);
         let mut new: Vec<(String, Reading)> = Vec::new();
@@ -208,7 +208,7 @@ impl Entry {
         for silent in watched.iter_mut().filter(|watched| watched.round != moment.round) {
             if is_one_of_many && silent.alert().is_some() {
                 // A client that has left, say. Its place is wanted for others.
-                silent.end(rule, moment, Ended::Subject, transitions, journal);
+                silent.end(rule, moment, EndReason::Subject, transitions, journal);
             } else {
                 silent.step(rule, None, changed, moment, transitions, journal);
             }

@@ -116,7 +116,7 @@ fn number(value: f64) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::super::watched::{Moment, Watched};
+    use super::super::watched::{EvaluationTime, Watched};
     use super::*;
 
     #[test]
@@ -140,7 +140,7 @@ mod tests {
 
     /// Of an alert that has passed the rule's threshold.
     fn said(rule: &Rule, label_set: &str, state: AlertState, value: f64, basis: Basis) -> String {
-        let moment = Moment { now: 0, wall: 0, round: 0 };
+        let moment = EvaluationTime { now: 0, wall: 0, round: 0 };
         let mut alert = Watched::new(rule, label_set, moment).into_alert();
         (alert.state, alert.current_value) = (state, value);
         sentence(rule, &alert, Said::Value, basis)

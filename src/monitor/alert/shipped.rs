@@ -131,7 +131,7 @@ mod tests {
             let mut config = Config::default();
             for row in crate::config::TABLE.iter().filter(|row| row.key.starts_with("high_")) {
                 let (zero, one) = match row.values {
-                    crate::config::Values::Number { minimum, maximum } => (minimum, maximum),
+                    crate::config::AllowedValues::Number { minimum, maximum } => (minimum, maximum),
                     _ => (0, 1),
                 };
                 config.set(row.key, &if least { zero } else { one }.to_string()).unwrap();

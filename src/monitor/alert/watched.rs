@@ -1,14 +1,14 @@
 //! One rule over one label set: its machine, and the alert that describes it. `rules` has up to 16 per rule.
 
 use super::journal::Journal;
-use super::machine::{Change, Input, Machine, State, Step, Zone};
+use super::machine::{AlertMachine, Change, Input, MachineState, MachineStep, Zone};
 use super::rule::Rule;
 use super::sentence::{Said, farewell, sentence};
 use super::{Alert, AlertState, Basis, Transitions};
 
 /// When an evaluation takes place.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Moment {
+pub(super) struct EvaluationTime {
     /// Monotonic nanoseconds: for durations.
     pub(super) now: u64,
     /// Milliseconds since 1970: for people.
@@ -37,12 +37,12 @@ impl Reading {
 
 /// Why an alert is not watched any more.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Ended {
+pub(super) enum EndReason {
     Rule,
     Subject,
 }
 
-impl Ended {
+impl EndReason {
     const fn reason(self) -> &'static str {
         match self {
             Self::Rule => "the rule was removed",
@@ -53,7 +53,7 @@ impl Ended {
 
 #[derive(Debug)]
 pub(super) struct Watched {
-    machine: Machine,
+    machine: AlertMachine,
     alert: Alert,
     /// What the last value seen rests on.
     basis: Basis,
@@ -64,7 +64,7 @@ pub(super) struct Watched {
 }
 
 impl Watched {
-    pub(super) fn new(rule: &Rule, label_set: &str, moment: Moment) -> Self {
+    pub(super) fn new(rule: &Rule, label_set: &str, moment: EvaluationTime) -> Self {
         let id = match label_set {
             "" => rule.name.clone(),
             _ => format!("{}/{label_set}", rule.name),
@@ -85,7 +85,7 @@ impl Watched {
             raised: None,
             resolved: None,
         };
-        Self { machine: Machine::default(), alert, basis: Basis::WHOLE, said: Said::Value, round: 0 }
+        Self { machine: AlertMachine::default(), alert, basis: Basis::WHOLE, said: Said::Value, round: 0 }
     }
 
     #[cfg(test)]
@@ -99,10 +99,10 @@ impl Watched {
 
     /// As it is now; nothing where it is over.
     pub(super) fn alert(&self) -> Option<&Alert> {
-        (self.machine.state() != State::Inactive).then_some(&self.alert)
+        (self.machine.state() != MachineState::Inactive).then_some(&self.alert)
     }
 
-    pub(super) fn is_forgettable(&self, rule: &Rule, moment: Moment) -> bool {
+    pub(super) fn is_forgettable(&self, rule: &Rule, moment: EvaluationTime) -> bool {
         self.machine.is_forgettable(&rule.terms, moment.now)
     }
 
@@ -112,7 +112,7 @@ impl Watched {
         rule: &Rule,
         reading: Option<Reading>,
         changed: bool,
-        moment: Moment,
+        moment: EvaluationTime,
         transitions: &mut Transitions,
         journal: &mut Journal,
     ) {
@@ -142,8 +142,8 @@ impl Watched {
     pub(super) fn end(
         &mut self,
         rule: &Rule,
-        moment: Moment,
-        ended: Ended,
+        moment: EvaluationTime,
+        ended: EndReason,
         transitions: &mut Transitions,
         journal: &mut Journal,
     ) {
@@ -156,7 +156,7 @@ impl Watched {
     }
 
     /// Brings the alert up to date with the machine and the rule.
-    fn describe(&mut self, rule: &Rule, step: Step, moment: Moment) {
+    fn describe(&mut self, rule: &Rule, step: MachineStep, moment: EvaluationTime) {
         let alert = &mut self.alert;
         let pended = matches!(step.change, Some(Change::Pending));
         let raised_at_once = step.change == Some(Change::Raised) && alert.state == AlertState::Resolved;
@@ -169,10 +169,10 @@ impl Watched {
             _ => {}
         }
         alert.state = match self.machine.state() {
-            State::Inactive => AlertState::Resolved,
-            State::Pending { .. } => AlertState::Pending,
-            State::Firing => AlertState::Firing,
-            State::Recovering { .. } => AlertState::Recovering,
+            MachineState::Inactive => AlertState::Resolved,
+            MachineState::Pending { .. } => AlertState::Pending,
+            MachineState::Firing => AlertState::Firing,
+            MachineState::Recovering { .. } => AlertState::Recovering,
         };
         alert.notification = step.notification.or(alert.notification);
         alert.severity = rule.severity;

@@ -1,6 +1,6 @@
 //! One callback and its thread. `outbox` fills the queue and ends it.
 
-use super::{Counts, Waiting};
+use super::{NoticeQueue, OutboxCounts};
 use crate::sync::{Arc, Mutex, MutexGuard, Relaxed, lock};
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -20,7 +20,7 @@ const SCHEDULING: Duration = Duration::from_secs(5);
 
 /// Where the thread is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-enum Place {
+enum CallbackPlace {
     /// In our code.
     #[default]
     Waiting,
@@ -31,15 +31,15 @@ enum Place {
 }
 
 #[derive(Debug)]
-struct State<T> {
-    waiting: Waiting<T>,
+struct CallbackState<T> {
+    waiting: NoticeQueue<T>,
     closed: bool,
-    place: Place,
+    place: CallbackPlace,
 }
 
 #[derive(Debug)]
-struct Shared<T> {
-    state: Mutex<State<T>>,
+struct CallbackShared<T> {
+    state: Mutex<CallbackState<T>>,
     /// Something waits, it was closed, or the thread is in another place.
     changed: Condvar,
 }
@@ -47,8 +47,8 @@ struct Shared<T> {
 #[derive(Debug)]
 pub(super) struct Callback<T> {
     number: u64,
-    shared: Arc<Shared<T>>,
-    counts: Arc<Counts>,
+    shared: Arc<CallbackShared<T>>,
+    counts: Arc<OutboxCounts>,
     thread: Thread,
 }
 
@@ -58,10 +58,14 @@ impl<T: Send + Sync + 'static> Callback<T> {
         capacity: usize,
         number: u64,
         function: Function<T>,
-        counts: Arc<Counts>,
+        counts: Arc<OutboxCounts>,
     ) -> std::io::Result<Self> {
-        let state = State { waiting: Waiting::new(capacity), closed: false, place: Place::default() };
-        let shared = Arc::new(Shared { state: Mutex::new(state), changed: Condvar::new() });
+        let state = CallbackState {
+            waiting: NoticeQueue::new(capacity),
+            closed: false,
+            place: CallbackPlace::default(),
+        };
+        let shared = Arc::new(CallbackShared { state: Mutex::new(state), changed: Condvar::new() });
         let (its, its_counts) = (Arc::clone(&shared), Arc::clone(&counts));
         let thread = std::thread::Builder::new().name(format!("{thread}-{number}"));
         // Never joined: `Ended` is the last thing it does, and one inside the host's code may stay there for ever.
@@ -75,7 +79,7 @@ impl<T> Callback<T> {
         CallbackId(self.number)
     }
 
-    pub(super) fn push(&self, entry: &Arc<T>, counts: &Counts) {
+    pub(super) fn push(&self, entry: &Arc<T>, counts: &OutboxCounts) {
         let mut state = lock(&self.shared.state);
         if !state.closed {
             state.waiting.push(Arc::clone(entry), counts);
@@ -92,7 +96,7 @@ impl<T> Callback<T> {
     }
 
     pub(super) fn has_ended(&self) -> bool {
-        lock(&self.shared.state).place == Place::Ended
+        lock(&self.shared.state).place == CallbackPlace::Ended
     }
 
     /// Closes it and waits for its thread's end, up to `patience` where that is inside the host's code. Says whether it
@@ -106,9 +110,9 @@ impl<T> Callback<T> {
         let mut state = lock(&self.shared.state);
         loop {
             let limit = match state.place {
-                Place::Ended => return true,
-                Place::Inside => patience,
-                Place::Waiting => patience.max(SCHEDULING),
+                CallbackPlace::Ended => return true,
+                CallbackPlace::Inside => patience,
+                CallbackPlace::Waiting => patience.max(SCHEDULING),
             };
             let left = limit.saturating_sub(start.elapsed());
             if left.is_zero() {
@@ -125,39 +129,39 @@ impl<T> Callback<T> {
     }
 }
 
-impl<T> Shared<T> {
+impl<T> CallbackShared<T> {
     /// The thread.
-    fn run(&self, function: Function<T>, counts: &Counts) {
+    fn run(&self, function: Function<T>, counts: &OutboxCounts) {
         while let Some(entry) = self.take() {
             if let Err(payload) = catch_unwind(AssertUnwindSafe(|| function(&entry))) {
-                counts.panics.fetch_add(1, Relaxed); // Relaxed: see `Counts`.
+                counts.panics.fetch_add(1, Relaxed); // Relaxed: see `OutboxCounts`.
                 let_go(payload);
             }
         }
         // Dropping it drops what it has captured.
         if let Err(payload) = catch_unwind(AssertUnwindSafe(|| drop(function))) {
-            counts.panics.fetch_add(1, Relaxed); // Relaxed: see `Counts`.
+            counts.panics.fetch_add(1, Relaxed); // Relaxed: see `OutboxCounts`.
             let_go(payload);
         }
-        lock(&self.state).place = Place::Ended;
+        lock(&self.state).place = CallbackPlace::Ended;
         self.changed.notify_all();
     }
 
     /// The next entry, once there is one; nothing once it is closed. The host's code follows in either case.
     fn take(&self) -> Option<Arc<T>> {
         let mut state = lock(&self.state);
-        state.place = Place::Waiting;
+        state.place = CallbackPlace::Waiting;
         loop {
             let next = state.waiting.queue.pop_front();
             if next.is_some() || state.closed {
-                state.place = Place::Inside;
+                state.place = CallbackPlace::Inside;
                 return next;
             }
             state = self.sleep(state);
         }
     }
 
-    fn sleep<'a>(&self, state: MutexGuard<'a, State<T>>) -> MutexGuard<'a, State<T>> {
+    fn sleep<'a>(&self, state: MutexGuard<'a, CallbackState<T>>) -> MutexGuard<'a, CallbackState<T>> {
         self.changed.wait(state).unwrap_or_else(PoisonError::into_inner)
     }
 }

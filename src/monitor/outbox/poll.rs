@@ -1,31 +1,31 @@
 //! Alerts, for a host that has an event loop: a queue, and a descriptor that is readable while something is in it. `outbox`
 //! fills it; the host empties it.
 
-use super::{Counts, Waiting};
+use super::{NoticeQueue, OutboxCounts};
 use crate::sync::os::EventFd;
 use crate::sync::{Arc, Mutex, lock};
 use std::time::{Duration, Instant};
 
 #[derive(Debug)]
-struct State<T> {
-    waiting: Waiting<T>,
+struct PollState<T> {
+    waiting: NoticeQueue<T>,
     closed: bool,
 }
 
 #[derive(Debug)]
 pub(super) struct Inbox<T> {
     /// The descriptor is signalled and drained under this lock, so it always says what the queue does.
-    state: Mutex<State<T>>,
+    state: Mutex<PollState<T>>,
     descriptor: EventFd,
 }
 
 impl<T> Inbox<T> {
     pub(super) fn new(capacity: usize) -> std::io::Result<Self> {
-        let state = State { waiting: Waiting::new(capacity), closed: false };
+        let state = PollState { waiting: NoticeQueue::new(capacity), closed: false };
         Ok(Self { state: Mutex::new(state), descriptor: EventFd::new()? })
     }
 
-    pub(super) fn push(&self, entry: &Arc<T>, counts: &Counts) {
+    pub(super) fn push(&self, entry: &Arc<T>, counts: &OutboxCounts) {
         let mut state = lock(&self.state);
         if state.waiting.queue.is_empty() {
             self.descriptor.signal();
@@ -43,11 +43,11 @@ impl<T> Inbox<T> {
 
 /// Alerts, one after the other, for one reader. At most 256 wait; the oldest goes first, and is counted. Any thread.
 #[derive(Debug)]
-pub struct Poll<T> {
+pub struct ListenerPoll<T> {
     inbox: Arc<Inbox<T>>,
 }
 
-impl<T: Clone> Poll<T> {
+impl<T: Clone> ListenerPoll<T> {
     pub(super) fn new(inbox: Arc<Inbox<T>>) -> Self {
         Self { inbox }
     }

@@ -1,7 +1,7 @@
 //! Delivery with real threads. What is waited for comes through channels, so nothing depends on how fast a thread is.
 
 use super::super::alert::{Alert, AlertState, Severity};
-use super::{Delivery, MAX_LISTENERS, Outbox};
+use super::{ListenerLosses, MAX_LISTENERS, Outbox};
 use crate::error::Error;
 use crate::sync::os::is_readable;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
@@ -80,7 +80,7 @@ fn every_callback_gets_everything_in_order() {
     }
     expect(&first, 0..200);
     expect(&second, 0..200);
-    assert_eq!(outbox.delivery(), Delivery::default());
+    assert_eq!(outbox.delivery(), ListenerLosses::default());
 }
 
 #[test]
@@ -95,7 +95,7 @@ fn one_that_blocks_loses_its_oldest_and_harms_nobody() {
         outbox.send(vec![alert(number)]);
         expect(&quick, number..number + 1);
     }
-    assert_eq!(outbox.delivery(), Delivery { dropped: 5, panics: 0 });
+    assert_eq!(outbox.delivery(), ListenerLosses { dropped: 5, panics: 0 });
     drop(go);
     expect(&slow, 6..6 + CAPACITY);
 }
@@ -117,7 +117,7 @@ fn one_that_panics_is_counted_and_called_again() {
     expect(&other, 0..5);
     // The last panic is counted after it has told, but before its thread's end.
     assert_eq!(outbox.close(LONG), 0);
-    assert_eq!(outbox.delivery(), Delivery { dropped: 0, panics: 3 });
+    assert_eq!(outbox.delivery(), ListenerLosses { dropped: 0, panics: 3 });
 }
 
 /// What is panicked with panics when it is dropped.

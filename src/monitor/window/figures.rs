@@ -2,7 +2,7 @@
 
 use super::tally::Tally;
 use crate::metrics::{Layout, cells_at};
-use crate::monitor::slots::Moment;
+use crate::monitor::slots::WindowTime;
 use serde::Serialize;
 
 /// One series over a window: all closed slots that are not over yet, and the open one. Latencies are bounds
@@ -93,7 +93,7 @@ pub(super) struct Period {
 }
 
 impl Period {
-    pub(super) fn new(moment: Moment, start: u64, end: u64) -> Self {
+    pub(super) fn new(moment: WindowTime, start: u64, end: u64) -> Self {
         Self { start, end, start_milliseconds: moment.wall(start), end_milliseconds: moment.wall(end) }
     }
 }

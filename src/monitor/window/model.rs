@@ -1,10 +1,10 @@
 //! The windows against a model that keeps every value it was ever given, with a hand-moved time; what both it
 //! and `tests` need is here.
 
-use super::tier::Tier;
+use super::tier::WindowTier;
 use super::{Delta, SlotStats, WindowStats, Windows};
 use crate::metrics::Layout;
-use crate::monitor::slots::{Moment, SECOND, Shape, Span};
+use crate::monitor::slots::{SECOND, Shape, Span, WindowTime};
 use proptest::prelude::*;
 use std::collections::BTreeMap;
 
@@ -16,8 +16,8 @@ fn layout(span: Span) -> Layout {
 }
 
 /// The monitor started at the wall's 0.
-pub(super) fn at(now: u64) -> Moment {
-    Moment { now, origin_milliseconds: 0 }
+pub(super) fn at(now: u64) -> WindowTime {
+    WindowTime { now, origin_milliseconds: 0 }
 }
 
 /// Every fifth value is an error, every third slow; each has 10 bytes.
@@ -94,7 +94,7 @@ fn same_cell(layout: Layout, found: Option<u64>, exact: u64, maximum: u64) -> Re
 }
 
 /// Each value is in exactly one slot, the one that the model has it in, and the sum is that of the slots.
-fn check_cells(tier: &Tier, model: &Model, layout: Layout) -> Result<(), TestCaseError> {
+fn check_cells(tier: &WindowTier, model: &Model, layout: Layout) -> Result<(), TestCaseError> {
     let wanted: Vec<_> = model.closed.iter().map(|(_, _, values)| counted(layout, values)).collect();
     prop_assert_eq!(tier.closed(), wanted);
     prop_assert_eq!(tier.open(), counted(layout, &model.open));

@@ -3,7 +3,7 @@
 use super::model::{SPANS, at, tick};
 use super::{Delta, SlotStats, WindowStats, Windows};
 use crate::metrics::Layout;
-use crate::monitor::slots::{Moment, SECOND, Span};
+use crate::monitor::slots::{SECOND, Span, WindowTime};
 use std::collections::BTreeMap;
 
 #[test]
@@ -17,7 +17,7 @@ fn a_hand_worked_window() {
     (cells[82], cells[1024]) = (1, 1);
     let top = (1 << 36) + 5;
     windows.tick(2 * SECOND, &Delta { cells: &cells, sum: 100 + top, errors: 1, slow: 2, bytes: 200 });
-    let moment = Moment { now: 2 * SECOND, origin_milliseconds: 5_000 };
+    let moment = WindowTime { now: 2 * SECOND, origin_milliseconds: 5_000 };
     let wanted = WindowStats {
         start_milliseconds: 5_000,
         end_milliseconds: 7_000,

@@ -4,7 +4,7 @@
 use super::figures::{Period, Scale, SlotStats, WindowStats};
 use super::tally::{Delta, Tally, folded, union};
 use crate::metrics::Layout;
-use crate::monitor::slots::{Moment, Shape, Slot, Slots};
+use crate::monitor::slots::{Shape, Slots, TimeSlot, WindowTime};
 use std::borrow::Cow;
 use std::ops::Range;
 
@@ -67,7 +67,7 @@ struct Filled {
 
 /// Slots of one length, and their sum.
 #[derive(Debug)]
-pub(super) struct Tier {
+pub(super) struct WindowTier {
     layout: Layout,
     slots: Slots<Filled>,
     rows: Rows,
@@ -78,7 +78,7 @@ pub(super) struct Tier {
     rolling_tally: Tally,
 }
 
-impl Tier {
+impl WindowTier {
     /// What it allocates.
     pub(super) const fn bytes(shape: Shape, layout: Layout, width: Width) -> usize {
         let cell = match width {
@@ -156,7 +156,7 @@ impl Tier {
     }
 
     /// All slots that are not over, and the open one.
-    pub(super) fn window(&self, moment: Moment, maximum: u64) -> WindowStats {
+    pub(super) fn window(&self, moment: WindowTime, maximum: u64) -> WindowStats {
         let mut cells = Cow::Borrowed(&*self.rolling);
         let mut tally = self.rolling_tally;
         // None while the collector runs: it has taken them out already.
@@ -170,7 +170,7 @@ impl Tier {
     }
 
     /// Slot by slot, oldest first, the open one last where it has begun.
-    pub(super) fn slots(&self, moment: Moment, maximum: u64) -> impl Iterator<Item = SlotStats> {
+    pub(super) fn slots(&self, moment: WindowTime, maximum: u64) -> impl Iterator<Item = SlotStats> {
         let scale = Scale { layout: self.layout, maximum };
         let closed = self.slots.current(moment.now).map(move |(place, slot)| {
             let cells = row(&self.rows, self.layout, place, &slot.value.used);
@@ -194,7 +194,7 @@ fn row(rows: &Rows, layout: Layout, place: usize, used: &Range<usize>) -> impl I
 }
 
 /// Takes a slot's cells out of a sum that has them.
-fn subtract(rows: &Rows, place: usize, slot: &Slot<Filled>, from: &mut [u64]) {
+fn subtract(rows: &Rows, place: usize, slot: &TimeSlot<Filled>, from: &mut [u64]) {
     let start = place * from.len();
     for at in slot.value.used.clone() {
         if let Some(total) = from.get_mut(at) {
@@ -204,10 +204,10 @@ fn subtract(rows: &Rows, place: usize, slot: &Slot<Filled>, from: &mut [u64]) {
 }
 
 #[cfg(test)]
-impl Tier {
+impl WindowTier {
     /// The cells of each closed slot that has not been taken out, with their numbers.
     pub(super) fn closed(&self) -> Vec<Vec<(usize, u64)>> {
-        let read = |(place, slot): (usize, &Slot<Filled>)| {
+        let read = |(place, slot): (usize, &TimeSlot<Filled>)| {
             row(&self.rows, self.layout, place, &slot.value.used).filter(|(_, count)| *count > 0).collect()
         };
         self.slots.current(0).map(read).collect()

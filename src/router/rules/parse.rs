@@ -26,7 +26,7 @@ struct Description {
     sender: Option<String>,
     forward: Option<Forwarded>,
     #[serde(default)]
-    words: Pairs<Word>,
+    words: Pairs<Keyword>,
     #[serde(default)]
     types: Pairs<Verb>,
     unknown: Option<Verb>,
@@ -64,7 +64,7 @@ enum Verb {
 /// What a command's argument is, as descriptions name it.
 #[derive(Clone, Copy, Deserialize)]
 #[serde(rename_all = "snake_case")]
-enum Word {
+enum Keyword {
     Nothing,
     Recipient,
     Room,
@@ -191,7 +191,7 @@ impl Verb {
     }
 }
 
-impl Word {
+impl Keyword {
     fn argument(self) -> Argument {
         match self {
             Self::Nothing => Argument::Nothing,

@@ -1,9 +1,9 @@
 //! The machine against its table, and against random readings.
 
-use super::{Basis, Change, Direction, Input, Machine, Notification, State, Step, Terms};
+use super::{AlertMachine, Basis, Change, Direction, Input, MachineState, MachineStep, Notification, Terms};
 use Input::{Changed, Gone, Nothing, Value};
+use MachineState::{Firing, Inactive, Pending, Recovering};
 use Notification::{Raised, Repeated, Resolved};
-use State::{Firing, Inactive, Pending, Recovering};
 use proptest::prelude::*;
 
 /// Trigger 100, clear 80; pending and keep 10, repeat 50, no cooldown.
@@ -24,14 +24,14 @@ const BETWEEN: Input = Value(90.0);
 const CLEAR: Input = Value(79.0);
 
 /// In a state as of time 1000, whoever listens having been told where it fires.
-fn machine(state: State) -> Machine {
+fn machine(state: MachineState) -> AlertMachine {
     let told = matches!(state, Firing | Recovering { .. }).then_some(1000);
-    Machine { state, told, resolved: None }
+    AlertMachine { state, told, resolved: None }
 }
 
 /// Feeds (time, input) and gives what was told when.
 fn run(terms: &Terms, readings: &[(u64, Input)]) -> Vec<(u64, Notification)> {
-    let mut machine = Machine::default();
+    let mut machine = AlertMachine::default();
     let steps = readings.iter().map(|(now, input)| (*now, machine.step(terms, *input, *now)));
     steps.filter_map(|(now, step)| step.notification.map(|told| (now, told))).collect()
 }
@@ -91,7 +91,7 @@ fn every_state_takes_every_input_as_the_table_says() {
         let mut machine = machine(before);
         let step = machine.step(&TERMS, input, now);
         assert_eq!(machine.state(), after, "{before:?} {input:?} {now}");
-        assert_eq!(step, Step { change, notification, withheld: false }, "{before:?} {input:?} {now}");
+        assert_eq!(step, MachineStep { change, notification, withheld: false }, "{before:?} {input:?} {now}");
     }
 }
 
@@ -123,7 +123,7 @@ fn a_value_on_equal_thresholds_tells_nothing() {
     for before in [Inactive, Firing] {
         let mut machine = machine(before);
         for now in (2000..20_000).step_by(100) {
-            assert_eq!(machine.step(&terms, Value(100.0), now), Step::default());
+            assert_eq!(machine.step(&terms, Value(100.0), now), MachineStep::default());
         }
         assert_eq!(machine.state(), before);
     }
@@ -135,7 +135,7 @@ fn nothing_is_told_between_the_thresholds() {
     for before in [Inactive, Firing] {
         let mut machine = machine(before);
         for (now, value) in (2000..20_000).step_by(100).zip([80.0, 99.9, 100.0, 80.1].into_iter().cycle()) {
-            assert_eq!(machine.step(&terms, Value(value), now), Step::default());
+            assert_eq!(machine.step(&terms, Value(value), now), MachineStep::default());
         }
     }
 }
@@ -151,7 +151,7 @@ fn it_is_told_again_at_each_interval_and_never_where_that_is_zero() {
 #[test]
 fn a_cooldown_delays_the_message_and_not_the_state() {
     let terms = Terms { pending: 0, keep: 0, cooldown: 30, ..TERMS };
-    let mut machine = Machine::default();
+    let mut machine = AlertMachine::default();
     for (now, input, state, notification) in [
         (0, BEYOND, Firing, Some(Raised)),
         (10, CLEAR, Inactive, Some(Resolved)),
@@ -170,7 +170,7 @@ fn a_cooldown_delays_the_message_and_not_the_state() {
 #[test]
 fn what_ends_within_the_cooldown_is_withheld_and_does_not_lengthen_it() {
     let terms = Terms { pending: 0, keep: 0, cooldown: 30, ..TERMS };
-    let mut machine = Machine::default();
+    let mut machine = AlertMachine::default();
     let withheld: Vec<_> = (0..80)
         .step_by(10)
         .zip([BEYOND, CLEAR].into_iter().cycle())
@@ -191,7 +191,7 @@ fn only_an_inactive_one_that_has_cooled_down_is_forgotten() {
     for state in [Pending { since: 1, seen: true }, Firing, Recovering { since: 1 }] {
         assert!(!machine(state).is_forgettable(&terms, u64::MAX));
     }
-    let machine = Machine { resolved: Some(1000), ..Machine::default() };
+    let machine = AlertMachine { resolved: Some(1000), ..AlertMachine::default() };
     assert!(!machine.is_forgettable(&terms, 1029));
     assert!(machine.is_forgettable(&terms, 1030));
 }
@@ -236,7 +236,7 @@ proptest! {
         terms in some_terms(),
         readings in readings(),
     ) {
-        let (mut machine, mut now) = (Machine::default(), 0);
+        let (mut machine, mut now) = (AlertMachine::default(), 0);
         let (mut fires, mut last_resolved) = (false, None::<u64>);
         // Changes not yet told of: raised, resolved.
         let (mut raised, mut resolved) = (0i32, 0i32);

@@ -3,7 +3,7 @@
 use super::super::super::paths::Kept;
 use super::super::journal::HISTORY;
 use super::super::{Alert, AlertState, Notification, Rule, Severity};
-use super::{Basis, Delivery, MAX_LABEL_SET, MAX_LABEL_SETS, MAX_RULES, Rules, Values};
+use super::{Basis, FigureSource, ListenerLosses, MAX_LABEL_SET, MAX_LABEL_SETS, MAX_RULES, RuleTable};
 use crate::config::Key;
 use crate::error::Error;
 use std::collections::BTreeMap;
@@ -25,7 +25,7 @@ impl Readings {
     }
 }
 
-impl Values for Readings {
+impl FigureSource for Readings {
     fn each(&self, metric: &str, found: &mut dyn FnMut(&str, f64, Basis)) {
         for ((name, label_set), (value, samples)) in &self.0 {
             if name == metric {
@@ -38,7 +38,7 @@ impl Values for Readings {
 /// Rules and a clock that goes on by a second with each evaluation.
 #[derive(Default)]
 struct Bench {
-    rules: Rules,
+    rules: RuleTable,
     seconds: u64,
 }
 
@@ -101,7 +101,7 @@ fn an_alert_says_all_about_itself() {
     let over = bench.evaluate(&[("system.memory.resident_bytes", "", 100.0)]).pop().unwrap();
     assert_eq!((over.state, over.notification), (AlertState::Resolved, Some(Notification::Resolved)));
     assert_eq!((over.since, over.raised, over.resolved), (1_000_001, Some(1_000_003), Some(1_000_004)));
-    assert_eq!(bench.rules.figures(Delivery::default(), ALL).history, [over]);
+    assert_eq!(bench.rules.figures(ListenerLosses::default(), ALL).history, [over]);
 }
 
 #[test]
@@ -116,11 +116,11 @@ fn a_second_occurrence_knows_nothing_of_the_first() {
         told("memory", Notification::Resolved)
     );
     assert_eq!(bench.told(&[("system.memory.resident_bytes", "", 3000.0)]), []);
-    let figures = bench.rules.figures(Delivery::default(), ALL);
+    let figures = bench.rules.figures(ListenerLosses::default(), ALL);
     let current = figures.current.first().unwrap();
     assert_eq!((current.notification, current.since, current.resolved), (None, 1_000_003, None));
     assert_eq!(bench.told(&[("system.memory.resident_bytes", "", 1.0)]), []);
-    let figures = bench.rules.figures(Delivery::default(), ALL);
+    let figures = bench.rules.figures(ListenerLosses::default(), ALL);
     assert_eq!((figures.raised, figures.resolved, figures.withheld), (2, 2, 1));
     assert_eq!(figures.history.len(), 2);
 }
@@ -133,7 +133,7 @@ fn figures_are_what_has_happened() {
     for bytes in [2000.0, 2000.0, 100.0, 2000.0, 100.0] {
         bench.evaluate(&[("system.memory.resident_bytes", "", bytes), ("connections.active", "", 1.0)]);
     }
-    let figures = bench.rules.figures(Delivery { dropped: 3, panics: 4 }, ALL);
+    let figures = bench.rules.figures(ListenerLosses { dropped: 3, panics: 4 }, ALL);
     let ids = |alerts: &[Alert]| alerts.iter().map(|alert| alert.id.clone()).collect::<Vec<_>>();
     assert_eq!(
         (ids(&figures.current), ids(&figures.pending)),
@@ -164,7 +164,7 @@ fn each_label_set_has_an_alert_up_to_the_bound() {
     let raised = bench.told(&all(11.0).collect::<Vec<_>>());
     let expected: Vec<_> = labels.iter().take(MAX_LABEL_SETS).map(|label| format!("p99/{label}")).collect();
     assert_eq!(raised.into_iter().map(|(id, _)| id).collect::<Vec<_>>(), expected);
-    let figures = bench.rules.figures(Delivery::default(), ALL);
+    let figures = bench.rules.figures(ListenerLosses::default(), ALL);
     assert_eq!((figures.current.len(), figures.label_sets_folded), (MAX_LABEL_SETS, 3));
     assert_eq!(figures.rules.first().unwrap().label_sets_folded, 3);
     // One that is over makes room.
@@ -187,7 +187,7 @@ fn a_label_set_that_is_too_long_is_counted() {
             .len(),
         1
     );
-    assert_eq!(bench.rules.figures(Delivery::default(), ALL).label_sets_folded, 1);
+    assert_eq!(bench.rules.figures(ListenerLosses::default(), ALL).label_sets_folded, 1);
 }
 
 #[test]
@@ -203,12 +203,12 @@ fn a_label_set_that_vanishes_is_over() {
         bench.told(&[("system.memory.resident_bytes", "b", 1.0)]),
         told("memory/a", Notification::Resolved)
     );
-    assert_eq!(bench.rules.figures(Delivery::default(), ALL).current.len(), 0);
+    assert_eq!(bench.rules.figures(ListenerLosses::default(), ALL).current.len(), 0);
 }
 
 #[test]
 fn too_few_samples_change_nothing() {
-    let mut rules = Rules::new();
+    let mut rules = RuleTable::new();
     rules.add(memory().min_samples(20)).unwrap();
     for (second, samples, count) in [(1, 19, 0), (2, 20, 1)] {
         let readings =
@@ -220,7 +220,7 @@ fn too_few_samples_change_nothing() {
 /// A source that gives each label set twice.
 struct Twice(f64, f64);
 
-impl Values for Twice {
+impl FigureSource for Twice {
     fn each(&self, _metric: &str, found: &mut dyn FnMut(&str, f64, Basis)) {
         found("", self.0, Basis::WHOLE);
         found("", self.1, Basis::WHOLE);
@@ -229,7 +229,7 @@ impl Values for Twice {
 
 #[test]
 fn the_first_of_two_readings_counts() {
-    let mut rules = Rules::new();
+    let mut rules = RuleTable::new();
     rules.add(memory()).unwrap();
     assert_eq!(rules.evaluate(1, 1, &Twice(2000.0, 1.0)).len(), 1);
     assert_eq!(rules.evaluate(2, 2, &Twice(2000.0, 1.0)).len(), 0);
@@ -242,7 +242,10 @@ fn what_is_not_beyond_a_new_threshold_is_over_and_says_which_it_had_passed() {
     assert_eq!(bench.told(&values), told("memory", Notification::Raised));
     bench.rules.set_threshold("memory", 2000.0, 1500.0).unwrap();
     assert_eq!(bench.told(&values), []);
-    assert_eq!(bench.rules.figures(Delivery::default(), ALL).current.first().unwrap().threshold, 2000.0);
+    assert_eq!(
+        bench.rules.figures(ListenerLosses::default(), ALL).current.first().unwrap().threshold,
+        2000.0
+    );
     // Between the new ones: nothing would ever end it.
     bench.rules.set_threshold("memory", 4096.0, 1500.0).unwrap();
     let over = bench.evaluate(&values).pop().unwrap();
@@ -307,7 +310,7 @@ fn places_of_what_is_over_go_to_what_still_breaches() {
         each.map(|(number, label)| ("types.*.latency.p99", label.as_str(), value(number))).collect()
     };
     assert_eq!(bench.told(&all(11.0, 11.0)).len(), MAX_LABEL_SETS);
-    assert_eq!(bench.rules.figures(Delivery::default(), ALL).label_sets_folded, 1);
+    assert_eq!(bench.rules.figures(ListenerLosses::default(), ALL).label_sets_folded, 1);
     // In the same look in which the others are over, although they cool down for an hour.
     let told = bench.told(&all(11.0, 9.0));
     assert_eq!(told.len(), MAX_LABEL_SETS + 1);
@@ -354,7 +357,7 @@ fn an_update_keeps_the_state_and_leaves_rules_of_the_hosts_own_alone() {
     bench.rules.update(shipped().severity(Severity::Info));
     bench.rules.update_times(&shipped().pending_for(std::time::Duration::from_secs(9)));
     bench.rules.update(Rule::above("none", "messages.total", 1.0).of_key(Key::HighCpu));
-    let figures = bench.rules.figures(Delivery::default(), ALL).rules;
+    let figures = bench.rules.figures(ListenerLosses::default(), ALL).rules;
     assert_eq!((figures.len(), figures[0].severity), (1, Severity::Critical));
 }
 
@@ -371,7 +374,7 @@ fn what_is_not_there_any_more_is_over_and_makes_room() {
     assert_eq!(over.notification, Some(Notification::Resolved));
     assert!(over.details.contains(&("ended".to_owned(), "it is not there any more".to_owned())));
     assert_eq!(bench.told(&none), []);
-    let figures = bench.rules.figures(Delivery::default(), ALL);
+    let figures = bench.rules.figures(ListenerLosses::default(), ALL);
     assert_eq!((figures.current.len(), figures.raised, figures.resolved), (0, 1, 1));
 }
 
@@ -387,13 +390,13 @@ fn a_removed_rule_resolves_what_it_has_raised() {
     assert_eq!(told, [Notification::Resolved, Notification::Raised]);
     assert_eq!(both.first().unwrap().message, "Resident memory is not watched any more; it was 1.95 KiB");
     assert!(matches!(bench.rules.remove("none"), Err(Error::UnknownRule(_))));
-    let figures = bench.rules.figures(Delivery::default(), ALL);
+    let figures = bench.rules.figures(ListenerLosses::default(), ALL);
     assert_eq!((figures.raised, figures.resolved, figures.history.len()), (2, 1, 1));
 }
 
 #[test]
 fn rules_are_bounded_and_named_once() {
-    let mut rules = Rules::new();
+    let mut rules = RuleTable::new();
     for number in 0..MAX_RULES {
         rules.add(Rule::above(&format!("rule{number}"), "messages.total", 1.0)).unwrap();
     }
@@ -415,7 +418,7 @@ fn the_history_keeps_the_latest() {
         bench.evaluate(&[("system.memory.resident_bytes", "", 2000.0 + number as f64)]);
         bench.evaluate(&[("system.memory.resident_bytes", "", 1.0)]);
     }
-    let figures = bench.rules.figures(Delivery::default(), ALL);
+    let figures = bench.rules.figures(ListenerLosses::default(), ALL);
     assert_eq!((figures.history.len(), figures.resolved), (HISTORY, HISTORY as u64 + 10));
     let times: Vec<_> = figures.history.iter().map(|alert| alert.resolved.unwrap()).collect();
     assert!(times.is_sorted_by(|later, earlier| later > earlier));
