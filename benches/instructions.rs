@@ -108,7 +108,7 @@ fn through_envelope(message: &[u8], count: usize) {
 
 #[cfg(feature = "bench-internals")]
 fn record(count: usize) {
-    let mut recorder = corelane::metrics::bench::Recorder::new(7, 3, 9);
+    let mut recorder = corelane::metrics::bench::BenchRecorder::new(7, 3, 9);
     measured(|| {
         for place in 0..count {
             let service = black_box(place as u64 & 4095);

@@ -1,6 +1,9 @@
 //! The router: built from a configuration, it hands out ports and runs pinned workers. `port` is the hosts'
 //! side, `worker` the other; `relay` is what happens to a message in between; `egress` the way out.
 
+mod activity;
+mod base;
+mod call_result;
 mod connect;
 mod driven;
 mod egress;
@@ -10,9 +13,11 @@ mod hold;
 #[cfg(not(corelane_loom))]
 mod inline;
 mod link;
+mod on_worker;
 mod outgoing;
 mod over_limit;
 mod pair;
+mod panics;
 mod payload;
 mod permits;
 mod placement;
@@ -25,11 +30,13 @@ mod room;
 mod route;
 mod rules;
 mod send;
+mod settle;
 mod shared;
 mod shared_port;
 #[cfg(not(corelane_loom))]
 mod source;
 mod stack;
+mod state;
 mod stuck;
 mod submit;
 mod tasks;
@@ -39,13 +46,14 @@ mod worker;
 /// What the models of `models::clients` call.
 #[cfg(all(test, corelane_loom))]
 pub(crate) mod model {
+    pub(crate) use super::activity::Activity;
     pub(crate) use super::hold::{Held, Holds};
     pub(crate) use super::link::PortLink;
     pub(crate) use super::placement::{Frontier, frontiers};
     pub(crate) use super::poll::EgressReceiver;
-    pub(crate) use super::watch::Activity;
 }
 
+pub use base::{BaseRequest, Routed};
 pub use connect::ConnectOptions;
 pub use driven::Task;
 #[cfg(not(corelane_loom))]
@@ -54,7 +62,6 @@ pub use payload::{Owned, Returned};
 pub use poll::{DeliveredMessage, Event};
 pub use port::Port;
 pub use request::{Relayed, Request};
-pub use route::{BaseRequest, Routed};
 pub use rules::{Action, ProtocolRules};
 pub use shared_port::{Poller, SharedPort};
 pub use submit::SubmitOptions;
@@ -67,9 +74,9 @@ use crate::config::{Budget, Config, Key, Sizes};
 use crate::error::{Error, Failed};
 use crate::metrics::{Accounting, Stats};
 use crate::sync::{Arc, Ordering, lock};
-use handler::Handler;
-use route::{BaseRoute, Fallback};
-use shared::{Hooks, Shared};
+use base::{BaseRoute, Fallback};
+use handler::{Handler, WorkerCode};
+use shared::Shared;
 use std::time::{Duration, Instant};
 use watch::Watch;
 
@@ -212,21 +219,22 @@ impl Builder {
         self.budget().check(&self.config)?;
         self.protocols.iter().try_for_each(ProtocolRules::check)?;
         let fallback = Fallback::new(&self.config, &self.base)?;
-        let hooks =
-            Hooks { handlers: handler::resolve(&self.protocols, self.handlers)?, base: self.base, fallback };
-        let mut shared = Shared::new(self.config, self.protocols, hooks, self.clock, self.name_keys);
+        let handlers = handler::resolve(&self.protocols, self.handlers)?;
+        let mut shared =
+            Shared::new(self.config, self.protocols, (self.base, fallback), self.clock, self.name_keys);
         let touch = shared.config.touches();
         if touch {
             shared.touch()?;
         }
         let shared = Arc::new(shared);
-        let mut workers: Vec<_> =
-            (0..shared.workers.len()).map(|index| Worker::new(Arc::clone(&shared), index)).collect();
+        let code = Arc::new(WorkerCode::new(handlers, shared.workers.len()));
+        let worker = |index| Worker::new(Arc::clone(&shared), Arc::clone(&code), index);
+        let mut workers: Vec<_> = (0..shared.workers.len()).map(worker).collect();
         if touch && let Err(error) = workers.iter_mut().try_for_each(Worker::touch) {
             shared.request_stop(); // None of them is missed.
             return Err(error.into());
         }
-        Ok((Router { shared, threads: Vec::new(), watch: None }, workers))
+        Ok((Router { shared, code, threads: Vec::new(), watch: None }, workers))
     }
 
     /// Builds the router and starts a thread per worker.
@@ -272,6 +280,7 @@ impl Builder {
 #[derive(Debug)]
 pub struct Router {
     shared: Arc<Shared>,
+    code: Arc<WorkerCode>,
     threads: Vec<std::thread::JoinHandle<()>>,
     /// Looks at the workers while there are handlers that could keep them.
     watch: Option<Watch>,
@@ -394,7 +403,7 @@ impl Router {
         while !self.have_all_left() {
             if start.elapsed() >= timeout {
                 for worker in 0..self.shared.workers.len() {
-                    stuck::give_up(&self.shared, worker);
+                    stuck::give_up(&self.shared, &self.code, worker);
                 }
                 if self.have_all_left() {
                     break;
@@ -403,17 +412,17 @@ impl Router {
             }
             std::thread::sleep(Duration::from_millis(1));
         }
-        match self.shared.workers.iter().filter(|worker| worker.handover.is_claimed()).count() {
+        match self.code.handovers().filter(|handover| handover.is_claimed()).count() {
             0 => Ok(()),
             given_up => Err(Error::Stuck(given_up as u32)),
         }
     }
 
     fn have_all_left(&self) -> bool {
-        let mut workers = self.shared.workers.iter().enumerate();
-        workers.all(|(index, worker)| match self.threads.get(index) {
-            Some(thread) => thread.is_finished() || worker.handover.is_claimed(),
-            None => !worker.handover.is_away(), // Driven by hand: it leaves in its next cycle.
+        let mut workers = self.code.handovers().enumerate();
+        workers.all(|(index, handover)| match self.threads.get(index) {
+            Some(thread) => thread.is_finished() || handover.is_claimed(),
+            None => !handover.is_away(), // Driven by hand: it leaves in its next cycle.
         })
     }
 

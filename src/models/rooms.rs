@@ -1,7 +1,7 @@
 //! Member lists that workers read while a port joins and leaves: the copy-on-write cells of `sync::published`.
 
 use super::explore;
-use crate::sync::{Crowded, Reader, Retirement, UnsafeCell, Writer, published};
+use crate::sync::{Crowded, PublishedWriter, Reader, Retirement, UnsafeCell, published};
 use loom::thread;
 
 /// A list whose end loom sees: freeing it writes what reading it reads.
@@ -34,7 +34,7 @@ impl Drop for List {
     }
 }
 
-fn cells(limits: Retirement) -> (Writer<List>, Vec<Reader<List>>) {
+fn cells(limits: Retirement) -> (PublishedWriter<List>, Vec<Reader<List>>) {
     published(1, 2, limits)
 }
 

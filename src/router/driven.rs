@@ -2,13 +2,15 @@
 //! become of each. A ring from which messages are out goes on with further ones to hand out; a record of any other kind
 //! waits behind them, so that nothing overtakes them, and the ring's bytes stay until all before them are done.
 
+use super::call_result::call_of;
 use super::handler::HandlerCall;
+use super::on_worker::InWorker;
 use super::payload::Payload;
-use super::relay::{Handled, NOBODY, Relay};
+use super::relay::{Handled, NOBODY};
 use super::request::Request;
-use super::route::{InWorker, call_of};
 use super::rules::Action;
 use super::shared::Shared;
+use super::state::WorkerContext;
 use super::tasks::{Spot, TaskEntry, TaskId};
 use super::worker::Worker;
 use crate::clients::{ClientId, NameBuffer};
@@ -89,68 +91,66 @@ pub(super) enum Gate {
     Blocked,
 }
 
-impl Relay {
+impl WorkerContext<'_> {
     /// Looks at a ring's next record, and notes where it lies.
-    pub(super) fn gate(
-        &mut self,
-        shared: &Shared,
-        port: usize,
-        ring: &mut Consumer,
-    ) -> Result<Gate, Corrupt> {
+    pub(super) fn gate(&mut self, port: usize, ring: &mut Consumer) -> Result<Gate, Corrupt> {
+        let shared = self.shared;
         let before = ring.mark();
         let Some(record) = ring.peek()? else { return Ok(Gate::Open) };
         let length = record.bytes.len();
-        let behind = self.tasks.of_port(port) > 0;
+        let behind = self.state.tasks.of_port(port) > 0;
         let beside = IngressHeader::read(record.bytes).is_some_and(|(header, _)| {
             record.kind == ingress_kind::MESSAGE && header.flags & ingress_flag::OWNED != 0
         });
-        if beside && (behind || !self.tasks.can_take()) {
+        if beside && (behind || !self.state.tasks.can_take()) {
             // What lies beside the ring cannot be looked at without taking it: it waits as if it were a task and as if
             // it were none.
-            return Ok(if behind || self.tasks.is_full() { Gate::Blocked } else { Gate::Shut });
+            return Ok(if behind || self.state.tasks.is_full() { Gate::Blocked } else { Gate::Shut });
         }
-        if behind || !self.tasks.can_take() {
+        if behind || !self.state.tasks.can_take() {
             let is_task = record.kind == ingress_kind::MESSAGE
                 && IngressHeader::read(record.bytes)
                     .is_some_and(|(header, payload)| is_task(shared, port, &header, payload));
             match is_task {
-                true if self.tasks.is_full() => return Ok(Gate::Blocked),
-                true if !self.tasks.can_take() => return Ok(Gate::Shut),
+                true if self.state.tasks.is_full() => return Ok(Gate::Blocked),
+                true if !self.state.tasks.can_take() => return Ok(Gate::Shut),
                 false if behind && !mutant("task-overtaken") => return Ok(Gate::Blocked),
                 _ => {}
             }
         }
-        self.tasks.spot = Spot { before, start: ring.position(), length };
+        self.state.tasks.spot = Spot { before, start: ring.position(), length };
         Ok(Gate::Open)
     }
 
     /// A message goes out; its worker is at the oldest one that is out.
-    pub(super) fn hand_out(&mut self, shared: &Shared, entry: TaskEntry) {
-        if self.tasks.is_empty() {
-            shared.workers[self.worker].activity.begin(entry.started);
+    pub(super) fn hand_out(&mut self, entry: TaskEntry) {
+        let shared = self.shared;
+        if self.state.tasks.is_empty() {
+            shared.workers[self.state.worker].activity.begin(entry.started);
         }
-        self.tasks.put(entry);
+        self.state.tasks.put(entry);
     }
 
     /// Ends a message that was out. Without an outcome it is held. Says whether it was out.
-    fn end_task(&mut self, shared: &Shared, id: TaskId, service: u64, outcome: Option<Outcome>) -> bool {
-        let before = self.tasks.oldest();
-        let beside = self.tasks.beside(id).map(Payload::length);
-        let Some(task) = self.tasks.remove(id) else { return false };
+    fn end_task(&mut self, id: TaskId, service: u64, outcome: Option<Outcome>) -> bool {
+        let shared = self.shared;
+        let before = self.state.tasks.oldest();
+        let beside = self.state.tasks.beside(id).map(Payload::length);
+        let Some(task) = self.state.tasks.remove(id) else { return false };
         let bytes = beside.unwrap_or(task.spot.length.saturating_sub(INGRESS_BYTES));
         let queue_wait = shared.clock.nanoseconds(task.stamp, task.started);
         let timing = Timing { queue_wait, service, held: None, ended: shared.clock.raw() };
         let sender = shared.clients.on(task.client(), task.port).map_or(NOBODY, |_| task.client());
-        self.count(shared, sender, task.ids, bytes, timing, outcome);
+        self.count(sender, task.ids, bytes, timing, outcome);
         if outcome.is_some() {
-            self.ended += 1;
+            self.state.ended += 1;
             if let Some(slot) = shared.clients.on(task.client(), task.port) {
                 slot.finish(1);
             }
         }
-        self.tell_caller(shared, task.port, call_of(&task.header), outcome);
-        let activity = &shared.workers[self.worker].activity;
-        let oldest = self.tasks.oldest();
+        self.tell_caller(task.port, call_of(&task.header), outcome);
+        let activity = &shared.workers[self.state.worker].activity;
+        let oldest = self.state.tasks.oldest();
         if oldest != before {
             activity.end();
             if let Some(oldest) = oldest {
@@ -161,15 +161,16 @@ impl Relay {
     }
 
     /// Ends everything that is out: nobody is going to say what became of it.
-    pub(super) fn fail_tasks(&mut self, shared: &Shared, reason: Failed, now: u64) {
-        let answering = self.tasks.answering.take();
+    pub(super) fn fail_tasks(&mut self, reason: Failed, now: u64) {
+        let shared = self.shared;
+        let answering = self.state.tasks.answering.take();
         // One that its answer had held before ends as its hold does.
-        let current = answering.and_then(|_| self.inside.current.take());
+        let current = answering.and_then(|_| self.state.inside.current.take());
         let held = answering.filter(|_| current.is_some_and(|current| current.held));
-        while let Some(id) = self.tasks.any() {
-            let since = self.tasks.get(id).map_or(now, |task| task.started);
+        while let Some(id) = self.state.tasks.any() {
+            let since = self.state.tasks.get(id).map_or(now, |task| task.started);
             let outcome = (held != Some(id)).then_some(Outcome::Failed(reason));
-            self.end_task(shared, id, shared.clock.nanoseconds(since, now), outcome);
+            self.end_task(id, shared.clock.nanoseconds(since, now), outcome);
         }
     }
 }
@@ -224,10 +225,10 @@ impl Worker {
     /// ```
     pub fn take(&mut self, now: u64, limit: usize, mut each: impl FnMut(&Task<'_>)) -> usize {
         let _inside = InWorker::enter();
-        self.relay.tasks.allowance = limit;
+        self.state.tasks.allowance = limit;
         let work = self.cycle(now);
-        self.relay.tasks.allowance = 0;
-        while let Some(id) = self.relay.tasks.next_fresh() {
+        self.state.tasks.allowance = 0;
+        while let Some(id) = self.state.tasks.next_fresh() {
             if let Some(task) = self.task(id) {
                 each(&task);
             }
@@ -237,9 +238,9 @@ impl Worker {
 
     /// A message that is out.
     pub fn task(&self, id: TaskId) -> Option<Task<'_>> {
-        let entry = *self.relay.tasks.get(id)?;
+        let entry = *self.state.tasks.get(id)?;
         let ring = &self.ingress.get(entry.port)?.as_ref()?.ring;
-        let payload = match self.relay.tasks.beside(id) {
+        let payload = match self.state.tasks.beside(id) {
             Some(payload) => payload.bytes().unwrap_or_default(),
             None => ring.read_back(entry.spot.start, entry.spot.length)?.get(INGRESS_BYTES..)?,
         };
@@ -257,7 +258,11 @@ impl Worker {
     pub fn done(&mut self, id: TaskId, nanoseconds: u64, outcome: Result<(), Failed>) -> Result<(), Error> {
         let _inside = InWorker::enter(); // A payload of the host's may be dropped here.
         let outcome = outcome.map_or_else(Outcome::Failed, |()| Outcome::Ok);
-        let ended = self.relay.end_task(&self.shared, id, nanoseconds, Some(outcome));
+        let ended = WorkerContext::new(&self.shared, &self.code, &mut self.state).end_task(
+            id,
+            nanoseconds,
+            Some(outcome),
+        );
         if ended { Ok(()) } else { Err(Error::StaleTask) }
     }
 
@@ -275,7 +280,7 @@ impl Worker {
     ) -> Result<(), Error> {
         let _inside = InWorker::enter();
         let shared = Arc::clone(&self.shared);
-        let entry = *self.relay.tasks.get(id).ok_or(Error::StaleTask)?;
+        let entry = *self.state.tasks.get(id).ok_or(Error::StaleTask)?;
         let handled = match self.answer(&shared, id, &entry, answer) {
             Ok(handled) => handled,
             Err(reason) => Handled::Ended(Outcome::Failed(reason)),
@@ -288,9 +293,9 @@ impl Worker {
                 return Err(Error::StaleTask);
             }
         };
-        self.relay.tasks.answering = None;
+        self.state.tasks.answering = None;
         self.end_batch();
-        self.relay.end_task(&shared, id, nanoseconds, outcome);
+        WorkerContext::new(&self.shared, &self.code, &mut self.state).end_task(id, nanoseconds, outcome);
         Ok(())
     }
 
@@ -303,7 +308,7 @@ impl Worker {
     ) -> Result<Handled, Failed> {
         let ingoing = self.ingress.get(entry.port).and_then(Option::as_ref).ok_or(Failed::PortGone)?;
         // Kept for as long as the answer runs.
-        let beside = self.relay.tasks.beside(id).cloned();
+        let beside = self.state.tasks.beside(id).cloned();
         let payload = match &beside {
             Some(payload) => payload.bytes().ok_or(Failed::Panicked)?,
             None => {
@@ -329,9 +334,9 @@ impl Worker {
             now: shared.clock.raw(),
         };
         // What is emitted now belongs to no batch that has ended.
-        self.relay.batch += 1;
-        self.relay.tasks.answering = Some(id);
-        Ok(self.relay.call(shared, answer, &call))
+        self.state.batch += 1;
+        self.state.tasks.answering = Some(id);
+        Ok(WorkerContext::new(&self.shared, &self.code, &mut self.state).call(answer, &call))
     }
 
     /// Makes what was done since the last `take` visible to the ports, and gives its space back.
@@ -353,12 +358,12 @@ impl Worker {
 
     /// Whether a port's ring still holds what is to be handled before its pair is left.
     pub(super) fn has_unended(&self, port: usize) -> bool {
-        if !self.relay.tasks.is_driven() || self.failing.is_some() {
+        if !self.state.tasks.is_driven() || self.failing.is_some() {
             return false;
         }
         let ingoing = self.ingress.get(port).and_then(Option::as_ref);
         let rest = ingoing.is_some_and(|ingoing| !ingoing.corrupt && !ingoing.ring.is_drained());
-        rest || self.relay.tasks.of_port(port) > 0
+        rest || self.state.tasks.of_port(port) > 0
     }
 }
 

@@ -1,18 +1,19 @@
 //! Handlers: a message type's own code, run on the worker's thread. While it runs, the worker's state lies in its
 //! `Handover`, where a stop can claim it; whatever the handler asks for takes it back for that moment.
 
-use super::relay::{Handled, Relay};
+use super::panics::discard;
+use super::relay::Handled;
 use super::request::Request;
 use super::rules::{Action, ProtocolRules};
-use super::shared::Shared;
+use super::state::{WorkerContext, WorkerState};
 use crate::call::CallId;
 use crate::clients::{ClientId, ClientSlot, MAX_NAME_BYTES, NameBuffer};
 use crate::envelope::Envelope;
 use crate::error::{Error, Failed};
 use crate::metrics::{Outcome, SeriesIds};
 use crate::ring::record::{DeliveryHeader, IngressHeader, delivery_kind};
-use crate::sync::mutant;
-use std::any::Any;
+use crate::sync::{Handover, mutant};
+use crossbeam_utils::CachePadded;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 type Function = dyn Fn(&mut Request<'_>) -> Result<(), Failed> + Send + Sync;
@@ -82,13 +83,41 @@ fn is_host(types: &[(String, Action)], message_type: &str) -> bool {
     types.iter().any(|(name, action)| name == message_type && matches!(action, Action::Host { .. }))
 }
 
+/// What workers share that ports do not: the closures, and where each worker's state lies while it is inside one.
+#[derive(Debug)]
+pub(super) struct WorkerCode {
+    /// By protocol and type.
+    handlers: Vec<Vec<Option<Handler>>>,
+    handovers: Box<[CachePadded<Handover<Box<WorkerState>>>]>,
+}
+
+impl WorkerCode {
+    pub(super) fn new(handlers: Vec<Vec<Option<Handler>>>, workers: usize) -> Self {
+        Self { handlers, handovers: (0..workers).map(|_| CachePadded::new(Handover::new())).collect() }
+    }
+
+    /// The closure of a type, by the places of its protocol and of itself.
+    #[inline]
+    pub(super) fn handler(&self, protocol: usize, message_type: usize) -> Option<&Handler> {
+        self.handlers.get(protocol)?.get(message_type)?.as_ref()
+    }
+
+    pub(super) fn handover(&self, worker: usize) -> &Handover<Box<WorkerState>> {
+        &self.handovers[worker]
+    }
+
+    pub(super) fn handovers(&self) -> impl Iterator<Item = &Handover<Box<WorkerState>>> {
+        self.handovers.iter().map(|one| &**one)
+    }
+}
+
 /// What a worker keeps for the time that it is inside a handler. Part of its relay, so that it goes with it.
 #[derive(Debug)]
 pub(super) struct Inside {
     /// By port: where in its ring the next record starts, or the one that is being handled; `NOT_TAKEN_UP` for none.
     pub(super) taken: Box<[u64]>,
     /// What stands in the worker's place for its relay meanwhile; nothing is done with it.
-    spare: Option<Box<Relay>>,
+    pub(super) spare: Option<Box<WorkerState>>,
     /// The message that a handler is at.
     pub(super) current: Option<Current>,
     /// The call whose message the worker is at: its caller waits, or has gone since the worker started it.
@@ -165,59 +194,58 @@ impl HandlerCall<'_> {
     }
 }
 
-impl Relay {
-    /// A relay with what it needs to go into a handler without allocating.
-    pub(super) fn with_spare(shared: &Shared, worker: usize) -> Box<Self> {
-        let mut relay = Box::new(Self::new(shared, worker));
-        relay.inside.spare = Some(Box::new(Self::hollow(worker)));
-        relay
-    }
-
+impl WorkerContext<'_> {
     /// Runs the host's code on a message. Its panic ends here; what it had emitted before stays emitted.
     pub(super) fn call(
-        self: &mut Box<Self>,
-        shared: &Shared,
+        &mut self,
         function: impl FnOnce(&mut Request<'_>) -> Result<(), Failed>,
         call: &HandlerCall<'_>,
     ) -> Handled {
-        let own = &shared.workers[self.worker];
+        let shared = self.shared;
+        let (own, handover) = (&shared.workers[self.state.worker], self.code.handover(self.state.worker));
         let (mut sender_name, mut recipient_name) = (NameBuffer::default(), [0; MAX_NAME_BYTES]);
         let recipient = call.envelope.recipient();
         let recipient = recipient.as_ref().and_then(|text| text.decode(&mut recipient_name));
-        let mut request =
-            Request::new(shared, self.worker, call, call.slot.name(&mut sender_name), recipient);
-        self.inside.current =
+        let mut request = Request::new(
+            shared,
+            self.code,
+            self.state.worker,
+            call,
+            call.slot.name(&mut sender_name),
+            recipient,
+        );
+        self.state.inside.current =
             Some(Current { port: call.port, ids: call.ids, started: call.now, held: false });
-        let spare = self.inside.spare.take();
+        let spare = self.state.inside.spare.take();
         // Never empty: what was taken is put back below.
-        let spare = spare.unwrap_or_else(|| Box::new(Self::hollow(self.worker)));
+        let spare = spare.unwrap_or_else(|| Box::new(WorkerState::hollow(self.state.worker)));
         // Nothing is pinned while the host's code runs.
-        self.leave_rooms();
+        self.state.leave_rooms();
         // With tasks out, the oldest of them is what the worker has been at for longest.
-        let timed = self.tasks.is_empty();
+        let timed = self.state.tasks.is_empty();
         if timed {
             own.activity.begin(call.now);
         }
-        if let Err(relay) = own.handover.lay_down(std::mem::replace(self, spare)) {
-            *self = relay; // Never: nothing lies there while the worker is at home.
+        if let Err(state) = handover.lay_down(std::mem::replace(self.state, spare)) {
+            *self.state = state; // Never: nothing lies there while the worker is at home.
         }
         let result = catch_unwind(AssertUnwindSafe(|| function(&mut request))).map_err(discard);
-        let Some(relay) = own.handover.take_back() else {
-            self.inside.abandoned = true;
+        let Some(state) = handover.take_back() else {
+            self.state.inside.abandoned = true;
             return Handled::Abandoned;
         };
         if timed {
             own.activity.end();
         }
-        let spare = std::mem::replace(self, relay);
-        self.inside.spare = Some(spare);
+        let spare = std::mem::replace(self.state, state);
+        self.state.inside.spare = Some(spare);
         if result.is_err() {
-            own.shard.handler_panics.add(&mut self.writer, 1);
+            own.shard.handler_panics.add(&mut self.state.writer, 1);
             if mutant("panic-loses-count") {
                 return Handled::Held;
             }
         }
-        let held = self.inside.current.take().is_some_and(|current| current.held);
+        let held = self.state.inside.current.take().is_some_and(|current| current.held);
         match result {
             _ if held => Handled::Held,
             Ok(Ok(())) => Handled::Ended(Outcome::Ok),
@@ -227,34 +255,21 @@ impl Relay {
     }
 
     /// Before anything goes to a client directly: what is held for its name goes first.
-    fn flush_for(&mut self, shared: &Shared, to: ClientId) {
-        if self.holds.is_empty() || mutant("handler-overtakes-held") {
+    fn flush_for(&mut self, to: ClientId) {
+        let shared = self.shared;
+        if self.state.holds.is_empty() || mutant("handler-overtakes-held") {
             return;
         }
         if let Some(slot) = shared.clients.get(to) {
             let mut buffer = NameBuffer::default();
             let hash = shared.clients.names().hash(slot.name(&mut buffer).as_bytes());
-            self.name_connected(shared, hash);
+            self.name_connected(hash);
         }
     }
 
     /// Delivers to a client by its handle, on credit, behind what is held for its name.
-    pub(super) fn deliver_bytes(
-        &mut self,
-        shared: &Shared,
-        delivery: &DeliveryHeader,
-        to: ClientId,
-        bytes: &[u8],
-    ) -> Outcome {
-        self.flush_for(shared, to);
-        self.deliver(shared, delivery, to, bytes.len(), |out| out.copy_from_slice(bytes))
-    }
-}
-
-/// Lets go of what code of the host's panicked with, which may panic in turn.
-pub(super) fn discard(payload: Box<dyn Any + Send>) {
-    if let Err(next) = catch_unwind(AssertUnwindSafe(|| drop(payload))) {
-        // It would go on for ever; what little it is stays where it is.
-        std::mem::forget(next);
+    pub(super) fn deliver_bytes(&mut self, delivery: &DeliveryHeader, to: ClientId, bytes: &[u8]) -> Outcome {
+        self.flush_for(to);
+        self.deliver(delivery, to, bytes.len(), |out| out.copy_from_slice(bytes))
     }
 }

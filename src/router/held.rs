@@ -3,40 +3,41 @@
 
 use super::hold::Held;
 use super::pool::END;
-use super::relay::{CLOSING, Relay, shard};
-use super::shared::Shared;
+use super::relay::CLOSING;
+use super::state::WorkerContext;
 use crate::clients::{ClientId, NameHash};
 use crate::error::Failed;
 use crate::metrics::{Outcome, Timing};
 use crate::ring::record::{DeliveryHeader, delivery_kind};
 use crate::sync::mutant;
 
-impl Relay {
+impl WorkerContext<'_> {
     /// A name has connected: what is held for it goes out, if it is still connected.
-    pub(super) fn name_connected(&mut self, shared: &Shared, hash: NameHash) {
-        if self.holds.holds_for(hash)
+    pub(super) fn name_connected(&mut self, hash: NameHash) {
+        let shared = self.shared;
+        if self.state.holds.holds_for(hash)
             && let Some(to) = shared.clients.names().get(hash)
         {
-            self.flush(shared, hash, to);
+            self.flush(hash, to);
         }
     }
 
     /// A post was lost to a full ring: every name that something is held for may have connected.
-    pub(super) fn look_up_all(&mut self, shared: &Shared) {
-        let mut next = self.holds.name_after(END);
+    pub(super) fn look_up_all(&mut self) {
+        let mut next = self.state.holds.name_after(END);
         while let Some((place, hash)) = next {
-            next = self.holds.name_after(place);
-            self.name_connected(shared, hash);
+            next = self.state.holds.name_after(place);
+            self.name_connected(hash);
         }
     }
 
-    pub(super) fn flush(&mut self, shared: &Shared, hash: NameHash, to: ClientId) {
-        let mut payload = std::mem::take(&mut self.scratch);
-        let batch = self.batch;
+    pub(super) fn flush(&mut self, hash: NameHash, to: ClientId) {
+        let mut payload = std::mem::take(&mut self.state.scratch);
+        let batch = self.state.batch;
         if mutant("flush-without-batch") {
-            self.batch = 1;
+            self.state.batch = 1;
         }
-        while let Some(held) = self.holds.front(hash, &mut payload) {
+        while let Some(held) = self.state.holds.front(hash, &mut payload) {
             let delivery = DeliveryHeader {
                 kind: delivery_kind::MESSAGE,
                 flags: 0,
@@ -46,59 +47,59 @@ impl Relay {
                 message_type: u32::from(held.labels.0.0),
                 recipients: 1,
             };
-            let outcome = self.deliver(shared, &delivery, to, payload.len(), |out| {
+            let outcome = self.deliver(&delivery, to, payload.len(), |out| {
                 out.copy_from_slice(&payload);
             });
             if outcome == CLOSING {
                 // As if nobody had the name: for who connects next, or to expire when it is time.
                 break;
             }
-            self.end_first(shared, hash, outcome);
+            self.end_first(hash, outcome);
         }
-        self.scratch = payload;
-        self.batch = batch;
+        self.state.scratch = payload;
+        self.state.batch = batch;
     }
 
     /// Expires the queues whose time is over; each sender is told once per name. A name that has connected meanwhile, and
     /// whose post waits behind others, gets what is held. Says how many messages ended.
-    pub(super) fn expire(&mut self, shared: &Shared, now: u64) -> usize {
-        let before = self.holds.messages();
-        while let Some(hash) = self.holds.expired(now) {
+    pub(super) fn expire(&mut self, now: u64) -> usize {
+        let before = self.state.holds.messages();
+        while let Some(hash) = self.state.holds.expired(now) {
             if !mutant("expiry-without-look") {
-                self.name_connected(shared, hash);
+                self.name_connected(hash);
             }
-            self.expire_queue(shared, hash);
+            self.expire_queue(hash);
         }
-        before - self.holds.messages()
+        before - self.state.holds.messages()
     }
 
     /// Ends everything held, as its worker ends.
-    pub(super) fn stop_holds(&mut self, shared: &Shared, reason: Failed) {
-        while let Some((_, hash)) = self.holds.name_after(END) {
-            while self.end_first(shared, hash, Outcome::Failed(reason)) {}
+    pub(super) fn stop_holds(&mut self, reason: Failed) {
+        while let Some((_, hash)) = self.state.holds.name_after(END) {
+            while self.end_first(hash, Outcome::Failed(reason)) {}
         }
     }
 
     /// Tells each sender of a queue, then ends it. Every message is looked at three times, however many there are.
-    fn expire_queue(&mut self, shared: &Shared, hash: NameHash) {
-        let (name, length) = self.holds.name(hash);
-        let mut next = self.holds.message_after(hash, END);
+    fn expire_queue(&mut self, hash: NameHash) {
+        let (name, length) = self.state.holds.name(hash);
+        let mut next = self.state.holds.message_after(hash, END);
         while let Some((place, held)) = next {
-            if self.holds.mark(held.sender) {
-                self.tell_expired(shared, &held, name.get(..length).unwrap_or_default());
+            if self.state.holds.mark(held.sender) {
+                self.tell_expired(&held, name.get(..length).unwrap_or_default());
             }
-            next = self.holds.message_after(hash, place);
+            next = self.state.holds.message_after(hash, place);
         }
-        let mut next = self.holds.message_after(hash, END);
+        let mut next = self.state.holds.message_after(hash, END);
         while let Some((place, held)) = next {
-            self.holds.unmark(held.sender);
-            next = self.holds.message_after(hash, place);
+            self.state.holds.unmark(held.sender);
+            next = self.state.holds.message_after(hash, place);
         }
-        while self.end_first(shared, hash, Outcome::Expired) {}
+        while self.end_first(hash, Outcome::Expired) {}
     }
 
     /// The notice that a sender gets: the name that did not come, on credit like any delivery.
-    fn tell_expired(&mut self, shared: &Shared, held: &Held, name: &[u8]) {
+    fn tell_expired(&mut self, held: &Held, name: &[u8]) {
         let expired = DeliveryHeader {
             kind: delivery_kind::EXPIRED,
             stamp: held.stamp,
@@ -108,12 +109,13 @@ impl Relay {
             ..DeliveryHeader::default()
         };
         // A sender that is gone or has no credit left is not told; the message's outcome is counted either way.
-        self.tell(shared, &expired, held.sender, name);
+        self.tell(&expired, held.sender, name);
     }
 
     /// Ends the first message held for a name, if there is one.
-    fn end_first(&mut self, shared: &Shared, hash: NameHash, outcome: Outcome) -> bool {
-        let Some(held) = self.holds.pop(hash) else { return false };
+    fn end_first(&mut self, hash: NameHash, outcome: Outcome) -> bool {
+        let shared = self.shared;
+        let Some(held) = self.state.holds.pop(hash) else { return false };
         let ended = shared.clock.raw();
         let timing = Timing {
             queue_wait: shared.clock.nanoseconds(held.stamp, held.started),
@@ -121,10 +123,10 @@ impl Relay {
             held: Some(shared.clock.nanoseconds(held.since, ended)),
             ended,
         };
-        self.count(shared, held.sender, held.labels, held.bytes as usize, timing, Some(outcome));
-        self.ended += 1;
-        let worker = shard(shared, self.worker);
-        worker.held.set(&mut self.writer, self.holds.messages() as u64);
+        self.count(held.sender, held.labels, held.bytes as usize, timing, Some(outcome));
+        self.state.ended += 1;
+        let worker = self.shard();
+        worker.held.set(&mut self.state.writer, self.state.holds.messages() as u64);
         // The sender's slot is its own until this message is finished.
         if let Some(slot) = shared.clients.slot(held.sender.index()) {
             slot.unhold_one();

@@ -1,15 +1,13 @@
 //! What a worker and a port share: a ring each way. And its end: whoever leaves second settles what neither
 //! took, so that every message and delivery is accounted for.
 
-use super::payload::{Payload, Way, read_reference};
-use super::route::{call_of, settle_call};
-use super::shared::Shared;
+use super::payload::read_reference;
 use crate::clients::{ClientId, Clients};
 use crate::config::ALLOCATION;
 use crate::error::Refused;
 use crate::park::WakeWord;
-use crate::ring::record::{DeliveryHeader, IngressHeader, delivery_flag, delivery_kind, ingress_kind};
-use crate::ring::{ALIGNMENT, Attachment, Consumer, Memory};
+use crate::ring::record::{DeliveryHeader, delivery_flag, delivery_kind};
+use crate::ring::{ALIGNMENT, Attachment, Memory};
 use crate::sync::{Arc, AtomicU64, Relaxed, mutant, own_load};
 
 #[derive(Clone, Debug)]
@@ -56,7 +54,7 @@ impl PairCounts {
 
     /// Messages in a ring that cannot be read any more, of the records that its producer says were pushed: no more than the
     /// ring has room for.
-    fn unread_messages(&self, pushed: u64, capacity: u64) -> u64 {
+    pub(super) fn unread_messages(&self, pushed: u64, capacity: u64) -> u64 {
         let (taken, others_pushed) = (self.taken.load(Relaxed), self.others_pushed.load(Relaxed));
         let others = others_pushed.saturating_sub(self.others_taken.load(Relaxed));
         let unread = pushed.saturating_sub(taken).min(capacity / ALIGNMENT as u64);
@@ -74,94 +72,6 @@ pub(super) const PAIR_BYTES: u64 = size_of::<Attachment<Pair>>() as u64
 /// Why nothing is accepted into a ring that is closed.
 pub(super) fn closed_reason(ring: &Memory) -> Refused {
     if ring.is_corrupt() { Refused::Corrupt } else { Refused::Closed }
-}
-
-/// Settles what a worker left in a port's ring, as the second of the two to leave: every message there counts as refused, is
-/// finished for its client, gives its permit back and drops its payload. `count` is told how many, and why; `closed` of each
-/// client whose last record was among them, and who gets no other answer to it. Returns the payloads, to be dropped while no
-/// lock is held.
-#[must_use]
-pub(super) fn settle_ingress(
-    shared: &Shared,
-    (worker, port): (usize, usize),
-    pair: &Pair,
-    count: impl FnOnce(Refused, u64),
-    closed: impl FnMut(ClientId),
-) -> Vec<Payload> {
-    let reason = closed_reason(&pair.ingress);
-    let settled = if pair.ingress.is_corrupt() {
-        // Its contents are not to be trusted.
-        let (pushed, capacity) = (pair.ingress.traffic().0, pair.ingress.capacity());
-        let untaken = pair.counts.unread_messages(pushed, capacity);
-        Settled { refused: untaken, permits: untaken }
-    } else {
-        settle_untaken(shared, port, &pair.ingress, closed)
-    };
-    count(reason, settled.refused);
-    shared.permits.give(settled.permits);
-    shared.payloads.sweep(Way::In, worker, port)
-}
-
-#[derive(Default)]
-struct Settled {
-    refused: u64,
-    permits: u64,
-}
-
-/// Settles the records published above the worker's seal: submitted, never taken. Nobody takes from the ring any more. Of
-/// the messages that a caller waits for, those that its fallback has do not count.
-fn settle_untaken(
-    shared: &Shared,
-    port: usize,
-    ingress: &Arc<Memory>,
-    mut closed: impl FnMut(ClientId),
-) -> Settled {
-    let start = if mutant("settle-from-head") { Some(ingress.shared_head()) } else { ingress.seal() };
-    let mut settled = Settled::default();
-    let Some(start) = start else { return settled };
-    let mut rest = Consumer::starting_at(Arc::clone(ingress), start);
-    if rest.refresh().is_err() {
-        return settled;
-    }
-    while let Ok(Some(record)) = rest.next() {
-        let Some((header, _)) = IngressHeader::read(record.bytes) else { continue };
-        let slot = shared.clients.on(ClientId(header.client), port);
-        match record.kind {
-            ingress_kind::MESSAGE => {
-                settled.permits += 1;
-                let counts = call_of(&header).is_none_or(|call| settle_call(shared, port, call));
-                settled.refused += u64::from(counts);
-                if let Some(slot) = slot.filter(|_| !mutant("settle-unfinished")) {
-                    slot.finish(1);
-                }
-            }
-            ingress_kind::SEND if !mutant("settle-without-sends") => {
-                settled.permits += 1;
-                settled.refused += 1;
-            }
-            ingress_kind::DISCONNECT => {
-                let Some(slot) = slot else { continue };
-                if slot.pass_disconnect() {
-                    closed(ClientId(header.client));
-                }
-                slot.finish(1);
-            }
-            _ => {}
-        }
-    }
-    settled
-}
-
-/// Deliveries that the port never took, in recipients; gives their credit back.
-pub(super) fn untaken_deliveries(egress: &Arc<Memory>, clients: &Clients) -> u64 {
-    let mut rest = Consumer::starting_at(Arc::clone(egress), egress.shared_head());
-    let mut count = 0;
-    if rest.refresh().is_ok() {
-        while let Ok(Some(record)) = rest.next() {
-            count += give_back(record.bytes, clients);
-        }
-    }
-    count
 }
 
 /// Gives back the credit that a delivery record holds; says how many recipients it has.

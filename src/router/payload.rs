@@ -3,7 +3,7 @@
 //! take: nothing that is written into a ring can free a payload twice or early. A fan-out puts one in for each record,
 //! all of the same bytes. What nobody takes is found by its tag when the pair of worker and port is settled.
 
-use super::handler::discard;
+use super::panics::discard;
 use crate::error::Error;
 use crate::sync::handoff::Handoff;
 use crate::sync::{AtomicU64, Relaxed, mutant};

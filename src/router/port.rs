@@ -4,9 +4,10 @@
 use super::connect::ConnectOptions;
 use super::link::PortLink;
 use super::outgoing::{IngressSender, IngressSenders};
-use super::pair::{Pair, PairCounts, untaken_deliveries};
+use super::pair::{Pair, PairCounts};
 use super::payload::{Owned, Returned, Way};
 use super::poll::{EgressReceiver, Event, PollHalf};
+use super::settle::untaken_deliveries;
 use super::shared::{RouterState, Shared};
 use super::shared_port::{Poller, SharedPort};
 use super::submit::{Entered, SubmitHalf, SubmitOptions};

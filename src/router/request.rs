@@ -1,9 +1,10 @@
 //! What a handler sees of its message, and what it can have done. Everything it asks for first takes the worker's state
 //! back from where a stop could claim it, and lays it down again behind it.
 
-use super::handler::HandlerCall;
-use super::relay::{CLOSING, Handled, Relay};
+use super::handler::{HandlerCall, WorkerCode};
+use super::relay::{CLOSING, Handled};
 use super::shared::Shared;
+use super::state::{WorkerContext, WorkerState};
 use crate::clients::{ClientId, MAX_NAME_BYTES};
 use crate::error::Failed;
 use crate::metrics::Outcome;
@@ -26,6 +27,7 @@ pub enum Relayed {
 /// fails as [`Failed::Stuck`] and does nothing.
 pub struct Request<'a> {
     shared: &'a Shared,
+    code: &'a WorkerCode,
     worker: usize,
     call: &'a HandlerCall<'a>,
     name: &'a str,
@@ -46,12 +48,13 @@ impl std::fmt::Debug for Request<'_> {
 impl<'a> Request<'a> {
     pub(super) fn new(
         shared: &'a Shared,
+        code: &'a WorkerCode,
         worker: usize,
         call: &'a HandlerCall<'a>,
         name: &'a str,
         recipient: Option<&'a str>,
     ) -> Self {
-        Self { shared, worker, call, name, recipient, relayed: None }
+        Self { shared, code, worker, call, name, recipient, relayed: None }
     }
 
     /// Who sent it.
@@ -104,8 +107,8 @@ impl<'a> Request<'a> {
     /// # Errors
     /// Why not: gone, out of credit, its port full or gone. Nothing was sent.
     pub fn send_to(&mut self, to: ClientId, bytes: &[u8]) -> Result<(), Failed> {
-        let (shared, delivery) = (self.shared, self.call.delivery());
-        self.at_home(|relay| result(relay.deliver_bytes(shared, &delivery, to, bytes)))?
+        let delivery = self.call.delivery();
+        self.at_home(|worker| result(worker.deliver_bytes(&delivery, to, bytes)))?
     }
 
     /// Sends bytes to the client of this name, if it is connected; nothing is held.
@@ -117,19 +120,19 @@ impl<'a> Request<'a> {
             return Err(Failed::NameTooLong);
         }
         let (shared, delivery) = (self.shared, self.call.delivery());
-        self.at_home(|relay| {
+        self.at_home(|worker| {
             let hash = shared.clients.names().hash(name.as_bytes());
             let Some(to) = shared.clients.find(hash, name.as_bytes()) else {
                 return Err(Failed::UnknownRecipient);
             };
-            if relay.holds.holds_for(hash) {
-                relay.flush(shared, hash, to);
-                if relay.holds.holds_for(hash) {
+            if worker.state.holds.holds_for(hash) {
+                worker.flush(hash, to);
+                if worker.state.holds.holds_for(hash) {
                     return result(CLOSING); // Its successor gets what is held, and gets it first.
                 }
             }
             let fill = |out: &mut [u8]| out.copy_from_slice(bytes);
-            result(relay.deliver(shared, &delivery, to, bytes.len(), fill))
+            result(worker.deliver(&delivery, to, bytes.len(), fill))
         })?
     }
 
@@ -150,11 +153,11 @@ impl<'a> Request<'a> {
         if let Some(done) = self.relayed {
             return done;
         }
-        let (shared, call) = (self.shared, self.call);
-        let relayed = self.at_home(|relay| match relay.act(shared, call) {
+        let call = self.call;
+        let relayed = self.at_home(|worker| match worker.act(call) {
             Handled::Ended(outcome) => result(outcome).map(|()| Relayed::Delivered),
             Handled::Held | Handled::Task { .. } | Handled::Abandoned => {
-                if let Some(current) = &mut relay.inside.current {
+                if let Some(current) = &mut worker.state.inside.current {
                     current.held = true;
                 }
                 Ok(Relayed::Held)
@@ -165,13 +168,14 @@ impl<'a> Request<'a> {
     }
 
     /// Comes back to the worker for a moment, unless it has been claimed.
-    fn at_home<R>(&self, act: impl FnOnce(&mut Relay) -> R) -> Result<R, Failed> {
-        let handover = &self.shared.workers[self.worker].handover;
-        let mut home = Home { handover, relay: Some(handover.take_back().ok_or(Failed::Stuck)?) };
-        let result = home.relay.as_mut().map(|relay| act(relay));
+    fn at_home<R>(&self, act: impl FnOnce(&mut WorkerContext<'_>) -> R) -> Result<R, Failed> {
+        let handover = self.code.handover(self.worker);
+        let mut home = Home { handover, state: Some(handover.take_back().ok_or(Failed::Stuck)?) };
+        let (shared, code) = (self.shared, self.code);
+        let result = home.state.as_mut().map(|state| act(&mut WorkerContext::new(shared, code, state)));
         // The handler goes on: nothing is pinned while the host's code runs.
-        if let Some(relay) = home.relay.as_mut().filter(|_| !mutant("handler-pins-rooms")) {
-            relay.leave_rooms();
+        if let Some(state) = home.state.as_mut().filter(|_| !mutant("handler-pins-rooms")) {
+            state.leave_rooms();
         }
         result.ok_or(Failed::Stuck)
     }
@@ -179,15 +183,15 @@ impl<'a> Request<'a> {
 
 /// The worker's state while a handler's request is carried out: laid down again however that ends.
 struct Home<'a> {
-    handover: &'a Handover<Box<Relay>>,
-    relay: Option<Box<Relay>>,
+    handover: &'a Handover<Box<WorkerState>>,
+    state: Option<Box<WorkerState>>,
 }
 
 impl Drop for Home<'_> {
     fn drop(&mut self) {
-        if let Some(relay) = self.relay.take() {
+        if let Some(state) = self.state.take() {
             // Never refused: it was taken from there.
-            let _ = self.handover.lay_down(relay);
+            let _ = self.handover.lay_down(state);
         }
     }
 }

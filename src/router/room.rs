@@ -5,8 +5,7 @@ use super::egress::Rejected;
 use super::handler::HandlerCall;
 use super::pair::give_back_one;
 use super::payload::{Payload, REFERENCE_BYTES};
-use super::relay::{Relay, shard};
-use super::shared::Shared;
+use super::state::WorkerContext;
 use crate::clients::{ClientId, MAX_NAME_BYTES, Members, NameBuffer, Shortage};
 use crate::envelope::Text;
 use crate::error::{Failed, Undeliverable};
@@ -21,21 +20,17 @@ struct ToRoom<'a, F: Fn(&mut [u8])> {
     fill: F,
 }
 
-impl Relay {
+impl WorkerContext<'_> {
     /// Relays a message to the other members of its room.
-    pub(super) fn relay_to_room(
-        &mut self,
-        shared: &Shared,
-        call: &HandlerCall<'_>,
-        room: Text<'_>,
-    ) -> Outcome {
+    pub(super) fn relay_to_room(&mut self, call: &HandlerCall<'_>, room: Text<'_>) -> Outcome {
+        let shared = self.shared;
         let HandlerCall { client, slot, envelope, .. } = *call;
         let mut buffer = [0; MAX_NAME_BYTES];
         let Some(name) = room.decode(&mut buffer).filter(|name| name.len() <= MAX_NAME_BYTES) else {
             return Outcome::Failed(Failed::NameTooLong);
         };
         // Taken out while its list is in use, and put back: nothing below looks another room up.
-        let Some(mut reader) = self.rooms.take() else { return Outcome::Failed(Failed::UnknownRoom) };
+        let Some(mut reader) = self.state.rooms.take() else { return Outcome::Failed(Failed::UnknownRoom) };
         let outcome = match shared.rooms.find(&mut reader, name.as_bytes()) {
             None => Outcome::Failed(Failed::UnknownRoom),
             Some(members) if !members.contains(slot.place().port, client) && !mutant("room-open-to-all") => {
@@ -51,56 +46,45 @@ impl Relay {
                         envelope.write_relayed(sender_name, out);
                     },
                 };
-                self.relay_to_members(shared, members, &message)
+                self.relay_to_members(members, &message)
             }
         };
-        self.rooms = Some(reader);
+        self.state.rooms = Some(reader);
         outcome
     }
 
-    /// Ends the worker's look at member lists: at the end of a cycle, and before any code of the host's runs.
-    #[inline]
-    pub(super) fn leave_rooms(&mut self) {
-        if let Some(reader) = &mut self.rooms {
-            reader.leave();
-        }
-    }
-
-    fn relay_to_members<F: Fn(&mut [u8])>(
-        &mut self,
-        shared: &Shared,
-        members: &Members,
-        message: &ToRoom<'_, F>,
-    ) -> Outcome {
+    fn relay_to_members<F: Fn(&mut [u8])>(&mut self, members: &Members, message: &ToRoom<'_, F>) -> Outcome {
+        let shared = self.shared;
         // All rings and backlogs are alike: what is too large for one record is for every one, and lies beside them once.
-        let beside = if self.egress.iter().flatten().any(|egress| egress.most_recipients(message.length) == 0)
-        {
-            let Some(payload) = shared.payloads.fill(message.length, &message.fill) else {
-                return Outcome::Failed(Failed::PayloadsFull);
+        let beside =
+            if self.state.egress.iter().flatten().any(|egress| egress.most_recipients(message.length) == 0) {
+                let Some(payload) = shared.payloads.fill(message.length, &message.fill) else {
+                    return Outcome::Failed(Failed::PayloadsFull);
+                };
+                Some(payload)
+            } else {
+                None
             };
-            Some(payload)
-        } else {
-            None
-        };
-        if !self.holds.is_empty() && !mutant("room-overtakes-hold") {
-            self.flush_members(shared, members);
+        if !self.state.holds.is_empty() && !mutant("room-overtakes-hold") {
+            self.flush_members(members);
         }
-        shard(shared, self.worker).rooms.messages.add(&mut self.writer, 1);
+        self.shard().rooms.messages.add(&mut self.state.writer, 1);
         let mut told = false;
         for (port, clients) in members.by_port() {
-            self.relay_to_port(shared, port, clients, message, beside.as_ref(), &mut told);
+            self.relay_to_port(port, clients, message, beside.as_ref(), &mut told);
         }
         Outcome::Ok
     }
 
     /// What is held here for a member goes out first.
-    fn flush_members(&mut self, shared: &Shared, members: &Members) {
+    fn flush_members(&mut self, members: &Members) {
+        let shared = self.shared;
         for client in members.by_port().flat_map(|(_, clients)| clients) {
             let Some(slot) = shared.clients.get(*client) else { continue };
             let mut buffer = NameBuffer::default();
             let hash = shared.clients.names().hash(slot.name(&mut buffer).as_bytes());
-            if self.holds.holds_for(hash) && shared.clients.names().get(hash) == Some(*client) {
-                self.flush(shared, hash, *client);
+            if self.state.holds.holds_for(hash) && shared.clients.names().get(hash) == Some(*client) {
+                self.flush(hash, *client);
             }
         }
     }
@@ -108,16 +92,16 @@ impl Relay {
     /// One port's members: in one record, or in as few as are large enough.
     fn relay_to_port<F: Fn(&mut [u8])>(
         &mut self,
-        shared: &Shared,
         port: usize,
         clients: &[ClientId],
         message: &ToRoom<'_, F>,
         beside: Option<&Payload>,
         told: &mut bool,
     ) {
-        self.see_to(shared, port);
+        let shared = self.shared;
+        self.see_to(port);
         let bytes = message.length.min(u32::MAX as usize) as u32;
-        let mut recipients = std::mem::take(&mut self.members);
+        let mut recipients = std::mem::take(&mut self.state.members);
         recipients.clear();
         let (mut closed, mut without_credit) = (0, 0);
         for client in clients {
@@ -135,35 +119,35 @@ impl Relay {
                 Err(Shortage::Closed) => closed += 1,
                 Err(Shortage::Exhausted) => {
                     without_credit += 1;
-                    self.over_limit(shared, message.header, *client, slot, told);
+                    self.over_limit(message.header, *client, slot, told);
                 }
             }
         }
         let emitted = recipients.len() as u64 + closed + without_credit;
-        shard(shared, self.worker).emitted.add(&mut self.writer, emitted);
-        self.undeliverable(shared, Undeliverable::Closed, closed);
-        self.undeliverable(shared, Undeliverable::Credit, without_credit);
+        self.shard().emitted.add(&mut self.state.writer, emitted);
+        self.undeliverable(Undeliverable::Closed, closed);
+        self.undeliverable(Undeliverable::Credit, without_credit);
         // With the credit the slots stay these clients', and so does their port.
-        let most = self.egress.get(port).and_then(Option::as_ref);
+        let most = self.state.egress.get(port).and_then(Option::as_ref);
         let length = if beside.is_some() { REFERENCE_BYTES } else { message.length };
         let most = most.map_or(usize::MAX, |egress| egress.most_recipients(length)).max(1);
         for chunk in recipients.chunks(most) {
-            self.relay_to_record(shared, port, chunk, message, beside);
+            self.relay_to_record(port, chunk, message, beside);
         }
-        self.members = recipients;
+        self.state.members = recipients;
     }
 
     /// One record.
     fn relay_to_record<F: Fn(&mut [u8])>(
         &mut self,
-        shared: &Shared,
         port: usize,
         recipients: &[u64],
         message: &ToRoom<'_, F>,
         beside: Option<&Payload>,
     ) {
-        let way = (self.worker, port);
-        let emitted = match (self.egress.get_mut(port), beside) {
+        let shared = self.shared;
+        let way = (self.state.worker, port);
+        let emitted = match (self.state.egress.get_mut(port), beside) {
             (Some(Some(egress)), None) => {
                 egress.emit_to(message.header, recipients, message.length, &message.fill).map_err(Some)
             }
@@ -175,23 +159,23 @@ impl Relay {
         let count = recipients.len() as u64;
         match emitted {
             Ok(backlogged) => {
-                self.sent(shared, message.header.sender, port, count, backlogged);
-                let rooms = &shard(shared, self.worker).rooms;
-                rooms.records.add(&mut self.writer, 1);
-                rooms.recipients.add(&mut self.writer, count);
-                rooms.bytes_copied.add(&mut self.writer, message.length as u64);
+                self.sent(message.header.sender, port, count, backlogged);
+                let rooms = &self.shard().rooms;
+                rooms.records.add(&mut self.state.writer, 1);
+                rooms.recipients.add(&mut self.state.writer, count);
+                rooms.bytes_copied.add(&mut self.state.writer, message.length as u64);
             }
             Err(rejected) => {
                 for recipient in recipients.iter().map(|one| ClientId(*one)) {
                     give_back_one(delivery_kind::MESSAGE, recipient, message.length, &shared.clients);
                 }
                 match rejected {
-                    None => self.undeliverable(shared, Undeliverable::PortGone, count),
+                    None => self.undeliverable(Undeliverable::PortGone, count),
                     Some(Rejected::PayloadsFull) => {
-                        self.undeliverable(shared, Undeliverable::PayloadsFull, count);
+                        self.undeliverable(Undeliverable::PayloadsFull, count);
                     }
                     // None is too large: there are as many recipients as go into one.
-                    Some(Rejected::Full | Rejected::TooLarge) => self.egress_full(shared, port, count),
+                    Some(Rejected::Full | Rejected::TooLarge) => self.egress_full(port, count),
                 }
             }
         }

@@ -2,6 +2,9 @@
 //! route, the fallback, takes it over. It is handled once, by one of them (`call`). A message that the fallback has taken
 //! over has left the order of its client's others.
 
+use super::base::{BaseRequest, Fallback, Routed};
+use super::call_result::{CLOSED, DELIVERED, EXPIRED, FAILED, HELD};
+use super::on_worker::is_on_worker;
 use super::outgoing::Bytes;
 use super::port::Port;
 use super::shared::Shared;
@@ -9,144 +12,11 @@ use super::shared_port::SharedPort;
 use super::submit::{SubmitHalf, SubmitOptions};
 use crate::call::{CallEnd, CallId};
 use crate::clients::ClientId;
-use crate::config::{Config, Key, RouteFallback};
+use crate::config::Key;
 use crate::error::{Error, Failed, Refused, TakenOver};
-use crate::metrics::Outcome;
-use crate::ring::record::{IngressHeader, ingress_flag};
 use crate::ring::{AttachState, Memory};
 use crate::sync::{Arc, Release};
-use std::cell::Cell;
-use std::fmt;
 use std::time::{Duration, Instant};
-
-/// What has become of a message that was routed synchronously.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Routed {
-    /// A worker has handled it.
-    Delivered,
-    /// Its recipient is not connected: it is held, and delivered or expired later.
-    Held,
-    /// A worker has handled it, and it failed.
-    Failed(Failed),
-    /// It had waited too long, and nobody has handled it.
-    Expired,
-    /// The base route has handled it instead.
-    TakenOver {
-        /// Why.
-        reason: TakenOver,
-        /// What the base route returned.
-        success: bool,
-    },
-}
-
-/// A message for the host's own route.
-#[derive(Clone, Copy, Debug)]
-pub struct BaseRequest<'a> {
-    /// Who sent it.
-    pub client: ClientId,
-    /// The message as it was submitted.
-    pub message: &'a [u8],
-}
-
-/// The host's own route: what takes over where the router cannot handle a message. Runs on the caller's thread.
-#[derive(Default)]
-pub(super) struct BaseRoute(Option<Box<Function>>);
-
-type Function = dyn Fn(&BaseRequest<'_>) -> bool + Send + Sync;
-
-impl BaseRoute {
-    pub(super) fn new(route: impl Fn(&BaseRequest<'_>) -> bool + Send + Sync + 'static) -> Self {
-        Self(Some(Box::new(route)))
-    }
-}
-
-impl fmt::Debug for BaseRoute {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str(if self.0.is_some() { "BaseRoute" } else { "none" })
-    }
-}
-
-/// What happens to a message that cannot be handled.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Fallback {
-    Refuse,
-    /// The base route takes it over.
-    Inline,
-}
-
-impl Fallback {
-    /// What the configuration says, with a base route or without.
-    pub(super) fn new(config: &Config, base: &BaseRoute) -> Result<Self, Error> {
-        let there = base.0.is_some();
-        let missing = |key: &'static str, value: &str, allowed: &str| Error::Config {
-            key,
-            value: value.to_owned(),
-            allowed: format!("{allowed}, or give the builder a base_route"),
-        };
-        if config.get(Key::ConcurrentRouting) == 0 && !there {
-            return Err(missing("enable_concurrent_routing", "off", "on"));
-        }
-        match config.route_fallback() {
-            RouteFallback::Auto | RouteFallback::Inline if there => Ok(Self::Inline),
-            RouteFallback::Inline => Err(missing("route_fallback", "inline", "auto, refuse")),
-            RouteFallback::Auto | RouteFallback::Refuse => Ok(Self::Refuse),
-        }
-    }
-}
-
-thread_local! {
-    static IN_WORKER: Cell<bool> = const { Cell::new(false) };
-}
-
-/// While this is there, the thread is inside a worker, its own or one that it drives: it must not wait for one.
-pub(super) struct InWorker {
-    before: bool,
-}
-
-impl InWorker {
-    pub(super) fn enter() -> Self {
-        Self { before: IN_WORKER.replace(true) }
-    }
-}
-
-impl Drop for InWorker {
-    fn drop(&mut self) {
-        IN_WORKER.set(self.before);
-    }
-}
-
-const DELIVERED: u64 = 0;
-const HELD: u64 = 1;
-const EXPIRED: u64 = 2;
-const CLOSED: u64 = 3;
-const FAILED: u64 = 4;
-
-/// A worker's result, as a number in the call's slot. Without an outcome the message is held.
-pub(super) fn result_of(outcome: Option<Outcome>) -> u64 {
-    match outcome {
-        Some(Outcome::Ok) => DELIVERED,
-        None => HELD,
-        Some(Outcome::Expired) => EXPIRED,
-        Some(Outcome::Failed(reason)) => FAILED + reason as u64,
-    }
-}
-
-/// The call that a record belongs to, if its caller waits for it.
-#[inline]
-pub(super) fn call_of(header: &IngressHeader) -> Option<CallId> {
-    (header.flags & ingress_flag::CALL != 0).then_some(CallId(header.call))
-}
-
-/// Settles a call whose record nobody took: says whether the record still counts as refused, or its caller's fallback
-/// has it.
-pub(super) fn settle_call(shared: &Shared, port: usize, id: CallId) -> bool {
-    if let Some(calls) = shared.calls.get(port) {
-        calls.refuse(id, CLOSED);
-    }
-    // Told or given up before: with a base route its caller counts the message, as taken over.
-    shared.fallback != Fallback::Inline
-}
 
 /// A call that waits.
 pub(super) struct WaitingCall {
@@ -212,7 +82,7 @@ fn deadline(timeout: Duration) -> Option<Instant> {
 impl SubmitHalf {
     /// Pushes a message that a caller waits for; not yet published.
     pub(super) fn begin(&mut self, client: ClientId, message: &[u8]) -> Result<Begun, Error> {
-        if IN_WORKER.get() {
+        if is_on_worker() {
             return Err(Error::OwnThread);
         }
         let shared = Arc::clone(&self.shared);
@@ -294,7 +164,7 @@ impl Shared {
     /// The base route handles a message that was counted as taken over. The host's code: no lock is held.
     pub(super) fn run_base(&self, reason: TakenOver, client: ClientId, message: &[u8]) -> Routed {
         let request = BaseRequest { client, message };
-        let success = self.base.0.as_ref().is_some_and(|route| route(&request));
+        let success = self.base.run(&request);
         Routed::TakenOver { reason, success }
     }
 

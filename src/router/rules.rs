@@ -7,6 +7,9 @@ mod shipped;
 use crate::envelope::{MAX_FIELD_BYTES, Protocol};
 use crate::error::Error;
 
+/// The message type under which sends of the host are counted, in the recipient's protocol.
+pub(super) const SEND: &str = "send";
+
 /// What the router does with a message type.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]

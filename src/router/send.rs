@@ -1,16 +1,14 @@
 //! What a host sends to a client itself, without a handler: taken by the worker that was fixed for the client at its
 //! connect, delivered on credit, counted and timed like any other message.
 
-use super::relay::{NOBODY, Relay, no_series, shard};
+use super::relay::{NOBODY, no_series};
 use super::shared::Shared;
+use super::state::WorkerContext;
 use crate::clients::ClientId;
 use crate::error::Failed;
 use crate::metrics::{Outcome, SeriesIds, Timing};
 use crate::ring::record::{DeliveryHeader, IngressHeader, delivery_kind};
 use crate::sync::mutant;
-
-/// The message type under which sends are counted, in the recipient's protocol.
-pub(super) const SEND: &str = "send";
 
 /// Where a send to this client is counted; among the others where the client is gone.
 pub(super) fn send_series(shared: &Shared, to: ClientId) -> SeriesIds {
@@ -18,19 +16,19 @@ pub(super) fn send_series(shared: &Shared, to: ClientId) -> SeriesIds {
     labels.map_or_else(no_series, |(rules, application)| (rules.send, rules.id, application))
 }
 
-impl Relay {
+impl WorkerContext<'_> {
     /// Delivers a host's own message and counts it; as `message`, for records without a client.
     pub(super) fn send(
         &mut self,
-        shared: &Shared,
         header: &IngressHeader,
         payload: Result<&[u8], Failed>,
         started: u64,
     ) -> u64 {
+        let shared = self.shared;
         let to = ClientId(header.recipient);
         let ids = send_series(shared, to);
         if header.stamp > started {
-            shard(shared, self.worker).stamps_clamped.add(&mut self.writer, 1);
+            self.shard().stamps_clamped.add(&mut self.state.writer, 1);
         }
         let stamp = header.stamp.min(started);
         let delivery = DeliveryHeader {
@@ -48,7 +46,7 @@ impl Relay {
             Outcome::Failed(Failed::RecipientClosed)
         } else {
             match payload {
-                Ok(payload) => self.deliver_bytes(shared, &delivery, to, payload),
+                Ok(payload) => self.deliver_bytes(&delivery, to, payload),
                 Err(reason) => Outcome::Failed(reason),
             }
         };
@@ -59,9 +57,9 @@ impl Relay {
             held: None,
             ended,
         };
-        self.ended += 1;
+        self.state.ended += 1;
         if !mutant("send-uncounted") {
-            self.count(shared, NOBODY, ids, payload.map_or(0, <[u8]>::len), timing, Some(outcome));
+            self.count(NOBODY, ids, payload.map_or(0, <[u8]>::len), timing, Some(outcome));
         }
         ended
     }

@@ -1,16 +1,13 @@
 //! What ports, workers and readers of one router share. Built once; afterwards every field is either read-only,
 //! a cell with one writer, a protocol of its own (wake words, pairs, clients), or behind the control lock.
 
-use super::handler::Handler;
+use super::activity::Activity;
+use super::base::{BaseRoute, Fallback};
 use super::pair::Pair;
 use super::payload::Payloads;
 use super::permits::Permits;
 use super::placement::{self, Placement};
-use super::relay::Relay;
-use super::route::{BaseRoute, Fallback};
-use super::rules::ProtocolRules;
-use super::send::SEND;
-use super::watch::Activity;
+use super::rules::{ProtocolRules, SEND};
 use crate::call::Calls;
 use crate::clients::{Bucket, ClientId, ClientSlot, Clients, Limits, Rate, Rooms, Stack, UNLISTED};
 use crate::clock::Clock;
@@ -22,7 +19,7 @@ use crate::metrics::{
 };
 use crate::park::Doorbell;
 use crate::ring::Attachment;
-use crate::sync::{Arc, AtomicBool, AtomicU64, Handover, Mutex, Relaxed, Release, lock};
+use crate::sync::{Arc, AtomicBool, AtomicU64, Mutex, Relaxed, Release, lock};
 use crossbeam_utils::CachePadded;
 
 #[derive(Debug)]
@@ -98,8 +95,8 @@ pub(super) struct WorkerShared {
     pub(super) stalls: AtomicU64,
     pub(super) stall_counted: AtomicU64,
     pub(super) activity: CachePadded<Activity>,
-    /// Where its relay lies while it is inside a handler.
-    pub(super) handover: CachePadded<Handover<Box<Relay>>>,
+    /// A stop has given it up inside a handler.
+    pub(super) given_up: AtomicBool,
     /// How far each port has consumed what this worker emitted, in its batches; see `placement`.
     pub(super) frontiers: Box<[CachePadded<AtomicU64>]>,
     pub(super) shard: WorkerShard,
@@ -129,15 +126,6 @@ pub(super) struct ProtocolEntry {
     pub(super) types: Vec<TypeId>,
     /// The type under which what hosts send to its clients is counted.
     pub(super) send: TypeId,
-    /// By type, the closure that it runs.
-    pub(super) handlers: Vec<Option<Handler>>,
-}
-
-/// What of the host's own code a router runs.
-pub(super) struct Hooks {
-    pub(super) handlers: Vec<Vec<Option<Handler>>>,
-    pub(super) base: BaseRoute,
-    pub(super) fallback: Fallback,
 }
 
 impl Shared {
@@ -151,15 +139,14 @@ impl Shared {
     pub(super) fn new(
         config: Config,
         protocols: Vec<ProtocolRules>,
-        Hooks { handlers, base, fallback }: Hooks,
+        (base, fallback): (BaseRoute, Fallback),
         clock: Clock,
         name_keys: [u64; 2],
     ) -> Self {
         let mut labels = LabelTable::new(config.count(Key::MaxApplications));
         let protocols: Vec<_> = protocols
             .into_iter()
-            .zip(handlers)
-            .map(|(rules, handlers)| {
+            .map(|rules| {
                 let mut names: Vec<_> = rules.types().iter().map(|(name, _)| name.clone()).collect();
                 // A protocol that lists a type of that name shares its series.
                 let listed = names.iter().position(|name| name == SEND);
@@ -168,7 +155,7 @@ impl Shared {
                 }
                 let (id, types) = labels.add_protocol(rules.name(), &names);
                 let send = types.get(listed.unwrap_or(names.len() - 1)).copied().unwrap_or(TypeId(OTHER));
-                ProtocolEntry { rules, id, types, send, handlers }
+                ProtocolEntry { rules, id, types, send }
             })
             .collect();
         let mut droppable = vec![false; labels.types().len()];
@@ -200,7 +187,7 @@ impl Shared {
                         stalls: AtomicU64::new(0),
                         stall_counted: AtomicU64::new(0),
                         activity: CachePadded::new(Activity::new()),
-                        handover: CachePadded::new(Handover::new()),
+                        given_up: AtomicBool::new(false),
                         frontiers: placement::frontiers(ports),
                         shard: shard(),
                         paths: (0..ports).map(|_| PathShard::default()).collect(),
@@ -382,7 +369,7 @@ impl Shared {
             let present = worker.activity.present();
             stats.message_age_nanoseconds =
                 present.map_or(0, |(_, since)| self.clock.nanoseconds(since, now));
-            stats.given_up = worker.handover.is_claimed();
+            stats.given_up = worker.given_up.load(Relaxed);
             stats.lost = self.placement.is_lost(index);
         }
         #[cfg(not(corelane_loom))]

@@ -6,26 +6,31 @@
 #[cfg(all(test, not(corelane_loom)))]
 mod tests;
 
-use super::handler::{NOT_TAKEN_UP, discard};
+use super::base::Fallback;
+use super::call_result::call_of;
+use super::handler::{NOT_TAKEN_UP, WorkerCode};
+use super::on_worker::InWorker;
+use super::panics::discard;
 use super::payload::read_reference;
-use super::relay::{NOBODY, Relay, no_series};
-use super::route::{Fallback, InWorker, call_of};
+use super::relay::{NOBODY, no_series};
 use super::send::send_series;
 use super::shared::Shared;
+use super::state::{WorkerContext, WorkerState};
 use super::worker::{IngressReceiver, Worker};
 use crate::clients::ClientId;
 use crate::error::Failed;
 use crate::metrics::{OTHER, Outcome, Timing, TypeId};
 use crate::ring::Consumer;
 use crate::ring::record::{IngressHeader, ingress_flag, ingress_kind};
-use crate::sync::{Arc, lock, mutant};
+use crate::sync::{Arc, Relaxed, lock, mutant};
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 /// Gives up a worker if it is inside a handler. It then has left every pair, and all it had is accounted for.
-pub(super) fn give_up(shared: &Arc<Shared>, index: usize) {
-    if let Some(relay) = shared.workers.get(index).and_then(|worker| worker.handover.claim()) {
-        Worker::adopt(shared, index, relay, Failed::Stuck).settle();
+pub(super) fn give_up(shared: &Arc<Shared>, code: &Arc<WorkerCode>, index: usize) {
+    if let Some(state) = code.handover(index).claim() {
+        shared.workers[index].given_up.store(true, Relaxed); // Relaxed: a report.
+        Worker::adopt(shared, code, index, state, Failed::Stuck).settle();
     }
 }
 
@@ -35,11 +40,11 @@ impl Worker {
     pub(super) fn lose(&mut self, panic: Option<&(dyn Any + Send)>) {
         let _inside = InWorker::enter();
         self.stopped = true;
-        if self.relay.inside.abandoned {
+        if self.state.inside.abandoned {
             return; // It was given up, and settled.
         }
         let shared = Arc::clone(&self.shared);
-        let relay = std::mem::replace(&mut self.relay, Box::new(Relay::hollow(self.index)));
+        let state = std::mem::replace(&mut self.state, Box::new(WorkerState::hollow(self.index)));
         // Its host has stopped the router, and lets go of the worker instead of driving it to its end.
         let is_expected = panic.is_none() && shared.is_stopping();
         if !is_expected {
@@ -47,7 +52,7 @@ impl Worker {
             let _control = lock(&shared.control);
             shared.placement.set_lost(self.index);
         }
-        Self::adopt(&shared, self.index, relay, Failed::WorkerLost).settle();
+        Self::adopt(&shared, &self.code, self.index, state, Failed::WorkerLost).settle();
         if is_expected {
             return;
         }
@@ -65,11 +70,17 @@ impl Worker {
     }
 
     /// One that settles in the place of a worker which ended, and whose relay this is.
-    fn adopt(shared: &Arc<Shared>, index: usize, relay: Box<Relay>, reason: Failed) -> Self {
-        let mut worker = Self::with(Arc::clone(shared), index, relay);
+    fn adopt(
+        shared: &Arc<Shared>,
+        code: &Arc<WorkerCode>,
+        index: usize,
+        state: Box<WorkerState>,
+        reason: Failed,
+    ) -> Self {
+        let mut worker = Self::with(Arc::clone(shared), Arc::clone(code), index, state);
         worker.failing = Some(reason);
         for port in 0..worker.ingress.len() {
-            if worker.relay.inside.taken.get(port).is_none_or(|taken| *taken == NOT_TAKEN_UP) {
+            if worker.state.inside.taken.get(port).is_none_or(|taken| *taken == NOT_TAKEN_UP) {
                 worker.take_up(port);
             } else if let Some(pair) = shared.pair(index, port).view() {
                 let corrupt = pair.ingress.is_corrupt();
@@ -91,7 +102,7 @@ impl Worker {
     /// Ends what the worker that ended had not taken from one port's ring, up to what is published now.
     /// Gives no byte back: a handler may still be reading its message.
     pub(super) fn fail_rest(&mut self, port: usize, reason: Failed, now: u64) {
-        let handled = self.relay.inside.taken.get(port).copied().unwrap_or(NOT_TAKEN_UP);
+        let handled = self.state.inside.taken.get(port).copied().unwrap_or(NOT_TAKEN_UP);
         let Some(Some(ingoing)) = self.ingress.get_mut(port) else { return };
         if ingoing.corrupt {
             return;
@@ -107,11 +118,12 @@ impl Worker {
                 ingress_kind::MESSAGE | ingress_kind::SEND => {
                     let beside = read_reference(payload).filter(|_| header.flags & ingress_flag::OWNED != 0);
                     let bytes = beside.map_or(payload.len(), |(_, bytes)| bytes);
-                    self.relay.fail_untaken(&self.shared, port, &header, bytes, reason, now);
+                    WorkerContext::new(&self.shared, &self.code, &mut self.state)
+                        .fail_untaken(port, &header, bytes, reason, now);
                 }
                 ingress_kind::DISCONNECT => {
                     ingoing.counts.take_other();
-                    self.relay.disconnect(&self.shared, port, &header);
+                    WorkerContext::new(&self.shared, &self.code, &mut self.state).disconnect(port, &header);
                 }
                 _ => ingoing.counts.take_other(),
             }
@@ -119,18 +131,11 @@ impl Worker {
     }
 }
 
-impl Relay {
+impl WorkerContext<'_> {
     /// Counts one message of a worker that ended: first the one that it was at, then those behind it.
-    fn fail_untaken(
-        &mut self,
-        shared: &Shared,
-        port: usize,
-        header: &IngressHeader,
-        bytes: usize,
-        reason: Failed,
-        now: u64,
-    ) {
-        let current = self.inside.current.take_if(|current| current.port == port);
+    fn fail_untaken(&mut self, port: usize, header: &IngressHeader, bytes: usize, reason: Failed, now: u64) {
+        let shared = self.shared;
+        let current = self.state.inside.current.take_if(|current| current.port == port);
         // What a host sends itself has no client behind it.
         let client = (header.kind == ingress_kind::MESSAGE).then_some(ClientId(header.client));
         let slot = client.and_then(|client| shared.clients.on(client, port));
@@ -152,7 +157,7 @@ impl Relay {
         let failed = Outcome::Failed(reason);
         let result = Some(failed).filter(|_| !held);
         // One that it was at has been started already; of another the caller may have taken its message back before.
-        let started = current.is_some() || call.is_some_and(|call| self.inside.answering == Some(call));
+        let started = current.is_some() || call.is_some_and(|call| self.state.inside.answering == Some(call));
         let calls = shared.calls.get(port);
         let starts = |call| started || calls.is_some_and(|calls| calls.start(call));
         let given_up = call.is_some_and(|call| !starts(call));
@@ -162,13 +167,13 @@ impl Relay {
             false => Some(failed),
         };
         let sender = slot.and(client).unwrap_or(NOBODY);
-        self.count(shared, sender, ids, bytes, timing, outcome);
-        self.ended += u64::from(!held);
+        self.count(sender, ids, bytes, timing, outcome);
+        self.state.ended += u64::from(!held);
         if let (Some(slot), false) = (slot, held) {
             slot.finish(1);
         }
         if !given_up {
-            self.tell_caller(shared, port, call, result);
+            self.tell_caller(port, call, result);
         }
     }
 }

@@ -3,9 +3,10 @@
 
 use super::connect::ConnectOptions;
 use super::outgoing::{Bytes, IngressSender, IngressSenders};
-use super::pair::{Pair, settle_ingress};
+use super::pair::Pair;
 use super::payload::{Owned, Payload};
 use super::placement::ALL;
+use super::settle::settle_ingress;
 use super::shared::Shared;
 use crate::call::CallId;
 use crate::clients::{ClientId, ClientSlot, NewClient, Phase, RoomId, SlotPlace};

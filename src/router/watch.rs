@@ -4,55 +4,8 @@
 use super::shared::Shared;
 use crate::config::Key;
 use crate::error::Error;
-use crate::sync::{AcqRel, Acquire, Arc, AtomicBool, AtomicU64, Relaxed, Release, fence, mutant, own_load};
+use crate::sync::{AcqRel, Acquire, Arc, AtomicBool, Relaxed, Release};
 use std::time::Duration;
-
-/// What a worker says of itself. One writer, the worker; on a cache line of its own.
-#[derive(Debug)]
-pub(crate) struct Activity {
-    /// Odd while a handler runs.
-    sequence: AtomicU64,
-    /// When the current one started, in raw ticks.
-    started: AtomicU64,
-}
-
-impl Activity {
-    pub(crate) fn new() -> Self {
-        Self { sequence: AtomicU64::new(0), started: AtomicU64::new(0) }
-    }
-
-    /// A handler is about to run.
-    #[inline]
-    pub(crate) fn begin(&self, now: u64) {
-        // A seqlock's writer. Release: who sees this start sees that the run before has ended; pairs with the fence in
-        // `present`.
-        if !mutant("activity-no-release-fence") {
-            fence(Release);
-        }
-        self.started.store(now, Relaxed); // Relaxed: the sequence publishes it.
-        // Release: with an odd number comes when it started; pairs with the Acquire in `present`.
-        self.sequence.store(own_load(&self.sequence) + 1, Release);
-    }
-
-    /// It has returned.
-    #[inline]
-    pub(crate) fn end(&self) {
-        self.sequence.store(own_load(&self.sequence) + 1, Release); // Release: as in `begin`.
-    }
-
-    /// The present handler's number, and since when it runs. May miss one that has only just begun, never makes one older
-    /// than it is.
-    pub(crate) fn present(&self) -> Option<(u64, u64)> {
-        let before = self.sequence.load(Acquire); // Acquire: pairs with the Release in `begin`.
-        let started = self.started.load(Relaxed); // Relaxed: checked behind the fence.
-        // Acquire: with a later start comes a later sequence; pairs with the fence in `begin`.
-        if !mutant("activity-no-acquire-fence") {
-            fence(Acquire);
-        }
-        let inside = before % 2 == 1 && self.sequence.load(Relaxed) == before;
-        inside.then_some((before, started))
-    }
-}
 
 /// Looks at a router's workers. [`Builder::start`](super::Builder::start) runs one on a thread of its own where there are
 /// handlers; who drives the workers by hand calls [`look`](Self::look).
@@ -75,7 +28,7 @@ impl Watchdog {
         let mut count = 0;
         for (index, worker) in self.shared.workers.iter().enumerate() {
             // One that a stop has given up is no worker any more; `WorkerStats::given_up` says so.
-            let present = worker.activity.present().filter(|_| !worker.handover.is_claimed());
+            let present = worker.activity.present().filter(|_| !worker.given_up.load(Relaxed));
             let over = present.filter(|(_, since)| now.saturating_sub(*since) > self.timeout_ticks);
             // Relaxed: a report. Who places clients reads the bit, which comes first: who sees the report finds it set.
             if worker.stalled.load(Relaxed) != over.is_some() {

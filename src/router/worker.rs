@@ -6,13 +6,15 @@ mod figures;
 
 use super::driven::Gate;
 use super::egress::EgressSender;
-use super::handler::{NOT_TAKEN_UP, discard};
-use super::pair::{PairCounts, settle_ingress, untaken_deliveries};
+use super::handler::{NOT_TAKEN_UP, WorkerCode};
+use super::on_worker::InWorker;
+use super::pair::PairCounts;
+use super::panics::discard;
 use super::payload::{Way, read_reference};
 use super::placement::Frontier;
-use super::relay::Relay;
-use super::route::InWorker;
+use super::settle::{settle_ingress, untaken_deliveries};
 use super::shared::{Shared, WorkerShared};
+use super::state::{WorkerContext, WorkerState};
 use crate::clients::{ClientId, END, NameHash};
 use crate::config::{Balance, Idle, Key};
 use crate::error::{Failed, Undeliverable};
@@ -28,10 +30,11 @@ use std::time::Duration;
 #[derive(Debug)]
 pub struct Worker {
     pub(super) shared: Arc<Shared>,
+    pub(super) code: Arc<WorkerCode>,
     pub(super) index: usize,
     pub(super) ingress: Vec<Option<IngressReceiver>>,
     /// In a box, so that it can be laid down while a handler runs.
-    pub(super) relay: Box<Relay>,
+    pub(super) state: Box<WorkerState>,
     /// Where the next cycle starts, so that no port is always first.
     first_port: usize,
     attach_seen: u64,
@@ -74,18 +77,24 @@ pub(super) const PAIR_BYTES: u64 =
 impl Worker {
     /// Takes what is reserved from the system.
     pub(super) fn touch(&mut self) -> std::io::Result<()> {
-        self.relay.touch()
+        self.state.touch()
     }
 
-    pub(super) fn new(shared: Arc<Shared>, index: usize) -> Self {
-        let relay = Relay::with_spare(&shared, index);
-        Self::with(shared, index, relay)
+    pub(super) fn new(shared: Arc<Shared>, code: Arc<WorkerCode>, index: usize) -> Self {
+        let state = WorkerState::with_spare(&shared, index);
+        Self::with(shared, code, index, state)
     }
 
-    pub(super) fn with(shared: Arc<Shared>, index: usize, relay: Box<Relay>) -> Self {
+    pub(super) fn with(
+        shared: Arc<Shared>,
+        code: Arc<WorkerCode>,
+        index: usize,
+        state: Box<WorkerState>,
+    ) -> Self {
         Self {
             ingress: (0..shared.ports.len()).map(|_| None).collect(),
-            relay,
+            state,
+            code,
             first_port: 0,
             attach_seen: 0,
             batch: shared.config.count(Key::Batch),
@@ -124,8 +133,8 @@ impl Worker {
         }
         let _inside = InWorker::enter();
         let now = now.max(self.latest);
-        self.relay.batch += 1;
-        self.relay.writer.controlled = self.shared.controls.now();
+        self.state.batch += 1;
+        self.state.writer.controlled = self.shared.controls.now();
         let changes = self.own().bell.attach_changes();
         if changes != self.attach_seen || self.look_again.is_some() {
             self.attach_seen = changes;
@@ -137,7 +146,7 @@ impl Worker {
         self.look_at_queues(now);
         let mut work = 0;
         if self.own().bell.take_post() {
-            self.relay.look_up_all(&self.shared);
+            WorkerContext::new(&self.shared, &self.code, &mut self.state).look_up_all();
             work += 1;
         }
         if self.own().bell.is_stopping() {
@@ -161,19 +170,19 @@ impl Worker {
                 return 0;
             }
             work += taken;
-            let all = taken < self.batch && self.relay.tasks.of_port(port) == 0;
+            let all = taken < self.batch && self.state.tasks.of_port(port) == 0;
             load += if all { taken as u64 } else { self.waiting(port) };
         }
         self.publish_load(load);
         self.first_port = (self.first_port + 1) % ports;
-        if !self.relay.holds.is_empty() {
-            work += self.relay.expire(&self.shared, time);
+        if !self.state.holds.is_empty() {
+            work += WorkerContext::new(&self.shared, &self.code, &mut self.state).expire(time);
         }
         if work > 0 {
             let own = &self.shared.workers[self.index].shard;
-            own.cycles.add(&mut self.relay.writer, 1);
+            own.cycles.add(&mut self.state.writer, 1);
             let busy = self.shared.clock.nanoseconds(now, time);
-            own.busy_nanoseconds.add(&mut self.relay.writer, busy);
+            own.busy_nanoseconds.add(&mut self.state.writer, busy);
         }
         self.latest = self.latest.max(time);
         self.idle_since = Some(time);
@@ -185,15 +194,15 @@ impl Worker {
 
     /// Nothing that this batch has looked at is used any more.
     pub(super) fn end_batch(&mut self) {
-        self.relay.leave_rooms();
+        self.state.leave_rooms();
         // What a disconnect left in rooms for the sake of this batch may go now, also where no port calls any more.
         self.shared.rooms.follow_up();
     }
 
     /// Whether it was given up inside a handler that has returned now: what it had is another's, and it ends at once.
     pub(super) fn is_abandoned(&mut self) -> bool {
-        self.stopped |= self.relay.inside.abandoned;
-        self.relay.inside.abandoned
+        self.stopped |= self.state.inside.abandoned;
+        self.state.inside.abandoned
     }
 
     /// What lay in a port's ring before this cycle took its part, in records.
@@ -209,17 +218,17 @@ impl Worker {
     fn publish_load(&mut self, load: u64) {
         let cell = &self.shared.workers[self.index].shard.load;
         if cell.get() != load {
-            cell.set(&mut self.relay.writer, load);
+            cell.set(&mut self.state.writer, load);
         }
     }
 
     /// Gives back the permits of what has ended, and publishes how far the ports have come.
     pub(super) fn follow_ports(&mut self) {
         let own = &self.shared.workers[self.index];
-        self.shared.permits.give(std::mem::take(&mut self.relay.ended));
-        for (egress, published) in self.relay.egress.iter_mut().zip(&own.frontiers) {
+        self.shared.permits.give(std::mem::take(&mut self.state.ended));
+        for (egress, published) in self.state.egress.iter_mut().zip(&own.frontiers) {
             if let Some(egress) = egress {
-                egress.advance(self.relay.batch, published);
+                egress.advance(self.state.batch, published);
             }
         }
     }
@@ -228,7 +237,7 @@ impl Worker {
     fn drain(&mut self, port: usize, limit: usize, time: &mut u64) -> usize {
         let Some(Some(ingoing)) = self.ingress.get_mut(port) else { return 0 };
         // Nothing has come back since the ring's next record began to wait for that.
-        if ingoing.corrupt || ingoing.blocked == Some(self.relay.tasks.returned) {
+        if ingoing.corrupt || ingoing.blocked == Some(self.state.tasks.returned) {
             return 0;
         }
         ingoing.blocked = None;
@@ -240,13 +249,15 @@ impl Worker {
                 return Ok(());
             }
             while count < limit {
-                self.relay.inside.taken[port] = ingoing.ring.position();
-                if self.relay.tasks.is_driven() {
-                    match self.relay.gate(&self.shared, port, &mut ingoing.ring)? {
+                self.state.inside.taken[port] = ingoing.ring.position();
+                if self.state.tasks.is_driven() {
+                    match WorkerContext::new(&self.shared, &self.code, &mut self.state)
+                        .gate(port, &mut ingoing.ring)?
+                    {
                         Gate::Open => {}
                         Gate::Shut => return Ok(()),
                         Gate::Blocked => {
-                            ingoing.blocked = Some(self.relay.tasks.returned);
+                            ingoing.blocked = Some(self.state.tasks.returned);
                             return Ok(());
                         }
                     }
@@ -270,35 +281,46 @@ impl Worker {
                 match (record.kind, header) {
                     (ingress_kind::MESSAGE, Some((header, payload))) => {
                         // For a task, which keeps it.
-                        self.relay.tasks.arriving = beside.clone().flatten();
-                        *time = self.relay.message(&self.shared, port, &header, bytes(payload), *time);
-                        if self.relay.inside.abandoned {
+                        self.state.tasks.arriving = beside.clone().flatten();
+                        *time = WorkerContext::new(&self.shared, &self.code, &mut self.state).message(
+                            port,
+                            &header,
+                            bytes(payload),
+                            *time,
+                        );
+                        if self.state.inside.abandoned {
                             return Ok(());
                         }
-                        self.relay.tasks.arriving = None;
+                        self.state.tasks.arriving = None;
                     }
                     (ingress_kind::SEND, Some((header, payload))) => {
-                        *time = self.relay.send(&self.shared, &header, bytes(payload), *time);
+                        *time = WorkerContext::new(&self.shared, &self.code, &mut self.state).send(
+                            &header,
+                            bytes(payload),
+                            *time,
+                        );
                     }
                     (ingress_kind::DISCONNECT, Some((header, _))) => {
                         ingoing.counts.take_other();
-                        self.relay.disconnect(&self.shared, port, &header);
+                        WorkerContext::new(&self.shared, &self.code, &mut self.state)
+                            .disconnect(port, &header);
                     }
                     (ingress_kind::NAME_CONNECTED, Some((header, _))) => {
                         ingoing.counts.take_other();
-                        self.relay.name_connected(&self.shared, NameHash(header.recipient));
+                        WorkerContext::new(&self.shared, &self.code, &mut self.state)
+                            .name_connected(NameHash(header.recipient));
                     }
                     _ => return Err(Corrupt),
                 }
             }
-            self.relay.inside.taken[port] = ingoing.ring.position();
-            own.full_batches.add(&mut self.relay.writer, 1);
+            self.state.inside.taken[port] = ingoing.ring.position();
+            own.full_batches.add(&mut self.state.writer, 1);
             Ok(())
         });
         if result.is_err() {
             // Nothing in this ring can be trusted any more. The port learns it from CLOSED and `is_corrupt`.
             ingoing.corrupt = true;
-            own.corrupt_rings.add(&mut self.relay.writer, 1);
+            own.corrupt_rings.add(&mut self.state.writer, 1);
             ingoing.ring.mark_corrupt();
             // A port that waits for space there learns that there will be none.
             after_publishing(|| ingoing.port_wake.wake_if_asleep());
@@ -311,7 +333,7 @@ impl Worker {
 
     fn flush_egress(&mut self) -> usize {
         let clients = &self.shared.clients;
-        self.relay
+        self.state
             .egress
             .iter_mut()
             .flatten()
@@ -325,7 +347,7 @@ impl Worker {
         self.report_paths();
         let (mut released, mut published) = (0u64, 0u64);
         for (port, ingoing) in self.ingress.iter_mut().enumerate() {
-            let kept = self.relay.tasks.kept_from(port);
+            let kept = self.state.tasks.kept_from(port);
             let release = |ring: &mut Consumer| match kept {
                 Some(kept) => ring.release_below(kept),
                 None => ring.release(),
@@ -334,7 +356,7 @@ impl Worker {
                 released |= 1 << port;
             }
         }
-        for (port, egress) in self.relay.egress.iter_mut().enumerate() {
+        for (port, egress) in self.state.egress.iter_mut().enumerate() {
             if egress.as_mut().is_some_and(EgressSender::publish) {
                 published |= 1 << port;
             }
@@ -344,7 +366,7 @@ impl Worker {
         }
         let wakes = after_publishing(|| {
             let mut wakes = 0;
-            for (port, (ingoing, egress)) in self.ingress.iter().zip(&self.relay.egress).enumerate() {
+            for (port, (ingoing, egress)) in self.ingress.iter().zip(&self.state.egress).enumerate() {
                 if let Some(ingoing) = ingoing
                     && released & (1 << port) != 0
                     && ingoing.ring.memory().needs_space()
@@ -367,7 +389,7 @@ impl Worker {
         cell: impl FnOnce(&crate::metrics::WorkerShard) -> &crate::metrics::Cell,
         count: u64,
     ) {
-        cell(&self.shared.workers[self.index].shard).add(&mut self.relay.writer, count);
+        cell(&self.shared.workers[self.index].shard).add(&mut self.state.writer, count);
     }
 
     /// Takes up the pairs that were attached, and leaves those whose port has.
@@ -388,7 +410,7 @@ impl Worker {
                     return;
                 }
                 if self.has_unended(port) {
-                    self.look_again = Some(self.relay.tasks.returned);
+                    self.look_again = Some(self.state.tasks.returned);
                     continue;
                 }
                 self.leave(port, Undeliverable::PortGone);
@@ -400,8 +422,8 @@ impl Worker {
     pub(super) fn take_up(&mut self, port: usize) {
         let Some(pair) = self.shared.pair(self.index, port).view() else { return };
         // It may have been seen to before.
-        self.relay.egress[port].get_or_insert_with(|| EgressSender::new(&pair));
-        self.relay.inside.taken[port] = 0;
+        self.state.egress[port].get_or_insert_with(|| EgressSender::new(&pair));
+        self.state.inside.taken[port] = 0;
         self.ingress[port] = Some(IngressReceiver {
             ring: Consumer::new(pair.ingress),
             counts: pair.counts,
@@ -418,7 +440,7 @@ impl Worker {
         // While the host has messages out what waits goes on to the ports that read.
         let mut work = self.flush_egress();
         if let Some(reason) = self.failing {
-            self.relay.fail_tasks(&self.shared, reason, now);
+            WorkerContext::new(&self.shared, &self.code, &mut self.state).fail_tasks(reason, now);
         }
         for port in 0..self.ingress.len() {
             if let Some(Some(ingoing)) = self.ingress.get_mut(port) {
@@ -437,11 +459,12 @@ impl Worker {
         }
         if (0..self.ingress.len()).any(|port| self.has_unended(port)) {
             // The host goes on taking what was published before the stop.
-            self.look_again = Some(self.relay.tasks.returned);
+            self.look_again = Some(self.state.tasks.returned);
             return work;
         }
         let lost = self.failing.filter(|reason| *reason == Failed::WorkerLost);
-        self.relay.stop_holds(&self.shared, lost.unwrap_or(Failed::Stopped));
+        WorkerContext::new(&self.shared, &self.code, &mut self.state)
+            .stop_holds(lost.unwrap_or(Failed::Stopped));
         self.flush_egress();
         for port in 0..self.ingress.len() {
             if self.ingress[port].is_some() {
@@ -462,17 +485,18 @@ impl Worker {
     fn leave(&mut self, port: usize, reason: Undeliverable) {
         let Some(mut ingoing) = self.ingress[port].take() else { return };
         let shared = Arc::clone(&self.shared);
-        self.relay.inside.taken[port] = NOT_TAKEN_UP;
-        let mut egress = self.relay.egress[port].take();
+        self.state.inside.taken[port] = NOT_TAKEN_UP;
+        let mut egress = self.state.egress[port].take();
         let path = &shared.workers[self.index].paths[port];
         let published = &shared.workers[self.index].frontiers[port];
         let (mut closed, mut closes) = (Vec::new(), Vec::new());
         if let Some(egress) = &mut egress {
-            egress.report(path, &mut self.relay.writer);
+            egress.report(path, &mut self.state.writer);
             let given_up = egress.give_up(&shared.clients, &shared.payloads);
-            self.relay.undeliverable(&shared, reason, given_up.recipients);
+            WorkerContext::new(&self.shared, &self.code, &mut self.state)
+                .undeliverable(reason, given_up.recipients);
             (closed, closes) = (given_up.closed, given_up.closes);
-            egress.report(path, &mut self.relay.writer);
+            egress.report(path, &mut self.state.writer);
             egress.leave(published);
         }
         ingoing.ring.store_seal();
@@ -514,7 +538,8 @@ impl Worker {
             drop((unread, shared.payloads.sweep(Way::Out, self.index, port)));
             let untaken = untaken_deliveries(&pair.egress, &shared.clients);
             let closings = shared.forget_ended(port, (END, END));
-            self.relay.undeliverable(&shared, Undeliverable::PortGone, untaken + closings);
+            WorkerContext::new(&self.shared, &self.code, &mut self.state)
+                .undeliverable(Undeliverable::PortGone, untaken + closings);
             Frontier::end(published);
         });
         // The port looks at the state of the pair, too.
@@ -523,19 +548,19 @@ impl Worker {
 
     /// Whether a leave or a stop can only go on when the host is done with something.
     fn waits_for_tasks(&self) -> bool {
-        self.look_again == Some(self.relay.tasks.returned) && !self.relay.tasks.is_empty()
+        self.look_again == Some(self.state.tasks.returned) && !self.state.tasks.is_empty()
     }
 
     /// Whether anything has come in its rings that a sleep would miss. Behind the fence of the wake word.
     fn rings_have_news(&self) -> bool {
         (self.look_again.is_some() && !self.waits_for_tasks())
             || self.ingress.iter().flatten().any(|ingoing| {
-                let blocked = ingoing.blocked == Some(self.relay.tasks.returned);
+                let blocked = ingoing.blocked == Some(self.state.tasks.returned);
                 // Behind its seal there is nothing to take.
                 let more = if ingoing.sealed { !ingoing.ring.is_drained() } else { ingoing.ring.has_more() };
                 !ingoing.corrupt && !blocked && more
             })
-            || self.relay.egress.iter().flatten().any(|egress| egress.is_stalled() && egress.space_moved())
+            || self.state.egress.iter().flatten().any(|egress| egress.is_stalled() && egress.space_moved())
     }
 
     /// The thread's life.
@@ -584,19 +609,19 @@ impl Worker {
     /// Sleeps until something comes, or something is due, or `most` is over.
     pub(super) fn sleep(&mut self, now: u64, most: Option<Duration>) {
         let mut timeout = most;
-        for egress in self.relay.egress.iter_mut().flatten().filter(|egress| egress.is_stalled()) {
+        for egress in self.state.egress.iter_mut().flatten().filter(|egress| egress.is_stalled()) {
             egress.request_space();
             let wait = Duration::from_millis(10);
             timeout = Some(most.map_or(wait, |most| most.min(wait)));
         }
         let moves = self.shared.workers.len() > 1 && self.shared.placement.balance != Balance::RoundRobin;
-        if moves && self.relay.egress.iter().flatten().any(|egress| egress.frontier.is_behind()) {
+        if moves && self.state.egress.iter().flatten().any(|egress| egress.frontier.is_behind()) {
             // Nobody wakes a worker for what its ports have consumed; and whoever waits to move needs to be told.
             let wait = self.frontier_wait;
             timeout = Some(timeout.map_or(wait, |timeout: Duration| timeout.min(wait)));
             self.frontier_wait = (2 * wait).min(FRONTIER_WAIT_MAXIMUM);
         }
-        if let Some(due) = self.relay.holds.next_expiry() {
+        if let Some(due) = self.state.holds.next_expiry() {
             let wait =
                 Duration::from_nanos(self.shared.clock.nanoseconds(now, due)) + Duration::from_micros(50);
             timeout = Some(timeout.map_or(wait, |timeout: Duration| timeout.min(wait)));

@@ -106,7 +106,7 @@ impl Side for Worker {
 
     fn recording(&self, _: usize) -> Recording {
         let mut shard =
-            Shard(corelane::metrics::bench::Recorder::new(TYPES.len() + 1, 3, 9), self.totals.clone());
+            Shard(corelane::metrics::bench::BenchRecorder::new(TYPES.len() + 1, 3, 9), self.totals.clone());
         Box::new(move |samples, count| {
             let shard = &mut shard;
             cycle(samples, count, |one| {
@@ -122,7 +122,7 @@ impl Side for Worker {
 }
 
 /// Leaves behind what it has counted.
-struct Shard(corelane::metrics::bench::Recorder, Arc<Mutex<(u64, u64)>>);
+struct Shard(corelane::metrics::bench::BenchRecorder, Arc<Mutex<(u64, u64)>>);
 
 impl Drop for Shard {
     fn drop(&mut self) {

@@ -17,7 +17,7 @@ fn started(workers: u64, panics_after: u64) -> (Router, Vec<JoinHandle<()>>) {
         Config::default().with(Key::Workers, workers).and_then(|config| config.with(Key::IdleStrategy, 2));
     let built = config.and_then(|config| Builder::new(config).build());
     let (router, mut workers) = built.unwrap();
-    workers[0].relay.inside.panics_after = Some(panics_after);
+    workers[0].state.inside.panics_after = Some(panics_after);
     let run = |worker: Worker| std::thread::spawn(move || worker.run());
     (router, workers.into_iter().map(run).collect())
 }

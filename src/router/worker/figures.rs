@@ -13,10 +13,10 @@ impl Worker {
             bytes += waiting.1;
         }
         let own = &self.shared.workers[self.index].shard;
-        let writer = &mut self.relay.writer;
+        let writer = &mut self.state.writer;
         own.queue_messages_maximum.raise(writer, records);
         own.queue_bytes_maximum.raise(writer, bytes);
-        own.in_flight_maximum.raise(writer, records + self.relay.holds.messages() as u64);
+        own.in_flight_maximum.raise(writer, records + self.state.holds.messages() as u64);
         let idle = self.idle_since.map_or(0, |since| self.shared.clock.nanoseconds(since, now));
         own.idle_nanoseconds.add(writer, idle);
     }
@@ -24,9 +24,9 @@ impl Worker {
     /// At the end of a cycle: what waits on the way to each port.
     pub(super) fn report_paths(&mut self) {
         let paths = self.shared.workers[self.index].paths.iter();
-        for (egress, path) in self.relay.egress.iter_mut().zip(paths) {
+        for (egress, path) in self.state.egress.iter_mut().zip(paths) {
             if let Some(egress) = egress {
-                egress.report(path, &mut self.relay.writer);
+                egress.report(path, &mut self.state.writer);
             }
         }
     }

@@ -1,0 +1,112 @@
+//! Settling a pair: whoever leaves it second accounts for everything that neither side took.
+
+use super::base::Fallback;
+use super::call_result::CLOSED;
+use super::call_result::call_of;
+use super::pair::{Pair, closed_reason, give_back};
+use super::payload::{Payload, Way};
+use super::shared::Shared;
+use crate::call::CallId;
+use crate::clients::{ClientId, Clients};
+use crate::error::Refused;
+use crate::ring::record::{IngressHeader, ingress_kind};
+use crate::ring::{Consumer, Memory};
+use crate::sync::{Arc, mutant};
+
+/// Settles what a worker left in a port's ring, as the second of the two to leave: every message there counts as refused, is
+/// finished for its client, gives its permit back and drops its payload. `count` is told how many, and why; `closed` of each
+/// client whose last record was among them, and who gets no other answer to it. Returns the payloads, to be dropped while no
+/// lock is held.
+#[must_use]
+pub(super) fn settle_ingress(
+    shared: &Shared,
+    (worker, port): (usize, usize),
+    pair: &Pair,
+    count: impl FnOnce(Refused, u64),
+    closed: impl FnMut(ClientId),
+) -> Vec<Payload> {
+    let reason = closed_reason(&pair.ingress);
+    let settled = if pair.ingress.is_corrupt() {
+        // Its contents are not to be trusted.
+        let (pushed, capacity) = (pair.ingress.traffic().0, pair.ingress.capacity());
+        let untaken = pair.counts.unread_messages(pushed, capacity);
+        Settled { refused: untaken, permits: untaken }
+    } else {
+        settle_untaken(shared, port, &pair.ingress, closed)
+    };
+    count(reason, settled.refused);
+    shared.permits.give(settled.permits);
+    shared.payloads.sweep(Way::In, worker, port)
+}
+
+#[derive(Default)]
+struct Settled {
+    refused: u64,
+    permits: u64,
+}
+
+/// Settles the records published above the worker's seal: submitted, never taken. Nobody takes from the ring any more. Of
+/// the messages that a caller waits for, those that its fallback has do not count.
+fn settle_untaken(
+    shared: &Shared,
+    port: usize,
+    ingress: &Arc<Memory>,
+    mut closed: impl FnMut(ClientId),
+) -> Settled {
+    let start = if mutant("settle-from-head") { Some(ingress.shared_head()) } else { ingress.seal() };
+    let mut settled = Settled::default();
+    let Some(start) = start else { return settled };
+    let mut rest = Consumer::starting_at(Arc::clone(ingress), start);
+    if rest.refresh().is_err() {
+        return settled;
+    }
+    while let Ok(Some(record)) = rest.next() {
+        let Some((header, _)) = IngressHeader::read(record.bytes) else { continue };
+        let slot = shared.clients.on(ClientId(header.client), port);
+        match record.kind {
+            ingress_kind::MESSAGE => {
+                settled.permits += 1;
+                let counts = call_of(&header).is_none_or(|call| settle_call(shared, port, call));
+                settled.refused += u64::from(counts);
+                if let Some(slot) = slot.filter(|_| !mutant("settle-unfinished")) {
+                    slot.finish(1);
+                }
+            }
+            ingress_kind::SEND if !mutant("settle-without-sends") => {
+                settled.permits += 1;
+                settled.refused += 1;
+            }
+            ingress_kind::DISCONNECT => {
+                let Some(slot) = slot else { continue };
+                if slot.pass_disconnect() {
+                    closed(ClientId(header.client));
+                }
+                slot.finish(1);
+            }
+            _ => {}
+        }
+    }
+    settled
+}
+
+/// Deliveries that the port never took, in recipients; gives their credit back.
+pub(super) fn untaken_deliveries(egress: &Arc<Memory>, clients: &Clients) -> u64 {
+    let mut rest = Consumer::starting_at(Arc::clone(egress), egress.shared_head());
+    let mut count = 0;
+    if rest.refresh().is_ok() {
+        while let Ok(Some(record)) = rest.next() {
+            count += give_back(record.bytes, clients);
+        }
+    }
+    count
+}
+
+/// Settles a call whose record nobody took: says whether the record still counts as refused, or its caller's fallback
+/// has it.
+fn settle_call(shared: &Shared, port: usize, id: CallId) -> bool {
+    if let Some(calls) = shared.calls.get(port) {
+        calls.refuse(id, CLOSED);
+    }
+    // Told or given up before: with a base route its caller counts the message, as taken over.
+    shared.fallback != Fallback::Inline
+}
