@@ -1,10 +1,10 @@
-//! Errors of calls, with stable codes, and the closed lists of reasons why a message was refused, failed, or a
-//! delivery could not be made. Counters, exports and the C ABI all use these names.
+//! The error type, its stable codes, and the closed lists of reasons: why the router refused a message, why a message
+//! failed, and why a delivery was not handed out. Counters, exports and the C ABI use these names.
 
 use crate::id::{ClientId, MAX_NAME_BYTES};
 use std::fmt;
 
-/// A list of reasons: an enum with a number, a name and a text each, so that counters can be arrays.
+/// Declares a list of reasons: an enum whose variants have a number and a name. The numbers index arrays of counters.
 macro_rules! reasons {
     ($(#[$meta:meta])* $name:ident { $($(#[$doc:meta])* $variant:ident = $label:literal,)+ }) => {
         $(#[$meta])*
@@ -16,10 +16,10 @@ macro_rules! reasons {
         impl $name {
             /// Every reason, in the order of their numbers.
             pub const ALL: &'static [Self] = &[$(Self::$variant,)+];
-            /// How many there are.
+            /// The number of reasons.
             pub const COUNT: usize = Self::ALL.len();
 
-            /// The name that metrics carry.
+            /// The name used in metrics.
             pub const fn label(self) -> &'static str {
                 match self { $(Self::$variant => $label,)+ }
             }
@@ -34,154 +34,159 @@ macro_rules! reasons {
 }
 
 reasons! {
-    /// Why a message was not accepted. Nothing of it has entered the router.
+    /// Why the port refused a message. The router has kept nothing of a refused message.
     Refused {
-        /// The ring to the client's worker is full. Retry after the next poll, or drop.
+        /// The ingress ring to the client's worker is full. Retry after the next poll, or drop the message.
         Full = "ring_full",
-        /// The router is stopping or stopped, or its worker closed the ring before taking the message.
+        /// The router is stopping or stopped, or the worker closed the ingress ring before it took the message.
         Closed = "closed",
-        /// The router drains; what it has is finished, nothing new is taken.
+        /// The router is draining: it finishes accepted messages and accepts no new ones.
         Draining = "draining",
-        /// The client is not connected, or no longer.
+        /// The client is not connected.
         Stale = "stale_client",
         /// The client belongs to another port.
         WrongPort = "wrong_port",
-        /// Larger than `max_message`.
+        /// The message is larger than `max_message`, or too large for a ring.
         TooLarge = "too_large",
-        /// The ring holds what no one could have written; the port is of no further use.
+        /// The ingress ring is corrupt: it holds values that no correct host or worker writes. The port cannot be
+        /// used further.
         Corrupt = "corrupt",
-        /// `max_in_flight` of the client's messages have not ended yet.
+        /// The client has `max_in_flight` messages that have no outcome yet.
         InFlight = "in_flight_limit",
         /// The client sends faster than `client_rate` and `client_burst` allow.
         RateLimited = "rate_limited",
-        /// `max_concurrent_messages` are in flight in the whole router.
+        /// The router has `max_concurrent_messages` messages in flight.
         Concurrency = "concurrency_limit",
-        /// Too large for a ring, or given away, and as many payloads outside rings wait as `payloads` and `payload_bytes`
-        /// allow.
+        /// The message needs an out-of-line payload, and `payloads` or `payload_bytes` is reached. A message needs
+        /// one if it is too large for a ring, or if the host gave its bytes away.
         PayloadsFull = "payloads_full",
-        /// As many callers wait for results on this port as `max_calls` allows.
+        /// `max_calls` callers are already waiting for results on this port.
         TooManyCalls = "too_many_calls",
     }
 }
 
 reasons! {
-    /// Why an accepted message ended without being delivered.
+    /// Why an accepted message was not delivered.
     Failed {
         /// The message has no bytes.
         Empty = "empty",
-        /// Not UTF-8.
+        /// The message is not UTF-8.
         NotUtf8 = "not_utf8",
-        /// Not JSON, or something follows it.
+        /// The message is not JSON, or bytes follow the JSON value.
         NotJson = "not_json",
-        /// JSON, but not an object.
+        /// The message is JSON, but not an object.
         NotAnObject = "not_an_object",
-        /// Nested too deeply.
+        /// The JSON is nested too deeply.
         TooDeep = "too_deep",
-        /// A field that the protocol uses stands twice.
+        /// The message contains a field of the protocol twice.
         DuplicateField = "duplicate_field",
-        /// A field that the protocol uses has the wrong type.
+        /// A field of the protocol has the wrong JSON type.
         WrongType = "wrong_type",
-        /// No type.
+        /// The message has no type.
         MissingType = "missing_type",
-        /// A type that the protocol does not know.
+        /// The protocol does not list the message type.
         UnknownType = "unknown_type",
-        /// A field that the protocol uses, or a recipient's name, is longer than it can be.
+        /// A field of the protocol, or the recipient's name, is longer than the limit.
         NameTooLong = "field_too_long",
-        /// A key that some readers would take for the sender's.
+        /// The message contains a key that some readers could mistake for the sender key.
         AmbiguousSender = "ambiguous_sender",
-        /// A message that needs a recipient names none.
+        /// The message needs a recipient and names none.
         NoRecipient = "no_recipient",
-        /// The recipient is not connected, and this type is not held.
+        /// The recipient is not connected, and messages of this type are not held.
         UnknownRecipient = "unknown_recipient",
-        /// The recipient is not connected, and no more can be held for it, for this sender, or here.
+        /// The recipient is not connected, and a hold limit is reached: of the recipient's name, of the sender, or of
+        /// the worker.
         HoldFull = "hold_full",
-        /// The recipient is being closed.
+        /// The recipient is closing.
         RecipientClosed = "recipient_closed",
-        /// The recipient has not acknowledged what it was given; its credit policy says what follows.
+        /// The recipient has no credit left. Its credit policy decides what happens next.
         Credit = "credit_exhausted",
-        /// The way to the recipient's port is full, its backlog included.
+        /// The egress ring to the recipient's port and the backlog behind it are full.
         EgressFull = "egress_full",
-        /// The recipient's port is gone.
+        /// The recipient's port has been released.
         PortGone = "port_gone",
-        /// Once relayed it would be too large for the recipient's ring.
+        /// The relayed message would be too large for the recipient's egress ring.
         TooLarge = "too_large",
-        /// The record names a client that does not belong to its port.
+        /// The record names a client that does not belong to the port.
         StaleClient = "stale_client",
         /// The record is not one that a host may write.
         BadRecord = "bad_record",
-        /// Held when the router stopped.
+        /// The router stopped while it held the message.
         Stopped = "stopped",
-        /// No room of that name has a member.
+        /// No room of that name has members.
         UnknownRoom = "unknown_room",
-        /// The sender is not a member of the room that it sends to.
+        /// The sender is not a member of the room.
         NotAMember = "not_a_member",
-        /// Its handler said so.
+        /// The handler returned a failure.
         Handler = "handler_failed",
-        /// Its handler panicked.
+        /// The handler panicked, or the value that the host gave away as the message did.
         Panicked = "handler_panicked",
-        /// Its worker was inside a handler that a stop did not wait for any longer.
+        /// The worker was still inside a handler when the stop time-out ended.
         Stuck = "stuck",
-        /// Too large for a ring, and as many payloads outside rings wait as `payloads` and `payload_bytes` allow.
+        /// The delivery is too large for a ring and needs an out-of-line payload, and `payloads` or `payload_bytes`
+        /// is reached.
         PayloadsFull = "payloads_full",
-        /// Its host, which handled it itself, says so.
+        /// The host handled the message itself and recorded it as failed.
         Reported = "reported",
-        /// The client has written where the server puts the sender.
+        /// The client set a field that only the server may set: the sender.
         ForgedSender = "forged_sender",
-        /// Its worker ended before it was handled: its thread panicked, or its host dropped it.
+        /// The worker ended before it handled the message: the worker's thread panicked, or the host dropped the
+        /// worker.
         WorkerLost = "worker_lost",
     }
 }
 
 reasons! {
-    /// Why what was handed out will never be acknowledged as written. Whether it was written nobody knows.
+    /// Why a delivery that was handed out stays unacknowledged for good. Corelane cannot know whether the host wrote
+    /// it to the client's socket.
     Unacknowledged {
-        /// Its client's connection is closed.
+        /// The client's connection is closed.
         Closed = "closed",
-        /// Its port was released.
+        /// The client's port was released.
         PortGone = "port_gone",
     }
 }
 
 reasons! {
-    /// Why the fallback took a message over: the host's own route has handled it, and it has left the order.
+    /// Why a message was taken over: the base route handled it, outside the order of the client's other messages.
     TakenOver {
         /// `enable_concurrent_routing` is off.
         Disabled = "disabled",
-        /// The ring to the client's worker was full.
+        /// The ingress ring to the client's worker was full.
         Full = "ring_full",
-        /// The router was stopping or stopped, drained, or the ring was of no use any more.
+        /// The router was draining, stopping or stopped, or the ingress ring was corrupt.
         Closed = "closed",
-        /// It had waited longer than `max_queue_wait_ms`.
+        /// The message had waited longer than `max_queue_wait_ms`.
         Expired = "expired",
-        /// Its caller's time was over before a worker started it.
+        /// The caller's time-out ended before a worker started the message.
         TimedOut = "timed_out",
-        /// As many callers waited for results on this port as `max_calls` allows.
+        /// `max_calls` callers were already waiting for results on this port.
         TooManyCalls = "too_many_calls",
     }
 }
 
 reasons! {
-    /// Why a delivery was not handed out. Counted in recipients.
+    /// Why a delivery was not handed out. Counted once per recipient.
     Undeliverable {
-        /// Its recipient had been closed before.
+        /// The recipient was already closed.
         Closed = "closed",
-        /// Ring and backlog of the recipient's port were full.
+        /// The egress ring of the recipient's port and its backlog were full.
         EgressFull = "egress_full",
-        /// The recipient's port was released with the delivery in its ring or backlog.
+        /// The recipient's port was released while the delivery was in its egress ring or backlog.
         PortGone = "port_gone",
-        /// In a backlog when its worker stopped, or ended otherwise.
+        /// The delivery was in a backlog when its worker stopped or ended otherwise.
         Stopped = "stopped",
-        /// A room's member had no credit for the room's message, or a client none for a notice.
+        /// A room member had no credit for a room message, or a client had none for a notice.
         Credit = "credit_exhausted",
-        /// The record stands for a payload that is not there: only corruption can have written it.
+        /// The record refers to an out-of-line payload that does not exist. Only corruption can cause this.
         PayloadLost = "payload_lost",
-        /// A room's message, too large for a ring, when as many payloads outside rings waited as `payloads` allows.
+        /// A room message was too large for a ring, and `payloads` out-of-line payloads were already waiting.
         PayloadsFull = "payloads_full",
     }
 }
 
 reasons! {
-    /// Why a room was not joined, or not left yet. Nothing has changed.
+    /// Why a client could not join a room, or cannot leave it yet. Nothing has changed.
     RoomRefused {
         /// `max_rooms` rooms have members.
         TooManyRooms = "too_many_rooms",
@@ -189,84 +194,87 @@ reasons! {
         RoomFull = "room_full",
         /// The client is in `max_client_rooms` rooms.
         TooManyClientRooms = "too_many_client_rooms",
-        /// As many replaced member lists as allowed are still being read by workers in the middle of a batch.
+        /// Workers in the middle of a batch still read replaced member lists, and `room_retired_lists` or
+        /// `room_retired_bytes` is reached.
         Busy = "lists_in_use",
     }
 }
 
 reasons! {
-    /// Why the router asks a host to close a client.
+    /// Why the router asks the host to close a client.
     CloseReason {
-        /// It has not acknowledged what it was given: more is outstanding than its credit allows.
+        /// The client has run out of credit: it did not acknowledge enough of its deliveries.
         Credit = "credit_exhausted",
-        /// Its port's ring was corrupt.
+        /// A ring of the client's port is corrupt.
         Corrupt = "corrupt",
     }
 }
 
-/// What a call can fail with. The texts say what to change.
+/// An error of a call. The text says what is wrong and what to change.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Error {
-    /// The message was refused; it is counted under this reason.
+    /// The port refused the message. The refusal is counted under this reason.
     Refused(Refused),
-    /// A configuration value is wrong: the key, the value, and what is allowed.
+    /// A configuration value is not allowed.
     Config {
-        /// The key as in the configuration table.
+        /// The key, as in the configuration table.
         key: &'static str,
-        /// What was given.
+        /// The value that was given.
         value: String,
-        /// What is allowed.
+        /// The values that are allowed.
         allowed: String,
     },
-    /// The name is connected; its present client is given.
+    /// A client of this name is connected. Carries that client's handle.
     NameTaken(ClientId),
-    /// The name is empty or longer than [`MAX_NAME_BYTES`].
+    /// The name is empty or longer than [`MAX_NAME_BYTES`]. Carries its length in bytes.
     NameLength(usize),
-    /// `max_clients` are connected, or have left so recently that their slots are still in use.
+    /// `max_clients` clients are connected, or left so recently that their slots are still in use. Carries the limit.
     TooManyClients(u32),
-    /// `max_ports` ports are open.
+    /// `max_ports` ports are open. Carries the limit.
     TooManyPorts(u32),
-    /// The client is not connected, or no longer, or was never.
+    /// The client is not connected.
     StaleClient,
     /// The client belongs to another port.
     WrongPort,
-    /// The client belongs to another port, and a token is given by its own.
+    /// The client belongs to another port. Only its own port can change its token.
     RebindElsewhere,
-    /// The router is not in a state for this call.
+    /// The router or port is not in a state that allows the call. Carries the reason.
     State(&'static str),
-    /// The application or protocol label is unknown, and the budget for new ones is used up.
+    /// No protocol of this name is configured.
     UnknownProtocol(String),
-    /// The operating system refused something.
+    /// A system call failed.
     System {
-        /// What it says.
+        /// The operating system's message.
         text: String,
-        /// Its error number, 0 where there is none.
+        /// The error number (`errno`), or 0 if there is none.
         errno: i32,
     },
-    /// Not done in the time given.
+    /// The call's time-out ended before the work was done.
     Timeout,
-    /// The time was over while a worker handled the message: it ends there, and its result is not waited for.
+    /// The call's time-out ended while a worker handled the message. The worker finishes the message; its result is
+    /// discarded.
     TimeoutStarted,
-    /// A worker's own thread must not wait for a worker.
+    /// The call would dead-lock: a worker's own thread cannot wait for a worker.
     OwnThread,
-    /// As many threads wait for results on this port as `max_calls` allows.
+    /// `max_calls` threads are already waiting for results on this port. Carries the limit.
     TooManyCalls(u32),
-    /// `max_rooms` rooms have members.
+    /// `max_rooms` rooms have members. Carries the limit.
     TooManyRooms(u32),
-    /// The room has `max_room_members` members.
+    /// The room has `max_room_members` members. Carries the limit.
     RoomFull(u32),
-    /// The client is in `max_client_rooms` rooms.
+    /// The client is in `max_client_rooms` rooms. Carries the limit.
     TooManyClientRooms(u32),
-    /// Workers in the middle of a batch still read as many replaced member lists as may be kept for them.
+    /// Workers in the middle of a batch still read replaced member lists, and `room_retired_lists` or
+    /// `room_retired_bytes` is reached. Retry.
     RoomsBusy,
-    /// The room is gone with its last member, or never was.
+    /// The room does not exist: it never did, or its last member has left.
     StaleRoom,
     /// The client is not a member of the room.
     NotAMember,
-    /// The message is not handed out to this worker's host, or not any more.
+    /// The task is not one that this worker's host holds: it is unknown or already done.
     StaleTask,
-    /// A handler does not fit what the protocol lists.
+    /// A handler does not match what the protocol lists.
     Handler {
         /// The protocol's name.
         protocol: String,
@@ -275,53 +283,54 @@ pub enum Error {
         /// What is wrong, and what to change.
         problem: &'static str,
     },
-    /// The description of a protocol is wrong.
+    /// A protocol description is not valid.
     Protocol {
-        /// Its name, if it has one.
+        /// The protocol's name; empty if it has none.
         protocol: String,
         /// Which part is wrong, and what to change.
         problem: String,
     },
-    /// An alert rule is wrong.
+    /// An alert rule is not valid.
     Rule {
-        /// Its name, as far as a name may go.
+        /// The rule's name, cut to the longest name allowed.
         rule: String,
         /// What is wrong, and what to change.
         problem: &'static str,
     },
-    /// There is an alert rule of that name.
+    /// An alert rule of this name exists.
     RuleExists(String),
-    /// There is no alert rule of that name.
+    /// No alert rule of this name exists.
     UnknownRule(String),
-    /// As many alert rules as there can be.
+    /// The limit of alert rules is reached. Carries the limit.
     TooManyRules(u32),
-    /// As many alert callbacks, or polls, as there can be; callbacks that were removed and have not returned count.
+    /// The limit of alert callbacks, or of alert polls, is reached. A removed callback counts until its running call
+    /// has returned. Carries the limit.
     TooManyListeners(u32),
-    /// A metric of the host's own cannot be declared so.
+    /// A custom metric cannot be declared as given.
     Metric {
-        /// Its name.
+        /// The metric's name.
         name: String,
         /// What is wrong, and what to change.
         problem: &'static str,
     },
-    /// Another number of label values than the metric has labels.
+    /// The number of label values differs from the number of the metric's labels.
     MetricLabels {
-        /// The metric.
+        /// The metric's name.
         name: String,
-        /// Labels.
+        /// The number of labels that the metric has.
         wanted: u32,
-        /// Values.
+        /// The number of values that were given.
         given: u32,
     },
-    /// `max_custom_series` series, or 256 families, are declared.
+    /// `max_custom_series` series or 256 families are declared. Carries the first limit.
     TooManyMetrics(u32),
-    /// The router has stopped without so many of its workers: each was inside a handler that did not return in time.
-    /// Its thread and its memory are left behind.
+    /// The router has stopped, except for this many workers: each was inside a handler that did not return in time.
+    /// Their threads and memory are left behind.
     Stuck(u32),
 }
 
 impl Error {
-    /// The code that the C ABI returns; never reused.
+    /// The code that the C ABI returns. Codes are never reused.
     pub const fn code(&self) -> i32 {
         match self {
             Self::Refused(Refused::Full) => -2,
@@ -370,7 +379,7 @@ impl fmt::Display for Error {
             Self::Refused(Refused::InFlight) => {
                 write!(
                     formatter,
-                    "the client has max_in_flight messages in flight: wait for them, or raise it"
+                    "the client has max_in_flight messages in flight: wait for them, or raise max_in_flight"
                 )
             }
             Self::Refused(Refused::RateLimited) => {
@@ -380,15 +389,20 @@ impl fmt::Display for Error {
                 )
             }
             Self::Refused(Refused::Concurrency) => {
-                write!(formatter, "max_concurrent_messages are in flight: publish and poll, or raise it")
+                write!(
+                    formatter,
+                    "max_concurrent_messages are in flight: publish and poll, or raise max_concurrent_messages"
+                )
             }
-            Self::Refused(reason) => write!(formatter, "refused: {reason}"),
+            Self::Refused(reason) => write!(formatter, "the message was refused: {reason}"),
             Self::Config { key, value, allowed } => {
                 write!(formatter, "{key} = {value} is not possible; allowed: {allowed}")
             }
-            Self::NameTaken(_) => write!(formatter, "the name is connected: disconnect that client first"),
+            Self::NameTaken(_) => {
+                write!(formatter, "a client of this name is connected: disconnect that client first")
+            }
             Self::NameLength(length) => {
-                write!(formatter, "a name of {length} bytes; allowed: 1 to {}", MAX_NAME_BYTES)
+                write!(formatter, "the name has {length} bytes; allowed: 1 to {}", MAX_NAME_BYTES)
             }
             Self::TooManyClients(limit) => {
                 write!(formatter, "{limit} clients are connected or leaving: raise max_clients")
@@ -403,17 +417,19 @@ impl fmt::Display for Error {
                 "the client belongs to another port: disconnect it there, then connect it through this one"
             ),
             Self::State(text) => formatter.write_str(text),
-            Self::UnknownProtocol(name) => write!(formatter, "no protocol is called {name:?}: configure it"),
-            Self::System { text, .. } => write!(formatter, "the operating system refused: {text}"),
-            Self::Timeout => write!(formatter, "not done in the time given"),
+            Self::UnknownProtocol(name) => {
+                write!(formatter, "no protocol named {name:?} is configured: configure it first")
+            }
+            Self::System { text, .. } => write!(formatter, "a system call failed: {text}"),
+            Self::Timeout => write!(formatter, "the time-out ended before the work was done"),
             Self::TimeoutStarted => {
                 write!(
                     formatter,
-                    "the time is over and a worker is handling the message: do not send it again"
+                    "the time-out ended while a worker handles the message: do not send it again"
                 )
             }
             Self::OwnThread => {
-                write!(formatter, "called on a worker's thread, which it would wait for: submit instead")
+                write!(formatter, "the call would dead-lock on a worker's own thread: use submit there")
             }
             Self::TooManyCalls(limit) => {
                 write!(formatter, "{limit} threads wait for results on this port: raise max_calls")
@@ -427,20 +443,22 @@ impl fmt::Display for Error {
             }
             Self::RoomsBusy => write!(
                 formatter,
-                "workers still read the member lists that were replaced: retry after the next poll, or raise \
+                "workers still read replaced member lists: retry after the next poll, or raise \
                  room_retired_lists and room_retired_bytes"
             ),
-            Self::StaleRoom => write!(formatter, "the room is gone: it went with its last member"),
+            Self::StaleRoom => {
+                write!(formatter, "the room does not exist: its last member has left, or it never existed")
+            }
             Self::NotAMember => write!(formatter, "the client is not a member of the room: join it first"),
             Self::StaleTask => {
-                write!(formatter, "the message is not handed out by this worker, or is done already")
+                write!(formatter, "this worker's host does not hold the task: it is unknown or already done")
             }
             Self::Handler { protocol, message_type, problem } => {
-                write!(formatter, "the handler of {protocol:?} {message_type:?}: {problem}")
+                write!(formatter, "the handler for {protocol:?} {message_type:?}: {problem}")
             }
             Self::Metric { name, problem } => write!(formatter, "the metric {name:?}: {problem}"),
             Self::MetricLabels { name, wanted, given } => {
-                write!(formatter, "the metric {name:?} has {wanted} labels, and {given} values were given")
+                write!(formatter, "the metric {name:?} has {wanted} labels, but {given} values were given")
             }
             Self::TooManyMetrics(limit) => {
                 write!(
@@ -453,21 +471,23 @@ impl fmt::Display for Error {
             }
             Self::Rule { rule, problem } => write!(formatter, "the alert rule {rule:?}: {problem}"),
             Self::RuleExists(rule) => {
-                write!(formatter, "there is an alert rule {rule:?}: remove it first, or choose another name")
+                write!(formatter, "an alert rule {rule:?} exists: remove it first, or choose another name")
             }
-            Self::UnknownRule(rule) => write!(formatter, "there is no alert rule {rule:?}: add it first"),
-            Self::TooManyRules(limit) => write!(formatter, "{limit} alert rules: remove one first"),
+            Self::UnknownRule(rule) => write!(formatter, "no alert rule {rule:?} exists: add it first"),
+            Self::TooManyRules(limit) => {
+                write!(formatter, "at most {limit} alert rules: remove one first")
+            }
             Self::TooManyListeners(limit) => {
                 write!(
                     formatter,
-                    "{limit} listen to alerts in this way: remove one first, or tell several from one"
+                    "at most {limit} alert listeners: remove one, or fan out in your own callback"
                 )
             }
             Self::Stuck(workers) => {
                 write!(
                     formatter,
-                    "{workers} workers were left behind inside handlers that did not return: make them return, or \
-                     raise stop_timeout_ms"
+                    "{workers} workers are left behind in handlers that did not return: make the handlers return, \
+                     or raise stop_timeout_ms"
                 )
             }
         }

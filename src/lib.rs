@@ -32,12 +32,12 @@ mod models;
 #[cfg(all(test, not(corelane_loom)))]
 mod races;
 
-/// The README's example is compiled and run with the documentation tests.
+/// Compiles and runs the README's example with the documentation tests.
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]
 struct Readme;
 
-/// And those of the guide.
+/// Compiles and runs the guide's examples with the documentation tests.
 #[cfg(doctest)]
 #[doc = include_str!("../docs/guide.md")]
 struct Guide;

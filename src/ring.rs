@@ -1,14 +1,17 @@
-//! The single-producer single-consumer byte ring, and the attach state of a pair of rings.
-//! Producers and consumers are built by `router::port` and `router::worker`; a C or Go host works on the same
-//! memory by the tables in `docs/layout.md`.
+//! The single-producer single-consumer byte ring, and the attach state of a pair of rings. The queue is the SPSC
+//! queue with cached indices (FastForward, Rigtorp's SPSCQueue, folly's ProducerConsumerQueue): each end keeps a copy
+//! of the other end's position and reads the shared word only when the copy shows no room or no data.
+//!
+//! `router::port` and `router::worker` build the senders and receivers on top of the two ends. A C or Go host works
+//! on the same memory by the tables in `docs/layout.md`.
 //!
 //! | word in the header | written by | read by | ordering |
 //! |---|---|---|---|
 //! | `tail` | producer | consumer | Release / Acquire: publishes every record below it |
-//! | `head` | consumer | producer | Release / Acquire: gives back every byte below it |
-//! | `need_space` | producer | consumer | Relaxed, behind `wake_fence` on both sides |
-//! | `closed` | consumer (ingress), producer (egress) | the other | Release / Acquire |
-//! | `seal` | consumer | whoever settles | Release / Acquire, through the attach state |
+//! | `head` | consumer | producer | Release / Acquire: releases every byte below it |
+//! | `need_space` | producer | consumer | Relaxed; both sides order it with `wake_fence` |
+//! | `closed` | consumer (ingress), producer (egress) | the other end | Release / Acquire |
+//! | `seal` | consumer | the thread that settles the pair | Release / Acquire, through the attach state |
 //!
 //! Positions are u64, count bytes, and never wrap; index = position & (capacity − 1).
 
@@ -27,11 +30,11 @@ pub use producer::{Producer, PushError};
 
 use crate::sync::Arc;
 
-/// Makes a ring of `capacity` bytes (a power of two from [`MIN_CAPACITY`] to [`MAX_CAPACITY`]) and hands out
-/// its two ends.
+/// Creates a ring of `capacity` bytes and returns its two ends. `capacity` is a power of two from [`MIN_CAPACITY`] to
+/// [`MAX_CAPACITY`].
 ///
 /// # Errors
-/// What the system says when it has no memory to map, or `InvalidInput` for a capacity outside the range.
+/// `InvalidInput` if `capacity` is not allowed; otherwise the system's error if it cannot map the memory.
 pub fn ring(capacity: usize) -> std::io::Result<(Producer, Consumer)> {
     let memory = Arc::new(Memory::new(capacity)?);
     Ok((Producer::new(Arc::clone(&memory)), Consumer::new(memory)))

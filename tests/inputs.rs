@@ -154,7 +154,7 @@ fn names_and_limits_are_refused_with_what_to_change() {
     assert_eq!(bench.port.connect("", "peerjs", "", 0), Err(Error::NameLength(0)));
     assert_eq!(bench.port.connect(&"n".repeat(65), "peerjs", "", 0), Err(Error::NameLength(65)));
     let unknown = bench.port.connect("eve", "smoke signals", "", 0).unwrap_err();
-    assert_eq!(unknown.to_string(), "no protocol is called \"smoke signals\": configure it");
+    assert_eq!(unknown.to_string(), "no protocol named \"smoke signals\" is configured: configure it first");
     bench.port.connect("eve", "peerjs", "", 0).unwrap();
     assert_eq!(bench.port.connect("fay", "peerjs", "", 0), Err(Error::TooManyClients(3)));
     let connections = bench.router.stats().connections;

@@ -1,12 +1,13 @@
-//! The attach state of one (worker, port) pair: FREE → ATTACHED → DETACHING → FREE. Holds what both sides
-//! share (their rings) from attach until the second of them has left, who settles and frees it.
+//! The attach state of one (worker, port) pair: FREE → ATTACHED → DETACHING → FREE. The slot holds what both sides
+//! share (their rings) from the attach until both sides have left. The side that leaves second settles the value and
+//! frees the slot.
 //!
 //! | field | written by | read by | ordering |
 //! |---|---|---|---|
 //! | `state` → ATTACHED | the attaching port | the worker | Release / Acquire: publishes `value` |
-//! | `state` → DETACHING | each side once, by swap | the other side's swap | AcqRel: the first one's work is the second one's to see |
-//! | `state` → FREE | the second to leave | the next attach | Release / Acquire: `value` is gone |
-//! | `value` | attach in FREE; the second to leave | either side in ATTACHED or DETACHING, before its own leave | through `state` |
+//! | `state` → DETACHING | each side once, by swap | the other side's swap | AcqRel: the second side sees what the first side did |
+//! | `state` → FREE | the side that leaves second | the next attach | Release / Acquire: `value` is gone |
+//! | `value` | attach in FREE; the side that leaves second | either side in ATTACHED or DETACHING, before its own leave | through `state` |
 
 use crate::sync::{AcqRel, Acquire, AtomicU32, Relaxed, Release, UnsafeCell, mutant, ordering};
 
@@ -14,7 +15,7 @@ const FREE: u32 = 0;
 const ATTACHED: u32 = 1;
 const DETACHING: u32 = 2;
 
-/// What a look at the pair found.
+/// The state that a load of the pair returned.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum AttachState {
     Free,
@@ -23,14 +24,14 @@ pub(crate) enum AttachState {
     Detaching,
 }
 
-/// One pair's state and, while it is not free, what its two sides share.
+/// The state of one pair and, unless the pair is free, the value that its two sides share.
 #[derive(Debug)]
 pub(crate) struct Attachment<T> {
     state: AtomicU32,
     value: UnsafeCell<Option<T>>,
 }
 
-// SAFETY: `value` is handed from thread to thread by `state` as in the table above; T is Send.
+// SAFETY: `state` passes `value` from thread to thread, as in the table above; T is Send.
 unsafe impl<T: Send> Sync for Attachment<T> {}
 
 impl<T: Clone> Attachment<T> {
@@ -38,7 +39,7 @@ impl<T: Clone> Attachment<T> {
         Self { state: AtomicU32::new(FREE), value: UnsafeCell::new(None) }
     }
 
-    /// What the pair is in. Acquire: with ATTACHED comes `value`, with DETACHING the first leaver's work.
+    /// The pair's state. Acquire: ATTACHED publishes `value`, and DETACHING publishes what the first leaver did.
     #[inline(always)]
     pub(crate) fn state(&self) -> AttachState {
         match self.state.load(Acquire) {
@@ -48,15 +49,15 @@ impl<T: Clone> Attachment<T> {
         }
     }
 
-    /// Attaches, if the pair is free; gives the value back otherwise. One attaching thread at a time (the
-    /// router's control lock).
+    /// Attaches if the pair is free; otherwise returns the value. Only one thread at a time may attach (the router's
+    /// control lock).
     pub(crate) fn attach(&self, value: T) -> Result<(), T> {
-        // Acquire: the last pair's value is gone; pairs with the Release in `leave`.
+        // Acquire: the previous pair's value is gone; pairs with the Release in `leave`.
         if self.state.load(ordering("attach-free-relaxed-load", Acquire, Relaxed)) != FREE {
             return Err(value);
         }
         self.value.with_mut(|slot| {
-            // SAFETY: in FREE nobody but the one attaching thread touches `value`.
+            // SAFETY: in FREE only the one attaching thread touches `value`.
             unsafe { *slot = Some(value) }
         });
         // Release: publishes `value`; pairs with the Acquire in `state`.
@@ -64,27 +65,28 @@ impl<T: Clone> Attachment<T> {
         Ok(())
     }
 
-    /// A copy of the shared value, for a side that has seen the pair attached and has not left it.
+    /// A copy of the shared value. The calling side has seen the pair attached and has not left it.
     pub(crate) fn view(&self) -> Option<T> {
         if self.state() == AttachState::Free {
             return None;
         }
         self.value.with(|slot| {
-            // SAFETY: the caller's side has not left, so no second leaver has taken the value; nobody writes it.
+            // SAFETY: the caller's side has not left, so no second leaver has taken the value, and no thread writes
+            // it.
             unsafe { (*slot).clone() }
         })
     }
 
-    /// Leaves the pair. The second side to do so gets the value to settle, and the pair is free afterwards.
-    /// Each side calls this once per attachment.
+    /// Leaves the pair. The side that leaves second passes the value to `settle`; then the pair is free. Each side
+    /// calls this once per attachment.
     pub(crate) fn leave(&self, settle: impl FnOnce(T)) {
-        // AcqRel: gives the other side what this one did, or takes what the other side did.
+        // AcqRel: publishes what this side did (first leaver), or sees what the other side did (second leaver).
         let order = ordering("attach-leave-relaxed", AcqRel, Relaxed);
         if self.state.swap(DETACHING, order) != DETACHING {
             return;
         }
         let value = self.value.with_mut(|slot| {
-            // SAFETY: both sides have left; only this thread, the second, touches the value now.
+            // SAFETY: both sides have left. Only this thread, the second leaver, touches the value now.
             unsafe { (*slot).take() }
         });
         if mutant("attach-free-before-settle") {

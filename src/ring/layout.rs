@@ -1,16 +1,16 @@
-//! Where everything lies in a ring's memory. Read by `memory` alone; `docs/layout.md` is the same in words,
-//! and a test compares the two. C and Go hosts get these offsets at run time.
+//! The layout of a ring's memory. Only `memory` uses it. `docs/layout.md` states the same in words, and a test
+//! compares the two. C and Go hosts get these offsets at run time.
 
 use crate::sync::{AtomicU32, AtomicU64};
 
-/// Every record starts on such a boundary: with smaller strides producer and consumer share a cache line.
+/// Every record starts on such a boundary. With smaller strides the two ends would share cache lines (false sharing).
 pub const ALIGNMENT: usize = 64;
-/// Smallest ring, in bytes.
+/// The smallest ring, in bytes.
 #[cfg(not(corelane_loom))]
 pub const MIN_CAPACITY: usize = 1024;
 #[cfg(corelane_loom)]
 pub const MIN_CAPACITY: usize = 128;
-/// Largest ring, in bytes.
+/// The largest ring, in bytes.
 pub const MAX_CAPACITY: usize = 1 << 30;
 /// Bytes from the start of a ring's memory to its first record.
 pub const HEADER_BYTES: usize = 512;
@@ -18,8 +18,8 @@ pub const HEADER_BYTES: usize = 512;
 pub(crate) const MAGIC: u32 = 0x3152_4c43; // "CLR1" in memory on a little-endian machine
 pub(crate) const LAYOUT_VERSION: u32 = 1;
 
-/// The header at the start of a ring's memory. 128 bytes, a pair of cache lines, lie between the words of
-/// different writers, since processors fetch lines in pairs.
+/// The header at the start of a ring's memory. Words of different writers lie 128 bytes apart, which is a pair of
+/// cache lines: processors prefetch lines in pairs, so 64 bytes would not prevent false sharing.
 #[repr(C, align(128))]
 #[derive(Debug)]
 pub(crate) struct Header {
@@ -34,7 +34,7 @@ pub(crate) struct Header {
     pub(crate) producer: ProducerLine,
     // Written by the consumer.
     pub(crate) consumer: ConsumerLine,
-    // Written seldom, by the side that each word's comment names.
+    // Rarely written, by the side that each word's comment names.
     pub(crate) flags: FlagsLine,
 }
 
@@ -42,7 +42,7 @@ pub(crate) struct Header {
 #[derive(Debug)]
 pub(crate) struct ProducerLine {
     pub(crate) tail: AtomicU64,
-    /// Records pushed, pads excluded.
+    /// Records pushed, without pads.
     pub(crate) pushed: AtomicU64,
     /// Claims that found no room.
     pub(crate) refused_full: AtomicU64,
@@ -52,26 +52,26 @@ pub(crate) struct ProducerLine {
 #[derive(Debug)]
 pub(crate) struct ConsumerLine {
     pub(crate) head: AtomicU64,
-    /// Records taken, pads excluded.
+    /// Records taken, without pads.
     pub(crate) popped: AtomicU64,
-    /// Where the host of an inline port is: up to which record everything was handed out, released or not.
+    /// Inline ports only: the position up to which the host has handed out every record, released or not.
     pub(crate) taken: AtomicU64,
-    /// To how many recipients it has handed the record there out already.
+    /// Inline ports only: the number of recipients that the record at `taken` was already handed out to.
     pub(crate) handed: AtomicU64,
 }
 
 #[repr(C, align(128))]
 #[derive(Debug)]
 pub(crate) struct FlagsLine {
-    /// 1 while the producer waits for space. Written by the producer alone.
+    /// 1 while the producer waits for space. Only the producer writes it.
     pub(crate) need_space: AtomicU32,
-    /// 1 once no record will be taken any more (set by an ingress ring's consumer), or none will come (set
-    /// by an egress ring's producer).
+    /// 1 once no more records will be taken (set by an ingress ring's consumer) or pushed (set by an egress ring's
+    /// producer).
     pub(crate) closed: AtomicU32,
-    /// 1 once the consumer found what no producer may write.
+    /// 1 once either side has found a value that no correct peer writes.
     pub(crate) corrupt: AtomicU32,
     _unused: AtomicU32,
-    /// Where the consumer stopped for good; `u64::MAX` until then.
+    /// The position at which the consumer stopped for good; `u64::MAX` until then.
     pub(crate) seal: AtomicU64,
 }
 
@@ -90,7 +90,7 @@ const _: () = {
     assert!(offset_of!(FlagsLine, seal) == 16);
 };
 
-/// Where the words that other languages use lie, in bytes from the start.
+/// The offsets of the words that other languages use, in bytes from the start.
 #[cfg(not(corelane_loom))]
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Offsets {
@@ -129,7 +129,7 @@ impl Header {
 
 #[cfg(corelane_loom)]
 impl Header {
-    /// loom's atomics must be constructed; in mapped memory zeroes are a valid header.
+    /// loom's atomics must be constructed. In mapped memory, all zeroes are a valid header.
     pub(crate) fn zeroed() -> Self {
         let zero = || AtomicU64::new(0);
         Self {

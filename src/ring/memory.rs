@@ -1,12 +1,13 @@
-//! A ring's memory: mapped pages that hold the header and the data. Shared by the two ends and by the attach
-//! slot; the ends alone decide who may touch which bytes. Under loom a box with one tracked cell per 64 bytes.
+//! A ring's memory: mapped pages that hold the header and the data. The two ends and the attach slot share it; only
+//! the ends' positions decide which end may touch which bytes. Under loom it is a box with one tracked cell per 64
+//! bytes.
 
 use super::layout::{ALIGNMENT, HEADER_BYTES, Header, LAYOUT_VERSION, MAGIC, MAX_CAPACITY, MIN_CAPACITY};
 use crate::sync::os::page_bytes;
 use crate::sync::{Acquire, Relaxed, Release};
 use std::io;
 
-/// A ring's memory. Freed when both ends and the attach slot have let go of it.
+/// A ring's memory. Freed when both ends and the attach slot have dropped it.
 #[derive(Debug)]
 pub struct Memory {
     backing: Backing,
@@ -14,19 +15,19 @@ pub struct Memory {
 }
 
 impl Memory {
-    /// Memory that the system gives page by page as it is used.
+    /// Maps memory for `capacity` bytes of data. The system commits each page at its first use.
     pub(crate) fn new(capacity: usize) -> io::Result<Self> {
         Self::reserve(capacity, false)
     }
 
-    /// As [`new`](Self::new); with `touch` all pages are taken from the system now.
+    /// Like [`new`](Self::new). With `touch`, the system commits all pages now.
     pub(crate) fn reserve(capacity: usize, touch: bool) -> io::Result<Self> {
         if !capacity.is_power_of_two() || !(MIN_CAPACITY..=MAX_CAPACITY).contains(&capacity) {
             return Err(io::Error::from(io::ErrorKind::InvalidInput));
         }
         let memory = Self { backing: Backing::new(capacity, touch)?, capacity: capacity as u64 };
         let header = memory.header();
-        // Relaxed: nobody else has the memory yet; handing it over orders these.
+        // Relaxed: no other thread has the memory yet; handing it over orders these stores.
         header.magic.store(MAGIC, Relaxed);
         header.layout_version.store(LAYOUT_VERSION, Relaxed);
         header.capacity.store(capacity as u64, Relaxed);
@@ -35,25 +36,25 @@ impl Memory {
         Ok(memory)
     }
 
-    /// Bytes that a ring of `capacity` takes from the system at most, for the budget.
+    /// The most bytes that a ring of `capacity` takes from the system. Used by the memory budget.
     pub(crate) fn mapped_bytes(capacity: u64) -> u64 {
         (HEADER_BYTES as u64 + capacity).next_multiple_of(page_bytes() as u64)
     }
 
-    /// Where the memory starts, laid out as in `docs/layout.md`: for the end of a ring that another language drives.
-    /// Valid as long as this value lives; what may be written where and when is the ring's protocol.
+    /// The start of the memory, laid out as in `docs/layout.md`, for a host that drives one end from another
+    /// language. Valid as long as this value lives. The ring's protocol decides which bytes may be written when.
     #[cfg(not(corelane_loom))]
     pub fn start(&self) -> *mut u8 {
         self.backing.start()
     }
 
-    /// Where its words lie, for the same.
+    /// The offsets of the header's words from [`start`](Self::start).
     #[cfg(not(corelane_loom))]
     pub(crate) const fn offsets() -> super::layout::Offsets {
         Header::OFFSETS
     }
 
-    /// Layout version, feature bits and stamp source, as the header says them.
+    /// Layout version, feature bits and stamp source, read from the header.
     #[cfg(not(corelane_loom))]
     pub(crate) fn describes(&self) -> (u32, u64, u64) {
         let header = self.header();
@@ -65,18 +66,19 @@ impl Memory {
         )
     }
 
-    /// Says what stamps count. Before the ring is shared.
+    /// Sets the unit of the stamps. Called before the ring is shared.
     pub(crate) fn set_stamp_source(&self, source: u64) {
         self.header().stamp_source.store(source, Relaxed); // Relaxed: as in `new`.
     }
 
-    /// Bytes of data that the ring holds.
+    /// Capacity for records, in bytes.
     #[inline(always)]
     pub fn capacity(&self) -> u64 {
         self.capacity
     }
 
-    /// Largest record, header included: a quarter of the ring, so that a pad never starves a producer.
+    /// The largest record in bytes, including its header: a quarter of the ring, so that a pad never starves a
+    /// producer.
     #[inline(always)]
     pub fn max_record(&self) -> usize {
         (self.capacity / 4).max(ALIGNMENT as u64) as usize
@@ -87,7 +89,7 @@ impl Memory {
         self.backing.header()
     }
 
-    /// Where `position` lies in the data.
+    /// The offset of `position` in the data.
     #[inline(always)]
     pub(super) fn index(&self, position: u64) -> usize {
         (position & (self.capacity - 1)) as usize
@@ -100,7 +102,7 @@ impl Memory {
     #[inline(always)]
     pub(super) unsafe fn read(&self, index: usize, length: usize) -> &[u8] {
         debug_assert!(index + length <= self.capacity as usize);
-        // SAFETY: forwarded.
+        // SAFETY: the caller's contract is the same.
         unsafe { self.backing.read(index, length) }
     }
 
@@ -112,61 +114,62 @@ impl Memory {
     #[expect(clippy::mut_from_ref, reason = "the ring's protocol, not the borrow, gives exclusive access")]
     pub(super) unsafe fn write(&self, index: usize, length: usize) -> &mut [u8] {
         debug_assert!(index + length <= self.capacity as usize);
-        // SAFETY: forwarded.
+        // SAFETY: the caller's contract is the same.
         unsafe { self.backing.write(index, length) }
     }
 
-    /// Whether the side that closes has closed. Acquire pairs with the Release in `close`.
+    /// Whether the ring is closed. Acquire pairs with the Release in `close`.
     #[inline(always)]
     pub fn is_closed(&self) -> bool {
         self.header().flags.closed.load(Acquire) != 0
     }
 
-    /// Says that the ring is closed. Release: what the closing side did before is visible to who sees it.
+    /// Closes the ring. Release: a thread that sees the ring closed also sees what the closing side did before.
     pub(crate) fn close(&self) {
         self.header().flags.closed.store(1, Release);
     }
 
-    /// Whether the consumer found what no producer may write.
+    /// Whether either side has found a value that no correct peer writes.
     pub fn is_corrupt(&self) -> bool {
-        self.header().flags.corrupt.load(Relaxed) != 0 // Relaxed: a report, nothing is published by it.
+        self.header().flags.corrupt.load(Relaxed) != 0 // Relaxed: a report; it publishes nothing.
     }
 
-    /// Whether the producer waits for space. Relaxed: read behind `wake_fence`.
+    /// Whether the producer waits for space. Relaxed: the caller has passed `wake_fence`.
     #[inline(always)]
     pub(crate) fn needs_space(&self) -> bool {
         self.header().flags.need_space.load(Relaxed) != 0
     }
 
-    /// What a consumer must not do; here for the mutant that does it.
+    /// Clears the producer's word, which a consumer must never do. Used only by the weakening
+    /// `space-consumer-clears`.
     #[cfg(all(test, corelane_loom))]
     pub(crate) fn clear_need_space(&self) {
         self.header().flags.need_space.store(0, Relaxed);
     }
 
-    /// The published tail as it is now, without any cached copy: for the re-check before sleep, which the
-    /// caller's fence orders.
+    /// The published tail, read from shared memory instead of a cached copy. For the re-check before sleep; the
+    /// caller's fence orders the load.
     #[inline(always)]
     pub(crate) fn shared_tail(&self) -> u64 {
         self.header().producer.tail.load(Relaxed)
     }
 
-    /// The released head as it is now; as `shared_tail`.
+    /// The released head, read in the same way as `shared_tail`.
     #[inline(always)]
     pub(crate) fn shared_head(&self) -> u64 {
         self.header().consumer.head.load(Relaxed)
     }
 
-    /// Records and bytes that wait, pads included: for reports, from any thread.
+    /// The numbers of unread records and bytes, including pads. For reports; any thread may call it.
     pub(crate) fn waiting(&self) -> (u64, u64) {
         let (pushed, popped) = self.traffic();
         let head = self.shared_head();
         (pushed.saturating_sub(popped), self.shared_tail().saturating_sub(head))
     }
 
-    /// Records pushed and records popped so far; a hint while either side works.
+    /// The numbers of records pushed and popped so far. Only a hint while either side works.
     pub fn traffic(&self) -> (u64, u64) {
-        // Relaxed: two figures for a report. Popped first, so that the difference is not negative.
+        // Relaxed: figures for a report. Load `popped` first, so that the difference is not negative.
         let popped = self.header().consumer.popped.load(Relaxed);
         (self.header().producer.pushed.load(Relaxed), popped)
     }
@@ -199,25 +202,25 @@ mod mapped {
 
         #[inline(always)]
         pub(super) fn header(&self) -> &Header {
-            // SAFETY: the mapping is page-aligned, larger than a header, lives as long as `self`, and any
-            // bytes, zeroes first, are a valid `Header`, which consists of atomics.
+            // SAFETY: the mapping is page-aligned, larger than a header, and lives as long as `self`. Any bytes,
+            // initially zeroes, are a valid `Header`, because it consists of atomics.
             unsafe { self.0.start().cast::<Header>().as_ref() }
         }
 
         #[inline(always)]
         pub(super) unsafe fn read(&self, index: usize, length: usize) -> &[u8] {
-            // SAFETY: the caller keeps index + length within the capacity, so the address is in the mapping.
+            // SAFETY: the caller keeps `index + length` within the capacity, so the address is in the mapping.
             let first = unsafe { self.0.start().add(HEADER_BYTES + index) };
-            // SAFETY: mapped and initialised (pages are zeroed); no writer meanwhile, says the caller.
+            // SAFETY: mapped and initialised (pages are zeroed); the caller excludes writers.
             unsafe { std::slice::from_raw_parts(first.as_ptr(), length) }
         }
 
         #[inline(always)]
         #[expect(clippy::mut_from_ref, reason = "as in Memory::write")]
         pub(super) unsafe fn write(&self, index: usize, length: usize) -> &mut [u8] {
-            // SAFETY: the caller keeps index + length within the capacity, so the address is in the mapping.
+            // SAFETY: the caller keeps `index + length` within the capacity, so the address is in the mapping.
             let first = unsafe { self.0.start().add(HEADER_BYTES + index) };
-            // SAFETY: mapped and initialised; the caller is the only one with these bytes.
+            // SAFETY: mapped and initialised; the caller has exclusive access to these bytes.
             unsafe { std::slice::from_raw_parts_mut(first.as_ptr(), length) }
         }
     }
@@ -232,7 +235,7 @@ mod tracked {
     use crate::sync::UnsafeCell;
     use std::io;
 
-    /// loom checks accesses to the cells; the bytes themselves lie beside them.
+    /// loom checks accesses to the cells. The bytes themselves are stored separately.
     #[derive(Debug)]
     pub(super) struct Backing {
         header: Header,
@@ -240,7 +243,7 @@ mod tracked {
         data: Box<[std::cell::UnsafeCell<u8>]>,
     }
 
-    // SAFETY: `data` is only touched together with the tracked cells.
+    // SAFETY: `data` is accessed only together with the tracked cells.
     unsafe impl Sync for Backing {}
     // SAFETY: as above.
     unsafe impl Send for Backing {}
@@ -262,7 +265,7 @@ mod tracked {
             for cell in &self.cells[index / ALIGNMENT..(index + length).div_ceil(ALIGNMENT)] {
                 cell.with(|_| ());
             }
-            // SAFETY: in bounds; loom has just checked that nobody writes.
+            // SAFETY: in bounds; loom has just checked that no thread writes.
             unsafe { std::slice::from_raw_parts(self.data.as_ptr().add(index).cast(), length) }
         }
 
@@ -270,7 +273,7 @@ mod tracked {
             for cell in &self.cells[index / ALIGNMENT..(index + length).div_ceil(ALIGNMENT)] {
                 cell.with_mut(|_| ());
             }
-            // SAFETY: in bounds; loom has just checked that nobody else has these bytes.
+            // SAFETY: in bounds; loom has just checked that no other thread accesses these bytes.
             unsafe { std::slice::from_raw_parts_mut(self.data[index].get(), length) }
         }
     }

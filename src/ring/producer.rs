@@ -1,5 +1,5 @@
-//! The writing end of a ring: claim, write, commit, publish once per batch. Owned by one thread at a time: a
-//! port (ingress) or a worker (egress).
+//! The writing end of a ring: claim, write, commit, then publish once per batch. One thread at a time owns it: a port
+//! (ingress) or a worker (egress).
 
 use super::consumer::Corrupt;
 use super::layout::ALIGNMENT;
@@ -7,15 +7,15 @@ use super::memory::Memory;
 use super::record::{KIND_PAD, PREFIX_BYTES, Prefix};
 use crate::sync::{Acquire, Arc, Relaxed, Release, ordering};
 
-/// Why nothing was claimed. The ring is as it was.
+/// Why a claim failed. The ring is unchanged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum PushError {
-    /// No room. It stays full until the consumer's next batch: drop, keep, or wait for space.
+    /// No room. The ring stays full until the consumer releases a batch: drop or keep the record, or wait for space.
     Full,
-    /// Larger than [`Memory::max_record`]. Send less, or configure larger rings.
+    /// The record is larger than [`Memory::max_record`]. Send less, or configure larger rings.
     TooLarge,
-    /// The other side is gone, or its head moved where it cannot be.
+    /// The consumer has written an impossible head; the ring is corrupt.
     Closed,
 }
 
@@ -23,13 +23,13 @@ pub enum PushError {
 #[derive(Debug)]
 pub struct Producer {
     memory: Arc<Memory>,
-    /// Where the next record goes; bytes in `published..tail` are written and not yet visible.
+    /// Position of the next record. The bytes in `published..tail` are written and not yet visible.
     tail: u64,
     published: u64,
-    /// The consumer's head when it was last looked at.
+    /// The consumer's head as last read.
     cached_head: u64,
     pushed: u64,
-    /// The bytes claimed and not yet committed, pad included.
+    /// Bytes claimed and not yet committed, including the pad.
     claimed: u64,
     needs_space: bool,
     not_sync: std::marker::PhantomData<std::cell::Cell<()>>,
@@ -55,29 +55,30 @@ impl Producer {
         &self.memory
     }
 
-    /// Records committed so far, whether published or not.
+    /// The number of records committed so far, published or not.
     #[inline(always)]
     pub fn pushed(&self) -> u64 {
         self.pushed
     }
 
-    /// Position behind the last record committed.
+    /// The position after the last committed record.
     pub(crate) fn position(&self) -> u64 {
         self.tail
     }
 
-    /// Up to where the consumer has given back what it read.
+    /// The position up to which the consumer has released.
     pub(crate) fn consumed(&self) -> u64 {
-        // Acquire: what it did with it comes with it; pairs with the Release in `Consumer::release`.
+        // Acquire: also makes visible what the consumer did with those records; pairs with the Release in
+        // `Consumer::release`.
         self.memory.header().consumer.head.load(ordering("consumed-relaxed", Acquire, Relaxed))
     }
 
-    /// Room for a record of `length` bytes (its eight bytes of length, kind and flags included), with these
-    /// eight written. It becomes part of the ring with [`commit`](Self::commit); a claim not committed is
-    /// forgotten by the next one.
+    /// Claims room for a record of `length` bytes, including the eight-byte prefix (length, kind, flags), which this
+    /// call writes. [`commit`](Self::commit) makes the record part of the ring. The next claim discards a claim that
+    /// was not committed.
     ///
     /// # Errors
-    /// As [`PushError`]; nothing has changed.
+    /// See [`PushError`]; the ring is unchanged.
     #[inline]
     pub fn claim(&mut self, length: usize, kind: u16, flags: u16) -> Result<&mut [u8], PushError> {
         if length > self.memory.max_record() || length < PREFIX_BYTES {
@@ -97,20 +98,21 @@ impl Producer {
             }
         }
         if pad > 0 {
-            // SAFETY: `tail..tail + pad` is inside the ring, ends with it, lies behind the consumer's head plus
-            // capacity (checked above), and is not visible to it before `publish`.
+            // SAFETY: `tail..tail + pad` lies inside the ring and ends with it. It is below the consumer's head plus
+            // the capacity (checked above), so the bytes are free, and the consumer cannot see them before `publish`.
             let record = unsafe { self.memory.write(index, PREFIX_BYTES) };
             Prefix { length: pad as u32, kind: KIND_PAD, flags: 0 }.write(record);
         }
         let index = self.memory.index(self.tail + pad);
         self.claimed = pad + needed;
-        // SAFETY: as for the pad: free bytes, contiguous because `needed` fits before the end, not visible.
+        // SAFETY: as for the pad. The bytes are free and invisible, and contiguous because `needed` fits before the
+        // end.
         let record = unsafe { self.memory.write(index, length) };
         Prefix { length: length as u32, kind, flags }.write(record);
         Ok(record)
     }
 
-    /// Makes the last claim part of the ring; visible after [`publish`](Self::publish).
+    /// Adds the last claim to the ring. The record becomes visible with [`publish`](Self::publish).
     #[inline]
     pub fn commit(&mut self) {
         if self.claimed > 0 {
@@ -120,8 +122,8 @@ impl Producer {
         }
     }
 
-    /// Makes every committed record visible; says whether there were any. The caller then wakes the consumer:
-    /// `park::after_publishing`.
+    /// Makes every committed record visible. Returns whether there were any. If so, the caller wakes the consumer
+    /// with `park::after_publishing`.
     #[inline]
     pub fn publish(&mut self) -> bool {
         if self.tail == self.published {
@@ -136,21 +138,22 @@ impl Producer {
         true
     }
 
-    /// This side does not wait for space any more.
+    /// Withdraws the request for space.
     #[inline]
     pub(crate) fn end_request(&mut self) {
         if self.needs_space {
-            // Only this side writes the word. Relaxed: a wake too many is all that a late reader costs.
+            // Relaxed: only this side writes the word, and a consumer that reads an old value only wakes this side
+            // once too often.
             self.memory.header().flags.need_space.store(0, Relaxed);
             self.needs_space = false;
         }
     }
 
-    /// Takes the positions over from the header: another language has pushed in the meantime, on this thread or on one
-    /// that handed the port over, and everything it committed is published.
+    /// Reloads the positions from the header, because a host in another language has pushed since, on this thread or
+    /// on one that handed the port over. That host has published everything it committed.
     ///
     /// # Errors
-    /// [`Corrupt`] where they are not such as a producer leaves behind.
+    /// [`Corrupt`] if the positions are not ones that a producer can leave behind.
     #[cfg(not(corelane_loom))]
     pub(crate) fn reload(&mut self) -> Result<(), Corrupt> {
         let header = self.memory.header();
@@ -164,36 +167,37 @@ impl Producer {
             return Err(Corrupt);
         }
         (self.tail, self.published, self.cached_head) = (tail, tail, head);
-        self.pushed = header.producer.pushed.load(Relaxed); // Relaxed: as the tail.
+        self.pushed = header.producer.pushed.load(Relaxed); // Relaxed: like the tail.
         self.needs_space = header.flags.need_space.load(Relaxed) != 0;
         Ok(())
     }
 
-    /// Says that this side waits for space, until [`end_request`](Self::end_request). The caller then fences and looks at the
-    /// head again (see `park`).
+    /// Requests space. The request stands until [`end_request`](Self::end_request). The caller then fences and checks
+    /// the head again (see `park`).
     pub(crate) fn request_space(&mut self) {
         self.needs_space = true;
-        // Relaxed: the caller's `wake_fence` orders it before the re-check of head.
+        // Relaxed: the caller's `wake_fence` orders this store before the re-check of the head.
         self.memory.header().flags.need_space.store(1, Relaxed);
     }
 
-    /// Where the head was when this side last looked.
+    /// The consumer's head as last read.
     pub(crate) fn seen_head(&self) -> u64 {
         self.cached_head
     }
 
-    /// Whether head has moved, or the ring has closed, since this side last looked: the re-check of a stalled
-    /// producer. Behind the caller's fence.
+    /// Whether the head has moved, or the ring has closed, since this side last read the head. For the re-check of a
+    /// stalled producer, after the caller's fence.
     pub(crate) fn space_moved(&self) -> bool {
         let closed = !crate::sync::mutant("stall-recheck-without-closed") && self.memory.is_closed();
         self.memory.shared_head() != self.cached_head || closed
     }
 
     fn look_at_head(&mut self) -> Result<(), Corrupt> {
-        // Acquire: the consumer is done with every byte below; pairs with the Release in `Consumer::release`.
+        // Acquire: the consumer is done with every byte below the head; pairs with the Release in
+        // `Consumer::release`.
         let order = ordering("ring-head-relaxed-load", Acquire, Relaxed);
         let head = self.memory.header().consumer.head.load(order);
-        // A head that goes back, or beyond what was published, was written by something else.
+        // A correct consumer never moves the head back or beyond the published tail.
         if head < self.cached_head || head > self.published {
             self.memory.header().flags.corrupt.store(1, Relaxed); // Relaxed: a report.
             return Err(Corrupt);

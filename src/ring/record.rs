@@ -1,6 +1,7 @@
-//! What a ring's records look like: the eight bytes that every record starts with, and the two kinds of
-//! record that travel in rings, in (ingress) and out (delivery). Plain bytes in the machine's order, read once
-//! into a local: what another language wrote is not trusted. Byte tables: `docs/layout.md`.
+//! The records in a ring: the eight-byte prefix of every record, and the two record formats, ingress (port to worker)
+//! and delivery (worker to port). Records are plain bytes in the machine's byte order. The reader copies each field
+//! once into a local, because another language may have written the record and is not trusted. Byte tables:
+//! `docs/layout.md`.
 
 /// Bytes of length, kind and flags at the start of every record.
 pub const PREFIX_BYTES: usize = 8;
@@ -9,34 +10,34 @@ pub const INGRESS_BYTES: usize = 56;
 /// Bytes before a delivery record's recipients.
 pub const DELIVERY_BYTES: usize = 56;
 
-/// Fills the end of a ring where the next record did not fit.
+/// Fills the end of a ring if the next record does not fit there.
 pub(crate) const KIND_PAD: u16 = 0xffff;
 
 /// Kinds of ingress records.
 pub mod ingress_kind {
     /// A client's message.
     pub const MESSAGE: u16 = 1;
-    /// The client leaves; everything it sent lies before this.
+    /// The client leaves. All its messages precede this record.
     pub const DISCONNECT: u16 = 2;
-    /// A name has connected: flush what is held for it. `recipient` is the name's hash.
+    /// A client has connected under a name: deliver the messages held for it. `recipient` is the name's hash.
     pub const NAME_CONNECTED: u16 = 3;
-    /// A host's own message for the client in `recipient`; it has no sender.
+    /// A message from the host to the client in `recipient`; it has no sender.
     pub const SEND: u16 = 4;
 }
 
 /// Flags of ingress records.
 pub mod ingress_flag {
-    /// A caller waits: the record names its call.
+    /// A caller waits for the result; the record carries the call's id.
     pub const CALL: u16 = 1;
-    /// The submitter wants a notice if the message has waited too long to be handled.
+    /// The submitter wants a notice if the message expires before it is handled.
     pub const TELL_EXPIRED: u16 = 2;
-    /// The payload is {number, length} of one that lies elsewhere (`router::payload`).
+    /// The payload is {number, length} of an out-of-line payload (`router::payload`).
     pub const OWNED: u16 = 4;
 }
 
 /// Flags of delivery records of the kind MESSAGE.
 pub mod delivery_flag {
-    /// The payload is {number, length} of one that lies elsewhere (`router::payload`).
+    /// The payload is {number, length} of an out-of-line payload (`router::payload`).
     pub const OWNED: u16 = 1;
 }
 
@@ -44,15 +45,16 @@ pub mod delivery_flag {
 pub mod delivery_kind {
     /// A message for the recipients.
     pub const MESSAGE: u16 = 1;
-    /// To a sender: what it sent to the name in the payload has expired.
+    /// To a sender: its message to the name in the payload has expired.
     pub const EXPIRED: u16 = 2;
     /// To a client's port: the client has left its name (see `Protocol::leave`).
     pub const LEFT: u16 = 3;
-    /// To a client's port: close this client; `flags` says why.
+    /// To a client's port: close this client. `flags` is the reason.
     pub const CLOSE: u16 = 4;
-    /// Nothing will be handed out for this client after this record.
+    /// The client's last record: nothing is handed out for the client after it.
     pub const CLIENT_CLOSED: u16 = 5;
-    /// To a sender: its message was refused for want of the recipient's credit; `flags` says why, `sender` who the recipient is.
+    /// To a sender: its message was refused because the recipient had no credit. `flags` is the reason; `sender` is
+    /// the recipient.
     pub const REFUSED: u16 = 6;
 }
 
@@ -60,7 +62,7 @@ pub mod delivery_kind {
 fn bytes<const N: usize>(record: &[u8], at: usize) -> [u8; N] {
     match record.get(at..at + N).and_then(|slice| slice.try_into().ok()) {
         Some(array) => array,
-        None => [0; N], // Never: every caller has checked the record's length.
+        None => [0; N], // Unreachable: every caller has checked the record's length.
     }
 }
 
@@ -74,11 +76,11 @@ fn put(record: &mut [u8], at: usize, value: &[u8]) {
 /// The first eight bytes of a record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Prefix {
-    /// Bytes of the record, these eight included.
+    /// Length of the record in bytes, including these eight.
     pub length: u32,
-    /// What it is.
+    /// The kind.
     pub kind: u16,
-    /// Depends on the kind.
+    /// The flags; their meaning depends on the kind.
     pub flags: u16,
 }
 
@@ -100,29 +102,30 @@ impl Prefix {
     }
 }
 
-/// What precedes the payload of a record from a host to a worker.
+/// The header of a record from a host to a worker. The payload follows it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct IngressHeader {
     /// One of [`ingress_kind`].
     pub kind: u16,
-    /// [`ingress_flag`]s.
+    /// A combination of [`ingress_flag`]s.
     pub flags: u16,
     /// The sending client; 0 in SEND.
     pub client: u64,
-    /// When the host read the message from its socket, in the clock's raw ticks.
+    /// When the host read the message from its socket, in raw ticks of the clock.
     pub stamp: u64,
-    /// The host's own value, handed back with notices.
+    /// The host's own value, returned in notices.
     pub correlation: u64,
-    /// Recipient's handle in SEND, otherwise 0: the envelope names it; a name's hash in NAME_CONNECTED.
+    /// In SEND: the recipient's handle. In NAME_CONNECTED: the name's hash. Otherwise 0, since the envelope names the
+    /// recipient.
     pub recipient: u64,
-    /// Type label, or `u32::MAX` where the envelope names it.
+    /// Type label, or `u32::MAX` if the envelope names the type.
     pub message_type: u32,
-    /// The call that waits for the result; means nothing without [`ingress_flag::CALL`].
+    /// The call that waits for the result. Valid only with [`ingress_flag::CALL`].
     pub call: u64,
 }
 
 impl IngressHeader {
-    /// Reads the header, or nothing where the record is shorter than one.
+    /// Reads the header and returns it with the payload. `None` if the record is shorter than a header.
     #[inline(always)]
     pub fn read(record: &[u8]) -> Option<(Self, &[u8])> {
         let payload = record.get(INGRESS_BYTES..)?;
@@ -140,7 +143,7 @@ impl IngressHeader {
         Some((header, payload))
     }
 
-    /// Writes the header after the prefix, which the ring writes itself.
+    /// Writes the header after the prefix. The ring writes the prefix.
     #[inline(always)]
     pub fn write(&self, record: &mut [u8]) {
         put(record, 8, &self.client.to_ne_bytes());
@@ -154,33 +157,33 @@ impl IngressHeader {
     }
 }
 
-/// What precedes the recipients and the payload of a record from a worker to a host.
+/// The header of a record from a worker to a host. The recipients and the payload follow it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct DeliveryHeader {
     /// One of [`delivery_kind`].
     pub kind: u16,
-    /// A close's reason.
+    /// MESSAGE: [`delivery_flag`]s. CLOSE and REFUSED: the reason.
     pub flags: u16,
-    /// The client whose message this is, 0 for none.
+    /// The sending client; 0 for none.
     pub sender: u64,
-    /// The message's own stamp, in raw ticks.
+    /// The message's stamp, in raw ticks.
     pub stamp: u64,
     /// The submitter's value.
     pub correlation: u64,
     /// Type label.
     pub message_type: u32,
-    /// How many client ids follow the header.
+    /// The number of client ids that follow the header.
     pub recipients: u32,
 }
 
 impl DeliveryHeader {
-    /// Bytes of a record with so many recipients and payload bytes.
+    /// Bytes of a record with this number of recipients and payload bytes.
     #[inline(always)]
     pub const fn record_bytes(recipients: usize, payload: usize) -> usize {
         DELIVERY_BYTES + 8 * recipients + payload
     }
 
-    /// Reads the header, the recipients and the payload, or nothing where the record is shorter than it says.
+    /// Reads the header, the recipients and the payload. `None` if the record is shorter than its header says.
     #[inline(always)]
     pub fn read(record: &[u8]) -> Option<(Self, Recipients<'_>, &[u8])> {
         let rest = record.get(DELIVERY_BYTES..)?;
@@ -198,7 +201,7 @@ impl DeliveryHeader {
         Some((header, Recipients(recipients), payload))
     }
 
-    /// Writes header and recipients after the prefix and returns where the payload goes.
+    /// Writes header and recipients after the prefix and returns the slice for the payload.
     #[inline(always)]
     pub fn write<'a>(&self, recipients: &[u64], record: &'a mut [u8]) -> &'a mut [u8] {
         put(record, 8, &self.sender.to_ne_bytes());

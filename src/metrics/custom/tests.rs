@@ -60,7 +60,7 @@ fn a_name_is_one_metric() {
     customs.histogram(&Descriptor::new("run_seconds", "Runs").unit("seconds")).unwrap();
     assert!(problem(customs.gauge(&Descriptor::new("run_seconds_count", "a"))).contains("suffix"));
     let values = customs.counter(&jobs).unwrap().with(&["a", "b"]);
-    assert_eq!(problem(values), "the metric \"jobs_total\" has 1 labels, and 2 values were given");
+    assert_eq!(problem(values), "the metric \"jobs_total\" has 1 labels, but 2 values were given");
 }
 
 #[test]
