@@ -1,22 +1,23 @@
-//! Synchronous calls: one word {generation, state} per pooled slot, so that a message is handled once, by the worker or
-//! by the fallback, whatever comes first: the result, the caller's time-out, or a stop. A port's owner takes slots and
-//! waits for them; workers start and finish what the ring's records name. Modelled in `models/call.rs`.
+//! Synchronous calls. Each pooled slot has one word, {generation, state}, so that a message is handled exactly once,
+//! by the worker or by the base route, whatever comes first: the result, the caller's time-out, or a stop. The port's
+//! owner takes slots and waits for them; workers start and finish the calls that the ring's records name. Model:
+//! `models/call.rs`.
 //!
 //! | step | by | how |
 //! |---|---|---|
 //! | FREE → WAITING | the port's submitting half | store; Acquire of FREE before it |
 //! | WAITING → RUNNING | the worker, before the handler | compare-exchange |
-//! | WAITING → FREE, next generation | the caller: cancelled, the fallback may run | compare-exchange |
+//! | WAITING → FREE, next generation | the caller: cancelled, the base route may run | compare-exchange |
 //! | RUNNING → DONE, with the result | the worker | compare-exchange, Release; then wake |
-//! | WAITING → DONE, refused | who settles a ring that its worker has left | compare-exchange; then wake |
-//! | RUNNING → FREE, next generation | the caller, out of time: abandoned, no fallback | compare-exchange |
+//! | WAITING → DONE, refused | the thread that settles a ring that its worker has left | compare-exchange; then wake |
+//! | RUNNING → FREE, next generation | the caller after its time-out: abandoned, no base route | compare-exchange |
 //! | DONE → FREE, next generation | the caller, with the result | store, Release |
 //!
-//! The result travels in the word. So a caller that gives up has its slot back at once, however long the worker takes: a
-//! worker that ends late finds another generation and changes nothing (`docs/decisions/0008-call-word.md`).
+//! The word contains the result. A caller that gives up can therefore free its slot at once, however long the worker
+//! takes: a worker that ends late finds another generation and changes nothing (`docs/decisions/0008-call-word.md`).
 //!
-//! Slots are never freed, and a waiter looks at its own generation again after each wake: a late wake may reach the
-//! slot's next user.
+//! Slots are never deallocated, and a waiter checks its own generation after each wake, because a late wake may reach
+//! the slot's next user.
 
 use crate::park::{WakeWord, after_publishing};
 use crate::sync::{AcqRel, Acquire, AtomicU64, Relaxed, Release, mutant, ordering};
@@ -30,7 +31,8 @@ const STATE: u64 = 0xff;
 const RESULT_SHIFT: u32 = 8;
 const RESULT: u64 = 0xff_ffff;
 
-/// A call: generation in the upper half, place in the lower. 0 in a record stands for none; generations start at 1.
+/// A call: generation in the upper half, slot index in the lower half. 0 in a record means no call; generations start
+/// at 1.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct CallId(pub(crate) u64);
 
@@ -43,7 +45,7 @@ impl CallId {
         self.word(DONE) | (result & RESULT) << RESULT_SHIFT
     }
 
-    /// What its slot holds afterwards. 0 is nobody's generation.
+    /// The word of the freed slot. Generation 0 is never used.
     fn next_free(self) -> u64 {
         let generation = ((self.0 >> 32) as u32).wrapping_add(1).max(1);
         u64::from(generation) << 32 | FREE
@@ -55,9 +57,9 @@ impl CallId {
 pub(crate) enum CallEnd {
     /// The worker's result.
     Done(u64),
-    /// The worker will not handle it: the caller has the message back.
+    /// The worker will not handle the message; the caller has it back.
     Cancelled,
-    /// The worker is handling it, and nobody waits for the result any more.
+    /// The worker is handling the message; its result is discarded.
     Abandoned,
 }
 
@@ -78,7 +80,7 @@ impl Calls {
         Self((0..count).map(free).collect())
     }
 
-    /// Bytes of so many, for the budget.
+    /// Bytes of `count` slots, for the memory budget.
     pub(crate) const fn bytes(count: usize) -> usize {
         count * size_of::<CallSlot>()
     }
@@ -87,10 +89,10 @@ impl Calls {
         self.0.get((id.0 & 0xffff_ffff) as usize)
     }
 
-    /// Takes a free slot; one thread at a time. None: as many calls wait as there are slots.
+    /// Takes a free slot. One thread at a time. `None` if every slot is in use.
     pub(crate) fn take(&self) -> Option<CallId> {
         for (index, call) in self.0.iter().enumerate() {
-            // Acquire: its last user is done with it; pairs with the Release of whoever freed it.
+            // Acquire: the slot's last user is done with it; pairs with the Release of the store that freed it.
             let word = call.word.load(Acquire);
             if word & STATE == FREE {
                 let id = CallId(word & !0xffff_ffff | index as u64);
@@ -101,14 +103,15 @@ impl Calls {
         None
     }
 
-    /// Gives back a call whose record was never pushed.
+    /// Returns a call whose record was never pushed.
     pub(crate) fn untake(&self, id: CallId) {
         if let Some(call) = self.get(id) {
             call.word.store(id.next_free(), Release); // Release: as in `poll`.
         }
     }
 
-    /// The worker is about to handle the message. False: the caller has taken it back, or the record is forged.
+    /// The worker is about to handle the message. Returns false if the caller has cancelled, or if the record is
+    /// forged.
     #[inline]
     pub(crate) fn start(&self, id: CallId) -> bool {
         let Some(call) = self.get(id) else { return false };
@@ -117,18 +120,18 @@ impl Calls {
             call.word.store(id.word(RUNNING), Release);
             return waiting;
         }
-        // AcqRel: either this or the caller's cancel happens, and the other sees it.
+        // AcqRel: exactly one of this exchange and the caller's cancel succeeds, and the other one sees it.
         call.word.compare_exchange(id.word(WAITING), id.word(RUNNING), AcqRel, Relaxed).is_ok()
     }
 
-    /// The worker has handled the message. Says whether the caller gets the result, or has gone.
+    /// The worker has handled the message. Returns whether the caller gets the result; false if it has given up.
     pub(crate) fn finish(&self, id: CallId, result: u64) -> bool {
         let Some(call) = self.get(id) else { return false };
         let wake = || after_publishing(|| call.wake.wake_if_asleep());
         if mutant("call-wake-before-done") {
             wake();
         }
-        // Release: what the worker did for the message; pairs with the Acquire in `poll`.
+        // Release: publishes what the worker did for the message; pairs with the Acquire in `poll`.
         let order = ordering("call-done-relaxed", Release, Relaxed);
         if mutant("call-done-by-store") {
             call.word.store(id.done(result), Release);
@@ -141,9 +144,9 @@ impl Calls {
         true
     }
 
-    /// The caller's look: the result, once it is there.
+    /// Returns the result once it is there, and frees the slot.
     fn poll(&self, call: &CallSlot, id: CallId) -> Option<u64> {
-        // Acquire: with DONE comes what the worker did; pairs with the Release in `finish`.
+        // Acquire: DONE makes what the worker did visible; pairs with the Release in `finish`.
         let word = call.word.load(Acquire);
         let result = word >> RESULT_SHIFT & RESULT;
         if word != id.done(result) && !mutant("call-trusts-wake") {
@@ -153,10 +156,10 @@ impl Calls {
         Some(result)
     }
 
-    /// The caller gives up waiting. Its slot is free for the next call.
+    /// The caller gives up waiting. The slot is free for the next call.
     pub(crate) fn give_up(&self, id: CallId) -> CallEnd {
         let Some(call) = self.get(id) else { return CallEnd::Cancelled };
-        // AcqRel, twice: as in `start`; and the slot is the next user's.
+        // AcqRel for both exchanges, as in `start`; success also frees the slot for its next user.
         if call.word.compare_exchange(id.word(WAITING), id.next_free(), AcqRel, Relaxed).is_ok() {
             return CallEnd::Cancelled;
         }
@@ -165,11 +168,11 @@ impl Calls {
         }
         match self.poll(call, id) {
             Some(result) => CallEnd::Done(result),
-            None => CallEnd::Abandoned, // Never: out of RUNNING only DONE is left.
+            None => CallEnd::Abandoned, // Unreachable: DONE is the only state that follows RUNNING.
         }
     }
 
-    /// Waits for the result until `deadline`, or until `closed` says that no worker will take the message.
+    /// Waits for the result until `deadline`, or until `closed` returns true: then no worker will take the message.
     pub(crate) fn wait(&self, id: CallId, deadline: Option<Instant>, closed: impl Fn() -> bool) -> CallEnd {
         let Some(call) = self.get(id) else { return CallEnd::Cancelled };
         loop {
@@ -180,12 +183,12 @@ impl Calls {
             if left == Some(Duration::ZERO) || closed() {
                 return self.give_up(id);
             }
-            // Relaxed: behind the fence, and looked at again by `poll`.
+            // Relaxed: after the fence, and `poll` loads the word again.
             call.wake.sleep_unless(left, || call.word.load(Relaxed) & STATE == DONE || closed());
         }
     }
 
-    /// Wakes every caller, to look at what `closed` says now.
+    /// Wakes every caller, so that each evaluates `closed` again.
     pub(crate) fn wake_all(&self) {
         after_publishing(|| {
             for call in &self.0 {
@@ -194,7 +197,7 @@ impl Calls {
         });
     }
 
-    /// Nobody will take the message: its caller is told `result`, unless it has given up before.
+    /// No worker will take the message. Gives its caller `result`, unless the caller has given up before.
     pub(crate) fn refuse(&self, id: CallId, result: u64) {
         let Some(call) = self.get(id) else { return };
         // AcqRel: as in `start`.

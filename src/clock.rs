@@ -1,54 +1,56 @@
-//! Time as the data path sees it: raw ticks, read once per message, turned into nanoseconds where they are
-//! recorded. The cycle counter where the machine has an invariant one; a hand-driven clock in tests.
+//! Time on the data path: raw ticks, read once per message and converted to nanoseconds where they are recorded. The
+//! ticks come from the cycle counter if the machine has an invariant one. Tests use a clock that they advance by
+//! hand.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-/// Where a clock's ticks come from; written into every ring's header, so that other languages stamp alike.
+/// The source of a clock's ticks. Every ring's header contains it, so that other languages use the same stamps.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 #[repr(u64)]
 pub enum StampSource {
     /// Nanoseconds of the system's monotonic clock (`CLOCK_MONOTONIC`).
     Monotonic = 0,
-    /// The processor's time stamp counter (x86-64), or its system counter (aarch64).
+    /// The processor's time stamp counter (x86-64) or system counter (aarch64).
     CycleCounter = 1,
 }
 
-/// A source of ticks. Cheap to clone; clones agree.
+/// A source of ticks. Cheap to clone; all clones return the same time.
 #[derive(Clone, Debug)]
 pub struct Clock(ClockSource);
 
 #[derive(Clone, Debug)]
 enum ClockSource {
     Counter(quanta::Clock),
-    /// Ticks are nanoseconds that a test sets. Standard atomics on purpose: time is not part of any model.
+    /// Ticks are nanoseconds that a test sets. Uses the standard library's atomics, because time is not part of any
+    /// model.
     Manual(Arc<AtomicU64>),
 }
 
 impl Clock {
-    /// The machine's best clock. The first call in a process calibrates it, which takes some milliseconds.
+    /// Creates the machine's best clock. The first call in a process calibrates it, which takes some milliseconds.
     pub fn new() -> Self {
         Self(ClockSource::Counter(quanta::Clock::new()))
     }
 
-    /// A clock that stands still until [`ManualClock::advance`].
+    /// Creates a clock that stands still until [`ManualClock::advance`].
     pub fn manual() -> (Self, ManualClock) {
         let ticks = Arc::new(AtomicU64::new(1));
         (Self(ClockSource::Manual(Arc::clone(&ticks))), ManualClock(ticks))
     }
 
-    /// Now, in raw ticks.
+    /// The current time, in raw ticks.
     #[inline(always)]
     pub fn raw(&self) -> u64 {
         match &self.0 {
             ClockSource::Counter(clock) => clock.raw(),
-            ClockSource::Manual(ticks) => ticks.load(Relaxed), // Relaxed: nothing is published through a test's clock.
+            ClockSource::Manual(ticks) => ticks.load(Relaxed), // Relaxed: a test's clock publishes nothing.
         }
     }
 
-    /// Nanoseconds from one reading to a later one; 0 where `later` is not later.
+    /// Nanoseconds from one reading to a later one; 0 if `later` is not later.
     #[inline(always)]
     pub fn nanoseconds(&self, earlier: u64, later: u64) -> u64 {
         match &self.0 {
@@ -57,7 +59,7 @@ impl Clock {
         }
     }
 
-    /// Time of day, in milliseconds since 1970: for people, never for durations. A clock driven by hand starts there.
+    /// Time of day, in milliseconds since 1970. For display, never for durations. A manual clock starts at 1970.
     pub fn wall_milliseconds(&self) -> u64 {
         match &self.0 {
             ClockSource::Counter(_) => {
@@ -67,17 +69,17 @@ impl Clock {
         }
     }
 
-    /// The ticks in a span of time, for comparisons that need no conversion per message.
+    /// The number of ticks in a time span, for comparisons that need no conversion per message.
     pub fn ticks(&self, span: Duration) -> u64 {
         let nanoseconds = span.as_nanos().min(u128::from(u64::MAX / 4)) as u64;
-        // The inverse of `nanoseconds`, to within its calibration: nanoseconds in 2^32 ticks.
+        // The inverse of `nanoseconds`, within the accuracy of the calibration: nanoseconds in 2^32 ticks.
         let per_tick = self.nanoseconds(0, 1 << 32);
         ((u128::from(nanoseconds) << 32) / u128::from(per_tick.max(1))).min(u128::from(u64::MAX)) as u64
     }
 
-    /// Where the ticks come from.
+    /// The source of the ticks.
     pub fn source(&self) -> StampSource {
-        // Asked of the readings themselves: the clock's library does not tell which source it chose.
+        // Determined from the readings, because the clock library does not report which source it chose.
         #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
         if let ClockSource::Counter(clock) = &self.0 {
             let before = crate::sync::os::cycle_counter();
@@ -96,12 +98,12 @@ impl Default for Clock {
     }
 }
 
-/// Drives a clock made by [`Clock::manual`].
+/// Advances a clock made by [`Clock::manual`].
 #[derive(Clone, Debug)]
 pub struct ManualClock(Arc<AtomicU64>);
 
 impl ManualClock {
-    /// Moves the clock on.
+    /// Advances the clock by `span`.
     pub fn advance(&self, span: Duration) {
         self.0.fetch_add(span.as_nanos() as u64, Relaxed);
     }

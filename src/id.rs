@@ -1,11 +1,11 @@
-//! What names a client or a room everywhere: its handle, and how long its name may be. Plain values, below everything that
-//! uses them; `clients` hands them out.
+//! Handles of clients and rooms, and the limit of their names. Plain values that every other module may use;
+//! `clients` issues them.
 
 /// The longest name, in bytes.
 pub const MAX_NAME_BYTES: usize = 64;
 
-/// A room's handle: the generation in the upper half, the place in the lower. A room that its last member has left is
-/// gone; the next one of that name has another handle.
+/// A room's handle: generation in the upper half, index in the lower half. A room ends when its last member leaves;
+/// the next room of the same name has another handle.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct RoomId(pub u64);
 
@@ -19,7 +19,7 @@ impl RoomId {
     }
 }
 
-/// A client's handle: the generation in the upper half, the slot's index in the lower. 0 is nobody.
+/// A client's handle: generation in the upper half, slot index in the lower half. 0 means no client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ClientId(pub u64);
 

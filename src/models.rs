@@ -1,5 +1,6 @@
-//! Loom models of the concurrency protocols, each calling the shipped functions. `make loom` runs them, one
-//! process each; `make loom-mutants` plants each weakening named in a model's comment and expects it to fail.
+//! Loom models of the concurrency protocols. Each model calls the shipped functions. `make loom` runs each model in
+//! its own process. `make loom-mutants` plants each weakening named in a model's comment and expects the model to
+//! fail.
 
 mod attach;
 mod call;
@@ -14,7 +15,7 @@ mod stuck;
 mod wake;
 mod watch;
 
-/// Explores the schedules of `model` with at most three preemptions: two miss a real bug of the combined wakes.
+/// Explores the schedules of `model` with at most three preemptions. Two miss a real bug of the combined wakes.
 fn explore(model: impl Fn() + Sync + Send + 'static) {
     let mut builder = loom::model::Builder::new();
     builder.preemption_bound =

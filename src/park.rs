@@ -1,15 +1,16 @@
-//! Sleeping and waking, written once: one wake word per worker (a futex) and per port (an eventfd that the
-//! host's event loop waits for). Used by `router::worker` and `router::port`.
+//! Sleeping and waking: one wake word per worker (a futex) and one per port (an eventfd that the host's event loop
+//! waits for). Used by `router::worker` and `router::port`.
 //!
-//! Both wakes have one shape, model-checked in `src/models/wake.rs`:
+//! Both wakes follow one protocol, which `src/models/wake.rs` checks:
 //!
-//! - who publishes (records, space, an attach state) stores with Release, then calls [`after_publishing`]: a fence, then
-//!   [`WakeWord::wake_if_asleep`], which clears the word *before* it wakes;
-//! - who sleeps calls [`WakeWord::sleep_unless`], or [`WakeWord::arm_unless`] and then waits for the descriptor: the word
-//!   says asleep, a fence, then a re-check of everything that could have been published.
+//! - A publisher (of records, space or an attach state) stores with Release and then calls [`after_publishing`]: a
+//!   fence, then [`WakeWord::wake_if_asleep`], which clears the word *before* it wakes.
+//! - A sleeper calls [`WakeWord::sleep_unless`], or [`WakeWord::arm_unless`] and then waits for the descriptor. Both
+//!   set the word to asleep, fence, and then re-check everything that could have been published.
 //!
-//! Of the two fences one comes first: either the sleeper's re-check sees the publication, or the publisher
-//! sees the word asleep. (Dekker's mutual exclusion, with fences.) Nothing outside this module writes either sequence.
+//! This is Dekker's protocol with fences (store, fence, load on both sides; also known as an eventcount): in the
+//! single order of the two fences one is first, so either the sleeper's re-check sees the publication, or the
+//! publisher sees the word asleep. No wake is lost. No code outside this module writes either sequence.
 
 mod doorbell;
 
@@ -19,7 +20,7 @@ use crate::sync::os::{EventFd, futex_wait, futex_wake};
 use crate::sync::{AcqRel, AtomicU32, Relaxed, mutant, wake_fence};
 use std::time::Duration;
 
-/// What a publisher does once its stores are made: a fence, then `wake`, which tests the words of all who may sleep.
+/// Ends a publication, after its stores: a fence, then `wake`, which tests the wake words of everyone who may sleep.
 #[inline]
 pub(crate) fn after_publishing<R>(wake: impl FnOnce() -> R) -> R {
     wake_fence("wake-fence-publisher");
@@ -35,8 +36,8 @@ enum Sleeper {
     Descriptor(EventFd),
 }
 
-/// A word that says whether its owner sleeps, and the means to wake it. All read-modify-writes, so that exactly
-/// one waker pays for the system call. Alone on its cache lines.
+/// A word that says whether its owner sleeps, and the means to wake the owner. Every write is a read-modify-write, so
+/// that exactly one waker pays for the system call. The alignment gives the word its own cache lines.
 #[repr(align(128))]
 #[derive(Debug)]
 pub(crate) struct WakeWord {
@@ -53,18 +54,18 @@ impl WakeWord {
     /// A word whose owner waits for a descriptor.
     ///
     /// # Errors
-    /// What the system says when no descriptor is left.
+    /// The system's error if the process has no descriptors left.
     pub(crate) fn descriptor() -> std::io::Result<Self> {
         Ok(Self { word: AtomicU32::new(AWAKE), sleeper: Sleeper::Descriptor(EventFd::new()?) })
     }
 
-    /// Where the word lies, for the end of a ring that another language drives.
+    /// The word's address, for a ring end that a host drives from another language.
     #[cfg(not(corelane_loom))]
     pub(crate) fn address(&self) -> *mut u32 {
         self.word.as_ptr()
     }
 
-    /// The descriptor to wait for, if that is how its owner sleeps.
+    /// The descriptor that the owner waits for; `None` if the owner sleeps on the word.
     pub(crate) fn raw_descriptor(&self) -> Option<i32> {
         match &self.sleeper {
             Sleeper::Futex => None,
@@ -72,8 +73,8 @@ impl WakeWord {
         }
     }
 
-    /// The owner announces that it is about to wait for its descriptor, then looks for news. True: there is none, and
-    /// whatever comes from now on wakes it. `news` looks at everything that anybody may have published.
+    /// The owner announces that it is about to wait for its descriptor, then checks for `news`: everything that
+    /// another thread may have published. Returns true if there is none; any later publication wakes the owner.
     pub(crate) fn arm_unless(&self, news: impl FnOnce() -> bool) -> bool {
         if mutant("wake-recheck-before-arm") {
             let news = news();
@@ -84,7 +85,7 @@ impl WakeWord {
         !news()
     }
 
-    /// Sleeps unless there is `news`, until woken or past `timeout`. Says whether it slept.
+    /// Sleeps until woken or until `timeout` has passed, unless there is `news`. Returns whether it slept.
     pub(crate) fn sleep_unless(&self, timeout: Option<Duration>, news: impl FnOnce() -> bool) -> bool {
         let sleeps = self.arm_unless(news);
         if sleeps {
@@ -95,21 +96,22 @@ impl WakeWord {
     }
 
     fn arm(&self) {
-        // AcqRel: an RMW like every write of this word; the order that matters is the fence's.
+        // AcqRel: every write of this word is a read-modify-write. The ordering that matters is the fence's.
         self.word.swap(ASLEEP, AcqRel);
         wake_fence("wake-fence-sleeper");
     }
 
-    /// The owner goes on. A word left asleep would cost every publisher a system call.
+    /// The owner stops sleeping. A word left asleep would cost every publisher a system call.
     pub(crate) fn disarm(&self) {
         self.word.swap(AWAKE, AcqRel);
     }
 
-    /// Wakes the owner if it sleeps. The caller has published and fenced. Clears, then wakes: a wake that came
-    /// first could be slept through by an owner that arms again in between.
+    /// Wakes the owner if it sleeps. The caller has published and fenced. Clears the word before it wakes: if it woke
+    /// first, the owner could arm again in between, and the clear would then hide a sleeping owner from the next
+    /// publisher.
     #[inline]
     pub(crate) fn wake_if_asleep(&self) -> bool {
-        // Relaxed: the caller's fence orders this after its publication.
+        // Relaxed: the caller's fence orders this load after its publication.
         if self.word.load(Relaxed) != ASLEEP {
             return false;
         }
@@ -129,7 +131,7 @@ impl WakeWord {
         won
     }
 
-    /// Sleeps until woken or past `timeout`, after [`arm_unless`](Self::arm_unless) has found nothing.
+    /// Sleeps until woken or until `timeout` has passed. Called after [`arm_unless`](Self::arm_unless) returned true.
     pub(crate) fn sleep(&self, timeout: Option<Duration>) {
         match &self.sleeper {
             Sleeper::Futex => futex_wait(&self.word, ASLEEP, timeout),
@@ -137,7 +139,7 @@ impl WakeWord {
         }
     }
 
-    /// Makes the descriptor unreadable; done before a poll, never between a re-check and a wait.
+    /// Makes the descriptor unreadable. Done before a poll, never between a re-check and a wait.
     pub(crate) fn drain(&self) {
         if let Sleeper::Descriptor(descriptor) = &self.sleeper {
             descriptor.drain();

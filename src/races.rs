@@ -1,6 +1,6 @@
-//! Short, hard runs of the ring, the shards and the credit word on real threads, for `make tsan`: the thread sanitizer
-//! sees every access of this crate, and must report the one planted weakening (`ring-tail-relaxed`). It knows no
-//! fences, so the wakes are not here; the models cover them.
+//! Short stress runs of the ring, the shards, the credit word and the name table on real threads, for `make tsan`.
+//! The thread sanitizer sees every access of this crate and must report the one planted weakening
+//! (`ring-tail-relaxed`). It does not model fences, so the wakes are not tested here; the loom models cover them.
 
 use crate::clients::{ClientId, Credit, Limits, NameHash, NameTable};
 use crate::metrics::{Distribution, Histogram, Writer};
@@ -114,7 +114,7 @@ fn a_credit_word_under_three_threads() {
 fn a_name_table_whose_other_names_come_and_go() {
     const LIMIT: u32 = 16;
     let names = Arc::new(NameTable::new(LIMIT, [1, 2]));
-    // By two in a bucket: even clients stay, odd ones come and go under ever new names.
+    // Two clients per bucket: even clients stay, odd clients leave and return under new names.
     for index in (0..LIMIT).step_by(2) {
         names.insert(NameHash(u64::from(index) + 1), ClientId::new(index, 1)).unwrap();
     }

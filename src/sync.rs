@@ -1,6 +1,6 @@
-//! The one place that names atomics, cells, threads and locks: the standard library's, or loom's under
-//! `--cfg corelane_loom`. Everything that loom must see goes through here; every module uses it.
-//! `sync::os` holds the system calls, `sync::published` what is read without waiting and replaced whole.
+//! The facade for atomics, cells and locks: the standard library's, or loom's under `--cfg corelane_loom`. Everything
+//! that loom must see goes through this module. `sync::os` holds the system calls; `sync::published` holds the
+//! copy-on-write cells with wait-free readers.
 
 mod delegated;
 pub(crate) mod handoff;
@@ -48,15 +48,15 @@ mod facade {
     pub(crate) use loom::sync::{Arc, Mutex};
 }
 
-/// A number that any thread sets. No part of a model.
+/// A number that any thread may set. Not part of any loom model.
 #[cfg(not(corelane_loom))]
 pub(crate) type Gauge = atomic::Atomic<f64>;
 
 pub(crate) use facade::{Arc, AtomicBool, AtomicPtr, AtomicU32, AtomicU64, Mutex, UnsafeCell, fence};
 pub(crate) use std::sync::atomic::Ordering::{self, AcqRel, Acquire, Relaxed, Release, SeqCst};
 
-/// Locks, going on with the data when another holder panicked: every lock here guards data that is whole
-/// between two statements.
+/// Locks the mutex, also after another holder panicked: every lock here guards data that is valid between any two
+/// statements.
 pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     match mutex.lock() {
         Ok(guard) => guard,
@@ -64,7 +64,7 @@ pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     }
 }
 
-/// As [`lock`], or nothing where another thread holds it. Never waits.
+/// Like [`lock`], but returns `None` if another thread holds the mutex. Never waits.
 pub(crate) fn try_lock<T>(mutex: &Mutex<T>) -> Option<MutexGuard<'_, T>> {
     match mutex.try_lock() {
         Ok(guard) => Some(guard),
@@ -78,8 +78,9 @@ pub(crate) use loom::sync::MutexGuard;
 #[cfg(not(corelane_loom))]
 pub(crate) use std::sync::MutexGuard;
 
-/// What this thread, the only writer of `word`, last stored there. Under loom a look that is no access: an access
-/// would hide others' from its search for schedules, which remembers only the last one.
+/// The value that this thread, the only writer of `word`, last stored. Under loom the load is not an access: loom's
+/// search for schedules remembers only the last access of an object, so an access here would hide those of other
+/// threads.
 #[cfg(not(corelane_loom))]
 #[inline(always)]
 pub(crate) fn own_load(word: &AtomicU64) -> u64 {
@@ -88,13 +89,13 @@ pub(crate) fn own_load(word: &AtomicU64) -> u64 {
 
 #[cfg(corelane_loom)]
 pub(crate) fn own_load(word: &AtomicU64) -> u64 {
-    // SAFETY: the caller is the only writer, so no store is concurrent; loom checks it.
+    // SAFETY: the caller is the only writer, so no store is concurrent. loom checks this.
     unsafe { word.unsync_load() }
 }
 
-/// Whether the named weakening is planted in this run. Always false, and free, outside builds with
-/// `--cfg corelane_mutants`; there the environment variable `CORELANE_MUTANT` names it. Each is there to be
-/// caught by a model or by the simulator (`make loom-mutants`, `make simulator-mutants`).
+/// Whether the named weakening is planted in this run. Always false, and free, except in builds with `--cfg
+/// corelane_mutants`, where the environment variable `CORELANE_MUTANT` names it. A model or the simulator must detect
+/// each weakening (`make loom-mutants`, `make simulator-mutants`).
 #[cfg(not(corelane_mutants))]
 #[inline(always)]
 pub(crate) const fn mutant(_name: &str) -> bool {
@@ -108,14 +109,14 @@ pub(crate) fn mutant(name: &str) -> bool {
     PLANTED.get_or_init(|| std::env::var("CORELANE_MUTANT").ok()).as_deref() == Some(name)
 }
 
-/// `right`, or `weak` where the named mutant is planted.
+/// `right`, or `weak` if the named weakening is planted.
 #[inline(always)]
 pub(crate) fn ordering(name: &str, right: Ordering, weak: Ordering) -> Ordering {
     if mutant(name) { weak } else { right }
 }
 
-/// The full fence between a publication and the test of a wake word, on both sides of every wake.
-/// Pairs with itself: of two threads that each write, fence and read, at least one sees the other's write.
+/// The full fence between a publication and the test of a wake word, on both sides of every wake. Pairs with itself:
+/// of two threads that each write, fence and read, at least one sees the other's write.
 #[inline(always)]
 pub(crate) fn wake_fence(mutant_name: &str) {
     fence(ordering(mutant_name, SeqCst, AcqRel));

@@ -1,4 +1,4 @@
-//! Attach, detach and the seal: two sides that leave in any order; a stop while a producer is stalled.
+//! Attach, detach and the seal: two sides that leave in any order, and a stop while a producer is stalled.
 
 use super::explore;
 use crate::park::{WakeWord, after_publishing};
@@ -8,19 +8,19 @@ use crate::sync::{Arc, Mutex, mutant};
 use loom::cell::UnsafeCell;
 use loom::thread;
 
-/// Data that only the side which owns the pair may touch: loom reports two at once.
+/// Data that only the side that owns the pair may touch. loom reports concurrent accesses.
 #[derive(Clone)]
 struct Probe(Arc<UnsafeCell<u32>>);
 
 impl Probe {
     fn touch(&self) {
-        // SAFETY: loom checks it; that is the test.
+        // SAFETY: loom checks that accesses are exclusive; that is the test.
         self.0.with_mut(|value| unsafe { *value += 1 });
     }
 }
 
-/// Port and worker use one slot twice: first the port leaves and the worker follows, then the worker stops while
-/// the port leaves. The memory of the first pair is used again by the second, as an allocator would. Catches:
+/// Port and worker use one slot twice: first the port leaves and the worker follows, then the worker stops while the
+/// port leaves. The second pair reuses the memory of the first, as an allocator would. Catches:
 /// `attach-leave-relaxed`, `attach-free-relaxed`, `attach-free-relaxed-load`, `attach-attached-relaxed`,
 /// `attach-free-before-settle`.
 #[test]
@@ -33,7 +33,7 @@ fn attach_and_leave() {
             memory.touch();
             settled.lock().unwrap().push(round);
         };
-        // What each side writes in its own part of the memory before it leaves.
+        // Stands for what each side writes in its own part of the memory before it leaves.
         let parts = [Probe(Arc::new(UnsafeCell::new(0))), Probe(Arc::new(UnsafeCell::new(0)))];
         let worker = thread::spawn({
             let (slot, settled, parts) = (slot.clone(), settled.clone(), parts.clone());
@@ -83,7 +83,7 @@ impl Clone for Rings {
     }
 }
 
-/// Counts what lies above the seal, as `router::pair` settles it.
+/// Counts the records above the seal, as `router::pair` does when it settles them.
 fn settle(rings: &Rings) -> u32 {
     let start = if mutant("settle-from-head") {
         rings.consumer_memory.shared_head()
@@ -99,9 +99,9 @@ fn settle(rings: &Rings) -> u32 {
     count
 }
 
-/// A worker stops while a producer publishes and stalls: what was pushed is handled or settled, exactly once,
-/// and the stalled producer wakes. Catches: `stop-no-space-step`, `stall-recheck-without-closed`,
-/// `settle-from-head`, `stop-swap-relaxed` (as `attach-leave-relaxed`).
+/// A worker stops while a producer publishes and stalls. Every pushed record is handled or settled, exactly once, and
+/// the stalled producer wakes. Catches: `stop-no-space-step`, `stall-recheck-without-closed`, `settle-from-head`. The
+/// swap in `leave` is covered by `attach-leave-relaxed`.
 #[test]
 fn stop_and_seal() {
     explore(|| {
@@ -121,7 +121,7 @@ fn stop_and_seal() {
                 }
                 consumer.store_seal();
                 if mutant("settle-from-head") {
-                    // Head is given back in batches, so it may lie below the seal.
+                    // The head is released in batches, so it may lie below the seal.
                 } else {
                     consumer.release();
                 }
@@ -135,7 +135,7 @@ fn stop_and_seal() {
             }
         });
         let mut pushed = 0u32;
-        // Three records into a ring of two: the third stalls unless the worker took one before.
+        // Three records into a ring of two: the third stalls unless the worker has taken one before.
         while pushed < 3 {
             match push(&mut producer) {
                 Ok(()) => pushed += 1,

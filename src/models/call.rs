@@ -1,4 +1,4 @@
-//! Synchronous calls: the result, the caller's time-out and a stop race, and the slot goes to another caller.
+//! Synchronous calls: the result, the caller's time-out and a stop race, and the slot is reused by another caller.
 
 use super::explore;
 use crate::call::{CallEnd, Calls};
@@ -6,8 +6,9 @@ use crate::sync::{Arc, AtomicU32, AtomicU64, Relaxed, own_load};
 use loom::sync::atomic::AtomicBool;
 use loom::thread;
 
-/// A worker handles a call, or the caller gives up at any moment: the message is handled once, by one of them, and the
-/// slot is free again at once, whatever the worker still does. Catches: `call-start-by-store`, `call-done-by-store`.
+/// A worker handles a call, or the caller gives up at any moment. The message is handled exactly once, by one of the
+/// two, and the slot is free again at once, whatever the worker still does. Catches: `call-start-by-store`,
+/// `call-done-by-store`.
 #[test]
 fn call_given_up() {
     explore(|| {
@@ -25,7 +26,7 @@ fn call_given_up() {
         });
         let ended = calls.give_up(id);
         if ended == CallEnd::Cancelled {
-            handled.fetch_add(1, Relaxed); // The fallback.
+            handled.fetch_add(1, Relaxed); // The base route.
         }
         let next = calls.take().expect("the slot is free again");
         assert_ne!(next, id);
@@ -37,8 +38,9 @@ fn call_given_up() {
     });
 }
 
-/// A caller sleeps until its result is there; the slot's next user sleeps for its own, whatever late wake reaches it.
-/// Catches: `call-done-relaxed`, `call-wake-before-done`, `wake-fence-publisher`, `call-trusts-wake`.
+/// A caller sleeps until its result is there. The slot's next user sleeps until its own result is there, even if a
+/// late wake reaches it. Catches: `call-done-relaxed`, `call-wake-before-done`, `wake-fence-publisher`,
+/// `call-trusts-wake`.
 #[test]
 fn call_and_next_user() {
     explore(|| {
@@ -49,12 +51,12 @@ fn call_and_next_user() {
             let (calls, done) = (calls.clone(), done.clone());
             move || {
                 assert!(calls.start(first));
-                done.store(1, Relaxed); // Relaxed: stands for plain memory of the handler's.
+                done.store(1, Relaxed); // Relaxed: stands for plain memory of the handler.
                 calls.finish(first, 7);
             }
         });
         assert_eq!(calls.wait(first, None, || false), CallEnd::Done(7));
-        // A look that loom refuses unless what the handler did came before.
+        // A load that loom rejects unless it happens after the handler's store.
         assert_eq!(own_load(&done), 1);
         let second = calls.take().unwrap();
         let two = thread::spawn({
@@ -70,7 +72,7 @@ fn call_and_next_user() {
     });
 }
 
-/// A stop closes the ring while a caller goes to sleep: it wakes, and has its message back. Catches:
+/// A stop closes the ring while a caller goes to sleep. The caller wakes and has its message back. Catches:
 /// `wake-fence-publisher`.
 #[test]
 fn call_and_stop() {

@@ -16,8 +16,8 @@ use loom::thread;
 
 const LIMITS: Limits = Limits { messages: 2, bytes: 100 };
 
-/// Two workers deliver, the port acknowledges, one limit is met: never more outstanding than allowed, and one
-/// of two closers wins. Catches: `credit-add-apart`, `credit-close-by-load`.
+/// Two workers deliver and the port acknowledges, with one limit. The outstanding credit never exceeds the limit, and
+/// exactly one of two closers wins. Catches: `credit-add-apart`, `credit-close-by-load`.
 #[test]
 fn credit_word() {
     explore(|| {
@@ -63,15 +63,15 @@ fn new(name: &str) -> NewClient<'_> {
     }
 }
 
-/// A worker looks two names up while the client before them in the chain leaves and its slot goes to another name, in
-/// another chain: who has been there all the time is found, and who has gone is not taken for its slot's next client.
-/// Catches: `name-miss-believed`, `name-insertion-uncounted`, `name-key-once`,
+/// A worker looks up two names while the client before them in the hash chain leaves and its slot is reused for
+/// another name, in another chain. A name that is present all the time is found, and a departed name never yields its
+/// slot's next client. Catches: `name-miss-believed`, `name-insertion-uncounted`, `name-key-once`,
 /// `name-count-relaxed`.
 #[test]
 fn name_table() {
     explore(|| {
         let names = Arc::new(NameTable::new(2, [1, 2]));
-        // Two buckets: by the lowest bit.
+        // Two buckets, selected by the lowest bit.
         let (stays, leaves, comes) = (NameHash(2), NameHash(4), NameHash(3));
         let (first, second, third) = (ClientId::new(0, 1), ClientId::new(1, 1), ClientId::new(1, 2));
         names.insert(stays, first).unwrap();
@@ -95,8 +95,8 @@ fn connect(clients: &Clients, name: &str) -> ClientId {
     clients.connect(new(name)).unwrap().0
 }
 
-/// A worker has looked a name up and delivers, while the client leaves and its slot goes to another: what gets
-/// credit is the first client's, and the slot stays until it is given back. Catches: `slot-reuse-early`,
+/// A worker has looked a name up and delivers, while the client leaves and its slot is reused. Credit is only given
+/// to the first client, and the slot is not reused until that credit is returned. Catches: `slot-reuse-early`,
 /// `credit-ignores-generation`.
 #[test]
 fn slot_reuse() {
@@ -108,8 +108,8 @@ fn slot_reuse() {
             move || {
                 let slot = clients.slot(first.index()).unwrap();
                 if slot.credit.try_add(first.generation(), 10, LIMITS).is_ok() {
-                    thread::yield_now(); // Loom does not search for this change of threads by itself: see `own_load`.
-                    // With the credit the slot is the first client's, whatever happens meanwhile.
+                    thread::yield_now(); // loom does not explore this switch of threads by itself: see `own_load`.
+                    // While the worker holds the credit, the slot belongs to the first client.
                     assert_eq!(slot.place().generation, first.generation());
                     slot.credit.subtract(first.generation(), 1, 10);
                 }
@@ -126,7 +126,7 @@ fn slot_reuse() {
     });
 }
 
-/// What is given back late, or twice, borrows from no other field of the word. Catches: `credit-underflow`.
+/// Credit that is returned late or twice does not borrow from another field of the word. Catches: `credit-underflow`.
 #[test]
 fn credit_does_not_borrow() {
     explore(|| {
@@ -145,8 +145,8 @@ fn credit_does_not_borrow() {
     });
 }
 
-/// A port still has the handle of a client that is gone, and acknowledges, while the slot goes to a client of another port:
-/// nothing of that one changes. Catches: `phase-without-generation`.
+/// A port acknowledges with the handle of a client that has left, while the slot is reused for a client of another
+/// port. The new client is unaffected. Catches: `phase-without-generation`.
 #[test]
 fn stale_handle_of_a_port() {
     explore(|| {
@@ -168,8 +168,8 @@ fn stale_handle_of_a_port() {
     });
 }
 
-/// A worker asks to close a client, and lists its CLOSE in the slot, while the client leaves by itself and a connect looks for
-/// a free slot: it gets none before the CLOSE has ended. Catches: `close-unpinned`.
+/// A worker asks to close a client and lists its CLOSE in the slot, while the client leaves by itself and a connect
+/// looks for a free slot. The connect does not get the slot before the CLOSE has ended. Catches: `close-unpinned`.
 #[test]
 fn close_keeps_its_slot() {
     explore(|| {
@@ -198,8 +198,8 @@ fn close_keeps_its_slot() {
     });
 }
 
-/// A port closes a client that stands on a list of its own, while a connect looks for a free slot: it gets none before the
-/// client is off the list. Catches: `listed-slot-reused`.
+/// A port closes a client that is on one of the port's lists, while a connect looks for a free slot. The connect does
+/// not get the slot before the client is off the list. Catches: `listed-slot-reused`.
 #[test]
 fn a_list_keeps_its_slots() {
     explore(|| {
@@ -225,8 +225,8 @@ fn a_list_keeps_its_slots() {
     });
 }
 
-/// A port connects a name while a worker finds it absent and holds: the held message goes out, by the post or
-/// by the flag that stands for a post. Catches: `post-before-insert`, `flag-cleared-after-look`,
+/// A port connects a name while a worker finds the name absent and holds a message. The held message is delivered,
+/// because of the post or of the flag that replaces a post. Catches: `post-before-insert`, `flag-cleared-after-look`,
 /// `post-lost`.
 fn hold_and_connect(post_fits: bool) {
     explore(move || {
@@ -238,7 +238,7 @@ fn hold_and_connect(post_fits: bool) {
             let (clients, bell) = (clients.clone(), bell.clone());
             move || {
                 if !post_fits {
-                    // Another name before it: the worker may be clearing that post's flag.
+                    // Connect another name first: the worker may be clearing the flag of that name's post.
                     connect(&clients, "b");
                     bell.post();
                 }

@@ -1,11 +1,11 @@
-//! Work that a poller leaves to whoever holds the submitting half of a shared port.
+//! Work that a poller leaves to the thread that holds the submitting half of a shared port.
 
 use super::explore;
 use crate::sync::{Arc, Delegated};
 use loom::thread;
 
-/// A poller asks while a submitter holds the lock, and waits for nobody: what it asked for is done all the same. Catches:
-/// `delegated-fence`.
+/// A poller requests work while a submitter holds the lock, and does not wait. The work is done nevertheless.
+/// Catches: `delegated-fence`.
 #[test]
 fn what_a_poller_asks_for_is_done() {
     explore(|| {
@@ -15,7 +15,7 @@ fn what_a_poller_asks_for_is_done() {
             let half = half.clone();
             move || {
                 let call = |half: Option<&mut u32>| {
-                    thread::yield_now(); // Loom changes threads only where it is told to, and at atomics.
+                    thread::yield_now(); // loom switches threads only at atomics and at explicit yields.
                     *half.unwrap() += 100;
                 };
                 half.with(call, serve);

@@ -1,12 +1,12 @@
-//! Values handed over by number: taken once, dropped once, whoever comes first.
+//! Values handed over by number: each is taken once and dropped once, in any order of the threads.
 
 use super::explore;
 use crate::sync::Arc;
 use crate::sync::handoff::Handoff;
 use loom::thread;
 
-/// A worker takes a value by a number that stands in the ring twice, while its port's end sweeps the table: one of the
-/// three gets it. Catches: `handoff-take-by-load`, `handoff-live-relaxed`.
+/// A ring contains a value's number twice, so that workers take it twice, while the end of the port sweeps the table.
+/// Exactly one of the three gets the value. Catches: `handoff-take-by-load`, `handoff-live-relaxed`.
 #[test]
 fn handoff_once() {
     explore(|| {
@@ -23,8 +23,8 @@ fn handoff_once() {
     });
 }
 
-/// Another thread puts its value where one has just been taken: each number leads to its own value. Catches:
-/// `handoff-free-relaxed`, `handoff-put-relaxed`, `handoff-live-relaxed`.
+/// Another thread puts its value into an entry whose value has just been taken. Each number leads to its own value.
+/// Catches: `handoff-free-relaxed`, `handoff-put-relaxed`, `handoff-live-relaxed`.
 #[test]
 fn handoff_reuse() {
     explore(|| {
@@ -33,7 +33,7 @@ fn handoff_reuse() {
         let other = thread::spawn({
             let table = table.clone();
             move || {
-                // Where the first is still there, there is no room.
+                // The table is full while the first value is still there.
                 let Ok(second) = table.put(2, Box::new(2)) else { return };
                 assert_eq!(table.take(first), None, "an old number");
                 assert_eq!(table.take(second), Some(Box::new(2)));
@@ -46,7 +46,7 @@ fn handoff_reuse() {
     });
 }
 
-/// A value is put by one thread and found by the other's sweep. Catches: `handoff-live-relaxed`.
+/// One thread puts a value; another thread's sweep finds it. Catches: `handoff-live-relaxed`.
 #[test]
 fn handoff_put_and_sweep() {
     explore(|| {
@@ -55,7 +55,7 @@ fn handoff_put_and_sweep() {
             let table = table.clone();
             move || table.put(1, Box::new(1)).unwrap()
         });
-        // A thread of its own, behind the other: loom then tries the sweep after the put as well.
+        // A separate thread, spawned after the putter, so that loom also tries the sweep after the put.
         let sweeper = thread::spawn({
             let table = table.clone();
             move || table.sweep(|tag| tag == 1)

@@ -1,4 +1,4 @@
-//! Shards and who reads them: nothing lost, nothing twice, no difference negative.
+//! Shards and their readers: no record is lost or counted twice, and no difference is negative.
 
 use super::explore;
 use crate::metrics::{Cell, Distribution, Histogram, SlowRing, Writer};
@@ -6,8 +6,8 @@ use crate::ring::ring;
 use crate::sync::{Arc, mutant};
 use loom::thread;
 
-/// A writer records while a collector takes differences and skips what is unchanged: after the writer's last
-/// record the next look has everything. Catches: `histogram-generation-first`, `cell-add-relaxed`.
+/// A writer records while a collector takes differences and skips unchanged histograms. The collection after the
+/// writer's last record is complete. Catches: `histogram-generation-first`, `cell-add-relaxed`.
 #[test]
 fn shard_and_collector() {
     explore(|| {
@@ -44,8 +44,8 @@ fn shard_and_collector() {
     });
 }
 
-/// A writer goes on into a new epoch while a reader of that epoch reads: no extreme of the old one gets into it.
-/// Catches: `epoch-before-extremes`.
+/// A writer enters a new epoch while a reader of that epoch reads. No extreme of the old epoch appears in the new
+/// one. Catches: `epoch-before-extremes`.
 #[test]
 fn extremes_of_an_epoch() {
     explore(|| {
@@ -69,8 +69,8 @@ fn extremes_of_an_epoch() {
     });
 }
 
-/// A recording thread writes slow messages over one another while the collector copies: what it gets is one message,
-/// whole. Catches: `slow-no-release-fence`, `slow-no-acquire-fence`.
+/// A recording thread overwrites slow messages while the collector copies them. Each copy is one whole message.
+/// Catches: `slow-no-release-fence`, `slow-no-acquire-fence`.
 #[test]
 fn slow_messages() {
     explore(|| {
@@ -93,8 +93,8 @@ fn slow_messages() {
     });
 }
 
-/// A port counts and publishes, a worker takes and counts the outcome, a reader takes the difference: never
-/// negative. Catches: `count-after-publish`, `accept-loaded-first`, `cell-add-relaxed`.
+/// A port counts and publishes, a worker takes the message and counts its outcome, a reader takes the difference. The
+/// difference is never negative. Catches: `count-after-publish`, `accept-loaded-first`, `cell-add-relaxed`.
 #[test]
 fn accounting() {
     explore(|| {

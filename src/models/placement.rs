@@ -1,4 +1,4 @@
-//! A client moves from one worker to another while its port's deliveries are polled.
+//! A client moves from one worker to another while its port polls deliveries.
 
 use super::explore;
 use crate::clients::{ClientId, ClientLimits, Clients, CreditPolicy, KeptFigures, NewClient};
@@ -11,8 +11,8 @@ use loom::thread;
 
 type Frontiers = Arc<Box<[CachePadded<AtomicU64>]>>;
 
-/// What a worker does with each of the client's messages: emits one delivery, the first by way of the backlog where
-/// `backlogged` is set; says so in the client's slot; finishes it.
+/// What a worker does with each of the client's messages: emit one delivery (through the backlog if `backlog` is
+/// set), record it in the client's slot, finish the message.
 struct Side {
     ingress: Consumer,
     egress: Producer,
@@ -67,8 +67,8 @@ fn side() -> (Producer, Side, Consumer) {
     (to, Side { ingress, egress, frontier: Frontier::new(), published, batch: 0, backlogged: 0 }, from)
 }
 
-/// The client's first message goes through worker A; once it is quiet the second goes through worker B. The port that
-/// polls both hands out the first one first, whichever ring it looks at when.
+/// The client's first message goes through worker A; once the client is quiet, the second goes through worker B. The
+/// port that polls both egress rings hands out the first message first, in whatever order it reads the rings.
 fn change(backlog: bool) {
     explore(move || {
         let limits = ClientLimits { clients: 1, applications: 1, figures: false };
@@ -101,7 +101,7 @@ fn change(backlog: bool) {
             let clients = clients.clone();
             move || {
                 assert!(a.cycle(&clients, client, backlog));
-                // What waits goes out, and the port has so many cycles to consume it; else the client stays.
+                // The backlog drains, and the port has this many cycles to consume it; otherwise the client stays.
                 for _ in 0..2 {
                     thread::yield_now();
                     a.cycle(&clients, client, false);
@@ -113,7 +113,7 @@ fn change(backlog: bool) {
         let poller = thread::spawn(move || {
             let mut first = false;
             for _ in 0..2 {
-                // B before A: what A emitted before must have been handed out by then.
+                // B before A: the deliveries that A emitted before must have been handed out by then.
                 from_b.refresh().unwrap();
                 if from_b.next().unwrap().is_some() {
                     assert!(first, "the second message overtook the first");
@@ -121,7 +121,7 @@ fn change(backlog: bool) {
                 from_a.refresh().unwrap();
                 if from_a.next().unwrap().is_some() {
                     first = true;
-                    poller_handed_out.store(1, Relaxed); // Relaxed: stands for plain memory of the host's.
+                    poller_handed_out.store(1, Relaxed); // Relaxed: stands for plain memory of the host.
                 }
                 from_a.release();
                 from_b.release();
@@ -130,15 +130,15 @@ fn change(backlog: bool) {
         });
         for attempt in 0..2 {
             if attempt > 0 {
-                // Not before the first: after it loom shows this thread no old values that it has seen before.
+                // Not before the first attempt: after a yield, loom shows this thread no stale values.
                 thread::yield_now();
             }
             if slot.is_quiet(&frontiers_a) {
-                // A look that loom refuses unless what the host did with the delivery came before.
+                // A load that loom rejects unless it happens after the host's store for the first delivery.
                 assert_eq!(own_load(&handed_out), 1, "quiet before it was handed out");
                 slot.move_to(1);
                 send(&mut to_b);
-                // On this thread: B is another writer of the slot's cells all the same.
+                // Runs on this thread; B is still another writer of the slot's cells.
                 b.cycle(&clients, client, false);
                 break;
             }
@@ -148,8 +148,8 @@ fn change(backlog: bool) {
     });
 }
 
-/// Catches: `placement-without-quiet`, `placement-without-frontier`, `frontier-before-consumed`, `frontier-not-lowered`,
-/// `reach-after-finish`, `finished-relaxed`, `quiet-finished-relaxed`.
+/// Catches: `placement-without-quiet`, `placement-without-frontier`, `frontier-before-consumed`,
+/// `frontier-not-lowered`, `reach-after-finish`, `finished-relaxed`, `quiet-finished-relaxed`.
 #[test]
 fn change_of_worker() {
     change(false);

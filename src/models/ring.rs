@@ -1,4 +1,4 @@
-//! The ring: wrap, pad, full and batches, with a producer and a consumer that race.
+//! The ring: wrap, pad, full and batches, with a racing producer and consumer.
 
 use super::explore;
 use crate::ring::{PushError, ring};
@@ -11,7 +11,7 @@ fn push(producer: &mut crate::ring::Producer, length: usize, value: u8) -> Resul
     Ok(())
 }
 
-/// Reads what is there; every byte of a record must carry the next value.
+/// Reads the published records. Every byte of a record must have the next value.
 fn take(consumer: &mut crate::ring::Consumer, next: &mut u8) {
     consumer.refresh().unwrap();
     while let Some(record) = consumer.next().unwrap() {
@@ -21,8 +21,8 @@ fn take(consumer: &mut crate::ring::Consumer, next: &mut u8) {
     consumer.release();
 }
 
-/// Catches: `ring-tail-relaxed`, `ring-head-relaxed`, `ring-head-relaxed-load`. Capacity 2 records, 4 records
-/// in batches of one and two, so that the ring fills and wraps.
+/// Four records in batches of one and two through a ring of two records, so that the ring fills and wraps. Catches:
+/// `ring-tail-relaxed`, `ring-head-relaxed`, `ring-head-relaxed-load`.
 #[test]
 fn ring_wrap_and_full() {
     explore(|| {
@@ -50,7 +50,7 @@ fn ring_wrap_and_full() {
     });
 }
 
-/// Catches the same where a pad fills the end: records of two strides in a ring of eight.
+/// Catches the same weakenings if a pad fills the end: records of two strides in a ring of eight strides.
 #[test]
 fn ring_pad() {
     explore(|| {

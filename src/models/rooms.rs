@@ -4,11 +4,11 @@ use super::explore;
 use crate::sync::{Crowded, PublishedWriter, Reader, Retirement, UnsafeCell, published};
 use loom::thread;
 
-/// A list whose end loom sees: freeing it writes what reading it reads.
+/// A list whose drop loom observes: the drop writes the cell that readers read.
 #[derive(Debug)]
 struct List(UnsafeCell<u64>);
 
-// SAFETY: that the cell is never written while it is read is what the model checks.
+// SAFETY: the model checks that the cell is never written while it is read.
 unsafe impl Sync for List {}
 
 impl List {
@@ -22,14 +22,14 @@ impl List {
     }
 
     fn members(&self) -> u64 {
-        // SAFETY: loom fails the model if the list is written, or freed, meanwhile.
+        // SAFETY: loom fails the model if the list is written or freed meanwhile.
         self.0.with(|cell| unsafe { *cell })
     }
 }
 
 impl Drop for List {
     fn drop(&mut self) {
-        // SAFETY: loom fails the model if anybody reads meanwhile.
+        // SAFETY: loom fails the model if another thread reads meanwhile.
         self.0.with_mut(|cell| unsafe { *cell = u64::MAX });
     }
 }
@@ -38,10 +38,10 @@ fn cells(limits: Retirement) -> (PublishedWriter<List>, Vec<Reader<List>>) {
     published(1, 2, limits)
 }
 
-/// A port joins a client and lets the last one leave while two workers look: each sees whole lists that nobody frees
-/// under it, and never an older one after a newer. Catches: `published-free-early`, `published-fence-reader`,
-/// `published-fence-writer`, `published-swap-relaxed`, `published-enter-relaxed`, `published-leave-relaxed`,
-/// `published-moved-on-relaxed`.
+/// A port joins a client and then lets the last member leave, while two workers read. Each worker sees complete lists
+/// that are not freed under it, and never an older list after a newer one. Catches: `published-free-early`,
+/// `published-fence-reader`, `published-fence-writer`, `published-swap-relaxed`, `published-enter-relaxed`,
+/// `published-leave-relaxed`, `published-moved-on-relaxed`.
 #[test]
 fn room_copy_on_write() {
     explore(|| {
@@ -72,8 +72,8 @@ fn room_copy_on_write() {
     });
 }
 
-/// What is kept for a worker in the middle of a batch is bounded: the writer is told, nothing changes, and once the worker
-/// has moved on it goes on. Catches: `published-free-early`.
+/// The lists kept for a worker in the middle of a batch are bounded. At the limit the writer gets an error and
+/// nothing changes; once the worker has left its batch, the writer succeeds. Catches: `published-free-early`.
 #[test]
 fn room_lists_are_bounded() {
     explore(|| {

@@ -1,24 +1,24 @@
-//! A worker inside a handler, and a stop that no longer waits for it.
+//! A worker inside a handler, and a stop that has given up waiting for it.
 
 use super::explore;
 use crate::sync::{Arc, Handover};
 use loom::cell::UnsafeCell;
 use loom::thread;
 
-/// A worker's own state: whoever has it is the only one to touch what goes with it.
+/// A worker's own state. Only its holder may touch the data that belongs to it.
 struct State {
     probe: Arc<UnsafeCell<u32>>,
 }
 
 impl State {
     fn touch(&self) {
-        // SAFETY: loom checks that nobody else is at it; that is the test.
+        // SAFETY: loom checks that accesses are exclusive; that is the test.
         self.probe.with_mut(|value| unsafe { *value += 1 });
     }
 }
 
-/// A handler comes back, emits in between, and ends, while a stop claims its worker as stuck: either the worker goes on
-/// or the claimer settles, never both, and never neither. Catches: `stuck-claim-by-swap`, `stuck-back-by-swap`,
+/// A handler emits a message and then returns, while a stop claims its worker as stuck. Either the worker continues
+/// or the claimer settles; never both, never neither. Catches: `stuck-claim-by-swap`, `stuck-back-by-swap`,
 /// `stuck-lay-down-relaxed`, `stuck-take-relaxed`.
 #[test]
 fn handler_returns_while_it_is_given_up() {
@@ -29,7 +29,7 @@ fn handler_returns_while_it_is_given_up() {
             let (handover, probe) = (handover.clone(), probe.clone());
             move || {
                 let mut state = State { probe };
-                // Two turns: an emission in the middle of the handler, and its end.
+                // Two rounds: an emission in the middle of the handler, and the handler's end.
                 for _ in 0..2 {
                     state.touch();
                     assert!(handover.lay_down(state).is_ok());

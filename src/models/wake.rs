@@ -1,5 +1,5 @@
-//! Both wakes: sleepers really sleep, so that a lost wake is a deadlock that loom reports. The sequences are the shipped
-//! ones of `park`; a weakening there is one everywhere.
+//! Both wakes. Sleepers really sleep, so that loom reports a lost wake as a deadlock. The models use the shipped
+//! sequences of `park`, so a weakening in `park` applies to all of them.
 
 use super::explore;
 use crate::park::{Doorbell, Seen, WakeWord, after_publishing};
@@ -67,8 +67,8 @@ fn wake_data() {
     });
 }
 
-/// A port that is producer on one ring and consumer of another at once, sleeping for either on one descriptor, against a
-/// worker that drains the one and fills the other. Catches: `wake-fence-sleeper`, `wake-fence-publisher`,
+/// A port that is both the producer of one ring and the consumer of another sleeps for either on one descriptor,
+/// while a worker drains the first ring and fills the second. Catches: `wake-fence-sleeper`, `wake-fence-publisher`,
 /// `space-consumer-clears`, `wake-leaves-word`, `space-drain-after-recheck`, `stall-not-noted`.
 #[test]
 fn wake_space() {
@@ -93,7 +93,7 @@ fn wake_space() {
                             if worker_in.memory().needs_space() || taken == 4 {
                                 port_word.wake_if_asleep();
                                 if mutant("space-consumer-clears") {
-                                    // As late as a store buffer would have it.
+                                    // As late as a store buffer could make it visible.
                                     worker_in.memory().clear_need_space();
                                 }
                             }
@@ -141,8 +141,8 @@ fn wake_space() {
     });
 }
 
-/// A port commits a message, is refused for the next, then publishes: the publication does not take back its request for
-/// space. Catches: `publish-ends-request`, `wake-fence-publisher`.
+/// A port commits a message, has the next one refused, then publishes. The publication does not withdraw the request
+/// for space. Catches: `publish-ends-request`, `wake-fence-publisher`.
 #[test]
 fn refused_before_publishing() {
     explore(|| {
@@ -153,7 +153,7 @@ fn refused_before_publishing() {
         let worker = thread::spawn({
             let word = word.clone();
             move || {
-                // The first may be taken alone, or both.
+                // The first drain may take one record or both.
                 for _ in 0..2 {
                     drain(&mut worker_in);
                     after_publishing(|| {
@@ -186,8 +186,8 @@ fn refused_before_publishing() {
     });
 }
 
-/// A shared port: a submitter is refused while the poller goes to sleep and the worker makes room. The poller learns that
-/// there is room. Catches: `stall-without-look`, `stall-not-noted`, `wake-fence-publisher`.
+/// A shared port: a submitter is refused while the poller goes to sleep and the worker makes room. The poller learns
+/// of the room. Catches: `stall-without-look`, `stall-not-noted`, `wake-fence-publisher`.
 #[test]
 fn space_of_a_shared_port() {
     explore(|| {
@@ -238,9 +238,9 @@ fn space_of_a_shared_port() {
     });
 }
 
-/// The whole sleep of a worker: a pair is attached, a post finds its ring full, a record comes, a stop. Catches:
-/// `sleep-without-attach`, `sleep-without-stop`, `sleep-without-post`, `wake-recheck-before-arm`, `wake-fence-sleeper`,
-/// `wake-fence-publisher`.
+/// A worker's whole sleep: a pair is attached, a post finds its ring full, a record arrives, a stop. Catches:
+/// `sleep-without-attach`, `sleep-without-stop`, `sleep-without-post`, `wake-recheck-before-arm`,
+/// `wake-fence-sleeper`, `wake-fence-publisher`.
 #[test]
 fn worker_sleeps() {
     explore(|| {
@@ -277,7 +277,7 @@ fn worker_sleeps() {
     });
 }
 
-/// A worker whose way to a port is full sleeps until the port has read. Catches: `wake-fence-sleeper`,
+/// A worker whose egress ring is full sleeps until the port has read. Catches: `wake-fence-sleeper`,
 /// `wake-fence-publisher`.
 #[test]
 fn worker_sleeps_for_space() {
@@ -306,8 +306,8 @@ fn worker_sleeps_for_space() {
     });
 }
 
-/// A worker closes its ring while the port goes to sleep: closed and not yet seen is news. Catches: `closed-is-no-news`,
-/// `wake-fence-sleeper`, `wake-fence-publisher`.
+/// A worker closes its egress ring while the port goes to sleep. A close that the port has not seen is news. Catches:
+/// `closed-is-no-news`, `wake-fence-sleeper`, `wake-fence-publisher`.
 #[test]
 fn closed_while_a_port_goes_to_sleep() {
     explore(|| {

@@ -1,12 +1,12 @@
-//! What a worker says of the handler that it is in, and who reads it: a seqlock.
+//! The word pair that tells a watchdog which handler a worker is in, and since when: a seqlock.
 
 use super::explore;
 use crate::router::model::Activity;
 use crate::sync::Arc;
 use loom::thread;
 
-/// A watchdog looks while one handler returns and the next begins: it never takes the start of the one for the other's.
-/// Catches: `activity-no-release-fence`, `activity-no-acquire-fence`.
+/// A watchdog reads while one handler returns and the next begins. It never pairs one handler's number with the
+/// other's start. Catches: `activity-no-release-fence`, `activity-no-acquire-fence`.
 #[test]
 fn starts_of_handlers_are_not_mixed_up() {
     explore(|| {

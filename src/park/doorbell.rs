@@ -1,11 +1,12 @@
-//! What others tell a worker apart from records: that a pair was attached or left, that a post found its ring full, that
-//! it is to stop. And the worker's whole sleep, which looks at these and at its rings.
+//! Signals to a worker other than records: a pair was attached or left, a post found its ring full, or the worker
+//! must stop. Also the worker's sleep, which checks these signals and the worker's rings. A post is the
+//! NAME_CONNECTED record that tells a worker about a connected name.
 //!
 //! | word | written by | read by | ordering |
 //! |---|---|---|---|
-//! | `attach_changes` | ports, as they attach and leave | the worker | Release / Acquire: with the count comes the pair's state |
-//! | `stop` | whoever stops the router | the worker | Release / Acquire: with it come all pairs attached before |
-//! | `look_up_all` | ports, by swap; the worker, by swap | the worker | AcqRel: with it come the names inserted before |
+//! | `attach_changes` | ports, when they attach and leave | the worker | Release / Acquire: publishes the pair's state |
+//! | `stop` | the thread that stops the router | the worker | Release / Acquire: publishes all pairs attached before |
+//! | `look_up_all` | ports, by swap; the worker, by swap | the worker | AcqRel: publishes the names inserted before |
 
 use super::{WakeWord, after_publishing};
 use crate::sync::{AcqRel, Acquire, AtomicBool, AtomicU64, Relaxed, Release, mutant};
@@ -14,18 +15,19 @@ use std::time::Duration;
 #[derive(Debug)]
 pub(crate) struct Doorbell {
     wake: WakeWord,
-    /// Counts attach and detach events of this worker's pairs, so that it looks at them only then.
+    /// Counts attach and detach events of this worker's pairs, so that the worker scans its pairs only after a
+    /// change.
     attach_changes: AtomicU64,
     stop: AtomicBool,
-    /// A post found the ring full: look up every name that something is held for.
+    /// A post found its ring full: look up every name that has held messages.
     look_up_all: AtomicBool,
 }
 
-/// What the worker has seen to before it sleeps.
+/// The signals that the worker has already handled before it sleeps.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Seen {
     pub(crate) attach_changes: u64,
-    /// A stop can go on only when the worker's host is done with something: it is no news.
+    /// The worker has seen the stop and waits for its host to finish tasks. The stop is then no longer news.
     pub(crate) stop: bool,
 }
 
@@ -39,24 +41,24 @@ impl Doorbell {
         }
     }
 
-    /// The word to test after publishing records, or space, for this worker.
+    /// The wake word to test after publishing records or space for this worker.
     pub(crate) fn wake(&self) -> &WakeWord {
         &self.wake
     }
 
-    /// One of the worker's pairs has changed.
+    /// Tells the worker that one of its pairs has changed.
     pub(crate) fn announce_attach(&self) {
         self.attach_changes.fetch_add(1, Release); // Release: pairs with the Acquire in `attach_changes`.
         after_publishing(|| self.wake.wake_if_asleep());
     }
 
-    /// Acquire: pairs with the Release of whoever attached or left.
+    /// Acquire: pairs with the Release in `announce_attach`.
     #[inline(always)]
     pub(crate) fn attach_changes(&self) -> u64 {
         self.attach_changes.load(Acquire)
     }
 
-    /// The worker is to take what is published, and leave.
+    /// Tells the worker to stop: it handles what is published and ends.
     pub(crate) fn request_stop(&self) {
         self.stop.store(true, Release); // Release: pairs with the Acquire in `is_stopping`.
         after_publishing(|| self.wake.wake_if_asleep());
@@ -67,32 +69,34 @@ impl Doorbell {
         self.stop.load(Acquire) // Acquire: pairs with the Release in `request_stop`.
     }
 
-    /// A name was inserted, and its post found the ring full.
+    /// Tells the worker that a name was inserted and that its post found the ring full.
     pub(crate) fn post(&self) {
         if mutant("post-lost") {
             return;
         }
-        // Release: with the flag comes the name; pairs with the swap in `take_post`. A read-modify-write like every write of
-        // this flag, so that neither side's can be taken for older than the other's.
+        // Release: publishes the name; pairs with the swap in `take_post`. Every write of this flag is a
+        // read-modify-write, so that each one sees the write before it.
         self.look_up_all.swap(true, Release);
         after_publishing(|| self.wake.wake_if_asleep());
     }
 
-    /// Whether such a post was lost. Cleared here, before the worker looks: a post that comes in between sets it again.
+    /// Whether a post was lost. Clears the flag before the worker looks the names up: a later post sets the flag
+    /// again.
     #[inline]
     pub(crate) fn take_post(&self) -> bool {
-        // AcqRel: the names inserted before the post are there to be found.
+        // AcqRel: makes the names inserted before the post visible.
         self.look_up_all.load(Relaxed) && self.look_up_all.swap(false, AcqRel)
     }
 
-    /// The worker sleeps unless there is news here or in its `rings`, until woken or past `timeout`. Says whether it slept.
+    /// Puts the worker to sleep until it is woken or until `timeout` has passed, unless there is news here or in its
+    /// `rings`. Returns whether it slept.
     pub(crate) fn sleep_unless(
         &self,
         seen: Seen,
         timeout: Option<Duration>,
         rings: impl FnOnce() -> bool,
     ) -> bool {
-        // Relaxed: behind the fence, and looked at again by the worker's next cycle.
+        // Relaxed: after the fence, and the worker's next cycle reads the words again.
         let news = || {
             let attached = self.attach_changes.load(Relaxed) != seen.attach_changes;
             let stop = !seen.stop && self.stop.load(Relaxed);

@@ -275,14 +275,15 @@ impl Consumer {
     /// the seal are still to be taken; records published above it never will be.
     ///
     /// # Errors
-    /// [`Corrupt`] as for [`refresh`](Self::refresh); the seal is then the head.
+    /// [`Corrupt`] as for [`refresh`](Self::refresh). The seal is then the head, and nothing more is taken.
     pub(crate) fn close_and_seal(&mut self) -> Result<u64, Corrupt> {
         self.memory.close();
         self.refresh()?;
         Ok(self.cached_tail)
     }
 
-    /// Stores the position at which this side stopped. Release: the thread that settles has seen this side leave.
+    /// Stores the position at which this side stopped. Release: pairs with the Acquire in `Memory::seal`; the thread
+    /// that settles has also seen this side leave.
     pub(crate) fn store_seal(&self) {
         self.memory.header().flags.seal.store(self.head, Release);
     }

@@ -1,13 +1,14 @@
-//! A value behind a lock, and work on it that a thread may ask for without ever waiting for that lock: whoever holds it
-//! does the work after letting go. How a shared port's poller has done what only the submitting half can do.
+//! A value behind a lock, and work on that value that a thread can request without waiting for the lock: if the lock
+//! is held, its holder does the work after it has released the lock. The poller of a shared port uses this for work
+//! that only the submitting half can do.
 //!
-//! Who asks stores the wish, fences and tries the lock. Who lets go of the lock fences and looks for a wish. Of the two
-//! fences one comes first: either the one who asks finds the lock free, or the holder finds the wish. Model:
-//! `models::delegated`.
+//! A requester sets `wanted`, fences and tries the lock. A holder releases the lock, fences and checks `wanted`. One
+//! of the two fences is first, so either the requester finds the lock free, or the holder finds the request (Dekker's
+//! protocol, as in `park`). Model: `models::delegated`.
 
 use super::{AcqRel, AtomicBool, Mutex, Relaxed, Release, lock, try_lock, wake_fence};
 
-/// `serve` is the same work in every call.
+/// Every call must pass a `serve` that does the same work.
 #[derive(Debug)]
 pub(crate) struct Delegated<T> {
     value: Mutex<Option<T>>,
@@ -19,8 +20,9 @@ impl<T> Delegated<T> {
         Self { value: Mutex::new(Some(value)), wanted: AtomicBool::new(false) }
     }
 
-    /// Runs `call` on the value, alone; then `serve`, if anybody has asked for it meanwhile. Waits for other calls. Nothing
-    /// is given to `call` once the value has been taken. What `serve` returns is dropped outside the lock.
+    /// Runs `call` on the value with exclusive access, then `serve` if another thread has requested it meanwhile.
+    /// Waits for other calls. `call` gets `None` once the value has been taken. The result of `serve` is dropped
+    /// outside the lock.
     pub(crate) fn with<R, D>(
         &self,
         call: impl FnOnce(Option<&mut T>) -> R,
@@ -31,9 +33,9 @@ impl<T> Delegated<T> {
         result
     }
 
-    /// Has `serve` run on the value, here or by whoever holds the lock. Never waits.
+    /// Requests `serve`: runs it here, or leaves it to the thread that holds the lock. Never waits.
     pub(crate) fn ask<D>(&self, serve: impl Fn(&mut T) -> D) {
-        self.wanted.swap(true, Release); // Release: with the wish comes what it is about; pairs with the swap below.
+        self.wanted.swap(true, Release); // Release: publishes what the request is about; pairs with the swap below.
         self.serve_if_wanted(serve);
     }
 
@@ -45,13 +47,13 @@ impl<T> Delegated<T> {
     fn serve_if_wanted<D>(&self, serve: impl Fn(&mut T) -> D) {
         loop {
             wake_fence("delegated-fence");
-            // Relaxed: behind the fence.
+            // Relaxed: after the fence.
             if !self.wanted.load(Relaxed) {
                 return;
             }
-            // Whoever has it comes here afterwards.
+            // The holder calls this function after it has released the lock.
             let Some(mut value) = try_lock(&self.value) else { return };
-            // AcqRel: pairs with the Release in `ask`. Not there any more: another holder has done it.
+            // AcqRel: pairs with the Release in `ask`. If the flag is clear, another holder has served the request.
             let wanted = self.wanted.swap(false, AcqRel);
             let rest = value.as_mut().filter(|_| wanted).map(&serve);
             drop(value);

@@ -1,13 +1,13 @@
-//! Values that are handed over by a number: what is too large for a ring's record, or belongs to the host, waits here,
-//! and the record carries {index, generation}. A number is good for one take. So whatever is written into a ring, twice
-//! or by mistake, a value is taken once, and what nobody takes is found by its tag. Used by `router::payload`;
-//! modelled in `models/handoff.rs`.
+//! Values handed over by number. A value that is too large for a ring's record, or that belongs to the host, waits in
+//! this table, and the record carries {index, generation}. A number allows one take: a value is taken once, even if a
+//! ring contains its number twice or by mistake. A value that is never taken is found by its tag. Used by
+//! `router::payload`; model: `models/handoff.rs`.
 //!
 //! | step | how |
 //! |---|---|
-//! | FREE → BUSY | compare-exchange by who puts, Acquire of FREE |
-//! | BUSY → LIVE | store, Release: the value is there |
-//! | LIVE → BUSY | compare-exchange by the one who takes (or sweeps), Acquire |
+//! | FREE → BUSY | compare-exchange by the thread that puts, Acquire of FREE |
+//! | BUSY → LIVE | store, Release: publishes the value |
+//! | LIVE → BUSY | compare-exchange by the thread that takes or sweeps, Acquire |
 //! | BUSY → FREE, next generation | store, Release: the value is gone |
 
 use super::{AcqRel, AtomicU32, AtomicU64, Relaxed, Release, UnsafeCell, mutant, ordering};
@@ -24,15 +24,15 @@ struct HandoffEntry<T> {
     value: UnsafeCell<Option<T>>,
 }
 
-/// A bounded table of such values. Any thread may do anything; nobody waits.
+/// A bounded table of such values. Any thread may call any function; no function waits.
 #[derive(Debug)]
 pub(crate) struct Handoff<T>(Box<[HandoffEntry<T>]>);
 
-// SAFETY: a value is touched by the one thread that has moved its entry to BUSY; T goes from thread to thread.
+// SAFETY: only the thread that has moved an entry to BUSY touches its value. T is Send.
 unsafe impl<T: Send> Sync for Handoff<T> {}
 
 fn next_free(word: u64) -> u64 {
-    // 0 is nobody's generation, so that 0 is nobody's number.
+    // Generation 0 is never used, so number 0 never refers to a value.
     u64::from(((word >> 32) as u32).wrapping_add(1).max(1)) << 32 | FREE
 }
 
@@ -46,35 +46,35 @@ impl<T> Handoff<T> {
         Self((0..count).map(entry).collect())
     }
 
-    /// Bytes of a table of so many, for the budget.
+    /// Bytes of a table with `count` entries, for the memory budget.
     pub(crate) const fn bytes(count: usize) -> usize {
         count * size_of::<HandoffEntry<T>>()
     }
 
-    /// Puts a value in under a tag and returns its number; gives it back where the table is full.
+    /// Puts a value into the table under a tag and returns its number. Returns the value if the table is full.
     pub(crate) fn put(&self, tag: u32, value: T) -> Result<u64, T> {
         for (index, entry) in self.0.iter().enumerate() {
             let word = entry.word.load(Relaxed); // Relaxed: the compare-exchange decides.
-            // AcqRel: its last value is gone; pairs with the Release in `take_from`.
+            // AcqRel: the entry's previous value is gone; pairs with the Release in `take_from`.
             let order = ordering("handoff-put-relaxed", AcqRel, Relaxed);
             if word & STATE != FREE
                 || entry.word.compare_exchange(word, word & !STATE | BUSY, order, Relaxed).is_err()
             {
                 continue;
             }
-            entry.tag.store(tag, Relaxed); // Relaxed: LIVE publishes it.
+            entry.tag.store(tag, Relaxed); // Relaxed: LIVE publishes the tag.
             entry.value.with_mut(|place| {
                 // SAFETY: this thread has moved the entry to BUSY.
                 unsafe { *place = Some(value) };
             });
-            // Release: the value is there; pairs with the Acquire in `take_from`.
+            // Release: publishes the value; pairs with the AcqRel in `take_from`.
             entry.word.store(word & !STATE | LIVE, ordering("handoff-live-relaxed", Release, Relaxed));
             return Ok(word & !STATE | index as u64);
         }
         Err(value)
     }
 
-    /// Takes a value out. None: it was taken, or the number was never given.
+    /// Takes a value out. `None` if the value was already taken or the number was never issued.
     pub(crate) fn take(&self, number: u64) -> Option<T> {
         let entry = self.0.get((number & STATE) as usize)?;
         self.take_from(entry, number & !STATE | LIVE)
@@ -87,25 +87,25 @@ impl<T> Handoff<T> {
             }
             entry.word.store(live & !STATE | BUSY, Release);
         } else {
-            // AcqRel: pairs with the Release in `put`; one taker wins.
+            // AcqRel: pairs with the Release in `put`. Exactly one taker wins.
             entry.word.compare_exchange(live, live & !STATE | BUSY, AcqRel, Relaxed).ok()?;
         }
         let value = entry.value.with_mut(|place| {
             // SAFETY: this thread has moved the entry to BUSY.
             unsafe { (*place).take() }
         });
-        // Release: the value is gone; pairs with the Acquire in `put`.
+        // Release: the value is gone; pairs with the AcqRel in `put`.
         entry.word.store(next_free(live), ordering("handoff-free-relaxed", Release, Relaxed));
         value
     }
 
-    /// Takes out everything that `unwanted` says of its tag.
+    /// Takes out every value whose tag `unwanted` accepts.
     pub(crate) fn sweep(&self, unwanted: impl Fn(u32) -> bool) -> Vec<T> {
         let mut swept = Vec::new();
         for entry in &self.0 {
-            // Acquire: with LIVE comes the tag.
+            // Acquire: LIVE publishes the tag.
             let word = entry.word.load(super::Acquire);
-            // A tag that changes in between belongs to a later generation: the take then fails.
+            // If the tag changes in between, it belongs to a later generation, and the take fails.
             if word & STATE == LIVE && unwanted(entry.tag.load(Relaxed)) {
                 swept.extend(self.take_from(entry, word));
             }
@@ -113,9 +113,9 @@ impl<T> Handoff<T> {
         swept
     }
 
-    /// How many values wait.
+    /// The number of values in the table.
     pub(crate) fn live(&self) -> usize {
-        // Relaxed: a figure.
+        // Relaxed: a figure for reports.
         self.0.iter().filter(|entry| entry.word.load(Relaxed) & STATE == LIVE).count()
     }
 }

@@ -1,21 +1,22 @@
-//! What only the operating system can do: pages, sleeping on a word, and descriptors that an event loop can
-//! wait for. Called by `ring::memory` and `park`; nothing here knows what it is used for. `usage` is what the process
-//! has used of it, for the monitor.
+//! The operating system's services: pages, sleeping on a word, and descriptors that an event loop can wait for.
+//! Called by `ring::memory` and `park`; nothing here depends on its callers. `usage` reads the process's resource
+//! usage for the monitor.
 
 /// The processor's time stamp counter.
 #[cfg(target_arch = "x86_64")]
 #[inline(always)]
 pub(crate) fn cycle_counter() -> u64 {
-    // SAFETY: every x86-64 processor has the instruction; it reads a register.
+    // SAFETY: every x86-64 processor has the instruction; it only reads a register.
     unsafe { std::arch::x86_64::_rdtsc() }
 }
 
-/// The system counter, between readings of it before and behind this one.
+/// The system counter. The barriers order it between readings of the counter before and after this call.
 #[cfg(target_arch = "aarch64")]
 #[inline(always)]
 pub(crate) fn cycle_counter() -> u64 {
     let count: u64;
-    // SAFETY: Linux lets user mode read the register; the barriers keep the processor from reading it early or late.
+    // SAFETY: Linux lets user mode read the register. The barriers prevent the processor from reading it early or
+    // late.
     unsafe {
         std::arch::asm!("isb", "mrs {}, cntvct_el0", "isb", out(reg) count, options(nomem, nostack, preserves_flags));
     }
@@ -41,25 +42,25 @@ mod real {
     use std::sync::atomic::AtomicU32;
     use std::time::Duration;
 
-    /// Private anonymous pages, zeroed, committed by the kernel as they are touched; unmapped on drop.
+    /// Private anonymous pages, initially zero. The kernel commits each page at its first use. Unmapped on drop.
     #[derive(Debug)]
     pub(crate) struct Pages {
         start: NonNull<u8>,
         length: usize,
     }
 
-    // SAFETY: the pages belong to this value alone; who may touch which byte when is the ring's protocol.
+    // SAFETY: the pages belong to this value alone. The ring's protocol decides which thread touches which bytes.
     unsafe impl Send for Pages {}
-    // SAFETY: as above: sharing the value shares only the address.
+    // SAFETY: as above; sharing the value shares only the address.
     unsafe impl Sync for Pages {}
 
     impl Pages {
-        /// Maps `length` bytes (rounded up to whole pages by the kernel).
+        /// Maps `length` bytes. The kernel rounds up to whole pages.
         ///
         /// # Errors
-        /// What `mmap` says, usually that memory is exhausted.
+        /// The error of `mmap`, usually that memory is exhausted.
         pub(crate) fn map(length: usize) -> io::Result<Self> {
-            // SAFETY: a new anonymous mapping at an address that the kernel chooses touches nothing of ours.
+            // SAFETY: a new anonymous mapping at an address that the kernel chooses affects no existing memory.
             let start = unsafe {
                 libc::mmap(
                     std::ptr::null_mut(),
@@ -79,23 +80,23 @@ mod real {
             }
         }
 
-        /// In children of this process the pages will be zeroes.
+        /// Makes the pages zero in child processes.
         ///
         /// # Errors
-        /// What `madvise` says: kernels before 4.14 cannot.
+        /// The error of `madvise`. Kernels before 4.14 do not support this.
         pub(crate) fn wipe_on_fork(&self) -> io::Result<()> {
-            // SAFETY: the mapping is this value's own; the advice changes nothing in this process.
+            // SAFETY: the mapping belongs to this value; the advice changes nothing in this process.
             let result =
                 unsafe { libc::madvise(self.start.as_ptr().cast(), self.length, libc::MADV_WIPEONFORK) };
             if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
         }
 
-        /// Takes every page from the system now.
+        /// Commits every page now.
         ///
         /// # Errors
-        /// What the system says, usually that memory is exhausted.
+        /// The system's error, usually that memory is exhausted.
         pub(crate) fn touch(&mut self) -> io::Result<()> {
-            // SAFETY: `length` bytes of our own mapping, initialised (pages are zeroed), borrowed uniquely.
+            // SAFETY: `length` bytes of this value's mapping, initialised (pages are zeroed), borrowed uniquely.
             touch(unsafe { std::slice::from_raw_parts_mut(self.start.as_ptr(), self.length) })
         }
 
@@ -108,21 +109,21 @@ mod real {
 
     impl Drop for Pages {
         fn drop(&mut self) {
-            // SAFETY: `start` and `length` are those of the mapping made in `map`, unmapped only here.
+            // SAFETY: `start` and `length` are those of the mapping made in `map`; it is unmapped only here.
             unsafe { libc::munmap(self.start.as_ptr().cast(), self.length) };
         }
     }
 
-    /// Bytes of a page of memory.
+    /// Size of a memory page, in bytes.
     pub(crate) fn page_bytes() -> usize {
-        // SAFETY: asks for a constant.
+        // SAFETY: reads a constant.
         usize::try_from(unsafe { libc::sysconf(libc::_SC_PAGESIZE) }).unwrap_or(4096)
     }
 
-    /// Takes every page that `memory` lies on from the system now, for writing; what is there stays.
+    /// Commits every page that `memory` lies on, for writing. The contents do not change.
     ///
     /// # Errors
-    /// What the system says, usually that memory is exhausted.
+    /// The system's error, usually that memory is exhausted.
     pub(crate) fn touch<T>(memory: &mut [T]) -> io::Result<()> {
         let page = page_bytes();
         let range = memory.as_mut_ptr_range();
@@ -131,8 +132,8 @@ mod real {
         if size_of_val(memory) == 0 {
             return Ok(());
         }
-        // SAFETY: whole pages, each with at least a byte of `memory` on it, so mapped and writable; populating changes
-        // no contents.
+        // SAFETY: whole pages, each of which contains at least one byte of `memory`, so all are mapped and writable.
+        // Populating changes no contents.
         let status = unsafe { libc::madvise(first as *mut _, end - first, libc::MADV_POPULATE_WRITE) };
         if status == 0 {
             return Ok(());
@@ -145,7 +146,7 @@ mod real {
         Ok(())
     }
 
-    /// The same on kernels before 5.14; where memory is exhausted it kills the process.
+    /// Does the same on kernels before 5.14. If memory is exhausted, the kernel kills the process.
     fn write_to_each_page<T>(memory: &mut [T]) {
         for offset in (0..size_of_val(memory)).step_by(page_bytes()) {
             // SAFETY: inside `memory`, borrowed uniquely.
@@ -155,14 +156,14 @@ mod real {
         }
     }
 
-    /// Sleeps while `*word == expected`, until woken or past `timeout`. May return early for any reason.
+    /// Sleeps while `*word == expected`, until woken or until `timeout` has passed. May return early for any reason.
     pub(crate) fn futex_wait(word: &AtomicU32, expected: u32, timeout: Option<Duration>) {
         let limit = timeout.map(|timeout| libc::timespec {
             tv_sec: timeout.as_secs().min(i64::MAX as u64) as libc::time_t,
             tv_nsec: timeout.subsec_nanos().into(),
         });
         let limit_ptr = limit.as_ref().map_or(std::ptr::null(), std::ptr::from_ref);
-        // SAFETY: `word` is a live, aligned u32 and `limit` outlives the call.
+        // SAFETY: `word` is a live, aligned u32, and `limit` outlives the call.
         unsafe {
             libc::syscall(
                 libc::SYS_futex,
@@ -176,7 +177,7 @@ mod real {
 
     /// Wakes every sleeper on `word`.
     pub(crate) fn futex_wake(word: &AtomicU32) {
-        // SAFETY: `word` is a live, aligned u32; waking touches no memory.
+        // SAFETY: `word` is a live, aligned u32; waking accesses no memory.
         unsafe {
             libc::syscall(
                 libc::SYS_futex,
@@ -187,20 +188,20 @@ mod real {
         };
     }
 
-    /// A Linux eventfd, non-blocking, closed on exec: readable from a signal until it is drained.
+    /// A Linux eventfd, non-blocking, closed on exec. It is readable from a signal until it is drained.
     #[derive(Debug)]
     pub(crate) struct EventFd(OwnedFd);
 
     impl EventFd {
         /// # Errors
-        /// What `eventfd` says, usually that the process has no descriptor left.
+        /// The error of `eventfd`, usually that the process has no descriptors left.
         pub(crate) fn new() -> io::Result<Self> {
             // SAFETY: takes two integers, returns a new descriptor or -1.
             let fd = unsafe { libc::eventfd(0, libc::EFD_NONBLOCK | libc::EFD_CLOEXEC) };
             if fd < 0 {
                 return Err(io::Error::last_os_error());
             }
-            // SAFETY: the descriptor was just made and belongs to nobody else.
+            // SAFETY: the descriptor was just created and has no other owner.
             Ok(Self(unsafe { OwnedFd::from_raw_fd(fd) }))
         }
 
@@ -208,21 +209,22 @@ mod real {
             self.0.as_raw_fd()
         }
 
-        /// Makes the descriptor readable. A full counter (never in practice) is readable already.
+        /// Makes the descriptor readable. If the counter were full, the write would fail, and the descriptor is
+        /// readable already.
         pub(crate) fn signal(&self) {
             let one = 1u64;
-            // SAFETY: writes eight bytes from a live u64 to our own descriptor.
+            // SAFETY: writes eight bytes from a live u64 to this value's descriptor.
             unsafe { libc::write(self.raw(), std::ptr::from_ref(&one).cast(), 8) };
         }
 
         /// Makes the descriptor unreadable until the next signal.
         pub(crate) fn drain(&self) {
             let mut count = 0u64;
-            // SAFETY: reads eight bytes into a live u64 from our own descriptor.
+            // SAFETY: reads eight bytes into a live u64 from this value's descriptor.
             unsafe { libc::read(self.raw(), std::ptr::from_mut(&mut count).cast(), 8) };
         }
 
-        /// Sleeps until readable or past `timeout`.
+        /// Sleeps until the descriptor is readable or until `timeout` has passed.
         pub(crate) fn wait(&self, timeout: Option<Duration>) {
             let mut poll = libc::pollfd { fd: self.raw(), events: libc::POLLIN, revents: 0 };
             let milliseconds = timeout.map_or(-1, |timeout| {
@@ -233,7 +235,7 @@ mod real {
         }
     }
 
-    /// Whether the system calls a descriptor readable, now; for tests of what event loops see.
+    /// Whether `poll` reports the descriptor as readable now. For tests of what event loops see.
     #[cfg(test)]
     pub(crate) fn is_readable(descriptor: RawFd) -> bool {
         let mut poll = libc::pollfd { fd: descriptor, events: libc::POLLIN, revents: 0 };
@@ -263,8 +265,8 @@ mod real {
 #[cfg(corelane_loom)]
 pub(crate) use modelled::{EventFd, futex_wait, futex_wake, page_bytes, touch};
 
-/// The same calls for loom: a futex and an eventfd made of loom's lock and condition, so that a thread that
-/// nobody wakes is a deadlock that loom reports.
+/// The same calls for loom. The futex and the eventfd consist of loom's lock and condition variable, so that loom
+/// reports a lost wake as a deadlock.
 #[cfg(corelane_loom)]
 mod modelled {
     use loom::sync::atomic::{AtomicU32, Ordering::Relaxed};
@@ -277,7 +279,7 @@ mod modelled {
 
     pub(crate) fn futex_wait(word: &AtomicU32, expected: u32, _timeout: Option<Duration>) {
         let mut guard = FUTEX.0.lock().unwrap();
-        // The kernel compares under its own lock, and so does this.
+        // The kernel compares under its own lock; so does this model.
         if word.load(Relaxed) == expected {
             guard = FUTEX.1.wait(guard).unwrap();
         }

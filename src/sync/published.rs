@@ -1,10 +1,12 @@
-//! Cells that one writer replaces whole and a few known readers look at without ever waiting: copy-on-write, with what
-//! was replaced freed once nobody can look at it any more. `clients::rooms` keeps member lists in them.
+//! Copy-on-write cells with one writer and a fixed set of readers that never wait: RCU (read-copy-update). The writer
+//! replaces a cell's value as a whole and frees the old value once no reader can hold it. `clients::rooms` keeps
+//! member lists in such cells.
 //!
-//! Each reader has a word, odd while it is inside a batch: it makes it odd, fences, then looks; once per batch, not per
-//! look. The writer swaps the pointer, fences, then reads the words. Of the two fences one comes first: either the
-//! reader sees the new value, or the writer sees the reader inside, and keeps the old one until that word has changed.
-//! What is kept is bounded in number and bytes: past it the writer is told so, and nothing has changed.
+//! Each reader has a word that is odd while the reader is inside a batch, which is its read-side critical section.
+//! The reader makes the word odd and fences before its first read of the batch, not at each read. The writer swaps
+//! the pointer, fences, and then reads the words. One of the two fences is first: either the reader sees the new
+//! value, or the writer sees the reader inside and keeps the old value until that word has changed. The number and
+//! bytes of kept values are bounded; beyond the bound `replace` fails and changes nothing.
 
 use super::{
     Acquire, Arc, AtomicPtr, AtomicU64, Mutex, Relaxed, Release, SeqCst, fence, lock, mutant, ordering,
@@ -14,18 +16,18 @@ use std::collections::VecDeque;
 use std::marker::PhantomData;
 use std::ptr::NonNull;
 
-/// How much that was replaced may be kept for readers.
+/// The limits of replaced values that are kept for readers.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Retirement {
     pub(crate) values: usize,
     pub(crate) bytes: usize,
 }
 
-/// As much is kept for readers as may be. Nothing has changed; they move on by themselves.
+/// The limit of kept values is reached. Nothing has changed; readers free values as they end their batches, so retry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Crowded;
 
-/// Makes `cells` empty cells with their writer and their readers.
+/// Creates `cells` empty cells with their writer and their readers.
 pub(crate) fn published<T: Send + Sync>(
     cells: usize,
     readers: usize,
@@ -44,11 +46,11 @@ pub(crate) fn published<T: Send + Sync>(
 
 #[derive(Debug)]
 struct PublishedTable<T> {
-    /// Each null or made by `Box::into_raw`; written by the one writer.
+    /// Each is null or comes from `Box::into_raw`. Only the one writer writes it.
     cells: Box<[AtomicPtr<T>]>,
-    /// One per reader, written by it alone; odd while it is inside a batch.
+    /// One per reader, written only by that reader; odd while the reader is inside a batch.
     words: Box<[CachePadded<AtomicU64>]>,
-    /// The writer's alone; here since readers may outlive the writer.
+    /// Used only by the writer. It lives here because readers may outlive the writer.
     retired: Mutex<RetiredList<T>>,
     owns: PhantomData<Box<T>>,
 }
@@ -59,37 +61,38 @@ struct RetiredList<T> {
     bytes: usize,
 }
 
-/// A value that is in no cell any more.
+/// A value that no cell contains any more.
 #[derive(Debug)]
 struct Retired<T> {
-    /// Each reader's word after the swap.
+    /// Each reader's word, as read after the swap.
     seen: Box<[u64]>,
     bytes: usize,
     #[expect(dead_code, reason = "it is there to be freed")]
     value: Owned<T>,
 }
 
-/// A value that only this owns, and frees, although readers may still look at it: no box, which must be alone.
+/// Owns a value and frees it. Readers may still read the value, so it cannot be a `Box`, which requires unique
+/// access.
 #[derive(Debug)]
 struct Owned<T>(NonNull<T>);
 
-// SAFETY: it stands for the value itself, wherever it goes.
+// SAFETY: it owns the value and moves with it.
 unsafe impl<T: Send + Sync> Send for Owned<T> {}
-// SAFETY: it gives no access.
+// SAFETY: it gives no access to the value.
 unsafe impl<T: Send + Sync> Sync for Owned<T> {}
 
 impl<T> Drop for Owned<T> {
     fn drop(&mut self) {
-        // SAFETY: made by `Box::into_raw`, out of its cell, owned once; dropped when no reader can have it any more:
-        // every reader was outside or has moved on, or is gone with the table.
+        // SAFETY: made by `Box::into_raw`, removed from its cell, and owned once. Dropped when no reader can hold it:
+        // every reader was outside or has moved on, or the readers are gone with the table.
         drop(unsafe { Box::from_raw(self.0.as_ptr()) });
     }
 }
 
 impl<T> Retired<T> {
-    /// Whether every reader that was inside after the swap has come out since.
+    /// Whether every reader that was inside after the swap has left that batch since.
     fn is_over(&self, words: &[CachePadded<AtomicU64>]) -> bool {
-        // Acquire: what the reader looked at in that batch it has looked at; pairs with the Release in `leave`.
+        // Acquire: the reader's reads in that batch have ended; pairs with the Release in `leave`.
         let order = ordering("published-moved-on-relaxed", Acquire, Relaxed);
         let moved_on = |(word, seen): (&CachePadded<AtomicU64>, &u64)| {
             seen.is_multiple_of(2) || word.load(order) != *seen
@@ -101,7 +104,7 @@ impl<T> Retired<T> {
 impl<T> Drop for PublishedTable<T> {
     fn drop(&mut self) {
         for cell in &self.cells {
-            // Relaxed: the last owner's drop comes after everything that the others did.
+            // Relaxed: the last owner's drop happens after everything that other owners did.
             drop(NonNull::new(cell.load(Relaxed)).map(Owned));
         }
     }
@@ -115,18 +118,18 @@ pub(crate) struct PublishedWriter<T> {
 }
 
 impl<T: Send + Sync> PublishedWriter<T> {
-    /// What a cell holds.
+    /// The value in a cell.
     pub(crate) fn get(&self, cell: usize) -> Option<&T> {
         let value = self.table.cells.get(cell)?.load(Relaxed); // Relaxed: our own last store.
-        // SAFETY: null, or a live value: only this writer frees it, in `replace`, which takes `&mut self`.
+        // SAFETY: null, or a live value. Only this writer frees it, in `replace`, which takes `&mut self`.
         unsafe { value.as_ref() }
     }
 
-    /// Puts `new` into a cell and frees what was there, now or when no reader can look at it any more. `bytes` says how
-    /// large that is.
+    /// Puts `new` into a cell and frees the old value, now or when no reader can hold it any more. `bytes` is the
+    /// size of the old value.
     ///
     /// # Errors
-    /// [`Crowded`] where it would have to be kept and may not; nothing has changed.
+    /// [`Crowded`] if the old value might have to be kept and the limit is reached. Nothing has changed.
     pub(crate) fn replace(&mut self, cell: usize, new: Option<Box<T>>, bytes: usize) -> Result<(), Crowded> {
         let table = &*self.table;
         let Some(place) = table.cells.get(cell) else { return Err(Crowded) };
@@ -138,12 +141,12 @@ impl<T: Send + Sync> PublishedWriter<T> {
             return Err(Crowded);
         }
         let new = new.map_or(std::ptr::null_mut(), Box::into_raw);
-        // Release: with the pointer comes what it points at; pairs with the Acquire in `Reader::get`.
+        // Release: publishes the value; pairs with the Acquire in `Reader::get`.
         let old = place.swap(new, ordering("published-swap-relaxed", Release, Relaxed));
         let Some(old) = NonNull::new(old) else { return Ok(()) };
-        // Pairs with the fence in `Reader::enter`, see above.
+        // Pairs with the fence in `Reader::enter`; see the module's comment.
         fence(ordering("published-fence-writer", SeqCst, Release));
-        // Acquire: a reader seen outside has looked for the last time; pairs with the Release in `leave`.
+        // Acquire: a reader seen outside has ended its reads; pairs with the Release in `leave`.
         let order = ordering("published-moved-on-relaxed", Acquire, Relaxed);
         let seen = table.words.iter().map(|word| word.load(order)).collect();
         let waiting = Retired { seen, bytes, value: Owned(old) };
@@ -156,14 +159,15 @@ impl<T: Send + Sync> PublishedWriter<T> {
         Ok(())
     }
 
-    /// Whether a value of so many bytes could be kept now, after it is replaced: asked before the next one is made.
+    /// Whether a value of this many bytes could be kept after a replacement now. Called before the next value is
+    /// built.
     pub(crate) fn has_room(&self, bytes: usize) -> bool {
         let mut retired = lock(&self.table.retired);
         retired.collect(&self.table.words);
         !retired.is_crowded(self.limits, bytes)
     }
 
-    /// Frees what no reader can look at any more; says how many values and bytes are still kept.
+    /// Frees every value that no reader can hold. Returns how many values and bytes are still kept.
     pub(crate) fn collect(&mut self) -> (usize, usize) {
         let mut retired = lock(&self.table.retired);
         retired.collect(&self.table.words);
@@ -186,24 +190,25 @@ impl<T> RetiredList<T> {
     }
 }
 
-/// One reader. It is inside a batch from its first look until it leaves.
+/// One reader. It is inside a batch from its first read until it leaves.
 #[derive(Debug)]
 pub(crate) struct Reader<T> {
     table: Arc<PublishedTable<T>>,
     index: usize,
-    /// What this reader's word says.
+    /// The value of this reader's word.
     word: u64,
 }
 
 impl<T: Send + Sync> Reader<T> {
-    /// What a cell holds now. It stays until [`leave`](Self::leave), which the borrow excludes. Never waits.
+    /// The value in a cell. The value stays alive until [`leave`](Self::leave), which the borrow excludes. Never
+    /// waits.
     #[inline]
     pub(crate) fn get(&mut self, cell: usize) -> Option<&T> {
         self.enter();
-        // Acquire: the value is whole; pairs with the Release in `replace`.
+        // Acquire: the value is complete; pairs with the Release in `replace`.
         let value = self.table.cells.get(cell)?.load(Acquire);
-        // SAFETY: null, or a value that the writer keeps at least until this reader's word changes: the word was odd
-        // before the look, with a full fence between (see above), and only `leave` changes it.
+        // SAFETY: null, or a value that the writer keeps at least until this reader's word changes: the word became
+        // odd before the load, with a full fence between (see the module's comment), and only `leave` changes it.
         unsafe { value.as_ref() }
     }
 
@@ -213,15 +218,15 @@ impl<T: Send + Sync> Reader<T> {
         }
         self.word += 1;
         if let Some(word) = self.table.words.get(self.index) {
-            // Release: the looks of the batch before are done for a writer that sees this word and not the even one
-            // between; pairs with the Acquires in `replace` and `is_over`.
+            // Release: for a writer that sees this word but not the even one before it, the reads of the previous
+            // batch have ended; pairs with the Acquires in `replace` and `is_over`.
             word.store(self.word, ordering("published-enter-relaxed", Release, Relaxed));
         }
-        // Pairs with the fence in `PublishedWriter::replace`, see above.
+        // Pairs with the fence in `PublishedWriter::replace`; see the module's comment.
         fence(ordering("published-fence-reader", SeqCst, Release));
     }
 
-    /// Ends the batch: nothing got before is used any more.
+    /// Ends the batch. Nothing returned by `get` before is used any more.
     #[inline]
     pub(crate) fn leave(&mut self) {
         if self.word.is_multiple_of(2) {
@@ -229,7 +234,7 @@ impl<T: Send + Sync> Reader<T> {
         }
         self.word += 1;
         if let Some(word) = self.table.words.get(self.index) {
-            // Release: the looks are done; pairs with the Acquires in `replace` and `is_over`.
+            // Release: the batch's reads have ended; pairs with the Acquires in `replace` and `is_over`.
             word.store(self.word, ordering("published-leave-relaxed", Release, Relaxed));
         }
     }
