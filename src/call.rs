@@ -9,7 +9,7 @@
 //! | WAITING → RUNNING | the worker, before the handler | compare-exchange |
 //! | WAITING → FREE, next generation | the caller: cancelled, the base route may run | compare-exchange |
 //! | RUNNING → DONE, with the result | the worker | compare-exchange, Release; then wake |
-//! | WAITING → DONE, refused | the thread that settles a ring that its worker has left | compare-exchange; then wake |
+//! | WAITING → DONE, refused | the thread that settles the ring after its worker | compare-exchange; then wake |
 //! | RUNNING → FREE, next generation | the caller after its time-out: abandoned, no base route | compare-exchange |
 //! | DONE → FREE, next generation | the caller, with the result | store, Release |
 //!
