@@ -4,7 +4,7 @@
 //!
 //! | word | written by | read by | ordering |
 //! |---|---|---|---|
-//! | `attach_changes` | ports, when they attach and leave | the worker | Release / Acquire: publishes the pair's state |
+//! | `attach_changes` | ports that attach or leave | the worker | Release / Acquire: publishes the pair's state |
 //! | `stop` | the thread that stops the router | the worker | Release / Acquire: publishes all pairs attached before |
 //! | `look_up_all` | ports, by swap; the worker, by swap | the worker | AcqRel: publishes the names inserted before |
 

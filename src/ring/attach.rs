@@ -5,9 +5,9 @@
 //! | field | written by | read by | ordering |
 //! |---|---|---|---|
 //! | `state` → ATTACHED | the attaching port | the worker | Release / Acquire: publishes `value` |
-//! | `state` → DETACHING | each side once, by swap | the other side's swap | AcqRel: the second sees what the first did |
+//! | `state` → DETACHING | each side once, by swap | the other side's swap | AcqRel: passes on the first side's work |
 //! | `state` → FREE | the second to leave | the next attach | Release / Acquire: `value` is gone |
-//! | `value` | attach in FREE; the second to leave | either side in ATTACHED or DETACHING, before its leave | through `state` |
+//! | `value` | attach in FREE; the second to leave | a side in ATTACHED or DETACHING, before its leave | via `state` |
 
 use crate::sync::{AcqRel, Acquire, AtomicU32, Relaxed, Release, UnsafeCell, mutant, ordering};
 
