@@ -1,6 +1,6 @@
-//! What a router is built from: one table of keys with unit, range, default and text, from which come the typed
-//! getters' values, the typed setters, the checks, the string interface of the C door, the budget and
-//! `docs/configuration.md`.
+//! The configuration of a router. One table of keys holds unit, range, default and text of each key. The
+//! typed getters, the typed setters, the checks, the string interface of the C API, the budget and
+//! `docs/configuration.md` are all derived from this table.
 
 mod budget;
 mod keys;
@@ -22,39 +22,39 @@ use std::time::Duration;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Idle {
-    /// Looks again and again; a core of its own, the lowest latency.
+    /// Polls without a pause. Needs a core of its own and has the lowest latency.
     Spin,
-    /// Looks a few times, yields a few times, then sleeps.
+    /// Polls a few times, yields a few times, then sleeps.
     Backoff,
     /// Sleeps at once.
     Park,
 }
 
-/// What a key takes.
+/// Values that a key accepts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum AllowedValues {
     /// A whole number in this range.
     Number {
-        /// Smallest.
+        /// Smallest value.
         minimum: u64,
-        /// Largest.
+        /// Largest value.
         maximum: u64,
     },
     /// A power of two in this range.
     PowerOfTwo {
-        /// Smallest.
+        /// Smallest value.
         minimum: u64,
-        /// Largest.
+        /// Largest value.
         maximum: u64,
     },
-    /// A share from 0 to 1, kept in millionths.
+    /// A fraction from 0 to 1, stored in millionths.
     Fraction,
     /// One of these words.
     Choice(&'static [&'static str]),
 }
 
-/// A router's configuration. [`Config::default`] is meant for small machines; every value can be set by key.
+/// A router's configuration. [`Config::default`] suits small machines. Every value can be set by key.
 #[derive(Clone, Debug)]
 pub struct Config {
     values: [u64; TABLE.len()],
@@ -71,10 +71,10 @@ impl Default for Config {
 }
 
 impl Config {
-    /// Sets a value by its key's name, as the C door and configuration files do.
+    /// Sets a value by the name of its key. The C API and configuration files use this.
     ///
     /// # Errors
-    /// [`Error::Config`] with the key, the value and what is allowed; nothing has changed.
+    /// [`Error::Config`] with the key, the value and the allowed values. The configuration is unchanged.
     ///
     /// ```
     /// let mut config = corelane::config::Config::default();
@@ -107,7 +107,7 @@ impl Config {
         }
     }
 
-    /// Sets a number (or a choice's place) and returns the configuration, for building in one expression.
+    /// Sets a number, or a choice by its index, and returns the configuration, so that calls can be chained.
     ///
     /// # Errors
     /// [`Error::Config`] as for [`set`](Self::set).
@@ -120,17 +120,17 @@ impl Config {
         Ok(self)
     }
 
-    /// Whether memory is taken from the system when it is reserved.
+    /// Whether all memory is made resident when it is reserved.
     pub(crate) fn touches(&self) -> bool {
         self.get(Key::TouchMemory) == 1
     }
 
-    /// A key's value; a choice's place among its words.
+    /// The value of a key. For a choice, the index among its words.
     pub fn get(&self, key: Key) -> u64 {
         self.values[key as usize]
     }
 
-    /// A share, from 0 to 1.
+    /// A fraction, from 0 to 1.
     pub(crate) fn share(&self, key: Key) -> f64 {
         self.get(key) as f64 / MILLION as f64
     }
@@ -139,7 +139,7 @@ impl Config {
         self.get(key) as usize
     }
 
-    /// Largest message once relayed: it carries the sender's name and the record's header as well.
+    /// Largest size of a relayed message: it also carries the sender's name and the record's header.
     pub(crate) fn max_relayed(&self) -> usize {
         self.count(Key::MaxMessage) + 1024
     }
@@ -153,12 +153,12 @@ impl Config {
         self.get(Key::EnableMetrics) == 1
     }
 
-    /// Whether clients have figures of their own, and series windows.
+    /// Whether each client has its own figures, and each series has windows.
     pub(crate) fn has_details(&self) -> bool {
         self.get(Key::DetailedStats) == 1 && self.has_metrics()
     }
 
-    /// What clients may come to.
+    /// Limits on clients.
     pub(crate) fn client_limits(&self) -> ClientLimits {
         ClientLimits {
             clients: self.get(Key::MaxClients) as u32,
@@ -167,7 +167,7 @@ impl Config {
         }
     }
 
-    /// What rooms may come to.
+    /// Limits on rooms.
     pub(crate) fn room_limits(&self) -> RoomLimits {
         RoomLimits {
             rooms: self.count(Key::MaxRooms),
@@ -205,7 +205,7 @@ impl Config {
         }
     }
 
-    /// Token buckets: one per client where their rate is limited.
+    /// Number of token buckets: one per client if the client rate is limited.
     pub(crate) fn buckets(&self) -> usize {
         if self.get(Key::ClientRate) > 0 { self.count(Key::MaxClients) } else { 0 }
     }
@@ -214,7 +214,7 @@ impl Config {
         CreditPolicy::from_number(self.get(Key::CreditPolicy))
     }
 
-    /// Workers that this configuration starts here.
+    /// Number of workers that this configuration starts on this machine.
     pub fn workers(&self) -> usize {
         match self.count(Key::Workers) {
             0 => core_affinity::get_core_ids().map_or(1, |cores| cores.len().clamp(1, 64)),
@@ -222,13 +222,14 @@ impl Config {
         }
     }
 
-    /// Checks what no single row can: values that do not fit together.
+    /// Checks combinations of values. Each single value has been checked when it was set.
     ///
     /// # Errors
     /// [`Error::Config`] for the value to change.
     pub fn validate(&self) -> Result<(), Error> {
         let record = self.max_relayed() as u64;
-        // A message that does not fit a record, and what is relayed of it.
+        // Room for an out-of-line message and its relayed copy, if a message does not fit into a ring's
+        // record.
         let beside = if record > self.get(Key::RingBytes) / 4 { 2 * record } else { 0 };
         if self.get(Key::PayloadBytes) < beside {
             let allowed = format!("at least {beside} bytes for this max_message, or larger rings");
@@ -250,7 +251,7 @@ impl Config {
         Ok(())
     }
 
-    /// A key's present value does not fit with the others.
+    /// Error for a value that contradicts other values.
     fn misfit(&self, key: Key, allowed: String) -> Error {
         Error::Config { key: TABLE[key as usize].key, value: self.get(key).to_string(), allowed }
     }
@@ -270,7 +271,7 @@ impl AllowedValues {
 }
 
 impl Row {
-    /// What is allowed, in words.
+    /// The allowed values, as text.
     pub fn allowed(&self) -> String {
         match self.values {
             AllowedValues::Number { minimum, maximum } => format!("{minimum} to {maximum} {}", self.unit),
@@ -282,7 +283,7 @@ impl Row {
         }
     }
 
-    /// A value as it is written: a choice's word, a share as a decimal.
+    /// A value as text: the word of a choice, a fraction as a decimal.
     pub fn written(&self, value: u64) -> String {
         match self.values {
             AllowedValues::Choice(words) => words.get(value as usize).copied().unwrap_or_default().to_owned(),
@@ -360,7 +361,7 @@ mod tests {
     fn values_that_do_not_fit_together_are_refused() {
         let config = Config::default().with(Key::PayloadBytes, 1000).unwrap();
         assert!(config.validate().unwrap_err().to_string().starts_with("payload_bytes = 1000"));
-        // In rings that are large enough nothing travels beside them.
+        // A ring that is large enough needs no out-of-line payload.
         config.with(Key::RingBytes, 512 << 10).unwrap().validate().unwrap();
         let config = Config::default().with(Key::CreditBytes, 1000).unwrap();
         assert!(config.validate().unwrap_err().to_string().starts_with("credit_bytes = 1000"));

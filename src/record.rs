@@ -1,7 +1,9 @@
-//! What hosts report themselves, beside or instead of what a router sees: messages that they routed on their own, their
-//! clients, their own metrics. One `Hub` per monitor, owned by the router where there is one; the monitor reads it
-//! through a `Source`. Recording waits for nobody: a thread with a [`Recorder`] writes cells of its own, the others
-//! share a few shards by atomic adds.
+//! Reports of the host: messages that the host routed itself, its clients and its own metrics. The host may
+//! report them with or without a router.
+//!
+//! Each monitor has one `Hub`; the router owns the hub if there is a router. The monitor reads the hub
+//! through a `Source`. Recording never blocks on the monitor: a thread with a [`Recorder`] writes its own
+//! cells, and all other threads share a few shards through atomic adds.
 
 mod hub;
 mod recorder;

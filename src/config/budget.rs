@@ -1,4 +1,4 @@
-//! How much memory a configuration can come to, by part, stated before anything is taken.
+//! Upper bounds of the memory that a configuration needs, by part. They are known before any memory is taken.
 
 use super::{Config, Key};
 use crate::call::Calls;
@@ -8,15 +8,18 @@ use crate::metrics::{LabelTable, PathShard, PortShard, WorkerShard};
 use crate::ring::Memory;
 use std::fmt;
 
-/// Upper bounds in bytes. With `touch_memory` all of it is resident once every port is open, but for rooms, payloads and
-/// the host's own metrics, which are taken as they come; without, rings, backlogs, held messages and reported series too
-/// are taken from the system page by page as they are used. What a reader of figures takes while it reads is the reader's.
+/// Upper bounds in bytes.
+///
+/// With `touch_memory` on, everything is resident once every port is open, except rooms, payloads and the
+/// host's own metrics, which are allocated as they come. With it off, rings, backlogs, held messages and
+/// reported series also become resident page by page as they are used. Memory that a reader of figures
+/// allocates while it reads is not included.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Budget {
     /// Rings between every worker and every port.
     pub rings: u64,
-    /// Backlogs, used only where a port falls behind.
+    /// Backlogs. Used only when a port falls behind.
     pub backlogs: u64,
     /// Client slots, names, and the lists of free and leaving clients.
     pub clients: u64,
@@ -24,46 +27,47 @@ pub struct Budget {
     pub holds: u64,
     /// Counters, histograms and labels.
     pub metrics: u64,
-    /// The host's own metrics, taken as their series come.
+    /// The host's own metrics. Allocated as their series come.
     pub custom_metrics: u64,
-    /// Payloads outside rings, taken as they come.
+    /// Out-of-line payloads. Allocated as they come.
     pub payloads: u64,
-    /// Rooms, their members, and the lists that workers may still read.
+    /// Rooms, their members, and replaced member lists that workers may still read.
     pub rooms: u64,
-    /// What worker threads use of their stacks, and what the system keeps for a thread.
+    /// Stack memory that worker threads use, and what the operating system keeps for each thread.
     pub threads: u64,
-    /// The rest: pairs, ports, and what allocations are rounded up by.
+    /// The rest: pairs, ports, and the allocator's rounding.
     pub router: u64,
-    /// Addresses reserved for the stacks of worker threads: no memory, and not in the total.
+    /// Address space reserved for the stacks of worker threads. Not memory, and not part of the total.
     pub stack_addresses: u64,
 }
 
-/// What the router's own structures take, which this module cannot name.
+/// Sizes of the router's own structures, which this module cannot name.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Sizes {
-    /// Types, `other` included.
+    /// Number of types, including `other`.
     pub(crate) types: usize,
-    /// Protocols, `other` included.
+    /// Number of protocols, including `other`.
     pub(crate) protocols: usize,
-    /// What one worker's holds come to.
+    /// Bytes for the held messages of one worker.
     pub(crate) holds: u64,
-    /// What hosts report.
+    /// Bytes for reports of the host.
     pub(crate) recorded: u64,
-    /// What the host's own metrics come to.
+    /// Bytes for the host's own metrics.
     pub(crate) customs: u64,
-    /// What payloads outside rings come to.
+    /// Bytes for out-of-line payloads.
     pub(crate) payloads: u64,
-    /// What a worker and a port have for each other, beside rings and backlog.
+    /// Bytes for one pair of worker and port, without rings and backlog.
     pub(crate) pair: u64,
-    /// What a thread uses of its stack, with what the system keeps for it, and its stack's addresses.
+    /// Bytes for one thread: stack memory plus what the operating system keeps, and the address space of the
+    /// stack.
     pub(crate) thread: (u64, u64),
 }
 
-/// What the allocator adds to a block, and rounds it up by, at most.
+/// Largest number of bytes that the allocator adds to a block, rounding included.
 pub(crate) const ALLOCATION: u64 = 24;
 
-/// What reservations that are whole pages are rounded up by, and other things of a few hundred bytes, for each worker and
-/// port and once.
+/// Bytes for rounding reservations up to whole pages and for other items of a few hundred bytes. Counted once
+/// per worker, once per port, and once for the router.
 const ROUNDING: u64 = 16 << 10;
 
 impl Budget {
@@ -83,7 +87,7 @@ impl Budget {
             metrics: workers * shard
                 + ports * PortShard::bytes()
                 + pairs * size_of::<PathShard>() as u64
-                // A frontier, on a pair of cache lines of its own, per worker and port.
+                // One frontier per worker and port, on its own pair of cache lines.
                 + 128 * pairs
                 + labels
                 + sizes.recorded,
@@ -98,12 +102,12 @@ impl Budget {
         }
     }
 
-    /// All of it, without the addresses reserved for stacks.
+    /// Sum of all parts, without the address space of stacks.
     pub fn total(&self) -> u64 {
         self.parts().iter().map(|part| part.1).sum()
     }
 
-    /// Each part of the total with its name, and the keys that make it smaller.
+    /// Each part of the total with its name and the keys that reduce it.
     fn parts(&self) -> [(&'static str, u64, &'static str); 10] {
         [
             ("rings", self.rings, "ring_bytes, max_ports or workers"),
@@ -123,7 +127,7 @@ impl Budget {
         ]
     }
 
-    /// Checks it against `memory_limit_bytes`.
+    /// Checks the budget against `memory_limit_bytes`.
     pub(crate) fn check(&self, config: &Config) -> Result<(), Error> {
         let limit = config.get(Key::MemoryLimit);
         if limit == 0 || self.total() <= limit {
@@ -131,7 +135,7 @@ impl Budget {
         }
         let keys = self.parts().into_iter().max_by_key(|part| part.1).map_or("workers", |part| part.2);
         let allowed = format!(
-            "at least {} bytes for this configuration, or lower {keys}; it needs {self}",
+            "at least {} bytes for this configuration, or lower {keys}; this configuration needs {self}",
             self.total()
         );
         Err(config.misfit(Key::MemoryLimit, allowed))
@@ -145,6 +149,6 @@ impl fmt::Display for Budget {
         for (place, (name, bytes, _)) in self.parts().into_iter().enumerate() {
             write!(formatter, "{} {name} {:.2}", if place == 0 { "" } else { "," }, mebibytes(bytes))?;
         }
-        write!(formatter, "; addresses of stacks {:.0} MiB", mebibytes(self.stack_addresses))
+        write!(formatter, "; address space of stacks {:.0} MiB", mebibytes(self.stack_addresses))
     }
 }

@@ -1,15 +1,17 @@
-//! Sets of values under a name: what other descriptions of such a router call its defaults, as far as they are keys here.
+//! Presets: named sets of values. They contain the defaults of the specification, as far as there are keys
+//! for them.
 
 use super::Config;
 use crate::error::Error;
 
-/// The name under which [`Config::set`] takes a preset.
+/// The key name that makes [`Config::set`] apply a preset.
 pub(super) const KEY: &str = "preset";
 
-/// Each preset's name and the keys that it sets; others keep their values.
+/// Name of each preset and the keys that it sets. All other keys keep their values.
 ///
-/// `specification`: the defaults of the specification that this router follows. `production`: what it recommends for
-/// production, its defaults where it recommends nothing.
+/// - `specification`: the defaults of the specification that this router follows.
+/// - `production`: the values that the specification recommends for production, and its defaults where it
+///   recommends none.
 pub const PRESETS: &[(&str, &[(&str, &str)])] = &[
     (
         "specification",
@@ -58,10 +60,10 @@ pub const PRESETS: &[(&str, &[(&str, &str)])] = &[
 ];
 
 impl Config {
-    /// The defaults with a preset's values, one of [`PRESETS`].
+    /// The default configuration with the values of a preset, one of [`PRESETS`].
     ///
     /// # Errors
-    /// [`Error::Config`] with the presets that there are.
+    /// [`Error::Config`] with the names of all presets, if `name` is not one of them.
     ///
     /// ```
     /// use corelane::config::{Config, Key};

@@ -1,10 +1,11 @@
-//! What the typed setters take.
+//! Argument types of the typed setters.
 
 use super::Idle;
 use crate::clients::CreditPolicy;
 use std::time::Duration;
 
-/// What a typed setter takes: whole numbers, switches, times (in milliseconds, rounded up) and choices.
+/// An argument of a typed setter: a whole number, a switch, a duration (stored in milliseconds, rounded up)
+/// or a choice.
 pub(super) trait Setting {
     fn number(self) -> u64;
 }
@@ -27,18 +28,18 @@ impl Setting for Duration {
     }
 }
 
-/// Shares are kept in as many parts.
+/// Fractions are stored in millionths.
 pub(super) const MILLION: u64 = 1_000_000;
 
 impl Setting for f64 {
     fn number(self) -> u64 {
-        // What is no share comes out above a million, and is refused.
+        // A value outside 0 to 1, or NaN, becomes more than a million and is therefore refused.
         let share = (0.0..=1.0).contains(&self).then(|| (self * MILLION as f64).round() as u64);
         share.unwrap_or(u64::MAX)
     }
 }
 
-/// Choices, their variants in the order of their words.
+/// Choices. The variants have the order of their words in the table.
 macro_rules! choices {
     ($($choice:ty),+) => { $(impl Setting for $choice {
         fn number(self) -> u64 {
@@ -53,22 +54,23 @@ choices!(Idle, Balance, RouteFallback, CreditPolicy);
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum RouteFallback {
-    /// The base route takes it over, if there is one; otherwise it is refused.
+    /// The base route takes the message over. Without a base route the message is refused.
     Auto,
-    /// The base route takes it over.
+    /// The base route takes the message over.
     Inline,
-    /// It is refused.
+    /// The message is refused.
     Refuse,
 }
 
-/// Which worker gets a message.
+/// How a port chooses the worker for a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Balance {
-    /// The next one; keeps no order.
+    /// The next worker in turn. Does not keep the order of a client's messages.
     RoundRobin,
-    /// The one of the client's name.
+    /// The worker that the hash of the client's name selects.
     Hash,
-    /// The one with the least load, once nothing of the client is under way elsewhere.
+    /// The worker with the least load. A client moves only while none of its messages is in flight on another
+    /// worker.
     LeastLoaded,
 }

@@ -1,5 +1,5 @@
-//! Where reports go: series by type, protocol and application, the clients that hosts name, and the controls that
-//! recording threads follow.
+//! Storage of reports: the series by type, protocol and application, the clients that the host names, and the
+//! controls that recording threads read.
 
 use super::table::SeriesTable;
 use crate::clients::{
@@ -15,39 +15,39 @@ use crate::metrics::{
 };
 use crate::sync::{Arc, AtomicBool, AtomicU64, Mutex, Relaxed, lock};
 
-/// Protocols that reports may name beside `other`.
+/// Protocols that reports may name, in addition to `other`.
 const PROTOCOLS: usize = 16;
 
-/// One message that a host has processed itself.
+/// A message that the host has processed itself.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct RecordedMessage<'a> {
-    /// Who sent it; empty for nobody in particular. Need not be connected.
+    /// Name of the sender. Empty if the message has no client. The client need not be connected.
     pub client: &'a str,
-    /// Its type; empty counts as `other`.
+    /// Message type. An empty type counts as `other`.
     pub message_type: &'a str,
-    /// Its protocol; may be empty.
+    /// Protocol. May be empty.
     pub protocol: &'a str,
-    /// The application of its client; may be empty.
+    /// Application of the client. May be empty.
     pub application: &'a str,
-    /// What became of it.
+    /// Outcome, size and times of the message.
     pub measured: Measured,
 }
 
-/// What is measured of one message.
+/// Outcome, size and times of one message.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Measured {
-    /// Whether it failed.
+    /// Whether the message failed.
     pub failed: bool,
-    /// Its size.
+    /// Size in bytes.
     pub bytes: u64,
-    /// How long it waited before it was processed. A message with a time of 2^62 nanoseconds or more is refused, and counted:
-    /// it was a negative difference.
+    /// Nanoseconds between the message's arrival and the start of its processing. A message with either time
+    /// at 2^62 or more is refused and counted: such a time is a negative difference.
     pub queue_wait_nanoseconds: u64,
-    /// How long it was processed.
+    /// Nanoseconds that processing the message took.
     pub processing_nanoseconds: u64,
 }
 
-/// A type, a protocol and an application, looked up once: recording under them hashes nothing.
+/// The looked-up series of a type, a protocol and an application. Recording with `Labels` hashes nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Labels {
     message_type: u16,
@@ -61,7 +61,7 @@ impl Labels {
     }
 }
 
-/// How much a hub may hold.
+/// Capacities of a hub.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct HubSizes {
     types: usize,
@@ -87,12 +87,12 @@ impl HubSizes {
         }
     }
 
-    /// Bytes that the host's own metrics may come to, for the budget.
+    /// Upper bound in bytes of the host's own metrics, for the budget.
     pub(crate) fn custom_bytes(self) -> u64 {
         Customs::bytes(self.customs)
     }
 
-    /// Bytes that the rest of a hub may come to, for the budget.
+    /// Upper bound in bytes of the rest of the hub, for the budget.
     pub(crate) fn bytes(self) -> u64 {
         let shards = SHARED + self.recorders;
         SeriesTable::<TypeSeries>::bytes(self.types, shards)
@@ -103,12 +103,13 @@ impl HubSizes {
     }
 }
 
-/// One recording thread's, or what threads share.
+/// Slow messages and failing clients of one recorder, or of the threads that share a shard.
 #[derive(Debug)]
 struct HubShard {
     slow: SlowRing,
     failing: Failing,
-    /// The right to write it; taken by a recorder, or by who writes the shared ring.
+    /// The right to write this shard. A recorder takes the writer out. Threads that share the shard lock it
+    /// to write the slow ring.
     writer: Mutex<Option<Writer>>,
 }
 
@@ -120,14 +121,15 @@ pub(crate) struct Hub {
     pub(crate) clients: Clients,
     pub(crate) controls: Arc<Controls>,
     shards: Box<[HubShard]>,
-    /// One connects or disconnects at a time: a slot's phase has one writer.
+    /// Serializes connects and disconnects: the phase of a client slot has only one writer.
     doorway: Mutex<()>,
     clients_folded: AtomicU64,
     impossible: AtomicU64,
-    /// No client has found a place since the last one became free: further names are not tried, which would take the
-    /// doorway for each of their messages. Written by who has that.
+    /// No slot has become free since the last attempt to add a client failed. While this is set, an unknown
+    /// name is not added, because each of its messages would lock `doorway`. Written only while `doorway` is
+    /// locked.
     is_full: AtomicBool,
-    /// Off: nothing is recorded.
+    /// False: nothing is recorded.
     enabled: bool,
     /// Bytes that the host has written to its clients.
     bytes_sent: AtomicU64,
@@ -162,7 +164,7 @@ impl Hub {
         }
     }
 
-    /// Makes every series now and takes all pages from the system.
+    /// Creates every series and makes all their pages resident.
     pub(crate) fn touch(&mut self) -> std::io::Result<()> {
         self.types.touch()?;
         self.protocols.touch()?;
@@ -178,7 +180,7 @@ impl Hub {
         }
     }
 
-    /// Counts one message, from any thread.
+    /// Counts one message. Any thread may call this.
     pub(crate) fn record(&self, message: &RecordedMessage<'_>) {
         if !self.enabled || !self.is_possible(message.measured) {
             return;
@@ -188,14 +190,14 @@ impl Hub {
         self.record_named(labels, client, message.client, message.measured);
     }
 
-    /// As [`record`](Self::record), with what was looked up before.
+    /// Like [`record`](Self::record), with labels and client that have already been looked up.
     pub(crate) fn record_shared(&self, labels: Labels, client: Option<ClientId>, measured: Measured) {
         if self.enabled && self.is_possible(measured) {
             self.record_named(labels, client, "", measured);
         }
     }
 
-    /// `name` is the client's where it may have no figures.
+    /// `name` is the client's name for a client that may have no figures.
     fn record_named(&self, labels: Labels, client: Option<ClientId>, name: &str, measured: Measured) {
         let place = shard_of_thread();
         let controlled = self.controls.now();
@@ -204,7 +206,7 @@ impl Hub {
         let Labels { message_type, protocol, application } = labels;
         if let Some(series) = self.types.series(message_type.into(), place) {
             series.record_shared(controlled.epoch, measured.bytes, timing, is_slow);
-            // Behind the rest: see `count_outcome_shared`.
+            // Count the outcome last: see `count_outcome_shared`.
             series.count_outcome_shared(outcome(measured));
         }
         let protocol = self.protocols.series(protocol.into(), place);
@@ -263,7 +265,8 @@ impl Hub {
         }
     }
 
-    /// Which client has failed: by its name where it has no number, and nobody in particular is one.
+    /// Number under which a failing client is counted: its id, else the hash of its name, or 0 without a
+    /// client.
     fn number_of(&self, client: Option<ClientId>, name: &str) -> u64 {
         match client {
             Some(client) => client.0,
@@ -272,7 +275,8 @@ impl Hub {
         }
     }
 
-    /// Whether its durations can be: one that is beyond all times was negative before it came here. If not, it is counted.
+    /// Whether both durations are below 2^62 ns. A larger one is a negative difference, and the message is
+    /// counted as impossible.
     #[inline]
     fn is_possible(&self, measured: Measured) -> bool {
         let is_possible = (measured.queue_wait_nanoseconds | measured.processing_nanoseconds) < IMPOSSIBLE;
@@ -282,7 +286,7 @@ impl Hub {
         is_possible
     }
 
-    /// Messages that were refused since a duration of theirs cannot be.
+    /// Messages refused because one of their durations is impossible.
     pub(crate) fn impossible(&self) -> u64 {
         self.impossible.load(Relaxed) // Relaxed: a count by itself.
     }
@@ -307,7 +311,7 @@ impl Hub {
                 ended: timing.ended,
             }),
             Ok(None) => {}
-            // It has disconnected, or its name was given up for want of room.
+            // The client has disconnected, or the hub has given up its name to make room.
             Err(_) => self.fold_client(),
         }
     }
@@ -337,7 +341,7 @@ impl Hub {
         }
     }
 
-    /// The client of that name, if it is known.
+    /// The client with this name, if the hub knows it.
     pub(crate) fn client(&self, name: &str) -> Option<ClientId> {
         self.clients.find(self.hash(name), name.as_bytes())
     }
@@ -346,20 +350,21 @@ impl Hub {
         self.clients.names().hash(name.as_bytes())
     }
 
-    /// As [`client`](Self::client); one that is not known gets figures of its own, as long as there is room.
+    /// Like [`client`](Self::client). An unknown client gets its own figures while there is room.
     fn recorded_client(&self, name: &str, labels: Labels) -> Option<ClientId> {
         if name.is_empty() {
             return None;
         }
         let may_have_figures = name.len() <= MAX_NAME_BYTES && self.clients.has_figures();
         let open = || {
-            // Relaxed: one message more or less that asks; behind the doorway it is right.
+            // Relaxed: a stale value costs one more or one less attempt. The value is exact while `doorway`
+            // is locked.
             if self.is_full.load(Relaxed) {
                 return None;
             }
             let _door = lock(&self.doorway);
             match self.clients.open_recorded(new_client(name, labels.application)) {
-                // Taken by a thread that was faster.
+                // `NameTaken`: another thread has just added the client.
                 Ok((client, _)) | Err(Error::NameTaken(client)) => Some(client),
                 Err(Error::TooManyClients(_)) => {
                     self.is_full.store(true, Relaxed); // Relaxed: as above.
@@ -375,11 +380,12 @@ impl Hub {
         recorded
     }
 
-    /// Counts a connection that the host has.
+    /// Counts a new connection of the host.
     pub(crate) fn connect(&self, name: &str, application: &str) -> Result<ClientId, Error> {
         let application = self.applications.place("", application) as u16;
         let _door = lock(&self.doorway);
-        // Before a new one is tried, which would need a place, and count as an attempt to reconnect.
+        // Look for a known client first. `Clients::connect` would need a free slot and would count a
+        // reconnect.
         let known = self.client(name).filter(|client| self.clients.connect_recorded(*client, application));
         if let Some(known) = known {
             return Ok(known);
@@ -387,8 +393,8 @@ impl Hub {
         let connect = || self.clients.connect(new_client(name, application)).map(|(client, _)| client);
         match connect() {
             Err(Error::TooManyClients(limit)) => {
-                // A connection comes before names that messages were only recorded of. Several of them, as long as there are
-                // several, so that the next connects need not look at all clients.
+                // A connection takes precedence over names that are only recorded. Evict an eighth of the
+                // slots at once, so that the next connects need not scan all clients.
                 self.clients.forget_recorded(0, limit.div_ceil(8) as usize);
                 self.is_full.store(false, Relaxed); // Relaxed: as where it is read.
                 connect()
@@ -397,15 +403,15 @@ impl Hub {
         }
     }
 
-    /// Gives up names that were only recorded, and of which nothing has been since `before`, in raw ticks.
+    /// Evicts names that were only recorded and have had no message since `before`, in raw ticks.
     pub(crate) fn forget_recorded(&self, before: u64) {
-        // So that none of them connects meanwhile.
+        // Keep a client from connecting under one of these names meanwhile.
         let _door = lock(&self.doorway);
         self.clients.forget_recorded(before, 0);
         self.is_full.store(false, Relaxed); // Relaxed: as where it is read.
     }
 
-    /// Counts the end of one.
+    /// Counts the end of a connection.
     pub(crate) fn disconnect(&self, client: ClientId) -> Result<(), Error> {
         let _door = lock(&self.doorway);
         if !self.clients.begin_close(client) {
@@ -416,7 +422,7 @@ impl Hub {
         Ok(())
     }
 
-    /// Counts what the host has written to a client.
+    /// Counts bytes that the host has written to a client.
     pub(crate) fn sent(&self, client: ClientId, bytes: u64) -> Result<(), Error> {
         if let Some(line) = self.clients.open_line(client)? {
             line.sent_shared(self.controls.now().epoch, bytes);
@@ -435,25 +441,25 @@ impl Hub {
         self.clients_folded.load(Relaxed) // Relaxed: a count by itself.
     }
 
-    /// Takes a shard that nobody else writes, if there is one.
+    /// Takes a shard that no other thread writes, if one is left.
     pub(super) fn take_shard(&self) -> Option<(usize, Writer)> {
         let mut own = self.shards.iter().enumerate().skip(SHARED);
         own.find_map(|(place, shard)| Some((place, lock(&shard.writer).take()?)))
     }
 
-    /// Gives it back; what it holds stays, and its next owner goes on with it.
+    /// Returns a shard. Its figures stay, and its next owner adds to them.
     pub(super) fn give_back(&self, place: usize, writer: Writer) {
         if let Some(shard) = self.shards.get(place) {
             *lock(&shard.writer) = Some(writer);
         }
     }
 
-    /// Who has failed lately, by shard.
+    /// Clients that have failed recently, by shard.
     pub(crate) fn failing(&self) -> impl Iterator<Item = &Failing> {
         self.shards.iter().map(|shard| &shard.failing)
     }
 
-    /// Shards with a list of slow messages.
+    /// The ring of slow messages of each shard.
     pub(crate) fn slow_rings(&self) -> impl Iterator<Item = &SlowRing> {
         self.shards.iter().map(|shard| &shard.slow)
     }

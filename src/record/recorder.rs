@@ -1,13 +1,16 @@
-//! A thread's own way to record: cells that nobody else writes.
+//! Records from one thread into cells that no other thread writes.
 
 use super::hub::{Hub, Labels, Measured};
 use crate::clients::ClientId;
 use crate::metrics::Writer;
 use crate::sync::Arc;
 
-/// Records from one thread, into cells that no other thread writes: what it costs does not grow with the number of
-/// threads. There are `max_recorders` such sets of cells; a recorder made past that shares cells with other threads, which
-/// is slower and counts as exactly. Goes with its thread, or to another one; dropped, what it recorded stays.
+/// Records messages from one thread, into cells that no other thread writes. The cost of a record does not
+/// grow with the number of threads.
+///
+/// There are `max_recorders` sets of such cells. A recorder beyond that number shares cells with other
+/// threads, which is slower and just as exact. A recorder may move to another thread. After a drop its
+/// figures stay.
 ///
 /// ```
 /// use corelane::config::Config;
@@ -24,7 +27,7 @@ use crate::sync::Arc;
 #[derive(Debug)]
 pub struct Recorder {
     hub: Arc<Hub>,
-    /// A shard of its own, and the right to write it.
+    /// The recorder's own shard and the right to write it.
     own: Option<(usize, Writer)>,
 }
 
@@ -33,18 +36,18 @@ impl Recorder {
         Self { hub: Arc::clone(hub), own: hub.take_shard() }
     }
 
-    /// Looks names up, and interns them as long as the budget lasts; then they are `other`.
+    /// Looks names up. Unknown names are interned while the budget lasts; after that they are `other`.
     pub fn labels(&self, protocol: &str, message_type: &str, application: &str) -> Labels {
         self.hub.labels(protocol, message_type, application)
     }
 
-    /// The client of that name, if the monitor knows it.
+    /// The client with this name, if the monitor knows it.
     pub fn client(&self, name: &str) -> Option<ClientId> {
         self.hub.client(name)
     }
 
-    /// Counts one message that the host has processed. Nothing is allocated but a series' cells at its first message,
-    /// nothing hashed or waited for.
+    /// Counts one message that the host has processed. Hashes nothing and never blocks. Allocates only at the
+    /// first message of a series.
     #[inline]
     pub fn record(&mut self, labels: Labels, client: Option<ClientId>, measured: Measured) {
         match &mut self.own {
@@ -53,7 +56,7 @@ impl Recorder {
         }
     }
 
-    /// Whether its cells are its own.
+    /// Whether this recorder has its own cells.
     pub fn is_alone(&self) -> bool {
         self.own.is_some()
     }

@@ -1,4 +1,4 @@
-//! What a monitor reads from: a router, or nothing but what its host reports.
+//! Where a monitor reads figures from: a router, or only the reports of the host.
 
 use super::hub::Hub;
 use crate::clients::Clients;
@@ -8,19 +8,19 @@ use crate::metrics::{Sources, Stats};
 use crate::sync::Arc;
 use std::fmt::Debug;
 
-/// Read by the monitor's thread, at any time; makes nobody wait who records.
+/// Figures that the monitor's thread reads at any time. A read never blocks a recording thread.
 pub(crate) trait Source: Debug + Send + Sync {
     fn config(&self) -> &Config;
     fn clock(&self) -> &Clock;
     fn hub(&self) -> &Arc<Hub>;
-    /// The clients of a router.
+    /// The clients of the router, if there is a router.
     fn routed_clients(&self) -> Option<&Clients>;
-    /// The shards of a router's workers and ports.
+    /// Passes the shards of the router's workers and ports to `reader`.
     fn read(&self, reader: &mut dyn FnMut(&Sources<'_>));
-    /// A router's figures, all of them.
+    /// All figures of the router, if there is a router.
     fn router_stats(&self) -> Option<Stats>;
 }
 
-/// Where a router's figures come from, for [`Monitor::of`](crate::monitor::Monitor::of).
+/// Source of a router's figures, for [`Monitor::of`](crate::monitor::Monitor::of).
 #[derive(Clone, Debug)]
 pub struct MonitorSource(pub(crate) Arc<dyn Source>);

@@ -1,4 +1,4 @@
-//! What was reported, as a router's snapshot shows it: apart from what it routed itself.
+//! Reported figures as a router's snapshot shows them: separate from what the router routed itself.
 
 use super::Hub;
 use super::table::{SeriesCells, SeriesTable};

@@ -1,15 +1,15 @@
-//! Series by name, for what hosts report: names are interned on first use as long as the budget lasts, a series takes
-//! memory when it is first written, and what does not fit is `other`, counted.
+//! Reported series by name. A name is interned on first use while the budget lasts. A series allocates its
+//! cells when it is first written. Names beyond the budget are `other`, and their lookups are counted.
 
 use crate::id::MAX_NAME_BYTES;
 use crate::metrics::{GroupSeries, TypeSeries};
 use crate::sync::{Acquire, AtomicBool, AtomicU64, Mutex, Relaxed, Release, lock};
 use std::sync::OnceLock;
 
-/// A series' name: a protocol and a type, or nothing and an application or protocol.
+/// Name of a series: a protocol and a type, or an empty text and an application or protocol.
 pub(crate) type Name = (String, String);
 
-/// A name as callers give it, looked up without making it one's own.
+/// A borrowed name, for lookups without an allocation.
 #[derive(Hash)]
 struct Borrowed<'a>(&'a str, &'a str);
 
@@ -19,9 +19,9 @@ impl papaya::Equivalent<Name> for Borrowed<'_> {
     }
 }
 
-/// What a table is made of.
+/// One series of a table.
 pub(crate) trait SeriesCells: std::fmt::Debug {
-    /// Bytes of one, for the budget.
+    /// Bytes of one series, for the budget.
     const BYTES: usize;
     fn new() -> Self;
     fn touch(&mut self) -> std::io::Result<()>;
@@ -51,22 +51,22 @@ impl SeriesCells for GroupSeries {
     }
 }
 
-/// Series by name, each once per shard; the first name is `other`.
+/// Series by name, one per shard. The first name is `other`.
 #[derive(Debug)]
 pub(crate) struct SeriesTable<S> {
     places: papaya::HashMap<Name, usize>,
-    /// In the order of their places; whoever adds one holds the lock, whoever records does not.
+    /// Names in the order of their places. A thread locks this to add a name, never to record.
     names: Mutex<Vec<Name>>,
-    /// Name by name, shard by shard.
+    /// Indexed by name, then by shard.
     series: Box<[OnceLock<Box<S>>]>,
     shards: usize,
     folded: AtomicU64,
-    /// A name has found no place, and so will no other.
+    /// The table is full: no further name gets a place.
     is_full: AtomicBool,
 }
 
 impl<S: SeriesCells> SeriesTable<S> {
-    /// For so many names beside `other`.
+    /// A table for `limit` names in addition to `other`.
     pub(crate) fn new(limit: usize, shards: usize) -> Self {
         Self {
             places: papaya::HashMap::new(),
@@ -78,15 +78,16 @@ impl<S: SeriesCells> SeriesTable<S> {
         }
     }
 
-    /// Bytes that it may come to, for the budget.
+    /// Upper bound in bytes, for the budget.
     pub(crate) const fn bytes(limit: usize, shards: usize) -> u64 {
-        // A name is two texts, stands in the list and in the map, and takes places in both, twice while they grow.
+        // A name consists of two strings and is stored in the list and in the map. Both hold twice the
+        // entries while they grow.
         let name = 4 * (MAX_NAME_BYTES + 24) + 3 * size_of::<Name>() + 24 + 6 * (size_of::<usize>() + 1);
         let series = shards * (size_of::<OnceLock<Box<S>>>() + S::BYTES + 24);
         ((limit + 1) * (series + name)) as u64
     }
 
-    /// Makes every series now and takes its pages from the system.
+    /// Creates every series and makes its pages resident.
     pub(crate) fn touch(&mut self) -> std::io::Result<()> {
         for place in &mut self.series {
             place.get_or_init(|| Box::new(S::new()));
@@ -95,9 +96,11 @@ impl<S: SeriesCells> SeriesTable<S> {
         Ok(())
     }
 
-    /// The place of a name; 0, which is `other`, for an empty one, for `other` itself and for those past the budget.
+    /// The place of a name. 0, which is `other`, for an empty name, for `other` itself and for names beyond
+    /// the budget.
     pub(crate) fn place(&self, first: &str, second: &str) -> usize {
-        // Acquire: every name that has a place is found then; pairs with the Release below.
+        // Acquire pairs with the Release below: if the table is full, this thread finds every name that has a
+        // place.
         let is_full = self.is_full.load(Acquire);
         if let Some(place) = self.places.pin().get(&Borrowed(first, second)) {
             return *place;
@@ -109,7 +112,7 @@ impl<S: SeriesCells> SeriesTable<S> {
             self.folded.fetch_add(1, Relaxed); // Relaxed: a count by itself.
             0
         };
-        // Without the lock: there may be such a name in every message.
+        // Fold before taking the lock: every message may carry such a name.
         if is_full || first.len().max(second.len()) > MAX_NAME_BYTES {
             return fold();
         }
@@ -119,7 +122,7 @@ impl<S: SeriesCells> SeriesTable<S> {
             return *place;
         }
         if names.len() * self.shards >= self.series.len() {
-            self.is_full.store(true, Release); // Release: behind the last name; pairs with the Acquire above.
+            self.is_full.store(true, Release); // Release: after the last name; pairs with the Acquire above.
             return fold();
         }
         let place = names.len();
@@ -128,14 +131,14 @@ impl<S: SeriesCells> SeriesTable<S> {
         place
     }
 
-    /// A name's series in one shard, made on first use.
+    /// The series of a name in one shard. Created on first use.
     #[inline]
     pub(crate) fn series(&self, place: usize, shard: usize) -> Option<&S> {
         let series = self.series.get(place * self.shards + shard)?;
         Some(series.get_or_init(|| Box::new(S::new())))
     }
 
-    /// A name's series, as far as there are any.
+    /// The series of a name in all shards that have one.
     pub(crate) fn shards(&self, place: usize) -> impl Iterator<Item = &S> + Clone {
         let all = self.series.get(place * self.shards..(place + 1) * self.shards).unwrap_or_default();
         all.iter().filter_map(OnceLock::get).map(|series| &**series)
@@ -151,7 +154,7 @@ impl<S: SeriesCells> SeriesTable<S> {
         lock(&self.names).get(place..).unwrap_or_default().to_vec()
     }
 
-    /// Lookups of names past the budget.
+    /// Lookups of names beyond the budget.
     pub(crate) fn folded(&self) -> u64 {
         self.folded.load(Relaxed) // Relaxed: a count by itself.
     }
