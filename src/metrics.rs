@@ -1,5 +1,6 @@
-//! Counters that one thread writes and anyone reads: cells, histograms, shards, the labels that name them, and
-//! the snapshot that merges them. Written by `router`, read by `monitor` and `export`.
+//! Metrics of the router: cells, histograms, shards, the labels that name them, and the snapshot that merges
+//! them. One thread writes each cell, and any thread reads it. `router` writes the figures; `monitor` and
+//! `export` read them.
 
 #[cfg(feature = "bench-internals")]
 #[doc(hidden)]

@@ -1,8 +1,8 @@
-//! What `benches/` times and no host may call: one shard with its writer, made as a worker makes its own.
+//! Interface for `benches/`, not for hosts: one shard and its writer, created as a worker creates them.
 
 use super::{ApplicationId, Outcome, ProtocolId, Timing, TypeId, WorkerShard, Writer};
 
-/// Records messages into a shard of its own.
+/// Records messages into its own shard.
 #[derive(Debug)]
 pub struct BenchRecorder {
     shard: WorkerShard,
@@ -10,12 +10,13 @@ pub struct BenchRecorder {
 }
 
 impl BenchRecorder {
-    /// A shard with so many series of each kind.
+    /// A shard with the given number of series of each kind.
     pub fn new(types: usize, protocols: usize, applications: usize) -> Self {
         Self { shard: WorkerShard::new(types, protocols, applications), writer: Writer::new() }
     }
 
-    /// Counts one delivered message, as a worker does: `(type, protocol, application)`, then nanoseconds.
+    /// Counts one delivered message, as a worker does. `labels` is `(type, protocol, application)`; times are
+    /// in nanoseconds.
     #[inline]
     pub fn record(&mut self, labels: (u16, u16, u16), bytes: usize, queue_wait: u64, service: u64) {
         let labels = (TypeId(labels.0), ProtocolId(labels.1), ApplicationId(labels.2));
@@ -23,7 +24,7 @@ impl BenchRecorder {
         self.shard.record(&mut self.writer, labels, bytes, timing, Outcome::Ok);
     }
 
-    /// Messages recorded: in types, in values of every histogram, and their bytes.
+    /// Recorded totals: messages in all types, values in all histograms, and bytes.
     pub fn totals(&self) -> (u64, u64, u64) {
         let count = |histogram| super::Distribution::of(0, [histogram]).count();
         let types = &self.shard.types;

@@ -1,45 +1,46 @@
-//! Which histogram cell a value falls into: log-linear, 2^5 cells per octave, nanoseconds up to 2^36, at most
-//! 3.13 % wide. The layout of HdrHistogram with its precision named in bits, as in the histogram of Twitter's
-//! Rezolus and tokio's H2 histogram; integers only.
+//! The mapping of values to histogram cells: HdrHistogram's log-linear layout (Gil Tene) with 2^5 cells per
+//! octave, for nanoseconds up to 2^36. A cell is at most 3.13 % wide. The precision is named in bits, as in
+//! the histograms of Rezolus and tokio (H2). Integers only.
 
-/// Linear cells per octave are 2^`GROUPING`.
+/// Number of bits that select a linear cell within an octave: an octave has 2^`GROUPING` cells.
 pub(crate) const GROUPING: u32 = 5;
-/// The first value that has no cell of its own and counts as overflow: 2^36 ns, 68.7 s.
+/// The first value without its own cell: 2^36 ns, 68.7 s. This and larger values count as overflow.
 pub const OVERFLOW_NANOSECONDS: u64 = 1 << 36;
-/// Cells below the overflow.
+/// Number of cells below the overflow cell.
 pub(crate) const BUCKETS: usize = ((36 - GROUPING + 1) << GROUPING) as usize;
-/// Cells of a histogram, the last for values from [`OVERFLOW_NANOSECONDS`] on. Two under loom.
+/// Number of cells of a histogram. The last cell counts values from [`OVERFLOW_NANOSECONDS`] on. Two under
+/// loom.
 #[cfg(not(corelane_loom))]
 pub(crate) const CELLS: usize = BUCKETS + 1;
 #[cfg(corelane_loom)]
 pub(crate) const CELLS: usize = 2;
 
-/// A layout: how many cells an octave has. The bounds of a coarser one are bounds of every finer one, so folding
-/// cells together moves no count across a bound.
+/// A layout of cells, given by the number of cells per octave. Bounds of a coarse layout are also bounds of
+/// every finer layout, so folding cells together never moves a count across a bound.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Layout {
     grouping: u32,
 }
 
 impl Layout {
-    /// What is recorded: 1,025 cells.
+    /// The layout in which values are recorded: 1,025 cells.
     pub(crate) const FINE: Self = Self { grouping: GROUPING };
-    /// What is kept for long: 273 cells, at most 12.5 % wide.
+    /// The layout in which figures are kept for long: 273 cells, each at most 12.5 % wide.
     #[cfg(not(corelane_loom))]
     pub(crate) const COARSE: Self = Self { grouping: 3 };
 
-    /// The cell of values from [`OVERFLOW_NANOSECONDS`] on, the last one.
+    /// Index of the last cell, for values from [`OVERFLOW_NANOSECONDS`] on.
     const fn overflow(self) -> usize {
         ((36 - self.grouping + 1) << self.grouping) as usize
     }
 
-    /// How many cells, that of the overflow included.
+    /// Number of cells, including the overflow cell.
     #[cfg(not(corelane_loom))]
     pub(crate) const fn cells(self) -> usize {
         self.overflow() + 1
     }
 
-    /// The cell of a value.
+    /// Index of the cell that holds a value.
     #[inline(always)]
     pub(crate) const fn index(self, nanoseconds: u64) -> usize {
         if nanoseconds >= OVERFLOW_NANOSECONDS {
@@ -50,7 +51,7 @@ impl Layout {
         ((shift << self.grouping) as u64 + (nanoseconds >> shift)) as usize
     }
 
-    /// The smallest value of a cell; that of the overflow for what lies beyond it.
+    /// Smallest value of a cell. An index beyond the last cell is treated as the overflow cell.
     pub(crate) const fn lower_bound(self, index: usize) -> u64 {
         if index >= self.overflow() {
             return OVERFLOW_NANOSECONDS;
@@ -63,19 +64,19 @@ impl Layout {
         ((1 << self.grouping) + (index & ((1 << self.grouping) - 1))) << shift
     }
 
-    /// The largest value of a cell, inclusive; `u64::MAX` for the overflow cell.
+    /// Largest value of a cell, inclusive. `u64::MAX` for the overflow cell.
     pub(crate) const fn upper_bound(self, index: usize) -> u64 {
         if index >= self.overflow() { u64::MAX } else { self.lower_bound(index + 1) - 1 }
     }
 
-    /// The cell of this layout that holds a cell of the [`FINE`](Self::FINE) one.
+    /// Index of the cell of this layout that contains a cell of the [`FINE`](Self::FINE) layout.
     #[cfg(not(corelane_loom))]
     pub(crate) const fn fold(self, fine: usize) -> usize {
         self.index(Self::FINE.lower_bound(fine))
     }
 }
 
-/// The cell of a value.
+/// Index of the cell that holds a value.
 #[inline(always)]
 pub(crate) fn index(nanoseconds: u64) -> usize {
     if cfg!(corelane_loom) {
@@ -84,18 +85,18 @@ pub(crate) fn index(nanoseconds: u64) -> usize {
     Layout::FINE.index(nanoseconds)
 }
 
-/// The smallest value of a cell.
+/// Smallest value of a cell, in nanoseconds.
 pub const fn lower_bound(index: usize) -> u64 {
     Layout::FINE.lower_bound(index)
 }
 
-/// The largest value of a cell, inclusive; `u64::MAX` for the overflow cell.
+/// Largest value of a cell, inclusive, in nanoseconds. `u64::MAX` for the overflow cell.
 pub const fn upper_bound(index: usize) -> u64 {
     Layout::FINE.upper_bound(index)
 }
 
-/// The bounds that are exported: the last value of one octave each, in nanoseconds and as the text of the same
-/// number in seconds. They are true cell boundaries, so every exported count is exact.
+/// Bounds of the exported buckets: the last value of each octave, in nanoseconds and as a text in seconds.
+/// Each is the bound of a cell, so every exported count is exact.
 pub const OCTAVE_BOUNDS: [(u64, &str); 22] = [
     ((1 << 14) - 1, "0.000016383"),
     ((1 << 15) - 1, "0.000032767"),
@@ -160,7 +161,8 @@ mod tests {
             assert_eq!(Layout::COARSE.index(upper_bound(cell)), folded);
             assert_eq!(Layout::FINE.fold(cell), cell);
         }
-        // The example of 100: fine, [100, 101]; coarse, [96, 103], the fifth of its octave.
+        // The value 100 is in the fine cell [100, 101] and in the coarse cell [96, 103], the fifth of its
+        // octave.
         assert_eq!((index(100), Layout::COARSE.fold(index(100))), (82, 36));
         assert_eq!((Layout::COARSE.lower_bound(36), Layout::COARSE.upper_bound(36)), (96, 103));
     }
@@ -188,7 +190,7 @@ mod tests {
         fn a_value_lies_in_its_cell(value in any::<u64>()) {
             let cell = index(value);
             prop_assert!(lower_bound(cell) <= value && value <= upper_bound(cell));
-            // Folded or recorded coarsely at once: the same.
+            // Folding a fine cell gives the same cell as recording into the coarse layout.
             prop_assert_eq!(Layout::COARSE.fold(cell), Layout::COARSE.index(value));
         }
     }

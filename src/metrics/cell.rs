@@ -1,12 +1,12 @@
-//! The cells that counters are made of. One thread writes a cell, with plain loads and stores; anyone reads it.
-//! Who may write is a value: `add` takes the shard's one [`Writer`].
+//! Cells, of which all counters consist. One thread writes a cell with plain loads and stores, and any thread
+//! reads it. The right to write is a value: `add` takes the only [`Writer`] of the cell's shard.
 
 use super::control::Controlled;
 use crate::sync::{Acquire, AtomicU64, Relaxed, Release, ordering, own_load};
 use std::marker::PhantomData;
 
-/// The right to write one shard's cells. Made once per shard; `Send`, not `Sync`, and taken by `&mut`. Carries what the
-/// monitor has set, as its thread last looked.
+/// The right to write the cells of one shard. Created once per shard. `Send` but not `Sync`, and passed by
+/// `&mut`. Also carries the settings of the monitor as the writing thread last read them.
 #[derive(Debug)]
 pub(crate) struct Writer {
     pub(crate) controlled: Controlled,
@@ -14,23 +14,24 @@ pub(crate) struct Writer {
 }
 
 impl Writer {
-    /// The caller sees to it that one shard gets one writer.
+    /// The caller must create only one writer per shard.
     pub(crate) fn new() -> Self {
         Self { controlled: Controlled::default(), not_sync: PhantomData }
     }
 }
 
-/// Copies of what threads share; see [`shard_of_thread`].
+/// Number of shards among which recording threads without their own shard are spread; see
+/// [`shard_of_thread`].
 #[cfg(not(corelane_loom))]
 pub(crate) const SHARED: usize = 4;
 
-/// Which of so many copies the calling thread writes: threads take turns.
+/// The shard that the calling thread writes. Threads are assigned in turn.
 #[cfg(not(corelane_loom))]
 #[inline]
 pub(crate) fn shard_of_thread() -> usize {
     static NEXT: AtomicU64 = AtomicU64::new(0);
     thread_local! {
-        // Relaxed: any spread will do.
+        // Relaxed: any distribution of the threads is correct.
         static SHARD: usize = NEXT.fetch_add(1, Relaxed) as usize % SHARED;
     }
     SHARD.try_with(|shard| *shard).unwrap_or(0)
@@ -46,49 +47,49 @@ impl Cell {
         Self(AtomicU64::new(value))
     }
 
-    /// Adds; no read-modify-write, since nobody else writes.
+    /// Adds `count`. Not a read-modify-write, because the cell has only one writer.
     #[inline(always)]
     pub(crate) fn add(&self, _: &mut Writer, count: u64) {
-        // Release: what was counted before (a submission) is visible to who
-        // reads this count (its outcome); pairs with the Acquire in `get`. On x86-64 both are plain moves.
+        // Release pairs with the Acquire in `get`: a thread that reads this count (an outcome) also sees
+        // earlier counts (a submission). On x86-64 both are plain moves.
         let order = ordering("cell-add-relaxed", Release, Relaxed);
         self.0.store(own_load(&self.0).wrapping_add(count), order);
     }
 
-    /// Adds without publishing anything: for sums whose count is published afterwards.
+    /// Adds `count` without publishing it: for a sum whose count is published later.
     #[inline(always)]
     pub(crate) fn add_quietly(&self, _: &mut Writer, count: u64) {
-        // Relaxed: the cell and the generation stored after it publish it.
+        // Relaxed: the cell and the generation that are stored afterwards publish the sum.
         self.0.store(own_load(&self.0).wrapping_add(count), Relaxed);
     }
 
-    /// Sets, for gauges.
+    /// Sets a gauge.
     #[inline(always)]
     pub(crate) fn set(&self, _: &mut Writer, value: u64) {
-        self.0.store(value, Relaxed); // Relaxed: a reading by itself.
+        self.0.store(value, Relaxed); // Relaxed: the value is independent of other cells.
     }
 
-    /// Sets, with everything before it.
+    /// Sets the cell and publishes all earlier stores.
     pub(crate) fn publish(&self, _: &mut Writer, value: u64) {
         self.0.store(value, Release); // Release: pairs with the Acquire in `get`.
     }
 
-    /// What this thread, its only writer, last stored.
+    /// The value that this thread, the cell's only writer, last stored.
     #[inline(always)]
     pub(crate) fn own(&self) -> u64 {
         own_load(&self.0)
     }
 
-    /// Keeps the larger value.
+    /// Raises the cell to `value` if `value` is larger.
     #[inline(always)]
     pub(crate) fn raise(&self, _: &mut Writer, value: u64) {
-        // Relaxed: a reading by itself; only this thread writes it.
+        // Relaxed: the value is independent of other cells, and only this thread writes the cell.
         if value > own_load(&self.0) {
             self.0.store(value, Relaxed);
         }
     }
 
-    /// Keeps the smaller value.
+    /// Lowers the cell to `value` if `value` is smaller.
     #[inline(always)]
     pub(crate) fn lower(&self, _: &mut Writer, value: u64) {
         // Relaxed: as in `raise`.
@@ -97,44 +98,45 @@ impl Cell {
         }
     }
 
-    /// Adds in a cell that several threads write, none of them by `add`.
+    /// Adds to a cell that several threads write. None of them may use `add`.
     #[cfg(not(corelane_loom))]
     pub(crate) fn add_shared(&self, count: u64) {
         self.0.fetch_add(count, Release); // Release: as in `add`.
     }
 
-    /// As [`add_shared`](Self::add_shared), but a count that reaches the end stays there instead of starting over.
+    /// Like [`add_shared`](Self::add_shared), but saturates instead of wrapping around.
     #[cfg(not(corelane_loom))]
     pub(crate) fn add_shared_to_end(&self, count: u64) {
-        // Release: as in `add`. Relaxed to look: what is stale is looked at again. Never refused: the closure gives Some.
+        // Release: as in `add`. Relaxed load: a stale value only repeats the compare-and-swap. Never fails,
+        // because the closure always returns `Some`.
         let _ = self.0.fetch_update(Release, Relaxed, |present| Some(present.saturating_add(count)));
     }
 
-    /// Sets such a cell.
+    /// Sets a cell that several threads write.
     #[cfg(not(corelane_loom))]
     pub(crate) fn set_shared(&self, value: u64) {
         self.0.store(value, Release); // Release: pairs with the Acquire in `get`.
     }
 
-    /// Keeps the larger value in such a cell.
+    /// Raises a cell that several threads write.
     #[cfg(not(corelane_loom))]
     pub(crate) fn raise_shared(&self, value: u64) {
-        self.0.fetch_max(value, Relaxed); // Relaxed: a reading; what is stored after it publishes it.
+        self.0.fetch_max(value, Relaxed); // Relaxed: a later store publishes it.
     }
 
-    /// Keeps the smaller value in such a cell.
+    /// Lowers a cell that several threads write.
     #[cfg(not(corelane_loom))]
     pub(crate) fn lower_shared(&self, value: u64) {
         self.0.fetch_min(value, Relaxed); // Relaxed: as in `raise_shared`.
     }
 
-    /// Where it lies, for a writer in another language.
+    /// Address of the cell, for a writer in another language.
     #[cfg(not(corelane_loom))]
     pub(crate) fn address(&self) -> *mut u64 {
         self.0.as_ptr()
     }
 
-    /// Reads. Acquire pairs with the Release in `add`.
+    /// Reads the cell. Acquire pairs with the Release in `add`.
     #[inline(always)]
     pub(crate) fn get(&self) -> u64 {
         self.0.load(Acquire)

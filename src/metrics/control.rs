@@ -1,5 +1,6 @@
-//! What the monitor may change while threads record: a few words on a line of their own, seldom written. Each recording
-//! thread takes them over into its [`Writer`](super::Writer) between two batches, not for each message.
+//! Settings that the monitor changes while threads record: three words on their own cache line, rarely
+//! written. Each recording thread copies them into its [`Writer`](super::Writer) between two batches, not for
+//! each message.
 
 use crate::sync::{AtomicU64, Relaxed};
 use crossbeam_utils::CachePadded;
@@ -9,15 +10,15 @@ pub(crate) struct Controls(CachePadded<Words>);
 
 #[derive(Debug)]
 struct Words {
-    /// Counts resets: maxima and minima start anew with each.
+    /// Number of resets. Maxima and minima start anew with each epoch.
     epoch: AtomicU64,
-    /// From how long on a message is slow, in nanoseconds; `u64::MAX` where nothing is.
+    /// A message that takes more nanoseconds than this is slow. `u64::MAX` if no message is.
     slow: AtomicU64,
-    /// 1 while clients have figures of their own.
+    /// 1 while clients have their own figures.
     detailed: AtomicU64,
 }
 
-/// What a recording thread has taken over.
+/// A recording thread's copy of the settings.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Controlled {
     pub(crate) epoch: u64,
@@ -34,7 +35,8 @@ impl Controls {
         }))
     }
 
-    /// What holds now. Relaxed: each word by itself; who follows late records a batch under the old ones.
+    /// The current settings. Relaxed: each word is independent, and a thread that reads an old value records
+    /// one more batch under it.
     #[inline]
     pub(crate) fn now(&self) -> Controlled {
         Controlled {
@@ -44,7 +46,7 @@ impl Controls {
         }
     }
 
-    /// Starts the next epoch, and says which that is.
+    /// Starts the next epoch and returns its number.
     #[cfg(not(corelane_loom))]
     pub(crate) fn next_epoch(&self) -> u64 {
         self.0.epoch.fetch_add(1, Relaxed) + 1 // Relaxed: as in `now`.

@@ -1,6 +1,6 @@
-//! The host's own metrics: families that it declares, with their labels and how many sets of label values each may have.
-//! A set past that is counted under one where every label is `other`. A handle leads straight to its cells: recording
-//! through it hashes nothing, waits for nobody and takes no memory, from any thread.
+//! The host's own metrics. The host declares families with their labels and the number of label sets that may
+//! have their own series. Further label sets share one series, in which every label is `other`. A handle
+//! points to its cells: recording through a handle does not hash, block or allocate. Any thread may record.
 
 mod name;
 mod stats;
@@ -14,14 +14,14 @@ use crate::sync::{Arc, AtomicU64, Gauge as GaugeCell, Mutex, Relaxed, lock};
 use crossbeam_utils::CachePadded;
 use std::collections::HashMap;
 
-/// Families at once.
+/// Largest number of families.
 const MAX_FAMILIES: usize = 256;
-/// Bytes of a label's value that are kept.
+/// Bytes of a label value that are kept.
 const MAX_VALUE: usize = 64;
-/// What stands for every value that has no series of its own.
+/// Label value of the series that all label sets without their own series share.
 const OTHER: &str = "other";
 
-/// What a metric is called and what it is for.
+/// Name and description of a metric.
 ///
 /// ```
 /// use corelane::config::Config;
@@ -45,47 +45,49 @@ pub struct Descriptor {
 }
 
 impl Descriptor {
-    /// A metric without unit and labels. The name follows Prometheus' conventions: a counter's ends in `_total`.
+    /// A metric without unit and labels. The name must follow the conventions of Prometheus: the name of a
+    /// counter, and no other name, ends in `_total`.
     pub fn new(name: &str, help: &str) -> Self {
         let (name, help) = (name.to_owned(), help.to_owned());
         Self { name, help, unit: String::new(), labels: Vec::new(), max_series: 64 }
     }
 
-    /// Its unit: `seconds`, `bytes`, `ratio` or another base unit, which the name then ends in (before `_total`).
+    /// Sets the unit: `seconds`, `bytes`, `ratio` or another base unit. The name must end in the unit (before
+    /// `_total`).
     pub fn unit(mut self, unit: &str) -> Self {
         unit.clone_into(&mut self.unit);
         self
     }
 
-    /// The names of its labels, up to 8.
+    /// Sets the names of the labels, at most 8.
     pub fn labels(mut self, labels: &[&str]) -> Self {
         self.labels = labels.iter().map(|label| (*label).to_owned()).collect();
         self
     }
 
-    /// How many sets of label values may have series of their own, 64 unless said; further ones share one beside these,
-    /// in which every label is `other`.
+    /// Sets how many label sets may have their own series. The default is 64. Further label sets share one
+    /// additional series, in which every label is `other`.
     pub fn max_series(mut self, series: usize) -> Self {
         self.max_series = series;
         self
     }
 }
 
-/// What a family is.
+/// Kind of a metric.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Serialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum Kind {
-    /// Only grows.
+    /// A value that only grows.
     Counter,
-    /// Goes up and down.
+    /// A value that goes up and down.
     Gauge,
-    /// A distribution.
+    /// A distribution of values.
     Histogram,
 }
 
-/// One series' cells.
+/// Cells of one series.
 #[derive(Debug)]
 enum Cells {
     Counter(Box<[CachePadded<Cell>]>),
@@ -93,28 +95,28 @@ enum Cells {
     Histogram(HistogramCells),
 }
 
-/// A histogram's.
+/// Cells of a histogram.
 #[derive(Debug)]
 struct HistogramCells {
     histogram: Histogram,
-    /// What was given and left out.
+    /// Number of ignored values.
     ignored: Cell,
 }
 
-/// A gauge's.
+/// Cells of a gauge.
 #[derive(Debug)]
 struct Level {
     value: GaugeCell,
-    /// What was given and left out.
+    /// Number of ignored values.
     ignored: Cell,
 }
 
 impl Level {
-    /// Replaces the value by what `change` makes of it, unless that is no number.
+    /// Replaces the value with `change(value)`. A result of NaN is ignored and counted.
     #[inline]
     fn update(&self, change: impl Fn(f64) -> f64) {
         let changed = |present| Some(change(present)).filter(|value| !value.is_nan());
-        // Relaxed: a reading by itself.
+        // Relaxed: the value is independent of other cells.
         if self.value.fetch_update(Relaxed, Relaxed, changed).is_err() {
             self.ignored.add_shared(1);
         }
@@ -145,14 +147,14 @@ struct CustomFamily {
 
 #[derive(Debug, Default)]
 struct Sets {
-    /// By label values; in the order in which they came.
+    /// Index of each label set in `series`, which is in the order of first use.
     places: HashMap<Vec<String>, usize>,
     series: Vec<(Vec<String>, Arc<Cells>)>,
-    /// Of these, those that the family did not pay for when it was registered.
+    /// Number of series that were taken from the budget after the family was registered.
     own: usize,
 }
 
-/// How many series all families together may still make.
+/// Number of series that all families together may still create.
 #[derive(Debug)]
 struct SeriesBudget(Mutex<usize>);
 
@@ -166,7 +168,7 @@ impl SeriesBudget {
 }
 
 impl CustomFamily {
-    /// The cells of a set of label values, made on first use as long as the budget lasts.
+    /// The cells of a label set. Created on first use while the budget lasts.
     fn with(&self, values: &[&str]) -> Result<Arc<Cells>, Error> {
         let wanted = self.descriptor.labels.len();
         if values.len() != wanted {
@@ -178,7 +180,8 @@ impl CustomFamily {
         if let Some(cells) = sets.get(&values) {
             return Ok(cells);
         }
-        // The family paid for one when it was registered: that without labels, or that of all others.
+        // Needs no budget: registration paid for one series, the one without labels or the one in which every
+        // label is `other`.
         if values.iter().all(|value| value == OTHER) {
             return Ok(sets.insert(values, self.kind));
         }
@@ -206,7 +209,7 @@ impl Sets {
     }
 }
 
-/// As much of a value as is kept.
+/// The first `MAX_VALUE` bytes of a value, cut at a character boundary.
 fn shortened(value: &str) -> &str {
     let mut end = value.len().min(MAX_VALUE);
     while !value.is_char_boundary(end) {
@@ -215,7 +218,7 @@ fn shortened(value: &str) -> &str {
     value.get(..end).unwrap_or_default()
 }
 
-/// All that a host has declared.
+/// All metrics that a host has declared.
 #[derive(Debug)]
 pub(crate) struct Customs {
     families: Mutex<Vec<Arc<CustomFamily>>>,
@@ -224,13 +227,13 @@ pub(crate) struct Customs {
 }
 
 impl Customs {
-    /// For so many series in all.
+    /// Capacity for `limit` series in total.
     pub(crate) fn new(limit: usize) -> Self {
         Self { families: Mutex::default(), budget: Arc::new(SeriesBudget(Mutex::new(limit))), limit }
     }
 
-    /// Bytes that so many series may come to, for the budget: a histogram each, with its label values, twice; and each
-    /// family's texts. A series takes its memory when its label values are first looked up.
+    /// Upper bound in bytes of `limit` series, for the budget: a histogram each, the label values twice, and
+    /// the texts of each family. A series allocates its memory when its label set is first looked up.
     pub(crate) const fn bytes(limit: usize) -> u64 {
         let cells = size_of::<Cells>() + Histogram::CELL_BYTES + 32;
         let values = 2 * name::MAX_LABELS * (MAX_VALUE + 24 + 16) + 64;
@@ -243,13 +246,15 @@ impl Customs {
         let mut families = lock(&self.families);
         if let Some(known) = families.iter().find(|one| one.descriptor.name == descriptor.name) {
             let same = known.kind == kind && known.descriptor == *descriptor;
-            let problem = "a metric of that name has another kind, help, unit, labels or number of series";
+            let problem =
+                "a metric with this name exists with another kind, help, unit, labels or number of series";
             return if same { Ok(Arc::clone(known)) } else { refuse(descriptor, problem) };
         }
         if families.iter().any(|one| name::clash(&one.descriptor.name, &descriptor.name)) {
-            return refuse(descriptor, "another metric makes samples of that name");
+            return refuse(descriptor, "another metric already has samples of that name");
         }
-        // One series for each family at least: its own, or that of all others.
+        // Pay for one series of the family: the one without labels, or the one in which every label is
+        // `other`.
         if families.len() >= MAX_FAMILIES || !self.budget.take() {
             return Err(Error::TooManyMetrics(self.limit as u32));
         }
@@ -283,23 +288,26 @@ fn refuse<T>(descriptor: &Descriptor, problem: &'static str) -> Result<T, Error>
 
 macro_rules! families {
     ($($family:ident $handle:ident $what:literal;)+) => { $(
-        #[doc = concat!("A declared ", $what, ". Clones are one family.")]
+        #[doc = concat!("A declared ", $what, ". Clones refer to the same family.")]
         #[derive(Clone, Debug)]
         pub struct $family(Arc<CustomFamily>);
 
         impl $family {
-            /// The series of these label values, in the order of the labels; values are kept up to 64 bytes, and an empty
-            /// one means that the label is absent. Past the number of series declared, and past `max_custom_series`,
-            /// that of all others, counted. May wait for another thread that does the same: look series up once.
+            /// Returns the series of a label set. `values` are in the order of the labels. A value is cut off
+            /// after 64 bytes; an empty value means that the label is absent.
+            ///
+            /// A label set beyond the declared number of series, or beyond `max_custom_series`, gets the
+            /// series in which every label is `other`, and is counted as folded. May wait for another thread
+            /// that looks up a series of this family, so look each series up once.
             ///
             /// # Errors
-            /// [`Error::MetricLabels`] for another number of values than there are labels.
+            /// [`Error::MetricLabels`] if the number of values differs from the number of labels.
             pub fn with(&self, values: &[&str]) -> Result<$handle, Error> {
                 self.0.with(values).map($handle)
             }
         }
 
-        #[doc = concat!("One series of a ", $what, ". Any thread; clones are one series.")]
+        #[doc = concat!("One series of a ", $what, ". Any thread may record. Clones refer to the same series.")]
         #[derive(Clone, Debug)]
         pub struct $handle(Arc<Cells>);
     )+ };
@@ -312,7 +320,7 @@ families! {
 }
 
 impl Counter {
-    /// Counts so many. A count that reaches the largest number stays there: it never goes back.
+    /// Adds `count`. The value saturates at the largest number and never decreases.
     #[inline]
     pub fn add(&self, count: u64) {
         if let Cells::Counter(shards) = &*self.0
@@ -324,7 +332,7 @@ impl Counter {
 }
 
 impl Gauge {
-    /// Sets it. What is no number leaves it as it is, and is counted in
+    /// Sets the value. NaN leaves the gauge unchanged and is counted in
     /// [`ignored`](CustomFamilyStats::ignored).
     #[inline]
     pub fn set(&self, value: f64) {
@@ -333,7 +341,8 @@ impl Gauge {
         }
     }
 
-    /// Adds to it, or takes off; likewise where the sum would be no number.
+    /// Adds to the value; a negative argument subtracts. If the sum is NaN, the gauge is unchanged and the
+    /// call is counted in [`ignored`](CustomFamilyStats::ignored).
     #[inline]
     pub fn add(&self, value: f64) {
         if let Cells::Gauge(level) = &*self.0 {
@@ -343,8 +352,8 @@ impl Gauge {
 }
 
 impl CustomHistogram {
-    /// Counts a value: nanoseconds where the unit is seconds, otherwise bytes. A sum that reaches the largest number stays
-    /// there. A value of 2^62 or more, which a negative difference becomes, is left out and counted in
+    /// Counts a value, in nanoseconds if the unit is seconds, otherwise in bytes. The sum saturates at the
+    /// largest number. A value of 2^62 or more is a negative difference; it is ignored and counted in
     /// [`ignored`](CustomFamilyStats::ignored).
     #[inline]
     pub fn record(&self, value: u64) {
@@ -353,7 +362,7 @@ impl CustomHistogram {
             values.ignored.add_shared(1);
             return;
         }
-        // A reset does not touch the host's own metrics: there is one epoch.
+        // A reset does not affect the host's own metrics, so their only epoch is 0.
         values.histogram.record_shared_to_end(value);
     }
 }

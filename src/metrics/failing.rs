@@ -1,29 +1,31 @@
-//! Who has failed lately: for each client the time of its last failure, in one of a few cells that its number picks. So a
-//! rate can say of how many clients its errors are, and one client's junk does not look like an outage. One store per
-//! failed message; a message that ends well costs nothing.
+//! Clients that have failed recently: the time of each client's last failure, in a cell that a hash of the
+//! client's id selects. With these cells an error rate can state how many clients cause it, so that one
+//! client's invalid messages do not look like an outage. A failed message costs one store; a successful
+//! message costs nothing.
 
 use super::cell::{Cell, Writer};
 use crate::id::ClientId;
 
-/// Clients that are told apart, at most: of more that fail within a minute some are counted as one.
+/// Number of clients that can be distinguished. If more clients fail within a minute, some of them are
+/// counted as one.
 #[cfg(not(corelane_loom))]
 const CELLS: usize = 512;
 #[cfg(corelane_loom)]
 const CELLS: usize = 1;
 
-/// One writer's cells: raw ticks plus one; 0 where nobody has failed.
+/// Cells of one writer. A cell holds raw ticks plus one, or 0 before any failure.
 #[derive(Debug)]
 pub(crate) struct Failing(Box<[Cell]>);
 
 impl Failing {
-    /// Bytes of one, for the budget.
+    /// Bytes of one `Failing`, for the budget.
     pub(crate) const BYTES: usize = size_of::<Self>() + CELLS * size_of::<Cell>() + 16;
 
     pub(crate) fn new() -> Self {
         Self((0..CELLS).map(|_| Cell::default()).collect())
     }
 
-    /// A message of this client has failed, at `ended` in raw ticks.
+    /// Notes that a message of this client failed at `ended`, in raw ticks.
     #[inline]
     pub(crate) fn note(&self, writer: &mut Writer, client: ClientId, ended: u64) {
         if let Some(cell) = self.0.get(place(client.0)) {
@@ -31,7 +33,7 @@ impl Failing {
         }
     }
 
-    /// As [`note`](Self::note), in cells that several threads write.
+    /// Like [`note`](Self::note), in cells that several threads write.
     #[cfg(not(corelane_loom))]
     pub(crate) fn note_shared(&self, client: u64, ended: u64) {
         if let Some(cell) = self.0.get(place(client)) {
@@ -40,13 +42,15 @@ impl Failing {
     }
 }
 
-/// Numbers that follow one another are told apart, and so are those that come to one place one after another.
+/// The cell of a client. Clients in consecutive slots get different cells, and so do successive clients of
+/// one slot.
 fn place(client: u64) -> usize {
     let (index, generation) = (client & 0xffff_ffff, client >> 32);
     (index.wrapping_add(generation.wrapping_mul(0x9e37_79b9)) % CELLS as u64) as usize
 }
 
-/// Clients that have failed at a time that `counts`, in raw ticks, by anyone's cells. One that failed in several is one.
+/// Number of clients whose last failure, in raw ticks, satisfies `counts`. A client with failures in several
+/// shards counts once.
 #[cfg(not(corelane_loom))]
 pub(crate) fn failing_clients<'a>(
     all: impl Iterator<Item = &'a Failing>,

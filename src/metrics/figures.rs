@@ -1,4 +1,4 @@
-//! What a snapshot consists of: plain values, shown, exported and tested. `snapshot` fills them.
+//! The plain values of a snapshot, which are shown, exported and tested. `snapshot` fills them.
 
 use super::histogram::Distribution;
 use super::ports::PortStats;
@@ -8,19 +8,22 @@ use super::reasons::schemas;
 use super::routing::RoutingStats;
 use serde::Serialize;
 
-/// A distribution's figures, in nanoseconds; null where nothing was recorded. Percentiles are upper bounds of
-/// cells at most 3.13 % wide, never above the maximum.
+/// Figures of a distribution, in nanoseconds; null if no value was recorded. A percentile is the upper bound
+/// of a cell that is at most 3.13 % wide, and never above the maximum. A percentile of 2^36 ns or more is the
+/// maximum.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[non_exhaustive]
 pub struct LatencyStats {
-    /// Values recorded.
+    /// Recorded values.
     pub count: u64,
     /// Mean, rounded down.
     pub average: Option<u64>,
-    /// Smallest, exact.
+    /// Smallest value. Exact, unless the value was recorded before a reset; then it may be up to 3.13 % too
+    /// low.
     pub minimum: Option<u64>,
-    /// Largest, exact.
+    /// Largest value. Exact, unless the value was recorded before a reset; then it may be up to 3.13 % too
+    /// high.
     pub maximum: Option<u64>,
     /// 50th percentile.
     pub p50: Option<u64>,
@@ -32,7 +35,7 @@ pub struct LatencyStats {
     pub p99: Option<u64>,
     /// 99.9th percentile.
     pub p999: Option<u64>,
-    /// The cells themselves.
+    /// The cells of the distribution.
     #[serde(skip)]
     pub distribution: Distribution,
 }
@@ -60,24 +63,24 @@ impl From<Distribution> for LatencyStats {
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[non_exhaustive]
 pub struct TypeStats {
-    /// The protocol; empty for `other`.
+    /// The protocol. Empty for `other`.
     pub protocol: String,
-    /// The type.
+    /// The message type.
     pub message_type: String,
-    /// Messages taken by workers.
+    /// Messages that workers have taken.
     pub received: u64,
-    /// Delivered.
+    /// Messages delivered.
     pub succeeded: u64,
-    /// Failed, for any reason.
+    /// Messages failed, for any reason.
     pub failed: u64,
-    /// Failed, by reason.
+    /// Messages failed, by reason.
     #[cfg_attr(feature = "schema", schemars(schema_with = "schemas::failed"))]
     pub failures: ByReason,
-    /// Expired.
+    /// Messages expired.
     pub expired: u64,
     /// Payload bytes.
     pub bytes: u64,
-    /// Time in handling.
+    /// Time in the handler.
     pub service: LatencyStats,
     /// Time from the socket to the worker.
     pub queue_wait: LatencyStats,
@@ -88,13 +91,13 @@ pub struct TypeStats {
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[non_exhaustive]
 pub struct GroupStats {
-    /// Its name.
+    /// Name of the protocol or application.
     pub name: String,
     /// Messages delivered.
     pub succeeded: u64,
     /// Messages failed or expired.
     pub failed: u64,
-    /// Time in handling.
+    /// Time in the handler.
     pub service: LatencyStats,
 }
 
@@ -103,30 +106,31 @@ pub struct GroupStats {
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[non_exhaustive]
 pub struct MessageStats {
-    /// Messages that have ended.
+    /// Messages with an outcome.
     pub total: u64,
-    /// Delivered.
+    /// Messages delivered.
     pub succeeded: u64,
-    /// Failed, for any reason.
+    /// Messages failed, for any reason.
     pub failed: u64,
-    /// Expired.
+    /// Messages expired.
     pub expired: u64,
-    /// Failed, by reason.
+    /// Messages failed, by reason.
     #[cfg_attr(feature = "schema", schemars(schema_with = "schemas::failed"))]
     pub failures: ByReason,
-    /// Succeeded ÷ total; null before the first.
+    /// Succeeded ÷ total. Null before the first message has an outcome.
     pub success_rate: Option<f64>,
-    /// Payload bytes taken.
+    /// Payload bytes taken by workers.
     pub bytes_in: u64,
     /// Payload bytes acknowledged as written.
     pub bytes_out: u64,
-    /// Time in handling, all types.
+    /// Time in the handler, all types.
     pub service: LatencyStats,
     /// Time from the socket to the worker, all types.
     pub queue_wait: LatencyStats,
-    /// Time on hold for a name, of messages that were held and have ended.
+    /// Time on hold, of messages that were held and have an outcome.
     pub held: LatencyStats,
-    /// Time from the poll that hands a delivery out to its acknowledgement, all ports; see [`PortStats::write`].
+    /// Time from the poll that hands a delivery out to its acknowledgement, all ports. See
+    /// [`PortStats::write`].
     pub write: LatencyStats,
 }
 
@@ -135,63 +139,63 @@ pub struct MessageStats {
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[non_exhaustive]
 pub struct Connections {
-    /// Connected so far.
+    /// Connections since the start.
     pub total: u64,
-    /// Connected now.
+    /// Current connections.
     pub active: u64,
-    /// Most at once.
+    /// Largest number of connections at the same time.
     pub peak: u64,
 }
 
-/// Where every message and every delivery is (invariant I4). Exact whenever the router is quiet.
+/// Where every message and every delivery is (invariant I4). Exact while the router is quiet.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[non_exhaustive]
 pub struct Accounting {
-    /// Messages given to ports.
+    /// Messages submitted to ports.
     pub submitted: u64,
-    /// Of these, refused.
+    /// Submitted messages that were refused.
     pub refused: u64,
-    /// Refused, by reason.
+    /// Refused messages, by reason.
     #[cfg_attr(feature = "schema", schemars(schema_with = "schemas::refused"))]
     pub refusals: ByReason,
-    /// Submitted and not refused.
+    /// Messages submitted and not refused.
     pub accepted: u64,
-    /// Accepted, delivered.
+    /// Accepted messages delivered.
     pub ok: u64,
-    /// Accepted, failed.
+    /// Accepted messages failed.
     pub failed: u64,
-    /// Failed, by reason.
+    /// Failed messages, by reason.
     #[cfg_attr(feature = "schema", schemars(schema_with = "schemas::failed"))]
     pub failures: ByReason,
-    /// Accepted, expired.
+    /// Accepted messages expired.
     pub expired: u64,
-    /// Accepted, handled by the host's base route instead.
+    /// Accepted messages taken over by the host's base route.
     pub taken_over: u64,
-    /// Taken over, by reason.
+    /// Taken-over messages, by reason.
     #[cfg_attr(feature = "schema", schemars(schema_with = "schemas::taken_over"))]
     pub takeovers: ByReason,
-    /// Accepted, not ended yet; held ones included.
+    /// Accepted messages without an outcome, including held messages.
     pub in_flight: u64,
-    /// Of these, held for a name.
+    /// Messages in flight that are held for a name.
     pub held: u64,
-    /// Deliveries emitted, in recipients, notices and closings included.
+    /// Deliveries emitted, counted per recipient, including notices and closing notices.
     pub deliveries: u64,
-    /// Of these, handed out by polls.
+    /// Deliveries handed out by polls.
     pub consumed: u64,
-    /// Of these, messages that hosts acknowledged as written.
+    /// Consumed messages that the host acknowledged as written.
     pub acknowledged: u64,
-    /// Of these, messages that will never be acknowledged.
+    /// Consumed messages that will never be acknowledged.
     pub unacknowledged: u64,
-    /// Never acknowledged, by reason.
+    /// Messages that will never be acknowledged, by reason.
     #[cfg_attr(feature = "schema", schemars(schema_with = "schemas::unacknowledged"))]
     pub unacknowledged_reasons: ByReason,
-    /// Of the deliveries, given up.
+    /// Deliveries given up.
     pub undeliverable: u64,
-    /// Given up, by reason.
+    /// Deliveries given up, by reason.
     #[cfg_attr(feature = "schema", schemars(schema_with = "schemas::undeliverable"))]
     pub undelivered: ByReason,
-    /// Of these, in rings and backlogs.
+    /// Deliveries in rings and backlogs.
     pub queued: u64,
 }
 
@@ -204,75 +208,81 @@ pub struct WorkerStats {
     pub received: u64,
     /// Cycles that found work.
     pub cycles: u64,
-    /// Rings left with a full batch taken: more was waiting.
+    /// Rings from which a full batch was taken, so that more may have been waiting.
     pub full_batches: u64,
-    /// Times it slept.
+    /// Times that the worker slept.
     pub parks: u64,
-    /// Times it woke a port.
+    /// Times that the worker woke a port.
     pub wakes: u64,
     /// Nanoseconds in cycles that found work.
     pub busy_nanoseconds: u64,
-    /// Nanoseconds between cycles, and in cycles that found nothing; until the last cycle's start.
+    /// Nanoseconds between cycles and in cycles that found nothing, up to the start of the last cycle.
     pub idle_nanoseconds: u64,
-    /// Messages that ended here.
+    /// Messages with an outcome at this worker.
     pub ended: u64,
-    /// Of these, failed.
+    /// Messages failed.
     pub failed: u64,
-    /// Of these, expired.
+    /// Messages expired.
     pub expired: u64,
-    /// Mean of queue wait and service together, in nanoseconds rounded down; null before the first message.
+    /// Mean of queue wait plus service, in nanoseconds, rounded down. Null before the first message.
     pub average_nanoseconds: Option<u64>,
-    /// Records in its rings now, the batch in hand included: messages, and connects and disconnects of clients.
+    /// Records in the ingress rings of the worker, including the batch that it is processing: messages, and
+    /// connects and disconnects of clients.
     pub queue_messages: u64,
-    /// Bytes of its rings in use now.
+    /// Bytes of the ingress rings in use.
     pub queue_bytes: u64,
-    /// Most records that it saw waiting in all its rings at the start of a cycle.
+    /// Largest number of records in all ingress rings together, observed at the start of a cycle.
     pub queue_messages_maximum: u64,
-    /// Most bytes, likewise.
+    /// Largest number of bytes in all ingress rings together, observed at the start of a cycle.
     pub queue_bytes_maximum: u64,
-    /// Most records that it saw waiting and messages that it held, together, at the start of a cycle.
+    /// Largest number of waiting records plus held messages, observed at the start of a cycle.
     pub in_flight_maximum: u64,
-    /// Whether it has something to do: records in a ring, or deliveries that wait for room.
+    /// Whether the worker has work: records in a ring, or deliveries that wait for room.
     pub is_active: bool,
-    /// Messages held for names now.
+    /// Messages held for names.
     pub held: u64,
-    /// Most held at once.
+    /// Largest number of held messages at the same time.
     pub held_maximum: u64,
     /// Deliveries that went through a backlog.
     pub backlogged: u64,
-    /// Most bytes in one backlog.
+    /// Largest number of bytes in one backlog.
     pub backlog_bytes_maximum: u64,
-    /// Stamps from the future.
+    /// Messages whose time stamp is in the future. They count as having no queue wait.
     pub stamps_clamped: u64,
-    /// Clients closed for want of credit.
+    /// Clients closed because they had no credit left.
     pub credit_closes: u64,
     /// Rings given up as corrupt.
     pub corrupt_rings: u64,
-    /// Deliveries refused for want of credit, by the recipient's policy.
+    /// Deliveries refused because the recipient had no credit left, under the policy `refuse`.
     pub credit_refusals: u64,
-    /// Deliveries dropped for want of credit, by the recipient's policy.
+    /// Deliveries dropped because the recipient had no credit left, under the policy `drop`.
     pub credit_drops: u64,
     /// Messages relayed to a room.
     pub room_messages: u64,
-    /// Delivery records written for them: one per port with members, or more where one is too large.
+    /// Delivery records written for room messages: one per port with members, or more if one record would be
+    /// too large.
     pub room_records: u64,
-    /// Recipients in these records.
+    /// Recipients in these delivery records.
     pub room_recipients: u64,
-    /// Payload bytes written into these records.
+    /// Payload bytes written into these delivery records.
     pub room_bytes_copied: u64,
-    /// Panics of handlers.
+    /// Panics in handlers.
     pub handler_panics: u64,
-    /// Whether its handler has been at one message for longer than `processing_timeout_ms`, as last looked at.
+    /// Whether the handler had processed one message for longer than `processing_timeout_ms` at the last
+    /// check.
     pub stalled: bool,
-    /// How often it has become so.
+    /// Times that the worker became stalled.
     pub stalls: u64,
-    /// How long the handler that is running now has been at its message; 0 for none.
+    /// Nanoseconds that the running handler has spent on its message. 0 if no handler is running.
     pub message_age_nanoseconds: u64,
-    /// Whether a stop gave it up inside a handler: its thread and memory are left behind.
+    /// Whether a stop gave the worker up inside a handler. The thread and memory of such a worker are left
+    /// behind.
     pub given_up: bool,
-    /// Whether it ended without a stop: its thread panicked, or its host dropped it. What it had has failed as `worker_lost`.
+    /// Whether the worker ended without a stop: its thread panicked, or the host dropped it. Its messages
+    /// have failed as `worker_lost`.
     pub lost: bool,
-    /// Records that it found waiting in its last cycle: what ports weigh when they place.
+    /// Records that the worker found waiting in its last cycle. Ports compare this load when they choose a
+    /// worker.
     pub load: u64,
 }
 
@@ -281,119 +291,121 @@ pub struct WorkerStats {
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[non_exhaustive]
 pub struct RoomStats {
-    /// Rooms that have members now.
+    /// Rooms that have members.
     pub open: u64,
-    /// Memberships now; clients that have just disconnected may be among them.
+    /// Current memberships. May include clients that have just disconnected.
     pub members: u64,
-    /// Most at once.
+    /// Largest number of memberships at the same time.
     pub members_maximum: u64,
-    /// Joins so far.
+    /// Joins since the start.
     pub joined: u64,
-    /// Leaves so far, those of disconnected clients included.
+    /// Leaves since the start, including those of disconnected clients.
     pub left: u64,
     /// Joins and leaves refused, by reason.
     #[cfg_attr(feature = "schema", schemars(schema_with = "schemas::room_refused"))]
     pub refusals: ByReason,
-    /// Replaced member lists that are kept since a worker may still read them.
+    /// Replaced member lists that are kept because a worker may still read them.
     pub retired_lists: u64,
-    /// Their bytes.
+    /// Bytes of these member lists.
     pub retired_bytes: u64,
 }
 
-/// Where messages are placed, and what admission has left.
+/// Placement of messages on workers, and permits for messages in flight.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[non_exhaustive]
 pub struct PlacementStats {
-    /// Workers that messages are placed on.
+    /// Workers on which messages are placed.
     pub active_workers: u64,
-    /// Submissions for which another worker than the client's would have been better. A client of which something is
-    /// under way stays where it is, and with `least_loaded` on a usable worker it is not looked at.
+    /// Submissions for which another worker than the client's current one would have been better. A client
+    /// with a message in flight stays on its worker. With `least_loaded`, such a client on a usable worker is
+    /// not compared and not counted.
     pub moves_wanted: u64,
-    /// Of these, with which the client moved there.
+    /// Wanted moves that were made.
     pub moves_made: u64,
-    /// `max_concurrent_messages`; 0 for no cap.
+    /// `max_concurrent_messages`. 0 for no limit.
     pub permits: u64,
-    /// Of these, neither a message's nor kept by a port for its next ones.
+    /// Permits that neither a message uses nor a port keeps for its next messages.
     pub permits_available: u64,
 }
 
-/// Everything.
+/// All figures of a router.
 #[derive(Clone, Debug, Serialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[non_exhaustive]
 pub struct Stats {
     /// All messages.
     pub messages: MessageStats,
-    /// By type.
+    /// Figures by message type.
     pub types: Vec<TypeStats>,
-    /// By protocol.
+    /// Figures by protocol.
     pub protocols: Vec<GroupStats>,
-    /// By application.
+    /// Figures by application.
     pub applications: Vec<GroupStats>,
     /// Connections.
     pub connections: Connections,
-    /// Conservation.
+    /// Accounting of every message and every delivery.
     pub accounting: Accounting,
-    /// By worker.
+    /// Figures by worker.
     pub workers: Vec<WorkerStats>,
-    /// By port, `max_ports` of them.
+    /// Figures by port, one for each of `max_ports` places.
     pub ports: Vec<PortStats>,
-    /// Routing as a whole.
+    /// Figures of routing as a whole.
     pub routing: RoutingStats,
     /// Nanoseconds since the router was built, by its clock.
     pub uptime_nanoseconds: u64,
-    /// Bytes of payloads outside rings, those that hosts still view included.
+    /// Bytes of out-of-line payloads, including those that the host still views.
     pub payload_bytes: u64,
-    /// Such payloads that wait to be taken.
+    /// Out-of-line payloads that wait to be taken.
     pub payloads_waiting: u64,
-    /// Placement and admission.
+    /// Placement of messages and permits.
     pub placement: PlacementStats,
     /// Connects whose application had no series of its own.
     pub applications_folded: u64,
     /// Rooms and their members.
     pub rooms: RoomStats,
-    /// Delivery records that a poll passed over: without recipients, or shorter than they say. Only corruption writes such.
+    /// Delivery records that a poll skipped because they had no recipients or were shorter than their header
+    /// states. Only corruption causes these.
     pub bad_deliveries: u64,
-    /// Rings from workers that a poll gave up as corrupt.
+    /// Egress rings that a poll gave up as corrupt.
     pub corrupt_deliveries: u64,
-    /// What the host routed itself and reported. In none of the figures above.
+    /// Messages that the host routed itself and reported. Not included in the figures above.
     pub recorded: RecordedStats,
-    /// Whether `enable_metrics` is on. Where it is off, times and bytes of messages are not kept: they have no count here, and
-    /// [`prometheus`](crate::export::prometheus) leaves their families out.
+    /// Whether `enable_metrics` is on. If off, times and bytes of messages are not recorded, their counts are
+    /// 0, and [`prometheus`](crate::export::prometheus) omits their families.
     pub metrics_enabled: bool,
 }
 
-/// What a host reported by [`Router::record`](crate::router::Router::record).
+/// What the host reported with [`Router::record`](crate::router::Router::record).
 #[derive(Clone, Debug, Default, Serialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[non_exhaustive]
 pub struct RecordedStats {
-    /// By type; the first is `other`.
+    /// Figures by message type. The first is `other`.
     pub types: Vec<RecordedTypeStats>,
-    /// By application; the first is `other`.
+    /// Figures by application. The first is `other`.
     pub applications: Vec<GroupStats>,
-    /// Lookups of types that had no series of their own: one for each message recorded by name.
+    /// Lookups of types without their own series. Each message recorded by name is one lookup.
     pub types_folded: u64,
-    /// Lookups of applications that had no series of their own.
+    /// Lookups of applications without their own series.
     pub applications_folded: u64,
 }
 
-/// One reported type.
+/// One reported message type.
 #[derive(Clone, Debug, Serialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[non_exhaustive]
 pub struct RecordedTypeStats {
-    /// The protocol; empty for `other`.
+    /// The protocol. Empty for `other`.
     pub protocol: String,
-    /// The type.
+    /// The message type.
     pub message_type: String,
-    /// Reported as successes.
+    /// Messages reported as successful.
     pub succeeded: u64,
-    /// Reported as failures.
+    /// Messages reported as failed.
     pub failed: u64,
-    /// Bytes.
+    /// Bytes of the messages.
     pub bytes: u64,
-    /// How long they took.
+    /// Processing time of the messages.
     pub duration: LatencyStats,
 }

@@ -1,43 +1,45 @@
-//! A histogram that one thread writes while others read, and the merged distribution that percentiles come
-//! from. Writers are workers and ports, through their shards; readers are `snapshot` and the collector.
+//! A histogram that one thread writes while others read, and the merged distribution from which percentiles
+//! are calculated. Workers and ports write histograms through their shards. `snapshot` and the collector read
+//! them.
 //!
 //! | cell | stored | loaded |
 //! |---|---|---|
 //! | `sum`, `maximum`, `minimum`, `epoch` | first | last |
-//! | `cells` | then, Release | second, Acquire |
+//! | `cells` | second, Release | second, Acquire |
 //! | `generation` | last, Release | first, Acquire |
 //!
-//! The count is the sum of the cells, so it is exact on every read. Generation is stored last and loaded first:
-//! a reader that skips an unchanged histogram has missed nothing. Cells only grow; the two extremes belong to an
-//! epoch, and start anew with the first value of the next one: see `Controls`.
+//! The count is the sum of the cells, so it is exact on every read. `generation` is
+//! stored last and loaded first, so a reader that skips a histogram with an unchanged generation misses
+//! nothing. Cells only grow. Maximum and minimum belong to an epoch and start anew with the first value of
+//! the next epoch: see `Controls`.
 
 use super::bucket::{self, CELLS};
 use super::cell::{Cell, Writer};
 use super::rank;
 use crate::sync::{mutant, os};
 
-/// Durations of this many nanoseconds (2^62, which is 146 years) or more are refused where hosts report them: a negative
-/// difference becomes such a number.
+/// A reported duration of at least this many nanoseconds (2^62, which is 146 years) is refused: it is a
+/// negative difference.
 #[cfg(not(corelane_loom))]
 pub(crate) const IMPOSSIBLE: u64 = 1 << 62;
 
-/// The live cells. 8.2 KiB.
+/// The live cells of a histogram. 8.2 KiB.
 #[derive(Debug)]
 pub(crate) struct Histogram {
     generation: Cell,
     sum: Cell,
     maximum: Cell,
     minimum: Cell,
-    /// Which epoch these two are of.
+    /// Epoch to which `maximum` and `minimum` belong.
     epoch: Cell,
     cells: Box<[Cell]>,
 }
 
 impl Histogram {
-    /// Bytes of its cells, with what the allocator adds.
+    /// Bytes of the cells, including what the allocator adds.
     pub(crate) const CELL_BYTES: usize = CELLS * 8 + 24;
 
-    /// Takes the cells' pages from the system.
+    /// Makes the pages of the cells resident.
     pub(crate) fn touch(&mut self) -> std::io::Result<()> {
         os::touch(&mut self.cells)
     }
@@ -53,7 +55,7 @@ impl Histogram {
         }
     }
 
-    /// Counts one value. Nothing is allocated, hashed or waited for.
+    /// Counts one value. Does not allocate, hash or block.
     #[inline]
     pub(crate) fn record(&self, writer: &mut Writer, nanoseconds: u64) {
         if self.epoch.own() != writer.controlled.epoch {
@@ -73,7 +75,7 @@ impl Histogram {
         }
     }
 
-    /// The extremes start anew.
+    /// Starts the extremes of a new epoch.
     #[cold]
     fn restart(&self, writer: &mut Writer) {
         let epoch = writer.controlled.epoch;
@@ -82,12 +84,13 @@ impl Histogram {
         }
         self.maximum.set(writer, 0);
         self.minimum.set(writer, u64::MAX);
-        // Behind them: who finds the new epoch finds no extreme of an old one.
+        // Store the epoch last: a reader that finds the new epoch never finds an extreme of an old one.
         self.epoch.publish(writer, epoch);
     }
 
-    /// As [`record`](Self::record), in a histogram that several threads write, all of them by this. Between the first two
-    /// of an epoch that come at once, an extreme may get lost; the cells then stand in for it.
+    /// Like [`record`](Self::record), for a histogram that several threads write; all of them must use this
+    /// function. If two threads record the first values of an epoch at the same time, an extreme may be lost.
+    /// The bound of its cell then replaces it.
     #[cfg(not(corelane_loom))]
     pub(crate) fn record_shared(&self, epoch: u64, nanoseconds: u64) {
         if self.epoch.get() != epoch {
@@ -99,8 +102,9 @@ impl Histogram {
         self.count_shared(nanoseconds);
     }
 
-    /// As [`record_shared`](Self::record_shared), for values of any size and extremes of all time: a sum that reaches the
-    /// end stays there. All of the histogram's writers use this, and it is collected for epoch 0.
+    /// Like [`record_shared`](Self::record_shared), for values of any size and extremes since the start. The
+    /// sum saturates. All writers of the histogram must use this function, and readers must collect it for
+    /// epoch 0.
     #[cfg(not(corelane_loom))]
     pub(crate) fn record_shared_to_end(&self, value: u64) {
         self.sum.add_shared_to_end(value);
@@ -117,14 +121,14 @@ impl Histogram {
         self.generation.add_shared(1);
     }
 
-    /// How often something was recorded. Loaded before anything that [`collect`](Self::collect) reads: where it has not
-    /// changed, nothing has.
+    /// Number of recorded values, modulo 2^64. Load this before [`collect`](Self::collect): if the generation
+    /// is unchanged, the histogram is unchanged.
     pub(crate) fn generation(&self) -> u64 {
         self.generation.get()
     }
 
-    /// Adds what the histogram holds to `into`; its extremes only if they are of `epoch`. May run while the writer writes:
-    /// every record is then counted now or next time.
+    /// Adds the contents of the histogram to `into`, and its extremes if they belong to `epoch`. May run
+    /// while the writer writes: a value that is missed is counted by the next call.
     pub(crate) fn collect(&self, epoch: u64, into: &mut Distribution) {
         for (cell, total) in self.cells.iter().zip(into.cells.iter_mut()) {
             *total += cell.get();
@@ -137,7 +141,8 @@ impl Histogram {
     }
 }
 
-/// A merged, immutable set of cells: what percentiles are taken from. Never averaged; merged by adding.
+/// A merged, immutable set of cells, from which percentiles are calculated. Distributions are merged by
+/// addition and never averaged.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Distribution {
     cells: Box<[u64]>,
@@ -153,19 +158,20 @@ impl Default for Distribution {
 }
 
 impl Distribution {
-    /// Everything that these hold, with the extremes since the last reset.
+    /// Merges all values of these histograms. The extremes are those since the last reset, as far as they are
+    /// known.
     pub(crate) fn of<'a>(epoch: u64, histograms: impl IntoIterator<Item = &'a Histogram>) -> Self {
         let mut all = Self::unsettled(epoch, histograms);
         all.settle_extremes();
         all
     }
 
-    /// As [`of`](Self::of), with the extremes as they are: exact for what has come since the last reset, which is what
-    /// [`since`](Self::since) is to show, though the cells hold what was before as well.
+    /// Like [`of`](Self::of), without the correction of the extremes. They are exact for the values since the
+    /// last reset, although the cells also hold older values. [`since`](Self::since) needs these extremes.
     pub(crate) fn unsettled<'a>(epoch: u64, histograms: impl IntoIterator<Item = &'a Histogram>) -> Self {
         let mut all = Self::default();
         for histogram in histograms {
-            // Before the cells, of which one that nothing was recorded in has none.
+            // Check the generation first, so that an empty histogram is skipped.
             if histogram.generation() > 0 {
                 histogram.collect(epoch, &mut all);
             }
@@ -173,8 +179,8 @@ impl Distribution {
         all
     }
 
-    /// Puts in what the cells say of the extremes where these are not known, or are of values that are not in here: at most
-    /// 3.13 % too far out.
+    /// Replaces an extreme that is unknown, or outside the first or last filled cell, with the bound of that
+    /// cell. Such an extreme is at most 3.13 % too far out; a maximum in the overflow cell becomes 2^36.
     pub(crate) fn settle_extremes(&mut self) {
         let filled = |(index, cell): (usize, &u64)| (*cell > 0).then_some(index);
         let first = self.cells.iter().enumerate().find_map(filled);
@@ -191,7 +197,7 @@ impl Distribution {
         }
     }
 
-    /// What was recorded since an earlier look at the same series.
+    /// The values recorded since an earlier distribution of the same series.
     pub(crate) fn since(&self, earlier: &Self) -> Self {
         let cells = self.cells.iter().zip(&earlier.cells).map(|(now, then)| now.saturating_sub(*then));
         let (maximum, minimum) = (self.maximum, self.minimum);
@@ -201,17 +207,17 @@ impl Distribution {
         rest
     }
 
-    /// Minimum and maximum as they were collected.
+    /// The collected minimum and maximum.
     #[cfg(all(test, corelane_loom))]
     pub(crate) fn extremes(&self) -> (u64, u64) {
         (self.minimum, self.maximum)
     }
 
-    /// Bytes of one.
+    /// Bytes of one distribution.
     #[cfg(not(corelane_loom))]
     pub(crate) const BYTES: u64 = (size_of::<Self>() + CELLS * 8) as u64;
 
-    /// The extremes begin anew with what is merged from now on.
+    /// Resets the extremes. They start anew with the next merge.
     #[cfg(not(corelane_loom))]
     pub(crate) fn forget_extremes(&mut self) {
         (self.maximum, self.minimum) = (0, u64::MAX);
@@ -228,12 +234,12 @@ impl Distribution {
         self.minimum = self.minimum.min(value);
     }
 
-    /// The cells, the last for values above the largest.
+    /// The cells. The last cell is the overflow cell.
     pub(crate) fn cells(&self) -> &[u64] {
         &self.cells
     }
 
-    /// How many values.
+    /// Number of values.
     pub fn count(&self) -> u64 {
         self.cells.iter().sum()
     }
@@ -243,24 +249,27 @@ impl Distribution {
         self.sum
     }
 
-    /// The largest value, exact, in nanoseconds; nothing where there is no value.
+    /// The largest value, in nanoseconds. `None` without values. Exact, unless the value was recorded before
+    /// the last reset or before the start of a difference; then it may be the upper bound of its cell.
     pub fn maximum(&self) -> Option<u64> {
         (self.count() > 0).then_some(self.maximum)
     }
 
-    /// The smallest value, exact, in nanoseconds; nothing where there is no value.
+    /// The smallest value, in nanoseconds. `None` without values. Exact, unless the value was recorded before
+    /// the last reset or before the start of a difference; then it may be the lower bound of its cell.
     pub fn minimum(&self) -> Option<u64> {
         (self.count() > 0).then_some(self.minimum)
     }
 
-    /// Mean in nanoseconds, rounded down; nothing where there is no value.
+    /// The mean in nanoseconds, rounded down. `None` without values.
     pub fn average(&self) -> Option<u64> {
         self.sum.checked_div(self.count())
     }
 
-    /// The value at rank ⌈count × `numerator` / `denominator`⌉ (nearest rank, integers only): the upper bound
-    /// of its cell, at most 3.13 % above the true one, and never above the maximum. Nothing where there is no
-    /// value, or for a fraction that is none.
+    /// The nearest-rank percentile: the value at rank ⌈count × `numerator` / `denominator`⌉, calculated in
+    /// integers. Returns the upper bound of the cell that holds this value, which is at most 3.13 % above the
+    /// value and never above the maximum; for the overflow cell, the maximum. `None` without values, for a
+    /// denominator of 0, or for a fraction above 1.
     pub fn percentile(&self, numerator: u32, denominator: u32) -> Option<u64> {
         let rank = rank::rank(self.count(), numerator, denominator)?;
         let cells = self.cells.iter().copied().enumerate();
@@ -268,12 +277,13 @@ impl Distribution {
         found.map(|index| bucket::upper_bound(index).min(self.maximum))
     }
 
-    /// How many values are at most `bound`; exact where `bound` is the upper bound of a cell.
+    /// Number of values up to and including `bound`. Exact if `bound` is the upper bound of a cell; otherwise
+    /// all values of the cell of `bound` are included.
     pub fn count_up_to(&self, bound: u64) -> u64 {
         self.cells.iter().take(bucket::index(bound) + 1).sum()
     }
 
-    /// How many values lie above the largest cell.
+    /// Number of values in the overflow cell.
     pub fn overflows(&self) -> u64 {
         self.cells.last().copied().unwrap_or(0)
     }

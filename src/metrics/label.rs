@@ -1,35 +1,36 @@
-//! The names that series carry, interned and bounded: protocols and the message types that each lists, known
-//! from the configuration; applications, which hosts name as clients connect. What does not fit is `other`.
+//! Interned and bounded labels of series. Protocols and their message types are known from the configuration.
+//! Hosts name applications when clients connect. A name that does not fit is `other`.
 
 use crate::id::MAX_NAME_BYTES;
 use crate::sync::{AtomicU64, Mutex, Relaxed, lock};
 use std::collections::HashMap;
 use std::sync::OnceLock;
 
-/// The series that everything without one of its own is counted in.
+/// The series that counts everything without its own series.
 pub(crate) const OTHER: u16 = 0;
 
-/// A message type's series: one type of one protocol.
+/// Series of a message type: one type of one protocol.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct TypeId(pub(crate) u16);
-/// A protocol's series.
+/// Series of a protocol.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct ProtocolId(pub(crate) u16);
-/// An application's series.
+/// Series of an application.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct ApplicationId(pub(crate) u16);
 
 /// All labels of a router.
 #[derive(Debug)]
 pub(crate) struct LabelTable {
-    /// Protocol and type of each type series; the first is `other`.
+    /// Protocol and type of each type series. The first is `other`.
     types: Vec<(String, String)>,
     protocols: Vec<String>,
-    /// The applications that are known; the first is `other`. Read without a lock; filled in order, under that of `places`.
+    /// Known applications. The first is `other`. Read without a lock; filled in order, while `places` is
+    /// locked.
     applications: Box<[OnceLock<String>]>,
-    /// Where each of them stands, but for `other`.
+    /// Index of each application, without `other`.
     places: Mutex<HashMap<String, u16>>,
-    /// Connects whose application was folded into `other`.
+    /// Connects whose application was counted as `other`.
     applications_folded: AtomicU64,
 }
 
@@ -46,12 +47,13 @@ impl LabelTable {
         }
     }
 
-    /// Bytes of so many labels, for the budget: a name or two, each in a list and in a map that may have grown.
+    /// Bytes of this many labels, for the budget: one or two names, each in a list and in a map that may have
+    /// grown.
     pub(crate) const fn bytes(labels: usize) -> u64 {
         (labels * (2 * (MAX_NAME_BYTES + 24) + 8 * size_of::<String>())) as u64
     }
 
-    /// Adds a protocol and the types it lists; before anything runs.
+    /// Adds a protocol and its types. Only before the router starts.
     pub(crate) fn add_protocol(&mut self, name: &str, types: &[String]) -> (ProtocolId, Vec<TypeId>) {
         let protocol = ProtocolId(self.protocols.len() as u16);
         self.protocols.push(name.to_owned());
@@ -60,7 +62,7 @@ impl LabelTable {
         (protocol, (first..self.types.len() as u16).map(TypeId).collect())
     }
 
-    /// The series of an application, made on first use as long as the budget lasts.
+    /// The series of an application. Created on first use while the budget lasts.
     pub(crate) fn application(&self, name: &str) -> ApplicationId {
         if name.is_empty() || name == "other" {
             return ApplicationId(OTHER);
@@ -74,7 +76,7 @@ impl LabelTable {
             self.applications_folded.fetch_add(1, Relaxed); // Relaxed: a count by itself.
             return ApplicationId(OTHER);
         };
-        // Empty: under the lock each place is written once.
+        // Never fails: the place is empty, because each place is written once, under the lock.
         let _ = place.set(name.to_owned());
         places.insert(name.to_owned(), id as u16);
         ApplicationId(id as u16)
@@ -92,23 +94,23 @@ impl LabelTable {
         self.applications.iter().map_while(OnceLock::get).cloned().collect()
     }
 
-    /// A protocol's name; empty for `other`.
+    /// Name of a protocol. Empty for an unknown one.
     pub(crate) fn protocol_name(&self, id: ProtocolId) -> &str {
         self.protocols().get(usize::from(id.0)).map_or("", String::as_str)
     }
 
-    /// A type's name; empty for one that is not listed.
+    /// Name of a message type. Empty for an unknown one.
     pub(crate) fn type_name(&self, id: TypeId) -> &str {
         self.types().get(usize::from(id.0)).map_or("", |(_, name)| name)
     }
 
-    /// An application's name.
+    /// Name of an application. `other` for an unknown one.
     pub(crate) fn application_name(&self, id: ApplicationId) -> &str {
         let name = self.applications.get(usize::from(id.0)).and_then(OnceLock::get);
         name.map_or("other", String::as_str)
     }
 
-    /// Series for applications, `other` included.
+    /// Number of series for applications, including `other`.
     pub(crate) fn application_capacity(&self) -> usize {
         self.applications.len()
     }

@@ -1,9 +1,9 @@
-//! Numbers of hosts in JSON, which has no infinity: it is written as the text `Infinity` or `-Infinity`, so that it is not
-//! taken for no value.
+//! Numbers of the host in JSON. JSON has no infinity, so an infinite value is written as the text `Infinity`
+//! or `-Infinity`. A null would mean that there is no value.
 
 use serde::Serializer;
 
-/// Writes a number, or null for none.
+/// Writes a number, or null for `None`.
 pub(crate) fn number<S: Serializer>(
     value: &(impl Into<Option<f64>> + Copy),
     serializer: S,
@@ -16,7 +16,7 @@ pub(crate) fn number<S: Serializer>(
     }
 }
 
-/// What [`number`] writes, for the schema.
+/// The JSON schema of what [`number`] writes.
 #[cfg(feature = "schema")]
 pub(crate) struct Number;
 

@@ -1,4 +1,4 @@
-//! Figures by port: which one is slow, and what that costs.
+//! Figures by port: they show which port is slow and what this costs.
 
 use super::figures::LatencyStats;
 use super::histogram::Distribution;
@@ -6,71 +6,74 @@ use super::path::{PathDepth, PathShard};
 use super::shard::PortShard;
 use serde::Serialize;
 
-/// One port; a place that ports take one after another, counted on.
+/// One port. Successive ports in the same place add to the same figures.
 #[derive(Clone, Debug, Serialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[non_exhaustive]
 pub struct PortStats {
-    /// Messages given to it.
+    /// Messages submitted to the port.
     pub submitted: u64,
-    /// Of these, refused by it.
+    /// Submitted messages that the port refused.
     pub refused: u64,
     /// Deliveries handed out.
     pub consumed: u64,
-    /// Deliveries that it could not hand out: their client was closed, or the port was released.
+    /// Deliveries that the port could not hand out, because their client was closed or the port was released.
     pub undeliverable: u64,
     /// Messages acknowledged as written.
     pub acknowledged: u64,
-    /// Messages handed out that will never be acknowledged: their client was closed, or the port was released.
+    /// Messages handed out that will never be acknowledged, because their client was closed or the port was
+    /// released.
     pub unacknowledged: u64,
     /// Bytes acknowledged as written.
     pub bytes_out: u64,
-    /// Calls of poll.
+    /// Calls of `poll`.
     pub polls: u64,
-    /// The most messages that one client had been handed and had not acknowledged.
+    /// Largest number of unacknowledged messages of one client.
     pub outstanding_messages_maximum: u64,
-    /// The most bytes, likewise.
+    /// Largest number of unacknowledged bytes of one client.
     pub outstanding_bytes_maximum: u64,
-    /// Nanoseconds from the poll that hands a delivery out to the acknowledgement that covers it. Of each client one
-    /// delivery at a time is timed: the first that is handed out while none is.
+    /// Nanoseconds from the poll that hands a delivery out to the acknowledgement that covers it. One
+    /// delivery per client is timed at a time: the first that is handed out while no other delivery of this
+    /// client is timed.
     pub write: LatencyStats,
-    /// Its way from and to each worker.
+    /// The path between this port and each worker.
     pub workers: Vec<PathStats>,
 }
 
-/// The way between one port and one worker.
+/// The path between one port and one worker.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[non_exhaustive]
 pub struct PathStats {
-    /// Records in the ring to the worker, the batch in hand included: messages, and the clients' connects and disconnects.
+    /// Records in the ingress ring, including the batch that the worker is processing: messages, and connects
+    /// and disconnects of clients.
     pub ingress_messages: u64,
-    /// Bytes of that ring in use.
+    /// Bytes of the ingress ring in use.
     pub ingress_bytes: u64,
-    /// Deliveries in the ring from the worker.
+    /// Deliveries in the egress ring.
     pub egress_messages: u64,
-    /// Bytes of that ring in use.
+    /// Bytes of the egress ring in use.
     pub egress_bytes: u64,
-    /// Bytes in the backlog behind that ring.
+    /// Bytes in the backlog of the egress ring.
     pub backlog_bytes: u64,
-    /// The most bytes that were in the backlog.
+    /// Largest number of bytes in the backlog.
     pub backlog_bytes_maximum: u64,
-    /// Deliveries given up because ring and backlog were full.
+    /// Deliveries given up because the egress ring and the backlog were full.
     pub egress_full: u64,
-    /// Closings that found both full and wait on a list of their own.
+    /// Closing notices that wait on a separate list because the egress ring and the backlog are full.
     pub closings: u64,
-    /// The most that waited there.
+    /// Largest number of closing notices on this list.
     pub closings_maximum: u64,
 }
 
 impl PortStats {
-    /// Whether anything has ever gone through the port.
+    /// Whether any message was submitted to the port or any poll was made.
     pub fn was_used(&self) -> bool {
         self.submitted > 0 || self.polls > 0
     }
 }
 
-/// A port's figures. `paths` are its ways, worker by worker.
+/// The figures of a port. `paths` are its paths, in the order of the workers.
 pub(super) fn port_stats<'a>(
     epoch: u64,
     shard: &PortShard,

@@ -1,20 +1,20 @@
-//! Nearest rank, in integers: which cell holds the k-th smallest value. Read by `histogram`, and by the
-//! monitor's windows, whose cells are others.
+//! Nearest-rank percentiles in integers: the rank of a percentile, and the cell that holds the k-th smallest
+//! value. Used by `histogram` and by the monitor's windows, which have different cells.
 
-/// The rank ⌈`count` × `numerator` / `denominator`⌉, at least 1. Nothing for no values, or a fraction that is
-/// none.
+/// The rank ⌈`count` × `numerator` / `denominator`⌉, at least 1. `None` without values, for a denominator of
+/// 0, or for a fraction above 1.
 pub(crate) fn rank(count: u64, numerator: u32, denominator: u32) -> Option<u64> {
     if count == 0 || denominator == 0 || numerator > denominator {
         return None;
     }
     let product = u128::from(count) * u128::from(numerator);
     let rank = product.div_ceil(u128::from(denominator)).max(1);
-    // Always: a fraction of at most one gives at most the count.
+    // Never fails: the fraction is at most 1, so the rank is at most `count`.
     u64::try_from(rank).ok()
 }
 
-/// The cells that hold these ranks, which ascend from 1; nothing for those above the number of values. One
-/// pass.
+/// The cells that hold the values of these ranks, found in one pass. The ranks must ascend and start at 1 or
+/// above. `None` for a rank above the number of values.
 pub(crate) fn cells_at<const N: usize>(
     cells: impl IntoIterator<Item = (usize, u64)>,
     ranks: [u64; N],

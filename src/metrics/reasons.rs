@@ -1,11 +1,12 @@
-//! Counts by reason. Every reason of the list has its count, also a count of 0, so that a path to it always exists.
+//! Counts by reason. Every reason of a list is present, with 0 if it has not occurred, so that the path to
+//! its count always exists.
 
 use serde::{Serialize, Serializer};
 
-/// A count for each reason of a closed list, in the order of that list.
+/// A count for each reason of a closed list, in the order of the list.
 ///
-/// In JSON it is an object with one member per reason, such as `{"ring_full": 3, "closed": 0}`. Reasons that have not
-/// occurred are there with 0.
+/// In JSON this is an object with one member per reason, such as `{"ring_full": 3, "closed": 0}`. A reason
+/// that has not occurred has the count 0.
 ///
 /// ```
 /// use corelane::{config::Config, router::Builder};
@@ -24,17 +25,17 @@ impl ByReason {
         Self(counts.into_iter().collect())
     }
 
-    /// The count of one reason, by its label. 0 where the list has no such reason.
+    /// The count of the reason with this label. 0 if the list has no such reason.
     pub fn get(&self, reason: &str) -> u64 {
         self.iter().find(|(label, _)| *label == reason).map_or(0, |(_, count)| count)
     }
 
-    /// All reasons, with their counts.
+    /// All reasons and their counts.
     pub fn iter(&self) -> impl Iterator<Item = (&'static str, u64)> {
         self.0.iter().copied()
     }
 
-    /// The reasons that have occurred, with their counts.
+    /// The reasons that have occurred, and their counts.
     pub fn counted(&self) -> Vec<(&'static str, u64)> {
         self.iter().filter(|(_, count)| *count > 0).collect()
     }
@@ -46,7 +47,7 @@ impl Serialize for ByReason {
     }
 }
 
-/// The schemas of counts by the reasons of each list.
+/// JSON schemas of the counts of each list of reasons.
 #[cfg(feature = "schema")]
 pub(super) mod schemas {
     use super::schema_of;
@@ -71,7 +72,7 @@ pub(super) mod schemas {
     }
 }
 
-/// The schema of a [`ByReason`]: an object with these members.
+/// JSON schema of a [`ByReason`]: an object with these members.
 #[cfg(feature = "schema")]
 pub(crate) fn schema_of(reasons: impl Iterator<Item = &'static str>) -> schemars::Schema {
     let reasons: Vec<_> = reasons.collect();

@@ -1,4 +1,4 @@
-//! Figures of routing as a whole, and what two snapshots say of the time between them. Pure functions of figures.
+//! Figures of routing as a whole, and rates between two snapshots. Pure functions of figures.
 
 use super::figures::{Accounting, MessageStats, Stats, WorkerStats};
 use serde::Serialize;
@@ -8,27 +8,27 @@ use serde::Serialize;
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[non_exhaustive]
 pub struct RoutingStats {
-    /// Messages delivered, or that end at the router.
+    /// Messages delivered or handled by the router itself.
     pub routed: u64,
     /// Messages failed.
     pub failed: u64,
     /// Messages expired.
     pub expired: u64,
-    /// Mean of queue wait and service together, over all messages taken, in nanoseconds rounded down; null before the
-    /// first. Time on hold is in neither.
+    /// Mean of queue wait plus service over all messages taken, in nanoseconds, rounded down. Null before the
+    /// first message. Time on hold is not included.
     pub average_nanoseconds: Option<u64>,
-    /// Messages accepted and not ended, held ones included.
+    /// Accepted messages without an outcome, including held messages.
     pub concurrency: u64,
-    /// The most that one worker was seen to have at once, waiting or held, when a cycle of it started. Workers share no
-    /// counter, so no true maximum of all of them together exists.
+    /// Largest number of waiting and held messages that one worker observed at the start of a cycle. There is
+    /// no maximum over all workers together, because workers share no counter.
     pub concurrency_maximum_of_a_worker: u64,
-    /// Records in rings to workers.
+    /// Records in all ingress rings.
     pub queue_messages: u64,
-    /// Bytes of these rings in use.
+    /// Bytes of all ingress rings in use.
     pub queue_bytes: u64,
-    /// Workers that have something to do: records in a ring, or deliveries that wait for room.
+    /// Workers that have work: records in a ring, or deliveries that wait for room.
     pub workers_active: u64,
-    /// The others.
+    /// Workers without work.
     pub workers_idle: u64,
 }
 
@@ -53,25 +53,26 @@ pub(super) fn routing_stats(
     }
 }
 
-/// What happened between two snapshots of one router.
+/// Rates between two snapshots of one router.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[non_exhaustive]
 pub struct Rates {
-    /// Between them.
+    /// Nanoseconds between the two snapshots.
     pub nanoseconds: u64,
-    /// Messages that ended, per second.
+    /// Messages with an outcome, per second.
     pub messages_per_second: f64,
-    /// Of these, not delivered (failed or expired), per second.
+    /// Messages that failed or expired, per second.
     pub failures_per_second: f64,
-    /// Each worker's share of its time in cycles that found work, from 0 to 1. A cycle counts when it ends.
+    /// Share of its time that each worker spent in cycles with work, from 0 to 1. A cycle counts when it
+    /// ends.
     pub worker_utilisation: Vec<f64>,
-    /// Their mean.
+    /// Mean of the workers' utilisations.
     pub utilisation: f64,
 }
 
 impl Stats {
-    /// What happened since an earlier snapshot of the same router. All 0 where no time has passed.
+    /// The rates since an earlier snapshot of the same router. All rates are 0 if no time has passed.
     pub fn since(&self, earlier: &Self) -> Rates {
         let nanoseconds = self.uptime_nanoseconds.saturating_sub(earlier.uptime_nanoseconds);
         let share = |later: u64, earlier: u64, whole: f64| {

@@ -1,5 +1,6 @@
-//! What one thread counts. A worker's shard holds one series per type, protocol and application; a port's holds
-//! what was submitted, refused, handed out. Each has one writer; `snapshot` merges them.
+//! The counters of one thread. A worker's shard holds one series per type, protocol and application. A port's
+//! shard counts what was submitted, refused and handed out. Each shard has one writer; `snapshot` merges the
+//! shards.
 
 use super::cell::{Cell, Writer};
 use super::failing::Failing;
@@ -10,30 +11,30 @@ use super::spans::{NAMED, NAMED_FROM, named_span};
 use crate::error::{Failed, Refused, TakenOver, Unacknowledged, Undeliverable};
 use crossbeam_utils::CachePadded;
 
-/// How an accepted message ended.
+/// Outcome of an accepted message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Outcome {
     Ok,
     Failed(Failed),
-    /// Waited longer than `max_queue_wait`, or was held until its time was over.
+    /// The message waited longer than `max_queue_wait`, or was held until the hold time was over.
     Expired,
 }
 
-/// When one message was worked on.
+/// Times of one message.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Timing {
-    /// In nanoseconds.
+    /// Nanoseconds from the socket to the worker.
     pub(crate) queue_wait: u64,
-    /// In nanoseconds.
+    /// Nanoseconds in the handler.
     pub(crate) service: u64,
-    /// How long it was held for a name, in nanoseconds, where it was.
+    /// Nanoseconds on hold, if the message was held.
     pub(crate) held: Option<u64>,
-    /// When that was over, in raw ticks.
+    /// When the message ended, in raw ticks.
     pub(crate) ended: u64,
 }
 
 impl Timing {
-    /// All together, in nanoseconds.
+    /// Sum of all three durations, in nanoseconds.
     #[inline]
     pub(crate) fn total(&self) -> u64 {
         let worked = self.queue_wait.saturating_add(self.service);
@@ -41,14 +42,14 @@ impl Timing {
     }
 }
 
-/// What a message is counted under.
+/// The series that count a message.
 pub(crate) type SeriesIds = (TypeId, ProtocolId, ApplicationId);
 
 fn cells(count: usize) -> Box<[Cell]> {
     (0..count).map(|_| Cell::default()).collect()
 }
 
-/// One type's figures.
+/// Figures of one message type.
 #[derive(Debug)]
 pub(crate) struct TypeSeries {
     pub(crate) received: Cell,
@@ -62,11 +63,11 @@ pub(crate) struct TypeSeries {
     pub(crate) last: Cell,
     pub(crate) service: Histogram,
     pub(crate) queue_wait: Histogram,
-    /// By service time, the named spans above the first.
+    /// Service times by named span, without the first span.
     pub(crate) named: [Cell; NAMED],
 }
 
-/// One protocol's or application's figures.
+/// Figures of one protocol or application.
 #[derive(Debug)]
 pub(crate) struct GroupSeries {
     pub(crate) ok: Cell,
@@ -93,17 +94,18 @@ impl TypeSeries {
         }
     }
 
-    /// Bytes of one, for the budget.
+    /// Bytes of one series, for the budget.
     pub(crate) const BYTES: usize =
         size_of::<Self>() + 2 * Histogram::CELL_BYTES + Failed::COUNT * size_of::<Cell>() + 24;
 
-    /// Takes its pages from the system.
+    /// Makes the pages of the series resident.
     pub(crate) fn touch(&mut self) -> std::io::Result<()> {
         self.service.touch()?;
         self.queue_wait.touch()
     }
 
-    /// Counts a message, but for its outcome. One that was held counted as received when it came.
+    /// Counts a message without its outcome. A held message is not counted as received again: it was counted
+    /// when it arrived.
     #[inline]
     pub(crate) fn record(&self, writer: &mut Writer, bytes: u64, timing: Timing, is_slow: bool) {
         if timing.held.is_none() {
@@ -121,7 +123,8 @@ impl TypeSeries {
         }
     }
 
-    /// Counts a message's outcome, behind the rest of it.
+    /// Counts the outcome of a message. Call this after `record`, so that a reader of the outcome sees the
+    /// rest of the message.
     #[inline]
     pub(crate) fn count_outcome(&self, writer: &mut Writer, outcome: Outcome) {
         match outcome {
@@ -135,7 +138,7 @@ impl TypeSeries {
         }
     }
 
-    /// As [`record`](Self::record), in a series that several threads write.
+    /// Like [`record`](Self::record), in a series that several threads write.
     #[cfg(not(corelane_loom))]
     pub(crate) fn record_shared(&self, epoch: u64, bytes: u64, timing: Timing, is_slow: bool) {
         self.received.add_shared(1);
@@ -151,7 +154,7 @@ impl TypeSeries {
         }
     }
 
-    /// As [`count_outcome`](Self::count_outcome), in such a series.
+    /// Like [`count_outcome`](Self::count_outcome), in a series that several threads write.
     #[cfg(not(corelane_loom))]
     pub(crate) fn count_outcome_shared(&self, outcome: Outcome) {
         let cell = match outcome {
@@ -164,7 +167,7 @@ impl TypeSeries {
         }
     }
 
-    /// Messages failed, for any reason, or expired.
+    /// Messages that failed, for any reason, or expired.
     pub(crate) fn not_ok(&self) -> u64 {
         self.failed.iter().fold(self.expired.get(), |sum, cell| sum.wrapping_add(cell.get()))
     }
@@ -183,10 +186,10 @@ impl GroupSeries {
         }
     }
 
-    /// Bytes of one, for the budget.
+    /// Bytes of one series, for the budget.
     pub(crate) const BYTES: usize = size_of::<Self>() + Histogram::CELL_BYTES;
 
-    /// Counts a message, but for its outcome.
+    /// Counts a message without its outcome.
     #[inline]
     pub(crate) fn record(&self, writer: &mut Writer, bytes: u64, timing: Timing, is_slow: bool) {
         self.bytes.add(writer, bytes);
@@ -197,14 +200,14 @@ impl GroupSeries {
         }
     }
 
-    /// Counts a message's outcome, behind the rest of it.
+    /// Counts the outcome of a message. Call this after `record`.
     #[inline]
     pub(crate) fn count_outcome(&self, writer: &mut Writer, ok: bool) {
         let cell = if ok { &self.ok } else { &self.not_ok };
         cell.add(writer, 1);
     }
 
-    /// Both, in a series that several threads write.
+    /// Counts a message and then its outcome, in a series that several threads write.
     #[cfg(not(corelane_loom))]
     pub(crate) fn record_shared(&self, epoch: u64, bytes: u64, timing: Timing, is_slow: bool, ok: bool) {
         self.bytes.add_shared(bytes);
@@ -218,19 +221,19 @@ impl GroupSeries {
     }
 }
 
-/// What one worker counts.
+/// Counters of one worker.
 #[derive(Debug)]
 pub(crate) struct WorkerShard {
     pub(crate) types: Box<[TypeSeries]>,
     pub(crate) protocols: Box<[GroupSeries]>,
     pub(crate) applications: Box<[GroupSeries]>,
-    /// Deliveries emitted, in recipients, notices and CLIENT_CLOSED included.
+    /// Deliveries emitted, counted per recipient, including notices and CLIENT_CLOSED.
     pub(crate) emitted: Cell,
     pub(crate) undeliverable: Box<[Cell]>,
-    /// Settled by this worker: submitted, never taken.
+    /// Messages that were submitted but never taken, settled by this worker.
     pub(crate) refused: Box<[Cell]>,
     pub(crate) held: Cell,
-    /// How long messages were held.
+    /// Time on hold.
     pub(crate) held_time: Histogram,
     pub(crate) held_maximum: Cell,
     pub(crate) cycles: Cell,
@@ -251,24 +254,25 @@ pub(crate) struct WorkerShard {
     pub(crate) in_flight_maximum: Cell,
     pub(crate) rooms: RoomCells,
     pub(crate) handler_panics: Cell,
-    /// The last slow messages.
+    /// The latest slow messages.
     pub(crate) slow: SlowRing,
-    /// Who has failed lately.
+    /// Clients that have failed recently.
     pub(crate) failing: Failing,
-    /// Records found waiting in the last cycle; ports read it when they place.
+    /// Records found waiting in the last cycle. Ports read this load when they choose a worker.
     pub(crate) load: CachePadded<Cell>,
 }
 
-/// What one worker relays to rooms.
+/// Messages that one worker relays to rooms.
 #[derive(Debug, Default)]
 pub(crate) struct RoomCells {
     /// Messages relayed to a room.
     pub(crate) messages: Cell,
-    /// Delivery records written for them: one per port with members, or more where one is too large.
+    /// Delivery records written for these messages: one per port with members, or more if one record would be
+    /// too large.
     pub(crate) records: Cell,
-    /// Recipients in these records.
+    /// Recipients in these delivery records.
     pub(crate) recipients: Cell,
-    /// Payload bytes written into these records.
+    /// Payload bytes written into these delivery records.
     pub(crate) bytes_copied: Cell,
 }
 
@@ -308,7 +312,7 @@ impl WorkerShard {
         }
     }
 
-    /// Bytes of such a shard, for the budget.
+    /// Bytes of one shard, for the budget.
     pub(crate) const fn bytes(types: usize, protocols: usize, applications: usize) -> u64 {
         let reasons = Failed::COUNT + Undeliverable::COUNT + Refused::COUNT;
         let series = types * TypeSeries::BYTES + (protocols + applications) * GroupSeries::BYTES;
@@ -321,7 +325,7 @@ impl WorkerShard {
             + 128) as u64
     }
 
-    /// Takes the histograms' pages from the system.
+    /// Makes the pages of the histograms resident.
     pub(crate) fn touch(&mut self) -> std::io::Result<()> {
         self.types.iter_mut().try_for_each(TypeSeries::touch)?;
         self.held_time.touch()?;
@@ -329,16 +333,16 @@ impl WorkerShard {
         groups.try_for_each(|series| series.service.touch())
     }
 
-    /// One message has come that has not ended here: it is held, and counts in everything else when it ends, or the host's base
-    /// route has taken it over.
+    /// Counts a received message that has no outcome at this worker yet. Either the message is held, and
+    /// everything else is counted when it ends, or the host's base route has taken it over.
     pub(crate) fn receive(&self, writer: &mut Writer, message_type: TypeId) {
         if let Some(series) = self.types.get(message_type.0 as usize) {
             series.received.add(writer, 1);
         }
     }
 
-    /// Counts one message that has ended into everything it feeds: all of it at once, so that a rate is of the messages that it is
-    /// of. Says whether it was slow.
+    /// Counts one message that has ended in all its series. Everything is counted at once, so that the
+    /// figures of a rate belong to the same messages. Returns whether the message was slow.
     #[inline]
     pub(crate) fn record(
         &self,
@@ -362,14 +366,14 @@ impl WorkerShard {
         is_slow
     }
 
-    /// What a message counts in beside its type.
+    /// The series of a message's protocol and application.
     #[inline]
     fn groups(&self, protocol: ProtocolId, application: ApplicationId) -> impl Iterator<Item = &GroupSeries> {
         let both = [self.protocols.get(protocol.0 as usize), self.applications.get(application.0 as usize)];
         both.into_iter().flatten()
     }
 
-    /// As `record` with metrics off: what the accounting needs, and how many came.
+    /// Like `record` with metrics off: counts only the outcome and, unless the message was held, its arrival.
     pub(crate) fn record_plainly(
         &self,
         writer: &mut Writer,
@@ -383,7 +387,7 @@ impl WorkerShard {
         self.settle(writer, ids, outcome);
     }
 
-    /// Counts a message's outcome.
+    /// Counts the outcome of a message.
     #[inline]
     fn settle(
         &self,
@@ -400,59 +404,59 @@ impl WorkerShard {
     }
 }
 
-/// What one port counts. Kept when the port is released; its next owner counts on. Its two halves may be two threads',
-/// so each has cells, and cache lines, of its own.
+/// Counters of one port. They survive a release of the port; the next owner of the place adds to them. Two
+/// threads may own the two halves of a port, so each half has its own cells on its own cache lines.
 #[derive(Debug)]
 pub(crate) struct PortShard {
     pub(crate) submit: CachePadded<SubmitShard>,
     pub(crate) poll: CachePadded<PollShard>,
 }
 
-/// What a port's submitting half counts.
+/// Counters of the submitting half of a port.
 #[derive(Debug)]
 pub(crate) struct SubmitShard {
-    /// Messages given to the port, counted before they are published.
+    /// Messages submitted to the port. Counted before they are published.
     pub(crate) submitted: Cell,
     pub(crate) refused: Box<[Cell]>,
-    /// Messages that the host's base route has handled instead.
+    /// Messages that the host's base route has taken over.
     pub(crate) taken_over: Box<[Cell]>,
-    /// Submissions for which another worker than the client's would have been better.
+    /// Submissions for which another worker than the client's current one would have been better.
     pub(crate) moves_wanted: Cell,
-    /// Of these, with which the client moved there.
+    /// Wanted moves that were made.
     pub(crate) moves_made: Cell,
-    /// Deliveries that the port makes itself: the last one of each client that no worker closes.
+    /// Deliveries that the port itself creates: the closing notice of each client that no worker closes.
     pub(crate) closings: Cell,
 }
 
-/// What a port's polling half counts.
+/// Counters of the polling half of a port.
 #[derive(Debug)]
 pub(crate) struct PollShard {
-    /// Deliveries handed out, in recipients.
+    /// Deliveries handed out, counted per recipient.
     pub(crate) consumed: Cell,
     pub(crate) undeliverable: Box<[Cell]>,
     pub(crate) bytes_out: Cell,
     pub(crate) acknowledged: Cell,
-    /// Handed out, and never acknowledged.
+    /// Messages handed out that will never be acknowledged.
     pub(crate) unacknowledged: Box<[Cell]>,
     pub(crate) polls: Cell,
-    /// The most that one client had been handed and had not acknowledged.
+    /// Largest number of unacknowledged messages of one client.
     pub(crate) outstanding_messages_maximum: Cell,
     pub(crate) outstanding_bytes_maximum: Cell,
-    /// From handing out to the acknowledgement, of sampled deliveries.
+    /// Time from handing a sampled delivery out to its acknowledgement.
     pub(crate) write_time: Histogram,
-    /// Records without recipients, or shorter than they say.
+    /// Records without recipients, or shorter than their header states.
     pub(crate) bad_records: Cell,
-    /// Rings from workers that were given up: what only corruption can have written.
+    /// Egress rings given up because their contents can only be the result of corruption.
     pub(crate) corrupt_rings: Cell,
 }
 
 impl PortShard {
-    /// Takes the histogram's pages from the system.
+    /// Makes the pages of the histogram resident.
     pub(crate) fn touch(&mut self) -> std::io::Result<()> {
         self.poll.write_time.touch()
     }
 
-    /// Bytes of such a shard, for the budget.
+    /// Bytes of one shard, for the budget.
     pub(crate) const fn bytes() -> u64 {
         let reasons =
             (Refused::COUNT + TakenOver::COUNT + Undeliverable::COUNT + Unacknowledged::COUNT) * 8 + 16;

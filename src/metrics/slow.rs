@@ -1,14 +1,16 @@
-//! The last slow messages of one recording thread: a small ring of plain words that its thread writes and the collector
-//! copies once a second. What it overwrites before it was copied is missing from the list, and counted; the counts of
-//! slow messages are exact, they lie in the series.
+//! The latest slow messages of one recording thread: a small ring of words that the thread writes and the
+//! collector copies once a second. This is a seqlock per ring. A message that is overwritten before the
+//! collector copies it is missing from the list, and is counted as missed. The counts of slow messages in the
+//! series are exact.
 //!
 //! | field | stored | loaded |
 //! |---|---|---|
-//! | `begun` | first, then a Release fence | last, behind an Acquire fence |
-//! | `words` | then, Relaxed | second, Relaxed |
+//! | `begun` | first, before a Release fence | last, after an Acquire fence |
+//! | `words` | second, Relaxed | second, Relaxed |
 //! | `written` | last, Release | first, Acquire |
 //!
-//! So an entry whose words were being replaced while they were copied has a `begun` that is too far on, and is dropped.
+//! If the words of an entry were being replaced while they were copied, `begun` is too large, and the copy is
+//! dropped.
 
 use super::cell::Writer;
 use super::label::{ApplicationId, ProtocolId, TypeId};
@@ -16,7 +18,7 @@ use super::shard::{SeriesIds, Timing};
 use crate::id::{ClientId, MAX_NAME_BYTES};
 use crate::sync::{Acquire, AtomicU64, Relaxed, Release, fence, mutant, own_load};
 
-/// Entries that a ring keeps.
+/// Number of entries of a ring.
 #[cfg(not(corelane_loom))]
 const ENTRIES: u64 = 64;
 #[cfg(corelane_loom)]
@@ -28,23 +30,23 @@ pub(crate) const SLOW_WORDS: usize = 8 + NAME_WORDS;
 #[cfg(corelane_loom)]
 pub(crate) const SLOW_WORDS: usize = 2;
 
-/// One slow message as its thread writes it down.
+/// One slow message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct SlowMessage {
     pub(crate) timing: Timing,
-    /// 0 for none.
+    /// 0 without a client.
     pub(crate) client: ClientId,
-    /// The client's name, as far as it fits, and its length.
+    /// The client's name, cut off at `MAX_NAME_BYTES`, and its length.
     pub(crate) name: ([u8; MAX_NAME_BYTES], usize),
     pub(crate) ids: SeriesIds,
-    /// Ended well.
+    /// Whether the message was delivered.
     pub(crate) succeeded: bool,
     pub(crate) bytes: u64,
 }
 
 #[cfg(corelane_loom)]
 impl SlowMessage {
-    /// Loom's entries are too short for one.
+    /// Two words under loom: too few for a whole message.
     pub(crate) fn words(&self) -> [u64; SLOW_WORDS] {
         [self.timing.queue_wait, self.timing.service]
     }
@@ -99,7 +101,7 @@ impl SlowMessage {
         }
     }
 
-    /// A name as the entry keeps it.
+    /// A name in the form that an entry stores.
     pub(crate) fn name_of(name: &str) -> ([u8; MAX_NAME_BYTES], usize) {
         let mut text = [0; MAX_NAME_BYTES];
         text.iter_mut().zip(name.bytes()).for_each(|(to, from)| *to = from);
@@ -119,7 +121,7 @@ pub(crate) struct SlowRing {
 }
 
 impl SlowRing {
-    /// Bytes of its entries, for the budget.
+    /// Bytes of the entries, for the budget.
     pub(crate) const BYTES: usize = ENTRIES as usize * SLOW_WORDS * 8 + 24;
 
     pub(crate) fn new() -> Self {
@@ -127,11 +129,12 @@ impl SlowRing {
         Self { begun: AtomicU64::new(0), written: AtomicU64::new(0), words }
     }
 
-    /// Writes one message down, over the oldest.
+    /// Writes one message over the oldest one.
     #[cold]
     pub(crate) fn write(&self, _: &mut Writer, message: [u64; SLOW_WORDS]) {
         let number = own_load(&self.written);
-        // Relaxed: the fence orders it before the words. Its partner is the Acquire fence in `read`.
+        // Relaxed: the Release fence orders this store before the words. The fence pairs with the Acquire
+        // fence in `read`.
         self.begun.store(number + 1, Relaxed);
         if !mutant("slow-no-release-fence") {
             fence(Release);
@@ -142,19 +145,20 @@ impl SlowRing {
         self.written.store(number + 1, Release); // Release: pairs with the Acquire in `read`.
     }
 
-    /// The words of each message since `seen`, and how many are to be given as `seen` next time. Those that are not there
-    /// any more are passed over.
+    /// Passes the words of each message since `seen` to `each`, and returns the `seen` of the next call.
+    /// Messages that have been overwritten are skipped.
     pub(crate) fn read(&self, seen: u64, mut each: impl FnMut([u64; SLOW_WORDS])) -> u64 {
         let written = self.written.load(Acquire); // Acquire: pairs with the Release in `write`.
         for number in seen.max(written.saturating_sub(ENTRIES))..written {
             let mut message = [0; SLOW_WORDS];
             for (value, word) in message.iter_mut().zip(self.place(number)) {
-                *value = word.load(Relaxed); // Relaxed: checked by what follows.
+                *value = word.load(Relaxed); // Relaxed: the check of `begun` below detects a torn copy.
             }
             if !mutant("slow-no-acquire-fence") {
                 fence(Acquire); // Pairs with the Release fence in `write`.
             }
-            // Relaxed: behind the fence. An entry is whole while the writer has not begun the one that replaces it.
+            // Relaxed: the Acquire fence orders this load after the words. A copy is whole if the writer has
+            // not begun the entry that replaces it.
             if self.begun.load(Relaxed) <= number + ENTRIES {
                 each(message);
             }
@@ -162,7 +166,7 @@ impl SlowRing {
         written
     }
 
-    /// As [`read`](Self::read), as messages.
+    /// Like [`read`](Self::read), decoded into messages.
     #[cfg(not(corelane_loom))]
     pub(crate) fn messages(&self, seen: u64, mut each: impl FnMut(SlowMessage)) -> u64 {
         self.read(seen, |words| each(SlowMessage::of(words)))

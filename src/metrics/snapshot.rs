@@ -1,6 +1,6 @@
-//! All figures at one moment, merged from every shard. Plain values: what is shown, exported and tested.
-//! Outcomes are loaded first, then what was refused, then what was submitted, so that no difference is negative
-//! while workers go on; once the router is quiet every figure is exact.
+//! All figures at one moment, merged from every shard into plain values, which are shown, exported and
+//! tested. Outcomes are loaded first, then refusals, then submissions, so that no difference is negative
+//! while workers go on. While the router is quiet every figure is exact.
 
 use super::cell::Cell;
 use super::figures::{
@@ -17,23 +17,23 @@ use super::shard::{GroupSeries, PortShard, WorkerShard};
 use crate::error::{Failed, Refused, TakenOver, Unacknowledged, Undeliverable};
 use crate::sync::{Acquire, AtomicU64, mutant};
 
-/// Where the figures come from.
+/// The shards and values from which a snapshot is made.
 pub(crate) struct Sources<'a> {
     pub(crate) workers: &'a [&'a WorkerShard],
     pub(crate) ports: &'a [&'a PortShard],
     pub(crate) labels: &'a LabelTable,
     pub(crate) connections: (u64, u64, u64),
-    /// Worker by worker, one per port.
+    /// One slice per worker, with one path per port.
     pub(crate) paths: &'a [&'a [PathShard]],
-    /// What waits in rings, one per (worker, port), worker by worker; empty where only the accounting is asked for.
+    /// Contents of the rings, worker by worker and port by port. Empty if only the accounting is needed.
     pub(crate) depths: &'a [PathDepth],
-    /// Whose maxima and minima count.
+    /// Epoch whose maxima and minima are shown.
     pub(crate) epoch: u64,
     pub(crate) uptime_nanoseconds: u64,
     pub(crate) active_workers: usize,
-    /// The cap on messages in flight, and permits that nobody has.
+    /// The limit on messages in flight, and the permits that are free.
     pub(crate) permits: (u64, u64),
-    /// By reason, messages that the base route has taken over for callers whose port was released meanwhile.
+    /// Messages, by reason, that the base route has taken over for callers whose port was released meanwhile.
     pub(crate) late_takeovers: &'a [AtomicU64],
 }
 
@@ -44,13 +44,13 @@ impl Sources<'_> {
     }
 }
 
-/// All cells together. What hosts report may come to more than there are numbers: it goes round then, and a difference of two
-/// readings is right all the same.
+/// The sum of all cells. Sums of reported values may wrap around; a difference of two sums is correct all the
+/// same.
 pub(crate) fn sum(cells: impl Iterator<Item = u64>) -> u64 {
     cells.fold(0, u64::wrapping_add)
 }
 
-/// One array of reason cells, summed over shards: all reasons together, and each by name.
+/// Sums an array of reason cells over all shards: the total, and the count of each reason.
 fn reasons<'a, R: Copy>(
     all: &[R],
     label: fn(R) -> &'static str,
@@ -61,12 +61,12 @@ fn reasons<'a, R: Copy>(
     (sum(counts.iter().map(|one| one.1)), counts)
 }
 
-/// What the base route has taken over, by reason.
+/// Messages that the base route has taken over, by reason.
 fn takeovers(sources: &Sources<'_>) -> (u64, ByReason) {
     let of = |reason: &TakenOver| {
         let place = *reason as usize;
         let cells = sources.ports.iter().filter_map(|port| port.submit.taken_over.get(place));
-        // Acquire: pairs with the Release of whoever counts.
+        // Acquire pairs with the Release of the thread that counts.
         let late = sources.late_takeovers.get(place).map_or(0, |late| late.load(Acquire));
         late + sum(cells.map(Cell::get))
     };
@@ -165,7 +165,7 @@ fn worker_stats(sources: &Sources<'_>, worker: usize, shard: &WorkerShard) -> Wo
         room_recipients: shard.rooms.recipients.get(),
         room_bytes_copied: shard.rooms.bytes_copied.get(),
         handler_panics: shard.handler_panics.get(),
-        // Not the shard's: the router adds them.
+        // The router fills the fields below: the shard does not hold them.
         stalled: false,
         stalls: 0,
         message_age_nanoseconds: 0,
@@ -175,7 +175,8 @@ fn worker_stats(sources: &Sources<'_>, worker: usize, shard: &WorkerShard) -> Wo
     }
 }
 
-/// Where everything is. The order of the loads is the point; see the file's header.
+/// The accounting of every message and delivery. The order of the loads matters: see the module
+/// documentation.
 pub(crate) fn account(sources: &Sources<'_>) -> Accounting {
     let Sources { workers, ports, .. } = sources;
     let early = || sum(ports.iter().map(|port| port.submit.submitted.get()));
@@ -232,7 +233,7 @@ pub(crate) fn account(sources: &Sources<'_>) -> Accounting {
     }
 }
 
-/// Reads every shard.
+/// Reads every shard and merges the figures.
 pub(crate) fn collect(sources: &Sources<'_>) -> Stats {
     let Sources { workers, ports, labels, connections, .. } = sources;
     let epoch = sources.epoch;
@@ -287,22 +288,22 @@ pub(crate) fn collect(sources: &Sources<'_>) -> Stats {
         ports: all_ports,
         routing: RoutingStats::default(),
         uptime_nanoseconds: sources.uptime_nanoseconds,
-        payload_bytes: 0, // As rooms.
+        payload_bytes: 0, // Filled by the router, like the other empty fields: no shard holds them.
         payloads_waiting: 0,
         placement: PlacementStats {
             active_workers: sources.active_workers as u64,
-            // Made first, so that it is never above wanted.
+            // Load `moves_made` first, so that it is never above `moves_wanted`.
             moves_made: sum(ports.iter().map(|port| port.submit.moves_made.get())),
             moves_wanted: sum(ports.iter().map(|port| port.submit.moves_wanted.get())),
             permits: sources.permits.0,
             permits_available: sources.permits.1,
         },
         applications_folded: labels.applications_folded(),
-        rooms: RoomStats::default(), // As the next.
+        rooms: RoomStats::default(),
         bad_deliveries: sum(ports.iter().map(|port| port.poll.bad_records.get())),
         corrupt_deliveries: sum(ports.iter().map(|port| port.poll.corrupt_rings.get())),
-        recorded: RecordedStats::default(), // The router adds them: no shard of its holds them.
-        metrics_enabled: true,              // As the last.
+        recorded: RecordedStats::default(),
+        metrics_enabled: true,
     };
     Stats { routing: routing_stats(&stats.accounting, &stats.messages, &stats.workers), ..stats }
 }

@@ -1,16 +1,17 @@
-//! The specification's named spans of time, counted apart from the histogram: their bounds are no cell boundaries, and
-//! what is shown under a name is to be exact. The first span is what the others leave.
+//! The named spans of time of the specification. They have their own counters because their bounds are not
+//! bounds of histogram cells, and the counts shown under their names must be exact. The first span has no
+//! counter: it is the total minus all other spans.
 
-/// The names, shortest first. Each span holds its lower bound and not its upper one.
+/// Names of the spans, shortest first. A span includes its lower bound and excludes its upper bound.
 pub const SPAN_NAMES: [&str; NAMED + 1] =
     ["0-1ms", "1-5ms", "5-10ms", "10-50ms", "50-100ms", "100-500ms", "500ms-1s", "1s-5s", "5s+"];
 
-/// Spans above the first.
+/// Number of spans without the first.
 pub(crate) const NAMED: usize = 8;
 
 const MILLISECOND: u64 = 1_000_000;
 
-/// From how many nanoseconds on each of them is.
+/// Lower bound of each span without the first, in nanoseconds.
 pub(crate) const NAMED_FROM: [u64; NAMED] = [
     MILLISECOND,
     5 * MILLISECOND,
@@ -22,7 +23,7 @@ pub(crate) const NAMED_FROM: [u64; NAMED] = [
     5_000 * MILLISECOND,
 ];
 
-/// Which of the spans above the first; for values that are in none of them the lowest.
+/// Index of the span of a value among the spans without the first. 0 for a value below all of them.
 #[cold]
 pub(crate) fn named_span(nanoseconds: u64) -> usize {
     NAMED_FROM.iter().rposition(|from| nanoseconds >= *from).unwrap_or(0)

@@ -1,15 +1,16 @@
-//! What a host's metric may be called: the rules of Prometheus' `promlint` (client_golang,
-//! `testutil/promlint/validation.go`), checked when it is registered, so that every exposition is clean.
+//! Rules for the names of the host's metrics: those of Prometheus' `promlint` (client_golang,
+//! `testutil/promlint/validation.go`). They are checked at registration, so that promlint accepts every
+//! exposition.
 
 use super::{Descriptor, Kind};
 use crate::error::Error;
 
-/// Units that are base units, as a name's suffix says them.
+/// Base units, as the suffix of a name spells them.
 const UNITS: &[&str] = &[
     "seconds", "bytes", "ratio", "celsius", "kelvin", "meters", "metres", "grams", "joules", "volts",
     "amperes",
 ];
-/// What is measured in one of these instead.
+/// Other units, which a base unit must replace.
 const OTHER_UNITS: &[&str] = &[
     "minutes",
     "hours",
@@ -27,67 +28,68 @@ const OTHER_UNITS: &[&str] = &[
     "pounds",
     "ounces",
 ];
-/// What makes another unit of any of them. promlint's `mibi` is `mebi`; who writes it so means the same.
+/// Prefixes that turn a base unit into another unit. promlint has `mibi`, a misspelling of `mebi`; both are
+/// refused.
 const PREFIXES: &[&str] = &[
     "pico", "nano", "micro", "milli", "centi", "deci", "deca", "hecto", "kilo", "kibi", "mega", "mibi",
     "mebi", "giga", "gibi", "tera", "tebi", "peta", "pebi",
 ];
-/// Units that are not written out.
+/// Abbreviations of units.
 const ABBREVIATIONS: &[&str] =
     &["s", "ms", "us", "ns", "sec", "b", "kb", "mb", "gb", "tb", "pb", "m", "h", "d"];
-/// What a name may not say of its type.
+/// Words for metric types, which a name must not contain.
 const TYPES: &[&str] = &["counter", "gauge", "histogram", "summary"];
-/// Suffixes of samples that a histogram or a counter makes.
+/// Suffixes of the samples of histograms and counters.
 const RESERVED: &[&str] = &["_bucket", "_count", "_sum", "_created", "_info"];
-/// Families that are somebody else's.
+/// Prefixes reserved for corelane, Prometheus and its exporters.
 const TAKEN: &[&str] = &["corelane_", "process_", "go_", "system_", "scrape_"];
 
 const MAX_NAME: usize = 128;
 const MAX_HELP: usize = 1_024;
 pub(super) const MAX_LABELS: usize = 8;
-/// Bytes of a family's texts: its name, twice for its unit, its help, and its labels' names.
+/// Bytes of a family's texts: the name, the same again for the unit, the help, and the label names.
 pub(super) const TEXT_BYTES: usize = 2 * MAX_NAME + MAX_HELP + MAX_LABELS * (MAX_NAME + 24 + 16);
 
-/// Whether a metric can be called and described so.
+/// Checks the name, unit, help and labels of a metric.
 pub(super) fn check(kind: Kind, descriptor: &Descriptor) -> Result<(), Error> {
     let refuse = |problem| Err(Error::Metric { name: shown(&descriptor.name), problem });
     let name = descriptor.name.as_str();
     if name.len() > MAX_NAME || !is_snake(name) {
         return refuse(
-            "a name is snake_case, from a letter on, up to 128 bytes: [a-z][a-z0-9]*(_[a-z0-9]+)*",
+            "a name must be snake_case, start with a letter and have at most 128 bytes: [a-z][a-z0-9]*(_[a-z0-9]+)*",
         );
     }
-    // What Prometheus itself makes of each target is called `up`.
+    // Prometheus itself creates the metric `up` for each target.
     if name == "up" || TAKEN.iter().any(|taken| name.starts_with(taken)) {
-        return refuse("names that begin so are not the host's: choose another");
+        return refuse("this name, or its prefix, is reserved: choose another name");
     }
     if (kind == Kind::Counter) != name.ends_with("_total") {
-        return refuse("a counter's name ends in _total, and no other's does");
+        return refuse("the name of a counter must end in _total, and no other name may");
     }
     let stem = name.strip_suffix("_total").unwrap_or(name);
     if RESERVED.iter().any(|suffix| stem.ends_with(suffix)) {
-        return refuse("that suffix stands for a sample of a histogram or counter: leave it out");
+        return refuse("this suffix is reserved for samples of histograms and counters: remove it");
     }
     if stem.split('_').any(is_no_base_unit) {
         return refuse("use base units, written out: seconds, bytes, ratio");
     }
     if stem.split('_').any(|token| TYPES.contains(&token)) {
-        return refuse("a name does not say its type: leave counter, gauge, histogram and summary out");
+        return refuse("a name must not contain its type: remove counter, gauge, histogram or summary");
     }
     let unit = descriptor.unit.as_str();
     let is_named = UNITS.contains(&unit) && stem.ends_with(&format!("_{unit}"));
     if !unit.is_empty() && !is_named {
-        return refuse("a unit is a base unit, and the name's last word (before _total)");
+        return refuse("the unit must be a base unit and the last word of the name (before _total)");
     }
     if unit.is_empty() && stem.rsplit('_').next().is_some_and(|token| UNITS.contains(&token)) {
-        return refuse("the name ends in a unit: give that as the unit");
+        return refuse("the name ends in a unit: set this unit in the descriptor");
     }
     if kind == Kind::Histogram && !["seconds", "bytes"].contains(&unit) {
-        return refuse("a histogram is of seconds (recorded in nanoseconds) or of bytes");
+        return refuse("the unit of a histogram must be seconds (recorded in nanoseconds) or bytes");
     }
     let help = descriptor.help.as_str();
     if help.trim().is_empty() || help.len() > MAX_HELP || help.chars().any(char::is_control) {
-        return refuse("help is one line of text, of up to 1,024 bytes");
+        return refuse("help must be one non-empty line of at most 1,024 bytes");
     }
     check_labels(descriptor)
 }
@@ -96,20 +98,22 @@ fn check_labels(descriptor: &Descriptor) -> Result<(), Error> {
     let refuse = |problem| Err(Error::Metric { name: shown(&descriptor.name), problem });
     let labels = &descriptor.labels;
     if labels.len() > MAX_LABELS || descriptor.max_series == 0 {
-        return refuse("up to 8 labels, and from 1 series on");
+        return refuse("a metric must have at most 8 labels and at least 1 series");
     }
     for (place, label) in labels.iter().enumerate() {
         if label.len() > MAX_NAME || !is_snake(label) || ["le", "quantile"].contains(&label.as_str()) {
-            return refuse("a label's name is snake_case, from a letter on, and neither le nor quantile");
+            return refuse(
+                "a label name must be snake_case, start with a letter, and be neither le nor quantile",
+            );
         }
         if labels.iter().take(place).any(|other| other == label) {
-            return refuse("a label is named twice");
+            return refuse("a label name occurs twice");
         }
     }
     Ok(())
 }
 
-/// Whether two families would make samples of one name.
+/// Whether two families would have samples of the same name.
 pub(super) fn clash(one: &str, other: &str) -> bool {
     let stem = |name: &str| name.strip_suffix("_total").unwrap_or(name).to_owned();
     let (one, other) = (stem(one), stem(other));
@@ -124,7 +128,7 @@ fn is_snake(name: &str) -> bool {
     is_spelled && !name.ends_with('_') && !name.contains("__")
 }
 
-/// Whether a word stands for a unit other than a base unit, or for any unit by its abbreviation.
+/// Whether a word is a unit other than a base unit, or the abbreviation of a unit.
 fn is_no_base_unit(word: &str) -> bool {
     let of = |word: &str, prefix: &str| {
         word.strip_prefix(prefix).is_some_and(|unit| UNITS.contains(&unit) || OTHER_UNITS.contains(&unit))
@@ -134,7 +138,7 @@ fn is_no_base_unit(word: &str) -> bool {
         || PREFIXES.iter().any(|prefix| of(word, prefix))
 }
 
-/// A name for an error's text: no more of it than anyone reads.
+/// The first 64 characters of a name, for an error text.
 fn shown(name: &str) -> String {
     name.chars().take(64).collect()
 }
@@ -151,7 +155,7 @@ mod tests {
         weeks fahrenheit rankine inches yards miles bits calories pounds ounces s ms us ns sec b kb mb gb tb pb m h d \
         counter gauge histogram summary gauge_histogram bucket count sum created info total ratio percent done peak";
 
-    /// One metric of each name that passes, as Prometheus reads it.
+    /// The exposition of one metric for each name that passes, and the number of these names.
     fn exposition() -> (String, usize) {
         let mut names = BTreeSet::new();
         for prefix in PREFIXES.split(' ').map(|prefix| prefix.trim_matches('-')) {

@@ -1,53 +1,53 @@
-//! The host's metrics as they are shown.
+//! Figures of the host's metrics.
 
 use super::{Cells, CustomFamily, Customs, Kind};
 use crate::metrics::{Distribution, LatencyStats};
 use crate::sync::{Relaxed, lock};
 use serde::Serialize;
 
-/// All of the host's metrics. Counted since they were declared, whatever was reset.
+/// All metrics of the host. Counted since their declaration; a reset does not affect them.
 #[derive(Clone, Debug, Default, Serialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[non_exhaustive]
 pub struct CustomStats {
-    /// By family, in the order in which they were declared.
+    /// All families, in the order of their declaration.
     pub families: Vec<CustomFamilyStats>,
 }
 
-/// One family.
+/// One family of metrics.
 #[derive(Clone, Debug, Serialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[non_exhaustive]
 pub struct CustomFamilyStats {
-    /// Its name.
+    /// Name of the family.
     pub name: String,
-    /// What it is.
+    /// Kind of the family.
     pub kind: Kind,
-    /// What it is for.
+    /// Purpose of the family.
     pub help: String,
-    /// Its unit; empty for none.
+    /// Unit. Empty if the family has none.
     pub unit: String,
-    /// Its series, in the order in which they were first used.
+    /// Series, in the order of their first use.
     pub series: Vec<CustomSeriesStats>,
-    /// How often label values were looked up that had no series of their own.
+    /// Lookups of label sets without their own series.
     pub folded: u64,
-    /// Values that were left out: of gauges, those that are no number or would have led to none; of histograms, those of 2^62
-    /// or more.
+    /// Values that were ignored. For gauges: values that are NaN, or whose sum would be NaN. For histograms:
+    /// values of 2^62 or more.
     pub ignored: u64,
 }
 
-/// One series.
+/// One series of a family.
 #[derive(Clone, Debug, Serialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[non_exhaustive]
 pub struct CustomSeriesStats {
-    /// Its labels, names and values.
+    /// Labels as pairs of name and value.
     pub labels: Vec<(String, String)>,
-    /// A counter's or gauge's value; null for a histogram. An infinite one is a text.
+    /// Value of a counter or gauge; null for a histogram. An infinite value is a text.
     #[serde(serialize_with = "crate::metrics::number")]
     #[cfg_attr(feature = "schema", schemars(with = "crate::metrics::Number"))]
     pub value: Option<f64>,
-    /// A histogram's figures, in nanoseconds where the unit is seconds; null otherwise.
+    /// Figures of a histogram, in nanoseconds if its unit is seconds. Null for a counter or gauge.
     pub histogram: Option<LatencyStats>,
 }
 
@@ -64,14 +64,14 @@ fn family_stats(family: &CustomFamily) -> CustomFamilyStats {
     let mut ignored = 0;
     let series = series.into_iter().map(|(values, cells)| {
         let (value, histogram) = match &*cells {
-            // Exact up to 2^53.
+            // The conversion to `f64` is exact up to 2^53.
             Cells::Counter(shards) => {
                 let sum = shards.iter().fold(0u64, |sum, cell| sum.saturating_add(cell.get()));
                 (Some(sum as f64), None)
             }
             Cells::Gauge(level) => {
                 ignored += level.ignored.get();
-                (Some(level.value.load(Relaxed)), None) // Relaxed: a reading by itself.
+                (Some(level.value.load(Relaxed)), None) // Relaxed: the value is independent of other cells.
             }
             Cells::Histogram(values) => {
                 ignored += values.ignored.get();

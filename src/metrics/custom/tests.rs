@@ -17,33 +17,33 @@ fn names_are_those_that_promlint_lets_pass() {
         (Descriptor::new("a__b_total", "a"), "snake_case"),
         (Descriptor::new("a_total_", "a"), "snake_case"),
         (Descriptor::new(&"a".repeat(200), "a"), "snake_case"),
-        (Descriptor::new("corelane_a_total", "a"), "begin so"),
-        (Descriptor::new("process_a_total", "a"), "begin so"),
-        (Descriptor::new("scrape_a_total", "a"), "begin so"),
-        (Descriptor::new("jobs", "a"), "ends in _total"),
+        (Descriptor::new("corelane_a_total", "a"), "reserved"),
+        (Descriptor::new("process_a_total", "a"), "reserved"),
+        (Descriptor::new("scrape_a_total", "a"), "reserved"),
+        (Descriptor::new("jobs", "a"), "must end in _total"),
         (Descriptor::new("jobs_count_total", "a"), "suffix"),
         (Descriptor::new("wait_ms_total", "a"), "base units"),
         (Descriptor::new("wait_milliseconds_total", "a"), "base units"),
-        (Descriptor::new("jobs_counter_total", "a"), "does not say its type"),
+        (Descriptor::new("jobs_counter_total", "a"), "must not contain its type"),
         (Descriptor::new("jobs_total", "a").unit("seconds"), "base unit"),
         (Descriptor::new("jobs_minutes_total", "a").unit("minutes"), "base units"),
-        (Descriptor::new("wait_seconds_total", "a"), "give that as the unit"),
+        (Descriptor::new("wait_seconds_total", "a"), "set this unit"),
         (Descriptor::new("jobs_total", " "), "help"),
         (Descriptor::new("jobs_total", "two\nlines"), "help"),
         (labelled(&["le"]), "label"),
         (labelled(&["a-b"]), "label"),
         (labelled(&["a", "b", "a"]), "twice"),
         (labelled(&["a", "b", "c", "d", "e", "f", "g", "h", "i"]), "8 labels"),
-        (labelled(&["a"]).max_series(0), "from 1 series"),
+        (labelled(&["a"]).max_series(0), "at least 1 series"),
     ] {
         let text = problem(customs.counter(&descriptor));
         assert!(text.contains(part), "{descriptor:?}: {text}");
     }
-    assert!(problem(customs.gauge(&Descriptor::new("a_total", "a"))).contains("no other's"));
+    assert!(problem(customs.gauge(&Descriptor::new("a_total", "a"))).contains("no other name"));
     assert!(problem(customs.histogram(&Descriptor::new("a", "a"))).contains("seconds"));
-    assert!(problem(customs.gauge(&Descriptor::new("up", "a"))).contains("begin so"));
+    assert!(problem(customs.gauge(&Descriptor::new("up", "a"))).contains("reserved"));
     customs.counter(&Descriptor::new("wait_seconds_total", "a").unit("seconds")).unwrap();
-    // Begins like `up`, which is what Prometheus makes of a target, but is not it.
+    // Starts with `up`, the name of Prometheus' own metric of each target, but is a different name.
     customs.counter(&Descriptor::new("uploads_total", "a")).unwrap();
 }
 
@@ -120,7 +120,7 @@ fn a_hundred_thousand_values_stay_within_the_budget_and_add_up() {
     assert_eq!(wide.series.iter().filter_map(|one| one.value).sum::<f64>(), 100_000.0);
     assert_eq!(wide.series[16].labels, [("name".to_owned(), "other".to_owned())]);
     assert_eq!(wide.series[16].value, Some(100_000.0 - 16.0));
-    // 20 in all: one for each family's others, 16 of the first, and 2 that are left.
+    // 20 in total: one `other` series per family, 16 series of the first family, and the 2 that are left.
     assert_eq!((long.series.len(), long.folded), (2 + 1, 8));
     assert!(long.series.iter().all(|one| one.labels[0].1.len() <= 64));
     assert_eq!(long.series.iter().filter_map(|one| one.value).sum::<f64>(), 10.0);
@@ -132,7 +132,7 @@ fn as_many_sets_as_were_declared_have_series_of_their_own() {
     let customs = Customs::new(10);
     let kinds = Descriptor::new("joins_total", "a").labels(&["kind"]).max_series(2);
     let kinds = customs.counter(&kinds).unwrap();
-    // What the host itself calls other is counted with all others, and takes nobody's place.
+    // A label set that the host itself names `other` uses the shared series and takes no other series' place.
     for kind in ["other", "audio", "video", "data"] {
         kinds.with(&[kind]).unwrap().add(1);
     }
@@ -151,7 +151,7 @@ fn a_sum_that_reaches_the_end_stays_there() {
     let mut last = (0.0, 0);
     const LARGEST: u64 = (1 << 62) - 1;
     for value in [0, 1, 1 << 36, LARGEST, 1, LARGEST, LARGEST, LARGEST, LARGEST, 1 << 36] {
-        // From two threads, so from two of the counter's cells.
+        // From two threads, so that two cells of the counter are used.
         std::thread::scope(|scope| scope.spawn(|| counter.add(value)).join().unwrap());
         counter.add(value);
         size.record(value);
@@ -185,7 +185,7 @@ fn what_is_no_number_leaves_a_gauge_as_it_was_and_is_counted() {
     assert_eq!(shown(), (Some(2.0), 2));
     gauge.add(f64::INFINITY);
     assert_eq!(shown(), (Some(f64::INFINITY), 2));
-    // Their sum would be no number.
+    // Their sum is NaN.
     gauge.add(f64::NEG_INFINITY);
     assert_eq!(shown(), (Some(f64::INFINITY), 3));
 }
