@@ -1,12 +1,17 @@
-//! Connected peers: a slot each, the names that lead to them, and what each may have outstanding. Shared by the
-//! router's ports (connect, disconnect, acknowledge) and workers (look up, add credit).
+//! The clients of a router: a slot for each, the names that lead to the slots, and the credit of each client.
+//! Ports (connect, disconnect, acknowledge) and workers (look up, add credit) share this state.
 //!
-//! A slot goes FREE → OPEN → CLOSING (disconnect called, the record on its way) → CLOSED (CLIENT_CLOSED handed
-//! out) → FREE. It is free again once all it submitted is finished and nothing for it is outstanding. Its
-//! closing bit is set before that, so no credit can be added meanwhile; with credit held it cannot be freed. So
-//! a worker that was quick enough to add credit has a slot that stays, and one that was not is told so by the
-//! generation in the credit word (`docs/decisions/0001-credit-pins-slot.md`). A port's own calls compare generation and
-//! phase in one word, and change the phase by compare-exchange: a stale handle changes nothing of a successor's.
+//! A slot goes through these phases: FREE → OPEN → CLOSING (disconnect called, its record is in a ring) →
+//! CLOSED (CLIENT_CLOSED handed out) → FREE. A slot becomes free when all messages that its client submitted
+//! have finished and none of the client's credit is in use.
+//!
+//! The closing bit of the credit word is set before the slot becomes free, so no credit can be added
+//! meanwhile, and a slot whose credit is in use cannot become free. A worker that has added credit therefore
+//! keeps the slot from being reused. A worker that comes too late learns this from the generation in the
+//! credit word (`docs/decisions/0001-credit-pins-slot.md`).
+//!
+//! A port's calls compare generation and phase in one word and change the phase by compare-and-swap, so a
+//! stale handle never changes anything of a successor.
 
 mod bucket;
 mod credit;
@@ -44,7 +49,7 @@ use crossbeam_utils::CachePadded;
 use figures::ConnectionCells;
 use std::collections::VecDeque;
 
-/// What a new client is.
+/// Properties of a new client.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct NewClient<'a> {
     pub(crate) name: &'a str,
@@ -62,20 +67,20 @@ pub(crate) struct NewClient<'a> {
 pub(crate) struct Clients {
     slots: Box<[ClientSlot]>,
     names: NameTable,
-    /// One per slot, or none where clients have no figures of their own.
+    /// One line per slot. Empty if clients have no figures.
     lines: Box<[ClientLine]>,
     clock: Clock,
-    /// Closed and not yet seen to; linked through their slots. Closing a client takes no lock.
+    /// Closed slots that have not been swept yet, linked through the slots. Closing a client takes no lock.
     retired: CachePadded<Stack>,
     control: Mutex<ClientControl>,
 }
 
-/// How many clients, and of what.
+/// Limits on clients.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct ClientLimits {
     pub(crate) clients: u32,
     pub(crate) applications: usize,
-    /// Whether clients have figures of their own.
+    /// Whether each client has its own figures.
     pub(crate) figures: bool,
 }
 
@@ -85,30 +90,32 @@ impl ClientLimits {
     }
 }
 
-/// Its lists have room for every client from the start.
+/// State that changes when clients connect and disconnect. Its lists have room for every client from the
+/// start, so they never allocate.
 #[derive(Debug)]
 struct ClientControl {
     connections: ConnectionCells,
-    /// Slots never used start here.
+    /// Index of the first slot that has never been used.
     unused: u32,
-    /// First in, first out: a slot's generations last as long as possible.
+    /// Free slots, first in, first out, so that the generations of a slot last as long as possible.
     free: VecDeque<u32>,
-    /// CLIENT_CLOSED handed out; free once nothing refers to it.
+    /// Slots whose CLIENT_CLOSED has been handed out. They become free when nothing refers to them.
     retired: VecDeque<u32>,
-    /// Names that were only recorded.
+    /// Number of names that were only recorded and are not connected.
     only_recorded: usize,
 }
 
-/// How many closed slots a connect looks at, as long as there are others: enough to keep up with any rate of disconnects.
+/// Number of closed slots that a connect examines if other slots are free. Enough to keep up with any rate of
+/// disconnects.
 const SWEPT_PER_CONNECT: usize = 64;
 
-/// Keys that names are hashed under: the standard library's own random ones, from the operating system.
+/// Random keys for the hashes of names. The standard library gets them from the operating system.
 pub(crate) fn random_keys() -> [u64; 2] {
     use std::hash::{BuildHasher, Hasher};
     std::array::from_fn(|_| std::hash::RandomState::new().build_hasher().finish())
 }
 
-/// Whether that can be the name of a client, or a room.
+/// Whether `name` is allowed as the name of a client or room: 1 to `MAX_NAME_BYTES` bytes.
 fn check_name(name: &str) -> Result<(), Error> {
     if name.is_empty() || name.len() > MAX_NAME_BYTES { Err(Error::NameLength(name.len())) } else { Ok(()) }
 }
@@ -133,7 +140,8 @@ impl Clients {
         }
     }
 
-    /// Bytes that so many clients take, for the budget: slots, names, and the lists of free and of leaving slots.
+    /// Bytes that this many clients take, for the budget: slots, names, and the lists of free and leaving
+    /// slots.
     pub(crate) const fn bytes(limits: ClientLimits) -> u64 {
         let each = size_of::<ClientSlot>() + 2 * size_of::<u32>();
         limits.clients as u64 * each as u64
@@ -142,14 +150,14 @@ impl Clients {
             + NameTable::bytes(limits.clients)
     }
 
-    /// Takes all pages from the system.
+    /// Makes all pages resident.
     pub(crate) fn touch(&mut self) -> std::io::Result<()> {
         touch(&mut self.slots)?;
         touch(&mut self.lines)?;
         self.names.touch()?;
         let mut control = lock(&self.control);
         let ClientControl { free, retired, .. } = &mut *control;
-        // A queue's spare room cannot be borrowed, only be used once.
+        // The spare capacity of a queue cannot be borrowed, only be filled once.
         for queue in [free, retired] {
             queue.resize(queue.capacity(), 0);
             queue.clear();
@@ -157,7 +165,7 @@ impl Clients {
         Ok(())
     }
 
-    /// Whether each has a line for its figures.
+    /// Whether each client has a line for its figures.
     pub(crate) fn has_figures(&self) -> bool {
         !self.lines.is_empty()
     }
@@ -176,13 +184,14 @@ impl Clients {
         self.slots.get(index as usize)
     }
 
-    /// The slot of a client that is still the one meant; who may use what then is in `slot`'s table.
+    /// The slot of a client, if the slot still has the client's generation. The table in `slot` lists who may
+    /// use which field.
     #[inline]
     pub(crate) fn get(&self, client: ClientId) -> Option<&ClientSlot> {
         self.slot(client.index()).filter(|slot| slot.place().generation == client.generation())
     }
 
-    /// As [`get`](Self::get), if the client is this port's.
+    /// Like [`get`](Self::get), if the client belongs to this port.
     #[inline]
     pub(crate) fn on(&self, client: ClientId, port: usize) -> Option<&ClientSlot> {
         let is_here =
@@ -190,8 +199,8 @@ impl Clients {
         self.slot(client.index()).filter(|slot| is_here(slot.place()))
     }
 
-    /// The slot of a client of this port that is not closed yet, for the thread that closes the port's clients: it stays
-    /// that client's until this thread closes it.
+    /// The slot of a client of this port that is not closed. For the thread that closes the port's clients:
+    /// the slot stays the client's until this thread closes the client.
     #[inline]
     pub(crate) fn present(&self, client: ClientId, port: usize) -> Option<&ClientSlot> {
         let slot = self.on(client, port)?;
@@ -199,7 +208,8 @@ impl Clients {
         matches!(phase, Some(Phase::Open | Phase::Closing)).then_some(slot)
     }
 
-    /// The slot of a connected client of this port, for the host's calls: `elsewhere` where it is another port's.
+    /// The slot of a connected client of this port, for calls of the host. Returns `elsewhere` if the client
+    /// belongs to another port.
     pub(crate) fn open_on(
         &self,
         client: ClientId,
@@ -216,12 +226,13 @@ impl Clients {
         }
     }
 
-    /// Connects: takes a slot, fills it, inserts the name. The caller then posts the name to every worker.
+    /// Connects a client: takes a slot, fills it and inserts the name. The caller then posts the name to
+    /// every worker.
     pub(crate) fn connect(&self, new: NewClient<'_>) -> Result<(ClientId, NameHash), Error> {
         self.open(new, false)
     }
 
-    /// A slot for a name of which something is recorded, and which is not connected.
+    /// Takes a slot for a name that is recorded but not connected.
     #[cfg(not(corelane_loom))]
     pub(crate) fn open_recorded(&self, new: NewClient<'_>) -> Result<(ClientId, NameHash), Error> {
         self.open(new, true)
@@ -231,9 +242,11 @@ impl Clients {
         check_name(new.name)?;
         let hash = self.names.hash(new.name.as_bytes());
         let mut control = lock(&self.control);
-        // First of all, so that who is refused costs no slot and no generation. Names are inserted under this lock.
+        // Check the name first, so that a refused client costs no slot and no generation. Names are inserted
+        // under this lock.
         if let Some(present) = self.names.get(hash) {
-            // Who comes under a name that is there has come again, before its first connection was seen to end.
+            // A client whose name is still present has reconnected before the end of its first connection was
+            // noticed.
             control.connections.reconnects += u64::from(!only_recorded);
             return Err(Error::NameTaken(present));
         }
@@ -257,21 +270,22 @@ impl Clients {
         Ok((client, hash))
     }
 
-    /// Takes the name away, if it is still this client's, so that a successor may have it.
+    /// Removes the name if it still belongs to this client, so that a successor can use it.
     pub(crate) fn remove_name(&self, client: ClientId, slot: &ClientSlot) {
         let mut buffer = NameBuffer::default();
         let hash = self.names.hash(slot.name(&mut buffer).as_bytes());
         self.names.remove(hash, client);
     }
 
-    /// Starts a disconnect: no new credit, no name, no further submission. Says whether it was open. By the half of the
-    /// client's port that submits.
+    /// Starts a disconnect: the client gets no more credit, loses its name and can no longer submit. Returns
+    /// whether the client was open. Called by the submitting half of the client's port.
     pub(crate) fn begin_close(&self, client: ClientId) -> bool {
         let Some(slot) = self.get(client) else { return false };
         if !slot.leave_phase(client.generation(), Phase::Open, Phase::Closing) {
             return false;
         }
-        // Closing: only the caller, or a poll behind what the caller pushes, closes it. So the slot stays this client's.
+        // In CLOSING, only the caller, or a poll that sees what the caller pushes, closes the client. Until
+        // then the slot stays the client's.
         self.remove_name(client, slot);
         slot.credit.close(client.generation());
         if mutant("slot-reuse-before-closed") {
@@ -289,7 +303,7 @@ impl Clients {
         true
     }
 
-    /// What a client was counted with, before [`end_close`](Self::end_close) gives its slot back. By its port.
+    /// The figures of a client. Called by its port before [`end_close`](Self::end_close) gives the slot back.
     pub(crate) fn keep_figures(&self, client: ClientId, epoch: u64) -> KeptFigures {
         let closing =
             self.get(client).is_some_and(|slot| slot.phase_of(client.generation()) == Some(Phase::Closing));
@@ -297,12 +311,13 @@ impl Clients {
         line.map_or_else(|| KeptFigures::NONE, |line| line.keep(epoch))
     }
 
-    /// CLIENT_CLOSED has been handed out, or the port is gone: nothing is handed out for the client any more,
-    /// and what it was handed and had not acknowledged is forgiven. Tells the one caller that did it how many messages that were. Takes no
-    /// lock.
+    /// Closes the client, after CLIENT_CLOSED was handed out or the port was released. Nothing more is handed
+    /// out for the client, and everything that was handed out and is unacknowledged is forgiven. Returns the
+    /// number of forgiven messages to the one caller that closed the client. Takes no lock.
     pub(crate) fn end_close(&self, client: ClientId) -> Option<u32> {
         let slot = self.get(client)?;
-        // With credit outstanding, or the phase, the slot stays this client's until it is on the list.
+        // While the phase is CLOSING or credit is in use, the slot stays this client's, until it is on the
+        // list.
         if !slot.leave_phase(client.generation(), Phase::Closing, Phase::Closed) {
             return None;
         }
@@ -313,8 +328,9 @@ impl Clients {
         Some(forgiven)
     }
 
-    /// The host of `port` has written so much to a client. Gives its credit back, never more than was handed out; nothing
-    /// where the client is not the port's, or is closed. By the port's polling half, which alone closes its clients.
+    /// Gives back the credit for messages and bytes that the host of `port` has written to a client, at most
+    /// as much as was handed out. `None` if the client belongs to another port or is closed. Called by the
+    /// polling half of the port, which alone closes its clients.
     #[inline]
     pub(crate) fn acknowledge(
         &self,
@@ -332,11 +348,12 @@ impl Clients {
         let client = self.names.get(hash)?;
         let slot = self.get(client)?;
         let mut buffer = NameBuffer::default();
-        // Keyed 64-bit hashes do not collide in practice; a name that is another's would be a wrong delivery.
+        // Compare the names: keyed 64-bit hashes do not collide in practice, but a collision would deliver to
+        // the wrong client.
         (slot.name(&mut buffer).as_bytes() == name).then_some(client)
     }
 
-    /// Clients of a port that are not closed, for its release.
+    /// The clients of a port that are not closed, for the port's release.
     pub(crate) fn of_port(&self, port: u16) -> impl Iterator<Item = ClientId> + '_ {
         self.slots.iter().enumerate().filter_map(move |(index, slot)| {
             let client = ClientId::new(index as u32, slot.place().generation);
@@ -344,19 +361,19 @@ impl Clients {
         })
     }
 
-    /// Connected so far, connected now, most at once.
+    /// Connections since the start, current connections, and the largest number at the same time.
     pub(crate) fn figures(&self) -> (u64, u64, u64) {
         let connections = &lock(&self.control).connections;
         (connections.connected, connections.active(), connections.peak)
     }
 
-    /// A client's figures, where clients have any.
+    /// The figures of a client, if clients have figures.
     #[inline]
     pub(crate) fn line(&self, client: ClientId) -> Option<&ClientLine> {
         self.lines.get(client.index() as usize)
     }
 
-    /// A free slot, if there is one. Looks at a few of the closed ones, and at all of them only where there is no other.
+    /// Takes a free slot. Examines a few closed slots, and all of them only if no other slot is left.
     fn take_free(&self, control: &mut ClientControl) -> Option<u32> {
         self.sweep(control, SWEPT_PER_CONNECT);
         if let Some(index) = control.free.pop_front() {
@@ -370,13 +387,14 @@ impl Clients {
         control.free.pop_front()
     }
 
-    /// Frees closed slots that nothing refers to any more, in the order in which they were closed. Looks at `limit` at most.
+    /// Frees closed slots that nothing refers to, in the order in which they were closed. Examines at most
+    /// `limit` slots.
     fn sweep(&self, control: &mut ClientControl, limit: usize) {
-        // The latest comes first: turned round on the way.
+        // The stack yields the latest slot first: reverse the order.
         let (mut next, mut first) = (self.retired.take(), END);
         while let Some(slot) = self.slot(next) {
             let rest = slot.retired_link.load(Relaxed); // Relaxed: `take` acquired it.
-            slot.retired_link.store(first, Relaxed); // Relaxed: under the control lock from here on.
+            slot.retired_link.store(first, Relaxed); // Relaxed: only used under the control lock from here on.
             (first, next) = (next, rest);
         }
         while let Some(slot) = self.slot(first) {

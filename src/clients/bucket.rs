@@ -1,37 +1,40 @@
-//! A client's token bucket: `client_rate` messages a second, up to `client_burst` at once. Two plain cells
-//! of its port's own, so that a host in another language can keep it as well; integers throughout, so nothing drifts.
+//! Token bucket of a client: `client_rate` messages per second with bursts of up to `client_burst` messages.
+//! The bucket consists of two cells that only the client's port writes, so a host in another language can
+//! keep it as well. It uses integers only, so nothing drifts.
 //!
-//! What is used up is counted in units: one message costs as many units as a second has raw ticks, and each tick gives
-//! `rate` of them back. So no division is needed, and a rate is kept exactly however it relates to the clock.
+//! Usage is counted in units. A message costs as many units as there are raw ticks in a second, and each tick
+//! gives `rate` units back. This needs no division and keeps any rate exactly, independent of the clock's
+//! frequency.
 
 use crate::sync::{AtomicU64, Relaxed, own_load};
 
-/// How fast a client may send; one for all clients.
+/// The rate limit of a client. All clients have the same.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Rate {
-    /// Messages per second; 0 where nothing is limited.
+    /// Messages per second. 0 for no limit.
     pub(crate) per_second: u64,
     /// Units that a message costs: raw ticks per second.
     cost: u64,
-    /// Units that may be used up.
+    /// Largest number of units in use.
     full: u64,
 }
 
 impl Rate {
-    /// `burst` 0 stands for a second's worth.
+    /// A `burst` of 0 allows as many messages as one second does.
     pub(crate) fn new(per_second: u64, burst: u64, ticks_per_second: u64) -> Self {
         let burst = if burst == 0 { per_second } else { burst };
         Self { per_second, cost: ticks_per_second, full: burst.saturating_mul(ticks_per_second) }
     }
 }
 
-/// One client's. Written by its port alone, on a line of its own; there are such only where there is a rate.
+/// The bucket of one client, on its own cache line. Written only by the client's port. Exists only if there
+/// is a rate limit.
 #[derive(Debug)]
 #[repr(align(64))]
 pub(crate) struct Bucket {
-    /// Units used up when it was last looked at.
+    /// Units in use at the last check.
     used: AtomicU64,
-    /// When that was, in raw ticks.
+    /// Time of the last check, in raw ticks.
     at: AtomicU64,
 }
 
@@ -40,14 +43,15 @@ impl Bucket {
         Self { used: AtomicU64::new(0), at: AtomicU64::new(0) }
     }
 
-    /// Full again, for the slot's next client.
+    /// Refills the bucket, for the next client of the slot.
     pub(crate) fn fill(&self) {
-        // Relaxed, here and below: the port's own.
+        // Relaxed, here and below: only the port uses these cells.
         self.used.store(0, Relaxed);
         self.at.store(0, Relaxed);
     }
 
-    /// Whether there is a token at `now`. A `now` before the last one counts as that one: nothing is given twice.
+    /// Whether there is a token at `now`. If `now` is before the last check, the time of the last check is
+    /// used, so that no unit is given back twice.
     #[inline]
     pub(crate) fn has_token(&self, rate: Rate, now: u64) -> bool {
         let at = own_load(&self.at);
@@ -58,7 +62,7 @@ impl Bucket {
         used.saturating_add(rate.cost) <= rate.full
     }
 
-    /// Takes the token that `has_token` has seen.
+    /// Takes the token that `has_token` has found.
     #[inline]
     pub(crate) fn take(&self, rate: Rate) {
         if !crate::sync::mutant("bucket-without-charge") {
@@ -73,7 +77,7 @@ mod tests {
 
     #[test]
     fn exactly_the_rate_and_the_burst_pass() {
-        // A clock of three ticks per message and a fraction: 1,000 ticks a second, 300 messages.
+        // 1,000 ticks and 300 messages per second: 3⅓ ticks per message.
         let rate = Rate::new(300, 5, 1_000);
         let bucket = Bucket::new();
         let mut passed = 0;
@@ -83,7 +87,7 @@ mod tests {
                 passed += 1;
             }
         }
-        // 99,999 ticks give 29,999.7 messages; 5 were there at the start.
+        // 99,999 ticks give 29,999.7 messages, in addition to the burst of 5.
         assert_eq!(passed, 5 + 29_999);
     }
 

@@ -1,18 +1,20 @@
-//! What a client may have delivered to it and not yet acknowledged as written: one word that workers add to and
-//! the client's port subtracts from.
+//! The credit that a client uses: messages and bytes that are delivered to it and not acknowledged as
+//! written. Workers add to one word, and the client's port subtracts from it.
 //!
-//! | bits | what |
+//! | bits | meaning |
 //! |---|---|
-//! | 63 | closing: no credit is given any more |
-//! | 62 | a CLOSE delivery is on its way to the port: set together with closing, cleared by whoever ends that delivery |
+//! | 63 | closing: no more credit is given |
+//! | 62 | a CLOSE delivery is on its way to the port: set together with closing, cleared when this delivery ends |
 //! | 47–61 | the low 15 bits of the slot's generation |
-//! | 31–46 | messages outstanding |
-//! | 0–30 | bytes outstanding |
+//! | 31–46 | outstanding messages |
+//! | 0–30 | outstanding bytes |
 //!
-//! Every write is a read-modify-write that compares the generation, so limits hold exactly, closing has one winner, and a
-//! late holder of an old handle changes nothing. Subtracting stops at 0 in each field: no field borrows from its neighbour.
-//! Nothing is published through the word: a delivery's bytes travel in rings. The orderings carry the slot's reuse (see
-//! `clients`): a slot with anything outstanding, or with a CLOSE on its way, is not reused.
+//! Every write is a read-modify-write that compares the generation. Limits therefore hold exactly, only one
+//! thread wins the closing, and a stale handle changes nothing. Subtraction stops at 0 in each field, so no
+//! field borrows from its neighbour.
+//!
+//! The word publishes no data: the bytes of a delivery travel in rings. The orderings protect the reuse of
+//! the slot (see `clients`): a slot with anything outstanding, or with a CLOSE on its way, is not reused.
 
 use crate::sync::{AcqRel, Acquire, AtomicU64, Release, mutant};
 
@@ -24,12 +26,12 @@ const MESSAGE_SHIFT: u32 = 31;
 const MESSAGE_MASK: u64 = 0xffff;
 const BYTES_MASK: u64 = (1 << MESSAGE_SHIFT) - 1;
 
-/// The most messages that a limit can allow.
+/// Largest number of messages that a limit can allow.
 pub(crate) const MAX_MESSAGES: u32 = 0xffff;
-/// The most bytes that a limit can allow.
+/// Largest number of bytes that a limit can allow.
 pub(crate) const MAX_BYTES: u32 = BYTES_MASK as u32;
 
-/// How much a client may have outstanding.
+/// Credit limits of a client.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Limits {
     pub(crate) messages: u32,
@@ -39,9 +41,9 @@ pub(crate) struct Limits {
 /// Why no credit was given.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Shortage {
-    /// The client is being closed, or is not the one meant.
+    /// The client is closing, or the generation does not match.
     Closed,
-    /// The limit would be passed.
+    /// The limit would be exceeded.
     Exhausted,
 }
 
@@ -59,12 +61,12 @@ impl Credit {
 
     /// Starts a generation with nothing outstanding.
     pub(crate) fn open(&self, generation: u32) {
-        // Release: the slot is filled; pairs with the Acquire in `try_add`.
+        // Release publishes the filled slot; pairs with the Acquire in `try_add`.
         self.0.swap(generation_bits(generation), AcqRel);
     }
 
-    /// Adds one message of `bytes`, or says why not. Tests first: adding first and undoing it would refuse
-    /// others that have room.
+    /// Adds one message of `bytes`, or returns why not. The limit is tested before the addition: to add first
+    /// and undo later would refuse other senders that have room.
     #[inline]
     pub(crate) fn try_add(&self, generation: u32, bytes: u32, limits: Limits) -> Result<(), Shortage> {
         let mut word = self.0.load(Acquire);
@@ -84,7 +86,8 @@ impl Credit {
                 self.0.store(next, Release);
                 return Ok(());
             }
-            // AcqRel: with the credit comes the slot as `open` left it, and a free of the slot comes after.
+            // Acquire: the thread sees the slot as `open` filled it. Release: a reuse of the slot happens
+            // after this addition.
             match self.0.compare_exchange_weak(word, next, AcqRel, Acquire) {
                 Ok(_) => return Ok(()),
                 Err(now) => word = now,
@@ -92,7 +95,8 @@ impl Credit {
         }
     }
 
-    /// Gives back what was added for this generation; of another generation nothing, and never more than is outstanding.
+    /// Gives back credit of this generation, at most what is outstanding. Does nothing for another
+    /// generation.
     #[inline]
     pub(crate) fn subtract(&self, generation: u32, messages: u32, bytes: u32) {
         self.update(generation, |word| {
@@ -105,14 +109,16 @@ impl Credit {
         });
     }
 
-    /// Ends credit for this generation. True for the one caller that did it: it then sends the CLOSE delivery, which keeps
-    /// the slot from being reused until [`end_close_delivery`](Self::end_close_delivery).
+    /// Ends the credit of this generation. True for the one caller that ended it. This caller then sends the
+    /// CLOSE delivery, which keeps the slot from being reused until
+    /// [`end_close_delivery`](Self::end_close_delivery).
     pub(crate) fn close_and_send(&self, generation: u32) -> bool {
         let sent = if mutant("close-unpinned") { 0 } else { CLOSE_SENT };
         self.close_with(generation, CLOSING | sent)
     }
 
-    /// Ends credit for this generation without a CLOSE delivery: its port closes it.
+    /// Ends the credit of this generation without a CLOSE delivery, because the port itself closes the
+    /// client.
     pub(crate) fn close(&self, generation: u32) {
         self.close_with(generation, CLOSING);
     }
@@ -134,17 +140,17 @@ impl Credit {
         }
     }
 
-    /// The CLOSE delivery of this generation has been handed out or given up.
+    /// Notes that the CLOSE delivery of this generation was handed out or given up.
     pub(crate) fn end_close_delivery(&self, generation: u32) {
         self.update(generation, |word| word & !CLOSE_SENT);
     }
 
-    /// Changes the word of this generation; of another one nothing.
+    /// Changes the word of this generation. Does nothing for another generation.
     #[inline]
     fn update(&self, generation: u32, change: impl Fn(u64) -> u64) {
         let mut word = self.0.load(Acquire);
         while word & GENERATION_MASK == generation_bits(generation) || mutant("credit-ignores-generation") {
-            // Release: the holder is done with the slot; pairs with the Acquire in `is_unused`.
+            // Release: the caller is done with the slot; pairs with the Acquire in `is_unused`.
             match self.0.compare_exchange_weak(word, change(word), AcqRel, Acquire) {
                 Ok(_) => return,
                 Err(now) => word = now,
@@ -152,13 +158,13 @@ impl Credit {
         }
     }
 
-    /// Whether nothing is outstanding and no CLOSE delivery is on its way: the slot may be reused. Acquire pairs with the
-    /// Release in `update`.
+    /// Whether nothing is outstanding and no CLOSE delivery is on its way, so that the slot may be reused.
+    /// Acquire pairs with the Release in `update`.
     pub(crate) fn is_unused(&self) -> bool {
         self.0.load(Acquire) & (CLOSE_SENT | MESSAGE_MASK << MESSAGE_SHIFT | BYTES_MASK) == 0
     }
 
-    /// Messages and bytes outstanding. Acquire pairs with the Release in `update`.
+    /// Outstanding messages and bytes. Acquire pairs with the Release in `update`.
     pub(crate) fn outstanding(&self) -> (u32, u32) {
         let word = self.0.load(Acquire);
         (((word >> MESSAGE_SHIFT) & MESSAGE_MASK) as u32, (word & BYTES_MASK) as u32)
@@ -201,12 +207,12 @@ mod tests {
         credit.open(7);
         assert_eq!(credit.try_add(7, 10, LIMITS), Ok(()));
         credit.subtract(6, 1, 10);
-        assert_eq!(credit.outstanding(), (1, 10), "another generation's");
+        assert_eq!(credit.outstanding(), (1, 10), "the subtraction has another generation");
         credit.subtract(7, 0, 11);
         assert_eq!(credit.outstanding(), (1, 0));
         credit.subtract(7, u32::MAX, u32::MAX);
         assert_eq!(credit.outstanding(), (0, 0));
-        assert_eq!(credit.try_add(7, 10, LIMITS), Ok(()), "the generation is still there");
+        assert_eq!(credit.try_add(7, 10, LIMITS), Ok(()), "the generation is unchanged");
     }
 
     #[test]

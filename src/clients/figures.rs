@@ -1,50 +1,54 @@
-//! Figures of each client and of connections. A client's lie on one cache line beside its slot, there only with
-//! `detailed_stats`; those of connections change as clients come and go, under the lock that covers it.
+//! Figures of each client and of connections. The figures of a client are on their own cache line, beside the
+//! slot, and exist only with `detailed_stats`. The figures of connections change when clients connect and
+//! disconnect, under the control lock.
 //!
 //! | field of a line | written by |
 //! |---|---|
-//! | `bytes_out` | the client's port, as the host acknowledges |
-//! | `flags` | whoever marks the client, and at a reset whoever writes the others, by read-modify-write |
-//! | `connected_at`, and all at 0 | connect, while the slot is quiet |
-//! | the others | the client's worker; several threads, by read-modify-write, where there is no one worker |
+//! | `bytes_out` | the client's port, when the host acknowledges |
+//! | `flags` | whoever marks the client; after a reset, the writers of the other fields; by read-modify-write |
+//! | `connected_at`, and the initial value of all fields | connect, while the slot is quiet |
+//! | all others | the client's worker; several threads, by read-modify-write, if the client has no single worker |
 //!
-//! A reset starts no counter of somebody else's anew: `flags` say of which epoch a line's two parts are, and their writers
-//! restart them with the first message after it. (Of several that are first at once, some may be lost.)
+//! A reset does not write to the counters of other threads. `flags` holds the epochs of the two parts of a
+//! line, and the writers restart their part with the first message after the reset. If several threads record
+//! first messages at the same time, some of them may be lost.
 
 use crate::metrics::{Distribution, Histogram, Writer};
 use crate::sync::{AtomicU32, AtomicU64, Relaxed, own_load};
 
-/// The host says that something is wrong with the connection.
+/// The host has marked the connection as unhealthy.
 const MARKED: u32 = 1;
-/// The name is known from what was recorded of it; it is not connected.
+/// The name is known only from recorded messages and is not connected.
 const ONLY_RECORDED: u32 = 2;
-/// Where in the flags the epoch of what the worker counts lies, and that of what the port does: twelve bits each.
+/// Bit positions in the flags of the epoch of the worker's part and of the epoch of the port's part. Each has
+/// twelve bits.
 const WORKER_EPOCH: u32 = 8;
 const PORT_EPOCH: u32 = 20;
 const EPOCH_MASK: u32 = 0xfff;
-/// The epoch of a part that is of none that could come again: it reads as 0, and its next writer restarts it.
+/// Epoch of a part that belongs to no epoch whose number can recur. The part reads as 0, and its next writer
+/// restarts it.
 const LONG_AGO: u32 = 0;
-/// How many epochs the flags tell apart.
+/// Number of epochs that the flags can distinguish.
 const EPOCHS: u64 = EPOCH_MASK as u64;
-/// After so many resets parts of earlier ones are marked, before their numbers come again.
+/// Every so many resets, parts of earlier epochs are marked, before their numbers recur.
 pub(super) const MARK_EACH: u64 = 1024;
 
-/// An epoch as the flags have it; never `LONG_AGO`.
+/// An epoch as it is stored in the flags. Never `LONG_AGO`.
 #[inline]
 fn short(epoch: u64) -> u32 {
     (1 + epoch % EPOCHS) as u32
 }
 
-/// What one message adds to its client's figures.
+/// What one message adds to the figures of its client.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct ClientMessage {
-    /// As its thread last looked.
+    /// Epoch as the recording thread last read it.
     pub(crate) epoch: u64,
     pub(crate) failed: bool,
     pub(crate) bytes: u64,
-    /// Waiting and handling together, in nanoseconds.
+    /// Waiting time plus handling time, in nanoseconds.
     pub(crate) nanoseconds: u64,
-    /// In raw ticks.
+    /// When the message ended, in raw ticks.
     pub(crate) ended: u64,
 }
 
@@ -62,8 +66,8 @@ pub(crate) struct ClientLine {
     connected_at: AtomicU64,
 }
 
-// Relaxed throughout: readings by themselves, which publish nothing. What `open` stores comes to the worker with the
-// client's first record.
+// Relaxed throughout: the values are independent and publish nothing. The ring with the client's first record
+// publishes to the worker what `open` stores.
 impl ClientLine {
     pub(super) fn new() -> Self {
         let word = || AtomicU64::new(0);
@@ -80,7 +84,8 @@ impl ClientLine {
         }
     }
 
-    /// For a client that connects. It goes on with `kept`, of the epoch in which that was read.
+    /// Starts the line of a client that connects. The figures continue from `kept` if `kept` belongs to this
+    /// epoch.
     pub(super) fn open(&self, now: u64, epoch: u64, only_recorded: bool, kept: &KeptFigures) {
         let counts = if kept.epoch == epoch { kept.counts } else { ClientCounts::NONE };
         self.messages.store(counts.messages, Relaxed);
@@ -93,17 +98,17 @@ impl ClientLine {
         let only_recorded = if only_recorded { ONLY_RECORDED } else { 0 };
         self.flags.store(epoch << WORKER_EPOCH | epoch << PORT_EPOCH | only_recorded, Relaxed);
         self.last.store(now, Relaxed);
-        // 0: it goes on with nothing.
+        // 0 means that `kept` is empty.
         let connected_at = if kept.counts.connected_at > 0 { kept.counts.connected_at } else { now };
         self.connected_at.store(connected_at, Relaxed);
     }
 
-    /// What the client that takes its place goes on with. Before its slot is given back.
+    /// Figures for the client that takes this client's place. Call this before the slot is given back.
     pub(super) fn keep(&self, epoch: u64) -> KeptFigures {
         KeptFigures { epoch, counts: self.read(epoch) }
     }
 
-    /// Counts a message that the client sent. By its only writer.
+    /// Counts a message that the client sent. Called by the only writer of the line.
     #[inline]
     pub(crate) fn count(&self, message: ClientMessage) {
         self.follow(WORKER_EPOCH, message.epoch, || self.restart());
@@ -120,7 +125,7 @@ impl ClientLine {
         }
     }
 
-    /// As [`count`](Self::count), by one of several writers, all of which use this.
+    /// Like [`count`](Self::count), for a line with several writers; all of them must use this function.
     pub(crate) fn count_shared(&self, message: ClientMessage) {
         self.follow(WORKER_EPOCH, message.epoch, || self.restart());
         self.messages.fetch_add(1, Relaxed);
@@ -133,23 +138,23 @@ impl ClientLine {
         }
     }
 
-    /// It has sent something that has not ended.
+    /// Notes that the client has sent a message that has no outcome yet.
     pub(crate) fn touch(&self, now: u64) {
         self.last.fetch_max(now, Relaxed);
     }
 
-    /// When its last message was handled, in raw ticks.
+    /// When the client's last message was handled, in raw ticks.
     pub(crate) fn last(&self) -> u64 {
         self.last.load(Relaxed)
     }
 
-    /// A message of the client has failed.
+    /// Counts a failed message of the client.
     #[inline]
     fn fail(&self) {
         self.errors.fetch_add(1, Relaxed);
     }
 
-    /// What a part of the line holds is of an earlier epoch: `restart`s it.
+    /// Calls `restart` if a part of the line belongs to an earlier epoch.
     #[inline]
     fn follow(&self, shift: u32, epoch: u64, restart: impl FnOnce()) {
         let (flags, epoch) = (self.flags.load(Relaxed), short(epoch));
@@ -157,20 +162,21 @@ impl ClientLine {
             return;
         }
         let updated = |flags| Some(flags & !(EPOCH_MASK << shift) | epoch << shift);
-        // Restarted before it says so: what a reader takes for the new epoch's is not the old one's.
+        // Restart the part before storing its new epoch: a reader that finds the new epoch must not read
+        // values of the old one.
         restart();
-        let _ = self.flags.fetch_update(Relaxed, Relaxed, updated); // Never refused: the closure gives Some.
+        let _ = self.flags.fetch_update(Relaxed, Relaxed, updated); // Never fails: the closure always returns `Some`.
     }
 
-    /// Marks parts that are of an epoch before this one, so that they are of none when its number comes again. Their writers
-    /// may be a batch behind: then they restart their part once more.
+    /// Marks parts of epochs before this one, so that they do not count as current when their number recurs.
+    /// A writer that is one batch behind restarts its part once more.
     pub(super) fn mark_earlier(&self, epoch: u64) {
         for shift in [WORKER_EPOCH, PORT_EPOCH] {
             let marked = |flags: u32| {
                 let is_earlier = flags >> shift & EPOCH_MASK != short(epoch);
                 is_earlier.then_some(flags & !(EPOCH_MASK << shift) | LONG_AGO << shift)
             };
-            let _ = self.flags.fetch_update(Relaxed, Relaxed, marked); // Refused: it is of this one.
+            let _ = self.flags.fetch_update(Relaxed, Relaxed, marked); // Fails if the part is of this epoch.
         }
     }
 
@@ -182,14 +188,14 @@ impl ClientLine {
         self.errors.store(0, Relaxed);
     }
 
-    /// So much has been written to the client. By its port.
+    /// Counts bytes written to the client. Called by the client's port.
     #[inline]
     pub(crate) fn sent(&self, epoch: u64, bytes: u64) {
         self.follow(PORT_EPOCH, epoch, || self.bytes_out.store(0, Relaxed));
         self.bytes_out.store(own_load(&self.bytes_out) + bytes, Relaxed);
     }
 
-    /// So much has been written to the client, as any thread reports.
+    /// Counts bytes written to the client. Any thread may call this.
     pub(crate) fn sent_shared(&self, epoch: u64, bytes: u64) {
         self.follow(PORT_EPOCH, epoch, || self.bytes_out.store(0, Relaxed));
         self.bytes_out.fetch_add(bytes, Relaxed);
@@ -207,9 +213,9 @@ impl ClientLine {
         self.flags.load(Relaxed) & ONLY_RECORDED != 0
     }
 
-    /// A name that was only recorded connects.
+    /// Connects a name that was only recorded.
     pub(super) fn connect(&self, now: u64) {
-        // Before it counts as connected: a connection is not as silent as its name was.
+        // Store this before the flag: the connection has not been silent for as long as its name.
         self.last.fetch_max(now, Relaxed);
         self.connected_at.store(now, Relaxed);
         self.flags.fetch_and(!ONLY_RECORDED, Relaxed);
@@ -228,7 +234,8 @@ impl ClientLine {
         let messages = counted(&self.messages);
         ClientCounts {
             messages,
-            // Behind the messages: one that fails meanwhile is among the errors, and not yet among those.
+            // Load the errors after the messages and limit them: a message that fails meanwhile is in the
+            // errors but not in the messages.
             errors: part(WORKER_EPOCH, self.errors.load(Relaxed).into()).min(messages),
             bytes_in: counted(&self.bytes_in),
             bytes_out: part(PORT_EPOCH, self.bytes_out.load(Relaxed)),
@@ -242,10 +249,10 @@ impl ClientLine {
     }
 }
 
-/// What a client was counted with, for the client that takes its place (another socket of the same peer, say):
-/// [`Event::Closed`](crate::router::Event::Closed) has it, [`ConnectOptions::figures`](crate::router::ConnectOptions::figures)
-/// takes it. A reset in between starts the counts anew, and not the time since when it is connected. Empty by default, and
-/// while `detailed_stats` is off.
+/// The figures of a client whose place another client takes, for example another socket of the same peer.
+/// [`Event::Closed`](crate::router::Event::Closed) provides them, and
+/// [`ConnectOptions::figures`](crate::router::ConnectOptions::figures) accepts them. A reset in between
+/// restarts the counts, but not the time of the connect. Empty by default and while `detailed_stats` is off.
 ///
 /// ```
 /// use corelane::{config::Config, monitor::Monitor, router::{Builder, ConnectOptions, Event}};
@@ -257,7 +264,7 @@ impl ClientLine {
 /// let first = port.connect("ann", "peerjs", "", 1)?;
 /// port.submit(first, br#"{"type":"HEARTBEAT"}"#, 0)?;
 /// port.publish();
-/// // Another socket of ann's comes.
+/// // Another socket of the same peer connects.
 /// port.disconnect(first)?;
 /// let mut kept = None;
 /// while kept.is_none() {
@@ -271,7 +278,7 @@ impl ClientLine {
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct KeptFigures {
-    /// The one that they are of.
+    /// Epoch of the counts.
     epoch: u64,
     counts: ClientCounts,
 }
@@ -283,11 +290,11 @@ impl Default for KeptFigures {
 }
 
 impl KeptFigures {
-    /// Those of nobody.
+    /// Figures of no client.
     pub(crate) const NONE: Self = Self { epoch: 0, counts: ClientCounts::NONE };
 }
 
-/// A client's figures since its connect, as read once.
+/// Figures of a client since its connect, as one read found them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct ClientCounts {
     pub(crate) messages: u64,
@@ -296,11 +303,11 @@ pub(crate) struct ClientCounts {
     pub(crate) bytes_out: u64,
     pub(crate) nanoseconds: u64,
     pub(crate) maximum: u64,
-    /// In raw ticks.
+    /// When the last message was handled, in raw ticks.
     pub(crate) last: u64,
-    /// In raw ticks.
+    /// When the client connected, in raw ticks.
     pub(crate) connected_at: u64,
-    /// The host says that it is unhealthy.
+    /// The host has marked the client as unhealthy.
     pub(crate) marked: bool,
     pub(crate) is_connected: bool,
 }
@@ -320,7 +327,7 @@ impl ClientCounts {
     };
 }
 
-/// One client as the monitor sees it.
+/// One client as the monitor reads it.
 #[derive(Debug)]
 pub(crate) struct ClientView<'a> {
     pub(crate) id: super::ClientId,
@@ -328,20 +335,20 @@ pub(crate) struct ClientView<'a> {
     pub(crate) application: u16,
     pub(crate) protocol: u16,
     pub(crate) counts: ClientCounts,
-    /// Messages and bytes that hold credit.
+    /// Messages and bytes that use credit.
     pub(crate) outstanding: (u32, u32),
 }
 
-/// One application's connections.
+/// Connections of one application.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct ApplicationConnections {
     pub(crate) total: u64,
     pub(crate) active: u64,
-    /// The last connect or disconnect, in raw ticks.
+    /// Time of the last connect or disconnect, in raw ticks.
     pub(crate) last: u64,
 }
 
-/// What is counted as clients come and go.
+/// Counters that connects and disconnects change.
 #[derive(Debug)]
 pub(super) struct ConnectionCells {
     pub(super) connected: u64,
@@ -349,12 +356,12 @@ pub(super) struct ConnectionCells {
     pub(super) peak: u64,
     pub(super) reconnects: u64,
     pub(super) applications: Box<[ApplicationConnections]>,
-    /// In milliseconds.
+    /// Durations of ended connections, in milliseconds.
     pub(super) lived: Histogram,
     pub(super) writer: Writer,
 }
 
-/// Connections, as read once.
+/// Figures of connections, as one read found them.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct ConnectionReading {
     pub(crate) total: u64,
@@ -363,7 +370,7 @@ pub(crate) struct ConnectionReading {
     pub(crate) disconnected: u64,
     pub(crate) reconnects: u64,
     pub(crate) applications: Vec<ApplicationConnections>,
-    /// How long those that have ended had lasted, in milliseconds; unsettled.
+    /// Durations of ended connections, in milliseconds. The extremes are not settled.
     pub(crate) lived: Distribution,
 }
 
@@ -394,7 +401,7 @@ impl ConnectionCells {
         }
     }
 
-    /// A connection ends that has lasted for so many milliseconds, if that is known.
+    /// Counts the end of a connection. `lived` is its duration in milliseconds, if known.
     pub(super) fn disconnect(&mut self, application: u16, now: u64, lived: Option<u64>) {
         self.disconnected += 1;
         if let Some(one) = self.applications.get_mut(usize::from(application)) {

@@ -1,16 +1,17 @@
-//! Lists that are linked through words of the slots, so that they need no memory of their own and never overflow.
+//! Intrusive lists, linked through words of the slots. They need no memory of their own and never overflow.
 //!
-//! A word is [`UNLISTED`] while its client is on no such list. Whoever takes a client off sets it back: the slot is not
-//! reused before (`ClientSlot::is_unused`), so an entry always belongs to the generation that the slot has.
+//! A word is [`UNLISTED`] while its client is on no list. The thread that takes a client off a list resets
+//! the word. A slot is not reused before that (`ClientSlot::is_unused`), so every entry belongs to the
+//! current generation of its slot.
 
 use crate::sync::{AcqRel, AtomicU32, Relaxed, Release, mutant};
 
 /// The word of a client that is on no list.
 pub(crate) const UNLISTED: u32 = u32::MAX;
-/// The word of a list's last entry, and the start of an empty list.
+/// The word of a list's last entry, and the first entry of an empty list.
 pub(crate) const END: u32 = u32::MAX - 1;
 
-/// A queue with one owner. `link` finds an entry's word.
+/// A queue with one owner. `link` returns the word of an entry.
 #[derive(Debug)]
 pub(crate) struct SlotList {
     first: u32,
@@ -39,7 +40,7 @@ impl SlotList {
     pub(crate) fn push<'a>(&mut self, entry: u32, link: impl Fn(u32) -> Option<&'a AtomicU32>) {
         let Some(word) = link(entry) else { return };
         debug_assert_eq!(word.load(Relaxed), UNLISTED, "an entry is on one list, once");
-        word.store(END, Relaxed); // Relaxed: the list's owner alone reads it until it is taken off.
+        word.store(END, Relaxed); // Relaxed: only the owner of the list reads the word until `pop`.
         match link(self.last).filter(|_| self.length > 0) {
             Some(last) => last.store(entry, Relaxed), // Relaxed: as above.
             None => self.first = entry,
@@ -48,7 +49,7 @@ impl SlotList {
         self.length += 1;
     }
 
-    /// Takes the first entry off, once its owner is done with it.
+    /// Removes the first entry. Call this when the owner is done with the entry.
     pub(crate) fn pop<'a>(&mut self, link: impl Fn(u32) -> Option<&'a AtomicU32>) {
         let Some(word) = self.first().and_then(link) else { return };
         self.first = word.load(Relaxed); // Relaxed: as in `push`.
@@ -59,8 +60,8 @@ impl SlotList {
     }
 }
 
-/// A stack that any thread pushes to and one takes whole: entries only come off all at once, so that none is taken for
-/// another that has the same number.
+/// A stack to which any thread pushes. One thread takes all entries at once. There is no pop of a single
+/// entry, so the ABA problem cannot occur.
 #[derive(Debug)]
 pub(crate) struct Stack(AtomicU32);
 
@@ -69,17 +70,17 @@ impl Stack {
         Self(AtomicU32::new(END))
     }
 
-    /// Whether there may be nothing on it. For a re-check before sleep: behind the caller's fence.
+    /// Whether the stack looks empty. For the check before a sleep: call this after a fence.
     #[inline(always)]
     pub(crate) fn is_empty(&self) -> bool {
-        self.0.load(Relaxed) == END // Relaxed: see above; `take` acquires.
+        self.0.load(Relaxed) == END // Relaxed: the caller's fence orders the load; `take` acquires.
     }
 
     pub(crate) fn push(&self, entry: u32, word: &AtomicU32) {
-        let mut first = self.0.load(Relaxed); // Relaxed: the exchange decides.
+        let mut first = self.0.load(Relaxed); // Relaxed: the compare-and-swap decides.
         loop {
-            word.store(first, Relaxed); // Relaxed: the exchange publishes it.
-            // Release: the entry, and what was done before it; pairs with the Acquire in `take`.
+            word.store(first, Relaxed); // Relaxed: the compare-and-swap publishes it.
+            // Release publishes the entry and everything done before; pairs with the Acquire in `take`.
             match self.0.compare_exchange_weak(first, entry, Release, Relaxed) {
                 Ok(_) => return,
                 Err(now) => first = now,
@@ -87,9 +88,10 @@ impl Stack {
         }
     }
 
-    /// Takes all entries; the first is the latest. The next ones are found by their words, [`END`] ends them.
+    /// Takes all entries. Returns the latest one; the others follow through their words, up to [`END`].
     pub(crate) fn take(&self) -> u32 {
-        // Acquire: pairs with the Release in `push`; read-modify-writes only, so the exchange of an earlier push counts too.
+        // Acquire pairs with the Release in `push`. All writes are read-modify-writes, so the swap also
+        // synchronizes with earlier pushes.
         self.0.swap(END, AcqRel)
     }
 }

@@ -1,9 +1,9 @@
-//! A room's members as a worker reads them: one list of handles, grouped by port and sorted within each. Never changed;
-//! a join or a leave makes another.
+//! The members of a room as workers read them: one immutable list of handles, grouped by port and sorted
+//! within each port. A join or leave creates a new list (RCU).
 
 use crate::id::{ClientId, RoomId};
 
-/// The members of one room. Has at least one.
+/// The members of one room. Never empty.
 #[derive(Debug)]
 pub(crate) struct Members {
     room: RoomId,
@@ -12,7 +12,7 @@ pub(crate) struct Members {
     clients: Box<[ClientId]>,
 }
 
-/// Where a port's members lie.
+/// The part of the list that holds the members of one port.
 #[derive(Clone, Copy, Debug)]
 struct PortRange {
     port: u16,
@@ -26,7 +26,7 @@ impl Members {
         Self::build(room, name.into(), &[(port, client)])
     }
 
-    /// The same with one more, or nothing where it is a member already.
+    /// A copy with one more member. `None` if the client is a member already.
     pub(super) fn with(&self, port: u16, client: ClientId) -> Option<Self> {
         let mut members = self.all();
         let place = members.binary_search(&(port, client)).err()?;
@@ -34,7 +34,7 @@ impl Members {
         Some(Self::build(self.room, self.name.clone(), &members))
     }
 
-    /// The same without that one. `Err` where it is no member; `Ok(None)` where it was the last.
+    /// A copy without a member. `Err` if the client is not a member. `Ok(None)` if it was the last member.
     pub(super) fn without(&self, port: u16, client: ClientId) -> Result<Option<Self>, ()> {
         let mut members = self.all();
         let place = members.binary_search(&(port, client)).map_err(|_| ())?;
@@ -63,7 +63,7 @@ impl Members {
         Self { room, name, ports, clients: members.iter().map(|member| member.1).collect() }
     }
 
-    /// Its bytes, as they count against the limit on replaced lists.
+    /// Bytes of the list, as they count against the limit on replaced lists.
     pub(super) fn bytes(&self) -> usize {
         Self::bytes_of(self.clients.len(), self.ports.len(), self.name.len())
     }
@@ -84,7 +84,7 @@ impl Members {
         self.clients.len()
     }
 
-    /// Every port with its members.
+    /// Each port that has members, with its members.
     #[inline]
     pub(crate) fn by_port(&self) -> impl Iterator<Item = (usize, &[ClientId])> {
         self.ports.iter().map(|range| {
@@ -93,7 +93,7 @@ impl Members {
         })
     }
 
-    /// Whether a client of that port is a member.
+    /// Whether a client of this port is a member.
     #[inline]
     pub(crate) fn contains(&self, port: u16, client: ClientId) -> bool {
         let mut of_port = self.by_port().filter(|(here, _)| *here == usize::from(port));

@@ -1,15 +1,17 @@
-//! From a name to the client that has it. Readers never block or allocate; connects and disconnects change it, one at a
-//! time. Keyed by a 64-bit SipHash under a secret key: peers choose names, and must not choose collisions. All of it is
-//! there from the start: one node per client, one head per bucket, so that its size is what the budget states.
+//! The table from names to clients. Readers never block or allocate. Connects and disconnects change the
+//! table under a lock. It is keyed by a 64-bit SipHash-1-3 with a secret key, because peers choose their
+//! names and must not be able to choose collisions. All memory is allocated at the start, one node per client
+//! and one head per bucket, so the size is exactly what the budget states.
 //!
 //! | field | written by | read by |
 //! |---|---|---|
 //! | `heads`, `NameNode::next`, `NameNode::key` | insert and remove, under `writers` | anyone |
-//! | `NameNode::generation` | insert, under `writers`, while the node's key is 0 | anyone, between two looks at the key |
+//! | `NameNode::generation` | insert, under `writers`, while the key is 0 | anyone, between two loads of the key |
 //! | `insertions` | insert, before it writes to the node | anyone, before and after a walk |
 //!
-//! A removed node keeps its `next`, so a reader that stands on it walks on. Only an insertion that takes the node again
-//! can lead that reader astray: a walk that found nothing, while there was an insertion, is walked again.
+//! A removed node keeps its `next`, so a reader at this node can continue its walk. Only an insertion that
+//! reuses the node can lead the reader into another chain. A walk that finds nothing is therefore repeated if
+//! there was an insertion meanwhile. This is a seqlock whose readers retry only on a miss.
 
 use super::ClientId;
 use crate::sync::{
@@ -19,17 +21,17 @@ use crossbeam_utils::CachePadded;
 use siphasher::sip::SipHasher13;
 use std::hash::Hasher;
 
-/// A name's keyed hash.
+/// Keyed hash of a name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct NameHash(pub(crate) u64);
 
 /// No node: the end of a chain.
 const END: u32 = u32::MAX;
 
-/// The key of a node that is in no chain.
+/// Key of a node that is in no chain.
 const UNUSED: u64 = 0;
 
-/// One client's place in the table; it has the client's index.
+/// The node of one client. It has the client's index.
 #[derive(Debug)]
 struct NameNode {
     key: AtomicU64,
@@ -47,7 +49,7 @@ pub(crate) struct NameTable {
 }
 
 impl NameTable {
-    /// For the clients with the indices below `limit`.
+    /// A table for clients with indices below `limit`.
     pub(crate) fn new(limit: u32, keys: [u64; 2]) -> Self {
         let node = || NameNode {
             key: AtomicU64::new(UNUSED),
@@ -67,13 +69,13 @@ impl NameTable {
         limit.next_power_of_two()
     }
 
-    /// Bytes that it takes, for the budget.
+    /// Bytes of the table, for the budget.
     pub(crate) const fn bytes(limit: u32) -> u64 {
         Self::buckets(limit) as u64 * size_of::<AtomicU32>() as u64
             + limit as u64 * size_of::<NameNode>() as u64
     }
 
-    /// Takes its pages from the system.
+    /// Makes the pages of the table resident.
     pub(crate) fn touch(&mut self) -> std::io::Result<()> {
         os::touch(&mut self.heads)?;
         os::touch(&mut self.nodes)
@@ -91,71 +93,74 @@ impl NameTable {
         self.heads.get(hash.0 as usize & (self.heads.len() - 1))
     }
 
-    /// Who has the name: the client that had it at some moment during the call.
+    /// The client that had this name at some moment during the call.
     #[inline]
     pub(crate) fn get(&self, hash: NameHash) -> Option<ClientId> {
         let head = self.head(hash)?;
         loop {
-            // Acquire: with the count come the removals before it; pairs with the Release in `insert`.
+            // Acquire pairs with the Release in `insert`: this thread sees all removals before the count.
             let insertions = self.insertions.load(Acquire);
-            let mut index = head.load(Acquire); // Acquire: the node is filled; pairs with the Release in `insert`.
+            let mut index = head.load(Acquire); // Acquire pairs with the Release in `insert`: the node is filled.
             while let Some(node) = self.nodes.get(index as usize) {
-                // Acquire: the generation is this key's or a later one; pairs with the Release in `insert`.
+                // Acquire pairs with the Release in `insert`: the generation belongs to this key or to a
+                // later one.
                 if node.key.load(Acquire) == hash.0 {
-                    let generation = node.generation.load(Relaxed); // Relaxed: checked behind the fence.
-                    // Acquire: pairs with the fence in `insert`: with a later generation comes the end of this key.
+                    let generation = node.generation.load(Relaxed); // Relaxed: checked after the fence.
+                    // Pairs with the Release fence in `insert`: a thread that sees a later generation also
+                    // sees the end of this key.
                     fence(Acquire);
-                    // Relaxed: behind the fence.
+                    // Relaxed: the fence orders it.
                     if node.key.load(Relaxed) == hash.0 || mutant("name-key-once") {
                         return Some(ClientId::new(index, generation));
                     }
                 }
                 index = node.next.load(Acquire); // Acquire: as for the head.
             }
-            // Acquire: pairs with the fence in `insert`: with a link into another chain comes the insertion's count.
+            // Pairs with the Release fence in `insert`: a thread that followed a link into another chain also
+            // sees the count of that insertion.
             fence(Acquire);
-            // Relaxed: behind the fence.
+            // Relaxed: the fence orders it.
             if self.insertions.load(Relaxed) == insertions || mutant("name-miss-believed") {
                 return None;
             }
         }
     }
 
-    /// Inserts, or says who has the name. The client's node is in no chain.
+    /// Inserts a name, or returns the client that has it. The node of `client` must be in no chain.
     pub(crate) fn insert(&self, hash: NameHash, client: ClientId) -> Result<(), ClientId> {
         let _writing = lock(&self.writers);
         if let Some(present) = self.get(hash) {
             return Err(present);
         }
         let (Some(head), Some(node)) = (self.head(hash), self.nodes.get(client.index() as usize)) else {
-            return Ok(()); // Every client's index is below the limit.
+            return Ok(()); // Cannot happen: the index of every client is below the limit.
         };
         if !mutant("name-insertion-uncounted") {
-            // Release: a walk that starts with this count starts with every removal before it; pairs with the Acquire
-            // in `get`.
+            // Release pairs with the Acquire in `get`: a walk that starts with this count sees every earlier
+            // removal.
             let order = ordering("name-count-relaxed", Release, Relaxed);
             self.insertions.store(own_load(&self.insertions) + 1, order);
         }
-        // Release: pairs with the fences in `get`. A reader that sees anything written below sees the count, and that
-        // the node's last key had gone.
+        // Pairs with the Acquire fences in `get`: a reader that sees any of the stores below also sees the
+        // count, and the end of the node's previous key.
         fence(Release);
         node.generation.store(client.generation(), Relaxed); // Relaxed: the key publishes it.
-        node.next.store(head.load(Relaxed), Release); // Relaxed: ours, under the lock. Release: what it leads to.
-        node.key.store(hash.0, Release); // Release: with the key comes the generation.
-        head.store(client.index(), Release); // Release: with the link comes the node.
+        node.next.store(head.load(Relaxed), Release); // Relaxed: under the lock. Release: publishes the chain.
+        node.key.store(hash.0, Release); // Release: publishes the generation.
+        head.store(client.index(), Release); // Release: publishes the node.
         Ok(())
     }
 
-    /// Removes the name only while it is this client's: a successor keeps it.
+    /// Removes the name if it still belongs to this client. A successor keeps it.
     pub(crate) fn remove(&self, hash: NameHash, client: ClientId) {
         let _writing = lock(&self.writers);
         let Some(mut link) = self.head(hash) else { return };
-        // Relaxed throughout: only the lock's holder writes what is loaded here.
+        // Relaxed throughout: only the holder of the lock writes these words.
         while let Some(node) = self.nodes.get(link.load(Relaxed) as usize) {
             if node.key.load(Relaxed) == hash.0 {
                 let present = ClientId::new(link.load(Relaxed), node.generation.load(Relaxed));
                 if present == client || mutant("name-removal-unconditional") {
-                    link.store(node.next.load(Relaxed), Release); // Release: what it leads to now.
+                    link.store(node.next.load(Relaxed), Release); // Release: publishes the rest of the chain.
                     node.key.store(UNUSED, Relaxed); // Relaxed: the fence of the node's next insertion orders it.
                 }
                 return;

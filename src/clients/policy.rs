@@ -1,22 +1,23 @@
-//! What becomes of a delivery that its recipient has no credit for.
+//! What happens to a delivery whose recipient has no credit left.
 
-/// What the router does when a delivery would give a client more than it may have outstanding. The message fails as
-/// `credit_exhausted` in every case; a new limit or a host that acknowledges lets the next one through.
+/// What the router does with a delivery that would exceed the recipient's credit. In every case the message
+/// fails as `credit_exhausted`. A higher limit or an acknowledgement of the host lets later messages through.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 #[repr(u8)]
 pub enum CreditPolicy {
-    /// Ask its host to close it, once.
+    /// Asks the host once to close the client.
     #[default]
     Disconnect = 0,
-    /// Keep it; tell the sender, unless `refusal_notices` is off.
+    /// Keeps the client connected and sends the sender a notice, unless `refusal_notices` is off.
     Refuse = 1,
-    /// Keep it where the message's type is listed as droppable; close it for any other.
+    /// Keeps the client connected if the type of the message is droppable. Otherwise asks the host to close
+    /// the client.
     Drop = 2,
 }
 
 impl CreditPolicy {
-    /// The policy of this number; the default where there is none.
+    /// The policy with this number. The default policy for any other number.
     pub(crate) const fn from_number(number: u64) -> Self {
         match number {
             1 => Self::Refuse,
@@ -26,21 +27,23 @@ impl CreditPolicy {
     }
 }
 
-/// What a client has been given and has not acknowledged as written.
+/// Messages and bytes of a client that are unacknowledged.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Outstanding {
-    /// Messages that hold credit now: in rings, in a backlog, or handed out. What the limit is held against.
+    /// Messages that use credit: in rings, in a backlog, or handed out. The credit limit applies to this
+    /// number.
     pub messages: u32,
-    /// Their bytes.
+    /// Bytes of these messages.
     pub bytes: u32,
-    /// Of these messages, handed out to the host.
+    /// Messages that were handed out to the host and are unacknowledged.
     pub handed_messages: u32,
-    /// Of these bytes, handed out to the host.
+    /// Bytes of these messages.
     pub handed_bytes: u32,
-    /// The most messages that were handed out and not acknowledged at once: a true maximum, kept by the port since the
-    /// client connected.
+    /// Largest number of messages that were handed out and unacknowledged at the same time. Exact: the port
+    /// keeps it since the client connected.
     pub handed_messages_maximum: u32,
-    /// The most bytes, likewise; not necessarily at the same moment.
+    /// Largest number of bytes that were handed out and unacknowledged at the same time. May be of a
+    /// different moment than the largest number of messages.
     pub handed_bytes_maximum: u32,
 }

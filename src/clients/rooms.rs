@@ -1,9 +1,11 @@
-//! Rooms: named sets of clients. Ports join and leave under a lock of their own; workers look a room up by its name and
-//! read its members without waiting. A room comes with its first member and goes with its last.
+//! Rooms: named sets of clients. Ports join and leave under the rooms' own lock. Workers look a room up by
+//! its name and read its members without waiting (RCU). A room is created with its first member and removed
+//! with its last.
 //!
-//! A list that is replaced while a worker may read it is kept for that worker (`sync::published`), bounded in number and
-//! bytes: past it joins and leaves are refused, to be retried. A client that disconnects then stays in its lists until a
-//! later call takes it out; its credit is closed, so nothing is delivered to it meanwhile.
+//! A list that is replaced while a worker may read it is retained for this worker (`sync::published`). Number
+//! and bytes of retained lists are bounded; beyond the bound, joins and leaves are refused and can be
+//! retried. A client that disconnects meanwhile stays in its lists until a later call removes it. Its credit
+//! is closed, so nothing is delivered to it.
 
 use super::check_name;
 use super::members::Members;
@@ -16,10 +18,10 @@ use crate::sync::{
 };
 use std::collections::{HashMap, VecDeque};
 
-/// A worker's way to the members of rooms.
+/// A worker's access to the members of rooms.
 pub(crate) type RoomReader = Reader<Members>;
 
-/// What rooms may come to.
+/// Limits on rooms.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct RoomLimits {
     pub(crate) rooms: usize,
@@ -33,29 +35,31 @@ pub(crate) struct RoomLimits {
 }
 
 impl RoomLimits {
-    /// The largest list.
+    /// Bytes of the largest list.
     pub(crate) const fn list_bytes(&self) -> u64 {
         Members::bytes_of(self.members, self.ports, MAX_NAME_BYTES) as u64
     }
 
-    /// All memory that rooms take at most.
+    /// Upper bound in bytes of all rooms.
     pub(crate) const fn bytes(&self) -> u64 {
-        // A cell, a generation, a place on the free list, the name's node, and an empty list with its name and ports.
+        // A cell, a generation, a place on the free list, the node of the name, and an empty list with its
+        // name and ports.
         let room = 8 + 4 + 4 + 64 + Members::bytes_of(0, self.ports, MAX_NAME_BYTES);
         let by_rooms = self.rooms.saturating_mul(self.members);
         let by_clients = self.clients.saturating_mul(self.client_rooms);
         let memberships = if by_rooms < by_clients { by_rooms } else { by_clients };
-        // Per client a place in the map, which may be twice as large as used, and one in the queue of the leaving; per
-        // membership one in a list and one in the client's own, which grows by doubling.
+        // Per client: an entry in the map, whose capacity may be twice its use, and an entry in the queue of
+        // leaving clients. Per membership: an entry in a list and one in the client's own list, which grows
+        // by doubling.
         let clients = self.clients * 96 + memberships * (8 + 16) + self.clients * 32;
         let retired = self.retired_bytes + self.retired_lists * (96 + 8 * self.workers);
-        // The list that is being made, and each worker's place for recipients.
+        // The list that is being built, and each worker's buffer for recipients.
         let working = self.members * 16 + self.workers * self.members * 8;
         (self.rooms * room + clients + retired + working) as u64
     }
 }
 
-/// What rooms have come to.
+/// Figures of all rooms.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct RoomFigures {
     pub(crate) open: u64,
@@ -68,30 +72,31 @@ pub(crate) struct RoomFigures {
     pub(crate) refused: [u64; RoomRefused::COUNT],
 }
 
-/// How many memberships a worker ends at the end of a batch: each copies a list of up to `max_room_members`.
+/// Number of memberships that a worker ends at the end of a batch. Each one copies a list of up to
+/// `max_room_members` entries.
 const TAKEN_OUT_PER_CALL: usize = 4;
 
 /// All rooms of a router.
 #[derive(Debug)]
 pub(crate) struct Rooms {
-    /// Each name's room; the table holds handles, and a room's is as wide as a client's.
+    /// Room of each name. The table stores handles of clients; a room's handle has the same width.
     names: NameTable,
     limits: RoomLimits,
     control: Mutex<RoomControl>,
     readers: Mutex<Vec<RoomReader>>,
-    /// Clients are still to be taken out of their rooms.
+    /// Whether disconnected clients must still be removed from rooms.
     leaving: AtomicBool,
 }
 
 #[derive(Debug)]
 struct RoomControl {
     lists: PublishedWriter<Members>,
-    /// Of each place that was ever used.
+    /// Generation of each place that was ever used.
     generations: Vec<u32>,
     free: Vec<u32>,
-    /// Each client's rooms, with the port that it is on.
+    /// Rooms of each client, and the client's port.
     memberships: HashMap<ClientId, (u16, Vec<RoomId>)>,
-    /// Disconnected, and still in rooms.
+    /// Disconnected clients that are still in rooms.
     leaving: VecDeque<ClientId>,
     figures: RoomFigures,
 }
@@ -116,12 +121,13 @@ impl Rooms {
         }
     }
 
-    /// A worker's reader: there are as many as workers.
+    /// A reader for one worker. There are as many readers as workers.
     pub(crate) fn reader(&self) -> Option<RoomReader> {
         lock(&self.readers).pop()
     }
 
-    /// Puts a client of `port` into the room of that name, which it makes if there is none. A member stays one.
+    /// Adds a client of `port` to the room with this name, and creates the room if necessary. Joining again
+    /// changes nothing.
     pub(crate) fn join(&self, client: ClientId, port: u16, name: &str) -> Result<RoomId, Error> {
         check_name(name)?;
         let hash = self.names.hash(name.as_bytes());
@@ -155,7 +161,8 @@ impl Rooms {
         let present = self.names.get(hash).map(|room| RoomId(room.0));
         let list = present.and_then(|room| control.lists.get(room.index()));
         match list {
-            // Keyed 64-bit hashes do not collide in practice; another's room would be a wrong delivery.
+            // Compare the names: keyed 64-bit hashes do not collide in practice, but a collision would
+            // deliver to the wrong room.
             Some(list) if list.name() != name => return Err(RoomRefused::TooManyRooms),
             Some(list) if list.contains(port, client) => return Ok(list.room()),
             Some(list) if list.len() >= self.limits.members => return Err(RoomRefused::RoomFull),
@@ -165,12 +172,12 @@ impl Rooms {
             return Err(RoomRefused::TooManyClientRooms);
         }
         if own == 0 && control.memberships.len() >= self.limits.clients {
-            return Err(RoomRefused::Busy); // Disconnected clients are still to be taken out.
+            return Err(RoomRefused::Busy); // Disconnected clients must be removed first.
         }
         let room = match list {
             Some(list) => {
                 let (room, bytes) = (list.room(), list.bytes());
-                // Copied only now that nothing else refuses it. Nothing: a member already, which was seen to above.
+                // Copy the list only after all checks. `None` cannot happen: members were handled above.
                 let Some(next) = list.with(port, client) else { return Ok(room) };
                 control.lists.replace(room.index(), Some(Box::new(next)), bytes)?;
                 room
@@ -178,8 +185,8 @@ impl Rooms {
             None => {
                 let room = control.new_room(self.limits.rooms).ok_or(RoomRefused::TooManyRooms)?;
                 let first = Members::first(room, name, port, client);
-                control.lists.replace(room.index(), Some(Box::new(first)), 0)?; // The cell is empty: not refused.
-                // The list comes first: who finds the name finds it.
+                control.lists.replace(room.index(), Some(Box::new(first)), 0)?; // Never refused: the cell is empty.
+                // Publish the list before the name: a reader that finds the name finds the list.
                 let inserted = self.names.insert(hash, ClientId(room.0));
                 debug_assert!(inserted.is_ok(), "names change under the control lock");
                 control.figures.open += 1;
@@ -193,7 +200,7 @@ impl Rooms {
         Ok(room)
     }
 
-    /// Takes a client out of a room.
+    /// Removes a client from a room.
     pub(crate) fn leave(&self, client: ClientId, room: RoomId) -> Result<(), Error> {
         let mut control = lock(&self.control);
         self.take_out_leaving(&mut control);
@@ -210,7 +217,8 @@ impl Rooms {
         })
     }
 
-    /// Takes a client that disconnects out of all its rooms: at once, or, where lists are still read, later.
+    /// Removes a disconnecting client from all its rooms. If too many replaced lists are still being read, a
+    /// later call does this.
     pub(crate) fn leave_all(&self, client: ClientId) {
         if mutant("room-keeps-disconnected") {
             return;
@@ -222,10 +230,12 @@ impl Rooms {
         self.take_out_leaving(&mut control);
     }
 
-    /// Takes the clients out that a disconnect has left in their rooms. Cheap where there are none; never waits. Called after
-    /// every poll, and by workers at the end of a batch, whose looks are what keeps the lists.
+    /// Removes disconnected clients that are still in rooms. Cheap if there are none, and never waits. Called
+    /// after every poll, and by workers at the end of a batch, because the workers' reads are what retains
+    /// the lists.
     pub(crate) fn follow_up(&self) {
-        // Relaxed: a hint; a late look is made up for by the next one. Whoever has the lock looks for itself.
+        // Relaxed: a hint. A later call makes up for a stale value, and the holder of the lock checks for
+        // itself.
         if self.leaving.load(Relaxed)
             && let Some(mut control) = try_lock(&self.control)
         {
@@ -252,15 +262,17 @@ impl Rooms {
         self.leaving.store(!control.leaving.is_empty(), Relaxed); // Relaxed: as in `follow_up`.
     }
 
-    /// The members of the room of that name now. The list stays until the reader leaves; never waits.
+    /// The current members of the room with this name. The list stays valid until the reader leaves. Never
+    /// waits.
     #[inline]
     pub(crate) fn find<'a>(&self, reader: &'a mut RoomReader, name: &[u8]) -> Option<&'a Members> {
         let room = RoomId(self.names.get(self.names.hash(name))?.0);
-        // The room may have gone and its place have become another's since the name was looked up.
+        // Since the lookup of the name, the room may have been removed and another room may have taken its
+        // place.
         reader.get(room.index()).filter(|list| list.room() == room && list.name() == name)
     }
 
-    /// Now, and so far.
+    /// Current figures, and totals since the start.
     pub(crate) fn figures(&self) -> RoomFigures {
         let mut control = lock(&self.control);
         let (lists, bytes) = control.lists.collect();
@@ -279,22 +291,22 @@ impl RoomControl {
             None => return None,
         };
         let generation = self.generations.get_mut(index as usize)?;
-        // 0 is nobody's generation.
+        // 0 is never a valid generation.
         *generation = generation.wrapping_add(1).max(1);
         Some(RoomId::new(index, *generation))
     }
 
-    /// Takes a member out of a room; the room goes with its last.
+    /// Removes a member from a room. A room without members is removed.
     fn take_out(&mut self, names: &NameTable, client: ClientId, room: RoomId) -> Result<(), Crowded> {
         let Some((port, rooms)) = self.memberships.get_mut(&client) else { return Ok(()) };
         let forget = |rooms: &mut Vec<RoomId>| rooms.retain(|one| *one != room);
         let list = self.lists.get(room.index()).filter(|list| list.room() == room);
-        // Asked first: the next list is a copy.
+        // Check for room first, because the next list is a copy.
         if list.is_some_and(|list| !self.lists.has_room(list.bytes())) {
             return Err(Crowded);
         }
         let Some((list, Ok(next))) = list.map(|list| (list, list.without(*port, client))) else {
-            forget(rooms); // Never: a membership is in both.
+            forget(rooms); // Cannot happen: every membership is in both.
             return Ok(());
         };
         let (hash, bytes, gone) = (names.hash(list.name()), list.bytes(), next.is_none());
@@ -347,13 +359,13 @@ mod tests {
         let lobby = rooms.join(id(1), 0, "lobby").unwrap();
         rooms.join(id(1), 0, "den").unwrap();
         let seen = rooms.find(&mut worker, b"lobby").unwrap();
-        // The worker is in the middle of its batch: two lists are kept for it, a third is refused.
+        // The worker is within a batch: two lists are retained for it, and a third change is refused.
         rooms.join(id(2), 0, "lobby").unwrap();
         rooms.join(id(3), 0, "lobby").unwrap();
         assert_eq!(rooms.join(id(2), 0, "den"), Err(Error::RoomsBusy));
         assert_eq!(rooms.leave(id(1), lobby), Err(Error::RoomsBusy));
         assert_eq!((seen.len(), rooms.find(&mut worker, b"lobby").unwrap().len()), (1, 3));
-        // Who disconnects cannot be refused: taken out later. A new client must wait for that.
+        // A disconnect cannot be refused, so its client is removed later. A new client must wait until then.
         rooms.leave_all(id(1));
         let figures = rooms.figures();
         assert_eq!((figures.retired_lists, figures.members, figures.left), (2, 4, 0));

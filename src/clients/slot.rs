@@ -1,25 +1,27 @@
-//! One client's cells. A slot is reused. Its generation tells its clients apart: it is in the handle and in three of the
-//! slot's words, so that a reader compares it in the same load as what it reads.
+//! The cells of one client. A slot is reused. The generation distinguishes its successive clients. It is in
+//! the handle and in three words of the slot, so that a reader gets it with the same load as the value that
+//! it protects.
 //!
 //! | field | written by | read by |
 //! |---|---|---|
-//! | `credit` | workers that deliver to it, its port | the same |
-//! | `finished`, `alive_at`, `held` | its worker; of one that has ended, whoever settles in its place | its port, at reuse and for its timers |
+//! | `credit` | workers that deliver to the client, its port | the same |
+//! | `finished`, `alive_at`, `held` | its worker; whoever settles an ended worker | its port, at reuse and for timers |
 //! | `batch`, `reached` | its worker; its port while it moves the client, which is quiet then | its port |
 //! | `leaving` | connect; the workers that take a disconnect, by read-modify-write | the same |
-//! | `place`, `name`, `labels` | connect, before the name is inserted or anything is pushed | workers, behind a record of it or behind credit for it |
-//! | `state` | connect; its port's halves, by compare-exchange: a phase changes only from the one expected | its port; anyone who sends to it |
-//! | `submitted` | its port's submitting half | that half; connect, at reuse |
-//! | `token`, `handed`, `track`, `sampled_at` | its port's polling half | the same |
+//! | `place`, `name`, `labels` | connect, before it inserts the name or pushes | workers, after its record or with credit |
+//! | `state` | connect; both halves of its port, by compare-and-swap from the expected phase | its port; its senders |
+//! | `submitted` | the submitting half of its port | the same half; connect, at reuse |
+//! | `token`, `handed`, `track`, `sampled_at` | the polling half of its port | the same |
 //! | `close_link`, `closed_link` | the worker whose list the client is on | the same |
-//! | `port_link` | the submitting half (waiting disconnects); whoever puts the client on its port's list of closed ones | the same; connect, at reuse |
-//! | `retired_link` | whoever closes the client | connect, at reuse |
+//! | `port_link` | the submitting half (waiting disconnects); whoever lists it as closed | the same; connect, at reuse |
+//! | `retired_link` | the thread that closes the client | connect, at reuse |
 //!
-//! **Reuse.** A slot is reused only when its client is closed and nothing can reach it by its old handle: all that it
-//! submitted has finished, its disconnect included; no credit is outstanding; no CLOSE is on its way; it is on no list of
-//! its port's. So every entry of a list belongs to the generation that the slot has.
+//! **Reuse.** A slot is reused only when its client is closed and nothing can reach the slot by the old
+//! handle: all messages that the client submitted have finished, including its disconnect; no credit is
+//! outstanding; no CLOSE is on its way; the client is on none of its port's lists. Every entry of a list
+//! therefore belongs to the current generation of its slot.
 //!
-//! Without a worker of its own (`round_robin`) several workers write a client's `finished` and `held`, by
+//! With `round_robin` a client has no single worker: several workers write its `finished` and `held`, by
 //! read-modify-write (`docs/decisions/0006-round-robin-cells.md`).
 
 use super::list::UNLISTED;
@@ -27,7 +29,7 @@ use super::{ClientLine, ClientMessage, Credit, CreditPolicy, MAX_NAME_BYTES, New
 use crate::sync::{AcqRel, Acquire, AtomicU32, AtomicU64, Relaxed, Release, mutant, ordering, own_load};
 use crossbeam_utils::CachePadded;
 
-/// Where a slot is in its life.
+/// Phase in the life of a slot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u32)]
 pub(crate) enum Phase {
@@ -37,7 +39,7 @@ pub(crate) enum Phase {
     Closed = 3,
 }
 
-/// Whose a client is.
+/// The port, worker and generation of a client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct SlotPlace {
     pub(crate) generation: u32,
@@ -45,34 +47,37 @@ pub(crate) struct SlotPlace {
     pub(crate) worker: u16,
 }
 
-/// Room for a name on a reader's stack.
+/// Buffer for a name on a reader's stack.
 pub(crate) type NameBuffer = [[u8; 8]; MAX_NAME_BYTES / 8];
 
-/// The client has no worker of its own: see `ClientSlot::leaving`.
+/// The client has no single worker: see `ClientSlot::leaving`.
 const SEVERAL: u32 = 1 << 31;
 
 #[repr(C, align(64))]
 #[derive(Debug)]
 pub(crate) struct ClientSlot {
     pub(crate) credit: Credit,
-    /// Messages of this client that have ended. Cumulative over all its generations.
+    /// Messages of this client that have ended. Cumulative over all generations of the slot.
     pub(crate) finished: AtomicU64,
-    /// When its worker last saw a keep-alive, in raw ticks.
+    /// When the worker last saw a keep-alive of the client, in raw ticks.
     pub(crate) alive_at: AtomicU64,
-    /// Messages of this client that are held.
+    /// Held messages of this client.
     pub(crate) held: AtomicU32,
-    /// The next on the list that its CLOSE, or its CLIENT_CLOSED, waits on. See [`super::List`].
+    /// Links to the next client on the list of waiting CLOSE or CLIENT_CLOSED deliveries. See
+    /// [`super::SlotList`].
     pub(crate) close_link: AtomicU32,
     pub(crate) closed_link: AtomicU32,
-    /// The next of the clients that are closed and not yet free.
+    /// Links to the next client that is closed and not yet free.
     pub(super) retired_link: AtomicU32,
-    /// The last of its worker's batches that emitted something for a message of this client.
+    /// The last batch of the worker that emitted a delivery for a message of this client.
     batch: AtomicU64,
-    /// The ports that such deliveries went to, a bit each.
+    /// Bit set of the ports to which such deliveries went.
     reached: AtomicU64,
-    /// [`SEVERAL`] where the client has no worker of its own, and how many workers its disconnect must still pass.
+    /// [`SEVERAL`] if the client has no single worker, plus the number of workers that must still take its
+    /// disconnect.
     leaving: AtomicU32,
-    /// The next on a list of its port's: disconnects that wait for room, or clients that the port closes itself.
+    /// Links to the next client on a list of the port: disconnects that wait for room, or clients that the
+    /// port itself closes.
     pub(crate) port_link: AtomicU32,
     port_line: PortLine,
     name: [AtomicU64; MAX_NAME_BYTES / 8],
@@ -83,7 +88,7 @@ pub(crate) struct ClientSlot {
 struct PortLine {
     submitted: AtomicU64,
     token: AtomicU64,
-    /// Handed out and not acknowledged: messages in the upper half, bytes in the lower.
+    /// Handed out and unacknowledged: messages in the upper half, bytes in the lower.
     handed: AtomicU64,
     place: AtomicU64,
     /// See [`WriteTimer`].
@@ -93,12 +98,14 @@ struct PortLine {
     /// See [`SlotState`].
     state: AtomicU64,
     labels: AtomicU32,
-    /// The name's length in the lowest byte, then the credit policy, in the upper half 16 bits of the name's hash.
+    /// Bits 0 to 7: the length of the name. Bits 8 to 15: the credit policy. Bits 16 to 31: 16 bits of the
+    /// name's hash.
     name_and_policy: AtomicU32,
 }
 
-/// Whose the slot is, in which phase, and the worker that its messages go to now (without a worker of its own: the next
-/// that is to get its disconnect). One word: bits 32 to 63 the generation, 16 to 31 the worker, 0 to 15 the phase.
+/// Generation and phase of the slot, and the worker that gets the client's messages. For a client without a
+/// single worker, `worker` is the next worker that must get its disconnect. One word: bits 32 to 63 hold the
+/// generation, 16 to 31 the worker, 0 to 15 the phase.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct SlotState {
     pub(crate) generation: u32,
@@ -122,8 +129,9 @@ impl SlotState {
     }
 }
 
-/// What the port keeps per client of what it handed out: in one word, bits 48 to 63 the messages still to be
-/// acknowledged up to the sampled one (0: none is sampled), 32 to 47 and 0 to 31 the most messages and bytes outstanding.
+/// What the port keeps for each client about handed-out deliveries. One word: bits 48 to 63 hold the number
+/// of messages to acknowledge up to and including the sampled one (0: no sample), bits 32 to 47 the largest
+/// number of outstanding messages, bits 0 to 31 the largest number of outstanding bytes.
 #[derive(Clone, Copy)]
 struct WriteTimer {
     sample_left: u32,
@@ -137,25 +145,25 @@ impl WriteTimer {
     }
 
     fn word(self) -> u64 {
-        // A credit limit never allows more than 16 bits of messages.
+        // Credit limits never allow more messages than fit into 16 bits.
         let sixteen = |value: u32| u64::from(value.min(0xffff));
         sixteen(self.sample_left) << 48 | sixteen(self.messages) << 32 | u64::from(self.bytes)
     }
 }
 
-/// What an acknowledgement came to.
+/// Result of an acknowledgement.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Acknowledged {
     pub(crate) messages: u32,
     pub(crate) bytes: u32,
-    /// When the sampled delivery that it covers had been handed out, in raw ticks.
+    /// When the sampled delivery that this acknowledgement covers was handed out, in raw ticks.
     pub(crate) sampled_at: Option<u64>,
 }
 
 #[cfg(not(corelane_loom))]
 const _: () = assert!(size_of::<ClientSlot>() == 192);
 
-/// Where the words of a slot lie that a port in another language uses, in bytes from its start.
+/// Byte offsets of the slot's words that a port in another language uses.
 #[cfg(not(corelane_loom))]
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct SlotOffsets {
@@ -215,10 +223,10 @@ impl ClientSlot {
         }
     }
 
-    /// Fills a free slot for its next generation, which it returns. Under the control lock.
+    /// Fills a free slot and returns its new generation. Called under the control lock.
     pub(super) fn open(&self, new: &NewClient<'_>) -> u32 {
         let line = &self.port_line;
-        // 0 is nobody's generation.
+        // 0 is never a valid generation.
         let generation = ((own_load(&line.place) >> 32) as u32).wrapping_add(1).max(1);
         // Relaxed throughout: the credit word's Release, the name table and the ring publish the slot.
         self.alive_at.store(0, Relaxed);
@@ -239,9 +247,10 @@ impl ClientSlot {
         let links = [&self.close_link, &self.closed_link, &self.port_link];
         debug_assert!(links.iter().all(|link| link.load(Relaxed) == UNLISTED), "a listed slot is not reused");
         let place = u64::from(generation) << 32 | u64::from(new.port) << 16 | u64::from(new.worker);
-        line.place.store(place, Release); // Release: for a worker that compares the name without credit.
+        line.place.store(place, Release); // Release: for a worker that compares the name without credit; see `place`.
         let state = SlotState { generation, worker: new.worker, phase: Phase::Open };
-        // Release: who sees this generation open sees the slot filled; pairs with the Acquire in `state`.
+        // Release: a thread that sees this generation open sees the slot filled; pairs with the Acquire in
+        // `state`.
         line.state.store(state.word(), Release);
         self.credit.open(generation);
         generation
@@ -253,14 +262,14 @@ impl ClientSlot {
         SlotPlace { generation: (place >> 32) as u32, port: (place >> 16) as u16, worker: place as u16 }
     }
 
-    /// Protocol and application, by number.
+    /// Numbers of the protocol and application.
     #[inline(always)]
     pub(crate) fn labels(&self) -> (u16, u16) {
         let labels = self.port_line.labels.load(Relaxed); // Relaxed: see `open`.
         (labels as u16, (labels >> 16) as u16)
     }
 
-    /// Another application than it was opened with: its host connects a client of which it only recorded so far.
+    /// Replaces the application: the host connects a client that was only recorded until then.
     #[cfg(not(corelane_loom))]
     pub(super) fn set_application(&self, application: u16) {
         let (protocol, _) = self.labels();
@@ -268,8 +277,8 @@ impl ClientSlot {
         self.port_line.labels.store(u32::from(protocol) | u32::from(application) << 16, Relaxed);
     }
 
-    /// The client's name, copied. A reader that raced with a reuse may get a mixture; such a reader has no
-    /// credit, and compares.
+    /// A copy of the client's name. A reader that races with a reuse may get a mixture of two names. Such a
+    /// reader has no credit, and compares the name.
     #[inline]
     pub(crate) fn name<'a>(&self, buffer: &'a mut NameBuffer) -> &'a str {
         let length = (self.port_line.name_and_policy.load(Relaxed) & 0xff) as usize;
@@ -281,33 +290,33 @@ impl ClientSlot {
         std::str::from_utf8(bytes).unwrap_or_default()
     }
 
-    /// What its lack of credit leads to. A reader without credit may get a successor's, and can do nothing with it: what
-    /// closes a client compares the generation.
+    /// The client's credit policy. A reader without credit may get the policy of a successor. This does no
+    /// harm, because closing a client compares the generation.
     pub(crate) fn policy(&self) -> CreditPolicy {
         // Relaxed: see `open`.
         CreditPolicy::from_number(u64::from(self.port_line.name_and_policy.load(Relaxed) >> 8 & 0xff))
     }
 
-    /// The host's value for this client.
+    /// The token: the host's value for this client.
     #[inline(always)]
     pub(crate) fn token(&self) -> u64 {
-        self.port_line.token.load(Relaxed) // Relaxed: the port's own.
+        self.port_line.token.load(Relaxed) // Relaxed: only the port uses it.
     }
 
-    /// Gives the client another token; by the port.
+    /// Replaces the token. Called by the port.
     pub(crate) fn rebind(&self, token: u64) {
-        self.port_line.token.store(token, Relaxed); // Relaxed: the port's own.
+        self.port_line.token.store(token, Relaxed); // Relaxed: only the port uses it.
     }
 
-    /// Whose the slot is now, and in which phase.
+    /// The current generation, worker and phase of the slot.
     #[inline(always)]
     pub(crate) fn state(&self) -> SlotState {
-        // Acquire: with the generation comes the filled slot; pairs with the Release in `open`.
+        // Acquire pairs with the Release in `open`: a thread that sees the generation sees the filled slot.
         SlotState::of(self.port_line.state.load(Acquire))
     }
 
-    /// The phase that this generation is in, or nothing where the slot is another's. One load says both, so that no reuse
-    /// comes between them.
+    /// The phase of this generation, or `None` if the slot has another generation. One load returns both, so
+    /// no reuse can come between them.
     #[inline(always)]
     pub(crate) fn phase_of(&self, generation: u32) -> Option<Phase> {
         let state = self.state();
@@ -315,7 +324,7 @@ impl ClientSlot {
         same.then_some(state.phase)
     }
 
-    /// Takes this generation from one phase to the next. True for the one caller that did it.
+    /// Moves this generation from one phase to another. True for the one caller that did it.
     pub(crate) fn leave_phase(&self, generation: u32, from: Phase, to: Phase) -> bool {
         self.change_state(|state| {
             let is_meant = state.generation == generation && state.phase == from;
@@ -323,33 +332,35 @@ impl ClientSlot {
         })
     }
 
-    /// Says where the client's messages go now; without a worker of its own, which worker is to get its disconnect next. By
-    /// the submitting half, while the client is on it.
+    /// Sets the worker that gets the client's messages; for a client without a single worker, the worker that
+    /// gets its disconnect next. Called by the submitting half, while the client is on its port.
     pub(crate) fn set_current(&self, worker: usize) {
         self.change_state(|state| Some(SlotState { worker: worker as u16, ..state }));
     }
 
     fn change_state(&self, change: impl Fn(SlotState) -> Option<SlotState>) -> bool {
         let word = &self.port_line.state;
-        // Acquire and Release: as in `open` and `state`; the two halves of a port may change the word at once.
+        // Acquire and Release: as in `open` and `state`. Compare-and-swap, because both halves of a port may
+        // change the word at the same time.
         word.fetch_update(AcqRel, Acquire, |word| change(SlotState::of(word)).map(SlotState::word)).is_ok()
     }
 
-    /// Counts a submission; by the port, before it publishes.
+    /// Counts a submission. Called by the port before it publishes the message.
     #[inline(always)]
     pub(crate) fn submit(&self) {
         let submitted = &self.port_line.submitted;
-        submitted.store(own_load(submitted) + 1, Relaxed); // Relaxed: the port's own; the ring publishes.
+        submitted.store(own_load(submitted) + 1, Relaxed); // Relaxed: only the port writes it; the ring publishes it.
     }
 
     pub(crate) fn submitted(&self) -> u64 {
-        self.port_line.submitted.load(Relaxed) // Relaxed: read by its port, or under the control lock after it.
+        self.port_line.submitted.load(Relaxed) // Relaxed: read by the port, or later under the control lock.
     }
 
-    /// Counts an end; by the worker, after everything it did for the message.
+    /// Counts ended messages. Called by the worker after everything that it did for them.
     #[inline(always)]
     pub(crate) fn finish(&self, messages: u64) {
-        // Release: pairs with the Acquire of who frees the slot, and in `is_quiet`.
+        // Release pairs with the Acquire of the thread that frees the slot (`is_unused`) and with the one in
+        // `is_quiet`.
         let order = ordering("finished-relaxed", Release, Relaxed);
         if self.has_several() {
             self.finished.fetch_add(messages, order);
@@ -358,22 +369,23 @@ impl ClientSlot {
         self.finished.store(own_load(&self.finished) + messages, order);
     }
 
-    /// Counts one of its messages, before [`finish`](Self::finish). By its worker.
+    /// Counts one of the client's messages. Called by its worker, before [`finish`](Self::finish).
     #[inline]
     pub(crate) fn count(&self, line: &ClientLine, message: ClientMessage) {
         if self.has_several() { line.count_shared(message) } else { line.count(message) }
     }
 
-    /// Whether every worker may handle this client's messages: then its cells have several writers.
+    /// Whether every worker may handle this client's messages. If so, its cells have several writers.
     #[inline(always)]
     fn has_several(&self) -> bool {
-        // Relaxed: the bit is set before anything is pushed for this client, and stays.
+        // Relaxed: the bit is set before anything is pushed for this client and never changes for this
+        // generation.
         self.leaving.load(Relaxed) & SEVERAL != 0
     }
 
-    /// One more of its messages is held.
+    /// Counts one more held message of the client.
     pub(crate) fn hold_one(&self) {
-        // Relaxed: a count that bounds holds, and publishes nothing.
+        // Relaxed: the count limits holds and publishes nothing.
         if self.has_several() {
             self.held.fetch_add(1, Relaxed);
         } else {
@@ -381,7 +393,7 @@ impl ClientSlot {
         }
     }
 
-    /// One of its held messages has ended.
+    /// Counts the end of one held message of the client.
     pub(crate) fn unhold_one(&self) {
         // Relaxed: as in `hold_one`.
         if self.has_several() {
@@ -391,57 +403,61 @@ impl ClientSlot {
         }
     }
 
-    /// Its messages that have ended, for its port. Acquire pairs with `finish`.
+    /// Messages of the client that have ended, for its port. Acquire pairs with the Release in `finish`.
     #[inline(always)]
     pub(crate) fn finished(&self) -> u64 {
         self.finished.load(ordering("quiet-finished-relaxed", Acquire, Relaxed))
     }
 
-    /// A message of this client has caused a delivery to `port` in `batch`. By its worker, before `finish`.
+    /// Notes that a message of this client has caused a delivery to `port` in `batch`. Called by the worker
+    /// before `finish`.
     #[inline]
     pub(crate) fn reach(&self, port: usize, batch: u64) {
         if self.has_several() {
-            return; // It never moves.
+            return; // A client without a single worker never moves.
         }
         // Relaxed: `finish` publishes both.
         self.batch.store(batch, Relaxed);
         self.reached.store(own_load(&self.reached) | 1 << port, Relaxed);
     }
 
-    /// The worker that its messages go to now, and 16 bits of its name's hash. By its port.
+    /// The worker that gets the client's messages, and 16 bits of the hash of its name. Called by the port.
     #[inline(always)]
     pub(crate) fn current(&self) -> (usize, u16) {
-        let hash = self.port_line.name_and_policy.load(Relaxed); // Relaxed: the port's own.
+        let hash = self.port_line.name_and_policy.load(Relaxed); // Relaxed: only the port uses the hash.
         (usize::from(self.state().worker), (hash >> 16) as u16)
     }
 
-    /// Says, before anything is pushed for it, where a client's messages go: to `worker`, or to `several` workers in turn.
+    /// Sets where a client's messages go: to `worker`, or to `several` workers in turn. Called before
+    /// anything is pushed for it.
     pub(crate) fn start_at(&self, worker: usize, hash: u16, several: Option<usize>) {
-        // Relaxed: the ring that its messages go through publishes them. Who reads the name's length meanwhile finds the
-        // same one.
+        // Relaxed: the ring that carries the client's messages publishes these stores. A thread that reads
+        // the length of the name meanwhile finds the same length.
         let word = &self.port_line.name_and_policy;
         word.store(word.load(Relaxed) & 0xffff | u32::from(hash) << 16, Relaxed);
         self.set_current(worker);
         self.leaving.store(several.map_or(0, |workers| SEVERAL | workers as u32), Relaxed);
     }
 
-    /// Whether nothing of what this client sent is under way any more: all finished, and everything that it caused
-    /// consumed, as its worker's `frontiers` (one per port) say. By its port.
+    /// Whether nothing that this client sent is in flight: all its messages have finished, and the ports have
+    /// consumed every delivery that they caused, according to its worker's `frontiers` (one per port). Called
+    /// by the port.
     pub(crate) fn is_quiet(&self, frontiers: &[CachePadded<AtomicU64>]) -> bool {
         if mutant("placement-without-quiet") {
             return true;
         }
-        // Relaxed: for the mutant alone.
+        // Relaxed: used by the weakening only.
         let held = if mutant("moves-while-held") { u64::from(self.held.load(Relaxed)) } else { 0 };
         if self.finished() + held != self.submitted() {
             return false;
         }
-        // Relaxed: `finished` came with them, and nothing writes them while the client is quiet.
+        // Relaxed: the Acquire in `finished` covers both, and no thread writes them while the client is
+        // quiet.
         let (batch, mut ports) = (self.batch.load(Relaxed), self.reached.load(Relaxed));
         while ports != 0 {
             let port = ports.trailing_zeros() as usize;
             ports &= ports - 1;
-            // Acquire: what the port consumed comes with it; pairs with the Release in `Frontier::advance`.
+            // Acquire pairs with the Release in `Frontier::advance`: this thread sees what the port consumed.
             let order = ordering("quiet-frontier-relaxed", Acquire, Relaxed);
             let frontier = frontiers.get(port).map_or(0, |cell| cell.load(order));
             if frontier < batch && !mutant("placement-without-frontier") {
@@ -451,32 +467,34 @@ impl ClientSlot {
         true
     }
 
-    /// Moves a quiet client to another worker. By its port; the next record in that worker's ring publishes it.
+    /// Moves a quiet client to another worker. Called by the port; the next record in that worker's ring
+    /// publishes the move.
     pub(crate) fn move_to(&self, worker: usize) {
         self.set_current(worker);
-        // Relaxed: see above; the old worker is done with the client, the new one has not begun.
+        // Relaxed: see above. The old worker is done with the client, and the new one has not begun.
         self.batch.store(0, Relaxed);
         self.reached.store(0, Relaxed);
     }
 
-    /// A worker has taken the client's disconnect; says whether it is the last that had to.
+    /// Notes that a worker has taken the client's disconnect. Returns whether it is the last worker that must
+    /// take it.
     pub(crate) fn pass_disconnect(&self) -> bool {
         if !self.has_several() || mutant("closed-by-first-worker") {
             return true;
         }
-        // AcqRel: the last one is behind what the others did for the client.
+        // AcqRel: the last worker sees everything that the others did for the client.
         let one_less = |left: u32| (left & !SEVERAL > 0).then(|| left - 1);
         self.leaving.fetch_update(AcqRel, Acquire, one_less) == Ok(SEVERAL | 1)
     }
 
-    /// The port hands out a delivery that holds credit. `now` is asked for the time where this one is sampled for the
-    /// time until it is written: whenever no earlier one of the client is. Returns how many messages and bytes are handed
-    /// out and not acknowledged.
+    /// Hands out a delivery that uses credit. Calls `now` if this delivery is sampled for the write time,
+    /// which is the case if no earlier delivery of the client is sampled. Returns the messages and bytes that
+    /// are handed out and unacknowledged.
     #[inline(always)]
     pub(crate) fn hand_out(&self, bytes: u32, now: impl FnOnce() -> u64) -> (u32, u32) {
         let line = &self.port_line;
         let handed = own_load(&line.handed) + (1 << 32) + u64::from(bytes);
-        line.handed.store(handed, Relaxed); // Relaxed, here and below: the port's own.
+        line.handed.store(handed, Relaxed); // Relaxed, here and below: only the port uses these words.
         let (messages, bytes) = ((handed >> 32) as u32, handed as u32);
         let before = own_load(&line.track);
         let mut track = WriteTimer::of(before);
@@ -492,8 +510,8 @@ impl ClientSlot {
         (messages, bytes)
     }
 
-    /// The host has written so much. Gives this generation's credit back, never more than was handed out; says how much,
-    /// and whether that covers the sampled delivery.
+    /// Gives back the credit of this generation for messages and bytes that the host has written, at most as
+    /// much as was handed out. Returns how much was given back, and whether this covers the sampled delivery.
     #[inline]
     pub(crate) fn acknowledge(&self, generation: u32, messages: u32, bytes: u32) -> Acknowledged {
         let line = &self.port_line;
@@ -501,7 +519,7 @@ impl ClientSlot {
         let messages = messages.min((handed >> 32) as u32);
         let bytes = bytes.min(handed as u32);
         let given = (u64::from(messages) << 32) + u64::from(bytes);
-        line.handed.store(handed - given, Relaxed); // Relaxed, here and below: the port's own.
+        line.handed.store(handed - given, Relaxed); // Relaxed, here and below: only the port uses these words.
         let mut track = WriteTimer::of(own_load(&line.track));
         let mut sampled_at = None;
         if track.sample_left > 0 && messages > 0 {
@@ -515,10 +533,10 @@ impl ClientSlot {
         Acknowledged { messages, bytes, sampled_at }
     }
 
-    /// What the client has outstanding, now and at most. For its port.
+    /// Outstanding messages and bytes of the client, current and largest. For its port.
     pub(crate) fn outstanding(&self) -> Outstanding {
         let (messages, bytes) = self.credit.outstanding();
-        // Relaxed: the port's own.
+        // Relaxed: only the port writes these words.
         let handed = self.port_line.handed.load(Relaxed);
         let track = WriteTimer::of(self.port_line.track.load(Relaxed));
         Outstanding {
@@ -531,15 +549,16 @@ impl ClientSlot {
         }
     }
 
-    /// Gives back everything handed out and not acknowledged; says how many messages that was.
+    /// Gives back everything that was handed out and is unacknowledged. Returns the number of messages.
     pub(super) fn forgive(&self, generation: u32) -> u32 {
         self.acknowledge(generation, u32::MAX, u32::MAX).messages
     }
 
-    /// Whether nothing refers to a closed client any more.
+    /// Whether nothing refers to a closed client.
     pub(super) fn is_unused(&self) -> bool {
-        // Acquire: what the worker did for the client's messages is done; pairs with `finish`. Of the link: whoever took the
-        // client off its list is done with the slot; pairs with the Release in `super::List`.
+        // Acquire of `finished` pairs with the Release in `finish`: the worker is done with the client's messages.
+        // Acquire of `port_link` pairs with the Release in `SlotList::pop` and in the port's `hand_out_closed`: the
+        // thread that took the client off its list is done with the slot.
         self.finished.load(Acquire) == self.submitted()
             && self.credit.is_unused()
             && (self.port_link.load(Acquire) == UNLISTED || mutant("listed-slot-reused"))
@@ -610,7 +629,7 @@ mod tests {
         assert_eq!(readings, 1);
         assert_eq!(slot.acknowledge(1, 0, 0).sampled_at, None);
         assert_eq!(slot.acknowledge(1, 1, 32_000).sampled_at, Some(1));
-        // The next one is the last in line: the others go first.
+        // The next one is the last in line: all others are acknowledged first.
         slot.credit.try_add(1, 0, super::super::Limits { messages: most, bytes: i32::MAX as u32 }).unwrap();
         slot.hand_out(0, || 99);
         assert_eq!(

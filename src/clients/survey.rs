@@ -1,5 +1,5 @@
-//! What the monitor asks of all clients at once: reads by threads that own none of them, seldom, and waiting for nobody
-//! but who connects or disconnects at that moment.
+//! Reads of all clients by the monitor. They are rare, run on threads that own no client, and wait only for a
+//! connect or disconnect that is in progress.
 
 use super::figures::{ClientCounts, ClientLine, ClientView, ConnectionReading, MARK_EACH};
 use super::{ClientId, Clients, NameBuffer, Phase};
@@ -7,12 +7,13 @@ use crate::error::Error;
 use crate::sync::lock;
 
 impl Clients {
-    /// Connections now and since the last reset.
+    /// Connections: current ones, and totals since the start.
     pub(crate) fn connections(&self) -> ConnectionReading {
         lock(&self.control).connections.read()
     }
 
-    /// The largest number of connections starts anew, at those there are, and so do the extremes of durations.
+    /// Starts an epoch: the peak of connections restarts at the current number, and the extremes of durations
+    /// start anew.
     pub(crate) fn begin_epoch(&self, epoch: u64) {
         let connections = &mut lock(&self.control).connections;
         connections.peak = connections.active();
@@ -22,22 +23,23 @@ impl Clients {
         }
     }
 
-    /// The figures of a client that is there, and nothing in their place where details were off at the start; its slot may
-    /// outlast it.
+    /// The figures of a connected client. `None` if details were off at the start. The slot may outlive the
+    /// client.
     ///
     /// # Errors
-    /// [`Error::StaleClient`] where it is not there.
+    /// [`Error::StaleClient`] if the client is not connected.
     pub(crate) fn open_line(&self, client: ClientId) -> Result<Option<&ClientLine>, Error> {
         let open = self.get(client).filter(|slot| slot.phase_of(client.generation()) == Some(Phase::Open));
         open.map(|_| self.line(client)).ok_or(Error::StaleClient)
     }
 
-    /// The host has seen a client come again.
+    /// Counts a reconnect that the host has noticed.
     pub(crate) fn count_reconnect(&self) {
         lock(&self.control).connections.reconnects += 1;
     }
 
-    /// Counts a name that was only recorded so far as connected, of that application. Says whether it was so.
+    /// Counts a name that was only recorded as connected, with this application. Returns whether the name was
+    /// only recorded.
     pub(crate) fn connect_recorded(&self, client: ClientId, application: u16) -> bool {
         let mut control = lock(&self.control);
         let (Some(slot), Some(line)) = (self.get(client), self.line(client)) else { return false };
@@ -52,8 +54,8 @@ impl Clients {
         true
     }
 
-    /// Every client that has figures, each as it was when it was looked at. One that comes or goes meanwhile may be among
-    /// them or not.
+    /// Passes every client that has figures to `each`, in the state in which it was read. A client that
+    /// connects or disconnects meanwhile may be included or not.
     pub(crate) fn each(&self, mut each: impl FnMut(ClientView<'_>)) {
         let (used, epoch) = {
             let control = lock(&self.control);
@@ -67,7 +69,7 @@ impl Clients {
             let mut buffer = NameBuffer::default();
             let (name, (protocol, application)) = (slot.name(&mut buffer), slot.labels());
             let (counts, outstanding) = (line.read(epoch), slot.credit.outstanding());
-            // Otherwise a mixture of two clients.
+            // Skip the entry if the generation has changed: it may be a mixture of two clients.
             if slot.place().generation == generation {
                 let id = ClientId::new(index as u32, generation);
                 each(ClientView { id, name, application, protocol, counts, outstanding });
@@ -75,8 +77,9 @@ impl Clients {
         }
     }
 
-    /// Gives up names that were only recorded, so that others have room: those of which nothing has been since `before`, in
-    /// raw ticks, and `at_least` so many, those first that have been silent for longest.
+    /// Evicts names that were only recorded: those without a message since `before`, in raw ticks, and at
+    /// least `at_least` names if there are as many. The names that have been silent longest are evicted
+    /// first.
     pub(crate) fn forget_recorded(&self, before: u64, at_least: usize) {
         let mut names = Vec::with_capacity(lock(&self.control).only_recorded);
         if names.capacity() == 0 {
@@ -96,7 +99,7 @@ impl Clients {
         }
     }
 
-    /// Slots that nobody has, those whose client is leaving included.
+    /// Number of slots without a client, including those whose client is leaving.
     pub(crate) fn vacancies(&self) -> usize {
         let mut control = lock(&self.control);
         self.sweep(&mut control, 0);

@@ -189,7 +189,7 @@ impl CustomFamily {
             sets.own += 1;
             return Ok(sets.insert(values, self.kind));
         }
-        self.folded.fetch_add(1, Relaxed); // Relaxed: a count by itself.
+        self.folded.fetch_add(1, Relaxed); // Relaxed: an independent counter.
         let other = vec![OTHER.to_owned(); wanted];
         Ok(sets.get(&other).unwrap_or_else(|| sets.insert(other, self.kind)))
     }

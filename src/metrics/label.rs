@@ -73,7 +73,7 @@ impl LabelTable {
         }
         let id = places.len() + 1;
         let Some(place) = self.applications.get(id).filter(|_| name.len() <= MAX_NAME_BYTES) else {
-            self.applications_folded.fetch_add(1, Relaxed); // Relaxed: a count by itself.
+            self.applications_folded.fetch_add(1, Relaxed); // Relaxed: an independent counter.
             return ApplicationId(OTHER);
         };
         // Never fails: the place is empty, because each place is written once, under the lock.
@@ -116,7 +116,7 @@ impl LabelTable {
     }
 
     pub(crate) fn applications_folded(&self) -> u64 {
-        self.applications_folded.load(Relaxed) // Relaxed: a count by itself.
+        self.applications_folded.load(Relaxed) // Relaxed: an independent counter.
     }
 }
 

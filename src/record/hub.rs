@@ -281,14 +281,14 @@ impl Hub {
     fn is_possible(&self, measured: Measured) -> bool {
         let is_possible = (measured.queue_wait_nanoseconds | measured.processing_nanoseconds) < IMPOSSIBLE;
         if !is_possible {
-            self.impossible.fetch_add(1, Relaxed); // Relaxed: a count by itself.
+            self.impossible.fetch_add(1, Relaxed); // Relaxed: an independent counter.
         }
         is_possible
     }
 
     /// Messages refused because one of their durations is impossible.
     pub(crate) fn impossible(&self) -> u64 {
-        self.impossible.load(Relaxed) // Relaxed: a count by itself.
+        self.impossible.load(Relaxed) // Relaxed: an independent counter.
     }
 
     fn timing(&self, measured: Measured) -> Timing {
@@ -317,7 +317,7 @@ impl Hub {
     }
 
     fn fold_client(&self) {
-        self.clients_folded.fetch_add(1, Relaxed); // Relaxed: a count by itself.
+        self.clients_folded.fetch_add(1, Relaxed); // Relaxed: an independent counter.
     }
 
     fn slow_message(
@@ -396,7 +396,7 @@ impl Hub {
                 // A connection takes precedence over names that are only recorded. Evict an eighth of the
                 // slots at once, so that the next connects need not scan all clients.
                 self.clients.forget_recorded(0, limit.div_ceil(8) as usize);
-                self.is_full.store(false, Relaxed); // Relaxed: as where it is read.
+                self.is_full.store(false, Relaxed); // Relaxed: see `recorded_client`.
                 connect()
             }
             done => done,
@@ -408,7 +408,7 @@ impl Hub {
         // Keep a client from connecting under one of these names meanwhile.
         let _door = lock(&self.doorway);
         self.clients.forget_recorded(before, 0);
-        self.is_full.store(false, Relaxed); // Relaxed: as where it is read.
+        self.is_full.store(false, Relaxed); // Relaxed: see `recorded_client`.
     }
 
     /// Counts the end of a connection.
@@ -418,7 +418,7 @@ impl Hub {
             return Err(Error::StaleClient);
         }
         self.clients.end_close(client);
-        self.is_full.store(false, Relaxed); // Relaxed: as where it is read.
+        self.is_full.store(false, Relaxed); // Relaxed: see `recorded_client`.
         Ok(())
     }
 
@@ -427,18 +427,18 @@ impl Hub {
         if let Some(line) = self.clients.open_line(client)? {
             line.sent_shared(self.controls.now().epoch, bytes);
         }
-        self.bytes_sent.fetch_add(bytes, Relaxed); // Relaxed: a count by itself.
+        self.bytes_sent.fetch_add(bytes, Relaxed); // Relaxed: an independent counter.
         Ok(())
     }
 
     /// Bytes that the host has written to its clients.
     pub(crate) fn bytes_sent(&self) -> u64 {
-        self.bytes_sent.load(Relaxed) // Relaxed: a count by itself.
+        self.bytes_sent.load(Relaxed) // Relaxed: an independent counter.
     }
 
     /// Messages whose client had no figures of its own.
     pub(crate) fn clients_folded(&self) -> u64 {
-        self.clients_folded.load(Relaxed) // Relaxed: a count by itself.
+        self.clients_folded.load(Relaxed) // Relaxed: an independent counter.
     }
 
     /// Takes a shard that no other thread writes, if one is left.

@@ -109,7 +109,7 @@ impl<S: SeriesCells> SeriesTable<S> {
             return 0;
         }
         let fold = || {
-            self.folded.fetch_add(1, Relaxed); // Relaxed: a count by itself.
+            self.folded.fetch_add(1, Relaxed); // Relaxed: an independent counter.
             0
         };
         // Fold before taking the lock: every message may carry such a name.
@@ -156,6 +156,6 @@ impl<S: SeriesCells> SeriesTable<S> {
 
     /// Lookups of names beyond the budget.
     pub(crate) fn folded(&self) -> u64 {
-        self.folded.load(Relaxed) // Relaxed: a count by itself.
+        self.folded.load(Relaxed) // Relaxed: an independent counter.
     }
 }

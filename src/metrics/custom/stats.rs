@@ -91,7 +91,7 @@ fn family_stats(family: &CustomFamily) -> CustomFamilyStats {
         help: descriptor.help.clone(),
         unit: descriptor.unit.clone(),
         series,
-        folded: family.folded.load(Relaxed), // Relaxed: a count by itself.
+        folded: family.folded.load(Relaxed), // Relaxed: an independent counter.
         ignored,
     }
 }
