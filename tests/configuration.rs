@@ -38,6 +38,6 @@ fn the_page_says_what_can_be_changed_while_it_runs() {
     let monitor = Monitor::new(Config::default()).unwrap();
     for row in TABLE {
         let changes = monitor.set(row.key, row.written(row.default).as_str()).is_ok();
-        assert_eq!(changes, row.text.contains("while it runs"), "{}", row.key);
+        assert_eq!(changes, row.text.contains("while the monitor runs"), "{}", row.key);
     }
 }

@@ -30,7 +30,7 @@ const EPOCH_MASK: u32 = 0xfff;
 const LONG_AGO: u32 = 0;
 /// Number of epochs that the flags can distinguish.
 const EPOCHS: u64 = EPOCH_MASK as u64;
-/// Every so many resets, parts of earlier epochs are marked, before their numbers recur.
+/// Number of resets after which parts of earlier epochs are marked, before their numbers recur.
 pub(super) const MARK_EACH: u64 = 1024;
 
 /// An epoch as it is stored in the flags. Never `LONG_AGO`.

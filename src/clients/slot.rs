@@ -8,12 +8,12 @@
 //! | `finished`, `alive_at`, `held` | its worker; whoever settles an ended worker | its port, at reuse and for timers |
 //! | `batch`, `reached` | its worker; its port while it moves the client, which is quiet then | its port |
 //! | `leaving` | connect; the workers that take a disconnect, by read-modify-write | the same |
-//! | `place`, `name`, `labels` | connect, before it inserts the name or pushes | workers, after its record or with credit |
+//! | `place`, `name`, `labels` | connect, before the name and any push | workers, after its record or with credit |
 //! | `state` | connect; both halves of its port, by compare-and-swap from the expected phase | its port; its senders |
 //! | `submitted` | the submitting half of its port | the same half; connect, at reuse |
 //! | `token`, `handed`, `track`, `sampled_at` | the polling half of its port | the same |
 //! | `close_link`, `closed_link` | the worker whose list the client is on | the same |
-//! | `port_link` | the submitting half (waiting disconnects); whoever lists it as closed | the same; connect, at reuse |
+//! | `port_link` | submitting half (waiting disconnects); whoever lists it as closed | the same; connect, at reuse |
 //! | `retired_link` | the thread that closes the client | connect, at reuse |
 //!
 //! **Reuse.** A slot is reused only when its client is closed and nothing can reach the slot by the old

@@ -27,9 +27,9 @@ pub struct Budget {
     pub holds: u64,
     /// Counters, histograms and labels.
     pub metrics: u64,
-    /// The host's own metrics. Allocated as their series come.
+    /// The host's own metrics. Allocated when their series are first used.
     pub custom_metrics: u64,
-    /// Out-of-line payloads. Allocated as they come.
+    /// Out-of-line payloads. Allocated when they are needed.
     pub payloads: u64,
     /// Rooms, their members, and replaced member lists that workers may still read.
     pub rooms: u64,
