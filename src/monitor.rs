@@ -1,17 +1,17 @@
-//! The monitor: what threads count is collected once a second, kept in sliding windows, compared with alert rules, and
-//! shown. Reads `metrics`, `clients` and `record`; nothing that routes waits for it, and nothing that records, but for names that
-//! come up while it gives up others for want of room.
+//! The monitor: collects the counters of all threads once a second, keeps them in sliding windows, evaluates alert
+//! rules, and produces reports. It reads `metrics`, `clients` and `record`. Routing never waits for the monitor.
+//! Recording waits for it only when a new name arrives while the monitor evicts other names to make room.
 //!
-//! | file | what it is |
+//! | file | contents |
 //! |---|---|
-//! | `collector`, `series` | reads what is new since the last look, series by series |
+//! | `collector`, `series` | read what has been recorded since the last collection, series by series |
 //! | `window`, `history`, `remembered`, `rate` | the last minute, hour and day |
-//! | `slow`, `top` | slow messages; clients with the most |
-//! | `system` | the process and the machine |
-//! | `alert`, `values`, `outbox` | rules over any figure, and how alerts reach who listens |
-//! | `log` | what is logged |
-//! | `inner`, `thread` | all that behind one lock, and who drives it |
-//! | `figures`, `snapshot`, `report` | what is shown, and how |
+//! | `slow`, `top` | slow messages; the clients with the largest figures |
+//! | `system` | figures of the process and of the machine |
+//! | `alert`, `values`, `outbox` | rules over any figure, and the delivery of alerts to listeners |
+//! | `log` | log lines |
+//! | `inner`, `thread` | the state behind one lock, and the thread that drives it |
+//! | `figures`, `snapshot`, `report` | the figures and the formats in which they are shown |
 
 pub mod alert;
 mod collector;
@@ -74,11 +74,11 @@ use system::cost::Tick;
 use thread::Thread;
 use values::Figures;
 
-/// Alerts that wait for one listener, and reports that do.
+/// Maximum number of alerts, and of reports, in one listener's queue.
 const ALERTS_WAITING: usize = 256;
 const REPORTS_WAITING: usize = 4;
 
-/// Keys that [`Monitor::set`] changes while it runs.
+/// Keys that [`Monitor::set`] can change while the monitor runs.
 const CHANGEABLE: &[Key] = &[
     Key::MonitorInterval,
     Key::ReportInterval,
@@ -97,9 +97,9 @@ const CHANGEABLE: &[Key] = &[
     Key::EnableLogging,
 ];
 
-/// A performance monitor: alone, for a server that routes itself and records what it does, or of a
-/// [`Router`](crate::router::Router). Clones are one monitor; all calls may come from any thread, at any time.
-///
+/// A performance monitor. It either stands alone, for a server that does its own routing and records its messages, or
+/// belongs to a [`Router`](crate::router::Router). Clones share one monitor. Every method may be called from any
+/// thread at any time.
 /// ```
 /// use corelane::config::Config;
 /// use corelane::monitor::Monitor;
@@ -128,28 +128,28 @@ pub struct Monitor {
     core: Arc<Core>,
 }
 
-/// What clones share.
+/// The state that all clones share.
 #[derive(Debug)]
 struct Core {
     source: Arc<dyn Source>,
     inner: Mutex<Inner>,
     alerts: Outbox<Alert>,
     reports: Outbox<MonitorStats>,
-    /// Reports made, and those that a file could not take.
+    /// Counts of reports made, and of reports that could not be written to a file.
     report_counts: listen::ReportCounts,
     thread: Mutex<Option<Thread>>,
 }
 
 impl Monitor {
-    /// A monitor without a router, for what the host records.
+    /// Creates a monitor without a router. It shows what the host records.
     ///
     /// # Errors
-    /// [`Error::Config`] for values that do not fit together.
+    /// [`Error::Config`] if values of the configuration contradict each other.
     pub fn new(config: Config) -> Result<Self, Error> {
         Self::with_clock(config, Clock::new())
     }
 
-    /// As [`new`](Self::new), with time from another clock, for tests.
+    /// Like [`new`](Self::new), but takes its time from `clock`. For tests.
     ///
     /// # Errors
     /// As [`new`](Self::new).
@@ -158,10 +158,12 @@ impl Monitor {
         Ok(Self::over(Arc::new(Standalone::new(config, clock, crate::clients::random_keys()))))
     }
 
-    /// A router's monitor, with the router's configuration; the host may record to it as well. It outlives the router.
-    /// A router has one monitor at a time: what one of them resets, another does not see as reset, but for clients' own
-    /// figures, smallest and largest values, and the most connections at once, which begin at the last reset of any.
+    /// Creates the monitor of a router, with the router's configuration. The host may record to it as well. The
+    /// monitor may outlive the router.
     ///
+    /// A router should have one monitor at a time. A reset is local to one monitor, with three exceptions: client
+    /// figures, extremes (smallest and largest values), and the peak number of connections begin at the latest reset
+    /// of any monitor.
     /// ```
     /// use corelane::{config::Config, monitor::Monitor, router::Builder};
     ///
@@ -187,13 +189,14 @@ impl Monitor {
         }
     }
 
-    /// Starts the monitor's thread: it collects once a second, looks at the system and at its rules each
-    /// `monitor_interval_ms`, and reports each `report_interval_ms`. Until then, and after [`stop`](Self::stop), figures
-    /// are collected whenever they are asked for, and nothing else happens. Does nothing where it runs. Logs a warning for
-    /// each rule whose metric is not kept because `enable_metrics` or `detailed_stats` is off.
+    /// Starts the monitor's thread. The thread collects once a second, looks at the system and evaluates the rules
+    /// every `monitor_interval_ms`, and reports every `report_interval_ms`. Before the start and after
+    /// [`stop`](Self::stop), figures are collected only when the host requests them, and no rule is evaluated. Does
+    /// nothing if the thread already runs. Logs a warning for each rule whose metric is not kept because
+    /// `enable_metrics` or `detailed_stats` is off.
     ///
     /// # Errors
-    /// [`Error::System`] where there is no thread to be had.
+    /// [`Error::System`] if the thread cannot be created.
     pub fn start(&self) -> Result<(), Error> {
         let mut thread = lock(&self.core.thread);
         if thread.is_some() {
@@ -202,7 +205,8 @@ impl Monitor {
         *thread = Some(Thread::start(&self.core)?);
         drop(thread);
         let inner = lock(&self.core.inner);
-        // A monitor without a router is meant to have none; what is switched off may be a mistake.
+        // A monitor without a router lacks routing figures by design, so do not warn about those. A switched-off key
+        // may be a mistake.
         let kept = Kept { routing: true, ..inner.kept(&*self.core.source) };
         let unavailable = inner.rules.unavailable(kept);
         drop(inner);
@@ -210,7 +214,7 @@ impl Monitor {
         Ok(())
     }
 
-    /// Ends the thread and waits for it, up to `patience`. What is counted stays, and can be asked for.
+    /// Ends the thread and waits for its end, for at most `patience`. The counts are kept and can still be read.
     pub fn stop(&self, patience: Duration) {
         let thread = lock(&self.core.thread).take();
         if let Some(thread) = thread {
@@ -218,77 +222,80 @@ impl Monitor {
         }
     }
 
-    /// Does what the thread does each second, if it is due at the clock's present time: for hosts and tests that drive
-    /// the monitor themselves.
+    /// Does one tick at the clock's present time: collects, and does the look and the report that are due. For hosts
+    /// and tests that drive the monitor themselves instead of calling [`start`](Self::start).
     pub fn tick(&self) {
         self.core.tick();
     }
 
-    /// Counts a message that the host has processed. See [`Recorder`] for the way that costs less.
+    /// Counts a message that the host has processed. A [`Recorder`] does the same at a lower cost.
     pub fn record(&self, message: &RecordedMessage<'_>) {
         self.core.source.hub().record(message);
     }
 
-    /// As [`record`](Self::record), with names looked up before, by [`labels`](Self::labels) and
-    /// [`client`](Self::client): nothing is hashed.
+    /// Like [`record`](Self::record), for names that [`labels`](Self::labels) and [`client`](Self::client) have
+    /// looked up before. Hashes nothing.
     pub fn record_labelled(&self, labels: Labels, client: Option<ClientId>, measured: Measured) {
         self.core.source.hub().record_shared(labels, client, measured);
     }
 
-    /// Looks names up, and interns them as long as the budget lasts; then they are `other`.
+    /// Looks names up and interns new ones. Once the budget for names is used up, new names become `other`.
     pub fn labels(&self, protocol: &str, message_type: &str, application: &str) -> Labels {
         self.core.source.hub().labels(protocol, message_type, application)
     }
 
-    /// A thread's own way to record.
+    /// Creates a recorder: one thread's handle for recording.
     pub fn recorder(&self) -> Recorder {
         Recorder::new(self.core.source.hub())
     }
 
-    /// Counts a connection that the host has. (Those of a router's ports count by themselves.)
+    /// Counts a connection that the host has opened. (Connections of a router's ports are counted automatically.)
     ///
     /// # Errors
-    /// [`Error::NameTaken`] where one of that name is connected, which counts as an attempt to reconnect;
-    /// [`Error::TooManyClients`] past `max_recorded_clients` connected ones: names that messages were only recorded of
-    /// make room; [`Error::NameLength`].
+    /// - [`Error::NameTaken`] if a client of that name is connected. The call then counts as an attempt to reconnect.
+    /// - [`Error::TooManyClients`] if `max_recorded_clients` clients are connected. Names that have only messages
+    ///   recorded make room for a new connection.
+    /// - [`Error::NameLength`] if a name is too short or too long.
     pub fn connect(&self, client: &str, application: &str) -> Result<ClientId, Error> {
         self.core.source.hub().connect(client, application)
     }
 
-    /// Counts the end of a connection.
+    /// Counts the end of a connection that [`connect`](Self::connect) has counted.
     ///
     /// # Errors
-    /// [`Error::StaleClient`] where it has ended.
+    /// [`Error::StaleClient`] if the connection has ended before.
     pub fn disconnect(&self, client: ClientId) -> Result<(), Error> {
         self.core.source.hub().disconnect(client)
     }
 
-    /// A client that the host connected, or recorded a message of, by its name. One that is not connected may be given up
-    /// when room for clients gets scarce, the longest silent first: messages recorded with its number then count in
-    /// `folded.clients`, and its name has to be looked up again.
+    /// Looks up a client that the host has connected, or has recorded a message of, by its name. A client that is not
+    /// connected may be evicted when room for clients becomes scarce; the client that has been silent longest goes
+    /// first. Messages that are then recorded with the evicted client's number count in `folded.clients`, and its
+    /// name has to be looked up again.
     pub fn client(&self, name: &str) -> Option<ClientId> {
         self.core.source.hub().client(name)
     }
 
-    /// Counts bytes that the host has written to such a client.
+    /// Counts bytes that the host has written to a client that it recorded.
     ///
     /// # Errors
-    /// [`Error::StaleClient`] where there is none.
+    /// [`Error::StaleClient`] if there is no such client.
     pub fn record_sent(&self, client: ClientId, bytes: u64) -> Result<(), Error> {
         self.core.source.hub().sent(client, bytes)
     }
 
-    /// Counts an attempt to reconnect that the host has seen.
+    /// Counts an attempt to reconnect that the host has observed.
     pub fn record_reconnect(&self) {
         self.core.source.hub().clients.count_reconnect();
     }
 
-    /// Marks a connection as unhealthy, or takes the mark away: what the host knows of it (a failed probe, say). A
-    /// router's client is named by its port's [`ClientId`], one of the host's by [`connect`](Self::connect)'s. Where
-    /// `detailed_stats` was off at the start there is nothing to mark, and nothing happens.
+    /// Marks a connection as unhealthy, or removes the mark, according to what the host knows (a failed probe, for
+    /// example). A router's client is identified by its port's [`ClientId`] with `recorded` false, a client of the
+    /// host by [`connect`](Self::connect)'s with `recorded` true. Has no effect if `detailed_stats` was off at the
+    /// start.
     ///
     /// # Errors
-    /// [`Error::StaleClient`] where there is none.
+    /// [`Error::StaleClient`] if there is no such client.
     pub fn mark(&self, client: ClientId, recorded: bool, unhealthy: bool) -> Result<(), Error> {
         let source = &self.core.source;
         let clients = if recorded { Some(&source.hub().clients) } else { source.routed_clients() };
@@ -298,8 +305,9 @@ impl Monitor {
         Ok(())
     }
 
-    /// Connections that have been silent for longer than this, so that the host can close them. While `detailed_stats` is
-    /// off nobody knows, so there are none; where it is switched on, silence counts from then on.
+    /// Returns the connected clients that have been silent for longer than `longer_than`, so that the host can close
+    /// them. Returns none while `detailed_stats` is off, because silence is not measured then. After it is switched
+    /// on, silence counts from that moment.
     pub fn idle_clients(&self, longer_than: Duration) -> Vec<ClientFigures> {
         let mut inner = lock(&self.core.inner);
         let tick = Tick::begin();
@@ -315,10 +323,11 @@ impl Monitor {
         idle
     }
 
-    /// What the host's runtime says of itself, shown with the system's figures from the next look on, and how old it is.
+    /// Stores the host runtime's own figures. They appear with the system's figures from the next look on, together
+    /// with their age.
     ///
     /// # Errors
-    /// [`Error::Config`] for a share of the processor time that is none; what was pushed before stays.
+    /// [`Error::Config`] if `gc_cpu_fraction` is not between 0 and 1. The figures pushed before then stay in place.
     pub fn push_runtime(&self, mut runtime: RuntimeStats) -> Result<(), Error> {
         if !(0.0..=1.0).contains(&runtime.gc_cpu_fraction) {
             let (value, allowed) = (runtime.gc_cpu_fraction.to_string(), "a number from 0 to 1".to_owned());
@@ -329,13 +338,14 @@ impl Monitor {
         Ok(())
     }
 
-    /// Collects, and shows everything. Costs milliseconds where there are very many clients. Other readers wait for it, and
-    /// where hardly any room for recorded clients is left, those who connect or record under a new name may.
+    /// Collects, and returns all figures. Takes milliseconds if there are very many clients. Other readers wait for
+    /// it. If room for recorded clients is nearly used up, threads that connect or record under a new name may wait
+    /// as well.
     pub fn snapshot(&self) -> MonitorStats {
         self.core.snapshot(&mut lock(&self.core.inner))
     }
 
-    /// The figures as a report.
+    /// Returns the figures as a report.
     pub fn report(&self, format: Format) -> String {
         let stats = self.snapshot();
         let tick = Tick::begin();
@@ -344,14 +354,14 @@ impl Monitor {
         report
     }
 
-    /// Everything that is shown starts anew, while recording goes on: each message counts either before or after. What is
-    /// now (connections, queues), the router's accounting and the alerts stay.
+    /// Starts all figures anew while recording goes on. Each message counts either before or after the reset. Present
+    /// values (connections, queues), the router's accounting and the alerts are not reset.
     pub fn reset(&self) {
         self.reset_and_show();
     }
 
-    /// As [`reset`](Self::reset), and shows what was counted until then: of one moment, so that nothing falls between the
-    /// two.
+    /// Like [`reset`](Self::reset), and returns the figures up to the reset. Both happen at one moment, so that
+    /// nothing is lost between them.
     pub fn reset_and_show(&self) -> MonitorStats {
         let source = &*self.core.source;
         let mut inner = lock(&self.core.inner);
@@ -360,11 +370,11 @@ impl Monitor {
         stats
     }
 
-    /// Changes a value while the monitor runs: an interval, a threshold, the detail, logging. Keys are those of
-    /// docs/configuration.md that say so.
+    /// Changes a value while the monitor runs: an interval, a threshold, the level of detail, or logging.
+    /// docs/configuration.md marks the keys that can be changed.
     ///
     /// # Errors
-    /// [`Error::Config`] for a key that cannot be changed, or a value that it does not take; nothing has changed.
+    /// [`Error::Config`] if the key cannot be changed, or does not accept the value. Nothing has changed then.
     pub fn set(&self, key: &str, value: &str) -> Result<(), Error> {
         let mut inner = lock(&self.core.inner);
         let mut config = inner.config.clone();
@@ -389,22 +399,24 @@ impl Monitor {
         Ok(())
     }
 
-    /// Bytes that it may come to hold, once everything that the configuration allows is in use, beside what is recorded
-    /// into: that is in [`Builder::budget`](crate::router::Builder::budget).
+    /// Returns the most bytes that the monitor can hold, if everything that the configuration allows is in use. Does
+    /// not include the memory that threads record into; [`Builder::budget`](crate::router::Builder::budget) covers
+    /// that.
     pub fn bytes_at_most(&self) -> u64 {
         Inner::bytes_at_most(&*self.core.source)
     }
 
-    /// A counter of the host's own; asking again for the same one gives the same.
+    /// Returns a counter of the host's own, and creates it if it does not exist. The same descriptor always gives the
+    /// same counter.
     ///
     /// # Errors
-    /// [`Error::Metric`] for a name, unit or label that cannot be, or another metric of that name;
-    /// [`Error::TooManyMetrics`].
+    /// - [`Error::Metric`] if the name, the unit or a label is invalid, or if another metric has that name.
+    /// - [`Error::TooManyMetrics`] if there is no room for another metric.
     pub fn counter(&self, descriptor: &Descriptor) -> Result<CounterFamily, Error> {
         self.core.source.hub().customs.counter(descriptor)
     }
 
-    /// A gauge of the host's own, likewise.
+    /// Returns a gauge of the host's own; like [`counter`](Self::counter).
     ///
     /// # Errors
     /// As [`counter`](Self::counter).
@@ -412,7 +424,7 @@ impl Monitor {
         self.core.source.hub().customs.gauge(descriptor)
     }
 
-    /// A histogram of the host's own, likewise.
+    /// Returns a histogram of the host's own; like [`counter`](Self::counter).
     ///
     /// # Errors
     /// As [`counter`](Self::counter).
@@ -421,7 +433,7 @@ impl Monitor {
     }
 }
 
-/// What a tick has to tell.
+/// What one tick has produced.
 #[derive(Default)]
 struct TickNews {
     slow: Vec<SlowEntry>,
@@ -432,10 +444,10 @@ struct TickNews {
 }
 
 impl Core {
-    /// Says when the next one should be, at the latest.
+    /// Does one tick. Returns the longest time until the next.
     fn tick(&self) -> Duration {
         let news = self.collect();
-        // A host's subscriber takes as long as it likes, and may ask the monitor.
+        // Log without the lock: a host's `tracing` subscriber may take long, and may call the monitor.
         log::slow(&news.slow);
         log::alerts(&news.alerts);
         if let Some(report) = news.report {
@@ -445,7 +457,7 @@ impl Core {
         news.period
     }
 
-    /// Reads what is new, and looks at it if that is due.
+    /// Collects, and does the look and the report that are due.
     fn collect(&self) -> TickNews {
         let mut inner = lock(&self.inner);
         let source = &*self.source;
@@ -466,7 +478,8 @@ impl Core {
                 let figures = Figures::of(&stats);
                 inner.remember(now, &figures);
                 news.alerts = inner.rules.evaluate(now, source.clock().wall_milliseconds(), &figures);
-                // Under the lock, so that alerts go out in the order in which they came about. It waits for nobody.
+                // Send under the lock, so that alerts arrive in the order in which they arose. `send` does not wait
+                // for any listener.
                 self.alerts.send(news.alerts.clone());
             }
             if due.report {
@@ -481,11 +494,11 @@ impl Core {
         news
     }
 
-    /// Collects, and shows everything.
+    /// Collects, and returns all figures.
     fn snapshot(&self, inner: &mut Inner) -> MonitorStats {
         inner.collect(&*self.source);
         let tick = Tick::begin();
-        // For hosts that drive no ticks as well.
+        // Here as well as in the tick, because a host need not drive any ticks.
         inner.make_room(&*self.source);
         let stats = self.show(inner);
         inner.cost.spend(&tick);
@@ -505,11 +518,12 @@ impl Core {
     }
 }
 
-/// The shipped rules with a configuration's thresholds.
+/// The shipped rules with the thresholds of a configuration.
 fn rules(config: &Config) -> RuleTable {
     let mut rules = RuleTable::new();
     for rule in shipped(config) {
-        // Each has a name of its own and is valid for every configuration: `alert::shipped` tests it.
+        // `add` cannot fail: each shipped rule has a unique name and is valid for every configuration (tested in
+        // `alert::shipped`).
         let _ = rules.add(rule);
     }
     rules

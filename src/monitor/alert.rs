@@ -1,14 +1,14 @@
-//! Alerts: rules over any metric, evaluated by the monitor's thread, told to callbacks and polls.
+//! Alerts: rules over any metric. The monitor's thread evaluates them; callbacks and polls receive the alerts.
 //!
-//! | file | what it is |
+//! | file | contents |
 //! |---|---|
-//! | `machine` | pure: state, value and time give the next state and what to tell |
-//! | `rule`, `shipped` | what a rule is; those that come with the crate |
-//! | `watched`, `sentence` | one rule over one label set, and what it says |
-//! | `rules`, `journal` | the table of all rules, what is over, and the totals |
+//! | `machine` | pure state machine: state, value and time give the next state and the notification |
+//! | `rule`, `shipped` | one rule; the rules that come with the crate |
+//! | `watched`, `sentence` | one rule over one label set, and the text of its alerts |
+//! | `rules`, `journal` | the table of all rules, the resolved alerts, and the totals |
 //!
-//! At each interval the monitor calls `RuleTable::evaluate` and gives what that returns to an `Outbox`. Neither waits for a
-//! listener.
+//! At each look the monitor calls `RuleTable::evaluate` and gives the resulting alerts to an `Outbox`. Neither of
+//! them waits for a listener.
 
 mod journal;
 mod machine;
@@ -24,24 +24,24 @@ pub use rule::{Rule, Severity};
 pub(crate) use rules::{Basis, FigureSource, RuleTable};
 pub(crate) use shipped::shipped;
 
-/// Where an alert is on its way.
+/// State of an alert.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Serialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum AlertState {
-    /// The metric is beyond the trigger, but not for long enough.
+    /// The metric is beyond the trigger, but not yet for long enough to raise the alert.
     Pending,
-    /// Raised.
+    /// The alert is raised.
     Firing,
-    /// Raised, and the metric is past the clear value, but not for long enough.
+    /// The alert is raised, and the metric is past the clear value, but not yet for long enough to resolve it.
     Recovering,
-    /// Over.
+    /// The alert is over.
     Resolved,
 }
 
 impl AlertState {
-    /// The name that metrics carry.
+    /// The state's name in metrics.
     pub const fn label(self) -> &'static str {
         match self {
             Self::Pending => "pending",
@@ -52,112 +52,117 @@ impl AlertState {
     }
 }
 
-/// One rule over one label set, as it was at an evaluation. Times are milliseconds since 1970.
+/// An alert: the state of one rule over one label set at an evaluation. Times are milliseconds since 1970.
 #[derive(Clone, Debug, PartialEq, serde::Serialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[non_exhaustive]
 pub struct Alert {
-    /// The same for each occurrence: the rule's name, and with a label set `/` and that.
+    /// The rule's name; if there is a label set, followed by `/` and the label set. Every occurrence of an alert has
+    /// the same id.
     pub id: String,
-    /// The rule's name, which is the alert's type: `memory`, `connections`, `error_rate` and so on.
+    /// The rule's name, which is also the alert's type: `memory`, `connections`, `error_rate` and so on.
     pub name: String,
-    /// How bad it is.
+    /// The alert's severity.
     pub severity: Severity,
-    /// Where it is on its way.
+    /// The alert's state.
     pub state: AlertState,
-    /// What listeners were told of it last: in what they are given, what it tells them. Nothing while it is pending, or
-    /// while the cooldown delays it.
+    /// The last notification that listeners received about the alert; in an alert passed to a listener, the
+    /// notification that it carries. Null while the alert is pending, and while the cooldown delays its notification.
     pub notification: Option<Notification>,
-    /// A sentence with the value, the threshold, and the label set.
+    /// A sentence with the value, the threshold and the label set.
     pub message: String,
-    /// What else there is to know, as names and values.
+    /// Further details as pairs of name and value.
     pub details: Vec<(String, String)>,
-    /// The metric's name.
+    /// The path of the rule's metric.
     pub metric: String,
-    /// Which of the metric's values it is about; empty where it has one.
+    /// The name of the list element that the alert is about. Empty if the metric has a single value.
     pub label_set: String,
-    /// The trigger that the metric went beyond: a change of it since does not change this.
+    /// The trigger that the metric passed. A later change of the rule's trigger does not change it.
     pub threshold: f64,
     /// The last value seen.
     #[serde(serialize_with = "crate::metrics::number")]
     #[cfg_attr(feature = "schema", schemars(with = "crate::metrics::Number"))]
     pub current_value: f64,
-    /// When the metric went beyond the trigger.
+    /// When the metric passed the trigger.
     pub since: u64,
-    /// When it was raised.
+    /// When the alert was raised.
     pub raised: Option<u64>,
-    /// When it was over.
+    /// When the alert was resolved.
     pub resolved: Option<u64>,
 }
 
-/// How often a rule's alerts have come into each state.
+/// How often alerts of a rule have entered each state.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[non_exhaustive]
 pub struct Transitions {
-    /// Into pending.
+    /// Entries into pending.
     pub pending: u64,
-    /// Into firing, not counting returns from recovering: less `resolved`, those that fire or recover now.
+    /// Entries into firing, without returns from recovering. `firing` minus `resolved` is the number of alerts that
+    /// are firing or recovering.
     pub firing: u64,
-    /// Into recovering.
+    /// Entries into recovering.
     pub recovering: u64,
-    /// Into resolved.
+    /// Entries into resolved.
     pub resolved: u64,
 }
 
-/// One rule and what became of it.
+/// One rule and its figures.
 #[derive(Clone, Debug, PartialEq, serde::Serialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[non_exhaustive]
 pub struct RuleFigures {
-    /// Its name.
+    /// The rule's name.
     pub name: String,
-    /// How bad its alerts are.
+    /// The severity of the rule's alerts.
     pub severity: Severity,
-    /// What it looks at.
+    /// The path of the metric that the rule evaluates.
     pub metric: String,
-    /// Why the metric has no value, so that the rule cannot raise anything: `enable_metrics is off`, `detailed_stats is off` or
-    /// `there is no router`. Null where it can have one.
+    /// Why the metric has no value, so that the rule cannot raise an alert: `enable_metrics is off`, `detailed_stats
+    /// is off` or `there is no router`. Null if the metric can have a value.
     pub unavailable: Option<&'static str>,
-    /// The value beyond which it is raised.
+    /// The value beyond which an alert is raised.
     pub trigger: f64,
-    /// The value past which it is over.
+    /// The value past which an alert is resolved.
     pub clear: f64,
-    /// Label sets that are pending.
+    /// Number of label sets that are pending.
     pub pending: u64,
-    /// Label sets that fire or recover.
+    /// Number of label sets that are firing or recovering.
     pub firing: u64,
-    /// Since it was added.
+    /// Entries into each state since the rule was added.
     pub transitions: Transitions,
-    /// Readings beyond the trigger, or with too long a label set, that found no place among the rule's alerts.
+    /// Readings that were beyond the trigger but could not get an alert, because the rule had no place left or
+    /// because the label set was too long.
     pub label_sets_folded: u64,
 }
 
-/// All that there is to know of alerts.
+/// All figures of alerts.
 #[derive(Clone, Debug, Default, PartialEq, serde::Serialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[non_exhaustive]
 pub struct AlertFigures {
-    /// What fires or recovers.
+    /// Alerts that are firing or recovering.
     pub current: Vec<Alert>,
-    /// What may come to fire.
+    /// Alerts that are pending.
     pub pending: Vec<Alert>,
-    /// What is over, the latest first; at most 256.
+    /// Resolved alerts, newest first; at most 256.
     pub history: Vec<Alert>,
     /// The rules.
     pub rules: Vec<RuleFigures>,
-    /// Alerts raised.
+    /// Number of alerts raised.
     pub raised: u64,
-    /// Alerts that are over.
+    /// Number of alerts resolved.
     pub resolved: u64,
-    /// Reminders of what still fires.
+    /// Number of reminders of alerts that were still firing.
     pub repeated: u64,
-    /// Alerts that were over before the cooldown let them be told; nobody was told of them.
+    /// Number of alerts that were resolved before the cooldown let them be notified. Listeners received no
+    /// notification of them.
     pub withheld: u64,
-    /// Notifications that a slow listener did not get: the oldest of more than 256, or what waited when it was removed.
+    /// Notifications that a slow listener missed: the oldest of more than 256, or those still queued when the
+    /// listener was removed.
     pub notifications_dropped: u64,
-    /// Callbacks' panics.
+    /// Number of panics in callbacks.
     pub callback_panics: u64,
-    /// Readings beyond a trigger, or with too long a label set, that found no place among their rule's alerts.
+    /// Sum of the rules' `label_sets_folded`.
     pub label_sets_folded: u64,
 }

@@ -1,4 +1,4 @@
-//! What the monitor shows: plain values, as reports, dashboards and exporters take them. `collector` fills them.
+//! The figures that the monitor shows: plain values for reports, dashboards and exporters. `snapshot` fills them.
 
 use super::alert::AlertFigures;
 use super::report::ReportFigures;
@@ -11,67 +11,71 @@ use crate::metrics::{
 };
 use serde::Serialize;
 
-/// Everything, at one moment. Since `since_milliseconds`: the start, or the last [`reset`](super::Monitor::reset). What no reset
-/// touches says so, and is since `started_milliseconds`. Times of day are milliseconds since 1970; spans of time are nanoseconds unless their name says otherwise.
+/// All figures at one moment. They count from `since_milliseconds`: the start, or the last
+/// [`reset`](super::Monitor::reset). A figure that is never reset says so, and counts from `started_milliseconds`.
+/// Times of day are milliseconds since 1970. Durations are nanoseconds unless their name says otherwise.
 #[derive(Clone, Debug, Serialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[non_exhaustive]
 pub struct MonitorStats {
-    /// When this was read.
+    /// When the figures were read.
     pub time_milliseconds: u64,
-    /// Since the monitor was made.
+    /// Time since the monitor was created.
     pub uptime_nanoseconds: u64,
-    /// When the figures began: at the start, a router's own where the monitor is of one, or at the last reset.
+    /// When the figures began: at the start (of the router, for a router's monitor), or at the last reset.
     pub since_milliseconds: u64,
-    /// When what is never reset began: `routing`, `alerts`, `custom`, `monitor`, `reports` and `system`. A router's own start where
-    /// the monitor is of one.
+    /// When the figures that are never reset began: `routing`, `alerts`, `custom`, `monitor`, `reports` and `system`.
+    /// For a router's monitor, the router's start.
     pub started_milliseconds: u64,
-    /// Resets so far.
+    /// Number of resets so far.
     pub resets: u64,
-    /// All messages: those that a router routed, and those that the host recorded. Null while `enable_metrics` is off; what
-    /// a router counts all the same is in `routing.accounting`.
+    /// All messages: those that a router has routed, and those that the host has recorded. Null while
+    /// `enable_metrics` is off; `routing.accounting` then still shows the router's own counts.
     pub messages: Option<MessageFigures>,
-    /// By type; the first is what has no series of its own. Null while `enable_metrics` is off.
+    /// Figures by type. The first entry holds the messages of all types without a series of their own. Null while
+    /// `enable_metrics` is off.
     pub types: Option<Vec<SeriesFigures>>,
-    /// By protocol; the first likewise. Null while `enable_metrics` is off.
+    /// Figures by protocol. The first entry holds the messages of all protocols without a series of their own. Null
+    /// while `enable_metrics` is off.
     pub protocols: Option<Vec<SeriesFigures>>,
-    /// By application; the first likewise. Null while `enable_metrics` is off.
+    /// Figures by application. The first entry holds the messages of all applications without a series of their own.
+    /// Null while `enable_metrics` is off.
     pub applications: Option<Vec<SeriesFigures>>,
-    /// Names that had no series of their own, by what they name.
+    /// Number of lookups of names without a series of their own, by kind of name.
     pub folded: FoldedFigures,
-    /// The clients with the most of each figure. Null while `detailed_stats` or `enable_metrics` is off.
+    /// The clients with the largest figures. Null while `detailed_stats` or `enable_metrics` is off.
     pub clients: Option<ClientsFigures>,
-    /// The last slow messages. Null while `enable_metrics` is off.
+    /// The latest slow messages. Null while `enable_metrics` is off.
     pub slow_messages: Option<SlowFigures>,
     /// Connections.
     pub connections: ConnectionFigures,
-    /// The process and the machine, as last looked at; null before the first look.
+    /// The process and the machine at the last look. Null before the first look.
     pub system: Option<SystemStats>,
-    /// Routing; null without a router. Never reset.
+    /// Routing. Null without a router. Never reset.
     pub routing: Option<RoutingFigures>,
     /// Alerts. Never reset.
     pub alerts: AlertFigures,
     /// The host's own metrics. Never reset.
     pub custom: CustomStats,
-    /// What the monitor itself costs. Never reset.
+    /// Cost of the monitor itself. Never reset.
     pub monitor: CostStats,
-    /// Reports on the timer. Never reset.
+    /// Periodic reports. Never reset.
     pub reports: ReportFigures,
 }
 
-/// The schema of failures by reason, `expired` among them.
+/// The schema of failures by reason, including `expired`.
 #[cfg(feature = "schema")]
 fn failures_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
     crate::metrics::schema_of(failure_names())
 }
 
-/// As [`failures_schema`], or null.
+/// Like [`failures_schema`], or null.
 #[cfg(feature = "schema")]
 fn optional_failures_schema(generator: &mut schemars::SchemaGenerator) -> schemars::Schema {
     schemars::json_schema!({"anyOf": [failures_schema(generator), {"type": "null"}]})
 }
 
-/// The reasons of `failures`.
+/// The reasons in `failures`.
 pub(super) fn failure_names() -> impl Iterator<Item = &'static str> {
     Failed::ALL.iter().map(|reason| reason.label()).chain(["expired"])
 }
@@ -85,7 +89,7 @@ pub struct Windowed {
     pub last_minute: WindowStats,
     /// The last hour.
     pub last_hour: WindowStats,
-    /// The last `stats_retention_hours`, a day unless set.
+    /// The last `stats_retention_hours`; 24 hours by default.
     pub last_day: WindowStats,
 }
 
@@ -96,46 +100,48 @@ pub struct Windowed {
 pub struct MessageFigures {
     /// Messages that have ended.
     pub total: u64,
-    /// Of these, well: given to its recipient's port to be handed out, or what ends at the router. Whether it was written is in
-    /// `routing.accounting`: acknowledged, never acknowledged, given up.
+    /// Messages of `total` that succeeded: handed to the recipient's port, or completed at the router.
+    /// `routing.accounting` shows whether a delivery was then acknowledged as written, never acknowledged, or given
+    /// up.
     pub succeeded: u64,
-    /// Of these, failed.
+    /// Messages of `total` that failed.
     pub failed: u64,
-    /// Of these, expired: they had waited too long.
+    /// Messages of `total` that expired, because they waited too long.
     pub expired: u64,
-    /// Succeeded ÷ total, from 0 to 1; null before the first.
+    /// `succeeded` ÷ `total`, from 0 to 1. Null before the first message.
     pub success_rate: Option<f64>,
-    /// Failed or expired, by reason.
+    /// Messages that failed or expired, by reason.
     #[cfg_attr(feature = "schema", schemars(schema_with = "failures_schema"))]
     pub failures: ByReason,
-    /// Slow: they took longer than `slow_message_threshold_ms`, waiting and holding included.
+    /// Slow messages: queue wait, handling and hold together took longer than `slow_message_threshold_ms`.
     pub slow: u64,
-    /// Payload bytes that came in.
+    /// Payload bytes received.
     pub bytes_in: u64,
-    /// Payload bytes that clients were written.
+    /// Payload bytes written to clients.
     pub bytes_out: u64,
-    /// How long they were handled.
+    /// Handling time.
     pub latency: LatencyStats,
-    /// How long they waited before.
+    /// Time that messages waited in a queue before they were handled.
     pub queue_wait: LatencyStats,
-    /// How long they were held for a name, those that were; part of what makes a message slow. Null values without a router.
+    /// Time that held messages were held, waiting for a recipient that is not connected. It counts towards the time
+    /// that makes a message slow. Its values are null without a router.
     pub held: LatencyStats,
-    /// How long deliveries took from the poll that handed them out to the acknowledgement that they are written; of one
-    /// per client at a time. Null values without a router.
+    /// Time from the poll that hands a delivery out to the acknowledgement that it is written. At most one delivery
+    /// per client is timed at a time. Its values are null without a router.
     pub write: LatencyStats,
-    /// How many were handled for how long, under the names that the specification gives. Exact.
+    /// Number of messages by handling time, in the ranges that the specification names. Exact.
     pub buckets: Vec<BucketFigures>,
-    /// By how long they were handled.
+    /// Handling time in sliding windows.
     pub windows: Windowed,
-    /// Of how many clients the last minute's errors are. Of more than some hundred that fail within a minute, some may be
-    /// counted as one; messages of nobody in particular are one client's.
+    /// Number of clients that caused the last minute's errors. If more than a few hundred clients fail within a
+    /// minute, some of them may be counted as one. Messages without a client count as one client.
     pub error_clients_last_minute: u64,
-    /// By how long they waited.
+    /// Queue wait in sliding windows.
     pub queue_wait_windows: Windowed,
 }
 
 impl MonitorStats {
-    /// Gives up what only exporters want: most of it, by far.
+    /// Drops the distributions, which only exporters need. They are by far the largest part of the figures.
     pub(super) fn drop_distributions(&mut self) {
         let messages = self.messages.iter_mut().flat_map(|messages| {
             [&mut messages.latency, &mut messages.queue_wait, &mut messages.held, &mut messages.write]
@@ -158,18 +164,18 @@ impl MonitorStats {
 }
 
 impl SeriesFigures {
-    /// Of one in a report that waits: with two names, and reasons of failures.
+    /// Bytes of one series in a queued report, with its two names and the reasons of failures.
     pub(super) const BYTES: u64 = size_of::<Self>() as u64 + 1024;
 }
 
-/// One of the named spans of time.
+/// One named range of handling times.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[non_exhaustive]
 pub struct BucketFigures {
-    /// Its name, such as `1-5ms`: from 1 ms on and below 5 ms.
+    /// The range's name. `1-5ms`, for example, means at least 1 ms and less than 5 ms.
     pub name: &'static str,
-    /// Messages.
+    /// Number of messages.
     pub count: u64,
 }
 
@@ -178,119 +184,122 @@ pub struct BucketFigures {
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[non_exhaustive]
 pub struct SeriesFigures {
-    /// A type's protocol; empty otherwise.
+    /// The type's protocol. Empty for a protocol and for an application.
     pub protocol: String,
-    /// Its name.
+    /// Name of the type, protocol or application.
     pub name: String,
     /// Messages that have ended.
     pub total: u64,
-    /// Of these, well.
+    /// Messages of `total` that succeeded.
     pub succeeded: u64,
-    /// Of these, failed or expired.
+    /// Messages of `total` that failed or expired.
     pub failed: u64,
-    /// Failed or expired, by reason. Types only.
+    /// Messages that failed or expired, by reason. Types only.
     #[cfg_attr(feature = "schema", schemars(schema_with = "optional_failures_schema"))]
     pub failures: Option<ByReason>,
-    /// Slow ones.
+    /// Slow messages.
     pub slow: u64,
-    /// Their bytes.
+    /// Payload bytes of the messages.
     pub bytes: u64,
-    /// How long they were handled.
+    /// Handling time.
     pub latency: LatencyStats,
-    /// All that together.
+    /// Sum of all handling times.
     pub total_nanoseconds: u64,
-    /// How long they waited before. Types only.
+    /// Queue wait. Types only.
     pub queue_wait: Option<LatencyStats>,
-    /// When the last one was handled, resets or not; null before the first.
+    /// When the last message was handled, regardless of resets. Null before the first message.
     pub last_processed_milliseconds: Option<u64>,
-    /// Windows, for as many series as `max_windowed_series` allows, with `detailed_stats`.
+    /// Sliding windows, with `detailed_stats`, for as many series as `max_windowed_series` allows.
     pub windows: Option<Windowed>,
 }
 
-/// Lookups of names that had no series of their own and are counted as `other`: one for each message recorded by name, one
-/// for all that are recorded with labels looked up once.
+/// Lookups of names that have no series of their own and are counted as `other`. Each message recorded by name is one
+/// lookup. Labels are one lookup, however many messages are recorded with them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[non_exhaustive]
 pub struct FoldedFigures {
-    /// Recorded messages, by type. Null while `enable_metrics` is off.
+    /// Recorded messages whose type has no series. Null while `enable_metrics` is off.
     pub types: Option<u64>,
-    /// Recorded messages, by protocol. Null while `enable_metrics` is off.
+    /// Recorded messages whose protocol has no series. Null while `enable_metrics` is off.
     pub protocols: Option<u64>,
-    /// Recorded messages, by application, and connects. While `enable_metrics` is off, connects alone.
+    /// Recorded messages, and connects, whose application has no series. While `enable_metrics` is off, connects only.
     pub applications: u64,
-    /// Recorded messages, by client. Null while `enable_metrics` is off.
+    /// Recorded messages whose client has no figures. Null while `enable_metrics` is off.
     pub clients: Option<u64>,
     /// Series without windows. Null while `detailed_stats` or `enable_metrics` is off.
     pub windows: Option<u64>,
-    /// Recorded messages that are counted nowhere else, since a duration of theirs cannot be: 2^62 nanoseconds or more, which a
-    /// negative difference becomes. Null while `enable_metrics` is off.
+    /// Recorded messages that are not counted anywhere else, because one of their durations is invalid: 2^62
+    /// nanoseconds or more, which is also what a negative difference becomes. Null while `enable_metrics` is off.
     pub impossible: Option<u64>,
 }
 
-/// One client, since it connected or since the last reset, whichever was later.
+/// One client. The figures count from its connect or from the last reset, whichever is later.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[non_exhaustive]
 pub struct ClientFigures {
-    /// Its number: what connects under its name later has another.
+    /// The client's number. A later client of the same name has another number.
     pub id: u64,
-    /// Its name.
+    /// The client's name.
     pub name: String,
-    /// Its application.
+    /// The client's application.
     pub application: String,
-    /// Its protocol; empty for one that the host reported.
+    /// The client's protocol. Empty for a client that the host recorded.
     pub protocol: String,
-    /// Whether the host reported it; otherwise it is a router's.
+    /// True for a client that the host recorded, false for a router's client.
     pub recorded: bool,
-    /// Whether it is connected; one that messages were only recorded of is not.
+    /// Whether the client is connected. False for a client that only had messages recorded.
     pub connected: bool,
-    /// Messages that it sent.
+    /// Messages that the client sent.
     pub messages: u64,
-    /// Of these, failed or expired.
+    /// Messages of `messages` that failed or expired.
     pub errors: u64,
-    /// Bytes that it sent.
+    /// Payload bytes that the client sent.
     pub bytes_in: u64,
-    /// Bytes that were written to it.
+    /// Payload bytes written to the client.
     pub bytes_out: u64,
-    /// How long its messages waited, were handled and held, mean, rounded down; null before the first.
+    /// Mean time of the client's messages (queue wait, handling and hold together), rounded down. Null before the
+    /// first message.
     pub average_nanoseconds: Option<u64>,
-    /// The longest of these, exact.
+    /// The longest of these times. Exact.
     pub maximum_nanoseconds: u64,
-    /// When its last message was handled, or it connected.
+    /// When the client's last message was handled, or when it connected, whichever is later.
     pub last_activity_milliseconds: u64,
-    /// How long it has been connected.
+    /// Time since the client connected.
     pub connected_for_milliseconds: u64,
-    /// How long it has been silent.
+    /// Time since the client's last activity.
     pub idle_milliseconds: u64,
-    /// Messages for it that are not acknowledged as written.
+    /// Messages for the client that are not yet acknowledged as written.
     pub outstanding_messages: u64,
-    /// Their bytes.
+    /// Bytes of these messages.
     pub outstanding_bytes: u64,
-    /// Not silent for longer than `unhealthy_after_ms`, and not marked by the host.
+    /// True unless the client has been silent for longer than `unhealthy_after_ms` or the host has marked it as
+    /// unhealthy.
     pub healthy: bool,
 }
 
-/// The clients with the most of each figure, most first, `top_clients` each; those without any are left out.
+/// The clients with the largest figures: for each figure up to `top_clients`, in descending order. Clients whose
+/// figure is 0 are left out.
 #[derive(Clone, Debug, Default, Serialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[non_exhaustive]
 pub struct ClientsFigures {
-    /// Clients that have figures.
+    /// Number of clients that have figures.
     pub tracked: u64,
-    /// Most messages sent.
+    /// By messages sent.
     pub by_messages: Vec<ClientFigures>,
-    /// Most errors.
+    /// By errors.
     pub by_errors: Vec<ClientFigures>,
-    /// Most bytes sent.
+    /// By bytes sent.
     pub by_bytes_in: Vec<ClientFigures>,
-    /// Most bytes written to them.
+    /// By bytes written to the client.
     pub by_bytes_out: Vec<ClientFigures>,
-    /// Slowest on average.
+    /// By mean time.
     pub by_average: Vec<ClientFigures>,
-    /// Slowest single message.
+    /// By the slowest single message.
     pub by_maximum: Vec<ClientFigures>,
-    /// Most bytes not acknowledged.
+    /// By unacknowledged bytes.
     pub by_outstanding: Vec<ClientFigures>,
 }
 
@@ -299,48 +308,48 @@ pub struct ClientsFigures {
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[non_exhaustive]
 pub struct SlowFigures {
-    /// Beyond it a message is slow.
+    /// A message that takes longer than this is slow.
     pub threshold_nanoseconds: u64,
-    /// Slow messages.
+    /// Number of slow messages.
     pub total: u64,
-    /// Of these, not in the list: too many came at once, or newer ones took their places.
+    /// Slow messages that are not listed in `entries`: too many came at once, or newer messages took their places.
     pub unlisted: u64,
-    /// The last ones, newest first. Those of one type, application and client are one entry.
+    /// The latest slow messages, newest first. Messages of one type, application and client share one entry.
     pub entries: Vec<SlowEntry>,
 }
 
-/// A slow message, and those like it that followed.
+/// A slow message, together with later slow messages of the same type, application and client.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[non_exhaustive]
 pub struct SlowEntry {
-    /// How many.
+    /// Number of messages.
     pub count: u64,
-    /// When the first one ended.
+    /// When the first message ended.
     pub first_milliseconds: u64,
-    /// When the last one ended.
+    /// When the last message ended.
     pub last_milliseconds: u64,
-    /// Whose they were; empty for nobody in particular.
+    /// The client that sent the messages. Empty for messages without a client.
     pub client: String,
-    /// Their protocol.
+    /// The protocol of the messages.
     pub protocol: String,
-    /// Their type.
+    /// The type of the messages.
     pub message_type: String,
-    /// Their application.
+    /// The application of the messages.
     pub application: String,
-    /// The worker that handled the last one; null where the host did.
+    /// The worker that handled the last message. Null if the host handled it.
     pub worker: Option<u64>,
-    /// The last one's size.
+    /// Payload bytes of the last message.
     pub bytes: u64,
-    /// How long the last one waited.
+    /// Queue wait of the last message.
     pub queue_wait_nanoseconds: u64,
-    /// How long the last one was handled.
+    /// Handling time of the last message.
     pub service_nanoseconds: u64,
-    /// How long the last one was held for a name; 0 where it was not.
+    /// Time that the last message was held. 0 if it was not held.
     pub held_nanoseconds: u64,
-    /// Whether the last one ended well.
+    /// Whether the last message succeeded.
     pub succeeded: bool,
-    /// The slowest one, waiting, handling and holding together.
+    /// The longest time of any of the messages: queue wait, handling and hold together.
     pub slowest_nanoseconds: u64,
 }
 
@@ -349,33 +358,34 @@ pub struct SlowEntry {
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[non_exhaustive]
 pub struct ConnectionFigures {
-    /// Connects.
+    /// Number of connects.
     pub total: u64,
-    /// Connected now, resets or not.
+    /// Connections that are open at present, regardless of resets.
     pub active: u64,
-    /// Most at once; where a router and its host both have connections, the most of the one and of the other together.
+    /// The most connections at once. If both a router and its host have connections, the sum of the two peaks.
     pub peak: u64,
-    /// Mean of how long those that ended had lasted, rounded down. Null before the first, and while `detailed_stats` is off.
+    /// Mean duration of the connections that have ended, rounded down. Null before the first, and while
+    /// `detailed_stats` is off.
     pub average_duration_milliseconds: Option<u64>,
-    /// How long those that ended had lasted, in milliseconds. Null while `detailed_stats` is off.
+    /// Durations of the connections that have ended, in milliseconds. Null while `detailed_stats` is off.
     pub closed_milliseconds: Option<LatencyStats>,
-    /// How long those that are open have lasted, in milliseconds. Null while `detailed_stats` is off.
+    /// Durations so far of the connections that are open, in milliseconds. Null while `detailed_stats` is off.
     pub open_milliseconds: Option<LatencyStats>,
-    /// How long what is called the last minute is here and in the next two: a minute to a second or two, less since the start or
-    /// the last reset, more where the monitor was held up.
+    /// Actual length of the last minute in the next two figures: one minute, give or take a second or two. It is
+    /// shorter after the start or a reset, and longer if the monitor was delayed.
     pub last_minute_milliseconds: u64,
     /// Connects in the last minute.
     pub connects_last_minute: u64,
     /// Disconnects in the last minute.
     pub disconnects_last_minute: u64,
-    /// Connected, not silent for longer than `unhealthy_after_ms`, and not marked by the host. Null while `detailed_stats` is
-    /// off.
+    /// Connected clients that have not been silent for longer than `unhealthy_after_ms` and that the host has not
+    /// marked as unhealthy. Null while `detailed_stats` is off.
     pub healthy: Option<u64>,
-    /// Connected, and not healthy. Null while `detailed_stats` is off.
+    /// Connected clients that are not healthy. Null while `detailed_stats` is off.
     pub unhealthy: Option<u64>,
-    /// Connects under a name that was still connected, and those that the host reported.
+    /// Connects under the name of a connected client, and reconnect attempts that the host recorded.
     pub reconnect_attempts: u64,
-    /// By application.
+    /// Connections by application.
     pub applications: Vec<ApplicationConnectionFigures>,
 }
 
@@ -384,47 +394,48 @@ pub struct ConnectionFigures {
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[non_exhaustive]
 pub struct ApplicationConnectionFigures {
-    /// Its name.
+    /// The application's name.
     pub name: String,
-    /// Connects.
+    /// Number of connects.
     pub total: u64,
-    /// Connected now.
+    /// Connections that are open at present.
     pub active: u64,
-    /// The last connect, disconnect or message; null before the first.
+    /// When the last connect, disconnect or message happened. Null before the first.
     pub last_activity_milliseconds: Option<u64>,
 }
 
-/// Routing. Counted since the router's start, whatever was reset, so that it can be added up.
+/// Routing. Counts from the router's start and ignores resets, so that the accounting always adds up.
 #[derive(Clone, Debug, Serialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[non_exhaustive]
 pub struct RoutingFigures {
-    /// Routing as a whole.
+    /// Totals of all workers and ports.
     pub totals: RoutingStats,
-    /// Between the last two looks, `monitor_interval_ms` apart.
+    /// Rates between the last two looks, which are `monitor_interval_ms` apart.
     pub rates: Rates,
-    /// Where every message and delivery is.
+    /// The place or outcome of every message and delivery.
     pub accounting: Accounting,
-    /// How long the last minute is in the next two; as in `connections`.
+    /// Actual length of the last minute in the next two figures; as in `connections`.
     pub last_minute_milliseconds: u64,
-    /// Deliveries for which ring and backlog had no room, in the last minute.
+    /// Deliveries that found no room in the egress ring and its backlog, in the last minute.
     pub egress_full_last_minute: u64,
-    /// Deliveries refused, dropped or ended by a close for want of credit, in the last minute.
+    /// Deliveries that were refused, dropped or ended by a close because the client had no credit left, in the last
+    /// minute.
     pub credit_exhausted_last_minute: u64,
-    /// Workers that are over `processing_timeout_ms`.
+    /// Workers that have spent more than `processing_timeout_ms` on one message.
     pub workers_stalled: u64,
-    /// Workers that ended without a stop: a thread that panicked, or a host that dropped one.
+    /// Workers that ended without a stop: the thread panicked, or the host dropped the worker.
     pub workers_lost: u64,
-    /// By worker.
+    /// Figures by worker.
     pub workers: Vec<WorkerStats>,
-    /// By port.
+    /// Figures by port.
     pub ports: Vec<PortStats>,
     /// Placement and admission.
     pub placement: PlacementStats,
     /// Rooms.
     pub rooms: RoomStats,
-    /// Bytes of payloads outside rings.
+    /// Bytes of out-of-line payloads.
     pub payload_bytes: u64,
-    /// Such payloads that wait.
+    /// Out-of-line payloads that wait in a queue.
     pub payloads_waiting: u64,
 }

@@ -1,4 +1,4 @@
-//! Who listens to the monitor: alerts, rules, reports, histories.
+//! What the host uses to follow the monitor: alerts, rules, reports and histories.
 
 use super::alert::{Alert, Rule};
 use super::figures::MonitorStats;
@@ -17,7 +17,7 @@ use serde::Serialize;
 use std::path::PathBuf;
 use std::time::Duration;
 
-/// Alerts for a host's event loop; see [`Monitor::alerts`].
+/// A queue of alerts for a host's event loop; see [`Monitor::alerts`].
 pub type AlertPoll = ListenerPoll<Alert>;
 
 /// A series over time.
@@ -25,15 +25,16 @@ pub type AlertPoll = ListenerPoll<Alert>;
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[non_exhaustive]
 pub struct History {
-    /// Its name, as [`Monitor::history_names`] gives it.
+    /// The series' name, as in [`Monitor::history_names`].
     pub name: String,
-    /// For messages: slots, oldest first, the open one last; empty for numbers.
+    /// For a series of messages: the slots, oldest first. The last slot is still open. Empty for a number.
     pub slots: Vec<SlotStats>,
-    /// For numbers: points, oldest first; empty for messages. Where there is none, nothing was seen.
+    /// For a number: the points, oldest first. A missing point means that no value was seen. Empty for a series of
+    /// messages.
     pub points: Vec<Point>,
 }
 
-/// What became of reports, beside what the outbox counts.
+/// Counts of reports, in addition to the counts of the outbox.
 #[derive(Debug)]
 pub(super) struct ReportCounts {
     made: AtomicU64,
@@ -53,15 +54,15 @@ impl Default for ReportCounts {
     }
 }
 
-/// A file that reports are written to. Written by one thread.
+/// A file that reports are written to. Only one thread writes it.
 struct ReportFile {
     path: PathBuf,
-    /// The last report could not be written.
+    /// Whether the last report could not be written.
     failing: AtomicBool,
     counts: Arc<FileCounts>,
 }
 
-// Relaxed throughout: counts by themselves.
+// Relaxed throughout: the counts are independent, and nothing is published through them.
 impl ReportFile {
     fn write(&self, report: &str) {
         let result = write_file(&self.path, report);
@@ -87,7 +88,7 @@ impl Drop for ReportFile {
     }
 }
 
-// Relaxed throughout: counts by themselves.
+// Relaxed throughout: the counts are independent, and nothing is published through them.
 impl ReportCounts {
     pub(super) fn made(&self) {
         self.made.fetch_add(1, Relaxed);
@@ -105,12 +106,15 @@ impl ReportCounts {
 }
 
 impl Monitor {
-    /// Adds a rule over any figure; see [`Rule`]. Its metric is the path of a number in the JSON report, such as
-    /// `types.*.windows.last_minute.p99` (docs/guide.md). A path of what this monitor does not keep is taken, since
-    /// `detailed_stats` may be switched on later: a warning is logged, and `alerts.rules` says why there is no value.
+    /// Adds a rule over any figure; see [`Rule`]. The rule's metric is the path of a number in the JSON report, such
+    /// as `types.*.windows.last_minute.p99` (docs/guide.md). A metric that this monitor does not keep is accepted,
+    /// because `detailed_stats` may be switched on later. In that case a warning is logged, and `alerts.rules` shows
+    /// why the metric has no value.
     ///
     /// # Errors
-    /// [`Error::Rule`] for one that cannot be, [`Error::RuleExists`], [`Error::TooManyRules`] past 64.
+    /// - [`Error::Rule`] if the rule is invalid.
+    /// - [`Error::RuleExists`] if there is a rule of that name.
+    /// - [`Error::TooManyRules`] if there are 64 rules.
     ///
     /// ```
     /// use corelane::config::Config;
@@ -130,48 +134,55 @@ impl Monitor {
         Ok(())
     }
 
-    /// Takes a rule away, a shipped one perhaps. What it has raised is over with the next look.
+    /// Removes a rule; a shipped rule can be removed as well. An alert that the rule has raised is resolved at the
+    /// next look.
     ///
     /// # Errors
-    /// [`Error::UnknownRule`].
+    /// [`Error::UnknownRule`] if there is no rule of that name.
     pub fn remove_rule(&self, name: &str) -> Result<(), Error> {
         lock(&self.core.inner).rules.remove(name)
     }
 
-    /// Changes a rule's thresholds; its state stays, and the next look takes the new ones. A shipped rule's follow its key
-    /// again when that is [`set`](Monitor::set).
+    /// Changes a rule's thresholds. The rule's state stays, and the next look uses the new thresholds. If the key of
+    /// a shipped rule is [`set`](Monitor::set) later, the rule's thresholds follow the key again.
     ///
     /// # Errors
-    /// [`Error::UnknownRule`], or [`Error::Rule`] where the two do not fit.
+    /// - [`Error::UnknownRule`] if there is no rule of that name.
+    /// - [`Error::Rule`] if the two thresholds contradict each other.
     pub fn set_threshold(&self, name: &str, trigger: f64, clear: f64) -> Result<(), Error> {
         lock(&self.core.inner).rules.set_threshold(name, trigger, clear)
     }
 
-    /// Has `callback` called with each alert as it is raised, repeated and resolved, on a thread of its own: one that
-    /// blocks or panics harms nobody else. At most 256 alerts wait for it; then the oldest is dropped, and counted.
+    /// Calls `callback` with each alert when it is raised, repeated and resolved. Each callback has its own thread,
+    /// so that a callback that blocks or panics does not affect any other. Its queue holds at most 256 alerts. A full
+    /// queue drops its oldest alert and counts it.
     ///
     /// # Errors
-    /// [`Error::TooManyListeners`] past 16, [`Error::System`] where there is no thread to be had.
+    /// - [`Error::TooManyListeners`] if there are 16 callbacks.
+    /// - [`Error::System`] if the thread cannot be created.
     pub fn on_alert(&self, callback: impl Fn(&Alert) + Send + Sync + 'static) -> Result<CallbackId, Error> {
         self.core.alerts.add_callback(callback)
     }
 
-    /// Ends a callback of [`on_alert`](Self::on_alert). True: it is not called any more. False: it is being called and has
-    /// not returned within `patience`; after that call it is not called again.
+    /// Ends a callback of [`on_alert`](Self::on_alert). Returns true if the callback has ended and is not called
+    /// again. Returns false if a call is in progress and has not returned within `patience`; no new call starts after
+    /// it.
     pub fn remove_alert_callback(&self, id: CallbackId, patience: Duration) -> bool {
         self.core.alerts.remove_callback(id, patience)
     }
 
-    /// Alerts from now on, for a host that polls: with a descriptor that is readable while one waits.
+    /// Returns a queue of alerts from this moment on, for a host that polls. The queue has a descriptor that is
+    /// readable while an alert waits.
     ///
     /// # Errors
-    /// [`Error::TooManyListeners`] past 16, [`Error::System`] where there is no descriptor to be had.
+    /// - [`Error::TooManyListeners`] if there are 16 such queues.
+    /// - [`Error::System`] if the descriptor cannot be created.
     pub fn alerts(&self) -> Result<AlertPoll, Error> {
         self.core.alerts.poll()
     }
 
-    /// Has each report of the timer given to `callback`, on a thread of its own. At most 4 wait for it; then the oldest
-    /// is dropped, and counted.
+    /// Calls `callback` with each periodic report, on a thread of its own. Its queue holds at most 4 reports. A full
+    /// queue drops its oldest report and counts it.
     ///
     /// # Errors
     /// As [`on_alert`](Self::on_alert).
@@ -183,11 +194,11 @@ impl Monitor {
         self.core.reports.add_callback(move |stats: &MonitorStats| callback(&write(stats, format)))
     }
 
-    /// Has each report of the timer written to a file or to the log, on a thread of its own. A file that cannot be written later
-    /// on raises the alert `report_file`.
+    /// Writes each periodic report to a file or to the log, on a thread of its own. If the file cannot be written
+    /// later, the alert `report_file` is raised.
     ///
     /// # Errors
-    /// [`Error::System`] where the file cannot be written; otherwise as [`on_alert`](Self::on_alert).
+    /// [`Error::System`] if the file cannot be written now; otherwise as [`on_alert`](Self::on_alert).
     pub fn report_to(&self, format: Format, target: Target) -> Result<CallbackId, Error> {
         let path = match target {
             Target::Log => {
@@ -202,13 +213,13 @@ impl Monitor {
         self.core.reports.add_callback(move |stats: &MonitorStats| file.write(&write(stats, format)))
     }
 
-    /// Ends what [`on_report`](Self::on_report) or [`report_to`](Self::report_to) began; as
+    /// Ends a listener of [`on_report`](Self::on_report) or [`report_to`](Self::report_to), in the same way as
     /// [`remove_alert_callback`](Self::remove_alert_callback).
     pub fn remove_report(&self, id: CallbackId, patience: Duration) -> bool {
         self.core.reports.remove_callback(id, patience)
     }
 
-    /// A series over the last minute, hour or day; nothing for a name that there is none of.
+    /// Returns a series over the last minute, hour or day, or `None` if there is no series of that name.
     pub fn history(&self, name: &str, span: Span) -> Option<History> {
         let core = &self.core;
         let mut inner = lock(&core.inner);
@@ -233,9 +244,9 @@ impl Monitor {
         Some(History { name: name.to_owned(), slots: Vec::new(), points })
     }
 
-    /// The series that [`history`](Self::history) knows: `messages`, `queue_wait`, `types.PROTOCOL/TYPE`,
-    /// `protocols.NAME` and `applications.NAME` are of messages, all others of numbers. Names are written as in the path of a
-    /// figure (docs/guide.md).
+    /// Returns the names of the series that [`history`](Self::history) knows. `messages`, `queue_wait`,
+    /// `types.PROTOCOL/TYPE`, `protocols.NAME` and `applications.NAME` are series of messages, all others are
+    /// numbers. Names are written as in the path of a figure (docs/guide.md).
     pub fn history_names(&self) -> Vec<String> {
         let inner = lock(&self.core.inner);
         let always = ["messages", "queue_wait"].map(str::to_owned);
@@ -244,8 +255,9 @@ impl Monitor {
         always.into_iter().chain(series).chain(inner.history.names().map(str::to_owned)).collect()
     }
 
-    /// Remembers one more number from now on, by its path in the JSON report, up to 64. False where there was no room, where
-    /// the path has more than 256 bytes, or where no report can have a number at it.
+    /// Keeps the history of one more number from this moment on. `metric` is the number's path in the JSON report. At
+    /// most 64 numbers can be watched. Returns false if there is no room, if the path has more than 256 bytes, or if
+    /// no report can have a number at that path.
     pub fn watch(&self, metric: &str) -> bool {
         let mut inner = lock(&self.core.inner);
         let now = inner.now(&*self.core.source);

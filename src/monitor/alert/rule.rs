@@ -1,5 +1,5 @@
-//! One alert rule: which figure it looks at, and when it raises. Hosts build them, `shipped` makes those that come with
-//! the crate, `rules` evaluates them.
+//! One alert rule: the metric that it evaluates, and when it raises an alert. Hosts build rules, `shipped` makes
+//! those that come with the crate, and `rules` evaluates them.
 
 use super::super::paths;
 use super::machine::{Direction, Terms};
@@ -7,31 +7,31 @@ use crate::config::Key;
 use crate::error::Error;
 use std::time::Duration;
 
-/// Bytes of a rule's name.
+/// Maximum length of a rule's name, in bytes.
 pub(super) const MAX_NAME: usize = 64;
-/// Bytes of a metric's name.
+/// Maximum length of a metric's path, in bytes.
 pub(super) const MAX_METRIC: usize = 128;
-/// Bytes of a unit.
+/// Maximum length of a unit, in bytes.
 pub(super) const MAX_UNIT: usize = 32;
-/// Bytes of what a rule says of its figure.
+/// Maximum length of a rule's text, in bytes.
 pub(super) const MAX_TEXT: usize = 200;
 
-/// How bad it is.
+/// Severity of an alert.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum Severity {
-    /// Good to know.
+    /// For information.
     Info,
-    /// To be looked at.
+    /// Needs attention.
     Warning,
-    /// To be acted on now.
+    /// Needs immediate action.
     Critical,
 }
 
 impl Severity {
-    /// The name that metrics and texts carry.
+    /// The severity's name in metrics and texts.
     pub const fn label(self) -> &'static str {
         match self {
             Self::Info => "info",
@@ -41,7 +41,7 @@ impl Severity {
     }
 }
 
-/// When an alert is raised over a metric. Checked where it is added.
+/// An alert rule: when to raise an alert over a metric. The rule is checked when it is added.
 ///
 /// ```
 /// use corelane::monitor::alert::{Rule, Severity};
@@ -54,7 +54,7 @@ impl Severity {
 ///     .min_samples(20)
 ///     .unit("nanoseconds");
 /// rule.validate().unwrap();
-/// // Where more is worse, it cannot be over while it is still above the trigger.
+/// With `above`, `clear` must not exceed the trigger.
 /// assert!(rule.clear(300e6).validate().is_err());
 /// ```
 #[derive(Clone, Debug, PartialEq)]
@@ -65,22 +65,23 @@ pub struct Rule {
     pub(super) text: String,
     pub(super) severity: Severity,
     pub(super) terms: Terms,
-    /// The key of the configuration that its trigger comes from; only rules that come with the crate have one.
+    /// The configuration key that sets the trigger. Only rules that come with the crate have a key.
     pub(super) key: Option<Key>,
 }
 
 impl Rule {
-    /// Raised where the metric is above `trigger`.
+    /// Creates a rule that raises an alert if the metric is above `trigger`.
     ///
-    /// The metric is the path of a number in the JSON report (docs/guide.md). A `*` in it stands for each element of a list,
-    /// with an alert for each. Unless said otherwise:
-    /// a warning, over below `trigger`, raised and resolved at once, told again each 4 hours, and at least a minute
-    /// between a resolution and the next alert.
+    /// The metric is the path of a number in the JSON report (docs/guide.md). A `*` in the path stands for every
+    /// element of a list; each element has its own alert.
+    ///
+    /// Defaults: the severity is warning, the clear value is `trigger`, alerts are raised and resolved at once, the
+    /// notification repeats every 4 hours, and the cooldown is one minute.
     pub fn above(name: &str, metric: &str, trigger: f64) -> Self {
         Self::new(name, metric, trigger, Direction::Above)
     }
 
-    /// Raised where the metric is below `trigger`; otherwise as [`above`](Self::above).
+    /// Creates a rule that raises an alert if the metric is below `trigger`; otherwise like [`above`](Self::above).
     pub fn below(name: &str, metric: &str, trigger: f64) -> Self {
         Self::new(name, metric, trigger, Direction::Below)
     }
@@ -108,110 +109,113 @@ impl Rule {
         }
     }
 
-    /// Its trigger comes from this key, and changes with it.
+    /// Ties the trigger to a configuration key: if the key changes, so does the trigger.
     pub(super) fn of_key(mut self, key: Key) -> Self {
         self.key = Some(key);
         self
     }
 
-    /// That key.
+    /// The configuration key that sets the trigger.
     pub(crate) fn key(&self) -> Option<Key> {
         self.key
     }
 
-    /// The value past which it is over. Between it and the trigger nothing changes. Both comparisons are strict: for
-    /// "any at all" of what is counted, set both to 0.5.
+    /// Sets the value past which an alert is resolved. Between the clear value and the trigger the state does not
+    /// change. Both comparisons are strict. To raise an alert for any count above 0, set both values to 0.5.
     #[must_use]
     pub fn clear(mut self, value: f64) -> Self {
         self.terms.clear = value;
         self
     }
 
-    /// How bad it is.
+    /// Sets the severity.
     #[must_use]
     pub fn severity(mut self, severity: Severity) -> Self {
         self.severity = severity;
         self
     }
 
-    /// How long the metric must be beyond the trigger first; it takes three looks at least, since two say nothing of the
-    /// time between them.
+    /// Sets how long the metric must be beyond the trigger before an alert is raised. This takes at least three
+    /// looks, because two looks do not show what happened between them.
     #[must_use]
     pub fn pending_for(mut self, time: Duration) -> Self {
         self.terms.pending = nanoseconds(time);
         self
     }
 
-    /// How long the metric must be past the clear value before it is over.
+    /// Sets how long the metric must be past the clear value before an alert is resolved.
     #[must_use]
     pub fn keep_firing_for(mut self, time: Duration) -> Self {
         self.terms.keep = nanoseconds(time);
         self
     }
 
-    /// Readings that rest on fewer samples count for nothing: they raise nothing, and what was raised is over after its
-    /// time as with a good value.
+    /// Ignores readings that rest on fewer samples than `samples`. Such a reading raises no alert. A raised alert
+    /// treats it like a value past the clear value, and is resolved after the usual time.
     #[must_use]
     pub fn min_samples(mut self, samples: u64) -> Self {
         self.terms.min_samples = samples;
         self
     }
 
-    /// Likewise readings with errors of fewer clients: one client's junk is no outage. For figures of
-    /// `messages.windows.last_minute`, of which it is known.
+    /// Ignores readings whose errors come from fewer clients than `clients`, in the same way as
+    /// [`min_samples`](Self::min_samples), so that one faulty client does not look like an outage. Applies to figures
+    /// of `messages.windows.last_minute`, where the number of clients is known.
     #[must_use]
     pub fn min_clients(mut self, clients: u64) -> Self {
         self.terms.min_clients = clients;
         self
     }
 
-    /// How often it is told again while it fires; 0 for never.
+    /// Sets the interval at which the notification of a firing alert repeats; 0 for never.
     #[must_use]
     pub fn repeat_interval(mut self, time: Duration) -> Self {
         self.terms.repeat = nanoseconds(time);
         self
     }
 
-    /// How long after a resolution nothing new is told. What is still firing then is told then.
+    /// Sets how long after a resolution no new alert is notified. An alert that is still firing at the end of this
+    /// time is notified then.
     #[must_use]
     pub fn cooldown(mut self, time: Duration) -> Self {
         self.terms.cooldown = nanoseconds(time);
         self
     }
 
-    /// What the metric counts. `bytes`, `nanoseconds` and `share` are written as people read them.
+    /// Sets the metric's unit. Values in `bytes`, `nanoseconds` and `share` are written in a readable form.
     #[must_use]
     pub fn unit(mut self, unit: &str) -> Self {
         unit.clone_into(&mut self.unit);
         self
     }
 
-    /// What the metric is, as a message's subject ("Resident memory of the process"); its name where there is none.
+    /// Sets the subject of the alert's message ("Resident memory of the process"). Without it, the message names the
+    /// metric.
     #[must_use]
     pub fn text(mut self, text: &str) -> Self {
         text.clone_into(&mut self.text);
         self
     }
 
-    /// Its name: the type of its alerts.
+    /// The rule's name, which is the type of its alerts.
     pub fn name(&self) -> &str {
         &self.name
     }
 
-    /// The value beyond which it is raised.
+    /// The value beyond which an alert is raised.
     pub fn trigger(&self) -> f64 {
         self.terms.trigger
     }
 
-    /// The value past which it is over.
+    /// The value past which an alert is resolved.
     pub fn clear_value(&self) -> f64 {
         self.terms.clear
     }
 
-    /// Checks what adding it checks.
+    /// Makes the checks that adding the rule makes.
     ///
     /// # Errors
-    /// [`Error::Rule`] with what to change.
+    /// [`Error::Rule`] with the problem and what to change.
     pub fn validate(&self) -> Result<(), Error> {
         let named = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_';
         if !(1..=MAX_NAME).contains(&self.name.len()) || !self.name.chars().all(named) {
@@ -243,7 +247,8 @@ impl Rule {
         }
     }
 
-    /// Itself, its metric and why that has no value in such a monitor.
+    /// The rule's name, its metric, and why the metric has no value in a monitor that keeps `kept`; nothing if the
+    /// metric can have a value.
     pub(crate) fn missing(&self, kept: paths::Kept) -> Option<(String, String, &'static str)> {
         Some((self.name.clone(), self.metric.clone(), paths::missing(&self.metric, kept)?))
     }
@@ -253,7 +258,7 @@ impl Rule {
     }
 }
 
-/// A name for an error's text: it may be anything, of any length.
+/// Shortens a name for an error's text; a host's name may have any length.
 pub(super) fn shown(name: &str) -> String {
     name.chars().take(MAX_NAME).collect()
 }
