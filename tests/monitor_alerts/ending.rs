@@ -102,7 +102,7 @@ fn a_removed_rule_ends_each() {
     let told = watch.look();
     same(&told, Notification::Resolved, &SHIPPED);
     for alert in &told {
-        assert!(alert.message.contains(" is not watched any more; it was "), "{}", alert.message);
+        assert!(alert.message.contains(" is no longer watched; the last value was "), "{}", alert.message);
     }
     watch.quiet(20);
     watch.end();
@@ -115,7 +115,9 @@ fn no_value_and_too_few_samples_end_those_over_messages() {
     for rule in SHIPPED.iter().filter(|rule| !OVER_MESSAGES.contains(rule)) {
         watch.monitor.remove_rule(rule).unwrap();
     }
-    for (each_look, text) in [(0, " has no value now, and was "), (1, " rests on too little (of 1")] {
+    for (each_look, text) in
+        [(0, " has no value at present; the last value was "), (1, " has too little data (of 1")]
+    {
         raise(&mut watch, &OVER_MESSAGES);
         let (_, told) = watch.until_told(|monitor| record(monitor, each_look, "a", Measured::default()));
         same(&told, Notification::Resolved, &OVER_MESSAGES);

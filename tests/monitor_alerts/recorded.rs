@@ -92,7 +92,9 @@ fn a_threshold_changes_while_it_runs() {
     watch.monitor.set("high_connection_threshold", "12").unwrap();
     let resolved = watch.tells("connections", Notification::Resolved);
     assert_eq!((resolved.threshold, resolved.current_value), (10.0, 11.0));
-    assert!(resolved.message.ends_with(" is 11; it was above the threshold of 10, which is 12 now"));
+    assert!(
+        resolved.message.ends_with(" is 11; it was above the threshold of 10, which has since changed to 12")
+    );
     // By the rule. It fires again at once, and is told when the minute's cooldown is over.
     watch.monitor.set_threshold("connections", 5.0, 4.0).unwrap();
     watch.quiet(1);
@@ -132,7 +134,7 @@ fn share(rule: &str, bad: Measured) {
     assert_eq!((raised.current_value, raised.threshold), (0.1, 0.05));
     let samples = raised.details.iter().find(|(name, _)| name == "samples").unwrap();
     assert_eq!(samples.1, "100");
-    let clients = if rule == "error_rate" { ", errors by 1 client" } else { "" };
+    let clients = if rule == "error_rate" { ", errors from 1 client" } else { "" };
     let text = format!(" is 10 % (of 100 messages{clients}), above the threshold of 5 %");
     assert!(raised.message.ends_with(&text), "{}", raised.message);
     // The band: above 4.5 %.
@@ -149,14 +151,18 @@ fn share(rule: &str, bad: Measured) {
     let (quiet, told) = watch.until_told(|_| {});
     assert_eq!(brief(&told), [(rule, Notification::Resolved)]);
     assert_eq!(quiet, 11, "a minute from the messages on, and two looks");
-    assert!(told[0].message.contains(" has no value now, and was 100 %"), "{}", told[0].message);
+    assert!(
+        told[0].message.contains(" has no value at present; the last value was 100 %"),
+        "{}",
+        told[0].message
+    );
     // So it is with fewer than a minute's rate needs, however bad they are.
     watch.quiet(15);
     record(&watch.monitor, 20, "a", bad);
     watch.raises_at_the_third(rule);
     let (_, told) = watch.until_told(|monitor| record(monitor, 1, "a", bad));
     assert_eq!(brief(&told), [(rule, Notification::Resolved)]);
-    assert!(told[0].message.contains(" rests on too little (of 1"), "{}", told[0].message);
+    assert!(told[0].message.contains(" has too little data (of 1"), "{}", told[0].message);
     watch.end();
 }
 
@@ -180,7 +186,9 @@ fn the_junk_of_one_client_that_leaves_is_over_after_its_minute() {
     assert_eq!((first.id.as_str(), last.id.as_str()), ("error_rate", "error_rate"));
     assert_eq!(first.notification, Some(Notification::Raised));
     assert!(
-        first.message.ends_with(" is 100 % (of 50 messages, errors by 1 client), above the threshold of 5 %")
+        first
+            .message
+            .ends_with(" is 100 % (of 50 messages, errors from 1 client), above the threshold of 5 %")
     );
     assert_eq!(last.notification, Some(Notification::Resolved));
     // Three looks; then the minute, to a second, and three looks.
@@ -214,7 +222,7 @@ fn a_rule_can_ask_for_errors_of_several_clients() {
     let raised = watch.tells("outage", Notification::Raised);
     assert_eq!(
         raised.message.split(" is ").nth(1),
-        Some("100 % (of 1001 messages, errors by 3 clients), above the threshold of 50 %")
+        Some("100 % (of 1001 messages, errors from 3 clients), above the threshold of 50 %")
     );
     // Their errors leave the minute; those of two remain.
     watch.hands.advance(Duration::from_secs(40));
@@ -223,7 +231,7 @@ fn a_rule_can_ask_for_errors_of_several_clients() {
     let (_, told) = watch.until_told(|_| {});
     assert_eq!(brief(&told), [("outage", Notification::Resolved)]);
     assert!(
-        told[0].message.contains(" rests on too little (of 1000 messages, errors by 2 clients)"),
+        told[0].message.contains(" has too little data (of 1000 messages, errors from 2 clients)"),
         "{told:?}"
     );
     watch.end();

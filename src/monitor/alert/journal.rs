@@ -1,19 +1,19 @@
-//! What has happened to alerts: what is to be told after an evaluation, what is over, and the totals. `watched`
-//! writes it, `rules` hands it out.
+//! The record of what has happened to alerts: the notifications of an evaluation, the resolved alerts, and the
+//! totals. `watched` writes it, `rules` returns it.
 
 use super::machine::{Change, MachineStep, Notification};
 use super::{Alert, Transitions};
 use std::collections::VecDeque;
 
-/// Alerts that are over, as many as are kept.
+/// Maximum number of resolved alerts that are kept.
 pub(super) const HISTORY: usize = 256;
 
 /// Everything that outlives the alerts themselves.
 #[derive(Debug, Default)]
 pub(super) struct Journal {
-    /// Of this evaluation, in its order.
+    /// Notifications of the present evaluation, in their order.
     pub(super) notices: Vec<Alert>,
-    /// The oldest first.
+    /// Resolved alerts, oldest first.
     pub(super) past: VecDeque<Alert>,
     pub(super) raised: u64,
     pub(super) resolved: u64,
@@ -23,7 +23,7 @@ pub(super) struct Journal {
 }
 
 impl Journal {
-    /// Counts a step of an alert that is described as it is after it.
+    /// Counts a step. `alert` describes the alert after that step.
     pub(super) fn enter(&mut self, step: MachineStep, alert: &Alert, transitions: &mut Transitions) {
         match step.change {
             Some(Change::Pending) => transitions.pending += 1,

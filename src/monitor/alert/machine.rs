@@ -1,40 +1,43 @@
-//! What state an alert is in: a pure function of the last state, an input and the time. Nothing is read, sent or waited
-//! for here. One [`AlertMachine`] per rule and label set, stepped by `rules` at each evaluation.
+//! The state machine of an alert: a pure function of the last state, an input and the time. It reads nothing, sends
+//! nothing and waits for nothing. There is one [`AlertMachine`] per rule and label set; `rules` steps it at each
+//! evaluation.
 //!
-//! | state | beyond trigger | between clear and trigger | beyond clear, or nothing |
+//! | state | beyond trigger | between clear and trigger | past clear, or no value |
 //! |---|---|---|---|
-//! | inactive | pending, or firing where `pending` is 0 | stays | stays |
-//! | pending | firing once it has been so for `pending`, and at a look in between | inactive | inactive |
-//! | firing | stays; told again each `repeat` | stays | recovering, or resolved where `keep` is 0 |
-//! | recovering | firing, not told again | stays, its time starts anew | resolved after `keep` |
+//! | inactive | pending, or firing if `pending` is 0 | stays | stays |
+//! | pending | firing after `pending`, if a look in between was beyond as well | inactive | inactive |
+//! | firing | stays; notified again every `repeat` | stays | recovering, or resolved if `keep` is 0 |
+//! | recovering | firing, not notified again | stays, and its time restarts | resolved after `keep` |
 //!
-//! *Nothing* is what has no value now, or a value that rests on too few samples or clients: an alert is about what is
-//! known, and nothing that is known speaks for it. Two inputs more end things at once:
+//! *No value* means that the metric has no value at present, or that its value rests on too few samples or clients.
+//! An alert needs evidence, and in that case there is none. Two further inputs take effect at once:
 //!
-//! | state | the thresholds have changed | its subject or its rule is gone |
+//! | state | the thresholds have changed | the subject or the rule is gone |
 //! |---|---|---|
-//! | inactive | as otherwise | stays |
-//! | pending | beyond the new one: stays, its time starts anew; otherwise inactive | inactive |
-//! | firing, recovering | beyond the new one: firing; otherwise resolved | resolved |
+//! | inactive | as with the value | stays |
+//! | pending | beyond the new trigger: stays, and its time restarts; otherwise inactive | inactive |
+//! | firing, recovering | beyond the new trigger: firing; otherwise resolved | resolved |
 //!
-//! Both comparisons are strict, so a value that stands still on a threshold changes nothing even where both are equal.
-//! The cooldown runs from the last Resolved that was told. It delays the telling of what is raised, never the
-//! state; what is over before it could be told is never told, neither its beginning nor its end, and is counted as
-//! withheld.
+//! Both comparisons are strict, so a value that stays exactly on a threshold changes nothing, even if both thresholds
+//! are equal.
+//!
+//! The cooldown starts at the last Resolved notification. It delays the notification of a raised alert, but never its
+//! state. If an alert is resolved before its notification was allowed, neither its beginning nor its end is notified,
+//! and it counts as withheld.
 
 use super::Basis;
 
-/// Which side of the trigger is bad.
+/// The side of the trigger on which values are bad.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Direction {
-    /// Larger values.
+    /// Larger values are bad.
     Above,
-    /// Smaller values.
+    /// Smaller values are bad.
     Below,
 }
 
-/// Where a value lies.
+/// The position of a value relative to the two thresholds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Zone {
     Beyond,
@@ -42,37 +45,37 @@ pub(super) enum Zone {
     Clear,
 }
 
-/// What one evaluation gives the machine.
+/// The input of one evaluation.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) enum Input {
     Value(f64),
-    /// No value, or one that rests on too little.
+    /// No value, or a value that rests on too few samples or clients.
     Nothing,
-    /// The first look by other thresholds than the look before.
+    /// The value of the first look after a change of the thresholds.
     Changed(Option<f64>),
-    /// What it is about, or its rule, is there no more.
+    /// The metric's subject, or the rule, does not exist any more.
     Gone,
 }
 
-/// When an alert is raised, kept and told. Times in nanoseconds.
+/// A rule's conditions. Times are in nanoseconds.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct Terms {
     pub(super) direction: Direction,
     pub(super) trigger: f64,
-    /// Never on the bad side of the trigger; `Rule::validate` sees to it.
+    /// Never on the bad side of the trigger (checked by `Rule::validate`).
     pub(super) clear: f64,
     pub(super) pending: u64,
     pub(super) keep: u64,
     pub(super) min_samples: u64,
-    /// Errors must be by so many clients; 0 or 1 for any.
+    /// The number of clients that must have caused the errors; 0 or 1 for any.
     pub(super) min_clients: u64,
-    /// 0: never told again.
+    /// 0: the notification does not repeat.
     pub(super) repeat: u64,
     pub(super) cooldown: u64,
 }
 
 impl Terms {
-    /// What a reading is worth: nothing where it rests on too little, or is no number. Infinity is a value.
+    /// The value of a reading. Nothing if it rests on too few samples or clients, or is NaN. Infinity is a value.
     pub(super) fn value(&self, value: f64, basis: Basis) -> Option<f64> {
         let is_enough = basis.samples >= self.min_samples
             && (self.min_clients <= 1 || basis.clients.is_some_and(|clients| clients >= self.min_clients));
@@ -92,14 +95,14 @@ impl Terms {
     }
 }
 
-/// A machine's state; the times are of the monotonic clock.
+/// A machine's state. Times are monotonic nanoseconds.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) enum MachineState {
     #[default]
     Inactive,
     Pending {
         since: u64,
-        /// A look after the first has found it beyond the trigger.
+        /// Whether a look after the first has found the value beyond the trigger.
         seen: bool,
     },
     Firing,
@@ -108,50 +111,50 @@ pub(super) enum MachineState {
     },
 }
 
-/// What became of the state in a step.
+/// The state change of a step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Change {
     Pending,
-    /// Firing, from inactive or pending.
+    /// From inactive or pending to firing.
     Raised,
     /// From pending to inactive.
     Withdrawn,
     Recovering,
-    /// Firing, from recovering.
+    /// From recovering to firing.
     Relapsed,
     Resolved,
 }
 
-/// What listeners are told of an alert.
+/// The kind of notification that listeners receive.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Serialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum Notification {
-    /// It fires.
+    /// The alert fires.
     Raised,
-    /// It still fires.
+    /// The alert still fires.
     Repeated,
-    /// It is over.
+    /// The alert is over.
     Resolved,
 }
 
-/// What a step has led to.
+/// The result of a step.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct MachineStep {
     pub(super) change: Option<Change>,
     pub(super) notification: Option<Notification>,
-    /// It is over, and nobody was ever told of it.
+    /// Whether the alert was resolved before any notification of it.
     pub(super) withheld: bool,
 }
 
-/// One alert's state, and what has been told of it.
+/// One alert's state, and the times of its notifications.
 #[derive(Clone, Debug, Default)]
 pub(super) struct AlertMachine {
     state: MachineState,
-    /// When the last Raised or Repeated of what now fires was told.
+    /// When the last Raised or Repeated of the firing alert was sent.
     told: Option<u64>,
-    /// When the last Resolved was told.
+    /// When the last Resolved was sent.
     resolved: Option<u64>,
 }
 
@@ -160,12 +163,12 @@ impl AlertMachine {
         self.state
     }
 
-    /// Whether it knows nothing that a new one would not.
+    /// Whether the machine is in the same state as a new one, so that it can be dropped.
     pub(super) fn is_forgettable(&self, terms: &Terms, now: u64) -> bool {
         self.state == MachineState::Inactive && self.cooled_down(terms, now)
     }
 
-    /// Takes one input at `now`; a `now` before an earlier one counts as no time passed.
+    /// Takes one input at `now`. If `now` is before an earlier time, no time has passed.
     pub(super) fn step(&mut self, terms: &Terms, input: Input, now: u64) -> MachineStep {
         let (zone, change) = match input {
             Input::Value(value) => (Some(terms.zone(value)), self.look(terms, terms.zone(value), now)),
@@ -183,7 +186,7 @@ impl AlertMachine {
         MachineStep { change, notification, withheld: false }
     }
 
-    /// The first table of this file's head.
+    /// Applies the first table of the module documentation.
     fn look(&mut self, terms: &Terms, zone: Zone, now: u64) -> Option<Change> {
         let (state, change) = match (self.state, zone) {
             (MachineState::Inactive, Zone::Beyond) if terms.pending == 0 => {
@@ -224,7 +227,7 @@ impl AlertMachine {
         Some(change)
     }
 
-    /// The second one's column of other thresholds.
+    /// Applies the column "the thresholds have changed" of the second table.
     fn begin_anew(&mut self, terms: &Terms, zone: Option<Zone>, now: u64) -> Option<Change> {
         if zone != Some(Zone::Beyond) {
             return self.end();
@@ -238,7 +241,7 @@ impl AlertMachine {
         }
     }
 
-    /// Its other column.
+    /// Applies the column "the subject or the rule is gone" of the second table.
     fn end(&mut self) -> Option<Change> {
         let change = match self.state {
             MachineState::Inactive => return None,
@@ -249,7 +252,8 @@ impl AlertMachine {
         Some(change)
     }
 
-    /// Raised goes out whenever the alert fires and it may; Repeated only while the value is beyond the trigger.
+    /// Returns Raised when the alert fires and the cooldown allows it, and Repeated only while the value is beyond
+    /// the trigger.
     fn firing_notification(
         &mut self,
         terms: &Terms,
@@ -264,7 +268,7 @@ impl AlertMachine {
             None => self.cooled_down(terms, now).then_some(Notification::Raised),
             Some(at) => {
                 let due = terms.repeat > 0 && now.saturating_sub(at) >= terms.repeat;
-                // A relapse is told by nothing; what is due comes with the next step.
+                // A relapse sends nothing itself; a due repetition follows with the next step.
                 let may = zone == Some(Zone::Beyond) && change.is_none();
                 (due && may).then_some(Notification::Repeated)
             }

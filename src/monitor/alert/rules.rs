@@ -1,5 +1,5 @@
-//! The table of rules with their alerts. The monitor keeps it behind a lock: its thread evaluates, other threads add and
-//! remove rules and ask for figures. Nothing of a host's runs inside.
+//! The table of rules with their alerts. The monitor keeps it behind a lock: the monitor's thread evaluates the
+//! rules, and other threads add and remove rules and read figures. No host code runs under the lock.
 
 use super::super::outbox::ListenerLosses;
 use super::super::paths::{Kept, missing};
@@ -10,32 +10,32 @@ use super::{Alert, AlertFigures, AlertState, RuleFigures, Transitions};
 use crate::config::Key;
 use crate::error::Error;
 
-/// Rules at once.
+/// Maximum number of rules.
 const MAX_RULES: usize = 64;
-/// Label sets of one rule that are in any state but inactive, or cool down, at once.
+/// Maximum number of label sets of one rule that are not inactive, or that are in their cooldown.
 const MAX_LABEL_SETS: usize = 16;
-/// Bytes of a label set.
+/// Maximum length of a label set, in bytes.
 const MAX_LABEL_SET: usize = 256;
 
-/// The present values of metrics.
+/// A source of the present values of metrics.
 pub(crate) trait FigureSource {
-    /// Calls `found` for each label set of a metric with its value and what that rests on; a metric without
-    /// labels has the one label set "". In the metric's name a `*` stands for whatever the label set says. What has no
-    /// value now is no number; what is not there is not called for.
+    /// Calls `found` for each label set of a metric, with its value and the value's basis. A metric without labels
+    /// has the single label set "". A `*` in the metric's path stands for the part that the label set names. A value
+    /// that is missing at present is NaN. `found` is not called for an element that does not exist.
     fn each(&self, metric: &str, found: &mut dyn FnMut(&str, f64, Basis));
 }
 
-/// What a value rests on.
+/// The samples and clients that a value rests on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Basis {
-    /// How many samples; `u64::MAX` for what is no rate and no percentile.
+    /// Number of samples; `u64::MAX` for a value that is neither a rate nor a percentile.
     pub(crate) samples: u64,
-    /// Of how many clients the errors among them are, where that is known.
+    /// Number of clients that caused the errors, if known.
     pub(crate) clients: Option<u64>,
 }
 
 impl Basis {
-    /// Of what was not sampled: it is as it is.
+    /// The basis of a value that does not rest on samples.
     pub(crate) const WHOLE: Self = Self { samples: u64::MAX, clients: None };
 }
 
@@ -45,16 +45,16 @@ struct RuleEntry {
     watched: Vec<Watched>,
     transitions: Transitions,
     folded: u64,
-    /// Its thresholds have changed since the last evaluation.
+    /// Whether the thresholds have changed since the last evaluation.
     changed: bool,
 }
 
-/// See the file's head.
+/// The table of rules; see the module documentation.
 #[derive(Debug, Default)]
 pub(crate) struct RuleTable {
     entries: Vec<RuleEntry>,
-    /// Of rules that were removed: the next evaluation ends what they have raised. No more than there were alerts, since
-    /// only evaluations make those.
+    /// Entries of removed rules. The next evaluation ends the alerts that they have raised. Bounded by the number of
+    /// alerts, because only evaluations create alerts.
     departing: Vec<RuleEntry>,
     journal: Journal,
     round: u64,
@@ -65,8 +65,12 @@ impl RuleTable {
         Self::default()
     }
 
+    /// Adds a rule.
+    ///
     /// # Errors
-    /// [`Error::Rule`] for one that cannot be, [`Error::RuleExists`], [`Error::TooManyRules`] past 64.
+    /// - [`Error::Rule`] if the rule is invalid.
+    /// - [`Error::RuleExists`] if there is a rule of that name.
+    /// - [`Error::TooManyRules`] if there are 64 rules.
     pub(crate) fn add(&mut self, rule: Rule) -> Result<(), Error> {
         rule.validate()?;
         if self.entries.iter().any(|entry| entry.rule.name == rule.name) {
@@ -85,10 +89,10 @@ impl RuleTable {
         Ok(())
     }
 
-    /// What it has raised is over with the next evaluation, and told so.
+    /// Removes a rule. The next evaluation resolves and notifies the alerts that it has raised.
     ///
     /// # Errors
-    /// [`Error::UnknownRule`].
+    /// [`Error::UnknownRule`] if there is no rule of that name.
     pub(crate) fn remove(&mut self, name: &str) -> Result<(), Error> {
         let place = self.entries.iter().position(|entry| entry.rule.name == name);
         let place = place.ok_or_else(|| Error::UnknownRule(shown(name)))?;
@@ -99,11 +103,12 @@ impl RuleTable {
         Ok(())
     }
 
-    /// From the next evaluation on; what is pending or raised stays so until then, and is over then unless it is beyond
-    /// the new threshold too.
+    /// Changes the thresholds from the next evaluation on. A pending or raised alert keeps its state until then, and
+    /// then ends unless its value is beyond the new trigger too.
     ///
     /// # Errors
-    /// [`Error::UnknownRule`], or [`Error::Rule`] where the two do not fit; nothing has changed then.
+    /// [`Error::UnknownRule`] if there is no rule of that name; [`Error::Rule`] if the two thresholds contradict each
+    /// other. Nothing has changed then.
     pub(crate) fn set_threshold(&mut self, name: &str, trigger: f64, clear: f64) -> Result<(), Error> {
         let entry = self.entry(name)?;
         let mut rule = entry.rule.clone();
@@ -113,14 +118,14 @@ impl RuleTable {
         Ok(())
     }
 
-    /// Puts a rule in the place of the one of its key, if that is still there; its state stays.
+    /// Replaces the rule that has the same key, if there is one; its state stays.
     pub(crate) fn update(&mut self, rule: Rule) {
         if let Some(entry) = self.of_key(rule.key) {
             entry.replace(rule);
         }
     }
 
-    /// As [`update`](Self::update), but for how long it pends and is kept alone.
+    /// Like [`update`](Self::update), but changes only the pending and keep times.
     pub(crate) fn update_times(&mut self, rule: &Rule) {
         if let Some(entry) = self.of_key(rule.key) {
             (entry.rule.terms.pending, entry.rule.terms.keep) = (rule.terms.pending, rule.terms.keep);
@@ -136,8 +141,8 @@ impl RuleTable {
         found.ok_or_else(|| Error::UnknownRule(shown(name)))
     }
 
-    /// Looks at every rule's metric once; gives what is to be told, in order. `now` is monotonic nanoseconds, `wall`
-    /// milliseconds since 1970.
+    /// Reads every rule's metric once, and returns the notifications in order. `now` is monotonic nanoseconds, `wall`
+    /// is milliseconds since 1970.
     pub(crate) fn evaluate(&mut self, now: u64, wall: u64, values: &dyn FigureSource) -> Vec<Alert> {
         self.round += 1;
         let moment = EvaluationTime { now, wall, round: self.round };
@@ -153,12 +158,12 @@ impl RuleTable {
         std::mem::take(&mut self.journal.notices)
     }
 
-    /// The rules whose metric has no value in such a monitor, with the reason.
+    /// The rules whose metric has no value in a monitor that keeps `kept`, with the reason.
     pub(crate) fn unavailable(&self, kept: Kept) -> Vec<(String, String, &'static str)> {
         self.entries.iter().filter_map(|entry| entry.rule.missing(kept)).collect()
     }
 
-    /// All figures; `delivery` is the outbox's part of them, `kept` says which metrics have values.
+    /// All figures. `delivery` is the outbox's part of them; `kept` tells which metrics have values.
     pub(crate) fn figures(&self, delivery: ListenerLosses, kept: Kept) -> AlertFigures {
         let alerts = || self.entries.iter().flat_map(|entry| &entry.watched).filter_map(Watched::alert);
         let (pending, current) = alerts().cloned().partition(|alert| alert.state == AlertState::Pending);
@@ -185,8 +190,8 @@ impl RuleEntry {
         self.rule = rule;
     }
 
-    /// Those that are watched first, and those that are new afterwards: what has just ended makes room for what still is
-    /// beyond the trigger.
+    /// Steps the known label sets first and adds new ones afterwards, so that an alert that has just ended makes room
+    /// for a label set that is beyond the trigger.
     fn evaluate(&mut self, moment: EvaluationTime, values: &dyn FigureSource, journal: &mut Journal) {
         let Self { rule, watched, transitions, folded, changed } = self;
         let changed = std::mem::take(changed);
@@ -195,7 +200,7 @@ impl RuleEntry {
         values.each(&rule.metric, &mut |label_set, value, basis| {
             let reading = Reading { value, basis };
             match watched.iter_mut().find(|watched| watched.label_set() == label_set) {
-                // A label set that is given twice counts once.
+                // A label set that occurs twice counts once.
                 Some(known) if known.round == moment.round => {}
                 Some(known) => known.step(rule, Some(reading), changed, moment, transitions, journal),
                 None if !reading.is_beyond(rule) => {}
@@ -207,7 +212,7 @@ impl RuleEntry {
         let is_one_of_many = rule.metric.split('.').any(|step| step == "*");
         for silent in watched.iter_mut().filter(|watched| watched.round != moment.round) {
             if is_one_of_many && silent.alert().is_some() {
-                // A client that has left, say. Its place is wanted for others.
+                // The element is gone (a client that has left, for example). Free its place for others.
                 silent.end(rule, moment, EndReason::Subject, transitions, journal);
             } else {
                 silent.step(rule, None, changed, moment, transitions, journal);
@@ -215,7 +220,8 @@ impl RuleEntry {
         }
         watched.retain(|watched| !watched.is_forgettable(rule, moment));
         for (label_set, reading) in new {
-            // One that only waits for its cooldown to pass gives its place to one that is beyond the trigger now.
+            // A label set that only waits for the end of its cooldown gives its place to one that is beyond the
+            // trigger.
             let resting = || watched.iter().position(|watched| watched.alert().is_none());
             if watched.len() >= MAX_LABEL_SETS {
                 let Some(resting) = resting() else {

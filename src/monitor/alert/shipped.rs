@@ -1,5 +1,5 @@
-//! The rules that come with the crate. The monitor adds them at its start, and brings them up to date when a
-//! threshold or the interval changes.
+//! The rules that come with the crate. The monitor adds them when it is created, and updates them when a threshold or
+//! the interval changes.
 //!
 //! | rule | raised above | over below | severity | pending, kept | samples |
 //! |---|---|---|---|---|---|
@@ -10,25 +10,26 @@
 //! | `p99` | `high_p99_threshold_ms` | 90 % of it | warning | 2 intervals, 2 intervals | 20 |
 //! | `queue_depth` | `high_queue_depth_threshold` | 90 % of it | warning | 2 intervals, 2 intervals | |
 //! | `queue_wait` | `high_queue_wait_threshold_ms` | 90 % of it | warning | 2 intervals, 2 intervals | 20 |
-//! | `egress_full` | none in the last minute | none | critical | 0, 0 | |
-//! | `credit_exhausted` | none in the last minute | none | info | 0, 0 | |
-//! | `worker_stalled` | no worker | none | critical | 0, 0 | |
-//! | `worker_lost` | no worker | never: it does not come back | critical | 0, 0 | |
-//! | `report_file` | no file | none | warning | 0, 0 | |
+//! | `egress_full` | any in the last minute | none | critical | 0, 0 | |
+//! | `credit_exhausted` | any in the last minute | none | info | 0, 0 | |
+//! | `worker_stalled` | any worker | none | critical | 0, 0 | |
+//! | `worker_lost` | any worker | never: a lost worker does not come back | critical | 0, 0 | |
+//! | `report_file` | any file | none | warning | 0, 0 | |
 //! | `cpu` | `high_cpu_threshold` | 90 % of it | warning | 2 intervals, 2 intervals | |
 //!
-//! An interval is `monitor_interval_ms`. What may jump from one look to the next must stay bad for two more before it is
-//! told; what is bad the moment it is seen is told then. All: told again each 4 hours, a minute between a resolution and
-//! the next alert.
+//! An interval is `monitor_interval_ms`. A metric that may jump from one look to the next must stay bad for two
+//! further looks before the alert is raised. All other alerts are raised at once. For all rules the notification
+//! repeats every 4 hours, and the cooldown is one minute.
 
 use super::rule::{Rule, Severity};
 use crate::config::{Config, Key};
 
-/// Between none and one, for what is counted.
+/// A threshold between 0 and 1, for counts: any count above 0 raises.
 const ANY: f64 = 0.5;
-/// The least share that a configured 0 stands for: nothing is below 0, so an alert above 0 could never be over.
+/// The smallest threshold of a share. A configured 0 becomes this value, because no share is below 0 and an alert
+/// above 0 could never be resolved.
 const SMALLEST_SHARE: f64 = 1e-9;
-/// Fewer messages say little of a rate or a percentile.
+/// The least number of messages for which a rate or a percentile is meaningful.
 const SAMPLES: u64 = 20;
 
 /// The rules, with the configuration's thresholds.
@@ -59,22 +60,22 @@ pub(crate) fn shipped(config: &Config) -> Vec<Rule> {
             .text("The number of messages in all queues"),
         noisy(time("queue_wait", "messages.queue_wait_windows.last_minute.p99", config, Key::HighQueueWait))
             .min_samples(SAMPLES)
-            .text("The 99th percentile of the last minute's waiting times"),
-        any("egress_full", "routing.egress_full_last_minute")
-            .severity(Severity::Critical)
-            .text("The number of deliveries given up in the last minute because a port's ring and backlog were full"),
-        any("credit_exhausted", "routing.credit_exhausted_last_minute")
-            .severity(Severity::Info)
-            .text("The number of deliveries given up in the last minute because a recipient does not read"),
+            .text("The 99th percentile of the last minute's queue waits"),
+        any("egress_full", "routing.egress_full_last_minute").severity(Severity::Critical).text(
+            "The number of deliveries given up in the last minute because egress ring and backlog were full",
+        ),
+        any("credit_exhausted", "routing.credit_exhausted_last_minute").severity(Severity::Info).text(
+            "The number of deliveries given up in the last minute because the recipient had no credit left",
+        ),
         any("worker_stalled", "routing.workers_stalled")
             .severity(Severity::Critical)
-            .text("The number of workers inside a handler that does not return"),
+            .text("The number of workers whose handler exceeds processing_timeout_ms"),
         any("worker_lost", "routing.workers_lost")
             .severity(Severity::Critical)
             .text("The number of workers that ended without a stop"),
         any("report_file", "reports.failing").text("The number of report files that cannot be written"),
         noisy(share("cpu", "system.cpu.process_share", config, Key::HighCpu))
-            .text("The share of the cores that the process takes"),
+            .text("The process's share of the processor time that it may use"),
     ]
 }
 
@@ -86,7 +87,7 @@ fn share(name: &str, metric: &str, config: &Config, key: Key) -> Rule {
     Rule::above(name, metric, config.share(key).max(SMALLEST_SHARE)).unit("share").of_key(key)
 }
 
-/// The key is in milliseconds, the metric in nanoseconds.
+/// Converts the key's milliseconds to the metric's nanoseconds.
 fn time(name: &str, metric: &str, config: &Config, key: Key) -> Rule {
     Rule::above(name, metric, config.milliseconds(key).as_nanos() as f64).unit("nanoseconds").of_key(key)
 }
@@ -126,7 +127,7 @@ mod tests {
 
     #[test]
     fn each_is_valid_named_once_and_can_be_over() {
-        // 0 and 1 where that is possible, and what is least and most elsewhere.
+        // 0 and 1, or the smallest and largest allowed values.
         for least in [true, false] {
             let mut config = Config::default();
             for row in crate::config::TABLE.iter().filter(|row| row.key.starts_with("high_")) {

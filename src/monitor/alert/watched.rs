@@ -1,4 +1,4 @@
-//! One rule over one label set: its machine, and the alert that describes it. `rules` has up to 16 per rule.
+//! One rule over one label set: its state machine, and the alert that describes it. `rules` keeps up to 16 per rule.
 
 use super::journal::Journal;
 use super::machine::{AlertMachine, Change, Input, MachineState, MachineStep, Zone};
@@ -6,18 +6,18 @@ use super::rule::Rule;
 use super::sentence::{Said, farewell, sentence};
 use super::{Alert, AlertState, Basis, Transitions};
 
-/// When an evaluation takes place.
+/// The time of an evaluation.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct EvaluationTime {
-    /// Monotonic nanoseconds: for durations.
+    /// Monotonic nanoseconds, for durations.
     pub(super) now: u64,
-    /// Milliseconds since 1970: for people.
+    /// Milliseconds since 1970, for display.
     pub(super) wall: u64,
     /// The evaluation's number.
     pub(super) round: u64,
 }
 
-/// What one evaluation has found for a label set.
+/// The reading of one label set in one evaluation.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Reading {
     pub(super) value: f64,
@@ -25,7 +25,7 @@ pub(super) struct Reading {
 }
 
 impl Reading {
-    /// Its value, if that is worth anything.
+    /// The value, if it rests on enough samples and clients and is not NaN.
     fn value(&self, rule: &Rule) -> Option<f64> {
         rule.terms.value(self.value, self.basis)
     }
@@ -35,7 +35,7 @@ impl Reading {
     }
 }
 
-/// Why an alert is not watched any more.
+/// Why an alert is ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum EndReason {
     Rule,
@@ -46,7 +46,7 @@ impl EndReason {
     const fn reason(self) -> &'static str {
         match self {
             Self::Rule => "the rule was removed",
-            Self::Subject => "it is not there any more",
+            Self::Subject => "its label set no longer exists",
         }
     }
 }
@@ -55,9 +55,9 @@ impl EndReason {
 pub(super) struct Watched {
     machine: AlertMachine,
     alert: Alert,
-    /// What the last value seen rests on.
+    /// The samples and clients of the last value.
     basis: Basis,
-    /// What this evaluation has found.
+    /// The kind of reading of this evaluation.
     said: Said,
     /// The last evaluation that stepped it.
     pub(super) round: u64,
@@ -97,7 +97,7 @@ impl Watched {
         &self.alert.label_set
     }
 
-    /// As it is now; nothing where it is over.
+    /// The alert in its present state; nothing if it is inactive.
     pub(super) fn alert(&self) -> Option<&Alert> {
         (self.machine.state() != MachineState::Inactive).then_some(&self.alert)
     }
@@ -106,7 +106,8 @@ impl Watched {
         self.machine.is_forgettable(&rule.terms, moment.now)
     }
 
-    /// Takes this evaluation's reading, or that there is none; `changed` where the last one was by other thresholds.
+    /// Takes this evaluation's reading, or `None` if there is none. `changed` is true if the thresholds have changed
+    /// since the last evaluation.
     pub(super) fn step(
         &mut self,
         rule: &Rule,
@@ -131,14 +132,14 @@ impl Watched {
         };
         let step = self.machine.step(&rule.terms, input, moment.now);
         if value.is_some_and(|value| rule.terms.zone(value) == Zone::Beyond) {
-            // Until it is beyond another one, this is what it has passed.
+            // The alert keeps the trigger that it passed last.
             self.alert.threshold = rule.terms.trigger;
         }
         self.describe(rule, step, moment);
         journal.enter(step, &self.alert, transitions);
     }
 
-    /// Its rule is gone, or what it was about.
+    /// Ends the alert, because its rule or its subject is gone.
     pub(super) fn end(
         &mut self,
         rule: &Rule,
@@ -155,7 +156,7 @@ impl Watched {
         journal.enter(step, &self.alert, transitions);
     }
 
-    /// Brings the alert up to date with the machine and the rule.
+    /// Updates the alert from the machine and the rule.
     fn describe(&mut self, rule: &Rule, step: MachineStep, moment: EvaluationTime) {
         let alert = &mut self.alert;
         let pended = matches!(step.change, Some(Change::Pending));

@@ -23,13 +23,13 @@ const BEYOND: Input = Value(101.0);
 const BETWEEN: Input = Value(90.0);
 const CLEAR: Input = Value(79.0);
 
-/// In a state as of time 1000, whoever listens having been told where it fires.
+/// A machine in `state` as of time 1000. If it fires, listeners have been notified.
 fn machine(state: MachineState) -> AlertMachine {
     let told = matches!(state, Firing | Recovering { .. }).then_some(1000);
     AlertMachine { state, told, resolved: None }
 }
 
-/// Feeds (time, input) and gives what was told when.
+/// Feeds (time, input) pairs. Returns the notifications and their times.
 fn run(terms: &Terms, readings: &[(u64, Input)]) -> Vec<(u64, Notification)> {
     let mut machine = AlertMachine::default();
     let steps = readings.iter().map(|(now, input)| (*now, machine.step(terms, *input, *now)));
@@ -41,7 +41,7 @@ fn every_state_takes_every_input_as_the_table_says() {
     let (new, pending) = (Pending { since: 1000, seen: false }, Pending { since: 1000, seen: true });
     let (recovering, later) = (Recovering { since: 1000 }, Recovering { since: 1050 });
     let (withdrawn, over) = (Some(Change::Withdrawn), Some(Change::Resolved));
-    // By other thresholds than the look before.
+    // The first look after a change of the thresholds.
     let [beyond, between, clear, nothing] = [Some(101.0), Some(90.0), Some(79.0), None].map(Changed);
     let rows = [
         (Inactive, BEYOND, 1005, Pending { since: 1005, seen: false }, Some(Change::Pending), None),
@@ -53,7 +53,7 @@ fn every_state_takes_every_input_as_the_table_says() {
         (Inactive, clear, 1005, Inactive, None, None),
         (Inactive, nothing, 1005, Inactive, None, None),
         (Inactive, Gone, 1005, Inactive, None, None),
-        // Long after the first look, but nobody has looked in between.
+        // Long after the first look, but without a look in between.
         (new, BEYOND, 9999, pending, None, None),
         (pending, BEYOND, 1009, pending, None, None),
         (pending, BEYOND, 1010, Firing, Some(Change::Raised), Some(Raised)),
@@ -238,7 +238,7 @@ proptest! {
     ) {
         let (mut machine, mut now) = (AlertMachine::default(), 0);
         let (mut fires, mut last_resolved) = (false, None::<u64>);
-        // Changes not yet told of: raised, resolved.
+        // Changes without a notification so far: raised, resolved.
         let (mut raised, mut resolved) = (0i32, 0i32);
         for (passed, input) in readings {
             now += passed;
@@ -262,7 +262,7 @@ proptest! {
                 (raised, resolved) = (raised - 1, resolved - 1);
             }
             prop_assert_eq!(resolved, 0);
-            // Only what fires, or recovers, within the cooldown may be untold as yet.
+            // Only an alert that is firing or recovering during the cooldown may lack its notification.
             let active = matches!(machine.state(), Firing | Recovering { .. });
             prop_assert_eq!(raised, i32::from(active && !fires));
             prop_assert!(terms.cooldown > 0 || raised == 0);

@@ -1,4 +1,4 @@
-//! The table of rules with readings by hand.
+//! The table of rules, fed with hand-written readings.
 
 use super::super::super::paths::Kept;
 use super::super::journal::HISTORY;
@@ -9,7 +9,7 @@ use crate::error::Error;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-/// A monitor that keeps everything.
+/// A monitor that keeps all figures.
 const ALL: Kept = Kept { metrics: true, details: true, routing: true };
 
 /// (metric, label set) → (value, samples).
@@ -35,7 +35,7 @@ impl FigureSource for Readings {
     }
 }
 
-/// Rules and a clock that goes on by a second with each evaluation.
+/// Rules, and a clock that advances by one second with each evaluation.
 #[derive(Default)]
 struct Bench {
     rules: RuleTable,
@@ -57,7 +57,7 @@ impl Bench {
         self.rules.evaluate(now, wall, &Readings::of(values))
     }
 
-    /// What was told: of whom, and what.
+    /// The id and kind of each notification.
     fn told(&mut self, values: &[(&str, &str, f64)]) -> Vec<(String, Notification)> {
         let told = self.evaluate(values);
         told.into_iter().map(|alert| (alert.id, alert.notification.unwrap())).collect()
@@ -159,7 +159,7 @@ fn each_label_set_has_an_alert_up_to_the_bound() {
     let mut bench = Bench::with([Rule::above("p99", "types.*.latency.p99", 10.0).cooldown(Duration::ZERO)]);
     let labels: Vec<_> = (0..MAX_LABEL_SETS + 3).map(|number| format!("type{number:02}")).collect();
     let all = |value: f64| labels.iter().map(move |label| ("types.*.latency.p99", label.as_str(), value));
-    // Those that are well take no place.
+    // Label sets below the trigger take no place.
     assert_eq!(bench.told(&all(9.0).collect::<Vec<_>>()), []);
     let raised = bench.told(&all(11.0).collect::<Vec<_>>());
     let expected: Vec<_> = labels.iter().take(MAX_LABEL_SETS).map(|label| format!("p99/{label}")).collect();
@@ -167,7 +167,7 @@ fn each_label_set_has_an_alert_up_to_the_bound() {
     let figures = bench.rules.figures(ListenerLosses::default(), ALL);
     assert_eq!((figures.current.len(), figures.label_sets_folded), (MAX_LABEL_SETS, 3));
     assert_eq!(figures.rules.first().unwrap().label_sets_folded, 3);
-    // One that is over makes room.
+    // A resolved alert makes room.
     let mut values: Vec<_> = all(11.0).collect();
     values[0].2 = 1.0;
     let both = [told("p99/type00", Notification::Resolved), told("p99/type16", Notification::Raised)];
@@ -197,7 +197,7 @@ fn a_label_set_that_vanishes_is_over() {
         bench.told(&[("system.memory.resident_bytes", "a", 2000.0)]),
         told("memory/a", Notification::Raised)
     );
-    // As with a good value: not before it has been so for its time.
+    // As with a value past the clear value: resolved only after the keep time.
     assert_eq!(bench.told(&[("system.memory.resident_bytes", "b", 1.0)]), []);
     assert_eq!(
         bench.told(&[("system.memory.resident_bytes", "b", 1.0)]),
@@ -217,7 +217,7 @@ fn too_few_samples_change_nothing() {
     }
 }
 
-/// A source that gives each label set twice.
+/// A source that reports each label set twice.
 struct Twice(f64, f64);
 
 impl FigureSource for Twice {
@@ -246,15 +246,16 @@ fn what_is_not_beyond_a_new_threshold_is_over_and_says_which_it_had_passed() {
         bench.rules.figures(ListenerLosses::default(), ALL).current.first().unwrap().threshold,
         2000.0
     );
-    // Between the new ones: nothing would ever end it.
+    // Between the new thresholds: without the change rule, nothing would ever resolve the alert.
     bench.rules.set_threshold("memory", 4096.0, 1500.0).unwrap();
     let over = bench.evaluate(&values).pop().unwrap();
     assert_eq!((over.notification, over.threshold), (Some(Notification::Resolved), 2000.0));
-    let message = "Resident memory is 2 KiB; it was above the threshold of 1.95 KiB, which is 4 KiB now";
+    let message =
+        "Resident memory is 2 KiB; it was above the threshold of 1.95 KiB, which has since changed to 4 KiB";
     assert_eq!(over.message, message);
     bench.rules.set_threshold("memory", 1.0, 1.0).unwrap();
     assert_eq!(bench.told(&values), told("memory", Notification::Raised));
-    // The same again changes nothing.
+    // Setting the same thresholds again changes nothing.
     bench.rules.set_threshold("memory", 1.0, 1.0).unwrap();
     assert_eq!(bench.told(&[("system.memory.resident_bytes", "", 1.0)]), []);
 }
@@ -266,12 +267,14 @@ fn what_has_no_value_or_rests_on_too_little_is_over_and_says_so() {
         (
             100,
             f64::NAN,
-            "Resident memory has no value now, and was 2 KiB (of 100 messages), above the threshold of 1 KiB",
+            "Resident memory has no value at present; the last value was 2 KiB (of 100 messages), above the \
+             threshold of 1 KiB",
         ),
         (
             19,
             4096.0,
-            "Resident memory rests on too little (of 19 messages), and was 2 KiB, above the threshold of 1 KiB",
+            "Resident memory has too little data (of 19 messages); the last value was 2 KiB, above the threshold \
+             of 1 KiB",
         ),
     ] {
         let mut bench = Bench::with([rule()]);
@@ -289,7 +292,7 @@ fn what_has_no_value_or_rests_on_too_little_is_over_and_says_so() {
         let over = few(&mut bench).pop().unwrap();
         assert_eq!((over.notification, over.message.as_str()), (Some(Notification::Resolved), message));
     }
-    // What is not there at all, likewise.
+    // A metric that does not exist behaves in the same way.
     let mut bench = Bench::with([rule()]);
     assert_eq!(
         bench.told(&[("system.memory.resident_bytes", "", 2048.0)]),
@@ -311,7 +314,7 @@ fn places_of_what_is_over_go_to_what_still_breaches() {
     };
     assert_eq!(bench.told(&all(11.0, 11.0)).len(), MAX_LABEL_SETS);
     assert_eq!(bench.rules.figures(ListenerLosses::default(), ALL).label_sets_folded, 1);
-    // In the same look in which the others are over, although they cool down for an hour.
+    // In the same look that resolves the others, although their cooldown is an hour.
     let told = bench.told(&all(11.0, 9.0));
     assert_eq!(told.len(), MAX_LABEL_SETS + 1);
     assert_eq!(told.last(), Some(&("p99/type16".to_owned(), Notification::Raised)));
@@ -369,10 +372,10 @@ fn what_is_not_there_any_more_is_over_and_makes_room() {
     let (full, none) = (|value| [("clients.by_messages.*.bytes_in", "ann", value)], []);
     assert_eq!(bench.told(&full(11.0)), told("hogs/ann", Notification::Raised));
     assert_eq!(bench.told(&full(12.0)), []);
-    // Gone it is over, however long it must be well otherwise.
+    // An alert whose label set is gone is resolved at once, whatever its keep time.
     let over = bench.evaluate(&none).pop().unwrap();
     assert_eq!(over.notification, Some(Notification::Resolved));
-    assert!(over.details.contains(&("ended".to_owned(), "it is not there any more".to_owned())));
+    assert!(over.details.contains(&("ended".to_owned(), "its label set no longer exists".to_owned())));
     assert_eq!(bench.told(&none), []);
     let figures = bench.rules.figures(ListenerLosses::default(), ALL);
     assert_eq!((figures.current.len(), figures.raised, figures.resolved), (0, 1, 1));
@@ -383,12 +386,15 @@ fn a_removed_rule_resolves_what_it_has_raised() {
     let mut bench = Bench::with([memory()]);
     bench.evaluate(&[("system.memory.resident_bytes", "", 2000.0)]);
     bench.rules.remove("memory").unwrap();
-    // One of the same name is another one; the old one's end comes first.
+    // A new rule of the same name is a different rule. The old rule's end is notified first.
     bench.rules.add(memory()).unwrap();
     let both = bench.evaluate(&[("system.memory.resident_bytes", "", 2000.0)]);
     let told: Vec<_> = both.iter().map(|alert| alert.notification.unwrap()).collect();
     assert_eq!(told, [Notification::Resolved, Notification::Raised]);
-    assert_eq!(both.first().unwrap().message, "Resident memory is not watched any more; it was 1.95 KiB");
+    assert_eq!(
+        both.first().unwrap().message,
+        "Resident memory is no longer watched; the last value was 1.95 KiB"
+    );
     assert!(matches!(bench.rules.remove("none"), Err(Error::UnknownRule(_))));
     let figures = bench.rules.figures(ListenerLosses::default(), ALL);
     assert_eq!((figures.raised, figures.resolved, figures.history.len()), (2, 1, 1));
