@@ -232,7 +232,7 @@ fn warned(set: &[(&str, &str)], rule: Option<Rule>) -> Vec<String> {
     let events = std::mem::take(&mut *log.0.lock().unwrap());
     let ours = events
         .iter()
-        .filter(|(target, text)| target == "corelane::alert" && text.contains("raises no alert"));
+        .filter(|(target, text)| target == "corelane::alert" && text.contains("cannot raise an alert"));
     let rule = |text: &str| text.split('"').nth(1).unwrap().to_owned();
     let mut named: Vec<_> = ours.map(|(_, text)| rule(text)).collect();
     named.sort();

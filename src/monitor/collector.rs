@@ -1,5 +1,5 @@
-//! The collector: reads every series that has changed, puts what is new into windows, and keeps what the last reset left
-//! behind. One thread at a time; those that record are not waited for and do not wait.
+//! The collector: reads every series that has changed, adds the differences to the windows, and keeps the state of
+//! the last reset. One thread at a time collects. Collection and recording do not wait for each other.
 
 use super::rate::MinuteCount;
 use super::series::{CollectedSeries, SeriesKey, SeriesNews, SeriesTrack, delta};
@@ -12,7 +12,7 @@ use crate::record::{Hub, Source};
 use crate::sync::Arc;
 use std::collections::HashMap;
 
-/// How many names of each table have been seen.
+/// Number of names of each table that the collector has seen.
 #[derive(Debug, Default)]
 struct Known {
     routed: [usize; 3],
@@ -28,7 +28,7 @@ pub(super) struct Collector {
     pub(super) queue_wait: WindowedTrack,
     pub(super) write: SeriesTrack,
     pub(super) held: SeriesTrack,
-    /// Bytes written to clients: now, and at the last reset.
+    /// Bytes written to clients: at the last collection, and at the last reset.
     pub(super) bytes_out: (u64, u64),
     pub(super) slow: SlowLog,
     pub(super) connects: MinuteCount,
@@ -37,9 +37,9 @@ pub(super) struct Collector {
     pub(super) credit_exhausted: MinuteCount,
     windows_left: usize,
     retention_hours: u64,
-    /// When it last looked: what is new has happened since.
+    /// The time of the last collection: everything new has happened since.
     looked: u64,
-    /// Series get windows.
+    /// Whether series get windows.
     pub(super) detailed: bool,
     pub(super) epoch: u64,
 }
@@ -80,7 +80,7 @@ impl Collector {
             disconnects: MinuteCount::default(),
             egress_full: MinuteCount::default(),
             credit_exhausted: MinuteCount::default(),
-            // The two above count.
+            // `total` and `queue_wait` use two of them.
             windows_left: config.count(Key::MaxWindowedSeries) - 2,
             retention_hours,
             looked: 0,
@@ -89,7 +89,7 @@ impl Collector {
         }
     }
 
-    /// Types, protocols and applications that there may be.
+    /// The most types, protocols and applications together.
     pub(super) fn series_at_most(source: &dyn Source) -> u64 {
         let config = source.config();
         let mut series = 0;
@@ -100,7 +100,7 @@ impl Collector {
         (series + config.count(Key::MaxRecordedTypes) + 2 * applications + 32) as u64
     }
 
-    /// Bytes that it may come to.
+    /// The most bytes that the collector can hold.
     pub(super) fn bytes_at_most(source: &dyn Source) -> u64 {
         let config = source.config();
         let windows = config.get(Key::MaxWindowedSeries);
@@ -110,7 +110,7 @@ impl Collector {
             + SlowLog::bytes(config.count(Key::SlowMessages))
     }
 
-    /// Bytes that it takes now.
+    /// Bytes that the collector holds at present.
     pub(super) fn bytes(&self) -> u64 {
         let windowed = 2 + self.series.iter().filter(|series| series.windows.is_some()).count();
         let windows = (windowed * Windows::bytes(self.retention_hours)) as u64;
@@ -119,11 +119,12 @@ impl Collector {
         windows + tracks.iter().sum::<u64>() + self.series.iter().map(CollectedSeries::bytes).sum::<u64>()
     }
 
-    /// Reads what is new. `now` in nanoseconds since the monitor's start.
+    /// Reads what has been recorded since the last collection. `now` is nanoseconds since the monitor was created.
     pub(super) fn collect(&mut self, source: &dyn Source, now: u64) {
         let hub = source.hub();
         source.read(&mut |sources| {
-            // Before the counts: whoever writes a slow message down has counted it.
+            // Read slow messages before the counts: a thread counts a slow message before it stores it, so every
+            // stored message is counted.
             self.slow.collect(sources, hub);
             self.learn(sources, hub);
             self.follow(sources, hub, now);
@@ -132,13 +133,13 @@ impl Collector {
         self.looked = now;
     }
 
-    /// So many have connected, and disconnected, until now.
+    /// Records the total number of connects and disconnects at `now`.
     pub(super) fn sample_connections(&mut self, now: u64, connected: u64, disconnected: u64) {
         self.connects.sample(now, connected);
         self.disconnects.sample(now, disconnected);
     }
 
-    /// Takes up names that have come up since the last look.
+    /// Adds names that are new since the last collection.
     fn learn(&mut self, sources: &Sources<'_>, hub: &Hub) {
         let group = |names: Vec<String>, key: fn(String) -> SeriesKey| names.into_iter().map(key).collect();
         let types = |names: Vec<(String, String)>| -> Vec<SeriesKey> {
@@ -212,12 +213,12 @@ impl Collector {
         self.total.track.add(&times);
         self.total.windows.tick(now, &delta(Some(&times), &counts));
         self.queue_wait.track.add(&waits);
-        // Errors are those of the messages that waited.
+        // The errors of the messages whose wait is recorded.
         self.queue_wait.windows.tick(now, &delta(Some(&waits), &counts));
     }
 
-    /// Gives a series windows with its first message, as long as there are any. They begin at the look before: that
-    /// message may be as old, and a rate over less time would be too high.
+    /// Gives a series its windows at its first message, while windows are left. The windows begin at the last
+    /// collection, because the message may be that old; a shorter time would give too high a rate.
     fn give_windows(&mut self, place: usize) {
         let series = &mut self.series[place];
         if series.windows.is_some() {
@@ -250,7 +251,7 @@ impl Collector {
         let failed = |reason: Failed| -> u64 {
             types().filter_map(|one| one.failed.get(reason as usize)).map(|cell| cell.get()).sum()
         };
-        // A message that finds no room is counted in both.
+        // A message that finds no room is counted in both; take the larger count.
         let egress_full = undeliverable(Undeliverable::EgressFull).max(failed(Failed::EgressFull));
         let credit = sources.workers.iter().map(|worker| {
             worker.credit_refusals.get() + worker.credit_drops.get() + worker.credit_closes.get()
@@ -259,7 +260,7 @@ impl Collector {
         self.credit_exhausted.sample(now, credit.sum::<u64>());
     }
 
-    /// What has been collected so far is no news.
+    /// Forgets the windows' contents, so that earlier counts do not appear in them.
     pub(super) fn forget_windows(&mut self) {
         self.total.windows.reset(0);
         self.queue_wait.windows.reset(0);
@@ -268,7 +269,7 @@ impl Collector {
         }
     }
 
-    /// Everything that is shown starts anew, from what has been collected.
+    /// Starts all figures anew from the last collection.
     pub(super) fn reset(&mut self, now: u64) {
         self.series.iter_mut().for_each(|series| series.reset(now));
         self.total.reset(now);

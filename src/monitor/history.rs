@@ -1,19 +1,19 @@
-//! The history of one number: memory, connections, queue depth, processor time, a rate. Sampled by the
-//! collector, drawn by the dashboard. Where nothing was sampled there is no point, and no zero.
+//! The history of one number: memory, connections, queue depth, processor time, or a rate. The collector samples it,
+//! and dashboards draw it. A slot without samples has no point, not a zero.
 
 use super::slots::{Shape, Slots, Span, TimeSlot, WindowTime};
 use serde::Serialize;
 
-/// The samples of one slot: a second, a minute or a quarter of an hour, by the monitor's time.
+/// The samples of one slot: a second, a minute or a quarter of an hour of monotonic time.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[non_exhaustive]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Point {
-    /// Where the slot starts, wall time in milliseconds since 1970.
+    /// Start of the slot: wall time, in milliseconds since 1970.
     pub start_milliseconds: u64,
-    /// Where it ends; of the last point that may be still to come.
+    /// End of the slot: wall time, in milliseconds since 1970. The end of the last slot may be in the future.
     pub end_milliseconds: u64,
-    /// Smallest sample. In JSON an infinite number is a text, here and in the next three.
+    /// Smallest sample. In JSON an infinite number is a string, here and in the next three fields.
     #[serde(serialize_with = "crate::metrics::number")]
     #[cfg_attr(feature = "schema", schemars(with = "crate::metrics::Number"))]
     pub minimum: f64,
@@ -25,15 +25,15 @@ pub struct Point {
     #[serde(serialize_with = "crate::metrics::number")]
     #[cfg_attr(feature = "schema", schemars(with = "crate::metrics::Number"))]
     pub last: f64,
-    /// Mean of the samples, each with the same weight; null where samples are infinite in both directions.
+    /// Mean of the samples, all with the same weight. Null if the samples are infinite in both directions.
     #[serde(serialize_with = "crate::metrics::number")]
     #[cfg_attr(feature = "schema", schemars(with = "crate::metrics::Number"))]
     pub average: Option<f64>,
-    /// How many, at least 1.
+    /// Number of samples, at least 1.
     pub samples: u64,
 }
 
-/// At least one sample.
+/// Statistics of at least one sample.
 #[derive(Clone, Copy, Debug)]
 struct Samples {
     minimum: f64,
@@ -59,7 +59,7 @@ impl Samples {
     }
 
     fn point(&self, moment: WindowTime, start: u64, end: u64) -> Point {
-        // Clamped: a sum may round past the largest sample, or reach infinity.
+        // Clamped, because rounding may move the mean past the largest sample or to infinity.
         let average = (self.sum / self.count as f64).clamp(self.minimum, self.maximum);
         let average = Some(average).filter(|average| !average.is_nan());
         Point {
@@ -90,8 +90,7 @@ impl GaugeTier {
         self.slots.advance(now);
         while self.slots.leave().is_some() {}
         if self.slots.is_due() {
-            // Of an instant, unlike of a difference, it is known which slot it belongs to: the one of the
-            // grid.
+            // A sample has one timestamp, so its slot is known: the slot of the grid.
             let (start, end) = self.slots.grid();
             match self.open.take() {
                 Some(samples) if !self.slots.is_over(end, self.slots.now()) => {
@@ -121,7 +120,7 @@ pub(crate) struct Gauge {
 }
 
 impl Gauge {
-    /// Bytes of one gauge, all that it ever takes.
+    /// Bytes of one gauge. A gauge never holds more.
     pub(crate) const fn bytes(retention_hours: u64) -> usize {
         size_of::<Self>()
             + Slots::<Samples>::bytes(Span::Minute.shape(retention_hours))
@@ -129,13 +128,13 @@ impl Gauge {
             + Slots::<Samples>::bytes(Span::Day.shape(retention_hours))
     }
 
-    /// Without samples, from `now` on, in nanoseconds since the monitor started.
+    /// Creates a gauge without samples. `now` is nanoseconds since the monitor was created.
     pub(crate) fn new(retention_hours: u64, now: u64) -> Self {
         let tier = |span: Span| GaugeTier::new(span.shape(retention_hours), now);
         Self { minute: tier(Span::Minute), hour: tier(Span::Hour), day: tier(Span::Day) }
     }
 
-    /// Takes a sample. A time before the last one counts as that one. What is no number is left out.
+    /// Takes a sample. A time before the last one counts as the last one. NaN is ignored.
     pub(crate) fn sample(&mut self, now: u64, value: f64) {
         if value.is_nan() {
             return;
@@ -145,7 +144,7 @@ impl Gauge {
         }
     }
 
-    /// A point per slot with samples, oldest first; the last may get more.
+    /// One point per slot that has samples, oldest first. The last slot may still get more samples.
     pub(crate) fn points(&self, span: Span, moment: WindowTime) -> impl Iterator<Item = Point> {
         let tier = match span {
             Span::Minute => &self.minute,
@@ -162,7 +161,7 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    /// The monitor started at the wall's 1,000 ms.
+    /// The monitor was created at wall time 1,000 ms.
     fn at(now: u64) -> WindowTime {
         WindowTime { now, origin_milliseconds: 1_000 }
     }
@@ -191,7 +190,7 @@ mod tests {
             gauge.sample(tenths * SECOND / 10, value);
         }
         let points: Vec<_> = gauge.points(Span::Minute, at(4 * SECOND)).collect();
-        // Of the third second there is no sample, so no point.
+        // The third second has no sample, so it has no point.
         assert_eq!(
             points,
             [
@@ -217,7 +216,7 @@ mod tests {
         assert_eq!(count(&gauge, Span::Minute, 61 * SECOND), 1);
         assert_eq!(count(&gauge, Span::Minute, 62 * SECOND), 0);
         assert_eq!((count(&gauge, Span::Hour, 62 * SECOND), count(&gauge, Span::Day, 62 * SECOND)), (1, 1));
-        // What is over when the next sample comes does not come back with it.
+        // A point that is over before the next sample does not come back with it.
         gauge.sample(62 * SECOND, 3.0);
         let points: Vec<_> = gauge.points(Span::Minute, at(0)).collect();
         assert_eq!(points, [point((63_000, 64_000), (3.0, 3.0, 3.0, 3.0), 1)]);
@@ -238,7 +237,7 @@ mod tests {
         assert_eq!(only(&gauge, 0), both);
         let json = serde_json::to_value(both).unwrap();
         assert_eq!((&json["maximum"], &json["average"]), (&"Infinity".into(), &serde_json::Value::Null));
-        // The next slot's are its own.
+        // The next slot has only its own samples.
         gauge.sample(SECOND, 3.0);
         assert_eq!(only(&gauge, SECOND), point((2_000, 3_000), (3.0, 3.0, 3.0, 3.0), 1));
         let mut gauge = Gauge::new(24, 0);
@@ -259,7 +258,7 @@ mod tests {
     }
 
     proptest! {
-        /// Against all samples ever taken, sorted into slots when asked.
+        /// Compares with all samples ever taken, sorted into slots at the end.
         #[test]
         fn every_sample_is_in_the_slot_of_its_time(
             schedule in proptest::collection::vec((0u64..9, -1e3f64..1e3), 1..120),
@@ -269,7 +268,7 @@ mod tests {
             let (mut now, mut taken) = (0, Vec::new());
             for (step, value) in schedule {
                 now += step * scale;
-                // A clock that goes back is one that stands.
+                // A clock that goes back counts as one that stands still.
                 gauge.sample(if step == 0 { now / 2 } else { now }, value);
                 taken.push((now, value));
             }

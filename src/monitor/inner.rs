@@ -1,4 +1,4 @@
-//! The monitor's state, behind one lock that only the monitor's own thread and readers of figures take.
+//! The monitor's state, behind one lock. Only the monitor's own thread and readers of figures take the lock.
 
 use super::alert::{RuleTable, shipped};
 use super::collector::Collector;
@@ -14,7 +14,8 @@ use crate::metrics::{Rates, Stats};
 use crate::record::Source;
 use std::time::Duration;
 
-/// A look at the allocator that took longer is not repeated for some looks: others may have waited for it.
+/// If reading the allocator's figures takes longer than this (nanoseconds), the next `HEAP_PAUSE` looks skip it,
+/// because other threads may have waited for the allocator meanwhile.
 const LONG_HEAP_LOOK: u64 = 1_000_000;
 const HEAP_PAUSE: u32 = 12;
 
@@ -30,23 +31,23 @@ pub(super) struct Inner {
     pub(super) cost: CostStats,
     /// The router's figures at the last look.
     last: Option<Stats>,
-    /// Connections as last collected, and at the last reset.
+    /// Connections at the last collection, and at the last reset.
     pub(super) connections_now: ConnectionReading,
     pub(super) connections_then: ConnectionReading,
-    /// Connects by then of each application, in the order of its series.
+    /// Connects of each application at the last reset, in the order of the applications' series.
     pub(super) applications_then: Vec<u64>,
-    /// What had been folded by then.
+    /// Folded names at the last reset.
     pub(super) folded_then: FoldedFigures,
     pub(super) rates: Rates,
     heap_pause: u32,
-    /// When the monitor began, in raw ticks.
+    /// When the monitor was created, in raw ticks.
     started: u64,
     pub(super) since_milliseconds: u64,
     pub(super) started_milliseconds: u64,
     pub(super) resets: u64,
-    /// From when on a client's silence is known, in raw ticks; never while `detailed_stats` is off.
+    /// Since when a client's silence is measured, in raw ticks; `u64::MAX` while `detailed_stats` is off.
     pub(super) quiet_from: u64,
-    /// When the next look and the next report are due, in nanoseconds since the start.
+    /// When the next look and the next report are due, in nanoseconds since the monitor was created.
     next_look: u64,
     next_report: u64,
 }
@@ -54,13 +55,12 @@ pub(super) struct Inner {
 /// What is due at a tick.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Due {
-    /// When the look should have been, if it is due: looks are an interval apart by it, however late each tick is.
+    /// The scheduled time of the look, if it is due. Scheduled times are an interval apart, however late each tick is.
     pub(super) look: Option<u64>,
     pub(super) report: bool,
 }
 
-/// Whether what is due at `next` is due now, and if so when it should have been; `next` is moved on then, over what was
-/// missed.
+/// Returns the scheduled time of what is due at `next`, if it is due, and moves `next` past all missed intervals.
 fn take(next: &mut u64, now: u64, interval: u64) -> Option<u64> {
     if interval == 0 || now < *next {
         return None;
@@ -76,7 +76,7 @@ impl Inner {
         let (config, clock) = (source.config().clone(), source.clock());
         let mut collector = Collector::new(source);
         collector.epoch = source.hub().controls.now().epoch;
-        // What a router has counted before is no news.
+        // Discard what the router has counted before.
         collector.collect(source, 0);
         let connections = super::snapshot::read_connections(source);
         collector.sample_connections(0, connections.total, connections.disconnected);
@@ -84,13 +84,13 @@ impl Inner {
         collector.slow.take_unlogged(|raw| raw);
         let mut uptime = 0;
         source.read(&mut |sources| uptime = sources.uptime_nanoseconds);
-        // A router's figures are its own, from its start on, whenever its monitor came.
+        // A router's figures begin at the router's start, even if its monitor is created later.
         let begin = clock.wall_milliseconds().saturating_sub(uptime / 1_000_000);
         Self {
             collector,
             history: Remembered::new(config.get(Key::StatsRetention)),
             rules: super::rules(&config),
-            // Without it there are no figures of the system, and everything else goes on.
+            // Without a probe there are no system figures; everything else works.
             probe: SystemProbe::new().ok(),
             system: None,
             runtime: None,
@@ -113,12 +113,12 @@ impl Inner {
         }
     }
 
-    /// Nanoseconds since the start.
+    /// Nanoseconds since the monitor was created.
     pub(super) fn now(&self, source: &dyn Source) -> u64 {
         source.clock().nanoseconds(self.started, source.clock().raw())
     }
 
-    /// Reads what is new.
+    /// Reads what has been recorded since the last collection.
     pub(super) fn collect(&mut self, source: &dyn Source) {
         let tick = Tick::begin();
         let now = self.now(source);
@@ -130,7 +130,7 @@ impl Inner {
         self.cost.end(&tick, bytes);
     }
 
-    /// What is due now; it then counts as done.
+    /// Returns what is due, and schedules the next look and report.
     pub(super) fn take_due(&mut self, now: u64) -> Due {
         let interval = |key| self.config.milliseconds(key).as_nanos() as u64;
         let (look_interval, report_interval) =
@@ -141,17 +141,17 @@ impl Inner {
         }
     }
 
-    /// An interval was changed: what is due is due by the new one, and never later than it was. However often either is
-    /// changed, both go on.
+    /// Schedules the next look or report after a change of its interval: by the new interval, but never later than
+    /// before. Frequent changes therefore cannot postpone it for ever.
     pub(super) fn reschedule(&mut self, now: u64, changed: Key) {
         let interval = self.config.milliseconds(changed).as_nanos() as u64;
         let next = if changed == Key::MonitorInterval { &mut self.next_look } else { &mut self.next_report };
-        // One that is overdue was switched off: it begins now.
+        // An overdue time means that the interval was 0 (off): start from the present.
         let before = if *next > now { *next } else { u64::MAX };
         *next = before.min(now + interval);
     }
 
-    /// Looks at the system, and at how fast the router is.
+    /// Reads the system's figures, and the router's rates since the last look.
     pub(super) fn look(&mut self, source: &dyn Source) {
         let stats = source.router_stats();
         if let (Some(now), Some(then)) = (&stats, &self.last) {
@@ -176,9 +176,9 @@ impl Inner {
         self.system = Some(system);
     }
 
-    /// Everything that is shown starts anew, from what was collected last. What is recorded between that and the next
-    /// epoch counts as after it, with extremes that its cells tell; clients, whose figures their own threads restart, miss
-    /// that millisecond.
+    /// Starts all figures anew from the last collection. What is recorded between the collection and the next epoch
+    /// counts as after the reset, with extremes from the cells. Client figures are restarted by their own threads, so
+    /// they lose that millisecond.
     pub(super) fn reset(&mut self, source: &dyn Source) {
         let now = self.now(source);
         self.collector.reset(now);
@@ -198,7 +198,7 @@ impl Inner {
         }
     }
 
-    /// A key was changed.
+    /// Applies the new value of a key.
     pub(super) fn apply(&mut self, source: &dyn Source, changed: Key) {
         let controls = &source.hub().controls;
         match changed {
@@ -218,7 +218,8 @@ impl Inner {
             _ => {}
         }
         for rule in shipped(&self.config) {
-            // One that the host has taken away stays away, and its own of that name is its own.
+            // A rule that the host removed is not restored, and a host rule of the same name is not overwritten: both
+            // calls find rules by key.
             if changed == Key::MonitorInterval {
                 self.rules.update_times(&rule);
             } else if rule.key() == Some(changed) {
@@ -227,7 +228,7 @@ impl Inner {
         }
     }
 
-    /// What there are figures of now.
+    /// The figures that are kept at present.
     pub(super) fn kept(&self, source: &dyn Source) -> Kept {
         Kept {
             metrics: source.config().has_metrics(),
@@ -236,12 +237,12 @@ impl Inner {
         }
     }
 
-    /// Clients and series are followed one by one now.
+    /// Whether figures are kept for each client and windows for each series.
     pub(super) fn is_detailed(&self) -> bool {
         self.collector.detailed
     }
 
-    /// How far apart ticks should be.
+    /// Time between two ticks.
     pub(super) fn period(&self) -> Duration {
         super::thread::PERIOD.min(self.config.milliseconds(Key::MonitorInterval))
     }
@@ -250,7 +251,7 @@ impl Inner {
         self.config.get(Key::EnableLogging) == 1
     }
 
-    /// Gives up names that were only recorded and have been silent for long, where room gets scarce.
+    /// Evicts clients that only had messages recorded and have been silent for long, if room becomes scarce.
     pub(super) fn make_room(&self, source: &dyn Source) {
         let clients = &source.hub().clients;
         let all = self.config.count(Key::MaxRecordedClients);
@@ -261,18 +262,18 @@ impl Inner {
         }
     }
 
-    /// Bytes that it may come to, beside what is recorded into.
+    /// The most bytes that the monitor can hold, without the memory that threads record into.
     pub(super) fn bytes_at_most(source: &dyn Source) -> u64 {
         let retention = source.config().get(Key::StatsRetention);
-        // Rules, alerts past and present, and what waits for listeners.
+        // Rules, present and resolved alerts, and listeners' queues.
         let alerts = 4 << 20;
-        // Those that wait are the same for all; each listener may have an older one in hand.
+        // Queued reports are shared by all listeners; in addition, each listener may hold an older report.
         let reports = (super::REPORTS_WAITING + super::outbox::MAX_LISTENERS) as u64;
         let report = Collector::series_at_most(source) * SeriesFigures::BYTES;
         Collector::bytes_at_most(source) + Remembered::bytes_at_most(retention) + alerts + reports * report
     }
 
-    /// Puts what the last look saw into the history.
+    /// Puts the figures of the last look into the history.
     pub(super) fn remember(&mut self, now: u64, figures: &Figures) {
         self.history.sample(now, figures);
     }

@@ -1,9 +1,10 @@
-//! What the monitor logs: on its thread, and under no lock, since whoever subscribes is the host's.
+//! The monitor's log lines. They are written on the monitor's thread without any lock, because the subscriber is host
+//! code.
 
 use super::alert::{Alert, Notification};
 use super::figures::SlowEntry;
 
-/// Slow messages that are new in the list; those like one that is there already are not told again.
+/// Logs slow messages that are new in the list. Messages that join an existing entry are not logged.
 pub(super) fn slow(entries: &[SlowEntry]) {
     for entry in entries {
         tracing::warn!(
@@ -20,10 +21,10 @@ pub(super) fn slow(entries: &[SlowEntry]) {
     }
 }
 
-/// Rules that cannot raise anything: name, metric and reason of each.
+/// Logs rules that cannot raise an alert: name, metric and reason of each.
 pub(super) fn unavailable(rules: &[(String, String, &'static str)]) {
     for (name, metric, reason) in rules {
-        tracing::warn!(target: "corelane::alert", rule = name, metric, "this rule raises no alert: {reason}");
+        tracing::warn!(target: "corelane::alert", rule = name, metric, "this rule cannot raise an alert: {reason}");
     }
 }
 

@@ -1,10 +1,12 @@
-//! How alerts and reports get to those who listen. The monitor's thread puts them into a bounded queue per listener and goes on: no
-//! code of a host's runs on it, and none under a lock of ours.
+//! Delivery of alerts and reports to listeners. The monitor's thread puts each entry into a bounded queue per
+//! listener. Host code runs neither on that thread nor under a lock of the library.
 //!
-//! - A callback has a thread of its own. One that blocks fills its own queue; one that panics is called again with the next.
+//! - A callback has its own thread. If it blocks, only its own queue fills. If it panics, it is called again with the
+//!   next entry.
 //! - A poll has a descriptor for the host's event loop.
 //!
-//! A full queue loses its oldest entry, which is counted. A queue keeps its order, so each alert's story does too.
+//! A full queue drops its oldest entry and counts it. A queue keeps its order, so a listener sees an alert's
+//! notifications in order.
 
 mod callback;
 mod poll;
@@ -21,28 +23,28 @@ use std::fmt::Debug;
 use std::sync::Weak;
 use std::time::Duration;
 
-/// Callbacks at once, and polls at once.
+/// Maximum number of callbacks, and of polls.
 pub(super) const MAX_LISTENERS: usize = 16;
-/// How long the end of an outbox waits for callbacks that are being called.
+/// How long dropping an outbox waits for callbacks in progress.
 const PATIENCE: Duration = Duration::from_secs(1);
 
-/// What delivery has cost, for the figures.
+/// Losses in delivery, for the figures.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct ListenerLosses {
-    /// What a listener did not get.
+    /// Entries that a listener did not get.
     pub(crate) dropped: u64,
-    /// Callbacks' panics.
+    /// Panics of callbacks.
     pub(crate) panics: u64,
 }
 
-/// OutboxCounts of all listeners, those that are gone included. Relaxed throughout: nothing is published through them.
+/// Counts of all listeners, including removed ones. Relaxed throughout: nothing is published through them.
 #[derive(Debug)]
 struct OutboxCounts {
     dropped: AtomicU64,
     panics: AtomicU64,
 }
 
-/// What waits for one listener; the oldest goes where there is no room.
+/// One listener's queue. A full queue drops its oldest entry.
 #[derive(Debug)]
 struct NoticeQueue<T> {
     queue: VecDeque<Arc<T>>,
@@ -62,7 +64,7 @@ impl<T> NoticeQueue<T> {
         self.queue.push_back(one);
     }
 
-    /// Whoever waits for these will not get them.
+    /// Drops all queued entries and counts them.
     fn discard(&mut self, counts: &OutboxCounts) {
         counts.dropped.fetch_add(self.queue.len() as u64, Relaxed); // Relaxed: see `OutboxCounts`.
         self.queue.clear();
@@ -71,18 +73,18 @@ impl<T> NoticeQueue<T> {
 
 #[derive(Debug)]
 struct Listeners<T> {
-    /// Those that were removed stay until their threads have ended, so that those are bounded too.
+    /// Removed callbacks stay until their threads have ended, so that the number of threads is bounded too.
     callbacks: Vec<Arc<Callback<T>>>,
     polls: Vec<Weak<Inbox<T>>>,
     made: u64,
 }
 
-/// See the file's head.
+/// The listeners; see the module documentation.
 #[derive(Debug)]
 pub(crate) struct Outbox<T> {
-    /// What its callbacks' threads are called.
+    /// Name of the callbacks' threads.
     thread: &'static str,
-    /// How much waits for one listener.
+    /// Maximum number of entries in one listener's queue.
     capacity: usize,
     listeners: Mutex<Listeners<T>>,
     counts: Arc<OutboxCounts>,
@@ -95,10 +97,11 @@ impl<T: Clone + Debug + Send + Sync + 'static> Outbox<T> {
         Self { thread, capacity, listeners: Mutex::new(listeners), counts: Arc::new(counts) }
     }
 
-    /// Has `callback` called with each entry from now on, on a thread of its own.
+    /// Calls `callback` with each entry from this moment on, on a thread of its own.
     ///
     /// # Errors
-    /// [`Error::TooManyListeners`] past 16, [`Error::System`] where there is no thread to be had.
+    /// - [`Error::TooManyListeners`] if there are 16 callbacks.
+    /// - [`Error::System`] if the thread cannot be created.
     pub(crate) fn add_callback(
         &self,
         callback: impl Fn(&T) + Send + Sync + 'static,
@@ -121,21 +124,23 @@ impl<T: Clone + Debug + Send + Sync + 'static> Outbox<T> {
         Ok(CallbackId(number))
     }
 
-    /// Ends a callback: what waits for it is dropped. True: it is over and will not be called again. False: it is being
-    /// called and has not returned within `patience`, or asks this of itself; after that call it is not called again.
+    /// Ends a callback and drops its queued entries. Returns true if the callback has ended and is not called again.
+    /// Returns false if a call is in progress and has not returned within `patience`, or if the callback removes
+    /// itself; no new call starts after it.
     pub(crate) fn remove_callback(&self, id: CallbackId, patience: Duration) -> bool {
         let found = {
             let listeners = lock(&self.listeners);
             listeners.callbacks.iter().find(|callback| callback.id() == id).map(Arc::clone)
         };
-        // Not under the lock: it may take a while. Until it has ended it keeps its place.
+        // Without the lock, because the wait may be long. The callback keeps its place until it has ended.
         found.is_none_or(|callback| callback.end(patience))
     }
 
-    /// A queue that gets each entry from now on, until it is dropped.
+    /// Returns a queue that gets each entry from this moment on, until it is dropped.
     ///
     /// # Errors
-    /// [`Error::TooManyListeners`] past 16, [`Error::System`] where there is no descriptor to be had.
+    /// - [`Error::TooManyListeners`] if there are 16 such queues.
+    /// - [`Error::System`] if the descriptor cannot be created.
     pub(crate) fn poll(&self) -> Result<ListenerPoll<T>, Error> {
         let mut listeners = lock(&self.listeners);
         listeners.polls.retain(|inbox| inbox.strong_count() > 0);
@@ -147,7 +152,7 @@ impl<T: Clone + Debug + Send + Sync + 'static> Outbox<T> {
         Ok(ListenerPoll::new(inbox))
     }
 
-    /// Queues entries for everyone, in their order. Waits for nobody.
+    /// Queues entries for all listeners, in order. Does not wait for any listener.
     pub(crate) fn send(&self, entries: Vec<T>) {
         if entries.is_empty() {
             return;
@@ -170,8 +175,8 @@ impl<T: Clone + Debug + Send + Sync + 'static> Outbox<T> {
 }
 
 impl<T> Outbox<T> {
-    /// Ends every callback and closes every poll. Waits up to `patience` for callbacks that are being called; says how
-    /// many it left behind.
+    /// Ends every callback and closes every poll. Waits up to `patience` for callbacks in progress. Returns how many
+    /// of them have not returned.
     fn close(&self, patience: Duration) -> usize {
         let (callbacks, polls) = {
             let mut listeners = lock(&self.listeners);
@@ -194,7 +199,10 @@ impl<T> Drop for Outbox<T> {
     fn drop(&mut self) {
         let left = self.close(PATIENCE);
         if left > 0 {
-            tracing::warn!(left, "callbacks have not returned; their threads are left behind");
+            tracing::warn!(
+                left,
+                "alert or report callbacks did not return in time; their threads are left behind"
+            );
         }
     }
 }

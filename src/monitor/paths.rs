@@ -1,11 +1,11 @@
-//! Paths of figures: what a rule, a history or an operator calls a number of the report.
+//! Paths of figures: the names by which rules, histories and operators refer to a number of the report.
 //!
-//! A path is the way to a number in the JSON report, with a dot between its steps: `messages.windows.last_minute.p99`.
-//! In a list a step is an element's name ([`element`] and [`series`] say what that is), or its place where elements have no
-//! names; `*` stands for every element. Inside a name, `\.` is a dot, `\\` a backslash and `\*` an asterisk.
+//! A path leads to a number in the JSON report. Its steps are separated by dots: `messages.windows.last_minute.p99`.
+//! In a list, a step is an element's name (see [`element`] and [`series`]), or its index if the elements have no
+//! names. A `*` stands for every element. Inside a name, `\.` is a dot, `\\` a backslash and `\*` an asterisk.
 //!
-//! `paths.txt` lists every path of the report, so that a misspelled one is refused. tests/schema.rs writes it from the
-//! report's schema: `*` is an element of a list, and `(a|b)` one of these names.
+//! `paths.txt` lists every path of the report, so that a misspelled path is refused. tests/schema.rs generates it
+//! from the report's schema. In it, `*` is an element of a list, and `(a|b)` is one of the names listed.
 
 /// Every path that a report can have.
 const PATHS: &str = include_str!("paths.txt");
@@ -43,21 +43,21 @@ fn step(name: String, escaped: bool) -> PathStep {
     if name == "*" && !escaped { PathStep::Any } else { PathStep::Named(name) }
 }
 
-/// A name as a step of a path.
+/// A name as one step of a path, escaped.
 pub(super) fn as_step(name: &str) -> String {
     let step = name.replace('\\', "\\\\").replace('.', "\\.");
     if step == "*" { "\\*".to_owned() } else { step }
 }
 
-/// What an element that has a protocol is called: `peerjs/OFFER`. A slash inside either name is written `\/`, so that no
-/// two elements are called alike.
+/// The name of an element that has a protocol: `peerjs/OFFER`. A slash inside either part is written `\/`, so that
+/// names are unique.
 pub(super) fn element(protocol: &str, name: &str) -> String {
     let inside = |name: &str| name.replace('\\', "\\\\").replace('/', "\\/");
     if protocol.is_empty() { inside(name) } else { format!("{}/{}", inside(protocol), inside(name)) }
 }
 
-/// What a series of the host's own is called: by its label values, `eu,video`. A comma inside one is written `\,`. One
-/// without labels is called `unlabelled`.
+/// The name of a series of a host metric: its label values, `eu,video`. A comma inside a value is written `\,`. A
+/// series without labels is named `unlabelled`.
 pub(super) fn series<'a>(values: impl Iterator<Item = &'a str>) -> String {
     let values: Vec<_> = values.map(|value| value.replace('\\', "\\\\").replace(',', "\\,")).collect();
     if values.is_empty() { "unlabelled".to_owned() } else { values.join(",") }
@@ -82,11 +82,11 @@ fn fits(step: &PathStep, known: &str) -> bool {
     }
 }
 
-/// Figures of connections that come from what is kept of each.
+/// Connection figures that need the figures of each client.
 const OF_EACH_CONNECTION: &[&str] =
     &["average_duration_milliseconds", "closed_milliseconds", "healthy", "open_milliseconds", "unhealthy"];
 
-/// What a monitor keeps.
+/// The kinds of figures that a monitor keeps.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Kept {
     /// `enable_metrics` is on.
@@ -97,7 +97,7 @@ pub(crate) struct Kept {
     pub(crate) routing: bool,
 }
 
-/// Why a figure has no value in such a monitor, whatever happens.
+/// Why a figure can never have a value in a monitor that keeps `kept`. Nothing if it can have one.
 pub(crate) fn missing(path: &str, kept: Kept) -> Option<&'static str> {
     let steps = steps(path);
     let name = |place: usize| match steps.get(place) {

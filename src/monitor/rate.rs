@@ -1,4 +1,4 @@
-//! How much a count has grown in the last minute: a few samples of it, a second or more apart.
+//! The growth of a count in the last minute, from a few samples that are at least a second apart.
 
 use std::collections::VecDeque;
 
@@ -7,40 +7,41 @@ const MINUTE: u64 = 60 * SECOND;
 
 #[derive(Debug, Default)]
 pub(super) struct MinuteCount {
-    /// When, and what the count was then: at most two for each second.
+    /// Pairs of time and count; at most two per second.
     samples: VecDeque<(u64, u64)>,
     latest: (u64, u64),
 }
 
 impl MinuteCount {
-    /// The count is `count` now.
+    /// Records that the count is `count` at `now`.
     pub(super) fn sample(&mut self, now: u64, count: u64) {
         if self.samples.back().is_none_or(|(at, _)| now.saturating_sub(*at) >= SECOND) {
-            // Before a pause comes what there was when it began.
+            // Before a pause, keep the state at the pause's beginning.
             if self.samples.back().is_some_and(|last| *last != self.latest) {
                 self.samples.push_back(self.latest);
             }
             self.samples.push_back((now, count));
         }
         self.latest = (now, count);
-        // One that is as old as the window stays: what came after it is in there.
+        // Keep one sample that is as old as the window, because the growth after it is inside the window.
         while self.samples.get(1).is_some_and(|(at, _)| now.saturating_sub(*at) >= MINUTE) {
             self.samples.pop_front();
         }
     }
 
-    /// What there has been so far is no growth.
+    /// Starts anew: earlier growth does not count.
     pub(super) fn reset(&mut self) {
         self.samples.clear();
         self.samples.push_back(self.latest);
     }
 
-    /// How long that is: a minute, or less since the start or a reset, or more where nobody has looked for long.
+    /// Length of the measured span in nanoseconds: about a minute; less since the start or a reset, more if sampling
+    /// paused.
     pub(super) fn span(&self) -> u64 {
         self.samples.front().map_or(0, |(at, _)| self.latest.0.saturating_sub(*at))
     }
 
-    /// Growth since the sample that is a minute old, or since the first one.
+    /// Growth since the sample that is a minute old, or since the first sample.
     pub(super) fn in_the_last_minute(&self) -> u64 {
         self.samples.front().map_or(0, |(_, then)| self.latest.1.saturating_sub(*then))
     }
@@ -54,7 +55,7 @@ mod tests {
     fn a_minute_is_a_minute_however_often_it_is_sampled() {
         let mut count = MinuteCount::default();
         assert_eq!(count.in_the_last_minute(), 0);
-        // Ten a second, looked at four times a second.
+        // Ten per second, sampled four times a second.
         for quarter in 0..1_000u64 {
             count.sample(quarter * SECOND / 4, quarter * 10 / 4);
         }

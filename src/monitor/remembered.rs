@@ -1,11 +1,11 @@
-//! The numbers whose history is kept: which ones, by the names that alert rules take too, and their samples at each look.
+//! The numbers whose history is kept: their paths (as in alert rules), and their samples at each look.
 
 use super::alert::FigureSource;
 use super::history::Gauge;
 use super::values::Figures;
 use std::collections::BTreeMap;
 
-/// What is remembered: names of metrics, as alert rules take them.
+/// The numbers that are always kept, by path.
 pub(super) const REMEMBERED: &[&str] = &[
     "connections.active",
     "connections.unhealthy",
@@ -28,10 +28,10 @@ pub(super) const REMEMBERED: &[&str] = &[
     "system.runtime.heap_bytes",
 ];
 
-/// Metrics that a host may add.
+/// Maximum number of metrics that a host may add.
 const MAX_WATCHED: usize = 64;
 
-/// All remembered numbers, by their metrics' names.
+/// All kept numbers, by path.
 #[derive(Debug)]
 pub(super) struct Remembered {
     gauges: BTreeMap<String, Gauge>,
@@ -44,7 +44,7 @@ impl Remembered {
         Self { gauges: REMEMBERED.iter().map(gauge).collect(), retention_hours }
     }
 
-    /// Remembers another metric from now on; says whether there was room, or it was remembered already.
+    /// Keeps another metric from `now` on. Returns whether there was room, or whether the metric was kept already.
     pub(super) fn watch(&mut self, now: u64, name: &str) -> bool {
         let known = self.gauges.contains_key(name);
         if !known && self.gauges.len() < REMEMBERED.len() + MAX_WATCHED {
@@ -54,7 +54,7 @@ impl Remembered {
         known
     }
 
-    /// Samples each metric that has one value now.
+    /// Samples each metric that has exactly one value at present.
     pub(super) fn sample(&mut self, now: u64, figures: &Figures) {
         for (name, gauge) in &mut self.gauges {
             let mut values = Vec::new();

@@ -1,21 +1,21 @@
-//! One type, protocol or application as the collector keeps it: cumulative figures as last read, those of the last
-//! reset, and windows. What is shown is the difference of the first two.
+//! One type, protocol or application in the collector: the cumulative figures of the last collection, those of the
+//! last reset, and the windows. The shown figures are the difference of the first two.
 
 use super::window::{Delta, Windows};
 use crate::error::Failed;
 use crate::metrics::{Distribution, GroupSeries, Histogram, NAMED, TypeSeries};
 use crate::sync::Arc;
 
-/// What a series is of.
+/// What a series counts.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) enum SeriesKey {
-    /// A protocol and a type of it.
+    /// A protocol and one of its types.
     Type(String, String),
     Protocol(String),
     Application(String),
 }
 
-/// What is counted of a series beside its times.
+/// The counts of a series, without its latencies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct SeriesCounts {
     pub(super) ok: u64,
@@ -26,7 +26,7 @@ pub(super) struct SeriesCounts {
     pub(super) bytes: u64,
     pub(super) slow: u64,
     pub(super) named: [u64; NAMED],
-    /// When the last message ended, in raw ticks. No count, but read with them.
+    /// When the last message ended, in raw ticks. Not a count, but read together with the counts.
     pub(super) last: u64,
 }
 
@@ -46,7 +46,7 @@ impl Default for SeriesCounts {
 }
 
 impl SeriesCounts {
-    /// Combines each count with another's.
+    /// Combines each count with the other's.
     fn with(mut self, other: &Self, combine: fn(u64, u64) -> u64) -> Self {
         let each = |mine: &mut u64, theirs: &u64| *mine = combine(*mine, *theirs);
         each(&mut self.ok, &other.ok);
@@ -59,7 +59,7 @@ impl SeriesCounts {
         self
     }
 
-    /// What has been counted since `earlier`. Bytes are what hosts say they are: their sum may have gone round.
+    /// The difference to `earlier`. Bytes come from hosts, so their sum may have wrapped.
     pub(super) fn since(&self, earlier: &Self) -> Self {
         Self { bytes: self.bytes.wrapping_sub(earlier.bytes), ..self.with(earlier, u64::saturating_sub) }
     }
@@ -71,7 +71,7 @@ impl SeriesCounts {
     }
 }
 
-/// One thread's share of a series, as it is read.
+/// One thread's share of a series.
 pub(super) trait SeriesShard {
     fn add_to(&self, counts: &mut SeriesCounts);
     fn service(&self) -> &Histogram;
@@ -122,7 +122,7 @@ impl SeriesShard for GroupSeries {
     }
 }
 
-/// One series' times: cumulative as last read, and as at the last reset.
+/// One series' latencies: cumulative at the last collection, and at the last reset.
 #[derive(Debug, Default)]
 pub(super) struct SeriesTrack {
     generation: u64,
@@ -131,13 +131,15 @@ pub(super) struct SeriesTrack {
 }
 
 impl SeriesTrack {
-    /// Reads the series again if anything was recorded since, and says what.
+    /// Reads the series again if anything has been recorded since the last call. Returns what has been recorded, or
+    /// `None`.
     pub(super) fn follow<'a>(
         &mut self,
         epoch: u64,
         histograms: impl Iterator<Item = &'a Histogram> + Clone,
     ) -> Option<Distribution> {
-        // All before any cell: see `Histogram`. Each only grows, so that their sum tells.
+        // Read all generations before any cell (see `Histogram`). Each generation only grows, so their sum changes
+        // whenever one does.
         let generation = histograms.clone().fold(0u64, |sum, one| sum.wrapping_add(one.generation()));
         if generation == self.generation {
             return None;
@@ -149,12 +151,12 @@ impl SeriesTrack {
         Some(delta)
     }
 
-    /// Adds what a part of the series has recorded: for a total.
+    /// Adds the values that a part of the series has recorded. For a total over several series.
     pub(super) fn add(&mut self, delta: &Distribution) {
         self.cumulative.merge(delta);
     }
 
-    /// Since the last reset.
+    /// The values since the last reset.
     pub(super) fn shown(&self) -> Distribution {
         match &self.baseline {
             Some(baseline) => self.cumulative.since(baseline),
@@ -180,7 +182,7 @@ impl SeriesTrack {
 #[derive(Debug)]
 pub(super) struct CollectedSeries {
     pub(super) key: Arc<SeriesKey>,
-    /// Where it is among a router's, and among what the host reports.
+    /// Its index among the router's series, and among the recorded series.
     pub(super) routed: Option<usize>,
     pub(super) recorded: Option<usize>,
     pub(super) counts: SeriesCounts,
@@ -189,11 +191,11 @@ pub(super) struct CollectedSeries {
     /// Types only.
     pub(super) queue_wait: Option<SeriesTrack>,
     pub(super) windows: Option<Windows>,
-    /// It wanted windows when there were none left.
+    /// Whether it got no windows because none were left.
     pub(super) without_windows: bool,
 }
 
-/// What a series has recorded since the last look.
+/// What a series has recorded since the last collection.
 pub(super) struct SeriesNews {
     pub(super) service: Option<Distribution>,
     pub(super) queue_wait: Option<Distribution>,
@@ -236,7 +238,7 @@ impl CollectedSeries {
         news
     }
 
-    /// What was counted since the last reset.
+    /// The counts since the last reset.
     pub(super) fn shown(&self) -> SeriesCounts {
         SeriesCounts { last: self.counts.last, ..self.counts.since(&self.baseline) }
     }
@@ -252,14 +254,14 @@ impl CollectedSeries {
         }
     }
 
-    /// Bytes that it takes, without its windows.
+    /// Bytes of the series without its windows.
     pub(super) fn bytes(&self) -> u64 {
         let tracks = [Some(&self.service), self.queue_wait.as_ref()];
         size_of::<Self>() as u64 + tracks.into_iter().flatten().map(SeriesTrack::bytes).sum::<u64>()
     }
 }
 
-/// What windows are told of a span of time.
+/// Converts a difference of figures to the form that windows take.
 pub(super) fn delta<'a>(times: Option<&'a Distribution>, counts: &SeriesCounts) -> Delta<'a> {
     Delta {
         cells: times.map(Distribution::cells).unwrap_or_default(),

@@ -1,9 +1,9 @@
-//! Slots of time: when the open one closes, which closed ones a window still has. What they hold is the
-//! business of `window` and `history`; they are handed the time and never look at a clock.
+//! Time slots: when the open slot closes, and which closed slots belong to a window. `window` and `history` define
+//! the contents. Slots are given the time and never read a clock.
 //!
-//! Slots close on a grid that starts with the monitor, at the first tick at or after each of its lines.
-//! Counting from a slot's own start instead, a tick a microsecond less late than the one before would leave
-//! the slot open for a whole further tick, and every second slot of a second would span two.
+//! Slots close on a grid that starts with the monitor, at the first tick at or after each grid line. Counting from a
+//! slot's own start would be wrong: a tick that is a microsecond less late than the previous one would keep the slot
+//! open for a whole further tick, and every other one-second slot would span two seconds.
 
 use serde::Serialize;
 use std::collections::VecDeque;
@@ -17,25 +17,25 @@ pub(super) const SECOND: u64 = 1_000_000_000;
 #[non_exhaustive]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub enum Span {
-    /// The last 60 seconds, second by second.
+    /// The last 60 seconds, in slots of a second.
     Minute,
-    /// The last 60 minutes, minute by minute.
+    /// The last 60 minutes, in slots of a minute.
     Hour,
-    /// The last `stats_retention_hours`, by quarters of an hour.
+    /// The last `stats_retention_hours`, in slots of a quarter of an hour.
     Day,
 }
 
-/// How long slots are, and how many there are.
+/// Length and number of slots.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Shape {
-    /// Nanoseconds of a slot.
+    /// Length of a slot, in nanoseconds.
     pub(super) length: u64,
-    /// How many slots are a window.
+    /// Number of slots in a window.
     pub(super) slots: usize,
 }
 
 impl Span {
-    /// `retention_hours` is that of the day; none counts as one.
+    /// `retention_hours` is the length of `Day`; 0 counts as 1.
     pub(super) const fn shape(self, retention_hours: u64) -> Shape {
         match self {
             Self::Minute => Shape { length: SECOND, slots: 60 },
@@ -48,17 +48,17 @@ impl Span {
     }
 }
 
-/// When somebody looks, and how the monitor's time becomes the wall's.
+/// The moment of a reading, and the conversion from monotonic to wall time.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct WindowTime {
-    /// Monotonic nanoseconds since the monitor started.
+    /// Monotonic nanoseconds since the monitor was created.
     pub(crate) now: u64,
-    /// The wall time at which the monitor started, in milliseconds since 1970.
+    /// The wall time at which the monitor was created, in milliseconds since 1970.
     pub(crate) origin_milliseconds: u64,
 }
 
 impl WindowTime {
-    /// The wall time of a monotonic one.
+    /// Converts a monotonic time to wall time, in milliseconds since 1970.
     pub(super) fn wall(self, nanoseconds: u64) -> u64 {
         self.origin_milliseconds.saturating_add(nanoseconds / 1_000_000)
     }
@@ -73,20 +73,20 @@ pub(super) struct TimeSlot<T> {
     pub(super) value: T,
 }
 
-/// The slots of one tier: closed ones, oldest first, and since when the open one is.
+/// The slots of one tier: the closed ones, oldest first, and the opening time of the open one.
 #[derive(Debug)]
 pub(super) struct Slots<T> {
     shape: Shape,
-    /// The latest time that was given.
+    /// The latest time given.
     now: u64,
     opened: u64,
     closed: VecDeque<TimeSlot<T>>,
-    /// The place of the oldest: a slot keeps its place, so its owner may keep more of it elsewhere.
+    /// Place of the oldest slot. A slot keeps its place, so that the owner can store more data of the slot elsewhere.
     first: usize,
 }
 
 impl<T> Slots<T> {
-    /// What it allocates.
+    /// Bytes that are allocated.
     pub(super) const fn bytes(shape: Shape) -> usize {
         shape.slots * size_of::<TimeSlot<T>>()
     }
@@ -95,22 +95,22 @@ impl<T> Slots<T> {
         Self { shape, now, opened: now, closed: VecDeque::with_capacity(shape.slots), first: 0 }
     }
 
-    /// Moves the time on, never back.
+    /// Moves the time forward. An earlier time is ignored.
     pub(super) fn advance(&mut self, now: u64) {
         self.now = self.now.max(now);
     }
 
-    /// The latest time that was given.
+    /// The latest time given.
     pub(super) fn now(&self) -> u64 {
         self.now
     }
 
-    /// Since when the open slot is.
+    /// When the open slot was opened.
     pub(super) fn opened(&self) -> u64 {
         self.opened
     }
 
-    /// The grid's lines around the opening of the open slot: at or before it, and after it.
+    /// The grid lines around the opening of the open slot: the line at or before it, and the line after it.
     pub(super) fn grid(&self) -> (u64, u64) {
         let before = self.opened - self.opened % self.shape.length;
         (before, before.saturating_add(self.shape.length))
@@ -121,14 +121,14 @@ impl<T> Slots<T> {
         self.now > self.opened && self.now >= self.grid().1
     }
 
-    /// Whether a slot that ends at `end` belongs to no window at `now` any more.
+    /// Whether a slot that ends at `end` has left the window at `now`.
     pub(super) fn is_over(&self, end: u64, now: u64) -> bool {
         let window = self.shape.length.saturating_mul(self.shape.slots as u64);
         end.checked_add(window).is_some_and(|over| over <= now)
     }
 
-    /// Takes out the oldest slot, with its place, where its time is over or its place is needed for the one
-    /// that is due.
+    /// Removes the oldest slot if it has left the window, or if its place is needed for the slot that is due. Returns
+    /// the slot and its place.
     pub(super) fn leave(&mut self) -> Option<(usize, TimeSlot<T>)> {
         let oldest = self.closed.front()?;
         let is_needed = self.is_due() && self.closed.len() >= self.shape.slots;
@@ -140,23 +140,23 @@ impl<T> Slots<T> {
         self.closed.pop_front().map(|slot| (place, slot))
     }
 
-    /// The place that the open slot will have. None may have it still: see [`leave`](Self::leave).
+    /// The place that the open slot will get. It must be free; [`leave`](Self::leave) frees it.
     pub(super) fn next_place(&self) -> usize {
         (self.first + self.closed.len()) % self.shape.slots
     }
 
-    /// Closes the open slot; the next one opens now.
+    /// Closes the open slot. The next slot opens at the present time.
     pub(super) fn close(&mut self, start: u64, end: u64, value: T) {
         self.closed.push_back(TimeSlot { start, end, value });
         self.reopen();
     }
 
-    /// Opens the slot now, whatever it was before.
+    /// Moves the opening of the open slot to the present time.
     pub(super) fn reopen(&mut self) {
         self.opened = self.now;
     }
 
-    /// Forgets all slots.
+    /// Removes all slots.
     pub(super) fn reset(&mut self, now: u64) {
         self.advance(now);
         self.closed.clear();
@@ -164,23 +164,23 @@ impl<T> Slots<T> {
         self.reopen();
     }
 
-    /// All closed slots, oldest first, with their places.
+    /// All closed slots with their places, oldest first.
     fn all(&self) -> impl Iterator<Item = (usize, &TimeSlot<T>)> {
         let places = (0..self.shape.slots).cycle().skip(self.first);
         places.zip(&self.closed)
     }
 
-    /// Those whose time is over at `now`.
+    /// The slots that have left the window at `now`.
     pub(super) fn over(&self, now: u64) -> impl Iterator<Item = (usize, &TimeSlot<T>)> {
         self.all().take_while(move |(_, slot)| self.is_over(slot.end, now))
     }
 
-    /// Those that are a window at `now`.
+    /// The slots that belong to the window at `now`.
     pub(super) fn current(&self, now: u64) -> impl Iterator<Item = (usize, &TimeSlot<T>)> {
         self.all().skip_while(move |(_, slot)| self.is_over(slot.end, now))
     }
 
-    /// What is allocated.
+    /// Bytes that are allocated.
     #[cfg(test)]
     pub(super) fn allocated(&self) -> usize {
         self.closed.capacity() * size_of::<TimeSlot<T>>()
@@ -193,7 +193,7 @@ mod tests {
 
     const SHAPE: Shape = Shape { length: 10, slots: 3 };
 
-    /// Ticks at `now`; says which places were given up, and whether a slot closed.
+    /// Ticks at `now`. Returns the freed places, and whether a slot closed.
     fn tick(slots: &mut Slots<u64>, now: u64) -> (Vec<usize>, bool) {
         slots.advance(now);
         let left = std::iter::from_fn(|| slots.leave()).map(|(place, _)| place).collect();
@@ -211,12 +211,12 @@ mod tests {
     #[test]
     fn slots_close_on_the_grid_however_late_ticks_are() {
         let mut slots = Slots::new(SHAPE, 0);
-        // Each a little less late than the one before: one slot each all the same.
+        // Each tick is a little less late than the one before; each closes one slot.
         for (now, is_due) in [(5, false), (14, true), (23, true), (29, false), (30, true)] {
             assert_eq!(tick(&mut slots, now), (vec![], is_due), "{now}");
         }
         assert_eq!(edges(&slots, 30), [(0, 0, 14), (1, 14, 23), (2, 23, 30)]);
-        // The first is over only at 44, but its place is needed.
+        // The first slot leaves only at 44, but its place is needed.
         assert_eq!(tick(&mut slots, 40), (vec![0], true));
         assert_eq!(edges(&slots, 40), [(1, 14, 23), (2, 23, 30), (0, 30, 40)]);
     }
@@ -229,7 +229,7 @@ mod tests {
         assert_eq!((edges(&slots, 39).len(), edges(&slots, 40).len(), slots.over(40).count()), (2, 1, 1));
         assert_eq!(tick(&mut slots, 39), (vec![], true));
         assert_eq!(tick(&mut slots, 40), (vec![0], true));
-        // A jump: one slot for all of it, and all others over.
+        // A jump: one slot spans all of it, and all others leave.
         assert_eq!(tick(&mut slots, 1_000), (vec![1, 2, 0], true));
         assert_eq!(edges(&slots, 1_000), [(1, 40, 1_000)]);
     }

@@ -1,4 +1,5 @@
-//! The list of slow messages: what recording threads wrote down since the last look, alike ones folded into one entry.
+//! The list of slow messages: reads what recording threads have stored since the last collection, and folds similar
+//! messages into one entry.
 
 use super::figures::SlowEntry;
 use crate::metrics::{ApplicationId, OTHER, ProtocolId, SlowMessage, SlowRing, Sources, TypeId};
@@ -10,7 +11,7 @@ pub(super) struct SlowLog {
     /// Newest first.
     entries: VecDeque<SlowLogEntry>,
     limit: usize,
-    /// How far each ring has been read: those of workers, then those of recorders.
+    /// How far each ring has been read: the workers' rings, then the recorders' rings.
     seen: [Vec<u64>; 2],
     unlisted: u64,
 }
@@ -24,11 +25,12 @@ struct SlowLogEntry {
     last: SlowMessage,
     worker: Option<u64>,
     slowest: u64,
-    /// It is in the log, or was not wanted there: those like it are not told again.
+    /// Whether the entry has been logged, or was new while logging was off. Later messages of the entry are not
+    /// logged.
     logged: bool,
 }
 
-/// What makes messages alike.
+/// Messages with the same key share an entry.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Alike {
     client: String,
@@ -42,12 +44,12 @@ impl SlowLog {
         Self { entries: VecDeque::new(), limit, seen: Default::default(), unlisted: 0 }
     }
 
-    /// Bytes that it may come to: each entry with four names.
+    /// The most bytes of the list: each entry with four names.
     pub(super) const fn bytes(limit: usize) -> u64 {
         (limit * (size_of::<SlowLogEntry>() + 4 * 88)) as u64
     }
 
-    /// Reads what has been written down since the last look.
+    /// Reads what has been stored since the last collection.
     pub(super) fn collect(&mut self, sources: &Sources<'_>, hub: &Hub) {
         let labels = sources.labels;
         for (place, worker) in sources.workers.iter().enumerate() {
@@ -68,7 +70,7 @@ impl SlowLog {
             for message in messages {
                 let (TypeId(place), ProtocolId(protocol), ApplicationId(application)) = message.ids;
                 let (mut its, message_type) = hub.types.name(place.into());
-                // `other` is no protocol's, but the message may have one.
+                // `other` belongs to no protocol, but the message may have one.
                 if place == OTHER && protocol != OTHER {
                     its = hub.protocols.name(protocol.into()).1;
                 }
@@ -108,17 +110,17 @@ impl SlowLog {
         });
     }
 
-    /// Slow messages that are not in the list: they came too fast, or newer ones took their places.
+    /// Slow messages that are not in the list: too many came at once, or newer messages took their places.
     pub(super) fn unlisted(&self) -> u64 {
         self.unlisted
     }
 
-    /// The entries, newest first, with times of day as `wall` tells them from raw ticks.
+    /// The entries, newest first. `wall` converts raw ticks to milliseconds since 1970.
     pub(super) fn entries(&self, wall: impl Fn(u64) -> u64) -> Vec<SlowEntry> {
         self.entries.iter().map(|entry| entry.shown(&wall)).collect()
     }
 
-    /// Entries that nobody has logged, oldest first; they count as logged now.
+    /// Returns the entries that have not been logged, oldest first, and marks them as logged.
     pub(super) fn take_unlogged(&mut self, wall: impl Fn(u64) -> u64) -> Vec<SlowEntry> {
         let new = self.entries.iter_mut().rev().filter(|entry| !entry.logged);
         let taken = |entry: &mut SlowLogEntry| {
@@ -128,7 +130,7 @@ impl SlowLog {
         new.map(taken).collect()
     }
 
-    /// Empties the list; what was read stays read.
+    /// Empties the list. Messages that have been read are not read again.
     pub(super) fn reset(&mut self) {
         self.entries.clear();
         self.unlisted = 0;

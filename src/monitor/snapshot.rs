@@ -1,4 +1,4 @@
-//! From the monitor's state to the figures that it shows.
+//! Builds the figures that the monitor shows from its state.
 
 use super::alert::AlertFigures;
 use super::collector::WindowedTrack;
@@ -18,11 +18,11 @@ use crate::config::Key;
 use crate::metrics::{ApplicationId, ByReason, LatencyStats, ProtocolId, SPAN_NAMES, Stats, failing_clients};
 use crate::record::Source;
 
-/// One reading's moment: everything in it is of the same time.
+/// The moment of one reading. All figures of a reading refer to the same moment.
 pub(super) struct ReadingTime<'a> {
     source: &'a dyn Source,
     raw: u64,
-    /// Nanoseconds since the monitor's start.
+    /// Nanoseconds since the monitor was created.
     pub(super) now: u64,
     pub(super) wall: u64,
 }
@@ -33,24 +33,24 @@ impl<'a> ReadingTime<'a> {
         Self { source, raw: clock.raw(), now: inner.now(source), wall: clock.wall_milliseconds() }
     }
 
-    /// Nanoseconds since an earlier raw reading; 0 for one to come.
+    /// Nanoseconds since an earlier raw reading; 0 for a later one.
     pub(super) fn age(&self, raw: u64) -> u64 {
         self.source.clock().nanoseconds(raw.min(self.raw), self.raw)
     }
 
-    /// The time of day of an earlier raw reading.
+    /// The time of day of an earlier raw reading, in milliseconds since 1970.
     pub(super) fn wall_of(&self, raw: u64) -> u64 {
         self.wall.saturating_sub(self.age(raw) / 1_000_000)
     }
 
-    /// What windows are to know of it.
+    /// The moment in the form that windows need.
     pub(super) fn times(&self) -> WindowTime {
         WindowTime { now: self.now, origin_milliseconds: self.wall.saturating_sub(self.now / 1_000_000) }
     }
 }
 
-/// Connections against the limits that refuse: a router's clients, those that the host reports, and all of them against a limit
-/// of the host's own. The one of which the most is used refuses first.
+/// Connections with their limits: a router's clients, the clients that the host recorded, and both together against
+/// the host's own limit. The pool with the highest use refuses first.
 pub(super) fn connection_pools(source: &dyn Source) -> Vec<(u64, u64)> {
     let reported = source.hub().clients.connections().active;
     let routed = source.routed_clients().map(|routed| routed.connections().active);
@@ -61,8 +61,8 @@ pub(super) fn connection_pools(source: &dyn Source) -> Vec<(u64, u64)> {
     pools
 }
 
-/// Connections of a router and of the host together. The largest number of both at once is that of their sum as long
-/// as only one of them has any; otherwise it is not above what is said.
+/// Connections of a router and of the host together. The peak is the sum of both peaks. It is exact if only one of
+/// them has connections, and otherwise an upper bound.
 pub(super) fn read_connections(source: &dyn Source) -> ConnectionReading {
     let mut all = source.hub().clients.connections();
     if let Some(clients) = source.routed_clients() {
@@ -77,7 +77,7 @@ pub(super) fn read_connections(source: &dyn Source) -> ConnectionReading {
     all
 }
 
-/// What has been folded since the start; its windows are the collector's to tell.
+/// Names folded since the start. The collector counts the windows.
 pub(super) fn folded(source: &dyn Source) -> FoldedFigures {
     let hub = source.hub();
     let mut routed = 0;
@@ -95,7 +95,7 @@ pub(super) fn folded(source: &dyn Source) -> FoldedFigures {
 }
 
 impl Inner {
-    /// All figures, as last collected.
+    /// All figures at the last collection.
     pub(super) fn snapshot(
         &self,
         source: &dyn Source,
@@ -133,7 +133,7 @@ impl Inner {
         }
     }
 
-    /// As last looked at, with the age of what the host has pushed.
+    /// The system's figures at the last look, with the present age of the runtime figures that the host has pushed.
     fn system_at(&self, moment: &ReadingTime<'_>) -> Option<SystemStats> {
         let mut system = self.system.clone();
         if let Some(runtime) = system.as_mut().and_then(|system| system.runtime.as_mut()) {
@@ -170,7 +170,7 @@ impl Inner {
         }
     }
 
-    /// Of how many clients a window's errors are.
+    /// Number of clients that caused a window's errors.
     fn error_clients(&self, moment: &ReadingTime<'_>, window: &WindowStats) -> u64 {
         let mut clients = 0;
         let hub = moment.source.hub();
@@ -178,7 +178,7 @@ impl Inner {
             let all = sources.workers.iter().map(|worker| &worker.failing).chain(hub.failing());
             clients = failing_clients(all, |raw| moment.wall_of(raw) >= window.start_milliseconds);
         });
-        // One that fails while this is read may not be among the errors yet.
+        // A client that fails during this read may be missing in the window's errors.
         clients.min(window.errors)
     }
 
@@ -192,7 +192,7 @@ impl Inner {
             applications: now.applications - then.applications,
             clients: since(now.clients, then.clients),
             impossible: since(now.impossible, then.impossible),
-            // As it is now: windows are given once.
+            // The present number, because each series gets windows at most once and never loses them.
             windows: self.is_detailed().then(|| without_windows.count() as u64),
         }
     }
@@ -208,14 +208,14 @@ impl Inner {
         }
     }
 
-    /// Looks at all clients.
+    /// Reads the figures of all clients.
     pub(super) fn survey(&self, moment: &ReadingTime<'_>) -> Survey {
         let mut survey = Survey::default();
         self.each_client(moment, |look, names, view| survey.add(look, names, view));
         survey
     }
 
-    /// Calls `each` for every client that has figures: a router's, then those that the host reported.
+    /// Calls `each` for every client that has figures: first a router's clients, then those that the host recorded.
     pub(super) fn each_client(
         &self,
         moment: &ReadingTime<'_>,
@@ -234,7 +234,8 @@ impl Inner {
                 let labels = sources.labels;
                 let names = Names {
                     application: &|id| labels.application_name(ApplicationId(id)).to_owned(),
-                    // A client knows its protocol by its place among those that are configured; `other` is before them.
+                    // A client stores its protocol's index among the configured protocols. In the label table,
+                    // `other` comes before them.
                     protocol: &|id| labels.protocol_name(ProtocolId(id + 1)).to_owned(),
                     recorded: false,
                 };
@@ -274,7 +275,7 @@ impl Inner {
         }
     }
 
-    /// Each application's connections; applications come up in the order of their series, and none goes.
+    /// Each application's connections. Applications appear in the order of their series and are never removed.
     pub(super) fn application_connections(
         &self,
         moment: &ReadingTime<'_>,

@@ -1,4 +1,4 @@
-//! A monitor without a router: nothing but what the host reports.
+//! The source of a monitor without a router: only what the host records.
 
 use crate::clients::Clients;
 use crate::clock::Clock;

@@ -1,6 +1,7 @@
-//! The look at the process and the machine: memory, processors, descriptors, age. The monitor's thread owns a
-//! [`SystemProbe`]; a host may use one by itself. `sysinfo` reads this process and the machine's totals, never the list of
-//! processes; it keeps what it last read where it can read nothing, and that is not passed on.
+//! Reads figures of the process and the machine: memory, processors, descriptors, age. The monitor's thread owns a
+//! [`SystemProbe`]; a host may use one of its own. `sysinfo` reads this process and the machine's totals, never the
+//! list of processes. If `sysinfo` cannot read a value, it keeps the previous one; the probe does not pass such
+//! values on.
 
 pub(crate) mod cost;
 mod figures;
@@ -18,57 +19,60 @@ use sysinfo::{
     CpuRefreshKind, MemoryRefreshKind, Pid, Process, ProcessRefreshKind, ProcessesToUpdate, System,
 };
 
-/// What only the caller knows, for one look.
+/// Inputs of one look that only the caller knows.
 #[derive(Clone, Debug, Default)]
 #[non_exhaustive]
 pub struct SystemInputs {
     /// `high_memory_threshold_bytes`; 0 for none.
     pub high_memory_threshold_bytes: u64,
-    /// Does not ask `malloc`, for hosts whose threads must not wait for its answer
+    /// Whether to skip `malloc`'s figures, for hosts whose threads must not wait meanwhile
     /// ([`MemoryStats::heap_look_nanoseconds`]).
     pub skip_heap: bool,
-    /// What the host's runtime last pushed.
+    /// The runtime figures that the host pushed last.
     pub runtime: Option<RuntimeStats>,
-    /// Queues and pools.
+    /// Load of queues and pools.
     pub load: Option<LoadStats>,
 }
 
-/// Looks at this process and its machine. One owner; a few system calls and a few small allocations for each look.
+/// Reads the figures of this process and its machine. Has one owner. Each look takes a few system calls and a few
+/// small allocations.
 #[derive(Debug)]
 pub struct SystemProbe {
     system: System,
     process: Pid,
-    /// When the process's time was last read, and what it was.
+    /// When the process's processor time was last read, and its value in nanoseconds.
     used: Option<(Instant, u64)>,
     machine: MachineFigures,
 }
 
-/// What shares of the machine's cores need to know of earlier looks.
+/// State of earlier looks, for the shares of the machine's cores.
 #[derive(Debug, Default)]
 struct MachineFigures {
     /// When the cores' times were last read.
     read: Option<Instant>,
-    /// Whether there are shares: the times have been read twice.
+    /// Whether the times have been read twice, so that there are shares.
     compared: bool,
-    /// Which cores there were then, in the kernel's words.
+    /// The cores that were online then, in the kernel's notation.
     online: Option<String>,
 }
 
 impl SystemProbe {
+    /// Creates a probe.
+    ///
     /// # Errors
-    /// [`Error::System`] where the system is none that can be looked at.
+    /// [`Error::System`] if `sysinfo` does not support the operating system.
     pub fn new() -> Result<Self, Error> {
         let system = System::new().map_err(|error| Error::System { text: error.to_string(), errno: 0 })?;
         let process = Pid::from_u32(std::process::id());
         Ok(Self { system, process, used: None, machine: MachineFigures::default() })
     }
 
-    /// One look. Shares of time are since the look before.
+    /// Takes one look. Shares of time refer to the time since the previous look.
     pub fn look(&mut self, inputs: &SystemInputs) -> SystemStats {
         let kind = ProcessRefreshKind::nothing().with_memory();
         let processes = ProcessesToUpdate::Some(&[self.process]);
-        // Where it could not read the process (no /proc, no descriptor left) it can read nothing else either, and would
-        // go on showing what it saw before.
+        // If `sysinfo` cannot read the process (no /proc, or no descriptor left), it cannot read anything else either
+        // and would keep its previous values.
         let seen = self.system.refresh_processes_specifics(processes, false, kind) == 1;
         SystemStats {
             memory: self.memory(seen, inputs),
@@ -85,7 +89,7 @@ impl SystemProbe {
 
     fn memory(&mut self, seen: bool, inputs: &SystemInputs) -> MemoryStats {
         self.system.refresh_memory_specifics(MemoryRefreshKind::nothing().with_ram());
-        // Without a total the file was never read.
+        // Without a total, the file has never been read.
         let total = Some(self.system.total_memory()).filter(|total| seen && *total > 0);
         let available = total.map(|_| self.system.available_memory());
         let process = self.seen_process(seen);
@@ -101,7 +105,7 @@ impl SystemProbe {
             heap_look_nanoseconds: heap_bytes.map(|_| heap_look),
             system_total_bytes: total,
             system_available_bytes: available,
-            // In some containers more is available than there is.
+            // In some containers the available memory exceeds the total.
             system_used_bytes: total.zip(available).map(|(total, available)| total.saturating_sub(available)),
             limit_bytes: limits.as_ref().map(|limits| limits.total_memory),
             limit_free_bytes: limits.as_ref().map(|limits| limits.free_memory),
@@ -116,7 +120,8 @@ impl SystemProbe {
         let cores_allowed = if seen { cores_allowed() } else { None };
         let process_share = before.zip(cores_allowed).and_then(|((at, used), cores)| {
             let could = now.duration_since(at).as_nanos() as f64 * cores;
-            // The two clocks are read one after the other, and a quota lets some of one period be used in the next.
+            // Clamped, because the two clocks are read one after the other, and because a quota may shift time from
+            // one period to the next.
             (could > 0.0).then(|| (process_nanoseconds.saturating_sub(used) as f64 / could).min(1.0))
         });
         let (core_shares, system_share) =
@@ -151,10 +156,11 @@ impl SystemProbe {
 }
 
 impl MachineFigures {
-    /// Shares of each core and of all, where the times have been read twice.
+    /// The shares of each core and of all cores, once the times have been read twice.
     fn look(&mut self, system: &mut System) -> (Option<Vec<f64>>, Option<f64>) {
         let online = std::fs::read_to_string("/sys/devices/system/cpu/online").ok();
-        // `sysinfo` numbers cores by their place in the file: where one comes or goes, the others' times are not theirs.
+        // `sysinfo` numbers cores by their position in the file. If a core comes or goes, the positions refer to
+        // other cores.
         if self.read.is_none() || online != self.online {
             system.refresh_cpu_list(CpuRefreshKind::nothing().with_usage());
             *self = Self { read: Some(Instant::now()), compared: false, online };
@@ -171,12 +177,13 @@ impl MachineFigures {
     }
 }
 
-/// `sysinfo` ignores what comes sooner. Its own clock has been read before ours, so it never does.
+/// `sysinfo` ignores an earlier refresh. Its own clock is read before this module's clock, so no refresh is ignored.
 fn pause() -> Duration {
     sysinfo::MINIMUM_CPU_UPDATE_INTERVAL
 }
 
-/// Cores that this process may use. Those that this thread may run on, and so any that nobody has pinned.
+/// Cores that this process may use: the cores that this thread may run on, and so the cores of any thread that is not
+/// pinned.
 fn cores_allowed() -> Option<f64> {
     let Some(quota) = quota::cores() else {
         return std::thread::available_parallelism().ok().map(|cores| cores.get() as f64);
@@ -190,11 +197,12 @@ fn threads() -> Option<u64> {
     status.lines().find_map(|line| line.strip_prefix("Threads:"))?.trim().parse().ok()
 }
 
-/// From Linux 6.2 on the folder's size is the number, which takes no descriptor and no walk; before, it is 0.
+/// From Linux 6.2 on the directory's size is the number of descriptors, which needs no descriptor and no walk.
+/// Earlier kernels report 0.
 fn open_descriptors() -> Option<u64> {
     let folder = "/proc/self/fd";
     match std::fs::metadata(folder).ok()?.len() {
-        // Less the one that reads the folder.
+        // Without the descriptor that reads the directory.
         0 => Some((std::fs::read_dir(folder).ok()?.count() as u64).saturating_sub(1)),
         count => Some(count),
     }
@@ -204,7 +212,7 @@ fn open_descriptors() -> Option<u64> {
 mod tests {
     use super::*;
 
-    /// Keeps this thread busy for so much processor time, and for at least as much time.
+    /// Keeps this thread busy for at least `duration` of processor time and of wall time.
     fn burn(duration: Duration) -> u64 {
         let (start, before) = (Instant::now(), os::thread_cpu_nanoseconds());
         let wanted = duration.as_nanos() as u64;
@@ -222,11 +230,11 @@ mod tests {
         let second = probe.look(&SystemInputs::default()).cpu;
         let whole = start.elapsed().as_nanos() as f64;
         assert!(second.process_nanoseconds - first.process_nanoseconds >= burnt);
-        // Between the looks was less than `whole`, so the share is at least this.
+        // Less time than `whole` passed between the looks, so the share is at least this.
         let (allowed, share) = (second.cores_allowed.unwrap(), second.process_share.unwrap());
         let least = (burnt as f64 / (whole * allowed)).min(1.0);
         assert!((least..=1.0).contains(&share), "{share} of {allowed} cores, and at least {least}");
-        // The kernel counts the machine's time in ticks, so half of what was burnt must do.
+        // The kernel counts the machine's time in ticks, so require only half of what was burnt.
         let (cores, system) = (second.core_shares.unwrap(), second.system_share.unwrap());
         assert_eq!(cores.len() as u64, second.cores.unwrap());
         assert!(cores.iter().all(|share| (0.0..=1.0).contains(share)) && (0.0..=1.0).contains(&system));

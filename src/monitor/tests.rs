@@ -1,5 +1,6 @@
-//! The monitor on real threads: whatever is shown, reset and recorded at once, nothing is lost or counted twice. (The thread
-//! sanitizer would report the standard library's `OnceLock`, which it does not see into.) And what it says of its own cost.
+//! The monitor on real threads: figures are shown, reset and recorded at once, and nothing is lost or counted twice;
+//! and the monitor's own cost. (The thread sanitizer would report the standard library's `OnceLock`, which it cannot
+//! see into.)
 
 use super::Monitor;
 use crate::config::Config;
@@ -18,7 +19,7 @@ fn a_monitor_that_shows_and_resets_while_threads_record() {
                 let mut recorder = monitor.recorder();
                 let labels = recorder.labels("p", "offer", "app");
                 for number in 0..RECORDS {
-                    // Every tenth is slow.
+                    // Every tenth message is slow.
                     let processing_nanoseconds = if number % 10 == 9 { 2_000_000 } else { number };
                     let measured = Measured { processing_nanoseconds, ..Measured::default() };
                     if thread == 0 {
@@ -63,7 +64,7 @@ fn a_monitor_that_shows_and_resets_while_threads_record() {
     assert_eq!(all, (3 * RECORDS, 3 * RECORDS / 10, 3 * RECORDS));
 }
 
-/// Looking at many clients is nearly all of what it does here, and collecting nearly nothing.
+/// The pass over many clients is nearly all of the work here; collecting is almost none.
 #[test]
 fn its_cost_is_of_all_that_it_does() {
     const CLIENTS: u64 = 20_000;

@@ -1,5 +1,5 @@
-//! The monitor's thread: a tick each second, or more often where looks are. It holds no handle of the monitor while it
-//! sleeps, so it ends with the last of them.
+//! The monitor's thread: one tick per second, or more often if looks are more frequent. The thread holds no handle of
+//! the monitor while it sleeps, so it ends with the last handle.
 
 use super::Core;
 use crate::error::Error;
@@ -8,13 +8,13 @@ use std::panic::AssertUnwindSafe;
 use std::sync::{Condvar, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
-/// At most; less where looks are wanted more often.
+/// The longest time between two ticks; shorter if `monitor_interval_ms` is shorter.
 pub(super) const PERIOD: Duration = Duration::from_secs(1);
 
 #[derive(Debug, Default)]
 struct ThreadState {
     stop: bool,
-    /// Tick at once: something was changed.
+    /// Tick at once, because a value has changed.
     hurry: bool,
     ended: bool,
 }
@@ -36,7 +36,7 @@ impl Thread {
         let bell = Arc::new(Bell::default());
         let (core, its) = (Arc::downgrade(core), Arc::clone(&bell));
         let thread = std::thread::Builder::new().name("corelane-monitor".to_owned());
-        // Not joined: `ended` is the last thing that it says.
+        // The thread is not joined: setting `ended` is its last act.
         let handle = thread.spawn(move || {
             run(&core, &its);
             lock(&its.state).ended = true;
@@ -45,19 +45,19 @@ impl Thread {
         Ok(Self { bell, id: handle.thread().id() })
     }
 
-    /// Has it tick at once.
+    /// Makes the thread tick at once.
     pub(super) fn wake(&self) {
         lock(&self.bell.state).hurry = true;
         self.bell.changed.notify_all();
     }
 
-    /// Ends it, and waits for that up to `patience`.
+    /// Ends the thread and waits for its end, up to `patience`.
     pub(super) fn stop(&self, patience: Duration) {
         let start = Instant::now();
         let mut state = lock(&self.bell.state);
         state.stop = true;
         self.bell.changed.notify_all();
-        // Its own end it cannot wait for: the last handle may be dropped inside a tick.
+        // The monitor's thread cannot wait for its own end; the last handle may be dropped inside a tick.
         while !state.ended && std::thread::current().id() != self.id {
             let left = patience.saturating_sub(start.elapsed());
             if left.is_zero() {
@@ -80,11 +80,12 @@ fn run(core: &Weak<Core>, bell: &Bell) {
     loop {
         {
             let Some(core) = core.upgrade() else { return };
-            // What a host's `tracing` subscriber does there must not end the monitor; its panic was printed.
+            // A panic of a host's `tracing` subscriber must not end the monitor. The panic hook has printed it.
             period = std::panic::catch_unwind(AssertUnwindSafe(|| core.tick())).unwrap_or(period);
         }
-        // On time where it can be; where a tick took longer, the next is at once. Never further away than a period: each
-        // wake brings a tick that was not due, and would put off those that are.
+        // The next tick is a period after the scheduled time of this one, or at once if this tick took longer. It is
+        // never more than a period away: each wake causes an extra tick, which would otherwise postpone the scheduled
+        // ones.
         let now = Instant::now();
         next = (next + period).clamp(now, now + period);
         let mut state = lock(&bell.state);

@@ -1,31 +1,31 @@
-//! One look at all clients: those with the most of each figure, how many are healthy, how long the open ones have lasted.
-//! Nothing of this happens where messages are counted.
+//! One pass over all clients: the clients with the largest figures, the number of healthy ones, and the durations of
+//! open connections. Only readers of figures do this work, not threads that count messages.
 
 use super::figures::{ClientFigures, ClientsFigures};
 use crate::clients::{ClientCounts, ClientView};
 use crate::metrics::Distribution;
 
-/// What a look needs to know beside the clients.
+/// Inputs of a pass, besides the clients.
 pub(super) struct Look<'a> {
     pub(super) limit: usize,
-    /// Silent for longer is unhealthy, in nanoseconds.
+    /// A client that is silent for longer is unhealthy. In nanoseconds.
     pub(super) unhealthy_after: u64,
-    /// From when on silence counts, in raw ticks: before that nobody wrote down when a client was last heard.
+    /// When silence starts to count, in raw ticks: before that, no thread recorded a client's last activity.
     pub(super) quiet_from: u64,
-    /// Nanoseconds from a raw reading until now; 0 for one to come.
+    /// Nanoseconds from a raw reading until the present; 0 for a later reading.
     pub(super) age: &'a dyn Fn(u64) -> u64,
-    /// Now, in milliseconds since 1970.
+    /// The present time, in milliseconds since 1970.
     pub(super) time_milliseconds: u64,
 }
 
 impl Look<'_> {
-    /// Nanoseconds of a client's silence.
+    /// How long a client has been silent, in nanoseconds.
     pub(super) fn silence(&self, counts: &ClientCounts) -> u64 {
         (self.age)(counts.last.max(self.quiet_from))
     }
 }
 
-/// Names of a client's labels, and whether the host reported it.
+/// The names of a client's labels, and whether the host recorded the client.
 pub(super) struct Names<'a> {
     pub(super) application: &'a dyn Fn(u16) -> String,
     pub(super) protocol: &'a dyn Fn(u16) -> String,
@@ -40,7 +40,7 @@ pub(super) struct Survey {
     pub(super) unhealthy: u64,
 }
 
-/// The lists, with what each is ordered by.
+/// A list, and the figure that it is ordered by.
 type Ordered<'a> = (&'a mut Vec<ClientFigures>, fn(&ClientFigures) -> u64);
 
 impl Survey {
@@ -69,7 +69,8 @@ fn lists(clients: &mut ClientsFigures) -> [Ordered<'_>; 7] {
     ]
 }
 
-/// Puts a client where it belongs among the first ones, if it does; of equal ones the first stays first.
+/// Inserts a client at its place if it belongs to the first `limit` clients. Among equal clients the earlier one
+/// stays first.
 fn insert(
     list: &mut Vec<ClientFigures>,
     figure: fn(&ClientFigures) -> u64,

@@ -1,5 +1,5 @@
-//! The numbers at a path of the report, for alert rules and histories. `paths` says what a path is. A `*` finds the numbers
-//! of every element of a list, each with the element's name as its label set, so that each has an alert of its own.
+//! Finds the numbers at a path of the report, for alert rules and histories. `paths` defines paths. A `*` finds the
+//! numbers of every element of a list. Each has the element's name as its label set, so that each gets its own alert.
 
 use super::alert::{Basis, FigureSource};
 use super::paths::{self, PathStep};
@@ -11,7 +11,7 @@ pub(super) struct Figures(Value);
 
 impl Figures {
     pub(super) fn of(stats: &impl serde::Serialize) -> Self {
-        // Numbers, texts and lists always serialise; a path into nothing finds nothing.
+        // Serialisation cannot fail: there are only numbers, strings and lists. In a null value, a path finds nothing.
         Self(serde_json::to_value(stats).unwrap_or(Value::Null))
     }
 }
@@ -23,7 +23,7 @@ impl FigureSource for Figures {
     }
 }
 
-/// The text that stands for a number that JSON has not.
+/// The number that a string stands for, because JSON has no infinite numbers.
 fn infinity(text: &str) -> Option<f64> {
     match text {
         "Infinity" => Some(f64::INFINITY),
@@ -54,8 +54,8 @@ fn walk(
     match value {
         Value::Object(members) => {
             let count = |key: &str| members.get(key).and_then(Value::as_u64);
-            // A window says of how many messages its figures are, and all messages together of how many clients the last
-            // minute's errors are.
+            // A window has the number of messages that its figures rest on. The figures of all messages have the
+            // number of clients that caused the last minute's errors.
             let basis = Basis {
                 samples: count("count").unwrap_or(basis.samples),
                 clients: match step {
@@ -90,18 +90,19 @@ fn walk(
                 }
             }
         }
-        // It is there, and has no value.
+        // The metric exists and has no value.
         Value::Null => each(&labels, f64::NAN, basis),
         _ => {}
     }
 }
 
-/// The label set of an element inside another one. Of two elements only the inner one's name can have a slash of its own.
+/// The label set of an element inside another. If there are two elements, only the inner one's name can contain an
+/// unescaped slash.
 fn joined(labels: &str, name: &str) -> String {
     if labels.is_empty() { name.to_owned() } else { format!("{labels}/{name}") }
 }
 
-/// What an element of a list is called; `None` where it is known by its place.
+/// The name of a list element; `None` if it is identified by its index.
 fn name_of(element: &Value) -> Option<String> {
     let text = |key: &str| element.get(key).and_then(Value::as_str);
     if let Some(name) = text("name").filter(|name| !name.is_empty()) {
@@ -138,7 +139,7 @@ mod tests {
         }));
         let mut all = Vec::new();
         figures.each(path, &mut |labels, value, basis| {
-            // Told apart from nothing by a number that no figure has.
+            // NaN is replaced by a number that no figure has, so that it can be compared.
             all.push((labels.to_owned(), if value.is_nan() { NONE } else { value }, basis.samples));
         });
         all

@@ -1,4 +1,4 @@
-//! One callback and its thread. `outbox` fills the queue and ends it.
+//! One callback and its thread. `outbox` fills its queue and ends it.
 
 use super::{NoticeQueue, OutboxCounts};
 use crate::sync::{Arc, Mutex, MutexGuard, Relaxed, lock};
@@ -8,23 +8,23 @@ use std::sync::{Condvar, PoisonError};
 use std::thread::{Thread, ThreadId};
 use std::time::{Duration, Instant};
 
-/// Which callback, for removing it.
+/// Identifies a callback, for its removal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct CallbackId(pub(super) u64);
 
 pub(super) type Function<T> = Box<dyn Fn(&T) + Send + Sync>;
 
-/// How long an end waits at least for a thread that is not inside the host's code: it only has to be scheduled. Bounded
-/// because in a child of fork there is none.
+/// The least time that `end` waits for a thread that is not in host code, and so only has to be scheduled. Bounded,
+/// because in a forked child the thread does not exist.
 const SCHEDULING: Duration = Duration::from_secs(5);
 
-/// Where the thread is.
+/// Where the callback's thread is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 enum CallbackPlace {
-    /// In our code.
+    /// In library code.
     #[default]
     Waiting,
-    /// In the host's: called, or being dropped.
+    /// In host code: the callback is being called or dropped.
     Inside,
     /// Out of both, for good.
     Ended,
@@ -40,7 +40,7 @@ struct CallbackState<T> {
 #[derive(Debug)]
 struct CallbackShared<T> {
     state: Mutex<CallbackState<T>>,
-    /// Something waits, it was closed, or the thread is in another place.
+    /// Signals a new entry, a close, or a change of the thread's place.
     changed: Condvar,
 }
 
@@ -68,7 +68,8 @@ impl<T: Send + Sync + 'static> Callback<T> {
         let shared = Arc::new(CallbackShared { state: Mutex::new(state), changed: Condvar::new() });
         let (its, its_counts) = (Arc::clone(&shared), Arc::clone(&counts));
         let thread = std::thread::Builder::new().name(format!("{thread}-{number}"));
-        // Never joined: `Ended` is the last thing it does, and one inside the host's code may stay there for ever.
+        // The thread is never joined: setting `Ended` is its last act, and a thread in host code may stay there for
+        // ever.
         let handle = thread.spawn(move || its.run(function, &its_counts))?;
         Ok(Self { number, shared, counts, thread: handle.thread().clone() })
     }
@@ -87,7 +88,7 @@ impl<T> Callback<T> {
         }
     }
 
-    /// It is called no more, but for the call that it may be in. What waits is dropped.
+    /// Closes the callback and drops its queued entries. No new call starts; a call in progress finishes.
     pub(super) fn close(&self) {
         let mut state = lock(&self.shared.state);
         state.closed = true;
@@ -99,8 +100,8 @@ impl<T> Callback<T> {
         lock(&self.shared.state).place == CallbackPlace::Ended
     }
 
-    /// Closes it and waits for its thread's end, up to `patience` where that is inside the host's code. Says whether it
-    /// has ended.
+    /// Closes the callback and waits for its thread's end, up to `patience` if the thread is in host code. Returns
+    /// whether the thread has ended.
     pub(super) fn end(&self, patience: Duration) -> bool {
         self.close();
         if self.is_own(std::thread::current().id()) {
@@ -123,14 +124,14 @@ impl<T> Callback<T> {
         }
     }
 
-    /// Whether it is the callback itself that asks: it would wait for itself.
+    /// Whether the caller is the callback itself, which would wait for its own end.
     fn is_own(&self, thread: ThreadId) -> bool {
         self.thread.id() == thread
     }
 }
 
 impl<T> CallbackShared<T> {
-    /// The thread.
+    /// The thread's main function.
     fn run(&self, function: Function<T>, counts: &OutboxCounts) {
         while let Some(entry) = self.take() {
             if let Err(payload) = catch_unwind(AssertUnwindSafe(|| function(&entry))) {
@@ -138,7 +139,7 @@ impl<T> CallbackShared<T> {
                 let_go(payload);
             }
         }
-        // Dropping it drops what it has captured.
+        // Dropping the function drops the host's captured values.
         if let Err(payload) = catch_unwind(AssertUnwindSafe(|| drop(function))) {
             counts.panics.fetch_add(1, Relaxed); // Relaxed: see `OutboxCounts`.
             let_go(payload);
@@ -147,7 +148,7 @@ impl<T> CallbackShared<T> {
         self.changed.notify_all();
     }
 
-    /// The next entry, once there is one; nothing once it is closed. The host's code follows in either case.
+    /// Waits for the next entry, or `None` after a close. Host code follows in either case.
     fn take(&self) -> Option<Arc<T>> {
         let mut state = lock(&self.state);
         state.place = CallbackPlace::Waiting;
@@ -166,10 +167,10 @@ impl<T> CallbackShared<T> {
     }
 }
 
-/// Lets go of what a callback panicked with, which may panic in turn.
+/// Drops a panic's payload. The drop may panic in turn.
 fn let_go(payload: Box<dyn Any + Send>) {
     if let Err(next) = catch_unwind(AssertUnwindSafe(|| drop(payload))) {
-        // It would go on for ever; what little it is stays where it is.
+        // Dropping could panic for ever; leak the payload instead.
         std::mem::forget(next);
     }
 }

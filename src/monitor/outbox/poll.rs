@@ -1,5 +1,5 @@
-//! Alerts, for a host that has an event loop: a queue, and a descriptor that is readable while something is in it. `outbox`
-//! fills it; the host empties it.
+//! A queue of alerts for a host with an event loop. Its descriptor is readable while the queue holds an alert.
+//! `outbox` fills the queue, and the host empties it.
 
 use super::{NoticeQueue, OutboxCounts};
 use crate::sync::os::EventFd;
@@ -14,7 +14,7 @@ struct PollState<T> {
 
 #[derive(Debug)]
 pub(super) struct Inbox<T> {
-    /// The descriptor is signalled and drained under this lock, so it always says what the queue does.
+    /// The descriptor is signalled and drained under this lock, so that it always agrees with the queue.
     state: Mutex<PollState<T>>,
     descriptor: EventFd,
 }
@@ -33,7 +33,7 @@ impl<T> Inbox<T> {
         state.waiting.push(Arc::clone(entry), counts);
     }
 
-    /// Nothing comes any more: readable for good, so that whoever waits finds out.
+    /// Closes the queue: the descriptor stays readable, so that a waiting host notices the end.
     pub(super) fn close(&self) {
         let mut state = lock(&self.state);
         state.closed = true;
@@ -41,7 +41,8 @@ impl<T> Inbox<T> {
     }
 }
 
-/// Alerts, one after the other, for one reader. At most 256 wait; the oldest goes first, and is counted. Any thread.
+/// A queue of alerts for one reader. It holds at most 256 alerts; a full queue drops its oldest alert and counts it.
+/// May be used from any thread.
 #[derive(Debug)]
 pub struct ListenerPoll<T> {
     inbox: Arc<Inbox<T>>,
@@ -52,13 +53,13 @@ impl<T: Clone> ListenerPoll<T> {
         Self { inbox }
     }
 
-    /// Readable (as `poll` and `epoll` see it) while an alert waits, and for good once the monitor has ended. Neither read
-    /// nor close it; it is closed with this value.
+    /// The descriptor, readable (as `poll` and `epoll` define it) while an alert waits, and permanently after the
+    /// monitor has ended. The host must neither read nor close it; it is closed with this value.
     pub fn descriptor(&self) -> i32 {
         self.inbox.descriptor.raw()
     }
 
-    /// The next alert, if one waits.
+    /// Returns the next alert, if one waits.
     pub fn next(&self) -> Option<T> {
         let mut state = lock(&self.inbox.state);
         let next = state.waiting.queue.pop_front()?;
@@ -69,13 +70,13 @@ impl<T: Clone> ListenerPoll<T> {
         Some(Arc::unwrap_or_clone(next))
     }
 
-    /// Whether the monitor has ended: what still waits can be had, nothing more comes.
+    /// Whether the monitor has ended. Alerts that still wait can be taken; no new alerts follow.
     pub fn is_closed(&self) -> bool {
         lock(&self.inbox.state).closed
     }
 
-    /// Sleeps until an alert waits, the monitor has ended, or `timeout` is over (nothing: never). Says whether an alert
-    /// waits.
+    /// Sleeps until an alert waits, the monitor has ended, or `timeout` is over (`None` waits without limit). Returns
+    /// whether an alert waits.
     pub fn wait(&self, timeout: Option<Duration>) -> bool {
         let start = Instant::now();
         loop {

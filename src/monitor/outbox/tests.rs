@@ -1,4 +1,4 @@
-//! Delivery with real threads. What is waited for comes through channels, so nothing depends on how fast a thread is.
+//! Delivery with real threads. Tests wait on channels, so nothing depends on how fast a thread is.
 
 use super::super::alert::{Alert, AlertState, Severity};
 use super::{ListenerLosses, MAX_LISTENERS, Outbox};
@@ -10,7 +10,7 @@ use std::time::Duration;
 
 const CAPACITY: usize = 256;
 
-/// Far more than anything here takes: only what would hang comes near it.
+/// Far more time than any step here takes: only a hang reaches it.
 const LONG: Duration = Duration::from_secs(60);
 
 fn alert(number: usize) -> Alert {
@@ -40,21 +40,21 @@ fn number(alert: &Alert) -> usize {
     alert.current_value as usize
 }
 
-/// A callback that says what it got.
+/// A callback that reports what it gets.
 fn telling(outbox: &Outbox<Alert>) -> (super::CallbackId, Receiver<usize>) {
     let (tell, told) = channel();
     let id = outbox.add_callback(move |alert| tell.send(number(alert)).unwrap()).unwrap();
     (id, told)
 }
 
-/// A callback that says what it got, and returns once it is let go.
+/// A callback that reports what it gets, and returns once its gate is opened.
 fn blocking(outbox: &Outbox<Alert>) -> (super::CallbackId, Receiver<usize>, Sender<()>) {
     let (tell, told) = channel();
     let (go, gate) = channel::<()>();
     let gate = Mutex::new(gate);
     let callback = move |alert: &Alert| {
         tell.send(number(alert)).unwrap();
-        // Fails once nobody can let it go any more, which lets it go.
+        // Fails once the sender is gone, which opens the gate as well.
         let _ = gate.lock().unwrap().recv();
     };
     (outbox.add_callback(callback).unwrap(), told, go)
@@ -66,7 +66,7 @@ fn expect(told: &Receiver<usize>, numbers: std::ops::Range<usize>) {
     }
 }
 
-/// Whether its callback was dropped without telling any more.
+/// Whether the callback was dropped without a further report.
 fn is_gone(told: &Receiver<usize>) -> bool {
     told.recv_timeout(LONG) == Err(RecvTimeoutError::Disconnected)
 }
@@ -115,12 +115,12 @@ fn one_that_panics_is_counted_and_called_again() {
     outbox.send(alerts(0..5));
     expect(&told, 0..5);
     expect(&other, 0..5);
-    // The last panic is counted after it has told, but before its thread's end.
+    // The last panic is counted after the report, but before the thread's end.
     assert_eq!(outbox.close(LONG), 0);
     assert_eq!(outbox.delivery(), ListenerLosses { dropped: 0, panics: 3 });
 }
 
-/// What is panicked with panics when it is dropped.
+/// A panic payload that panics when it is dropped.
 struct Vicious;
 
 impl Drop for Vicious {
@@ -138,7 +138,7 @@ fn the_end_ends_threads_that_are_not_inside_a_callback() {
     outbox.send(alerts(0..3));
     told.iter().for_each(|told| expect(told, 0..3));
     assert_eq!(outbox.close(LONG), 0);
-    // What they had captured is gone.
+    // The captured values are dropped.
     assert!(told.iter().all(is_gone));
 }
 

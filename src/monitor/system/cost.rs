@@ -1,11 +1,11 @@
-//! What the monitor itself costs, measured where it works: processor time and duration of each tick. Used by the
-//! monitor's thread.
+//! The cost of the monitor itself: processor time and duration of each tick, measured in the thread that does the
+//! work.
 
 use super::figures::CostStats;
 use crate::sync::os::thread_cpu_nanoseconds;
 use std::time::Instant;
 
-/// A tick that has begun. Ends on the same thread.
+/// A tick in progress. It must end on the thread on which it began.
 #[derive(Debug)]
 pub(crate) struct Tick {
     at: Instant,
@@ -19,12 +19,12 @@ impl Tick {
 }
 
 impl CostStats {
-    /// Adds the processor time of what began with `tick` and ends now.
+    /// Adds the processor time since `tick` began.
     pub(crate) fn spend(&mut self, tick: &Tick) {
         self.cpu_nanoseconds += thread_cpu_nanoseconds().saturating_sub(tick.cpu_nanoseconds);
     }
 
-    /// Adds a tick that ends now, and states the `bytes` held since.
+    /// Ends a tick: adds its processor time and duration, and stores `bytes`, the memory that the monitor holds.
     pub(crate) fn end(&mut self, tick: &Tick, bytes: u64) {
         self.spend(tick);
         let took = u64::try_from(tick.at.elapsed().as_nanos()).unwrap_or(u64::MAX);

@@ -1,22 +1,22 @@
-//! What a look at the system consists of: plain values, shown, exported and compared with thresholds. The probe fills
-//! them. One rule for all: what could not be read is `None`, never 0 and never the value of an earlier look.
+//! The figures of one look at the system: plain values that are shown, exported and compared with thresholds. The
+//! probe fills them. A value that could not be read is `None`, never 0 and never the value of an earlier look.
 
 use serde::Serialize;
 
-/// One look at the process, the machine, and what the caller added.
+/// One look at the process and the machine, with what the caller added.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[non_exhaustive]
 pub struct SystemStats {
-    /// Memory of the process, of the machine, and what limits it.
+    /// Memory of the process and the machine, and its limits.
     pub memory: MemoryStats,
     /// Processor time of the process and of the machine.
     pub cpu: CpuStats,
     /// Threads, descriptors and age of the process.
     pub process: ProcessStats,
-    /// What the host's language runtime last pushed; `None` where it pushes nothing.
+    /// The runtime figures that the host pushed last. `None` if the host pushes none.
     pub runtime: Option<RuntimeStats>,
-    /// Queues and pools; `None` where the caller has none.
+    /// Load of queues and pools. `None` if the caller has none.
     pub load: Option<LoadStats>,
 }
 
@@ -25,55 +25,56 @@ pub struct SystemStats {
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[non_exhaustive]
 pub struct MemoryStats {
-    /// Memory of the process that is in RAM, pages shared with others included.
+    /// Memory of the process that is in RAM, including pages shared with other processes.
     pub resident_bytes: Option<u64>,
-    /// Addresses that the process has mapped, used or not.
+    /// Size of the addresses that the process has mapped, used or not.
     pub virtual_bytes: Option<u64>,
-    /// Given out by `malloc` and not freed. Only with glibc from 2.33 on, and only while its own `malloc` is in use. A
-    /// garbage collected heap is not in it: see [`RuntimeStats::heap_bytes`].
+    /// Memory allocated by `malloc` and not freed. Only with glibc 2.33 or later, and only if its own `malloc` is in
+    /// use. A garbage-collected heap is not included: see [`RuntimeStats::heap_bytes`].
     pub heap_bytes: Option<u64>,
-    /// How long `malloc` took to tell, in nanoseconds. Meanwhile threads that wanted memory may have waited: it walks what
-    /// is free, some milliseconds where that is 200,000 pieces. See [`SystemInputs::skip_heap`](super::SystemInputs).
+    /// How long `malloc` took to compute `heap_bytes`, in nanoseconds. Threads that allocated meanwhile may have
+    /// waited. `malloc` walks its free list, which takes some milliseconds for 200,000 free pieces. See
+    /// [`SystemInputs::skip_heap`](super::SystemInputs).
     pub heap_look_nanoseconds: Option<u64>,
     /// RAM of the machine.
     pub system_total_bytes: Option<u64>,
-    /// What could be taken of it without swapping.
+    /// RAM that is available without swapping.
     pub system_available_bytes: Option<u64>,
-    /// The rest of it.
+    /// RAM that is not available: total minus available.
     pub system_used_bytes: Option<u64>,
-    /// The smallest limit of the control groups that the process is in (a container's); `None` where there is none below
-    /// the machine's RAM, or it cannot be seen from inside.
+    /// The smallest memory limit of the control groups that the process is in (of a container, for example). `None`
+    /// if no limit is below the machine's RAM, or if the limit cannot be seen from inside.
     pub limit_bytes: Option<u64>,
-    /// What those control groups may still take. Files that the kernel caches for them count as taken.
+    /// Memory that those control groups may still use. Files that the kernel caches for them count as used.
     pub limit_free_bytes: Option<u64>,
-    /// `resident_bytes` ÷ `high_memory_threshold_bytes`; above 1 the alert `memory` is raised.
+    /// `resident_bytes` ÷ `high_memory_threshold_bytes`. Above 1 the alert `memory` is raised.
     pub share_of_threshold: Option<f64>,
 }
 
-/// Processors. Shares are of the time since the look before, so the first look has none.
+/// Processors. Shares refer to the time since the previous look, so the first look has none.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[non_exhaustive]
 pub struct CpuStats {
-    /// What the process has used of the time that it could have used, 0 to 1: 1 is all of `cores_allowed`.
+    /// Share of the available processor time that the process has used, from 0 to 1. 1 means all of `cores_allowed`.
     pub process_share: Option<f64>,
-    /// Processor time of the process so far, in nanoseconds: all its threads, also those that have ended.
+    /// Processor time of the process so far, in nanoseconds. Includes threads that have ended.
     pub process_nanoseconds: u64,
-    /// Cores that the process may use: those that the looking thread may run on, or what a control group's quota allows
-    /// where that is less, a fraction of a core included.
+    /// Cores that the process may use: the cores that the probing thread may run on, or the quota of a control group
+    /// if it is lower. May be a fraction.
     pub cores_allowed: Option<f64>,
-    /// Cores of the machine that are in use.
+    /// Cores of the machine that are online.
     pub cores: Option<u64>,
-    /// What all processes have used of each of them, 0 to 1; what other virtual machines took of it counts as used. Since
-    /// the last look that was at least 200 ms after the one before it.
+    /// Share of each core's time that all processes have used, from 0 to 1. Time taken by other virtual machines
+    /// counts as used. Refers to the time since the last look that was at least 200 ms after its predecessor.
     pub core_shares: Option<Vec<f64>>,
-    /// The same of all together.
+    /// The same share for all cores together.
     pub system_share: Option<f64>,
     /// The machine's load averages.
     pub load_average: Option<LoadAverage>,
 }
 
-/// Threads that run or could run, on average.
+/// Average number of threads that run or could run.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[non_exhaustive]
@@ -91,62 +92,64 @@ pub struct LoadAverage {
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[non_exhaustive]
 pub struct ProcessStats {
-    /// Threads, the library's own included.
+    /// Threads, including the library's own.
     pub threads: Option<u64>,
-    /// Open descriptors: files, sockets, and whatever else has a number. Counted also where none is left, from Linux 6.2 on.
+    /// Open descriptors: files, sockets, and everything else that has a descriptor number. From Linux 6.2 on they can
+    /// be counted even if no descriptor is left.
     pub open_descriptors: Option<u64>,
-    /// How many it may have open; `None` where that is not limited.
+    /// The most descriptors that the process may have open. `None` if there is no limit.
     pub descriptor_limit: Option<u64>,
-    /// When it was started: seconds of Unix time.
+    /// When the process was started, in seconds since 1970.
     pub started_seconds: Option<u64>,
-    /// How long ago that was, in seconds.
+    /// Time since the process was started, in seconds.
     pub uptime_seconds: Option<u64>,
 }
 
-/// Figures of a garbage collected runtime, such as Go's. The host fills and pushes them, since only its runtime has them:
-/// `RuntimeStats::default()`, then its fields.
+/// Figures of a garbage-collected runtime, such as Go's. Only the host's runtime knows them, so the host fills and
+/// pushes them: it takes `RuntimeStats::default()` and sets the fields.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[non_exhaustive]
 pub struct RuntimeStats {
-    /// Goroutines.
+    /// Number of goroutines.
     pub goroutines: u64,
-    /// Collections that have ended.
+    /// Number of completed garbage collections.
     pub gc_count: u64,
-    /// The last pause, in nanoseconds.
+    /// Duration of the last pause, in nanoseconds.
     pub gc_last_pause_nanoseconds: u64,
-    /// The mean pause, in nanoseconds.
+    /// Mean duration of a pause, in nanoseconds.
     pub gc_average_pause_nanoseconds: u64,
-    /// All pauses so far, in nanoseconds.
+    /// Sum of all pauses so far, in nanoseconds.
     pub gc_total_pause_nanoseconds: u64,
-    /// Share of the processor time that collecting took since the start, 0 to 1.
+    /// Share of the processor time since the start that garbage collection has taken, from 0 to 1.
     pub gc_cpu_fraction: f64,
-    /// The runtime's heap in use, in bytes.
+    /// Heap memory in use, in bytes.
     pub heap_bytes: u64,
-    /// Its stacks, in bytes.
+    /// Stack memory, in bytes.
     pub stack_bytes: u64,
-    /// When the host pushed these figures: milliseconds of Unix time. The monitor fills it.
+    /// When the host pushed these figures, in milliseconds since 1970. Set by the monitor.
     pub pushed_milliseconds: u64,
-    /// How long ago that was: figures that are not pushed any more grow old. The monitor fills it too.
+    /// Age of these figures, in milliseconds. It grows if the host stops pushing. Set by the monitor.
     pub age_milliseconds: u64,
 }
 
-/// Queues and pools.
+/// Load of queues and pools.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[non_exhaustive]
 pub struct LoadStats {
     /// Messages that wait in queues.
     pub queue_messages: u64,
-    /// Connections ÷ how many there may be, of the limit that refuses first; `None` where that is not limited. Limits are
-    /// `max_clients` of a router's clients, `max_recorded_clients` of those that the host reports, and the host's own.
+    /// Connections ÷ allowed connections, for the limit that refuses first. `None` if there is no limit. The limits
+    /// are `max_clients` for a router's clients, `max_recorded_clients` for the clients that the host records, and
+    /// the host's own limit.
     pub connection_pool_use: Option<f64>,
-    /// Share of the workers' time in which they were at a message, 0 to 1; `None` where there are none.
+    /// Share of the workers' time that they spent on messages, from 0 to 1. `None` if there are no workers.
     pub worker_pool_use: Option<f64>,
 }
 
 impl LoadStats {
-    /// `connection_limit` 0 stands for none.
+    /// Creates the figures for one limit. A `connection_limit` of 0 means no limit.
     pub fn new(
         queue_messages: u64,
         connections: u64,
@@ -156,32 +159,32 @@ impl LoadStats {
         Self::of_pools(queue_messages, &[(connections, connection_limit)], worker_pool_use)
     }
 
-    /// Of several limits, each with its connections.
+    /// Creates the figures for several pairs of connections and limit.
     pub(crate) fn of_pools(queue_messages: u64, pools: &[(u64, u64)], worker_pool_use: Option<f64>) -> Self {
         let uses = pools.iter().filter_map(|(connections, limit)| share(*connections, *limit));
         Self { queue_messages, connection_pool_use: uses.reduce(f64::max), worker_pool_use }
     }
 }
 
-/// What the monitor itself costs.
+/// Cost of the monitor itself.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[non_exhaustive]
 pub struct CostStats {
-    /// Processor time so far, in nanoseconds: of collecting, of looking at the system, the clients and the rules, and of
-    /// showing and writing reports, this one not yet.
+    /// Processor time so far, in nanoseconds: for collecting, for looking at the system, the clients and the rules,
+    /// and for building and writing reports. Does not include the present report.
     pub cpu_nanoseconds: u64,
-    /// Memory that it holds, in bytes.
+    /// Memory that the monitor holds, in bytes.
     pub bytes: u64,
-    /// How often it has collected.
+    /// Number of collections.
     pub ticks: u64,
-    /// How long collecting took the last time, in nanoseconds.
+    /// Duration of the last collection, in nanoseconds.
     pub collect_nanoseconds_last: u64,
-    /// How long it took at most.
+    /// Duration of the longest collection, in nanoseconds.
     pub collect_nanoseconds_maximum: u64,
 }
 
-/// `part` ÷ `whole`, where there is a whole.
+/// `part` ÷ `whole`. `None` if `whole` is 0.
 pub(super) fn share(part: u64, whole: u64) -> Option<f64> {
     (whole > 0).then(|| part as f64 / whole as f64)
 }

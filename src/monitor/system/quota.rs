@@ -1,19 +1,19 @@
-//! How many cores' time control groups leave this process: `cpu.max`, of its own group and of each above it. Only
-//! version 2 of control groups; of version 1 the standard library knows the whole cores (`available_parallelism`).
-//! Used by the probe, since half a core, a container's usual share, is not a number of cores.
+//! The processor quota of the control groups, in cores: `cpu.max` of the process's group and of each group above it.
+//! Only for version 2 of control groups; for version 1 the standard library knows the whole cores
+//! (`available_parallelism`). The probe needs this because a container often gets a fraction of a core.
 
 use std::path::{Component, Path};
 
-/// Cores' worth of time that this process may use; `None` without a quota.
+/// The processor time that this process may use, in cores. `None` without a quota.
 pub(super) fn cores() -> Option<f64> {
     let groups = std::fs::read_to_string("/proc/self/cgroup").ok()?;
     let group = groups.lines().find_map(|line| line.strip_prefix("0::"))?;
     smallest(Path::new("/sys/fs/cgroup"), Path::new(group))
 }
 
-/// The smallest quota on the way from `group`, which is given as seen from `root`, up to `root`.
+/// The smallest quota from `group` up to `root`. `group` is a path as seen from `root`.
 fn smallest(root: &Path, group: &Path) -> Option<f64> {
-    // Of a group outside what is mounted here (`/../other`) nothing can be read but the root.
+    // For a group outside the mounted hierarchy (`/../other`), only the root can be read.
     let outside = group.components().any(|part| part == Component::ParentDir);
     let inside = if outside { Path::new("") } else { group.strip_prefix("/").unwrap_or(group) };
     let quotas = inside.ancestors().filter_map(|folder| {
@@ -23,7 +23,7 @@ fn smallest(root: &Path, group: &Path) -> Option<f64> {
     quotas.reduce(f64::min)
 }
 
-/// `cpu.max`: microseconds of processor time in each period, or `max`; then the period in microseconds.
+/// Parses `cpu.max`: microseconds of processor time per period, or `max`, and then the period in microseconds.
 fn quota(text: &str) -> Option<f64> {
     let mut words = text.split_ascii_whitespace().map(|word| word.parse::<u32>().ok());
     let (quota, period) = (words.next()??, words.next()??);
@@ -57,7 +57,7 @@ mod tests {
         write(&folder, "70000 100000\n");
         assert_eq!(look("/outer/inner"), Some(0.7));
         assert_eq!(look("/outer"), Some(1.5));
-        // In a container the root of what is mounted is its own group.
+        // In a container the root of the mounted hierarchy is the process's own group.
         assert_eq!(look("/"), None);
         write(&root, "20000 100000\n");
         assert_eq!(look("/"), Some(0.2));
