@@ -1,5 +1,6 @@
-//! Figures for others: the Prometheus text format. Pure functions of a snapshot; hosts and the bundled server call them
-//! wherever they serve HTTP. The JSON report is [`Monitor::report`](crate::monitor::Monitor::report).
+//! Export of figures in the Prometheus text format. The functions are pure functions of a snapshot; hosts and the
+//! bundled server call them wherever they serve HTTP. For the JSON report see
+//! [`Monitor::report`](crate::monitor::Monitor::report).
 
 mod ports;
 mod text;

@@ -44,14 +44,14 @@ fn on_demand_each_format_says_what_is() {
     let text = monitor.report(Format::Text);
     for line in [
         "corelane report, 1970-01-01 00:16:45 UTC",
-        "figures since 1970-01-01 00:16:40 UTC (0 resets), up for 5.00 s",
-        "alerts (since 1970-01-01 00:16:40 UTC, never reset): 1 now, 1 raised, 0 resolved",
+        "figures since 1970-01-01 00:16:40 UTC (resets: 0), up for 5.00 s",
+        "alerts (since 1970-01-01 00:16:40 UTC, never reset): 1 current, 1 raised, 0 resolved",
         "messages: 1, succeeded 1 (100.00 %), failed 0, expired 0, slow 1, 2.0 KiB in, 0 B out",
-        "  handled  average 2.00 s, p50 2.00 s, p95 2.00 s, p99 2.00 s, p99.9 2.00 s, most 2.00 s",
+        "  handling   average 2.00 s, p50 2.00 s, p95 2.00 s, p99 2.00 s, p99.9 2.00 s, maximum 2.00 s",
         "  1s-5s 1",
         "slow messages (over 1.00 s): 1, 0 of them not listed here",
-        "connections: 2 now, 2 at most, 2 in all; 2 and 0 came and went in the last minute; 0 unhealthy, 0 reconnects",
-        "  app: 2 now, 2 in all",
+        "connections: 2 open, 2 peak, 2 total; last minute: 2 connects, 0 disconnects; 0 unhealthy, 0 reconnects",
+        "  app: 2 open, 2 total",
     ] {
         assert!(text.lines().any(|present| present == line), "{line:?} is not in\n{text}");
     }
@@ -272,7 +272,7 @@ fn a_name_cannot_write_lines_of_its_own() {
     monitor.tick();
     let report = monitor.report(Format::Text);
     assert!(
-        report.contains(r"x\n\nalerts: 0 now\u{1b}[2J") && report.contains("never reset): 1 now"),
+        report.contains(r"x\n\nalerts: 0 now\u{1b}[2J") && report.contains("never reset): 1 current"),
         "{report}"
     );
     assert!(!report.contains('\u{1b}') && report.matches("\nalerts").count() == 1, "{report}");
@@ -292,7 +292,7 @@ fn every_figure_says_since_when_it_counts() {
     assert_eq!((stats.started_milliseconds, stats.since_milliseconds), (1_000_000, 1_060_000));
     let text = monitor.report(Format::Text);
     let (start, reset) = ("1970-01-01 00:16:40 UTC", "1970-01-01 00:17:40 UTC");
-    assert!(text.contains(&format!("figures since {reset} (1 resets)")), "{text}");
+    assert!(text.contains(&format!("figures since {reset} (resets: 1)")), "{text}");
     for part in ["routing", "alerts", "monitor"] {
         assert!(text.contains(&format!("\n{part} (since {start}, never reset): ")), "{part}: {text}");
     }

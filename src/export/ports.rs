@@ -1,4 +1,4 @@
-//! Families by port: which one is slow. Ports through which nothing ever went have no samples.
+//! Metric families by port, to find a slow port. Ports that have never carried a record have no samples.
 
 use super::text::{Labels, TextFamily, histogram};
 use crate::metrics::{PathStats, PortStats, Stats};
@@ -33,7 +33,7 @@ pub(super) fn port_families(stats: &Stats) -> Vec<TextFamily> {
     let path = |name, kind, help, value| per_path(TextFamily::new(name, kind, help), stats, value);
     let write = histogram(
         "port_write_duration_seconds",
-        "Time from handing a delivery out to its acknowledgement; of each client one at a time.",
+        "Time from the poll that hands a delivery out to its acknowledgement; one at a time per client is timed.",
     );
     vec![
         per_port(write, stats, |family, labels, port| family.histogram(labels, &port.write)),
@@ -45,29 +45,35 @@ pub(super) fn port_families(stats: &Stats) -> Vec<TextFamily> {
         count(
             "port_outstanding_peak_messages",
             "gauge",
-            "Most messages that one client had been handed and had not acknowledged.",
+            "Most unacknowledged messages of one client.",
             |port| port.outstanding_messages_maximum,
         ),
-        count("port_outstanding_peak_bytes", "gauge", "Most bytes, likewise.", |port| {
+        count("port_outstanding_peak_bytes", "gauge", "Most unacknowledged bytes of one client.", |port| {
             port.outstanding_bytes_maximum
         }),
-        path("path_ingress_messages", "gauge", "Records in the ring to the worker.", |path| {
+        path("path_ingress_messages", "gauge", "Records in the ingress ring to the worker.", |path| {
             path.ingress_messages
         }),
-        path("path_egress_messages", "gauge", "Deliveries in the ring to the port.", |path| {
+        path("path_egress_messages", "gauge", "Deliveries in the egress ring to the port.", |path| {
             path.egress_messages
         }),
-        path("path_backlog_bytes", "gauge", "Bytes in the backlog for the port.", |path| path.backlog_bytes),
-        path("path_backlog_peak_bytes", "gauge", "Most bytes that were in it.", |path| {
+        path("path_backlog_bytes", "gauge", "Bytes in the backlog behind the egress ring.", |path| {
+            path.backlog_bytes
+        }),
+        path("path_backlog_peak_bytes", "gauge", "Most bytes in the backlog at once.", |path| {
             path.backlog_bytes_maximum
         }),
         path(
             "path_egress_full_total",
             "counter",
-            "Deliveries given up because ring and backlog were full.",
+            "Deliveries given up because egress ring and backlog were full.",
             |path| path.egress_full,
         ),
-        path("path_closings", "gauge", "Closings that wait for room.", |path| path.closings),
-        path("path_closings_peak", "gauge", "Most that waited at once.", |path| path.closings_maximum),
+        path("path_closings", "gauge", "Closings that wait for room in egress ring and backlog.", |path| {
+            path.closings
+        }),
+        path("path_closings_peak", "gauge", "Most closings that waited at once.", |path| {
+            path.closings_maximum
+        }),
     ]
 }

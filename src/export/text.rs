@@ -1,10 +1,10 @@
-//! Prometheus text format 0.0.4: families sorted by name, each with HELP and TYPE, labels in a fixed order, buckets
-//! whose bounds are true cell boundaries. Follows prometheus/docs, `instrumenting/exposition_formats.md`.
+//! The Prometheus text format 0.0.4: families sorted by name, each with HELP and TYPE, labels in a fixed order, and
+//! buckets whose bounds are exact cell boundaries. Follows prometheus/docs, `instrumenting/exposition_formats.md`.
 
 use crate::metrics::{ByReason, LatencyStats, OCTAVE_BOUNDS, Stats, TypeStats, WorkerStats};
 use std::fmt::Write;
 
-/// The content type of what [`prometheus`] returns.
+/// The content type of the text that [`prometheus`] returns.
 pub const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 
 pub(super) type Labels<'a> = &'a [(&'a str, &'a str)];
@@ -74,7 +74,7 @@ impl TextFamily {
     }
 }
 
-/// Nanoseconds as seconds, all digits, no exponent.
+/// Nanoseconds as seconds, with all digits and without an exponent.
 fn seconds(nanoseconds: u64) -> String {
     let mut text = format!("{}.{:09}", nanoseconds / 1_000_000_000, nanoseconds % 1_000_000_000);
     text.truncate(text.trim_end_matches('0').trim_end_matches('.').len());
@@ -100,7 +100,7 @@ fn per_type(mut family: TextFamily, stats: &Stats, value: impl Fn(&TypeStats) ->
     family
 }
 
-/// An empty label value means no label, so the series of everything else names its protocol `other`.
+/// An empty label value means that the label is absent, so the series of unlisted types gets the protocol `other`.
 fn type_labels<'a>(protocol: &'a str, message_type: &'a str) -> [(&'a str, &'a str); 2] {
     [("message_type", message_type), ("protocol", if protocol.is_empty() { "other" } else { protocol })]
 }
@@ -116,7 +116,8 @@ fn per_worker(
     family
 }
 
-/// Adds one sample per reason, also those of 0: `rate()` sees the first one only where a 0 was before it.
+/// Adds one sample per reason, including reasons with the count 0: `rate()` sees the first failure only if a 0
+/// precedes it.
 fn per_reason(mut family: TextFamily, labels: Labels<'_>, counts: &ByReason) -> TextFamily {
     for (reason, count) in counts.iter() {
         family = family.count(&[labels, &[("reason", reason)]].concat(), count);
@@ -124,7 +125,7 @@ fn per_reason(mut family: TextFamily, labels: Labels<'_>, counts: &ByReason) -> 
     family
 }
 
-/// The snapshot in the Prometheus text format 0.0.4.
+/// Writes the snapshot in the Prometheus text format 0.0.4.
 ///
 /// ```
 /// let router = corelane::router::Builder::new(corelane::config::Config::default()).build()?.0;
@@ -153,8 +154,7 @@ pub fn prometheus(stats: &Stats) -> String {
 }
 
 fn message_families(stats: &Stats) -> Vec<TextFamily> {
-    let mut failed =
-        counter("messages_failed_total", "Accepted messages that were not delivered, by reason.");
+    let mut failed = counter("messages_failed_total", "Accepted messages that failed, by reason.");
     for one in &stats.types {
         failed = per_reason(failed, &type_labels(&one.protocol, &one.message_type), &one.failures);
     }
@@ -162,12 +162,18 @@ fn message_families(stats: &Stats) -> Vec<TextFamily> {
     vec![
         per_type(counter("messages_received_total", "Messages taken by workers."), stats, |one| one.received),
         per_type(
-            counter("messages_delivered_total", "Messages handed to a destination, or that end here."),
+            counter(
+                "messages_delivered_total",
+                "Messages handed to their recipients, or completed at the router.",
+            ),
             stats,
             |one| one.succeeded,
         ),
         per_type(
-            counter("messages_expired_total", "Messages that waited or were held too long."),
+            counter(
+                "messages_expired_total",
+                "Messages that expired because they waited or were held too long.",
+            ),
             stats,
             |one| one.expired,
         ),
@@ -175,7 +181,7 @@ fn message_families(stats: &Stats) -> Vec<TextFamily> {
         per_reason(
             counter(
                 "messages_refused_total",
-                "Messages that a port did not accept, by reason; one that was submitted again counts each time.",
+                "Messages that a port did not accept, by reason. A message that is submitted again counts each time.",
             ),
             &[],
             &accounting.refusals,
@@ -189,7 +195,10 @@ fn message_families(stats: &Stats) -> Vec<TextFamily> {
             &accounting.takeovers,
         ),
         per_reason(
-            counter("deliveries_dropped_total", "Deliveries that were not handed out, by reason."),
+            counter(
+                "deliveries_dropped_total",
+                "Deliveries given up before they were handed out, by reason.",
+            ),
             &[],
             &accounting.undelivered,
         ),
@@ -201,36 +210,36 @@ fn message_families(stats: &Stats) -> Vec<TextFamily> {
             &[],
             &accounting.unacknowledged_reasons,
         ),
-        counter("messages_submitted_total", "Messages given to ports.").count(&[], accounting.submitted),
-        counter("deliveries_total", "Deliveries emitted, in recipients.").count(&[], accounting.deliveries),
-        gauge("messages_in_flight", "Accepted messages that have not ended, held ones included.")
+        counter("messages_submitted_total", "Messages submitted to ports.").count(&[], accounting.submitted),
+        counter("deliveries_total", "Deliveries emitted, counted per recipient.")
+            .count(&[], accounting.deliveries),
+        gauge("messages_in_flight", "Accepted messages that have not ended, including held messages.")
             .count(&[], accounting.in_flight),
-        gauge("messages_held", "Messages held for names that are not connected.").count(&[], accounting.held),
-        gauge("deliveries_queued", "Deliveries in rings and backlogs.").count(&[], accounting.queued),
+        gauge("messages_held", "Messages held for recipients that are not connected.")
+            .count(&[], accounting.held),
+        gauge("deliveries_queued", "Deliveries in egress rings and backlogs.").count(&[], accounting.queued),
         counter("sent_bytes_total", "Payload bytes acknowledged as written.")
             .count(&[], stats.messages.bytes_out),
         histogram(
             "message_write_duration_seconds",
-            "Time from handing a delivery out to its acknowledgement.",
+            "Time from the poll that hands a delivery out to its acknowledgement.",
         )
         .histogram(&[], &stats.messages.write),
-        gauge("workers_active", "Workers that have something to do.")
-            .count(&[], stats.routing.workers_active),
-        gauge("workers_idle", "Workers that have nothing to do.").count(&[], stats.routing.workers_idle),
+        gauge("workers_active", "Workers that have work.").count(&[], stats.routing.workers_active),
+        gauge("workers_idle", "Workers that have no work.").count(&[], stats.routing.workers_idle),
     ]
 }
 
-/// What is measured of messages.
+/// Figures that need `enable_metrics`.
 fn measured_families(stats: &Stats) -> Vec<TextFamily> {
     let mut by_type = histogram(
         "message_duration_seconds",
-        "Time from taking a message off its ring to its end; waiting is in message_queue_duration_seconds.",
+        "Handling time of messages: from leaving the ingress ring to the end. Excludes message_queue_duration_seconds.",
     );
     for one in &stats.types {
         by_type = by_type.histogram(&type_labels(&one.protocol, &one.message_type), &one.service);
     }
-    let mut by_app =
-        histogram("app_message_duration_seconds", "As message_duration_seconds, by application.");
+    let mut by_app = histogram("app_message_duration_seconds", "Handling time of messages, by application.");
     for one in &stats.applications {
         by_app = by_app.histogram(&[("app", &one.name)], &one.service);
     }
@@ -238,18 +247,19 @@ fn measured_families(stats: &Stats) -> Vec<TextFamily> {
     let overflows =
         overflows.map(|one| one.service.distribution.overflows() + one.queue_wait.distribution.overflows());
     let average =
-        gauge("routing_average_seconds", "Mean of waiting and handling together, over all messages.");
-    // Before the first message there is no mean, and no sample.
+        gauge("routing_average_seconds", "Mean of queue wait and handling time together, over all messages.");
+    // Before the first message there is no mean, so there is no sample.
     let average = match stats.routing.average_nanoseconds {
         Some(nanoseconds) => average.seconds(&[], nanoseconds),
         None => average,
     };
     vec![
         average,
-        counter("received_bytes_total", "Payload bytes taken.").count(&[], stats.messages.bytes_in),
+        counter("received_bytes_total", "Payload bytes that workers received.")
+            .count(&[], stats.messages.bytes_in),
         by_type,
         by_app,
-        histogram("message_held_duration_seconds", "Time on hold for a name, of messages that have ended.")
+        histogram("message_held_duration_seconds", "Hold time of held messages that have ended.")
             .histogram(&[], &stats.messages.held),
         histogram("message_queue_duration_seconds", "Time from the socket to the worker.")
             .histogram(&[], &stats.messages.queue_wait),
@@ -261,16 +271,17 @@ fn connection_families(stats: &Stats) -> Vec<TextFamily> {
     let connections = stats.connections;
     let closes = stats.workers.iter().map(|worker| worker.credit_closes).sum();
     vec![
-        counter("connections_opened_total", "Clients connected so far.").count(&[], connections.total),
-        counter("connections_closed_total", "Clients disconnected so far.")
+        counter("connections_opened_total", "Connects since the start.").count(&[], connections.total),
+        counter("connections_closed_total", "Disconnects since the start.")
             .count(&[], connections.total - connections.active),
-        gauge("connections_open", "Clients connected now.").count(&[], connections.active),
+        gauge("connections_open", "Clients that are connected.").count(&[], connections.active),
         gauge("connections_open_peak", "Most clients connected at once.").count(&[], connections.peak),
-        counter("clients_expelled_total", "Clients that the router asked to be closed, by reason.")
+        counter("clients_expelled_total", "Clients that the router asked the host to close, by reason.")
             .count(&[("reason", "credit_exhausted")], closes),
-        counter("label_overflows_total", "Names that were folded into other.")
+        counter("label_overflows_total", "Connects whose application was folded into the series other.")
             .count(&[("label", "app")], stats.applications_folded),
-        gauge("build_info", "The library that counts.").count(&[("version", env!("CARGO_PKG_VERSION"))], 1),
+        gauge("build_info", "Version of corelane; the value is always 1.")
+            .count(&[("version", env!("CARGO_PKG_VERSION"))], 1),
     ]
 }
 
@@ -280,62 +291,71 @@ fn room_families(stats: &Stats) -> Vec<TextFamily> {
     vec![
         gauge("rooms_open", "Rooms that have members.").count(&[], rooms.open),
         gauge("room_members", "Memberships in rooms.").count(&[], rooms.members),
-        gauge("room_members_peak", "Most memberships at once.").count(&[], rooms.members_maximum),
-        counter("room_joins_total", "Joins so far.").count(&[], rooms.joined),
-        counter("room_leaves_total", "Leaves so far, by disconnects too.").count(&[], rooms.left),
+        gauge("room_members_peak", "Most memberships in rooms at once.").count(&[], rooms.members_maximum),
+        counter("room_joins_total", "Joins since the start.").count(&[], rooms.joined),
+        counter("room_leaves_total", "Leaves since the start, including leaves by disconnecting.")
+            .count(&[], rooms.left),
         per_reason(
-            counter("room_refused_total", "Joins and leaves that were refused, by reason."),
+            counter("room_refused_total", "Refused joins and leaves, by reason."),
             &[],
             &rooms.refusals,
         ),
         gauge("room_retired_lists", "Replaced member lists that workers may still read.")
             .count(&[], rooms.retired_lists),
-        gauge("room_retired_bytes", "Bytes of such lists.").count(&[], rooms.retired_bytes),
+        gauge("room_retired_bytes", "Bytes of replaced member lists that workers may still read.")
+            .count(&[], rooms.retired_bytes),
         counter("room_messages_total", "Messages relayed to rooms.")
             .count(&[], all(|worker| worker.room_messages)),
-        counter("room_records_total", "Delivery records written for them.")
+        counter("room_records_total", "Delivery records written for room messages.")
             .count(&[], all(|worker| worker.room_records)),
-        counter("room_recipients_total", "Recipients of these records.")
+        counter("room_recipients_total", "Recipients in the delivery records of room messages.")
             .count(&[], all(|worker| worker.room_recipients)),
-        counter("room_copied_bytes_total", "Payload bytes written into these records.")
-            .count(&[], all(|worker| worker.room_bytes_copied)),
-        counter("bad_deliveries_total", "Delivery records that a poll could not read.")
+        counter(
+            "room_copied_bytes_total",
+            "Payload bytes written into the delivery records of room messages.",
+        )
+        .count(&[], all(|worker| worker.room_bytes_copied)),
+        counter("bad_deliveries_total", "Corrupt delivery records that a poll skipped.")
             .count(&[], stats.bad_deliveries),
-        counter("corrupt_deliveries_total", "Rings from workers that a poll gave up.")
+        counter("corrupt_deliveries_total", "Egress rings that a poll gave up as corrupt.")
             .count(&[], stats.corrupt_deliveries),
     ]
 }
 
-/// Where messages are placed, and what admission has left.
+/// Placement of messages, and the state of admission.
 fn placement_families(stats: &Stats) -> Vec<TextFamily> {
     let placement = &stats.placement;
-    let load = gauge("worker_load_records", "Records found waiting in the worker's last cycle.");
+    let load = gauge("worker_load_records", "Records that waited at the start of the worker's last cycle.");
     vec![
         per_worker(load, stats, |family, labels, worker| family.count(labels, worker.load)),
         gauge("workers_enabled", "Workers that messages are placed on.").count(&[], placement.active_workers),
         counter(
             "placement_moves_wanted_total",
-            "Submissions for which another worker would have been better.",
+            "Submissions for which another worker would have been better than the client's.",
         )
         .count(&[], placement.moves_wanted),
-        counter("placement_moves_total", "Of these, with which the client moved.")
+        counter("placement_moves_total", "Submissions that moved the client to a better worker.")
             .count(&[], placement.moves_made),
-        gauge("payload_bytes", "Bytes of payloads outside rings.").count(&[], stats.payload_bytes),
-        gauge("payloads_waiting", "Payloads outside rings that wait to be taken.")
+        gauge("payload_bytes", "Bytes of out-of-line payloads.").count(&[], stats.payload_bytes),
+        gauge("payloads_waiting", "Out-of-line payloads that wait to be taken.")
             .count(&[], stats.payloads_waiting),
-        gauge("messages_permitted", "Cap on messages in flight; 0 for none.").count(&[], placement.permits),
-        gauge("message_permits_available", "Permits of that cap that nobody has.")
-            .count(&[], placement.permits_available),
+        gauge("messages_permitted", "Limit on messages in flight (max_concurrent_messages); 0 for none.")
+            .count(&[], placement.permits),
+        gauge(
+            "message_permits_available",
+            "Permits of messages_permitted that neither a message nor a port holds.",
+        )
+        .count(&[], placement.permits_available),
     ]
 }
 
-/// What the host routed itself and reported.
+/// Figures of messages that the host has routed itself and recorded.
 fn recorded_families(stats: &Stats) -> Vec<TextFamily> {
     let recorded = &stats.recorded;
     let mut messages =
-        counter("recorded_messages_total", "Messages that the host routed itself, by outcome.");
-    let mut bytes = counter("recorded_bytes_total", "Bytes of such messages.");
-    let mut durations = histogram("recorded_duration_seconds", "How long the host took for such messages.");
+        counter("recorded_messages_total", "Messages that the host routed itself and recorded, by outcome.");
+    let mut bytes = counter("recorded_bytes_total", "Payload bytes of recorded messages.");
+    let mut durations = histogram("recorded_duration_seconds", "Handling time of recorded messages.");
     for one in &recorded.types {
         let [message_type, protocol] = type_labels(&one.protocol, &one.message_type);
         for (outcome, count) in [("ok", one.succeeded), ("failed", one.failed)] {
@@ -344,13 +364,14 @@ fn recorded_families(stats: &Stats) -> Vec<TextFamily> {
         bytes = bytes.count(&[message_type, protocol], one.bytes);
         durations = durations.histogram(&[message_type, protocol], &one.duration);
     }
-    let mut by_app = counter("recorded_app_messages_total", "Such messages by application and outcome.");
+    let mut by_app = counter("recorded_app_messages_total", "Recorded messages, by application and outcome.");
     for one in &recorded.applications {
         for (outcome, count) in [("ok", one.succeeded), ("failed", one.failed)] {
             by_app = by_app.count(&[("app", &one.name), ("outcome", outcome)], count);
         }
     }
-    let folded = counter("recorded_folded_total", "Such messages whose name was folded into other.");
+    let folded =
+        counter("recorded_folded_total", "Lookups of recorded names that were folded into the series other.");
     let folded = folded
         .count(&[("label", "app")], recorded.applications_folded)
         .count(&[("label", "type")], recorded.types_folded);
@@ -364,68 +385,100 @@ fn worker_families(stats: &Stats) -> Vec<TextFamily> {
     let each_gauge = |name, help, value: fn(&WorkerStats) -> u64| {
         per_worker(gauge(name, help), stats, |family, labels, worker| family.count(labels, value(worker)))
     };
-    let age = gauge("worker_message_age_seconds", "How long its handler has been at the present message.");
-    let busy = counter("worker_busy_seconds_total", "Time in cycles that found work.");
+    let age = gauge(
+        "worker_message_age_seconds",
+        "Time that the running handler has spent on its message; 0 if none runs.",
+    );
+    let busy = counter("worker_busy_seconds_total", "Time that the worker spent in cycles with work.");
     vec![
         per_worker(busy, stats, |family, labels, worker| family.seconds(labels, worker.busy_nanoseconds)),
-        each_counter("worker_batches_total", "Cycles that found work.", |worker| worker.cycles),
-        each_counter("worker_full_batches_total", "Rings left with more waiting.", |worker| {
-            worker.full_batches
+        each_counter("worker_batches_total", "Cycles with work.", |worker| worker.cycles),
+        each_counter(
+            "worker_full_batches_total",
+            "Batches that reached their limit while more records waited in the ring.",
+            |worker| worker.full_batches,
+        ),
+        each_counter("worker_parks_total", "Times that the worker slept.", |worker| worker.parks),
+        each_counter("worker_wakeups_total", "Times that the worker woke a port.", |worker| worker.wakes),
+        each_counter(
+            "worker_backlogged_total",
+            "Deliveries that went through a backlog, because their egress ring was full.",
+            |worker| worker.backlogged,
+        ),
+        each_counter(
+            "worker_stamps_clamped_total",
+            "Time stamps in the future, clamped to the present.",
+            |worker| worker.stamps_clamped,
+        ),
+        each_counter("worker_corrupt_rings_total", "Ingress rings given up as corrupt.", |worker| {
+            worker.corrupt_rings
         }),
-        each_counter("worker_parks_total", "Times the worker slept.", |worker| worker.parks),
-        each_counter("worker_wakeups_total", "Times the worker woke a port.", |worker| worker.wakes),
-        each_counter("worker_backlogged_total", "Deliveries that found their ring full.", |worker| {
-            worker.backlogged
-        }),
-        each_counter("worker_stamps_clamped_total", "Stamps from the future.", |worker| {
-            worker.stamps_clamped
-        }),
-        each_counter("worker_corrupt_rings_total", "Rings given up.", |worker| worker.corrupt_rings),
         per_worker(
-            counter("worker_idle_seconds_total", "Time outside such cycles."),
+            counter(
+                "worker_idle_seconds_total",
+                "Time that the worker spent between cycles and in cycles without work.",
+            ),
             stats,
             |family, labels, worker| family.seconds(labels, worker.idle_nanoseconds),
         ),
         each_counter("worker_messages_total", "Messages that ended at the worker.", |worker| worker.ended),
-        each_counter("worker_failures_total", "Of these, failed or expired.", |worker| {
+        each_counter("worker_failures_total", "Messages that failed or expired at the worker.", |worker| {
             worker.failed + worker.expired
         }),
-        each_counter("worker_credit_refusals_total", "Deliveries refused for want of credit.", |worker| {
-            worker.credit_refusals
+        each_counter(
+            "worker_credit_refusals_total",
+            "Deliveries refused because the recipient had no credit left.",
+            |worker| worker.credit_refusals,
+        ),
+        each_counter(
+            "worker_credit_drops_total",
+            "Deliveries dropped because the recipient had no credit left.",
+            |worker| worker.credit_drops,
+        ),
+        each_gauge("worker_queue_messages", "Records in the worker's ingress rings.", |worker| {
+            worker.queue_messages
         }),
-        each_counter("worker_credit_drops_total", "Deliveries dropped for want of credit.", |worker| {
-            worker.credit_drops
+        each_gauge("worker_queue_bytes", "Bytes in use in the worker's ingress rings.", |worker| {
+            worker.queue_bytes
         }),
-        each_gauge("worker_queue_messages", "Records in its rings.", |worker| worker.queue_messages),
-        each_gauge("worker_queue_bytes", "Bytes of its rings in use.", |worker| worker.queue_bytes),
         each_gauge(
             "worker_queue_peak_messages",
-            "Most records seen waiting at the start of a cycle.",
+            "Most records that waited at the start of a cycle.",
             |worker| worker.queue_messages_maximum,
         ),
         each_gauge(
             "worker_in_flight_peak_messages",
-            "Most records waiting and messages held, likewise.",
+            "Most waiting records and held messages together at the start of a cycle.",
             |worker| worker.in_flight_maximum,
         ),
-        each_counter("worker_handler_panics_total", "Panics of handlers.", |worker| worker.handler_panics),
-        each_counter("worker_stalls_total", "Times that a handler was over its time.", |worker| {
-            worker.stalls
+        each_counter("worker_handler_panics_total", "Panics of message handlers.", |worker| {
+            worker.handler_panics
         }),
-        each_gauge("worker_stalled", "1 while its handler is over its time.", |worker| {
-            u64::from(worker.stalled)
+        each_counter(
+            "worker_stalls_total",
+            "Times that a handler exceeded processing_timeout_ms.",
+            |worker| worker.stalls,
+        ),
+        each_gauge(
+            "worker_stalled",
+            "1 while the handler exceeds processing_timeout_ms, else 0.",
+            |worker| u64::from(worker.stalled),
+        ),
+        each_gauge(
+            "worker_given_up",
+            "1 if a stop left the worker behind inside a handler, else 0.",
+            |worker| u64::from(worker.given_up),
+        ),
+        each_gauge("worker_lost", "1 if the worker ended without a stop, else 0.", |worker| {
+            u64::from(worker.lost)
         }),
-        each_gauge("worker_given_up", "1 if a stop left it behind inside a handler.", |worker| {
-            u64::from(worker.given_up)
-        }),
-        each_gauge("worker_lost", "1 if it ended without a stop.", |worker| u64::from(worker.lost)),
         per_worker(age, stats, |family, labels, worker| {
             family.seconds(labels, worker.message_age_nanoseconds)
         }),
-        each_gauge("worker_queue_peak_bytes", "Most bytes seen waiting at the start of a cycle.", |worker| {
+        each_gauge("worker_queue_peak_bytes", "Most bytes that waited at the start of a cycle.", |worker| {
             worker.queue_bytes_maximum
         }),
-        each_gauge("worker_backlog_peak_bytes", "Most bytes in one backlog.", |worker| {
+        each_gauge("worker_backlog_peak_bytes", "Most bytes in one backlog at once.", |worker| {
             worker.backlog_bytes_maximum
         }),
         each_gauge("worker_held_peak_messages", "Most messages held at once.", |worker| worker.held_maximum),

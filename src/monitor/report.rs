@@ -1,5 +1,5 @@
-//! Reports: the figures as text, JSON or a page, on demand or on a timer, to whoever asked: a callback, a file, the log.
-//! Each receiver has a thread and a short queue of its own; the monitor's thread hands the figures over and goes on.
+//! Reports: the figures as text, JSON or HTML, on demand or periodically, for a callback, a file or the log. Each
+//! receiver has its own thread and a short queue. The monitor's thread only puts the figures into the queues.
 
 mod html;
 mod json;
@@ -15,20 +15,20 @@ use std::io::Write;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
-/// How a report is written.
+/// Format of a report.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Format {
-    /// For people, in a terminal or a log.
+    /// Text for a terminal or a log.
     Text,
-    /// Every figure, under a `schema_version`; see `docs/schema.json`.
+    /// JSON with every figure, under a `schema_version`; see `docs/schema.json`.
     Json,
-    /// A page of its own, without scripts or anything from elsewhere.
+    /// A self-contained HTML page, without scripts and without external resources.
     Html,
 }
 
 impl Format {
-    /// The media type of such a report.
+    /// The media type of the format.
     pub const fn content_type(self) -> &'static str {
         match self {
             Self::Text => "text/plain; charset=utf-8",
@@ -38,34 +38,35 @@ impl Format {
     }
 }
 
-/// Where reports go.
+/// Destination of reports.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Target {
-    /// A file that always holds the last whole report: written beside it, then put in its place.
+    /// A file that always holds the latest whole report. The report is written to `PATH.new` in the same directory,
+    /// which then replaces the file.
     File(PathBuf),
-    /// The log (`tracing`, at info), one event each.
+    /// The log: one `tracing` event per report, at level info.
     Log,
 }
 
-/// What became of reports.
+/// Counts of periodic reports.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[non_exhaustive]
 pub struct ReportFigures {
-    /// Reports made on the timer.
+    /// Number of periodic reports made.
     pub made: u64,
-    /// Reports that a receiver did not take in time: its queue was full.
+    /// Number of reports that a receiver missed, because its queue was full.
     pub dropped: u64,
-    /// Reports that could not be written to their file.
+    /// Number of reports that could not be written to their file.
     pub failed: u64,
-    /// Files whose last report could not be written.
+    /// Number of files whose last report could not be written.
     pub failing: u64,
-    /// Panics of callbacks.
+    /// Number of panics in callbacks.
     pub panics: u64,
 }
 
-/// A report of these figures.
+/// Writes a report of these figures.
 pub(super) fn write(stats: &MonitorStats, format: Format) -> String {
     match format {
         Format::Text => text::write(stats),
@@ -74,18 +75,18 @@ pub(super) fn write(stats: &MonitorStats, format: Format) -> String {
     }
 }
 
-/// Puts a report in the place of a file's former one. Follows no link: a folder that others may write to would let them
-/// choose what is written over.
+/// Replaces a file with a report. Follows no symbolic link: in a directory that others may write to, a link would let
+/// them choose the file that is overwritten.
 pub(super) fn write_file(path: &Path, report: &str) -> std::io::Result<()> {
     let (mut file, beside) = create_beside(path)?;
     let written = file.write_all(report.as_bytes()).and_then(|()| std::fs::rename(&beside, path));
     if written.is_err() {
-        let _ = std::fs::remove_file(&beside); // It is of no use; the error tells why.
+        let _ = std::fs::remove_file(&beside); // Useless; `written` already holds the error.
     }
     written
 }
 
-/// Whether a report could be written there.
+/// Checks that a report can be written to `path`.
 pub(super) fn try_file(path: &Path) -> std::io::Result<()> {
     if path.is_dir() {
         return Err(std::io::ErrorKind::IsADirectory.into());
@@ -94,33 +95,33 @@ pub(super) fn try_file(path: &Path) -> std::io::Result<()> {
     std::fs::remove_file(beside)
 }
 
-/// A new file beside another one. What lies in its place is removed, be it a link, and what is put there meanwhile is not
-/// opened.
+/// Creates the new file beside `path`. Removes whatever has its name, even a link, and does not open what appears
+/// there meanwhile.
 fn create_beside(path: &Path) -> std::io::Result<(File, PathBuf)> {
     let mut beside = path.as_os_str().to_owned();
     beside.push(".new");
-    let _ = std::fs::remove_file(&beside); // Mostly there is none; otherwise creating it fails, and tells why.
+    let _ = std::fs::remove_file(&beside); // Usually absent. If removal fails, creation fails below.
     let mut options = File::options();
     let file = options.write(true).create_new(true).custom_flags(libc::O_NOFOLLOW).open(&beside)?;
     Ok((file, beside.into()))
 }
 
-/// In place of the figures of messages, where there are none.
-const NO_MESSAGES: &str = "No figures of messages: enable_metrics is off.";
-/// In place of the figures of clients, where there are none.
-const NO_CLIENTS: &str = "No figures of clients: detailed_stats or enable_metrics is off.";
+/// Shown in place of the message figures while there are none.
+const NO_MESSAGES: &str = "No message figures: enable_metrics is off.";
+/// Shown in place of the client figures while there are none.
+const NO_CLIENTS: &str = "No client figures: detailed_stats or enable_metrics is off.";
 
-/// A list's title, with how much of it is shown where that is not all.
+/// A list's title. If the list is incomplete, the title says how much of it is shown.
 fn cut(title: &str, shown: u64, all: u64) -> String {
     if shown < all { format!("{title} ({shown} of {all})") } else { title.to_owned() }
 }
 
-/// A count or a dash.
+/// A count, or a dash.
 fn number_or_dash(count: Option<u64>) -> String {
     count.map_or_else(|| "-".to_owned(), |count| count.to_string())
 }
 
-/// Nanoseconds for people: three digits and a unit.
+/// A duration in readable form: three digits and a unit.
 fn duration(nanoseconds: u64) -> String {
     let value = nanoseconds as f64;
     match nanoseconds {
@@ -131,7 +132,7 @@ fn duration(nanoseconds: u64) -> String {
     }
 }
 
-/// Digits behind the point for three in all.
+/// Number of decimals for three digits in total.
 fn digits(value: f64) -> usize {
     match value {
         ..10.0 => 2,
@@ -140,7 +141,7 @@ fn digits(value: f64) -> usize {
     }
 }
 
-/// Bytes for people.
+/// A number of bytes in readable form.
 fn bytes(count: u64) -> String {
     let value = count as f64;
     match count {
@@ -151,7 +152,7 @@ fn bytes(count: u64) -> String {
     }
 }
 
-/// A share for people.
+/// A share as a percentage.
 fn percent(share: Option<f64>) -> String {
     share.map_or_else(|| "-".to_owned(), |share| format!("{:.2} %", share * 100.0))
 }
@@ -172,7 +173,7 @@ fn time(milliseconds: u64) -> String {
     format!("{year:04}-{month:02}-{day:02} {hour:02}:{minute:02}:{second:02} UTC")
 }
 
-/// A span of time or a dash.
+/// A duration, or a dash.
 fn duration_or_dash(nanoseconds: Option<u64>) -> String {
     nanoseconds.map_or_else(|| "-".to_owned(), duration)
 }

@@ -1,6 +1,6 @@
-//! The last minute, hour and day of one series of latencies: exact counts between two moments, in bounded
-//! memory. Fed by the collector with differences of counts that only grow, so nothing is lost and nothing
-//! counted twice, however late it comes; read by everyone who asks the monitor for windows.
+//! The last minute, hour and day of one series of latencies: exact counts between two moments, in bounded memory. The
+//! collector feeds windows with differences of counts that only grow, so nothing is lost or counted twice, however
+//! late a tick comes. All readers of window figures read from here.
 //!
 //! | tier | slots | cells | width |
 //! |---|---|---|---|
@@ -23,7 +23,7 @@ use super::slots::{Span, WindowTime};
 use crate::metrics::Layout;
 use tier::{Width, WindowTier};
 
-/// The windows of one series. No thread, no clock, no lock: its owner has these.
+/// The windows of one series. They have no thread, clock or lock of their own; the owner provides these.
 #[derive(Debug)]
 pub(crate) struct Windows {
     minute: WindowTier,
@@ -32,8 +32,8 @@ pub(crate) struct Windows {
 }
 
 impl Windows {
-    /// Bytes of one series, all that it ever takes: 738 KiB for 24 hours. Of an idle one most is never
-    /// touched.
+    /// Bytes of one series' windows. They never take more: 738 KiB for 24 hours. Most pages of an idle series are
+    /// never touched.
     pub(crate) const fn bytes(retention_hours: u64) -> usize {
         let minute = WindowTier::bytes(Span::Minute.shape(retention_hours), Layout::FINE, Width::Narrow);
         let hour = WindowTier::bytes(Span::Hour.shape(retention_hours), Layout::FINE, Width::Narrow);
@@ -41,7 +41,7 @@ impl Windows {
         size_of::<Self>() + minute + hour + day
     }
 
-    /// Empty windows that begin at `now`, in nanoseconds since the monitor started.
+    /// Creates empty windows that begin at `now`, in nanoseconds since the monitor was created.
     pub(crate) fn new(retention_hours: u64, now: u64) -> Self {
         let tier =
             |span: Span, layout, width| WindowTier::new(span.shape(retention_hours), layout, width, now);
@@ -52,7 +52,7 @@ impl Windows {
         }
     }
 
-    /// Adds what was recorded since the last tick. A time before the last one counts as that one.
+    /// Adds what has been recorded since the last tick. A time before the last one counts as the last one.
     pub(crate) fn tick(&mut self, now: u64, delta: &Delta<'_>) {
         let (used, tally) = (delta.used(), delta.tally());
         for tier in [&mut self.minute, &mut self.hour, &mut self.day] {
@@ -60,20 +60,21 @@ impl Windows {
         }
     }
 
-    /// Empties all windows; they begin again at `now`. What was recorded since the last tick counts as
-    /// recorded after it, unless the caller ticks first.
+    /// Empties all windows; they begin again at `now`. What has been recorded since the last tick counts as after the
+    /// reset, unless the caller ticks first.
     pub(crate) fn reset(&mut self, now: u64) {
         for tier in [&mut self.minute, &mut self.hour, &mut self.day] {
             tier.reset(now);
         }
     }
 
-    /// One window. `maximum` is the largest value of all time, in nanoseconds: exact, where cells are not.
+    /// Returns the figures of one window. `maximum` is the series' largest value since the last reset, in
+    /// nanoseconds. It is exact, unlike the cells.
     pub(crate) fn window(&self, span: Span, moment: WindowTime, maximum: u64) -> WindowStats {
         self.tier(span).window(moment, maximum)
     }
 
-    /// A window slot by slot, oldest first; its last slot may be open still.
+    /// Returns a window slot by slot, oldest first. The last slot may still be open.
     pub(crate) fn slots(
         &self,
         span: Span,

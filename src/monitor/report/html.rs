@@ -1,5 +1,5 @@
-//! The report as a page that needs nothing else: no scripts, no pictures, nothing from the network. Whatever peers or
-//! hosts chose is escaped.
+//! The HTML report: a self-contained page without scripts, images or network access. Names that peers or hosts have
+//! chosen are escaped.
 
 use super::{NO_CLIENTS, NO_MESSAGES, bytes, cut, duration, duration_or_dash, number_or_dash, percent, time};
 use crate::monitor::figures::{
@@ -21,7 +21,7 @@ pub(super) fn write(stats: &MonitorStats) -> String {
     page.text.push_str("<title>corelane report</title><style>");
     page.text.push_str(STYLE);
     page.text.push_str("</style></head><body>");
-    page.element("h1", &format!("Report of {}", time(stats.time_milliseconds)));
+    page.element("h1", &format!("corelane report, {}", time(stats.time_milliseconds)));
     let since = time(stats.since_milliseconds);
     page.element("p", &format!("Figures since {since}; up for {}.", duration(stats.uptime_nanoseconds)));
     let kept = format!(", since {}, never reset", time(stats.started_milliseconds));
@@ -40,7 +40,12 @@ pub(super) fn write(stats: &MonitorStats) -> String {
             clients(&mut page, "Clients with the most messages", all.tracked, &all.by_messages);
             clients(&mut page, "Clients with the most errors", all.tracked, &all.by_errors);
             clients(&mut page, "Slowest clients", all.tracked, &all.by_average);
-            clients(&mut page, "Clients with the most outstanding", all.tracked, &all.by_outstanding);
+            clients(
+                &mut page,
+                "Clients with the most unacknowledged bytes",
+                all.tracked,
+                &all.by_outstanding,
+            );
         }
         None => page.notice("alert", NO_CLIENTS),
     }
@@ -52,7 +57,7 @@ pub(super) fn write(stats: &MonitorStats) -> String {
     page.text
 }
 
-/// The page as far as it is written.
+/// The page written so far.
 #[derive(Default)]
 struct Page {
     text: String,
@@ -67,7 +72,7 @@ impl Page {
                 '>' => self.text.push_str("&gt;"),
                 '"' => self.text.push_str("&quot;"),
                 '\'' => self.text.push_str("&#39;"),
-                // What would be seen as something else, or turn the line around.
+                // Replace characters that change the direction of text, because they can disguise a name.
                 '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' => self.text.push('\u{fffd}'),
                 other => self.text.push(other),
             }
@@ -112,7 +117,7 @@ impl Page {
 fn alerts(page: &mut Page, kept: &str, stats: &MonitorStats) {
     page.element("h2", &format!("Alerts{kept}"));
     if stats.alerts.current.is_empty() {
-        page.notice("alert fine", "No alert.");
+        page.notice("alert fine", "No alert is raised.");
     }
     for alert in &stats.alerts.current {
         page.notice("alert", &format!("{} {}: {}", alert.severity.label(), alert.id, alert.message));
@@ -122,13 +127,13 @@ fn alerts(page: &mut Page, kept: &str, stats: &MonitorStats) {
         [alert.id.clone(), alert.raised.map_or_else(|| "-".to_owned(), time), over, alert.message.clone()]
     });
     let title = cut("Past alerts", stats.alerts.history.len() as u64, stats.alerts.resolved);
-    page.table(&title, ["Alert", "Raised", "Over", "What"], past);
+    page.table(&title, ["Alert", "Raised", "Resolved", "Message"], past);
     let unavailable = stats
         .alerts
         .rules
         .iter()
         .filter_map(|rule| Some([rule.name.clone(), rule.metric.clone(), rule.unavailable?.to_owned()]));
-    page.table("Rules that raise no alert", ["Rule", "Metric", "Why"], unavailable);
+    page.table("Rules that cannot raise an alert", ["Rule", "Metric", "Reason"], unavailable);
 }
 
 fn messages(page: &mut Page, messages: &MessageFigures) {
@@ -143,10 +148,10 @@ fn messages(page: &mut Page, messages: &MessageFigures) {
     ];
     page.table("Messages", ["Total", "Succeeded", "Failed", "Expired", "Slow", "In", "Out"], [row]);
     let times = [
-        ("Handled", &messages.latency),
-        ("Waited", &messages.queue_wait),
-        ("Held", &messages.held),
-        ("Written", &messages.write),
+        ("Handling", &messages.latency),
+        ("Queue wait", &messages.queue_wait),
+        ("Hold", &messages.held),
+        ("Write", &messages.write),
     ];
     let times = times.map(|(name, latency)| {
         let all = [
@@ -161,13 +166,13 @@ fn messages(page: &mut Page, messages: &MessageFigures) {
         let [a, b, c, d, e, f, g] = all.map(duration_or_dash);
         [name.to_owned(), a, b, c, d, e, f, g]
     });
-    page.table("Times", ["", "Average", "p50", "p90", "p95", "p99", "p99.9", "Most"], times);
+    page.table("Times", ["", "Average", "p50", "p90", "p95", "p99", "p99.9", "Maximum"], times);
     windows(page, "Windows", &messages.windows);
     let counted = messages.failures.counted().into_iter();
     let failures = counted.map(|(reason, count)| [reason.to_owned(), count.to_string()]);
     page.table("Failures", ["Reason", "Messages"], failures);
     let buckets = messages.buckets.iter().map(|bucket| [bucket.name.to_owned(), bucket.count.to_string()]);
-    page.table("Handled for", ["Time", "Messages"], buckets);
+    page.table("Handling times", ["Range", "Messages"], buckets);
 }
 
 fn windows(page: &mut Page, title: &str, windows: &Windowed) {
@@ -208,8 +213,18 @@ fn series(page: &mut Page, title: &str, series: &[SeriesFigures]) {
             duration_or_dash(minute.and_then(|minute| minute.p99)),
         ]
     });
-    let heads =
-        ["Name", "Messages", "Failed", "Slow", "Bytes", "Average", "p99", "Most", "Last minute", "p99 there"];
+    let heads = [
+        "Name",
+        "Messages",
+        "Failed",
+        "Slow",
+        "Bytes",
+        "Average",
+        "p99",
+        "Maximum",
+        "Last minute",
+        "Last minute's p99",
+    ];
     page.table(title, heads, rows);
 }
 
@@ -227,7 +242,8 @@ fn slow(page: &mut Page, slow: &SlowFigures) {
             entry.worker.map_or_else(|| "-".to_owned(), |worker| worker.to_string()),
         ]
     });
-    let heads = ["Last", "Type", "Client", "Application", "Times", "Waited", "Handled", "Bytes", "Worker"];
+    let heads =
+        ["Last", "Type", "Client", "Application", "Count", "Queue wait", "Handling", "Bytes", "Worker"];
     page.table(&cut("Slow messages", slow.total - slow.unlisted.min(slow.total), slow.total), heads, rows);
 }
 
@@ -242,8 +258,16 @@ fn connections(page: &mut Page, stats: &MonitorStats) {
     ]
     .map(Some);
     let health = [connections.healthy, connections.unhealthy, Some(connections.reconnect_attempts)];
-    let heads =
-        ["Now", "Most", "In all", "Came (minute)", "Went (minute)", "Healthy", "Unhealthy", "Reconnects"];
+    let heads = [
+        "Open",
+        "Peak",
+        "Total",
+        "Connects (minute)",
+        "Disconnects (minute)",
+        "Healthy",
+        "Unhealthy",
+        "Reconnect attempts",
+    ];
     let [a, b, c, d, e] = counts.map(number_or_dash);
     let [f, g, h] = health.map(number_or_dash);
     page.table("Connections", heads, [[a, b, c, d, e, f, g, h]]);
@@ -252,7 +276,7 @@ fn connections(page: &mut Page, stats: &MonitorStats) {
         let last = one.last_activity_milliseconds.map_or_else(|| "-".to_owned(), time);
         [one.name.clone(), one.active.to_string(), one.total.to_string(), last]
     });
-    page.table("Connections by application", ["Application", "Now", "In all", "Last activity"], rows);
+    page.table("Connections by application", ["Application", "Open", "Total", "Last activity"], rows);
 }
 
 fn clients(page: &mut Page, title: &str, tracked: u64, clients: &[ClientFigures]) {
@@ -270,7 +294,7 @@ fn clients(page: &mut Page, title: &str, tracked: u64, clients: &[ClientFigures]
         ]
     });
     let heads =
-        ["Client", "Application", "Messages", "Errors", "In", "Out", "Average", "Most", "Outstanding"];
+        ["Client", "Application", "Messages", "Errors", "In", "Out", "Average", "Maximum", "Unacknowledged"];
     page.table(&cut(title, clients.len() as u64, tracked), heads, rows);
 }
 
@@ -294,9 +318,9 @@ fn routing(page: &mut Page, kept: &str, routing: &RoutingFigures) {
         "In flight",
         "Queued",
         "Per second",
-        "Workers' time",
-        "Egress full",
-        "Without credit",
+        "Utilisation",
+        "Egress full (minute)",
+        "Credit exhausted (minute)",
     ];
     page.table(&format!("Routing{kept}"), heads, [row]);
     let workers = routing.workers.iter().enumerate().map(|(place, worker)| {
@@ -311,7 +335,7 @@ fn routing(page: &mut Page, kept: &str, routing: &RoutingFigures) {
             if worker.stalled { "stalled" } else { "" }.to_owned(),
         ]
     });
-    let heads = ["Worker", "Ended", "Failed", "Queue", "Most", "Full batches", "Parks", "State"];
+    let heads = ["Worker", "Ended", "Failed", "Queue", "Peak", "Full batches", "Parks", "State"];
     page.table("Workers", heads, workers);
 }
 
@@ -329,8 +353,16 @@ fn system(page: &mut Page, stats: &MonitorStats) {
             number_or_dash(system.process.descriptor_limit),
         ]
     });
-    let heads =
-        ["Resident", "Allocated", "Available", "Processor", "Whole system", "Threads", "Descriptors", "Of"];
+    let heads = [
+        "Resident",
+        "Allocated",
+        "Available",
+        "Processor",
+        "Whole system",
+        "Threads",
+        "Descriptors",
+        "Descriptor limit",
+    ];
     page.table("System", heads, rows);
     let cost = &stats.monitor;
     let row = [

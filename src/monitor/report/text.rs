@@ -1,4 +1,4 @@
-//! The report for people: what an operator looks at first comes first.
+//! The text report. The figures that an operator needs first come first.
 
 use super::{NO_CLIENTS, NO_MESSAGES, bytes, cut, duration, duration_or_dash, number_or_dash, percent, time};
 use crate::monitor::figures::{
@@ -7,7 +7,7 @@ use crate::monitor::figures::{
 use crate::monitor::system::SystemStats;
 use std::fmt::Write;
 
-/// Entries of slow messages; the JSON report has all that are kept.
+/// Maximum number of entries in the list of slow messages. The JSON report has all entries.
 const SLOW_ENTRIES: usize = 20;
 
 pub(super) fn write(stats: &MonitorStats) -> String {
@@ -21,7 +21,7 @@ fn report(text: &mut String, stats: &MonitorStats) -> std::fmt::Result {
     writeln!(text, "corelane report, {}", time(stats.time_milliseconds))?;
     writeln!(
         text,
-        "figures since {} ({} resets), up for {}",
+        "figures since {} (resets: {}), up for {}",
         time(stats.since_milliseconds),
         stats.resets,
         duration(stats.uptime_nanoseconds)
@@ -44,7 +44,7 @@ fn report(text: &mut String, stats: &MonitorStats) -> std::fmt::Result {
             clients(text, "clients with the most messages", all.tracked, &all.by_messages)?;
             clients(text, "clients with the most errors", all.tracked, &all.by_errors)?;
             clients(text, "slowest clients", all.tracked, &all.by_average)?;
-            clients(text, "clients with the most outstanding", all.tracked, &all.by_outstanding)?;
+            clients(text, "clients with the most unacknowledged bytes", all.tracked, &all.by_outstanding)?;
         }
         None => writeln!(text, "\n{NO_CLIENTS}")?,
     }
@@ -58,7 +58,7 @@ fn report(text: &mut String, stats: &MonitorStats) -> std::fmt::Result {
     let cost = &stats.monitor;
     writeln!(
         text,
-        "\nmonitor {kept}: {} of processor time, {}, {} collections, the longest {}",
+        "\nmonitor {kept}: {} of processor time, {} of memory, {} collections, longest {}",
         duration(cost.cpu_nanoseconds),
         bytes(cost.bytes),
         cost.ticks,
@@ -66,7 +66,7 @@ fn report(text: &mut String, stats: &MonitorStats) -> std::fmt::Result {
     )
 }
 
-/// A name that a peer may have chosen, on one line and without control of a terminal.
+/// A name that a peer may have chosen, with line breaks and terminal control characters escaped.
 fn shown(name: &str) -> String {
     name.escape_debug().to_string()
 }
@@ -75,7 +75,7 @@ fn alerts(text: &mut String, kept: &str, stats: &MonitorStats) -> std::fmt::Resu
     let alerts = &stats.alerts;
     writeln!(
         text,
-        "\nalerts {kept}: {} now, {} raised, {} resolved",
+        "\nalerts {kept}: {} current, {} raised, {} resolved",
         alerts.current.len(),
         alerts.raised,
         alerts.resolved
@@ -86,13 +86,13 @@ fn alerts(text: &mut String, kept: &str, stats: &MonitorStats) -> std::fmt::Resu
     if alerts.label_sets_folded > 0 {
         writeln!(
             text,
-            "  readings beyond a threshold that found no place among their rule's alerts: {}",
+            "  readings without an alert, because their rule had no place left or their label set is too long: {}",
             alerts.label_sets_folded
         )?;
     }
     for rule in &alerts.rules {
         if let Some(reason) = rule.unavailable {
-            writeln!(text, "  the rule {} raises no alert: {reason}", rule.name)?;
+            writeln!(text, "  the rule {} cannot raise an alert: {reason}", rule.name)?;
         }
     }
     Ok(())
@@ -115,14 +115,14 @@ fn messages(text: &mut String, messages: &MessageFigures) -> std::fmt::Result {
         writeln!(text, "  {reason}: {count}")?;
     }
     for (name, latency) in [
-        ("handled", &messages.latency),
-        ("waited", &messages.queue_wait),
-        ("held", &messages.held),
-        ("written", &messages.write),
+        ("handling", &messages.latency),
+        ("queue wait", &messages.queue_wait),
+        ("hold", &messages.held),
+        ("write", &messages.write),
     ] {
         writeln!(
             text,
-            "  {name:<8} average {}, p50 {}, p95 {}, p99 {}, p99.9 {}, most {}",
+            "  {name:<10} average {}, p50 {}, p95 {}, p99 {}, p99.9 {}, maximum {}",
             duration_or_dash(latency.average),
             duration_or_dash(latency.p50),
             duration_or_dash(latency.p95),
@@ -166,7 +166,7 @@ fn series(text: &mut String, title: &str, series: &[SeriesFigures]) -> std::fmt:
         return Ok(());
     }
     used.sort_by_key(|one| std::cmp::Reverse(one.total_nanoseconds));
-    writeln!(text, "\n{title}, by time spent")?;
+    writeln!(text, "\n{title}, by total handling time")?;
     for one in used {
         let name = if one.protocol.is_empty() {
             shown(&one.name)
@@ -175,7 +175,7 @@ fn series(text: &mut String, title: &str, series: &[SeriesFigures]) -> std::fmt:
         };
         write!(
             text,
-            "  {name:<24} {} messages, failed {}, slow {}, average {}, p99 {}, most {}",
+            "  {name:<24} {} messages, failed {}, slow {}, average {}, p99 {}, maximum {}",
             one.total,
             one.failed,
             one.slow,
@@ -205,7 +205,7 @@ fn slow(text: &mut String, slow: &SlowFigures) -> std::fmt::Result {
     for entry in shown_entries {
         writeln!(
             text,
-            "  {} {}/{} of {:?} in {:?}: {} times, waited {}, handled {}, {}, worker {}",
+            "  {} {}/{} from {:?} ({:?}): {} times, queue wait {}, handling {}, {}, worker {}",
             time(entry.last_milliseconds),
             shown(&entry.protocol),
             shown(&entry.message_type),
@@ -225,7 +225,7 @@ fn connections(text: &mut String, stats: &MonitorStats) -> std::fmt::Result {
     let connections = &stats.connections;
     writeln!(
         text,
-        "\nconnections: {} now, {} at most, {} in all; {} and {} came and went in the last minute; {} unhealthy, {} \
+        "\nconnections: {} open, {} peak, {} total; last minute: {} connects, {} disconnects; {} unhealthy, {} \
          reconnects",
         connections.active,
         connections.peak,
@@ -236,7 +236,7 @@ fn connections(text: &mut String, stats: &MonitorStats) -> std::fmt::Result {
         connections.reconnect_attempts
     )?;
     for one in connections.applications.iter().filter(|one| one.total > 0) {
-        writeln!(text, "  {}: {} now, {} in all", shown(&one.name), one.active, one.total)?;
+        writeln!(text, "  {}: {} open, {} total", shown(&one.name), one.active, one.total)?;
     }
     Ok(())
 }
@@ -249,7 +249,7 @@ fn clients(text: &mut String, title: &str, tracked: u64, clients: &[ClientFigure
     for client in clients {
         writeln!(
             text,
-            "  {:<24} {} messages, {} errors, {} in, {} out, average {}, most {}, outstanding {}",
+            "  {:<24} {} messages, {} errors, {} in, {} out, average {}, maximum {}, unacknowledged {}",
             shown(&client.name),
             client.messages,
             client.errors,
@@ -267,8 +267,8 @@ fn routing(text: &mut String, kept: &str, routing: &RoutingFigures) -> std::fmt:
     let (totals, rates, accounting) = (&routing.totals, &routing.rates, &routing.accounting);
     writeln!(
         text,
-        "\nrouting {kept}: {} routed, {} failed, average {}, {:.1}/s, {} of the workers' time; {} in flight, {} messages and {} \
-         queued",
+        "\nrouting {kept}: {} routed, {} failed, average {}, {:.1}/s, worker utilisation {}; {} in flight, {} messages \
+         and {} queued",
         totals.routed,
         totals.failed,
         duration_or_dash(totals.average_nanoseconds),
@@ -293,7 +293,7 @@ fn routing(text: &mut String, kept: &str, routing: &RoutingFigures) -> std::fmt:
     for (place, worker) in routing.workers.iter().enumerate() {
         writeln!(
             text,
-            "  worker {place}: {} ended, {} failed, queue {} (most {}), full batches {}, parks {}{}",
+            "  worker {place}: {} ended, {} failed, queue {} (peak {}), full batches {}, parks {}{}",
             worker.ended,
             worker.failed,
             worker.queue_messages,
@@ -310,8 +310,8 @@ fn system(text: &mut String, system: &SystemStats) -> std::fmt::Result {
     let or_dash = |count: Option<u64>| count.map_or_else(|| "-".to_owned(), bytes);
     writeln!(
         text,
-        "\nsystem: {} resident ({} of the threshold), {} allocated, {} of {} available; processor {} of {} cores, system \
-         {}",
+        "\nsystem: {} resident ({} of the threshold), {} allocated, {} of {} available; processor {} of {} cores, whole \
+         system {}",
         or_dash(system.memory.resident_bytes),
         percent(system.memory.share_of_threshold),
         or_dash(system.memory.heap_bytes),
@@ -348,7 +348,7 @@ fn system(text: &mut String, system: &SystemStats) -> std::fmt::Result {
 
 fn custom(text: &mut String, kept: &str, stats: &MonitorStats) -> std::fmt::Result {
     if !stats.custom.families.is_empty() {
-        writeln!(text, "\nof the host {kept}")?;
+        writeln!(text, "\nhost metrics {kept}")?;
     }
     for family in &stats.custom.families {
         for series in &family.series {

@@ -1,30 +1,30 @@
-//! What a window and its slots say: plain values, for hosts, exports, reports and alerts. `tier` fills them.
+//! The figures of a window and of its slots: plain values for hosts, exports, reports and alerts. `tier` fills them.
 
 use super::tally::Tally;
 use crate::metrics::{Layout, cells_at};
 use crate::monitor::slots::WindowTime;
 use serde::Serialize;
 
-/// One series over a window: all closed slots that are not over yet, and the open one. Latencies are bounds
-/// of cells, at most 3.13 % wide in the last minute and hour, 12.5 % in the last day; null where nothing was
-/// recorded.
+/// One series over a window: all closed slots that have not left it, and the open slot. Latencies are bounds of
+/// cells. Cells are at most 3.13 % wide in the last minute and hour, and 12.5 % in the last day. Latencies are null
+/// if nothing was recorded.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[non_exhaustive]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct WindowStats {
-    /// From when these figures are, wall time in milliseconds since 1970.
+    /// Start of the figures: wall time, in milliseconds since 1970.
     pub start_milliseconds: u64,
-    /// Until when: the last time that the collector looked.
+    /// End of the figures: the last collection. Wall time, in milliseconds since 1970.
     pub end_milliseconds: u64,
-    /// Values recorded.
+    /// Number of values recorded.
     pub count: u64,
-    /// Of these, errors.
+    /// Number of errors among the values.
     pub errors: u64,
-    /// Errors ÷ count, at most 1; null where nothing was recorded.
+    /// Errors ÷ count, at most 1. Null if nothing was recorded.
     pub error_rate: Option<f64>,
-    /// Values above the threshold for slow messages.
+    /// Number of values above the threshold for slow messages.
     pub slow: u64,
-    /// Slow ÷ count, at most 1; null where nothing was recorded.
+    /// Slow ÷ count, at most 1. Null if nothing was recorded.
     pub slow_rate: Option<f64>,
     /// Payload bytes.
     pub bytes: u64,
@@ -32,11 +32,13 @@ pub struct WindowStats {
     pub total_nanoseconds: u64,
     /// Mean in nanoseconds, exact but rounded down.
     pub average: Option<u64>,
-    /// The lower bound of the smallest value's cell: at most the smallest value.
+    /// Lower bound of the smallest value's cell, so never above the smallest value. In nanoseconds.
     pub minimum: Option<u64>,
-    /// The upper bound of the largest value's cell, but never above the largest value of all time.
+    /// Upper bound of the largest value's cell, but never above the largest value since the last reset. In
+    /// nanoseconds.
     pub maximum: Option<u64>,
-    /// 50th percentile: the upper bound of the cell of that rank, likewise.
+    /// 50th percentile: upper bound of the cell of that rank, but never above the largest value since the last reset.
+    /// In nanoseconds, as the next four.
     pub p50: Option<u64>,
     /// 90th percentile.
     pub p90: Option<u64>,
@@ -46,9 +48,10 @@ pub struct WindowStats {
     pub p99: Option<u64>,
     /// 99.9th percentile.
     pub p999: Option<u64>,
-    /// Values above the largest cell, 68.7 s. A rank among them reports the largest value of all time.
+    /// Number of values above the largest cell, 68.7 s. A rank among them reports the largest value since the last
+    /// reset.
     pub overflows: u64,
-    /// Values recorded ÷ seconds from start to end; null where no time has passed.
+    /// Count ÷ seconds from start to end. Null if no time has passed.
     pub throughput_per_second: Option<f64>,
 }
 
@@ -57,33 +60,34 @@ pub struct WindowStats {
 #[non_exhaustive]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct SlotStats {
-    /// From when these figures are, wall time in milliseconds since 1970.
+    /// Start of the slot: wall time, in milliseconds since 1970.
     pub start_milliseconds: u64,
-    /// Until when.
+    /// End of the slot: wall time, in milliseconds since 1970.
     pub end_milliseconds: u64,
-    /// Whether more may still be added: the last slot's case.
+    /// Whether the slot may still get more values. Only the last slot can be open.
     pub is_open: bool,
-    /// Values recorded.
+    /// Number of values recorded.
     pub count: u64,
-    /// Of these, errors.
+    /// Number of errors among the values.
     pub errors: u64,
-    /// Values above the threshold for slow messages.
+    /// Number of values above the threshold for slow messages.
     pub slow: u64,
     /// Payload bytes.
     pub bytes: u64,
     /// Mean in nanoseconds, rounded down.
     pub average: Option<u64>,
-    /// 50th percentile.
+    /// 50th percentile, in nanoseconds.
     pub p50: Option<u64>,
-    /// 95th percentile.
+    /// 95th percentile, in nanoseconds.
     pub p95: Option<u64>,
-    /// 99th percentile.
+    /// 99th percentile, in nanoseconds.
     pub p99: Option<u64>,
-    /// The upper bound of the largest value's cell, but never above the largest value of all time.
+    /// Upper bound of the largest value's cell, but never above the largest value since the last reset. In
+    /// nanoseconds.
     pub maximum: Option<u64>,
 }
 
-/// Where figures are from: [start, end) in monotonic nanoseconds, and the same as wall time.
+/// The time that figures cover: [start, end) in monotonic nanoseconds, and the same as wall time.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Period {
     pub(super) start: u64,
@@ -98,17 +102,17 @@ impl Period {
     }
 }
 
-/// What ranks are turned into values with.
+/// Converts ranks to values.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Scale {
     pub(super) layout: Layout,
-    /// The largest value of all time.
+    /// The largest value since the last reset.
     pub(super) maximum: u64,
 }
 
 impl Scale {
-    /// The values at these ranks, which ascend: upper bounds of their cells, never above the maximum. A
-    /// maximum below the cell is one that was read too early, and raised to it.
+    /// The values at the given ascending ranks: upper bounds of their cells, never above the maximum. A maximum below
+    /// the cell was read too early; the value then stays at the cell's lower bound.
     fn values<const N: usize>(
         self,
         cells: impl IntoIterator<Item = (usize, u64)>,
@@ -126,7 +130,7 @@ impl WindowStats {
         let each = || cells.iter().copied().enumerate();
         let ranks = [500, 900, 950, 990, 999, 1000].map(|per_mille| tally.rank(per_mille));
         let [p50, p90, p95, p99, p999, maximum] = scale.values(each(), ranks);
-        // Of the smallest the lower bound is told, of all others the upper.
+        // The minimum is a lower bound, all other values are upper bounds.
         let [smallest] = cells_at(each(), [1]);
         let passed = period.end.saturating_sub(period.start) as f64 / 1e9;
         Self {

@@ -1,5 +1,5 @@
-//! The windows against a model that keeps every value it was ever given, with a hand-moved time; what both it
-//! and `tests` need is here.
+//! Compares the windows with a model that keeps every value, with a hand-moved clock. Also holds the helpers that
+//! `tests` shares.
 
 use super::tier::WindowTier;
 use super::{Delta, SlotStats, WindowStats, Windows};
@@ -15,12 +15,12 @@ fn layout(span: Span) -> Layout {
     if span == Span::Day { Layout::COARSE } else { Layout::FINE }
 }
 
-/// The monitor started at the wall's 0.
+/// The monitor was created at wall time 0.
 pub(super) fn at(now: u64) -> WindowTime {
     WindowTime { now, origin_milliseconds: 0 }
 }
 
-/// Every fifth value is an error, every third slow; each has 10 bytes.
+/// Every fifth value is an error, and every third is slow. Each has 10 bytes.
 pub(super) fn tick(windows: &mut Windows, now: u64, values: &[u64]) {
     let mut cells = vec![0; Layout::FINE.cells()];
     for value in values {
@@ -33,14 +33,14 @@ pub(super) fn tick(windows: &mut Windows, now: u64, values: &[u64]) {
     windows.tick(now, if values.is_empty() { &nothing } else { &delta });
 }
 
-/// The value of a rank, counted by sorting.
+/// The value of a rank, found by sorting.
 fn ranked(values: &[u64], per_mille: u64) -> u64 {
     let mut sorted = values.to_vec();
     sorted.sort_unstable();
     sorted[(sorted.len() as u64 * per_mille).div_ceil(1000).max(1) as usize - 1]
 }
 
-/// One tier by the book.
+/// A reference implementation of one tier.
 struct Model {
     shape: Shape,
     now: u64,
@@ -59,7 +59,7 @@ impl Model {
         self.open.extend(values);
         let window = self.shape.length * self.shape.slots as u64;
         self.closed.retain(|(_, end, _)| end + window > self.now);
-        // Another line of the grid has been reached.
+        // The clock has reached another grid line.
         if self.now / self.shape.length > self.opened / self.shape.length {
             if self.closed.len() == self.shape.slots {
                 self.closed.remove(0);
@@ -69,7 +69,7 @@ impl Model {
         }
     }
 
-    /// Start and all values of the window.
+    /// The start of the window and all its values.
     fn window(&self) -> (u64, Vec<u64>) {
         let start = self.closed.first().map_or(self.opened, |(start, _, _)| *start);
         let closed = self.closed.iter().flat_map(|(_, _, values)| values);
@@ -85,7 +85,7 @@ fn counted(layout: Layout, values: &[u64]) -> Vec<(usize, u64)> {
     cells.into_iter().collect()
 }
 
-/// That the value found is at least the exact one, in its cell, and no more than the maximum.
+/// Checks that the value found is at least the exact one, in the same cell, and at most the maximum.
 fn same_cell(layout: Layout, found: Option<u64>, exact: u64, maximum: u64) -> Result<(), TestCaseError> {
     let found = found.ok_or_else(|| TestCaseError::fail("no value"))?;
     prop_assert_eq!(layout.index(found), layout.index(exact));
@@ -93,7 +93,7 @@ fn same_cell(layout: Layout, found: Option<u64>, exact: u64, maximum: u64) -> Re
     Ok(())
 }
 
-/// Each value is in exactly one slot, the one that the model has it in, and the sum is that of the slots.
+/// Checks that each value is in exactly one slot, the same as in the model, and that the sum is the sum of the slots.
 fn check_cells(tier: &WindowTier, model: &Model, layout: Layout) -> Result<(), TestCaseError> {
     let wanted: Vec<_> = model.closed.iter().map(|(_, _, values)| counted(layout, values)).collect();
     prop_assert_eq!(tier.closed(), wanted);
@@ -148,7 +148,7 @@ fn check_slots(slots: &[SlotStats], model: &Model, layout: Layout, top: u64) -> 
     Ok(())
 }
 
-/// A step of the clock, and what is recorded before the tick at its end.
+/// A step of the clock, and the values recorded before the tick at its end.
 fn steps() -> impl Strategy<Value = Vec<(i64, Vec<u64>)>> {
     let milliseconds = prop_oneof![
         8 => Just(1_000i64),
@@ -190,12 +190,12 @@ proptest! {
         }
     }
 
-    /// From nothing but the cumulative counts: what a window says is their difference between its two ends.
+    /// Uses only cumulative counts: a window's count is their difference between its two ends.
     #[test]
     fn a_window_is_the_difference_of_the_cumulative_counts_at_its_ends(steps in steps()) {
         let mut windows = Windows::new(1, 0);
         let (mut clock, mut latest, mut total) = (0i64, 0u64, 0u64);
-        // By time: the count after the first tick there. A slot closes at the first.
+        // For each time the count after the first tick at that time, because a slot closes at the first tick.
         let mut cumulative = BTreeMap::from([(0, 0)]);
         for (step, values) in steps {
             clock = (clock + step).max(0);

@@ -1,41 +1,41 @@
-//! What the collector feeds windows with, and the five sums that a slot and a window have beside their cells.
-//! Used by `tier`, `figures` and the collector.
+//! The collector's input to windows, and the five sums that a slot and a window keep besides their cells.
 
 use crate::metrics::{Layout, rank};
 use std::ops::Range;
 
-/// What was recorded in one series between two ticks: differences of counts that only grow. The default is
-/// nothing, and costs next to nothing to tick with.
+/// What one series has recorded between two ticks: differences of counts that only grow. The default is an empty
+/// difference, and ticking with it is cheap.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Delta<'a> {
-    /// New values by cell, in the layout of `metrics::bucket`, the last for the overflow; empty for no value.
+    /// New values by cell, in the layout of `metrics::bucket`; the last cell is for overflows. Empty if there is no
+    /// value.
     pub(crate) cells: &'a [u64],
-    /// Their sum, in nanoseconds.
+    /// Sum of the values, in nanoseconds.
     pub(crate) sum: u64,
-    /// How many of them are errors.
+    /// Number of errors.
     pub(crate) errors: u64,
-    /// How many were slow.
+    /// Number of slow messages.
     pub(crate) slow: u64,
-    /// Their payload bytes.
+    /// Payload bytes.
     pub(crate) bytes: u64,
 }
 
 impl Delta<'_> {
-    /// The cells that are not empty lie in here.
+    /// A range that contains all non-empty cells.
     pub(super) fn used(&self) -> Range<usize> {
         let first = self.cells.iter().position(|cell| *cell > 0);
         let last = self.cells.iter().rposition(|cell| *cell > 0);
         first.zip(last).map_or(0..0, |(first, last)| first..last + 1)
     }
 
-    /// Its sums.
+    /// The sums of the difference.
     pub(super) fn tally(&self) -> Tally {
         let count = self.cells.iter().sum();
         Tally { count, errors: self.errors, slow: self.slow, bytes: self.bytes, sum: self.sum }
     }
 }
 
-/// The sums of a slot or a window. Integers: what was added can be taken away again exactly.
+/// The sums of a slot or a window. They are integers, so that a value that was added can be subtracted exactly.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Tally {
     pub(super) count: u64,
@@ -46,8 +46,8 @@ pub(super) struct Tally {
 }
 
 impl Tally {
-    /// Both, field by field. Wrapping, as the differences are that it is fed with: taking away undoes it
-    /// either way.
+    /// Combines both field by field. The arithmetic wraps, like the differences that are added, so that subtracting
+    /// always undoes adding.
     fn with(self, other: Self, both: impl Fn(u64, u64) -> u64) -> Self {
         Self {
             count: both(self.count, other.count),
@@ -66,7 +66,7 @@ impl Tally {
         *self = self.with(other, u64::wrapping_sub);
     }
 
-    /// The share that `count` of its values have in it, rounded down.
+    /// The share of the sums that `count` of the values have, rounded down.
     pub(super) fn share(self, count: u64) -> Self {
         let of = |whole: u64| {
             let share = u128::from(whole) * u128::from(count) / u128::from(self.count.max(1));
@@ -75,7 +75,7 @@ impl Tally {
         Self { count, errors: of(self.errors), slow: of(self.slow), bytes: of(self.bytes), sum: of(self.sum) }
     }
 
-    /// The rank of a percentile. 1 where there is no value: no cell has that then.
+    /// The rank of a percentile. 1 if there is no value; no cell has that rank then.
     pub(super) fn rank(&self, per_mille: u32) -> u64 {
         rank(self.count, per_mille, 1000).unwrap_or(1)
     }
@@ -84,13 +84,13 @@ impl Tally {
         self.sum.checked_div(self.count)
     }
 
-    /// At most 1: a message that ends while the collector reads may be counted as an error one tick before it
-    /// is counted at all.
+    /// At most 1: a message that ends while the collector reads may be counted as an error one tick before it is
+    /// counted as a message.
     pub(super) fn error_rate(&self) -> Option<f64> {
         self.rate(self.errors)
     }
 
-    /// Likewise.
+    /// At most 1, for the same reason.
     pub(super) fn slow_rate(&self) -> Option<f64> {
         self.rate(self.slow)
     }
@@ -100,7 +100,7 @@ impl Tally {
     }
 }
 
-/// The smallest range with both; an empty one has nothing to add.
+/// The smallest range that contains both. An empty range is ignored.
 pub(super) fn union(left: &Range<usize>, right: &Range<usize>) -> Range<usize> {
     match (left.is_empty(), right.is_empty()) {
         (true, _) => right.clone(),
@@ -109,7 +109,7 @@ pub(super) fn union(left: &Range<usize>, right: &Range<usize>) -> Range<usize> {
     }
 }
 
-/// The cells of `layout` that cells of the recorded one fall into.
+/// The cells of `layout` that correspond to a range of recorded (fine) cells.
 pub(super) fn folded(layout: Layout, fine: &Range<usize>) -> Range<usize> {
     match fine.clone().last() {
         Some(last) => layout.fold(fine.start)..layout.fold(last) + 1,

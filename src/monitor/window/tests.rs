@@ -1,4 +1,4 @@
-//! The windows by hand-worked examples: every field, and every edge.
+//! The windows, checked with hand-worked examples for every field and every boundary.
 
 use super::model::{SPANS, at, tick};
 use super::{Delta, SlotStats, WindowStats, Windows};
@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 fn a_hand_worked_window() {
     let mut windows = Windows::new(24, 0);
     let mut cells = vec![0; Layout::FINE.cells()];
-    // Eight of 10 ns, one of 100 ns, and one above all cells, in two ticks of two seconds together.
+    // Eight values of 10 ns, one of 100 ns, and one above all cells, in two ticks that span two seconds.
     cells[10] = 8;
     windows.tick(SECOND, &Delta { cells: &cells, sum: 80, errors: 1, slow: 0, bytes: 800 });
     cells[10] = 0;
@@ -32,7 +32,7 @@ fn a_hand_worked_window() {
         minimum: Some(10),
         maximum: Some(top),
         p50: Some(10),
-        // The ninth of ten: 100 is the lower of two values that share a cell.
+        // The ninth of ten values: 100 is the lower of two values that share a cell.
         p90: Some(101),
         p95: Some(top),
         p99: Some(top),
@@ -42,7 +42,7 @@ fn a_hand_worked_window() {
     };
     assert_eq!(windows.window(Span::Minute, moment, top), wanted);
     assert_eq!(windows.window(Span::Hour, moment, top), wanted);
-    // [96, 103] in the coarse layout.
+    // The cell is [96, 103] in the coarse layout.
     assert_eq!(windows.window(Span::Day, moment, top), WindowStats { p90: Some(103), ..wanted });
 
     let slots: Vec<_> = windows.slots(Span::Minute, moment, top).collect();
@@ -108,7 +108,7 @@ fn the_maximum_of_all_time_bounds_what_a_cell_says() {
     let cell = Layout::COARSE.index(1_000_000);
     assert_eq!(maximum(1_000_000), Some(1_000_000));
     assert_eq!(maximum(u64::MAX), Some(Layout::COARSE.upper_bound(cell)));
-    // One that was read before the value came is no reason to leave the value's cell.
+    // A maximum that was read before the value must not move the result out of the value's cell.
     assert_eq!(maximum(0), Some(Layout::COARSE.lower_bound(cell)));
 }
 
@@ -132,7 +132,7 @@ fn what_a_cell_cannot_hold_is_counted_in_the_next_slot() {
     assert_eq!(slots.iter().map(|slot| slot.maximum).collect::<Vec<_>>(), [Some(50), Some(3), Some(3), None]);
     assert_eq!(slots.iter().map(|slot| slot.average).collect::<Vec<_>>(), [Some(3), Some(3), Some(3), None]);
     assert_eq!(slots.iter().map(|slot| slot.errors).sum::<u64>(), count);
-    // The quarter of an hour has room for all of it.
+    // A slot of a quarter of an hour has room for all of it.
     windows.tick(15 * 60 * SECOND, &Delta::default());
     let quarters: Vec<_> = windows.slots(Span::Day, at(0), 50).map(|slot| slot.count).collect();
     assert_eq!((quarters, windows.tier(Span::Minute).rolling()), (vec![count], vec![]));
@@ -143,7 +143,7 @@ fn sums_do_not_drift_in_thousands_of_ticks() {
     let mut windows = Windows::new(1, 0);
     let (mut now, mut state) = (0, 1u64);
     for round in 0..6_000 {
-        // Any multiplicative generator will do; this one is Knuth's.
+        // Any multiplicative generator would do; this one is Knuth's.
         state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         now += SECOND - 50_000_000 + (state >> 32) % 100_000_000;
         let values: Vec<u64> = (0..state >> 61).map(|shift| (state >> 27) >> (shift * 3)).collect();
@@ -176,7 +176,7 @@ fn who_looks_late_is_not_told_what_is_over() {
     };
     assert_eq!(look(61 * SECOND - 1), (0, 4, 26, Some(5), vec![1, 2, 1]));
     assert_eq!(look(61 * SECOND), (1_000, 3, 21, Some(6), vec![2, 1]));
-    // What is still open is never over: its end is to come.
+    // The open slot never leaves the window, because its end is in the future.
     assert_eq!(look(3_600 * SECOND), (2_000, 1, 8, Some(8), vec![1]));
 }
 

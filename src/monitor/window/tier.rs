@@ -1,5 +1,5 @@
-//! One tier of a series' windows: its closed slots, its open one, and the sum of all of them, kept as they
-//! come and go. Owned by `Windows`.
+//! One tier of a series' windows: its closed slots, its open slot, and their sum, which is updated as slots come and
+//! go.
 
 use super::figures::{Period, Scale, SlotStats, WindowStats};
 use super::tally::{Delta, Tally, folded, union};
@@ -8,18 +8,18 @@ use crate::monitor::slots::{Shape, Slots, TimeSlot, WindowTime};
 use std::borrow::Cow;
 use std::ops::Range;
 
-/// The cells of closed slots, one row each. From the system as zeroes, so a row that was never written takes
-/// no memory.
+/// The cells of closed slots, one row per slot. Allocated as zero pages, so a row that was never written takes no
+/// memory.
 #[derive(Debug)]
 enum Rows {
     Narrow(Box<[u32]>),
     Wide(Box<[u64]>),
 }
 
-/// How wide the cells of closed slots are.
+/// Width of the cells of closed slots.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Width {
-    /// 32 bits; what does not fit is carried into the next slot.
+    /// 32 bits. A remainder that does not fit is carried into the next slot.
     Narrow,
     /// 64 bits.
     Wide,
@@ -33,7 +33,7 @@ impl Rows {
         }
     }
 
-    /// The most that a cell holds.
+    /// The largest value that a cell can hold.
     fn most(&self) -> u64 {
         match self {
             Self::Narrow(_) => u64::from(u32::MAX),
@@ -58,7 +58,7 @@ impl Rows {
     }
 }
 
-/// A slot without its cells: their range, outside of which its row holds leftovers of an older one.
+/// A slot's sums and the range of its used cells. Cells of its row outside the range belong to an older slot.
 #[derive(Clone, Debug, Default)]
 struct Filled {
     used: Range<usize>,
@@ -73,13 +73,13 @@ pub(super) struct WindowTier {
     rows: Rows,
     open: Filled,
     open_cells: Box<[u64]>,
-    /// All closed slots and the open one, cell by cell. Integers, so it never drifts from them.
+    /// Sum of all closed slots and the open slot, cell by cell. Integers, so it never drifts.
     rolling: Box<[u64]>,
     rolling_tally: Tally,
 }
 
 impl WindowTier {
-    /// What it allocates.
+    /// Bytes that are allocated.
     pub(super) const fn bytes(shape: Shape, layout: Layout, width: Width) -> usize {
         let cell = match width {
             Width::Narrow => 4,
@@ -101,8 +101,8 @@ impl WindowTier {
         }
     }
 
-    /// Adds what was recorded since the last tick; then what is over leaves, and what is due closes. `used`
-    /// and `tally` are the delta's, worked out once for all tiers.
+    /// Adds what has been recorded since the last tick, removes the slots that have left the window, and closes the
+    /// open slot if it is due. `used` and `tally` are the delta's, computed once for all tiers.
     pub(super) fn tick(&mut self, now: u64, delta: &Delta<'_>, used: &Range<usize>, tally: Tally) {
         self.slots.advance(now);
         for (fine, count) in used.clone().zip(delta.cells.get(used.clone()).unwrap_or_default()) {
@@ -125,8 +125,8 @@ impl WindowTier {
         }
     }
 
-    /// Moves the open slot's cells into its row. What a cell cannot hold stays open, with its share of the
-    /// sums, and so is counted once, only later.
+    /// Moves the open slot's cells into its row. A count that a cell cannot hold stays in the open slot, with its
+    /// share of the sums. It is counted once, but later.
     fn close(&mut self) {
         let row = self.slots.next_place() * self.layout.cells();
         let mut rest = Filled::default();
@@ -146,7 +146,7 @@ impl WindowTier {
         self.slots.close(self.slots.opened(), self.slots.now(), closed);
     }
 
-    /// Empties it.
+    /// Empties the tier.
     pub(super) fn reset(&mut self, now: u64) {
         self.slots.reset(now);
         self.open = Filled::default();
@@ -155,11 +155,11 @@ impl WindowTier {
         self.rolling_tally = Tally::default();
     }
 
-    /// All slots that are not over, and the open one.
+    /// The figures of all slots that have not left the window, and of the open slot.
     pub(super) fn window(&self, moment: WindowTime, maximum: u64) -> WindowStats {
         let mut cells = Cow::Borrowed(&*self.rolling);
         let mut tally = self.rolling_tally;
-        // None while the collector runs: it has taken them out already.
+        // Empty while the collector runs, because ticks have removed these slots already.
         for (place, slot) in self.slots.over(moment.now) {
             subtract(&self.rows, place, slot, cells.to_mut());
             tally.subtract(slot.value.tally);
@@ -169,7 +169,7 @@ impl WindowTier {
         WindowStats::new(period, &tally, &cells, Scale { layout: self.layout, maximum })
     }
 
-    /// Slot by slot, oldest first, the open one last where it has begun.
+    /// The figures slot by slot, oldest first. The open slot comes last, if it has begun.
     pub(super) fn slots(&self, moment: WindowTime, maximum: u64) -> impl Iterator<Item = SlotStats> {
         let scale = Scale { layout: self.layout, maximum };
         let closed = self.slots.current(moment.now).map(move |(place, slot)| {
@@ -193,7 +193,7 @@ fn row(rows: &Rows, layout: Layout, place: usize, used: &Range<usize>) -> impl I
     used.clone().map(move |at| (at, rows.get(start + at)))
 }
 
-/// Takes a slot's cells out of a sum that has them.
+/// Subtracts a slot's cells from a sum that contains them.
 fn subtract(rows: &Rows, place: usize, slot: &TimeSlot<Filled>, from: &mut [u64]) {
     let start = place * from.len();
     for at in slot.value.used.clone() {
@@ -205,7 +205,7 @@ fn subtract(rows: &Rows, place: usize, slot: &TimeSlot<Filled>, from: &mut [u64]
 
 #[cfg(test)]
 impl WindowTier {
-    /// The cells of each closed slot that has not been taken out, with their numbers.
+    /// The non-empty cells of each closed slot that has not been removed.
     pub(super) fn closed(&self) -> Vec<Vec<(usize, u64)>> {
         let read = |(place, slot): (usize, &TimeSlot<Filled>)| {
             row(&self.rows, self.layout, place, &slot.value.used).filter(|(_, count)| *count > 0).collect()
@@ -213,17 +213,17 @@ impl WindowTier {
         self.slots.current(0).map(read).collect()
     }
 
-    /// The open slot's.
+    /// The non-empty cells of the open slot.
     pub(super) fn open(&self) -> Vec<(usize, u64)> {
         self.open_cells.iter().copied().enumerate().filter(|(_, count)| *count > 0).collect()
     }
 
-    /// The sum's.
+    /// The non-empty cells of the sum.
     pub(super) fn rolling(&self) -> Vec<(usize, u64)> {
         self.rolling.iter().copied().enumerate().filter(|(_, count)| *count > 0).collect()
     }
 
-    /// What is allocated.
+    /// Bytes that are allocated.
     pub(super) fn allocated(&self) -> usize {
         let rows = match &self.rows {
             Rows::Narrow(cells) => size_of_val(&**cells),
