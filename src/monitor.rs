@@ -389,7 +389,7 @@ impl Monitor {
         };
         if changed == Key::DetailedStats && !self.core.source.config().has_details() {
             let allowed =
-                "off, since it (or enable_metrics) was off at the start and no memory is reserved".to_owned();
+                "off, because it or enable_metrics was off at the start and no memory is reserved".to_owned();
             return Err(Error::Config { key: "detailed_stats", value: value.to_owned(), allowed });
         }
         inner.config = config;

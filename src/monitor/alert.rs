@@ -147,7 +147,7 @@ pub struct AlertFigures {
     pub pending: Vec<Alert>,
     /// Resolved alerts, newest first; at most 256.
     pub history: Vec<Alert>,
-    /// The rules.
+    /// The rules and their figures.
     pub rules: Vec<RuleFigures>,
     /// Number of alerts raised.
     pub raised: u64,

@@ -363,7 +363,7 @@ fn failures(counts: &SeriesCounts) -> ByReason {
     ByReason::new(failure_names().zip(counts.failed.into_iter().chain([counts.expired])))
 }
 
-/// The named spans; the first is what the others leave of `all`.
+/// Messages by named range. The count of the first range is the rest of `all`.
 fn buckets(counts: &SeriesCounts, all: u64) -> Vec<BucketFigures> {
     let above: u64 = counts.named.iter().sum();
     let counts = std::iter::once(all.saturating_sub(above)).chain(counts.named);

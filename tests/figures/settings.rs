@@ -80,7 +80,7 @@ fn detail_that_was_off_at_the_start_stays_off() {
     let stats = bench.stats();
     assert_eq!((stats.messages.as_ref().unwrap().total, stats.folded.clients), (1, Some(1)));
     let error = bench.monitor.set("detailed_stats", "on").unwrap_err();
-    let text = "detailed_stats = on is not possible; allowed: off, since it (or enable_metrics) was off at the start and no memory is reserved";
+    let text = "detailed_stats = on is not possible; allowed: off, because it or enable_metrics was off at the start and no memory is reserved";
     assert_eq!(error.to_string(), text);
     bench.monitor.record(&offer("ann", took(7)));
     assert_eq!(detail(&bench.stats()), (vec![None, None], None, None));

@@ -219,29 +219,31 @@ impl Rule {
     pub fn validate(&self) -> Result<(), Error> {
         let named = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_';
         if !(1..=MAX_NAME).contains(&self.name.len()) || !self.name.chars().all(named) {
-            return Err(self.refuse("its name must be 1 to 64 of a to z, 0 to 9 and _"));
+            return Err(self.refuse("its name must have 1 to 64 characters, each of a to z, 0 to 9 or _"));
         }
         if !(1..=MAX_METRIC).contains(&self.metric.len()) || self.metric.chars().any(char::is_control) {
-            return Err(self.refuse("its metric must be 1 to 128 bytes without control characters"));
+            return Err(self.refuse("its metric must have 1 to 128 bytes and no control characters"));
         }
         if !paths::exists(&self.metric) {
             return Err(self.refuse(
-                "its metric must be the path of a number in the report, such as messages.windows.last_minute.p99; a dot inside \
+                "its metric must be the path of a number in the report, such as messages.windows.last_minute.p99; a dot in \
                  a name is written \\.",
             ));
         }
         if self.unit.len() > MAX_UNIT || self.text.len() > MAX_TEXT {
-            return Err(self.refuse("its unit may have 32 bytes and its text 200: shorten them"));
+            return Err(
+                self.refuse("its unit may have at most 32 bytes and its text at most 200: shorten them")
+            );
         }
         if !self.terms.trigger.is_finite() || !self.terms.clear.is_finite() {
             return Err(self.refuse("trigger and clear must be finite numbers"));
         }
         match self.terms.direction {
             Direction::Above if self.terms.clear > self.terms.trigger => {
-                Err(self.refuse("clear must be at most trigger, since more is worse"))
+                Err(self.refuse("clear must be at most trigger, because larger values are worse"))
             }
             Direction::Below if self.terms.clear < self.terms.trigger => {
-                Err(self.refuse("clear must be at least trigger, since less is worse"))
+                Err(self.refuse("clear must be at least trigger, because smaller values are worse"))
             }
             Direction::Above | Direction::Below => Ok(()),
         }
