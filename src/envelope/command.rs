@@ -1,33 +1,33 @@
-//! Messages that are no JSON but a word in capital letters, an argument and the rest: `ROOM_PEER_MSG 7 {…}`. Only
-//! protocols that name such words have them; `read` comes here for what does not start as an object.
+//! Messages that are not JSON but a word in capital letters, an argument and a rest: `ROOM_PEER_MSG 7 {…}`. Only
+//! protocols that list such words have commands. `read` calls this module for a message that does not start with `{`.
 
 use super::json::TextSpan;
 use super::protocol::{Protocol, ProtocolError};
 use super::read::{MAX_FIELD_BYTES, ReadError};
 use super::table::Role;
 
-/// What stands behind a command's word, up to the next space.
+/// Meaning of a command's argument: the text between the word and the next space.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Argument {
-    /// Nothing that the router needs.
+    /// The router does not use the argument.
     Nothing,
-    /// Whom it is for. Once it is relayed, whom it is from stands there.
+    /// The argument is the recipient. The relayed command has the sender in its place.
     Recipient,
-    /// Which room it is for.
+    /// The argument is the room.
     Room,
-    /// Whom it is from. Whatever the client wrote there, the relayed message holds the sender that the server knows.
+    /// The argument is the sender. The relayed command has the sender that the server knows, whatever the client wrote.
     Sender,
 }
 
-/// A command's word.
+/// A command word of a protocol.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Word {
     word: Box<str>,
     argument: Argument,
 }
 
-/// A command in a message.
+/// The command in a message: the positions of its word and its argument.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Command {
     word: TextSpan,
@@ -42,11 +42,12 @@ impl Word {
 }
 
 impl Protocol {
-    /// Lets messages be commands too: those words, and what the argument of each is. A command's type is its word; a word
-    /// that is not listed is one whose argument is nothing. What follows the argument is relayed as it stands.
+    /// Lets messages be commands too. `words` lists the command words and the meaning of each word's argument. The
+    /// type of a command is its word. A word that is not listed is still a command; its argument has no meaning. Text
+    /// after the argument is relayed unchanged.
     ///
-    /// The sender of a relayed command is written with white space, control characters and `%` as in addresses of the web
-    /// (`%20`), so that it stays one word.
+    /// In the sender of a relayed command, white space, control characters and `%` are percent-encoded as in URLs
+    /// (`%20`), so that the sender stays one word.
     ///
     /// ```
     /// use corelane::envelope::{Argument, Fields, Forward, Protocol, read};
@@ -63,8 +64,8 @@ impl Protocol {
     /// ```
     ///
     /// # Errors
-    /// [`ProtocolError::Word`] for a word of other characters than capital letters and underscores,
-    /// [`ProtocolError::SameKey`] for one that is listed twice.
+    /// [`ProtocolError::Word`] if a word is empty, is longer than [`MAX_FIELD_BYTES`], or contains a character other
+    /// than capital letters and underscores; [`ProtocolError::SameKey`] if a word is listed twice.
     pub fn with_words(self, words: &[(&str, Argument)]) -> Result<Self, ProtocolError> {
         if words.iter().any(|(word, _)| !is_word(word) || word.len() > MAX_FIELD_BYTES) {
             return Err(ProtocolError::Word);
@@ -78,7 +79,7 @@ impl Protocol {
         Ok(self.and_words(words))
     }
 
-    /// For words that are known to be good.
+    /// Sets the words without checking them. For words that are known to be valid.
     pub(super) fn and_words(mut self, words: &[(&str, Argument)]) -> Self {
         self.words = words.iter().map(|&(word, argument)| Word { word: word.into(), argument }).collect();
         self
@@ -86,7 +87,8 @@ impl Protocol {
 }
 
 impl Command {
-    /// The command that a message is; `None` if the protocol has none or the message does not start with a word.
+    /// Parses the message as a command. `None` if the protocol has no commands or the message does not start with a
+    /// word.
     pub(super) fn read(protocol: &Protocol, text: &str) -> Result<Option<Self>, ReadError> {
         let word = text.split(' ').next().unwrap_or_default();
         if protocol.words.is_empty() || !is_word(word) {
@@ -112,7 +114,7 @@ impl Command {
         Ok(Some(Self { word: span(0, word.len()), argument: span(start, argument.len()), names }))
     }
 
-    /// Where in the message a field stands; empty if it does not.
+    /// The position of a field in the message; empty if the command does not have the field.
     pub(super) fn field(&self, role: Role) -> TextSpan {
         match (role, self.names) {
             (Role::Type, _) => self.word,
@@ -123,7 +125,7 @@ impl Command {
         }
     }
 
-    /// Hands over the command as it is relayed, piece by piece.
+    /// Passes the relayed command to `put`, piece by piece.
     pub(super) fn relayed(&self, text: &str, sender: &str, mut put: impl FnMut(&str)) {
         if !matches!(self.names, Argument::Recipient | Argument::Sender) {
             return put(text);
@@ -148,13 +150,13 @@ fn is_word(text: &str) -> bool {
     !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_uppercase() || byte == b'_')
 }
 
-/// What would end a word, for one reader or another.
+/// Whether some reader would end a word at this character.
 fn unwritable(character: char) -> bool {
-    // The byte order mark is white space to JavaScript.
+    // JavaScript treats the byte order mark as white space.
     character.is_whitespace() || character.is_control() || character == '\u{feff}'
 }
 
-/// Hands over a character as `%` and two digits for each of its bytes.
+/// Passes a character to `put`, percent-encoded byte by byte.
 fn percent(character: char, put: &mut impl FnMut(&str)) {
     for byte in character.encode_utf8(&mut [0; 4]).bytes() {
         put("%");

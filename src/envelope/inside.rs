@@ -1,5 +1,5 @@
-//! The way of a protocol's paths into the objects of a message. `read` comes here for a key that paths lead on from; a
-//! protocol without such paths never does.
+//! Follows a protocol's paths into the objects of a message. `read` calls this module for a key that paths lead
+//! through. A protocol without such paths never uses it.
 
 use super::json::{Scanner, TextSpan, Value};
 use super::read::{Envelope, ReadError};
@@ -7,14 +7,14 @@ use super::table::{FieldKey, Role};
 use super::text::Text;
 
 impl<'a> Envelope<'a> {
-    /// Takes the value of `top`, one of the message's own keys, and notes what in it the protocol uses. Objects that paths
-    /// lead on into are walked in the same pass, without recursion: `node` is the key whose object is open, and its parent
-    /// is the one to go back to.
+    /// Takes the value of `top`, one of the message's own keys, and records the values in it that the protocol uses.
+    /// Objects on a path are scanned in the same pass, without recursion: `node` is the key whose object is open, and
+    /// the parent of `node` is the key to return to.
     #[inline(never)]
     pub(super) fn inside(&mut self, scanner: &mut Scanner<'a>, top: usize) -> Result<Value, ReadError> {
         let first = scanner.peek()?;
         if first != b'{' {
-            // What paths lead through is no object: they end here. A sender must not be without a place.
+            // The value is not an object, so paths through it end here. A sender must have an object to be put into.
             let value = scanner.value(1)?;
             let holds_sender = self.protocol.inserted(top).is_some();
             return if holds_sender { Err(ReadError::WrongType) } else { Ok(value) };
@@ -56,7 +56,7 @@ impl<'a> Envelope<'a> {
         }
     }
 
-    /// The key that the protocol uses in an object, if this is one.
+    /// Finds a key of an object among the keys that the protocol uses.
     fn find_inside(&self, object: usize, key: Text<'a>) -> Result<Option<(usize, &'a FieldKey)>, ReadError> {
         if !key.is_well_formed() {
             return Err(ReadError::NotJson);
@@ -68,7 +68,7 @@ impl<'a> Envelope<'a> {
         }
     }
 
-    /// Notes that a key's object starts here; a second one is found by the first.
+    /// Records where a key's object starts. A value that is already set means that the key appears twice.
     fn open(&mut self, index: usize, start: u32) -> Result<(), ReadError> {
         match self.values.get_mut(index) {
             Some(place) if place.is_empty() => *place = TextSpan { start, end: start + 1 },
@@ -77,7 +77,7 @@ impl<'a> Envelope<'a> {
         Ok(())
     }
 
-    /// Notes that it ends here. Returns the key in whose object it stands.
+    /// Records where a key's object ends. Returns the key that contains the object.
     fn close(&mut self, index: usize, end: u32) -> usize {
         if let Some(place) = self.values.get_mut(index) {
             place.end = end;

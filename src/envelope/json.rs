@@ -1,16 +1,16 @@
-//! A strict, non-recursive walk over one JSON text (RFC 8259): says where each value ends and refuses what is not
-//! JSON, without looking into strings any further than that takes. Called by `read`.
+//! A strict, non-recursive scanner for one JSON text (RFC 8259). It reports where each value ends and refuses text that
+//! is not JSON. It reads strings only as far as that requires. Called by `read`.
 //!
-//! Escapes of half a surrogate pair are JSON, so they pass here; `Text::is_well_formed` refuses them where a string
-//! is decoded.
+//! RFC 8259 allows an escape that is half a surrogate pair, so the scanner accepts it. `Text::is_well_formed` refuses
+//! it where a string is decoded.
 
 use super::read::ReadError::{self, NotJson, TooDeep};
 use super::text::Text;
 
-/// How many objects and arrays may be open at once, the message itself included.
+/// How many objects and arrays may be open at once, including the message itself.
 pub const MAX_DEPTH: u32 = 128;
 
-/// A part of the text: where it starts and where it ends. Half the size of a reference, as there are many.
+/// A part of the text, by byte offsets. A span is half the size of a reference, and an envelope holds many of them.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct TextSpan {
     pub(super) start: u32,
@@ -22,13 +22,13 @@ impl TextSpan {
         self.start == self.end
     }
 
-    /// That part of the text that it was found in.
+    /// The part of `text` that the span covers. `text` must be the text in which the span was found.
     #[inline]
     pub(super) fn of(self, text: &str) -> &str {
         text.get(self.start as usize..self.end as usize).unwrap_or_default()
     }
 
-    /// The inside of a string.
+    /// The span without its first and last byte: the contents of a string without the quotes.
     #[inline]
     pub(super) fn inside(self) -> Self {
         Self { start: self.start + 1, end: self.end - 1 }
@@ -38,11 +38,11 @@ impl TextSpan {
 /// A value in the text.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Value {
-    /// Quotes and brackets included; never empty.
+    /// Includes quotes and brackets; never empty.
     pub(super) span: TextSpan,
-    /// Its first byte, which says what it is.
+    /// The first byte; it determines the value's type.
     pub(super) first: u8,
-    /// A string with escapes in it.
+    /// The value is a string that contains escapes.
     pub(super) escaped: bool,
 }
 
@@ -58,13 +58,13 @@ impl<'a> Scanner<'a> {
         Self { text, at: 0 }
     }
 
-    /// Where it stands: behind what was taken last.
+    /// The offset after the last byte taken.
     #[inline]
     pub(super) fn position(&self) -> u32 {
         self.at as u32
     }
 
-    /// Skips white space; the byte behind it is not taken yet.
+    /// Skips white space and returns the next byte without taking it.
     #[inline(always)]
     pub(super) fn peek(&mut self) -> Result<u8, ReadError> {
         loop {
@@ -98,7 +98,7 @@ impl<'a> Scanner<'a> {
         Ok(Text::new(span.inside().of(self.text), escaped))
     }
 
-    /// Takes a value, which may stand `depth` levels down.
+    /// Takes a value. `depth` is how many objects and arrays are open around it.
     #[inline(always)]
     pub(super) fn value(&mut self, depth: u32) -> Result<Value, ReadError> {
         let first = self.peek()?;
@@ -107,13 +107,13 @@ impl<'a> Scanner<'a> {
         Ok(Value { span: TextSpan { start, end: self.position() }, first, escaped })
     }
 
-    /// Only white space may follow.
+    /// Checks that only white space follows.
     pub(super) fn end(&mut self) -> Result<(), ReadError> {
         if self.peek().is_ok() { Err(NotJson) } else { Ok(()) }
     }
 
-    /// Takes a value and all that is in it. `open` holds a bit for each container that is still open, the innermost
-    /// lowest: 1 for an object.
+    /// Takes a value and everything in it. `open` has one bit per open container, the innermost in the lowest bit: 1
+    /// for an object, 0 for an array.
     fn nested(&mut self, outer: u32) -> Result<bool, ReadError> {
         let (mut open, mut depth) = (0_u128, outer);
         loop {
@@ -141,7 +141,7 @@ impl<'a> Scanner<'a> {
                 b'n' => self.word(b"null")?,
                 _ => self.number()?,
             }
-            // Behind a value: close what ends here, go on where a comma stands.
+            // After a value: close the containers that end here; after a comma continue with the next value.
             loop {
                 if depth == outer {
                     return Ok(false);
@@ -163,7 +163,7 @@ impl<'a> Scanner<'a> {
         }
     }
 
-    /// Takes a string from its opening to its closing quote; says whether there are escapes in it.
+    /// Takes a string, from its opening to its closing quote. Returns whether the string contains escapes.
     #[inline(always)]
     fn string(&mut self) -> Result<bool, ReadError> {
         self.take();
@@ -178,7 +178,7 @@ impl<'a> Scanner<'a> {
                 Some(b'\\') => escaped = true,
                 _ => return Err(NotJson),
             }
-            // Escapes come in runs: each line of an SDP ends in two.
+            // Escapes come in runs: each line of an SDP ends with two.
             while self.byte() == Some(b'\\') {
                 self.take();
                 self.escape()?;
@@ -186,7 +186,7 @@ impl<'a> Scanner<'a> {
         }
     }
 
-    /// Takes what follows a backslash.
+    /// Takes the rest of an escape, after the backslash.
     #[inline(always)]
     fn escape(&mut self) -> Result<(), ReadError> {
         match self.byte() {
@@ -225,7 +225,7 @@ impl<'a> Scanner<'a> {
         Ok(())
     }
 
-    /// Takes one digit or more.
+    /// Takes one or more digits.
     fn digits(&mut self) -> Result<(), ReadError> {
         let start = self.at;
         while self.byte().is_some_and(|byte| byte.is_ascii_digit()) {
@@ -257,8 +257,9 @@ fn closing(object: bool) -> u8 {
     if object { b'}' } else { b']' }
 }
 
-/// How many bytes stand before the next quote, backslash or control character. Eight at a time: of the words' bytes
-/// those that stop get their top bit set; a borrow can set it falsely, but only above one that is set rightly.
+/// How many bytes precede the next quote, backslash or control character. Works on eight bytes at a time (SWAR): each
+/// byte of a word that stops the run gets its top bit set. A borrow can set a top bit wrongly, but only above a bit
+/// that is set rightly, so the lowest set bit is always right.
 #[inline(always)]
 pub(super) fn plain_prefix(bytes: &[u8]) -> usize {
     const ONES: u64 = 0x0101_0101_0101_0101;

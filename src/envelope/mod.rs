@@ -1,10 +1,17 @@
-//! The envelope reader: finds type, recipient, room, transaction and sender in one JSON message without building a
-//! tree, and writes the message as it is to be relayed. Pure: bytes in, spans and bytes out; nothing is allocated, and
-//! no input makes it recurse or panic. Called by the router's workers, once per message.
+//! The envelope reader. It finds type, recipient, room, transaction and sender in one JSON message without building a
+//! tree, and it writes the message in the form in which the router relays it. The module is pure: bytes in, spans and
+//! bytes out. It allocates nothing per message, and no input makes it recurse or panic. The router's workers call it
+//! once per message.
 //!
-//! `protocol` says what the fields are called (`path` reads where they stand, `table` is what it looks up, `shipped` lists
-//! those that ship), `json` walks the text, `text` undoes escapes, `read` applies the rules, `inside` those for paths into
-//! objects, `command` is for messages that are words; `relay` writes.
+//! | file | contents |
+//! |---|---|
+//! | `protocol` | names of a protocol's fields; `path` parses the field paths, `table` is the look-up table |
+//! | `shipped` | the built-in protocols |
+//! | `json` | the JSON scanner |
+//! | `text` | strings, with escapes decoded on demand |
+//! | `read` | the rules for top-level members; `inside` has the rules for paths into objects |
+//! | `command` | messages that are word commands |
+//! | `relay` | writes the relayed message |
 
 #![forbid(unsafe_code)]
 #![deny(clippy::indexing_slicing)]

@@ -1,21 +1,22 @@
-//! How a field says where it stands: `to`, or a path into objects, `message.recipient.sessionid`; several of them, in the
-//! order of preference, `handle_id|session_id`. A `#` behind one lets it be a number too; a `?` before one stands for its
-//! key, whatever its value. Read by `table` when a protocol is built, never while a message is read.
+//! Parses the text that says where a field is. The text is a key, `to`, or a path into objects,
+//! `message.recipient.sessionid`, or several of these in order of preference, `handle_id|session_id`. A `#` after a
+//! place allows a number as well. A `?` before a place selects the key itself, whatever its value. `table` calls this
+//! module when a protocol is built, never while a message is read.
 
 use super::protocol::ProtocolError;
 
-/// One of the places where a field may stand.
+/// One place where a field may be.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct JsonPlace<'a> {
-    /// The keys that lead there, outermost first.
+    /// The keys on the path, outermost first.
     pub(super) keys: Vec<&'a str>,
-    /// The field is the last key itself, if the message has it.
+    /// The field is the name of the last key, if the message has that key.
     pub(super) presence: bool,
-    /// A number will do, by its text.
+    /// The value may also be a number; the field is then the number's text.
     pub(super) number: bool,
 }
 
-/// The places that a field's text names. Any text has some; `check` says whether they will do.
+/// Parses the places in a field's text. Every text parses; `check` decides whether the places are valid.
 pub(super) fn places(field: &str) -> impl Iterator<Item = JsonPlace<'_>> {
     field.split('|').map(|text| {
         let text = text.trim_matches(' ');
@@ -25,8 +26,8 @@ pub(super) fn places(field: &str) -> impl Iterator<Item = JsonPlace<'_>> {
     })
 }
 
-/// What of fields and forwarded keys can be seen without building anything: keys that are empty, twice the same place, a
-/// path through another field's value, a `?` where it means nothing, a forwarded key that is written as a place.
+/// The checks that need no table: empty keys, the same place twice, a path through another field's value, a `?` on a
+/// field that is not the type, and a forwarded key that is written as a place.
 pub(super) fn check(fields: [Option<&str>; 5], listed: &[&str]) -> Result<(), ProtocolError> {
     let [message_type, others @ ..] = fields;
     let mut all: Vec<JsonPlace<'_>> = Vec::new();
@@ -60,8 +61,8 @@ pub(super) fn check(fields: [Option<&str>; 5], listed: &[&str]) -> Result<(), Pr
     if all.iter().any(passed) { Err(ProtocolError::ThroughField) } else { Ok(()) }
 }
 
-/// A sender must stand at one key of the message itself, or in objects, each of another key, and then everything is
-/// forwarded.
+/// Checks the sender's places. A sender must be at one key of the message itself, or inside objects. Inside objects,
+/// each place must start at a different key, and the protocol must forward everything.
 pub(super) fn check_sender(sender: &str, forwards_all: bool) -> Result<(), ProtocolError> {
     let places: Vec<_> = places(sender).collect();
     let nested = places.iter().filter(|place| place.keys.len() > 1).count();
@@ -75,8 +76,9 @@ pub(super) fn check_sender(sender: &str, forwards_all: bool) -> Result<(), Proto
     }
 }
 
-/// Besides the sender, no key may be one that it is taken for: a client writes what it likes there. Nor may anything stand
-/// where clients may not write, because the sender is put there.
+/// Checks the other keys against the sender's. No key may be one that a reader could mistake for the sender key,
+/// because clients write what they like there. No field may be at the key inside an object where the sender is
+/// inserted, because clients may not write there.
 pub(super) fn check_beside_sender(
     sender: &str,
     others: [Option<&str>; 4],

@@ -1,4 +1,4 @@
-//! What a protocol calls its fields, as data. Built once from the configuration; `read` and `relay` only look things up.
+//! A protocol's field names, as data. Built once from the configuration; `read` and `relay` only look names up.
 
 use super::command::{Argument, Word};
 use super::path;
@@ -6,60 +6,64 @@ use super::table::{FieldKey, FieldTable, Inserted, Role};
 use super::text::Text;
 use std::fmt;
 
-/// How many different keys a protocol may name, those on the way into objects included.
+/// The maximum number of different keys in a protocol, including the keys on paths into objects.
 pub const MAX_KEYS: usize = 16;
 
-/// Where what the router needs stands in a message; `None` where a protocol has no such field.
+/// The places in a message of the fields that the router needs. `None` if a protocol does not have the field.
 ///
-/// Each is the text of a place, or of several in the order of preference, with a bar between them; the first that says
-/// something is the field.
+/// Each text is one place, or several places in order of preference with a bar between them. The field is the first of
+/// these places that has a value.
 ///
 /// | text | the field is |
 /// |---|---|
 /// | `to` | the string at that key of the message |
-/// | `message.recipient.sessionid` | the string inside those objects; where one of them is no object, there is no field |
+/// | `message.recipient.sessionid` | the string inside those objects; no field if one of them is not an object |
 /// | `handle_id#` | a string or a number, by its text |
 /// | `handle_id#\|session_id#` | the first of the two that the message has |
-/// | `method\|?error\|?result` | for the type alone: else the name of the key that the message has, whatever its value; `null` counts where nothing else does |
+/// | `method\|?error\|?result` | type only: `method`, else the name of the key that the message has (see below) |
 ///
-/// So no key can be named that is empty or has a dot or a bar in it, starts with `?`, ends with `#`, or starts or ends with
-/// a space.
+/// A `?` before a key selects the key itself, whatever its value. A key with the value `null` counts only if no other
+/// place has a value.
+///
+/// Therefore a key cannot be named if it is empty, contains a dot or a bar, starts with `?`, ends with `#`, or starts
+/// or ends with a space.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Fields<'a> {
-    /// What kind of message it is. A protocol that names it requires it.
+    /// The message type. If a protocol names this field, every message must have it.
     pub message_type: Option<&'a str>,
-    /// Whom it is for.
+    /// The recipient's name.
     pub recipient: Option<&'a str>,
-    /// Which room it is for.
+    /// The room's name.
     pub room: Option<&'a str>,
-    /// What an answer will be matched by: a string or a number.
+    /// The transaction, by which an answer is matched to its request: a string or a number.
     pub transaction: Option<&'a str>,
-    /// Whom it is from. Whatever the client wrote there, the relayed message holds the sender that the server knows.
+    /// The sender. The relayed message has the sender that the server knows, whatever the client wrote.
     ///
-    /// At a key of the message itself what the client wrote is replaced. Inside an object it is put there, and a message
-    /// is refused in which the client has written anything at the path's second key: of `message.sender.sessionid`,
-    /// at `sender` in `message`. With several places, each in an object of its own, it is put into each object that the
-    /// message has, and into the first if it has none.
+    /// At a key of the message itself, the sender replaces the client's value. Inside an object, the sender is
+    /// inserted, and a message is refused if the client wrote anything at the second key of the path: for
+    /// `message.sender.sessionid`, at `sender` in `message`. With several places, each inside an object of its own,
+    /// the sender is inserted into each of these objects that the message has, and into the first one if the message
+    /// has none.
     pub sender: Option<&'a str>,
 }
 
 /// Which top-level members are relayed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Forward<'a> {
-    /// All of them, in the order in which the client wrote them, behind the sender.
+    /// All members, in the client's order, after the sender.
     All,
-    /// Those with these keys, in this order. The sender comes first if it is not in the list.
+    /// The members with these keys, in this order. The sender comes first if it is not in the list.
     Only(&'a [&'a str]),
 }
 
-/// A protocol: its name, what its fields are called, and what of a message is relayed.
+/// A protocol: its name, its field names, and which members it relays.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Protocol {
     name: Box<str>,
     table: FieldTable,
-    /// Messages have types.
+    /// Whether every message must have a type.
     typed: bool,
-    /// The commands that messages may be, besides objects.
+    /// The commands of the protocol. A message is an object or one of these.
     pub(super) words: Box<[Word]>,
 }
 
@@ -69,9 +73,9 @@ pub struct Protocol {
 pub enum ProtocolError {
     /// A key is empty.
     EmptyKey,
-    /// A forwarded key is written as a place: with a dot, a bar, `?`, `#` or spaces.
+    /// A forwarded key contains the syntax of a place: a dot, a bar, `?`, `#` or spaces.
     Path,
-    /// Two fields, or two entries of the list of forwarded keys, have one key; or two commands one word.
+    /// Two fields or two forwarded entries have the same key, or two commands have the same word.
     SameKey,
     /// More than [`MAX_KEYS`] different keys.
     TooManyKeys,
@@ -79,23 +83,23 @@ pub enum ProtocolError {
     ThroughField,
     /// A `?` before a field that is not the type.
     Presence,
-    /// A sender inside an object while not everything is forwarded, or one that may stand at several places which are not
-    /// each in an object of its own.
+    /// The sender is inside an object but the protocol does not forward everything, or the sender has several places
+    /// that are not each inside an object of its own.
     Sender,
-    /// A field or a forwarded key that some readers would take for the sender's, such as `From` beside `from`, or one that
-    /// stands at the key inside an object where the sender is put.
+    /// Some readers would mistake the key of a field or a forwarded key for the sender's, such as `From` and `from`,
+    /// or the key is where the sender is inserted into an object.
     LikeSender,
-    /// A command's word is not one of capital letters and underscores.
+    /// A command's word is empty, too long, or contains a character other than capital letters and underscores.
     Word,
 }
 
 impl Protocol {
-    /// A protocol of the host's own.
+    /// Creates a protocol of the host's own.
     ///
     /// # Errors
-    /// If a key is empty or stands for two fields or twice in the list, if a listed key is not a key alone, if a path leads
-    /// through another field, if there are more than [`MAX_KEYS`] keys, if a sender cannot be told where it stands, or if
-    /// another key could be taken for its.
+    /// If a key is empty, if two fields or two forwarded entries have the same key, if a forwarded entry is not a
+    /// plain key, if a path leads through another field, if there are more than [`MAX_KEYS`] keys, if the sender's
+    /// places are ambiguous, or if another key could be mistaken for the sender's. See [`ProtocolError`].
     ///
     /// ```
     /// use corelane::envelope::{Fields, Forward, Protocol, read};
@@ -120,12 +124,12 @@ impl Protocol {
         if protocol.table.len() > MAX_KEYS { Err(ProtocolError::TooManyKeys) } else { Ok(protocol) }
     }
 
-    /// Its name.
+    /// The protocol's name.
     pub fn name(&self) -> &str {
         &self.name
     }
 
-    /// For fields that are known to be good: those of the protocols that ship.
+    /// Builds a protocol without checking its fields. For fields that are known to be valid, such as the built-in ones.
     pub(super) fn assemble(name: &str, fields: &Fields<'_>, forward: Forward<'_>) -> Self {
         let typed = fields.message_type.is_some();
         let table = FieldTable::new(fields.by_role(), forward);
@@ -143,15 +147,15 @@ impl Protocol {
         self.typed
     }
 
-    /// Whether a message can name a recipient, and whether a room.
+    /// Whether a message can name a recipient, and whether it can name a room.
     pub(crate) fn addresses(&self) -> (bool, bool) {
         let named =
             |role, argument| self.role(role).is_some() || self.words.iter().any(|word| word.names(argument));
         (named(Role::Recipient, Argument::Recipient), named(Role::Room, Argument::Room))
     }
 
-    /// Whether a reader less exact than we are could take this key, which is not the sender's, for the sender's or for
-    /// that of an object which holds one: many ignore case (Go's and .NET's), some stop at a NUL (C's).
+    /// Whether a lax reader could mistake this key, which is not the sender's, for the sender's key or for the key of
+    /// an object that holds a sender. Many readers ignore case (Go, .NET); some stop at a NUL (C).
     pub(super) fn resembles_sender(&self, key: Text<'_>) -> bool {
         match self.role(Role::Sender).and_then(|index| self.table.keys.get(index)) {
             Some(sender) => resembles(&sender.name, key),
@@ -161,12 +165,12 @@ impl Protocol {
         }
     }
 
-    /// The same of a key inside the object at one of the message's keys.
+    /// As [`resembles_sender`](Self::resembles_sender), for a key inside the object at one of the message's own keys.
     pub(super) fn resembles_sender_inside(&self, object: usize, key: Text<'_>) -> bool {
         self.inserted(object).is_some_and(|sender| resembles(&sender.guard, key))
     }
 
-    /// The sender that is put into the object at one of the message's keys.
+    /// The sender to insert into the object at one of the message's own keys.
     pub(super) fn inserted(&self, object: usize) -> Option<&Inserted> {
         self.table.senders.iter().find(|sender| sender.index == object)
     }
@@ -176,7 +180,7 @@ impl Protocol {
         self.table.roles.get(role as usize).copied().flatten()
     }
 
-    /// The keys that are relayed, in order; `None` if all members are.
+    /// The relayed keys, in order; `None` if all members are relayed.
     pub(super) fn forwarded(&self) -> Option<impl Iterator<Item = &FieldKey>> {
         self.table.forwarded.map(|count| self.table.keys.iter().take(count))
     }
@@ -195,12 +199,12 @@ fn resembles(name: &str, key: Text<'_>) -> bool {
     is_taken_for(key.characters(), name)
 }
 
-/// Whether a reader that ignores case, or stops at a NUL, takes a key for this name.
+/// Whether a reader that ignores case or stops at a NUL mistakes a key for this name.
 fn is_taken_for(key: impl Iterator<Item = char>, name: &str) -> bool {
     key.take_while(|character| *character != '\0').flat_map(fold).eq(name.chars().flat_map(fold))
 }
 
-/// Equal for characters that differ in case only; `ſ` and `K` (the Kelvin sign) fold to `s` and `k` too.
+/// Folds case: equal for characters that differ only in case. `ſ` and `K` (the Kelvin sign) fold like `s` and `k`.
 fn fold(character: char) -> impl Iterator<Item = char> {
     character.to_lowercase().flat_map(char::to_uppercase)
 }
@@ -210,22 +214,30 @@ impl fmt::Display for ProtocolError {
         let text = match self {
             Self::EmptyKey => "a key is empty: leave out fields that the protocol does not have",
             Self::Path => {
-                "a forwarded key is written as a place: list the member that holds it, by its key alone"
+                "a forwarded key is a path: list the top-level member that contains it, by its key alone"
             }
-            Self::SameKey => "a key is named twice: give each field a key of its own, and list it once",
+            Self::SameKey => "a key is named twice: give each field its own key, and list each key once",
             Self::TooManyKeys => {
-                return write!(formatter, "more than {MAX_KEYS} keys: forward everything, or name fewer");
+                return write!(
+                    formatter,
+                    "more than {MAX_KEYS} keys: forward everything, or name fewer keys"
+                );
             }
-            Self::ThroughField => "a path leads through another field: name the object's members alone",
-            Self::Presence => "a '?' before a field: only the type can be which key is there",
+            Self::ThroughField => {
+                "a path leads through another field: name only members of the object, not the object itself"
+            }
+            Self::Presence => "a '?' before a field that is not the type: only the type may have one",
             Self::Sender => {
-                "the sender cannot be told: name one key of the message, or forward everything and name paths into \
-                 different objects"
+                "the sender's place is ambiguous: name one key of the message, or forward everything and name paths \
+                 into different objects"
             }
             Self::LikeSender => {
-                "a key could be taken for the sender's, or stands where the sender is put: name it otherwise, or elsewhere"
+                "a key could be mistaken for the sender's, or is where the sender is inserted: use another key or \
+                 another object"
             }
-            Self::Word => "a command's word: use capital letters and underscores, A-Z and _",
+            Self::Word => {
+                "a command's word is not valid: use 1 to 256 capital letters and underscores, A-Z and _"
+            }
         };
         formatter.write_str(text)
     }

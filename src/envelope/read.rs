@@ -1,5 +1,5 @@
-//! From the bytes of one message to its envelope, under the rules of a protocol. Called by the router's workers for
-//! each message whose type and recipient its submitter did not give.
+//! Reads one message into an envelope, by the rules of a protocol. The router's workers call it for each message whose
+//! type and recipient the submitter did not pass along.
 
 use super::command::Command;
 use super::json::{MAX_DEPTH, Scanner, TextSpan, Value};
@@ -8,64 +8,65 @@ use super::table::{FieldKey, Role};
 use super::text::Text;
 use std::fmt;
 
-/// The longest type, recipient, room or transaction, in bytes of UTF-8 with escapes undone.
+/// The maximum length of a type, recipient, room or transaction, in bytes of decoded UTF-8.
 pub const MAX_FIELD_BYTES: usize = 256;
 
-/// What was found in a message: parts of it, borrowed.
+/// The fields found in a message, borrowed from it.
 #[derive(Clone, Debug)]
 pub struct Envelope<'a> {
     pub(super) protocol: &'a Protocol,
     pub(super) text: &'a str,
-    /// The value of each of the protocol's keys, by its index; empty if the message does not have it.
+    /// The value of each key of the protocol, by the key's index; empty if the message does not have the key.
     pub(super) values: [TextSpan; MAX_KEYS],
-    /// A bit for each of `values` that is a string with escapes.
+    /// One bit per entry of `values`: 1 for a string with escapes.
     escaped: u32,
-    /// From the first member to the last.
+    /// All members, from the first to the last.
     pub(super) members: TextSpan,
-    /// In these, the sender's, with the comma before it; empty and at the end if there is none.
+    /// The sender's member within `members`, with the comma before it. Empty and at the end if there is no such member.
     sender: TextSpan,
-    /// The message is no object but a command; then `values` has nothing.
+    /// Set if the message is a command, not an object; `values` are then empty.
     pub(super) command: Option<Command>,
 }
 
-/// Why a message was refused. Numbers are never reused.
+/// Why a message is refused. Numbers are never reused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 #[repr(u8)]
 pub enum ReadError {
-    /// No bytes.
+    /// The message has no bytes.
     Empty = 1,
-    /// Not UTF-8.
+    /// The message is not UTF-8.
     NotUtf8 = 2,
-    /// Not JSON, or something follows it, and no command of the protocol. Half a surrogate pair is JSON, but not in a key
-    /// of the message itself or of an object that a path leads into, and not in a field that is used.
+    /// The message is neither one JSON text nor a command of the protocol. Half a surrogate pair is also an error in
+    /// a key of the message itself, in a key of an object on a path, and in a field that is used. Elsewhere it is
+    /// accepted.
     NotJson = 3,
-    /// JSON, but not an object.
+    /// The message is JSON, but not an object.
     NotAnObject = 4,
-    /// More than [`MAX_DEPTH`] objects and arrays inside each other.
+    /// More than [`MAX_DEPTH`] nested objects and arrays.
     TooDeep = 5,
-    /// A key that the protocol uses, or that one of its paths leads through, stands twice.
+    /// A key that the protocol uses, or that a path leads through, appears twice.
     DuplicateField = 6,
-    /// A field that the protocol uses is not a string (a transaction, and what the protocol says, may be a number); or what
-    /// the sender is put into is no object.
+    /// A field that the protocol uses is not a string, or the value that the sender is inserted into is not an
+    /// object. A transaction may be a number, and so may fields that the protocol marks with `#`.
     WrongType = 7,
-    /// The protocol has a type, the message has none: absent, `null` or empty.
+    /// The protocol has types, but the message has none: absent, `null` or empty.
     MissingType = 8,
     /// A field that the protocol uses is longer than [`MAX_FIELD_BYTES`].
     FieldTooLong = 9,
-    /// Everything is relayed, and a key differs from the sender's only as some readers do not see: by case, or behind
-    /// a NUL.
+    /// The protocol relays everything, and some readers would mistake a key for the sender's: it differs only in case
+    /// or after a NUL.
     AmbiguousSender = 10,
-    /// 4 GiB or more.
+    /// The message has 4 GiB or more.
     TooLong = 11,
-    /// The client has written where the server puts the sender, inside an object.
+    /// The client wrote a value at the place inside an object where the server inserts the sender.
     ForgedSender = 12,
 }
 
-/// Reads a message. All of it is checked: what is not JSON in its last byte is refused.
+/// Reads a message. The whole message is checked: a syntax error in the last byte is an error.
 ///
 /// # Errors
-/// See [`ReadError`]: the first thing wrong, in the order of the text; what is missing comes last.
+/// See [`ReadError`]. Reports the first error in the order of the text; a missing type is reported last.
 ///
 /// ```
 /// use corelane::envelope::{Protocol, read};
@@ -80,7 +81,7 @@ pub enum ReadError {
 /// assert_eq!(relayed, br#"{"type":"OFFER","src":"ann","dst":"ben","payload":{"x":1}}"#);
 /// # Ok::<(), corelane::envelope::ReadError>(())
 /// ```
-#[inline(always)] // Built where the caller keeps it: a copy is a tenth of the cost of a small message.
+#[inline(always)] // Built in the caller's frame: a copy would cost a tenth of reading a small message.
 pub fn read<'a>(protocol: &'a Protocol, message: &'a [u8]) -> Result<Envelope<'a>, ReadError> {
     if message.is_empty() {
         return Err(ReadError::Empty);
@@ -104,7 +105,7 @@ pub fn read<'a>(protocol: &'a Protocol, message: &'a [u8]) -> Result<Envelope<'a
     Ok(envelope)
 }
 
-/// What is no object must be a command.
+/// Reads a message that is not an object. It must be a command.
 #[cold]
 fn no_object(protocol: &Protocol, text: &str, scanner: &mut Scanner<'_>) -> Result<Command, ReadError> {
     if let Some(command) = Command::read(protocol, text)? {
@@ -115,40 +116,40 @@ fn no_object(protocol: &Protocol, text: &str, scanner: &mut Scanner<'_>) -> Resu
 }
 
 impl<'a> Envelope<'a> {
-    /// What kind of message it is. Always there if the protocol has types.
+    /// The message type. Always present if the protocol has types.
     #[inline]
     pub fn message_type(&self) -> Option<Text<'a>> {
         self.field(Role::Type)
     }
 
-    /// Whom it is for: `None` if it does not say, or says `null` or `""`.
+    /// The recipient. `None` if absent, `null` or `""`.
     #[inline]
     pub fn recipient(&self) -> Option<Text<'a>> {
         self.field(Role::Recipient)
     }
 
-    /// Which room it is for: `None` if it does not say, or says `null` or `""`.
+    /// The room. `None` if absent, `null` or `""`.
     #[inline]
     pub fn room(&self) -> Option<Text<'a>> {
         self.field(Role::Room)
     }
 
-    /// What an answer will be matched by: the text of a string, or a number as written; `None` if it does not say, or
-    /// says `null` or `""`. An answer echoes [`transaction_json`](Self::transaction_json).
+    /// The transaction, by which an answer is matched to its request: the text of a string, or a number as written.
+    /// `None` if absent, `null` or `""`. An answer echoes [`transaction_json`](Self::transaction_json).
     #[inline]
     pub fn transaction(&self) -> Option<Text<'a>> {
         self.field(Role::Transaction)
     }
 
-    /// The transaction as JSON, ready to be echoed: with its quotes if it is a string.
+    /// The transaction as JSON, ready to be echoed: a string keeps its quotes.
     pub fn transaction_json(&self) -> Option<&'a str> {
         let first = self.protocol.role(Role::Transaction).filter(|index| self.value(*index).is_some());
         let index = first.or_else(|| self.chosen(Role::Transaction).map(|(index, _)| index))?;
         self.value(index).and_then(|_| self.json(index))
     }
 
-    /// Whom the **client** says it is from; `None` if that is no string, or stands inside an object. For logs at most: see
-    /// [`write_relayed`](Self::write_relayed).
+    /// The sender that the **client** claims. `None` if it is not a string or is inside an object. Use it for logs at
+    /// most: [`write_relayed`](Self::write_relayed) writes the sender that the server knows.
     pub fn claimed_sender(&self) -> Option<Text<'a>> {
         if let Some(command) = self.command {
             return self.said(command.field(Role::Sender));
@@ -160,23 +161,23 @@ impl<'a> Envelope<'a> {
         self.value(index).filter(Text::is_well_formed)
     }
 
-    /// The value of one of the protocol's keys, as written; `None` if the message does not have it.
+    /// The value of a key of the protocol, as written. `None` if the message does not have the key.
     #[inline]
     pub(super) fn json(&self, index: usize) -> Option<&'a str> {
         self.values.get(index).filter(|span| !span.is_empty()).map(|span| span.of(self.text))
     }
 
-    /// The members before the sender's, as written; all of them if it has none.
+    /// The members before the sender's, as written; all members if the message has no sender.
     pub(super) fn before_sender(&self) -> &'a str {
         TextSpan { end: self.sender.start, ..self.members }.of(self.text)
     }
 
-    /// What follows the sender's, from its comma.
+    /// The members after the sender's, starting with their comma.
     pub(super) fn after_sender(&self) -> &'a str {
         TextSpan { start: self.sender.end, ..self.members }.of(self.text)
     }
 
-    /// Walks all members to the end of the object.
+    /// Scans all members to the end of the object.
     #[inline(always)]
     fn walk(&mut self, scanner: &mut Scanner<'a>) -> Result<(), ReadError> {
         scanner.take();
@@ -210,7 +211,7 @@ impl<'a> Envelope<'a> {
         Ok(())
     }
 
-    /// The key that the protocol uses, if this is one of them.
+    /// Finds a key among the keys that the protocol uses.
     #[inline(always)]
     fn find(&self, key: Text<'a>) -> Result<Option<(usize, &'a FieldKey)>, ReadError> {
         if !key.is_well_formed() {
@@ -223,7 +224,7 @@ impl<'a> Envelope<'a> {
         Ok(found)
     }
 
-    /// Notes the value of a key that the protocol uses.
+    /// Records the value of a key that the protocol uses.
     #[inline(always)]
     pub(super) fn note(&mut self, index: usize, known: &FieldKey, value: Value) -> Result<(), ReadError> {
         let Some(place) = self.values.get_mut(index) else { return Ok(()) };
@@ -238,14 +239,14 @@ impl<'a> Envelope<'a> {
         }
     }
 
-    /// The field with that role, if the protocol has it, and the message has it; `null` and `""` are none.
+    /// The field with this role. `None` if the protocol or the message does not have it, or if it is `null` or `""`.
     #[inline]
     fn field(&self, role: Role) -> Option<Text<'a>> {
         let first = self.protocol.role(role).and_then(|index| self.value(index));
         if first.is_some() { first } else { self.elsewhere(role) }
     }
 
-    /// What the value of a key says, if anything.
+    /// The text of a key's value. `None` if the message does not have the key, or the value is `null` or `""`.
     #[inline]
     fn value(&self, index: usize) -> Option<Text<'a>> {
         let span = *self.values.get(index)?;
@@ -258,7 +259,7 @@ impl<'a> Envelope<'a> {
         Some(text).filter(|text| !text.raw().is_empty())
     }
 
-    /// The field with that role where it does not stand at its first place.
+    /// The field with this role, if it is not at its first place.
     fn elsewhere(&self, role: Role) -> Option<Text<'a>> {
         if let Some(command) = self.command {
             return self.said(command.field(role));
@@ -270,8 +271,8 @@ impl<'a> Envelope<'a> {
         }
     }
 
-    /// The first of the other places that says something: its key, and whether that is the field. A key that is there with
-    /// `null` will do if nothing else does.
+    /// The first further place of a field that has a value: its key, and whether the field is the name of the key. A
+    /// key with the value `null` counts only if no other place has a value.
     fn chosen(&self, role: Role) -> Option<(usize, bool)> {
         let others = || self.protocol.table().alternatives.iter().filter(|other| other.role == role);
         let says = |index, presence| match presence {
@@ -283,13 +284,13 @@ impl<'a> Envelope<'a> {
         said.or_else(there).map(|other| (other.index, other.presence))
     }
 
-    /// A part of a command.
+    /// The text of a command's part; `None` if empty.
     fn said(&self, span: TextSpan) -> Option<Text<'a>> {
         (!span.is_empty()).then(|| Text::new(span.of(self.text), false))
     }
 }
 
-/// Whether a value will do for a field.
+/// Checks that a value is valid for a field.
 #[inline]
 fn check(number: bool, value: Value, message: &str) -> Result<(), ReadError> {
     let text = match value.first {
@@ -313,28 +314,31 @@ impl fmt::Display for ReadError {
             Self::Empty => write!(formatter, "the message is empty: send a JSON object"),
             Self::NotUtf8 => write!(formatter, "the message is not UTF-8: encode it as UTF-8"),
             Self::NotJson => {
-                write!(formatter, "the message is not one JSON text: check its syntax and what follows it")
+                write!(
+                    formatter,
+                    "the message is not one JSON text: check its syntax, and send nothing after it"
+                )
             }
             Self::NotAnObject => {
                 write!(formatter, "the message is not a JSON object: send one object per message")
             }
-            Self::TooDeep => write!(formatter, "more than {MAX_DEPTH} levels of nesting: nest less"),
+            Self::TooDeep => write!(formatter, "more than {MAX_DEPTH} levels of nesting: use fewer levels"),
             Self::DuplicateField => {
-                write!(formatter, "a field that the protocol uses stands twice: send it once")
+                write!(formatter, "a field that the protocol uses appears twice: send it once")
             }
             Self::WrongType => {
-                write!(formatter, "a field that the protocol uses is not a string: send a string")
+                write!(formatter, "a field that the protocol uses has the wrong type: send a string")
             }
             Self::MissingType => write!(formatter, "the message has no type: send one"),
             Self::FieldTooLong => {
                 write!(formatter, "a field is longer than {MAX_FIELD_BYTES} bytes: shorten it")
             }
             Self::ForgedSender => {
-                write!(formatter, "the message names a sender where the server does: leave it out")
+                write!(formatter, "the message has a sender where the server inserts it: leave it out")
             }
-            Self::TooLong => formatter.write_str("the message has 4 GiB or more: send less"),
+            Self::TooLong => formatter.write_str("the message has 4 GiB or more: send a shorter message"),
             Self::AmbiguousSender => {
-                write!(formatter, "a key reads almost like the sender's: rename it, or spell it exactly")
+                write!(formatter, "a key could be mistaken for the sender's: rename it, or spell it exactly")
             }
         }
     }

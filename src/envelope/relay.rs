@@ -1,21 +1,21 @@
-//! Writes a message as it is relayed: with the sender that the server knows, whatever the client wrote. The router
-//! asks for the length, claims that much of a ring, and has it written there.
+//! Writes the relayed form of a message: with the sender that the server knows, whatever the client wrote. The router
+//! asks for the length, claims that many bytes of a ring, and has the message written there.
 
 use super::json::{TextSpan, plain_prefix};
 use super::read::Envelope;
 use super::table::{Inserted, Role};
 
 impl Envelope<'_> {
-    /// The length of the relayed message, exactly.
+    /// The exact length of the relayed message, in bytes.
     pub fn relayed_len(&self, sender: &str) -> usize {
         let mut length = 0;
         self.relayed(sender, |piece| length += piece.len());
         length
     }
 
-    /// Writes the relayed message to `out`: [`relayed_len`](Self::relayed_len) bytes, which is what it returns. Values
-    /// are copied as they are written in the message, `sender` is escaped as needed. Returns 0 if `out` is shorter
-    /// than that; what `out` then holds is of no use.
+    /// Writes the relayed message to `out` and returns its length, [`relayed_len`](Self::relayed_len). Values are
+    /// copied as written in the message; `sender` is escaped as needed. Returns 0 if `out` is too short; the contents
+    /// of `out` are then unspecified.
     pub fn write_relayed(&self, sender: &str, out: &mut [u8]) -> usize {
         let (mut written, mut fits) = (0, true);
         self.relayed(sender, |piece| {
@@ -29,7 +29,7 @@ impl Envelope<'_> {
         if fits { written } else { 0 }
     }
 
-    /// Hands over the relayed message, piece by piece.
+    /// Passes the relayed message to `put`, piece by piece.
     #[inline]
     fn relayed(&self, sender: &str, mut put: impl FnMut(&str)) {
         if let Some(command) = self.command {
@@ -72,11 +72,11 @@ impl Envelope<'_> {
         put("}");
     }
 
-    /// All members, with the sender put into each object that it belongs into, before the client's members of it; into a
-    /// new one, `first`, if the message has none.
+    /// Relays all members and inserts the sender into each object that should hold one, before the client's members.
+    /// If the message has no such object, a new object for `first` holds the sender.
     fn relayed_inside(&self, first: &Inserted, sender: &str, put: &mut impl FnMut(&str)) {
         let senders = &self.protocol.table().senders;
-        // Where the inside of an object starts.
+        // The offset after the opening brace of the object.
         let start = |one: &Inserted| {
             self.values.get(one.index).filter(|span| !span.is_empty()).map(|span| span.start + 1)
         };
@@ -110,13 +110,14 @@ fn inserted(one: &Inserted, sender: &str, put: &mut impl FnMut(&str)) {
     put(&one.behind);
 }
 
-/// A sender as a value: in quotes, or as a number if it may be one and is.
+/// Writes a sender as a JSON value: in quotes, or as a number if `number` allows it and the name is a whole number.
 #[inline]
 fn written(sender: &str, number: bool, mut put: impl FnMut(&str)) {
     if number && is_number(sender) { put(sender) } else { quoted(sender, put) }
 }
 
-/// A whole number that every reader takes for itself: beyond 2^53 two names could become one.
+/// Whether a name is a whole number that every reader represents exactly. Above 2^53 a reader that uses doubles could
+/// map two names to one.
 fn is_number(name: &str) -> bool {
     const MOST: u64 = 1 << 53;
     let plain = name.bytes().all(|byte| byte.is_ascii_digit()) && (name == "0" || !name.starts_with('0'));
@@ -130,11 +131,11 @@ fn quoted(text: &str, mut put: impl FnMut(&str)) {
     put("\"");
 }
 
-/// Hands over `text` as it stands between the quotes of a JSON string.
+/// Passes `text` to `put`, escaped for the inside of a JSON string.
 #[inline]
 pub(super) fn escaped(text: &str, mut put: impl FnMut(&str)) {
     let mut rest = text;
-    // What is not plain is one byte long, so both splits are between characters.
+    // Every special character is one byte long, so both splits are at character boundaries.
     while let Some((plain, special)) = rest.split_at_checked(plain_prefix(rest.as_bytes())) {
         put(plain);
         match special.as_bytes().first() {

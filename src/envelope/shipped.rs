@@ -1,9 +1,9 @@
-//! The protocols that ship: where their fields stand. What the router does with their types is in `router::rules`.
+//! The built-in protocols: where their fields are. `router::rules` defines how the router treats their types.
 
 use super::command::Argument::{self, Nothing, Recipient, Room, Sender};
 use super::protocol::{Fields, Forward, Protocol};
 
-/// The commands of Selkies, and what the word behind each names.
+/// The commands of Selkies and the meaning of each command's argument.
 const SELKIES: [(&str, Argument); 9] = [
     ("HELLO", Sender),
     ("SESSION", Recipient),
@@ -17,7 +17,7 @@ const SELKIES: [(&str, Argument); 9] = [
 ];
 
 impl Protocol {
-    /// What PeerJS clients and servers speak: `type`, `src`, `dst`; these and `payload` are relayed.
+    /// The protocol of PeerJS clients and servers. Fields: `type`, `src`, `dst`. Relays these and `payload`.
     pub fn peerjs() -> Self {
         let fields = Fields {
             message_type: Some("type"),
@@ -28,7 +28,7 @@ impl Protocol {
         Self::assemble("peerjs", &fields, Forward::Only(&["type", "src", "dst", "payload"]))
     }
 
-    /// `type`, `to`, `room`, `id`, `from`; everything is relayed.
+    /// Fields: `type`, `to`, `room`, `id`, `from`. Relays everything.
     pub fn generic() -> Self {
         let fields = Fields {
             message_type: Some("type"),
@@ -40,8 +40,9 @@ impl Protocol {
         Self::assemble("generic", &fields, Forward::All)
     }
 
-    /// Janus: a request is for its handle, an event for its session; both are numbers, compared by their text. The room is
-    /// that of a plugin. `sender` is the sender, as a number if its name is one.
+    /// Janus. The recipient of a request is its handle, that of an event its session. Both are numbers and are
+    /// compared by their text. The room is the room of a plugin. The sender is written to `sender`, as a number if
+    /// its name is one.
     pub fn janus() -> Self {
         let fields = Fields {
             message_type: Some("janus"),
@@ -53,8 +54,8 @@ impl Protocol {
         Self::assemble("janus", &fields, Forward::All)
     }
 
-    /// The signalling of GStreamer's `webrtcsink` and `webrtcsrc`: a session is a room of two. It has no sender; the
-    /// session tells.
+    /// The signalling of GStreamer's `webrtcsink` and `webrtcsrc`. A session is a room of two clients. Messages have no
+    /// sender; the session identifies it.
     pub fn gstreamer() -> Self {
         let fields = Fields {
             message_type: Some("type"),
@@ -65,15 +66,16 @@ impl Protocol {
         Self::assemble("gstreamer", &fields, Forward::All)
     }
 
-    /// Selkies, and GStreamer's demos before it: text commands, `HELLO 7`, and between the two of a session objects whose
-    /// type is the key they have, `sdp` or `ice`. A command that names a client names its sender once it is relayed.
+    /// Selkies, and the GStreamer demos that it is based on. Commands are text, `HELLO 7`. Inside a session the two
+    /// clients send objects whose type is the key that they have, `sdp` or `ice`. In a relayed command, the sender
+    /// replaces a recipient.
     pub fn selkies() -> Self {
         let fields = Fields { message_type: Some("?sdp|?ice"), ..Fields::default() };
         Self::assemble("selkies", &fields, Forward::All).and_words(&SELKIES)
     }
 
-    /// JSON-RPC 2.0 as Kurento speaks it: the type is the method, or else `error` or `result`. It has no sender: who relays
-    /// such a message tells by its connection.
+    /// JSON-RPC 2.0 as Kurento uses it. The type is the method, otherwise `error` or `result`. Messages have no
+    /// sender; the connection identifies it.
     pub fn json_rpc() -> Self {
         let fields = Fields {
             message_type: Some("method|?error|?result"),
@@ -84,8 +86,8 @@ impl Protocol {
         Self::assemble("json_rpc", &fields, Forward::All)
     }
 
-    /// protoo, mediasoup's usual companion: the type is the method of a request or a notification, or else `response`. The
-    /// recipient is the peer that the data names. It has no sender.
+    /// protoo, the protocol that mediasoup applications usually use. The type is the method of a request or a
+    /// notification, otherwise `response`. The recipient is the peer that the data names. Messages have no sender.
     pub fn protoo() -> Self {
         let fields = Fields {
             message_type: Some("method|?response"),
@@ -96,8 +98,8 @@ impl Protocol {
         Self::assemble("protoo", &fields, Forward::All)
     }
 
-    /// Nextcloud Talk's standalone signaling: `message` and `control` name a session or a user. Their sender is put where
-    /// its server puts it.
+    /// Nextcloud Talk's standalone signaling. `message` and `control` name a session or a user as recipient. The
+    /// sender is written to the place where Nextcloud's server writes it.
     pub fn nextcloud_talk() -> Self {
         let fields = Fields {
             message_type: Some("type"),

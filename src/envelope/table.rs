@@ -1,12 +1,12 @@
-//! The keys that a protocol looks for, as a table: those of the message itself first, then those inside objects, each
-//! object's together. Built once by `protocol`; `read` and `inside` look keys up in it, and hold a value for each.
+//! The look-up table of a protocol's keys: first the message's own keys, then the keys inside objects, grouped by
+//! object. `protocol` builds it once. `read` and `inside` look keys up in it and store one value per key.
 
 use super::path::{JsonPlace, places};
 use super::protocol::Forward;
 use super::text::Text;
 use std::ops::Range;
 
-/// What a field is for.
+/// The use of a field.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Role {
     Type,
@@ -26,62 +26,64 @@ impl Role {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct FieldKey {
     pub(super) name: Box<str>,
-    /// What its value is used for, besides being relayed.
+    /// What the router uses its value for; `None` if the value is only relayed.
     pub(super) role: Option<Role>,
-    /// Its value may be a number.
+    /// The value may be a number.
     pub(super) number: bool,
-    /// As it is relayed: in quotes, escaped, with the colon.
+    /// The key in its relayed form: in quotes, escaped, with the colon.
     pub(super) written: Box<str>,
-    /// The keys of the object that its value is; those that follow the message's own are counted on.
+    /// The keys inside the object that is this key's value, as indices. Indices of nested keys continue after those
+    /// of the message's own keys. 0..0 if paths do not lead through this key.
     pub(super) inside: Range<usize>,
-    /// The key whose value it stands in.
+    /// The key whose object contains this key.
     pub(super) parent: usize,
 }
 
 impl FieldKey {
-    /// Whether paths lead on into its value.
+    /// Whether paths lead through its value.
     #[inline(always)]
     pub(super) fn leads_inside(&self) -> bool {
         self.inside.end != 0
     }
 }
 
-/// A place where a field may stand, behind the first one of `FieldTable::roles`.
+/// A further place of a field, after the first place, which is in `FieldTable::roles`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Alternative {
     pub(super) role: Role,
-    /// Of its key.
+    /// Index of its key.
     pub(super) index: usize,
-    /// The key is the field, not its value.
+    /// The field is the name of the key, not its value.
     pub(super) presence: bool,
 }
 
-/// A sender inside an object: what the object is, and what is put into it.
+/// A sender inside an object: the object, and the text to insert.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Inserted {
-    /// Of the message's own key whose value holds it.
+    /// Index of the message's own key whose value is the object.
     pub(super) index: usize,
-    /// The key in that object, which no client may write.
+    /// The key in that object that no client may write.
     pub(super) guard: Box<str>,
-    /// Everything before the sender, and behind it.
+    /// The text before and after the sender.
     pub(super) before: Box<str>,
     pub(super) behind: Box<str>,
-    /// The sender is written as a number where it is one.
+    /// The sender is written as a number if its name is one.
     pub(super) number: bool,
 }
 
 /// All keys of a protocol.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct FieldTable {
-    /// Those of the message itself; those that are relayed come first, in the order in which they are.
+    /// The message's own keys. Relayed keys come first, in the order in which they are relayed.
     pub(super) keys: Box<[FieldKey]>,
-    /// Those inside objects.
+    /// The keys inside objects.
     pub(super) nested: Box<[FieldKey]>,
     /// How many of `keys` are relayed; `None` if all members are.
     pub(super) forwarded: Option<usize>,
-    /// By role, the key whose value is the field; `None` if there is no such field or its first place is no value.
+    /// By role, the key whose value is the field. `None` if the protocol has no such field or its first place is a
+    /// key name.
     pub(super) roles: [Option<usize>; Role::COUNT],
-    /// Where else to look, in order, for a field that does not stand at its key of `roles`.
+    /// The further places of fields, in order of preference.
     pub(super) alternatives: Box<[Alternative]>,
     pub(super) senders: Box<[Inserted]>,
 }
@@ -95,7 +97,7 @@ struct FieldNode<'a> {
 }
 
 impl FieldTable {
-    /// Takes any fields, also those that `path::check` refuses; the table is of no use then.
+    /// Accepts any fields, including those that `path::check` refuses; the table is then useless.
     pub(super) fn new(fields: [Option<&str>; Role::COUNT], forward: Forward<'_>) -> Self {
         let mut nodes = Vec::new();
         let sender = fields.last().copied().flatten();
@@ -129,7 +131,7 @@ impl FieldTable {
         table
     }
 
-    /// Puts the keys in order: the message's own, then each object's.
+    /// Sorts the keys: first the message's own, then those of each object.
     fn lay_out(&mut self, nodes: &[FieldNode<'_>]) {
         let of = |parent| {
             (0..nodes.len()).filter(move |index| nodes.get(*index).is_some_and(|node| node.parent == parent))
@@ -170,13 +172,13 @@ impl FieldTable {
         })
     }
 
-    /// Which of the message's own keys this is.
+    /// Finds one of the message's own keys.
     #[inline]
     pub(super) fn find(&self, key: Text<'_>) -> Option<(usize, &FieldKey)> {
         self.keys.iter().enumerate().find(|(_, known)| key.eq_str(&known.name))
     }
 
-    /// Which of an object's keys this is.
+    /// Finds one of an object's keys.
     pub(super) fn find_inside(&self, object: usize, key: Text<'_>) -> Option<(usize, &FieldKey)> {
         let mut inside = self.key(object)?.inside.clone();
         inside.find_map(|index| {
@@ -201,7 +203,7 @@ impl FieldKey {
     }
 }
 
-/// The node of a key, which is made if there is none.
+/// The node of a key; created if it does not exist.
 fn node<'a>(nodes: &mut Vec<FieldNode<'a>>, parent: Option<usize>, name: &'a str) -> usize {
     let known = nodes.iter().position(|node| node.parent == parent && node.name == name);
     known.unwrap_or_else(|| {
@@ -210,7 +212,8 @@ fn node<'a>(nodes: &mut Vec<FieldNode<'a>>, parent: Option<usize>, name: &'a str
     })
 }
 
-/// The node where a place ends. A sender inside an object ends below the object: nothing there may be the client's.
+/// The node at the end of a place. For a sender inside an object this is the second key of the path: clients may write
+/// nothing at that key or below it.
 fn place_of<'a>(nodes: &mut Vec<FieldNode<'a>>, place: &JsonPlace<'a>, role: Role) -> usize {
     let depth = if role == Role::Sender { 2 } else { usize::MAX };
     let mut last = None;
@@ -225,7 +228,7 @@ fn place_of<'a>(nodes: &mut Vec<FieldNode<'a>>, place: &JsonPlace<'a>, role: Rol
     last
 }
 
-/// A key as it is written: in quotes, escaped, with the colon.
+/// A key in its relayed form: in quotes, escaped, with the colon.
 fn written(key: &str) -> String {
     let mut written = String::from("\"");
     super::relay::escaped(key, |piece| written.push_str(piece));

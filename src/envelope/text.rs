@@ -1,11 +1,11 @@
-//! A string as it stands between its quotes in a JSON text, or a word of a command, compared and decoded without an allocation. `read` hands
-//! these out; the router decodes a recipient's name into a buffer on its stack, and hashes that.
+//! The contents of a JSON string, or a word of a command, compared and decoded without an allocation. `read` returns
+//! these texts. The router decodes a recipient's name into a buffer on its stack and hashes the decoded name.
 
 use std::fmt;
 use std::str::Chars;
 
-/// A JSON string that may contain escapes, or a text that has none. What it means is [`characters`](Self::characters); two texts that are
-/// written differently may mean the same.
+/// The contents of a JSON string, which may contain escapes, or a text without escapes. Its meaning is
+/// [`characters`](Self::characters); two texts that are written differently may have the same meaning.
 #[derive(Clone, Copy)]
 pub struct Text<'a> {
     raw: &'a str,
@@ -13,24 +13,25 @@ pub struct Text<'a> {
 }
 
 impl<'a> Text<'a> {
-    /// `raw` must be the inside of a string that the scanner took, or not be escaped.
+    /// `raw` must be the contents of a string that the scanner took, or `escaped` must be false.
     pub(super) fn new(raw: &'a str, escaped: bool) -> Self {
         Self { raw, escaped }
     }
 
-    /// As written: escapes are not undone. Equal meanings may differ here, so never compare or hash this.
+    /// The text as written, escapes not decoded. Texts of the same meaning may differ here, so never compare or hash
+    /// it.
     pub fn raw(&self) -> &'a str {
         self.raw
     }
 
-    /// Whether [`raw`](Self::raw) contains escapes; without any it is the text itself.
+    /// Whether [`raw`](Self::raw) contains escapes. If not, `raw` is the decoded text.
     pub fn is_escaped(&self) -> bool {
         self.escaped
     }
 
-    /// The text with escapes undone: borrowed from the message where there are none, else written to `buffer`. `None`
-    /// if `buffer` is too small; [`MAX_FIELD_BYTES`](super::MAX_FIELD_BYTES) are enough for every field but the
-    /// client's own idea of the sender.
+    /// The decoded text: borrowed from the message if it has no escapes, otherwise written to `buffer`. `None` if
+    /// `buffer` is too small. [`MAX_FIELD_BYTES`](super::MAX_FIELD_BYTES) are enough for every field, except for the
+    /// sender that the client claims.
     ///
     /// ```
     /// use corelane::envelope::{MAX_FIELD_BYTES, Protocol, read};
@@ -58,18 +59,18 @@ impl<'a> Text<'a> {
         std::str::from_utf8(buffer.get(..length)?).ok()
     }
 
-    /// Whether it means `other`, however it is written.
+    /// Whether the decoded text equals `other`.
     #[inline]
     pub fn eq_str(&self, other: &str) -> bool {
         if self.escaped { self.characters().eq(other.chars()) } else { self.raw == other }
     }
 
-    /// Its characters, escapes undone.
+    /// The decoded characters.
     pub fn characters(&self) -> Characters<'a> {
         Characters { rest: self.raw.chars(), escaped: self.escaped }
     }
 
-    /// Whether every escape means a character: half a surrogate pair does not.
+    /// Whether every escape decodes to a character. Half a surrogate pair does not.
     pub(super) fn is_well_formed(&self) -> bool {
         if !self.escaped {
             return true;
@@ -79,7 +80,7 @@ impl<'a> Text<'a> {
         characters.rest.as_str().is_empty()
     }
 
-    /// Bytes of the text with escapes undone.
+    /// Length of the decoded text, in bytes.
     pub(super) fn decoded_bytes(&self) -> usize {
         if self.escaped { self.characters().map(char::len_utf8).sum() } else { self.raw.len() }
     }
@@ -109,11 +110,11 @@ impl fmt::Debug for Text<'_> {
     }
 }
 
-/// The characters of a [`Text`], escapes undone. Ends before an escape that means no character.
+/// The decoded characters of a [`Text`]. The iterator ends before an escape that does not decode to a character.
 #[derive(Clone, Debug)]
 pub struct Characters<'a> {
     rest: Chars<'a>,
-    /// A backslash starts an escape.
+    /// Whether a backslash starts an escape.
     escaped: bool,
 }
 
@@ -134,7 +135,7 @@ impl Iterator for Characters<'_> {
     }
 }
 
-/// What stands behind a backslash.
+/// Decodes the rest of an escape, after the backslash.
 fn escape(rest: &mut Chars<'_>) -> Option<char> {
     Some(match rest.next()? {
         'b' => '\u{8}',
@@ -148,7 +149,8 @@ fn escape(rest: &mut Chars<'_>) -> Option<char> {
     })
 }
 
-/// What stands behind `\u`: a character, or the first half of one and an escape with the second.
+/// Decodes the rest of a `\u` escape: one character, or the first half of a surrogate pair and the escape of the
+/// second.
 fn unicode(rest: &mut Chars<'_>) -> Option<char> {
     let first = hexadecimal(rest)?;
     if !(0xD800..0xDC00).contains(&first) {
