@@ -1,17 +1,17 @@
-//! The C door: `include/corelane.h` is generated from these files. Handles in, plain structs out; nothing here
-//! decides anything about messages.
+//! The C interface. `include/corelane.h` is generated from these files. Calls take handles and return plain structs.
+//! This module makes no routing decisions.
 //!
 //! Conventions, the same for every call:
 //!
-//! - A status is an `int32_t`: 0 or a count where it worked, a code below 0 where not. Codes are never reused.
-//! - Details of a failure go into the caller's `corelane_error`, filled by the call that failed.
+//! - A status is an `int32_t`: 0 or a count on success, a negative code on failure. Codes are never reused.
+//! - A call that fails writes the details to the caller's `corelane_error`, if the call has one.
 //! - Structs that the caller provides start with `size`, which the caller sets to `sizeof` the struct.
 //! - Outputs are written only on success. Every pointer is checked for NULL.
-//! - Handles are values in a table that is never freed: stale, forged, or released twice, they are `STALE`.
-//! - Text is UTF-8 with a length, and need not end with a zero.
-//! - A panic ends at the call that it happened in, which returns `PANIC`.
-//! - Nothing waits unless its name says `wait`, `stop` or `release`.
-//! - In a child of `fork` every call returns `FORKED` once its parent has started a router.
+//! - Handles are values in a table that is never freed. A stale, forged or twice released handle yields `STALE`.
+//! - Text is UTF-8 with a length. It needs no closing NUL.
+//! - A panic does not cross the interface: the call that panicked returns `PANIC`.
+//! - A call waits only if its name contains `wait`, `stop` or `release`.
+//! - In a child of `fork` whose parent has started a router, every call returns `FORKED`.
 
 mod fork;
 mod handle;

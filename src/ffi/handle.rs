@@ -1,20 +1,20 @@
-//! Handles: an index and a generation into a table that lives as long as the process. A handle that is stale,
-//! forged, or used by two threads at once finds that out in one word; nothing it names is ever touched unentered.
+//! Handles: an index and a generation for a table that lives as long as the process. One atomic word per slot detects a
+//! handle that is stale, forged, or used by two threads at once. A value is accessed only after its slot was entered.
 //!
 //! | word | meaning |
 //! |---|---|
-//! | upper half | generation; a slot's next user has the next one |
+//! | upper half | generation; each new use of the slot increments it |
 //! | lower half 0 | free |
-//! | 1 | in use, nobody inside |
-//! | 1 + n | n threads inside, sharing |
-//! | all ones | one thread inside, alone |
+//! | 1 | in use, no thread inside |
+//! | 1 + n | n threads inside, shared |
+//! | all ones | one thread inside, exclusive |
 
 #[cfg(test)]
 use super::status::{CORELANE_BUSY, CORELANE_STALE};
 use super::status::{CORELANE_LIMIT, Failure};
 use crate::sync::{AcqRel, Acquire, AtomicU64, Mutex, Relaxed, Release, UnsafeCell, lock};
 
-/// A router. 0 is none. Copy it freely; it is valid until `corelane_router_release`.
+/// A router. The value 0 is never a valid handle. Copy it freely; it is valid until `corelane_router_release`.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct CorelaneRouter {
@@ -22,7 +22,7 @@ pub struct CorelaneRouter {
     pub value: u64,
 }
 
-/// A port. 0 is none. Copy it freely; it is valid until `corelane_port_release`.
+/// A port. The value 0 is never a valid handle. Copy it freely; it is valid until `corelane_port_release`.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct CorelanePort {
@@ -30,7 +30,7 @@ pub struct CorelanePort {
     pub value: u64,
 }
 
-/// A client. 0 is none. Valid from `corelane_connect` until its CORELANE_EVENT_CLOSED.
+/// A client. The value 0 is never a valid handle. Valid from `corelane_connect` until its CORELANE_EVENT_CLOSED.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct CorelaneClient {
@@ -51,12 +51,12 @@ struct HandleSlot<T> {
 pub(super) struct HandleTable<T, const N: usize> {
     kind: &'static str,
     slots: [HandleSlot<T>; N],
-    /// One thread at a time looks for a free slot.
+    /// Serializes the search for a free slot.
     opening: Mutex<()>,
 }
 
-// SAFETY: a value is reached by one thread at a time, alone inside; several share it only through
-// `enter_shared`, which asks for `T: Sync`.
+// SAFETY: a slot's word lets one thread at a time access the value exclusively. Shared access is only possible through
+// `enter_shared`, which requires `T: Sync`.
 unsafe impl<T: Send, const N: usize> Sync for HandleTable<T, N> {}
 
 impl<T: Send, const N: usize> HandleTable<T, N> {
@@ -65,33 +65,33 @@ impl<T: Send, const N: usize> HandleTable<T, N> {
         Self { kind, slots, opening: Mutex::new(()) }
     }
 
-    /// Puts a value in, under a new handle.
+    /// Inserts a value. Returns its new handle.
     pub(super) fn insert(&self, value: T) -> Result<u64, Failure> {
         let opening = lock(&self.opening);
-        // Relaxed: only this thread, by the lock, takes a slot out of free.
+        // Relaxed: only the holder of the lock takes a slot out of the free state.
         let free = self.slots.iter().enumerate().find(|(_, slot)| slot.word.load(Relaxed) & HALF == 0);
         let Some((index, slot)) = free else {
             drop(opening);
-            let text = format!("{N} {}s are open in this process: release some", self.kind);
+            let text = format!("this process has {N} {}s open, the maximum: release some", self.kind);
             return Err(Failure::new(CORELANE_LIMIT, text));
         };
-        // Acquire: whoever freed the slot is done with it; pairs with the Release in `remove`.
+        // Acquire: sees everything done by the thread that freed the slot; pairs with the Release in `remove`.
         let generation = ((slot.word.load(Acquire) >> 32) as u32).wrapping_add(1).max(1);
         slot.value.with_mut(|place| {
-            // SAFETY: a free slot is entered by nobody, and taken by this thread alone.
+            // SAFETY: no thread enters a free slot, and the lock lets only this thread take it.
             unsafe { *place = Some(value) };
         });
         let handle = u64::from(generation) << 32 | index as u64;
-        // Release: publishes the value; pairs with the Acquire of whoever enters.
+        // Release: publishes the value; pairs with the Acquire in `alone` and in `enter_shared`.
         slot.word.store(handle & !HALF | READY, Release);
         drop(opening);
         Ok(handle)
     }
 
-    /// The handle's slot and its word, if the handle is valid now.
+    /// The handle's slot and the slot's word, if the handle is valid at this moment.
     fn find(&self, handle: u64) -> Result<(&HandleSlot<T>, u64), Failure> {
         let slot = self.slots.get((handle & HALF) as usize).ok_or_else(|| Failure::stale(self.kind))?;
-        let word = slot.word.load(Relaxed); // Relaxed: what is done with it is a compare-exchange.
+        let word = slot.word.load(Relaxed); // Relaxed: every use of the word is a compare-exchange.
         if word & HALF == 0 || word >> 32 != handle >> 32 {
             Err(Failure::stale(self.kind))
         } else {
@@ -99,51 +99,51 @@ impl<T: Send, const N: usize> HandleTable<T, N> {
         }
     }
 
-    /// Moves a valid handle's slot from nobody inside to one thread alone.
+    /// Enters a slot exclusively: from no thread inside to this thread alone.
     fn alone(&self, handle: u64) -> Result<&HandleSlot<T>, Failure> {
         let (slot, _) = self.find(handle)?;
         let ready = handle & !HALF | READY;
-        // Acquire: what the last one inside did; pairs with the Release of its leave.
+        // Acquire: sees what the last thread inside did; pairs with the Release with which it left.
         match slot.word.compare_exchange(ready, handle & !HALF | ALONE, Acquire, Relaxed) {
             Ok(_) => Ok(slot),
-            // Between the two looks it may also have been released.
+            // The handle may have been released between the two loads.
             Err(_) => Err(self.find(handle).err().unwrap_or_else(|| Failure::busy(self.kind))),
         }
     }
 
-    /// Runs `body` on the value, nobody else inside.
+    /// Runs `body` on the value with exclusive access.
     pub(super) fn enter<R>(
         &self,
         handle: u64,
         body: impl FnOnce(&mut T) -> Result<R, Failure>,
     ) -> Result<R, Failure> {
         let slot = self.alone(handle)?;
-        // Leaves when `body` panics, too.
+        // Leaves even if `body` panics. Release: pairs with the Acquire in `alone` and in `enter_shared`.
         let _leave = Leave(|| slot.word.store(handle & !HALF | READY, Release));
         slot.value.with_mut(|value| {
-            // SAFETY: alone inside: no other reference to the value exists.
+            // SAFETY: this thread has exclusive access, so no other reference to the value exists.
             match unsafe { &mut *value } {
                 Some(value) => body(value),
-                None => Err(Failure::stale(self.kind)), // Never: a slot in use has a value.
+                None => Err(Failure::stale(self.kind)), // Unreachable: a slot in use has a value.
             }
         })
     }
 
-    /// Takes the value out; the handle is stale from now on.
+    /// Removes and returns the value; the handle is stale afterwards.
     pub(super) fn remove(&self, handle: u64) -> Result<T, Failure> {
         let slot = self.alone(handle)?;
         let value = slot.value.with_mut(|value| {
-            // SAFETY: as in `enter`.
+            // SAFETY: as in `enter`, this thread has exclusive access.
             unsafe { (*value).take() }
         });
-        // Release: the value is out; pairs with the Acquire in `insert`. The generation stays until then.
+        // Release: the value was removed; pairs with the Acquire in `insert`. The free slot keeps its generation.
         slot.word.store(handle & !HALF, Release);
         value.ok_or_else(|| Failure::stale(self.kind))
     }
 }
 
 impl<T: Send + Sync, const N: usize> HandleTable<T, N> {
-    /// Runs `body` on the value, together with any number of others.
+    /// Runs `body` on the value with shared access; any number of threads may do so at once.
     pub(super) fn enter_shared<R>(
         &self,
         handle: u64,
@@ -154,20 +154,23 @@ impl<T: Send + Sync, const N: usize> HandleTable<T, N> {
             if word & HALF >= ALONE - 1 {
                 return Err(Failure::busy(self.kind));
             }
-            // Acquire: the value, and what was done to it alone.
+            // Acquire: sees the value and the changes made with exclusive access; pairs with the Release in `insert`
+            // and `enter`.
             if slot.word.compare_exchange(word, word + 1, Acquire, Relaxed).is_ok() {
                 break slot;
             }
         };
-        // AcqRel: what this thread did with the value is done before somebody alone takes it out.
+        // AcqRel: this thread's use of the value happens before a later exclusive access; pairs with the Acquire in
+        // `alone`.
         let _leave = Leave(|| {
             slot.word.fetch_sub(1, AcqRel);
         });
         slot.value.with(|value| {
-            // SAFETY: entered together: nobody is alone inside, so nobody writes the value.
+            // SAFETY: while a thread is inside with shared access none has exclusive access, so no thread writes the
+            // value.
             match unsafe { &*value } {
                 Some(value) => body(value),
-                None => Err(Failure::stale(self.kind)), // Never: as in `enter`.
+                None => Err(Failure::stale(self.kind)), // Unreachable: as in `enter`.
             }
         })
     }

@@ -1,5 +1,5 @@
-//! Where a port's rings and wake words lie, for hosts that work on them without a call (`include/corelane_ring.h`,
-//! `include/corelane_inline.h`).
+//! The addresses and offsets of a port's rings and wake words, for hosts that use them without calls
+//! (`include/corelane_ring.h`, `include/corelane_inline.h`).
 
 use super::handle::{CorelaneClient, CorelanePort};
 use super::port::{CorelaneEvent, EventPlaces, PORTS, on};
@@ -13,148 +13,153 @@ use crate::metrics::{PollShard, SubmitShard};
 use crate::ring::Memory;
 use crate::router::{InlineView, Port};
 
-/// One ring. Offsets are from `base`; docs/layout.md says what lies there.
+/// One ring. Offsets are from `base`; docs/layout.md describes the memory.
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
 pub struct CorelaneRing {
-    /// The header's first byte.
+    /// The first byte of the header.
     pub base: *mut u8,
-    /// Bytes of data, a power of two.
+    /// Size of the data in bytes, a power of two.
     pub capacity: u64,
-    /// The first record; a multiple of 64.
+    /// Offset of the first record; a multiple of 64.
     pub data: u32,
-    /// uint64_t, written by the producer: behind the last published record.
+    /// uint64_t, written by the sender: the position after the last published record.
     pub tail: u32,
-    /// uint64_t, written by the producer: records pushed.
+    /// uint64_t, written by the sender: records pushed.
     pub pushed: u32,
-    /// uint64_t, written by the producer: claims that found no room.
+    /// uint64_t, written by the sender: claims refused because the ring was full.
     pub refused_full: u32,
-    /// uint64_t, written by the consumer: behind the last record given back.
+    /// uint64_t, written by the receiver: the position after the last released record.
     pub head: u32,
-    /// uint64_t, written by the consumer: records taken.
+    /// uint64_t, written by the receiver: records taken.
     pub popped: u32,
-    /// uint64_t, written by the host of an inline port's egress ring: behind the last record that was handed out to all of its
-    /// recipients.
+    /// uint64_t, egress ring of an inline port, written by the host: the position after the last record that was
+    /// handed out to all of its recipients.
     pub taken: u32,
-    /// uint64_t, written by the same: recipients that the record there was handed out to already.
+    /// uint64_t, written by the same host: how many recipients of the record at `taken` it was handed out to already.
     pub handed: u32,
-    /// uint32_t, written by the producer alone: 1 while it waits for space.
+    /// uint32_t, written only by the sender: 1 while the sender waits for space.
     pub need_space: u32,
-    /// uint32_t: 1 once closed.
+    /// uint32_t: 1 once the ring is closed.
     pub closed: u32,
-    /// uint32_t: 1 once found corrupt.
+    /// uint32_t: 1 once the ring was found corrupt.
     pub corrupt: u32,
-    /// 0.
+    /// Always 0.
     pub reserved: u32,
 }
 
-/// The client table. A slot is at `base` + index × `stride`; offsets are from there. What a port's host may write is said by
-/// each; of slots of other ports it reads nothing but `place`.
+/// The client table. A slot is at `base` + index × `stride`; offsets are from there. Each field says what the host of
+/// an inline port may write. Of another port's slot the host reads only `place`, `state`
+/// and `credit`, and writes nothing.
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
 pub struct CorelaneSlots {
     /// The first slot.
     pub base: *mut u8,
-    /// Slots.
+    /// Number of slots.
     pub count: u32,
-    /// Bytes from one to the next.
+    /// Distance between two slots in bytes.
     pub stride: u32,
-    /// uint64_t, read with acquire: generation << 32 | port << 16 | the worker at its connect.
+    /// uint64_t, read with acquire: generation << 32 | port << 16 | the worker that the client connected to.
     pub place: u32,
-    /// uint64_t, read with acquire: generation << 32 | worker << 16 | phase. Phases: 0 free, 1 open, 2 closing (disconnect was
-    /// called), 3 closed. One load tells whose the slot is, in which phase, and where the client's messages go.
+    /// uint64_t, read with acquire: generation << 32 | worker << 16 | phase. Phases: 0 free, 1 open, 2 closing
+    /// (disconnect was called), 3 closed. One load yields the generation, the phase, and the worker that handles the
+    /// client's messages.
     pub state: u32,
     /// uint64_t: the token of `corelane_connect`.
     pub token: u32,
-    /// uint64_t, written by the host: one more for each message, before it is published.
+    /// uint64_t, written by the host: incremented for each message, before the message is published.
     pub submitted: u32,
     /// uint64_t, written by the host: handed out and not acknowledged, messages << 32 | bytes.
     pub handed: u32,
-    /// uint64_t, written by the host: sample left << 48 | most messages << 32 | most bytes handed out and not acknowledged.
+    /// uint64_t, written by the host: messages to acknowledge up to the sampled one << 48 | maximum of messages << 32
+    /// | maximum of bytes handed out and not acknowledged.
     pub track: u32,
     /// uint64_t, written by the host: the stamp of the sampled delivery.
     pub sampled_at: u32,
-    /// uint64_t, changed by compare-exchange with acquire and release: closing << 63 | a CLOSE is on its way << 62 | the low 15
-    /// bits of the generation << 47 | messages << 31 | bytes. Of a delivery that nobody gets the host subtracts its message and
-    /// its bytes, each no further than to 0; of a CLOSE it clears bit 62; where the generation is another nothing.
+    /// uint64_t, changed by compare-exchange with acquire and release: closing << 63 | a CLOSE is on its way << 62 |
+    /// the low 15 bits of the generation << 47 | messages << 31 | bytes. If a delivery reaches no client, the host
+    /// subtracts its message and its bytes, but no field goes below 0. For a CLOSE the host clears bit 62. If the
+    /// generation differs, it changes nothing.
     pub credit: u32,
 }
 
-/// What a port counts: uint64_t cells that the host of an inline port writes, each with release, nobody else.
+/// A port's counters: uint64_t cells. On an inline port only the host writes them.
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
 pub struct CorelaneCounts {
-    /// Messages given to the port, refused ones included; before they are published.
+    /// Messages given to the port, including refused ones; counted before they are published.
     pub submitted: *mut u64,
-    /// Of these refused, one cell for each of CORELANE_REFUSED_.
+    /// Refused messages, one cell for each CORELANE_REFUSED_ value.
     pub refused: *mut u64,
-    /// Cells of `refused`.
+    /// Number of cells in `refused`.
     pub refused_count: u32,
-    /// 0.
+    /// Always 0.
     pub reserved: u32,
-    /// Deliveries handed out, in recipients.
+    /// Deliveries handed out, one per recipient.
     pub consumed: *mut u64,
-    /// Deliveries taken whose client was closed, in recipients.
+    /// Undeliverable: deliveries taken for a client that was closed, one per recipient.
     pub undeliverable_closed: *mut u64,
-    /// Deliveries taken whose payload beside the ring was gone, in recipients.
+    /// Undeliverable: deliveries taken whose out-of-line payload was missing, one per recipient.
     pub undeliverable_payload_lost: *mut u64,
     /// Polls.
     pub polls: *mut u64,
-    /// The most messages that one client had been handed and had not acknowledged.
+    /// The maximum number of messages that one client had outstanding: handed out and not acknowledged.
     pub outstanding_messages_maximum: *mut u64,
-    /// As messages, in bytes.
+    /// The maximum number of bytes that one client had outstanding.
     pub outstanding_bytes_maximum: *mut u64,
 }
 
-/// What a port and one worker share.
+/// The memory that a port and one worker share.
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
 pub struct CorelaneLayout {
     /// `sizeof(corelane_layout)`, set by the caller.
     pub size: u32,
-    /// Version of docs/layout.md that the memory follows.
+    /// The version of docs/layout.md that the memory follows.
     pub layout_version: u32,
-    /// Feature bits; a reader refuses those it does not know.
+    /// Feature bits. A reader must refuse a layout with bits that it does not know.
     pub features: u64,
-    /// What stamps count: 0 nanoseconds of CLOCK_MONOTONIC, 1 the cycle counter (the TSC on x86-64, CNTVCT_EL0 on aarch64).
+    /// The unit of stamps: 0 nanoseconds of CLOCK_MONOTONIC, 1 the cycle counter (x86-64: the TSC; aarch64:
+    /// CNTVCT_EL0).
     pub stamp_source: u64,
-    /// To the worker: the port produces.
+    /// The ingress ring: the port is the sender.
     pub ingress: CorelaneRing,
-    /// From the worker: the port consumes.
+    /// The egress ring: the port is the receiver.
     pub egress: CorelaneRing,
-    /// The worker's wake word: 0 awake, 1 asleep in FUTEX_WAIT (private) on the word.
+    /// The worker's wake word: 0 awake, 1 asleep in FUTEX_WAIT (private) on this word.
     pub worker_wake: *mut u32,
     /// The port's wake word: 0 awake, 1 asleep on `port_fd`.
     pub port_wake: *mut u32,
     /// The port's eventfd.
     pub port_fd: i32,
-    /// Workers of the router; the port has a layout for each.
+    /// Number of workers of the router. The port has one layout per worker.
     pub workers: u32,
     /// The port's number, as in `place`.
     pub port: u32,
-    /// Largest message; larger ones are refused.
+    /// Maximum size of a message in bytes; larger messages are refused.
     pub max_message: u32,
-    /// uint8_t: 1 once the router drains; then messages are refused.
+    /// uint8_t: 1 once the router drains; messages are refused from then on.
     pub draining: *const u8,
-    /// The same in the layout of every worker.
+    /// The port's counters; the same in its layout of every worker.
     pub counts: CorelaneCounts,
-    /// The same in every layout of the router.
+    /// The client table; the same in every layout of the router.
     pub slots: CorelaneSlots,
 }
 
-/// Why a message was refused: cells of `corelane_counts.refused`.
+/// Index of `corelane_counts.refused`: the ring is full.
 pub const CORELANE_REFUSED_FULL: u32 = 0;
-/// The router stops, or has stopped.
+/// The router is stopping or has stopped.
 pub const CORELANE_REFUSED_CLOSED: u32 = 1;
-/// The router drains.
+/// The router is draining.
 pub const CORELANE_REFUSED_DRAINING: u32 = 2;
-/// The client is not connected, or no longer.
+/// The client is not connected.
 pub const CORELANE_REFUSED_STALE: u32 = 3;
-/// The client is another port's.
+/// The client belongs to another port.
 pub const CORELANE_REFUSED_WRONG_PORT: u32 = 4;
-/// Larger than `max_message`, or than a ring takes.
+/// The message is larger than `max_message`, or does not fit a ring.
 pub const CORELANE_REFUSED_TOO_LARGE: u32 = 5;
-/// The ring holds what nobody may write.
+/// The ring contains values that neither end can have written.
 pub const CORELANE_REFUSED_CORRUPT: u32 = 6;
 
 const _: () = {
@@ -193,7 +198,7 @@ impl CorelaneSlots {
     fn of(slots: &[ClientSlot]) -> Self {
         let at = ClientSlot::OFFSETS;
         Self {
-            // The words are atomics: what is written through the address is what is read here.
+            // The slots' words are atomics, so the host may write them through this address although `slots` is shared.
             base: slots.as_ptr().cast::<u8>().cast_mut(),
             count: slots.len() as u32,
             stride: size_of::<ClientSlot>() as u32,
@@ -248,34 +253,39 @@ impl CorelaneLayout {
         }
     }
 
-    /// A place to write it to: a caller's, with the size set.
+    /// Checks a caller's struct: its pointer and its size.
     ///
     /// # Safety
     /// `place` is NULL or points at a struct whose first field is its size.
     pub(super) unsafe fn check(place: *mut Self) -> Result<*mut Self, Failure> {
         let place = out("out_layout", place)?;
-        // SAFETY: forwarded.
+        // SAFETY: the caller upholds the same contract.
         let size = unsafe { (*place).size };
         if size as usize == size_of::<Self>() {
             return Ok(place);
         }
-        let text = format!("a layout of {size} bytes, here {}: header and library differ", size_of::<Self>());
+        let text = format!(
+            "corelane_layout has {size} bytes, here {}: use this library's header",
+            size_of::<Self>()
+        );
         Err(Failure::new(CORELANE_ABI, text))
     }
 }
 
-/// What a port that the library drives does by itself.
+/// Refuses a port that is not inline: `corelane_poll` does this work for it.
 fn inline_only(port: &Port) -> Result<(), Failure> {
     if port.is_inline() {
         return Ok(());
     }
-    Err(Failure::new(CORELANE_STATE, "corelane_poll does this: the port is not inline"))
+    Err(Failure::new(CORELANE_STATE, "the port is not inline: corelane_poll does this for it"))
 }
 
-/// Where what a port shares with its worker number `worker` (from 0) lies. Valid until `corelane_port_release`. Anyone may
-/// look; the host that calls `corelane_port_inline` may write, by docs/layout.md, as include/corelane_inline.h does.
+/// Describes the memory that a port shares with worker number `worker` (from 0). The layout is valid until
+/// `corelane_port_release`. Any host may read the memory. A host that has called `corelane_port_inline` may write it
+/// by the rules of docs/layout.md, as include/corelane_inline.h does.
 ///
-/// The port's thread. CORELANE_INVALID (no such worker), CORELANE_ABI (`size`), CORELANE_NULL, CORELANE_STALE, CORELANE_BUSY.
+/// The port's thread. CORELANE_INVALID (no such worker), CORELANE_ABI (`size`), CORELANE_NULL, CORELANE_STALE,
+/// CORELANE_BUSY.
 ///
 /// # Safety
 /// `out_layout` is NULL or points at a corelane_layout with its size set.
@@ -286,13 +296,13 @@ pub unsafe extern "C" fn corelane_port_layout(
     out_layout: *mut CorelaneLayout,
 ) -> i32 {
     let describe = || -> Outcome {
-        // SAFETY: forwarded.
+        // SAFETY: the caller upholds the same contract.
         let place = unsafe { CorelaneLayout::check(out_layout) }?;
         PORTS.enter(port.value, |port| {
             let Some(view) = port.inline_view(worker as usize) else {
-                return Err(Failure::new(CORELANE_INVALID, "no such worker"));
+                return Err(Failure::new(CORELANE_INVALID, "the router has no worker of this number"));
             };
-            // SAFETY: checked; as large as its size says.
+            // SAFETY: `check` made sure that the place is not NULL and as large as the struct.
             unsafe { place.write(CorelaneLayout::of(&view)) };
             Ok(0)
         })
@@ -300,17 +310,19 @@ pub unsafe extern "C" fn corelane_port_layout(
     answer(describe)
 }
 
-/// Hands a port's rings to its host, for good: from now on it pushes and polls without a call, by the layouts of
-/// `corelane_port_layout`. Connect, disconnect, release a name, acknowledge and `corelane_publish` (which pushes disconnects
-/// that waited for room) work as before; before each of them, and before `corelane_port_release`, the host publishes what it
-/// has committed, and afterwards it takes the tails over from the headers. Poll, release, arm and wait say
-/// CORELANE_STATE; submit works, for messages that are too large for a ring.
+/// Makes a port inline, for good: from now on its host pushes and polls without a call, by the layouts of
+/// `corelane_port_layout`. Connect, disconnect, release a name, acknowledge and `corelane_publish` still work;
+/// `corelane_publish` pushes disconnects that wait for space. Before each of these calls and before
+/// `corelane_port_release`, the host publishes what it has committed. After each of them it reloads the tails from
+/// the headers. Poll, release, arm and wait return CORELANE_STATE. Submit still works, for messages that do not fit a
+/// ring.
 ///
-/// The port's thread. CORELANE_STATE (`max_in_flight`, `client_rate` or `max_concurrent_messages` is set: an inline port keeps
-/// no limits; `balance` is round_robin; `enable_concurrent_routing` is off; a delivery was handed out in part), CORELANE_STALE, CORELANE_BUSY.
+/// The port's thread. CORELANE_STATE (`max_in_flight`, `client_rate` or `max_concurrent_messages` is set, since an
+/// inline port enforces no limits; `balance` is round_robin; `enable_concurrent_routing` is off; a delivery was
+/// handed out to only some of its recipients), CORELANE_STALE, CORELANE_BUSY.
 ///
 /// # Safety
-/// Nothing to observe.
+/// No requirements.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn corelane_port_inline(port: CorelanePort) -> i32 {
     on(port, |port| {
@@ -319,14 +331,14 @@ pub unsafe extern "C" fn corelane_port_inline(port: CorelanePort) -> i32 {
     })
 }
 
-/// Says that the host of an inline port has taken a client's last record (kind 5) from a ring: nothing of it is handed out
-/// any more, and its slot may be used again.
+/// Tells the router that the host of an inline port has taken a client's last record (kind 5) from a ring. Nothing is
+/// handed out for this client any more, and its slot may be reused.
 ///
 /// The port's thread. CORELANE_STALE (port; or the client is not closing), CORELANE_INVALID (another port's client),
 /// CORELANE_STATE (the port is not inline), CORELANE_BUSY.
 ///
 /// # Safety
-/// Nothing to observe.
+/// No requirements.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn corelane_client_closed(port: CorelanePort, client: CorelaneClient) -> i32 {
     on(port, |port| {
@@ -336,18 +348,19 @@ pub unsafe extern "C" fn corelane_client_closed(port: CorelanePort, client: Core
     })
 }
 
-/// The events of an inline port that come through no ring: clients that were disconnected and whose worker has ended get their
-/// CORELANE_EVENT_CLOSED from the port itself, and what a worker could not put into its ring comes from there: CORELANE_EVENT_CLOSE.
-/// For a host that has found a ring closed, once it has taken what was there, has
-/// published, and has written `taken` and `handed`. Fills up to `capacity` events and returns how many; the first event's `size`
-/// says how far one is from the next. Pushes nothing.
+/// Hands out the events of an inline port that come through no ring: CORELANE_EVENT_CLOSED for disconnected clients
+/// whose worker has ended, and CORELANE_EVENT_CLOSE that a worker could not put into its ring. A host calls it when
+/// it finds a ring closed, after it has taken all records of that ring, has published, and has written `taken` and
+/// `handed`. Fills up to `capacity` events and returns how many; the first event's `size` is the distance between two
+/// events in bytes. Pushes nothing.
 ///
-/// The port's thread. CORELANE_AGAIN (there are such events, and no capacity, or records before them), CORELANE_CLOSED (the
-/// router has stopped and everything was handed out), CORELANE_STATE (the port is not inline), CORELANE_NULL, CORELANE_INVALID
-/// (`size`), CORELANE_STALE, CORELANE_BUSY.
+/// The port's thread. CORELANE_AGAIN (there are such events, but `capacity` is 0 or records precede them),
+/// CORELANE_CLOSED (the router has stopped and everything was handed out), CORELANE_STATE (the port is not inline),
+/// CORELANE_NULL, CORELANE_INVALID (`size`), CORELANE_STALE, CORELANE_BUSY.
 ///
 /// # Safety
-/// `events` points at `capacity` structs of the size that the first one says; NULL where there is no capacity.
+/// `events` points at `capacity` structs of the size that the first one has in `size`; it may be NULL if `capacity`
+/// is 0.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn corelane_port_closings(
     port: CorelanePort,
@@ -356,7 +369,7 @@ pub unsafe extern "C" fn corelane_port_closings(
 ) -> i32 {
     on(port, |port| {
         inline_only(port)?;
-        // SAFETY: forwarded.
+        // SAFETY: the caller upholds the same contract.
         let places = if capacity == 0 { None } else { Some(unsafe { EventPlaces::new(events, capacity) }?) };
         let mut count = 0;
         let handed_out = port.closings_inline(capacity.min(i32::MAX as usize), |event| {
@@ -375,14 +388,14 @@ pub unsafe extern "C" fn corelane_port_closings(
     })
 }
 
-/// Takes the payload of a delivery of an inline port that lies beside its ring (kind 1, flag 1: the record has number and
-/// length). The view stays valid until `corelane_payload_release`.
+/// Takes the out-of-line payload of an inline port's delivery (kind 1, flag 1). The record has the payload's number and
+/// length. The view is valid until `corelane_payload_release`.
 ///
-/// The port's thread. CORELANE_NOT_FOUND (it was taken, or the number was never given), CORELANE_STATE (the port is not
-/// inline), CORELANE_NULL, CORELANE_STALE, CORELANE_BUSY.
+/// The port's thread. CORELANE_NOT_FOUND (the payload was taken already, or no payload had this number),
+/// CORELANE_STATE (the port is not inline), CORELANE_NULL, CORELANE_STALE, CORELANE_BUSY.
 ///
 /// # Safety
-/// `out_bytes` and `out_length` point at room for a pointer and a length.
+/// `out_bytes` points at room for a pointer, `out_length` at room for a length.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn corelane_payload_take(
     port: CorelanePort,
@@ -396,7 +409,7 @@ pub unsafe extern "C" fn corelane_payload_take(
             inline_only(port)?;
             let lost = || Failure::new(CORELANE_NOT_FOUND, "no payload has this number");
             let payload = port.take_payload(number).ok_or_else(lost)?;
-            // SAFETY: checked; the caller has room there.
+            // SAFETY: `out` checked both pointers; the caller has room there.
             unsafe { bytes.write(payload.as_ptr()) };
             // SAFETY: as above.
             unsafe { length.write(payload.len()) };
@@ -406,12 +419,12 @@ pub unsafe extern "C" fn corelane_payload_take(
     answer(take)
 }
 
-/// Lets go of every payload that `corelane_payload_take` has taken for this port.
+/// Releases every payload that `corelane_payload_take` has taken for this port.
 ///
 /// The port's thread. CORELANE_STALE, CORELANE_BUSY.
 ///
 /// # Safety
-/// No thread uses a view of them any more.
+/// No thread uses a view of these payloads afterwards.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn corelane_payload_release(port: CorelanePort) -> i32 {
     on(port, |port| {

@@ -1,5 +1,5 @@
-//! Ports: connect, submit, poll, wait. One thread at a time is inside a call with a port; a second one is told BUSY and
-//! has changed nothing. Threads may take turns.
+//! Ports: connect, submit, poll, wait. Only one thread at a time may be inside a call with a port. A second thread
+//! gets BUSY and its call changes nothing. Threads may take turns.
 
 use super::handle::{CorelaneClient, CorelanePort, CorelaneRouter, HandleTable};
 use super::router::ROUTERS;
@@ -13,55 +13,59 @@ use crate::router::{Event, Port};
 use std::ffi::c_char;
 use std::time::{Duration, Instant};
 
-/// Entered by one thread at a time.
+/// The ports of this process. Every call enters exclusively.
 pub(super) static PORTS: HandleTable<Port, 4096> = HandleTable::new("port");
 
-/// Write `bytes` to the client, then acknowledge them. `sender` and `correlation` are the submitter's.
+/// Write `bytes` to the client, then acknowledge them. `sender` and `correlation` are those of the submitted message.
 pub const CORELANE_EVENT_MESSAGE: u32 = 1;
-/// What the client sent to the name in `bytes` has expired: nobody of that name connected. `correlation` is that of the
-/// first such message. Acknowledge it like a message.
+/// A held message of this client expired: no client connected under the name in `bytes`. Sent once per name, with the
+/// `correlation` of the first such message. Without bytes: the message waited too long to be handled and had ingress
+/// flag 2 set. Acknowledge the event like a message of `length` bytes.
 pub const CORELANE_EVENT_EXPIRED: u32 = 2;
-/// The client has left its name: `corelane_release_name` if others may have it. It stays connected.
+/// The client has sent a message that gives up its name. Call `corelane_release_name` if others may use the name. The
+/// client stays connected.
 pub const CORELANE_EVENT_LEFT: u32 = 3;
-/// Close this client's connection, then disconnect it; `reason` is one of CORELANE_CLOSE_.
+/// Close this client's connection, then call `corelane_disconnect`. `reason` is a CORELANE_CLOSE_ value.
 pub const CORELANE_EVENT_CLOSE: u32 = 4;
-/// The last event for this client: what its token points at may be freed.
+/// The last event for this client. Memory that its token refers to may be freed.
 pub const CORELANE_EVENT_CLOSED: u32 = 5;
-/// What the client sent was refused: the recipient's credit is used up (`credit_policy` refuse). `sender` is that recipient,
-/// `correlation` the message's, `reason` one of CORELANE_FAILED_. Nothing to acknowledge.
+/// A message of this client failed because the recipient has no credit left (`credit_policy` refuse). `sender` is that
+/// recipient, `correlation` is the message's, `reason` is a CORELANE_FAILED_ value. Do not acknowledge this event.
 pub const CORELANE_EVENT_REFUSED: u32 = 6;
 
-/// It has not acknowledged what it was given.
+/// The client has used up its credit: it has not acknowledged its deliveries.
 pub const CORELANE_CLOSE_CREDIT: u32 = 1;
-/// Its port's ring was corrupt.
+/// A ring of the client's port is corrupt.
 pub const CORELANE_CLOSE_CORRUPT: u32 = 2;
 
-/// The recipient has not acknowledged what it was given.
+/// The recipient has used up its credit: it has not acknowledged its deliveries.
 pub const CORELANE_FAILED_CREDIT: u32 = 1;
 
-/// What a poll hands out.
+/// One event that a poll hands out.
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
 pub struct CorelaneEvent {
-    /// `sizeof(corelane_event)`. The caller sets that of the first event; a poll sets the others'.
+    /// `sizeof(corelane_event)`. The caller sets it in the first event; a poll sets it in the others.
     pub size: u32,
-    /// One of CORELANE_EVENT_. Pass over what you do not know.
+    /// A CORELANE_EVENT_ value. Ignore events of a kind that you do not know.
     pub kind: u32,
-    /// Whom it is for.
+    /// The client that the event is for.
     pub client: CorelaneClient,
-    /// That client's token, as given to `corelane_connect`.
+    /// That client's token, as passed to `corelane_connect` or `corelane_rebind`.
     pub token: u64,
-    /// Who sent it, or 0; in CORELANE_EVENT_REFUSED who could not take it.
+    /// The message's sender, or 0. In CORELANE_EVENT_REFUSED the recipient.
     pub sender: CorelaneClient,
-    /// The submitter's value, or 0.
+    /// The host's value from the submitted message, or 0.
     pub correlation: u64,
-    /// A view, valid until the next `corelane_poll`, `corelane_release` or `corelane_port_release`; NULL where `length` is 0.
+    /// A view, valid until the next `corelane_poll`, `corelane_release` or `corelane_port_release`. NULL if `length`
+    /// is 0.
     pub bytes: *const u8,
-    /// Bytes of the view.
+    /// Length of the view in bytes.
     pub length: usize,
-    /// Why, in CORELANE_EVENT_CLOSE and CORELANE_EVENT_REFUSED; otherwise 0. Take a value that you do not know for some other reason.
+    /// The reason in CORELANE_EVENT_CLOSE and CORELANE_EVENT_REFUSED, otherwise 0. Treat an unknown value as an
+    /// unspecified reason.
     pub reason: u32,
-    /// 0.
+    /// Always 0.
     pub reserved: u32,
 }
 
@@ -97,7 +101,7 @@ impl CorelaneEvent {
             Event::Refused { client, token, recipient, correlation, reason } => Self {
                 sender: CorelaneClient { value: recipient.0 },
                 correlation: *correlation,
-                // The one reason for which a sender is told.
+                // Credit is the only reason for which a sender gets this event.
                 reason: if *reason == Failed::Credit { CORELANE_FAILED_CREDIT } else { 0 },
                 ..plain(CORELANE_EVENT_REFUSED, client, token)
             },
@@ -123,23 +127,24 @@ pub(super) struct EventPlaces {
 
 impl EventPlaces {
     /// # Safety
-    /// `first` is NULL, or points at `capacity` structs of the size that the first one says, which nobody uses while this is.
+    /// `first` is NULL, or points at `capacity` structs whose size is in the first one's `size`, and nothing else
+    /// accesses them while the value exists.
     pub(super) unsafe fn new(first: *mut CorelaneEvent, capacity: usize) -> Result<Self, Failure> {
         let first = out("events", first)?;
-        // SAFETY: the caller has set the first event's size.
+        // SAFETY: `first` is not NULL, and the caller has set the first event's size.
         let size = unsafe { (*first).size };
         let stride = size as usize;
         if stride < size_of::<CorelaneEvent>() || !stride.is_multiple_of(align_of::<CorelaneEvent>()) {
-            let text = format!("an event of {size} bytes; set size to sizeof(corelane_event)");
+            let text = format!("an event has {size} bytes: set size to sizeof(corelane_event)");
             return Err(Failure::new(CORELANE_INVALID, text));
         }
         Ok(Self { first, size, capacity })
     }
 
-    /// Writes the event of that place; the limit of a poll counts events, so there is room for all.
+    /// Writes the event at index `place`. A poll's limit counts events, so the array has room for all of them.
     pub(super) fn write(&self, place: usize, event: &Event<'_>) {
         if place < self.capacity {
-            // SAFETY: fewer than `capacity` events of this size lie before it.
+            // SAFETY: `place` is less than `capacity`, so the event is inside the array.
             let to = unsafe { self.first.byte_add(place * self.size as usize) };
             // SAFETY: as above.
             unsafe { to.write(CorelaneEvent::new(self.size, event)) };
@@ -147,22 +152,22 @@ impl EventPlaces {
     }
 }
 
-/// Runs a call on a port, alone.
+/// Runs a call on a port with exclusive access.
 pub(super) fn on(port: CorelanePort, body: impl FnOnce(&mut Port) -> Outcome) -> i32 {
     answer(|| PORTS.enter(port.value, body))
 }
 
-/// As `on`, for what the host of an inline port does itself.
+/// As `on`, for calls that are not allowed on an inline port, because its host does this work itself.
 fn on_rings(port: CorelanePort, body: impl FnOnce(&mut Port) -> Outcome) -> i32 {
     on(port, |port| {
         if port.is_inline() {
-            return Err(Failure::new(CORELANE_STATE, "the host drives this port's rings itself"));
+            return Err(Failure::new(CORELANE_STATE, "the port is inline: its host drives the rings itself"));
         }
         body(port)
     })
 }
 
-/// As `on`, for calls that push: of an inline port they first take over what the host has pushed.
+/// As `on`, for calls that push: on an inline port they first reload the positions that the host has published.
 fn on_pushing(port: CorelanePort, body: impl FnOnce(&mut Port) -> Outcome) -> i32 {
     on(port, |port| {
         port.resume()?;
@@ -170,10 +175,10 @@ fn on_pushing(port: CorelanePort, body: impl FnOnce(&mut Port) -> Outcome) -> i3
     })
 }
 
-/// Opens a port: each host thread has its own, and what it submits and polls never waits for another's.
+/// Opens a port. Each host thread has its own port, and its submits and polls never wait for other threads.
 ///
-/// Any thread. CORELANE_LIMIT (`max_ports`, 4096 in a process), CORELANE_STATE (stopped), CORELANE_SYS, CORELANE_STALE.
-/// May take a moment where a port was just released.
+/// Any thread. CORELANE_LIMIT (`max_ports`; 4096 in a process), CORELANE_STATE (the router has stopped), CORELANE_SYS,
+/// CORELANE_STALE. The call may wait briefly if a port was released just before.
 ///
 /// # Safety
 /// `out_port` points at room for a handle; `error` is NULL or a corelane_error with its size set.
@@ -187,21 +192,22 @@ pub unsafe extern "C" fn corelane_port_open(
         let out_port = out("out_port", out_port)?;
         let port = ROUTERS.enter_shared(router.value, |router| router.port().map_err(Failure::from))?;
         let value = PORTS.insert(port)?;
-        // SAFETY: checked; the caller has room there.
+        // SAFETY: `out` checked the pointer; the caller has room there.
         unsafe { out_port.write(CorelanePort { value }) };
         Ok(0)
     };
-    // SAFETY: forwarded.
+    // SAFETY: the caller upholds the same contract.
     unsafe { guard_status(error, open) }
 }
 
-/// Releases a port: its clients are disconnected, what it has not polled is given up, views of it end. A layout of it
-/// must not be used any more.
+/// Releases a port. Its clients are disconnected, deliveries that were not polled become undeliverable, and its views
+/// and layouts become invalid.
 ///
-/// Any thread. CORELANE_BUSY while another thread is inside a call with it, waits included; CORELANE_STALE the second time.
+/// Any thread. CORELANE_BUSY while another thread is inside a call with the port, including waits; CORELANE_STALE the
+/// second time.
 ///
 /// # Safety
-/// No thread uses a view or a layout of this port any more.
+/// No thread uses a view or a layout of this port afterwards.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn corelane_port_release(port: CorelanePort) -> i32 {
     let release = || -> Outcome {
@@ -211,15 +217,17 @@ pub unsafe extern "C" fn corelane_port_release(port: CorelanePort) -> i32 {
     answer(release)
 }
 
-/// Connects a client under a name, on this port: `name`, `protocol` (`peerjs`, `generic`) and `application` (may be empty)
-/// are UTF-8. `token` comes back with every event for the client. Messages held for the name are delivered to it.
+/// Connects a client under a name on this port. `name`, `protocol` (such as `peerjs` or `generic`) and `application`
+/// (may be empty) are UTF-8. Every event for the client carries `token`. Messages held for the name are delivered to
+/// the client.
 ///
-/// The port's thread. CORELANE_EXISTS (name), CORELANE_INVALID (name's length, not UTF-8), CORELANE_NOT_FOUND (protocol),
-/// CORELANE_LIMIT (`max_clients`), CORELANE_CLOSED, CORELANE_NULL, CORELANE_STALE, CORELANE_BUSY.
+/// The port's thread. CORELANE_EXISTS (the name is taken), CORELANE_INVALID (length of the name; not UTF-8),
+/// CORELANE_NOT_FOUND (no such protocol), CORELANE_LIMIT (`max_clients`), CORELANE_CLOSED, CORELANE_NULL,
+/// CORELANE_STALE, CORELANE_BUSY.
 ///
 /// # Safety
-/// The three texts point at as many bytes as said; `out_client` at room for a handle; `error` is NULL or a corelane_error
-/// with its size set.
+/// Each of the three texts points at as many bytes as its length says; `out_client` points at room for a handle;
+/// `error` is NULL or a corelane_error with its size set.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn corelane_connect(
     port: CorelanePort,
@@ -235,30 +243,30 @@ pub unsafe extern "C" fn corelane_connect(
 ) -> i32 {
     let connect = || -> Outcome {
         let out_client = out("out_client", out_client)?;
-        // SAFETY: forwarded.
+        // SAFETY: the caller upholds the same contract.
         let name = unsafe { text("name", name, name_length) }?;
-        // SAFETY: forwarded.
+        // SAFETY: the caller upholds the same contract.
         let protocol = unsafe { text("protocol", protocol, protocol_length) }?;
-        // SAFETY: forwarded.
+        // SAFETY: the caller upholds the same contract.
         let application = unsafe { text("application", application, application_length) }?;
         let client = PORTS.enter(port.value, |port| {
             port.resume()?;
             Ok(port.connect(name, protocol, application, token)?)
         })?;
-        // SAFETY: checked; the caller has room there.
+        // SAFETY: `out` checked the pointer; the caller has room there.
         unsafe { out_client.write(CorelaneClient { value: client.0 }) };
         Ok(0)
     };
-    // SAFETY: forwarded.
+    // SAFETY: the caller upholds the same contract.
     unsafe { guard_status(error, connect) }
 }
 
-/// Submits one of a client's messages; its worker sees it after `corelane_publish`, of an inline port at once. The bytes are copied. `correlation`
-/// comes back with what the message causes.
+/// Submits a message of a client. Its worker sees the message after `corelane_publish`; on an inline port it sees the
+/// message at once. The bytes are copied. Events that the message causes carry `correlation`.
 ///
-/// The port's thread. CORELANE_FULL (poll, then retry, or drop), CORELANE_TOO_LARGE, CORELANE_STALE (port or client),
-/// CORELANE_INVALID (another port's client), CORELANE_CLOSED, CORELANE_CORRUPT, CORELANE_NULL, CORELANE_BUSY. A refused message
-/// is counted under its reason.
+/// The port's thread. CORELANE_FULL (poll, then retry the message or drop it), CORELANE_TOO_LARGE, CORELANE_STALE
+/// (port or client), CORELANE_INVALID (another port's client), CORELANE_CLOSED, CORELANE_CORRUPT, CORELANE_NULL,
+/// CORELANE_BUSY. A refused message is counted by its reason.
 ///
 /// # Safety
 /// `message` points at `length` bytes.
@@ -271,7 +279,7 @@ pub unsafe extern "C" fn corelane_submit(
     correlation: u64,
 ) -> i32 {
     on_pushing(port, |port| {
-        // SAFETY: forwarded.
+        // SAFETY: the caller upholds the same contract.
         let message = unsafe { slice("message", message, length) }?;
         port.submit(ClientId(client.value), message, correlation)?;
         if port.is_inline() {
@@ -281,13 +289,13 @@ pub unsafe extern "C" fn corelane_submit(
     })
 }
 
-/// Makes what was submitted visible to the workers and wakes those that sleep: once per batch. Of an inline port: pushes
-/// disconnects that waited for room, and returns how many still do.
+/// Publishes submitted messages to the workers and wakes workers that sleep. Call it once per batch. On an inline
+/// port it pushes disconnects that wait for space, and returns how many still wait.
 ///
 /// The port's thread. CORELANE_STALE, CORELANE_BUSY, CORELANE_CORRUPT (inline).
 ///
 /// # Safety
-/// Nothing to observe.
+/// No requirements.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn corelane_publish(port: CorelanePort) -> i32 {
     on_pushing(port, |port| {
@@ -299,14 +307,14 @@ pub unsafe extern "C" fn corelane_publish(port: CorelanePort) -> i32 {
     })
 }
 
-/// Hands out up to `capacity` events and returns how many, 0 where nothing is there. The first event's `size` says how
-/// far one is from the next. Their views stay valid until the next poll or `corelane_release`.
+/// Hands out up to `capacity` events and returns how many; 0 if there are none. The first event's `size` is the
+/// distance between two events in bytes. The events' views are valid until the next poll or `corelane_release`.
 ///
 /// The port's thread. CORELANE_CLOSED once the router has stopped and everything was handed out; CORELANE_NULL,
-/// CORELANE_INVALID (`size`, or no capacity), CORELANE_STALE, CORELANE_BUSY.
+/// CORELANE_INVALID (`size`, or `capacity` is 0), CORELANE_STALE, CORELANE_BUSY.
 ///
 /// # Safety
-/// `events` points at `capacity` structs of the size that the first one says.
+/// `events` points at `capacity` structs of the size that the first one has in `size`.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn corelane_poll(
     port: CorelanePort,
@@ -314,10 +322,10 @@ pub unsafe extern "C" fn corelane_poll(
     capacity: usize,
 ) -> i32 {
     on_rings(port, |port| {
-        // SAFETY: forwarded.
+        // SAFETY: the caller upholds the same contract.
         let places = unsafe { EventPlaces::new(events, capacity) }?;
         if capacity == 0 {
-            return Err(Failure::new(CORELANE_INVALID, "no room for an event"));
+            return Err(Failure::new(CORELANE_INVALID, "capacity is 0: pass room for at least one event"));
         }
         let mut count = 0;
         let taken = port.take(capacity.min(i32::MAX as usize), |event| {
@@ -329,13 +337,13 @@ pub unsafe extern "C" fn corelane_poll(
     })
 }
 
-/// Gives back the space of what the last poll handed out, so that a waiting worker goes on; its views end. The next poll
-/// does so as well.
+/// Releases the ring space of the events that the last poll handed out, so that workers that wait for space continue.
+/// The views of these events become invalid. The next poll does the same.
 ///
 /// The port's thread. CORELANE_STALE, CORELANE_BUSY.
 ///
 /// # Safety
-/// No thread uses a view of the last poll any more.
+/// No thread uses a view of the last poll afterwards.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn corelane_release(port: CorelanePort) -> i32 {
     on_rings(port, |port| {
@@ -344,13 +352,13 @@ pub unsafe extern "C" fn corelane_release(port: CorelanePort) -> i32 {
     })
 }
 
-/// Says that so many messages and bytes of what was handed out for a client were written, or thrown away: gives its credit
-/// back. Never more than was handed out; a client that is gone is passed over.
+/// Acknowledges that the host has written or dropped this many messages and bytes of the client's deliveries. The
+/// client gets that credit back, but never more than was handed out. A client that is gone is ignored.
 ///
 /// The port's thread. CORELANE_STALE (port), CORELANE_BUSY.
 ///
 /// # Safety
-/// Nothing to observe.
+/// No requirements.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn corelane_acknowledge(
     port: CorelanePort,
@@ -364,14 +372,15 @@ pub unsafe extern "C" fn corelane_acknowledge(
     })
 }
 
-/// Starts a client's disconnect: its name is free at once, what it submitted is still handled, and CORELANE_EVENT_CLOSED
-/// comes behind it. Of an inline port it returns how many disconnects wait for room in a ring: `corelane_publish` pushes
-/// them once there is.
+/// Starts to disconnect a client. Its name is free at once. Messages that it has submitted are still handled;
+/// CORELANE_EVENT_CLOSED follows them. On an inline port the call returns how many disconnects wait for space in a
+/// ring; `corelane_publish` pushes them when there is space.
 ///
-/// The port's thread. CORELANE_STALE (port, or not connected), CORELANE_INVALID (another port's), CORELANE_BUSY.
+/// The port's thread. CORELANE_STALE (port; or the client is not connected), CORELANE_INVALID (another port's client),
+/// CORELANE_BUSY.
 ///
 /// # Safety
-/// Nothing to observe.
+/// No requirements.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn corelane_disconnect(port: CorelanePort, client: CorelaneClient) -> i32 {
     on_pushing(port, |port| {
@@ -380,12 +389,12 @@ pub unsafe extern "C" fn corelane_disconnect(port: CorelanePort, client: Corelan
     })
 }
 
-/// Frees a client's name for others while it stays connected; see CORELANE_EVENT_LEFT.
+/// Frees a client's name for other clients. The client stays connected. See CORELANE_EVENT_LEFT.
 ///
-/// The port's thread. As `corelane_disconnect`.
+/// The port's thread. Errors as for `corelane_disconnect`.
 ///
 /// # Safety
-/// Nothing to observe.
+/// No requirements.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn corelane_release_name(port: CorelanePort, client: CorelaneClient) -> i32 {
     on(port, |port| {
@@ -394,14 +403,14 @@ pub unsafe extern "C" fn corelane_release_name(port: CorelanePort, client: Corel
     })
 }
 
-/// Waits until there may be something to poll, or space after CORELANE_FULL, or `timeout_ns` are over; to the millisecond.
-/// For hosts without an event loop.
+/// Waits until there may be something to poll, or until there is space after CORELANE_FULL, but for at most
+/// `timeout_ns`. The resolution is a millisecond. For hosts without an event loop.
 ///
-/// The port's thread; waits, and other threads' calls with the port say CORELANE_BUSY meanwhile. CORELANE_TIMEOUT,
+/// The port's thread; waits. Meanwhile other threads' calls with the port return CORELANE_BUSY. CORELANE_TIMEOUT,
 /// CORELANE_CLOSED (everything was handed out), CORELANE_STALE, CORELANE_BUSY.
 ///
 /// # Safety
-/// Nothing to observe.
+/// No requirements.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn corelane_port_wait(port: CorelanePort, timeout_ns: u64) -> i32 {
     on_rings(port, |port| {
@@ -411,7 +420,7 @@ pub unsafe extern "C" fn corelane_port_wait(port: CorelanePort, timeout_ns: u64)
         if start.elapsed() < timeout || port.has_news() {
             return Ok(0);
         }
-        Err(Failure::new(CORELANE_TIMEOUT, "nothing came in the time given"))
+        Err(Failure::new(CORELANE_TIMEOUT, "nothing to poll before the time-out"))
     })
 }
 
@@ -419,24 +428,24 @@ fn closed(port: &Port) -> Result<(), Failure> {
     if port.is_over() { Err(Failure::new(CORELANE_CLOSED, "the router has stopped")) } else { Ok(()) }
 }
 
-/// The descriptor that becomes readable when there is something to poll, or space after CORELANE_FULL. It belongs to the
-/// port: watch it, and neither read, write nor close it. Call `corelane_port_arm` before each wait.
+/// Returns the descriptor that becomes readable when there is something to poll, or space after CORELANE_FULL. It
+/// belongs to the port: watch it, but do not read, write or close it. Call `corelane_port_arm` before each wait.
 ///
 /// The port's thread. Returns a descriptor, or CORELANE_STALE, CORELANE_BUSY.
 ///
 /// # Safety
-/// Nothing to observe.
+/// No requirements.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn corelane_port_fd(port: CorelanePort) -> i32 {
     on(port, |port| Ok(i64::from(port.descriptor())))
 }
 
-/// Says that the host is about to wait for the descriptor. 0: wait. CORELANE_AGAIN: something is there already, poll first.
+/// Prepares a wait for the descriptor. 0: wait. CORELANE_AGAIN: there is something to poll, so poll first.
 ///
 /// The port's thread. CORELANE_CLOSED (everything was handed out), CORELANE_STALE, CORELANE_BUSY.
 ///
 /// # Safety
-/// Nothing to observe.
+/// No requirements.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn corelane_port_arm(port: CorelanePort) -> i32 {
     on_rings(port, |port| {

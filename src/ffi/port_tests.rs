@@ -1,4 +1,4 @@
-//! What the C door does with a delivery that has several recipients.
+//! Tests of the C interface: deliveries with several recipients, corrupt rings, inline ports.
 
 use super::handle::CorelanePort;
 use super::port::{CORELANE_EVENT_MESSAGE, CorelaneEvent, PORTS, corelane_acknowledge, corelane_poll};
@@ -27,18 +27,18 @@ fn a_poll_of_fewer_events_than_recipients_loses_none() {
     let port = CorelanePort { value: PORTS.insert(port).unwrap() };
     let mut got = Vec::new();
     loop {
-        // SAFETY: all zero is a valid event.
+        // SAFETY: all fields are integers and pointers, for which zero is valid.
         let mut events: [CorelaneEvent; 4] = unsafe { std::mem::zeroed() };
         events[0].size = size_of::<CorelaneEvent>() as u32;
-        // SAFETY: four events of the size that the first one says.
+        // SAFETY: the array has four events of the size that the first one has in `size`.
         let count = unsafe { corelane_poll(port, events.as_mut_ptr(), 4) };
         for event in &events[..usize::try_from(count).unwrap()] {
             assert_eq!(event.kind, CORELANE_EVENT_MESSAGE);
-            // SAFETY: the view stays until the next poll.
+            // SAFETY: the view is valid until the next poll.
             let text = unsafe { std::slice::from_raw_parts(event.bytes, event.length) };
             assert_eq!(text, br#"{"from":"ann","type":"hello","room":"lobby"}"#);
             got.push((event.correlation, event.token));
-            // SAFETY: nothing to observe.
+            // SAFETY: the call has no requirements.
             unsafe { corelane_acknowledge(port, event.client, 1, event.length as u32) };
         }
         if count == 0 {
@@ -53,20 +53,21 @@ fn a_poll_of_fewer_events_than_recipients_loses_none() {
     drop(PORTS.remove(port.value).unwrap());
 }
 
-/// What only corruption writes is passed over, and counted; a ring that cannot be read any more is given up, once.
+/// Deliveries that only corruption can produce are skipped and counted. An unreadable ring is given up, and counted
+/// once.
 #[test]
 fn deliveries_that_cannot_be_read_are_counted() {
     let config = Config::default().with(Key::Workers, 1).unwrap();
     let (router, mut workers) = Builder::new(config).build().unwrap();
     let mut port = router.port().unwrap();
     let ann = port.connect("ann", "generic", "", 0).unwrap();
-    // Where the first record lies, and the second: each takes two lines of 64 bytes.
+    // `at` is the offset of a record in the data. Each record takes two lines of 64 bytes.
     let mut send_with = |at: usize, value: u32| {
         port.submit(ann, br#"{"type":"hello","to":"ann"}"#, 0).unwrap();
         port.publish();
         workers[0].cycle(port.clock().raw());
         let start = port.inline_view(0).unwrap().egress.start();
-        // SAFETY: inside the ring's data, and nobody else is at it.
+        // SAFETY: the address is inside the ring's data, and no other thread uses the ring.
         unsafe { start.byte_add(crate::ring::HEADER_BYTES + at).cast::<u32>().write(value) };
         let mut events = 0;
         port.poll(10, |_| events += 1).unwrap();
@@ -81,8 +82,9 @@ fn deliveries_that_cannot_be_read_are_counted() {
     assert_eq!(send_with(256 + length, 3), (0, 2, 1));
 }
 
-/// Payloads beside rings whose contents cannot be trusted: each is dropped once, by who finds it or when the port goes, and
-/// a number that leads nowhere is a delivery that is given up, with its credit.
+/// Out-of-line payloads with corrupt rings: each payload is dropped exactly once, by the end that finds the
+/// corruption or by the release of the port. A delivery whose payload number is unknown becomes undeliverable and
+/// returns its credit.
 #[test]
 fn payloads_outlive_no_corruption() {
     use crate::sync::{Arc, AtomicU64, SeqCst};
@@ -111,14 +113,14 @@ fn payloads_outlive_no_corruption() {
         port.publish();
     };
     let write = |start: *mut u8, at: usize, value: u64| {
-        // SAFETY: inside the ring's memory, and nobody else is at it.
+        // SAFETY: the address is inside the ring's memory, and no other thread uses the ring.
         unsafe { start.byte_add(at).cast::<u64>().write(value) };
     };
-    // The relayed one's number is written over on its way out: given up, with its credit.
+    // Overwrite the payload number of the relayed delivery: it becomes undeliverable and returns its credit.
     give(&mut port);
     workers[0].cycle(port.clock().raw());
     assert_eq!(dropped.load(SeqCst), 1);
-    // Behind the header of the first record and its one recipient.
+    // The payload number is after the delivery header and the single recipient.
     let number = crate::ring::HEADER_BYTES + crate::ring::record::DELIVERY_BYTES + 8;
     write(port.inline_view(0).unwrap().egress.start(), number, 7 << 32);
     let mut events = 0;
@@ -126,7 +128,7 @@ fn payloads_outlive_no_corruption() {
     let stats = router.stats();
     assert_eq!((events, stats.accounting.undelivered.counted()), (0, vec![("payload_lost", 1)]));
     assert_eq!(port.outstanding(ann).unwrap().messages, 0);
-    // Its payload is still there, and goes with the port; so does what lies before a corrupt position.
+    // The payload still exists and is dropped with the port; so is a payload before a corrupt position.
     give(&mut port);
     let ingress = port.inline_view(0).unwrap().ingress;
     write(ingress.start(), crate::ring::Memory::offsets().tail as usize, 3);
@@ -141,7 +143,7 @@ fn payloads_outlive_no_corruption() {
     assert_eq!((figures.in_flight, figures.queued), (0, 0), "{figures:?}");
 }
 
-/// Both settings decide per message where it goes; a host that writes into the rings itself would pass them by.
+/// Both settings choose per message where it goes. An inline host writes into the rings itself and would bypass them.
 #[test]
 fn what_an_inline_host_would_pass_by_is_refused() {
     let off = Config::default().with_enable_concurrent_routing(false).unwrap();
@@ -152,8 +154,8 @@ fn what_an_inline_host_would_pass_by_is_refused() {
     }
 }
 
-/// A host that drives the rings has handed a room's message out to two of four members, and releases the port: these two are
-/// settled by what they hold, the others are given up, and every slot is free again.
+/// An inline host has handed out a room's message to two of four members and then releases the port. These two
+/// deliveries are settled by what the members hold, the other two become undeliverable, and every slot is free again.
 #[test]
 fn what_an_inline_host_has_handed_out_is_not_given_up() {
     let settings = [(Key::Workers, 1), (Key::MaxClients, 5), (Key::MaxPorts, 1)];
@@ -176,7 +178,7 @@ fn what_an_inline_host_has_handed_out_is_not_given_up() {
             port.publish();
             worker.cycle(clock.raw());
         };
-        // In the middle of a delivery it cannot take over.
+        // A port cannot become inline in the middle of a delivery.
         send(&mut port);
         assert_eq!(port.poll(1, |_| ()), Ok(1));
         assert!(port.drive_inline().is_err());
@@ -187,15 +189,15 @@ fn what_an_inline_host_has_handed_out_is_not_given_up() {
         let view = port.inline_view(0).unwrap();
         let at = crate::ring::Memory::offsets();
         let word = |offset: u32| {
-            // SAFETY: a word of the ring's header.
+            // SAFETY: `offset` is that of a word in the ring's header.
             unsafe { &*view.egress.start().byte_add(offset as usize).cast::<crate::sync::AtomicU64>() }
         };
-        // The first of the two to all, the second to two.
+        // The first of the two messages to all members, the second to two.
         for client in members.iter().chain(&members[..2]) {
             let text = br#"{"from":"ann","type":"hello","room":"lobby"}"#;
             view.slots[client.index() as usize].hand_out(text.len() as u32, || 0);
         }
-        // SAFETY: a cell, whose host this is.
+        // SAFETY: on an inline port only the host, which is this test, writes the cell.
         unsafe { *view.poll.consumed.address() += 6 };
         let (head, tail) = (word(at.head), word(at.tail));
         let middle = u64::midpoint(head.load(Relaxed), tail.load(Relaxed));
@@ -210,8 +212,9 @@ fn what_an_inline_host_has_handed_out_is_not_given_up() {
     }
 }
 
-/// A worker of two is lost while an inline port has not consumed what it sent: once its host has, and has said so, who sent it
-/// goes on elsewhere; whose disconnect had no room in the worker's ring gets its last event from the port.
+/// One of two workers is lost while its egress ring to an inline port still has records. Once the host has taken them
+/// and has written so, the senders continue on the other worker. A client whose disconnect found no room in the lost
+/// worker's ring gets its last event from the port.
 #[test]
 fn an_inline_port_outlives_a_worker() {
     let settings = [(Key::Workers, 2), (Key::RingBytes, 4096), (Key::MaxMessage, 500)];
@@ -259,7 +262,7 @@ fn an_inline_port_outlives_a_worker() {
         });
         closed
     };
-    // Before what the worker sent is taken nothing comes, and nobody moves.
+    // Until the lost worker's records are taken, no event comes and no client moves.
     for _ in 0..3 {
         assert_eq!(turn(&mut port, &mut plain), []);
         assert!(plain.submit(sender, offer, 8).is_err());
@@ -267,12 +270,12 @@ fn an_inline_port_outlives_a_worker() {
     let at = crate::ring::Memory::offsets();
     let say = |port: &crate::router::Port, offset: u32| {
         let start = port.inline_view(lost).unwrap().egress.start();
-        // SAFETY: words of the ring's header.
+        // SAFETY: the offsets are those of words in the ring's header.
         let word =
             |offset: u32| unsafe { &*start.byte_add(offset as usize).cast::<crate::sync::AtomicU64>() };
         word(offset).store(word(at.tail).load(Relaxed), Relaxed);
     };
-    // Taken, and not given back: still on its way.
+    // Taken but not released: the records still count as in flight.
     say(&port, at.taken);
     let mut closed = turn(&mut port, &mut plain);
     assert!(plain.submit(sender, offer, 8).is_err());

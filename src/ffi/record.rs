@@ -1,4 +1,4 @@
-//! Monitoring alone: a host that routes by itself reports what it did.
+//! Monitoring without routing: a host that routes messages itself reports each one.
 
 use super::handle::CorelaneRouter;
 use super::router::ROUTERS;
@@ -6,15 +6,16 @@ use super::status::{Outcome, answer, text};
 use crate::record::{Measured, RecordedMessage};
 use std::ffi::c_char;
 
-/// Records one message that the host routed itself: its protocol and type (UTF-8, up to 64 bytes each, with figures of their
-/// own on first use up to `max_recorded_types`, afterwards `other`), its application, whether it went well (not 0), its
-/// bytes, and how long it took. It appears in corelane_prometheus as corelane_recorded_; what is routed is counted apart.
+/// Records one message that the host routed itself: its protocol and type (UTF-8, at most 64 bytes each), its
+/// application, whether it succeeded (not 0), its bytes, and its duration in nanoseconds. Each new pair of protocol
+/// and type gets its own figures, up to `max_recorded_types`; later ones count as `other`. The figures appear in
+/// corelane_prometheus as corelane_recorded_; messages that the router routed are counted separately.
 ///
-/// Any thread, at once; nothing waits once a name was used. CORELANE_NULL, CORELANE_INVALID, CORELANE_STALE, CORELANE_BUSY (being
-/// released).
+/// Any thread, any number at once. Only the first use of a name may wait. CORELANE_NULL, CORELANE_INVALID,
+/// CORELANE_STALE, CORELANE_BUSY (being released).
 ///
 /// # Safety
-/// The three texts point at as many bytes as said.
+/// Each of the three texts points at as many bytes as its length says.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn corelane_record(
     router: CorelaneRouter,
@@ -29,11 +30,11 @@ pub unsafe extern "C" fn corelane_record(
     duration_ns: u64,
 ) -> i32 {
     let record = || -> Outcome {
-        // SAFETY: forwarded.
+        // SAFETY: the caller upholds the same contract.
         let protocol = unsafe { text("protocol", protocol, protocol_length) }?;
-        // SAFETY: forwarded.
+        // SAFETY: the caller upholds the same contract.
         let message_type = unsafe { text("message_type", message_type, message_type_length) }?;
-        // SAFETY: forwarded.
+        // SAFETY: the caller upholds the same contract.
         let application = unsafe { text("application", application, application_length) }?;
         ROUTERS.enter_shared(router.value, |router| {
             let measured = Measured {

@@ -1,4 +1,4 @@
-//! Routers: start, read, stop.
+//! Routers: start, export figures, stop, release.
 
 use super::handle::{CorelaneRouter, HandleTable};
 use super::status::{
@@ -10,19 +10,19 @@ use crate::router::{Builder, Router};
 use std::ffi::c_char;
 use std::time::Duration;
 
-/// Shared by count: any thread may call, and releasing finds out who is inside.
+/// The routers of this process. Calls enter shared, so any thread may call; a release needs exclusive access.
 pub(super) static ROUTERS: HandleTable<Router, 64> = HandleTable::new("router");
 
-/// Starts a router with its worker threads. `config` is text of `config_length` bytes, a `key=value` in each line; empty
-/// lines and lines that start with `#` are passed over, and what is not set has its default (docs/configuration.md).
-/// NULL with length 0 is an empty text. Workers have all signals blocked.
+/// Starts a router with its worker threads. `config` is a text of `config_length` bytes with one `key=value` per
+/// line. Empty lines and lines that start with `#` are ignored. A key that is not set has its default
+/// (docs/configuration.md). NULL with length 0 is an empty text. The workers block all signals.
 ///
-/// Any thread. CORELANE_CONFIG_KEY and CORELANE_CONFIG_VALUE name key, value and range; CORELANE_INVALID, CORELANE_LIMIT (64
-/// routers), CORELANE_SYS.
+/// Any thread. CORELANE_CONFIG_KEY and CORELANE_CONFIG_VALUE (the error names key, value and range), CORELANE_INVALID,
+/// CORELANE_LIMIT (64 routers), CORELANE_SYS.
 ///
 /// # Safety
-/// `config` points at `config_length` bytes; `out_router` at room for a handle; `error` is NULL or a corelane_error with its
-/// size set.
+/// `config` points at `config_length` bytes; `out_router` points at room for a handle; `error` is NULL or a
+/// corelane_error with its size set.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn corelane_start(
     config: *const c_char,
@@ -33,15 +33,15 @@ pub unsafe extern "C" fn corelane_start(
     let start = || -> Outcome {
         let out_router = out("out_router", out_router)?;
         super::fork::watch();
-        // SAFETY: forwarded.
+        // SAFETY: the caller upholds the same contract.
         let config = parse(unsafe { text("config", config, config_length) }?)?;
         let router = with_signals_blocked(|| Builder::new(config).start())?;
         let value = ROUTERS.insert(router)?;
-        // SAFETY: checked; the caller has room there.
+        // SAFETY: `out` checked the pointer; the caller has room for a handle there.
         unsafe { out_router.write(CorelaneRouter { value }) };
         Ok(0)
     };
-    // SAFETY: forwarded.
+    // SAFETY: the caller upholds the same contract.
     unsafe { guard_status(error, start) }
 }
 
@@ -49,7 +49,7 @@ fn parse(text: &str) -> Result<Config, Failure> {
     let mut config = Config::default();
     for line in text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#')) {
         let Some((key, value)) = line.split_once('=') else {
-            let text = format!("the line {line:?} of the configuration is not key=value");
+            let text = format!("the configuration line {line:?} is not of the form key=value");
             return Err(Failure::new(CORELANE_CONFIG_VALUE, text));
         };
         config.set(key.trim(), value.trim())?;
@@ -57,25 +57,25 @@ fn parse(text: &str) -> Result<Config, Failure> {
     Ok(config)
 }
 
-/// New threads inherit the mask: a host's signals go to the host's threads.
+/// Runs `body` with all signals blocked. New threads inherit the mask, so the host's signals go to the host's threads.
 fn with_signals_blocked<R>(body: impl FnOnce() -> R) -> R {
     let (mut all, mut before) =
         (std::mem::MaybeUninit::<libc::sigset_t>::uninit(), std::mem::MaybeUninit::uninit());
-    // SAFETY: fills the set it is given.
+    // SAFETY: `sigfillset` initializes the set that it is given.
     unsafe { libc::sigfillset(all.as_mut_ptr()) };
-    // SAFETY: `all` is filled; `before` gets this thread's mask.
+    // SAFETY: `all` is initialized; the call writes this thread's mask to `before`.
     let status = unsafe { libc::pthread_sigmask(libc::SIG_SETMASK, all.as_ptr(), before.as_mut_ptr()) };
     let result = body();
     if status == 0 {
-        // SAFETY: `before` was filled by the call above.
+        // SAFETY: the call above initialized `before`, since it succeeded.
         unsafe { libc::pthread_sigmask(libc::SIG_SETMASK, before.as_ptr(), std::ptr::null_mut()) };
     }
     result
 }
 
-/// The router's figures in the Prometheus text format 0.0.4. Returns how many bytes they take without the closing zero.
-/// With more than that in `capacity` they are written, with the zero; otherwise nothing is: call again with more.
-/// `buffer` may be NULL where `capacity` is 0.
+/// Writes the router's figures in the Prometheus text format 0.0.4. Returns their length in bytes without the closing
+/// NUL. The text and the NUL are written only if `capacity` is larger than that length; otherwise nothing is written:
+/// call again with more room. `buffer` may be NULL if `capacity` is 0.
 ///
 /// Any thread. CORELANE_NULL, CORELANE_STALE, CORELANE_BUSY (being released).
 ///
@@ -89,28 +89,28 @@ pub unsafe extern "C" fn corelane_prometheus(
 ) -> i64 {
     let write = || -> Outcome {
         let text = ROUTERS.enter_shared(router.value, |router| Ok(prometheus(&router.stats())))?;
-        // SAFETY: forwarded; only NULL and length are looked at.
+        // SAFETY: the caller upholds the contract; only NULL and the length are checked here.
         unsafe { slice::<u8>("buffer", buffer.cast_const().cast(), capacity) }?;
         if text.len() < capacity {
-            // SAFETY: `capacity` bytes are the caller's, and the text with its zero takes no more.
+            // SAFETY: the caller's buffer has `capacity` bytes, and text and NUL need no more.
             unsafe { std::ptr::copy_nonoverlapping(text.as_ptr(), buffer.cast(), text.len()) };
             // SAFETY: as above.
             unsafe { buffer.add(text.len()).write(0) };
         }
         Ok(text.len() as i64)
     };
-    // SAFETY: no error struct.
+    // SAFETY: there is no error struct.
     unsafe { guard(std::ptr::null_mut(), write) }
 }
 
-/// Stops the workers and waits for them up to `timeout_ns`. What was published before is handled, what is published later
-/// is refused, messages held for absent names fail. Ports can still be polled: they say CORELANE_CLOSED at the end.
-/// Calling it again waits again.
+/// Stops the workers and waits for them for at most `timeout_ns`. Messages published before the call are handled.
+/// Messages published later are refused. Held messages fail. Ports can still be polled; when everything was handed
+/// out, polls return CORELANE_CLOSED. A second call waits again.
 ///
-/// Any thread; waits. CORELANE_TIMEOUT (the workers still stop), CORELANE_STALE, CORELANE_BUSY (being released).
+/// Any thread; waits. CORELANE_TIMEOUT (the workers go on stopping), CORELANE_STALE, CORELANE_BUSY (being released).
 ///
 /// # Safety
-/// Nothing to observe.
+/// No requirements.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn corelane_stop(router: CorelaneRouter, timeout_ns: u64) -> i32 {
     let stop = || -> Outcome {
@@ -122,13 +122,14 @@ pub unsafe extern "C" fn corelane_stop(router: CorelaneRouter, timeout_ns: u64) 
     answer(stop)
 }
 
-/// Releases a router; a running one is stopped first, and its workers are waited for. Its ports stay valid and say
-/// CORELANE_CLOSED; release them as well.
+/// Releases a router. A running router is stopped first, and the call waits for its workers. The router's ports stay
+/// valid and return CORELANE_CLOSED; release them as well.
 ///
-/// Any thread; waits. CORELANE_BUSY while another thread is inside a call with it, CORELANE_STALE the second time.
+/// Any thread; waits. CORELANE_BUSY while another thread is inside a call with the router, CORELANE_STALE the second
+/// time.
 ///
 /// # Safety
-/// Nothing to observe.
+/// No requirements.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn corelane_router_release(router: CorelaneRouter) -> i32 {
     let release = || -> Outcome {

@@ -1,11 +1,11 @@
-//! For `ffi-tests` alone, behind the feature `ffi-test`.
+//! Only for `ffi-tests`, behind the feature `ffi-test`.
 
 use super::status::answer;
 
-/// Panics inside the guard.
+/// Panics, to test that the guard catches it.
 ///
 /// # Safety
-/// Nothing to observe.
+/// No requirements.
 #[unsafe(no_mangle)]
 #[expect(clippy::panic, reason = "what the guard is there for")]
 pub unsafe extern "C" fn corelane_test_panic() -> i32 {

@@ -1,23 +1,23 @@
-//! What a host says of clients beside its messages: what was written to them, and to what they were bound anew.
+//! Calls about a client apart from its messages: acknowledging in a batch, and giving it another token.
 
 use super::handle::{CorelaneClient, CorelanePort};
 use super::port::on;
 use super::status::slice;
 use crate::id::ClientId;
 
-/// What of a client's deliveries was written.
+/// The part of a client's deliveries that the host has written.
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
 pub struct CorelaneWritten {
-    /// Whose.
+    /// The client.
     pub client: CorelaneClient,
-    /// How many messages.
+    /// Number of messages.
     pub messages: u32,
-    /// How many bytes.
+    /// Number of bytes.
     pub bytes: u32,
 }
 
-/// As `corelane_acknowledge` for each of `count` entries, with one look at the clock for all.
+/// As `corelane_acknowledge` for each of `count` entries. Reads the clock once for all of them.
 ///
 /// The port's thread. CORELANE_NULL, CORELANE_STALE (port), CORELANE_BUSY.
 ///
@@ -30,7 +30,7 @@ pub unsafe extern "C" fn corelane_acknowledge_batch(
     count: usize,
 ) -> i32 {
     on(port, |port| {
-        // SAFETY: forwarded.
+        // SAFETY: the caller upholds the same contract.
         let written = unsafe { slice("written", written, count) }?;
         let entry = |one: &CorelaneWritten| (ClientId(one.client.value), one.messages, one.bytes);
         port.acknowledge_batch(written.iter().map(entry));
@@ -38,14 +38,14 @@ pub unsafe extern "C" fn corelane_acknowledge_batch(
     })
 }
 
-/// Gives a connected client another token: what is handed out after this call carries it. What was handed out before and
-/// is not acknowledged still is outstanding.
+/// Gives a connected client another token. Events handed out after this call carry the new token. Deliveries that were
+/// handed out before and are not acknowledged stay outstanding.
 ///
-/// The port's thread. CORELANE_STALE (port, or not connected, or leaving), CORELANE_INVALID (another port's client: disconnect
-/// it there, then connect it here), CORELANE_BUSY.
+/// The port's thread. CORELANE_STALE (port; or the client is not connected or is leaving), CORELANE_INVALID (another
+/// port's client: disconnect it there, then connect it here), CORELANE_BUSY.
 ///
 /// # Safety
-/// Nothing to observe.
+/// No requirements.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn corelane_rebind(port: CorelanePort, client: CorelaneClient, token: u64) -> i32 {
     on(port, |port| {
@@ -70,7 +70,7 @@ mod tests {
     fn connect(port: CorelanePort, name: &str, token: u64) -> CorelaneClient {
         let mut client = CorelaneClient::default();
         let (protocol, application) = ("generic", "");
-        // SAFETY: the texts are as long as said; the client's place is ours.
+        // SAFETY: each text is as long as its length says; `client` is a local variable.
         let status = unsafe {
             corelane_connect(
                 port,
@@ -90,10 +90,10 @@ mod tests {
     }
 
     fn poll(port: CorelanePort) -> Vec<CorelaneEvent> {
-        // SAFETY: integers and pointers of 0.
+        // SAFETY: all fields are integers and pointers, for which zero is valid.
         let mut events: [CorelaneEvent; 8] = unsafe { std::mem::zeroed() };
         events[0].size = size_of::<CorelaneEvent>() as u32;
-        // SAFETY: as many events as said.
+        // SAFETY: the array has as many events as the call is told.
         let count = unsafe { corelane_poll(port, events.as_mut_ptr(), events.len()) };
         events[..count as usize].to_vec()
     }
@@ -108,16 +108,16 @@ mod tests {
         let (port, other) = (open(), open());
         let (ann, ben) = (connect(port, "ann", 1), connect(port, "ben", 2));
         let mut submit = |correlation| {
-            // SAFETY: the message's own bytes.
+            // SAFETY: pointer and length are those of `MESSAGE`.
             let status = unsafe { corelane_submit(port, ann, MESSAGE.as_ptr(), MESSAGE.len(), correlation) };
             assert_eq!(status, CORELANE_OK);
-            // SAFETY: nothing to observe.
+            // SAFETY: the call has no requirements.
             assert_eq!(unsafe { corelane_publish(port) }, CORELANE_OK);
             workers[0].cycle(0);
         };
         submit(7);
         submit(8);
-        // SAFETY: nothing to observe.
+        // SAFETY: the call has no requirements.
         let rebind = |port, client| unsafe { corelane_rebind(port, client, 20) };
         assert_eq!(rebind(port, ben), CORELANE_OK);
         assert_eq!(rebind(other, ben), CORELANE_INVALID);
@@ -131,7 +131,7 @@ mod tests {
             CorelaneWritten { client: CorelaneClient { value: 1 << 40 }, messages: 1, bytes: 1 },
             CorelaneWritten { client: ben, messages: 1, bytes: events[0].length as u32 },
         ];
-        // SAFETY: as many entries as said.
+        // SAFETY: the array has `count` entries, or the call refuses pointer or count before it reads.
         let acknowledge = |written, count| unsafe { corelane_acknowledge_batch(port, written, count) };
         assert_eq!(acknowledge(std::ptr::null(), 2), CORELANE_NULL);
         assert_eq!(acknowledge(written.as_ptr(), usize::MAX), CORELANE_INVALID);
@@ -143,7 +143,7 @@ mod tests {
             Some((CORELANE_EVENT_MESSAGE, 9))
         );
         for port in [port, other] {
-            // SAFETY: no view is used any more.
+            // SAFETY: no view of the port is used afterwards.
             assert_eq!(unsafe { corelane_port_release(port) }, CORELANE_OK);
         }
         assert_eq!(rebind(port, ben), CORELANE_STALE);
