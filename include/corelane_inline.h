@@ -1,15 +1,15 @@
-/* corelane: a port whose host pushes and polls without a call, by the layout that corelane_port_layout tells. Connect,
- * disconnect and acknowledge stay calls (the first two wrapped here, since they push as well); messages, deliveries, sleep
- * and wake need none, as long as every worker runs. What is counted, in which order, is in docs/layout.md: conservation holds as
- * for corelane_submit and corelane_poll.
+/* corelane: an inline port, whose host pushes and polls without a call, by the layout from corelane_port_layout.
+ * Connect, disconnect and acknowledge remain calls; the first two are wrapped here, because they push as well.
+ * Messages, deliveries, sleep and wake need no call as long as every worker runs. docs/layout.md says what the host
+ * counts and in which order. The accounting then holds as for corelane_submit and corelane_poll.
  *
- *   corelane_inline_open        takes the port over, for good; the caller provides a lane for each worker
+ *   corelane_inline_open        makes the port inline, for good; the caller provides one lane per worker
  *   corelane_inline_claim/commit, or corelane_inline_submit; corelane_inline_publish once per batch
- *   corelane_inline_poll        fills events; their views stay valid until corelane_inline_release or the next poll
- *   corelane_inline_arm         0: wait for port.layout.port_fd; otherwise something is there already
- *   before corelane_port_release: publish what is to count
+ *   corelane_inline_poll        fills events; their views are valid until corelane_inline_release or the next poll
+ *   corelane_inline_arm         0: wait for port.layout.port_fd; otherwise there is something to poll
+ *   before corelane_port_release: publish what was committed
  *
- * One thread at a time, as for the port itself. */
+ * Only one thread at a time may use the struct, as for the port itself. */
 #ifndef CORELANE_INLINE_H
 #define CORELANE_INLINE_H
 
@@ -22,40 +22,40 @@
 #define CORELANE_INGRESS_BYTES 56u
 #define CORELANE_INGRESS_MESSAGE 1u
 #define CORELANE_DELIVERY_BYTES 56u
-#define CORELANE_DELIVERY_BESIDE 1u /* the payload is {number, length} of one beside the ring */
+#define CORELANE_DELIVERY_BESIDE 1u /* the payload is out of line; the record has its {number, length} */
 #define CORELANE_CREDIT_MESSAGE_SHIFT 31
 #define CORELANE_CREDIT_GENERATION_SHIFT 47
 #define CORELANE_CREDIT_CLOSE_SENT (UINT64_C(1) << 62)
 #define CORELANE_PHASE_OPEN 1u
 #define CORELANE_PHASE_CLOSING 2u
 
-/* The way to and from one worker. */
+/* The rings to and from one worker. */
 typedef struct corelane_lane {
   corelane_producer to;
   corelane_consumer from;
-  corelane_record_view record; /* whose recipients are being handed out */
-  uint32_t recipient;          /* the next of them */
+  corelane_record_view record; /* the record that is being handed out */
+  uint32_t recipient;          /* index of the next recipient */
   uint32_t recipients;
-  const unsigned char *payload; /* theirs, in the record or beside the ring */
+  const unsigned char *payload; /* the record's payload, in the record or out of line */
   uint32_t length;
-  bool lost;                   /* that payload was gone */
+  bool lost;                   /* the out-of-line payload is missing */
   bool dirty, stalled;
-  bool closed; /* a poll has seen that nothing more comes from there */
+  bool closed; /* a poll has seen that the worker closed the ring */
 } corelane_lane;
 
 typedef struct corelane_inline {
   corelane_port port;
-  corelane_layout layout; /* the last worker's; all but the rings and the worker's word is the same in every one */
+  corelane_layout layout; /* the last worker's; only the rings and the worker's wake word differ between workers */
   corelane_lane *lanes;
   uint32_t workers, first;
   bool armed;
-  bool over;   /* a poll has said so */
-  bool beside; /* payloads beside the rings were handed out */
-  corelane_lane *claimed; /* where the last claim lies */
-  unsigned char *slot;    /* of the client that it was made for */
+  bool over;   /* a poll has returned CORELANE_CLOSED */
+  bool beside; /* out-of-line payloads were handed out and not released */
+  corelane_lane *claimed; /* lane of the last claim */
+  unsigned char *slot;    /* slot of the last claim's client */
 } corelane_inline;
 
-/* Takes over a port. `lanes` has room for `capacity` workers. CORELANE_LIMIT: there are more. */
+/* Makes a port inline. `lanes` has room for `capacity` workers. CORELANE_LIMIT: the router has more workers. */
 static inline int32_t corelane_inline_open(corelane_inline *self, corelane_port port, corelane_lane *lanes,
                                            uint32_t capacity) {
   uint32_t worker = 0;
@@ -89,8 +89,8 @@ static inline int32_t corelane_inline_open(corelane_inline *self, corelane_port 
   return status;
 }
 
-/* One more, or `count` more, in a cell that this port alone writes. Release: a count that is read comes with what was
- * counted before it. */
+/* Adds `count` to a cell that only this port writes. Release: a reader that sees the new count also sees what this
+ * thread did before it counted. */
 static inline void corelane_count(uint64_t *cell, uint64_t count) {
   __atomic_store_n(cell, __atomic_load_n(cell, __ATOMIC_RELAXED) + count, __ATOMIC_RELEASE);
 }
@@ -99,7 +99,8 @@ static inline uint64_t *corelane_slot_u64(const unsigned char *slot, uint32_t of
   return (uint64_t *)(void *)(uintptr_t)(slot + offset);
 }
 
-/* A client's slot, with its state, or NULL where the slot is another's. One load says both: no reuse comes between them. */
+/* Returns a client's slot and its state, or NULL if the slot is another client's. One load yields generation and
+ * state, so no reuse of the slot can come between them. */
 static inline unsigned char *corelane_slot_of(const corelane_inline *self, corelane_client client, uint64_t *state) {
   const corelane_slots *slots = &self->layout.slots;
   uint32_t index = (uint32_t)client.value;
@@ -116,7 +117,7 @@ static inline uint32_t corelane_state_phase(uint64_t state) {
   return (uint32_t)state & 0xffffu;
 }
 
-/* Now, as stamps count. */
+/* The present time as a stamp. */
 static inline uint64_t corelane_stamp(const corelane_layout *layout) {
   struct timespec now;
 #if defined(__x86_64__)
@@ -141,9 +142,10 @@ static inline int32_t corelane_inline_refuse(corelane_inline *self, uint32_t rea
   return status;
 }
 
-/* Room for a client's message of `length` bytes, to be written to `*payload` (or read there from a socket) and committed. The
- * statuses of corelane_submit, each counted under its reason; a claim without a commit is forgotten and not counted, by the next
- * claim for that worker or the next call that pushes. */
+/* Claims space for a client's message of `length` bytes. The caller writes the message to `*payload` (or reads it
+ * there from a socket) and commits. Statuses as for corelane_submit; each refusal is counted by its reason. A claim
+ * that is not committed is discarded and not counted, by the next claim for the same worker or by the next call that
+ * pushes. */
 static inline int32_t corelane_inline_claim(corelane_inline *self, corelane_client client, uint32_t length,
                                             uint64_t correlation, uint64_t stamp, unsigned char **payload) {
   const corelane_layout *layout = &self->layout;
@@ -159,7 +161,7 @@ static inline int32_t corelane_inline_claim(corelane_inline *self, corelane_clie
   if (place >> 32 == client.value >> 32 && (place >> 16 & 0xffff) != layout->port) {
     return corelane_inline_refuse(self, CORELANE_REFUSED_WRONG_PORT, CORELANE_INVALID);
   }
-  /* An open client of this port stays so: this thread alone closes it. */
+  /* An open client of this port stays open: only this thread closes it. */
   if (place >> 32 != client.value >> 32 || corelane_state_phase(state) != CORELANE_PHASE_OPEN) {
     return corelane_inline_refuse(self, CORELANE_REFUSED_STALE, CORELANE_STALE);
   }
@@ -195,13 +197,14 @@ static inline int32_t corelane_inline_claim(corelane_inline *self, corelane_clie
   }
 }
 
-/* Makes the last claim a message. Counted before it can be seen. CORELANE_CLOSED, counted so: its worker has ended meanwhile. */
+/* Submits the last claim as a message. It is counted before it becomes visible. CORELANE_CLOSED, counted as such: the
+ * worker has ended since the claim. */
 static inline int32_t corelane_inline_commit(corelane_inline *self) {
   uint64_t *submitted;
   if (self->claimed == NULL || self->claimed->to.claimed == 0) {
     return CORELANE_OK;
   }
-  if (corelane_ring_closed(&self->claimed->to.ring)) { /* What was left there may be settled: nobody would settle this. */
+  if (corelane_ring_closed(&self->claimed->to.ring)) { /* The ring may be settled: a record would be lost. */
     self->claimed->to.claimed = 0;
     return corelane_inline_refuse(self, CORELANE_REFUSED_CLOSED, CORELANE_CLOSED);
   }
@@ -213,7 +216,7 @@ static inline int32_t corelane_inline_commit(corelane_inline *self) {
   return CORELANE_OK;
 }
 
-/* Makes what was committed visible and wakes workers that sleep: once per batch. */
+/* Makes all committed messages visible and wakes workers that sleep. Call it once per batch. */
 static inline void corelane_inline_publish(corelane_inline *self) {
   uint32_t worker;
   for (worker = 0; worker < self->workers; worker++) {
@@ -224,19 +227,19 @@ static inline void corelane_inline_publish(corelane_inline *self) {
   }
 }
 
-/* Before a call that pushes: publishes, and looks at the heads, for corelane_producer_resume. Where a refusal waits for room
- * already, the head that it saw stays. */
+/* Before a call that pushes: publishes, and loads the heads for corelane_producer_resume. If a refusal already waits
+ * for space, the head that the refusal saw is kept. */
 static inline void corelane_inline_suspend(corelane_inline *self) {
   uint32_t worker;
   corelane_inline_publish(self);
   for (worker = 0; worker < self->workers; worker++) {
     if (!self->lanes[worker].stalled) {
-      (void)corelane_producer_look(&self->lanes[worker].to); /* Corrupt: the call says so. */
+      (void)corelane_producer_look(&self->lanes[worker].to); /* If it is corrupt, the call that follows returns that. */
     }
   }
 }
 
-/* After a call that pushes: takes over where it left the rings, and where it was refused for want of room. */
+/* After a call that pushes: takes over the positions, and notes the rings in which the call found no space. */
 static inline int32_t corelane_inline_resume(corelane_inline *self) {
   uint32_t worker;
   int32_t status = CORELANE_OK;
@@ -248,7 +251,7 @@ static inline int32_t corelane_inline_resume(corelane_inline *self) {
   return status;
 }
 
-/* Behind a call that pushes disconnects: those that wait for room wait on any lane. */
+/* After a call that pushes disconnects: disconnects that wait for space may wait for any lane. */
 static inline int32_t corelane_inline_pushed(corelane_inline *self, int32_t status) {
   uint32_t worker = 0;
   int32_t resumed = corelane_inline_resume(self);
@@ -258,7 +261,8 @@ static inline int32_t corelane_inline_pushed(corelane_inline *self, int32_t stat
   return resumed < 0 ? resumed : status;
 }
 
-/* Copies and commits one message that was read just now; one that is too large for a ring goes by a call, and at once. */
+/* Copies and commits one message, stamped with the present time. A message that does not fit a ring is submitted with
+ * a call and is visible at once. */
 static inline int32_t corelane_inline_submit(corelane_inline *self, corelane_client client, const void *message,
                                              uint32_t length, uint64_t correlation) {
   unsigned char *payload = NULL;
@@ -290,19 +294,20 @@ static inline int32_t corelane_inline_connect(corelane_inline *self, const char 
   return status < 0 ? status : resumed;
 }
 
-/* As corelane_disconnect. Above 0: so many disconnects wait for room; corelane_inline_push_waiting after a wake. */
+/* As corelane_disconnect. A result above 0 is the number of disconnects that wait for space: call
+ * corelane_inline_push_waiting after a wake. */
 static inline int32_t corelane_inline_disconnect(corelane_inline *self, corelane_client client) {
   corelane_inline_suspend(self);
   return corelane_inline_pushed(self, corelane_disconnect(self->port, client));
 }
 
-/* Pushes the disconnects that waited for room; returns how many still do. */
+/* Pushes the disconnects that wait for space; returns how many still wait. */
 static inline int32_t corelane_inline_push_waiting(corelane_inline *self) {
   corelane_inline_suspend(self);
   return corelane_inline_pushed(self, corelane_publish(self->port));
 }
 
-/* Gives back the space of what the last poll handed out; its views end. */
+/* Releases the ring space of the events that the last poll handed out. Their views become invalid. */
 static inline void corelane_inline_release(corelane_inline *self) {
   uint32_t worker;
   bool done = true;
@@ -319,15 +324,15 @@ static inline void corelane_inline_release(corelane_inline *self) {
   }
 }
 
-/* Keeps the larger value in a cell that this port alone writes. */
+/* Raises a maximum in a cell that only this port writes. */
 static inline void corelane_raise(uint64_t *cell, uint64_t value) {
   if (value > __atomic_load_n(cell, __ATOMIC_RELAXED)) {
     __atomic_store_n(cell, value, __ATOMIC_RELAXED);
   }
 }
 
-/* A delivery on credit is handed out: it is outstanding until it is acknowledged, and timed where no earlier one of the client
- * is. */
+/* A delivery that counts against credit is handed out: it is outstanding until it is acknowledged. It becomes the
+ * client's sampled delivery, whose write is timed, if the client has none. */
 static inline void corelane_inline_track(corelane_inline *self, unsigned char *slot, uint32_t length) {
   const corelane_slots *slots = &self->layout.slots;
   uint64_t *handed = corelane_slot_u64(slot, slots->handed), *track = corelane_slot_u64(slot, slots->track);
@@ -346,8 +351,9 @@ static inline void corelane_inline_track(corelane_inline *self, unsigned char *s
   corelane_raise(self->layout.counts.outstanding_bytes_maximum, bytes);
 }
 
-/* Ends what one recipient's share of a delivery holds of its client: the credit of a message, or the slot that a CLOSE on its
- * way keeps. Where the slot is another's by now nothing changes, and no field goes below 0. */
+/* Gives back what one recipient's share of a delivery holds of its client: the credit of a message, or the slot that
+ * a CLOSE on its way keeps in use. Nothing changes if another client uses the slot by now, and no field goes below
+ * 0. */
 static inline void corelane_inline_give_back(const corelane_inline *self, corelane_client client, uint32_t kind,
                                              uint32_t length) {
   const corelane_slots *slots = &self->layout.slots;
@@ -371,7 +377,7 @@ static inline void corelane_inline_give_back(const corelane_inline *self, corela
   }
 }
 
-/* One recipient's event of a lane's record; false if nobody gets it. */
+/* Fills the event for one recipient of a lane's record. Returns false if the recipient does not get it. */
 static inline bool corelane_inline_hand_out(corelane_inline *self, corelane_lane *lane, corelane_event *event) {
   const corelane_slots *slots = &self->layout.slots;
   const unsigned char *record = lane->record.bytes;
@@ -390,7 +396,7 @@ static inline bool corelane_inline_hand_out(corelane_inline *self, corelane_lane
   }
   slot = corelane_slot_of(self, event->client, &state);
   phase = slot == NULL ? 0 : corelane_state_phase(state);
-  /* Whom the host has disconnected it need not be asked to close. */
+  /* A client that the host has disconnected needs no CLOSE. */
   if (phase != CORELANE_PHASE_OPEN && (phase != CORELANE_PHASE_CLOSING || event->kind == CORELANE_EVENT_CLOSE)) {
     corelane_inline_give_back(self, event->client, event->kind, length);
     corelane_count(self->layout.counts.undeliverable_closed, 1);
@@ -416,7 +422,8 @@ static inline bool corelane_inline_hand_out(corelane_inline *self, corelane_lane
   return true;
 }
 
-/* A lane's next record: 1, its recipients are to be handed out; 0 there is none; CORELANE_CORRUPT. */
+/* Takes a lane's next record. Returns 1 if its recipients are to be handed out, 0 if there is no record, or
+ * CORELANE_CORRUPT. */
 static inline int32_t corelane_inline_next(corelane_inline *self, corelane_lane *lane) {
   uint32_t recipients = 0;
   int32_t status = corelane_ring_poll(&lane->from, &lane->record);
@@ -447,8 +454,8 @@ static inline int32_t corelane_inline_next(corelane_inline *self, corelane_lane 
   return 1;
 }
 
-/* Where a worker has ended: the last events of clients that it will not close. The statuses of corelane_port_closings. Publishes,
- * since that call settles what the worker has left in its ring. */
+/* After a worker has ended: hands out the last events of clients that it will not close. Statuses as for
+ * corelane_port_closings. Publishes first, because that call settles what the worker has left in its ring. */
 static inline int32_t corelane_inline_closings(corelane_inline *self, corelane_event *events, uint32_t capacity) {
   corelane_inline_publish(self);
   if (capacity > 0) {
@@ -457,7 +464,7 @@ static inline int32_t corelane_inline_closings(corelane_inline *self, corelane_e
   return corelane_port_closings(self->port, events, capacity);
 }
 
-/* As corelane_poll, into events of this header's size. CORELANE_CORRUPT: a worker's ring is not to be trusted. */
+/* As corelane_poll, into events of this header's size. CORELANE_CORRUPT: a worker's ring cannot be trusted. */
 static inline int32_t corelane_inline_poll(corelane_inline *self, corelane_event *events, uint32_t capacity) {
   uint32_t count = 0, offset;
   int32_t failed = CORELANE_OK;
@@ -473,7 +480,7 @@ static inline int32_t corelane_inline_poll(corelane_inline *self, corelane_event
   for (offset = 0; offset < self->workers && failed == CORELANE_OK; offset++) {
     corelane_lane *lane = &self->lanes[(self->first + offset) % self->workers];
     int32_t status;
-    /* Closed is looked at before the tail: what was published before closing is then seen. */
+    /* Load `closed` before the tail: then the poll sees every record published before the ring was closed. */
     lane->closed = corelane_ring_closed(&lane->from.ring);
     status = corelane_ring_refresh(&lane->from);
     while (status >= 0 && count < capacity) {
@@ -503,8 +510,9 @@ static inline int32_t corelane_inline_poll(corelane_inline *self, corelane_event
   return count > 0 ? (int32_t)count : failed;
 }
 
-/* About to wait for the descriptor: 0, or CORELANE_AGAIN where something is there already. After a refusal as full, or a
- * disconnect that waits for room, this asks for space as well. That a worker has ended is something, until a poll has seen it. */
+/* Prepares a wait for the descriptor. Returns 0, or CORELANE_AGAIN if there is something to poll. After CORELANE_FULL
+ * or with disconnects that wait for space, it asks for space as well. The end of a worker counts as something to poll
+ * until a poll has seen it. */
 static inline int32_t corelane_inline_arm(corelane_inline *self) {
   uint32_t worker;
   bool news = false, ended = false;

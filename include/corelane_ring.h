@@ -1,17 +1,25 @@
-/* corelane: both ends of a ring and both wakes, without a call into the library. By hand; the other half is src/ring and
- * src/park.rs, the memory is docs/layout.md. ffi-tests proves the two against each other.
+/* corelane: both ends of a ring and both directions of waking, without a call into the library. Written by hand. The
+ * Rust counterpart is src/ring and src/park.rs; docs/layout.md describes the memory. ffi-tests checks this header
+ * against the library.
  *
- * C11 and C++, gcc or clang, Linux. In strict C (-std=c11) define _DEFAULT_SOURCE or _GNU_SOURCE before the first include.
+ * C11 and C++, gcc or clang, Linux. In strict C (-std=c11) define _DEFAULT_SOURCE or _GNU_SOURCE before the first
+ * include.
  *
- * A producer or consumer struct is one thread's at a time. Of one ring there is one of each, for the ring's whole life.
+ * Only one thread at a time may use a producer or consumer struct. A ring has one producer and one consumer for its
+ * whole life.
  *
- *   data:   producer: corelane_ring_publish (tail, fence, the consumer's word asleep -> clear it, then wake)
- *           consumer: corelane_wake_arm; corelane_ring_has_more on every ring; corelane_wake_sleep; corelane_wake_disarm
+ * Sleep and wake follow Dekker's scheme: each side stores, executes a full fence, then loads what the other side
+ * stores.
+ *
+ *   data:   producer: corelane_ring_publish: store the tail; fence; if the consumer's word is 1, clear it and wake
+ *           consumer: corelane_wake_arm; corelane_ring_has_more on every ring; corelane_wake_sleep;
+ *                     corelane_wake_disarm
  *   space:  producer: after CORELANE_FULL: publish; corelane_ring_request_space; corelane_wake_arm;
- *                     corelane_ring_space_moved (which looks at CLOSED as well); sleep; disarm
- *           consumer: corelane_ring_release (head, fence, NEED_SPACE set -> the producer's word as above)
+ *                     corelane_ring_space_moved (which checks CLOSED as well); sleep; disarm
+ *           consumer: corelane_ring_release: store the head; fence; if NEED_SPACE is set, wake the producer
  *
- * A thread that is producer and consumer at once arms once, re-checks both, sleeps once. It drains its descriptor after
+ * A thread that is both producer and consumer arms once, re-checks both, and sleeps once. It drains its descriptor after
+ * corelane_wake_disarm and before it polls, never between the re-check and the sleep: that would lose a wake. */
  * corelane_wake_disarm and before it polls, never between the re-check and the sleep. */
 #ifndef CORELANE_RING_H
 #define CORELANE_RING_H
@@ -37,32 +45,33 @@
 #define CORELANE_RING_PREFIX 8u
 #define CORELANE_RING_PAD 0xffffu
 
-/* The full fence between a publication and the test of a wake word. gcc rejects a fence under its thread sanitizer; there a
- * read-modify-write of the word that both sides change anyway orders the same. */
+/* The full fence between a publication and the load of a wake word. gcc rejects fences under its thread sanitizer.
+ * There a read-modify-write of the word, which both sides change anyway, gives the same order. */
 #if defined(__SANITIZE_THREAD__)
 #define CORELANE_FENCE(word) ((void)__atomic_fetch_or((word), 0u, __ATOMIC_SEQ_CST))
 #else
 #define CORELANE_FENCE(word) ((void)(word), __atomic_thread_fence(__ATOMIC_SEQ_CST))
 #endif
 
-/* A thread's wake word and how it sleeps: on a descriptor, or with -1 on the word itself. */
+/* A thread's wake word and how the thread sleeps: on the descriptor, or, if `fd` is -1, on the word itself (futex). */
 typedef struct corelane_wake {
   uint32_t *word; /* 0 awake, 1 asleep */
   int32_t fd;
 } corelane_wake;
 
-/* About to sleep. Behind it re-check everything that could have been published, and sleep only if nothing was. */
+/* Announces that this thread is about to sleep. Afterwards re-check everything that could have been published, and
+ * sleep only if nothing was. */
 static inline void corelane_wake_arm(corelane_wake wake) {
   (void)__atomic_exchange_n(wake.word, 1u, __ATOMIC_ACQ_REL);
   CORELANE_FENCE(wake.word);
 }
 
-/* Going on. */
+/* Ends the announcement, after the sleep or instead of it. */
 static inline void corelane_wake_disarm(corelane_wake wake) {
   (void)__atomic_exchange_n(wake.word, 0u, __ATOMIC_ACQ_REL);
 }
 
-/* Makes the descriptor unreadable: before a poll. */
+/* Makes the descriptor unreadable. Call it before a poll. */
 static inline void corelane_wake_drain(corelane_wake wake) {
   uint64_t count;
   if (wake.fd >= 0) {
@@ -71,7 +80,7 @@ static inline void corelane_wake_drain(corelane_wake wake) {
   }
 }
 
-/* Sleeps until woken, or so many milliseconds, or for no reason at all. */
+/* Sleeps until woken, for at most this many milliseconds. May return spuriously. */
 static inline void corelane_wake_sleep(corelane_wake wake, int milliseconds) {
   if (wake.fd >= 0) {
     struct pollfd descriptor;
@@ -87,7 +96,8 @@ static inline void corelane_wake_sleep(corelane_wake wake, int milliseconds) {
   }
 }
 
-/* After a publication and CORELANE_FENCE: clears the word, then wakes. Says whether it did. */
+/* After a publication and CORELANE_FENCE: if the word says asleep, clears it and wakes the thread. Returns whether it
+ * did. */
 static inline bool corelane_wake_if_asleep(corelane_wake wake) {
   if (__atomic_load_n(wake.word, __ATOMIC_RELAXED) != 1u) {
     return false;
@@ -105,7 +115,7 @@ static inline bool corelane_wake_if_asleep(corelane_wake wake) {
   return true;
 }
 
-/* The worker's word (a futex) and the port's (an eventfd). */
+/* The worker's wake word (a futex) and the port's (an eventfd). */
 static inline corelane_wake corelane_worker_wake_of(const corelane_layout *layout) {
   corelane_wake wake;
   wake.word = layout->worker_wake;
@@ -128,7 +138,7 @@ static inline uint32_t *corelane_ring_u32(const corelane_ring *ring, uint32_t of
   return (uint32_t *)(void *)(ring->base + offset);
 }
 
-/* Whether this header knows the layout: CORELANE_OK, CORELANE_ABI or CORELANE_CORRUPT. */
+/* Checks that this header knows the layout. Returns CORELANE_OK, CORELANE_ABI or CORELANE_CORRUPT. */
 static inline int32_t corelane_ring_check(const corelane_layout *layout, const corelane_ring *ring) {
   uint64_t capacity = ring->capacity;
   if (layout->layout_version != CORELANE_RING_VERSION || layout->features != 0) {
@@ -147,37 +157,37 @@ static inline bool corelane_ring_closed(const corelane_ring *ring) {
   return __atomic_load_n(corelane_ring_u32(ring, ring->closed), __ATOMIC_ACQUIRE) != 0;
 }
 
-/* Says to both sides that what is in the ring is not to be trusted. */
+/* Marks the ring as corrupt for both sides: its contents cannot be trusted. Returns CORELANE_CORRUPT. */
 static inline int32_t corelane_ring_corrupt(const corelane_ring *ring) {
   __atomic_store_n(corelane_ring_u32(ring, ring->corrupt), 1u, __ATOMIC_RELAXED);
   return CORELANE_CORRUPT;
 }
 
-/* What precedes a record. */
+/* Writes the prefix of a record: length, kind and flags. */
 static inline void corelane_ring_prefix(unsigned char *place, uint32_t length, uint16_t kind, uint16_t flags) {
   memcpy(place, &length, 4);
   memcpy(place + 4, &kind, 2);
   memcpy(place + 6, &flags, 2);
 }
 
-/* ---- The writing end ---- */
+/* ---- The producer ---- */
 
 typedef struct corelane_producer {
   corelane_ring ring;
   corelane_wake consumer;
-  uint64_t tail;        /* where the next record goes */
-  uint64_t published;   /* published..tail is written and not visible */
-  uint64_t cached_head; /* the consumer's head when last looked at */
+  uint64_t tail;        /* position of the next record */
+  uint64_t published;   /* records in published..tail are written but not visible */
+  uint64_t cached_head; /* the consumer's head at the last look */
   uint64_t pushed;
   uint64_t claimed;
   bool needs_space;
 } corelane_producer;
 
-/* Takes over where a call that pushes has left the ring, and whether it asked for space. Everything that this struct committed
- * is published. cached_head stays: corelane_ring_space_moved compares with it, and it must not be newer than a refusal inside
- * the call. This side has looked before the call (corelane_producer_look), so the refusal saw that head or a later one. A head
- * that is read here may already be the one that the consumer set behind the refusal; whoever compares with that one waits for
- * the next, which never comes from an empty ring. */
+/* Takes over the positions after a call of the library that pushes, and whether that call asked for space. Everything
+ * that this struct committed must be published. cached_head does not change: corelane_ring_space_moved compares with
+ * it, so it must not be newer than a refusal inside the call. corelane_producer_look, before the call, makes sure of
+ * that: the refusal saw that head or a later one. A head read here may already be the one that the consumer stored
+ * after the refusal. A comparison with that head would wait for the next one, which an empty ring never gets. */
 static inline int32_t corelane_producer_resume(corelane_producer *producer) {
   const corelane_ring *ring = &producer->ring;
   uint64_t tail = __atomic_load_n(corelane_ring_u64(ring, ring->tail), __ATOMIC_RELAXED);
@@ -202,7 +212,7 @@ static inline int32_t corelane_producer_look(corelane_producer *producer) {
   return CORELANE_OK;
 }
 
-/* Takes over the writing end where it was left. `consumer` is how the other side sleeps. */
+/* Takes over the producer end at its present position. `consumer` is how the other side sleeps. */
 static inline int32_t corelane_producer_open(corelane_producer *producer, const corelane_layout *layout,
                                              const corelane_ring *ring, corelane_wake consumer) {
   int32_t status = corelane_ring_check(layout, ring);
@@ -216,8 +226,9 @@ static inline int32_t corelane_producer_open(corelane_producer *producer, const 
   return status == CORELANE_OK ? corelane_producer_look(producer) : status;
 }
 
-/* Room for a record of `length` bytes, its eight of length, kind and flags included and written. CORELANE_FULL,
- * CORELANE_TOO_LARGE, CORELANE_CLOSED, CORELANE_CORRUPT: nothing has changed. A claim without a commit is forgotten. */
+/* Claims space for a record of `length` bytes and writes the 8-byte prefix, which `length` includes. On
+ * CORELANE_FULL, CORELANE_TOO_LARGE, CORELANE_CLOSED and CORELANE_CORRUPT nothing has changed. The next claim
+ * discards a claim that was not committed. */
 static inline int32_t corelane_ring_claim(corelane_producer *producer, uint32_t length, uint16_t kind,
                                           uint16_t flags, unsigned char **record) {
   const uint64_t capacity = producer->ring.capacity;
@@ -254,7 +265,7 @@ static inline int32_t corelane_ring_claim(corelane_producer *producer, uint32_t 
   return CORELANE_OK;
 }
 
-/* Makes the last claim part of the ring. */
+/* Appends the last claimed record to the ring. It stays invisible until corelane_ring_publish. */
 static inline void corelane_ring_commit(corelane_producer *producer) {
   if (producer->claimed != 0) {
     producer->tail += producer->claimed;
@@ -263,7 +274,8 @@ static inline void corelane_ring_commit(corelane_producer *producer) {
   }
 }
 
-/* Makes every committed record visible and wakes the consumer if it sleeps: once per batch. Says whether it woke it. */
+/* Makes all committed records visible and wakes the consumer if it sleeps. Call it once per batch. Returns whether it
+ * woke the consumer. */
 static inline bool corelane_ring_publish(corelane_producer *producer) {
   if (producer->tail == producer->published) {
     return false;
@@ -279,38 +291,38 @@ static inline bool corelane_ring_publish(corelane_producer *producer) {
   return corelane_wake_if_asleep(producer->consumer);
 }
 
-/* Before arming: this side waits for space. Lowered by the next publication. */
+/* Before arming: announces that this side waits for space. The next publication withdraws that. */
 static inline void corelane_ring_request_space(corelane_producer *producer) {
   producer->needs_space = true;
   __atomic_store_n(corelane_ring_u32(&producer->ring, producer->ring.need_space), 1u, __ATOMIC_RELAXED);
 }
 
-/* Behind corelane_wake_arm: whether there is space, or the end. */
+/* After corelane_wake_arm: whether the consumer has released space, or the ring is closed. */
 static inline bool corelane_ring_space_moved(const corelane_producer *producer) {
   uint64_t head = __atomic_load_n(corelane_ring_u64(&producer->ring, producer->ring.head), __ATOMIC_RELAXED);
   return head != producer->cached_head || corelane_ring_closed(&producer->ring);
 }
 
-/* ---- The reading end ---- */
+/* ---- The consumer ---- */
 
 typedef struct corelane_consumer {
   corelane_ring ring;
   corelane_wake producer;
-  uint64_t head;     /* where the next record starts */
-  uint64_t released; /* released..head is read and not given back */
+  uint64_t head;     /* position of the next record */
+  uint64_t released; /* records in released..head are read but not released */
   uint64_t cached_tail;
   uint64_t popped;
 } corelane_consumer;
 
-/* A record where it lies; valid until corelane_ring_release. */
+/* A record in place; valid until corelane_ring_release. */
 typedef struct corelane_record_view {
-  const unsigned char *bytes; /* its prefix included */
+  const unsigned char *bytes; /* including the prefix */
   uint32_t length;
   uint16_t kind;
   uint16_t flags;
 } corelane_record_view;
 
-/* Takes over the reading end where it was left. `producer` is how the other side sleeps. */
+/* Takes over the consumer end at its present position. `producer` is how the other side sleeps. */
 static inline int32_t corelane_consumer_open(corelane_consumer *consumer, const corelane_layout *layout,
                                              const corelane_ring *ring, corelane_wake producer) {
   int32_t status = corelane_ring_check(layout, ring);
@@ -330,7 +342,7 @@ static inline int32_t corelane_consumer_open(corelane_consumer *consumer, const 
   return CORELANE_OK;
 }
 
-/* Looks at the tail, once per batch: 1 something to read, 0 nothing, CORELANE_CORRUPT. */
+/* Loads the tail; call it once per batch. Returns 1 if there are records, 0 if there are none, or CORELANE_CORRUPT. */
 static inline int32_t corelane_ring_refresh(corelane_consumer *consumer) {
   uint64_t tail = __atomic_load_n(corelane_ring_u64(&consumer->ring, consumer->ring.tail), __ATOMIC_ACQUIRE);
   if (tail != consumer->cached_tail) {
@@ -343,7 +355,8 @@ static inline int32_t corelane_ring_refresh(corelane_consumer *consumer) {
   return consumer->head != tail;
 }
 
-/* The next record up to the tail last looked at: 1 and the record, 0 nothing, CORELANE_CORRUPT. */
+/* Takes the next record before the tail that was loaded last. Returns 1 and the record, 0 if there is none, or
+ * CORELANE_CORRUPT. */
 static inline int32_t corelane_ring_poll(corelane_consumer *consumer, corelane_record_view *record) {
   const unsigned char *data = consumer->ring.base + consumer->ring.data;
   for (;;) {
@@ -380,7 +393,8 @@ static inline int32_t corelane_ring_poll(corelane_consumer *consumer, corelane_r
   }
 }
 
-/* Gives back everything read, once per batch, and wakes the producer if it waits for space. Says whether it woke it. */
+/* Releases the space of all records read and wakes the producer if it waits for space. Call it once per batch.
+ * Returns whether it woke the producer. */
 static inline bool corelane_ring_release(corelane_consumer *consumer) {
   if (consumer->head == consumer->released) {
     return false;
@@ -390,14 +404,15 @@ static inline bool corelane_ring_release(corelane_consumer *consumer) {
   __atomic_store_n(corelane_ring_u64(&consumer->ring, consumer->ring.head), consumer->head, __ATOMIC_RELEASE);
   CORELANE_FENCE(consumer->producer.word);
   if (__atomic_load_n(corelane_ring_u32(&consumer->ring, consumer->ring.need_space), __ATOMIC_RELAXED) == 0) {
-    return false; /* The producer alone writes that word. */
+    return false; /* Only the producer writes that word. */
   }
   return corelane_wake_if_asleep(consumer->producer);
 }
 
-/* Says how far this side is: up to where every record was handed out, and to how many recipients the next one was. Whoever
- * releases the port goes on there. Relaxed: only that call reads it, on this thread or on one that this thread handed the port
- * over to, and nothing is published by it. */
+/* Writes how far this side is: `taken`, the position up to which every record was handed out, and `handed`, the
+ * number of recipients of the next record that have it already. The release of the port continues there. Relaxed:
+ * only that call reads the words, on this thread or on a thread that this thread passed the port to, and they publish
+ * nothing. */
 static inline void corelane_ring_tell(const corelane_consumer *consumer, uint64_t taken, uint64_t handed) {
   uint64_t *cell = corelane_ring_u64(&consumer->ring, consumer->ring.taken);
   if (__atomic_load_n(cell, __ATOMIC_RELAXED) != taken) {
@@ -409,7 +424,7 @@ static inline void corelane_ring_tell(const corelane_consumer *consumer, uint64_
   }
 }
 
-/* Behind corelane_wake_arm: whether records wait, by the shared tail. */
+/* After corelane_wake_arm: whether there are records, by the shared tail. */
 static inline bool corelane_ring_has_more(const corelane_consumer *consumer) {
   return __atomic_load_n(corelane_ring_u64(&consumer->ring, consumer->ring.tail), __ATOMIC_RELAXED) != consumer->head;
 }

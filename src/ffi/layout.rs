@@ -23,22 +23,22 @@ pub struct CorelaneRing {
     pub capacity: u64,
     /// Offset of the first record; a multiple of 64.
     pub data: u32,
-    /// uint64_t, written by the sender: the position after the last published record.
+    /// uint64_t, written by the producer: the position after the last published record.
     pub tail: u32,
-    /// uint64_t, written by the sender: records pushed.
+    /// uint64_t, written by the producer: records pushed.
     pub pushed: u32,
-    /// uint64_t, written by the sender: claims refused because the ring was full.
+    /// uint64_t, written by the producer: claims refused because the ring was full.
     pub refused_full: u32,
-    /// uint64_t, written by the receiver: the position after the last released record.
+    /// uint64_t, written by the consumer: the position after the last released record.
     pub head: u32,
-    /// uint64_t, written by the receiver: records taken.
+    /// uint64_t, written by the consumer: records taken.
     pub popped: u32,
     /// uint64_t, egress ring of an inline port, written by the host: the position after the last record that was
     /// handed out to all of its recipients.
     pub taken: u32,
     /// uint64_t, written by the same host: how many recipients of the record at `taken` it was handed out to already.
     pub handed: u32,
-    /// uint32_t, written only by the sender: 1 while the sender waits for space.
+    /// uint32_t, written only by the producer: 1 while the producer waits for space.
     pub need_space: u32,
     /// uint32_t: 1 once the ring is closed.
     pub closed: u32,
@@ -123,9 +123,9 @@ pub struct CorelaneLayout {
     /// The unit of stamps: 0 nanoseconds of CLOCK_MONOTONIC, 1 the cycle counter (x86-64: the TSC; aarch64:
     /// CNTVCT_EL0).
     pub stamp_source: u64,
-    /// The ingress ring: the port is the sender.
+    /// The ingress ring: the port is the producer.
     pub ingress: CorelaneRing,
-    /// The egress ring: the port is the receiver.
+    /// The egress ring: the port is the consumer.
     pub egress: CorelaneRing,
     /// The worker's wake word: 0 awake, 1 asleep in FUTEX_WAIT (private) on this word.
     pub worker_wake: *mut u32,

@@ -194,7 +194,10 @@ pub(super) unsafe fn text<'a>(name: &str, start: *const c_char, length: usize) -
     // SAFETY: the caller upholds the same contract.
     let bytes: &[u8] = unsafe { slice(name, start.cast(), length) }?;
     std::str::from_utf8(bytes).map_err(|error| {
-        Failure::new(CORELANE_INVALID, format!("{name} is not valid UTF-8 at byte {}", error.valid_up_to()))
+        Failure::new(
+            CORELANE_INVALID,
+            format!("{name} is not UTF-8: byte {} is not valid", error.valid_up_to()),
+        )
     })
 }
 
