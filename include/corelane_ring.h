@@ -18,9 +18,8 @@
  *                     corelane_ring_space_moved (which checks CLOSED as well); sleep; disarm
  *           consumer: corelane_ring_release: store the head; fence; if NEED_SPACE is set, wake the producer
  *
- * A thread that is both producer and consumer arms once, re-checks both, and sleeps once. It drains its descriptor after
- * corelane_wake_disarm and before it polls, never between the re-check and the sleep: that would lose a wake. */
- * corelane_wake_disarm and before it polls, never between the re-check and the sleep. */
+ * A thread that is both producer and consumer arms once, re-checks both, and sleeps once. It drains its descriptor
+ * after corelane_wake_disarm and before it polls, never between the re-check and the sleep: that would lose a wake. */
 #ifndef CORELANE_RING_H
 #define CORELANE_RING_H
 
@@ -227,8 +226,8 @@ static inline int32_t corelane_producer_open(corelane_producer *producer, const 
 }
 
 /* Claims space for a record of `length` bytes and writes the 8-byte prefix, which `length` includes. On
- * CORELANE_FULL, CORELANE_TOO_LARGE, CORELANE_CLOSED and CORELANE_CORRUPT nothing has changed. The next claim
- * discards a claim that was not committed. */
+ * CORELANE_FULL, CORELANE_TOO_LARGE, CORELANE_CLOSED and CORELANE_CORRUPT the ring's records are unchanged; a full
+ * ring is counted in refused_full. The next claim discards a claim that was not committed. */
 static inline int32_t corelane_ring_claim(corelane_producer *producer, uint32_t length, uint16_t kind,
                                           uint16_t flags, unsigned char **record) {
   const uint64_t capacity = producer->ring.capacity;
