@@ -1,4 +1,4 @@
-/* What the C programs share: checks that are counted, such as end the program, and the router's own figures. */
+/* Shared by the C programs: checks that count failures, checks that end the program, and the router's figures. */
 #ifndef CHECK_H
 #define CHECK_H
 
@@ -19,7 +19,7 @@ static int checks_failed;
     }                                                                                                          \
   } while (0)
 
-/* The calls behind a failure could only fail, too. */
+/* For conditions without which the following calls could only fail. */
 #define NEED(condition)                                                                                        \
   do {                                                                                                         \
     if (!(condition)) {                                                                                        \
@@ -28,7 +28,7 @@ static int checks_failed;
     }                                                                                                          \
   } while (0)
 
-/* The sum of a family's samples whose line has `label`, from the router's own text. */
+/* The sum of a family's samples whose line contains `label`, from the router's Prometheus text. */
 static inline uint64_t figure(corelane_router router, const char *family, const char *label) {
   static char text[1 << 20];
   uint64_t total = 0;

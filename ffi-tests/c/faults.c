@@ -1,5 +1,5 @@
-/* Inputs that an inline port once failed on, each with what is right. tests/faults has those of the library itself. Every wait is
- * bounded. */
+/* Regression tests for inline ports: inputs that once failed, each with the right result. tests/faults has those of
+ * the library itself. Every wait is bounded. */
 #define _GNU_SOURCE
 #include "corelane_inline.h"
 
@@ -21,7 +21,7 @@ typedef struct bench {
 
 static const char to_b[] = "{\"type\":\"offer\",\"to\":\"b\"}";
 static const char nobody[] = "{\"type\":\"x\"}";
-/* Too large for a record in a ring of 8192 bytes. */
+/* Does not fit a record in a ring of 8192 bytes. */
 static char large[3000];
 
 static void start(bench *self, const char *config) {
@@ -38,7 +38,7 @@ static void start(bench *self, const char *config) {
 static void open_plain(bench *self) {
   int32_t status = CORELANE_LIMIT;
   int turn;
-  for (turn = 0; turn < 1000 && status == CORELANE_LIMIT; turn++) { /* A port that was just released still has its workers. */
+  for (turn = 0; turn < 1000 && status == CORELANE_LIMIT; turn++) { /* Workers may still use a port just released. */
     status = corelane_port_open(self->router, &self->handle, NULL);
   }
   NEED(status == CORELANE_OK);
@@ -49,7 +49,7 @@ static void open_inline(bench *self) {
   NEED(corelane_inline_open(&self->port, self->handle, self->lanes, WORKERS) == CORELANE_OK);
 }
 
-/* Once there is a slot: one that was just left is freed by its worker. */
+/* Connects once a slot is free: the worker frees the slot of a client that has just left. */
 static corelane_client join(bench *self, const char *name, uint64_t token) {
   corelane_client client = {0};
   int32_t status = CORELANE_LIMIT;
@@ -67,7 +67,7 @@ static corelane_client join(bench *self, const char *name, uint64_t token) {
   return client;
 }
 
-/* Waits until a figure is at least so large. */
+/* Waits until a figure has at least this value. */
 static void await_figure(bench *self, const char *family, uint64_t value) {
   int turn;
   for (turn = 0; turn < 5000 && figure(self->router, family, "") < value; turn++) {
@@ -76,7 +76,7 @@ static void await_figure(bench *self, const char *family, uint64_t value) {
   NEED(figure(self->router, family, "") >= value);
 }
 
-/* Polls until so many events are there, which nobody acknowledges, or nothing will come; `each` of at most `limit`. */
+/* Polls, `limit` events at a time, until `wanted` events have come or none can come. Does not acknowledge them. */
 static uint32_t take(bench *self, uint32_t wanted, uint32_t limit) {
   uint32_t got = 0;
   int turn;
@@ -94,12 +94,13 @@ static uint32_t take(bench *self, uint32_t wanted, uint32_t limit) {
   return got;
 }
 
-/* Every message and every delivery has ended once: the figures themselves are cut off at 0. */
+/* Checks that every message and every delivery has ended exactly once. Compares totals, because the difference
+ * figures are clamped at 0. */
 static void check_conservation(bench *self) {
   const corelane_router router = self->router;
   uint64_t refused, ended;
   int turn = 0;
-  do { /* A worker that leaves a released port counts last. */
+  do { /* A worker that leaves a released port updates its counts last. */
     usleep(1000);
     refused = figure(router, "corelane_messages_refused_total", "");
     ended = figure(router, "corelane_messages_failed_total", "") + figure(router, "corelane_messages_delivered_total", "") +
@@ -118,7 +119,7 @@ static void end(bench *self) {
   CHECK(corelane_router_release(self->router) == CORELANE_OK);
 }
 
-/* A message like that one, with more in it. */
+/* Fills `large` with a message like `message` with additional data. */
 static void fill_large(const char *message) {
   const char *more = ",\"data\":\"";
   const size_t head = strlen(message) - 1;
@@ -144,7 +145,8 @@ static void send_plain(bench *self, corelane_client client, int count) {
   }
 }
 
-/* A client of an inline port stays on its worker, whatever it submits through: on the one that it had moved to before. */
+/* A client of an inline port stays on its worker, by whatever way it submits: on the worker that it had moved to
+ * before. */
 static void clients_stay(void) {
   enum { CLIENTS = 8, ROUNDS = 1000 };
   static bench self;
@@ -173,7 +175,7 @@ static void clients_stay(void) {
     }
   }
   NEED(found == 3);
-  /* Once nobody has anything to do, the client with many messages stays, and the other two move away from it. */
+  /* Once both workers are idle, the client with many messages stays, and the other two move away from it. */
   for (at = 0; at < 5000 && (figure(self.router, "corelane_worker_load_records", "") > 0 ||
                              figure(self.router, "corelane_worker_queue_messages", "") > 0); at++) {
     usleep(1000);
@@ -190,7 +192,7 @@ static void clients_stay(void) {
   fill_large(to_z);
   for (round = 0; round < ROUNDS; round++) {
     int turn;
-    /* Its worker has something to do, and it is quiet itself. */
+    /* Keep the sender's worker busy while the sender is quiet. */
     for (at = 0; at < 8; at++) {
       (void)corelane_inline_submit(&self.port, filler, TEXT(to_y), 0);
     }
@@ -218,7 +220,7 @@ static void clients_stay(void) {
       }
     }
     NEED(got == sent && worker_of(&self, sender) == worker);
-    /* Nothing of it is under way any more, and its worker has seen that. */
+    /* Nothing of the sender is in flight, and its worker has seen that. */
     corelane_inline_release(&self.port);
     usleep(round % 10 == 0 ? 1000 : 0);
   }
@@ -226,7 +228,7 @@ static void clients_stay(void) {
   end(&self);
 }
 
-/* That a worker has ended between the last poll and arming is news. */
+/* If a worker ends between the last poll and arming, arming reports news. */
 static void closed_is_news(void) {
   static bench self;
   start(&self, "workers=1\nmax_ports=2\nmax_clients=10\nring_bytes=8192\n");
@@ -234,15 +236,15 @@ static void closed_is_news(void) {
   CHECK(corelane_inline_poll(&self.port, self.events, EVENTS) == 0);
   CHECK(corelane_inline_arm(&self.port) == CORELANE_OK);
   CHECK(corelane_inline_poll(&self.port, self.events, EVENTS) == 0);
-  CHECK(corelane_stop(self.router, 5 * SECOND) == CORELANE_OK); /* Nobody is armed: no wake. */
+  CHECK(corelane_stop(self.router, 5 * SECOND) == CORELANE_OK); /* The port is not armed, so nothing wakes it. */
   CHECK(corelane_inline_arm(&self.port) == CORELANE_AGAIN);
   CHECK(corelane_inline_poll(&self.port, self.events, EVENTS) == CORELANE_CLOSED);
-  CHECK(corelane_inline_arm(&self.port) == CORELANE_OK); /* Said once. */
+  CHECK(corelane_inline_arm(&self.port) == CORELANE_OK); /* The end is reported only once. */
   CHECK(corelane_inline_poll(&self.port, self.events, EVENTS) == CORELANE_CLOSED);
   end(&self);
 }
 
-/* Arms, and sleeps if that says so: not until the limit where there is room. */
+/* Arms, and sleeps if arming allows it. The sleep must end before its limit, because space becomes free. */
 static void wait_for_room(bench *self) {
   struct timespec before, after;
   if (corelane_inline_arm(&self->port) == CORELANE_OK) {
@@ -257,7 +259,7 @@ static void wait_for_room(bench *self) {
   "workers=1\nmax_ports=2\nmax_clients=10\nring_bytes=8192\nmax_message=8000000\n" \
   "payload_bytes=40000000\ncredit_bytes=10000000\n"
 
-/* A second port, that keeps the worker busy for some milliseconds with a message of megabytes. */
+/* A second port that keeps the worker busy for some milliseconds with a message of several megabytes. */
 typedef struct occupier {
   corelane_port handle;
   corelane_client client;
@@ -285,7 +287,7 @@ static uint64_t head_of(const bench *self) {
   return __atomic_load_n(corelane_ring_u64(&self->lanes[0].to.ring, self->lanes[0].to.ring.head), __ATOMIC_SEQ_CST);
 }
 
-/* Until the worker has taken everything from the ring. */
+/* Waits until the worker has taken all records from the ring. */
 static void await_empty(const bench *self) {
   const uint64_t *tail = corelane_ring_u64(&self->lanes[0].to.ring, self->lanes[0].to.ring.tail);
   int turn;
@@ -295,7 +297,7 @@ static void await_empty(const bench *self) {
   NEED(head_of(self) == *tail);
 }
 
-/* Commits up to so many messages, for the worker to see at the next call. Where the ring is full the port asks for space by
+/* Commits up to `most` messages; the worker sees them at the next call. If the ring is full, the port asks for space
  * itself. */
 static void crowd(bench *self, corelane_client client, int most) {
   unsigned char *payload;
@@ -305,7 +307,7 @@ static void crowd(bench *self, corelane_client client, int most) {
   }
 }
 
-/* A call that was refused for want of room, in bytes or in messages, asks for space like the port's own refusals. */
+/* A call that is refused because the ring or the queue is full asks for space, as the port's own refusals do. */
 static void refusals_ask_for_space(const char *config, int most) {
   static bench self;
   corelane_client client;
@@ -322,9 +324,9 @@ static void refusals_ask_for_space(const char *config, int most) {
     NEED(corelane_inline_poll(&self.port, self.events, EVENTS) >= 0);
     occupy(&other);
     crowd(&self, client, most);
-    self.lanes[0].stalled = false; /* What is asked for from here on is asked for by the call. */
+    self.lanes[0].stalled = false; /* From here on only the call asks for space. */
     if (turn % 3 == 0) {
-      /* The room comes between the refusal and what follows it: as in corelane_inline_submit, only slower. */
+      /* The worker frees space between the refusal and the resume: as in corelane_inline_submit, but slower. */
       corelane_inline_suspend(&self.port);
       status = corelane_submit(self.handle, client, (const uint8_t *)large, sizeof large, 0);
       await_empty(&self);
@@ -336,7 +338,7 @@ static void refusals_ask_for_space(const char *config, int most) {
         late++;
       }
     } else {
-      /* As long as nothing moves there is something once at most. */
+      /* While the head does not move, arming reports news at most once. */
       const uint64_t head = head_of(&self);
       int32_t again;
       status = corelane_inline_submit(&self.port, client, large, sizeof large, 0);
@@ -361,7 +363,7 @@ static void refusals_ask_for_space(const char *config, int most) {
   }
   CHECK(full >= 5 && late >= 3 && twice >= 3);
   await_empty(&self);
-  /* The port's own refusal is not forgotten over a call that pushes nothing. */
+  /* A call that pushes nothing does not make the port forget its own refusal. */
   crowd(&self, client, 100000);
   corelane_inline_publish(&self.port);
   await_empty(&self);
@@ -371,7 +373,8 @@ static void refusals_ask_for_space(const char *config, int most) {
   end(&self);
 }
 
-/* The request for space that a call has made is lowered by the port's own pushes: the next refusal makes it again. */
+/* The port's own pushes withdraw the request for space that a call has made. The next refusal makes the request
+ * again. */
 static void a_refusal_asks_again(void) {
   static bench self;
   corelane_client client;
@@ -390,9 +393,9 @@ static void a_refusal_asks_again(void) {
     NEED(corelane_inline_poll(&self.port, self.events, EVENTS) >= 0);
     occupy(&other);
     head = head_of(&self);
-    crowd(&self, client, 8192 / 64 - 1); /* One line is left, for a small message; the large one's record takes two. */
+    crowd(&self, client, 8192 / 64 - 1); /* Leaves one line: enough for a small message; a large one takes two. */
     first = corelane_inline_submit(&self.port, client, large, sizeof large, 0);
-    self.lanes[0].stalled = false; /* As by arming, where the head had moved before the refusal. */
+    self.lanes[0].stalled = false; /* As after arming, if the head moved before the refusal. */
     crowd(&self, client, 1);
     corelane_inline_publish(&self.port);
     CHECK(*asked == 0 || head_of(&self) != head);
@@ -408,7 +411,7 @@ static void a_refusal_asks_again(void) {
   end(&self);
 }
 
-/* As a message, a disconnect that waits for room. */
+/* A disconnect that waits for space asks for it, as a message does. */
 static void waiting_disconnects(void) {
   static bench self;
   corelane_client client;
@@ -440,7 +443,8 @@ static void waiting_disconnects(void) {
   end(&self);
 }
 
-/* A disconnect that still waits for room when the workers end gets its last event from the port, and then all is over. */
+/* If a disconnect still waits for space when the workers end, its client's last event comes from the port, and then
+ * the port is over. */
 static void waiting_to_the_end(void) {
   static bench self;
   corelane_client client, leaving;
@@ -466,8 +470,8 @@ static void waiting_to_the_end(void) {
   CHECK(status > 0);
 }
 
-/* What was handed out and not released when the port goes is settled once, and what was not handed out once as well; both slots
- * are free again, round after round. */
+/* When a port is released, deliveries that were handed out and not released are settled exactly once, and so are
+ * those that were not handed out. Both slots are free again, round after round. */
 static void settled_once(uint32_t limit, uint32_t wanted) {
   enum { MESSAGES = 5, ROUNDS = 30 };
   static bench self;
@@ -496,7 +500,7 @@ static void settled_once(uint32_t limit, uint32_t wanted) {
   end(&self);
 }
 
-/* Nonsense in what a host says of how far it is: its port can be released. */
+/* If a host writes impossible positions as its progress, its port can still be released. */
 static void nonsense_is_not_believed(void) {
   const uint64_t positions[] = {1, 64, 4096, 8192 + 64, UINT64_MAX, UINT64_MAX - 63};
   size_t at;
@@ -518,7 +522,7 @@ static void nonsense_is_not_believed(void) {
   }
 }
 
-/* Connects behind a record that cannot be read are no refused messages. */
+/* Connects after an unreadable record do not count as refused messages. */
 static void only_messages_count(void) {
   int turn, posts = 0;
   for (turn = 0; turn < 50 && posts == 0; turn++) {
@@ -534,7 +538,7 @@ static void only_messages_count(void) {
       NEED(corelane_inline_submit(&self.port, client, TEXT(nobody), 0) == CORELANE_OK);
     }
     NEED(corelane_inline_claim(&self.port, client, 2, 0, corelane_stamp(&self.port.layout), &payload) == CORELANE_OK);
-    memset(payload - CORELANE_INGRESS_BYTES, 0xee, 4); /* A length that cannot be. */
+    memset(payload - CORELANE_INGRESS_BYTES, 0xee, 4); /* an impossible length */
     NEED(corelane_inline_commit(&self.port) == CORELANE_OK);
     for (at = 0; at < 20 && accepted == at; at++) {
       snprintf(name, sizeof name, "n%d", at);
@@ -549,7 +553,7 @@ static void only_messages_count(void) {
   CHECK(posts > 0);
 }
 
-/* Credit is given back to whom it was taken from, and no field borrows from its neighbour. */
+/* Credit is given back to the client that it was taken from, and no field borrows from its neighbour. */
 static void credit_is_the_clients(void) {
   static bench self;
   corelane_client a, b, stale;
@@ -578,7 +582,8 @@ static void credit_is_the_clients(void) {
   end(&self);
 }
 
-/* A CLOSE ends where it is handed out, and where its client is leaving already, which need not be told; the slot is free again. */
+/* A CLOSE ends when it is handed out, or when its client is already leaving and does not need it. The slot is free
+ * again. */
 static void a_close_ends(bool leaving) {
   static bench self;
   uint64_t round;
@@ -589,7 +594,7 @@ static void a_close_ends(bool leaving) {
     uint32_t got;
     NEED(corelane_inline_submit(&self.port, a, TEXT(to_b), 0) == 0 && corelane_inline_submit(&self.port, a, TEXT(to_b), 0) == 0);
     corelane_inline_publish(&self.port);
-    await_figure(&self, "corelane_messages_failed_total", round); /* Behind it the CLOSE is on its way. */
+    await_figure(&self, "corelane_messages_failed_total", round); /* Afterwards the CLOSE is on its way. */
     if (!leaving) {
       NEED(take(&self, 2, EVENTS) >= 1);
       CHECK((*cell_of(&self, b, self.port.layout.slots.credit) & CORELANE_CREDIT_CLOSE_SENT) == 0);
@@ -602,7 +607,7 @@ static void a_close_ends(bool leaving) {
   end(&self);
 }
 
-/* A payload that is gone costs its recipient nothing, and the lane goes on. */
+/* If an out-of-line payload is missing, the recipient gets its credit back, and the lane continues. */
 static void a_payload_is_lost(void) {
   static bench self;
   corelane_client a, b;
@@ -620,7 +625,7 @@ static void a_payload_is_lost(void) {
   NEED(corelane_inline_submit(&self.port, a, large, sizeof large, 0) == 0);
   await_figure(&self, "corelane_deliveries_total", 1);
   CHECK((*cell_of(&self, b, self.port.layout.slots.credit) & 0x7fffffff) >= sizeof large);
-  /* Somebody takes it before the poll does. */
+  /* Take the payload before the poll does. */
   data = self.lanes[0].from.ring.base + self.lanes[0].from.ring.data;
   record = data + (self.lanes[0].from.head & (self.lanes[0].from.ring.capacity - 1));
   memcpy(&kind, record + 4, 2);
@@ -640,8 +645,8 @@ static void a_payload_is_lost(void) {
   end(&self);
 }
 
-/* A delivery of which some recipients were handed out is told so; one for a client that was there before is nobody's. What a
- * worker would write of a room is written over here: C hosts have none. */
+/* A delivery that was handed out to only some of its recipients is recorded as such. A recipient that left before
+ * gets nothing. The test overwrites a worker's record to get several recipients, because C hosts have no rooms. */
 static void parts_are_told(void) {
   static bench self;
   corelane_client a, b, stale;
@@ -662,7 +667,7 @@ static void parts_are_told(void) {
   NEED(take(&self, 1, 1) == 1);
   start_at = *taken;
   CHECK(start_at == self.lanes[0].from.head && *handed == 0);
-  /* The next one is for three: b, who was there before b, and b. */
+  /* The next delivery gets three recipients: b, an earlier client in b's slot, and b. */
   record = self.lanes[0].from.ring.base + self.lanes[0].from.ring.data + start_at;
   memcpy(record + 44, &three, 4);
   memcpy(record + CORELANE_DELIVERY_BYTES + 8, &stale.value, 8);
@@ -677,7 +682,7 @@ static void parts_are_told(void) {
   CHECK(corelane_router_release(self.router) == CORELANE_OK);
 }
 
-/* Who leaves when every worker has ended gets its last event from the port itself. */
+/* A client that leaves after all workers have ended gets its last event from the port itself. */
 static void last_events_without_a_worker(void) {
   static bench self;
   corelane_client a, b;
@@ -694,7 +699,7 @@ static void last_events_without_a_worker(void) {
   NEED(corelane_inline_claim(&self.port, a, 2, 0, 0, &payload) == CORELANE_OK);
   CHECK(corelane_stop(self.router, 5 * SECOND) == CORELANE_OK);
   CHECK(corelane_inline_poll(&self.port, self.events, EVENTS) == CORELANE_CLOSED);
-  /* A claim from before is refused now: nobody would settle it. */
+  /* A claim made before the stop is refused: no worker would settle the message. */
   memcpy(payload, "{}", 2);
   CHECK(corelane_inline_commit(&self.port) == CORELANE_CLOSED && corelane_inline_commit(&self.port) == CORELANE_OK);
   CHECK(corelane_inline_disconnect(&self.port, b) == 0);
@@ -706,7 +711,7 @@ static void last_events_without_a_worker(void) {
   CHECK(corelane_inline_disconnect(&self.port, a) == 0);
   CHECK(corelane_inline_arm(&self.port) == CORELANE_AGAIN);
   CHECK(corelane_inline_poll(&self.port, self.events, 1) == 1 && self.events[0].token == 1);
-  CHECK(corelane_inline_arm(&self.port) == CORELANE_AGAIN); /* That it is over was not said since. */
+  CHECK(corelane_inline_arm(&self.port) == CORELANE_AGAIN); /* No poll has reported the end since the last event. */
   CHECK(corelane_inline_poll(&self.port, self.events, EVENTS) == CORELANE_CLOSED);
   CHECK(corelane_inline_arm(&self.port) == CORELANE_OK);
   check_conservation(&self);
@@ -718,7 +723,8 @@ static void *stop(void *argument) {
   return NULL;
 }
 
-/* Who leaves while the workers end gets exactly one last event, from whomever; and sleeping misses none. */
+/* A client that leaves while the workers end gets exactly one last event, from a worker or from the port, and no
+ * sleep misses it. */
 static void last_events_in_a_stop(void) {
   enum { CLIENTS = 16, ROUNDS = 100 };
   int round;
@@ -760,7 +766,7 @@ static void last_events_in_a_stop(void) {
   }
 }
 
-/* What an inline port cannot be. */
+/* Configurations in which a port cannot become inline. */
 static void refused_inline(void) {
   static bench self;
   start(&self, "workers=2\nmax_ports=1\nmax_clients=4\nring_bytes=8192\nbalance=round_robin\n");

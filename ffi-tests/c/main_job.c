@@ -1,5 +1,5 @@
-/* What a C host does: two PeerJS clients on two ports exchange an offer and an answer through the router, and the
- * Prometheus text is printed. Then each call's failures, one by one. */
+/* A complete C host: two PeerJS clients on two ports exchange an offer and an answer through the router, and the
+ * Prometheus text is printed. Then the failures of each call are tested. */
 #define _DEFAULT_SOURCE
 #include "corelane_inline.h"
 
@@ -16,7 +16,7 @@ int32_t corelane_test_panic(void);
 
 static corelane_event events[16];
 
-/* Polls until an event of that kind comes, by the event loop's way: arm, wait for the descriptor, poll. */
+/* Polls until an event of this kind comes, as an event loop does: arm, wait for the descriptor, poll. */
 static const corelane_event *await(corelane_port port, uint32_t kind) {
   int turn, at;
   for (turn = 0; turn < 1000; turn++) {
@@ -100,7 +100,7 @@ static void check_configuration(void) {
     CHECK(error.code == wrong[at].status && strstr(error.message, wrong[at].says) != NULL);
     CHECK(router.value == 7); /* Outputs are written only on success. */
   }
-  error.size = 8; /* Another version's: not touched. */
+  error.size = 8; /* The size of another version: nothing is written. */
   error.code = 99;
   CHECK(corelane_start(TEXT("workers=100"), &router, &error) == CORELANE_CONFIG_VALUE && error.code == 99);
   CHECK(corelane_start(TEXT("workers=100"), &router, NULL) == CORELANE_CONFIG_VALUE);
@@ -136,7 +136,7 @@ static void check_port_failures(corelane_router router, corelane_port port, core
   events[0].size = sizeof events[0];
   CHECK(corelane_poll(port, events, 0) == CORELANE_INVALID);
   CHECK(corelane_poll(none, events, 1) == CORELANE_STALE);
-  CHECK(corelane_acknowledge(port, stale, 1, 1) == CORELANE_OK); /* Late acknowledgements are no error. */
+  CHECK(corelane_acknowledge(port, stale, 1, 1) == CORELANE_OK); /* Late acknowledgements are not an error. */
   CHECK(corelane_acknowledge(none, client, 1, 1) == CORELANE_STALE);
   CHECK(corelane_disconnect(port, stale) == CORELANE_STALE);
   CHECK(corelane_release_name(port, stale) == CORELANE_STALE);
@@ -150,7 +150,7 @@ static void check_port_failures(corelane_router router, corelane_port port, core
   CHECK(corelane_test_panic() == CORELANE_PANIC);
 }
 
-/* What a host that routes by itself reports, next to what was routed. */
+/* The figures that a host reports about messages that it routes itself, separate from those that were routed. */
 static void check_record(corelane_router router) {
   char *text;
   CHECK(corelane_record(router, TEXT("sip"), TEXT("INVITE"), TEXT("phones"), 1, 700, 1500000) == CORELANE_OK);
@@ -168,7 +168,7 @@ static void check_record(corelane_router router) {
   free(text);
 }
 
-/* The layout of a real port: its tail moves with what is submitted. */
+/* The layout of a port: the tail moves when messages are submitted. */
 static void check_layout(corelane_port port, corelane_client client) {
   static const char heartbeat[] = "{\"type\":\"HEARTBEAT\"}";
   corelane_layout layout = {0};
@@ -186,10 +186,10 @@ static void check_layout(corelane_port port, corelane_client client) {
   CHECK(corelane_submit(port, client, (const uint8_t *)heartbeat, sizeof heartbeat - 1, 0) == CORELANE_OK);
   CHECK(*corelane_ring_u64(&layout.ingress, layout.ingress.tail) == before);
   CHECK(corelane_publish(port) == CORELANE_OK);
-  CHECK(*corelane_ring_u64(&layout.ingress, layout.ingress.tail) == before + 128); /* 56 + 20 bytes, 64 to a line */
+  CHECK(*corelane_ring_u64(&layout.ingress, layout.ingress.tail) == before + 128); /* 56 + 20 bytes in lines of 64 */
 }
 
-/* A port whose rings the host drives: what is refused there, and its messages between calls that push. */
+/* An inline port: the calls that it refuses, and its messages between calls that push. */
 static void check_inline(corelane_router router) {
   static const char offer[] = "{\"type\":\"OFFER\",\"dst\":\"erin\",\"payload\":1}";
   corelane_port handle, plain;
@@ -213,7 +213,7 @@ static void check_inline(corelane_router router) {
   CHECK(corelane_payload_release((corelane_port){0}) == CORELANE_STALE && corelane_payload_release(plain) == CORELANE_OK);
   CHECK(corelane_poll(handle, events, 1) == CORELANE_STATE && corelane_release(handle) == CORELANE_STATE);
   CHECK(corelane_port_arm(handle) == CORELANE_STATE && corelane_port_wait(handle, 1) == CORELANE_STATE);
-  CHECK(corelane_client_closed(handle, erin) == CORELANE_STALE); /* It is connected. */
+  CHECK(corelane_client_closed(handle, erin) == CORELANE_STALE); /* The client is connected, not closing. */
   CHECK(corelane_client_closed(handle, other) == CORELANE_INVALID);
   CHECK(corelane_client_closed(plain, other) == CORELANE_STATE);
   CHECK(corelane_inline_submit(&port, other, TEXT(offer), 0) == CORELANE_INVALID);
@@ -221,7 +221,7 @@ static void check_inline(corelane_router router) {
   CHECK(corelane_inline_submit(&port, (corelane_client){UINT64_MAX}, TEXT(offer), 0) == CORELANE_STALE);
   CHECK(corelane_inline_submit(&port, dave, offer, port.layout.max_message + 1, 0) == CORELANE_TOO_LARGE);
   CHECK(corelane_inline_submit(&port, dave, TEXT(offer), 7) == CORELANE_OK);
-  /* One that is too large for a ring, between others. */
+  /* A message that does not fit a ring, between messages that do. */
   memset(large, 'x', sizeof large);
   memcpy(large, large_head, sizeof large_head - 1);
   memcpy(large + sizeof large - 2, "\"}", 2);
@@ -242,7 +242,7 @@ static void check_inline(corelane_router router) {
         seen++;
       } else {
         CHECK(events[at].kind == CORELANE_EVENT_CLOSED && events[at].client.value == dave.value);
-        CHECK(corelane_client_closed(handle, dave) == CORELANE_STALE); /* The poll has said so. */
+        CHECK(corelane_client_closed(handle, dave) == CORELANE_STALE); /* The poll has called it already. */
         closed++;
       }
     }
@@ -251,7 +251,7 @@ static void check_inline(corelane_router router) {
     }
   }
   CHECK(seen == 3 && closed == 1);
-  /* Nonsense in words that the port writes: a status, and the port can be released. */
+  /* Impossible values in words that the port writes yield a status, and the port can be released. */
   __atomic_store_n(corelane_ring_u64(&lanes[0].to.ring, lanes[0].to.ring.tail), UINT64_C(12345), __ATOMIC_SEQ_CST);
   CHECK(corelane_connect(handle, TEXT("fay"), TEXT("peerjs"), NULL, 0, 3, &dave, NULL) == CORELANE_CORRUPT);
   CHECK(corelane_disconnect(handle, erin) == CORELANE_CORRUPT && corelane_publish(handle) == CORELANE_CORRUPT);
@@ -259,7 +259,7 @@ static void check_inline(corelane_router router) {
   CHECK(corelane_port_inline(handle) == CORELANE_STALE && corelane_client_closed(handle, erin) == CORELANE_STALE);
 }
 
-/* A child has the handles and none of the threads. */
+/* A child has the parent's handles but none of its threads. */
 static void check_fork(corelane_router router, corelane_port port) {
   int status = -1;
   pid_t child = fork();
@@ -283,7 +283,7 @@ static void *wait_long(void *argument) {
   return NULL;
 }
 
-/* A second thread is told so, and changes nothing. */
+/* A second thread gets BUSY, and its call changes nothing. */
 static void check_busy(corelane_router router) {
   corelane_port port;
   pthread_t thread;
@@ -300,7 +300,7 @@ static void check_busy(corelane_router router) {
   CHECK(corelane_port_release(port) == CORELANE_STALE);
 }
 
-/* A host that writes nonsense into its own port's memory gets statuses, and nothing worse. */
+/* If a host writes impossible values into its own port's memory, calls return statuses and nothing worse happens. */
 static void check_corruption(void) {
   static const uint8_t offer[] = "{\"type\":\"OFFER\",\"dst\":\"bob\",\"payload\":1}";
   const uint64_t values[] = {1, 7, 64, 4096 + 61, UINT64_MAX, UINT64_MAX - 63};
@@ -408,13 +408,13 @@ int main(void) {
   check_busy(router);
   check_corruption();
 
-  /* Leaving: the last event for the client is its CLOSED. */
+  /* After the client has left, its last event is CLOSED. */
   CHECK(corelane_disconnect(ports[1], bob) == CORELANE_OK);
   CHECK(corelane_disconnect(ports[1], bob) == CORELANE_STALE);
   CHECK(await(ports[1], CORELANE_EVENT_CLOSED)->token == 1002);
   CHECK(corelane_submit(ports[1], bob, (const uint8_t *)answer, sizeof answer - 1, 0) == CORELANE_STALE);
 
-  /* The router goes first; its ports say so until they are released as well. */
+  /* The router is released first; its ports return CORELANE_CLOSED until they are released as well. */
   CHECK(corelane_stop(router, 10 * SECOND) == CORELANE_OK && corelane_stop(router, SECOND) == CORELANE_OK);
   CHECK(corelane_port_open(router, &ports[1], NULL) == CORELANE_STATE);
   CHECK(corelane_router_release(router) == CORELANE_OK);

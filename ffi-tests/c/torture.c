@@ -1,7 +1,8 @@
-/* The layout and both wakes of a routed port from outside: clients send each other checksummed messages of random sizes
- * through the rings of their port, pushed and polled here without a call into the library. Both sides sleep: workers on a
- * futex, this side on the port's eventfd; the rings are so small that they fill all the time. A lost wake is a message with
- * every position, not a hang. At the end the router's own figures are compared with what was counted here.
+/* Tests the layout and both directions of waking of a routed port from outside the library. Clients send each other
+ * checksummed messages of random sizes through the rings of their port, which are pushed and polled here without a call
+ * into the library. Both sides sleep: workers on a futex, this side on the port's eventfd. The rings are so small that
+ * they fill all the time. A lost wake is reported with every position instead of a hang. At the end the router's
+ * figures are compared with the counts of this program.
  *
  * torture [RECORDS [RING_BYTES [WORKERS]]] */
 #define _GNU_SOURCE
@@ -12,8 +13,8 @@
 
 #define CLIENTS 5
 #define LONGEST_SLEEP_MS 20000
-#define MOST_ON_THE_WAY 800 /* more than the rings take, less than a client's credit */
-#define NUMBER_AT 9 /* from number to its value */
+#define MOST_ON_THE_WAY 800 /* more than the rings hold, less than a client's credit */
+#define NUMBER_AT 9 /* distance from the key "number" to its value */
 
 static uint64_t next_random(uint64_t *state) { /* xorshift64* */
   *state ^= *state >> 12;
@@ -53,7 +54,7 @@ static uint64_t sum_of(uint64_t number, const char *data, size_t length) {
 static const char head[] = "{\"type\":\"offer\",\"to\":\"client-?\",\"number\":\"0123456789abcdef\",\"sum\":\"0123456789abcdef\",\"data\":\"";
 static const char tail[] = "\"}";
 
-/* Writes a message with `length` bytes of data; every byte of it follows from its number. */
+/* Writes a message with `length` bytes of data. All bytes are determined by number and seed. */
 static void fill(char *place, uint32_t length, unsigned to, uint64_t number, uint64_t seed) {
   char *data = place + sizeof head - 1;
   uint32_t at;
@@ -67,7 +68,8 @@ static void fill(char *place, uint32_t length, unsigned to, uint64_t number, uin
   put_hex(strstr(place, "sum") + 6, sum_of(number, data, length));
 }
 
-/* Sums what lies there, not what should. Says its number, or all ones. */
+/* Computes the checksum over the data that arrived. Returns the message's number, or all ones if the message is
+ * damaged. */
 static uint64_t check(const char *text, size_t length) {
   const char *number = memmem(text, length, "number", 6), *sum = memmem(text, length, "\"sum\"", 5);
   const char *data = memmem(text, length, "\"data\"", 6), *end;
@@ -82,7 +84,8 @@ static uint64_t check(const char *text, size_t length) {
   return get_hex(number + NUMBER_AT);
 }
 
-/* Lets the other side's publications fall between this side's steps: without it both take turns in lockstep. */
+/* Varies this side's timing, so that the other side's publications fall between this side's steps. Without it the two
+ * sides run in lockstep. */
 static void jitter(void) {
   static uint64_t state = 88172645463325252;
   uint64_t random = next_random(&state);
@@ -212,7 +215,7 @@ int main(int argc, char **argv) {
         }
       }
     }
-    /* Sometimes this side lets the other run dry. */
+    /* Sometimes pause, so that the other side runs out of records. */
     if ((random & 0xfffff) == 0) {
       usleep(200);
     }
@@ -244,7 +247,7 @@ int main(int argc, char **argv) {
   CHECK(figure(router, "corelane_messages_in_flight", "") == 0 && figure(router, "corelane_deliveries_queued", "") == 0);
   CHECK(records < 100000 || (sleeps > 0 && parks > 0 && full > 0));
 
-  /* Behind a stop everything is refused as closed and the polls say so. */
+  /* After a stop every message is refused as closed, and polls return CORELANE_CLOSED. */
   CHECK(corelane_stop(router, UINT64_C(5000000000)) == CORELANE_OK);
   CHECK(corelane_inline_poll(&port, events, 2) == CORELANE_CLOSED);
   CHECK(corelane_port_release(handle) == CORELANE_OK && corelane_router_release(router) == CORELANE_OK);

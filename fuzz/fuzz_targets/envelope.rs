@@ -1,5 +1,5 @@
-//! Any bytes as a message, under every kind of protocol: reads and relays it, and panics where the reader and
-//! `serde_json` disagree about what it is, or about what was relayed.
+//! Fuzzes the envelope reader: any bytes as a message, under every kind of protocol. The target reads and relays the
+//! message, and panics if the reader and `serde_json` disagree about the message or about its relayed form.
 
 #![no_main]
 

@@ -1,5 +1,5 @@
-//! Any bytes as a ring's memory, tail included: the consumer reads inside the ring, ends, and never panics, whatever
-//! another language has written there.
+//! Fuzzes the ring's consumer: any bytes as a ring's memory, including the tail. The consumer must read only inside
+//! the ring, come to an end, and never panic, whatever a host in another language has written there.
 
 #![no_main]
 
@@ -10,10 +10,11 @@ use libfuzzer_sys::fuzz_target;
 const CAPACITY: usize = 1024;
 const TAIL: usize = 128;
 
-/// Writes a tail, then reads until the consumer has nothing more or gives up. The sum keeps the reads alive.
+/// Writes a tail, then reads until the consumer has no more records or reports corruption. The sum keeps the
+/// optimizer from removing the reads.
 fn read(consumer: &mut Consumer, tail: u64) -> (usize, u64) {
     let start = consumer.memory().start();
-    // SAFETY: the tail's offset in the header; nobody else uses this ring.
+    // SAFETY: the offset is that of the tail in the header, and nothing else uses this ring.
     unsafe { start.add(TAIL).cast::<u64>().write(tail) };
     let (mut total, mut sum) = (0, 0u64);
     if consumer.refresh().is_err() {
@@ -43,9 +44,9 @@ fuzz_target!(|input: &[u8]| {
         let mut word = [0; 8];
         word[..tail.len()].copy_from_slice(tail);
         let start = consumer.memory().start();
-        // SAFETY: `data` is at most the capacity long, and the consumer holds no record now.
+        // SAFETY: `data` is at most `CAPACITY` bytes long, and the consumer holds no record at this point.
         unsafe { std::ptr::copy_nonoverlapping(data.as_ptr(), start.add(HEADER_BYTES), data.len()) };
-        // Mostly a tail that passes the first check, so that the records behind it are looked at.
+        // Mostly use a tail that passes the first check, so that the consumer reads the records before it.
         let tail = u64::from_ne_bytes(word);
         let tail = if tail % 4 == 0 { tail } else { (tail >> 3) % 64 * 64 };
         std::hint::black_box(read(&mut consumer, tail));

@@ -1,4 +1,5 @@
-// Inputs that an inline port once failed on, each with what is right: ffi-tests/c/faults.c in Go. Every wait is bounded.
+// Regression tests for inline ports: inputs that once failed, each with the right result. The Go form of
+// ffi-tests/c/faults.c. Every wait is bounded.
 package main
 
 import (
@@ -24,7 +25,7 @@ const (
 
 var need = host.Need
 
-// large is a message like that one, too large for a record in a ring of 8192 bytes.
+// large is a message like the given one that does not fit a record in a ring of 8192 bytes.
 func large(message string) []byte {
 	return []byte(message[:len(message)-1] + `,"data":"` + strings.Repeat("x", 3000) + `"}`)
 }
@@ -43,7 +44,7 @@ func (b *bench) open() {
 	b.Port.Open()
 }
 
-// join connects once there is a slot: one that was just left is freed by its worker.
+// join connects once a slot is free: the worker frees the slot of a client that has just left.
 func (b *bench) join(name string, token uint64) uint64 {
 	client, status := b.Connect(name, token)
 	for turn := 0; turn < 2000 && status == host.Limit; turn++ {
@@ -75,7 +76,7 @@ func (b *bench) poll(limit int) []ring.Event {
 	return events
 }
 
-// take polls until so many events are there, which nobody acknowledges.
+// take polls until the wanted events have come. It does not acknowledge them.
 func (b *bench) take(wanted, limit int) (events []ring.Event) {
 	b.await(func() bool {
 		if len(events) < wanted {
@@ -86,7 +87,8 @@ func (b *bench) take(wanted, limit int) (events []ring.Event) {
 	return events
 }
 
-// conserved says that every message and every delivery has ended once: the figures themselves are cut off at 0.
+// conserved waits until every message and every delivery has ended exactly once. It compares totals, because the
+// difference figures are clamped at 0.
 func (b *bench) conserved() {
 	b.await(func() bool {
 		ended := b.Figure("corelane_messages_refused_total", "") + b.Figure("corelane_messages_failed_total", "") +
@@ -108,14 +110,14 @@ func (b *bench) cell(client uint64, offset uint32) uint64 {
 
 func (b *bench) workerOf(client uint64) uint64 { return b.cell(client, b.Slots.State) >> 16 & 0xffff }
 
-// A client of an inline port stays on its worker, whatever it submits through.
+// A client of an inline port stays on its worker, by whatever way it submits.
 func clientsStay() {
 	b := start("workers=2\nmax_ports=1\nmax_clients=64\nring_bytes=8192\n")
 	b.open()
 	b.join("y", 0)
 	b.join("z", 0)
 	one := [3]uint64{b.join("a", 0), b.join("b", 0), b.join("c", 0)}
-	// Of three some two are on one worker.
+	// Of three clients at least two are on the same worker.
 	sender, filler := one[0], one[1]
 	if b.workerOf(sender) != b.workerOf(filler) {
 		filler = one[2]
@@ -126,7 +128,7 @@ func clientsStay() {
 	worker, sent, got := b.workerOf(sender), uint64(0), uint64(0)
 	need(worker == b.workerOf(filler), "two on one worker")
 	for round := 0; round < 1000; round++ {
-		// Its worker has something to do, and it is quiet itself.
+		// Keep the sender's worker busy while the sender is quiet.
 		for at := 0; at < 8; at++ {
 			_ = b.submit(filler, toY, 0)
 		}
@@ -155,7 +157,7 @@ func clientsStay() {
 			}
 		}
 		need(got == sent && b.workerOf(sender) == worker, "all came, and nobody moved")
-		// Nothing of it is under way any more, and its worker has seen that.
+		// Nothing of the sender is in flight, and its worker has seen that.
 		b.Port.Release()
 		if round%10 == 0 {
 			time.Sleep(time.Millisecond)
@@ -164,12 +166,12 @@ func clientsStay() {
 	b.end()
 }
 
-// That a worker has ended between the last poll and arming is news.
+// If a worker ends between the last poll and arming, arming reports news.
 func closedIsNews() {
 	b := start("workers=1\nmax_ports=2\nmax_clients=10\nring_bytes=8192\n")
 	b.open()
 	need(len(b.poll(most)) == 0 && b.Arm() && len(b.poll(most)) == 0, "nothing is there")
-	need(b.Stop() == host.OK, "stop") // Nobody is armed: no wake.
+	need(b.Stop() == host.OK, "stop") // The port is not armed, so nothing wakes it.
 	need(!b.Arm(), "closed is news")
 	for _, what := range []string{"closed", "closed again"} {
 		_, err := b.Poll(nil, most)
@@ -178,7 +180,7 @@ func closedIsNews() {
 	b.end()
 }
 
-// waitForRoom arms, and sleeps if that says so: not until the limit where there is room.
+// waitForRoom arms, and sleeps if arming allows it. The sleep must end before its limit, because space becomes free.
 func (b *bench) waitForRoom() {
 	if b.Arm() {
 		before := time.Now()
@@ -187,7 +189,7 @@ func (b *bench) waitForRoom() {
 	}
 }
 
-// crowd submits messages until the ring is full, for the worker to see at the next call.
+// crowd submits messages until the ring is full; the worker sees them at the next call.
 func (b *bench) crowd(client uint64, message string, count int) {
 	for at := 0; at < count && b.submit(client, message, 0) == nil; at++ {
 	}
@@ -196,7 +198,7 @@ func (b *bench) crowd(client uint64, message string, count int) {
 const room = "workers=1\nmax_ports=2\nmax_clients=10\nring_bytes=8192\nmax_message=8000000\n" +
 	"payload_bytes=40000000\ncredit_bytes=10000000\n"
 
-// An occupier is a second port, that keeps the worker busy for some milliseconds with a message of megabytes.
+// An occupier is a second port that keeps the worker busy for some milliseconds with a message of several megabytes.
 type occupier struct {
 	*host.Port
 	client uint64
@@ -221,12 +223,12 @@ func (b *bench) headAndTail() (head, tail uint64) {
 	return m.Word(m.Head), m.Word(m.Tail)
 }
 
-// awaitEmpty waits until the worker has taken everything from the ring.
+// awaitEmpty waits until the worker has taken all records from the ring.
 func (b *bench) awaitEmpty() {
 	b.await(func() bool { head, tail := b.headAndTail(); return head == tail }, "an empty ring")
 }
 
-// forget makes the port forget what its own refusals ask for.
+// forget clears the requests for space that the port's own refusals have made.
 func (b *bench) forget() {
 	b.awaitEmpty()
 	for !b.Arm() {
@@ -235,7 +237,7 @@ func (b *bench) forget() {
 	b.poll(most)
 }
 
-// A call that was refused for want of room, in bytes or in messages, asks for space like the port's own refusals.
+// A call that is refused because the ring or the queue is full asks for space, as the port's own refusals do.
 func refusalsAskForSpace(config string, count int) {
 	b := start(room + config)
 	b.open()
@@ -245,7 +247,7 @@ func refusalsAskForSpace(config string, count int) {
 		b.forget()
 		other.occupy()
 		b.crowd(client, nobody, count)
-		// As long as nothing moves there is something once at most.
+		// While the head does not move, arming reports news at most once.
 		head, _ := b.headAndTail()
 		status := b.Send(client, large(nobody), 0)
 		b.Arm()
@@ -271,7 +273,8 @@ func refusalsAskForSpace(config string, count int) {
 	}
 	need(full >= 5 && twice >= 3, "enough refusals")
 	b.forget()
-	// The room comes between the refusal and what follows it. In messages: the ring has room, and the port refuses nothing itself.
+	// The worker frees space between the refusal and the resume. Only with a limit in messages: the ring then has
+	// space, and the port itself refuses nothing.
 	for late, turn := 0, 0; count < 63 && late < 3; turn++ {
 		need(turn < 500, "enough late refusals")
 		b.forget()
@@ -286,7 +289,7 @@ func refusalsAskForSpace(config string, count int) {
 		}
 	}
 	b.forget()
-	// The port's own refusal is not forgotten over a call that pushes nothing.
+	// A call that pushes nothing does not make the port forget its own refusal.
 	b.crowd(client, nobody, 100_000)
 	b.Publish()
 	b.awaitEmpty()
@@ -297,7 +300,7 @@ func refusalsAskForSpace(config string, count int) {
 	b.end()
 }
 
-// As a message, a disconnect that waits for room.
+// A disconnect that waits for space asks for it, as a message does.
 func waitingDisconnects() {
 	b := start(room)
 	b.open()
@@ -323,7 +326,8 @@ func waitingDisconnects() {
 	b.end()
 }
 
-// A disconnect that still waits for room when the workers end gets its last event from the port, and then all is over.
+// If a disconnect still waits for space when the workers end, its client's last event comes from the port, and then
+// the port is over.
 func waitingToTheEnd() {
 	waits := false
 	for turn := 0; turn < 50 && !waits; turn++ {
@@ -345,8 +349,8 @@ func waitingToTheEnd() {
 	need(waits, "a disconnect that waits")
 }
 
-// What was handed out and not released when the port goes is settled once, and what was not handed out once as well; both slots
-// are free again, round after round.
+// When a port is released, deliveries that were handed out and not released are settled exactly once, and so are
+// those that were not handed out. Both slots are free again, round after round.
 func settledOnce(limit, wanted int) {
 	const messages = 5
 	b := start("workers=1\nmax_ports=1\nmax_clients=2\nring_bytes=8192\n")
@@ -375,7 +379,7 @@ func settledOnce(limit, wanted int) {
 	b.end()
 }
 
-// Connects behind a record that cannot be read are no refused messages.
+// Connects after an unreadable record do not count as refused messages.
 func onlyMessagesCount() {
 	posts := 0
 	for turn := 0; turn < 50 && posts == 0; turn++ {
@@ -384,7 +388,7 @@ func onlyMessagesCount() {
 		client := b.join("a", 1)
 		b.crowd(client, nobody, 3000)
 		bad := b.Submit(client, 2, 0, 0, func(place []byte) {
-			// A length that cannot be, before the 56 bytes of the header.
+			// An impossible length, at the start of the 56-byte header.
 			binary.NativeEndian.PutUint32(unsafe.Slice((*byte)(unsafe.Add(unsafe.Pointer(&place[0]), -56)), 4), 0xeeeeeeee)
 		})
 		need(bad == nil, "a record that cannot be read")
@@ -401,7 +405,8 @@ func onlyMessagesCount() {
 	need(posts > 0, "a connect behind it")
 }
 
-// A CLOSE ends where it is handed out, and where its client is leaving already, which need not be told; the slot is free again.
+// A CLOSE ends when it is handed out, or when its client is already leaving and does not need it. The slot is free
+// again.
 func aCloseEnds(leaving bool) {
 	b := start("workers=1\nmax_ports=1\nmax_clients=2\nring_bytes=8192\ncredit_messages=1\n")
 	b.open()
@@ -409,7 +414,7 @@ func aCloseEnds(leaving bool) {
 		a, c := b.join("a", 1), b.join("b", 2)
 		need(b.submit(a, toB, 0) == nil && b.submit(a, toB, 0) == nil, "two messages")
 		b.Publish()
-		b.awaitFigure("corelane_messages_failed_total", round) // Behind it the CLOSE is on its way.
+		b.awaitFigure("corelane_messages_failed_total", round) // Afterwards the CLOSE is on its way.
 		closed, rest := round, 3
 		if !leaving {
 			events := b.take(2, most)
@@ -423,14 +428,14 @@ func aCloseEnds(leaving bool) {
 	b.end()
 }
 
-// A payload that is gone costs its recipient nothing, and the lane goes on.
+// If an out-of-line payload is missing, the recipient gets its credit back, and the lane continues.
 func aPayloadIsLost() {
 	b := start("workers=1\nmax_ports=1\nmax_clients=2\nring_bytes=8192\n")
 	b.open()
 	a, c := b.join("a", 1), b.join("b", 2)
 	need(b.Send(a, large(toB), 0) == host.OK, "a large one")
 	b.awaitFigure("corelane_deliveries_total", 1)
-	// Somebody takes it before the poll does.
+	// Take the payload before the poll does.
 	m := &b.Lanes[0].From.Memory
 	record := unsafe.Slice((*byte)(unsafe.Add(m.Base, m.Data)), 128)
 	number := binary.NativeEndian.Uint64(record[64:])
@@ -446,7 +451,7 @@ func aPayloadIsLost() {
 	b.end()
 }
 
-// Who leaves when every worker has ended gets its last event from the port itself.
+// A client that leaves after all workers have ended gets its last event from the port itself.
 func lastEventsWithoutAWorker() {
 	b := start("workers=2\nmax_ports=1\nmax_clients=4\nring_bytes=8192\n")
 	b.open()
@@ -464,7 +469,8 @@ func lastEventsWithoutAWorker() {
 	b.end()
 }
 
-// Who leaves while the workers end gets exactly one last event, from whomever; and sleeping misses none.
+// A client that leaves while the workers end gets exactly one last event, from a worker or from the port, and no
+// sleep misses it.
 func lastEventsInAStop() {
 	for round := 0; round < 100; round++ {
 		b := start("workers=2\nmax_ports=1\nmax_clients=16\nring_bytes=8192\n")

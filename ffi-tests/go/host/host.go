@@ -1,4 +1,5 @@
-// Package host is what the Go programs call of the library through cgo, around a port whose rings package ring drives.
+// Package host wraps the calls into the library that the Go programs make through cgo, for a port whose rings package
+// ring drives.
 package host
 
 /*
@@ -18,7 +19,7 @@ import (
 	"corelane.test/ffi/ring"
 )
 
-// Statuses that the programs expect.
+// Statuses that the programs check for.
 const (
 	OK     = int32(C.CORELANE_OK)
 	Full   = int32(C.CORELANE_FULL)
@@ -26,7 +27,7 @@ const (
 	Closed = int32(C.CORELANE_CLOSED)
 )
 
-// Need ends the program where the condition does not hold.
+// Need ends the program if the condition does not hold.
 func Need(condition bool, what string) {
 	if !condition {
 		_, file, line, _ := runtime.Caller(1)
@@ -38,7 +39,7 @@ func Need(condition bool, what string) {
 // Router is a running router.
 type Router struct{ handle C.corelane_router }
 
-// Start starts one.
+// Start starts a router.
 func Start(config string) (router Router) {
 	text := C.CString(config)
 	defer C.free(unsafe.Pointer(text))
@@ -49,13 +50,13 @@ func Start(config string) (router Router) {
 	return router
 }
 
-// Stop stops it.
+// Stop stops the router.
 func (r Router) Stop() int32 { return int32(C.corelane_stop(r.handle, 5_000_000_000)) }
 
-// Release lets go of it.
+// Release releases the router.
 func (r Router) Release() int32 { return int32(C.corelane_router_release(r.handle)) }
 
-// Figure is the sum of a family's samples whose line has the label, from the router's own text.
+// Figure is the sum of a family's samples whose line contains the label, from the router's Prometheus text.
 func (r Router) Figure(family, label string) (total uint64) {
 	const room = 1 << 20
 	text := C.malloc(room)
@@ -72,15 +73,15 @@ func (r Router) Figure(family, label string) (total uint64) {
 	return total
 }
 
-// Port is a port with its rings; Open hands them over.
+// Port is a port with its rings. Open makes it inline.
 type Port struct {
 	ring.Port
-	// Between is run between a call that pushes and what follows it, where a test says so.
+	// Between, if set, runs after a call that pushes and before the positions are taken over.
 	Between func()
 	handle  C.corelane_port
 }
 
-// Port opens a port, whose rings are the library's still.
+// Port opens a port. The library still drives its rings.
 func (r Router) Port() *Port {
 	port := &Port{}
 	status := C.int32_t(C.CORELANE_LIMIT)
@@ -102,7 +103,7 @@ func memory(from *C.corelane_ring) ring.Memory {
 
 func word(at *C.uint64_t) *uint64 { return (*uint64)(unsafe.Pointer(at)) }
 
-// Open takes the rings over.
+// Open makes the port inline: package ring drives its rings.
 func (p *Port) Open() {
 	Need(C.corelane_port_inline(p.handle) == C.CORELANE_OK, "inline")
 	for worker, workers := 0, 1; worker < workers; worker++ {
@@ -142,7 +143,7 @@ func (p *Port) Open() {
 	Need(p.Port.Open() == nil, "open")
 }
 
-// Payload takes a payload that lies beside a ring.
+// Payload takes an out-of-line payload.
 func (p *Port) Payload(number uint64) (payload []byte, found bool) {
 	var bytes *C.uint8_t
 	var length C.size_t
@@ -175,7 +176,7 @@ func (p *Port) closings(events []ring.Event, room int) ([]ring.Event, error) {
 	return events, nil
 }
 
-// pushing is a call that pushes.
+// pushing runs a call that pushes.
 func (p *Port) pushing(call func() C.int32_t) int32 {
 	inline := len(p.Lanes) > 0
 	if inline {
@@ -191,7 +192,7 @@ func (p *Port) pushing(call func() C.int32_t) int32 {
 	return int32(status)
 }
 
-// Connect connects a client of the protocol generic.
+// Connect connects a client with the protocol generic.
 func (p *Port) Connect(name string, token uint64) (client uint64, status int32) {
 	text, protocol := C.CString(name), C.CString("generic")
 	defer C.free(unsafe.Pointer(text))
@@ -203,7 +204,7 @@ func (p *Port) Connect(name string, token uint64) (client uint64, status int32) 
 	return uint64(handle.value), status
 }
 
-// Send submits by a call: of an inline port what is too large for a ring.
+// Send submits with a call; on an inline port for messages that do not fit a ring.
 func (p *Port) Send(client uint64, message []byte, correlation uint64) int32 {
 	return p.pushing(func() C.int32_t {
 		return C.corelane_submit(p.handle, C.corelane_client{value: C.uint64_t(client)}, (*C.uint8_t)(unsafe.Pointer(&message[0])),
@@ -211,12 +212,12 @@ func (p *Port) Send(client uint64, message []byte, correlation uint64) int32 {
 	})
 }
 
-// Disconnect says how many disconnects wait for room.
+// Disconnect disconnects a client and returns how many disconnects wait for space.
 func (p *Port) Disconnect(client uint64) int32 {
 	return p.waiting(func() C.int32_t { return C.corelane_disconnect(p.handle, C.corelane_client{value: C.uint64_t(client)}) })
 }
 
-// PushWaiting pushes those, and says how many still wait.
+// PushWaiting pushes the disconnects that wait for space and returns how many still wait.
 func (p *Port) PushWaiting() int32 {
 	return p.waiting(func() C.int32_t { return C.corelane_publish(p.handle) })
 }
@@ -227,7 +228,7 @@ func (p *Port) waiting(call func() C.int32_t) int32 {
 	return status
 }
 
-// Acknowledge says that so much was written.
+// Acknowledge acknowledges messages and bytes of a client's deliveries.
 func (p *Port) Acknowledge(client uint64, messages, bytes uint32) {
 	status := C.corelane_acknowledge(p.handle, C.corelane_client{value: C.uint64_t(client)}, C.uint32_t(messages), C.uint32_t(bytes))
 	Need(status == C.CORELANE_OK, "acknowledge")

@@ -1,5 +1,5 @@
-// What a Go host does through cgo: two PeerJS clients on two ports exchange an offer and an answer through the router, and
-// the Prometheus text is printed. Then each call's failures.
+// A complete Go host through cgo: two PeerJS clients on two ports exchange an offer and an answer through the router,
+// and the Prometheus text is printed. Then the failures of each call are tested.
 package main
 
 /*
@@ -30,7 +30,7 @@ func is(status C.int32_t, expected C.int32_t, what string) {
 	check(status == expected, fmt.Sprintf("%s: %d, expected %d", what, status, expected))
 }
 
-// A text as pointer and length; its memory is Go's, for one call.
+// text returns a text as pointer and length. The memory is Go's and valid for one call.
 func text(value string) (*C.char, C.size_t) {
 	return (*C.char)(unsafe.Pointer(unsafe.StringData(value))), C.size_t(len(value))
 }
@@ -72,7 +72,7 @@ type event struct {
 	payload     string
 }
 
-// Polls until an event of that kind comes.
+// await polls until an event of this kind comes.
 func await(port C.corelane_port, kind C.uint32_t) event {
 	var events [8]C.corelane_event
 	for turn := 0; turn < 1000; turn++ {
@@ -83,7 +83,7 @@ func await(port C.corelane_port, kind C.uint32_t) event {
 		}
 		for _, one := range events[:count] {
 			if one.kind == kind {
-				// Copied: the view ends with the next poll.
+				// Copy the payload: the view is valid only until the next poll.
 				payload := string(unsafe.Slice((*byte)(one.bytes), int(one.length)))
 				return event{uint64(one.token), one.sender, one.client, uint64(one.correlation), payload}
 			}

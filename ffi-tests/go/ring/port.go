@@ -7,16 +7,16 @@ import (
 	"unsafe"
 )
 
-// What a message may be refused with besides the ring's own errors.
+// Reasons for which a message is refused, in addition to the ring's errors.
 var (
 	ErrStale     = errors.New("the client is not connected")
 	ErrWrongPort = errors.New("the client is another port's")
 	ErrDraining  = errors.New("the router drains")
-	// ErrAgain is what Closings says besides.
+	// ErrAgain is a further result of Closings.
 	ErrAgain = errors.New("poll first")
 )
 
-// Cells of Counts.Refused, as CORELANE_REFUSED_.
+// Indices of Counts.Refused, as CORELANE_REFUSED_.
 const (
 	refusedFull = iota
 	refusedClosed
@@ -48,14 +48,15 @@ const (
 	closing = 2
 )
 
-// A slot's credit, from the top: closing, a CLOSE is on its way, 15 bits of the generation, 16 of messages, 31 of bytes.
+// A slot's credit, from the top: closing, a CLOSE is on its way, 15 bits of the generation, 16 of messages, 31 of
+// bytes.
 const (
 	creditCloseSent       = 1 << 62
 	creditGenerationShift = 47
 	creditMessage         = 1 << 31
 )
 
-// Slots is the client table; the offsets are those that the library tells.
+// Slots is the client table, with the offsets that the library reports.
 type Slots struct {
 	Base                                          unsafe.Pointer
 	Count, Stride                                 uint32
@@ -69,7 +70,8 @@ func (s *Slots) at(index uint32) unsafe.Pointer {
 
 func u64(slot unsafe.Pointer, offset uint32) *uint64 { return (*uint64)(unsafe.Add(slot, offset)) }
 
-// of is a client's slot with its state, or nil where the slot is another's. One load says both: no reuse comes between them.
+// of returns a client's slot and its state, or nil if the slot is another client's. One load yields generation and
+// state, so no reuse of the slot can come between them.
 func (s *Slots) of(client uint64) (slot unsafe.Pointer, state uint64) {
 	if uint32(client) >= s.Count {
 		return nil, 0
@@ -82,8 +84,9 @@ func (s *Slots) of(client uint64) (slot unsafe.Pointer, state uint64) {
 	return slot, state
 }
 
-// giveBack ends what one recipient's share of a delivery holds of its client: the credit of a message, or the slot that a CLOSE on
-// its way keeps. Where the slot is another's by now nothing changes, and no field goes below 0.
+// giveBack gives back what one recipient's share of a delivery holds of its client: the credit of a message, or the
+// slot that a CLOSE on its way keeps in use. Nothing changes if another client uses the slot by now, and no field
+// goes below 0.
 func (s *Slots) giveBack(client uint64, kind uint16, length uint64) {
 	if uint32(client) >= s.Count {
 		return
@@ -107,7 +110,7 @@ func (s *Slots) giveBack(client uint64, kind uint16, length uint64) {
 	}
 }
 
-// Counts is what the port counts; its host alone writes the cells.
+// Counts has the port's counters. Only the port's host writes these cells.
 type Counts struct {
 	Submitted, Consumed, Polls             *uint64
 	UndeliverableClosed, UndeliverableLost *uint64
@@ -117,7 +120,7 @@ type Counts struct {
 
 func count(cell *uint64) { atomic.StoreUint64(cell, atomic.LoadUint64(cell)+1) }
 
-// Event is what a poll hands out; Bytes is a view until Release or the next poll.
+// Event is an event that a poll hands out. Bytes is a view, valid until Release or the next poll.
 type Event struct {
 	Kind                               uint16
 	Reason                             uint16
@@ -125,7 +128,7 @@ type Event struct {
 	Bytes                              []byte
 }
 
-// Lane is the way to and from one worker.
+// Lane has the rings to and from one worker.
 type Lane struct {
 	To                    *Producer
 	From                  *Consumer
@@ -133,15 +136,16 @@ type Lane struct {
 	kind, flags           uint16
 	recipient, recipients uint32
 	payload               []byte
-	// What the payload holds of each recipient's credit; the payload itself was gone.
+	// length is the part of each recipient's credit that the payload takes; lost is set if the out-of-line payload is
+	// missing.
 	length  uint64
 	lost    bool
 	dirty   bool
 	stalled bool
-	closed  bool // A poll has seen that nothing more comes from there.
+	closed  bool // A poll has seen that the worker closed the ring.
 }
 
-// Port is a port whose rings this side drives: include/corelane_inline.h in Go. One goroutine's at a time.
+// Port is an inline port: include/corelane_inline.h in Go. Only one goroutine at a time may use it.
 type Port struct {
 	Lanes      []*Lane
 	Own        Wake
@@ -150,23 +154,23 @@ type Port struct {
 	Number     uint32
 	MaxMessage uint32
 	Draining   *byte
-	// StampSource is what stamps count: see Stamp.
+	// StampSource is the unit of stamps: see Stamp.
 	StampSource uint64
-	// ClientClosed is corelane_client_closed: called once for each client, with its last event.
+	// ClientClosed is corelane_client_closed. It is called once for each client, with the client's last event.
 	ClientClosed func(client uint64)
-	// PayloadTake and PayloadRelease are corelane_payload_take and corelane_payload_release, for payloads beside the rings.
+	// PayloadTake and PayloadRelease are corelane_payload_take and corelane_payload_release, for out-of-line payloads.
 	PayloadTake    func(number uint64) (payload []byte, found bool)
 	PayloadRelease func()
-	// Closings is corelane_port_closings, called once a worker has ended: appends up to room events. ErrClosed: nothing will come
-	// any more; ErrAgain: there are events, and no room, or records before them.
+	// Closings is corelane_port_closings, called after a worker has ended. It appends up to room events. ErrClosed:
+	// no event will come. ErrAgain: there are events, but room is 0 or records precede them.
 	Closings func(events []Event, room int) ([]Event, error)
 	first    int
 	armed    bool
-	over     bool // A poll has said so.
+	over     bool // A poll has returned ErrClosed.
 	beside   bool
 }
 
-// Open takes over where the port's own side left the rings.
+// Open takes over the rings at the positions at which the library left them.
 func (p *Port) Open() error {
 	for _, lane := range p.Lanes {
 		if err := errors.Join(lane.To.Resume(), lane.From.Resume()); err != nil {
@@ -182,7 +186,7 @@ func (p *Port) refuse(reason int, err error) error {
 	return err
 }
 
-// Submit commits one message; visible after Publish.
+// Submit commits one message. It becomes visible with Publish.
 func (p *Port) Submit(client uint64, length int, correlation, stamp uint64, fill func([]byte)) error {
 	slot, state := p.Slots.of(client)
 	if slot == nil {
@@ -192,11 +196,11 @@ func (p *Port) Submit(client uint64, length int, correlation, stamp uint64, fill
 	switch {
 	case place>>32 == client>>32 && uint32(place>>16)&0xffff != p.Number:
 		return p.refuse(refusedWrongPort, ErrWrongPort)
-	case place>>32 != client>>32 || state&0xffff != open: // An open client of this port stays so: this side alone closes it.
+	case place>>32 != client>>32 || state&0xffff != open: // Only this side closes the client.
 		return p.refuse(refusedStale, ErrStale)
 	case length > int(p.MaxMessage):
 		return p.refuse(refusedTooLarge, ErrTooLarge)
-	case *p.Draining != 0: // One byte, written once.
+	case *p.Draining != 0: // A single byte that is written once, so a plain load is enough.
 		return p.refuse(refusedDraining, ErrDraining)
 	}
 	lane := p.Lanes[int(state>>16&0xffff)%len(p.Lanes)]
@@ -219,7 +223,7 @@ func (p *Port) Submit(client uint64, length int, correlation, stamp uint64, fill
 	binary.NativeEndian.PutUint64(record[32:], 0)
 	binary.NativeEndian.PutUint64(record[40:], 0xffffffff)
 	fill(record[headerBytes:])
-	// Counted before it can be seen.
+	// Count the message before it can become visible.
 	count(p.Counts.Submitted)
 	count(u64(slot, p.Slots.Submitted))
 	lane.To.Commit()
@@ -227,7 +231,7 @@ func (p *Port) Submit(client uint64, length int, correlation, stamp uint64, fill
 	return nil
 }
 
-// Publish makes what was submitted visible, once per batch.
+// Publish makes all committed messages visible. Call it once per batch.
 func (p *Port) Publish() {
 	for _, lane := range p.Lanes {
 		if lane.dirty {
@@ -237,19 +241,19 @@ func (p *Port) Publish() {
 	}
 }
 
-// Suspend publishes, and looks at the heads, for Producer.Resume: before each call of the library with this port that pushes.
-// Where a refusal waits for room already, the head that it saw stays.
+// Suspend publishes, and loads the heads for Producer.Resume. Call it before each call of the library that pushes on
+// this port. If a refusal already waits for space, the head that the refusal saw is kept.
 func (p *Port) Suspend() {
 	p.Publish()
 	for _, lane := range p.Lanes {
 		if !lane.stalled {
-			_ = lane.To.Look() // Corrupt: the call says so.
+			_ = lane.To.Look() // If it is corrupt, the call that follows returns that.
 		}
 	}
 }
 
-// Resume takes over after such a call (connect, disconnect), and where it was refused for want of room; above 0 waiting
-// disconnects want room.
+// Resume takes over the positions after such a call (connect, disconnect), and notes the rings in which the call
+// found no space. If waiting is above 0, disconnects wait for space.
 func (p *Port) Resume(waiting int) error {
 	for _, lane := range p.Lanes {
 		if err := lane.To.Resume(); err != nil {
@@ -274,7 +278,7 @@ func (p *Port) Poll(events []Event, limit int) ([]Event, error) {
 	for offset := range p.Lanes {
 		lane := p.Lanes[(p.first+offset)%len(p.Lanes)]
 		from := lane.From
-		lane.closed = from.Memory.Flag(from.Memory.ClosedWord) != 0 // Before the tail: what came before it is then seen.
+		lane.closed = from.Memory.Flag(from.Memory.ClosedWord) != 0 // Before the tail: sees all records.
 		ended = ended || lane.closed
 		err := from.Refresh()
 		for more := true; err == nil && len(events)-before < limit; {
@@ -298,7 +302,7 @@ func (p *Port) Poll(events []Event, limit int) ([]Event, error) {
 	}
 	if room := limit - (len(events) - before); ended && room > 0 {
 		var err error
-		p.Publish() // The call settles what the workers that have ended left in their rings.
+		p.Publish() // The call settles the records that ended workers have left in their rings.
 		events, err = p.Closings(events, room)
 		if p.over = err == ErrClosed && len(events) == before; p.over {
 			return events, ErrClosed
@@ -342,8 +346,8 @@ func raise(cell *uint64, value uint64) {
 	}
 }
 
-// track: a delivery on credit is handed out. It is outstanding until it is acknowledged, and timed where no earlier one of
-// the client is.
+// track counts a handed-out delivery against credit: it is outstanding until it is acknowledged. It becomes the
+// client's sampled delivery, whose write is timed, if the client has none.
 func (p *Port) track(slot unsafe.Pointer, length uint64) {
 	handed, track := u64(slot, p.Slots.Handed), u64(slot, p.Slots.Track)
 	now, before := atomic.LoadUint64(handed)+1<<32+length, atomic.LoadUint64(track)
@@ -359,7 +363,7 @@ func (p *Port) track(slot unsafe.Pointer, length uint64) {
 	raise(p.Counts.OutstandingBytes, bytes)
 }
 
-// handOut is one recipient's event of the lane's record; nobody may get it.
+// handOut makes the event for one recipient of the lane's record. It returns false if the recipient does not get it.
 func (p *Port) handOut(lane *Lane) (Event, bool) {
 	client := binary.NativeEndian.Uint64(lane.record[headerBytes+8*int(lane.recipient):])
 	payload := lane.payload
@@ -371,7 +375,7 @@ func (p *Port) handOut(lane *Lane) (Event, bool) {
 	}
 	slot, state := p.Slots.of(client)
 	phase := state & 0xffff
-	// Whom the host has disconnected it need not be asked to close.
+	// A client that the host has disconnected needs no CLOSE.
 	if slot == nil || (phase != open && (phase != closing || lane.kind == Close)) {
 		p.Slots.giveBack(client, lane.kind, lane.length)
 		count(p.Counts.UndeliverableClosed)
@@ -401,7 +405,7 @@ func (p *Port) handOut(lane *Lane) (Event, bool) {
 	return event, true
 }
 
-// Release gives back the space of what the last poll handed out; its views end.
+// Release releases the ring space of the events that the last poll handed out. Their views become invalid.
 func (p *Port) Release() {
 	done := true
 	for _, lane := range p.Lanes {
@@ -417,8 +421,8 @@ func (p *Port) Release() {
 	}
 }
 
-// Arm says that this side is about to sleep; false: something is there already. That a worker has ended is something, until a
-// poll has seen it.
+// Arm announces that this side is about to sleep. It returns false if there is something to poll. The end of a worker
+// counts as something to poll until a poll has seen it.
 func (p *Port) Arm() bool {
 	for _, lane := range p.Lanes {
 		if lane.stalled {

@@ -1,6 +1,6 @@
-// Package ring is both ends of a ring and both wakes in plain Go: sync/atomic and system calls on memory that the library
-// made, no call into it. The protocol is that of include/corelane_ring.h; Go's atomics are sequentially consistent, so that
-// a store followed by a load of another word needs no fence of its own.
+// Package ring has both ends of a ring and both directions of waking in plain Go: sync/atomic and system calls on
+// memory that the library allocated, without a call into it. The protocol is that of include/corelane_ring.h. Go's
+// atomics are sequentially consistent, so a store followed by a load of another word needs no fence.
 package ring
 
 import (
@@ -18,7 +18,7 @@ const (
 	magic     = 0x31524c43
 )
 
-// What a claim or a poll may say.
+// Errors of a claim or a poll.
 var (
 	ErrFull     = errors.New("the ring is full")
 	ErrTooLarge = errors.New("larger than a quarter of the ring")
@@ -27,7 +27,7 @@ var (
 	ErrLayout   = errors.New("not a ring of layout version 1")
 )
 
-// Memory is where a ring lies; the offsets are those that the library tells.
+// Memory is the memory of a ring, with the offsets that the library reports.
 type Memory struct {
 	Base                                              unsafe.Pointer
 	Capacity                                          uint64
@@ -38,10 +38,10 @@ type Memory struct {
 func (m *Memory) u64(at uint32) *uint64 { return (*uint64)(unsafe.Add(m.Base, at)) }
 func (m *Memory) u32(at uint32) *uint32 { return (*uint32)(unsafe.Add(m.Base, at)) }
 
-// Word reads one of the header's words, for messages and checks.
+// Word loads a 64-bit word of the header.
 func (m *Memory) Word(at uint32) uint64 { return atomic.LoadUint64(m.u64(at)) }
 
-// Flag reads one of the header's flags.
+// Flag loads a 32-bit word of the header.
 func (m *Memory) Flag(at uint32) uint32 { return atomic.LoadUint32(m.u32(at)) }
 
 func (m *Memory) data() []byte {
@@ -56,19 +56,19 @@ func (m *Memory) check() error {
 	return nil
 }
 
-// Wake is a thread's wake word and how it sleeps: on a descriptor, or with -1 on the word itself.
+// Wake is a thread's wake word and how the thread sleeps: on the descriptor, or, if that is -1, on the word itself.
 type Wake struct {
 	Word *uint32
 	FD   int32
 }
 
-// Arm says that the owner is about to sleep; behind it everything is looked at once more.
+// Arm announces that the owner is about to sleep. Afterwards re-check everything that could have been published.
 func (w Wake) Arm() { atomic.SwapUint32(w.Word, 1) }
 
-// Disarm says that the owner goes on.
+// Disarm ends the announcement.
 func (w Wake) Disarm() { atomic.SwapUint32(w.Word, 0) }
 
-// IfAsleep clears the word of a sleeper, then wakes it; after a publication.
+// IfAsleep clears the word of a sleeping owner, then wakes it. Call it after a publication.
 func (w Wake) IfAsleep() bool {
 	if atomic.LoadUint32(w.Word) != 1 || atomic.SwapUint32(w.Word, 0) != 1 {
 		return false
@@ -83,7 +83,7 @@ func (w Wake) IfAsleep() bool {
 	return true
 }
 
-// Sleep waits for the descriptor, so many seconds at most.
+// Sleep waits for the descriptor, for at most this many seconds.
 func (w Wake) Sleep(seconds int64) {
 	descriptor := struct {
 		fd              int32
@@ -94,13 +94,14 @@ func (w Wake) Sleep(seconds int64) {
 		uintptr(unsafe.Pointer(&limit)), 0, 0, 0)
 }
 
-// Drain makes the descriptor unreadable: before a poll, never between the second look and the sleep.
+// Drain makes the descriptor unreadable. Call it before a poll, never between the re-check and the sleep: that would
+// lose a wake.
 func (w Wake) Drain() {
 	var count [8]byte
 	_, _ = syscall.Read(int(w.FD), count[:])
 }
 
-// Producer is the writing end, one goroutine's at a time.
+// Producer is the producer end. Only one goroutine at a time may use it.
 type Producer struct {
 	Memory                                       Memory
 	consumer                                     Wake
@@ -108,14 +109,15 @@ type Producer struct {
 	needsSpace                                   bool
 }
 
-// NewProducer takes an unused ring; consumer is how its other side sleeps.
+// NewProducer takes an unused ring. consumer is how the other side sleeps.
 func NewProducer(memory Memory, consumer Wake) (*Producer, error) {
 	return &Producer{Memory: memory, consumer: consumer}, memory.check()
 }
 
-// Resume takes over where a call that pushes left the ring, and whether it asked for space; everything that this side committed
-// is published. SpaceMoved goes on comparing with the head of the Look before the call: a refusal inside the call saw that head
-// or a later one. A head that is read here may already be the one that the consumer set behind the refusal.
+// Resume takes over the positions after a call that pushes, and whether that call asked for space. Everything that
+// this side committed must be published. SpaceMoved goes on comparing with the head of the Look before the call: a
+// refusal inside the call saw that head or a later one. A head read here may already be the one that the consumer
+// stored after the refusal.
 func (p *Producer) Resume() error {
 	m := &p.Memory
 	tail, head := m.Word(m.Tail), m.Word(m.Head)
@@ -128,7 +130,7 @@ func (p *Producer) Resume() error {
 	return nil
 }
 
-// Look takes over how far the consumer is.
+// Look loads the consumer's head.
 func (p *Producer) Look() error {
 	head := p.Memory.Word(p.Memory.Head)
 	if head < p.cachedHead || head > p.published {
@@ -138,7 +140,8 @@ func (p *Producer) Look() error {
 	return nil
 }
 
-// Claim makes room for a record of so many bytes, its prefix included and written. After an error nothing has changed.
+// Claim claims space for a record of this length and writes the prefix, which the length includes. After an error the
+// ring's records are unchanged.
 func (p *Producer) Claim(length uint32, kind, flags uint16) ([]byte, error) {
 	capacity := p.Memory.Capacity
 	if length < prefix || uint64(length) > capacity/4 || kind == padKind {
@@ -172,7 +175,7 @@ func (p *Producer) Claim(length uint32, kind, flags uint16) ([]byte, error) {
 	return data[index : index+uint64(length)], nil
 }
 
-// Commit makes the last claim part of the ring.
+// Commit appends the last claimed record to the ring. It stays invisible until Publish.
 func (p *Producer) Commit() {
 	if p.claimed > 0 {
 		p.tail += p.claimed
@@ -181,7 +184,7 @@ func (p *Producer) Commit() {
 	}
 }
 
-// Publish makes every committed record visible, once per batch, and wakes the consumer if it sleeps.
+// Publish makes all committed records visible and wakes the consumer if it sleeps. Call it once per batch.
 func (p *Producer) Publish() bool {
 	if p.tail == p.published {
 		return false
@@ -196,30 +199,30 @@ func (p *Producer) Publish() bool {
 	return p.consumer.IfAsleep()
 }
 
-// RequestSpace is called before Arm by a producer that found the ring full.
+// RequestSpace announces that this side waits for space. A producer that found the ring full calls it before Arm.
 func (p *Producer) RequestSpace() {
 	p.needsSpace = true
 	atomic.StoreUint32(p.Memory.u32(p.Memory.NeedSpace), 1)
 }
 
-// SpaceMoved is its second look, behind Arm.
+// SpaceMoved is the re-check after Arm: whether the consumer has released space, or the ring is closed.
 func (p *Producer) SpaceMoved() bool {
 	return p.Memory.Word(p.Memory.Head) != p.cachedHead || p.Memory.Flag(p.Memory.ClosedWord) != 0
 }
 
-// Consumer is the reading end, one goroutine's at a time.
+// Consumer is the consumer end. Only one goroutine at a time may use it.
 type Consumer struct {
 	Memory                             Memory
 	producer                           Wake
 	head, released, cachedTail, popped uint64
 }
 
-// NewConsumer takes an unused ring; producer is how its other side sleeps.
+// NewConsumer takes an unused ring. producer is how the other side sleeps.
 func NewConsumer(memory Memory, producer Wake) (*Consumer, error) {
 	return &Consumer{Memory: memory, producer: producer}, memory.check()
 }
 
-// Resume takes over where another stopped reading.
+// Resume takes over at the position at which another consumer stopped.
 func (c *Consumer) Resume() error {
 	head := c.Memory.Word(c.Memory.Head)
 	if head%alignment != 0 {
@@ -230,7 +233,7 @@ func (c *Consumer) Resume() error {
 	return nil
 }
 
-// Refresh looks at the tail, once per batch.
+// Refresh loads the tail. Call it once per batch.
 func (c *Consumer) Refresh() error {
 	tail := c.Memory.Word(c.Memory.Tail)
 	if tail < c.cachedTail || tail-c.released > c.Memory.Capacity || tail%alignment != 0 {
@@ -240,7 +243,7 @@ func (c *Consumer) Refresh() error {
 	return nil
 }
 
-// Next is the next record up to that tail, prefix included, or nil; valid until Release.
+// Next takes the next record before that tail, including its prefix, or nil. The record is valid until Release.
 func (c *Consumer) Next() (record []byte, kind, flags uint16, err error) {
 	data := c.Memory.data()
 	for c.head != c.cachedTail {
@@ -265,7 +268,7 @@ func (c *Consumer) Next() (record []byte, kind, flags uint16, err error) {
 	return nil, 0, 0, nil
 }
 
-// Release gives back everything read, once per batch, and wakes the producer if it waits for space.
+// Release releases the space of all records read and wakes the producer if it waits for space. Call it once per batch.
 func (c *Consumer) Release() bool {
 	if c.head == c.released {
 		return false
@@ -273,12 +276,12 @@ func (c *Consumer) Release() bool {
 	c.released = c.head
 	atomic.StoreUint64(c.Memory.u64(c.Memory.Popped), c.popped)
 	atomic.StoreUint64(c.Memory.u64(c.Memory.Head), c.head)
-	// The producer alone writes the word.
+	// Only the producer writes this word.
 	return c.Memory.Flag(c.Memory.NeedSpace) != 0 && c.producer.IfAsleep()
 }
 
-// Tell says how far this side is: up to where every record was handed out, and to how many recipients the next one was. Whoever
-// releases the port goes on there.
+// Tell writes how far this side is: taken, the position up to which every record was handed out, and handed, the
+// number of recipients of the next record that have it already. The release of the port continues there.
 func (c *Consumer) Tell(taken, handed uint64) {
 	m := &c.Memory
 	if m.Word(m.Taken) != taken || m.Word(m.Handed) != handed {
@@ -287,7 +290,7 @@ func (c *Consumer) Tell(taken, handed uint64) {
 	}
 }
 
-// HasMore is the second look, behind Arm.
+// HasMore is the re-check after Arm: whether there are records.
 func (c *Consumer) HasMore() bool { return c.Memory.Word(c.Memory.Tail) != c.head }
 
 func putPrefix(record []byte, length uint32, kind, flags uint16) {

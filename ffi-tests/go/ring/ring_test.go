@@ -6,7 +6,7 @@ import (
 	"unsafe"
 )
 
-// Credit is given back to whom it was taken from, and no field borrows from its neighbour.
+// Credit is given back to the client that it was taken from, and no field borrows from its neighbour.
 func TestCreditIsTheClients(t *testing.T) {
 	const generation, index = 0x1_8003, 1
 	var words [2]uint64
@@ -37,7 +37,7 @@ func TestCreditIsTheClients(t *testing.T) {
 	}
 }
 
-// A rate is of two stamps and the monotonic clock beside them: nanoseconds in 2^32 ticks.
+// rate measures two stamps against the monotonic clock. The result is in nanoseconds per 2^32 ticks.
 func rate(t *testing.T, source uint64) float64 {
 	beside := func() (stamp, now uint64) {
 		for turn := 0; turn < 1000; turn++ {

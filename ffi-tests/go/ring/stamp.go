@@ -5,7 +5,7 @@ import (
 	"unsafe"
 )
 
-// Stamp is a reading of what stamps count: source 1 is the cycle counter (the TSC on amd64, CNTVCT_EL0 on arm64), 0 nanoseconds of
+// Stamp reads the stamp source: 1 is the cycle counter (the TSC on amd64, CNTVCT_EL0 on arm64), 0 is nanoseconds of
 // CLOCK_MONOTONIC.
 func Stamp(source uint64) uint64 {
 	if source == 1 {

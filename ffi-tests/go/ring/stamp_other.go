@@ -2,5 +2,5 @@
 
 package ring
 
-// Elsewhere the library has no counter either.
+// On other architectures the library uses no counter either.
 func counter() uint64 { return monotonic() }

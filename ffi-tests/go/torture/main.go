@@ -1,7 +1,10 @@
-// The layout and both wakes of a routed port from Go: clients send each other checksummed messages of random sizes through
-// the rings of their port, pushed and polled here without a cgo call per message. Both sides sleep: workers on a futex, this
-// one on the port's eventfd; the rings fill all the time. At the end the router's own figures are compared with what was
-// counted here.
+// Tests the layout and both directions of waking of a routed port from Go. Clients send each other checksummed
+// messages of
+// random sizes through the rings of their port, which are pushed and polled here without a cgo call per message. Both
+// sides
+// sleep: workers on a futex, this side on the port's eventfd. The rings fill all the time. At the end the router's
+// figures
+// are compared with the counts of this program.
 //
 // torture [RECORDS [RING_BYTES [WORKERS]]]
 package main
@@ -23,7 +26,7 @@ import (
 const (
 	clients      = 5
 	longestSleep = 20
-	// More is on the way than the rings take, less than a client's credit.
+	// More than the rings hold, less than a client's credit.
 	mostOnTheWay = 800
 	head         = `{"type":"offer","to":"client-?","number":"0123456789abcdef","sum":"0123456789abcdef","data":"`
 	tail         = `"}`
@@ -35,7 +38,7 @@ var (
 	dataMark              = []byte(`"data":"`)
 )
 
-// xorshift64*
+// random is a xorshift64* generator.
 type random uint64
 
 func (r *random) next() uint64 {
@@ -74,7 +77,7 @@ func sumOf(number uint64, data []byte) uint64 {
 	return sum
 }
 
-// Writes a message with so many bytes of data; every byte of it follows from its number.
+// fill writes a message with this many bytes of data. All bytes are determined by number and seed.
 func fill(place []byte, length int, to int, number, seed uint64) {
 	copy(place, head)
 	data := place[len(head) : len(head)+length]
@@ -88,7 +91,7 @@ func fill(place []byte, length int, to int, number, seed uint64) {
 	putHex(place[sumAt:], sumOf(number, data))
 }
 
-// Sums what lies there, not what should.
+// check computes the checksum over the data that arrived.
 func check(text []byte) (number uint64, whole bool) {
 	n, s, d := bytes.Index(text, numberMark), bytes.Index(text, sumMark), bytes.Index(text, dataMark)
 	if n < 0 || s < 0 || d < 0 {
@@ -113,7 +116,8 @@ func dump(port *host.Port, why string) {
 
 var spun uint64
 
-// Lets the other side's publications fall between this side's steps: without it both take turns in lockstep.
+// jitter varies this side's timing, so that the other side's publications fall between this side's steps. Without it
+// the two sides run in lockstep.
 func jitter(value uint64) {
 	if value&3 == 0 {
 		for turns := (value >> 8) & 0x7ff; turns > 0; turns-- {
@@ -124,7 +128,7 @@ func jitter(value uint64) {
 
 type totals struct{ full, sleeps uint64 }
 
-// Sends and receives everything, asleep when neither is possible.
+// run sends and receives everything, and sleeps when neither is possible.
 func run(port *host.Port, records uint64, ids [clients]uint64, acknowledge func(at int, messages, bytes uint32)) (t totals) {
 	var sent, received uint64
 	var sentBy, expected [clients]uint64
