@@ -36,7 +36,7 @@ pub struct CorelaneRing {
     /// uint64_t, egress ring of an inline port, written by the host: the position after the last record that was
     /// handed out to all of its recipients.
     pub taken: u32,
-    /// uint64_t, written by the same host: how many recipients of the record at `taken` it was handed out to already.
+    /// uint64_t, written by the same host: how many recipients of the record at `taken` have it already.
     pub handed: u32,
     /// uint32_t, written only by the producer: 1 while the producer waits for space.
     pub need_space: u32,
@@ -49,8 +49,8 @@ pub struct CorelaneRing {
 }
 
 /// The client table. A slot is at `base` + index × `stride`; offsets are from there. Each field says what the host of
-/// an inline port may write. Of another port's slot the host reads only `place`, `state`
-/// and `credit`, and writes nothing.
+/// an inline port may write. Of another port's slot the host reads only `place`, `state` and `credit`, and writes
+/// nothing.
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
 pub struct CorelaneSlots {
