@@ -257,9 +257,9 @@ fn closing(object: bool) -> u8 {
     if object { b'}' } else { b']' }
 }
 
-/// How many bytes precede the next quote, backslash or control character. Works on eight bytes at a time (SWAR): each
-/// byte of a word that stops the run gets its top bit set. A borrow can set a top bit wrongly, but only above a bit
-/// that is set rightly, so the lowest set bit is always right.
+/// How many bytes precede the next quote, backslash or control character. Works on eight bytes at a time with
+/// Mycroft's zero-byte test: each byte of a word that stops the run gets its top bit set. A borrow can set a top bit
+/// wrongly, but only above a bit that is set rightly, so the lowest set bit is always right.
 #[inline(always)]
 pub(super) fn plain_prefix(bytes: &[u8]) -> usize {
     const ONES: u64 = 0x0101_0101_0101_0101;
