@@ -1,5 +1,5 @@
-# Everything a user or CI runs. `make run` serves, `make test` tests what this machine can, `make check` is for
-# changes.
+# All commands for users and CI. `make run` starts the server, `make test` runs every test that this machine supports,
+# `make check` checks a change before it is committed.
 
 ARGS ?=
 SERVER = target/release/examples/peerjs_server
@@ -18,11 +18,12 @@ check:
 	cargo clippy --all-targets -- -D warnings
 	RUSTDOCFLAGS="-D warnings" cargo doc --no-deps
 
-# Both sides interleaved; a table, target/bench/report.json, and the pages that carry the table.
+# Runs corelane and its peers in alternating rounds. Writes a table, target/bench/report.json, and the pages that
+# contain the table.
 bench:
 	scripts/bench.sh --write-docs
 
-# What each culprit costs everybody else; writes docs/isolation.md. ROUNDS=3 for a quick look.
+# Measures the cost of each culprit for other clients; writes docs/isolation.md. ROUNDS=3 gives a quick result.
 ROUNDS ?= 7
 isolation:
 	scripts/isolation.sh --rounds $(ROUNDS)
@@ -33,16 +34,17 @@ loom:
 loom-mutants:
 	scripts/loom.sh mutants
 
-# Longer: every schedule with up to five preemptions.
+# A longer run: every schedule with up to five preemptions.
 loom-long:
 	LOOM_MAX_PREEMPTIONS=5 scripts/loom.sh models
 
-# make simulator SEEDS=100000
+# Runs the simulator with more seeds: make simulator SEEDS=100000
 SEEDS ?= 20000
 simulator:
 	CORELANE_SIMULATOR_SEEDS=$(SEEDS) cargo test --release --test simulator -- --nocapture
 
-# What the full tests need: packages from Debian, the fuzzer from crates.io; what is there already is left alone.
+# Installs what the full tests need: packages from Debian, and cargo-fuzz from crates.io. Does not touch what is
+# already installed.
 deps:
 	@missing=""; \
 	for pair in chromium:chromium strace:strace promtool:prometheus valgrind:valgrind node:nodejs npm:npm openssl:openssl cc:build-essential; do \

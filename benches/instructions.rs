@@ -1,5 +1,6 @@
-//! A fixed amount of work on one thread, for `scripts/callgrind.sh`: `instructions NAME COUNT`. Without arguments it
-//! prints the names. Time stands still and names are hashed under fixed keys, so a run is the same every time.
+//! Performs a fixed amount of work on one thread for `scripts/callgrind.sh`: `instructions NAME COUNT`. Without
+//! arguments it prints the names. The clock stands still and names are hashed with fixed keys, so every run is
+//! identical.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a benchmark")]
 
@@ -18,7 +19,7 @@ const CANDIDATE: &[u8] = br#"{"type":"CANDIDATE","payload":{"candidate":{"candid
 const NOBODY: &[u8] = br#"{"type":"ANSWER","payload":{"sdp":"v=0"},"dst":"nobody-6fe1-4c55"}"#;
 const BROKEN: &[u8] = br#"{"type":"OFFER","payload":{"sdp":"v=0"},"dst":"ben-6fe1-4c55""#;
 
-/// 3 KiB.
+/// An offer of 3 KiB.
 fn offer() -> Vec<u8> {
     let lines = "a=rtpmap:96 VP8/90000\\r\\na=rtcp-fb:96 goog-remb\\r\\n".repeat(58);
     format!(
@@ -27,7 +28,7 @@ fn offer() -> Vec<u8> {
     .into_bytes()
 }
 
-/// Only what runs in here is counted: not the calibration of clocks, which takes as long as it takes.
+/// Only instructions inside this function are counted. The calibration of clocks, whose duration varies, is outside.
 #[inline(never)]
 fn measured(work: impl FnOnce()) {
     work();
@@ -58,7 +59,7 @@ fn through_ring(count: usize) {
 fn through_router(message: &[u8], count: usize) {
     let config = Config::default()
         .with(Key::Workers, 1)
-        .and_then(|config| config.with(Key::HoldPerSender, 0)) // What nobody takes fails at once.
+        .and_then(|config| config.with(Key::HoldPerSender, 0)) // A message without a recipient fails at once.
         .unwrap();
     let (clock, _hands) = Clock::manual();
     let (router, mut workers) = Builder::new(config).clock(clock.clone()).name_keys([1, 2]).build().unwrap();
@@ -117,7 +118,7 @@ fn record(count: usize) {
     });
 }
 
-/// What a host reports to the monitor, of a client that it knows by its handle or of nobody in particular.
+/// The figures that a host reports to the monitor for one message.
 fn measured_by_host(place: usize) -> Measured {
     let processing_nanoseconds = black_box(place as u64 & 4095);
     let queue_wait_nanoseconds = processing_nanoseconds + 512;
@@ -130,7 +131,7 @@ fn standing_monitor() -> (Monitor, ClientId) {
     (monitor, client)
 }
 
-/// From a thread with cells of its own.
+/// Records on a thread that has its own cells, with a client (`known`) or without.
 fn recorder(count: usize, known: bool) {
     let (monitor, client) = standing_monitor();
     let client = known.then_some(client);
@@ -141,7 +142,7 @@ fn recorder(count: usize, known: bool) {
     assert_eq!(monitor.snapshot().messages.as_ref().unwrap().total, count as u64);
 }
 
-/// From a thread without.
+/// Records on a thread that shares its cells.
 fn recorder_shared(count: usize) {
     let (monitor, client) = standing_monitor();
     let labels = monitor.labels("peerjs", "OFFER", "app");
@@ -153,7 +154,7 @@ fn recorder_shared(count: usize) {
 
 type Workload = (&'static str, usize, fn(usize));
 
-/// Each is run twice, with so many and with twice as many; the difference is what the second half takes.
+/// Each workload is run twice, with COUNT and with twice COUNT. The difference is the cost of the second half.
 const WORKLOADS: &[Workload] = &[
     ("ring-200", 102_400, through_ring),
     ("router-heartbeat", 51_200, |count| through_router(HEARTBEAT, count)),

@@ -1,12 +1,13 @@
 #!/usr/bin/env bash
-# Instructions per operation on the hot paths, counted by valgrind, against benches/instructions.txt. They do not depend
-# on how busy the machine is; fails above the budget's tolerance. `--update` writes what was counted into the file.
+# Counts instructions per operation on the hot paths with valgrind and compares them with benches/instructions.txt.
+# The counts do not depend on the load of the machine. Fails if a count exceeds its budget plus tolerance. `--update`
+# writes the counts into the file.
 set -uo pipefail
 cd "$(dirname "$0")/.."
 
 budget=benches/instructions.txt
 update=${1:-}
-tolerance=10 # percent, for new lines: room for compilers' patch versions
+tolerance=10 # percent, for new lines: allows for patch versions of the compiler
 
 if ! command -v valgrind >/dev/null 2>&1; then
     echo "skipped: instructions (valgrind is missing: apt-get install valgrind)"
@@ -36,7 +37,7 @@ measure() { # measure NAME OPERATIONS
     [[ -n $few && -n $many ]] && echo $(((many - few + $2 / 2) / $2)) >"$folder/$1"
 }
 
-# Two at a time: counts do not depend on what else runs.
+# Run two at a time. Counts do not depend on concurrent processes.
 running=0
 while read -r name operations; do
     measure "$name" "$operations" &
@@ -57,11 +58,11 @@ while read -r name _; do
         printf '%-26s %6d instructions (was %s)\n' "$name" "$counted" "${allowed:-new}"
         passed=$((passed + 1))
     elif [[ -z $allowed ]]; then
-        echo "FAILED: $name has no line in $budget: scripts/callgrind.sh --update"
+        echo "FAILED: $name has no line in $budget; add it with scripts/callgrind.sh --update"
         failed=$((failed + 1))
     elif ((counted * 100 > allowed * (100 + percent))); then
         echo "FAILED: $name takes $counted instructions, $(((counted - allowed) * 100 / allowed)) % more than the" \
-            "$allowed of $budget (allowed: $percent %). Make it cheaper, or say why not: scripts/callgrind.sh --update"
+            "$allowed of $budget (allowed: $percent %). Make it cheaper, or justify the cost and run scripts/callgrind.sh --update"
         failed=$((failed + 1))
     else
         printf '%-26s %6d instructions (budget %d + %d %%)\n' "$name" "$counted" "$allowed" "$percent"

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Builds the library for C, compiles the programs of ffi-tests against it, and runs them. RECORDS (10,000,000 unless set) go
-# each way through the rings of a port in each torture.
+# Builds the library for C, compiles the programs of ffi-tests against it, and runs them. Each torture sends RECORDS
+# records (default 10,000,000) in each direction through the rings of a port.
 set -uo pipefail
 cd "$(dirname "$0")/.."
 
@@ -18,7 +18,7 @@ system="-lpthread -ldl -lm"
 step() { # step NAME SECONDS COMMAND...
     local name=$1 limit=$2 start=$SECONDS
     shift 2
-    # What it says is shown where it fails; otherwise a torture's figures.
+    # Print the output if the step fails; otherwise print a torture's figures.
     if timeout "$limit" "$@" >"$out/output.txt" 2>&1; then
         passed=$((passed + 1))
         echo "ok: $name ($((SECONDS - start)) s) $(grep -m1 torture: "$out/output.txt" || true)"

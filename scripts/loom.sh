@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# Runs the loom models, each in a process of its own since some failures abort. `loom.sh models` expects every one to
-# pass; `loom.sh mutants` plants each weakening of loom-mutants.txt in turn and expects its model to fail.
-# LOOM_MAX_PREEMPTIONS (3 unless set) explores further.
+# Runs the loom models, each in a separate process because some failures abort. `loom.sh models` expects every model
+# to pass. `loom.sh mutants` plants each weakening of loom-mutants.txt in turn and expects its model to fail. A higher
+# LOOM_MAX_PREEMPTIONS (default 3) explores more schedules.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -12,7 +12,7 @@ export RUST_BACKTRACE=0
 failed=0 passed=0
 
 run() { # run MODEL MUTANT
-    # In a shell of its own, whose complaint about an abort is not the result.
+    # A subshell keeps the shell's message about an abort out of the output.
     (CORELANE_MUTANT=$2 timeout 600 "$built" --exact "models::$1" >target/loom/output.txt 2>&1) 2>/dev/null
 }
 
@@ -40,7 +40,7 @@ mutants)
             failed=$((failed + 1))
             echo "FAILED: model $model did not run"
         fi
-    done <scripts/loom-mutants.txt 2>/dev/null # bash remarks on each abort
+    done <scripts/loom-mutants.txt 2>/dev/null # bash prints a message for each abort
     ;;
 *)
     echo "usage: loom.sh models|mutants" >&2

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Plants each weakening of simulator-mutants.txt in turn and expects a simulator to find a failing seed: the one that the line
-# names before the weakening, or `simulator`.
+# Plants each weakening of simulator-mutants.txt in turn and expects a simulator to find a failing seed. A line names
+# the simulator before the weakening; the default is `simulator`.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -12,7 +12,7 @@ for binary in simulator chaos; do
         sed -n 's/.*"executable":"\([^"]*\)".*/\1/p' | tail -1)
 done
 export RUST_BACKTRACE=0
-# Without one: as many seeds as a run of all tests has time for.
+# First run both without a weakening, with as many seeds as a run of all tests has time for.
 for binary in simulator chaos; do
     CORELANE_SIMULATOR_SEEDS=${SEEDS:-10000} CORELANE_CHAOS_SEEDS=${SEEDS:-10000} "${built[$binary]}" >/dev/null ||
         { echo "FAILED: $binary fails without a weakening"; exit 1; }
@@ -26,7 +26,7 @@ while read -r binary mutant; do
         passed=$((passed + 1))
     else
         failed=$((failed + 1))
-        echo "FAILED: $binary does not see $mutant"
+        echo "FAILED: $binary does not detect $mutant"
     fi
 done <scripts/simulator-mutants.txt
 echo "simulator mutants: $passed passed, $failed failed"

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# All that can run on this machine, suite by suite, with the time each took. What the machine lacks is named as
-# skipped; with CORELANE_REQUIRE_ALL=1 a skip fails. `test.sh SUITE...` runs only these.
+# Runs every suite that this machine supports and prints the time of each. Suites that need a missing tool are listed
+# as skipped; with CORELANE_REQUIRE_ALL=1 a skip is a failure. `test.sh SUITE...` runs only the named suites.
 set -uo pipefail
 cd "$(dirname "$0")/.."
 
@@ -10,7 +10,7 @@ export PATH=$PATH:${CARGO_HOME:-$HOME/.cargo}/bin
 
 has() { command -v "$1" >/dev/null 2>&1; }
 
-suite() { # suite NAME "TOOLS IT NEEDS" COMMAND...
+suite() { # suite NAME "REQUIRED TOOLS" COMMAND...
     local name=$1 tools=$2
     shift 2
     if [[ ${#only[@]} -gt 0 && " ${only[*]} " != *" $name "* ]]; then return; fi

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Ring, shards and credit word on real threads under the thread sanitizer; then again with one Release planted as
-# Relaxed, which it must report.
+# Runs the ring, the shards and the credit word on real threads under the thread sanitizer. Then plants a Relaxed
+# store in place of one Release, which the sanitizer must report.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -12,7 +12,7 @@ built=$(cargo test --quiet --lib --target "$target" --target-dir target/tsan --n
 export RUST_BACKTRACE=0 TSAN_OPTIONS="suppressions=$PWD/scripts/tsan.supp"
 "$built" races
 if CORELANE_MUTANT=ring-tail-relaxed "$built" races::ring >target/tsan/planted.txt 2>&1; then
-    echo "FAILED: the sanitizer does not see a planted Relaxed publication"
+    echo "FAILED: the sanitizer does not detect the planted Relaxed publication"
     exit 1
 fi
 grep -q "WARNING: ThreadSanitizer: data race" target/tsan/planted.txt

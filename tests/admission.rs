@@ -1,5 +1,6 @@
-//! Admission and placement as a host sees them: a flooder is refused at its own door, caps hold, permits come back, and
-//! clients leave a worker that is stalled or not active any more. Rows R1, R2, R6; invariants I5, I8.
+//! Admission and placement from the host's side: a flooding client is refused at its own port, limits are enforced,
+//! permits are returned, and clients move away from a worker that is stalled or inactive. Rows R1, R2, R6; invariants
+//! I5, I8.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test")]
 
@@ -38,7 +39,7 @@ impl Bench {
         self.port.submit(client, MESSAGE, 0)
     }
 
-    /// Everything submitted is handled and handed out. Says how many messages.
+    /// Lets the workers handle every submitted message and polls the results. Returns the number of messages.
     fn turn(&mut self) -> usize {
         self.port.publish();
         let mut count = 0;
@@ -108,7 +109,8 @@ fn the_cap_on_messages_in_flight_holds_across_ports_and_an_idle_port_keeps_no_pe
     let cleo = other.connect("cleo", "peerjs", "tests", 3).unwrap();
     bench.send(bench.ann).unwrap();
     bench.port.publish();
-    // The first port took a block for its one message; what it did not need is there for others.
+    // The first port reserved a block of permits for its one message. The unused permits are available to other
+    // ports.
     for _ in 0..4 {
         other.submit(cleo, MESSAGE, 0).unwrap();
     }
@@ -131,10 +133,10 @@ fn clients_leave_stalled_and_inactive_workers_when_they_are_quiet() {
             bench.send(bench.ann).unwrap();
             assert_eq!(bench.turn(), 1);
         }
-        // Wherever its name had put it, now it is at the first.
+        // Only the first worker is active, so the client is there, whatever its name hashes to.
         let before = bench.router.stats().workers[0].received;
         bench.send(bench.ann).unwrap();
-        // Not quiet: it stays where it is although it is to go.
+        // The client is not quiet: it stays on its worker although a move is wanted.
         bench.router.set_active_workers(2).unwrap();
         bench.router.set_stalled(0, true);
         let wanted = bench.router.stats().placement.moves_wanted;
@@ -185,7 +187,11 @@ fn round_robin_uses_every_active_worker_in_turn() {
     for worker in 0..3 {
         bench.workers[worker].cycle(bench.clock.raw());
         bench.port.poll(9, |event| closed += u32::from(matches!(event, Event::Closed { .. }))).unwrap();
-        assert_eq!(closed, u32::from(worker == 2), "closed before every worker had taken what it sent");
+        assert_eq!(
+            closed,
+            u32::from(worker == 2),
+            "Closed was delivered before every worker had handled the client's messages"
+        );
     }
 }
 
@@ -220,7 +226,8 @@ fn the_figures_are_exported() {
     }
 }
 
-/// R3: no more messages wait in a ring than `queue_messages`, however much room there is; connects and leaves go through.
+/// R3: a ring holds at most `queue_messages` messages, however much space is left. Connects and disconnects still
+/// pass.
 #[test]
 fn a_queue_is_bounded_in_messages() {
     let mut bench = Bench::new(&[(Key::Workers, 1), (Key::QueueMessages, 5)]);

@@ -1,5 +1,5 @@
 //! Invariant I2: a busy worker, and the host thread that feeds it, allocate nothing per message (counted by the
-//! allocator), and make no system call per message (counted by the kernel, through ptrace).
+//! global allocator) and make no system call per message (counted by strace through ptrace).
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test")]
 
@@ -14,22 +14,22 @@ struct Counting;
 
 static ALLOCATIONS: AtomicU64 = AtomicU64::new(0);
 
-// SAFETY: forwards every call to the system's allocator unchanged.
+// SAFETY: forwards every call unchanged to the system allocator.
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         ALLOCATIONS.fetch_add(1, Relaxed);
-        // SAFETY: the caller's contract, forwarded.
+        // SAFETY: the caller upholds the contract of `alloc`, which is forwarded unchanged.
         unsafe { System.alloc(layout) }
     }
 
     unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
-        // SAFETY: the caller's contract, forwarded.
+        // SAFETY: the caller upholds the contract of `dealloc`, which is forwarded unchanged.
         unsafe { System.dealloc(pointer, layout) }
     }
 
     unsafe fn realloc(&self, pointer: *mut u8, layout: Layout, size: usize) -> *mut u8 {
         ALLOCATIONS.fetch_add(1, Relaxed);
-        // SAFETY: the caller's contract, forwarded.
+        // SAFETY: the caller upholds the contract of `realloc`, which is forwarded unchanged.
         unsafe { System.realloc(pointer, layout, size) }
     }
 }
@@ -37,10 +37,10 @@ unsafe impl GlobalAlloc for Counting {
 #[global_allocator]
 static ALLOCATOR: Counting = Counting;
 
-/// One at a time: the allocator counts every thread's.
+/// Runs one test at a time, because the allocator counts the allocations of every thread.
 static TURN: std::sync::Mutex<()> = std::sync::Mutex::new(());
 
-/// Messages as real ones are: an ICE candidate, a heartbeat, an offer of 2 KiB, and broken ones.
+/// Typical messages: an ICE candidate, a heartbeat, an offer of 2 KiB, and malformed ones.
 fn messages() -> Vec<Vec<u8>> {
     let offer =
         format!(r#"{{"type":"OFFER","dst":"ben","payload":{{"sdp":"{}"}}}}"#, "v=0\\r\\n".repeat(300));
@@ -63,7 +63,7 @@ fn exchange(port: &mut Port, from: ClientId, to: ClientId, count: u64, messages:
             }
             sent += 1;
         }
-        // What a host sends itself, and a batch.
+        // Messages that the host itself sends, single and in a batch.
         let _ = port.send(to, b"from the host", 0);
         port.send_batch([(to, &b"one"[..], 1), (to, b"two", 2)], |_, _| true);
         port.publish();
@@ -81,8 +81,8 @@ fn exchange(port: &mut Port, from: ClientId, to: ClientId, count: u64, messages:
     got
 }
 
-/// Never sleeps, so that every system call that is counted would be one of the data path's. With `credit` messages
-/// outstanding, the rest is refused and the sender told.
+/// The worker never sleeps, so every counted system call belongs to the data path. A client may have `credit`
+/// messages unacknowledged; further messages are refused and their sender gets a notice.
 fn run(count: u64, credit: u64) -> u64 {
     run_with("peerjs", &messages(), count, credit)
 }
@@ -122,7 +122,7 @@ fn run_with(protocol: &str, messages: &[Vec<u8>], count: u64, credit: u64) -> u6
 #[test]
 fn nothing_is_allocated_per_message() {
     if std::env::var_os("CORELANE_COUNT_SYSTEM_CALLS").is_some() {
-        return; // The child of the other test.
+        return; // This process is the child of the system-call test.
     }
     let _turn = TURN.lock();
     assert_eq!(run(1_000_000, 65_535), 0);
@@ -132,7 +132,7 @@ fn nothing_is_allocated_per_message() {
 #[test]
 fn nothing_is_allocated_per_room_message() {
     if std::env::var_os("CORELANE_COUNT_SYSTEM_CALLS").is_some() {
-        return; // As above.
+        return; // This process is the child of the system-call test.
     }
     let _turn = TURN.lock();
     let rooms = [br#"{"type":"hello","room":"lobby"}"#.as_slice(), br#"{"type":"hello","room":"nowhere"}"#];

@@ -1,4 +1,4 @@
-//! `docs/configuration.md` is the configuration's own table. `CORELANE_WRITE_DOCS=1` writes it.
+//! `docs/configuration.md` is generated from the table of keys in the code. `CORELANE_WRITE_DOCS=1` writes it.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test")]
 
@@ -29,7 +29,7 @@ fn the_page_is_the_table() {
     assert_eq!(std::fs::read_to_string(path).unwrap_or_default(), page);
 }
 
-/// The page says of each key whether [`Monitor::set`](corelane::monitor::Monitor::set) changes it.
+/// The page states for each key whether [`Monitor::set`](corelane::monitor::Monitor::set) can change it.
 #[test]
 fn the_page_says_what_can_be_changed_while_it_runs() {
     use corelane::config::Config;

@@ -1,4 +1,4 @@
-//! What was measured, written down: target/bench/report.json, docs/performance.md, and the README's table.
+//! Writes the results: target/bench/report.json, docs/performance.md, and the table in the README.
 
 use crate::race::{Report, Row, figure, today};
 use std::fmt::Write as _;
@@ -8,7 +8,7 @@ use std::process::Command;
 const BEGIN: &str = "<!-- bench -->";
 const END: &str = "<!-- /bench -->";
 
-/// Writes the rows as JSON; says where.
+/// Writes the rows as JSON. Returns the path.
 pub fn json(report: &Report) -> std::io::Result<String> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     std::fs::create_dir_all(root.join("target/bench"))?;
@@ -17,8 +17,8 @@ pub fn json(report: &Report) -> std::io::Result<String> {
     Ok("target/bench/report.json".to_owned())
 }
 
-/// Writes docs/performance.md, and the table between the README's markers if it has them; says where. What was not
-/// measured this time stays as it was.
+/// Writes docs/performance.md, and the table between the README's markers if the README has them. Returns the paths.
+/// Keeps the existing text of benches that were not measured in this run.
 pub fn documents(report: &Report) -> std::io::Result<Vec<String>> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let page = root.join("docs/performance.md");
@@ -37,7 +37,7 @@ pub fn documents(report: &Report) -> std::io::Result<Vec<String>> {
     Ok(written)
 }
 
-/// The machine, the day and the toolchain, in one line.
+/// The machine, the date and the toolchain in one line.
 pub fn conditions(report: &Report) -> String {
     let processor = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
     let model = processor
@@ -141,7 +141,7 @@ fn performance(report: &Report, earlier: &str) -> String {
     text
 }
 
-/// What stands below a heading, up to the next one.
+/// The text between a heading and the next heading.
 fn section<'a>(page: &'a str, heading: &str) -> Option<&'a str> {
     let (_, below) = page.split_once(heading)?;
     below.split("\n## ").next()
@@ -151,7 +151,8 @@ fn ratio(row: &Row) -> String {
     format!("**{:.2}** [{:.2}–{:.2}]", row.ratio.median, row.ratio.min, row.ratio.max)
 }
 
-/// The README's table: of each bench's first case, every peer; no floors. Of what was not measured, the earlier lines.
+/// The README's table: for each bench, the first case against every peer, without the floors. A bench that was not
+/// measured keeps its existing lines.
 fn short(report: &Report, earlier: &str) -> String {
     let mut text = String::from("| | against | ratio, median [min–max] |\n|---|---|---|\n");
     for (name, title, _) in BENCHES.into_iter().filter(|(name, ..)| *name != "scaling") {

@@ -1,4 +1,4 @@
-//! Reading one message and writing it as it is relayed, against serde_json with borrowed fields.
+//! Reads one message and writes the relayed message, compared with serde_json with borrowed fields.
 
 use crate::messages::{self, Kind};
 use crate::peers;
@@ -9,7 +9,7 @@ use std::time::Instant;
 
 const SENDER: &str = "b1946ac9-2492-4d23";
 
-/// Nanoseconds per message over the whole set, `times` times.
+/// Nanoseconds per message, averaged over `times` passes through the whole set.
 fn time(set: &[Vec<u8>], times: usize, mut each: impl FnMut(&[u8])) -> f64 {
     let start = Instant::now();
     for _ in 0..times {
@@ -20,7 +20,7 @@ fn time(set: &[Vec<u8>], times: usize, mut each: impl FnMut(&[u8])) -> f64 {
     start.elapsed().as_nanos() as f64 / (times * set.len()) as f64
 }
 
-/// Both sides must relay the same members with the same values.
+/// Checks that both sides relay the same members with the same values.
 fn check(protocol: &Protocol, set: &[Vec<u8>]) {
     for message in set {
         let envelope = read(protocol, message).unwrap();

@@ -1,6 +1,6 @@
-//! Corelane against what it would otherwise be made of. `make bench` runs it; `--rounds 3` for a quick look, names of
-//! benches (ring, router, envelope, record, server) for some of them, `--write-docs` for their parts of
-//! docs/performance.md.
+//! Compares corelane with the parts that a host would otherwise combine. `make bench` runs it. `--rounds 3` gives a
+//! quick result. Names of benches (ring, router, envelope, record, server) select some of them. `--write-docs` writes
+//! their sections of docs/performance.md.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a benchmark")]
 
@@ -31,7 +31,7 @@ fn main() {
             }
             "--bare-relay" => return server::bare_relay(&arguments.next().expect("an address")),
             "--write-docs" => write_docs = true,
-            "--bench" => {} // What `cargo bench` adds.
+            "--bench" => {} // Added by `cargo bench`.
             _ => only.push(argument),
         }
     }

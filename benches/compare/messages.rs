@@ -1,19 +1,20 @@
-//! Messages as PeerJS clients send them, varied: one message over and over trains the branch predictor and misleads.
+//! Varied messages in the form that PeerJS clients send. A single repeated message would train the branch predictor
+//! and give misleading figures.
 
 use crate::race::Random;
 
-/// Messages in a set.
+/// The number of messages in a set.
 pub const SET: usize = 256;
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
     Heartbeat,
     Candidate,
-    /// 3 KiB.
+    /// An offer of 3 KiB.
     Offer,
 }
 
-/// A set of messages. `names` are whom they go to; each by itself if there is none.
+/// A set of messages to the recipients `names`. If `names` is empty, each message gets a recipient of its own.
 pub fn set(kind: Kind, any_order: bool, names: &[String]) -> Vec<Vec<u8>> {
     let mut random = Random::new();
     (0..SET).map(|_| message(&mut random, kind, any_order, names).into_bytes()).collect()

@@ -1,11 +1,11 @@
-//! What every peer does with a message, in its best form: serde_json into a struct of borrowed fields, and counters
-//! and histograms of the prometheus crate whose handles were resolved beforehand.
+//! The per-message work of every peer, in its fastest form: serde_json into a struct with borrowed fields, and
+//! counters and histograms of the prometheus crate with handles resolved in advance.
 
 use prometheus::{Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, Opts, Registry};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-/// A PeerJS message; nothing is copied.
+/// A PeerJS message with borrowed fields.
 #[derive(Deserialize)]
 pub struct Envelope<'a> {
     #[serde(borrow, rename = "type")]
@@ -22,7 +22,7 @@ impl<'a> Envelope<'a> {
         serde_json::from_slice(message).ok()
     }
 
-    /// Writes the message as it is relayed: with the sender that the server knows.
+    /// Writes the relayed message with the sender that the server knows.
     #[inline]
     pub fn relay(&self, sender: &str, out: &mut Vec<u8>) {
         out.extend_from_slice(br#"{"type":""#);
@@ -57,7 +57,7 @@ struct OfGroup {
     service: Histogram,
 }
 
-/// What corelane records of a message, in prometheus's terms.
+/// The figures that corelane records for a message, as prometheus metrics.
 pub struct Metrics {
     types: Vec<OfType>,
     protocol: OfGroup,
@@ -71,7 +71,7 @@ pub struct Metrics {
 impl Metrics {
     pub fn new() -> Self {
         let registry = Registry::new();
-        // The bounds that corelane exports.
+        // The same bucket bounds that corelane exports.
         let bounds: Vec<f64> =
             corelane::metrics::OCTAVE_BOUNDS.iter().map(|(bound, _)| *bound as f64 / 1e9).collect();
         let counters = |name: &str, label: &str| {
@@ -115,7 +115,7 @@ impl Metrics {
         }
     }
 
-    /// One delivered message; times in nanoseconds.
+    /// Records one delivered message. Times are in nanoseconds.
     #[inline]
     pub fn record(&self, message_type: usize, bytes: usize, queue_wait: u64, service: u64) {
         let of_type = &self.types[message_type];
@@ -132,7 +132,7 @@ impl Metrics {
     }
 
     #[cfg(feature = "bench-internals")]
-    /// Messages recorded, and values in all histograms.
+    /// The number of recorded messages, and the number of values in all histograms.
     pub fn totals(&self) -> (u64, u64) {
         let values =
             self.types.iter().map(|one| one.service.get_sample_count() + one.queue_wait.get_sample_count());

@@ -1,27 +1,27 @@
-//! Two sides, round by round in one run: ours, theirs, then theirs, ours. What counts is the ratio of a round's two
-//! figures; machines change speed between minutes, so neither figure says much alone.
+//! Runs two sides in alternating order in one process: ours, theirs; then theirs, ours. The result is the ratio of
+//! the two figures of each round. A machine's speed changes from minute to minute, so a figure alone says little.
 
 use serde::Serialize;
 use std::sync::OnceLock;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-/// Which of two figures is the better one.
+/// Whether a lower or a higher figure is better.
 #[derive(Clone, Copy)]
 pub enum Better {
     Lower,
     Higher,
 }
 
-/// One line of the report. A ratio above 1 is in our favour.
+/// One line of the report. A ratio above 1 means that corelane is better.
 #[derive(Clone, Debug, Serialize)]
 pub struct Row {
     pub bench: &'static str,
     pub case: String,
     pub unit: &'static str,
-    /// Median.
+    /// The median of corelane's figures.
     pub ours: f64,
     pub peer: String,
-    /// Median.
+    /// The median of the peer's figures.
     pub theirs: f64,
     pub rounds: usize,
     pub ratio: Ratio,
@@ -34,7 +34,7 @@ pub struct Ratio {
     pub max: f64,
 }
 
-/// Which pair it is, and how its figures read.
+/// Identifies a pair of sides and the meaning of its figures.
 #[derive(Clone)]
 pub struct Pair {
     pub bench: &'static str,
@@ -50,7 +50,7 @@ pub struct Report {
 }
 
 impl Report {
-    /// Runs each side once unmeasured, then `rounds` times in turns.
+    /// Runs each side once without measuring it, then `rounds` times in alternating order.
     pub fn race(&mut self, pair: &Pair, mut ours: impl FnMut() -> f64, mut theirs: impl FnMut() -> f64) {
         ours();
         theirs();
@@ -67,7 +67,7 @@ impl Report {
         self.add(pair, &figures);
     }
 
-    /// Adds a pair whose rounds have been run: (ours, theirs).
+    /// Adds a pair whose rounds have already been run, as (ours, theirs).
     pub fn add(&mut self, pair: &Pair, figures: &[(f64, f64)]) {
         let mut ratios: Vec<f64> = figures
             .iter()
@@ -133,12 +133,12 @@ fn line(row: &Row) -> String {
     )
 }
 
-/// A figure with as many digits as it deserves.
+/// Formats a figure: no decimals from 100 on, one decimal below.
 pub fn figure(value: f64) -> String {
     if value >= 100.0 { format!("{value:.0}") } else { format!("{value:.1}") }
 }
 
-/// Numbers that vary, the same in every run.
+/// A pseudo-random sequence, the same in every run.
 pub struct Random(u64);
 
 impl Random {
@@ -165,7 +165,7 @@ impl Random {
     }
 }
 
-/// Days since 1970 as a date.
+/// The current date, from the days since 1970.
 pub fn today() -> String {
     let seconds = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
     // Howard Hinnant's civil_from_days.
@@ -181,10 +181,10 @@ pub fn today() -> String {
     format!("{year}-{month:02}-{day:02}")
 }
 
-/// Puts this thread on the `place`-th core that this process was started on, if it has several; past the last one they
-/// come again.
+/// Pins this thread to the core with index `place` among the cores that the process was started on, modulo their
+/// number. Does nothing on a single core.
 pub fn pin(place: usize) {
-    // Asked once: later on a pinned thread would be told of its own core only.
+    // Read the cores once. A pinned thread would later see only its own core.
     static CORES: OnceLock<Vec<core_affinity::CoreId>> = OnceLock::new();
     let cores = CORES.get_or_init(|| core_affinity::get_core_ids().unwrap_or_default());
     if cores.len() >= 2
@@ -194,7 +194,7 @@ pub fn pin(place: usize) {
     }
 }
 
-/// Waits a moment for another thread: the same for every side.
+/// Waits briefly for another thread. Every side waits in the same way.
 #[derive(Default)]
 pub struct Pause(u32);
 
@@ -203,7 +203,7 @@ impl Pause {
     pub fn wait(&mut self) {
         self.0 += 1;
         if self.0.is_multiple_of(4096) {
-            std::thread::yield_now(); // Others may need this core.
+            std::thread::yield_now(); // Another thread may need this core.
         } else {
             std::hint::spin_loop();
         }

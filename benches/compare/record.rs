@@ -1,6 +1,6 @@
-//! One message recorded by type, protocol and application: by one thread, by two and by four at once. Every round runs
-//! every side at every number of threads, so all figures of a round are of the same minute. Durations are given; where a
-//! side reads the clock, it is for the time of the last message.
+//! Records a message by type, protocol and application, on one thread, on two and on four at once. Every round runs
+//! every side with every number of threads, so all figures of a round are from the same minute. Durations are given.
+//! A side that reads the clock does so only for the time of the last message.
 
 #[path = "record/ours.rs"]
 mod ours;
@@ -16,20 +16,20 @@ use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 const COUNT: usize = 400_000;
 const THREADS: [usize; 3] = [1, 2, 4];
 
-/// Records so many of the samples, over and over.
+/// Records the given number of samples, repeating them as needed.
 type Recording = Box<dyn FnMut(&[Sample], usize)>;
 
-/// One way to record. Made once; each round's threads begin anew.
+/// One way to record. A side is created once; each round starts new threads.
 trait Side: Sync {
     fn name(&self) -> &'static str;
 
-    /// What a round's thread records with; called on that thread.
+    /// Creates the recording function of one thread of a round. Called on that thread.
     fn recording(&self, place: usize) -> Recording;
 
-    /// After a round's threads have gone: what a collector does then.
+    /// Called after a round's threads have ended: does the work of a collector.
     fn refresh(&self) {}
 
-    /// Messages recorded, and values in all histograms, as far as the side can tell.
+    /// The number of recorded messages, and the number of values in all histograms, as far as the side can tell.
     fn totals(&self) -> (Option<u64>, u64);
 }
 
@@ -45,7 +45,7 @@ fn samples() -> Vec<Sample> {
     let mut random = Random::new();
     (0..1024)
         .map(|_| {
-            // Half a microsecond to half a millisecond, and 64 ns to 2 us; more of the small.
+            // Half a microsecond to half a millisecond, and 64 ns to 2 µs; small values are more frequent.
             let (wait, work) = (512 << random.below(11), 64 << random.below(6));
             Sample {
                 message_type: random.below(TYPES.len() as u64) as usize,
@@ -63,17 +63,17 @@ fn cycle(samples: &[Sample], count: usize, mut each: impl FnMut(&Sample)) {
     }
 }
 
-/// Nanoseconds that this thread has had a core for. A record costs that much whoever else is on the machine, or has the
-/// core in between where there are more threads than cores; a side that sleeps for a lock is not charged for its sleep.
+/// Nanoseconds of processor time of this thread. The time excludes periods in which other threads or processes hold
+/// the core. A side that sleeps on a lock is therefore not charged for its sleep.
 fn processor_nanoseconds() -> u64 {
     let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
-    // SAFETY: the call writes the one value that the pointer names.
+    // SAFETY: the call writes one `timespec`, and the pointer refers to one.
     let failed = unsafe { libc::clock_gettime(libc::CLOCK_THREAD_CPUTIME_ID, &raw mut time) };
     assert_eq!(failed, 0, "this thread's processor time");
     time.tv_sec as u64 * 1_000_000_000 + time.tv_nsec as u64
 }
 
-/// Nanoseconds per record and thread, the mean of all threads.
+/// Nanoseconds per record and thread, averaged over all threads.
 fn time(side: &dyn Side, threads: usize, samples: &[Sample]) -> f64 {
     let (start, measuring) = (Barrier::new(threads), AtomicUsize::new(threads));
     let took: u64 = std::thread::scope(|scope| {
@@ -83,13 +83,14 @@ fn time(side: &dyn Side, threads: usize, samples: &[Sample]) -> f64 {
                 scope.spawn(move || {
                     pin(place);
                     let mut record = side.recording(place);
-                    record(samples, samples.len()); // Touches what it will write.
+                    record(samples, samples.len()); // Touches the memory that the side writes to.
                     start.wait();
                     let began = processor_nanoseconds();
                     record(samples, COUNT);
                     let took = processor_nanoseconds() - began;
                     measuring.fetch_sub(1, SeqCst);
-                    // Whoever is not done yet is not to have the cells to itself.
+                    // A thread that is done continues to record until every thread is done, so that no thread has the
+                    // cells to itself.
                     while measuring.load(SeqCst) > 0 {
                         record(samples, samples.len());
                     }
@@ -103,7 +104,7 @@ fn time(side: &dyn Side, threads: usize, samples: &[Sample]) -> f64 {
     took as f64 / (COUNT * threads) as f64
 }
 
-/// Every side counts what it is given.
+/// Checks that every side counts all samples.
 fn check(side: &dyn Side, samples: &[Sample]) {
     let mut record = side.recording(0);
     record(samples, samples.len());
@@ -114,7 +115,7 @@ fn check(side: &dyn Side, samples: &[Sample]) {
     assert_eq!((messages.unwrap_or(count), values), (count, 4 * count), "{}", side.name());
 }
 
-/// Nanoseconds per record: by round, by number of threads, by side.
+/// Nanoseconds per record, by round, by number of threads, by side.
 type Figures = Vec<[Vec<f64>; THREADS.len()]>;
 
 fn measure(rounds: usize, sides: &[&dyn Side], samples: &[Sample]) -> Figures {
@@ -126,7 +127,7 @@ fn measure(rounds: usize, sides: &[&dyn Side], samples: &[Sample]) -> Figures {
         }
         figures
     };
-    all(1, false); // Unmeasured.
+    all(1, false); // A warm-up that is not measured.
     (0..rounds).map(|round| THREADS.map(|threads| all(threads, round % 2 == 1))).collect()
 }
 
@@ -156,7 +157,7 @@ pub fn run(report: &mut Report) {
         for peer in ours.len()..sides.len() {
             pair(first, peer, format!("{threads} thread{plural}"));
         }
-        // Our other ways, against the peer that is nearest to what hosts use today.
+        // Compare our other ways with the peer that is closest to common use.
         for other in others.clone() {
             pair(other, ours.len(), format!("{threads} thread{plural}, {}", sides[other].name()));
         }
@@ -168,7 +169,7 @@ pub fn run(report: &mut Report) {
                 case: side.name().to_owned(),
                 unit: "ns/record",
                 peer: format!("{threads} threads against 1"),
-                better: Better::Higher, // Ours by theirs: many by one.
+                better: Better::Higher, // The ratio is ours / theirs: many threads against one.
             };
             let both: Vec<_> = figures.iter().map(|round| (round[group][place], round[0][place])).collect();
             report.add(&pair, &both);

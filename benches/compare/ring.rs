@@ -1,6 +1,7 @@
-//! The ring against other bounded queues of one producer and one consumer: two threads, messages of 56, 248 and
-//! 1,016 bytes, written in batches of 32, read in batches of what is there, up to 256. Each side copies every message in and adds up its words on the way out, and
-//! has room for 512 KiB of messages, the default. Peers carry byte arrays of exactly that size, through their batch interfaces.
+//! Compares the ring with other bounded single-producer single-consumer queues: two threads, messages of 56, 248 and
+//! 1,016 bytes, sent in batches of 32, received in batches of up to 256. Each side copies every message in, adds up
+//! its words on the way out, and has space for 512 KiB of messages, the default. Peers carry byte arrays of exactly
+//! that size through their batch interfaces.
 
 use crate::race::{Better, Pair, Pause, Report, pin};
 use crossbeam_utils::CachePadded;
@@ -11,22 +12,23 @@ use std::sync::{Arc, Barrier};
 use std::time::Instant;
 
 const BATCH: usize = 32;
-/// Messages received at once, at most: what a worker takes from one ring.
+/// The maximum number of messages received at once: the number that a worker takes from one ring.
 const TAKEN: usize = 256;
 const BYTES: usize = 512 << 10;
-/// Messages to choose from.
+/// The number of different messages.
 const SOURCE: usize = 64;
 
-/// One side: makes its two ends, sends up to a batch, receives what is there.
+/// One queue: creates its two ends, sends a batch, receives a batch.
 trait Queue<const N: usize> {
     const NAME: &'static str;
     type Sender: Send;
     type Receiver: Send;
 
     fn make(slots: usize) -> (Self::Sender, Self::Receiver);
-    /// Sends as many of `messages` as there is room for, visible when it returns.
+    /// Sends as many of `messages` as there is space for. They are visible to the receiver when the call returns.
+    /// Returns their number.
     fn send(sender: &mut Self::Sender, messages: &[[u8; N]]) -> usize;
-    /// Receives what is there, up to [`TAKEN`], adding up the words.
+    /// Receives up to [`TAKEN`] messages and adds up their words. Returns the number of messages.
     fn receive(receiver: &mut Self::Receiver, sum: &mut u64) -> usize;
 }
 
@@ -134,7 +136,7 @@ impl<const N: usize> Queue<N> for Ringbuf {
 
     #[inline]
     fn send(sender: &mut Self::Sender, messages: &[[u8; N]]) -> usize {
-        // Copies whole slices at once and publishes once.
+        // Copies whole slices and publishes once.
         sender.push_slice(messages)
     }
 
@@ -217,15 +219,15 @@ impl<const N: usize> Queue<N> for Yring {
     }
 }
 
-/// The floor: slots that never change size, two positions on lines of their own, each end's view of the other's
-/// cached, and nothing checked.
+/// The floor: slots of a fixed size, two positions on separate cache lines, a cached copy of the other end's position
+/// at each end, and no checks.
 struct Bare<const N: usize> {
     slots: Box<[UnsafeCell<[u8; N]>]>,
     head: CachePadded<AtomicUsize>,
     tail: CachePadded<AtomicUsize>,
 }
 
-// SAFETY: the positions hand each slot to one side at a time.
+// SAFETY: the two positions give each slot to one end at a time.
 unsafe impl<const N: usize> Sync for Bare<N> {}
 
 struct BareEnd<const N: usize> {
@@ -259,8 +261,8 @@ impl<const N: usize> Queue<N> for Floor {
         let count = messages.len().min(slots - (end.own - end.other));
         let first = count.min(slots - (end.own & (slots - 1)));
         for (from, place, count) in [(0, end.own & (slots - 1), first), (first, 0, count - first)] {
-            // SAFETY: these slots are free (they lie below the receiver's position plus the number of slots) and in
-            // a row, and so many messages are there from `from` on.
+            // SAFETY: these slots are contiguous and free: they lie below the receiver's position plus the number of
+            // slots. `messages` contains `count` messages from `from` on.
             unsafe {
                 let slot = UnsafeCell::raw_get(end.shared.slots.as_ptr().add(place));
                 slot.copy_from_nonoverlapping(messages.as_ptr().add(from), count);
@@ -279,7 +281,7 @@ impl<const N: usize> Queue<N> for Floor {
         }
         let count = (end.other - end.own).min(TAKEN);
         for _ in 0..count {
-            // SAFETY: the slot is filled: it lies below the sender's published position.
+            // SAFETY: the slot is filled, because it lies below the sender's published position.
             add_words(unsafe { &*end.shared.slots[end.own & (slots - 1)].get() }, sum);
             end.own += 1;
         }
@@ -293,7 +295,7 @@ fn source<const N: usize>() -> Vec<[u8; N]> {
     (0..SOURCE).map(|_| std::array::from_fn(|_| random.next() as u8)).collect()
 }
 
-/// Sends `count` messages from one thread to another; nanoseconds per message.
+/// Sends `count` messages from one thread to another. Returns nanoseconds per message.
 fn transfer<Q: Queue<N>, const N: usize>(
     (sender, receiver): &mut (Q::Sender, Q::Receiver),
     source: &[[u8; N]],
@@ -343,7 +345,7 @@ fn against<Q: Queue<N>, const N: usize>(report: &mut Report, source: &[[u8; N]],
     let slots = BYTES / (N + 8);
     let mut ours = <Corelane as Queue<N>>::make(slots);
     let mut theirs = Q::make(slots);
-    transfer::<Q, N>(&mut theirs, source, SOURCE * 100); // Checked before it is timed, as in every run.
+    transfer::<Q, N>(&mut theirs, source, SOURCE * 100); // Check the queue once before it is timed.
     let pair = Pair {
         bench: "ring",
         case: format!("{N} bytes"),

@@ -1,8 +1,10 @@
-//! Port, worker, port: 64 PeerJS clients on one host thread, one worker, everything parsed, looked up, rewritten and
-//! recorded. Peers are pools of one worker behind channels that do the same: a copy of the message, a lookup under a
-//! read lock, serde_json with borrowed fields, prometheus with resolved handles, and the same cycle counter as clock.
-//! All sides send in batches of 32 with at most 1,024 messages on their way; nobody sleeps where it can be
-//! had. A third case runs host and worker in turns on one thread: what a message costs, whatever the neighbours do.
+//! Measures the path from port to worker to port: 64 PeerJS clients on one host thread and one worker, with every
+//! message parsed, looked up, rewritten and recorded. The peers are pools of one worker behind channels that do the
+//! same: copy the message, look up the recipient under a read lock, parse with serde_json and borrowed fields, record
+//! with prometheus and resolved handles, and read the same cycle counter as clock. All sides send in batches of 32
+//! with at most 1,024 messages in flight. No side sleeps if its interface can avoid it. A third case runs host and
+//! worker alternately on one thread: it measures the cost of a message independently of the other load on the
+//! machine.
 
 use crate::messages::{self, Kind};
 use crate::peers::{Envelope, Metrics, TYPES};
@@ -19,7 +21,7 @@ use std::time::Instant;
 const CLIENTS: usize = 64;
 const BATCH: usize = 32;
 const ON_THEIR_WAY: usize = 1024;
-/// No more bytes than this are on their way, so that no side's queues overflow.
+/// The maximum number of bytes in flight, so that no side's queue overflows.
 const BYTES_ON_THEIR_WAY: usize = 384 << 10;
 
 fn names() -> Vec<String> {
@@ -29,8 +31,8 @@ fn names() -> Vec<String> {
         .collect()
 }
 
-/// A host and its router. `send` takes a message of one client, `flush` is called once per batch; `receive` hands out
-/// what has come, to whom and what.
+/// A host and its router. `send` submits a message of one client, `flush` is called once per batch, and `receive`
+/// passes each delivered message with its recipient.
 trait Side {
     fn send(&mut self, from: usize, message: &[u8]) -> bool;
     fn flush(&mut self) {}
@@ -55,7 +57,7 @@ fn exchange(side: &mut dyn Side, messages: &[Vec<u8>], count: usize) -> f64 {
         match side.receive(&mut |_, message| bytes += black_box(message).len()) {
             0 => {
                 pause.wait();
-                assert!(began.elapsed().as_secs() < 60, "{received} of {sent} messages arrived, and no more");
+                assert!(began.elapsed().as_secs() < 60, "only {received} of {sent} messages arrived");
             }
             some => received += some,
         }
@@ -64,7 +66,7 @@ fn exchange(side: &mut dyn Side, messages: &[Vec<u8>], count: usize) -> f64 {
     began.elapsed().as_nanos() as f64 / count as f64
 }
 
-/// What came of one message each, sorted.
+/// Sends each message once and returns the sorted deliveries.
 fn outcome(side: &mut dyn Side, messages: &[Vec<u8>]) -> Vec<(usize, String)> {
     let mut received = Vec::new();
     for (place, message) in messages.iter().enumerate() {
@@ -75,7 +77,7 @@ fn outcome(side: &mut dyn Side, messages: &[Vec<u8>]) -> Vec<(usize, String)> {
             side.receive(&mut |to, message| {
                 received.push((to, String::from_utf8_lossy(message).into_owned()))
             });
-            assert!(began.elapsed().as_secs() < 10, "nothing came for message {place}");
+            assert!(began.elapsed().as_secs() < 10, "message {place} was not delivered");
         }
     }
     received.sort();
@@ -93,14 +95,14 @@ struct Corelane {
     port: Port,
     clients: Vec<ClientId>,
     handed_out: Vec<(ClientId, u32)>,
-    /// Driven here, where there is but one thread.
+    /// The workers that the host drives if there is only one thread.
     workers: Vec<Worker>,
     _router: Router,
 }
 
 impl Corelane {
     fn new(names: &[String], threads: Threads) -> Self {
-        // Spinning and not pinned to the host's core, as the peers.
+        // The worker spins and is not pinned to the host's core, like the peers.
         let config = Config::default()
             .with(Key::Workers, 1)
             .and_then(|config| config.with(Key::IdleStrategy, 0))
@@ -110,7 +112,7 @@ impl Corelane {
         let (router, workers) = match threads {
             Threads::One => builder.build().unwrap(),
             Threads::Two => {
-                pin(1); // The worker inherits it.
+                pin(1); // The worker inherits the affinity.
                 let router = builder.start().unwrap();
                 pin(0);
                 (router, Vec::new())
@@ -167,7 +169,7 @@ struct Delivery {
     message: Vec<u8>,
 }
 
-/// What a pool's threads share.
+/// The data that a pool's threads share.
 struct Pool {
     by_name: RwLock<HashMap<String, usize>>,
     names: Vec<String>,
@@ -193,7 +195,8 @@ impl Pool {
         Job { from, stamp: self.clock.raw(), message: message.to_vec() }
     }
 
-    /// A worker's part: `started` is when the message before ended; returns when this one did.
+    /// Handles one message on the worker. `started` is the time when the previous message ended. Returns the time
+    /// when this message ended.
     fn handle(&self, job: &Job, started: u64, deliver: impl FnOnce(Delivery)) -> u64 {
         let envelope = Envelope::read(&job.message).expect("a message");
         let message_type = TYPES.iter().position(|name| *name == envelope.message_type).expect("a type");
@@ -222,11 +225,11 @@ struct Channels {
     jobs: crossbeam_channel::Sender<Job>,
     deliveries: crossbeam_channel::Receiver<Delivery>,
     worker: Option<std::thread::JoinHandle<()>>,
-    /// The worker's ends, where there is but one thread.
+    /// The worker's ends of the channels if there is only one thread.
     inline: Option<(crossbeam_channel::Receiver<Job>, crossbeam_channel::Sender<Delivery>)>,
 }
 
-/// A worker's turn; says whether there was anything to do.
+/// Handles the waiting jobs. Returns whether there were any.
 fn work_off(
     pool: &Pool,
     to_do: &crossbeam_channel::Receiver<Job>,
@@ -338,7 +341,8 @@ impl Drop for Tokio {
     }
 }
 
-/// The floor: there and back through two of corelane's own rings, copied by a thread that reads and records nothing.
+/// The floor: sends messages there and back through two of corelane's rings. The worker thread copies them, and
+/// neither parses nor records.
 struct Bare {
     jobs: corelane::ring::Producer,
     deliveries: corelane::ring::Consumer,
@@ -404,14 +408,14 @@ impl Drop for Bare {
     }
 }
 
-/// Makes each side anew for every round, since those that spin would take the core from the other.
+/// Creates a new side for every round, because a spinning side would take the core from the other.
 fn measure(make: &dyn Fn() -> Box<dyn Side>, messages: &[Vec<u8>], count: usize) -> f64 {
     let mut side = make();
     exchange(side.as_mut(), messages, count / 10);
     exchange(side.as_mut(), messages, count)
 }
 
-/// In a thread of its own, since it is pinned.
+/// Runs on a thread of its own, because the thread is pinned.
 pub fn run(report: &mut Report) {
     std::thread::scope(|scope| scope.spawn(|| run_pinned(report)).join().expect("the host's thread"));
 }
@@ -429,7 +433,7 @@ fn run_pinned(report: &mut Report) {
     let bare = || Box::new(Bare::new()) as Box<dyn Side>;
     type Make<'a> = &'a dyn Fn() -> Box<dyn Side>;
     let channels = "crossbeam-channel pool + prometheus";
-    /// Case, messages, how many, ours, whom against, theirs.
+    /// Case, messages, count, our side, name of the peer, the peer's side.
     type Race<'a> = (&'a str, &'a [Vec<u8>], usize, Make<'a>, &'a str, Make<'a>);
     let races: [Race<'_>; 7] = [
         ("200 bytes", &small, 100_000, &two, channels, &pool),

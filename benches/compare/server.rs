@@ -1,7 +1,7 @@
-//! The PeerJS server against npm's `peer`, and against a bare relay on tokio that measures nothing: processes of
-//! their own on free loopback ports, driven by one client of 16 pairs of WebSockets. What counts is messages per
-//! second of the server's processor time, kernel included, and the 99th percentile of the time from one socket to the
-//! other.
+//! Compares the PeerJS server with npm's `peer`, and with a bare relay on tokio that measures nothing. Each server is
+//! a separate process on a free loopback port, driven by one client program with 16 pairs of WebSockets. The figures
+//! are messages per second of the server's processor time, kernel included, and the 99th percentile of the time from
+//! one socket to the other.
 
 use crate::race::{Better, Pair, Report};
 use futures_util::{SinkExt, StreamExt};
@@ -54,8 +54,8 @@ impl Server {
         Ok(server)
     }
 
-    /// Seconds of processor time that the server has taken: all threads, user and kernel. In nanoseconds from the
-    /// scheduler where it keeps them, otherwise in hundredths of a second.
+    /// Seconds of processor time that the server has used: all threads, user and kernel. The scheduler's figure in
+    /// nanoseconds is used if the kernel provides it, otherwise hundredths of a second.
     fn processor_time(&self) -> f64 {
         let process = PathBuf::from(format!("/proc/{}", self.child.id()));
         let threads = std::fs::read_dir(process.join("task")).unwrap();
@@ -70,7 +70,7 @@ impl Server {
         }
         let stat = std::fs::read_to_string(process.join("stat")).unwrap();
         let fields: Vec<&str> = stat.rsplit(')').next().unwrap_or_default().split_whitespace().collect();
-        // utime and stime: the 12th and 13th behind the name.
+        // utime and stime are the 12th and 13th fields after the name.
         fields[11..13].iter().map(|ticks| ticks.parse::<f64>().unwrap()).sum::<f64>() / 100.0
     }
 }
@@ -104,7 +104,7 @@ async fn pairs(address: SocketAddr) -> Vec<Two> {
         let sockets = [connect(address, &names[0]).await, connect(address, &names[1]).await];
         pairs.push(Two { sockets, messages: [candidate(&names[1]), candidate(&names[0])] });
     }
-    // Correct before it is timed: the sender's name is the server's.
+    // Check the result before timing: the relayed message carries the sender's name as the server knows it.
     for (place, pair) in pairs.iter_mut().enumerate() {
         pair.sockets[0].send(pair.messages[0].clone()).await.unwrap();
         let message = pair.sockets[1].next().await.unwrap().unwrap();
@@ -117,7 +117,8 @@ async fn pairs(address: SocketAddr) -> Vec<Two> {
     pairs
 }
 
-/// `batches` times `window` messages one way, then the other. Adds nanoseconds from socket to socket.
+/// Sends `batches` times `window` messages, alternating the direction. Adds each message's time from socket to
+/// socket, in nanoseconds.
 async fn exchange(pair: &mut Two, batches: usize, window: usize, times: &mut Vec<u64>) {
     for batch in 0..batches {
         let from = batch % 2;
@@ -256,7 +257,7 @@ pub fn run(report: &mut Report) {
     }
 }
 
-/// The floor, in a process of its own: reads who it is for, adds who it is from, passes it on.
+/// The floor, in a separate process: reads the recipient, adds the sender, and forwards the message.
 #[expect(clippy::result_large_err, reason = "the handshake's callback is typed so")]
 pub fn bare_relay(address: &str) {
     use std::cell::RefCell;

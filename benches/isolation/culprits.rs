@@ -1,5 +1,5 @@
-//! Who does harm, and what stands against it. Each has a host thread and a port of its own and goes on until it is told to
-//! stop; it counts what it submits and what its port tells it.
+//! The culprits, and the limits that contain them. Each culprit has a host thread and a port of its own and runs
+//! until it is stopped. It counts what it submits and the events that its port delivers.
 
 use corelane::clients::{ClientId, CreditPolicy};
 use corelane::config::{Balance, Config};
@@ -9,20 +9,20 @@ use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::SeqCst};
 use std::time::Duration;
 
-/// What most of them send: so many messages per millisecond.
+/// The number of messages per millisecond that most culprits send.
 const PER_MILLISECOND: u64 = 20;
-/// Once it has done so much it is in full swing: more than a client's credit.
+/// After this number of messages a culprit is in full swing. The number exceeds a client's credit.
 pub const FULL_SWING: u64 = 1_500;
 const UNKNOWN: u64 = 10_000;
 
-/// How a culprit and the innocents come together.
+/// How a culprit and the innocents run together.
 #[derive(Clone, Copy)]
 pub enum Kind {
-    /// A thread beside them, in full swing before they connect.
+    /// A separate thread that is in full swing before the innocents connect.
     Beside(fn(&Router, &mut Host, &Go<'_>)),
-    /// A handler sleeps and its worker is known as stalled before they connect.
+    /// A handler sleeps, and its worker is known to be stalled, before the innocents connect.
     SleepsBefore,
-    /// They are at both workers and send; then a handler on one of these sleeps.
+    /// The innocents are on both workers and send; then a handler on one of the workers sleeps.
     SleepsUnder,
 }
 
@@ -66,7 +66,7 @@ pub const CASES: [Case; 9] = [
                 .with_max_in_flight(512)
                 .and_then(|config| config.with_client_rate(1_000))
                 .and_then(|config| config.with_client_burst(5_000))
-                // What it is sent between two polls: a thousand, and what was in flight before.
+                // The messages sent to the client between two polls: a thousand, plus those already in flight.
                 .and_then(|config| config.with_credit_messages(2_048))
         },
     },
@@ -108,7 +108,7 @@ pub const CASES: [Case; 9] = [
     },
 ];
 
-/// Tells a culprit how long to go on.
+/// Tells a culprit how long to run.
 pub struct Go<'a> {
     pub stop: &'a AtomicBool,
     pub at_least: u64,
@@ -125,7 +125,7 @@ impl Go<'_> {
     }
 }
 
-/// What a culprit has done and been told, counted by itself.
+/// The culprit's own count of what it did and of the events that it got.
 #[derive(Debug, Default)]
 pub struct Tally {
     pub submitted: u64,
@@ -159,7 +159,7 @@ impl Host {
         }
     }
 
-    /// Publishes, takes what has come, and acknowledges it for all but one client.
+    /// Publishes, polls, and acknowledges the deliveries of all clients except `deaf`.
     pub fn turn(&mut self, deaf: Option<ClientId>) {
         self.port.publish();
         let Self { port, tally } = self;
@@ -178,7 +178,7 @@ impl Host {
         port.acknowledge_batch(written);
     }
 
-    /// Turns until nothing of the router's is under way any more.
+    /// Takes turns until the router is quiet.
     pub fn finish(&mut self, router: &Router) {
         wait_until("quiet", || {
             self.turn(None);
@@ -206,7 +206,7 @@ fn candidate(to: &str, length: usize) -> String {
     format!(r#"{{"type":"candidate","to":"{to}","candidate":"{}"}}"#, "c".repeat(length))
 }
 
-/// A steady stream from one client to another of the same host.
+/// Sends a steady stream from one client to another client of the same host.
 fn stream(host: &mut Host, go: &Go<'_>, deaf: bool) {
     let from = host.connect("neighbour", "generic");
     let to = host.connect("deaf", "generic");

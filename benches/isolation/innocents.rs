@@ -1,6 +1,6 @@
-//! Clients that do nothing wrong: they send at planned times, whatever comes back (open loop), and every message is
-//! checked at its recipient: exactly once, in its sender's order. A message's latency counts from its planned time, so one
-//! that could not even be sent in time counts in full.
+//! Well-behaved clients. They send at planned times, whatever is delivered (open loop). Every message is checked at
+//! its recipient: exactly once, in the sender's order. A message's latency counts from its planned time, so a message
+//! that could not be sent in time counts in full.
 
 use corelane::clients::ClientId;
 use corelane::router::{Event, Port, Router};
@@ -8,17 +8,18 @@ use hdrhistogram::Histogram;
 use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
 use std::time::{Duration, Instant};
 
-/// A hang is a failure; nothing here takes as long.
+/// Time-out for a hang. Nothing in this bench takes as long.
 const HANG: Duration = Duration::from_secs(120);
 
-/// How many messages, all senders in turns, and how far apart.
+/// The number of messages, sent by all senders in turn, and the interval between them.
 #[derive(Clone, Copy)]
 pub struct Plan {
     pub messages: u64,
     pub interval: Duration,
 }
 
-/// A sender on one port, its recipient on another, and the worker that the sender was at when it was asked.
+/// A sender on one port, its recipient on another port, and the worker that served the sender when `whereabouts`
+/// determined it.
 struct Pair {
     sender: ClientId,
     recipient: ClientId,
@@ -30,11 +31,11 @@ pub struct Innocents {
     sending: Port,
     receiving: Port,
     pairs: Vec<Pair>,
-    /// Messages submitted by these clients, the question where they are included.
+    /// Messages that these clients submitted, including those of `whereabouts`.
     pub submitted: u64,
 }
 
-/// What has arrived, by group, for whoever runs beside.
+/// The number of delivered messages by group, for the code that runs concurrently.
 pub struct Progress<'a> {
     pub sent: u64,
     pub planned: u64,
@@ -47,14 +48,14 @@ impl Progress<'_> {
         self.received[group].load(SeqCst)
     }
 
-    /// Everything that the group is to send has arrived.
+    /// Whether every planned message of the group has arrived.
     pub fn is_complete(&self, group: usize) -> bool {
         self.received(group) == self.expected[group]
     }
 }
 
 impl Innocents {
-    /// Connects so many pairs. `name` keeps those of several rounds apart.
+    /// Connects `pairs` pairs. `name` distinguishes the pairs of different rounds.
     pub fn connect(router: &Router, pairs: usize, name: &str) -> Self {
         let mut innocents = Self::none(router);
         for place in 0..pairs {
@@ -63,7 +64,7 @@ impl Innocents {
         innocents
     }
 
-    /// Connects pairs until there are so many senders at each of two workers; the group is the worker.
+    /// Connects pairs until there are `each` senders on each of two workers. The group is the worker.
     pub fn connect_at_both(router: &Router, each: usize, name: &str) -> Self {
         let mut innocents = Self::none(router);
         let mut counts = [0; 2];
@@ -74,7 +75,7 @@ impl Innocents {
             innocents.submitted += 1;
             let worker = whereabouts(&mut innocents.sending, sender);
             if counts[worker] == each {
-                innocents.pairs.pop(); // Stays connected, and silent.
+                innocents.pairs.pop(); // The pair stays connected and sends nothing.
                 continue;
             }
             counts[worker] += 1;
@@ -102,8 +103,8 @@ impl Innocents {
         self.pairs.push(Pair { sender, recipient, message, group });
     }
 
-    /// Sends what is planned and waits until all of it has arrived. `beside` is called between sends. The latencies in
-    /// nanoseconds, by group.
+    /// Sends what is planned and waits until all of it has arrived. `beside` is called between sends. Returns the
+    /// latencies in nanoseconds, by group.
     pub fn run(&mut self, plan: Plan, mut beside: impl FnMut(&Progress<'_>)) -> [Histogram<u64>; 2] {
         let Self { sending, receiving, pairs, submitted } = self;
         let count = pairs.len() as u64;
@@ -122,7 +123,7 @@ impl Innocents {
                 let due = plan.messages.min(due.min(u128::from(u64::MAX)) as u64);
                 while sent < due {
                     let pair = &pairs[(sent % count) as usize];
-                    // Never refused: they stay within every limit.
+                    // A submission is never refused, because the innocents stay within every limit.
                     sending.submit(pair.sender, pair.message.as_bytes(), sent).unwrap();
                     sent += 1;
                 }
@@ -132,7 +133,7 @@ impl Innocents {
                 if sent == plan.messages && receiver.is_finished() {
                     break;
                 }
-                assert!(start.elapsed() < HANG, "{sent} sent, {received:?} arrived, and no more");
+                assert!(start.elapsed() < HANG, "{sent} sent, only {received:?} arrived");
                 let next = plan.interval * sent as u32;
                 let pause =
                     if sent < plan.messages { next } else { start.elapsed() + Duration::from_millis(1) };
@@ -144,7 +145,8 @@ impl Innocents {
     }
 }
 
-/// Takes what arrives until all of it has; each message exactly once, each sender's in order.
+/// Polls until every message has arrived. Checks that each message arrives exactly once and that each sender's
+/// messages arrive in order.
 fn receive(
     port: &mut Port,
     pairs: &[Pair],
@@ -163,7 +165,7 @@ fn receive(
             let place = (message.correlation % pairs.len() as u64) as usize;
             let pair = &pairs[place];
             assert_eq!((message.client, message.sender), (pair.recipient, pair.sender));
-            assert_eq!(message.correlation, next[place], "lost, doubled or out of order");
+            assert_eq!(message.correlation, next[place], "lost, duplicated or out of order");
             next[place] += pairs.len() as u64;
             total += 1;
             received[pair.group].fetch_add(1, SeqCst);
@@ -182,7 +184,7 @@ fn receive(
     latencies
 }
 
-/// The worker that a client's messages go to now: it answers a question itself.
+/// The worker that a client's messages currently go to. Its handler answers a request with the worker's number.
 pub fn whereabouts(port: &mut Port, client: ClientId) -> usize {
     port.submit(client, br#"{"type":"offer"}"#, 0).unwrap();
     port.publish();

@@ -1,9 +1,10 @@
-//! What a culprit costs everybody else: rounds with it and without it in turns, in one router. `make isolation` runs it and
-//! writes docs/isolation.md; `--rounds 3` for a quick look, a part of a case's name for some of them.
+//! Measures the cost of a culprit for other clients: alternating rounds with and without the culprit in one router.
+//! `make isolation` runs it and writes docs/isolation.md. `--rounds 3` gives a quick result. A part of a case's name
+//! selects cases.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a benchmark")]
 
-#[allow(dead_code, reason = "tests/isolation.rs looks closer")]
+#[allow(dead_code, reason = "tests/isolation.rs uses more of it")]
 mod culprits;
 #[path = "../compare/document.rs"]
 #[allow(dead_code, reason = "only the line of conditions is used")]
@@ -40,7 +41,7 @@ fn main() {
                 rounds = arguments.next().and_then(|text| text.parse().ok()).expect("--rounds NUMBER");
             }
             "--write-docs" => write_docs = true,
-            "--bench" => {} // What `cargo bench` adds.
+            "--bench" => {} // Added by `cargo bench`.
             _ => only.push(argument),
         }
     }
@@ -60,19 +61,19 @@ fn main() {
     }
 }
 
-/// All rounds of a case in one router.
+/// Runs all rounds of a case in one router.
 fn measure(case: &'static Case, rounds: usize) -> Vec<Row> {
     let gate = Gate::new(SLEEP);
     let mut router = router(case, &gate);
     let mut figures: [Vec<Figures>; 2] = [Vec::new(), Vec::new()];
     let mut innocents = 0;
     let groups = if matches!(case.kind, Kind::SleepsUnder) { 2 } else { 1 };
-    // Once unmeasured.
+    // One warm-up round that is not measured.
     innocents += round(&router, (case, &gate), (false, "warm"), PLAN, 0, |_, _| ()).innocents;
     for number in 0..rounds {
         let mut sides: [Option<[Histogram<u64>; 2]>; 2] = [None, None];
         for turn in 0..2 {
-            // Without, with; then with, without.
+            // The order alternates: without, with; then with, without.
             let with = (number + turn) % 2 == 1;
             let name = format!("{number}-{turn}");
             let one = round(&router, (case, &gate), (with, &name), PLAN, 0, |_, _| ());

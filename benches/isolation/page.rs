@@ -1,4 +1,4 @@
-//! docs/isolation.md: what was measured, written down.
+//! Writes the results to docs/isolation.md.
 
 use crate::culprits::Case;
 use crate::race::{Report, median};
@@ -11,7 +11,7 @@ const QUANTILES: [(f64, &str); 3] = [(0.5, "p50"), (0.99, "p99"), (0.999, "p99.9
 /// p50, p99 and p99.9 in nanoseconds.
 pub type Percentiles = [f64; 3];
 
-/// One round's two sides.
+/// The two sides of one round.
 pub struct Figures {
     pub without: Percentiles,
     pub with: Percentiles,
@@ -21,9 +21,9 @@ pub struct Row {
     pub case: &'static Case,
     pub name: String,
     pub figures: Vec<Figures>,
-    /// Messages that the innocents sent, all of which arrived.
+    /// The number of messages that the innocents sent, all of which arrived.
     pub innocents: u64,
-    /// What became of the culprit's.
+    /// The outcomes of the culprit's messages.
     pub fate: String,
 }
 
@@ -39,7 +39,7 @@ fn ratio(row: &Row, place: usize) -> String {
     format!("{} [{}–{}]", short(median(ratios())), short(min), short(max))
 }
 
-/// A time with three digits.
+/// Formats a time with three digits.
 fn time(nanoseconds: f64) -> String {
     let (value, unit) = match nanoseconds {
         less if less < 1e6 => (less / 1e3, "µs"),
@@ -110,7 +110,7 @@ pub fn write(rows: &[Row], rounds: usize) -> std::io::Result<()> {
     let mut last = "";
     for row in rows {
         if row.case.name == last {
-            continue; // Another group of the same rounds.
+            continue; // This row is another group of the same rounds.
         }
         last = row.case.name;
         let _ = writeln!(text, "| {last} | {} | {} | {} |", row.case.about, row.innocents, row.fate);

@@ -1,4 +1,4 @@
-//! A round of a case: its router, the innocents, and the culprit beside them or not.
+//! One round of a case: its router, the innocents, and optionally the culprit.
 
 use crate::culprits::{Case, FULL_SWING, Go, Host, Kind, Tally, is_quiet, wait_until};
 use crate::innocents::{Innocents, Plan, Progress, whereabouts};
@@ -13,11 +13,11 @@ use std::time::Duration;
 /// Pairs of innocent clients.
 const PAIRS: usize = 8;
 
-/// Where a handler sleeps until it is opened, but not longer than `most`.
+/// A handler sleeps at the gate until the gate is opened, at most for `most`.
 pub struct Gate {
     most: Duration,
     open: AtomicBool,
-    /// Handlers that have come here, and that have left.
+    /// The number of handlers that have entered and left.
     entered: AtomicU64,
     pub left: AtomicU64,
 }
@@ -42,7 +42,7 @@ impl Gate {
     }
 }
 
-/// The router that a case's rounds run in, with and without the culprit alike.
+/// The router for all rounds of a case, with and without the culprit.
 pub fn router(case: &Case, gate: &Arc<Gate>) -> Router {
     let config = Config::default()
         .with_workers(2)
@@ -65,18 +65,19 @@ pub fn router(case: &Case, gate: &Arc<Gate>) -> Router {
         .unwrap()
 }
 
-/// What a round has shown.
+/// The result of a round.
 pub struct Round {
-    /// The innocents' latencies, by group. All are in the first, but where they are at both workers: there the first has
-    /// those that the culprit has nothing to do with.
+    /// The innocents' latencies, by group. All are in the first group, unless the innocents are on both workers. In
+    /// that case the first group has the clients that do not share the culprit's worker.
     pub latencies: [Histogram<u64>; 2],
-    /// What the innocents submitted.
+    /// The number of messages that the innocents submitted.
     pub innocents: u64,
     pub tally: Tally,
 }
 
-/// One round of a case, with its culprit or without. `at_least` is how much the culprit does, however soon the innocents are
-/// done; `beside_sleep` is called between their sends while a handler sleeps, with the group that is at its worker.
+/// Runs one round of a case, with its culprit or without. The culprit does at least `at_least` submissions, however
+/// soon the innocents are done. While a handler sleeps, `beside_sleep` is called between the innocents' sends, with
+/// the group on the handler's worker.
 pub fn round(
     router: &Router,
     (case, gate): (&Case, &Gate),
@@ -109,7 +110,7 @@ pub fn round(
             let before = stalls(router);
             host.submit(client, r#"{"type":"bye"}"#);
             host.turn(None);
-            // Counted once nobody is placed there any more.
+            // The router counts the stall when it no longer places clients on the worker.
             wait_until("stalled", || stalls(router) > before);
             let mut innocents = Innocents::connect(router, PAIRS, name);
             let latencies = innocents.run(plan, |progress| beside_sleep(progress, 1));
@@ -146,18 +147,19 @@ pub fn round(
             (latencies, innocents.submitted, Tally::default())
         }
     };
-    // The next round's clients are placed as these were.
+    // Wait until no worker is stalled, so that the next round's clients are placed in the same way.
     let moved_on = || router.stats().workers.iter().all(|worker| !worker.stalled);
     wait_until("quiet", || is_quiet(router) && moved_on());
     Round { latencies, innocents, tally }
 }
 
-/// How often a worker has become stalled.
+/// The number of times that a worker became stalled.
 fn stalls(router: &Router) -> u64 {
     router.stats().workers.iter().map(|worker| worker.stalls).sum()
 }
 
-/// What became of the culprit's, by the router's own figures: everything that is not the innocents', who lost nothing.
+/// The outcomes of the culprit's messages, from the router's own figures: all messages except the innocents', which
+/// were all delivered.
 pub fn fate(stats: &Stats, innocents: u64) -> String {
     let all = &stats.accounting;
     let list = |counts: &[(&'static str, u64)]| {

@@ -1,11 +1,11 @@
-//! What an actor does next, at the top or inside host code, and what holds after each step.
+//! Chooses an actor's next act, at the top level or inside host code, and checks the invariants after each step.
 
 use crate::ledger::ended;
 use crate::watching;
 use crate::world::World;
 use std::time::Duration;
 
-/// How many acts one step may lead to.
+/// The maximum number of acts that one step may lead to.
 const FUEL: u64 = 30;
 
 impl World {
@@ -16,7 +16,7 @@ impl World {
         self.check();
     }
 
-    /// One more act from inside host code, while there is fuel.
+    /// Performs one more act inside host code while fuel is left.
     pub fn act_inside(&self) {
         if self.calm.get() || self.depth.get() >= 4 || self.fuel.get() == 0 {
             return;
@@ -74,7 +74,7 @@ impl World {
         self.hands.advance(Duration::from_millis(milliseconds));
     }
 
-    /// Where messages are placed, and what looks at the workers.
+    /// Changes the placement of clients, or evaluates the workers' state.
     pub fn place(&self) {
         let worker = self.below(self.setup.workers as u64) as usize;
         match self.below(4) {
@@ -91,7 +91,7 @@ impl World {
         }
     }
 
-    /// What ends something for good.
+    /// Rare acts that end something permanently.
     fn seldom(&self) {
         match self.below(3) {
             0 if self.setup.may_stop && self.chance(20) => self.request_stop(),
@@ -122,14 +122,14 @@ impl World {
         self.reach(|reached| reached.drains += 1);
     }
 
-    /// Says what it does, where one seed is looked at.
+    /// Prints an act when a single seed is traced.
     pub fn trace(&self, text: impl FnOnce() -> String) {
         if self.traced {
             eprintln!("{:1$}{2}", "", 2 * self.depth.get() as usize, text());
         }
     }
 
-    /// Where every message is.
+    /// Prints the state of every message.
     pub fn trace_accounts(&self) {
         self.trace(|| {
             let accounting = self.router.accounting();
@@ -142,15 +142,15 @@ impl World {
         });
     }
 
-    /// What holds at every moment.
+    /// Checks the invariants that hold at every moment.
     pub fn check(&self) {
-        assert_eq!(watching::panics(), self.panics, "a panic that no actor has thrown");
+        assert_eq!(watching::panics(), self.panics, "a panic that no actor threw");
         let accounting = self.router.accounting();
         let ledger = self.ledger.borrow();
         let ended = ended(&accounting);
-        assert!(ended <= accounting.submitted, "more ended than came: {accounting:?}");
+        assert!(ended <= accounting.submitted, "more messages ended than were submitted: {accounting:?}");
         let done = accounting.consumed + accounting.undeliverable;
-        assert!(done <= accounting.deliveries, "more deliveries ended than came: {accounting:?}");
+        assert!(done <= accounting.deliveries, "more deliveries ended than were created: {accounting:?}");
         assert_eq!(accounting.submitted, ledger.submitted, "{accounting:?}");
         assert!(ledger.refused <= accounting.refused, "{} told, {accounting:?}", ledger.refused);
         assert_eq!(accounting.consumed, ledger.events, "{accounting:?}");

@@ -1,4 +1,4 @@
-//! What a host submits in batches, as calls, and until a ring is full.
+//! Submits messages in batches, as synchronous calls, and until a ring is full.
 
 use crate::submitting::{Draft, Way};
 use crate::world::{World, catch, throw};
@@ -7,7 +7,7 @@ use corelane::router::Routed;
 use std::time::Duration;
 
 impl World {
-    /// Several at once; who is told of each may throw, or has had enough.
+    /// Submits several messages at once. The callback that gets each result may panic or stop the batch.
     pub fn batch(&self) {
         let Some((client, place)) = self.client_and_place() else { return };
         if !Self::can_submit(place) {
@@ -47,7 +47,7 @@ impl World {
         }
     }
 
-    /// A call that does not wait. From a worker's thread it is refused, and not counted.
+    /// Makes a call with a zero time-out. From a worker's thread the call is refused and not counted.
     pub fn route(&self) {
         let Some((client, place)) = self.client_and_place() else { return };
         if !Self::can_submit(place) {
@@ -61,7 +61,7 @@ impl World {
         });
         let result = result.unwrap();
         self.trace(|| format!("route {number} {client:?}: {result:?}"));
-        // A call has no value of its own: whatever comes of it would come as number 0.
+        // A call has no correlation value of its own: anything delivered for it would carry number 0.
         self.ledger.borrow_mut().sent[number as usize].dead = true;
         if self.inside.get() > 0 {
             assert_eq!(result, Err(Error::OwnThread));
@@ -74,11 +74,12 @@ impl World {
             Err(Error::Timeout) => self.reach(|reached| reached.timeouts += 1),
             Err(Error::TooManyCalls(_)) => self.ledger.borrow_mut().refused += 1,
             Err(error) => self.answered(number, Some(&error)),
-            Ok(other) => panic!("no worker has run: {other:?}"),
+            Ok(other) => panic!("a call was answered although no worker ran: {other:?}"),
         }
     }
 
-    /// Submits until the ring is full, has it drained, and says that it is about to wait: it must not.
+    /// Submits until the ring is full, lets the workers drain it, and arms the port. The port must not sleep, because
+    /// there is space again.
     pub fn stall(&self) {
         let Some((client, place)) = self.client_and_place() else { return };
         if self.setup.driven || self.is_inside() || !Self::can_submit(place) {
@@ -93,13 +94,13 @@ impl World {
             self.publish_on(place);
             while (0..self.workers.len()).map(|worker| self.work_on(worker)).sum::<usize>() > 0 {}
             let armed = self.arm(place);
-            assert!(armed != Some(true), "there is room, and it would sleep");
+            assert!(armed != Some(true), "the port would sleep although the ring has space");
             self.reach(|reached| reached.stalled_ports += 1);
         }
         self.calm.set(false);
     }
 
-    /// As much as goes in.
+    /// Submits until the port refuses.
     pub fn flood(&self) {
         let Some((client, place)) = self.client_and_place() else { return };
         for _ in 0..self.below(30) {

@@ -1,4 +1,4 @@
-//! Clients: connected, disconnected, in rooms, on whichever port.
+//! Connects and disconnects clients and moves them in and out of rooms, on any port.
 
 use crate::ledger::{Peer, name_of, room_of};
 use crate::setup::PROTOCOL;
@@ -17,7 +17,7 @@ impl World {
         self.tokens.get()
     }
 
-    /// Mostly one that is there.
+    /// Picks a client, usually a connected one.
     pub fn some_client(&self) -> Option<u64> {
         let ledger = self.ledger.borrow();
         let there: Vec<_> =
@@ -33,7 +33,7 @@ impl World {
         self.pick(&all)
     }
 
-    /// A client and its port, or now and then another.
+    /// Picks a client with its own port, or occasionally with another port.
     pub fn client_and_place(&self) -> Option<(u64, &Place)> {
         let client = self.some_client()?;
         let home = self.ledger.borrow().peers[&client].port;
@@ -41,11 +41,11 @@ impl World {
         Some((client, place.or_else(|| self.some_place())?))
     }
 
-    /// Mostly one that is connected.
+    /// Picks a name, usually that of a connected client.
     pub fn some_name(&self) -> u64 {
         let ledger = self.ledger.borrow();
         let mut names = ledger.peers.values().filter(|peer| peer.has_name()).map(|peer| peer.name);
-        // The first few, so that many messages have the same recipient.
+        // Prefer the first three names, so that many messages have the same recipient.
         let few: Vec<_> = names.by_ref().take(3).collect();
         match self.below(4) {
             0 => self.pick(&few),
@@ -55,7 +55,7 @@ impl World {
         .unwrap_or_else(|| self.below(self.setup.names))
     }
 
-    /// Mostly one that the client is in.
+    /// Picks a room, usually one that the client is a member of.
     pub fn room_for(&self, client: u64) -> u64 {
         let ledger = self.ledger.borrow();
         let rooms = ledger.peers[&client].rooms.iter().filter(|(_, left)| left.is_none());
@@ -75,7 +75,7 @@ impl World {
         }
     }
 
-    /// Connects a client, if its port is not in use and there is room.
+    /// Connects a client, if its port is not in use and a client slot is free.
     pub fn connect_as(&self, place: &Place, name: u64) -> Option<u64> {
         let token = self.new_token();
         let text = name_of(name);
@@ -99,11 +99,15 @@ impl World {
                 assert!(!self.stopped.get() && !self.draining.get());
                 self.reach(|reached| reached.reused += u64::from(id.0 >> 32 > 1));
                 let replaced = ledger.peers.insert(id.0, Peer::new(name, token, place.serial.get()));
-                assert!(replaced.is_none(), "a handle was given twice");
+                assert!(replaced.is_none(), "a client handle was issued twice");
                 Some(id.0)
             }
             Err(Error::NameTaken(id)) => {
-                assert_eq!(holder(name).map(|(id, _)| *id), Some(id.0), "{text} is taken by nobody");
+                assert_eq!(
+                    holder(name).map(|(id, _)| *id),
+                    Some(id.0),
+                    "{text} is reported as taken, and no client has that name"
+                );
                 None
             }
             Err(Error::TooManyClients(_)) => {
@@ -116,7 +120,7 @@ impl World {
             }
             Err(Error::Refused(Refused::Closed)) => {
                 let lost = self.workers.iter().all(|hand| hand.gone.get());
-                assert!(self.stopped.get() || lost, "closed, and its router runs");
+                assert!(self.stopped.get() || lost, "the port is closed although its router runs");
                 None
             }
             Err(other) => panic!("{other}"),
@@ -147,10 +151,10 @@ impl World {
         }
     }
 
-    /// Why something was not done for a client.
+    /// Checks that an operation on a client failed for a valid reason.
     fn assert_not_open(&self, error: &Error, client: u64, peer: &Peer, place: &Place) {
         match error {
-            Error::StaleClient => assert!(peer.leaving || peer.gone, "{client:x} is there: {peer:?}"),
+            Error::StaleClient => assert!(peer.leaving || peer.gone, "{client:x} is connected: {peer:?}"),
             Error::WrongPort => assert_ne!(peer.port, place.serial.get()),
             other => panic!("{other}"),
         }
@@ -197,13 +201,14 @@ impl World {
         }
     }
 
-    /// Nothing of rooms is in use while host code runs, other than what runs where a value is dropped.
+    /// The room table is in use only while a worker drops a value of the host. Other host code never runs during that
+    /// time.
     fn assert_busy(&self) {
-        assert!(is_dropping(), "rooms are busy, and no worker is");
+        assert!(is_dropping(), "rooms are busy although no worker drops a value");
         self.reach(|reached| reached.rooms_busy += 1);
     }
 
-    /// In and out of rooms, more often than lists may be kept.
+    /// Joins and leaves rooms, more often than retired member lists may be kept.
     pub fn churn(&self) {
         if self.calm.get() {
             return;
@@ -238,14 +243,14 @@ impl World {
                 peer.rooms.insert(room, Some(now));
             }
             Some(Err(Error::StaleRoom | Error::NotAMember)) => {
-                assert!(peer.rooms[&room].is_some(), "it is a member");
+                assert!(peer.rooms[&room].is_some(), "the client is a member of the room");
             }
             Some(Err(Error::RoomsBusy)) => self.assert_busy(),
             Some(Err(error)) => self.assert_not_open(&error, client, peer, place),
         }
     }
 
-    /// Everybody whom there is room for, in one room.
+    /// Connects as many clients as the router admits and joins them all to one room.
     pub fn fill_a_room(&self) {
         let place = &self.ports[0];
         for name in 0..self.setup.max_clients {

@@ -1,11 +1,12 @@
-//! The end of a run: everything is driven until nothing moves, and then everything must add up and be free again.
+//! Ends a run: drives everything until nothing moves. Then all accounts must balance and every resource must be free
+//! again.
 
 use crate::ledger::ended;
 use crate::values;
 use crate::world::World;
 use std::time::Duration;
 
-/// A bound for what comes to its end by itself, in rounds.
+/// Upper bound, in rounds, for the router to become idle.
 const ROUNDS: usize = 3_000;
 
 impl World {
@@ -15,7 +16,7 @@ impl World {
             self.request_stop();
         }
         for place in self.ports.iter().filter(|place| place.serial.get() > 0) {
-            // One whose submitting side is gone can only be released.
+            // A port that has no submitting side left can only be released.
             if place.plain.borrow().is_none() && place.shared.borrow().is_none() {
                 self.release(place);
             }
@@ -34,7 +35,7 @@ impl World {
         self.request_stop();
         self.drive_all();
         self.assert_accounts();
-        assert!(self.workers.iter().all(|hand| hand.gone.get()), "a worker never stops");
+        assert!(self.workers.iter().all(|hand| hand.gone.get()), "a worker did not stop");
         for place in self.ports.iter().filter(|place| place.serial.get() > 0) {
             self.release(place);
         }
@@ -47,7 +48,7 @@ impl World {
             reached.closings_listed += paths.map(|path| path.closings_maximum).sum::<u64>();
             reached.worker_lost += stats.messages.failures.get("worker_lost");
         });
-        assert_eq!(values::living(), 0, "what was given away is not dropped, or twice");
+        assert_eq!(values::living(), 0, "an owned payload was not dropped exactly once");
     }
 
     fn some_worker_runs(&self) -> bool {
@@ -58,7 +59,7 @@ impl World {
     fn drive_all(&self) {
         let mut idle = 0;
         for round in 0..ROUNDS {
-            // Late enough for what is held, and at first not.
+            // Advance little at first, then enough for held messages to expire.
             self.hands.advance(Duration::from_millis(if round < 20 { 1 } else { 20 }));
             let mut moved = 0;
             for place in self.ports.iter().filter(|place| place.serial.get() > 0) {
@@ -83,7 +84,7 @@ impl World {
         panic!("never quiet: {:?}", self.router.accounting());
     }
 
-    /// Conservation where nothing is under way.
+    /// Checks conservation of messages while nothing is in flight.
     fn assert_accounts(&self) {
         self.check();
         let accounting = self.router.accounting();
@@ -111,11 +112,11 @@ impl World {
         }
         self.drive_all();
         for (id, peer) in &self.ledger.borrow().peers {
-            assert!(!peer.is_there(), "{id:x} has left, and its last event does not come: {peer:?}");
+            assert!(!peer.is_there(), "{id:x} was disconnected and never got its last event: {peer:?}");
         }
     }
 
-    /// Nobody is there: nothing is kept for anybody.
+    /// Checks that the router keeps nothing when no client is connected.
     fn assert_free(&self) {
         let stats = self.router.stats();
         assert_eq!((stats.payloads_waiting, stats.payload_bytes), (0, 0), "payloads");
@@ -123,15 +124,15 @@ impl World {
         assert_eq!(stats.placement.permits_available, self.setup.permits, "permits");
     }
 
-    /// As many clients as there can be come, get a message, and go.
+    /// Connects the maximum number of clients, sends each a message, and disconnects them.
     fn all_names_again(&self) {
         self.open_port();
         let Some(place) = self.some_place() else { return };
-        // For the rate: what is sent again must be allowed again.
+        // Let the rate limiter's token bucket refill before new messages are sent.
         self.hands.advance(Duration::from_secs(10));
         let mut fresh = Vec::new();
         for name in 0..self.setup.max_clients {
-            let client = self.connect_as(place, name).expect("a slot is not free again");
+            let client = self.connect_as(place, name).expect("a client slot was not freed");
             fresh.push(client);
             if name % 8 == 7 {
                 self.drive_few();
@@ -145,14 +146,14 @@ impl World {
             self.drive_few();
         }
         let came = self.ledger.borrow().events - before;
-        assert_eq!((came, wanted), (wanted, fresh.len() as u64), "fresh clients get nothing");
+        assert_eq!((came, wanted), (wanted, fresh.len() as u64), "new clients did not get their messages");
         self.reach(|reached| reached.fresh += wanted);
         self.disconnect_all();
         self.assert_accounts();
         self.assert_free();
     }
 
-    /// A few rounds: enough for what a few clients cause, whatever the batch.
+    /// Drives a few rounds: enough for the messages of a few clients, whatever the batch size.
     fn drive_few(&self) {
         for _ in 0..12 {
             for place in self.ports.iter().filter(|place| place.serial.get() > 0) {

@@ -1,5 +1,5 @@
-//! The host's code that the router runs: handlers, answers to tasks, the base route. They send, relay, act on anything else,
-//! throw.
+//! Host code that the router runs: handlers, callbacks that answer tasks, and the base route. It sends, relays,
+//! performs any other act, and panics.
 
 use crate::ledger::{To, emission_bytes, name_of};
 use crate::world::{World, throw};
@@ -12,7 +12,7 @@ pub fn handle(world: &World, request: &mut Request<'_>) -> Result<(), Failed> {
     world.inside.set(world.inside.get() + 1);
     world.reach(|reached| reached.handlers += 1);
     let is_closed = world.ledger.borrow().peers[&request.client().0].closed;
-    assert!(!is_closed, "its sender's last event has come before");
+    assert!(!is_closed, "a handler runs after its sender's last event");
     world.trace(|| format!("handle {} of {:?}", request.correlation(), request.client()));
     let result = crate::world::catch(|| world.answer(request));
     world.inside.set(world.inside.get() - 1);
@@ -22,7 +22,7 @@ pub fn handle(world: &World, request: &mut Request<'_>) -> Result<(), Failed> {
     })
 }
 
-/// What the base route is given is handled: nothing comes of it any more.
+/// A message that the base route handles is taken over: nothing may be delivered for it afterwards.
 pub fn base(world: &World, request: &BaseRequest<'_>) -> bool {
     let text = String::from_utf8_lossy(request.message);
     let number = text.split("\"payload\":[").nth(1).and_then(|rest| rest.split(',').next());
@@ -50,7 +50,8 @@ impl World {
         for _ in 0..self.below(4) {
             match self.below(10) {
                 0 | 1 => {
-                    // Nothing of rooms is in use when this returns.
+                    // When `relay` returns, the router no longer uses the room table, so room operations must
+                    // succeed.
                     let _ = self.relay(request);
                     if self.chance(40) {
                         self.churn();
@@ -81,7 +82,7 @@ impl World {
         }
     }
 
-    /// A message that a call has brought has no number: it counts as number 0, which is nobody's.
+    /// A message of a synchronous call has no number. It counts as number 0, which belongs to no client.
     fn number(&self, request: &Request<'_>) -> Option<u64> {
         Some(request.correlation()).filter(|number| *number > 0)
     }
@@ -94,7 +95,7 @@ impl World {
             let sent = &mut ledger.sent[number as usize];
             if sent.place == 0 {
                 sent.place = place + 1;
-                // A place of its own among the emissions.
+                // The relayed message occupies one position among the emissions, so that their order can be checked.
                 ledger.emit(number, To::Nobody, 0);
                 ledger.sent[number as usize].emissions -= 1;
             }
@@ -124,7 +125,7 @@ impl World {
         self.ledger.borrow_mut().emissions[id as usize].ok = result.is_ok();
     }
 
-    /// A stop gives up this worker, as if the handler never returned.
+    /// Stops the router without waiting. The stop gives up this worker, as if its handler never returned.
     fn give_up(&self, request: &mut Request<'_>) {
         self.request_stop();
         let stuck = self.router.stop_within(Duration::ZERO);

@@ -1,9 +1,9 @@
-//! What was given to the router, and what it has said to that.
+//! Records everything that was given to the router, and every answer and event that the router returned for it.
 
 use corelane::metrics::Accounting;
 use std::collections::BTreeMap;
 
-/// Whom a message names.
+/// The recipient that a message names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum To {
     Name(u64),
@@ -12,30 +12,30 @@ pub enum To {
     Nobody,
 }
 
-/// A client, from its connect on; kept when it is closed.
+/// A client from its connect on. The entry stays after the client is closed.
 #[derive(Debug)]
 pub struct Peer {
     pub name: u64,
     pub token: u64,
-    /// The serial number of its port.
+    /// The serial number of the client's port.
     pub port: u64,
-    /// Its disconnect was called.
+    /// The host has called `disconnect`.
     pub leaving: bool,
     pub nameless: bool,
-    /// Its last event has come.
+    /// The client's last event has been delivered.
     pub closed: bool,
-    /// Its port was released: nothing comes any more.
+    /// The client's port was released: no event may follow.
     pub gone: bool,
     pub closing: bool,
-    /// Handed out and not acknowledged: messages and bytes.
+    /// Messages and bytes that were handed out and not yet acknowledged.
     pub handed: (u32, u32),
-    /// By room: when it left, if it did.
+    /// Per room: when the client left it, or `None` while it is a member.
     pub rooms: BTreeMap<u64, Option<u64>>,
     pub room_ids: BTreeMap<u64, u64>,
-    /// From each sender, or for what hosts sent from each port: the last that came.
+    /// The last message received from each sender; for messages of the host itself, from each port.
     pub last_from: BTreeMap<(bool, u64), (u64, u64)>,
     pub lefts: u64,
-    /// The message that the latest notice of a late one was about.
+    /// The message that the client's latest expiry notice refers to.
     pub last_late: u64,
 }
 
@@ -63,45 +63,45 @@ impl Peer {
         !self.leaving && !self.nameless && !self.gone
     }
 
-    /// Whether the host may still do something with it.
+    /// Whether the host may still use the client.
     pub fn is_there(&self) -> bool {
         !self.closed && !self.gone
     }
 }
 
-/// A message that was given to a port; its number is its place in the ledger.
+/// A message that was given to a port. Its number is its index in the ledger.
 #[derive(Debug)]
 pub struct Sent {
-    /// 0: the host itself.
+    /// The sender; 0 for the host itself.
     pub from: u64,
     /// The serial number of the port.
     pub port: u64,
     pub to: To,
     pub fill: u64,
     pub at: u64,
-    /// Its place among all, as they were given to ports.
+    /// The message's position in the order in which all messages were given to ports.
     pub order: u64,
     pub tell: bool,
     pub is_leave: bool,
-    /// Nothing may come of it: it was refused, taken back or taken over.
+    /// Nothing may be delivered for the message: it was refused, withdrawn or taken over.
     pub dead: bool,
-    /// Its place among what its handler sent, if that had it relayed.
+    /// If a handler relayed the message: its position, from 1 on, among the emissions; 0 otherwise.
     pub place: u64,
-    /// What its handler sent.
+    /// The number of messages that the handler sent for this message.
     pub emissions: u64,
     pub refusals: u64,
     pub expired: bool,
-    /// Who got it.
+    /// The clients that got the message.
     pub reached: Vec<u64>,
 }
 
-/// What a handler sent.
+/// A message that a handler sent.
 #[derive(Debug)]
 pub struct Emission {
     pub number: u64,
     pub to: To,
     pub fill: u64,
-    /// The router has said that it is on its way.
+    /// The router returned `Ok` for it.
     pub ok: bool,
     pub delivered: bool,
 }
@@ -111,7 +111,7 @@ pub struct Ledger {
     pub peers: BTreeMap<u64, Peer>,
     pub sent: Vec<Sent>,
     pub emissions: Vec<Emission>,
-    /// Messages given to ports, as the router counts them.
+    /// Messages given to ports, counted as the router counts them.
     pub submitted: u64,
     pub refused: u64,
     pub events: u64,
@@ -121,17 +121,17 @@ pub struct Ledger {
     pub orders: u64,
 }
 
-/// The bytes behind a number that are checked on arrival.
+/// The filler bytes after a number, which are checked on delivery.
 pub fn filling(number: u64, length: u64) -> String {
     (0..length).map(|place| char::from(b'a' + ((number + place) % 26) as u8)).collect()
 }
 
-/// What a handler sends.
+/// The bytes of a message that a handler sends.
 pub fn emission_bytes(number: u64, fill: u64) -> String {
     format!("E{number}:{}", filling(number, fill))
 }
 
-/// What a host sends itself.
+/// The bytes of a message that the host itself sends.
 pub fn send_bytes(number: u64, fill: u64) -> String {
     format!("S{number}:{}", filling(number, fill))
 }
@@ -159,7 +159,7 @@ impl Ledger {
         number
     }
 
-    /// A message is given to a port now.
+    /// Notes that a message is given to a port.
     pub fn give(&mut self, number: u64) {
         self.orders += 1;
         self.sent[number as usize].order = self.orders;
@@ -171,13 +171,13 @@ impl Ledger {
         self.emissions.len() as u64 - 1
     }
 
-    /// The host has written so much.
+    /// Notes that the host has acknowledged messages and bytes of a client.
     pub fn acknowledge(&mut self, client: u64, messages: u32, bytes: u32) {
         let Some(peer) = self.peers.get_mut(&client).filter(|peer| peer.is_there()) else { return };
         peer.handed = (peer.handed.0.saturating_sub(messages), peer.handed.1.saturating_sub(bytes));
     }
 
-    /// A port is released.
+    /// Notes that a port is released.
     pub fn release(&mut self, port: u64) {
         for peer in self.peers.values_mut().filter(|peer| peer.port == port) {
             peer.gone = true;
@@ -193,7 +193,7 @@ pub fn room_of(room: u64) -> String {
     format!("room {room}")
 }
 
-/// Submissions that have come to an end, whichever it was.
+/// The number of submissions that have ended, with whichever outcome.
 pub fn ended(of: &Accounting) -> u64 {
     of.refused + of.ok + of.failed + of.expired + of.taken_over
 }

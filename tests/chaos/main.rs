@@ -1,10 +1,11 @@
-//! A whole router on one thread under actors that do everything that a host may do, from anywhere that host code runs: in
-//! handlers, in the callbacks of polls, in answers to tasks, in the base route. Limits are small, so that everything is full
-//! and slots are reused all the time. Beside it a ledger of what was given to the router; it does not say what must come,
-//! it says what must not (`events`), and what must add up (`ending`).
+//! Runs a whole router on one thread. Actors do everything that a host may do, from every place where host code runs:
+//! handlers, poll callbacks, answers to tasks, and the base route. Limits are small, so that queues are full and
+//! client slots are reused all the time. A ledger records everything that was given to the router. The ledger does
+//! not predict events. It checks that no forbidden event is delivered (`events`) and that all accounts balance at the
+//! end (`ending`).
 //!
-//! `CORELANE_CHAOS_SEEDS=100000 cargo test --release --test chaos` runs more seeds; `CORELANE_CHAOS_SEED=17` runs that one,
-//! with `CORELANE_CHAOS_TRACE=1` saying what it does; `CORELANE_CHAOS_FIRST` is the first of many.
+//! `CORELANE_CHAOS_SEEDS=100000 cargo test --release --test chaos` runs more seeds. `CORELANE_CHAOS_SEED=17` runs
+//! that seed only, and `CORELANE_CHAOS_TRACE=1` prints its acts. `CORELANE_CHAOS_FIRST` is the first seed of a range.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test")]
 

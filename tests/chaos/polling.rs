@@ -1,4 +1,4 @@
-//! Ports polled, waited for and acknowledged.
+//! Polls ports, waits for them, and acknowledges messages.
 
 use crate::world::{Place, World, catch, throw};
 use corelane::clients::{ClientId, Outstanding};
@@ -6,7 +6,7 @@ use corelane::error::{Error, Refused};
 use corelane::router::{Event, Poller, Port};
 use std::time::Duration;
 
-/// A port's polling side, taken out of its place.
+/// A port's polling side, taken out of its place while it is used.
 pub enum Polling {
     Plain(Port),
     Shared(Poller),
@@ -51,7 +51,7 @@ impl Polling {
 }
 
 impl World {
-    /// Runs something on a port's polling side, unless it is in use.
+    /// Runs code on a port's polling side, unless it is in use.
     fn polling<R>(&self, place: &Place, run: impl FnOnce(&mut Polling) -> R) -> Option<R> {
         let plain = place.plain.take().map(Polling::Plain);
         let mut polling = plain.or_else(|| place.poller.take().map(Polling::Shared))?;
@@ -76,7 +76,7 @@ impl World {
         }
     }
 
-    /// One poll. Says how many events it took.
+    /// Polls once. Returns the number of events.
     pub fn poll_place(&self, place: &Place, limit: usize) -> usize {
         let serial = place.serial.get();
         self.trace(|| format!("poll {serial} {limit}"));
@@ -113,7 +113,7 @@ impl World {
                     assert_eq!(error, Error::Refused(Refused::Closed));
                     assert!(port.is_over());
                     let over = self.stopped.get() || self.workers.iter().all(|hand| hand.gone.get());
-                    assert!(over, "the port is over, and its router runs");
+                    assert!(over, "the port is closed although its router runs");
                     0
                 }
                 None => 1,
@@ -122,7 +122,7 @@ impl World {
         taken.unwrap_or(0)
     }
 
-    /// Acknowledges some, all, more than there is, and for clients that are not there.
+    /// Acknowledges some messages, all, more than were handed out, and for clients that are not connected.
     pub fn acknowledge(&self) {
         let Some(place) = self.some_place() else { return };
         let mut written = Vec::new();
@@ -140,7 +140,7 @@ impl World {
         self.acknowledge_on(place, &written);
     }
 
-    /// Everything that was handed out is written.
+    /// Acknowledges everything that was handed out.
     pub fn acknowledge_all(&self) {
         for place in self.ports.iter().filter(|place| place.serial.get() > 0) {
             let serial = place.serial.get();
@@ -188,17 +188,17 @@ impl World {
             Err(Error::WrongPort) => assert_ne!(peer.port, serial),
             Err(error) => {
                 assert_eq!(error, Error::StaleClient);
-                assert!(!peer.is_there(), "it is there: {peer:?}");
+                assert!(!peer.is_there(), "the client is connected: {peer:?}");
             }
         }
     }
 
-    /// Nothing of a client that is there is outstanding.
+    /// Checks that a connected client has nothing unacknowledged.
     pub fn assert_nothing_outstanding(&self, client: u64) {
         let port = self.ledger.borrow().peers[&client].port;
         let Some(place) = self.place_of(port) else { return };
         let left = self.polling(place, |port| port.outstanding(ClientId(client)).unwrap()).unwrap();
-        assert_eq!((left.messages, left.bytes), (0, 0), "all is acknowledged");
+        assert_eq!((left.messages, left.bytes), (0, 0), "everything was acknowledged");
     }
 
     pub fn rebind(&self) {
@@ -224,7 +224,7 @@ impl World {
         }
     }
 
-    /// Says that it is about to wait, or waits for no time.
+    /// Arms the port, or waits for zero time.
     pub fn wait(&self) {
         let Some(place) = self.some_place() else { return };
         if self.chance(40) {
@@ -236,20 +236,24 @@ impl World {
         }
         let was_over = self.polling(place, |port| port.is_over());
         match self.arm(place) {
-            // Whoever sleeps misses nothing.
+            // A port that may sleep must not have missed anything.
             Some(true) => {
                 let events = self.ledger.borrow().events;
                 self.poll_place(place, 1_000);
-                assert_eq!(self.ledger.borrow().events, events, "it would sleep, and there is something");
+                assert_eq!(
+                    self.ledger.borrow().events,
+                    events,
+                    "the port would sleep although an event is waiting"
+                );
                 let is_over = self.polling(place, |port| port.is_over());
-                assert_eq!(was_over, is_over, "it would sleep, and its workers have left");
+                assert_eq!(was_over, is_over, "the port would sleep although its workers have ended");
             }
             Some(false) => self.reach(|reached| reached.arms += 1),
             None => {}
         }
     }
 
-    /// Says that a port is about to wait. Nothing where it is in use.
+    /// Arms a port before a sleep. Returns `None` if the port is in use.
     pub fn arm(&self, place: &Place) -> Option<bool> {
         self.polling(place, |port| match port {
             Polling::Plain(port) => port.arm(),

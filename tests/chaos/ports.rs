@@ -1,11 +1,11 @@
-//! Ports: opened, shared, released, from wherever host code runs.
+//! Opens, shares and releases ports, from every place where host code runs.
 
 use crate::submitting::Way;
 use crate::world::{Place, World};
 use corelane::error::Error;
 
 impl World {
-    /// The places of open ports.
+    /// The indices of open ports.
     pub fn open_places(&self) -> Vec<usize> {
         (0..self.ports.len()).filter(|place| self.ports[*place].serial.get() > 0).collect()
     }
@@ -18,7 +18,8 @@ impl World {
         self.ports.iter().find(|place| place.serial.get() == serial)
     }
 
-    /// Opens a port where one can be opened at once: a place that was released is free when its workers have left it.
+    /// Opens a port if one can be opened at once. The place of a released port is free after its workers have
+    /// detached from it.
     pub fn open_port(&self) {
         let Some(place) = self.ports.iter().find(|place| place.serial.get() == 0) else { return };
         if self.stopped.get() {
@@ -34,7 +35,7 @@ impl World {
             return;
         }
         let port = match self.router.port() {
-            Err(Error::TooManyPorts(_)) if self.setup.driven => return, // A worker waits for tasks.
+            Err(Error::TooManyPorts(_)) if self.setup.driven => return, // A worker waits for its tasks to be done.
             port => port.unwrap(),
         };
         self.serials.set(self.serials.get() + 1);
@@ -51,7 +52,7 @@ impl World {
         self.reach(|reached| reached.shared_ports += 1);
     }
 
-    /// Releases a port, or one half of a shared one.
+    /// Releases a port, or one half of a shared port.
     pub fn release_port(&self) {
         let Some(place) = self.some_place() else { return };
         if place.poller.borrow().is_some() && place.shared.borrow().is_some() && self.chance(30) {
@@ -65,7 +66,7 @@ impl World {
     pub fn release(&self, place: &Place) {
         let (plain, poller) = (place.plain.take(), place.poller.take());
         if plain.is_none() && poller.is_none() {
-            return; // In use.
+            return; // The port is in use.
         }
         self.trace(|| format!("release {}", place.serial.get()));
         self.ledger.borrow_mut().release(place.serial.get());

@@ -1,4 +1,4 @@
-//! What the runs came across.
+//! Counts the situations that the runs reached.
 
 use crate::reached::reached;
 

@@ -1,4 +1,4 @@
-//! What chance alone seldom brings together: a few acts in a row, of which each is one that a host may do.
+//! Short sequences of acts that chance alone rarely produces. A host may perform each of these acts.
 
 use crate::ledger::{To, filling, name_of};
 use crate::world::{Place, World};
@@ -20,7 +20,8 @@ impl World {
         }
     }
 
-    /// One message of a type and to a name, with nothing random about it. Says whether it was accepted.
+    /// Submits one message of a type to a name, with nothing random about it. Returns its number if the port accepted
+    /// it.
     fn submit_plainly(
         &self,
         client: u64,
@@ -46,7 +47,7 @@ impl World {
         result.is_ok().then_some(number)
     }
 
-    /// One cycle of each worker in which nobody acts.
+    /// Runs one cycle of each worker while no actor acts.
     fn cycle_calmly(&self) -> usize {
         self.calm.set(true);
         let work = (0..self.workers.len()).map(|worker| self.work_on(worker)).sum();
@@ -54,7 +55,7 @@ impl World {
         work
     }
 
-    /// Notices of late messages come in their order, though their client moves in between.
+    /// Expiry notices keep their order although their client moves to another worker in between.
     fn late_notices_and_moves(&self) {
         let Some((client, place)) = self.client_and_place() else { return };
         for _ in 0..4 {
@@ -67,7 +68,8 @@ impl World {
         }
     }
 
-    /// A name connects when what is held for it is due, and its post waits behind others: it gets what is held.
+    /// A name connects when the messages held for it are due to expire, and its post waits behind other records. The
+    /// client gets the held messages.
     fn late_post(&self) {
         let Some((client, place)) = self.client_and_place() else { return };
         let before = self.router.accounting();
@@ -88,9 +90,10 @@ impl World {
         let now = self.router.accounting();
         let ended = |one: &Accounting| (one.failed, one.expired, one.refused, one.taken_over);
         if now.held <= before.held || ended(&now) != ended(&before) {
-            return; // It may have ended: no room to hold it, or behind one whose time was over.
+            return; // It ended: there was no space to hold it, or it was behind an expired one.
         }
-        // Without a clock that moves, its post alone brings what is held; and that may be lost to a full ring.
+        // If the clock does not move, only the post releases the held message, and the post may be lost to a full
+        // ring.
         let is_due = self.chance(50);
         if is_due {
             self.hands.advance(Duration::from_secs(1));
@@ -106,19 +109,19 @@ impl World {
             self.cycle_calmly();
         }
         let left = self.router.accounting().held;
-        assert!(left < held, "{number} is held, and its name is connected");
+        assert!(left < held, "{number} is still held although its name is connected");
         self.calm.set(true);
         for place in self.ports.iter().filter(|place| place.serial.get() > 0) {
             self.poll_place(place, 1_000);
         }
         self.calm.set(false);
         let has_expired = self.ledger.borrow().sent[number as usize].expired;
-        assert!(!has_expired, "{number} has expired, and its name is connected");
+        assert!(!has_expired, "{number} has expired although its name is connected");
         self.reach(|reached| reached.late_posts += 1);
     }
 
-    /// The way from a worker to a port is full of notices that take no credit: closings wait on its list, and their clients
-    /// leave, and others come.
+    /// Fills the egress ring and the backlog of a port with notices that take no credit. Close requests then wait on
+    /// the worker's list while their clients leave and others connect.
     fn clog(&self) {
         let Some((client, place)) = self.client_and_place() else { return };
         let others: Vec<_> = {
@@ -127,7 +130,7 @@ impl World {
                 ledger.peers.iter().filter(|(_, peer)| peer.port == place.serial.get() && peer.has_name());
             here.map(|(id, peer)| (*id, peer.name)).filter(|(id, _)| *id != client).take(4).collect()
         };
-        // Their credit is used up first: what finds no room gives its credit back.
+        // Use up the recipients' credit first. A delivery that finds no space gives its credit back.
         for _ in 0..3 {
             self.cycle_calmly();
             self.poll_place(place, 1_000);
@@ -145,7 +148,7 @@ impl World {
         for (other, _) in &others {
             self.disconnect_one(*other, place);
         }
-        // One worker answers, perhaps not the one on whose list they are.
+        // Run one worker, which may not be the one with the waiting close requests.
         self.calm.set(true);
         let one = self.below(self.workers.len() as u64) as usize;
         self.work_on(one);
@@ -160,7 +163,7 @@ impl World {
         self.reach(|reached| reached.clogs += 1);
     }
 
-    /// So many messages of one client to each of the others.
+    /// Sends `count` messages from one client to each of the others.
     fn overload(&self, client: u64, place: &Place, others: &[(u64, u64)], count: u32) {
         for (_, name) in others {
             for _ in 0..count {
@@ -173,7 +176,7 @@ impl World {
         }
     }
 
-    /// A worker is lost with deliveries that its port has not taken, and those who caused them go on.
+    /// Loses a worker with deliveries that its port has not taken. The senders continue.
     fn loss_between_messages(&self) {
         let Some((client, place)) = self.client_and_place() else { return };
         if !self.setup.may_lose || self.chance(50) {
@@ -192,7 +195,7 @@ impl World {
         self.publish_on(place);
         self.cycle_calmly();
         self.lose_worker();
-        // Its port looks at another worker first every other time.
+        // The port alternates which worker it polls first.
         self.poll_place(place, 0);
         for _ in 0..3 {
             self.submit_plainly(client, place, "now", Some(name), None);

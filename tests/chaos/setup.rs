@@ -1,4 +1,4 @@
-//! One run's configuration: small limits, in all combinations.
+//! The configuration of one run: small limits, in all combinations.
 
 use crate::random::Random;
 use corelane::config::{Config, Key};
@@ -10,21 +10,21 @@ pub const PROTOCOL: &str = "chaos";
 #[derive(Debug)]
 pub struct Setup {
     pub max_clients: u64,
-    /// Names that clients have: more than clients.
+    /// The number of names that clients use: more than there are clients.
     pub names: u64,
     pub workers: usize,
     pub ports: usize,
     pub credit: (u32, u32),
     pub max_message: u64,
     pub permits: u64,
-    /// The mode keeps order.
+    /// The `balance` mode keeps the order of a client's messages.
     pub ordered: bool,
     pub driven: bool,
     pub based: bool,
     pub may_stop: bool,
     pub may_lose: bool,
     pub may_drain: bool,
-    /// Hundreds of clients in one room.
+    /// Whether hundreds of clients share one room.
     pub big: bool,
 }
 

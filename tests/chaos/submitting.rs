@@ -1,4 +1,4 @@
-//! What a host submits: messages of all types and sizes, copied or given away, and its own.
+//! Submits messages of all types and sizes, copied or owned by the router, and messages of the host itself.
 
 use crate::ledger::{To, filling, name_of, room_of, send_bytes};
 use crate::values::{Value, Whims};
@@ -35,7 +35,7 @@ pub struct Draft {
 }
 
 impl World {
-    /// Runs something on a port's submitting side, unless it is in use or gone.
+    /// Runs code on a port's submitting side, unless it is in use or dropped.
     pub fn submitting<R>(&self, place: &Place, run: impl FnOnce(Way<'_>) -> R) -> Option<R> {
         let shared = place.shared.borrow().clone();
         if let Some(shared) = shared {
@@ -59,7 +59,7 @@ impl World {
             _ => self.below(40),
         };
         let (kind, to) = match self.below(40) {
-            // Where there are hundreds, they are in one room.
+            // If there are hundreds of clients, they are in one room.
             0..30 if self.setup.big => (self.pick(&["room", "room", "act"]).unwrap(), To::Room(0)),
             0..8 => ("relay", To::Name(name)),
             8..12 => ("now", To::Name(name)),
@@ -90,7 +90,7 @@ impl World {
         Draft { number, client: ClientId(client), bytes }
     }
 
-    /// What a port has answered; nothing where a value of the host's has thrown.
+    /// Records a port's answer. The answer is `None` if a value of the host panicked.
     pub fn answered(&self, number: u64, answer: Option<&Error>) {
         let mut ledger = self.ledger.borrow_mut();
         self.trace(|| {
@@ -109,7 +109,7 @@ impl World {
         self.reach(|reached| match reason {
             Refused::Full => reached.full += 1,
             Refused::Closed => {
-                assert!(stopped || lost, "closed, and all its workers run");
+                assert!(stopped || lost, "the port is closed although all its workers run");
                 reached.after_stop += u64::from(stopped);
             }
             Refused::Draining => assert!(self.draining.get()),
@@ -156,7 +156,7 @@ impl World {
         SubmitOptions { correlation: number, stamp, tell_expired }
     }
 
-    /// Says whether it was refused since the ring is full.
+    /// Returns whether the port refused the message because the ring is full.
     pub fn submit_one(&self, place: &Place, Draft { number, client, bytes }: Draft) -> bool {
         if !Self::can_submit(place) {
             return false; // The base route has released the port.
@@ -192,7 +192,7 @@ impl World {
             Way::Shared(_) => unreachable!("asked before"),
         });
         self.trace(|| format!("{:?}", self.router.accounting()));
-        // Where the value has thrown when its length was asked for, nothing has been submitted.
+        // If the value panicked when its length was read, nothing was submitted.
         let counted = ahead() - before;
         self.ledger.borrow_mut().submitted += counted;
         self.reach(|reached| reached.given += 1);

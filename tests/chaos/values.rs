@@ -1,4 +1,5 @@
-//! What a host gives away: values whose own code panics, shrinks, or is run where the router drops them. Each is dropped once.
+//! Owned payloads whose own code panics, shrinks, or acts when the router drops them. Each must be dropped exactly
+//! once.
 
 use crate::world::{throw, world};
 use std::cell::Cell;
@@ -6,7 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
 
 static LIVING: AtomicU64 = AtomicU64::new(0);
 
-/// Values that are not dropped yet.
+/// The number of values that are not dropped yet.
 pub fn living() -> u64 {
     LIVING.load(SeqCst)
 }
@@ -16,15 +17,15 @@ pub struct Value {
     whims: Whims,
 }
 
-/// What a value does, beside having bytes.
+/// The misbehaviour of a value.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Whims {
-    /// The reading at which it panics.
+    /// The read at which the value panics.
     pub reading: u64,
-    /// The reading from which on it is shorter.
+    /// The read from which on the value is shorter.
     pub shrinks: u64,
     pub dropping: bool,
-    /// It acts where it is dropped.
+    /// The value performs an act when it is dropped.
     pub acts: bool,
 }
 
@@ -33,7 +34,7 @@ thread_local! {
     static DROPPING: Cell<bool> = const { Cell::new(false) };
 }
 
-/// Whether a value acts where it is dropped: a worker may be in the middle of its batch there.
+/// Whether a value is being dropped. A worker may be in the middle of its batch then.
 pub fn is_dropping() -> bool {
     DROPPING.get()
 }

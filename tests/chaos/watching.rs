@@ -1,21 +1,21 @@
-//! What watches the runs: a thread that ends the process where a seed takes too long, and a hook that counts panics. The
-//! actors throw without the hook (`resume_unwind`), so every panic that it sees is a defect, wherever it is caught.
+//! Watches the runs: a thread ends the process if a seed takes too long, and a panic hook counts panics. The actors
+//! panic without the hook (`resume_unwind`), so every panic that the hook sees is a defect, wherever it is caught.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
 use std::time::{Duration, Instant};
 
-/// How long a seed may take.
+/// The maximum time for one seed.
 const PATIENCE: Duration = Duration::from_secs(20);
 
 static PANICS: AtomicU64 = AtomicU64::new(0);
 
-/// Panics that the hook has seen so far.
+/// The number of panics that the hook has seen so far.
 pub fn panics() -> u64 {
     PANICS.load(SeqCst)
 }
 
-/// The present seed, plus one; 0 while there is none.
+/// The current seed plus one; 0 between runs.
 pub struct Watch(Arc<AtomicU64>);
 
 impl Watch {

@@ -1,4 +1,4 @@
-//! Workers: driven by hand, at any time, from anywhere; their tasks; their loss.
+//! Drives workers by hand, at any time and from any place; finishes their tasks; loses workers.
 
 use crate::handlers;
 use crate::world::{Hand, World, catch};
@@ -7,7 +7,7 @@ use corelane::error::{Error, Failed};
 use corelane::router::{TaskId, Worker};
 use std::time::Duration;
 
-/// A message that is out.
+/// A task that the host holds.
 #[derive(Clone, Copy, Debug)]
 pub struct Out {
     id: TaskId,
@@ -24,7 +24,7 @@ impl World {
         self.work_on(worker);
     }
 
-    /// One round of one worker, unless it is in use or gone. Says how much it did.
+    /// Runs one cycle of a worker, unless the worker is in use or gone. Returns the amount of work done.
     pub fn work_on(&self, worker: usize) -> usize {
         let hand = &self.workers[worker];
         let Some(mut taken) = hand.worker.take() else { return 0 };
@@ -78,7 +78,7 @@ impl World {
             worker.cycle(now)
         };
         if was_empty && hand.tasks.borrow().is_empty() {
-            hand.cycled.set(began); // It has left what was released before.
+            hand.cycled.set(began); // The worker has detached from the ports that were released before.
         }
         if let Some(id) = hand.last_done.get() {
             assert_eq!(worker.done(id, 1, Ok(())), Err(Error::StaleTask), "done twice");
@@ -97,7 +97,7 @@ impl World {
         work
     }
 
-    /// One task that no earlier one of the same client is out with is done.
+    /// Finishes one task for which no earlier task of the same client is out.
     fn finish_one(&self, hand: &Hand, worker: &mut Worker) -> usize {
         let out = hand.tasks.borrow().clone();
         let first = |at: &usize| !out[..*at].iter().any(|earlier| earlier.client == out[*at].client);
@@ -106,7 +106,11 @@ impl World {
         let task = hand.tasks.borrow_mut().remove(at);
         let id = task.id;
         self.finish_elsewhere(id);
-        assert_eq!(worker.task(id).map(|task| task.correlation()), Some(task.number), "its view has changed");
+        assert_eq!(
+            worker.task(id).map(|task| task.correlation()),
+            Some(task.number),
+            "the task's view has changed"
+        );
         self.trace(|| format!("finish {task:?}"));
         let result = match self.below(4) {
             0 => worker.done(id, 1, if self.chance(50) { Ok(()) } else { Err(Failed::Handler) }),
@@ -122,7 +126,7 @@ impl World {
         1
     }
 
-    /// Another worker knows nothing of it.
+    /// Checks that another worker rejects the task's id.
     fn finish_elsewhere(&self, id: TaskId) {
         for hand in self.workers.iter().filter(|_| !self.calm.get()) {
             if let Some(worker) = hand.worker.borrow_mut().as_mut() {

@@ -1,5 +1,5 @@
-//! The router, its workers and ports, each in a place that it is taken out of while it is used: what runs inside it finds
-//! the others, and never itself.
+//! The router with its workers and ports. Each worker or port is taken out of its place while it is used, so code
+//! that runs inside it can use the others, but never that same worker or port.
 
 use crate::ledger::Ledger;
 use crate::random::Random;
@@ -18,24 +18,24 @@ thread_local! {
     static WORLD: RefCell<Option<Rc<World>>> = const { RefCell::new(None) };
 }
 
-/// The present run, for code that the router calls.
+/// The current run, for code that the router calls.
 pub fn world() -> Rc<World> {
     WORLD.with_borrow(|world| Rc::clone(world.as_ref().expect("no run")))
 }
 
-/// A run has failed: nothing of it is looked at any more.
+/// Leaks the state of a failed run, so that no destructor runs.
 pub fn forget() {
     std::mem::forget(WORLD.take());
 }
 
-/// What the actors throw.
+/// The payload of the actors' panics.
 pub struct Thrown;
 
 pub fn throw() -> ! {
     std::panic::resume_unwind(Box::new(Thrown))
 }
 
-/// Runs code in which an actor may throw. Nothing: one did.
+/// Runs code in which an actor may panic. Returns `None` if one did.
 pub fn catch<R>(code: impl FnOnce() -> R) -> Option<R> {
     match std::panic::catch_unwind(std::panic::AssertUnwindSafe(code)) {
         Ok(result) => Some(result),
@@ -44,10 +44,10 @@ pub fn catch<R>(code: impl FnOnce() -> R) -> Option<R> {
     }
 }
 
-/// A port's place.
+/// A place that holds one port.
 #[derive(Default)]
 pub struct Place {
-    /// The port's number, from 1 on; 0 for none.
+    /// The port's serial number, from 1 on; 0 for none.
     pub serial: Cell<u64>,
     pub plain: RefCell<Option<Port>>,
     pub shared: RefCell<Option<SharedPort>>,
@@ -58,7 +58,7 @@ pub struct Hand {
     pub worker: RefCell<Option<Worker>>,
     pub tasks: RefCell<Vec<workers::Out>>,
     pub last_done: Cell<Option<TaskId>>,
-    /// When its last cycle began; no cycle comes any more where it is gone.
+    /// When the worker's last cycle began. There are no more cycles once the worker is gone.
     pub cycled: Cell<u64>,
     pub gone: Cell<bool>,
 }
@@ -77,22 +77,22 @@ pub struct World {
     reached: RefCell<Reached>,
     pub serials: Cell<u64>,
     pub tokens: Cell<u64>,
-    /// When ports were released that a worker may not have left yet.
+    /// When ports were released from which a worker may not have detached yet.
     pub releases: RefCell<Vec<u64>>,
     pub depth: Cell<u64>,
     pub fuel: Cell<u64>,
-    /// Inside a worker.
+    /// The nesting depth of code inside a worker.
     pub inside: Cell<u64>,
-    /// Nobody throws or acts any more.
+    /// No actor panics or acts any more.
     pub calm: Cell<bool>,
     pub stopped: Cell<bool>,
     pub draining: Cell<bool>,
-    /// Panics before this run.
+    /// The number of panics before this run.
     pub panics: u64,
     pub traced: bool,
 }
 
-/// One run.
+/// Runs one seed.
 pub fn run(seed: u64) -> Reached {
     let mut random = Random(seed.wrapping_mul(0x2545_f491_4f6c_dd1d).wrapping_add(seed));
     let (setup, config) = Setup::random(&mut random);
@@ -137,7 +137,7 @@ pub fn run(seed: u64) -> Reached {
         traced: std::env::var_os("CORELANE_CHAOS_TRACE").is_some(),
         setup,
     });
-    // What hosts send themselves has a number from 1 on: a sender's 0 is nobody.
+    // Messages of the host itself are numbered from 1 on, because a sender of 0 means no client.
     world.ledger.borrow_mut().send(0, 0, crate::ledger::To::Nobody, 0);
     world.trace(|| format!("{:?}", world.setup));
     WORLD.set(Some(Rc::clone(&world)));

@@ -1,4 +1,4 @@
-//! Our ways to record: a thread's own recorder first, which is what others are compared with.
+//! Corelane's ways to record. The first, a thread's own recorder, is the one that peers are compared with.
 
 use super::{Recording, Side, cycle};
 use crate::peers::TYPES;
@@ -20,14 +20,15 @@ pub fn sides() -> Vec<Box<dyn Side>> {
 
 #[derive(Clone, Copy)]
 enum Way {
-    /// `Recorder::record`.
+    /// Uses `Recorder::record`.
     Alone { client: bool },
-    /// `Monitor::record_labelled`: threads share four sets of cells.
+    /// Uses `Monitor::record_labelled`: threads share four sets of cells.
     Shared { client: bool },
 }
 
-/// A host that reports to a monitor, labels and clients looked up once. With a client, each thread has one of its own, as
-/// connections belong to network threads; its six figures are more than any peer counts.
+/// A host that reports to a monitor. Labels and clients are looked up once. With a client, each thread reports one
+/// client of its own, because a connection belongs to one network thread. A client's six figures are more than any
+/// peer counts.
 struct Host {
     name: &'static str,
     way: Way,
@@ -94,7 +95,7 @@ impl Side for Host {
     }
 }
 
-/// A worker's shard, which what it routes is counted in: one thread's by its type.
+/// A worker's shard, which counts the messages that the worker routes. One thread writes it.
 struct Worker {
     totals: Arc<Mutex<(u64, u64)>>,
 }
@@ -121,7 +122,7 @@ impl Side for Worker {
     }
 }
 
-/// Leaves behind what it has counted.
+/// Adds its totals to the shared totals when it is dropped.
 struct Shard(corelane::metrics::bench::BenchRecorder, Arc<Mutex<(u64, u64)>>);
 
 impl Drop for Shard {

@@ -1,7 +1,8 @@
-//! The peers, each as its documentation says that it is fastest. All count a message's arrival, outcome and bytes by type,
-//! its outcome by protocol and by application, and put it into four histograms. Ours also keep bytes by protocol and
-//! application, every histogram's sum, minimum and maximum, the time of the last message, the named spans and the slow
-//! ones: the comparison favours the peers. So does what is said at each of them.
+//! The peers, each in the way that its documentation calls the fastest. Every peer counts a message's arrival,
+//! outcome and bytes by type, and its outcome by protocol and by application, and records it in four histograms.
+//! Corelane also keeps bytes by protocol and application, the sum, minimum and maximum of every histogram, the time
+//! of the last message, the named spans and the slow messages. The comparison therefore favours the peers. The
+//! comment of each peer lists further differences in its favour.
 
 use super::{Recording, Sample, Side, cycle};
 use crate::peers::{Metrics, TYPES};
@@ -28,8 +29,8 @@ pub fn sides() -> Vec<Box<dyn Side>> {
     ]
 }
 
-/// The prometheus crate, its handles resolved beforehand. Its histograms have no minimum and maximum, and 22 cells where
-/// ours have 1,025.
+/// The prometheus crate with handles resolved in advance. Its histograms have no minimum and maximum, and 22 cells
+/// where corelane's have 1,025.
 struct Prometheus(Arc<Metrics>);
 
 impl Side for Prometheus {
@@ -53,19 +54,19 @@ impl Side for Prometheus {
 }
 
 fn bounded() -> histogram::Histogram {
-    // The bounds that corelane exports, as with the other prometheus.
+    // The bounds that corelane exports, as for the prometheus crate.
     histogram::Histogram::new(corelane::metrics::OCTAVE_BOUNDS.iter().map(|(bound, _)| *bound as f64 / 1e9))
 }
 
 type Counters = Family<u8, Counter>;
 type Latencies = Family<u8, histogram::Histogram>;
 
-/// prometheus-client's families. Labels are one byte: no label set is cheaper to hash.
+/// prometheus-client's families. A label is one byte, the cheapest label set to hash.
 #[derive(Clone)]
 struct Families {
     received: Counters,
     bytes: Counters,
-    /// By type, by protocol, by application; so are the service times.
+    /// By type, by protocol and by application, as are the service times.
     ok: [Counters; 3],
     service: [Latencies; 3],
     queue_wait: Latencies,
@@ -84,7 +85,7 @@ impl Default for Families {
     }
 }
 
-/// What one message goes to.
+/// The metrics that one message updates.
 struct Handles {
     received: Counter,
     bytes: Counter,
@@ -94,7 +95,7 @@ struct Handles {
 }
 
 impl Families {
-    /// Asks for each at every message, by the guards that `get_or_create` gives.
+    /// Looks up each metric for every message, through the guards that `get_or_create` returns.
     #[inline]
     fn record(&self, one: &Sample) {
         let (label, service) = (one.message_type as u8, one.service as f64 * 1e-9);
@@ -133,9 +134,10 @@ impl Handles {
     }
 }
 
-/// The prometheus-client crate: no minimum and maximum, 22 cells. Threads that sleep for its locks are not charged for it.
+/// The prometheus-client crate. Its histograms have no minimum and maximum, and 22 cells. Threads that sleep on its
+/// locks are not charged for the sleep.
 struct Client {
-    /// Whether a thread keeps its handles, or asks for them by label at every message.
+    /// Whether a thread keeps its handles. If not, it looks them up by label for every message.
     handles: bool,
     families: Arc<Families>,
 }
@@ -165,17 +167,17 @@ impl Side for Client {
 enum Histograms {
     /// Each thread has its own cells.
     Shards(Box<metriken::ShardedCounterHistogramGroup>),
-    /// All threads have the same.
+    /// All threads share the same cells.
     Atomic(Vec<metriken::AtomicCounterHistogram>),
 }
 
-/// metriken: counters in shards, each thread's set as the crate says, and histograms with as many cells as ours. They have no
-/// sum, minimum and maximum, and their count is not published by itself.
+/// metriken: sharded counters with one set per thread, as the crate recommends, and histograms with as many cells as
+/// corelane's. The histograms have no sum, minimum and maximum, and do not publish their count separately.
 struct Metriken(&'static str, Arc<(metriken::ShardedCounterGroup, Histograms)>);
 
 impl Metriken {
     fn new(name: &'static str, histograms: Histograms) -> Self {
-        // Three for each type, one each for the protocol and the application.
+        // Three counters for each type, one for the protocol and one for the application.
         let counters = metriken::ShardedCounterGroup::new(3 * TYPES.len() + 2);
         Self(name, Arc::new((counters, histograms)))
     }
@@ -233,9 +235,9 @@ impl Side for Metriken {
     }
 }
 
-/// hdrhistogram's recorder: histograms alone, and no counters at all. Its cells are at most 0.8 % wide; one digit less, and they
-/// would be wider than ours. A collector's phase, which makes each thread send its histograms away and begin
-/// new ones, comes after a round and is not in its time.
+/// hdrhistogram's recorder: histograms only, no counters. Its cells are at most 0.8 % wide; with one digit less they
+/// would be wider than corelane's. The collector's phase makes each thread hand over its histograms and start new
+/// ones. It runs after a round and is not part of the round's time.
 struct Hdr(Mutex<Vec<SyncHistogram<u64>>>);
 
 impl Hdr {
@@ -272,7 +274,8 @@ impl Side for Hdr {
     }
 }
 
-/// Plain additions to as many words as a record writes, chosen as freely: nothing that counts can cost less.
+/// Plain additions to as many words as a record writes, at equally varied addresses. No counting method can cost
+/// less.
 pub struct Floor;
 
 impl Side for Floor {
@@ -285,7 +288,7 @@ impl Side for Floor {
         Box::new(move |samples, count| {
             cycle(samples, count, |one| {
                 let (first, second) = (one.message_type << 11, one.message_type + 1);
-                // A histogram's cell, its sum and its generation; four times.
+                // The cell, the sum and the generation of a histogram, for four histograms.
                 for (base, value) in
                     [(first, one.service), (first, one.queue_wait), (2, one.service), (4 << 10, one.service)]
                 {
