@@ -1,12 +1,12 @@
-//! A consumer trusts nothing: whatever bytes a producer leaves in a ring, it reads inside the ring, ends, and says so.
-//! Invariant I7.
+//! The receiver of a ring trusts no data: whatever bytes the sender leaves in a ring, the receiver reads only inside
+//! the ring, terminates, and reports the corruption. Invariant I7.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test")]
 
 use corelane::ring::{Corrupt, ring};
 use proptest::prelude::*;
 
-/// Publishes one record whose prefix then is overwritten, and reads it.
+/// Publishes one record, overwrites its prefix, and reads it.
 fn read_with_prefix(length: u32, kind: u16) -> Result<Option<usize>, Corrupt> {
     let (mut producer, mut consumer) = ring(1024).unwrap();
     let record = producer.claim(64, 1, 0).unwrap();
@@ -34,7 +34,7 @@ proptest! {
     fn any_bytes_are_read_inside_the_ring(bytes in proptest::collection::vec(any::<u8>(), 256)) {
         let (mut producer, mut consumer) = ring(1024).unwrap();
         for _ in 0..4 {
-            // Move on, so that records and pads meet the ring's end.
+            // Advance the positions, so that records and pads reach the end of the ring.
             let record = producer.claim(250, 1, 0).unwrap();
             record[..250].copy_from_slice(&bytes[..250]);
             producer.commit();

@@ -1,5 +1,5 @@
-//! What a client may have outstanding, what its lack of credit leads to, and how long writing takes: known input,
-//! exact figures. Rows R12, R16, M2; invariants I4, I8, I9.
+//! A client's credit, the consequences when it is used up, and write times: known input, exact figures. Rows R12,
+//! R16, M2; invariants I4, I8, I9.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test")]
 
@@ -14,7 +14,7 @@ use std::time::Duration;
 const OFFER: &[u8] = br#"{"type":"offer","to":"ben"}"#;
 const CURSOR: &[u8] = br#"{"type":"cursor","to":"ben"}"#;
 
-/// What was handed out, in short.
+/// A delivered event in short form.
 #[derive(Debug, PartialEq, Eq)]
 enum Seen {
     Message(u64, u32),
@@ -100,7 +100,7 @@ impl Bench {
         self.turn()
     }
 
-    /// Closes, refusals and drops for want of credit; messages that failed for it.
+    /// Closes, refusals and drops because of missing credit, and messages that failed for that reason.
     fn credit_figures(&self) -> (u64, u64, u64, u64) {
         let stats = self.router.stats();
         let worker = &stats.workers[0];
@@ -145,7 +145,7 @@ fn a_notice_that_finds_its_port_full_is_counted() {
     let config = config(1, 60).with(Key::MaxMessage, 64).unwrap();
     let config = config.with(Key::RingBytes, 8192).and_then(|config| config.with(Key::BacklogBytes, 8192));
     let mut bench = Bench::new(config.unwrap());
-    // Nobody polls: sixty messages, then notices fill ring and backlog.
+    // Nothing is polled: sixty messages, then notices, fill the egress ring and the backlog.
     for number in 0..400 {
         bench.port.submit(bench.ann, OFFER, number).unwrap();
         bench.port.publish();
@@ -161,7 +161,7 @@ fn a_notice_that_finds_its_port_full_is_counted() {
     assert_eq!(
         (stats.routing.workers_active, stats.routing.workers_idle),
         (1, 0),
-        "something waits for room"
+        "something waits for space"
     );
     let mut seen = bench.poll();
     seen.extend(bench.turn());
@@ -207,7 +207,7 @@ fn a_held_message_is_refused_like_any_other_and_an_expiry_notice_causes_none() {
     }
     let eve = bench.port.connect("eve", "test", "", 3).unwrap();
     assert_eq!(bench.turn(), [Seen::Message(3, 39), Seen::Refused(1, eve, 2)]);
-    // Ann's own credit goes to one expiry notice; the next is no longer given, and counted.
+    // One expiry notice uses up Ann's credit. The next notice is not delivered, and is counted.
     for name in ["fay", "gus"] {
         let message = format!(r#"{{"type":"held","to":"{name}"}}"#);
         assert_eq!(bench.send(message.as_bytes(), 3), []);
@@ -263,7 +263,11 @@ fn outstanding_is_what_is_given_and_not_acknowledged_and_its_maximum_is_true() {
     let mut other = bench.router.port().unwrap();
     assert_eq!(other.outstanding(bench.ben), Err(Error::WrongPort));
     other.acknowledge(bench.ben, 2, 2 * bytes);
-    assert_eq!(bench.port.outstanding(bench.ben), Ok(now), "another port's acknowledgement is nobody's");
+    assert_eq!(
+        bench.port.outstanding(bench.ben),
+        Ok(now),
+        "an acknowledgement from another port has no effect"
+    );
 }
 
 #[test]
@@ -274,7 +278,7 @@ fn the_write_stage_is_timed_from_hand_out_to_the_acknowledgement_that_covers_it(
         let write = &bench.router.stats().messages.write;
         (write.count, write.minimum, write.maximum, write.distribution.sum())
     };
-    // The first of three is sampled; the two behind it are not.
+    // The first of three messages is sampled; the two after it are not.
     for number in 0..3 {
         bench.send(OFFER, number);
         bench.hands.advance(Duration::from_nanos(1_000));
@@ -282,15 +286,15 @@ fn the_write_stage_is_timed_from_hand_out_to_the_acknowledgement_that_covers_it(
     assert_eq!(write(&bench), (0, None, None, 0));
     bench.port.acknowledge(bench.ben, 1, bytes);
     assert_eq!(write(&bench), (1, Some(3_000), Some(3_000), 3_000));
-    // Two are outstanding, unsampled. The next one handed out is the third in line.
+    // Two messages are unacknowledged and not sampled. The next delivery is the third in line.
     bench.send(OFFER, 3);
     bench.hands.advance(Duration::from_nanos(500));
     bench.port.acknowledge_batch([(bench.ben, 1, bytes), (bench.ben, 1, bytes)]);
-    assert_eq!(write(&bench).0, 1, "those before it do not cover it");
+    assert_eq!(write(&bench).0, 1, "acknowledging the earlier messages does not cover it");
     bench.hands.advance(Duration::from_nanos(200));
     bench.port.acknowledge_batch([(bench.ben, 1, bytes)]);
     assert_eq!(write(&bench), (2, Some(700), Some(3_000), 3_700));
-    // What is thrown away at a close is no write.
+    // Messages that are discarded at a close do not count as written.
     bench.send(OFFER, 4);
     bench.port.disconnect(bench.ben).unwrap();
     assert_eq!(bench.turn(), [Seen::Closed(2)]);
@@ -314,10 +318,14 @@ fn rebind_gives_a_new_token_to_what_is_handed_out_afterwards() {
     bench.port.submit(bench.ann, OFFER, 2).unwrap();
     bench.port.publish();
     bench.worker.cycle(bench.clock.raw());
-    // On its way already, and handed out after the call.
+    // The message was already in flight. It is delivered with the new token after the call.
     bench.port.rebind(bench.ben, 20).unwrap();
     assert_eq!(bench.poll(), [Seen::Message(20, length(OFFER))]);
-    assert_eq!(bench.port.outstanding(bench.ben).unwrap().handed_messages, 2, "the old connection's too");
+    assert_eq!(
+        bench.port.outstanding(bench.ben).unwrap().handed_messages,
+        2,
+        "includes the messages of the old connection"
+    );
     let mut other = bench.router.port().unwrap();
     let error = other.rebind(bench.ben, 30).unwrap_err();
     assert_eq!(error, Error::RebindElsewhere);

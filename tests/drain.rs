@@ -1,5 +1,5 @@
-//! Draining and the ways to wait: a drain refuses what is new, waits for what is held, says when it could not wait long
-//! enough; and each idle strategy delivers. Rows R1, R9.
+//! Draining and idle strategies: a drain refuses new messages, waits for held ones, and returns an error on a
+//! time-out; every idle strategy delivers. Rows R1, R9.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test")]
 
@@ -18,7 +18,7 @@ fn start(configure: &[(Key, u64)]) -> (Router, Port) {
     (router, port)
 }
 
-/// Polls until a message has come; its bytes.
+/// Polls until a message is delivered. Returns its bytes.
 fn receive(port: &mut Port) -> Vec<u8> {
     let mut received = None;
     while received.is_none() {
@@ -44,7 +44,7 @@ fn a_drain_refuses_what_is_new_and_waits_for_what_is_held() {
     let draining = Err(Error::Refused(Refused::Draining));
     assert_eq!(port.submit(ann, br#"{"type":"OFFER","dst":"ann"}"#, 0), draining);
     assert_eq!(port.connect("ben", "peerjs", "", 2).map(|_| ()), draining);
-    // The notice of the expiry is a delivery: the drain waits for it to be polled.
+    // The expiry notice is a delivery, so the drain waits until it is polled.
     let polling = std::thread::spawn(move || {
         let mut notices = 0;
         loop {
@@ -72,7 +72,7 @@ fn every_idle_strategy_wakes_for_a_message() {
             let ann = port.connect("ann", "peerjs", "", 1).unwrap();
             for number in 0..50 {
                 if number % 10 == 0 {
-                    std::thread::sleep(Duration::from_millis(2)); // Long enough to fall asleep.
+                    std::thread::sleep(Duration::from_millis(2)); // Long enough for the worker to sleep.
                 }
                 let text = format!(r#"{{"type":"OFFER","src":"ann","dst":"ann","payload":{number}}}"#);
                 port.submit(ann, text.as_bytes(), 0).unwrap();

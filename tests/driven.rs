@@ -1,5 +1,5 @@
-//! Workers that a host drives from its own threads: what it is handed, what it says has become of it, what waits behind,
-//! and stops in the middle. Row R8; invariants I4, I5.
+//! Workers that a host drives on its own threads: the tasks that it takes, the outcomes that it reports, the messages
+//! that wait behind a task, and stops with tasks out. Row R8; invariants I4, I5.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test")]
 
@@ -67,7 +67,7 @@ impl Hand {
         taken
     }
 
-    /// Numbers delivered, with whom to.
+    /// Polls. Returns (token, value) of each delivered message.
     fn poll(&mut self) -> Vec<(u64, u64)> {
         let mut got = Vec::new();
         let _ = self.port.poll(usize::MAX, |event| {
@@ -116,13 +116,13 @@ fn a_host_says_what_became_of_each_and_nothing_overtakes_them() {
         Err(Failed::Handler)
     });
     assert_eq!(answer, Ok(()));
-    assert_eq!(hand.take(64), [], "the third is still out");
+    assert_eq!(hand.take(64), [], "the third task is still out");
     assert_eq!(hand.poll(), [(1, 2), (2, 2)]);
     hand.worker.done_with(taken[2].1, 4_000, |request| request.relay().map(|_| ())).unwrap();
     let taken = hand.take(64);
-    assert_eq!(taken.len(), 1, "the fourth is relayed, the fifth comes out");
+    assert_eq!(taken.len(), 1, "the fourth message is relayed, the fifth is handed out");
     assert_eq!(hand.poll(), [(2, 3), (2, 4)]);
-    // A panic ends the message alone.
+    // A panic affects only its own message.
     let planned = |_: &mut corelane::router::Request<'_>| std::panic::resume_unwind(Box::new("planned"));
     hand.worker.done_with(taken[0].1, 8_000, planned).unwrap();
     hand.take(0);
@@ -131,7 +131,7 @@ fn a_host_says_what_became_of_each_and_nothing_overtakes_them() {
     assert_eq!((figures.ok, figures.failed, figures.deliveries), (3, 2, 4));
     assert_eq!((failed_as(&stats, "handler_failed"), failed_as(&stats, "handler_panicked")), (1, 1));
     let work = stats.types.iter().find(|one| one.message_type == "work").unwrap();
-    // What the host measured: the clock stood still meanwhile.
+    // The host reports the service times. The clock stood still.
     let service = &work.service;
     let times = (service.count, service.average, service.minimum, service.maximum);
     assert_eq!(times, (4, Some(3_750), Some(1_000), Some(8_000)));
@@ -146,8 +146,8 @@ fn a_batch_has_a_limit_and_the_table_another() {
     assert_eq!(numbers(&out), [1, 2, 3]);
     out.extend(hand.take(100));
     assert_eq!(numbers(&out), [1, 2, 3, 4, 5]);
-    assert_eq!(hand.take(100), [], "five may be out");
-    // In any order; the views of the others stay.
+    assert_eq!(hand.take(100), [], "at most five tasks may be out");
+    // Tasks may end in any order. The views of the others stay valid.
     for place in [3, 0, 4] {
         hand.worker.done(out[place].1, 0, Ok(())).unwrap();
         hand.worker.flush();
@@ -200,7 +200,7 @@ fn what_is_out_too_long_stalls_its_worker_until_it_is_done() {
     let look = |hand: &Hand| watchdog.look(hand.clock.raw());
     assert_eq!(look(&hand), 1);
     hand.worker.done(first[0].1, 0, Ok(())).unwrap();
-    assert_eq!(look(&hand), 0, "the second is out for four milliseconds");
+    assert_eq!(look(&hand), 0, "the second task has been out for four milliseconds");
     hand.hands.advance(Duration::from_millis(4));
     assert_eq!(look(&hand), 1);
     hand.worker.done(second[0].1, 0, Ok(())).unwrap();
@@ -257,7 +257,7 @@ fn a_port_that_leaves_waits_for_what_is_out() {
     let port = std::mem::replace(&mut hand.port, hand.router.port().unwrap());
     drop(port);
     hand.worker.cycle(hand.clock.raw());
-    assert_eq!(hand.worker.task(taken[0].1).unwrap().correlation(), 1, "its memory stays");
+    assert_eq!(hand.worker.task(taken[0].1).unwrap().correlation(), 1, "the task's memory stays valid");
     let answer = |request: &mut corelane::router::Request<'_>| {
         assert_eq!(request.reply(b"gone"), Err(Failed::RecipientClosed));
         Ok(())
@@ -318,7 +318,7 @@ fn a_caller_gets_what_the_host_says() {
     assert_eq!(
         (figures.ok, figures.failed, figures.in_flight),
         (1, 2, 0),
-        "what was held failed at the stop"
+        "the held messages failed at the stop"
     );
 }
 
@@ -390,7 +390,7 @@ fn two_threads_drive_two_workers() {
     assert_eq!(handed.load(SeqCst), MESSAGES - MESSAGES.div_ceil(7));
 }
 
-/// What lies beside the ring is handed out like the rest, in its place, and let go of once it is done.
+/// A task with an out-of-line payload is handed out in its order, and the payload is freed when the task is done.
 #[test]
 fn large_messages_are_handed_out_in_their_place() {
     let mut hand = Hand::new(10);

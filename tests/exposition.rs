@@ -1,4 +1,4 @@
-//! The exposition as Prometheus' own checker reads it, and its figures against what was sent. Row X2.
+//! Checks the exposition with Prometheus' own checker, and its figures against the messages that were sent. Row X2.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test")]
 
@@ -10,7 +10,8 @@ use std::collections::HashSet;
 use std::io::Write;
 use std::process::{Command, Stdio};
 
-/// A router that has delivered, failed, held and refused something, for an application with a hostile name.
+/// The exposition of a router that has delivered, failed, held and refused messages, for an application whose name
+/// needs escaping.
 fn exposition() -> String {
     let (clock, hands) = Clock::manual();
     let config = Config::default().with(Key::Workers, 1).unwrap();
@@ -44,7 +45,7 @@ fn figures_are_what_was_sent() {
         r#"corelane_messages_delivered_total{message_type="OFFER",protocol="peerjs"} 2"#,
         r#"corelane_messages_delivered_total{message_type="HEARTBEAT",protocol="peerjs"} 1"#,
         r#"corelane_messages_failed_total{message_type="other",protocol="other",reason="not_json"} 1"#,
-        // From the start, so that a rate sees the first one.
+        // Present from the start with the value 0, so that a rate includes the first increment.
         r#"corelane_messages_failed_total{message_type="other",protocol="other",reason="no_recipient"} 0"#,
         r#"corelane_messages_failed_total{message_type="OFFER",protocol="peerjs",reason="not_json"} 0"#,
         r#"corelane_messages_refused_total{reason="too_large"} 1"#,
@@ -55,7 +56,7 @@ fn figures_are_what_was_sent() {
         "corelane_connections_open 2",
         "corelane_connections_open_peak 2",
         "corelane_deliveries_total 2",
-        // The held one has not ended.
+        // The held message has not ended.
         "corelane_message_queue_duration_seconds_count 4",
         "corelane_message_queue_duration_seconds_sum 0.012",
         r#"corelane_message_queue_duration_seconds_bucket{le="0.002097151"} 0"#,

@@ -1,6 +1,6 @@
-//! docs/guide.md names what there is: its figures are in a report, its keys in the configuration, its Prometheus names in
-//! the exposition, its rules among the shipped ones, and its addresses at the server. Tables say by their columns' titles
-//! what is in them.
+//! docs/guide.md names only what exists: its figures are in a report, its keys in the configuration, its Prometheus
+//! names in the exposition, its rules among the shipped ones, and its addresses at the server. The titles of a
+//! table's columns determine what the cells contain.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test")]
 
@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 
 const GUIDE: &str = include_str!("../docs/guide.md");
 
-/// A report in which every list has something, and the exposition of the same router.
+/// A report in which every list has an entry, and the exposition of the same router.
 fn shown() -> (Value, String) {
     let mut config = Config::default().with_workers(1).unwrap();
     config.set("high_connection_threshold", "1").unwrap();
@@ -26,14 +26,14 @@ fn shown() -> (Value, String) {
     port.connect("ben", "peerjs", "my-app", 2).unwrap();
     port.submit(ann, br#"{"type":"OFFER","dst":"ben"}"#, 0).unwrap();
     port.publish();
-    // Handed out and not acknowledged, so that it is outstanding.
+    // Delivered and not acknowledged, so that the message stays outstanding.
     let (mut delivered, limit) = (false, Instant::now() + Duration::from_secs(60));
     while !delivered {
-        assert!(Instant::now() < limit, "no message came");
+        assert!(Instant::now() < limit, "no message was delivered");
         port.wait(Duration::from_millis(100));
         port.poll(64, |event| delivered |= matches!(event, Event::Message(_))).unwrap();
     }
-    // Slow, and failed.
+    // A slow message that failed.
     let measured =
         Measured { failed: true, bytes: 7, processing_nanoseconds: 10_000_000_000, ..Measured::default() };
     monitor.record(&RecordedMessage {
@@ -50,7 +50,7 @@ fn shown() -> (Value, String) {
     (report, export::prometheus(&router.stats()))
 }
 
-/// The guide without its blocks of code.
+/// The guide without its code blocks.
 fn prose() -> impl Iterator<Item = &'static str> {
     let mut inside = false;
     GUIDE.lines().filter(move |line| {
@@ -60,7 +60,7 @@ fn prose() -> impl Iterator<Item = &'static str> {
     })
 }
 
-/// What stands between backquotes.
+/// The text between backquotes.
 fn quoted(text: &str) -> impl Iterator<Item = &str> {
     text.split('`').skip(1).step_by(2)
 }
@@ -88,14 +88,14 @@ fn rows() -> Vec<Vec<(&'static str, &'static str)>> {
     all
 }
 
-/// What is quoted in the columns of these titles.
+/// The quoted texts in the columns with these titles.
 fn in_columns(titles: &[&str]) -> Vec<&'static str> {
     let rows = rows();
     let cells = rows.iter().flatten().filter(|(title, _)| titles.contains(title));
     cells.flat_map(|(_, cell)| quoted(cell)).collect()
 }
 
-/// Whether a path leads to something in a report; null is something.
+/// Whether a path leads to a value in a report. A null counts as a value.
 fn is_there(value: &Value, path: &str) -> bool {
     let Some((step, rest)) = path.split_once('.').or((!path.is_empty()).then_some((path, ""))) else {
         return true;
@@ -117,7 +117,7 @@ fn is_there(value: &Value, path: &str) -> bool {
 fn every_figure_is_in_a_report() {
     let (report, _) = shown();
     let figures = in_columns(&["figure"]);
-    // Other names of that form too, but the methods of a monitor are not figures.
+    // Other quoted names of that form are checked as well, except for methods of the monitor, which are not figures.
     let top = |path: &str| path.split_once('.').is_some_and(|(top, _)| report.get(top).is_some());
     let others = prose().flat_map(quoted);
     let others = others.filter(|path| top(path) && !path.starts_with("monitor.") && !path.contains('('));
@@ -139,7 +139,7 @@ fn every_key_is_in_the_configuration() {
         assert!(TABLE.iter().any(|row| row.key == *key), "{key}");
     }
     assert!(keys.len() > 60, "{}", keys.len());
-    // What is posted in examples can be set.
+    // The settings that the examples post can be set.
     let monitor = Monitor::new(Config::default()).unwrap();
     let posted: Vec<_> = GUIDE.lines().filter_map(|line| line.strip_prefix("curl -d ")).collect();
     for line in &posted {

@@ -1,5 +1,6 @@
-//! Handlers with real threads and driven by hand: what they are told, what they emit, their panics, their time, and one
-//! that never returns. And what hosts send themselves. Rows R5, R8, R9, R14; invariants I4, I5, I8.
+//! Handlers on real threads and driven by hand: their requests, the messages that they send, their panics, their
+//! time, and a handler that never returns. Also messages that hosts send themselves. Rows R5, R8, R9, R14; invariants
+//! I4, I5, I8.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test")]
 
@@ -127,7 +128,7 @@ fn a_handler_is_told_everything_and_emits_on_its_worker() {
     assert_eq!((figures.ok, figures.failed, figures.deliveries), (1, 0, 3));
 }
 
-/// Like `generic`, with types that only handlers make sense of.
+/// Like `generic`, with additional types that have handlers.
 fn talk() -> ProtocolRules {
     let fields = Fields { message_type: Some("type"), recipient: Some("to"), ..Fields::default() };
     let protocol = Protocol::new("talk", &fields, Forward::All).unwrap();
@@ -144,7 +145,7 @@ fn what_a_handler_returns_is_the_outcome_and_a_hold_decides_for_itself() {
             1 => Err(Failed::Handler),
             2 => {
                 assert_eq!(request.relay(), Ok(Relayed::Held));
-                // The hold ends it, once; this does not.
+                // The hold decides the outcome, once; this result does not.
                 Err(Failed::Handler)
             }
             _ => Ok(()),
@@ -171,7 +172,7 @@ fn a_handler_does_not_overtake_what_is_held_for_the_same_name() {
     let mut hand = Hand::new(|builder| {
         let second = Arc::clone(&second);
         builder.protocol(talk()).handler("talk", "offer", move |request| {
-            // Connects in the middle: its post is still in the second port's ring.
+            // The client connects in the middle of the handler: its post is still in the second port's ring.
             let mut second = second.lock().unwrap();
             let cleo = second.as_mut().unwrap().connect("cleo", "talk", "tests", 3).unwrap();
             request.send_to(cleo, b"later")
@@ -186,7 +187,7 @@ fn a_handler_does_not_overtake_what_is_held_for_the_same_name() {
     assert_eq!(got.iter().map(|got| got.2).collect::<Vec<_>>(), [1, 2]);
 }
 
-/// Panics again when it is dropped.
+/// A panic payload that panics again when it is dropped.
 struct Bomb;
 
 impl Drop for Bomb {
@@ -199,7 +200,7 @@ impl Drop for Bomb {
 fn a_panic_ends_its_message_and_nothing_else() {
     let mut hand = Hand::handler(|request| {
         request.send_to_name("ben", b"before")?;
-        // Without the hook's report; its payload panics in turn when it is let go.
+        // Panics without the panic hook's report. The payload panics again when it is dropped.
         std::panic::resume_unwind(Box::new(Bomb))
     });
     for correlation in 1..=50 {
@@ -207,7 +208,7 @@ fn a_panic_ends_its_message_and_nothing_else() {
         assert_eq!(got, [(2, hand.ann, correlation, "before".to_owned())]);
         hand.port.submit(hand.ann, br#"{"type":"answer","to":"ben"}"#, 0).unwrap();
         hand.port.submit(hand.ben, br#"{"type":"bye","to":"ann"}"#, 0).unwrap();
-        assert_eq!(hand.turn().len(), 2, "another type or another client suffers");
+        assert_eq!(hand.turn().len(), 2, "another type or another client is affected");
         hand.port.acknowledge(hand.ben, 9, 9_999);
         hand.port.acknowledge(hand.ann, 9, 9_999);
     }
@@ -251,7 +252,7 @@ fn who_asks_is_told_that_a_message_came_too_late() {
 fn the_watchdog_sees_a_stall_and_its_end() {
     let seen = Arc::new(Mutex::new(None));
     let (clock, hands) = Clock::manual();
-    // By name, so that the client stays where it is.
+    // With `hash` the client stays on its worker.
     let config =
         Config::default().with_workers(2).and_then(|config| config.with_balance(Balance::Hash)).unwrap();
     let (router, mut workers) = Builder::new(config)
@@ -317,7 +318,7 @@ fn a_host_sends_itself_on_credit_in_order_and_counted() {
     assert_eq!(hand.turn().len(), 2, "a batch is published");
     let first_only = hand.port.submit_batch([(hand.ann, &b"{"[..], 1), (hand.ann, b"{", 2)], |_, _| false);
     assert_eq!(first_only, 1);
-    // Past ben's credit he is closed, as for any delivery; ann is not touched by it.
+    // A delivery beyond ben's credit closes ben, as for any delivery; ann is not affected.
     hand.port.acknowledge(hand.ben, 200, 100_000);
     for _ in 0..1_025 {
         hand.port.send(hand.ben, b"", 0).unwrap();
@@ -336,7 +337,7 @@ fn a_host_sends_itself_on_credit_in_order_and_counted() {
     assert_eq!((figures.submitted, figures.refused, figures.ok), (1_131, 2, 1_126));
 }
 
-/// What a blocked handler waits for.
+/// A channel on which a blocked handler waits.
 type Gate = (SyncSender<()>, Mutex<Receiver<()>>);
 
 fn gate() -> Arc<Gate> {
@@ -344,7 +345,8 @@ fn gate() -> Arc<Gate> {
     Arc::new((open, Mutex::new(wait)))
 }
 
-/// Two workers: "who" is answered with the worker's name, "block" waits at the gate, then asks for more.
+/// Two workers: the handler of "who" answers with the worker's name; that of "block" waits at the gate and then sends
+/// more.
 fn blocking(
     config: Config,
     gate: &Arc<Gate>,
@@ -370,7 +372,7 @@ fn blocking(
         .unwrap()
 }
 
-/// Polls until enough has come, or the other side hangs.
+/// Polls until `enough` holds. Panics if the other side hangs.
 fn poll_until(port: &mut Port, enough: impl Fn(&[Got]) -> bool) -> Vec<Got> {
     let mut got = Vec::new();
     for _ in 0..3_000 {
@@ -380,7 +382,7 @@ fn poll_until(port: &mut Port, enough: impl Fn(&[Got]) -> bool) -> Vec<Got> {
         }
         port.wait(Duration::from_millis(10));
     }
-    panic!("it never came: {got:?}");
+    panic!("the expected events were not delivered: {got:?}");
 }
 
 fn until(what: impl Fn() -> bool) {
@@ -390,10 +392,10 @@ fn until(what: impl Fn() -> bool) {
         }
         std::thread::sleep(Duration::from_millis(1));
     }
-    panic!("it never came");
+    panic!("the expected event was not delivered");
 }
 
-/// Connects clients until there are `each` at both workers; by worker.
+/// Connects clients until each of both workers has `each` of them. Returns the clients by worker.
 fn clients(port: &mut Port, each: usize) -> [Vec<ClientId>; 2] {
     let mut by_worker = [Vec::new(), Vec::new()];
     for number in 0..200 {
@@ -418,27 +420,27 @@ fn a_handler_that_sleeps_keeps_only_its_own_workers_clients_waiting() {
     let mut port = router.port().unwrap();
     let [here, there] = clients(&mut port, 2);
     port.submit(here[0], br#"{"type":"answer"}"#, 1).unwrap();
-    // With something under way behind the handler this client cannot move; a quiet one would.
+    // With a message in flight behind the handler this client cannot move. A quiet client would.
     port.submit(here[1], br#"{"type":"offer"}"#, 999).unwrap();
     port.publish();
     until(|| entered.load(SeqCst) == 1);
-    // The watchdog sees it, on the right worker.
+    // The watchdog reports the stall, on the right worker.
     until(|| router.stats().workers[0].stalled);
     assert!(!router.stats().workers[1].stalled);
     for round in 0..100 {
         port.submit(here[1], br#"{"type":"offer"}"#, 1_000 + round).unwrap();
         port.submit(there[0], br#"{"type":"offer"}"#, round).unwrap();
         port.publish();
-        // The other worker's client is served while the handler sleeps, every time.
+        // In every round the other worker's client is served while the handler sleeps.
         let got = poll_until(&mut port, |got| !got.is_empty());
         assert_eq!(got.iter().map(|got| got.2).collect::<Vec<_>>(), [round]);
         port.acknowledge(there[0], 1, 100);
     }
-    assert_eq!(router.accounting().in_flight, 102, "what is behind the handler waits");
+    assert_eq!(router.accounting().in_flight, 102, "the messages behind the handler wait");
     gate.0.send(()).unwrap();
     let got = poll_until(&mut port, |got| got.len() >= 103);
     let order: Vec<_> = got.iter().map(|got| got.2).collect();
-    assert_eq!(order[..2], [1, 1], "what it had emitted, and what it emits now");
+    assert_eq!(order[..2], [1, 1], "the message that it sent before, and the message that it sends now");
     assert_eq!(order[2..], (999..1_100).collect::<Vec<_>>());
     until(|| !router.stats().workers[0].stalled);
     assert_eq!(router.stats().workers[0].stalls, 1);
@@ -453,7 +455,8 @@ fn a_handler_that_never_returns_is_given_up_with_all_it_kept_waiting() {
     let (mut port, mut second) = (router.port().unwrap(), router.port().unwrap());
     let [here, there] = clients(&mut port, 2);
     let before = router.accounting();
-    // One in the handler; behind it, messages of two ports, a send and a disconnect. And some at the other worker.
+    // One message in the handler; behind it, messages of two ports, a send and a disconnect. More messages on the
+    // other worker.
     port.submit(here[0], br#"{"type":"answer"}"#, 1).unwrap();
     port.publish();
     until(|| entered.load(SeqCst) == 1);
@@ -468,7 +471,8 @@ fn a_handler_that_never_returns_is_given_up_with_all_it_kept_waiting() {
     assert_eq!(router.stop_within(Duration::from_millis(20)), Err(Error::Stuck(1)));
     assert_eq!(router.stop_within(Duration::ZERO), Err(Error::Stuck(1)), "asked again");
     let (mut got, mut closed) = (Vec::new(), 0);
-    // What the handler had emitted before is there, its port hears of the end, and so does the client that left.
+    // The messages that the handler had sent before are delivered, the port reports the end, and the disconnected
+    // client gets its last event.
     while port
         .poll(usize::MAX, |event| match event {
             Event::Message(message) => got.push(message.payload.to_vec()),
@@ -493,13 +497,14 @@ fn a_handler_that_never_returns_is_given_up_with_all_it_kept_waiting() {
         let one = stats.types.iter().find(|one| (&*one.protocol, &*one.message_type) == ("generic", name));
         one.unwrap().failures.counted()
     };
-    assert_eq!(by_type("answer"), [("stuck", 1)], "the message that it was at, by its own type");
+    assert_eq!(by_type("answer"), [("stuck", 1)], "the message in the handler, under its own type");
     assert_eq!(by_type("send"), [("stuck", 50)]);
     assert!(stats.workers[0].given_up && !stats.workers[1].given_up);
-    // What its ports were handed and will not acknowledge any more counts as they go.
+    // Messages that were delivered to the ports and never acknowledged count as undeliverable when the ports are
+    // dropped.
     drop((port, second));
     let figures = router.accounting();
-    // It returns after all: it is told, and changes nothing.
+    // The handler returns after all: its calls fail, and it changes nothing.
     gate.0.send(()).unwrap();
     until(|| !after.lock().unwrap().is_empty());
     assert_eq!(*after.lock().unwrap(), [Failed::Stuck]);
@@ -527,7 +532,8 @@ fn a_drop_does_not_wait_for_ever() {
     assert_eq!(failed_as(&stats, "stuck"), 2);
 }
 
-/// Handlers return while a stop gives up on them, again and again: whichever comes first, everything is accounted for.
+/// Handlers return while a stop gives up on them, in many rounds: whichever happens first, everything is accounted
+/// for.
 #[test]
 fn a_handler_that_returns_as_it_is_given_up() {
     for round in 0..60u64 {
@@ -572,7 +578,7 @@ fn a_handler_that_returns_as_it_is_given_up() {
     }
 }
 
-/// A port that opens in the middle of a cycle: who connects on it can be reached at once.
+/// A port that opens in the middle of a cycle: a client that connects on it can be reached in that cycle.
 #[test]
 fn a_port_that_opens_during_a_cycle_is_reached_in_it() {
     let (clock, _) = Clock::manual();

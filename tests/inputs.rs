@@ -1,5 +1,5 @@
-//! What hostile and broken messages come to: a clear outcome each, counted by reason, and the same client's next
-//! valid message is served. Rows M4, R11, R13; invariants I3, I7, I9.
+//! Hostile and malformed messages: each has a defined outcome and is counted by reason, and the next valid message of
+//! the same client is served. Rows M4, R11, R13; invariants I3, I7, I9.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test")]
 
@@ -203,7 +203,7 @@ fn a_client_that_acknowledges_nothing_is_closed_at_its_limit_and_told_why_once()
     assert!(closed[0].1.contains("Close") && closed[0].1.contains("Credit"), "{closed:?}");
     assert_eq!(bench.send(offer), [], "asked once");
     assert_eq!(bench.send(br#"{"type":"LEAVE","dst":"ben"}"#), []);
-    // What can be held is, for who has the name next; what cannot fails.
+    // A message that can be held is held for the next client with that name. A message that cannot be held fails.
     assert_eq!(bench.failures(), [("recipient_closed", 1), ("credit_exhausted", 1)]);
     assert_eq!(bench.router.stats().accounting.held, 1);
     bench.port.disconnect(bench.ben).unwrap();

@@ -1,7 +1,7 @@
-//! Each culprit of benches/isolation beside innocent clients, with real threads and no look at a clock: the innocents lose
-//! nothing and keep their order (checked message by message as they arrive), the culprit is refused or fails under the
-//! reason that is meant for it, as often as it was told, and at the end every message and delivery is accounted for.
-//! Invariants I4, I5, I8, I9.
+//! Runs each culprit of benches/isolation together with innocent clients, on real threads and without measuring time.
+//! The innocents lose nothing and keep their order, which is checked message by message on delivery. The culprit's
+//! messages are refused or fail for the expected reason, as often as the culprit was told. At the end every message
+//! and delivery is accounted for. Invariants I4, I5, I8, I9.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test")]
 
@@ -20,14 +20,14 @@ use rounds::{Gate, Round, fate, round, router};
 use std::sync::atomic::Ordering::SeqCst;
 use std::time::Duration;
 
-/// As fast as they can be; each sender's 500 stay within the limits of every case.
+/// As fast as possible. The 500 messages of each sender stay within the limits of every case.
 const PLAN: Plan = Plan { messages: 4_000, interval: Duration::from_micros(20) };
 
 fn case(part: &str) -> &'static Case {
     CASES.iter().find(|case| case.name.contains(part)).unwrap()
 }
 
-/// Runs a case once with its culprit and checks what holds for all of them.
+/// Runs a case once with its culprit and checks the conditions that hold for all cases.
 fn run(part: &str, at_least: u64) -> (Round, Stats) {
     let (case, gate) = (case(part), Gate::new(Duration::ZERO));
     let mut router = router(case, &gate);
@@ -39,7 +39,7 @@ fn run(part: &str, at_least: u64) -> (Round, Stats) {
     (one, stats)
 }
 
-/// Conservation, and that everything refused is the culprit's.
+/// Checks conservation, and that all refused messages are the culprit's.
 fn check(one: &Round, stats: &Stats) {
     let all = &stats.accounting;
     assert_eq!(all.submitted, one.innocents + one.tally.submitted);
@@ -51,7 +51,7 @@ fn check(one: &Round, stats: &Stats) {
     for (reason, count) in &all.refusals.counted() {
         assert_eq!(one.tally.refused.get(reason), Some(count), "{reason}");
     }
-    // So the innocents', none of which was refused, are all among these.
+    // The innocents' messages were not refused, so all of them are among the delivered ones.
     assert!(all.ok >= one.innocents, "{all:?}");
     assert_eq!(all.expired, 0);
 }
@@ -66,7 +66,7 @@ fn an_honest_neighbour_gets_everything() {
 #[test]
 fn a_client_that_stops_reading_costs_its_senders_its_credit_and_nobody_else_anything() {
     let (one, stats) = run("stops reading", 5_000);
-    // Its credit is 1,024 messages; nothing of it is ever given back.
+    // The client's credit is 1,024 messages, and none is ever given back.
     assert_eq!((one.tally.received, one.tally.told_refused), (1_024, one.tally.submitted - 1_024));
     assert_eq!(stats.messages.failures.counted(), [("credit_exhausted", one.tally.told_refused)]);
     let refusals: u64 = stats.workers.iter().map(|worker| worker.credit_refusals).sum();
@@ -78,11 +78,11 @@ fn a_client_that_stops_reading_costs_its_senders_its_credit_and_nobody_else_anyt
 fn a_client_that_floods_is_refused_at_its_own_door() {
     let (one, stats) = run("floods", 50_000);
     let all = &stats.accounting;
-    // Of its first thousand, sent at once, `max_in_flight` are taken.
+    // Of the first thousand messages, submitted at once, `max_in_flight` are accepted.
     assert!(all.refusals.get("in_flight_limit") >= 488, "{all:?}");
     let named = all.refusals.get("in_flight_limit") + all.refusals.get("rate_limited");
     assert_eq!((all.refused, all.failed), (named, 0), "{all:?}");
-    assert_eq!(one.tally.received, one.tally.submitted - named, "what was taken came back");
+    assert_eq!(one.tally.received, one.tally.submitted - named, "every accepted message was delivered");
 }
 
 #[test]
@@ -96,14 +96,14 @@ fn a_handler_that_panics_always_ends_its_own_messages_alone() {
 #[test]
 fn unknown_types_and_rooms_fold_and_make_nothing_grow() {
     let names = router(case("nobody"), &Gate::new(Duration::ZERO)).stats().types.len();
-    // Each of the ten thousand once.
+    // Each of the ten thousand names is used once.
     let (one, stats) = run("unknown", 10_000);
     let half = one.tally.submitted / 2;
     assert!(half >= 10_000);
     let failures = &stats.messages.failures;
     assert_eq!((failures.get("unknown_room"), failures.get("unknown_type")), (half, half));
-    assert_eq!(stats.types.len(), names, "a type that nobody listed has a series");
-    // 16 rooms for a client, of 10,000 names.
+    assert_eq!(stats.types.len(), names, "a type that is not listed has a series");
+    // 16 rooms for a client, out of 10,000 names.
     assert_eq!(one.tally.joined, 16);
     assert_eq!(stats.rooms.refusals.counted(), [("too_many_client_rooms", one.tally.joins_refused)]);
     assert_eq!((one.tally.joins_refused, stats.rooms.members_maximum), (half - 16, 16));
@@ -120,7 +120,7 @@ fn a_poller_that_is_slow_loses_its_own_deliveries_alone() {
     assert!(one.tally.received > 0);
 }
 
-/// A handler that sleeps until the innocents who have nothing to do with it are through, and no longer.
+/// The handler sleeps until the innocents in the group `complete` are done, and no longer.
 fn run_asleep(part: &str, complete: usize) -> (Round, Stats, u64) {
     let (case, gate) = (case(part), Gate::new(Duration::from_secs(60)));
     let mut router = router(case, &gate);
@@ -134,7 +134,7 @@ fn run_asleep(part: &str, complete: usize) -> (Round, Stats, u64) {
             gate.open();
         }
     });
-    assert_eq!(gate.left.load(SeqCst), 1, "the handler was inside all the time");
+    assert_eq!(gate.left.load(SeqCst), 1, "the handler did not run all the time");
     router.stop();
     let stats = router.stats();
     check(&one, &stats);
@@ -147,7 +147,7 @@ fn nobody_new_is_placed_at_a_worker_whose_handler_sleeps() {
     assert_eq!(waiting, 0, "all were served while it slept");
     assert_eq!((stats.accounting.refused, stats.accounting.failed), (0, 0));
     assert_eq!(stats.accounting.ok, one.innocents + 1);
-    // The sleeper's worker has taken the one message that it slept on.
+    // The stalled worker has taken only the one message on which its handler slept.
     let taken: Vec<_> = stats.workers.iter().map(|worker| (worker.received, worker.stalls > 0)).collect();
     assert!(taken.contains(&(1, true)), "{taken:?}");
 }
@@ -155,8 +155,9 @@ fn nobody_new_is_placed_at_a_worker_whose_handler_sleeps() {
 #[test]
 fn a_handler_that_sleeps_keeps_waiting_only_who_is_at_its_worker() {
     let (one, stats, waiting) = run_asleep("were there", 1);
-    // The other worker's were all served while it slept, and some of its own were not.
-    assert!(waiting > 0, "nobody waited");
+    // The other worker's clients were all served while the handler slept, and some clients of its own worker were
+    // not.
+    assert!(waiting > 0, "no message waited");
     assert_eq!(one.latencies[0].len() + one.latencies[1].len(), PLAN.messages);
     assert_eq!((stats.accounting.refused, stats.accounting.failed), (0, 0));
     assert!(stats.workers.iter().any(|worker| worker.stalls > 0));

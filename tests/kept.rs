@@ -1,5 +1,5 @@
-//! What `enable_metrics` and `detailed_stats` switch off is null in the report, left out at /metrics, and said by the rules that
-//! need it. (M9)
+//! Figures that `enable_metrics` and `detailed_stats` switch off are null in the report and absent from /metrics, and
+//! rules that need them state it. (M9)
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test")]
 
@@ -18,7 +18,7 @@ use std::time::Duration;
 
 const OFFER: &[u8] = br#"{"type":"OFFER","dst":"ben"}"#;
 
-/// A router's monitor, and what a scrape shows, after a message of each kind.
+/// A router's monitor and its exposition, after a message of each kind.
 fn busy(set: &[(&str, &str)]) -> (Monitor, String) {
     let mut config = Config::default().with_workers(1).unwrap();
     set.iter().for_each(|(key, value)| config.set(key, value).unwrap());
@@ -52,7 +52,7 @@ fn busy(set: &[(&str, &str)]) -> (Monitor, String) {
     (monitor, scrape)
 }
 
-/// A monitor alone.
+/// A monitor without a router.
 fn alone() -> Monitor {
     let (clock, hands) = Clock::manual();
     let monitor = Monitor::with_clock(Config::default(), clock).unwrap();
@@ -68,7 +68,7 @@ fn alone() -> Monitor {
     monitor
 }
 
-/// How many numbers the report has at a path.
+/// The number of numbers in the report at a path.
 fn numbers(value: &Value, steps: &[&str]) -> usize {
     let Some((step, rest)) = steps.split_first() else {
         return usize::from(value.is_number() || value.is_boolean());
@@ -83,7 +83,8 @@ fn numbers(value: &Value, steps: &[&str]) -> usize {
     }
 }
 
-/// Of each path of a report: how many numbers are there, and why a rule over it says that there can be none.
+/// For each path of a report: how many numbers it has, and the reason that a rule over it would state for having
+/// none.
 fn paths(monitor: &Monitor) -> BTreeMap<String, (usize, Option<&'static str>)> {
     let report = serde_json::from_str(&monitor.report(Format::Json)).unwrap();
     let all = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/src/monitor/paths.txt")).unwrap();
@@ -118,13 +119,13 @@ fn a_figure_is_null_where_it_is_not_kept_and_nowhere_else() {
                 assert_eq!(numbers, 0, "{path} has numbers though {reason}");
                 missing += 1;
             } else if !reasons.contains(&"there is no router") && !path.starts_with("alerts.") {
-                // Alerts are what has happened so far.
+                // Alerts are the exception: they depend on past events.
                 assert_eq!(numbers > 0, full[&path].0 > 0, "{path} is null, and nothing says why");
             }
         }
         assert!(missing > least, "{missing} for {reasons:?}");
     }
-    // Switched off while it runs, and on again.
+    // Switched off at run time, and on again.
     let (monitor, _) = busy(&[]);
     monitor.set("detailed_stats", "off").unwrap();
     let health = |monitor: &Monitor| {
@@ -178,7 +179,7 @@ fn a_scrape_leaves_out_what_is_not_kept() {
     }
 }
 
-/// What a test's subscriber was told: target and text.
+/// The log events of a test's subscriber: target and text.
 #[derive(Clone, Default)]
 struct Log(Arc<Mutex<Vec<(String, String)>>>);
 
@@ -214,7 +215,7 @@ impl tracing::Subscriber for Log {
     fn exit(&self, _: &tracing::span::Id) {}
 }
 
-/// The rules named in the warnings of a start.
+/// The rules that are named in the warnings at the start.
 fn warned(set: &[(&str, &str)], rule: Option<Rule>) -> Vec<String> {
     let log = Log::default();
     tracing::subscriber::with_default(log.clone(), || {
@@ -243,6 +244,6 @@ fn a_start_names_the_rules_that_cannot_raise() {
     let without = warned(&[("enable_metrics", "off")], None);
     assert_eq!(without, ["error_rate", "p99", "queue_wait", "slow_messages"]);
     let own = Rule::above("hogs", "clients.by_bytes_in.*.bytes_in", 1e6);
-    // When it is added, and when the monitor starts.
+    // One warning when the rule is added, and one when the monitor starts.
     assert_eq!(warned(&[("detailed_stats", "off")], Some(own)), ["hogs", "hogs"]);
 }

@@ -1,11 +1,11 @@
-//! The layers of ARCHITECTURE.md, read off the `use` lines: lower modules never name upper ones, and `unsafe` stays
-//! where it belongs.
+//! Checks the layers of ARCHITECTURE.md from the `use` lines: lower modules never name upper ones, and `unsafe`
+//! appears only in permitted modules.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test")]
 
 use std::path::{Path, PathBuf};
 
-/// Each module with those it may name. `config` names the limits and sizes that it states.
+/// Each module with the modules that it may use. `config` uses the modules whose limits and sizes it states.
 const MAY_USE: &[(&str, &[&str])] = &[
     ("sync", &[]),
     ("clock", &["sync"]),
@@ -28,7 +28,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("record", &["sync", "clock", "id", "error", "config", "metrics", "clients"]),
     ("monitor", &["sync", "clock", "id", "error", "config", "metrics", "clients", "record"]),
     ("export", &["metrics", "error", "clock", "monitor"]),
-    // `clients` and `metrics`: it tells where their words lie (docs/layout.md).
+    // `ffi` uses `clients` and `metrics` because it exposes the addresses of their words (docs/layout.md).
     (
         "ffi",
         &[
@@ -101,7 +101,7 @@ fn unsafe_stays_in_ring_sync_and_ffi() {
 fn only_sync_names_atomics_and_cells() {
     let mut wrong = Vec::new();
     each_source(|module, file, text| {
-        // A test's hand-driven clock is no part of any protocol.
+        // A test's manual clock is not part of any protocol.
         let exempt = ["sync", "clock", "models", "races"].contains(&module);
         if !exempt
             && ["std::sync::atomic", "std::cell::UnsafeCell", "loom::"].iter().any(|name| text.contains(name))
@@ -109,6 +109,6 @@ fn only_sync_names_atomics_and_cells() {
             wrong.push(file.to_owned());
         }
     });
-    wrong.retain(|file| file != "ring/memory.rs"); // Under loom its bytes lie beside loom's cells.
+    wrong.retain(|file| file != "ring/memory.rs"); // Under loom its bytes are stored next to loom's cells.
     assert!(wrong.is_empty(), "{wrong:?}");
 }

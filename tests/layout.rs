@@ -1,11 +1,12 @@
-//! `docs/layout.md` against the library: records written through it are read back by the page's offsets.
+//! Checks `docs/layout.md` against the library: records written through the library are read back at the page's
+//! offsets.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test")]
 
 use corelane::ring::record::{DeliveryHeader, INGRESS_BYTES, IngressHeader};
 use corelane::ring::{ALIGNMENT, HEADER_BYTES, ring};
 
-/// The offset that the page gives for a field, in the section of that title.
+/// The offset that the page states for a field, in the section with that title.
 fn offset(section: &str, field: &str) -> usize {
     let page = include_str!("../docs/layout.md");
     let section = page.split("\n## ").find(|part| part.starts_with(section)).unwrap();

@@ -1,7 +1,8 @@
-//! Memory, row I3: what a router takes from the system stays below the budget that it states before it takes anything, is
-//! that budget once everything is touched, and does not grow however many clients come and go. Each case runs in a process
-//! of its own, so that no allocator's history is in the way. Measured is resident anonymous memory (`RssAnon`): private
-//! pages that the process has written to, and neither the program's text nor its files.
+//! Memory, row I3: the memory that a router takes from the system stays below the budget that it states in advance,
+//! reaches that budget when everything is touched, and does not grow however many clients connect and disconnect.
+//! Each case runs in a separate process, so that earlier allocations do not affect it. The measure is resident
+//! anonymous memory (`RssAnon`): private pages that the process has written to, without the program's text and its
+//! files.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test")]
 
@@ -13,8 +14,7 @@ use std::process::Command;
 
 const CHILD: &str = "CORELANE_MEMORY_CHILD";
 
-/// Runs a case in a process of its own, shows what it printed, and returns the last number in it. The case is given
-/// `argument` there.
+/// Runs a case with `argument` in a separate process, prints its output, and returns the last number in it.
 fn alone_with(name: &str, argument: u64, case: impl FnOnce(u64)) -> u64 {
     let child = std::env::var(CHILD).ok();
     if let Some((test, argument)) = child.as_deref().and_then(|child| child.split_once(' ')) {
@@ -40,7 +40,7 @@ fn alone(name: &str, case: impl FnOnce()) {
     alone_with(name, 0, |_| case());
 }
 
-/// Resident anonymous bytes of this process. Takes no memory itself.
+/// Resident anonymous bytes of this process. Does not allocate.
 fn resident() -> u64 {
     let mut buffer = [0u8; 4096];
     let mut file = std::fs::File::open("/proc/self/status").unwrap();
@@ -50,7 +50,7 @@ fn resident() -> u64 {
     line.split_whitespace().nth(1).unwrap().parse::<u64>().unwrap() * 1024
 }
 
-/// Page faults so far of the threads named as workers are.
+/// Page faults so far of the worker threads, which are found by name.
 fn worker_faults() -> u64 {
     let mut faults = 0;
     for task in std::fs::read_dir("/proc/self/task").unwrap() {
@@ -63,7 +63,7 @@ fn worker_faults() -> u64 {
     faults
 }
 
-/// Text on the stack: names and messages take no memory.
+/// Text on the stack, so that names and messages need no heap memory.
 struct Text([u8; 256], usize);
 
 impl Text {
@@ -89,7 +89,7 @@ struct Counts {
     closed: u64,
 }
 
-/// Takes what there is and acknowledges it.
+/// Polls and acknowledges everything.
 fn poll(port: &mut Port, counts: &mut Counts) -> usize {
     let mut acknowledge = [(ClientId(0), 0u32); 256];
     let mut used = 0;
@@ -110,7 +110,7 @@ fn poll(port: &mut Port, counts: &mut Counts) -> usize {
     taken
 }
 
-/// A router with ports, and where its clients are.
+/// A router with its ports and clients.
 struct Host {
     router: Router,
     ports: Vec<Port>,
@@ -121,7 +121,7 @@ struct Host {
 }
 
 impl Host {
-    /// What the test itself needs is there before memory is looked at.
+    /// Allocates the test's own memory before the first measurement.
     fn start(config: Config) -> Self {
         let ports = config.get(Key::MaxPorts) as usize;
         let mut clients = vec![ClientId(1); config.get(Key::MaxClients) as usize];
@@ -144,7 +144,7 @@ impl Host {
         self.ports.iter_mut().map(|port| poll(port, &mut self.counts)).sum()
     }
 
-    /// Connects so many clients, in turn through each port.
+    /// Connects `count` clients, alternating between the ports.
     fn connect(&mut self, count: usize) {
         for number in 0..count {
             let port = number % self.ports.len();
@@ -157,7 +157,7 @@ impl Host {
         }
     }
 
-    /// Each client sends one message to another, and gets one.
+    /// Each client sends one message to another client and gets one.
     fn exchange(&mut self) {
         let (count, before) = (self.clients.len(), self.counts.messages);
         for number in 0..count {
@@ -214,7 +214,7 @@ fn config(workers: u64, ports: u64, clients: u64) -> Config {
         .and_then(|config| config.with_pin(false))
         .and_then(|config| config.with_max_ports(ports))
         .and_then(|config| config.with_max_clients(clients))
-        // Rings that carry the largest message: what lies beside them is taken as it comes.
+        // Rings that carry the largest message, because out-of-line payloads are allocated on demand.
         .and_then(|config| config.with_ring_bytes(512 << 10))
         .unwrap()
 }
@@ -241,7 +241,8 @@ fn a_hundred_thousand_clients_stay_below_the_budget() {
     alone("a_hundred_thousand_clients_stay_below_the_budget", || connected(100_000));
 }
 
-/// A hundred thousand clients more, connected and served by sixteen workers, in bytes for each.
+/// Bytes per client, measured with a hundred thousand additional clients that are connected and served by sixteen
+/// workers.
 fn bytes_per_client(name: &str, detailed: bool) -> u64 {
     let growth = |clients: u64| {
         alone_with(name, clients, |clients| {
@@ -267,19 +268,19 @@ fn bytes_per_client(name: &str, detailed: bool) -> u64 {
 #[test]
 fn a_client_takes_at_most_256_bytes() {
     let each = bytes_per_client("a_client_takes_at_most_256_bytes", false);
-    // A slot alone has 192: less would be no measurement.
+    // A client slot alone takes 192 bytes. A smaller result means that the measurement failed.
     assert!((192..=256).contains(&each), "{each} bytes per client");
 }
 
-/// A line of its own more: `docs/decisions/0007-client-figures.md`.
+/// With figures a client takes one more cache line: `docs/decisions/0007-client-figures.md`.
 #[test]
 fn a_client_with_figures_takes_a_line_more() {
     let each = bytes_per_client("a_client_with_figures_takes_a_line_more", true);
     assert!((256..=320).contains(&each), "{each} bytes per client");
 }
 
-/// Nothing of it is used yet: it is resident all the same, within a tenth of what is stated and never above it. Then
-/// everything is filled, and not a page more is resident.
+/// Touched memory is resident before it is used: at least nine tenths of the budget, and never more than it.
+/// Afterwards everything is filled, and no further page becomes resident.
 fn touched(workers: u64, ports: u64, clients: u64) {
     let config = config(workers, ports, clients).with_touch_memory(true).unwrap();
     let limit = config.get(Key::BacklogBytes);
@@ -293,12 +294,12 @@ fn touched(workers: u64, ports: u64, clients: u64) {
     host.connect(count);
     host.exchange();
     let touched = host.say("touched");
-    // Rooms, payloads outside rings and a host's own metrics are taken as they come, and none is here.
+    // Rooms, out-of-line payloads and a host's own metrics are allocated on demand, and there are none here.
     let as_they_come = host.budget.rooms + host.budget.payloads + host.budget.custom_metrics;
     let total = host.budget.total() - as_they_come;
     assert!(touched <= total && touched * 10 >= total * 9, "{touched} bytes, stated: {}", host.budget);
     let faults = worker_faults();
-    // Every worker holds all it can.
+    // Every worker holds as many messages as it can.
     for number in 0..count.max(5_000) {
         for copy in 0..4 {
             let message = Text::of(format_args!(
@@ -306,12 +307,12 @@ fn touched(workers: u64, ports: u64, clients: u64) {
                 number % 2_500,
             ));
             let (client, port) = (host.clients[number % count], number % count % host.ports.len());
-            // A full ring is as good as a full hold here.
+            // A refusal because of a full ring is fine here.
             let _ = host.ports[port].submit(client, message.bytes(), 0);
             host.ports[port].publish();
         }
     }
-    // Deliveries that are not taken fill a worker's rings and then its backlogs.
+    // Deliveries that are not polled fill a worker's egress rings and then its backlogs.
     for message in long.iter().cycle().take(20 * long.len()) {
         while host.ports[0].submit(host.clients[0], message.as_bytes(), 0).is_err() {
             std::thread::yield_now();
@@ -321,11 +322,11 @@ fn touched(workers: u64, ports: u64, clients: u64) {
     let full = host.say("filled");
     let faults = worker_faults() - faults;
     println!("memory: {faults} page faults of workers meanwhile");
-    // First uses of the program's own pages; without touching there are thousands.
+    // The remaining faults are first uses of the program's own pages. Without touching there are thousands.
     assert!(faults < 100, "{faults}");
     assert!(full <= total, "{full} bytes, stated: {}", host.budget);
     assert!(full <= touched + (128 << 10), "{touched} bytes touched, {full} filled");
-    // It was filled indeed.
+    // Check that everything was filled.
     for worker in host.router.stats().workers {
         println!("memory: held {}, in a backlog {} bytes", worker.held_maximum, worker.backlog_bytes_maximum);
         held += worker.held_maximum;
@@ -349,14 +350,14 @@ fn touched_memory_is_the_budget_for_many() {
     alone("touched_memory_is_the_budget_for_many", || touched(6, 10, 40_000));
 }
 
-/// Half of them walk through all pages, however the threads take turns.
+/// Half of these rounds use all pages, whatever the scheduling of the threads.
 const ROUNDS: usize = 80;
 
-/// Clients come and go: the first rounds take what there is to take, the later ones nothing more.
+/// Clients connect and disconnect: the first rounds take all the memory, the later ones none.
 #[test]
 fn clients_that_come_and_go_leave_nothing() {
     alone("clients_that_come_and_go_leave_nothing", || {
-        // Rings so small that the first rounds walk through all their pages.
+        // Small rings, so that the first rounds use all their pages.
         let config = config(2, 2, 1_000).with_max_message(8_000);
         let mut host = Host::start(config.and_then(|config| config.with_ring_bytes(64 << 10)).unwrap());
         let mut after = Vec::with_capacity(ROUNDS);
@@ -402,7 +403,7 @@ fn a_limit_refuses_with_the_parts_and_what_to_change_before_anything_is_taken() 
         for part in ["rings", "backlogs", "clients", "holds", "metrics", "threads", "router", "stacks"] {
             assert!(expected.contains(part), "{part}");
         }
-        // Exactly what is stated suffices.
+        // A limit of exactly the budget is sufficient.
         let small = |limit| config_small().with_memory_limit_bytes(limit).unwrap();
         let total = Builder::new(small(0)).budget().total();
         Builder::new(small(total)).build().unwrap();
@@ -414,18 +415,18 @@ fn config_small() -> Config {
     config(1, 1, 10)
 }
 
-/// Where the system has no memory left, touching says so and nothing runs.
+/// If the system has no memory left, touching returns an error and nothing runs.
 #[test]
 fn memory_that_cannot_be_touched_is_a_typed_error() {
     alone("memory_that_cannot_be_touched_is_a_typed_error", || {
         let config =
             config(1, 1, 10).with_ring_bytes(1 << 26).and_then(|config| config.with_touch_memory(true));
         let router = Builder::new(config.unwrap()).start().unwrap();
-        // Its thread has all it needs once it sleeps.
+        // The worker's thread has everything that it needs once it sleeps.
         while router.stats().workers[0].parks == 0 {
             std::thread::yield_now();
         }
-        // No more addresses than there are now: a ring of 64 MiB has no place.
+        // Limit the address space to its current size plus 32 MiB: a ring of 64 MiB does not fit.
         let now = std::fs::read_to_string("/proc/self/statm").unwrap();
         let pages: u64 = now.split_whitespace().next().unwrap().parse().unwrap();
         rlimit::setrlimit(rlimit::Resource::AS, pages * 4096 + (32 << 20), rlimit::INFINITY).unwrap();

@@ -1,7 +1,8 @@
-// Two unmodified peerjs clients in a real browser find each other through the server: data both ways, and a media call.
+// Two unmodified peerjs clients in a real browser connect through the server: a data connection in both directions,
+// and a media call.
 //
-// The page comes from this process, with peerjs as it is published; both clients live in browser contexts of their own.
-// The browser is Debian's chromium unless CHROMIUM names another program. README.md says how to run it.
+// This process serves the page with the published peerjs. Each client has its own browser context. The browser is
+// Debian's chromium unless CHROMIUM names another program. README.md describes how to run the suite.
 
 import assert from "node:assert/strict";
 import { readFile } from "node:fs/promises";
@@ -22,7 +23,7 @@ const FLAGS = [
   "--disable-sync",
   "--use-fake-device-for-media-stream",
   "--use-fake-ui-for-media-stream",
-  // Both clients are on this machine: no interface but the loopback is needed, and no multicast to find each other.
+  // Both clients are on this machine: allow the loopback interface, and do without multicast DNS.
   "--allow-loopback-in-peer-connection",
   "--disable-features=WebRtcHideLocalIpsWithMdns",
 ];
@@ -206,7 +207,8 @@ describe("two peerjs clients in a browser", () => {
   test("reconnect() opens again", { timeout: 180_000, skip: !own && "npm's server never opens a client that is still there" }, async (t) => {
     const server = await startServer(t);
     const [ann, ben] = [await openPeer(server, "ann"), await openPeer(server, "ben")];
-    // The server does not know that the first socket is gone: its close is kept from it, as a lost network does.
+    // Suppress the first socket's close, as a lost network does. The server does not know that the first socket is
+    // gone.
     const opened = ann.page.evaluate(
       () =>
         new Promise((resolve) => {

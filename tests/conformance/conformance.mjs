@@ -1,8 +1,8 @@
-// What a PeerJS-compatible signaling server must do, asked of a server process over its sockets.
+// The required behaviour of a PeerJS-compatible signaling server, tested on a server process through its sockets.
 //
-// The first part is true of npm's PeerServer too, which proves the suite; the second is corelane's own and runs with
-// SUITE=all. README.md says how to run it. Every test starts a server of its own. "Nothing was sent" is never shown by
-// waiting: a marker is sent behind it, and has to arrive first.
+// npm's PeerServer passes the first part as well, which validates the suite. The second part is specific to corelane
+// and runs with SUITE=all. README.md describes how to run the suite. Every test starts its own server. No test waits
+// to show that nothing was sent: it sends a marker afterwards, which must arrive first.
 
 import assert from "node:assert/strict";
 import { describe } from "node:test";
@@ -97,7 +97,7 @@ async function flood(socket, dst, over) {
 /** How many messages failed, of those that say why. */
 async function failures(server) {
   const samples = (await server.metrics()).filter(({ labels }) => labels.reason);
-  // What is too large is refused before it is accepted; all else fails afterwards.
+  // A message that is too large is refused before it is accepted. Every other malformed message fails afterwards.
   return total(samples, "corelane_messages_failed_total") + total(samples, "corelane_messages_refused_total");
 }
 
@@ -241,7 +241,7 @@ describe("relaying", () => {
       assert.deepEqual(await ben.next(), { type, src: "ann", dst: "ben", payload });
     }
     ann.send({ type: "OFFER", dst: "ben" });
-    assert.deepEqual(await ben.next(), { type: "OFFER", src: "ann", dst: "ben" }, "no payload is not an empty one");
+    assert.deepEqual(await ben.next(), { type: "OFFER", src: "ann", dst: "ben" }, "a missing payload stays missing");
   });
 
   check("a payload arrives as it was, whatever JSON it is", async (t) => {
@@ -287,7 +287,8 @@ describe("relaying", () => {
       ann.raw(`{"type":"OFFER","dst":"ben","payload":1,${forged}}`);
       assert.deepEqual(await ben.next(), relayed, forged);
     }
-    // Twice: npm's relays these with the true sender; a server that allows no duplicate key may refuse them instead.
+    // A duplicate "src" key: npm's server relays the message with the true sender; a server that rejects duplicate
+    // keys may refuse it.
     const twice = ['"src":"mallory","\\u0073rc":"ann"', '"\\u0073rc":"ann","src":"mallory"', '"src":"ann","src":"cleo"'];
     for (const forged of twice) ann.raw(`{${forged},"type":"OFFER","dst":"ben","payload":1}`);
     const marker = { type: "ANSWER", src: "mallory", dst: "ben", payload: "end" };
@@ -370,7 +371,7 @@ describe("what is not a message", () => {
     await nothingBefore(ben, ann);
   });
 
-  // The sender itself is looked at under SUITE=all: npm's server never reads it again.
+  // The SUITE=all test also checks the sender itself. npm's server stops reading from the sender's socket.
   check("malformed input harms no other connection", async (t) => {
     const server = await startServer(t);
     const [ann, ben] = [await server.join("ann"), await server.join("ben")];
@@ -381,7 +382,7 @@ describe("what is not a message", () => {
       await nothingBefore(ben, ann, `after ${what}`);
     }
     const dora = await server.join("dora");
-    dora.raw(Buffer.of(0x22, 0xff, 0x22), { binary: false }); // a text frame that is not UTF-8: RFC 6455 has it closed
+    dora.raw(Buffer.of(0x22, 0xff, 0x22), { binary: false }); // a text frame that is not UTF-8: RFC 6455 requires a close
     await dora.closed();
     await nothingBefore(ann, ben);
   });
@@ -398,7 +399,7 @@ describe("absent clients", () => {
     }));
     held.forEach((message) => ann.send(message));
     await nothingBefore(ann, ben);
-    const late = await server.join("late"); // asserts that OPEN is first
+    const late = await server.join("late"); // join asserts that OPEN arrives first
     assert.deepEqual(await late.nextMany(50), held.map((message) => ({ ...message, src: "ann" })));
     await nothingBefore(ann, late);
     await late.close();
@@ -422,7 +423,8 @@ describe("absent clients", () => {
     const [ann, ben] = [await server.join("ann"), await server.join("ben")];
     const absent = ["ghost", "phantom"];
     for (const dst of ["ghost", "ghost", "phantom"]) ann.send({ type: "OFFER", dst, payload: "lost" });
-    // npm's sends one for each pair and round, corelane may send one for each message: at least one for each pair here.
+    // npm's server sends one EXPIRE per pair and round, corelane may send one per message. Expect at least one per
+    // pair.
     const seen = new Set();
     while (seen.size < absent.length) {
       const message = await ann.next();
@@ -475,7 +477,7 @@ describe("absent clients", () => {
 describe("staying", () => {
   check("a client without HEARTBEAT is closed after --alive_timeout, one with stays", async (t) => {
     const server = await startServer(t, { alive_timeout: 4_000 });
-    const alive = await server.join("alive"); // the older of the two: silent, it would be closed first
+    const alive = await server.join("alive"); // the older client: if it were silent, it would be closed first
     const beat = setInterval(() => alive.send({ type: "HEARTBEAT" }), 200);
     t.after(() => clearInterval(beat));
     const silent = await server.join("silent", { autoPong: false });
@@ -501,7 +503,7 @@ if (own) {
         await nothingBefore(ann, ben, `after ${what}`);
         await eventually(`${what} to be counted with a reason`, async () => (await failures(server)) === before + 1);
       }
-      // Told is only who sends what is too large.
+      // Only the sender of a message that is too large gets an ERROR.
       assert.match((await ann.next()).payload.msg, /message has \d+ bytes/);
       await nothingBefore(ben, ann);
     });
@@ -509,7 +511,7 @@ if (own) {
     check("malformed input does not stop what comes in the same packet", async (t) => {
       const server = await startServer(t);
       const [ann, ben] = [await server.join("ann"), await server.join("ben")];
-      const socket = ann.ws._socket; // private, and the only way to have many frames in one segment
+      const socket = ann.ws._socket; // a private field, and the only way to put many frames into one segment
       socket.cork();
       for (const { data } of MALFORMED) {
         ann.raw(data);

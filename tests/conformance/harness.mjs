@@ -1,10 +1,10 @@
-// Starts servers and speaks to them: what conformance.mjs and browser.mjs share.
+// Starts servers and connects to them. Shared by all suites in this folder.
 //
 // A server is a process of its own on free loopback ports, described by two variables:
 //   SERVER_COMMAND  a JSON array of strings, run without a shell from this folder; {port} and {monitor} are filled in
 //   SUITE           "shared" (what npm's PeerServer does as well) or "all" (corelane's own behaviour too)
 //
-// Nothing here measures time. WAIT only bounds how long a hung server may hold up the run.
+// Nothing here measures time. WAIT only limits how long a hung server can delay the run.
 
 import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
@@ -35,7 +35,7 @@ export const NPM_FAILS = {
   "any frame is a sign of life": "only HEARTBEAT counts, and the server never asks",
 };
 
-// A run that is cut short leaves no server behind.
+// An interrupted run leaves no server behind.
 const running = new Set();
 process.on("exit", () => running.forEach((child) => child.kill("SIGKILL")));
 
@@ -71,7 +71,7 @@ export async function within(promise, what, limit = WAIT) {
   const stop = new AbortController();
   const late = sleep(limit, undefined, { signal: stop.signal }).then(
     () => assert.fail(`waited ${limit} ms for ${what}`),
-    () => new Promise(() => {}), // called off: the race is over
+    () => new Promise(() => {}), // cancelled: the race is over
   );
   try {
     return await Promise.race([promise, late]);
@@ -188,7 +188,7 @@ function launch(ports, options, { unread = false, descriptors, environment = {} 
   }
   running.add(child);
   const ended = new Promise((resolve) => {
-    // "close" rather than "exit": everything that was printed has been read by then.
+    // Use "close" instead of "exit": all output has been read by then.
     child.on(unread ? "exit" : "close", (code, signal) => resolve({ code, signal }));
     child.on("error", (error) => {
       printed.stderr += `cannot start ${program}: ${error.message}`;
@@ -233,7 +233,7 @@ export async function startServer(t, options = {}, how = {}) {
     t.after(() => server.stop());
     if (await server.ready()) return server;
     await server.stop();
-    // Another program may have been given the port between our look and the server's bind.
+    // Another program may have taken the port after it was chosen and before the server bound it.
     const lost = /EADDRINUSE|in use/i.test(program.output());
     if (!lost || attempt === 3) assert.fail(`the server does not start:\n${program.output()}`);
   }

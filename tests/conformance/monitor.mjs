@@ -1,5 +1,5 @@
-// What corelane's server shows of itself under /api, and what may be changed there. With SUITE=all only; README.md says
-// how to run it.
+// The figures of corelane's server under /api, and the settings that can be changed there. Runs with SUITE=all only.
+// README.md describes how to run the suite.
 
 import assert from "node:assert/strict";
 import { existsSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
@@ -56,7 +56,7 @@ async function busy(t, options) {
 function between(first, middle, last, path) {
   if (first === null || typeof first !== "object") {
     if (first !== last) return 0;
-    // A time of day is counted back from the reading's own, in whole milliseconds.
+    // A time of day is computed from the time of the reading, in whole milliseconds, so it may differ by one.
     if (path.endsWith("_milliseconds")) assert.ok(Math.abs(middle - first) <= 1, `${path}: ${first}, then ${middle}`);
     else assert.equal(middle, first, path);
     return 1;
@@ -67,7 +67,7 @@ function between(first, middle, last, path) {
 }
 
 check("each part is the whole report's", async (t) => {
-  // The system is looked at once, so that it agrees with itself.
+  // With this interval the system is evaluated once, so that all parts show the same figures.
   const { server } = await busy(t, { set: "monitor_interval_ms=3600000" });
   await eventually("the first look at the system", async () => (await server.stats()).system !== null);
   for (const [address, name] of Object.entries(PARTS)) {
@@ -203,7 +203,7 @@ check("many changes do not put off the next look", async (t) => {
   for (let number = 0; number < 60; number += 1) await set(server, "slow_message_threshold_ms", "5");
   const points = async () => (await show(server, "/api/history?name=connections.active")).points.length;
   const before = await points();
-  // Far less than the minute that sixty changes once put it off by.
+  // Sixty changes must not delay the next look by a minute.
   await eventually("another look", async () => (await points()) > before);
 });
 
@@ -245,7 +245,7 @@ check("the report is kept in a file", async (t) => {
   t.after(() => rmSync(folder, { recursive: true }));
   const file = join(folder, "report.json");
   const server = await startServer(t, { report_file: file, report_format: "json" });
-  // Soon, rather than in a minute.
+  // Write soon, and not after a minute.
   assert.equal((await set(server, "report_interval_ms", "1000")).status, 200);
   await eventually("the file", () => existsSync(file));
   assert.equal(JSON.parse(readFileSync(file, "utf8")).schema_version, 1);

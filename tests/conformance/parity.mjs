@@ -1,5 +1,5 @@
-// What PeerServer takes from its surroundings: TLS, a list of origins, environment variables, a proxy in front. True of
-// npm's server too. README.md says how to run it.
+// The parts of PeerServer's environment: TLS, a list of origins, environment variables, a proxy in front. npm's
+// server passes these tests as well. README.md describes how to run the suite.
 
 import assert from "node:assert/strict";
 import { execFileSync, spawn } from "node:child_process";

@@ -1,5 +1,5 @@
-// How corelane's server starts, goes on and ends, whatever happens to what it stands on: its log, its descriptors, its key
-// and certificate, its process. With SUITE=all only; README.md says how to run it.
+// Start, operation and end of corelane's server when the resources that it depends on fail: its log, its descriptors,
+// its key and certificate, its process. Runs with SUITE=all only. README.md describes how to run the suite.
 
 import assert from "node:assert/strict";
 import { execFileSync, spawn } from "node:child_process";
@@ -40,7 +40,7 @@ const isReady = async (server) => (await get(server.monitor, "/readyz")).status 
 check("a log that nobody reads, or that is closed, stops nothing", async (t) => {
   const server = await startServer(t, { log: "info", concurrent_limit: 3000 }, { unread: true });
   const [ann, ben] = [await server.join("ann"), await server.join("ben")];
-  // Each makes a line; the pipe holds a few hundred, the writer's queue some thousand more.
+  // Each attempt logs a line. The pipe holds a few hundred lines, the writer's queue a few thousand.
   for (let round = 0; round < 12; round += 1) {
     const all = Array.from({ length: 50 }, (_, number) => server.attempt("ann", { key: `wrong ${number}` }));
     await Promise.all((await Promise.all(all)).map((socket) => socket.closed()));
@@ -92,7 +92,7 @@ check("a listener that fails is opened again", async (t) => {
   const server = await startServer(t, { threads: 2 });
   const [ann, ben] = [await server.join("ann"), await server.join("ben")];
   for (let round = 1; round <= 3; round += 1) {
-    // Shuts down every socket of the process that listens, as a fault of the network stack would.
+    // Shuts down every listening socket of the process, as a fault of the network stack would.
     execFileSync("python3", [join(import.meta.dirname, "shut_listeners.py"), String(server.pid)]);
     await eventually("all to be open again", () => server.errors().match(/the listener is open again/g)?.length === 3 * round);
     await server.join(`later ${round}`);
@@ -109,7 +109,7 @@ check("a listener that cannot be opened again is tried until it can", async (t) 
   const ended = once(holder, "exit");
   await within(once(holder.stdout, "data"), "the port to be taken");
   await eventually("not ready", async () => /listener/.test((await get(server.monitor, "/readyz").catch(() => ({ text: "" }))).text));
-  // The first failed as a listener; the later ones, which are told once a second, could not be opened.
+  // The first failure is that of the listener. Later failures, logged once a second, are failures to open it again.
   await eventually("a second failure", () => /listener has failed .*in use/i.test(server.errors()));
   await nothingBefore(ann, ben);
   assert.deepEqual(await ended, [0, null]);
@@ -143,7 +143,7 @@ check("memory of a flood of half-open connections is given back", async (t) => {
 check("while it stops it is not ready", async (t) => {
   const server = await startServer(t);
   const ann = await server.join("ann");
-  ann.ws.pause(); // does not answer the closing frame, so that the end takes its time
+  ann.ws.pause(); // does not answer the closing frame, so that the stop takes a while
   const said = [];
   const ended = server.terminate().then(() => (said.over = true));
   while (!said.over) {
@@ -204,7 +204,7 @@ check("key and certificate are read again, and bad ones are not taken", async (t
   certify("third", sslkey, sslcert);
   process.kill(server.pid, "SIGHUP");
   await eventually("the third", async () => (await name()) === "third");
-  // Connections of before live on.
+  // Connections from before the change stay open.
   ann.send({ type: "OFFER", dst: "ann", payload: 1 });
   assert.equal((await ann.next()).payload, 1);
   const encrypted = join(path, "encrypted.pem");

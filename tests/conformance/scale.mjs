@@ -1,5 +1,5 @@
-// Many clients at once, and many one after another: memory stays flat and inside what the server said at its start.
-// Corelane's own; needs SUITE=all. Figures are counts and bytes, never times.
+// Many clients at once, and many clients one after another: memory stays flat and within the budget that the server
+// prints at its start. Specific to corelane; runs with SUITE=all only. Figures are counts and bytes, never times.
 
 import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
@@ -42,7 +42,7 @@ test("idle clients, vanishing ones, and ones that come and go cost what was stat
   assert.equal(await open(server), IDLE);
   const full = resident(server.pid);
 
-  // Garbage of every kind, then gone without a closing frame.
+  // Send malformed messages of every kind, then drop the socket without a closing frame.
   await many(VANISHING, async (number) => {
     const socket = await server.join(`gone-${number}`);
     for (const data of ["{", "[".repeat(1000), Buffer.of(0x7b, 0xff), `{"type":"x${number}","dst":"y${number}"}`]) {
@@ -65,7 +65,7 @@ test("idle clients, vanishing ones, and ones that come and go cost what was stat
   const after = resident(server.pid);
 
   t.diagnostic(`stated ${budget / MIB} MiB; resident MiB: empty ${Math.round(empty / MIB)}, with ${IDLE} idle clients ${Math.round(full / MIB)}, after all ${Math.round(after / MIB)}`);
-  // What a socket costs is the server's and the allocator's; what the router takes is in its statement.
+  // A socket's memory belongs to the server and the allocator. The router's memory is in the printed budget.
   assert.ok(after - before < 4 * MIB, `grew by ${after - before} bytes over ${COMING_AND_GOING / 2} short connections`);
   assert.ok(after < empty + budget + IDLE * 32 * 1024, `${after} bytes, ${budget} were stated for the router`);
 

@@ -1,5 +1,6 @@
-# Shuts down every listening socket of a process that the caller owns, as a failing network stack would. Arguments: the id of
-# the process; then, if wanted, a port that this takes before the process can, and for how many seconds.
+# Shuts down every listening socket of a process that the caller owns, as a failing network stack would. Arguments:
+# the process id; optionally a port that this program binds before the process can, and the number of seconds to hold
+# it.
 import ctypes
 import os
 import socket
@@ -23,7 +24,8 @@ if len(sys.argv) > 2:
     port, seconds = int(sys.argv[2]), float(sys.argv[3])
     until = time.monotonic() + 10
     while True:
-        # Beside connections of the same port, and without SO_REUSEPORT: nobody else listens there.
+        # SO_REUSEADDR allows connections that still use the port. Without SO_REUSEPORT no other process can listen on
+        # it.
         holder = socket.socket()
         holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:

@@ -1,5 +1,6 @@
-// How sockets begin, live and end. The first part is true of npm's PeerServer too, but for what NPM_FAILS in harness.mjs
-// lists; the second is corelane's own and runs with SUITE=all. README.md says how to run it.
+// Opening, lifetime and closing of sockets. npm's PeerServer passes the first part as well, except for the tests that
+// NPM_FAILS in harness.mjs lists. The second part is specific to corelane and runs with SUITE=all. README.md
+// describes how to run the suite.
 
 import assert from "node:assert/strict";
 import { once } from "node:events";
@@ -60,7 +61,7 @@ describe("sockets", () => {
 
   check("any frame is a sign of life", async (t) => {
     const server = await startServer(t, { alive_timeout: 1_500 });
-    // One answers the server's pings, one pings, one sends messages; none sends a HEARTBEAT.
+    // One client answers the server's pings, one pings, one sends messages; none sends a HEARTBEAT.
     const answers = await server.join("answers");
     const [pings, sends] = [await server.join("pings", { autoPong: false }), await server.join("sends", { autoPong: false })];
     const asked = once(answers.ws, "ping");
@@ -99,7 +100,7 @@ if (own) {
       const refused = (await server.metrics()).filter(({ name }) => name === "corelane_messages_refused_total");
       assert.equal(refused.find(({ labels }) => labels.reason === "too_large").value, 2);
       assert.match(JSON.stringify((await server.stats()).routing.accounting.refusals), /too_large/);
-      // So large that it is not read: told, then closed with the code for that.
+      // A message so large that the server does not read it: the client gets an ERROR, then a close with code 1009.
       ann.raw(message(2 * MIB));
       assert.equal((await ann.next()).type, "ERROR");
       assert.equal(await ann.closed(), 1009);
@@ -227,7 +228,7 @@ if (own) {
       const head = await raw({ port: server.monitor }, "GET /met");
       for (const [what, { ended }] of Object.entries({ half, silent, idle, unsent, body, head })) await eventually(`the end of ${what}`, ended);
       assert.match(body.received(), /^HTTP\/1.1 408/);
-      // Answers that are not read: many requests at once, and nobody takes what they ask for.
+      // Responses that are not read: the clients send many requests and read nothing.
       const deaf = [await raw(server, ""), await raw({ port: server.monitor }, "")];
       for (const { socket } of deaf) {
         socket.pause();
@@ -246,7 +247,7 @@ if (own) {
         ann.send({ type: "HEARTBEAT" });
       }, 200);
       t.after(() => clearInterval(timer));
-      // Less than it may be given, more than the network's buffers take.
+      // Less than the client's credit, but more than the network buffers hold.
       const here = async () => (await show(server, "/api/peers?id=deaf")).peers.length === 1;
       for (let number = 0; number < 60 && (await here()); number += 1) {
         ann.send({ type: "OFFER", dst: "deaf", payload: "x".repeat(900_000) });
@@ -270,7 +271,7 @@ if (own) {
         await server.join("dora");
         await server.stop();
       }
-      // Behind a proxy it is the client's own address.
+      // Behind a proxy the limit applies to the client's own address.
       const server = await startServer(t, { max_per_address: 1, proxied: true });
       const from = (address) => ({ headers: { "x-forwarded-for": address } });
       await server.join("ann", from("192.0.2.1"));

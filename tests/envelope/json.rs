@@ -1,10 +1,10 @@
-//! What counts as a message at all: JSON to the last byte, in UTF-8, not nested too deeply.
+//! Accepts a message only if it is JSON to the last byte, valid UTF-8, and within the nesting limit.
 
 use crate::oracle::{Rules, check};
 use crate::{refused, relayed};
 use corelane::envelope::{MAX_DEPTH, Protocol, ReadError, read};
 
-/// Values that are JSON, and what is none, to be put where a value belongs.
+/// JSON values, and texts that are not JSON values, to be inserted where a value belongs.
 #[rustfmt::skip]
 const VALUES: &[&str] = &[
     "0", "-0", "10.50", "1e5", "1E+5", "-1.5e-7", "1e999", "true", "false", "null", r#""""#,
@@ -139,7 +139,7 @@ fn nesting_has_a_limit_and_costs_no_stack() {
         }
         assert_eq!(refused(&protocol, &nested("[", "", "]", levels)), ReadError::TooDeep);
         assert_eq!(refused(&protocol, &"]".repeat(levels)), ReadError::NotJson);
-        // Wide is not deep.
+        // A wide message is not a deep one.
         assert!(
             read(
                 &protocol,
@@ -148,7 +148,7 @@ fn nesting_has_a_limit_and_costs_no_stack() {
             .is_ok()
         );
     }
-    // Kinds of brackets must match on every level.
+    // The kinds of brackets must match on every level.
     for levels in 1..100 {
         let crossed = format!(
             r#"{{"type":"a","payload":{}{}{}}}"#,
@@ -163,7 +163,8 @@ fn nesting_has_a_limit_and_costs_no_stack() {
 
 #[test]
 fn strings_end_at_any_offset() {
-    // Every length around the eight bytes that are looked at at once, every place of an escape, every stop.
+    // The reader examines eight bytes at once. Cover every length around that, every position of an escape, and every
+    // character that ends the fast path.
     let protocol = Protocol::peerjs();
     for length in 0..40 {
         for place in 0..=length {

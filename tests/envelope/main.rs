@@ -1,4 +1,4 @@
-//! The envelope reader: each of its rules by example, then against `serde_json` over random and mutated messages.
+//! Tests the envelope reader: each rule by example, then random and mutated messages against `serde_json`.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
@@ -139,7 +139,7 @@ fn keys_and_names_are_compared_unescaped() {
         let message = format!(r#"{{"{other}":"b"}}"#);
         assert!(read(&keyed, message.as_bytes()).unwrap().recipient().is_none(), "{other}");
     }
-    // Exact: another case is another key.
+    // Keys are case-sensitive.
     assert_eq!(refused(&protocol, r#"{"Type":"OFFER","DST":"ben"}"#), ReadError::MissingType);
 }
 
@@ -162,7 +162,7 @@ fn what_a_protocol_uses_may_stand_once() {
         let message = format!(r#"{{"type":"a","{key}":"b","other":1,"{key}":"b"}}"#);
         assert_eq!(refused(&generic, &message), ReadError::DuplicateField, "{key}");
     }
-    // Others are none of our business, and neither is what is nested.
+    // Duplicates of other keys, and of nested keys, are not the reader's concern.
     assert!(read(&peerjs, br#"{"type":"a","k":1,"k":2,"payload":{"src":1,"src":2}}"#).is_ok());
 }
 
@@ -181,7 +181,7 @@ fn a_key_that_a_careless_reader_takes_for_the_senders_is_refused_where_it_would_
     for key in ["fro", "fromm", "", " from", r"from\u0001", r"\u0000from", "žrom"] {
         assert!(read(&generic, format!(r#"{{"type":"a","{key}":1}}"#).as_bytes()).is_ok(), "{key}");
     }
-    // Not relayed, so harmless.
+    // The key is not relayed, so it does no harm.
     assert_eq!(
         relayed(&Protocol::peerjs(), r#"{"SRC":"mallory","type":"a"}"#, "ann"),
         r#"{"type":"a","src":"ann"}"#
@@ -267,7 +267,7 @@ fn fields_have_a_length_in_decoded_bytes() {
     let digits = "7".repeat(MAX_FIELD_BYTES);
     assert!(read(&protocol, format!(r#"{{"type":"a","id":{digits}}}"#).as_bytes()).is_ok());
     assert_eq!(refused(&protocol, &format!(r#"{{"type":"a","id":{digits}7}}"#)), ReadError::FieldTooLong);
-    // The client's idea of the sender is not used, so it may be anything.
+    // The client's claim about the sender is not used, so any value is allowed.
     assert!(read(&protocol, format!(r#"{{"type":"a","from":"{digits}{digits}"}}"#).as_bytes()).is_ok());
 }
 
@@ -329,7 +329,7 @@ fn protocols_are_checked() {
     {
         assert!(error.to_string().contains(": "), "{error}");
     }
-    // All sixteen are usable.
+    // All sixteen keys can be used.
     let full = Protocol::new("full", &Fields::default(), Forward::Only(&keys)).unwrap();
     let message =
         format!("{{{}}}", keys.iter().map(|key| format!(r#""{key}":1"#)).collect::<Vec<_>>().join(","));

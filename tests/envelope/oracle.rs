@@ -1,7 +1,7 @@
-//! What the envelope reader must say about a message, worked out from what `serde_json` says about it. Shared by the
-//! tests and by the fuzz target: `check` panics where the two disagree.
+//! The expected result of the envelope reader for a message, derived from `serde_json`. Used by the tests and by the
+//! fuzz target. `check` panics if the two disagree.
 
-// With their paths: the fuzz target has this file in another place.
+// The paths are explicit because the fuzz target includes this file from another folder.
 #[path = "oracle/command.rs"]
 mod command;
 #[path = "oracle/relayed.rs"]
@@ -16,7 +16,7 @@ use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, Visitor};
 use serde_json::value::RawValue;
 use std::fmt;
 
-/// A protocol, once for the reader and once for the oracle.
+/// A protocol in two forms: for the reader and for the oracle.
 pub struct Rules {
     pub protocol: Protocol,
     pub fields: Fields<'static>,
@@ -30,8 +30,8 @@ impl Rules {
         Self { protocol, fields, only, words: &[] }
     }
 
-    /// The built-in protocols of top-level keys, and one each with keys that need escapes, without a sender, without
-    /// anything; then those with paths, numbers, present keys and commands.
+    /// The built-in protocols with top-level keys; protocols with keys that need escapes, without a sender, and
+    /// without any field; then protocols with paths, numbers, present keys and commands.
     pub fn all() -> Vec<Self> {
         let peerjs = Fields {
             message_type: Some("type"),
@@ -108,7 +108,7 @@ impl Rules {
     }
 }
 
-/// Reads and relays `message`, and compares every answer with the oracle's.
+/// Reads and relays `message`, and compares every result with the oracle's.
 pub fn check(rules: &Rules, message: &[u8], sender: &str) {
     let shown = String::from_utf8_lossy(message);
     if let Some(word) = command(rules, message) {
@@ -129,7 +129,7 @@ pub fn check(rules: &Rules, message: &[u8], sender: &str) {
 
 type Members<'a> = Vec<(String, &'a str)>;
 
-/// One of the places of a field.
+/// One of the places where a field may be.
 struct Place {
     keys: Vec<&'static str>,
     presence: bool,
@@ -148,7 +148,7 @@ fn places(field: Option<&'static str>) -> Vec<Place> {
         .collect()
 }
 
-/// The members of an object; `None` if it is none, or has half a surrogate pair in a key.
+/// The members of an object. `None` if the text is not an object or a key contains half a surrogate pair.
 fn members(raw: &str) -> Option<Members<'_>> {
     serde_json::from_str(raw).ok().map(|Object(members)| members)
 }
@@ -159,8 +159,8 @@ fn at<'a>(top: &Members<'a>, keys: &[&str]) -> Option<&'a str> {
     if rest.is_empty() { Some(raw) } else { at(&members(raw)?, rest) }
 }
 
-/// The members of the message, or what may be reported about it: more than one thing can be wrong, and what stands
-/// first is found first.
+/// The members of the message, or the errors that the reader may report. A message can have several faults, and the
+/// reader reports the first one that it finds.
 fn faults<'a>(rules: &Rules, message: &'a [u8]) -> Result<Members<'a>, Vec<ReadError>> {
     use ReadError::*;
     let found_early: &[ReadError] = &[DuplicateField, AmbiguousSender, WrongType, FieldTooLong, ForgedSender];
@@ -178,7 +178,7 @@ fn faults<'a>(rules: &Rules, message: &'a [u8]) -> Result<Members<'a>, Vec<ReadE
         return Err(vec![NotAnObject]);
     }
     let Some(top) = members(text) else {
-        // Half a surrogate pair in a key.
+        // A key contains half a surrogate pair.
         return Err([&[NotJson], found_early].concat());
     };
     let mut found = sender_faults(rules, &top);
@@ -197,8 +197,8 @@ fn faults<'a>(rules: &Rules, message: &'a [u8]) -> Result<Members<'a>, Vec<ReadE
         .flatten()
         .any(|field| field.contains('.'));
     if nested && (found.contains(&DuplicateField) || found.contains(&NotJson)) {
-        // What is wrong in the second object is found before it is known to be a second one, and what stands before half a
-        // surrogate pair before that.
+        // The reader finds a fault in the second object before it knows that it is a second object, and a fault
+        // before half a surrogate pair before it finds the pair.
         return Err([&[NotJson, MissingType], found_early].concat());
     }
     for (field, number) in [(message_type, false), (recipient, false), (room, false), (transaction, true)] {
@@ -218,7 +218,7 @@ fn faults<'a>(rules: &Rules, message: &'a [u8]) -> Result<Members<'a>, Vec<ReadE
     if found.is_empty() { Ok(top) } else { Err(found) }
 }
 
-/// What is wrong on the way to a field: a key twice, or one that is no text.
+/// Faults on the path to a field: a duplicate key, or a key that is not text.
 fn path_faults(top: &Members<'_>, keys: &[&str], sender: bool) -> Vec<ReadError> {
     let Some((first, rest)) = keys.split_first() else { return Vec::new() };
     let mut found: Vec<ReadError> = Vec::new();
@@ -227,7 +227,7 @@ fn path_faults(top: &Members<'_>, keys: &[&str], sender: bool) -> Vec<ReadError>
     }
     for raw in top.iter().filter(|(key, _)| key == first && !rest.is_empty()).map(|(_, raw)| raw) {
         match members(raw) {
-            // Below the sender's key nothing is looked at: it is refused before.
+            // Nothing below the sender's key is examined, because the message is refused before.
             Some(inner) if !sender => found.extend(path_faults(&inner, rest, false)),
             None if raw.starts_with('{') => found.push(ReadError::NotJson),
             _ => {}
@@ -236,7 +236,7 @@ fn path_faults(top: &Members<'_>, keys: &[&str], sender: bool) -> Vec<ReadError>
     found
 }
 
-/// What is wrong with what could be taken for the sender.
+/// Faults of members that a reader could take for the sender.
 fn sender_faults(rules: &Rules, top: &Members<'_>) -> Vec<ReadError> {
     let resembles = |key: &str, sender: &str| key != sender && visible(key) == visible(sender);
     let mut found = Vec::new();
@@ -260,7 +260,7 @@ fn sender_faults(rules: &Rules, top: &Members<'_>) -> Vec<ReadError> {
     found
 }
 
-/// What a value says, if anything.
+/// The text of a value, if it has one.
 fn said(raw: Option<&str>, number: bool) -> Result<Option<String>, ReadError> {
     let Some(raw) = raw else { return Ok(None) };
     match raw.as_bytes()[0] {
@@ -273,7 +273,7 @@ fn said(raw: Option<&str>, number: bool) -> Result<Option<String>, ReadError> {
     }
 }
 
-/// What a field says, if anything: the first of its places that does, then a present `null`.
+/// The text of a field: of the first of its places that has one, then of a present `null`.
 fn meaning(top: &Members<'_>, field: Option<&'static str>, number: bool) -> Option<String> {
     let (places, mut last) = (places(field), None);
     for place in &places {
@@ -319,7 +319,7 @@ fn check_text(found: Option<Text<'_>>, expected: Option<String>) {
     }
 }
 
-/// How deep objects and arrays are nested in a text that is JSON.
+/// The nesting depth of objects and arrays in a JSON text.
 fn depth(text: &str) -> u32 {
     let (mut depth, mut deepest, mut string, mut escape) = (0_u32, 0, false, false);
     for byte in text.bytes() {
@@ -336,12 +336,12 @@ fn depth(text: &str) -> u32 {
     deepest
 }
 
-/// A key as a reader sees it that ignores case and stops at a NUL.
+/// A key as seen by a reader that ignores case and stops at a NUL.
 fn visible(key: &str) -> String {
     key.split('\0').next().unwrap_or_default().to_uppercase().to_lowercase()
 }
 
-/// All members of an object in their order, duplicates included.
+/// All members of an object in order, duplicates included.
 struct Object<'a>(Members<'a>);
 
 impl<'de> Deserialize<'de> for Object<'de> {

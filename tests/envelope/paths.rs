@@ -1,4 +1,5 @@
-//! Paths into objects, numbers, present keys and commands: what is found, how it is relayed, and what is refused.
+//! Paths into objects, numbers, present keys and commands: the fields that are found, the relayed form, and refused
+//! messages.
 
 use crate::{refused, relayed};
 use corelane::envelope::{Argument, Fields, Forward, Protocol, ProtocolError, ReadError, read};
@@ -34,7 +35,7 @@ fn numbers_are_compared_by_their_text_and_only_where_they_are_allowed() {
         let envelope = read(&janus, message.as_bytes()).unwrap();
         assert!(envelope.recipient().unwrap() == number && envelope.recipient().unwrap() != other);
     }
-    // `null` and "" are none, so the session is next.
+    // `null` and "" do not count as a recipient, so the next place, the session, is used.
     for none in ["null", r#""""#] {
         let message = format!(r#"{{"janus":"message","handle_id":{none},"session_id":8}}"#);
         assert!(read(&janus, message.as_bytes()).unwrap().recipient().unwrap() == "8");
@@ -70,7 +71,7 @@ fn nothing_on_a_path_may_stand_twice() {
         let message = format!(r#"{{"type":"message",{twice}}}"#);
         assert_eq!(refused(&talk, &message), ReadError::DuplicateField, "{message}");
     }
-    // What no path leads to is the recipient's business.
+    // Content outside every path is not checked.
     let carried =
         r#"{"type":"message","message":{"recipient":{"x":1,"x":2},"data":{"recipient":1,"recipient":2}}}"#;
     assert!(read(&talk, carried.as_bytes()).is_ok());
@@ -128,7 +129,7 @@ fn the_inside_of_objects_must_be_json_and_not_too_deep() {
             Err(error) => assert!(!fits && error == ReadError::TooDeep, "{levels}: {error}"),
         }
     }
-    // A path through what is no object leads nowhere.
+    // A path through a value that is not an object finds nothing.
     for other in ["null", "7", r#""s-2""#, r#"[{"sessionid":"s-2"}]"#, "true"] {
         let message = format!(r#"{{"type":"message","message":{{"recipient":{other}}}}}"#);
         assert!(read(&talk, message.as_bytes()).unwrap().recipient().is_none(), "{other}");
@@ -178,7 +179,7 @@ fn a_talk_sender_is_put_where_its_server_puts_it_and_no_client_may_write_there()
         let message = format!(r#"{{"type":"message","message":{other}}}"#);
         assert_eq!(refused(&talk, &message), ReadError::WrongType, "{message}");
     }
-    // One's own key may hold what looks like a sender where none is read.
+    // The client's own key may contain what looks like a sender in a place where no sender is read.
     assert!(read(&talk, br#"{"type":"event","event":{"sender":1},"sender":2}"#).is_ok());
 }
 
@@ -211,7 +212,7 @@ fn a_relayed_command_names_its_sender_as_one_word() {
     assert_eq!(refused(&selkies, &"X".repeat(257)), ReadError::FieldTooLong);
     assert_eq!(refused(&selkies, "{}"), ReadError::MissingType);
     assert_eq!(refused(&selkies, "[]"), ReadError::NotAnObject);
-    // Only where the protocol has words.
+    // Commands are accepted only if the protocol has words.
     assert_eq!(refused(&Protocol::peerjs(), "HELLO 7"), ReadError::NotJson);
 }
 
@@ -262,7 +263,7 @@ fn what_cannot_be_told_is_refused_when_a_protocol_is_built() {
     ] {
         assert_eq!(build(from(sender)), expected, "{sender}");
     }
-    // What could be taken for the sender, or stands where no client may write.
+    // Keys that a reader could take for the sender, and keys in places that clients may not write.
     let beside = |sender, room| build(Fields { sender: Some(sender), room: Some(room), ..Fields::default() });
     let like = Err(ProtocolError::LikeSender);
     for (sender, room, expected) in [
@@ -283,7 +284,7 @@ fn what_cannot_be_told_is_refused_when_a_protocol_is_built() {
     }
     let nested = Protocol::new("p", &from("a.b"), Forward::Only(&["a"]));
     assert_eq!(nested, Err(ProtocolError::Sender));
-    // A key that is there may have fields inside it.
+    // A present key may contain fields.
     let inside = Fields { message_type: Some("?a"), recipient: Some("a.to"), ..Fields::default() };
     let protocol = Protocol::new("p", &inside, Forward::Only(&["a"])).unwrap();
     let envelope = read(&protocol, br#"{"a":{"to":"ben"},"b":1}"#).unwrap();

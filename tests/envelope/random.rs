@@ -1,4 +1,5 @@
-//! Random messages, random damage to them, and noise: the reader and `serde_json` must agree on all of it.
+//! Random messages, random mutations of them, and random bytes: the reader and `serde_json` must agree on all of
+//! them.
 
 use crate::oracle::{Rules, check};
 use proptest::prelude::*;
@@ -13,7 +14,7 @@ const SENDERS: &[&str] = &[
     "9007199254740993",
 ];
 
-/// A key, each character written in one of the ways that JSON has.
+/// A key in which each character is written in one of the ways that JSON allows.
 fn spelled(key: &'static str) -> impl Strategy<Value = String> {
     prop::collection::vec(0..8_u8, key.chars().count()).prop_map(move |ways| {
         let mut units = [0; 2];
@@ -95,7 +96,7 @@ fn value() -> impl Strategy<Value = String> {
     })
 }
 
-/// Objects inside each other, of keys that paths lead through.
+/// Nested objects whose keys appear in paths.
 fn nested() -> impl Strategy<Value = String> {
     const KEYS: &[&str] = &["to", "id", "from", "room", "type", "From"];
     let end = prop_oneof![3 => Just(r#""ben""#.to_string()), 1 => scalar()];
@@ -171,7 +172,7 @@ fn changed(mut message: Vec<u8>, changes: &[Change]) -> Vec<u8> {
     message
 }
 
-/// A command, or something like one.
+/// A command, or a text that resembles one.
 fn worded() -> impl Strategy<Value = String> {
     let word = prop_oneof![6 => prop::sample::select(&["TO", "ROOM", "I_AM", "NOTE"][..]).prop_map(str::to_string),
         1 => "[A-Z_]{1,4}", 1 => "[A-Za-z]{0,3}", 1 => "[A-Z]{300}"];

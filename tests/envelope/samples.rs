@@ -1,10 +1,10 @@
-//! The protocols that ship, on samples written for this project in the shape of the real ones: what each message must
-//! yield.
+//! The built-in protocols on samples that were written for this project in the shape of real messages, with the
+//! fields that each must yield.
 
 use crate::relayed;
 use corelane::envelope::{Fields, Forward, Protocol, Text, read};
 
-/// A message, and its type, recipient, room and transaction; empty for none.
+/// A message with its type, recipient, room and transaction. An empty text means that the field is absent.
 type Sample = (&'static str, [&'static str; 4]);
 
 const SDP: &str = r#"v=0\r\no=- 4611 2 IN IP4 127.0.0.1\r\ns=-\r\nt=0 0\r\na=group:BUNDLE 0\r\n"#;
@@ -124,7 +124,7 @@ fn text(found: Option<Text<'_>>) -> String {
     found.map_or_else(String::new, |text| text.to_string())
 }
 
-/// Each sample yields its fields.
+/// Checks that each sample yields its fields.
 fn yields(protocol: &Protocol, samples: &[Sample]) {
     for (message, expected) in samples {
         let message = message.replace("SDP", SDP);

@@ -1,5 +1,5 @@
-//! What is refused before it is accepted, how it is counted, and when a port that was refused may sleep. Rows R3, R10, R15, G2;
-//! invariants I6, I9.
+//! Messages that are refused before they are accepted, how refusals are counted, and when a port may sleep after a
+//! refusal. Rows R3, R10, R15, G2; invariants I6, I9.
 
 use super::harness::{Bench, HEARTBEAT, config, poll, within};
 use corelane::clients::ClientId;
@@ -11,7 +11,7 @@ use std::time::Duration;
 
 const FULL: Error = Error::Refused(Refused::Full);
 
-/// `wait_counts`, `batch_wait`. G2: a host waits by itself, so no key makes a submission wait.
+/// `wait_counts`, `batch_wait`. G2: waiting is up to the host, so no key makes a submission wait.
 #[test]
 fn no_key_makes_a_submission_wait() {
     for (key, value) in [
@@ -26,7 +26,7 @@ fn no_key_makes_a_submission_wait() {
     config(&[("route_fallback", "refuse"), ("route_fallback", "auto")]);
 }
 
-/// `wait_counts`, `batch_wait`. I4, I9: one call that is refused counts as one submitted and one refused.
+/// `wait_counts`, `batch_wait`. I4, I9: one refused call counts as one submitted and one refused message.
 #[test]
 fn each_refused_call_counts_once() {
     let mut bench = Bench::new(&[("workers", "1"), ("queue_messages", "1")]);
@@ -54,10 +54,10 @@ fn each_refused_call_counts_once() {
     bench.assert_quiet(7, 0);
 }
 
-/// What a base route was given: whose message, and how long it was.
+/// The messages that the base route got: sender and length.
 type Given = Arc<Mutex<Vec<(ClientId, usize)>>>;
 
-/// A router whose base route handles everything, and what that was given.
+/// A router whose base route handles everything, and the list of messages that the base route got.
 fn disabled(set: &[(&str, &str)]) -> (Bench, Given) {
     let given = Arc::new(Mutex::new(Vec::new()));
     let seen = Arc::clone(&given);
@@ -71,7 +71,7 @@ fn disabled(set: &[(&str, &str)]) -> (Bench, Given) {
     (bench, given)
 }
 
-/// `disabled_any`. R10, I9: without concurrent routing each message is checked as it is with it, in every call.
+/// `disabled_any`. R10, I9: without concurrent routing, every call checks each message in the same way as with it.
 #[test]
 fn the_base_route_sees_only_what_would_have_been_accepted() {
     let (mut bench, given) = disabled(&[("max_message", "1000"), ("client_rate", "1")]);
@@ -109,7 +109,7 @@ fn the_base_route_sees_only_what_would_have_been_accepted() {
     assert_eq!((figures.takeovers.get("disabled"), figures.in_flight), (2, 0));
 }
 
-/// `disabled_any`. R9: a router that drains takes nothing new, without concurrent routing either.
+/// `disabled_any`. R9: a draining router accepts nothing new, with or without concurrent routing.
 #[test]
 fn the_base_route_sees_nothing_while_the_router_drains() {
     let (bench, given) = disabled(&[]);
@@ -120,7 +120,7 @@ fn the_base_route_sees_nothing_while_the_router_drains() {
     assert_eq!(*given.lock().unwrap(), []);
 }
 
-/// `bucket_future`. R15: one stamp of the future costs what any message costs, and no later one.
+/// `bucket_future`. R15: a time stamp in the future costs one message's tokens and does not affect later messages.
 #[test]
 fn a_stamp_of_the_future_closes_no_bucket() {
     let mut bench = Bench::new(&[("workers", "1"), ("client_rate", "10"), ("client_burst", "2")]);
@@ -133,14 +133,14 @@ fn a_stamp_of_the_future_closes_no_bucket() {
         assert_eq!(port.submit(ann, HEARTBEAT, 0), Ok(()), "at the rate, in round {round}");
         bench.turn(&mut port);
     }
-    // And no more than that.
+    // The bucket allows no further message.
     assert_eq!(port.submit(ann, HEARTBEAT, 0), Ok(()));
     assert_eq!(port.submit(ann, HEARTBEAT, 0), Err(Error::Refused(Refused::RateLimited)));
     bench.turn(&mut port);
     bench.assert_quiet(53, 0);
 }
 
-/// A port that `queue_messages` has refused, of a worker that is busy.
+/// A port that was refused because of `queue_messages`, and whose worker is busy.
 fn refused() -> (Bench, Port, ClientId) {
     let mut bench = Bench::new(&[("workers", "1"), ("queue_messages", "4")]);
     let mut port = bench.port();
@@ -154,22 +154,23 @@ fn refused() -> (Bench, Port, ClientId) {
     (bench, port, ann)
 }
 
-/// `arm_spins`. I6, R3: a port that `queue_messages` refused may sleep until the worker has taken something.
+/// `arm_spins`. I6, R3: a port that was refused because of `queue_messages` may sleep until the worker takes
+/// something.
 #[test]
 fn a_port_whose_queue_is_full_sleeps_until_something_is_taken() {
     let (mut bench, mut port, ann) = refused();
     for round in 0..100 {
-        assert!(port.arm(), "nothing was taken, in round {round}");
+        assert!(port.arm(), "the port must be able to sleep while nothing was taken, in round {round}");
         assert_eq!(poll(&mut port), []);
         assert_eq!(port.submit(ann, HEARTBEAT, 0), Err(FULL));
     }
     assert!(port.arm());
     bench.cycle();
-    assert!(!port.arm(), "there is room");
+    assert!(!port.arm(), "the port must not sleep while there is space");
     assert_eq!(port.submit(ann, HEARTBEAT, 0), Ok(()));
 }
 
-/// `arm_spins`. I6: and is woken by it.
+/// `arm_spins`. I6: the worker wakes that port when it takes something.
 #[test]
 fn a_port_that_sleeps_on_a_full_queue_is_woken() {
     let (mut bench, mut port, ann) = refused();
@@ -183,7 +184,7 @@ fn a_port_that_sleeps_on_a_full_queue_is_woken() {
         came_back.is_some_and(|mut port| port.submit(ann, HEARTBEAT, 0) == Ok(()))
     });
     told.recv().unwrap();
-    // It sleeps by now, most likely; where it does not, it finds room.
+    // The port most likely sleeps by now. If it does not, it finds space when it arms.
     std::thread::sleep(Duration::from_millis(20));
     bench.cycle();
     assert!(woken.join().unwrap());

@@ -1,5 +1,5 @@
-//! Synchronous calls: never from inside a worker, never out of places for good, and each counted. Rows R4, R8; invariants
-//! I4, I9.
+//! Synchronous calls: never from inside a worker, no call slot lost for good, and every call counted. Rows R4, R8;
+//! invariants I4, I9.
 
 use super::harness::{Bench, PATIENCE, ROUNDS, within};
 use corelane::clients::ClientId;
@@ -12,7 +12,7 @@ use std::time::Duration;
 const PING: &[u8] = br#"{"type":"ping"}"#;
 const SUM: &[u8] = br#"{"type":"sum"}"#;
 
-/// What a call that blocks would wait for.
+/// How long a blocking call would wait.
 const LONG: Duration = Duration::from_secs(2);
 
 fn sums(builder: Builder) -> Builder {
@@ -21,8 +21,8 @@ fn sums(builder: Builder) -> Builder {
 
 type Routes = Vec<Result<Routed, Error>>;
 
-/// `handler_routes`. R8: a handler is told at once that it must not wait, also where the host drives its worker; nothing is
-/// counted. Behind the cycle the thread is no worker's any more.
+/// `handler_routes`. R8: a handler's call fails at once because the handler must not wait, even if the host drives
+/// the worker. Nothing is counted. After the cycle the thread is no worker's thread and may call.
 #[test]
 fn a_handler_may_not_route() {
     let given: Arc<Mutex<Option<(SharedPort, Port, ClientId)>>> = Arc::default();
@@ -51,7 +51,7 @@ fn a_handler_may_not_route() {
     *given.lock().unwrap() = None;
 }
 
-/// `handler_routes`. R8: nor may the answer to a message that was handed out.
+/// `handler_routes`. R8: code that answers a task may not call either.
 #[test]
 fn an_answer_may_not_route() {
     let mut bench = Bench::built(&[("workers", "1")], sums);
@@ -74,7 +74,8 @@ fn an_answer_may_not_route() {
     assert_eq!(port.route(ann, PING, Duration::from_millis(1)), Err(Error::Timeout));
 }
 
-/// `handler_routes`. R8: nor a handler that routes through another router's port, whose worker waits behind this one.
+/// `handler_routes`. R8: a handler may not call through another router's port either, because that router's worker
+/// may wait for this one.
 #[test]
 fn a_handler_may_not_route_on_another_router() {
     let other = Bench::new(&[("workers", "1")]);
@@ -95,7 +96,7 @@ fn a_handler_may_not_route_on_another_router() {
     assert_eq!(*result.lock().unwrap(), Some(Err(Error::OwnThread)));
 }
 
-/// Drives a worker on a thread of its own, and keeps what it is handed until it is asked to be done with it.
+/// Drives a worker on a separate thread, and keeps the tasks that it takes until it is told to finish them.
 struct Taker {
     thread: Option<std::thread::JoinHandle<Worker>>,
     finish: Arc<AtomicBool>,
@@ -126,14 +127,14 @@ impl Taker {
     }
 }
 
-/// A test that fails leaves no thread at work.
+/// Ends the thread, so that a failing test leaves no thread running.
 impl Drop for Taker {
     fn drop(&mut self) {
         self.end.store(true, SeqCst);
     }
 }
 
-/// `calls_exhausted`. R8: a call whose time is over gives its place back, though its message is still out.
+/// `calls_exhausted`. R8: a call that timed out returns its call slot, even while its task is still out.
 #[test]
 fn calls_that_timed_out_give_their_places_back() {
     let set = [("workers", "1"), ("max_calls", "2")];
@@ -147,13 +148,13 @@ fn calls_that_timed_out_give_their_places_back() {
     while started < 5 && late < 50 {
         match port.route(ann, SUM, time) {
             Err(Error::TimeoutStarted) => started += 1,
-            // On a busy machine its time may be over before it is handed out.
+            // On a busy machine the call may time out before its task is handed out.
             Ok(Routed::TakenOver { reason: TakenOver::TimedOut, .. }) => late += 1,
-            other => panic!("behind {started} calls: {other:?}"),
+            other => panic!("after {started} calls: {other:?}"),
         }
     }
     assert_eq!(started, 5);
-    // What is not handed out waits behind what is.
+    // A message that is not handed out waits behind the client's task.
     let unhandled = Ok(Routed::TakenOver { reason: TakenOver::TimedOut, success: true });
     assert_eq!(port.route_batch(&[(ann, PING), (ann, PING)], time), [unhandled.clone(), unhandled]);
     taker.finish.store(true, SeqCst);
@@ -166,7 +167,7 @@ fn calls_that_timed_out_give_their_places_back() {
     assert_eq!((figures.ok, figures.taken_over, figures.refused), (8, 2 + late, 0), "{figures:?}");
 }
 
-/// One call takes the only place while `then` is called; a worker ends it afterwards.
+/// One call occupies the only call slot while `then` runs. A worker ends the call afterwards.
 fn with_one_call_waiting(
     extend: impl FnOnce(Builder) -> Builder,
     then: impl FnOnce(&SharedPort, ClientId),
@@ -196,7 +197,7 @@ fn with_one_call_waiting(
     bench
 }
 
-/// `calls_exhausted`. I9, I4: a call that finds no place is submitted and refused, for that reason.
+/// `calls_exhausted`. I9, I4: a call that finds no call slot counts as submitted and refused for that reason.
 #[test]
 fn a_call_without_a_place_is_counted() {
     let bench = with_one_call_waiting(
@@ -208,7 +209,7 @@ fn a_call_without_a_place_is_counted() {
     bench.assert_quiet(2, 0);
 }
 
-/// `calls_exhausted`. R4: where there is a base route, that takes the message over.
+/// `calls_exhausted`. R4: if there is a base route, it takes over the message of a call without a call slot.
 #[test]
 fn the_base_route_takes_a_call_without_a_place_over() {
     let bench = with_one_call_waiting(
@@ -225,7 +226,7 @@ fn the_base_route_takes_a_call_without_a_place_over() {
     bench.assert_quiet(2, 0);
 }
 
-/// R8: a call may wait for ever.
+/// R8: a call may wait without a time limit.
 #[test]
 fn a_call_without_an_end_of_its_time_is_answered() {
     let builder = Builder::new(super::harness::config(&[("workers", "1"), ("pin", "off")]));
@@ -242,7 +243,7 @@ fn a_call_without_an_end_of_its_time_is_answered() {
     assert_eq!(results, Some(vec![Ok(Routed::Delivered); 4]));
 }
 
-/// R9: as may a drain, where there is nothing to wait for, and a stop.
+/// R9: a drain with nothing to wait for, and a stop, return even without a time limit.
 #[test]
 fn a_drain_and_a_stop_without_an_end_of_their_time_come_to_theirs() {
     let builder = Builder::new(super::harness::config(&[("workers", "1"), ("pin", "off")]));
@@ -251,12 +252,12 @@ fn a_drain_and_a_stop_without_an_end_of_their_time_come_to_theirs() {
     assert_eq!(results, Some((Ok(()), Ok(()))));
 }
 
-/// A stop still handles what was published before it. A caller that looks while the stop goes on does not take that for the end of
-/// its time. R9.
+/// R9: a stop still handles messages that were published before it. A waiting caller that observes the stop must not
+/// mistake it for a time-out.
 #[test]
 fn a_stop_answers_the_calls_that_it_still_handles() {
     let bench = Bench::built(&[("workers", "1")], |builder| {
-        // The second caller has long begun to wait when its message is handled.
+        // The second caller has been waiting for a while when its message is handled.
         builder.protocol(slow_rules()).handler("generic", "slow", |_| {
             std::thread::sleep(Duration::from_millis(50));
             Ok(())

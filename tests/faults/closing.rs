@@ -1,5 +1,5 @@
-//! A CLOSE that waits on the list of a full way out is one client's: nobody else is closed, and it comes before that
-//! client's last event. Rows R12, R16; invariants I4, I8.
+//! A close request that waits on the list of a full egress ring concerns one client only: no other client is closed,
+//! and the request is delivered before that client's last event. Rows R12, R16; invariants I4, I8.
 
 use super::harness::{Bench, ROUNDS, Seen, closings, seen, slot};
 use corelane::clients::ClientId;
@@ -12,18 +12,18 @@ const NEWCOMER: u64 = 777;
 
 struct Scene {
     bench: Bench,
-    /// The victim's port, and the one that the sender is on.
+    /// The victim's port, and the sender's port.
     ports: [Port; 2],
     sender: ClientId,
     events: Vec<Seen>,
     submitted: u64,
 }
 
-/// Two clients of each port that acknowledge whatever they get.
+/// Two clients on each port that acknowledge everything.
 const FILLERS: [[&str; 2]; 2] = [["f1", "f2"], ["g1", "g2"]];
 
 impl Scene {
-    /// Up to where the victim's port has been told that it has left.
+    /// Runs the scene up to the point where the victim's port has delivered the victim's last event.
     fn new() -> Self {
         let credit = CREDIT.to_string();
         let bench = Bench::new(&[
@@ -44,17 +44,18 @@ impl Scene {
         }
         let mut scene = Self { bench, ports, sender, events: Vec::new(), submitted: 0 };
         scene.bench.cycle();
-        // It reads and does not acknowledge: its credit is used up, and nothing for it is under way.
+        // The victim's port polls and does not acknowledge. The victim's credit is used up and nothing for it is in
+        // flight.
         for _ in 0..CREDIT {
             scene.send("victim");
             scene.read(0, 100);
         }
         assert_eq!(scene.ports[0].outstanding(victim).unwrap().messages as usize, CREDIT);
         scene.crowd(0);
-        // Over its credit: it is to be closed, and there is no room to say so.
+        // The victim is over its credit: it must be closed, and there is no space for the close request.
         scene.send("victim");
         assert_eq!(scene.closes(), 1);
-        // A little room in the backlog again, which its last event takes.
+        // Make a little space in the backlog. The victim's last event takes it.
         scene.read(0, 4);
         scene.bench.cycle();
         scene.ports[0].disconnect(victim).unwrap();
@@ -66,7 +67,7 @@ impl Scene {
             if closings(&scene.events, VICTIM) > 0 {
                 break;
             }
-            // Others go on getting messages as fast as the port reads.
+            // Other clients continue to get messages as fast as the port polls.
             scene.send(FILLERS[0][round % 2]);
             scene.read(0, 1);
             scene.bench.cycle();
@@ -86,7 +87,7 @@ impl Scene {
         self.bench.cycle();
     }
 
-    /// Fills a port's ring and backlog with others' messages.
+    /// Fills a port's ring and backlog with messages to other clients.
     fn crowd(&mut self, port: usize) {
         for name in FILLERS[port] {
             for _ in 0..35 {
@@ -95,7 +96,7 @@ impl Scene {
         }
     }
 
-    /// Polls up to so many; the fillers acknowledge.
+    /// Polls up to `limit` events. The fillers acknowledge.
     fn read(&mut self, port: usize, limit: usize) {
         let mut written = Vec::new();
         self.ports[port]
@@ -111,7 +112,7 @@ impl Scene {
         self.ports[port].acknowledge_batch(written);
     }
 
-    /// Until nothing moves any more.
+    /// Polls until nothing moves.
     fn read_all(&mut self) {
         let mut idle = 0;
         for _ in 0..ROUNDS {
@@ -130,7 +131,7 @@ impl Scene {
         self.bench.router.stats().workers[0].credit_closes
     }
 
-    /// Takes the victim's place, as soon as it is free.
+    /// Connects a client that takes the victim's client slot as soon as it is free.
     fn newcomer(&mut self, home: usize) -> ClientId {
         for _ in 0..ROUNDS {
             match self.ports[home].connect("newcomer", "generic", "", NEWCOMER) {
@@ -141,26 +142,27 @@ impl Scene {
             self.read(0, 1);
             self.read(1, 1);
         }
-        panic!("the victim's place is never free");
+        panic!("the victim's client slot is never free");
     }
 
-    /// The newcomer leaves. Who was told to close was told once, before its last event; nobody else was.
+    /// The newcomer disconnects. Checks that every client in `told` gets at most one close request, before its last
+    /// event, and that no other client gets one.
     fn end(mut self, newcomer: ClientId, home: usize, told: &[u64]) {
         self.read_all();
         self.ports[home].disconnect(newcomer).unwrap();
         self.read_all();
         for event in &self.events {
             let Seen::Close(token) = *event else { continue };
-            assert!(told.contains(&token), "{token} is told to close");
+            assert!(told.contains(&token), "{token} got a close request");
         }
         for token in [VICTIM, NEWCOMER] {
             let place = |wanted| self.events.iter().position(|event| *event == wanted);
             let closes = self.events.iter().filter(|event| **event == Seen::Close(token)).count();
-            assert!(closes <= 1, "{token} is told to close {closes} times");
+            assert!(closes <= 1, "{token} got {closes} close requests");
             assert_eq!(closings(&self.events, token), 1, "{token}");
             assert!(
                 place(Seen::Close(token)) < place(Seen::Closed(token)),
-                "{token} is told when it is gone"
+                "{token} got a close request after its last event"
             );
         }
         self.bench.assert_quiet(self.submitted, self.events.len());
@@ -170,7 +172,7 @@ impl Scene {
 fn nobody_is_closed_in_the_place_of_who_is_gone(home: usize) {
     let mut scene = Scene::new();
     let newcomer = scene.newcomer(home);
-    assert_eq!(slot(newcomer).0, 1, "not the victim's place");
+    assert_eq!(slot(newcomer).0, 1, "not the victim's client slot");
     for _ in 0..300 {
         scene.bench.cycle();
         scene.read(0, 1);
@@ -179,13 +181,13 @@ fn nobody_is_closed_in_the_place_of_who_is_gone(home: usize) {
     scene.end(newcomer, home, &[VICTIM]);
 }
 
-/// `close_wrong`. I8, R16: nobody but the victim is told to close.
+/// `close_wrong`. I8, R16: only the victim gets a close request.
 #[test]
 fn a_newcomer_on_the_same_port_is_not_closed_for_who_was_there_before() {
     nobody_is_closed_in_the_place_of_who_is_gone(0);
 }
 
-/// `close_wrong other`. I8, R16: nor is one of another port's.
+/// `close_wrong other`. I8, R16: the same if the newcomer is on another port.
 #[test]
 fn a_newcomer_on_another_port_is_not_closed_for_who_was_there_before() {
     nobody_is_closed_in_the_place_of_who_is_gone(1);
@@ -198,7 +200,7 @@ fn each_is_closed_once(home: usize) {
     if home == 1 {
         scene.crowd(home);
     }
-    // It does not acknowledge either, and the way to its port stays full.
+    // The newcomer does not acknowledge either, and the path to its port stays full.
     for _ in 0..ROUNDS {
         let is_full = scene.ports[home].outstanding(newcomer).unwrap().messages as usize == CREDIT;
         if !is_full {
@@ -219,13 +221,14 @@ fn each_is_closed_once(home: usize) {
     scene.end(newcomer, home, &[VICTIM, NEWCOMER]);
 }
 
-/// `close_loop`. I4, R12: two in one place, both over their credit, are told once at most, and nothing goes round for ever.
+/// `close_loop`. I4, R12: if two clients in the same client slot exceed their credit one after the other, each gets
+/// at most one close request, and the worker does not loop forever.
 #[test]
 fn two_in_one_place_are_told_to_close_once_at_most() {
     each_is_closed_once(0);
 }
 
-/// `close_loop other`. I4, R12: also where they are of two ports.
+/// `close_loop other`. I4, R12: the same if the two clients are on different ports.
 #[test]
 fn two_in_one_place_on_two_ports_are_told_to_close_once_at_most() {
     each_is_closed_once(1);

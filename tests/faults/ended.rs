@@ -1,4 +1,4 @@
-//! What a worker that ended leaves to its ports: closes, last events, calls. Invariants I4, I9; rows R8, R16.
+//! Closes, last events and calls of a worker that has ended. Invariants I4, I9; rows R8, R16.
 
 use super::harness::{Bench, HEARTBEAT, Seen, connect_on, got, offer, poll, poll_to_the_end, seen};
 use corelane::error::Error;
@@ -6,7 +6,8 @@ use corelane::router::{Action, Event, ProtocolRules};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 
-/// A CLOSE that a lost worker could not deliver is handed out by the port: its client would get nothing for ever otherwise.
+/// If a lost worker could not deliver a close request, the port delivers it. Otherwise the client would get nothing
+/// forever.
 #[test]
 fn a_close_is_not_lost_with_its_worker() {
     let mut bench = Bench::new(&[
@@ -29,7 +30,7 @@ fn a_close_is_not_lost_with_its_worker() {
         other.publish();
         bench.cycle();
     };
-    // The victim reads, and acknowledges nothing; then ring and backlog fill up with others' messages.
+    // The victim receives and does not acknowledge. Then messages to other clients fill the ring and the backlog.
     for _ in 0..10 {
         send(&mut bench, "victim");
         poll(&mut port);
@@ -44,7 +45,7 @@ fn a_close_is_not_lost_with_its_worker() {
     assert_eq!(events.iter().filter(|event| **event == Seen::Close(7)).count(), 1, "{events:?}");
 }
 
-/// A steady load from other workers does not keep the last events of a lost one's clients waiting.
+/// A steady load from other workers does not delay the last events of a lost worker's clients.
 #[test]
 fn last_events_do_not_wait_behind_a_steady_load() {
     let mut bench = Bench::new(&[
@@ -74,7 +75,7 @@ fn last_events_do_not_wait_behind_a_steady_load() {
     assert!(closed);
 }
 
-/// A host that has stopped its router may let go of a worker: nothing is lost that it misses.
+/// A host may drop a worker after it has requested a stop: the worker does not count as lost.
 #[test]
 fn a_worker_that_is_dropped_during_a_stop_is_not_missed() {
     let mut bench = Bench::new(&[("workers", "1")]);
@@ -84,7 +85,7 @@ fn a_worker_that_is_dropped_during_a_stop_is_not_missed() {
     assert!(!bench.router.stats().workers[0].lost);
 }
 
-/// A name whose post found the ring full gets what is held for it, also from a worker that stops.
+/// A name whose post found the ring full gets its held messages, even from a worker that stops.
 #[test]
 fn a_stop_heeds_a_post_that_found_no_room() {
     for full in [false, true] {
@@ -103,7 +104,7 @@ fn a_stop_heeds_a_post_that_found_no_room() {
     }
 }
 
-/// A caller whose port is released while it waits is answered by the base route, and counted.
+/// If a port is released while a caller waits, the base route takes over the call, and the call is counted.
 #[test]
 fn a_call_on_a_released_port_is_counted() {
     let mut bench = Bench::built(&[("workers", "1")], |builder| builder.base_route(|_| true));
@@ -123,7 +124,7 @@ fn a_call_on_a_released_port_is_counted() {
     assert_eq!((figures.submitted, figures.taken_over, figures.in_flight), (1, 1, 0), "{figures:?}");
 }
 
-/// A base route that panics costs its own message: the batch's other calls give their places back.
+/// A base route that panics affects only its own message: the other calls of the batch return their call slots.
 #[test]
 fn a_base_route_that_panics_keeps_no_places() {
     let mut bench = Bench::built(&[("workers", "1"), ("max_calls", "4")], |builder| {
@@ -144,7 +145,7 @@ fn a_base_route_that_panics_keeps_no_places() {
     assert_eq!((figures.takeovers.counted(), figures.in_flight), (vec![("timed_out", 16)], 0), "{figures:?}");
 }
 
-/// The code that is shown a task runs inside its worker.
+/// Code that views a task runs inside its worker and may not call.
 #[test]
 fn who_is_shown_a_task_may_not_route() {
     let rules = ProtocolRules::generic().message_type("sum", Action::Host { hold: false });
@@ -161,7 +162,7 @@ fn who_is_shown_a_task_may_not_route() {
     assert_eq!(routed, Some(Err(Error::OwnThread)));
 }
 
-/// A poll says that it is over only behind the last event of each client. The disconnect lies untaken in the ring.
+/// A poll reports the end only after the last event of each client. The disconnect is still in the ring.
 #[test]
 fn a_poll_is_not_over_before_the_last_event() {
     let mut bench = Bench::new(&[("workers", "1"), ("ring_bytes", "4096")]);

@@ -1,4 +1,4 @@
-//! A payload that the host gave away and whose own code panics on a worker. Rows R8, R9; invariants I4, I7, I9.
+//! An owned payload whose own code panics on a worker. Rows R8, R9; invariants I4, I7, I9.
 
 use super::harness::{PATIENCE, config, poll_to_the_end, within};
 use corelane::router::{Builder, Event, Owned, Port, SubmitOptions};
@@ -8,12 +8,12 @@ use std::time::{Duration, Instant};
 
 const OFFER: &[u8] = br#"{"type":"offer","to":"ben"}"#;
 
-/// Whether this is another thread than that one: a worker's.
+/// Whether the current thread is not `home`, and therefore a worker's thread.
 fn is_away(home: ThreadId) -> bool {
     std::thread::current().id() != home
 }
 
-/// Cannot be read anywhere but where it was made.
+/// Panics when it is read on another thread.
 struct Unreadable(ThreadId);
 
 impl AsRef<[u8]> for Unreadable {
@@ -25,7 +25,7 @@ impl AsRef<[u8]> for Unreadable {
     }
 }
 
-/// Cannot be dropped anywhere but where it was made.
+/// Panics when it is dropped on another thread.
 struct Undroppable(ThreadId);
 
 impl AsRef<[u8]> for Undroppable {
@@ -42,7 +42,7 @@ impl Drop for Undroppable {
     }
 }
 
-/// Polls until a message with that value has come. Says whether it has.
+/// Polls until a message with the value `wanted` is delivered. Returns whether it was.
 fn arrives(port: &mut Port, wanted: u64) -> bool {
     let end = Instant::now() + PATIENCE;
     while Instant::now() < end {
@@ -58,7 +58,8 @@ fn arrives(port: &mut Port, wanted: u64) -> bool {
     false
 }
 
-/// Gives two of them away, then submits a plain message, and stops. Says how the messages ended: well, and not.
+/// Submits two owned payloads, then a plain message, and stops. Returns the numbers of messages that were delivered
+/// and that failed.
 fn survives(given: fn(ThreadId) -> Owned) -> (u64, u64) {
     let mut router = Builder::new(config(&[("workers", "1"), ("pin", "off")])).start().unwrap();
     let mut port = router.port().unwrap();
@@ -71,7 +72,7 @@ fn survives(given: fn(ThreadId) -> Owned) -> (u64, u64) {
     }
     port.submit(ann, OFFER, 7).unwrap();
     port.publish();
-    assert!(arrives(&mut port, 7), "the worker is gone");
+    assert!(arrives(&mut port, 7), "the worker has ended");
     let router = within(move || {
         router.stop();
         router
@@ -84,13 +85,13 @@ fn survives(given: fn(ThreadId) -> Owned) -> (u64, u64) {
     (figures.ok, figures.failed)
 }
 
-/// `ownpanic`. I7, I9: the message that cannot be read fails alone, and its worker lives on.
+/// `ownpanic`. I7, I9: a message that cannot be read fails alone, and its worker continues.
 #[test]
 fn a_payload_that_panics_when_read_fails_alone() {
     assert_eq!(survives(|home| Box::new(Unreadable(home))), (1, 2));
 }
 
-/// `ownpanic`. I7: a payload that panics when it is dropped, after its message has been handled, ends nothing.
+/// `ownpanic`. I7: a payload that panics when it is dropped, after its message was handled, ends nothing.
 #[test]
 fn a_payload_that_panics_when_dropped_ends_nothing() {
     let (ok, failed) = survives(|home| Box::new(Undroppable(home)));

@@ -1,5 +1,5 @@
-//! Handles of clients that are gone touch nothing of who has their place now, and places are taken in turn. Row R16;
-//! invariants I4, I7.
+//! A stale client handle has no effect on the client that now has the same client slot, and free slots are reused in
+//! turn. Row R16; invariants I4, I7.
 
 use super::harness::{Bench, CLOSED, Seen, closings, poll, slot};
 use corelane::clients::{ClientId, RoomId};
@@ -10,10 +10,10 @@ const STALE: Error = Error::Refused(Refused::Stale);
 const WRONG_PORT: Error = Error::Refused(Refused::WrongPort);
 const MESSAGE: &[u8] = br#"{"type":"offer","to":"sender"}"#;
 
-/// A client in the place of one that is gone.
+/// A client in the client slot of a disconnected one.
 struct Place {
     bench: Bench,
-    /// The old client's, and the new one's with the sender's.
+    /// The old client's port, and the port of the new client and the sender.
     ports: [Port; 2],
     sender: ClientId,
     old: ClientId,
@@ -34,7 +34,7 @@ impl Place {
         assert_eq!(place.turn(), [Seen::Closed(2)]);
         place.new = place.ports[1].connect("new", "generic", "", 3).unwrap();
         assert_eq!(slot(place.new), (slot(old).0, slot(old).1 + 1));
-        // One message that is handed out and not acknowledged.
+        // One message is delivered and not acknowledged.
         assert_eq!(place.send("new"), [Seen::Message(3, 7)]);
         place
     }
@@ -55,7 +55,7 @@ impl Place {
         self.turn()
     }
 
-    /// The newcomer is as it was, gets what is sent to it, and leaves its place to another.
+    /// Checks that the new client is unchanged, gets its messages, and frees its client slot for another.
     fn end(mut self) {
         let outstanding = self.ports[1].outstanding(self.new).unwrap();
         assert_eq!((outstanding.messages, outstanding.handed_messages), (1, 1));
@@ -74,7 +74,7 @@ impl Place {
     }
 }
 
-/// `gap`. I7, I4: whatever is done with the handle of who is gone, through either port, changes nothing.
+/// `gap`. I7, I4: no operation with a stale handle, through either port, changes anything.
 #[test]
 fn a_stale_handle_touches_nothing_of_who_came_after() {
     let mut place = Place::new();
@@ -98,7 +98,7 @@ fn a_stale_handle_touches_nothing_of_who_came_after() {
     place.end();
 }
 
-/// `gap`. I7, I4: nor does what another port does with the newcomer's own handle.
+/// `gap`. I7, I4: operations of another port with the new client's handle change nothing either.
 #[test]
 fn another_ports_handle_touches_nothing() {
     let mut place = Place::new();
@@ -116,7 +116,7 @@ fn another_ports_handle_touches_nothing() {
     place.end();
 }
 
-/// A bench whose port has connected clients of these names, with their places as tokens.
+/// A bench whose port has connected clients of these names, with their indices as tokens.
 fn connected(names: &[&str], limit: &str) -> (Bench, Port, Vec<ClientId>) {
     let mut bench = Bench::new(&[("workers", "1"), ("max_ports", "1"), ("max_clients", limit)]);
     let mut port = bench.port();
@@ -127,7 +127,7 @@ fn connected(names: &[&str], limit: &str) -> (Bench, Port, Vec<ClientId>) {
     (bench, port, clients)
 }
 
-/// I7: a refused connect uses no generation up, however often it is tried.
+/// I7: a refused connect uses up no generation, however often it is repeated.
 #[test]
 fn refused_connects_use_no_generation_up() {
     let (mut bench, mut port, clients) = connected(&["ann", "ben"], "2");
@@ -142,7 +142,7 @@ fn refused_connects_use_no_generation_up() {
     assert!((generation + 1..=generation + 2).contains(&next.1), "{} after {generation}", next.1);
 }
 
-/// R16, I7: the place that has been free for longest is taken first.
+/// R16, I7: the client slot that has been free for longest is reused first.
 #[test]
 fn places_are_taken_in_the_order_in_which_they_came_free() {
     let (mut bench, mut port, clients) = connected(&["a", "b", "c", "d"], "4");
@@ -158,7 +158,7 @@ fn places_are_taken_in_the_order_in_which_they_came_free() {
     assert_eq!(taken, order.map(|index| slot(clients[index]).0));
 }
 
-/// R16: a client's last event comes once, and no call does anything for it afterwards.
+/// R16: a client's last event is delivered once, and no later call has an effect.
 #[test]
 fn a_client_that_is_gone_stays_gone() {
     let (mut bench, mut port, clients) = connected(&["ann"], "1");

@@ -1,4 +1,4 @@
-//! A router on one thread, driven by hand, and what its ports hand out, in short.
+//! A router on one thread, driven by hand, and its ports' events in short form.
 
 use corelane::clients::ClientId;
 use corelane::clock::{Clock, ManualClock};
@@ -8,15 +8,15 @@ use corelane::router::{Builder, Event, Port, Router, Worker};
 use std::sync::mpsc;
 use std::time::Duration;
 
-/// A bound for what must come, however busy the machine is.
+/// Time limit for something that must happen, however busy the machine is.
 pub const PATIENCE: Duration = Duration::from_secs(10);
 
-/// A bound for what comes to its end by itself, in rounds.
+/// Limit, in rounds, for something that must end by itself.
 pub const ROUNDS: usize = 2_000;
 
 pub const HEARTBEAT: &[u8] = br#"{"type":"HEARTBEAT"}"#;
 
-/// What was handed out: the client's token, and the submitter's value where there is one.
+/// A delivered event: the client's token, and the submitter's value if there is one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Seen {
     Message(u64, u64),
@@ -41,7 +41,7 @@ pub fn seen(event: &Event<'_>) -> Seen {
 
 pub const CLOSED: Error = Error::Refused(Refused::Closed);
 
-/// Polls once. A port that is closed has nothing more.
+/// Polls once. A closed port has no more events.
 pub fn poll(port: &mut Port) -> Vec<Seen> {
     let mut all = Vec::new();
     match port.poll(usize::MAX, |event| all.push(seen(&event))) {
@@ -51,7 +51,7 @@ pub fn poll(port: &mut Port) -> Vec<Seen> {
     all
 }
 
-/// Polls until the port says that it is closed.
+/// Polls until the port reports that it is closed.
 pub fn poll_to_the_end(port: &mut Port) -> Vec<Seen> {
     let mut all = Vec::new();
     for _ in 0..ROUNDS {
@@ -63,7 +63,7 @@ pub fn poll_to_the_end(port: &mut Port) -> Vec<Seen> {
     panic!("a stopped port is never closed: {:?} ...", &all[..all.len().min(9)]);
 }
 
-/// How often a client's last event came.
+/// The number of last events of a client.
 pub fn closings(events: &[Seen], token: u64) -> usize {
     events.iter().filter(|event| **event == Seen::Closed(token)).count()
 }
@@ -77,7 +77,7 @@ pub fn got(events: &[Seen], token: u64) -> Vec<u64> {
     events.iter().filter_map(of).collect()
 }
 
-/// A message of PeerJS's that is held for a name that is not connected.
+/// A PeerJS message that is held if the name is not connected.
 pub fn offer(to: &str) -> Vec<u8> {
     format!(r#"{{"type":"OFFER","dst":"{to}","payload":1}}"#).into_bytes()
 }
@@ -94,7 +94,7 @@ impl Bench {
         Self::built(set, |builder| builder)
     }
 
-    /// With what only a builder can be given.
+    /// Builds a bench with additional builder settings.
     pub fn built(set: &[(&str, &str)], extend: impl FnOnce(Builder) -> Builder) -> Self {
         let (clock, hands) = Clock::manual();
         hands.advance(Duration::from_secs(1_000));
@@ -107,7 +107,7 @@ impl Bench {
         self.router.port().unwrap()
     }
 
-    /// One cycle of each worker. Says how much they did.
+    /// Runs one cycle of each worker. Returns the amount of work done.
     pub fn cycle(&mut self) -> usize {
         (0..self.workers.len()).map(|worker| self.cycle_one(worker)).sum()
     }
@@ -116,7 +116,7 @@ impl Bench {
         self.workers[worker].cycle(self.clock.raw())
     }
 
-    /// What a port has submitted is published and handled. Says what it is handed then.
+    /// Publishes a port's submissions, runs the workers, and returns the port's events.
     pub fn turn(&mut self, port: &mut Port) -> Vec<Seen> {
         port.publish();
         self.cycle();
@@ -127,7 +127,7 @@ impl Bench {
         self.hands.advance(Duration::from_millis(milliseconds));
     }
 
-    /// Cycles and polls until nothing moves any more.
+    /// Cycles and polls until nothing moves.
     pub fn drain(&mut self, ports: &mut [&mut Port]) -> Vec<Seen> {
         let mut all = Vec::new();
         let mut idle = 0;
@@ -146,12 +146,13 @@ impl Bench {
         panic!("never quiet: {:?} ...", &all[..all.len().min(9)]);
     }
 
-    /// Failed so often, for that reason.
+    /// The number of messages that failed for a reason.
     pub fn failed(&self, reason: &str) -> u64 {
         self.router.stats().messages.failures.get(reason)
     }
 
-    /// Conservation (I4) where nothing is under way: so many messages were given to ports, so many events came of them.
+    /// Checks conservation (I4) while nothing is in flight: the number of submitted messages and the number of
+    /// events.
     pub fn assert_quiet(&self, submitted: u64, events: usize) {
         let figures = self.router.accounting();
         let ended = figures.refused + figures.ok + figures.failed + figures.expired + figures.taken_over;
@@ -170,17 +171,17 @@ pub fn config(set: &[(&str, &str)]) -> Config {
     config
 }
 
-/// The place of a client's slot, and which of its clients it is.
+/// The index and the generation of a client slot.
 pub fn slot(client: ClientId) -> (u32, u32) {
     (client.0 as u32, (client.0 >> 32) as u32)
 }
 
-/// Connects a client whose messages go to that worker, with its number as its token, and hands out what that took.
+/// Connects a client whose messages go to `worker`, with its number as its token. Polls the events that this causes.
 pub fn connect_on(bench: &mut Bench, port: &mut Port, worker: usize) -> (ClientId, u64) {
     for number in 1_000.. {
         assert!(number < 1_100, "no name goes to worker {worker}");
         let connected = port.connect(&format!("c{number}"), "peerjs", "", number);
-        let Ok(client) = connected else { continue }; // The name of one that was connected here before.
+        let Ok(client) = connected else { continue }; // The name is already connected.
         port.submit(client, HEARTBEAT, 0).unwrap();
         port.publish();
         let before = bench.router.stats().workers[worker].ended;
@@ -195,7 +196,7 @@ pub fn connect_on(bench: &mut Bench, port: &mut Port, worker: usize) -> (ClientI
     unreachable!("the numbers end above")
 }
 
-/// Runs what might block on a thread of its own. Nothing where it panics, or does not come back in time.
+/// Runs code that might block on a separate thread. Returns `None` if the code panics or exceeds the time limit.
 pub fn within<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Option<T> {
     let (tell, told) = mpsc::channel();
     std::thread::spawn(move || tell.send(work()));

@@ -1,4 +1,4 @@
-//! A worker that goes without having stopped is settled: nothing stays in flight, and its port learns it. Row R9;
+//! A worker that ends without a stop is settled: nothing stays in flight, and its port reports the end. Row R9;
 //! invariants I4, I9.
 
 use super::harness::{Bench, CLOSED, HEARTBEAT, ROUNDS, closings, got, offer, poll, poll_to_the_end, within};
@@ -34,8 +34,12 @@ fn is_settled(goes: fn(Worker)) {
     let mut events = poll(&mut port);
     let figures = bench.router.accounting();
     assert_eq!((figures.in_flight, figures.held), (0, 0), "{figures:?}");
-    assert_eq!(bench.failed("worker_lost"), 2, "the one that it held, and the one that it had not taken");
-    assert_eq!(figures.refusals.counted(), [("closed", 1)], "the one that was not published");
+    assert_eq!(
+        bench.failed("worker_lost"),
+        2,
+        "the message that it held, and the message that it had not taken"
+    );
+    assert_eq!(figures.refusals.counted(), [("closed", 1)], "the message that was not published");
     assert_eq!(port.submit(ann, HEARTBEAT, 4), Err(CLOSED));
     assert_eq!(port.connect("new", "peerjs", "", 3), Err(CLOSED));
     events.extend(poll_to_the_end(&mut port));
@@ -76,7 +80,8 @@ fn a_worker_that_is_dropped_after_its_stop_changes_nothing() {
     bench.assert_quiet(1, 0);
 }
 
-/// R9, I4, I5: what a lost worker had put on its way still arrives, in order; the rest of it is counted.
+/// R9, I4, I5: what a lost worker had already written to its egress rings is still delivered, in order; the rest is
+/// counted.
 #[test]
 fn what_a_lost_worker_had_delivered_can_still_be_polled() {
     let mut bench = Bench::new(&[("workers", "1"), ("ring_bytes", "4096"), ("backlog_bytes", "4096")]);
@@ -96,7 +101,7 @@ fn what_a_lost_worker_had_delivered_can_still_be_polled() {
     bench.assert_quiet(40, events.len());
 }
 
-/// R8: who waits for a lost worker is told at once.
+/// R8: a caller that waits for a lost worker returns at once.
 #[test]
 fn a_call_to_a_lost_worker_ends() {
     let mut bench = Bench::new(&[("workers", "1")]);

@@ -1,4 +1,4 @@
-//! One worker of two is lost: the router goes on with the other. Row R9; invariants I4, I5, I9.
+//! One worker of two is lost: the router continues with the other. Row R9; invariants I4, I5, I9.
 
 use super::harness::{Bench, CLOSED, ROUNDS, Seen, closings, connect_on, got, offer, poll, poll_to_the_end};
 use corelane::clients::ClientId;
@@ -7,7 +7,7 @@ use corelane::router::Port;
 
 const BOB: u64 = 1;
 
-/// A client that sends to bob, its token, and whether its worker is the one that is lost.
+/// A client that sends to bob, its token, and whether its worker is the lost one.
 #[derive(Clone, Copy)]
 struct Sender {
     client: ClientId,
@@ -16,7 +16,7 @@ struct Sender {
 }
 
 impl Sender {
-    /// The value of its message of that number.
+    /// The correlation value of its message with that number.
     fn value(self, number: u64) -> u64 {
         self.token * 10 + number
     }
@@ -26,15 +26,15 @@ struct Scene {
     bench: Bench,
     port: Port,
     senders: Vec<Sender>,
-    /// One who leaves, and whose last record is in the lost worker's ring.
+    /// A client that disconnects and whose last record is in the lost worker's ring.
     eve: (ClientId, u64),
     events: Vec<Seen>,
     submitted: u64,
 }
 
 impl Scene {
-    /// Three senders on each of two workers; each has sent #1, which is not polled. `polls`: how often the port has polled, so
-    /// that either worker's ring is the first that it looks at.
+    /// Three senders on each of two workers. Each has sent message 1, which is not polled. `polls` is the number of
+    /// polls so far, which decides which worker's ring the port polls first.
     fn new(balance: &str, polls: usize) -> Self {
         let mut bench = Bench::new(&[("workers", "2"), ("balance", balance)]);
         let mut port = bench.port();
@@ -73,7 +73,7 @@ impl Scene {
         self.events.extend(events);
     }
 
-    /// Submits until it is accepted.
+    /// Submits until the message is accepted.
     fn insist(&mut self, sender: Sender, number: u64) {
         for _ in 0..ROUNDS {
             match self.submit(sender, number) {
@@ -96,7 +96,7 @@ fn goes_on(balance: &str, polls: usize) {
     let mut scene = Scene::new(balance, polls);
     let senders = scene.senders.clone();
     let lost = *senders.iter().find(|sender| sender.loses).unwrap();
-    // One is held by the worker that goes, and one of each client's it has not taken.
+    // The worker that is lost holds one message, and has one untaken message of each of its clients.
     scene.submitted += 1;
     scene.port.submit(lost.client, &offer("nobody"), 0).unwrap();
     scene.port.publish();
@@ -119,11 +119,15 @@ fn goes_on(balance: &str, polls: usize) {
         let wanted: &[u64] = if sender.loses { &[1, 3, 4, 5] } else { &[1, 2, 3, 4, 5] };
         assert_eq!(scene.of(*sender), wanted, "{balance}, after {polls} polls: {}", sender.token);
     }
-    assert_eq!(scene.bench.failed("worker_lost"), 4, "three that it had not taken, and one that it held");
+    assert_eq!(
+        scene.bench.failed("worker_lost"),
+        4,
+        "three messages that it had not taken, and one that it held"
+    );
     assert_eq!(closings(&scene.events, scene.eve.1), 1);
     let figures = scene.bench.router.accounting();
     assert_eq!((figures.in_flight, figures.held), (0, 0), "{figures:?}");
-    // Everybody can leave, and the rest of the router stops.
+    // Every client can disconnect, and the rest of the router stops.
     for sender in &senders {
         scene.port.disconnect(sender.client).unwrap();
     }
@@ -138,7 +142,7 @@ fn goes_on(balance: &str, polls: usize) {
     scene.bench.assert_quiet(scene.submitted, scene.events.len());
 }
 
-/// What was lost does not keep anybody from coming: clients on the old port and on a new one get and send messages.
+/// A lost worker does not prevent new clients: clients on the old port and on a new port send and get messages.
 fn newcomers_are_served(balance: &str) {
     let mut bench = Bench::new(&[("workers", "2"), ("balance", balance)]);
     let mut port = bench.port();
@@ -166,19 +170,19 @@ fn newcomers_are_served(balance: &str) {
     bench.assert_quiet(40, events.len());
 }
 
-/// R9: with `hash`, who comes when a worker is lost is served by the other, on any port.
+/// R9: with `hash`, the other worker serves clients that connect after the loss, on any port.
 #[test]
 fn by_hash_newcomers_are_served() {
     newcomers_are_served("hash");
 }
 
-/// R9: and with `least_loaded`.
+/// R9: the same with `least_loaded`.
 #[test]
 fn by_load_newcomers_are_served() {
     newcomers_are_served("least_loaded");
 }
 
-/// `drop_plain`. R9, I5, I4: with `hash`, the lost worker's clients move to the other, and order is kept.
+/// `drop_plain`. R9, I5, I4: with `hash`, the lost worker's clients move to the other worker, and order is kept.
 #[test]
 fn by_hash_its_clients_move_and_keep_their_order() {
     for polls in [0, 1] {
@@ -186,7 +190,7 @@ fn by_hash_its_clients_move_and_keep_their_order() {
     }
 }
 
-/// `drop_plain`. R9, I5, I4: and with `least_loaded`.
+/// `drop_plain`. R9, I5, I4: the same with `least_loaded`.
 #[test]
 fn by_load_its_clients_move_and_keep_their_order() {
     for polls in [0, 1] {

@@ -1,6 +1,7 @@
-//! Inputs that once failed, each with what is right: closings, handles of clients that are gone, stops, workers that are
-//! lost, host code that panics, calls, notices, rooms and time. Almost everything on one thread, with a clock by hand.
-//! Rows R3, R4, R8, R9, R10, R11, R12, R14, R16, G2; invariants I2, I4, I5, I6, I7, I8, I9.
+//! Regression tests: inputs that once failed, each with the correct result. They cover closings, stale client
+//! handles, stops, lost workers, host code that panics, calls, notices, rooms and time. Almost everything runs on one
+//! thread with a manual clock. Rows R3, R4, R8, R9, R10, R11, R12, R14, R16, G2; invariants I2, I4, I5, I6, I7, I8,
+//! I9.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test")]
 

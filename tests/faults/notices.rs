@@ -1,10 +1,11 @@
-//! What senders are told: in order, before their last event, once, and only of what is so. Row R11; invariants I4, I5, I8.
+//! Notices to senders: in order, before the sender's last event, once, and only if they are true. Row R11; invariants
+//! I4, I5, I8.
 
 use super::harness::{Bench, HEARTBEAT, Seen, connect_on, got, offer, poll};
 use corelane::clients::ClientId;
 use corelane::router::{Port, SubmitOptions};
 
-/// Two workers, and a client of the second, which will not be used any more.
+/// Two workers, and a client of the second worker, which then becomes inactive.
 fn on_the_second(polls: u32) -> (Bench, Port, ClientId, u64) {
     let mut bench = Bench::new(&[("workers", "2"), ("balance", "hash"), ("max_queue_wait_ms", "10")]);
     let mut port = bench.port();
@@ -15,7 +16,7 @@ fn on_the_second(polls: u32) -> (Bench, Port, ClientId, u64) {
     (bench, port, client, token)
 }
 
-/// Submits a message that is then too late, of which its sender is to be told.
+/// Submits a message that expires in the queue and whose sender requests an expiry notice.
 fn submit_late(bench: &mut Bench, port: &mut Port, client: ClientId, number: u64) {
     let options = SubmitOptions { correlation: number, tell_expired: true, ..SubmitOptions::default() };
     port.submit_with(client, &offer("nobody"), options).unwrap();
@@ -24,7 +25,7 @@ fn submit_late(bench: &mut Bench, port: &mut Port, client: ClientId, number: u64
     bench.cycle();
 }
 
-/// `tell_late_moves`. I5: notices of late messages come in the order of the messages, also where their sender moves to
+/// `tell_late_moves`. I5: expiry notices are delivered in the order of the messages, even if their sender moves to
 /// another worker.
 #[test]
 fn notices_of_late_messages_keep_their_order() {
@@ -45,7 +46,7 @@ fn notices_of_late_messages_keep_their_order() {
     }
 }
 
-/// `tell_late_closed`. R16: and before their sender's last event.
+/// `tell_late_closed`. R16: expiry notices are delivered before their sender's last event.
 #[test]
 fn a_notice_of_a_late_message_comes_before_the_last_event() {
     for polls in 0..2 {
@@ -63,8 +64,8 @@ fn a_notice_of_a_late_message_comes_before_the_last_event() {
     }
 }
 
-/// `expire_connected`. R11: what is held for somebody who has connected in time does not expire, though his worker has not
-/// been told yet.
+/// `expire_connected`. R11: a message held for a client that connected in time does not expire, although the worker
+/// has not yet handled the post of that connect.
 #[test]
 fn nothing_expires_whose_recipient_is_connected() {
     let set = [("workers", "1"), ("batch", "4"), ("hold_ms", "1000"), ("max_queue_wait_ms", "60000")];
@@ -74,7 +75,7 @@ fn nothing_expires_whose_recipient_is_connected() {
     port.submit(ann, &offer("bob"), 7).unwrap();
     assert_eq!(bench.turn(&mut port), []);
     bench.advance(900);
-    // Two batches before what tells the worker of bob.
+    // Two batches of messages before the post that tells the worker about bob.
     for _ in 0..8 {
         port.submit(ann, HEARTBEAT, 0).unwrap();
     }
@@ -87,7 +88,8 @@ fn nothing_expires_whose_recipient_is_connected() {
     bench.assert_quiet(9, 1);
 }
 
-/// `expire_quadratic`. I9: each of many senders to one absent name is told once, of the first of what it sent there.
+/// `expire_quadratic`. I9: each of many senders to one absent name gets one notice, for its first message to that
+/// name.
 #[test]
 fn each_sender_to_an_absent_name_is_told_once() {
     const SENDERS: u64 = 2_000;

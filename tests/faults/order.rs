@@ -1,8 +1,8 @@
-//! Messages of one client to one recipient keep their order while workers stop. Row R2; invariant I5.
+//! Messages from one client to one recipient keep their order while workers stop. Row R2; invariant I5.
 
 use super::harness::{Bench, CLOSED, HEARTBEAT, got, offer, poll, poll_to_the_end};
 
-/// Where one worker stops while what it delivered is unread. Says what bob got, and whether #2 was accepted.
+/// One worker stops while its deliveries are unread. Returns bob's messages, and whether message 2 was accepted.
 fn across_a_stop(balance: &str, polls: usize) -> (Vec<u64>, bool) {
     let mut bench = Bench::new(&[("workers", "2"), ("balance", balance), ("max_ports", "1")]);
     let mut port = bench.port();
@@ -13,17 +13,17 @@ fn across_a_stop(balance: &str, polls: usize) -> (Vec<u64>, bool) {
     for _ in 0..polls {
         assert_eq!(poll(&mut port), []);
     }
-    // #1 lies in its worker's ring to the port.
+    // Message 1 is in its worker's egress ring.
     port.submit(ann, &offer("bob"), 1).unwrap();
     port.publish();
     bench.cycle();
     let ended = bench.router.stats().workers.iter().position(|worker| worker.ended == 1);
     let worker = ended.unwrap();
-    // The load of its last cycle.
+    // Adds load to the worker's last cycle.
     port.submit(ann, HEARTBEAT, 0).unwrap();
     port.publish();
     bench.cycle_one(worker);
-    // It has stopped; the other has not seen that it is to stop.
+    // This worker has stopped. The other has not yet seen the stop request.
     bench.router.request_stop();
     bench.cycle_one(worker);
     let second = port.submit(ann, &offer("bob"), 2);
@@ -37,7 +37,8 @@ fn across_a_stop(balance: &str, polls: usize) -> (Vec<u64>, bool) {
     (got(&events, 2), second.is_ok())
 }
 
-/// `order_stop`. I5: what a client sends while its worker has stopped is refused, or comes behind what that delivered.
+/// `order_stop`. I5: a message that a client sends after its worker has stopped is refused, or is delivered after
+/// that worker's deliveries.
 #[test]
 fn nothing_overtakes_what_a_stopped_worker_delivered() {
     for balance in ["least_loaded", "hash"] {

@@ -4,7 +4,7 @@ use super::harness::{Bench, Seen};
 use corelane::envelope::{Fields, Forward, Protocol};
 use corelane::router::{Action, ProtocolRules};
 
-/// `untyped`. R13, R11: with `unknown_types` each of its messages is treated so.
+/// `untyped`. R13, R11: `unknown_types` applies to each of its messages.
 #[test]
 fn messages_without_a_type_are_relayed_as_unknown_ones() {
     let fields = Fields { recipient: Some("to"), ..Fields::default() };

@@ -1,5 +1,5 @@
-//! Rooms: what a room of slow members costs others, what a handler keeps from changing, who stays in one, and a host that
-//! panics in the middle of a room's message. Row R11; invariants I4, I7, I8, I9.
+//! Rooms: the effect of a room of slow members on others, changes that a handler must not prevent, membership, and a
+//! host that panics in the middle of a room message. Row R11; invariants I4, I7, I8, I9.
 
 use super::harness::{Bench, ROUNDS, Seen, seen};
 use corelane::clients::{ClientId, CreditPolicy};
@@ -10,8 +10,9 @@ use std::sync::{Arc, Mutex};
 
 const TO_LOBBY: &[u8] = br#"{"type":"offer","room":"lobby"}"#;
 
-/// A room of a thousand members that do not acknowledge; one of another port's sends there, and a bystander's message to that
-/// port follows. Says which of the messages the sender was told of, and how often the bystander's arrived.
+/// A room of a thousand members that do not acknowledge. A client of another port sends to the room, and a bystander
+/// sends to the sender's port. Returns the messages for which the sender got a notice, and how often the bystander's
+/// message was delivered.
 fn told_of_a_slow_room(policy: CreditPolicy) -> (Vec<u64>, usize) {
     let mut bench = Bench::new(&[("workers", "1"), ("credit_messages", "8"), ("max_ports", "2")]);
     let (mut port, mut slow) = (bench.port(), bench.port());
@@ -32,7 +33,7 @@ fn told_of_a_slow_room(policy: CreditPolicy) -> (Vec<u64>, usize) {
         events += bench.turn(&mut slow).len();
     }
     assert_eq!(events, 8_000);
-    // One cycle takes these twenty, and what comes behind them.
+    // One cycle takes these twenty messages and the one after them.
     for number in 100..120 {
         port.submit(mallory, TO_LOBBY, number).unwrap();
     }
@@ -48,8 +49,8 @@ fn told_of_a_slow_room(policy: CreditPolicy) -> (Vec<u64>, usize) {
     (notices.collect(), seen.iter().filter(|event| **event == Seen::Message(2, 7)).count())
 }
 
-/// `room_notices`. I8, R12: a sender is told once of a message that a room's members could not take, whoever of them; a
-/// bystander's message to the same port arrives.
+/// `room_notices`. I8, R12: a sender gets at most one notice per room message, however many members could not take
+/// it. A bystander's message to the same port is delivered.
 #[test]
 fn one_notice_at_most_for_each_message_to_a_room() {
     let (mut notices, arrived) = told_of_a_slow_room(CreditPolicy::Refuse);
@@ -61,13 +62,13 @@ fn one_notice_at_most_for_each_message_to_a_room() {
     assert_eq!(arrived, 1);
 }
 
-/// `room_notices`. R12: nobody is told where the members are closed instead.
+/// `room_notices`. R12: there is no notice if the members are closed instead.
 #[test]
 fn no_notice_where_a_rooms_members_are_closed() {
     assert_eq!(told_of_a_slow_room(CreditPolicy::Disconnect), (vec![], 1));
 }
 
-/// What another port's client is told that joins and leaves a room eight times while a handler runs.
+/// The results for a client of another port that joins and leaves a room eight times while a handler runs.
 fn joins_inside_a_handler(relays: bool) -> Vec<Result<(), Error>> {
     let other: Arc<Mutex<Option<(Port, ClientId)>>> = Arc::default();
     let results = Arc::new(Mutex::new(Vec::new()));
@@ -104,7 +105,7 @@ fn joins_inside_a_handler(relays: bool) -> Vec<Result<(), Error>> {
     results.clone()
 }
 
-/// `rooms_pinned`. I8: no list is kept from changing while a host's code runs, also after that has relayed to a room.
+/// `rooms_pinned`. I8: no member list is pinned while host code runs, not even after that code has relayed to a room.
 #[test]
 fn a_handler_that_has_relayed_keeps_nobody_from_joining() {
     for relays in [false, true] {
@@ -112,7 +113,7 @@ fn a_handler_that_has_relayed_keeps_nobody_from_joining() {
     }
 }
 
-/// `room_members_stay`. I3: the members of a port that is released leave their rooms without any port's doing.
+/// `room_members_stay`. I3: the members of a released port leave their rooms without further action of any port.
 #[test]
 fn the_members_of_a_released_port_leave_their_rooms() {
     let released: Arc<Mutex<Option<Port>>> = Arc::default();
@@ -140,8 +141,8 @@ fn the_members_of_a_released_port_leave_their_rooms() {
     bench.assert_quiet(1, 0);
 }
 
-/// A room's message to five members of one port, whose third panics when it is handed out; polls of `limit` at a time. A
-/// second message follows.
+/// A room message to five members of one port. The poll callback panics at the third member. Polls take `limit`
+/// events at a time. A second message follows.
 fn panics_in_the_middle(payload: usize, limit: usize) {
     let set = [("workers", "1"), ("max_ports", "2"), ("ring_bytes", "4096")];
     let mut bench = Bench::new(&set);
@@ -187,7 +188,8 @@ fn panics_in_the_middle(payload: usize, limit: usize) {
     assert_eq!((stats.payloads_waiting, stats.payload_bytes), (0, 0));
 }
 
-/// I7, I4: a host that panics while one of a room's members is handed a message finds the next member next.
+/// I7, I4: after a poll callback that panics at one of a room's members, the next poll continues with the next
+/// member.
 #[test]
 fn a_poll_that_panics_goes_on_with_the_next_member() {
     for limit in [usize::MAX, 1, 4] {
@@ -195,7 +197,7 @@ fn a_poll_that_panics_goes_on_with_the_next_member() {
     }
 }
 
-/// I7, I4: also where the message lies outside the rings.
+/// I7, I4: the same for an out-of-line payload.
 #[test]
 fn a_poll_that_panics_loses_no_payload() {
     for limit in [usize::MAX, 1, 4] {

@@ -1,4 +1,4 @@
-//! On a shared port nobody waits for who submits, least of all the poller. Row R8; invariants I6, I8.
+//! On a shared port no thread waits for a submitter, least of all the poller. Row R8; invariants I6, I8.
 
 use super::harness::{Bench, PATIENCE, within};
 use corelane::error::{Error, Refused};
@@ -6,7 +6,7 @@ use corelane::router::{Poller, SharedPort};
 use std::sync::mpsc;
 use std::time::Duration;
 
-/// Whether `call` comes back while another thread is in the middle of a batch, which ends behind it.
+/// Whether `call` returns while another thread is in the middle of a batch.
 fn comes_back(call: impl FnOnce(&SharedPort, &mut Poller) + Send + 'static) -> bool {
     let mut bench = Bench::new(&[("workers", "2"), ("balance", "hash")]);
     let (shared, mut poller) = bench.port().share();
@@ -39,18 +39,18 @@ fn comes_back(call: impl FnOnce(&SharedPort, &mut Poller) + Send + 'static) -> b
     if let Some(mut poller) = polled {
         bench.cycle();
         bench.cycle();
-        assert_eq!(poller.poll(9, |_| ()), Ok(2), "what was submitted meanwhile");
+        assert_eq!(poller.poll(9, |_| ()), Ok(2), "the messages submitted meanwhile");
     }
     came_back
 }
 
-/// `sharedpoll`. I8: a poll comes back while a submitter is inside its batch.
+/// `sharedpoll`. I8: a poll returns while a submitter is inside its batch.
 #[test]
 fn a_poll_does_not_wait_for_a_submitter() {
     assert!(comes_back(|_, poller| assert_eq!(poller.poll(9, |_| ()), Ok(0))));
 }
 
-/// `sharedpoll`. I8, I6: so does what comes before a sleep.
+/// `sharedpoll`. I8, I6: arming before a sleep returns as well.
 #[test]
 fn arming_does_not_wait_for_a_submitter() {
     assert!(comes_back(|_, poller| {
@@ -58,13 +58,13 @@ fn arming_does_not_wait_for_a_submitter() {
     }));
 }
 
-/// `sharedpoll`. I8: and a wait, once its time is over.
+/// `sharedpoll`. I8: a wait returns when its time is over.
 #[test]
 fn a_wait_does_not_wait_for_a_submitter() {
     assert!(comes_back(|_, poller| poller.wait(Duration::from_millis(1))));
 }
 
-/// I8: nor does another submitter wait for one's batch, which is the host's own code.
+/// I8: a submitter does not wait for another submitter's batch, which runs host code.
 #[test]
 fn a_submitter_does_not_wait_for_anothers_batch() {
     assert!(comes_back(|shared, _| {

@@ -1,4 +1,5 @@
-//! A port that was refused for want of room is woken once there is some, whatever it does in between. Invariant I6.
+//! A port that was refused because of missing space is woken when there is space, whatever it does in between.
+//! Invariant I6.
 
 use super::harness::{Bench, HEARTBEAT, within};
 use corelane::clients::ClientId;
@@ -7,7 +8,7 @@ use std::time::Duration;
 
 const FULL: &[(&str, &str)] = &[("workers", "1"), ("queue_messages", "4")];
 
-/// A port whose queue is full; nothing of it is published.
+/// A port whose queue is full and has nothing published.
 fn full(bench: &mut Bench) -> (Port, ClientId) {
     let mut port = bench.port();
     let ann = port.connect("ann", "peerjs", "", 1).unwrap();
@@ -19,12 +20,12 @@ fn full(bench: &mut Bench) -> (Port, ClientId) {
     (port, ann)
 }
 
-/// The port goes to sleep, then the worker takes what is there.
+/// The port sleeps, then the worker takes what is in the ring. Returns whether the port is woken.
 fn is_woken(bench: &mut Bench, mut port: Port) -> bool {
     let (tell, told) = std::sync::mpsc::channel();
     let sleeper = std::thread::spawn(move || {
         within(move || {
-            assert!(port.arm(), "there is nothing yet");
+            assert!(port.arm(), "the port must be able to sleep while there is no space");
             tell.send(()).unwrap();
             port.wait(Duration::from_secs(3_600));
             port
@@ -53,7 +54,7 @@ fn a_later_record_does_not_take_the_request_back() {
     let (mut port, ann) = full(&mut bench);
     port.publish();
     assert!(port.submit(ann, HEARTBEAT, 0).is_err());
-    // Its posts have room: they are no messages.
+    // Posts still fit, because they do not count as messages.
     port.connect("bob", "peerjs", "", 2).unwrap();
     assert!(is_woken(&mut bench, port));
 }
@@ -68,7 +69,7 @@ fn a_disconnect_that_waits_is_woken_for() {
     }
     while port.submit(ann, HEARTBEAT, 0).is_ok() {}
     while port.send(ben, b"", 0).is_ok() {}
-    // It waits for room, and publishes what lies before it.
+    // The disconnect waits for space, and publishes the records before it.
     port.disconnect(eve).unwrap();
     assert!(is_woken(&mut bench, port));
 }

@@ -1,4 +1,4 @@
-//! What a stop leaves behind: nothing in the payloads' table, and a last event for everybody who leaves. Rows R9, R16;
+//! After a stop the payload table is empty, and every client that disconnects gets a last event. Rows R9, R16;
 //! invariants I3, I4.
 
 use super::harness::{Bench, CLOSED, HEARTBEAT, ROUNDS, Seen, closings, offer, poll, poll_to_the_end};
@@ -6,7 +6,8 @@ use corelane::clients::ClientId;
 use corelane::error::{Error, Refused};
 use corelane::router::Port;
 
-/// `stop_payloads`. I3: payloads of what a stop gave up are freed with it, not with the port.
+/// `stop_payloads`. I3: out-of-line payloads of messages that a stop gives up are freed with the stop, not with the
+/// port.
 #[test]
 fn a_stop_frees_the_payloads_that_it_gives_up() {
     let set = [("workers", "1"), ("ring_bytes", "4096"), ("backlog_bytes", "4096"), ("payloads", "256")];
@@ -30,7 +31,7 @@ fn a_stop_frees_the_payloads_that_it_gives_up() {
     drop(port);
 }
 
-/// Ann, ben and cleo on a port, with their places as tokens.
+/// Ann, ben and cleo on a port, with their indices as tokens.
 fn three(set: &[(&str, &str)]) -> (Bench, Port, [ClientId; 3]) {
     let mut bench = Bench::new(set);
     let mut port = bench.port();
@@ -47,7 +48,7 @@ const SETS: [&[(&str, &str)]; 3] = [
     &[("workers", "2"), ("ring_bytes", "4096"), ("balance", "round_robin")],
 ];
 
-/// Each of these has left once, nobody else has, and nothing is under way.
+/// Checks that each client in `tokens` has left once, that no other client has, and that nothing is in flight.
 fn assert_left(bench: &Bench, events: &[Seen], tokens: &[u64]) {
     for token in 0..3 {
         let wanted = usize::from(tokens.contains(&token));
@@ -58,7 +59,7 @@ fn assert_left(bench: &Bench, events: &[Seen], tokens: &[u64]) {
     assert_eq!(figures.consumed, events.len() as u64);
 }
 
-/// R16, R9: a client that left before the stop, and whose last record its workers have not taken.
+/// R16, R9: a client that disconnected before the stop, and whose last record its workers have not taken.
 #[test]
 fn who_left_before_a_stop_has_a_last_event() {
     for set in SETS {
@@ -71,7 +72,7 @@ fn who_left_before_a_stop_has_a_last_event() {
     }
 }
 
-/// R16, R9: the same where there was no room for that record.
+/// R16, R9: the same if there was no space for that record.
 #[test]
 fn who_left_behind_a_full_ring_before_a_stop_has_a_last_event() {
     for set in SETS {
@@ -87,7 +88,7 @@ fn who_left_behind_a_full_ring_before_a_stop_has_a_last_event() {
     }
 }
 
-/// R16, R9: a client that leaves when its worker has stopped, whether all have or not.
+/// R16, R9: a client that disconnects after its worker has stopped, whether or not all workers have stopped.
 #[test]
 fn who_leaves_during_a_stop_has_a_last_event() {
     for set in SETS {
@@ -109,7 +110,7 @@ fn who_leaves_during_a_stop_has_a_last_event() {
     }
 }
 
-/// R16, R9: a client that leaves after the port was told that all is over: the next poll says so.
+/// R16, R9: a client that disconnects after the port reported the end: the next poll delivers its last event.
 #[test]
 fn who_leaves_after_the_end_has_a_last_event() {
     for set in SETS {

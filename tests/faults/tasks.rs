@@ -1,4 +1,4 @@
-//! Messages that are handed out to the host. Row R8; invariants I4, I9.
+//! Messages that are handed out to the host as tasks. Row R8; invariants I4, I9.
 
 use super::harness::Bench;
 use corelane::error::{Error, Failed};
@@ -10,7 +10,7 @@ fn sums(builder: Builder) -> Builder {
     builder.protocol(ProtocolRules::generic().message_type("sum", Action::Host { hold: false }))
 }
 
-/// `task_other`. I4: a worker does not know another's task, and counts nothing for it.
+/// `task_other`. I4: a worker rejects another worker's task and counts nothing for it.
 #[test]
 fn a_task_is_its_own_workers_alone() {
     let mut bench = Bench::built(&[("workers", "2"), ("balance", "round_robin")], sums);
@@ -46,7 +46,7 @@ fn a_task_is_its_own_workers_alone() {
     assert_eq!(bench.router.accounting().ok, 2);
 }
 
-/// `stop_tasks_backlog`. R9: while a stop waits for a task, what waits for room goes on being delivered.
+/// `stop_tasks_backlog`. R9: while a stop waits for a task, the backlog is still delivered.
 #[test]
 fn a_stop_that_waits_for_a_task_delivers_the_backlog() {
     let set = [("workers", "1"), ("ring_bytes", "4096"), ("backlog_bytes", "65536"), ("max_ports", "2")];

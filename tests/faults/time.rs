@@ -1,10 +1,11 @@
-//! What a host passes as the time changes nothing that the router's own clock decides. Row R3; invariant I4.
+//! The time that a host passes to a cycle does not affect decisions that the router's own clock makes. Row R3;
+//! invariant I4.
 
 use super::harness::{Bench, HEARTBEAT, Seen, offer, poll};
 use corelane::clients::ClientId;
 use corelane::router::Port;
 
-/// One message is held for a second for bob; `now` is what the host passes in that cycle.
+/// One message is held for bob for a second. `now` is the time that the host passes to that cycle.
 fn holding(now: u64) -> (Bench, Port, ClientId) {
     let mut bench = Bench::new(&[("workers", "1"), ("hold_ms", "1000")]);
     let mut port = bench.port();
@@ -25,7 +26,7 @@ fn cycle_at(bench: &mut Bench, port: &mut Port, now: u64) -> Vec<Seen> {
     events
 }
 
-/// `now_zero`. R11: where the host always passes 0, what is held expires when its time is over, and not before.
+/// `now_zero`. R11: if the host always passes 0, held messages expire at their time and not earlier.
 #[test]
 fn a_host_that_passes_no_time_loses_nothing_early() {
     let (mut bench, mut port, ann) = holding(0);
@@ -39,7 +40,7 @@ fn a_host_that_passes_no_time_loses_nothing_early() {
     bench.assert_quiet(2, 1);
 }
 
-/// `now_zero`. R11: nor does it keep anything from somebody who comes in time.
+/// `now_zero`. R11: a client that connects in time still gets the held messages.
 #[test]
 fn a_host_that_passes_no_time_delivers_what_is_held() {
     let (mut bench, mut port, _) = holding(0);
@@ -49,7 +50,7 @@ fn a_host_that_passes_no_time_delivers_what_is_held() {
     bench.assert_quiet(1, 1);
 }
 
-/// `now_zero`. R3, R11: a time that has not come does no harm, in that cycle or later.
+/// `now_zero`. R3, R11: a time in the future does no harm, in that cycle or later.
 #[test]
 fn a_time_that_has_not_come_does_no_harm() {
     let (mut bench, mut port, ann) = holding(u64::MAX);
@@ -57,7 +58,7 @@ fn a_time_that_has_not_come_does_no_harm() {
     assert_eq!(cycle_at(&mut bench, &mut port, u64::MAX), []);
     let figures = bench.router.accounting();
     assert_eq!((figures.held, figures.ok, figures.expired), (1, 1, 0), "{figures:?}");
-    // The host's time is right again.
+    // The host passes the correct time again.
     bench.advance(990);
     assert_eq!(bench.turn(&mut port), []);
     bench.advance(20);
@@ -67,7 +68,7 @@ fn a_time_that_has_not_come_does_no_harm() {
     bench.assert_quiet(2, 1);
 }
 
-/// `now_zero`. R3: a message that was held after a time that had not come is held for as long as any.
+/// `now_zero`. R3: a message that is held after a time in the future is held for the normal time.
 #[test]
 fn what_is_held_behind_a_time_that_has_not_come_expires() {
     let (mut bench, mut port, ann) = holding(u64::MAX);

@@ -1,4 +1,4 @@
-//! Each client's figures, the lists of those with the most, and who is idle.
+//! Figures of each client, the top lists, and idle clients.
 
 use super::{Bench, MILLISECOND, START, offer, shown, took};
 use corelane::clients::ClientId;
@@ -8,7 +8,7 @@ use corelane::record::{Measured, RecordedMessage};
 use serde_json::{Value, json};
 use std::time::Duration;
 
-/// A client that nothing has happened to since it connected, at [`START`].
+/// A client without any activity since it connected at [`START`].
 fn client(id: ClientId, name: &str) -> Value {
     json!({
         "id": id.0, "name": name, "application": "app", "protocol": "", "recorded": true, "connected": true,
@@ -31,7 +31,7 @@ fn names(list: &[ClientFigures]) -> Vec<&str> {
     list.iter().map(|client| &*client.name).collect()
 }
 
-/// All that connected, as the idle for longer than nothing once time has passed.
+/// All connected clients: those idle for longer than zero, after the clock has advanced.
 fn connected(bench: &Bench) -> Vec<ClientFigures> {
     bench.monitor.idle_clients(Duration::ZERO)
 }
@@ -51,7 +51,7 @@ fn every_figure_of_a_client() {
         queue_wait_nanoseconds,
         processing_nanoseconds,
     };
-    // One in each of the ways to record; waiting counts.
+    // One message for each way to record. Queue wait counts.
     bench.monitor.record(&offer("ann", measured(false, 100, 10, 20)));
     let mut recorder = bench.monitor.recorder();
     let labels = recorder.labels("peerjs", "OFFER", "app");
@@ -80,9 +80,9 @@ fn every_figure_of_a_client() {
         "by_bytes_out": [expected], "by_average": [expected], "by_maximum": [expected], "by_outstanding": [],
     });
     assert_eq!(shown(&stats.clients), lists);
-    assert_eq!(stats.messages.as_ref().unwrap().bytes_out, 5_001, "what hosts report is written as well");
+    assert_eq!(stats.messages.as_ref().unwrap().bytes_out, 5_001, "bytes that hosts report count as written");
 
-    // Gone: no figures, nor those of who comes after it under its name.
+    // After the disconnect the client has no figures, and its old handle affects no later client of the same name.
     bench.monitor.disconnect(ann).unwrap();
     assert_eq!((bench.stats().clients.as_ref().unwrap().tracked, bench.monitor.client("ann")), (0, None));
     assert_eq!(bench.monitor.record_sent(ann, 1), Err(Error::StaleClient));
@@ -96,13 +96,13 @@ fn every_figure_of_a_client() {
         ("idle_milliseconds", json!(1)),
     ];
     assert_eq!(shown(&connected(&bench)), json!([with(client(again, "ann"), &fresh)]));
-    assert_eq!(bench.stats().messages.as_ref().unwrap().total, 4, "counted, though nobody's");
+    assert_eq!(bench.stats().messages.as_ref().unwrap().total, 4, "counted without a client");
 }
 
 #[test]
 fn each_list_has_its_own_order_and_no_more_than_it_may() {
     let bench = Bench::new(&[("top_clients", "3")]);
-    // Messages, of these failed; bytes and nanoseconds of each message; bytes written.
+    // Per client: messages and how many of them failed; bytes and nanoseconds of each message; bytes written.
     let clients = [
         ("a", 1, 1, 50, 70, 0),
         ("b", 2, 0, 10, 20, 400),
@@ -118,28 +118,28 @@ fn each_list_has_its_own_order_and_no_more_than_it_may() {
         }
         bench.monitor.record_sent(id, written).unwrap();
     }
-    // One long message of who is otherwise quick.
+    // One long message of an otherwise fast client.
     bench.monitor.record(&offer("c", took(80)));
     let top = bench.stats().clients;
     assert_eq!(top.as_ref().unwrap().tracked, 5);
     assert_eq!(
         names(&top.as_ref().unwrap().by_messages),
         ["c", "d", "b"],
-        "equal ones in the order of their slots"
+        "clients with equal figures are in the order of their slots"
     );
     assert_eq!(names(&top.as_ref().unwrap().by_errors), ["c", "d", "a"]);
     assert_eq!(names(&top.as_ref().unwrap().by_bytes_in), ["a", "b", "c"]);
     assert_eq!(names(&top.as_ref().unwrap().by_bytes_out), ["b", "d", "e"]);
     assert_eq!(names(&top.as_ref().unwrap().by_average), ["d", "a", "c"]);
     assert_eq!(names(&top.as_ref().unwrap().by_maximum), ["d", "c", "a"]);
-    assert_eq!(names(&top.as_ref().unwrap().by_outstanding), [""; 0], "none without a router");
-    // As many as there are, where there may be more; how many is changed while it runs.
+    assert_eq!(names(&top.as_ref().unwrap().by_outstanding), [""; 0], "empty without a router");
+    // A list is as long as the number of clients if the limit is larger. The limit can be changed at run time.
     bench.monitor.set("top_clients", "1000").unwrap();
     let top = bench.stats().clients;
     assert_eq!(
         names(&top.as_ref().unwrap().by_messages),
         ["c", "d", "b", "a"],
-        "those without any are left out"
+        "clients without any messages are left out"
     );
     assert_eq!(names(&top.as_ref().unwrap().by_bytes_out), ["b", "d", "e", "c"]);
     bench.monitor.set("top_clients", "1").unwrap();
@@ -175,9 +175,9 @@ fn a_name_that_messages_are_only_recorded_of_is_not_connected() {
         ),
         (0, 0, 0)
     );
-    assert_eq!(connected(&bench), [], "not a connection, so none that is idle");
+    assert_eq!(connected(&bench), [], "a recorded client is not a connection, so it is not idle");
 
-    // It connects: the same client, and what it has done so far is still its own. It comes for the first time.
+    // The client connects: it is the same client and keeps its figures. This is its first connect.
     assert_eq!(bench.monitor.connect("ann", "app"), Ok(ann));
     let stats = bench.stats();
     let connections = &stats.connections;
@@ -228,7 +228,8 @@ fn connections_come_before_names_that_were_only_recorded() {
     }
     bench.monitor.record(&offer(&names[0], took(1)));
     let stale = bench.monitor.client("name 1").unwrap();
-    // Nobody ticks, and none of them is silent. An eighth goes: the two that were heard longest ago.
+    // There is no tick, and no client counts as silent. An eighth of the clients is evicted: the two with the oldest
+    // activity.
     bench.monitor.connect("one", "app").unwrap();
     let known = || -> Vec<bool> { names.iter().map(|name| bench.monitor.client(name).is_some()).collect() };
     assert_eq!(known().iter().position(|known| !known), Some(1));
@@ -240,7 +241,7 @@ fn connections_come_before_names_that_were_only_recorded() {
     let stats = bench.stats();
     assert_eq!((stats.connections.active, stats.connections.disconnects_last_minute), (16, 0));
     assert_eq!((stats.clients.as_ref().unwrap().tracked, stats.folded.clients.unwrap()), (16, 0));
-    // Whoever looked one up before is told: it is counted, as nobody's.
+    // A message recorded with the handle of an evicted client counts without a client.
     let labels = bench.monitor.labels("peerjs", "OFFER", "app");
     bench.monitor.record_labelled(labels, Some(stale), took(1));
     bench.monitor.recorder().record(labels, Some(stale), took(1));
@@ -269,7 +270,7 @@ fn messages_of_who_is_gone_are_counted_as_nobodys() {
     bench.advance(60_001);
     bench.monitor.tick();
     bench.monitor.disconnect(ann).unwrap();
-    // Nobody has their places yet.
+    // Their client slots are not reused yet.
     let labels = bench.monitor.labels("peerjs", "OFFER", "app");
     for gone in [ann, silent] {
         bench.monitor.record_labelled(labels, Some(gone), took(1));
@@ -327,19 +328,20 @@ fn there_are_figures_for_so_many_clients_and_the_rest_is_counted() {
     bench.monitor.record(&offer(&"long".repeat(17), took(1)));
     assert_eq!(bench.monitor.client("i"), None);
     assert_eq!(bench.monitor.connect(&"long".repeat(17), "app"), Err(Error::NameLength(68)));
-    // One that has a place already needs no other.
+    // A client that already has a slot needs no new one.
     let a = bench.monitor.connect("a", "app").unwrap();
     let stats = bench.stats();
     assert_eq!(
         (stats.folded.clients.unwrap(), stats.clients.as_ref().unwrap().tracked, stats.connections.active),
         (3, 8, 5)
     );
-    assert_eq!(stats.messages.as_ref().unwrap().total, 7, "counted all the same");
+    assert_eq!(stats.messages.as_ref().unwrap().total, 7, "still counted");
 
-    // Those that were only recorded make room once they have been silent for long; connections never do.
+    // Clients that were only recorded are evicted after they have been silent for the set time; connected clients
+    // never are.
     bench.advance(60_000);
     bench.monitor.tick();
-    assert_eq!(bench.stats().clients.as_ref().unwrap().tracked, 8, "as long as that, and no longer");
+    assert_eq!(bench.stats().clients.as_ref().unwrap().tracked, 8, "exactly that long is not longer");
     bench.monitor.record(&offer("b", took(1)));
     bench.advance(1);
     bench.monitor.tick();
@@ -353,7 +355,7 @@ fn there_are_figures_for_so_many_clients_and_the_rest_is_counted() {
     assert_eq!(
         stats.connections.closed_milliseconds.as_ref().unwrap().count,
         0,
-        "none of them was a connection"
+        "none of them was connected"
     );
     kept.into_iter().chain([a]).for_each(|client| bench.monitor.disconnect(client).unwrap());
 }
@@ -365,18 +367,18 @@ fn connections_that_have_been_silent_for_longer_than_asked_are_listed() {
     bench.advance(1_000);
     let ben = bench.monitor.connect("ben", "app").unwrap();
     bench.advance(1_000);
-    bench.monitor.record(&offer("eve", took(1))); // Not connected: there is nothing to close.
+    bench.monitor.record(&offer("eve", took(1))); // Not connected, so there is nothing to close.
     let idle = |nanoseconds| -> Vec<String> {
         let idle = bench.monitor.idle_clients(Duration::from_nanos(nanoseconds));
         idle.into_iter().map(|client| client.name).collect()
     };
     assert_eq!(idle(1_000 * MILLISECOND - 1), ["ann", "ben"]);
-    assert_eq!(idle(1_000 * MILLISECOND), ["ann"], "longer, not as long");
+    assert_eq!(idle(1_000 * MILLISECOND), ["ann"], "only clients idle for longer than that");
     assert_eq!(idle(2_000 * MILLISECOND), [""; 0]);
     bench.monitor.record(&offer("ann", took(1)));
     assert_eq!(idle(1_000 * MILLISECOND - 1), ["ben"], "a message is activity");
     bench.monitor.record_sent(ben, 1).unwrap();
-    assert_eq!(idle(1_000 * MILLISECOND - 1), ["ben"], "what is written to it is not");
+    assert_eq!(idle(1_000 * MILLISECOND - 1), ["ben"], "bytes written to the client are not activity");
     bench.monitor.disconnect(ann).unwrap();
     bench.advance(10_000);
     assert_eq!(idle(0), ["ben"]);

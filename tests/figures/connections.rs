@@ -1,4 +1,4 @@
-//! Connections that a host reports: how many, how long, how fast they come and go, how well they are.
+//! Connections that a host reports: number, duration, rate of connects and disconnects, and health.
 
 use super::{Bench, START, latency, no_latency, offer, shown, took};
 use corelane::error::Error;
@@ -34,7 +34,7 @@ fn every_figure_of_connections() {
     bench.monitor.disconnect(ann).unwrap(); // After 6 s.
     bench.advance(4_000);
     bench.monitor.record_reconnect();
-    // Cells of milliseconds: that of 3,000 ends at 47 × 64 - 1, that of 5,000 at 40 × 128 - 1.
+    // Cells of milliseconds: the cell of 3,000 ends at 47 × 64 - 1, the cell of 5,000 at 40 × 128 - 1.
     let closed = latency((2, 4_500), [3_000, 6_000, 3_007, 6_000, 6_000, 6_000, 6_000]);
     let open = latency((2, 6_500), [5_000, 8_000, 5_119, 8_000, 8_000, 8_000, 8_000]);
     let applications = json!([
@@ -49,7 +49,7 @@ fn every_figure_of_connections() {
         "reconnect_attempts": 1, "applications": applications,
     });
     assert_eq!(shown(&bench.stats().connections), figures);
-    // A message is activity as well, of its application, whoever sent it.
+    // A message is also activity of its application, whichever client sent it.
     bench.monitor.record(&offer("", took(1)));
     let applications = bench.stats().connections.applications;
     assert_eq!(shown(&applications[1]), application("app", 3, 1, Some(10_000)));
@@ -64,7 +64,7 @@ fn a_connection_ends_once_and_active_is_never_negative() {
         assert_eq!(bench.monitor.disconnect(ann), Err(Error::StaleClient));
     }
     let again = bench.monitor.connect("ann", "app").unwrap();
-    assert_eq!(bench.monitor.disconnect(ann), Err(Error::StaleClient), "it is another's now");
+    assert_eq!(bench.monitor.disconnect(ann), Err(Error::StaleClient), "the name belongs to another client");
     let connections = bench.stats().connections;
     assert_eq!((connections.total, connections.active, connections.peak), (2, 1, 1));
     assert_eq!(
@@ -85,7 +85,7 @@ fn the_peak_is_what_was_between_two_looks_as_well() {
     clients.into_iter().for_each(|client| bench.monitor.disconnect(client).unwrap());
     let connections = bench.stats().connections;
     assert_eq!((connections.total, connections.active, connections.peak), (5, 0, 5));
-    assert_eq!(connections.applications[0].total, 5, "of no application in particular");
+    assert_eq!(connections.applications[0].total, 5, "connections without an application");
 }
 
 #[test]
@@ -129,7 +129,7 @@ fn connects_and_disconnects_are_counted_over_the_last_minute() {
     bench.monitor.disconnect(ann).unwrap();
     bench.run(30);
     assert_eq!(last_minute(), (3, 1));
-    // A minute after the look that saw the first two.
+    // A minute after the look that counted the first two.
     bench.run(1);
     assert_eq!(last_minute(), (1, 1));
     bench.run(29);
@@ -149,30 +149,34 @@ fn who_is_silent_or_marked_is_unhealthy() {
     let ann = bench.monitor.connect("ann", "app").unwrap();
     let ben = bench.monitor.connect("ben", "app").unwrap();
     bench.advance(2_000);
-    assert_eq!(health(), (2, 0), "as long as that, and no longer");
+    assert_eq!(health(), (2, 0), "exactly that long is not longer");
     bench.advance(1);
     assert_eq!(health(), (0, 2));
     bench.monitor.record(&offer("ann", took(1)));
     assert_eq!(health(), (1, 1));
     assert!(bench.stats().clients.as_ref().unwrap().by_messages[0].healthy);
-    // What the host knows of it.
+    // The host marks the client as unhealthy.
     bench.monitor.mark(ann, true, true).unwrap();
     assert_eq!(health(), (0, 2));
     assert!(!bench.stats().clients.as_ref().unwrap().by_messages[0].healthy);
     bench.monitor.record(&offer("ann", took(1)));
-    assert_eq!(health(), (0, 2), "a message does not take the mark away");
+    assert_eq!(health(), (0, 2), "a message does not remove the mark");
     bench.monitor.mark(ann, true, false).unwrap();
     assert_eq!(health(), (1, 1));
-    // Changed while it runs.
+    // Changed at run time.
     bench.monitor.set("unhealthy_after_ms", "2001").unwrap();
     assert_eq!(health(), (2, 0));
-    assert_eq!(bench.monitor.mark(ann, false, true), Err(Error::StaleClient), "no router's client");
+    assert_eq!(
+        bench.monitor.mark(ann, false, true),
+        Err(Error::StaleClient),
+        "the client is not connected through this router"
+    );
     bench.monitor.mark(ben, true, true).unwrap();
     bench.monitor.disconnect(ben).unwrap();
     assert_eq!(bench.monitor.mark(ben, true, true), Err(Error::StaleClient));
     assert_eq!(health(), (1, 0));
     bench.monitor.connect("ben", "app").unwrap();
-    assert_eq!(health(), (2, 0), "a mark goes with its connection");
+    assert_eq!(health(), (2, 0), "a mark ends with its connection");
 }
 
 #[test]
@@ -188,9 +192,9 @@ fn attempts_to_reconnect_are_those_under_a_name_that_is_connected_and_those_repo
     assert_eq!(attempts(), 3);
     bench.monitor.disconnect(ann).unwrap();
     bench.monitor.connect("ann", "app").unwrap();
-    assert_eq!(attempts(), 3, "the first one had ended");
+    assert_eq!(attempts(), 3, "the first connection had ended");
     let connections = bench.stats().connections;
-    assert_eq!((connections.total, connections.active), (2, 1), "an attempt is no connection");
+    assert_eq!((connections.total, connections.active), (2, 1), "an attempt does not count as a connection");
 }
 
 #[test]

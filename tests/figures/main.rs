@@ -1,6 +1,6 @@
-//! Every figure of the monitor from a known input, to the exact number, by a clock that the test drives: rows M1 to M10,
-//! C1 to C6, P3 and P4. Figures are compared as the JSON that they are shown as, so that none is left out: a field that is
-//! added without a number here fails.
+//! Every figure of the monitor from a known input, to the exact number, with a manual clock: rows M1 to M10, C1 to
+//! C6, P3 and P4. Figures are compared in their JSON form, so a field that is added without an expected value here
+//! fails the test.
 //!
 //! | file | rows |
 //! |---|---|
@@ -10,7 +10,7 @@
 //! | `clients` | M9, C6 |
 //! | `connections` | C1 to C5 |
 //! | `routed` | M2, M6 and M9 with a router |
-//! | `reset`, `settings` | P3, and what is changed while it runs |
+//! | `reset`, `settings` | P3, and changes at run time |
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test")]
 
@@ -35,7 +35,7 @@ const MILLISECOND: u64 = 1_000_000;
 /// The time of day at which each test begins, in milliseconds.
 const START: u64 = 5_000;
 
-/// A monitor without a router, and the hands of its clock.
+/// A monitor without a router, and its manual clock.
 struct Bench {
     monitor: Monitor,
     hands: ManualClock,
@@ -52,7 +52,7 @@ impl Bench {
         self.hands.advance(Duration::from_millis(milliseconds));
     }
 
-    /// Second after second, each with a tick, as the monitor's thread would.
+    /// Advances second by second, with a tick after each, as the monitor's thread does.
     fn run(&self, seconds: u64) {
         for _ in 0..seconds {
             self.advance(1_000);
@@ -68,7 +68,7 @@ impl Bench {
 /// A clock that stands at [`START`].
 fn clock() -> (Clock, ManualClock) {
     let (clock, hands) = Clock::manual();
-    // It stands at one nanosecond.
+    // A manual clock starts at one nanosecond.
     hands.advance(Duration::from_nanos(START * MILLISECOND - 1));
     (clock, hands)
 }
@@ -81,12 +81,12 @@ fn config(set: &[(&str, &str)]) -> Config {
     config
 }
 
-/// What is measured of a message that went well.
+/// The measurements of a successful message.
 fn took(nanoseconds: u64) -> Measured {
     Measured { processing_nanoseconds: nanoseconds, ..Measured::default() }
 }
 
-/// A message of the type OFFER, of the application app.
+/// A message of type OFFER and application app.
 fn offer(client: &str, measured: Measured) -> RecordedMessage<'_> {
     RecordedMessage { client, message_type: "OFFER", protocol: "peerjs", application: "app", measured }
 }
@@ -95,7 +95,7 @@ fn shown(figures: &impl Serialize) -> Value {
     serde_json::to_value(figures).unwrap()
 }
 
-/// Count and average; smallest, largest, and the percentiles from P50 to P99.9.
+/// Count and average; minimum, maximum, and the percentiles from P50 to P99.9.
 fn latency((count, average): (u64, u64), [minimum, maximum, p50, p90, p95, p99, p999]: [u64; 7]) -> Value {
     json!({
         "count": count, "average": average, "minimum": minimum, "maximum": maximum,
@@ -103,7 +103,7 @@ fn latency((count, average): (u64, u64), [minimum, maximum, p50, p90, p95, p99, 
     })
 }
 
-/// Failures by reason: these, and 0 for every other one.
+/// Failures by reason: the given counts, and 0 for every other reason.
 fn failures(counted: &[(&str, u64)]) -> Value {
     let reasons = corelane::error::Failed::ALL.iter().map(|reason| reason.label()).chain(["expired"]);
     let of = |reason| counted.iter().find(|(name, _)| *name == reason).map_or(0, |(_, count)| *count);
@@ -117,7 +117,7 @@ fn no_latency() -> Value {
     })
 }
 
-/// What a window counts, beside its values.
+/// The counts of a window, without its values.
 #[derive(Clone, Copy, Default)]
 struct Counted {
     count: u64,
@@ -128,7 +128,7 @@ struct Counted {
     overflows: u64,
 }
 
-/// A window from and until so many milliseconds after [`START`]; its values as for [`latency`].
+/// A window between two times in milliseconds after [`START`]. Its values are in the order of [`latency`].
 fn window((from, until): (u64, u64), counted: Counted, values: [u64; 7]) -> Value {
     let Counted { count, errors, slow, bytes, sum, overflows } = counted;
     let seconds = (until - from) as f64 / 1e3;
@@ -148,12 +148,12 @@ fn no_window(period: (u64, u64)) -> Value {
     window(period, Counted::default(), [0; 7])
 }
 
-/// The same in each of the three windows.
+/// The same figures in each of the three windows.
 fn all_windows(window: &Value) -> Value {
     json!({ "last_minute": window, "last_hour": window, "last_day": window })
 }
 
-/// Counts by the named spans, shortest first.
+/// Counts by named span, shortest first.
 fn buckets(counts: [u64; 9]) -> Value {
     let names = ["0-1ms", "1-5ms", "5-10ms", "10-50ms", "50-100ms", "100-500ms", "500ms-1s", "1s-5s", "5s+"];
     names.iter().zip(counts).map(|(name, count)| json!({ "name": name, "count": count })).collect()

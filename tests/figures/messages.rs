@@ -1,4 +1,4 @@
-//! Counts, bytes, times and named spans, however a message is recorded; by type, protocol and application.
+//! Counts, bytes, times and named spans for every way to record, by type, protocol and application.
 
 use super::{
     Bench, Counted, MILLISECOND, START, all_windows, buckets, failures, latency, no_latency, no_window,
@@ -8,11 +8,11 @@ use corelane::monitor::MonitorStats;
 use corelane::record::{Measured, RecordedMessage, Recorder};
 use serde_json::{Value, json};
 
-/// Nanoseconds, and of how many messages: no value shares a cell of the histogram with another, and no two percentiles
-/// are the same.
+/// Nanoseconds, and the number of messages with that time. No two values share a cell of the histogram, and no two
+/// percentiles are equal.
 const KNOWN: [(u64, usize); 6] = [(10, 500), (20, 400), (30, 50), (40, 40), (50, 9), (60, 1)];
 
-/// A thousand messages: a hundred bytes each, a tenth of the time waiting, those that took longest failed.
+/// A thousand messages of a hundred bytes each. The queue wait is a tenth of the time. The slowest messages failed.
 fn known() -> impl Iterator<Item = Measured> {
     let all = KNOWN.into_iter().flat_map(|(nanoseconds, count)| std::iter::repeat_n(nanoseconds, count));
     all.map(|nanoseconds| Measured {
@@ -23,14 +23,14 @@ fn known() -> impl Iterator<Item = Measured> {
     })
 }
 
-/// The known messages' figures, as all four of total, type, protocol and application have them.
+/// Checks the figures of the known messages in the total, the type, the protocol and the application.
 fn check(stats: &MonitorStats, way: &str) {
     let service = latency((1_000, 16), [10, 60, 10, 20, 30, 40, 50]);
     let queue_wait = latency((1_000, 1), [1, 6, 1, 2, 3, 4, 5]);
     let counted = Counted { count: 1_000, errors: 10, slow: 0, bytes: 100_000, sum: 16_610, overflows: 0 };
     let waited = Counted { sum: 1_661, ..counted };
     let fine = window((0, 2_000), counted, [10, 60, 10, 20, 30, 40, 50]);
-    // The day's cells are wider from 16 ns on: two wide, and four from 32 on.
+    // The day's cells are wider: two wide from 16 ns on, four wide from 32 ns on.
     let coarse = window((0, 2_000), counted, [10, 60, 10, 21, 31, 43, 51]);
     let waits = all_windows(&window((0, 2_000), waited, [1, 6, 1, 2, 3, 4, 5]));
     let windows = json!({ "last_minute": fine, "last_hour": fine, "last_day": coarse });
@@ -114,9 +114,9 @@ fn every_way_to_record_gives_the_same_figures() {
     assert!(recorder.is_alone());
     check(&alone.stats(), "a recorder with cells of its own");
     drop(recorder);
-    check(&alone.stats(), "a recorder that is gone");
+    check(&alone.stats(), "a recorder that was dropped");
 
-    // More recorders than there are cells for, messages dealt out among them.
+    // More recorders than there are cells for. The messages are distributed among them.
     let shared = bench();
     let mut recorders: [Recorder; 3] = std::array::from_fn(|_| shared.monitor.recorder());
     assert_eq!(recorders.each_ref().map(Recorder::is_alone), [true, false, false]);
@@ -125,7 +125,7 @@ fn every_way_to_record_gives_the_same_figures() {
     check(&shared.stats(), "recorders that share");
     let [first, ..] = recorders;
     drop(first);
-    assert!(shared.monitor.recorder().is_alone(), "the next one has its cells");
+    assert!(shared.monitor.recorder().is_alone(), "the next recorder gets its cells");
 }
 
 #[test]
@@ -136,7 +136,7 @@ fn threads_that_record_at_once_lose_nothing() {
         for thread in 0..6 {
             let monitor = bench.monitor.clone();
             scope.spawn(move || {
-                // Two with cells of their own, two that share, and two without a recorder.
+                // Two threads with cells of their own, two that share cells, and two without a recorder.
                 let mut recorder = (thread < 4).then(|| monitor.recorder());
                 let labels = monitor.labels("peerjs", "OFFER", "app");
                 for measured in known() {
@@ -207,18 +207,18 @@ fn percentiles_are_the_upper_bounds_of_their_cells_and_never_above_the_maximum()
     for milliseconds in 1..=100 {
         bench.monitor.record(&offer("", took(milliseconds * MILLISECOND)));
     }
-    // The cells, worked out by hand: of the octave from 2^25 on they are 2^20 wide, of that from 2^26 on 2^21.
+    // The cells, computed by hand: 2^20 wide in the octave from 2^25 on, 2^21 wide in the octave from 2^26 on.
     let p50 = 48 * (1 << 20) - 1;
     let p90 = 43 * (1 << 21) - 1;
     let p95 = 46 * (1 << 21) - 1;
-    // That of 99 ms would end at 100,663,295: above the largest value.
+    // The cell of 99 ms would end at 100,663,295, above the largest value.
     let largest = 100 * MILLISECOND;
     let expected = [MILLISECOND, largest, p50, p90, p95, largest, largest];
     assert_eq!(
         shown(&bench.stats().messages.as_ref().unwrap().latency),
         latency((100, 50_500_000), expected)
     );
-    // Longer than the histogram reaches: the largest value stands in for the cell that there is none of.
+    // Beyond the range of the histogram: the largest value stands in for the missing cell.
     bench.monitor.record(&offer("", took(200_000 * MILLISECOND)));
     bench.monitor.record(&offer("", took(100_000 * MILLISECOND)));
     let stats = bench.stats();
@@ -242,11 +242,11 @@ fn a_names_figures_are_its_own_and_what_has_none_is_other() {
     };
     record("peerjs", "OFFER", "one", "ann", 1);
     record("peerjs", "ANSWER", "one", "ann", 2);
-    record("generic", "OFFER", "two", "ben", 4); // No type, application or client of its own.
-    record("peerjs", "OFFER", "", "", 8); // No application: other, without having been folded.
-    record("", "", "one", "ann", 16); // No type and no protocol, likewise.
+    record("generic", "OFFER", "two", "ben", 4); // No separate series for its type, application or client.
+    record("peerjs", "OFFER", "", "", 8); // No application: counts in `other` without being folded.
+    record("", "", "one", "ann", 16); // No type and no protocol: counts in `other` as well.
     for protocol in 0..16 {
-        record(&format!("p{protocol}"), "OFFER", "two", "ben", 32); // The last two are past the sixteen.
+        record(&format!("p{protocol}"), "OFFER", "two", "ben", 32); // The last two exceed the sixteen.
     }
     let stats = bench.stats();
     let of = |series: &[corelane::monitor::SeriesFigures]| -> Vec<(String, String, u64, u64)> {

@@ -1,4 +1,4 @@
-//! A reset: everything that is shown starts anew, what is recorded counts before it or after it.
+//! A reset: every figure starts anew, and every recorded message counts either before the reset or after it.
 
 use super::{
     Bench, Counted, MILLISECOND, START, all_windows, buckets, failures, latency, no_latency, no_window,
@@ -19,7 +19,7 @@ fn small() -> Bench {
     Bench::new(&set)
 }
 
-/// Something of every figure: slow, failed, folded, connected and gone.
+/// Records something for every figure: slow, failed and folded messages, connected and disconnected clients.
 fn fill(bench: &Bench) {
     let ann = bench.monitor.connect("ann", "app").unwrap();
     let ben = bench.monitor.connect("ben", "two").unwrap();
@@ -34,7 +34,7 @@ fn fill(bench: &Bench) {
     let mut recorder = bench.monitor.recorder();
     let labels = recorder.labels("peerjs", "OFFER", "app");
     for _ in 0..100 {
-        recorder.record(labels, Some(ann), measured); // More than are listed.
+        recorder.record(labels, Some(ann), measured); // More than the list holds.
     }
     bench.monitor.record(&offer("ann", measured));
     bench.monitor.record(&RecordedMessage {
@@ -91,7 +91,7 @@ fn everything_starts_anew_but_what_is_now() {
     let slow =
         json!({ "threshold_nanoseconds": 100 * MILLISECOND, "total": 0, "unlisted": 0, "entries": [] });
     assert_eq!(shown(&stats.slow_messages), slow);
-    // Ann is connected still, for three seconds, and so the most at once since then is one.
+    // Ann is still connected, for three seconds, so the peak since the reset is one.
     let applications = json!([
         { "name": "other", "total": 0, "active": 0, "last_activity_milliseconds": START + 2_000 },
         { "name": "app", "total": 0, "active": 1, "last_activity_milliseconds": START },
@@ -115,7 +115,7 @@ fn what_comes_after_a_reset_is_exact_extremes_included() {
     fill(&bench);
     bench.stats();
     bench.monitor.reset();
-    // Neither as small nor as large as what was before, and no bound of a cell.
+    // Values that are neither the minimum nor the maximum of the earlier ones, and not the bound of a cell.
     let ann = bench.monitor.client("ann").unwrap();
     let mut recorder = bench.monitor.recorder();
     let labels = recorder.labels("peerjs", "OFFER", "app");
@@ -127,12 +127,12 @@ fn what_comes_after_a_reset_is_exact_extremes_included() {
         processing_nanoseconds,
     };
     recorder.record(labels, Some(ann), measured(long));
-    bench.stats(); // Looked at in between: the smallest comes with a look of its own.
+    bench.stats(); // Read in between: this snapshot collects the minimum.
     bench.monitor.record(&offer("ann", measured(quick)));
     bench.monitor.record_sent(ann, 77).unwrap();
     bench.advance(1_000);
     let stats = bench.stats();
-    // The cell of the smaller one begins at 61 × 2^14 and ends at 62 × 2^14 - 1.
+    // The cell of the smaller value begins at 61 × 2^14 and ends at 62 × 2^14 - 1.
     let p50 = 62 * (1 << 14) - 1;
     let average = (quick + long) / 2;
     let service = latency((2, average), [quick, long, p50, long, long, long, long]);
@@ -159,7 +159,7 @@ fn what_comes_after_a_reset_is_exact_extremes_included() {
     assert_eq!((row.average_nanoseconds, row.maximum_nanoseconds), (Some(average + 1_000), long + 1_000));
     assert_eq!(row.connected_for_milliseconds, 3_000, "since it connected");
 
-    // Connections: one that lasted shorter than those before.
+    // Connections: one that was shorter than the earlier ones.
     let eve = bench.monitor.connect("eve", "app").unwrap();
     bench.advance(1_001);
     bench.monitor.disconnect(eve).unwrap();
@@ -170,7 +170,7 @@ fn what_comes_after_a_reset_is_exact_extremes_included() {
     let app = &connections.applications[1];
     assert_eq!((app.total, app.active), (1, 1));
 
-    // And once more: nothing of either.
+    // A second reset removes everything.
     bench.monitor.reset();
     let stats = bench.stats();
     assert_eq!((stats.resets, stats.messages.as_ref().unwrap().total, stats.connections.peak), (2, 0, 1));
@@ -178,7 +178,7 @@ fn what_comes_after_a_reset_is_exact_extremes_included() {
     assert_eq!(shown(&bench.stats().messages.as_ref().unwrap().latency), latency((1, 5), [5; 7]));
 }
 
-/// The figures that each message counts in once.
+/// The figures in which each message counts once.
 fn each(stats: &MonitorStats) -> Vec<u64> {
     let messages = stats.messages.as_ref().unwrap();
     let mut counts = vec![
@@ -208,7 +208,7 @@ fn each_message_counts_before_or_after_a_reset_that_comes_in_between() {
     const THREADS: u64 = 4;
     const MESSAGES: u64 = 20_000;
     let bench = Bench::new(&[("max_recorders", "2"), ("slow_message_threshold_ms", "1")]);
-    // A message counts as begun before anything of it is recorded, and as done after all of it is.
+    // `begun` counts a message before any part of it is recorded, `done` after all of it is.
     let (begun, done) = (AtomicU64::new(0), AtomicU64::new(0));
     let (mut fewest, mut most) = (0, 0);
     std::thread::scope(|scope| {
@@ -219,7 +219,7 @@ fn each_message_counts_before_or_after_a_reset_that_comes_in_between() {
                 let client = monitor.connect(&name, "app").unwrap();
                 let mut recorder = (thread < 3).then(|| monitor.recorder());
                 let labels = monitor.labels("peerjs", "OFFER", "app");
-                // Each counts one: one byte, and slow.
+                // Each message counts one: one byte, and slow.
                 let measured = Measured { bytes: 1, ..took(2 * MILLISECOND) };
                 for _ in 0..MESSAGES {
                     begun.fetch_add(1, Ordering::SeqCst);
@@ -249,14 +249,14 @@ fn each_message_counts_before_or_after_a_reset_that_comes_in_between() {
         );
     }
     assert_eq!(stats.messages.as_ref().unwrap().latency.maximum, Some(2 * MILLISECOND));
-    // With nobody recording meanwhile, to the message: all of them are before.
+    // With no thread recording, the reset is exact: all messages count before it.
     bench.monitor.reset();
     assert_eq!(each(&bench.stats()), vec![0; 22]);
     bench.monitor.record(&offer("client 0", Measured { bytes: 1, ..took(2 * MILLISECOND) }));
     assert_eq!(each(&bench.stats()), vec![1; 22]);
 }
 
-/// Epochs of clients' figures are numbered anew after 4,095 of them.
+/// The numbers of the epochs of clients' figures repeat after 4,095 epochs.
 #[test]
 fn no_number_of_resets_brings_old_figures_back() {
     let bench = Bench::new(&[
@@ -272,7 +272,7 @@ fn no_number_of_resets_brings_old_figures_back() {
         let lists = before.as_ref().unwrap().by_messages.len() + before.as_ref().unwrap().by_bytes_out.len();
         assert_eq!(lists, if reset == 1 { 2 } else { 0 }, "before reset {reset}");
     }
-    // And they count on.
+    // The figures continue to count.
     bench.monitor.record(&offer("ann", Measured { bytes: 2, ..took(7) }));
     let row = bench.stats().clients.unwrap().by_messages.remove(0);
     assert_eq!((row.messages, row.bytes_in, row.bytes_out), (1, 2, 0));

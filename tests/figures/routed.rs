@@ -1,4 +1,4 @@
-//! The same figures of what a router routes, beside what its host records.
+//! The same figures for messages that a router routes, in addition to those that its host records.
 
 use super::{
     Counted, MILLISECOND, START, all_windows, buckets, clock, config, failures, latency, no_latency, offer,
@@ -13,9 +13,9 @@ use serde_json::json;
 use std::time::Duration;
 
 const OFFER: &[u8] = br#"{"type":"OFFER","dst":"ben"}"#;
-/// What ben gets of it.
+/// The length of the message that ben gets.
 const RELAYED: u64 = r#"{"type":"OFFER","src":"ann","dst":"ben"}"#.len() as u64;
-/// Its length.
+/// The length of the submitted message.
 const BYTES: u64 = OFFER.len() as u64;
 
 /// A router that the test drives, with ann and ben on one port, and its monitor.
@@ -58,7 +58,7 @@ impl Routed {
         }
     }
 
-    /// Ann sends; it waits for so many nanoseconds, and is handled for so many.
+    /// Ann sends a message that waits for `waits` nanoseconds and is handled for `takes` nanoseconds.
     fn send(&mut self, message: &[u8], waits: u64, takes: u64) {
         self.port.submit(self.ann, message, 0).unwrap();
         self.port.publish();
@@ -70,7 +70,7 @@ impl Routed {
         }
     }
 
-    /// Hands out what there is.
+    /// Delivers all events.
     fn poll(&mut self) {
         self.port.poll(usize::MAX, |_| ()).unwrap();
     }
@@ -95,9 +95,9 @@ fn every_figure_of_routed_messages() {
     routed.hands.advance(Duration::from_nanos(50));
     routed.port.acknowledge(routed.ben, 1, RELAYED as u32);
     routed.send(b"{", 30, 10);
-    // With what has passed so far, a millisecond.
+    // Together with the time that has already passed, one millisecond.
     routed.hands.advance(Duration::from_nanos(MILLISECOND - 150));
-    // Six seconds are longer than it may wait.
+    // Six seconds exceed the maximum queue wait.
     routed.send(OFFER, 6_000 * MILLISECOND, 0);
     let stats = routed.stats();
     let (now, long) = (6_001, 6_000 * MILLISECOND);
@@ -119,7 +119,7 @@ fn every_figure_of_routed_messages() {
         "queue_wait_windows": { "last_minute": fine, "last_hour": fine, "last_day": coarse },
     });
     assert_eq!(shown(&stats.messages), messages);
-    // By type, with its own reasons; what is no message has no type.
+    // By type, with the type's own failure reasons. A message that is not JSON has no type.
     let offers = of(stats.types.as_ref().unwrap(), "OFFER");
     assert_eq!((offers.total, offers.succeeded, offers.failed, offers.slow), (2, 1, 1, 1));
     assert_eq!(shown(&offers.failures), failures(&[("expired", 1)]));
@@ -139,12 +139,12 @@ fn every_figure_of_routed_messages() {
 fn a_slow_routed_message_has_its_worker_and_names() {
     let mut routed = Routed::new(&[("workers", "2"), ("slow_message_threshold_ms", "100")]);
     routed.send(OFFER, 100 * MILLISECOND, 0);
-    assert_eq!(routed.stats().slow_messages.as_ref().unwrap().total, 0, "exactly as long");
+    assert_eq!(routed.stats().slow_messages.as_ref().unwrap().total, 0, "exactly the threshold is not slow");
     routed.advance(900);
     routed.send(OFFER, 200 * MILLISECOND, 50 * MILLISECOND);
     let stats = routed.stats();
     let workers = &stats.routing.as_ref().unwrap().workers;
-    // Both messages of one client were handled by one worker.
+    // One worker handled both messages of the client.
     let worker = workers.iter().position(|worker| worker.ended == 2).unwrap();
     let entry = json!({
         "count": 1, "first_milliseconds": START + 1_250, "last_milliseconds": START + 1_250,
@@ -190,7 +190,7 @@ fn every_figure_of_a_routed_client_with_what_it_has_not_acknowledged() {
     });
     assert_eq!(shown(&routed.stats().clients), lists);
     routed.poll();
-    assert_eq!(shown(&routed.stats().clients), lists, "handed out is not acknowledged");
+    assert_eq!(shown(&routed.stats().clients), lists, "a delivered message is not yet acknowledged");
     let of_ben = |list: &[ClientFigures]| -> Vec<_> {
         list.iter().map(|one| (one.outstanding_messages, one.outstanding_bytes, one.bytes_out)).collect()
     };
@@ -207,7 +207,8 @@ fn every_figure_of_a_routed_client_with_what_it_has_not_acknowledged() {
     assert_eq!(routed.stats().messages.as_ref().unwrap().bytes_out, 2 * RELAYED);
 }
 
-/// All of a message counts in the window in which it ends, and in no other: errors are of the messages that they are a share of.
+/// A message counts entirely in the window in which it ends. An error rate and its messages therefore belong
+/// together.
 #[test]
 fn a_held_message_counts_when_it_ends_with_its_error_and_its_time_on_hold() {
     let mut routed =
@@ -224,9 +225,13 @@ fn a_held_message_counts_when_it_ends_with_its_error_and_its_time_on_hold() {
             stats.messages.as_ref().unwrap().slow,
         )
     };
-    assert_eq!(of_ann(&routed.stats()), (0, None, 0, 0, 0), "has not ended");
-    assert_eq!(routed.router.stats().types.iter().map(|one| one.received).sum::<u64>(), 1, "but has come");
-    // A minute of good messages passes in between, and a reset.
+    assert_eq!(of_ann(&routed.stats()), (0, None, 0, 0, 0), "the message has not ended");
+    assert_eq!(
+        routed.router.stats().types.iter().map(|one| one.received).sum::<u64>(),
+        1,
+        "but it was received"
+    );
+    // A minute of successful messages passes in between, and a reset.
     routed.send(OFFER, 0, 0);
     routed.advance(45_000);
     routed.monitor.reset();
@@ -257,7 +262,7 @@ fn a_held_message_counts_when_it_ends_with_its_error_and_its_time_on_hold() {
         (entry.held_nanoseconds, entry.slowest_nanoseconds, entry.succeeded),
         (held, held + 40, false)
     );
-    // Its end is no sign of life: ann was last heard of when she sent the good one.
+    // The end of the hold is not activity: ann's last activity is the successful message.
     assert_eq!(stats.clients.as_ref().unwrap().by_messages[0].idle_milliseconds, 91_000);
 }
 
@@ -323,7 +328,7 @@ fn what_the_host_records_adds_to_what_is_routed_under_the_same_names() {
     let names: Vec<_> =
         stats.clients.as_ref().unwrap().by_messages.iter().map(|one| (&*one.name, one.recorded)).collect();
     assert_eq!(names, [("ann", false), ("eve", true)]);
-    // The router's own figures are the router's alone.
+    // The router's own figures include only what the router routed.
     let totals = &stats.routing.as_ref().unwrap().totals;
     assert_eq!((totals.routed, routed.router.stats().messages.total), (1, 1));
 }
@@ -380,10 +385,10 @@ fn a_reset_leaves_routing_as_it_is_and_starts_the_rest_anew() {
     assert_eq!((stats.connections.total, stats.connections.active, stats.connections.peak), (0, 2, 2));
     assert_eq!(stats.slow_messages.as_ref().unwrap().entries, []);
     assert_eq!(shown(&stats.clients.as_ref().unwrap().by_messages), json!([]));
-    // What is now stays, and so does what the router counts for its own accounts.
+    // Current values stay, and so do the figures that the router needs for its own accounts.
     assert_eq!(stats.clients.as_ref().unwrap().by_outstanding[0].outstanding_bytes, RELAYED);
     assert_eq!(stats.routing.as_ref().unwrap().totals.routed, 2);
-    // Its worker and port go on in the new epoch, exactly.
+    // The worker and the port continue in the new epoch with exact figures.
     routed.poll();
     routed.hands.advance(Duration::from_nanos(1_000_003));
     routed.port.acknowledge(routed.ben, 1, RELAYED as u32);
@@ -421,7 +426,11 @@ fn a_monitor_that_comes_later_shows_the_totals_and_begins_its_windows() {
         (stats.messages.as_ref().unwrap().total, stats.messages.as_ref().unwrap().windows.last_minute.count),
         (2, 1)
     );
-    assert_eq!((stats.since_milliseconds, began), (START, START), "the router's figures, the router's time");
+    assert_eq!(
+        (stats.since_milliseconds, began),
+        (START, START),
+        "the router's figures count since the router's start"
+    );
 }
 
 #[test]
@@ -452,7 +461,7 @@ fn detail_and_the_threshold_reach_the_workers() {
     assert_eq!(of(stats.types.as_ref().unwrap(), "OFFER").windows.as_ref().unwrap().last_minute.count, 1);
 }
 
-/// Ann's figures, and what her next socket goes on with once she is closed.
+/// Ann's figures after her next socket has taken over those of the closed client.
 fn takes_over(routed: &mut Routed, port: Option<&mut Port>) -> ClientFigures {
     routed.port.disconnect(routed.ann).unwrap();
     routed.port.publish();
@@ -488,7 +497,7 @@ fn a_client_that_is_taken_over_keeps_its_figures() {
     let before = routed.stats().clients.unwrap().by_maximum.remove(0);
     routed.port.rebind(routed.ann, 7).unwrap();
     assert_eq!(routed.stats().clients.unwrap().by_maximum[0], before);
-    // Another socket, of the same port and of another one.
+    // Another socket, on the same port and on another port.
     let same = |after: &ClientFigures| {
         let mut expected = before.clone();
         expected.id = after.id;
@@ -498,9 +507,9 @@ fn a_client_that_is_taken_over_keeps_its_figures() {
     };
     let after = takes_over(&mut routed, None);
     assert_ne!(after.id, before.id);
-    assert_eq!(after.idle_milliseconds, 0, "to connect is a sign of life");
+    assert_eq!(after.idle_milliseconds, 0, "a connect is activity");
     same(&after);
-    // What it sends now is added.
+    // Messages that the client sends now are added.
     routed.send(OFFER, 0, 50);
     let ann = routed.stats().clients.unwrap().by_messages.remove(0);
     assert_eq!((&*ann.name, ann.messages, ann.errors, ann.bytes_in), ("ann", 3, 1, 2 * BYTES + 1));
@@ -517,8 +526,8 @@ fn a_reset_before_a_takeover_starts_its_figures_anew() {
     routed.monitor.reset();
     routed.send(OFFER, 0, 70);
     let after = takes_over(&mut routed, None);
-    assert_eq!((after.messages, after.maximum_nanoseconds), (1, 70), "since the reset");
-    // Nothing of whoever had the slot before stays with a client that takes nobody's place.
+    assert_eq!((after.messages, after.maximum_nanoseconds), (1, 70), "only since the reset");
+    // A client that does not take over another's figures keeps nothing of the client that had the slot before.
     routed.port.disconnect(routed.ann).unwrap();
     routed.cycle();
     routed.poll();
@@ -527,7 +536,8 @@ fn a_reset_before_a_takeover_starts_its_figures_anew() {
     assert_eq!(routed.stats().clients.unwrap().by_messages.len(), 0);
 }
 
-/// What was handed out is acknowledged, outstanding, or in one of the reasons why it never will be.
+/// A delivered message is acknowledged, unacknowledged, or counted under a reason for which it never will be
+/// acknowledged.
 #[test]
 fn what_is_never_acknowledged_is_counted_by_reason() {
     let mut routed = Routed::one_worker();
@@ -541,14 +551,14 @@ fn what_is_never_acknowledged_is_counted_by_reason() {
         (all.acknowledged, all.unacknowledged, all.unacknowledged_reasons.counted())
     };
     assert_eq!(accounts(&routed), (2, 0, vec![]));
-    // An aborted connection: five were handed out.
+    // An aborted connection: five messages were delivered.
     let ben = routed.ben;
     routed.port.disconnect(ben).unwrap();
     routed.port.publish();
     routed.cycle();
     routed.poll();
     assert_eq!(accounts(&routed), (2, 5, vec![("closed", 5)]));
-    // A port that is released: two to ann herself, one of them handed out and one still in its ring.
+    // A released port: two messages to ann herself, one delivered and one still in the ring.
     let to_ann = br#"{"type":"OFFER","dst":"ann"}"#;
     routed.send(to_ann, 0, 0);
     routed.poll();
@@ -559,11 +569,12 @@ fn what_is_never_acknowledged_is_counted_by_reason() {
     assert_eq!(all.unacknowledged_reasons.counted(), [("closed", 5), ("port_gone", 1)]);
     assert_eq!((stats.messages.as_ref().unwrap().succeeded, all.acknowledged, all.unacknowledged), (9, 2, 6));
     assert_eq!(all.undelivered.iter().map(|(_, count)| count).sum::<u64>(), all.undeliverable);
-    // One, and the word that ann is closed or not, were given up.
+    // One message, and possibly ann's Closed event, were given up.
     assert_eq!(all.deliveries, all.consumed + all.undeliverable + all.queued);
 }
 
-/// Each limit refuses its own: neither the host's connections nor a larger limit makes the one that is full look half used.
+/// Each limit counts only its own connections: neither the host's connections nor a larger limit hides that the full
+/// limit is full.
 #[test]
 fn the_use_of_connections_is_of_the_limit_that_refuses() {
     let limits = [("workers", "1"), ("max_clients", "4"), ("max_recorded_clients", "16")];

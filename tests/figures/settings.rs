@@ -1,4 +1,4 @@
-//! What is changed while the monitor runs, and what cannot be.
+//! Settings that can be changed while the monitor runs, and settings that cannot.
 
 use super::{Bench, MILLISECOND, offer, shown, took};
 use corelane::error::Error;
@@ -28,12 +28,12 @@ fn the_threshold_of_slow_messages_changes_from_one_message_to_the_next() {
     assert_eq!(both(500), (499 * MILLISECOND, 2, 2));
     assert_eq!(both(499), (499 * MILLISECOND, 2, 2));
     bench.monitor.set("slow_message_threshold_ms", "2000").unwrap();
-    assert_eq!(both(1_500), (2 * second, 2, 2), "what was slow stays so");
+    assert_eq!(both(1_500), (2 * second, 2, 2), "messages that were slow stay slow");
     assert_eq!(both(2_001), (2 * second, 4, 4));
 }
 
-/// Per type: whether it has windows, and messages in them; then clients with messages, and theirs; then series without. The
-/// last two are null while `detailed_stats` is off.
+/// Per type: whether it has windows, and the messages in them; then clients with messages, and their counts; then the
+/// number of series without windows. The last two are `None` while `detailed_stats` is off.
 type Detail = (Vec<Option<u64>>, Option<Vec<(String, u64)>>, Option<u64>);
 
 fn detail(stats: &MonitorStats) -> Detail {
@@ -58,14 +58,15 @@ fn detail_is_switched_off_and_on() {
     let named = |messages| Some(vec![("ann".to_owned(), messages)]);
     assert_eq!(record("OFFER"), (vec![None, Some(2)], named(2), Some(0)));
     bench.monitor.set("detailed_stats", "off").unwrap();
-    // Clients have no figures now. Windows that there are go on, so that they are right when it is switched on.
+    // Clients have no figures now. Existing windows continue, so that they are correct when the setting is switched
+    // on again.
     assert_eq!(record("OFFER"), (vec![None, Some(4)], None, None));
     assert_eq!(record("ANSWER"), (vec![None, Some(4), None], None, None));
     assert!(bench.monitor.history("types.peerjs/ANSWER", Span::Minute).is_none());
     assert_eq!(
         bench.stats().messages.as_ref().unwrap().windows.last_minute.count,
         6,
-        "of all messages there are always windows"
+        "the windows of all messages always exist"
     );
     bench.monitor.set("detailed_stats", "on").unwrap();
     assert_eq!(record("ANSWER"), (vec![None, Some(4), Some(2)], named(4), Some(0)));
@@ -84,7 +85,7 @@ fn detail_that_was_off_at_the_start_stays_off() {
     assert_eq!(error.to_string(), text);
     bench.monitor.record(&offer("ann", took(7)));
     assert_eq!(detail(&bench.stats()), (vec![None, None], None, None));
-    // Connections are counted all the same.
+    // Connections are still counted.
     let ann = bench.monitor.connect("ann", "app").unwrap();
     bench.monitor.record(&offer("ann", took(7)));
     let stats = bench.stats();
@@ -121,7 +122,7 @@ fn what_cannot_be_set_is_refused_with_what_can() {
         unknown.starts_with("key = slow_message_threshold is not possible; allowed: preset, workers, "),
         "{unknown}"
     );
-    // Nothing has changed.
+    // The refused changes had no effect.
     bench.monitor.record(&offer("", took(1_000 * MILLISECOND)));
     bench.monitor.record(&offer("", took(1_000 * MILLISECOND + 1)));
     let slow = bench.stats().slow_messages.unwrap();
@@ -162,12 +163,12 @@ fn looks_follow_an_interval_that_is_changed() {
         history.points.iter().map(|point| point.samples).sum()
     };
     bench.run(40);
-    assert_eq!(samples(), 1, "the first look is at once");
+    assert_eq!(samples(), 1, "the first look is immediate");
     bench.monitor.set("monitor_interval_ms", "2000").unwrap();
     bench.run(1);
     assert_eq!(samples(), 1);
     bench.run(1);
-    assert_eq!(samples(), 2, "two seconds after it was changed, and not a minute after the first");
+    assert_eq!(samples(), 2, "two seconds after the change, not a minute after the first look");
     bench.run(10);
     assert_eq!(samples(), 7);
 }
@@ -223,13 +224,13 @@ fn a_threshold_of_the_hosts_own_stays_until_its_key_is_set() {
     assert_eq!(trigger("connections"), 9.0);
 }
 
-/// A look is due by the interval, however late the ticks are that it comes with.
+/// A look is due by the interval, however late the ticks are.
 #[test]
 fn late_ticks_put_off_no_look() {
     let bench = Bench::new(&[("monitor_interval_ms", "5000")]);
     bench.monitor.tick();
     for tick in 0..100 {
-        // A second apart on average, every other one late by 40 ms.
+        // Ticks are a second apart on average; every other one is late by 40 ms.
         bench.advance(if tick % 2 == 0 { 1_040 } else { 960 });
         bench.monitor.tick();
     }
@@ -268,7 +269,7 @@ fn the_name_other_is_that_of_all_others() {
     assert_eq!(connects, [("other", 2, 1)]);
 }
 
-/// A host that calls in each second to say what the interval is.
+/// The host sets the interval again in each second.
 #[test]
 fn changing_an_interval_again_and_again_starves_nothing() {
     let bench = Bench::new(&[("report_interval_ms", "10000"), ("monitor_interval_ms", "5000")]);
@@ -283,7 +284,7 @@ fn changing_an_interval_again_and_again_starves_nothing() {
         assert_eq!(bench.stats().reports.made, second / 10, "{second}");
     }
     assert!(poll.next().is_some());
-    // Switched off and on it begins anew.
+    // Switching the report off and on restarts its interval.
     bench.monitor.set("report_interval_ms", "0").unwrap();
     bench.run(100);
     bench.monitor.set("report_interval_ms", "10000").unwrap();

@@ -1,4 +1,4 @@
-//! Slow messages: what is one, how many there are, and the list of the last ones.
+//! Slow messages: the threshold, the count, and the list of the latest ones.
 
 use super::{Bench, MILLISECOND, START, offer, shown, took};
 use corelane::record::{Measured, RecordedMessage};
@@ -14,7 +14,7 @@ fn list(bench: &Bench) -> Value {
     shown(&bench.stats().slow_messages)
 }
 
-/// The clients of the list, newest first, and how often each.
+/// The clients in the list, newest first, each with its count.
 fn names(bench: &Bench) -> Vec<(String, u64)> {
     bench
         .stats()
@@ -48,7 +48,7 @@ fn a_message_is_slow_above_the_threshold_and_not_at_it_waiting_included() {
     assert_eq!(shown(&stats.slow_messages.as_ref().unwrap().entries), json!([]));
     bench.monitor.record(&offer("ann", above));
     recorder.record(labels, None, above);
-    // The longest that can be.
+    // The longest possible time.
     let endless = Measured { queue_wait_nanoseconds: (1 << 62) - 1, ..at };
     bench.monitor.record(&RecordedMessage { message_type: "ANSWER", ..offer("ann", endless) });
     let stats = bench.stats();
@@ -91,7 +91,8 @@ fn an_entry_says_all_of_the_last_message_and_folds_those_like_it() {
     let whole = |total: u64, entries: &[&Value]| json!({ "threshold_nanoseconds": THRESHOLD, "total": total, "unlisted": 0, "entries": entries });
     assert_eq!(list(&bench), whole(1, &[&entry]));
 
-    // One like it, quicker, failed, and two seconds later: one entry, with what the last one was and the slowest of both.
+    // A similar message, faster, failed, two seconds later: one entry, with the data of the latest message and the
+    // time of the slowest.
     bench.advance(2_000);
     let second =
         Measured { failed: true, bytes: 7, queue_wait_nanoseconds: 0, processing_nanoseconds: THRESHOLD + 1 };
@@ -109,7 +110,7 @@ fn an_entry_says_all_of_the_last_message_and_folds_those_like_it() {
     changes.into_iter().for_each(|(field, value)| entry[field] = value);
     assert_eq!(list(&bench), whole(2, &[&entry]));
 
-    // Nobody's, of no protocol and type in particular.
+    // A message without a client, a protocol and a type.
     bench.monitor.record(&RecordedMessage { measured: took(THRESHOLD + 1), ..RecordedMessage::default() });
     let nobody = json!({
         "count": 1, "first_milliseconds": START + 3_500, "last_milliseconds": START + 3_500,
@@ -118,7 +119,7 @@ fn an_entry_says_all_of_the_last_message_and_folds_those_like_it() {
         "succeeded": true, "slowest_nanoseconds": THRESHOLD + 1,
     });
     assert_eq!(list(&bench), whole(3, &[&nobody, &entry]));
-    // Of a protocol, and a type that has no series.
+    // A message with a protocol and with a type that has no series.
     bench.monitor.record(&RecordedMessage { message_type: "", ..offer("", second) });
     let newest = bench.stats().slow_messages.unwrap().entries.remove(0);
     assert_eq!((&*newest.protocol, &*newest.message_type), ("peerjs", "other"));
@@ -176,10 +177,10 @@ fn the_list_is_newest_first_and_no_longer_than_configured() {
     assert_eq!(record("c"), [row("c", 1), row("b", 1), row("a", 1)]);
     assert_eq!(record("a"), [row("a", 2), row("c", 1), row("b", 1)]);
     assert_eq!(record("d"), [row("d", 1), row("a", 2), row("c", 1)]);
-    // What has left the list begins anew.
+    // An entry that has left the list starts anew.
     assert_eq!(record("b"), [row("b", 1), row("d", 1), row("a", 2)]);
     let slow = bench.stats().slow_messages.unwrap();
-    // Those of b and c that had left the list.
+    // The entries of b and c had left the list.
     assert_eq!((slow.total, slow.unlisted), (6, 2));
     let first: Vec<_> = slow.entries.iter().map(|entry| entry.first_milliseconds - START).collect();
     let last: Vec<_> = slow.entries.iter().map(|entry| entry.last_milliseconds - START).collect();
@@ -191,7 +192,7 @@ fn those_that_come_too_fast_to_be_listed_are_counted() {
     let bench = bench();
     let mut recorder = bench.monitor.recorder();
     let labels = recorder.labels("peerjs", "OFFER", "app");
-    // A thread writes down sixty-four between two looks.
+    // A thread notes at most sixty-four slow messages between two looks.
     for _ in 0..100 {
         recorder.record(labels, None, took(THRESHOLD + 1));
     }

@@ -1,12 +1,12 @@
-//! Sliding windows as time moves on, and the same as series over time.
+//! Sliding windows as time advances, and the same figures as series over time.
 
 use super::{Bench, Counted, START, all_windows, no_window, offer, shown, took, window};
 use corelane::monitor::{Monitor, Span};
 use corelane::record::{Measured, RecordedMessage};
 use serde_json::{Value, json};
 
-/// In the k-th second k messages of k nanoseconds and ten bytes, one of them failed in each second second; after each a
-/// tick.
+/// In second k: k messages of k nanoseconds and ten bytes. One of them fails in every second second. A tick follows
+/// each second.
 fn a_minute_of_more_and_more(bench: &Bench) {
     for second in 1..=60 {
         for message in 0..second {
@@ -28,7 +28,7 @@ fn a_window_is_what_was_between_two_moments() {
     let windows = &stats.messages.as_ref().unwrap().windows;
     assert_eq!(shown(&windows.last_minute), fine);
     assert_eq!(shown(&windows.last_hour), fine);
-    // The day's cells are four wide from 32 ns on; the last one ends at the largest value.
+    // The day's cells are four wide from 32 ns on; the last cell ends at the largest value.
     let coarse = window((0, 60_000), counted, [1, 60, 43, 59, 59, 60, 60]);
     assert_eq!(shown(&windows.last_day), coarse);
     let all = json!({ "last_minute": fine, "last_hour": fine, "last_day": coarse });
@@ -45,7 +45,7 @@ fn a_window_is_what_was_between_two_moments() {
         all_windows(&window((0, 60_000), waited, [0; 7]))
     );
 
-    // A second later the first second's message is out of the minute, and of nothing else.
+    // A second later the first second's message has left the minute, and no other window.
     bench.run(1);
     let stats = bench.stats();
     let counted = Counted { count: 1_829, bytes: 18_290, sum: 73_809, ..counted };
@@ -54,13 +54,13 @@ fn a_window_is_what_was_between_two_moments() {
     assert_eq!(stats.messages.as_ref().unwrap().windows.last_hour.count, 1_830);
     assert_eq!(shown(&stats.types.as_ref().unwrap()[1].windows.as_ref().unwrap().last_minute), later);
 
-    // Between two ticks: the second second is out, and half a second more has passed.
+    // Between two ticks: the second second has left the window, and half a second more has passed.
     bench.advance(1_500);
     let counted = Counted { count: 1_827, errors: 29, bytes: 18_270, sum: 73_805, ..counted };
     let between = window((2_000, 62_500), counted, [3, 60, 43, 57, 59, 60, 60]);
     assert_eq!(shown(&bench.stats().messages.as_ref().unwrap().windows.last_minute), between);
 
-    // All out, one second before and exactly when the last of them is.
+    // One second before the last messages leave the window, and exactly when they do.
     bench.advance(500);
     bench.run(56);
     let last = Counted { count: 60, errors: 1, bytes: 600, sum: 3_600, ..counted };
@@ -90,19 +90,19 @@ fn the_hour_and_the_retained_day_end_on_time() {
     assert_eq!(minutes(1), [1, 1, 1]);
     assert_eq!(minutes(1), [0, 1, 1]);
     assert_eq!(minutes(58), [0, 1, 1], "an hour after it");
-    assert_eq!(minutes(1), [0, 0, 1], "an hour after the minute that it was in");
+    assert_eq!(minutes(1), [0, 0, 1], "an hour after the minute that contained it");
     assert_eq!(
         shown(&bench.stats().messages.as_ref().unwrap().windows.last_hour),
         no_window((60_000, 3_660_000))
     );
-    // It was in the first quarter of an hour, and that is out two hours after its end.
+    // The message was in the first quarter of an hour, which leaves the window two hours after its end.
     assert_eq!(minutes(134 - 61), [0, 0, 1]);
     assert_eq!(minutes(1), [0, 0, 0]);
     assert_eq!(
         shown(&bench.stats().messages.as_ref().unwrap().windows.last_day),
         no_window((900_000, 8_100_000))
     );
-    assert_eq!(bench.stats().messages.as_ref().unwrap().total, 1, "what is since the start stays");
+    assert_eq!(bench.stats().messages.as_ref().unwrap().total, 1, "totals since the start stay");
 }
 
 #[test]
@@ -134,14 +134,14 @@ fn what_comes_up_later_has_windows_from_the_look_before_it() {
         shown(&stats.messages.as_ref().unwrap().windows.last_minute),
         window((0, 12_000), counted, [7; 7])
     );
-    // Both of its seconds, not one: otherwise it would look twice as fast.
+    // Both seconds, not one: otherwise the rate would be doubled.
     let own = stats.types.as_ref().unwrap()[1].windows.as_ref().unwrap();
     assert_eq!(shown(own), all_windows(&window((10_000, 12_000), counted, [7; 7])));
 }
 
 #[test]
 fn windows_are_for_as_many_series_as_are_allowed() {
-    // Two are those of all messages.
+    // Two of the windowed series are those of all messages.
     let bench = Bench::new(&[("max_windowed_series", "4")]);
     let have = |monitor: &Monitor| {
         let stats = monitor.snapshot();
@@ -149,14 +149,14 @@ fn windows_are_for_as_many_series_as_are_allowed() {
         let have: Vec<_> = all.filter(|one| one.windows.is_some()).map(|one| one.name.clone()).collect();
         (have, stats.folded.windows.unwrap())
     };
-    assert_eq!(have(&bench.monitor), (vec![], 0), "those that nothing was recorded of need none");
+    assert_eq!(have(&bench.monitor), (vec![], 0), "series without messages need no windows");
     bench.monitor.record(&RecordedMessage { protocol: "", ..offer("", took(1)) });
     assert_eq!(have(&bench.monitor), (vec!["OFFER".to_owned(), "other".to_owned()], 1));
     bench.monitor.record(&RecordedMessage { message_type: "ANSWER", ..offer("", took(1)) });
     assert_eq!(have(&bench.monitor), (vec!["OFFER".to_owned(), "other".to_owned()], 3));
     assert!(bench.monitor.history("types.OFFER", Span::Minute).is_some());
     assert!(bench.monitor.history("applications.app", Span::Minute).is_none());
-    assert_eq!(bench.stats().applications.as_ref().unwrap()[1].total, 2, "counted all the same");
+    assert_eq!(bench.stats().applications.as_ref().unwrap()[1].total, 2, "still counted");
 }
 
 fn slot((from, until): (u64, u64), is_open: bool, counts: [u64; 4], values: Option<[u64; 5]>) -> Value {
@@ -183,7 +183,7 @@ fn messages_are_a_history_slot_by_slot() {
     bench.run(1);
     record(30, false);
     bench.advance(400);
-    // Its cell begins at 29 × 2^26 and is 2^26 wide, but no value is larger than the largest.
+    // The cell begins at 29 × 2^26 and is 2^26 wide, but a percentile never exceeds the largest value.
     let long = 2_000_000_000;
     let service = [
         slot((0, 1_000), false, [2, 1, 0, 20], Some([15, 10, 20, 20, 20])),
@@ -204,7 +204,8 @@ fn messages_are_a_history_slot_by_slot() {
     ];
     let expected = json!({ "name": "queue_wait", "slots": waits, "points": [] });
     assert_eq!(history("queue_wait", Span::Minute), expected);
-    // An hour's slot is open for a minute, a day's for a quarter of an hour. Two of four values: the second smallest.
+    // An hour's slot covers a minute, a day's slot a quarter of an hour. The median of four values is the second
+    // smallest.
     let average = (10 + 20 + long + 30) / 4;
     let hour = slot((0, 3_400), true, [4, 1, 1, 40], Some([average, 20, long, long, long]));
     let expected = json!({ "name": "messages", "slots": [hour], "points": [] });
@@ -237,13 +238,13 @@ fn numbers_are_a_history_of_what_each_look_saw() {
         bench.advance(milliseconds);
         monitor.tick();
     };
-    tick_after(100); // One connected.
+    tick_after(100); // One client is connected.
     monitor.connect("ben", "app").unwrap();
     monitor.connect("eve", "app").unwrap();
-    tick_after(300); // No look: too soon.
-    tick_after(200); // Three.
+    tick_after(300); // Too soon for a look.
+    tick_after(200); // Three clients are connected.
     monitor.disconnect(ann).unwrap();
-    tick_after(1_400); // In the third second: two.
+    tick_after(1_400); // In the third second: two clients.
     let points =
         json!([point((0, 1_000), [1.0, 3.0, 3.0, 2.0], 2), point((2_000, 3_000), [2.0, 2.0, 2.0, 2.0], 1),]);
     let expected = json!({ "name": "connections.active", "slots": [], "points": points });
@@ -258,7 +259,7 @@ fn numbers_are_a_history_of_what_each_look_saw() {
     let day = json!([point((0, 900_000), [1.0, 3.0, 2.0, 2.0], 3)]);
     let expected = json!({ "name": "connections.active", "slots": [], "points": day });
     assert_eq!(shown(&monitor.history("connections.active", Span::Day)), expected);
-    // A router's, of which a monitor without one sees nothing.
+    // A router's series: a monitor without a router has no samples of it.
     let nothing = json!({ "name": "routing.totals.concurrency", "slots": [], "points": [] });
     assert_eq!(shown(&monitor.history("routing.totals.concurrency", Span::Day)), nothing);
 }
@@ -284,8 +285,8 @@ fn histories_have_names_and_those_that_a_host_adds_are_bounded() {
     assert_eq!(bench.monitor.history_names().len(), names.len() + 64);
     let other = Bench::new(&[]).monitor;
     assert!(!other.watch(&format!("types.{}.total", "long".repeat(65))), "longer than 256 bytes");
-    assert!(!other.watch("messages.totall"), "no report has it");
-    // A name's own dots and slashes are told from those between names.
+    assert!(!other.watch("messages.totall"), "no report has this path");
+    // Dots and slashes inside a name are distinguished from those between names.
     for (protocol, message_type) in [("a.b", "c"), ("a/b", "c"), ("a", "b/c")] {
         let message = RecordedMessage { protocol, message_type, ..offer("", took(1)) };
         (0..protocol.len()).for_each(|_| other.record(&message));

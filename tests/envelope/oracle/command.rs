@@ -1,9 +1,9 @@
-//! What must become of a command.
+//! The expected result for a command.
 
 use super::{Rules, check_text};
 use corelane::envelope::{Argument, MAX_FIELD_BYTES, ReadError, read};
 
-/// The word that a message starts with, if the protocol has any.
+/// The word that a message starts with, if the protocol has commands.
 pub fn command<'a>(rules: &Rules, message: &'a [u8]) -> Option<&'a str> {
     let word = std::str::from_utf8(message).ok()?.split(' ').next()?;
     let letters = |word: &str| word.chars().all(|letter| letter == '_' || letter.is_ascii_uppercase());

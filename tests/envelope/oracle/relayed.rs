@@ -1,4 +1,5 @@
-//! What a relayed message must hold: the client's members, and the true sender wherever the protocol reads it.
+//! The expected content of a relayed message: the client's members, and the true sender in every place where the
+//! protocol reads it.
 
 use super::{Members, Place, Rules, members, places, said};
 use corelane::envelope::{Envelope, ReadError, read};
@@ -42,7 +43,7 @@ pub fn check_relayed(rules: &Rules, envelope: &Envelope<'_>, top: &Members<'_>, 
             assert_eq!(value, expected_value);
         }
     }
-    // Who reads the relayed message under the same rules finds the true sender, and relays the same bytes.
+    // A reader with the same rules finds the true sender in the relayed message and relays the same bytes.
     if let Ok(again) = read(&rules.protocol, relayed.as_bytes()) {
         assert_eq!(
             again.claimed_sender().map(|text| text.to_string()),
@@ -58,13 +59,14 @@ pub fn check_relayed(rules: &Rules, envelope: &Envelope<'_>, top: &Members<'_>, 
     }
 }
 
-/// A sender as a value.
+/// The sender as a JSON value.
 fn as_written(sender: &str, number: bool) -> String {
     let exact = sender.parse::<u64>().is_ok_and(|value| value <= 1 << 53 && value.to_string() == sender);
     if number && exact { sender.to_string() } else { serde_json::to_string(sender).unwrap() }
 }
 
-/// A sender inside objects: in each of them, first, and in nothing else; the rest is the client's.
+/// A sender inside objects: it is the first member of each of them and appears nowhere else. The rest is the
+/// client's.
 fn check_put(rules: &Rules, top: &Members<'_>, found: &Members<'_>, sender: &str) {
     let places = places(rules.fields.sender);
     let given = |place: &&Place| top.iter().any(|(key, _)| key == place.keys[0]);
