@@ -1,5 +1,5 @@
-//! Figures of clients and connections, rows M9 and C1 to C6: a known input, and exactly what each field then says. Time is
-//! moved by hand.
+//! Figures of clients and connections, rows M9 and C1 to C6: a known input, and the exact value of each field. The
+//! clock is manual.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test")]
 
@@ -88,10 +88,10 @@ fn m9_each_figure_of_a_client_and_the_first_ones_by_each() {
         (first.connected_for_milliseconds, first.outstanding_messages, first.outstanding_bytes),
         (5_000, 0, 0)
     );
-    // One that messages were only recorded of is no connection.
+    // A client that was only recorded is not a connection.
     assert!(!clients.by_messages[1].connected);
     assert_eq!(monitor.snapshot().connections.active, 1);
-    // It may connect; then it is one.
+    // The client may connect; then it is a connection.
     assert_eq!(monitor.connect("ben", "app").unwrap(), ben);
     let stats = monitor.snapshot();
     assert_eq!(
@@ -139,7 +139,7 @@ fn m9_what_a_routed_client_has_outstanding_and_was_written() {
         (written.name.as_str(), written.bytes_out, stats.messages.as_ref().unwrap().bytes_out),
         ("ben", 2 * bytes, 2 * bytes)
     );
-    // Who comes after it in its slot begins with nothing.
+    // The next client in its slot starts with no figures.
     port.disconnect(ben).unwrap();
     while monitor.snapshot().clients.as_ref().unwrap().tracked == 2 {
         workers[0].cycle(clock.raw());
@@ -164,7 +164,7 @@ fn m9_names_past_the_budget_are_counted_and_silent_ones_give_up_their_place() {
         ),
         (8, 2, 10)
     );
-    // Connected ones stay, whatever they say.
+    // Connected clients are not evicted, however long they are silent.
     let stays = monitor.connect("client-0", "app").unwrap();
     hand.advance(Duration::from_secs(61));
     monitor.tick();
@@ -183,7 +183,7 @@ fn c1_c2_c3_connections_come_and_go() {
     let (ann, ben) = (connect("ann"), connect("ben"));
     hand.advance(Duration::from_secs(10));
     monitor.disconnect(ann).unwrap();
-    // Twice is an error, and no connection less.
+    // A second disconnect is an error and does not change the number of connections.
     assert_eq!(monitor.disconnect(ann), Err(Error::StaleClient));
     let cat = connect("cat");
     hand.advance(Duration::from_secs(20));
@@ -191,7 +191,7 @@ fn c1_c2_c3_connections_come_and_go() {
     hand.advance(Duration::from_secs(5));
     let connections = monitor.snapshot().connections;
     assert_eq!((connections.total, connections.active, connections.peak), (3, 1, 2));
-    // 10 s and 30 s; what is open has lasted for 25 s.
+    // 10 s and 30 s; the open connection has lasted for 25 s.
     assert_eq!(connections.average_duration_milliseconds, Some(20_000));
     let closed = &connections.closed_milliseconds;
     assert_eq!(
@@ -241,7 +241,7 @@ fn c4_c5_c6_applications_health_and_idle_ones() {
         ("other", 0, 0, None),
         ("one", 1, 1, Some(1_000_000)),
         ("two", 1, 2, Some(1_020_000)),
-        // What the message was recorded under.
+        // The application under which the message was recorded.
         ("app", 0, 0, Some(1_020_000)),
     ];
     assert_eq!(by_application, expected);
@@ -249,7 +249,7 @@ fn c4_c5_c6_applications_health_and_idle_ones() {
     assert_eq!((names(&idle(31)), names(&idle(30)), names(&idle(10)).len()), (vec![], vec!["ann"], 2));
     let found = &idle(30)[0];
     assert_eq!((found.id, found.idle_milliseconds, found.healthy), (ann.0, 31_000, false));
-    // The host knows better, either way.
+    // The host's mark overrides the monitor's, in both directions.
     record(&monitor, "ann", 1, 1, false);
     assert_eq!(monitor.snapshot().connections.unhealthy.unwrap(), 0);
     monitor.mark(ann, true, true).unwrap();

@@ -61,7 +61,7 @@ fn a_rule_over_a_metric_of_the_hosts_own_is_raised_and_resolved_by_label_set() {
         .add_rule(Rule::above("pools", "custom.families.pool_depth.series.*.value", 10.0).clear(5.0))
         .unwrap();
     monitor.add_rule(Rule::above("one", "custom.families.pool_depth.series.second.value", 100.0)).unwrap();
-    // The process's own share is not this test's.
+    // The process's own load does not concern this test.
     monitor.remove_rule("cpu").unwrap();
     let alerts = monitor.alerts().unwrap();
     let look = || {

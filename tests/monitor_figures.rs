@@ -1,4 +1,5 @@
-//! The monitor's figures, rows M1 and M3 to M10: a known input, and exactly what each field then says. Time is moved by hand.
+//! The monitor's figures, rows M1 and M3 to M10: a known input, and the exact value of each field. The clock is
+//! manual.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test")]
 
@@ -80,7 +81,7 @@ fn m1_m4_m7_m10_each_count_of_recorded_messages() {
     assert_eq!(offer.failures.as_ref().unwrap().counted(), [("reported", 1)]);
     assert_eq!((offer.latency.average, offer.latency.maximum), (Some(30), Some(40)));
     assert_eq!(offer.queue_wait.as_ref().unwrap().maximum, Some(70));
-    // The manual clock's time of day begins with 1970 and a nanosecond; the last offer came at 1,004 s.
+    // The manual clock's time of day starts at 1970 plus a nanosecond; the last offer was recorded at 1,004 s.
     assert_eq!(offer.last_processed_milliseconds, Some(1_004_000));
     assert_eq!(one(stats.types.as_ref().unwrap(), "bye").last_processed_milliseconds, Some(1_003_000));
     for (series, name, total, failed, bytes, time) in [
@@ -110,7 +111,7 @@ fn m1_every_way_to_record_counts_alike() {
     alone.record(labels, ann, measured);
     sharing.record(sharing.labels("p", "offer", "app"), ann, measured);
     drop(alone);
-    // What is given back goes on counting under its next owner.
+    // The cells of a dropped recorder continue to count under their next owner.
     let mut next = monitor.recorder();
     assert!(next.is_alone());
     next.record(labels, None, measured);
@@ -150,7 +151,7 @@ fn m3_m5_the_named_spans_and_percentiles_are_exact() {
         (stats.messages.as_ref().unwrap().latency.minimum, stats.messages.as_ref().unwrap().latency.maximum),
         (Some(0), Some((1 << 62) - 1))
     );
-    // A thousand values of 0 to 31 ns, which have a cell each: percentiles are the sorted ranks.
+    // A thousand values from 0 to 31 ns, each of which has its own cell: percentiles are the exact ranks.
     let (monitor, _) = bench(Config::default());
     for number in 0..1_000u64 {
         monitor.record(&message("offer", number * 32 / 1_000));
@@ -174,7 +175,7 @@ fn m6_slow_messages_are_counted_and_listed_and_alike_ones_folded() {
         },
         ..message(message_type, 0)
     };
-    // Exactly at the threshold is not slow; waiting and handling count together.
+    // Exactly the threshold is not slow. Queue wait and service time are added.
     monitor.record(&slow("offer", 4 * MILLISECOND, 6 * MILLISECOND));
     assert_eq!(monitor.snapshot().slow_messages.as_ref().unwrap().entries, []);
     hand.advance(Duration::from_secs(1));
@@ -213,7 +214,7 @@ fn m6_slow_messages_are_counted_and_listed_and_alike_ones_folded() {
     assert_eq!((offer.worker, offer.bytes), (None, 9));
     assert_eq!((offer.queue_wait_nanoseconds, offer.service_nanoseconds), (1, 20 * MILLISECOND));
     assert_eq!(offer.slowest_nanoseconds, 20 * MILLISECOND + 1);
-    // The threshold changes while it runs; the list keeps the last three kinds.
+    // The threshold is changed at run time; the list keeps the last three kinds.
     monitor.set("slow_message_threshold_ms", "1").unwrap();
     for message_type in ["a", "b", "c"] {
         monitor.record(&slow(message_type, 0, 2 * MILLISECOND));
@@ -222,7 +223,7 @@ fn m6_slow_messages_are_counted_and_listed_and_alike_ones_folded() {
     let types: Vec<_> =
         listed.as_ref().unwrap().entries.iter().map(|entry| entry.message_type.as_str()).collect();
     assert_eq!((types, listed.as_ref().unwrap().total), (vec!["c", "b", "a"], 6));
-    // More at once than a thread's ring holds: counted all the same.
+    // More at once than a thread's buffer holds: they are still counted.
     for _ in 0..200 {
         monitor.record(&slow("a", 0, 2 * MILLISECOND));
     }
@@ -278,7 +279,7 @@ fn m6_a_routed_slow_message_names_its_worker_and_sender() {
 #[test]
 fn m8_windows_slide_by_time() {
     let (monitor, hand) = bench(Config::default());
-    // A message each second for two minutes, of 1 ns to 120 ns; each tenth fails, each fortieth is slow.
+    // One message each second for two minutes, from 1 ns to 120 ns. Every tenth fails, every fortieth is slow.
     monitor.set("slow_message_threshold_ms", "1").unwrap();
     for number in 1..=120u64 {
         hand.advance(Duration::from_secs(1));
@@ -294,11 +295,11 @@ fn m8_windows_slide_by_time() {
     assert_eq!((minute.error_rate, minute.slow_rate), (Some(0.1), Some(2.0 / 60.0)));
     assert_eq!((minute.start_milliseconds, minute.end_milliseconds), (1_060_000, 1_120_000));
     assert_eq!(minute.throughput_per_second, Some(1.0));
-    // 61 to 119 without 80, and twice 2 ms.
+    // 61 to 119 without 80, and 2 ms twice.
     let sum = (61..120).sum::<u64>() - 80 + 4 * MILLISECOND;
     assert_eq!((minute.total_nanoseconds, minute.average), (sum, Some(sum / 60)));
     assert_eq!((minute.minimum, minute.maximum, minute.overflows), (Some(61), Some(2 * MILLISECOND), 0));
-    // Of 60 sorted: the 30th is 91, the 54th 115, the 57th 118; cells are 2 ns wide there.
+    // Of 60 sorted values the 30th is 91, the 54th 115, the 57th 118; cells are 2 ns wide there.
     assert_eq!((minute.p50, minute.p90, minute.p95), (Some(91), Some(115), Some(119)));
     assert_eq!((minute.p99, minute.p999), (Some(2 * MILLISECOND), Some(2 * MILLISECOND)));
     let hour = &stats.messages.as_ref().unwrap().windows.last_hour;
@@ -313,7 +314,7 @@ fn m8_windows_slide_by_time() {
         assert_eq!((windows.last_minute.count, windows.last_minute.errors), (60, 6));
         assert_eq!((windows.last_hour.count, windows.last_day.count), (120, 120));
     }
-    // A minute of silence empties the minute, not the hour; an hour empties that.
+    // A minute of silence empties the minute and not the hour; an hour of silence empties the hour.
     hand.advance(Duration::from_secs(61));
     monitor.tick();
     let windows = monitor.snapshot().messages.unwrap().windows;
@@ -342,7 +343,8 @@ fn m8_series_past_the_budget_have_no_windows_and_are_counted() {
         monitor.record(&message);
     }
     let stats = monitor.snapshot();
-    // Two windows are the totals'; `other` types, protocols and applications come first in their lists.
+    // Two of the windows belong to the totals. The `other` types, protocols and applications come first in their
+    // lists.
     let windowed = [&stats.types, &stats.protocols, &stats.applications]
         .iter()
         .flat_map(|series| series.iter().flatten())
@@ -389,7 +391,7 @@ fn p4_history_by_series_and_of_numbers() {
     assert!(!first.is_open && offers.last().unwrap().is_open);
     let all: u64 = monitor.history("messages", Span::Day).unwrap().slots.iter().map(|slot| slot.count).sum();
     assert_eq!(all, 195);
-    // A look each five seconds; numbers are remembered by their path in the report.
+    // One look every five seconds. A figure's history is found by its path in the report.
     let totals = monitor.history("messages.total", Span::Minute).unwrap().points;
     assert_eq!((totals.len(), totals[0].samples), (13, 1));
     let last = totals.last().unwrap();
@@ -453,9 +455,9 @@ fn p3_a_reset_starts_everything_anew() {
         after.clients.as_ref().unwrap().by_messages.is_empty()
             && after.clients.as_ref().unwrap().by_bytes_out.is_empty()
     );
-    // The last one's time stays: it says how long there has been nothing.
+    // The time of the last message stays: it shows how long there has been none.
     assert_eq!(one(after.types.as_ref().unwrap(), "offer").last_processed_milliseconds, Some(1_000_000));
-    // What comes then is all that there is, extremes included.
+    // After the reset only new messages count, extremes included.
     monitor.record(&message("offer", 9));
     monitor.record_sent(ann, 4).unwrap();
     let then = monitor.snapshot();

@@ -1,6 +1,6 @@
-//! The monitor's windows and percentiles against an oracle that keeps every message and sorts: 64,000 figures of windows
-//! as time goes by, and 7,650 percentiles. Rows M5 and M8. The clock is the test's, the messages are random with a fixed
-//! seed.
+//! Checks the monitor's windows and percentiles against an oracle that keeps every message and sorts: 64,000 figures
+//! of windows as time advances, and 7,650 percentiles. Rows M5 and M8. The clock is manual and the messages are
+//! random with a fixed seed.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test")]
 
@@ -11,10 +11,10 @@ use corelane::monitor::{Monitor, WindowStats};
 use corelane::record::{Measured, RecordedMessage};
 use std::time::Duration;
 
-/// Above it a message is slow, in nanoseconds.
+/// The threshold above which a message is slow, in nanoseconds.
 const SLOW: u64 = 50_000_000;
 
-/// Knuth's constants; good enough for a test, and the same everywhere.
+/// A linear congruential generator with Knuth's constants: good enough for a test, and the same on every machine.
 struct Random(u64);
 
 impl Random {
@@ -27,7 +27,7 @@ impl Random {
         self.next() % limit
     }
 
-    /// As many small ones as large ones: from 0 to almost 2^36.
+    /// Small and large values with equal frequency, from 0 to almost 2^36.
     fn nanoseconds(&mut self) -> u64 {
         let bits = self.below(36);
         (1 << bits) + (self.next() << 5 | self.below(32)) % (1 << bits)
@@ -37,7 +37,7 @@ impl Random {
 /// One message as the oracle keeps it.
 #[derive(Clone, Copy)]
 struct Kept {
-    /// The second at whose end it was collected.
+    /// The second at whose end the message was collected.
     second: u64,
     offer: bool,
     measured: Measured,
@@ -49,7 +49,7 @@ fn bench(retention_hours: &str) -> (Monitor, ManualClock) {
     for (key, value) in [
         ("slow_message_threshold_ms", "50"),
         ("stats_retention_hours", retention_hours),
-        // Looks cost time, and are another test's.
+        // Looks take time, and another test covers them.
         ("monitor_interval_ms", "3600000"),
         ("max_windowed_series", "8"),
         ("max_recorded_clients", "0"),
@@ -65,17 +65,18 @@ fn sorted(values: impl Iterator<Item = u64>) -> Vec<u64> {
     values
 }
 
-/// The value of a rank: the smallest one that so many of a thousand do not exceed.
+/// The nearest-rank percentile: the smallest value that `per_mille` of a thousand values do not exceed.
 fn ranked(sorted: &[u64], per_mille: usize) -> u64 {
     sorted[(sorted.len() * per_mille).div_ceil(1_000).max(1) - 1]
 }
 
-/// Whether a figure is at least the true value and at most a cell above it, cells being so many parts of it wide.
+/// Whether a figure is at least the true value and at most one cell above it. A cell is 1 / `parts` of the value
+/// wide.
 fn is_near(figure: Option<u64>, value: u64, parts: u64) -> bool {
     figure.is_some_and(|figure| (value..=value + value / parts).contains(&figure))
 }
 
-/// Compares a window with the messages that belong into it; says how many figures that were.
+/// Compares a window with the messages that belong to it. Returns the number of compared figures.
 fn check_window(window: &WindowStats, kept: &[Kept], waits: bool, parts: u64) -> usize {
     let time = |one: &Kept| {
         let measured = one.measured;
@@ -105,7 +106,7 @@ fn check_window(window: &WindowStats, kept: &[Kept], waits: bool, parts: u64) ->
             true => assert_eq!(figure, None),
             false => {
                 let value = ranked(&values, per_mille);
-                assert!(is_near(figure, value, parts), "{per_mille}: {figure:?}, not {value}");
+                assert!(is_near(figure, value, parts), "{per_mille}: {figure:?}, expected {value}");
             }
         }
     }
@@ -121,7 +122,7 @@ fn windows_are_what_was_recorded_in_them() {
     let (monitor, hands) = bench("1");
     let (mut random, mut kept, mut checks) = (Random(7), Vec::new(), 0);
     for second in 1..=7_200u64 {
-        // Now and then nothing for some minutes, and now and then a burst.
+        // Occasionally no message for some minutes, and occasionally a burst.
         let count = match second / 120 % 7 {
             3 => 0,
             5 => random.below(9),
@@ -151,7 +152,8 @@ fn windows_are_what_was_recorded_in_them() {
         }
         let stats = monitor.snapshot();
         let offers = stats.types.iter().flatten().find(|one| one.name == "OFFER");
-        // A slot is over a window after its end; a slot of a second, a minute, a quarter of an hour.
+        // A slot leaves a window of `length` after the slot's end. Slots last a second, a minute or a quarter of an
+        // hour.
         for (slot, length) in [(1, 60), (60, 3_600), (900, 3_600)] {
             let is_in = |one: &&Kept| one.second.div_ceil(slot) * slot + length > second;
             let all: Vec<_> = kept.iter().filter(is_in).copied().collect();
@@ -173,7 +175,7 @@ fn windows_are_what_was_recorded_in_them() {
     assert!(checks > 64_000, "{checks}");
 }
 
-/// Compares a distribution with the values that it is of; says how many percentiles that were.
+/// Compares a distribution with its values. Returns the number of compared percentiles.
 fn check_percentiles(latency: &LatencyStats, values: &[u64]) -> usize {
     let count = values.len() as u64;
     let average = values.iter().sum::<u64>() / count;
@@ -185,7 +187,7 @@ fn check_percentiles(latency: &LatencyStats, values: &[u64]) -> usize {
         let value = ranked(values, per_mille);
         assert!(
             is_near(figure, value, 32) && figure <= latency.maximum,
-            "{per_mille}: {figure:?}, not {value}"
+            "{per_mille}: {figure:?}, expected {value}"
         );
     }
     all.len()
@@ -200,7 +202,7 @@ fn percentiles_are_the_sorted_ranks() {
         let count = 1 + random.below(if round % 10 == 0 { 1_500 } else { 120 });
         let mut values = Vec::new();
         for _ in 0..count {
-            // Some rounds have few different values, many times each.
+            // Some rounds have few distinct values, each many times.
             let value = if round % 3 == 0 { 1 << random.below(20) } else { random.nanoseconds() };
             let measured = Measured {
                 processing_nanoseconds: value,

@@ -1,5 +1,5 @@
-//! Payloads outside rings: messages too large for a record, and messages that the host gives away. Each is dropped once,
-//! whatever becomes of it, and never more are in use than is allowed.
+//! Out-of-line payloads: messages that are too large for a record, and owned messages. Each payload is dropped
+//! exactly once, whatever its outcome, and the number in use never exceeds the limit.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test")]
 
@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
 use std::time::Duration;
 
-/// Bytes that count how often they were dropped.
+/// Bytes that count how often they are dropped.
 struct Counted(Vec<u8>, Arc<AtomicU64>);
 
 impl AsRef<[u8]> for Counted {
@@ -103,14 +103,14 @@ fn large_messages_travel_beside_the_ring_and_keep_their_order() {
     port.publish();
     assert_eq!(hand.router.stats().payloads_waiting, 2);
     hand.cycle();
-    assert_eq!(hand.router.stats().payloads_waiting, 2, "the relayed ones");
+    assert_eq!(hand.router.stats().payloads_waiting, 2, "the payloads of the relayed messages");
     assert_eq!(poll(&mut port), sizes.map(|size| (ben, size)));
     let bytes: usize =
         sizes.iter().sum::<usize>() + 5 * message("", 0).len() + 5 * r#"ben,"from":"ann""#.len();
     port.acknowledge(ben, 5, bytes as u32);
     hand.assert_nothing_is_left();
     assert_eq!(hand.router.stats().messages.bytes_out, bytes as u64);
-    // Held for a name that is not there yet, and sent by the host.
+    // A message that is held for an absent name, and a message that the host sends.
     port.submit(ann, message("ben", 4_000).as_bytes(), 0).unwrap();
     port.send(ben, message("ben", 50_000).replace("}", r#","from":"ann"}"#).as_bytes(), 0).unwrap();
     port.publish();
@@ -124,7 +124,7 @@ fn what_a_host_gives_away_is_dropped_once() {
     let mut hand = hand(&[]);
     let mut port = hand.router.port().unwrap();
     let (ann, ben) = (connect(&mut port, "ann"), connect(&mut port, "ben"));
-    // Accepted: gone once the worker has relayed it.
+    // Accepted: the payload is dropped when the worker has relayed the message.
     for size in [5, 60_000] {
         port.submit_owned(ann, hand.owned(&message("ben", size)), SubmitOptions::default()).unwrap();
     }
@@ -133,7 +133,7 @@ fn what_a_host_gives_away_is_dropped_once() {
     hand.cycle();
     assert_eq!(hand.dropped(), 2);
     assert_eq!(poll(&mut port), [(ben, 5), (ben, 60_000)]);
-    // Refused: given back, and nothing has been dropped.
+    // Refused: the payload is returned to the host, and nothing has been dropped.
     let stale = ClientId(ann.0 + (1 << 32));
     let refused = port.submit_owned(stale, hand.owned("mine"), SubmitOptions::default());
     let back = refused.unwrap_err();
@@ -151,7 +151,7 @@ fn what_a_host_gives_away_is_dropped_once() {
     assert_eq!(back.error, Error::Refused(Refused::Full));
     assert_eq!(hand.dropped(), 3);
     drop(back);
-    // Expired, unknown recipients, not JSON: gone as well.
+    // Messages that expire, have an unknown recipient or are not JSON drop their payloads as well.
     port.publish();
     hand.hands.advance(Duration::from_secs(6));
     hand.cycle();
@@ -166,7 +166,7 @@ fn what_a_host_gives_away_is_dropped_once() {
     hand.assert_nothing_is_left();
 }
 
-/// A stop, and a port that goes before what lies between it and its worker is taken.
+/// A stop, and a port that is released before the worker has taken its records.
 #[test]
 fn nothing_is_kept_beyond_its_pair() {
     for (cycles, stop_first) in [(0, true), (0, false), (1, true), (1, false)] {
@@ -180,7 +180,7 @@ fn nothing_is_kept_beyond_its_pair() {
         for _ in 0..cycles {
             hand.cycle();
         }
-        // Published when the worker has left.
+        // Published after the worker has ended.
         port.submit_owned(ann, hand.owned(&message("ben", 1)), SubmitOptions::default()).unwrap();
         if stop_first {
             hand.router.request_stop();
@@ -211,7 +211,7 @@ fn too_many_or_too_large_are_refused_and_counted() {
     port.submit(ann, message("ben", 10).as_bytes(), 0).unwrap();
     port.publish();
     hand.cycle();
-    // The first one's copy does not fit beside both; then there is room.
+    // The copy of the first message does not fit in addition to both payloads; then there is space.
     let stats = hand.router.stats();
     assert_eq!(stats.messages.failures.counted(), [("payloads_full", 1)]);
     assert_eq!(stats.accounting.refusals.counted(), [("too_large", 1), ("payloads_full", 2)]);
@@ -224,7 +224,8 @@ fn too_many_or_too_large_are_refused_and_counted() {
     assert_eq!(refused.unwrap_err().error, Error::Refused(Refused::PayloadsFull));
 }
 
-/// The ports for whose copies the table has no room go without, under a reason of their own: no ring was full.
+/// Ports for whose copies the table has no space do not get the message. The reason is a separate one, because no
+/// ring was full.
 #[test]
 fn a_fan_out_that_finds_the_table_full_says_so() {
     let mut hand = hand(&[("payloads", "1")]);
@@ -249,7 +250,7 @@ fn a_fan_out_that_finds_the_table_full_says_so() {
     hand.assert_nothing_is_left();
 }
 
-/// A room's large message lies beside the rings once, however many ports have members.
+/// A large room message is stored out of line once, however many ports have members.
 #[test]
 fn a_fan_out_shares_one_payload() {
     let mut hand = hand(&[]);
@@ -270,7 +271,7 @@ fn a_fan_out_shares_one_payload() {
     assert_eq!(stats.payloads_waiting, 2, "one for each port");
     assert!(stats.payload_bytes < 80_000, "{} bytes", stats.payload_bytes);
     for (place, port) in ports.iter_mut().enumerate() {
-        // In parts: what is handed out in the middle of a record stays until the next poll.
+        // Poll in parts: the payload of a partly polled record stays until the next poll.
         let mut got = 0;
         while got < 20 {
             let mut seen = 0;
@@ -287,7 +288,7 @@ fn a_fan_out_shares_one_payload() {
     hand.assert_nothing_is_left();
 }
 
-/// Threads on both sides: everything arrives, whole, and nothing is left.
+/// Threads on both sides: every message arrives unchanged, and no payload is left.
 #[test]
 fn threads_exchange_large_messages() {
     let mut config = Config::default();

@@ -1,5 +1,5 @@
-//! Each protocol that ships, through a router: what is relayed to whom, what ends at the server, and how it is counted.
-//! Then protocols that hosts describe themselves. Row R13.
+//! Each built-in protocol through a router: what is relayed to which client, what ends at the server, and how it is
+//! counted. Then protocols that hosts describe themselves. Row R13.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test")]
 
@@ -32,7 +32,7 @@ impl Bench {
         Self::new(ProtocolRules::by_name(name).unwrap())
     }
 
-    /// Connects clients whose tokens are 1, 2, 3.
+    /// Connects clients with the tokens 1, 2, 3 and so on.
     fn connect<const COUNT: usize>(&mut self, names: [&str; COUNT]) -> [ClientId; COUNT] {
         let mut token = 0;
         names.map(|name| {
@@ -41,7 +41,7 @@ impl Bench {
         })
     }
 
-    /// Sends a message and says who got what.
+    /// Sends a message. Returns the token and the bytes of each delivery.
     fn send(&mut self, from: ClientId, message: &str) -> Vec<(u64, String)> {
         self.port.submit(from, message.as_bytes(), 7).unwrap();
         self.port.publish();
@@ -62,7 +62,7 @@ impl Bench {
         got
     }
 
-    /// Sends it, and sees it end well without reaching anybody.
+    /// Sends a message and checks that it succeeds without a delivery.
     fn ends_here(&mut self, from: ClientId, message: &str) {
         let before = self.router.accounting();
         assert_eq!(self.send(from, message), [], "{message}");
@@ -70,12 +70,12 @@ impl Bench {
         assert_eq!((after.ok, after.failed), (before.ok + 1, before.failed), "{message}");
     }
 
-    /// Sends it, and sees it fail for that reason.
+    /// Sends a message and checks that it fails for the given reason.
     fn fails(&mut self, from: ClientId, message: &str, reason: &str) {
         let count = |bench: &Self| bench.router.stats().messages.failures.get(reason);
         let before = count(self);
         assert_eq!(self.send(from, message), [], "{message}");
-        assert_eq!(count(self), before + 1, "{message}: not {reason}");
+        assert_eq!(count(self), before + 1, "{message}: expected {reason}");
     }
 }
 
@@ -122,7 +122,7 @@ fn a_gstreamer_session_is_a_room_that_only_its_two_speak_in() {
     let end = r#"{"type":"endSession","sessionId":"s-1"}"#;
     assert_eq!(bench.send(viewer, end), got([(2, end)]));
     bench.fails(mallory, offer, "not_a_member");
-    // A recipient does not lead past the room.
+    // A recipient does not bypass the room check.
     bench.fails(mallory, r#"{"type":"peer","sessionId":"s-1","peerId":"viewer","ice":{}}"#, "not_a_member");
     bench.fails(mallory, r#"{"type":"peer","peerId":"viewer","ice":{}}"#, "no_recipient");
 }
@@ -283,14 +283,14 @@ fn a_wrong_description_says_what_to_change() {
     ] {
         let error = ProtocolRules::parse(text).unwrap_err();
         assert!(matches!(error, Error::Protocol { .. }) && error.code() == -25, "{error:?}");
-        assert!(error.to_string().contains(part), "{error}, not {part}");
+        assert!(error.to_string().contains(part), "{error}, expected {part}");
     }
     let types: Vec<_> = (0..65).map(|number| format!(r#""t{number}":"accept""#)).collect();
     let error = ProtocolRules::parse(&with(&format!(r#""types":{{{}}}"#, types.join(",")))).unwrap_err();
     assert!(error.to_string().contains("65 types: 64 are allowed"), "{error}");
     let most = format!(r#""recipient":"to","types":{{{}}}"#, types[1..].join(","));
     assert!(ProtocolRules::parse(&with(&most)).is_ok());
-    // A command may be what names the room.
+    // A command may name the room.
     assert!(ProtocolRules::parse(&with(r#""words":{"SHOUT":"room"}"#)).is_ok());
     assert!(
         ProtocolRules::parse(&with(&format!(r#""room":"r","types":{{"{}":"hold"}}"#, "t".repeat(256))))
@@ -334,7 +334,7 @@ fn only_two_protocols_are_there_unless_a_host_adds_them() {
     assert!(ProtocolRules::by_name("Janus").is_none());
 }
 
-/// Every description in docs/protocols.md is one, and those of what ships say what ships.
+/// Every description in docs/protocols.md is valid, and those of built-in protocols match the built-in ones.
 #[test]
 fn the_documented_descriptions_are_what_ships() {
     let mut shipped = Vec::new();

@@ -1,5 +1,5 @@
-//! Real threads, short credit, the policy `refuse`: whatever is accepted is either delivered once or its sender is told
-//! once, whoever is slow meanwhile. Row R12; invariants I4, I8.
+//! Real threads, little credit, the policy `refuse`: every accepted message is either delivered once or refused with
+//! one notice to its sender, whichever client is slow meanwhile. Row R12; invariants I4, I8.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test")]
 
@@ -14,7 +14,7 @@ use std::time::Duration;
 const MESSAGES: u64 = 30_000;
 const CREDIT: u64 = 16;
 
-/// What one host saw: deliveries and refusals by the number of the message.
+/// The events of one host: deliveries and refusals by message number.
 #[derive(Default)]
 struct Seen {
     delivered: Vec<u64>,
@@ -96,13 +96,13 @@ fn every_message_is_delivered_once_or_its_sender_is_told_once() {
     let (delivered, refused) = (all(|seen| &seen.delivered), all(|seen| &seen.refused));
     let refusals: u64 = stats.workers.iter().map(|worker| worker.credit_refusals).sum();
     assert_eq!((accounting.undeliverable, refusals), (0, refused.len() as u64), "{accounting:?}");
-    assert!(refusals > 0, "credit was never short");
+    assert!(refusals > 0, "credit was never used up");
     let each: HashSet<_> = delivered.iter().chain(&refused).copied().collect();
     assert_eq!((each.len(), delivered.len() + refused.len()), (2 * MESSAGES as usize, 2 * MESSAGES as usize));
     assert_eq!((accounting.ok, accounting.failed), (delivered.len() as u64, refusals));
     for (place, (port, seen)) in hosts.iter().enumerate() {
         let told_here = seen.refused.iter().all(|number| number % 2 == place as u64);
-        assert!(told_here, "another's sender was told");
+        assert!(told_here, "a notice went to another client's port");
         assert!(stats.ports[place].outstanding_messages_maximum <= CREDIT);
         assert!(port.is_running());
     }

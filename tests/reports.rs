@@ -1,4 +1,4 @@
-//! Reports, rows P1, P2 and X5: on demand in each format, on the timer to each receiver, and what is logged.
+//! Reports, rows P1, P2 and X5: on demand in each format, on the timer to each receiver, and the log lines.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test")]
 
@@ -59,7 +59,7 @@ fn on_demand_each_format_says_what_is() {
     assert!(
         html.contains("&lt;script&gt;alert(&#39;&amp;&quot;)&lt;/script&gt;") && !html.contains("<script")
     );
-    assert!(html.contains("warning connections: "), "the alert is there");
+    assert!(html.contains("warning connections: "), "the page has no alert");
     for elsewhere in ["http:", "https:", "src=", "<link", "url(", "@import"] {
         assert!(!html.contains(elsewhere), "{elsewhere}");
     }
@@ -90,7 +90,8 @@ fn on_the_timer_to_a_callback_and_a_file_and_when_it_is_changed() {
     let (tell, told) = channel();
     monitor.on_report(Format::Text, move |report| tell.send(report.to_owned()).unwrap()).unwrap();
     monitor.report_to(Format::Json, Target::File(folder.join("report.json"))).unwrap();
-    // At the start it is an error; later it is counted, and an alert until one can be written again.
+    // At the start an unwritable file is an error. Later it is counted, and raises an alert until a report can be
+    // written again.
     let later = folder.join("later");
     assert!(monitor.report_to(Format::Text, Target::File(later.join("report"))).is_err());
     std::fs::create_dir(&later).unwrap();
@@ -154,7 +155,7 @@ fn a_receiver_that_blocks_keeps_nobody_else_waiting() {
             is_inside.recv_timeout(LONG).unwrap();
         }
     }
-    // One is inside, four wait, and the three oldest of the others have gone.
+    // One report is in the callback, four wait, and the three oldest of the others were dropped.
     let reports = monitor.snapshot().reports;
     assert_eq!((reports.made, reports.dropped), (8, 3));
     drop(leave);
@@ -196,7 +197,7 @@ impl<F: Fn(&tracing::Event<'_>) + Send + Sync + 'static> tracing::Subscriber for
 
 #[test]
 fn slow_messages_and_alerts_are_logged_where_that_is_on_and_alike_ones_once() {
-    // Target and text.
+    // The target and the text of each event.
     let log = Arc::new(Mutex::new(Vec::<(String, String)>::new()));
     let keeps = Arc::clone(&log);
     let listener = Listener(move |event: &tracing::Event<'_>| {
@@ -208,7 +209,7 @@ fn slow_messages_and_alerts_are_logged_where_that_is_on_and_alike_ones_once() {
         let (monitor, hand) = bench(
             Config::default()
                 .with_high_connection_threshold(1)
-                // However busy the machine is.
+                // The test must not depend on the load of the machine.
                 .and_then(|config| config.with_high_cpu_threshold(1.0))
                 .unwrap(),
         );
@@ -232,7 +233,7 @@ fn slow_messages_and_alerts_are_logged_where_that_is_on_and_alike_ones_once() {
         assert!(logged[1].1.contains("id=\"connections\"") && logged[1].1.contains("current_value=2.0"));
         (0..5).for_each(|_| record(&monitor, "ben", 3_000));
         assert_eq!(tick(), []);
-        // Only who is new, also where somebody known was slow behind.
+        // Only the new slow client is logged, even though a known one was slow after it.
         record(&monitor, "dan", 3_000);
         record(&monitor, "ben", 3_000);
         let logged = tick();
@@ -278,7 +279,7 @@ fn a_name_cannot_write_lines_of_its_own() {
     assert!(!report.contains('\u{1b}') && report.matches("\nalerts").count() == 1, "{report}");
 }
 
-/// After a reset one page has figures of two ages: each says of which.
+/// After a reset one page has figures of two ages. Each states its start.
 #[test]
 fn every_figure_says_since_when_it_counts() {
     let (clock, hand) = Clock::manual();

@@ -1,5 +1,5 @@
-//! Rooms: who gets what, how often it is copied, what is refused, and that every delivery is accounted for, also where
-//! a poll or a release comes in the middle of a record. Row R11; invariants I3, I4, I5, I9.
+//! Rooms: who gets which message, how often it is copied, what is refused, and that every delivery is accounted for,
+//! even if a poll or a release happens in the middle of a record. Row R11; invariants I3, I4, I5, I9.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test")]
 
@@ -31,7 +31,7 @@ impl Bench {
         self.ports[port].connect(name, "generic", "rooms", token).unwrap()
     }
 
-    /// Connects a client and puts it into the room.
+    /// Connects a client and joins it to the room.
     fn member(&mut self, port: usize, name: &str, token: u64, room: &str) -> (ClientId, RoomId) {
         let client = self.connect(port, name, token);
         (client, self.ports[port].join(client, room).unwrap())
@@ -43,7 +43,7 @@ impl Bench {
         self.worker.cycle(self.clock.raw());
     }
 
-    /// Polls a port, acknowledges, and says who got what.
+    /// Polls a port and acknowledges. Returns the token and the bytes of each delivery.
     fn poll(&mut self, port: usize, limit: usize) -> Vec<(u64, String)> {
         let (mut got, mut to) = (Vec::new(), Vec::new());
         self.ports[port]
@@ -94,12 +94,12 @@ fn a_message_reaches_every_other_member_once_and_nobody_else() {
     bench.send(0, ann, HELLO);
     assert_eq!(bench.poll(0, 100), [(2, hello_from("ann"))]);
     assert_eq!(bench.poll(1, 100), [(3, hello_from("ann"))]);
-    // Joining again changes nothing; after a leave the others go on.
+    // Joining again changes nothing. After a leave the other members still get messages.
     assert_eq!(bench.ports[0].join(ann, "lobby"), Ok(lobby));
     bench.ports[0].leave(ben, lobby).unwrap();
     bench.send(0, ann, HELLO);
     assert_eq!((bench.poll(0, 100), bench.poll(1, 100)), (vec![], vec![(3, hello_from("ann"))]));
-    // A recipient goes before a room.
+    // If a message names a recipient and a room, the recipient takes precedence.
     bench.send(0, ann, r#"{"type":"hello","room":"lobby","to":"eve"}"#);
     assert_eq!(bench.poll(0, 100).len(), 1);
     assert_eq!(bench.poll(1, 100), []);
@@ -125,7 +125,7 @@ fn only_members_send_and_a_lone_member_may() {
     assert_eq!(bench.failed("unknown_room"), 1);
     assert_eq!(bench.ports[0].leave(ann, lobby), Err(Error::StaleRoom));
     let next = bench.ports[0].join(ann, "lobby").unwrap();
-    assert_ne!(next, lobby, "a room that is gone keeps its handle to itself");
+    assert_ne!(next, lobby, "the handle of a closed room is not reused");
     bench.send(0, ann, &format!(r#"{{"type":"hello","room":"{}"}}"#, "r".repeat(65)));
     assert_eq!(bench.failed("field_too_long"), 1);
     assert_eq!(bench.poll(0, 10), []);
@@ -164,7 +164,7 @@ fn limits_are_typed_errors_and_counted() {
     assert_eq!(port.leave(cleo, RoomId(third.0 + (1 << 32))), Err(Error::StaleRoom));
     assert_eq!(bench.ports[1].join(ann, "a"), Err(Error::WrongPort));
     assert_eq!(bench.ports[1].leave(cleo, third), Err(Error::WrongPort));
-    // A place that is free again is taken by another room.
+    // A room that closes frees its place for another room.
     bench.ports[0].leave(cleo, third).unwrap();
     bench.ports[0].join(cleo, "d").unwrap();
     let rooms = bench.router.stats().rooms;
@@ -201,7 +201,7 @@ fn a_member_without_credit_is_closed_and_the_others_get_everything() {
     bench.member(1, "ben", 3, "lobby");
     for _ in 0..4 {
         bench.send(0, ann, HELLO);
-        // Only ben's are written.
+        // Only ben's messages are acknowledged.
         let mut closes = 0;
         let mut got = None;
         bench.ports[1]
@@ -218,12 +218,13 @@ fn a_member_without_credit_is_closed_and_the_others_get_everything() {
         bench.ports[1].acknowledge(got.unwrap(), 1, hello_from("ann").len() as u32);
     }
     let figures = bench.accounting();
-    // Four to ben, two to slow, one close; the third found no credit, the fourth a closing client.
+    // Four messages to ben, two to slow, one close request. The third message found no credit, the fourth a closing
+    // client.
     assert_eq!((figures.ok, figures.deliveries, figures.consumed, figures.queued), (4, 9, 7, 0));
     assert_eq!(figures.undelivered.counted(), [("closed", 1), ("credit_exhausted", 1)]);
 }
 
-/// Counted at the path as well, once for each member.
+/// The path counts each member as well.
 #[test]
 fn what_finds_ring_and_backlog_full_is_counted_for_each_member() {
     let small = [
@@ -265,7 +266,7 @@ fn direct_and_room_messages_keep_their_order() {
     assert_eq!(numbers, (0..20).collect::<Vec<_>>());
 }
 
-/// Rings of 8 KiB take records of 2 KiB, so what goes to 300 members of one port is split.
+/// Rings of 8 KiB take records of up to 2 KiB, so a message to 300 members of one port is split.
 fn crowd(members: u64) -> (Bench, ClientId, Vec<ClientId>) {
     let mut bench = Bench::new(2, &[(Key::RingBytes, 8192), (Key::MaxMessage, 1000)]);
     let (ann, _) = bench.member(0, "ann", 0, "lobby");
@@ -298,14 +299,15 @@ fn a_record_is_split_where_it_is_too_large_and_polled_across_limits() {
             assert_eq!(polls, 300usize.div_ceil(7));
             break;
         }
-        assert!(!bench.ports[1].arm(), "more is there");
+        assert!(!bench.ports[1].arm(), "the port must not sleep while events are left");
     }
     tokens.sort_unstable();
     assert_eq!(tokens, (1..=300).collect::<Vec<_>>());
     assert_eq!(bench.poll(1, 7), []);
 }
 
-/// The port goes, or the worker goes first and then the port: whoever settles finds what was not handed out, once.
+/// Only the port is released, or the worker ends first: the code that settles finds each undelivered recipient
+/// exactly once.
 #[test]
 fn a_port_released_in_the_middle_of_a_record_accounts_for_the_rest() {
     for worker_first in [false, true] {
@@ -328,7 +330,7 @@ fn a_port_released_in_the_middle_of_a_record_accounts_for_the_rest() {
             let figures = bench.accounting();
             assert_eq!((figures.consumed, figures.queued), (polled as u64, 0), "{figures:?}");
             assert_eq!(figures.deliveries, figures.consumed + figures.undeliverable);
-            // Every credit is back: the slots can all be used again, while the router runs.
+            // All credit is returned: every slot can be used again while the router runs.
             if !worker_first {
                 let mut port = bench.router.port().unwrap();
                 for number in 0..9_999 {
@@ -340,7 +342,8 @@ fn a_port_released_in_the_middle_of_a_record_accounts_for_the_rest() {
     }
 }
 
-/// 1,000 members on 4 ports with a thread each, 2 workers with theirs, and a host that joins and leaves meanwhile.
+/// 1,000 members on 4 ports with one thread each, 2 workers with one thread each, and a host that joins and leaves
+/// meanwhile.
 #[test]
 fn fan_out_to_a_thousand_members_copies_the_payload_once_per_port() {
     const MEMBERS: u64 = 1_000;
@@ -356,7 +359,7 @@ fn fan_out_to_a_thousand_members_copies_the_payload_once_per_port() {
         let client = port.connect(&format!("m{token}"), "generic", "fan", token).unwrap();
         join(port, client);
     }
-    // The sender has a port of its own: exactly four ports have members that get what it sends.
+    // The sender has a separate port: exactly four ports have members that get its messages.
     let mut host = router.port().unwrap();
     let sender = host.connect("sender", "generic", "fan", 0).unwrap();
     join(&mut host, sender);
@@ -369,14 +372,18 @@ fn fan_out_to_a_thousand_members_copies_the_payload_once_per_port() {
                 let mut left = MESSAGES * MEMBERS / PORTS;
                 let mut to_acknowledge = Vec::new();
                 while left > 0 {
-                    // An odd limit: most records are handed out in parts.
+                    // An odd limit, so that most records are polled in parts.
                     let polled = port.poll(97, |event| {
                         let Event::Message(message) = event else { panic!("{event:?}") };
-                        assert_eq!(message.token % PORTS, place as u64, "another port's member");
+                        assert_eq!(
+                            message.token % PORTS,
+                            place as u64,
+                            "a delivery to another port's member"
+                        );
                         let text = std::str::from_utf8(message.payload).unwrap();
                         let number: u64 = text[text.len() - 8..text.len() - 2].parse().unwrap();
                         let expected = &mut next[message.token as usize];
-                        assert_eq!(number, *expected, "out of order, or not once");
+                        assert_eq!(number, *expected, "out of order, lost or duplicated");
                         *expected += 1;
                         to_acknowledge.push((message.client, message.payload.len() as u32));
                     });
@@ -393,7 +400,7 @@ fn fan_out_to_a_thousand_members_copies_the_payload_once_per_port() {
         for number in 0..MESSAGES {
             host.submit(sender, message(number).as_bytes(), number).unwrap();
             host.publish();
-            // Another room changes all the time, under the workers' looks at this one.
+            // Another room changes continuously while the workers read this one.
             let other = host.join(sender, "other").unwrap();
             while let Err(error) = host.leave(sender, other) {
                 assert_eq!(error, Error::RoomsBusy);

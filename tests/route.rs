@@ -1,5 +1,5 @@
 //! Synchronous routing and its fallback: each message is handled once, by a worker or by the base route, and counted
-//! where it was (requirements R4, R8, R10).
+//! there (requirements R4, R8, R10).
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test")]
 
@@ -24,7 +24,7 @@ fn config(pairs: &[(&str, &str)]) -> Config {
     config
 }
 
-/// A router with a base route that counts what it is given; OFFERs to carol fail there.
+/// A router with a base route that counts its messages. The base route fails OFFERs to carol.
 fn builder(config: Config) -> (Builder, Arc<AtomicU64>) {
     let count = Arc::new(AtomicU64::new(0));
     let counted = Arc::clone(&count);
@@ -69,7 +69,7 @@ fn a_worker_handles_it_and_the_caller_learns_what_became_of_it() {
     assert_eq!(results[2], Err(Error::Refused(Refused::Stale)));
     assert_eq!(results[3], Ok(Routed::Delivered));
     let mut delivered = 0;
-    // A worker publishes what it delivered at the end of its round, behind the result.
+    // A worker publishes its deliveries at the end of its round, after the results of calls.
     while delivered < 3 {
         port.wait(LONG);
         port.poll(100, |event| delivered += u64::from(matches!(event, Event::Message(_)))).unwrap();
@@ -82,7 +82,7 @@ fn a_worker_handles_it_and_the_caller_learns_what_became_of_it() {
     );
 }
 
-/// Longer batches than there are call slots wait in turns.
+/// A batch that is longer than the number of call slots waits for them in turn.
 #[test]
 fn a_batch_is_longer_than_max_calls() {
     let router = builder(config(&[("max_calls", "2")])).0.start().unwrap();
@@ -94,7 +94,7 @@ fn a_batch_is_longer_than_max_calls() {
     assert_quiet(&router, 33);
 }
 
-/// Nobody drives the worker: the caller's time is over before it is started, so the base route has it, once.
+/// The worker is not driven: the call times out before it is started, so the base route takes it over, once.
 #[test]
 fn the_fallback_takes_over_what_no_worker_starts() {
     let (clock, _) = Clock::manual();
@@ -124,7 +124,7 @@ fn without_a_base_route_the_caller_is_told() {
     settle(&mut workers[0], &clock);
     assert_quiet(&router, 1);
     assert_eq!(router.accounting().expired, 1);
-    // A stop: what is in the ring is refused as closed, and the slot of a later call is told so.
+    // After a stop, records in the ring are refused as closed, and a later call gets that result.
     assert_eq!(port.route(alice, OFFER, SHORT), Err(Error::Timeout));
     router.request_stop();
     settle(&mut workers[0], &clock);
@@ -133,7 +133,7 @@ fn without_a_base_route_the_caller_is_told() {
     assert_quiet(&router, 3);
 }
 
-/// What waited longer than max_queue_wait is not handled late, and the base route has it.
+/// A message that waited longer than max_queue_wait is not handled late; the base route takes it over.
 #[test]
 fn an_expired_message_is_taken_over() {
     let (clock, hands) = Clock::manual();
@@ -212,7 +212,7 @@ fn with_concurrent_routing_off_everything_goes_to_the_base_route() {
     assert_eq!(router.accounting().takeovers.counted(), [("disabled", 2)]);
 }
 
-/// Many threads on one shared port, through a stop: every call returns, each message is handled once.
+/// Many threads on one shared port, with a stop: every call returns, and each message is handled once.
 #[test]
 fn many_callers_and_a_stop() {
     let (builder, base) =

@@ -1,4 +1,4 @@
-//! Each figure of routing from a known input, to the exact number, by a clock that the test drives. Rows R3, R7.
+//! Each routing figure from a known input, to the exact number, with a manual clock. Rows R3, R7.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test")]
 
@@ -73,7 +73,7 @@ fn routed_failed_expired_and_the_average_of_waiting_and_handling() {
     bench.port.publish();
     bench.advance(100);
     bench.cycle();
-    // Waited 400 and 100; handled in no time, since the clock stood still.
+    // Queue waits of 400 and 100. The service time is zero because the clock stood still.
     let routing = bench.routing();
     assert_eq!((routing.routed, routing.failed, routing.expired), (1, 1, 0));
     assert_eq!(routing.average_nanoseconds, Some(250));
@@ -90,7 +90,7 @@ fn routed_failed_expired_and_the_average_of_waiting_and_handling() {
 #[test]
 fn queue_depth_now_and_its_true_maximum_in_messages_and_bytes() {
     let mut bench = Bench::one_worker();
-    let bytes = 128; // A record's 56 bytes of header and 28 of payload, on the next boundary of 64.
+    let bytes = 128; // 56 bytes of header and 28 of payload, rounded up to a multiple of 64.
     for _ in 0..5 {
         bench.submit(OFFER);
     }
@@ -111,7 +111,7 @@ fn queue_depth_now_and_its_true_maximum_in_messages_and_bytes() {
     bench.submit(OFFER);
     bench.port.publish();
     bench.cycle();
-    assert_eq!(bench.worker().queue_messages_maximum, 5, "a maximum stays");
+    assert_eq!(bench.worker().queue_messages_maximum, 5, "the maximum stays");
 }
 
 #[test]
@@ -130,7 +130,7 @@ fn the_depth_is_that_of_all_rings_of_a_worker_together() {
     bench.cycle();
     assert_eq!((bench.worker().queue_messages_maximum, bench.worker().queue_bytes_maximum), (6, 6 * 128));
     drop(other);
-    assert_eq!(bench.worker().queue_messages, 0, "a released port's rings are nobody's queue");
+    assert_eq!(bench.worker().queue_messages, 0, "the rings of a released port do not count as a queue");
 }
 
 #[test]
@@ -157,7 +157,7 @@ fn concurrency_counts_what_waits_and_what_is_held() {
 fn full_batches_and_cycles() {
     let config = Config::default().with(Key::Workers, 1).and_then(|config| config.with(Key::Batch, 2));
     let mut bench = Bench::new(config.unwrap());
-    bench.cycle(); // Two connects: a full batch of its own.
+    bench.cycle(); // Two connects, which fill one batch.
     let before = bench.worker();
     for _ in 0..5 {
         bench.submit(OFFER);
@@ -177,14 +177,14 @@ fn idle_time_utilisation_and_throughput_between_two_snapshots() {
     let start = bench.stats();
     assert_eq!(bench.worker().idle_nanoseconds, 0);
     bench.advance(400_000_000);
-    bench.cycle(); // Found nothing: all of it was idle.
+    bench.cycle(); // The cycle found nothing, so all of the time was idle.
     assert_eq!(bench.worker().idle_nanoseconds, 400_000_000);
     for _ in 0..3 {
         bench.submit(OFFER);
     }
     bench.submit(b"{");
     bench.port.publish();
-    // A cycle that is told an earlier time than its messages end at was busy in between.
+    // If a cycle is given an earlier time than the end of its messages, the worker was busy in between.
     let began = bench.clock.raw();
     bench.advance(100_000_000);
     bench.workers[0].cycle(began);
@@ -245,7 +245,7 @@ fn backlog_and_closings_of_each_path() {
     let config = set.into_iter().try_fold(Config::default(), |config, (key, value)| config.with(key, value));
     let mut bench = Bench::new(config.unwrap());
     bench.cycle();
-    // A delivery is 128 bytes: sixty-four fill the ring, sixty-four more the backlog, the rest is given up.
+    // A delivery takes 128 bytes: sixty-four fill the ring, sixty-four more the backlog, the rest is given up.
     for count in 1..=140_u64 {
         bench.submit(OFFER);
         bench.port.publish();

@@ -1,5 +1,5 @@
-//! The published schema of the JSON report: it is what the types say, describes every field, and no field of it is one that
-//! nothing computes: a full workload changes each.
+//! Checks the published schema of the JSON report: it matches the types, it describes every field, and every field is
+//! computed, because a full workload changes each of them.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test")]
 
@@ -8,12 +8,12 @@ use std::collections::{BTreeMap, BTreeSet};
 
 mod workload;
 
-/// Beginnings of the paths that this workload does not change, and why.
+/// Prefixes of the paths that this workload does not change, with the reason.
 const CONSTANT: &[(&str, &str)] = &[
     ("schema_version", "of the schema"),
     ("version", "of the crate"),
     ("started_milliseconds", "of the start: tests/reports.rs"),
-    ("alerts.rules[].unavailable", "what is not kept: tests/kept.rs"),
+    ("alerts.rules[].unavailable", "only for figures that are switched off: tests/kept.rs"),
     ("messages.failures.", "each reason: tests/inputs.rs, tests/refusals.rs"),
     ("types[].failures.", "as messages.failures"),
     ("routing.accounting.failures.", "as messages.failures"),
@@ -22,26 +22,26 @@ const CONSTANT: &[(&str, &str)] = &[
     ("routing.accounting.undelivered.", "each reason: tests/rooms.rs, tests/payloads.rs, tests/faults"),
     ("routing.accounting.unacknowledged_reasons.", "each reason: tests/figures/routed.rs"),
     ("routing.rooms.refusals.", "each reason: tests/rooms.rs"),
-    ("alerts.current[].resolved", "what is over is in the history"),
-    ("alerts.history[].state", "what is there is over"),
-    ("alerts.pending[]", "what is pending has not been told: no times, one state, one severity here"),
+    ("alerts.current[].resolved", "resolved alerts are in the history"),
+    ("alerts.history[].state", "alerts in the history are resolved"),
+    ("alerts.pending[]", "a pending alert has no notification: no times, one state, one severity here"),
     ("applications[].protocol", "types only"),
     ("applications[].queue_wait", "types only"),
     ("applications[].failures", "types only"),
     ("protocols[].protocol", "types only"),
     ("protocols[].queue_wait", "types only"),
     ("protocols[].failures", "types only"),
-    ("clients.by_outstanding[].connected", "who is not connected has nothing outstanding"),
-    ("clients.by_outstanding[].recorded", "only a router knows what is outstanding"),
+    ("clients.by_outstanding[].connected", "a client that is not connected has nothing outstanding"),
+    ("clients.by_outstanding[].recorded", "only a router counts unacknowledged messages"),
     ("routing.ports[].workers[].closings", "a close behind a full backlog: tests/routing_figures.rs"),
     ("routing.placement.permits", "of the configuration"),
-    ("routing.rooms.retired", "there only while a worker reads: tests/rooms.rs"),
+    ("routing.rooms.retired", "present only while a worker reads: tests/rooms.rs"),
     ("routing.workers[].corrupt_rings", "tests/corrupt.rs"),
     ("routing.workers[].given_up", "tests/handlers.rs"),
     ("routing.workers[].lost", "tests/faults/lost.rs"),
     ("routing.workers_lost", "tests/monitor_alerts/routed.rs"),
     ("routing.workers[].parks", "these workers have no threads: tests/threads.rs"),
-    ("routing.workers[].wakes", "nobody sleeps here: tests/threads.rs"),
+    ("routing.workers[].wakes", "no worker sleeps here: tests/threads.rs"),
     ("routing.workers[].stamps_clamped", "hosts in other languages: tests/corrupt.rs"),
     ("system.cpu.core", "of the machine: tests/system.rs"),
     ("system.cpu.system_share", "of the machine: tests/system.rs"),
@@ -66,7 +66,7 @@ fn the_file_is_what_the_types_say() {
     assert_eq!(std::fs::read_to_string(path).unwrap_or_default(), corelane::monitor::schema());
 }
 
-/// What a reference leads to, or the part itself.
+/// Follows a reference, or returns the part itself.
 fn resolve<'a>(root: &'a Value, part: &'a Value) -> &'a Value {
     match part.get("$ref").and_then(Value::as_str) {
         Some(reference) => resolve(root, root.pointer(reference.trim_start_matches('#')).unwrap()),
@@ -74,7 +74,7 @@ fn resolve<'a>(root: &'a Value, part: &'a Value) -> &'a Value {
     }
 }
 
-/// Calls `each` with the path and the schema of every leaf: what is neither an object nor a list of such.
+/// Calls `each` with the path and the schema of every leaf. A leaf is neither an object nor a list of objects.
 fn leaves(root: &Value, part: &Value, path: &str, each: &mut impl FnMut(&str, &Value)) {
     let part = resolve(root, part);
     if let Some(choices) = part.get("anyOf").and_then(Value::as_array) {
@@ -111,7 +111,7 @@ fn numbers(root: &Value, part: &Value, path: &str, paths: &mut BTreeSet<String>)
         choices.for_each(|choice| numbers(root, choice, path, paths));
     }
     if let Some(members) = part.get("properties").and_then(Value::as_object) {
-        // Every field is described, except for counts by reason.
+        // Every field has a description, except for counts by reason.
         if members.values().all(|member| member["description"].is_null()) {
             let names: Vec<_> = members.keys().map(String::as_str).collect();
             paths.insert(below(&format!("({})", names.join("|"))));
@@ -156,7 +156,7 @@ fn every_field_is_described() {
     assert!(fields > 250, "{fields} fields");
 }
 
-/// Every value that is found at each path, over all snapshots.
+/// Collects every value at each path, over all snapshots.
 fn values(value: &Value, path: &str, found: &mut BTreeMap<String, BTreeSet<String>>) {
     match value {
         Value::Object(members) => {
@@ -165,7 +165,7 @@ fn values(value: &Value, path: &str, found: &mut BTreeMap<String, BTreeSet<Strin
                 values(member, &path, found);
             }
         }
-        // A pair or a list of numbers is a leaf as the schema sees it.
+        // A pair or a list of numbers is a leaf in the schema.
         Value::Array(elements) => {
             elements.iter().for_each(|element| values(element, &format!("{path}[]"), found))
         }
@@ -186,8 +186,8 @@ fn a_full_workload_changes_every_field() {
     let mut count = 0;
     leaves(&root, &root, "", &mut |path, _| {
         count += 1;
-        // A null is what is not there; a list's elements differ from one another.
-        // A pair in a list is one leaf of the schema.
+        // A null means that the value is absent. The elements of a list differ from one another. A pair in a list is
+        // one leaf of the schema.
         let seen = found.get(path).or_else(|| found.get(&format!("{path}[]")));
         let all = seen.into_iter().flatten().filter(|value| *value != "null").count();
         let was_null = seen.is_some_and(|all| all.contains("null"));

@@ -1,5 +1,5 @@
-//! A shared port: sixty-four threads that come and go submit through it, each client's messages in order, while one
-//! owner polls. Row R8; invariants I4, I5.
+//! A shared port: sixty-four short-lived threads submit through it, each client's messages in order, while one owner
+//! polls. Row R8; invariants I4, I5.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test")]
 
@@ -11,7 +11,8 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
 use std::time::Duration;
 
-/// Batches and sends through the lock: each item's result, published once, and an end once the poller is gone.
+/// Batches and sends through the lock: a result for each item, one publication, and `Closed` after the poller is
+/// dropped.
 #[test]
 fn batches_and_sends_through_the_lock() {
     let config = Config::default().with(Key::Workers, 1).unwrap();
@@ -70,8 +71,8 @@ fn many_threads_keep_each_clients_order() {
     let mut router = Builder::new(config).start().unwrap();
     let (shared, mut poller) = router.port().unwrap().share();
     let sink = shared.connect("sink", "peerjs", "", u64::MAX).unwrap();
-    // A client's next number is given out under its own lock, which is held until the message is submitted: so the
-    // order of numbers is the order of submission, whichever thread it was.
+    // A client's next number is assigned under the client's own lock, which is held until the message is submitted.
+    // The order of numbers is therefore the order of submission, whichever thread submits.
     let senders: Vec<_> = (0..SENDERS)
         .map(|sender| {
             (shared.connect(&format!("s{sender}"), "peerjs", "", sender as u64).unwrap(), Mutex::new(0u64))
@@ -83,7 +84,7 @@ fn many_threads_keep_each_clients_order() {
     std::thread::scope(|scope| {
         let (shared, senders, submitted, received) = (&shared, &senders, &submitted, &received);
         scope.spawn(move || {
-            // Eight at a time, each for a while: threads come and go.
+            // Eight threads at a time, each for a short while.
             for wave in 0..THREADS / 8 {
                 std::thread::scope(|scope| {
                     for thread in 0..8 {
@@ -91,7 +92,7 @@ fn many_threads_keep_each_clients_order() {
                             for count in 0..PER_THREAD {
                                 let place = (thread + wave + count * 7) as usize % SENDERS;
                                 let (client, number) = &senders[place];
-                                // No more on the way than the sink's credit allows.
+                                // Keep no more messages in flight than the recipient's credit allows.
                                 while submitted.load(SeqCst) > received.load(SeqCst) + 20_000 {
                                     std::thread::yield_now();
                                 }
@@ -123,7 +124,7 @@ fn many_threads_keep_each_clients_order() {
                     bytes += message.payload.len() as u32;
                     let text: serde_json::Value = serde_json::from_slice(message.payload).unwrap();
                     let place = text["payload"][0].as_u64().unwrap() as usize;
-                    assert_eq!(message.correlation, last[place] + 1, "a gap or a change of order");
+                    assert_eq!(message.correlation, last[place] + 1, "lost or out of order");
                     last[place] = message.correlation;
                 })
                 .unwrap();

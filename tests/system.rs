@@ -1,5 +1,6 @@
-//! The look at the system, rows S1 to S3: each figure moves by what the test itself causes, or agrees with what the kernel
-//! says elsewhere. Each case runs in a process of its own, so that no other test's threads, files and memory are counted.
+//! The figures of the system, rows S1 to S3: each figure changes by what the test itself causes, or matches another
+//! source of the kernel. Each case runs in a separate process, so that threads, files and memory of other tests are
+//! not counted.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test")]
 
@@ -16,7 +17,7 @@ fn unix_seconds() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs()
 }
 
-/// Runs a case in a process of its own. The case is given when that was started, as seen from here.
+/// Runs a case in a separate process. The case gets the time when that process was started, as seen by the parent.
 fn alone(name: &str, case: impl FnOnce(u64)) {
     let child = std::env::var(CHILD).ok();
     if let Some((test, started)) = child.as_deref().and_then(|child| child.split_once(' ')) {
@@ -68,7 +69,7 @@ fn memory_that_is_taken_and_given_back_is_seen() {
         let heap = [before.heap_bytes, with.heap_bytes, after.heap_bytes];
         if cfg!(target_env = "gnu") {
             let heap = heap.map(Option::unwrap);
-            // Besides the block only the looks themselves have taken or given back anything, a few KiB.
+            // Apart from the block only the reads themselves have allocated or freed memory, a few KiB.
             assert!(heap[1] + MIB >= heap[0] + 64 * MIB && heap[2] + 63 * MIB <= heap[1], "{heap:?}");
         } else {
             assert_eq!(heap, [None; 3]);
@@ -84,7 +85,7 @@ fn many_small_pieces_are_in_the_heap_too() {
             let before = look(&mut probe).memory.heap_bytes.unwrap();
             let pieces: Vec<Box<[u8; 1000]>> = (0..10_000).map(|_| Box::new([7; 1000])).collect();
             let with = look(&mut probe).memory.heap_bytes.unwrap();
-            // 1,008 bytes each with the allocator's own, and their list.
+            // 1,008 bytes each with the allocator's overhead, and the list itself.
             assert!((before + 10_080_000..before + 11 * MIB).contains(&with), "{before} {with}");
             drop(pieces);
             let after = look(&mut probe).memory.heap_bytes.unwrap();
@@ -103,7 +104,7 @@ fn the_machines_memory_agrees_with_the_kernels_file() {
         let total = memory.system_total_bytes.unwrap();
         assert_eq!(total, kernel_bytes("/proc/meminfo", "MemTotal"));
         let seen = memory.system_available_bytes.unwrap();
-        // Others take and free memory meanwhile.
+        // Other processes allocate and free memory meanwhile.
         let around = before.min(after).saturating_sub(512 * MIB)..=before.max(after) + 512 * MIB;
         assert!(around.contains(&seen), "{seen} {around:?}");
         assert_eq!(memory.system_used_bytes, Some(total - seen));
@@ -117,7 +118,7 @@ fn each_open_file_is_counted_once() {
     alone("each_open_file_is_counted_once", |_| {
         let mut probe = SystemProbe::new().unwrap();
         let open = |probe: &mut SystemProbe| look(probe).process.open_descriptors.unwrap();
-        // The folder's reader has one itself.
+        // Reading the folder takes one descriptor itself.
         let listed = std::fs::read_dir("/proc/self/fd").unwrap().count() as u64 - 1;
         assert_eq!(open(&mut probe), listed);
         let files: Vec<File> = (0..37).map(|_| File::open("/dev/null").unwrap()).collect();
@@ -134,7 +135,7 @@ fn a_process_without_a_descriptor_left_shows_no_old_figures() {
         assert!(look(&mut probe).memory.resident_bytes.is_some());
         let (_, hard) = rlimit::Resource::NOFILE.get().unwrap();
         rlimit::Resource::NOFILE.set(64, hard).unwrap();
-        // What was inherited above the limit stays open.
+        // Inherited descriptors above the limit stay open.
         let numbers = std::fs::read_dir("/proc/self/fd").unwrap().map(|entry| entry.unwrap().file_name());
         let above =
             numbers.filter(|name| name.to_str().unwrap().parse::<u64>().unwrap() >= 64).count() as u64;
@@ -144,7 +145,7 @@ fn a_process_without_a_descriptor_left_shows_no_old_figures() {
         }
         let stats = look(&mut probe);
         assert_eq!(stats.process.descriptor_limit, Some(64));
-        // Before Linux 6.2 they cannot be counted then.
+        // Before Linux 6.2 the descriptors cannot be counted in that case.
         assert!([Some(64 + above), None].contains(&stats.process.open_descriptors), "{:?}", stats.process);
         let memory = &stats.memory;
         assert_eq!(
@@ -186,8 +187,12 @@ fn the_age_is_that_of_the_process() {
         let process = look(&mut probe).process;
         let now = unix_seconds();
         let (started, uptime) = (process.started_seconds.unwrap(), process.uptime_seconds.unwrap());
-        // The kernel cuts off the parts of a second of the machine's start, of the process's, and of now.
-        assert!((spawned - 2..=now + 1).contains(&started), "{started}, between {spawned} and {now}");
+        // The kernel truncates the start of the machine, the start of the process and the current time to whole
+        // seconds.
+        assert!(
+            (spawned - 2..=now + 1).contains(&started),
+            "{started}, expected between {spawned} and {now}"
+        );
         assert!(uptime <= now - spawned + 2, "{uptime}, spawned at {spawned}, now {now}");
     });
 }
@@ -201,7 +206,7 @@ fn the_load_average_agrees_with_the_kernels_file() {
             let words: Vec<f64> = text.split(' ').take(3).map(|word| word.parse().unwrap()).collect();
             words
         };
-        // The kernel changes them every five seconds, and so hardly twice in a row between two reads.
+        // The kernel updates the values every five seconds, so two reads in a row rarely differ.
         let agreed = (0..10).any(|_| {
             let (before, load, after) = (read(), look(&mut probe).cpu.load_average.unwrap(), read());
             before == after && before == [load.one, load.five, load.fifteen]

@@ -1,5 +1,5 @@
-//! Whole routers with real threads: everything that is submitted is accounted for, in order, also when a stop comes
-//! in the middle, while a reader looks all the time. Invariants I4, I5, I6; rows R8, R9, V2.
+//! Whole routers on real threads: every submitted message is accounted for, in order, even with a stop in the middle,
+//! while a reader reads the figures all the time. Invariants I4, I5, I6; rows R8, R9, V2.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test")]
 
@@ -20,11 +20,12 @@ fn random(state: &mut u64) -> u64 {
     *state >> 33
 }
 
-/// One host thread: its clients send numbered messages to everyone's clients, and check what they get.
+/// One host thread: its clients send numbered messages to the clients of all host threads, and check the messages
+/// that they get.
 struct HostThread {
     port: Port,
     clients: Vec<(ClientId, String)>,
-    /// By recipient and sender: the last number seen.
+    /// By recipient and sender: the last number received.
     last: Vec<Vec<u64>>,
     received: u64,
     corrupt: u64,
@@ -71,7 +72,7 @@ impl HostThread {
     }
 }
 
-/// Sends `count` messages, or until the router has stopped. Returns how many were accepted and how many refused.
+/// Sends `count` messages, or until the router has stopped. Returns the numbers of accepted and of refused messages.
 fn work(host: &mut HostThread, producer: usize, count: u64, progress: &AtomicU64) -> (u64, u64) {
     let (mut accepted, mut refused) = (0, 0);
     let mut state = producer as u64 + 1;
@@ -80,7 +81,7 @@ fn work(host: &mut HostThread, producer: usize, count: u64, progress: &AtomicU64
         progress.fetch_add(1, SeqCst);
         let from = number as usize % CLIENTS;
         let to = random(&mut state) as usize;
-        // Mostly small, as signaling is; every 64th of any size up to the limit.
+        // Mostly small, as signaling messages are; every 64th has any size up to the limit.
         let size = if number % 64 == 0 { random(&mut state) % 65_300 } else { random(&mut state) % 300 };
         message.clear();
         let fill = (b'a' + (number % 26) as u8) as char;
@@ -99,7 +100,7 @@ fn work(host: &mut HostThread, producer: usize, count: u64, progress: &AtomicU64
                 Err(Error::Refused(Refused::Full)) => {
                     refused += 1;
                     host.port.publish();
-                    // Sleeps really: a lost wake for space would hang here.
+                    // A real sleep: a lost wake for space would hang here.
                     host.port.wait(Duration::from_secs(20));
                     let _ = host.poll();
                     continue;
@@ -125,13 +126,15 @@ fn start(config: Config) -> Router {
         .and_then(|config| config.with(Key::CreditBytes, (1 << 31) - 1))
         .and_then(|config| config.with(Key::MaxQueueWait, 600_000))
         .and_then(|config| config.with(Key::BacklogBytes, 1 << 28))
-        // Every message in its ring: none fails for too many beside it (tests/payloads.rs is about those).
+        // Every message fits into its ring, so none fails because of too many out-of-line payloads (tests/payloads.rs
+        // covers those).
         .and_then(|config| config.with(Key::RingBytes, 512 << 10))
         .unwrap();
     Builder::new(config).start().unwrap()
 }
 
-/// Runs the producers; `stop_at` messages stop the router in their middle. Returns what hosts and router counted.
+/// Runs the host threads. After `stop_at` messages the router is stopped while they send. Returns the counts of the
+/// hosts and of the router.
 fn run(messages_each: u64, stop_at: Option<u64>) -> (u64, u64, u64, Accounting) {
     let mut router = start(Config::default());
     let reader = router.reader();
@@ -165,7 +168,7 @@ fn run(messages_each: u64, stop_at: Option<u64>) -> (u64, u64, u64, Accounting) 
                             Ok(_) => {}
                         }
                     }
-                    assert_eq!(host.corrupt, 0, "bytes were changed on the way");
+                    assert_eq!(host.corrupt, 0, "bytes were changed in transit");
                     (counted, host.received)
                 })
             })
@@ -178,7 +181,7 @@ fn run(messages_each: u64, stop_at: Option<u64>) -> (u64, u64, u64, Accounting) 
             }
         });
         if let Some(stop_at) = stop_at {
-            // Producers that have failed are found when they are joined.
+            // A failed thread is reported when it is joined.
             while progress.load(SeqCst) < stop_at && !threads.iter().any(|thread| thread.is_finished()) {
                 std::thread::sleep(Duration::from_micros(100));
             }
@@ -212,7 +215,8 @@ fn a_stop_in_the_middle_loses_nothing() {
     let (accepted, refused, received, figures) = run(250_000, Some(500_000));
     assert_eq!(figures.submitted, accepted + refused);
     assert!(accepted < 1_000_000, "the stop came too late to test anything");
-    // What was published after a worker's seal was accepted by the port and is refused as closed.
+    // A record that was published after a worker had sealed its ring was accepted by the port and is refused as
+    // closed.
     assert!(figures.refused >= refused);
     assert_eq!((figures.in_flight, figures.queued, figures.held), (0, 0, 0), "{figures:?}");
     assert_eq!(figures.accepted, figures.ok + figures.failed + figures.expired);

@@ -1,5 +1,5 @@
-//! Every weakening that is planted in the sources is in a list whose script expects it to be caught, and every one in a list
-//! is planted. (V1)
+//! Every weakening that is planted in the sources is in a list whose script expects its detection, and every
+//! weakening in a list is planted. (V1)
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test")]
 
@@ -21,7 +21,7 @@ fn sources(folder: &Path, files: &mut Vec<PathBuf>) {
     }
 }
 
-/// The names behind each call that plants one.
+/// The names that are passed to the calls that plant weakenings.
 fn planted() -> BTreeSet<String> {
     let mut files = Vec::new();
     sources(&root().join("src"), &mut files);
@@ -50,7 +50,7 @@ fn every_planted_weakening_is_listed_and_every_listed_one_is_planted() {
     let (planted, listed) = (planted(), listed());
     assert!(planted.len() > 100, "{planted:?}");
     let unlisted: Vec<_> = planted.difference(&listed).collect();
-    assert!(unlisted.is_empty(), "planted, and in no list of scripts/: {unlisted:?}");
+    assert!(unlisted.is_empty(), "planted but in no list of scripts/: {unlisted:?}");
     let unplanted: Vec<_> = listed.difference(&planted).collect();
-    assert!(unplanted.is_empty(), "listed, and planted nowhere in src/: {unplanted:?}");
+    assert!(unplanted.is_empty(), "listed but not planted in src/: {unplanted:?}");
 }

@@ -1,5 +1,5 @@
-//! What ends an alert of a rule that ships, beside a good value: a changed threshold, a removed rule, no value, too few
-//! samples. (A3)
+//! The events other than a good value that end an alert of a shipped rule: a changed threshold, a removed rule, no
+//! value, too few samples. (A3)
 
 use crate::watch::{Watch, alone, record};
 use corelane::clock::Clock;
@@ -10,7 +10,7 @@ use corelane::record::Measured;
 use corelane::router::Builder;
 use std::time::Duration;
 
-/// All that ship.
+/// All shipped rules.
 const SHIPPED: [&str; 13] = [
     "memory",
     "connections",
@@ -27,7 +27,7 @@ const SHIPPED: [&str; 13] = [
     "cpu",
 ];
 
-/// Those over the last minute's messages.
+/// The rules over the last minute's messages.
 const OVER_MESSAGES: [&str; 4] = ["error_rate", "slow_messages", "p99", "queue_wait"];
 
 /// A router's monitor, so that every rule has a figure.
@@ -38,7 +38,7 @@ fn watch() -> (Watch, impl Sized) {
     (Watch::with_all_rules(Monitor::of(&router.0.source()), hands), router)
 }
 
-/// Has rules fire: every value is above a threshold below 0.
+/// Makes rules fire: every value is above a threshold below 0.
 fn raise(watch: &mut Watch, rules: &[&str]) {
     for rule in rules {
         watch.monitor.set_threshold(rule, -1.0, -2.0).unwrap();
@@ -53,13 +53,13 @@ fn raise(watch: &mut Watch, rules: &[&str]) {
     same(&told, Notification::Raised, rules);
 }
 
-/// The next look, after a while: the share of the processor time is of real time.
+/// The next look, after a pause, because the share of processor time is measured in real time.
 fn look(watch: &mut Watch) -> Vec<Alert> {
     std::thread::sleep(Duration::from_millis(20));
     watch.look()
 }
 
-/// These were told, in any order.
+/// Checks that exactly these rules were notified, in any order.
 fn same(told: &[Alert], notification: Notification, rules: &[&str]) {
     let mut all: Vec<_> = told.iter().map(|alert| (&*alert.id, alert.notification.unwrap())).collect();
     let mut expected: Vec<_> = rules.iter().map(|rule| (*rule, notification)).collect();
@@ -124,7 +124,7 @@ fn no_value_and_too_few_samples_end_those_over_messages() {
         for alert in &told {
             assert!(alert.message.contains(text), "{}", alert.message);
         }
-        // The cooldown, and the minute of the messages.
+        // Wait for the cooldown and for the minute of the messages.
         watch.quiet(20);
     }
     watch.end();

@@ -1,4 +1,4 @@
-//! Who listens: several at once, one that blocks, one that panics, one that polls, one too many.
+//! Alert listeners: several at once, one that blocks, one that panics, one that polls, and one beyond the limit.
 
 use crate::watch::{PATIENCE, Watch, until};
 use corelane::clock::Clock;
@@ -18,7 +18,7 @@ fn bell() -> Watch {
     watch
 }
 
-/// Two alerts: raised and resolved.
+/// Causes two notifications: raised and resolved.
 fn ring(watch: &mut Watch) {
     let client = watch.monitor.connect("ann", "").unwrap();
     watch.tells("bell", Notification::Raised);
@@ -26,7 +26,7 @@ fn ring(watch: &mut Watch) {
     watch.tells("bell", Notification::Resolved);
 }
 
-/// A callback's sender: callbacks are shared between threads.
+/// A sender for a callback. It is behind a mutex because callbacks are shared between threads.
 fn shared<T>() -> (Mutex<Sender<T>>, Receiver<T>) {
     let (sender, receiver) = channel();
     (Mutex::new(sender), receiver)
@@ -41,20 +41,20 @@ fn one_that_blocks_and_one_that_panics_harm_nobody() {
         .monitor
         .on_alert(move |alert| {
             enter.lock().unwrap().send(alert.clone()).unwrap();
-            // Until the test lets it go on, or is over.
+            // Blocks until the test sends or ends.
             let _ = gate.lock().unwrap().recv();
         })
         .unwrap();
     let (sender, panicking) = shared();
     let panics = move |_: &Alert| {
         sender.lock().unwrap().send(()).unwrap();
-        // Without the report that `panic!` would write each time.
+        // Panics without the report that `panic!` would write each time.
         std::panic::resume_unwind(Box::new("as this test wants it"));
     };
     watch.monitor.on_alert(panics).unwrap();
     let (sender, heard) = shared();
     watch.monitor.on_alert(move |alert| sender.lock().unwrap().send(alert.state).unwrap()).unwrap();
-    // Rings, and sees to it that the two that do not block have been called.
+    // Rings, and checks that the two listeners that do not block have been called.
     let rings = |watch: &mut Watch| {
         ring(watch);
         for _ in 0..2 {
@@ -65,19 +65,20 @@ fn one_that_blocks_and_one_that_panics_harm_nobody() {
     rings(&mut watch);
     let first = entered.recv_timeout(PATIENCE).unwrap();
     assert_eq!(first.notification, Some(Notification::Raised));
-    // It is in its first call. 256 wait for it; of what comes then, the oldest are lost.
+    // The blocking callback is in its first call. 256 notifications wait for it; when more arrive, the oldest are
+    // dropped.
     for _ in 0..150 {
         rings(&mut watch);
     }
     until(|| watch.figures().callback_panics == 302);
     assert_eq!(watch.figures().notifications_dropped, 301 - 256);
-    assert!(!watch.monitor.remove_alert_callback(blocking, Duration::ZERO), "it is being called");
-    // What waited for it is lost as well.
+    assert!(!watch.monitor.remove_alert_callback(blocking, Duration::ZERO), "the callback is running");
+    // The notifications that waited for the removed callback are dropped as well.
     assert_eq!(watch.figures().notifications_dropped, 301);
     open.send(()).unwrap();
     assert!(watch.monitor.remove_alert_callback(blocking, PATIENCE));
-    assert!(entered.recv_timeout(PATIENCE).is_err(), "it was called again");
-    // The others go on.
+    assert!(entered.recv_timeout(PATIENCE).is_err(), "the callback was called again");
+    // The other listeners continue.
     rings(&mut watch);
     until(|| watch.figures().callback_panics == 304);
     assert_eq!(watch.figures().notifications_dropped, 301);
@@ -123,7 +124,7 @@ fn a_poll_waits_and_hears_of_the_end() {
     let seen: Vec<_> = std::iter::from_fn(|| poll.next()).map(|alert| alert.notification.unwrap()).collect();
     assert_eq!(seen, [Notification::Raised, Notification::Resolved]);
     assert!(!poll.wait(Some(Duration::ZERO)) && !poll.is_closed());
-    // What nobody took can be had after the monitor's end, and then nothing more comes.
+    // Notifications that were not polled are available after the monitor's end; then there are no more.
     watch.end();
     assert!(other.is_closed() && other.wait(None));
     assert_eq!((other.next().is_some(), other.next().is_some(), other.next()), (true, true, None));
@@ -154,24 +155,24 @@ fn listeners_are_bounded_and_leave_room_behind_them() {
     let callbacks: Vec<_> = (0..16).map(|_| monitor.on_alert(|_| ()).unwrap()).collect();
     assert!(matches!(monitor.on_alert(|_| ()), Err(Error::TooManyListeners(16))));
     assert!(monitor.remove_alert_callback(callbacks[3], PATIENCE));
-    assert!(monitor.remove_alert_callback(callbacks[3], Duration::ZERO), "it is gone already");
+    assert!(monitor.remove_alert_callback(callbacks[3], Duration::ZERO), "the callback was already removed");
     monitor.on_alert(|_| ()).unwrap();
 }
 
 #[test]
 fn the_thread_tells_of_what_it_finds() {
-    // The monitor's own thread and the machine's clock: whatever is told now is told by itself.
+    // The monitor runs its own thread with the real clock, so notifications need no tick by the test.
     let monitor = Monitor::new(Config::default()).unwrap();
     let poll = monitor.alerts().unwrap();
     monitor.set("high_connection_threshold", "1").unwrap();
     monitor.set("monitor_interval_ms", "100").unwrap();
     monitor.start().unwrap();
     let clients = ["ann", "ben"].map(|name| monitor.connect(name, "").unwrap());
-    // Any change has the thread look at once.
+    // Any change makes the thread look at once.
     let next = || loop {
-        assert!(poll.wait(Some(PATIENCE)), "nothing was told");
+        assert!(poll.wait(Some(PATIENCE)), "no notification arrived");
         let alert = poll.next().unwrap();
-        // A busy machine may have alerts of its own.
+        // A busy machine may cause other alerts.
         if alert.name == "connections" {
             return alert.notification.unwrap();
         }

@@ -1,4 +1,4 @@
-//! Rules that ship, over the process itself: it takes memory and gives it back, it computes and rests.
+//! Shipped rules over the process itself: it takes and frees memory, and it is busy and idle.
 
 use crate::watch::{Watch, alone, brief};
 use corelane::clock::Clock;
@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 const MEBIBYTE: u64 = 1 << 20;
 
-/// With one of the rules over the process, and not the other.
+/// A watch with only one of the two rules over the process.
 fn watch(without: &str) -> Watch {
     let (clock, hands) = Clock::manual();
     let monitor = Monitor::with_clock(Config::default(), clock).unwrap();
@@ -19,7 +19,7 @@ fn watch(without: &str) -> Watch {
     Watch::with_all_rules(monitor, hands)
 }
 
-/// Written, so that it is resident; and larger than what the allocator would keep when it is freed.
+/// Memory that is written, so that it is resident, and that is larger than what the allocator keeps when it is freed.
 fn memory(mebibytes: u64) -> Vec<u8> {
     black_box(vec![1; (mebibytes * MEBIBYTE) as usize])
 }
@@ -33,7 +33,8 @@ fn memory_taken_and_given_back() {
     let threshold = resident + 240 * MEBIBYTE;
     watch.monitor.set("high_memory_threshold_bytes", &threshold.to_string()).unwrap();
     watch.quiet(1);
-    // Most of it is in the band, which begins at nine tenths of the threshold; all of it is above.
+    // Most of the memory reaches the hysteresis band, which begins at nine tenths of the threshold; all of it exceeds
+    // the threshold.
     let (most, rest) = (memory(228), memory(72));
     let raised = watch.tells("memory", Notification::Raised);
     assert_eq!((raised.threshold, &*raised.metric), (threshold as f64, "system.memory.resident_bytes"));
@@ -57,7 +58,7 @@ fn memory_taken_and_given_back() {
 fn processor_time_taken_and_not() {
     let _turn = alone();
     let mut watch = watch("memory");
-    // Far below what one busy thread takes, and far above what a look in a while does.
+    // The threshold is far below the load of one busy thread, and far above that of an occasional look.
     watch.monitor.set("high_cpu_threshold", "0.05").unwrap();
     watch.tick();
     let (quiet, told) = watch.until_told(|_| {
@@ -67,9 +68,9 @@ fn processor_time_taken_and_not() {
         }
     });
     assert_eq!(brief(&told), [("cpu", Notification::Raised)]);
-    assert!(quiet >= 2, "it must stay busy for two looks more");
+    assert!(quiet >= 2, "the process must stay busy for two more looks");
     assert!(told[0].current_value > 0.05 && told[0].current_value <= 1.0, "{told:?}");
-    // Nothing comes through this channel: the time between two looks, in which nothing is computed.
+    // Nothing is sent through this channel. The wait is the idle time between two looks.
     let (_nobody, pause) = channel::<()>();
     let (quiet, told) = watch.until_told(|_| {
         assert!(pause.recv_timeout(Duration::from_millis(100)).is_err());

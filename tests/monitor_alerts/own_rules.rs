@@ -1,4 +1,4 @@
-//! Rules of the host's own, over any figure.
+//! Rules that the host defines, over any figure.
 
 use crate::watch::{Watch, brief, record};
 use corelane::config::Config;
@@ -31,17 +31,17 @@ fn a_percentile_of_each_type_with_an_alert_of_its_own() {
     assert!((70e6..72.2e6).contains(&told[1].current_value), "{told:?}");
     let message = &told[1].message;
     assert!(message.starts_with("The 99th percentile of a type (test/b) is 7"), "{message}");
-    // A third one comes later; the first two go on firing in silence.
+    // A third label set appears later. The first two alerts continue to fire without a notification.
     record(&watch.monitor, 10, "c", taking(90));
     assert_eq!(brief(&watch.look()), [("slow_types/test/c", Notification::Raised)]);
-    // One of them is in the band, one is good again: only its alert is over.
+    // One label set is in the hysteresis band, one is good again: only the alert of the good one ends.
     record(&watch.monitor, 2_000, "a", taking(45));
     record(&watch.monitor, 2_000, "b", taking(10));
     assert_eq!(brief(&watch.look()), [("slow_types/test/b", Notification::Resolved)]);
     watch.quiet(2);
     let current: Vec<_> = watch.figures().current.into_iter().map(|alert| alert.id).collect();
     assert_eq!(current, ["slow_types/test/a", "slow_types/test/c"]);
-    // Without the rule there is nothing to fire; both are told so.
+    // Removing the rule ends both alerts, and both are notified.
     watch.monitor.remove_rule("slow_types").unwrap();
     let told = watch.look();
     assert_eq!(
@@ -72,16 +72,16 @@ fn one_type_by_its_name_and_too_few_of_something() {
     watch.monitor.disconnect(client).unwrap();
     watch.quiet(1);
     assert_eq!(watch.state("deserted"), AlertState::Pending);
-    // Five seconds later it has been so for long enough, but nobody has looked in between.
+    // Five seconds later the condition has held for long enough, but there was no look in between.
     watch.quiet(1);
     let raised = watch.tells("deserted", Notification::Raised);
     assert_eq!(raised.message, "connections.active is 0, below the threshold of 1");
-    // On the threshold it neither is raised nor over.
+    // On the threshold the alert is neither raised nor resolved.
     watch.monitor.connect("ann", "").unwrap();
     watch.quiet(3);
     watch.monitor.connect("ben", "").unwrap();
     watch.tells("deserted", Notification::Resolved);
-    // Counts since a reset are below again.
+    // After a reset the counts are below the threshold again.
     watch.monitor.reset();
     watch.tells("many_offers", Notification::Resolved);
     watch.end();
@@ -99,7 +99,7 @@ fn a_rule_watches_sixteen_label_sets_and_counts_the_others() {
     assert!(told.iter().all(|alert| alert.notification == Some(Notification::Raised)));
     watch.quiet(2);
     let figures = watch.figures();
-    // Four at each of three looks.
+    // Four label sets at each of three looks.
     assert_eq!((figures.label_sets_folded, figures.current.len()), (12, 16));
     let rule = figures.rules.iter().find(|rule| rule.name == "types").unwrap();
     assert_eq!((rule.label_sets_folded, rule.firing), (12, 16));
@@ -119,7 +119,7 @@ fn rules_are_named_once_valid_and_bounded() {
     assert_eq!(watch.monitor.add_rule(rule("one_more")), Err(Error::TooManyRules(64)));
     watch.monitor.remove_rule("error_rate").unwrap();
     watch.monitor.add_rule(rule("one_more")).unwrap();
-    // A shipped rule that was taken away does not come back with its key.
+    // Setting the key of a removed shipped rule does not restore the rule.
     watch.monitor.set("high_error_rate_threshold", "0").unwrap();
     record(&watch.monitor, 100, "a", Measured { failed: true, ..taking(1) });
     watch.quiet(4);
@@ -139,7 +139,7 @@ fn what_is_over_is_remembered_the_latest_first() {
     }
     let figures = watch.figures();
     assert_eq!((figures.raised, figures.resolved), (260, 260));
-    // Each was raised ten seconds after the one before; the first four are forgotten.
+    // Each alert was raised ten seconds after the previous one. The first four have left the history.
     let raised: Vec<_> = figures.history.iter().map(|alert| alert.raised.unwrap()).collect();
     let expected: Vec<_> = (4..260).rev().map(|number| 5_000 + 10_000 * number).collect();
     assert_eq!(raised, expected);

@@ -1,4 +1,4 @@
-//! Rules that ship, over what a host records: connections, error rate, slow messages, P99, waiting times.
+//! Shipped rules over what a host records: connections, error rate, slow messages, P99, queue waits.
 
 use crate::watch::{INTERVAL, Watch, brief, record};
 use corelane::config::Config;
@@ -12,12 +12,12 @@ fn good() -> Measured {
     Measured { processing_nanoseconds: MILLISECOND, ..Measured::default() }
 }
 
-/// Ten connections are the threshold, so it is over below nine.
+/// The threshold is ten connections, so the alert ends below nine.
 fn ten_connections() -> Config {
     Config::default().with_high_connection_threshold(10).unwrap()
 }
 
-/// Connects and disconnects until so many are connected.
+/// Connects and disconnects clients until `wanted` are connected.
 fn connect(watch: &Watch, open: &mut Vec<corelane::clients::ClientId>, wanted: usize) {
     while open.len() < wanted {
         open.push(watch.monitor.connect(&format!("client {}", open.len()), "app").unwrap());
@@ -32,7 +32,7 @@ fn connect(watch: &Watch, open: &mut Vec<corelane::clients::ClientId>, wanted: u
 fn connections_and_every_field_of_an_alert() {
     let (mut watch, mut open) = (Watch::standalone(ten_connections()), Vec::new());
     connect(&watch, &mut open, 10);
-    watch.quiet(3); // On the threshold is not above it.
+    watch.quiet(3); // On the threshold is not above the threshold.
     connect(&watch, &mut open, 11);
     let raised = watch.tells("connections", Notification::Raised);
     let Alert { id, name, severity, state, message, details, metric, label_set, .. } = raised.clone();
@@ -52,17 +52,17 @@ fn connections_and_every_field_of_an_alert() {
     let details: Vec<_> = details.iter().map(|(name, value)| (&**name, &**value)).collect();
     assert_eq!(details, expected);
     assert_eq!((raised.threshold, raised.current_value), (10.0, 11.0));
-    // The fourth look; a clock driven by hand starts in 1970.
+    // This is the fourth look. A manual clock starts in 1970.
     assert_eq!((raised.since, raised.raised, raised.resolved), (20_000, Some(20_000), None));
     assert_eq!(watch.figures().current, [raised]);
 
-    // The band: neither above ten nor below nine.
+    // The hysteresis band: neither above ten nor below nine.
     for count in [10, 9, 10, 9] {
         connect(&watch, &mut open, count);
         watch.quiet(1);
         assert_eq!(watch.state("connections"), AlertState::Firing);
     }
-    // Good for one look only, and bad again: told of neither.
+    // Good for one look only, then bad again: neither is notified.
     connect(&watch, &mut open, 8);
     watch.quiet(1);
     assert_eq!(watch.state("connections"), AlertState::Recovering);
@@ -88,14 +88,14 @@ fn a_threshold_changes_while_it_runs() {
     let (mut watch, mut open) = (Watch::standalone(ten_connections()), Vec::new());
     connect(&watch, &mut open, 11);
     watch.tells("connections", Notification::Raised);
-    // By its key: 11 is now in the band, which it has never left upwards.
+    // Changed by the key: 11 is now in the band, which the value has never left upwards.
     watch.monitor.set("high_connection_threshold", "12").unwrap();
     let resolved = watch.tells("connections", Notification::Resolved);
     assert_eq!((resolved.threshold, resolved.current_value), (10.0, 11.0));
     assert!(
         resolved.message.ends_with(" is 11; it was above the threshold of 10, which has since changed to 12")
     );
-    // By the rule. It fires again at once, and is told when the minute's cooldown is over.
+    // Changed by the rule. The alert fires again at once and is notified after the cooldown of a minute.
     watch.monitor.set_threshold("connections", 5.0, 4.0).unwrap();
     watch.quiet(1);
     let current = watch.figures().current.remove(0);
@@ -103,12 +103,12 @@ fn a_threshold_changes_while_it_runs() {
     watch.quiet(10);
     let raised = watch.tells("connections", Notification::Raised);
     assert_eq!((raised.threshold, raised.raised), (5.0, current.raised));
-    // By the key again: what the rule was told does not outlive it.
+    // Changed by the key again: this overrides the rule's own threshold.
     watch.monitor.set("high_connection_threshold", "30").unwrap();
     watch.tells("connections", Notification::Resolved);
     let rule = watch.figures().rules.into_iter().find(|rule| rule.name == "connections").unwrap();
     assert_eq!((rule.trigger, rule.clear), (30.0, 27.0));
-    // The next is over before the cooldown lets it be told: nobody is told of either.
+    // The next alert ends before the end of the cooldown: neither its start nor its end is notified.
     connect(&watch, &mut open, 31);
     watch.quiet(1);
     connect(&watch, &mut open, 0);
@@ -122,10 +122,10 @@ fn a_threshold_changes_while_it_runs() {
     watch.end();
 }
 
-/// A share of the last minute's messages, with a threshold of 5 %: what counts, and what does not.
+/// A share of the last minute's messages with a threshold of 5 %: which messages count and which do not.
 fn share(rule: &str, bad: Measured) {
     let mut watch = Watch::standalone(Config::default());
-    // Too few to say anything.
+    // Too few samples for an alert.
     record(&watch.monitor, 19, "a", bad);
     watch.quiet(15);
     record(&watch.monitor, 90, "a", good());
@@ -137,14 +137,14 @@ fn share(rule: &str, bad: Measured) {
     let clients = if rule == "error_rate" { ", errors from 1 client" } else { "" };
     let text = format!(" is 10 % (of 100 messages{clients}), above the threshold of 5 %");
     assert!(raised.message.ends_with(&text), "{}", raised.message);
-    // The band: above 4.5 %.
+    // The hysteresis band: above 4.5 %.
     record(&watch.monitor, 113, "a", good());
     watch.quiet(3);
     assert_eq!(watch.state(rule), AlertState::Firing);
     record(&watch.monitor, 60, "a", good());
     let resolved = watch.resolves_at_the_third(rule);
     assert_eq!(resolved.current_value, 10.0 / 273.0);
-    // Raised once more. Then the minute passes: nothing is bad any more, and that is told.
+    // Raised once more. Then the minute passes: no message is bad any more, and the end is notified.
     watch.quiet(15);
     record(&watch.monitor, 20, "a", bad);
     watch.raises_at_the_third(rule);
@@ -156,7 +156,7 @@ fn share(rule: &str, bad: Measured) {
         "{}",
         told[0].message
     );
-    // So it is with fewer than a minute's rate needs, however bad they are.
+    // The alert also ends if there are fewer messages than the minute's rate needs, however bad they are.
     watch.quiet(15);
     record(&watch.monitor, 20, "a", bad);
     watch.raises_at_the_third(rule);
@@ -166,7 +166,7 @@ fn share(rule: &str, bad: Measured) {
     watch.end();
 }
 
-/// 50 bad messages of one client, which leaves: looked at twice a second, as in the report of it.
+/// 50 bad messages of one client, which then disconnects. There are two looks per second.
 #[test]
 fn the_junk_of_one_client_that_leaves_is_over_after_its_minute() {
     let mut watch = Watch::standalone(Config::default());
@@ -191,7 +191,7 @@ fn the_junk_of_one_client_that_leaves_is_over_after_its_minute() {
             .ends_with(" is 100 % (of 50 messages, errors from 1 client), above the threshold of 5 %")
     );
     assert_eq!(last.notification, Some(Notification::Resolved));
-    // Three looks; then the minute, to a second, and three looks.
+    // Three looks to raise it; then the minute, to a second, and three looks to resolve it.
     assert!(*raised == 3 && (122..=126).contains(resolved), "{raised} {resolved}");
     assert_eq!(watch.figures().current, []);
     watch.end();
@@ -224,7 +224,7 @@ fn a_rule_can_ask_for_errors_of_several_clients() {
         raised.message.split(" is ").nth(1),
         Some("100 % (of 1001 messages, errors from 3 clients), above the threshold of 50 %")
     );
-    // Their errors leave the minute; those of two remain.
+    // The clients' errors leave the minute; errors of two clients remain.
     watch.hands.advance(Duration::from_secs(40));
     fail(&watch, "ann", 500);
     fail(&watch, "ben", 500);
@@ -244,7 +244,7 @@ fn error_rate() {
 
 #[test]
 fn slow_messages() {
-    // The 99th percentile of handling times has a rule of its own, which this leaves alone.
+    // The 99th percentile of service times has a rule of its own, which these messages do not trigger.
     share(
         "slow_messages",
         Measured {
@@ -255,7 +255,7 @@ fn slow_messages() {
     );
 }
 
-/// A percentile of the last minute, with a threshold of 50 ms. One in a hundred does not make it.
+/// A percentile of the last minute with a threshold of 50 ms. One message in a hundred does not exceed it.
 fn percentile(rule: &str, key: &str, taking: fn(u64) -> Measured) {
     let mut watch = Watch::standalone(Config::default());
     watch.monitor.set(key, "50").unwrap();
@@ -268,7 +268,7 @@ fn percentile(rule: &str, key: &str, taking: fn(u64) -> Measured) {
     assert_eq!(raised.threshold, 50e6);
     assert!((60e6..62e6).contains(&raised.current_value), "{raised:?}");
     assert_eq!((raised.name.as_str(), raised.severity), (rule, Severity::Warning));
-    // The band: from 45 ms on. 60 ms passes out of the minute, and 47 ms takes its place.
+    // The hysteresis band: from 45 ms on. The messages of 60 ms leave the minute, and 47 ms takes their place.
     for _ in 0..20 {
         record(&watch.monitor, 100, "a", taking(47 * MILLISECOND));
         watch.quiet(1);
@@ -276,7 +276,7 @@ fn percentile(rule: &str, key: &str, taking: fn(u64) -> Measured) {
     }
     let current = watch.figures().current.remove(0);
     assert!((47e6..49e6).contains(&current.current_value), "{current:?}");
-    // 47 ms passes out of the minute; then two looks more.
+    // The messages of 47 ms leave the minute; then two more looks.
     let (quiet, told) = watch.until_told(|monitor| record(monitor, 100, "a", taking(10 * MILLISECOND)));
     assert_eq!(brief(&told), [(rule, Notification::Resolved)]);
     assert!((11..=14).contains(&quiet), "after {quiet} looks");
@@ -309,7 +309,7 @@ fn looks_are_as_far_apart_as_the_interval_says() {
     assert_eq!(watch.tick(), []);
     watch.hands.advance(Duration::from_nanos(1));
     assert_eq!(brief(&watch.tick()), [("connections", Notification::Raised)]);
-    // A shorter interval holds at once, for the rules' times as well.
+    // A shorter interval applies at once, also to the times of the rules.
     watch.monitor.set("monitor_interval_ms", "100").unwrap();
     connect(&watch, &mut open, 0);
     let mut told = Vec::new();

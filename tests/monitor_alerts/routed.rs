@@ -1,4 +1,5 @@
-//! Rules that ship, over what a router does: queues, deliveries given up, clients that do not read, handlers that block.
+//! Shipped rules over what a router does: queues, deliveries that are given up, clients that do not read, handlers
+//! that block.
 
 use crate::watch::{INTERVAL, PATIENCE, Watch, brief, until};
 use corelane::clients::ClientId;
@@ -13,7 +14,7 @@ use std::time::Duration;
 
 const OFFER: &[u8] = br#"{"type":"OFFER","dst":"ben"}"#;
 
-/// A router whose one worker the test drives, with its monitor.
+/// A router with one worker that the test drives, and its monitor.
 struct Bench {
     watch: Watch,
     router: Router,
@@ -51,14 +52,14 @@ impl Bench {
         self.port.publish();
     }
 
-    /// Drives the worker until so many records wait for it.
+    /// Drives the worker until `waiting` records wait for it.
     fn cycle_until(&mut self, waiting: u64) {
         while self.router.stats().routing.queue_messages != waiting {
             self.worker.cycle(self.clock.raw());
         }
     }
 
-    /// Takes what was delivered, and acknowledges it.
+    /// Polls and acknowledges the deliveries.
     fn read(&mut self) -> u32 {
         let (mut messages, mut bytes) = (0, 0);
         let each = |event: Event<'_>| {
@@ -73,7 +74,7 @@ impl Bench {
     }
 }
 
-/// Messages may wait as long as they like: their times are another rule's.
+/// Keys that let messages wait without a limit, because other rules concern their times.
 const PATIENT: [(Key, u64); 3] =
     [(Key::MaxQueueWait, 3_600_000), (Key::SlowMessageThreshold, 3_600_000), (Key::HighQueueWait, 3_600_000)];
 
@@ -82,12 +83,12 @@ fn queue_depth() {
     let set = [(Key::HighQueueDepth, 20), (Key::Batch, 1)];
     let mut bench = Bench::new(&[&PATIENT[..], &set].concat());
     bench.submit(20);
-    bench.watch.quiet(4); // On the threshold is not above it.
+    bench.watch.quiet(4); // On the threshold is not above the threshold.
     bench.submit(5);
     let raised = bench.watch.raises_at_the_third("queue_depth");
     assert_eq!((raised.current_value, raised.threshold), (25.0, 20.0));
     assert_eq!(raised.message, "The number of messages in all queues is 25, above the threshold of 20");
-    // The band: down to eighteen.
+    // The hysteresis band: down to eighteen.
     for waiting in [20, 19, 18] {
         bench.cycle_until(waiting);
         bench.watch.quiet(2);
@@ -96,7 +97,7 @@ fn queue_depth() {
     bench.cycle_until(17);
     let resolved = bench.watch.resolves_at_the_third("queue_depth");
     assert_eq!(resolved.current_value, 17.0);
-    // Above it, but not for long enough: nobody hears of it.
+    // Above the threshold, but not for long enough: no notification.
     bench.submit(10);
     bench.watch.quiet(2);
     assert_eq!(bench.watch.state("queue_depth"), AlertState::Pending);
@@ -112,10 +113,10 @@ fn messages_that_wait_for_their_worker() {
         bench.submit(1);
         bench.watch.hands.advance(Duration::from_secs(2));
         bench.cycle_until(0);
-        // Twenty are enough to say it, and it was so from the first on.
+        // Twenty messages are enough for an alert. The value exceeded the threshold from the first message on.
         assert_eq!(bench.watch.tick(), [], "{number}");
     }
-    // The twentieth came with a look.
+    // The twentieth message was recorded at a look.
     bench.watch.quiet(1);
     let raised = bench.watch.tells("queue_wait", Notification::Raised);
     assert!((2e9..2.07e9).contains(&raised.current_value), "{raised:?}");
@@ -137,8 +138,8 @@ fn messages_that_wait_for_their_worker() {
 
 #[test]
 fn egress_full() {
-    // A delivery is 128 bytes: sixty-four fill the ring, sixty-four more the backlog, the rest is given up. Their
-    // senders' messages fail, for which there is another rule.
+    // A delivery takes 128 bytes: sixty-four fill the ring, sixty-four more the backlog, the rest is given up. The
+    // senders' messages fail, which concerns another rule.
     let mut bench = Bench::new(&[
         (Key::MaxMessage, 64),
         (Key::RingBytes, 8192),
@@ -159,7 +160,7 @@ fn egress_full() {
     while bench.read() > 0 {
         bench.worker.cycle(bench.clock.raw());
     }
-    // They were in the last minute until that is over.
+    // The failures count in the last minute until the minute has passed.
     bench.watch.quiet(11);
     let (_, told) = bench.watch.until_told(|_| ());
     assert_eq!(brief(&told), [("egress_full", Notification::Resolved)]);
@@ -179,7 +180,7 @@ fn credit_exhausted() {
     let raised = bench.watch.tells("credit_exhausted", Notification::Raised);
     assert_eq!((raised.current_value, raised.severity), (3.0, Severity::Info));
     assert_eq!(bench.read(), 2);
-    // Having read again, the client can be sent to.
+    // After the client has acknowledged, it can get messages again.
     bench.submit(2);
     bench.cycle_until(0);
     assert_eq!(bench.read(), 2);
@@ -217,7 +218,7 @@ fn worker_stalled() {
     port.publish();
     entered.recv_timeout(PATIENCE).unwrap();
     assert_eq!(watch.tick(), []);
-    // The clock goes on, and the router's own thread sees what that means.
+    // The clock advances, and the router's own thread notices the stall.
     hands.advance(Duration::from_millis(9));
     until(|| stalled() == 1);
     let raised = watch.tells("worker_stalled", Notification::Raised);
@@ -233,7 +234,7 @@ fn worker_stalled() {
     watch.end();
 }
 
-/// A worker that ends without a stop does not come back: told once, and not over. (I9)
+/// A worker that ends without a stop never returns: one notification, and the alert does not end. (I9)
 #[test]
 fn worker_lost() {
     let (clock, hands) = Clock::manual();

@@ -1,4 +1,4 @@
-//! A monitor whose clock and looks are the test's, with a callback and a poll that must be told the same.
+//! A monitor whose clock and looks the test controls. A callback and a poll must get the same notifications.
 
 use corelane::clock::{Clock, ManualClock};
 use corelane::config::Config;
@@ -9,29 +9,29 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::sync::{RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::{Duration, Instant};
 
-/// `monitor_interval_ms`, as it is unless set.
+/// The default of `monitor_interval_ms`.
 pub const INTERVAL: Duration = Duration::from_secs(5);
-/// A bound for what must come, however busy the machine is.
+/// Time limit for something that must happen, however busy the machine is.
 pub const PATIENCE: Duration = Duration::from_secs(60);
 
-/// Memory and processor time are the whole process's: the tests of these run while no other does.
+/// Memory and processor time are figures of the whole process: tests of these figures run while no other test does.
 static TURN: RwLock<()> = RwLock::new(());
 
-/// Held by a test that goes by the process's figures.
+/// Held by a test that depends on the process's figures.
 pub fn alone() -> RwLockWriteGuard<'static, ()> {
     TURN.write().unwrap_or_else(|poisoned| poisoned.into_inner())
 }
 
-/// Held by all others.
+/// Held by all other tests.
 fn among_others() -> RwLockReadGuard<'static, ()> {
     TURN.read().unwrap_or_else(|poisoned| poisoned.into_inner())
 }
 
-/// Waits until it is so.
+/// Waits until the condition holds.
 pub fn until(what: impl Fn() -> bool) {
     let start = Instant::now();
     while !what() {
-        assert!(start.elapsed() < PATIENCE, "it never came");
+        assert!(start.elapsed() < PATIENCE, "the condition never held");
         std::thread::sleep(Duration::from_millis(1));
     }
 }
@@ -41,9 +41,9 @@ pub struct Watch {
     pub hands: ManualClock,
     poll: AlertPoll,
     heard: Receiver<Alert>,
-    /// Told so far: raised, resolved, repeated.
+    /// The numbers of notifications so far: raised, resolved, repeated.
     told: [u64; 3],
-    /// Not in tests that run alone.
+    /// `None` in tests that run alone.
     _turn: Option<RwLockReadGuard<'static, ()>>,
 }
 
@@ -54,7 +54,7 @@ impl Watch {
         Self::of(Monitor::with_clock(config, clock).unwrap(), hands)
     }
 
-    /// Without the rules over the process, which this test does not rule.
+    /// A watch without the rules over the process, whose figures the test does not control.
     pub fn of(monitor: Monitor, hands: ManualClock) -> Self {
         for rule in ["memory", "cpu"] {
             monitor.remove_rule(rule).unwrap();
@@ -65,16 +65,16 @@ impl Watch {
     pub fn with_all_rules(monitor: Monitor, hands: ManualClock) -> Self {
         let (sender, heard) = channel();
         let sender = std::sync::Mutex::new(sender);
-        // Who no longer hears is no defect of the monitor's.
+        // A send error only means that the test has dropped the receiver.
         monitor.on_alert(move |alert| drop(sender.lock().unwrap().send(alert.clone()))).unwrap();
         let poll = monitor.alerts().unwrap();
         Self { monitor, hands, poll, heard, told: [0; 3], _turn: None }
     }
 
-    /// Looks now, if a look is due, and gives what both listeners were told.
+    /// Ticks, which looks if a look is due. Returns the notifications that both listeners got.
     pub fn tick(&mut self) -> Vec<Alert> {
         self.monitor.tick();
-        // A poll has it once the tick is over; the callback's thread may need a while.
+        // A poll has the notification when the tick returns; the callback's thread may need some time.
         let told: Vec<_> = std::iter::from_fn(|| self.poll.next()).collect();
         for alert in &told {
             assert_eq!(self.heard.recv_timeout(PATIENCE).as_ref(), Ok(alert));
@@ -85,7 +85,7 @@ impl Watch {
             }
         }
         let AlertFigures { raised, resolved, repeated, .. } = self.figures();
-        // Whoever was not told yet, or never will be, is not counted here: see `withheld`.
+        // Alerts that are not yet notified, or never will be, are not counted here; see `withheld`.
         assert!(self.told[0] <= raised && self.told[1] <= resolved && self.told[2] == repeated);
         told
     }
@@ -96,7 +96,7 @@ impl Watch {
         self.tick()
     }
 
-    /// So many looks that tell nothing.
+    /// Performs `looks` looks that must cause no notification.
     pub fn quiet(&mut self, looks: usize) {
         for number in 0..looks {
             let told = self.look();
@@ -104,14 +104,14 @@ impl Watch {
         }
     }
 
-    /// The next look tells one thing, and which.
+    /// The next look must cause exactly this notification.
     pub fn tells(&mut self, id: &str, notification: Notification) -> Alert {
         let mut told = self.look();
         assert_eq!(brief(&told), [(id, notification)]);
         told.remove(0)
     }
 
-    /// What jumps must stay bad for two more looks.
+    /// A value that rises must stay bad for two more looks before the alert is raised.
     pub fn raises_at_the_third(&mut self, id: &str) -> Alert {
         self.quiet(1);
         assert_eq!(self.state(id), AlertState::Pending);
@@ -122,7 +122,7 @@ impl Watch {
         alert
     }
 
-    /// What is good again must stay so for two more looks.
+    /// A value that is good again must stay good for two more looks before the alert is resolved.
     pub fn resolves_at_the_third(&mut self, id: &str) -> Alert {
         self.quiet(1);
         assert_eq!(self.state(id), AlertState::Recovering);
@@ -133,7 +133,8 @@ impl Watch {
         alert
     }
 
-    /// Looks, doing `before` each time, until something is told; gives how many looks told nothing.
+    /// Performs looks, with `before` ahead of each, until there is a notification. Returns the number of looks
+    /// without one, and the notifications.
     pub fn until_told(&mut self, mut before: impl FnMut(&Monitor)) -> (usize, Vec<Alert>) {
         for number in 0..100 {
             before(&self.monitor);
@@ -142,21 +143,21 @@ impl Watch {
                 return (number, told);
             }
         }
-        panic!("nothing was told: {:?}", self.figures());
+        panic!("there was no notification: {:?}", self.figures());
     }
 
     pub fn figures(&self) -> AlertFigures {
         self.monitor.snapshot().alerts
     }
 
-    /// Where an alert is now.
+    /// The current state of an alert.
     pub fn state(&self, id: &str) -> AlertState {
         let figures = self.figures();
         let mut all = figures.current.iter().chain(&figures.pending);
         all.find(|alert| alert.id == id).map_or(AlertState::Resolved, |alert| alert.state)
     }
 
-    /// Ends: the figures say what was told, and nothing else comes.
+    /// Ends the watch: the figures must match the notifications, and there must be no others.
     pub fn end(self) {
         let figures = self.figures();
         assert_eq!([figures.raised - figures.withheld, figures.resolved - figures.withheld], self.told[..2]);
@@ -170,12 +171,12 @@ impl Watch {
     }
 }
 
-/// Which alerts were told, and what of them.
+/// The ids and the kinds of the notifications.
 pub fn brief(told: &[Alert]) -> Vec<(&str, Notification)> {
     told.iter().map(|alert| (alert.id.as_str(), alert.notification.unwrap())).collect()
 }
 
-/// Records so many messages alike.
+/// Records `count` equal messages.
 pub fn record(monitor: &Monitor, count: usize, message_type: &str, measured: Measured) {
     for _ in 0..count {
         monitor.record(&RecordedMessage {

@@ -1,5 +1,5 @@
-//! An allocator that counts for each thread by itself, so that tests beside each other do not count each other's; and the
-//! tests that recording allocates nothing.
+//! An allocator that counts per thread, so that concurrent tests do not count each other's allocations, and the tests
+//! that recording allocates nothing.
 
 use corelane::config::Config;
 use corelane::monitor::Monitor;
@@ -10,41 +10,41 @@ use std::cell::Cell;
 struct Counting;
 
 thread_local! {
-    /// Allocations, and bytes taken less bytes given back.
+    /// The number of allocations, and the bytes allocated minus the bytes freed.
     static COUNTED: Cell<(u64, i64)> = const { Cell::new((0, 0)) };
 }
 
 fn count(allocations: u64, bytes: i64) {
-    // A thread that ends may allocate when this is gone.
+    // A thread that ends may allocate after this variable is destroyed.
     let _ = COUNTED.try_with(|counted| {
         let (all, live) = counted.get();
         counted.set((all + allocations, live + bytes));
     });
 }
 
-// SAFETY: forwards every call to the system's allocator unchanged.
+// SAFETY: forwards every call unchanged to the system allocator.
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         count(1, layout.size() as i64);
-        // SAFETY: the caller's contract, forwarded.
+        // SAFETY: the caller upholds the contract of `alloc`, which is forwarded unchanged.
         unsafe { System.alloc(layout) }
     }
 
     unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
         count(1, layout.size() as i64);
-        // SAFETY: the caller's contract, forwarded.
+        // SAFETY: the caller upholds the contract of `alloc_zeroed`, which is forwarded unchanged.
         unsafe { System.alloc_zeroed(layout) }
     }
 
     unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
         count(0, -(layout.size() as i64));
-        // SAFETY: the caller's contract, forwarded.
+        // SAFETY: the caller upholds the contract of `dealloc`, which is forwarded unchanged.
         unsafe { System.dealloc(pointer, layout) }
     }
 
     unsafe fn realloc(&self, pointer: *mut u8, layout: Layout, size: usize) -> *mut u8 {
         count(1, size as i64 - layout.size() as i64);
-        // SAFETY: the caller's contract, forwarded.
+        // SAFETY: the caller upholds the contract of `realloc`, which is forwarded unchanged.
         unsafe { System.realloc(pointer, layout, size) }
     }
 }
@@ -52,12 +52,12 @@ unsafe impl GlobalAlloc for Counting {
 #[global_allocator]
 static ALLOCATOR: Counting = Counting;
 
-/// Allocations of this thread so far.
+/// The number of allocations of this thread so far.
 pub fn allocations() -> u64 {
     COUNTED.get().0
 }
 
-/// Bytes that this thread has taken and not given back.
+/// The bytes that this thread has allocated and not freed.
 pub fn live_bytes() -> i64 {
     COUNTED.get().1
 }
@@ -65,7 +65,7 @@ pub fn live_bytes() -> i64 {
 const TYPES: [&str; 4] = ["offer", "answer", "candidate", "leave"];
 const CLIENTS: [&str; 3] = ["ann", "ben", "eve"];
 
-/// Quick ones and slow ones, good ones and bad ones.
+/// A mix of fast and slow, successful and failed messages.
 fn measured(number: usize) -> Measured {
     Measured {
         failed: number.is_multiple_of(7),
@@ -101,7 +101,7 @@ fn recording_allocates_nothing_after_a_series_first_message() {
     assert!(recorder.is_alone());
     let labels = TYPES.map(|name| recorder.labels("test", name, "app"));
     let clients = CLIENTS.map(|name| monitor.connect(name, "app").unwrap());
-    // In order: by name, by labels, by a recorder of one's own.
+    // The ways to record, in order: by name, by labels, by a recorder of the thread.
     let mut record = |way: usize, number: usize| {
         let (labels, client) = (labels[number % 4], Some(clients[number % 3]));
         match way {

@@ -1,4 +1,5 @@
-//! Ends at awkward moments: a router before its monitor, a monitor inside its own callback, threads over and over.
+//! Ends at awkward moments: a router before its monitor, a monitor inside its own callback, repeated starts and stops
+//! of threads.
 
 use crate::PATIENCE;
 use corelane::config::Config;
@@ -9,27 +10,27 @@ use std::sync::mpsc::channel;
 use std::sync::{Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
-/// Those that look at which threads there are, one at a time.
+/// Runs the tests that look at the process's threads one at a time.
 static TURN: Mutex<()> = Mutex::new(());
 
 fn turn() -> MutexGuard<'static, ()> {
     TURN.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
 }
 
-/// Threads whose names begin so.
+/// The number of threads whose names begin with `name`.
 fn threads(name: &str) -> usize {
     let names = std::fs::read_dir("/proc/self/task").unwrap().filter_map(|task| {
-        // One that has just ended has no name any more.
+        // A thread that has just ended has no name.
         std::fs::read_to_string(task.ok()?.path().join("comm")).ok()
     });
     names.filter(|one| one.starts_with(name)).count()
 }
 
-/// Waits until it is so.
+/// Waits until the condition holds.
 fn until(what: impl Fn() -> bool) {
     let start = Instant::now();
     while !what() {
-        assert!(start.elapsed() < PATIENCE, "it never came");
+        assert!(start.elapsed() < PATIENCE, "the condition never held");
         std::thread::sleep(Duration::from_millis(1));
     }
 }
@@ -71,7 +72,7 @@ fn a_monitor_goes_on_when_its_router_is_gone() {
         stats.types.iter().flatten().filter(|one| one.name == "offer").map(|one| one.total).sum()
     };
     assert_eq!(offers(&after), 100);
-    // The host goes on as well.
+    // The host continues to record.
     let message =
         RecordedMessage { message_type: "offer", protocol: "generic", ..RecordedMessage::default() };
     monitor.record(&message);
@@ -84,7 +85,7 @@ fn a_monitor_goes_on_when_its_router_is_gone() {
     );
     monitor.reset();
     assert_eq!(monitor.snapshot().messages.as_ref().unwrap().total, 0);
-    // And a recorder outlives the last handle of the monitor.
+    // A recorder outlives the last handle of the monitor.
     drop(monitor);
     recorder.record(labels, None, Measured::default());
 }
@@ -99,13 +100,13 @@ fn a_monitor_is_dropped_inside_its_callback() {
     let (sender, dropped) = channel();
     let sender = Mutex::new(sender);
     let its = std::sync::Arc::clone(&last);
-    // The test's own handle is given up before the alert can come.
+    // The test drops its own handle before the alert can be raised.
     let (go, wait) = channel::<()>();
     let wait = Mutex::new(wait);
     monitor
         .on_alert(move |alert| {
             if alert.name != "connections" {
-                return; // A busy machine may have alerts of its own.
+                return; // A busy machine may cause other alerts.
             }
             wait.lock().unwrap().recv().unwrap();
             let last = its.lock().unwrap().take();
@@ -122,7 +123,7 @@ fn a_monitor_is_dropped_inside_its_callback() {
     dropped.recv_timeout(PATIENCE).unwrap();
     until(|| poll.is_closed());
     assert!(last.lock().unwrap().is_none());
-    // Neither thread stays behind.
+    // Both threads have ended.
     until(|| threads(MONITOR) + threads("corelane-alert") == 0);
 }
 
@@ -147,7 +148,7 @@ fn a_monitor_is_asked_inside_its_callback() {
     monitor.start().unwrap();
     let connections = || seen.recv_timeout(PATIENCE).unwrap();
     while connections() != ("connections".to_owned(), 2) {}
-    // The callback has a handle of its monitor: it is for the host to take it away.
+    // The callback has a handle of its monitor, so the host must remove the callback.
     assert!(monitor.remove_alert_callback(id, PATIENCE));
     drop(monitor);
     until(|| threads(MONITOR) + threads("corelane-alert") == 0);
@@ -167,10 +168,10 @@ fn it_starts_and_stops_as_often_as_one_likes() {
         assert_eq!(monitor.snapshot().messages.as_ref().unwrap().total, round + 1);
     }
     until(|| threads(MONITOR) == 0);
-    // Once stopped, it looks only when asked.
+    // After the stop the monitor looks only when a snapshot is requested.
     let before = ticks();
     assert_eq!(ticks(), before + 1);
-    // From several threads at once, there is one thread at the most.
+    // Starts from several threads at once create at most one thread.
     std::thread::scope(|scope| {
         for _ in 0..4 {
             scope.spawn(|| {
@@ -198,7 +199,7 @@ fn monitors_come_and_go_and_leave_nothing() {
         monitor.start().unwrap();
         monitor.connect("ann", "").unwrap();
         drop(monitor);
-        // Its thread may be in the middle of a tick.
+        // The monitor's thread may be in the middle of a tick.
         until(|| poll.is_closed());
     }
     until(|| threads(MONITOR) + threads("corelane-alert") == 0);

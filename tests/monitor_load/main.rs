@@ -1,5 +1,5 @@
-//! A monitor under load: many threads that come and go, names without end, extreme values, snapshots in the middle of it
-//! all, and lives that end at awkward moments. Exact totals, bounded memory. Rows M1, M4 to M7, A3; invariants I2, I3.
+//! A monitor under load: many short-lived threads, an unlimited number of names, extreme values, snapshots meanwhile,
+//! and ends at awkward moments. Exact totals, bounded memory. Rows M1, M4 to M7, A3; invariants I2, I3.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test")]
 
@@ -10,5 +10,5 @@ mod snapshots;
 mod threads;
 mod values;
 
-/// A bound for what must come, however busy the machine is.
+/// Time limit for something that must happen, however busy the machine is.
 const PATIENCE: std::time::Duration = std::time::Duration::from_secs(60);

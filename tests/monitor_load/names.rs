@@ -1,4 +1,4 @@
-//! 100,000 distinct names of each kind: as many series as are allowed, exact totals, and not a byte for the rest.
+//! 100,000 distinct names of each kind: as many series as are allowed, exact totals, and no memory for the rest.
 
 use crate::counting::live_bytes;
 use corelane::clock::Clock;
@@ -38,13 +38,13 @@ fn config() -> Config {
         .unwrap()
 }
 
-/// Messages, failed, bytes and time, of all series together.
+/// Messages, failures, bytes and time of all series together.
 fn sums(series: &[SeriesFigures]) -> [u64; 4] {
     let each = series.iter().map(|one| [one.total, one.failed, one.bytes, one.total_nanoseconds]);
     each.fold([0; 4], |sum, one| std::array::from_fn(|place| sum[place] + one[place]))
 }
 
-/// So many series with a name of their own, one message each, and `other` with the rest.
+/// Checks that `own` series have their own name and one message each, and that `other` has the rest.
 fn folds(series: &[SeriesFigures], own: u64) {
     assert_eq!(series.len() as u64, own + 1);
     assert_eq!((series[0].name.as_str(), series[0].total), ("other", NAMES - own));
@@ -63,7 +63,7 @@ fn names_without_end_fold_into_other_and_take_nothing() {
         hands.advance(Duration::from_secs(1));
         monitor.tick();
     };
-    // More than fit, and all that comes with them: windows, alerts, slow messages, a snapshot.
+    // More names than fit, with windows, alerts, slow messages and a snapshot.
     let first = NAMES / 10;
     for number in 0..first {
         record(&monitor, number);
@@ -81,11 +81,11 @@ fn names_without_end_fold_into_other_and_take_nothing() {
     }
     tick();
     drop(monitor.snapshot());
-    // Ten samples more in each history, and nothing for the ninety thousand names.
+    // Each history grows by ten samples; the ninety thousand names take no memory.
     let grown = live_bytes() - filled;
     assert!(grown < 100_000, "{grown} bytes more");
-    // All of it is within what the configuration says that it may come to; the rest of a router, which that says as
-    // well, is left out by taking the parts that a monitor has.
+    // The memory is within the budget that the configuration states. Only the parts of the budget that belong to a
+    // monitor are counted.
     let most = Builder::new(config()).budget().metrics + monitor.bytes_at_most();
     let taken = (live_bytes() - start) as u64;
     assert!(taken <= most, "{taken} bytes, of at most {most}");
@@ -105,13 +105,13 @@ fn names_without_end_fold_into_other_and_take_nothing() {
         [TYPES, PROTOCOLS, APPLICATIONS, CLIENTS].map(|own| Some(NAMES - own))
     );
     assert_eq!(stats.clients.as_ref().unwrap().tracked, CLIENTS);
-    // Windows: 64 of them, two for all messages; the rest of the series has none.
+    // There are 64 windows, two of them for all messages. The other series have none.
     let series = [&stats.types, &stats.protocols, &stats.applications].map(|series| series.iter().flatten());
     let windowed = series.into_iter().flatten().filter(|one| one.windows.is_some()).count() as u64;
     assert_eq!(windowed, 64 - 2);
     let all = TYPES + PROTOCOLS + APPLICATIONS + 3;
     assert_eq!(folded.windows, Some(all - windowed));
-    // What the report says that the monitor takes is no more than it does, and of the same size.
+    // The monitor's size in the report is at most its actual size, and of the same magnitude.
     assert!(stats.monitor.bytes <= taken, "{} of {taken}", stats.monitor.bytes);
     drop(stats);
     drop(monitor);

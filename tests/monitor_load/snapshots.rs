@@ -1,4 +1,5 @@
-//! Snapshots while threads record as fast as they can: no figure of one contradicts another, and none goes back.
+//! Snapshots while threads record as fast as they can: the figures of a snapshot are consistent, and no figure
+//! decreases.
 
 use corelane::config::Config;
 use corelane::monitor::{Monitor, MonitorStats, SeriesFigures};
@@ -14,12 +15,12 @@ fn measured(number: u64) -> Measured {
         failed: number.is_multiple_of(5),
         bytes: 10,
         queue_wait_nanoseconds: number % 1_000,
-        // Some in every named span, and some that are slow.
+        // Some messages in every named span, and some slow ones.
         processing_nanoseconds: (number % 10_000) * 1_000_000,
     }
 }
 
-/// Records until told to stop; two threads by recorders, two by the monitor. Says how much.
+/// Records until it is stopped: two threads with recorders, two through the monitor. Returns the number of messages.
 fn record(monitor: &Monitor, thread: u64, stop: &AtomicBool) -> u64 {
     let mut recorder = thread.is_multiple_of(2).then(|| monitor.recorder());
     let clients = ["ann", "ben"].map(|name| monitor.client(name));
@@ -54,7 +55,8 @@ fn four_threads<'scope>(
     (0..4).map(|thread| scope.spawn(move || record(monitor, thread, stop))).collect()
 }
 
-/// Stops the recording threads, when a test's assertion fails as well: they are waited for.
+/// Stops the recording threads when it is dropped, also if an assertion of the test fails, because the scope joins
+/// them.
 struct AtEnd<'a>(&'a AtomicBool);
 
 impl Drop for AtEnd<'_> {
@@ -63,7 +65,7 @@ impl Drop for AtEnd<'_> {
     }
 }
 
-/// Every number in it, with the way there.
+/// Calls `each` for every number in the value, with its path.
 fn numbers(value: &serde_json::Value, way: &str, each: &mut dyn FnMut(&str, u64)) {
     match value {
         serde_json::Value::Number(number) => number.as_u64().into_iter().for_each(|number| each(way, number)),
@@ -75,13 +77,13 @@ fn numbers(value: &serde_json::Value, way: &str, each: &mut dyn FnMut(&str, u64)
     }
 }
 
-/// What holds within one snapshot.
+/// Checks the consistency of one snapshot.
 fn holds(stats: &MonitorStats) {
     let messages = stats.messages.as_ref().unwrap();
     assert_eq!(messages.succeeded + messages.failed + messages.expired, messages.total);
     let failed: u64 = messages.failures.iter().map(|(_, count)| count).sum();
     assert_eq!(failed, messages.failed + messages.expired);
-    // What is counted last of a message is read first: it may be missing, and is never ahead.
+    // The part of a message that is counted last is read first: it may be missing, and is never ahead.
     assert!(messages.total <= messages.latency.count);
     assert!(messages.slow <= messages.latency.count);
     for latency in [&messages.latency, &messages.queue_wait] {
@@ -96,7 +98,7 @@ fn holds(stats: &MonitorStats) {
             assert!(window.count <= messages.latency.count.max(messages.queue_wait.count));
             assert!(window.errors <= window.count && window.slow <= window.count, "{window:?}");
         }
-        // Nothing is an hour old yet.
+        // No message is an hour old.
         assert_eq!(windows.last_hour.count, windows.last_day.count);
     }
     assert_eq!(messages.windows.last_hour.count, messages.latency.count);
@@ -116,14 +118,14 @@ fn holds(stats: &MonitorStats) {
     let listed: u64 = stats.slow_messages.as_ref().unwrap().entries.iter().map(|entry| entry.count).sum();
     assert!(
         listed <= stats.slow_messages.as_ref().unwrap().total,
-        "what is written down has been counted: {listed}"
+        "every listed message has been counted: {listed}"
     );
     numbers(&serde_json::to_value(stats).unwrap(), "", &mut |way, number| {
         assert!(number < 1 << 63, "{way} is {number}");
     });
 }
 
-/// What only grows, from one to the next.
+/// The figures that never decrease.
 fn grown(stats: &MonitorStats) -> Vec<u64> {
     let messages = stats.messages.as_ref().unwrap();
     let all = [messages.total, messages.succeeded, messages.failed, messages.slow, messages.bytes_in];
@@ -142,7 +144,7 @@ fn no_snapshot_contradicts_itself_or_the_one_before() {
     for name in ["ann", "ben"] {
         monitor.connect(name, "app").unwrap();
     }
-    // So that no series comes up between two snapshots.
+    // Create all series, so that no series appears between two snapshots.
     for message_type in TYPES {
         monitor.labels("test", message_type, "app");
     }
@@ -164,7 +166,7 @@ fn no_snapshot_contradicts_itself_or_the_one_before() {
                 monitor.tick();
             }
         }
-        assert!(progress > 0, "nothing was recorded meanwhile");
+        assert!(progress > 0, "no message was recorded meanwhile");
         drop(end);
         threads.into_iter().map(|thread| thread.join().unwrap()).sum()
     });
@@ -188,7 +190,7 @@ fn a_reset_in_the_middle_loses_nothing_and_counts_nothing_twice() {
         let threads = four_threads(scope, &monitor, &stop);
         let end = AtEnd(&stop);
         for round in 0..50 {
-            // Recorded since the reset before, so that each leaves something behind.
+            // Wait for a message since the previous reset, so that each reset leaves something behind.
             while monitor.snapshot().messages.as_ref().unwrap().total == 0 {
                 std::thread::yield_now();
             }
@@ -203,8 +205,9 @@ fn a_reset_in_the_middle_loses_nothing_and_counts_nothing_twice() {
         drop(end);
         (threads.into_iter().map(|thread| thread.join().unwrap()).sum::<u64>(), before)
     });
-    // Of what is shown after the last reset nothing was recorded before it. Counts are read before times, so what was
-    // recorded between the two may have its outcome after the reset and its time before it; never the other way round.
+    // No message recorded before the last reset is included. Counts are read before times, so a message that is
+    // recorded between the two may have its outcome after the reset and its time before it, but never the other way
+    // round.
     let rest = monitor.snapshot().messages;
     assert!(before <= rest.as_ref().unwrap().total && rest.as_ref().unwrap().total < recorded);
     assert_eq!(

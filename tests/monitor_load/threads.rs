@@ -1,4 +1,4 @@
-//! 64 threads that start, record in every way there is, and end: exact totals, however few recorders there are.
+//! 64 threads that start, record in every way, and end: exact totals, however few recorders there are.
 
 use corelane::clock::Clock;
 use corelane::config::Config;
@@ -8,25 +8,25 @@ use std::collections::BTreeMap;
 use std::sync::Barrier;
 
 const THREADS: u64 = 64;
-/// By each thread in each way.
+/// The number of messages of each thread in each way.
 const MESSAGES: u64 = 500;
 const RECORDERS: usize = 8;
 const MILLISECOND: u64 = 1_000_000;
 
-/// What one thread records as its so-manieth message.
+/// The message with index `number` that a thread records.
 fn nth(thread: u64, number: u64) -> (String, String, String, String, Measured) {
     let measured = Measured {
         failed: (thread + number).is_multiple_of(4),
         bytes: 100 + number,
         queue_wait_nanoseconds: number * 1_000,
-        // From nothing to 12 s, so that there are some in each named span.
+        // From zero to 12 s, so that every named span has some.
         processing_nanoseconds: (number * number * 50) * (thread + 1) * 15,
     };
     let name = |kind: &str, count: u64| format!("{kind}{}", (thread + number) % count);
     (name("type", 5), name("protocol", 2), name("app", 3), name("client", 7), measured)
 }
 
-/// What a series should come to.
+/// The expected figures of a series.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 struct Sum {
     total: u64,
@@ -51,7 +51,7 @@ impl Sum {
     }
 }
 
-/// What all of it should come to, by type, protocol, application and client, and by named span.
+/// The expected figures by type, protocol, application and client, and by named span.
 #[derive(Debug, Default)]
 struct Model {
     all: Sum,
@@ -82,7 +82,7 @@ impl Model {
         model
     }
 
-    /// All of it; a client's figures may miss `missed` messages.
+    /// Checks all figures. A client's figures may miss `missed` messages.
     fn check(&self, stats: &MonitorStats, missed: u64) {
         let Self { all, by_name: [types, protocols, applications, clients], spans } = self;
         let messages = stats.messages.as_ref().unwrap();
@@ -95,7 +95,7 @@ impl Model {
         assert_eq!(messages.failures.counted(), [("reported", all.failed)]);
         let buckets: Vec<_> = messages.buckets.iter().map(|bucket| bucket.count).collect();
         assert_eq!(buckets, spans);
-        assert!(spans.iter().all(|count| *count > 0), "a span that nothing is in: {spans:?}");
+        assert!(spans.iter().all(|count| *count > 0), "a span without messages: {spans:?}");
         let windows = &messages.windows;
         for window in [&windows.last_minute, &windows.last_hour, &windows.last_day] {
             assert_eq!((window.count, window.errors, window.slow), (all.total, all.failed, all.slow));
@@ -104,7 +104,7 @@ impl Model {
         for (shown, expected) in
             [(&stats.types, types), (&stats.protocols, protocols), (&stats.applications, applications)]
         {
-            // The first is `other`, which nothing was folded into.
+            // The first series is `other`, into which nothing was folded.
             assert_eq!(
                 (shown.as_ref().unwrap()[0].name.as_str(), shown.as_ref().unwrap()[0].total),
                 ("other", 0)
@@ -134,7 +134,7 @@ impl Model {
             let expected =
                 (sum.total, sum.failed, sum.bytes, Some((sum.nanoseconds + sum.waited) / sum.total));
             assert!(sum.total - missed <= client.messages && client.messages <= sum.total, "{client:?}");
-            assert!(missed > 0 || figures == expected, "{client:?}, and not {expected:?}");
+            assert!(missed > 0 || figures == expected, "{client:?}, expected {expected:?}");
             assert_eq!(client.maximum_nanoseconds, sum.maximum);
         }
         assert_eq!(stats.slow_messages.as_ref().unwrap().total, all.slow);
@@ -147,7 +147,7 @@ impl Model {
     }
 }
 
-/// All threads at once: each takes a recorder, and only when all have one does the recording begin.
+/// All threads at once: each takes a recorder, and recording begins when all have one.
 fn wave(monitor: &Monitor) {
     let ready = Barrier::new(THREADS as usize);
     let alone: usize = std::thread::scope(|scope| {
@@ -187,7 +187,7 @@ fn threads_that_come_and_go_lose_nothing() {
         wave(&monitor);
         Model::of(waves).check(&monitor.snapshot(), 0);
     }
-    // Their recorders are free again, and what they recorded goes with a reset only.
+    // The recorders are free again, and only a reset removes what they recorded.
     assert!(monitor.recorder().is_alone());
     monitor.reset();
     assert_eq!(
@@ -198,8 +198,8 @@ fn threads_that_come_and_go_lose_nothing() {
         (0, 0)
     );
     wave(&monitor);
-    // Each thread that finds a client's figures older than the reset clears them: what others counted there just then is
-    // gone from them, and from them alone.
+    // Every thread that finds a client's figures older than the reset clears them. Messages that other threads count
+    // there at that moment are missing from the client's figures, and only from those.
     Model::of(1).check(&monitor.snapshot(), 2 * THREADS);
 }
 
@@ -218,7 +218,7 @@ fn recorders_move_between_threads() {
         .unwrap();
     }
     drop(recorder);
-    // Another one goes on with its cells.
+    // The next recorder continues with the same cells.
     monitor.recorder().record(labels, None, Measured::default());
     let stats = monitor.snapshot();
     assert_eq!(

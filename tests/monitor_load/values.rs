@@ -1,4 +1,5 @@
-//! 0, 1, 2^36 and the largest number, in every place where a host gives one; of a duration the largest that can be.
+//! 0, 1, 2^36 and the largest number, in every place where a host passes a number; for a duration, the largest
+//! allowed one.
 
 use corelane::clock::Clock;
 use corelane::config::Config;
@@ -11,7 +12,7 @@ const VALUES: [u64; 4] = [0, 1, 1 << 36, u64::MAX];
 /// Longer durations are refused.
 const LONGEST: u64 = (1 << 62) - 1;
 
-/// Each value for itself.
+/// The value as bytes and, up to the limit, as both durations.
 fn measured(value: u64) -> Measured {
     let time = value.min(LONGEST);
     Measured { failed: false, bytes: value, queue_wait_nanoseconds: time, processing_nanoseconds: time }
@@ -32,8 +33,7 @@ fn each_value_is_counted_and_none_harms_the_others() {
     let monitor = Monitor::new(Config::default()).unwrap();
     let mut recorder = monitor.recorder();
     let labels = recorder.labels("test", "type", "app");
-    // Through shared cells, of one thread and of another, and through cells of one's own: what each sum comes to is
-    // more than a number holds.
+    // Through the shared cells of two threads and through a recorder's own cells. Each sum exceeds 64 bits.
     for value in VALUES {
         monitor.record(&message(value));
         std::thread::scope(|scope| scope.spawn(|| monitor.record(&message(value))).join().unwrap());
@@ -46,7 +46,7 @@ fn each_value_is_counted_and_none_harms_the_others() {
         assert_eq!((messages.total, messages.succeeded, messages.slow), (12, 12, 6), "{round}");
         for latency in [&messages.latency, &messages.queue_wait, &stats.types.as_ref().unwrap()[1].latency] {
             assert_eq!((latency.count, latency.minimum, latency.maximum), (12, Some(0), Some(LONGEST)));
-            // Cells are exact for small numbers, and what is past the last one says the largest.
+            // Cells are exact for small numbers. Beyond the last cell the percentile is the largest value.
             assert_eq!((latency.p50, latency.p99), (Some(1), Some(LONGEST)));
         }
         let buckets: Vec<_> = messages.buckets.iter().map(|bucket| bucket.count).collect();
@@ -63,7 +63,7 @@ fn each_value_is_counted_and_none_harms_the_others() {
             assert!(monitor.report(format).contains("type"));
         }
     }
-    // They go with a reset like all others.
+    // A reset clears them like all other figures.
     monitor.reset();
     monitor.record(&message(1));
     let messages = monitor.snapshot().messages.unwrap();
@@ -72,7 +72,7 @@ fn each_value_is_counted_and_none_harms_the_others() {
     assert_eq!(messages.latency.distribution.sum(), 1);
 }
 
-/// Once from each of four threads and once by a recorder: each sum can be told, and all of them together cannot.
+/// Once from each of four threads and once by a recorder: each sum fits into 64 bits, and the total does not.
 #[test]
 fn the_largest_number_once_from_each_thread() {
     let monitor = Monitor::new(Config::default()).unwrap();
@@ -91,7 +91,7 @@ fn the_largest_number_once_from_each_thread() {
     let messages = monitor.snapshot().messages.unwrap();
     assert_eq!((messages.total, messages.slow, messages.latency.count), (8, 8, 8));
     assert_eq!((messages.latency.minimum, messages.latency.p50), (Some(LONGEST), Some(LONGEST)));
-    // What comes afterwards counts as if nothing had been.
+    // Messages after the reset count as usual.
     monitor.reset();
     monitor.record(&message(10));
     let messages = monitor.snapshot().messages.unwrap();
@@ -116,7 +116,7 @@ fn the_largest_number_of_bytes_written() {
     assert_eq!(monitor.snapshot().messages.as_ref().unwrap().bytes_out, 7);
 }
 
-/// Bytes of the same type, in the cells of several threads, beside a router's own.
+/// Bytes of the same type in the cells of several threads, in addition to those of a router.
 #[test]
 fn the_largest_number_of_bytes_beside_a_router() {
     let clock = Clock::new();
@@ -143,7 +143,7 @@ fn the_largest_number_of_bytes_beside_a_router() {
         recorder.record(labels, None, measured(u64::MAX));
     }
     assert!(written > 0 && router.stats().recorded.types[1].succeeded == 4);
-    // What comes afterwards counts as if nothing had been.
+    // Messages after the reset count as usual.
     monitor.reset();
     monitor.record_sent(host, 7).unwrap();
     assert_eq!(monitor.snapshot().messages.as_ref().unwrap().bytes_out, 7);

@@ -1,4 +1,5 @@
-//! What a run sets for placement and admission, and the model of a client's rate, in exact fractions of a message.
+//! A run's settings for placement and admission, and a model of a client's token bucket in exact fractions of a
+//! message.
 
 use crate::random::Random;
 
@@ -26,10 +27,10 @@ impl Admission {
     }
 }
 
-/// Messages that a client may still send, in billionths: the simulator's clock ticks in nanoseconds.
+/// The messages that a client may still send, in billionths, because the simulator's clock counts nanoseconds.
 #[derive(Debug, Default)]
 pub struct Bucket {
-    /// None until first used: full.
+    /// `None` until the first use, which means full.
     left: Option<(u128, u64)>,
 }
 

@@ -1,4 +1,4 @@
-//! What handlers do in a simulated run: by the message's number, so that the host knows it too.
+//! The handlers of a simulated run. A message's number decides what its handler does, so the host can predict it.
 
 use corelane::clients::ClientId;
 use corelane::clock::{Clock, ManualClock};
@@ -9,16 +9,16 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::SeqCst};
 use std::sync::{Arc, Mutex, Weak};
 use std::time::Duration;
 
-/// How long a handler may be at a message in these runs.
+/// The maximum time that a handler may take in these runs.
 pub const PROCESSING_MILLISECONDS: u64 = 5;
 
-/// What handlers and host share.
+/// The data that handlers and host share.
 #[derive(Default)]
 pub struct Plan {
     router: Mutex<Weak<Router>>,
-    /// Who was connected last under each name.
+    /// The client that was last connected under each name.
     pub directory: Mutex<HashMap<&'static str, ClientId>>,
-    /// The next handler never returns, as far as its router knows.
+    /// The next handler never returns, from its router's point of view.
     pub give_up: AtomicBool,
     pub panics: AtomicU64,
     pub stalls: AtomicU64,
@@ -42,7 +42,7 @@ impl Plan {
         let router = self.router.lock().unwrap().upgrade().unwrap();
         if self.give_up.swap(false, SeqCst) {
             if number.is_multiple_of(2) {
-                // What it has had relayed before, or held, stays so.
+                // Messages that the handler has already relayed or held stay so.
                 let _ = request.relay();
             }
             let stuck = matches!(router.stop_within(Duration::ZERO), Err(Error::Stuck(_)));
@@ -53,7 +53,7 @@ impl Plan {
         }
         match number % 8 {
             0 => {
-                // Without the hook's report.
+                // Panics without the panic hook's report.
                 sent(request.reply(to(request.name()).as_bytes()))?;
                 self.panics.fetch_add(1, SeqCst);
                 std::panic::resume_unwind(Box::new("planned"))
@@ -77,7 +77,7 @@ impl Plan {
                 request.relay().map(|_| ())
             }
             _ => match request.relay() {
-                // Its end is the hold's to say, whatever this returns.
+                // The hold decides the outcome, whatever this returns.
                 Ok(Relayed::Held) => Err(Failed::Handler),
                 other => other.map(|_| ()),
             },

@@ -1,4 +1,5 @@
-//! The simulated host: what it does is random, what it expects is kept beside, and every event is checked.
+//! The simulated host: it acts at random, keeps a model of the expected state, and checks every event against the
+//! model.
 
 mod policies;
 mod rooms;
@@ -26,7 +27,7 @@ const NAMES: [&str; 8] = ["ann", "bob", "cleo", "dora", "emil", "fay", "gus", "h
 const STEPS: u64 = 400;
 const PROTOCOL: &str = "simulator";
 
-/// PeerJS, with rooms.
+/// PeerJS with rooms.
 fn rules(driven: bool) -> ProtocolRules {
     let fields = Fields {
         message_type: Some("type"),
@@ -52,14 +53,14 @@ fn rules(driven: bool) -> ProtocolRules {
         .droppable(policies::DROPPABLE)
 }
 
-/// A client as the model sees it.
+/// A client in the model.
 struct Peer {
     id: ClientId,
     name: &'static str,
     port: usize,
-    /// Disconnect was called; its last event is still to come.
+    /// `disconnect` was called; the last event has not been delivered.
     leaving: bool,
-    /// It gave up its name, which another may have taken since.
+    /// The client gave up its name, which another client may have taken since.
     nameless: bool,
     unacknowledged: Vec<u32>,
     /// The last number received from each sender.
@@ -113,7 +114,7 @@ reached! {
     watch: watch::Reached,
 }
 
-/// A worker that has stopped, of a router that nobody uses.
+/// A worker that has stopped, of a router that is not used.
 fn idle_worker(clock: &Clock) -> Worker {
     let config = Config::default().with(Key::Workers, 1).unwrap();
     let (router, mut workers) = Builder::new(config).clock(clock.clone()).build().unwrap();
@@ -138,11 +139,11 @@ pub struct Host {
     refused: u64,
     events: u64,
     taken_over: u64,
-    /// What the base route was given.
+    /// The number of messages that the base route got.
     by_base: Arc<AtomicU64>,
     seen: HashSet<u64>,
     numbers_of: HashMap<u64, u64>,
-    /// The port through which each number was sent, for those without a sender.
+    /// The port through which each number was sent, for messages without a sender.
     sent_through: HashMap<u64, usize>,
     credit: (usize, u64),
     /// Names that have been connected for so long that nothing can be held for them.
@@ -151,12 +152,12 @@ pub struct Host {
     model: policies::Model,
     rooms: rooms::Rooms,
     admission: Admission,
-    /// One type is handed out, see `tasks`.
+    /// Whether one type is handed out as tasks, see `tasks`.
     driven: bool,
-    /// By worker.
+    /// The tasks that are out, by worker.
     out: Vec<Vec<tasks::Out>>,
     last_done: Option<(usize, TaskId)>,
-    /// In some runs: it takes longer than all the rest.
+    /// Present in some runs only, because it takes longer than everything else.
     watch: Option<watch::Watch>,
     reached: Reached,
 }
@@ -311,7 +312,7 @@ impl Host {
 
     fn open_port(&mut self) {
         let Some(place) = self.ports.iter().position(Option::is_none) else { return };
-        // The workers must have left the port's predecessor.
+        // The workers must have detached from the previous port in this place.
         for _ in 0..2 {
             self.cycle_all();
         }
@@ -321,7 +322,7 @@ impl Host {
     fn release_port(&mut self) {
         let Some(port) = self.some_port() else { return };
         if self.random.chance(50) {
-            // Some are released in the middle of a room's message.
+            // Release some ports in the middle of a room message.
             self.poll_part_of_a_room_message(port);
         }
         self.ports[port] = None;
@@ -377,10 +378,10 @@ impl Host {
         }
     }
 
-    /// A message that carries its number, padded to a random size.
+    /// A message that contains its number, padded to a random size.
     fn message(&mut self, to: &str, number: u64) -> Vec<u8> {
         let kind = ["OFFER", "ANSWER", "CANDIDATE", "EXPIRE"][self.random.below(4) as usize];
-        // Now and then more than a record takes.
+        // Occasionally more than fits into a record.
         let size = match self.random.below(40) {
             0 => self.random.below(3_900),
             1..5 => self.random.below(800),
@@ -403,7 +404,7 @@ impl Host {
         self.submit_to(token, to);
     }
 
-    /// A host sends to a client itself, through any of its ports.
+    /// The host itself sends to a client, through any of its ports.
     fn send(&mut self) {
         let (Some(token), Some(through)) = (self.some_peer(), self.some_port()) else { return };
         let burst = if self.random.chance(5) { 60 } else { 1 };
@@ -433,7 +434,7 @@ impl Host {
         }
     }
 
-    /// One client sends a lot to one name: fills rings, backlogs and credit.
+    /// One client sends many messages to one name, which fills rings, backlogs and credit.
     fn flood(&mut self) {
         let Some(token) = self.some_peer() else { return };
         let to = *self.random.pick(&NAMES).unwrap();
@@ -451,7 +452,7 @@ impl Host {
         }
     }
 
-    /// A message is held for a name that then connects through a port whose ring has no room for the post.
+    /// A message is held for a name that then connects through a port whose ring has no space for the post.
     fn connect_past_a_full_ring(&mut self) {
         let Some(token) = self.some_peer() else { return };
         let absent = |name: &&&str| !self.peers.values().any(|peer| peer.name == **name);
@@ -471,7 +472,7 @@ impl Host {
         self.submit_bytes(token, number, &message);
     }
 
-    /// Says whether it was accepted.
+    /// Returns whether the message was accepted.
     fn submit_bytes(&mut self, token: u64, number: u64, message: &[u8]) -> bool {
         let peer = &self.peers[&token];
         let (id, place, leaving) = (peer.id, peer.port, peer.leaving);
@@ -482,7 +483,7 @@ impl Host {
         let rate_allows = self.peers.get_mut(&token).unwrap().bucket.allows(&self.admission, now);
         match self.ports[place].as_mut().unwrap().submit_with(id, message, options) {
             Ok(()) => {
-                assert!(rate_allows, "faster than the rate");
+                assert!(rate_allows, "accepted above the rate");
                 self.peers.get_mut(&token).unwrap().bucket.take(&self.admission);
                 assert!(!leaving && message.len() <= 4_000);
                 self.numbers_of.insert(number, id.0);
@@ -500,7 +501,7 @@ impl Host {
                     Refused::TooLarge => assert!(message.len() > 4_000),
                     Refused::InFlight => {
                         let most = self.admission.max_in_flight;
-                        // A call that its caller has given up is under way until the worker has passed over it.
+                        // A call that timed out stays in flight until the worker has skipped it.
                         let in_flight = self.router.accounting().in_flight + self.taken_over;
                         assert!(
                             most > 0 && in_flight >= most,
@@ -525,8 +526,8 @@ impl Host {
         }
     }
 
-    /// Routes synchronously without any time: no worker can start it, so the base route has it, or it is refused; the
-    /// worker or a stop finds its record later and passes it over.
+    /// Makes a call with a zero time-out. No worker can start it, so the base route takes it over, or it is refused.
+    /// The worker or a stop finds its record later and skips it.
     fn route(&mut self) {
         let Some(token) = self.some_peer() else { return };
         let to = *self.random.pick(&NAMES).unwrap();
@@ -566,7 +567,7 @@ impl Host {
         }
     }
 
-    /// Changes where messages are placed.
+    /// Changes the placement of clients.
     fn place(&mut self) {
         let workers = self.workers.len() as u64;
         if self.random.chance(50) {
@@ -591,13 +592,13 @@ impl Host {
         self.drive(worker);
     }
 
-    /// What its next message carries.
+    /// The number for the next message.
     fn number(&mut self) -> u64 {
         self.next_number += 1;
         self.next_number - 1
     }
 
-    /// Everything that was submitted reaches its worker.
+    /// Lets every submitted message reach its worker.
     fn take_everything(&mut self) {
         self.ports.iter_mut().flatten().for_each(Port::publish);
         self.cycle_all();
@@ -622,7 +623,7 @@ impl Host {
         let mut leaves = Vec::new();
         let result = port.poll(limit, |event| self.event(place, event, &mut closes, &mut leaves));
         for id in closes {
-            // A host closes the connection when it is asked to; here at once.
+            // A host closes the connection when it gets a close request; here at once.
             port.disconnect(id).unwrap();
             let (token, peer) = self.peers.iter_mut().find(|(_, peer)| peer.id == id).unwrap();
             peer.leaving = true;
@@ -630,7 +631,7 @@ impl Host {
         }
         for (id, token) in leaves {
             let peer = self.peers.get_mut(&token).unwrap();
-            // It may have been asked to close in the same poll.
+            // The client may have got a close request in the same poll.
             assert_eq!(port.release_name(id).is_ok(), !peer.leaving);
             peer.nameless = true;
         }
@@ -659,17 +660,17 @@ impl Host {
                     assert!(self.seen.insert(number), "delivered twice");
                     assert!(!self.model.refused.contains(&number), "delivered and refused");
                 }
-                assert_eq!(self.numbers_of[&number], message.sender.0, "another's message");
+                assert_eq!(self.numbers_of[&number], message.sender.0, "the message of another sender");
                 let peer = self.peers.get_mut(&message.token).expect("delivered after its last event");
                 assert_eq!((peer.id, peer.port), (message.client, place));
                 let to_name = text["room"].is_string() || text["dst"] == peer.name;
                 assert!(to_name, "delivered to another name");
-                // Without a sender, order is the port's that it was sent through.
+                // The order of messages without a sender is that of the port through which they were sent.
                 let through = self.sent_through.get(&number).map(|port| u64::MAX - *port as u64);
                 self.reached.sends += u64::from(through.is_some());
                 let from = through.unwrap_or(message.sender.0);
                 let last = peer.last_from.insert(from, number).unwrap_or(0);
-                // `round_robin` keeps no order, and says so; but for what a host sends itself.
+                // `round_robin` does not keep the order, as documented, except for messages of the host itself.
                 let any_order = self.admission.balance == 0 && through.is_none();
                 assert!(last < number || any_order, "order: {number} after {last}");
                 self.reached.out_of_order += u64::from(last > number);
@@ -744,14 +745,14 @@ impl Host {
         self.rooms.gone(token);
     }
 
-    /// After every step: what the router counted is what the host saw.
+    /// After every step: the router's counts match what the host observed.
     fn check(&mut self) {
         let figures = self.router.accounting();
         assert_eq!(figures.submitted, self.submitted);
         assert_eq!(figures.refused, self.refused);
         assert_eq!(figures.consumed, self.events);
         assert_eq!((figures.taken_over, self.by_base.load(Relaxed)), (self.taken_over, self.taken_over));
-        // The differences stop at 0, so the sums are compared.
+        // The differences saturate at 0, so compare the sums.
         let ended = figures.refused + figures.ok + figures.failed + figures.expired + figures.taken_over;
         assert!(ended <= figures.submitted, "negative in flight: {figures:?}");
         assert!(
@@ -779,7 +780,7 @@ impl Host {
             for place in 0..self.ports.len() {
                 if self.ports[place].is_some() {
                     self.ports[place].as_mut().unwrap().publish();
-                    // Closed ones say so; that is for `stop` to look at.
+                    // A closed port returns an error, which `stop` checks.
                     let _ = self.poll_port(place, usize::MAX);
                 }
             }
@@ -790,7 +791,7 @@ impl Host {
         }
     }
 
-    /// Without a stop everything ends as well: held messages expire, every leaving client gets its last event,
+    /// Without a stop everything ends as well: held messages expire, every disconnected client gets its last event,
     /// and every slot can be used again.
     fn quiesce(&mut self) {
         if self.random.chance(20) {
@@ -810,7 +811,7 @@ impl Host {
         let stats = self.router.stats();
         assert_eq!((stats.payload_bytes, stats.payloads_waiting), (0, 0), "payloads are left");
         let placement = stats.placement;
-        assert_eq!(placement.permits_available, placement.permits, "permits got lost, or came twice");
+        assert_eq!(placement.permits_available, placement.permits, "permits were lost or returned twice");
         assert_eq!(figures.accepted, figures.ok + figures.failed + figures.expired + figures.taken_over);
         assert!(self.peers.values().all(|peer| !peer.leaving), "a client never got its last event");
         for token in self.peers.keys().copied().collect::<Vec<_>>() {
@@ -834,7 +835,7 @@ impl Host {
             for id in ids {
                 port.disconnect(id).unwrap();
             }
-            // These clients are not the model's; their last events only count.
+            // These clients are not in the model; only the number of their last events is checked.
             let mut closed = 0;
             for _ in 0..200 {
                 self.cycle_all();
@@ -848,8 +849,8 @@ impl Host {
         }
     }
 
-    /// Everyone sends to everyone, one at a time, and everyone that has a name gets it: no credit has leaked,
-    /// no slot is confused.
+    /// Every client sends to every other client, one message at a time, and every client that has a name gets it: no
+    /// credit was lost, and no slot was mixed up.
     fn probe(&mut self) {
         let tokens: Vec<_> = self.peers.keys().copied().collect();
         for from in &tokens {
@@ -867,13 +868,13 @@ impl Host {
                 self.numbers_of.insert(number, id.0);
                 let text = format!(r#"{{"type":"OFFER","dst":"{name}","payload":[{number}]}}"#);
                 let port = self.ports[port].as_mut().unwrap();
-                // Long enough for any client's next token.
+                // Long enough for every client's next token of the rate limit.
                 self.hands.advance(Duration::from_secs(1));
                 let probed = port.submit(id, text.as_bytes(), number);
                 assert_eq!(probed, Ok(()), "refused although nothing is in flight");
                 port.publish();
                 self.settle_rounds(5);
-                assert!(self.seen.contains(&number), "{name} cannot be reached any more");
+                assert!(self.seen.contains(&number), "{name} cannot be reached");
             }
         }
     }
@@ -886,7 +887,7 @@ impl Host {
         self.reached.backlogged += figures.workers.iter().map(|worker| worker.backlogged).sum::<u64>();
         self.router.request_stop();
         for worker in 0..self.workers.len() {
-            // Some ports publish after one worker has stopped: that is refused as closed, and settled.
+            // Some ports publish after one worker has stopped: those records are refused as closed, and settled.
             if self.random.chance(50) {
                 self.publish();
             }
@@ -904,7 +905,7 @@ impl Host {
             }
             if self.random.chance(50) {
                 let end = (0..1000).find(|_| self.poll_port(place, 7).is_err());
-                assert!(end.is_some(), "a poll never says closed");
+                assert!(end.is_some(), "a poll never reports that the port is closed");
                 let port = self.ports[place].as_mut().unwrap();
                 assert!(matches!(port.connect("zoe", PROTOCOL, "", 0), Err(Error::Refused(Refused::Closed))));
             } else {
@@ -929,7 +930,7 @@ impl Host {
         self.reached.undeliverable += figures.undeliverable;
     }
 
-    /// What handlers did is what they planned: an assertion of theirs that failed would be one panic more.
+    /// The handlers did what they had planned. A failed assertion in a handler would be one more panic.
     fn check_handlers(&mut self) {
         let stats = self.router.stats();
         let failed_as = |reason: &str| stats.messages.failures.get(reason);
@@ -938,7 +939,7 @@ impl Host {
         assert_eq!(failed_as("handler_panicked"), panics);
         let stalls = self.plan.stalls.load(SeqCst);
         let given_up = self.plan.given_up.load(SeqCst);
-        // What is out stalls its worker as well.
+        // A task that is out stalls its worker as well.
         let all = stats.workers.iter().map(|worker| worker.stalls).sum::<u64>();
         assert!(all == stalls || self.driven, "{all} of {stalls} stalls");
         assert_eq!(stats.workers.iter().filter(|worker| worker.given_up).count() as u64, given_up);

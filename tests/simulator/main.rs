@@ -1,9 +1,9 @@
-//! A whole router on one thread, driven from a seed: random clients, names, sizes, disconnects, reconnects, full
-//! rings, a clock that jumps, ports that come and go, stops. After every step conservation (I4), order (I5) and
-//! what the model knows of each client are checked.
+//! Runs a whole router on one thread from a seed: random clients, names, sizes, disconnects, reconnects, full rings,
+//! a clock that jumps, ports that are opened and released, stops. After every step it checks conservation (I4), order
+//! (I5) and the model of each client.
 //!
-//! `CORELANE_SIMULATOR_SEEDS=100000 cargo test --release --test simulator` runs more seeds;
-//! `CORELANE_SIMULATOR_SEED=17` runs that one alone.
+//! `CORELANE_SIMULATOR_SEEDS=100000 cargo test --release --test simulator` runs more seeds.
+//! `CORELANE_SIMULATOR_SEED=17` runs that seed only.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test")]
 

@@ -1,4 +1,4 @@
-//! SplitMix64: small, seeded, the same everywhere.
+//! SplitMix64: small, seeded, and the same on every machine.
 
 pub struct Random(pub u64);
 

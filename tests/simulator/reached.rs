@@ -1,9 +1,10 @@
-//! Counts of what the runs came across, so that a test which no longer reaches something fails.
+//! Counts the situations that the runs reached, so that a test that stops reaching one fails.
 
-/// A struct of counts, each with the words for its absence, and of such structs.
+/// Defines a struct of counts, each with a text for the message about its absence, and of nested structs of that
+/// kind.
 macro_rules! reached {
     ($($count:ident: $what:literal,)+ $(; $($part:ident: $of:ty,)+)?) => {
-        /// What the runs came across.
+        /// The situations that the runs reached.
         #[derive(Debug, Default)]
         pub struct Reached {
             $(pub $count: u64,)+

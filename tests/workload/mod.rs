@@ -1,5 +1,5 @@
-//! A workload that reaches every figure of a report: a router with peers, rooms, handlers and stalls, what a host records, alerts
-//! and reports. Gives the report at many moments.
+//! A workload that changes every figure of a report: a router with peers, rooms, handlers and stalls, messages that a
+//! host records, alerts and reports. Returns the reports of many moments.
 
 use corelane::clients::CreditPolicy;
 use corelane::clock::{Clock, ManualClock};
@@ -16,7 +16,7 @@ use serde_json::Value;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-/// What a handler does while it is inside.
+/// The objects that a handler uses while it runs.
 type Inside = Arc<Mutex<Option<(Monitor, Watchdog)>>>;
 
 struct Bench {
@@ -44,7 +44,7 @@ pub fn reports() -> Vec<Value> {
     bench.listeners();
     bench.monitor.reset();
     bench.report();
-    // Handlers hold the monitor, and it the router.
+    // The handlers own the monitor, and the monitor owns the router: break the cycle.
     *bench.inside.lock().unwrap() = None;
     std::mem::take(&mut *bench.reports.lock().unwrap())
 }
@@ -84,7 +84,7 @@ impl Bench {
             .protocol(rules)
             .base_route(|_| true)
             .handler("generic", "work", move |_| {
-                // It takes longer than it may, and is looked at meanwhile.
+                // The handler takes longer than allowed, and the monitor reports meanwhile.
                 hands.advance(Duration::from_millis(20));
                 if let Some((monitor, watchdog)) = &*its.lock().unwrap() {
                     watchdog.look(its_clock.raw());
@@ -163,7 +163,7 @@ impl Bench {
             self.cycle();
             self.report();
         }
-        // Nobody takes it in time: the base route does.
+        // No worker handles the call in time, so the base route takes it over.
         port.route(ann, br#"{"type":"OFFER","dst":"ben"}"#, Duration::from_millis(1)).unwrap();
         let beside = format!(r#"{{"type":"OFFER","dst":"ben","payload":"{}"}}"#, "x".repeat(1_500));
         self.send(&mut port, ann, &beside, 2);
@@ -306,7 +306,7 @@ impl Bench {
                 Measured { processing_nanoseconds: milliseconds * 1_000_000, ..Measured::default() };
             self.monitor.record(&RecordedMessage { measured, ..RecordedMessage::default() });
         }
-        // More slow ones at once than are written down.
+        // More slow messages at once than are kept.
         for _ in 0..100 {
             let measured = Measured { processing_nanoseconds: 5_000_000, ..Measured::default() };
             self.monitor.record(&RecordedMessage {
@@ -387,7 +387,7 @@ impl Bench {
             look(self);
             look(self);
         }
-        // What a rule that goes has raised is over.
+        // Removing a rule ends its alerts.
         self.monitor.remove_rule("types").unwrap();
         look(self);
         // More label sets than a rule keeps alerts for.
@@ -395,7 +395,7 @@ impl Bench {
         look(self);
     }
 
-    /// A callback that panics, a report that cannot be written, one that nobody takes.
+    /// A callback that panics, a report that cannot be written, and a report that is never taken.
     fn listeners(&mut self) {
         self.monitor.on_alert(|_| panic!("on purpose")).unwrap();
         self.monitor.on_report(Format::Text, |_| panic!("on purpose")).unwrap();

@@ -1,4 +1,4 @@
-//! Credit policies, refusal notices, rebinds, acknowledgements in batches and the write stage, held against a model.
+//! Credit policies, refusal notices, rebinds, batched acknowledgements and the write stage, checked against a model.
 
 use super::{Host, PROTOCOL, Peer};
 use corelane::clients::{ClientId, CreditPolicy};
@@ -11,20 +11,20 @@ use std::sync::atomic::Ordering::SeqCst;
 pub const DROPPABLE: &str = "CANDIDATE";
 const POLICIES: [CreditPolicy; 3] = [CreditPolicy::Disconnect, CreditPolicy::Refuse, CreditPolicy::Drop];
 
-/// What is expected of policies and of the write stage.
+/// The expected state of policies and of the write stage.
 #[derive(Default)]
 pub struct Model {
     pub router_policy: u64,
     pub notices_on: bool,
-    /// Of every client that ever was.
+    /// The policy of every client, disconnected ones included.
     policies: HashMap<u64, CreditPolicy>,
-    /// Messages whose sender was told that they were refused.
+    /// Messages for which the sender got a refusal notice.
     pub refused: HashSet<u64>,
     writes: u64,
     write_nanoseconds: u64,
 }
 
-/// A client's delivery that is timed: how many acknowledgements away it is, and since when.
+/// A client's timed delivery: the number of acknowledgements until it is written, and the time of the delivery.
 #[derive(Default)]
 pub struct Sample {
     left: usize,
@@ -40,7 +40,7 @@ impl Model {
 }
 
 impl Host {
-    /// What a client is connected with: half of them have a policy of their own.
+    /// The options of a connect. Half of the clients have a policy of their own.
     pub fn connect_options(&mut self, token: u64) -> (ConnectOptions<'static>, CreditPolicy) {
         let options = ConnectOptions::new(PROTOCOL, "simulator", token);
         if self.random.chance(50) {
@@ -54,7 +54,7 @@ impl Host {
         self.model.policies.insert(id.0, policy);
     }
 
-    /// A sender is told that a message was refused.
+    /// Handles a refusal notice to a sender.
     pub fn refusal(
         &mut self,
         client: ClientId,
@@ -64,20 +64,27 @@ impl Host {
         reason: Failed,
     ) {
         self.reached.refusal_notices += 1;
-        assert!(self.model.notices_on, "a notice although they are off");
+        assert!(self.model.notices_on, "a notice although notices are off");
         assert_eq!((self.peers[&token].id, reason), (client, Failed::Credit));
         assert_eq!(self.numbers_of[&number], client.0, "told another's message");
         assert_eq!(self.model.policies[&recipient.0], CreditPolicy::Refuse);
         assert!(!self.seen.contains(&number), "refused and delivered");
-        // Of a room's message each member that cannot take it tells so.
-        assert!(self.model.refused.insert(number) || self.rooms.was_sent(number), "told twice");
+        // For a room message there is one notice per member that cannot take it.
+        assert!(
+            self.model.refused.insert(number) || self.rooms.was_sent(number),
+            "two notices for one message"
+        );
     }
 
     pub fn asked_to_close(&self, client: ClientId) {
-        assert_ne!(self.model.policies[&client.0], CreditPolicy::Refuse, "closed against its policy");
+        assert_ne!(
+            self.model.policies[&client.0],
+            CreditPolicy::Refuse,
+            "close request against the client's policy"
+        );
     }
 
-    /// A delivery on credit was handed out.
+    /// Notes a delivery that takes credit.
     pub fn sample(&mut self, token: u64) {
         let now = self.clock.raw();
         let peer = self.peers.get_mut(&token).unwrap();
@@ -90,7 +97,7 @@ impl Host {
         peer.sample.bytes_maximum = peer.sample.bytes_maximum.max(bytes);
     }
 
-    /// Takes a client's oldest deliveries as written; returns what to acknowledge.
+    /// Marks a client's oldest deliveries as written. Returns what to acknowledge.
     pub fn written(&mut self, token: u64, all: bool) -> (usize, (ClientId, u32, u32)) {
         let now = self.clock.raw();
         let peer = self.peers.get_mut(&token).unwrap();
@@ -117,7 +124,7 @@ impl Host {
         self.ports[port].as_mut().unwrap().acknowledge_batch(batch);
     }
 
-    /// What the router says that a client has outstanding.
+    /// Checks a client's unacknowledged messages and bytes in the router.
     pub(super) fn check_outstanding(&self, peer: &Peer) {
         let now = self.ports[peer.port].as_ref().unwrap().outstanding(peer.id).unwrap();
         let bytes: u32 = peer.unacknowledged.iter().sum();
@@ -127,7 +134,7 @@ impl Host {
         assert_eq!(most, (peer.sample.messages_maximum, peer.sample.bytes_maximum));
     }
 
-    /// A peer comes back on another connection: everything handed out from now on carries the new token.
+    /// A client continues on another connection: every later delivery carries the new token.
     pub fn rebind(&mut self) {
         let Some(token) = self.some_peer() else { return };
         let new = self.next_token;
@@ -152,7 +159,7 @@ impl Host {
     }
 
     /// Every lack of credit is accounted for by exactly one policy, every refusal by a notice or a counted loss, and
-    /// the write stage by what was acknowledged when.
+    /// the write stage by the acknowledgements.
     pub fn check_policies(&mut self, stats: &Stats) {
         let all =
             |pick: fn(&corelane::metrics::WorkerStats) -> u64| stats.workers.iter().map(pick).sum::<u64>();
@@ -161,12 +168,12 @@ impl Host {
         let count = |counts: &corelane::metrics::ByReason| counts.get("credit_exhausted");
         let failed = count(&stats.messages.failures);
         let notices_not_given = count(&stats.accounting.undelivered);
-        // A message whose handler was given up has failed for that, not for what it had relayed before.
+        // A message whose handler was given up failed for that reason, whatever the handler had relayed before.
         let given_up = self.plan.given_up.load(SeqCst);
         let (made, counted) = (closes + refusals + drops, failed + notices_not_given);
         assert!(
             (counted..=counted + given_up).contains(&made),
-            "{made} for want of credit, {counted} counted"
+            "{made} because of missing credit, {counted} counted"
         );
         let listed = stats.types.iter().filter(|one| one.message_type == DROPPABLE);
         let may_drop: u64 = listed.map(|one| count(&one.failures)).sum();
@@ -175,13 +182,13 @@ impl Host {
             let told = self.reached.refusal_notices;
             let on_the_way = stats.accounting.queued;
             let lost = stats.accounting.undeliverable - notices_not_given;
-            // What a host sends itself has no sender to be told.
+            // A message of the host itself has no sender that could get a notice.
             let sends = stats.types.iter().filter(|one| one.message_type == "send");
             let untold: u64 = sends.map(|one| count(&one.failures)).sum();
             assert!(told <= refusals, "more notices than refusals");
             assert!(
                 refusals <= told + notices_not_given + lost + on_the_way + untold,
-                "a notice is missing: {refusals} refusals, {told} told, {lost} lost, {on_the_way} on the way, {untold} untold"
+                "a notice is missing: {refusals} refusals, {told} notices, {lost} lost, {on_the_way} in flight, {untold} without a sender"
             );
         }
         self.reached.drops = drops;
@@ -192,7 +199,7 @@ impl Host {
         );
     }
 
-    /// Once everything has been handed out or given up nothing waits anywhere.
+    /// After everything has been delivered or given up, nothing waits on any path.
     pub fn check_paths_are_empty(stats: &Stats) {
         for path in stats.ports.iter().flat_map(|port| &port.workers) {
             assert_eq!((path.backlog_bytes, path.closings), (0, 0), "{path:?}");

@@ -1,5 +1,6 @@
-//! Rooms in the simulator: who is a member of what is kept beside. A message that is on its way while a room changes may
-//! meet it before or after; everybody else gets exactly what the room at its submission says.
+//! Rooms in the simulator, with a model of the memberships. A message that is in flight while a room changes may be
+//! handled before or after the change. Every other message must reach exactly the members at the time of its
+//! submission.
 
 use super::{Host, PROTOCOL};
 use crate::reached::reached;
@@ -9,7 +10,7 @@ use corelane::error::Error;
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 const ROOMS: [&str; 3] = ["attic", "bar", "cellar"];
-/// The type of what is sent to rooms.
+/// The type of room messages.
 pub(super) const TYPE: &str = "ROOM";
 
 reached! {
@@ -27,14 +28,14 @@ struct Room {
     members: BTreeSet<u64>,
 }
 
-/// A message that was accepted.
+/// An accepted message.
 #[derive(Debug)]
 struct Sent {
     room: &'static str,
     from: u64,
-    /// It may still be on its way to its worker.
+    /// The message may still be in flight to its worker.
     open: bool,
-    /// The sender was a member all the time until it arrived, or at some time.
+    /// `sender_must`: the sender was a member the whole time until the message arrived. `sender_may`: at some time.
     sender_must: bool,
     sender_may: bool,
     must: BTreeSet<u64>,
@@ -71,7 +72,7 @@ impl Rooms {
         self.rooms.iter().filter(|(_, room)| room.members.contains(&token)).map(|(name, _)| *name).collect()
     }
 
-    /// What the router must answer to a join: the room's handle or, where it is a new one, `None`.
+    /// The result that the router must return for a join: the room's handle, or `None` for a new room.
     fn expected(&self, token: u64, name: &str) -> Result<Option<RoomId>, Error> {
         let room = self.rooms.get(name);
         match room {
@@ -117,7 +118,7 @@ impl Rooms {
         }
     }
 
-    /// Disconnected, or its port was released: out of every room, and nothing need reach it.
+    /// The client disconnected or its port was released: it leaves every room, and no message needs to reach it.
     pub(super) fn gone(&mut self, token: u64) {
         for name in self.of(token) {
             self.left(token, name);
@@ -125,14 +126,14 @@ impl Rooms {
         self.excused(token);
     }
 
-    /// Nothing need reach it any more: it is being closed.
+    /// No message needs to reach the client any more, because it is being closed.
     pub(super) fn excused(&mut self, token: u64) {
         for sent in self.sent.values_mut() {
             sent.must.remove(&token);
         }
     }
 
-    /// Everything submitted has reached its worker, and met the rooms as they are.
+    /// Every submitted message has reached its worker and was handled with the current rooms.
     pub(super) fn all_arrived(&mut self) {
         for sent in self.sent.values_mut() {
             sent.open = false;
@@ -156,7 +157,7 @@ impl Rooms {
         self.sent.insert(number, sent);
     }
 
-    /// A client has another token from now on.
+    /// The client has a new token from now on.
     pub(super) fn rebound(&mut self, old: u64, new: u64) {
         let rename = |tokens: &mut BTreeSet<u64>| {
             if tokens.remove(&old) {
@@ -177,10 +178,10 @@ impl Rooms {
     }
 
     pub(super) fn delivered(&mut self, number: u64, token: u64, sender: ClientId) {
-        let sent = self.sent.get_mut(&number).expect("a room's message that nobody sent");
+        let sent = self.sent.get_mut(&number).expect("a room message that was not sent");
         assert_ne!(sent.from, token, "a sender got its own message");
-        assert!(sent.may.contains(&token), "{number} reached somebody who was no member");
-        assert!(sent.sender_may, "{number} was sent by somebody who was no member, {sender:?}");
+        assert!(sent.may.contains(&token), "{number} reached a client that was not a member");
+        assert!(sent.sender_may, "{number} was sent by a client that was not a member, {sender:?}");
         assert!(sent.got.insert(token), "{number} reached a member twice");
         sent.open = false;
     }
@@ -206,7 +207,7 @@ impl Host {
                 id
             }
             (Ok(None), Ok(id)) => {
-                assert!(self.rooms.handles.insert(id.0), "a room's handle came again");
+                assert!(self.rooms.handles.insert(id.0), "a room's handle was reused");
                 id
             }
             (Err(expected), Err(error)) => {
@@ -214,7 +215,7 @@ impl Host {
                 assert_eq!(error, expected);
                 return;
             }
-            (expected, joined) => panic!("{joined:?} in place of {expected:?}"),
+            (expected, joined) => panic!("{joined:?}, expected {expected:?}"),
         };
         self.rooms.joined(token, name, id);
     }
@@ -243,7 +244,7 @@ impl Host {
 
     pub(super) fn submit_to_room_from(&mut self, token: u64) {
         let own = self.rooms.of(token);
-        // Now and then to a room that it is no member of.
+        // Occasionally to a room of which the client is not a member.
         let any = *self.random.pick(&ROOMS).unwrap();
         let name = if self.random.chance(10) { any } else { self.random.pick(&own).copied().unwrap_or(any) };
         let size = if self.random.chance(10) { self.random.below(800) } else { self.random.below(60) };
@@ -255,7 +256,7 @@ impl Host {
         }
     }
 
-    /// Takes everything, sends to the fullest room and polls a little.
+    /// Handles everything, sends to the fullest room, and polls a part of that message.
     pub(super) fn poll_part_of_a_room_message(&mut self, place: usize) {
         self.take_everything();
         self.poll_port(place, usize::MAX).unwrap();
@@ -268,8 +269,8 @@ impl Host {
         self.poll_port(place, limit).unwrap();
     }
 
-    /// Everything has ended: every message reached everybody who was a member throughout, but for what was dropped for
-    /// want of room and for messages that expired or failed as a whole.
+    /// Everything has ended: every message reached all clients that were members throughout, except for deliveries
+    /// that were dropped because of missing space and messages that expired or failed as a whole.
     pub(super) fn check_rooms(&mut self) {
         let stats = self.router.stats();
         let undelivered = |reason| stats.accounting.undelivered.get(reason);
@@ -288,16 +289,20 @@ impl Host {
         let full = undelivered("egress_full") + undelivered("credit_exhausted");
         assert!(partly <= full, "{partly} members missed a message, {full} were dropped");
         let ended = of_type.expired + of_type.failed + full;
-        assert!(whole <= ended, "{whole} messages reached nobody, {ended} ended so");
+        assert!(whole <= ended, "{whole} messages reached no client, {ended} ended without a delivery");
         let members: usize = self.rooms.rooms.values().map(|room| room.members.len()).sum();
         let figures = (stats.rooms.open, stats.rooms.members);
-        assert_eq!(figures, (self.rooms.rooms.len() as u64, members as u64), "rooms keep who has left");
+        assert_eq!(
+            figures,
+            (self.rooms.rooms.len() as u64, members as u64),
+            "a room still has a member that left"
+        );
         assert_eq!((stats.rooms.retired_lists, stats.rooms.retired_bytes), (0, 0));
         self.reached.rooms.rooms_gone += self.rooms.gone;
         self.reached.rooms.changed += self.rooms.changed;
     }
 
-    /// Every member sends to its rooms, one at a time, and exactly the others get it.
+    /// Every member sends to its rooms, one message at a time, and exactly the other members get it.
     pub(super) fn probe_rooms(&mut self) {
         for name in ROOMS {
             let Some(members) = self.rooms.rooms.get(name).map(|room| room.members.clone()) else { continue };
@@ -312,7 +317,7 @@ impl Host {
                 self.rooms.submitted(number, *from, name);
                 let text = format!(r#"{{"type":"{TYPE}","room":"{name}","payload":[{number}]}}"#);
                 let port = self.ports[port].as_mut().unwrap();
-                // Long enough for any client's next token.
+                // Long enough for every client's next token of the rate limit.
                 self.hands.advance(std::time::Duration::from_secs(1));
                 port.submit(id, text.as_bytes(), number).unwrap();
                 port.publish();

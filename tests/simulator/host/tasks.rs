@@ -1,5 +1,5 @@
-//! A host that drives its workers: in half of the runs one type is handed out, some of it at a time, and done later, each
-//! client's in order, otherwise in any.
+//! A host that drives its workers: in half of the runs one type is handed out as tasks. Some tasks are taken at a
+//! time and finished later, in order per client and in any order otherwise.
 
 use super::Host;
 use crate::reached::reached;
@@ -12,7 +12,7 @@ use std::time::Duration;
 /// The type that is handed out.
 pub const TYPE: &str = "CANDIDATE";
 
-/// One message that is out.
+/// One task that is out.
 pub struct Out {
     id: TaskId,
     client: ClientId,
@@ -28,7 +28,7 @@ reached! {
 }
 
 impl Host {
-    /// One cycle of a worker, with or without handing out, and some of what is out is done.
+    /// Runs one cycle of a worker, with or without taking tasks, and finishes some of the tasks that are out.
     pub(super) fn drive(&mut self, worker: usize) {
         if !self.driven {
             self.workers[worker].cycle(self.clock.raw());
@@ -67,13 +67,13 @@ impl Host {
         let count = taken.len();
         self.out[worker].extend(taken);
         if self.workers[worker].is_stopped() {
-            // It was given up inside a handler, and what was out has failed.
+            // The worker was given up inside a handler, and its tasks have failed.
             self.out[worker].clear();
         }
         count
     }
 
-    /// Everything that a worker can take is taken and done.
+    /// Takes and finishes every task of a worker.
     pub(super) fn drive_through(&mut self, worker: usize) {
         loop {
             let taken = self.take(worker, 1000);
@@ -86,7 +86,7 @@ impl Host {
         }
     }
 
-    /// One that no earlier one of the same client is out with is done.
+    /// Finishes one task for which no earlier task of the same client is out.
     fn finish_one(&mut self, worker: usize) {
         let out = &self.out[worker];
         let first = |place: &usize| !out[..*place].iter().any(|earlier| earlier.client == out[*place].client);
@@ -94,7 +94,11 @@ impl Host {
         let place = *self.random.pick(&places).unwrap();
         self.reached.tasks.out_of_order += u64::from(place > 0);
         let Out { id, number, .. } = self.out[worker].remove(place);
-        assert_eq!(self.workers[worker].task(id).unwrap().correlation(), number, "its view has changed");
+        assert_eq!(
+            self.workers[worker].task(id).unwrap().correlation(),
+            number,
+            "the task's view has changed"
+        );
         let to = |name: &str| format!(r#"{{"dst":"{name}","payload":[{number}]}}"#);
         let plan = &self.plan;
         let router = &self.router;
@@ -132,7 +136,7 @@ impl Host {
         self.last_done = Some((worker, id));
     }
 
-    /// A worker comes to its end: what it has is done, or it is dropped with it.
+    /// Ends a worker: its tasks are finished, or are dropped with the worker.
     pub(super) fn stop_worker(&mut self, worker: usize) {
         if !self.driven {
             self.workers[worker].cycle(self.clock.raw());
@@ -141,7 +145,7 @@ impl Host {
         if self.random.chance(30) {
             self.take(worker, 3);
             let clock = &self.clock;
-            // Nobody takes its place: one of a router of its own.
+            // A stopped worker of another router fills the dropped worker's place.
             let other = super::idle_worker(clock);
             let dropped: Worker = std::mem::replace(&mut self.workers[worker], other);
             let out = !self.out[worker].is_empty() && !dropped.is_stopped();
@@ -157,6 +161,6 @@ impl Host {
             }
             self.drive(worker);
         }
-        panic!("a worker never stops");
+        panic!("a worker did not stop");
     }
 }

@@ -1,5 +1,5 @@
-//! The router's monitor, looked at and reset at any moment: what it shows before and after its resets adds up to what the
-//! router has handled, message for message, in every way that it is divided.
+//! Reads and resets the router's monitor at any moment: the figures before and after the resets add up to the
+//! messages that the router has handled, in every breakdown.
 
 use super::Host;
 use crate::reached::reached;
@@ -12,9 +12,9 @@ reached! {
 
 pub struct Watch {
     monitor: Monitor,
-    /// Ended, not ended well, bytes, and times measured, as shown before resets.
+    /// Messages that ended, messages that did not succeed, bytes, and measured times, as shown before resets.
     before: [u64; 4],
-    /// What was shown last since the last reset.
+    /// The latest figures since the last reset.
     last: [u64; 4],
 }
 
@@ -24,7 +24,7 @@ impl Watch {
     }
 }
 
-/// What adds up.
+/// The figures that add up.
 fn sums(series: &[SeriesFigures]) -> [u64; 4] {
     let sum = |figure: fn(&SeriesFigures) -> u64| series.iter().map(figure).sum();
     [sum(|one| one.total), sum(|one| one.failed), sum(|one| one.bytes), sum(|one| one.latency.count)]
@@ -50,7 +50,7 @@ fn totals(stats: &MonitorStats) -> [u64; 4] {
 }
 
 impl Host {
-    /// Now and then a look, a tick or a reset.
+    /// Occasionally reads, ticks or resets the monitor.
     pub(super) fn watch_now_and_then(&mut self) {
         let Some(watch) = &mut self.watch else { return };
         match self.random.below(500) {
@@ -68,7 +68,7 @@ impl Host {
         }
     }
 
-    /// At the end everything is there.
+    /// Checks the totals at the end.
     pub(super) fn check_monitor(&mut self) {
         let Some(watch) = &mut self.watch else { return };
         watch.look(self.max_clients);
@@ -94,7 +94,7 @@ impl Watch {
         let stats = self.monitor.snapshot();
         let now = totals(&stats);
         for (now, last) in now.iter().zip(self.last) {
-            assert!(*now >= last, "a figure went back");
+            assert!(*now >= last, "a figure decreased");
         }
         self.last = now;
         assert!(stats.connections.active <= max_clients, "{}", stats.connections.active);
