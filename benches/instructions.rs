@@ -59,7 +59,7 @@ fn through_ring(count: usize) {
 fn through_router(message: &[u8], count: usize) {
     let config = Config::default()
         .with(Key::Workers, 1)
-        .and_then(|config| config.with(Key::HoldPerSender, 0)) // A message without a recipient fails at once.
+        .and_then(|config| config.with(Key::HoldPerSender, 0)) // A message to an absent recipient fails at once.
         .unwrap();
     let (clock, _hands) = Clock::manual();
     let (router, mut workers) = Builder::new(config).clock(clock.clone()).name_keys([1, 2]).build().unwrap();

@@ -62,7 +62,8 @@ while read -r name _; do
         failed=$((failed + 1))
     elif ((counted * 100 > allowed * (100 + percent))); then
         echo "FAILED: $name takes $counted instructions, $(((counted - allowed) * 100 / allowed)) % more than the" \
-            "$allowed of $budget (allowed: $percent %). Make it cheaper, or justify the cost and run scripts/callgrind.sh --update"
+            "$allowed of $budget (allowed: $percent %). Make it cheaper, or justify the cost and run" \
+            "scripts/callgrind.sh --update"
         failed=$((failed + 1))
     else
         printf '%-26s %6d instructions (budget %d + %d %%)\n' "$name" "$counted" "$allowed" "$percent"

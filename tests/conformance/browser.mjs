@@ -29,7 +29,7 @@ const FLAGS = [
 ];
 const PAGE = '<!doctype html><meta charset="utf-8"><title>peer</title><script src="/peerjs.min.js"></script>';
 const PEERJS = new URL("node_modules/peerjs/dist/peerjs.min.js", import.meta.url);
-/** The longest that a browser may take for one step, in milliseconds. */
+/** The time limit for one step of a browser, in milliseconds. */
 const PATIENCE = 60_000;
 const COUNT = 100;
 
@@ -46,7 +46,7 @@ after(async () => {
   await new Promise((done) => (pages ? pages.close(done) : done()));
 });
 
-/** Serves the page and peerjs from the loopback. */
+/** Serves the page and peerjs on the loopback interface. */
 async function servePage() {
   const script = await readFile(PEERJS);
   const server = http.createServer((request, response) => {
@@ -58,7 +58,7 @@ async function servePage() {
   return server;
 }
 
-/** A page with a `Peer` that is connected to the server as `id`, or as the server likes; closed before the server. */
+/** Opens a page with a `Peer` connected as `id`, or with an id from the server. Closes it before the server. */
 async function openPeer(server, id) {
   const context = await browser.newContext();
   server.onStop(() => context.close());
@@ -85,12 +85,12 @@ async function openPeer(server, id) {
   return { page, id: assigned, faults: async () => [...faults, ...(await page.evaluate(() => window.faults))] };
 }
 
-/** Asserts that neither page saw an error. */
+/** Asserts that neither page reported an error. */
 async function assertNoFaults(...peers) {
   for (const peer of peers) assert.deepEqual(await peer.faults(), []);
 }
 
-/** Asserts, where there is a monitor, that it counted what the two clients had to say to each other. */
+/** Asserts that the monitor, if there is one, counted the messages between the two clients. */
 async function assertSignalingCounted(server) {
   if (!own) return;
   for (const message_type of ["OFFER", "ANSWER", "CANDIDATE"]) {
@@ -100,7 +100,7 @@ async function assertSignalingCounted(server) {
   }
 }
 
-/** In a page: sends `count` messages through `window.connection` and resolves to what came from the other side. */
+/** In a page: sends `count` messages through `window.connection`. Resolves to the messages from the other side. */
 function talk({ name, count }) {
   const { connection, incoming } = window;
   for (let number = 0; number < count; number += 1) {
@@ -121,7 +121,7 @@ function spoken(name) {
   }));
 }
 
-/** In a page: resolves once the remote stream plays, to what it consists of. */
+/** In a page: resolves to the tracks of the remote stream when it plays. */
 async function watch() {
   const stream = await window.remoteStream;
   const video = document.createElement("video");
@@ -140,7 +140,7 @@ describe("two peerjs clients in a browser", () => {
   test("a data connection carries 100 messages each way, in order", { timeout: 180_000 }, async (t) => {
     const server = await startServer(t);
     const [ann, ben] = [await openPeer(server, "ann"), await openPeer(server)];
-    assert.match(ben.id, /^[A-Za-z0-9]+(?:[ _-][A-Za-z0-9]+)*$/, "an id that the server made up");
+    assert.match(ben.id, /^[A-Za-z0-9]+(?:[ _-][A-Za-z0-9]+)*$/, "an id that the server generated");
 
     await ben.page.evaluate(() => {
       window.incoming = [];

@@ -14,7 +14,7 @@ const MISSING = "No id, token, or key supplied to websocket server";
 const TAKEN = { type: "ID-TAKEN", payload: { msg: "ID is taken" } };
 const MIB = 1024 * 1024;
 
-/** Input that is no JSON object, and what to call it. */
+/** Input that is not a JSON object, with a name for it. */
 const MALFORMED = [
   ["broken JSON", '{"type":"OFFER","dst":"ben",'],
   ["no JSON", "{nope"],
@@ -33,7 +33,7 @@ const MALFORMED = [
   ["a binary frame that is not UTF-8 outside of strings", Buffer.of(0x7b, 0xff, 0x7d)],
 ].map(named);
 
-/** Input that npm's server takes and corelane refuses. */
+/** Input that npm's server accepts and corelane refuses. */
 const REFUSED = [
   ["an array", "[]"],
   ["arrays, 10,000 deep", "[".repeat(10_000) + "]".repeat(10_000)],
@@ -48,7 +48,7 @@ const REFUSED = [
 
 const RANGE = /\d[\d_,]*\s*(?:\.\.=?|to|and|through|-|–)\s*\d|at least|at most|>=|<=/i;
 
-/** Options that must be refused at start, and what the refusal must say besides the option and the value. */
+/** Options that must be refused at start, and the text that the error must contain besides the option and the value. */
 const BAD_OPTIONS = [
   { name: "port", value: "70000", says: [RANGE, /65[_,]?535/] },
   { name: "port", value: "x", says: [RANGE, /65[_,]?535/] },
@@ -62,7 +62,7 @@ function named([what, data]) {
   return { what, data };
 }
 
-/** Sends `count` messages from one client to the other and asserts that they arrive whole and in order. */
+/** Sends `count` messages from one client to the other and asserts that they arrive unchanged and in order. */
 async function exchange(from, to, count, label) {
   const messages = Array.from({ length: count }, (_, number) => ({
     type: RELAYED[number % RELAYED.length],
@@ -84,7 +84,7 @@ function error(msg) {
   return { type: "ERROR", payload: { msg } };
 }
 
-/** Writes large OFFERs to `dst` until told to stop, never faster than the server takes them. */
+/** Sends large OFFERs to `dst` until it is stopped, never faster than the server reads them. */
 async function flood(socket, dst, over) {
   const message = JSON.stringify({ type: "OFFER", dst, payload: "x".repeat(32 * 1024) });
   while (!over() && socket.isOpen) {
@@ -94,7 +94,7 @@ async function flood(socket, dst, over) {
   }
 }
 
-/** How many messages failed, of those that say why. */
+/** The number of messages that failed with a reason. */
 async function failures(server) {
   const samples = (await server.metrics()).filter(({ labels }) => labels.reason);
   // A message that is too large is refused before it is accepted. Every other malformed message fails afterwards.

@@ -18,21 +18,21 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
 import WebSocket from "ws";
 
-/** The longest that anything is waited for, in milliseconds. */
+/** The time limit for every wait, in milliseconds. */
 export const WAIT = 20_000;
-/** How long a server has between SIGTERM and SIGKILL when a test is over, in milliseconds. */
+/** The time between SIGTERM and SIGKILL at the end of a test, in milliseconds. */
 const GRACE = 3_000;
 const HOST = "127.0.0.1";
 const FOLDER = fileURLToPath(new URL(".", import.meta.url));
 
 const command = readCommand(process.env.SERVER_COMMAND);
-/** Whether corelane's own behaviour is asked for too. */
+/** Whether corelane's own behaviour is tested as well. */
 export const own = readSuite(process.env.SUITE ?? "shared") === "all";
 
-/** Tests of the shared part that npm's server fails, and what it does instead. They run against corelane's alone. */
+/** Tests of the shared part that npm's server fails, with its behaviour. They run against corelane only. */
 export const NPM_FAILS = {
   "a client that comes back with its token is greeted, and takes over": "the new socket gets no OPEN",
-  "any frame is a sign of life": "only HEARTBEAT counts, and the server never asks",
+  "any frame is a sign of life": "only HEARTBEAT counts, and the server never pings",
 };
 
 // An interrupted run leaves no server behind.
@@ -58,7 +58,7 @@ function readSuite(text) {
   return text;
 }
 
-/** A test with a limit for the whole of it, so that one that hangs ends with its server. */
+/** A test with a time limit, so that a test that hangs ends with its server. */
 export function check(name, run, { only = true } = {}) {
   const skip = !only ? "corelane's own" : !own && name in NPM_FAILS ? `npm's server fails it: ${NPM_FAILS[name]}` : false;
   test(name, { timeout: 120_000, skip }, run);
@@ -66,7 +66,7 @@ export function check(name, run, { only = true } = {}) {
 
 // ---------------------------------------------------------------------------------------------------- waiting
 
-/** `promise`, or a failure that says what was waited for. */
+/** Waits for `promise`. Fails with `what` after `limit` milliseconds. */
 export async function within(promise, what, limit = WAIT) {
   const stop = new AbortController();
   const late = sleep(limit, undefined, { signal: stop.signal }).then(
@@ -80,7 +80,7 @@ export async function within(promise, what, limit = WAIT) {
   }
 }
 
-/** Asks `probe` again and again until it returns something truthy, and returns that. */
+/** Calls `probe` until it returns a truthy value, and returns that value. Fails after `limit` milliseconds. */
 export async function eventually(what, probe, limit = WAIT) {
   const deadline = Date.now() + limit;
   for (;;) {
@@ -93,12 +93,12 @@ export async function eventually(what, probe, limit = WAIT) {
 
 // ---------------------------------------------------------------------------------------------------- HTTP
 
-/** One GET on a connection of its own: `{ status, headers, text }`. */
+/** Sends one GET on a separate connection. Returns `{ status, headers, text }`. */
 export function get(port, path, headers = {}, secure = false) {
   return ask("GET", port, path, "", headers, secure);
 }
 
-/** One POST, likewise. */
+/** Sends one POST on a separate connection. Returns `{ status, headers, text }`. */
 export function post(port, path, body = "", headers = {}) {
   return ask("POST", port, path, body, headers);
 }
@@ -120,14 +120,14 @@ function ask(method, port, path, body, headers, secure) {
   return within(answer, `${method} ${path}`);
 }
 
-/** What an address of the monitor shows, as JSON. */
+/** The JSON response of the monitor at `path`. */
 export async function show(server, path) {
   const answer = await get(server.monitor, path);
   assert.equal(answer.status, 200, `${path}: ${answer.text}`);
   return JSON.parse(answer.text);
 }
 
-/** A TCP connection that has sent `text`, with what it `received()` and whether it has `ended()`. */
+/** Opens a TCP connection and sends `text`. `received()` returns the data so far, `ended()` whether it is closed. */
 export async function raw({ port }, text) {
   const socket = net.connect(port, HOST);
   let [received, ended] = ["", false];
@@ -139,7 +139,7 @@ export async function raw({ port }, text) {
   return { socket, received: () => received, ended: () => ended };
 }
 
-/** Loopback ports that were free a moment ago, all different. */
+/** Distinct loopback ports that were free when they were chosen. */
 export async function freePorts(count) {
   const listeners = await Promise.all(Array.from({ length: count }, () => listenAnywhere()));
   const ports = listeners.map((listener) => listener.address().port);
@@ -147,7 +147,7 @@ export async function freePorts(count) {
   return ports;
 }
 
-/** A listener that holds a loopback port. */
+/** Opens a listener on a free loopback port. */
 export async function listenAnywhere() {
   const listener = net.createServer();
   listener.listen(0, HOST);
@@ -157,7 +157,7 @@ export async function listenAnywhere() {
 
 // ---------------------------------------------------------------------------------------------------- processes
 
-/** The command line for these ports; `options` replace what the command already has, or are appended. */
+/** The command line for these ports. `options` replace the command's own options or are appended. */
 function commandLine(ports, options) {
   const line = command.map((part) => part.replaceAll("{port}", ports.port).replaceAll("{monitor}", ports.monitor));
   for (const [name, value] of Object.entries(options)) {
@@ -171,7 +171,7 @@ function commandLine(ports, options) {
   return line;
 }
 
-/** A child with what it printed (`output()`, `errors()`) and `ended`, a promise of `{ code, signal }`. */
+/** Starts a child process. `output()` and `errors()` return its output; `ended` is a promise of `{ code, signal }`. */
 function launch(ports, options, { unread = false, descriptors, environment = {} } = {}) {
   let [program, ...args] = commandLine(ports, options);
   if (descriptors) {
@@ -198,7 +198,7 @@ function launch(ports, options, { unread = false, descriptors, environment = {} 
   return { child, ended, output: () => printed.stdout + printed.stderr, errors: () => printed.stderr };
 }
 
-/** Ends a child that this suite started: SIGTERM, then SIGKILL. Returns `{ code, signal }`. */
+/** Ends a child process of this suite: SIGTERM, then SIGKILL. Returns `{ code, signal }`. */
 async function end({ child, ended }) {
   child.kill("SIGTERM");
   const stop = new AbortController();
@@ -212,7 +212,7 @@ async function end({ child, ended }) {
   return result;
 }
 
-/** Runs the command with options that it must refuse; returns `{ code, signal, errors }` once it ended by itself. */
+/** Runs the command with options that it must refuse. Returns `{ code, signal, errors }` when it has exited. */
 export async function refusedStart(t, options, ports, environment) {
   const [port, monitor] = await freePorts(2);
   const program = launch({ port, monitor, ...ports }, options, { environment });
@@ -222,8 +222,8 @@ export async function refusedStart(t, options, ports, environment) {
 }
 
 /**
- * A server that answers, ended when the test `t` is over. `options` are the command's, without their dashes; null leaves
- * one of the command's out. `how`: `unread` (nobody reads what it prints), `descriptors` (how many it may have), `secure`.
+ * Starts a server that answers, and ends it after the test `t`. `options` are command line options without dashes; null
+ * removes one. `how`: `unread` (its output is not read), `descriptors` (limit of open descriptors), `secure` (TLS).
  */
 export async function startServer(t, options = {}, how = {}) {
   for (let attempt = 1; ; attempt += 1) {
@@ -253,7 +253,7 @@ class Server {
     this.key = key;
   }
 
-  /** Whether the process came to answer; false if it ended or could not have its port. */
+  /** Whether the server answers. False if the process ended or could not bind its port. */
   async ready() {
     this.#program.ended.then(() => (this.#ended = true));
     const failed = () => this.#ended || /EADDRINUSE/.test(this.#program.output());
@@ -269,17 +269,17 @@ class Server {
     return this.#program.child.pid;
   }
 
-  /** All it has printed. */
+  /** All output so far. */
   output() {
     return this.#program.output();
   }
 
-  /** What it has printed to stderr. */
+  /** The output to stderr so far. */
   errors() {
     return this.#program.errors();
   }
 
-  /** Closes our ends of what it prints to. */
+  /** Closes the read ends of the output pipes. */
   closeOutput() {
     this.#program.child.stdout.destroy();
     this.#program.child.stderr.destroy();
@@ -289,24 +289,24 @@ class Server {
     return get(this.port, path, headers);
   }
 
-  /** Has `close` called before the process is ended: clients go first, so that it can end by itself. */
+  /** Registers `close` to be called before the process is ended, so that the server can exit by itself. */
   onStop(close) {
     this.#closers.push(close);
   }
 
-  /** Ends every client and then the process. */
+  /** Closes every client, then ends the process. */
   async stop() {
     await Promise.allSettled(this.#closers.splice(0).map((close) => close()));
     return end(this.#program);
   }
 
-  /** SIGTERM while sockets are open; `{ code, signal }`. */
+  /** Sends SIGTERM while sockets are open. Returns `{ code, signal }`. */
   async terminate() {
     this.#program.child.kill("SIGTERM");
     return within(this.#program.ended, "the server to end after SIGTERM");
   }
 
-  /** A WebSocket with this query, whatever the server makes of it. */
+  /** Opens a WebSocket with this query, whether or not the server accepts it. */
   async dial(query, options = {}) {
     const url = `${this.secure ? "wss" : "ws"}://${HOST}:${this.port}${this.path}peerjs?${new URLSearchParams(query)}`;
     const socket = new Socket(new WebSocket(url, { perMessageDeflate: false, rejectUnauthorized: false, ...options }));
@@ -315,20 +315,20 @@ class Server {
     return socket;
   }
 
-  /** A WebSocket with a client's whole query; the token is a fresh one unless given. */
+  /** Opens a WebSocket with a client's complete query. The default token is a new one. */
   async attempt(id, { token = randomUUID(), key = this.key, ...options } = {}) {
     const socket = await this.dial({ key, id, token, version: "1.5.5" }, options);
     return Object.assign(socket, { id, token });
   }
 
-  /** A client that was greeted with OPEN. */
+  /** Connects a client and checks that OPEN arrives first. */
   async join(id, credentials) {
     const socket = await this.attempt(id, credentials);
     assert.deepEqual(await socket.next(), { type: "OPEN" }, `${id} is greeted`);
     return socket;
   }
 
-  /** A client, as soon as the server has noticed that there is room for it again. */
+  /** Connects a client as soon as the server accepts it. */
   joinEventually(id, credentials) {
     return eventually(`${id} to be let in`, async () => {
       const socket = await this.attempt(id, credentials);
@@ -355,7 +355,7 @@ class Server {
 
 // ---------------------------------------------------------------------------------------------------- WebSockets
 
-/** A raw client with an inbox. */
+/** A client on a plain WebSocket, with an inbox. */
 class Socket {
   #inbox = [];
   #waiters = [];
@@ -390,24 +390,24 @@ class Socket {
     );
   }
 
-  /** The next message, whatever it is. */
+  /** The next message of any type. */
   next() {
     return this.#take(() => true, "the next message");
   }
 
-  /** The next message of this type; others stay in the inbox. */
+  /** The next message of this type. Others stay in the inbox. */
   nextOf(type) {
     return this.#take((message) => message.type === type, `the next ${type}`);
   }
 
-  /** The next `count` messages in their order. */
+  /** The next `count` messages in order. */
   async nextMany(count) {
     const messages = [];
     while (messages.length < count) messages.push(await this.next());
     return messages;
   }
 
-  /** What has arrived and was not asked for. */
+  /** The messages that arrived and were not taken. */
   get unread() {
     return [...this.#inbox];
   }
@@ -424,7 +424,7 @@ class Socket {
     this.ws.send(data, options);
   }
 
-  /** Waits until the other side, or both, have closed. */
+  /** Waits until the socket is closed. */
   closed() {
     return within(this.#closed, "the socket to be closed");
   }
@@ -435,7 +435,7 @@ class Socket {
   }
 }
 
-/** What a frame says; one that a server must not send becomes something that equals no message. */
+/** The message in a frame. A frame that a server must not send becomes a value that equals no message. */
 function readMessage(data, binary) {
   if (binary) return { binaryFrame: data.toString() };
   try {
@@ -446,8 +446,8 @@ function readMessage(data, binary) {
 }
 
 /**
- * Proves that a message gets from one client to the other, and that none was on its way before it: the server serves a
- * client's messages in order, so whatever it made of the earlier ones had to arrive first.
+ * Asserts that a message gets from one client to the other, and that no earlier one was in flight: the server handles a
+ * client's messages in order, so every delivery for an earlier message must arrive first.
  */
 export async function nothingBefore(from, to, what = "a marker") {
   const marker = { type: "CANDIDATE", dst: to.id, payload: { marker: what, number: randomUUID() } };
@@ -457,7 +457,7 @@ export async function nothingBefore(from, to, what = "a marker") {
 
 // ---------------------------------------------------------------------------------------------------- metrics
 
-/** Reads Prometheus' text format, strictly enough to notice what is not. */
+/** Parses Prometheus' text format, strictly enough to reject malformed lines. */
 export function readExposition(text) {
   const lines = text.split("\n").filter((line) => line !== "" && !line.startsWith("#"));
   return lines.map((line) => {
@@ -472,7 +472,7 @@ export function readExposition(text) {
   });
 }
 
-/** The sum of a metric's samples that carry these labels; 0 if there is none yet. */
+/** The sum of a metric's samples with these labels; 0 if there are none. */
 export function total(samples, name, labels = {}) {
   const wanted = Object.entries(labels);
   return samples

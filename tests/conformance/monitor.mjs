@@ -9,7 +9,7 @@ import { test } from "node:test";
 import { eventually, get, nothingBefore, own, post, refusedStart, startServer } from "./harness.mjs";
 
 const JSON_TYPE = "application/json; charset=utf-8";
-/** Addresses of parts of the report, and their names there. */
+/** The addresses of parts of the report, and their names in the report. */
 const PARTS = {
   messages: "messages",
   types: "types",
@@ -24,12 +24,12 @@ const PARTS = {
   custom: "custom",
 };
 
-/** A test with a limit for the whole of it, so that one that hangs ends with its server. */
+/** A test with a time limit, so that a test that hangs ends with its server. */
 function check(name, run) {
   test(name, { timeout: 120_000, skip: !own && "corelane's own" }, run);
 }
 
-/** What an address of the monitor shows, as JSON. */
+/** The JSON response of the monitor at an address. */
 async function show(server, path) {
   const answer = await get(server.monitor, path);
   assert.equal(answer.status, 200, `${path}: ${answer.text}`);
@@ -37,12 +37,12 @@ async function show(server, path) {
   return JSON.parse(answer.text);
 }
 
-/** Changes a key, as a form does. */
+/** Changes a key in the same way as an HTML form. */
 function set(server, key, value, headers) {
   return post(server.monitor, "/api/set", new URLSearchParams([[key, value]]).toString(), headers);
 }
 
-/** Two clients, some messages between them, counted. */
+/** Connects two clients, exchanges some messages, and waits until they are counted. */
 async function busy(t, options) {
   const server = await startServer(t, options);
   const [ann, ben] = [await server.join("ann"), await server.join("ben")];
@@ -52,7 +52,7 @@ async function busy(t, options) {
   return { server, ann, ben };
 }
 
-/** Asserts that a reading between two others has their members, and their values where the two agree; counts those. */
+/** Asserts that a reading has the members of those before and after it, and their values where these agree; counts them. */
 function between(first, middle, last, path) {
   if (first === null || typeof first !== "object") {
     if (first !== last) return 0;

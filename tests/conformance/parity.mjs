@@ -15,7 +15,7 @@ import { eventually, freePorts, within } from "./harness.mjs";
 
 const command = JSON.parse(process.env.SERVER_COMMAND);
 
-/** Fetches from loopback, whatever the certificate. */
+/** Fetches from the loopback interface without verifying the certificate. */
 function get(url, headers = {}) {
   return new Promise((done, failed) => {
     const client = url.startsWith("https") ? https : http;
@@ -28,7 +28,7 @@ function get(url, headers = {}) {
   });
 }
 
-/** Starts the command with more options and environment; `without` leaves an option of the command's out. */
+/** Starts the command with additional options and environment. `without` removes an option of the command. */
 async function start(t, { options = [], environment = {}, without, probe }) {
   const [port, monitor] = await freePorts(2);
   const line = command.map((part) => part.replaceAll("{port}", port).replaceAll("{monitor}", monitor));
@@ -49,7 +49,7 @@ async function start(t, { options = [], environment = {}, without, probe }) {
   return port;
 }
 
-/** Joins by WebSocket; the first message. */
+/** Joins by WebSocket. Returns the first message. */
 async function greeting(t, url) {
   const socket = new WebSocket(url, { rejectUnauthorized: false });
   t.after(() => socket.terminate());

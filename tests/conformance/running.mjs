@@ -14,7 +14,7 @@ import { eventually, get, nothingBefore, own, post, raw, refusedStart, show, sta
 
 const check = (name, run) => harness.check(name, run, { only: own });
 
-/** A folder that goes with the test. */
+/** A temporary folder that is removed after the test. */
 function folder(t) {
   const path = mkdtempSync(join(tmpdir(), "corelane-"));
   t.after(() => rmSync(path, { recursive: true }));
@@ -30,7 +30,7 @@ function certify(name, key, certificate, ...more) {
 
 const MIB = 1024 * 1024;
 
-/** Resident bytes of a process that the test started. */
+/** The resident bytes of a process that the test started. */
 function resident(pid) {
   return Number(/VmRSS:\s+(\d+) kB/.exec(readFileSync(`/proc/${pid}/status`, "utf8"))[1]) * 1024;
 }

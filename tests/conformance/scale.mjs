@@ -12,13 +12,13 @@ const COMING_AND_GOING = 5_000;
 const AT_ONCE = 50;
 const MIB = 1024 * 1024;
 
-/** Resident bytes of a process that the test started. */
+/** The resident bytes of a process that the test started. */
 function resident(pid) {
   const status = readFileSync(`/proc/${pid}/status`, "utf8");
   return Number(/VmRSS:\s+(\d+) kB/.exec(status)[1]) * 1024;
 }
 
-/** Runs `one` for each number below `count`, some at once. */
+/** Runs `one` for each number below `count`, several at once. */
 async function many(count, one) {
   let next = 0;
   const worker = async () => {

@@ -32,7 +32,7 @@ fn connect(watch: &Watch, open: &mut Vec<corelane::clients::ClientId>, wanted: u
 fn connections_and_every_field_of_an_alert() {
     let (mut watch, mut open) = (Watch::standalone(ten_connections()), Vec::new());
     connect(&watch, &mut open, 10);
-    watch.quiet(3); // On the threshold is not above the threshold.
+    watch.quiet(3); // A value on the threshold is not above it.
     connect(&watch, &mut open, 11);
     let raised = watch.tells("connections", Notification::Raised);
     let Alert { id, name, severity, state, message, details, metric, label_set, .. } = raised.clone();

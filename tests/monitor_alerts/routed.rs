@@ -83,7 +83,7 @@ fn queue_depth() {
     let set = [(Key::HighQueueDepth, 20), (Key::Batch, 1)];
     let mut bench = Bench::new(&[&PATIENT[..], &set].concat());
     bench.submit(20);
-    bench.watch.quiet(4); // On the threshold is not above the threshold.
+    bench.watch.quiet(4); // A value on the threshold is not above it.
     bench.submit(5);
     let raised = bench.watch.raises_at_the_third("queue_depth");
     assert_eq!((raised.current_value, raised.threshold), (25.0, 20.0));
