@@ -57,43 +57,44 @@ const BENCHES: [(&str, &str, &str); 6] = [
     (
         "ring",
         "Ring",
-        "One thread to another, written in batches of 32 and read in batches of up to 256, each side with room for 512 KiB. Every message is copied in and its words \
-         are added up on the way out.",
+        "One thread sends to another, in batches of 32; the receiver reads batches of up to 256. Each side has space \
+         for 512 KiB. Every message is copied in, and its words are added up on the way out.",
     ),
     (
         "router",
         "Router",
-        "Port, worker, port: 64 PeerJS clients on one host thread, one worker. Peers do the same work: a copy of the \
-         message, serde_json with borrowed fields, a lookup under a read lock, the rewritten message, prometheus with \
-         resolved handles, the same clock.",
+        "From port to worker to port: 64 PeerJS clients on one host thread, one worker. Peers do the same work: copy \
+         the message, parse it with serde_json and borrowed fields, look up the recipient under a read lock, \
+         rewrite the message, record with prometheus and resolved handles, and read the same clock.",
     ),
     (
         "envelope",
         "Envelope",
-        "Reading one message, and writing it with the sender that the server knows; 256 different messages per set.",
+        "Reads one message and writes it with the sender that the server knows. A set has 256 different messages.",
     ),
     (
         "record",
         "Record",
-        "One message by type, protocol and application: at least five counters and four histograms; corelane keeps more \
-         of each message than any peer, one with client six figures more. All threads at once, each on a core as far \
-         as there are cores: with more threads than that, threads take turns. Processor time per record, the mean of \
-         the threads: sleeping for a lock is not charged. `own recorder`: `Monitor::recorder`, what the others' rows \
-         stand for; `shared cells`: `Monitor::record_labelled`, from any thread.",
+        "Records one message by type, protocol and application: at least five counters and four histograms. Corelane \
+         keeps more figures of a message than any peer, and six more with a client. All threads record at once, \
+         each on its own core if there are enough cores; otherwise threads share cores. The figure is processor time \
+         per record, averaged over the threads; sleeping on a lock is not charged. `own recorder` is \
+         `Monitor::recorder`, with which the peers are compared; `shared cells` is `Monitor::record_labelled`, from \
+         any thread.",
     ),
     (
         "scaling",
         "Record: many threads against one",
-        "From the same rounds: what a record costs each thread while so many record at once, and what it costs one \
-         thread alone. **Here 1 is perfect, and less is better.** Plain additions, which nobody shares, show what \
-         the machine itself takes.",
+        "From the same rounds: the cost of a record for each of several concurrent threads, compared with the cost \
+         for one thread alone. **Here 1 is perfect, and less is better.** Plain additions to memory that is not \
+         shared show the machine's own part.",
     ),
     (
         "server",
         "PeerJS server",
-        "16 pairs of WebSocket connections on loopback; candidates of 200 bytes. `one in flight`: each pair's message \
-         is answered before the next. `pipelined`: 32 at once from each pair. Processor time is the server's, kernel \
-         included.",
+        "16 pairs of WebSocket connections on loopback; candidates of 200 bytes. `one in flight`: each pair waits \
+         for the delivery of a message before it sends the next. `pipelined`: each pair sends 32 at once. Processor \
+         time is the server's, kernel included.",
     ),
 ];
 
@@ -101,10 +102,10 @@ fn performance(report: &Report, earlier: &str) -> String {
     let mut text =
         String::from("# Performance\n\nWritten by `make bench` (`scripts/bench.sh --write-docs`). ");
     text.push_str(
-        "Both sides of a line run in turns in one process or against one client; the ratio is the median of the \
-         rounds' own ratios, with the smallest and the largest. **Above 1 is in our favour.** The figures themselves \
-         change with the machine and its neighbours from minute to minute; the ratios are what counts. A floor is what \
-         no one could do without.\n",
+        "Both sides of a line run alternately in one process or against one client. The ratio is the median of the \
+         rounds' own ratios, with the minimum and the maximum. **Above 1 means that corelane is better.** The \
+         figures themselves change from minute to minute with the machine and its other load, so compare the ratios. \
+         A floor is the minimum of work that no implementation can avoid.\n",
     );
     for (name, title, about) in BENCHES {
         let heading = format!("\n## {title}\n\n");
@@ -135,8 +136,8 @@ fn performance(report: &Report, earlier: &str) -> String {
         }
     }
     text.push_str(
-        "\n## Instructions\n\nInstructions per operation, which no neighbour changes, are budgeted in \
-         `benches/instructions.txt` and checked by `scripts/callgrind.sh`.\n",
+        "\n## Instructions\n\nInstructions per operation do not depend on other load. `benches/instructions.txt` has their budgets, and \
+         `scripts/callgrind.sh` checks them.\n",
     );
     text
 }

@@ -36,7 +36,7 @@ pub struct Case {
 pub const CASES: [Case; 9] = [
     Case {
         name: "nobody",
-        about: "Both sides without a culprit: what a row says where there is nothing to say.",
+        about: "No culprit on either side: the noise of the measurement.",
         kind: Kind::Beside(|_, _, go| {
             while go.on() {
                 go.did(FULL_SWING);
@@ -47,19 +47,19 @@ pub const CASES: [Case; 9] = [
     },
     Case {
         name: "an honest neighbour",
-        about: "As many messages as the next culprits send, well-formed, read and acknowledged: load, no harm.",
+        about: "Sends as many messages as the next culprits. All are well-formed, delivered and acknowledged: load without harm.",
         kind: Kind::Beside(honest),
         configure: Ok,
     },
     Case {
         name: "a client that stops reading",
-        about: "It is sent 20 messages per millisecond and never acknowledges one. Its credit ends; `credit_policy` is refuse, and its sender is told of each refusal.",
+        about: "Gets 20 messages per millisecond and acknowledges none, so its credit is used up. `credit_policy` is refuse, and its sender gets a notice of each refusal.",
         kind: Kind::Beside(deaf),
         configure: |config| config.with_credit_policy(CreditPolicy::Refuse),
     },
     Case {
         name: "a client that floods",
-        about: "It submits 1,000 messages at once, then sleeps for a millisecond, again and again. `max_in_flight` is 512, `client_rate` 1,000 with a burst of 5,000, `credit_messages` 2,048, for everybody.",
+        about: "Submits 1,000 messages at once, then sleeps for a millisecond, repeatedly. For all clients `max_in_flight` is 512, `client_rate` 1,000 with a burst of 5,000, `credit_messages` 2,048.",
         kind: Kind::Beside(flood),
         configure: |config| {
             config
@@ -72,19 +72,19 @@ pub const CASES: [Case; 9] = [
     },
     Case {
         name: "a handler that panics always",
-        about: "20 messages per millisecond whose handler panics (without the panic hook's report).",
+        about: "Sends 20 messages per millisecond whose handler panics (without the panic hook's report).",
         kind: Kind::Beside(panics),
         configure: Ok,
     },
     Case {
         name: "10,000 unknown types and rooms",
-        about: "Per millisecond 10 messages of a new type to a new room, 10 of a new type in a protocol that knows all of its, and 10 attempts to join a new room.",
+        about: "Per millisecond: 10 messages of a new type to a new room, 10 messages of a new type in a protocol that lists all its types, and 10 attempts to join a new room.",
         kind: Kind::Beside(unknown),
         configure: |config| config.with_max_rooms(64),
     },
     Case {
         name: "a poller that is slow",
-        about: "An additional port whose poller sleeps for 50 ms between polls, and exports all figures as text each time, while 20 messages of 4 KiB per millisecond go there: twice and more of what its ring and its backlog take.",
+        about: "An additional port whose poller sleeps for 50 ms between polls and exports all figures as text each time. The port gets 20 messages of 4 KiB per millisecond: more than twice as much as its egress ring and its backlog hold.",
         kind: Kind::Beside(slow_poller),
         configure: |config| {
             config
@@ -96,13 +96,13 @@ pub const CASES: [Case; 9] = [
     },
     Case {
         name: "a handler that sleeps 2 s: new clients",
-        about: "Its worker counts as stalled after 20 ms; then the innocents connect, and nobody of them is placed there. With it they share the one worker that is left.",
+        about: "Its worker counts as stalled after 20 ms. Then the innocents connect, and none of them is placed on that worker: in rounds with the culprit they share the other worker.",
         kind: Kind::SleepsBefore,
         configure: |config| config.with_balance(Balance::Hash),
     },
     Case {
         name: "a handler that sleeps 2 s: clients that were there",
-        about: "The innocents are at both workers and have sent a tenth when it begins. Those at its worker wait, lose nothing and keep their order; the others go on.",
+        about: "The innocents are on both workers and have sent a tenth of their messages when the sleep begins. Clients on the sleeping worker wait, lose nothing and keep their order; the others continue.",
         kind: Kind::SleepsUnder,
         configure: |config| config.with_balance(Balance::Hash),
     },

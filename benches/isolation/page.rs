@@ -66,18 +66,21 @@ pub fn line(row: &Row) -> String {
 }
 
 const ABOUT: &str = "\
-Written by `make isolation` (`scripts/isolation.sh`). What a culprit costs everybody else (invariant I8), in one router of \
-two workers: rounds with it and without it take turns in the same router, the same configuration on both sides. The \
-innocents are eight pairs of clients, senders on one port and recipients on another, each port with a host thread of its \
-own. They send 4,000 messages per second at planned times, whatever comes back, for one second; a latency counts from the \
-**planned** time to the moment at which the recipient's host has the message, so nothing hides in a sender that could not \
-send. It contains the wake-ups of two host threads and a worker. A ratio is with ÷ without of one round: given are the median \
-over the rounds, the smallest and the largest. **1 is no harm.** The times are the medians of the rounds' own percentiles.
+Written by `make isolation` (`scripts/isolation.sh`). The table shows the cost of a culprit for other clients \
+(invariant I8). All rounds of a case run in one router with two workers and the same configuration; rounds with and \
+without the culprit alternate. The innocents are eight pairs of clients. The senders are on one port and the \
+recipients on another, and each port has its own host thread. The innocents send 4,000 messages per second for one \
+second at planned times, whatever is delivered. A latency counts from the **planned** time until the recipient's \
+host has the message, so a delayed send counts in full. It includes the wake-ups of two host threads and a worker. A \
+ratio is the figure with the culprit divided by the figure without it, in one round. The table gives the median of \
+the rounds, the minimum and the maximum. **1 means no harm.** The times are the medians of the rounds' own \
+percentiles.
 
-How to read it: a culprit works too, and so does its host. Where workers, hosts and culprit share two cores, the processor \
-time that it takes is part of what is seen, besides any harm that the router should have kept away; the rows `nobody` (noise) \
-and `an honest neighbour` (load without harm) say how much that alone makes. A p99.9 is the fourth-largest of 4,000 \
-latencies (second-largest of 2,000 in the last two rows): the scheduler's worst moments more than anything else.
+How to read it: the culprit and its host need processor time as well. If workers, hosts and culprit share two cores, \
+that processor time is part of the result, in addition to any harm that the router should have prevented. The rows \
+`nobody` (noise) and `an honest neighbour` (load without harm) show the size of these effects. A p99.9 is the \
+fourth-largest of 4,000 latencies (the second-largest of 2,000 in the last two rows) and mostly shows the \
+scheduler's worst moments.
 
 ";
 
@@ -90,7 +93,7 @@ pub fn write(rows: &[Row], rounds: usize) -> std::io::Result<()> {
         let _ = writeln!(text, "| {} | {} |", row.name, ratios.join(" | "));
     }
     text.push_str(
-        "\nThe same in time, without → with:\n\n| culprit | p50 | p99 | p99.9 |\n|---|---|---|---|\n",
+        "\nThe same as times, without → with:\n\n| culprit | p50 | p99 | p99.9 |\n|---|---|---|---|\n",
     );
     for row in rows {
         let cells: Vec<_> = (0..QUANTILES.len())
@@ -102,10 +105,11 @@ pub fn write(rows: &[Row], rounds: usize) -> std::io::Result<()> {
         let _ = writeln!(text, "| {} | {} |", row.name, cells.join(" | "));
     }
     text.push_str(
-        "\n## What each does, and what became of it\n\nThe innocents' messages are checked one by one: each arrives exactly once, \
-         in its sender's order, and none is refused; the run fails otherwise. What is counted beside them is the culprit's, by \
-         the router's own figures over all rounds. `tests/isolation.rs` asserts the same counts without a clock.\n\n\
-         | culprit | what it does | innocents' messages, sent = received | what became of the culprit's |\n|---|---|---:|---|\n",
+        "\n## Culprits and outcomes\n\nEvery message of the innocents is checked: it arrives exactly once, in its \
+         sender's order, and is not refused; otherwise the run fails. All other messages are the culprit's, counted \
+         by the router's own figures over all rounds. `tests/isolation.rs` asserts the same counts without measuring \
+         time.\n\n\
+         | culprit | what it does | innocents' messages, sent = received | outcome of the culprit's messages |\n|---|---|---:|---|\n",
     );
     let mut last = "";
     for row in rows {
