@@ -334,7 +334,7 @@ fn transfer<Q: Queue<N>, const N: usize>(
                 }
             }
             let took = began.elapsed();
-            assert_eq!(sum, expected, "{}: what came out is not what went in", Q::NAME);
+            assert_eq!(sum, expected, "{}: the received messages differ from the sent ones", Q::NAME);
             took.as_nanos() as f64 / count as f64
         });
         received.join().expect("the receiver")

@@ -204,5 +204,5 @@ pub fn whereabouts(port: &mut Port, client: ClientId) -> usize {
         }
         port.wait(Duration::from_millis(10));
     }
-    panic!("no answer came");
+    panic!("the handler did not answer");
 }

@@ -152,7 +152,7 @@ impl World {
         let done = accounting.consumed + accounting.undeliverable;
         assert!(done <= accounting.deliveries, "more deliveries ended than were created: {accounting:?}");
         assert_eq!(accounting.submitted, ledger.submitted, "{accounting:?}");
-        assert!(ledger.refused <= accounting.refused, "{} told, {accounting:?}", ledger.refused);
+        assert!(ledger.refused <= accounting.refused, "{} refusals reported, {accounting:?}", ledger.refused);
         assert_eq!(accounting.consumed, ledger.events, "{accounting:?}");
         assert!(ledger.base_runs <= accounting.taken_over, "{} runs, {accounting:?}", ledger.base_runs);
         self.reach(|reached| {

@@ -99,7 +99,7 @@ impl Ledger {
                 (sent.order, id + 1)
             }
             first => {
-                assert!(!sent.reached.contains(&client), "{number} comes twice");
+                assert!(!sent.reached.contains(&client), "{number} is delivered twice");
                 sent.reached.push(client);
                 if first == b'S' {
                     assert_eq!(text, send_bytes(number, sent.fill), "the bytes have changed");

@@ -49,7 +49,7 @@ reached! {
     payload_refusals: "refusals for payloads",
     rooms_busy: "busy rooms",
     rooms_full: "full rooms",
-    beside: "messages beside the rings",
+    beside: "out-of-line payloads",
     big_rooms: "rooms of hundreds",
     rebinds: "rebinds",
     too_many_clients: "refused connects",

@@ -83,7 +83,7 @@ pub struct World {
     pub fuel: Cell<u64>,
     /// The nesting depth of code inside a worker.
     pub inside: Cell<u64>,
-    /// No actor panics or acts any more.
+    /// Actors neither panic nor act.
     pub calm: Cell<bool>,
     pub stopped: Cell<bool>,
     pub draining: Cell<bool>,

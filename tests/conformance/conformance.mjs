@@ -434,7 +434,7 @@ describe("absent clients", () => {
     }
     const ghost = await server.join("ghost");
     await nothingBefore(ben, ghost, "what has expired is not delivered");
-    await nothingBefore(ann, ben, "nobody else is told");
+    await nothingBefore(ann, ben, "no other client gets a notice");
   });
 
   check("LEAVE to a client is relayed", async (t) => {
@@ -530,7 +530,7 @@ if (own) {
       ann.send({ type: "ANSWER", dst: "ben", payload: "behind it" });
       assert.deepEqual(await ben.nextOf("ANSWER"), { type: "ANSWER", src: "ann", dst: "ben", payload: "behind it" });
       assert.ok(ben.unread.length <= 1);
-      await nothingBefore(ben, ann, "the sender is not told that its peer has left");
+      await nothingBefore(ben, ann, "the sender gets no notice that its peer has left");
     });
 
     check("the id is free for a new owner after LEAVE, also once the old socket is closed", async (t) => {

@@ -355,7 +355,7 @@ fn routed_connections_are_counted_marked_and_found_idle() {
     let idle = routed.monitor.idle_clients(Duration::from_millis(999));
     assert_eq!(idle.iter().map(|one| (one.id, &*one.name)).collect::<Vec<_>>(), [(routed.ben.0, "ben")]);
     routed.advance(60_000);
-    assert_eq!(figures(&routed), (2, 1, 1, 1), "ben, who has been silent for longer than a minute");
+    assert_eq!(figures(&routed), (2, 1, 1, 1), "ben has been silent for longer than a minute");
     let ann = routed.ann;
     routed.port.disconnect(ann).unwrap();
     assert_eq!(routed.monitor.mark(ann, false, true), Err(Error::StaleClient));

@@ -144,7 +144,7 @@ fn share(rule: &str, bad: Measured) {
     record(&watch.monitor, 60, "a", good());
     let resolved = watch.resolves_at_the_third(rule);
     assert_eq!(resolved.current_value, 10.0 / 273.0);
-    // Raised once more. Then the minute passes: no message is bad any more, and the end is notified.
+    // Raised once more. Then the minute passes: no bad message is left, and the end is notified.
     watch.quiet(15);
     record(&watch.monitor, 20, "a", bad);
     watch.raises_at_the_third(rule);

@@ -371,7 +371,11 @@ impl Host {
             }
             Err(Error::NameTaken(id)) => {
                 let owner = self.peers.values().find(|peer| peer.id == id && peer.has_name());
-                assert_eq!(owner.map(|peer| peer.name), Some(name), "the name is taken by nobody");
+                assert_eq!(
+                    owner.map(|peer| peer.name),
+                    Some(name),
+                    "the name is reported as taken, and no client has it"
+                );
             }
             Err(Error::TooManyClients(_)) => {}
             Err(other) => panic!("{other}"),

@@ -66,7 +66,7 @@ impl Host {
         self.reached.refusal_notices += 1;
         assert!(self.model.notices_on, "a notice although notices are off");
         assert_eq!((self.peers[&token].id, reason), (client, Failed::Credit));
-        assert_eq!(self.numbers_of[&number], client.0, "told another's message");
+        assert_eq!(self.numbers_of[&number], client.0, "a notice about another client's message");
         assert_eq!(self.model.policies[&recipient.0], CreditPolicy::Refuse);
         assert!(!self.seen.contains(&number), "refused and delivered");
         // For a room message there is one notice per member that cannot take it.

@@ -126,7 +126,7 @@ impl Rooms {
         self.excused(token);
     }
 
-    /// No message needs to reach the client any more, because it is being closed.
+    /// The client is being closed: no message needs to reach it.
     pub(super) fn excused(&mut self, token: u64) {
         for sent in self.sent.values_mut() {
             sent.must.remove(&token);
