@@ -500,8 +500,7 @@ fn a_handler_that_never_returns_is_given_up_with_all_it_kept_waiting() {
     assert_eq!(by_type("answer"), [("stuck", 1)], "the message in the handler, under its own type");
     assert_eq!(by_type("send"), [("stuck", 50)]);
     assert!(stats.workers[0].given_up && !stats.workers[1].given_up);
-    // Messages that were delivered to the ports and never acknowledged count as undeliverable when the ports are
-    // dropped.
+    // When the ports are dropped, their delivered and never acknowledged messages count as unacknowledged.
     drop((port, second));
     let figures = router.accounting();
     // The handler returns after all: its calls fail, and it changes nothing.

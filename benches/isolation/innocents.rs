@@ -184,7 +184,8 @@ fn receive(
     latencies
 }
 
-/// The worker that a client's messages currently go to. Its handler answers a request with the worker's number.
+/// The worker that a client's messages currently go to. The handler of `offer` replies with its thread's name, which
+/// ends with the worker's number.
 pub fn whereabouts(port: &mut Port, client: ClientId) -> usize {
     port.submit(client, br#"{"type":"offer"}"#, 0).unwrap();
     port.publish();

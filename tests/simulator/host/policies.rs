@@ -69,7 +69,7 @@ impl Host {
         assert_eq!(self.numbers_of[&number], client.0, "a notice about another client's message");
         assert_eq!(self.model.policies[&recipient.0], CreditPolicy::Refuse);
         assert!(!self.seen.contains(&number), "refused and delivered");
-        // For a room message there is one notice per member that cannot take it.
+        // This check exempts room messages. tests/faults/rooms.rs checks that they cause one notice at most.
         assert!(
             self.model.refused.insert(number) || self.rooms.was_sent(number),
             "two notices for one message"
