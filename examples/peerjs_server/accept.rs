@@ -1,5 +1,5 @@
-//! Accepting, which never ends: a listener that fails is opened again, and where descriptors are used up, those that wait
-//! are accepted with a spare one and closed, so that they know.
+//! The accept loop. It never ends: a listener that fails is opened again. When the process has no descriptor left,
+//! the loop accepts waiting connections with a spare descriptor and closes them, so that their peers see the refusal.
 
 use crate::counts::Refusal;
 use crate::network::Service;
@@ -10,20 +10,20 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 use tokio::net::{TcpListener, TcpStream};
 
-/// The shortest and the longest time between two attempts.
+/// Minimum and maximum pause between two attempts.
 const SOON: Duration = Duration::from_millis(50);
 const LATE: Duration = Duration::from_secs(1);
-/// How many are closed with the spare descriptor before the others have their turn.
+/// Connections closed with the spare descriptor before other tasks run.
 const CLOSED_AT_ONCE: usize = 256;
 
-/// A socket that listens, and how to have another one in its place.
+/// A listening socket, and the function that opens its replacement.
 pub(crate) struct Listening<'a> {
     pub(crate) listener: std::net::TcpListener,
     pub(crate) address: SocketAddr,
     pub(crate) open: &'a dyn Fn(SocketAddr) -> io::Result<std::net::TcpListener>,
 }
 
-/// Hands connections to `serve` until it is dropped.
+/// Passes each connection to `serve`, until the future is dropped.
 pub(crate) async fn run(
     service: &Service,
     listening: Listening<'_>,
@@ -50,7 +50,7 @@ pub(crate) async fn run(
             service.listeners_down.fetch_add(1, Relaxed);
         }
         complaints.say(|count| {
-            tracing::error!(%address, error = %failed, count, "a listener has failed and is opened again");
+            tracing::error!(%address, error = %failed, count, "a listener failed; opening it again");
         });
         tokio::time::sleep(pause).await;
         pause = (2 * pause).min(LATE);
@@ -83,7 +83,7 @@ async fn accept(
     }
 }
 
-/// Accepts who waits with the spare descriptor, and closes at once.
+/// Accepts waiting connections with the spare descriptor and closes each at once. Returns their number.
 async fn close_waiting(service: &Service, spare: Option<File>, listener: &TcpListener) -> usize {
     drop(spare);
     for count in 0..CLOSED_AT_ONCE {
@@ -103,7 +103,7 @@ fn spare_descriptor() -> Option<File> {
     File::open("/dev/null").ok()
 }
 
-/// The connection has gone before it was accepted, or its network has; the listener is well.
+/// Whether the connection or its network failed before the accept. The listener itself works.
 fn is_the_peers(error: &io::Error) -> bool {
     let codes = [
         libc::ECONNABORTED,
@@ -120,13 +120,13 @@ fn is_the_peers(error: &io::Error) -> bool {
     error.raw_os_error().is_some_and(|code| codes.contains(&code))
 }
 
-/// The process or the machine has no descriptor, or no memory for one.
+/// Whether the process or the machine has no descriptor left, or no memory for one.
 fn is_exhausted(error: &io::Error) -> bool {
     let codes = [libc::EMFILE, libc::ENFILE, libc::ENOBUFS, libc::ENOMEM];
     error.raw_os_error().is_some_and(|code| codes.contains(&code))
 }
 
-/// Says something once a second at most, with how often it has happened.
+/// Limits a log line to one per second, with the number of occurrences.
 #[derive(Debug, Default)]
 struct Complaints {
     count: u64,

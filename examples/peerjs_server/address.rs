@@ -1,4 +1,4 @@
-//! Whose connection it is: the peer's address, or what a proxy says of it, and how many each address has.
+//! The address of a client: the peer's own, or the one that a proxy reports. Also the number of sockets per address.
 
 use hyper::HeaderMap;
 use hyper::header::{self, HeaderName};
@@ -8,18 +8,18 @@ use std::sync::{Mutex, PoisonError};
 
 const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 
-/// Proxies that are believed.
+/// The trusted proxies.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Proxies {
-    /// Whether any is.
+    /// Whether a proxy is trusted (`--proxied`).
     pub(crate) proxied: bool,
-    /// Which; the peer itself and no other unless listed.
+    /// The trusted addresses. If empty, every peer is trusted, and no other address.
     pub(crate) listed: Vec<IpAddr>,
 }
 
 impl Proxies {
-    /// The client's address: of what proxies have added, the right-most one that is no proxy of ours. What stands
-    /// further left anyone can have written.
+    /// The client's address: of the addresses that proxies added, the right-most one that is not a listed proxy.
+    /// Addresses further left are not trusted, because any client can write them.
     pub(crate) fn client(&self, peer: IpAddr, headers: &HeaderMap) -> IpAddr {
         let peer = peer.to_canonical();
         let is_ours = |address: &IpAddr| self.listed.contains(address);
@@ -28,7 +28,7 @@ impl Proxies {
         }
         let mut client = peer;
         for address in forwarded(headers).into_iter().rev() {
-            // A proxy that hides an address, or writes nonsense, is the last that is known.
+            // Stop at an address that cannot be read: the one to its right is the last known.
             let Some(address) = address else { break };
             client = address;
             if !is_ours(&address) {
@@ -39,8 +39,8 @@ impl Proxies {
     }
 }
 
-/// The addresses that proxies have added, in their order; `None` for one that cannot be read. X-Forwarded-For is what
-/// most proxies write; Forwarded counts where there is none.
+/// The addresses that proxies have added, in their order; `None` for an address that cannot be read. X-Forwarded-For
+/// has precedence, because most proxies write it; Forwarded is read only without it.
 fn forwarded(headers: &HeaderMap) -> Vec<Option<IpAddr>> {
     let list = |name: HeaderName| -> Vec<String> {
         let values = headers.get_all(name).into_iter();
@@ -59,7 +59,7 @@ fn forwarded(headers: &HeaderMap) -> Vec<Option<IpAddr>> {
     list(header::FORWARDED).iter().map(element).collect()
 }
 
-/// An address as proxies write it: alone, with a port, in brackets, in quotes.
+/// Parses an address as proxies write it: alone, with a port, in brackets, or in quotes.
 fn read(text: &str) -> Option<IpAddr> {
     let text = text.trim().trim_matches('"');
     let inner = text.strip_prefix('[').and_then(|rest| rest.split_once(']')).map(|(inner, _)| inner);
@@ -68,10 +68,10 @@ fn read(text: &str) -> Option<IpAddr> {
     address.or_else(|| text.parse::<SocketAddr>().ok().map(|one| one.ip())).map(|one| one.to_canonical())
 }
 
-/// How many sockets each address has.
+/// The number of sockets of each address.
 #[derive(Debug)]
 pub(crate) struct Addresses {
-    /// 0 for any number.
+    /// Maximum per address; 0 for no limit.
     limit: u32,
     counts: Mutex<HashMap<IpAddr, u32>>,
 }
@@ -81,7 +81,7 @@ impl Addresses {
         Self { limit, counts: Mutex::default() }
     }
 
-    /// Counts one more, unless the address has as many as it may.
+    /// Counts one more socket. Returns false if the address is at its limit.
     pub(crate) fn enter(&self, address: IpAddr) -> bool {
         if self.limit == 0 {
             return true;
@@ -93,7 +93,7 @@ impl Addresses {
         has_room
     }
 
-    /// One less.
+    /// Counts one socket less.
     pub(crate) fn leave(&self, address: IpAddr) {
         if self.limit == 0 {
             return;
@@ -108,7 +108,8 @@ impl Addresses {
     }
 }
 
-/// What counts as one address: of IPv6 the network, which one machine has to itself.
+/// The unit that the limit applies to: an IPv4 address, or a /64 network of IPv6, because one machine usually has a
+/// whole /64 network.
 fn site(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V6(address) => Ipv6Addr::from_bits(address.to_bits() & !u128::from(u64::MAX)).into(),

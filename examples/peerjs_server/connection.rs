@@ -1,6 +1,6 @@
-//! What a client has on its network thread: its queue of outgoing frames and its state, between the socket's task
-//! and the port's. Of one thread alone: cells, no locks. `Connections` gives each a token that is an index and a
-//! generation, so that an event for one that is gone finds nothing.
+//! The state of a client on its network thread: its queue of outgoing frames and its life cycle. The socket's task
+//! and the port's task share it. Both run on one thread, so cells suffice and no lock is needed. `Connections` gives
+//! each connection a token (index and generation), so that an event for a removed connection finds nothing.
 
 use crate::registry::Owner;
 use corelane::clients::{ClientId, KeptFigures};
@@ -11,13 +11,13 @@ use std::rc::Rc;
 use std::task::Waker;
 use tokio::sync::oneshot;
 
-/// The most that a socket takes over from the one before it.
+/// Maximum number of bytes that a socket inherits from its predecessor.
 const INHERITED_BYTES: usize = 1 << 20;
 
-/// The queue's length from which on nothing is said that no client has sent.
+/// Queue length above which the server adds no notices of its own.
 const NOTICES: usize = 64;
 
-/// A text frame to write, and what to acknowledge to the router once it is written.
+/// A text frame to write, and the credit to acknowledge to the router once it is written.
 #[derive(Debug)]
 pub(crate) struct Outgoing {
     pub(crate) text: Bytes,
@@ -25,25 +25,25 @@ pub(crate) struct Outgoing {
     pub(crate) bytes: u32,
 }
 
-/// What a socket leaves to the one that takes over from it.
+/// What a socket hands over to its successor.
 #[derive(Debug, Default)]
 pub(crate) struct Rest {
-    /// Frames that were not written.
+    /// Frames that the old socket has not written.
     pub(crate) outgoing: VecDeque<Outgoing>,
-    /// What its client was counted with.
+    /// The figures of the old socket's client.
     pub(crate) figures: KeptFigures,
 }
 
-/// What its socket's task does next.
+/// What the socket's task does next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum State {
-    /// Reads and writes.
+    /// Read and write.
     Open,
-    /// Writes what is there, then closes.
+    /// Write the queue, then close.
     Closing,
-    /// Closes and leaves what is there to the socket that has taken over.
+    /// Close, and hand the queue over to the successor.
     Replaced,
-    /// Drops the socket: whoever is there does not read.
+    /// Drop the socket without a closing frame, because the client does not read.
     Aborted,
 }
 
@@ -51,17 +51,17 @@ pub(crate) enum State {
 pub(crate) struct Connection {
     pub(crate) id: String,
     pub(crate) owner: Owner,
-    /// The router's client, while it is connected there.
+    /// The client in the router, while it is connected there.
     pub(crate) client: Cell<Option<ClientId>>,
-    /// When its last frame was read, of whatever kind; at first when it connected. In raw ticks.
+    /// Time of the last frame of any kind, initially of the connect. In raw ticks.
     pub(crate) heard_at: Cell<u64>,
-    /// When it was last asked whether it is there, likewise.
+    /// Time of the last ping. In raw ticks.
     pub(crate) pinged_at: Cell<u64>,
     ping_wanted: Cell<bool>,
     state: Cell<State>,
-    /// Why its task is to end, for the log.
+    /// Why the task must end, for the log.
     why: Cell<&'static str>,
-    /// The id has gone to another socket, which waits for what could not be written to this one.
+    /// Set when the id belongs to a newer socket, which waits for the frames that this one has not written.
     pub(crate) successor: RefCell<Option<oneshot::Sender<Rest>>>,
     outgoing: RefCell<VecDeque<Outgoing>>,
     waker: RefCell<Option<Waker>>,
@@ -76,7 +76,7 @@ impl Connection {
         self.why.get()
     }
 
-    /// Has the socket's task end. An abort is never taken back.
+    /// Makes the socket's task end. An abort is final: a later state does not replace it.
     pub(crate) fn end(&self, state: State, why: &'static str) {
         if self.state.get() != State::Aborted {
             self.why.set(why);
@@ -85,12 +85,12 @@ impl Connection {
         }
     }
 
-    /// Whether somebody will write what comes: this client's socket, or the one that takes over from it.
+    /// Whether a socket will write new messages: this one, or its successor.
     pub(crate) fn takes_messages(&self) -> bool {
         self.client.get().is_some() || self.successor.borrow().is_some()
     }
 
-    /// Queues a frame. The task is woken for the first only: it takes all there are.
+    /// Queues a frame. Only the first frame wakes the task, because the task takes all of them.
     pub(crate) fn push(&self, outgoing: Outgoing) {
         let mut queue = self.outgoing.borrow_mut();
         queue.push_back(outgoing);
@@ -99,8 +99,9 @@ impl Connection {
         }
     }
 
-    /// Takes over what another socket could not write, in front of everything else. Its credit is forgiven, so
-    /// what a client that never reads could gather by coming again and again has a limit of its own.
+    /// Takes over the frames that the predecessor has not written, before any other frame. The router has already
+    /// returned the credit of these frames. A separate limit (`INHERITED_BYTES`) therefore bounds what a client can
+    /// accumulate by reconnecting again and again without reading. Frames past the limit are dropped.
     pub(crate) fn inherit(&self, outgoing: VecDeque<Outgoing>) {
         let mut room = INHERITED_BYTES;
         for outgoing in outgoing {
@@ -110,22 +111,22 @@ impl Connection {
         }
     }
 
-    /// Hands what is not written to the successor, if there is one, with its client's figures.
+    /// Hands the unwritten frames and the client's figures to the successor, if there is one.
     pub(crate) fn hand_over(&self, figures: &KeptFigures) {
         if let Some(successor) = self.successor.take() {
-            // Whoever asked may have gone meanwhile.
+            // An error means that the successor is already gone.
             let _ = successor.send(Rest { outgoing: self.outgoing.take(), figures: *figures });
         }
     }
 
-    /// Has the socket's task ask the peer whether it is there.
+    /// Makes the socket's task send a ping.
     pub(crate) fn ping(&self, now: u64) {
         self.pinged_at.set(now);
         self.ping_wanted.set(true);
         self.wake();
     }
 
-    /// Whether to ask now.
+    /// Whether a ping is due; clears the request.
     pub(crate) fn take_ping(&self) -> bool {
         self.ping_wanted.take()
     }
@@ -134,7 +135,7 @@ impl Connection {
         self.outgoing.borrow_mut().pop_front()
     }
 
-    /// Whether a word of the server's own may be queued: a client that does not read gathers few of them.
+    /// Whether a notice of the server may be queued. This bounds the notices of a client that does not read.
     pub(crate) fn takes_notices(&self) -> bool {
         self.outgoing.borrow().len() < NOTICES
     }
@@ -143,7 +144,7 @@ impl Connection {
         !self.outgoing.borrow().is_empty()
     }
 
-    /// The socket's task waits with this waker.
+    /// Stores the waker of the socket's task.
     pub(crate) fn wait_with(&self, waker: &Waker) {
         match &mut *self.waker.borrow_mut() {
             Some(present) => present.clone_from(waker),
@@ -172,7 +173,7 @@ pub(crate) struct Connections {
 }
 
 impl Connections {
-    /// Adds a connection that is not a client yet.
+    /// Adds a connection that is not yet a client in the router.
     pub(crate) fn insert(&mut self, thread: usize, id: String) -> Rc<Connection> {
         let index = self.free.pop().unwrap_or_else(|| {
             self.slots.push(Slot::default());
@@ -204,7 +205,7 @@ impl Connections {
         slot.connection.as_ref().filter(|_| u64::from(slot.generation) == token >> 32)
     }
 
-    /// Frees a token: nothing will come for it any more.
+    /// Frees a token. No further event may be expected for it.
     pub(crate) fn remove(&mut self, token: u64) -> Option<Rc<Connection>> {
         self.get(token)?;
         let index = token as u32;

@@ -1,5 +1,5 @@
-//! What the server counts beside the router: refusals by reason, and sockets by what they are at. Counted here once, shown
-//! in the report as the monitor's custom metrics, and at /metrics.
+//! What the server counts in addition to the router: refusals by reason, and sockets by state. The report shows these
+//! counts as custom metrics of the monitor; `/metrics` shows them too.
 
 use corelane::error::Error;
 use corelane::metrics::{Counter, Descriptor, Gauge};
@@ -16,8 +16,8 @@ macro_rules! labelled {
         impl $name {
             const LABELS: &[&str] = &[$($label),+];
 
-            /// Its name in figures and in the log.
-            #[allow(dead_code, reason = "of some, only figures have it")]
+            /// The name in figures and in the log.
+            #[allow(dead_code, reason = "of some enums, only figures use the names")]
             pub(crate) fn label(self) -> &'static str {
                 Self::LABELS.get(self as usize).copied().unwrap_or_default()
             }
@@ -26,7 +26,7 @@ macro_rules! labelled {
 }
 
 labelled! {
-    /// Why somebody was turned away.
+    /// Why a connection or client was refused.
     Refusal {
         MissingParameters = "missing_parameters",
         WrongKey = "wrong_key",
@@ -34,33 +34,33 @@ labelled! {
         IdTaken = "id_taken",
         /// `--concurrent_limit` is reached.
         ServerFull = "server_full",
-        /// The router takes no client.
+        /// The router did not accept the client.
         Router = "router",
-        /// A page of an origin that `--cors` does not list.
+        /// The page's origin is not in `--cors`.
         Origin = "origin",
-        /// Asks for a WebSocket in a way that is none.
+        /// The request is not a valid WebSocket upgrade.
         BadUpgrade = "bad_upgrade",
         /// `--max_connections` is reached.
         TooManyConnections = "too_many_connections",
-        /// The monitor's address has as many sockets as it serves.
+        /// The monitor's listener is at its limit of sockets.
         MonitorFull = "monitor_full",
         /// `--max_per_address` is reached.
         TooManyOfAddress = "too_many_of_address",
-        /// There is no descriptor left.
+        /// The process has no descriptor left.
         NoDescriptor = "no_descriptor",
-        /// No TLS, or none in time.
+        /// The TLS handshake failed or timed out.
         Handshake = "tls_handshake",
-        /// No request in time, or none that is HTTP.
+        /// The request is not HTTP, or timed out.
         Request = "request",
-        /// An answer, or messages, that the peer does not read.
+        /// The peer does not read an answer or its messages.
         NotRead = "not_read",
-        /// A frame that is too large to be read.
+        /// A frame is larger than the server reads.
         FrameTooLarge = "frame_too_large",
     }
 }
 
 labelled! {
-    /// What a socket is at.
+    /// The state of a socket.
     At {
         Handshake = "handshake",
         Http = "http",
@@ -77,12 +77,15 @@ pub(crate) struct Counts {
 }
 
 impl Counts {
-    /// Every series is there from the start, with 0: a first refusal is then a step that can be seen.
+    /// Registers every series with 0 at the start, so that a first refusal is visible as a step.
+    ///
+    /// # Errors
+    /// An error of the monitor's registration.
     pub(crate) fn new(monitor: &Monitor) -> Result<Self, Error> {
         let refused =
             Descriptor::new("peerjs_refused_total", "Connections and clients refused").labels(&["reason"]);
         let refused = monitor.counter(&refused)?;
-        let sockets = Descriptor::new("peerjs_sockets", "Sockets by what they are at").labels(&["state"]);
+        let sockets = Descriptor::new("peerjs_sockets", "Sockets by state").labels(&["state"]);
         let sockets = monitor.gauge(&sockets)?;
         let refusals = Refusal::LABELS.iter().map(|reason| Ok((AtomicU64::new(0), refused.with(&[reason])?)));
         let at = At::LABELS.iter().map(|state| Ok((AtomicU64::new(0), sockets.with(&[state])?)));
@@ -113,7 +116,7 @@ impl Counts {
         }
     }
 
-    /// For Prometheus, behind the router's.
+    /// The counts in Prometheus text, to append to the router's.
     pub(crate) fn exposition(&self, dropped_lines: u64) -> String {
         let mut text = String::new();
         let mut family = |name: &str,
@@ -136,11 +139,11 @@ impl Counts {
             .map(|(label, (count, _))| (*label, count.load(Relaxed)));
         let sockets =
             At::LABELS.iter().zip(&self.sockets).map(|(label, (count, _))| (*label, count.load(Relaxed)));
-        let (help, kind) = ("Log lines that were dropped.", "counter");
+        let (help, kind) = ("Log lines dropped.", "counter");
         family("peerjs_log_lines_dropped_total", help, kind, "", &mut std::iter::once(("", dropped_lines)));
         let help = "Connections and clients refused, by reason.";
         family("peerjs_refused_total", help, "counter", "reason", &mut refused.into_iter());
-        family("peerjs_sockets", "Sockets by what they are at.", "gauge", "state", &mut sockets.into_iter());
+        family("peerjs_sockets", "Sockets by state.", "gauge", "state", &mut sockets.into_iter());
         text
     }
 }

@@ -1,5 +1,5 @@
-//! A socket from its acceptance to its end: whose it is, what it is at, how long it may take, and its place among the
-//! limits. Whoever holds the stream holds this, so nothing is forgotten.
+//! Accounting of a socket from its acceptance to its end: its peer, its state, its time limits, and its share of the
+//! limits on sockets. The stream owns this value, so the drop of the stream always corrects the counts.
 
 use crate::counts::{At, Refusal};
 use crate::network::Service;
@@ -19,14 +19,15 @@ pub(crate) struct Socket {
     service: Arc<Service>,
     peer: IpAddr,
     at: AtomicU8,
-    /// The address whose limit it counts against.
+    /// The address whose limit the socket counts against.
     counted: OnceLock<IpAddr>,
 }
 
 const STATES: [At; 4] = [At::Handshake, At::Http, At::WebSocket, At::Closing];
 
 impl Socket {
-    /// Lets a socket in, unless there are as many as there may be.
+    /// Admits a socket. Returns `None`, with the refusal counted, if `max_connections` or the limit of its address is
+    /// reached.
     pub(crate) fn admit(service: &Arc<Service>, peer: SocketAddr) -> Option<Arc<Self>> {
         let peer = peer.ip().to_canonical();
         let limit = service.settings.max_connections;
@@ -41,11 +42,12 @@ impl Socket {
         service.counts.enter(at);
         let at = AtomicU8::new(at as u8);
         let socket = Arc::new(Self { service: Arc::clone(service), peer, at, counted: OnceLock::new() });
-        // Behind a proxy all have its address; the client's is known with its request.
+        // Behind a proxy all sockets have the proxy's address. The client's address is known only with its request.
         (service.settings.proxies.proxied || socket.count_against(peer)).then_some(socket)
     }
 
-    /// Counts it against an address's limit. False: the address has as many as it may.
+    /// Counts the socket against the limit of an address. Returns false, with the refusal counted, if the address is
+    /// at its limit.
     pub(crate) fn count_against(&self, address: IpAddr) -> bool {
         if self.counted.get().is_some() {
             return true;
@@ -54,7 +56,7 @@ impl Socket {
             self.service.refuse(Refusal::TooManyOfAddress, address, "");
             return false;
         }
-        // Only its own task counts it.
+        // Only the socket's own task calls this, so the cell is still empty.
         let _ = self.counted.set(address);
         true
     }
@@ -67,14 +69,14 @@ impl Socket {
         STATES.get(usize::from(self.at.load(Relaxed))).copied().unwrap_or(At::Closing)
     }
 
-    /// It goes on to something else.
+    /// Moves the socket to another state.
     pub(crate) fn enter(&self, at: At) {
         self.service.counts.leave(self.at());
         self.at.store(at as u8, Relaxed);
         self.service.counts.enter(at);
     }
 
-    /// How long the peer may leave unread what is written.
+    /// How long the peer may leave written data unread.
     fn patience(&self) -> Duration {
         match self.at() {
             At::WebSocket => Duration::from_nanos(self.service.settings.alive_nanoseconds),
@@ -93,14 +95,14 @@ impl Drop for Socket {
     }
 }
 
-/// Whose stream it is.
+/// The owner of a stream.
 pub(crate) enum Owner {
     Public(Arc<Socket>),
-    /// The monitor's, with how long a peer may leave an answer unread.
+    /// The monitor, with the time for which a peer may leave an answer unread.
     Monitor(Duration),
 }
 
-/// A stream whose peer must read: a write that gets nowhere for too long is an error.
+/// A stream whose peer must read: a write that makes no progress for too long is an error.
 pub(crate) struct Guarded {
     stream: TcpStream,
     owner: Owner,

@@ -1,4 +1,5 @@
-//! HTTP: connections as they are accepted, and npm's three addresses with their CORS headers. Also the few texts that the server itself says to a client.
+//! HTTP: serves accepted connections, and the three pages of npm's server with their CORS headers. Also the messages
+//! that the server itself sends to a client.
 
 use crate::counts::{At, Refusal};
 use crate::guard::{Guarded, Owner, Socket};
@@ -32,23 +33,23 @@ const PLAIN: HeaderValue = HeaderValue::from_static("text/plain; charset=utf-8")
 
 pub(crate) type Answer = Response<Full<Bytes>>;
 
-/// An ERROR for a client, with npm's order of keys.
+/// An ERROR message for a client. The keys have npm's order.
 pub(crate) fn error(text: &str) -> Bytes {
     format!(r#"{{"type":"ERROR","payload":{{"msg":{}}}}}"#, quoted(text)).into()
 }
 
-/// What a client is told when nobody of the name that it wrote to has come.
+/// The EXPIRE notice for a client whose message was held until the hold expired.
 pub(crate) fn expired(name: &[u8], to: &str) -> Bytes {
     let name = String::from_utf8_lossy(name);
     format!(r#"{{"type":"EXPIRE","src":{},"dst":{}}}"#, quoted(&name), quoted(to)).into()
 }
 
-/// A JSON string.
+/// The text as a JSON string.
 fn quoted(text: &str) -> impl std::fmt::Display {
     serde_json::Value::from(text)
 }
 
-/// An answer with its type; hyper adds the length, and leaves the body out for HEAD.
+/// An answer with a content type. Hyper adds the length, and omits the body for HEAD.
 pub(crate) fn answer(status: StatusCode, content_type: HeaderValue, body: impl Into<Bytes>) -> Answer {
     let mut answer = Response::new(Full::new(body.into()));
     *answer.status_mut() = status;
@@ -56,15 +57,16 @@ pub(crate) fn answer(status: StatusCode, content_type: HeaderValue, body: impl I
     answer
 }
 
-/// A short plain answer.
+/// An answer of plain text.
 pub(crate) fn plain(status: StatusCode, body: impl Into<Bytes>) -> Answer {
     answer(status, PLAIN, body)
 }
 
-/// Serves a connection from its acceptance on.
+/// Serves an accepted connection until its end.
 pub(crate) async fn serve_accepted(network: Rc<Network>, stream: TcpStream, peer: SocketAddr) {
     let Some(socket) = Socket::admit(&network.service, peer) else { return };
-    // Without it a small frame may wait for the one before it; a socket that is gone says so later.
+    // Without TCP_NODELAY a small frame may wait for the acknowledgement of the previous one. An error is ignored: if
+    // the socket is gone, the next read or write reports it.
     let _ = stream.set_nodelay(true);
     let stream = Guarded::new(stream, Owner::Public(Arc::clone(&socket)));
     match network.service.tls.clone() {
@@ -92,12 +94,12 @@ where
     });
     let connection = hyper::server::conn::http1::Builder::new()
         .timer(TokioTimer::new())
-        // For a request's head, and for the time between two requests.
+        // Limits the time for a request's head, and the time between two requests.
         .header_read_timeout(service.settings.socket_timeout)
         .max_buf_size(HEAD_BYTES)
         .serve_connection(TokioIo::new(stream), respond)
         .with_upgrades();
-    // A peer that breaks HTTP or goes away costs only its connection.
+    // A protocol error or a lost connection affects only this connection.
     if let Err(error) = connection.await
         && (error.is_parse() || error.is_timeout())
     {
@@ -124,7 +126,7 @@ where
     answer
 }
 
-/// The part of an address below the server's path.
+/// The part of a URL path below the server's base path; `None` if it is outside.
 fn below<'a>(path: &'a str, base: &str) -> Option<&'a str> {
     let (base, full) = (base.trim_end_matches('/'), path);
     let (start, rest) = full.split_at_checked(base.len())?;
@@ -170,7 +172,8 @@ fn preflight(asked: &HeaderMap) -> Answer {
     answer
 }
 
-/// Lets the asking page read the answer, if its origin may. Without an origin there is nothing to allow.
+/// Allows the requesting page to read the answer, if its origin is allowed. Without an Origin header no header is
+/// needed.
 fn allow_origin(settings: &Settings, asked: &HeaderMap, answer: &mut HeaderMap) {
     answer.append(header::VARY, HeaderValue::from_static("Origin"));
     if let Some(origin) = asked.get(header::ORIGIN).filter(|origin| is_allowed(settings, origin)) {
@@ -178,7 +181,7 @@ fn allow_origin(settings: &Settings, asked: &HeaderMap, answer: &mut HeaderMap) 
     }
 }
 
-/// Whether pages of an origin may ask and connect.
+/// Whether pages of this origin may send requests and connect. An empty list allows all origins.
 pub(crate) fn is_allowed(settings: &Settings, origin: &HeaderValue) -> bool {
     settings.origins.is_empty() || settings.origins.iter().any(|one| one.as_bytes() == origin.as_bytes())
 }

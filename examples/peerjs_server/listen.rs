@@ -1,5 +1,5 @@
-//! Sockets that listen: one for each network thread on the same port, and the monitor's. Bound by `main` before any
-//! thread starts, so that a port in use ends the server with one clear sentence.
+//! Listening sockets: one per network thread on the same port, and one for the monitor. `main` binds them before any
+//! thread starts, so that a port in use ends the server with one clear error.
 
 use crate::Failure;
 use crate::options::Options;
@@ -9,7 +9,7 @@ use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, ToSocketAddrs};
 
 const BACKLOG: i32 = 1024;
 
-/// What has been bound.
+/// The bound sockets.
 #[derive(Debug)]
 pub(crate) struct Listening {
     pub(crate) address: SocketAddr,
@@ -26,7 +26,7 @@ impl Listening {
             Some(address) => {
                 let what = format_args!("the monitor cannot listen on {address} (--monitor)").to_string();
                 let first = |mut found: Vec<SocketAddr>| {
-                    // A name of both kinds: what is written as 127.0.0.1 elsewhere is to reach it.
+                    // If the name has IPv4 and IPv6 addresses, prefer IPv4, so that 127.0.0.1 reaches the monitor.
                     found.sort_by_key(SocketAddr::is_ipv6);
                     found.into_iter().next().ok_or_else(|| io::ErrorKind::AddrNotAvailable.into())
                 };
@@ -41,27 +41,27 @@ impl Listening {
     }
 }
 
-/// The monitor's listener.
+/// Opens the monitor's listener.
 pub(crate) fn for_monitor(address: SocketAddr) -> io::Result<TcpListener> {
     let listener = TcpListener::bind(address)?;
     listener.set_nonblocking(true)?;
     Ok(listener)
 }
 
-/// The network threads' listeners on the first address that can be had.
+/// Opens the network threads' listeners on the first address that can be bound.
 fn listeners(options: &Options) -> Result<(SocketAddr, Vec<TcpListener>), Failure> {
     let port = options.port as u16;
     let candidates: Vec<SocketAddr> = match &options.host {
-        // As npm's: IPv6 and IPv4 in one, else IPv4 alone.
+        // As npm's server: one socket for IPv6 and IPv4, or IPv4 only if that fails.
         None => vec![(Ipv6Addr::UNSPECIFIED, port).into(), (Ipv4Addr::UNSPECIFIED, port).into()],
         Some(host) => (host.as_str(), port)
             .to_socket_addrs()
             .map_err(|error| {
-                Failure::configuration(format_args!("--host {host} is no address here: {error}"))
+                Failure::configuration(format_args!("--host {host}: cannot resolve the address: {error}"))
             })?
             .collect(),
     };
-    let mut failure = Failure::configuration("--host stands for no address");
+    let mut failure = Failure::configuration("--host resolves to no address");
     for candidate in candidates {
         match listen_with_threads(candidate, options.threads()) {
             Ok(bound) => return Ok(bound),
@@ -79,10 +79,10 @@ fn listeners(options: &Options) -> Result<(SocketAddr, Vec<TcpListener>), Failur
 }
 
 fn listen_with_threads(address: SocketAddr, threads: usize) -> io::Result<(SocketAddr, Vec<TcpListener>)> {
-    // Sharing a port is for our own threads: a first socket that does not share finds another server's.
+    // Only this server's threads may share the port. A first bind without sharing detects another server on the port.
     drop(bind(address, false)?);
     let first = listen(address)?;
-    // With port 0 the others join the one that the system chose.
+    // With port 0 the system chooses the port; the other threads use the same one.
     let address = first.local_addr()?;
     let mut listeners = vec![first];
     for _ in 1..threads {
@@ -102,7 +102,7 @@ fn bind(address: SocketAddr, shared: bool) -> io::Result<Socket> {
     Ok(socket)
 }
 
-/// A network thread's listener, beside those of the others.
+/// Opens a network thread's listener, which shares its port with the other threads' (SO_REUSEPORT).
 pub(crate) fn listen(address: SocketAddr) -> io::Result<TcpListener> {
     let socket = bind(address, true)?;
     socket.listen(BACKLOG)?;

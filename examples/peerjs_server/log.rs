@@ -1,5 +1,6 @@
-//! The log: one line per event on stderr, with its time, and what is printed at the start. A thread of its own writes; all
-//! others hand it their lines and go on. A stream that is closed, or that nobody reads, costs lines, never a thread's time.
+//! The log: one line per event on stderr, with its time. Also the lines printed at the start. A separate thread
+//! writes them; all other threads pass their lines to it and never wait. If stdout or stderr is closed, or nobody
+//! reads it, lines are dropped and no thread blocks.
 
 use std::fmt;
 use std::io::{self, Write};
@@ -12,24 +13,24 @@ use tracing::level_filters::LevelFilter;
 use tracing::metadata::Metadata;
 use tracing_subscriber::fmt::MakeWriter;
 
-/// Lines that may wait for the writer.
+/// Maximum number of lines that wait for the writer.
 const WAITING: usize = 4096;
-/// Lines of one second, of those that tell of trouble and of all others each.
+/// Maximum number of lines per second: once for warnings and errors, once for all other lines.
 const PER_SECOND: u32 = 500;
-/// How long the end of the process waits for lines.
+/// How long the process waits at its end for the last lines.
 const PATIENCE: Duration = Duration::from_millis(300);
 const SECOND: Duration = Duration::from_secs(1);
 
-/// How lines are written.
+/// The format of a line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Format {
     Text,
     Json,
 }
 
-/// Names of formats.
+/// The formats by name.
 pub(crate) const FORMATS: [(&str, Format); 2] = [("text", Format::Text), ("json", Format::Json)];
-/// Names of levels.
+/// The levels by name.
 pub(crate) const LEVELS: [(&str, LevelFilter); 6] = [
     ("off", LevelFilter::OFF),
     ("error", LevelFilter::ERROR),
@@ -45,7 +46,7 @@ struct Line {
     bytes: Vec<u8>,
 }
 
-/// Where lines are handed in.
+/// The queue to the writer's thread, with its counts.
 #[derive(Debug)]
 struct Lines {
     sender: SyncSender<Line>,
@@ -61,9 +62,9 @@ fn lines() -> Option<&'static Arc<Lines>> {
         let (sender, receiver) = mpsc::sync_channel(WAITING);
         let zero = AtomicU64::default;
         let lines = Arc::new(Lines { sender, accepted: zero(), written: zero(), dropped: zero() });
-        // Another thread may have been first; its writer is the one.
+        // If another thread was first, its queue is used and this one is dropped.
         if LINES.set(Arc::clone(&lines)).is_ok() {
-            // Without a thread the lines are dropped and counted.
+            // If the thread cannot start, lines are dropped and counted.
             let _ =
                 std::thread::Builder::new().name("log".to_owned()).spawn(move || write(&receiver, &lines));
         }
@@ -71,7 +72,7 @@ fn lines() -> Option<&'static Arc<Lines>> {
     LINES.get()
 }
 
-/// The writer's thread.
+/// Runs on the writer's thread.
 fn write(receiver: &mpsc::Receiver<Line>, lines: &Lines) {
     let (mut told, mut told_at) = (0, Instant::now());
     loop {
@@ -100,7 +101,7 @@ fn whole(mut stream: impl Write, bytes: &[u8]) -> io::Result<()> {
 }
 
 impl Lines {
-    /// Never waits.
+    /// Queues a line, or drops and counts it if the queue is full. Never blocks.
     fn send(&self, line: Line) {
         self.accepted.fetch_add(1, Relaxed);
         if self.sender.try_send(line).is_err() {
@@ -116,22 +117,22 @@ fn send(is_stdout: bool, text: impl fmt::Display) {
     }
 }
 
-/// Prints a line for whoever has started the server.
+/// Prints a line to stdout.
 pub(crate) fn print(text: impl fmt::Display) {
     send(true, text);
 }
 
-/// Prints why the server does not run.
+/// Prints to stderr why the server cannot run.
 pub(crate) fn complain(text: impl fmt::Display) {
     send(false, text);
 }
 
-/// Lines that were never written.
+/// Number of lines that were dropped.
 pub(crate) fn dropped() -> u64 {
     LINES.get().map_or(0, |lines| lines.dropped.load(Relaxed))
 }
 
-/// Waits until all lines are written, not for long: the process ends.
+/// Waits until all lines are written, for at most `PATIENCE`. Called at the end of the process.
 pub(crate) fn finish() {
     let Some(lines) = LINES.get() else { return };
     let until = Instant::now() + PATIENCE;
@@ -140,12 +141,13 @@ pub(crate) fn finish() {
     }
 }
 
-/// Counts the lines of the present second.
+/// Counts the lines of the current second: the second in the upper half of the word, the count in the lower half.
 #[derive(Debug, Default)]
 struct Window(AtomicU64);
 
 impl Window {
-    /// Whether one more may be written in this second.
+    /// Whether one more line may be written in this second. Relaxed suffices: the word alone carries the state, and
+    /// it publishes nothing else.
     fn admit(&self, second: u32) -> bool {
         let next = |word: u64| {
             let count = if (word >> 32) as u32 == second { word as u32 } else { 0 };
@@ -155,7 +157,7 @@ impl Window {
     }
 }
 
-/// Takes what the subscriber formats.
+/// Makes one writer per event for the subscriber.
 #[derive(Debug)]
 struct Maker {
     start: Instant,
@@ -163,7 +165,7 @@ struct Maker {
     others: Window,
 }
 
-/// One event's line; `None` writes nothing.
+/// One event's line; `None` discards it.
 struct Event(Option<Vec<u8>>);
 
 impl Write for Event {
@@ -206,7 +208,7 @@ impl<'a> MakeWriter<'a> for Maker {
     }
 }
 
-/// Logs from here on, panics included.
+/// Starts logging, panics included.
 pub(crate) fn start(level: LevelFilter, format: Format) {
     let maker = Maker { start: Instant::now(), trouble: Window::default(), others: Window::default() };
     let builder = tracing_subscriber::fmt()
@@ -214,12 +216,12 @@ pub(crate) fn start(level: LevelFilter, format: Format) {
         .with_ansi(false)
         .with_target(false)
         .with_writer(maker);
-    // Nobody has set another subscriber before.
+    // This cannot fail: no other subscriber is set before.
     let _ = match format {
         Format::Text => builder.try_init(),
         Format::Json => builder.json().flatten_event(true).try_init(),
     };
-    std::panic::set_hook(Box::new(|panic| tracing::error!("a thread panics: {panic}")));
+    std::panic::set_hook(Box::new(|panic| tracing::error!("a thread panicked: {panic}")));
 }
 
 #[cfg(test)]

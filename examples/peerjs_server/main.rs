@@ -1,9 +1,16 @@
-//! A PeerJS-compatible signaling server on corelane, thread per core: what npm's `peer` does, with every message
-//! counted and timed. A network thread owns its listener, its sockets and its port; nothing is locked between a
-//! socket and a ring. `options` (with `values`), `tls` and `listen` start it, `network` is a thread, `pump` its port's
-//! task, `accept`, `http`, `upgrade` and `socket` are what comes in, each under its `guard`, `connection` is what a client has
-//! here, `registry` who has which id, and `address` from where; `monitor`, `pages`, `counts` and `log` show what happens, `memory` gives back what a
-//! flood took.
+//! A PeerJS-compatible signaling server on corelane, thread per core. It does what npm's `peer` does, and counts and
+//! times every message. A network thread owns its listener, its sockets and its port. No lock is taken between a socket
+//! and a ring.
+//!
+//! | modules | what they do |
+//! |---|---|
+//! | `options`, `values`, `tls`, `listen` | read the command line, load the certificate, bind the sockets |
+//! | `network`, `pump` | a network thread, and its port's task |
+//! | `accept`, `http`, `upgrade`, `socket` | the stages of a socket; `guard` counts and limits each socket |
+//! | `connection` | the state of one client on its network thread |
+//! | `registry`, `address` | who has which id, and the addresses of clients |
+//! | `monitor`, `pages`, `counts`, `log` | figures, pages, refusals and the log |
+//! | `memory` | returns the memory of a flood to the system |
 
 mod accept;
 mod address;
@@ -46,10 +53,10 @@ use tls::Certificate;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, watch};
 
-/// How often the files of TLS are looked at, and whether a flood is over.
+/// Interval between checks of the TLS files, and of whether a flood is over.
 const LOOK: Duration = Duration::from_secs(1);
 
-/// Why the server does not run, and the status that it ends with.
+/// Why the server cannot run, and the exit status of the process.
 #[derive(Debug)]
 pub(crate) struct Failure {
     status: u8,
@@ -57,12 +64,12 @@ pub(crate) struct Failure {
 }
 
 impl Failure {
-    /// The configuration is wrong.
+    /// The configuration is wrong; exit status 2.
     pub(crate) fn configuration(text: impl fmt::Display) -> Self {
         Self { status: 2, text: text.to_string() }
     }
 
-    /// The system refuses something.
+    /// The system refused an operation; exit status 1.
     pub(crate) fn system(what: impl fmt::Display, error: impl fmt::Display) -> Self {
         Self { status: 1, text: format!("{what}: {error}") }
     }
@@ -80,7 +87,7 @@ fn main() -> ExitCode {
     status
 }
 
-/// Runs until a signal. Nothing listens before the whole configuration has been accepted.
+/// Runs until a signal. No socket listens before the whole configuration is accepted.
 fn run(options: &Options) -> Result<(), Failure> {
     log::start(options.log, options.log_format);
     let config = options.config()?;
@@ -88,7 +95,7 @@ fn run(options: &Options) -> Result<(), Failure> {
     let tls = certificate.as_ref().map(Certificate::acceptor).transpose()?;
     let builder = Builder::new(config.clone());
     let budget = builder.budget();
-    // A descriptor for each socket; where that is not allowed, accepting says so.
+    // Each socket needs a descriptor. If the limit cannot be raised, `accept` reports the shortage.
     let _ = rlimit::increase_nofile_limit(u64::MAX);
     let listening = Listening::bind(options)?;
     let mut router = builder.start().map_err(|error| Failure::system("cannot start the router", error))?;
@@ -100,7 +107,7 @@ fn run(options: &Options) -> Result<(), Failure> {
     log::print(format_args!("memory of the router: {budget}"));
     let mebibytes = measured.bytes_at_most() as f64 / f64::from(1 << 20);
     log::print(format_args!(
-        "memory of the monitor: at most {mebibytes:.1} MiB, beside what is in the router's"
+        "memory of the monitor: at most {mebibytes:.1} MiB, in addition to the router's"
     ));
 
     let (senders, receivers): (Vec<_>, Vec<_>) =
@@ -135,27 +142,27 @@ fn run(options: &Options) -> Result<(), Failure> {
     let signalled = wait_for_a_signal(&mut any_ended, &service, certificate.as_deref());
     tracing::info!("stopping");
 
-    // A monitor that is gone already needs no word.
+    // An error means that the monitor's thread has already ended.
     let _ = ready.send(false);
     for commands in &service.threads {
-        // Likewise a thread.
+        // An error means that the thread has already ended.
         let _ = commands.send(Command::Stop);
     }
     for thread in threads {
-        // A panic has been reported by its thread; stopping goes on.
+        // The panic hook has logged a panic of the thread; the stop continues.
         let _ = thread.join();
     }
     router.stop();
     drop(ready);
     if let Some(monitor) = monitor {
-        // Likewise.
+        // The panic hook has logged a panic of the monitor's thread.
         let _ = monitor.join();
     }
     measured.stop(Duration::from_secs(1));
     signalled
 }
 
-/// Measures from the start on, whoever looks: alerts go to the journal, reports to their file.
+/// Starts the monitor. Alerts go to the log, reports to their file.
 fn start_monitor(options: &Options, router: &Router) -> Result<Monitor, Failure> {
     let monitor = Monitor::of(&router.source());
     let start = || {
@@ -180,7 +187,7 @@ fn tell(alert: &Alert) {
     }
 }
 
-/// Says where the server is, as it can be typed into a browser.
+/// Prints the addresses of the server, in a form that a browser accepts.
 fn introduce(options: &Options, listening: &Listening, scheme: &str) {
     let (address, path) = (listening.address, options.base_path());
     let everywhere = if address.ip().is_unspecified() { " (all addresses of this machine)" } else { "" };
@@ -192,15 +199,16 @@ fn introduce(options: &Options, listening: &Listening, scheme: &str) {
             if !address.ip().to_canonical().is_loopback() {
                 tracing::warn!(
                     %address,
-                    "the monitor listens beyond the loopback: who reaches it may read everything and change thresholds"
+                    "the monitor listens beyond the loopback: anyone who reaches it can read all figures and change \
+                     thresholds"
                 );
             }
         }
-        None => log::print("no addresses of the monitor"),
+        None => log::print("the monitor has no HTTP address (--monitor off)"),
     }
 }
 
-/// An address that this machine reaches.
+/// The address as this machine can reach it: an unspecified address becomes localhost.
 fn reachable(address: SocketAddr) -> String {
     if address.ip().is_unspecified() { format!("localhost:{}", address.port()) } else { address.to_string() }
 }
@@ -223,9 +231,9 @@ fn start_threads(
             .name(format!("network-{index}"))
             .spawn(move || {
                 if let Err(error) = thread.run() {
-                    tracing::error!(%error, "a network thread ends");
+                    tracing::error!(%error, "a network thread failed");
                 }
-                // Nobody listens once the server stops.
+                // The receiver is gone once the server stops.
                 let _ = ended.send(());
             })
             .map_err(|error| Failure::system("cannot start a network thread", error))?;
@@ -234,8 +242,8 @@ fn start_threads(
     Ok(running)
 }
 
-/// Waits for SIGINT or SIGTERM; an error if a network thread has ended by itself. SIGHUP has key and certificate read again,
-/// and so does a change of their files.
+/// Waits for SIGINT or SIGTERM. Returns an error if a network thread ends by itself. Reloads key and certificate on
+/// SIGHUP, and when their files change.
 fn wait_for_a_signal(
     any_ended: &mut mpsc::UnboundedReceiver<()>,
     service: &Service,
@@ -252,10 +260,10 @@ fn wait_for_a_signal(
             tokio::select! {
                 _ = interrupt.recv() => return Ok(()),
                 _ = terminate.recv() => return Ok(()),
-                _ = any_ended.recv() => return Err(Failure::system("stopping", "a network thread has ended")),
+                _ = any_ended.recv() => return Err(Failure::system("the server stops", "a network thread ended")),
                 _ = hangup.recv() => match certificate {
                     Some(certificate) => certificate.refresh(true),
-                    None => tracing::info!("SIGHUP: there is nothing to read again"),
+                    None => tracing::info!("SIGHUP ignored: without TLS there are no files to reload"),
                 },
                 () = tokio::time::sleep(LOOK) => {
                     flood.look(service.open.load(Relaxed), service.most_open.swap(0, Relaxed));

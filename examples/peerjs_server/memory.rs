@@ -1,20 +1,22 @@
-//! Memory that a flood of connections took is given back to the system. The allocator keeps what is freed for later, so that
-//! one bad minute would otherwise stay resident until the process ends.
+//! Returns the memory of a flood of connections to the system. The allocator keeps freed memory for later use, so the
+//! memory of one flood would otherwise stay resident until the process ends.
 
-/// Fewer sockets than this cost too little to look for.
+/// A flood of fewer sockets than this is ignored, because it takes little memory.
 const MANY: u64 = 256;
 
-/// The most sockets since memory was last given back.
+/// Tracks the number of open sockets, to detect the end of a flood.
 #[derive(Debug, Default)]
 pub(crate) struct Flood {
+    /// Maximum since memory was last returned.
     most: u64,
-    /// At the last look.
+    /// Number at the last check.
     last: u64,
 }
 
 impl Flood {
-    /// Looks at how many are open now; gives memory back once most of them have gone, and no more are going.
-    /// `most` were open at once since the last look: a flood may come and go between two.
+    /// Checks the number of open sockets. Returns memory to the system once at least half of them (and 256 or more)
+    /// have closed, and the number has stopped falling. `most` is the maximum since the last check, because a flood
+    /// may begin and end between two checks.
     pub(crate) fn look(&mut self, open: u64, most: u64) {
         self.most = self.most.max(most);
         if self.is_over(open) {
@@ -33,7 +35,7 @@ impl Flood {
 
 #[cfg(target_env = "gnu")]
 fn give_back() {
-    // SAFETY: it takes no pointer, and the allocator's own locks let any thread call it at any time.
+    // SAFETY: `malloc_trim` takes no pointer. The allocator's own locks let any thread call it at any time.
     unsafe { libc::malloc_trim(0) };
 }
 

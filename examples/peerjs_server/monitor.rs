@@ -1,5 +1,6 @@
-//! The monitor's own thread: health, readiness, figures for Prometheus, and the addresses of `pages`. What it reads
-//! waits for nobody and makes nobody wait; one page is made at a time, and none of them on a network thread.
+//! The monitor's HTTP thread: health, readiness, Prometheus figures, and the addresses of `pages`. Its reads take no
+//! lock that a worker or network thread takes for a message. It produces one page at a time, and none on a network
+//! thread.
 
 use crate::Failure;
 use crate::accept::{self, Listening};
@@ -30,11 +31,11 @@ use tokio::net::TcpStream;
 use tokio::runtime::{Builder, LocalOptions};
 use tokio::sync::watch;
 
-/// Sockets at once: who asks is a person or two, and what collects figures.
+/// Maximum number of open sockets. Expected are a few people and a collector of figures.
 const MAX_SOCKETS: usize = 64;
 const BODY_BYTES: usize = 4 << 10;
 
-/// What is asked.
+/// The sources of the pages.
 #[derive(Clone)]
 pub(crate) struct Sources {
     pub(crate) reader: StatsReader,
@@ -44,11 +45,14 @@ pub(crate) struct Sources {
     pub(crate) ready: watch::Receiver<bool>,
 }
 
-/// Starts the thread; it ends when `ready`'s sender is dropped.
+/// Starts the thread. It ends when the sender of `ready` is dropped.
+///
+/// # Errors
+/// [`Failure`] if the system cannot start a thread.
 pub(crate) fn spawn(listener: TcpListener, sources: Sources) -> Result<JoinHandle<()>, Failure> {
     let run = move || {
         if let Err(error) = serve(listener, sources) {
-            tracing::error!(%error, "the monitor's addresses end");
+            tracing::error!(%error, "the monitor's HTTP thread failed");
         }
     };
     let thread = std::thread::Builder::new().name("monitor".to_owned()).spawn(run);
@@ -85,7 +89,7 @@ async fn serve_connection(stream: TcpStream, sources: Sources, open: Rc<()>) {
         .timer(TokioTimer::new())
         .header_read_timeout(patience)
         .serve_connection(TokioIo::new(Guarded::new(stream, Owner::Monitor(patience))), service);
-    // Who breaks HTTP or goes away costs only its connection.
+    // A protocol error or a lost connection affects only this connection.
     let _ = connection.await;
     drop(open);
 }
@@ -96,12 +100,14 @@ async fn respond(request: Request<Incoming>, sources: &Sources) -> Answer {
         Method::GET | Method::HEAD => read(&path, request.uri().query().unwrap_or_default(), sources),
         Method::POST if pages::CHANGES.contains(&path.as_str()) => {
             if !is_called_here(request.headers(), &sources.service.settings.monitor_names) {
-                let text =
-                    "the request's Host is no name of this monitor's (--monitor_host lists further ones)";
+                let text = "the Host header is not a name of this monitor; add the name with --monitor_host";
                 return plain(StatusCode::FORBIDDEN, text);
             }
             if !is_from_here(request.headers()) {
-                return plain(StatusCode::FORBIDDEN, "a page of another origin may not change anything");
+                return plain(
+                    StatusCode::FORBIDDEN,
+                    "pages of another origin cannot change settings; use a page of this monitor, or curl",
+                );
             }
             match body(request, sources.service.settings.socket_timeout).await {
                 Ok(body) => pages::change(&path, &body, &sources.monitor),
@@ -137,20 +143,22 @@ fn not_allowed(allowed: &'static str) -> Answer {
     answer
 }
 
-/// Whether no page asks, or one of this server. A browser sends a page's origin along with every POST, and would send
-/// a form of any page in the world to an address that only its own machine reaches.
+/// Whether the request comes from no page, or from a page of this server. This prevents cross-site request forgery: a
+/// browser would send the form of any page to an address that only its own machine reaches, but it adds the page's
+/// origin to every POST.
 fn is_from_here(headers: &HeaderMap) -> bool {
     let Some(origin) = headers.get(header::ORIGIN) else { return true };
     let text = |value: &HeaderValue| value.to_str().ok().map(str::to_owned);
     let (Some(origin), Some(host)) = (text(origin), headers.get(header::HOST).and_then(text)) else {
         return false;
     };
-    // A proxy before this server may add TLS.
+    // The scheme is not compared, because a proxy in front of this server may add TLS.
     origin.split_once("://").is_some_and(|(_, here)| here.eq_ignore_ascii_case(&host))
 }
 
-/// Whether the request was sent to an address, or to a name of this monitor's. A page whose own name leads to the monitor's
-/// address has the same origin there, and its Host is that name.
+/// Whether the Host header is an IP address or a name of this monitor. This prevents DNS rebinding: if the name of a
+/// hostile page resolves to the monitor's address, its requests have the same origin, but their Host header is that
+/// name.
 fn is_called_here(headers: &HeaderMap, names: &[String]) -> bool {
     let Some(authority) =
         headers.get(header::HOST).and_then(|host| host.to_str().ok()?.parse::<Authority>().ok())
@@ -165,9 +173,10 @@ async fn body(request: Request<Incoming>, patience: Duration) -> Result<Bytes, A
     let all = Limited::new(request.into_body(), BODY_BYTES).collect();
     match tokio::time::timeout(patience, all).await {
         Ok(Ok(body)) => Ok(body.to_bytes()),
-        Ok(Err(error)) if error.is::<http_body_util::LengthLimitError>() => {
-            Err(plain(StatusCode::PAYLOAD_TOO_LARGE, format!("allowed: up to {BODY_BYTES} bytes")))
-        }
+        Ok(Err(error)) if error.is::<http_body_util::LengthLimitError>() => Err(plain(
+            StatusCode::PAYLOAD_TOO_LARGE,
+            format!("the body is too large; allowed: up to {BODY_BYTES} bytes"),
+        )),
         Ok(Err(_)) => Err(plain(StatusCode::BAD_REQUEST, "Bad Request")),
         Err(_) => Err(plain(StatusCode::REQUEST_TIMEOUT, "Request Timeout")),
     }

@@ -1,5 +1,5 @@
-//! A network thread: its listener, its sockets' tasks, its clients on its port. `pump` is the port's task; `http`
-//! and `socket` call what is here on their way in and out.
+//! A network thread: its listener, the tasks of its sockets, and its clients on its port. `pump` is the port's task.
+//! `http` and `socket` call this module to connect clients, submit messages and acknowledge deliveries.
 
 use crate::accept::{self, Listening};
 use crate::address::Addresses;
@@ -28,14 +28,14 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::task::spawn_local;
 use tokio_rustls::TlsAcceptor;
 
-/// As npm's.
+/// Interval between checks for silent clients, as in npm's server.
 const ALIVE_CHECK: Duration = Duration::from_millis(300);
-/// A check that comes so late means that the process was stopped, or its machine.
+/// If a check comes this late, the process or its machine was paused.
 const PAUSE: Duration = Duration::from_millis(900);
-/// How long sockets have for their closing frames when the server stops.
+/// Time for the closing frames of all sockets when the server stops.
 const STOP_GRACE: Duration = Duration::from_secs(1);
 
-/// What all network threads share.
+/// State that all network threads share.
 pub(crate) struct Service {
     pub(crate) settings: Settings,
     pub(crate) registry: Registry,
@@ -44,22 +44,22 @@ pub(crate) struct Service {
     pub(crate) counts: Counts,
     pub(crate) addresses: Addresses,
     pub(crate) monitor: Monitor,
-    /// Sockets that are open.
+    /// Number of open sockets.
     pub(crate) open: AtomicU64,
-    /// The most of them at once since `memory` looked last.
+    /// Maximum of `open` since the last check by `memory`.
     pub(crate) most_open: AtomicU64,
-    /// Listeners that have failed and are not open again.
+    /// Number of listeners that have failed and are not open again.
     pub(crate) listeners_down: AtomicU64,
 }
 
 impl Service {
-    /// Somebody is turned away: counted by reason, and logged.
+    /// Counts a refusal by its reason, and logs it.
     pub(crate) fn refuse(&self, reason: Refusal, address: IpAddr, id: &str) {
         self.counts.refuse(reason);
         tracing::warn!(%address, id = shown(id), reason = reason.label(), "refused");
     }
 
-    /// Why no further client would be served; `None`: it would.
+    /// Why the server cannot serve a further client; `None` if it can.
     pub(crate) fn is_unready(&self) -> Option<&'static str> {
         if self.listeners_down.load(Relaxed) > 0 {
             return Some("a listener is down");
@@ -69,32 +69,32 @@ impl Service {
     }
 }
 
-/// An id as the log shows it: whoever is refused may bring one of any length.
+/// An id as the log shows it, cut to 64 bytes: a refused client may send an id of any length.
 pub(crate) fn shown(id: &str) -> &str {
     let end = (0..=id.len().min(64)).rev().find(|end| id.is_char_boundary(*end)).unwrap_or_default();
     &id[..end]
 }
 
-/// What a thread is asked to do.
+/// A command to a network thread.
 #[derive(Debug)]
 pub(crate) enum Command {
-    /// Let go of a client whose id has gone to another socket, then hand over what was not written.
+    /// Close the socket of a client whose id belongs to another socket, and hand over the unwritten frames.
     Release(u64, oneshot::Sender<Rest>),
     Stop,
 }
 
-/// What has become of a message.
+/// The result of submitting a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Submitted {
-    /// The router has it, or has counted why not.
+    /// The router accepted the message, or counted its refusal.
     Done,
-    /// There is no room now.
+    /// The ring is full; try again later.
     Full,
-    /// The router takes none so large, and has counted it.
+    /// The message is larger than `max_message`; the router counted the refusal.
     TooLarge,
 }
 
-/// A network thread before it runs.
+/// What a network thread needs to start.
 pub(crate) struct Thread {
     pub(crate) index: usize,
     pub(crate) service: Arc<Service>,
@@ -105,7 +105,10 @@ pub(crate) struct Thread {
 }
 
 impl Thread {
-    /// Runs until told to stop.
+    /// Runs until `Command::Stop`.
+    ///
+    /// # Errors
+    /// An error of the event loop at the start.
     pub(crate) fn run(mut self) -> io::Result<()> {
         let runtime = Builder::new_current_thread().enable_all().build_local(LocalOptions::default())?;
         let network = Rc::new(Network {
@@ -135,7 +138,7 @@ impl Thread {
     }
 }
 
-/// What one thread's tasks share.
+/// State that the tasks of one network thread share.
 pub(crate) struct Network {
     index: usize,
     pub(crate) service: Arc<Service>,
@@ -143,35 +146,38 @@ pub(crate) struct Network {
     pub(crate) port: RefCell<Port>,
     pub(crate) connections: RefCell<Connections>,
     pub(crate) pump: Pump,
-    /// WebSockets, those that are not clients and those that close included.
+    /// Number of WebSockets, including those that are not clients yet and those that close.
     pub(crate) sockets: Cell<usize>,
 }
 
 impl Network {
-    /// Adds a connection that is to become a client.
+    /// Adds a connection that will become a client.
     pub(crate) fn add(&self, id: &str) -> Rc<Connection> {
         self.connections.borrow_mut().insert(self.index, id.to_owned())
     }
 
-    /// Forgets a connection that has not become a client.
+    /// Removes a connection that has not become a client.
     pub(crate) fn forget(&self, connection: &Connection) {
         self.service.registry.leave(&connection.id, connection.owner);
         self.connections.borrow_mut().remove(connection.owner.connection);
     }
 
-    /// Asks the thread of a client's old socket to let go of it, and waits for what that has not written.
+    /// Makes the thread of a client's old socket close it, and waits for the unwritten frames.
     pub(crate) async fn take_over(&self, from: Owner) -> Rest {
         let (done, rest) = oneshot::channel();
         if let Some(thread) = self.service.threads.get(from.thread)
             && thread.send(Command::Release(from.connection, done)).is_ok()
         {
-            // A thread that stops instead lets go as well.
+            // If that thread stops instead, nothing is handed over.
             return rest.await.unwrap_or_default();
         }
         Rest::default()
     }
 
-    /// Makes a connection a client of the router, which goes on with the figures of the one before it.
+    /// Connects a client to the router. It continues with the figures of its predecessor.
+    ///
+    /// # Errors
+    /// The router's refusal, for example [`Error::TooManyClients`].
     pub(crate) fn connect(&self, connection: &Connection, figures: KeptFigures) -> Result<(), Error> {
         let options = ConnectOptions::new("peerjs", "peerjs", connection.owner.connection).figures(figures);
         let client = self.port.borrow_mut().connect_with(&connection.id, options)?;
@@ -180,25 +186,25 @@ impl Network {
         Ok(())
     }
 
-    /// The client is gone: first its name in the router, then its id. What it sent is still handled; its token is
-    /// freed by the router's last event for it.
+    /// Disconnects a client: first from the router, which frees its name there, then its id. The router still handles
+    /// the messages that the client sent. The router's last event for the client frees its token.
     pub(crate) fn leave(&self, connection: &Connection) {
         if let Some(client) = connection.client.take() {
-            // Stale: it was disconnected before.
+            // A stale handle means that the client is already disconnected.
             let _ = self.port.borrow_mut().disconnect(client);
         }
         self.service.registry.leave(&connection.id, connection.owner);
     }
 
-    /// Frees a client's name in the router while it stays connected.
+    /// Frees a client's name in the router while the client stays connected.
     pub(crate) fn release_name(&self, connection: &Connection) {
         if let Some(client) = connection.client.get() {
-            // Stale: it is being disconnected, and has lost its name by that.
+            // A stale handle means that the client is being disconnected, which has already freed its name.
             let _ = self.port.borrow_mut().release_name(client);
         }
     }
 
-    /// Gives one of a client's messages to the router. Where its ring is full, `waker` is woken to try again.
+    /// Submits one message of a client. If the ring is full, `waker` is woken when there is space again.
     pub(crate) fn submit(&self, client: ClientId, message: &[u8], stamp: u64, waker: &Waker) -> Submitted {
         match self.port.borrow_mut().submit_at(client, message, 0, stamp) {
             Err(Error::Refused(Refused::Full)) => {
@@ -206,7 +212,7 @@ impl Network {
                 Submitted::Full
             }
             Err(Error::Refused(Refused::TooLarge)) => Submitted::TooLarge,
-            // Another refusal costs the message; the router has counted it, with its reason.
+            // Any other refusal drops the message. The router has counted the refusal by reason.
             _ => {
                 self.pump.publish_soon();
                 Submitted::Done
@@ -214,24 +220,24 @@ impl Network {
         }
     }
 
-    /// What was handed out for a client has been written.
+    /// Acknowledges deliveries of a client that have been written.
     pub(crate) fn acknowledge(&self, client: ClientId, messages: u32, bytes: u32) {
         self.port.borrow_mut().acknowledge(client, messages, bytes);
     }
 
-    /// Lets go of a client whose id has gone to another socket: its task leaves, and what it has not written is
-    /// handed over with the router's last event for it. One that still waits for its own predecessor does so
+    /// Closes the socket of a client whose id belongs to another socket. Its task ends, and the router's last event
+    /// for the client hands its unwritten frames over. A socket that still waits for its own predecessor does this
     /// once it has connected.
     fn release(&self, token: u64, done: oneshot::Sender<Rest>) {
         let connection = self.connections.borrow().get(token).cloned();
-        // Without a connection nothing is left, which dropping `done` says.
+        // Without a connection there is nothing to hand over; dropping `done` tells the receiver so.
         if let Some(connection) = connection {
             connection.successor.replace(Some(done));
-            connection.end(State::Replaced, "taken over");
+            connection.end(State::Replaced, "replaced by a new socket of the same client");
         }
     }
 
-    /// Closes every socket and waits for them, not for ever.
+    /// Closes every socket and waits for them, for at most `STOP_GRACE`.
     async fn stop(&self) {
         let all: Vec<_> = self.connections.borrow().iter().cloned().collect();
         for connection in all {
@@ -242,7 +248,7 @@ impl Network {
                 tokio::time::sleep(Duration::from_millis(5)).await;
             }
         };
-        // Past the grace they are dropped.
+        // Sockets that are still open after the grace period are dropped.
         let _ = tokio::time::timeout(STOP_GRACE, gone).await;
     }
 }
@@ -256,15 +262,16 @@ async fn accept(network: Rc<Network>, listener: std::net::TcpListener, address: 
     accept::run(&network.service, listening, serve).await;
 }
 
-/// Closes clients that have not been heard of. Any frame counts; who is silent is asked, since what runs a page's timers
-/// may sleep while its connection is well.
+/// Closes silent clients. Any frame counts as a sign of life. A silent client first gets a ping, because a browser
+/// may suspend a page's timers while its connection works.
 async fn close_silent_clients(network: Rc<Network>) {
     let limit = network.service.settings.alive_nanoseconds;
     let (mut checked_at, mut resumed_at) = (network.clock.raw(), 0);
     loop {
         tokio::time::sleep(ALIVE_CHECK).await;
         let now = network.clock.raw();
-        // After a pause of the process frames lie in the sockets that nobody could read, so silence counts from here.
+        // After a pause of the process the sockets hold frames that are not read yet, so silence counts from the
+        // resumption.
         if network.clock.nanoseconds(checked_at, now) > PAUSE.as_nanos() as u64 {
             resumed_at = now;
         }
@@ -283,7 +290,7 @@ async fn close_silent_clients(network: Rc<Network>) {
         }
         for connection in silent {
             network.leave(&connection);
-            connection.end(State::Closing, "no sign of life");
+            connection.end(State::Closing, "silent for --alive_timeout");
         }
     }
 }

@@ -1,5 +1,5 @@
-//! The command line: npm's options under their names, then ours. Read once by `main`; a value that cannot be is
-//! refused here, with option, value and what is allowed, before anything listens.
+//! The command line: npm's options under their names, then the server's own. `main` reads it once. An invalid value
+//! is refused here, with the option, the value and the allowed values, before any socket listens.
 
 use crate::Failure;
 use crate::address::Proxies;
@@ -17,172 +17,179 @@ use std::sync::Arc;
 use std::time::Duration;
 use tracing::level_filters::LevelFilter;
 
-/// The largest message that a ring's record carries, with its sender's name and header.
+/// Largest message that is planned to fit a ring's record, with its sender's name and header. In bytes; larger
+/// messages become out-of-line payloads.
 const LARGEST_IN_RING: u64 = (64 << 10) + 1024;
 
 /// A PeerJS-compatible signaling server that measures every message.
 #[derive(Debug, Parser)]
 #[command(version, max_term_width = 100)]
 pub(crate) struct Options {
-    /// Port; 0 for any that is free. Without it the environment's PORT counts.
+    /// Port to listen on; 0 for any free port. Default: the environment variable PORT, or 9000.
     #[arg(long, short, default_value = "9000", value_parser = number(0, 65_535, ""))]
     #[arg(allow_negative_numbers = true)]
     pub(crate) port: u64,
 
-    /// Host; all addresses of this machine unless given.
+    /// Host to listen on. Default: all addresses of this machine.
     #[arg(long, short = 'H')]
     pub(crate) host: Option<String>,
 
-    /// Key that clients must bring.
+    /// Key that clients must send.
     #[arg(long, short, default_value = "peerjs")]
     key: String,
 
-    /// Path that everything lies under.
+    /// Base path of all addresses of the server.
     #[arg(long, env = "PEERSERVER_PATH", default_value = "/")]
     path: String,
 
-    /// How long messages for a client that is not connected are held.
+    /// How long a message for a client that is not connected is held.
     #[arg(long = "expire_timeout", alias = "expire-timeout", short = 't', value_name = "MILLISECONDS")]
     #[arg(default_value = "5000", value_parser = number(1, 3_600_000, " milliseconds"))]
     #[arg(allow_negative_numbers = true)]
     expire_timeout: u64,
 
-    /// After how long without any frame a client is closed. The server asks with a ping after a third of it.
+    /// Close a client after this time without any frame. The server sends a ping after a third of the time.
     #[arg(long = "alive_timeout", alias = "alive-timeout", value_name = "MILLISECONDS")]
     #[arg(default_value = "60000", value_parser = number(1, 86_400_000, " milliseconds"))]
     #[arg(allow_negative_numbers = true)]
     alive_timeout: u64,
 
-    /// Clients at once.
+    /// Maximum number of connected clients.
     #[arg(long = "concurrent_limit", alias = "concurrent-limit", short = 'c', value_name = "CLIENTS")]
     #[arg(default_value = "5000", value_parser = number(1, 1_000_000, " clients"))]
     #[arg(allow_negative_numbers = true)]
     pub(crate) concurrent_limit: u64,
 
-    /// Show the list of clients to anyone who asks.
+    /// Show the list of clients to anyone.
     #[arg(long = "allow_discovery", alias = "allow-discovery", action = ArgAction::Set)]
     #[arg(num_args = 0..=1, default_value = "false", default_missing_value = "true")]
     allow_discovery: bool,
 
-    /// A proxy stands before the server: a client's address is what X-Forwarded-For (or Forwarded) says last.
+    /// A proxy is in front of the server: take a client's address from the last entry of X-Forwarded-For (or
+    /// Forwarded).
     #[arg(long, action = ArgAction::Set)]
     #[arg(num_args = 0..=1, default_value = "false", default_missing_value = "true")]
     proxied: bool,
 
-    /// With --proxied: addresses of several proxies in a row. Headers of other peers are not believed then.
+    /// With --proxied: the addresses of all proxies, if there are several in a row. Headers of other peers are then
+    /// ignored.
     #[arg(long = "trusted_proxy", alias = "trusted-proxy", value_name = "ADDRESS", num_args = 1..)]
     trusted_proxy: Vec<IpAddr>,
 
-    /// Origins whose pages may ask and connect; any unless given.
+    /// Origins whose pages may send requests and connect. Default: any.
     #[arg(long, value_name = "ORIGIN", num_args = 1.., value_parser = origin)]
     cors: Vec<String>,
 
-    /// TLS: the private key's file (PEM).
+    /// TLS: file of the private key (PEM).
     #[arg(long, value_name = "FILE", requires = "sslcert")]
     sslkey: Option<PathBuf>,
 
-    /// TLS: the certificate chain's file (PEM).
+    /// TLS: file of the certificate chain (PEM).
     #[arg(long, value_name = "FILE", requires = "sslkey")]
     sslcert: Option<PathBuf>,
 
-    /// Sockets at once, of whatever kind; twice the clients and 1,000 more unless given.
+    /// Maximum number of open sockets of any kind. Default: twice --concurrent_limit plus 1,000.
     #[arg(long = "max_connections", alias = "max-connections", value_name = "SOCKETS")]
     #[arg(value_parser = number(1, 10_000_000, " sockets"), allow_negative_numbers = true)]
     max_connections: Option<u64>,
 
-    /// Sockets of one address at once (of one /64 network with IPv6); 0 for any number. Behind a proxy it counts
-    /// WebSockets by the client's address.
+    /// Maximum number of open sockets per address (per /64 network with IPv6); 0 for no limit. Behind a proxy,
+    /// WebSockets are counted by the client's address.
     #[arg(long = "max_per_address", alias = "max-per-address", value_name = "SOCKETS", default_value = "0")]
     #[arg(value_parser = number(0, 1_000_000, " sockets"), allow_negative_numbers = true)]
     max_per_address: u64,
 
-    /// How long a peer has for TLS, for a request, and to read an answer; how long it may be idle between requests.
+    /// Time limit for a TLS handshake, for a request, for reading an answer, and for the pause between two requests.
     #[arg(long = "socket_timeout", alias = "socket-timeout", value_name = "MILLISECONDS")]
     #[arg(default_value = "10000", value_parser = number(100, 3_600_000, " milliseconds"))]
     #[arg(allow_negative_numbers = true)]
     socket_timeout: u64,
 
-    /// Log from this level on, to stderr: error, warn, info, debug or trace; or "off".
+    /// Log events of this level and above to stderr: error, warn, info, debug or trace; or "off".
     #[arg(long, value_name = "LEVEL", default_value = "info", value_parser = log_level)]
     pub(crate) log: LevelFilter,
 
-    /// How a line of the log is written: text or json.
+    /// Format of a log line: text or json.
     #[arg(long = "log_format", alias = "log-format", value_name = "FORMAT", default_value = "text")]
     #[arg(value_parser = log_format)]
     pub(crate) log_format: log::Format,
 
-    /// Address of the monitor (/healthz, /readyz, /metrics, /api/…), or "off". Who reaches it may read everything
-    /// and change thresholds.
+    /// Address of the monitor (/healthz, /readyz, /metrics, /api/…), or "off". Anyone who reaches it can read all
+    /// figures and change thresholds.
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:9090", value_parser = monitor_address)]
     pub(crate) monitor: MonitorAddress,
 
-    /// Further names that the monitor is called by: a change is refused when the request's Host is another one. IP
-    /// addresses, localhost and the name in --monitor always hold.
+    /// Additional name of the monitor. A change is refused if the request's Host header is not a name of the monitor.
+    /// IP addresses, localhost and the name in --monitor are always accepted.
     #[arg(long = "monitor_host", alias = "monitor-host", value_name = "NAME")]
     monitor_host: Vec<String>,
 
-    /// Write the report to this file each report_interval_ms.
+    /// Write the report to this file every report_interval_ms.
     #[arg(long = "report_file", alias = "report-file", value_name = "FILE")]
     report_file: Option<PathBuf>,
 
-    /// Its format: html, text or json.
+    /// Format of the report file: html, text or json.
     #[arg(long = "report_format", alias = "report-format", value_name = "FORMAT", default_value = "html")]
     #[arg(requires = "report_file", value_parser = report_format)]
     report_format: Format,
 
-    /// Network threads; one per core unless given.
+    /// Number of network threads. Default: one per core.
     #[arg(long, value_parser = number(1, 64, " threads"), allow_negative_numbers = true)]
     threads: Option<u64>,
 
-    /// Threads that route; 0 for one per core.
+    /// Number of worker threads, which route messages; 0 for one per core.
     #[arg(long, default_value = "0", value_parser = number(0, 64, " threads"), allow_negative_numbers = true)]
     workers: u64,
 
-    /// Largest message that is routed. The sender of a larger one gets an ERROR, and the refusal is counted. Past
-    /// twice this, and past 2 MiB, its socket is closed as well.
+    /// Largest message that is routed. The sender of a larger one gets an ERROR, and the refusal is counted. If the
+    /// message is larger than twice this and larger than 2 MiB, the socket is closed as well.
     #[arg(long = "max_message", alias = "max-message", value_name = "BYTES", default_value = "1048576")]
     #[arg(value_parser = number(1024, 8 << 20, " bytes"), allow_negative_numbers = true)]
     max_message: u64,
 
-    /// Sets any key of the router's configuration, after the other options.
+    /// Set a key of the router's configuration. Applied after the other options.
     #[arg(long = "set", value_name = "KEY=VALUE", value_parser = router_setting)]
     router_settings: Vec<(String, String)>,
 }
 
-/// What requests and sockets need to know.
+/// The settings that requests and sockets need.
 #[derive(Debug)]
 pub(crate) struct Settings {
     pub(crate) key: String,
-    /// Begins with a slash, and ends with one.
+    /// Begins and ends with a slash.
     pub(crate) path: String,
     /// Where WebSockets are.
     pub(crate) socket_path: String,
     pub(crate) allow_discovery: bool,
-    /// Empty: any origin.
+    /// If empty, any origin is allowed.
     pub(crate) origins: Vec<String>,
     pub(crate) alive_nanoseconds: u64,
     pub(crate) proxies: Proxies,
     pub(crate) socket_timeout: Duration,
     pub(crate) max_connections: u64,
     pub(crate) max_per_address: u32,
-    /// Names of the monitor's, in lower case.
+    /// Names of the monitor, in lower case.
     pub(crate) monitor_names: Vec<String>,
-    /// The largest message that is routed.
+    /// Largest message that is routed, in bytes.
     pub(crate) max_message: u64,
-    /// The largest frame that is read at all.
+    /// Largest frame that is read at all, in bytes.
     pub(crate) max_frame: usize,
 }
 
 impl Options {
-    /// Reads the command line. Help, the version and what is wrong end the process here.
+    /// Reads the command line. Help, the version and an invalid option end the process here.
+    ///
+    /// # Errors
+    /// [`Failure`] if PORT is invalid or the report file cannot be written.
     pub(crate) fn read() -> Result<Self, Failure> {
         let matches = Self::command().get_matches();
         let mut options = Self::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
         if matches.value_source("port") == Some(ValueSource::DefaultValue)
             && let Ok(port) = std::env::var("PORT")
         {
-            let wrong =
-                |allowed| format!("the environment's PORT is \"{port}\", which is no port; {allowed}");
+            let wrong = |allowed| {
+                format!("the environment variable PORT is \"{port}\", which is not a port; {allowed}")
+            };
             options.port =
                 number(0, 65_535, "")(&port).map_err(|allowed| Failure::configuration(wrong(allowed)))?;
         }
@@ -198,12 +205,12 @@ impl Options {
         self.threads.map_or_else(cores, |threads| threads as usize)
     }
 
-    /// Which reports are written, and where.
+    /// The format and file of the report, if one is written.
     pub(crate) fn report(&self) -> Option<(Format, Target)> {
         self.report_file.clone().map(|file| (self.report_format, Target::File(file)))
     }
 
-    /// The path with a slash on both ends.
+    /// The path with a slash at both ends.
     pub(crate) fn base_path(&self) -> String {
         match self.path.trim_matches('/') {
             "" => "/".to_owned(),
@@ -237,23 +244,26 @@ impl Options {
     }
 
     /// The router's configuration.
+    ///
+    /// # Errors
+    /// [`Failure`] with the key, the value and the allowed values.
     pub(crate) fn config(&self) -> Result<Config, Failure> {
         self.try_config().map_err(Failure::configuration)
     }
 
     fn try_config(&self) -> Result<Config, corelane::error::Error> {
-        // A relayed message carries its sender's name and a record's header as well.
+        // A relayed message also has its sender's name and a record's header.
         let record = self.max_message + 1024;
         let mut config = Config::default();
-        // What is larger than most offers travels beside the rings, so that these stay small.
+        // Messages larger than most offers become out-of-line payloads, so that the rings stay small.
         let four_records = (4 * record.min(LARGEST_IN_RING)).next_power_of_two();
         let ring = config.get(Key::RingBytes).max(four_records);
         let backlog = config.get(Key::BacklogBytes).max(four_records);
-        // Several of the largest ones may be on their way to one client, or wait for it.
+        // Several of the largest messages may be in flight to one client, or held for it.
         let credit = config.get(Key::CreditBytes).max(4 * record);
         let hold = config.get(Key::HoldBytes).max(4 * record);
         let beside = config.get(Key::PayloadBytes).max(32 * record);
-        // Clients that have left, or have left their id, hold a slot for a while.
+        // A client that has disconnected, or lost its id, keeps its slot for a while.
         let clients = (2 * self.concurrent_limit).clamp(64, 1_000_000);
         config = config
             .with(Key::Workers, self.workers)?
@@ -274,7 +284,10 @@ impl Options {
         Ok(config)
     }
 
-    /// The files of TLS, if they are named.
+    /// Loads the TLS files, if they are given.
+    ///
+    /// # Errors
+    /// [`Failure`] if a file cannot be used.
     pub(crate) fn tls(&self) -> Result<Option<Arc<Certificate>>, Failure> {
         match (&self.sslkey, &self.sslcert) {
             (Some(key), Some(certificate)) => Certificate::load(key, certificate).map(Some),

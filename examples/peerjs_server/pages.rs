@@ -1,5 +1,5 @@
-//! What the monitor knows, at one address each: the whole report, its parts, idle clients, histories; and the two
-//! addresses that change something. A parameter or value that means nothing is refused with those that do.
+//! The pages of the monitor: the whole report, its parts, idle clients, histories, and the two addresses that change
+//! something. An unknown parameter or value is refused with the list of the allowed ones.
 
 use crate::http::{Answer, answer, plain};
 use crate::registry::Registry;
@@ -10,10 +10,10 @@ use serde_json::{Value, json};
 use std::borrow::Cow;
 use std::time::Duration;
 
-/// Addresses that change something, and are posted to.
+/// Addresses that change something. They accept only POST.
 pub(crate) const CHANGES: [&str; 2] = ["/api/reset", "/api/set"];
 
-/// Addresses of parts of the report, and their names there.
+/// Addresses of the parts of the report, with the part's name in the report.
 const PARTS: [(&str, &str); 11] = [
     ("/api/messages", "messages"),
     ("/api/types", "types"),
@@ -28,12 +28,12 @@ const PARTS: [(&str, &str); 11] = [
     ("/api/custom", "custom"),
 ];
 
-/// Formats of the report, by their names; the first unless another is asked for.
+/// The formats of the report by name. The first is the default.
 pub(crate) const FORMATS: [(&str, Format); 3] =
     [("html", Format::Html), ("text", Format::Text), ("json", Format::Json)];
 const SPANS: [(&str, Span); 3] = [("minute", Span::Minute), ("hour", Span::Hour), ("day", Span::Day)];
 
-/// What is at an address; `None` for nothing.
+/// The page at an address; `None` if there is none.
 pub(crate) fn show(path: &str, query: &str, monitor: &Monitor, registry: &Registry) -> Option<Answer> {
     let shown = match path {
         "/api/report" => report(query, monitor),
@@ -50,15 +50,18 @@ pub(crate) fn show(path: &str, query: &str, monitor: &Monitor, registry: &Regist
     Some(shown.unwrap_or_else(|refusal| plain(StatusCode::BAD_REQUEST, refusal)))
 }
 
-/// Changes what a post to an address of [`CHANGES`] asks for.
+/// Carries out a POST to one of [`CHANGES`].
 pub(crate) fn change(path: &str, form: &[u8], monitor: &Monitor) -> Answer {
     if path == "/api/reset" {
         monitor.reset();
-        return plain(StatusCode::OK, "everything starts anew");
+        return plain(StatusCode::OK, "all figures are reset");
     }
     let mut pairs = form_urlencoded::parse(form);
     let (Some((key, value)), None) = (pairs.next(), pairs.next()) else {
-        return plain(StatusCode::BAD_REQUEST, "allowed: one key=value");
+        return plain(
+            StatusCode::BAD_REQUEST,
+            "the body is not one key=value; allowed: exactly one key=value",
+        );
     };
     match monitor.set(&key, &value) {
         Ok(()) => plain(StatusCode::OK, format!("{key} = {value}")),
@@ -75,13 +78,13 @@ fn whole(monitor: &Monitor, format: Format) -> Answer {
     answer(StatusCode::OK, HeaderValue::from_static(format.content_type()), monitor.report(format))
 }
 
-/// What `/api/stats` shows, described.
+/// The JSON schema of `/api/stats`.
 fn schema() -> Answer {
     let json = HeaderValue::from_static("application/schema+json");
     answer(StatusCode::OK, json, include_str!("../../docs/schema.json").to_owned())
 }
 
-/// One part of the report, as it is there.
+/// One part of the report, with the same content as in the report.
 fn part(monitor: &Monitor, name: &str) -> Answer {
     let mut all = serde_json::to_value(monitor.snapshot()).unwrap_or_default();
     json_answer(&all.get_mut(name).map(Value::take))
@@ -91,12 +94,12 @@ fn idle(query: &str, monitor: &Monitor) -> Result<Answer, String> {
     let [longer_than] = parameters(query, ["longer_than_ms"])?;
     let longer_than = longer_than.as_deref().unwrap_or_default();
     let milliseconds = longer_than.parse().map_err(|_| {
-        format!("longer_than_ms = {longer_than} is not possible; allowed: a whole number of milliseconds")
+        format!("longer_than_ms = {longer_than} is not valid; allowed: a whole number of milliseconds")
     })?;
     Ok(json_answer(&monitor.idle_clients(Duration::from_millis(milliseconds))))
 }
 
-/// Who is here and from where: the latest, or one by its id.
+/// The connected clients with their addresses: the latest ones, or one by its id.
 fn peers(query: &str, registry: &Registry) -> Result<Answer, String> {
     let [id, limit] = parameters(query, ["id", "limit"])?;
     let limit = limit.as_deref().unwrap_or("1000");
@@ -104,40 +107,43 @@ fn peers(query: &str, registry: &Registry) -> Result<Answer, String> {
         .parse()
         .ok()
         .filter(|limit| (1..=100_000).contains(limit))
-        .ok_or_else(|| format!("limit = {limit} is not possible; allowed: 1 to 100000 peers"))?;
+        .ok_or_else(|| format!("limit = {limit} is not valid; allowed: 1 to 100000 peers"))?;
     let total = registry.len();
     Ok(json_answer(&json!({ "total": total, "peers": registry.peers(id.as_deref(), limit) })))
 }
 
-/// The names of all histories, or one of them.
+/// The names of all histories, or one history.
 fn history(query: &str, monitor: &Monitor) -> Result<Answer, String> {
     let [name, span] = parameters(query, ["name", "span"])?;
     let Some(name) = name else {
         return match span {
             None => Ok(json_answer(&json!({ "names": monitor.history_names() }))),
             Some(_) => {
-                Err("a span is one of a name; allowed names: those that /api/history lists".to_owned())
+                Err("span needs name as well; allowed names: those that /api/history lists".to_owned())
             }
         };
     };
     let span = choose("span", span.as_deref().unwrap_or("minute"), &SPANS)?;
     let found = monitor.history(&name, span);
-    let unknown = || format!("name = {name} is not possible; allowed: those that /api/history lists");
+    let unknown = || format!("name = {name} is not valid; allowed: those that /api/history lists");
     found.map(|history| json_answer(&history)).ok_or_else(unknown)
 }
 
 fn json_answer(shown: &impl serde::Serialize) -> Answer {
-    // Numbers, texts and lists always serialise.
+    // This cannot fail: numbers, texts and lists always serialise.
     let text = serde_json::to_string(shown).unwrap_or_default();
     answer(StatusCode::OK, HeaderValue::from_static(Format::Json.content_type()), text)
 }
 
-/// The one of these that goes by a name.
+/// The value with this name.
+///
+/// # Errors
+/// A text with the parameter, the name and the allowed names.
 pub(crate) fn choose<T: Copy>(parameter: &str, name: &str, all: &[(&str, T)]) -> Result<T, String> {
     let found = all.iter().find(|(one, _)| *one == name).map(|(_, value)| *value);
     found.ok_or_else(|| {
         let names: Vec<_> = all.iter().map(|(name, _)| *name).collect();
-        format!("{parameter} = {name} is not possible; allowed: {}", names.join(", "))
+        format!("{parameter} = {name} is not valid; allowed: {}", names.join(", "))
     })
 }
 
@@ -145,7 +151,10 @@ fn none(query: &str) -> Result<(), String> {
     parameters(query, []).map(|[]| ())
 }
 
-/// The values of these parameters, each of which may stand there once, and no other may.
+/// The values of the named parameters. Each may be given once; no other is allowed.
+///
+/// # Errors
+/// A text with the unknown or repeated parameter.
 fn parameters<'a, const N: usize>(
     query: &'a str,
     names: [&str; N],
@@ -155,9 +164,9 @@ fn parameters<'a, const N: usize>(
         let place = names.iter().position(|one| *one == name).and_then(|place| found.get_mut(place));
         match place {
             Some(place @ None) => *place = Some(value),
-            Some(Some(_)) => return Err(format!("{name} stands there twice; allowed: once")),
-            None if names.is_empty() => return Err(format!("parameter {name}; allowed: none")),
-            None => return Err(format!("parameter {name}; allowed: {}", names.join(", "))),
+            Some(Some(_)) => return Err(format!("{name} is given twice; allowed: once")),
+            None if names.is_empty() => return Err(format!("unknown parameter {name}; allowed: none")),
+            None => return Err(format!("unknown parameter {name}; allowed: {}", names.join(", "))),
         }
     }
     Ok(found)
@@ -176,9 +185,9 @@ mod tests {
             names("span=hour&name=types.peerjs%2FOFFER").unwrap(),
             [value("types.peerjs/OFFER"), value("hour")]
         );
-        assert_eq!(names("nam=x").unwrap_err(), "parameter nam; allowed: name, span");
-        assert_eq!(names("name=x&name=x").unwrap_err(), "name stands there twice; allowed: once");
-        assert_eq!(none("x").unwrap_err(), "parameter x; allowed: none");
+        assert_eq!(names("nam=x").unwrap_err(), "unknown parameter nam; allowed: name, span");
+        assert_eq!(names("name=x&name=x").unwrap_err(), "name is given twice; allowed: once");
+        assert_eq!(none("x").unwrap_err(), "unknown parameter x; allowed: none");
     }
 
     #[test]

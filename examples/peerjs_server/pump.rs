@@ -1,5 +1,5 @@
-//! The port's task of a network thread: publishes what sockets have submitted once per round of ready sockets,
-//! hands what the router delivers to their queues, and sleeps on the port's descriptor.
+//! The port's task of a network thread. It publishes the submitted messages once per round of ready sockets, puts the
+//! router's deliveries into the queues of the sockets, and sleeps on the port's descriptor.
 
 use crate::connection::{Connection, Outgoing, State};
 use crate::http;
@@ -16,21 +16,21 @@ use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 use tokio::task::yield_now;
 
-/// Deliveries taken from the rings before the sockets have their turn.
+/// Maximum number of deliveries per poll, before the sockets' tasks run.
 const POLL_LIMIT: usize = 1024;
 
-/// What sockets leave for the port's task.
+/// State that the sockets' tasks share with the port's task.
 #[derive(Default)]
 pub(crate) struct Pump {
-    /// Something waits to be published.
+    /// Whether submitted messages wait to be published.
     submitted: Cell<bool>,
-    /// Sockets that found a ring full.
+    /// Wakers of the sockets that found a ring full.
     stalled: RefCell<Vec<Waker>>,
     waker: Cell<Option<Waker>>,
 }
 
 impl Pump {
-    /// Has the task publish, behind all sockets that are ready now: one publication does for them all.
+    /// Makes the port's task publish after all sockets that are ready now, so that one publication serves all of them.
     pub(crate) fn publish_soon(&self) {
         if !self.submitted.replace(true)
             && let Some(waker) = self.waker.take()
@@ -39,7 +39,8 @@ impl Pump {
         }
     }
 
-    /// A ring was full. The task asks for space, and wakes the socket once there is some.
+    /// Registers a socket that found its ring full. The port's task requests space, and wakes the socket when there
+    /// is some.
     pub(crate) fn stall(&self, waker: &Waker) {
         self.stalled.borrow_mut().push(waker.clone());
         self.publish_soon();
@@ -52,7 +53,7 @@ impl Pump {
     }
 }
 
-/// The port's descriptor, as tokio wants it.
+/// The port's descriptor as a type that tokio accepts.
 #[derive(Debug)]
 pub(crate) struct Descriptor(RawFd);
 
@@ -62,8 +63,12 @@ impl AsRawFd for Descriptor {
     }
 }
 
-/// The port's descriptor in this thread's event loop, for the port's task, which keeps the port open with it.
-#[expect(deprecated, reason = "its successor is unsafe, for descriptors that may close before it is dropped")]
+/// Registers the port's descriptor with this thread's event loop. The port's task owns both the registration and the
+/// network, so the port stays open as long as the registration exists.
+///
+/// # Errors
+/// An error of the event loop.
+#[expect(deprecated, reason = "the replacement is unsafe: a descriptor might close before the drop")]
 pub(crate) fn descriptor(network: &Network) -> io::Result<AsyncFd<Descriptor>> {
     AsyncFd::with_interest(Descriptor(network.port.borrow().descriptor()), Interest::READABLE)
 }
@@ -76,7 +81,7 @@ pub(crate) async fn run(network: Rc<Network>, descriptor: AsyncFd<Descriptor>) {
         let Some(count) = poll_port(&network, &mut follow_ups) else { return };
         network.pump.wake_stalled();
         if count > 0 || !network.port.borrow_mut().arm() {
-            // The sockets have their turn: they write what came, and submit what has come for them.
+            // Let the sockets' tasks run: they write the deliveries, and submit the frames that they have read.
             yield_now().await;
         } else if poll_fn(|context| poll_wait(&network, &descriptor, context)).await.is_err() {
             return;
@@ -90,7 +95,7 @@ fn publish(network: &Network) {
     }
 }
 
-/// Waits until the router has something, or space for who waits for it; publishes meanwhile.
+/// Waits until the router has deliveries, or space for a stalled socket. Publishes submitted messages meanwhile.
 fn poll_wait(
     network: &Network,
     descriptor: &AsyncFd<Descriptor>,
@@ -99,7 +104,7 @@ fn poll_wait(
     network.pump.waker.set(Some(context.waker().clone()));
     if network.pump.submitted.get() {
         publish(network);
-        // Arming again asks for space in the ring that was found full since.
+        // Arm again to request space in the rings that were found full since the last arm.
         if !network.pump.stalled.borrow().is_empty() && !network.port.borrow_mut().arm() {
             return Poll::Ready(Ok(()));
         }
@@ -108,14 +113,14 @@ fn poll_wait(
     Poll::Ready(Ok(()))
 }
 
-/// What a poll leaves to do: a port cannot be called while it hands out.
+/// Work that must wait until the poll returns, because the port cannot be called from its own poll.
 #[derive(Debug)]
 enum FollowUp {
     LeftName(u64),
     Abort(u64),
 }
 
-/// Hands out deliveries; how many, or `None` once the router has stopped.
+/// Polls the port. Returns the number of events, or `None` once the router has stopped.
 fn poll_port(network: &Network, follow_ups: &mut Vec<FollowUp>) -> Option<usize> {
     let polled = network.port.borrow_mut().poll(POLL_LIMIT, |event| hand_out(network, event, follow_ups));
     for follow_up in follow_ups.drain(..) {
@@ -144,7 +149,7 @@ fn hand_out(network: &Network, event: Event<'_>, follow_ups: &mut Vec<FollowUp>)
     }
 }
 
-/// Queues a frame. For a client that has left it is dropped: its credit is forgiven with its last event.
+/// Queues a frame. A frame for a client that has left is dropped; the router returns its credit with its last event.
 fn queue(network: &Network, token: u64, bytes: u32, text: impl FnOnce(&Connection) -> Bytes) {
     let connections = network.connections.borrow();
     if let Some(connection) = connections.get(token).filter(|one| one.takes_messages()) {
@@ -163,7 +168,7 @@ fn carry_out(network: &Network, follow_up: &FollowUp) {
         }
         FollowUp::Abort(token) => {
             if let Some(connection) = connection(token) {
-                connection.end(State::Aborted, "does not read");
+                connection.end(State::Aborted, "the client does not read");
                 network.leave(&connection);
             }
         }

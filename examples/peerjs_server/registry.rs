@@ -1,5 +1,5 @@
-//! Who has which id: the one thing that network threads share under a lock. Asked when a client comes or goes and
-//! by the HTTP side, never on a message's way.
+//! The ids in use and their owners: the only state that network threads share under a lock. It is used when a client
+//! connects or disconnects, and by the pages, but never per message.
 
 use serde::Serialize;
 use std::collections::{HashMap, HashSet, VecDeque};
@@ -8,29 +8,29 @@ use std::net::IpAddr;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::SystemTime;
 
-/// Clients that have left and are known when they come again.
+/// Number of disconnected clients that are remembered, so that a reconnect is recognised.
 const REMEMBERED: usize = 65_536;
 
-/// Where a client's socket is: a network thread and its connection there.
+/// The owner of an id: a network thread and the connection there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Owner {
     pub(crate) thread: usize,
     pub(crate) connection: u64,
 }
 
-/// How an id is entered.
+/// The result of entering an id.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Entered {
-    /// Nobody had it.
+    /// The id was free.
     New {
-        /// Its last owner has come back, as far as is remembered.
+        /// Whether this client had the id before, as far as it is remembered.
         again: bool,
     },
-    /// The same client had it through another socket, which must let go first.
+    /// The same client has the id through another socket, which must release it first.
     After(Owner),
-    /// Another client has it.
+    /// Another client has the id.
     Taken,
-    /// No more clients are let in.
+    /// The limit of clients is reached.
     Full,
 }
 
@@ -38,19 +38,19 @@ pub(crate) enum Entered {
 struct Entry {
     token: String,
     owner: Owner,
-    /// Orders the list of clients as npm's does: by when they came.
+    /// Orders the list of clients by time of connection, as npm's server does.
     number: u64,
     address: IpAddr,
     since: SystemTime,
 }
 
-/// Who has an id, as it is shown.
+/// A connected client, as the pages show it.
 #[derive(Debug, Serialize)]
 pub(crate) struct Peer {
     id: String,
-    /// Where its socket comes from.
+    /// Address of the client.
     address: IpAddr,
-    /// When that came, in milliseconds of Unix time.
+    /// Time at which the current socket connected, in milliseconds of Unix time.
     since_milliseconds: u64,
 }
 
@@ -58,7 +58,7 @@ pub(crate) struct Peer {
 struct Entries {
     by_id: HashMap<String, Entry>,
     next_number: u64,
-    /// Hashes of ids with the tokens that they were left with, the latest last.
+    /// Hashes of id and token of clients that have left, oldest first.
     left: VecDeque<u64>,
     is_left: HashSet<u64>,
 }
@@ -76,8 +76,8 @@ impl Registry {
         Self { entries: Mutex::default(), limit, hasher: RandomState::new() }
     }
 
-    /// Gives an id to a socket, if its token lets it have it. From then on it is that socket's, also while the
-    /// one before it still has to let go.
+    /// Gives an id to a socket, if the id is free or the token is the same. The id then belongs to this socket, even
+    /// while its predecessor still has to release it.
     pub(crate) fn enter(&self, id: &str, token: &str, owner: Owner, address: IpAddr) -> Entered {
         let mut entries = self.lock();
         let since = SystemTime::now();
@@ -98,7 +98,7 @@ impl Registry {
         Entered::New { again: entries.is_left.remove(&self.hasher.hash_one((id, token))) }
     }
 
-    /// Frees an id, if it is still this socket's. The router has freed the name before.
+    /// Frees an id, if it still belongs to this socket. The router has freed the name before.
     pub(crate) fn leave(&self, id: &str, owner: Owner) {
         let mut entries = self.lock();
         if entries.by_id.get(id).is_some_and(|entry| entry.owner == owner) {
@@ -129,12 +129,12 @@ impl Registry {
         self.lock().by_id.len()
     }
 
-    /// Whether nobody else is let in.
+    /// Whether the limit of clients is reached.
     pub(crate) fn is_full(&self) -> bool {
         self.len() >= self.limit
     }
 
-    /// The latest of those who are here, or the one of this id.
+    /// The clients that connected last, at most `limit` and newest first; or the client with this id.
     pub(crate) fn peers(&self, id: Option<&str>, limit: usize) -> Vec<Peer> {
         let entries = self.lock();
         let mut found: Vec<_> = match id {
@@ -154,7 +154,7 @@ impl Registry {
         shown.collect()
     }
 
-    /// An id that nobody has.
+    /// A random id that is not in use.
     pub(crate) fn fresh_id(&self) -> String {
         loop {
             let id = uuid::Uuid::new_v4().to_string();
@@ -165,7 +165,7 @@ impl Registry {
     }
 
     fn lock(&self) -> MutexGuard<'_, Entries> {
-        // Every change is whole before anything can panic.
+        // A poisoned lock is safe to use: every change is complete before anything can panic.
         self.entries.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

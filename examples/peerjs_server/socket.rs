@@ -1,5 +1,5 @@
-//! A WebSocket's life: it enters under an id or is told why not, then one task reads its frames into the port and
-//! writes its queue, until either side closes it.
+//! The life of a WebSocket. It enters under an id, or is refused with a reason. Then one task submits its frames to
+//! the port and writes its queue, until either side closes it.
 
 use crate::connection::{Connection, Outgoing, State};
 use crate::counts::{At, Refusal};
@@ -25,29 +25,29 @@ use tokio_tungstenite::tungstenite::protocol::frame::coding::{CloseCode, Data, O
 use tokio_tungstenite::tungstenite::protocol::{CloseFrame, WebSocketConfig};
 use tokio_tungstenite::tungstenite::{self, Message};
 
-/// Frames that one socket may submit before others have their turn.
+/// Maximum number of frames that one socket submits before other tasks run.
 const FRAMES_PER_TURN: usize = 64;
-/// How long a peer has to answer a closing frame.
+/// Time for a peer to answer a closing frame.
 const CLOSE_GRACE: Duration = Duration::from_secs(2);
-/// How long a client that came back is without its name, so that what was for its old socket reaches that, and is
-/// handed over, and what comes meanwhile is held for the new one.
+/// Time for which the name of a reconnecting client is free. Messages in flight to the old socket reach it in this
+/// time and are handed over. New messages are held for the new socket.
 const TAKE_OVER_GRACE: Duration = Duration::from_millis(5);
-/// What a socket costs before anything is sent: most messages fit, larger ones grow it for a while.
+/// Initial read buffer of a socket, in bytes. Most messages fit; a larger one makes the buffer grow for a while.
 const READ_BUFFER: usize = 4 << 10;
-/// What is gathered before it is written without being flushed.
+/// Bytes to collect before they are written without a flush.
 const WRITE_BUFFER: usize = 32 << 10;
 
-/// What a WebSocket's address asked for.
+/// The query of a WebSocket's URL.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Query {
     pub(crate) key: String,
     pub(crate) id: String,
     pub(crate) token: String,
-    /// Whose it is.
+    /// The client's address.
     pub(crate) address: Option<IpAddr>,
 }
 
-/// The limits of a socket; a frame past `max_frame` closes it.
+/// The limits of a socket. A frame larger than `max_frame` closes the socket.
 pub(crate) fn limits(max_frame: usize) -> WebSocketConfig {
     WebSocketConfig::default()
         .read_buffer_size(READ_BUFFER)
@@ -56,25 +56,25 @@ pub(crate) fn limits(max_frame: usize) -> WebSocketConfig {
         .max_message_size(Some(max_frame))
 }
 
-/// How a socket's task ends.
+/// How the task of a socket ends.
 #[derive(Debug)]
 enum End {
-    /// With a closing frame, and what is said before it.
+    /// With a closing frame, after an optional text.
     Close(Option<CloseFrame>, Option<Bytes>),
-    /// The peer has closed: its closing frame is answered.
+    /// With the answer to the peer's closing frame.
     Answer,
-    /// Without a word.
+    /// Without any frame.
     Drop,
 }
 
 impl End {
-    /// For the log.
+    /// The reason for the log.
     fn reason(&self, connection: &Connection) -> &'static str {
         match self {
             _ if connection.state() != State::Open => connection.why(),
             Self::Answer => "closed by the client",
-            Self::Close(..) => "the client broke the protocol",
-            Self::Drop => "gone",
+            Self::Close(..) => "protocol error of the client",
+            Self::Drop => "connection lost",
         }
     }
 }
@@ -115,19 +115,19 @@ pub(crate) async fn serve<S>(
         Err(end) => end,
     };
     socket.enter(At::Closing);
-    // It is over either way.
+    // The socket ends in any case, so errors and the time-out are ignored.
     let _ = tokio::time::timeout(CLOSE_GRACE, farewell(&mut stream, end)).await;
     network.sockets.set(network.sockets.get() - 1);
 }
 
-/// Says what there is to say at a socket's end, and waits until the peer has it: a socket that is dropped with bytes unread
-/// takes back what was written last.
+/// Sends the last frames of a socket and waits until the peer has read them. Closing a TCP socket with unread bytes
+/// sends a reset, which can discard the last data before the peer reads it.
 async fn farewell<S>(stream: &mut WebSocketStream<S>, end: End) -> Result<(), tungstenite::Error>
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
     match end {
-        // The answer is in the stream's buffer since the peer's frame was read.
+        // Reading the peer's closing frame has put the answer into the stream's buffer.
         End::Answer => stream.flush().await?,
         End::Close(frame, text) => {
             if let Some(text) = text {
@@ -146,11 +146,11 @@ where
 }
 
 fn frame_of(text: Bytes) -> Message {
-    // As a frame, since `Message::Text` would look once more whether it is UTF-8: the router relays nothing else.
+    // A `Message::Text` would check for UTF-8 again. The router relays only UTF-8, so a raw frame suffices.
     Message::Frame(Frame::message(text, OpCode::Data(Data::Text), true))
 }
 
-/// Lets a socket in as a client, or says why not.
+/// Admits a socket as a client, or returns the end with the refusal.
 async fn enter(network: &Network, query: &Query, address: IpAddr) -> Result<Rc<Connection>, End> {
     let Query { key, id, token, .. } = query;
     let refuse = |reason, text| {
@@ -175,7 +175,8 @@ async fn enter(network: &Network, query: &Query, address: IpAddr) -> Result<Rc<C
     let mut figures = KeptFigures::default();
     match entered {
         Entered::New { .. } => greet(&connection),
-        // If it has a successor itself by then, it connects all the same, for what its client has sent.
+        // The socket connects even if it already has a successor itself, so that the messages that its client has
+        // sent are handled.
         Entered::After(owner) => {
             let rest = network.take_over(owner).await;
             greet(&connection);
@@ -204,7 +205,7 @@ async fn enter(network: &Network, query: &Query, address: IpAddr) -> Result<Rc<C
     }
 }
 
-/// Queues OPEN, before anything else.
+/// Queues OPEN, before any other frame.
 fn greet(connection: &Connection) {
     connection.push(Outgoing { text: Bytes::from_static(http::OPEN), messages: 0, bytes: 0 });
 }
@@ -215,9 +216,9 @@ struct Session<'a, S> {
     connection: &'a Connection,
     address: IpAddr,
     stream: &'a mut WebSocketStream<S>,
-    /// Read, and not submitted: the ring was full. With the moment at which it was read.
+    /// A frame that is not submitted yet because the ring was full, with the time of its read in raw ticks.
     frame: Option<(Bytes, u64)>,
-    /// Given to the stream and not flushed yet: messages and bytes to acknowledge.
+    /// Messages and bytes given to the stream and not flushed yet. They are acknowledged after the flush.
     written: Option<(u32, u32)>,
 }
 
@@ -227,12 +228,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<'_, S> {
         match self.connection.state() {
             State::Open => {}
             State::Closing => {
-                // What the peer reads is read before the closing frame; for one that does not, time is short.
+                // Write the queue before the closing frame, as far as the socket accepts it now. `CLOSE_GRACE` bounds
+                // the rest.
                 let _ = self.poll_write(context);
                 return Poll::Ready(End::Close(None, None));
             }
             State::Replaced => {
-                // One more turn for what its client sent before it came back.
+                // Read once more: the client may have sent frames before it reconnected.
                 let _ = self.poll_read(context);
                 return Poll::Ready(End::Close(None, None));
             }
@@ -247,7 +249,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<'_, S> {
         }
     }
 
-    /// Submits the frames that are there.
+    /// Reads and submits the available frames.
     fn poll_read(&mut self, context: &mut Context<'_>) -> Poll<End> {
         for _ in 0..FRAMES_PER_TURN {
             if let Some((message, stamp)) = self.frame.take()
@@ -275,12 +277,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<'_, S> {
                 _ => {}
             }
         }
-        // There may be more; others first.
+        // There may be more frames. Let other tasks run first.
         context.waker().wake_by_ref();
         Poll::Pending
     }
 
-    /// Writes the queue as far as the socket takes it, and acknowledges once per flush.
+    /// Writes the queue as far as the socket accepts it, and acknowledges once per flush.
     fn poll_write(&mut self, context: &mut Context<'_>) -> Poll<Result<(), tungstenite::Error>> {
         while self.connection.has_outgoing() {
             std::task::ready!(Pin::new(&mut *self.stream).poll_ready(context))?;
@@ -306,7 +308,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<'_, S> {
         Poll::Ready(Ok(()))
     }
 
-    /// Tells the client why its message goes nowhere.
+    /// Tells the client that its message is too large.
     fn say_too_large(&self, bytes: usize) {
         if self.connection.takes_notices() {
             let text = self.too_large(bytes);
@@ -319,7 +321,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<'_, S> {
         http::error(&format!("The message has {bytes} bytes; this server delivers up to {limit}"))
     }
 
-    /// How a socket ends whose peer broke the protocol, or is gone.
+    /// How a socket ends after an error of its stream.
     fn fault(&self, error: &tungstenite::Error) -> End {
         let (code, text) = match error {
             tungstenite::Error::Utf8(_) => (CloseCode::Invalid, None),

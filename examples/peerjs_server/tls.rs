@@ -1,5 +1,5 @@
-//! TLS: the key and the certificate chain, read at the start and again when their files change. Connections keep what they
-//! began with; files that do not fit together leave what is there in place.
+//! TLS: the key and the certificate chain, read at the start and again when their files change. Existing connections
+//! keep their certificate. If the new files cannot be used, the old ones stay in use.
 
 use crate::Failure;
 use std::fmt;
@@ -14,10 +14,10 @@ use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use tokio_rustls::rustls::server::{ClientHello, ResolvesServerCert};
 use tokio_rustls::rustls::sign::CertifiedKey;
 
-/// When files were written, and how long they are: what tells a new one from an old one.
+/// Time of modification and length of both files, to detect a change.
 type Stamp = [Option<(SystemTime, u64)>; 2];
 
-/// The certificate that new connections get.
+/// The certificate for new connections.
 #[derive(Debug)]
 pub(crate) struct Certificate {
     key_file: PathBuf,
@@ -42,27 +42,29 @@ impl Certificate {
     pub(crate) fn acceptor(self: &Arc<Self>) -> Result<TlsAcceptor, Failure> {
         let builder = ServerConfig::builder_with_provider(ring::default_provider().into());
         let builder = builder.with_safe_default_protocol_versions();
-        let builder = builder.map_err(|error| Failure::system("cannot speak TLS", error))?;
+        let builder = builder.map_err(|error| Failure::system("cannot set up TLS", error))?;
         let resolver: Arc<dyn ResolvesServerCert> = Arc::clone(self) as _;
         Ok(TlsAcceptor::from(Arc::new(builder.with_no_client_auth().with_cert_resolver(resolver))))
     }
 
-    /// Reads the files again if they have changed, or in any case.
+    /// Reloads the files if they have changed, or always with `in_any_case`.
     pub(crate) fn refresh(&self, in_any_case: bool) {
         let now = stamp(&self.key_file, &self.chain_file);
         let mut seen = self.stamp.lock().unwrap_or_else(PoisonError::into_inner);
         if *seen == now && !in_any_case {
             return;
         }
-        // Bad ones are told once; the next change is tried again.
+        // Store the stamp first, so that unusable files are reported once, until the next change.
         *seen = now;
         drop(seen);
         match read(&self.key_file, &self.chain_file) {
             Ok(read) => {
                 *self.present.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(read);
-                tracing::info!("key and certificate are read again; new connections get them");
+                tracing::info!("reloaded key and certificate; new connections use them");
             }
-            Err(error) => tracing::error!(%error, "key and certificate stay as they were"),
+            Err(error) => {
+                tracing::error!(%error, "cannot reload key and certificate; the old ones stay in use")
+            }
         }
     }
 }
@@ -88,8 +90,8 @@ fn read(key_file: &Path, chain_file: &Path) -> Result<CertifiedKey, String> {
     let key = PrivateKeyDer::from_pem_slice(&key_text).map_err(|error| {
         let text = String::from_utf8_lossy(&key_text);
         if text.contains("ENCRYPTED") {
-            let advice = "the key is encrypted, and nobody is asked for its passphrase: \
-                          write it without one (openssl pkey -in KEY -out PLAIN)";
+            let advice = "the key is encrypted, and the server does not ask for a passphrase; \
+                          decrypt the key first: openssl pkey -in KEY -out PLAIN";
             return wrong("sslkey", key_file, &advice);
         }
         wrong("sslkey", key_file, &format_args!("no private key in PEM form: {error}"))
@@ -101,6 +103,6 @@ fn read(key_file: &Path, chain_file: &Path) -> Result<CertifiedKey, String> {
         return Err(wrong("sslcert", chain_file, &"no certificate in PEM form"));
     }
     CertifiedKey::from_der(chain, key, &ring::default_provider()).map_err(|error| {
-        wrong("sslcert", chain_file, &format_args!("does not fit the key of --sslkey: {error}"))
+        wrong("sslcert", chain_file, &format_args!("does not match the key of --sslkey: {error}"))
     })
 }

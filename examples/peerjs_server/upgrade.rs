@@ -1,4 +1,4 @@
-//! From a request to a WebSocket: who may have one, and the stream without hyper's wrapping.
+//! The upgrade from a request to a WebSocket: the checks, and the stream without hyper's wrapper.
 
 use crate::counts::{At, Refusal};
 use crate::guard::Socket;
@@ -19,7 +19,7 @@ use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 use tokio_tungstenite::tungstenite::protocol::Role;
 
-/// Answers a request for a WebSocket, and serves that.
+/// Answers a request for a WebSocket, and serves the WebSocket in a new task.
 pub(crate) fn to_websocket<S>(
     network: &Rc<Network>,
     socket: &Arc<Socket>,
@@ -36,17 +36,23 @@ where
         answer.headers_mut().insert(header::SEC_WEBSOCKET_VERSION, HeaderValue::from_static("13"));
         return answer;
     };
-    // What is no page sends no origin.
+    // A client that is not a page sends no Origin header, and is allowed.
     if request
         .headers()
         .get(header::ORIGIN)
         .is_some_and(|origin| !http::is_allowed(&service.settings, origin))
     {
         service.refuse(Refusal::Origin, address, "");
-        return http::plain(StatusCode::FORBIDDEN, "pages of this origin may not connect (--cors)");
+        return http::plain(
+            StatusCode::FORBIDDEN,
+            "pages of this origin cannot connect; allow the origin with --cors",
+        );
     }
     if !socket.count_against(address) {
-        return http::plain(StatusCode::TOO_MANY_REQUESTS, "too many connections of this address");
+        return http::plain(
+            StatusCode::TOO_MANY_REQUESTS,
+            "too many connections from this address; close some of them",
+        );
     }
     let mut query = query(request.uri().query().unwrap_or_default());
     query.address = Some(address);
@@ -68,7 +74,7 @@ where
     answer
 }
 
-/// What proves that the request was understood; `None` for one that asks for no WebSocket of this server's.
+/// The value of Sec-WebSocket-Accept; `None` if the request is not a valid upgrade at this server's path.
 fn accept_key(request: &Request<Incoming>, path: &str) -> Option<HeaderValue> {
     let asked = request.headers();
     let is = |name: HeaderName, value: &[u8]| asked.get(name).is_some_and(|one| one.as_bytes() == value);
@@ -81,13 +87,13 @@ fn accept_key(request: &Request<Incoming>, path: &str) -> Option<HeaderValue> {
     HeaderValue::from_str(&derive_accept_key(key.as_bytes())).ok()
 }
 
-/// Whether Connection lists Upgrade: without it a proxy on the way may not know.
+/// Whether the Connection header lists Upgrade. Without it, a proxy may not forward the upgrade.
 fn says_upgrade(asked: &HeaderMap) -> bool {
     let values = asked.get_all(header::CONNECTION).into_iter().filter_map(|value| value.to_str().ok());
     values.flat_map(|value| value.split(',')).any(|word| word.trim().eq_ignore_ascii_case("upgrade"))
 }
 
-/// The WebSocket on the connection itself, without hyper's wrapping.
+/// The WebSocket on the connection itself, without hyper's wrapper.
 async fn websocket<S>(upgraded: Upgraded, max_frame: usize) -> Option<WebSocketStream<S>>
 where
     S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
@@ -98,7 +104,7 @@ where
     Some(WebSocketStream::from_partially_read(stream, rest, Role::Server, limits).await)
 }
 
-/// Key, id and token; of a name that stands twice the last counts, as in npm's.
+/// Key, id and token of a query. If a name occurs twice the last one counts, as in npm's server.
 fn query(text: &str) -> Query {
     let mut query = Query::default();
     for (name, value) in form_urlencoded::parse(text.as_bytes()) {

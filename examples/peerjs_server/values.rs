@@ -1,4 +1,4 @@
-//! What options take: parsers of their values, each of which says what is allowed.
+//! Parsers for the values of options. Each error states the allowed values.
 
 use crate::log;
 use crate::pages::{self, FORMATS};
@@ -10,7 +10,7 @@ use std::io;
 use std::path::Path;
 use tracing::level_filters::LevelFilter;
 
-/// Where the monitor listens, as host and port; `None` for nowhere.
+/// The monitor's address as host and port; `None` if the monitor is off.
 #[derive(Clone, Debug)]
 pub(crate) struct MonitorAddress(pub(crate) Option<String>);
 
@@ -41,7 +41,7 @@ pub(crate) fn monitor_address(text: &str) -> Result<MonitorAddress, String> {
     }
 }
 
-/// An origin as browsers send it: a scheme, a host, and a port where it is not the scheme's own.
+/// Normalises an origin to the form that browsers send: scheme, host, and the port unless it is the scheme's default.
 pub(crate) fn origin(text: &str) -> Result<String, String> {
     let wrong = || "allowed: an origin such as https://app.example or http://localhost:8080".to_owned();
     let uri: Uri = text.parse().map_err(|_| wrong())?;
@@ -85,7 +85,10 @@ pub(crate) fn router_setting(text: &str) -> Result<(String, String), String> {
     Ok((key.to_owned(), value.to_owned()))
 }
 
-/// Whether a file can be had beside `file`, where a report is written before it takes its name.
+/// Checks that a file can be created next to `file`: a report is written there first and then renamed.
+///
+/// # Errors
+/// The system's error, or `IsADirectory` or `InvalidInput` for a path that cannot name a file.
 pub(crate) fn writable(file: &Path) -> io::Result<()> {
     if file.is_dir() {
         return Err(io::ErrorKind::IsADirectory.into());
