@@ -1,5 +1,6 @@
 //! Accounting of a socket from its acceptance to its end: its peer, its state, its time limits, and its share of the
-//! limits on sockets. The stream owns this value, so the drop of the stream always corrects the counts.
+//! limits on sockets. The stream and the socket's tasks hold references to this value; the drop of the last one
+//! corrects the counts.
 
 use crate::counts::{At, Refusal};
 use crate::network::Service;

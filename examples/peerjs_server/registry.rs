@@ -1,4 +1,4 @@
-//! The ids in use and their owners: the only state that network threads share under a lock. It is used when a client
+//! The ids in use and their owners. Network threads share this state under a lock, which is taken when a client
 //! connects or disconnects, and by the pages, but never per message.
 
 use serde::Serialize;
