@@ -54,7 +54,7 @@ impl Severity {
 ///     .min_samples(20)
 ///     .unit("nanoseconds");
 /// rule.validate().unwrap();
-/// With `above`, `clear` must not exceed the trigger.
+/// // With `above`, `clear` must not exceed the trigger.
 /// assert!(rule.clear(300e6).validate().is_err());
 /// ```
 #[derive(Clone, Debug, PartialEq)]
