@@ -303,12 +303,17 @@ impl Clients {
         true
     }
 
-    /// The figures of a client. Called by its port before [`end_close`](Self::end_close) gives the slot back.
-    pub(crate) fn keep_figures(&self, client: ClientId, epoch: u64) -> KeptFigures {
+    /// The figures of a client, or none while `detailed_stats` is off. Called by its port before
+    /// [`end_close`](Self::end_close) gives the slot back.
+    pub(crate) fn keep_figures(
+        &self,
+        client: ClientId,
+        controlled: crate::metrics::Controlled,
+    ) -> KeptFigures {
         let closing =
             self.get(client).is_some_and(|slot| slot.phase_of(client.generation()) == Some(Phase::Closing));
-        let line = self.line(client).filter(|_| closing);
-        line.map_or_else(|| KeptFigures::NONE, |line| line.keep(epoch))
+        let line = self.line(client).filter(|_| closing && controlled.detailed);
+        line.map_or_else(|| KeptFigures::NONE, |line| line.keep(controlled.epoch))
     }
 
     /// Closes the client, after CLIENT_CLOSED was handed out or the port was released. Nothing more is handed

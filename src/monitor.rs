@@ -208,7 +208,7 @@ impl Monitor {
         // A monitor without a router lacks routing figures by design, so do not warn about those. A switched-off key
         // may be a mistake.
         let kept = Kept { routing: true, ..inner.kept(&*self.core.source) };
-        let unavailable = inner.rules.unavailable(kept);
+        let unavailable = if inner.logs() { inner.rules.unavailable(kept) } else { Vec::new() };
         drop(inner);
         log::unavailable(&unavailable);
         Ok(())
@@ -387,7 +387,8 @@ impl Monitor {
             let allowed = format!("while it runs, one of {}", keys.join(", "));
             return Err(Error::Config { key: "key", value: key.to_owned(), allowed });
         };
-        if changed == Key::DetailedStats && !self.core.source.config().has_details() {
+        let is_on = config.get(Key::DetailedStats) == 1;
+        if changed == Key::DetailedStats && is_on && !self.core.source.config().has_details() {
             let allowed =
                 "off, because it or enable_metrics was off at the start and no memory is reserved".to_owned();
             return Err(Error::Config { key: "detailed_stats", value: value.to_owned(), allowed });

@@ -137,6 +137,32 @@ fn a_figure_is_null_where_it_is_not_kept_and_nowhere_else() {
     assert_eq!(health(&monitor), (true, Some(1), true), "the router's clients have left with their port");
 }
 
+/// Windows that a series has go on while the detail is off, but nothing shows them, so no rule sees them.
+#[test]
+fn windows_are_null_while_the_detail_is_off() {
+    let (clock, hands) = Clock::manual();
+    let monitor = Monitor::with_clock(Config::default(), clock).unwrap();
+    let record = || monitor.record(&RecordedMessage { message_type: "t", ..RecordedMessage::default() });
+    let counts = |monitor: &Monitor| -> Vec<Option<u64>> {
+        let types = monitor.snapshot().types.unwrap();
+        types.iter().map(|one| one.windows.as_ref().map(|windows| windows.last_minute.count)).collect()
+    };
+    monitor.add_rule(Rule::above("busy", "types.*.windows.last_minute.count", 0.5)).unwrap();
+    record();
+    monitor.set("detailed_stats", "off").unwrap();
+    record();
+    hands.advance(Duration::from_secs(5));
+    monitor.tick();
+    let rules = monitor.snapshot().alerts.rules;
+    let busy = rules.iter().find(|rule| rule.name == "busy").unwrap();
+    assert_eq!((busy.unavailable, busy.firing), (Some("detailed_stats is off"), 0));
+    assert_eq!(counts(&monitor), [None, None]);
+    monitor.set("detailed_stats", "on").unwrap();
+    assert_eq!(counts(&monitor), [None, None], "given with the next message");
+    record();
+    assert_eq!(counts(&monitor), [None, Some(1)]);
+}
+
 #[test]
 fn a_report_for_people_says_what_is_off() {
     let (off, _) = busy(&[("enable_metrics", "off")]);
@@ -219,7 +245,7 @@ impl tracing::Subscriber for Log {
 fn warned(set: &[(&str, &str)], rule: Option<Rule>) -> Vec<String> {
     let log = Log::default();
     tracing::subscriber::with_default(log.clone(), || {
-        let (monitor, _) = busy(set);
+        let (monitor, _) = busy(&[&[("enable_logging", "on")], set].concat());
         if let Some(rule) = rule {
             monitor.add_rule(rule).unwrap();
         }
@@ -240,6 +266,11 @@ fn warned(set: &[(&str, &str)], rule: Option<Rule>) -> Vec<String> {
 #[test]
 fn a_start_names_the_rules_that_cannot_raise() {
     assert_eq!(warned(&[], None), [""; 0]);
+    assert_eq!(
+        warned(&[("enable_metrics", "off"), ("enable_logging", "off")], None),
+        [""; 0],
+        "not asked to log"
+    );
     assert_eq!(warned(&[("detailed_stats", "off")], None), [""; 0], "no rule that ships needs it");
     let without = warned(&[("enable_metrics", "off")], None);
     assert_eq!(without, ["error_rate", "p99", "queue_wait", "slow_messages"]);

@@ -98,9 +98,8 @@ impl ClientLine {
         let only_recorded = if only_recorded { ONLY_RECORDED } else { 0 };
         self.flags.store(epoch << WORKER_EPOCH | epoch << PORT_EPOCH | only_recorded, Relaxed);
         self.last.store(now, Relaxed);
-        // 0 means that `kept` is empty.
-        let connected_at = if kept.counts.connected_at > 0 { kept.counts.connected_at } else { now };
-        self.connected_at.store(connected_at, Relaxed);
+        // The time of a connection is its own, also where it continues another one's counts.
+        self.connected_at.store(now, Relaxed);
     }
 
     /// Figures for the client that takes this client's place. Call this before the slot is given back.
@@ -251,8 +250,9 @@ impl ClientLine {
 
 /// The figures of a client whose place another client takes, for example another socket of the same peer.
 /// [`Event::Closed`](crate::router::Event::Closed) provides them, and
-/// [`ConnectOptions::figures`](crate::router::ConnectOptions::figures) accepts them. A reset in between
-/// restarts the counts, but not the time of the connect. Empty by default and while `detailed_stats` is off.
+/// [`ConnectOptions::figures`](crate::router::ConnectOptions::figures) of the same router accepts them. A reset in
+/// between restarts the counts. A message that ends after the event, such as a held one, is not among them. Empty by
+/// default and while `detailed_stats` is off.
 ///
 /// ```
 /// use corelane::{config::Config, monitor::Monitor, router::{Builder, ConnectOptions, Event}};

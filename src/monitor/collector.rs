@@ -270,7 +270,7 @@ impl Collector {
     }
 
     /// Starts all figures anew from the last collection.
-    pub(super) fn reset(&mut self, now: u64) {
+    pub(super) fn reset(&mut self, now: u64, raw: u64) {
         self.series.iter_mut().for_each(|series| series.reset(now));
         self.total.reset(now);
         self.queue_wait.reset(now);
@@ -279,7 +279,7 @@ impl Collector {
         self.connects.reset();
         self.disconnects.reset();
         self.bytes_out.1 = self.bytes_out.0;
-        self.slow.reset();
+        self.slow.reset(raw);
     }
 }
 

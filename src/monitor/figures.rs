@@ -184,8 +184,8 @@ pub struct BucketFigures {
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[non_exhaustive]
 pub struct SeriesFigures {
-    /// The type's protocol. Empty for a protocol and for an application.
-    pub protocol: String,
+    /// The protocol of a type; empty for a type without one. Null for protocols and applications.
+    pub protocol: Option<String>,
     /// Name of the type, protocol or application.
     pub name: String,
     /// Messages that have ended.
@@ -245,8 +245,8 @@ pub struct ClientFigures {
     pub name: String,
     /// The client's application.
     pub application: String,
-    /// The client's protocol. Empty for a client that the host recorded.
-    pub protocol: String,
+    /// Its protocol. Null for a client that the host reported.
+    pub protocol: Option<String>,
     /// True for a client that the host recorded, false for a router's client.
     pub recorded: bool,
     /// Whether the client is connected. False for a client that only had messages recorded.
@@ -367,9 +367,9 @@ pub struct ConnectionFigures {
     /// Mean duration of the connections that have ended, rounded down. Null before the first, and while
     /// `detailed_stats` is off.
     pub average_duration_milliseconds: Option<u64>,
-    /// Durations of the connections that have ended, in milliseconds. Null while `detailed_stats` is off.
+    /// Durations of the connections that have ended, in milliseconds. Null while `detailed_stats` or `enable_metrics` is off.
     pub closed_milliseconds: Option<LatencyStats>,
-    /// Durations so far of the connections that are open, in milliseconds. Null while `detailed_stats` is off.
+    /// Durations so far of the connections that are open, in milliseconds. Null while `detailed_stats` or `enable_metrics` is off.
     pub open_milliseconds: Option<LatencyStats>,
     /// Actual length of the last minute in the next two figures: one minute, give or take a second or two. It is
     /// shorter after the start or a reset, and longer if the monitor was delayed.
@@ -379,9 +379,9 @@ pub struct ConnectionFigures {
     /// Disconnects in the last minute.
     pub disconnects_last_minute: u64,
     /// Connected clients that have not been silent for longer than `unhealthy_after_ms` and that the host has not
-    /// marked as unhealthy. Null while `detailed_stats` is off.
+    /// marked as unhealthy. Null while `detailed_stats` or `enable_metrics` is off.
     pub healthy: Option<u64>,
-    /// Connected clients that are not healthy. Null while `detailed_stats` is off.
+    /// Connected clients that are not healthy. Null while `detailed_stats` or `enable_metrics` is off.
     pub unhealthy: Option<u64>,
     /// Connects under the name of a connected client, and reconnect attempts that the host recorded.
     pub reconnect_attempts: u64,

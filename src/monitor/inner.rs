@@ -181,7 +181,7 @@ impl Inner {
     /// they lose that millisecond.
     pub(super) fn reset(&mut self, source: &dyn Source) {
         let now = self.now(source);
-        self.collector.reset(now);
+        self.collector.reset(now, source.clock().raw());
         self.connections_then = self.connections_now.clone();
         self.applications_then.clear();
         let applications = self.application_connections(&super::snapshot::ReadingTime::of(self, source));

@@ -127,7 +127,7 @@ impl Monitor {
     /// ```
     pub fn add_rule(&self, rule: Rule) -> Result<(), Error> {
         let mut inner = lock(&self.core.inner);
-        let missing = rule.missing(inner.kept(&*self.core.source));
+        let missing = rule.missing(inner.kept(&*self.core.source)).filter(|_| inner.logs());
         inner.rules.add(rule)?;
         drop(inner);
         log::unavailable(missing.as_slice());
@@ -257,11 +257,12 @@ impl Monitor {
 
     /// Keeps the history of one more number from this moment on. `metric` is the number's path in the JSON report. At
     /// most 64 numbers can be watched. Returns false if there is no room, if the path has more than 256 bytes, or if
-    /// no report can have a number at that path.
+    /// no report can have a number at that path, or if
+    /// the path has a `*`, because a history is of one number.
     pub fn watch(&self, metric: &str) -> bool {
         let mut inner = lock(&self.core.inner);
         let now = inner.now(&*self.core.source);
-        metric.len() <= 256 && paths::exists(metric) && inner.history.watch(now, metric)
+        metric.len() <= 256 && paths::is_of_one(metric) && inner.history.watch(now, metric)
     }
 }
 

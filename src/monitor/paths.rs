@@ -63,6 +63,9 @@ pub(super) fn series<'a>(values: impl Iterator<Item = &'a str>) -> String {
     if values.is_empty() { "unlabelled".to_owned() } else { values.join(",") }
 }
 
+/// Why a monitor without a router has no routing figures. Such a monitor lacks them by design.
+pub(super) const NO_ROUTER: &str = "there is no router";
+
 /// Whether a report can have a number at this path.
 pub(super) fn exists(path: &str) -> bool {
     let steps = steps(path);
@@ -70,6 +73,11 @@ pub(super) fn exists(path: &str) -> bool {
         let mut known = known.split('.');
         steps.iter().all(|step| known.next().is_some_and(|known| fits(step, known))) && known.next().is_none()
     })
+}
+
+/// Whether a report can have a number at this path, and one at most.
+pub(super) fn is_of_one(path: &str) -> bool {
+    exists(path) && !steps(path).contains(&PathStep::Any)
 }
 
 fn fits(step: &PathStep, known: &str) -> bool {
@@ -114,7 +122,7 @@ pub(crate) fn missing(path: &str, kept: Kept) -> Option<&'static str> {
     let of_windows = matches!(part, "types" | "protocols" | "applications") && name(2) == "windows"
         || (part == "folded" && figure == "windows");
     if part == "routing" && !kept.routing {
-        Some("there is no router")
+        Some(NO_ROUTER)
     } else if (of_messages || of_times || of_clients) && !kept.metrics {
         Some("enable_metrics is off")
     } else if (of_clients || of_windows) && !kept.details {

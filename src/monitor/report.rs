@@ -8,7 +8,7 @@ mod text;
 #[cfg(feature = "schema")]
 pub use json::schema;
 
-use super::figures::MonitorStats;
+use super::figures::{MonitorStats, SeriesFigures};
 use serde::Serialize;
 use std::fs::File;
 use std::io::Write;
@@ -114,6 +114,14 @@ const NO_CLIENTS: &str = "No client figures: detailed_stats or enable_metrics is
 /// A list's title. If the list is incomplete, the title says how much of it is shown.
 fn cut(title: &str, shown: u64, all: u64) -> String {
     if shown < all { format!("{title} ({shown} of {all})") } else { title.to_owned() }
+}
+
+/// A series' name, with the protocol of a type.
+fn series_name(one: &SeriesFigures) -> String {
+    match one.protocol.as_deref().filter(|protocol| !protocol.is_empty()) {
+        Some(protocol) => format!("{protocol}/{}", one.name),
+        None => one.name.clone(),
+    }
 }
 
 /// A count, or a dash.

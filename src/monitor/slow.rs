@@ -13,7 +13,8 @@ pub(super) struct SlowLog {
     limit: usize,
     /// How far each ring has been read: the workers' rings, then the recorders' rings.
     seen: [Vec<u64>; 2],
-    unlisted: u64,
+    /// When the last reset was, in raw ticks.
+    since: u64,
 }
 
 #[derive(Clone, Debug)]
@@ -41,7 +42,7 @@ struct Alike {
 
 impl SlowLog {
     pub(super) fn new(limit: usize) -> Self {
-        Self { entries: VecDeque::new(), limit, seen: Default::default(), unlisted: 0 }
+        Self { entries: VecDeque::new(), limit, seen: Default::default(), since: 0 }
     }
 
     /// The most bytes of the list: each entry with four names.
@@ -88,17 +89,18 @@ impl SlowLog {
         }
         let mut messages = Vec::new();
         let next = ring.messages(seen[place], |message| messages.push(message));
-        self.unlisted += next.saturating_sub(seen[place]).saturating_sub(messages.len() as u64);
         seen[place] = next;
         messages
     }
 
     fn add(&mut self, key: Alike, message: SlowMessage, worker: Option<u64>) {
+        if message.timing.ended < self.since {
+            return;
+        }
         let time = message.timing.total();
         let known = self.entries.iter().position(|entry| entry.key == key);
         let before = known.and_then(|place| self.entries.remove(place));
-        let dropped = self.entries.drain(self.entries.len().min(self.limit - 1)..);
-        self.unlisted += dropped.map(|entry| entry.count).sum::<u64>();
+        self.entries.truncate(self.limit - 1);
         self.entries.push_front(SlowLogEntry {
             key,
             count: before.as_ref().map_or(0, |entry| entry.count) + 1,
@@ -108,11 +110,6 @@ impl SlowLog {
             last: message,
             worker,
         });
-    }
-
-    /// Slow messages that are not in the list: too many came at once, or newer messages took their places.
-    pub(super) fn unlisted(&self) -> u64 {
-        self.unlisted
     }
 
     /// The entries, newest first. `wall` converts raw ticks to milliseconds since 1970.
@@ -130,10 +127,11 @@ impl SlowLog {
         new.map(taken).collect()
     }
 
-    /// Empties the list. Messages that have been read are not read again.
-    pub(super) fn reset(&mut self) {
+    /// Empties the list. Messages that ended before `now`, in raw ticks, are not listed any more: the reset has counted
+    /// them.
+    pub(super) fn reset(&mut self, now: u64) {
         self.entries.clear();
-        self.unlisted = 0;
+        self.since = now;
     }
 }
 

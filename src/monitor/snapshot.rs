@@ -108,7 +108,8 @@ impl Inner {
         let metrics = source.config().has_metrics();
         let groups = |is: fn(&SeriesKey) -> bool| -> Option<Vec<_>> {
             let series = self.collector.series.iter().filter(|series| is(&series.key));
-            metrics.then(|| series.map(|series| series_figures(&moment, series)).collect())
+            metrics
+                .then(|| series.map(|series| series_figures(&moment, series, self.is_detailed())).collect())
         };
         MonitorStats {
             time_milliseconds: moment.wall,
@@ -200,11 +201,14 @@ impl Inner {
     fn slow_messages(&self, moment: &ReadingTime<'_>) -> SlowFigures {
         let slow = &self.collector.slow;
         let types = self.collector.series.iter().filter(|series| matches!(*series.key, SeriesKey::Type(..)));
+        let total: u64 = types.map(|series| series.shown().slow).sum();
+        let entries = slow.entries(|raw| moment.wall_of(raw));
+        let listed: u64 = entries.iter().map(|entry| entry.count).sum();
         SlowFigures {
             threshold_nanoseconds: moment.source.hub().controls.now().slow,
-            total: types.map(|series| series.shown().slow).sum(),
-            unlisted: slow.unlisted(),
-            entries: slow.entries(|raw| moment.wall_of(raw)),
+            total,
+            unlisted: total.saturating_sub(listed),
+            entries,
         }
     }
 
@@ -236,7 +240,7 @@ impl Inner {
                     application: &|id| labels.application_name(ApplicationId(id)).to_owned(),
                     // A client stores its protocol's index among the configured protocols. In the label table,
                     // `other` comes before them.
-                    protocol: &|id| labels.protocol_name(ProtocolId(id + 1)).to_owned(),
+                    protocol: &|id| Some(labels.protocol_name(ProtocolId(id + 1)).to_owned()),
                     recorded: false,
                 };
                 clients.each(|view| each(&look, &names, &view));
@@ -248,7 +252,7 @@ impl Inner {
             application: &|id| {
                 applications.get(usize::from(id)).map_or_else(String::new, |(_, name)| name.clone())
             },
-            protocol: &|_| String::new(),
+            protocol: &|_| None,
             recorded: true,
         };
         hub.clients.each(|view| each(&look, &names, &view));
@@ -325,11 +329,11 @@ impl Inner {
     }
 }
 
-fn series_figures(moment: &ReadingTime<'_>, series: &CollectedSeries) -> SeriesFigures {
+fn series_figures(moment: &ReadingTime<'_>, series: &CollectedSeries, detailed: bool) -> SeriesFigures {
     let counts = series.shown();
     let (protocol, name) = match &*series.key {
-        SeriesKey::Type(protocol, name) => (protocol.clone(), name.clone()),
-        SeriesKey::Protocol(name) | SeriesKey::Application(name) => (String::new(), name.clone()),
+        SeriesKey::Type(protocol, name) => (Some(protocol.clone()), name.clone()),
+        SeriesKey::Protocol(name) | SeriesKey::Application(name) => (None, name.clone()),
     };
     let latency = series.service.shown();
     SeriesFigures {
@@ -345,7 +349,12 @@ fn series_figures(moment: &ReadingTime<'_>, series: &CollectedSeries) -> SeriesF
         latency: latency.into(),
         queue_wait: series.queue_wait.as_ref().map(|track| track.shown().into()),
         last_processed_milliseconds: (counts.last > 0).then(|| moment.wall_of(counts.last)),
-        windows: series.windows.as_ref().map(|windows| windowed(moment, windows, series.service.maximum())),
+        // While the detail is off, windows go on, so that they are right when it is switched on again.
+        windows: series
+            .windows
+            .as_ref()
+            .filter(|_| detailed)
+            .map(|windows| windowed(moment, windows, series.service.maximum())),
     }
 }
 

@@ -28,7 +28,7 @@ impl Look<'_> {
 /// The names of a client's labels, and whether the host recorded the client.
 pub(super) struct Names<'a> {
     pub(super) application: &'a dyn Fn(u16) -> String,
-    pub(super) protocol: &'a dyn Fn(u16) -> String,
+    pub(super) protocol: &'a dyn Fn(u16) -> Option<String>,
     pub(super) recorded: bool,
 }
 

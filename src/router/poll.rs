@@ -338,7 +338,7 @@ impl PollHalf {
     ) -> usize {
         let Some(slot) = shared.clients.slot(client.index()) else { return 0 };
         let token = slot.token();
-        let figures = shared.clients.keep_figures(client, shared.controls.now().epoch);
+        let figures = shared.clients.keep_figures(client, shared.controls.now());
         let forgiven = shared.clients.end_close(client);
         slot.port_link.store(UNLISTED, Release); // Release: pairs with the Acquire in `ClientSlot::is_unused`.
         let Some(forgiven) = forgiven else {
@@ -698,7 +698,7 @@ fn hand_out_to(
         }
         _ => {
             shard.consumed.add(writer, 1);
-            let figures = shared.clients.keep_figures(client, shared.controls.now().epoch);
+            let figures = shared.clients.keep_figures(client, shared.controls.now());
             let forgiven = shared.clients.end_close(client).unwrap_or(0);
             forgive(shard, writer, forgiven, Unacknowledged::Closed);
             return each(Event::Closed { client, token, figures: &figures });

@@ -236,7 +236,7 @@ impl Port {
     }
 
     /// Sends a host's own message to a client, this port's or another's; visible after [`publish`](Self::publish). It is
-    /// delivered as it is, on the client's credit, with no sender ([`Message::sender`](super::Message::sender) is
+    /// delivered as it is, on the client's credit, with no sender ([`DeliveredMessage::sender`](super::DeliveredMessage::sender) is
     /// `ClientId(0)`), and counted as type `send` of the client's protocol. Sends to one client through one port arrive in
     /// their order. `max_queue_wait_ms` holds for them as well.
     ///

@@ -159,7 +159,6 @@ impl WorkerContext<'_> {
 
     /// Writes a slow message down for the monitor's list.
     #[cold]
-    #[expect(clippy::too_many_arguments, reason = "one message's parts, passed once")]
     fn list_slow(
         &mut self,
         client: ClientId,

@@ -102,7 +102,7 @@ impl<'a> Request<'a> {
         self.call.header.correlation
     }
 
-    /// Sends bytes to a client. Its [`Message::sender`](super::Message::sender) is this message's.
+    /// Sends bytes to a client. Its [`DeliveredMessage::sender`](super::DeliveredMessage::sender) is this message's.
     ///
     /// # Errors
     /// Why not: gone, out of credit, its port full or gone. Nothing was sent.

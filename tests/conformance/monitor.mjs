@@ -240,6 +240,15 @@ check("an alert is raised, told in the journal, and resolved", async (t) => {
   await eventually("the line that it is over", () => /INFO.* alert: resolved: .*connections/.test(server.output()));
 });
 
+check("a rule that cannot raise an alert is named at the start", async (t) => {
+  const server = await startServer(t, { set: "enable_metrics=off" });
+  await eventually("the warning", () => /WARN this rule cannot raise an alert.*error_rate.*enable_metrics is off/.test(server.output()));
+  assert.equal((await server.stats()).messages, null);
+  const on = await startServer(t);
+  await on.join("ann");
+  assert.doesNotMatch(on.output(), /cannot raise an alert/);
+});
+
 check("the report is kept in a file", async (t) => {
   const folder = mkdtempSync(join(tmpdir(), "corelane-"));
   t.after(() => rmSync(folder, { recursive: true }));

@@ -11,7 +11,7 @@ use std::time::Duration;
 /// A client without any activity since it connected at [`START`].
 fn client(id: ClientId, name: &str) -> Value {
     json!({
-        "id": id.0, "name": name, "application": "app", "protocol": "", "recorded": true, "connected": true,
+        "id": id.0, "name": name, "application": "app", "protocol": null, "recorded": true, "connected": true,
         "messages": 0, "errors": 0, "bytes_in": 0, "bytes_out": 0,
         "average_nanoseconds": null, "maximum_nanoseconds": 0, "last_activity_milliseconds": START,
         "connected_for_milliseconds": 0, "idle_milliseconds": 0,

@@ -44,7 +44,7 @@ fn check(stats: &MonitorStats, way: &str) {
     assert_eq!(shown(&stats.messages), messages, "{way}");
     let series = |protocol: &str, name: &str, failures: Value, queue_wait: Value| {
         json!({
-            "protocol": protocol, "name": name, "total": 1_000, "succeeded": 990, "failed": 10,
+            "protocol": if queue_wait.is_null() { Value::Null } else { json!(protocol) }, "name": name, "total": 1_000, "succeeded": 990, "failed": 10,
             "failures": failures, "slow": 0, "bytes": 100_000, "latency": service, "total_nanoseconds": 16_610,
             "queue_wait": queue_wait, "last_processed_milliseconds": START + 2_000, "windows": windows,
         })
@@ -67,7 +67,7 @@ fn check(stats: &MonitorStats, way: &str) {
     );
     let none = |queue_wait: Value| {
         json!({
-            "protocol": "", "name": "other", "total": 0, "succeeded": 0, "failed": 0, "failures": if queue_wait.is_null() { Value::Null } else { failures(&[]) }, "slow": 0,
+            "protocol": if queue_wait.is_null() { Value::Null } else { json!("") }, "name": "other", "total": 0, "succeeded": 0, "failed": 0, "failures": if queue_wait.is_null() { Value::Null } else { failures(&[]) }, "slow": 0,
             "bytes": 0, "latency": no_latency(), "total_nanoseconds": 0, "queue_wait": queue_wait,
             "last_processed_milliseconds": null, "windows": null,
         })
@@ -251,7 +251,7 @@ fn a_names_figures_are_its_own_and_what_has_none_is_other() {
     let stats = bench.stats();
     let of = |series: &[corelane::monitor::SeriesFigures]| -> Vec<(String, String, u64, u64)> {
         let row = |one: &corelane::monitor::SeriesFigures| {
-            (one.protocol.clone(), one.name.clone(), one.total, one.total_nanoseconds)
+            (one.protocol.clone().unwrap_or_default(), one.name.clone(), one.total, one.total_nanoseconds)
         };
         series.iter().map(row).collect()
     };

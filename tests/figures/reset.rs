@@ -71,7 +71,7 @@ fn everything_starts_anew_but_what_is_now() {
     assert_eq!(shown(&stats.messages), messages);
     let series = |name: &str, protocol: &str, queue_wait: Value| {
         json!({
-            "protocol": protocol, "name": name, "total": 0, "succeeded": 0, "failed": 0, "failures": if protocol.is_empty() && queue_wait.is_null() { Value::Null } else { failures(&[]) },
+            "protocol": if queue_wait.is_null() { Value::Null } else { json!(protocol) }, "name": name, "total": 0, "succeeded": 0, "failed": 0, "failures": if protocol.is_empty() && queue_wait.is_null() { Value::Null } else { failures(&[]) },
             "slow": 0, "bytes": 0, "latency": no_latency(), "total_nanoseconds": 0, "queue_wait": queue_wait,
             "last_processed_milliseconds": START, "windows": empty,
         })

@@ -58,10 +58,10 @@ fn detail_is_switched_off_and_on() {
     let named = |messages| Some(vec![("ann".to_owned(), messages)]);
     assert_eq!(record("OFFER"), (vec![None, Some(2)], named(2), Some(0)));
     bench.monitor.set("detailed_stats", "off").unwrap();
-    // Clients have no figures now. Existing windows continue, so that they are correct when the setting is switched
-    // on again.
-    assert_eq!(record("OFFER"), (vec![None, Some(4)], None, None));
-    assert_eq!(record("ANSWER"), (vec![None, Some(4), None], None, None));
+    // Nothing is shown of clients and windows. Existing windows continue, so that they are correct when the setting is
+    // switched on again.
+    assert_eq!(record("OFFER"), (vec![None, None], None, None));
+    assert_eq!(record("ANSWER"), (vec![None, None, None], None, None));
     assert!(bench.monitor.history("types.peerjs/ANSWER", Span::Minute).is_none());
     assert_eq!(
         bench.stats().messages.as_ref().unwrap().windows.last_minute.count,

@@ -3,8 +3,10 @@
 use crate::watch::{Watch, brief, record};
 use corelane::config::Config;
 use corelane::error::Error;
+use corelane::metrics::Descriptor;
+use corelane::monitor::Span;
 use corelane::monitor::alert::{AlertState, Notification, Rule, Severity};
-use corelane::record::Measured;
+use corelane::record::{Measured, RecordedMessage};
 use std::time::Duration;
 
 fn taking(milliseconds: u64) -> Measured {
@@ -84,6 +86,61 @@ fn one_type_by_its_name_and_too_few_of_something() {
     // After a reset the counts are below the threshold again.
     watch.monitor.reset();
     watch.tells("many_offers", Notification::Resolved);
+    watch.end();
+}
+
+/// A name as a step of a path, as docs/guide.md says.
+fn as_step(name: &str) -> String {
+    let step = name.replace('\\', "\\\\").replace('.', "\\.");
+    if step == "*" { "\\*".to_owned() } else { step }
+}
+
+/// A rule over one element finds what the rule over all of them has raised, whatever the element is called.
+#[test]
+fn each_label_set_is_a_step_of_a_path() {
+    let mut watch = Watch::standalone(Config::default());
+    watch.monitor.remove_rule("error_rate").unwrap();
+    let bad = Measured { failed: true, ..taking(1) };
+    for name in ["a", "a.b", "a/b", r"a\b", "a,b", "*", "ü", "0", "(x|y)", "a b", r"\.", r"\/"] {
+        let message =
+            RecordedMessage { client: name, application: name, measured: bad, ..Default::default() };
+        watch.monitor.record(&RecordedMessage { protocol: "p.q/r", message_type: name, ..message });
+        watch.monitor.record(&RecordedMessage { protocol: name, message_type: "t", ..message });
+        let jobs = Descriptor::new("jobs_total", "Jobs").labels(&["kind"]);
+        watch.monitor.counter(&jobs).unwrap().with(&[name]).unwrap().add(1);
+    }
+    let all = [
+        "types.*.failed",
+        "protocols.*.failed",
+        "applications.*.failed",
+        "clients.by_errors.*.errors",
+        "custom.families.jobs_total.series.*.value",
+    ];
+    for (place, metric) in all.iter().enumerate() {
+        watch.monitor.add_rule(Rule::above(&format!("all_{place}"), metric, 0.5)).unwrap();
+    }
+    let raised = watch.look();
+    assert!(raised.len() > 50, "{}", raised.len());
+    for alert in &raised {
+        let path = alert.metric.replacen('*', &as_step(&alert.label_set), 1);
+        watch.monitor.add_rule(Rule::above("one", &path, 0.5).cooldown(Duration::ZERO)).unwrap();
+        assert_eq!(brief(&watch.look()), [("one", Notification::Raised)], "{path}");
+        watch.monitor.remove_rule("one").unwrap();
+        assert_eq!(brief(&watch.look()), [("one", Notification::Resolved)], "{path}");
+    }
+    // Names of histories are such paths too.
+    let names = watch.monitor.history_names();
+    let series = names
+        .iter()
+        .filter(|name| ["types.", "protocols.", "applications."].iter().any(|part| name.starts_with(part)));
+    for name in series {
+        assert!(watch.monitor.history(name, Span::Minute).is_some(), "{name}");
+        watch.monitor.add_rule(Rule::above("one", &format!("{name}.total"), -1.0)).unwrap();
+        watch.tells("one", Notification::Raised);
+        watch.monitor.remove_rule("one").unwrap();
+        watch.tells("one", Notification::Resolved);
+        watch.quiet(12);
+    }
     watch.end();
 }
 

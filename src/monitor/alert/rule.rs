@@ -10,7 +10,7 @@ use std::time::Duration;
 /// Maximum length of a rule's name, in bytes.
 pub(super) const MAX_NAME: usize = 64;
 /// Maximum length of a metric's path, in bytes.
-pub(super) const MAX_METRIC: usize = 128;
+pub(super) const MAX_METRIC: usize = 768;
 /// Maximum length of a unit, in bytes.
 pub(super) const MAX_UNIT: usize = 32;
 /// Maximum length of a rule's text, in bytes.
@@ -222,7 +222,7 @@ impl Rule {
             return Err(self.refuse("its name must have 1 to 64 characters, each of a to z, 0 to 9 or _"));
         }
         if !(1..=MAX_METRIC).contains(&self.metric.len()) || self.metric.chars().any(char::is_control) {
-            return Err(self.refuse("its metric must have 1 to 128 bytes and no control characters"));
+            return Err(self.refuse("its metric must have 1 to 768 bytes and no control characters"));
         }
         if !paths::exists(&self.metric) {
             return Err(self.refuse(
@@ -279,7 +279,7 @@ mod tests {
         good().validate().unwrap();
         good().clear(9.0).validate().unwrap();
         Rule::below("x", "messages.total", 10.0).clear(11.0).validate().unwrap();
-        let long = format!("types.{}.total", "m".repeat(116));
+        let long = format!("types.{}.total", "m".repeat(756));
         Rule::above(&"x".repeat(64), &long, 0.0).validate().unwrap();
         for (rule, problem) in [
             (Rule::above("", "messages.total", 1.0), "name"),
@@ -287,7 +287,7 @@ mod tests {
             (Rule::above("Name", "messages.total", 1.0), "name"),
             (Rule::above("a-b", "messages.total", 1.0), "name"),
             (Rule::above("x", "", 1.0), "metric"),
-            (Rule::above("x", &long.replace(".m", ".mm"), 1.0), "1 to 128 bytes"),
+            (Rule::above("x", &long.replace(".m", ".mm"), 1.0), "1 to 768 bytes"),
             (Rule::above("x", "a\nb", 1.0), "control"),
             (Rule::above("x", "messages.totall", 1.0), "the path of a number"),
             (Rule::above("x", "types.a.b.total", 1.0), r"written \."),

@@ -1,10 +1,14 @@
 //! The HTML report: a self-contained page without scripts, images or network access. Names that peers or hosts have
 //! chosen are escaped.
 
-use super::{NO_CLIENTS, NO_MESSAGES, bytes, cut, duration, duration_or_dash, number_or_dash, percent, time};
+use super::{
+    NO_CLIENTS, NO_MESSAGES, bytes, cut, duration, duration_or_dash, number_or_dash, percent, series_name,
+    time,
+};
 use crate::monitor::figures::{
     ClientFigures, MessageFigures, MonitorStats, RoutingFigures, SeriesFigures, SlowFigures, Windowed,
 };
+use crate::monitor::paths::NO_ROUTER;
 
 const STYLE: &str = "body{font:15px/1.5 system-ui,sans-serif;margin:2rem auto;max-width:75rem;padding:0 1rem;color:#1c2430;\
 background:#fff}h1{font-size:1.5rem}h2{font-size:1.1rem;margin:2rem 0 .5rem}table{border-collapse:collapse;width:100%}\
@@ -128,11 +132,10 @@ fn alerts(page: &mut Page, kept: &str, stats: &MonitorStats) {
     });
     let title = cut("Past alerts", stats.alerts.history.len() as u64, stats.alerts.resolved);
     page.table(&title, ["Alert", "Raised", "Resolved", "Message"], past);
-    let unavailable = stats
-        .alerts
-        .rules
-        .iter()
-        .filter_map(|rule| Some([rule.name.clone(), rule.metric.clone(), rule.unavailable?.to_owned()]));
+    let unavailable = stats.alerts.rules.iter().filter_map(|rule| {
+        let reason = rule.unavailable.filter(|reason| *reason != NO_ROUTER)?;
+        Some([rule.name.clone(), rule.metric.clone(), reason.to_owned()])
+    });
     page.table("Rules that cannot raise an alert", ["Rule", "Metric", "Reason"], unavailable);
 }
 
@@ -201,7 +204,7 @@ fn series(page: &mut Page, title: &str, series: &[SeriesFigures]) {
     let rows = used.map(|one| {
         let minute = one.windows.as_ref().map(|windows| &windows.last_minute);
         [
-            if one.protocol.is_empty() { one.name.clone() } else { format!("{}/{}", one.protocol, one.name) },
+            series_name(one),
             one.total.to_string(),
             one.failed.to_string(),
             one.slow.to_string(),

@@ -1,9 +1,13 @@
 //! The text report. The figures that an operator needs first come first.
 
-use super::{NO_CLIENTS, NO_MESSAGES, bytes, cut, duration, duration_or_dash, number_or_dash, percent, time};
+use super::{
+    NO_CLIENTS, NO_MESSAGES, bytes, cut, duration, duration_or_dash, number_or_dash, percent, series_name,
+    time,
+};
 use crate::monitor::figures::{
     ClientFigures, MessageFigures, MonitorStats, RoutingFigures, SeriesFigures, SlowFigures, Windowed,
 };
+use crate::monitor::paths::NO_ROUTER;
 use crate::monitor::system::SystemStats;
 use std::fmt::Write;
 
@@ -91,7 +95,7 @@ fn alerts(text: &mut String, kept: &str, stats: &MonitorStats) -> std::fmt::Resu
         )?;
     }
     for rule in &alerts.rules {
-        if let Some(reason) = rule.unavailable {
+        if let Some(reason) = rule.unavailable.filter(|reason| *reason != NO_ROUTER) {
             writeln!(text, "  the rule {} cannot raise an alert: {reason}", rule.name)?;
         }
     }
@@ -168,11 +172,7 @@ fn series(text: &mut String, title: &str, series: &[SeriesFigures]) -> std::fmt:
     used.sort_by_key(|one| std::cmp::Reverse(one.total_nanoseconds));
     writeln!(text, "\n{title}, by total handling time")?;
     for one in used {
-        let name = if one.protocol.is_empty() {
-            shown(&one.name)
-        } else {
-            shown(&format!("{}/{}", one.protocol, one.name))
-        };
+        let name = shown(&series_name(one));
         write!(
             text,
             "  {name:<24} {} messages, failed {}, slow {}, average {}, p99 {}, maximum {}",
