@@ -13,6 +13,7 @@ mod hold;
 #[cfg(not(corelane_loom))]
 mod inline;
 mod link;
+mod message_end;
 mod on_worker;
 mod outgoing;
 mod over_limit;

@@ -4,9 +4,10 @@
 
 use super::call_result::call_of;
 use super::handler::HandlerCall;
+use super::message_end::MessageEnd;
 use super::on_worker::InWorker;
 use super::payload::Payload;
-use super::relay::{Handled, NOBODY};
+use super::relay::Handled;
 use super::request::Request;
 use super::rules::Action;
 use super::shared::Shared;
@@ -139,16 +140,15 @@ impl WorkerContext<'_> {
         let Some(task) = self.state.tasks.remove(id) else { return false };
         let bytes = beside.unwrap_or(task.spot.length.saturating_sub(INGRESS_BYTES));
         let queue_wait = shared.clock.nanoseconds(task.stamp, task.started);
-        let timing = Timing { queue_wait, service, held: None, ended: shared.clock.raw() };
-        let sender = shared.clients.on(task.client(), task.port).map_or(NOBODY, |_| task.client());
-        self.count(sender, task.ids, bytes, timing, outcome);
-        if outcome.is_some() {
-            self.state.ended += 1;
-            if let Some(slot) = shared.clients.on(task.client(), task.port) {
-                slot.finish(1);
-            }
-        }
-        self.tell_caller(task.port, call_of(&task.header), outcome);
+        self.end(MessageEnd {
+            sender: shared.clients.on(task.client(), task.port).map(|slot| (task.client(), slot)),
+            ids: task.ids,
+            bytes,
+            timing: Timing { queue_wait, service, held: None, ended: shared.clock.raw() },
+            outcome,
+            is_held: outcome.is_none(),
+            call: call_of(&task.header).map(|call| (task.port, call)),
+        });
         let activity = &shared.workers[self.state.worker].activity;
         let oldest = self.state.tasks.oldest();
         if oldest != before {

@@ -2,6 +2,7 @@
 //! part of a worker's relay that deals with `hold`.
 
 use super::hold::Held;
+use super::message_end::MessageEnd;
 use super::pool::END;
 use super::relay::CLOSING;
 use super::state::WorkerContext;
@@ -117,21 +118,23 @@ impl WorkerContext<'_> {
         let shared = self.shared;
         let Some(held) = self.state.holds.pop(hash) else { return false };
         let ended = shared.clock.raw();
-        let timing = Timing {
-            queue_wait: shared.clock.nanoseconds(held.stamp, held.started),
-            service: shared.clock.nanoseconds(held.started, held.since),
-            held: Some(shared.clock.nanoseconds(held.since, ended)),
-            ended,
-        };
-        self.count(held.sender, held.labels, held.bytes as usize, timing, Some(outcome));
-        self.state.ended += 1;
+        // The slot stays the sender's until this message is finished.
+        let sender = shared.clients.slot(held.sender.index()).map(|slot| (held.sender, slot));
+        if let Some((_, slot)) = sender {
+            slot.unhold_one();
+        }
+        let timing = self.timing(held.stamp, held.started, held.since);
+        self.end(MessageEnd {
+            sender,
+            ids: held.labels,
+            bytes: held.bytes as usize,
+            timing: Timing { held: Some(shared.clock.nanoseconds(held.since, ended)), ended, ..timing },
+            outcome: Some(outcome),
+            is_held: false,
+            call: None,
+        });
         let worker = self.shard();
         worker.held.set(&mut self.state.writer, self.state.holds.messages() as u64);
-        // The sender's slot is its own until this message is finished.
-        if let Some(slot) = shared.clients.slot(held.sender.index()) {
-            slot.unhold_one();
-            slot.finish(1);
-        }
         true
     }
 }

@@ -2,18 +2,18 @@
 //! never waits, and on the way of an ordinary message it allocates nothing and hashes the recipient once.
 
 use super::base::Fallback;
-use super::call_result::{call_of, result_of};
+use super::call_result::call_of;
 use super::egress::{EgressSender, Rejected};
 use super::handler::HandlerCall;
 use super::hold::Held;
+use super::message_end::MessageEnd;
 use super::rules::Action;
 use super::state::WorkerContext;
 use super::tasks::TaskEntry;
-use crate::call::CallId;
-use crate::clients::{ClientId, ClientMessage, ClientSlot, MAX_NAME_BYTES, NameBuffer, Shortage};
+use crate::clients::{ClientId, ClientSlot, MAX_NAME_BYTES, NameBuffer, Shortage};
 use crate::envelope::{self, ReadError};
 use crate::error::{Failed, Undeliverable};
-use crate::metrics::{ApplicationId, OTHER, Outcome, ProtocolId, SeriesIds, SlowMessage, Timing, TypeId};
+use crate::metrics::{ApplicationId, OTHER, Outcome, ProtocolId, SeriesIds, TypeId};
 use crate::ring::AttachState;
 use crate::ring::record::{DeliveryHeader, IngressHeader, delivery_kind, ingress_flag};
 use crate::sync::{Relaxed, mutant};
@@ -70,12 +70,6 @@ impl WorkerContext<'_> {
             },
         };
         let ended = shared.clock.raw();
-        let timing = Timing {
-            queue_wait: shared.clock.nanoseconds(stamp, started),
-            service: shared.clock.nanoseconds(started, ended),
-            held: None,
-            ended,
-        };
         let (outcome, is_held) = match handled {
             Handled::Ended(outcome) => (Some(outcome), false),
             Handled::Held => (None, true),
@@ -96,90 +90,19 @@ impl WorkerContext<'_> {
         // An expired message goes to its caller's fallback, which then counts it.
         let to_fallback = outcome == Some(Outcome::Expired) && shared.fallback == Fallback::Inline;
         let expired = call.is_some() && to_fallback;
-        let taken_over = expired && (given_up || self.tell_caller(port, call, outcome));
-        let counted = outcome.filter(|_| !taken_over || mutant("takeover-counted-twice"));
-        let sender = slot.map_or(NOBODY, |_| client);
-        self.count(sender, ids, payload.map_or(0, <[u8]>::len), timing, counted);
-        self.state.ended += u64::from(!is_held);
-        if let Some(slot) = slot.filter(|_| !is_held) {
-            slot.finish(1);
-        }
-        if !expired && !given_up {
-            self.tell_caller(port, call, outcome);
-        }
+        let taken_over =
+            expired && (given_up || call.is_some_and(|call| self.tell_caller(port, call, outcome)));
+        self.end(MessageEnd {
+            sender: slot.map(|slot| (client, slot)),
+            ids,
+            bytes: payload.map_or(0, <[u8]>::len),
+            timing: self.timing(stamp, started, ended),
+            outcome: outcome.filter(|_| !taken_over || mutant("takeover-counted-twice")),
+            is_held,
+            call: call.filter(|_| !expired && !given_up).map(|call| (port, call)),
+        });
         self.state.inside.answering = None;
         ended
-    }
-
-    /// Counts one message into everything that it feeds: of a client, or of [`NOBODY`]. Without an outcome it has not ended here, and
-    /// counts as received alone: it is held, or taken over.
-    #[inline]
-    pub(super) fn count(
-        &mut self,
-        client: ClientId,
-        ids: SeriesIds,
-        bytes: usize,
-        timing: Timing,
-        outcome: Option<Outcome>,
-    ) {
-        let shared = self.shared;
-        let shard = self.shard();
-        let Some(outcome) = outcome else {
-            shard.receive(&mut self.state.writer, ids.0);
-            if self.state.writer.controlled.detailed
-                && let Some(line) = shared.clients.line(client).filter(|_| client != NOBODY)
-            {
-                line.touch(timing.ended);
-            }
-            return;
-        };
-        if !self.state.metrics {
-            shard.record_plainly(&mut self.state.writer, ids, timing.held.is_some(), outcome);
-            return;
-        }
-        let is_slow = shard.record(&mut self.state.writer, ids, bytes, timing, outcome);
-        let slot = shared.clients.slot(client.index()).filter(|_| client != NOBODY);
-        if self.state.writer.controlled.detailed
-            && let (Some(slot), Some(line)) = (slot, shared.clients.line(client))
-        {
-            let epoch = self.state.writer.controlled.epoch;
-            let failed = outcome != Outcome::Ok;
-            // What was held is no sign of life when it ends.
-            let ended = if timing.held.is_none() { timing.ended } else { line.last() };
-            let (bytes, nanoseconds) = (bytes as u64, timing.total());
-            slot.count(line, ClientMessage { epoch, failed, bytes, nanoseconds, ended });
-        }
-        if outcome != Outcome::Ok {
-            shard.failing.note(&mut self.state.writer, client, timing.ended);
-        }
-        if is_slow {
-            self.list_slow(client, slot, ids, bytes, timing, outcome);
-        }
-    }
-
-    /// Writes a slow message down for the monitor's list.
-    #[cold]
-    fn list_slow(
-        &mut self,
-        client: ClientId,
-        slot: Option<&ClientSlot>,
-        ids: SeriesIds,
-        bytes: usize,
-        timing: Timing,
-        outcome: Outcome,
-    ) {
-        let mut buffer = NameBuffer::default();
-        let name = SlowMessage::name_of(slot.map_or("", |slot| slot.name(&mut buffer)));
-        let succeeded = outcome == Outcome::Ok;
-        let message = SlowMessage { timing, client, name, ids, succeeded, bytes: bytes as u64 };
-        self.shard().slow.write(&mut self.state.writer, message.words());
-    }
-
-    /// Puts a message's result where its caller waits for it. Says whether the caller is still there.
-    pub(super) fn tell_caller(&self, port: usize, call: Option<CallId>, outcome: Option<Outcome>) -> bool {
-        let shared = self.shared;
-        let (Some(call), Some(calls)) = (call, shared.calls.get(port)) else { return false };
-        calls.finish(call, result_of(outcome))
     }
 
     /// Reads the envelope and acts on the type.

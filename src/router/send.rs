@@ -1,12 +1,13 @@
 //! What a host sends to a client itself, without a handler: taken by the worker that was fixed for the client at its
 //! connect, delivered on credit, counted and timed like any other message.
 
-use super::relay::{NOBODY, no_series};
+use super::message_end::MessageEnd;
+use super::relay::no_series;
 use super::shared::Shared;
 use super::state::WorkerContext;
 use crate::clients::ClientId;
 use crate::error::Failed;
-use crate::metrics::{Outcome, SeriesIds, Timing};
+use crate::metrics::{Outcome, SeriesIds};
 use crate::ring::record::{DeliveryHeader, IngressHeader, delivery_kind};
 use crate::sync::mutant;
 
@@ -51,16 +52,19 @@ impl WorkerContext<'_> {
             }
         };
         let ended = shared.clock.raw();
-        let timing = Timing {
-            queue_wait: shared.clock.nanoseconds(stamp, started),
-            service: shared.clock.nanoseconds(started, ended),
-            held: None,
-            ended,
-        };
-        self.state.ended += 1;
-        if !mutant("send-uncounted") {
-            self.count(NOBODY, ids, payload.map_or(0, <[u8]>::len), timing, Some(outcome));
+        if mutant("send-uncounted") {
+            self.state.ended += 1;
+            return ended;
         }
+        self.end(MessageEnd {
+            sender: None,
+            ids,
+            bytes: payload.map_or(0, <[u8]>::len),
+            timing: self.timing(stamp, started, ended),
+            outcome: Some(outcome),
+            is_held: false,
+            call: None,
+        });
         ended
     }
 }

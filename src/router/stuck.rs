@@ -9,17 +9,18 @@ mod tests;
 use super::base::Fallback;
 use super::call_result::call_of;
 use super::handler::{NOT_TAKEN_UP, WorkerCode};
+use super::message_end::MessageEnd;
 use super::on_worker::InWorker;
 use super::panics::discard;
 use super::payload::read_reference;
-use super::relay::{NOBODY, no_series};
+use super::relay::no_series;
 use super::send::send_series;
 use super::shared::Shared;
 use super::state::{WorkerContext, WorkerState};
 use super::worker::{IngressReceiver, Worker};
 use crate::clients::ClientId;
 use crate::error::Failed;
-use crate::metrics::{OTHER, Outcome, Timing, TypeId};
+use crate::metrics::{OTHER, Outcome, TypeId};
 use crate::ring::Consumer;
 use crate::ring::record::{IngressHeader, ingress_flag, ingress_kind};
 use crate::sync::{Arc, Relaxed, lock, mutant};
@@ -145,17 +146,11 @@ impl WorkerContext<'_> {
         let unread = labels.unwrap_or_else(|| if client.is_none() { sent() } else { no_series() });
         let ids = current.map_or(unread, |current| current.ids);
         let began = current.map_or(now, |current| current.started);
-        let timing = Timing {
-            queue_wait: shared.clock.nanoseconds(header.stamp, began),
-            service: shared.clock.nanoseconds(began, now),
-            held: None,
-            ended: now,
-        };
+        let timing = self.timing(header.stamp, began, now);
         // A message that was held ends with the holds, at the same stop.
         let held = current.is_some_and(|current| current.held) && !mutant("stuck-held-twice");
         let call = call_of(header);
         let failed = Outcome::Failed(reason);
-        let result = Some(failed).filter(|_| !held);
         // One that it was at has been started already; of another the caller may have taken its message back before.
         let started = current.is_some() || call.is_some_and(|call| self.state.inside.answering == Some(call));
         let calls = shared.calls.get(port);
@@ -166,14 +161,14 @@ impl WorkerContext<'_> {
             false if given_up => (shared.fallback != Fallback::Inline).then_some(Outcome::Expired),
             false => Some(failed),
         };
-        let sender = slot.and(client).unwrap_or(NOBODY);
-        self.count(sender, ids, bytes, timing, outcome);
-        self.state.ended += u64::from(!held);
-        if let (Some(slot), false) = (slot, held) {
-            slot.finish(1);
-        }
-        if !given_up {
-            self.tell_caller(port, call, result);
-        }
+        self.end(MessageEnd {
+            sender: client.zip(slot),
+            ids,
+            bytes,
+            timing,
+            outcome,
+            is_held: held,
+            call: call.filter(|_| !given_up).map(|call| (port, call)),
+        });
     }
 }

@@ -1,0 +1,124 @@
+//! The end of a message: it is counted and timed, its permit and its client's slot are given back, and its caller gets the
+//! result. Every message ends here once, whether it was relayed, handled, sent by the host, held, handed out, or left
+//! behind by a worker that ended.
+
+use super::call_result::result_of;
+use super::relay::NOBODY;
+use super::state::WorkerContext;
+use crate::call::CallId;
+use crate::clients::{ClientId, ClientMessage, ClientSlot, NameBuffer};
+use crate::metrics::{Outcome, SeriesIds, SlowMessage, Timing};
+
+/// A message that ends, or that goes on as a held message.
+pub(super) struct MessageEnd<'m> {
+    /// The sender with its slot. None for a message of the host, and for a sender that has left.
+    pub(super) sender: Option<(ClientId, &'m ClientSlot)>,
+    pub(super) ids: SeriesIds,
+    pub(super) bytes: usize,
+    pub(super) timing: Timing,
+    /// The outcome to count. None if the message is held, or if the base route counts it.
+    pub(super) outcome: Option<Outcome>,
+    /// The message is held, and ends later.
+    pub(super) is_held: bool,
+    /// The port and the call of a caller that waits for the result.
+    pub(super) call: Option<(usize, CallId)>,
+}
+
+impl WorkerContext<'_> {
+    /// Ends a message.
+    #[inline]
+    pub(super) fn end(&mut self, end: MessageEnd<'_>) {
+        let client = end.sender.map_or(NOBODY, |(client, _)| client);
+        self.count(client, end.ids, end.bytes, end.timing, end.outcome);
+        if !end.is_held {
+            self.state.ended += 1;
+            if let Some((_, slot)) = end.sender {
+                slot.finish(1);
+            }
+        }
+        if let Some((port, call)) = end.call {
+            self.tell_caller(port, call, end.outcome);
+        }
+    }
+
+    /// The times of a message that was stamped, then taken at `started`, and that ended at `ended`.
+    #[inline]
+    pub(super) fn timing(&self, stamp: u64, started: u64, ended: u64) -> Timing {
+        let nanoseconds = |from, to| self.shared.clock.nanoseconds(from, to);
+        Timing {
+            queue_wait: nanoseconds(stamp, started),
+            service: nanoseconds(started, ended),
+            held: None,
+            ended,
+        }
+    }
+
+    /// Gives a message's result to its caller. Returns whether the caller still waits.
+    pub(super) fn tell_caller(&self, port: usize, call: CallId, outcome: Option<Outcome>) -> bool {
+        self.shared.calls.get(port).is_some_and(|calls| calls.finish(call, result_of(outcome)))
+    }
+
+    /// Counts one message into everything that it feeds: of a client, or of [`NOBODY`]. Without an outcome it has not ended here, and
+    /// counts as received alone: it is held, or taken over.
+    #[inline]
+    fn count(
+        &mut self,
+        client: ClientId,
+        ids: SeriesIds,
+        bytes: usize,
+        timing: Timing,
+        outcome: Option<Outcome>,
+    ) {
+        let shared = self.shared;
+        let shard = self.shard();
+        let Some(outcome) = outcome else {
+            shard.receive(&mut self.state.writer, ids.0);
+            if self.state.writer.controlled.detailed
+                && let Some(line) = shared.clients.line(client).filter(|_| client != NOBODY)
+            {
+                line.touch(timing.ended);
+            }
+            return;
+        };
+        if !self.state.metrics {
+            shard.record_plainly(&mut self.state.writer, ids, timing.held.is_some(), outcome);
+            return;
+        }
+        let is_slow = shard.record(&mut self.state.writer, ids, bytes, timing, outcome);
+        let slot = shared.clients.slot(client.index()).filter(|_| client != NOBODY);
+        if self.state.writer.controlled.detailed
+            && let (Some(slot), Some(line)) = (slot, shared.clients.line(client))
+        {
+            let epoch = self.state.writer.controlled.epoch;
+            let failed = outcome != Outcome::Ok;
+            // What was held is no sign of life when it ends.
+            let ended = if timing.held.is_none() { timing.ended } else { line.last() };
+            let (bytes, nanoseconds) = (bytes as u64, timing.total());
+            slot.count(line, ClientMessage { epoch, failed, bytes, nanoseconds, ended });
+        }
+        if outcome != Outcome::Ok {
+            shard.failing.note(&mut self.state.writer, client, timing.ended);
+        }
+        if is_slow {
+            self.list_slow(client, slot, ids, bytes, timing, outcome);
+        }
+    }
+
+    /// Writes a slow message down for the monitor's list.
+    #[cold]
+    fn list_slow(
+        &mut self,
+        client: ClientId,
+        slot: Option<&ClientSlot>,
+        ids: SeriesIds,
+        bytes: usize,
+        timing: Timing,
+        outcome: Outcome,
+    ) {
+        let mut buffer = NameBuffer::default();
+        let name = SlowMessage::name_of(slot.map_or("", |slot| slot.name(&mut buffer)));
+        let succeeded = outcome == Outcome::Ok;
+        let message = SlowMessage { timing, client, name, ids, succeeded, bytes: bytes as u64 };
+        self.shard().slow.write(&mut self.state.writer, message.words());
+    }
+}
