@@ -4,43 +4,19 @@
 mod activity;
 mod base;
 mod call_result;
-mod connect;
-mod driven;
-mod egress;
-mod handler;
-mod held;
-mod hold;
-#[cfg(not(corelane_loom))]
-mod inline;
-mod link;
-mod message_end;
 mod on_worker;
-mod outgoing;
-mod over_limit;
 mod pair;
 mod panics;
 mod payload;
 mod permits;
 mod placement;
-mod poll;
-mod pool;
 mod port;
-mod relay;
-mod request;
-mod room;
-mod route;
 mod rules;
-mod send;
 mod settle;
 mod shared;
-mod shared_port;
 #[cfg(not(corelane_loom))]
 mod source;
 mod stack;
-mod state;
-mod stuck;
-mod submit;
-mod tasks;
 mod watch;
 mod worker;
 
@@ -48,27 +24,27 @@ mod worker;
 #[cfg(all(test, corelane_loom))]
 pub(crate) mod model {
     pub(crate) use super::activity::Activity;
-    pub(crate) use super::hold::{Held, Holds};
-    pub(crate) use super::link::PortLink;
     pub(crate) use super::placement::{Frontier, frontiers};
-    pub(crate) use super::poll::EgressReceiver;
+    pub(crate) use super::port::link::PortLink;
+    pub(crate) use super::port::poll::EgressReceiver;
+    pub(crate) use super::worker::hold::{Held, Holds};
 }
 
 pub use base::{BaseRequest, Routed};
-pub use connect::ConnectOptions;
-pub use driven::Task;
-#[cfg(not(corelane_loom))]
-pub(crate) use inline::InlineView;
 pub use payload::{Owned, Returned};
-pub use poll::{DeliveredMessage, Event};
-pub use port::Port;
-pub use request::{Relayed, Request};
+pub use port::connect::ConnectOptions;
+#[cfg(not(corelane_loom))]
+pub(crate) use port::inline::InlineView;
+pub use port::poll::{DeliveredMessage, Event};
+pub use port::port::Port;
+pub use port::shared::{Poller, SharedPort};
+pub use port::submit::SubmitOptions;
 pub use rules::{Action, ProtocolRules};
-pub use shared_port::{Poller, SharedPort};
-pub use submit::SubmitOptions;
-pub use tasks::TaskId;
 pub use watch::Watchdog;
-pub use worker::Worker;
+pub use worker::cycle::Worker;
+pub use worker::driven::Task;
+pub use worker::request::{Relayed, Request};
+pub use worker::tasks::TaskId;
 
 use crate::clock::Clock;
 use crate::config::{Budget, Config, Key, Sizes};
@@ -76,10 +52,10 @@ use crate::error::{Error, Failed};
 use crate::metrics::{Accounting, Stats};
 use crate::sync::{Arc, Ordering, lock};
 use base::{BaseRoute, Fallback};
-use handler::{Handler, WorkerCode};
 use shared::Shared;
 use std::time::{Duration, Instant};
 use watch::Watch;
+use worker::handler::{Handler, WorkerCode};
 
 /// Builds a router.
 #[derive(Debug)]
@@ -174,7 +150,9 @@ impl Builder {
         let (messages, bytes) = (self.config.get(Key::HoldMessages), self.config.get(Key::HoldBytes));
         let scratch = self.config.max_relayed() as u64;
         let tasks = match self.protocols.iter().any(ProtocolRules::has_tasks) {
-            true => tasks::Tasks::memory(self.config.get(Key::MaxTasks), self.config.get(Key::MaxPorts)),
+            true => {
+                worker::tasks::Tasks::memory(self.config.get(Key::MaxTasks), self.config.get(Key::MaxPorts))
+            }
             false => 0,
         };
         #[cfg(not(corelane_loom))]
@@ -191,7 +169,7 @@ impl Builder {
                 protocols: self.protocols.len() + 1,
                 recorded,
                 customs,
-                holds: hold::Holds::memory(messages, bytes, self.config.get(Key::MaxClients))
+                holds: worker::hold::Holds::memory(messages, bytes, self.config.get(Key::MaxClients))
                     + scratch
                     + tasks,
                 payloads: payload::Payloads::memory(
@@ -199,10 +177,10 @@ impl Builder {
                     self.config.get(Key::PayloadBytes),
                 ),
                 pair: pair::PAIR_BYTES
-                    + worker::PAIR_BYTES
-                    + outgoing::PAIR_BYTES
-                    + link::PAIR_BYTES
-                    + poll::PAIR_BYTES,
+                    + worker::cycle::PAIR_BYTES
+                    + port::ingress::PAIR_BYTES
+                    + port::link::PAIR_BYTES
+                    + port::poll::PAIR_BYTES,
                 thread: (stack::THREAD_BYTES, stack::STACK_BYTES as u64),
             },
         )
@@ -220,7 +198,7 @@ impl Builder {
         self.budget().check(&self.config)?;
         self.protocols.iter().try_for_each(ProtocolRules::check)?;
         let fallback = Fallback::new(&self.config, &self.base)?;
-        let handlers = handler::resolve(&self.protocols, self.handlers)?;
+        let handlers = worker::handler::resolve(&self.protocols, self.handlers)?;
         let mut shared =
             Shared::new(self.config, self.protocols, (self.base, fallback), self.clock, self.name_keys);
         let touch = shared.config.touches();
@@ -404,7 +382,7 @@ impl Router {
         while !self.have_all_left() {
             if start.elapsed() >= timeout {
                 for worker in 0..self.shared.workers.len() {
-                    stuck::give_up(&self.shared, &self.code, worker);
+                    worker::adoption::give_up(&self.shared, &self.code, worker);
                 }
                 if self.have_all_left() {
                     break;

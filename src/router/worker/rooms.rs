@@ -1,16 +1,16 @@
 //! A message for a room: one delivery record per port with members, with all of them and the payload once, written
 //! straight from the message. The part of a worker's relay that deals with rooms; it reads member lists without waiting.
 
-use super::egress::Rejected;
-use super::handler::HandlerCall;
-use super::pair::give_back_one;
-use super::payload::{Payload, REFERENCE_BYTES};
-use super::state::WorkerContext;
 use crate::clients::{ClientId, MAX_NAME_BYTES, Members, NameBuffer, Shortage};
 use crate::envelope::Text;
 use crate::error::{Failed, Undeliverable};
 use crate::metrics::Outcome;
 use crate::ring::record::{DeliveryHeader, delivery_kind};
+use crate::router::pair::give_back_one;
+use crate::router::payload::{Payload, REFERENCE_BYTES};
+use crate::router::worker::egress::Rejected;
+use crate::router::worker::handler::HandlerCall;
+use crate::router::worker::state::WorkerContext;
 use crate::sync::mutant;
 
 /// What every member of a room gets.
@@ -22,7 +22,7 @@ struct ToRoom<'a, F: Fn(&mut [u8])> {
 
 impl WorkerContext<'_> {
     /// Relays a message to the other members of its room.
-    pub(super) fn relay_to_room(&mut self, call: &HandlerCall<'_>, room: Text<'_>) -> Outcome {
+    pub(in crate::router) fn relay_to_room(&mut self, call: &HandlerCall<'_>, room: Text<'_>) -> Outcome {
         let shared = self.shared;
         let HandlerCall { client, slot, envelope, .. } = *call;
         let mut buffer = [0; MAX_NAME_BYTES];

@@ -6,29 +6,29 @@
 #[cfg(all(test, not(corelane_loom)))]
 mod tests;
 
-use super::base::Fallback;
-use super::call_result::call_of;
-use super::handler::{NOT_TAKEN_UP, WorkerCode};
-use super::message_end::MessageEnd;
-use super::on_worker::InWorker;
-use super::panics::discard;
-use super::payload::read_reference;
-use super::relay::no_series;
-use super::send::send_series;
-use super::shared::Shared;
-use super::state::{WorkerContext, WorkerState};
-use super::worker::{IngressReceiver, Worker};
 use crate::clients::ClientId;
 use crate::error::Failed;
 use crate::metrics::{OTHER, Outcome, TypeId};
 use crate::ring::Consumer;
 use crate::ring::record::{IngressHeader, ingress_flag, ingress_kind};
+use crate::router::base::Fallback;
+use crate::router::call_result::call_of;
+use crate::router::on_worker::InWorker;
+use crate::router::panics::discard;
+use crate::router::payload::read_reference;
+use crate::router::shared::Shared;
+use crate::router::worker::cycle::{IngressReceiver, Worker};
+use crate::router::worker::handled::no_series;
+use crate::router::worker::handler::{NOT_TAKEN_UP, WorkerCode};
+use crate::router::worker::message_end::MessageEnd;
+use crate::router::worker::send::send_series;
+use crate::router::worker::state::{WorkerContext, WorkerState};
 use crate::sync::{Arc, Relaxed, lock, mutant};
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 /// Gives up a worker if it is inside a handler. It then has left every pair, and all it had is accounted for.
-pub(super) fn give_up(shared: &Arc<Shared>, code: &Arc<WorkerCode>, index: usize) {
+pub(in crate::router) fn give_up(shared: &Arc<Shared>, code: &Arc<WorkerCode>, index: usize) {
     if let Some(state) = code.handover(index).claim() {
         shared.workers[index].given_up.store(true, Relaxed); // Relaxed: a report.
         Worker::adopt(shared, code, index, state, Failed::Stuck).settle();
@@ -38,7 +38,7 @@ pub(super) fn give_up(shared: &Arc<Shared>, code: &Arc<WorkerCode>, index: usize
 impl Worker {
     /// Settles everything that this worker had, since it ends without having stopped; the router goes on with the others.
     /// `panic` is what its thread panicked with.
-    pub(super) fn lose(&mut self, panic: Option<&(dyn Any + Send)>) {
+    pub(in crate::router) fn lose(&mut self, panic: Option<&(dyn Any + Send)>) {
         let _inside = InWorker::enter();
         self.stopped = true;
         if self.state.inside.abandoned {
@@ -102,7 +102,7 @@ impl Worker {
 
     /// Ends what the worker that ended had not taken from one port's ring, up to what is published now.
     /// Gives no byte back: a handler may still be reading its message.
-    pub(super) fn fail_rest(&mut self, port: usize, reason: Failed, now: u64) {
+    pub(in crate::router) fn fail_rest(&mut self, port: usize, reason: Failed, now: u64) {
         let handled = self.state.inside.taken.get(port).copied().unwrap_or(NOT_TAKEN_UP);
         let Some(Some(ingoing)) = self.ingress.get_mut(port) else { return };
         if ingoing.corrupt {

@@ -1,25 +1,25 @@
 //! What a host sends to a client itself, without a handler: taken by the worker that was fixed for the client at its
 //! connect, delivered on credit, counted and timed like any other message.
 
-use super::message_end::MessageEnd;
-use super::relay::no_series;
-use super::shared::Shared;
-use super::state::WorkerContext;
 use crate::clients::ClientId;
 use crate::error::Failed;
 use crate::metrics::{Outcome, SeriesIds};
 use crate::ring::record::{DeliveryHeader, IngressHeader, delivery_kind};
+use crate::router::shared::Shared;
+use crate::router::worker::handled::no_series;
+use crate::router::worker::message_end::MessageEnd;
+use crate::router::worker::state::WorkerContext;
 use crate::sync::mutant;
 
 /// Where a send to this client is counted; among the others where the client is gone.
-pub(super) fn send_series(shared: &Shared, to: ClientId) -> SeriesIds {
+pub(in crate::router) fn send_series(shared: &Shared, to: ClientId) -> SeriesIds {
     let labels = shared.clients.get(to).and_then(|slot| shared.rules_of(slot));
     labels.map_or_else(no_series, |(rules, application)| (rules.send, rules.id, application))
 }
 
 impl WorkerContext<'_> {
     /// Delivers a host's own message and counts it; as `message`, for records without a client.
-    pub(super) fn send(
+    pub(in crate::router) fn send(
         &mut self,
         header: &IngressHeader,
         payload: Result<&[u8], Failed>,

@@ -2,32 +2,32 @@
 //! result. Every message ends here once, whether it was relayed, handled, sent by the host, held, handed out, or left
 //! behind by a worker that ended.
 
-use super::call_result::result_of;
-use super::relay::NOBODY;
-use super::state::WorkerContext;
 use crate::call::CallId;
 use crate::clients::{ClientId, ClientMessage, ClientSlot, NameBuffer};
 use crate::metrics::{Outcome, SeriesIds, SlowMessage, Timing};
+use crate::router::call_result::result_of;
+use crate::router::worker::handled::NOBODY;
+use crate::router::worker::state::WorkerContext;
 
 /// A message that ends, or that goes on as a held message.
-pub(super) struct MessageEnd<'m> {
+pub(in crate::router) struct MessageEnd<'m> {
     /// The sender with its slot. None for a message of the host, and for a sender that has left.
-    pub(super) sender: Option<(ClientId, &'m ClientSlot)>,
-    pub(super) ids: SeriesIds,
-    pub(super) bytes: usize,
-    pub(super) timing: Timing,
+    pub(in crate::router) sender: Option<(ClientId, &'m ClientSlot)>,
+    pub(in crate::router) ids: SeriesIds,
+    pub(in crate::router) bytes: usize,
+    pub(in crate::router) timing: Timing,
     /// The outcome to count. None if the message is held, or if the base route counts it.
-    pub(super) outcome: Option<Outcome>,
+    pub(in crate::router) outcome: Option<Outcome>,
     /// The message is held, and ends later.
-    pub(super) is_held: bool,
+    pub(in crate::router) is_held: bool,
     /// The port and the call of a caller that waits for the result.
-    pub(super) call: Option<(usize, CallId)>,
+    pub(in crate::router) call: Option<(usize, CallId)>,
 }
 
 impl WorkerContext<'_> {
     /// Ends a message.
     #[inline]
-    pub(super) fn end(&mut self, end: MessageEnd<'_>) {
+    pub(in crate::router) fn end(&mut self, end: MessageEnd<'_>) {
         let client = end.sender.map_or(NOBODY, |(client, _)| client);
         self.count(client, end.ids, end.bytes, end.timing, end.outcome);
         if !end.is_held {
@@ -43,7 +43,7 @@ impl WorkerContext<'_> {
 
     /// The times of a message that was stamped, then taken at `started`, and that ended at `ended`.
     #[inline]
-    pub(super) fn timing(&self, stamp: u64, started: u64, ended: u64) -> Timing {
+    pub(in crate::router) fn timing(&self, stamp: u64, started: u64, ended: u64) -> Timing {
         let nanoseconds = |from, to| self.shared.clock.nanoseconds(from, to);
         Timing {
             queue_wait: nanoseconds(stamp, started),
@@ -54,7 +54,7 @@ impl WorkerContext<'_> {
     }
 
     /// Gives a message's result to its caller. Returns whether the caller still waits.
-    pub(super) fn tell_caller(&self, port: usize, call: CallId, outcome: Option<Outcome>) -> bool {
+    pub(in crate::router) fn tell_caller(&self, port: usize, call: CallId, outcome: Option<Outcome>) -> bool {
         self.shared.calls.get(port).is_some_and(|calls| calls.finish(call, result_of(outcome)))
     }
 

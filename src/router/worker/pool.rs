@@ -4,37 +4,37 @@
 use crate::sync::os;
 
 /// No item: the end of a list.
-pub(super) const END: u32 = u32::MAX;
+pub(in crate::router) const END: u32 = u32::MAX;
 
 /// An item with room for a link, which the pool uses while the item is free.
-pub(super) trait Linked {
+pub(in crate::router) trait Linked {
     fn link(&mut self) -> &mut u32;
 }
 
 #[derive(Debug)]
-pub(super) struct Pool<T> {
+pub(in crate::router) struct Pool<T> {
     items: Vec<T>,
     limit: usize,
     free: u32,
 }
 
 impl<T: Linked> Pool<T> {
-    pub(super) fn new(limit: usize) -> Self {
+    pub(in crate::router) fn new(limit: usize) -> Self {
         Self { items: Vec::with_capacity(limit), limit, free: END }
     }
 
     /// Bytes that it may come to.
-    pub(super) const fn bytes(limit: u64) -> u64 {
+    pub(in crate::router) const fn bytes(limit: u64) -> u64 {
         limit * size_of::<T>() as u64
     }
 
     /// Takes its pages from the system.
-    pub(super) fn touch(&mut self) -> std::io::Result<()> {
+    pub(in crate::router) fn touch(&mut self) -> std::io::Result<()> {
         os::touch(self.items.spare_capacity_mut())
     }
 
     /// Keeps an item, if there is room, and says where.
-    pub(super) fn put(&mut self, item: T) -> Option<u32> {
+    pub(in crate::router) fn put(&mut self, item: T) -> Option<u32> {
         if let Some(place) = self.items.get_mut(self.free as usize) {
             let index = std::mem::replace(&mut self.free, *place.link());
             *place = item;
@@ -48,18 +48,18 @@ impl<T: Linked> Pool<T> {
     }
 
     /// Frees an item's place; it is not used again by its index.
-    pub(super) fn give_back(&mut self, index: u32) {
+    pub(in crate::router) fn give_back(&mut self, index: u32) {
         if let Some(item) = self.items.get_mut(index as usize) {
             *item.link() = self.free;
             self.free = index;
         }
     }
 
-    pub(super) fn get(&self, index: u32) -> Option<&T> {
+    pub(in crate::router) fn get(&self, index: u32) -> Option<&T> {
         self.items.get(index as usize)
     }
 
-    pub(super) fn get_mut(&mut self, index: u32) -> Option<&mut T> {
+    pub(in crate::router) fn get_mut(&mut self, index: u32) -> Option<&mut T> {
         self.items.get_mut(index as usize)
     }
 }

@@ -3,17 +3,17 @@
 //! it, and nobody sleeps there. Polling has one owner, and never waits for the lock: what it needs of the submitting half it
 //! does if the lock is free, and leaves to the lock's holder otherwise (`sync::delegated`).
 
-use super::connect::ConnectOptions;
-use super::poll::{Event, PollHalf};
-use super::port::{Lease, one_by_one};
-use super::shared::Shared;
-use super::submit::{Entered, SubmitHalf, SubmitOptions};
 use crate::clients::{ClientId, Outstanding, RoomId};
 use crate::error::{Error, Refused};
+use crate::router::port::connect::ConnectOptions;
+use crate::router::port::poll::{Event, PollHalf};
+use crate::router::port::port::{Lease, one_by_one};
+use crate::router::port::submit::{Entered, SubmitHalf, SubmitOptions};
+use crate::router::shared::Shared;
 use crate::sync::{Arc, Delegated};
 use std::time::Duration;
 
-pub(super) fn split(submit: SubmitHalf, poll: PollHalf, lease: Lease) -> (SharedPort, Poller) {
+pub(in crate::router) fn split(submit: SubmitHalf, poll: PollHalf, lease: Lease) -> (SharedPort, Poller) {
     let shared = Arc::clone(&submit.shared);
     let submit = Arc::new(Delegated::new(submit));
     (SharedPort { submit: Arc::clone(&submit), shared }, Poller { submit, poll, lease })
@@ -23,12 +23,15 @@ pub(super) fn split(submit: SubmitHalf, poll: PollHalf, lease: Lease) -> (Shared
 /// the [`Poller`] is dropped everything is refused as closed.
 #[derive(Clone, Debug)]
 pub struct SharedPort {
-    pub(super) submit: Arc<Delegated<SubmitHalf>>,
-    pub(super) shared: Arc<Shared>,
+    pub(in crate::router) submit: Arc<Delegated<SubmitHalf>>,
+    pub(in crate::router) shared: Arc<Shared>,
 }
 
 impl SharedPort {
-    pub(super) fn with<R>(&self, call: impl FnOnce(&mut SubmitHalf) -> Result<R, Error>) -> Result<R, Error> {
+    pub(in crate::router) fn with<R>(
+        &self,
+        call: impl FnOnce(&mut SubmitHalf) -> Result<R, Error>,
+    ) -> Result<R, Error> {
         let call = |submit: Option<&mut SubmitHalf>| match submit {
             Some(submit) => call(submit),
             None => Err(Error::Refused(Refused::Closed)),

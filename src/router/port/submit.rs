@@ -1,13 +1,6 @@
 //! A port's submitting half: connect, submit, publish, disconnect. Owned by the port, or by a shared port behind its
 //! lock. Waits for nobody else and runs no code of the host's; connecting and disconnecting take the control lock.
 
-use super::connect::ConnectOptions;
-use super::outgoing::{Bytes, IngressSender, IngressSenders};
-use super::pair::Pair;
-use super::payload::{Owned, Payload};
-use super::placement::ALL;
-use super::settle::settle_ingress;
-use super::shared::Shared;
 use crate::call::CallId;
 use crate::clients::{ClientId, ClientSlot, NewClient, Phase, RoomId, SlotPlace};
 use crate::config::{Balance, Key};
@@ -18,6 +11,13 @@ use crate::park::after_publishing;
 use crate::ring::Corrupt;
 use crate::ring::record::{IngressHeader, ingress_flag, ingress_kind};
 use crate::ring::{AttachState, Memory};
+use crate::router::pair::Pair;
+use crate::router::payload::{Owned, Payload};
+use crate::router::placement::ALL;
+use crate::router::port::connect::ConnectOptions;
+use crate::router::port::ingress::{Bytes, IngressSender, IngressSenders};
+use crate::router::settle::settle_ingress;
+use crate::router::shared::Shared;
 use crate::sync::{Acquire, Arc, AtomicU32, Relaxed, mutant};
 
 /// What a message is submitted with.
@@ -33,10 +33,10 @@ pub struct SubmitOptions {
 }
 
 #[derive(Debug)]
-pub(super) struct SubmitHalf {
-    pub(super) shared: Arc<Shared>,
-    pub(super) index: usize,
-    pub(super) out: IngressSenders,
+pub(in crate::router) struct SubmitHalf {
+    pub(in crate::router) shared: Arc<Shared>,
+    pub(in crate::router) index: usize,
+    pub(in crate::router) out: IngressSenders,
     writer: Writer,
     max_message: usize,
     /// 0 for no limit.
@@ -46,12 +46,12 @@ pub(super) struct SubmitHalf {
     /// The worker that the last message went to, for `round_robin`.
     last: usize,
     /// The port's clients stay on their workers: its host pushes their messages as well, by where it has seen them.
-    pub(super) pinned: bool,
+    pub(in crate::router) pinned: bool,
 }
 
 /// What a message that was given to the port has come to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Entered {
+pub(in crate::router) enum Entered {
     /// It is in a ring.
     Ring,
     /// It is counted as taken over, and the caller runs the base route: outside every lock.
@@ -59,7 +59,7 @@ pub(super) enum Entered {
 }
 
 impl SubmitHalf {
-    pub(super) fn new(shared: &Arc<Shared>, out: IngressSenders, max_message: usize) -> Self {
+    pub(in crate::router) fn new(shared: &Arc<Shared>, out: IngressSenders, max_message: usize) -> Self {
         Self {
             shared: Arc::clone(shared),
             index: out.index,
@@ -74,7 +74,11 @@ impl SubmitHalf {
     }
 
     /// See [`Port::connect`](super::Port::connect).
-    pub(super) fn connect(&mut self, name: &str, options: ConnectOptions<'_>) -> Result<ClientId, Error> {
+    pub(in crate::router) fn connect(
+        &mut self,
+        name: &str,
+        options: ConnectOptions<'_>,
+    ) -> Result<ClientId, Error> {
         let ConnectOptions { protocol, application, token, credit_policy, figures } = options;
         if self.shared.draining.load(Relaxed) {
             return Err(Error::Refused(Refused::Draining)); // Relaxed: see `Router::drain`.
@@ -120,7 +124,7 @@ impl SubmitHalf {
     }
 
     /// See [`Port::submit_with`](super::Port::submit_with).
-    pub(super) fn submit_with(
+    pub(in crate::router) fn submit_with(
         &mut self,
         client: ClientId,
         message: &[u8],
@@ -130,7 +134,7 @@ impl SubmitHalf {
     }
 
     /// See [`Port::submit_owned`](super::Port::submit_owned): takes the message if it goes into a ring.
-    pub(super) fn submit_owned(
+    pub(in crate::router) fn submit_owned(
         &mut self,
         client: ClientId,
         message: &mut Option<Owned>,
@@ -141,7 +145,12 @@ impl SubmitHalf {
     }
 
     /// See [`Port::send`](super::Port::send).
-    pub(super) fn send(&mut self, to: ClientId, message: &[u8], correlation: u64) -> Result<(), Error> {
+    pub(in crate::router) fn send(
+        &mut self,
+        to: ClientId,
+        message: &[u8],
+        correlation: u64,
+    ) -> Result<(), Error> {
         self.counted(|submit| submit.try_send(to, Bytes::Copied(message), correlation))
     }
 
@@ -153,16 +162,16 @@ impl SubmitHalf {
     }
 
     /// Counted first: a reader that sees how it ended has seen that it came.
-    pub(super) fn count_submitted(&mut self) {
+    pub(in crate::router) fn count_submitted(&mut self) {
         self.shared.ports[self.index].submit.submitted.add(&mut self.writer, 1);
     }
 
-    pub(super) fn count_refused(&mut self, reason: Refused) -> Error {
+    pub(in crate::router) fn count_refused(&mut self, reason: Refused) -> Error {
         self.shared.ports[self.index].submit.refused[reason as usize].add(&mut self.writer, 1);
         Error::Refused(reason)
     }
 
-    pub(super) fn count_taken_over(&mut self, reason: TakenOver) {
+    pub(in crate::router) fn count_taken_over(&mut self, reason: TakenOver) {
         self.shared.ports[self.index].submit.taken_over[reason as usize].add(&mut self.writer, 1);
     }
 
@@ -207,7 +216,7 @@ impl SubmitHalf {
 
     /// Whether a message of a client is taken from this port at all: asked of each, however it then goes on. Returns its stamp.
     #[inline]
-    pub(super) fn admit(
+    pub(in crate::router) fn admit(
         &mut self,
         client: ClientId,
         bytes: usize,
@@ -237,7 +246,7 @@ impl SubmitHalf {
     }
 
     /// With `enable_concurrent_routing` off the base route handles every message that is admitted.
-    pub(super) fn leave_to_base(&mut self, client: ClientId) -> Result<TakenOver, Refused> {
+    pub(in crate::router) fn leave_to_base(&mut self, client: ClientId) -> Result<TakenOver, Refused> {
         if self.shared.is_stopping() {
             return Err(Refused::Closed);
         }
@@ -247,7 +256,7 @@ impl SubmitHalf {
     }
 
     /// Claims, writes and commits one admitted message; returns its worker.
-    pub(super) fn enter(
+    pub(in crate::router) fn enter(
         &mut self,
         client: ClientId,
         message: Bytes<'_, '_>,
@@ -323,7 +332,7 @@ impl SubmitHalf {
     }
 
     /// See [`Port::publish`](super::Port::publish).
-    pub(super) fn publish(&mut self) {
+    pub(in crate::router) fn publish(&mut self) {
         self.return_spare();
         let mut any = false;
         for (worker, way) in self.out.ways.iter_mut().enumerate() {
@@ -345,7 +354,7 @@ impl SubmitHalf {
     }
 
     /// See [`Port::disconnect`](super::Port::disconnect).
-    pub(super) fn disconnect(&mut self, client: ClientId) -> Result<(), Error> {
+    pub(in crate::router) fn disconnect(&mut self, client: ClientId) -> Result<(), Error> {
         let shared = Arc::clone(&self.shared);
         let slot = shared.clients.open_on(client, self.index, Error::WrongPort)?;
         if !shared.clients.begin_close(client) {
@@ -464,20 +473,20 @@ impl SubmitHalf {
     }
 
     /// See [`Port::release_name`](super::Port::release_name).
-    pub(super) fn release_name(&mut self, client: ClientId) -> Result<(), Error> {
+    pub(in crate::router) fn release_name(&mut self, client: ClientId) -> Result<(), Error> {
         let slot = self.shared.clients.open_on(client, self.index, Error::WrongPort)?;
         self.shared.clients.remove_name(client, slot);
         Ok(())
     }
 
     /// See [`Port::join`](super::Port::join).
-    pub(super) fn join(&mut self, client: ClientId, room: &str) -> Result<RoomId, Error> {
+    pub(in crate::router) fn join(&mut self, client: ClientId, room: &str) -> Result<RoomId, Error> {
         self.check_open(client)?;
         self.shared.rooms.join(client, self.index as u16, room)
     }
 
     /// See [`Port::leave`](super::Port::leave).
-    pub(super) fn leave(&mut self, client: ClientId, room: RoomId) -> Result<(), Error> {
+    pub(in crate::router) fn leave(&mut self, client: ClientId, room: RoomId) -> Result<(), Error> {
         self.check_open(client)?;
         self.shared.rooms.leave(client, room)
     }
@@ -488,31 +497,31 @@ impl SubmitHalf {
     }
 
     /// The ring to a worker.
-    pub(super) fn memory(&self, worker: usize) -> Option<&Arc<Memory>> {
+    pub(in crate::router) fn memory(&self, worker: usize) -> Option<&Arc<Memory>> {
         self.out.ways.get(worker).map(|way| way.ring.memory())
     }
 
     #[cfg(not(corelane_loom))]
-    pub(super) fn max_message(&self) -> usize {
+    pub(in crate::router) fn max_message(&self) -> usize {
         self.max_message
     }
 
     /// Disconnects that wait for room in their ring.
     #[cfg(not(corelane_loom))]
-    pub(super) fn waiting(&self) -> u64 {
+    pub(in crate::router) fn waiting(&self) -> u64 {
         self.out.ways.iter().map(|way| way.waiting.len()).sum()
     }
 
     /// See `Producer::reload`.
     #[cfg(not(corelane_loom))]
-    pub(super) fn reload(&mut self) -> Result<(), Corrupt> {
+    pub(in crate::router) fn reload(&mut self) -> Result<(), Corrupt> {
         self.out.ways.iter_mut().try_for_each(|way| way.ring.reload())
     }
 
     /// What a poll leaves to this half: settles with the workers that have left, and pushes the disconnects that wait for
     /// room. Returns payloads that nobody takes any more: to be dropped, which runs the host's code, outside every lock.
     #[must_use]
-    pub(super) fn follow_up(&mut self) -> Vec<Payload> {
+    pub(in crate::router) fn follow_up(&mut self) -> Vec<Payload> {
         let left = self.out.link.left();
         let unread = self.settle_all(left);
         self.return_spare();
@@ -533,7 +542,7 @@ impl SubmitHalf {
     /// have left is settled.
     #[cfg(not(corelane_loom))]
     #[must_use]
-    pub(super) fn settle_left(&mut self) -> Vec<Payload> {
+    pub(in crate::router) fn settle_left(&mut self) -> Vec<Payload> {
         let left = self.out.link.left();
         let unread = self.settle_all(left);
         if left != 0 {
@@ -566,7 +575,7 @@ impl SubmitHalf {
 
     /// As [`settle`](Self::settle), once: `closed` is told of each client whose disconnect the worker has not taken.
     #[must_use]
-    pub(super) fn settle_with(
+    pub(in crate::router) fn settle_with(
         &mut self,
         worker: usize,
         pair: &Pair,
@@ -587,7 +596,7 @@ impl SubmitHalf {
     }
 
     /// The port is released: the disconnects that still wait are not pushed any more.
-    pub(super) fn forget_waiting(&mut self) {
+    pub(in crate::router) fn forget_waiting(&mut self) {
         let shared = &self.shared;
         for way in &mut self.out.ways {
             while !way.waiting.is_empty() {

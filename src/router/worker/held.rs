@@ -1,20 +1,20 @@
 //! How held messages end: delivered when their name connects, expired when their time is over, failed at a stop. The
 //! part of a worker's relay that deals with `hold`.
 
-use super::hold::Held;
-use super::message_end::MessageEnd;
-use super::pool::END;
-use super::relay::CLOSING;
-use super::state::WorkerContext;
 use crate::clients::{ClientId, NameHash};
 use crate::error::Failed;
 use crate::metrics::{Outcome, Timing};
 use crate::ring::record::{DeliveryHeader, delivery_kind};
+use crate::router::worker::handled::CLOSING;
+use crate::router::worker::hold::Held;
+use crate::router::worker::message_end::MessageEnd;
+use crate::router::worker::pool::END;
+use crate::router::worker::state::WorkerContext;
 use crate::sync::mutant;
 
 impl WorkerContext<'_> {
     /// A name has connected: what is held for it goes out, if it is still connected.
-    pub(super) fn name_connected(&mut self, hash: NameHash) {
+    pub(in crate::router) fn name_connected(&mut self, hash: NameHash) {
         let shared = self.shared;
         if self.state.holds.holds_for(hash)
             && let Some(to) = shared.clients.names().get(hash)
@@ -24,7 +24,7 @@ impl WorkerContext<'_> {
     }
 
     /// A post was lost to a full ring: every name that something is held for may have connected.
-    pub(super) fn look_up_all(&mut self) {
+    pub(in crate::router) fn look_up_all(&mut self) {
         let mut next = self.state.holds.name_after(END);
         while let Some((place, hash)) = next {
             next = self.state.holds.name_after(place);
@@ -32,7 +32,7 @@ impl WorkerContext<'_> {
         }
     }
 
-    pub(super) fn flush(&mut self, hash: NameHash, to: ClientId) {
+    pub(in crate::router) fn flush(&mut self, hash: NameHash, to: ClientId) {
         let mut payload = std::mem::take(&mut self.state.scratch);
         let batch = self.state.batch;
         if mutant("flush-without-batch") {
@@ -63,7 +63,7 @@ impl WorkerContext<'_> {
 
     /// Expires the queues whose time is over; each sender is told once per name. A name that has connected meanwhile, and
     /// whose post waits behind others, gets what is held. Says how many messages ended.
-    pub(super) fn expire(&mut self, now: u64) -> usize {
+    pub(in crate::router) fn expire(&mut self, now: u64) -> usize {
         let before = self.state.holds.messages();
         while let Some(hash) = self.state.holds.expired(now) {
             if !mutant("expiry-without-look") {
@@ -75,7 +75,7 @@ impl WorkerContext<'_> {
     }
 
     /// Ends everything held, as its worker ends.
-    pub(super) fn stop_holds(&mut self, reason: Failed) {
+    pub(in crate::router) fn stop_holds(&mut self, reason: Failed) {
         while let Some((_, hash)) = self.state.holds.name_after(END) {
             while self.end_first(hash, Outcome::Failed(reason)) {}
         }

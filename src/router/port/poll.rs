@@ -1,16 +1,16 @@
 //! A port's polling half: takes deliveries from every worker's ring and hands them out as events. One owner at a
 //! time; it never waits, and takes no lock that a submitter can hold.
 
-use super::link::PortLink;
-use super::pair::{give_back_from, give_back_one, holds_credit, payload_bytes};
-use super::payload::{Payload, read_reference};
-use super::shared::Shared;
 use crate::clients::{ClientId, ClientSlot, END, KeptFigures, Outstanding, Phase, Stack, UNLISTED};
 use crate::error::{CloseReason, Error, Failed, Refused, Unacknowledged, Undeliverable};
 use crate::metrics::{PollShard, Writer};
 use crate::park::{WakeWord, after_publishing};
 use crate::ring::record::{DeliveryHeader, delivery_flag, delivery_kind};
 use crate::ring::{AttachState, Consumer, Corrupt, Record};
+use crate::router::pair::{give_back_from, give_back_one, holds_credit, payload_bytes};
+use crate::router::payload::{Payload, read_reference};
+use crate::router::port::link::PortLink;
+use crate::router::shared::Shared;
 use crate::sync::{Arc, AtomicU32, Relaxed, Release, mutant};
 use std::time::Duration;
 
@@ -91,9 +91,9 @@ pub struct DeliveredMessage<'a> {
 }
 
 #[derive(Debug)]
-pub(super) struct PollHalf {
-    pub(super) shared: Arc<Shared>,
-    pub(super) index: usize,
+pub(in crate::router) struct PollHalf {
+    pub(in crate::router) shared: Arc<Shared>,
+    pub(in crate::router) index: usize,
     ways: Vec<EgressReceiver>,
     link: Arc<PortLink>,
     wake: Arc<WakeWord>,
@@ -103,7 +103,7 @@ pub(super) struct PollHalf {
     writer: Writer,
     /// Payloads beside the rings that were handed out: views of them last as long as those of the rings.
     views: Vec<Payload>,
-    /// Clients taken off the stacks of [`Ended`](super::shared::Ended) and not yet handed out: the first of each.
+    /// Clients taken off the stacks of [`Ended`](crate::router::shared::Ended) and not yet handed out: the first of each.
     closes: u32,
     closings: u32,
 }
@@ -166,18 +166,18 @@ impl EgressReceiver {
 }
 
 /// Bytes that a port's polling half has for each worker.
-pub(super) const PAIR_BYTES: u64 = size_of::<EgressReceiver>() as u64;
+pub(in crate::router) const PAIR_BYTES: u64 = size_of::<EgressReceiver>() as u64;
 
 /// What a look at the rings came to.
-pub(super) struct Taken {
-    pub(super) count: usize,
+pub(in crate::router) struct Taken {
+    pub(in crate::router) count: usize,
     /// More may come.
-    pub(super) open: bool,
+    pub(in crate::router) open: bool,
 }
 
 impl Taken {
     /// What the host is told: how many, or that nothing will come any more.
-    pub(super) fn result(&self) -> Result<usize, Error> {
+    pub(in crate::router) fn result(&self) -> Result<usize, Error> {
         if self.count == 0 && !self.open {
             return Err(Error::Refused(Refused::Closed));
         }
@@ -186,7 +186,7 @@ impl Taken {
 }
 
 impl PollHalf {
-    pub(super) fn new(
+    pub(in crate::router) fn new(
         shared: &Arc<Shared>,
         index: usize,
         ways: Vec<EgressReceiver>,
@@ -210,7 +210,7 @@ impl PollHalf {
 
     /// Hands out up to `limit` deliveries; their bytes stay until [`release`](Self::release). Should `each` panic, the event
     /// that it was called with counts as handed out, and the next call goes on behind it.
-    pub(super) fn take(&mut self, limit: usize, mut each: impl FnMut(Event<'_>)) -> Taken {
+    pub(in crate::router) fn take(&mut self, limit: usize, mut each: impl FnMut(Event<'_>)) -> Taken {
         if std::mem::take(&mut self.armed) {
             self.wake.disarm();
             self.wake.drain();
@@ -282,7 +282,11 @@ impl PollHalf {
     /// Hands out what workers have left to the port: that a client is to be closed, and the last events of clients that no
     /// worker will close any more. The latter come behind what those workers had for them. First in each poll, so that a
     /// steady load does not keep them waiting.
-    pub(super) fn hand_out_closings(&mut self, limit: usize, each: &mut impl FnMut(Event<'_>)) -> usize {
+    pub(in crate::router) fn hand_out_closings(
+        &mut self,
+        limit: usize,
+        each: &mut impl FnMut(Event<'_>),
+    ) -> usize {
         if !self.has_closings() {
             return 0;
         }
@@ -357,13 +361,13 @@ impl PollHalf {
         shard.undeliverable[Undeliverable::Closed as usize].add(&mut self.writer, 1);
     }
 
-    pub(super) fn has_closings(&self) -> bool {
+    pub(in crate::router) fn has_closings(&self) -> bool {
         let ended = &self.shared.ended[self.index];
         self.closes != END || self.closings != END || !ended.is_empty()
     }
 
     /// Gives back the ring space of what was handed out, and wakes workers that wait for it.
-    pub(super) fn release(&mut self) {
+    pub(in crate::router) fn release(&mut self) {
         self.views.clear();
         let mut released = 0u64;
         for (worker, way) in self.ways.iter_mut().enumerate() {
@@ -387,13 +391,13 @@ impl PollHalf {
 
     /// Whether a delivery was handed out to some of its recipients, and not to all.
     #[cfg(not(corelane_loom))]
-    pub(super) fn is_in_part(&self) -> bool {
+    pub(in crate::router) fn is_in_part(&self) -> bool {
         self.ways.iter().any(|way| way.handed > 0)
     }
 
     /// Takes over how far the host of an inline port is in its rings.
     #[cfg(not(corelane_loom))]
-    pub(super) fn take_over(&mut self) {
+    pub(in crate::router) fn take_over(&mut self) {
         for way in &mut self.ways {
             (way.ring, way.handed) = Consumer::resume_taken(Arc::clone(way.ring.memory()));
             way.corrupt = way.ring.refresh().is_err() || way.ring.memory().is_corrupt();
@@ -402,7 +406,7 @@ impl PollHalf {
 
     /// The host of an inline port has polled its rings: sees which workers have left, and whose rings are empty.
     #[cfg(not(corelane_loom))]
-    pub(super) fn look_inline(&mut self) {
+    pub(in crate::router) fn look_inline(&mut self) {
         self.take_over();
         for (worker, way) in self.ways.iter_mut().enumerate() {
             if way.ring.memory().is_closed() {
@@ -418,18 +422,21 @@ impl PollHalf {
 
     /// Takes the payload of a delivery that another language has taken from its ring.
     #[cfg(not(corelane_loom))]
-    pub(super) fn take_payload(&mut self, number: u64) -> Option<&[u8]> {
+    pub(in crate::router) fn take_payload(&mut self, number: u64) -> Option<&[u8]> {
         self.views.push(self.shared.payloads.take(number)?);
         self.views.last().and_then(Payload::bytes)
     }
 
     #[cfg(not(corelane_loom))]
-    pub(super) fn release_payloads(&mut self) {
+    pub(in crate::router) fn release_payloads(&mut self) {
         self.views.clear();
     }
 
     /// See [`Port::acknowledge_batch`](super::Port::acknowledge_batch).
-    pub(super) fn acknowledge_batch(&mut self, written: impl IntoIterator<Item = (ClientId, u32, u32)>) {
+    pub(in crate::router) fn acknowledge_batch(
+        &mut self,
+        written: impl IntoIterator<Item = (ClientId, u32, u32)>,
+    ) {
         let shared = &self.shared;
         let shard = &shared.ports[self.index].poll;
         let (mut all_messages, mut all_bytes) = (0, 0);
@@ -454,7 +461,7 @@ impl PollHalf {
     }
 
     /// See [`Port::rebind`](super::Port::rebind).
-    pub(super) fn rebind(&mut self, client: ClientId, token: u64) -> Result<(), Error> {
+    pub(in crate::router) fn rebind(&mut self, client: ClientId, token: u64) -> Result<(), Error> {
         let slot = self.shared.clients.open_on(client, self.index, Error::RebindElsewhere)?;
         if !mutant("rebind-old-token") {
             slot.rebind(token);
@@ -463,7 +470,7 @@ impl PollHalf {
     }
 
     /// See [`Port::outstanding`](super::Port::outstanding).
-    pub(super) fn outstanding(&self, client: ClientId) -> Result<Outstanding, Error> {
+    pub(in crate::router) fn outstanding(&self, client: ClientId) -> Result<Outstanding, Error> {
         let clients = &self.shared.clients;
         match clients.present(client, self.index) {
             Some(slot) => Ok(slot.outstanding()),
@@ -474,44 +481,44 @@ impl PollHalf {
         }
     }
 
-    pub(super) fn link(&self) -> &PortLink {
+    pub(in crate::router) fn link(&self) -> &PortLink {
         &self.link
     }
 
-    pub(super) fn wake(&self) -> &Arc<WakeWord> {
+    pub(in crate::router) fn wake(&self) -> &Arc<WakeWord> {
         &self.wake
     }
 
-    pub(super) fn descriptor(&self) -> i32 {
+    pub(in crate::router) fn descriptor(&self) -> i32 {
         self.wake.raw_descriptor().unwrap_or(-1)
     }
 
     /// Says that the host is about to wait for the descriptor. False: something is there already, or there is room again
     /// where something was refused.
-    pub(super) fn arm(&mut self) -> bool {
+    pub(in crate::router) fn arm(&mut self) -> bool {
         self.armed = true;
         self.wake.arm_unless(|| self.link.space_moved() || self.has_news())
     }
 
     /// Whether anything has come since the last look.
-    pub(super) fn has_news(&self) -> bool {
+    pub(in crate::router) fn has_news(&self) -> bool {
         self.ways.iter().any(EgressReceiver::has_news) || self.has_closings() || self.link.left() != 0
     }
 
     /// Whether every worker has left and nothing is there any more.
-    pub(super) fn is_over(&self) -> bool {
+    pub(in crate::router) fn is_over(&self) -> bool {
         let left = self.ways.iter().all(|way| way.left && !way.has_more());
         left && !self.has_closings() && !self.link.has_work()
     }
 
     /// The ring from a worker.
     #[cfg(not(corelane_loom))]
-    pub(super) fn memory(&self, worker: usize) -> Option<&crate::ring::Memory> {
+    pub(in crate::router) fn memory(&self, worker: usize) -> Option<&crate::ring::Memory> {
         self.ways.get(worker).map(|way| &**way.ring.memory())
     }
 
     /// Waits until there is news, or room where something was refused, or `timeout` is over.
-    pub(super) fn wait(&mut self, timeout: Duration) {
+    pub(in crate::router) fn wait(&mut self, timeout: Duration) {
         if self.arm() {
             self.wake.sleep(Some(timeout));
         }
@@ -522,7 +529,7 @@ impl PollHalf {
 
     /// Gives up what is left of the records that were handed out in part, so that who settles the rings finds only whole
     /// ones: what was handed out is neither given back again nor counted twice.
-    pub(super) fn give_up_parts(&mut self) {
+    pub(in crate::router) fn give_up_parts(&mut self) {
         let mut rest = 0;
         for way in &mut self.ways {
             way.go_back();
@@ -538,19 +545,19 @@ impl PollHalf {
     }
 
     /// The port is released: the clients that it would close itself get no event any more.
-    pub(super) fn give_up_closings(&mut self) {
+    pub(in crate::router) fn give_up_closings(&mut self) {
         let taken = (std::mem::replace(&mut self.closes, END), std::mem::replace(&mut self.closings, END));
         let rest = self.shared.forget_ended(self.index, taken);
         self.give_up(rest);
     }
 
     /// Counts messages that were handed out and will never be acknowledged.
-    pub(super) fn forgive(&mut self, messages: u32, reason: Unacknowledged) {
+    pub(in crate::router) fn forgive(&mut self, messages: u32, reason: Unacknowledged) {
         forgive(&self.shared.ports[self.index].poll, &mut self.writer, messages, reason);
     }
 
     /// Counts deliveries that nobody will take.
-    pub(super) fn give_up(&mut self, recipients: u64) {
+    pub(in crate::router) fn give_up(&mut self, recipients: u64) {
         let shard = &self.shared.ports[self.index].poll;
         shard.undeliverable[Undeliverable::PortGone as usize].add(&mut self.writer, recipients);
     }

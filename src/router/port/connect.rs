@@ -5,11 +5,11 @@ use crate::clients::{CreditPolicy, KeptFigures};
 /// Beside its name, all that a client can be given at its connect.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ConnectOptions<'a> {
-    pub(super) protocol: &'a str,
-    pub(super) application: &'a str,
-    pub(super) token: u64,
-    pub(super) credit_policy: Option<CreditPolicy>,
-    pub(super) figures: KeptFigures,
+    pub(in crate::router) protocol: &'a str,
+    pub(in crate::router) application: &'a str,
+    pub(in crate::router) token: u64,
+    pub(in crate::router) credit_policy: Option<CreditPolicy>,
+    pub(in crate::router) figures: KeptFigures,
 }
 
 impl<'a> ConnectOptions<'a> {

@@ -3,14 +3,14 @@
 //! submitted, a client's credit as it is handed out. Calls that push as well (connect, disconnect) take the positions
 //! over from the header first, so between two calls everything committed is published.
 
-use super::poll::Event;
-use super::port::Port;
 use crate::clients::{ClientId, ClientSlot};
 use crate::config::{Balance, Key};
 use crate::error::{Error, Refused, Unacknowledged};
 use crate::metrics::{PollShard, SubmitShard};
 use crate::park::WakeWord;
 use crate::ring::Memory;
+use crate::router::port::poll::Event;
+use crate::router::port::port::Port;
 use crate::sync::AtomicBool;
 
 /// What such a host works on.

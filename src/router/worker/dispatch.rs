@@ -1,45 +1,71 @@
 //! What happens to one message: classify, find the recipient, deliver or hold, count. Owned by a worker; it
 //! never waits, and on the way of an ordinary message it allocates nothing and hashes the recipient once.
 
-use super::base::Fallback;
-use super::call_result::call_of;
-use super::egress::{EgressSender, Rejected};
-use super::handler::HandlerCall;
-use super::hold::Held;
-use super::message_end::MessageEnd;
-use super::rules::Action;
-use super::state::WorkerContext;
-use super::tasks::TaskEntry;
-use crate::clients::{ClientId, ClientSlot, MAX_NAME_BYTES, NameBuffer, Shortage};
+use crate::clients::{ClientId, ClientSlot, MAX_NAME_BYTES, NameBuffer, NameHash};
 use crate::envelope::{self, ReadError};
-use crate::error::{Failed, Undeliverable};
-use crate::metrics::{ApplicationId, OTHER, Outcome, ProtocolId, SeriesIds, TypeId};
-use crate::ring::AttachState;
-use crate::ring::record::{DeliveryHeader, IngressHeader, delivery_kind, ingress_flag};
+use crate::error::Failed;
+use crate::metrics::{OTHER, Outcome, SeriesIds, TypeId};
+use crate::ring::record::{DeliveryHeader, IngressHeader, delivery_kind, ingress_flag, ingress_kind};
+use crate::ring::{Corrupt, Record};
+use crate::router::base::Fallback;
+use crate::router::call_result::call_of;
+use crate::router::pair::PairCounts;
+use crate::router::payload::read_reference;
+use crate::router::rules::Action;
+use crate::router::worker::handled::{CLOSING, Handled, no_series};
+use crate::router::worker::handler::HandlerCall;
+use crate::router::worker::hold::Held;
+use crate::router::worker::message_end::MessageEnd;
+use crate::router::worker::state::WorkerContext;
+use crate::router::worker::tasks::TaskEntry;
 use crate::sync::{Relaxed, mutant};
 
-/// No client: what hosts send themselves, and what came from one that is gone.
-pub(super) const NOBODY: ClientId = ClientId(0);
-
-/// The recipient was there, and is being closed.
-pub(super) const CLOSING: Outcome = Outcome::Failed(Failed::RecipientClosed);
-
-/// What has become of a message when its handling returns.
-pub(super) enum Handled {
-    Ended(Outcome),
-    Held,
-    /// It goes out to the host, and ends when that says so.
-    Task {
-        hold: bool,
-    },
-    /// Its handler was given up: nothing may be touched any more.
-    Abandoned,
-}
-
 impl WorkerContext<'_> {
+    /// Handles one record of a port's ring. `time` is when the record before it ended, and becomes when this one did.
+    #[inline]
+    pub(in crate::router) fn dispatch(
+        &mut self,
+        port: usize,
+        counts: &PairCounts,
+        record: &Record<'_>,
+        time: &mut u64,
+    ) -> Result<(), Corrupt> {
+        let Some((header, payload)) = IngressHeader::read(record.bytes) else { return Err(Corrupt) };
+        // An out-of-line payload is kept until the message has ended.
+        let beside = (header.flags & ingress_flag::OWNED != 0)
+            .then(|| read_reference(payload).and_then(|(number, _)| self.shared.payloads.take(number)));
+        let bytes = match &beside {
+            None => Ok(payload),
+            Some(Some(beside)) => beside.bytes().ok_or(Failed::Panicked),
+            // The record refers to a payload that does not exist.
+            Some(None) => Err(Failed::BadRecord),
+        };
+        match record.kind {
+            ingress_kind::MESSAGE => {
+                // For a task, which keeps the payload.
+                self.state.tasks.arriving = beside.clone().flatten();
+                *time = self.message(port, &header, bytes, *time);
+                if !self.state.inside.abandoned {
+                    self.state.tasks.arriving = None;
+                }
+            }
+            ingress_kind::SEND => *time = self.send(&header, bytes, *time),
+            ingress_kind::DISCONNECT => {
+                counts.take_other();
+                self.disconnect(port, &header);
+            }
+            ingress_kind::NAME_CONNECTED => {
+                counts.take_other();
+                self.name_connected(NameHash(header.recipient));
+            }
+            _ => return Err(Corrupt),
+        }
+        Ok(())
+    }
+
     /// Handles one message and counts it; without its payload it fails, for the reason given. `started` is when the one before it ended; returns when this one did:
     /// the one clock read.
-    pub(super) fn message(
+    pub(in crate::router) fn message(
         &mut self,
         port: usize,
         header: &IngressHeader,
@@ -176,40 +202,12 @@ impl WorkerContext<'_> {
 
     /// Whether a message has waited so long that it is not handled any more.
     #[inline]
-    pub(super) fn is_late(&self, stamp: u64, now: u64) -> bool {
+    pub(in crate::router) fn is_late(&self, stamp: u64, now: u64) -> bool {
         now.saturating_sub(stamp) > self.state.max_wait_ticks
     }
 
-    /// Tells a sender that asked for it that its message has waited too long; on credit, or not at all.
-    #[cold]
-    fn tell_late(&mut self, client: ClientId, header: &IngressHeader, stamp: u64, ids: SeriesIds) {
-        let late = DeliveryHeader {
-            kind: delivery_kind::EXPIRED,
-            stamp,
-            correlation: header.correlation,
-            message_type: u32::from(ids.0.0),
-            recipients: 1,
-            ..DeliveryHeader::default()
-        };
-        // A sender that is gone or has no credit left is not told; the message's outcome is counted either way.
-        self.tell(&late, client, b"");
-    }
-
-    /// Gives a sender a notice of one of its messages, on credit. As long as it is under way the client does not move: so
-    /// notices come in order, and before the client's CLIENT_CLOSED.
-    pub(super) fn tell(&mut self, notice: &DeliveryHeader, client: ClientId, payload: &[u8]) {
-        let shared = self.shared;
-        let told = self.deliver(notice, client, payload.len(), |out| out.copy_from_slice(payload));
-        if told == Outcome::Ok
-            && !mutant("notice-without-reach")
-            && let Some(slot) = shared.clients.get(client)
-        {
-            self.reached(client.0, usize::from(slot.place().port));
-        }
-    }
-
     /// Does what the type's action says.
-    pub(super) fn act(&mut self, call: &HandlerCall<'_>) -> Handled {
+    pub(in crate::router) fn act(&mut self, call: &HandlerCall<'_>) -> Handled {
         let shared = self.shared;
         let HandlerCall { client, slot, header, envelope, ids, action, stamp, now, .. } = *call;
         let failed = |reason| Handled::Ended(Outcome::Failed(reason));
@@ -297,164 +295,6 @@ impl WorkerContext<'_> {
         self.shard().held_maximum.raise(&mut self.state.writer, count);
         Handled::Held
     }
-
-    /// Sees to it that there is a way to a port which was opened in the middle of this cycle: its clients' names are found
-    /// before the worker has looked at its pairs again.
-    #[inline]
-    pub(super) fn see_to(&mut self, port: usize) {
-        if matches!(self.state.egress.get(port), Some(None)) {
-            self.take_up_egress(port);
-        }
-    }
-
-    #[cold]
-    fn take_up_egress(&mut self, port: usize) {
-        let shared = self.shared;
-        let pair = shared.pair(self.state.worker, port);
-        if pair.state() == AttachState::Attached
-            && let (Some(egress), Some(pair)) = (self.state.egress.get_mut(port), pair.view())
-        {
-            *egress = Some(EgressSender::new(&pair));
-        }
-    }
-
-    /// Delivers a message to one client, on credit.
-    pub(super) fn deliver(
-        &mut self,
-        delivery: &DeliveryHeader,
-        to: ClientId,
-        length: usize,
-        fill: impl FnOnce(&mut [u8]),
-    ) -> Outcome {
-        let shared = self.shared;
-        let Some(slot) = shared.clients.slot(to.index()) else {
-            return Outcome::Failed(Failed::RecipientClosed);
-        };
-        let bytes = length.min(u32::MAX as usize) as u32;
-        match slot.credit.try_add(to.generation(), bytes, shared.limits) {
-            Ok(()) => {}
-            Err(Shortage::Exhausted) if mutant("send-without-credit") && delivery.sender == 0 => {}
-            Err(Shortage::Closed) => return Outcome::Failed(Failed::RecipientClosed),
-            Err(Shortage::Exhausted) => return self.over_limit(delivery, to, slot, &mut false),
-        }
-        // The credit pins the slot: its port is this client's until the credit is given back.
-        let worker = self.shard();
-        let place = slot.place();
-        if place.generation != to.generation() {
-            // The credit word knows a part of the generation only.
-            slot.credit.subtract(to.generation(), 1, bytes);
-            return Outcome::Failed(Failed::RecipientClosed);
-        }
-        let port = usize::from(place.port);
-        self.see_to(port);
-        let Some(Some(egress)) = self.state.egress.get_mut(port) else {
-            slot.credit.subtract(to.generation(), 1, bytes);
-            return Outcome::Failed(Failed::PortGone);
-        };
-        let emitted = if egress.most_recipients(length) > 0 {
-            egress.emit(delivery, to.0, length, fill)
-        } else {
-            let payload = shared.payloads.fill(length, fill);
-            let Some(payload) = payload.filter(|_| delivery.kind == delivery_kind::MESSAGE) else {
-                slot.credit.subtract(to.generation(), 1, bytes);
-                return Outcome::Failed(Failed::PayloadsFull);
-            };
-            egress.emit_beside(&shared.payloads, (self.state.worker, port), delivery, &[to.0], payload)
-        };
-        match emitted {
-            Ok(backlogged) => {
-                worker.emitted.add(&mut self.state.writer, 1);
-                self.sent(delivery.sender, port, 1, backlogged);
-                Outcome::Ok
-            }
-            Err(Rejected::TooLarge) => {
-                slot.credit.subtract(to.generation(), 1, bytes);
-                Outcome::Failed(Failed::TooLarge)
-            }
-            Err(Rejected::PayloadsFull) => {
-                slot.credit.subtract(to.generation(), 1, bytes);
-                Outcome::Failed(Failed::PayloadsFull)
-            }
-            Err(Rejected::Full) => {
-                slot.credit.subtract(to.generation(), 1, bytes);
-                worker.emitted.add(&mut self.state.writer, 1);
-                self.egress_full(port, 1);
-                Outcome::Failed(Failed::EgressFull)
-            }
-        }
-    }
-
-    /// Something that a message of `sender` caused is on its way to `port`: before that message is finished, so that its
-    /// client does not move meanwhile.
-    pub(super) fn reached(&mut self, sender: u64, port: usize) {
-        let shared = self.shared;
-        let Some(Some(egress)) = self.state.egress.get_mut(port) else { return };
-        if let Some(published) = shared.workers[self.state.worker].frontiers.get(port) {
-            egress.frontier.emitted(self.state.batch, published);
-        }
-        let sender = ClientId(sender);
-        // A delivery without a sender names none; one by a sender that is gone has nobody to move.
-        if sender.generation() != 0
-            && let Some(slot) = shared.clients.get(sender)
-        {
-            slot.reach(port, self.state.batch);
-        }
-    }
-
-    /// A record for so many recipients, caused by a message of `sender`, is on its way to `port`, or waits for room there.
-    #[inline]
-    pub(super) fn sent(&mut self, sender: u64, port: usize, recipients: u64, waits: bool) {
-        self.reached(sender, port);
-        if waits && let Some(Some(egress)) = self.state.egress.get(port) {
-            let worker = self.shard();
-            worker.backlogged.add(&mut self.state.writer, recipients);
-            worker.backlog_bytes_maximum.raise(&mut self.state.writer, egress.backlog_bytes());
-        }
-    }
-
-    /// Sends a client's own port word of it, without credit. Not sent while its port is full or gone.
-    pub(super) fn notify(&mut self, client: ClientId, slot: &ClientSlot, header: &DeliveryHeader) -> Outcome {
-        let port = usize::from(slot.place().port);
-        self.see_to(port);
-        let Some(Some(egress)) = self.state.egress.get_mut(port) else {
-            return Outcome::Failed(Failed::PortGone);
-        };
-        let emitted = egress.emit(header, client.0, 0, |_| ());
-        self.shard().emitted.add(&mut self.state.writer, 1);
-        if emitted.is_ok() {
-            self.reached(client.0, port);
-            return Outcome::Ok;
-        }
-        self.egress_full(port, 1);
-        Outcome::Failed(Failed::EgressFull)
-    }
-
-    /// A client's last record: behind everything it sent, so behind everything of its own that it receives.
-    pub(super) fn disconnect(&mut self, port: usize, header: &IngressHeader) {
-        let shared = self.shared;
-        let client = ClientId(header.client);
-        let Some(slot) = shared.clients.on(client, port) else { return };
-        let is_last = slot.pass_disconnect();
-        let shard = self.shard();
-        if let (true, Some(Some(egress))) = (is_last, self.state.egress.get_mut(port)) {
-            shard.emitted.add(&mut self.state.writer, 1);
-            let closed = DeliveryHeader { kind: delivery_kind::CLIENT_CLOSED, ..DeliveryHeader::default() };
-            egress.emit_closing(&closed, client, &shared.clients);
-        } else {
-            slot.finish(1);
-        }
-    }
-
-    /// Counts deliveries that will not be handed out.
-    pub(super) fn undeliverable(&mut self, reason: Undeliverable, recipients: u64) {
-        if let Some(cell) = self.shard().undeliverable.get(reason as usize) {
-            cell.add(&mut self.state.writer, recipients);
-        }
-    }
-}
-
-pub(super) const fn no_series() -> SeriesIds {
-    (TypeId(OTHER), ProtocolId(OTHER), ApplicationId(OTHER))
 }
 
 fn read_failure(error: ReadError) -> Failed {

@@ -2,24 +2,24 @@
 //! route, the fallback, takes it over. It is handled once, by one of them (`call`). A message that the fallback has taken
 //! over has left the order of its client's others.
 
-use super::base::{BaseRequest, Fallback, Routed};
-use super::call_result::{CLOSED, DELIVERED, EXPIRED, FAILED, HELD};
-use super::on_worker::is_on_worker;
-use super::outgoing::Bytes;
-use super::port::Port;
-use super::shared::Shared;
-use super::shared_port::SharedPort;
-use super::submit::{SubmitHalf, SubmitOptions};
 use crate::call::{CallEnd, CallId};
 use crate::clients::ClientId;
 use crate::config::Key;
 use crate::error::{Error, Failed, Refused, TakenOver};
 use crate::ring::{AttachState, Memory};
+use crate::router::base::{BaseRequest, Fallback, Routed};
+use crate::router::call_result::{CLOSED, DELIVERED, EXPIRED, FAILED, HELD};
+use crate::router::on_worker::is_on_worker;
+use crate::router::port::ingress::Bytes;
+use crate::router::port::port::Port;
+use crate::router::port::shared::SharedPort;
+use crate::router::port::submit::{SubmitHalf, SubmitOptions};
+use crate::router::shared::Shared;
 use crate::sync::{Arc, Release};
 use std::time::{Duration, Instant};
 
 /// A call that waits.
-pub(super) struct WaitingCall {
+pub(in crate::router) struct WaitingCall {
     id: CallId,
     worker: usize,
     port: usize,
@@ -27,12 +27,12 @@ pub(super) struct WaitingCall {
 }
 
 /// What a call has come to: for its caller, or for the base route, which the caller runs outside every lock.
-pub(super) enum Called {
+pub(in crate::router) enum Called {
     Routed(Routed),
     Base(TakenOver),
 }
 
-pub(super) enum Begun {
+pub(in crate::router) enum Begun {
     Base(TakenOver),
     Waiting(WaitingCall),
 }
@@ -81,7 +81,7 @@ fn deadline(timeout: Duration) -> Option<Instant> {
 
 impl SubmitHalf {
     /// Pushes a message that a caller waits for; not yet published.
-    pub(super) fn begin(&mut self, client: ClientId, message: &[u8]) -> Result<Begun, Error> {
+    pub(in crate::router) fn begin(&mut self, client: ClientId, message: &[u8]) -> Result<Begun, Error> {
         if is_on_worker() {
             return Err(Error::OwnThread);
         }
@@ -162,7 +162,7 @@ fn fall_back(
 
 impl Shared {
     /// The base route handles a message that was counted as taken over. The host's code: no lock is held.
-    pub(super) fn run_base(&self, reason: TakenOver, client: ClientId, message: &[u8]) -> Routed {
+    pub(in crate::router) fn run_base(&self, reason: TakenOver, client: ClientId, message: &[u8]) -> Routed {
         let request = BaseRequest { client, message };
         let success = self.base.run(&request);
         Routed::TakenOver { reason, success }

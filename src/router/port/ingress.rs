@@ -1,43 +1,43 @@
 //! The producing ends of a port's rings: claim, write, commit, in the ring or beside it. A part of the submitting half.
 
-use super::link::PortLink;
-use super::pair::{PairCounts, closed_reason};
-use super::payload::{Owned, Payloads, Way};
 use crate::clients::SlotList;
 use crate::error::Refused;
 use crate::ring::record::{INGRESS_BYTES, IngressHeader, ingress_flag};
 use crate::ring::{Producer, PushError};
+use crate::router::pair::{PairCounts, closed_reason};
+use crate::router::payload::{Owned, Payloads, Way};
+use crate::router::port::link::PortLink;
 use crate::sync::Arc;
 
 #[derive(Debug)]
-pub(super) struct IngressSenders {
+pub(in crate::router) struct IngressSenders {
     /// The port.
-    pub(super) index: usize,
+    pub(in crate::router) index: usize,
     /// By worker.
-    pub(super) ways: Vec<IngressSender>,
-    pub(super) link: Arc<PortLink>,
+    pub(in crate::router) ways: Vec<IngressSender>,
+    pub(in crate::router) link: Arc<PortLink>,
 }
 
 /// The ring to one worker.
 #[derive(Debug)]
-pub(super) struct IngressSender {
-    pub(super) ring: Producer,
+pub(in crate::router) struct IngressSender {
+    pub(in crate::router) ring: Producer,
     counts: Arc<PairCounts>,
     /// Disconnects that found this ring full.
-    pub(super) waiting: SlotList,
+    pub(in crate::router) waiting: SlotList,
     /// Something was committed since the last publication.
-    pub(super) dirty: bool,
+    pub(in crate::router) dirty: bool,
     /// The worker has left, and what it did not take has been settled.
-    pub(super) settled: bool,
+    pub(in crate::router) settled: bool,
     /// Records that the worker had taken when this side last looked.
     popped: u64,
 }
 
 /// Bytes that a port's submitting half has for each worker.
-pub(super) const PAIR_BYTES: u64 = size_of::<IngressSender>() as u64;
+pub(in crate::router) const PAIR_BYTES: u64 = size_of::<IngressSender>() as u64;
 
 impl IngressSender {
-    pub(super) fn new(ring: Producer, counts: Arc<PairCounts>, settled: bool) -> Self {
+    pub(in crate::router) fn new(ring: Producer, counts: Arc<PairCounts>, settled: bool) -> Self {
         Self { ring, counts, waiting: SlotList::new(), dirty: false, settled, popped: 0 }
     }
 
@@ -56,7 +56,7 @@ impl IngressSender {
 }
 
 /// What a message is given to a port as.
-pub(super) enum Bytes<'a, 'b> {
+pub(in crate::router) enum Bytes<'a, 'b> {
     /// To be copied.
     Copied(&'a [u8]),
     /// To be taken, if the message is accepted. Its length was asked for once.
@@ -64,7 +64,7 @@ pub(super) enum Bytes<'a, 'b> {
 }
 
 impl Bytes<'_, '_> {
-    pub(super) fn len(&self) -> usize {
+    pub(in crate::router) fn len(&self) -> usize {
         match self {
             Self::Copied(bytes) => bytes.len(),
             Self::Given(_, length) => *length,
@@ -100,7 +100,7 @@ impl IngressSenders {
 
     /// Asks for room in a ring that had none when last looked at.
     #[cold]
-    pub(super) fn stall(&mut self, worker: usize) {
+    pub(in crate::router) fn stall(&mut self, worker: usize) {
         if let Some(way) = self.ways.get_mut(worker) {
             let head = way.ring.seen_head();
             self.link.stall(worker, &mut way.ring, head);
@@ -108,7 +108,11 @@ impl IngressSenders {
     }
 
     /// As [`push`](Self::push), a record that is no message.
-    pub(super) fn push_other(&mut self, worker: usize, header: &IngressHeader) -> Result<(), Refused> {
+    pub(in crate::router) fn push_other(
+        &mut self,
+        worker: usize,
+        header: &IngressHeader,
+    ) -> Result<(), Refused> {
         self.push(worker, header, b"")?;
         if let Some(way) = self.ways.get(worker) {
             way.counts.push_other();
@@ -118,7 +122,7 @@ impl IngressSenders {
 
     /// Pushes a message: in its record, or beside the ring where it is too large for one or the host gives it away.
     #[inline]
-    pub(super) fn push_message(
+    pub(in crate::router) fn push_message(
         &mut self,
         payloads: &Payloads,
         worker: usize,

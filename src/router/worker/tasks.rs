@@ -1,10 +1,10 @@
 //! What a worker has handed out to the host that drives it and not had back: a table of fixed size, owned by the worker.
 //! Each task is in its ring's list, in the order of the ring; the ring's bytes from its list's first task on are kept.
 
-use super::payload::Payload;
 use crate::clients::ClientId;
 use crate::metrics::SeriesIds;
 use crate::ring::record::IngressHeader;
+use crate::router::payload::Payload;
 use crate::sync::mutant;
 
 /// A message that was handed out, and by which worker: to another it is stale. Bits 32 to 63 a generation, 24 to 31 the
@@ -34,31 +34,31 @@ const NONE: u32 = u32::MAX;
 
 /// Where a record lies.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Spot {
+pub(in crate::router) struct Spot {
     /// Where the ring stood before it was read, and how many records had been read: what can be given back before it.
-    pub(super) before: (u64, u64),
+    pub(in crate::router) before: (u64, u64),
     /// Where its first byte is, and how many there are.
-    pub(super) start: u64,
-    pub(super) length: usize,
+    pub(in crate::router) start: u64,
+    pub(in crate::router) length: usize,
 }
 
 /// One message that was handed out.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct TaskEntry {
-    pub(super) port: usize,
-    pub(super) header: IngressHeader,
-    pub(super) ids: SeriesIds,
+pub(in crate::router) struct TaskEntry {
+    pub(in crate::router) port: usize,
+    pub(in crate::router) header: IngressHeader,
+    pub(in crate::router) ids: SeriesIds,
     /// Not later than `started`.
-    pub(super) stamp: u64,
+    pub(in crate::router) stamp: u64,
     /// When it was handed out.
-    pub(super) started: u64,
-    pub(super) spot: Spot,
+    pub(in crate::router) started: u64,
+    pub(in crate::router) spot: Spot,
     /// Whether it is held for an absent recipient, where the host has it relayed.
-    pub(super) hold: bool,
+    pub(in crate::router) hold: bool,
 }
 
 impl TaskEntry {
-    pub(super) fn client(&self) -> ClientId {
+    pub(in crate::router) fn client(&self) -> ClientId {
         ClientId(self.header.client)
     }
 }
@@ -84,7 +84,7 @@ struct TaskList {
 }
 
 #[derive(Debug)]
-pub(super) struct Tasks {
+pub(in crate::router) struct Tasks {
     worker: usize,
     places: Box<[TaskPlace]>,
     lists: Box<[TaskList]>,
@@ -94,20 +94,20 @@ pub(super) struct Tasks {
     free: u32,
     count: usize,
     /// How many the present call may still hand out.
-    pub(super) allowance: usize,
+    pub(in crate::router) allowance: usize,
     /// How many have come back.
-    pub(super) returned: u64,
+    pub(in crate::router) returned: u64,
     /// The record that the worker is at.
-    pub(super) spot: Spot,
+    pub(in crate::router) spot: Spot,
     /// The one whose answer runs now.
-    pub(super) answering: Option<TaskId>,
+    pub(in crate::router) answering: Option<TaskId>,
     /// The payload beside the ring of the message that the worker is at.
-    pub(super) arriving: Option<Payload>,
+    pub(in crate::router) arriving: Option<Payload>,
 }
 
 impl Tasks {
     /// A table for so many tasks of so many rings; none for 0.
-    pub(super) fn new(worker: usize, limit: usize, ports: usize) -> Self {
+    pub(in crate::router) fn new(worker: usize, limit: usize, ports: usize) -> Self {
         let next = |place: usize| if place + 1 < limit { place as u32 + 1 } else { NONE };
         let place =
             |place| TaskPlace { generation: 1, next: next(place), previous: NONE, entry: None, beside: None };
@@ -128,39 +128,39 @@ impl Tasks {
     }
 
     /// Bytes that a table comes to.
-    pub(super) const fn memory(limit: u64, ports: u64) -> u64 {
+    pub(in crate::router) const fn memory(limit: u64, ports: u64) -> u64 {
         limit * (size_of::<TaskPlace>() + size_of::<TaskId>()) as u64 + ports * size_of::<TaskList>() as u64
     }
 
     /// Whether the worker hands out anything, ever.
     #[inline(always)]
-    pub(super) fn is_driven(&self) -> bool {
+    pub(in crate::router) fn is_driven(&self) -> bool {
         !self.places.is_empty()
     }
 
     #[inline(always)]
-    pub(super) fn is_empty(&self) -> bool {
+    pub(in crate::router) fn is_empty(&self) -> bool {
         self.count == 0
     }
 
-    pub(super) fn is_full(&self) -> bool {
+    pub(in crate::router) fn is_full(&self) -> bool {
         self.free == NONE
     }
 
     /// Whether one more can be handed out in this call.
     #[inline]
-    pub(super) fn can_take(&self) -> bool {
+    pub(in crate::router) fn can_take(&self) -> bool {
         self.allowance > 0 && !self.is_full()
     }
 
     /// How many of a port's ring are out.
     #[inline]
-    pub(super) fn of_port(&self, port: usize) -> usize {
+    pub(in crate::router) fn of_port(&self, port: usize) -> usize {
         self.lists.get(port).map_or(0, |list| list.count as usize)
     }
 
     /// What of a port's ring can be given back: everything before its first task. Nothing: it has none.
-    pub(super) fn kept_from(&self, port: usize) -> Option<(u64, u64)> {
+    pub(in crate::router) fn kept_from(&self, port: usize) -> Option<(u64, u64)> {
         Some(self.first_of(port)?.1.spot.before)
     }
 
@@ -171,17 +171,17 @@ impl Tasks {
     }
 
     /// When the oldest was handed out.
-    pub(super) fn oldest(&self) -> Option<u64> {
+    pub(in crate::router) fn oldest(&self) -> Option<u64> {
         (0..self.lists.len()).filter_map(|port| self.first_of(port)).map(|(_, entry)| entry.started).min()
     }
 
     /// Any one, the oldest of its ring.
-    pub(super) fn any(&self) -> Option<TaskId> {
+    pub(in crate::router) fn any(&self) -> Option<TaskId> {
         (0..self.lists.len()).find_map(|port| self.first_of(port)).map(|(id, _)| id)
     }
 
     /// Adds one; `can_take` has said that there is room.
-    pub(super) fn put(&mut self, entry: TaskEntry) {
+    pub(in crate::router) fn put(&mut self, entry: TaskEntry) {
         let index = self.free;
         let (Some(place), Some(list)) = (self.places.get_mut(index as usize), self.lists.get_mut(entry.port))
         else {
@@ -205,7 +205,7 @@ impl Tasks {
     }
 
     /// The next one that the host has not been shown.
-    pub(super) fn next_fresh(&mut self) -> Option<TaskId> {
+    pub(in crate::router) fn next_fresh(&mut self) -> Option<TaskId> {
         let id = self.fresh.get(self.shown).copied();
         self.shown += 1;
         if id.is_none() {
@@ -215,20 +215,20 @@ impl Tasks {
         id
     }
 
-    pub(super) fn get(&self, id: TaskId) -> Option<&TaskEntry> {
+    pub(in crate::router) fn get(&self, id: TaskId) -> Option<&TaskEntry> {
         let place = self.places.get(id.place()).filter(|_| id.worker() == self.worker)?;
         let same = place.generation == id.generation() || mutant("done-twice-counted");
         place.entry.as_ref().filter(|_| same)
     }
 
     /// A task's payload, if it lies beside the ring.
-    pub(super) fn beside(&self, id: TaskId) -> Option<&Payload> {
+    pub(in crate::router) fn beside(&self, id: TaskId) -> Option<&Payload> {
         self.get(id)?;
         self.places.get(id.place())?.beside.as_ref()
     }
 
     /// Takes one out; its id is nobody's from now on.
-    pub(super) fn remove(&mut self, id: TaskId) -> Option<TaskEntry> {
+    pub(in crate::router) fn remove(&mut self, id: TaskId) -> Option<TaskEntry> {
         let entry = *self.get(id)?;
         let place = self.places.get_mut(id.place())?;
         place.entry = None;

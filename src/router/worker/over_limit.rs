@@ -1,18 +1,18 @@
 //! What a recipient's lack of credit leads to: its policy. The part of a worker's relay that closes clients for it, and
 //! tells senders. The message itself has failed as `credit_exhausted` in every case.
 
-use super::state::WorkerContext;
 use crate::clients::{ClientId, ClientSlot, CreditPolicy};
 use crate::config::Key;
 use crate::error::{CloseReason, Failed, Undeliverable};
 use crate::metrics::Outcome;
 use crate::ring::record::{DeliveryHeader, delivery_kind};
+use crate::router::worker::state::WorkerContext;
 use crate::sync::mutant;
 
 impl WorkerContext<'_> {
     /// Ends a delivery for which `to` has no credit. `told` says whether the sender has had its notice of this message: it gets
     /// one, however many recipients refuse, since notices take no credit.
-    pub(super) fn over_limit(
+    pub(in crate::router) fn over_limit(
         &mut self,
         delivery: &DeliveryHeader,
         to: ClientId,
@@ -75,7 +75,7 @@ impl WorkerContext<'_> {
     }
 
     /// Counts deliveries for which ring and backlog of their port were full.
-    pub(super) fn egress_full(&mut self, port: usize, recipients: u64) {
+    pub(in crate::router) fn egress_full(&mut self, port: usize, recipients: u64) {
         let shared = self.shared;
         if let Some(path) = shared.workers[self.state.worker].paths.get(port) {
             path.egress_full.add(&mut self.state.writer, recipients);

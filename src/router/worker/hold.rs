@@ -5,10 +5,10 @@
 #[cfg(all(test, not(corelane_loom)))]
 mod tests;
 
-use super::pool::{END, Linked, Pool};
 use crate::clients::{ClientId, MAX_NAME_BYTES, NameHash};
 use crate::config::{Config, Key};
 use crate::metrics::{ApplicationId, ProtocolId, TypeId};
+use crate::router::worker::pool::{END, Linked, Pool};
 use crate::sync::os;
 
 /// A message that waits; its payload, in the form in which it will be relayed, lies in blocks.

@@ -1,13 +1,13 @@
 //! What a handler sees of its message, and what it can have done. Everything it asks for first takes the worker's state
 //! back from where a stop could claim it, and lays it down again behind it.
 
-use super::handler::{HandlerCall, WorkerCode};
-use super::relay::{CLOSING, Handled};
-use super::shared::Shared;
-use super::state::{WorkerContext, WorkerState};
 use crate::clients::{ClientId, MAX_NAME_BYTES};
 use crate::error::Failed;
 use crate::metrics::Outcome;
+use crate::router::shared::Shared;
+use crate::router::worker::handled::{CLOSING, Handled};
+use crate::router::worker::handler::{HandlerCall, WorkerCode};
+use crate::router::worker::state::{WorkerContext, WorkerState};
 use crate::sync::{Handover, mutant};
 
 /// What a relayed message has come to.
@@ -46,7 +46,7 @@ impl std::fmt::Debug for Request<'_> {
 }
 
 impl<'a> Request<'a> {
-    pub(super) fn new(
+    pub(in crate::router) fn new(
         shared: &'a Shared,
         code: &'a WorkerCode,
         worker: usize,

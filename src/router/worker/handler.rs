@@ -1,17 +1,17 @@
 //! Handlers: a message type's own code, run on the worker's thread. While it runs, the worker's state lies in its
 //! `Handover`, where a stop can claim it; whatever the handler asks for takes it back for that moment.
 
-use super::panics::discard;
-use super::relay::Handled;
-use super::request::Request;
-use super::rules::{Action, ProtocolRules};
-use super::state::{WorkerContext, WorkerState};
 use crate::call::CallId;
 use crate::clients::{ClientId, ClientSlot, MAX_NAME_BYTES, NameBuffer};
 use crate::envelope::Envelope;
 use crate::error::{Error, Failed};
 use crate::metrics::{Outcome, SeriesIds};
 use crate::ring::record::{DeliveryHeader, IngressHeader, delivery_kind};
+use crate::router::panics::discard;
+use crate::router::rules::{Action, ProtocolRules};
+use crate::router::worker::handled::Handled;
+use crate::router::worker::request::Request;
+use crate::router::worker::state::{WorkerContext, WorkerState};
 use crate::sync::{Handover, mutant};
 use crossbeam_utils::CachePadded;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -20,16 +20,16 @@ type Function = dyn Fn(&mut Request<'_>) -> Result<(), Failed> + Send + Sync;
 
 /// A message type's closure. Every worker calls the same one, possibly at the same time.
 #[derive(Clone)]
-pub(super) struct Handler(std::sync::Arc<Function>);
+pub(in crate::router) struct Handler(std::sync::Arc<Function>);
 
 impl Handler {
-    pub(super) fn new(
+    pub(in crate::router) fn new(
         function: impl Fn(&mut Request<'_>) -> Result<(), Failed> + Send + Sync + 'static,
     ) -> Self {
         Self(std::sync::Arc::new(function))
     }
 
-    pub(super) fn run(&self, request: &mut Request<'_>) -> Result<(), Failed> {
+    pub(in crate::router) fn run(&self, request: &mut Request<'_>) -> Result<(), Failed> {
         (self.0)(request)
     }
 }
@@ -41,7 +41,7 @@ impl std::fmt::Debug for Handler {
 }
 
 /// Puts each closure at its type, by protocol; says which name is wrong, and which type lacks its closure.
-pub(super) fn resolve(
+pub(in crate::router) fn resolve(
     protocols: &[ProtocolRules],
     handlers: Vec<(String, String, Handler)>,
 ) -> Result<Vec<Vec<Option<Handler>>>, Error> {
@@ -85,65 +85,65 @@ fn is_host(types: &[(String, Action)], message_type: &str) -> bool {
 
 /// What workers share that ports do not: the closures, and where each worker's state lies while it is inside one.
 #[derive(Debug)]
-pub(super) struct WorkerCode {
+pub(in crate::router) struct WorkerCode {
     /// By protocol and type.
     handlers: Vec<Vec<Option<Handler>>>,
     handovers: Box<[CachePadded<Handover<Box<WorkerState>>>]>,
 }
 
 impl WorkerCode {
-    pub(super) fn new(handlers: Vec<Vec<Option<Handler>>>, workers: usize) -> Self {
+    pub(in crate::router) fn new(handlers: Vec<Vec<Option<Handler>>>, workers: usize) -> Self {
         Self { handlers, handovers: (0..workers).map(|_| CachePadded::new(Handover::new())).collect() }
     }
 
     /// The closure of a type, by the places of its protocol and of itself.
     #[inline]
-    pub(super) fn handler(&self, protocol: usize, message_type: usize) -> Option<&Handler> {
+    pub(in crate::router) fn handler(&self, protocol: usize, message_type: usize) -> Option<&Handler> {
         self.handlers.get(protocol)?.get(message_type)?.as_ref()
     }
 
-    pub(super) fn handover(&self, worker: usize) -> &Handover<Box<WorkerState>> {
+    pub(in crate::router) fn handover(&self, worker: usize) -> &Handover<Box<WorkerState>> {
         &self.handovers[worker]
     }
 
-    pub(super) fn handovers(&self) -> impl Iterator<Item = &Handover<Box<WorkerState>>> {
+    pub(in crate::router) fn handovers(&self) -> impl Iterator<Item = &Handover<Box<WorkerState>>> {
         self.handovers.iter().map(|one| &**one)
     }
 }
 
 /// What a worker keeps for the time that it is inside a handler. Part of its relay, so that it goes with it.
 #[derive(Debug)]
-pub(super) struct Inside {
+pub(in crate::router) struct Inside {
     /// By port: where in its ring the next record starts, or the one that is being handled; `NOT_TAKEN_UP` for none.
-    pub(super) taken: Box<[u64]>,
+    pub(in crate::router) taken: Box<[u64]>,
     /// What stands in the worker's place for its relay meanwhile; nothing is done with it.
-    pub(super) spare: Option<Box<WorkerState>>,
+    pub(in crate::router) spare: Option<Box<WorkerState>>,
     /// The message that a handler is at.
-    pub(super) current: Option<Current>,
+    pub(in crate::router) current: Option<Current>,
     /// The call whose message the worker is at: its caller waits, or has gone since the worker started it.
-    pub(super) answering: Option<CallId>,
+    pub(in crate::router) answering: Option<CallId>,
     /// The handler was given up: a stop has claimed the real relay, and this thread is to touch nothing any more.
-    pub(super) abandoned: bool,
+    pub(in crate::router) abandoned: bool,
     /// The worker panics at the message after so many: as a defect of its own would have it.
     #[cfg(test)]
-    pub(super) panics_after: Option<u64>,
+    pub(in crate::router) panics_after: Option<u64>,
 }
 
 /// The worker has not taken up the port's rings.
-pub(super) const NOT_TAKEN_UP: u64 = u64::MAX;
+pub(in crate::router) const NOT_TAKEN_UP: u64 = u64::MAX;
 
 /// The message that a handler is at.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Current {
-    pub(super) port: usize,
-    pub(super) ids: SeriesIds,
-    pub(super) started: u64,
+pub(in crate::router) struct Current {
+    pub(in crate::router) port: usize,
+    pub(in crate::router) ids: SeriesIds,
+    pub(in crate::router) started: u64,
     /// It was relayed to an absent name: how it ends is the hold's to say.
-    pub(super) held: bool,
+    pub(in crate::router) held: bool,
 }
 
 impl Inside {
-    pub(super) fn new(ports: usize) -> Self {
+    pub(in crate::router) fn new(ports: usize) -> Self {
         Self {
             taken: vec![NOT_TAKEN_UP; ports].into(),
             spare: None,
@@ -156,7 +156,7 @@ impl Inside {
     }
 
     #[cfg(test)]
-    pub(super) fn panic_if_planted(&mut self) {
+    pub(in crate::router) fn panic_if_planted(&mut self) {
         if let Some(left) = &mut self.panics_after {
             *left = left.checked_sub(1).expect("planted");
         }
@@ -164,24 +164,24 @@ impl Inside {
 }
 
 /// One message's parts.
-pub(super) struct HandlerCall<'a> {
-    pub(super) port: usize,
-    pub(super) client: ClientId,
-    pub(super) slot: &'a ClientSlot,
-    pub(super) header: &'a IngressHeader,
-    pub(super) payload: &'a [u8],
-    pub(super) envelope: &'a Envelope<'a>,
-    pub(super) ids: SeriesIds,
-    pub(super) action: Action,
-    pub(super) stamp: u64,
+pub(in crate::router) struct HandlerCall<'a> {
+    pub(in crate::router) port: usize,
+    pub(in crate::router) client: ClientId,
+    pub(in crate::router) slot: &'a ClientSlot,
+    pub(in crate::router) header: &'a IngressHeader,
+    pub(in crate::router) payload: &'a [u8],
+    pub(in crate::router) envelope: &'a Envelope<'a>,
+    pub(in crate::router) ids: SeriesIds,
+    pub(in crate::router) action: Action,
+    pub(in crate::router) stamp: u64,
     /// When the worker came to it.
-    pub(super) started: u64,
-    pub(super) now: u64,
+    pub(in crate::router) started: u64,
+    pub(in crate::router) now: u64,
 }
 
 impl HandlerCall<'_> {
     /// What precedes the message, or what its handler sends, on the way to its recipients.
-    pub(super) fn delivery(&self) -> DeliveryHeader {
+    pub(in crate::router) fn delivery(&self) -> DeliveryHeader {
         DeliveryHeader {
             kind: delivery_kind::MESSAGE,
             flags: 0,
@@ -196,7 +196,7 @@ impl HandlerCall<'_> {
 
 impl WorkerContext<'_> {
     /// Runs the host's code on a message. Its panic ends here; what it had emitted before stays emitted.
-    pub(super) fn call(
+    pub(in crate::router) fn call(
         &mut self,
         function: impl FnOnce(&mut Request<'_>) -> Result<(), Failed>,
         call: &HandlerCall<'_>,
@@ -268,7 +268,12 @@ impl WorkerContext<'_> {
     }
 
     /// Delivers to a client by its handle, on credit, behind what is held for its name.
-    pub(super) fn deliver_bytes(&mut self, delivery: &DeliveryHeader, to: ClientId, bytes: &[u8]) -> Outcome {
+    pub(in crate::router) fn deliver_bytes(
+        &mut self,
+        delivery: &DeliveryHeader,
+        to: ClientId,
+        bytes: &[u8],
+    ) -> Outcome {
         self.flush_for(to);
         self.deliver(delivery, to, bytes.len(), |out| out.copy_from_slice(bytes))
     }

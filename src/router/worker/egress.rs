@@ -1,25 +1,25 @@
 //! A worker's way to one port: the ring, behind it a bounded backlog, and a list of closings that are never dropped. Owned
 //! by the worker.
 
-use super::pair::{Pair, give_back};
-use super::payload::{Payload, Payloads, REFERENCE_BYTES, Way, read_reference};
-use super::placement::Frontier;
 use crate::clients::{ClientId, Clients, SlotList};
 use crate::error::CloseReason;
 use crate::metrics::{PathShard, Writer};
 use crate::park::WakeWord;
 use crate::ring::record::{DELIVERY_BYTES, DeliveryHeader, delivery_flag, delivery_kind};
 use crate::ring::{Consumer, Producer, PushError};
+use crate::router::pair::{Pair, give_back};
+use crate::router::payload::{Payload, Payloads, REFERENCE_BYTES, Way, read_reference};
+use crate::router::placement::Frontier;
 use crate::sync::{Arc, AtomicU32, AtomicU64, mutant};
 
 #[derive(Debug)]
-pub(super) struct EgressSender {
+pub(in crate::router) struct EgressSender {
     ring: Producer,
     wake: Arc<WakeWord>,
     /// Deliveries for which the ring had no room, in order: a ring of this worker's own.
     backlog: (Producer, Consumer),
     backlogged: u64,
-    pub(super) frontier: Frontier,
+    pub(in crate::router) frontier: Frontier,
     /// Closings that found backlog and ring full, in order; linked through the slots of their clients. A client may have
     /// both on it. See [`Closing`].
     closings: SlotList,
@@ -71,18 +71,18 @@ impl Closing {
 const _: () = assert!(CloseReason::COUNT <= 3, "two bits of an entry say which");
 
 /// What becomes of deliveries that are given up.
-pub(super) struct GivenUp {
+pub(in crate::router) struct GivenUp {
     /// How many recipients.
-    pub(super) recipients: u64,
+    pub(in crate::router) recipients: u64,
     /// Clients whose CLIENT_CLOSED was among them, and whose disconnect has not finished; not in `recipients`.
-    pub(super) closed: Vec<ClientId>,
+    pub(in crate::router) closed: Vec<ClientId>,
     /// Clients whose CLOSE was among them, and still keeps their slot; not in `recipients`.
-    pub(super) closes: Vec<ClientId>,
+    pub(in crate::router) closes: Vec<ClientId>,
 }
 
 /// Neither ring nor backlog had room, or the record is too large for them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Rejected {
+pub(in crate::router) enum Rejected {
     Full,
     TooLarge,
     /// No more payloads can wait outside rings.
@@ -90,7 +90,7 @@ pub(super) enum Rejected {
 }
 
 impl EgressSender {
-    pub(super) fn new(pair: &Pair) -> Self {
+    pub(in crate::router) fn new(pair: &Pair) -> Self {
         Self {
             ring: Producer::new(Arc::clone(&pair.egress)),
             wake: Arc::clone(&pair.port_wake),
@@ -107,7 +107,7 @@ impl EgressSender {
     /// Puts a delivery to one client on its way. `fill` writes the payload. Order is kept: while anything waits
     /// in the backlog, everything goes there. Says whether it went to the backlog.
     #[inline]
-    pub(super) fn emit(
+    pub(in crate::router) fn emit(
         &mut self,
         header: &DeliveryHeader,
         recipient: u64,
@@ -119,14 +119,14 @@ impl EgressSender {
 
     /// How many recipients one record with a payload of so many bytes can have: what is left of the largest record that
     /// ring and backlog take, at eight bytes each.
-    pub(super) fn most_recipients(&self, payload: usize) -> usize {
+    pub(in crate::router) fn most_recipients(&self, payload: usize) -> usize {
         let largest = self.ring.memory().max_record().min(self.backlog.0.memory().max_record());
         largest.saturating_sub(DeliveryHeader::record_bytes(0, payload)) / 8
     }
 
     /// As [`emit`](Self::emit), to several clients of this port in one record, which all or none get.
     #[inline]
-    pub(super) fn emit_to(
+    pub(in crate::router) fn emit_to(
         &mut self,
         header: &DeliveryHeader,
         recipients: &[u64],
@@ -161,7 +161,7 @@ impl EgressSender {
 
     /// As [`emit_to`](Self::emit_to), of a payload that lies elsewhere.
     #[cold]
-    pub(super) fn emit_beside(
+    pub(in crate::router) fn emit_beside(
         &mut self,
         payloads: &Payloads,
         (worker, port): (usize, usize),
@@ -183,7 +183,12 @@ impl EgressSender {
 
     /// Puts a closing on its way, or on the list: it is never dropped, and never overtakes one that waits. The client's
     /// disconnect finishes as its CLIENT_CLOSED comes into the ring, and keeps the slot until then.
-    pub(super) fn emit_closing(&mut self, header: &DeliveryHeader, client: ClientId, clients: &Clients) {
+    pub(in crate::router) fn emit_closing(
+        &mut self,
+        header: &DeliveryHeader,
+        client: ClientId,
+        clients: &Clients,
+    ) {
         let waits = !self.closings.is_empty();
         let emitted = if waits { Err(Rejected::Full) } else { self.emit(header, client.0, 0, |_| ()) };
         if mutant("closed-unpinned") && header.kind == delivery_kind::CLIENT_CLOSED {
@@ -201,7 +206,7 @@ impl EgressSender {
 
     /// Moves what waits, as far as there is room: the backlog into the ring, then closings behind it. So closings come first
     /// for every byte that the port gives back, and a steady load does not keep them waiting. Says how many records moved.
-    pub(super) fn flush(&mut self, clients: &Clients) -> usize {
+    pub(in crate::router) fn flush(&mut self, clients: &Clients) -> usize {
         self.flush_backlog(clients) + self.flush_closings(clients)
     }
 
@@ -247,7 +252,7 @@ impl EgressSender {
     }
 
     /// Gives up what waits, for good: the port is gone or the worker ends. What the deliveries hold is given back.
-    pub(super) fn give_up(&mut self, clients: &Clients, payloads: &Payloads) -> GivenUp {
+    pub(in crate::router) fn give_up(&mut self, clients: &Clients, payloads: &Payloads) -> GivenUp {
         let mut given_up = GivenUp { recipients: 0, closed: Vec::new(), closes: Vec::new() };
         if self.backlog.1.refresh().is_ok() {
             while let Ok(Some(record)) = self.backlog.1.next() {
@@ -277,24 +282,24 @@ impl EgressSender {
     }
 
     /// The worker leaves: what it has emitted is in the ring, and published.
-    pub(super) fn leave(&mut self, published: &AtomicU64) {
+    pub(in crate::router) fn leave(&mut self, published: &AtomicU64) {
         self.ring.publish();
         self.frontier.leave(&self.ring, published);
     }
 
     /// At the end of a cycle: publishes how far the port has come.
     #[inline]
-    pub(super) fn advance(&mut self, batch: u64, published: &AtomicU64) {
+    pub(in crate::router) fn advance(&mut self, batch: u64, published: &AtomicU64) {
         self.frontier.advance(batch, &self.ring, self.backlogged, published);
     }
 
     /// Whether anything waits for room.
-    pub(super) fn is_stalled(&self) -> bool {
+    pub(in crate::router) fn is_stalled(&self) -> bool {
         self.backlogged > 0 || !self.closings.is_empty()
     }
 
     /// Writes what waits here into its cells, where that may have changed since the last time.
-    pub(super) fn report(&mut self, path: &PathShard, writer: &mut Writer) {
+    pub(in crate::router) fn report(&mut self, path: &PathShard, writer: &mut Writer) {
         let stalled = self.is_stalled();
         if stalled || self.reported {
             path.backlog_bytes.set(writer, if self.backlogged > 0 { self.backlog_bytes() } else { 0 });
@@ -305,13 +310,13 @@ impl EgressSender {
         self.reported = stalled;
     }
 
-    pub(super) fn backlog_bytes(&self) -> u64 {
+    pub(in crate::router) fn backlog_bytes(&self) -> u64 {
         self.backlog.1.pending_bytes()
     }
 
     /// Makes what was emitted visible; the caller fences once for all ports, then wakes.
     #[inline]
-    pub(super) fn publish(&mut self) -> bool {
+    pub(in crate::router) fn publish(&mut self) -> bool {
         let published = self.ring.publish();
         if published {
             self.ring.end_request(); // What still waits for room asks for it again before the worker sleeps.
@@ -319,21 +324,21 @@ impl EgressSender {
         published
     }
 
-    pub(super) fn wake(&self) -> bool {
+    pub(in crate::router) fn wake(&self) -> bool {
         self.wake.wake_if_asleep()
     }
 
     /// Announces that this side waits for room, before the worker sleeps.
-    pub(super) fn request_space(&mut self) {
+    pub(in crate::router) fn request_space(&mut self) {
         self.ring.request_space();
     }
 
-    pub(super) fn space_moved(&self) -> bool {
+    pub(in crate::router) fn space_moved(&self) -> bool {
         self.ring.space_moved()
     }
 
     /// Nothing will come any more.
-    pub(super) fn close(&self) {
+    pub(in crate::router) fn close(&self) {
         self.ring.memory().close();
     }
 }

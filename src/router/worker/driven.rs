@@ -2,24 +2,24 @@
 //! become of each. A ring from which messages are out goes on with further ones to hand out; a record of any other kind
 //! waits behind them, so that nothing overtakes them, and the ring's bytes stay until all before them are done.
 
-use super::call_result::call_of;
-use super::handler::HandlerCall;
-use super::message_end::MessageEnd;
-use super::on_worker::InWorker;
-use super::payload::Payload;
-use super::relay::Handled;
-use super::request::Request;
-use super::rules::Action;
-use super::shared::Shared;
-use super::state::WorkerContext;
-use super::tasks::{Spot, TaskEntry, TaskId};
-use super::worker::Worker;
 use crate::clients::{ClientId, NameBuffer};
 use crate::envelope;
 use crate::error::{Error, Failed};
 use crate::metrics::{Outcome, Timing};
 use crate::ring::record::{INGRESS_BYTES, IngressHeader, ingress_flag, ingress_kind};
 use crate::ring::{Consumer, Corrupt};
+use crate::router::call_result::call_of;
+use crate::router::on_worker::InWorker;
+use crate::router::payload::Payload;
+use crate::router::rules::Action;
+use crate::router::shared::Shared;
+use crate::router::worker::cycle::Worker;
+use crate::router::worker::handled::Handled;
+use crate::router::worker::handler::HandlerCall;
+use crate::router::worker::message_end::MessageEnd;
+use crate::router::worker::request::Request;
+use crate::router::worker::state::WorkerContext;
+use crate::router::worker::tasks::{Spot, TaskEntry, TaskId};
 use crate::sync::{Arc, mutant};
 use std::time::Duration;
 
@@ -84,7 +84,7 @@ impl<'a> Task<'a> {
 }
 
 /// Whether a ring's next record may be taken now.
-pub(super) enum Gate {
+pub(in crate::router) enum Gate {
     Open,
     /// Not in this call.
     Shut,
@@ -94,7 +94,7 @@ pub(super) enum Gate {
 
 impl WorkerContext<'_> {
     /// Looks at a ring's next record, and notes where it lies.
-    pub(super) fn gate(&mut self, port: usize, ring: &mut Consumer) -> Result<Gate, Corrupt> {
+    pub(in crate::router) fn gate(&mut self, port: usize, ring: &mut Consumer) -> Result<Gate, Corrupt> {
         let shared = self.shared;
         let before = ring.mark();
         let Some(record) = ring.peek()? else { return Ok(Gate::Open) };
@@ -124,7 +124,7 @@ impl WorkerContext<'_> {
     }
 
     /// A message goes out; its worker is at the oldest one that is out.
-    pub(super) fn hand_out(&mut self, entry: TaskEntry) {
+    pub(in crate::router) fn hand_out(&mut self, entry: TaskEntry) {
         let shared = self.shared;
         if self.state.tasks.is_empty() {
             shared.workers[self.state.worker].activity.begin(entry.started);
@@ -161,7 +161,7 @@ impl WorkerContext<'_> {
     }
 
     /// Ends everything that is out: nobody is going to say what became of it.
-    pub(super) fn fail_tasks(&mut self, reason: Failed, now: u64) {
+    pub(in crate::router) fn fail_tasks(&mut self, reason: Failed, now: u64) {
         let shared = self.shared;
         let answering = self.state.tasks.answering.take();
         // One that its answer had held before ends as its hold does.
@@ -357,7 +357,7 @@ impl Worker {
     }
 
     /// Whether a port's ring still holds what is to be handled before its pair is left.
-    pub(super) fn has_unended(&self, port: usize) -> bool {
+    pub(in crate::router) fn has_unended(&self, port: usize) -> bool {
         if !self.state.tasks.is_driven() || self.failing.is_some() {
             return false;
         }

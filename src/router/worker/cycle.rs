@@ -1,0 +1,603 @@
+//! A worker: one pinned thread that owns the consuming end of its rings and its shard. `cycle` is all it does;
+//! `run` is the loop around it, and a test can call `cycle` itself. However a worker ends, it is settled: by a stop
+//! ([`Worker::stop`]), or in its place by `stuck`.
+
+mod figures;
+
+use crate::clients::{ClientId, END};
+use crate::config::{Balance, Idle, Key};
+use crate::error::{Failed, Undeliverable};
+use crate::park::{Seen, WakeWord, after_publishing};
+use crate::ring::{AttachState, Consumer, Corrupt};
+use crate::router::on_worker::InWorker;
+use crate::router::pair::PairCounts;
+use crate::router::panics::discard;
+use crate::router::payload::Way;
+use crate::router::placement::Frontier;
+use crate::router::settle::{settle_ingress, untaken_deliveries};
+use crate::router::shared::{Shared, WorkerShared};
+use crate::router::worker::driven::Gate;
+use crate::router::worker::egress::EgressSender;
+use crate::router::worker::handler::{NOT_TAKEN_UP, WorkerCode};
+use crate::router::worker::state::{WorkerContext, WorkerState};
+use crate::sync::{Arc, mutant};
+use crossbeam_utils::Backoff;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::time::Duration;
+
+/// One worker of a router made by [`Builder::build`](super::Builder::build).
+#[derive(Debug)]
+pub struct Worker {
+    pub(in crate::router) shared: Arc<Shared>,
+    pub(in crate::router) code: Arc<WorkerCode>,
+    pub(in crate::router) index: usize,
+    pub(in crate::router) ingress: Vec<Option<IngressReceiver>>,
+    /// In a box, so that it can be laid down while a handler runs.
+    pub(in crate::router) state: Box<WorkerState>,
+    /// Where the next cycle starts, so that no port is always first.
+    first_port: usize,
+    attach_seen: u64,
+    batch: usize,
+    /// When the last cycle ended.
+    idle_since: Option<u64>,
+    /// The latest time that it has worked with.
+    latest: u64,
+    /// How long to sleep at most while a frontier is behind.
+    frontier_wait: Duration,
+    pub(in crate::router) stopped: bool,
+    /// It settles in the place of a worker that ended without a stop (see `stuck`): what waits in its rings fails for this
+    /// reason.
+    pub(in crate::router) failing: Option<Failed>,
+    /// A port that leaves, or a stop, waited for tasks when so many had come back.
+    look_again: Option<u64>,
+}
+
+/// How long a sleeping worker waits at first, and at most, before it looks again at what the ports have consumed.
+const FRONTIER_WAIT: Duration = Duration::from_millis(1);
+const FRONTIER_WAIT_MAXIMUM: Duration = Duration::from_secs(1);
+
+/// The consuming end of one port's ring.
+#[derive(Debug)]
+pub(in crate::router) struct IngressReceiver {
+    pub(in crate::router) ring: Consumer,
+    pub(in crate::router) counts: Arc<PairCounts>,
+    pub(in crate::router) port_wake: Arc<WakeWord>,
+    /// The router stops: nothing above the tail as it was then is taken.
+    pub(in crate::router) sealed: bool,
+    pub(in crate::router) corrupt: bool,
+    /// Its next record waited for tasks when so many had come back.
+    pub(in crate::router) blocked: Option<u64>,
+}
+
+/// Bytes that a worker has for each port.
+pub(in crate::router) const PAIR_BYTES: u64 =
+    (size_of::<Option<IngressReceiver>>() + size_of::<Option<EgressSender>>()) as u64;
+
+impl Worker {
+    /// Takes what is reserved from the system.
+    pub(in crate::router) fn touch(&mut self) -> std::io::Result<()> {
+        self.state.touch()
+    }
+
+    pub(in crate::router) fn new(shared: Arc<Shared>, code: Arc<WorkerCode>, index: usize) -> Self {
+        let state = WorkerState::with_spare(&shared, index);
+        Self::with(shared, code, index, state)
+    }
+
+    pub(in crate::router) fn with(
+        shared: Arc<Shared>,
+        code: Arc<WorkerCode>,
+        index: usize,
+        state: Box<WorkerState>,
+    ) -> Self {
+        Self {
+            ingress: (0..shared.ports.len()).map(|_| None).collect(),
+            state,
+            code,
+            first_port: 0,
+            attach_seen: 0,
+            batch: shared.config.count(Key::Batch),
+            idle_since: None,
+            latest: shared.clock.raw(),
+            frontier_wait: FRONTIER_WAIT,
+            stopped: false,
+            failing: None,
+            look_again: None,
+            index,
+            shared,
+        }
+    }
+
+    fn own(&self) -> &WorkerShared {
+        &self.shared.workers[self.index]
+    }
+
+    /// Whether the worker has stopped for good.
+    pub fn is_stopped(&self) -> bool {
+        self.stopped
+    }
+
+    /// One round: takes up to a batch from each ring, delivers, expires, publishes, wakes. `now` is a reading of
+    /// the router's clock. A time in the future, or before the last cycle's, counts as the present. Returns how much it did;
+    /// 0 means that it may sleep.
+    pub fn cycle(&mut self, now: u64) -> usize {
+        let present = self.shared.clock.raw();
+        let now = if now < self.latest { present } else { now.min(present) };
+        self.cycle_at(now)
+    }
+
+    fn cycle_at(&mut self, now: u64) -> usize {
+        if self.stopped {
+            return 0;
+        }
+        let _inside = InWorker::enter();
+        let now = now.max(self.latest);
+        self.state.batch += 1;
+        self.state.writer.controlled = self.shared.controls.now();
+        let changes = self.own().bell.attach_changes();
+        if changes != self.attach_seen || self.look_again.is_some() {
+            self.attach_seen = changes;
+            self.look_at_pairs(now);
+        }
+        if self.is_abandoned() {
+            return 0;
+        }
+        self.look_at_queues(now);
+        let mut work = 0;
+        if self.own().bell.take_post() {
+            WorkerContext::new(&self.shared, &self.code, &mut self.state).look_up_all();
+            work += 1;
+        }
+        if self.own().bell.is_stopping() {
+            self.look_at_pairs(now);
+            if !self.is_abandoned() {
+                work += self.stop(now);
+                self.flush();
+                self.end_batch();
+            }
+            // What still waits for the host's tasks is no work.
+            return work + usize::from(self.stopped);
+        }
+        work += self.flush_egress();
+        let ports = self.ingress.len();
+        let mut time = now;
+        let mut load = 0;
+        for offset in 0..ports {
+            let port = (self.first_port + offset) % ports;
+            let taken = self.drain(port, self.batch, &mut time);
+            if self.is_abandoned() {
+                return 0;
+            }
+            work += taken;
+            let all = taken < self.batch && self.state.tasks.of_port(port) == 0;
+            load += if all { taken as u64 } else { self.waiting(port) };
+        }
+        self.publish_load(load);
+        self.first_port = (self.first_port + 1) % ports;
+        if !self.state.holds.is_empty() {
+            work += WorkerContext::new(&self.shared, &self.code, &mut self.state).expire(time);
+        }
+        if work > 0 {
+            let own = &self.shared.workers[self.index].shard;
+            own.cycles.add(&mut self.state.writer, 1);
+            let busy = self.shared.clock.nanoseconds(now, time);
+            own.busy_nanoseconds.add(&mut self.state.writer, busy);
+        }
+        self.latest = self.latest.max(time);
+        self.idle_since = Some(time);
+        self.publish();
+        self.end_batch();
+        self.follow_ports();
+        work
+    }
+
+    /// Nothing that this batch has looked at is used any more.
+    pub(in crate::router) fn end_batch(&mut self) {
+        self.state.leave_rooms();
+        // What a disconnect left in rooms for the sake of this batch may go now, also where no port calls any more.
+        self.shared.rooms.follow_up();
+    }
+
+    /// Whether it was given up inside a handler that has returned now: what it had is another's, and it ends at once.
+    pub(in crate::router) fn is_abandoned(&mut self) -> bool {
+        self.stopped |= self.state.inside.abandoned;
+        self.state.inside.abandoned
+    }
+
+    /// What lay in a port's ring before this cycle took its part, in records.
+    fn waiting(&self, port: usize) -> u64 {
+        let ring = self.ingress.get(port).and_then(Option::as_ref);
+        ring.map_or(0, |ingoing| {
+            let (pushed, popped) = ingoing.ring.memory().traffic();
+            pushed.saturating_sub(popped)
+        })
+    }
+
+    /// What the ports weigh when they place: the records found waiting in this cycle.
+    fn publish_load(&mut self, load: u64) {
+        let cell = &self.shared.workers[self.index].shard.load;
+        if cell.get() != load {
+            cell.set(&mut self.state.writer, load);
+        }
+    }
+
+    /// Gives back the permits of what has ended, and publishes how far the ports have come.
+    pub(in crate::router) fn follow_ports(&mut self) {
+        let own = &self.shared.workers[self.index];
+        self.shared.permits.give(std::mem::take(&mut self.state.ended));
+        for (egress, published) in self.state.egress.iter_mut().zip(&own.frontiers) {
+            if let Some(egress) = egress {
+                egress.advance(self.state.batch, published);
+            }
+        }
+    }
+
+    /// Takes up to `limit` records from one port's ring. Returns how many.
+    fn drain(&mut self, port: usize, limit: usize, time: &mut u64) -> usize {
+        let mut count = 0;
+        if self.take_records(port, limit, time, &mut count).is_err() {
+            self.give_up_ring(port);
+        }
+        count
+    }
+
+    fn take_records(
+        &mut self,
+        port: usize,
+        limit: usize,
+        time: &mut u64,
+        count: &mut usize,
+    ) -> Result<(), Corrupt> {
+        let Some(Some(receiver)) = self.ingress.get_mut(port) else { return Ok(()) };
+        // No task has come back since the ring's next record was blocked by one.
+        if receiver.corrupt || receiver.blocked == Some(self.state.tasks.returned) {
+            return Ok(());
+        }
+        receiver.blocked = None;
+        if !receiver.sealed && !receiver.ring.refresh()? {
+            return Ok(());
+        }
+        let mut context = WorkerContext::new(&self.shared, &self.code, &mut self.state);
+        while *count < limit {
+            context.state.inside.taken[port] = receiver.ring.position();
+            if context.state.tasks.is_driven() {
+                match context.gate(port, &mut receiver.ring)? {
+                    Gate::Open => {}
+                    Gate::Shut => return Ok(()),
+                    Gate::Blocked => {
+                        receiver.blocked = Some(context.state.tasks.returned);
+                        return Ok(());
+                    }
+                }
+            }
+            let Some(record) = receiver.ring.next()? else { return Ok(()) };
+            *count += 1;
+            context.dispatch(port, &receiver.counts, &record, time)?;
+            if context.state.inside.abandoned {
+                return Ok(());
+            }
+        }
+        context.state.inside.taken[port] = receiver.ring.position();
+        context.shard().full_batches.add(&mut context.state.writer, 1);
+        Ok(())
+    }
+
+    /// Gives up a ring that is corrupt: nothing in it can be trusted. The port learns it from the closed state and
+    /// from `is_corrupt`.
+    #[cold]
+    fn give_up_ring(&mut self, port: usize) {
+        let Some(Some(receiver)) = self.ingress.get_mut(port) else { return };
+        receiver.corrupt = true;
+        self.shared.workers[self.index].shard.corrupt_rings.add(&mut self.state.writer, 1);
+        receiver.ring.mark_corrupt();
+        // A port that waits for space in the ring must learn that none will come.
+        after_publishing(|| receiver.port_wake.wake_if_asleep());
+        if let Some(calls) = self.shared.calls.get(port) {
+            calls.wake_all();
+        }
+    }
+
+    fn flush_egress(&mut self) -> usize {
+        let clients = &self.shared.clients;
+        self.state
+            .egress
+            .iter_mut()
+            .flatten()
+            .filter(|egress| egress.is_stalled())
+            .map(|e| e.flush(clients))
+            .sum()
+    }
+
+    /// Gives back what was read and makes what was emitted visible; one fence for all; then the wakes.
+    pub(in crate::router) fn publish(&mut self) {
+        self.report_paths();
+        let (mut released, mut published) = (0u64, 0u64);
+        for (port, ingoing) in self.ingress.iter_mut().enumerate() {
+            let kept = self.state.tasks.kept_from(port);
+            let release = |ring: &mut Consumer| match kept {
+                Some(kept) => ring.release_below(kept),
+                None => ring.release(),
+            };
+            if ingoing.as_mut().is_some_and(|ingoing| release(&mut ingoing.ring)) {
+                released |= 1 << port;
+            }
+        }
+        for (port, egress) in self.state.egress.iter_mut().enumerate() {
+            if egress.as_mut().is_some_and(EgressSender::publish) {
+                published |= 1 << port;
+            }
+        }
+        if released | published == 0 {
+            return;
+        }
+        let wakes = after_publishing(|| {
+            let mut wakes = 0;
+            for (port, (ingoing, egress)) in self.ingress.iter().zip(&self.state.egress).enumerate() {
+                if let Some(ingoing) = ingoing
+                    && released & (1 << port) != 0
+                    && ingoing.ring.memory().needs_space()
+                {
+                    wakes += u64::from(ingoing.port_wake.wake_if_asleep());
+                }
+                if let Some(egress) = egress
+                    && published & (1 << port) != 0
+                {
+                    wakes += u64::from(egress.wake());
+                }
+            }
+            wakes
+        });
+        self.own_shard_add(|shard| &shard.wakes, wakes);
+    }
+
+    fn own_shard_add(
+        &mut self,
+        cell: impl FnOnce(&crate::metrics::WorkerShard) -> &crate::metrics::Cell,
+        count: u64,
+    ) {
+        cell(&self.shared.workers[self.index].shard).add(&mut self.state.writer, count);
+    }
+
+    /// Takes up the pairs that were attached, and leaves those whose port has.
+    pub(in crate::router) fn look_at_pairs(&mut self, now: u64) {
+        self.look_again = None;
+        for port in 0..self.ingress.len() {
+            let state = self.shared.pair(self.index, port).state();
+            if state == AttachState::Free {
+                continue;
+            }
+            if self.ingress[port].is_none() {
+                self.take_up(port);
+            }
+            if state == AttachState::Detaching {
+                let mut time = now;
+                while !self.is_abandoned() && self.drain(port, usize::MAX, &mut time) > 0 {}
+                if self.is_abandoned() {
+                    return;
+                }
+                if self.has_unended(port) {
+                    self.look_again = Some(self.state.tasks.returned);
+                    continue;
+                }
+                self.leave(port, Undeliverable::PortGone);
+            }
+        }
+    }
+
+    /// Takes up the rings of a pair that was attached.
+    pub(in crate::router) fn take_up(&mut self, port: usize) {
+        let Some(pair) = self.shared.pair(self.index, port).view() else { return };
+        // It may have been seen to before.
+        self.state.egress[port].get_or_insert_with(|| EgressSender::new(&pair));
+        self.state.inside.taken[port] = 0;
+        self.ingress[port] = Some(IngressReceiver {
+            ring: Consumer::new(pair.ingress),
+            counts: pair.counts,
+            port_wake: pair.port_wake,
+            sealed: false,
+            corrupt: false,
+            blocked: None,
+        });
+    }
+
+    /// Stops: takes what is published in every ring, up to its seal, and leaves every pair. Says how much it took.
+    pub(in crate::router) fn stop(&mut self, now: u64) -> usize {
+        let mut time = now;
+        // While the host has messages out what waits goes on to the ports that read.
+        let mut work = self.flush_egress();
+        if let Some(reason) = self.failing {
+            WorkerContext::new(&self.shared, &self.code, &mut self.state).fail_tasks(reason, now);
+        }
+        for port in 0..self.ingress.len() {
+            if let Some(Some(ingoing)) = self.ingress.get_mut(port) {
+                if !ingoing.sealed {
+                    ingoing.corrupt |= ingoing.ring.close_and_seal().is_err();
+                    ingoing.sealed = true;
+                }
+                match self.failing {
+                    Some(reason) => self.fail_rest(port, reason, now),
+                    None => work += self.drain(port, usize::MAX, &mut time),
+                }
+                if self.is_abandoned() {
+                    return work;
+                }
+            }
+        }
+        if (0..self.ingress.len()).any(|port| self.has_unended(port)) {
+            // The host goes on taking what was published before the stop.
+            self.look_again = Some(self.state.tasks.returned);
+            return work;
+        }
+        let lost = self.failing.filter(|reason| *reason == Failed::WorkerLost);
+        WorkerContext::new(&self.shared, &self.code, &mut self.state)
+            .stop_holds(lost.unwrap_or(Failed::Stopped));
+        self.flush_egress();
+        for port in 0..self.ingress.len() {
+            if self.ingress[port].is_some() {
+                self.leave(port, Undeliverable::Stopped);
+            }
+        }
+        // Callers look whether there is still anybody to take their messages.
+        for calls in &self.shared.calls {
+            calls.wake_all();
+        }
+        self.follow_ports();
+        self.stopped = true;
+        work
+    }
+
+    /// Leaves one pair: gives up its backlog, seals, publishes, wakes once more without being asked, and settles
+    /// the rest if the port has left before.
+    fn leave(&mut self, port: usize, reason: Undeliverable) {
+        let Some(mut ingoing) = self.ingress[port].take() else { return };
+        let shared = Arc::clone(&self.shared);
+        self.state.inside.taken[port] = NOT_TAKEN_UP;
+        let mut egress = self.state.egress[port].take();
+        let path = &shared.workers[self.index].paths[port];
+        let published = &shared.workers[self.index].frontiers[port];
+        let (mut closed, mut closes) = (Vec::new(), Vec::new());
+        if let Some(egress) = &mut egress {
+            egress.report(path, &mut self.state.writer);
+            let given_up = egress.give_up(&shared.clients, &shared.payloads);
+            WorkerContext::new(&self.shared, &self.code, &mut self.state)
+                .undeliverable(reason, given_up.recipients);
+            (closed, closes) = (given_up.closed, given_up.closes);
+            egress.report(path, &mut self.state.writer);
+            egress.leave(published);
+        }
+        ingoing.ring.store_seal();
+        ingoing.counts.end(ingoing.ring.mark().1);
+        if self.failing.is_some() {
+            ingoing.ring.keep(); // The handler that was given up may still be reading from it.
+        } else {
+            ingoing.ring.release();
+        }
+        // Closed first: a port that sees a client listed sees everything that this worker had for it.
+        if let Some(egress) = &egress {
+            egress.close();
+        }
+        for client in closes {
+            shared.ask_to_close_by_port(client, port);
+        }
+        for client in closed {
+            shared.close_by_port(client, port);
+            if let Some(slot) = shared.clients.slot(client.index()) {
+                slot.finish(1);
+            }
+        }
+        ingoing.ring.memory().close();
+        after_publishing(|| {
+            if !mutant("stop-no-space-step") {
+                ingoing.port_wake.wake_if_asleep();
+            }
+        });
+        let port_wake = Arc::clone(&ingoing.port_wake);
+        drop(ingoing);
+        shared.pair(self.index, port).leave(|pair| {
+            let unread = settle_ingress(
+                &shared,
+                (self.index, port),
+                &pair,
+                |reason, untaken| self.own_shard_add(|shard| &shard.refused[reason as usize], untaken),
+                |_: ClientId| (), // Its port has closed it.
+            );
+            drop((unread, shared.payloads.sweep(Way::Out, self.index, port)));
+            let untaken = untaken_deliveries(&pair.egress, &shared.clients);
+            let closings = shared.forget_ended(port, (END, END));
+            WorkerContext::new(&self.shared, &self.code, &mut self.state)
+                .undeliverable(Undeliverable::PortGone, untaken + closings);
+            Frontier::end(published);
+        });
+        // The port looks at the state of the pair, too.
+        after_publishing(|| port_wake.wake_if_asleep());
+    }
+
+    /// Whether a leave or a stop can only go on when the host is done with something.
+    fn waits_for_tasks(&self) -> bool {
+        self.look_again == Some(self.state.tasks.returned) && !self.state.tasks.is_empty()
+    }
+
+    /// Whether anything has come in its rings that a sleep would miss. Behind the fence of the wake word.
+    fn rings_have_news(&self) -> bool {
+        (self.look_again.is_some() && !self.waits_for_tasks())
+            || self.ingress.iter().flatten().any(|ingoing| {
+                let blocked = ingoing.blocked == Some(self.state.tasks.returned);
+                // Behind its seal there is nothing to take.
+                let more = if ingoing.sealed { !ingoing.ring.is_drained() } else { ingoing.ring.has_more() };
+                !ingoing.corrupt && !blocked && more
+            })
+            || self.state.egress.iter().flatten().any(|egress| egress.is_stalled() && egress.space_moved())
+    }
+
+    /// The thread's life.
+    pub(in crate::router) fn run(mut self) {
+        let ended = catch_unwind(AssertUnwindSafe(|| self.work()));
+        if let Err(panic) = ended {
+            self.lose(Some(&*panic));
+            discard(panic);
+        }
+    }
+
+    fn work(&mut self) {
+        if self.shared.config.touches() {
+            crate::router::stack::touch();
+        }
+        let idle = self.shared.config.idle();
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        // With fewer cores than threads, spinning takes the time of those that are waited for.
+        let crowded = cores < 2 * self.shared.workers.len();
+        let mut backoff = Backoff::new();
+        let mut yielded = false;
+        while !self.stopped {
+            let now = self.shared.clock.raw();
+            if self.cycle_at(now) > 0 {
+                backoff = Backoff::new();
+                yielded = false;
+                self.frontier_wait = FRONTIER_WAIT;
+                continue;
+            }
+            match idle {
+                Idle::Spin => std::hint::spin_loop(),
+                Idle::Backoff if crowded && !yielded => {
+                    std::thread::yield_now();
+                    yielded = true;
+                }
+                Idle::Backoff if !crowded && !backoff.is_completed() => backoff.snooze(),
+                Idle::Backoff | Idle::Park => {
+                    self.sleep(now, None);
+                    backoff = Backoff::new();
+                    yielded = false;
+                }
+            }
+        }
+    }
+
+    /// Sleeps until something comes, or something is due, or `most` is over.
+    pub(in crate::router) fn sleep(&mut self, now: u64, most: Option<Duration>) {
+        let mut timeout = most;
+        for egress in self.state.egress.iter_mut().flatten().filter(|egress| egress.is_stalled()) {
+            egress.request_space();
+            let wait = Duration::from_millis(10);
+            timeout = Some(most.map_or(wait, |most| most.min(wait)));
+        }
+        let moves = self.shared.workers.len() > 1 && self.shared.placement.balance != Balance::RoundRobin;
+        if moves && self.state.egress.iter().flatten().any(|egress| egress.frontier.is_behind()) {
+            // Nobody wakes a worker for what its ports have consumed; and whoever waits to move needs to be told.
+            let wait = self.frontier_wait;
+            timeout = Some(timeout.map_or(wait, |timeout: Duration| timeout.min(wait)));
+            self.frontier_wait = (2 * wait).min(FRONTIER_WAIT_MAXIMUM);
+        }
+        if let Some(due) = self.state.holds.next_expiry() {
+            let wait =
+                Duration::from_nanos(self.shared.clock.nanoseconds(now, due)) + Duration::from_micros(50);
+            timeout = Some(timeout.map_or(wait, |timeout: Duration| timeout.min(wait)));
+        }
+        let seen = Seen { attach_changes: self.attach_seen, stop: self.waits_for_tasks() };
+        let shared = Arc::clone(&self.shared);
+        shared.workers[self.index].bell.sleep_unless(seen, timeout, || {
+            let news = self.rings_have_news();
+            self.own_shard_add(|shard| &shard.parks, u64::from(!news));
+            news
+        });
+    }
+}

@@ -1,0 +1,28 @@
+//! What has become of a message when its handling returns, and the constants of messages without a sender or type.
+
+use crate::clients::ClientId;
+use crate::error::Failed;
+use crate::metrics::{ApplicationId, OTHER, Outcome, ProtocolId, SeriesIds, TypeId};
+
+/// No client: the sender of a message of the host, or of a client that has left.
+pub(in crate::router) const NOBODY: ClientId = ClientId(0);
+
+/// The outcome of a message whose recipient is being closed.
+pub(in crate::router) const CLOSING: Outcome = Outcome::Failed(Failed::RecipientClosed);
+
+/// What has become of a message when its handling returns.
+pub(in crate::router) enum Handled {
+    Ended(Outcome),
+    Held,
+    /// The host handles the message as a task; it ends when the host says so.
+    Task {
+        hold: bool,
+    },
+    /// The handler was given up. The worker's state must not be used any more.
+    Abandoned,
+}
+
+/// The series of a message that has no type.
+pub(in crate::router) const fn no_series() -> SeriesIds {
+    (TypeId(OTHER), ProtocolId(OTHER), ApplicationId(OTHER))
+}
