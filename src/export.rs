@@ -2,6 +2,7 @@
 //! bundled server call them wherever they serve HTTP. For the JSON report see
 //! [`Monitor::report`](crate::monitor::Monitor::report).
 
+mod family;
 mod ports;
 mod text;
 

@@ -25,6 +25,7 @@ mod shard;
 mod slow;
 mod snapshot;
 mod spans;
+mod timing;
 
 #[cfg(not(corelane_loom))]
 pub(crate) use bucket::Layout;
@@ -44,8 +45,8 @@ pub(crate) use failing::Failing;
 #[cfg(not(corelane_loom))]
 pub(crate) use failing::failing_clients;
 pub use figures::{
-    Accounting, Connections, GroupStats, LatencyStats, MessageStats, PlacementStats, RecordedStats,
-    RecordedTypeStats, RoomStats, Stats, TypeStats, WorkerStats,
+    Accounting, Connections, GroupStats, LatencyStats, MessageStats, PathStats, PlacementStats, PortStats,
+    RecordedStats, RecordedTypeStats, RoomStats, RoutingStats, Stats, TypeStats, WorkerStats,
 };
 #[cfg(all(feature = "schema", not(corelane_loom)))]
 pub(crate) use number::Number;
@@ -58,19 +59,20 @@ pub(crate) use histogram::Histogram;
 pub(crate) use histogram::IMPOSSIBLE;
 pub(crate) use label::{ApplicationId, LabelTable, OTHER, ProtocolId, TypeId};
 pub(crate) use path::{Depth, PathDepth, PathShard};
-pub use ports::{PathStats, PortStats};
+
 #[cfg(not(corelane_loom))]
 pub(crate) use rank::{cells_at, rank};
 pub use reasons::ByReason;
 #[cfg(feature = "schema")]
 pub(crate) use reasons::schema_of;
-pub use routing::{Rates, RoutingStats};
+pub use routing::Rates;
 #[cfg(not(corelane_loom))]
 pub(crate) use shard::SubmitShard;
 #[cfg(not(corelane_loom))]
 pub(crate) use shard::{GroupSeries, TypeSeries};
-pub(crate) use shard::{Outcome, PollShard, PortShard, SeriesIds, Timing, WorkerShard};
+pub(crate) use shard::{PollShard, PortShard, WorkerShard};
 pub(crate) use slow::{SlowMessage, SlowRing};
 pub(crate) use snapshot::{Sources, account, collect, sum};
 pub(crate) use spans::NAMED;
 pub use spans::SPAN_NAMES;
+pub(crate) use timing::{Outcome, SeriesIds, Timing};

@@ -23,6 +23,7 @@ mod log;
 mod outbox;
 mod paths;
 mod rate;
+mod reading;
 mod remembered;
 mod report;
 mod series;
@@ -40,8 +41,8 @@ mod window;
 
 pub use figures::{
     ApplicationConnectionFigures, BucketFigures, ClientFigures, ClientsFigures, ConnectionFigures,
-    FoldedFigures, MessageFigures, MonitorStats, RoutingFigures, SeriesFigures, SlowEntry, SlowFigures,
-    Windowed,
+    FoldedFigures, MessageFigures, MonitorStats, ReportFigures, RoutingFigures, SeriesFigures, SlowEntry,
+    SlowFigures, Windowed,
 };
 pub use history::Point;
 pub use listen::{AlertPoll, History};
@@ -49,7 +50,7 @@ pub use outbox::CallbackId;
 use paths::Kept;
 #[cfg(feature = "schema")]
 pub use report::schema;
-pub use report::{Format, ReportFigures, Target};
+pub use report::{Format, Target};
 pub use slots::Span;
 pub use system::{
     CostStats, CpuStats, LoadAverage, LoadStats, MemoryStats, ProcessStats, RuntimeStats, SystemInputs,
@@ -67,7 +68,7 @@ use crate::sync::{Arc, Mutex, lock};
 use alert::{Alert, RuleTable, shipped};
 use inner::Inner;
 use outbox::Outbox;
-use snapshot::ReadingTime;
+use reading::ReadingTime;
 use standalone::Standalone;
 use std::time::Duration;
 use system::cost::Tick;
@@ -311,7 +312,7 @@ impl Monitor {
     pub fn idle_clients(&self, longer_than: Duration) -> Vec<ClientFigures> {
         let mut inner = lock(&self.core.inner);
         let tick = Tick::begin();
-        let moment = ReadingTime::of(&inner, &*self.core.source);
+        let moment = ReadingTime::of(inner.now(&*self.core.source), &*self.core.source);
         let mut idle = Vec::new();
         inner.each_client(&moment, |look, names, view| {
             let is_silent = u128::from(look.silence(&view.counts)) > longer_than.as_nanos();
@@ -465,7 +466,7 @@ impl Core {
         inner.collect(source);
         let tick = Tick::begin();
         inner.make_room(source);
-        let moment = ReadingTime::of(&inner, source);
+        let moment = ReadingTime::of(inner.now(source), source);
         let slow = inner.collector.slow.take_unlogged(|raw| moment.wall_of(raw));
         let mut news = TickNews { slow, period: inner.period(), ..TickNews::default() };
         let now = inner.now(source);

@@ -33,10 +33,10 @@ pub(crate) mod model {
 pub use base::{BaseRequest, Routed};
 pub use payload::{Owned, Returned};
 pub use port::connect::ConnectOptions;
+pub use port::handle::Port;
 #[cfg(not(corelane_loom))]
 pub(crate) use port::inline::InlineView;
 pub use port::poll::{DeliveredMessage, Event};
-pub use port::port::Port;
 pub use port::shared::{Poller, SharedPort};
 pub use port::submit::SubmitOptions;
 pub use rules::{Action, ProtocolRules};

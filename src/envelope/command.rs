@@ -1,31 +1,11 @@
 //! Messages that are not JSON but a word in capital letters, an argument and a rest: `ROOM_PEER_MSG 7 {…}`. Only
 //! protocols that list such words have commands. `read` calls this module for a message that does not start with `{`.
 
+use super::error::ProtocolError;
+use super::error::{MAX_FIELD_BYTES, ReadError};
+use super::fields::{Argument, Role, Word};
 use super::json::TextSpan;
-use super::protocol::{Protocol, ProtocolError};
-use super::read::{MAX_FIELD_BYTES, ReadError};
-use super::table::Role;
-
-/// Meaning of a command's argument: the text between the word and the next space.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Argument {
-    /// The router does not use the argument.
-    Nothing,
-    /// The argument is the recipient. The relayed command has the sender in its place.
-    Recipient,
-    /// The argument is the room.
-    Room,
-    /// The argument is the sender. The relayed command has the sender that the server knows, whatever the client wrote.
-    Sender,
-}
-
-/// A command word of a protocol.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Word {
-    word: Box<str>,
-    argument: Argument,
-}
+use super::protocol::Protocol;
 
 /// The command in a message: the positions of its word and its argument.
 #[derive(Clone, Copy, Debug)]
@@ -33,12 +13,6 @@ pub(super) struct Command {
     word: TextSpan,
     argument: TextSpan,
     names: Argument,
-}
-
-impl Word {
-    pub(super) fn names(&self, argument: Argument) -> bool {
-        self.argument == argument
-    }
 }
 
 impl Protocol {

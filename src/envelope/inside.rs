@@ -1,9 +1,11 @@
 //! Follows a protocol's paths into the objects of a message. `read` calls this module for a key that paths lead
 //! through. A protocol without such paths never uses it.
 
+use super::error::ReadError;
+use super::fields::Role;
 use super::json::{Scanner, TextSpan, Value};
-use super::read::{Envelope, ReadError};
-use super::table::{FieldKey, Role};
+use super::read::Envelope;
+use super::table::FieldKey;
 use super::text::Text;
 
 impl<'a> Envelope<'a> {

@@ -4,11 +4,9 @@
 //! RFC 8259 allows an escape that is half a surrogate pair, so the scanner accepts it. `Text::is_well_formed` refuses
 //! it where a string is decoded.
 
-use super::read::ReadError::{self, NotJson, TooDeep};
-use super::text::Text;
-
-/// How many objects and arrays may be open at once, including the message itself.
-pub const MAX_DEPTH: u32 = 128;
+use super::error::MAX_DEPTH;
+use super::error::ReadError::{self, NotJson, TooDeep};
+use super::text::{Text, plain_prefix};
 
 /// A part of the text, by byte offsets. A span is half the size of a reference, and an envelope holds many of them.
 #[derive(Clone, Copy, Debug, Default)]
@@ -255,26 +253,4 @@ impl<'a> Scanner<'a> {
 
 fn closing(object: bool) -> u8 {
     if object { b'}' } else { b']' }
-}
-
-/// How many bytes precede the next quote, backslash or control character. Works on eight bytes at a time with
-/// Mycroft's zero-byte test: each byte of a word that stops the run gets its top bit set. A borrow can set a top bit
-/// wrongly, but only above a bit that is set rightly, so the lowest set bit is always right.
-#[inline(always)]
-pub(super) fn plain_prefix(bytes: &[u8]) -> usize {
-    const ONES: u64 = 0x0101_0101_0101_0101;
-    const TOPS: u64 = ONES << 7;
-    let (words, tail) = bytes.as_chunks::<8>();
-    for (index, word) in words.iter().enumerate() {
-        let word = u64::from_le_bytes(*word);
-        let control = word.wrapping_sub(ONES * 0x20);
-        let quote = (word ^ (ONES * b'"' as u64)).wrapping_sub(ONES);
-        let backslash = (word ^ (ONES * b'\\' as u64)).wrapping_sub(ONES);
-        let stops = (control | quote | backslash) & !word & TOPS;
-        if stops != 0 {
-            return index * 8 + stops.trailing_zeros() as usize / 8;
-        }
-    }
-    let plain = |byte: &u8| !matches!(byte, 0..0x20 | b'"' | b'\\');
-    bytes.len() - tail.len() + tail.iter().take_while(|byte| plain(byte)).count()
 }

@@ -5,6 +5,7 @@
 //!
 //! | file | contents |
 //! |---|---|
+//! | `error`, `fields` | errors, limits, and what a protocol says of its fields |
 //! | `protocol` | names of a protocol's fields; `path` parses the field paths, `table` is the look-up table |
 //! | `shipped` | the built-in protocols |
 //! | `json` | the JSON scanner |
@@ -17,6 +18,8 @@
 #![deny(clippy::indexing_slicing)]
 
 mod command;
+mod error;
+mod fields;
 mod inside;
 mod json;
 mod path;
@@ -27,8 +30,8 @@ mod shipped;
 mod table;
 mod text;
 
-pub use command::Argument;
-pub use json::MAX_DEPTH;
-pub use protocol::{Fields, Forward, MAX_KEYS, Protocol, ProtocolError};
-pub use read::{Envelope, MAX_FIELD_BYTES, ReadError, read};
+pub use error::{MAX_DEPTH, MAX_FIELD_BYTES, MAX_KEYS, ProtocolError, ReadError};
+pub use fields::{Argument, Fields, Forward};
+pub use protocol::Protocol;
+pub use read::{Envelope, read};
 pub use text::{Characters, Text};

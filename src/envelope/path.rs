@@ -3,7 +3,7 @@
 //! place allows a number as well. A `?` before a place selects the key itself, whatever its value. `table` calls this
 //! module when a protocol is built, never while a message is read.
 
-use super::protocol::ProtocolError;
+use super::error::ProtocolError;
 
 /// One place where a field may be.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -2,14 +2,13 @@
 //! type and recipient the submitter did not pass along.
 
 use super::command::Command;
-use super::json::{MAX_DEPTH, Scanner, TextSpan, Value};
-use super::protocol::{MAX_KEYS, Protocol};
-use super::table::{FieldKey, Role};
+use super::error::MAX_KEYS;
+use super::error::{MAX_FIELD_BYTES, ReadError};
+use super::fields::Role;
+use super::json::{Scanner, TextSpan, Value};
+use super::protocol::Protocol;
+use super::table::FieldKey;
 use super::text::Text;
-use std::fmt;
-
-/// The maximum length of a type, recipient, room or transaction, in bytes of decoded UTF-8.
-pub const MAX_FIELD_BYTES: usize = 256;
 
 /// The fields found in a message, borrowed from it.
 #[derive(Clone, Debug)]
@@ -26,41 +25,6 @@ pub struct Envelope<'a> {
     sender: TextSpan,
     /// Set if the message is a command, not an object; `values` are then empty.
     pub(super) command: Option<Command>,
-}
-
-/// Why a message is refused. Numbers are never reused.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-#[repr(u8)]
-pub enum ReadError {
-    /// The message has no bytes.
-    Empty = 1,
-    /// The message is not UTF-8.
-    NotUtf8 = 2,
-    /// The message is neither one JSON text nor a command of the protocol. Half a surrogate pair is also an error in
-    /// a key of the message itself, in a key of an object on a path, and in a field that is used. Elsewhere it is
-    /// accepted.
-    NotJson = 3,
-    /// The message is JSON, but not an object.
-    NotAnObject = 4,
-    /// More than [`MAX_DEPTH`] nested objects and arrays.
-    TooDeep = 5,
-    /// A key that the protocol uses, or that a path leads through, appears twice.
-    DuplicateField = 6,
-    /// A field that the protocol uses is not a string, or the value that the sender is inserted into is not an
-    /// object. A transaction may be a number, and so may fields that the protocol marks with `#`.
-    WrongType = 7,
-    /// The protocol has types, but the message has none: absent, `null` or empty.
-    MissingType = 8,
-    /// A field that the protocol uses is longer than [`MAX_FIELD_BYTES`].
-    FieldTooLong = 9,
-    /// The protocol relays everything, and some readers would mistake a key for the sender's: it differs only in case
-    /// or after a NUL.
-    AmbiguousSender = 10,
-    /// The message has 4 GiB or more.
-    TooLong = 11,
-    /// The client wrote a value at the place inside an object where the server inserts the sender.
-    ForgedSender = 12,
 }
 
 /// Reads a message. The whole message is checked: a syntax error in the last byte is an error.
@@ -307,41 +271,3 @@ fn check(number: bool, value: Value, message: &str) -> Result<(), ReadError> {
         Ok(())
     }
 }
-
-impl fmt::Display for ReadError {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Empty => write!(formatter, "the message is empty: send a JSON object"),
-            Self::NotUtf8 => write!(formatter, "the message is not UTF-8: encode it as UTF-8"),
-            Self::NotJson => {
-                write!(
-                    formatter,
-                    "the message is not one JSON text: check its syntax, and send nothing after it"
-                )
-            }
-            Self::NotAnObject => {
-                write!(formatter, "the message is not a JSON object: send one object per message")
-            }
-            Self::TooDeep => write!(formatter, "more than {MAX_DEPTH} levels of nesting: use fewer levels"),
-            Self::DuplicateField => {
-                write!(formatter, "a field that the protocol uses appears twice: send it once")
-            }
-            Self::WrongType => {
-                write!(formatter, "a field that the protocol uses has the wrong type: send a string")
-            }
-            Self::MissingType => write!(formatter, "the message has no type: send one"),
-            Self::FieldTooLong => {
-                write!(formatter, "a field is longer than {MAX_FIELD_BYTES} bytes: shorten it")
-            }
-            Self::ForgedSender => {
-                write!(formatter, "the message has a sender where the server inserts it: leave it out")
-            }
-            Self::TooLong => formatter.write_str("the message has 4 GiB or more: send a shorter message"),
-            Self::AmbiguousSender => {
-                write!(formatter, "a key could be mistaken for the sender's: rename it, or spell it exactly")
-            }
-        }
-    }
-}
-
-impl std::error::Error for ReadError {}

@@ -1,9 +1,11 @@
 //! Writes the relayed form of a message: with the sender that the server knows, whatever the client wrote. The router
 //! asks for the length, claims that many bytes of a ring, and has the message written there.
 
-use super::json::{TextSpan, plain_prefix};
+use super::fields::Role;
+use super::json::TextSpan;
 use super::read::Envelope;
-use super::table::{Inserted, Role};
+use super::table::Inserted;
+use super::text::escaped;
 
 impl Envelope<'_> {
     /// The exact length of the relayed message, in bytes.
@@ -129,27 +131,4 @@ fn quoted(text: &str, mut put: impl FnMut(&str)) {
     put("\"");
     escaped(text, &mut put);
     put("\"");
-}
-
-/// Passes `text` to `put`, escaped for the inside of a JSON string.
-#[inline]
-pub(super) fn escaped(text: &str, mut put: impl FnMut(&str)) {
-    let mut rest = text;
-    // Every special character is one byte long, so both splits are at character boundaries.
-    while let Some((plain, special)) = rest.split_at_checked(plain_prefix(rest.as_bytes())) {
-        put(plain);
-        match special.as_bytes().first() {
-            Some(b'"') => put("\\\""),
-            Some(b'\\') => put("\\\\"),
-            Some(control) => {
-                put("\\u00");
-                for digit in [control >> 4, control & 0xF] {
-                    let digit = char::from_digit(digit.into(), 16).unwrap_or_default();
-                    put(digit.encode_utf8(&mut [0; 1]));
-                }
-            }
-            None => break,
-        }
-        rest = special.get(1..).unwrap_or_default();
-    }
 }

@@ -1,7 +1,8 @@
 //! The built-in protocols: where their fields are. `router::rules` defines how the router treats their types.
 
-use super::command::Argument::{self, Nothing, Recipient, Room, Sender};
-use super::protocol::{Fields, Forward, Protocol};
+use super::fields::Argument::{self, Nothing, Recipient, Room, Sender};
+use super::fields::{Fields, Forward};
+use super::protocol::Protocol;
 
 /// The commands of Selkies and the meaning of each command's argument.
 const SELKIES: [(&str, Argument); 9] = [

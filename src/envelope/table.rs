@@ -1,26 +1,10 @@
 //! The look-up table of a protocol's keys: first the message's own keys, then the keys inside objects, grouped by
 //! object. `protocol` builds it once. `read` and `inside` look keys up in it and store one value per key.
 
+use super::fields::{Forward, Role};
 use super::path::{JsonPlace, places};
-use super::protocol::Forward;
 use super::text::Text;
 use std::ops::Range;
-
-/// The use of a field.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Role {
-    Type,
-    Recipient,
-    Room,
-    Transaction,
-    Sender,
-}
-
-impl Role {
-    pub(super) const COUNT: usize = 5;
-    const ALL: [Self; Self::COUNT] =
-        [Self::Type, Self::Recipient, Self::Room, Self::Transaction, Self::Sender];
-}
 
 /// A key that a protocol uses.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -231,7 +215,7 @@ fn place_of<'a>(nodes: &mut Vec<FieldNode<'a>>, place: &JsonPlace<'a>, role: Rol
 /// A key in its relayed form: in quotes, escaped, with the colon.
 fn written(key: &str) -> String {
     let mut written = String::from("\"");
-    super::relay::escaped(key, |piece| written.push_str(piece));
+    super::text::escaped(key, |piece| written.push_str(piece));
     written.push_str("\":");
     written
 }

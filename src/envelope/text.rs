@@ -166,3 +166,48 @@ fn unicode(rest: &mut Chars<'_>) -> Option<char> {
 fn hexadecimal(rest: &mut Chars<'_>) -> Option<u32> {
     (0..4).try_fold(0, |value, _| Some(value << 4 | rest.next()?.to_digit(16)?))
 }
+
+/// How many bytes precede the next quote, backslash or control character. Works on eight bytes at a time with
+/// Mycroft's zero-byte test: each byte of a word that stops the run gets its top bit set. A borrow can set a top bit
+/// wrongly, but only above a bit that is set rightly, so the lowest set bit is always right.
+#[inline(always)]
+pub(super) fn plain_prefix(bytes: &[u8]) -> usize {
+    const ONES: u64 = 0x0101_0101_0101_0101;
+    const TOPS: u64 = ONES << 7;
+    let (words, tail) = bytes.as_chunks::<8>();
+    for (index, word) in words.iter().enumerate() {
+        let word = u64::from_le_bytes(*word);
+        let control = word.wrapping_sub(ONES * 0x20);
+        let quote = (word ^ (ONES * b'"' as u64)).wrapping_sub(ONES);
+        let backslash = (word ^ (ONES * b'\\' as u64)).wrapping_sub(ONES);
+        let stops = (control | quote | backslash) & !word & TOPS;
+        if stops != 0 {
+            return index * 8 + stops.trailing_zeros() as usize / 8;
+        }
+    }
+    let plain = |byte: &u8| !matches!(byte, 0..0x20 | b'"' | b'\\');
+    bytes.len() - tail.len() + tail.iter().take_while(|byte| plain(byte)).count()
+}
+
+/// Passes `text` to `put`, escaped for the inside of a JSON string.
+#[inline]
+pub(super) fn escaped(text: &str, mut put: impl FnMut(&str)) {
+    let mut rest = text;
+    // Every special character is one byte long, so both splits are at character boundaries.
+    while let Some((plain, special)) = rest.split_at_checked(plain_prefix(rest.as_bytes())) {
+        put(plain);
+        match special.as_bytes().first() {
+            Some(b'"') => put("\\\""),
+            Some(b'\\') => put("\\\\"),
+            Some(control) => {
+                put("\\u00");
+                for digit in [control >> 4, control & 0xF] {
+                    let digit = char::from_digit(digit.into(), 16).unwrap_or_default();
+                    put(digit.encode_utf8(&mut [0; 1]));
+                }
+            }
+            None => break,
+        }
+        rest = special.get(1..).unwrap_or_default();
+    }
+}

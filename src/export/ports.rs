@@ -1,6 +1,6 @@
 //! Metric families by port, to find a slow port. Ports that have never carried a record have no samples.
 
-use super::text::{Labels, TextFamily, histogram};
+use super::family::{Labels, TextFamily, histogram};
 use crate::metrics::{PathStats, PortStats, Stats};
 
 fn per_port(

@@ -1,97 +1,12 @@
 //! The Prometheus text format 0.0.4: families sorted by name, each with HELP and TYPE, labels in a fixed order, and
 //! buckets whose bounds are exact cell boundaries. Follows prometheus/docs, `instrumenting/exposition_formats.md`.
 
-use crate::metrics::{ByReason, LatencyStats, OCTAVE_BOUNDS, Stats, TypeStats, WorkerStats};
+use super::family::{Labels, TextFamily, counter, gauge, histogram};
+use crate::metrics::{ByReason, Stats, TypeStats, WorkerStats};
 use std::fmt::Write;
 
 /// The content type of the text that [`prometheus`] returns.
 pub const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
-
-pub(super) type Labels<'a> = &'a [(&'a str, &'a str)];
-
-/// One metric family, written sample by sample.
-pub(super) struct TextFamily {
-    name: &'static str,
-    text: String,
-}
-
-impl TextFamily {
-    pub(super) fn new(name: &'static str, kind: &str, help: &str) -> Self {
-        Self { name, text: format!("# HELP corelane_{name} {help}\n# TYPE corelane_{name} {kind}\n") }
-    }
-
-    fn sample(&mut self, suffix: &str, labels: Labels<'_>, value: &str) -> &mut Self {
-        self.text.push_str("corelane_");
-        self.text.push_str(self.name);
-        self.text.push_str(suffix);
-        for (place, (name, value)) in labels.iter().enumerate() {
-            self.text.push_str(if place == 0 { "{" } else { "," });
-            self.text.push_str(name);
-            self.text.push_str("=\"");
-            for character in value.chars() {
-                match character {
-                    '\\' => self.text.push_str("\\\\"),
-                    '"' => self.text.push_str("\\\""),
-                    '\n' => self.text.push_str("\\n"),
-                    other => self.text.push(other),
-                }
-            }
-            self.text.push('"');
-        }
-        if !labels.is_empty() {
-            self.text.push('}');
-        }
-        self.text.push(' ');
-        self.text.push_str(value);
-        self.text.push('\n');
-        self
-    }
-
-    pub(super) fn count(mut self, labels: Labels<'_>, value: u64) -> Self {
-        self.sample("", labels, &value.to_string());
-        self
-    }
-
-    fn seconds(mut self, labels: Labels<'_>, nanoseconds: u64) -> Self {
-        self.sample("", labels, &seconds(nanoseconds));
-        self
-    }
-
-    pub(super) fn histogram(mut self, labels: Labels<'_>, latency: &LatencyStats) -> Self {
-        let cells = &latency.distribution;
-        let mut with_bound = labels.to_vec();
-        for (bound, text) in OCTAVE_BOUNDS {
-            with_bound.push(("le", text));
-            self.sample("_bucket", &with_bound, &cells.count_up_to(bound).to_string());
-            with_bound.pop();
-        }
-        with_bound.push(("le", "+Inf"));
-        let count = latency.count.to_string();
-        self.sample("_bucket", &with_bound, &count);
-        self.sample("_sum", labels, &seconds(cells.sum()));
-        self.sample("_count", labels, &count);
-        self
-    }
-}
-
-/// Nanoseconds as seconds, with all digits and without an exponent.
-fn seconds(nanoseconds: u64) -> String {
-    let mut text = format!("{}.{:09}", nanoseconds / 1_000_000_000, nanoseconds % 1_000_000_000);
-    text.truncate(text.trim_end_matches('0').trim_end_matches('.').len());
-    text
-}
-
-fn counter(name: &'static str, help: &str) -> TextFamily {
-    TextFamily::new(name, "counter", help)
-}
-
-fn gauge(name: &'static str, help: &str) -> TextFamily {
-    TextFamily::new(name, "gauge", help)
-}
-
-pub(super) fn histogram(name: &'static str, help: &str) -> TextFamily {
-    TextFamily::new(name, "histogram", help)
-}
 
 fn per_type(mut family: TextFamily, stats: &Stats, value: impl Fn(&TypeStats) -> u64) -> TextFamily {
     for one in &stats.types {
@@ -483,24 +398,4 @@ fn worker_families(stats: &Stats) -> Vec<TextFamily> {
         }),
         each_gauge("worker_held_peak_messages", "Most messages held at once.", |worker| worker.held_maximum),
     ]
-}
-
-#[cfg(all(test, not(corelane_loom)))]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn seconds_have_all_digits_and_no_exponent() {
-        for (nanoseconds, text) in
-            [(0, "0"), (1, "0.000000001"), (1_500_000_000, "1.5"), (10_000_000_000, "10")]
-        {
-            assert_eq!(seconds(nanoseconds), text);
-        }
-    }
-
-    #[test]
-    fn label_values_are_escaped() {
-        let family = TextFamily::new("x", "gauge", "h").count(&[("a", "q\"b\\c\nd")], 1);
-        assert!(family.text.ends_with("corelane_x{a=\"q\\\"b\\\\c\\nd\"} 1\n"));
-    }
 }

@@ -1,11 +1,9 @@
 //! The plain values of a snapshot, which are shown, exported and tested. `snapshot` fills them.
 
 use super::histogram::Distribution;
-use super::ports::PortStats;
 use super::reasons::ByReason;
 #[cfg(feature = "schema")]
 use super::reasons::schemas;
-use super::routing::RoutingStats;
 use serde::Serialize;
 
 /// Figures of a distribution, in nanoseconds; null if no value was recorded. A percentile is the upper bound
@@ -408,4 +406,93 @@ pub struct RecordedTypeStats {
     pub bytes: u64,
     /// Processing time of the messages.
     pub duration: LatencyStats,
+}
+
+/// One port. Successive ports in the same place add to the same figures.
+#[derive(Clone, Debug, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[non_exhaustive]
+pub struct PortStats {
+    /// Messages submitted to the port.
+    pub submitted: u64,
+    /// Submitted messages that the port refused.
+    pub refused: u64,
+    /// Deliveries handed out.
+    pub consumed: u64,
+    /// Deliveries that the port could not hand out, because their client was closed or the port was released.
+    pub undeliverable: u64,
+    /// Messages acknowledged as written.
+    pub acknowledged: u64,
+    /// Messages handed out that will never be acknowledged, because their client was closed or the port was
+    /// released.
+    pub unacknowledged: u64,
+    /// Bytes acknowledged as written.
+    pub bytes_out: u64,
+    /// Calls of `poll`.
+    pub polls: u64,
+    /// Largest number of unacknowledged messages of one client.
+    pub outstanding_messages_maximum: u64,
+    /// Largest number of unacknowledged bytes of one client.
+    pub outstanding_bytes_maximum: u64,
+    /// Nanoseconds from the poll that hands a delivery out to the acknowledgement that covers it. One
+    /// delivery per client is timed at a time: the first that is handed out while no other delivery of this
+    /// client is timed.
+    pub write: LatencyStats,
+    /// The path between this port and each worker.
+    pub workers: Vec<PathStats>,
+}
+
+/// The path between one port and one worker.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[non_exhaustive]
+pub struct PathStats {
+    /// Records in the ingress ring, including the batch that the worker is processing: messages, and connects
+    /// and disconnects of clients.
+    pub ingress_messages: u64,
+    /// Bytes of the ingress ring in use.
+    pub ingress_bytes: u64,
+    /// Deliveries in the egress ring.
+    pub egress_messages: u64,
+    /// Bytes of the egress ring in use.
+    pub egress_bytes: u64,
+    /// Bytes in the backlog of the egress ring.
+    pub backlog_bytes: u64,
+    /// Largest number of bytes in the backlog.
+    pub backlog_bytes_maximum: u64,
+    /// Deliveries given up because the egress ring and the backlog were full.
+    pub egress_full: u64,
+    /// Closing notices that wait on a separate list because the egress ring and the backlog are full.
+    pub closings: u64,
+    /// Largest number of closing notices on this list.
+    pub closings_maximum: u64,
+}
+
+/// Routing as a whole.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[non_exhaustive]
+pub struct RoutingStats {
+    /// Messages delivered or handled by the router itself.
+    pub routed: u64,
+    /// Messages failed.
+    pub failed: u64,
+    /// Messages expired.
+    pub expired: u64,
+    /// Mean of queue wait plus service over all messages taken, in nanoseconds, rounded down. Null before the
+    /// first message. Time on hold is not included.
+    pub average_nanoseconds: Option<u64>,
+    /// Accepted messages without an outcome, including held messages.
+    pub concurrency: u64,
+    /// Largest number of waiting and held messages that one worker observed at the start of a cycle. There is
+    /// no maximum over all workers together, because workers share no counter.
+    pub concurrency_maximum_of_a_worker: u64,
+    /// Records in all ingress rings.
+    pub queue_messages: u64,
+    /// Bytes of all ingress rings in use.
+    pub queue_bytes: u64,
+    /// Workers that have work: records in a ring, or deliveries that wait for room.
+    pub workers_active: u64,
+    /// Workers without work.
+    pub workers_idle: u64,
 }

@@ -1,36 +1,7 @@
 //! Figures of routing as a whole, and rates between two snapshots. Pure functions of figures.
 
-use super::figures::{Accounting, MessageStats, Stats, WorkerStats};
+use super::figures::{Accounting, MessageStats, RoutingStats, Stats, WorkerStats};
 use serde::Serialize;
-
-/// Routing as a whole.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
-#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-#[non_exhaustive]
-pub struct RoutingStats {
-    /// Messages delivered or handled by the router itself.
-    pub routed: u64,
-    /// Messages failed.
-    pub failed: u64,
-    /// Messages expired.
-    pub expired: u64,
-    /// Mean of queue wait plus service over all messages taken, in nanoseconds, rounded down. Null before the
-    /// first message. Time on hold is not included.
-    pub average_nanoseconds: Option<u64>,
-    /// Accepted messages without an outcome, including held messages.
-    pub concurrency: u64,
-    /// Largest number of waiting and held messages that one worker observed at the start of a cycle. There is
-    /// no maximum over all workers together, because workers share no counter.
-    pub concurrency_maximum_of_a_worker: u64,
-    /// Records in all ingress rings.
-    pub queue_messages: u64,
-    /// Bytes of all ingress rings in use.
-    pub queue_bytes: u64,
-    /// Workers that have work: records in a ring, or deliveries that wait for room.
-    pub workers_active: u64,
-    /// Workers without work.
-    pub workers_idle: u64,
-}
 
 pub(super) fn routing_stats(
     accounting: &Accounting,

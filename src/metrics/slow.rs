@@ -14,7 +14,7 @@
 
 use super::cell::Writer;
 use super::label::{ApplicationId, ProtocolId, TypeId};
-use super::shard::{SeriesIds, Timing};
+use super::timing::{SeriesIds, Timing};
 use crate::id::{ClientId, MAX_NAME_BYTES};
 use crate::sync::{Acquire, AtomicU64, Relaxed, Release, fence, mutant, own_load};
 

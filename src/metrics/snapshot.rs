@@ -3,6 +3,7 @@
 //! while workers go on. While the router is quiet every figure is exact.
 
 use super::cell::Cell;
+use super::figures::RoutingStats;
 use super::figures::{
     Accounting, Connections, GroupStats, LatencyStats, MessageStats, PlacementStats, RecordedStats,
     RoomStats, Stats, TypeStats, WorkerStats,
@@ -12,7 +13,7 @@ use super::label::LabelTable;
 use super::path::{PathDepth, PathShard};
 use super::ports::port_stats;
 use super::reasons::ByReason;
-use super::routing::{RoutingStats, routing_stats};
+use super::routing::routing_stats;
 use super::shard::{GroupSeries, PortShard, WorkerShard};
 use crate::error::{Failed, Refused, TakenOver, Unacknowledged, Undeliverable};
 use crate::sync::{Acquire, AtomicU64, mutant};

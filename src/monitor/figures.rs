@@ -1,7 +1,6 @@
 //! The figures that the monitor shows: plain values for reports, dashboards and exporters. `snapshot` fills them.
 
 use super::alert::AlertFigures;
-use super::report::ReportFigures;
 use super::system::{CostStats, SystemStats};
 use super::window::WindowStats;
 use crate::error::Failed;
@@ -438,4 +437,21 @@ pub struct RoutingFigures {
     pub payload_bytes: u64,
     /// Out-of-line payloads that wait in a queue.
     pub payloads_waiting: u64,
+}
+
+/// Counts of periodic reports.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[non_exhaustive]
+pub struct ReportFigures {
+    /// Number of periodic reports made.
+    pub made: u64,
+    /// Number of reports that a receiver missed, because its queue was full.
+    pub dropped: u64,
+    /// Number of reports that could not be written to their file.
+    pub failed: u64,
+    /// Number of files whose last report could not be written.
+    pub failing: u64,
+    /// Number of panics in callbacks.
+    pub panics: u64,
 }

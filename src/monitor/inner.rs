@@ -78,7 +78,7 @@ impl Inner {
         collector.epoch = source.hub().controls.now().epoch;
         // Discard what the router has counted before.
         collector.collect(source, 0);
-        let connections = super::snapshot::read_connections(source);
+        let connections = super::reading::read_connections(source);
         collector.sample_connections(0, connections.total, connections.disconnected);
         collector.forget_windows();
         collector.slow.take_unlogged(|raw| raw);
@@ -122,7 +122,7 @@ impl Inner {
     pub(super) fn collect(&mut self, source: &dyn Source) {
         let tick = Tick::begin();
         let now = self.now(source);
-        self.connections_now = super::snapshot::read_connections(source);
+        self.connections_now = super::reading::read_connections(source);
         let connections = &self.connections_now;
         self.collector.collect(source, now);
         self.collector.sample_connections(now, connections.total, connections.disconnected);
@@ -157,7 +157,7 @@ impl Inner {
         if let (Some(now), Some(then)) = (&stats, &self.last) {
             self.rates = now.since(then);
         }
-        let pools = super::snapshot::connection_pools(source);
+        let pools = super::reading::connection_pools(source);
         let queue = stats.as_ref().map_or(0, |stats| stats.routing.queue_messages);
         let used = stats.as_ref().and(self.last.as_ref()).map(|_| self.rates.utilisation);
         self.last = stats;
@@ -184,9 +184,10 @@ impl Inner {
         self.collector.reset(now, source.clock().raw());
         self.connections_then = self.connections_now.clone();
         self.applications_then.clear();
-        let applications = self.application_connections(&super::snapshot::ReadingTime::of(self, source));
+        let applications =
+            self.application_connections(&super::reading::ReadingTime::of(self.now(source), source));
         self.applications_then = applications.iter().map(|one| one.total).collect();
-        self.folded_then = super::snapshot::folded(source);
+        self.folded_then = super::reading::folded(source);
         self.since_milliseconds = source.clock().wall_milliseconds();
         self.resets += 1;
         let hub = source.hub();

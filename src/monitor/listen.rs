@@ -1,14 +1,14 @@
 //! What the host uses to follow the monitor: alerts, rules, reports and histories.
 
 use super::alert::{Alert, Rule};
-use super::figures::MonitorStats;
+use super::figures::{MonitorStats, ReportFigures};
 use super::history::Point;
 use super::outbox::{CallbackId, ListenerLosses, ListenerPoll};
 use super::paths::{self, as_step, element};
-use super::report::{Format, ReportFigures, Target, try_file, write, write_file};
+use super::reading::ReadingTime;
+use super::report::{Format, Target, try_file, write, write_file};
 use super::series::SeriesKey;
 use super::slots::Span;
-use super::snapshot::ReadingTime;
 use super::window::SlotStats;
 use super::{Core, Monitor, log};
 use crate::error::Error;
@@ -224,7 +224,7 @@ impl Monitor {
         let core = &self.core;
         let mut inner = lock(&core.inner);
         inner.collect(&*core.source);
-        let moment = ReadingTime::of(&inner, &*core.source);
+        let moment = ReadingTime::of(inner.now(&*core.source), &*core.source);
         let times = moment.times();
         let collector = &inner.collector;
         let slots = |slots| Some(History { name: name.to_owned(), slots, points: Vec::new() });

@@ -9,7 +9,6 @@ mod text;
 pub use json::schema;
 
 use super::figures::{MonitorStats, SeriesFigures};
-use serde::Serialize;
 use std::fs::File;
 use std::io::Write;
 use std::os::unix::fs::OpenOptionsExt;
@@ -47,23 +46,6 @@ pub enum Target {
     File(PathBuf),
     /// The log: one `tracing` event per report, at level info.
     Log,
-}
-
-/// Counts of periodic reports.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
-#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-#[non_exhaustive]
-pub struct ReportFigures {
-    /// Number of periodic reports made.
-    pub made: u64,
-    /// Number of reports that a receiver missed, because its queue was full.
-    pub dropped: u64,
-    /// Number of reports that could not be written to their file.
-    pub failed: u64,
-    /// Number of files whose last report could not be written.
-    pub failing: u64,
-    /// Number of panics in callbacks.
-    pub panics: u64,
 }
 
 /// Writes a report of these figures.

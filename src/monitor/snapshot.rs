@@ -2,14 +2,15 @@
 
 use super::alert::AlertFigures;
 use super::collector::WindowedTrack;
+use super::figures::ReportFigures;
 use super::figures::{
     ApplicationConnectionFigures, BucketFigures, ConnectionFigures, FoldedFigures, MessageFigures,
     MonitorStats, RoutingFigures, SeriesFigures, SlowFigures, Windowed, failure_names,
 };
 use super::inner::Inner;
-use super::report::ReportFigures;
+use super::reading::{ReadingTime, folded};
 use super::series::{CollectedSeries, SeriesCounts, SeriesKey};
-use super::slots::{Span, WindowTime};
+use super::slots::Span;
 use super::system::SystemStats;
 use super::top::{Look, Names, Survey};
 use super::window::{WindowStats, Windows};
@@ -17,82 +18,6 @@ use crate::clients::{ApplicationConnections, ConnectionReading};
 use crate::config::Key;
 use crate::metrics::{ApplicationId, ByReason, LatencyStats, ProtocolId, SPAN_NAMES, Stats, failing_clients};
 use crate::record::Source;
-
-/// The moment of one reading. All figures of a reading refer to the same moment.
-pub(super) struct ReadingTime<'a> {
-    source: &'a dyn Source,
-    raw: u64,
-    /// Nanoseconds since the monitor was created.
-    pub(super) now: u64,
-    pub(super) wall: u64,
-}
-
-impl<'a> ReadingTime<'a> {
-    pub(super) fn of(inner: &Inner, source: &'a dyn Source) -> Self {
-        let clock = source.clock();
-        Self { source, raw: clock.raw(), now: inner.now(source), wall: clock.wall_milliseconds() }
-    }
-
-    /// Nanoseconds since an earlier raw reading; 0 for a later one.
-    pub(super) fn age(&self, raw: u64) -> u64 {
-        self.source.clock().nanoseconds(raw.min(self.raw), self.raw)
-    }
-
-    /// The time of day of an earlier raw reading, in milliseconds since 1970.
-    pub(super) fn wall_of(&self, raw: u64) -> u64 {
-        self.wall.saturating_sub(self.age(raw) / 1_000_000)
-    }
-
-    /// The moment in the form that windows need.
-    pub(super) fn times(&self) -> WindowTime {
-        WindowTime { now: self.now, origin_milliseconds: self.wall.saturating_sub(self.now / 1_000_000) }
-    }
-}
-
-/// Connections with their limits: a router's clients, the clients that the host recorded, and both together against
-/// the host's own limit. The pool with the highest use refuses first.
-pub(super) fn connection_pools(source: &dyn Source) -> Vec<(u64, u64)> {
-    let reported = source.hub().clients.connections().active;
-    let routed = source.routed_clients().map(|routed| routed.connections().active);
-    let mut pools = vec![(reported, source.config().get(Key::MaxRecordedClients))];
-    pools.extend(routed.map(|routed| (routed, source.config().get(Key::MaxClients))));
-    let own = Some(source.config().get(Key::ConnectionLimit)).filter(|limit| *limit > 0);
-    pools.extend(own.map(|limit| (reported + routed.unwrap_or(0), limit)));
-    pools
-}
-
-/// Connections of a router and of the host together. The peak is the sum of both peaks. It is exact if only one of
-/// them has connections, and otherwise an upper bound.
-pub(super) fn read_connections(source: &dyn Source) -> ConnectionReading {
-    let mut all = source.hub().clients.connections();
-    if let Some(clients) = source.routed_clients() {
-        let routed = clients.connections();
-        all.total += routed.total;
-        all.active += routed.active;
-        all.peak += routed.peak;
-        all.disconnected += routed.disconnected;
-        all.reconnects += routed.reconnects;
-        all.lived.merge(&routed.lived);
-    }
-    all
-}
-
-/// Names folded since the start. The collector counts the windows.
-pub(super) fn folded(source: &dyn Source) -> FoldedFigures {
-    let hub = source.hub();
-    let mut routed = 0;
-    source.read(&mut |sources| routed = sources.labels.applications_folded());
-    let metrics = source.config().has_metrics();
-    let of_messages = |count: u64| metrics.then_some(count);
-    FoldedFigures {
-        types: of_messages(hub.types.folded()),
-        protocols: of_messages(hub.protocols.folded()),
-        applications: hub.applications.folded() + routed,
-        clients: of_messages(hub.clients_folded()),
-        windows: None,
-        impossible: of_messages(hub.impossible()),
-    }
-}
 
 impl Inner {
     /// All figures at the last collection.
@@ -102,7 +27,7 @@ impl Inner {
         reports: ReportFigures,
         alerts: AlertFigures,
     ) -> MonitorStats {
-        let moment = ReadingTime::of(self, source);
+        let moment = ReadingTime::of(self.now(source), source);
         let survey = self.survey(&moment);
         let router = source.router_stats();
         let metrics = source.config().has_metrics();

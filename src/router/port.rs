@@ -2,12 +2,12 @@
 //! a message's result.
 
 pub(super) mod connect;
+pub(super) mod handle;
 pub(super) mod ingress;
 #[cfg(not(corelane_loom))]
 pub(super) mod inline;
 pub(super) mod link;
 pub(super) mod poll;
-pub(super) mod port;
 pub(super) mod route;
 pub(super) mod shared;
 pub(super) mod submit;

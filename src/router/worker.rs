@@ -8,6 +8,7 @@ pub(super) mod deliver;
 pub(super) mod dispatch;
 pub(super) mod driven;
 pub(super) mod egress;
+pub(super) mod gate;
 pub(super) mod handled;
 pub(super) mod handler;
 pub(super) mod held;

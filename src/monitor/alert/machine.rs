@@ -25,7 +25,7 @@
 //! state. If an alert is resolved before its notification was allowed, neither its beginning nor its end is notified,
 //! and it counts as withheld.
 
-use super::Basis;
+use super::basis::Basis;
 
 /// The side of the trigger on which values are bad.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,8 +1,9 @@
 //! The message of an alert: one sentence with value, threshold, unit and label set. `watched` writes it.
 
+use super::basis::Basis;
 use super::machine::{Direction, Zone};
 use super::rule::Rule;
-use super::{Alert, AlertState, Basis};
+use super::{Alert, AlertState};
 
 /// The kind of reading of the last evaluation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,10 +1,11 @@
 //! One rule over one label set: its state machine, and the alert that describes it. `rules` keeps up to 16 per rule.
 
+use super::basis::Basis;
 use super::journal::Journal;
 use super::machine::{AlertMachine, Change, Input, MachineState, MachineStep, Zone};
 use super::rule::Rule;
 use super::sentence::{Said, farewell, sentence};
-use super::{Alert, AlertState, Basis, Transitions};
+use super::{Alert, AlertState, Transitions};
 
 /// The time of an evaluation.
 #[derive(Clone, Copy, Debug)]

@@ -9,8 +9,8 @@ use crate::error::{Error, Refused, Unacknowledged};
 use crate::metrics::{PollShard, SubmitShard};
 use crate::park::WakeWord;
 use crate::ring::Memory;
+use crate::router::port::handle::Port;
 use crate::router::port::poll::Event;
-use crate::router::port::port::Port;
 use crate::sync::AtomicBool;
 
 /// What such a host works on.

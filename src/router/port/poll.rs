@@ -22,7 +22,7 @@ pub enum Event<'a> {
     Message(DeliveredMessage<'a>),
     /// What the client sent to a name has expired, since nobody of that name connected. Told once per name;
     /// acknowledge it like a message of `name`'s length. With an empty name: the message has waited too long to be
-    /// handled, and was submitted with [`SubmitOptions::tell_expired`](super::SubmitOptions::tell_expired).
+    /// handled, and was submitted with [`SubmitOptions::tell_expired`](crate::router::SubmitOptions::tell_expired).
     Expired {
         /// Who sent it.
         client: ClientId,
@@ -47,14 +47,14 @@ pub enum Event<'a> {
         /// Why.
         reason: Failed,
     },
-    /// The client has left its name: [`Port::release_name`](super::Port::release_name) if others may have it. It stays connected.
+    /// The client has left its name: [`Port::release_name`](crate::router::Port::release_name) if others may have it. It stays connected.
     Left {
         /// Which.
         client: ClientId,
         /// Its token.
         token: u64,
     },
-    /// Close this client's connection, then call [`Port::disconnect`](super::Port::disconnect). Once at most, and not where
+    /// Close this client's connection, then call [`Port::disconnect`](crate::router::Port::disconnect). Once at most, and not where
     /// that was called before.
     Close {
         /// Which.
@@ -432,7 +432,7 @@ impl PollHalf {
         self.views.clear();
     }
 
-    /// See [`Port::acknowledge_batch`](super::Port::acknowledge_batch).
+    /// See [`Port::acknowledge_batch`](crate::router::Port::acknowledge_batch).
     pub(in crate::router) fn acknowledge_batch(
         &mut self,
         written: impl IntoIterator<Item = (ClientId, u32, u32)>,
@@ -460,7 +460,7 @@ impl PollHalf {
         shard.bytes_out.add(&mut self.writer, all_bytes);
     }
 
-    /// See [`Port::rebind`](super::Port::rebind).
+    /// See [`Port::rebind`](crate::router::Port::rebind).
     pub(in crate::router) fn rebind(&mut self, client: ClientId, token: u64) -> Result<(), Error> {
         let slot = self.shared.clients.open_on(client, self.index, Error::RebindElsewhere)?;
         if !mutant("rebind-old-token") {
@@ -469,7 +469,7 @@ impl PollHalf {
         Ok(())
     }
 
-    /// See [`Port::outstanding`](super::Port::outstanding).
+    /// See [`Port::outstanding`](crate::router::Port::outstanding).
     pub(in crate::router) fn outstanding(&self, client: ClientId) -> Result<Outstanding, Error> {
         let clients = &self.shared.clients;
         match clients.present(client, self.index) {

@@ -6,8 +6,10 @@
 use crate::clients::{ClientId, Outstanding, RoomId};
 use crate::error::{Error, Refused};
 use crate::router::port::connect::ConnectOptions;
+use crate::router::port::handle::Port;
+use crate::router::port::handle::{Lease, one_by_one};
+use crate::router::port::ingress::IngressSenders;
 use crate::router::port::poll::{Event, PollHalf};
-use crate::router::port::port::{Lease, one_by_one};
 use crate::router::port::submit::{Entered, SubmitHalf, SubmitOptions};
 use crate::router::shared::Shared;
 use crate::sync::{Arc, Delegated};
@@ -25,6 +27,24 @@ pub(in crate::router) fn split(submit: SubmitHalf, poll: PollHalf, lease: Lease)
 pub struct SharedPort {
     pub(in crate::router) submit: Arc<Delegated<SubmitHalf>>,
     pub(in crate::router) shared: Arc<Shared>,
+}
+
+impl Port {
+    /// Puts the submitting half behind a lock, so that any number of threads can submit; the poller keeps polling
+    /// without one. Messages of one client keep the order in which the lock was taken for them.
+    pub fn share(mut self) -> (SharedPort, Poller) {
+        // A shared port publishes what it submits by itself; what came before it would wait for its next call.
+        self.submit.publish();
+        // What is left behind has no rings and nothing to give up.
+        let (shared, index) = (Arc::clone(&self.lease.shared), self.lease.index);
+        let link = Arc::clone(&self.submit.out.link);
+        let wake = Arc::clone(self.poll.wake());
+        let out = IngressSenders { index, ways: Vec::new(), link: Arc::clone(&link) };
+        let submit = std::mem::replace(&mut self.submit, SubmitHalf::new(&shared, out, 0));
+        let poll = std::mem::replace(&mut self.poll, PollHalf::new(&shared, index, Vec::new(), link, wake));
+        let lease = std::mem::replace(&mut self.lease, Lease { shared, index, attached: 0 });
+        split(submit, poll, lease)
+    }
 }
 
 impl SharedPort {
@@ -47,7 +67,7 @@ impl SharedPort {
         })
     }
 
-    /// As [`Port::connect`](super::Port::connect).
+    /// As [`Port::connect`](crate::router::Port::connect).
     ///
     /// # Errors
     /// As there.
@@ -61,7 +81,7 @@ impl SharedPort {
         self.connect_with(name, ConnectOptions::new(protocol, application, token))
     }
 
-    /// As [`Port::connect_with`](super::Port::connect_with).
+    /// As [`Port::connect_with`](crate::router::Port::connect_with).
     ///
     /// # Errors
     /// As there.
@@ -72,7 +92,7 @@ impl SharedPort {
     /// Submits and publishes one message.
     ///
     /// # Errors
-    /// As [`Port::submit`](super::Port::submit).
+    /// As [`Port::submit`](crate::router::Port::submit).
     pub fn submit(&self, client: ClientId, message: &[u8], correlation: u64) -> Result<(), Error> {
         self.submit_with(client, message, SubmitOptions { correlation, ..SubmitOptions::default() })
     }
@@ -80,7 +100,7 @@ impl SharedPort {
     /// As [`submit`](Self::submit), with all that a message can be submitted with.
     ///
     /// # Errors
-    /// As [`Port::submit`](super::Port::submit).
+    /// As [`Port::submit`](crate::router::Port::submit).
     pub fn submit_with(&self, client: ClientId, message: &[u8], options: SubmitOptions) -> Result<(), Error> {
         self.enter(client, message, options, true)
     }
@@ -105,7 +125,7 @@ impl SharedPort {
         Ok(())
     }
 
-    /// As [`Port::submit_batch`](super::Port::submit_batch). The lock is taken for each message by itself: the batch and
+    /// As [`Port::submit_batch`](crate::router::Port::submit_batch). The lock is taken for each message by itself: the batch and
     /// `each` run outside it, and other threads' messages may come in between.
     /// Once the poller is dropped each is told that it is closed.
     pub fn submit_batch<'a>(
@@ -121,7 +141,7 @@ impl SharedPort {
         )
     }
 
-    /// Sends and publishes one message of the host's own, as [`Port::send`](super::Port::send).
+    /// Sends and publishes one message of the host's own, as [`Port::send`](crate::router::Port::send).
     ///
     /// # Errors
     /// As there.
@@ -152,7 +172,7 @@ impl SharedPort {
         one_by_one(batch, one, each)
     }
 
-    /// As [`Port::disconnect`](super::Port::disconnect).
+    /// As [`Port::disconnect`](crate::router::Port::disconnect).
     ///
     /// # Errors
     /// As there.
@@ -160,7 +180,7 @@ impl SharedPort {
         self.with(|submit| submit.disconnect(client))
     }
 
-    /// As [`Port::release_name`](super::Port::release_name).
+    /// As [`Port::release_name`](crate::router::Port::release_name).
     ///
     /// # Errors
     /// As there.
@@ -168,7 +188,7 @@ impl SharedPort {
         self.with(|submit| submit.release_name(client))
     }
 
-    /// As [`Port::join`](super::Port::join).
+    /// As [`Port::join`](crate::router::Port::join).
     ///
     /// # Errors
     /// As there.
@@ -176,7 +196,7 @@ impl SharedPort {
         self.with(|submit| submit.join(client, room))
     }
 
-    /// As [`Port::leave`](super::Port::leave).
+    /// As [`Port::leave`](crate::router::Port::leave).
     ///
     /// # Errors
     /// As there.
@@ -204,7 +224,7 @@ pub struct Poller {
 }
 
 impl Poller {
-    /// As [`Port::poll`](super::Port::poll). Never waits for a submitter.
+    /// As [`Port::poll`](crate::router::Port::poll). Never waits for a submitter.
     ///
     /// # Errors
     /// As there.
@@ -218,17 +238,17 @@ impl Poller {
         taken.result()
     }
 
-    /// As [`Port::acknowledge`](super::Port::acknowledge).
+    /// As [`Port::acknowledge`](crate::router::Port::acknowledge).
     pub fn acknowledge(&mut self, client: ClientId, messages: u32, bytes: u32) {
         self.poll.acknowledge_batch([(client, messages, bytes)]);
     }
 
-    /// As [`Port::acknowledge_batch`](super::Port::acknowledge_batch).
+    /// As [`Port::acknowledge_batch`](crate::router::Port::acknowledge_batch).
     pub fn acknowledge_batch(&mut self, written: impl IntoIterator<Item = (ClientId, u32, u32)>) {
         self.poll.acknowledge_batch(written);
     }
 
-    /// As [`Port::rebind`](super::Port::rebind).
+    /// As [`Port::rebind`](crate::router::Port::rebind).
     ///
     /// # Errors
     /// As there.
@@ -236,7 +256,7 @@ impl Poller {
         self.poll.rebind(client, token)
     }
 
-    /// As [`Port::outstanding`](super::Port::outstanding).
+    /// As [`Port::outstanding`](crate::router::Port::outstanding).
     ///
     /// # Errors
     /// As there.
@@ -244,22 +264,22 @@ impl Poller {
         self.poll.outstanding(client)
     }
 
-    /// As [`Port::descriptor`](super::Port::descriptor).
+    /// As [`Port::descriptor`](crate::router::Port::descriptor).
     pub fn descriptor(&self) -> i32 {
         self.poll.descriptor()
     }
 
-    /// As [`Port::arm`](super::Port::arm).
+    /// As [`Port::arm`](crate::router::Port::arm).
     pub fn arm(&mut self) -> bool {
         self.poll.arm()
     }
 
-    /// As [`Port::wait`](super::Port::wait).
+    /// As [`Port::wait`](crate::router::Port::wait).
     pub fn wait(&mut self, timeout: Duration) {
         self.poll.wait(timeout);
     }
 
-    /// As [`Port::is_over`](super::Port::is_over).
+    /// As [`Port::is_over`](crate::router::Port::is_over).
     pub fn is_over(&self) -> bool {
         self.poll.is_over()
     }

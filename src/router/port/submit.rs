@@ -27,7 +27,7 @@ pub struct SubmitOptions {
     pub correlation: u64,
     /// When the host read the message from its socket, in the clock's raw ticks; now, if not given.
     pub stamp: Option<u64>,
-    /// Whether the client's port gets an [`Event::Expired`](super::Event::Expired) without a name if the message has
+    /// Whether the client's port gets an [`Event::Expired`](crate::router::Event::Expired) without a name if the message has
     /// waited longer than `max_queue_wait_ms`. It takes credit like a message of no bytes, and is not sent without.
     pub tell_expired: bool,
 }
@@ -73,7 +73,7 @@ impl SubmitHalf {
         }
     }
 
-    /// See [`Port::connect`](super::Port::connect).
+    /// See [`Port::connect`](crate::router::Port::connect).
     pub(in crate::router) fn connect(
         &mut self,
         name: &str,
@@ -123,7 +123,7 @@ impl SubmitHalf {
         Ok(client)
     }
 
-    /// See [`Port::submit_with`](super::Port::submit_with).
+    /// See [`Port::submit_with`](crate::router::Port::submit_with).
     pub(in crate::router) fn submit_with(
         &mut self,
         client: ClientId,
@@ -133,7 +133,7 @@ impl SubmitHalf {
         self.counted(|submit| submit.try_submit(client, Bytes::Copied(message), options))
     }
 
-    /// See [`Port::submit_owned`](super::Port::submit_owned): takes the message if it goes into a ring.
+    /// See [`Port::submit_owned`](crate::router::Port::submit_owned): takes the message if it goes into a ring.
     pub(in crate::router) fn submit_owned(
         &mut self,
         client: ClientId,
@@ -144,7 +144,7 @@ impl SubmitHalf {
         self.counted(|submit| submit.try_submit(client, Bytes::Given(message, length), options))
     }
 
-    /// See [`Port::send`](super::Port::send).
+    /// See [`Port::send`](crate::router::Port::send).
     pub(in crate::router) fn send(
         &mut self,
         to: ClientId,
@@ -331,7 +331,7 @@ impl SubmitHalf {
         }
     }
 
-    /// See [`Port::publish`](super::Port::publish).
+    /// See [`Port::publish`](crate::router::Port::publish).
     pub(in crate::router) fn publish(&mut self) {
         self.return_spare();
         let mut any = false;
@@ -353,7 +353,7 @@ impl SubmitHalf {
         });
     }
 
-    /// See [`Port::disconnect`](super::Port::disconnect).
+    /// See [`Port::disconnect`](crate::router::Port::disconnect).
     pub(in crate::router) fn disconnect(&mut self, client: ClientId) -> Result<(), Error> {
         let shared = Arc::clone(&self.shared);
         let slot = shared.clients.open_on(client, self.index, Error::WrongPort)?;
@@ -472,20 +472,20 @@ impl SubmitHalf {
         }
     }
 
-    /// See [`Port::release_name`](super::Port::release_name).
+    /// See [`Port::release_name`](crate::router::Port::release_name).
     pub(in crate::router) fn release_name(&mut self, client: ClientId) -> Result<(), Error> {
         let slot = self.shared.clients.open_on(client, self.index, Error::WrongPort)?;
         self.shared.clients.remove_name(client, slot);
         Ok(())
     }
 
-    /// See [`Port::join`](super::Port::join).
+    /// See [`Port::join`](crate::router::Port::join).
     pub(in crate::router) fn join(&mut self, client: ClientId, room: &str) -> Result<RoomId, Error> {
         self.check_open(client)?;
         self.shared.rooms.join(client, self.index as u16, room)
     }
 
-    /// See [`Port::leave`](super::Port::leave).
+    /// See [`Port::leave`](crate::router::Port::leave).
     pub(in crate::router) fn leave(&mut self, client: ClientId, room: RoomId) -> Result<(), Error> {
         self.check_open(client)?;
         self.shared.rooms.leave(client, room)

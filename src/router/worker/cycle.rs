@@ -16,8 +16,8 @@ use crate::router::payload::Way;
 use crate::router::placement::Frontier;
 use crate::router::settle::{settle_ingress, untaken_deliveries};
 use crate::router::shared::{Shared, WorkerShared};
-use crate::router::worker::driven::Gate;
 use crate::router::worker::egress::EgressSender;
+use crate::router::worker::gate::Gate;
 use crate::router::worker::handler::{NOT_TAKEN_UP, WorkerCode};
 use crate::router::worker::state::{WorkerContext, WorkerState};
 use crate::sync::{Arc, mutant};
@@ -25,7 +25,7 @@ use crossbeam_utils::Backoff;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 
-/// One worker of a router made by [`Builder::build`](super::Builder::build).
+/// One worker of a router made by [`Builder::build`](crate::router::Builder::build).
 #[derive(Debug)]
 pub struct Worker {
     pub(in crate::router) shared: Arc<Shared>,

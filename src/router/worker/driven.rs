@@ -6,8 +6,7 @@ use crate::clients::{ClientId, NameBuffer};
 use crate::envelope;
 use crate::error::{Error, Failed};
 use crate::metrics::{Outcome, Timing};
-use crate::ring::record::{INGRESS_BYTES, IngressHeader, ingress_flag, ingress_kind};
-use crate::ring::{Consumer, Corrupt};
+use crate::ring::record::INGRESS_BYTES;
 use crate::router::call_result::call_of;
 use crate::router::on_worker::InWorker;
 use crate::router::payload::Payload;
@@ -19,8 +18,8 @@ use crate::router::worker::handler::HandlerCall;
 use crate::router::worker::message_end::MessageEnd;
 use crate::router::worker::request::Request;
 use crate::router::worker::state::WorkerContext;
-use crate::router::worker::tasks::{Spot, TaskEntry, TaskId};
-use crate::sync::{Arc, mutant};
+use crate::router::worker::tasks::{TaskEntry, TaskId};
+use crate::sync::Arc;
 use std::time::Duration;
 
 /// A message that is handed out, as its host sees it. Borrowed from its worker; [`Worker::task`] gives it again until it
@@ -83,46 +82,7 @@ impl<'a> Task<'a> {
     }
 }
 
-/// Whether a ring's next record may be taken now.
-pub(in crate::router) enum Gate {
-    Open,
-    /// Not in this call.
-    Shut,
-    /// Not before something comes back from the host.
-    Blocked,
-}
-
 impl WorkerContext<'_> {
-    /// Looks at a ring's next record, and notes where it lies.
-    pub(in crate::router) fn gate(&mut self, port: usize, ring: &mut Consumer) -> Result<Gate, Corrupt> {
-        let shared = self.shared;
-        let before = ring.mark();
-        let Some(record) = ring.peek()? else { return Ok(Gate::Open) };
-        let length = record.bytes.len();
-        let behind = self.state.tasks.of_port(port) > 0;
-        let beside = IngressHeader::read(record.bytes).is_some_and(|(header, _)| {
-            record.kind == ingress_kind::MESSAGE && header.flags & ingress_flag::OWNED != 0
-        });
-        if beside && (behind || !self.state.tasks.can_take()) {
-            // What lies beside the ring cannot be looked at without taking it: it waits as if it were a task and as if
-            // it were none.
-            return Ok(if behind || self.state.tasks.is_full() { Gate::Blocked } else { Gate::Shut });
-        }
-        if behind || !self.state.tasks.can_take() {
-            let is_task = record.kind == ingress_kind::MESSAGE
-                && IngressHeader::read(record.bytes)
-                    .is_some_and(|(header, payload)| is_task(shared, port, &header, payload));
-            match is_task {
-                true if self.state.tasks.is_full() => return Ok(Gate::Blocked),
-                true if !self.state.tasks.can_take() => return Ok(Gate::Shut),
-                false if behind && !mutant("task-overtaken") => return Ok(Gate::Blocked),
-                _ => {}
-            }
-        }
-        self.state.tasks.spot = Spot { before, start: ring.position(), length };
-        Ok(Gate::Open)
-    }
-
     /// A message goes out; its worker is at the oldest one that is out.
     pub(in crate::router) fn hand_out(&mut self, entry: TaskEntry) {
         let shared = self.shared;
@@ -173,19 +133,6 @@ impl WorkerContext<'_> {
             self.end_task(id, shared.clock.nanoseconds(since, now), outcome);
         }
     }
-}
-
-/// Whether a message is of a type that is handed out.
-fn is_task(shared: &Shared, port: usize, header: &IngressHeader, payload: &[u8]) -> bool {
-    let slot = shared.clients.on(ClientId(header.client), port);
-    let rules = slot.and_then(|slot| shared.protocols.get(usize::from(slot.labels().0)));
-    let Some(rules) = rules.map(|rules| &rules.rules).filter(|rules| rules.has_tasks()) else { return false };
-    let Ok(envelope) = envelope::read(rules.protocol(), payload) else { return false };
-    let message_type = envelope.message_type();
-    let is_meant = |name: &str| message_type.is_some_and(|message_type| message_type.eq_str(name));
-    let listed = rules.types().iter().find(|(name, _)| is_meant(name));
-    let action = listed.map_or(rules.unknown(), |(_, action)| Some(*action));
-    matches!(action, Some(Action::Host { .. }))
 }
 
 impl Worker {
@@ -267,7 +214,7 @@ impl Worker {
     }
 
     /// As [`done`](Self::done), with what the message leads to: `answer` sends and relays like a closure of
-    /// [`Builder::handler`](super::Builder::handler), on credit, and its result is the message's outcome; a panic counts as
+    /// [`Builder::handler`](crate::router::Builder::handler), on credit, and its result is the message's outcome; a panic counts as
     /// [`Failed::Panicked`]. What one client's messages lead to goes out in the order in which they are done.
     ///
     /// # Errors

@@ -23,7 +23,7 @@ pub enum Relayed {
 /// One message, as its handler sees it. What it emits goes out on credit, counted, in order, behind what is held for
 /// the same name; what was emitted stays so whatever the handler returns. Nothing here allocates or waits.
 ///
-/// Once a stop has given the handler up ([`Router::stop_within`](super::Router::stop_within)), everything it asks for
+/// Once a stop has given the handler up ([`Router::stop_within`](crate::router::Router::stop_within)), everything it asks for
 /// fails as [`Failed::Stuck`] and does nothing.
 pub struct Request<'a> {
     shared: &'a Shared,
@@ -102,7 +102,7 @@ impl<'a> Request<'a> {
         self.call.header.correlation
     }
 
-    /// Sends bytes to a client. Its [`DeliveredMessage::sender`](super::DeliveredMessage::sender) is this message's.
+    /// Sends bytes to a client. Its [`DeliveredMessage::sender`](crate::router::DeliveredMessage::sender) is this message's.
     ///
     /// # Errors
     /// Why not: gone, out of credit, its port full or gone. Nothing was sent.

@@ -12,7 +12,6 @@ use crate::router::port::connect::ConnectOptions;
 use crate::router::port::ingress::{IngressSender, IngressSenders};
 use crate::router::port::link::PortLink;
 use crate::router::port::poll::{EgressReceiver, Event, PollHalf};
-use crate::router::port::shared::{Poller, SharedPort};
 use crate::router::port::submit::{Entered, SubmitHalf, SubmitOptions};
 use crate::router::settle::untaken_deliveries;
 use crate::router::shared::{RouterState, Shared};
@@ -28,7 +27,7 @@ pub struct Port {
     #[cfg(not(corelane_loom))]
     pub(in crate::router) inline: bool,
     /// Leaves the workers when the port, or the poller that it was shared with, goes.
-    lease: Lease,
+    pub(in crate::router) lease: Lease,
 }
 
 impl Port {
@@ -111,22 +110,6 @@ impl Port {
             inline: false,
             lease: Lease { shared: Arc::clone(shared), index, attached },
         }))
-    }
-
-    /// Puts the submitting half behind a lock, so that any number of threads can submit; the poller keeps polling
-    /// without one. Messages of one client keep the order in which the lock was taken for them.
-    pub fn share(mut self) -> (SharedPort, Poller) {
-        // A shared port publishes what it submits by itself; what came before it would wait for its next call.
-        self.submit.publish();
-        // What is left behind has no rings and nothing to give up.
-        let (shared, index) = (Arc::clone(&self.lease.shared), self.lease.index);
-        let link = Arc::clone(&self.submit.out.link);
-        let wake = Arc::clone(self.poll.wake());
-        let out = IngressSenders { index, ways: Vec::new(), link: Arc::clone(&link) };
-        let submit = std::mem::replace(&mut self.submit, SubmitHalf::new(&shared, out, 0));
-        let poll = std::mem::replace(&mut self.poll, PollHalf::new(&shared, index, Vec::new(), link, wake));
-        let lease = std::mem::replace(&mut self.lease, Lease { shared, index, attached: 0 });
-        crate::router::port::shared::split(submit, poll, lease)
     }
 
     /// Connects a client under a name, on this port. Messages held for the name are delivered to it.
@@ -236,7 +219,7 @@ impl Port {
     }
 
     /// Sends a host's own message to a client, this port's or another's; visible after [`publish`](Self::publish). It is
-    /// delivered as it is, on the client's credit, with no sender ([`DeliveredMessage::sender`](super::DeliveredMessage::sender) is
+    /// delivered as it is, on the client's credit, with no sender ([`DeliveredMessage::sender`](crate::router::DeliveredMessage::sender) is
     /// `ClientId(0)`), and counted as type `send` of the client's protocol. Sends to one client through one port arrive in
     /// their order. `max_queue_wait_ms` holds for them as well.
     ///
@@ -425,10 +408,10 @@ impl Drop for Port {
 /// A port's place at the workers.
 #[derive(Debug)]
 pub(in crate::router) struct Lease {
-    shared: Arc<Shared>,
-    index: usize,
+    pub(in crate::router) shared: Arc<Shared>,
+    pub(in crate::router) index: usize,
     /// A bit for each worker whose pair with this port is attached.
-    attached: u64,
+    pub(in crate::router) attached: u64,
 }
 
 impl Lease {
