@@ -1,5 +1,13 @@
-//! The router: built from a configuration, it hands out ports and runs pinned workers. `port` is the hosts'
-//! side, `worker` the other; `relay` is what happens to a message in between; `egress` the way out.
+//! The router. [`Builder`] checks the configuration, reserves the memory and creates the workers; [`Router`]
+//! opens ports and stops the workers.
+//!
+//! A message enters in `port/submit`, waits in an ingress ring, is handled in `worker/dispatch`, leaves through
+//! `worker/egress` and an egress ring, and is handed out in `port/poll`. `port/` is the host's side and
+//! `worker/` the other side. The files directly in this folder are used by both sides: `shared` (the common
+//! state), `pair` (one worker and one port), `settle` (what an ended worker or pair leaves), `placement` (the
+//! worker of a client), `payload` (out-of-line payloads), `permits`, `rules`, `base`.
+//!
+//! Used by the crate's users, by `ffi` and, through `source`, by the monitor.
 
 mod activity;
 mod base;
@@ -20,7 +28,7 @@ mod stack;
 mod watch;
 mod worker;
 
-/// What the models of `models::clients` call.
+/// The types that the models of `models::clients` use.
 #[cfg(all(test, corelane_loom))]
 pub(crate) mod model {
     pub(crate) use super::activity::Activity;
@@ -69,8 +77,8 @@ pub struct Builder {
 }
 
 impl Builder {
-    /// Starts from a configuration, with the protocols `generic` and `peerjs`. The others that ship, and a host's own,
-    /// are added by [`protocol`](Self::protocol).
+    /// Starts from a configuration, with the protocols `generic` and `peerjs`. Add the other shipped protocols,
+    /// or the host's own, with [`protocol`](Self::protocol).
     pub fn new(config: Config) -> Self {
         Self {
             config,
@@ -82,8 +90,8 @@ impl Builder {
         }
     }
 
-    /// Adds a protocol, one that ships or one of the host's own; one that has the name of another takes its place. Each
-    /// type that it lists costs two histograms of 8 KiB per worker.
+    /// Adds a protocol, shipped or the host's own. It replaces a protocol of the same name. Each type that the
+    /// protocol lists costs two histograms of 8 KiB per worker.
     pub fn protocol(mut self, rules: ProtocolRules) -> Self {
         match self.protocols.iter_mut().find(|one| one.name() == rules.name()) {
             Some(one) => *one = rules,
@@ -92,20 +100,22 @@ impl Builder {
         self
     }
 
-    /// The host's own route: what takes a message over, on the caller's thread, where the router cannot handle it
-    /// (`route_fallback`, `enable_concurrent_routing`). Returns whether that worked. It must not route or submit on the
-    /// same port.
+    /// Sets the base route: the host's own handler, which takes a message over when the router cannot handle it
+    /// (`route_fallback`, `enable_concurrent_routing`). It runs on the caller's thread and returns whether it
+    /// succeeded. It must not route or submit on the same port.
     pub fn base_route(mut self, route: impl Fn(&BaseRequest<'_>) -> bool + Send + Sync + 'static) -> Self {
         self.base = BaseRoute::new(route);
         self
     }
 
-    /// Runs a closure on every message of a type that the protocol lists, whatever its action; [`Request::relay`] does
-    /// what the action says. It runs on the workers' threads, on several at once, and keeps its worker's other clients
-    /// waiting until it returns: it must not block. What it returns is the message's outcome; a panic counts as
-    /// [`Failed::Panicked`] and ends with the message. (A panic while the process is already reporting one, in a panic
-    /// hook or in the message's `Display`, ends the process: that is the language's rule.) It must not stop or drop
-    /// its router.
+    /// Runs a closure on every message of a listed type, whatever the type's action. The closure can call
+    /// [`Request::relay`] to run that action.
+    ///
+    /// The closure runs on the workers' threads, on several at the same time. It must not block, because the
+    /// other clients of its worker wait until it returns, and it must not stop or drop its router. Its result
+    /// is the outcome of the message. A panic counts as [`Failed::Panicked`] and ends with the message. (A
+    /// panic while the process is already reporting one, in a panic hook or in the message's `Display`, ends
+    /// the process: that is Rust's rule.)
     ///
     /// ```
     /// use corelane::{config::Config, error::Failed, router::Builder};
@@ -130,22 +140,22 @@ impl Builder {
         self
     }
 
-    /// Takes time from another clock, for tests.
+    /// Replaces the clock, for tests.
     pub fn clock(mut self, clock: Clock) -> Self {
         self.clock = clock;
         self
     }
 
-    /// Hashes names under known keys, so that a test's run can be repeated. Peers that knew the keys could
-    /// choose names that collide.
+    /// Sets the keys of the name hash, so that a test run is repeatable. Clients that know the keys can choose
+    /// names that collide, so leave the random default in production.
     pub fn name_keys(mut self, keys: [u64; 2]) -> Self {
         self.name_keys = keys;
         self
     }
 
-    /// What the router may come to need, before it is built.
+    /// The memory that the router can need, by part. Nothing is reserved yet.
     pub fn budget(&self) -> Budget {
-        // Each protocol's own, one for what hosts send, and `other`.
+        // The listed types of each protocol, `send` per protocol, and one `other`.
         let types = self.protocols.iter().map(|rules| rules.types().len() + 1).sum::<usize>() + 1;
         let (messages, bytes) = (self.config.get(Key::HoldMessages), self.config.get(Key::HoldBytes));
         let scratch = self.config.max_relayed() as u64;
@@ -186,13 +196,14 @@ impl Builder {
         )
     }
 
-    /// Builds the router and its workers, without threads: for hosts and tests that drive the workers
-    /// themselves by [`Worker::cycle`].
+    /// Builds the router and its workers without starting threads, for hosts and tests that drive the workers
+    /// themselves with [`Worker::cycle`].
     ///
     /// # Errors
-    /// [`Error::Config`] for values that do not fit together or whose budget is above `memory_limit_bytes`, before
-    /// anything is taken; [`Error::Handler`] or [`Error::UnknownProtocol`] for a handler of something that is not
-    /// listed; with `touch_memory` [`Error::System`] where the system has no memory left.
+    /// [`Error::Config`] if values do not fit together or their budget is above `memory_limit_bytes`; this is
+    /// checked before any memory is reserved. [`Error::Protocol`] for rules that can never work.
+    /// [`Error::Handler`] or [`Error::UnknownProtocol`] for a handler of a type or protocol that is not listed.
+    /// [`Error::System`] with `touch_memory` if the system has no memory left.
     pub fn build(self) -> Result<(Router, Vec<Worker>), Error> {
         self.config.validate()?;
         self.budget().check(&self.config)?;
@@ -210,21 +221,22 @@ impl Builder {
         let worker = |index| Worker::new(Arc::clone(&shared), Arc::clone(&code), index);
         let mut workers: Vec<_> = (0..shared.workers.len()).map(worker).collect();
         if touch && let Err(error) = workers.iter_mut().try_for_each(Worker::touch) {
-            shared.request_stop(); // None of them is missed.
+            shared.request_stop(); // These workers count as stopped, not as lost.
             return Err(error.into());
         }
         Ok((Router { shared, code, threads: Vec::new(), watch: None }, workers))
     }
 
-    /// Builds the router and starts a thread per worker.
+    /// Builds the router and starts one thread per worker.
     ///
     /// # Errors
-    /// As [`build`](Self::build); [`Error::System`] where a thread cannot be started; [`Error::Handler`] for a type that is
-    /// handed out to the host ([`Action::Host`]), which needs workers that the host drives.
+    /// As [`build`](Self::build). [`Error::System`] if a thread cannot be started. [`Error::Handler`] for a
+    /// type whose action is [`Action::Host`], because tasks need host-driven workers.
     pub fn start(self) -> Result<Router, Error> {
         let has_handlers = !self.handlers.is_empty();
         if let Some(rules) = self.protocols.iter().find(|rules| rules.has_tasks()) {
-            let problem = "it is handed out, and the threads of Builder::start take nothing: use Builder::build and Worker::take";
+            let problem =
+                "its action is Host, which needs host-driven workers: use Builder::build and Worker::take";
             let protocol = rules.name().to_owned();
             return Err(Error::Handler { protocol, message_type: rules.task_type().to_owned(), problem });
         }
@@ -243,7 +255,7 @@ impl Builder {
             match thread {
                 Ok(thread) => router.threads.push(thread),
                 Err(error) => {
-                    router.request_stop(); // Those that run stop; nobody misses the others.
+                    router.request_stop(); // The started workers stop; the others do not count as lost.
                     return Err(error.into());
                 }
             }
@@ -255,61 +267,65 @@ impl Builder {
     }
 }
 
-/// A running router. Dropping it stops it; ports stay valid and say that it is closed.
+/// A running router. Dropping it stops it. Its ports stay valid and report that the router is closed.
 #[derive(Debug)]
 pub struct Router {
     shared: Arc<Shared>,
     code: Arc<WorkerCode>,
     threads: Vec<std::thread::JoinHandle<()>>,
-    /// Looks at the workers while there are handlers that could keep them.
+    /// Detects stalled workers, if there are handlers that can stall one.
     watch: Option<Watch>,
 }
 
 impl Router {
-    /// Opens a port. Each host thread has its own; what it submits and polls never waits for another's.
+    /// Opens a port. Give each host thread its own: submitting and polling on one port never wait for another
+    /// port.
     ///
     /// # Errors
-    /// [`Error::TooManyPorts`], [`Error::State`] once stopped, [`Error::System`] where no memory or descriptor
-    /// is left.
+    /// [`Error::TooManyPorts`] if `max_ports` ports are open, [`Error::State`] after a stop, [`Error::System`]
+    /// if the system has no memory or descriptor left.
     pub fn port(&self) -> Result<Port, Error> {
         Port::open(&self.shared)
     }
 
-    /// A handle for reading figures, for any thread, that outlives the router.
+    /// A handle that reads the figures. It can be used on any thread and outlives the router.
     pub fn reader(&self) -> StatsReader {
         StatsReader { shared: Arc::clone(&self.shared) }
     }
 
-    /// All figures now. Workers go on meanwhile; the accounting never shows a negative difference.
+    /// All figures at this moment. Workers continue meanwhile, and no difference in the accounting is ever
+    /// negative.
     pub fn stats(&self) -> Stats {
         self.shared.stats()
     }
 
-    /// Records a message that the host routed itself: from any thread, in figures of its own ([`Stats::recorded`]) that no
-    /// figure of routed messages contains; the monitor's contain both. Types and applications get series on first use,
-    /// as long as `max_recorded_types` and `max_applications` last; then they count as `other`.
+    /// Records a message that the host has routed itself. Any thread may call it. These messages have their own
+    /// figures ([`Stats::recorded`]), separate from the figures of routed messages; the monitor's figures
+    /// contain both. A type or application gets its series on first use, up to `max_recorded_types` and
+    /// `max_applications`; after that it counts as `other`.
     #[cfg(not(corelane_loom))]
     pub fn record(&self, message: &crate::record::RecordedMessage<'_>) {
         self.shared.hub.record(message);
     }
 
-    /// Where a monitor reads this router's figures; see [`Monitor::of`](crate::monitor::Monitor::of). It outlives the router.
+    /// The source from which a monitor reads this router's figures; see
+    /// [`Monitor::of`](crate::monitor::Monitor::of). It outlives the router.
     #[cfg(not(corelane_loom))]
     pub fn source(&self) -> crate::record::MonitorSource {
         crate::record::MonitorSource(self.shared.clone())
     }
 
-    /// Where every message and delivery is: the cheap part of [`stats`](Self::stats).
+    /// The accounting of all messages and deliveries: the cheap part of [`stats`](Self::stats).
     pub fn accounting(&self) -> Accounting {
         self.shared.accounting()
     }
 
-    /// Changes how many workers messages are placed on, the first ones; the others go on with what they have, and with
-    /// clients that cannot move yet. With `hash` and `least_loaded` each client moves when nothing of it is under way,
-    /// so order is kept.
+    /// Sets how many workers get messages: the first `workers` ones. The other workers finish what they have
+    /// and keep the clients that cannot move yet. With `hash` and `least_loaded` a client moves only when it is
+    /// quiet, so order is kept.
     ///
     /// # Errors
-    /// [`Error::Config`] for 0, or for more than there are.
+    /// [`Error::Config`] for 0, or for more workers than the router has.
     pub fn set_active_workers(&self, workers: usize) -> Result<(), Error> {
         let all = self.shared.workers.len();
         if workers == 0 || workers > all {
@@ -321,8 +337,8 @@ impl Router {
         Ok(())
     }
 
-    /// Marks a worker as stalled: nobody new is placed there, and who can move does. For tests of hosts; a watchdog
-    /// does the same.
+    /// Marks a worker as stalled: no new client is placed on it, and its clients move away as soon as they can.
+    /// The watchdog does the same; this call is for the tests of hosts.
     #[doc(hidden)]
     pub fn set_stalled(&self, worker: usize, stalled: bool) {
         if worker < self.shared.workers.len() {
@@ -330,18 +346,19 @@ impl Router {
         }
     }
 
-    /// The protocols' names, in the order of their numbers.
+    /// The number of the protocol with this name, if the router has it.
     pub fn protocol(&self, name: &str) -> Option<u16> {
         self.shared.protocol(name)
     }
 
-    /// Takes nothing new (submissions are refused as draining) and waits until everything accepted has ended,
-    /// held messages included, and every delivery has been polled.
+    /// Refuses new messages (as draining) and waits until every accepted message has ended, held messages
+    /// included, and every delivery has been polled.
     ///
     /// # Errors
-    /// [`Error::Timeout`] when time is over; the router still drains.
+    /// [`Error::Timeout`] if that takes longer than `timeout`; the router keeps draining.
     pub fn drain(&self, timeout: Duration) -> Result<(), Error> {
-        // Relaxed: a port that reads it late takes one more message, which is then waited for.
+        // Relaxed: a port that reads the flag late accepts one more message, and the loop below waits for that
+        // message.
         self.shared.draining.store(true, Ordering::Relaxed);
         let start = Instant::now();
         loop {
@@ -356,26 +373,28 @@ impl Router {
         }
     }
 
-    /// What finds workers whose handlers are over their time. A started router with handlers runs one itself.
+    /// A watchdog that detects workers whose handler exceeds its time limit. A router with handlers runs its
+    /// own watchdog once it is started.
     pub fn watchdog(&self) -> Watchdog {
         Watchdog::new(&self.shared)
     }
 
-    /// Asks the workers to stop: each takes what had been published to it, and leaves. For routers whose
-    /// workers are driven by hand; [`stop`](Self::stop) also waits.
+    /// Asks the workers to stop and returns at once. Each worker handles what has been published to it, then
+    /// leaves its pairs. This is for routers whose workers the host drives; [`stop`](Self::stop) also waits.
     pub fn request_stop(&self) {
         self.shared.request_stop();
     }
 
-    /// As [`stop`](Self::stop), waiting only so long. A worker that is then inside a handler is given up: the handler's
-    /// message and what waits behind it fail as [`Failed::Stuck`], what the worker held fails as stopped, and its thread
-    /// is left behind, with the memory that it may still read. Should the handler return, its thread ends without
-    /// touching anything. The other workers stop in any case. Workers that are driven by hand stop in their next
-    /// cycles, which this does not wait for, except for one that is inside a handler.
+    /// As [`stop`](Self::stop), but waits at most `timeout`. A worker that is inside a handler at that time is
+    /// given up: the handler's message and the records behind it fail as [`Failed::Stuck`], the messages that
+    /// the worker held fail as stopped, and its thread stays behind with the memory that the thread may still
+    /// read. If the handler returns later, the thread ends without touching anything. All other workers stop
+    /// normally. Host-driven workers stop in their next cycles; this call does not wait for them, except for
+    /// one that is inside a handler.
     ///
     /// # Errors
-    /// [`Error::Timeout`] when time is over and a worker still runs; [`Error::Stuck`] when all have stopped but those
-    /// that were given up.
+    /// [`Error::Timeout`] if a worker still runs after `timeout`. [`Error::Stuck`] if all workers have stopped
+    /// except those that were given up.
     pub fn stop_within(&self, timeout: Duration) -> Result<(), Error> {
         self.request_stop();
         let start = Instant::now();
@@ -401,21 +420,23 @@ impl Router {
         let mut workers = self.code.handovers().enumerate();
         workers.all(|(index, handover)| match self.threads.get(index) {
             Some(thread) => thread.is_finished() || handover.is_claimed(),
-            None => !handover.is_away(), // Driven by hand: it leaves in its next cycle.
+            None => !handover.is_away(), // Host-driven: it leaves in its next cycle.
         })
     }
 
-    /// Stops: nothing published before is lost, what is published later is refused as closed, what was held
-    /// fails as stopped. Deliveries can still be polled afterwards. Waits for every worker, for one that is inside a
-    /// handler up to `stop_timeout_ms`; then it gives that one up, as [`stop_within`](Self::stop_within).
+    /// Stops the router. Everything published before is handled, later submissions are refused as closed, and
+    /// held messages fail as stopped. Deliveries can still be polled afterwards. The call waits for every
+    /// worker. It waits up to `stop_timeout_ms` for a worker that is inside a handler, then gives that worker
+    /// up, as [`stop_within`](Self::stop_within) does.
     pub fn stop(&mut self) {
         let mut timeout = self.shared.config.milliseconds(Key::StopTimeout);
         while self.stop_within(timeout) == Err(Error::Timeout) {
-            // Between two messages, or at work without any handler: it comes to one or to its end.
+            // The worker is not inside a handler, so it cannot be given up at this moment: it will enter one or
+            // stop. Try again soon.
             timeout = Duration::from_millis(1);
         }
         for thread in self.threads.drain(..).filter(std::thread::JoinHandle::is_finished) {
-            // A worker's panic has been reported by its thread; stopping goes on with the others.
+            // The thread itself has reported its worker's panic. Continue with the other threads.
             let _ = thread.join();
         }
         self.watch = None;
@@ -435,12 +456,12 @@ pub struct StatsReader {
 }
 
 impl StatsReader {
-    /// Where every message and delivery is, as [`Router::accounting`].
+    /// The accounting, as [`Router::accounting`].
     pub fn accounting(&self) -> Accounting {
         self.shared.accounting()
     }
 
-    /// All figures now, as [`Router::stats`].
+    /// All figures at this moment, as [`Router::stats`].
     pub fn stats(&self) -> Stats {
         self.shared.stats()
     }

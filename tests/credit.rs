@@ -227,7 +227,7 @@ fn a_droppable_type_that_is_not_listed_is_refused() {
     assert!(
         error
             .to_string()
-            .contains(r#""OFER" is droppable and not listed: add it to "types", or name one of OFFER"#),
+            .contains(r#""OFER" is droppable but not listed: add it to "types", or name one of OFFER"#),
         "{error}"
     );
 }

@@ -253,7 +253,7 @@ fn a_wrong_description_says_what_to_change() {
         (r#"{"name":"p","type":"t"}"#, r#"list "types""#),
         (&with(r#""recipeint":"to""#), "unknown field `recipeint`"),
         (&with(r#""name":"q""#), "duplicate field `name`"),
-        (&with(r#""types":{"a":"relay","a":"accept"}"#), r#""a" stands twice"#),
+        (&with(r#""types":{"a":"relay","a":"accept"}"#), r#""a" is listed twice"#),
         (&with(r#""types":{"a":"relays"}"#), "unknown variant `relays`"),
         (&with(r#""types":{"":"relay"}"#), "a type is empty"),
         (&with(r#""types":["a"]"#), "an object"),
@@ -266,18 +266,18 @@ fn a_wrong_description_says_what_to_change() {
         (&with(r#""sender":"a.b","forward":["a"]"#), "the sender's place is ambiguous"),
         (&with(r#""words":{"low":"recipient"}"#), "capital letters"),
         (&with(r#""words":{"LOW":"client"}"#), "unknown variant `client`"),
-        (&with(r#""transaction":"id""#), r#""unknown" is relayed and no message says to whom"#),
+        (&with(r#""transaction":"id""#), r#""unknown" is relayed, but messages do not say to whom"#),
         (
             &with(r#""recipient":"to","types":{"all":"relay_to_room"}"#),
-            r#""all" is relayed and no message says to whom: give "room""#,
+            r#""all" is relayed, but messages do not say to whom: give "room""#,
         ),
         (
             &with(&format!(r#""types":{{"{}":"accept"}}"#, "é".repeat(129))),
-            "256 bytes of a type are read, 258",
+            "a type has 258 bytes, and at most 256 are read",
         ),
         (&with(r#""sender":"from","recipient":"From""#), "mistaken for the sender's"),
         (&with(r#""recipient":"to","forward":["to#"]"#), "by its key alone"),
-        (&with(r#""droppable":["b"]"#), r#""b" is droppable and not listed"#),
+        (&with(r#""droppable":["b"]"#), r#""b" is droppable but not listed"#),
         (&format!("{}x", with(r#""room":"r""#)), "trailing characters"),
         (&" ".repeat(65 << 10), "longer than 65536 bytes"),
     ] {
@@ -287,7 +287,7 @@ fn a_wrong_description_says_what_to_change() {
     }
     let types: Vec<_> = (0..65).map(|number| format!(r#""t{number}":"accept""#)).collect();
     let error = ProtocolRules::parse(&with(&format!(r#""types":{{{}}}"#, types.join(",")))).unwrap_err();
-    assert!(error.to_string().contains("65 types: 64 are allowed"), "{error}");
+    assert!(error.to_string().contains("65 types, and at most 64 are allowed"), "{error}");
     let most = format!(r#""recipient":"to","types":{{{}}}"#, types[1..].join(","));
     assert!(ProtocolRules::parse(&with(&most)).is_ok());
     // A command may name the room.
@@ -313,7 +313,7 @@ fn a_handler_is_of_a_listed_type() {
         Builder::new(Config::default()).protocol(rules).build().map(|_| ()).unwrap_err(),
         Error::Protocol {
             protocol: "generic".to_owned(),
-            problem: "a handler is of a listed type: list the types, or give \"unknown\" another action"
+            problem: "a handler needs a listed type: list the types, or give \"unknown\" another action"
                 .to_owned(),
         }
     );

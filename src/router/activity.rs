@@ -1,13 +1,14 @@
-//! Which message a worker's handler is at, and since when: a seqlock that the worker writes and the watchdog reads.
+//! What a worker's handler is doing and since when: a seqlock that the worker writes (`worker/handler`,
+//! `worker/driven`) and other threads read (`watch`, `shared`).
 
 use crate::sync::{Acquire, AtomicU64, Relaxed, Release, fence, mutant, own_load};
 
-/// What a worker says of itself. One writer, the worker; on a cache line of its own.
+/// The published activity of one worker. The worker is the only writer. On its own cache line.
 #[derive(Debug)]
 pub(crate) struct Activity {
     /// Odd while a handler runs.
     sequence: AtomicU64,
-    /// When the current one started, in raw ticks.
+    /// When the current handler started, in raw ticks.
     started: AtomicU64,
 }
 
@@ -19,28 +20,28 @@ impl Activity {
     /// A handler is about to run.
     #[inline]
     pub(crate) fn begin(&self, now: u64) {
-        // A seqlock's writer. Release: who sees this start sees that the run before has ended; pairs with the fence in
-        // `present`.
+        // Release fence: a reader that sees the new start also sees that the previous run has ended; pairs with
+        // the Acquire fence in `present`.
         if !mutant("activity-no-release-fence") {
             fence(Release);
         }
         self.started.store(now, Relaxed); // Relaxed: the sequence publishes it.
-        // Release: with an odd number comes when it started; pairs with the Acquire in `present`.
+        // Release: an odd sequence publishes the start; pairs with the Acquire in `present`.
         self.sequence.store(own_load(&self.sequence) + 1, Release);
     }
 
-    /// It has returned.
+    /// The handler has returned.
     #[inline]
     pub(crate) fn end(&self) {
         self.sequence.store(own_load(&self.sequence) + 1, Release); // Release: as in `begin`.
     }
 
-    /// The present handler's number, and since when it runs. May miss one that has only just begun, never makes one older
-    /// than it is.
+    /// The number of the current handler run, and when it started. May miss a run that has just begun, and
+    /// never reports a run as older than it is.
     pub(crate) fn present(&self) -> Option<(u64, u64)> {
         let before = self.sequence.load(Acquire); // Acquire: pairs with the Release in `begin`.
-        let started = self.started.load(Relaxed); // Relaxed: checked behind the fence.
-        // Acquire: with a later start comes a later sequence; pairs with the fence in `begin`.
+        let started = self.started.load(Relaxed); // Relaxed: validated after the fence.
+        // Acquire fence: a later start implies a later sequence; pairs with the Release fence in `begin`.
         if !mutant("activity-no-acquire-fence") {
             fence(Acquire);
         }

@@ -1,41 +1,44 @@
-//! The host's own route, which handles what the router cannot, and what a synchronous call returns.
+//! The base route (the host's own handler, used as fallback) and the result of a synchronous call. Used by
+//! `router` (the builder takes the base route), `port/route` (runs it and returns [`Routed`]), and
+//! `worker/dispatch`, `worker/adoption` and `settle`, which only need to know whether there is a base route. A
+//! message that the base route has taken over goes nowhere else.
 
 use crate::clients::ClientId;
 use crate::config::{Config, Key, RouteFallback};
 use crate::error::{Error, Failed, TakenOver};
 use std::fmt;
 
-/// What has become of a message that was routed synchronously.
+/// The result of a synchronous call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Routed {
-    /// A worker has handled it.
+    /// A worker has handled the message.
     Delivered,
-    /// Its recipient is not connected: it is held, and delivered or expired later.
+    /// The recipient is not connected. The message is held, and is delivered or expires later.
     Held,
-    /// A worker has handled it, and it failed.
+    /// A worker has handled the message, and it failed.
     Failed(Failed),
-    /// It had waited too long, and nobody has handled it.
+    /// The message has waited too long, and nothing has handled it.
     Expired,
-    /// The base route has handled it instead.
+    /// The base route has handled the message instead.
     TakenOver {
-        /// Why.
+        /// The reason.
         reason: TakenOver,
-        /// What the base route returned.
+        /// The return value of the base route.
         success: bool,
     },
 }
 
-/// A message for the host's own route.
+/// A message that the base route takes over.
 #[derive(Clone, Copy, Debug)]
 pub struct BaseRequest<'a> {
-    /// Who sent it.
+    /// The sender.
     pub client: ClientId,
     /// The message as it was submitted.
     pub message: &'a [u8],
 }
 
-/// The host's own route: what takes over where the router cannot handle a message. Runs on the caller's thread.
+/// The base route: the host's handler for messages that the router cannot handle. Runs on the caller's thread.
 #[derive(Default)]
 pub(super) struct BaseRoute(Option<Box<Function>>);
 
@@ -46,7 +49,7 @@ impl BaseRoute {
         Self(Some(Box::new(route)))
     }
 
-    /// Runs the host's route on a message. Returns whether it succeeded; false without a route.
+    /// Runs the base route on a message. Returns whether it succeeded; false if there is no base route.
     pub(super) fn run(&self, request: &BaseRequest<'_>) -> bool {
         self.0.as_ref().is_some_and(|route| route(request))
     }
@@ -58,7 +61,7 @@ impl fmt::Debug for BaseRoute {
     }
 }
 
-/// What happens to a message that cannot be handled.
+/// What happens to a call's message that no worker handles.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Fallback {
     Refuse,
@@ -67,7 +70,7 @@ pub(super) enum Fallback {
 }
 
 impl Fallback {
-    /// What the configuration says, with a base route or without.
+    /// The fallback that the configuration asks for. Fails if it needs a base route and there is none.
     pub(super) fn new(config: &Config, base: &BaseRoute) -> Result<Self, Error> {
         let there = base.0.is_some();
         let missing = |key: &'static str, value: &str, allowed: &str| Error::Config {

@@ -1,4 +1,6 @@
-//! The result of a synchronous call, as the number in its call slot.
+//! The result of a synchronous call, as the number in its call slot. `worker/message_end` and `settle` write
+//! it, `port/route` reads it; `worker/dispatch`, `worker/driven` and `worker/adoption` find the call of a
+//! record.
 
 use crate::call::CallId;
 use crate::metrics::Outcome;
@@ -10,7 +12,7 @@ pub(super) const EXPIRED: u64 = 2;
 pub(super) const CLOSED: u64 = 3;
 pub(super) const FAILED: u64 = 4;
 
-/// A worker's result, as a number in the call's slot. Without an outcome the message is held.
+/// A worker's result as a number. No outcome means that the message is held.
 pub(super) fn result_of(outcome: Option<Outcome>) -> u64 {
     match outcome {
         Some(Outcome::Ok) => DELIVERED,
@@ -20,7 +22,7 @@ pub(super) fn result_of(outcome: Option<Outcome>) -> u64 {
     }
 }
 
-/// The call that a record belongs to, if its caller waits for it.
+/// The call of a record, if a caller waits for it.
 #[inline]
 pub(super) fn call_of(header: &IngressHeader) -> Option<CallId> {
     (header.flags & ingress_flag::CALL != 0).then_some(CallId(header.call))

@@ -1,4 +1,5 @@
-//! Whether this thread is inside a worker. A synchronous call there would wait for itself.
+//! Whether the current thread is inside a worker. A synchronous call there would dead-lock, because it would
+//! wait for its own thread. Set by `worker/cycle`, `worker/driven` and `worker/adoption`; read by `port/route`.
 
 use std::cell::Cell;
 
@@ -6,7 +7,8 @@ thread_local! {
     static IN_WORKER: Cell<bool> = const { Cell::new(false) };
 }
 
-/// While this is there, the thread is inside a worker, its own or one that it drives: it must not wait for one.
+/// While this value exists, the thread is inside a worker, its own or a host-driven one, and must not wait for
+/// a worker.
 pub(super) struct InWorker {
     before: bool,
 }

@@ -1,5 +1,9 @@
-//! What a worker and a port share: a ring each way. And its end: whoever leaves second settles what neither
-//! took, so that every message and delivery is accounted for.
+//! The state that one worker and one port share: a ring each way. The side that leaves second settles what
+//! neither side has taken (`settle`), so that every message and delivery is accounted for.
+//!
+//! Used by `shared` (one attachment per pair), `settle`, `port/port` (creates and attaches pairs),
+//! `port/ingress`, `port/submit`, `port/poll`, and in `worker/` by `cycle` (attaches and leaves), `egress`,
+//! `rooms` and `dispatch`.
 
 use super::payload::read_reference;
 use crate::clients::{ClientId, Clients};
@@ -14,22 +18,24 @@ use crate::sync::{Arc, AtomicU64, Relaxed, mutant, own_load};
 pub(super) struct Pair {
     pub(super) ingress: Arc<Memory>,
     pub(super) egress: Arc<Memory>,
-    /// What the worker keeps deliveries in while `egress` is full: both its ends are the worker's.
+    /// Where the worker keeps deliveries while `egress` is full. Both of its ends belong to the worker.
     pub(super) backlog: Arc<Memory>,
-    /// The port's; workers hold a reference, so its descriptor is never another's while they may signal it.
+    /// The port's wake word. Workers hold a reference, so that its descriptor number is not reused while a
+    /// worker may signal it.
     pub(super) port_wake: Arc<WakeWord>,
     pub(super) counts: Arc<PairCounts>,
 }
 
-/// What went through a pair's ring to the worker, counted outside the ring: what another language wrote into the ring is
-/// held against it. Written seldom, read when the pair is settled; the attach state publishes it.
+/// Counts of the records on the way to the worker, kept outside the ring so that a ring that another language
+/// has written can be checked against them. Written seldom and read when the pair is settled; the attach state
+/// publishes them.
 #[derive(Debug)]
 pub(super) struct PairCounts {
-    /// Records that are no messages (connects, disconnects), pushed. By the port.
+    /// Records pushed that are not messages (connects, disconnects). Written by the port.
     others_pushed: AtomicU64,
-    /// Of these, taken. By the worker.
+    /// How many of those are taken. Written by the worker.
     others_taken: AtomicU64,
-    /// Records of all kinds that the worker has taken, once it takes no more.
+    /// Records of all kinds that the worker has taken; set when it stops taking.
     taken: AtomicU64,
 }
 
@@ -39,7 +45,7 @@ impl PairCounts {
         Self { others_pushed: zero(), others_taken: zero(), taken: zero() }
     }
 
-    // Relaxed throughout: see above; each word has one writer.
+    // Relaxed throughout: the attach state publishes the counts, and each word has one writer.
     pub(super) fn push_other(&self) {
         self.others_pushed.store(own_load(&self.others_pushed) + 1, Relaxed);
     }
@@ -52,8 +58,8 @@ impl PairCounts {
         self.taken.store(taken, Relaxed);
     }
 
-    /// Messages in a ring that cannot be read any more, of the records that its producer says were pushed: no more than the
-    /// ring has room for.
+    /// The number of untaken messages in a ring that can no longer be read. The sending side claims to have
+    /// pushed `pushed` records; the result is at most what the ring has room for.
     pub(super) fn unread_messages(&self, pushed: u64, capacity: u64) -> u64 {
         let (taken, others_pushed) = (self.taken.load(Relaxed), self.others_pushed.load(Relaxed));
         let others = others_pushed.saturating_sub(self.others_taken.load(Relaxed));
@@ -62,24 +68,24 @@ impl PairCounts {
     }
 }
 
-/// Bytes of a pair and its rings' handles, beside their memory.
+/// Bytes of a pair and of the handles of its rings, without the rings' memory.
 pub(super) const PAIR_BYTES: u64 = size_of::<Attachment<Pair>>() as u64
     + 3 * (size_of::<Memory>() as u64 + 16 + ALLOCATION)
     + size_of::<PairCounts>() as u64
     + 16
     + ALLOCATION;
 
-/// Why nothing is accepted into a ring that is closed.
+/// The reason for refusals at a closed ring.
 pub(super) fn closed_reason(ring: &Memory) -> Refused {
     if ring.is_corrupt() { Refused::Corrupt } else { Refused::Closed }
 }
 
-/// Gives back the credit that a delivery record holds; says how many recipients it has.
+/// Gives back the credit that a delivery record holds. Returns its number of recipients.
 pub(super) fn give_back(record: &[u8], clients: &Clients) -> u64 {
     give_back_from(record, 0, clients)
 }
 
-/// As [`give_back`], without the recipients that it was handed out to already.
+/// As [`give_back`], without the first `handed` recipients.
 pub(super) fn give_back_from(record: &[u8], handed: usize, clients: &Clients) -> u64 {
     let Some((header, recipients, payload)) = DeliveryHeader::read(record) else { return 0 };
     let mut count = 0;
@@ -90,7 +96,7 @@ pub(super) fn give_back_from(record: &[u8], handed: usize, clients: &Clients) ->
     count
 }
 
-/// Bytes of a delivery's payload, wherever it lies; as the record says.
+/// The length of a delivery's payload as the record states it, inline or out of line.
 pub(super) fn payload_bytes(header: &DeliveryHeader, payload: &[u8]) -> usize {
     let beside = header.kind == delivery_kind::MESSAGE && header.flags & delivery_flag::OWNED != 0;
     if beside { read_reference(payload).map_or(0, |(_, length)| length) } else { payload.len() }
@@ -106,7 +112,8 @@ pub(super) fn give_back_one(kind: u16, recipient: ClientId, payload: usize, clie
     }
 }
 
-/// Whether deliveries of this kind take credit. A close, a notice of one, or of a refusal must always get through.
+/// Whether deliveries of this kind use credit. A close, a closed event and a refusal notice must always get
+/// through, so they use none.
 pub(super) fn holds_credit(kind: u16) -> bool {
     matches!(kind, delivery_kind::MESSAGE | delivery_kind::EXPIRED)
         || (kind == delivery_kind::REFUSED && mutant("refuse-notice-takes-credit"))

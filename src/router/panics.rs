@@ -1,12 +1,12 @@
-//! Panics of the host's code.
+//! Panics of host code. Used by `payload`, and in `worker/` by `cycle`, `handler` and `adoption`.
 
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-/// Lets go of what code of the host's panicked with, which may panic in turn.
+/// Drops the payload of a panic in host code. The drop may panic in turn.
 pub(super) fn discard(payload: Box<dyn Any + Send>) {
     if let Err(next) = catch_unwind(AssertUnwindSafe(|| drop(payload))) {
-        // It would go on for ever; what little it is stays where it is.
+        // Dropping this payload could panic again, without end. Leak it; it is small.
         std::mem::forget(next);
     }
 }

@@ -1,7 +1,12 @@
-//! Payloads that do not lie in a ring: what is too large for a record, and what the host gives away instead of having it
-//! copied. They wait in a table (`sync::handoff`), the record carries {number, length}, and a number is good for one
-//! take: nothing that is written into a ring can free a payload twice or early. A fan-out puts one in for each record,
-//! all of the same bytes. What nobody takes is found by its tag when the pair of worker and port is settled.
+//! Out-of-line payloads: those too large for a record, and those whose ownership the host has given to the
+//! router. They wait in a table (`sync::handoff`), and the record carries {number, length}. A number allows one
+//! take, so nothing written into a ring can free a payload twice or too early. For several records of one
+//! message, the table gets one entry per record, all with the same bytes. Payloads that are never taken are
+//! found by their tag when the pair is settled.
+//!
+//! On the way in `port/ingress` puts and `worker/dispatch` takes; on the way out `worker/egress` puts and
+//! `port/poll` takes. Also used by `worker/rooms`, `worker/tasks`, `worker/driven`, `worker/adoption`,
+//! `worker/cycle`, `settle` and `pair`.
 
 use super::panics::discard;
 use crate::error::Error;
@@ -11,12 +16,13 @@ use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
-/// Bytes that a host gives away: dropped once, on any thread, when nobody needs them any more.
+/// Bytes whose ownership a host gives to the router. They are dropped once, on any thread, when nothing needs
+/// them any more.
 pub type Owned = Box<dyn AsRef<[u8]> + Send + Sync>;
 
-/// A message that the host gave away and that was not taken: it is the host's again.
+/// A message that was refused: the host owns it again.
 pub struct Returned {
-    /// Why.
+    /// The reason.
     pub error: Error,
     /// The message.
     pub message: Owned,
@@ -36,15 +42,15 @@ impl fmt::Display for Returned {
 
 impl std::error::Error for Returned {}
 
-/// Bytes in a record that stand for such a payload: its number and its length.
+/// Bytes in a record that refer to a payload: its number and its length.
 pub(super) const REFERENCE_BYTES: usize = 16;
 
-/// One payload; clones are the same bytes.
+/// One payload. Clones share the bytes.
 #[derive(Clone)]
 pub(super) struct Payload(Arc<CountedPayload>);
 
 struct CountedPayload {
-    /// Taken out by `into_owned` alone.
+    /// Taken only by `into_owned`.
     bytes: Option<Owned>,
     length: usize,
     in_use: Arc<AtomicU64>,
@@ -52,16 +58,17 @@ struct CountedPayload {
 
 impl Drop for CountedPayload {
     fn drop(&mut self) {
-        // The host's code, on whatever thread comes last: a panic of its ends here.
+        // The drop is host code and runs on the thread of the last reference; catch its panic here.
         if let Some(bytes) = self.bytes.take() {
             catch_unwind(AssertUnwindSafe(|| drop(bytes))).unwrap_or_else(discard);
         }
-        self.in_use.fetch_sub(self.length as u64, Relaxed); // Relaxed: an account; nothing is published by it.
+        self.in_use.fetch_sub(self.length as u64, Relaxed); // Relaxed: a sum only; it publishes nothing.
     }
 }
 
 impl Payload {
-    /// Its bytes, which the host's value is asked for. Nothing: it panicked, or has become shorter than it was.
+    /// The bytes, which the host's value returns. `None` if that call panicked, or if the bytes are now shorter
+    /// than before.
     pub(super) fn bytes(&self) -> Option<&[u8]> {
         let bytes = self.0.bytes.as_ref()?;
         let bytes = catch_unwind(AssertUnwindSafe(|| (**bytes).as_ref())).map_err(discard).ok()?;
@@ -72,7 +79,7 @@ impl Payload {
         self.0.length
     }
 
-    /// What stands for it in a record.
+    /// The reference for a record.
     pub(super) fn reference(&self, number: u64) -> [u8; REFERENCE_BYTES] {
         let mut bytes = [0; REFERENCE_BYTES];
         let (first, second) = bytes.split_at_mut(REFERENCE_BYTES / 2);
@@ -81,7 +88,7 @@ impl Payload {
         bytes
     }
 
-    /// The host's value again, if nobody else has the payload.
+    /// The host's value, if this is the last reference.
     pub(super) fn into_owned(self) -> Option<Owned> {
         Arc::into_inner(self.0).and_then(|mut counted| counted.bytes.take())
     }
@@ -100,7 +107,7 @@ pub(super) fn read_reference(record: &[u8]) -> Option<(u64, usize)> {
     Some((word(number)?, usize::try_from(word(length.get(..8)?)?).ok()?))
 }
 
-/// Which pair of worker and port a payload waits between, and which way it goes.
+/// The direction between worker and port in which a payload travels.
 #[derive(Clone, Copy)]
 pub(super) enum Way {
     In,
@@ -111,7 +118,7 @@ fn tag(way: Way, worker: usize, port: usize) -> u32 {
     (way as u32) << 16 | (worker as u32) << 8 | port as u32
 }
 
-/// All payloads of a router.
+/// All out-of-line payloads of a router.
 #[derive(Debug)]
 pub(super) struct Payloads {
     waiting: Handoff<Payload>,
@@ -124,12 +131,12 @@ impl Payloads {
         Self { waiting: Handoff::new(count), in_use: Arc::new(AtomicU64::new(0)), limit: bytes }
     }
 
-    /// Bytes that they may come to.
+    /// The most bytes that the table and the payloads can take.
     pub(super) const fn memory(count: usize, bytes: u64) -> u64 {
         Handoff::<Payload>::bytes(count) as u64 + bytes
     }
 
-    /// Takes a payload of so many bytes into account; gives the value back where there are too many.
+    /// Accounts for a payload of this length. Returns the value if the payload bytes would exceed their limit.
     pub(super) fn own(&self, bytes: Owned, length: usize) -> Result<Payload, Owned> {
         match self.reserve(length) {
             Some(in_use) => Ok(Payload(Arc::new(CountedPayload { bytes: Some(bytes), length, in_use }))),
@@ -137,7 +144,8 @@ impl Payloads {
         }
     }
 
-    /// A new payload of that length; nothing is allocated where there are too many bytes.
+    /// Makes a new payload of this length. Allocates nothing and returns `None` if the payload bytes would
+    /// exceed their limit.
     pub(super) fn fill(&self, length: usize, fill: impl FnOnce(&mut [u8])) -> Option<Payload> {
         let in_use = self.reserve(length)?;
         let mut bytes = vec![0; length];
@@ -153,7 +161,7 @@ impl Payloads {
         Some(Arc::clone(&self.in_use))
     }
 
-    /// Puts a payload between a worker and a port; gives it back where too many wait.
+    /// Puts a payload into the table, between a worker and a port. Returns it if the table is full.
     pub(super) fn put(&self, way: Way, worker: usize, port: usize, payload: Payload) -> Result<u64, Payload> {
         self.waiting.put(tag(way, worker, port), payload)
     }
@@ -162,8 +170,8 @@ impl Payloads {
         self.waiting.take(number)
     }
 
-    /// Takes out what nobody will take any more: the side that would have has left. The caller drops it, which runs the
-    /// host's code, while it holds no lock.
+    /// Takes out the payloads that no side will take, because the side that would take them has left. The
+    /// caller drops them, which runs host code, while it holds no lock.
     #[must_use]
     pub(super) fn sweep(&self, way: Way, worker: usize, port: usize) -> Vec<Payload> {
         if mutant("payload-not-swept") {
@@ -173,8 +181,8 @@ impl Payloads {
         self.waiting.sweep(|tag| tag == unwanted)
     }
 
-    /// Bytes in use, and how many payloads wait.
+    /// The payload bytes in use, and how many payloads wait in the table.
     pub(super) fn figures(&self) -> (u64, u64) {
-        (self.in_use.load(Relaxed), self.waiting.live() as u64) // Relaxed: a reading by itself.
+        (self.in_use.load(Relaxed), self.waiting.live() as u64) // Relaxed: an independent reading.
     }
 }

@@ -1,9 +1,14 @@
-//! Which worker a client's messages go to. `hash` and `least_loaded` keep order: a client moves, for whatever cause, only
-//! when it is quiet (`ClientSlot::is_quiet`). `round_robin` places each message by itself and keeps no order.
+//! The choice of a client's worker. `hash` and `least_loaded` keep order: a client moves, for whatever reason,
+//! only when it is quiet (`ClientSlot::is_quiet`). `round_robin` places each message separately and keeps no
+//! order.
 //!
-//! For the quiet test each worker publishes a frontier per port: the newest batch such that no delivery to that port of
-//! this or any earlier batch is in a ring or backlog; `ALL` where there is none of any batch. It is advanced at the
-//! end of each cycle, an idle one too, from what the port has given back: one mark per port, however much is under way.
+//! For the test whether a client is quiet, each worker publishes a frontier per port: the newest batch for
+//! which no delivery to that port of this or any earlier batch is in a ring or backlog, or `ALL` if there is
+//! none of any batch. The worker advances the frontier at the end of each cycle, an idle one too, from what the
+//! port has given back. One mark per port suffices, whatever is under way.
+//!
+//! Used by `port/submit` (chooses the worker, then `port/ingress` writes the message to its ring),
+//! `worker/egress` and `worker/cycle` (advance the frontiers), and `shared`.
 
 use crate::config::{Balance, Config, Key};
 use crate::ring::Producer;
@@ -13,17 +18,17 @@ use crossbeam_utils::CachePadded;
 /// Every batch.
 pub(crate) const ALL: u64 = u64::MAX;
 
-/// Which workers may be chosen. Read per message, written seldom: each of the two words by read-modify-write or under the
-/// control lock.
+/// Which workers may be chosen. Read for each message and written seldom. Each word is written by
+/// read-modify-write or under the control lock.
 #[derive(Debug)]
 pub(crate) struct Placement {
     pub(crate) balance: Balance,
     workers: usize,
-    /// Workers below this are active. Written under the control lock.
+    /// Workers below this index are active. Written under the control lock.
     active: CachePadded<AtomicU64>,
-    /// A bit for each worker whose present message takes too long.
+    /// One bit per worker whose current message takes too long.
     stalled: AtomicU64,
-    /// A bit for each worker that has ended without a stop. Written under the control lock.
+    /// One bit per worker that has ended without a stop. Written under the control lock.
     lost: AtomicU64,
 }
 
@@ -43,14 +48,16 @@ impl Placement {
     /// How many workers are active.
     #[inline(always)]
     pub(crate) fn active(&self) -> usize {
-        self.active.load(Relaxed) as usize // Relaxed: a port that reads it late places a few more as before.
+        // Relaxed: a port that reads it late places a few more messages as before.
+        self.active.load(Relaxed) as usize
     }
 
     pub(crate) fn set_active(&self, workers: usize) {
         self.active.store(workers as u64, Relaxed); // Relaxed: as in `active`.
     }
 
-    /// Says that a worker's present message takes too long, or no longer: nobody new is placed there meanwhile.
+    /// Sets or clears the mark that a worker's current message takes too long. While it is set, no new client
+    /// is placed on the worker.
     pub(crate) fn set_stalled(&self, worker: usize, stalled: bool) {
         // Relaxed: as in `active`.
         if stalled {
@@ -60,18 +67,20 @@ impl Placement {
         }
     }
 
-    /// Says that a worker has ended without a stop: nothing is placed there any more.
+    /// Marks a worker as ended without a stop: nothing is placed on it any more.
     pub(crate) fn set_lost(&self, worker: usize) {
-        self.lost.fetch_or(1 << worker, Release); // Release: the worker emits nothing more; pairs with `is_lost`.
+        // Release: publishes all that the worker has emitted; pairs with the Acquire in `is_lost`.
+        self.lost.fetch_or(1 << worker, Release);
     }
 
     #[inline(always)]
     pub(crate) fn is_lost(&self, worker: usize) -> bool {
-        self.lost.load(Acquire) & 1 << worker != 0 // Acquire: its frontiers are as it left them; pairs with `set_lost`.
+        // Acquire: its frontiers are final; pairs with the Release in `set_lost`.
+        self.lost.load(Acquire) & 1 << worker != 0
     }
 
-    /// The workers to choose from, a bit each: the active ones that are not stalled; all active ones where every one is. Of
-    /// those that are lost none, as long as there is any other.
+    /// The workers to choose from, one bit each: the active ones that are not stalled and not lost. If there is
+    /// none, the active ones that are not lost; if there is none, all that are not lost; else all active ones.
     #[inline(always)]
     pub(crate) fn usable(&self) -> u64 {
         let all = |workers: usize| u64::MAX >> (64 - workers.clamp(1, 64));
@@ -84,8 +93,8 @@ impl Placement {
         others.into_iter().find(|usable| *usable != 0).unwrap_or(active)
     }
 
-    /// The worker that `hash` names: the same as long as the usable workers stay the same. Who is on a worker that
-    /// stalls goes to another; the rest stay.
+    /// The worker for a hash. It stays the same as long as the usable workers stay the same. When a worker
+    /// stalls, only its own clients get another worker.
     #[inline]
     pub(crate) fn by_hash(&self, hash: u16) -> usize {
         let (usable, active) = (self.usable(), self.active().max(1));
@@ -108,7 +117,7 @@ impl Placement {
         (if above == 0 { usable } else { above }).trailing_zeros() as usize
     }
 
-    /// The usable worker with the least load; of several, the first from `first` on.
+    /// The usable worker with the least load; if several are equal, the first from `first` on.
     #[inline]
     pub(crate) fn least(&self, first: usize, load: impl Fn(usize) -> u64) -> usize {
         let usable = self.usable();
@@ -117,12 +126,12 @@ impl Placement {
     }
 }
 
-/// A worker's frontiers, one per port.
+/// The published frontiers of a worker, one per port.
 pub(crate) fn frontiers(ports: usize) -> Box<[CachePadded<AtomicU64>]> {
     (0..ports).map(|_| CachePadded::new(AtomicU64::new(ALL))).collect()
 }
 
-/// How far a port has consumed what one worker emitted to it: the worker's side of one frontier.
+/// How far a port has consumed what one worker has emitted to it: the worker's side of one frontier.
 #[derive(Debug)]
 pub(crate) struct Frontier {
     /// The published value is [`ALL`].
@@ -133,9 +142,9 @@ pub(crate) struct Frontier {
 #[derive(Clone, Copy, Debug)]
 struct Mark {
     batch: u64,
-    /// Records emitted when the batch was complete, those in the backlog included.
+    /// The number of records emitted when the batch was complete, including the records in the backlog.
     emitted: u64,
-    /// Where the ring's tail was when they were all in it.
+    /// The ring's tail once all those records were in the ring.
     position: Option<u64>,
 }
 
@@ -144,7 +153,7 @@ impl Frontier {
         Self { caught_up: true, mark: None }
     }
 
-    /// A delivery has been emitted in `batch`. Before the message that caused it is finished.
+    /// A delivery is emitted in `batch`. Called before the message that caused the delivery finishes.
     #[inline]
     pub(crate) fn emitted(&mut self, batch: u64, published: &AtomicU64) {
         if self.caught_up && !mutant("frontier-not-lowered") {
@@ -153,7 +162,8 @@ impl Frontier {
         }
     }
 
-    /// At the end of a cycle: everything of `batch` has been emitted. `backlogged` records are not in the ring yet.
+    /// Called at the end of a cycle, when everything of `batch` has been emitted. `backlogged` records are not
+    /// in the ring yet.
     pub(crate) fn advance(&mut self, batch: u64, ring: &Producer, backlogged: u64, published: &AtomicU64) {
         if self.caught_up {
             return;
@@ -168,27 +178,30 @@ impl Frontier {
         if !mark.position.is_some_and(consumed) {
             return;
         }
-        // Release: what the port did with these deliveries comes with it; pairs with the Acquire in `ClientSlot::is_quiet`.
+        // Release: publishes what the port did with these deliveries; pairs with the Acquire in
+        // `ClientSlot::is_quiet`.
         let order = ordering("frontier-relaxed", Release, Relaxed);
         self.caught_up = mark.emitted == emitted;
         published.store(if self.caught_up { ALL } else { mark.batch }, order);
         self.mark = (!self.caught_up).then_some(Mark { batch, emitted, position: None });
     }
 
-    /// The worker leaves, and has published what it emitted. What of it the port has not consumed is still under way: whose
-    /// messages caused it must not move yet. From here on the port says when it is consumed, by [`end`](Self::end).
+    /// Called when the worker leaves, after it has published what it emitted. Deliveries that the port has not
+    /// consumed are still under way, and the clients whose messages caused them must not move yet. From now on
+    /// the port ends the frontier with [`end`](Self::end), once it has consumed everything.
     pub(crate) fn leave(&mut self, ring: &Producer, published: &AtomicU64) {
         if ring.consumed() >= ring.position() || mutant("frontier-ends-at-leave") {
             Self::end(published);
         }
     }
 
-    /// Nothing that the worker has emitted is under way any more. By the worker, or once it has left by the port.
+    /// Nothing that the worker has emitted is under way any more. Called by the worker, or by the port once the
+    /// worker has left.
     pub(crate) fn end(published: &AtomicU64) {
         published.store(ALL, Release); // Release: as in `advance`.
     }
 
-    /// Whether anything emitted is not consumed yet, as far as is known.
+    /// Whether, as far as this side knows, something emitted is not consumed yet.
     pub(crate) fn is_behind(&self) -> bool {
         !self.caught_up
     }

@@ -1,5 +1,12 @@
-//! Ports: the hosts' side of the router. `submit` fills the ingress rings, `poll` empties the egress rings, `route` waits for
-//! a message's result.
+//! Ports: the host's side of the router. `port` is the public handle, `shared` the handle with a lock around
+//! its submitting half. `connect` has the options of a client.
+//!
+//! A message goes from `submit` (checks and placement) through `ingress` (writes the record) to the worker's
+//! ingress ring. Deliveries come back through the egress rings to `poll`. `route` submits one message and waits
+//! for its result. `link` connects the submitting and the polling half. `inline` lets another language use the
+//! rings directly.
+//!
+//! Used by `router`, which opens ports, and by `ffi`. No file in `worker/` imports this folder.
 
 pub(super) mod connect;
 pub(super) mod handle;

@@ -1,5 +1,9 @@
-//! What a protocol's message types mean to the router: data, beside the envelope's field names. Built once,
-//! read by workers. `shipped` has the rules that ship, `parse` reads a host's own.
+//! What the router does with a protocol's message types. Rules are data: the envelope's field names and an
+//! action per type. They are built once and read by workers. `shipped` contains the shipped rules; `parse`
+//! reads a host's rules from JSON.
+//!
+//! Used by `router` (the builder takes them), `shared` (creates the series), and in `worker/` by `handler`
+//! (assigns closures), `dispatch` and `driven` (apply the action to a message).
 
 mod parse;
 mod shipped;
@@ -7,42 +11,46 @@ mod shipped;
 use crate::envelope::{MAX_FIELD_BYTES, Protocol};
 use crate::error::Error;
 
-/// The message type under which sends of the host are counted, in the recipient's protocol.
+/// The message type under which host sends count, in the recipient's protocol.
 pub(super) const SEND: &str = "send";
 
 /// What the router does with a message type.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Action {
-    /// Relays it to its recipient; while that is not connected, holds it or fails it. Without a recipient, but with a room,
-    /// it goes to every other member of the room, if its sender is one; it is not held. It ended well once it is relayed,
-    /// also where nobody else is there: who had no credit or no room left is counted with the deliveries.
+    /// Relays the message to its recipient. If the recipient is not connected, the message is held or fails. A
+    /// message without a recipient but with a room goes to every other member of the room, if the sender is a
+    /// member; it is not held. A room message counts as delivered even if the sender is the room's only member;
+    /// recipients without credit or room in their backlog count as undeliverable deliveries.
     Relay {
-        /// Whether it is held for a recipient that is not connected.
+        /// Whether the message is held for a recipient that is not connected.
         hold: bool,
     },
-    /// Relays it, and without a recipient takes it as the client's leave of its name (PeerJS's LEAVE).
+    /// As `Relay` without holding; a message without a recipient means that the client gives up its name
+    /// (PeerJS's LEAVE).
     RelayOrLeave,
-    /// Relays it to every other member of the room that it names, if its sender is one, whatever recipient it names.
+    /// Relays the message to every other member of the room that it names, if the sender is a member. A
+    /// recipient in the message is ignored.
     RelayToRoom,
-    /// Ends here: it shows that the client lives.
+    /// Ends the message: it shows that the client is alive.
     KeepAlive,
-    /// Ends here, well: counted and timed, and nothing is relayed. For what a client asks of its server, in a router that
-    /// only measures, or until [`Builder::handler`](super::Builder::handler) gives the type a closure.
+    /// Ends the message as delivered: it is counted and timed, and nothing is relayed. For requests to the
+    /// server itself, in a router that only measures, or until [`Builder::handler`](super::Builder::handler)
+    /// gives the type a closure.
     Accept,
     /// Runs the closure that [`Builder::handler`](super::Builder::handler) gives the type.
     Handler {
-        /// Whether what the closure relays is held for a recipient that is not connected.
+        /// Whether a message that the closure relays is held for a recipient that is not connected.
         hold: bool,
     },
-    /// Hands it out to the host that drives the worker, see [`Worker::take`](super::Worker::take).
+    /// Makes the message a task for the host that drives the worker; see [`Worker::take`](super::Worker::take).
     Host {
-        /// Whether it is held for a recipient that is not connected, where the host has it relayed.
+        /// Whether a message that the host relays is held for a recipient that is not connected.
         hold: bool,
     },
 }
 
-/// A protocol as the router knows it.
+/// A protocol and the router's rules for it.
 #[derive(Clone, Debug)]
 pub struct ProtocolRules {
     protocol: Protocol,
@@ -52,14 +60,14 @@ pub struct ProtocolRules {
 }
 
 impl ProtocolRules {
-    /// Rules for a protocol; types are added by [`message_type`](Self::message_type). Types not listed fail as
-    /// unknown.
+    /// Rules for a protocol without any types; add them with [`message_type`](Self::message_type). Messages of
+    /// types that are not listed fail as unknown.
     pub fn new(protocol: Protocol) -> Self {
         Self { protocol, types: Vec::new(), unknown: None, droppable: Vec::new() }
     }
 
-    /// Lists a type. It gets figures of its own: two histograms of 8 KiB per worker. One that is listed already gets the
-    /// new action.
+    /// Lists a type with its action. It gets its own figures: two histograms of 8 KiB per worker. If the type
+    /// is already listed, the new action replaces the old one.
     pub fn message_type(mut self, name: &str, action: Action) -> Self {
         match self.types.iter_mut().find(|(listed, _)| listed == name) {
             Some((_, listed)) => *listed = action,
@@ -68,15 +76,15 @@ impl ProtocolRules {
         self
     }
 
-    /// Treats types that are not listed alike; they are counted together as `other`.
+    /// Sets one action for all types that are not listed. They are counted together as `other`.
     pub fn unknown_types(mut self, action: Action) -> Self {
         self.unknown = Some(action);
         self
     }
 
-    /// Lets messages of a listed type be dropped, and nothing else happen, where their recipient has no credit left and
-    /// its policy is [`CreditPolicy::Drop`](crate::clients::CreditPolicy::Drop). For what the next one makes up for;
-    /// none of the types that ship is.
+    /// Allows messages of a listed type to be dropped without further effect when the recipient has no credit
+    /// left and its policy is [`CreditPolicy::Drop`](crate::clients::CreditPolicy::Drop). Use it for types
+    /// whose next message makes up for a lost one. None of the shipped types is droppable.
     pub fn droppable(mut self, name: &str) -> Self {
         self.droppable.push(name.to_owned());
         self
@@ -100,14 +108,15 @@ impl ProtocolRules {
         self.droppable.iter().any(|one| one == name)
     }
 
-    /// Refuses what can never hold: a name that the figures have for something else, a handler of types that are not listed,
-    /// a type that no message can have, a relay to nobody, a droppable type that is not listed.
+    /// Refuses rules that can never work: a name that the figures use for something else, a handler for types
+    /// that are not listed, a type longer than the reader reads, a relay without recipient or room, a droppable
+    /// type that is not listed.
     pub(crate) fn check(&self) -> Result<(), Error> {
         let refuse = |problem| Err(Error::Protocol { protocol: self.name().to_owned(), problem });
         self.problem().map_or(Ok(()), refuse)
     }
 
-    /// What of it can never hold, and what to change.
+    /// The first problem of the rules, and what to change.
     fn problem(&self) -> Option<String> {
         let name_is_taken = matches!(self.name(), "" | "other");
         let too_long = self.types.iter().find(|(name, _)| name.len() > MAX_FIELD_BYTES);
@@ -123,37 +132,37 @@ impl ProtocolRules {
         let unlisted = self.droppable.iter().find(|name| !listed(name));
         if name_is_taken {
             Some(
-                "\"other\" and no name at all stand for messages of no protocol: name it otherwise"
+                "\"other\" and an empty name stand for messages without a protocol: choose another name"
                     .to_owned(),
             )
         } else if matches!(self.unknown, Some(Action::Handler { .. })) {
             Some(
-                "a handler is of a listed type: list the types, or give \"unknown\" another action"
+                "a handler needs a listed type: list the types, or give \"unknown\" another action"
                     .to_owned(),
             )
         } else if let Some((name, _)) = too_long {
             let length = name.len();
-            Some(format!("{MAX_FIELD_BYTES} bytes of a type are read, {length} are listed: shorten it"))
+            Some(format!("a type has {length} bytes, and at most {MAX_FIELD_BYTES} are read: shorten it"))
         } else if let Some(name) = unlisted {
             let types: Vec<_> = self.types.iter().map(|(one, _)| one.as_str()).collect();
             let types = types.join(", ");
-            Some(format!("{name:?} is droppable and not listed: add it to \"types\", or name one of {types}"))
+            Some(format!("{name:?} is droppable but not listed: add it to \"types\", or name one of {types}"))
         } else if let Some((name, action)) = to_nobody {
             let missing =
                 if action == Action::RelayToRoom { "\"room\"" } else { "\"recipient\" or \"room\"" };
-            Some(format!("{name:?} is relayed and no message says to whom: give {missing}"))
+            Some(format!("{name:?} is relayed, but messages do not say to whom: give {missing}"))
         } else {
             None
         }
     }
 
-    /// Whether messages are handed out to the host.
+    /// Whether any type is a task for the host.
     pub(crate) fn has_tasks(&self) -> bool {
         let mut actions = self.types.iter().map(|(_, action)| *action).chain(self.unknown);
         actions.any(|action| matches!(action, Action::Host { .. }))
     }
 
-    /// A type that is handed out.
+    /// The first type that is a task.
     pub(crate) fn task_type(&self) -> &str {
         let handed_out = |(_, action): &&(String, Action)| matches!(action, Action::Host { .. });
         self.types.iter().find(handed_out).map_or("other", |(name, _)| name)

@@ -1,4 +1,5 @@
-//! Settling a pair: whoever leaves it second accounts for everything that neither side took.
+//! Settling a pair: the side that leaves second accounts for every record that neither side has taken. Used by
+//! `port/port`, `port/submit` (the port leaves second) and `worker/cycle` (the worker leaves second).
 
 use super::base::Fallback;
 use super::call_result::CLOSED;
@@ -13,10 +14,11 @@ use crate::ring::record::{IngressHeader, ingress_kind};
 use crate::ring::{Consumer, Memory};
 use crate::sync::{Arc, mutant};
 
-/// Settles what a worker left in a port's ring, as the second of the two to leave: every message there counts as refused, is
-/// finished for its client, gives its permit back and drops its payload. `count` is told how many, and why; `closed` of each
-/// client whose last record was among them, and who gets no other answer to it. Returns the payloads, to be dropped while no
-/// lock is held.
+/// Settles the records that a worker left in a port's ring; called by the side that leaves second. Every
+/// message counts as refused, is finished for its client, gives its permit back and drops its payload. Calls
+/// `count` once with the reason and the number, and `closed` for each client whose disconnect was among the
+/// records, because no worker will answer it. Returns the payloads; the caller drops them while it holds no
+/// lock.
 #[must_use]
 pub(super) fn settle_ingress(
     shared: &Shared,
@@ -27,7 +29,7 @@ pub(super) fn settle_ingress(
 ) -> Vec<Payload> {
     let reason = closed_reason(&pair.ingress);
     let settled = if pair.ingress.is_corrupt() {
-        // Its contents are not to be trusted.
+        // The contents of a corrupt ring cannot be trusted, so use the counts.
         let (pushed, capacity) = (pair.ingress.traffic().0, pair.ingress.capacity());
         let untaken = pair.counts.unread_messages(pushed, capacity);
         Settled { refused: untaken, permits: untaken }
@@ -45,8 +47,8 @@ struct Settled {
     permits: u64,
 }
 
-/// Settles the records published above the worker's seal: submitted, never taken. Nobody takes from the ring any more. Of
-/// the messages that a caller waits for, those that its fallback has do not count.
+/// Settles the records above the worker's seal: submitted and never taken. No worker takes from the ring any
+/// more. A call's message does not count as refused if its base route takes it over.
 fn settle_untaken(
     shared: &Shared,
     port: usize,
@@ -89,7 +91,7 @@ fn settle_untaken(
     settled
 }
 
-/// Deliveries that the port never took, in recipients; gives their credit back.
+/// The deliveries that the port has not taken, counted in recipients. Gives their credit back.
 pub(super) fn untaken_deliveries(egress: &Arc<Memory>, clients: &Clients) -> u64 {
     let mut rest = Consumer::starting_at(Arc::clone(egress), egress.shared_head());
     let mut count = 0;
@@ -101,12 +103,13 @@ pub(super) fn untaken_deliveries(egress: &Arc<Memory>, clients: &Clients) -> u64
     count
 }
 
-/// Settles a call whose record nobody took: says whether the record still counts as refused, or its caller's fallback
-/// has it.
+/// Settles a call whose record no worker has taken. Returns whether the record still counts as refused; false
+/// if the base route takes it over.
 fn settle_call(shared: &Shared, port: usize, id: CallId) -> bool {
     if let Some(calls) = shared.calls.get(port) {
         calls.refuse(id, CLOSED);
     }
-    // Told or given up before: with a base route its caller counts the message, as taken over.
+    // The caller has been told now, or has given up before. With a base route, the caller counts the message as
+    // taken over in both cases.
     shared.fallback != Fallback::Inline
 }

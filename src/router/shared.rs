@@ -1,5 +1,7 @@
-//! What ports, workers and readers of one router share. Built once; afterwards every field is either read-only,
-//! a cell with one writer, a protocol of its own (wake words, pairs, clients), or behind the control lock.
+//! The state that ports, workers and readers of one router share. Built once by `router`. Afterwards each field
+//! is either read-only, a cell with one writer, a type with its own protocol (wake words, pairs, clients), or
+//! behind the control lock. Used by nearly every file in `port/` and `worker/`, and by `settle`, `watch` and
+//! `source`.
 
 use super::activity::Activity;
 use super::base::{BaseRoute, Fallback};
@@ -33,44 +35,44 @@ pub(super) struct Shared {
     droppable: Vec<bool>,
     /// When the router was built, in raw ticks.
     started: u64,
-    /// What the monitor may change.
+    /// Settings that the monitor may change at run time.
     pub(super) controls: Arc<Controls>,
-    /// What the host reports.
+    /// The figures that the host records.
     #[cfg(not(corelane_loom))]
     pub(super) hub: Arc<crate::record::Hub>,
     pub(super) clients: Clients,
     pub(super) rooms: Rooms,
     pub(super) workers: Box<[CachePadded<WorkerShared>]>,
     pub(super) ports: Box<[PortShard]>,
-    /// One per (worker, port), worker by worker.
+    /// One per (worker, port), ordered by worker.
     pub(super) pairs: Box<[Attachment<Pair>]>,
-    /// One port's synchronous calls each.
+    /// The synchronous calls, by port.
     pub(super) calls: Box<[Calls]>,
     /// By port.
     pub(super) ended: Box<[CachePadded<EndedClients>]>,
-    /// By reason, messages that the base route has taken over for callers whose port was released meanwhile.
+    /// By reason: messages that the base route has taken over for callers whose port was already released.
     pub(super) late_takeovers: Box<[AtomicU64]>,
     pub(super) base: BaseRoute,
     pub(super) fallback: Fallback,
-    /// Off: everything goes to the base route.
+    /// If false, everything goes to the base route.
     pub(super) concurrent: bool,
-    /// What does not lie in rings.
+    /// The out-of-line payloads.
     pub(super) payloads: Payloads,
     pub(super) placement: Placement,
     pub(super) rate: Rate,
-    /// One per client where there is a rate; none otherwise.
+    /// One token bucket per client if there is a rate limit; otherwise empty.
     pub(super) buckets: Box<[Bucket]>,
     pub(super) permits: Permits,
     pub(super) draining: AtomicBool,
     pub(super) control: Mutex<RouterControl>,
 }
 
-/// What workers that have ended leave to a port: its polls hand it out.
+/// Events that ended workers leave to a port; the port's polls hand them out.
 #[derive(Debug)]
 pub(super) struct EndedClients {
-    /// Clients that are to be closed: their CLOSE was given up. Linked by `close_link`.
+    /// Clients that must be closed, because the worker gave up their CLOSE. Linked by `close_link`.
     pub(super) closes: Stack,
-    /// Clients that are leaving, and that no worker will close. Linked by `port_link`.
+    /// Clients that are closing and that no worker will close. Linked by `port_link`.
     pub(super) closings: Stack,
 }
 
@@ -85,22 +87,22 @@ impl EndedClients {
     }
 }
 
-/// What others see of a worker.
+/// The part of a worker that other threads see.
 #[derive(Debug)]
 pub(super) struct WorkerShared {
     pub(super) bell: Doorbell,
-    /// Its handler is over its time; written by the watchdog, see `watch`.
+    /// The worker's handler exceeds its time limit. Written by the watchdog, see `watch`.
     pub(super) stalled: AtomicBool,
-    /// How often that came about, and the number of the handler's run that was counted last.
+    /// The number of stalls, and the number of the handler run that was counted last.
     pub(super) stalls: AtomicU64,
     pub(super) stall_counted: AtomicU64,
     pub(super) activity: CachePadded<Activity>,
-    /// A stop has given it up inside a handler.
+    /// A stop has given the worker up inside a handler.
     pub(super) given_up: AtomicBool,
-    /// How far each port has consumed what this worker emitted, in its batches; see `placement`.
+    /// How far each port has consumed what this worker emitted, in the worker's batches; see `placement`.
     pub(super) frontiers: Box<[CachePadded<AtomicU64>]>,
     pub(super) shard: WorkerShard,
-    /// Its way to each port.
+    /// The path to each port.
     pub(super) paths: Box<[PathShard]>,
 }
 
@@ -114,7 +116,7 @@ pub(super) enum RouterState {
 pub(super) struct RouterControl {
     pub(super) state: RouterState,
     pub(super) port_open: Vec<bool>,
-    /// The rings of open ports, as `Shared::pairs`: for readers of their depth.
+    /// The rings of the open ports, indexed as `Shared::pairs`, for readers of the ring depths.
     pub(super) pairs: Vec<Option<Pair>>,
 }
 
@@ -124,12 +126,13 @@ pub(super) struct ProtocolEntry {
     pub(super) rules: ProtocolRules,
     pub(super) id: ProtocolId,
     pub(super) types: Vec<TypeId>,
-    /// The type under which what hosts send to its clients is counted.
+    /// The type under which host sends to its clients count.
     pub(super) send: TypeId,
 }
 
 impl Shared {
-    /// Nothing that the worker has emitted to the port is under way any more. See [`Frontier::end`](placement::Frontier::end).
+    /// Nothing that the worker has emitted to the port is under way any more. See
+    /// [`Frontier::end`](placement::Frontier::end).
     pub(super) fn end_frontier(&self, worker: usize, port: usize) {
         if let Some(published) = self.workers[worker].frontiers.get(port) {
             placement::Frontier::end(published);
@@ -148,7 +151,7 @@ impl Shared {
             .into_iter()
             .map(|rules| {
                 let mut names: Vec<_> = rules.types().iter().map(|(name, _)| name.clone()).collect();
-                // A protocol that lists a type of that name shares its series.
+                // A protocol that lists a type of that name shares its series with the sends.
                 let listed = names.iter().position(|name| name == SEND);
                 if listed.is_none() {
                     names.push(SEND.to_owned());
@@ -234,12 +237,12 @@ impl Shared {
         }
     }
 
-    /// Where a pair is among all.
+    /// The index of a pair in `pairs`.
     pub(super) fn path(&self, worker: usize, port: usize) -> usize {
         worker * self.ports.len() + port
     }
 
-    /// Takes what is reserved from the system: while nobody else has it.
+    /// Makes the reserved memory resident, while no other thread uses it.
     pub(super) fn touch(&mut self) -> std::io::Result<()> {
         self.clients.touch()?;
         #[cfg(not(corelane_loom))]
@@ -254,7 +257,7 @@ impl Shared {
         &self.pairs[self.path(worker, port)]
     }
 
-    /// How many messages a worker may have handed out; 0 where no type is.
+    /// How many tasks a worker may have handed out; 0 if no type is a task.
     pub(super) fn task_limit(&self) -> usize {
         let any = self.protocols.iter().any(|one| one.rules.has_tasks());
         if any { self.config.count(Key::MaxTasks) } else { 0 }
@@ -265,7 +268,9 @@ impl Shared {
         let mut control = lock(&self.control);
         control.state = RouterState::Stopped;
         for worker in &self.workers {
-            worker.bell.request_stop(); // Under the lock, as attaching is: it sees every pair attached before.
+            // Under the lock that attaching takes, so the stopping worker sees every pair that was attached
+            // before.
+            worker.bell.request_stop();
         }
     }
 
@@ -274,22 +279,23 @@ impl Shared {
         self.workers.iter().any(|worker| worker.bell.is_stopping())
     }
 
-    /// No worker will close a client any more: its port's polls do. Once for each client that is leaving.
+    /// Leaves the closing of a client to its port's polls, because no worker will close it. Called once per
+    /// client that is closing.
     pub(super) fn close_by_port(&self, client: ClientId, port: usize) {
         if let (Some(slot), Some(ended)) = (self.clients.get(client), self.ended.get(port)) {
             ended.closings.push(client.index(), &slot.port_link);
         }
     }
 
-    /// A worker ends with a CLOSE for a client: its port's polls hand it out.
+    /// Leaves a worker's CLOSE for a client to the port's polls, because the worker ends.
     pub(super) fn ask_to_close_by_port(&self, client: ClientId, port: usize) {
         if let (Some(slot), Some(ended)) = (self.clients.get(client), self.ended.get(port)) {
             ended.closes.push(client.index(), &slot.close_link);
         }
     }
 
-    /// Takes what ended workers have left to a port, which is released, off its lists: what its polling half has `taken` off
-    /// them already, and the rest. Says how many deliveries that were.
+    /// Removes what ended workers have left to a port that is being released: the chains that its polling half
+    /// has already `taken` off the lists, and the rest. Returns how many deliveries that were.
     pub(super) fn forget_ended(&self, port: usize, taken: (u32, u32)) -> u64 {
         let Some(ended) = self.ended.get(port) else { return 0 };
         let mut count = 0;
@@ -300,11 +306,11 @@ impl Shared {
                 count += 1;
             }
         };
-        // Relaxed: `take` acquired the links.
+        // Relaxed: `take` has acquired the links.
         for first in [taken.0, ended.closes.take()] {
             each(first, &|slot| {
                 let next = slot.close_link.load(Relaxed);
-                slot.close_link.store(UNLISTED, Relaxed); // Relaxed: the credit word releases the slot.
+                slot.close_link.store(UNLISTED, Relaxed); // Relaxed: the credit word's Release publishes it.
                 slot.credit.end_close_delivery(slot.place().generation);
                 next
             });
@@ -312,19 +318,20 @@ impl Shared {
         for first in [taken.1, ended.closings.take()] {
             each(first, &|slot| {
                 let next = slot.port_link.load(Relaxed);
-                slot.port_link.store(UNLISTED, Release); // Release: pairs with the Acquire in `ClientSlot::is_unused`.
+                // Release: pairs with the Acquire in `ClientSlot::is_unused`.
+                slot.port_link.store(UNLISTED, Release);
                 next
             });
         }
         count
     }
 
-    /// Whether messages of a type may be dropped where credit is lacking.
+    /// Whether messages of a type may be dropped when the recipient has no credit.
     pub(super) fn is_droppable(&self, message_type: u32) -> bool {
         self.droppable.get(message_type as usize).copied().unwrap_or(false)
     }
 
-    /// How a client's messages are handled, and its application.
+    /// The rules for a client's messages, and its application.
     #[inline]
     pub(super) fn rules_of(&self, slot: &ClientSlot) -> Option<(&ProtocolEntry, ApplicationId)> {
         let (protocol, application) = slot.labels();
@@ -363,7 +370,7 @@ impl Shared {
         };
         let now = self.clock.raw();
         for (index, (stats, worker)) in stats.workers.iter_mut().zip(&self.workers).enumerate() {
-            // Relaxed: readings by themselves.
+            // Relaxed: independent readings.
             stats.stalled = worker.stalled.load(Relaxed);
             stats.stalls = worker.stalls.load(Relaxed);
             let present = worker.activity.present();

@@ -1,4 +1,5 @@
-//! A router as its monitor sees it.
+//! Lets a monitor read a router's figures: implements `record::Source` for `Shared`. `Router::source` in
+//! `router` hands it out.
 
 use super::shared::Shared;
 use crate::clients::Clients;

@@ -1,21 +1,23 @@
-//! The stacks of worker threads: how large they are, and how much of them is ever used.
+//! The stacks of worker threads: their size, and how much of it is used. Used by `router` (starts the threads,
+//! computes the budget) and `worker/cycle`.
 
 use crate::sync::os;
 
-/// Addresses of a worker thread's stack: a little less than a huge page, so that the system never makes it one, of which
-/// the first byte used would take two mebibytes.
+/// The size of a worker thread's stack in bytes. A little less than a huge page, so that the system never backs
+/// it with a huge page, of which the first byte used would take 2 MiB.
 pub(super) const STACK_BYTES: usize = (2 << 20) - (64 << 10);
 
-/// What a worker uses of them at most; the deepest is reading a nested envelope.
+/// The most of its stack that a worker uses, in bytes. The deepest use is reading a nested envelope.
 const STACK_USED: usize = 32 << 10;
 
-/// That, and what a thread has besides: its handle, its own storage, its signal stack, its allocator's first pages.
+/// `STACK_USED`, plus what a thread needs besides its stack: its handle, thread-local storage, signal stack and
+/// the first pages of its allocator.
 pub(super) const THREAD_BYTES: u64 = (STACK_USED + (32 << 10)) as u64;
 
-/// Takes the pages of the calling thread's stack that a worker will use.
+/// Makes the stack pages resident that a worker will use.
 #[inline(never)]
 pub(super) fn touch() {
     let mut stack = [std::mem::MaybeUninit::<u8>::uninit(); STACK_USED];
-    // Where this fails the thread goes on as it would have without: its stack is taken as it is used.
+    // If this fails, the thread continues: the stack becomes resident as it is used.
     let _ = os::touch(std::hint::black_box(&mut stack));
 }

@@ -1,5 +1,6 @@
-//! Who watches the workers: each says what message a handler is at and since when; one look in a while at all of them
-//! finds those that are over their time.
+//! The watchdog: it finds workers whose handler exceeds its time limit, from what each worker publishes in its
+//! `activity`. It then marks the worker as stalled in `placement`, so that new messages go elsewhere. Used by
+//! `router`, which starts it if there are handlers.
 
 use super::shared::Shared;
 use crate::config::Key;
@@ -7,8 +8,8 @@ use crate::error::Error;
 use crate::sync::{AcqRel, Acquire, Arc, AtomicBool, Relaxed, Release};
 use std::time::Duration;
 
-/// Looks at a router's workers. [`Builder::start`](super::Builder::start) runs one on a thread of its own where there are
-/// handlers; who drives the workers by hand calls [`look`](Self::look).
+/// Finds stalled workers. [`Builder::start`](super::Builder::start) runs a watchdog on its own thread if there
+/// are handlers; a host that drives the workers itself calls [`look`](Self::look).
 #[derive(Clone, Debug)]
 pub struct Watchdog {
     shared: Arc<Shared>,
@@ -21,32 +22,33 @@ impl Watchdog {
         Self { shared: Arc::clone(shared), timeout_ticks: shared.clock.ticks(timeout) }
     }
 
-    /// Marks each worker as stalled whose present message has been with its handler for longer than
-    /// `processing_timeout_ms` at `now` (the router's clock), and unmarks those that have moved on. Says how many are.
-    /// Any thread, at any time.
+    /// Marks each worker as stalled whose handler has been running for longer than `processing_timeout_ms` at
+    /// `now` (a reading of the router's clock), and unmarks the workers that have moved on. Returns how many
+    /// are stalled. Can be called on any thread at any time.
     pub fn look(&self, now: u64) -> usize {
         let mut count = 0;
         for (index, worker) in self.shared.workers.iter().enumerate() {
-            // One that a stop has given up is no worker any more; `WorkerStats::given_up` says so.
+            // Skip workers that a stop has given up; `WorkerStats::given_up` reports those.
             let present = worker.activity.present().filter(|_| !worker.given_up.load(Relaxed));
             let over = present.filter(|(_, since)| now.saturating_sub(*since) > self.timeout_ticks);
-            // Relaxed: a report. Who places clients reads the bit, which comes first: who sees the report finds it set.
+            // Relaxed: this is only a report. Placement reads the bit, which is set first, so a thread that
+            // sees the report finds the bit set.
             if worker.stalled.load(Relaxed) != over.is_some() {
                 self.shared.placement.set_stalled(index, over.is_some());
                 worker.stalled.store(over.is_some(), Relaxed);
             }
             let Some((number, _)) = over else { continue };
             count += 1;
-            // AcqRel: of two that look at once, one counts the stall.
+            // AcqRel: if two threads call this at the same time, only one counts the stall.
             if worker.stall_counted.swap(number, AcqRel) != number {
-                worker.stalls.fetch_add(1, Relaxed); // Relaxed: a count by itself.
+                worker.stalls.fetch_add(1, Relaxed); // Relaxed: an independent count.
             }
         }
         count
     }
 }
 
-/// The thread that looks. Ends when dropped.
+/// The watchdog's thread. Ends when dropped.
 #[derive(Debug)]
 pub(super) struct Watch {
     stop: Arc<AtomicBool>,
@@ -76,7 +78,7 @@ impl Drop for Watch {
         self.stop.store(true, Release);
         if let Some(thread) = self.thread.take() {
             thread.thread().unpark();
-            // Its panic would be a defect that its thread has reported; the router goes down all the same.
+            // A panic would be a defect, which the thread itself has reported; the router still stops.
             let _ = thread.join();
         }
     }

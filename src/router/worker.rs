@@ -1,6 +1,12 @@
-//! Workers: one pinned thread each. `cycle` is the loop, `dispatch` handles one record, `deliver` and `rooms` bring it to its
-//! recipients, `message_end` ends it. The files of this folder are one mechanism and import each other; nothing that a port
-//! uses imports them.
+//! Workers: one pinned thread each. `cycle` is the loop: it takes records from the ingress rings. `dispatch`
+//! handles one record: it classifies a message, then `deliver` (one client), `rooms` (a room), `hold` (an
+//! absent recipient), `handler` with `request` (the host's closure) or `driven` with `tasks` (a host-driven
+//! worker) handles it, and `message_end` counts its end. `send` handles host sends, `over_limit` applies the
+//! credit policy, `egress` writes the delivery records, `held` ends held messages, `state` is what a worker
+//! owns, and `adoption` settles a worker that ended without a stop. `pool` is the memory of `hold`.
+//!
+//! The files of this folder are one mechanism and import each other. `router` imports the folder to build the
+//! workers; no file in `port/` imports it. Deliveries go on to `port/poll`.
 
 pub(super) mod adoption;
 pub(super) mod cycle;

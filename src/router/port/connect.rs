@@ -1,8 +1,9 @@
-//! What a host says of a client when it connects it.
+//! The options of a client at its connect. Used by `port` and `shared`, which take them, and by `submit`, which
+//! connects the client.
 
 use crate::clients::{CreditPolicy, KeptFigures};
 
-/// Beside its name, all that a client can be given at its connect.
+/// The options of a client at its connect, besides its name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ConnectOptions<'a> {
     pub(in crate::router) protocol: &'a str,
@@ -13,19 +14,19 @@ pub struct ConnectOptions<'a> {
 }
 
 impl<'a> ConnectOptions<'a> {
-    /// A client that speaks a protocol, for an application (may be empty), under the host's own value `token`, which comes
-    /// with every event for it.
+    /// A client that speaks a protocol, for an application (may be empty). `token` is the host's own value;
+    /// every event for the client carries it.
     pub const fn new(protocol: &'a str, application: &'a str, token: u64) -> Self {
         Self { protocol, application, token, credit_policy: None, figures: KeptFigures::NONE }
     }
 
-    /// What its lack of credit leads to, instead of the configuration's `credit_policy`.
+    /// What happens when the client has no credit left, instead of the configuration's `credit_policy`.
     pub const fn credit_policy(mut self, policy: CreditPolicy) -> Self {
         self.credit_policy = Some(policy);
         self
     }
 
-    /// What it goes on with: the figures of the client whose place it takes. See [`KeptFigures`].
+    /// Continues the figures of the client that this one replaces. See [`KeptFigures`].
     pub const fn figures(mut self, figures: KeptFigures) -> Self {
         self.figures = figures;
         self

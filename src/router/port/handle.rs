@@ -1,5 +1,9 @@
-//! A host's handle: one ring to each worker, one back from each. One owner at a time, any thread. Its two halves are
-//! `submit` and `poll`; [`Port::share`] puts the first behind a lock, for hosts whose threads come and go.
+//! [`Port`]: the host's handle to the router, with one ingress ring to each worker and one egress ring from
+//! each. One owner at a time, on any thread. The calls pass on to the two halves: `submit`, from which a
+//! message goes to its worker, and `poll`, which hands out what comes back. [`Port::share`] puts the submitting
+//! half behind a lock (`shared`), for hosts whose threads come and go.
+//!
+//! Used by `router` (opening a port), `route` and `inline` (further calls of `Port`), and `shared` (the lease).
 
 use crate::clients::{ClientId, Outstanding, RoomId};
 use crate::config::Key;
@@ -18,15 +22,16 @@ use crate::router::shared::{RouterState, Shared};
 use crate::sync::{Arc, Relaxed, lock};
 use std::time::Duration;
 
-/// A port. `Send`, not `Sync`. Dropping it disconnects its clients and gives up what it has not polled.
+/// A host thread's handle to the router. `Send`, not `Sync`. Dropping it disconnects its clients; deliveries
+/// that are not polled become undeliverable.
 #[derive(Debug)]
 pub struct Port {
     pub(in crate::router) submit: SubmitHalf,
     pub(in crate::router) poll: PollHalf,
-    /// Another language drives the rings (`inline`).
+    /// The host drives the rings itself (`inline`).
     #[cfg(not(corelane_loom))]
     pub(in crate::router) inline: bool,
-    /// Leaves the workers when the port, or the poller that it was shared with, goes.
+    /// Detaches the pairs when the port, or the poller of a shared port, is dropped.
     pub(in crate::router) lease: Lease,
 }
 
@@ -40,20 +45,21 @@ impl Port {
             if !waiting {
                 break;
             }
-            // A port was just released: its workers are about to leave.
+            // A port was just released, and its workers have not left its pairs yet.
             std::thread::sleep(Duration::from_millis(1));
         }
         Err(Error::TooManyPorts(shared.ports.len() as u32))
     }
 
-    /// The port, or whether one will be free once its workers have left it.
+    /// The port; or else whether one becomes free once the workers have left a released port's pairs.
     fn try_open(shared: &Arc<Shared>) -> Result<Result<Self, bool>, Error> {
         let mut control = lock(&shared.control);
         if control.state != RouterState::Running {
             return Err(Error::State("the router is stopped: no port can be opened"));
         }
         let workers = shared.workers.len();
-        // Under the control lock, which a worker takes as it is lost: from then on no pair is attached to it.
+        // The control lock is held, and a worker takes it when it becomes lost, so this list cannot become
+        // outdated while pairs are attached.
         let lost: Vec<bool> = (0..workers).map(|worker| shared.placement.is_lost(worker)).collect();
         let is_free =
             |port: usize| (0..workers).all(|one| shared.pair(one, port).state() == AttachState::Free);
@@ -87,14 +93,16 @@ impl Port {
             ways_in.push(IngressSender::new(ring, Arc::clone(&pair.counts), *lost));
             ways_out.push(EgressReceiver::new(Consumer::new(Arc::clone(&pair.egress)), *lost));
             if *lost {
-                // Nobody takes this pair up: nothing is accepted into its ring, and nothing comes.
+                // The worker is lost and never takes this pair up. Closing both rings refuses every push.
                 pair.ingress.close();
                 pair.egress.close();
                 continue;
             }
             control.pairs[shared.path(worker, index)] = Some(pair.clone());
             if shared.pair(worker, index).attach(pair).is_err() {
-                return Err(Error::State("a free pair was attached by another: this is a defect"));
+                return Err(Error::State(
+                    "a free pair is attached to another port: this is a defect in corelane",
+                ));
             }
             shared.workers[worker].bell.announce_attach();
         }
@@ -112,11 +120,11 @@ impl Port {
         }))
     }
 
-    /// Connects a client under a name, on this port. Messages held for the name are delivered to it.
+    /// Connects a client to this port under a name. Messages that are held for the name are delivered to it.
     ///
     /// # Errors
     /// [`Error::NameTaken`], [`Error::NameLength`], [`Error::TooManyClients`], [`Error::UnknownProtocol`], or
-    /// [`Error::Refused`] once the router drains or is stopped.
+    /// [`Error::Refused`] if the router is draining or stopped.
     pub fn connect(
         &mut self,
         name: &str,
@@ -127,7 +135,7 @@ impl Port {
         self.connect_with(name, ConnectOptions::new(protocol, application, token))
     }
 
-    /// As [`connect`](Self::connect), with all that a client can be given.
+    /// As [`connect`](Self::connect), with all options of a client.
     ///
     /// # Errors
     /// As [`connect`](Self::connect).
@@ -135,18 +143,18 @@ impl Port {
         self.submit.connect(name, options)
     }
 
-    /// Submits one of a client's messages; visible to its worker after [`publish`](Self::publish).
-    /// `correlation` comes back with what the message causes.
+    /// Submits one message of a client. Its worker sees it after [`publish`](Self::publish). Every event that
+    /// the message causes carries `correlation`.
     ///
     /// # Errors
-    /// [`Error::Refused`] with the reason under which it is counted.
+    /// [`Error::Refused`] with the reason under which the refusal is counted.
     #[inline]
     pub fn submit(&mut self, client: ClientId, message: &[u8], correlation: u64) -> Result<(), Error> {
         self.submit_with(client, message, SubmitOptions { correlation, ..SubmitOptions::default() })
     }
 
-    /// As [`submit`](Self::submit), with the moment (in the clock's raw ticks) at which the host read the message
-    /// from its socket, so that the time until now counts as waiting.
+    /// As [`submit`](Self::submit), with the time at which the host read the message from its socket, in the
+    /// clock's raw ticks. The time since then counts as queue wait.
     ///
     /// # Errors
     /// As [`submit`](Self::submit).
@@ -162,7 +170,7 @@ impl Port {
         self.submit_with(client, message, options)
     }
 
-    /// As [`submit`](Self::submit), with all that a message can be submitted with.
+    /// As [`submit`](Self::submit), with all options of a message.
     ///
     /// # Errors
     /// As [`submit`](Self::submit).
@@ -179,8 +187,9 @@ impl Port {
         Ok(())
     }
 
-    /// As [`submit_with`](Self::submit_with), giving the message away instead of having it copied: it is dropped once,
-    /// on any thread, when nobody needs it any more. It comes back where it is refused.
+    /// As [`submit_with`](Self::submit_with), but the router takes ownership of the message instead of copying
+    /// it. The message is dropped exactly once, on any thread, when nothing needs it any more. If the message
+    /// is refused, the error returns it.
     ///
     /// # Errors
     /// As [`submit`](Self::submit), with the message.
@@ -198,15 +207,15 @@ impl Port {
             (Ok(Entered::Base(reason)), Some(message)) => {
                 self.lease.shared.run_base(reason, client, (*message).as_ref());
             }
-            // It is in a ring; or refused and not given back, which cannot be.
+            // The message is in a ring. (A refusal without the message cannot happen.)
             _ => {}
         }
         Ok(())
     }
 
-    /// Submits many messages, in order, and publishes once. `each` is told how each fared, by its place, and says
-    /// whether to go on: a host that wants its clients' order kept stops at the first refusal as full. Returns how many
-    /// were accepted.
+    /// Submits many messages in order and publishes once. After each message `each` gets its index and its
+    /// result, and returns whether to continue. To keep the order of a client's messages, stop at the first
+    /// refusal as full. Returns how many messages were accepted.
     pub fn submit_batch<'a>(
         &mut self,
         batch: impl IntoIterator<Item = (ClientId, &'a [u8], u64)>,
@@ -218,19 +227,21 @@ impl Port {
         accepted
     }
 
-    /// Sends a host's own message to a client, this port's or another's; visible after [`publish`](Self::publish). It is
-    /// delivered as it is, on the client's credit, with no sender ([`DeliveredMessage::sender`](crate::router::DeliveredMessage::sender) is
-    /// `ClientId(0)`), and counted as type `send` of the client's protocol. Sends to one client through one port arrive in
-    /// their order. `max_queue_wait_ms` holds for them as well.
+    /// Sends a message of the host to a client of this or another port. Its worker sees it after
+    /// [`publish`](Self::publish). It is delivered unchanged, uses the client's credit, has no sender
+    /// ([`DeliveredMessage::sender`](crate::router::DeliveredMessage::sender) is `ClientId(0)`), and counts as type
+    /// `send` of the client's protocol. Sends to one client through one port arrive in order.
+    /// `max_queue_wait_ms` applies to them as well.
     ///
     /// # Errors
-    /// [`Error::Refused`] with the reason under which it is counted; as stale if the client is gone for good.
+    /// [`Error::Refused`] with the reason under which the refusal is counted; the reason is stale if the client
+    /// is not connected any more.
     #[inline]
     pub fn send(&mut self, to: ClientId, message: &[u8], correlation: u64) -> Result<(), Error> {
         self.submit.send(to, message, correlation)
     }
 
-    /// Sends many, as [`submit_batch`](Self::submit_batch).
+    /// Sends many messages, as [`submit_batch`](Self::submit_batch).
     pub fn send_batch<'a>(
         &mut self,
         batch: impl IntoIterator<Item = (ClientId, &'a [u8], u64)>,
@@ -242,62 +253,69 @@ impl Port {
         accepted
     }
 
-    /// Makes what was submitted visible to the workers and wakes those that sleep: once per batch.
+    /// Makes the submitted messages visible to the workers and wakes the sleeping ones. Call it once per batch.
     pub fn publish(&mut self) {
         self.submit.publish();
     }
 
-    /// Starts a client's disconnect: its name is free at once, what it submitted is still handled, and
-    /// [`Event::Closed`] comes behind it. Later submissions are refused as stale.
+    /// Starts a client's disconnect. Its name is free at once. Messages that it has submitted are still
+    /// handled, and [`Event::Closed`] follows them. Later submissions are refused as stale.
     ///
     /// # Errors
-    /// [`Error::StaleClient`] if it is not connected, [`Error::WrongPort`] if it is another port's.
+    /// [`Error::StaleClient`] if the client is not connected, [`Error::WrongPort`] if it belongs to another
+    /// port.
     pub fn disconnect(&mut self, client: ClientId) -> Result<(), Error> {
         self.submit.disconnect(client)
     }
 
-    /// Frees a client's name for others while it stays connected; see [`Event::Left`].
+    /// Frees a client's name for others; the client stays connected. See [`Event::Left`].
     ///
     /// # Errors
-    /// [`Error::StaleClient`] if it is not connected, [`Error::WrongPort`] if it is another port's.
+    /// [`Error::StaleClient`] if the client is not connected, [`Error::WrongPort`] if it belongs to another
+    /// port.
     pub fn release_name(&mut self, client: ClientId) -> Result<(), Error> {
         self.submit.release_name(client)
     }
 
-    /// Puts a client into the room of that name, which it makes if there is none: from now on it gets what other members
-    /// send there, and may send there itself. A member stays one. Its messages that are still on their way to their worker
-    /// meet the room as it is when they arrive. Any port's members may be in one room; nobody waits for another.
+    /// Puts a client into a room and creates the room if it does not exist. From now on the client gets the
+    /// messages that other members send there, and may send there itself. Joining a room twice has no further
+    /// effect. Messages that are still on their way to a worker use the membership at the time when the worker
+    /// handles them. Clients of different ports may be in one room, and no member waits for another.
     ///
     /// # Errors
-    /// [`Error::StaleClient`], [`Error::WrongPort`], [`Error::NameLength`], [`Error::TooManyRooms`], [`Error::RoomFull`],
-    /// [`Error::TooManyClientRooms`], and [`Error::RoomsBusy`], to be retried.
+    /// [`Error::StaleClient`], [`Error::WrongPort`], [`Error::NameLength`], [`Error::TooManyRooms`],
+    /// [`Error::RoomFull`], [`Error::TooManyClientRooms`], and [`Error::RoomsBusy`], after which the caller may
+    /// retry.
     pub fn join(&mut self, client: ClientId, room: &str) -> Result<RoomId, Error> {
         self.submit.join(client, room)
     }
 
-    /// Takes a client out of a room. Messages relayed before may still come. A disconnect leaves every room by itself.
+    /// Takes a client out of a room. Messages that were relayed before may still arrive. A disconnect leaves
+    /// all rooms.
     ///
     /// # Errors
-    /// [`Error::StaleClient`], [`Error::WrongPort`], [`Error::StaleRoom`], [`Error::NotAMember`], and [`Error::RoomsBusy`],
-    /// to be retried.
+    /// [`Error::StaleClient`], [`Error::WrongPort`], [`Error::StaleRoom`], [`Error::NotAMember`], and
+    /// [`Error::RoomsBusy`], after which the caller may retry.
     pub fn leave(&mut self, client: ClientId, room: RoomId) -> Result<(), Error> {
         self.submit.leave(client, room)
     }
 
-    /// Hands out up to `limit` deliveries to `each`, which must not block: nothing else of this port moves
-    /// meanwhile. Returns how many were taken, in recipients, those included whose client is closed and that only count;
-    /// the next poll goes on where a limit came in the middle of a room's message.
+    /// Hands out up to `limit` deliveries to `each`. `each` must not block, because nothing else on this port
+    /// proceeds meanwhile. Returns how many recipients were taken, including those whose client is closed and
+    /// for whom `each` is not called. If the limit ends in the middle of a room message, the next poll
+    /// continues there.
     ///
     /// # Errors
-    /// [`Refused::Closed`](crate::error::Refused::Closed) once the router has stopped and everything has been handed out.
+    /// [`Refused::Closed`](crate::error::Refused::Closed) once the router has stopped and everything has been
+    /// handed out.
     pub fn poll(&mut self, limit: usize, each: impl FnMut(Event<'_>)) -> Result<usize, Error> {
         let polled = self.take(limit, each);
         self.release();
         polled
     }
 
-    /// As [`poll`](Self::poll), but what was handed out stays where it lies until [`release`](Self::release) or the
-    /// next poll: for hosts that take views first and write afterwards.
+    /// As [`poll`](Self::poll), but the handed-out bytes stay in the ring until [`release`](Self::release) or
+    /// the next poll. For hosts that collect views first and write them afterwards.
     ///
     /// # Errors
     /// As [`poll`](Self::poll).
@@ -307,80 +325,86 @@ impl Port {
         taken.result()
     }
 
-    /// What a poll leaves to the submitting half.
+    /// The part of a poll that the submitting half does.
     pub(in crate::router) fn follow_up(&mut self) {
         drop(self.submit.follow_up());
         self.lease.shared.rooms.follow_up();
     }
 
-    /// Gives back the ring space of what was handed out, and wakes workers that wait for it.
+    /// Gives back the ring space of what was handed out, and wakes workers that wait for the space.
     pub fn release(&mut self) {
         self.poll.release();
     }
 
-    /// Says that so many messages and bytes of what was handed out for a client have been written (or thrown
-    /// away). Never gives back more than was handed out; after [`Event::Closed`] it does nothing.
+    /// Reports that this many messages and bytes handed out for a client have been written, or thrown away.
+    /// This returns the client's credit, never more than was handed out. After [`Event::Closed`] it does
+    /// nothing.
     pub fn acknowledge(&mut self, client: ClientId, messages: u32, bytes: u32) {
         self.poll.acknowledge_batch([(client, messages, bytes)]);
     }
 
-    /// As [`acknowledge`](Self::acknowledge) for each of a batch, with one look at the clock for all: per client how many
-    /// messages and bytes have been written.
+    /// As [`acknowledge`](Self::acknowledge), for a batch of (client, messages, bytes). The clock is read at
+    /// most once.
     pub fn acknowledge_batch(&mut self, written: impl IntoIterator<Item = (ClientId, u32, u32)>) {
         self.poll.acknowledge_batch(written);
     }
 
-    /// Gives a connected client another token, for a peer that comes back on another connection: what is handed out
-    /// after this returns carries it. What was handed out before and is not acknowledged still is outstanding:
+    /// Gives a connected client another token, for a peer that reconnects on another connection. Everything
+    /// handed out after this call carries the new token. What was handed out before stays unacknowledged:
     /// acknowledge it, written or thrown away.
     ///
     /// # Errors
-    /// [`Error::StaleClient`] if it is not connected or is leaving, [`Error::RebindElsewhere`] if it is another port's:
-    /// disconnect it there, then connect it here.
+    /// [`Error::StaleClient`] if the client is not connected or is closing, [`Error::RebindElsewhere`] if it
+    /// belongs to another port: disconnect it there, then connect it here.
     pub fn rebind(&mut self, client: ClientId, token: u64) -> Result<(), Error> {
         self.poll.rebind(client, token)
     }
 
-    /// What a client has outstanding now, and what it had handed out at most. Workers may add to it meanwhile.
+    /// What a client has unacknowledged now, and the most that it has had handed out and unacknowledged at the
+    /// same time, since its connect. Workers may add to it meanwhile.
     ///
     /// # Errors
-    /// [`Error::StaleClient`] if it is not connected, [`Error::WrongPort`] if it is another port's.
+    /// [`Error::StaleClient`] if the client is not connected, [`Error::WrongPort`] if it belongs to another
+    /// port.
     pub fn outstanding(&self, client: ClientId) -> Result<Outstanding, Error> {
         self.poll.outstanding(client)
     }
 
-    /// The descriptor that becomes readable when there is something to poll, or space after a refusal as full.
-    /// Call [`arm`](Self::arm) before waiting for it, and again after a refusal as full. It belongs to the port.
+    /// The descriptor that becomes readable when there is something to poll, or when there is space after a
+    /// refusal as full. Call [`arm`](Self::arm) before waiting for it, and again after a refusal as full. The
+    /// port owns the descriptor.
     pub fn descriptor(&self) -> i32 {
         self.poll.descriptor()
     }
 
-    /// Says that the host is about to wait for the descriptor. False: something is there already, poll first.
+    /// Announces that the host is about to wait for the descriptor. False means that there is something to poll
+    /// already, or space again after a refusal as full: poll, or submit again, before waiting.
     pub fn arm(&mut self) -> bool {
         self.poll.arm()
     }
 
-    /// Waits until there is something to poll, or `timeout` is over; for hosts without an event loop.
+    /// Waits until there is something to poll or `timeout` is over. For hosts without an event loop.
     pub fn wait(&mut self, timeout: Duration) {
         self.poll.wait(timeout);
     }
 
-    /// Whether something has come since the last poll.
+    /// Whether there is something to poll.
     pub fn has_news(&self) -> bool {
         self.poll.has_news()
     }
 
-    /// Whether the router has stopped and everything has been handed out: what poll says as closed.
+    /// Whether the router has stopped and everything has been handed out, so that [`poll`](Self::poll) reports
+    /// closed.
     pub fn is_over(&self) -> bool {
         self.poll.is_over()
     }
 
-    /// When the client's worker last saw a keep-alive, in the clock's raw ticks; 0 for never.
+    /// When the client's worker last handled a keep-alive of the client, in the clock's raw ticks; 0 for never.
     pub fn alive_at(&self, client: ClientId) -> u64 {
         let clients = &self.lease.shared.clients;
-        // Relaxed: a time, for a timer.
+        // Relaxed: a single value for a timer, with no data behind it.
         let alive_at = clients.get(client).map_or(0, |slot| slot.alive_at.load(Relaxed));
-        // Otherwise the slot is a later client's.
+        // If the client is gone, the value may belong to the next client of the slot.
         if clients.get(client).is_some() { alive_at } else { 0 }
     }
 
@@ -389,7 +413,7 @@ impl Port {
         &self.lease.shared.clock
     }
 
-    /// Whether the router still runs.
+    /// Whether the router is running.
     pub fn is_running(&self) -> bool {
         self.lease.shared.is_running()
     }
@@ -405,17 +429,18 @@ impl Drop for Port {
     }
 }
 
-/// A port's place at the workers.
+/// The attached pairs of one port.
 #[derive(Debug)]
 pub(in crate::router) struct Lease {
     pub(in crate::router) shared: Arc<Shared>,
     pub(in crate::router) index: usize,
-    /// A bit for each worker whose pair with this port is attached.
+    /// One bit per worker whose pair with this port is attached.
     pub(in crate::router) attached: u64,
 }
 
 impl Lease {
-    /// Disconnects the port's clients and leaves every pair, settling those that their workers have left. Once.
+    /// Disconnects the port's clients and leaves every pair. Settles the pairs that their workers have already
+    /// left. The second call does nothing.
     pub(in crate::router) fn give_up(&self, submit: &mut SubmitHalf, poll: &mut PollHalf) {
         if self.attached == 0 && submit.out.ways.is_empty() {
             return;
@@ -449,7 +474,8 @@ impl Lease {
     }
 }
 
-/// Gives each of a batch to `one`, in order, until `each` has had enough. Says how many were accepted.
+/// Passes each element of a batch to `one`, in order, until `each` returns false. Returns how many were
+/// accepted.
 pub(in crate::router) fn one_by_one<'a>(
     batch: impl IntoIterator<Item = (ClientId, &'a [u8], u64)>,
     mut one: impl FnMut(ClientId, &[u8], u64) -> Result<(), Error>,

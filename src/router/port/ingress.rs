@@ -1,4 +1,6 @@
-//! The producing ends of a port's rings: claim, write, commit, in the ring or beside it. A part of the submitting half.
+//! The sending ends of a port's ingress rings: claim, write and commit a record, with the payload in the ring
+//! or out of line. Part of the submitting half: used by `submit` and, for opening, by `port`. After publication
+//! `worker/cycle` takes the records.
 
 use crate::clients::SlotList;
 use crate::error::Refused;
@@ -11,29 +13,29 @@ use crate::sync::Arc;
 
 #[derive(Debug)]
 pub(in crate::router) struct IngressSenders {
-    /// The port.
+    /// The port's index.
     pub(in crate::router) index: usize,
     /// By worker.
     pub(in crate::router) ways: Vec<IngressSender>,
     pub(in crate::router) link: Arc<PortLink>,
 }
 
-/// The ring to one worker.
+/// The ingress ring to one worker.
 #[derive(Debug)]
 pub(in crate::router) struct IngressSender {
     pub(in crate::router) ring: Producer,
     counts: Arc<PairCounts>,
-    /// Disconnects that found this ring full.
+    /// Clients whose disconnect found this ring full.
     pub(in crate::router) waiting: SlotList,
-    /// Something was committed since the last publication.
+    /// Something has been committed since the last publication.
     pub(in crate::router) dirty: bool,
-    /// The worker has left, and what it did not take has been settled.
+    /// The worker has left, and the records that it did not take are settled.
     pub(in crate::router) settled: bool,
-    /// Records that the worker had taken when this side last looked.
+    /// How many records the worker had taken when this side last read the count.
     popped: u64,
 }
 
-/// Bytes that a port's submitting half has for each worker.
+/// Bytes per worker in a port's submitting half.
 pub(in crate::router) const PAIR_BYTES: u64 = size_of::<IngressSender>() as u64;
 
 impl IngressSender {
@@ -41,25 +43,25 @@ impl IngressSender {
         Self { ring, counts, waiting: SlotList::new(), dirty: false, settled, popped: 0 }
     }
 
-    /// Whether one more message may wait here; otherwise where the ring's head was when there was no room.
+    /// Whether one more message fits below the limit of `most` records. Otherwise the ring's head at that time.
     #[inline]
     fn has_place(&mut self, most: u64) -> Result<(), u64> {
         if self.ring.pushed().saturating_sub(self.popped) < most {
             return Ok(());
         }
-        // The worker's own line, looked at only where the last look does not suffice. The head first: the worker writes it
-        // last, so that whoever waits for it to move misses nothing.
+        // Read the worker's cache line only if the cached count does not suffice. Read the head first: the
+        // worker writes the head after the count, so a caller that waits for the head to move misses nothing.
         let head = self.ring.consumed();
         self.popped = self.ring.memory().traffic().1;
         if self.ring.pushed().saturating_sub(self.popped) < most { Ok(()) } else { Err(head) }
     }
 }
 
-/// What a message is given to a port as.
+/// The bytes of a submitted message.
 pub(in crate::router) enum Bytes<'a, 'b> {
-    /// To be copied.
+    /// Copied.
     Copied(&'a [u8]),
-    /// To be taken, if the message is accepted. Its length was asked for once.
+    /// Taken if the message is accepted. The length is read once, because host code computes it.
     Given(&'b mut Option<Owned>, usize),
 }
 
@@ -73,8 +75,8 @@ impl Bytes<'_, '_> {
 }
 
 impl IngressSenders {
-    /// Claims, writes and commits one record; not yet published. Where there is no room the caller calls
-    /// [`stall`](Self::stall), once it has said what waits for it.
+    /// Claims, writes and commits one record; does not publish it. If there is no room, the caller must call
+    /// [`stall`](Self::stall), after it has noted what waits for the room.
     #[inline]
     fn push(&mut self, worker: usize, header: &IngressHeader, payload: &[u8]) -> Result<(), Refused> {
         let Some(way) = self.ways.get_mut(worker) else { return Err(Refused::Stale) };
@@ -98,7 +100,7 @@ impl IngressSenders {
         }
     }
 
-    /// Asks for room in a ring that had none when last looked at.
+    /// Requests space in a ring that had no room.
     #[cold]
     pub(in crate::router) fn stall(&mut self, worker: usize) {
         if let Some(way) = self.ways.get_mut(worker) {
@@ -107,7 +109,7 @@ impl IngressSenders {
         }
     }
 
-    /// As [`push`](Self::push), a record that is no message.
+    /// As [`push`](Self::push), for a record that is not a message.
     pub(in crate::router) fn push_other(
         &mut self,
         worker: usize,
@@ -120,7 +122,8 @@ impl IngressSenders {
         Ok(())
     }
 
-    /// Pushes a message: in its record, or beside the ring where it is too large for one or the host gives it away.
+    /// Pushes a message. The payload goes out of line if it is too large for a record, or if the host gives the
+    /// message away.
     #[inline]
     pub(in crate::router) fn push_message(
         &mut self,
@@ -135,7 +138,8 @@ impl IngressSenders {
             return Err(Refused::Full);
         }
         if !way.waiting.is_empty() {
-            // Disconnects wait for room here: whoever submits without pause must not take it from them.
+            // Disconnects wait for room here. A client that submits without pause must not take the room from
+            // them.
             self.stall(worker);
             return Err(Refused::Full);
         }
@@ -187,7 +191,7 @@ impl IngressSenders {
             }
             Err(_) => Err(Refused::PayloadsFull),
         };
-        // What was not pushed is the host's again.
+        // A message that was not pushed goes back to the host.
         if let (Err(_), Some(place)) = (&pushed, place) {
             *place = payload.into_owned();
         }

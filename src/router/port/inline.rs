@@ -1,7 +1,10 @@
-//! A port whose rings another language drives without a call (`include/corelane_inline.h`, and the same in Go). The host
-//! writes what `SubmitHalf` and `PollHalf` would write: records, positions, the counts that conservation (I4) rests on, a slot's
-//! submitted, a client's credit as it is handed out. Calls that push as well (connect, disconnect) take the positions
-//! over from the header first, so between two calls everything committed is published.
+//! A port whose rings another language uses directly, without a call per message (`include/corelane_inline.h`,
+//! and the same in Go). The host writes what `SubmitHalf` and `PollHalf` would write: records, ring positions,
+//! the counts that conservation (I4) depends on, a slot's `submitted`, and a client's credit at hand-out. Calls
+//! that push records as well (connect, disconnect) first read the positions from the ring header, and publish
+//! before they return, so between two calls everything committed is published.
+//!
+//! Used by `ffi`. Records that the host pushes go to the worker like those of `submit`.
 
 use crate::clients::{ClientId, ClientSlot};
 use crate::config::{Balance, Key};
@@ -13,7 +16,7 @@ use crate::router::port::handle::Port;
 use crate::router::port::poll::Event;
 use crate::sync::AtomicBool;
 
-/// What such a host works on.
+/// The shared memory that such a host uses.
 pub(crate) struct InlineView<'a> {
     pub(crate) ingress: &'a Memory,
     pub(crate) egress: &'a Memory,
@@ -29,7 +32,7 @@ pub(crate) struct InlineView<'a> {
 }
 
 impl Port {
-    /// What lies between this port and a worker.
+    /// The view of one worker's pair with this port.
     pub(crate) fn inline_view(&self, worker: usize) -> Option<InlineView<'_>> {
         let shared = &self.submit.shared;
         let shard = shared.ports.get(self.submit.index)?;
@@ -48,12 +51,14 @@ impl Port {
         })
     }
 
-    /// Hands the rings over, for good: everything of this side's is published and given back. The port's clients stay on their
-    /// workers from now on: both sides push for them, and only one of them could see a move.
+    /// Hands the rings over to the host, for good. First this side publishes what it has committed and releases
+    /// what it has read. From now on the port's clients stay on their workers: both sides push messages for
+    /// them, and only one side would see a move.
     ///
     /// # Errors
-    /// [`Error::State`] where limits are configured that only this side keeps, clients have no worker of their own, or messages
-    /// are for the base route alone; and in the middle of a delivery.
+    /// [`Error::State`] if limits are configured that only this side enforces, if clients have no worker of
+    /// their own (`round_robin`), if the base route handles all messages, or if a delivery is handed out in
+    /// part.
     pub(crate) fn drive_inline(&mut self) -> Result<(), Error> {
         let config = &self.submit.shared.config;
         if [Key::MaxInFlight, Key::ClientRate, Key::MaxConcurrentMessages]
@@ -61,21 +66,21 @@ impl Port {
             .any(|key| config.get(*key) > 0)
         {
             return Err(Error::State(
-                "an inline port keeps no limits: leave max_in_flight, client_rate and max_concurrent_messages at 0",
+                "an inline port enforces no limits: set max_in_flight, client_rate and max_concurrent_messages to 0",
             ));
         }
         if self.submit.shared.placement.balance == Balance::RoundRobin {
             return Err(Error::State(
-                "an inline port's clients have a worker each: balance must not be round_robin",
+                "each client of an inline port stays on one worker: set balance to hash or least_loaded",
             ));
         }
         if config.get(Key::ConcurrentRouting) == 0 {
             return Err(Error::State(
-                "an inline port writes into the rings itself: leave enable_concurrent_routing on",
+                "an inline port cannot call the base route: set enable_concurrent_routing to on",
             ));
         }
         if self.poll.is_in_part() {
-            return Err(Error::State("a delivery was handed out in part: poll the rest first"));
+            return Err(Error::State("a delivery is handed out in part: poll the rest first"));
         }
         self.submit.publish();
         self.poll.release();
@@ -84,7 +89,8 @@ impl Port {
         Ok(())
     }
 
-    /// The payload of a delivery that lies beside its ring; it stays until [`release_payloads`](Self::release_payloads).
+    /// Takes the out-of-line payload of a delivery. It stays valid until
+    /// [`release_payloads`](Self::release_payloads).
     pub(crate) fn take_payload(&mut self, number: u64) -> Option<&[u8]> {
         self.poll.take_payload(number)
     }
@@ -97,7 +103,7 @@ impl Port {
         self.inline
     }
 
-    /// Before a call that pushes: takes over what the host has pushed.
+    /// Reads the positions that the host has pushed to. Called before a call that pushes.
     pub(crate) fn resume(&mut self) -> Result<(), Error> {
         if self.inline && self.submit.reload().is_err() {
             return Err(Error::Refused(Refused::Corrupt));
@@ -105,14 +111,15 @@ impl Port {
         Ok(())
     }
 
-    /// Pushes the disconnects that wait for room; says how many still do.
+    /// Pushes the waiting disconnects that fit. Returns how many still wait.
     pub(crate) fn push_waiting(&mut self) -> u64 {
         self.follow_up();
         self.submit.waiting()
     }
 
-    /// What a poll does beside the rings, for a host that has polled them: sees to workers that have ended, and hands out the
-    /// last events of clients that no worker will close, up to `limit`. Pushes nothing. Says how many.
+    /// The part of a poll outside the rings, for a host that has polled the rings itself: notices workers that
+    /// have left, and hands out up to `limit` close and closed events that come from no ring. Pushes nothing.
+    /// Returns how many were handed out.
     pub(crate) fn closings_inline(&mut self, limit: usize, mut each: impl FnMut(Event<'_>)) -> usize {
         self.poll.look_inline();
         drop(self.submit.settle_left());
@@ -124,7 +131,7 @@ impl Port {
         self.poll.has_closings()
     }
 
-    /// The host has taken a client's last record from a ring.
+    /// Ends a client whose last record the host has taken from a ring.
     pub(crate) fn closed_inline(&mut self, client: ClientId) -> Result<(), Error> {
         let clients = &self.submit.shared.clients;
         if clients.on(client, self.submit.index).is_none() {

@@ -1,40 +1,42 @@
-//! What the two halves of a port tell each other without a lock: where the submitting half was refused for want of room,
-//! so that the polling half sleeps until there is some; and what a poll leaves to the submitting half.
+//! State that the two halves of a port share without a lock. The submitting half notes where it found no room,
+//! so that the polling half sleeps until there is room. A poll leaves work to the submitting half. Used by
+//! `port` (creates it), `ingress` and `submit` (one side) and `poll` (the other side).
 //!
-//! | word | written by | read by | ordering |
-//! |---|---|---|---|
-//! | `stalled_at` | the submitting half; the polling half, which clears what it has seen moved | both | Release / Acquire, behind the fences of `park` |
-//! | `left` | both halves, by read-modify-write | both | AcqRel: with a bit comes that the worker has left, without it what settling has led to |
-//! | `waiting` | the submitting half, before `stalled_at` | the polling half | Relaxed: `stalled_at` publishes it |
+//! - `stalled_at` is written by the submitting half; the polling half clears a value once the head has moved.
+//!   Release / Acquire, behind the fences of `park`.
+//! - `left` is changed by both halves, by read-modify-write. AcqRel: a set bit publishes that the worker has
+//!   left; a cleared bit publishes the results of settling.
+//! - `waiting` is written by the submitting half, before `stalled_at`, and read by the polling half. Relaxed:
+//!   `stalled_at` publishes it.
 
 use crate::park::{WakeWord, after_publishing};
 use crate::ring::{Memory, Producer};
 use crate::sync::{AcqRel, Acquire, Arc, AtomicBool, AtomicU64, Relaxed, Release, mutant};
 
-/// No refusal for want of room since the last push, or since the polling half saw room.
+/// No refusal as full since the last push, or since the polling half saw room.
 const NOT_STALLED: u64 = u64::MAX;
 
 #[derive(Debug)]
 pub(crate) struct PortLink {
     wake: Arc<WakeWord>,
-    /// Records that may wait in one ring: `queue_messages`, or as many as its bytes take.
+    /// The most records that may wait in one ring: `queue_messages`, or no limit besides the ring's bytes.
     pub(crate) queue_messages: u64,
     /// By worker.
     rings: Box<[Stall]>,
-    /// A bit for each worker that has left and is not settled with.
+    /// One bit per worker that has left and is not settled.
     left: AtomicU64,
     /// Disconnects wait for room.
     waiting: AtomicBool,
 }
 
-/// Bytes for each worker.
+/// Bytes per worker.
 pub(crate) const PAIR_BYTES: u64 = size_of::<Stall>() as u64;
 
-/// One ring's.
+/// The stall state of one ring.
 #[derive(Debug)]
 struct Stall {
     ring: Arc<Memory>,
-    /// Where the ring's head was when something was refused, or [`NOT_STALLED`].
+    /// The ring's head when something was refused as full, or [`NOT_STALLED`].
     stalled_at: AtomicU64,
 }
 
@@ -59,25 +61,25 @@ impl PortLink {
         &self.wake
     }
 
-    /// The submitting half was refused for want of room in the ring to a worker, in bytes or in messages: asks the worker to
-    /// say when there is some, and the polling half to sleep until then. `head` is where the ring's head was when there was
-    /// no room. What the caller tells the polling half about the refusal, it has told before.
+    /// Called when the submitting half found no room in the ring to a worker, in bytes or in messages. Asks the
+    /// worker to announce space, and the polling half to sleep until then. `head` is the ring's head at that
+    /// moment. The caller has stored what the polling half must know about the refusal before this call.
     #[cold]
     pub(crate) fn stall(&self, worker: usize, producer: &mut Producer, head: u64) {
         let Some(stall) = self.rings.get(worker) else { return };
         let moved =
             |producer: &Producer| producer.memory().shared_head() != head || producer.memory().is_closed();
-        // Relaxed: noted already, and the request stands. (The host of an inline port lowers it as it pushes, and knows nothing
-        // of the note.)
+        // Relaxed: the refusal is noted already and the request still stands. (The host of an inline port
+        // clears the request when it pushes, without knowing of the note, so both are checked.)
         let is_noted = stall.stalled_at.load(Relaxed) == head && producer.memory().needs_space();
         if (is_noted && !moved(producer)) || mutant("stall-not-noted") {
             return;
         }
-        // Release: with the note comes what the refusal was of; pairs with the Acquire in `space_moved`.
+        // Release: publishes what the caller stored about the refusal; pairs with the Acquire in `space_moved`.
         stall.stalled_at.swap(head, Release);
         producer.request_space();
-        // The worker may have made room before it could see the request, and the polling half have gone to sleep before it
-        // could see the note.
+        // Dekker-style: store, fence, load. The worker may have made room before it could see the request, and
+        // the polling half may have gone to sleep before it could see the note.
         after_publishing(|| {
             if moved(producer) && !mutant("stall-without-look") {
                 self.wake.wake_if_asleep();
@@ -85,26 +87,26 @@ impl PortLink {
         });
     }
 
-    /// Records were published. The request for space stands until the polling half has seen that there is some: what was
-    /// refused may be larger than what was pushed since.
+    /// Called after records were published. The request for space stands until the polling half has seen room,
+    /// because the refused record may be larger than the ones pushed since.
     #[inline]
     pub(crate) fn published(&self, worker: usize, producer: &mut Producer) {
-        // Relaxed: our own last store, or the polling half's clearing of it.
+        // Relaxed: this reads the submitting half's own last store, or the polling half's clearing of it.
         let waits = |stall: &Stall| stall.stalled_at.load(Relaxed) != NOT_STALLED;
         if !self.rings.get(worker).is_some_and(waits) || mutant("publish-ends-request") {
             producer.end_request();
         }
     }
 
-    /// Whether there is room, or the ring has closed, where something was refused: once per refusal. By the polling half,
-    /// behind the fence of its wake word.
+    /// Whether a ring that refused something has room again or has closed; true once per refusal. Called by the
+    /// polling half, behind the fence of its wake word.
     pub(crate) fn space_moved(&self) -> bool {
         let mut any = false;
         for stall in &self.rings {
             let at = stall.stalled_at.load(Acquire); // Acquire: pairs with the Release in `stall`.
             let closed = || !mutant("stall-recheck-without-closed") && stall.ring.is_closed();
             if at != NOT_STALLED && (stall.ring.shared_head() != at || closed()) {
-                // Relaxed: a later refusal's value stays.
+                // Relaxed: only clears the value; the value of a later refusal stays.
                 let _ = stall.stalled_at.compare_exchange(at, NOT_STALLED, Relaxed, Relaxed);
                 any = true;
             }
@@ -117,12 +119,12 @@ impl PortLink {
         self.left.fetch_or(1 << worker, AcqRel); // AcqRel: see above.
     }
 
-    /// The workers that have left and are not settled with.
+    /// The workers that have left and are not settled.
     pub(crate) fn left(&self) -> u64 {
         self.left.load(Acquire) // Acquire: see above.
     }
 
-    /// Those are settled with, and what that led to can be seen.
+    /// These workers are settled, and the results are visible.
     pub(crate) fn settled(&self, workers: u64) {
         self.left.fetch_and(!workers, AcqRel); // AcqRel: see above.
     }
@@ -131,9 +133,9 @@ impl PortLink {
         self.waiting.store(waiting, Relaxed); // Relaxed: see above.
     }
 
-    /// Whether the submitting half has something to do that it learns from polls.
+    /// Whether a poll must pass work on to the submitting half.
     pub(crate) fn has_work(&self) -> bool {
-        // Acquire: with no bit comes what settling has led to. Relaxed: see above.
+        // Acquire: a cleared bit publishes the results of settling. Relaxed for `waiting`: see above.
         self.left.load(Acquire) != 0 || self.waiting.load(Relaxed)
     }
 }

@@ -1,5 +1,8 @@
-//! A port's polling half: takes deliveries from every worker's ring and hands them out as events. One owner at a
-//! time; it never waits, and takes no lock that a submitter can hold.
+//! A port's polling half: takes delivery records from the egress rings of all workers and hands them out as
+//! events. One owner at a time. It never waits, and takes no lock that a submitter can hold.
+//!
+//! Used by `port`, `shared` (the poller) and `inline`. The records come from `worker/egress`. After an event
+//! the message is the host's, until the host acknowledges it here.
 
 use crate::clients::{ClientId, ClientSlot, END, KeptFigures, Outstanding, Phase, Stack, UNLISTED};
 use crate::error::{CloseReason, Error, Failed, Refused, Unacknowledged, Undeliverable};
@@ -14,63 +17,67 @@ use crate::router::shared::Shared;
 use crate::sync::{Arc, AtomicU32, Relaxed, Release, mutant};
 use std::time::Duration;
 
-/// What a poll hands out. `token` is the value that the host gave the client at connect.
+/// An event that a poll hands out. `token` is the host's value for the client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Event<'a> {
     /// Write these bytes to the client, then acknowledge them.
     Message(DeliveredMessage<'a>),
-    /// What the client sent to a name has expired, since nobody of that name connected. Told once per name;
-    /// acknowledge it like a message of `name`'s length. With an empty name: the message has waited too long to be
-    /// handled, and was submitted with [`SubmitOptions::tell_expired`](crate::router::SubmitOptions::tell_expired).
+    /// A message of the client has expired because no client of the recipient's name has connected. Sent once
+    /// per name. Acknowledge it like a message of `name`'s length. With an empty `name`, the message itself has
+    /// waited too long in the queue and was submitted with
+    /// [`SubmitOptions::tell_expired`](crate::router::SubmitOptions::tell_expired).
     Expired {
-        /// Who sent it.
+        /// The sender of the message.
         client: ClientId,
         /// The sender's token.
         token: u64,
-        /// The name that did not connect; empty where the message itself came too late.
+        /// The name that did not connect; empty if the message waited too long in the queue.
         name: &'a [u8],
-        /// The submitter's value of the first message.
+        /// The correlation of the first message for the name.
         correlation: u64,
     },
-    /// What the client sent was refused: the recipient's credit is used up and its policy is
-    /// [`CreditPolicy::Refuse`](crate::clients::CreditPolicy::Refuse). Takes no credit: nothing to acknowledge.
+    /// A message of the client was refused because the recipient has no credit left and its policy is
+    /// [`CreditPolicy::Refuse`](crate::clients::CreditPolicy::Refuse). This event uses no credit, so do not
+    /// acknowledge it.
     Refused {
-        /// Who sent it.
+        /// The sender of the message.
         client: ClientId,
         /// The sender's token.
         token: u64,
-        /// Who could not take it.
+        /// The recipient that has no credit left.
         recipient: ClientId,
-        /// The submitter's value.
+        /// The correlation of the message.
         correlation: u64,
-        /// Why.
+        /// The reason.
         reason: Failed,
     },
-    /// The client has left its name: [`Port::release_name`](crate::router::Port::release_name) if others may have it. It stays connected.
+    /// The client has given up its name (for example with PeerJS's LEAVE). Call
+    /// [`Port::release_name`](crate::router::Port::release_name) if others may have the name. The client stays
+    /// connected.
     Left {
-        /// Which.
+        /// The client.
         client: ClientId,
         /// Its token.
         token: u64,
     },
-    /// Close this client's connection, then call [`Port::disconnect`](crate::router::Port::disconnect). Once at most, and not where
-    /// that was called before.
+    /// Close this client's connection, then call [`Port::disconnect`](crate::router::Port::disconnect). Sent at most
+    /// once, and not after that call.
     Close {
-        /// Which.
+        /// The client.
         client: ClientId,
         /// Its token.
         token: u64,
-        /// Why.
+        /// The reason.
         reason: CloseReason,
     },
-    /// The last event for this client: what its token points at may be freed.
+    /// The last event for this client. The host may now free what the token points at.
     Closed {
-        /// Which.
+        /// The client.
         client: ClientId,
         /// Its token.
         token: u64,
-        /// What it was counted with, for a client that takes its place.
+        /// The client's figures, for a client that replaces it.
         figures: &'a KeptFigures,
     },
 }
@@ -82,9 +89,9 @@ pub struct DeliveredMessage<'a> {
     pub client: ClientId,
     /// The recipient's token.
     pub token: u64,
-    /// Who sent it; `ClientId(0)` for what a host sent itself.
+    /// The sender; `ClientId(0)` for a message that a host sent.
     pub sender: ClientId,
-    /// The submitter's value.
+    /// The correlation of the submitted message.
     pub correlation: u64,
     /// The bytes to write.
     pub payload: &'a [u8],
@@ -98,37 +105,39 @@ pub(in crate::router) struct PollHalf {
     link: Arc<PortLink>,
     wake: Arc<WakeWord>,
     armed: bool,
-    /// Where the next look starts, so that no worker is always first.
+    /// The worker at which the next poll starts. It rotates, so that no worker is always first.
     first: usize,
     writer: Writer,
-    /// Payloads beside the rings that were handed out: views of them last as long as those of the rings.
+    /// Out-of-line payloads that were handed out. They stay as long as the bytes in the rings.
     views: Vec<Payload>,
-    /// Clients taken off the stacks of [`Ended`](crate::router::shared::Ended) and not yet handed out: the first of each.
+    /// Chains of clients taken from the stacks of [`EndedClients`](crate::router::shared::EndedClients) and not
+    /// handed out yet: the first client of each.
     closes: u32,
     closings: u32,
 }
 
-/// The ring from one worker.
+/// The egress ring from one worker.
 #[derive(Debug)]
 pub(crate) struct EgressReceiver {
     ring: Consumer,
-    /// The worker has left, and the submitting half has been told.
+    /// The worker has left, and the submitting half knows.
     left: bool,
-    /// The worker has left, and everything that it emitted has been given back.
+    /// The worker has left, and all its deliveries have been consumed and released.
     consumed: bool,
-    /// Where the record starts that is being handed out: the next poll goes on with it if the host's code panics in its
-    /// middle.
+    /// The start of the record that is being handed out. If the host's code panics in the middle, the next poll
+    /// continues with this record.
     current: Option<u64>,
-    /// Recipients of that record, or of the next, that it was handed out to already: a limit came in its middle, or a panic.
+    /// How many recipients of that record, or of the next one, are handed out already. Not 0 after a limit or a
+    /// panic in the middle of a record.
     handed: usize,
-    /// Nothing in the ring can be trusted any more.
+    /// The ring is corrupt and is not read any more.
     corrupt: bool,
-    /// The payload of that record, if it lies beside the ring.
+    /// The out-of-line payload of that record.
     beside: Option<Payload>,
 }
 
 impl EgressReceiver {
-    /// From a worker, or in the place of one that is `lost`: then nothing will come.
+    /// The receiver for a worker's ring. For a `lost` worker nothing will come.
     pub(crate) fn new(ring: Consumer, lost: bool) -> Self {
         Self { ring, left: lost, consumed: lost, current: None, handed: 0, corrupt: false, beside: None }
     }
@@ -137,12 +146,12 @@ impl EgressReceiver {
         !self.corrupt && (self.ring.has_more() || self.current.is_some())
     }
 
-    /// Whether a sleep would miss something: a record, or that the worker has closed the ring.
+    /// Whether there is a reason not to sleep: a record, or that the worker has closed the ring.
     pub(crate) fn has_news(&self) -> bool {
         self.has_more() || (!self.left && self.ring.memory().is_closed() && !mutant("closed-is-no-news"))
     }
 
-    /// The worker has closed the ring: tells the submitting half, once, that it has left as well.
+    /// The worker has closed the ring. Once it has also left the pair, tells the submitting half, once.
     fn see_leave(&mut self, shared: &Shared, link: &PortLink, (worker, port): (usize, usize)) {
         if !self.left && shared.pair(worker, port).state() == AttachState::Detaching {
             self.left = true;
@@ -150,14 +159,14 @@ impl EgressReceiver {
         }
     }
 
-    /// The worker has left and the ring is empty: that everything is consumed is the port's to say, once.
+    /// The worker has left and its ring is empty. The port then ends the frontier, once.
     fn end_frontier(&mut self, shared: &Shared, (worker, port): (usize, usize)) {
         if !std::mem::replace(&mut self.consumed, true) {
             shared.end_frontier(worker, port);
         }
     }
 
-    /// Makes the record that a panic came in the middle of the next one again.
+    /// Makes the current record, in which the host's code panicked, the next one again.
     fn go_back(&mut self) {
         if let Some(start) = self.current.take() {
             self.ring.rewind(start);
@@ -165,18 +174,18 @@ impl EgressReceiver {
     }
 }
 
-/// Bytes that a port's polling half has for each worker.
+/// Bytes per worker in a port's polling half.
 pub(in crate::router) const PAIR_BYTES: u64 = size_of::<EgressReceiver>() as u64;
 
-/// What a look at the rings came to.
+/// The result of one poll.
 pub(in crate::router) struct Taken {
     pub(in crate::router) count: usize,
-    /// More may come.
+    /// More events can come.
     pub(in crate::router) open: bool,
 }
 
 impl Taken {
-    /// What the host is told: how many, or that nothing will come any more.
+    /// The host's result: the number of events, or closed if no event can come any more.
     pub(in crate::router) fn result(&self) -> Result<usize, Error> {
         if self.count == 0 && !self.open {
             return Err(Error::Refused(Refused::Closed));
@@ -208,8 +217,8 @@ impl PollHalf {
         }
     }
 
-    /// Hands out up to `limit` deliveries; their bytes stay until [`release`](Self::release). Should `each` panic, the event
-    /// that it was called with counts as handed out, and the next call goes on behind it.
+    /// Hands out up to `limit` deliveries. Their bytes stay until [`release`](Self::release). If `each` panics,
+    /// the event that it was called with counts as handed out, and the next call continues behind it.
     pub(in crate::router) fn take(&mut self, limit: usize, mut each: impl FnMut(Event<'_>)) -> Taken {
         if std::mem::take(&mut self.armed) {
             self.wake.disarm();
@@ -220,14 +229,15 @@ impl PollHalf {
         let shared = &self.shared;
         let shard = &shared.ports[self.index].poll;
         shard.polls.add(&mut self.writer, 1);
-        // One reading for all that is handed out, and none where nothing is sampled.
+        // The clock is read at most once per poll, and not at all if no delivery is sampled.
         let mut now = None;
         let workers = self.ways.len();
         self.first = (self.first + 1) % workers.max(1);
         for offset in 0..workers {
             let worker = (self.first + offset) % workers;
             let way = &mut self.ways[worker];
-            // Closed is looked at before the tail: what was published before closing is then seen.
+            // Read `closed` before the tail: then everything that was published before closing is seen in this
+            // poll.
             let closed = way.ring.memory().is_closed();
             let mut readable = way.ring.refresh().is_ok();
             while readable && taken.count < limit && !way.corrupt {
@@ -266,7 +276,7 @@ impl PollHalf {
                 self.views.extend(way.beside.take());
             }
             if !readable && !std::mem::replace(&mut way.corrupt, true) {
-                // A worker wrote it; somebody else has written over it since.
+                // Only a worker writes this ring, so other code has overwritten the memory.
                 shard.corrupt_rings.add(&mut self.writer, 1);
             }
             if closed {
@@ -274,14 +284,15 @@ impl PollHalf {
             }
             taken.open |= !way.left || way.has_more();
         }
-        // What the submitting half settles may close further clients.
+        // Settling by the submitting half may close further clients.
         taken.open |= self.has_closings() || self.link.has_work();
         taken
     }
 
-    /// Hands out what workers have left to the port: that a client is to be closed, and the last events of clients that no
-    /// worker will close any more. The latter come behind what those workers had for them. First in each poll, so that a
-    /// steady load does not keep them waiting.
+    /// Hands out the events that come from no ring: close events that workers have queued at the port, and
+    /// closed events of clients that no worker will close. A closed event comes after everything that the
+    /// workers had for the client. These events come first in each poll, so that a steady load does not delay
+    /// them.
     pub(in crate::router) fn hand_out_closings(
         &mut self,
         limit: usize,
@@ -298,7 +309,8 @@ impl PollHalf {
         {
             count += self.hand_out_close(&shared, client, each);
         }
-        // Taken off their list before the rings are looked at: what was published before a client was listed is then seen.
+        // Take the list before reading the rings: then everything that was published before a client was listed
+        // is seen first.
         if self.closings == END {
             self.closings = ended.closings.take();
         }
@@ -323,7 +335,7 @@ impl PollHalf {
     ) -> usize {
         let Some(slot) = shared.clients.slot(client.index()) else { return 0 };
         let (token, phase) = (slot.token(), slot.phase_of(client.generation()));
-        slot.close_link.store(UNLISTED, Relaxed); // Relaxed: the credit word releases the slot.
+        slot.close_link.store(UNLISTED, Relaxed); // Relaxed: the credit word's Release publishes it.
         slot.credit.end_close_delivery(client.generation());
         if phase != Some(Phase::Open) {
             self.count_closed();
@@ -344,7 +356,8 @@ impl PollHalf {
         let token = slot.token();
         let figures = shared.clients.keep_figures(client, shared.controls.now());
         let forgiven = shared.clients.end_close(client);
-        slot.port_link.store(UNLISTED, Release); // Release: pairs with the Acquire in `ClientSlot::is_unused`.
+        // Release: pairs with the Acquire in `ClientSlot::is_unused`.
+        slot.port_link.store(UNLISTED, Release);
         let Some(forgiven) = forgiven else {
             self.count_closed();
             return 0;
@@ -366,7 +379,7 @@ impl PollHalf {
         self.closes != END || self.closings != END || !ended.is_empty()
     }
 
-    /// Gives back the ring space of what was handed out, and wakes workers that wait for it.
+    /// Gives back the ring space of what was handed out, and wakes workers that wait for the space.
     pub(in crate::router) fn release(&mut self) {
         self.views.clear();
         let mut released = 0u64;
@@ -389,13 +402,13 @@ impl PollHalf {
         });
     }
 
-    /// Whether a delivery was handed out to some of its recipients, and not to all.
+    /// Whether some, but not all, recipients of a delivery have been handed out.
     #[cfg(not(corelane_loom))]
     pub(in crate::router) fn is_in_part(&self) -> bool {
         self.ways.iter().any(|way| way.handed > 0)
     }
 
-    /// Takes over how far the host of an inline port is in its rings.
+    /// Reads how far the host of an inline port has read its rings.
     #[cfg(not(corelane_loom))]
     pub(in crate::router) fn take_over(&mut self) {
         for way in &mut self.ways {
@@ -404,7 +417,8 @@ impl PollHalf {
         }
     }
 
-    /// The host of an inline port has polled its rings: sees which workers have left, and whose rings are empty.
+    /// After the host of an inline port has polled its rings: notes which workers have left, and whose rings
+    /// are empty.
     #[cfg(not(corelane_loom))]
     pub(in crate::router) fn look_inline(&mut self) {
         self.take_over();
@@ -412,7 +426,7 @@ impl PollHalf {
             if way.ring.memory().is_closed() {
                 way.see_leave(&self.shared, &self.link, (worker, self.index));
             }
-            // `release` is the host's, and so is the head.
+            // The host releases, so the head in the ring header is the valid one.
             let memory = way.ring.memory();
             if way.left && memory.shared_head() == memory.shared_tail() {
                 way.end_frontier(&self.shared, (worker, self.index));
@@ -420,7 +434,7 @@ impl PollHalf {
         }
     }
 
-    /// Takes the payload of a delivery that another language has taken from its ring.
+    /// Takes the payload of a delivery record that an inline host has taken from its ring.
     #[cfg(not(corelane_loom))]
     pub(in crate::router) fn take_payload(&mut self, number: u64) -> Option<&[u8]> {
         self.views.push(self.shared.payloads.take(number)?);
@@ -493,31 +507,31 @@ impl PollHalf {
         self.wake.raw_descriptor().unwrap_or(-1)
     }
 
-    /// Says that the host is about to wait for the descriptor. False: something is there already, or there is room again
-    /// where something was refused.
+    /// Announces that the host is about to wait for the descriptor. False if there is something to poll, or
+    /// room again after a refusal as full.
     pub(in crate::router) fn arm(&mut self) -> bool {
         self.armed = true;
         self.wake.arm_unless(|| self.link.space_moved() || self.has_news())
     }
 
-    /// Whether anything has come since the last look.
+    /// Whether there is something to poll or to settle.
     pub(in crate::router) fn has_news(&self) -> bool {
         self.ways.iter().any(EgressReceiver::has_news) || self.has_closings() || self.link.left() != 0
     }
 
-    /// Whether every worker has left and nothing is there any more.
+    /// Whether every worker has left and everything has been handed out.
     pub(in crate::router) fn is_over(&self) -> bool {
         let left = self.ways.iter().all(|way| way.left && !way.has_more());
         left && !self.has_closings() && !self.link.has_work()
     }
 
-    /// The ring from a worker.
+    /// The egress ring from a worker.
     #[cfg(not(corelane_loom))]
     pub(in crate::router) fn memory(&self, worker: usize) -> Option<&crate::ring::Memory> {
         self.ways.get(worker).map(|way| &**way.ring.memory())
     }
 
-    /// Waits until there is news, or room where something was refused, or `timeout` is over.
+    /// Waits until there is news, or room after a refusal as full, or `timeout` is over.
     pub(in crate::router) fn wait(&mut self, timeout: Duration) {
         if self.arm() {
             self.wake.sleep(Some(timeout));
@@ -527,8 +541,8 @@ impl PollHalf {
         self.wake.drain();
     }
 
-    /// Gives up what is left of the records that were handed out in part, so that who settles the rings finds only whole
-    /// ones: what was handed out is neither given back again nor counted twice.
+    /// Gives up the rest of the records that were handed out in part. The settlement then finds only whole
+    /// records, and what was handed out is neither given back nor counted twice.
     pub(in crate::router) fn give_up_parts(&mut self) {
         let mut rest = 0;
         for way in &mut self.ways {
@@ -544,26 +558,26 @@ impl PollHalf {
         self.give_up(rest);
     }
 
-    /// The port is released: the clients that it would close itself get no event any more.
+    /// The port is released: the clients on its own lists get no close or closed event any more.
     pub(in crate::router) fn give_up_closings(&mut self) {
         let taken = (std::mem::replace(&mut self.closes, END), std::mem::replace(&mut self.closings, END));
         let rest = self.shared.forget_ended(self.index, taken);
         self.give_up(rest);
     }
 
-    /// Counts messages that were handed out and will never be acknowledged.
+    /// Counts messages that were handed out and can never be acknowledged.
     pub(in crate::router) fn forgive(&mut self, messages: u32, reason: Unacknowledged) {
         forgive(&self.shared.ports[self.index].poll, &mut self.writer, messages, reason);
     }
 
-    /// Counts deliveries that nobody will take.
+    /// Counts deliveries that will not be handed out, because the port is released.
     pub(in crate::router) fn give_up(&mut self, recipients: u64) {
         let shard = &self.shared.ports[self.index].poll;
         shard.undeliverable[Undeliverable::PortGone as usize].add(&mut self.writer, recipients);
     }
 }
 
-/// Takes the next client off a chain, which is first taken off its stack where there is none.
+/// Takes the next client of a chain. An empty chain is first refilled from its stack.
 fn take_next<'a>(
     next: &mut u32,
     stack: &Stack,
@@ -575,25 +589,26 @@ fn take_next<'a>(
     }
     let index = *next;
     let slot = shared.clients.slot(index)?;
-    *next = link(slot).load(Relaxed); // Relaxed: `take` acquired it.
+    *next = link(slot).load(Relaxed); // Relaxed: `Stack::take` has acquired it.
     Some(ClientId::new(index, slot.place().generation))
 }
 
-/// Counts what a closed client was handed out and had not acknowledged.
+/// Counts the unacknowledged messages of a closed client.
 fn forgive(shard: &PollShard, writer: &mut Writer, messages: u32, reason: Unacknowledged) {
     shard.unacknowledged[reason as usize].add(writer, messages.into());
 }
 
-/// A delivery's payload outside the rings.
+/// A delivery's out-of-line payload.
 #[derive(Clone, Copy)]
 enum Beside<'a> {
     No,
     There(&'a [u8]),
-    /// The record's number leads nowhere, or the host's value panicked.
+    /// The record's number is not in the table, or the host's value panicked.
     Lost,
 }
 
-/// The number of a delivery's payload, if it lies outside the ring.
+/// The number of a delivery's out-of-line payload; `None` if the payload is in the ring. An unreadable
+/// reference gives 0, which no payload has.
 #[inline]
 fn reference(record: &Record<'_>) -> Option<u64> {
     if record.kind != delivery_kind::MESSAGE || record.flags & delivery_flag::OWNED == 0 {
@@ -603,16 +618,16 @@ fn reference(record: &Record<'_>) -> Option<u64> {
     Some(number.map_or(0, |(number, _)| number))
 }
 
-/// How far a record was handed out.
+/// The result of handing out one record.
 struct Handed {
-    /// How much of the limit it took.
+    /// How much of the limit was used.
     events: usize,
-    /// There are recipients that it was not handed out to.
+    /// There are recipients left.
     more: bool,
 }
 
-/// Hands the events of one record's recipients in `range` out, or counts why not. `cursor` says at every moment which
-/// recipient is next. `now` is the poll's time, once anything has asked for it.
+/// Hands out one record's events to the recipients in `range`, or counts why not. `cursor` is the index of the
+/// next recipient at every moment, so a panic in the host's code loses none. `now` caches the poll's time.
 #[inline]
 fn hand_out(
     (shared, shard, writer): (&Shared, &PollShard, &mut Writer),
@@ -649,7 +664,7 @@ fn hand_out(
         let slot = shared.clients.get(client).filter(|slot| {
             match slot.phase_of(client.generation()) {
                 Some(Phase::Open) => true,
-                // Whom the host has disconnected it need not be asked to close.
+                // A client that the host has disconnected needs no close event.
                 Some(Phase::Closing) => header.kind != delivery_kind::CLOSE,
                 _ => mutant("deliver-after-closed"),
             }
@@ -662,7 +677,7 @@ fn hand_out(
     Handed { events: end.saturating_sub(range.start), more: end < all }
 }
 
-/// Hands one event out. All that it changes is done before the host's code runs.
+/// Hands out one event. All changes are made before the host's code runs.
 #[inline]
 fn hand_out_to(
     (shared, shard, writer): (&Shared, &PollShard, &mut Writer),

@@ -1,6 +1,11 @@
-//! Routing synchronously: a message goes to its worker and the caller waits for what becomes of it, or the host's own
-//! route, the fallback, takes it over. It is handled once, by one of them (`call`). A message that the fallback has taken
-//! over has left the order of its client's others.
+//! Synchronous routing: the caller waits until its message has been handled, or the base route takes the
+//! message over. Exactly one of the two handles it: the call's state word decides (`call`). A message that the
+//! base route has taken over is outside the order of its client's other messages.
+//!
+//! `begin` submits the message through `submit`, `WaitingCall::wait` waits for the worker's result, and the
+//! caller runs the base route if needed. The worker answers in `worker/message_end`.
+//!
+//! Adds `route` to `Port` and `SharedPort`, which hosts and `ffi` call.
 
 use crate::call::{CallEnd, CallId};
 use crate::clients::ClientId;
@@ -18,7 +23,7 @@ use crate::router::shared::Shared;
 use crate::sync::{Arc, Release};
 use std::time::{Duration, Instant};
 
-/// A call that waits.
+/// A call whose result is not known yet.
 pub(in crate::router) struct WaitingCall {
     id: CallId,
     worker: usize,
@@ -26,7 +31,7 @@ pub(in crate::router) struct WaitingCall {
     ingress: Arc<Memory>,
 }
 
-/// What a call has come to: for its caller, or for the base route, which the caller runs outside every lock.
+/// The result of a call: for the caller, or for the base route, which the caller runs outside every lock.
 pub(in crate::router) enum Called {
     Routed(Routed),
     Base(TakenOver),
@@ -37,10 +42,10 @@ pub(in crate::router) enum Begun {
     Waiting(WaitingCall),
 }
 
-/// What a wait has come to.
+/// The result of waiting.
 enum Waited {
     Ended(Result<Routed, Error>),
-    /// Nobody has handled the message: why, and the caller's answer where the base route does not.
+    /// No worker has handled the message: the reason, and the caller's result if no base route takes it over.
     Unhandled(TakenOver, Result<Routed, Error>),
 }
 
@@ -64,8 +69,8 @@ impl WaitingCall {
 
     fn sleep(&self, shared: &Shared, deadline: Option<Instant>) -> CallEnd {
         let Some(calls) = shared.calls.get(self.port) else { return CallEnd::Cancelled };
-        // A worker that stops still takes what was published before: only once it has left is there nobody. A port that
-        // leaves is no reason: its worker handles all that it published.
+        // A stopping worker still takes what was published before, so the wait ends only once the worker has
+        // left. A port that leaves does not end the wait: its worker handles everything that it published.
         let left = || {
             let has_left = || shared.pair(self.worker, self.port).state() == AttachState::Detaching;
             self.ingress.is_corrupt() || (self.ingress.is_closed() && has_left())
@@ -74,13 +79,13 @@ impl WaitingCall {
     }
 }
 
-/// When a time-out is over: never where that is further away than time goes.
+/// When a time-out is over; `None` (never) if that is beyond what `Instant` can represent.
 fn deadline(timeout: Duration) -> Option<Instant> {
     Instant::now().checked_add(timeout)
 }
 
 impl SubmitHalf {
-    /// Pushes a message that a caller waits for; not yet published.
+    /// Pushes a message for which the caller waits; does not publish it.
     pub(in crate::router) fn begin(&mut self, client: ClientId, message: &[u8]) -> Result<Begun, Error> {
         if is_on_worker() {
             return Err(Error::OwnThread);
@@ -122,7 +127,7 @@ impl SubmitHalf {
         }
     }
 
-    /// Waits for what was begun and published.
+    /// Waits for a message that was begun and published.
     fn finish(&mut self, begun: Begun, deadline: Option<Instant>) -> Result<Called, Error> {
         let waiting = match begun {
             Begun::Base(reason) => return Ok(Called::Base(reason)),
@@ -138,8 +143,8 @@ impl SubmitHalf {
     }
 }
 
-/// Nobody has handled a message: the base route takes it over, or `otherwise` is its caller's answer. Counted by the port's
-/// submitting half or, where that was released meanwhile, for the router.
+/// Takes over a message that no worker has handled, or returns `otherwise` if there is no base route. The count
+/// goes to the port's submitting half or, if that half is already released, to the router.
 fn fall_back(
     shared: &Shared,
     submit: Option<&mut SubmitHalf>,
@@ -161,7 +166,7 @@ fn fall_back(
 }
 
 impl Shared {
-    /// The base route handles a message that was counted as taken over. The host's code: no lock is held.
+    /// Runs the base route on a message that is counted as taken over. This is host code: hold no lock.
     pub(in crate::router) fn run_base(&self, reason: TakenOver, client: ClientId, message: &[u8]) -> Routed {
         let request = BaseRequest { client, message };
         let success = self.base.run(&request);
@@ -176,7 +181,8 @@ impl Shared {
     }
 }
 
-/// Which refusals the fallback takes over. Not those that protect others from this client, or tell of a host's mistake.
+/// The refusals that the base route takes over. Refusals that protect other clients from this one, or that
+/// report a mistake of the host, stay refusals.
 fn takes_over(reason: Refused) -> Option<TakenOver> {
     match reason {
         Refused::Full => Some(TakenOver::Full),
@@ -187,13 +193,15 @@ fn takes_over(reason: Refused) -> Option<TakenOver> {
 }
 
 impl Port {
-    /// Routes one message and waits until it has been handled, at most `timeout`; what was submitted before is
-    /// published first. Meanwhile this port neither polls nor acknowledges. Where the message cannot be handled the
-    /// configured fallback applies (`route_fallback`): its base route has then handled it, once.
+    /// Routes one message and waits until it has been handled, at most `timeout`. Messages submitted before are
+    /// published first. Meanwhile this port neither polls nor acknowledges. If the message cannot be handled,
+    /// the configured fallback applies (`route_fallback`): the base route then handles it, exactly once.
     ///
     /// # Errors
-    /// [`Error::Refused`] as for [`submit`](Self::submit); [`Error::Timeout`]: no worker has started it, and none will;
-    /// [`Error::TimeoutStarted`]: a worker is handling it; [`Error::TooManyCalls`]; [`Error::OwnThread`].
+    /// [`Error::Refused`] as for [`submit`](Self::submit). [`Error::Timeout`]: no worker has started the
+    /// message, and none will. [`Error::TimeoutStarted`]: a worker is handling it. [`Error::TooManyCalls`] if
+    /// `max_calls` calls of the port are waiting. [`Error::OwnThread`] on a worker's thread, where the call
+    /// would dead-lock.
     pub fn route(&mut self, client: ClientId, message: &[u8], timeout: Duration) -> Result<Routed, Error> {
         let deadline = deadline(timeout);
         let submit = &mut self.submit;
@@ -203,8 +211,8 @@ impl Port {
         Ok(submit.shared.routed(called, client, message))
     }
 
-    /// As [`route`](Self::route) for several messages at once: all are published before the first is waited for, as
-    /// many at a time as `max_calls` allows. One result for each, in their order.
+    /// As [`route`](Self::route), for several messages. All of them, or `max_calls` at a time, are published
+    /// before the call waits for the first. Returns one result per message, in order.
     pub fn route_batch(
         &mut self,
         messages: &[(ClientId, &[u8])],
@@ -220,7 +228,7 @@ impl Port {
             submit.publish();
             let ended = begun.into_iter().map(|begun| begun.and_then(|begun| submit.finish(begun, deadline)));
             let called: Vec<_> = ended.collect();
-            // The host's code, once no call of this batch is open any more.
+            // Run host code only when no call of this batch is open any more.
             for ((client, message), called) in chunk.iter().zip(called) {
                 results.push(called.map(|called| submit.shared.routed(called, *client, message)));
             }
@@ -230,10 +238,10 @@ impl Port {
 }
 
 impl SharedPort {
-    /// As [`Port::route`]; the lock is held to submit, not to wait, so others' calls go on.
+    /// As [`Port::route`]. The lock is held to submit, not to wait, so calls of other threads proceed.
     ///
     /// # Errors
-    /// As there.
+    /// As [`Port::route`](crate::router::Port::route).
     pub fn route(&self, client: ClientId, message: &[u8], timeout: Duration) -> Result<Routed, Error> {
         let deadline = deadline(timeout);
         let begun = self.with(|submit| {

@@ -1,7 +1,12 @@
-//! A port whose submitting half is behind a lock, for hosts whose threads come and go. The lock covers place, claim,
-//! write and publish, so one client's messages keep the order in which they were submitted. No code of the host's runs under
-//! it, and nobody sleeps there. Polling has one owner, and never waits for the lock: what it needs of the submitting half it
-//! does if the lock is free, and leaves to the lock's holder otherwise (`sync::delegated`).
+//! A port whose submitting half is behind a lock, for hosts whose threads come and go. The lock covers place,
+//! claim, write and publish, so the messages of one client keep the order in which they were submitted. No host
+//! code runs under the lock, and no thread sleeps there.
+//!
+//! Polling has one owner and never waits for the lock. Its work on the submitting half is done at once if the
+//! lock is free, and otherwise by the lock's holder when it unlocks (`sync::Delegated`).
+//!
+//! Used by `port` ([`Port::share`](crate::router::Port::share)) and `route` (synchronous calls). Messages go on through
+//! `submit`; deliveries come through `poll`.
 
 use crate::clients::{ClientId, Outstanding, RoomId};
 use crate::error::{Error, Refused};
@@ -21,8 +26,8 @@ pub(in crate::router) fn split(submit: SubmitHalf, poll: PollHalf, lease: Lease)
     (SharedPort { submit: Arc::clone(&submit), shared }, Poller { submit, poll, lease })
 }
 
-/// Submits from any thread; clones are the same port. Calls wait for each other, never for a worker or a poll. Once
-/// the [`Poller`] is dropped everything is refused as closed.
+/// Submits from any thread; clones are handles to the same port. Calls wait for each other, never for a worker
+/// or a poll. After the [`Poller`] is dropped, everything is refused as closed.
 #[derive(Clone, Debug)]
 pub struct SharedPort {
     pub(in crate::router) submit: Arc<Delegated<SubmitHalf>>,
@@ -30,12 +35,14 @@ pub struct SharedPort {
 }
 
 impl Port {
-    /// Puts the submitting half behind a lock, so that any number of threads can submit; the poller keeps polling
-    /// without one. Messages of one client keep the order in which the lock was taken for them.
+    /// Puts the submitting half behind a lock, so that any number of threads can submit. The poller keeps
+    /// polling without a lock. Messages of one client keep the order in which their submitters took the lock.
     pub fn share(mut self) -> (SharedPort, Poller) {
-        // A shared port publishes what it submits by itself; what came before it would wait for its next call.
+        // Publish what is committed: a shared port publishes each message itself, so these records would
+        // otherwise wait for the next call.
         self.submit.publish();
-        // What is left behind has no rings and nothing to give up.
+        // The placeholders that stay in `self` have no rings and no attached pair, so dropping `self` gives
+        // nothing up.
         let (shared, index) = (Arc::clone(&self.lease.shared), self.lease.index);
         let link = Arc::clone(&self.submit.out.link);
         let wake = Arc::clone(self.poll.wake());
@@ -70,7 +77,7 @@ impl SharedPort {
     /// As [`Port::connect`](crate::router::Port::connect).
     ///
     /// # Errors
-    /// As there.
+    /// As [`Port::connect`](crate::router::Port::connect).
     pub fn connect(
         &self,
         name: &str,
@@ -84,7 +91,7 @@ impl SharedPort {
     /// As [`Port::connect_with`](crate::router::Port::connect_with).
     ///
     /// # Errors
-    /// As there.
+    /// As [`Port::connect_with`](crate::router::Port::connect_with).
     pub fn connect_with(&self, name: &str, options: ConnectOptions<'_>) -> Result<ClientId, Error> {
         self.with(|submit| submit.connect(name, options))
     }
@@ -97,7 +104,7 @@ impl SharedPort {
         self.submit_with(client, message, SubmitOptions { correlation, ..SubmitOptions::default() })
     }
 
-    /// As [`submit`](Self::submit), with all that a message can be submitted with.
+    /// As [`submit`](Self::submit), with all options of a message.
     ///
     /// # Errors
     /// As [`Port::submit`](crate::router::Port::submit).
@@ -125,9 +132,9 @@ impl SharedPort {
         Ok(())
     }
 
-    /// As [`Port::submit_batch`](crate::router::Port::submit_batch). The lock is taken for each message by itself: the batch and
-    /// `each` run outside it, and other threads' messages may come in between.
-    /// Once the poller is dropped each is told that it is closed.
+    /// As [`Port::submit_batch`](crate::router::Port::submit_batch). The lock is taken for each message separately: the
+    /// iterator and `each` run outside the lock, and messages of other threads may come in between. After the
+    /// poller is dropped, every message is refused as closed.
     pub fn submit_batch<'a>(
         &self,
         batch: impl IntoIterator<Item = (ClientId, &'a [u8], u64)>,
@@ -141,15 +148,15 @@ impl SharedPort {
         )
     }
 
-    /// Sends and publishes one message of the host's own, as [`Port::send`](crate::router::Port::send).
+    /// Sends and publishes one message of the host, as [`Port::send`](crate::router::Port::send).
     ///
     /// # Errors
-    /// As there.
+    /// As [`Port::send`](crate::router::Port::send).
     pub fn send(&self, to: ClientId, message: &[u8], correlation: u64) -> Result<(), Error> {
         self.publishing(|submit| submit.send(to, message, correlation))
     }
 
-    /// Sends many, as [`submit_batch`](Self::submit_batch).
+    /// Sends many messages, as [`submit_batch`](Self::submit_batch).
     pub fn send_batch<'a>(
         &self,
         batch: impl IntoIterator<Item = (ClientId, &'a [u8], u64)>,
@@ -175,7 +182,7 @@ impl SharedPort {
     /// As [`Port::disconnect`](crate::router::Port::disconnect).
     ///
     /// # Errors
-    /// As there.
+    /// As [`Port::disconnect`](crate::router::Port::disconnect).
     pub fn disconnect(&self, client: ClientId) -> Result<(), Error> {
         self.with(|submit| submit.disconnect(client))
     }
@@ -183,7 +190,7 @@ impl SharedPort {
     /// As [`Port::release_name`](crate::router::Port::release_name).
     ///
     /// # Errors
-    /// As there.
+    /// As [`Port::release_name`](crate::router::Port::release_name).
     pub fn release_name(&self, client: ClientId) -> Result<(), Error> {
         self.with(|submit| submit.release_name(client))
     }
@@ -191,7 +198,7 @@ impl SharedPort {
     /// As [`Port::join`](crate::router::Port::join).
     ///
     /// # Errors
-    /// As there.
+    /// As [`Port::join`](crate::router::Port::join).
     pub fn join(&self, client: ClientId, room: &str) -> Result<RoomId, Error> {
         self.with(|submit| submit.join(client, room))
     }
@@ -199,18 +206,18 @@ impl SharedPort {
     /// As [`Port::leave`](crate::router::Port::leave).
     ///
     /// # Errors
-    /// As there.
+    /// As [`Port::leave`](crate::router::Port::leave).
     pub fn leave(&self, client: ClientId, room: RoomId) -> Result<(), Error> {
         self.with(|submit| submit.leave(client, room))
     }
 }
 
-/// Publishes at the end of a batch, also where the host's code panics in its middle.
+/// Publishes at the end of a batch, even if the host's code panics in the middle of it.
 struct Publishes<'a>(&'a SharedPort);
 
 impl Drop for Publishes<'_> {
     fn drop(&mut self) {
-        // Refused once the poller is dropped: then there is nothing to publish.
+        // An error means that the poller is dropped: then there is nothing to publish.
         let _ = self.0.publishing(|_| Ok(()));
     }
 }
@@ -227,7 +234,7 @@ impl Poller {
     /// As [`Port::poll`](crate::router::Port::poll). Never waits for a submitter.
     ///
     /// # Errors
-    /// As there.
+    /// As [`Port::poll`](crate::router::Port::poll).
     pub fn poll(&mut self, limit: usize, each: impl FnMut(Event<'_>)) -> Result<usize, Error> {
         let taken = self.poll.take(limit, each);
         self.poll.release();
@@ -251,7 +258,7 @@ impl Poller {
     /// As [`Port::rebind`](crate::router::Port::rebind).
     ///
     /// # Errors
-    /// As there.
+    /// As [`Port::rebind`](crate::router::Port::rebind).
     pub fn rebind(&mut self, client: ClientId, token: u64) -> Result<(), Error> {
         self.poll.rebind(client, token)
     }
@@ -259,7 +266,7 @@ impl Poller {
     /// As [`Port::outstanding`](crate::router::Port::outstanding).
     ///
     /// # Errors
-    /// As there.
+    /// As [`Port::outstanding`](crate::router::Port::outstanding).
     pub fn outstanding(&self, client: ClientId) -> Result<Outstanding, Error> {
         self.poll.outstanding(client)
     }

@@ -1,5 +1,11 @@
-//! A port's submitting half: connect, submit, publish, disconnect. Owned by the port, or by a shared port behind its
-//! lock. Waits for nobody else and runs no code of the host's; connecting and disconnecting take the control lock.
+//! A port's submitting half: connect, submit, publish, disconnect. Owned by the port, or by a shared port
+//! behind its lock. It waits for no other port and runs no host code; connect and disconnect take the control
+//! lock.
+//!
+//! A message is checked (`admit`), placed on a worker (`place_message`), written by `ingress` and published.
+//! Next, `worker/cycle` takes it from the ring.
+//!
+//! Used by `port`, `shared` (under the lock), `route` (calls) and `inline`.
 
 use crate::call::CallId;
 use crate::clients::{ClientId, ClientSlot, NewClient, Phase, RoomId, SlotPlace};
@@ -20,15 +26,16 @@ use crate::router::settle::settle_ingress;
 use crate::router::shared::Shared;
 use crate::sync::{Acquire, Arc, AtomicU32, Relaxed, mutant};
 
-/// What a message is submitted with.
+/// Options of a submitted message.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct SubmitOptions {
-    /// Comes back with what the message causes.
+    /// The host's value for the message. Every event that the message causes carries it.
     pub correlation: u64,
-    /// When the host read the message from its socket, in the clock's raw ticks; now, if not given.
+    /// When the host read the message from its socket, in the clock's raw ticks. `None` means now.
     pub stamp: Option<u64>,
-    /// Whether the client's port gets an [`Event::Expired`](crate::router::Event::Expired) without a name if the message has
-    /// waited longer than `max_queue_wait_ms`. It takes credit like a message of no bytes, and is not sent without.
+    /// Whether the client's port gets an [`Event::Expired`](crate::router::Event::Expired) with an empty name if the
+    /// message has waited longer than `max_queue_wait_ms`. The notice uses credit like a message of 0 bytes,
+    /// and is not sent without credit.
     pub tell_expired: bool,
 }
 
@@ -39,22 +46,23 @@ pub(in crate::router) struct SubmitHalf {
     pub(in crate::router) out: IngressSenders,
     writer: Writer,
     max_message: usize,
-    /// 0 for no limit.
+    /// 0 means no limit.
     max_in_flight: u64,
-    /// Permits that no message has; see `permits`.
+    /// Permits taken from the router that no message uses yet; see `permits`.
     spare: u64,
-    /// The worker that the last message went to, for `round_robin`.
+    /// The worker of the last message, for `round_robin`.
     last: usize,
-    /// The port's clients stay on their workers: its host pushes their messages as well, by where it has seen them.
+    /// The port's clients stay on their workers: the host of an inline port pushes messages to the worker that
+    /// it knows.
     pub(in crate::router) pinned: bool,
 }
 
-/// What a message that was given to the port has come to.
+/// Where a submitted message has gone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::router) enum Entered {
-    /// It is in a ring.
+    /// Into a ring.
     Ring,
-    /// It is counted as taken over, and the caller runs the base route: outside every lock.
+    /// Counted as taken over. The caller runs the base route, outside every lock.
     Base(TakenOver),
 }
 
@@ -108,7 +116,8 @@ impl SubmitHalf {
         if let Some(bucket) = self.shared.buckets.get(client.index() as usize) {
             bucket.fill();
         }
-        // The name is in the table; now every worker is told, in its ring or by its flag.
+        // The name is in the table first. Then every worker is told, by a record in its ring or, if the ring
+        // has no room, by its flag. The worker flushes what it holds for the name.
         let post = IngressHeader {
             kind: ingress_kind::NAME_CONNECTED,
             recipient: hash.0,
@@ -133,7 +142,7 @@ impl SubmitHalf {
         self.counted(|submit| submit.try_submit(client, Bytes::Copied(message), options))
     }
 
-    /// See [`Port::submit_owned`](crate::router::Port::submit_owned): takes the message if it goes into a ring.
+    /// See [`Port::submit_owned`](crate::router::Port::submit_owned). Takes the message only if it goes into a ring.
     pub(in crate::router) fn submit_owned(
         &mut self,
         client: ClientId,
@@ -154,14 +163,14 @@ impl SubmitHalf {
         self.counted(|submit| submit.try_send(to, Bytes::Copied(message), correlation))
     }
 
-    /// Counts what a message that is given to the port comes to.
+    /// Counts a submission, and its refusal.
     #[inline(always)]
     fn counted<R>(&mut self, attempt: impl FnOnce(&mut Self) -> Result<R, Refused>) -> Result<R, Error> {
         self.count_submitted();
         attempt(self).map_err(|reason| self.count_refused(reason))
     }
 
-    /// Counted first: a reader that sees how it ended has seen that it came.
+    /// Counted before the attempt: a reader that sees the outcome of a message also sees its submission.
     pub(in crate::router) fn count_submitted(&mut self) {
         self.shared.ports[self.index].submit.submitted.add(&mut self.writer, 1);
     }
@@ -175,11 +184,12 @@ impl SubmitHalf {
         self.shared.ports[self.index].submit.taken_over[reason as usize].add(&mut self.writer, 1);
     }
 
-    /// To the recipient's own worker, whichever port's client it is; there it fails if it is gone by then.
+    /// Sends to the recipient's own worker; the recipient may belong to any port. The send fails at the worker
+    /// if the client has closed by then.
     fn try_send(&mut self, to: ClientId, message: Bytes<'_, '_>, correlation: u64) -> Result<(), Refused> {
         let slot = self.shared.clients.slot(to.index()).ok_or(Refused::Stale)?;
         let place = slot.place();
-        // The phase is another port's word, perhaps: who reads it late sends a record that fails at the worker.
+        // The phase may belong to another port's client. If it is read late, the record fails at the worker.
         if place.generation != to.generation() || slot.phase_of(to.generation()) != Some(Phase::Open) {
             return Err(Refused::Stale);
         }
@@ -199,7 +209,7 @@ impl SubmitHalf {
         Ok(())
     }
 
-    /// Admits one message of a client, and puts it into a ring or leaves it to the base route.
+    /// Admits one message of a client, then puts it into a ring or leaves it to the base route.
     fn try_submit(
         &mut self,
         client: ClientId,
@@ -214,7 +224,8 @@ impl SubmitHalf {
         Ok(Entered::Ring)
     }
 
-    /// Whether a message of a client is taken from this port at all: asked of each, however it then goes on. Returns its stamp.
+    /// Checks whether the port accepts a message of a client. Every submission passes this check. Returns the
+    /// message's stamp.
     #[inline]
     pub(in crate::router) fn admit(
         &mut self,
@@ -236,7 +247,8 @@ impl SubmitHalf {
         }
         let now = stamp.unwrap_or_else(|| shared.clock.raw());
         if let Some(bucket) = shared.buckets.get(client.index() as usize) {
-            // A stamp of the host's that lies in the future would keep the bucket shut until then.
+            // Clamp the host's stamp to now: after a stamp in the future the bucket would not refill until
+            // that time.
             let now = if stamp.is_some() { now.min(shared.clock.raw()) } else { now };
             if !bucket.has_token(shared.rate, now) {
                 return Err(Refused::RateLimited);
@@ -245,7 +257,7 @@ impl SubmitHalf {
         Ok(now)
     }
 
-    /// With `enable_concurrent_routing` off the base route handles every message that is admitted.
+    /// With `enable_concurrent_routing` off, the base route handles every admitted message.
     pub(in crate::router) fn leave_to_base(&mut self, client: ClientId) -> Result<TakenOver, Refused> {
         if self.shared.is_stopping() {
             return Err(Refused::Closed);
@@ -255,7 +267,7 @@ impl SubmitHalf {
         Ok(TakenOver::Disabled)
     }
 
-    /// Claims, writes and commits one admitted message; returns its worker.
+    /// Claims, writes and commits one admitted message. Returns its worker.
     pub(in crate::router) fn enter(
         &mut self,
         client: ClientId,
@@ -291,7 +303,7 @@ impl SubmitHalf {
         Ok(worker)
     }
 
-    /// Takes an accepted message's token.
+    /// Takes the token-bucket token of an accepted message.
     #[inline]
     fn charge(&self, client: ClientId) {
         if let Some(bucket) = self.shared.buckets.get(client.index() as usize) {
@@ -299,7 +311,7 @@ impl SubmitHalf {
         }
     }
 
-    /// What is asked of every message, whoever it is from.
+    /// The checks for every message, submitted or sent.
     #[inline(always)]
     fn check(&self, bytes: usize) -> Result<(), Refused> {
         if bytes > self.max_message {
@@ -312,7 +324,7 @@ impl SubmitHalf {
         Ok(())
     }
 
-    /// Where a new client's messages go: what `hash` names, or the least loaded worker.
+    /// The first worker of a new client: by hash, or the least loaded one.
     fn first_worker(&self, hash: u64) -> usize {
         let placement = &self.shared.placement;
         let by_hash = placement.by_hash(hash_part(hash));
@@ -324,7 +336,7 @@ impl SubmitHalf {
         }
     }
 
-    /// Gives back the permits that no message has.
+    /// Gives back the permits that no message uses.
     fn return_spare(&mut self) {
         if self.spare > 0 {
             self.shared.permits.give(std::mem::take(&mut self.spare));
@@ -369,13 +381,14 @@ impl SubmitHalf {
         Ok(())
     }
 
-    /// Whether clients have no worker of their own.
+    /// Whether a client's messages go to several workers (`round_robin`).
     fn several(&self) -> bool {
         self.shared.placement.balance == Balance::RoundRobin
     }
 
-    /// Pushes a client's last record behind what it sent: to its own worker or, without one, to every worker from its
-    /// current one on, and the last to take it answers. Where a ring is full the client waits for room there.
+    /// Pushes a client's disconnect record behind its messages: to its own worker, or with `round_robin` to
+    /// every worker from `current` on. The last worker that takes it answers with the closed event. If a ring
+    /// is full, the client waits on that ring's list.
     fn push_disconnect(&mut self, client: ClientId, slot: &ClientSlot) {
         let current = slot.current().0;
         let end = if self.several() { self.out.ways.len() } else { current + 1 };
@@ -396,7 +409,7 @@ impl SubmitHalf {
         }
     }
 
-    /// One worker's record. Says whether the worker is gone instead of taking it.
+    /// Pushes the disconnect record to one worker. Returns whether the worker is gone and will not take it.
     fn push_disconnect_to(
         &mut self,
         worker: usize,
@@ -407,33 +420,35 @@ impl SubmitHalf {
             IngressHeader { kind: ingress_kind::DISCONNECT, client: client.0, ..IngressHeader::default() };
         match self.out.push_other(worker, &header) {
             Ok(()) => {
-                // Counted as one of the client's messages, so that its slot is not reused before the worker is done with it.
+                // Counted as one of the client's messages, so that the slot is not reused before the worker has
+                // handled the record.
                 slot.submit();
                 Ok(false)
             }
             Err(Refused::Full) => Err(NoRoom),
             Err(_) if self.is_gone(worker) => Ok(true),
-            // It stops, and still handles what was published before: the client's own messages perhaps. The disconnect waits
-            // until it has left, which the port's poll sees.
+            // The worker is stopping and still handles what was published before, possibly messages of this
+            // client. The disconnect waits until the worker has left, which the port's poll notices.
             Err(_) => Err(NoRoom),
         }
     }
 
-    /// Whether a worker that has closed its ring takes nothing from it any more.
+    /// Whether a worker that has closed its ring takes nothing more from it.
     fn is_gone(&self, worker: usize) -> bool {
         let Some(way) = self.out.ways.get(worker) else { return true };
         let has_left = || self.shared.pair(worker, self.index).state() == AttachState::Detaching;
         way.settled || way.ring.memory().is_corrupt() || has_left() || mutant("closed-before-handled")
     }
 
-    /// A worker that `is_gone` takes no disconnect: it counts as passed. The client is on no list of the port's.
+    /// A worker that is gone takes no disconnect and counts as passed. The client must not be on a list of the
+    /// port.
     fn pass_by(&mut self, is_gone: bool, client: ClientId, slot: &ClientSlot) {
         if is_gone && slot.pass_disconnect() {
             self.close_here(client);
         }
     }
 
-    /// The port tells its own host that a client is closed: no worker will.
+    /// Queues the closed event at the port itself, because no worker will send it.
     fn close_here(&mut self, client: ClientId) {
         self.shared.ports[self.index].submit.closings.add(&mut self.writer, 1);
         self.shared.close_by_port(client, self.index);
@@ -441,7 +456,7 @@ impl SubmitHalf {
         after_publishing(|| wake.wake_if_asleep());
     }
 
-    /// Pushes the disconnects that wait, as far as there is room.
+    /// Pushes the waiting disconnects that fit.
     fn push_waiting(&mut self) {
         for worker in 0..self.out.ways.len() {
             self.push_waiting_to(worker);
@@ -491,12 +506,12 @@ impl SubmitHalf {
         self.shared.rooms.leave(client, room)
     }
 
-    /// Whether a client is this port's and not disconnected.
+    /// Checks that a client belongs to this port and is open.
     fn check_open(&self, client: ClientId) -> Result<(), Error> {
         self.shared.clients.open_on(client, self.index, Error::WrongPort).map(|_| ())
     }
 
-    /// The ring to a worker.
+    /// The ingress ring to a worker.
     pub(in crate::router) fn memory(&self, worker: usize) -> Option<&Arc<Memory>> {
         self.out.ways.get(worker).map(|way| way.ring.memory())
     }
@@ -506,20 +521,21 @@ impl SubmitHalf {
         self.max_message
     }
 
-    /// Disconnects that wait for room in their ring.
+    /// How many disconnects wait for room in their ring.
     #[cfg(not(corelane_loom))]
     pub(in crate::router) fn waiting(&self) -> u64 {
         self.out.ways.iter().map(|way| way.waiting.len()).sum()
     }
 
-    /// See `Producer::reload`.
+    /// Reads the ring positions that an inline host has written; see `Producer::reload`.
     #[cfg(not(corelane_loom))]
     pub(in crate::router) fn reload(&mut self) -> Result<(), Corrupt> {
         self.out.ways.iter_mut().try_for_each(|way| way.ring.reload())
     }
 
-    /// What a poll leaves to this half: settles with the workers that have left, and pushes the disconnects that wait for
-    /// room. Returns payloads that nobody takes any more: to be dropped, which runs the host's code, outside every lock.
+    /// The part of a poll that this half does: settles with the workers that have left, and pushes the waiting
+    /// disconnects. Returns payloads that no worker takes any more. Drop them outside every lock, because their
+    /// drop runs host code.
     #[must_use]
     pub(in crate::router) fn follow_up(&mut self) -> Vec<Payload> {
         let left = self.out.link.left();
@@ -531,15 +547,16 @@ impl SubmitHalf {
         }
         if left != 0 {
             self.out.link.settled(left);
-            // A poller that has seen the worker leave may wait to hear that everything is over.
+            // The poller may already have seen the worker leave and be waiting until everything is over.
+            // Settling can be the last step of that, so wake the poller.
             let wake = self.out.link.wake();
             after_publishing(|| wake.wake_if_asleep());
         }
         unread
     }
 
-    /// As [`follow_up`](Self::follow_up), for a port whose host drives the rings, and pushes nothing: what waits for workers that
-    /// have left is settled.
+    /// As [`follow_up`](Self::follow_up), for an inline port. It pushes nothing; disconnects that wait for
+    /// workers that have left are settled.
     #[cfg(not(corelane_loom))]
     #[must_use]
     pub(in crate::router) fn settle_left(&mut self) -> Vec<Payload> {
@@ -547,7 +564,8 @@ impl SubmitHalf {
         let unread = self.settle_all(left);
         if left != 0 {
             for worker in bits(left) {
-                self.push_waiting_to(worker); // Its ring is closed: they pass it by.
+                // Its ring is closed, so each waiting disconnect counts as passed.
+                self.push_waiting_to(worker);
             }
             self.note_waiting();
             self.out.link.settled(left);
@@ -555,13 +573,14 @@ impl SubmitHalf {
         unread
     }
 
-    /// Settles with each of these workers, which have left.
+    /// Settles with each worker in the bit set; those workers have left.
     #[inline]
     fn settle_all(&mut self, left: u64) -> Vec<Payload> {
         bits(left).flat_map(|worker| self.settle(worker)).collect()
     }
 
-    /// Counts the messages that a worker left in its ring. The worker has left, so this side is the second.
+    /// Counts the records that a worker left in its ring as refused. The worker has left already, so this side
+    /// leaves second and settles the pair.
     fn settle(&mut self, worker: usize) -> Vec<Payload> {
         let shared = Arc::clone(&self.shared);
         let Some(pair) = shared.pair(worker, self.index).view() else { return Vec::new() };
@@ -573,7 +592,8 @@ impl SubmitHalf {
         unread
     }
 
-    /// As [`settle`](Self::settle), once: `closed` is told of each client whose disconnect the worker has not taken.
+    /// As [`settle`](Self::settle), at most once per worker. Calls `closed` for each client whose disconnect
+    /// the worker has not taken.
     #[must_use]
     pub(in crate::router) fn settle_with(
         &mut self,
@@ -585,7 +605,8 @@ impl SubmitHalf {
         if std::mem::replace(&mut way.settled, true) {
             return Vec::new();
         }
-        // What was committed and not published counts too; nothing more can be claimed.
+        // Publish what is committed, so that the settlement counts it. Nothing more can be claimed, because the
+        // ring is closed.
         if !mutant("settle-unpublished") {
             way.ring.publish();
         }
@@ -595,7 +616,7 @@ impl SubmitHalf {
         settle_ingress(shared, (worker, self.index), pair, count, closed)
     }
 
-    /// The port is released: the disconnects that still wait are not pushed any more.
+    /// The port is being released: the waiting disconnects are not pushed any more.
     pub(in crate::router) fn forget_waiting(&mut self) {
         let shared = &self.shared;
         for way in &mut self.out.ways {
@@ -606,7 +627,7 @@ impl SubmitHalf {
     }
 }
 
-/// The workers that have a bit.
+/// The workers whose bit is set.
 #[inline]
 fn bits(mut of: u64) -> impl Iterator<Item = usize> {
     std::iter::from_fn(move || {
@@ -616,15 +637,16 @@ fn bits(mut of: u64) -> impl Iterator<Item = usize> {
     })
 }
 
-/// A worker takes no disconnect now: its ring is full, or it stops and has not left yet.
+/// The worker cannot take a disconnect now: its ring is full, or it is stopping and has not left yet.
 struct NoRoom;
 
 fn port_link(shared: &Shared, index: u32) -> Option<&AtomicU32> {
     shared.clients.slot(index).map(|slot| &slot.port_link)
 }
 
-/// The worker that takes what hosts send to a client: the one fixed at its connect. Where that is lost, the next one that is
-/// not, once the client's port has consumed what the lost one sent: so that no later send overtakes it.
+/// The worker for host sends to a client: the one fixed at the connect. If that worker is lost, the next worker
+/// that is not lost, but only after the client's port has consumed everything from the lost one. A later send
+/// therefore never overtakes an earlier one. `None` until then.
 #[inline]
 fn send_worker(shared: &Shared, slot: &ClientSlot, place: SlotPlace) -> Option<usize> {
     let own = if mutant("send-follows-moves") { slot.current().0 } else { usize::from(place.worker) };
@@ -636,7 +658,7 @@ fn send_worker(shared: &Shared, slot: &ClientSlot, place: SlotPlace) -> Option<u
             return Some(worker);
         }
         let frontier = shared.workers.get(worker)?.frontiers.get(usize::from(place.port))?;
-        // Acquire: as in `ClientSlot::is_quiet`.
+        // Acquire: pairs with the Release in `Frontier::end`, as in `ClientSlot::is_quiet`.
         if frontier.load(Acquire) != ALL {
             return None;
         }
@@ -647,14 +669,15 @@ fn send_worker(shared: &Shared, slot: &ClientSlot, place: SlotPlace) -> Option<u
     }
 }
 
-/// What waits for a worker, in records: what it found in its last cycle, and what this port has pushed since.
+/// A worker's load in records: what it found waiting in its last cycle, plus what this port has pushed and the
+/// worker has not taken.
 fn load(shared: &Shared, ways: &[IngressSender], worker: usize) -> u64 {
     let own =
         ways.get(worker).map_or(0, |way| way.ring.pushed().saturating_sub(way.ring.memory().traffic().1));
     shared.workers[worker].shard.load.get() + own
 }
 
-/// The worker that a client's next message goes to. A client moves only while it is quiet.
+/// The worker for a client's next message. A client moves only while it is quiet.
 #[inline]
 fn place_message(
     shared: &Shared,
@@ -674,7 +697,7 @@ fn place_message(
         Balance::RoundRobin => return placement.after(last),
         Balance::Hash => placement.by_hash(hash),
         Balance::LeastLoaded if placement.usable() & 1 << current == 0 => least(),
-        // Looked at only where it may move; and where nothing waits is no better place.
+        // Compare loads only if the client can move; a worker with no waiting records cannot be improved on.
         Balance::LeastLoaded if slot.finished() != slot.submitted() => current,
         Balance::LeastLoaded if load(shared, ways, current) == 0 => current,
         Balance::LeastLoaded => least(),
@@ -692,7 +715,7 @@ fn place_message(
     wanted
 }
 
-/// The part of a name's hash that a slot keeps.
+/// The part of a name's hash that the slot keeps: the upper 16 bits.
 fn hash_part(hash: u64) -> u16 {
     (hash >> 48) as u16
 }

@@ -1,4 +1,5 @@
-//! A host's own protocol, described by a JSON text in its configuration: docs/protocols.md has one of each kind.
+//! Reads a host's protocol from a JSON text in its configuration; docs/protocols.md has an example of each
+//! kind. Adds `ProtocolRules::parse`, which hosts call; the rules then go to `router::Builder`.
 
 use super::{Action, ProtocolRules};
 use crate::envelope::{Argument, Fields, Forward, Protocol};
@@ -10,7 +11,7 @@ use std::fmt;
 /// The longest description, in bytes.
 const MAX_TEXT: usize = 64 << 10;
 
-/// How many types a description may list: each takes memory in every worker.
+/// The most types that a description may list: each type takes memory in every worker.
 const MAX_TYPES: usize = 64;
 
 /// The members of a description.
@@ -47,7 +48,7 @@ enum All {
     All,
 }
 
-/// An action, as descriptions name it.
+/// The names of the actions in descriptions.
 #[derive(Clone, Copy, Deserialize)]
 #[serde(rename_all = "snake_case")]
 enum Verb {
@@ -61,7 +62,7 @@ enum Verb {
     Host,
 }
 
-/// What a command's argument is, as descriptions name it.
+/// The names of command arguments in descriptions.
 #[derive(Clone, Copy, Deserialize)]
 #[serde(rename_all = "snake_case")]
 enum Keyword {
@@ -71,11 +72,11 @@ enum Keyword {
     Sender,
 }
 
-/// An object's members in their order; a key that stands twice is refused.
+/// The members of an object, in order. A duplicate key is refused.
 struct Pairs<T>(Vec<(String, T)>);
 
 impl ProtocolRules {
-    /// Rules from a description in JSON:
+    /// Reads rules from a JSON description:
     ///
     /// ```
     /// use corelane::{config::Config, router::{Builder, ProtocolRules}};
@@ -92,18 +93,22 @@ impl ProtocolRules {
     /// # Ok::<(), corelane::error::Error>(())
     /// ```
     ///
-    /// | member | what it is | if it is left out |
-    /// |---|---|---|
-    /// | `name` | the protocol's name | refused |
-    /// | `type`, `recipient`, `room`, `transaction`, `sender` | where it stands: see [`Fields`] | there is no such field; but `type` or `words` must be there |
-    /// | `forward` | `"all"`, or a list of keys: see [`Forward`] | `"all"` |
-    /// | `words` | commands, and what the argument of each is: `nothing`, `recipient`, `room` or `sender` | no message is a command |
-    /// | `types` | the types that are listed, and what is done with each: `relay`, `hold`, `relay_to_room`, `relay_or_leave`, `keep_alive`, `accept`, `handler`, `host` | none is |
-    /// | `unknown` | what is done with all others | they fail |
-    /// | `droppable` | types of which messages may be dropped: see [`droppable`](Self::droppable) | none is |
+    /// The members of the description:
+    ///
+    /// - `name`: the protocol's name. Required.
+    /// - `type`, `recipient`, `room`, `transaction`, `sender`: where the field is in a message, see [`Fields`].
+    ///   A field that is left out does not exist. `type` or `words` is required.
+    /// - `forward`: `"all"` (the default), or a list of keys, see [`Forward`].
+    /// - `words`: the commands, and what the argument of each is: `nothing`, `recipient`, `room` or `sender`.
+    ///   Without it no message is a command.
+    /// - `types`: the listed types, and the action of each: `relay`, `hold`, `relay_to_room`, `relay_or_leave`,
+    ///   `keep_alive`, `accept`, `handler`, `host`.
+    /// - `unknown`: the action of all other types. Without it they fail. `types` or `unknown` is required.
+    /// - `droppable`: the types whose messages may be dropped, see [`droppable`](Self::droppable). None by
+    ///   default.
     ///
     /// # Errors
-    /// [`Error::Protocol`] with the part that is wrong, or could never be, and what to change.
+    /// [`Error::Protocol`] with what is wrong and what to change.
     pub fn parse(text: &str) -> Result<Self, Error> {
         let refuse =
             |protocol: &str, problem: String| Error::Protocol { protocol: protocol.to_owned(), problem };
@@ -120,7 +125,7 @@ impl ProtocolRules {
 }
 
 impl Description {
-    /// What the envelope's own checks do not see.
+    /// The checks that the envelope does not make.
     fn check(&self) -> Result<(), String> {
         let types = &self.types.0;
         if self.name.is_empty() {
@@ -128,15 +133,14 @@ impl Description {
         } else if self.message_type.is_none() && self.words.0.is_empty() {
             Err("its messages have no types: give \"type\" or \"words\"".to_owned())
         } else if types.is_empty() && self.unknown.is_none() {
-            Err("all its messages would fail: list \"types\", or say what to do with \"unknown\" ones"
-                .to_owned())
+            Err("all its messages would fail: list \"types\", or give \"unknown\" an action".to_owned())
         } else if types.len() > MAX_TYPES {
             Err(format!(
-                "it lists {} types: {MAX_TYPES} are allowed, \"unknown\" is for the others",
+                "it lists {} types, and at most {MAX_TYPES} are allowed: use \"unknown\" for the others",
                 types.len()
             ))
         } else if types.iter().any(|(name, _)| name.is_empty()) {
-            Err("a type is empty: no message has it, leave it out".to_owned())
+            Err("a type is empty: remove it".to_owned())
         } else {
             Ok(())
         }
@@ -227,7 +231,7 @@ impl<'de, T: Deserialize<'de>> Visitor<'de> for InOrder<T> {
         let mut pairs: Vec<(String, T)> = Vec::new();
         while let Some((name, value)) = map.next_entry::<String, T>()? {
             if pairs.iter().any(|(other, _)| *other == name) {
-                return Err(serde::de::Error::custom(format_args!("{name:?} stands twice")));
+                return Err(serde::de::Error::custom(format_args!("{name:?} is listed twice: remove one")));
             }
             pairs.push((name, value));
         }

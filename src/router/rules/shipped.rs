@@ -1,7 +1,8 @@
-//! The rules that ship: what each protocol's usual types mean to a router that has no handlers. `Builder::new` takes
-//! `generic` and `peerjs`; each of the others costs its types' histograms, so hosts add those that they speak.
+//! The shipped rules: an action for each usual type of each protocol, for a router without handlers. Requests
+//! to the server itself are [`Action::Accept`]; messages for another client are relayed.
 //!
-//! What a message asks of the server itself is [`Action::Accept`]; what is for another client is relayed to it.
+//! Used by `router`: `Builder::new` takes `generic` and `peerjs`. Hosts add the other protocols that they need,
+//! because the types of each cost histograms.
 
 use super::{Action, ProtocolRules};
 use crate::envelope::Protocol;
@@ -10,7 +11,7 @@ const RELAY: Action = Action::Relay { hold: false };
 const HOLD: Action = Action::Relay { hold: true };
 
 impl ProtocolRules {
-    /// PeerJS, as its server of version 1.0 treats its types.
+    /// PeerJS, with the types as the PeerJS server 1.0 treats them.
     pub fn peerjs() -> Self {
         Self::new(Protocol::peerjs())
             .message_type("OFFER", HOLD)
@@ -21,7 +22,8 @@ impl ProtocolRules {
             .message_type("HEARTBEAT", Action::KeepAlive)
     }
 
-    /// Objects with `type`, `to` or `room`, `from`: the usual WebRTC types are listed, any other is relayed as well.
+    /// Objects with `type`, `to` or `room`, and `from`. The usual WebRTC types are listed; all other types are
+    /// relayed as well.
     pub fn generic() -> Self {
         Self::new(Protocol::generic())
             .message_type("offer", RELAY)
@@ -32,8 +34,8 @@ impl ProtocolRules {
             .unknown_types(RELAY)
     }
 
-    /// Janus. Requests to a handle and answers to a session are relayed to the clients that are connected under those ids;
-    /// requests about sessions themselves end here.
+    /// Janus. Requests to a handle and answers to a session are relayed to the clients that are connected under
+    /// those ids. Requests about sessions themselves end at the router.
     pub fn janus() -> Self {
         Self::new(Protocol::janus())
             .all(&["message", "trickle", "hangup", "detach"], RELAY)
@@ -43,8 +45,9 @@ impl ProtocolRules {
             .all(&["create", "attach", "claim", "destroy", "info", "ping"], Action::Accept)
     }
 
-    /// The signalling of GStreamer's `webrtcsink`. What the two of a session say to each other goes to the other member of the
-    /// room that has the session's id: the host joins both when it has answered `startSession`.
+    /// The signalling of GStreamer's `webrtcsink`. Messages between the two peers of a session go to the other
+    /// member of the room that has the session's id: the host joins both peers to that room after it has
+    /// answered `startSession`.
     pub fn gstreamer() -> Self {
         let asked = ["newPeer", "setPeerStatus", "startSession", "list", "listConsumers"];
         let told = ["welcome", "peerStatusChanged", "sessionStarted", "error"];
@@ -54,8 +57,9 @@ impl ProtocolRules {
             .all(&told, Action::Accept)
     }
 
-    /// Selkies. A message to one peer in a room is relayed to it; the rest ends here: with whom `SESSION` has bound a client
-    /// is known to the host alone, so `sdp` and `ice` need a handler where the router is to relay them.
+    /// Selkies. A message to one peer in a room is relayed to that peer; all others end at the router. Only the
+    /// host knows which client a `SESSION` is bound to, so `sdp` and `ice` need a handler if the router is to
+    /// relay them.
     pub fn selkies() -> Self {
         let told = ["SESSION_OK", "ROOM_OK", "ROOM_PEER_JOINED", "ROOM_PEER_LEFT", "ERROR"];
         Self::new(Protocol::selkies())
@@ -65,7 +69,8 @@ impl ProtocolRules {
             .all(&["sdp", "ice"], Action::Accept)
     }
 
-    /// JSON-RPC 2.0 with Kurento's methods: all ends here; other methods are counted together as `other`.
+    /// JSON-RPC 2.0 with Kurento's methods. All messages end at the router; other methods are counted together
+    /// as `other`.
     pub fn json_rpc() -> Self {
         Self::new(Protocol::json_rpc())
             .message_type("ping", Action::KeepAlive)
@@ -75,7 +80,8 @@ impl ProtocolRules {
             .unknown_types(Action::Accept)
     }
 
-    /// protoo with the methods of mediasoup's demo: all ends here; other methods are counted together as `other`.
+    /// protoo with the methods of mediasoup's demo. All messages end at the router; other methods are counted
+    /// together as `other`.
     pub fn protoo() -> Self {
         let transports = ["createWebRtcTransport", "connectWebRtcTransport", "restartIce"];
         Self::new(Protocol::protoo())
@@ -87,8 +93,8 @@ impl ProtocolRules {
             .unknown_types(Action::Accept)
     }
 
-    /// Nextcloud Talk. `message` and `control` are relayed to the session or user that they name, and held for it; one to a
-    /// room or a call names none, and fails. The rest ends here.
+    /// Nextcloud Talk. `message` and `control` are relayed to the session or user that they name, and held for
+    /// it; one to a room or a call names neither, and fails. All other types end at the router.
     pub fn nextcloud_talk() -> Self {
         Self::new(Protocol::nextcloud_talk())
             .all(&["message", "control"], HOLD)
@@ -96,7 +102,7 @@ impl ProtocolRules {
             .all(&["welcome", "event", "error"], Action::Accept)
     }
 
-    /// The rules of a protocol that ships, by its name: that of its function here.
+    /// The shipped rules of a protocol, by the name of its function here.
     pub fn by_name(name: &str) -> Option<Self> {
         Some(match name {
             "generic" => Self::generic(),

@@ -1,7 +1,10 @@
-//! Workers that end without a stop of their own: one that a stop gave up inside a handler, one whose thread panicked, one
-//! that its host dropped. Another settles everything in its place, as the worker itself would at a stop, except that what lies
-//! in its rings fails instead of being handled. A handler that was given up keeps its thread, its stack and the ring that it
-//! still reads from; should it return, it finds the worker claimed.
+//! Settles workers that end without a normal stop: one that a stop gave up inside a handler, one whose thread
+//! panicked, one that its host dropped. A second `Worker` adopts the state and settles everything, as the
+//! worker itself would at a stop, except that the records in its rings fail instead of being handled. A handler
+//! that was given up keeps its thread, its stack and the ring that it still reads from. If it returns, it finds
+//! its state claimed and ends.
+//!
+//! Used by `router` (`give_up`) and `cycle` and `driven` (`lose`). Failed messages go on to `message_end`.
 
 #[cfg(all(test, not(corelane_loom)))]
 mod tests;
@@ -27,29 +30,32 @@ use crate::sync::{Arc, Relaxed, lock, mutant};
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-/// Gives up a worker if it is inside a handler. It then has left every pair, and all it had is accounted for.
+/// Gives a worker up if it is inside a handler. Afterwards it has left every pair, and everything it had is
+/// accounted for.
 pub(in crate::router) fn give_up(shared: &Arc<Shared>, code: &Arc<WorkerCode>, index: usize) {
     if let Some(state) = code.handover(index).claim() {
-        shared.workers[index].given_up.store(true, Relaxed); // Relaxed: a report.
+        shared.workers[index].given_up.store(true, Relaxed); // Relaxed: only a report.
         Worker::adopt(shared, code, index, state, Failed::Stuck).settle();
     }
 }
 
 impl Worker {
-    /// Settles everything that this worker had, since it ends without having stopped; the router goes on with the others.
-    /// `panic` is what its thread panicked with.
+    /// Settles everything of this worker, which ends without having stopped. The router continues with the
+    /// other workers. `panic` is the payload of its thread's panic.
     pub(in crate::router) fn lose(&mut self, panic: Option<&(dyn Any + Send)>) {
         let _inside = InWorker::enter();
         self.stopped = true;
         if self.state.inside.abandoned {
-            return; // It was given up, and settled.
+            return; // It was given up, and is settled already.
         }
         let shared = Arc::clone(&self.shared);
         let state = std::mem::replace(&mut self.state, Box::new(WorkerState::hollow(self.index)));
-        // Its host has stopped the router, and lets go of the worker instead of driving it to its end.
+        // The host has stopped the router and drops the worker instead of driving it to its end: this is no
+        // loss.
         let is_expected = panic.is_none() && shared.is_stopping();
         if !is_expected {
-            // Under the lock: a port that opens from now on attaches nothing to it, and one that has opened is settled with.
+            // Under the lock: a port that opens later attaches nothing to this worker, and a port that has
+            // opened is settled below.
             let _control = lock(&shared.control);
             shared.placement.set_lost(self.index);
         }
@@ -63,14 +69,19 @@ impl Worker {
             text.or_else(|| panic.downcast_ref::<String>().map(String::as_str))
                 .unwrap_or("its thread panicked")
         });
-        // The host's code, again.
+        // Logging runs host code (the subscriber), so catch its panic.
         let log = || {
-            tracing::error!(target: "corelane", worker, reason = text, "a worker is lost: its messages have failed, others go on");
+            tracing::error!(
+                target: "corelane",
+                worker,
+                reason = text,
+                "a worker is lost: its messages have failed, the other workers continue"
+            );
         };
         catch_unwind(AssertUnwindSafe(log)).unwrap_or_else(discard);
     }
 
-    /// One that settles in the place of a worker which ended, and whose relay this is.
+    /// A worker that settles for one that has ended, with the state of the ended worker.
     fn adopt(
         shared: &Arc<Shared>,
         code: &Arc<WorkerCode>,
@@ -100,8 +111,8 @@ impl Worker {
         self.end_batch();
     }
 
-    /// Ends what the worker that ended had not taken from one port's ring, up to what is published now.
-    /// Gives no byte back: a handler may still be reading its message.
+    /// Ends the records in one port's ring that the ended worker had not taken, up to what is published now.
+    /// Gives no ring space back, because a handler may still be reading its message.
     pub(in crate::router) fn fail_rest(&mut self, port: usize, reason: Failed, now: u64) {
         let handled = self.state.inside.taken.get(port).copied().unwrap_or(NOT_TAKEN_UP);
         let Some(Some(ingoing)) = self.ingress.get_mut(port) else { return };
@@ -113,7 +124,7 @@ impl Worker {
             let Ok(Some(record)) = ingoing.ring.next() else { return };
             let Some((header, payload)) = IngressHeader::read(record.bytes) else { continue };
             if position < handled && !mutant("stuck-from-head") {
-                continue; // Handled before, and not given back yet.
+                continue; // Handled before, and not released yet.
             }
             match record.kind {
                 ingress_kind::MESSAGE | ingress_kind::SEND => {
@@ -133,11 +144,11 @@ impl Worker {
 }
 
 impl WorkerContext<'_> {
-    /// Counts one message of a worker that ended: first the one that it was at, then those behind it.
+    /// Counts one message of a worker that ended: first its current message, then those behind it.
     fn fail_untaken(&mut self, port: usize, header: &IngressHeader, bytes: usize, reason: Failed, now: u64) {
         let shared = self.shared;
         let current = self.state.inside.current.take_if(|current| current.port == port);
-        // What a host sends itself has no client behind it.
+        // A host send has no sending client.
         let client = (header.kind == ingress_kind::MESSAGE).then_some(ClientId(header.client));
         let slot = client.and_then(|client| shared.clients.on(client, port));
         let labels = slot.and_then(|slot| shared.rules_of(slot));
@@ -147,11 +158,11 @@ impl WorkerContext<'_> {
         let ids = current.map_or(unread, |current| current.ids);
         let began = current.map_or(now, |current| current.started);
         let timing = self.timing(header.stamp, began, now);
-        // A message that was held ends with the holds, at the same stop.
+        // A held message ends with the holds, at the same stop.
         let held = current.is_some_and(|current| current.held) && !mutant("stuck-held-twice");
         let call = call_of(header);
         let failed = Outcome::Failed(reason);
-        // One that it was at has been started already; of another the caller may have taken its message back before.
+        // The current message is started already. The caller of another message may have cancelled it before.
         let started = current.is_some() || call.is_some_and(|call| self.state.inside.answering == Some(call));
         let calls = shared.calls.get(port);
         let starts = |call| started || calls.is_some_and(|calls| calls.start(call));

@@ -1,6 +1,9 @@
-//! A worker: one pinned thread that owns the consuming end of its rings and its shard. `cycle` is all it does;
-//! `run` is the loop around it, and a test can call `cycle` itself. However a worker ends, it is settled: by a stop
-//! ([`Worker::stop`]), or in its place by `stuck`.
+//! A worker's loop. The worker is one pinned thread that owns the receiving ends of its ingress rings and its
+//! shard. `cycle` does one round; `run` is the loop around it, and a test can call `cycle` itself. Every end of
+//! a worker is settled: by a stop ([`Worker::stop`]), or in its place by `adoption`.
+//!
+//! Each record that `cycle` takes goes to `dispatch`. Used by `router` (creates the workers), `driven` (`take`
+//! runs a cycle) and `adoption` (settles with a worker of its own).
 
 mod figures;
 
@@ -25,56 +28,57 @@ use crossbeam_utils::Backoff;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 
-/// One worker of a router made by [`Builder::build`](crate::router::Builder::build).
+/// One worker of a router built with [`Builder::build`](crate::router::Builder::build).
 #[derive(Debug)]
 pub struct Worker {
     pub(in crate::router) shared: Arc<Shared>,
     pub(in crate::router) code: Arc<WorkerCode>,
     pub(in crate::router) index: usize,
     pub(in crate::router) ingress: Vec<Option<IngressReceiver>>,
-    /// In a box, so that it can be laid down while a handler runs.
+    /// Boxed, so that a pointer can be handed over while a handler runs.
     pub(in crate::router) state: Box<WorkerState>,
-    /// Where the next cycle starts, so that no port is always first.
+    /// The port at which the next cycle starts. It rotates, so that no port is always first.
     first_port: usize,
     attach_seen: u64,
     batch: usize,
     /// When the last cycle ended.
     idle_since: Option<u64>,
-    /// The latest time that it has worked with.
+    /// The latest time that the worker has used. Its time never goes back.
     latest: u64,
-    /// How long to sleep at most while a frontier is behind.
+    /// The longest sleep while a frontier is behind.
     frontier_wait: Duration,
     pub(in crate::router) stopped: bool,
-    /// It settles in the place of a worker that ended without a stop (see `stuck`): what waits in its rings fails for this
-    /// reason.
+    /// Set if this worker settles for one that ended without a stop (see `adoption`): the reason for which the
+    /// waiting records fail.
     pub(in crate::router) failing: Option<Failed>,
-    /// A port that leaves, or a stop, waited for tasks when so many had come back.
+    /// Set while a leaving port or a stop waits for tasks: the count of returned tasks at that time.
     look_again: Option<u64>,
 }
 
-/// How long a sleeping worker waits at first, and at most, before it looks again at what the ports have consumed.
+/// The first and the longest sleep before a worker checks again what the ports have consumed. The time doubles
+/// in between.
 const FRONTIER_WAIT: Duration = Duration::from_millis(1);
 const FRONTIER_WAIT_MAXIMUM: Duration = Duration::from_secs(1);
 
-/// The consuming end of one port's ring.
+/// The receiving end of one port's ingress ring.
 #[derive(Debug)]
 pub(in crate::router) struct IngressReceiver {
     pub(in crate::router) ring: Consumer,
     pub(in crate::router) counts: Arc<PairCounts>,
     pub(in crate::router) port_wake: Arc<WakeWord>,
-    /// The router stops: nothing above the tail as it was then is taken.
+    /// The router stops: nothing above the tail at that time is taken.
     pub(in crate::router) sealed: bool,
     pub(in crate::router) corrupt: bool,
-    /// Its next record waited for tasks when so many had come back.
+    /// Set while the next record waits for tasks: the count of returned tasks at that time.
     pub(in crate::router) blocked: Option<u64>,
 }
 
-/// Bytes that a worker has for each port.
+/// Bytes per port in a worker.
 pub(in crate::router) const PAIR_BYTES: u64 =
     (size_of::<Option<IngressReceiver>>() + size_of::<Option<EgressSender>>()) as u64;
 
 impl Worker {
-    /// Takes what is reserved from the system.
+    /// Makes the reserved memory resident.
     pub(in crate::router) fn touch(&mut self) -> std::io::Result<()> {
         self.state.touch()
     }
@@ -117,9 +121,9 @@ impl Worker {
         self.stopped
     }
 
-    /// One round: takes up to a batch from each ring, delivers, expires, publishes, wakes. `now` is a reading of
-    /// the router's clock. A time in the future, or before the last cycle's, counts as the present. Returns how much it did;
-    /// 0 means that it may sleep.
+    /// One round: takes up to a batch from each ring, delivers, expires, publishes, wakes. `now` is a reading
+    /// of the router's clock; a time in the future, or before the last cycle's, counts as the present. Returns
+    /// how much work was done; 0 means that the worker may sleep.
     pub fn cycle(&mut self, now: u64) -> usize {
         let present = self.shared.clock.raw();
         let now = if now < self.latest { present } else { now.min(present) };
@@ -155,7 +159,7 @@ impl Worker {
                 self.flush();
                 self.end_batch();
             }
-            // What still waits for the host's tasks is no work.
+            // Records that wait for the host's tasks are no work.
             return work + usize::from(self.stopped);
         }
         work += self.flush_egress();
@@ -191,20 +195,21 @@ impl Worker {
         work
     }
 
-    /// Nothing that this batch has looked at is used any more.
+    /// Ends the use of everything that this batch has read.
     pub(in crate::router) fn end_batch(&mut self) {
         self.state.leave_rooms();
-        // What a disconnect left in rooms for the sake of this batch may go now, also where no port calls any more.
+        // Member lists that were kept for this batch may be freed now, even if no port calls again.
         self.shared.rooms.follow_up();
     }
 
-    /// Whether it was given up inside a handler that has returned now: what it had is another's, and it ends at once.
+    /// Whether the worker was given up inside a handler that has now returned. Another worker owns its state,
+    /// so this one ends at once.
     pub(in crate::router) fn is_abandoned(&mut self) -> bool {
         self.stopped |= self.state.inside.abandoned;
         self.state.inside.abandoned
     }
 
-    /// What lay in a port's ring before this cycle took its part, in records.
+    /// The records in a port's ring that the worker has not taken.
     fn waiting(&self, port: usize) -> u64 {
         let ring = self.ingress.get(port).and_then(Option::as_ref);
         ring.map_or(0, |ingoing| {
@@ -213,7 +218,8 @@ impl Worker {
         })
     }
 
-    /// What the ports weigh when they place: the records found waiting in this cycle.
+    /// Publishes the load that the ports compare when they place a client: the records found waiting in this
+    /// cycle.
     fn publish_load(&mut self, load: u64) {
         let cell = &self.shared.workers[self.index].shard.load;
         if cell.get() != load {
@@ -221,7 +227,7 @@ impl Worker {
         }
     }
 
-    /// Gives back the permits of what has ended, and publishes how far the ports have come.
+    /// Gives back the permits of ended messages, and publishes how far the ports have consumed.
     pub(in crate::router) fn follow_ports(&mut self) {
         let own = &self.shared.workers[self.index];
         self.shared.permits.give(std::mem::take(&mut self.state.ended));
@@ -249,7 +255,7 @@ impl Worker {
         count: &mut usize,
     ) -> Result<(), Corrupt> {
         let Some(Some(receiver)) = self.ingress.get_mut(port) else { return Ok(()) };
-        // No task has come back since the ring's next record was blocked by one.
+        // No task has come back since a task blocked the ring's next record.
         if receiver.corrupt || receiver.blocked == Some(self.state.tasks.returned) {
             return Ok(());
         }
@@ -282,15 +288,15 @@ impl Worker {
         Ok(())
     }
 
-    /// Gives up a ring that is corrupt: nothing in it can be trusted. The port learns it from the closed state and
-    /// from `is_corrupt`.
+    /// Gives up a corrupt ring, because nothing in it can be trusted. The port learns of it from the closed
+    /// state and from `is_corrupt`.
     #[cold]
     fn give_up_ring(&mut self, port: usize) {
         let Some(Some(receiver)) = self.ingress.get_mut(port) else { return };
         receiver.corrupt = true;
         self.shared.workers[self.index].shard.corrupt_rings.add(&mut self.state.writer, 1);
         receiver.ring.mark_corrupt();
-        // A port that waits for space in the ring must learn that none will come.
+        // A port that waits for space in the ring must learn that there will be none.
         after_publishing(|| receiver.port_wake.wake_if_asleep());
         if let Some(calls) = self.shared.calls.get(port) {
             calls.wake_all();
@@ -308,7 +314,8 @@ impl Worker {
             .sum()
     }
 
-    /// Gives back what was read and makes what was emitted visible; one fence for all; then the wakes.
+    /// Releases the records that were read, makes the emitted deliveries visible, and wakes the sleepers. One
+    /// fence serves all ports.
     pub(in crate::router) fn publish(&mut self) {
         self.report_paths();
         let (mut released, mut published) = (0u64, 0u64);
@@ -358,7 +365,7 @@ impl Worker {
         cell(&self.shared.workers[self.index].shard).add(&mut self.state.writer, count);
     }
 
-    /// Takes up the pairs that were attached, and leaves those whose port has.
+    /// Takes up the pairs that have been attached, and leaves the pairs whose port has left.
     pub(in crate::router) fn look_at_pairs(&mut self, now: u64) {
         self.look_again = None;
         for port in 0..self.ingress.len() {
@@ -384,10 +391,10 @@ impl Worker {
         }
     }
 
-    /// Takes up the rings of a pair that was attached.
+    /// Takes up the rings of an attached pair.
     pub(in crate::router) fn take_up(&mut self, port: usize) {
         let Some(pair) = self.shared.pair(self.index, port).view() else { return };
-        // It may have been seen to before.
+        // `deliver` may already have taken up the egress ring.
         self.state.egress[port].get_or_insert_with(|| EgressSender::new(&pair));
         self.state.inside.taken[port] = 0;
         self.ingress[port] = Some(IngressReceiver {
@@ -400,10 +407,11 @@ impl Worker {
         });
     }
 
-    /// Stops: takes what is published in every ring, up to its seal, and leaves every pair. Says how much it took.
+    /// Stops the worker: takes what is published in every ring, up to its seal, and leaves every pair. Returns
+    /// how many records it took.
     pub(in crate::router) fn stop(&mut self, now: u64) -> usize {
         let mut time = now;
-        // While the host has messages out what waits goes on to the ports that read.
+        // While tasks are out, the backlogs still move on to the ports that read.
         let mut work = self.flush_egress();
         if let Some(reason) = self.failing {
             WorkerContext::new(&self.shared, &self.code, &mut self.state).fail_tasks(reason, now);
@@ -424,7 +432,7 @@ impl Worker {
             }
         }
         if (0..self.ingress.len()).any(|port| self.has_unended(port)) {
-            // The host goes on taking what was published before the stop.
+            // The host continues to take what was published before the stop.
             self.look_again = Some(self.state.tasks.returned);
             return work;
         }
@@ -437,7 +445,7 @@ impl Worker {
                 self.leave(port, Undeliverable::Stopped);
             }
         }
-        // Callers look whether there is still anybody to take their messages.
+        // Callers re-check whether a worker can still take their message.
         for calls in &self.shared.calls {
             calls.wake_all();
         }
@@ -446,8 +454,8 @@ impl Worker {
         work
     }
 
-    /// Leaves one pair: gives up its backlog, seals, publishes, wakes once more without being asked, and settles
-    /// the rest if the port has left before.
+    /// Leaves one pair: gives up its backlog, stores the seal, publishes, wakes the port once more
+    /// unconditionally, and settles the rest if the port has left first.
     fn leave(&mut self, port: usize, reason: Undeliverable) {
         let Some(mut ingoing) = self.ingress[port].take() else { return };
         let shared = Arc::clone(&self.shared);
@@ -472,7 +480,8 @@ impl Worker {
         } else {
             ingoing.ring.release();
         }
-        // Closed first: a port that sees a client listed sees everything that this worker had for it.
+        // Close first: a port that sees a client on its list then also sees everything that this worker had for
+        // the client.
         if let Some(egress) = &egress {
             egress.close();
         }
@@ -499,7 +508,7 @@ impl Worker {
                 (self.index, port),
                 &pair,
                 |reason, untaken| self.own_shard_add(|shard| &shard.refused[reason as usize], untaken),
-                |_: ClientId| (), // Its port has closed it.
+                |_: ClientId| (), // The port has already closed it.
             );
             drop((unread, shared.payloads.sweep(Way::Out, self.index, port)));
             let untaken = untaken_deliveries(&pair.egress, &shared.clients);
@@ -508,28 +517,28 @@ impl Worker {
                 .undeliverable(Undeliverable::PortGone, untaken + closings);
             Frontier::end(published);
         });
-        // The port looks at the state of the pair, too.
+        // The port's re-check also reads the state of the pair.
         after_publishing(|| port_wake.wake_if_asleep());
     }
 
-    /// Whether a leave or a stop can only go on when the host is done with something.
+    /// Whether a leave or a stop can continue only after the host has finished a task.
     fn waits_for_tasks(&self) -> bool {
         self.look_again == Some(self.state.tasks.returned) && !self.state.tasks.is_empty()
     }
 
-    /// Whether anything has come in its rings that a sleep would miss. Behind the fence of the wake word.
+    /// Whether there is a reason not to sleep. Called behind the fence of the wake word.
     fn rings_have_news(&self) -> bool {
         (self.look_again.is_some() && !self.waits_for_tasks())
             || self.ingress.iter().flatten().any(|ingoing| {
                 let blocked = ingoing.blocked == Some(self.state.tasks.returned);
-                // Behind its seal there is nothing to take.
+                // Nothing above the seal is taken.
                 let more = if ingoing.sealed { !ingoing.ring.is_drained() } else { ingoing.ring.has_more() };
                 !ingoing.corrupt && !blocked && more
             })
             || self.state.egress.iter().flatten().any(|egress| egress.is_stalled() && egress.space_moved())
     }
 
-    /// The thread's life.
+    /// The thread's main function.
     pub(in crate::router) fn run(mut self) {
         let ended = catch_unwind(AssertUnwindSafe(|| self.work()));
         if let Err(panic) = ended {
@@ -544,7 +553,7 @@ impl Worker {
         }
         let idle = self.shared.config.idle();
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
-        // With fewer cores than threads, spinning takes the time of those that are waited for.
+        // With fewer cores than threads, spinning takes time from the threads that this worker waits for.
         let crowded = cores < 2 * self.shared.workers.len();
         let mut backoff = Backoff::new();
         let mut yielded = false;
@@ -572,7 +581,7 @@ impl Worker {
         }
     }
 
-    /// Sleeps until something comes, or something is due, or `most` is over.
+    /// Sleeps until something arrives, something is due, or `most` is over.
     pub(in crate::router) fn sleep(&mut self, now: u64, most: Option<Duration>) {
         let mut timeout = most;
         for egress in self.state.egress.iter_mut().flatten().filter(|egress| egress.is_stalled()) {
@@ -582,7 +591,8 @@ impl Worker {
         }
         let moves = self.shared.workers.len() > 1 && self.shared.placement.balance != Balance::RoundRobin;
         if moves && self.state.egress.iter().flatten().any(|egress| egress.frontier.is_behind()) {
-            // Nobody wakes a worker for what its ports have consumed; and whoever waits to move needs to be told.
+            // A port does not wake a worker when it has consumed, so re-check after a while: a client that is
+            // waiting to move depends on it.
             let wait = self.frontier_wait;
             timeout = Some(timeout.map_or(wait, |timeout: Duration| timeout.min(wait)));
             self.frontier_wait = (2 * wait).min(FRONTIER_WAIT_MAXIMUM);

@@ -1,5 +1,8 @@
-//! Delivering to one client: on its credit, into the egress ring of its port or the backlog behind it. Notices and the
-//! last record of a client as well.
+//! Delivery to one client: takes credit, then writes the record through `egress` into the ring of the client's
+//! port or the backlog behind it. Also notices, and the closed event of a client.
+//!
+//! Used by `dispatch`, `handler`, `held`, `request`, `rooms`, `over_limit`, `adoption` and `cycle`; the record
+//! goes on to `port/poll`.
 
 use crate::clients::{ClientId, ClientSlot, Shortage};
 use crate::error::{Failed, Undeliverable};
@@ -11,7 +14,8 @@ use crate::router::worker::state::WorkerContext;
 use crate::sync::mutant;
 
 impl WorkerContext<'_> {
-    /// Tells a sender that asked for it that its message has waited too long; on credit, or not at all.
+    /// Sends the expiry notice that the sender has asked for: its message has waited too long in the queue. The
+    /// notice uses credit and is not sent without.
     #[cold]
     pub(in crate::router) fn tell_late(
         &mut self,
@@ -28,12 +32,13 @@ impl WorkerContext<'_> {
             recipients: 1,
             ..DeliveryHeader::default()
         };
-        // A sender that is gone or has no credit left is not told; the message's outcome is counted either way.
+        // A sender that is gone or has no credit left gets no notice. The message's outcome is counted in any
+        // case.
         self.tell(&late, client, b"");
     }
 
-    /// Gives a sender a notice of one of its messages, on credit. As long as it is under way the client does not move: so
-    /// notices come in order, and before the client's CLIENT_CLOSED.
+    /// Sends a notice to the sender of a message, on credit. The client does not move while the notice is under
+    /// way, so its notices arrive in order, and before its CLIENT_CLOSED.
     pub(in crate::router) fn tell(&mut self, notice: &DeliveryHeader, client: ClientId, payload: &[u8]) {
         let shared = self.shared;
         let told = self.deliver(notice, client, payload.len(), |out| out.copy_from_slice(payload));
@@ -45,8 +50,8 @@ impl WorkerContext<'_> {
         }
     }
 
-    /// Sees to it that there is a way to a port which was opened in the middle of this cycle: its clients' names are found
-    /// before the worker has looked at its pairs again.
+    /// Takes up the egress ring of a port that was opened in the middle of this cycle. Its clients' names can
+    /// be found before the worker has checked its pairs again.
     #[inline]
     pub(in crate::router) fn see_to(&mut self, port: usize) {
         if matches!(self.state.egress.get(port), Some(None)) {
@@ -84,11 +89,11 @@ impl WorkerContext<'_> {
             Err(Shortage::Closed) => return Outcome::Failed(Failed::RecipientClosed),
             Err(Shortage::Exhausted) => return self.over_limit(delivery, to, slot, &mut false),
         }
-        // The credit pins the slot: its port is this client's until the credit is given back.
+        // The credit pins the slot: the slot keeps its client and port until the credit is given back.
         let worker = self.shard();
         let place = slot.place();
         if place.generation != to.generation() {
-            // The credit word knows a part of the generation only.
+            // The credit word contains only a part of the generation.
             slot.credit.subtract(to.generation(), 1, bytes);
             return Outcome::Failed(Failed::RecipientClosed);
         }
@@ -131,8 +136,8 @@ impl WorkerContext<'_> {
         }
     }
 
-    /// Something that a message of `sender` caused is on its way to `port`: before that message is finished, so that its
-    /// client does not move meanwhile.
+    /// Notes that something caused by a message of `sender` is on its way to `port`. Called before that message
+    /// is finished, so that its client does not move meanwhile.
     pub(in crate::router) fn reached(&mut self, sender: u64, port: usize) {
         let shared = self.shared;
         let Some(Some(egress)) = self.state.egress.get_mut(port) else { return };
@@ -140,7 +145,7 @@ impl WorkerContext<'_> {
             egress.frontier.emitted(self.state.batch, published);
         }
         let sender = ClientId(sender);
-        // A delivery without a sender names none; one by a sender that is gone has nobody to move.
+        // A delivery without a sender has no client to note, and a sender that is gone cannot move.
         if sender.generation() != 0
             && let Some(slot) = shared.clients.get(sender)
         {
@@ -148,7 +153,8 @@ impl WorkerContext<'_> {
         }
     }
 
-    /// A record for so many recipients, caused by a message of `sender`, is on its way to `port`, or waits for room there.
+    /// Notes that a record for this many recipients, caused by a message of `sender`, is on its way to `port`
+    /// or waits in the backlog.
     #[inline]
     pub(in crate::router) fn sent(&mut self, sender: u64, port: usize, recipients: u64, waits: bool) {
         self.reached(sender, port);
@@ -159,7 +165,7 @@ impl WorkerContext<'_> {
         }
     }
 
-    /// Sends a client's own port word of it, without credit. Not sent while its port is full or gone.
+    /// Sends a notice about a client to its own port, without credit. Not sent if the port is full or gone.
     pub(in crate::router) fn notify(
         &mut self,
         client: ClientId,
@@ -181,7 +187,8 @@ impl WorkerContext<'_> {
         Outcome::Failed(Failed::EgressFull)
     }
 
-    /// A client's last record: behind everything it sent, so behind everything of its own that it receives.
+    /// Handles a client's disconnect record. The record comes behind all the client's messages, so the closed
+    /// event comes behind all their deliveries to the client itself.
     pub(in crate::router) fn disconnect(&mut self, port: usize, header: &IngressHeader) {
         let shared = self.shared;
         let client = ClientId(header.client);

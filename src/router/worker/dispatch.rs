@@ -1,5 +1,8 @@
-//! What happens to one message: classify, find the recipient, deliver or hold, count. Owned by a worker; it
-//! never waits, and on the way of an ordinary message it allocates nothing and hashes the recipient once.
+//! The handling of one record: classify the message, find its recipient, deliver or hold it, count it. Runs on
+//! a worker and never waits. An ordinary message allocates nothing, and its recipient's name is hashed once.
+//!
+//! `cycle` passes each record to `dispatch`; `request` and `send` use parts of it. A message goes on to
+//! `deliver`, `rooms`, `hold`, `handler` or `tasks`, and ends in `message_end`; a host send goes to `send`.
 
 use crate::clients::{ClientId, ClientSlot, MAX_NAME_BYTES, NameBuffer, NameHash};
 use crate::envelope::{self, ReadError};
@@ -21,7 +24,8 @@ use crate::router::worker::tasks::TaskEntry;
 use crate::sync::{Relaxed, mutant};
 
 impl WorkerContext<'_> {
-    /// Handles one record of a port's ring. `time` is when the record before it ended, and becomes when this one did.
+    /// Handles one record of a port's ring. `time` is when the previous record ended; afterwards it is when
+    /// this record ended.
     #[inline]
     pub(in crate::router) fn dispatch(
         &mut self,
@@ -31,7 +35,7 @@ impl WorkerContext<'_> {
         time: &mut u64,
     ) -> Result<(), Corrupt> {
         let Some((header, payload)) = IngressHeader::read(record.bytes) else { return Err(Corrupt) };
-        // An out-of-line payload is kept until the message has ended.
+        // The out-of-line payload is kept until the message has ended.
         let beside = (header.flags & ingress_flag::OWNED != 0)
             .then(|| read_reference(payload).and_then(|(number, _)| self.shared.payloads.take(number)));
         let bytes = match &beside {
@@ -63,8 +67,8 @@ impl WorkerContext<'_> {
         Ok(())
     }
 
-    /// Handles one message and counts it; without its payload it fails, for the reason given. `started` is when the one before it ended; returns when this one did:
-    /// the one clock read.
+    /// Handles one message and counts it. If `payload` is an error, the message fails for that reason.
+    /// `started` is when the previous message ended. Returns when this message ended: the only clock read.
     pub(in crate::router) fn message(
         &mut self,
         port: usize,
@@ -76,7 +80,7 @@ impl WorkerContext<'_> {
         let client = ClientId(header.client);
         let slot = shared.clients.on(client, port);
         if header.stamp > started {
-            // A stamp from the future: the host's clock is not ours. Counted as no wait.
+            // The stamp is in the future, because the host's clock differs. It counts as no queue wait.
             self.shard().stamps_clamped.add(&mut self.state.writer, 1);
         }
         let stamp = header.stamp.min(started);
@@ -87,7 +91,7 @@ impl WorkerContext<'_> {
         #[cfg(test)]
         self.state.inside.panic_if_planted();
         let (ids, handled) = match slot {
-            // Its caller has taken it back.
+            // The caller has cancelled the call.
             _ if given_up => (no_series(), Handled::Ended(Outcome::Expired)),
             None => (no_series(), Handled::Ended(Outcome::Failed(Failed::StaleClient))),
             Some(slot) => match payload {
@@ -113,7 +117,7 @@ impl WorkerContext<'_> {
             }
             Handled::Abandoned => return started,
         };
-        // An expired message goes to its caller's fallback, which then counts it.
+        // An expired message of a call goes to the caller's base route, and the caller then counts it.
         let to_fallback = outcome == Some(Outcome::Expired) && shared.fallback == Fallback::Inline;
         let expired = call.is_some() && to_fallback;
         let taken_over =
@@ -131,7 +135,7 @@ impl WorkerContext<'_> {
         ended
     }
 
-    /// Reads the envelope and acts on the type.
+    /// Reads the envelope and runs the action of the type.
     #[expect(clippy::too_many_arguments, reason = "one message's parts, passed once")]
     fn classify(
         &mut self,
@@ -153,7 +157,7 @@ impl WorkerContext<'_> {
             Ok(envelope) => envelope,
             Err(error) => return (unknown, failed(read_failure(error))),
         };
-        // Without a type, in a protocol whose messages have none, it is of a type that is not listed.
+        // In a protocol whose messages have no type, a message counts as a type that is not listed.
         let message_type = envelope.message_type();
         let listed = message_type.and_then(|message_type| {
             let mut listed = rules.rules.types().iter().zip(&rules.types).enumerate();
@@ -192,7 +196,7 @@ impl WorkerContext<'_> {
             Some(handler) => self.call(|request| handler.run(request), &call),
             None => match action {
                 Action::Host { hold } if self.state.tasks.can_take() => Handled::Task { hold },
-                // Its port has changed it since the worker looked whether it may be taken.
+                // An inline port has changed the message since the gate checked it.
                 Action::Host { .. } => failed(Failed::BadRecord),
                 _ => self.act(&call),
             },
@@ -200,13 +204,13 @@ impl WorkerContext<'_> {
         (ids, handled)
     }
 
-    /// Whether a message has waited so long that it is not handled any more.
+    /// Whether a message has waited too long to be handled.
     #[inline]
     pub(in crate::router) fn is_late(&self, stamp: u64, now: u64) -> bool {
         now.saturating_sub(stamp) > self.state.max_wait_ticks
     }
 
-    /// Does what the type's action says.
+    /// Runs the action of a message's type.
     pub(in crate::router) fn act(&mut self, call: &HandlerCall<'_>) -> Handled {
         let shared = self.shared;
         let HandlerCall { client, slot, header, envelope, ids, action, stamp, now, .. } = *call;
@@ -255,7 +259,8 @@ impl WorkerContext<'_> {
             if self.state.holds.holds_for(hash) && !mutant("hold-overtaken") {
                 self.flush(hash, to);
             }
-            // Still held: the client closes, and its successor gets them first.
+            // If messages are still held, the client is closing, and the next client of the name gets them
+            // first.
             if !self.state.holds.holds_for(hash) || mutant("hold-overtaken") {
                 let outcome = self.deliver(&delivery, to, length, |out| {
                     envelope.write_relayed(sender_name, out);
@@ -270,7 +275,7 @@ impl WorkerContext<'_> {
         if !hold {
             return failed(Failed::UnknownRecipient);
         }
-        // Relaxed: this worker's own, or a count that nothing hangs on exactly.
+        // Relaxed: the worker's own last store, or a count that need not be exact.
         let of_sender = slot.held.load(Relaxed);
         if !self.state.holds.has_room(hash, of_sender, length) {
             return failed(Failed::HoldFull);
@@ -278,7 +283,7 @@ impl WorkerContext<'_> {
         self.state.scratch.resize(length, 0);
         envelope.write_relayed(sender_name, &mut self.state.scratch);
         slot.hold_one();
-        // Its time counts from now, whatever time the host gave this cycle.
+        // The hold time counts from now, whatever time the host passed to this cycle.
         let since = shared.clock.raw();
         let held = Held {
             sender: client,

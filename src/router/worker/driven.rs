@@ -1,6 +1,9 @@
-//! Workers that a host drives from its own threads: `take` hands messages out, a batch at a time, `done` says what has
-//! become of each. A ring from which messages are out goes on with further ones to hand out; a record of any other kind
-//! waits behind them, so that nothing overtakes them, and the ring's bytes stay until all before them are done.
+//! Host-driven workers: `take` hands out tasks in batches, and `done` reports what became of each. While tasks
+//! of a ring are out, only further tasks are taken from it. Any other record waits until they are done, so that
+//! it does not overtake them, and the ring's bytes are kept from the first task that is not done.
+//!
+//! Used by hosts and `ffi` through `Worker`, and by `cycle` (the gate before each record). `dispatch` makes a
+//! message a task; from `done` the message goes on to `message_end`. `tasks` is the table.
 
 use crate::clients::{ClientId, NameBuffer};
 use crate::envelope;
@@ -22,8 +25,7 @@ use crate::router::worker::tasks::{TaskEntry, TaskId};
 use crate::sync::Arc;
 use std::time::Duration;
 
-/// A message that is handed out, as its host sees it. Borrowed from its worker; [`Worker::task`] gives it again until it
-/// is done.
+/// A task, as its host sees it. Borrowed from its worker; [`Worker::task`] returns it again until it is done.
 #[derive(Debug)]
 pub struct Task<'a> {
     shared: &'a Shared,
@@ -35,12 +37,12 @@ pub struct Task<'a> {
 }
 
 impl<'a> Task<'a> {
-    /// What [`Worker::done`] is told.
+    /// The id for [`Worker::done`].
     pub fn id(&self) -> TaskId {
         self.id
     }
 
-    /// Who sent it.
+    /// The sender.
     pub fn client(&self) -> ClientId {
         self.entry.client()
     }
@@ -51,7 +53,7 @@ impl<'a> Task<'a> {
         std::str::from_utf8(bytes).unwrap_or_default()
     }
 
-    /// The sender's application; `other` where it has none of its own.
+    /// The sender's application; `other` if it has no series of its own.
     pub fn application(&self) -> &'a str {
         self.shared.labels.application_name(self.entry.ids.2)
     }
@@ -71,19 +73,19 @@ impl<'a> Task<'a> {
         self.payload
     }
 
-    /// How long it waited until it was handed out, in nanoseconds.
+    /// How long the message waited until it was handed out, in nanoseconds.
     pub fn queue_wait(&self) -> u64 {
         self.shared.clock.nanoseconds(self.entry.stamp, self.entry.started)
     }
 
-    /// The submitter's value.
+    /// The correlation of the submitted message.
     pub fn correlation(&self) -> u64 {
         self.entry.header.correlation
     }
 }
 
 impl WorkerContext<'_> {
-    /// A message goes out; its worker is at the oldest one that is out.
+    /// Hands a task out. The worker's activity is that of its oldest task.
     pub(in crate::router) fn hand_out(&mut self, entry: TaskEntry) {
         let shared = self.shared;
         if self.state.tasks.is_empty() {
@@ -92,7 +94,7 @@ impl WorkerContext<'_> {
         self.state.tasks.put(entry);
     }
 
-    /// Ends a message that was out. Without an outcome it is held. Says whether it was out.
+    /// Ends a task. Without an outcome it is held. Returns whether the task was out.
     fn end_task(&mut self, id: TaskId, service: u64, outcome: Option<Outcome>) -> bool {
         let shared = self.shared;
         let before = self.state.tasks.oldest();
@@ -120,11 +122,11 @@ impl WorkerContext<'_> {
         true
     }
 
-    /// Ends everything that is out: nobody is going to say what became of it.
+    /// Ends all tasks, because the host will not report their outcome.
     pub(in crate::router) fn fail_tasks(&mut self, reason: Failed, now: u64) {
         let shared = self.shared;
         let answering = self.state.tasks.answering.take();
-        // One that its answer had held before ends as its hold does.
+        // The task whose answer has already made it a held message ends with its hold.
         let current = answering.and_then(|_| self.state.inside.current.take());
         let held = answering.filter(|_| current.is_some_and(|current| current.held));
         while let Some(id) = self.state.tasks.any() {
@@ -136,13 +138,15 @@ impl WorkerContext<'_> {
 }
 
 impl Worker {
-    /// As [`cycle`](Self::cycle), and hands out up to `limit` messages of types whose action is [`Action::Host`], those of
-    /// one ring in its order. `each` sees them one by one; until they are [`done`](Self::done), [`task`](Self::task) shows
-    /// them again, and at most `max_tasks` are out. One thread drives a worker at a time. Returns how much it did; 0 means
-    /// that the host may [`wait`](Self::wait).
+    /// As [`cycle`](Self::cycle); also hands out up to `limit` tasks, that is, messages of types whose action
+    /// is [`Action::Host`]. Tasks of one ring are handed out in its order. `each` gets them one by one. Until a
+    /// task is [`done`](Self::done), [`task`](Self::task) returns it again. At most `max_tasks` are out at a
+    /// time. Only one thread drives a worker at a time. Returns how much work was done; 0 means that the host
+    /// may [`wait`](Self::wait).
     ///
-    /// What a client sends behind a message that is out, other than more to hand out, waits until that is done; so does
-    /// its leaving, and a stop: what had been published before goes on being handed out.
+    /// While a task of a port is out, only further tasks are taken from that port's ring; all other messages
+    /// behind it wait, and so do disconnects and a stop. Messages that were published before a stop are still
+    /// handed out.
     ///
     /// ```
     /// use corelane::{config::Config, envelope::Protocol, router::{Action, Builder, ProtocolRules}};
@@ -159,7 +163,7 @@ impl Worker {
     /// let (worker, mut batch) = (&mut workers[0], Vec::new());
     /// worker.take(0, 64, |task| batch.push((task.id(), task.payload().len() as u64)));
     /// for (task, length) in batch {
-    ///     // What the host measured, and what it answers.
+    ///     // The service time that the host measured, and its answer.
     ///     worker.done_with(task, 1_000, |request| request.reply(&length.to_string().into_bytes()))?;
     /// }
     /// worker.flush();
@@ -183,7 +187,7 @@ impl Worker {
         work
     }
 
-    /// A message that is out.
+    /// A task that is out.
     pub fn task(&self, id: TaskId) -> Option<Task<'_>> {
         let entry = *self.state.tasks.get(id)?;
         let ring = &self.ingress.get(entry.port)?.as_ref()?.ring;
@@ -197,13 +201,13 @@ impl Worker {
         Some(Task { shared: &self.shared, id, entry, payload, name, name_length })
     }
 
-    /// Says what has become of a message that was handed out, and how long that took, in nanoseconds: its service time.
-    /// Ports see the effect after [`flush`](Self::flush), or the next `take` or `wait`.
+    /// Reports the outcome of a task, and its service time in nanoseconds. Ports see the effect after
+    /// [`flush`](Self::flush), or after the next `take` or `wait`.
     ///
     /// # Errors
-    /// [`Error::StaleTask`] where it is not out, or not any more; nothing is counted.
+    /// [`Error::StaleTask`] if the task is not out; nothing is counted.
     pub fn done(&mut self, id: TaskId, nanoseconds: u64, outcome: Result<(), Failed>) -> Result<(), Error> {
-        let _inside = InWorker::enter(); // A payload of the host's may be dropped here.
+        let _inside = InWorker::enter(); // The host's payload may be dropped here, which runs host code.
         let outcome = outcome.map_or_else(Outcome::Failed, |()| Outcome::Ok);
         let ended = WorkerContext::new(&self.shared, &self.code, &mut self.state).end_task(
             id,
@@ -213,12 +217,13 @@ impl Worker {
         if ended { Ok(()) } else { Err(Error::StaleTask) }
     }
 
-    /// As [`done`](Self::done), with what the message leads to: `answer` sends and relays like a closure of
-    /// [`Builder::handler`](crate::router::Builder::handler), on credit, and its result is the message's outcome; a panic counts as
-    /// [`Failed::Panicked`]. What one client's messages lead to goes out in the order in which they are done.
+    /// As [`done`](Self::done), with an answer. `answer` can send and relay like a closure of
+    /// [`Builder::handler`](crate::router::Builder::handler), with the same credit rules, and its result is the outcome
+    /// of the message. A panic counts as [`Failed::Panicked`]. Answers to the messages of one client go out in
+    /// the order in which the tasks are done.
     ///
     /// # Errors
-    /// [`Error::StaleTask`] where it is not out, or a stop gave the worker up while `answer` ran.
+    /// [`Error::StaleTask`] if the task is not out, or if a stop gave the worker up while `answer` ran.
     pub fn done_with(
         &mut self,
         id: TaskId,
@@ -254,7 +259,7 @@ impl Worker {
         answer: impl FnOnce(&mut Request<'_>) -> Result<(), Failed>,
     ) -> Result<Handled, Failed> {
         let ingoing = self.ingress.get(entry.port).and_then(Option::as_ref).ok_or(Failed::PortGone)?;
-        // Kept for as long as the answer runs.
+        // Keep the payload while the answer runs.
         let beside = self.state.tasks.beside(id).cloned();
         let payload = match &beside {
             Some(payload) => payload.bytes().ok_or(Failed::Panicked)?,
@@ -265,7 +270,7 @@ impl Worker {
         };
         let slot = shared.clients.on(entry.client(), entry.port).ok_or(Failed::StaleClient)?;
         let rules = shared.protocols.get(usize::from(slot.labels().0)).ok_or(Failed::BadRecord)?;
-        // It could be read when it was handed out; its port may write where it should not.
+        // The message was readable when it was handed out, but an inline port may have overwritten it.
         let envelope = envelope::read(rules.rules.protocol(), payload).map_err(|_| Failed::BadRecord)?;
         let call = HandlerCall {
             port: entry.port,
@@ -280,13 +285,13 @@ impl Worker {
             started: entry.started,
             now: shared.clock.raw(),
         };
-        // What is emitted now belongs to no batch that has ended.
+        // A new batch: what is emitted now belongs to no batch that has ended.
         self.state.batch += 1;
         self.state.tasks.answering = Some(id);
         Ok(WorkerContext::new(&self.shared, &self.code, &mut self.state).call(answer, &call))
     }
 
-    /// Makes what was done since the last `take` visible to the ports, and gives its space back.
+    /// Makes what was done since the last `take` visible to the ports, and gives the ring space back.
     pub fn flush(&mut self) {
         if !self.stopped {
             self.publish();
@@ -294,8 +299,9 @@ impl Worker {
         }
     }
 
-    /// Waits until there is something to take, or something is due, or `timeout` is over; returns at once where there is
-    /// already. It sees what comes while it goes to sleep. With messages out, what only waits for them does not end it.
+    /// Waits until there is something to take, or something is due, or `timeout` is over. Returns at once if
+    /// there is something already, and misses nothing that arrives while it goes to sleep. Records that only
+    /// wait for tasks which are out do not end the wait.
     pub fn wait(&mut self, timeout: Duration) {
         if !self.stopped {
             self.flush();
@@ -303,7 +309,7 @@ impl Worker {
         }
     }
 
-    /// Whether a port's ring still holds what is to be handled before its pair is left.
+    /// Whether a port's ring still holds records that must be handled before the worker can leave the pair.
     pub(in crate::router) fn has_unended(&self, port: usize) -> bool {
         if !self.state.tasks.is_driven() || self.failing.is_some() {
             return false;
@@ -314,8 +320,8 @@ impl Worker {
     }
 }
 
-/// A worker that is dropped before it has stopped is lost: what it had fails as [`Failed::WorkerLost`], and the router goes on
-/// with the others.
+/// A worker that is dropped before it has stopped is lost: its messages fail as [`Failed::WorkerLost`], and the
+/// router continues with the other workers.
 impl Drop for Worker {
     fn drop(&mut self) {
         if !self.stopped && self.failing.is_none() {

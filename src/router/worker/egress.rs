@@ -1,5 +1,8 @@
-//! A worker's way to one port: the ring, behind it a bounded backlog, and a list of closings that are never dropped. Owned
-//! by the worker.
+//! A worker's path to one port: the sender of the egress ring, a bounded backlog behind it, and a list of
+//! closings, which are never dropped. Owned by the worker.
+//!
+//! Used by `deliver`, `rooms` and `over_limit` (emit), `cycle` (flush, publish, leave) and `state`. The records
+//! go on to `port/poll`.
 
 use crate::clients::{ClientId, Clients, SlotList};
 use crate::error::CloseReason;
@@ -16,21 +19,21 @@ use crate::sync::{Arc, AtomicU32, AtomicU64, mutant};
 pub(in crate::router) struct EgressSender {
     ring: Producer,
     wake: Arc<WakeWord>,
-    /// Deliveries for which the ring had no room, in order: a ring of this worker's own.
+    /// The deliveries for which the ring had no room, in order. Both ends of this ring belong to the worker.
     backlog: (Producer, Consumer),
     backlogged: u64,
     pub(in crate::router) frontier: Frontier,
-    /// Closings that found backlog and ring full, in order; linked through the slots of their clients. A client may have
-    /// both on it. See [`Closing`].
+    /// The closings that found backlog and ring full, in order, linked through the slots of their clients. A
+    /// client may have two entries, a CLOSE and a CLIENT_CLOSED. See [`Closing`].
     closings: SlotList,
     backlog_maximum: u64,
     listed_maximum: u64,
-    /// Something waits, or waited when last reported.
+    /// Something waits, or waited at the last report.
     reported: bool,
 }
 
-/// A CLOSE or a CLIENT_CLOSED of one client, as an entry of a list: the slot's index in the upper bits, in the lowest two 0
-/// for CLIENT_CLOSED, or 1 and the reason of a CLOSE.
+/// A CLOSE or a CLIENT_CLOSED of one client, as a list entry: the slot's index, and in the lowest two bits 0
+/// for CLIENT_CLOSED, or 1 plus the reason of a CLOSE.
 #[derive(Clone, Copy)]
 struct Closing(u32);
 
@@ -55,8 +58,8 @@ impl Closing {
         }
     }
 
-    /// The word of the slot that links it: the slot is not reused while it is listed, since a CLOSE on its way and an
-    /// unfinished disconnect keep it.
+    /// The word of the slot that links the entry. The slot is not reused while it is listed: a CLOSE that is
+    /// under way, or an unfinished disconnect, keeps it.
     fn link(entry: u32, clients: &Clients) -> Option<&AtomicU32> {
         let slot = clients.slot(Self(entry).index())?;
         Some(if entry & 3 == 0 { &slot.closed_link } else { &slot.close_link })
@@ -68,24 +71,24 @@ impl Closing {
     }
 }
 
-const _: () = assert!(CloseReason::COUNT <= 3, "two bits of an entry say which");
+const _: () = assert!(CloseReason::COUNT <= 3, "an entry has two bits for the reason");
 
-/// What becomes of deliveries that are given up.
+/// The deliveries that were given up.
 pub(in crate::router) struct GivenUp {
-    /// How many recipients.
+    /// The number of recipients.
     pub(in crate::router) recipients: u64,
-    /// Clients whose CLIENT_CLOSED was among them, and whose disconnect has not finished; not in `recipients`.
+    /// Clients whose CLIENT_CLOSED was given up and whose disconnect is not finished. Not in `recipients`.
     pub(in crate::router) closed: Vec<ClientId>,
-    /// Clients whose CLOSE was among them, and still keeps their slot; not in `recipients`.
+    /// Clients whose CLOSE was given up and still keeps their slot. Not in `recipients`.
     pub(in crate::router) closes: Vec<ClientId>,
 }
 
-/// Neither ring nor backlog had room, or the record is too large for them.
+/// Why a record was not emitted: neither ring nor backlog has room, or the record is too large for them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::router) enum Rejected {
     Full,
     TooLarge,
-    /// No more payloads can wait outside rings.
+    /// The table of out-of-line payloads is full.
     PayloadsFull,
 }
 
@@ -104,8 +107,8 @@ impl EgressSender {
         }
     }
 
-    /// Puts a delivery to one client on its way. `fill` writes the payload. Order is kept: while anything waits
-    /// in the backlog, everything goes there. Says whether it went to the backlog.
+    /// Emits a delivery to one client. `fill` writes the payload. Order is kept: while the backlog is not
+    /// empty, everything goes there. Returns whether the record went to the backlog.
     #[inline]
     pub(in crate::router) fn emit(
         &mut self,
@@ -117,14 +120,14 @@ impl EgressSender {
         self.emit_to(header, &[recipient], payload, fill)
     }
 
-    /// How many recipients one record with a payload of so many bytes can have: what is left of the largest record that
-    /// ring and backlog take, at eight bytes each.
+    /// The most recipients that fit into one record with a payload of this many bytes: the rest of the largest
+    /// record that both ring and backlog take, at 8 bytes per recipient.
     pub(in crate::router) fn most_recipients(&self, payload: usize) -> usize {
         let largest = self.ring.memory().max_record().min(self.backlog.0.memory().max_record());
         largest.saturating_sub(DeliveryHeader::record_bytes(0, payload)) / 8
     }
 
-    /// As [`emit`](Self::emit), to several clients of this port in one record, which all or none get.
+    /// As [`emit`](Self::emit), to several clients of this port in one record. Either all get it or none.
     #[inline]
     pub(in crate::router) fn emit_to(
         &mut self,
@@ -159,7 +162,7 @@ impl EgressSender {
         }
     }
 
-    /// As [`emit_to`](Self::emit_to), of a payload that lies elsewhere.
+    /// As [`emit_to`](Self::emit_to), for an out-of-line payload.
     #[cold]
     pub(in crate::router) fn emit_beside(
         &mut self,
@@ -181,8 +184,8 @@ impl EgressSender {
         emitted
     }
 
-    /// Puts a closing on its way, or on the list: it is never dropped, and never overtakes one that waits. The client's
-    /// disconnect finishes as its CLIENT_CLOSED comes into the ring, and keeps the slot until then.
+    /// Emits a closing, or lists it: a closing is never dropped, and never overtakes a listed one. The client's
+    /// disconnect finishes when its CLIENT_CLOSED is in the ring, and keeps the slot until then.
     pub(in crate::router) fn emit_closing(
         &mut self,
         header: &DeliveryHeader,
@@ -204,8 +207,9 @@ impl EgressSender {
         self.listed_maximum = self.listed_maximum.max(self.closings.len());
     }
 
-    /// Moves what waits, as far as there is room: the backlog into the ring, then closings behind it. So closings come first
-    /// for every byte that the port gives back, and a steady load does not keep them waiting. Says how many records moved.
+    /// Moves the waiting records that fit: the backlog into the ring, then the closings behind it. Closings
+    /// therefore get the freed space before new deliveries, and a steady load does not delay them. Returns how
+    /// many records moved.
     pub(in crate::router) fn flush(&mut self, clients: &Clients) -> usize {
         self.flush_backlog(clients) + self.flush_closings(clients)
     }
@@ -251,7 +255,8 @@ impl EgressSender {
         moved
     }
 
-    /// Gives up what waits, for good: the port is gone or the worker ends. What the deliveries hold is given back.
+    /// Gives up everything that waits, because the port is gone or the worker ends. Gives back what the
+    /// deliveries hold.
     pub(in crate::router) fn give_up(&mut self, clients: &Clients, payloads: &Payloads) -> GivenUp {
         let mut given_up = GivenUp { recipients: 0, closed: Vec::new(), closes: Vec::new() };
         if self.backlog.1.refresh().is_ok() {
@@ -281,13 +286,13 @@ impl EgressSender {
         given_up
     }
 
-    /// The worker leaves: what it has emitted is in the ring, and published.
+    /// The worker leaves: publishes what it has emitted into the ring, and leaves the frontier.
     pub(in crate::router) fn leave(&mut self, published: &AtomicU64) {
         self.ring.publish();
         self.frontier.leave(&self.ring, published);
     }
 
-    /// At the end of a cycle: publishes how far the port has come.
+    /// Called at the end of a cycle: publishes how far the port has consumed.
     #[inline]
     pub(in crate::router) fn advance(&mut self, batch: u64, published: &AtomicU64) {
         self.frontier.advance(batch, &self.ring, self.backlogged, published);
@@ -298,7 +303,7 @@ impl EgressSender {
         self.backlogged > 0 || !self.closings.is_empty()
     }
 
-    /// Writes what waits here into its cells, where that may have changed since the last time.
+    /// Writes the backlog's figures to their cells, if they may have changed since the last report.
     pub(in crate::router) fn report(&mut self, path: &PathShard, writer: &mut Writer) {
         let stalled = self.is_stalled();
         if stalled || self.reported {
@@ -314,12 +319,13 @@ impl EgressSender {
         self.backlog.1.pending_bytes()
     }
 
-    /// Makes what was emitted visible; the caller fences once for all ports, then wakes.
+    /// Makes the emitted records visible. The caller then issues one fence for all ports, and wakes.
     #[inline]
     pub(in crate::router) fn publish(&mut self) -> bool {
         let published = self.ring.publish();
         if published {
-            self.ring.end_request(); // What still waits for room asks for it again before the worker sleeps.
+            // If something still waits for room, the worker requests space again before it sleeps.
+            self.ring.end_request();
         }
         published
     }
@@ -328,7 +334,7 @@ impl EgressSender {
         self.wake.wake_if_asleep()
     }
 
-    /// Announces that this side waits for room, before the worker sleeps.
+    /// Announces that this side waits for room. Called before the worker sleeps.
     pub(in crate::router) fn request_space(&mut self) {
         self.ring.request_space();
     }
@@ -337,14 +343,14 @@ impl EgressSender {
         self.ring.space_moved()
     }
 
-    /// Nothing will come any more.
+    /// Closes the ring: nothing more will come.
     pub(in crate::router) fn close(&self) {
         self.ring.memory().close();
     }
 }
 
-/// A record is in the ring: that of a CLIENT_CLOSED finishes the client's disconnect, and its slot may be reused as soon as it
-/// is handed out.
+/// Called when a closing is in the ring. A CLIENT_CLOSED then finishes the client's disconnect, so that the
+/// slot may be reused once the record is handed out.
 fn end_closing(kind: u16, client: ClientId, clients: &Clients) {
     if kind == delivery_kind::CLIENT_CLOSED
         && !mutant("closed-unpinned")

@@ -1,5 +1,5 @@
-//! Whether the next record of an ingress ring may be taken now. A record must not overtake a task of the same ring, and the host
-//! may take a limited number of tasks per call.
+//! Whether the next record of an ingress ring may be taken now. A record must not overtake a task of the same ring,
+//! and the host may take a limited number of tasks per call.
 
 use super::state::WorkerContext;
 use super::tasks::Spot;
@@ -16,12 +16,12 @@ pub(in crate::router) enum Gate {
     Open,
     /// Not in this call.
     Shut,
-    /// Not before something comes back from the host.
+    /// Not before a task comes back from the host.
     Blocked,
 }
 
 impl WorkerContext<'_> {
-    /// Looks at a ring's next record, and notes where it lies.
+    /// Checks a ring's next record, and remembers its position.
     pub(in crate::router) fn gate(&mut self, port: usize, ring: &mut Consumer) -> Result<Gate, Corrupt> {
         let shared = self.shared;
         let before = ring.mark();
@@ -32,8 +32,8 @@ impl WorkerContext<'_> {
             record.kind == ingress_kind::MESSAGE && header.flags & ingress_flag::OWNED != 0
         });
         if beside && (behind || !self.state.tasks.can_take()) {
-            // What lies beside the ring cannot be looked at without taking it: it waits as if it were a task and as if
-            // it were none.
+            // The type of an out-of-line message is unknown until its payload is taken, so both rules apply to
+            // it: it waits like a task, and like a record behind a task.
             return Ok(if behind || self.state.tasks.is_full() { Gate::Blocked } else { Gate::Shut });
         }
         if behind || !self.state.tasks.can_take() {
@@ -52,7 +52,7 @@ impl WorkerContext<'_> {
     }
 }
 
-/// Whether a message is of a type that is handed out.
+/// Whether a message's type is a task.
 fn is_task(shared: &Shared, port: usize, header: &IngressHeader, payload: &[u8]) -> bool {
     let slot = shared.clients.on(ClientId(header.client), port);
     let rules = slot.and_then(|slot| shared.protocols.get(usize::from(slot.labels().0)));

@@ -1,4 +1,5 @@
-//! What has become of a message when its handling returns, and the constants of messages without a sender or type.
+//! The result of handling a message, and constants for messages without a sender or type. Used by `dispatch`,
+//! `handler`, `request`, `driven`, `held`, `send`, `message_end` and `adoption`.
 
 use crate::clients::ClientId;
 use crate::error::Failed;
@@ -10,11 +11,11 @@ pub(in crate::router) const NOBODY: ClientId = ClientId(0);
 /// The outcome of a message whose recipient is being closed.
 pub(in crate::router) const CLOSING: Outcome = Outcome::Failed(Failed::RecipientClosed);
 
-/// What has become of a message when its handling returns.
+/// The result of handling a message.
 pub(in crate::router) enum Handled {
     Ended(Outcome),
     Held,
-    /// The host handles the message as a task; it ends when the host says so.
+    /// The message is a task; it ends when the host reports its outcome.
     Task {
         hold: bool,
     },

@@ -1,5 +1,10 @@
-//! Handlers: a message type's own code, run on the worker's thread. While it runs, the worker's state lies in its
-//! `Handover`, where a stop can claim it; whatever the handler asks for takes it back for that moment.
+//! Handlers: the host's closure for a message type, run on the worker's thread. While a closure runs, the
+//! worker's state is in its `Handover`, where a stop can claim it. Every request of the closure (`request`)
+//! takes the state back for the duration of that request.
+//!
+//! Used by `router` (registers closures), `dispatch` (calls them for a message), `driven` (calls answers),
+//! `cycle`, `state`, `rooms` and `adoption`. A closure's result goes back to `dispatch` or `driven`, and from
+//! there to `message_end`.
 
 use crate::call::CallId;
 use crate::clients::{ClientId, ClientSlot, MAX_NAME_BYTES, NameBuffer};
@@ -18,7 +23,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 type Function = dyn Fn(&mut Request<'_>) -> Result<(), Failed> + Send + Sync;
 
-/// A message type's closure. Every worker calls the same one, possibly at the same time.
+/// The closure of a message type. All workers share it and may call it at the same time.
 #[derive(Clone)]
 pub(in crate::router) struct Handler(std::sync::Arc<Function>);
 
@@ -40,7 +45,8 @@ impl std::fmt::Debug for Handler {
     }
 }
 
-/// Puts each closure at its type, by protocol; says which name is wrong, and which type lacks its closure.
+/// Assigns each closure to its type, by protocol. Fails with the name that is wrong, or the type that lacks its
+/// closure.
 pub(in crate::router) fn resolve(
     protocols: &[ProtocolRules],
     handlers: Vec<(String, String, Handler)>,
@@ -83,7 +89,8 @@ fn is_host(types: &[(String, Action)], message_type: &str) -> bool {
     types.iter().any(|(name, action)| name == message_type && matches!(action, Action::Host { .. }))
 }
 
-/// What workers share that ports do not: the closures, and where each worker's state lies while it is inside one.
+/// What workers share with each other but not with ports: the closures, and per worker the place for its state
+/// while a closure runs.
 #[derive(Debug)]
 pub(in crate::router) struct WorkerCode {
     /// By protocol and type.
@@ -96,7 +103,7 @@ impl WorkerCode {
         Self { handlers, handovers: (0..workers).map(|_| CachePadded::new(Handover::new())).collect() }
     }
 
-    /// The closure of a type, by the places of its protocol and of itself.
+    /// The closure of a type, by the indexes of its protocol and of the type.
     #[inline]
     pub(in crate::router) fn handler(&self, protocol: usize, message_type: usize) -> Option<&Handler> {
         self.handlers.get(protocol)?.get(message_type)?.as_ref()
@@ -111,20 +118,23 @@ impl WorkerCode {
     }
 }
 
-/// What a worker keeps for the time that it is inside a handler. Part of its relay, so that it goes with it.
+/// What a worker keeps while it is inside a handler. A part of its state, so that it goes with the state.
 #[derive(Debug)]
 pub(in crate::router) struct Inside {
-    /// By port: where in its ring the next record starts, or the one that is being handled; `NOT_TAKEN_UP` for none.
+    /// By port: the ring position of the next record, or of the record that is being handled; `NOT_TAKEN_UP` if
+    /// the pair is not taken up.
     pub(in crate::router) taken: Box<[u64]>,
-    /// What stands in the worker's place for its relay meanwhile; nothing is done with it.
+    /// The placeholder that replaces the worker's state meanwhile. It is never used.
     pub(in crate::router) spare: Option<Box<WorkerState>>,
-    /// The message that a handler is at.
+    /// The message that a handler is handling.
     pub(in crate::router) current: Option<Current>,
-    /// The call whose message the worker is at: its caller waits, or has gone since the worker started it.
+    /// The call of the message that the worker is handling. Its caller waits, or has given up since the worker
+    /// started the message.
     pub(in crate::router) answering: Option<CallId>,
-    /// The handler was given up: a stop has claimed the real relay, and this thread is to touch nothing any more.
+    /// The handler was given up: a stop has claimed the real state, and this thread must not touch anything any
+    /// more.
     pub(in crate::router) abandoned: bool,
-    /// The worker panics at the message after so many: as a defect of its own would have it.
+    /// The worker panics at the message after this many, to simulate a defect.
     #[cfg(test)]
     pub(in crate::router) panics_after: Option<u64>,
 }
@@ -132,13 +142,13 @@ pub(in crate::router) struct Inside {
 /// The worker has not taken up the port's rings.
 pub(in crate::router) const NOT_TAKEN_UP: u64 = u64::MAX;
 
-/// The message that a handler is at.
+/// The message that a handler is handling.
 #[derive(Clone, Copy, Debug)]
 pub(in crate::router) struct Current {
     pub(in crate::router) port: usize,
     pub(in crate::router) ids: SeriesIds,
     pub(in crate::router) started: u64,
-    /// It was relayed to an absent name: how it ends is the hold's to say.
+    /// The handler's relay has held the message, so its outcome comes from the hold.
     pub(in crate::router) held: bool,
 }
 
@@ -163,7 +173,7 @@ impl Inside {
     }
 }
 
-/// One message's parts.
+/// The parts of one message.
 pub(in crate::router) struct HandlerCall<'a> {
     pub(in crate::router) port: usize,
     pub(in crate::router) client: ClientId,
@@ -174,13 +184,13 @@ pub(in crate::router) struct HandlerCall<'a> {
     pub(in crate::router) ids: SeriesIds,
     pub(in crate::router) action: Action,
     pub(in crate::router) stamp: u64,
-    /// When the worker came to it.
+    /// When the worker started the message.
     pub(in crate::router) started: u64,
     pub(in crate::router) now: u64,
 }
 
 impl HandlerCall<'_> {
-    /// What precedes the message, or what its handler sends, on the way to its recipients.
+    /// The header of a delivery of this message, or of what its handler sends.
     pub(in crate::router) fn delivery(&self) -> DeliveryHeader {
         DeliveryHeader {
             kind: delivery_kind::MESSAGE,
@@ -195,7 +205,7 @@ impl HandlerCall<'_> {
 }
 
 impl WorkerContext<'_> {
-    /// Runs the host's code on a message. Its panic ends here; what it had emitted before stays emitted.
+    /// Runs host code on a message. A panic ends here; deliveries that were emitted before it stay emitted.
     pub(in crate::router) fn call(
         &mut self,
         function: impl FnOnce(&mut Request<'_>) -> Result<(), Failed>,
@@ -217,17 +227,17 @@ impl WorkerContext<'_> {
         self.state.inside.current =
             Some(Current { port: call.port, ids: call.ids, started: call.now, held: false });
         let spare = self.state.inside.spare.take();
-        // Never empty: what was taken is put back below.
+        // Never empty: the spare is put back below.
         let spare = spare.unwrap_or_else(|| Box::new(WorkerState::hollow(self.state.worker)));
-        // Nothing is pinned while the host's code runs.
+        // Nothing is pinned while host code runs.
         self.state.leave_rooms();
-        // With tasks out, the oldest of them is what the worker has been at for longest.
+        // With tasks out, the activity is that of the oldest task.
         let timed = self.state.tasks.is_empty();
         if timed {
             own.activity.begin(call.now);
         }
         if let Err(state) = handover.lay_down(std::mem::replace(self.state, spare)) {
-            *self.state = state; // Never: nothing lies there while the worker is at home.
+            *self.state = state; // Never: the place is empty while the worker has its state.
         }
         let result = catch_unwind(AssertUnwindSafe(|| function(&mut request))).map_err(discard);
         let Some(state) = handover.take_back() else {
@@ -254,7 +264,7 @@ impl WorkerContext<'_> {
         }
     }
 
-    /// Before anything goes to a client directly: what is held for its name goes first.
+    /// Called before a direct delivery to a client: delivers what is held for the client's name first.
     fn flush_for(&mut self, to: ClientId) {
         let shared = self.shared;
         if self.state.holds.is_empty() || mutant("handler-overtakes-held") {

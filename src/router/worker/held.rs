@@ -1,5 +1,8 @@
-//! How held messages end: delivered when their name connects, expired when their time is over, failed at a stop. The
-//! part of a worker's relay that deals with `hold`.
+//! How held messages end: delivered when their name connects, expired when their time is over, failed at a
+//! stop. The queues are in `hold`.
+//!
+//! Used by `dispatch`, `request`, `rooms` and `handler` (flush before a direct delivery) and `cycle` (posts,
+//! expiry, stop). Held messages go on to `deliver` and `message_end`.
 
 use crate::clients::{ClientId, NameHash};
 use crate::error::Failed;
@@ -13,7 +16,7 @@ use crate::router::worker::state::WorkerContext;
 use crate::sync::mutant;
 
 impl WorkerContext<'_> {
-    /// A name has connected: what is held for it goes out, if it is still connected.
+    /// A name has connected: delivers what is held for it, if the client is still connected.
     pub(in crate::router) fn name_connected(&mut self, hash: NameHash) {
         let shared = self.shared;
         if self.state.holds.holds_for(hash)
@@ -23,7 +26,8 @@ impl WorkerContext<'_> {
         }
     }
 
-    /// A post was lost to a full ring: every name that something is held for may have connected.
+    /// A post did not fit into a full ring, so any name for which messages are held may have connected: look
+    /// all of them up.
     pub(in crate::router) fn look_up_all(&mut self) {
         let mut next = self.state.holds.name_after(END);
         while let Some((place, hash)) = next {
@@ -52,7 +56,8 @@ impl WorkerContext<'_> {
                 out.copy_from_slice(&payload);
             });
             if outcome == CLOSING {
-                // As if nobody had the name: for who connects next, or to expire when it is time.
+                // The client is closing: keep the messages for the next client of the name, or until they
+                // expire.
                 break;
             }
             self.end_first(hash, outcome);
@@ -61,8 +66,9 @@ impl WorkerContext<'_> {
         self.state.batch = batch;
     }
 
-    /// Expires the queues whose time is over; each sender is told once per name. A name that has connected meanwhile, and
-    /// whose post waits behind others, gets what is held. Says how many messages ended.
+    /// Expires the queues whose time is over; each sender gets one notice per name. If the name has connected
+    /// meanwhile and its post waits behind other records, the client gets the held messages instead. Returns
+    /// how many messages ended.
     pub(in crate::router) fn expire(&mut self, now: u64) -> usize {
         let before = self.state.holds.messages();
         while let Some(hash) = self.state.holds.expired(now) {
@@ -74,14 +80,15 @@ impl WorkerContext<'_> {
         before - self.state.holds.messages()
     }
 
-    /// Ends everything held, as its worker ends.
+    /// Ends all held messages, because the worker ends.
     pub(in crate::router) fn stop_holds(&mut self, reason: Failed) {
         while let Some((_, hash)) = self.state.holds.name_after(END) {
             while self.end_first(hash, Outcome::Failed(reason)) {}
         }
     }
 
-    /// Tells each sender of a queue, then ends it. Every message is looked at three times, however many there are.
+    /// Sends the notices of a queue, then ends its messages. Each message is visited three times, so the time
+    /// is linear in the queue's length.
     fn expire_queue(&mut self, hash: NameHash) {
         let (name, length) = self.state.holds.name(hash);
         let mut next = self.state.holds.message_after(hash, END);
@@ -99,7 +106,7 @@ impl WorkerContext<'_> {
         while self.end_first(hash, Outcome::Expired) {}
     }
 
-    /// The notice that a sender gets: the name that did not come, on credit like any delivery.
+    /// Sends the expiry notice to a sender: the name that did not connect. It uses credit like any delivery.
     fn tell_expired(&mut self, held: &Held, name: &[u8]) {
         let expired = DeliveryHeader {
             kind: delivery_kind::EXPIRED,
@@ -109,16 +116,17 @@ impl WorkerContext<'_> {
             recipients: 1,
             ..DeliveryHeader::default()
         };
-        // A sender that is gone or has no credit left is not told; the message's outcome is counted either way.
+        // A sender that is gone or has no credit left gets no notice. The message's outcome is counted in any
+        // case.
         self.tell(&expired, held.sender, name);
     }
 
-    /// Ends the first message held for a name, if there is one.
+    /// Ends the first message held for a name. Returns whether there was one.
     fn end_first(&mut self, hash: NameHash, outcome: Outcome) -> bool {
         let shared = self.shared;
         let Some(held) = self.state.holds.pop(hash) else { return false };
         let ended = shared.clock.raw();
-        // The slot stays the sender's until this message is finished.
+        // The slot belongs to the sender until this message is finished.
         let sender = shared.clients.slot(held.sender.index()).map(|slot| (held.sender, slot));
         if let Some((_, slot)) = sender {
             slot.unhold_one();

@@ -1,6 +1,12 @@
-//! Messages for names that are not connected. Each worker holds what it received, in one queue per name, until
-//! the name connects or the queue's time, counted from its first message, is over. Bounded per sender, per name
-//! and per worker; owned by the worker. All memory is reserved at the start, as much as the limits allow.
+//! Messages for names that are not connected. Each worker holds the messages that it received, in one queue per
+//! name, until the name connects or the queue's time is over. The time counts from the queue's first message.
+//! The number of messages is bounded per sender, per name and per worker. Owned by the worker. All memory that
+//! the limits allow is reserved at the start.
+//!
+//! All queues have the same hold time, so a list in order of creation serves as the timer: the oldest queue
+//! expires first.
+//!
+//! Used by `dispatch` (holds a message), `held` (ends it) and `state`. The memory is in `pool`.
 
 #[cfg(all(test, not(corelane_loom)))]
 mod tests;
@@ -11,17 +17,18 @@ use crate::metrics::{ApplicationId, ProtocolId, TypeId};
 use crate::router::worker::pool::{END, Linked, Pool};
 use crate::sync::os;
 
-/// A message that waits; its payload, in the form in which it will be relayed, lies in blocks.
+/// A held message without its payload. The payload is stored in blocks, in the form in which it will be
+/// relayed.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Held {
     pub(crate) sender: ClientId,
     pub(crate) stamp: u64,
     pub(crate) correlation: u64,
     pub(crate) labels: (TypeId, ProtocolId, ApplicationId),
-    /// When it was taken off its ring, and since when it has been held, in raw ticks.
+    /// When the worker took the message from its ring, and since when it has been held, in raw ticks.
     pub(crate) started: u64,
     pub(crate) since: u64,
-    /// Its size as it came.
+    /// The size of the message as it was submitted.
     pub(crate) bytes: u32,
 }
 
@@ -41,7 +48,7 @@ struct Block {
 
 const BLOCK_BYTES: usize = 252;
 
-/// What is held for one name; never empty.
+/// The messages held for one name. Never empty.
 #[derive(Debug)]
 struct Queue {
     hash: NameHash,
@@ -53,7 +60,7 @@ struct Queue {
     last: u32,
     /// The next queue of the same bucket.
     chain: u32,
-    /// The queues made before and after it.
+    /// The queues created before and after this one.
     earlier: u32,
     later: u32,
 }
@@ -81,9 +88,9 @@ pub(crate) struct Holds {
     messages: Pool<HeldMessage>,
     blocks: Pool<Block>,
     queues: Pool<Queue>,
-    /// By a name's hash: the first queue of a bucket.
+    /// By the name's hash: the first queue of each bucket.
     buckets: Box<[u32]>,
-    /// In order of time.
+    /// The queues in order of creation.
     oldest: u32,
     newest: u32,
     count: usize,
@@ -93,16 +100,16 @@ pub(crate) struct Holds {
     per_name: usize,
     message_limit: usize,
     byte_limit: usize,
-    /// A bit for each client, by its index: which senders of a queue have been told that it expires.
+    /// One bit per client, by its index: the senders of a queue that already have their expiry notice.
     marked: Box<[u64]>,
 }
 
-/// Blocks that suffice: each message leaves at most its last block partly used.
+/// The number of blocks that suffices: each message leaves at most one block partly used.
 const fn block_limit(bytes: u64, messages: u64) -> u64 {
     bytes.div_ceil(BLOCK_BYTES as u64) + messages
 }
 
-/// Words for a mark per client.
+/// Words for one mark per client.
 const fn marks(clients: u64) -> u64 {
     clients.div_ceil(64)
 }
@@ -128,7 +135,7 @@ impl Holds {
         }
     }
 
-    /// One that holds nothing, ever.
+    /// A value that never holds anything.
     pub(crate) fn hollow() -> Self {
         Self {
             messages: Pool::new(0),
@@ -148,7 +155,7 @@ impl Holds {
         }
     }
 
-    /// Bytes that it may come to.
+    /// The most bytes that the holds can take.
     pub(crate) const fn memory(messages: u64, bytes: u64, clients: u64) -> u64 {
         marks(clients) * size_of::<u64>() as u64
             + Pool::<HeldMessage>::bytes(messages)
@@ -157,7 +164,7 @@ impl Holds {
             + messages.next_power_of_two() * size_of::<u32>() as u64
     }
 
-    /// Takes its pages from the system.
+    /// Makes its pages resident.
     pub(crate) fn touch(&mut self) -> std::io::Result<()> {
         self.messages.touch()?;
         self.blocks.touch()?;
@@ -178,7 +185,8 @@ impl Holds {
         self.count > 0 && self.queue(hash).is_some()
     }
 
-    /// Whether one more message of `bytes` can be held; `of_sender` is how many of its sender's already are.
+    /// Whether one more message of `bytes` can be held. `of_sender` is how many messages of its sender are held
+    /// already.
     pub(crate) fn has_room(&self, hash: NameHash, of_sender: u32, bytes: usize) -> bool {
         let for_name = self.queue(hash).map_or(0, |(_, queue)| queue.count as usize);
         of_sender < self.per_sender
@@ -202,7 +210,7 @@ impl Holds {
         }
     }
 
-    /// Holds a message; `has_room` has said that it may.
+    /// Holds a message. `has_room` must have returned true.
     pub(crate) fn hold(&mut self, hash: NameHash, name: &[u8], now: u64, held: Held, payload: &[u8]) {
         let queue = match self.queue(hash) {
             Some((index, _)) => Some(index),
@@ -251,7 +259,7 @@ impl Holds {
         Some(index)
     }
 
-    /// Copies a payload into blocks, the last one first, and says which is its first.
+    /// Copies a payload into blocks, the last block first. Returns the first block.
     fn write(&mut self, payload: &[u8]) -> u32 {
         let mut next = END;
         for part in payload.rchunks(BLOCK_BYTES) {
@@ -265,7 +273,7 @@ impl Holds {
         next
     }
 
-    /// The first message held for a name; copies its payload.
+    /// The first message held for a name. Copies its payload.
     pub(crate) fn front(&self, hash: NameHash, payload: &mut Vec<u8>) -> Option<Held> {
         let (_, queue) = self.queue(hash)?;
         let message = self.messages.get(queue.first)?;
@@ -282,7 +290,7 @@ impl Holds {
         Some(message.held)
     }
 
-    /// Takes the first message held for a name away.
+    /// Removes the first message held for a name.
     pub(crate) fn pop(&mut self, hash: NameHash) -> Option<Held> {
         let (place, queue) = self.queue(hash)?;
         let index = queue.first;
@@ -336,7 +344,7 @@ impl Holds {
         self.queues.give_back(place);
     }
 
-    /// A name whose time is over.
+    /// A name whose hold time is over.
     pub(crate) fn expired(&self, now: u64) -> Option<NameHash> {
         let queue = self.queues.get(self.oldest)?;
         (now.saturating_sub(queue.created) >= self.hold_ticks).then_some(queue.hash)
@@ -347,20 +355,20 @@ impl Holds {
         Some(self.queues.get(self.oldest)?.created.saturating_add(self.hold_ticks))
     }
 
-    /// The names for which something is held, one after another: the first with `END`, or the one after a place. The
-    /// name of a place may meanwhile be flushed once its successor is known.
+    /// Iterates over the names for which messages are held: the first one for `END`, otherwise the one after
+    /// `place`. The caller may flush a name once it has the name's successor.
     pub(crate) fn name_after(&self, place: u32) -> Option<(u32, NameHash)> {
         let next = self.queues.get(place).map_or(self.oldest, |queue| queue.later);
         self.queues.get(next).map(|queue| (next, queue.hash))
     }
 
-    /// A held name itself.
+    /// The text of a held name.
     pub(crate) fn name(&self, hash: NameHash) -> ([u8; MAX_NAME_BYTES], usize) {
         self.queue(hash)
             .map_or(([0; MAX_NAME_BYTES], 0), |(_, queue)| (queue.name, queue.name_length as usize))
     }
 
-    /// The messages held for a name, one after another: the one after `place`, or the first of all with `END`.
+    /// Iterates over the messages held for a name: the first one for `END`, otherwise the one after `place`.
     pub(crate) fn message_after(&self, hash: NameHash, place: u32) -> Option<(u32, Held)> {
         let index = match self.messages.get(place) {
             Some(message) => message.next,
@@ -369,7 +377,7 @@ impl Holds {
         Some((index, self.messages.get(index)?.held))
     }
 
-    /// Marks a sender; false where it is marked already.
+    /// Marks a sender. Returns false if it is marked already.
     pub(crate) fn mark(&mut self, sender: ClientId) -> bool {
         let Some(word) = self.marked.get_mut(sender.index() as usize / 64) else { return true };
         let bit = 1 << (sender.index() % 64);

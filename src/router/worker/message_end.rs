@@ -1,6 +1,8 @@
-//! The end of a message: it is counted and timed, its permit and its client's slot are given back, and its caller gets the
-//! result. Every message ends here once, whether it was relayed, handled, sent by the host, held, handed out, or left
-//! behind by a worker that ended.
+//! The end of a message: count and time it, give back its permit, finish it in its client's slot, and give the
+//! result to a waiting caller. Every message ends here exactly once: relayed, handled, sent by the host, held,
+//! a task, or left behind by a worker that ended.
+//!
+//! Used by `dispatch`, `send`, `held`, `driven` and `adoption`. A caller's result goes on to `port/route`.
 
 use crate::call::CallId;
 use crate::clients::{ClientId, ClientMessage, ClientSlot, NameBuffer};
@@ -41,7 +43,8 @@ impl WorkerContext<'_> {
         }
     }
 
-    /// The times of a message that was stamped, then taken at `started`, and that ended at `ended`.
+    /// The times of a message from its stamp, from when the worker took it (`started`) and from its end
+    /// (`ended`).
     #[inline]
     pub(in crate::router) fn timing(&self, stamp: u64, started: u64, ended: u64) -> Timing {
         let nanoseconds = |from, to| self.shared.clock.nanoseconds(from, to);
@@ -58,8 +61,8 @@ impl WorkerContext<'_> {
         self.shared.calls.get(port).is_some_and(|calls| calls.finish(call, result_of(outcome)))
     }
 
-    /// Counts one message into everything that it feeds: of a client, or of [`NOBODY`]. Without an outcome it has not ended here, and
-    /// counts as received alone: it is held, or taken over.
+    /// Counts one message in everything that it feeds. `client` is its sender, or [`NOBODY`]. Without an
+    /// outcome the message does not end here (it is held, or taken over) and counts only as received.
     #[inline]
     fn count(
         &mut self,
@@ -91,7 +94,7 @@ impl WorkerContext<'_> {
         {
             let epoch = self.state.writer.controlled.epoch;
             let failed = outcome != Outcome::Ok;
-            // What was held is no sign of life when it ends.
+            // The end of a held message is no sign that its sender is alive.
             let ended = if timing.held.is_none() { timing.ended } else { line.last() };
             let (bytes, nanoseconds) = (bytes as u64, timing.total());
             slot.count(line, ClientMessage { epoch, failed, bytes, nanoseconds, ended });
@@ -104,7 +107,7 @@ impl WorkerContext<'_> {
         }
     }
 
-    /// Writes a slow message down for the monitor's list.
+    /// Writes a slow message to the monitor's list.
     #[cold]
     fn list_slow(
         &mut self,

@@ -1,5 +1,6 @@
-//! What a recipient's lack of credit leads to: its policy. The part of a worker's relay that closes clients for it, and
-//! tells senders. The message itself has failed as `credit_exhausted` in every case.
+//! What happens when a recipient has no credit left: its policy. Closes clients, and sends notices to senders.
+//! In every case the delivery fails as `credit_exhausted`. Used by `deliver` and `rooms`; notices and close
+//! deliveries go on through `egress`.
 
 use crate::clients::{ClientId, ClientSlot, CreditPolicy};
 use crate::config::Key;
@@ -10,8 +11,8 @@ use crate::router::worker::state::WorkerContext;
 use crate::sync::mutant;
 
 impl WorkerContext<'_> {
-    /// Ends a delivery for which `to` has no credit. `told` says whether the sender has had its notice of this message: it gets
-    /// one, however many recipients refuse, since notices take no credit.
+    /// Ends a delivery for which `to` has no credit. `told` is whether the sender already has its notice about
+    /// this message: it gets one notice, however many recipients refuse, because notices use no credit.
     pub(in crate::router) fn over_limit(
         &mut self,
         delivery: &DeliveryHeader,
@@ -23,7 +24,7 @@ impl WorkerContext<'_> {
         let worker = self.shard();
         let is_message = delivery.kind == delivery_kind::MESSAGE;
         if !is_message {
-            // A notice that is not given: a delivery all the same.
+            // A notice that is not sent counts as a delivery all the same.
             worker.emitted.add(&mut self.state.writer, 1);
             self.undeliverable(Undeliverable::Credit, 1);
         }
@@ -47,17 +48,17 @@ impl WorkerContext<'_> {
         Outcome::Failed(Failed::Credit)
     }
 
-    /// Tells a message's sender that its recipient could not take it: without credit, so that it always gets through
-    /// where its port does, and so that no notice ever causes another.
+    /// Tells a message's sender that the recipient could not take it. The notice uses no credit, so that it
+    /// gets through whenever the sender's port has room, and so that a notice never causes another.
     fn tell_refused(&mut self, delivery: &DeliveryHeader, recipient: ClientId) {
         let shared = self.shared;
         let sender = ClientId(delivery.sender);
-        // 0 is nobody's generation: what no client sent has nobody to be told.
+        // No client has generation 0: a message that no client sent has no sender to notify.
         let Some(slot) = shared.clients.get(sender).filter(|_| sender.generation() != 0) else { return };
         if mutant("refusal-notice-lost") {
             return;
         }
-        // The sender's own message is not finished yet, so the slot and its port are the sender's.
+        // The sender's message is not finished yet, so slot and port still belong to the sender.
         let notice = DeliveryHeader {
             kind: delivery_kind::REFUSED,
             flags: Failed::Credit as u16,
@@ -68,7 +69,7 @@ impl WorkerContext<'_> {
             recipients: 1,
         };
         if self.notify(sender, slot, &notice) == Outcome::Failed(Failed::PortGone) {
-            // Nobody has heard of the message that it is about: a delivery all the same.
+            // The notice was not emitted, but counts as a delivery all the same.
             self.shard().emitted.add(&mut self.state.writer, 1);
             self.undeliverable(Undeliverable::PortGone, 1);
         }
@@ -83,15 +84,15 @@ impl WorkerContext<'_> {
         self.undeliverable(Undeliverable::EgressFull, recipients);
     }
 
-    /// Asks a client's port to close it; the first worker to do so sends the one close delivery.
+    /// Asks a client's port to close it. The first worker to do so sends the only close delivery.
     fn close_client(&mut self, client: ClientId, slot: &ClientSlot, reason: CloseReason) {
         let shared = self.shared;
-        // The credit word knows a part of the generation only.
+        // The credit word contains only a part of the generation.
         if slot.place().generation != client.generation() || !slot.credit.close_and_send(client.generation())
         {
             return;
         }
-        // From here on the close delivery keeps the slot this client's.
+        // From here on the close delivery keeps the slot for this client.
         let port = usize::from(slot.place().port);
         self.see_to(port);
         let worker = self.shard();

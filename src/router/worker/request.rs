@@ -1,5 +1,8 @@
-//! What a handler sees of its message, and what it can have done. Everything it asks for first takes the worker's state
-//! back from where a stop could claim it, and lays it down again behind it.
+//! What a handler sees of its message, and what it can do: reply, send, relay. Each such call takes the
+//! worker's state out of its `Handover`, where a stop could claim it, and puts it back afterwards.
+//!
+//! Used by `handler` (closures) and `driven` (answers to tasks). What the handler sends goes on to `deliver`; a
+//! relay goes to `dispatch`.
 
 use crate::clients::{ClientId, MAX_NAME_BYTES};
 use crate::error::Failed;
@@ -10,21 +13,22 @@ use crate::router::worker::handler::{HandlerCall, WorkerCode};
 use crate::router::worker::state::{WorkerContext, WorkerState};
 use crate::sync::{Handover, mutant};
 
-/// What a relayed message has come to.
+/// The result of relaying a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Relayed {
-    /// It is on its way to its recipient's port, or ends here (a keep-alive).
+    /// The message is on its way to its recipient's port, or ends at the router (a keep-alive).
     Delivered,
-    /// Its recipient is not connected: it is held, and how it ends is counted when that is known.
+    /// The recipient is not connected. The message is held, and its outcome is counted when the hold ends.
     Held,
 }
 
-/// One message, as its handler sees it. What it emits goes out on credit, counted, in order, behind what is held for
-/// the same name; what was emitted stays so whatever the handler returns. Nothing here allocates or waits.
+/// One message, as its handler sees it. Everything it sends uses credit, is counted, keeps its order, and goes
+/// behind what is held for the same name. What was sent stays sent, whatever the handler returns. No method
+/// waits, and none allocates unless the bytes go out of line.
 ///
-/// Once a stop has given the handler up ([`Router::stop_within`](crate::router::Router::stop_within)), everything it asks for
-/// fails as [`Failed::Stuck`] and does nothing.
+/// Once a stop has given the handler up ([`Router::stop_within`](crate::router::Router::stop_within)), every method
+/// that sends or relays fails as [`Failed::Stuck`] and does nothing.
 pub struct Request<'a> {
     shared: &'a Shared,
     code: &'a WorkerCode,
@@ -57,7 +61,7 @@ impl<'a> Request<'a> {
         Self { shared, code, worker, call, name, recipient, relayed: None }
     }
 
-    /// Who sent it.
+    /// The sender.
     pub fn client(&self) -> ClientId {
         self.call.client
     }
@@ -67,7 +71,7 @@ impl<'a> Request<'a> {
         self.name
     }
 
-    /// The sender's application; `other` where it has none of its own.
+    /// The sender's application; `other` if it has no series of its own.
     pub fn application(&self) -> &str {
         self.shared.labels.application_name(self.call.ids.2)
     }
@@ -87,31 +91,32 @@ impl<'a> Request<'a> {
         self.call.payload
     }
 
-    /// Whom it names as its recipient, if that can be a name.
+    /// The recipient that the message names, if that can be a name.
     pub fn recipient(&self) -> Option<&str> {
         self.recipient
     }
 
-    /// How long it waited for its worker, in nanoseconds.
+    /// How long the message waited for its worker, in nanoseconds.
     pub fn queue_wait(&self) -> u64 {
         self.shared.clock.nanoseconds(self.call.stamp, self.call.started)
     }
 
-    /// The submitter's value.
+    /// The correlation of the submitted message.
     pub fn correlation(&self) -> u64 {
         self.call.header.correlation
     }
 
-    /// Sends bytes to a client. Its [`DeliveredMessage::sender`](crate::router::DeliveredMessage::sender) is this message's.
+    /// Sends bytes to a client. The sender of the delivery
+    /// ([`DeliveredMessage::sender`](crate::router::DeliveredMessage::sender)) is the sender of this message.
     ///
     /// # Errors
-    /// Why not: gone, out of credit, its port full or gone. Nothing was sent.
+    /// The reason: the client is gone or has no credit left, or its port is full or gone. Nothing was sent.
     pub fn send_to(&mut self, to: ClientId, bytes: &[u8]) -> Result<(), Failed> {
         let delivery = self.call.delivery();
         self.at_home(|worker| result(worker.deliver_bytes(&delivery, to, bytes)))?
     }
 
-    /// Sends bytes to the client of this name, if it is connected; nothing is held.
+    /// Sends bytes to the client with this name, if it is connected. The bytes are not held.
     ///
     /// # Errors
     /// [`Failed::UnknownRecipient`], [`Failed::NameTooLong`], or as [`send_to`](Self::send_to).
@@ -128,7 +133,8 @@ impl<'a> Request<'a> {
             if worker.state.holds.holds_for(hash) {
                 worker.flush(hash, to);
                 if worker.state.holds.holds_for(hash) {
-                    return result(CLOSING); // Its successor gets what is held, and gets it first.
+                    // The client is closing; the next client of the name gets the held messages first.
+                    return result(CLOSING);
                 }
             }
             let fill = |out: &mut [u8]| out.copy_from_slice(bytes);
@@ -144,11 +150,12 @@ impl<'a> Request<'a> {
         self.send_to(self.client(), bytes)
     }
 
-    /// Does with the message what its type's own action says, as if it had no handler. Once: a second call repeats the
-    /// first one's answer. A message that is held by it ends as the hold does, whatever the handler returns.
+    /// Runs the action of the message's type, as if the type had no handler. Only the first call has an effect;
+    /// later calls return the same result. If the message is held, it ends with the hold, whatever the handler
+    /// returns.
     ///
     /// # Errors
-    /// What the message would have failed with.
+    /// The reason for which the message would have failed without a handler.
     pub fn relay(&mut self) -> Result<Relayed, Failed> {
         if let Some(done) = self.relayed {
             return done;
@@ -167,13 +174,13 @@ impl<'a> Request<'a> {
         relayed
     }
 
-    /// Comes back to the worker for a moment, unless it has been claimed.
+    /// Runs `act` with the worker's state, unless a stop has claimed the state.
     fn at_home<R>(&self, act: impl FnOnce(&mut WorkerContext<'_>) -> R) -> Result<R, Failed> {
         let handover = self.code.handover(self.worker);
         let mut home = Home { handover, state: Some(handover.take_back().ok_or(Failed::Stuck)?) };
         let (shared, code) = (self.shared, self.code);
         let result = home.state.as_mut().map(|state| act(&mut WorkerContext::new(shared, code, state)));
-        // The handler goes on: nothing is pinned while the host's code runs.
+        // Leave the member lists before the handler continues: nothing stays pinned while host code runs.
         if let Some(state) = home.state.as_mut().filter(|_| !mutant("handler-pins-rooms")) {
             state.leave_rooms();
         }
@@ -181,7 +188,7 @@ impl<'a> Request<'a> {
     }
 }
 
-/// The worker's state while a handler's request is carried out: laid down again however that ends.
+/// The worker's state during a request of a handler. Dropping it puts the state back, even after a panic.
 struct Home<'a> {
     handover: &'a Handover<Box<WorkerState>>,
     state: Option<Box<WorkerState>>,
@@ -190,7 +197,7 @@ struct Home<'a> {
 impl Drop for Home<'_> {
     fn drop(&mut self) {
         if let Some(state) = self.state.take() {
-            // Never refused: it was taken from there.
+            // Never refused: the state was taken from there.
             let _ = self.handover.lay_down(state);
         }
     }
@@ -200,6 +207,6 @@ fn result(outcome: Outcome) -> Result<(), Failed> {
     match outcome {
         Outcome::Ok => Ok(()),
         Outcome::Failed(reason) => Err(reason),
-        Outcome::Expired => Err(Failed::UnknownRecipient), // Never: nothing that is sent now expires.
+        Outcome::Expired => Err(Failed::UnknownRecipient), // Never: a direct send does not expire.
     }
 }

@@ -1,5 +1,7 @@
-//! A message for a room: one delivery record per port with members, with all of them and the payload once, written
-//! straight from the message. The part of a worker's relay that deals with rooms; it reads member lists without waiting.
+//! A message for a room: one delivery record per port with members. The record contains all recipients and the
+//! payload once, written straight from the message. Reading member lists never blocks (RCU, see `clients`).
+//!
+//! Used by `dispatch`. The records go on through `egress`.
 
 use crate::clients::{ClientId, MAX_NAME_BYTES, Members, NameBuffer, Shortage};
 use crate::envelope::Text;
@@ -29,7 +31,8 @@ impl WorkerContext<'_> {
         let Some(name) = room.decode(&mut buffer).filter(|name| name.len() <= MAX_NAME_BYTES) else {
             return Outcome::Failed(Failed::NameTooLong);
         };
-        // Taken out while its list is in use, and put back: nothing below looks another room up.
+        // Take the reader out while its member list is in use, and put it back below. Nothing in between looks
+        // up another room.
         let Some(mut reader) = self.state.rooms.take() else { return Outcome::Failed(Failed::UnknownRoom) };
         let outcome = match shared.rooms.find(&mut reader, name.as_bytes()) {
             None => Outcome::Failed(Failed::UnknownRoom),
@@ -55,7 +58,7 @@ impl WorkerContext<'_> {
 
     fn relay_to_members<F: Fn(&mut [u8])>(&mut self, members: &Members, message: &ToRoom<'_, F>) -> Outcome {
         let shared = self.shared;
-        // All rings and backlogs are alike: what is too large for one record is for every one, and lies beside them once.
+        // All rings and backlogs have the same size, so an oversized payload is stored once, out of line.
         let beside =
             if self.state.egress.iter().flatten().any(|egress| egress.most_recipients(message.length) == 0) {
                 let Some(payload) = shared.payloads.fill(message.length, &message.fill) else {
@@ -76,7 +79,7 @@ impl WorkerContext<'_> {
         Outcome::Ok
     }
 
-    /// What is held here for a member goes out first.
+    /// Delivers what is held for a member first.
     fn flush_members(&mut self, members: &Members) {
         let shared = self.shared;
         for client in members.by_port().flat_map(|(_, clients)| clients) {
@@ -89,7 +92,7 @@ impl WorkerContext<'_> {
         }
     }
 
-    /// One port's members: in one record, or in as few as are large enough.
+    /// Relays to the members of one port, in as few records as possible.
     fn relay_to_port<F: Fn(&mut [u8])>(
         &mut self,
         port: usize,
@@ -110,7 +113,7 @@ impl WorkerContext<'_> {
             }
             let Some(slot) = shared.clients.slot(client.index()) else { continue };
             match slot.credit.try_add(client.generation(), bytes, shared.limits) {
-                // The credit word knows a part of the generation only.
+                // The credit word contains only a part of the generation.
                 Ok(()) if slot.place().generation != client.generation() => {
                     slot.credit.subtract(client.generation(), 1, bytes);
                     closed += 1;
@@ -127,7 +130,7 @@ impl WorkerContext<'_> {
         self.shard().emitted.add(&mut self.state.writer, emitted);
         self.undeliverable(Undeliverable::Closed, closed);
         self.undeliverable(Undeliverable::Credit, without_credit);
-        // With the credit the slots stay these clients', and so does their port.
+        // The credit keeps the slots, and so the port, for these clients.
         let most = self.state.egress.get(port).and_then(Option::as_ref);
         let length = if beside.is_some() { REFERENCE_BYTES } else { message.length };
         let most = most.map_or(usize::MAX, |egress| egress.most_recipients(length)).max(1);
@@ -137,7 +140,7 @@ impl WorkerContext<'_> {
         self.state.members = recipients;
     }
 
-    /// One record.
+    /// Emits one record.
     fn relay_to_record<F: Fn(&mut [u8])>(
         &mut self,
         port: usize,
@@ -174,7 +177,7 @@ impl WorkerContext<'_> {
                     Some(Rejected::PayloadsFull) => {
                         self.undeliverable(Undeliverable::PayloadsFull, count);
                     }
-                    // None is too large: there are as many recipients as go into one.
+                    // Never too large: the chunk has as many recipients as fit into one record.
                     Some(Rejected::Full | Rejected::TooLarge) => self.egress_full(port, count),
                 }
             }

@@ -1,5 +1,6 @@
-//! What a host sends to a client itself, without a handler: taken by the worker that was fixed for the client at its
-//! connect, delivered on credit, counted and timed like any other message.
+//! A host's send to a client, without a handler. `dispatch` passes it on; it goes to the worker that was fixed
+//! for the client at its connect, is delivered on credit by `deliver`, and is counted and timed like any other
+//! message by `message_end`. `adoption` uses [`send_series`] for sends that fail with their worker.
 
 use crate::clients::ClientId;
 use crate::error::Failed;
@@ -11,14 +12,15 @@ use crate::router::worker::message_end::MessageEnd;
 use crate::router::worker::state::WorkerContext;
 use crate::sync::mutant;
 
-/// Where a send to this client is counted; among the others where the client is gone.
+/// The series of a send to this client; the series of `other` if the client is gone.
 pub(in crate::router) fn send_series(shared: &Shared, to: ClientId) -> SeriesIds {
     let labels = shared.clients.get(to).and_then(|slot| shared.rules_of(slot));
     labels.map_or_else(no_series, |(rules, application)| (rules.send, rules.id, application))
 }
 
 impl WorkerContext<'_> {
-    /// Delivers a host's own message and counts it; as `message`, for records without a client.
+    /// Delivers a host's message and counts it: like `message`, for records without a sender. Returns when it
+    /// ended.
     pub(in crate::router) fn send(
         &mut self,
         header: &IngressHeader,

@@ -1,5 +1,8 @@
-//! What a worker owns beside its ingress rings: the senders of its egress rings, held messages, tasks, and its figures'
-//! writer. It lies in one box, so that it can be handed over while a handler runs.
+//! What a worker owns besides its ingress rings: the senders of its egress rings, held messages, tasks, and the
+//! writer of its figures. It is one box, so that it can be handed over while a handler runs.
+//!
+//! [`WorkerContext`], the worker at work, is used by every file of this folder that handles a message. `cycle`
+//! creates the state.
 
 use crate::clients::RoomReader;
 use crate::config::Key;
@@ -17,20 +20,20 @@ pub(in crate::router) struct WorkerState {
     pub(in crate::router) egress: Vec<Option<EgressSender>>,
     pub(in crate::router) holds: Holds,
     pub(in crate::router) writer: Writer,
-    /// A payload on its way to or from where it is held.
+    /// A payload on its way into or out of a hold.
     pub(in crate::router) scratch: Vec<u8>,
     pub(in crate::router) inside: Inside,
-    /// The present cycle's number, from 1 on; see `placement`.
+    /// The current cycle's number, from 1 on; see `placement`.
     pub(in crate::router) batch: u64,
-    /// Messages that have ended here since their permits were given back.
+    /// Messages that have ended since their permits were last given back.
     pub(in crate::router) ended: u64,
     pub(in crate::router) max_wait_ticks: u64,
     /// `enable_metrics`.
     pub(in crate::router) metrics: bool,
-    /// The worker's way to rooms, and a place for one port's members, as large as the largest room.
+    /// The worker's reader of member lists, and space for one port's members, sized for the largest room.
     pub(in crate::router) rooms: Option<RoomReader>,
     pub(in crate::router) members: Vec<u64>,
-    /// What the host that drives the worker has.
+    /// The tasks that are out.
     pub(in crate::router) tasks: Tasks,
 }
 
@@ -54,7 +57,7 @@ impl WorkerState {
         }
     }
 
-    /// What stands in a worker's place for its relay while that is laid down: nothing is done with it.
+    /// The placeholder for a worker's state while the real state is handed over. It is never used.
     pub(in crate::router) fn hollow(worker: usize) -> Self {
         Self {
             egress: Vec::new(),
@@ -73,20 +76,20 @@ impl WorkerState {
         }
     }
 
-    /// Takes what is reserved from the system.
+    /// Makes the reserved memory resident.
     pub(in crate::router) fn touch(&mut self) -> std::io::Result<()> {
         os::touch(self.scratch.spare_capacity_mut())?;
         self.holds.touch()
     }
 
-    /// A relay with what it needs to go into a handler without allocating.
+    /// A state with a spare placeholder, so that calling a handler allocates nothing.
     pub(in crate::router) fn with_spare(shared: &Shared, worker: usize) -> Box<Self> {
         let mut state = Box::new(Self::new(shared, worker));
         state.inside.spare = Some(Box::new(Self::hollow(worker)));
         state
     }
 
-    /// Ends the worker's look at member lists: at the end of a cycle, and before any code of the host's runs.
+    /// Stops reading member lists: at the end of a cycle, and before host code runs.
     #[inline]
     pub(in crate::router) fn leave_rooms(&mut self) {
         if let Some(reader) = &mut self.rooms {
@@ -95,8 +98,8 @@ impl WorkerState {
     }
 }
 
-/// A worker at work: its own state, and what it shares with ports and with other workers. Every step of a message is a
-/// method of this.
+/// A worker at work: its own state, and what it shares with ports and other workers. Each step of a message is
+/// a method of this type.
 pub(in crate::router) struct WorkerContext<'a> {
     pub(in crate::router) shared: &'a Shared,
     pub(in crate::router) code: &'a WorkerCode,

@@ -1,5 +1,7 @@
-//! What a worker has handed out to the host that drives it and not had back: a table of fixed size, owned by the worker.
-//! Each task is in its ring's list, in the order of the ring; the ring's bytes from its list's first task on are kept.
+//! The tasks that the host holds: taken and not yet done. A table of fixed size, owned by the worker. Tasks of
+//! one ring are in one list, in the order of the ring; the ring's bytes are kept from the list's first task on.
+//!
+//! Used by `driven` (hands out and ends tasks), `dispatch` (makes a message a task) and `state`.
 
 use crate::clients::ClientId;
 use crate::metrics::SeriesIds;
@@ -7,8 +9,8 @@ use crate::ring::record::IngressHeader;
 use crate::router::payload::Payload;
 use crate::sync::mutant;
 
-/// A message that was handed out, and by which worker: to another it is stale. Bits 32 to 63 a generation, 24 to 31 the
-/// worker, 0 to 23 a place.
+/// The id of a task and of its worker; another worker treats it as stale. Bits 32 to 63 are a generation, bits
+/// 24 to 31 the worker, bits 0 to 23 the place in the table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct TaskId(pub u64);
 
@@ -32,28 +34,29 @@ impl TaskId {
 
 const NONE: u32 = u32::MAX;
 
-/// Where a record lies.
+/// The position of a record.
 #[derive(Clone, Copy, Debug, Default)]
 pub(in crate::router) struct Spot {
-    /// Where the ring stood before it was read, and how many records had been read: what can be given back before it.
+    /// The ring position before the record and the count of records read until then: everything before can be
+    /// released.
     pub(in crate::router) before: (u64, u64),
-    /// Where its first byte is, and how many there are.
+    /// The position of its first byte, and its length in bytes.
     pub(in crate::router) start: u64,
     pub(in crate::router) length: usize,
 }
 
-/// One message that was handed out.
+/// One task.
 #[derive(Clone, Copy, Debug)]
 pub(in crate::router) struct TaskEntry {
     pub(in crate::router) port: usize,
     pub(in crate::router) header: IngressHeader,
     pub(in crate::router) ids: SeriesIds,
-    /// Not later than `started`.
+    /// Never later than `started`.
     pub(in crate::router) stamp: u64,
-    /// When it was handed out.
+    /// When the task was handed out.
     pub(in crate::router) started: u64,
     pub(in crate::router) spot: Spot,
-    /// Whether it is held for an absent recipient, where the host has it relayed.
+    /// Whether the message is held for an absent recipient if the host has it relayed.
     pub(in crate::router) hold: bool,
 }
 
@@ -66,16 +69,16 @@ impl TaskEntry {
 #[derive(Debug)]
 struct TaskPlace {
     generation: u32,
-    /// The free list's next, or the next task of the same ring.
+    /// The next free place, or the next task of the same ring.
     next: u32,
-    /// The task before it in the same ring.
+    /// The previous task of the same ring.
     previous: u32,
     entry: Option<TaskEntry>,
-    /// Its payload, if that lies beside the ring.
+    /// Its out-of-line payload.
     beside: Option<Payload>,
 }
 
-/// One ring's tasks.
+/// The tasks of one ring.
 #[derive(Clone, Copy, Debug)]
 struct TaskList {
     first: u32,
@@ -88,25 +91,26 @@ pub(in crate::router) struct Tasks {
     worker: usize,
     places: Box<[TaskPlace]>,
     lists: Box<[TaskList]>,
-    /// In the order in which they were taken from the rings; those from `shown` on are still to be shown to the host.
+    /// Tasks in the order in which they were taken from the rings. Those from `shown` on have not been shown to
+    /// the host yet.
     fresh: Vec<TaskId>,
     shown: usize,
     free: u32,
     count: usize,
-    /// How many the present call may still hand out.
+    /// How many tasks the current call may still hand out.
     pub(in crate::router) allowance: usize,
-    /// How many have come back.
+    /// How many tasks have come back.
     pub(in crate::router) returned: u64,
-    /// The record that the worker is at.
+    /// The position of the record that the worker is handling.
     pub(in crate::router) spot: Spot,
-    /// The one whose answer runs now.
+    /// The task whose answer is running.
     pub(in crate::router) answering: Option<TaskId>,
-    /// The payload beside the ring of the message that the worker is at.
+    /// The out-of-line payload of the message that the worker is handling.
     pub(in crate::router) arriving: Option<Payload>,
 }
 
 impl Tasks {
-    /// A table for so many tasks of so many rings; none for 0.
+    /// A table for `limit` tasks from `ports` rings. A limit of 0 makes an empty table.
     pub(in crate::router) fn new(worker: usize, limit: usize, ports: usize) -> Self {
         let next = |place: usize| if place + 1 < limit { place as u32 + 1 } else { NONE };
         let place =
@@ -127,12 +131,12 @@ impl Tasks {
         }
     }
 
-    /// Bytes that a table comes to.
+    /// Bytes of a table.
     pub(in crate::router) const fn memory(limit: u64, ports: u64) -> u64 {
         limit * (size_of::<TaskPlace>() + size_of::<TaskId>()) as u64 + ports * size_of::<TaskList>() as u64
     }
 
-    /// Whether the worker hands out anything, ever.
+    /// Whether the worker can hand out tasks at all.
     #[inline(always)]
     pub(in crate::router) fn is_driven(&self) -> bool {
         !self.places.is_empty()
@@ -147,19 +151,20 @@ impl Tasks {
         self.free == NONE
     }
 
-    /// Whether one more can be handed out in this call.
+    /// Whether one more task can be handed out in this call.
     #[inline]
     pub(in crate::router) fn can_take(&self) -> bool {
         self.allowance > 0 && !self.is_full()
     }
 
-    /// How many of a port's ring are out.
+    /// How many tasks of a port are out.
     #[inline]
     pub(in crate::router) fn of_port(&self, port: usize) -> usize {
         self.lists.get(port).map_or(0, |list| list.count as usize)
     }
 
-    /// What of a port's ring can be given back: everything before its first task. Nothing: it has none.
+    /// The position up to which a port's ring can be released: its first task. `None` if no task of the port is
+    /// out.
     pub(in crate::router) fn kept_from(&self, port: usize) -> Option<(u64, u64)> {
         Some(self.first_of(port)?.1.spot.before)
     }
@@ -170,17 +175,17 @@ impl Tasks {
         Some((TaskId::new(place.generation, self.worker, first), place.entry.as_ref()?))
     }
 
-    /// When the oldest was handed out.
+    /// When the oldest task was handed out.
     pub(in crate::router) fn oldest(&self) -> Option<u64> {
         (0..self.lists.len()).filter_map(|port| self.first_of(port)).map(|(_, entry)| entry.started).min()
     }
 
-    /// Any one, the oldest of its ring.
+    /// Any task that is the oldest of its ring.
     pub(in crate::router) fn any(&self) -> Option<TaskId> {
         (0..self.lists.len()).find_map(|port| self.first_of(port)).map(|(id, _)| id)
     }
 
-    /// Adds one; `can_take` has said that there is room.
+    /// Adds a task. `can_take` must have returned true.
     pub(in crate::router) fn put(&mut self, entry: TaskEntry) {
         let index = self.free;
         let (Some(place), Some(list)) = (self.places.get_mut(index as usize), self.lists.get_mut(entry.port))
@@ -204,7 +209,7 @@ impl Tasks {
         self.allowance = self.allowance.saturating_sub(1);
     }
 
-    /// The next one that the host has not been shown.
+    /// The next task that has not been shown to the host.
     pub(in crate::router) fn next_fresh(&mut self) -> Option<TaskId> {
         let id = self.fresh.get(self.shown).copied();
         self.shown += 1;
@@ -221,13 +226,13 @@ impl Tasks {
         place.entry.as_ref().filter(|_| same)
     }
 
-    /// A task's payload, if it lies beside the ring.
+    /// The out-of-line payload of a task.
     pub(in crate::router) fn beside(&self, id: TaskId) -> Option<&Payload> {
         self.get(id)?;
         self.places.get(id.place())?.beside.as_ref()
     }
 
-    /// Takes one out; its id is nobody's from now on.
+    /// Removes a task. Its id is stale from now on.
     pub(in crate::router) fn remove(&mut self, id: TaskId) -> Option<TaskEntry> {
         let entry = *self.get(id)?;
         let place = self.places.get_mut(id.place())?;

@@ -11,7 +11,8 @@ use std::time::{Duration, Instant};
 const OFFER: &[u8] = br#"{"type":"offer","to":"ben"}"#;
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// Threads for hand-made workers, the first of which panics at the message after so many.
+/// Starts threads for the workers of a built router. The first worker panics at the message after
+/// `panics_after` messages.
 fn started(workers: u64, panics_after: u64) -> (Router, Vec<JoinHandle<()>>) {
     let config =
         Config::default().with(Key::Workers, workers).and_then(|config| config.with(Key::IdleStrategy, 2));
@@ -25,12 +26,13 @@ fn started(workers: u64, panics_after: u64) -> (Router, Vec<JoinHandle<()>>) {
 fn until(mut done: impl FnMut() -> bool) {
     let start = Instant::now();
     while !done() {
-        assert!(start.elapsed() < PATIENCE, "it never comes to that");
+        assert!(start.elapsed() < PATIENCE, "timed out");
         std::thread::sleep(Duration::from_millis(1));
     }
 }
 
-/// What it was at and what lay behind it fails as lost, once; its thread ends; polls and submissions say closed. (I4, I9)
+/// The current message and those behind it fail as lost, once. The thread ends. Polls and submissions report
+/// closed. (I4, I9)
 #[test]
 fn the_only_worker_is_lost() {
     let (router, threads) = started(1, 2);
@@ -60,7 +62,7 @@ fn the_only_worker_is_lost() {
     assert_eq!(stats.messages.failures.counted(), [(Failed::WorkerLost.label(), 3)]);
     assert!(stats.workers[0].lost);
     assert_eq!(port.submit(ann, OFFER, 9), Err(Error::Refused(Refused::Closed)));
-    // Nobody will close its clients but the port.
+    // Only the port can close its clients now.
     port.disconnect(ben).unwrap();
     let mut closed = Vec::new();
     port.poll(10, |event| closed.push(matches!(event, Event::Closed { client, .. } if client == ben)))
@@ -68,7 +70,7 @@ fn the_only_worker_is_lost() {
     assert_eq!(closed, [true]);
 }
 
-/// A caller that waits for the message at which the worker panics gets an answer, and so does one behind it. (R8)
+/// The caller of the message at which the worker panics gets an answer, and so do the callers behind it. (R8)
 #[test]
 fn callers_are_woken() {
     let (router, _threads) = started(1, 0);
@@ -88,7 +90,8 @@ fn callers_are_woken() {
     assert!(answers.iter().all(|answer| lost(&answer) || closed(&answer)), "{answers:?}");
 }
 
-/// The other worker goes on: clients of the lost one move there, newcomers are served, ports open. (I5, I8)
+/// The other worker continues: clients of the lost worker move there, new clients are served, ports open. (I5,
+/// I8)
 #[test]
 fn the_router_goes_on_with_the_other() {
     let (mut router, threads) = started(2, 3);

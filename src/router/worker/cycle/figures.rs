@@ -1,10 +1,11 @@
-//! What a worker counts of itself: how much waits for it, and how its time goes.
+//! A worker's figures about itself: what waits for it, and how it spends its time. A part of `cycle`.
 
 use super::Worker;
 
 impl Worker {
-    /// At the start of a cycle: what waits in all its rings, and the time since the last one ended. Only this worker takes
-    /// records, so when it has looked at the last ring at least so many waited at once.
+    /// Called at the start of a cycle: records what waits in all rings, and the idle time since the last cycle.
+    /// Only this worker takes records, so when it has read the last ring, at least this many waited at the same
+    /// time.
     pub(super) fn look_at_queues(&mut self, now: u64) {
         let (mut records, mut bytes) = (0, 0);
         for ingoing in self.ingress.iter().flatten().filter(|ingoing| !ingoing.corrupt) {
@@ -21,7 +22,7 @@ impl Worker {
         own.idle_nanoseconds.add(writer, idle);
     }
 
-    /// At the end of a cycle: what waits on the way to each port.
+    /// Called at the end of a cycle: records what waits on the path to each port.
     pub(super) fn report_paths(&mut self) {
         let paths = self.shared.workers[self.index].paths.iter();
         for (egress, path) in self.state.egress.iter_mut().zip(paths) {

@@ -1,4 +1,4 @@
-//! Holds against a plain map of queues, and full to the last block.
+//! Compares holds with a plain list of queues, and fills them to the last block.
 
 #![allow(clippy::unwrap_used, reason = "a test")]
 
@@ -28,7 +28,7 @@ fn names(holds: &Holds) -> Vec<NameHash> {
     names
 }
 
-/// What is held for one name: since when, and each message's stamp, sender and payload.
+/// The expected queue of one name: its time of creation, and each message's stamp, sender and payload.
 type Expected = (NameHash, u64, VecDeque<(u64, u64, Vec<u8>)>);
 
 proptest! {
@@ -105,7 +105,7 @@ proptest! {
     }
 }
 
-/// The worst that fits: every message ends in a block of which one byte is used.
+/// The worst case that fits: every message uses one byte of its last block.
 #[test]
 fn what_has_room_always_fits() {
     let length = BLOCK_BYTES + 1;
