@@ -2,21 +2,22 @@
 # `make check` checks a change before it is committed.
 
 ARGS ?=
-SERVER = target/release/examples/peerjs_server
+SERVER = target/release/peerjs_server
 
 .PHONY: run test check bench isolation loom loom-mutants loom-long simulator deps deps-if-root
 
 run:
-	cargo build --release --example peerjs_server
+	cargo build --release -p peerjs_server
 	exec $(SERVER) $(ARGS)
 
 test: deps-if-root
 	scripts/test.sh
 
 check:
-	cargo fmt --check
-	cargo clippy --all-targets -- -D warnings
-	RUSTDOCFLAGS="-D warnings" cargo doc --no-deps
+	cargo fmt --all --check
+	cargo clippy --workspace --all-targets -- -D warnings
+	cargo clippy -- -D warnings # the library without the features that the tests turn on
+	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps
 
 # Runs corelane and its peers in alternating rounds. Writes a table, target/bench/report.json, and the pages that
 # contain the table.

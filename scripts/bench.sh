@@ -10,12 +10,12 @@ flags="${RUSTFLAGS:-}"
 minor=$(rustc --version | sed 's/^rustc 1\.\([0-9]*\).*/\1/')
 if ((minor >= 93)); then flags="$flags --cfg corelane_yring"; else echo "skipped: yring (needs rustc 1.93)"; fi
 
-# The server's rows need the example and npm's peer. Without them the rows are skipped, and the reason is printed.
-if [[ -f examples/peerjs_server/main.rs ]]; then
-    cargo build --quiet --release --example peerjs_server || echo "examples/peerjs_server does not build"
+# The server's rows need the server and npm's peer. Without them the rows are skipped, and the reason is printed.
+if [[ -f examples/peerjs_server/Cargo.toml ]]; then
+    cargo build --quiet --release -p peerjs_server || echo "the server does not build"
     if command -v npm >/dev/null 2>&1 && [[ ! -f tests/conformance/node_modules/peer/dist/bin/peerjs.js ]]; then
         (cd tests/conformance && npm ci --silent --no-audit --no-fund) || echo "npm's peer is not installed"
     fi
 fi
 
-RUSTFLAGS="$flags" exec cargo bench --quiet --bench compare --features bench-internals -- "$@"
+RUSTFLAGS="$flags" exec cargo bench --quiet -p corelane-compare -- "$@"

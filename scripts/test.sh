@@ -31,9 +31,9 @@ suite() { # suite NAME "REQUIRED TOOLS" COMMAND...
 }
 
 conformance() {
-    cargo build --release --example peerjs_server || return 1
+    cargo build --release -p peerjs_server || return 1
     (cd tests/conformance && npm ci --silent --no-audit --no-fund) || return 1
-    local server='["../../target/release/examples/peerjs_server","--port","{port}","--host","127.0.0.1","--monitor","127.0.0.1:{monitor}"]'
+    local server='["../../target/release/peerjs_server","--port","{port}","--host","127.0.0.1","--monitor","127.0.0.1:{monitor}"]'
     (cd tests/conformance && SUITE=all SERVER_COMMAND=$server node --test "$@")
 }
 

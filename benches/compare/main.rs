@@ -4,18 +4,23 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a benchmark")]
 
+#[path = "../shared/document.rs"]
 mod document;
 mod envelope;
 mod messages;
 mod peers;
+#[path = "../shared/race.rs"]
 mod race;
-#[cfg(feature = "bench-internals")]
 mod record;
 mod ring;
 mod router;
 mod server;
 
 use race::Report;
+use std::path::Path;
+
+/// The root of the repository.
+const ROOT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../..");
 
 type Bench = (&'static str, fn(&mut Report));
 
@@ -41,7 +46,6 @@ fn main() {
         ("ring", ring::run),
         ("router", router::run),
         ("envelope", envelope::run),
-        #[cfg(feature = "bench-internals")]
         ("record", record::run),
         ("server", server::run),
     ];
@@ -50,9 +54,10 @@ fn main() {
             bench(&mut report);
         }
     }
-    let mut written = vec![document::json(&report).expect("target/bench can be written")];
+    let root = Path::new(ROOT);
+    let mut written = vec![document::json(&report, root).expect("target/bench can be written")];
     if write_docs {
-        written.extend(document::documents(&report).expect("docs can be written"));
+        written.extend(document::documents(&report, root).expect("docs can be written"));
     }
     println!("written: {}", written.join(", "));
 }

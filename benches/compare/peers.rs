@@ -131,7 +131,6 @@ impl Metrics {
         }
     }
 
-    #[cfg(feature = "bench-internals")]
     /// The number of recorded messages, and the number of values in all histograms.
     pub fn totals(&self) -> (u64, u64) {
         let values =

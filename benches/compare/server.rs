@@ -183,13 +183,11 @@ impl Driver {
 }
 
 fn ours() -> Result<Server, String> {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let root = Path::new(crate::ROOT);
     let folder = std::env::var_os("CARGO_TARGET_DIR").map_or(root.join("target"), PathBuf::from);
-    let program = root.join(folder).join("release/examples/peerjs_server");
+    let program = root.join(folder).join("release/peerjs_server");
     if !program.exists() {
-        return Err(
-            "examples/peerjs_server is not built: cargo build --release --example peerjs_server".to_owned()
-        );
+        return Err("the server is not built: cargo build --release -p peerjs_server".to_owned());
     }
     let (address, monitor) = (free_port(), free_port());
     let arguments =
@@ -198,8 +196,7 @@ fn ours() -> Result<Server, String> {
 }
 
 fn npm() -> Result<Server, String> {
-    let program =
-        Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/conformance/node_modules/peer/dist/bin/peerjs.js");
+    let program = Path::new(crate::ROOT).join("tests/conformance/node_modules/peer/dist/bin/peerjs.js");
     if !program.exists() {
         return Err("npm's peer is not installed: npm ci, in tests/conformance".to_owned());
     }

@@ -6,13 +6,13 @@
 
 #[allow(dead_code, reason = "tests/isolation.rs uses more of it")]
 mod culprits;
-#[path = "../compare/document.rs"]
+#[path = "../shared/document.rs"]
 #[allow(dead_code, reason = "only the line of conditions is used")]
 mod document;
 #[allow(dead_code, reason = "as above")]
 mod innocents;
 mod page;
-#[path = "../compare/race.rs"]
+#[path = "../shared/race.rs"]
 #[allow(dead_code, reason = "only dates and medians are used")]
 mod race;
 #[allow(dead_code, reason = "as above")]

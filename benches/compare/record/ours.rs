@@ -89,9 +89,10 @@ impl Side for Host {
 
     fn totals(&self) -> (Option<u64>, u64) {
         let stats = self.monitor.snapshot();
-        let groups = stats.protocols.iter().chain(&stats.applications).map(|one| one.latency.count);
-        let values = stats.messages.latency.count + stats.messages.queue_wait.count + groups.sum::<u64>();
-        (Some(stats.messages.succeeded), values)
+        let messages = stats.messages.expect("enable_metrics is on");
+        let groups = stats.protocols.iter().chain(&stats.applications).flatten().map(|one| one.latency.count);
+        let values = messages.latency.count + messages.queue_wait.count + groups.sum::<u64>();
+        (Some(messages.succeeded), values)
     }
 }
 

@@ -8,9 +8,8 @@ use std::process::Command;
 const BEGIN: &str = "<!-- bench -->";
 const END: &str = "<!-- /bench -->";
 
-/// Writes the rows as JSON. Returns the path.
-pub fn json(report: &Report) -> std::io::Result<String> {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+/// Writes the rows as JSON, under the root of the repository. Returns the path.
+pub fn json(report: &Report, root: &Path) -> std::io::Result<String> {
     std::fs::create_dir_all(root.join("target/bench"))?;
     let text = serde_json::to_string_pretty(&report.rows)?;
     std::fs::write(root.join("target/bench/report.json"), text + "\n")?;
@@ -19,8 +18,7 @@ pub fn json(report: &Report) -> std::io::Result<String> {
 
 /// Writes docs/performance.md, and the table between the README's markers if the README has them. Returns the paths.
 /// Keeps the existing text of benches that were not measured in this run.
-pub fn documents(report: &Report) -> std::io::Result<Vec<String>> {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+pub fn documents(report: &Report, root: &Path) -> std::io::Result<Vec<String>> {
     let page = root.join("docs/performance.md");
     let earlier = std::fs::read_to_string(&page).unwrap_or_default();
     std::fs::write(page, performance(report, &earlier))?;
