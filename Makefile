@@ -1,17 +1,20 @@
-# All commands for users and CI. `make run` starts the server, `make test` runs every test that this machine supports,
-# `make check` checks a change before it is committed.
+# All commands for users and CI. `make run` starts the server, `make check` checks a change before it is committed,
+# `make test` runs the tests that every change needs, `make verify` runs the longer ones.
 
 ARGS ?=
 SERVER = target/release/peerjs_server
 
-.PHONY: run test check bench isolation loom loom-mutants loom-long simulator deps deps-if-root
+.PHONY: run test verify check bench isolation loom loom-mutants loom-long simulator deps deps-if-root
 
 run:
 	cargo build --release -p peerjs_server
 	exec $(SERVER) $(ARGS)
 
 test: deps-if-root
-	scripts/test.sh
+	scripts/test.sh test
+
+verify: deps-if-root
+	scripts/test.sh verify
 
 check:
 	cargo fmt --all --check

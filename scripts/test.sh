@@ -1,19 +1,59 @@
 #!/usr/bin/env bash
-# Runs every suite that this machine supports and prints the time of each. Suites that need a missing tool are listed
-# as skipped; with CORELANE_REQUIRE_ALL=1 a skip is a failure. `test.sh SUITE...` runs only the named suites.
+# Runs test suites and prints the seconds that each took. `test.sh NAME...` runs the named suites or groups; without a
+# name it runs all. Group `test` is what a change of a line needs. Group `verify` is the longer rest. Suites that need a
+# missing tool are listed as skipped; with CORELANE_REQUIRE_ALL=1 a skip is a failure.
 set -uo pipefail
 cd "$(dirname "$0")/.."
 
-skipped=() failed=() passed=0 report=()
-
 export PATH=$PATH:${CARGO_HOME:-$HOME/.cargo}/bin
+
+# Passes each suite to a command: GROUP NAME "REQUIRED TOOLS" COMMAND...
+suites() {
+    "$1" test unit "" cargo test --quiet --workspace
+    "$1" test loom "" scripts/loom.sh models
+    "$1" test conformance "node npm openssl python3" conformance conformance.mjs sockets.mjs running.mjs monitor.mjs parity.mjs
+    "$1" test browser "node npm chromium" conformance browser.mjs
+    "$1" test ffi "gcc go" scripts/ffi.sh
+    "$1" verify loom-mutants "" scripts/loom.sh mutants
+    "$1" verify simulator-mutants "" scripts/simulator-mutants.sh
+    "$1" verify tsan "" scripts/tsan.sh
+    "$1" verify conformance-original "node npm openssl" conformance_original
+    "$1" verify scale "node npm" conformance scale.mjs
+    "$1" verify instructions "valgrind" scripts/callgrind.sh
+    "$1" verify fuzz "cargo-fuzz" scripts/fuzz.sh
+}
+
+conformance() {
+    cargo build --release -p peerjs_server || return 1
+    (cd tests/conformance && npm ci --silent --no-audit --no-fund) || return 1
+    local server='["../../target/release/peerjs_server","--port","{port}","--host","127.0.0.1","--monitor","127.0.0.1:{monitor}"]'
+    (cd tests/conformance && SUITE=all SERVER_COMMAND=$server node --test "$@")
+}
+
+conformance_original() {
+    (cd tests/conformance && npm ci --silent --no-audit --no-fund) || return 1
+    local server='["node","node_modules/peer/dist/bin/peerjs.js","--port","{port}","--host","127.0.0.1"]'
+    (cd tests/conformance && SUITE=shared SERVER_COMMAND=$server node --test conformance.mjs sockets.mjs parity.mjs)
+}
+
+known=() skipped=() failed=() passed=0 report=()
 
 has() { command -v "$1" >/dev/null 2>&1; }
 
-suite() { # suite NAME "REQUIRED TOOLS" COMMAND...
-    local name=$1 tools=$2
-    shift 2
-    if [[ ${#only[@]} -gt 0 && " ${only[*]} " != *" $name "* ]]; then return; fi
+# Whether the first argument is among the others.
+among() {
+    local one=$1 other
+    shift
+    for other in "$@"; do if [[ $one == "$other" ]]; then return 0; fi; done
+    return 1
+}
+
+name() { known+=("$1" "$2"); }
+
+run() {
+    local group=$1 name=$2 tools=$3 tool
+    shift 3
+    if ! among "$name" "${only[@]}" && ! among "$group" "${only[@]}"; then return; fi
     for tool in $tools; do
         if ! has "$tool"; then
             echo "skipped: $name ($tool is missing: make deps)"
@@ -30,36 +70,20 @@ suite() { # suite NAME "REQUIRED TOOLS" COMMAND...
     report+=("$(printf '%4d s  %s' $((SECONDS - start)) "$name")")
 }
 
-conformance() {
-    cargo build --release -p peerjs_server || return 1
-    (cd tests/conformance && npm ci --silent --no-audit --no-fund) || return 1
-    local server='["../../target/release/peerjs_server","--port","{port}","--host","127.0.0.1","--monitor","127.0.0.1:{monitor}"]'
-    (cd tests/conformance && SUITE=all SERVER_COMMAND=$server node --test "$@")
-}
-
-conformance_original() {
-    (cd tests/conformance && npm ci --silent --no-audit --no-fund) || return 1
-    local server='["node","node_modules/peer/dist/bin/peerjs.js","--port","{port}","--host","127.0.0.1"]'
-    (cd tests/conformance && SUITE=shared SERVER_COMMAND=$server node --test conformance.mjs sockets.mjs parity.mjs)
-}
-
+suites name
 only=("$@")
-suite unit "" cargo test --quiet
-suite loom "" scripts/loom.sh models
-suite loom-mutants "" scripts/loom.sh mutants
-suite simulator-mutants "" scripts/simulator-mutants.sh
-suite tsan "" scripts/tsan.sh
-suite conformance "node npm openssl python3" conformance conformance.mjs sockets.mjs running.mjs monitor.mjs parity.mjs
-suite conformance-original "node npm openssl" conformance_original
-suite scale "node npm" conformance scale.mjs
-suite browser "node npm chromium" conformance browser.mjs
-suite ffi "gcc go" scripts/ffi.sh
-suite instructions "valgrind" scripts/callgrind.sh
-suite fuzz "cargo-fuzz" scripts/fuzz.sh
+if [[ $# == 0 ]]; then only=(test verify); fi
+for one in "${only[@]}"; do
+    if ! among "$one" "${known[@]}"; then
+        echo "test.sh: no suite or group is named $one; known: $(printf '%s\n' "${known[@]}" | awk '!seen[$0]++' | paste -sd' ')" >&2
+        exit 2
+    fi
+done
+suites run
 
-printf '%s\n' "--- seconds per suite" "${report[@]}"
+printf '%s\n' "--- seconds per suite, builds included" "${report[@]}" "$(printf '%4d s  total' $SECONDS)"
 echo "suites: $passed passed, ${#failed[@]} failed, ${#skipped[@]} skipped"
-for name in "${failed[@]}"; do echo "failed: $name"; done
-for name in "${skipped[@]}"; do echo "skipped: $name"; done
+for one in "${failed[@]}"; do echo "failed: $one"; done
+for one in "${skipped[@]}"; do echo "skipped: $one"; done
 [[ ${#failed[@]} == 0 ]] || exit 1
 [[ ${#skipped[@]} == 0 || ${CORELANE_REQUIRE_ALL:-} != 1 ]]
