@@ -1,7 +1,7 @@
 //! The state that one worker and one port share: a ring each way. The side that leaves second settles what
 //! neither side has taken (`settle`), so that every message and delivery is accounted for.
 //!
-//! Used by `shared` (one attachment per pair), `settle`, `port/port` (creates and attaches pairs),
+//! Used by `shared` (one attachment per pair), `settle`, `port/handle` (creates and attaches pairs),
 //! `port/ingress`, `port/submit`, `port/poll`, and in `worker/` by `cycle` (attaches and leaves), `egress`,
 //! `rooms` and `dispatch`.
 

@@ -1,4 +1,4 @@
-//! Ports: the host's side of the router. `port` is the public handle, `shared` the handle with a lock around
+//! Ports: the host's side of the router. `handle` is the public handle, `shared` the handle with a lock around
 //! its submitting half. `connect` has the options of a client.
 //!
 //! A message goes from `submit` (checks and placement) through `ingress` (writes the record) to the worker's

@@ -1,4 +1,4 @@
-//! The options of a client at its connect. Used by `port` and `shared`, which take them, and by `submit`, which
+//! The options of a client at its connect. Used by `handle` and `shared`, which take them, and by `submit`, which
 //! connects the client.
 
 use crate::clients::{CreditPolicy, KeptFigures};

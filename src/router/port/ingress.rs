@@ -1,5 +1,5 @@
 //! The sending ends of a port's ingress rings: claim, write and commit a record, with the payload in the ring
-//! or out of line. Part of the submitting half: used by `submit` and, for opening, by `port`. After publication
+//! or out of line. Part of the submitting half: used by `submit` and, for opening, by `handle`. After publication
 //! `worker/cycle` takes the records.
 
 use crate::clients::SlotList;

@@ -1,6 +1,6 @@
 //! State that the two halves of a port share without a lock. The submitting half notes where it found no room,
 //! so that the polling half sleeps until there is room. A poll leaves work to the submitting half. Used by
-//! `port` (creates it), `ingress` and `submit` (one side) and `poll` (the other side).
+//! `handle` (creates it), `ingress` and `submit` (one side) and `poll` (the other side).
 //!
 //! - `stalled_at` is written by the submitting half; the polling half clears a value once the head has moved.
 //!   Release / Acquire, behind the fences of `park`.

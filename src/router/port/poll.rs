@@ -1,7 +1,7 @@
 //! A port's polling half: takes delivery records from the egress rings of all workers and hands them out as
 //! events. One owner at a time. It never waits, and takes no lock that a submitter can hold.
 //!
-//! Used by `port`, `shared` (the poller) and `inline`. The records come from `worker/egress`. After an event
+//! Used by `handle`, `shared` (the poller) and `inline`. The records come from `worker/egress`. After an event
 //! the message is the host's, until the host acknowledges it here.
 
 use crate::clients::{ClientId, ClientSlot, END, KeptFigures, Outstanding, Phase, Stack, UNLISTED};

@@ -5,7 +5,7 @@
 //! Polling has one owner and never waits for the lock. Its work on the submitting half is done at once if the
 //! lock is free, and otherwise by the lock's holder when it unlocks (`sync::Delegated`).
 //!
-//! Used by `port` ([`Port::share`](crate::router::Port::share)) and `route` (synchronous calls). Messages go on through
+//! Used by `handle` ([`Port::share`](crate::router::Port::share)) and `route` (synchronous calls). Messages go on through
 //! `submit`; deliveries come through `poll`.
 
 use crate::clients::{ClientId, Outstanding, RoomId};

@@ -5,7 +5,7 @@
 //! A message is checked (`admit`), placed on a worker (`place_message`), written by `ingress` and published.
 //! Next, `worker/cycle` takes it from the ring.
 //!
-//! Used by `port`, `shared` (under the lock), `route` (calls) and `inline`.
+//! Used by `handle`, `shared` (under the lock), `route` (calls) and `inline`.
 
 use crate::call::CallId;
 use crate::clients::{ClientId, ClientSlot, NewClient, Phase, RoomId, SlotPlace};
