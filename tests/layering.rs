@@ -85,6 +85,19 @@ fn no_module_names_an_upper_one() {
 }
 
 #[test]
+fn no_file_of_a_port_names_a_file_of_a_worker() {
+    let mut ports = 0;
+    each_source(|_, file, text| {
+        if file.starts_with("router/port/") {
+            ports += 1;
+            let code = code(text);
+            assert!(!code.contains("router::worker") && !code.contains("super::worker"), "{file}");
+        }
+    });
+    assert!(ports >= 9, "{ports} files");
+}
+
+#[test]
 fn unsafe_stays_in_ring_sync_and_ffi() {
     let mut wrong = Vec::new();
     each_source(|module, file, text| {
