@@ -8,7 +8,7 @@ use std::fmt::Write;
 #[test]
 fn the_page_is_the_table() {
     let mut page = "# Configuration\n\nEvery key, as `Config::set` takes it. Written from the table in \
-                    `src/config.rs` by `CORELANE_WRITE_DOCS=1 cargo test --test configuration`.\n\n\
+                    `src/config/keys.rs` by `CORELANE_WRITE_DOCS=1 cargo test --test configuration`.\n\n\
                     | key | default | allowed | what it does | in Rust |\n|---|---|---|---|---|\n"
         .to_owned();
     for row in TABLE {

@@ -155,7 +155,7 @@ fn the_production_values_are_the_presets() {
     let (_, preset) = PRESETS.iter().find(|(name, _)| *name == "production").unwrap();
     let keys: Vec<_> = rows()
         .into_iter()
-        .filter(|row| row.iter().any(|(title, _)| *title == "there"))
+        .filter(|row| row.iter().any(|(title, _)| *title == "production value"))
         .flat_map(|row| row.into_iter().filter(|(title, _)| *title == "key"))
         .map(|(_, cell)| cell.trim_matches('`'))
         .collect();

@@ -1,5 +1,5 @@
-//! Presets: named sets of values. They contain the defaults of the specification, as far as there are keys
-//! for them.
+//! Presets: named sets of values, so that a host need not choose each value. Every other key keeps its
+//! default.
 
 use super::Config;
 use crate::error::Error;
@@ -9,12 +9,11 @@ pub(super) const KEY: &str = "preset";
 
 /// Name of each preset and the keys that it sets. All other keys keep their values.
 ///
-/// - `specification`: the defaults of the specification that this router follows.
-/// - `production`: the values that the specification recommends for production, and its defaults where it
-///   recommends none.
+/// - `small`: limits and alert thresholds for a server with up to 1,000 connections.
+/// - `production`: limits and alert thresholds for a server with up to 10,000 connections.
 pub const PRESETS: &[(&str, &[(&str, &str)])] = &[
     (
-        "specification",
+        "small",
         &[
             ("workers", "10"),
             ("queue_messages", "1000"),
@@ -67,7 +66,7 @@ impl Config {
     ///
     /// ```
     /// use corelane::config::{Config, Key};
-    /// let config = Config::preset("specification").unwrap();
+    /// let config = Config::preset("small").unwrap();
     /// assert_eq!(config.get(Key::Workers), 10);
     /// ```
     pub fn preset(name: &str) -> Result<Self, Error> {
@@ -108,7 +107,7 @@ mod tests {
 
     #[test]
     fn an_unknown_preset_is_refused_with_those_there_are_and_changes_nothing() {
-        let text = "preset = fast is not possible; allowed: specification, production";
+        let text = "preset = fast is not possible; allowed: small, production";
         assert_eq!(Config::preset("fast").unwrap_err().to_string(), text);
         let mut config = Config::default();
         config.set("workers", "3").unwrap();
