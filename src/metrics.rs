@@ -51,7 +51,7 @@ pub use figures::{
 #[cfg(all(feature = "schema", not(corelane_loom)))]
 pub(crate) use number::Number;
 #[cfg(not(corelane_loom))]
-pub(crate) use number::number;
+pub(crate) use number::{number, read_number};
 
 pub use histogram::Distribution;
 pub(crate) use histogram::Histogram;

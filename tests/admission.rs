@@ -8,6 +8,7 @@ use corelane::clients::ClientId;
 use corelane::clock::{Clock, ManualClock};
 use corelane::config::{Config, Key};
 use corelane::error::{Error, Refused};
+use corelane::metrics::ByReason;
 use corelane::router::{Builder, Event, Port, Router, Worker};
 use std::time::Duration;
 
@@ -63,8 +64,8 @@ impl Bench {
         count
     }
 
-    fn refused(&self) -> Vec<(&'static str, u64)> {
-        self.router.accounting().refusals.counted()
+    fn refused(&self) -> ByReason {
+        self.router.accounting().refusals
     }
 }
 
@@ -82,7 +83,7 @@ fn a_flooder_is_refused_at_its_own_door_and_its_neighbour_is_served() {
         assert_eq!(bench.send(bench.ann), refusal(Refused::InFlight));
     }
     bench.send(bench.ben).unwrap();
-    assert_eq!(bench.refused(), [("in_flight_limit", 10)]);
+    assert_eq!(bench.refused().counted(), [("in_flight_limit", 10)]);
     assert_eq!(bench.turn(), 4);
     bench.send(bench.ann).unwrap();
 }
@@ -99,7 +100,7 @@ fn a_client_sends_at_its_rate_and_another_at_its_own() {
     bench.hands.advance(Duration::from_nanos(1));
     bench.send(bench.ann).unwrap();
     assert_eq!(bench.send(bench.ann), refusal(Refused::RateLimited));
-    assert_eq!(bench.refused(), [("rate_limited", 3)]);
+    assert_eq!(bench.refused().counted(), [("rate_limited", 3)]);
 }
 
 #[test]
@@ -121,7 +122,7 @@ fn the_cap_on_messages_in_flight_holds_across_ports_and_an_idle_port_keeps_no_pe
     assert_eq!(bench.turn(), 5);
     let placement = bench.router.stats().placement;
     assert_eq!((placement.permits, placement.permits_available), (5, 5));
-    assert_eq!(bench.refused(), [("concurrency_limit", 2)]);
+    assert_eq!(bench.refused().counted(), [("concurrency_limit", 2)]);
 }
 
 #[test]

@@ -7,6 +7,7 @@ use corelane::clients::ClientId;
 use corelane::clock::{Clock, ManualClock};
 use corelane::config::{Config, Key};
 use corelane::error::{Error, Refused};
+use corelane::metrics::ByReason;
 use corelane::router::{Builder, Event, Port, Router, Worker};
 use std::time::Duration;
 
@@ -58,8 +59,8 @@ impl Bench {
         self.turn()
     }
 
-    fn failures(&self) -> Vec<(&'static str, u64)> {
-        self.router.stats().messages.failures.counted()
+    fn failures(&self) -> ByReason {
+        self.router.stats().messages.failures
     }
 }
 
@@ -91,12 +92,10 @@ fn each_bad_message_fails_for_its_reason_and_the_next_is_served() {
     ];
     let mut bench = Bench::new("peerjs");
     for (message, reason) in cases {
-        let count = |bench: &Bench| {
-            bench.failures().iter().find(|(label, _)| label == reason).map_or(0, |(_, count)| *count)
-        };
+        let count = |bench: &Bench| bench.failures().get(reason);
         let before = count(&bench);
         assert_eq!(bench.send(message), [], "{reason}");
-        assert_eq!(count(&bench), before + 1, "{reason}: {:?}", bench.failures());
+        assert_eq!(count(&bench), before + 1, "{reason}: {:?}", bench.failures().counted());
         let valid = br#"{"type":"OFFER","dst":"ben","payload":1}"#;
         let relayed = r#"{"type":"OFFER","src":"ann","dst":"ben","payload":1}"#;
         assert_eq!(bench.send(valid), [(2, relayed.to_owned())], "after {reason}");
@@ -204,7 +203,7 @@ fn a_client_that_acknowledges_nothing_is_closed_at_its_limit_and_told_why_once()
     assert_eq!(bench.send(offer), [], "asked once");
     assert_eq!(bench.send(br#"{"type":"LEAVE","dst":"ben"}"#), []);
     // A message that can be held is held for the next client with that name. A message that cannot be held fails.
-    assert_eq!(bench.failures(), [("recipient_closed", 1), ("credit_exhausted", 1)]);
+    assert_eq!(bench.failures().counted(), [("recipient_closed", 1), ("credit_exhausted", 1)]);
     assert_eq!(bench.router.stats().accounting.held, 1);
     bench.port.disconnect(bench.ben).unwrap();
     assert!(bench.turn()[0].1.contains("Closed"));

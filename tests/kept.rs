@@ -85,7 +85,7 @@ fn numbers(value: &Value, steps: &[&str]) -> usize {
 
 /// For each path of a report: how many numbers it has, and the reason that a rule over it would state for having
 /// none.
-fn paths(monitor: &Monitor) -> BTreeMap<String, (usize, Option<&'static str>)> {
+fn paths(monitor: &Monitor) -> BTreeMap<String, (usize, Option<String>)> {
     let report = serde_json::from_str(&monitor.report(Format::Json)).unwrap();
     let all = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/src/monitor/paths.txt")).unwrap();
     let each = |path: &str| {
@@ -96,7 +96,7 @@ fn paths(monitor: &Monitor) -> BTreeMap<String, (usize, Option<&'static str>)> {
         let rules = monitor.snapshot().alerts.rules;
         monitor.remove_rule("probe").unwrap();
         let rule = rules.iter().find(|rule| rule.name == "probe").unwrap();
-        (path.to_owned(), (numbers(&report, &steps), rule.unavailable))
+        (path.to_owned(), (numbers(&report, &steps), rule.unavailable.as_deref().map(str::to_owned)))
     };
     all.lines().map(each).collect()
 }
@@ -115,11 +115,15 @@ fn a_figure_is_null_where_it_is_not_kept_and_nowhere_else() {
         let mut missing = 0;
         for (path, (numbers, reason)) in paths(&monitor) {
             if let Some(reason) = reason {
-                assert!(reasons.contains(&reason), "{path}: {reason}");
+                assert!(reasons.contains(&&*reason), "{path}: {reason}");
                 assert_eq!(numbers, 0, "{path} has numbers though {reason}");
                 missing += 1;
-            } else if !reasons.contains(&"there is no router") && !path.starts_with("alerts.") {
-                // Alerts are the exception: they depend on past events.
+            } else if !reasons.contains(&"there is no router")
+                && !path.starts_with("alerts.")
+                && !path.starts_with("system.memory.heap_")
+            {
+                // Two exceptions: alerts depend on past events, and the heap is not read for a while after a
+                // look that took long.
                 assert_eq!(numbers > 0, full[&path].0 > 0, "{path} is null, and nothing says why");
             }
         }
@@ -155,7 +159,7 @@ fn windows_are_null_while_the_detail_is_off() {
     monitor.tick();
     let rules = monitor.snapshot().alerts.rules;
     let busy = rules.iter().find(|rule| rule.name == "busy").unwrap();
-    assert_eq!((busy.unavailable, busy.firing), (Some("detailed_stats is off"), 0));
+    assert_eq!((busy.unavailable.as_deref(), busy.firing), (Some("detailed_stats is off"), 0));
     assert_eq!(counts(&monitor), [None, None]);
     monitor.set("detailed_stats", "on").unwrap();
     assert_eq!(counts(&monitor), [None, None], "given with the next message");

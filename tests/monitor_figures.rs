@@ -134,7 +134,7 @@ fn m3_m5_the_named_spans_and_percentiles_are_exact() {
     monitor.record(&message("offer", (1 << 62) - 1));
     let stats = monitor.snapshot();
     let buckets: Vec<_> =
-        stats.messages.as_ref().unwrap().buckets.iter().map(|bucket| (bucket.name, bucket.count)).collect();
+        stats.messages.as_ref().unwrap().buckets.iter().map(|bucket| (&*bucket.name, bucket.count)).collect();
     let expected = [
         ("0-1ms", 2),
         ("1-5ms", 2),

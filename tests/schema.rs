@@ -3,6 +3,7 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test")]
 
+use corelane::monitor::MonitorStats;
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -200,4 +201,16 @@ fn a_full_workload_changes_every_field() {
     same.retain(|path| !CONSTANT.iter().any(|(constant, _)| path.starts_with(constant)));
     assert!(count > 700, "{count} leaves");
     assert!(same.is_empty(), "{} of {count} never change:\n{}", same.len(), same.join("\n"));
+}
+
+#[test]
+fn a_program_reads_a_report_into_the_same_types() {
+    for report in workload::reports() {
+        let stats: MonitorStats = serde_json::from_value(report.clone()).unwrap();
+        let mut written = serde_json::to_value(&stats).unwrap();
+        for name in ["schema_version", "version"] {
+            written[name] = report[name].clone();
+        }
+        assert!(written == report, "reading changes the report:\n{report}\n{written}");
+    }
 }

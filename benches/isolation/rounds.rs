@@ -162,7 +162,7 @@ fn stalls(router: &Router) -> u64 {
 /// were all delivered.
 pub fn fate(stats: &Stats, innocents: u64) -> String {
     let all = &stats.accounting;
-    let list = |counts: &[(&'static str, u64)]| {
+    let list = |counts: &[(&str, u64)]| {
         counts.iter().map(|(reason, count)| format!(" {reason} {count}")).collect::<Vec<_>>().join(",")
     };
     let mut parts = vec![format!("{} submitted, {} ok", all.submitted - innocents, all.ok - innocents)];

@@ -175,7 +175,7 @@ fn start_monitor(options: &Options, router: &Router) -> Result<Monitor, Failure>
     start().map_err(|error| Failure::system("cannot start the monitor", error))?;
     for rule in monitor.snapshot().alerts.rules {
         if let Some(reason) = rule.unavailable {
-            tracing::warn!(rule = rule.name, reason, "this rule cannot raise an alert");
+            tracing::warn!(rule = rule.name, reason = &*reason, "this rule cannot raise an alert");
         }
     }
     Ok(monitor)

@@ -4,12 +4,12 @@ use super::histogram::Distribution;
 use super::reasons::ByReason;
 #[cfg(feature = "schema")]
 use super::reasons::schemas;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// Figures of a distribution, in nanoseconds; null if no value was recorded. A percentile is the upper bound
 /// of a cell that is at most 3.13 % wide, and never above the maximum. A percentile of 2^36 ns or more is the
 /// maximum.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[non_exhaustive]
 pub struct LatencyStats {
@@ -57,7 +57,7 @@ impl From<Distribution> for LatencyStats {
 }
 
 /// One message type of one protocol.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[non_exhaustive]
 pub struct TypeStats {
@@ -85,7 +85,7 @@ pub struct TypeStats {
 }
 
 /// One protocol or application.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[non_exhaustive]
 pub struct GroupStats {
@@ -100,7 +100,7 @@ pub struct GroupStats {
 }
 
 /// All messages.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[non_exhaustive]
 pub struct MessageStats {
@@ -133,7 +133,7 @@ pub struct MessageStats {
 }
 
 /// Connections.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[non_exhaustive]
 pub struct Connections {
@@ -146,7 +146,7 @@ pub struct Connections {
 }
 
 /// Where every message and every delivery is (invariant I4). Exact while the router is quiet.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[non_exhaustive]
 pub struct Accounting {
@@ -198,7 +198,7 @@ pub struct Accounting {
 }
 
 /// One worker.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[non_exhaustive]
 pub struct WorkerStats {
@@ -285,7 +285,7 @@ pub struct WorkerStats {
 }
 
 /// Rooms.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[non_exhaustive]
 pub struct RoomStats {
@@ -309,7 +309,7 @@ pub struct RoomStats {
 }
 
 /// Placement of messages on workers, and permits for messages in flight.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[non_exhaustive]
 pub struct PlacementStats {
@@ -328,7 +328,7 @@ pub struct PlacementStats {
 }
 
 /// All figures of a router.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[non_exhaustive]
 pub struct Stats {
@@ -375,7 +375,7 @@ pub struct Stats {
 }
 
 /// What the host reported with [`Router::record`](crate::router::Router::record).
-#[derive(Clone, Debug, Default, Serialize)]
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[non_exhaustive]
 pub struct RecordedStats {
@@ -390,7 +390,7 @@ pub struct RecordedStats {
 }
 
 /// One reported message type.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[non_exhaustive]
 pub struct RecordedTypeStats {
@@ -409,7 +409,7 @@ pub struct RecordedTypeStats {
 }
 
 /// One port. Successive ports in the same place add to the same figures.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[non_exhaustive]
 pub struct PortStats {
@@ -443,7 +443,7 @@ pub struct PortStats {
 }
 
 /// The path between one port and one worker.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[non_exhaustive]
 pub struct PathStats {
@@ -469,7 +469,7 @@ pub struct PathStats {
 }
 
 /// Routing as a whole.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[non_exhaustive]
 pub struct RoutingStats {

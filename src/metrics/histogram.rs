@@ -143,12 +143,25 @@ impl Histogram {
 
 /// A merged, immutable set of cells, from which percentiles are calculated. Distributions are merged by
 /// addition and never averaged.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct Distribution {
     cells: Box<[u64]>,
     sum: u64,
     maximum: u64,
     minimum: u64,
+}
+
+/// Shows count, sum and extremes, not the cells.
+impl std::fmt::Debug for Distribution {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter
+            .debug_struct("Distribution")
+            .field("count", &self.count())
+            .field("sum", &self.sum)
+            .field("minimum", &self.minimum())
+            .field("maximum", &self.maximum())
+            .finish_non_exhaustive()
+    }
 }
 
 impl Default for Distribution {

@@ -1,7 +1,8 @@
 //! Numbers of the host in JSON. JSON has no infinity, so an infinite value is written as the text `Infinity`
 //! or `-Infinity`. A null would mean that there is no value.
 
-use serde::Serializer;
+use serde::de::{Deserialize, Deserializer, Error};
+use serde::ser::Serializer;
 
 /// Writes a number, or null for `None`.
 pub(crate) fn number<S: Serializer>(
@@ -14,6 +15,44 @@ pub(crate) fn number<S: Serializer>(
         Some(value) => serializer.serialize_f64(value),
         None => serializer.serialize_none(),
     }
+}
+
+/// What [`read_number`] reads: a number, or one that may be missing.
+pub(crate) trait ReadNumber: Sized {
+    fn from_json(value: Option<f64>) -> Option<Self>;
+}
+
+impl ReadNumber for f64 {
+    fn from_json(value: Option<f64>) -> Option<Self> {
+        value
+    }
+}
+
+impl ReadNumber for Option<f64> {
+    fn from_json(value: Option<f64>) -> Option<Self> {
+        Some(value)
+    }
+}
+
+/// Reads what [`number`] has written.
+pub(crate) fn read_number<'de, D: Deserializer<'de>, T: ReadNumber>(deserializer: D) -> Result<T, D::Error> {
+    #[derive(serde::Deserialize)]
+    #[serde(untagged)]
+    enum Written {
+        Number(f64),
+        Text(String),
+    }
+
+    let value = match Option::<Written>::deserialize(deserializer)? {
+        None => None,
+        Some(Written::Number(value)) => Some(value),
+        Some(Written::Text(text)) => match text.as_str() {
+            "Infinity" => Some(f64::INFINITY),
+            "-Infinity" => Some(f64::NEG_INFINITY),
+            _ => return Err(Error::custom(format_args!("{text:?} is not a number, Infinity or -Infinity"))),
+        },
+    };
+    T::from_json(value).ok_or_else(|| Error::custom("a number is missing: null"))
 }
 
 /// The JSON schema of what [`number`] writes.

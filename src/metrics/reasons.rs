@@ -1,7 +1,9 @@
 //! Counts by reason. Every reason of a list is present, with 0 if it has not occurred, so that the path to
 //! its count always exists.
 
-use serde::{Serialize, Serializer};
+use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
+use serde::ser::{Serialize, Serializer};
+use std::borrow::Cow;
 
 /// A count for each reason of a closed list, in the order of the list.
 ///
@@ -18,11 +20,11 @@ use serde::{Serialize, Serializer};
 /// # Ok::<(), corelane::error::Error>(())
 /// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct ByReason(Vec<(&'static str, u64)>);
+pub struct ByReason(Vec<(Cow<'static, str>, u64)>);
 
 impl ByReason {
     pub(crate) fn new(counts: impl IntoIterator<Item = (&'static str, u64)>) -> Self {
-        Self(counts.into_iter().collect())
+        Self(counts.into_iter().map(|(reason, count)| (Cow::Borrowed(reason), count)).collect())
     }
 
     /// The count of the reason with this label. 0 if the list has no such reason.
@@ -31,12 +33,12 @@ impl ByReason {
     }
 
     /// All reasons and their counts.
-    pub fn iter(&self) -> impl Iterator<Item = (&'static str, u64)> {
-        self.0.iter().copied()
+    pub fn iter(&self) -> impl Iterator<Item = (&str, u64)> {
+        self.0.iter().map(|(reason, count)| (&**reason, *count))
     }
 
     /// The reasons that have occurred, and their counts.
-    pub fn counted(&self) -> Vec<(&'static str, u64)> {
+    pub fn counted(&self) -> Vec<(&str, u64)> {
         self.iter().filter(|(_, count)| *count > 0).collect()
     }
 }
@@ -44,6 +46,31 @@ impl ByReason {
 impl Serialize for ByReason {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.collect_map(self.iter())
+    }
+}
+
+/// Accepts any reasons, so that a program reads the reports of a newer version of corelane.
+impl<'de> Deserialize<'de> for ByReason {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Counts;
+
+        impl<'de> Visitor<'de> for Counts {
+            type Value = ByReason;
+
+            fn expecting(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                formatter.write_str("an object with a count for each reason")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<ByReason, A::Error> {
+                let mut counts = Vec::new();
+                while let Some((reason, count)) = map.next_entry::<String, u64>()? {
+                    counts.push((Cow::Owned(reason), count));
+                }
+                Ok(ByReason(counts))
+            }
+        }
+
+        deserializer.deserialize_map(Counts)
     }
 }
 

@@ -1,7 +1,7 @@
 //! Figures of routing as a whole, and rates between two snapshots. Pure functions of figures.
 
 use super::figures::{Accounting, MessageStats, RoutingStats, Stats, WorkerStats};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 pub(super) fn routing_stats(
     accounting: &Accounting,
@@ -25,7 +25,7 @@ pub(super) fn routing_stats(
 }
 
 /// Rates between two snapshots of one router.
-#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[non_exhaustive]
 pub struct Rates {

@@ -1,4 +1,4 @@
-//! The named spans of time of the specification. They have their own counters because their bounds are not
+//! The named spans of time that reports show. They have their own counters because their bounds are not
 //! bounds of histogram cells, and the counts shown under their names must be exact. The first span has no
 //! counter: it is the total minus all other spans.
 

@@ -27,7 +27,7 @@ pub(crate) use rules::RuleTable;
 pub(crate) use shipped::shipped;
 
 /// State of an alert.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Deserialize, serde::Serialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
@@ -55,7 +55,7 @@ impl AlertState {
 }
 
 /// An alert: the state of one rule over one label set at an evaluation. Times are milliseconds since 1970.
-#[derive(Clone, Debug, PartialEq, serde::Serialize)]
+#[derive(Clone, Debug, PartialEq, serde::Deserialize, serde::Serialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[non_exhaustive]
 pub struct Alert {
@@ -82,7 +82,7 @@ pub struct Alert {
     /// The trigger that the metric passed. A later change of the rule's trigger does not change it.
     pub threshold: f64,
     /// The last value seen.
-    #[serde(serialize_with = "crate::metrics::number")]
+    #[serde(serialize_with = "crate::metrics::number", deserialize_with = "crate::metrics::read_number")]
     #[cfg_attr(feature = "schema", schemars(with = "crate::metrics::Number"))]
     pub current_value: f64,
     /// When the metric passed the trigger.
@@ -94,7 +94,7 @@ pub struct Alert {
 }
 
 /// How often alerts of a rule have entered each state.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Deserialize, serde::Serialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[non_exhaustive]
 pub struct Transitions {
@@ -110,7 +110,7 @@ pub struct Transitions {
 }
 
 /// One rule and its figures.
-#[derive(Clone, Debug, PartialEq, serde::Serialize)]
+#[derive(Clone, Debug, PartialEq, serde::Deserialize, serde::Serialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[non_exhaustive]
 pub struct RuleFigures {
@@ -122,7 +122,7 @@ pub struct RuleFigures {
     pub metric: String,
     /// Why the metric has no value, so that the rule cannot raise an alert: `enable_metrics is off`, `detailed_stats
     /// is off` or `there is no router`. Null if the metric can have a value.
-    pub unavailable: Option<&'static str>,
+    pub unavailable: Option<std::borrow::Cow<'static, str>>,
     /// The value beyond which an alert is raised.
     pub trigger: f64,
     /// The value past which an alert is resolved.
@@ -139,7 +139,7 @@ pub struct RuleFigures {
 }
 
 /// All figures of alerts.
-#[derive(Clone, Debug, Default, PartialEq, serde::Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, serde::Deserialize, serde::Serialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[non_exhaustive]
 pub struct AlertFigures {

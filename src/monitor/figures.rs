@@ -8,12 +8,13 @@ use crate::metrics::{
     Accounting, ByReason, CustomStats, Distribution, LatencyStats, PlacementStats, PortStats, Rates,
     RoomStats, RoutingStats, WorkerStats,
 };
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
+use std::borrow::Cow;
 
 /// All figures at one moment. They count from `since_milliseconds`: the start, or the last
 /// [`reset`](super::Monitor::reset). A figure that is never reset says so, and counts from `started_milliseconds`.
 /// Times of day are milliseconds since 1970. Durations are nanoseconds unless their name says otherwise.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[non_exhaustive]
 pub struct MonitorStats {
@@ -80,7 +81,7 @@ pub(super) fn failure_names() -> impl Iterator<Item = &'static str> {
 }
 
 /// The last minute, hour and day as sliding windows.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[non_exhaustive]
 pub struct Windowed {
@@ -93,7 +94,7 @@ pub struct Windowed {
 }
 
 /// All messages.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[non_exhaustive]
 pub struct MessageFigures {
@@ -128,7 +129,7 @@ pub struct MessageFigures {
     /// Time from the poll that hands a delivery out to the acknowledgement that it is written. At most one delivery
     /// per client is timed at a time. Its values are null without a router.
     pub write: LatencyStats,
-    /// Number of messages by handling time, in the ranges that the specification names. Exact.
+    /// Number of messages by handling time, in the ranges of `SPAN_NAMES`. Exact.
     pub buckets: Vec<BucketFigures>,
     /// Handling time in sliding windows.
     pub windows: Windowed,
@@ -168,18 +169,18 @@ impl SeriesFigures {
 }
 
 /// One named range of handling times.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[non_exhaustive]
 pub struct BucketFigures {
     /// The range's name. `1-5ms`, for example, means at least 1 ms and less than 5 ms.
-    pub name: &'static str,
+    pub name: Cow<'static, str>,
     /// Number of messages.
     pub count: u64,
 }
 
 /// One type, protocol or application.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[non_exhaustive]
 pub struct SeriesFigures {
@@ -214,7 +215,7 @@ pub struct SeriesFigures {
 
 /// Lookups of names that have no series of their own and are counted as `other`. Each message recorded by name is one
 /// lookup. Labels are one lookup, however many messages are recorded with them.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[non_exhaustive]
 pub struct FoldedFigures {
@@ -234,7 +235,7 @@ pub struct FoldedFigures {
 }
 
 /// One client. The figures count from its connect or from the last reset, whichever is later.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[non_exhaustive]
 pub struct ClientFigures {
@@ -280,7 +281,7 @@ pub struct ClientFigures {
 
 /// The clients with the largest figures: for each figure up to `top_clients`, in descending order. Clients whose
 /// figure is 0 are left out.
-#[derive(Clone, Debug, Default, Serialize)]
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[non_exhaustive]
 pub struct ClientsFigures {
@@ -303,7 +304,7 @@ pub struct ClientsFigures {
 }
 
 /// Slow messages.
-#[derive(Clone, Debug, Default, Serialize)]
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[non_exhaustive]
 pub struct SlowFigures {
@@ -318,7 +319,7 @@ pub struct SlowFigures {
 }
 
 /// A slow message, together with later slow messages of the same type, application and client.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[non_exhaustive]
 pub struct SlowEntry {
@@ -353,7 +354,7 @@ pub struct SlowEntry {
 }
 
 /// Connections.
-#[derive(Clone, Debug, Default, Serialize)]
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[non_exhaustive]
 pub struct ConnectionFigures {
@@ -389,7 +390,7 @@ pub struct ConnectionFigures {
 }
 
 /// One application's connections.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[non_exhaustive]
 pub struct ApplicationConnectionFigures {
@@ -404,7 +405,7 @@ pub struct ApplicationConnectionFigures {
 }
 
 /// Routing. Counts from the router's start and ignores resets, so that the accounting always adds up.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[non_exhaustive]
 pub struct RoutingFigures {
@@ -440,7 +441,7 @@ pub struct RoutingFigures {
 }
 
 /// Counts of periodic reports.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[non_exhaustive]
 pub struct ReportFigures {

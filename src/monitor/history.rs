@@ -2,10 +2,10 @@
 //! and dashboards draw it. A slot without samples has no point, not a zero.
 
 use super::slots::{Shape, Slots, Span, TimeSlot, WindowTime};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// The samples of one slot: a second, a minute or a quarter of an hour of monotonic time.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
 #[non_exhaustive]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Point {
@@ -14,19 +14,19 @@ pub struct Point {
     /// End of the slot: wall time, in milliseconds since 1970. The end of the last slot may be in the future.
     pub end_milliseconds: u64,
     /// Smallest sample. In JSON an infinite number is a string, here and in the next three fields.
-    #[serde(serialize_with = "crate::metrics::number")]
+    #[serde(serialize_with = "crate::metrics::number", deserialize_with = "crate::metrics::read_number")]
     #[cfg_attr(feature = "schema", schemars(with = "crate::metrics::Number"))]
     pub minimum: f64,
     /// Largest sample.
-    #[serde(serialize_with = "crate::metrics::number")]
+    #[serde(serialize_with = "crate::metrics::number", deserialize_with = "crate::metrics::read_number")]
     #[cfg_attr(feature = "schema", schemars(with = "crate::metrics::Number"))]
     pub maximum: f64,
     /// Latest sample.
-    #[serde(serialize_with = "crate::metrics::number")]
+    #[serde(serialize_with = "crate::metrics::number", deserialize_with = "crate::metrics::read_number")]
     #[cfg_attr(feature = "schema", schemars(with = "crate::metrics::Number"))]
     pub last: f64,
     /// Mean of the samples, all with the same weight. Null if the samples are infinite in both directions.
-    #[serde(serialize_with = "crate::metrics::number")]
+    #[serde(serialize_with = "crate::metrics::number", deserialize_with = "crate::metrics::read_number")]
     #[cfg_attr(feature = "schema", schemars(with = "crate::metrics::Number"))]
     pub average: Option<f64>,
     /// Number of samples, at least 1.

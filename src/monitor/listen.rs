@@ -13,7 +13,7 @@ use super::window::SlotStats;
 use super::{Core, Monitor, log};
 use crate::error::Error;
 use crate::sync::{Arc, AtomicBool, AtomicU64, Relaxed, lock};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -21,7 +21,7 @@ use std::time::Duration;
 pub type AlertPoll = ListenerPoll<Alert>;
 
 /// A series over time.
-#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[non_exhaustive]
 pub struct History {

@@ -5,14 +5,14 @@
 //! slot's own start would be wrong: a tick that is a microsecond less late than the previous one would keep the slot
 //! open for a whole further tick, and every other one-second slot would span two seconds.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use std::collections::VecDeque;
 
 /// Nanoseconds.
 pub(super) const SECOND: u64 = 1_000_000_000;
 
 /// How far back figures reach.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]

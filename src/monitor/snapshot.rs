@@ -301,5 +301,9 @@ fn failures(counts: &SeriesCounts) -> ByReason {
 fn buckets(counts: &SeriesCounts, all: u64) -> Vec<BucketFigures> {
     let above: u64 = counts.named.iter().sum();
     let counts = std::iter::once(all.saturating_sub(above)).chain(counts.named);
-    SPAN_NAMES.into_iter().zip(counts).map(|(name, count)| BucketFigures { name, count }).collect()
+    SPAN_NAMES
+        .into_iter()
+        .zip(counts)
+        .map(|(name, count)| BucketFigures { name: name.into(), count })
+        .collect()
 }

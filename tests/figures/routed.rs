@@ -551,7 +551,9 @@ fn what_is_never_acknowledged_is_counted_by_reason() {
     routed.port.acknowledge(routed.ben, 2, 2 * RELAYED as u32);
     let accounts = |routed: &Routed| {
         let all = routed.stats().routing.unwrap().accounting;
-        (all.acknowledged, all.unacknowledged, all.unacknowledged_reasons.counted())
+        let reasons = all.unacknowledged_reasons.counted();
+        let reasons: Vec<_> = reasons.into_iter().map(|(reason, count)| (reason.to_owned(), count)).collect();
+        (all.acknowledged, all.unacknowledged, reasons)
     };
     assert_eq!(accounts(&routed), (2, 0, vec![]));
     // An aborted connection: five messages were delivered.
@@ -560,7 +562,7 @@ fn what_is_never_acknowledged_is_counted_by_reason() {
     routed.port.publish();
     routed.cycle();
     routed.poll();
-    assert_eq!(accounts(&routed), (2, 5, vec![("closed", 5)]));
+    assert_eq!(accounts(&routed), (2, 5, vec![("closed".to_owned(), 5)]));
     // A released port: two messages to ann herself, one delivered and one still in the ring.
     let to_ann = br#"{"type":"OFFER","dst":"ann"}"#;
     routed.send(to_ann, 0, 0);

@@ -3,10 +3,10 @@
 use super::{Cells, CustomFamily, Customs, Kind};
 use crate::metrics::{Distribution, LatencyStats};
 use crate::sync::{Relaxed, lock};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// All metrics of the host. Counted since their declaration; a reset does not affect them.
-#[derive(Clone, Debug, Default, Serialize)]
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[non_exhaustive]
 pub struct CustomStats {
@@ -15,7 +15,7 @@ pub struct CustomStats {
 }
 
 /// One family of metrics.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[non_exhaustive]
 pub struct CustomFamilyStats {
@@ -37,14 +37,14 @@ pub struct CustomFamilyStats {
 }
 
 /// One series of a family.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[non_exhaustive]
 pub struct CustomSeriesStats {
     /// Labels as pairs of name and value.
     pub labels: Vec<(String, String)>,
     /// Value of a counter or gauge; null for a histogram. An infinite value is a text.
-    #[serde(serialize_with = "crate::metrics::number")]
+    #[serde(serialize_with = "crate::metrics::number", deserialize_with = "crate::metrics::read_number")]
     #[cfg_attr(feature = "schema", schemars(with = "crate::metrics::Number"))]
     pub value: Option<f64>,
     /// Figures of a histogram, in nanoseconds if its unit is seconds. Null for a counter or gauge.

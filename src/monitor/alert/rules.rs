@@ -10,6 +10,7 @@ use super::watched::{EndReason, EvaluationTime, Reading, Watched};
 use super::{Alert, AlertFigures, AlertState, RuleFigures, Transitions};
 use crate::config::Key;
 use crate::error::Error;
+use std::borrow::Cow;
 
 /// Maximum number of rules.
 const MAX_RULES: usize = 64;
@@ -224,7 +225,7 @@ impl RuleEntry {
             name: self.rule.name.clone(),
             severity: self.rule.severity,
             metric: self.rule.metric.clone(),
-            unavailable: missing(&self.rule.metric, kept),
+            unavailable: missing(&self.rule.metric, kept).map(Cow::Borrowed),
             trigger: self.rule.terms.trigger,
             clear: self.rule.terms.clear,
             pending: pending.len() as u64,

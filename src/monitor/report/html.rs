@@ -133,7 +133,7 @@ fn alerts(page: &mut Page, kept: &str, stats: &MonitorStats) {
     let title = cut("Past alerts", stats.alerts.history.len() as u64, stats.alerts.resolved);
     page.table(&title, ["Alert", "Raised", "Resolved", "Message"], past);
     let unavailable = stats.alerts.rules.iter().filter_map(|rule| {
-        let reason = rule.unavailable.filter(|reason| *reason != NO_ROUTER)?;
+        let reason = rule.unavailable.as_deref().filter(|reason| *reason != NO_ROUTER)?;
         Some([rule.name.clone(), rule.metric.clone(), reason.to_owned()])
     });
     page.table("Rules that cannot raise an alert", ["Rule", "Metric", "Reason"], unavailable);
@@ -174,7 +174,8 @@ fn messages(page: &mut Page, messages: &MessageFigures) {
     let counted = messages.failures.counted().into_iter();
     let failures = counted.map(|(reason, count)| [reason.to_owned(), count.to_string()]);
     page.table("Failures", ["Reason", "Messages"], failures);
-    let buckets = messages.buckets.iter().map(|bucket| [bucket.name.to_owned(), bucket.count.to_string()]);
+    let buckets =
+        messages.buckets.iter().map(|bucket| [bucket.name.clone().into_owned(), bucket.count.to_string()]);
     page.table("Handling times", ["Range", "Messages"], buckets);
 }
 

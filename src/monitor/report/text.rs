@@ -95,7 +95,7 @@ fn alerts(text: &mut String, kept: &str, stats: &MonitorStats) -> std::fmt::Resu
         )?;
     }
     for rule in &alerts.rules {
-        if let Some(reason) = rule.unavailable.filter(|reason| *reason != NO_ROUTER) {
+        if let Some(reason) = rule.unavailable.as_deref().filter(|reason| *reason != NO_ROUTER) {
             writeln!(text, "  the rule {} cannot raise an alert: {reason}", rule.name)?;
         }
     }

@@ -1,10 +1,10 @@
 //! The figures of one look at the system: plain values that are shown, exported and compared with thresholds. The
 //! probe fills them. A value that could not be read is `None`, never 0 and never the value of an earlier look.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// One look at the process and the machine, with what the caller added.
-#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[non_exhaustive]
 pub struct SystemStats {
@@ -21,7 +21,7 @@ pub struct SystemStats {
 }
 
 /// Memory, in bytes.
-#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[non_exhaustive]
 pub struct MemoryStats {
@@ -52,7 +52,7 @@ pub struct MemoryStats {
 }
 
 /// Processors. Shares refer to the time since the previous look, so the first look has none.
-#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[non_exhaustive]
 pub struct CpuStats {
@@ -75,7 +75,7 @@ pub struct CpuStats {
 }
 
 /// Average number of threads that run or could run.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Deserialize, Serialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[non_exhaustive]
 pub struct LoadAverage {
@@ -88,7 +88,7 @@ pub struct LoadAverage {
 }
 
 /// The process.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[non_exhaustive]
 pub struct ProcessStats {
@@ -107,7 +107,7 @@ pub struct ProcessStats {
 
 /// Figures of a garbage-collected runtime, such as Go's. Only the host's runtime knows them, so the host fills and
 /// pushes them: it takes `RuntimeStats::default()` and sets the fields.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Deserialize, Serialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[non_exhaustive]
 pub struct RuntimeStats {
@@ -134,7 +134,7 @@ pub struct RuntimeStats {
 }
 
 /// Load of queues and pools.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Deserialize, Serialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[non_exhaustive]
 pub struct LoadStats {
@@ -167,7 +167,7 @@ impl LoadStats {
 }
 
 /// Cost of the monitor itself.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[non_exhaustive]
 pub struct CostStats {

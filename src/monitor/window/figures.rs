@@ -3,12 +3,12 @@
 use super::tally::Tally;
 use crate::metrics::{Layout, cells_at};
 use crate::monitor::slots::WindowTime;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// One series over a window: all closed slots that have not left it, and the open slot. Latencies are bounds of
 /// cells. Cells are at most 3.13 % wide in the last minute and hour, and 12.5 % in the last day. Latencies are null
 /// if nothing was recorded.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
 #[non_exhaustive]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct WindowStats {
@@ -56,7 +56,7 @@ pub struct WindowStats {
 }
 
 /// One slot of a series: a point of its history. Bounds as in [`WindowStats`].
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[non_exhaustive]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct SlotStats {
