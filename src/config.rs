@@ -80,7 +80,7 @@ impl Config {
     /// let mut config = corelane::config::Config::default();
     /// config.set("workers", "2").unwrap();
     /// let error = config.set("workers", "100").unwrap_err();
-    /// assert_eq!(error.to_string(), "workers = 100 is not possible; allowed: 0 to 64 threads");
+    /// assert_eq!(error.to_string(), "workers = 100 is not valid; allowed: 0 to 64 threads");
     /// ```
     pub fn set(&mut self, key: &str, value: &str) -> Result<(), Error> {
         if key == preset::KEY {
@@ -319,7 +319,7 @@ mod tests {
             ("batch", "", "1 to 65536 messages"),
         ] {
             let error = config.set(key, value).unwrap_err().to_string();
-            assert_eq!(error, format!("{key} = {value} is not possible; allowed: {text}"));
+            assert_eq!(error, format!("{key} = {value} is not valid; allowed: {text}"));
         }
         assert!(config.set("wrokers", "1").unwrap_err().to_string().contains("workers"));
     }
@@ -352,7 +352,7 @@ mod tests {
         let values = [Key::Workers, Key::IdleStrategy, Key::HoldTime, Key::Pin].map(|key| config.get(key));
         assert_eq!(values, [2, 2, 2, 0]);
         let error = Config::default().with_hold(Duration::ZERO).unwrap_err().to_string();
-        assert_eq!(error, "hold_ms = 0 is not possible; allowed: 1 to 3600000 milliseconds");
+        assert_eq!(error, "hold_ms = 0 is not valid; allowed: 1 to 3600000 milliseconds");
         let error = Config::default().with_max_queue_wait(Duration::MAX).unwrap_err().to_string();
         assert!(error.starts_with("max_queue_wait_ms = 18446744073709551615 is not"), "{error}");
     }

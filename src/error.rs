@@ -396,7 +396,7 @@ impl fmt::Display for Error {
             }
             Self::Refused(reason) => write!(formatter, "the message was refused: {reason}"),
             Self::Config { key, value, allowed } => {
-                write!(formatter, "{key} = {value} is not possible; allowed: {allowed}")
+                write!(formatter, "{key} = {value} is not valid; allowed: {allowed}")
             }
             Self::NameTaken(_) => {
                 write!(formatter, "a client of this name is connected: disconnect that client first")

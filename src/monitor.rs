@@ -385,7 +385,7 @@ impl Monitor {
         let Some(changed) = changeable.copied() else {
             let keys: Vec<_> =
                 CHANGEABLE.iter().filter_map(|key| TABLE.get(*key as usize)).map(|row| row.key).collect();
-            let allowed = format!("while it runs, one of {}", keys.join(", "));
+            let allowed = format!("while the monitor runs: {}", keys.join(", "));
             return Err(Error::Config { key: "key", value: key.to_owned(), allowed });
         };
         let is_on = config.get(Key::DetailedStats) == 1;

@@ -95,7 +95,7 @@ pub(crate) fn own_load(word: &AtomicU64) -> u64 {
 
 /// Whether the named weakening is planted in this run. Always false, and free, except in builds with `--cfg
 /// corelane_mutants`, where the environment variable `CORELANE_MUTANT` names it. A model or the simulator must detect
-/// each weakening (`make loom-mutants`, `make simulator-mutants`).
+/// each weakening (`scripts/test.sh loom-mutants simulator-mutants`).
 #[cfg(not(corelane_mutants))]
 #[inline(always)]
 pub(crate) const fn mutant(_name: &str) -> bool {

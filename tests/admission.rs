@@ -201,7 +201,7 @@ fn wrong_numbers_of_active_workers_are_refused() {
     let bench = Bench::new(&[(Key::Workers, 2)]);
     for wrong in [0, 3] {
         let error = bench.router.set_active_workers(wrong).unwrap_err().to_string();
-        assert_eq!(error, format!("active_workers = {wrong} is not possible; allowed: 1 to 2 threads"));
+        assert_eq!(error, format!("active_workers = {wrong} is not valid; allowed: 1 to 2 threads"));
     }
     let config = Config::default().with(Key::Workers, 2).unwrap().with(Key::ActiveWorkers, 3).unwrap();
     assert!(config.validate().unwrap_err().to_string().starts_with("active_workers = 3"));

@@ -394,7 +394,7 @@ fn a_limit_refuses_with_the_parts_and_what_to_change_before_anything_is_taken() 
         assert_eq!(tasks(), threads);
         assert_eq!(error.code(), -25);
         let expected = format!(
-            "memory_limit_bytes = {} is not possible; allowed: at least {} bytes for this configuration, or lower \
+            "memory_limit_bytes = {} is not valid; allowed: at least {} bytes for this configuration, or lower \
              ring_bytes, max_ports or workers; this configuration needs {budget}",
             budget.total() - 1,
             budget.total()

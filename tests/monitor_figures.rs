@@ -498,7 +498,7 @@ fn detail_is_switched_off_and_on_while_it_runs() {
     );
     assert!(one(stats.types.as_ref().unwrap(), "bye").windows.is_some());
     for (key, value, part) in [
-        ("workers", "2", "while it runs, one of monitor_interval_ms"),
+        ("workers", "2", "while the monitor runs: monitor_interval_ms"),
         ("monitor_interval_ms", "1", "100 to 3600000"),
         ("high_error_rate_threshold", "1.5", "0 to 1"),
         ("no_such_key", "1", "monitor_interval_ms"),

@@ -83,7 +83,7 @@ static void check_configuration(void) {
     const char *says;
   } wrong[] = {
       {"wrokers=1", CORELANE_CONFIG_KEY, "workers"},
-      {"workers=100", CORELANE_CONFIG_VALUE, "workers = 100 is not possible; allowed: 0 to 64 threads"},
+      {"workers=100", CORELANE_CONFIG_VALUE, "workers = 100 is not valid; allowed: 0 to 64 threads"},
       {"ring_bytes=5000", CORELANE_CONFIG_VALUE, "ring_bytes = 5000"},
       {"credit_bytes=1000", CORELANE_CONFIG_VALUE, "at least"},
       {"payload_bytes=1000", CORELANE_CONFIG_VALUE, "at least"},

@@ -204,7 +204,7 @@ table! {
         "How often the monitor passes its report to the callbacks that the host has registered; 0 for never. Can be changed while the monitor runs."
         => with_report_interval(Duration);
     SlowMessageThreshold "slow_message_threshold_ms" "milliseconds" number(1, 3_600_000), 1_000,
-        "A message whose waiting time and handling time together exceed this is slow: it is counted by type and listed. Can be changed while the monitor runs."
+        "A message is slow if its waiting time, time on hold and handling time together exceed this. Slow messages are counted by type and listed. Can be changed while the monitor runs."
         => with_slow_message_threshold(Duration);
     SlowMessages "slow_messages" "messages" number(1, 10_000), 100,
         "Entries in the list of slow messages; the latest are kept. Messages with equal client and labels share one entry."

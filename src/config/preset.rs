@@ -107,7 +107,7 @@ mod tests {
 
     #[test]
     fn an_unknown_preset_is_refused_with_those_there_are_and_changes_nothing() {
-        let text = "preset = fast is not possible; allowed: small, production";
+        let text = "preset = fast is not valid; allowed: small, production";
         assert_eq!(Config::preset("fast").unwrap_err().to_string(), text);
         let mut config = Config::default();
         config.set("workers", "3").unwrap();

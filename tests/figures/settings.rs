@@ -81,7 +81,7 @@ fn detail_that_was_off_at_the_start_stays_off() {
     let stats = bench.stats();
     assert_eq!((stats.messages.as_ref().unwrap().total, stats.folded.clients), (1, Some(1)));
     let error = bench.monitor.set("detailed_stats", "on").unwrap_err();
-    let text = "detailed_stats = on is not possible; allowed: off, because it or enable_metrics was off at the start and no memory is reserved";
+    let text = "detailed_stats = on is not valid; allowed: off, because it or enable_metrics was off at the start and no memory is reserved";
     assert_eq!(error.to_string(), text);
     bench.monitor.record(&offer("ann", took(7)));
     assert_eq!(detail(&bench.stats()), (vec![None, None], None, None));
@@ -105,21 +105,21 @@ fn what_cannot_be_set_is_refused_with_what_can() {
     let refused = |key, value| bench.monitor.set(key, value).unwrap_err().to_string();
     let range = "allowed: 1 to 3600000 milliseconds";
     for value in ["0", "3600001", "-1", "", "1s", "1.5"] {
-        let text = format!("slow_message_threshold_ms = {value} is not possible; {range}");
+        let text = format!("slow_message_threshold_ms = {value} is not valid; {range}");
         assert_eq!(refused("slow_message_threshold_ms", value), text);
     }
-    let keys = "while it runs, one of monitor_interval_ms, report_interval_ms, slow_message_threshold_ms, \
+    let keys = "while the monitor runs: monitor_interval_ms, report_interval_ms, slow_message_threshold_ms, \
                 high_memory_threshold_bytes, high_connection_threshold, high_error_rate_threshold, \
                 high_slow_rate_threshold, high_p99_threshold_ms, high_queue_depth_threshold, \
                 high_queue_wait_threshold_ms, high_cpu_threshold, detailed_stats, top_clients, unhealthy_after_ms, \
                 enable_logging";
     for key in ["workers", "slow_messages", "max_windowed_series", "stats_retention_hours"] {
-        assert_eq!(refused(key, "4"), format!("key = {key} is not possible; allowed: {keys}"));
+        assert_eq!(refused(key, "4"), format!("key = {key} is not valid; allowed: {keys}"));
     }
-    assert_eq!(refused("preset", "production"), format!("key = preset is not possible; allowed: {keys}"));
+    assert_eq!(refused("preset", "production"), format!("key = preset is not valid; allowed: {keys}"));
     let unknown = refused("slow_message_threshold", "1");
     assert!(
-        unknown.starts_with("key = slow_message_threshold is not possible; allowed: preset, workers, "),
+        unknown.starts_with("key = slow_message_threshold is not valid; allowed: preset, workers, "),
         "{unknown}"
     );
     // The refused changes had no effect.
