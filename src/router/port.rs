@@ -2,13 +2,16 @@
 //! its submitting half. `connect` has the options of a client.
 //!
 //! A message goes from `submit` (checks and placement) through `ingress` (writes the record) to the worker's
-//! ingress ring. Deliveries come back through the egress rings to `poll`. `route` submits one message and waits
+//! ingress ring. Deliveries come back through the egress rings to `poll`.
+//! `disconnect` ends clients and settles with workers that have left; `closings` has the events that come from no ring. `route` submits one message and waits
 //! for its result. `link` connects the submitting and the polling half. `inline` lets another language use the
 //! rings directly.
 //!
 //! Used by `router`, which opens ports, and by `ffi`. No file in `worker/` imports this folder.
 
+mod closings;
 pub(super) mod connect;
+mod disconnect;
 pub(super) mod handle;
 pub(super) mod ingress;
 #[cfg(not(corelane_loom))]

@@ -4,7 +4,7 @@
 //! Used by `handle`, `shared` (the poller) and `inline`. The records come from `worker/egress`. After an event
 //! the message is the host's, until the host acknowledges it here.
 
-use crate::clients::{ClientId, ClientSlot, END, KeptFigures, Outstanding, Phase, Stack, UNLISTED};
+use crate::clients::{ClientId, ClientSlot, END, KeptFigures, Outstanding, Phase};
 use crate::error::{CloseReason, Error, Failed, Refused, Unacknowledged, Undeliverable};
 use crate::metrics::{PollShard, Writer};
 use crate::park::{WakeWord, after_publishing};
@@ -14,7 +14,7 @@ use crate::router::pair::{give_back_from, give_back_one, holds_credit, payload_b
 use crate::router::payload::{Payload, read_reference};
 use crate::router::port::link::PortLink;
 use crate::router::shared::Shared;
-use crate::sync::{Arc, AtomicU32, Relaxed, Release, mutant};
+use crate::sync::{Arc, mutant};
 use std::time::Duration;
 
 /// An event that a poll hands out. `token` is the host's value for the client.
@@ -101,25 +101,25 @@ pub struct DeliveredMessage<'a> {
 pub(in crate::router) struct PollHalf {
     pub(in crate::router) shared: Arc<Shared>,
     pub(in crate::router) index: usize,
-    ways: Vec<EgressReceiver>,
+    pub(super) ways: Vec<EgressReceiver>,
     link: Arc<PortLink>,
     wake: Arc<WakeWord>,
     armed: bool,
     /// The worker at which the next poll starts. It rotates, so that no worker is always first.
     first: usize,
-    writer: Writer,
+    pub(super) writer: Writer,
     /// Out-of-line payloads that were handed out. They stay as long as the bytes in the rings.
     views: Vec<Payload>,
     /// Chains of clients taken from the stacks of [`EndedClients`](crate::router::shared::EndedClients) and not
     /// handed out yet: the first client of each.
-    closes: u32,
-    closings: u32,
+    pub(super) closes: u32,
+    pub(super) closings: u32,
 }
 
 /// The egress ring from one worker.
 #[derive(Debug)]
 pub(crate) struct EgressReceiver {
-    ring: Consumer,
+    pub(super) ring: Consumer,
     /// The worker has left, and the submitting half knows.
     left: bool,
     /// The worker has left, and all its deliveries have been consumed and released.
@@ -142,7 +142,7 @@ impl EgressReceiver {
         Self { ring, left: lost, consumed: lost, current: None, handed: 0, corrupt: false, beside: None }
     }
 
-    fn has_more(&self) -> bool {
+    pub(super) fn has_more(&self) -> bool {
         !self.corrupt && (self.ring.has_more() || self.current.is_some())
     }
 
@@ -287,96 +287,6 @@ impl PollHalf {
         // Settling by the submitting half may close further clients.
         taken.open |= self.has_closings() || self.link.has_work();
         taken
-    }
-
-    /// Hands out the events that come from no ring: close events that workers have queued at the port, and
-    /// closed events of clients that no worker will close. A closed event comes after everything that the
-    /// workers had for the client. These events come first in each poll, so that a steady load does not delay
-    /// them.
-    pub(in crate::router) fn hand_out_closings(
-        &mut self,
-        limit: usize,
-        each: &mut impl FnMut(Event<'_>),
-    ) -> usize {
-        if !self.has_closings() {
-            return 0;
-        }
-        let shared = Arc::clone(&self.shared);
-        let ended = &shared.ended[self.index];
-        let mut count = 0;
-        while count < limit
-            && let Some(client) = take_next(&mut self.closes, &ended.closes, &shared, |slot| &slot.close_link)
-        {
-            count += self.hand_out_close(&shared, client, each);
-        }
-        // Take the list before reading the rings: then everything that was published before a client was listed
-        // is seen first.
-        if self.closings == END {
-            self.closings = ended.closings.take();
-        }
-        let is_drained = |way: &EgressReceiver| !way.ring.memory().is_closed() || !way.has_more();
-        if !self.ways.iter().all(is_drained) {
-            return count;
-        }
-        let none = Stack::new();
-        while count < limit
-            && let Some(client) = take_next(&mut self.closings, &none, &shared, |slot| &slot.port_link)
-        {
-            count += self.hand_out_closed(&shared, client, each);
-        }
-        count
-    }
-
-    fn hand_out_close(
-        &mut self,
-        shared: &Shared,
-        client: ClientId,
-        each: &mut impl FnMut(Event<'_>),
-    ) -> usize {
-        let Some(slot) = shared.clients.slot(client.index()) else { return 0 };
-        let (token, phase) = (slot.token(), slot.phase_of(client.generation()));
-        slot.close_link.store(UNLISTED, Relaxed); // Relaxed: the credit word's Release publishes it.
-        slot.credit.end_close_delivery(client.generation());
-        if phase != Some(Phase::Open) {
-            self.count_closed();
-            return 0;
-        }
-        shared.ports[self.index].poll.consumed.add(&mut self.writer, 1);
-        each(Event::Close { client, token, reason: CloseReason::Credit });
-        1
-    }
-
-    fn hand_out_closed(
-        &mut self,
-        shared: &Shared,
-        client: ClientId,
-        each: &mut impl FnMut(Event<'_>),
-    ) -> usize {
-        let Some(slot) = shared.clients.slot(client.index()) else { return 0 };
-        let token = slot.token();
-        let figures = shared.clients.keep_figures(client, shared.controls.now());
-        let forgiven = shared.clients.end_close(client);
-        // Release: pairs with the Acquire in `ClientSlot::is_unused`.
-        slot.port_link.store(UNLISTED, Release);
-        let Some(forgiven) = forgiven else {
-            self.count_closed();
-            return 0;
-        };
-        let shard = &shared.ports[self.index].poll;
-        forgive(shard, &mut self.writer, forgiven, Unacknowledged::Closed);
-        shard.consumed.add(&mut self.writer, 1);
-        each(Event::Closed { client, token, figures: &figures });
-        1
-    }
-
-    fn count_closed(&mut self) {
-        let shard = &self.shared.ports[self.index].poll;
-        shard.undeliverable[Undeliverable::Closed as usize].add(&mut self.writer, 1);
-    }
-
-    pub(in crate::router) fn has_closings(&self) -> bool {
-        let ended = &self.shared.ended[self.index];
-        self.closes != END || self.closings != END || !ended.is_empty()
     }
 
     /// Gives back the ring space of what was handed out, and wakes workers that wait for the space.
@@ -558,13 +468,6 @@ impl PollHalf {
         self.give_up(rest);
     }
 
-    /// The port is released: the clients on its own lists get no close or closed event any more.
-    pub(in crate::router) fn give_up_closings(&mut self) {
-        let taken = (std::mem::replace(&mut self.closes, END), std::mem::replace(&mut self.closings, END));
-        let rest = self.shared.forget_ended(self.index, taken);
-        self.give_up(rest);
-    }
-
     /// Counts messages that were handed out and can never be acknowledged.
     pub(in crate::router) fn forgive(&mut self, messages: u32, reason: Unacknowledged) {
         forgive(&self.shared.ports[self.index].poll, &mut self.writer, messages, reason);
@@ -577,24 +480,8 @@ impl PollHalf {
     }
 }
 
-/// Takes the next client of a chain. An empty chain is first refilled from its stack.
-fn take_next<'a>(
-    next: &mut u32,
-    stack: &Stack,
-    shared: &'a Shared,
-    link: impl Fn(&'a ClientSlot) -> &'a AtomicU32,
-) -> Option<ClientId> {
-    if *next == END && !stack.is_empty() {
-        *next = stack.take();
-    }
-    let index = *next;
-    let slot = shared.clients.slot(index)?;
-    *next = link(slot).load(Relaxed); // Relaxed: `Stack::take` has acquired it.
-    Some(ClientId::new(index, slot.place().generation))
-}
-
 /// Counts the unacknowledged messages of a closed client.
-fn forgive(shard: &PollShard, writer: &mut Writer, messages: u32, reason: Unacknowledged) {
+pub(super) fn forgive(shard: &PollShard, writer: &mut Writer, messages: u32, reason: Unacknowledged) {
     shard.unacknowledged[reason as usize].add(writer, messages.into());
 }
 
