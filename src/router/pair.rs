@@ -2,7 +2,7 @@
 //! neither side has taken (`settle`), so that every message and delivery is accounted for.
 //!
 //! Used by `shared` (one attachment per pair), `settle`, `port/handle` (creates and attaches pairs),
-//! `port/ingress`, `port/submit`, `port/poll`, and in `worker/` by `cycle` (attaches and leaves), `egress`,
+//! `port/ingress`, `port/disconnect`, `port/poll`, and in `worker/` by `pairs` (takes up and leaves), `cycle`, `egress`,
 //! `rooms` and `dispatch`.
 
 use super::payload::read_reference;

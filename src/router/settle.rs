@@ -1,5 +1,5 @@
 //! Settling a pair: the side that leaves second accounts for every record that neither side has taken. Used by
-//! `port/handle`, `port/submit` (the port leaves second) and `worker/cycle` (the worker leaves second).
+//! `port/handle`, `port/disconnect` (the port leaves second) and `worker/pairs` (the worker leaves second).
 
 use super::base::Fallback;
 use super::call_result::CLOSED;

@@ -2,11 +2,11 @@
 //! handles one record: it classifies a message, then `deliver` (one client), `rooms` (a room), `hold` (an
 //! absent recipient), `handler` with `request` (the host's closure) or `driven` with `tasks` (a host-driven
 //! worker) handles it, and `message_end` counts its end. `send` handles host sends, `over_limit` applies the
-//! credit policy, `egress` writes the delivery records, `held` ends held messages, `state` is what a worker
-//! owns, and `adoption` settles a worker that ended without a stop. `pool` is the memory of `hold`.
+//! credit policy, `egress` writes the delivery records, `held` ends held messages, `state` is what a worker owns.
+//! `pairs` takes up and leaves the rings of ports, and `adoption` settles a worker that ended without a stop.
+//! `pool` is the memory of `hold`.
 //!
-//! The files of this folder are one mechanism and import each other. `router` imports the folder to build the
-//! workers; no file in `port/` imports it. Deliveries go on to `port/poll`.
+//! `router` imports the folder to build the workers; no file in `port/` imports it. Deliveries go on to `port/poll`.
 
 pub(super) mod adoption;
 pub(super) mod cycle;
@@ -21,6 +21,7 @@ pub(super) mod held;
 pub(super) mod hold;
 pub(super) mod message_end;
 pub(super) mod over_limit;
+mod pairs;
 pub(super) mod pool;
 pub(super) mod request;
 pub(super) mod rooms;
