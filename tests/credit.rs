@@ -4,12 +4,15 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test")]
 
 use corelane::clients::{ClientId, CreditPolicy};
-use corelane::clock::{Clock, ManualClock};
+use corelane::clock::Clock;
 use corelane::config::{Config, Key};
 use corelane::envelope::{Fields, Forward, Protocol};
 use corelane::error::{Error, Failed};
-use corelane::router::{Action, Builder, ConnectOptions, Event, Port, ProtocolRules, Router, Worker};
+use corelane::router::{Action, Builder, ConnectOptions, Event, ProtocolRules};
 use std::time::Duration;
+
+mod support;
+use support::Hand as Bench;
 
 const OFFER: &[u8] = br#"{"type":"offer","to":"ben"}"#;
 const CURSOR: &[u8] = br#"{"type":"cursor","to":"ben"}"#;
@@ -22,16 +25,6 @@ enum Seen {
     Refused(u64, ClientId, u64),
     Close(u64),
     Closed(u64),
-}
-
-struct Bench {
-    router: Router,
-    worker: Worker,
-    clock: Clock,
-    hands: ManualClock,
-    port: Port,
-    ann: ClientId,
-    ben: ClientId,
 }
 
 fn rules() -> ProtocolRules {
@@ -60,13 +53,7 @@ fn config(policy: u64, messages: u64) -> Config {
 
 impl Bench {
     fn new(config: Config) -> Self {
-        let (clock, hands) = Clock::manual();
-        let builder = Builder::new(config).clock(clock.clone());
-        let (router, mut workers) = builder.protocol(rules()).build().unwrap();
-        let mut port = router.port().unwrap();
-        let ann = port.connect("ann", "test", "", 1).unwrap();
-        let ben = port.connect("ben", "test", "", 2).unwrap();
-        Self { router, worker: workers.pop().unwrap(), clock, hands, port, ann, ben }
+        Self::of(config, "test", |builder| builder.protocol(rules()))
     }
 
     fn turn(&mut self) -> Vec<Seen> {

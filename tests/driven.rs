@@ -3,18 +3,18 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test")]
 
-use corelane::clients::ClientId;
-use corelane::clock::{Clock, ManualClock};
+use corelane::clock::Clock;
 use corelane::config::{Config, Key};
 use corelane::envelope::Protocol;
 use corelane::error::{Error, Failed, Refused};
 use corelane::metrics::{Accounting, Stats};
-use corelane::router::{
-    Action, Builder, Event, Port, ProtocolRules, Relayed, Routed, Router, TaskId, Worker,
-};
+use corelane::router::{Action, Builder, Event, ProtocolRules, Relayed, Routed, TaskId};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
 use std::time::Duration;
+
+mod support;
+use support::Hand;
 
 fn rules() -> ProtocolRules {
     ProtocolRules::new(Protocol::generic())
@@ -22,30 +22,13 @@ fn rules() -> ProtocolRules {
         .message_type("chat", Action::Relay { hold: false })
 }
 
-/// A router with one worker, driven by hand.
-struct Hand {
-    router: Router,
-    worker: Worker,
-    clock: Clock,
-    hands: ManualClock,
-    port: Port,
-    ann: ClientId,
-}
-
 impl Hand {
     fn new(max_tasks: u64) -> Self {
-        let (clock, hands) = Clock::manual();
         let config = Config::default()
-            .with(Key::Workers, 1)
-            .and_then(|one| one.with(Key::MaxTasks, max_tasks))
+            .with(Key::MaxTasks, max_tasks)
             .and_then(|one| one.with(Key::ProcessingTimeout, 5))
             .unwrap();
-        let builder = Builder::new(config).protocol(rules()).clock(clock.clone());
-        let (router, mut workers) = builder.build().unwrap();
-        let mut port = router.port().unwrap();
-        let ann = port.connect("ann", "generic", "tests", 1).unwrap();
-        port.connect("ben", "generic", "tests", 2).unwrap();
-        Self { router, worker: workers.pop().unwrap(), clock, hands, port, ann }
+        Self::of(config, "generic", |builder| builder.protocol(rules()))
     }
 
     fn submit(&mut self, kind: &str, to: &str, number: u64) {

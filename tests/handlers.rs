@@ -5,42 +5,27 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test")]
 
 use corelane::clients::ClientId;
-use corelane::clock::{Clock, ManualClock};
+use corelane::clock::Clock;
 use corelane::config::{Balance, Config, Key};
 use corelane::envelope::{Fields, Forward, Protocol};
 use corelane::error::{Error, Failed, Refused};
 use corelane::metrics::{Accounting, Stats};
 use corelane::router::{
-    Action, Builder, Event, Port, ProtocolRules, Relayed, Request, Router, SubmitOptions, Worker,
+    Action, Builder, Event, Port, ProtocolRules, Relayed, Request, Router, SubmitOptions,
 };
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::SeqCst};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+mod support;
+use support::Hand;
+
 type Got = (u64, ClientId, u64, String);
 
-/// A router with one worker, driven by hand.
-struct Hand {
-    router: Router,
-    worker: Worker,
-    clock: Clock,
-    hands: ManualClock,
-    port: Port,
-    ann: ClientId,
-    ben: ClientId,
-}
-
 impl Hand {
-    fn new(builder: impl FnOnce(Builder) -> Builder) -> Self {
-        let (clock, hands) = Clock::manual();
-        let config =
-            Config::default().with(Key::Workers, 1).and_then(|one| one.with(Key::Batch, 4096)).unwrap();
-        let (router, mut workers) = builder(Builder::new(config).clock(clock.clone())).build().unwrap();
-        let mut port = router.port().unwrap();
-        let ann = port.connect("ann", "generic", "tests", 1).unwrap();
-        let ben = port.connect("ben", "generic", "tests", 2).unwrap();
-        Self { router, worker: workers.pop().unwrap(), clock, hands, port, ann, ben }
+    fn new(build: impl FnOnce(Builder) -> Builder) -> Self {
+        Self::of(Config::default().with(Key::Batch, 4096).unwrap(), "generic", build)
     }
 
     fn handler(handler: impl Fn(&mut Request<'_>) -> Result<(), Failed> + Send + Sync + 'static) -> Self {

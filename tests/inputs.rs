@@ -4,22 +4,14 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test")]
 
 use corelane::clients::ClientId;
-use corelane::clock::{Clock, ManualClock};
 use corelane::config::{Config, Key};
 use corelane::error::{Error, Refused};
 use corelane::metrics::ByReason;
-use corelane::router::{Builder, Event, Port, Router, Worker};
+use corelane::router::Event;
 use std::time::Duration;
 
-struct Bench {
-    router: Router,
-    worker: Worker,
-    clock: Clock,
-    hands: ManualClock,
-    port: Port,
-    ann: ClientId,
-    ben: ClientId,
-}
+mod support;
+use support::Hand as Bench;
 
 impl Bench {
     fn new(protocol: &str) -> Self {
@@ -27,13 +19,7 @@ impl Bench {
     }
 
     fn with(protocol: &str, config: Config) -> Self {
-        let (clock, hands) = Clock::manual();
-        let config = config.with(Key::Workers, 1).unwrap();
-        let (router, mut workers) = Builder::new(config).clock(clock.clone()).build().unwrap();
-        let mut port = router.port().unwrap();
-        let ann = port.connect("ann", protocol, "tests", 1).unwrap();
-        let ben = port.connect("ben", protocol, "tests", 2).unwrap();
-        Self { router, worker: workers.pop().unwrap(), clock, hands, port, ann, ben }
+        Self::of(config, protocol, |builder| builder)
     }
 
     fn turn(&mut self) -> Vec<(u64, String)> {

@@ -13,8 +13,9 @@ use corelane::record::{Measured, RecordedMessage};
 use corelane::router::Builder;
 use serde_json::Value;
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex};
 use std::time::Duration;
+
+mod support;
 
 const OFFER: &[u8] = br#"{"type":"OFFER","dst":"ben"}"#;
 
@@ -209,46 +210,10 @@ fn a_scrape_leaves_out_what_is_not_kept() {
     }
 }
 
-/// The log events of a test's subscriber: target and text.
-#[derive(Clone, Default)]
-struct Log(Arc<Mutex<Vec<(String, String)>>>);
-
-struct Text(String);
-
-impl tracing::field::Visit for Text {
-    fn record_debug(&mut self, field: &tracing::field::Field, value: &dyn std::fmt::Debug) {
-        self.0.push_str(&format!("{}={value:?} ", field.name()));
-    }
-}
-
-impl tracing::Subscriber for Log {
-    fn enabled(&self, _: &tracing::Metadata<'_>) -> bool {
-        true
-    }
-
-    fn new_span(&self, _: &tracing::span::Attributes<'_>) -> tracing::span::Id {
-        tracing::span::Id::from_u64(1)
-    }
-
-    fn record(&self, _: &tracing::span::Id, _: &tracing::span::Record<'_>) {}
-
-    fn record_follows_from(&self, _: &tracing::span::Id, _: &tracing::span::Id) {}
-
-    fn event(&self, event: &tracing::Event<'_>) {
-        let mut text = Text(String::new());
-        event.record(&mut text);
-        self.0.lock().unwrap().push((event.metadata().target().to_owned(), text.0));
-    }
-
-    fn enter(&self, _: &tracing::span::Id) {}
-
-    fn exit(&self, _: &tracing::span::Id) {}
-}
-
 /// The rules that are named in the warnings at the start.
 fn warned(set: &[(&str, &str)], rule: Option<Rule>) -> Vec<String> {
-    let log = Log::default();
-    tracing::subscriber::with_default(log.clone(), || {
+    let (listener, log) = support::log();
+    tracing::subscriber::with_default(listener, || {
         let (monitor, _) = busy(&[&[("enable_logging", "on")], set].concat());
         if let Some(rule) = rule {
             monitor.add_rule(rule).unwrap();
@@ -257,7 +222,7 @@ fn warned(set: &[(&str, &str)], rule: Option<Rule>) -> Vec<String> {
         monitor.start().unwrap();
         monitor.stop(Duration::from_secs(10));
     });
-    let events = std::mem::take(&mut *log.0.lock().unwrap());
+    let events = std::mem::take(&mut *log.lock().unwrap());
     let ours = events
         .iter()
         .filter(|(target, text)| target == "corelane::alert" && text.contains("cannot raise an alert"));

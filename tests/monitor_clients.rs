@@ -3,7 +3,7 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test")]
 
-use corelane::clock::{Clock, ManualClock};
+use corelane::clock::Clock;
 use corelane::config::Config;
 use corelane::error::Error;
 use corelane::monitor::{ClientFigures, ClientsFigures, Monitor};
@@ -11,11 +11,7 @@ use corelane::record::{Measured, RecordedMessage};
 use corelane::router::Builder;
 use std::time::Duration;
 
-fn bench(config: Config) -> (Monitor, ManualClock) {
-    let (clock, hand) = Clock::manual();
-    hand.advance(Duration::from_secs(1_000));
-    (Monitor::with_clock(config, clock).unwrap(), hand)
-}
+mod support;
 
 fn record(monitor: &Monitor, client: &str, bytes: u64, nanoseconds: u64, failed: bool) {
     let measured = Measured {
@@ -53,7 +49,7 @@ fn lists(clients: &ClientsFigures) -> [&Vec<ClientFigures>; 7] {
 
 #[test]
 fn m9_each_figure_of_a_client_and_the_first_ones_by_each() {
-    let (monitor, hand) = bench(Config::default().with_top_clients(2).unwrap());
+    let (monitor, hand) = support::monitor(Config::default().with_top_clients(2).unwrap());
     let ann = monitor.connect("ann", "app").unwrap();
     hand.advance(Duration::from_secs(2));
     for (client, bytes, nanoseconds, failed) in [
@@ -155,7 +151,7 @@ fn m9_what_a_routed_client_has_outstanding_and_was_written() {
 
 #[test]
 fn m9_names_past_the_budget_are_counted_and_silent_ones_give_up_their_place() {
-    let (monitor, hand) = bench(Config::default().with_max_recorded_clients(8).unwrap());
+    let (monitor, hand) = support::monitor(Config::default().with_max_recorded_clients(8).unwrap());
     let names: Vec<_> = (0..10).map(|number| format!("client-{number}")).collect();
     names.iter().for_each(|name| record(&monitor, name, 1, 1, false));
     let stats = monitor.snapshot();
@@ -181,7 +177,7 @@ fn m9_names_past_the_budget_are_counted_and_silent_ones_give_up_their_place() {
 
 #[test]
 fn c1_c2_c3_connections_come_and_go() {
-    let (monitor, hand) = bench(Config::default());
+    let (monitor, hand) = support::monitor(Config::default());
     let connect = |name: &str| monitor.connect(name, "app").unwrap();
     let (ann, ben) = (connect("ann"), connect("ben"));
     hand.advance(Duration::from_secs(10));
@@ -220,7 +216,8 @@ fn c1_c2_c3_connections_come_and_go() {
 
 #[test]
 fn c4_c5_c6_applications_health_and_idle_ones() {
-    let (monitor, hand) = bench(Config::default().with_unhealthy_after(Duration::from_secs(30)).unwrap());
+    let (monitor, hand) =
+        support::monitor(Config::default().with_unhealthy_after(Duration::from_secs(30)).unwrap());
     let ann = monitor.connect("ann", "one").unwrap();
     monitor.connect("ben", "two").unwrap();
     let cat = monitor.connect("cat", "two").unwrap();

@@ -3,7 +3,7 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test")]
 
-use corelane::clock::{Clock, ManualClock};
+use corelane::clock::Clock;
 use corelane::config::Config;
 use corelane::metrics::LatencyStats;
 use corelane::monitor::{Monitor, MonitorStats, SeriesFigures, Span};
@@ -11,14 +11,10 @@ use corelane::record::{Measured, RecordedMessage};
 use corelane::router::Builder;
 use std::time::Duration;
 
+mod support;
+
 const MILLISECOND: u64 = 1_000_000;
 const SECOND: u64 = 1_000 * MILLISECOND;
-
-fn bench(config: Config) -> (Monitor, ManualClock) {
-    let (clock, hand) = Clock::manual();
-    hand.advance(Duration::from_secs(1_000));
-    (Monitor::with_clock(config, clock).unwrap(), hand)
-}
 
 fn message(message_type: &str, processing_nanoseconds: u64) -> RecordedMessage<'_> {
     let measured = Measured { processing_nanoseconds, ..Measured::default() };
@@ -37,7 +33,7 @@ fn all(latency: &LatencyStats) -> (u64, [Option<u64>; 8]) {
 
 #[test]
 fn m1_m4_m7_m10_each_count_of_recorded_messages() {
-    let (monitor, hand) = bench(Config::default());
+    let (monitor, hand) = support::monitor(Config::default());
     let empty = monitor.snapshot();
     assert_eq!(
         (empty.messages.as_ref().unwrap().total, empty.messages.as_ref().unwrap().success_rate),
@@ -99,7 +95,7 @@ fn m1_m4_m7_m10_each_count_of_recorded_messages() {
 
 #[test]
 fn m1_every_way_to_record_counts_alike() {
-    let (monitor, _) = bench(Config::default().with_max_recorders(1).unwrap());
+    let (monitor, _) = support::monitor(Config::default().with_max_recorders(1).unwrap());
     let labels = monitor.labels("p", "offer", "app");
     let measured = Measured { bytes: 3, processing_nanoseconds: 5, ..Measured::default() };
     let (mut alone, mut sharing) = (monitor.recorder(), monitor.recorder());
@@ -124,7 +120,7 @@ fn m1_every_way_to_record_counts_alike() {
 
 #[test]
 fn m3_m5_the_named_spans_and_percentiles_are_exact() {
-    let (monitor, _) = bench(Config::default());
+    let (monitor, _) = support::monitor(Config::default());
     let bounds = [1, 5, 10, 50, 100, 500, 1_000, 5_000].map(|milliseconds| milliseconds * MILLISECOND);
     for bound in bounds {
         monitor.record(&message("offer", bound - 1));
@@ -152,7 +148,7 @@ fn m3_m5_the_named_spans_and_percentiles_are_exact() {
         (Some(0), Some((1 << 62) - 1))
     );
     // A thousand values from 0 to 31 ns, each of which has its own cell: percentiles are the exact ranks.
-    let (monitor, _) = bench(Config::default());
+    let (monitor, _) = support::monitor(Config::default());
     for number in 0..1_000u64 {
         monitor.record(&message("offer", number * 32 / 1_000));
     }
@@ -165,7 +161,7 @@ fn m3_m5_the_named_spans_and_percentiles_are_exact() {
 #[test]
 fn m6_slow_messages_are_counted_and_listed_and_alike_ones_folded() {
     let config = Config::default().with_slow_message_threshold(Duration::from_millis(10)).unwrap();
-    let (monitor, hand) = bench(config.with_slow_messages(3).unwrap());
+    let (monitor, hand) = support::monitor(config.with_slow_messages(3).unwrap());
     let slow = |message_type: &'static str, wait: u64, processing_nanoseconds: u64| RecordedMessage {
         measured: Measured {
             failed: message_type == "bye",
@@ -278,7 +274,7 @@ fn m6_a_routed_slow_message_names_its_worker_and_sender() {
 
 #[test]
 fn m8_windows_slide_by_time() {
-    let (monitor, hand) = bench(Config::default());
+    let (monitor, hand) = support::monitor(Config::default());
     // One message each second for two minutes, from 1 ns to 120 ns. Every tenth fails, every fortieth is slow.
     monitor.set("slow_message_threshold_ms", "1").unwrap();
     for number in 1..=120u64 {
@@ -336,7 +332,7 @@ fn m8_windows_slide_by_time() {
 fn m8_series_past_the_budget_have_no_windows_and_are_counted() {
     let config =
         Config::default().with_max_windowed_series(4).and_then(|config| config.with_max_recorded_types(2));
-    let (monitor, _) = bench(config.unwrap());
+    let (monitor, _) = support::monitor(config.unwrap());
     for message_type in ["a", "b", "c", "c"] {
         let mut message = message(message_type, 1);
         (message.protocol, message.application) = ("", "");
@@ -364,7 +360,7 @@ fn m8_series_past_the_budget_have_no_windows_and_are_counted() {
 
 #[test]
 fn p4_history_by_series_and_of_numbers() {
-    let (monitor, hand) = bench(Config::default());
+    let (monitor, hand) = support::monitor(Config::default());
     assert!(monitor.watch("messages.total") && monitor.watch("messages.total"));
     for second in 0..130u64 {
         hand.advance(Duration::from_secs(1));
@@ -420,7 +416,7 @@ fn counted(stats: &MonitorStats) -> [u64; 6] {
 
 #[test]
 fn p3_a_reset_starts_everything_anew() {
-    let (monitor, hand) = bench(Config::default());
+    let (monitor, hand) = support::monitor(Config::default());
     let ann = monitor.connect("ann", "app").unwrap();
     let mut long = message("offer", 2 * SECOND);
     long.measured.bytes = 5;
@@ -478,7 +474,7 @@ fn p3_a_reset_starts_everything_anew() {
 
 #[test]
 fn detail_is_switched_off_and_on_while_it_runs() {
-    let (monitor, _) = bench(Config::default());
+    let (monitor, _) = support::monitor(Config::default());
     monitor.record(&message("offer", 1));
     monitor.set("detailed_stats", "off").unwrap();
     monitor.record(&message("offer", 1));
@@ -506,7 +502,7 @@ fn detail_is_switched_off_and_on_while_it_runs() {
         let text = monitor.set(key, value).unwrap_err().to_string();
         assert!(text.contains(part), "{key}: {text}");
     }
-    let (monitor, _) = bench(Config::default().with_detailed_stats(false).unwrap());
+    let (monitor, _) = support::monitor(Config::default().with_detailed_stats(false).unwrap());
     monitor.record(&message("offer", 1));
     let stats = monitor.snapshot();
     assert_eq!((stats.messages.as_ref().unwrap().total, stats.clients.is_none()), (1, true));

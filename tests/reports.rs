@@ -2,7 +2,7 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test")]
 
-use corelane::clock::{Clock, ManualClock};
+use corelane::clock::Clock;
 use corelane::config::Config;
 use corelane::monitor::alert::Notification;
 use corelane::monitor::{Format, Monitor, Target};
@@ -10,15 +10,10 @@ use corelane::record::{Measured, RecordedMessage};
 use std::sync::mpsc::channel;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
-use tracing::field::{Field, Visit};
+
+mod support;
 
 const LONG: Duration = Duration::from_secs(60);
-
-fn bench(config: Config) -> (Monitor, ManualClock) {
-    let (clock, hand) = Clock::manual();
-    hand.advance(Duration::from_secs(1_000));
-    (Monitor::with_clock(config, clock).unwrap(), hand)
-}
 
 fn record(monitor: &Monitor, client: &str, milliseconds: u64) {
     let measured =
@@ -34,7 +29,7 @@ fn record(monitor: &Monitor, client: &str, milliseconds: u64) {
 
 #[test]
 fn on_demand_each_format_says_what_is() {
-    let (monitor, hand) = bench(Config::default().with_high_connection_threshold(1).unwrap());
+    let (monitor, hand) = support::monitor(Config::default().with_high_connection_threshold(1).unwrap());
     let evil = "<script>alert('&\")</script>";
     monitor.connect(evil, "app").unwrap();
     monitor.connect("ben", "app").unwrap();
@@ -84,7 +79,7 @@ fn on_demand_each_format_says_what_is() {
 
 #[test]
 fn on_the_timer_to_a_callback_and_a_file_and_when_it_is_changed() {
-    let (monitor, hand) = bench(Config::default());
+    let (monitor, hand) = support::monitor(Config::default());
     let folder = std::env::temp_dir().join(format!("corelane-reports-{}", std::process::id()));
     std::fs::create_dir_all(&folder).unwrap();
     let (tell, told) = channel();
@@ -137,7 +132,8 @@ fn on_the_timer_to_a_callback_and_a_file_and_when_it_is_changed() {
 
 #[test]
 fn a_receiver_that_blocks_keeps_nobody_else_waiting() {
-    let (monitor, hand) = bench(Config::default().with_report_interval(Duration::from_secs(1)).unwrap());
+    let (monitor, hand) =
+        support::monitor(Config::default().with_report_interval(Duration::from_secs(1)).unwrap());
     let (entered, is_inside) = channel();
     let (leave, may_leave) = channel::<()>();
     let may_leave = Mutex::new(may_leave);
@@ -162,51 +158,11 @@ fn a_receiver_that_blocks_keeps_nobody_else_waiting() {
     assert!(monitor.remove_report(blocks.unwrap(), LONG));
 }
 
-struct Text(String);
-
-impl Visit for Text {
-    fn record_debug(&mut self, field: &Field, value: &dyn std::fmt::Debug) {
-        self.0.push_str(&format!("{}={value:?} ", field.name()));
-    }
-}
-
-/// A subscriber to all events.
-struct Listener<F>(F);
-
-impl<F: Fn(&tracing::Event<'_>) + Send + Sync + 'static> tracing::Subscriber for Listener<F> {
-    fn enabled(&self, _: &tracing::Metadata<'_>) -> bool {
-        true
-    }
-
-    fn new_span(&self, _: &tracing::span::Attributes<'_>) -> tracing::span::Id {
-        tracing::span::Id::from_u64(1)
-    }
-
-    fn record(&self, _: &tracing::span::Id, _: &tracing::span::Record<'_>) {}
-
-    fn record_follows_from(&self, _: &tracing::span::Id, _: &tracing::span::Id) {}
-
-    fn event(&self, event: &tracing::Event<'_>) {
-        (self.0)(event);
-    }
-
-    fn enter(&self, _: &tracing::span::Id) {}
-
-    fn exit(&self, _: &tracing::span::Id) {}
-}
-
 #[test]
 fn slow_messages_and_alerts_are_logged_where_that_is_on_and_alike_ones_once() {
-    // The target and the text of each event.
-    let log = Arc::new(Mutex::new(Vec::<(String, String)>::new()));
-    let keeps = Arc::clone(&log);
-    let listener = Listener(move |event: &tracing::Event<'_>| {
-        let mut text = Text(String::new());
-        event.record(&mut text);
-        keeps.lock().unwrap().push((event.metadata().target().to_owned(), text.0));
-    });
+    let (listener, log) = support::log();
     tracing::subscriber::with_default(listener, || {
-        let (monitor, hand) = bench(
+        let (monitor, hand) = support::monitor(
             Config::default()
                 .with_high_connection_threshold(1)
                 // The test must not depend on the load of the machine.
@@ -246,10 +202,10 @@ fn slow_messages_and_alerts_are_logged_where_that_is_on_and_alike_ones_once() {
 
 #[test]
 fn a_subscriber_may_ask_the_monitor() {
-    let (monitor, hand) = bench(Config::default().with_enable_logging(true).unwrap());
+    let (monitor, hand) = support::monitor(Config::default().with_enable_logging(true).unwrap());
     let (asked, asks) = (Arc::new(Mutex::new(0)), monitor.clone());
     let count = Arc::clone(&asked);
-    let listener = Listener(move |_: &tracing::Event<'_>| {
+    let listener = support::Listener(move |_: &tracing::Event<'_>| {
         assert_eq!(asks.snapshot().messages.as_ref().unwrap().slow, 1);
         *count.lock().unwrap() += 1;
     });
@@ -263,7 +219,7 @@ fn a_subscriber_may_ask_the_monitor() {
 
 #[test]
 fn a_name_cannot_write_lines_of_its_own() {
-    let (monitor, hand) = bench(Config::default());
+    let (monitor, hand) = support::monitor(Config::default());
     let forged = "x\n\nalerts: 0 now\u{1b}[2J";
     monitor
         .add_rule(corelane::monitor::alert::Rule::above("hogs", "clients.by_messages.*.messages", 0.5))

@@ -1,0 +1,98 @@
+//! What several test files share: a router and a monitor that a test drives by hand, and a subscriber to log events.
+
+#![allow(clippy::unwrap_used, reason = "a test")]
+#![allow(dead_code, reason = "each test file uses a part")]
+
+use corelane::clients::ClientId;
+use corelane::clock::{Clock, ManualClock};
+use corelane::config::{Config, Key};
+use corelane::monitor::Monitor;
+use corelane::router::{Builder, Port, Router, Worker};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+use tracing::field::{Field, Visit};
+
+/// A router with one worker, driven by hand, and one port with the clients ann (token 1) and ben (token 2). Test files
+/// add methods of their own.
+pub struct Hand {
+    pub router: Router,
+    pub worker: Worker,
+    pub clock: Clock,
+    pub hands: ManualClock,
+    pub port: Port,
+    pub ann: ClientId,
+    pub ben: ClientId,
+}
+
+impl Hand {
+    /// Builds the router with one worker. `build` adds to the builder.
+    pub fn of(config: Config, protocol: &str, build: impl FnOnce(Builder) -> Builder) -> Self {
+        let (clock, hands) = Clock::manual();
+        let config = config.with(Key::Workers, 1).unwrap();
+        let (router, mut workers) = build(Builder::new(config).clock(clock.clone())).build().unwrap();
+        let mut port = router.port().unwrap();
+        let ann = port.connect("ann", protocol, "tests", 1).unwrap();
+        let ben = port.connect("ben", protocol, "tests", 2).unwrap();
+        Self { router, worker: workers.pop().unwrap(), clock, hands, port, ann, ben }
+    }
+}
+
+/// A monitor without a router. Its clock is moved by hand and starts at 1,000 s.
+pub fn monitor(config: Config) -> (Monitor, ManualClock) {
+    let (clock, hand) = Clock::manual();
+    hand.advance(Duration::from_secs(1_000));
+    (Monitor::with_clock(config, clock).unwrap(), hand)
+}
+
+/// The fields of a log event as text: `name=value name=value `.
+fn fields(event: &tracing::Event<'_>) -> String {
+    struct Text(String);
+
+    impl Visit for Text {
+        fn record_debug(&mut self, field: &Field, value: &dyn std::fmt::Debug) {
+            self.0.push_str(&format!("{}={value:?} ", field.name()));
+        }
+    }
+
+    let mut text = Text(String::new());
+    event.record(&mut text);
+    text.0
+}
+
+/// The log events of a test, as target and fields.
+pub type Log = Arc<Mutex<Vec<(String, String)>>>;
+
+/// A subscriber that keeps all log events.
+pub fn log() -> (impl tracing::Subscriber + Send + Sync, Log) {
+    let log = Log::default();
+    let keeps = Arc::clone(&log);
+    let listener = Listener(move |event: &tracing::Event<'_>| {
+        keeps.lock().unwrap().push((event.metadata().target().to_owned(), fields(event)));
+    });
+    (listener, log)
+}
+
+/// A subscriber that calls a function for each log event.
+pub struct Listener<F>(pub F);
+
+impl<F: Fn(&tracing::Event<'_>) + Send + Sync + 'static> tracing::Subscriber for Listener<F> {
+    fn enabled(&self, _: &tracing::Metadata<'_>) -> bool {
+        true
+    }
+
+    fn new_span(&self, _: &tracing::span::Attributes<'_>) -> tracing::span::Id {
+        tracing::span::Id::from_u64(1)
+    }
+
+    fn record(&self, _: &tracing::span::Id, _: &tracing::span::Record<'_>) {}
+
+    fn record_follows_from(&self, _: &tracing::span::Id, _: &tracing::span::Id) {}
+
+    fn event(&self, event: &tracing::Event<'_>) {
+        (self.0)(event);
+    }
+
+    fn enter(&self, _: &tracing::span::Id) {}
+
+    fn exit(&self, _: &tracing::span::Id) {}
+}
