@@ -337,8 +337,9 @@ impl Router {
         Ok(())
     }
 
-    /// Marks a worker as stalled: no new client is placed on it, and its clients move away as soon as they can.
-    /// The watchdog does the same; this call is for the tests of hosts.
+    /// Marks a worker as stalled, as the watchdog does: no new client is placed on it, and its clients move away as
+    /// soon as they can. For corelane's own tests.
+    #[cfg(feature = "bench-internals")]
     #[doc(hidden)]
     pub fn set_stalled(&self, worker: usize, stalled: bool) {
         if worker < self.shared.workers.len() {
