@@ -346,7 +346,19 @@ impl Monitor {
         self.core.snapshot(&mut lock(&self.core.inner))
     }
 
-    /// Returns the figures as a report.
+    /// Returns the figures as a report. A program reads a JSON report back into [`MonitorStats`], for example one that
+    /// it has received from a server. The distributions of router latencies are not in a report and are then empty.
+    ///
+    /// ```
+    /// use corelane::config::Config;
+    /// use corelane::monitor::{Format, Monitor, MonitorStats};
+    ///
+    /// let monitor = Monitor::new(Config::default())?;
+    /// monitor.connect("ann", "app")?;
+    /// let stats: MonitorStats = serde_json::from_str(&monitor.report(Format::Json))?;
+    /// assert_eq!(stats.connections.total, 1);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn report(&self, format: Format) -> String {
         let stats = self.snapshot();
         let tick = Tick::begin();

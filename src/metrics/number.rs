@@ -75,3 +75,33 @@ impl schemars::JsonSchema for Number {
         })
     }
 }
+
+#[cfg(all(test, not(corelane_loom)))]
+mod tests {
+    use super::{number, read_number};
+    use serde::{Deserialize, Serialize};
+
+    #[derive(Debug, Deserialize, PartialEq, Serialize)]
+    struct Pair {
+        #[serde(serialize_with = "number", deserialize_with = "read_number")]
+        always: f64,
+        #[serde(serialize_with = "number", deserialize_with = "read_number")]
+        perhaps: Option<f64>,
+    }
+
+    #[test]
+    fn numbers_are_read_as_they_were_written() {
+        for (always, perhaps, text) in [
+            (1.5, None, r#"{"always":1.5,"perhaps":null}"#),
+            (f64::INFINITY, Some(f64::NEG_INFINITY), r#"{"always":"Infinity","perhaps":"-Infinity"}"#),
+        ] {
+            let pair = Pair { always, perhaps };
+            assert_eq!(serde_json::to_string(&pair).unwrap(), text);
+            assert_eq!(serde_json::from_str::<Pair>(text).unwrap(), pair);
+        }
+        assert_eq!(serde_json::from_str::<Pair>(r#"{"always":2,"perhaps":3}"#).unwrap().perhaps, Some(3.0));
+        for wrong in [r#"{"always":null,"perhaps":1}"#, r#"{"always":"infinite","perhaps":1}"#] {
+            serde_json::from_str::<Pair>(wrong).unwrap_err();
+        }
+    }
+}
