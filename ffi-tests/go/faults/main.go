@@ -451,6 +451,21 @@ func aPayloadIsLost() {
 	b.end()
 }
 
+// A message whose worker ends while the host writes it is refused: no worker would take it.
+func closedWhileFilling() {
+	b := start("workers=1\nmax_ports=1\nmax_clients=4\nring_bytes=8192\n")
+	b.open()
+	a := b.join("a", 1)
+	err := b.Port.Submit(a, 2, 0, 0, func([]byte) { need(b.Stop() == host.OK, "stop") })
+	need(err == ring.ErrClosed, "closed")
+	need(b.Figure("corelane_messages_refused_total", "closed") == 1, "it is counted")
+	need(b.Disconnect(a) == 0, "disconnect")
+	events := b.poll(most)
+	need(len(events) == 1 && events[0].Kind == ring.Closed && events[0].Token == 1, "a last event")
+	b.conserved()
+	b.end()
+}
+
 // A client that leaves after all workers have ended gets its last event from the port itself.
 func lastEventsWithoutAWorker() {
 	b := start("workers=2\nmax_ports=1\nmax_clients=4\nring_bytes=8192\n")
@@ -528,6 +543,7 @@ func main() {
 	aCloseEnds(false)
 	aCloseEnds(true)
 	aPayloadIsLost()
+	closedWhileFilling()
 	lastEventsWithoutAWorker()
 	lastEventsInAStop()
 }

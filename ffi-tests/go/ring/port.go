@@ -223,6 +223,10 @@ func (p *Port) Submit(client uint64, length int, correlation, stamp uint64, fill
 	binary.NativeEndian.PutUint64(record[32:], 0)
 	binary.NativeEndian.PutUint64(record[40:], 0xffffffff)
 	fill(record[headerBytes:])
+	if lane.To.Memory.Flag(lane.To.Memory.ClosedWord) != 0 { // The ring may be settled: a record would be lost.
+		lane.To.claimed = 0
+		return p.refuse(refusedClosed, ErrClosed)
+	}
 	// Count the message before it can become visible.
 	count(p.Counts.Submitted)
 	count(u64(slot, p.Slots.Submitted))
