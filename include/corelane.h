@@ -460,8 +460,8 @@ int32_t corelane_disconnect(struct corelane_port port,
 // The port's thread. Errors as for `corelane_disconnect`.
 int32_t corelane_release_name(struct corelane_port port, struct corelane_client client);
 
-// Waits until there may be something to poll, or until there is space after CORELANE_FULL, but for at most
-// `timeout_ns`. The resolution is a millisecond. For hosts without an event loop.
+// Waits at most `timeout_ns`, with a resolution of a millisecond. Returns earlier if there may be something to poll, or
+// space after CORELANE_FULL. For hosts without an event loop.
 //
 // The port's thread; waits. Meanwhile other threads' calls with the port return CORELANE_BUSY. CORELANE_TIMEOUT,
 // CORELANE_CLOSED (everything was handed out), CORELANE_STALE, CORELANE_BUSY.

@@ -403,8 +403,8 @@ pub unsafe extern "C" fn corelane_release_name(port: CorelanePort, client: Corel
     })
 }
 
-/// Waits until there may be something to poll, or until there is space after CORELANE_FULL, but for at most
-/// `timeout_ns`. The resolution is a millisecond. For hosts without an event loop.
+/// Waits at most `timeout_ns`, with a resolution of a millisecond. Returns earlier if there may be something to poll, or
+/// space after CORELANE_FULL. For hosts without an event loop.
 ///
 /// The port's thread; waits. Meanwhile other threads' calls with the port return CORELANE_BUSY. CORELANE_TIMEOUT,
 /// CORELANE_CLOSED (everything was handed out), CORELANE_STALE, CORELANE_BUSY.

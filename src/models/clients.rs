@@ -45,11 +45,12 @@ fn credit_word() {
     });
 }
 
-fn limits(clients: u32) -> ClientLimits {
+pub(super) fn limits(clients: u32) -> ClientLimits {
     ClientLimits { clients, applications: 1, figures: false }
 }
 
-fn new(name: &str) -> NewClient<'_> {
+/// A client of port 0 and worker 0.
+pub(super) fn new(name: &str) -> NewClient<'_> {
     let policy = CreditPolicy::default();
     NewClient {
         name,

@@ -1,7 +1,8 @@
 //! A client moves from one worker to another while its port polls deliveries.
 
+use super::clients::{limits, new};
 use super::explore;
-use crate::clients::{ClientId, ClientLimits, Clients, CreditPolicy, KeptFigures, NewClient};
+use crate::clients::{ClientId, Clients};
 use crate::clock::Clock;
 use crate::ring::{Consumer, Producer, ring};
 use crate::router::model::{Frontier, frontiers};
@@ -71,20 +72,8 @@ fn side() -> (Producer, Side, Consumer) {
 /// port that polls both egress rings hands out the first message first, in whatever order it reads the rings.
 fn change(backlog: bool) {
     explore(move || {
-        let limits = ClientLimits { clients: 1, applications: 1, figures: false };
-        let clients = Arc::new(Clients::new(limits, [1, 2], Clock::manual().0));
-        let policy = CreditPolicy::default();
-        let new = NewClient {
-            name: "a",
-            token: 0,
-            port: 0,
-            worker: 0,
-            protocol: 0,
-            application: 0,
-            policy,
-            figures: KeptFigures::NONE,
-        };
-        let client = clients.connect(new).unwrap().0;
+        let clients = Arc::new(Clients::new(limits(1), [1, 2], Clock::manual().0));
+        let client = clients.connect(new("a")).unwrap().0;
         let (mut to_a, mut a, mut from_a) = side();
         let (mut to_b, mut b, mut from_b) = side();
         let frontiers_a = a.published.clone();

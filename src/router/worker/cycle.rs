@@ -284,15 +284,15 @@ impl Worker {
         Ok(())
     }
 
-    /// Gives up a corrupt ring, because nothing in it can be trusted. The port learns of it from the closed
-    /// state and from `is_corrupt`.
+    /// Gives up a corrupt ring, because none of its records is reliable. The port reads the ring's closed and
+    /// corrupt words.
     #[cold]
     fn give_up_ring(&mut self, port: usize) {
         let Some(Some(receiver)) = self.ingress.get_mut(port) else { return };
         receiver.corrupt = true;
         self.shared.workers[self.index].shard.corrupt_rings.add(&mut self.state.writer, 1);
         receiver.ring.mark_corrupt();
-        // A port that waits for space in the ring must learn that there will be none.
+        // Wake a port that waits for space in the ring, because there will be none.
         after_publishing(|| receiver.port_wake.wake_if_asleep());
         if let Some(calls) = self.shared.calls.get(port) {
             calls.wake_all();
