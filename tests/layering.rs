@@ -3,7 +3,9 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test")]
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
+
+mod support;
 
 /// Each module with the modules that it may use. `config` uses the modules whose limits and sizes it states.
 const MAY_USE: &[(&str, &[&str])] = &[
@@ -40,21 +42,10 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("models", &["sync", "clock", "error", "config", "park", "call", "ring", "metrics", "clients", "router"]),
 ];
 
-fn sources(folder: &Path, into: &mut Vec<PathBuf>) {
-    for entry in std::fs::read_dir(folder).unwrap() {
-        let path = entry.unwrap().path();
-        if path.is_dir() {
-            sources(&path, into);
-        } else if path.extension().is_some_and(|extension| extension == "rs") {
-            into.push(path);
-        }
-    }
-}
-
 fn each_source(mut check: impl FnMut(&str, &str, &str)) {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
     let mut files = Vec::new();
-    sources(&root, &mut files);
+    support::sources(&root, &mut files);
     assert!(files.len() > 20);
     for file in files {
         let relative = file.strip_prefix(&root).unwrap().to_str().unwrap().to_owned();

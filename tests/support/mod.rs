@@ -1,4 +1,5 @@
-//! What several test files share: a router and a monitor that a test drives by hand, and a subscriber to log events.
+//! What several test files share: a router and a monitor that a test drives by hand, a subscriber to log events, and the
+//! list of source files.
 
 #![allow(clippy::unwrap_used, reason = "a test")]
 #![allow(dead_code, reason = "each test file uses a part")]
@@ -8,6 +9,7 @@ use corelane::clock::{Clock, ManualClock};
 use corelane::config::{Config, Key};
 use corelane::monitor::Monitor;
 use corelane::router::{Builder, Port, Router, Worker};
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tracing::field::{Field, Visit};
@@ -95,4 +97,16 @@ impl<F: Fn(&tracing::Event<'_>) + Send + Sync + 'static> tracing::Subscriber for
     fn enter(&self, _: &tracing::span::Id) {}
 
     fn exit(&self, _: &tracing::span::Id) {}
+}
+
+/// Adds the Rust files below a folder.
+pub fn sources(folder: &Path, files: &mut Vec<PathBuf>) {
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            sources(&path, files);
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            files.push(path);
+        }
+    }
 }
