@@ -139,7 +139,7 @@ fn recorder(count: usize, known: bool) {
     assert!(recorder.is_alone());
     let labels = recorder.labels("peerjs", "OFFER", "app");
     measured(|| (0..count).for_each(|place| recorder.record(labels, client, measured_by_host(place))));
-    assert_eq!(monitor.snapshot().messages.as_ref().unwrap().total, count as u64);
+    assert_eq!(monitor.snapshot().messages.as_ref().unwrap().totals.total, count as u64);
 }
 
 /// Records on a thread that shares its cells.
@@ -149,7 +149,7 @@ fn recorder_shared(count: usize) {
     measured(|| {
         (0..count).for_each(|place| monitor.record_labelled(labels, Some(client), measured_by_host(place)));
     });
-    assert_eq!(monitor.snapshot().messages.as_ref().unwrap().total, count as u64);
+    assert_eq!(monitor.snapshot().messages.as_ref().unwrap().totals.total, count as u64);
 }
 
 type Workload = (&'static str, usize, fn(usize));

@@ -3,7 +3,6 @@
 //! [`Monitor::report`](crate::monitor::Monitor::report).
 
 mod family;
-mod ports;
 mod text;
 
 pub use text::{CONTENT_TYPE, prometheus};

@@ -15,6 +15,8 @@ mod figures;
 mod histogram;
 mod label;
 #[cfg(not(corelane_loom))]
+pub(crate) mod listed;
+#[cfg(not(corelane_loom))]
 mod number;
 mod path;
 mod ports;
@@ -45,8 +47,8 @@ pub(crate) use failing::Failing;
 #[cfg(not(corelane_loom))]
 pub(crate) use failing::failing_clients;
 pub use figures::{
-    Accounting, Connections, GroupStats, LatencyStats, MessageStats, PathStats, PlacementStats, PortStats,
-    RecordedStats, RecordedTypeStats, RoomStats, RoutingStats, Stats, TypeStats, WorkerStats,
+    Accounting, Connections, LatencyStats, MessageStats, PathStats, PlacementStats, PortStats, RecordedStats,
+    RoomStats, RoutingStats, SeriesStats, Stats, WorkerStats,
 };
 #[cfg(all(feature = "schema", not(corelane_loom)))]
 pub(crate) use number::Number;
@@ -63,8 +65,6 @@ pub(crate) use path::{Depth, PathDepth, PathShard};
 #[cfg(not(corelane_loom))]
 pub(crate) use rank::{cells_at, rank};
 pub use reasons::ByReason;
-#[cfg(feature = "schema")]
-pub(crate) use reasons::schema_of;
 pub use routing::Rates;
 #[cfg(not(corelane_loom))]
 pub(crate) use shard::SubmitShard;
@@ -72,7 +72,7 @@ pub(crate) use shard::SubmitShard;
 pub(crate) use shard::{GroupSeries, TypeSeries};
 pub(crate) use shard::{PollShard, PortShard, WorkerShard};
 pub(crate) use slow::{SlowMessage, SlowRing};
-pub(crate) use snapshot::{Sources, account, collect, sum};
+pub(crate) use snapshot::{Sources, account, collect, group_stats, sum, type_stats};
 pub(crate) use spans::NAMED;
 pub use spans::SPAN_NAMES;
 pub(crate) use timing::{Outcome, SeriesIds, Timing};

@@ -113,9 +113,9 @@ fn a_host_says_what_became_of_each_and_nothing_overtakes_them() {
     let figures = hand.settled();
     assert_eq!((figures.ok, figures.failed, figures.deliveries), (3, 2, 4));
     assert_eq!((failed_as(&stats, "handler_failed"), failed_as(&stats, "handler_panicked")), (1, 1));
-    let work = stats.types.iter().find(|one| one.message_type == "work").unwrap();
+    let work = stats.types.iter().find(|one| one.name == "work").unwrap();
     // The host reports the service times. The clock stood still.
-    let service = &work.service;
+    let service = &work.latency;
     let times = (service.count, service.average, service.minimum, service.maximum);
     assert_eq!(times, (4, Some(3_750), Some(1_000), Some(8_000)));
 }

@@ -313,11 +313,12 @@ fn a_host_sends_itself_on_credit_in_order_and_counted() {
     assert_eq!(hand.turn().len(), 1_024);
     assert_eq!(hand.port.send(hand.ann, b"", 0), stale);
     let stats = hand.router.stats();
-    let send = stats.types.iter().find(|one| (&*one.protocol, &*one.message_type) == ("generic", "send"));
+    let send =
+        stats.types.iter().find(|one| (one.protocol.as_deref(), &*one.name) == (Some("generic"), "send"));
     let send = send.unwrap();
-    assert_eq!((send.received, send.succeeded, send.failed), (1_128, 1_126, 2));
-    assert_eq!((send.queue_wait.count, send.service.count), (1_128, 1_128));
-    assert_eq!(send.failures.counted(), [("recipient_closed", 1), ("credit_exhausted", 1)]);
+    assert_eq!((send.received.unwrap(), send.succeeded, send.failed), (1_128, 1_126, 2));
+    assert_eq!((send.queue_wait.as_ref().unwrap().count, send.latency.count), (1_128, 1_128));
+    assert_eq!(send.failures.as_ref().unwrap().counted(), [("recipient_closed", 1), ("credit_exhausted", 1)]);
     let figures = hand.assert_settled();
     assert_eq!((figures.submitted, figures.refused, figures.ok), (1_131, 2, 1_126));
 }
@@ -479,8 +480,9 @@ fn a_handler_that_never_returns_is_given_up_with_all_it_kept_waiting() {
     assert_eq!((figures.submitted - before.submitted, figures.refused), (152, 1));
     assert_eq!((failed_as(&stats, "stuck"), figures.ok - before.ok), (101, 50));
     let by_type = |name: &str| {
-        let one = stats.types.iter().find(|one| (&*one.protocol, &*one.message_type) == ("generic", name));
-        one.unwrap().failures.counted()
+        let one =
+            stats.types.iter().find(|one| (one.protocol.as_deref(), &*one.name) == (Some("generic"), name));
+        one.unwrap().failures.as_ref().unwrap().counted()
     };
     assert_eq!(by_type("answer"), [("stuck", 1)], "the message in the handler, under its own type");
     assert_eq!(by_type("send"), [("stuck", 50)]);

@@ -150,7 +150,10 @@ fn windows_are_null_while_the_detail_is_off() {
     let record = || monitor.record(&RecordedMessage { message_type: "t", ..RecordedMessage::default() });
     let counts = |monitor: &Monitor| -> Vec<Option<u64>> {
         let types = monitor.snapshot().types.unwrap();
-        types.iter().map(|one| one.windows.as_ref().map(|windows| windows.last_minute.count)).collect()
+        types
+            .iter()
+            .map(|one| one.windows.as_ref().map(|windows| windows.last_minute.latency.count))
+            .collect()
     };
     monitor.add_rule(Rule::above("busy", "types.*.windows.last_minute.count", 0.5)).unwrap();
     record();

@@ -135,7 +135,7 @@ fn m9_what_a_routed_client_has_outstanding_and_was_written() {
     assert!(stats.clients.as_ref().unwrap().by_outstanding.is_empty());
     let written = &stats.clients.as_ref().unwrap().by_bytes_out[0];
     assert_eq!(
-        (written.name.as_str(), written.bytes_out, stats.messages.as_ref().unwrap().bytes_out),
+        (written.name.as_str(), written.bytes_out, stats.messages.as_ref().unwrap().totals.bytes_out),
         ("ben", 2 * bytes, 2 * bytes)
     );
     // The next client in its slot starts with no figures.
@@ -159,7 +159,7 @@ fn m9_names_past_the_budget_are_counted_and_silent_ones_give_up_their_place() {
         (
             stats.clients.as_ref().unwrap().tracked,
             stats.folded.clients.unwrap(),
-            stats.messages.as_ref().unwrap().total
+            stats.messages.as_ref().unwrap().totals.total
         ),
         (8, 2, 10)
     );

@@ -22,7 +22,7 @@ fn message(message_type: &str, processing_nanoseconds: u64) -> RecordedMessage<'
 }
 
 fn one<'a>(series: &'a [SeriesFigures], name: &str) -> &'a SeriesFigures {
-    series.iter().find(|one| one.name == name).unwrap()
+    series.iter().find(|one| one.totals.name == name).unwrap()
 }
 
 /// Count, average, minimum, maximum, P50, P90, P95, P99, P99.9.
@@ -36,10 +36,10 @@ fn m1_m4_m7_m10_each_count_of_recorded_messages() {
     let (monitor, hand) = support::monitor(Config::default());
     let empty = monitor.snapshot();
     assert_eq!(
-        (empty.messages.as_ref().unwrap().total, empty.messages.as_ref().unwrap().success_rate),
+        (empty.messages.as_ref().unwrap().totals.total, empty.messages.as_ref().unwrap().totals.success_rate),
         (0, None)
     );
-    assert_eq!(all(&empty.messages.as_ref().unwrap().latency), (0, [None; 8]));
+    assert_eq!(all(&empty.messages.as_ref().unwrap().totals.latency), (0, [None; 8]));
     // Four messages of two types, two protocols, two applications; the last one fails.
     for (protocol, message_type, application, bytes, queue_wait, processing, failed) in [
         ("p", "offer", "app", 100, 10, 20, false),
@@ -63,20 +63,26 @@ fn m1_m4_m7_m10_each_count_of_recorded_messages() {
     }
     let stats = monitor.snapshot();
     let messages = stats.messages.as_ref().unwrap();
-    assert_eq!((messages.total, messages.succeeded, messages.failed, messages.expired), (4, 3, 1, 0));
-    assert_eq!((messages.success_rate, messages.slow), (Some(0.75), 0));
-    assert_eq!(messages.failures.counted(), [("reported", 1)]);
-    assert_eq!((messages.bytes_in, messages.bytes_out), (158, 0));
+    assert_eq!(
+        (messages.totals.total, messages.totals.succeeded, messages.totals.failed, messages.totals.expired),
+        (4, 3, 1, 0)
+    );
+    assert_eq!((messages.totals.success_rate, messages.totals.slow), (Some(0.75), 0));
+    assert_eq!(messages.totals.failures.counted(), [("reported", 1)]);
+    assert_eq!((messages.totals.bytes_in, messages.totals.bytes_out), (158, 0));
     let handled = [Some(37), Some(20), Some(60), Some(30), Some(60), Some(60), Some(60), Some(60)];
-    assert_eq!(all(&messages.latency), (4, handled));
+    assert_eq!(all(&messages.totals.latency), (4, handled));
     let waited = [Some(40), Some(10), Some(70), Some(30), Some(70), Some(70), Some(70), Some(70)];
-    assert_eq!(all(&messages.queue_wait), (4, waited));
+    assert_eq!(all(&messages.totals.queue_wait), (4, waited));
     let offer = one(stats.types.as_ref().unwrap(), "offer");
-    assert_eq!((offer.protocol.as_deref(), offer.total, offer.succeeded, offer.failed), (Some("p"), 3, 2, 1));
-    assert_eq!((offer.bytes, offer.slow, offer.total_nanoseconds), (151, 0, 90));
-    assert_eq!(offer.failures.as_ref().unwrap().counted(), [("reported", 1)]);
-    assert_eq!((offer.latency.average, offer.latency.maximum), (Some(30), Some(40)));
-    assert_eq!(offer.queue_wait.as_ref().unwrap().maximum, Some(70));
+    assert_eq!(
+        (offer.totals.protocol.as_deref(), offer.totals.total, offer.totals.succeeded, offer.totals.failed),
+        (Some("p"), 3, 2, 1)
+    );
+    assert_eq!((offer.totals.bytes, offer.totals.slow, offer.total_nanoseconds), (151, 0, 90));
+    assert_eq!(offer.totals.failures.as_ref().unwrap().counted(), [("reported", 1)]);
+    assert_eq!((offer.totals.latency.average, offer.totals.latency.maximum), (Some(30), Some(40)));
+    assert_eq!(offer.totals.queue_wait.as_ref().unwrap().maximum, Some(70));
     // The manual clock's time of day starts at 1970 plus a nanosecond; the last offer was recorded at 1,004 s.
     assert_eq!(offer.last_processed_milliseconds, Some(1_004_000));
     assert_eq!(one(stats.types.as_ref().unwrap(), "bye").last_processed_milliseconds, Some(1_003_000));
@@ -87,9 +93,12 @@ fn m1_m4_m7_m10_each_count_of_recorded_messages() {
         (&stats.applications, "other app", 1, 0, 7, 60),
     ] {
         let one = one(series.as_ref().unwrap(), name);
-        assert_eq!((one.total, one.failed, one.bytes, one.total_nanoseconds), (total, failed, bytes, time));
-        assert_eq!((one.succeeded, one.latency.count), (total - failed, total));
-        assert!(one.last_processed_milliseconds.is_some() && one.queue_wait.is_none());
+        assert_eq!(
+            (one.totals.total, one.totals.failed, one.totals.bytes, one.total_nanoseconds),
+            (total, failed, bytes, time)
+        );
+        assert_eq!((one.totals.succeeded, one.totals.latency.count), (total - failed, total));
+        assert!(one.last_processed_milliseconds.is_some() && one.totals.queue_wait.is_none());
     }
 }
 
@@ -113,7 +122,7 @@ fn m1_every_way_to_record_counts_alike() {
     next.record(labels, None, measured);
     let stats = monitor.snapshot();
     let offer = one(stats.types.as_ref().unwrap(), "offer");
-    assert_eq!((offer.total, offer.bytes, offer.total_nanoseconds), (5, 15, 25));
+    assert_eq!((offer.totals.total, offer.totals.bytes, offer.total_nanoseconds), (5, 15, 25));
     let ann = &stats.clients.as_ref().unwrap().by_messages[0];
     assert_eq!((ann.name.as_str(), ann.messages, ann.bytes_in), ("ann", 4, 12));
 }
@@ -144,7 +153,10 @@ fn m3_m5_the_named_spans_and_percentiles_are_exact() {
     ];
     assert_eq!(buckets, expected);
     assert_eq!(
-        (stats.messages.as_ref().unwrap().latency.minimum, stats.messages.as_ref().unwrap().latency.maximum),
+        (
+            stats.messages.as_ref().unwrap().totals.latency.minimum,
+            stats.messages.as_ref().unwrap().totals.latency.maximum
+        ),
         (Some(0), Some((1 << 62) - 1))
     );
     // A thousand values from 0 to 31 ns, each of which has its own cell: percentiles are the exact ranks.
@@ -152,7 +164,7 @@ fn m3_m5_the_named_spans_and_percentiles_are_exact() {
     for number in 0..1_000u64 {
         monitor.record(&message("offer", number * 32 / 1_000));
     }
-    let latency = monitor.snapshot().messages.unwrap().latency;
+    let latency = monitor.snapshot().messages.unwrap().totals.latency;
     let rank = |rank: u64| Some((rank - 1) * 32 / 1_000);
     let expected = [Some(15), Some(0), Some(31), rank(500), rank(900), rank(950), rank(990), rank(999)];
     assert_eq!(all(&latency), (1_000, expected));
@@ -192,13 +204,13 @@ fn m6_slow_messages_are_counted_and_listed_and_alike_ones_folded() {
     );
     assert_eq!(
         (
-            stats.messages.as_ref().unwrap().slow,
-            one(stats.types.as_ref().unwrap(), "offer").slow,
-            one(stats.protocols.as_ref().unwrap(), "p").slow
+            stats.messages.as_ref().unwrap().totals.slow,
+            one(stats.types.as_ref().unwrap(), "offer").totals.slow,
+            one(stats.protocols.as_ref().unwrap(), "p").totals.slow
         ),
         (3, 2, 3)
     );
-    assert_eq!(one(stats.applications.as_ref().unwrap(), "app").slow, 3);
+    assert_eq!(one(stats.applications.as_ref().unwrap(), "app").totals.slow, 3);
     let [bye, offer] = &listed.as_ref().unwrap().entries[..] else { panic!("two entries") };
     assert_eq!((bye.message_type.as_str(), bye.count, bye.succeeded), ("bye", 1, false));
     assert_eq!((offer.message_type.as_str(), offer.count, offer.succeeded), ("offer", 2, true));
@@ -264,7 +276,7 @@ fn m6_a_routed_slow_message_names_its_worker_and_sender() {
     );
     assert_eq!((entry.queue_wait_nanoseconds, entry.service_nanoseconds), (6 * MILLISECOND, 0));
     assert!(entry.worker.is_some_and(|worker| worker < 2));
-    assert_eq!(one(stats.types.as_ref().unwrap(), "OFFER").slow, 1);
+    assert_eq!(one(stats.types.as_ref().unwrap(), "OFFER").totals.slow, 1);
     let ann = stats.clients.as_ref().unwrap().by_messages.iter().find(|client| client.name == "ann").unwrap();
     assert_eq!(
         (ann.recorded, ann.protocol.as_deref(), ann.maximum_nanoseconds),
@@ -287,43 +299,57 @@ fn m8_windows_slide_by_time() {
     }
     let stats = monitor.snapshot();
     let minute = &stats.messages.as_ref().unwrap().windows.last_minute;
-    assert_eq!((minute.count, minute.errors, minute.slow, minute.bytes), (60, 6, 2, 120));
+    assert_eq!((minute.latency.count, minute.errors, minute.slow, minute.bytes), (60, 6, 2, 120));
     assert_eq!((minute.error_rate, minute.slow_rate), (Some(0.1), Some(2.0 / 60.0)));
     assert_eq!((minute.start_milliseconds, minute.end_milliseconds), (1_060_000, 1_120_000));
     assert_eq!(minute.throughput_per_second, Some(1.0));
     // 61 to 119 without 80, and 2 ms twice.
     let sum = (61..120).sum::<u64>() - 80 + 4 * MILLISECOND;
-    assert_eq!((minute.total_nanoseconds, minute.average), (sum, Some(sum / 60)));
-    assert_eq!((minute.minimum, minute.maximum, minute.overflows), (Some(61), Some(2 * MILLISECOND), 0));
+    assert_eq!((minute.total_nanoseconds, minute.latency.average), (sum, Some(sum / 60)));
+    assert_eq!(
+        (minute.latency.minimum, minute.latency.maximum, minute.overflows),
+        (Some(61), Some(2 * MILLISECOND), 0)
+    );
     // Of 60 sorted values the 30th is 91, the 54th 115, the 57th 118; cells are 2 ns wide there.
-    assert_eq!((minute.p50, minute.p90, minute.p95), (Some(91), Some(115), Some(119)));
-    assert_eq!((minute.p99, minute.p999), (Some(2 * MILLISECOND), Some(2 * MILLISECOND)));
+    assert_eq!(
+        (minute.latency.p50, minute.latency.p90, minute.latency.p95),
+        (Some(91), Some(115), Some(119))
+    );
+    assert_eq!((minute.latency.p99, minute.latency.p999), (Some(2 * MILLISECOND), Some(2 * MILLISECOND)));
     let hour = &stats.messages.as_ref().unwrap().windows.last_hour;
-    assert_eq!((hour.count, hour.errors, hour.slow, hour.minimum), (120, 12, 3, Some(1)));
+    assert_eq!((hour.latency.count, hour.errors, hour.slow, hour.latency.minimum), (120, 12, 3, Some(1)));
     assert_eq!((hour.throughput_per_second, hour.start_milliseconds), (Some(1.0), 1_000_000));
-    assert_eq!(stats.messages.as_ref().unwrap().windows.last_day.count, 120);
+    assert_eq!(stats.messages.as_ref().unwrap().windows.last_day.latency.count, 120);
     for series in [&stats.types, &stats.protocols, &stats.applications].map(|series| series.as_ref().unwrap())
     {
-        let name =
-            ["offer", "p", "app"].iter().find(|name| series.iter().any(|one| one.name == **name)).unwrap();
+        let name = ["offer", "p", "app"]
+            .iter()
+            .find(|name| series.iter().any(|one| one.totals.name == **name))
+            .unwrap();
         let windows = one(series, name).windows.as_ref().unwrap();
-        assert_eq!((windows.last_minute.count, windows.last_minute.errors), (60, 6));
-        assert_eq!((windows.last_hour.count, windows.last_day.count), (120, 120));
+        assert_eq!((windows.last_minute.latency.count, windows.last_minute.errors), (60, 6));
+        assert_eq!((windows.last_hour.latency.count, windows.last_day.latency.count), (120, 120));
     }
     // A minute of silence empties the minute and not the hour; an hour of silence empties the hour.
     hand.advance(Duration::from_secs(61));
     monitor.tick();
     let windows = monitor.snapshot().messages.unwrap().windows;
-    assert_eq!((windows.last_minute.count, windows.last_minute.p99, windows.last_hour.count), (0, None, 120));
+    assert_eq!(
+        (windows.last_minute.latency.count, windows.last_minute.latency.p99, windows.last_hour.latency.count),
+        (0, None, 120)
+    );
     hand.advance(Duration::from_secs(3_660));
     monitor.tick();
     let windows = monitor.snapshot().messages.unwrap().windows;
-    assert_eq!((windows.last_hour.count, windows.last_day.count), (0, 120));
+    assert_eq!((windows.last_hour.latency.count, windows.last_day.latency.count), (0, 120));
     hand.advance(Duration::from_secs(25 * 3_600));
     monitor.tick();
     let stats = monitor.snapshot();
     assert_eq!(
-        (stats.messages.as_ref().unwrap().windows.last_day.count, stats.messages.as_ref().unwrap().total),
+        (
+            stats.messages.as_ref().unwrap().windows.last_day.latency.count,
+            stats.messages.as_ref().unwrap().totals.total
+        ),
         (0, 120)
     );
 }
@@ -347,15 +373,18 @@ fn m8_series_past_the_budget_have_no_windows_and_are_counted() {
         .filter(|one| one.windows.is_some())
         .count();
     assert_eq!((windowed, stats.folded.windows), (2, Some(3)));
-    assert_eq!((stats.folded.types.unwrap(), one(stats.types.as_ref().unwrap(), "other").total), (2, 2));
+    assert_eq!(
+        (stats.folded.types.unwrap(), one(stats.types.as_ref().unwrap(), "other").totals.total),
+        (2, 2)
+    );
     assert_eq!(
         (
-            one(stats.protocols.as_ref().unwrap(), "other").total,
-            one(stats.applications.as_ref().unwrap(), "other").total
+            one(stats.protocols.as_ref().unwrap(), "other").totals.total,
+            one(stats.applications.as_ref().unwrap(), "other").totals.total
         ),
         (4, 4)
     );
-    assert_eq!(stats.messages.as_ref().unwrap().windows.last_minute.count, 4);
+    assert_eq!(stats.messages.as_ref().unwrap().windows.last_minute.latency.count, 4);
 }
 
 #[test]
@@ -378,14 +407,18 @@ fn p4_history_by_series_and_of_numbers() {
         assert!(history.name == name && history.slots.len() >= 60 && history.points.is_empty());
     }
     let offers = monitor.history("types.p/offer", Span::Hour).unwrap().slots;
-    let counts: Vec<_> = offers.iter().map(|slot| slot.count).collect();
+    let counts: Vec<_> = offers.iter().map(|slot| slot.latency.count).collect();
     assert_eq!(counts.iter().sum::<u64>(), 130);
     let first = &offers[0];
-    assert_eq!((first.end_milliseconds - first.start_milliseconds, first.count), (60_000, 60));
-    assert_eq!((first.errors, first.slow, first.bytes, first.average), (0, 0, 0, Some(29)));
-    assert_eq!((first.p50, first.p95, first.p99, first.maximum), (Some(29), Some(56), Some(59), Some(59)));
+    assert_eq!((first.end_milliseconds - first.start_milliseconds, first.latency.count), (60_000, 60));
+    assert_eq!((first.errors, first.slow, first.bytes, first.latency.average), (0, 0, 0, Some(29)));
+    assert_eq!(
+        (first.latency.p50, first.latency.p95, first.latency.p99, first.latency.maximum),
+        (Some(29), Some(56), Some(59), Some(59))
+    );
     assert!(!first.is_open && offers.last().unwrap().is_open);
-    let all: u64 = monitor.history("messages", Span::Day).unwrap().slots.iter().map(|slot| slot.count).sum();
+    let all: u64 =
+        monitor.history("messages", Span::Day).unwrap().slots.iter().map(|slot| slot.latency.count).sum();
     assert_eq!(all, 195);
     // One look every five seconds. A figure's history is found by its path in the report.
     let totals = monitor.history("messages.total", Span::Minute).unwrap().points;
@@ -403,14 +436,14 @@ fn p4_history_by_series_and_of_numbers() {
 
 fn counted(stats: &MonitorStats) -> [u64; 6] {
     let messages = stats.messages.as_ref().unwrap();
-    let types = stats.types.iter().flatten().map(|one| one.total).sum();
+    let types = stats.types.iter().flatten().map(|one| one.totals.total).sum();
     [
-        messages.total,
-        messages.latency.count,
-        messages.bytes_in,
-        messages.slow,
+        messages.totals.total,
+        messages.totals.latency.count,
+        messages.totals.bytes_in,
+        messages.totals.slow,
         types,
-        messages.windows.last_hour.count,
+        messages.windows.last_hour.latency.count,
     ]
 }
 
@@ -429,23 +462,26 @@ fn p3_a_reset_starts_everything_anew() {
     let before = monitor.reset_and_show();
     assert_eq!(counted(&before), [2, 2, 5, 1, 2, 2]);
     assert_eq!(
-        (before.resets, before.since_milliseconds, before.messages.as_ref().unwrap().latency.minimum),
+        (before.resets, before.since_milliseconds, before.messages.as_ref().unwrap().totals.latency.minimum),
         (0, 1_000_000, Some(7))
     );
     let after = monitor.snapshot();
     assert_eq!(counted(&after), [0; 6]);
     assert_eq!(
-        (after.resets, after.since_milliseconds, after.messages.as_ref().unwrap().success_rate),
+        (after.resets, after.since_milliseconds, after.messages.as_ref().unwrap().totals.success_rate),
         (1, 1_001_000, None)
     );
     assert_eq!(
-        (all(&after.messages.as_ref().unwrap().latency), after.slow_messages.as_ref().unwrap().entries.len()),
+        (
+            all(&after.messages.as_ref().unwrap().totals.latency),
+            after.slow_messages.as_ref().unwrap().entries.len()
+        ),
         ((0, [None; 8]), 0)
     );
     assert_eq!((after.connections.total, after.connections.active, after.connections.peak), (0, 1, 1));
     assert!(
         after.messages.as_ref().unwrap().buckets.iter().all(|bucket| bucket.count == 0)
-            && after.messages.as_ref().unwrap().failures.counted().is_empty()
+            && after.messages.as_ref().unwrap().totals.failures.counted().is_empty()
     );
     assert!(
         after.clients.as_ref().unwrap().by_messages.is_empty()
@@ -459,7 +495,10 @@ fn p3_a_reset_starts_everything_anew() {
     let then = monitor.snapshot();
     assert_eq!(counted(&then), [1, 1, 0, 0, 1, 1]);
     assert_eq!(
-        (then.messages.as_ref().unwrap().latency.minimum, then.messages.as_ref().unwrap().latency.maximum),
+        (
+            then.messages.as_ref().unwrap().totals.latency.minimum,
+            then.messages.as_ref().unwrap().totals.latency.maximum
+        ),
         (Some(9), Some(9))
     );
     assert_eq!(
@@ -480,7 +519,7 @@ fn detail_is_switched_off_and_on_while_it_runs() {
     monitor.record(&message("offer", 1));
     monitor.record(&message("bye", 1));
     let stats = monitor.snapshot();
-    assert_eq!((stats.messages.as_ref().unwrap().total, stats.clients.is_none()), (3, true));
+    assert_eq!((stats.messages.as_ref().unwrap().totals.total, stats.clients.is_none()), (3, true));
     assert!(
         one(stats.types.as_ref().unwrap(), "offer").windows.is_some()
             == one(stats.types.as_ref().unwrap(), "bye").windows.is_some()
@@ -489,7 +528,10 @@ fn detail_is_switched_off_and_on_while_it_runs() {
     monitor.record(&message("bye", 1));
     let stats = monitor.snapshot();
     assert_eq!(
-        (stats.messages.as_ref().unwrap().total, stats.clients.as_ref().unwrap().by_messages[0].messages),
+        (
+            stats.messages.as_ref().unwrap().totals.total,
+            stats.clients.as_ref().unwrap().by_messages[0].messages
+        ),
         (4, 2)
     );
     assert!(one(stats.types.as_ref().unwrap(), "bye").windows.is_some());
@@ -505,7 +547,7 @@ fn detail_is_switched_off_and_on_while_it_runs() {
     let (monitor, _) = support::monitor(Config::default().with_detailed_stats(false).unwrap());
     monitor.record(&message("offer", 1));
     let stats = monitor.snapshot();
-    assert_eq!((stats.messages.as_ref().unwrap().total, stats.clients.is_none()), (1, true));
+    assert_eq!((stats.messages.as_ref().unwrap().totals.total, stats.clients.is_none()), (1, true));
     assert!(
         one(stats.types.as_ref().unwrap(), "offer").windows.is_none()
             && monitor.set("detailed_stats", "on").is_err()

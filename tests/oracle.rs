@@ -88,18 +88,21 @@ fn check_window(window: &WindowStats, kept: &[Kept], waits: bool, parts: u64) ->
     let errors = of(|one| one.measured.failed);
     let slow = of(|one| one.measured.queue_wait_nanoseconds + one.measured.processing_nanoseconds > SLOW);
     let bytes = kept.iter().map(|one| one.measured.bytes).sum::<u64>();
-    assert_eq!((window.count, window.errors, window.slow, window.bytes), (count, errors, slow, bytes));
+    assert_eq!(
+        (window.latency.count, window.errors, window.slow, window.bytes),
+        (count, errors, slow, bytes)
+    );
     let sum = values.iter().sum::<u64>();
-    assert_eq!((window.total_nanoseconds, window.average), (sum, sum.checked_div(count)));
+    assert_eq!((window.total_nanoseconds, window.latency.average), (sum, sum.checked_div(count)));
     let rate = |part: u64| (count > 0).then(|| part as f64 / count as f64);
     assert_eq!((window.error_rate, window.slow_rate), (rate(errors), rate(slow)));
     let percentiles = [
-        (500, window.p50),
-        (900, window.p90),
-        (950, window.p95),
-        (990, window.p99),
-        (999, window.p999),
-        (1_000, window.maximum),
+        (500, window.latency.p50),
+        (900, window.latency.p90),
+        (950, window.latency.p95),
+        (990, window.latency.p99),
+        (999, window.latency.p999),
+        (1_000, window.latency.maximum),
     ];
     for (per_mille, figure) in percentiles {
         match values.is_empty() {
@@ -110,7 +113,7 @@ fn check_window(window: &WindowStats, kept: &[Kept], waits: bool, parts: u64) ->
             }
         }
     }
-    match (window.minimum, values.first()) {
+    match (window.latency.minimum, values.first()) {
         (Some(minimum), Some(least)) => assert!(minimum <= *least && is_near(Some(*least), minimum, parts)),
         (minimum, least) => assert_eq!((minimum, least), (None, None)),
     }
@@ -151,7 +154,7 @@ fn windows_are_what_was_recorded_in_them() {
             continue;
         }
         let stats = monitor.snapshot();
-        let offers = stats.types.iter().flatten().find(|one| one.name == "OFFER");
+        let offers = stats.types.iter().flatten().find(|one| one.totals.name == "OFFER");
         // A slot leaves a window of `length` after the slot's end. Slots last a second, a minute or a quarter of an
         // hour.
         for (slot, length) in [(1, 60), (60, 3_600), (900, 3_600)] {
@@ -217,8 +220,9 @@ fn percentiles_are_the_sorted_ranks() {
             values.push(value);
         }
         let messages = monitor.snapshot().messages.unwrap();
-        checks += check_percentiles(&messages.latency, &sorted(values.iter().copied()));
-        checks += check_percentiles(&messages.queue_wait, &sorted(values.iter().map(|value| value / 3)));
+        checks += check_percentiles(&messages.totals.latency, &sorted(values.iter().copied()));
+        checks +=
+            check_percentiles(&messages.totals.queue_wait, &sorted(values.iter().map(|value| value / 3)));
     }
     assert_eq!(checks, 7_650);
 }

@@ -177,7 +177,7 @@ fn protoo_ends_at_the_server_unless_its_host_has_a_method_relayed() {
     bench.ends_here(ann, r#"{"notification":true,"method":"unheardOf"}"#);
     bench.fails(ann, r#"{"request":true,"id":7}"#, "missing_type");
     let types = bench.router.stats().types;
-    let count = |name: &str| types.iter().find(|one| one.message_type == name).map(|one| one.received);
+    let count = |name: &str| types.iter().find(|one| one.name == name).and_then(|one| one.received);
     assert_eq!((count("produce"), count("response"), count("whisper")), (Some(1), Some(1), Some(1)));
 }
 

@@ -291,7 +291,7 @@ fn metrics_off_keeps_the_accounting() {
         assert_eq!(port.route(alice, OFFER, LONG), Ok(Routed::Delivered));
         let stats = router.stats();
         assert_eq!((stats.accounting.ok, stats.messages.total), (1, 1));
-        assert_eq!(stats.messages.service.count, recorded);
+        assert_eq!(stats.messages.latency.count, recorded);
         assert_eq!(stats.messages.bytes_in, recorded * OFFER.len() as u64);
     }
 }

@@ -1,5 +1,6 @@
 //! One metric family in the Prometheus text format, written sample by sample.
 
+use crate::metrics::listed::{Figure, Unit};
 use crate::metrics::{LatencyStats, OCTAVE_BOUNDS};
 
 pub(super) type Labels<'a> = &'a [(&'a str, &'a str)];
@@ -11,11 +12,24 @@ pub(super) struct TextFamily {
 }
 
 impl TextFamily {
-    pub(super) fn new(name: &'static str, kind: &str, help: &str) -> Self {
+    fn new(name: &'static str, kind: &str, help: &str) -> Self {
         Self { name, text: format!("# HELP corelane_{name} {help}\n# TYPE corelane_{name} {kind}\n") }
     }
 
-    pub(super) fn sample(&mut self, suffix: &str, labels: Labels<'_>, value: &str) -> &mut Self {
+    /// The family of a listed figure.
+    pub(super) fn listed<T>(figure: &Figure<T>) -> Self {
+        Self::new(figure.name(), if figure.is_counter() { "counter" } else { "gauge" }, figure.help)
+    }
+
+    /// A sample in the unit of a listed figure.
+    pub(super) fn value(self, unit: Unit, labels: Labels<'_>, value: u64) -> Self {
+        match unit {
+            Unit::Nanoseconds => self.seconds(labels, value),
+            Unit::Bytes | Unit::Count => self.count(labels, value),
+        }
+    }
+
+    fn sample(&mut self, suffix: &str, labels: Labels<'_>, value: &str) -> &mut Self {
         self.text.push_str("corelane_");
         self.text.push_str(self.name);
         self.text.push_str(suffix);

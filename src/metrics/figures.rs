@@ -56,47 +56,37 @@ impl From<Distribution> for LatencyStats {
     }
 }
 
-/// One message type of one protocol.
+/// One message type, protocol or application.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[non_exhaustive]
-pub struct TypeStats {
-    /// The protocol. Empty for `other`.
-    pub protocol: String,
-    /// The message type.
-    pub message_type: String,
-    /// Messages that workers have taken.
-    pub received: u64,
-    /// Messages delivered.
-    pub succeeded: u64,
-    /// Messages failed, for any reason.
-    pub failed: u64,
-    /// Messages failed, by reason.
-    #[cfg_attr(feature = "schema", schemars(schema_with = "schemas::failed"))]
-    pub failures: ByReason,
-    /// Messages expired.
-    pub expired: u64,
-    /// Payload bytes.
-    pub bytes: u64,
-    /// Time in the handler.
-    pub service: LatencyStats,
-    /// Time from the socket to the worker.
-    pub queue_wait: LatencyStats,
-}
-
-/// One protocol or application.
-#[derive(Clone, Debug, Deserialize, Serialize)]
-#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-#[non_exhaustive]
-pub struct GroupStats {
-    /// Name of the protocol or application.
+pub struct SeriesStats {
+    /// The protocol of a type; empty for the types without a series of their own. Null for protocols and applications.
+    pub protocol: Option<String>,
+    /// Name of the type, protocol or application.
     pub name: String,
-    /// Messages delivered.
+    /// Messages that workers have taken or that the host has recorded. Those without an outcome are held, or were
+    /// taken over by the host's base route. Types only.
+    pub received: Option<u64>,
+    /// Messages that have ended.
+    pub total: u64,
+    /// Messages of `total` that succeeded: handed to the recipient's port, or completed at the router.
     pub succeeded: u64,
-    /// Messages failed or expired.
+    /// Messages of `total` that failed, for any reason.
     pub failed: u64,
-    /// Time in the handler.
-    pub service: LatencyStats,
+    /// Messages of `total` that expired, because they waited too long.
+    pub expired: u64,
+    /// Failed messages, by reason. Types only.
+    #[cfg_attr(feature = "schema", schemars(schema_with = "schemas::optional_failed"))]
+    pub failures: Option<ByReason>,
+    /// Slow messages: queue wait, handling and hold together took longer than `slow_message_threshold_ms`.
+    pub slow: u64,
+    /// Payload bytes of the messages.
+    pub bytes: u64,
+    /// Handling time.
+    pub latency: LatencyStats,
+    /// Time from the socket to the worker. Types only.
+    pub queue_wait: Option<LatencyStats>,
 }
 
 /// All messages.
@@ -104,31 +94,35 @@ pub struct GroupStats {
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[non_exhaustive]
 pub struct MessageStats {
-    /// Messages with an outcome.
+    /// Messages that have ended.
     pub total: u64,
-    /// Messages delivered.
+    /// Messages of `total` that succeeded: handed to the recipient's port, or completed at the router. [`Accounting`]
+    /// shows whether a delivery was then acknowledged as written, never acknowledged, or given up.
     pub succeeded: u64,
-    /// Messages failed, for any reason.
+    /// Messages of `total` that failed, for any reason.
     pub failed: u64,
-    /// Messages expired.
+    /// Messages of `total` that expired, because they waited too long.
     pub expired: u64,
-    /// Messages failed, by reason.
+    /// Failed messages, by reason.
     #[cfg_attr(feature = "schema", schemars(schema_with = "schemas::failed"))]
     pub failures: ByReason,
-    /// Succeeded ÷ total. Null before the first message has an outcome.
+    /// `succeeded` ÷ `total`, from 0 to 1. Null before the first message.
     pub success_rate: Option<f64>,
-    /// Payload bytes taken by workers.
+    /// Slow messages: queue wait, handling and hold together took longer than `slow_message_threshold_ms`.
+    pub slow: u64,
+    /// Payload bytes received.
     pub bytes_in: u64,
-    /// Payload bytes acknowledged as written.
+    /// Payload bytes written to clients.
     pub bytes_out: u64,
-    /// Time in the handler, all types.
-    pub service: LatencyStats,
-    /// Time from the socket to the worker, all types.
+    /// Handling time, all types.
+    pub latency: LatencyStats,
+    /// Time that messages waited in a queue before they were handled, all types.
     pub queue_wait: LatencyStats,
-    /// Time on hold, of messages that were held and have an outcome.
+    /// Time that held messages were held, waiting for a recipient that is not connected. It counts towards the time
+    /// that makes a message slow. Its values are null without a router.
     pub held: LatencyStats,
-    /// Time from the poll that hands a delivery out to its acknowledgement, all ports. See
-    /// [`PortStats::write`].
+    /// Time from the poll that hands a delivery out to the acknowledgement that it is written, all ports; see
+    /// [`PortStats::write`]. Its values are null without a router.
     pub write: LatencyStats,
 }
 
@@ -334,12 +328,12 @@ pub struct PlacementStats {
 pub struct Stats {
     /// All messages.
     pub messages: MessageStats,
-    /// Figures by message type.
-    pub types: Vec<TypeStats>,
-    /// Figures by protocol.
-    pub protocols: Vec<GroupStats>,
-    /// Figures by application.
-    pub applications: Vec<GroupStats>,
+    /// Figures by message type. The first holds the messages of all types without a series of their own.
+    pub types: Vec<SeriesStats>,
+    /// Figures by protocol. The first holds the messages of all protocols without a series of their own.
+    pub protocols: Vec<SeriesStats>,
+    /// Figures by application. The first holds the messages of all applications without a series of their own.
+    pub applications: Vec<SeriesStats>,
     /// Connections.
     pub connections: Connections,
     /// Accounting of every message and every delivery.
@@ -380,32 +374,13 @@ pub struct Stats {
 #[non_exhaustive]
 pub struct RecordedStats {
     /// Figures by message type. The first is `other`.
-    pub types: Vec<RecordedTypeStats>,
+    pub types: Vec<SeriesStats>,
     /// Figures by application. The first is `other`.
-    pub applications: Vec<GroupStats>,
+    pub applications: Vec<SeriesStats>,
     /// Lookups of types without their own series. Each message recorded by name is one lookup.
     pub types_folded: u64,
     /// Lookups of applications without their own series.
     pub applications_folded: u64,
-}
-
-/// One reported message type.
-#[derive(Clone, Debug, Deserialize, Serialize)]
-#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-#[non_exhaustive]
-pub struct RecordedTypeStats {
-    /// The protocol. Empty for `other`.
-    pub protocol: String,
-    /// The message type.
-    pub message_type: String,
-    /// Messages reported as successful.
-    pub succeeded: u64,
-    /// Messages reported as failed.
-    pub failed: u64,
-    /// Bytes of the messages.
-    pub bytes: u64,
-    /// Processing time of the messages.
-    pub duration: LatencyStats,
 }
 
 /// One port. Successive ports in the same place add to the same figures.

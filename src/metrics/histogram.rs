@@ -130,7 +130,7 @@ impl Histogram {
     /// Adds the contents of the histogram to `into`, and its extremes if they belong to `epoch`. May run
     /// while the writer writes: a value that is missed is counted by the next call.
     pub(crate) fn collect(&self, epoch: u64, into: &mut Distribution) {
-        for (cell, total) in self.cells.iter().zip(into.cells.iter_mut()) {
+        for (cell, total) in self.cells.iter().zip(into.allocated()) {
             *total += cell.get();
         }
         into.sum = into.sum.wrapping_add(self.sum.get());
@@ -142,9 +142,10 @@ impl Histogram {
 }
 
 /// A merged, immutable set of cells, from which percentiles are calculated. Distributions are merged by
-/// addition and never averaged.
-#[derive(Clone, PartialEq, Eq)]
+/// addition and never averaged. The default has no values and takes no memory on the heap.
+#[derive(Clone)]
 pub struct Distribution {
+    /// Empty until the first value or merge.
     cells: Box<[u64]>,
     sum: u64,
     maximum: u64,
@@ -166,9 +167,18 @@ impl std::fmt::Debug for Distribution {
 
 impl Default for Distribution {
     fn default() -> Self {
-        Self { cells: vec![0; CELLS].into(), sum: 0, maximum: 0, minimum: u64::MAX }
+        Self { cells: Box::default(), sum: 0, maximum: 0, minimum: u64::MAX }
     }
 }
+
+impl PartialEq for Distribution {
+    fn eq(&self, other: &Self) -> bool {
+        let of = |one: &Self| (one.sum, one.maximum, one.minimum);
+        of(self) == of(other) && (self.cells == other.cells || self.count() == 0 && other.count() == 0)
+    }
+}
+
+impl Eq for Distribution {}
 
 impl Distribution {
     /// Merges all values of these histograms. The extremes are those since the last reset, as far as they are
@@ -212,7 +222,8 @@ impl Distribution {
 
     /// The values recorded since an earlier distribution of the same series.
     pub(crate) fn since(&self, earlier: &Self) -> Self {
-        let cells = self.cells.iter().zip(&earlier.cells).map(|(now, then)| now.saturating_sub(*then));
+        let earlier_cells = earlier.cells.iter().chain(std::iter::repeat(&0));
+        let cells = self.cells.iter().zip(earlier_cells).map(|(now, then)| now.saturating_sub(*then));
         let (maximum, minimum) = (self.maximum, self.minimum);
         let mut rest =
             Self { cells: cells.collect(), sum: self.sum.wrapping_sub(earlier.sum), maximum, minimum };
@@ -239,7 +250,7 @@ impl Distribution {
     /// Adds one value.
     #[cfg(not(corelane_loom))]
     pub(crate) fn add(&mut self, value: u64) {
-        if let Some(cell) = self.cells.get_mut(bucket::index(value)) {
+        if let Some(cell) = self.allocated().get_mut(bucket::index(value)) {
             *cell += 1;
         }
         self.sum = self.sum.wrapping_add(value);
@@ -247,7 +258,15 @@ impl Distribution {
         self.minimum = self.minimum.min(value);
     }
 
-    /// The cells. The last cell is the overflow cell.
+    /// The cells, for writing.
+    fn allocated(&mut self) -> &mut [u64] {
+        if self.cells.is_empty() {
+            self.cells = vec![0; CELLS].into();
+        }
+        &mut self.cells
+    }
+
+    /// The cells; the last is the overflow cell. Empty if no value was ever added.
     pub(crate) fn cells(&self) -> &[u64] {
         &self.cells
     }
@@ -298,13 +317,15 @@ impl Distribution {
 
     /// Number of values in the overflow cell.
     pub fn overflows(&self) -> u64 {
-        self.cells.last().copied().unwrap_or(0)
+        self.cells.get(CELLS - 1).copied().unwrap_or(0)
     }
 
     /// Adds another distribution.
     pub fn merge(&mut self, other: &Self) {
-        for (total, cell) in self.cells.iter_mut().zip(&other.cells) {
-            *total += cell;
+        if !other.cells.is_empty() {
+            for (total, cell) in self.allocated().iter_mut().zip(&other.cells) {
+                *total += cell;
+            }
         }
         self.sum = self.sum.wrapping_add(other.sum);
         self.maximum = self.maximum.max(other.maximum);

@@ -89,6 +89,11 @@ pub(super) mod schemas {
         };
     }
 
+    /// Like [`failed`], or null.
+    pub(in crate::metrics) fn optional_failed(generator: &mut SchemaGenerator) -> Schema {
+        schemars::json_schema!({"anyOf": [failed(generator), {"type": "null"}]})
+    }
+
     schemas! {
         failed Failed,
         refused Refused,
@@ -101,7 +106,7 @@ pub(super) mod schemas {
 
 /// JSON schema of a [`ByReason`]: an object with these members.
 #[cfg(feature = "schema")]
-pub(crate) fn schema_of(reasons: impl Iterator<Item = &'static str>) -> schemars::Schema {
+fn schema_of(reasons: impl Iterator<Item = &'static str>) -> schemars::Schema {
     let reasons: Vec<_> = reasons.collect();
     let count = || serde_json::json!({"type": "integer", "format": "uint64", "minimum": 0});
     let members: serde_json::Map<_, _> = reasons.iter().map(|name| ((*name).to_owned(), count())).collect();

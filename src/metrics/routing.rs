@@ -8,13 +8,13 @@ pub(super) fn routing_stats(
     messages: &MessageStats,
     workers: &[WorkerStats],
 ) -> RoutingStats {
-    let time = messages.queue_wait.distribution.sum() + messages.service.distribution.sum();
+    let time = messages.queue_wait.distribution.sum() + messages.latency.distribution.sum();
     let active = workers.iter().filter(|worker| worker.is_active).count() as u64;
     RoutingStats {
         routed: accounting.ok,
         failed: accounting.failed,
         expired: accounting.expired,
-        average_nanoseconds: time.checked_div(messages.service.count),
+        average_nanoseconds: time.checked_div(messages.latency.count),
         concurrency: accounting.in_flight,
         concurrency_maximum_of_a_worker: workers.iter().map(|one| one.in_flight_maximum).max().unwrap_or(0),
         queue_messages: workers.iter().map(|worker| worker.queue_messages).sum(),

@@ -38,7 +38,9 @@ pub(crate) struct TypeSeries {
 #[derive(Debug)]
 pub(crate) struct GroupSeries {
     pub(crate) ok: Cell,
-    pub(crate) not_ok: Cell,
+    /// Messages failed, for any reason.
+    pub(crate) failed: Cell,
+    pub(crate) expired: Cell,
     pub(crate) bytes: Cell,
     pub(crate) slow: Cell,
     pub(crate) last: Cell,
@@ -133,11 +135,6 @@ impl TypeSeries {
             cell.add_shared(1);
         }
     }
-
-    /// Messages that failed, for any reason, or expired.
-    pub(crate) fn not_ok(&self) -> u64 {
-        self.failed.iter().fold(self.expired.get(), |sum, cell| sum.wrapping_add(cell.get()))
-    }
 }
 
 impl GroupSeries {
@@ -145,7 +142,8 @@ impl GroupSeries {
         let cell = Cell::default;
         Self {
             ok: cell(),
-            not_ok: cell(),
+            failed: cell(),
+            expired: cell(),
             bytes: cell(),
             slow: cell(),
             last: cell(),
@@ -169,22 +167,37 @@ impl GroupSeries {
 
     /// Counts the outcome of a message. Call this after `record`.
     #[inline]
-    pub(crate) fn count_outcome(&self, writer: &mut Writer, ok: bool) {
-        let cell = if ok { &self.ok } else { &self.not_ok };
-        cell.add(writer, 1);
+    pub(crate) fn count_outcome(&self, writer: &mut Writer, outcome: Outcome) {
+        self.cell(outcome).add(writer, 1);
+    }
+
+    /// The cell that counts an outcome.
+    #[inline]
+    fn cell(&self, outcome: Outcome) -> &Cell {
+        match outcome {
+            Outcome::Ok => &self.ok,
+            Outcome::Expired => &self.expired,
+            Outcome::Failed(_) => &self.failed,
+        }
     }
 
     /// Counts a message and then its outcome, in a series that several threads write.
     #[cfg(not(corelane_loom))]
-    pub(crate) fn record_shared(&self, epoch: u64, bytes: u64, timing: Timing, is_slow: bool, ok: bool) {
+    pub(crate) fn record_shared(
+        &self,
+        epoch: u64,
+        bytes: u64,
+        timing: Timing,
+        is_slow: bool,
+        outcome: Outcome,
+    ) {
         self.bytes.add_shared(bytes);
         self.last.raise_shared(timing.ended);
         self.service.record_shared(epoch, timing.service);
         if is_slow {
             self.slow.add_shared(1);
         }
-        let cell = if ok { &self.ok } else { &self.not_ok };
-        cell.add_shared(1);
+        self.cell(outcome).add_shared(1);
     }
 }
 
@@ -363,7 +376,7 @@ impl WorkerShard {
         outcome: Outcome,
     ) {
         for series in self.groups(protocol, application) {
-            series.count_outcome(writer, outcome == Outcome::Ok);
+            series.count_outcome(writer, outcome);
         }
         if let Some(series) = self.types.get(message_type.0 as usize) {
             series.count_outcome(writer, outcome);

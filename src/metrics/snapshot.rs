@@ -5,8 +5,8 @@
 use super::cell::Cell;
 use super::figures::RoutingStats;
 use super::figures::{
-    Accounting, Connections, GroupStats, LatencyStats, MessageStats, PlacementStats, RecordedStats,
-    RoomStats, Stats, TypeStats, WorkerStats,
+    Accounting, Connections, LatencyStats, MessageStats, PlacementStats, RecordedStats, RoomStats,
+    SeriesStats, Stats, WorkerStats,
 };
 use super::histogram::{Distribution, Histogram};
 use super::label::LabelTable;
@@ -14,7 +14,7 @@ use super::path::{PathDepth, PathShard};
 use super::ports::port_stats;
 use super::reasons::ByReason;
 use super::routing::routing_stats;
-use super::shard::{GroupSeries, PortShard, WorkerShard};
+use super::shard::{GroupSeries, PortShard, TypeSeries, WorkerShard};
 use crate::error::{Failed, Refused, TakenOver, Unacknowledged, Undeliverable};
 use crate::sync::{Acquire, AtomicU64, mutant};
 
@@ -84,43 +84,55 @@ fn groups<'a>(
     epoch: u64,
     workers: &[&'a WorkerShard],
     series: impl Fn(&'a WorkerShard) -> &'a [GroupSeries],
-) -> Vec<GroupStats> {
+) -> Vec<SeriesStats> {
     let of = |place: usize| workers.iter().filter_map(|worker| series(worker).get(place)).collect::<Vec<_>>();
-    names
-        .iter()
-        .enumerate()
-        .map(|(place, name)| {
-            let shards = of(place);
-            GroupStats {
-                name: name.clone(),
-                succeeded: sum(shards.iter().map(|shard| shard.ok.get())),
-                failed: sum(shards.iter().map(|shard| shard.not_ok.get())),
-                service: merged(epoch, shards.iter().map(|shard| &shard.service)),
-            }
-        })
-        .collect()
+    names.iter().enumerate().map(|(place, name)| group_stats(epoch, name.clone(), &of(place))).collect()
 }
 
-fn type_stats(
+/// The figures of a protocol or application, from its shards.
+pub(crate) fn group_stats(epoch: u64, name: String, shards: &[&GroupSeries]) -> SeriesStats {
+    let total = |cell: fn(&GroupSeries) -> &Cell| sum(shards.iter().map(|shard| cell(shard).get()));
+    let [succeeded, failed, expired] =
+        [total(|one| &one.ok), total(|one| &one.failed), total(|one| &one.expired)];
+    SeriesStats {
+        protocol: None,
+        name,
+        received: None,
+        total: succeeded + failed + expired,
+        succeeded,
+        failed,
+        expired,
+        failures: None,
+        slow: total(|one| &one.slow),
+        bytes: total(|one| &one.bytes),
+        latency: merged(epoch, shards.iter().map(|shard| &shard.service)),
+        queue_wait: None,
+    }
+}
+
+/// The figures of a type, from its shards.
+pub(crate) fn type_stats(
     epoch: u64,
-    workers: &[&WorkerShard],
-    place: usize,
-    (protocol, name): &(String, String),
-) -> TypeStats {
-    let shards: Vec<_> = workers.iter().filter_map(|worker| worker.types.get(place)).collect();
+    (protocol, name): (String, String),
+    shards: &[&TypeSeries],
+) -> SeriesStats {
+    let total = |cell: fn(&TypeSeries) -> &Cell| sum(shards.iter().map(|shard| cell(shard).get()));
     let (failed, failures) =
         reasons(Failed::ALL, Failed::label, shards.iter().map(|shard| &shard.failed[..]));
-    TypeStats {
-        protocol: protocol.clone(),
-        message_type: name.clone(),
-        succeeded: sum(shards.iter().map(|shard| shard.ok.get())),
+    let [succeeded, expired] = [total(|one| &one.ok), total(|one| &one.expired)];
+    SeriesStats {
+        protocol: Some(protocol),
+        name,
+        received: Some(total(|one| &one.received)),
+        total: succeeded + failed + expired,
+        succeeded,
         failed,
-        failures,
-        expired: sum(shards.iter().map(|shard| shard.expired.get())),
-        received: sum(shards.iter().map(|shard| shard.received.get())),
-        bytes: sum(shards.iter().map(|shard| shard.bytes.get())),
-        service: merged(epoch, shards.iter().map(|shard| &shard.service)),
-        queue_wait: merged(epoch, shards.iter().map(|shard| &shard.queue_wait)),
+        expired,
+        failures: Some(failures),
+        slow: total(|one| &one.slow),
+        bytes: total(|one| &one.bytes),
+        latency: merged(epoch, shards.iter().map(|shard| &shard.service)),
+        queue_wait: Some(merged(epoch, shards.iter().map(|shard| &shard.queue_wait))),
     }
 }
 
@@ -243,14 +255,17 @@ pub(crate) fn collect(sources: &Sources<'_>) -> Stats {
         .types()
         .iter()
         .enumerate()
-        .map(|(place, names)| type_stats(epoch, workers, place, names))
+        .map(|(place, names)| {
+            let shards: Vec<_> = workers.iter().filter_map(|worker| worker.types.get(place)).collect();
+            type_stats(epoch, names.clone(), &shards)
+        })
         .collect();
     let Accounting { ok, failed, expired, .. } = accounting;
     let total = ok + failed + expired;
-    let all = |pick: fn(&TypeStats) -> &LatencyStats| {
+    let all = |pick: fn(&SeriesStats) -> Option<&LatencyStats>| {
         let mut distribution = Distribution::default();
-        for one in &types {
-            distribution.merge(&pick(one).distribution);
+        for one in types.iter().filter_map(pick) {
+            distribution.merge(&one.distribution);
         }
         LatencyStats::from(distribution)
     };
@@ -269,10 +284,11 @@ pub(crate) fn collect(sources: &Sources<'_>) -> Stats {
             expired,
             failures: accounting.failures.clone(),
             success_rate: (total > 0).then(|| ok as f64 / total as f64),
+            slow: sum(types.iter().map(|one| one.slow)),
             bytes_in: sum(types.iter().map(|one| one.bytes)),
             bytes_out: sum(ports.iter().map(|port| port.poll.bytes_out.get())),
-            service: all(|one| &one.service),
-            queue_wait: all(|one| &one.queue_wait),
+            latency: all(|one| Some(&one.latency)),
+            queue_wait: all(|one| one.queue_wait.as_ref()),
             held: merged(epoch, workers.iter().map(|worker| &worker.held_time)),
             write: merged(epoch, ports.iter().map(|port| &port.poll.write_time)),
         },

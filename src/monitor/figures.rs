@@ -3,10 +3,9 @@
 use super::alert::AlertFigures;
 use super::system::{CostStats, SystemStats};
 use super::window::WindowStats;
-use crate::error::Failed;
 use crate::metrics::{
-    Accounting, ByReason, CustomStats, Distribution, LatencyStats, PlacementStats, PortStats, Rates,
-    RoomStats, RoutingStats, WorkerStats,
+    Accounting, CustomStats, Distribution, LatencyStats, MessageStats, PlacementStats, PortStats, Rates,
+    RoomStats, RoutingStats, SeriesStats, WorkerStats,
 };
 use serde::{Deserialize, Serialize};
 use std::borrow::Cow;
@@ -63,23 +62,6 @@ pub struct MonitorStats {
     pub reports: ReportFigures,
 }
 
-/// The schema of failures by reason, including `expired`.
-#[cfg(feature = "schema")]
-fn failures_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
-    crate::metrics::schema_of(failure_names())
-}
-
-/// Like [`failures_schema`], or null.
-#[cfg(feature = "schema")]
-fn optional_failures_schema(generator: &mut schemars::SchemaGenerator) -> schemars::Schema {
-    schemars::json_schema!({"anyOf": [failures_schema(generator), {"type": "null"}]})
-}
-
-/// The reasons in `failures`.
-pub(super) fn failure_names() -> impl Iterator<Item = &'static str> {
-    Failed::ALL.iter().map(|reason| reason.label()).chain(["expired"])
-}
-
 /// The last minute, hour and day as sliding windows.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
@@ -98,37 +80,9 @@ pub struct Windowed {
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[non_exhaustive]
 pub struct MessageFigures {
-    /// Messages that have ended.
-    pub total: u64,
-    /// Messages of `total` that succeeded: handed to the recipient's port, or completed at the router.
-    /// `routing.accounting` shows whether a delivery was then acknowledged as written, never acknowledged, or given
-    /// up.
-    pub succeeded: u64,
-    /// Messages of `total` that failed.
-    pub failed: u64,
-    /// Messages of `total` that expired, because they waited too long.
-    pub expired: u64,
-    /// `succeeded` ÷ `total`, from 0 to 1. Null before the first message.
-    pub success_rate: Option<f64>,
-    /// Messages that failed or expired, by reason.
-    #[cfg_attr(feature = "schema", schemars(schema_with = "failures_schema"))]
-    pub failures: ByReason,
-    /// Slow messages: queue wait, handling and hold together took longer than `slow_message_threshold_ms`.
-    pub slow: u64,
-    /// Payload bytes received.
-    pub bytes_in: u64,
-    /// Payload bytes written to clients.
-    pub bytes_out: u64,
-    /// Handling time.
-    pub latency: LatencyStats,
-    /// Time that messages waited in a queue before they were handled.
-    pub queue_wait: LatencyStats,
-    /// Time that held messages were held, waiting for a recipient that is not connected. It counts towards the time
-    /// that makes a message slow. Its values are null without a router.
-    pub held: LatencyStats,
-    /// Time from the poll that hands a delivery out to the acknowledgement that it is written. At most one delivery
-    /// per client is timed at a time. Its values are null without a router.
-    pub write: LatencyStats,
+    /// The figures that a router's own [`Stats`](crate::metrics::Stats) have too. In JSON, its members stand beside the others.
+    #[serde(flatten)]
+    pub totals: MessageStats,
     /// Number of messages by handling time, in the ranges of `SPAN_NAMES`. Exact.
     pub buckets: Vec<BucketFigures>,
     /// Handling time in sliding windows.
@@ -144,11 +98,13 @@ impl MonitorStats {
     /// Drops the distributions, which only exporters need. They are by far the largest part of the figures.
     pub(super) fn drop_distributions(&mut self) {
         let messages = self.messages.iter_mut().flat_map(|messages| {
-            [&mut messages.latency, &mut messages.queue_wait, &mut messages.held, &mut messages.write]
+            let MessageStats { latency, queue_wait, held, write, .. } = &mut messages.totals;
+            [latency, queue_wait, held, write]
         });
         let groups = [&mut self.types, &mut self.protocols, &mut self.applications];
         let series = groups.into_iter().flatten().flatten();
-        let of_series = series.flat_map(|one| std::iter::once(&mut one.latency).chain(&mut one.queue_wait));
+        let of_series =
+            series.flat_map(|one| std::iter::once(&mut one.totals.latency).chain(&mut one.totals.queue_wait));
         let own = self.custom.families.iter_mut().flat_map(|family| &mut family.series);
         let ports =
             self.routing.iter_mut().flat_map(|routing| &mut routing.ports).map(|port| &mut port.write);
@@ -184,29 +140,11 @@ pub struct BucketFigures {
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[non_exhaustive]
 pub struct SeriesFigures {
-    /// The protocol of a type; empty for a type without one. Null for protocols and applications.
-    pub protocol: Option<String>,
-    /// Name of the type, protocol or application.
-    pub name: String,
-    /// Messages that have ended.
-    pub total: u64,
-    /// Messages of `total` that succeeded.
-    pub succeeded: u64,
-    /// Messages of `total` that failed or expired.
-    pub failed: u64,
-    /// Messages that failed or expired, by reason. Types only.
-    #[cfg_attr(feature = "schema", schemars(schema_with = "optional_failures_schema"))]
-    pub failures: Option<ByReason>,
-    /// Slow messages.
-    pub slow: u64,
-    /// Payload bytes of the messages.
-    pub bytes: u64,
-    /// Handling time.
-    pub latency: LatencyStats,
+    /// The figures that a router's own [`Stats`](crate::metrics::Stats) have too. In JSON, its members stand beside the others.
+    #[serde(flatten)]
+    pub totals: SeriesStats,
     /// Sum of all handling times.
     pub total_nanoseconds: u64,
-    /// Queue wait. Types only.
-    pub queue_wait: Option<LatencyStats>,
     /// When the last message was handled, regardless of resets. Null before the first message.
     pub last_processed_milliseconds: Option<u64>,
     /// Sliding windows, with `detailed_stats`, for as many series as `max_windowed_series` allows.

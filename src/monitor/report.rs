@@ -1,6 +1,7 @@
 //! Reports: the figures as text, JSON or HTML, on demand or periodically, for a callback, a file or the log. Each
 //! receiver has its own thread and a short queue. The monitor's thread only puts the figures into the queues.
 
+mod document;
 mod html;
 mod json;
 mod text;
@@ -8,7 +9,7 @@ mod text;
 #[cfg(feature = "schema")]
 pub use json::schema;
 
-use super::figures::{MonitorStats, SeriesFigures};
+use super::figures::MonitorStats;
 use std::fs::File;
 use std::io::Write;
 use std::os::unix::fs::OpenOptionsExt;
@@ -88,27 +89,14 @@ fn create_beside(path: &Path) -> std::io::Result<(File, PathBuf)> {
     Ok((file, beside.into()))
 }
 
-/// Shown in place of the message figures while there are none.
-const NO_MESSAGES: &str = "No message figures: enable_metrics is off.";
-/// Shown in place of the client figures while there are none.
-const NO_CLIENTS: &str = "No client figures: detailed_stats or enable_metrics is off.";
-
 /// A list's title. If the list is incomplete, the title says how much of it is shown.
 fn cut(title: &str, shown: u64, all: u64) -> String {
     if shown < all { format!("{title} ({shown} of {all})") } else { title.to_owned() }
 }
 
-/// A series' name, with the protocol of a type.
-fn series_name(one: &SeriesFigures) -> String {
-    match one.protocol.as_deref().filter(|protocol| !protocol.is_empty()) {
-        Some(protocol) => format!("{protocol}/{}", one.name),
-        None => one.name.clone(),
-    }
-}
-
-/// A count, or a dash.
-fn number_or_dash(count: Option<u64>) -> String {
-    count.map_or_else(|| "-".to_owned(), |count| count.to_string())
+/// Whether a character changes the direction of the text after it. Such a character can disguise a name.
+fn changes_direction(character: char) -> bool {
+    matches!(character, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
 /// A duration in readable form: three digits and a unit.
@@ -161,11 +149,6 @@ fn time(milliseconds: u64) -> String {
     let year = year + era * 400 + u64::from(month <= 2);
     let (hour, minute, second) = (rest / 3600, rest / 60 % 60, rest % 60);
     format!("{year:04}-{month:02}-{day:02} {hour:02}:{minute:02}:{second:02} UTC")
-}
-
-/// A duration, or a dash.
-fn duration_or_dash(nanoseconds: Option<u64>) -> String {
-    nanoseconds.map_or_else(|| "-".to_owned(), duration)
 }
 
 #[cfg(test)]

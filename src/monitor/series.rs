@@ -18,11 +18,13 @@ pub(super) enum SeriesKey {
 /// The counts of a series, without its latencies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct SeriesCounts {
+    /// Zero for protocols and applications.
+    pub(super) received: u64,
     pub(super) ok: u64,
-    /// Failed or expired.
-    pub(super) not_ok: u64,
+    pub(super) failed: u64,
     pub(super) expired: u64,
-    pub(super) failed: [u64; Failed::COUNT],
+    /// Failed messages by reason. All zero for protocols and applications.
+    pub(super) failures: [u64; Failed::COUNT],
     pub(super) bytes: u64,
     pub(super) slow: u64,
     pub(super) named: [u64; NAMED],
@@ -33,10 +35,11 @@ pub(super) struct SeriesCounts {
 impl Default for SeriesCounts {
     fn default() -> Self {
         Self {
+            received: 0,
             ok: 0,
-            not_ok: 0,
+            failed: 0,
             expired: 0,
-            failed: [0; Failed::COUNT],
+            failures: [0; Failed::COUNT],
             bytes: 0,
             slow: 0,
             named: [0; NAMED],
@@ -50,11 +53,12 @@ impl SeriesCounts {
     fn with(mut self, other: &Self, combine: fn(u64, u64) -> u64) -> Self {
         let each = |mine: &mut u64, theirs: &u64| *mine = combine(*mine, *theirs);
         each(&mut self.ok, &other.ok);
-        each(&mut self.not_ok, &other.not_ok);
+        each(&mut self.received, &other.received);
+        each(&mut self.failed, &other.failed);
         each(&mut self.expired, &other.expired);
         each(&mut self.bytes, &other.bytes);
         each(&mut self.slow, &other.slow);
-        self.failed.iter_mut().zip(&other.failed).for_each(|(mine, theirs)| each(mine, theirs));
+        self.failures.iter_mut().zip(&other.failures).for_each(|(mine, theirs)| each(mine, theirs));
         self.named.iter_mut().zip(&other.named).for_each(|(mine, theirs)| each(mine, theirs));
         self
     }
@@ -62,6 +66,11 @@ impl SeriesCounts {
     /// The difference to `earlier`. Bytes come from hosts, so their sum may have wrapped.
     pub(super) fn since(&self, earlier: &Self) -> Self {
         Self { bytes: self.bytes.wrapping_sub(earlier.bytes), ..self.with(earlier, u64::saturating_sub) }
+    }
+
+    /// Messages that have ended.
+    pub(super) fn total(&self) -> u64 {
+        self.ok + self.failed + self.expired
     }
 
     /// Adds another series' counts.
@@ -81,14 +90,14 @@ pub(super) trait SeriesShard {
 impl SeriesShard for TypeSeries {
     fn add_to(&self, counts: &mut SeriesCounts) {
         counts.ok += self.ok.get();
-        let expired = self.expired.get();
-        counts.expired += expired;
-        counts.not_ok += expired;
-        for (count, cell) in counts.failed.iter_mut().zip(&self.failed) {
+        counts.expired += self.expired.get();
+        for (count, cell) in counts.failures.iter_mut().zip(&self.failed) {
             let failed = cell.get();
             *count += failed;
-            counts.not_ok += failed;
+            counts.failed += failed;
         }
+        // Read after the outcomes, so that it is never below their sum: a message is received before it ends.
+        counts.received += self.received.get();
         counts.bytes = counts.bytes.wrapping_add(self.bytes.get());
         counts.slow += self.slow.get();
         counts.named.iter_mut().zip(&self.named).for_each(|(count, cell)| *count += cell.get());
@@ -107,7 +116,8 @@ impl SeriesShard for TypeSeries {
 impl SeriesShard for GroupSeries {
     fn add_to(&self, counts: &mut SeriesCounts) {
         counts.ok += self.ok.get();
-        counts.not_ok += self.not_ok.get();
+        counts.failed += self.failed.get();
+        counts.expired += self.expired.get();
         counts.bytes = counts.bytes.wrapping_add(self.bytes.get());
         counts.slow += self.slow.get();
         counts.last = counts.last.max(self.last.get());
@@ -266,7 +276,7 @@ pub(super) fn delta<'a>(times: Option<&'a Distribution>, counts: &SeriesCounts) 
     Delta {
         cells: times.map(Distribution::cells).unwrap_or_default(),
         sum: times.map_or(0, Distribution::sum),
-        errors: counts.not_ok,
+        errors: counts.failed + counts.expired,
         slow: counts.slow,
         bytes: counts.bytes,
     }

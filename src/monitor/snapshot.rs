@@ -5,7 +5,7 @@ use super::collector::WindowedTrack;
 use super::figures::ReportFigures;
 use super::figures::{
     ApplicationConnectionFigures, BucketFigures, ConnectionFigures, FoldedFigures, MessageFigures,
-    MonitorStats, RoutingFigures, SeriesFigures, SlowFigures, Windowed, failure_names,
+    MonitorStats, RoutingFigures, SeriesFigures, SlowFigures, Windowed,
 };
 use super::inner::Inner;
 use super::reading::{ReadingTime, folded};
@@ -16,7 +16,11 @@ use super::top::{Look, Names, Survey};
 use super::window::{WindowStats, Windows};
 use crate::clients::{ApplicationConnections, ConnectionReading};
 use crate::config::Key;
-use crate::metrics::{ApplicationId, ByReason, LatencyStats, ProtocolId, SPAN_NAMES, Stats, failing_clients};
+use crate::error::Failed;
+use crate::metrics::{
+    ApplicationId, ByReason, LatencyStats, MessageStats, ProtocolId, SPAN_NAMES, SeriesStats, Stats,
+    failing_clients,
+};
 use crate::record::Source;
 
 impl Inner {
@@ -72,24 +76,26 @@ impl Inner {
         let mut counts = SeriesCounts::default();
         let types = self.collector.series.iter().filter(|series| matches!(*series.key, SeriesKey::Type(..)));
         types.for_each(|series| counts.add(&series.shown()));
-        let total = counts.ok + counts.not_ok;
+        let total = counts.total();
         let latency = LatencyStats::from(self.collector.total.track.shown());
         let windows = always_windowed(moment, &self.collector.total);
         MessageFigures {
-            total,
-            succeeded: counts.ok,
-            failed: counts.not_ok - counts.expired,
-            expired: counts.expired,
-            success_rate: (total > 0).then(|| counts.ok as f64 / total as f64),
-            failures: failures(&counts),
-            slow: counts.slow,
-            bytes_in: counts.bytes,
-            bytes_out: self.collector.bytes_out.0.wrapping_sub(self.collector.bytes_out.1),
             buckets: buckets(&counts, latency.count),
-            latency,
-            queue_wait: self.collector.queue_wait.track.shown().into(),
-            held: self.collector.held.shown().into(),
-            write: self.collector.write.shown().into(),
+            totals: MessageStats {
+                total,
+                succeeded: counts.ok,
+                failed: counts.failed,
+                expired: counts.expired,
+                success_rate: (total > 0).then(|| counts.ok as f64 / total as f64),
+                failures: failures(&counts),
+                slow: counts.slow,
+                bytes_in: counts.bytes,
+                bytes_out: self.collector.bytes_out.0.wrapping_sub(self.collector.bytes_out.1),
+                latency,
+                queue_wait: self.collector.queue_wait.track.shown().into(),
+                held: self.collector.held.shown().into(),
+                write: self.collector.write.shown().into(),
+            },
             error_clients_last_minute: self.error_clients(moment, &windows.last_minute),
             windows,
             queue_wait_windows: always_windowed(moment, &self.collector.queue_wait),
@@ -260,19 +266,24 @@ fn series_figures(moment: &ReadingTime<'_>, series: &CollectedSeries, detailed: 
         SeriesKey::Type(protocol, name) => (Some(protocol.clone()), name.clone()),
         SeriesKey::Protocol(name) | SeriesKey::Application(name) => (None, name.clone()),
     };
+    let is_type = protocol.is_some();
     let latency = series.service.shown();
     SeriesFigures {
-        protocol,
-        name,
-        total: counts.ok + counts.not_ok,
-        succeeded: counts.ok,
-        failed: counts.not_ok,
-        failures: matches!(*series.key, SeriesKey::Type(..)).then(|| failures(&counts)),
-        slow: counts.slow,
-        bytes: counts.bytes,
         total_nanoseconds: latency.sum(),
-        latency: latency.into(),
-        queue_wait: series.queue_wait.as_ref().map(|track| track.shown().into()),
+        totals: SeriesStats {
+            protocol,
+            name,
+            received: is_type.then_some(counts.received),
+            total: counts.total(),
+            succeeded: counts.ok,
+            failed: counts.failed,
+            expired: counts.expired,
+            failures: is_type.then(|| failures(&counts)),
+            slow: counts.slow,
+            bytes: counts.bytes,
+            latency: latency.into(),
+            queue_wait: series.queue_wait.as_ref().map(|track| track.shown().into()),
+        },
         last_processed_milliseconds: (counts.last > 0).then(|| moment.wall_of(counts.last)),
         // While the detail is off, windows go on, so that they are right when it is switched on again.
         windows: series
@@ -294,7 +305,7 @@ fn always_windowed(moment: &ReadingTime<'_>, series: &WindowedTrack) -> Windowed
 
 /// Failures by reason.
 fn failures(counts: &SeriesCounts) -> ByReason {
-    ByReason::new(failure_names().zip(counts.failed.into_iter().chain([counts.expired])))
+    ByReason::new(Failed::ALL.iter().map(|reason| reason.label()).zip(counts.failures))
 }
 
 /// Messages by named range. The count of the first range is the rest of `all`.

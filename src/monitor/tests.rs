@@ -44,22 +44,27 @@ fn a_monitor_that_shows_and_resets_while_threads_record() {
     while threads.iter().any(|thread| !thread.is_finished()) {
         let stats = monitor.snapshot();
         assert!(
-            stats.messages.as_ref().unwrap().total >= last
-                && stats.messages.as_ref().unwrap().succeeded == stats.messages.as_ref().unwrap().total
+            stats.messages.as_ref().unwrap().totals.total >= last
+                && stats.messages.as_ref().unwrap().totals.succeeded
+                    == stats.messages.as_ref().unwrap().totals.total
         );
-        last = stats.messages.as_ref().unwrap().total;
+        last = stats.messages.as_ref().unwrap().totals.total;
         let left = monitor.reset_and_show();
-        total += left.messages.as_ref().unwrap().total;
-        slow += left.messages.as_ref().unwrap().slow;
-        times += left.messages.as_ref().unwrap().latency.count;
-        last = if left.messages.as_ref().unwrap().total >= last { 0 } else { panic!("a figure went back") };
+        total += left.messages.as_ref().unwrap().totals.total;
+        slow += left.messages.as_ref().unwrap().totals.slow;
+        times += left.messages.as_ref().unwrap().totals.latency.count;
+        last = if left.messages.as_ref().unwrap().totals.total >= last {
+            0
+        } else {
+            panic!("a figure went back")
+        };
     }
     threads.into_iter().for_each(|thread| thread.join().unwrap());
     let stats = monitor.snapshot();
     let all = (
-        total + stats.messages.as_ref().unwrap().total,
-        slow + stats.messages.as_ref().unwrap().slow,
-        times + stats.messages.as_ref().unwrap().latency.count,
+        total + stats.messages.as_ref().unwrap().totals.total,
+        slow + stats.messages.as_ref().unwrap().totals.slow,
+        times + stats.messages.as_ref().unwrap().totals.latency.count,
     );
     assert_eq!(all, (3 * RECORDS, 3 * RECORDS / 10, 3 * RECORDS));
 }

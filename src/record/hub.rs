@@ -212,7 +212,7 @@ impl Hub {
         let protocol = self.protocols.series(protocol.into(), place);
         let application = self.applications.series(application.into(), place);
         for series in [protocol, application].into_iter().flatten() {
-            series.record_shared(controlled.epoch, measured.bytes, timing, is_slow, !measured.failed);
+            series.record_shared(controlled.epoch, measured.bytes, timing, is_slow, outcome(measured));
         }
         self.count_client(client, controlled, measured, timing);
         if measured.failed
@@ -252,7 +252,7 @@ impl Hub {
         let application = self.applications.series(application.into(), place);
         for series in [protocol, application].into_iter().flatten() {
             series.record(writer, measured.bytes, timing, is_slow);
-            series.count_outcome(writer, !measured.failed);
+            series.count_outcome(writer, outcome(measured));
         }
         self.count_client(client, writer.controlled, measured, timing);
         if measured.failed

@@ -1,29 +1,17 @@
 //! Reported figures as a router's snapshot shows them: separate from what the router routed itself.
 
 use super::Hub;
-use super::table::{SeriesCells, SeriesTable};
-use crate::metrics::{
-    Distribution, GroupStats, Histogram, LatencyStats, RecordedStats, RecordedTypeStats, sum,
-};
+use crate::metrics::{RecordedStats, group_stats, type_stats};
 
 impl Hub {
     pub(crate) fn recorded(&self) -> RecordedStats {
         let epoch = self.controls.now().epoch;
         let types = self.types.names_from(0).into_iter().enumerate();
-        let types = types.map(|(place, (protocol, message_type))| RecordedTypeStats {
-            protocol,
-            message_type,
-            succeeded: sum(self.types.shards(place).map(|one| one.ok.get())),
-            failed: sum(self.types.shards(place).map(|one| one.not_ok())),
-            bytes: sum(self.types.shards(place).map(|one| one.bytes.get())),
-            duration: latency(epoch, &self.types, place, |one| &one.service),
-        });
+        let types = types
+            .map(|(place, names)| type_stats(epoch, names, &self.types.shards(place).collect::<Vec<_>>()));
         let applications = self.applications.names_from(0).into_iter().enumerate();
-        let applications = applications.map(|(place, (_, name))| GroupStats {
-            name,
-            succeeded: sum(self.applications.shards(place).map(|one| one.ok.get())),
-            failed: sum(self.applications.shards(place).map(|one| one.not_ok.get())),
-            service: latency(epoch, &self.applications, place, |one| &one.service),
+        let applications = applications.map(|(place, (_, name))| {
+            group_stats(epoch, name, &self.applications.shards(place).collect::<Vec<_>>())
         });
         RecordedStats {
             types: types.collect(),
@@ -32,13 +20,4 @@ impl Hub {
             applications_folded: self.applications.folded(),
         }
     }
-}
-
-fn latency<'a, S: SeriesCells>(
-    epoch: u64,
-    table: &'a SeriesTable<S>,
-    place: usize,
-    histogram: impl Fn(&'a S) -> &'a Histogram,
-) -> LatencyStats {
-    Distribution::of(epoch, table.shards(place).map(histogram)).into()
 }

@@ -257,7 +257,7 @@ check("the report is kept in a file", async (t) => {
   // Write soon, and not after a minute.
   assert.equal((await set(server, "report_interval_ms", "1000")).status, 200);
   await eventually("the file", () => existsSync(file));
-  assert.equal(JSON.parse(readFileSync(file, "utf8")).schema_version, 2);
+  assert.equal(JSON.parse(readFileSync(file, "utf8")).schema_version, 3);
   const { code, errors } = await refusedStart(t, { report_file: file, report_format: "xml" });
   assert.equal(code, 2, errors);
   assert.match(errors, /xml.*html, text, json/s);

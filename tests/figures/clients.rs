@@ -80,7 +80,11 @@ fn every_figure_of_a_client() {
         "by_bytes_out": [expected], "by_average": [expected], "by_maximum": [expected], "by_outstanding": [],
     });
     assert_eq!(shown(&stats.clients), lists);
-    assert_eq!(stats.messages.as_ref().unwrap().bytes_out, 5_001, "bytes that hosts report count as written");
+    assert_eq!(
+        stats.messages.as_ref().unwrap().totals.bytes_out,
+        5_001,
+        "bytes that hosts report count as written"
+    );
 
     // After the disconnect the client has no figures, and its old handle affects no later client of the same name.
     bench.monitor.disconnect(ann).unwrap();
@@ -96,7 +100,7 @@ fn every_figure_of_a_client() {
         ("idle_milliseconds", json!(1)),
     ];
     assert_eq!(shown(&connected(&bench)), json!([with(client(again, "ann"), &fresh)]));
-    assert_eq!(bench.stats().messages.as_ref().unwrap().total, 4, "counted without a client");
+    assert_eq!(bench.stats().messages.as_ref().unwrap().totals.total, 4, "counted without a client");
 }
 
 #[test]
@@ -248,7 +252,7 @@ fn connections_come_before_names_that_were_only_recorded() {
     let stats = bench.stats();
     assert_eq!(
         (
-            stats.messages.as_ref().unwrap().total,
+            stats.messages.as_ref().unwrap().totals.total,
             stats.folded.clients.unwrap(),
             shown(&stats.clients.as_ref().unwrap().by_messages)
         ),
@@ -281,7 +285,7 @@ fn messages_of_who_is_gone_are_counted_as_nobodys() {
         (
             stats.clients.as_ref().unwrap().tracked,
             stats.folded.clients.unwrap(),
-            stats.messages.as_ref().unwrap().total
+            stats.messages.as_ref().unwrap().totals.total
         ),
         (0, 4, 11)
     );
@@ -335,7 +339,7 @@ fn there_are_figures_for_so_many_clients_and_the_rest_is_counted() {
         (stats.folded.clients.unwrap(), stats.clients.as_ref().unwrap().tracked, stats.connections.active),
         (3, 8, 5)
     );
-    assert_eq!(stats.messages.as_ref().unwrap().total, 7, "still counted");
+    assert_eq!(stats.messages.as_ref().unwrap().totals.total, 7, "still counted");
 
     // Clients that were only recorded are evicted after they have been silent for the set time; connected clients
     // never are.

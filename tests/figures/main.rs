@@ -105,7 +105,7 @@ fn latency((count, average): (u64, u64), [minimum, maximum, p50, p90, p95, p99, 
 
 /// Failures by reason: the given counts, and 0 for every other reason.
 fn failures(counted: &[(&str, u64)]) -> Value {
-    let reasons = corelane::error::Failed::ALL.iter().map(|reason| reason.label()).chain(["expired"]);
+    let reasons = corelane::error::Failed::ALL.iter().map(|reason| reason.label());
     let of = |reason| counted.iter().find(|(name, _)| *name == reason).map_or(0, |(_, count)| *count);
     reasons.map(|reason| (reason.to_owned(), json!(of(reason)))).collect::<serde_json::Map<_, _>>().into()
 }

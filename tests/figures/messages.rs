@@ -44,7 +44,9 @@ fn check(stats: &MonitorStats, way: &str) {
     assert_eq!(shown(&stats.messages), messages, "{way}");
     let series = |protocol: &str, name: &str, failures: Value, queue_wait: Value| {
         json!({
-            "protocol": if queue_wait.is_null() { Value::Null } else { json!(protocol) }, "name": name, "total": 1_000, "succeeded": 990, "failed": 10,
+            "protocol": if queue_wait.is_null() { Value::Null } else { json!(protocol) }, "name": name,
+            "received": if queue_wait.is_null() { Value::Null } else { json!(1_000) },
+            "total": 1_000, "succeeded": 990, "failed": 10, "expired": 0,
             "failures": failures, "slow": 0, "bytes": 100_000, "latency": service, "total_nanoseconds": 16_610,
             "queue_wait": queue_wait, "last_processed_milliseconds": START + 2_000, "windows": windows,
         })
@@ -67,7 +69,8 @@ fn check(stats: &MonitorStats, way: &str) {
     );
     let none = |queue_wait: Value| {
         json!({
-            "protocol": if queue_wait.is_null() { Value::Null } else { json!("") }, "name": "other", "total": 0, "succeeded": 0, "failed": 0, "failures": if queue_wait.is_null() { Value::Null } else { failures(&[]) }, "slow": 0,
+            "protocol": if queue_wait.is_null() { Value::Null } else { json!("") }, "name": "other", "total": 0, "succeeded": 0, "failed": 0, "expired": 0,
+            "received": if queue_wait.is_null() { Value::Null } else { json!(0) }, "failures": if queue_wait.is_null() { Value::Null } else { failures(&[]) }, "slow": 0,
             "bytes": 0, "latency": no_latency(), "total_nanoseconds": 0, "queue_wait": queue_wait,
             "last_processed_milliseconds": null, "windows": null,
         })
@@ -150,15 +153,21 @@ fn threads_that_record_at_once_lose_nothing() {
     });
     let stats = bench.stats();
     let messages = stats.messages.as_ref().unwrap();
-    assert_eq!((messages.total, messages.failed, messages.bytes_in), (6_000, 60, 600_000));
-    assert_eq!(shown(&messages.latency), latency((6_000, 16), [10, 60, 10, 20, 30, 40, 50]));
-    assert_eq!(shown(&messages.queue_wait), latency((6_000, 1), [1, 6, 1, 2, 3, 4, 5]));
+    assert_eq!(
+        (messages.totals.total, messages.totals.failed, messages.totals.bytes_in),
+        (6_000, 60, 600_000)
+    );
+    assert_eq!(shown(&messages.totals.latency), latency((6_000, 16), [10, 60, 10, 20, 30, 40, 50]));
+    assert_eq!(shown(&messages.totals.queue_wait), latency((6_000, 1), [1, 6, 1, 2, 3, 4, 5]));
     for series in [
         &stats.types.as_ref().unwrap()[1],
         &stats.protocols.as_ref().unwrap()[1],
         &stats.applications.as_ref().unwrap()[1],
     ] {
-        assert_eq!((series.total, series.failed, series.total_nanoseconds), (6_000, 60, 6 * 16_610));
+        assert_eq!(
+            (series.totals.total, series.totals.failed, series.total_nanoseconds),
+            (6_000, 60, 6 * 16_610)
+        );
     }
 }
 
@@ -215,15 +224,15 @@ fn percentiles_are_the_upper_bounds_of_their_cells_and_never_above_the_maximum()
     let largest = 100 * MILLISECOND;
     let expected = [MILLISECOND, largest, p50, p90, p95, largest, largest];
     assert_eq!(
-        shown(&bench.stats().messages.as_ref().unwrap().latency),
+        shown(&bench.stats().messages.as_ref().unwrap().totals.latency),
         latency((100, 50_500_000), expected)
     );
     // Beyond the range of the histogram: the largest value stands in for the missing cell.
     bench.monitor.record(&offer("", took(200_000 * MILLISECOND)));
     bench.monitor.record(&offer("", took(100_000 * MILLISECOND)));
     let stats = bench.stats();
-    assert_eq!(stats.messages.as_ref().unwrap().latency.p999, Some(200_000 * MILLISECOND));
-    assert_eq!(stats.messages.as_ref().unwrap().latency.maximum, Some(200_000 * MILLISECOND));
+    assert_eq!(stats.messages.as_ref().unwrap().totals.latency.p999, Some(200_000 * MILLISECOND));
+    assert_eq!(stats.messages.as_ref().unwrap().totals.latency.maximum, Some(200_000 * MILLISECOND));
     assert_eq!(stats.messages.as_ref().unwrap().windows.last_minute.overflows, 2);
 }
 
@@ -251,7 +260,12 @@ fn a_names_figures_are_its_own_and_what_has_none_is_other() {
     let stats = bench.stats();
     let of = |series: &[corelane::monitor::SeriesFigures]| -> Vec<(String, String, u64, u64)> {
         let row = |one: &corelane::monitor::SeriesFigures| {
-            (one.protocol.clone().unwrap_or_default(), one.name.clone(), one.total, one.total_nanoseconds)
+            (
+                one.totals.protocol.clone().unwrap_or_default(),
+                one.totals.name.clone(),
+                one.totals.total,
+                one.total_nanoseconds,
+            )
         };
         series.iter().map(row).collect()
     };
@@ -271,5 +285,5 @@ fn a_names_figures_are_its_own_and_what_has_none_is_other() {
     );
     let folded = json!({ "types": 17, "protocols": 2, "applications": 17, "clients": 17, "windows": 0, "impossible": 0 });
     assert_eq!(shown(&stats.folded), folded);
-    assert_eq!(stats.messages.as_ref().unwrap().total, 21);
+    assert_eq!(stats.messages.as_ref().unwrap().totals.total, 21);
 }

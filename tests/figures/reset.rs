@@ -52,7 +52,7 @@ fn everything_starts_anew_but_what_is_now() {
     fill(&bench);
     let before = bench.stats();
     assert_eq!(
-        (before.messages.as_ref().unwrap().total, before.slow_messages.as_ref().unwrap().unlisted),
+        (before.messages.as_ref().unwrap().totals.total, before.slow_messages.as_ref().unwrap().unlisted),
         (102, 36)
     );
     let folded =
@@ -71,7 +71,8 @@ fn everything_starts_anew_but_what_is_now() {
     assert_eq!(shown(&stats.messages), messages);
     let series = |name: &str, protocol: &str, queue_wait: Value| {
         json!({
-            "protocol": if queue_wait.is_null() { Value::Null } else { json!(protocol) }, "name": name, "total": 0, "succeeded": 0, "failed": 0, "failures": if protocol.is_empty() && queue_wait.is_null() { Value::Null } else { failures(&[]) },
+            "protocol": if queue_wait.is_null() { Value::Null } else { json!(protocol) }, "name": name, "total": 0, "succeeded": 0, "failed": 0, "expired": 0,
+            "received": if queue_wait.is_null() { Value::Null } else { json!(0) }, "failures": if protocol.is_empty() && queue_wait.is_null() { Value::Null } else { failures(&[]) },
             "slow": 0, "bytes": 0, "latency": no_latency(), "total_nanoseconds": 0, "queue_wait": queue_wait,
             "last_processed_milliseconds": START, "windows": empty,
         })
@@ -137,18 +138,18 @@ fn what_comes_after_a_reset_is_exact_extremes_included() {
     let average = (quick + long) / 2;
     let service = latency((2, average), [quick, long, p50, long, long, long, long]);
     let waited = latency((2, 1_000), [1_000; 7]);
-    assert_eq!(shown(&stats.messages.as_ref().unwrap().latency), service);
-    assert_eq!(shown(&stats.messages.as_ref().unwrap().queue_wait), waited);
-    assert_eq!(shown(&stats.types.as_ref().unwrap()[1].latency), service);
-    assert_eq!(shown(&stats.types.as_ref().unwrap()[1].queue_wait), waited);
-    assert_eq!(shown(&stats.protocols.as_ref().unwrap()[1].latency), service);
-    assert_eq!(shown(&stats.applications.as_ref().unwrap()[1].latency), service);
+    assert_eq!(shown(&stats.messages.as_ref().unwrap().totals.latency), service);
+    assert_eq!(shown(&stats.messages.as_ref().unwrap().totals.queue_wait), waited);
+    assert_eq!(shown(&stats.types.as_ref().unwrap()[1].totals.latency), service);
+    assert_eq!(shown(&stats.types.as_ref().unwrap()[1].totals.queue_wait), waited);
+    assert_eq!(shown(&stats.protocols.as_ref().unwrap()[1].totals.latency), service);
+    assert_eq!(shown(&stats.applications.as_ref().unwrap()[1].totals.latency), service);
     let counts = (
-        stats.messages.as_ref().unwrap().total,
-        stats.messages.as_ref().unwrap().succeeded,
-        stats.messages.as_ref().unwrap().bytes_in,
+        stats.messages.as_ref().unwrap().totals.total,
+        stats.messages.as_ref().unwrap().totals.succeeded,
+        stats.messages.as_ref().unwrap().totals.bytes_in,
     );
-    assert_eq!((counts, stats.messages.as_ref().unwrap().bytes_out), ((2, 2, 10), 77));
+    assert_eq!((counts, stats.messages.as_ref().unwrap().totals.bytes_out), ((2, 2, 10), 77));
     assert_eq!(shown(&stats.messages.as_ref().unwrap().buckets), buckets([0, 2, 0, 0, 0, 0, 0, 0, 0]));
     assert_eq!(stats.types.as_ref().unwrap()[1].last_processed_milliseconds, Some(START + 2_000));
     let counted = Counted { count: 2, bytes: 10, sum: quick + long, ..Counted::default() };
@@ -173,22 +174,25 @@ fn what_comes_after_a_reset_is_exact_extremes_included() {
     // A second reset removes everything.
     bench.monitor.reset();
     let stats = bench.stats();
-    assert_eq!((stats.resets, stats.messages.as_ref().unwrap().total, stats.connections.peak), (2, 0, 1));
+    assert_eq!(
+        (stats.resets, stats.messages.as_ref().unwrap().totals.total, stats.connections.peak),
+        (2, 0, 1)
+    );
     bench.monitor.record(&offer("", took(5)));
-    assert_eq!(shown(&bench.stats().messages.as_ref().unwrap().latency), latency((1, 5), [5; 7]));
+    assert_eq!(shown(&bench.stats().messages.as_ref().unwrap().totals.latency), latency((1, 5), [5; 7]));
 }
 
 /// The figures in which each message counts once.
 fn each(stats: &MonitorStats) -> Vec<u64> {
     let messages = stats.messages.as_ref().unwrap();
     let mut counts = vec![
-        messages.total,
-        messages.latency.count,
-        messages.queue_wait.count,
-        messages.bytes_in,
-        messages.slow,
-        messages.windows.last_minute.count,
-        messages.windows.last_day.count,
+        messages.totals.total,
+        messages.totals.latency.count,
+        messages.totals.queue_wait.count,
+        messages.totals.bytes_in,
+        messages.totals.slow,
+        messages.windows.last_minute.latency.count,
+        messages.windows.last_day.latency.count,
         messages.buckets.iter().map(|bucket| bucket.count).sum(),
         stats.slow_messages.as_ref().unwrap().total,
         stats.clients.as_ref().unwrap().by_messages.iter().map(|client| client.messages).sum(),
@@ -198,7 +202,12 @@ fn each(stats: &MonitorStats) -> Vec<u64> {
         &stats.protocols.as_ref().unwrap()[1],
         &stats.applications.as_ref().unwrap()[1],
     ] {
-        counts.extend([series.total, series.latency.count, series.bytes, series.slow]);
+        counts.extend([
+            series.totals.total,
+            series.totals.latency.count,
+            series.totals.bytes,
+            series.totals.slow,
+        ]);
     }
     counts
 }
@@ -248,7 +257,7 @@ fn each_message_counts_before_or_after_a_reset_that_comes_in_between() {
             "figure {place}: {count}, of {after_at_least} to {after_at_most}"
         );
     }
-    assert_eq!(stats.messages.as_ref().unwrap().latency.maximum, Some(2 * MILLISECOND));
+    assert_eq!(stats.messages.as_ref().unwrap().totals.latency.maximum, Some(2 * MILLISECOND));
     // With no thread recording, the reset is exact: all messages count before it.
     bench.monitor.reset();
     assert_eq!(each(&bench.stats()), vec![0; 22]);

@@ -19,7 +19,7 @@ fn the_threshold_of_slow_messages_changes_from_one_message_to_the_next() {
         (
             stats.slow_messages.as_ref().unwrap().threshold_nanoseconds,
             stats.slow_messages.as_ref().unwrap().total,
-            stats.types.as_ref().unwrap()[1].slow,
+            stats.types.as_ref().unwrap()[1].totals.slow,
         )
     };
     let second = 1_000 * MILLISECOND;
@@ -37,8 +37,11 @@ fn the_threshold_of_slow_messages_changes_from_one_message_to_the_next() {
 type Detail = (Vec<Option<u64>>, Option<Vec<(String, u64)>>, Option<u64>);
 
 fn detail(stats: &MonitorStats) -> Detail {
-    let counts =
-        stats.types.iter().flatten().map(|one| one.windows.as_ref().map(|windows| windows.last_minute.count));
+    let counts = stats
+        .types
+        .iter()
+        .flatten()
+        .map(|one| one.windows.as_ref().map(|windows| windows.last_minute.latency.count));
     let of = |client: &corelane::monitor::ClientFigures| (client.name.clone(), client.messages);
     let clients = stats.clients.as_ref().map(|clients| clients.by_messages.iter().map(of).collect());
     (counts.collect(), clients, stats.folded.windows)
@@ -64,13 +67,13 @@ fn detail_is_switched_off_and_on() {
     assert_eq!(record("ANSWER"), (vec![None, None, None], None, None));
     assert!(bench.monitor.history("types.peerjs/ANSWER", Span::Minute).is_none());
     assert_eq!(
-        bench.stats().messages.as_ref().unwrap().windows.last_minute.count,
+        bench.stats().messages.as_ref().unwrap().windows.last_minute.latency.count,
         6,
         "the windows of all messages always exist"
     );
     bench.monitor.set("detailed_stats", "on").unwrap();
     assert_eq!(record("ANSWER"), (vec![None, Some(4), Some(2)], named(4), Some(0)));
-    assert_eq!(bench.stats().messages.as_ref().unwrap().total, 8);
+    assert_eq!(bench.stats().messages.as_ref().unwrap().totals.total, 8);
 }
 
 #[test]
@@ -79,7 +82,7 @@ fn detail_that_was_off_at_the_start_stays_off() {
     bench.monitor.record(&offer("ann", took(7)));
     assert_eq!(detail(&bench.stats()), (vec![None, None], None, None));
     let stats = bench.stats();
-    assert_eq!((stats.messages.as_ref().unwrap().total, stats.folded.clients), (1, Some(1)));
+    assert_eq!((stats.messages.as_ref().unwrap().totals.total, stats.folded.clients), (1, Some(1)));
     let error = bench.monitor.set("detailed_stats", "on").unwrap_err();
     let text = "detailed_stats = on is not valid; allowed: off, because it or enable_metrics was off at the start and no memory is reserved";
     assert_eq!(error.to_string(), text);
@@ -203,7 +206,7 @@ fn bytes_written_are_counted_without_details() {
     bench.monitor.mark(ann, true, true).unwrap();
     bench.monitor.disconnect(ann).unwrap();
     assert_eq!(bench.monitor.record_sent(ann, 7), Err(Error::StaleClient));
-    assert_eq!(bench.stats().messages.as_ref().unwrap().bytes_out, 7);
+    assert_eq!(bench.stats().messages.as_ref().unwrap().totals.bytes_out, 7);
 }
 
 #[test]
@@ -257,8 +260,9 @@ fn the_name_other_is_that_of_all_others() {
     bench.monitor.connect("ben", "other").unwrap();
     bench.monitor.record(&named("other"));
     let stats = bench.stats();
-    let series =
-        |series: &[SeriesFigures]| series.iter().map(|one| (one.name.clone(), one.total)).collect::<Vec<_>>();
+    let series = |series: &[SeriesFigures]| {
+        series.iter().map(|one| (one.totals.name.clone(), one.totals.total)).collect::<Vec<_>>()
+    };
     let one = [("other".to_owned(), 1)];
     assert_eq!(
         (series(stats.types.as_ref().unwrap()), series(stats.applications.as_ref().unwrap())),
@@ -312,7 +316,7 @@ fn a_duration_that_cannot_be_is_refused_and_counted() {
     let stats = bench.stats();
     assert_eq!(
         (
-            stats.messages.as_ref().unwrap().total,
+            stats.messages.as_ref().unwrap().totals.total,
             stats.folded.impossible.unwrap(),
             stats.clients.as_ref().unwrap().tracked
         ),
@@ -320,7 +324,7 @@ fn a_duration_that_cannot_be_is_refused_and_counted() {
     );
     bench.monitor.record(&offer("ann", took((1 << 62) - 1)));
     assert_eq!(
-        (bench.stats().messages.as_ref().unwrap().total, bench.stats().folded.impossible.unwrap()),
+        (bench.stats().messages.as_ref().unwrap().totals.total, bench.stats().folded.impossible.unwrap()),
         (1, 12)
     );
 }

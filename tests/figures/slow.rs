@@ -39,8 +39,8 @@ fn a_message_is_slow_above_the_threshold_and_not_at_it_waiting_included() {
     let stats = bench.stats();
     assert_eq!(
         (
-            stats.messages.as_ref().unwrap().total,
-            stats.messages.as_ref().unwrap().slow,
+            stats.messages.as_ref().unwrap().totals.total,
+            stats.messages.as_ref().unwrap().totals.slow,
             stats.slow_messages.as_ref().unwrap().total
         ),
         (2, 0, 0)
@@ -54,14 +54,14 @@ fn a_message_is_slow_above_the_threshold_and_not_at_it_waiting_included() {
     let stats = bench.stats();
     assert_eq!(
         (
-            stats.messages.as_ref().unwrap().total,
-            stats.messages.as_ref().unwrap().slow,
+            stats.messages.as_ref().unwrap().totals.total,
+            stats.messages.as_ref().unwrap().totals.slow,
             stats.slow_messages.as_ref().unwrap().total
         ),
         (5, 3, 3)
     );
     let slow = |series: &[corelane::monitor::SeriesFigures]| -> Vec<(String, u64)> {
-        series.iter().map(|one| (one.name.clone(), one.slow)).collect()
+        series.iter().map(|one| (one.totals.name.clone(), one.totals.slow)).collect()
     };
     let row = |name: &str, count| (name.to_owned(), count);
     assert_eq!(slow(stats.types.as_ref().unwrap()), [row("other", 0), row("OFFER", 2), row("ANSWER", 1)]);

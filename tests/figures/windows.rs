@@ -37,7 +37,7 @@ fn a_window_is_what_was_between_two_moments() {
         &stats.protocols.as_ref().unwrap()[1],
         &stats.applications.as_ref().unwrap()[1],
     ] {
-        assert_eq!(shown(&series.windows), all, "{}", series.name);
+        assert_eq!(shown(&series.windows), all, "{}", series.totals.name);
     }
     let waited = Counted { sum: 0, ..counted };
     assert_eq!(
@@ -51,7 +51,7 @@ fn a_window_is_what_was_between_two_moments() {
     let counted = Counted { count: 1_829, bytes: 18_290, sum: 73_809, ..counted };
     let later = window((1_000, 61_000), counted, [2, 60, 43, 57, 59, 60, 60]);
     assert_eq!(shown(&stats.messages.as_ref().unwrap().windows.last_minute), later);
-    assert_eq!(stats.messages.as_ref().unwrap().windows.last_hour.count, 1_830);
+    assert_eq!(stats.messages.as_ref().unwrap().windows.last_hour.latency.count, 1_830);
     assert_eq!(shown(&stats.types.as_ref().unwrap()[1].windows.as_ref().unwrap().last_minute), later);
 
     // Between two ticks: the second second has left the window, and half a second more has passed.
@@ -70,7 +70,10 @@ fn a_window_is_what_was_between_two_moments() {
     let stats = bench.stats();
     assert_eq!(shown(&stats.messages.as_ref().unwrap().windows.last_minute), no_window((60_000, 120_000)));
     assert_eq!(
-        (stats.messages.as_ref().unwrap().total, stats.messages.as_ref().unwrap().windows.last_hour.count),
+        (
+            stats.messages.as_ref().unwrap().totals.total,
+            stats.messages.as_ref().unwrap().windows.last_hour.latency.count
+        ),
         (1_830, 1_830)
     );
 }
@@ -85,7 +88,7 @@ fn the_hour_and_the_retained_day_end_on_time() {
             bench.monitor.tick();
         }
         let windows = bench.stats().messages.unwrap().windows;
-        [windows.last_minute.count, windows.last_hour.count, windows.last_day.count]
+        [windows.last_minute.latency.count, windows.last_hour.latency.count, windows.last_day.latency.count]
     };
     assert_eq!(minutes(1), [1, 1, 1]);
     assert_eq!(minutes(1), [0, 1, 1]);
@@ -102,7 +105,7 @@ fn the_hour_and_the_retained_day_end_on_time() {
         shown(&bench.stats().messages.as_ref().unwrap().windows.last_day),
         no_window((900_000, 8_100_000))
     );
-    assert_eq!(bench.stats().messages.as_ref().unwrap().total, 1, "totals since the start stay");
+    assert_eq!(bench.stats().messages.as_ref().unwrap().totals.total, 1, "totals since the start stay");
 }
 
 #[test]
@@ -146,7 +149,8 @@ fn windows_are_for_as_many_series_as_are_allowed() {
     let have = |monitor: &Monitor| {
         let stats = monitor.snapshot();
         let all = [&stats.types, &stats.protocols, &stats.applications].into_iter().flatten().flatten();
-        let have: Vec<_> = all.filter(|one| one.windows.is_some()).map(|one| one.name.clone()).collect();
+        let have: Vec<_> =
+            all.filter(|one| one.windows.is_some()).map(|one| one.totals.name.clone()).collect();
         (have, stats.folded.windows.unwrap())
     };
     assert_eq!(have(&bench.monitor), (vec![], 0), "series without messages need no windows");
@@ -156,16 +160,18 @@ fn windows_are_for_as_many_series_as_are_allowed() {
     assert_eq!(have(&bench.monitor), (vec!["OFFER".to_owned(), "other".to_owned()], 3));
     assert!(bench.monitor.history("types.OFFER", Span::Minute).is_some());
     assert!(bench.monitor.history("applications.app", Span::Minute).is_none());
-    assert_eq!(bench.stats().applications.as_ref().unwrap()[1].total, 2, "still counted");
+    assert_eq!(bench.stats().applications.as_ref().unwrap()[1].totals.total, 2, "still counted");
 }
 
+/// The values are the mean, the minimum, P50, P90, P95 (and P99, P99.9 and the maximum, which are equal here).
 fn slot((from, until): (u64, u64), is_open: bool, counts: [u64; 4], values: Option<[u64; 5]>) -> Value {
     let [count, errors, slow, bytes] = counts;
     let value = |place: usize| values.map(|values| values[place]);
     json!({
         "start_milliseconds": START + from, "end_milliseconds": START + until, "is_open": is_open,
         "count": count, "errors": errors, "slow": slow, "bytes": bytes, "average": value(0),
-        "p50": value(1), "p95": value(2), "p99": value(3), "maximum": value(4),
+        "minimum": value(1), "p50": value(2), "p90": value(3), "p95": value(4), "p99": value(4), "p999": value(4),
+        "maximum": value(4),
     })
 }
 
@@ -183,12 +189,12 @@ fn messages_are_a_history_slot_by_slot() {
     bench.run(1);
     record(30, false);
     bench.advance(400);
-    // The cell begins at 29 × 2^26 and is 2^26 wide, but a percentile never exceeds the largest value.
-    let long = 2_000_000_000;
+    // The cell begins at 59 × 2^25 and is 2^25 wide, but a percentile never exceeds the largest value.
+    let (long, shortest) = (2_000_000_000, 59 << 25);
     let service = [
-        slot((0, 1_000), false, [2, 1, 0, 20], Some([15, 10, 20, 20, 20])),
+        slot((0, 1_000), false, [2, 1, 0, 20], Some([15, 10, 10, 20, 20])),
         slot((1_000, 2_000), false, [0; 4], None),
-        slot((2_000, 3_000), false, [1, 0, 1, 10], Some([long; 5])),
+        slot((2_000, 3_000), false, [1, 0, 1, 10], Some([long, shortest, long, long, long])),
         slot((3_000, 3_400), true, [1, 0, 0, 10], Some([30; 5])),
     ];
     let history = |name: &str, span| shown(&bench.monitor.history(name, span));
@@ -207,10 +213,10 @@ fn messages_are_a_history_slot_by_slot() {
     // An hour's slot covers a minute, a day's slot a quarter of an hour. The median of four values is the second
     // smallest.
     let average = (10 + 20 + long + 30) / 4;
-    let hour = slot((0, 3_400), true, [4, 1, 1, 40], Some([average, 20, long, long, long]));
+    let hour = slot((0, 3_400), true, [4, 1, 1, 40], Some([average, 10, 20, long, long]));
     let expected = json!({ "name": "messages", "slots": [hour], "points": [] });
     assert_eq!(history("messages", Span::Hour), expected);
-    let day = slot((0, 3_400), true, [4, 1, 1, 40], Some([average, 21, long, long, long]));
+    let day = slot((0, 3_400), true, [4, 1, 1, 40], Some([average, 10, 21, long, long]));
     let expected = json!({ "name": "messages", "slots": [day], "points": [] });
     assert_eq!(history("messages", Span::Day), expected);
     for unknown in ["", "message", "types.OFFER", "types.peerjs/ANSWER", "protocols.", "rooms.x"] {
@@ -293,7 +299,7 @@ fn histories_have_names_and_those_that_a_host_adds_are_bounded() {
     }
     other.snapshot();
     for (name, count) in [(r"types.a\.b/c", 3), (r"types.a\\/b/c", 3), (r"types.a/b\\/c", 1)] {
-        assert_eq!(other.history(name, Span::Minute).unwrap().slots[0].count, count, "{name}");
+        assert_eq!(other.history(name, Span::Minute).unwrap().slots[0].latency.count, count, "{name}");
         assert!(other.history_names().contains(&name.to_owned()), "{name}");
         assert!(other.watch(&format!("{name}.total")));
     }

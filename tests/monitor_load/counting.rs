@@ -120,7 +120,7 @@ fn recording_allocates_nothing_after_a_series_first_message() {
         }
         assert_eq!(allocations() - before, 0, "way {way}");
     }
-    assert_eq!(monitor.snapshot().messages.as_ref().unwrap().total, 3 * 100_012);
+    assert_eq!(monitor.snapshot().messages.as_ref().unwrap().totals.total, 3 * 100_012);
 }
 
 #[test]
@@ -135,5 +135,5 @@ fn a_recorder_that_shares_its_cells_allocates_nothing_either() {
         recorder.record(labels, None, measured(number));
     }
     assert_eq!(allocations() - before, 0);
-    assert_eq!(monitor.snapshot().messages.as_ref().unwrap().total, 100_001);
+    assert_eq!(monitor.snapshot().messages.as_ref().unwrap().totals.total, 100_001);
 }

@@ -56,7 +56,10 @@ fn a_monitor_goes_on_when_its_router_is_gone() {
     router.stop();
     let stopped = monitor.snapshot();
     assert_eq!(
-        (stopped.messages.as_ref().unwrap().total, stopped.messages.as_ref().unwrap().succeeded),
+        (
+            stopped.messages.as_ref().unwrap().totals.total,
+            stopped.messages.as_ref().unwrap().totals.succeeded
+        ),
         (100, 100)
     );
     drop(port);
@@ -64,12 +67,21 @@ fn a_monitor_goes_on_when_its_router_is_gone() {
     monitor.tick();
     let after = monitor.snapshot();
     assert_eq!(
-        (after.messages.as_ref().unwrap().total, after.messages.as_ref().unwrap().latency.count),
+        (
+            after.messages.as_ref().unwrap().totals.total,
+            after.messages.as_ref().unwrap().totals.latency.count
+        ),
         (100, 100)
     );
     assert_eq!(after.routing.as_ref().unwrap().accounting.ok, 100);
     let offers = |stats: &corelane::monitor::MonitorStats| -> u64 {
-        stats.types.iter().flatten().filter(|one| one.name == "offer").map(|one| one.total).sum()
+        stats
+            .types
+            .iter()
+            .flatten()
+            .filter(|one| one.totals.name == "offer")
+            .map(|one| one.totals.total)
+            .sum()
     };
     assert_eq!(offers(&after), 100);
     // The host continues to record.
@@ -80,11 +92,11 @@ fn a_monitor_goes_on_when_its_router_is_gone() {
     let labels = recorder.labels("generic", "offer", "app");
     recorder.record(labels, None, Measured::default());
     assert_eq!(
-        (monitor.snapshot().messages.as_ref().unwrap().total, offers(&monitor.snapshot())),
+        (monitor.snapshot().messages.as_ref().unwrap().totals.total, offers(&monitor.snapshot())),
         (102, 102)
     );
     monitor.reset();
-    assert_eq!(monitor.snapshot().messages.as_ref().unwrap().total, 0);
+    assert_eq!(monitor.snapshot().messages.as_ref().unwrap().totals.total, 0);
     // A recorder outlives the last handle of the monitor.
     drop(monitor);
     recorder.record(labels, None, Measured::default());
@@ -165,7 +177,7 @@ fn it_starts_and_stops_as_often_as_one_likes() {
         monitor.record(&RecordedMessage { message_type: "ping", ..RecordedMessage::default() });
         monitor.stop(PATIENCE);
         monitor.stop(Duration::ZERO);
-        assert_eq!(monitor.snapshot().messages.as_ref().unwrap().total, round + 1);
+        assert_eq!(monitor.snapshot().messages.as_ref().unwrap().totals.total, round + 1);
     }
     until(|| threads(MONITOR) == 0);
     // After the stop the monitor looks only when a snapshot is requested.

@@ -40,16 +40,18 @@ fn config() -> Config {
 
 /// Messages, failures, bytes and time of all series together.
 fn sums(series: &[SeriesFigures]) -> [u64; 4] {
-    let each = series.iter().map(|one| [one.total, one.failed, one.bytes, one.total_nanoseconds]);
+    let each = series
+        .iter()
+        .map(|one| [one.totals.total, one.totals.failed, one.totals.bytes, one.total_nanoseconds]);
     each.fold([0; 4], |sum, one| std::array::from_fn(|place| sum[place] + one[place]))
 }
 
 /// Checks that `own` series have their own name and one message each, and that `other` has the rest.
 fn folds(series: &[SeriesFigures], own: u64) {
     assert_eq!(series.len() as u64, own + 1);
-    assert_eq!((series[0].name.as_str(), series[0].total), ("other", NAMES - own));
-    assert_eq!(series[0].latency.count, NAMES - own);
-    assert!(series[1..].iter().all(|one| one.total == 1), "{own}");
+    assert_eq!((series[0].totals.name.as_str(), series[0].totals.total), ("other", NAMES - own));
+    assert_eq!(series[0].totals.latency.count, NAMES - own);
+    assert!(series[1..].iter().all(|one| one.totals.total == 1), "{own}");
     let bytes = NAMES * (NAMES - 1) / 2;
     assert_eq!(sums(series), [NAMES, NAMES / 10, bytes, bytes * 10_000]);
 }
@@ -96,9 +98,12 @@ fn names_without_end_fold_into_other_and_take_nothing() {
     folds(stats.protocols.as_ref().unwrap(), PROTOCOLS);
     let messages = stats.messages.as_ref().unwrap();
     let bytes = NAMES * (NAMES - 1) / 2;
-    assert_eq!((messages.total, messages.failed, messages.bytes_in), (NAMES, NAMES / 10, bytes));
-    assert_eq!((messages.latency.count, messages.queue_wait.count), (NAMES, NAMES));
-    assert_eq!(messages.windows.last_minute.count, NAMES);
+    assert_eq!(
+        (messages.totals.total, messages.totals.failed, messages.totals.bytes_in),
+        (NAMES, NAMES / 10, bytes)
+    );
+    assert_eq!((messages.totals.latency.count, messages.totals.queue_wait.count), (NAMES, NAMES));
+    assert_eq!(messages.windows.last_minute.latency.count, NAMES);
     let folded = stats.folded;
     assert_eq!(
         [folded.types, folded.protocols, Some(folded.applications), folded.clients],
@@ -158,6 +163,6 @@ fn names_past_the_limit_are_recorded_without_allocating() {
     (0..10_000).for_each(|_| monitor.record(&message));
     assert_eq!(crate::counting::allocations() - before, 0);
     let stats = monitor.snapshot();
-    assert_eq!(stats.types.as_ref().unwrap()[0].total, NAMES / 10 - TYPES + 10_001);
+    assert_eq!(stats.types.as_ref().unwrap()[0].totals.total, NAMES / 10 - TYPES + 10_001);
     assert_eq!(stats.folded.clients, Some(NAMES / 10 - CLIENTS + 10_001));
 }

@@ -80,38 +80,49 @@ fn numbers(value: &serde_json::Value, way: &str, each: &mut dyn FnMut(&str, u64)
 /// Checks the consistency of one snapshot.
 fn holds(stats: &MonitorStats) {
     let messages = stats.messages.as_ref().unwrap();
-    assert_eq!(messages.succeeded + messages.failed + messages.expired, messages.total);
-    let failed: u64 = messages.failures.iter().map(|(_, count)| count).sum();
-    assert_eq!(failed, messages.failed + messages.expired);
+    assert_eq!(
+        messages.totals.succeeded + messages.totals.failed + messages.totals.expired,
+        messages.totals.total
+    );
+    let failed: u64 = messages.totals.failures.iter().map(|(_, count)| count).sum();
+    assert_eq!(failed, messages.totals.failed + messages.totals.expired);
     // The part of a message that is counted last is read first: it may be missing, and is never ahead.
-    assert!(messages.total <= messages.latency.count);
-    assert!(messages.slow <= messages.latency.count);
-    for latency in [&messages.latency, &messages.queue_wait] {
+    assert!(messages.totals.total <= messages.totals.latency.count);
+    assert!(messages.totals.slow <= messages.totals.latency.count);
+    for latency in [&messages.totals.latency, &messages.totals.queue_wait] {
         assert_eq!(latency.count, latency.distribution.count());
         let ranks = [latency.minimum, latency.p50, latency.p90, latency.p99, latency.maximum];
         assert!(ranks.is_sorted(), "{ranks:?}");
     }
     let buckets: u64 = messages.buckets.iter().map(|bucket| bucket.count).sum();
-    assert_eq!(buckets, messages.latency.count);
+    assert_eq!(buckets, messages.totals.latency.count);
     for windows in [&messages.windows, &messages.queue_wait_windows] {
         for window in [&windows.last_minute, &windows.last_hour, &windows.last_day] {
-            assert!(window.count <= messages.latency.count.max(messages.queue_wait.count));
-            assert!(window.errors <= window.count && window.slow <= window.count, "{window:?}");
+            assert!(
+                window.latency.count <= messages.totals.latency.count.max(messages.totals.queue_wait.count)
+            );
+            assert!(
+                window.errors <= window.latency.count && window.slow <= window.latency.count,
+                "{window:?}"
+            );
         }
         // No message is an hour old.
-        assert_eq!(windows.last_hour.count, windows.last_day.count);
+        assert_eq!(windows.last_hour.latency.count, windows.last_day.latency.count);
     }
-    assert_eq!(messages.windows.last_hour.count, messages.latency.count);
+    assert_eq!(messages.windows.last_hour.latency.count, messages.totals.latency.count);
     for series in [&stats.types, &stats.protocols, &stats.applications].map(|series| series.as_ref().unwrap())
     {
-        assert!(series.iter().all(|one| one.succeeded + one.failed == one.total));
-        assert!(series.iter().all(|one| one.total <= one.latency.count && one.slow <= one.latency.count));
-        assert!(series.iter().all(|one| one.latency.count == one.latency.distribution.count()));
+        assert!(series.iter().all(|one| one.totals.succeeded + one.totals.failed == one.totals.total));
+        assert!(
+            series.iter().all(|one| one.totals.total <= one.totals.latency.count
+                && one.totals.slow <= one.totals.latency.count)
+        );
+        assert!(series.iter().all(|one| one.totals.latency.count == one.totals.latency.distribution.count()));
     }
     let sum = |figure: fn(&SeriesFigures) -> u64| -> u64 { stats.types.iter().flatten().map(figure).sum() };
-    assert_eq!(sum(|one| one.total), messages.total);
-    assert_eq!(sum(|one| one.bytes), messages.bytes_in);
-    assert_eq!(sum(|one| one.latency.count), messages.latency.count);
+    assert_eq!(sum(|one| one.totals.total), messages.totals.total);
+    assert_eq!(sum(|one| one.totals.bytes), messages.totals.bytes_in);
+    assert_eq!(sum(|one| one.totals.latency.count), messages.totals.latency.count);
     for client in &stats.clients.as_ref().unwrap().by_messages {
         assert!(client.errors <= client.messages, "{client:?}");
     }
@@ -128,13 +139,25 @@ fn holds(stats: &MonitorStats) {
 /// The figures that never decrease.
 fn grown(stats: &MonitorStats) -> Vec<u64> {
     let messages = stats.messages.as_ref().unwrap();
-    let all = [messages.total, messages.succeeded, messages.failed, messages.slow, messages.bytes_in];
-    let counts =
-        [messages.latency.count, messages.queue_wait.count, stats.slow_messages.as_ref().unwrap().total];
+    let all = [
+        messages.totals.total,
+        messages.totals.succeeded,
+        messages.totals.failed,
+        messages.totals.slow,
+        messages.totals.bytes_in,
+    ];
+    let counts = [
+        messages.totals.latency.count,
+        messages.totals.queue_wait.count,
+        stats.slow_messages.as_ref().unwrap().total,
+    ];
     let named = messages.buckets.iter().skip(1).map(|bucket| bucket.count);
     let series = [&stats.types, &stats.protocols, &stats.applications];
-    let series =
-        series.into_iter().flatten().flatten().flat_map(|one| [one.total, one.failed, one.latency.count]);
+    let series = series
+        .into_iter()
+        .flatten()
+        .flatten()
+        .flat_map(|one| [one.totals.total, one.totals.failed, one.totals.latency.count]);
     all.into_iter().chain(counts).chain(named).chain(series).collect()
 }
 
@@ -174,10 +197,10 @@ fn no_snapshot_contradicts_itself_or_the_one_before() {
     holds(&stats);
     let messages = stats.messages.as_ref().unwrap();
     assert_eq!(
-        (messages.total, messages.latency.count, messages.queue_wait.count),
+        (messages.totals.total, messages.totals.latency.count, messages.totals.queue_wait.count),
         (recorded, recorded, recorded)
     );
-    assert_eq!(messages.bytes_in, recorded * 10);
+    assert_eq!(messages.totals.bytes_in, recorded * 10);
     let clients: u64 = stats.clients.as_ref().unwrap().by_messages.iter().map(|client| client.messages).sum();
     assert_eq!(clients, recorded);
 }
@@ -191,7 +214,7 @@ fn a_reset_in_the_middle_loses_nothing_and_counts_nothing_twice() {
         let end = AtEnd(&stop);
         for round in 0..50 {
             // Wait for a message since the previous reset, so that each reset leaves something behind.
-            while monitor.snapshot().messages.as_ref().unwrap().total == 0 {
+            while monitor.snapshot().messages.as_ref().unwrap().totals.total == 0 {
                 std::thread::yield_now();
             }
             monitor.reset();
@@ -201,7 +224,7 @@ fn a_reset_in_the_middle_loses_nothing_and_counts_nothing_twice() {
                 assert!(number < 1 << 63, "{way} is {number}");
             });
         }
-        let before = monitor.snapshot().messages.as_ref().unwrap().total;
+        let before = monitor.snapshot().messages.as_ref().unwrap().totals.total;
         drop(end);
         (threads.into_iter().map(|thread| thread.join().unwrap()).sum::<u64>(), before)
     });
@@ -209,17 +232,17 @@ fn a_reset_in_the_middle_loses_nothing_and_counts_nothing_twice() {
     // recorded between the two may have its outcome after the reset and its time before it, but never the other way
     // round.
     let rest = monitor.snapshot().messages;
-    assert!(before <= rest.as_ref().unwrap().total && rest.as_ref().unwrap().total < recorded);
+    assert!(before <= rest.as_ref().unwrap().totals.total && rest.as_ref().unwrap().totals.total < recorded);
     assert_eq!(
-        rest.as_ref().unwrap().succeeded + rest.as_ref().unwrap().failed,
-        rest.as_ref().unwrap().total
+        rest.as_ref().unwrap().totals.succeeded + rest.as_ref().unwrap().totals.failed,
+        rest.as_ref().unwrap().totals.total
     );
-    for latency in [&rest.as_ref().unwrap().latency, &rest.as_ref().unwrap().queue_wait] {
+    for latency in [&rest.as_ref().unwrap().totals.latency, &rest.as_ref().unwrap().totals.queue_wait] {
         assert!(
-            latency.count <= rest.as_ref().unwrap().total,
+            latency.count <= rest.as_ref().unwrap().totals.total,
             "{} of {}",
             latency.count,
-            rest.as_ref().unwrap().total
+            rest.as_ref().unwrap().totals.total
         );
         assert_eq!(latency.distribution.count(), latency.count);
     }

@@ -86,19 +86,22 @@ impl Model {
     fn check(&self, stats: &MonitorStats, missed: u64) {
         let Self { all, by_name: [types, protocols, applications, clients], spans } = self;
         let messages = stats.messages.as_ref().unwrap();
-        assert_eq!((messages.total, messages.failed, messages.expired), (all.total, all.failed, 0));
-        assert_eq!((messages.succeeded, messages.slow), (all.total - all.failed, all.slow));
-        assert_eq!((messages.bytes_in, messages.latency.count), (all.bytes, all.total));
-        assert_eq!(messages.latency.distribution.sum(), all.nanoseconds);
-        assert_eq!(messages.queue_wait.count, all.total);
-        assert_eq!(messages.queue_wait.distribution.sum(), all.waited);
-        assert_eq!(messages.failures.counted(), [("reported", all.failed)]);
+        assert_eq!(
+            (messages.totals.total, messages.totals.failed, messages.totals.expired),
+            (all.total, all.failed, 0)
+        );
+        assert_eq!((messages.totals.succeeded, messages.totals.slow), (all.total - all.failed, all.slow));
+        assert_eq!((messages.totals.bytes_in, messages.totals.latency.count), (all.bytes, all.total));
+        assert_eq!(messages.totals.latency.distribution.sum(), all.nanoseconds);
+        assert_eq!(messages.totals.queue_wait.count, all.total);
+        assert_eq!(messages.totals.queue_wait.distribution.sum(), all.waited);
+        assert_eq!(messages.totals.failures.counted(), [("reported", all.failed)]);
         let buckets: Vec<_> = messages.buckets.iter().map(|bucket| bucket.count).collect();
         assert_eq!(buckets, spans);
         assert!(spans.iter().all(|count| *count > 0), "a span without messages: {spans:?}");
         let windows = &messages.windows;
         for window in [&windows.last_minute, &windows.last_hour, &windows.last_day] {
-            assert_eq!((window.count, window.errors, window.slow), (all.total, all.failed, all.slow));
+            assert_eq!((window.latency.count, window.errors, window.slow), (all.total, all.failed, all.slow));
             assert_eq!((window.bytes, window.total_nanoseconds), (all.bytes, all.nanoseconds));
         }
         for (shown, expected) in
@@ -106,18 +109,18 @@ impl Model {
         {
             // The first series is `other`, into which nothing was folded.
             assert_eq!(
-                (shown.as_ref().unwrap()[0].name.as_str(), shown.as_ref().unwrap()[0].total),
+                (shown.as_ref().unwrap()[0].totals.name.as_str(), shown.as_ref().unwrap()[0].totals.total),
                 ("other", 0)
             );
             let mut seen = BTreeMap::new();
             for series in &shown.as_ref().unwrap()[1..] {
-                assert_eq!(series.latency.count, series.total);
-                assert_eq!(series.total_nanoseconds, series.latency.distribution.sum());
-                let one: &mut Sum = seen.entry(series.name.clone()).or_default();
-                one.total += series.total;
-                one.failed += series.failed;
-                one.slow += series.slow;
-                one.bytes += series.bytes;
+                assert_eq!(series.totals.latency.count, series.totals.total);
+                assert_eq!(series.total_nanoseconds, series.totals.latency.distribution.sum());
+                let one: &mut Sum = seen.entry(series.totals.name.clone()).or_default();
+                one.total += series.totals.total;
+                one.failed += series.totals.failed;
+                one.slow += series.totals.slow;
+                one.bytes += series.totals.bytes;
                 one.nanoseconds += series.total_nanoseconds;
             }
             let expected: BTreeMap<_, _> = expected
@@ -192,8 +195,8 @@ fn threads_that_come_and_go_lose_nothing() {
     monitor.reset();
     assert_eq!(
         (
-            monitor.snapshot().messages.as_ref().unwrap().total,
-            monitor.snapshot().messages.as_ref().unwrap().latency.count
+            monitor.snapshot().messages.as_ref().unwrap().totals.total,
+            monitor.snapshot().messages.as_ref().unwrap().totals.latency.count
         ),
         (0, 0)
     );
@@ -222,7 +225,10 @@ fn recorders_move_between_threads() {
     monitor.recorder().record(labels, None, Measured::default());
     let stats = monitor.snapshot();
     assert_eq!(
-        (stats.messages.as_ref().unwrap().total, stats.messages.as_ref().unwrap().latency.distribution.sum()),
+        (
+            stats.messages.as_ref().unwrap().totals.total,
+            stats.messages.as_ref().unwrap().totals.latency.distribution.sum()
+        ),
         (101, 500)
     );
     assert!(monitor.recorder().is_alone());

@@ -43,8 +43,16 @@ fn each_value_is_counted_and_none_harms_the_others() {
         monitor.tick();
         let stats = monitor.snapshot();
         let messages = stats.messages.as_ref().unwrap();
-        assert_eq!((messages.total, messages.succeeded, messages.slow), (12, 12, 6), "{round}");
-        for latency in [&messages.latency, &messages.queue_wait, &stats.types.as_ref().unwrap()[1].latency] {
+        assert_eq!(
+            (messages.totals.total, messages.totals.succeeded, messages.totals.slow),
+            (12, 12, 6),
+            "{round}"
+        );
+        for latency in [
+            &messages.totals.latency,
+            &messages.totals.queue_wait,
+            &stats.types.as_ref().unwrap()[1].totals.latency,
+        ] {
             assert_eq!((latency.count, latency.minimum, latency.maximum), (12, Some(0), Some(LONGEST)));
             // Cells are exact for small numbers. Beyond the last cell the percentile is the largest value.
             assert_eq!((latency.p50, latency.p99), (Some(1), Some(LONGEST)));
@@ -52,8 +60,8 @@ fn each_value_is_counted_and_none_harms_the_others() {
         let buckets: Vec<_> = messages.buckets.iter().map(|bucket| bucket.count).collect();
         assert_eq!(buckets, [6, 0, 0, 0, 0, 0, 0, 0, 6]);
         let minute = &messages.windows.last_minute;
-        assert_eq!((minute.count, minute.overflows, minute.maximum), (12, 6, Some(LONGEST)));
-        assert_eq!((minute.minimum, minute.p50, minute.slow), (Some(0), Some(1), 6));
+        assert_eq!((minute.latency.count, minute.overflows, minute.latency.maximum), (12, 6, Some(LONGEST)));
+        assert_eq!((minute.latency.minimum, minute.latency.p50, minute.slow), (Some(0), Some(1), 6));
         let ann = &stats.clients.as_ref().unwrap().by_messages[0];
         assert_eq!((&*ann.name, ann.messages, ann.maximum_nanoseconds), ("ann", 12, 2 * LONGEST));
         let slowest =
@@ -67,9 +75,15 @@ fn each_value_is_counted_and_none_harms_the_others() {
     monitor.reset();
     monitor.record(&message(1));
     let messages = monitor.snapshot().messages.unwrap();
-    assert_eq!((messages.total, messages.latency.maximum, messages.latency.average), (1, Some(1), Some(1)));
-    assert_eq!((messages.bytes_in, messages.slow, messages.windows.last_hour.overflows), (1, 0, 0));
-    assert_eq!(messages.latency.distribution.sum(), 1);
+    assert_eq!(
+        (messages.totals.total, messages.totals.latency.maximum, messages.totals.latency.average),
+        (1, Some(1), Some(1))
+    );
+    assert_eq!(
+        (messages.totals.bytes_in, messages.totals.slow, messages.windows.last_hour.overflows),
+        (1, 0, 0)
+    );
+    assert_eq!(messages.totals.latency.distribution.sum(), 1);
 }
 
 /// Once from each of four threads and once by a recorder: each sum fits into 64 bits, and the total does not.
@@ -89,13 +103,19 @@ fn the_largest_number_once_from_each_thread() {
     });
     monitor.tick();
     let messages = monitor.snapshot().messages.unwrap();
-    assert_eq!((messages.total, messages.slow, messages.latency.count), (8, 8, 8));
-    assert_eq!((messages.latency.minimum, messages.latency.p50), (Some(LONGEST), Some(LONGEST)));
+    assert_eq!((messages.totals.total, messages.totals.slow, messages.totals.latency.count), (8, 8, 8));
+    assert_eq!(
+        (messages.totals.latency.minimum, messages.totals.latency.p50),
+        (Some(LONGEST), Some(LONGEST))
+    );
     // Messages after the reset count as usual.
     monitor.reset();
     monitor.record(&message(10));
     let messages = monitor.snapshot().messages.unwrap();
-    assert_eq!((messages.total, messages.bytes_in, messages.latency.average), (1, 10, Some(10)));
+    assert_eq!(
+        (messages.totals.total, messages.totals.bytes_in, messages.totals.latency.average),
+        (1, 10, Some(10))
+    );
     monitor.stop(crate::PATIENCE);
 }
 
@@ -113,7 +133,7 @@ fn the_largest_number_of_bytes_written() {
     monitor.record_sent(ann, u64::MAX).unwrap();
     monitor.reset();
     monitor.record_sent(ann, 7).unwrap();
-    assert_eq!(monitor.snapshot().messages.as_ref().unwrap().bytes_out, 7);
+    assert_eq!(monitor.snapshot().messages.as_ref().unwrap().totals.bytes_out, 7);
 }
 
 /// Bytes of the same type in the cells of several threads, in addition to those of a router.
@@ -146,5 +166,5 @@ fn the_largest_number_of_bytes_beside_a_router() {
     // Messages after the reset count as usual.
     monitor.reset();
     monitor.record_sent(host, 7).unwrap();
-    assert_eq!(monitor.snapshot().messages.as_ref().unwrap().bytes_out, 7);
+    assert_eq!(monitor.snapshot().messages.as_ref().unwrap().totals.bytes_out, 7);
 }

@@ -90,9 +90,10 @@ impl Side for Host {
     fn totals(&self) -> (Option<u64>, u64) {
         let stats = self.monitor.snapshot();
         let messages = stats.messages.expect("enable_metrics is on");
-        let groups = stats.protocols.iter().chain(&stats.applications).flatten().map(|one| one.latency.count);
-        let values = messages.latency.count + messages.queue_wait.count + groups.sum::<u64>();
-        (Some(messages.succeeded), values)
+        let groups =
+            stats.protocols.iter().chain(&stats.applications).flatten().map(|one| one.totals.latency.count);
+        let values = messages.totals.latency.count + messages.totals.queue_wait.count + groups.sum::<u64>();
+        (Some(messages.totals.succeeded), values)
     }
 }
 

@@ -5,7 +5,7 @@ use crate::monitor::figures::MonitorStats;
 use serde::Serialize;
 
 /// Incremented when a field is removed or changes its meaning. New fields do not change it.
-const SCHEMA_VERSION: u32 = 2;
+const SCHEMA_VERSION: u32 = 3;
 
 /// A corelane report: every figure at one moment.
 #[derive(Serialize)]

@@ -1,13 +1,11 @@
 //! The figures of a window and of its slots: plain values for hosts, exports, reports and alerts. `tier` fills them.
 
 use super::tally::Tally;
-use crate::metrics::{Layout, cells_at};
+use crate::metrics::{Distribution, LatencyStats, Layout, cells_at};
 use crate::monitor::slots::WindowTime;
 use serde::{Deserialize, Serialize};
 
-/// One series over a window: all closed slots that have not left it, and the open slot. Latencies are bounds of
-/// cells. Cells are at most 3.13 % wide in the last minute and hour, and 12.5 % in the last day. Latencies are null
-/// if nothing was recorded.
+/// One series over a window: all closed slots that have not left it, and the open slot.
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
 #[non_exhaustive]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
@@ -16,8 +14,12 @@ pub struct WindowStats {
     pub start_milliseconds: u64,
     /// End of the figures: the last collection. Wall time, in milliseconds since 1970.
     pub end_milliseconds: u64,
-    /// Number of values recorded.
-    pub count: u64,
+    /// The values. The mean is exact but rounded down. The others are bounds of cells, which are at most 3.13 % wide in
+    /// the last minute and hour, and 12.5 % in the last day: the minimum is the lower bound of its cell; the maximum and the
+    /// percentiles are upper bounds, but never above the largest value since the last reset. In JSON, its members stand
+    /// beside the others. A window keeps no distribution.
+    #[serde(flatten)]
+    pub latency: LatencyStats,
     /// Number of errors among the values.
     pub errors: u64,
     /// Errors ÷ count, at most 1. Null if nothing was recorded.
@@ -30,24 +32,6 @@ pub struct WindowStats {
     pub bytes: u64,
     /// Sum of the values, in nanoseconds.
     pub total_nanoseconds: u64,
-    /// Mean in nanoseconds, exact but rounded down.
-    pub average: Option<u64>,
-    /// Lower bound of the smallest value's cell, so never above the smallest value. In nanoseconds.
-    pub minimum: Option<u64>,
-    /// Upper bound of the largest value's cell, but never above the largest value since the last reset. In
-    /// nanoseconds.
-    pub maximum: Option<u64>,
-    /// 50th percentile: upper bound of the cell of that rank, but never above the largest value since the last reset.
-    /// In nanoseconds, as the next four.
-    pub p50: Option<u64>,
-    /// 90th percentile.
-    pub p90: Option<u64>,
-    /// 95th percentile.
-    pub p95: Option<u64>,
-    /// 99th percentile.
-    pub p99: Option<u64>,
-    /// 99.9th percentile.
-    pub p999: Option<u64>,
     /// Number of values above the largest cell, 68.7 s. A rank among them reports the largest value since the last
     /// reset.
     pub overflows: u64,
@@ -55,7 +39,7 @@ pub struct WindowStats {
     pub throughput_per_second: Option<f64>,
 }
 
-/// One slot of a series: a point of its history. Bounds as in [`WindowStats`].
+/// One slot of a series: a point of its history.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[non_exhaustive]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
@@ -66,25 +50,15 @@ pub struct SlotStats {
     pub end_milliseconds: u64,
     /// Whether the slot may still get more values. Only the last slot can be open.
     pub is_open: bool,
-    /// Number of values recorded.
-    pub count: u64,
+    /// The values, with the bounds of [`WindowStats::latency`].
+    #[serde(flatten)]
+    pub latency: LatencyStats,
     /// Number of errors among the values.
     pub errors: u64,
     /// Number of values above the threshold for slow messages.
     pub slow: u64,
     /// Payload bytes.
     pub bytes: u64,
-    /// Mean in nanoseconds, rounded down.
-    pub average: Option<u64>,
-    /// 50th percentile, in nanoseconds.
-    pub p50: Option<u64>,
-    /// 95th percentile, in nanoseconds.
-    pub p95: Option<u64>,
-    /// 99th percentile, in nanoseconds.
-    pub p99: Option<u64>,
-    /// Upper bound of the largest value's cell, but never above the largest value since the last reset. In
-    /// nanoseconds.
-    pub maximum: Option<u64>,
 }
 
 /// The time that figures cover: [start, end) in monotonic nanoseconds, and the same as wall time.
@@ -111,46 +85,43 @@ pub(super) struct Scale {
 }
 
 impl Scale {
-    /// The values at the given ascending ranks: upper bounds of their cells, never above the maximum. A maximum below
-    /// the cell was read too early; the value then stays at the cell's lower bound.
-    fn values<const N: usize>(
-        self,
-        cells: impl IntoIterator<Item = (usize, u64)>,
-        ranks: [u64; N],
-    ) -> [Option<u64>; N] {
-        cells_at(cells, ranks).map(|found| {
-            let cell = found?;
-            Some(self.layout.upper_bound(cell).min(self.maximum.max(self.layout.lower_bound(cell))))
-        })
-    }
-}
-
-impl WindowStats {
-    pub(super) fn new(period: Period, tally: &Tally, cells: &[u64], scale: Scale) -> Self {
-        let each = || cells.iter().copied().enumerate();
-        let ranks = [500, 900, 950, 990, 999, 1000].map(|per_mille| tally.rank(per_mille));
-        let [p50, p90, p95, p99, p999, maximum] = scale.values(each(), ranks);
-        // The minimum is a lower bound, all other values are upper bounds.
-        let [smallest] = cells_at(each(), [1]);
-        let passed = period.end.saturating_sub(period.start) as f64 / 1e9;
-        Self {
-            start_milliseconds: period.start_milliseconds,
-            end_milliseconds: period.end_milliseconds,
+    /// The latency figures of these cells.
+    fn latency(self, tally: &Tally, cells: impl IntoIterator<Item = (usize, u64)>) -> LatencyStats {
+        let [lowest, ranks @ ..] = [0, 500, 900, 950, 990, 999, 1000].map(|per_mille| tally.rank(per_mille));
+        let [smallest, found @ ..] =
+            cells_at(cells, [lowest, ranks[0], ranks[1], ranks[2], ranks[3], ranks[4], ranks[5]]);
+        // A maximum below the cell was read too early; the value then stays at the cell's lower bound.
+        let upper =
+            |cell: usize| self.layout.upper_bound(cell).min(self.maximum.max(self.layout.lower_bound(cell)));
+        let [p50, p90, p95, p99, p999, maximum] = found.map(|cell| cell.map(upper));
+        LatencyStats {
             count: tally.count,
-            errors: tally.errors,
-            error_rate: tally.error_rate(),
-            slow_rate: tally.slow_rate(),
-            slow: tally.slow,
-            bytes: tally.bytes,
-            total_nanoseconds: tally.sum,
             average: tally.average(),
-            minimum: smallest.map(|cell| scale.layout.lower_bound(cell)),
+            minimum: smallest.map(|cell| self.layout.lower_bound(cell)),
             maximum,
             p50,
             p90,
             p95,
             p99,
             p999,
+            distribution: Distribution::default(),
+        }
+    }
+}
+
+impl WindowStats {
+    pub(super) fn new(period: Period, tally: &Tally, cells: &[u64], scale: Scale) -> Self {
+        let passed = period.end.saturating_sub(period.start) as f64 / 1e9;
+        Self {
+            start_milliseconds: period.start_milliseconds,
+            end_milliseconds: period.end_milliseconds,
+            latency: scale.latency(tally, cells.iter().copied().enumerate()),
+            errors: tally.errors,
+            error_rate: tally.error_rate(),
+            slow_rate: tally.slow_rate(),
+            slow: tally.slow,
+            bytes: tally.bytes,
+            total_nanoseconds: tally.sum,
             overflows: cells.last().copied().unwrap_or(0),
             throughput_per_second: (passed > 0.0).then(|| tally.count as f64 / passed),
         }
@@ -164,21 +135,14 @@ impl SlotStats {
         cells: impl IntoIterator<Item = (usize, u64)>,
         scale: Scale,
     ) -> Self {
-        let ranks = [500, 950, 990, 1000].map(|per_mille| tally.rank(per_mille));
-        let [p50, p95, p99, maximum] = scale.values(cells, ranks);
         Self {
             start_milliseconds: period.start_milliseconds,
             end_milliseconds: period.end_milliseconds,
             is_open: false,
-            count: tally.count,
+            latency: scale.latency(tally, cells),
             errors: tally.errors,
             slow: tally.slow,
             bytes: tally.bytes,
-            average: tally.average(),
-            p50,
-            p95,
-            p99,
-            maximum,
         }
     }
 }

@@ -106,20 +106,27 @@ fn check_window(stats: &WindowStats, model: &Model, layout: Layout, top: u64) ->
     let (start, values) = model.window();
     prop_assert_eq!(stats.start_milliseconds, start / 1_000_000);
     prop_assert_eq!(stats.end_milliseconds, model.now / 1_000_000);
-    prop_assert_eq!((stats.count, stats.bytes), (values.len() as u64, 10 * values.len() as u64));
+    prop_assert_eq!((stats.latency.count, stats.bytes), (values.len() as u64, 10 * values.len() as u64));
     prop_assert_eq!(stats.total_nanoseconds, values.iter().sum::<u64>());
     prop_assert_eq!(stats.overflows, values.iter().filter(|value| **value >= 1 << 36).count() as u64);
-    let found = [stats.p50, stats.p90, stats.p95, stats.p99, stats.p999, stats.maximum];
+    let found = [
+        stats.latency.p50,
+        stats.latency.p90,
+        stats.latency.p95,
+        stats.latency.p99,
+        stats.latency.p999,
+        stats.latency.maximum,
+    ];
     if values.is_empty() {
-        prop_assert_eq!((found, stats.minimum, stats.average), ([None; 6], None, None));
+        prop_assert_eq!((found, stats.latency.minimum, stats.latency.average), ([None; 6], None, None));
         return Ok(());
     }
     for (found, per_mille) in found.into_iter().zip(PER_MILLE.into_iter().chain([1000])) {
         same_cell(layout, found, ranked(&values, per_mille), top)?;
     }
-    let (minimum, smallest) = (stats.minimum.unwrap(), ranked(&values, 0));
+    let (minimum, smallest) = (stats.latency.minimum.unwrap(), ranked(&values, 0));
     prop_assert!(minimum <= smallest && layout.index(minimum) == layout.index(smallest));
-    prop_assert_eq!(stats.average, Some(values.iter().sum::<u64>() / values.len() as u64));
+    prop_assert_eq!(stats.latency.average, Some(values.iter().sum::<u64>() / values.len() as u64));
     Ok(())
 }
 
@@ -135,8 +142,8 @@ fn check_slots(slots: &[SlotStats], model: &Model, layout: Layout, top: u64) -> 
             (slot.start_milliseconds, slot.end_milliseconds),
             (start / 1_000_000, end / 1_000_000)
         );
-        prop_assert_eq!(slot.count, values.len() as u64);
-        let found = [slot.p50, slot.p95, slot.p99, slot.maximum];
+        prop_assert_eq!(slot.latency.count, values.len() as u64);
+        let found = [slot.latency.p50, slot.latency.p95, slot.latency.p99, slot.latency.maximum];
         for (found, per_mille) in found.into_iter().zip([500, 950, 990, 1000]) {
             if values.is_empty() {
                 prop_assert_eq!(found, None);
@@ -206,9 +213,9 @@ proptest! {
             for span in SPANS {
                 let window = windows.window(span, at(0), u64::MAX);
                 prop_assert_eq!(window.end_milliseconds, latest);
-                prop_assert_eq!(window.count, total - cumulative[&window.start_milliseconds]);
+                prop_assert_eq!(window.latency.count, total - cumulative[&window.start_milliseconds]);
                 let slots: Vec<_> = windows.slots(span, at(0), u64::MAX).collect();
-                prop_assert_eq!(window.count, slots.iter().map(|slot| slot.count).sum::<u64>());
+                prop_assert_eq!(window.latency.count, slots.iter().map(|slot| slot.latency.count).sum::<u64>());
                 prop_assert_eq!(window.errors, slots.iter().map(|slot| slot.errors).sum::<u64>());
                 prop_assert_eq!(window.slow, slots.iter().map(|slot| slot.slow).sum::<u64>());
                 prop_assert_eq!(window.bytes, slots.iter().map(|slot| slot.bytes).sum::<u64>());
@@ -229,8 +236,8 @@ proptest! {
         }
         for (span, width) in [(Span::Minute, 0.034), (Span::Hour, 0.034), (Span::Day, 0.127)] {
             let window = windows.window(span, at(0), theirs.max());
-            prop_assert_eq!(window.count, theirs.len());
-            let ours = [window.p50, window.p90, window.p95, window.p99, window.p999];
+            prop_assert_eq!(window.latency.count, theirs.len());
+            let ours = [window.latency.p50, window.latency.p90, window.latency.p95, window.latency.p99, window.latency.p999];
             for (ours, per_mille) in ours.into_iter().zip(PER_MILLE) {
                 let hdr = theirs.value_at_quantile(per_mille as f64 / 1000.0) as f64;
                 prop_assert!((ours.unwrap() as f64 - hdr).abs() <= hdr * width + 1.0, "{:?} {}", ours, hdr);

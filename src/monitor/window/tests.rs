@@ -2,7 +2,7 @@
 
 use super::model::{SPANS, at, tick};
 use super::{Delta, SlotStats, WindowStats, Windows};
-use crate::metrics::Layout;
+use crate::metrics::{LatencyStats, Layout};
 use crate::monitor::slots::{SECOND, Span, WindowTime};
 use std::collections::BTreeMap;
 
@@ -21,61 +21,77 @@ fn a_hand_worked_window() {
     let wanted = WindowStats {
         start_milliseconds: 5_000,
         end_milliseconds: 7_000,
-        count: 10,
+        latency: LatencyStats {
+            count: 10,
+            average: Some((180 + top) / 10),
+            minimum: Some(10),
+            maximum: Some(top),
+            p50: Some(10),
+            // The ninth of ten values: 100 is the lower of two values that share a cell.
+            p90: Some(101),
+            p95: Some(top),
+            p99: Some(top),
+            p999: Some(top),
+            ..LatencyStats::default()
+        },
         errors: 2,
         error_rate: Some(0.2),
         slow: 2,
         slow_rate: Some(0.2),
         bytes: 1_000,
         total_nanoseconds: 180 + top,
-        average: Some((180 + top) / 10),
-        minimum: Some(10),
-        maximum: Some(top),
-        p50: Some(10),
-        // The ninth of ten values: 100 is the lower of two values that share a cell.
-        p90: Some(101),
-        p95: Some(top),
-        p99: Some(top),
-        p999: Some(top),
         overflows: 1,
         throughput_per_second: Some(5.0),
     };
     assert_eq!(windows.window(Span::Minute, moment, top), wanted);
     assert_eq!(windows.window(Span::Hour, moment, top), wanted);
     // The cell is [96, 103] in the coarse layout.
-    assert_eq!(windows.window(Span::Day, moment, top), WindowStats { p90: Some(103), ..wanted });
+    let latency = LatencyStats { p90: Some(103), ..wanted.latency.clone() };
+    assert_eq!(windows.window(Span::Day, moment, top), WindowStats { latency, ..wanted });
 
     let slots: Vec<_> = windows.slots(Span::Minute, moment, top).collect();
     let first = SlotStats {
         start_milliseconds: 5_000,
         end_milliseconds: 6_000,
         is_open: false,
-        count: 8,
+        latency: LatencyStats {
+            count: 8,
+            average: Some(10),
+            minimum: Some(10),
+            maximum: Some(10),
+            p50: Some(10),
+            p90: Some(10),
+            p95: Some(10),
+            p99: Some(10),
+            p999: Some(10),
+            ..LatencyStats::default()
+        },
         errors: 1,
         slow: 0,
         bytes: 800,
-        average: Some(10),
-        p50: Some(10),
-        p95: Some(10),
-        p99: Some(10),
-        maximum: Some(10),
     };
     let second = SlotStats {
         start_milliseconds: 6_000,
         end_milliseconds: 7_000,
-        count: 2,
+        latency: LatencyStats {
+            count: 2,
+            average: Some((100 + top) / 2),
+            minimum: Some(100),
+            maximum: Some(top),
+            p50: Some(101),
+            p90: Some(top),
+            p95: Some(top),
+            p99: Some(top),
+            p999: Some(top),
+            ..LatencyStats::default()
+        },
         slow: 2,
         bytes: 200,
-        average: Some((100 + top) / 2),
-        p50: Some(101),
-        p95: Some(top),
-        p99: Some(top),
-        maximum: Some(top),
         ..first.clone()
     };
     assert_eq!(slots, [first, second]);
     let quarter: Vec<_> =
-        windows.slots(Span::Day, moment, top).map(|slot| (slot.is_open, slot.count)).collect();
+        windows.slots(Span::Day, moment, top).map(|slot| (slot.is_open, slot.latency.count)).collect();
     assert_eq!(quarter, [(true, 10)]);
 }
 
@@ -83,20 +99,29 @@ fn a_hand_worked_window() {
 fn an_empty_window_has_no_latency_and_no_rate_of_errors() {
     let mut windows = Windows::new(24, SECOND);
     let window = windows.window(Span::Minute, at(SECOND), 77);
-    assert_eq!((window.count, window.throughput_per_second, window.error_rate), (0, None, None));
+    assert_eq!((window.latency.count, window.throughput_per_second, window.error_rate), (0, None, None));
     windows.tick(3 * SECOND, &Delta::default());
     for span in SPANS {
         let window = windows.window(span, at(3 * SECOND), 77);
         assert_eq!((window.start_milliseconds, window.end_milliseconds), (1_000, 3_000));
         assert_eq!((window.error_rate, window.throughput_per_second), (None, Some(0.0)));
-        assert_eq!((window.average, window.minimum, window.maximum), (None, None, None));
         assert_eq!(
-            (window.p50, window.p90, window.p95, window.p99, window.p999),
+            (window.latency.average, window.latency.minimum, window.latency.maximum),
+            (None, None, None)
+        );
+        assert_eq!(
+            (
+                window.latency.p50,
+                window.latency.p90,
+                window.latency.p95,
+                window.latency.p99,
+                window.latency.p999
+            ),
             (None, None, None, None, None)
         );
         assert!(serde_json::to_string(&window).unwrap().contains("\"p99\":null"));
         let slots: Vec<_> = windows.slots(span, at(3 * SECOND), 77).collect();
-        assert_eq!((slots.len(), slots[0].p50, slots[0].maximum), (1, None, None));
+        assert_eq!((slots.len(), slots[0].latency.p50, slots[0].latency.maximum), (1, None, None));
     }
 }
 
@@ -104,7 +129,7 @@ fn an_empty_window_has_no_latency_and_no_rate_of_errors() {
 fn the_maximum_of_all_time_bounds_what_a_cell_says() {
     let mut windows = Windows::new(24, 0);
     tick(&mut windows, SECOND, &[1_000_000]);
-    let maximum = |top| windows.window(Span::Day, at(0), top).maximum;
+    let maximum = |top| windows.window(Span::Day, at(0), top).latency.maximum;
     let cell = Layout::COARSE.index(1_000_000);
     assert_eq!(maximum(1_000_000), Some(1_000_000));
     assert_eq!(maximum(u64::MAX), Some(Layout::COARSE.upper_bound(cell)));
@@ -124,17 +149,26 @@ fn what_a_cell_cannot_hold_is_counted_in_the_next_slot() {
         windows.tick(second * SECOND, &Delta::default());
     }
     let window = windows.window(Span::Minute, at(0), 50);
-    assert_eq!((window.count, window.errors, window.bytes), (count, count, 2 * count));
-    assert_eq!((window.p50, window.maximum, window.error_rate), (Some(3), Some(50), Some(1.0)));
+    assert_eq!((window.latency.count, window.errors, window.bytes), (count, count, 2 * count));
+    assert_eq!(
+        (window.latency.p50, window.latency.maximum, window.error_rate),
+        (Some(3), Some(50), Some(1.0))
+    );
     let slots: Vec<_> = windows.slots(Span::Minute, at(0), 50).collect();
-    let counts: Vec<_> = slots.iter().map(|slot| slot.count).collect();
+    let counts: Vec<_> = slots.iter().map(|slot| slot.latency.count).collect();
     assert_eq!(counts, [most + 90, most, 10, 0]);
-    assert_eq!(slots.iter().map(|slot| slot.maximum).collect::<Vec<_>>(), [Some(50), Some(3), Some(3), None]);
-    assert_eq!(slots.iter().map(|slot| slot.average).collect::<Vec<_>>(), [Some(3), Some(3), Some(3), None]);
+    assert_eq!(
+        slots.iter().map(|slot| slot.latency.maximum).collect::<Vec<_>>(),
+        [Some(50), Some(3), Some(3), None]
+    );
+    assert_eq!(
+        slots.iter().map(|slot| slot.latency.average).collect::<Vec<_>>(),
+        [Some(3), Some(3), Some(3), None]
+    );
     assert_eq!(slots.iter().map(|slot| slot.errors).sum::<u64>(), count);
     // A slot of a quarter of an hour has room for all of it.
     windows.tick(15 * 60 * SECOND, &Delta::default());
-    let quarters: Vec<_> = windows.slots(Span::Day, at(0), 50).map(|slot| slot.count).collect();
+    let quarters: Vec<_> = windows.slots(Span::Day, at(0), 50).map(|slot| slot.latency.count).collect();
     assert_eq!((quarters, windows.tier(Span::Minute).rolling()), (vec![count], vec![]));
 }
 
@@ -171,8 +205,14 @@ fn who_looks_late_is_not_told_what_is_over() {
     tick(&mut windows, 2 * SECOND + 1, &[8]);
     let look = |now| {
         let window = windows.window(Span::Minute, at(now), 8);
-        let slots: Vec<_> = windows.slots(Span::Minute, at(now), 8).map(|slot| slot.count).collect();
-        (window.start_milliseconds, window.count, window.total_nanoseconds, window.minimum, slots)
+        let slots: Vec<_> = windows.slots(Span::Minute, at(now), 8).map(|slot| slot.latency.count).collect();
+        (
+            window.start_milliseconds,
+            window.latency.count,
+            window.total_nanoseconds,
+            window.latency.minimum,
+            slots,
+        )
     };
     assert_eq!(look(61 * SECOND - 1), (0, 4, 26, Some(5), vec![1, 2, 1]));
     assert_eq!(look(61 * SECOND), (1_000, 3, 21, Some(6), vec![2, 1]));
@@ -189,14 +229,17 @@ fn a_reset_empties_everything_and_counting_goes_on() {
     windows.reset(100 * SECOND + 5);
     for span in SPANS {
         let window = windows.window(span, at(0), 0);
-        assert_eq!((window.count, window.maximum, window.overflows, window.bytes), (0, None, 0, 0));
+        assert_eq!(
+            (window.latency.count, window.latency.maximum, window.overflows, window.bytes),
+            (0, None, 0, 0)
+        );
         assert_eq!((window.start_milliseconds, window.end_milliseconds), (100_000, 100_000));
         assert_eq!(windows.slots(span, at(0), 0).count(), 0);
     }
     tick(&mut windows, 102 * SECOND, &[9]);
     for span in SPANS {
         let window = windows.window(span, at(0), 9);
-        assert_eq!((window.count, window.maximum, window.total_nanoseconds), (1, Some(9), 9));
+        assert_eq!((window.latency.count, window.latency.maximum, window.total_nanoseconds), (1, Some(9), 9));
         assert_eq!(windows.slots(span, at(0), 9).count(), 1);
     }
 }
@@ -210,8 +253,8 @@ fn cells_beyond_the_last_count_as_overflow_and_missing_ones_as_none() {
     windows.tick(2 * SECOND, &Delta { cells: &[0, 3], ..Delta::default() });
     for span in SPANS {
         let window = windows.window(span, at(0), 1 << 40);
-        assert_eq!((window.count, window.overflows, window.p99), (7, 4, Some(1 << 40)));
-        assert_eq!(window.minimum, Some(1));
+        assert_eq!((window.latency.count, window.overflows, window.latency.p99), (7, 4, Some(1 << 40)));
+        assert_eq!(window.latency.minimum, Some(1));
     }
 }
 

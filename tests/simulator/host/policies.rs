@@ -175,16 +175,16 @@ impl Host {
             (counted..=counted + given_up).contains(&made),
             "{made} because of missing credit, {counted} counted"
         );
-        let listed = stats.types.iter().filter(|one| one.message_type == DROPPABLE);
-        let may_drop: u64 = listed.map(|one| count(&one.failures)).sum();
+        let listed = stats.types.iter().filter(|one| one.name == DROPPABLE);
+        let may_drop: u64 = listed.map(|one| one.failures.as_ref().map_or(0, count)).sum();
         assert!(drops <= may_drop + notices_not_given, "{drops} dropped, {may_drop} of a listed type failed");
         if self.model.notices_on {
             let told = self.reached.refusal_notices;
             let on_the_way = stats.accounting.queued;
             let lost = stats.accounting.undeliverable - notices_not_given;
             // A message of the host itself has no sender that could get a notice.
-            let sends = stats.types.iter().filter(|one| one.message_type == "send");
-            let untold: u64 = sends.map(|one| count(&one.failures)).sum();
+            let sends = stats.types.iter().filter(|one| one.name == "send");
+            let untold: u64 = sends.map(|one| one.failures.as_ref().map_or(0, count)).sum();
             assert!(told <= refusals, "more notices than refusals");
             assert!(
                 refusals <= told + notices_not_given + lost + on_the_way + untold,

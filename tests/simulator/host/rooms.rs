@@ -274,8 +274,11 @@ impl Host {
     pub(super) fn check_rooms(&mut self) {
         let stats = self.router.stats();
         let undelivered = |reason| stats.accounting.undelivered.get(reason);
-        let of_type =
-            stats.types.iter().find(|one| one.message_type == TYPE && one.protocol == PROTOCOL).unwrap();
+        let of_type = stats
+            .types
+            .iter()
+            .find(|one| one.name == TYPE && one.protocol.as_deref() == Some(PROTOCOL))
+            .unwrap();
         let (mut partly, mut whole) = (0, 0);
         for sent in self.rooms.sent.values().filter(|sent| sent.sender_must) {
             let missing = sent.must.difference(&sent.got).count() as u64;

@@ -27,25 +27,37 @@ impl Watch {
 /// The figures that add up.
 fn sums(series: &[SeriesFigures]) -> [u64; 4] {
     let sum = |figure: fn(&SeriesFigures) -> u64| series.iter().map(figure).sum();
-    [sum(|one| one.total), sum(|one| one.failed), sum(|one| one.bytes), sum(|one| one.latency.count)]
+    [
+        sum(|one| one.totals.total),
+        sum(|one| one.totals.failed + one.totals.expired),
+        sum(|one| one.totals.bytes),
+        sum(|one| one.totals.latency.count),
+    ]
 }
 
 fn totals(stats: &MonitorStats) -> [u64; 4] {
     let messages = stats.messages.as_ref().unwrap();
-    let totals =
-        [messages.total, messages.failed + messages.expired, messages.bytes_in, messages.latency.count];
+    let totals = [
+        messages.totals.total,
+        messages.totals.failed + messages.totals.expired,
+        messages.totals.bytes_in,
+        messages.totals.latency.count,
+    ];
     for series in [&stats.types, &stats.protocols, &stats.applications] {
-        assert_eq!(sums(series.as_ref().unwrap()), totals);
+        let series = series.as_ref().unwrap();
+        assert_eq!(sums(series), totals);
+        let expired: u64 = series.iter().map(|one| one.totals.expired).sum();
+        assert_eq!(expired, messages.totals.expired);
     }
-    assert_eq!(messages.succeeded + totals[1], totals[0]);
+    assert_eq!(messages.totals.succeeded + totals[1], totals[0]);
     assert_eq!(messages.buckets.iter().map(|bucket| bucket.count).sum::<u64>(), totals[3]);
-    assert_eq!(messages.queue_wait.count, totals[3]);
+    assert_eq!(messages.totals.queue_wait.count, totals[3]);
     let windows = &messages.windows;
     for window in [&windows.last_minute, &windows.last_hour, &windows.last_day] {
-        assert!(window.count <= totals[3] && window.errors <= totals[1], "{window:?} {totals:?}");
+        assert!(window.latency.count <= totals[3] && window.errors <= totals[1], "{window:?} {totals:?}");
     }
     // The longest window is longer than a run.
-    assert_eq!((windows.last_day.count, windows.last_day.errors), (totals[3], totals[1]));
+    assert_eq!((windows.last_day.latency.count, windows.last_day.errors), (totals[3], totals[1]));
     totals
 }
 
@@ -77,7 +89,7 @@ impl Host {
         assert_eq!(all[0], figures.ok + figures.failed + figures.expired);
         assert_eq!(all[1], figures.failed + figures.expired);
         let stats = self.router.stats();
-        assert_eq!((all[2], all[3]), (stats.messages.bytes_in, stats.messages.service.count));
+        assert_eq!((all[2], all[3]), (stats.messages.bytes_in, stats.messages.latency.count));
     }
 }
 
