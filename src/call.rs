@@ -168,7 +168,10 @@ impl Calls {
         }
         match self.poll(call, id) {
             Some(result) => CallEnd::Done(result),
-            None => CallEnd::Abandoned, // Unreachable: DONE is the only state that follows RUNNING.
+            None => {
+                debug_assert!(false, "DONE is the only state that follows RUNNING");
+                CallEnd::Abandoned
+            }
         }
     }
 

@@ -253,7 +253,7 @@ impl Clients {
         let Some(index) = self.take_free(&mut control) else {
             return Err(Error::TooManyClients(self.slots.len() as u32));
         };
-        let Some(slot) = self.slot(index) else { return Err(Error::StaleClient) };
+        let slot = &self.slots[index as usize];
         let generation = slot.open(&new);
         let client = ClientId::new(index, generation);
         let now = self.clock.raw();
@@ -408,8 +408,7 @@ impl Clients {
         }
         for _ in 0..control.retired.len().min(limit) {
             let Some(index) = control.retired.pop_front() else { return };
-            let Some(slot) = self.slot(index) else { continue };
-            if mutant("slot-reuse-early") || slot.is_unused() {
+            if mutant("slot-reuse-early") || self.slots[index as usize].is_unused() {
                 control.free.push_back(index);
             } else {
                 control.retired.push_back(index);

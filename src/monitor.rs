@@ -118,7 +118,7 @@ const CHANGEABLE: &[Key] = &[
 /// });
 /// let stats = monitor.snapshot();
 /// let messages = stats.messages.expect("enable_metrics is on");
-/// assert_eq!((messages.total, messages.latency.maximum), (1, Some(10_000_000)));
+/// assert_eq!((messages.totals.total, messages.totals.latency.maximum), (1, Some(10_000_000)));
 /// assert_eq!(stats.connections.active, 1);
 /// monitor.disconnect(ann)?;
 /// monitor.stop(Duration::from_secs(1));
@@ -536,9 +536,11 @@ impl Core {
 fn rules(config: &Config) -> RuleTable {
     let mut rules = RuleTable::new();
     for rule in shipped(config) {
-        // `add` cannot fail: each shipped rule has a unique name and is valid for every configuration (tested in
-        // `alert::shipped`).
-        let _ = rules.add(rule);
+        let added = rules.add(rule);
+        debug_assert!(
+            added.is_ok(),
+            "a shipped rule has a name of its own and is valid for every configuration"
+        );
     }
     rules
 }

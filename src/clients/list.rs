@@ -38,7 +38,10 @@ impl SlotList {
 
     /// Appends an entry that is on no list.
     pub(crate) fn push<'a>(&mut self, entry: u32, link: impl Fn(u32) -> Option<&'a AtomicU32>) {
-        let Some(word) = link(entry) else { return };
+        let Some(word) = link(entry) else {
+            debug_assert!(false, "every entry has a slot");
+            return;
+        };
         debug_assert_eq!(word.load(Relaxed), UNLISTED, "an entry is on one list, once");
         word.store(END, Relaxed); // Relaxed: only the owner of the list reads the word until `pop`.
         match link(self.last).filter(|_| self.length > 0) {
@@ -51,7 +54,10 @@ impl SlotList {
 
     /// Removes the first entry. Call this when the owner is done with the entry.
     pub(crate) fn pop<'a>(&mut self, link: impl Fn(u32) -> Option<&'a AtomicU32>) {
-        let Some(word) = self.first().and_then(link) else { return };
+        let Some(word) = self.first().and_then(link) else {
+            debug_assert!(false, "pop of an empty list, or of an entry without a slot");
+            return;
+        };
         self.first = word.load(Relaxed); // Relaxed: as in `push`.
         self.length -= 1;
         if !mutant("link-not-reset") {

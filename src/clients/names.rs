@@ -133,7 +133,8 @@ impl NameTable {
             return Err(present);
         }
         let (Some(head), Some(node)) = (self.head(hash), self.nodes.get(client.index() as usize)) else {
-            return Ok(()); // Cannot happen: the index of every client is below the limit.
+            debug_assert!(false, "the index of every client is below the limit");
+            return Ok(());
         };
         if !mutant("name-insertion-uncounted") {
             // Release pairs with the Acquire in `get`: a walk that starts with this count sees every earlier

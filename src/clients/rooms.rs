@@ -177,8 +177,11 @@ impl Rooms {
         let room = match list {
             Some(list) => {
                 let (room, bytes) = (list.room(), list.bytes());
-                // Copy the list only after all checks. `None` cannot happen: members were handled above.
-                let Some(next) = list.with(port, client) else { return Ok(room) };
+                // Copy the list only after all checks.
+                let Some(next) = list.with(port, client) else {
+                    debug_assert!(false, "members were handled above");
+                    return Ok(room);
+                };
                 control.lists.replace(room.index(), Some(Box::new(next)), bytes)?;
                 room
             }
@@ -306,7 +309,8 @@ impl RoomControl {
             return Err(Crowded);
         }
         let Some((list, Ok(next))) = list.map(|list| (list, list.without(*port, client))) else {
-            forget(rooms); // Cannot happen: every membership is in both.
+            debug_assert!(false, "every membership is in both");
+            forget(rooms);
             return Ok(());
         };
         let (hash, bytes, gone) = (names.hash(list.name()), list.bytes(), next.is_none());

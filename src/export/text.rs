@@ -6,7 +6,6 @@ use crate::metrics::listed::{
     ACCOUNTING, CONNECTION, Figure, PATH, PLACEMENT, PORT, ROOM, ROOM_MESSAGE, TYPE, WORKER,
 };
 use crate::metrics::{Accounting, ByReason, PortStats, SeriesStats, Stats};
-use std::fmt::Write;
 
 /// The content type of the text that [`prometheus`] returns.
 pub const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
@@ -30,10 +29,7 @@ pub fn prometheus(stats: &Stats) -> String {
     }
     families.sort_by_key(|family| family.name);
     let mut text = String::with_capacity(families.iter().map(|family| family.text.len()).sum());
-    for family in families {
-        // Writing to a String cannot fail.
-        let _ = text.write_str(&family.text);
-    }
+    families.iter().for_each(|family| text.push_str(&family.text));
     text
 }
 

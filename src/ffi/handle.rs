@@ -124,7 +124,10 @@ impl<T: Send, const N: usize> HandleTable<T, N> {
             // SAFETY: this thread has exclusive access, so no other reference to the value exists.
             match unsafe { &mut *value } {
                 Some(value) => body(value),
-                None => Err(Failure::stale(self.kind)), // Unreachable: a slot in use has a value.
+                None => {
+                    debug_assert!(false, "a slot in use has a value");
+                    Err(Failure::stale(self.kind))
+                }
             }
         })
     }
@@ -170,7 +173,10 @@ impl<T: Send + Sync, const N: usize> HandleTable<T, N> {
             // value.
             match unsafe { &*value } {
                 Some(value) => body(value),
-                None => Err(Failure::stale(self.kind)), // Unreachable: as in `enter`.
+                None => {
+                    debug_assert!(false, "a slot in use has a value");
+                    Err(Failure::stale(self.kind))
+                }
             }
         })
     }

@@ -76,8 +76,8 @@ impl LabelTable {
             self.applications_folded.fetch_add(1, Relaxed); // Relaxed: an independent counter.
             return ApplicationId(OTHER);
         };
-        // Never fails: the place is empty, because each place is written once, under the lock.
-        let _ = place.set(name.to_owned());
+        let was_empty = place.set(name.to_owned()).is_ok();
+        debug_assert!(was_empty, "each place is written once, under the lock");
         places.insert(name.to_owned(), id as u16);
         ApplicationId(id as u16)
     }

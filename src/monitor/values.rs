@@ -11,8 +11,10 @@ pub(super) struct Figures(Value);
 
 impl Figures {
     pub(super) fn of(stats: &impl serde::Serialize) -> Self {
-        // Serialisation cannot fail: there are only numbers, strings and lists. In a null value, a path finds nothing.
-        Self(serde_json::to_value(stats).unwrap_or(Value::Null))
+        let value = serde_json::to_value(stats);
+        debug_assert!(value.is_ok(), "there are only numbers, strings and lists");
+        // In a null value, a path finds nothing.
+        Self(value.unwrap_or(Value::Null))
     }
 }
 

@@ -21,7 +21,7 @@ use crate::sync::Arc;
 /// let mut recorder = monitor.recorder();
 /// let labels = recorder.labels("peerjs", "OFFER", "my-app"); // once
 /// recorder.record(labels, None, Measured { bytes: 200, processing_nanoseconds: 1_500, ..Measured::default() });
-/// assert_eq!(monitor.snapshot().messages.map(|messages| messages.total), Some(1));
+/// assert_eq!(monitor.snapshot().messages.map(|messages| messages.totals.total), Some(1));
 /// # Ok::<(), corelane::error::Error>(())
 /// ```
 #[derive(Debug)]

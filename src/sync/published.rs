@@ -132,7 +132,7 @@ impl<T: Send + Sync> PublishedWriter<T> {
     /// [`Crowded`] if the old value might have to be kept and the limit is reached. Nothing has changed.
     pub(crate) fn replace(&mut self, cell: usize, new: Option<Box<T>>, bytes: usize) -> Result<(), Crowded> {
         let table = &*self.table;
-        let Some(place) = table.cells.get(cell) else { return Err(Crowded) };
+        let place = &table.cells[cell];
         let mut retired = lock(&table.retired);
         retired.collect(&table.words);
         let crowded = retired.is_crowded(self.limits, bytes);
@@ -217,11 +217,9 @@ impl<T: Send + Sync> Reader<T> {
             return;
         }
         self.word += 1;
-        if let Some(word) = self.table.words.get(self.index) {
-            // Release: for a writer that sees this word but not the even one before it, the reads of the previous
-            // batch have ended; pairs with the Acquires in `replace` and `is_over`.
-            word.store(self.word, ordering("published-enter-relaxed", Release, Relaxed));
-        }
+        // Release: for a writer that sees this word but not the even one before it, the reads of the previous
+        // batch have ended; pairs with the Acquires in `replace` and `is_over`.
+        self.table.words[self.index].store(self.word, ordering("published-enter-relaxed", Release, Relaxed));
         // Pairs with the fence in `PublishedWriter::replace`; see the module's comment.
         fence(ordering("published-fence-reader", SeqCst, Release));
     }
@@ -233,19 +231,15 @@ impl<T: Send + Sync> Reader<T> {
             return;
         }
         self.word += 1;
-        if let Some(word) = self.table.words.get(self.index) {
-            // Release: the batch's reads have ended; pairs with the Acquires in `replace` and `is_over`.
-            word.store(self.word, ordering("published-leave-relaxed", Release, Relaxed));
-        }
+        // Release: the batch's reads have ended; pairs with the Acquires in `replace` and `is_over`.
+        self.table.words[self.index].store(self.word, ordering("published-leave-relaxed", Release, Relaxed));
     }
 }
 
 impl<T> Drop for Reader<T> {
     fn drop(&mut self) {
-        if !self.word.is_multiple_of(2)
-            && let Some(word) = self.table.words.get(self.index)
-        {
-            word.store(self.word + 1, Release); // Release: as in `leave`.
+        if !self.word.is_multiple_of(2) {
+            self.table.words[self.index].store(self.word + 1, Release); // Release: as in `leave`.
         }
     }
 }

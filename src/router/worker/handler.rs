@@ -227,7 +227,7 @@ impl WorkerContext<'_> {
         self.state.inside.current =
             Some(Current { port: call.port, ids: call.ids, started: call.now, held: false });
         let spare = self.state.inside.spare.take();
-        // Never empty: the spare is put back below.
+        debug_assert!(spare.is_some(), "the spare is put back below");
         let spare = spare.unwrap_or_else(|| Box::new(WorkerState::hollow(self.state.worker)));
         // Nothing is pinned while host code runs.
         self.state.leave_rooms();
@@ -237,7 +237,8 @@ impl WorkerContext<'_> {
             own.activity.begin(call.now);
         }
         if let Err(state) = handover.lay_down(std::mem::replace(self.state, spare)) {
-            *self.state = state; // Never: the place is empty while the worker has its state.
+            debug_assert!(false, "the place is empty while the worker has its state");
+            *self.state = state;
         }
         let result = catch_unwind(AssertUnwindSafe(|| function(&mut request))).map_err(discard);
         let Some(state) = handover.take_back() else {

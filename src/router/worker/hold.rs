@@ -218,8 +218,12 @@ impl Holds {
         };
         let first_block = self.write(payload);
         let message = HeldMessage { held, length: payload.len() as u32, first_block, next: END };
-        let (Some(queue), Some(message)) = (queue, self.messages.put(message)) else { return };
-        let Some(queue) = self.queues.get_mut(queue) else { return };
+        let message = self.messages.put(message);
+        let queue = queue.and_then(|queue| self.queues.get_mut(queue));
+        let (Some(queue), Some(message)) = (queue, message) else {
+            debug_assert!(false, "`has_room` returned true");
+            return;
+        };
         match self.messages.get_mut(queue.last) {
             Some(last) => last.next = message,
             None => queue.first = message,
@@ -244,13 +248,11 @@ impl Holds {
             count: 0,
             first: END,
             last: END,
-            chain: self.buckets.get(bucket).copied()?,
+            chain: self.buckets[bucket],
             earlier: self.newest,
             later: END,
         })?;
-        if let Some(first) = self.buckets.get_mut(bucket) {
-            *first = index;
-        }
+        self.buckets[bucket] = index;
         match self.queues.get_mut(self.newest) {
             Some(newest) => newest.later = index,
             None => self.oldest = index,
@@ -267,7 +269,10 @@ impl Holds {
             if let Some(end) = bytes.get_mut(BLOCK_BYTES - part.len()..) {
                 end.copy_from_slice(part);
             }
-            let Some(block) = self.blocks.put(Block { bytes, next }) else { return next };
+            let Some(block) = self.blocks.put(Block { bytes, next }) else {
+                debug_assert!(false, "`has_room` returned true");
+                return next;
+            };
             next = block;
         }
         next
@@ -326,11 +331,9 @@ impl Holds {
             None => self.newest = earlier,
         }
         let bucket = self.bucket(hash);
-        let first = self.buckets.get(bucket).copied().unwrap_or(END);
+        let first = self.buckets[bucket];
         if first == place {
-            if let Some(first) = self.buckets.get_mut(bucket) {
-                *first = chain;
-            }
+            self.buckets[bucket] = chain;
         } else {
             let mut before = first;
             while let Some(queue) = self.queues.get_mut(before) {

@@ -177,14 +177,14 @@ impl<'a> Request<'a> {
     /// Runs `act` with the worker's state, unless a stop has claimed the state.
     fn at_home<R>(&self, act: impl FnOnce(&mut WorkerContext<'_>) -> R) -> Result<R, Failed> {
         let handover = self.code.handover(self.worker);
-        let mut home = Home { handover, state: Some(handover.take_back().ok_or(Failed::Stuck)?) };
-        let (shared, code) = (self.shared, self.code);
-        let result = home.state.as_mut().map(|state| act(&mut WorkerContext::new(shared, code, state)));
+        let mut home = Home { handover, state: None };
+        let state = home.state.insert(handover.take_back().ok_or(Failed::Stuck)?);
+        let result = act(&mut WorkerContext::new(self.shared, self.code, state));
         // Leave the member lists before the handler continues: nothing stays pinned while host code runs.
-        if let Some(state) = home.state.as_mut().filter(|_| !mutant("handler-pins-rooms")) {
+        if !mutant("handler-pins-rooms") {
             state.leave_rooms();
         }
-        result.ok_or(Failed::Stuck)
+        Ok(result)
     }
 }
 
@@ -197,8 +197,8 @@ struct Home<'a> {
 impl Drop for Home<'_> {
     fn drop(&mut self) {
         if let Some(state) = self.state.take() {
-            // Never refused: the state was taken from there.
-            let _ = self.handover.lay_down(state);
+            let laid_down = self.handover.lay_down(state);
+            debug_assert!(laid_down.is_ok(), "the state was taken from there");
         }
     }
 }

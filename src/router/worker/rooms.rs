@@ -33,7 +33,10 @@ impl WorkerContext<'_> {
         };
         // Take the reader out while its member list is in use, and put it back below. Nothing in between looks
         // up another room.
-        let Some(mut reader) = self.state.rooms.take() else { return Outcome::Failed(Failed::UnknownRoom) };
+        let Some(mut reader) = self.state.rooms.take() else {
+            debug_assert!(false, "only a hollow state has no reader, and no message is processed with one");
+            return Outcome::Failed(Failed::UnknownRoom);
+        };
         let outcome = match shared.rooms.find(&mut reader, name.as_bytes()) {
             None => Outcome::Failed(Failed::UnknownRoom),
             Some(members) if !members.contains(slot.place().port, client) && !mutant("room-open-to-all") => {
@@ -177,8 +180,14 @@ impl WorkerContext<'_> {
                     Some(Rejected::PayloadsFull) => {
                         self.undeliverable(Undeliverable::PayloadsFull, count);
                     }
-                    // Never too large: the chunk has as many recipients as fit into one record.
-                    Some(Rejected::Full | Rejected::TooLarge) => self.egress_full(port, count),
+                    Some(rejected @ (Rejected::Full | Rejected::TooLarge)) => {
+                        debug_assert_eq!(
+                            rejected,
+                            Rejected::Full,
+                            "a chunk has the recipients of one record"
+                        );
+                        self.egress_full(port, count);
+                    }
                 }
             }
         }

@@ -190,7 +190,8 @@ impl Tasks {
         let index = self.free;
         let (Some(place), Some(list)) = (self.places.get_mut(index as usize), self.lists.get_mut(entry.port))
         else {
-            return; // Never: see above.
+            debug_assert!(false, "`can_take` returned true");
+            return;
         };
         self.free = std::mem::replace(&mut place.next, NONE);
         place.previous = list.last;
