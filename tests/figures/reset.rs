@@ -59,7 +59,8 @@ fn everything_starts_anew_but_what_is_now() {
         json!({ "types": 1, "protocols": 0, "applications": 2, "clients": 1, "windows": 0, "impossible": 0 });
     assert_eq!(shown(&before.folded), folded);
     bench.advance(1_000);
-    bench.monitor.reset();
+    let last = bench.monitor.reset_and_show();
+    assert_eq!((last.resets, last.since_milliseconds, last.messages.unwrap().totals.total), (0, START, 102));
     let stats = bench.stats();
     let empty = all_windows(&no_window((3_000, 3_000)));
     let messages = json!({

@@ -354,6 +354,7 @@ fn routed_connections_are_counted_marked_and_found_idle() {
         )
     };
     assert_eq!(figures(&routed), (2, 2, 0, 1));
+    assert_eq!(routed.stats().connections.connects_last_minute, 2);
     routed.monitor.mark(routed.ann, false, true).unwrap();
     assert_eq!(figures(&routed), (2, 1, 1, 1));
     routed.monitor.mark(routed.ann, false, false).unwrap();
@@ -368,7 +369,11 @@ fn routed_connections_are_counted_marked_and_found_idle() {
     assert_eq!(routed.monitor.mark(ann, false, true), Err(Error::StaleClient));
     let connections = routed.stats().connections;
     assert_eq!((connections.total, connections.active, connections.peak), (2, 1, 2));
+    assert_eq!((connections.connects_last_minute, connections.disconnects_last_minute), (0, 1));
     assert_eq!(shown(&connections.closed_milliseconds), latency((1, 61_000), [61_000; 7]));
+    let by_application: Vec<_> =
+        connections.applications.iter().map(|one| (one.name.as_str(), one.active, one.total)).collect();
+    assert_eq!(by_application, [("other", 0, 0), ("app", 1, 2)]);
 }
 
 #[test]
@@ -562,13 +567,18 @@ fn a_reset_before_a_takeover_starts_its_figures_anew() {
     routed.send(OFFER, 0, 70);
     let after = takes_over(&mut routed, None);
     assert_eq!((after.messages, after.maximum_nanoseconds), (1, 70), "only since the reset");
+    routed.send(br#"{"type":"OFFER","dst":"ann"}"#, 0, 0);
+    routed.poll();
+    routed.port.acknowledge(routed.ann, 1, RELAYED as u32);
+    assert_eq!(routed.stats().clients.unwrap().by_bytes_out.len(), 1);
     // A client that does not take over another's figures keeps nothing of the client that had the slot before.
     routed.port.disconnect(routed.ann).unwrap();
     routed.cycle();
     routed.poll();
     routed.ann = routed.port.connect("ann", "peerjs", "app", 1).unwrap();
     routed.cycle();
-    assert_eq!(routed.stats().clients.unwrap().by_messages.len(), 0);
+    let clients = routed.stats().clients.unwrap();
+    assert_eq!((clients.by_messages.len(), clients.by_bytes_out.len()), (0, 0));
 }
 
 /// A delivered message is acknowledged, unacknowledged, or counted under a reason for which it never will be

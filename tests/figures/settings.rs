@@ -125,6 +125,10 @@ fn what_cannot_be_set_is_refused_with_what_can() {
         unknown.starts_with("key = slow_message_threshold is not valid; allowed: preset, workers, "),
         "{unknown}"
     );
+    for (value, range) in [("1.5", "0 to 1"), ("-0.1", "0 to 1")] {
+        let text = refused("high_error_rate_threshold", value);
+        assert!(text.contains(range), "{text}");
+    }
     // The refused changes had no effect.
     bench.monitor.record(&offer("", took(1_000 * MILLISECOND)));
     bench.monitor.record(&offer("", took(1_000 * MILLISECOND + 1)));

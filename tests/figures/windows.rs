@@ -219,6 +219,15 @@ fn messages_are_a_history_slot_by_slot() {
     let day = slot((0, 3_400), true, [4, 1, 1, 40], Some([average, 10, 21, long, long]));
     let expected = json!({ "name": "messages", "slots": [day], "points": [] });
     assert_eq!(history("messages", Span::Day), expected);
+    // The slot of the first minute closes.
+    bench.advance(600);
+    bench.run(56);
+    record(40, false);
+    bench.run(3);
+    let closed = slot((0, 60_000), false, [4, 1, 1, 40], Some([average, 10, 20, long, long]));
+    let open = slot((60_000, 63_000), true, [1, 0, 0, 10], Some([40; 5]));
+    let expected = json!({ "name": "types.peerjs/OFFER", "slots": [closed, open], "points": [] });
+    assert_eq!(history("types.peerjs/OFFER", Span::Hour), expected);
     for unknown in ["", "message", "types.OFFER", "types.peerjs/ANSWER", "protocols.", "rooms.x"] {
         assert_eq!(bench.monitor.history(unknown, Span::Minute), None, "{unknown}");
     }
