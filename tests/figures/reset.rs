@@ -248,6 +248,12 @@ fn each_message_counts_before_or_after_a_reset_that_comes_in_between() {
             fewest = done.load(Ordering::SeqCst);
             bench.monitor.reset();
             most = begun.load(Ordering::SeqCst);
+            let stats = bench.stats();
+            assert_eq!(stats.resets, quarter);
+            let text = serde_json::to_string(&stats).unwrap();
+            let parts = text.split(|character: char| !character.is_ascii_digit());
+            let mut numbers = parts.filter_map(|digits| digits.parse::<u64>().ok());
+            assert!(numbers.all(|number| number < 1 << 63), "a count is below zero: {text}");
         }
     });
     let stats = bench.stats();
@@ -258,7 +264,14 @@ fn each_message_counts_before_or_after_a_reset_that_comes_in_between() {
             "figure {place}: {count}, of {after_at_least} to {after_at_most}"
         );
     }
-    assert_eq!(stats.messages.as_ref().unwrap().totals.latency.maximum, Some(2 * MILLISECOND));
+    let totals = &stats.messages.as_ref().unwrap().totals;
+    assert_eq!((totals.succeeded, totals.latency.maximum), (totals.total, Some(2 * MILLISECOND)));
+    // A reset reads counts before times, so it may take a message's time away without its count, but never its count
+    // without its time.
+    for latency in [&totals.latency, &totals.queue_wait] {
+        assert!(latency.count <= totals.total, "{} of {}", latency.count, totals.total);
+        assert_eq!(latency.distribution.count(), latency.count);
+    }
     // With no thread recording, the reset is exact: all messages count before it.
     bench.monitor.reset();
     assert_eq!(each(&bench.stats()), vec![0; 22]);
