@@ -132,46 +132,6 @@ fn every_way_to_record_gives_the_same_figures() {
 }
 
 #[test]
-fn threads_that_record_at_once_lose_nothing() {
-    let bench = Bench::new(&[("max_recorders", "2")]);
-    bench.advance(2_000);
-    std::thread::scope(|scope| {
-        for thread in 0..6 {
-            let monitor = bench.monitor.clone();
-            scope.spawn(move || {
-                // Two threads with cells of their own, two that share cells, and two without a recorder.
-                let mut recorder = (thread < 4).then(|| monitor.recorder());
-                let labels = monitor.labels("peerjs", "OFFER", "app");
-                for measured in known() {
-                    match &mut recorder {
-                        Some(recorder) => recorder.record(labels, None, measured),
-                        None => monitor.record(&offer("", measured)),
-                    }
-                }
-            });
-        }
-    });
-    let stats = bench.stats();
-    let messages = stats.messages.as_ref().unwrap();
-    assert_eq!(
-        (messages.totals.total, messages.totals.failed, messages.totals.bytes_in),
-        (6_000, 60, 600_000)
-    );
-    assert_eq!(shown(&messages.totals.latency), latency((6_000, 16), [10, 60, 10, 20, 30, 40, 50]));
-    assert_eq!(shown(&messages.totals.queue_wait), latency((6_000, 1), [1, 6, 1, 2, 3, 4, 5]));
-    for series in [
-        &stats.types.as_ref().unwrap()[1],
-        &stats.protocols.as_ref().unwrap()[1],
-        &stats.applications.as_ref().unwrap()[1],
-    ] {
-        assert_eq!(
-            (series.totals.total, series.totals.failed, series.total_nanoseconds),
-            (6_000, 60, 6 * 16_610)
-        );
-    }
-}
-
-#[test]
 fn nothing_recorded_is_null_and_not_zero() {
     let bench = Bench::new(&[]);
     let messages = json!({
