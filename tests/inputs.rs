@@ -167,17 +167,6 @@ fn a_message_for_an_absent_name_is_held_then_delivered_or_expired() {
 }
 
 #[test]
-fn a_message_that_waited_too_long_expires() {
-    let mut bench = Bench::new("peerjs");
-    bench.port.submit(bench.ann, br#"{"type":"OFFER","dst":"ben"}"#, 0).unwrap();
-    bench.hands.advance(Duration::from_millis(5_001));
-    assert_eq!(bench.turn(), []);
-    let stats = bench.router.stats();
-    assert_eq!((stats.messages.expired, stats.messages.succeeded), (1, 0));
-    assert_eq!(stats.messages.queue_wait.maximum, Some(5_001_000_000));
-}
-
-#[test]
 fn a_client_that_acknowledges_nothing_is_closed_at_its_limit_and_told_why_once() {
     let mut bench = Bench::with("peerjs", Config::default().with(Key::CreditMessages, 5).unwrap());
     let offer = br#"{"type":"OFFER","dst":"ben","payload":1}"#;
