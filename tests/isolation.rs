@@ -107,6 +107,8 @@ fn unknown_types_and_rooms_fold_and_make_nothing_grow() {
     assert_eq!(one.tally.joined, 16);
     assert_eq!(stats.rooms.refusals.counted(), [("too_many_client_rooms", one.tally.joins_refused)]);
     assert_eq!((one.tally.joins_refused, stats.rooms.members_maximum), (half - 16, 16));
+    // The client has left its rooms. A message opens none.
+    assert_eq!((stats.rooms.joined, stats.rooms.open), (16, 0));
 }
 
 #[test]

@@ -132,18 +132,6 @@ fn only_members_send_and_a_lone_member_may() {
 }
 
 #[test]
-fn unknown_rooms_are_counted_and_cost_nothing() {
-    let mut bench = Bench::new(1, &[]);
-    let (ann, _) = bench.member(0, "ann", 1, "lobby");
-    for number in 0..10_000 {
-        bench.send(0, ann, &format!(r#"{{"type":"hello","room":"no{number}"}}"#));
-    }
-    assert_eq!(bench.failed("unknown_room"), 10_000);
-    let stats = bench.router.stats();
-    assert_eq!((stats.rooms.open, stats.rooms.members, stats.accounting.deliveries), (1, 1, 0));
-}
-
-#[test]
 fn limits_are_typed_errors_and_counted() {
     let limits = [(Key::MaxRooms, 3), (Key::MaxRoomMembers, 2), (Key::MaxClientRooms, 2)];
     let mut bench = Bench::new(2, &limits);
