@@ -347,11 +347,6 @@ impl Router {
         }
     }
 
-    /// The number of the protocol with this name, if the router has it.
-    pub fn protocol(&self, name: &str) -> Option<u16> {
-        self.shared.protocol(name)
-    }
-
     /// Refuses new messages (as draining) and waits until every accepted message has ended, held messages
     /// included, and every delivery has been polled.
     ///
