@@ -2,18 +2,39 @@
 //! report them with or without a router.
 //!
 //! Each monitor has one `Hub`; the router owns the hub if there is a router. The monitor reads the hub
-//! through a `Source`. Recording never blocks on the monitor: a thread with a [`Recorder`] writes its own
+//! through a `Source`: a router, or only the reports of the host. Recording never blocks on the monitor: a thread with a [`Recorder`] writes its own
 //! cells, and all other threads share a few shards through atomic adds.
 
 mod hub;
 mod recorder;
-mod source;
 mod stats;
 mod table;
 
 pub use hub::{Labels, Measured, RecordedMessage};
 pub use recorder::Recorder;
-pub use source::MonitorSource;
 
 pub(crate) use hub::{Hub, HubSizes};
-pub(crate) use source::Source;
+
+use crate::clients::Clients;
+use crate::clock::Clock;
+use crate::config::Config;
+use crate::metrics::{Sources, Stats};
+use crate::sync::Arc;
+use std::fmt::Debug;
+
+/// Figures that the monitor's thread reads at any time. A read never blocks a recording thread.
+pub(crate) trait Source: Debug + Send + Sync {
+    fn config(&self) -> &Config;
+    fn clock(&self) -> &Clock;
+    fn hub(&self) -> &Arc<Hub>;
+    /// The clients of the router, if there is a router.
+    fn routed_clients(&self) -> Option<&Clients>;
+    /// Passes the shards of the router's workers and ports to `reader`.
+    fn read(&self, reader: &mut dyn FnMut(&Sources<'_>));
+    /// All figures of the router, if there is a router.
+    fn router_stats(&self) -> Option<Stats>;
+}
+
+/// Source of a router's figures, for [`Monitor::of`](crate::monitor::Monitor::of).
+#[derive(Clone, Debug)]
+pub struct MonitorSource(pub(crate) Arc<dyn Source>);
