@@ -10,7 +10,6 @@
 //! At each look the monitor calls `RuleTable::evaluate` and gives the resulting alerts to an `Outbox`. Neither of
 //! them waits for a listener.
 
-mod basis;
 mod journal;
 mod machine;
 mod rule;
@@ -22,8 +21,8 @@ mod watched;
 pub use machine::{Direction, Notification};
 pub use rule::{Rule, Severity};
 
-pub(crate) use basis::{Basis, FigureSource};
-pub(crate) use rules::RuleTable;
+pub(crate) use machine::Basis;
+pub(crate) use rules::{FigureSource, RuleTable};
 pub(crate) use shipped::shipped;
 
 /// State of an alert.

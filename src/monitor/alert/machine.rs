@@ -25,8 +25,6 @@
 //! state. If an alert is resolved before its notification was allowed, neither its beginning nor its end is notified,
 //! and it counts as withheld.
 
-use super::basis::Basis;
-
 /// The side of the trigger on which values are bad.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -35,6 +33,20 @@ pub enum Direction {
     Above,
     /// Smaller values are bad.
     Below,
+}
+
+/// The samples and clients that a value rests on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Basis {
+    /// Number of samples; `u64::MAX` for a value that is neither a rate nor a percentile.
+    pub(crate) samples: u64,
+    /// Number of clients that caused the errors, if known.
+    pub(crate) clients: Option<u64>,
+}
+
+impl Basis {
+    /// The basis of a value that does not rest on samples.
+    pub(crate) const WHOLE: Self = Self { samples: u64::MAX, clients: None };
 }
 
 /// The position of a value relative to the two thresholds.

@@ -3,8 +3,8 @@
 
 use super::super::outbox::ListenerLosses;
 use super::super::paths::{Kept, missing};
-use super::basis::FigureSource;
 use super::journal::Journal;
+use super::machine::Basis;
 use super::rule::{Rule, shown};
 use super::watched::{EndReason, EvaluationTime, Reading, Watched};
 use super::{Alert, AlertFigures, AlertState, RuleFigures, Transitions};
@@ -18,6 +18,14 @@ const MAX_RULES: usize = 64;
 const MAX_LABEL_SETS: usize = 16;
 /// Maximum length of a label set, in bytes.
 const MAX_LABEL_SET: usize = 256;
+
+/// A source of the present values of metrics.
+pub(crate) trait FigureSource {
+    /// Calls `found` for each label set of a metric, with its value and the value's basis. A metric without labels
+    /// has the single label set "". A `*` in the metric's path stands for the part that the label set names. A value
+    /// that is missing at present is NaN. `found` is not called for an element that does not exist.
+    fn each(&self, metric: &str, found: &mut dyn FnMut(&str, f64, Basis));
+}
 
 #[derive(Debug)]
 struct RuleEntry {

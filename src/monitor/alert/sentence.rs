@@ -1,7 +1,6 @@
 //! The message of an alert: one sentence with value, threshold, unit and label set. `watched` writes it.
 
-use super::basis::Basis;
-use super::machine::{Direction, Zone};
+use super::machine::{Basis, Direction, Zone};
 use super::rule::Rule;
 use super::{Alert, AlertState};
 

@@ -1,8 +1,7 @@
 //! One rule over one label set: its state machine, and the alert that describes it. `rules` keeps up to 16 per rule.
 
-use super::basis::Basis;
 use super::journal::Journal;
-use super::machine::{AlertMachine, Change, Input, MachineState, MachineStep, Zone};
+use super::machine::{AlertMachine, Basis, Change, Input, MachineState, MachineStep, Zone};
 use super::rule::Rule;
 use super::sentence::{Said, farewell, sentence};
 use super::{Alert, AlertState, Transitions};

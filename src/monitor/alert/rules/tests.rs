@@ -1,8 +1,8 @@
 //! The table of rules, fed with hand-written readings.
 
 use super::super::super::paths::Kept;
-use super::super::basis::Basis;
 use super::super::journal::HISTORY;
+use super::super::machine::Basis;
 use super::super::{Alert, AlertState, Notification, Rule, Severity};
 use super::{FigureSource, ListenerLosses, MAX_LABEL_SET, MAX_LABEL_SETS, MAX_RULES, RuleTable};
 use crate::config::Key;
