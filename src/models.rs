@@ -5,7 +5,6 @@
 mod attach;
 mod call;
 mod clients;
-mod delegated;
 mod handoff;
 mod metrics;
 mod placement;
@@ -13,7 +12,6 @@ mod ring;
 mod rooms;
 mod stuck;
 mod wake;
-mod watch;
 
 /// Explores the schedules of `model` with at most three preemptions. Two miss a real bug of the combined wakes.
 fn explore(model: impl Fn() + Sync + Send + 'static) {
