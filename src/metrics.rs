@@ -18,7 +18,6 @@ mod label;
 pub(crate) mod listed;
 #[cfg(not(corelane_loom))]
 mod number;
-mod path;
 mod ports;
 mod rank;
 mod reasons;
@@ -60,7 +59,7 @@ pub(crate) use histogram::Histogram;
 #[cfg(not(corelane_loom))]
 pub(crate) use histogram::IMPOSSIBLE;
 pub(crate) use label::{ApplicationId, LabelTable, OTHER, ProtocolId, TypeId};
-pub(crate) use path::{Depth, PathDepth, PathShard};
+pub(crate) use ports::{Depth, PathDepth, PathShard};
 
 #[cfg(not(corelane_loom))]
 pub(crate) use rank::{cells_at, rank};

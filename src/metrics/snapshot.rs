@@ -10,8 +10,7 @@ use super::figures::{
 };
 use super::histogram::{Distribution, Histogram};
 use super::label::LabelTable;
-use super::path::{PathDepth, PathShard};
-use super::ports::port_stats;
+use super::ports::{PathDepth, PathShard, port_stats};
 use super::reasons::ByReason;
 use super::routing::routing_stats;
 use super::shard::{GroupSeries, PortShard, TypeSeries, WorkerShard};
