@@ -11,7 +11,6 @@
 
 mod activity;
 mod base;
-mod call_result;
 mod on_worker;
 mod pair;
 mod panics;

@@ -2,10 +2,16 @@
 //! `router` (the builder takes the base route), `port/route` (runs it and returns [`Routed`]), and
 //! `worker/dispatch`, `worker/adoption` and `settle`, which only need to know whether there is a base route. A
 //! message that the base route has taken over goes nowhere else.
+//!
+//! In a call's slot its result is a number: `worker/message_end` and `settle` write it, `port/route` reads it;
+//! `worker/dispatch`, `worker/driven` and `worker/adoption` find the call of a record.
 
+use crate::call::CallId;
 use crate::clients::ClientId;
 use crate::config::{Config, Key, RouteFallback};
 use crate::error::{Error, Failed, TakenOver};
+use crate::metrics::Outcome;
+use crate::ring::record::{IngressHeader, ingress_flag};
 use std::fmt;
 
 /// The result of a synchronous call.
@@ -87,4 +93,26 @@ impl Fallback {
             RouteFallback::Auto | RouteFallback::Refuse => Ok(Self::Refuse),
         }
     }
+}
+
+pub(super) const DELIVERED: u64 = 0;
+pub(super) const HELD: u64 = 1;
+pub(super) const EXPIRED: u64 = 2;
+pub(super) const CLOSED: u64 = 3;
+pub(super) const FAILED: u64 = 4;
+
+/// A worker's result as a number. No outcome means that the message is held.
+pub(super) fn result_of(outcome: Option<Outcome>) -> u64 {
+    match outcome {
+        Some(Outcome::Ok) => DELIVERED,
+        None => HELD,
+        Some(Outcome::Expired) => EXPIRED,
+        Some(Outcome::Failed(reason)) => FAILED + reason as u64,
+    }
+}
+
+/// The call of a record, if a caller waits for it.
+#[inline]
+pub(super) fn call_of(header: &IngressHeader) -> Option<CallId> {
+    (header.flags & ingress_flag::CALL != 0).then_some(CallId(header.call))
 }

@@ -1,9 +1,7 @@
 //! Settling a pair: the side that leaves second accounts for every record that neither side has taken. Used by
 //! `port/handle`, `port/disconnect` (the port leaves second) and `worker/pairs` (the worker leaves second).
 
-use super::base::Fallback;
-use super::call_result::CLOSED;
-use super::call_result::call_of;
+use super::base::{CLOSED, Fallback, call_of};
 use super::pair::{Pair, closed_reason, give_back};
 use super::payload::{Payload, Way};
 use super::shared::Shared;

@@ -10,7 +10,7 @@ use crate::envelope;
 use crate::error::{Error, Failed};
 use crate::metrics::{Outcome, Timing};
 use crate::ring::record::INGRESS_BYTES;
-use crate::router::call_result::call_of;
+use crate::router::base::call_of;
 use crate::router::on_worker::InWorker;
 use crate::router::payload::Payload;
 use crate::router::rules::Action;

@@ -7,7 +7,7 @@
 use crate::call::CallId;
 use crate::clients::{ClientId, ClientMessage, ClientSlot, NameBuffer};
 use crate::metrics::{Outcome, SeriesIds, SlowMessage, Timing};
-use crate::router::call_result::result_of;
+use crate::router::base::result_of;
 use crate::router::worker::handled::NOBODY;
 use crate::router::worker::state::WorkerContext;
 
