@@ -11,9 +11,7 @@
 
 mod activity;
 mod base;
-mod on_worker;
 mod pair;
-mod panics;
 mod payload;
 mod permits;
 mod placement;
@@ -23,7 +21,7 @@ mod settle;
 mod shared;
 #[cfg(not(corelane_loom))]
 mod source;
-mod stack;
+mod thread;
 mod watch;
 mod worker;
 
@@ -190,7 +188,7 @@ impl Builder {
                     + port::ingress::PAIR_BYTES
                     + port::link::PAIR_BYTES
                     + port::poll::PAIR_BYTES,
-                thread: (stack::THREAD_BYTES, stack::STACK_BYTES as u64),
+                thread: (thread::THREAD_BYTES, thread::STACK_BYTES as u64),
             },
         )
     }
@@ -245,7 +243,7 @@ impl Builder {
         for (index, worker) in workers.into_iter().enumerate() {
             let core = cores.get(index).copied().filter(|_| pin);
             let thread = std::thread::Builder::new().name(format!("corelane-{index}"));
-            let thread = thread.stack_size(stack::STACK_BYTES).spawn(move || {
+            let thread = thread.stack_size(thread::STACK_BYTES).spawn(move || {
                 if let Some(core) = core {
                     core_affinity::set_for_current(core);
                 }

@@ -8,7 +8,7 @@
 //! `port/poll` takes. Also used by `worker/rooms`, `worker/tasks`, `worker/driven`, `worker/adoption`,
 //! `worker/cycle`, `settle` and `pair`.
 
-use super::panics::discard;
+use super::thread::discard;
 use crate::error::Error;
 use crate::sync::handoff::Handoff;
 use crate::sync::{AtomicU64, Relaxed, mutant};

@@ -13,12 +13,12 @@ use crate::config::Key;
 use crate::error::{Error, Failed, Refused, TakenOver};
 use crate::ring::{AttachState, Memory};
 use crate::router::base::{BaseRequest, CLOSED, DELIVERED, EXPIRED, FAILED, Fallback, HELD, Routed};
-use crate::router::on_worker::is_on_worker;
 use crate::router::port::handle::Port;
 use crate::router::port::ingress::Bytes;
 use crate::router::port::shared::SharedPort;
 use crate::router::port::submit::{SubmitHalf, SubmitOptions};
 use crate::router::shared::Shared;
+use crate::router::thread::is_on_worker;
 use crate::sync::{Arc, Release};
 use std::time::{Duration, Instant};
 

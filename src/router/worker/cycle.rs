@@ -11,10 +11,9 @@ use crate::config::{Balance, Idle, Key};
 use crate::error::Failed;
 use crate::park::{Seen, WakeWord, after_publishing};
 use crate::ring::{Consumer, Corrupt};
-use crate::router::on_worker::InWorker;
 use crate::router::pair::PairCounts;
-use crate::router::panics::discard;
 use crate::router::shared::{Shared, WorkerShared};
+use crate::router::thread::{InWorker, discard};
 use crate::router::worker::egress::EgressSender;
 use crate::router::worker::gate::Gate;
 use crate::router::worker::handler::WorkerCode;
@@ -384,7 +383,7 @@ impl Worker {
 
     fn work(&mut self) {
         if self.shared.config.touches() {
-            crate::router::stack::touch();
+            crate::router::thread::touch();
         }
         let idle = self.shared.config.idle();
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
