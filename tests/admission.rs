@@ -5,35 +5,20 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test")]
 
 use corelane::clients::ClientId;
-use corelane::clock::{Clock, ManualClock};
-use corelane::config::{Config, Key};
+use corelane::config::Key;
 use corelane::error::{Error, Refused};
 use corelane::metrics::ByReason;
-use corelane::router::{Builder, Event, Port, Router, Worker};
+use corelane::router::Event;
 use std::time::Duration;
+
+mod support;
+use support::{Hand as Bench, config};
 
 const MESSAGE: &[u8] = br#"{"type":"OFFER","dst":"ben"}"#;
 
-struct Bench {
-    router: Router,
-    workers: Vec<Worker>,
-    clock: Clock,
-    hands: ManualClock,
-    port: Port,
-    ann: ClientId,
-    ben: ClientId,
-}
-
 impl Bench {
     fn new(set: &[(Key, u64)]) -> Self {
-        let (clock, hands) = Clock::manual();
-        let config = set.iter().try_fold(Config::default(), |config, (key, value)| config.with(*key, *value));
-        let built = Builder::new(config.unwrap()).clock(clock.clone()).name_keys([1, 2]).build();
-        let (router, workers) = built.unwrap();
-        let mut port = router.port().unwrap();
-        let ann = port.connect("ann", "peerjs", "tests", 1).unwrap();
-        let ben = port.connect("ben", "peerjs", "tests", 2).unwrap();
-        Self { router, workers, clock, hands, port, ann, ben }
+        Self::of(config(set), "peerjs", |builder| builder.name_keys([1, 2]))
     }
 
     fn send(&mut self, client: ClientId) -> Result<(), Error> {
@@ -45,9 +30,7 @@ impl Bench {
         self.port.publish();
         let mut count = 0;
         for _ in 0..2 {
-            for worker in &mut self.workers {
-                worker.cycle(self.clock.raw());
-            }
+            self.cycle();
             let mut got = Vec::new();
             self.port
                 .poll(usize::MAX, |event| {
@@ -186,7 +169,8 @@ fn round_robin_uses_every_active_worker_in_turn() {
     bench.port.disconnect(bench.ann).unwrap();
     let mut closed = 0;
     for worker in 0..3 {
-        bench.workers[worker].cycle(bench.clock.raw());
+        let now = bench.clock.raw();
+        bench.workers[worker].cycle(now);
         bench.port.poll(9, |event| closed += u32::from(matches!(event, Event::Closed { .. }))).unwrap();
         assert_eq!(
             closed,
@@ -203,7 +187,7 @@ fn wrong_numbers_of_active_workers_are_refused() {
         let error = bench.router.set_active_workers(wrong).unwrap_err().to_string();
         assert_eq!(error, format!("active_workers = {wrong} is not valid; allowed: 1 to 2 threads"));
     }
-    let config = Config::default().with(Key::Workers, 2).unwrap().with(Key::ActiveWorkers, 3).unwrap();
+    let config = config(&[(Key::Workers, 2), (Key::ActiveWorkers, 3)]);
     assert!(config.validate().unwrap_err().to_string().starts_with("active_workers = 3"));
 }
 

@@ -4,7 +4,6 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test")]
 
 use corelane::clients::{ClientId, CreditPolicy};
-use corelane::clock::Clock;
 use corelane::config::{Config, Key};
 use corelane::envelope::{Fields, Forward, Protocol};
 use corelane::error::{Error, Failed};
@@ -44,11 +43,7 @@ fn rules() -> ProtocolRules {
 }
 
 fn config(policy: u64, messages: u64) -> Config {
-    Config::default()
-        .with(Key::Workers, 1)
-        .and_then(|config| config.with(Key::CreditPolicy, policy))
-        .and_then(|config| config.with(Key::CreditMessages, messages))
-        .unwrap()
+    support::config(&[(Key::Workers, 1), (Key::CreditPolicy, policy), (Key::CreditMessages, messages)])
 }
 
 impl Bench {
@@ -58,7 +53,7 @@ impl Bench {
 
     fn turn(&mut self) -> Vec<Seen> {
         self.port.publish();
-        self.worker.cycle(self.clock.raw());
+        self.cycle();
         self.poll()
     }
 
@@ -136,7 +131,7 @@ fn a_notice_that_finds_its_port_full_is_counted() {
     for number in 0..400 {
         bench.port.submit(bench.ann, OFFER, number).unwrap();
         bench.port.publish();
-        bench.worker.cycle(bench.clock.raw());
+        bench.cycle();
     }
     assert_eq!(bench.credit_figures(), (0, 340, 0, 340));
     let stats = bench.router.stats();
@@ -227,7 +222,7 @@ fn outstanding_is_what_is_given_and_not_acknowledged_and_its_maximum_is_true() {
         bench.port.submit(bench.ann, OFFER, number).unwrap();
     }
     bench.port.publish();
-    bench.worker.cycle(bench.clock.raw());
+    bench.cycle();
     let before = bench.port.outstanding(bench.ben).unwrap();
     assert_eq!((before.messages, before.bytes, before.handed_messages), (3, 3 * bytes, 0));
     bench.poll();
@@ -304,7 +299,7 @@ fn rebind_gives_a_new_token_to_what_is_handed_out_afterwards() {
     assert_eq!(bench.send(OFFER, 1), [Seen::Message(2, length(OFFER))]);
     bench.port.submit(bench.ann, OFFER, 2).unwrap();
     bench.port.publish();
-    bench.worker.cycle(bench.clock.raw());
+    bench.cycle();
     // The message was already in flight. It is delivered with the new token after the call.
     bench.port.rebind(bench.ben, 20).unwrap();
     assert_eq!(bench.poll(), [Seen::Message(20, length(OFFER))]);
@@ -325,15 +320,13 @@ fn rebind_gives_a_new_token_to_what_is_handed_out_afterwards() {
 
 #[test]
 fn a_poller_rebinds_and_acknowledges_in_batches_as_well() {
-    let (clock, hands) = Clock::manual();
-    let (router, mut workers) =
-        Builder::new(config(0, 100)).clock(clock.clone()).protocol(rules()).build().unwrap();
-    let (port, mut poller) = router.port().unwrap().share();
+    let mut bench = support::Bench::of(config(0, 100), |builder| builder.protocol(rules()));
+    let (port, mut poller) = bench.router.port().unwrap().share();
     let ann = port.connect("ann", "test", "", 1).unwrap();
     let options = ConnectOptions::new("test", "", 2).credit_policy(CreditPolicy::Refuse);
     let ben = port.connect_with("ben", options).unwrap();
     port.submit(ann, OFFER, 1).unwrap();
-    workers[0].cycle(clock.raw());
+    bench.cycle();
     poller.rebind(ben, 20).unwrap();
     let mut tokens = Vec::new();
     poller
@@ -343,9 +336,9 @@ fn a_poller_rebinds_and_acknowledges_in_batches_as_well() {
         })
         .unwrap();
     assert_eq!(tokens, [20]);
-    hands.advance(Duration::from_nanos(9));
+    bench.hands.advance(Duration::from_nanos(9));
     assert_eq!(poller.outstanding(ben).unwrap().messages, 1);
     poller.acknowledge_batch([(ben, 1, length(OFFER))]);
     assert_eq!(poller.outstanding(ben).unwrap().messages, 0);
-    assert_eq!(router.stats().messages.write.maximum, Some(9));
+    assert_eq!(bench.router.stats().messages.write.maximum, Some(9));
 }

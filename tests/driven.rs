@@ -4,7 +4,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test")]
 
 use corelane::clock::Clock;
-use corelane::config::{Config, Key};
+use corelane::config::Key;
 use corelane::envelope::Protocol;
 use corelane::error::{Error, Failed, Refused};
 use corelane::metrics::{Accounting, Stats};
@@ -14,7 +14,7 @@ use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
 use std::time::Duration;
 
 mod support;
-use support::Hand;
+use support::{Hand, config};
 
 fn rules() -> ProtocolRules {
     ProtocolRules::new(Protocol::generic())
@@ -24,10 +24,7 @@ fn rules() -> ProtocolRules {
 
 impl Hand {
     fn new(max_tasks: u64) -> Self {
-        let config = Config::default()
-            .with(Key::MaxTasks, max_tasks)
-            .and_then(|one| one.with(Key::ProcessingTimeout, 5))
-            .unwrap();
+        let config = config(&[(Key::Workers, 1), (Key::MaxTasks, max_tasks), (Key::ProcessingTimeout, 5)]);
         Self::of(config, "generic", |builder| builder.protocol(rules()))
     }
 
@@ -39,7 +36,8 @@ impl Hand {
     fn take(&mut self, limit: usize) -> Vec<(u64, TaskId)> {
         self.port.publish();
         let mut taken = Vec::new();
-        self.worker.take(self.clock.raw(), limit, |task| {
+        let now = self.clock.raw();
+        self.workers[0].take(now, limit, |task| {
             assert_eq!((task.name(), task.message_type()), ("ann", "work"));
             assert_eq!((task.protocol(), task.application()), ("generic", "tests"));
             assert!(
@@ -86,12 +84,12 @@ fn a_host_says_what_became_of_each_and_nothing_overtakes_them() {
     assert_eq!(taken.iter().map(|(number, _)| *number).collect::<Vec<_>>(), [1, 2, 3], "4 and 5 wait");
     assert_eq!(hand.poll(), []);
     assert_eq!(hand.router.accounting().in_flight, 5);
-    assert_eq!(hand.worker.task(taken[1].1).unwrap().queue_wait(), 3_000_000);
+    assert_eq!(hand.workers[0].task(taken[1].1).unwrap().queue_wait(), 3_000_000);
 
-    hand.worker.done(taken[0].1, 1_000, Ok(())).unwrap();
-    assert_eq!(hand.worker.done(taken[0].1, 1_000, Ok(())), Err(Error::StaleTask));
-    assert!(hand.worker.task(taken[0].1).is_none());
-    let answer = hand.worker.done_with(taken[1].1, 2_000, |request| {
+    hand.workers[0].done(taken[0].1, 1_000, Ok(())).unwrap();
+    assert_eq!(hand.workers[0].done(taken[0].1, 1_000, Ok(())), Err(Error::StaleTask));
+    assert!(hand.workers[0].task(taken[0].1).is_none());
+    let answer = hand.workers[0].done_with(taken[1].1, 2_000, |request| {
         assert_eq!((request.recipient(), request.queue_wait()), (Some("ben"), 3_000_000));
         request.reply(b"2")?;
         assert_eq!(request.send_to_name("nobody", b"x"), Err(Failed::UnknownRecipient));
@@ -101,13 +99,13 @@ fn a_host_says_what_became_of_each_and_nothing_overtakes_them() {
     assert_eq!(answer, Ok(()));
     assert_eq!(hand.take(64), [], "the third task is still out");
     assert_eq!(hand.poll(), [(1, 2), (2, 2)]);
-    hand.worker.done_with(taken[2].1, 4_000, |request| request.relay().map(|_| ())).unwrap();
+    hand.workers[0].done_with(taken[2].1, 4_000, |request| request.relay().map(|_| ())).unwrap();
     let taken = hand.take(64);
     assert_eq!(taken.len(), 1, "the fourth message is relayed, the fifth is handed out");
     assert_eq!(hand.poll(), [(2, 3), (2, 4)]);
     // A panic affects only its own message.
     let planned = |_: &mut corelane::router::Request<'_>| std::panic::resume_unwind(Box::new("planned"));
-    hand.worker.done_with(taken[0].1, 8_000, planned).unwrap();
+    hand.workers[0].done_with(taken[0].1, 8_000, planned).unwrap();
     hand.take(0);
     let stats = hand.router.stats();
     let figures = hand.settled();
@@ -132,19 +130,19 @@ fn a_batch_has_a_limit_and_the_table_another() {
     assert_eq!(hand.take(100), [], "at most five tasks may be out");
     // Tasks may end in any order. The views of the others stay valid.
     for place in [3, 0, 4] {
-        hand.worker.done(out[place].1, 0, Ok(())).unwrap();
-        hand.worker.flush();
+        hand.workers[0].done(out[place].1, 0, Ok(())).unwrap();
+        hand.workers[0].flush();
     }
-    assert_eq!(hand.worker.task(out[1].1).unwrap().correlation(), 2);
+    assert_eq!(hand.workers[0].task(out[1].1).unwrap().correlation(), 2);
     let more = hand.take(100);
     assert_eq!(numbers(&more), [6, 7, 8]);
     for (_, id) in [out[2], out[1]].iter().chain(&more) {
-        hand.worker.done(*id, 0, Ok(())).unwrap();
+        hand.workers[0].done(*id, 0, Ok(())).unwrap();
     }
     for (_, id) in hand.take(100) {
-        hand.worker.done(id, 0, Err(Failed::Handler)).unwrap();
+        hand.workers[0].done(id, 0, Err(Failed::Handler)).unwrap();
     }
-    hand.worker.flush();
+    hand.workers[0].flush();
     assert_eq!((hand.settled().ok, hand.settled().failed), (8, 4));
 }
 
@@ -156,7 +154,7 @@ fn late_messages_expire_and_a_relay_may_be_held() {
     assert_eq!(hand.take(64), []);
     hand.submit("work", "cleo", 2);
     let taken = hand.take(64);
-    hand.worker
+    hand.workers[0]
         .done_with(taken[0].1, 5, |request| {
             assert_eq!(request.relay(), Ok(Relayed::Held));
             Ok(())
@@ -182,11 +180,11 @@ fn what_is_out_too_long_stalls_its_worker_until_it_is_done() {
     let watchdog = hand.router.watchdog();
     let look = |hand: &Hand| watchdog.look(hand.clock.raw());
     assert_eq!(look(&hand), 1);
-    hand.worker.done(first[0].1, 0, Ok(())).unwrap();
+    hand.workers[0].done(first[0].1, 0, Ok(())).unwrap();
     assert_eq!(look(&hand), 0, "the second task has been out for four milliseconds");
     hand.hands.advance(Duration::from_millis(4));
     assert_eq!(look(&hand), 1);
-    hand.worker.done(second[0].1, 0, Ok(())).unwrap();
+    hand.workers[0].done(second[0].1, 0, Ok(())).unwrap();
     assert_eq!(look(&hand), 0);
     assert_eq!(hand.router.stats().workers[0].stalls, 2);
 }
@@ -199,10 +197,10 @@ fn a_stop_waits_for_what_is_out_and_hands_out_the_rest() {
     hand.router.request_stop();
     hand.submit("chat", "ben", 11);
     let mut rounds = 0;
-    while !hand.worker.is_stopped() {
+    while !hand.workers[0].is_stopped() {
         taken.extend(hand.take(4));
         for (_, id) in taken.drain(..) {
-            hand.worker.done_with(id, 1, |request| request.relay().map(|_| ())).unwrap();
+            hand.workers[0].done_with(id, 1, |request| request.relay().map(|_| ())).unwrap();
         }
         rounds += 1;
         assert!(rounds < 20);
@@ -217,14 +215,14 @@ fn a_worker_that_is_dropped_fails_what_is_out_and_what_waits() {
     let mut hand = Hand::new(4);
     (1..=10).for_each(|number| hand.submit("work", "ben", number));
     let taken = hand.take(3);
-    hand.worker.done(taken[1].1, 1, Ok(())).unwrap();
+    hand.workers[0].done(taken[1].1, 1, Ok(())).unwrap();
     hand.submit("chat", "ben", 11);
     hand.port.publish();
-    let (_router, other) = Builder::new(Config::default().with(Key::Workers, 1).unwrap())
+    let (_router, other) = Builder::new(config(&[(Key::Workers, 1)]))
         .build()
         .map(|(router, mut workers)| (router, workers.pop().unwrap()))
         .unwrap();
-    drop(std::mem::replace(&mut hand.worker, other));
+    drop(std::mem::replace(&mut hand.workers[0], other));
     let figures = hand.settled();
     assert_eq!((figures.ok, figures.failed), (1, 10));
     assert_eq!(failed_as(&hand.router.stats(), "worker_lost"), 10);
@@ -237,20 +235,20 @@ fn a_port_that_leaves_waits_for_what_is_out() {
     let mut hand = Hand::new(4);
     (1..=3).for_each(|number| hand.submit("work", "ben", number));
     let taken = hand.take(2);
-    let port = std::mem::replace(&mut hand.port, hand.router.port().unwrap());
+    let port = std::mem::replace(&mut hand.port, hand.bench.router.port().unwrap());
     drop(port);
-    hand.worker.cycle(hand.clock.raw());
-    assert_eq!(hand.worker.task(taken[0].1).unwrap().correlation(), 1, "the task's memory stays valid");
+    hand.cycle();
+    assert_eq!(hand.workers[0].task(taken[0].1).unwrap().correlation(), 1, "the task's memory stays valid");
     let answer = |request: &mut corelane::router::Request<'_>| {
         assert_eq!(request.reply(b"gone"), Err(Failed::RecipientClosed));
         Ok(())
     };
-    hand.worker.done_with(taken[1].1, 1, answer).unwrap();
-    hand.worker.done(taken[0].1, 1, Ok(())).unwrap();
+    hand.workers[0].done_with(taken[1].1, 1, answer).unwrap();
+    hand.workers[0].done(taken[0].1, 1, Ok(())).unwrap();
     let last = hand.take(4);
     assert_eq!(last.len(), 1);
-    hand.worker.done(last[0].1, 1, Ok(())).unwrap();
-    hand.worker.cycle(hand.clock.raw());
+    hand.workers[0].done(last[0].1, 1, Ok(())).unwrap();
+    hand.cycle();
     let figures = hand.settled();
     assert_eq!((figures.accepted, figures.ok, figures.failed, figures.queued), (3, 3, 0, 0));
     hand.port.connect("ann", "generic", "tests", 7).unwrap();
@@ -258,7 +256,7 @@ fn a_port_that_leaves_waits_for_what_is_out() {
 
 #[test]
 fn what_cannot_be_handed_out_is_refused_at_the_start() {
-    let config = || Config::default().with(Key::Workers, 1).unwrap();
+    let config = || config(&[(Key::Workers, 1)]);
     let started = Builder::new(config()).protocol(rules()).start().unwrap_err().to_string();
     assert!(started.contains("use Builder::build"), "{started}");
     let both = Builder::new(config()).protocol(rules()).handler("generic", "work", |_| Ok(())).build();
@@ -267,7 +265,7 @@ fn what_cannot_be_handed_out_is_refused_at_the_start() {
 
 #[test]
 fn a_caller_gets_what_the_host_says() {
-    let config = Config::default().with(Key::Workers, 1).unwrap();
+    let config = config(&[(Key::Workers, 1)]);
     let clock = Clock::new();
     let builder = Builder::new(config).protocol(rules()).clock(clock.clone());
     let (router, mut workers) = builder.build().unwrap();
@@ -308,7 +306,7 @@ fn a_caller_gets_what_the_host_says() {
 #[test]
 fn two_threads_drive_two_workers() {
     const MESSAGES: u64 = 100_000;
-    let config = Config::default().with(Key::Workers, 2).unwrap();
+    let config = config(&[(Key::Workers, 2)]);
     let clock = Clock::new();
     let builder = Builder::new(config).protocol(rules()).clock(clock.clone());
     let (router, workers) = builder.build().unwrap();
@@ -387,13 +385,13 @@ fn large_messages_are_handed_out_in_their_place() {
     let mut done = Vec::new();
     for _ in 0..10 {
         for (number, id) in hand.take(10) {
-            let length = hand.worker.task(id).unwrap().payload().len();
+            let length = hand.workers[0].task(id).unwrap().payload().len();
             assert_eq!(length > 50_000, number == 2 || number == 5);
-            hand.worker.done_with(id, 1, |request| request.relay().map(drop)).unwrap();
-            assert!(hand.worker.task(id).is_none());
+            hand.workers[0].done_with(id, 1, |request| request.relay().map(drop)).unwrap();
+            assert!(hand.workers[0].task(id).is_none());
             done.push(number);
         }
-        hand.worker.flush();
+        hand.workers[0].flush();
     }
     assert_eq!(done, [1, 2, 3, 5]);
     let order: Vec<_> = hand.poll().into_iter().map(|(_, number)| number).collect();

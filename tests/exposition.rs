@@ -2,21 +2,20 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test")]
 
-use corelane::clock::Clock;
-use corelane::config::{Config, Key};
+use corelane::config::Key;
 use corelane::export;
-use corelane::router::Builder;
 use std::collections::HashSet;
 use std::io::Write;
 use std::process::{Command, Stdio};
 
+mod support;
+use support::{Bench, config};
+
 /// The exposition of a router that has delivered, failed, held and refused messages, for an application whose name
 /// needs escaping.
 fn exposition() -> String {
-    let (clock, hands) = Clock::manual();
-    let config = Config::default().with(Key::Workers, 1).unwrap();
-    let (router, mut workers) = Builder::new(config).clock(clock.clone()).build().unwrap();
-    let mut port = router.port().unwrap();
+    let mut bench = Bench::of(config(&[(Key::Workers, 1)]), |builder| builder);
+    let mut port = bench.router.port().unwrap();
     let ann = port.connect("ann", "peerjs", "a\"b\\c\nd", 1).unwrap();
     port.connect("ben", "generic", "", 2).unwrap();
     for message in [
@@ -29,12 +28,12 @@ fn exposition() -> String {
         port.submit(ann, message, 0).unwrap();
     }
     assert!(port.submit(ann, &[b' '; 70_000], 0).is_err());
-    hands.advance(std::time::Duration::from_millis(3));
+    bench.hands.advance(std::time::Duration::from_millis(3));
     port.publish();
-    workers[0].cycle(clock.raw());
+    bench.cycle();
     port.poll(100, |_| ()).unwrap();
     port.acknowledge(ann, 0, 0);
-    export::prometheus(&router.stats())
+    export::prometheus(&bench.router.stats())
 }
 
 #[test]

@@ -5,13 +5,14 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test")]
 
 use corelane::clients::ClientId;
-use corelane::clock::Clock;
+use corelane::clock::{Clock, ManualClock};
 use corelane::config::{Balance, Config, Key};
 use corelane::envelope::{Fields, Forward, Protocol};
 use corelane::error::{Error, Failed, Refused};
 use corelane::metrics::{Accounting, Stats};
 use corelane::router::{
-    Action, Builder, Event, Port, ProtocolRules, Relayed, Request, Router, SubmitOptions,
+    Action, Builder, Event, Port, ProtocolRules, Relayed, Request, Router, StatsReader, SubmitOptions,
+    Watchdog,
 };
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::SeqCst};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
@@ -19,13 +20,13 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 mod support;
-use support::Hand;
+use support::{Bench, Hand, config};
 
 type Got = (u64, ClientId, u64, String);
 
 impl Hand {
     fn new(build: impl FnOnce(Builder) -> Builder) -> Self {
-        Self::of(Config::default().with(Key::Batch, 4096).unwrap(), "generic", build)
+        Self::of(config(&[(Key::Workers, 1), (Key::Batch, 4096)]), "generic", build)
     }
 
     fn handler(handler: impl Fn(&mut Request<'_>) -> Result<(), Failed> + Send + Sync + 'static) -> Self {
@@ -34,7 +35,7 @@ impl Hand {
 
     fn turn(&mut self) -> Vec<Got> {
         self.port.publish();
-        self.worker.cycle(self.clock.raw());
+        self.cycle();
         poll(&mut self.port)
     }
 
@@ -236,17 +237,15 @@ fn who_asks_is_told_that_a_message_came_too_late() {
 #[test]
 fn the_watchdog_sees_a_stall_and_its_end() {
     let seen = Arc::new(Mutex::new(None));
-    let (clock, hands) = Clock::manual();
     // With `hash` the client stays on its worker.
     let config =
         Config::default().with_workers(2).and_then(|config| config.with_balance(Balance::Hash)).unwrap();
-    let (router, mut workers) = Builder::new(config)
-        .clock(clock.clone())
-        .handler("generic", "offer", {
-            let (seen, clock) = (Arc::clone(&seen), clock.clone());
+    let mut bench = Bench::of(config, |builder| {
+        builder.handler("generic", "offer", {
+            let seen = Arc::clone(&seen);
             move |request| {
                 let guard = seen.lock().unwrap();
-                let (watchdog, reader): &(corelane::router::Watchdog, corelane::router::StatsReader) =
+                let (watchdog, reader, clock, hands): &(Watchdog, StatsReader, Clock, ManualClock) =
                     guard.as_ref().unwrap();
                 hands.advance(Duration::from_secs(30));
                 assert_eq!(watchdog.look(clock.raw()), 0, "exactly the time allowed");
@@ -259,17 +258,16 @@ fn the_watchdog_sees_a_stall_and_its_end() {
                 Ok(())
             }
         })
-        .build()
-        .unwrap();
-    *seen.lock().unwrap() = Some((router.watchdog(), router.reader()));
+    });
+    let (router, clock) = (&bench.router, bench.clock.clone());
+    *seen.lock().unwrap() = Some((router.watchdog(), router.reader(), clock.clone(), bench.hands.clone()));
     let mut port = router.port().unwrap();
     let ann = port.connect("ann", "generic", "", 1).unwrap();
     for round in 1..3 {
         port.submit(ann, br#"{"type":"offer","to":"ben"}"#, round).unwrap();
         port.publish();
-        for worker in &mut workers {
-            worker.cycle(clock.raw());
-        }
+        bench.cycle();
+        let router = &bench.router;
         assert_eq!(router.accounting().ok, round, "the handler's assertions");
         assert_eq!(router.watchdog().look(clock.raw()), 0);
         let workers = router.stats().workers;
@@ -567,11 +565,9 @@ fn a_handler_that_returns_as_it_is_given_up() {
 /// A port that opens in the middle of a cycle: a client that connects on it can be reached in that cycle.
 #[test]
 fn a_port_that_opens_during_a_cycle_is_reached_in_it() {
-    let (clock, _) = Clock::manual();
     let late = Arc::new(Mutex::new((None::<Arc<Router>>, None::<Port>)));
-    let (router, mut workers) = Builder::new(Config::default().with_workers(1).unwrap())
-        .clock(clock.clone())
-        .handler("generic", "offer", {
+    let bench = Bench::of(config(&[(Key::Workers, 1)]), |builder| {
+        builder.handler("generic", "offer", {
             let late = Arc::clone(&late);
             move |_| {
                 let mut late = late.lock().unwrap();
@@ -581,8 +577,8 @@ fn a_port_that_opens_during_a_cycle_is_reached_in_it() {
                 Ok(())
             }
         })
-        .build()
-        .unwrap();
+    });
+    let Bench { router, mut workers, clock, .. } = bench;
     let router = Arc::new(router);
     late.lock().unwrap().0 = Some(Arc::clone(&router));
     let mut port = router.port().unwrap();

@@ -19,12 +19,12 @@ impl Bench {
     }
 
     fn with(protocol: &str, config: Config) -> Self {
-        Self::of(config, protocol, |builder| builder)
+        Self::of(config.with(Key::Workers, 1).unwrap(), protocol, |builder| builder)
     }
 
     fn turn(&mut self) -> Vec<(u64, String)> {
         self.port.publish();
-        self.worker.cycle(self.clock.raw());
+        self.cycle();
         let mut got = Vec::new();
         self.port
             .poll(usize::MAX, |event| match event {

@@ -3,37 +3,34 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test")]
 
-use corelane::clock::Clock;
 use corelane::config::Config;
 use corelane::export;
 use corelane::metrics::Descriptor;
 use corelane::monitor::alert::Rule;
 use corelane::monitor::{Format, Monitor};
 use corelane::record::{Measured, RecordedMessage};
-use corelane::router::Builder;
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 mod support;
+use support::Bench;
 
 const OFFER: &[u8] = br#"{"type":"OFFER","dst":"ben"}"#;
 
 /// A router's monitor and its exposition, after a message of each kind.
 fn busy(set: &[(&str, &str)]) -> (Monitor, String) {
-    let mut config = Config::default().with_workers(1).unwrap();
-    set.iter().for_each(|(key, value)| config.set(key, value).unwrap());
-    let (clock, hands) = Clock::manual();
-    let (router, mut workers) = Builder::new(config).clock(clock.clone()).build().unwrap();
-    let monitor = Monitor::of(&router.source());
-    let mut port = router.port().unwrap();
+    let mut bench =
+        Bench::of(support::config_of(&[&[("workers", "1")][..], set].concat()), |builder| builder);
+    let monitor = Monitor::of(&bench.router.source());
+    let mut port = bench.router.port().unwrap();
     let ann = port.connect("ann", "peerjs", "app", 1).unwrap();
     port.connect("ben", "peerjs", "app", 2).unwrap();
     port.submit(ann, OFFER, 0).unwrap();
     port.submit(ann, b"{", 0).unwrap();
     port.publish();
-    hands.advance(Duration::from_secs(2));
-    workers[0].cycle(clock.raw());
+    bench.hands.advance(Duration::from_secs(2));
+    bench.cycle();
     port.poll(100, |_| ()).unwrap();
     monitor.connect("cat", "app").unwrap();
     let measured = Measured { processing_nanoseconds: 5, bytes: 7, ..Measured::default() };
@@ -46,17 +43,16 @@ fn busy(set: &[(&str, &str)]) -> (Monitor, String) {
     });
     monitor.counter(&Descriptor::new("jobs_total", "Jobs")).unwrap().with(&[]).unwrap().add(1);
     for _ in 0..3 {
-        hands.advance(Duration::from_secs(5));
+        bench.hands.advance(Duration::from_secs(5));
         monitor.tick();
     }
-    let scrape = export::prometheus(&router.stats());
+    let scrape = export::prometheus(&bench.router.stats());
     (monitor, scrape)
 }
 
 /// A monitor without a router.
 fn alone() -> Monitor {
-    let (clock, hands) = Clock::manual();
-    let monitor = Monitor::with_clock(Config::default(), clock).unwrap();
+    let (monitor, hands) = support::monitor(Config::default());
     monitor.connect("cat", "app").unwrap();
     monitor.record(&RecordedMessage {
         client: "cat",
@@ -145,8 +141,7 @@ fn a_figure_is_null_where_it_is_not_kept_and_nowhere_else() {
 /// Windows that a series has go on while the detail is off, but nothing shows them, so no rule sees them.
 #[test]
 fn windows_are_null_while_the_detail_is_off() {
-    let (clock, hands) = Clock::manual();
-    let monitor = Monitor::with_clock(Config::default(), clock).unwrap();
+    let (monitor, hands) = support::monitor(Config::default());
     let record = || monitor.record(&RecordedMessage { message_type: "t", ..RecordedMessage::default() });
     let counts = |monitor: &Monitor| -> Vec<Option<u64>> {
         let types = monitor.snapshot().types.unwrap();

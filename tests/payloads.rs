@@ -4,13 +4,14 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test")]
 
 use corelane::clients::ClientId;
-use corelane::clock::{Clock, ManualClock};
-use corelane::config::Config;
 use corelane::error::{Error, Refused};
-use corelane::router::{Builder, Event, Owned, Port, Router, SubmitOptions, Worker};
+use corelane::router::{Builder, Event, Owned, Port, SubmitOptions};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
 use std::time::Duration;
+
+mod support;
+use support::{Bench, config_of};
 
 /// Bytes that count how often they are dropped.
 struct Counted(Vec<u8>, Arc<AtomicU64>);
@@ -28,31 +29,17 @@ impl Drop for Counted {
 }
 
 struct Hand {
-    router: Router,
-    workers: Vec<Worker>,
-    clock: Clock,
-    hands: ManualClock,
+    bench: Bench,
     dropped: Arc<AtomicU64>,
 }
 
-fn hand(pairs: &[(&str, &str)]) -> Hand {
-    let mut config = Config::default();
+fn hand(set: &[(&str, &str)]) -> Hand {
     let small = [("workers", "1"), ("ring_bytes", "8192"), ("max_message", "100000"), ("max_ports", "2")];
-    for (key, value) in small.iter().chain(pairs) {
-        config.set(key, value).unwrap();
-    }
-    let (clock, hands) = Clock::manual();
-    let (router, workers) = Builder::new(config).clock(clock.clone()).build().unwrap();
-    Hand { router, workers, clock, hands, dropped: Arc::default() }
+    let bench = Bench::of(config_of(&[&small[..], set].concat()), |builder| builder);
+    Hand { bench, dropped: Arc::default() }
 }
 
 impl Hand {
-    fn cycle(&mut self) {
-        for worker in &mut self.workers {
-            worker.cycle(self.clock.raw());
-        }
-    }
-
     fn owned(&self, text: &str) -> Owned {
         Box::new(Counted(text.as_bytes().to_vec(), Arc::clone(&self.dropped)))
     }
@@ -62,7 +49,7 @@ impl Hand {
     }
 
     fn assert_nothing_is_left(&self) {
-        let stats = self.router.stats();
+        let stats = self.bench.router.stats();
         assert_eq!((stats.payload_bytes, stats.payloads_waiting), (0, 0));
         let figures = stats.accounting;
         assert_eq!((figures.in_flight, figures.queued), (0, 0), "{figures:?}");
@@ -94,27 +81,27 @@ fn poll(port: &mut Port) -> Vec<(ClientId, usize)> {
 #[test]
 fn large_messages_travel_beside_the_ring_and_keep_their_order() {
     let mut hand = hand(&[]);
-    let mut port = hand.router.port().unwrap();
+    let mut port = hand.bench.router.port().unwrap();
     let (ann, ben) = (connect(&mut port, "ann"), connect(&mut port, "ben"));
     let sizes = [10, 99_000, 20, 5_000, 30];
     for size in sizes {
         port.submit(ann, message("ben", size).as_bytes(), 0).unwrap();
     }
     port.publish();
-    assert_eq!(hand.router.stats().payloads_waiting, 2);
-    hand.cycle();
-    assert_eq!(hand.router.stats().payloads_waiting, 2, "the payloads of the relayed messages");
+    assert_eq!(hand.bench.router.stats().payloads_waiting, 2);
+    hand.bench.cycle();
+    assert_eq!(hand.bench.router.stats().payloads_waiting, 2, "the payloads of the relayed messages");
     assert_eq!(poll(&mut port), sizes.map(|size| (ben, size)));
     let bytes: usize =
         sizes.iter().sum::<usize>() + 5 * message("", 0).len() + 5 * r#"ben,"from":"ann""#.len();
     port.acknowledge(ben, 5, bytes as u32);
     hand.assert_nothing_is_left();
-    assert_eq!(hand.router.stats().messages.bytes_out, bytes as u64);
+    assert_eq!(hand.bench.router.stats().messages.bytes_out, bytes as u64);
     // A message that is held for an absent name, and a message that the host sends.
     port.submit(ann, message("ben", 4_000).as_bytes(), 0).unwrap();
     port.send(ben, message("ben", 50_000).replace("}", r#","from":"ann"}"#).as_bytes(), 0).unwrap();
     port.publish();
-    hand.cycle();
+    hand.bench.cycle();
     assert_eq!(poll(&mut port).len(), 2);
     hand.assert_nothing_is_left();
 }
@@ -122,7 +109,7 @@ fn large_messages_travel_beside_the_ring_and_keep_their_order() {
 #[test]
 fn what_a_host_gives_away_is_dropped_once() {
     let mut hand = hand(&[]);
-    let mut port = hand.router.port().unwrap();
+    let mut port = hand.bench.router.port().unwrap();
     let (ann, ben) = (connect(&mut port, "ann"), connect(&mut port, "ben"));
     // Accepted: the payload is dropped when the worker has relayed the message.
     for size in [5, 60_000] {
@@ -130,7 +117,7 @@ fn what_a_host_gives_away_is_dropped_once() {
     }
     port.publish();
     assert_eq!(hand.dropped(), 0);
-    hand.cycle();
+    hand.bench.cycle();
     assert_eq!(hand.dropped(), 2);
     assert_eq!(poll(&mut port), [(ben, 5), (ben, 60_000)]);
     // Refused: the payload is returned to the host, and nothing has been dropped.
@@ -153,14 +140,14 @@ fn what_a_host_gives_away_is_dropped_once() {
     drop(back);
     // Messages that expire, have an unknown recipient or are not JSON drop their payloads as well.
     port.publish();
-    hand.hands.advance(Duration::from_secs(6));
-    hand.cycle();
+    hand.bench.hands.advance(Duration::from_secs(6));
+    hand.bench.cycle();
     assert_eq!(hand.dropped(), 4 + accepted);
     for text in ["{", "", &message("nobody", 7)] {
         port.submit_owned(ann, hand.owned(text), SubmitOptions::default()).unwrap();
     }
     port.publish();
-    hand.cycle();
+    hand.bench.cycle();
     assert_eq!(hand.dropped(), 7 + accepted);
     let _ = poll(&mut port);
     hand.assert_nothing_is_left();
@@ -171,24 +158,24 @@ fn what_a_host_gives_away_is_dropped_once() {
 fn nothing_is_kept_beyond_its_pair() {
     for (cycles, stop_first) in [(0, true), (0, false), (1, true), (1, false)] {
         let mut hand = hand(&[]);
-        let mut port = hand.router.port().unwrap();
+        let mut port = hand.bench.router.port().unwrap();
         let (ann, _) = (connect(&mut port, "ann"), connect(&mut port, "ben"));
         for size in [5, 60_000, 7_000] {
             port.submit_owned(ann, hand.owned(&message("ben", size)), SubmitOptions::default()).unwrap();
         }
         port.publish();
         for _ in 0..cycles {
-            hand.cycle();
+            hand.bench.cycle();
         }
         // Published after the worker has ended.
         port.submit_owned(ann, hand.owned(&message("ben", 1)), SubmitOptions::default()).unwrap();
         if stop_first {
-            hand.router.request_stop();
-            hand.cycle();
+            hand.bench.router.request_stop();
+            hand.bench.cycle();
             drop(port);
         } else {
             drop(port);
-            hand.cycle();
+            hand.bench.cycle();
         }
         assert_eq!(hand.dropped(), 4, "{cycles} {stop_first}");
         hand.assert_nothing_is_left();
@@ -198,7 +185,7 @@ fn nothing_is_kept_beyond_its_pair() {
 #[test]
 fn too_many_or_too_large_are_refused_and_counted() {
     let mut hand = hand(&[("payloads", "3"), ("payload_bytes", "210000")]);
-    let mut port = hand.router.port().unwrap();
+    let mut port = hand.bench.router.port().unwrap();
     let (ann, ben) = (connect(&mut port, "ann"), connect(&mut port, "ben"));
     let large = message("ben", 90_000);
     for _ in 0..2 {
@@ -210,9 +197,9 @@ fn too_many_or_too_large_are_refused_and_counted() {
     assert_eq!(port.submit(ann, &[b'x'; 100_001], 0), Err(Error::Refused(Refused::TooLarge)));
     port.submit(ann, message("ben", 10).as_bytes(), 0).unwrap();
     port.publish();
-    hand.cycle();
+    hand.bench.cycle();
     // The copy of the first message does not fit in addition to both payloads; then there is space.
-    let stats = hand.router.stats();
+    let stats = hand.bench.router.stats();
     assert_eq!(stats.messages.failures.counted(), [("payloads_full", 1)]);
     assert_eq!(stats.accounting.refusals.counted(), [("too_large", 1), ("payloads_full", 2)]);
     assert_eq!(poll(&mut port), [(ben, 90_000), (ben, 10)]);
@@ -229,7 +216,7 @@ fn too_many_or_too_large_are_refused_and_counted() {
 #[test]
 fn a_fan_out_that_finds_the_table_full_says_so() {
     let mut hand = hand(&[("payloads", "1")]);
-    let mut ports: Vec<_> = (0..2).map(|_| hand.router.port().unwrap()).collect();
+    let mut ports: Vec<_> = (0..2).map(|_| hand.bench.router.port().unwrap()).collect();
     let ann = connect(&mut ports[0], "ann");
     ports[0].join(ann, "lobby").unwrap();
     for number in 0..4 {
@@ -239,8 +226,8 @@ fn a_fan_out_that_finds_the_table_full_says_so() {
     let text = format!(r#"{{"type":"offer","room":"lobby","data":"{}"}}"#, "y".repeat(70_000));
     ports[0].submit(ann, text.as_bytes(), 0).unwrap();
     ports[0].publish();
-    hand.cycle();
-    let stats = hand.router.stats();
+    hand.bench.cycle();
+    let stats = hand.bench.router.stats();
     assert_eq!((stats.accounting.ok, stats.accounting.deliveries), (1, 4));
     assert_eq!(stats.accounting.undelivered.counted(), [("payloads_full", 2)]);
     assert_eq!(stats.workers[0].room_recipients, 2);
@@ -254,7 +241,7 @@ fn a_fan_out_that_finds_the_table_full_says_so() {
 #[test]
 fn a_fan_out_shares_one_payload() {
     let mut hand = hand(&[]);
-    let mut ports: Vec<_> = (0..2).map(|_| hand.router.port().unwrap()).collect();
+    let mut ports: Vec<_> = (0..2).map(|_| hand.bench.router.port().unwrap()).collect();
     let ann = connect(&mut ports[0], "ann");
     ports[0].join(ann, "lobby").unwrap();
     let mut members = Vec::new();
@@ -266,8 +253,8 @@ fn a_fan_out_shares_one_payload() {
     let text = format!(r#"{{"type":"offer","room":"lobby","data":"{}"}}"#, "y".repeat(70_000));
     ports[0].submit(ann, text.as_bytes(), 0).unwrap();
     ports[0].publish();
-    hand.cycle();
-    let stats = hand.router.stats();
+    hand.bench.cycle();
+    let stats = hand.bench.router.stats();
     assert_eq!(stats.payloads_waiting, 2, "one for each port");
     assert!(stats.payload_bytes < 80_000, "{} bytes", stats.payload_bytes);
     for (place, port) in ports.iter_mut().enumerate() {
@@ -291,11 +278,8 @@ fn a_fan_out_shares_one_payload() {
 /// Threads on both sides: every message arrives unchanged, and no payload is left.
 #[test]
 fn threads_exchange_large_messages() {
-    let mut config = Config::default();
-    for (key, value) in [("workers", "2"), ("pin", "off"), ("ring_bytes", "8192"), ("max_message", "70000")] {
-        config.set(key, value).unwrap();
-    }
-    let mut router = Builder::new(config).start().unwrap();
+    let set = [("workers", "2"), ("pin", "off"), ("ring_bytes", "8192"), ("max_message", "70000")];
+    let mut router = Builder::new(config_of(&set)).start().unwrap();
     let mut port = router.port().unwrap();
     let (ann, ben) = (connect(&mut port, "ann"), connect(&mut port, "ben"));
     let (mut sent, mut got, mut number) = (0, 0, 0);

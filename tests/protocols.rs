@@ -4,28 +4,25 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test")]
 
 use corelane::clients::ClientId;
-use corelane::clock::Clock;
 use corelane::config::{Config, Key};
 use corelane::error::Error;
-use corelane::router::{Action, Builder, Event, Port, ProtocolRules, Router, Worker};
+use corelane::router::{Action, Builder, Event, Port, ProtocolRules};
+
+mod support;
+use support::config;
 
 struct Bench {
-    router: Router,
-    worker: Worker,
-    clock: Clock,
+    base: support::Bench,
     port: Port,
     protocol: String,
 }
 
 impl Bench {
     fn new(rules: ProtocolRules) -> Self {
-        let (clock, _) = Clock::manual();
         let protocol = rules.name().to_owned();
-        let config = Config::default().with(Key::Workers, 1).unwrap();
-        let builder = Builder::new(config).clock(clock.clone()).protocol(rules);
-        let (router, mut workers) = builder.build().unwrap();
-        let port = router.port().unwrap();
-        Self { router, worker: workers.pop().unwrap(), clock, port, protocol }
+        let base = support::Bench::of(config(&[(Key::Workers, 1)]), |builder| builder.protocol(rules));
+        let port = base.router.port().unwrap();
+        Self { base, port, protocol }
     }
 
     fn shipped(name: &str) -> Self {
@@ -45,7 +42,7 @@ impl Bench {
     fn send(&mut self, from: ClientId, message: &str) -> Vec<(u64, String)> {
         self.port.submit(from, message.as_bytes(), 7).unwrap();
         self.port.publish();
-        self.worker.cycle(self.clock.raw());
+        self.base.cycle();
         let (mut got, mut to) = (Vec::new(), Vec::new());
         self.port
             .poll(64, |event| match event {
@@ -64,15 +61,15 @@ impl Bench {
 
     /// Sends a message and checks that it succeeds without a delivery.
     fn ends_here(&mut self, from: ClientId, message: &str) {
-        let before = self.router.accounting();
+        let before = self.base.router.accounting();
         assert_eq!(self.send(from, message), [], "{message}");
-        let after = self.router.accounting();
+        let after = self.base.router.accounting();
         assert_eq!((after.ok, after.failed), (before.ok + 1, before.failed), "{message}");
     }
 
     /// Sends a message and checks that it fails for the given reason.
     fn fails(&mut self, from: ClientId, message: &str, reason: &str) {
-        let count = |bench: &Self| bench.router.stats().messages.failures.get(reason);
+        let count = |bench: &Self| bench.base.router.stats().messages.failures.get(reason);
         let before = count(self);
         assert_eq!(self.send(from, message), [], "{message}");
         assert_eq!(count(self), before + 1, "{message}: expected {reason}");
@@ -176,7 +173,7 @@ fn protoo_ends_at_the_server_unless_its_host_has_a_method_relayed() {
     bench.ends_here(ann, r#"{"response":true,"id":7,"ok":true,"data":{}}"#);
     bench.ends_here(ann, r#"{"notification":true,"method":"unheardOf"}"#);
     bench.fails(ann, r#"{"request":true,"id":7}"#, "missing_type");
-    let types = bench.router.stats().types;
+    let types = bench.base.router.stats().types;
     let count = |name: &str| types.iter().find(|one| one.name == name).and_then(|one| one.received);
     assert_eq!((count("produce"), count("response"), count("whisper")), (Some(1), Some(1), Some(1)));
 }
@@ -230,7 +227,7 @@ fn a_host_describes_a_protocol_of_its_own() {
         bench.ends_here(ann, message);
     }
     assert_eq!(bench.send(ann, r#"{"kind":"note","to":{"id":18}}"#), []);
-    assert_eq!(bench.router.accounting().held, 1);
+    assert_eq!(bench.base.router.accounting().held, 1);
 
     let least = ProtocolRules::parse(r#"{"name":"p","type":"t","unknown":null,"types":{"a":"handler"}}"#);
     let (router, _) = Builder::new(Config::default())

@@ -2,7 +2,6 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test")]
 
-use corelane::clock::Clock;
 use corelane::config::Config;
 use corelane::monitor::alert::Notification;
 use corelane::monitor::{Format, Monitor, Target};
@@ -238,12 +237,9 @@ fn a_name_cannot_write_lines_of_its_own() {
 /// After a reset one page has figures of two ages. Each states its start.
 #[test]
 fn every_figure_says_since_when_it_counts() {
-    let (clock, hand) = Clock::manual();
-    hand.advance(Duration::from_secs(1_000));
-    let config = Config::default().with_workers(1).unwrap();
-    let (router, _workers) = corelane::router::Builder::new(config).clock(clock).build().unwrap();
-    let monitor = Monitor::of(&router.source());
-    hand.advance(Duration::from_secs(60));
+    let bench = support::Bench::of(Config::default().with_workers(1).unwrap(), |builder| builder);
+    let monitor = Monitor::of(&bench.router.source());
+    bench.hands.advance(Duration::from_secs(60));
     monitor.reset();
     let stats = monitor.snapshot();
     assert_eq!((stats.started_milliseconds, stats.since_milliseconds), (1_000_000, 1_060_000));

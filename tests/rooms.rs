@@ -4,27 +4,24 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test")]
 
 use corelane::clients::{ClientId, RoomId};
-use corelane::clock::Clock;
-use corelane::config::{Config, Key};
+use corelane::config::Key;
 use corelane::error::{CloseReason, Error};
 use corelane::metrics::{Accounting, WorkerStats};
-use corelane::router::{Builder, Event, Port, Router, Worker};
+use corelane::router::{Builder, Event, Port};
+
+mod support;
+use support::config;
 
 struct Bench {
-    router: Router,
-    worker: Worker,
-    clock: Clock,
+    base: support::Bench,
     ports: Vec<Port>,
 }
 
 impl Bench {
     fn new(ports: usize, set: &[(Key, u64)]) -> Self {
-        let (clock, _) = Clock::manual();
-        let config = Config::default().with(Key::Workers, 1).unwrap();
-        let config = set.iter().fold(config, |config, (key, value)| config.with(*key, *value).unwrap());
-        let (router, mut workers) = Builder::new(config).clock(clock.clone()).build().unwrap();
-        let ports = (0..ports).map(|_| router.port().unwrap()).collect();
-        Self { router, worker: workers.pop().unwrap(), clock, ports }
+        let base = support::Bench::of(config(&[&[(Key::Workers, 1)][..], set].concat()), |builder| builder);
+        let ports = (0..ports).map(|_| base.router.port().unwrap()).collect();
+        Self { base, ports }
     }
 
     fn connect(&mut self, port: usize, name: &str, token: u64) -> ClientId {
@@ -40,7 +37,7 @@ impl Bench {
     fn send(&mut self, port: usize, client: ClientId, message: &str) {
         self.ports[port].submit(client, message.as_bytes(), 7).unwrap();
         self.ports[port].publish();
-        self.worker.cycle(self.clock.raw());
+        self.base.cycle();
     }
 
     /// Polls a port and acknowledges. Returns the token and the bytes of each delivery.
@@ -64,15 +61,15 @@ impl Bench {
     }
 
     fn accounting(&self) -> Accounting {
-        self.router.accounting()
+        self.base.router.accounting()
     }
 
     fn worker_stats(&self) -> WorkerStats {
-        self.router.stats().workers[0].clone()
+        self.base.router.stats().workers[0].clone()
     }
 
     fn failed(&self, reason: &str) -> u64 {
-        self.router.stats().messages.failures.get(reason)
+        self.base.router.stats().messages.failures.get(reason)
     }
 }
 
@@ -105,7 +102,7 @@ fn a_message_reaches_every_other_member_once_and_nobody_else() {
     assert_eq!(bench.poll(1, 100), []);
     let figures = bench.accounting();
     assert_eq!((figures.ok, figures.deliveries, figures.consumed, figures.queued), (3, 4, 4, 0));
-    let stats = bench.router.stats();
+    let stats = bench.base.router.stats();
     assert_eq!((stats.rooms.open, stats.rooms.members, stats.rooms.joined, stats.rooms.left), (2, 3, 4, 1));
     assert_eq!((stats.workers[0].room_messages, stats.workers[0].room_records), (2, 3));
 }
@@ -155,7 +152,7 @@ fn limits_are_typed_errors_and_counted() {
     // A room that closes frees its place for another room.
     bench.ports[0].leave(cleo, third).unwrap();
     bench.ports[0].join(cleo, "d").unwrap();
-    let rooms = bench.router.stats().rooms;
+    let rooms = bench.base.router.stats().rooms;
     let refusals = [("too_many_rooms", 1), ("room_full", 1), ("too_many_client_rooms", 1)];
     assert_eq!((rooms.open, rooms.members, rooms.refusals.counted()), (3, 4, refusals.to_vec()));
 }
@@ -172,13 +169,13 @@ fn a_disconnect_and_a_released_port_leave_every_room() {
     bench.send(0, ann, HELLO);
     assert_eq!(bench.poll(0, 100), [(2, "closed".to_owned())]);
     assert_eq!(bench.poll(1, 100).len(), 1);
-    assert_eq!(bench.router.stats().rooms.members, 2);
+    assert_eq!(bench.base.router.stats().rooms.members, 2);
     bench.ports.pop();
     bench.send(0, ann, HELLO);
-    let stats = bench.router.stats();
+    let stats = bench.base.router.stats();
     assert_eq!((stats.rooms.open, stats.rooms.members, stats.workers[0].room_records), (1, 1, 1));
     bench.ports.pop();
-    assert_eq!((bench.router.stats().rooms.open, bench.router.stats().rooms.left), (0, 4));
+    assert_eq!((bench.base.router.stats().rooms.open, bench.base.router.stats().rooms.left), (0, 4));
 }
 
 #[test]
@@ -230,7 +227,8 @@ fn what_finds_ring_and_backlog_full_is_counted_for_each_member() {
     }
     bench.send(0, ann, HELLO);
     assert_eq!(bench.accounting().undelivered.counted(), [("egress_full", 4)]);
-    let full: Vec<_> = bench.router.stats().ports.iter().map(|port| port.workers[0].egress_full).collect();
+    let full: Vec<_> =
+        bench.base.router.stats().ports.iter().map(|port| port.workers[0].egress_full).collect();
     assert_eq!(full[..2], [0, 4]);
 }
 
@@ -245,7 +243,7 @@ fn direct_and_room_messages_keep_their_order() {
         bench.ports[0].submit(ann, message.as_bytes(), 0).unwrap();
     }
     bench.ports[0].publish();
-    bench.worker.cycle(bench.clock.raw());
+    bench.base.cycle();
     let numbers: Vec<u64> = bench
         .poll(1, 100)
         .iter()
@@ -260,7 +258,7 @@ fn crowd(members: u64) -> (Bench, ClientId, Vec<ClientId>) {
     let (ann, _) = bench.member(0, "ann", 0, "lobby");
     let clients =
         (1..=members).map(|token| bench.member(1, &format!("m{token}"), token, "lobby").0).collect();
-    bench.worker.cycle(bench.clock.raw());
+    bench.base.cycle();
     (bench, ann, clients)
 }
 
@@ -308,19 +306,19 @@ fn a_port_released_in_the_middle_of_a_record_accounts_for_the_rest() {
                 bench.ports[1].disconnect(*client).unwrap();
             }
             if worker_first {
-                bench.router.request_stop();
-                bench.worker.cycle(bench.clock.raw());
+                bench.base.router.request_stop();
+                bench.base.cycle();
             }
             drop(bench.ports.pop());
             if !worker_first {
-                bench.worker.cycle(bench.clock.raw());
+                bench.base.cycle();
             }
             let figures = bench.accounting();
             assert_eq!((figures.consumed, figures.queued), (polled as u64, 0), "{figures:?}");
             assert_eq!(figures.deliveries, figures.consumed + figures.undeliverable);
             // All credit is returned: every slot can be used again while the router runs.
             if !worker_first {
-                let mut port = bench.router.port().unwrap();
+                let mut port = bench.base.router.port().unwrap();
                 for number in 0..9_999 {
                     port.connect(&format!("n{number}"), "generic", "", 0).unwrap();
                 }
@@ -337,10 +335,8 @@ fn fan_out_to_a_thousand_members_copies_the_payload_once_per_port() {
     const MEMBERS: u64 = 1_000;
     const PORTS: u64 = 4;
     const MESSAGES: u64 = 200;
-    let config = [(Key::Workers, 2), (Key::CreditMessages, 65_535), (Key::BacklogBytes, 1 << 26)]
-        .iter()
-        .fold(Config::default(), |config, (key, value)| config.with(*key, *value).unwrap());
-    let mut router = Builder::new(config).start().unwrap();
+    let set = [(Key::Workers, 2), (Key::CreditMessages, 65_535), (Key::BacklogBytes, 1 << 26)];
+    let mut router = Builder::new(config(&set)).start().unwrap();
     let mut ports: Vec<_> = (0..PORTS).map(|_| router.port().unwrap()).collect();
     for token in 0..MEMBERS {
         let port = &mut ports[(token % PORTS) as usize];

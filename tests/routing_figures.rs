@@ -2,44 +2,25 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test")]
 
-use corelane::clients::ClientId;
-use corelane::clock::{Clock, ManualClock};
-use corelane::config::{Config, Key};
+use corelane::config::Key;
 use corelane::metrics::{RoutingStats, Stats, WorkerStats};
-use corelane::router::{Builder, Event, Port, Router, Worker};
+use corelane::router::{Builder, Event};
 use std::time::Duration;
+
+mod support;
+use support::{Hand as Bench, config};
 
 const OFFER: &[u8] = br#"{"type":"OFFER","dst":"ben"}"#;
 
-struct Bench {
-    router: Router,
-    workers: Vec<Worker>,
-    clock: Clock,
-    hands: ManualClock,
-    port: Port,
-    ann: ClientId,
-}
-
 impl Bench {
-    fn new(config: Config) -> Self {
-        let (clock, hands) = Clock::manual();
-        let (router, workers) = Builder::new(config).clock(clock.clone()).build().unwrap();
-        let mut port = router.port().unwrap();
-        let ann = port.connect("ann", "peerjs", "", 1).unwrap();
-        port.connect("ben", "peerjs", "", 2).unwrap();
-        Self { router, workers, clock, hands, port, ann }
-    }
-
-    fn one_worker() -> Self {
-        let mut bench = Self::new(Config::default().with(Key::Workers, 1).unwrap());
+    fn new(set: &[(Key, u64)]) -> Self {
+        let mut bench = Self::of(config(set), "peerjs", |builder| builder);
         bench.cycle(); // The connects of ann and ben.
         bench
     }
 
-    fn cycle(&mut self) {
-        for worker in &mut self.workers {
-            worker.cycle(self.clock.raw());
-        }
+    fn one_worker() -> Self {
+        Self::new(&[(Key::Workers, 1)])
     }
 
     fn submit(&mut self, message: &[u8]) {
@@ -158,9 +139,7 @@ fn concurrency_counts_what_waits_and_what_is_held() {
 
 #[test]
 fn full_batches_and_cycles() {
-    let config = Config::default().with(Key::Workers, 1).and_then(|config| config.with(Key::Batch, 2));
-    let mut bench = Bench::new(config.unwrap());
-    bench.cycle(); // Two connects, which fill one batch.
+    let mut bench = Bench::new(&[(Key::Workers, 1), (Key::Batch, 2)]);
     let before = bench.worker();
     for _ in 0..5 {
         bench.submit(OFFER);
@@ -209,8 +188,7 @@ fn idle_time_utilisation_and_throughput_between_two_snapshots() {
 
 #[test]
 fn utilisation_is_the_mean_of_the_workers() {
-    let mut bench = Bench::new(Config::default().with(Key::Workers, 2).unwrap());
-    bench.cycle();
+    let mut bench = Bench::new(&[(Key::Workers, 2)]);
     let start = bench.stats();
     assert_eq!(start.routing.workers_idle, 2);
     bench.submit(OFFER);
@@ -229,8 +207,8 @@ fn utilisation_is_the_mean_of_the_workers() {
 
 #[test]
 fn a_workers_sleeps_are_counted() {
-    let config = Config::default().with(Key::Workers, 1).and_then(|config| config.with(Key::IdleStrategy, 2));
-    let router = Builder::new(config.unwrap()).start().unwrap();
+    let config = config(&[(Key::Workers, 1), (Key::IdleStrategy, 2)]);
+    let router = Builder::new(config).start().unwrap();
     while router.stats().workers[0].parks == 0 {
         std::thread::yield_now();
     }
@@ -238,16 +216,13 @@ fn a_workers_sleeps_are_counted() {
 
 #[test]
 fn backlog_and_closings_of_each_path() {
-    let set = [
+    let mut bench = Bench::new(&[
         (Key::Workers, 1),
         (Key::MaxMessage, 64),
         (Key::RingBytes, 8192),
         (Key::BacklogBytes, 8192),
         (Key::CreditMessages, 1_000),
-    ];
-    let config = set.into_iter().try_fold(Config::default(), |config, (key, value)| config.with(key, value));
-    let mut bench = Bench::new(config.unwrap());
-    bench.cycle();
+    ]);
     // A delivery takes 128 bytes: sixty-four fill the ring, sixty-four more the backlog, the rest is given up.
     for count in 1..=140_u64 {
         bench.submit(OFFER);

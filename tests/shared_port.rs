@@ -3,22 +3,22 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test")]
 
-use corelane::clock::Clock;
-use corelane::config::{Config, Key};
+use corelane::config::Key;
 use corelane::error::{Error, Refused};
 use corelane::router::{Builder, Event};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
 use std::time::Duration;
 
+mod support;
+use support::{Bench, config};
+
 /// Batches and sends through the lock: a result for each item, one publication, and `Closed` after the poller is
 /// dropped.
 #[test]
 fn batches_and_sends_through_the_lock() {
-    let config = Config::default().with(Key::Workers, 1).unwrap();
-    let (clock, _) = Clock::manual();
-    let (router, mut workers) = Builder::new(config).clock(clock.clone()).build().unwrap();
-    let (shared, mut poller) = router.port().unwrap().share();
+    let mut bench = Bench::of(config(&[(Key::Workers, 1)]), |builder| builder);
+    let (shared, mut poller) = bench.router.port().unwrap().share();
     let ann = shared.connect("ann", "generic", "", 1).unwrap();
     let ben = shared.connect("ben", "generic", "", 2).unwrap();
     let offer = &br#"{"type":"offer","to":"ben"}"#[..];
@@ -33,7 +33,7 @@ fn batches_and_sends_through_the_lock() {
     assert_eq!((accepted, told), (2, vec![(0, Ok(())), (1, refused), (2, Ok(()))]));
     assert_eq!(shared.send_batch([(ben, &b"a"[..], 5), (ben, b"b", 6)], |_, result| result.is_ok()), 2);
     shared.send(ben, b"c", 7).unwrap();
-    workers[0].cycle(clock.raw());
+    bench.cycle();
     let mut order = Vec::new();
     poller
         .poll(usize::MAX, |event| {
@@ -62,12 +62,12 @@ const PER_THREAD: u64 = 2_000;
 
 #[test]
 fn many_threads_keep_each_clients_order() {
-    let config = Config::default()
-        .with(Key::Workers, 2)
-        .and_then(|config| config.with(Key::BacklogBytes, 1 << 28))
-        .and_then(|config| config.with(Key::CreditMessages, 65_535))
-        .and_then(|config| config.with(Key::CreditBytes, 1 << 30))
-        .unwrap();
+    let config = config(&[
+        (Key::Workers, 2),
+        (Key::BacklogBytes, 1 << 28),
+        (Key::CreditMessages, 65_535),
+        (Key::CreditBytes, 1 << 30),
+    ]);
     let mut router = Builder::new(config).start().unwrap();
     let (shared, mut poller) = router.port().unwrap().share();
     let sink = shared.connect("sink", "peerjs", "", u64::MAX).unwrap();

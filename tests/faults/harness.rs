@@ -1,10 +1,9 @@
 //! A router on one thread, driven by hand, and its ports' events in short form.
 
+pub use crate::support::{Bench, config_of as config};
 use corelane::clients::ClientId;
-use corelane::clock::{Clock, ManualClock};
-use corelane::config::Config;
 use corelane::error::{Error, Refused};
-use corelane::router::{Builder, Event, Port, Router, Worker};
+use corelane::router::{Builder, Event, Port};
 use std::sync::mpsc;
 use std::time::Duration;
 
@@ -82,13 +81,6 @@ pub fn offer(to: &str) -> Vec<u8> {
     format!(r#"{{"type":"OFFER","dst":"{to}","payload":1}}"#).into_bytes()
 }
 
-pub struct Bench {
-    pub router: Router,
-    pub workers: Vec<Worker>,
-    pub clock: Clock,
-    pub hands: ManualClock,
-}
-
 impl Bench {
     pub fn new(set: &[(&str, &str)]) -> Self {
         Self::built(set, |builder| builder)
@@ -96,20 +88,11 @@ impl Bench {
 
     /// Builds a bench with additional builder settings.
     pub fn built(set: &[(&str, &str)], extend: impl FnOnce(Builder) -> Builder) -> Self {
-        let (clock, hands) = Clock::manual();
-        hands.advance(Duration::from_secs(1_000));
-        let builder = Builder::new(config(set)).clock(clock.clone()).name_keys([7, 9]);
-        let (router, workers) = extend(builder).build().unwrap();
-        Self { router, workers, clock, hands }
+        Self::of(config(set), |builder| extend(builder.name_keys([7, 9])))
     }
 
     pub fn port(&self) -> Port {
         self.router.port().unwrap()
-    }
-
-    /// Runs one cycle of each worker. Returns the amount of work done.
-    pub fn cycle(&mut self) -> usize {
-        (0..self.workers.len()).map(|worker| self.cycle_one(worker)).sum()
     }
 
     pub fn cycle_one(&mut self, worker: usize) -> usize {
@@ -161,14 +144,6 @@ impl Bench {
         assert_eq!((figures.consumed, figures.queued), (events as u64, 0), "{figures:?}");
         assert_eq!(figures.deliveries, figures.consumed + figures.undeliverable, "{figures:?}");
     }
-}
-
-pub fn config(set: &[(&str, &str)]) -> Config {
-    let mut config = Config::default();
-    for (key, value) in set {
-        config.set(key, value).unwrap();
-    }
-    config
 }
 
 /// The index and the generation of a client slot.

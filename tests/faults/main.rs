@@ -21,5 +21,7 @@ mod rooms;
 mod shared;
 mod space;
 mod stops;
+#[path = "../support/mod.rs"]
+mod support;
 mod tasks;
 mod time;

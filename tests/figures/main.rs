@@ -21,10 +21,11 @@ mod reset;
 mod routed;
 mod settings;
 mod slow;
+#[path = "../support/mod.rs"]
+mod support;
 mod windows;
 
-use corelane::clock::{Clock, ManualClock};
-use corelane::config::Config;
+use corelane::clock::ManualClock;
 use corelane::monitor::{Monitor, MonitorStats};
 use corelane::record::{Measured, RecordedMessage};
 use serde::Serialize;
@@ -33,7 +34,7 @@ use std::time::Duration;
 
 const MILLISECOND: u64 = 1_000_000;
 /// The time of day at which each test begins, in milliseconds.
-const START: u64 = 5_000;
+const START: u64 = 1_000_000;
 
 /// A monitor without a router, and its manual clock.
 struct Bench {
@@ -43,8 +44,7 @@ struct Bench {
 
 impl Bench {
     fn new(set: &[(&str, &str)]) -> Self {
-        let (clock, hands) = clock();
-        let monitor = Monitor::with_clock(config(set), clock).unwrap();
+        let (monitor, hands) = support::monitor(support::config_of(set));
         Self { monitor, hands }
     }
 
@@ -63,22 +63,6 @@ impl Bench {
     fn stats(&self) -> MonitorStats {
         self.monitor.snapshot()
     }
-}
-
-/// A clock that stands at [`START`].
-fn clock() -> (Clock, ManualClock) {
-    let (clock, hands) = Clock::manual();
-    // A manual clock starts at one nanosecond.
-    hands.advance(Duration::from_nanos(START * MILLISECOND - 1));
-    (clock, hands)
-}
-
-fn config(set: &[(&str, &str)]) -> Config {
-    let mut config = Config::default();
-    for (key, value) in set {
-        config.set(key, value).unwrap();
-    }
-    config
 }
 
 /// The measurements of a successful message.

@@ -1,14 +1,13 @@
 //! The same figures for messages that a router routes, in addition to those that its host records.
 
 use super::{
-    Counted, MILLISECOND, START, all_windows, buckets, clock, config, failures, latency, no_latency, offer,
-    shown, took, window,
+    Counted, MILLISECOND, START, all_windows, buckets, failures, latency, no_latency, offer, shown, support,
+    took, window,
 };
 use corelane::clients::ClientId;
-use corelane::clock::{Clock, ManualClock};
 use corelane::error::Error;
 use corelane::monitor::{ClientFigures, Monitor, MonitorStats, SeriesFigures};
-use corelane::router::{Builder, ConnectOptions, Event, Port, Router, Worker};
+use corelane::router::{ConnectOptions, Event, Port};
 use serde_json::json;
 use std::time::Duration;
 
@@ -21,10 +20,7 @@ const BYTES: u64 = OFFER.len() as u64;
 /// A router that the test drives, with ann and ben on one port, and its monitor.
 struct Routed {
     monitor: Monitor,
-    router: Router,
-    workers: Vec<Worker>,
-    clock: Clock,
-    hands: ManualClock,
+    bench: support::Bench,
     port: Port,
     ann: ClientId,
     ben: ClientId,
@@ -32,15 +28,13 @@ struct Routed {
 
 impl Routed {
     fn new(set: &[(&str, &str)]) -> Self {
-        let (clock, hands) = clock();
-        let config = config(set);
-        let (router, workers) = Builder::new(config).clock(clock.clone()).build().unwrap();
-        let mut port = router.port().unwrap();
-        let monitor = Monitor::of(&router.source());
+        let bench = support::Bench::of(support::config_of(set), |builder| builder);
+        let mut port = bench.router.port().unwrap();
+        let monitor = Monitor::of(&bench.router.source());
         let ann = port.connect("ann", "peerjs", "app", 1).unwrap();
         let ben = port.connect("ben", "peerjs", "app", 2).unwrap();
-        let mut routed = Self { monitor, router, workers, clock, hands, port, ann, ben };
-        routed.cycle();
+        let mut routed = Self { monitor, bench, port, ann, ben };
+        routed.bench.cycle();
         routed
     }
 
@@ -49,23 +43,17 @@ impl Routed {
     }
 
     fn advance(&self, milliseconds: u64) {
-        self.hands.advance(Duration::from_millis(milliseconds));
-    }
-
-    fn cycle(&mut self) {
-        for worker in &mut self.workers {
-            worker.cycle(self.clock.raw());
-        }
+        self.bench.hands.advance(Duration::from_millis(milliseconds));
     }
 
     /// Ann sends a message that waits for `waits` nanoseconds and is handled for `takes` nanoseconds.
     fn send(&mut self, message: &[u8], waits: u64, takes: u64) {
         self.port.submit(self.ann, message, 0).unwrap();
         self.port.publish();
-        self.hands.advance(Duration::from_nanos(waits));
-        let began = self.clock.raw();
-        self.hands.advance(Duration::from_nanos(takes));
-        for worker in &mut self.workers {
+        self.bench.hands.advance(Duration::from_nanos(waits));
+        let began = self.bench.clock.raw();
+        self.bench.hands.advance(Duration::from_nanos(takes));
+        for worker in &mut self.bench.workers {
             worker.cycle(began);
         }
     }
@@ -95,11 +83,11 @@ fn every_figure_of_routed_messages() {
     let mut routed = Routed::one_worker();
     routed.send(OFFER, 40, 20);
     routed.poll();
-    routed.hands.advance(Duration::from_nanos(50));
+    routed.bench.hands.advance(Duration::from_nanos(50));
     routed.port.acknowledge(routed.ben, 1, RELAYED as u32);
     routed.send(b"{", 30, 10);
     // Together with the time that has already passed, one millisecond.
-    routed.hands.advance(Duration::from_nanos(MILLISECOND - 150));
+    routed.bench.hands.advance(Duration::from_nanos(MILLISECOND - 150));
     // Six seconds exceed the maximum queue wait.
     routed.send(OFFER, 6_000 * MILLISECOND, 0);
     let stats = routed.stats();
@@ -234,7 +222,7 @@ fn a_held_message_counts_when_it_ends_with_its_error_and_its_time_on_hold() {
     };
     assert_eq!(of_ann(&routed.stats()), (0, None, 0, 0, 0), "the message has not ended");
     assert_eq!(
-        routed.router.stats().types.iter().filter_map(|one| one.received).sum::<u64>(),
+        routed.bench.router.stats().types.iter().filter_map(|one| one.received).sum::<u64>(),
         1,
         "but it was received"
     );
@@ -243,7 +231,7 @@ fn a_held_message_counts_when_it_ends_with_its_error_and_its_time_on_hold() {
     routed.advance(45_000);
     routed.monitor.reset();
     routed.advance(46_000);
-    routed.cycle();
+    routed.bench.cycle();
     let stats = routed.stats();
     assert_eq!(of_ann(&stats), (1, Some((1, 1)), 1, 1, 1));
     assert_eq!(
@@ -279,7 +267,7 @@ fn a_held_message_that_is_delivered_counts_once_with_its_time_on_hold() {
     routed.send(br#"{"type":"OFFER","dst":"eve"}"#, 0, 5);
     routed.advance(50);
     routed.port.connect("eve", "peerjs", "app", 3).unwrap();
-    routed.cycle();
+    routed.bench.cycle();
     let stats = routed.stats();
     assert_eq!(
         (
@@ -298,7 +286,7 @@ fn a_held_message_that_is_delivered_counts_once_with_its_time_on_hold() {
         ),
         (1, 1)
     );
-    assert_eq!(routed.router.stats().types.iter().filter_map(|one| one.received).sum::<u64>(), 1);
+    assert_eq!(routed.bench.router.stats().types.iter().filter_map(|one| one.received).sum::<u64>(), 1);
 }
 
 #[test]
@@ -337,7 +325,7 @@ fn what_the_host_records_adds_to_what_is_routed_under_the_same_names() {
     assert_eq!(names, [("ann", false), ("eve", true)]);
     // The router's own figures include only what the router routed.
     let totals = &stats.routing.as_ref().unwrap().totals;
-    assert_eq!((totals.routed, routed.router.stats().messages.total), (1, 1));
+    assert_eq!((totals.routed, routed.bench.router.stats().messages.total), (1, 1));
 }
 
 #[test]
@@ -408,7 +396,7 @@ fn a_reset_leaves_routing_as_it_is_and_starts_the_rest_anew() {
     assert_eq!(stats.routing.as_ref().unwrap().totals.routed, 2);
     // The worker and the port continue in the new epoch with exact figures.
     routed.poll();
-    routed.hands.advance(Duration::from_nanos(1_000_003));
+    routed.bench.hands.advance(Duration::from_nanos(1_000_003));
     routed.port.acknowledge(routed.ben, 1, RELAYED as u32);
     routed.send(OFFER, 2_000_003, 1_000_003);
     let stats = routed.stats();
@@ -439,7 +427,7 @@ fn a_monitor_that_comes_later_shows_the_totals_and_begins_its_windows() {
     let began = routed.stats().since_milliseconds;
     routed.send(OFFER, 0, 20);
     routed.advance(1_000);
-    let late = Monitor::of(&routed.router.source());
+    let late = Monitor::of(&routed.bench.router.source());
     let stats = late.snapshot();
     assert_eq!(
         (
@@ -506,7 +494,7 @@ fn takes_over(routed: &mut Routed, port: Option<&mut Port>) -> ClientFigures {
     routed.port.publish();
     let mut kept = None;
     while kept.is_none() {
-        routed.cycle();
+        routed.bench.cycle();
         let each = |event: Event<'_>| {
             if let Event::Closed { figures, .. } = event {
                 kept = Some(*figures);
@@ -521,7 +509,7 @@ fn takes_over(routed: &mut Routed, port: Option<&mut Port>) -> ClientFigures {
     if !other {
         routed.ann = ann;
     }
-    routed.cycle();
+    routed.bench.cycle();
     let clients = routed.stats().clients.unwrap();
     clients.by_maximum.into_iter().find(|one| one.name == "ann").unwrap()
 }
@@ -553,7 +541,7 @@ fn a_client_that_is_taken_over_keeps_its_figures() {
     routed.send(OFFER, 0, 50);
     let ann = routed.stats().clients.unwrap().by_messages.remove(0);
     assert_eq!((&*ann.name, ann.messages, ann.errors, ann.bytes_in), ("ann", 3, 1, 2 * BYTES + 1));
-    let mut port = routed.router.port().unwrap();
+    let mut port = routed.bench.router.port().unwrap();
     let after = takes_over(&mut routed, Some(&mut port));
     assert_eq!((after.messages, after.errors, after.connected_for_milliseconds), (3, 1, 0));
 }
@@ -573,10 +561,10 @@ fn a_reset_before_a_takeover_starts_its_figures_anew() {
     assert_eq!(routed.stats().clients.unwrap().by_bytes_out.len(), 1);
     // A client that does not take over another's figures keeps nothing of the client that had the slot before.
     routed.port.disconnect(routed.ann).unwrap();
-    routed.cycle();
+    routed.bench.cycle();
     routed.poll();
     routed.ann = routed.port.connect("ann", "peerjs", "app", 1).unwrap();
-    routed.cycle();
+    routed.bench.cycle();
     let clients = routed.stats().clients.unwrap();
     assert_eq!((clients.by_messages.len(), clients.by_bytes_out.len()), (0, 0));
 }
@@ -602,7 +590,7 @@ fn what_is_never_acknowledged_is_counted_by_reason() {
     let ben = routed.ben;
     routed.port.disconnect(ben).unwrap();
     routed.port.publish();
-    routed.cycle();
+    routed.bench.cycle();
     routed.poll();
     assert_eq!(accounts(&routed), (2, 5, vec![("closed".to_owned(), 5)]));
     // A released port: two messages to ann herself, one delivered and one still in the ring.

@@ -9,4 +9,6 @@ mod machine;
 mod own_rules;
 mod recorded;
 mod routed;
+#[path = "../support/mod.rs"]
+mod support;
 mod watch;

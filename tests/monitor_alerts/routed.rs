@@ -1,13 +1,14 @@
 //! Shipped rules over what a router does: queues, deliveries that are given up, clients that do not read, handlers
 //! that block.
 
+use crate::support;
 use crate::watch::{INTERVAL, PATIENCE, Watch, brief, until};
 use corelane::clients::ClientId;
 use corelane::clock::Clock;
 use corelane::config::{Config, Key};
 use corelane::monitor::Monitor;
 use corelane::monitor::alert::{AlertState, Notification, Severity};
-use corelane::router::{Builder, Event, Port, Router, Worker};
+use corelane::router::{Builder, Event, Port};
 use std::sync::Mutex;
 use std::sync::mpsc::channel;
 use std::time::Duration;
@@ -17,9 +18,7 @@ const OFFER: &[u8] = br#"{"type":"OFFER","dst":"ben"}"#;
 /// A router with one worker that the test drives, and its monitor.
 struct Bench {
     watch: Watch,
-    router: Router,
-    worker: Worker,
-    clock: Clock,
+    base: support::Bench,
     port: Port,
     ann: ClientId,
     ben: ClientId,
@@ -27,19 +26,13 @@ struct Bench {
 
 impl Bench {
     fn new(set: &[(Key, u64)]) -> Self {
-        let config = set
-            .iter()
-            .try_fold(Config::default().with_workers(1).unwrap(), |config, (key, value)| {
-                config.with(*key, *value)
-            })
-            .unwrap();
-        let (clock, hands) = Clock::manual();
-        let (router, mut workers) = Builder::new(config).clock(clock.clone()).build().unwrap();
-        let watch = Watch::of(Monitor::of(&router.source()), hands);
-        let mut port = router.port().unwrap();
+        let config = support::config(&[&[(Key::Workers, 1)][..], set].concat());
+        let base = support::Bench::of(config, |builder| builder);
+        let watch = Watch::of(Monitor::of(&base.router.source()), base.hands.clone());
+        let mut port = base.router.port().unwrap();
         let ann = port.connect("ann", "peerjs", "", 1).unwrap();
         let ben = port.connect("ben", "peerjs", "", 2).unwrap();
-        let mut bench = Self { watch, router, worker: workers.pop().unwrap(), clock, port, ann, ben };
+        let mut bench = Self { watch, base, port, ann, ben };
         bench.cycle_until(0);
         bench.watch.quiet(1);
         bench
@@ -54,8 +47,8 @@ impl Bench {
 
     /// Drives the worker until `waiting` records wait for it.
     fn cycle_until(&mut self, waiting: u64) {
-        while self.router.stats().routing.queue_messages != waiting {
-            self.worker.cycle(self.clock.raw());
+        while self.base.router.stats().routing.queue_messages != waiting {
+            self.base.cycle();
         }
     }
 
@@ -122,13 +115,13 @@ fn messages_that_wait_for_their_worker() {
     assert!((2e9..2.07e9).contains(&raised.current_value), "{raised:?}");
     assert_eq!(raised.threshold, 1e9);
     let (_, told) = {
-        let Bench { watch, worker, clock, port, ann, .. } = &mut bench;
+        let Bench { watch, base, port, ann, .. } = &mut bench;
         watch.until_told(|_| {
             for _ in 0..20 {
                 port.submit(*ann, OFFER, 0).unwrap();
             }
             port.publish();
-            worker.cycle(clock.raw());
+            base.cycle();
         })
     };
     assert_eq!(brief(&told), [("queue_wait", Notification::Resolved)]);
@@ -158,7 +151,7 @@ fn egress_full() {
     let raised = bench.watch.tells("egress_full", Notification::Raised);
     assert_eq!((raised.current_value, raised.severity), (12.0, Severity::Critical));
     while bench.read() > 0 {
-        bench.worker.cycle(bench.clock.raw());
+        bench.base.cycle();
     }
     // The failures count in the last minute until the minute has passed.
     bench.watch.quiet(11);

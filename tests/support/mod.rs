@@ -9,40 +9,91 @@ use corelane::clock::{Clock, ManualClock};
 use corelane::config::{Config, Key};
 use corelane::monitor::Monitor;
 use corelane::router::{Builder, Port, Router, Worker};
+use std::ops::{Deref, DerefMut};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tracing::field::{Field, Visit};
 
-/// A router with one worker, driven by hand, and one port with the clients ann (token 1) and ben (token 2). Test files
-/// add methods of their own.
-pub struct Hand {
+/// A configuration with these values.
+pub fn config(set: &[(Key, u64)]) -> Config {
+    set.iter().fold(Config::default(), |config, (key, value)| config.with(*key, *value).unwrap())
+}
+
+/// A configuration with these values, written as a user writes them.
+pub fn config_of(set: &[(&str, &str)]) -> Config {
+    let mut config = Config::default();
+    set.iter().for_each(|(key, value)| config.set(key, value).unwrap());
+    config
+}
+
+/// A router whose workers and clock a test drives by hand. The clock starts at 1,000 s. Test files add methods of their
+/// own.
+pub struct Bench {
     pub router: Router,
-    pub worker: Worker,
+    pub workers: Vec<Worker>,
     pub clock: Clock,
     pub hands: ManualClock,
+}
+
+impl Bench {
+    /// Builds the router. `build` adds to the builder.
+    pub fn of(config: Config, build: impl FnOnce(Builder) -> Builder) -> Self {
+        let (clock, hands) = clock();
+        let (router, workers) = build(Builder::new(config).clock(clock.clone())).build().unwrap();
+        Self { router, workers, clock, hands }
+    }
+
+    /// Runs one cycle of each worker. Returns the amount of work done.
+    pub fn cycle(&mut self) -> usize {
+        self.workers.iter_mut().map(|worker| worker.cycle(self.clock.raw())).sum()
+    }
+}
+
+/// A bench with one port that has the clients ann (token 1) and ben (token 2). Test files add methods of their own.
+pub struct Hand {
+    pub bench: Bench,
     pub port: Port,
     pub ann: ClientId,
     pub ben: ClientId,
 }
 
 impl Hand {
-    /// Builds the router with one worker. `build` adds to the builder.
+    /// Builds the router, and connects both clients. `build` adds to the builder.
     pub fn of(config: Config, protocol: &str, build: impl FnOnce(Builder) -> Builder) -> Self {
-        let (clock, hands) = Clock::manual();
-        let config = config.with(Key::Workers, 1).unwrap();
-        let (router, mut workers) = build(Builder::new(config).clock(clock.clone())).build().unwrap();
-        let mut port = router.port().unwrap();
+        let bench = Bench::of(config, build);
+        let mut port = bench.router.port().unwrap();
         let ann = port.connect("ann", protocol, "tests", 1).unwrap();
         let ben = port.connect("ben", protocol, "tests", 2).unwrap();
-        Self { router, worker: workers.pop().unwrap(), clock, hands, port, ann, ben }
+        Self { bench, port, ann, ben }
     }
+}
+
+impl Deref for Hand {
+    type Target = Bench;
+
+    fn deref(&self) -> &Bench {
+        &self.bench
+    }
+}
+
+impl DerefMut for Hand {
+    fn deref_mut(&mut self) -> &mut Bench {
+        &mut self.bench
+    }
+}
+
+/// A clock that is moved by hand and starts at 1,000 s.
+fn clock() -> (Clock, ManualClock) {
+    let (clock, hands) = Clock::manual();
+    // A manual clock starts at one nanosecond.
+    hands.advance(Duration::from_nanos(1_000_000_000_000 - 1));
+    (clock, hands)
 }
 
 /// A monitor without a router. Its clock is moved by hand and starts at 1,000 s.
 pub fn monitor(config: Config) -> (Monitor, ManualClock) {
-    let (clock, hand) = Clock::manual();
-    hand.advance(Duration::from_secs(1_000));
+    let (clock, hand) = clock();
     (Monitor::with_clock(config, clock).unwrap(), hand)
 }
 
