@@ -4,7 +4,7 @@
 ARGS ?=
 SERVER = target/release/peerjs_server
 
-.PHONY: run test verify check bench isolation loom loom-mutants loom-long simulator deps deps-if-root
+.PHONY: run test verify check bench isolation loom loom-mutants loom-long simulator envelope deps deps-if-root
 
 run:
 	cargo build --release -p peerjs_server
@@ -46,6 +46,11 @@ loom-long:
 SEEDS ?= 20000
 simulator:
 	CORELANE_SIMULATOR_SEEDS=$(SEEDS) cargo test --release --test simulator -- --nocapture
+
+# Compares the envelope reader with the plain reader on more mutated messages: make envelope MESSAGES=1000000
+MESSAGES ?= 10000000
+envelope:
+	CORELANE_ENVELOPE_MESSAGES=$(MESSAGES) cargo test --release --test envelope differential -- --nocapture
 
 # Installs what the full tests need: packages from Debian, and cargo-fuzz from crates.io. Does not touch what is
 # already installed.

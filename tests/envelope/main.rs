@@ -2,9 +2,12 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
+mod agreement;
+mod differential;
 mod json;
 mod oracle;
 mod paths;
+mod plain;
 mod random;
 mod samples;
 

@@ -21,7 +21,7 @@ pub struct Rules {
     pub protocol: Protocol,
     pub fields: Fields<'static>,
     pub only: Option<&'static [&'static str]>,
-    words: &'static [(&'static str, Argument)],
+    pub words: &'static [(&'static str, Argument)],
 }
 
 impl Rules {
