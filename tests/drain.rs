@@ -74,7 +74,7 @@ fn every_idle_strategy_wakes_for_a_message() {
                 if number % 10 == 0 {
                     std::thread::sleep(Duration::from_millis(2)); // Long enough for the worker to sleep.
                 }
-                let text = format!(r#"{{"type":"OFFER","src":"ann","dst":"ann","payload":{number}}}"#);
+                let text = format!(r#"{{"src":"ann","type":"OFFER","dst":"ann","payload":{number}}}"#);
                 port.submit(ann, text.as_bytes(), 0).unwrap();
                 port.publish();
                 assert_eq!(receive(&mut port), text.as_bytes());

@@ -83,7 +83,7 @@ fn each_bad_message_fails_for_its_reason_and_the_next_is_served() {
         assert_eq!(bench.send(message), [], "{reason}");
         assert_eq!(count(&bench), before + 1, "{reason}: {:?}", bench.failures().counted());
         let valid = br#"{"type":"OFFER","dst":"ben","payload":1}"#;
-        let relayed = r#"{"type":"OFFER","src":"ann","dst":"ben","payload":1}"#;
+        let relayed = r#"{"src":"ann","type":"OFFER","dst":"ben","payload":1}"#;
         assert_eq!(bench.send(valid), [(2, relayed.to_owned())], "after {reason}");
         bench.port.acknowledge(bench.ben, 1, relayed.len() as u32);
     }
@@ -96,10 +96,10 @@ fn each_bad_message_fails_for_its_reason_and_the_next_is_served() {
 #[test]
 fn the_authenticated_sender_always_wins() {
     for (message, relayed) in [
-        (r#"{"src":"mallory","type":"OFFER","dst":"ben"}"#, r#"{"type":"OFFER","src":"ann","dst":"ben"}"#),
+        (r#"{"src":"mallory","type":"OFFER","dst":"ben"}"#, r#"{"src":"ann","type":"OFFER","dst":"ben"}"#),
         (
             r#"{"type":"OFFER","dst":"ben","\u0073rc":"mallory"}"#,
-            r#"{"type":"OFFER","src":"ann","dst":"ben"}"#,
+            r#"{"src":"ann","type":"OFFER","dst":"ben"}"#,
         ),
     ] {
         assert_eq!(Bench::new("peerjs").send(message.as_bytes()), [(2, relayed.to_owned())]);
@@ -153,7 +153,7 @@ fn a_message_for_an_absent_name_is_held_then_delivered_or_expired() {
     assert_eq!(bench.send(offer), []);
     assert_eq!(bench.router.stats().accounting.held, 1);
     bench.port.connect("eve", "peerjs", "", 3).unwrap();
-    let relayed = r#"{"type":"OFFER","src":"ann","dst":"eve","payload":1}"#.to_owned();
+    let relayed = r#"{"src":"ann","type":"OFFER","dst":"eve","payload":1}"#.to_owned();
     assert_eq!(bench.turn(), [(3, relayed)]);
     for _ in 0..3 {
         assert_eq!(bench.send(br#"{"type":"OFFER","dst":"fay"}"#), []);

@@ -389,9 +389,9 @@ int main(void) {
   alice = connect_peer(ports[0], "alice", 1001);
   bob = connect_peer(ports[1], "bob", 1002);
   exchange(ports[0], alice, ports[1], bob, offer,
-           "{\"type\":\"OFFER\",\"src\":\"alice\",\"dst\":\"bob\",\"payload\":{\"sdp\":\"v=0\"}}", 1002, 42);
+           "{\"src\":\"alice\",\"type\":\"OFFER\",\"dst\":\"bob\",\"payload\":{\"sdp\":\"v=0\"}}", 1002, 42);
   exchange(ports[1], bob, ports[0], alice, answer,
-           "{\"type\":\"ANSWER\",\"src\":\"bob\",\"dst\":\"alice\",\"payload\":{\"sdp\":\"v=1\"}}", 1001, 43);
+           "{\"src\":\"bob\",\"type\":\"ANSWER\",\"dst\":\"alice\",\"payload\":{\"sdp\":\"v=1\"}}", 1001, 43);
   text = metrics(router);
   for (at = 0; at < sizeof families / sizeof families[0]; at++) {
     CHECK(strstr(text, families[at]) != NULL);

@@ -4,14 +4,14 @@
 use super::error::ProtocolError;
 use super::error::{MAX_FIELD_BYTES, ReadError};
 use super::fields::{Argument, Role, Word};
-use super::json::TextSpan;
 use super::protocol::Protocol;
+use super::scan::Span;
 
 /// The command in a message: the positions of its word and its argument.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Command {
-    word: TextSpan,
-    argument: TextSpan,
+    word: Span,
+    argument: Span,
     names: Argument,
 }
 
@@ -83,40 +83,39 @@ impl Command {
             }
         }
         let start = (word.len() + 1).min(text.len());
-        let span =
-            |start: usize, length: usize| TextSpan { start: start as u32, end: (start + length) as u32 };
+        let span = |start: usize, length: usize| Span { start: start as u32, end: (start + length) as u32 };
         Ok(Some(Self { word: span(0, word.len()), argument: span(start, argument.len()), names }))
     }
 
     /// The position of a field in the message; empty if the command does not have the field.
-    pub(super) fn field(&self, role: Role) -> TextSpan {
+    pub(super) fn field(&self, role: Role) -> Span {
         match (role, self.names) {
             (Role::Type, _) => self.word,
             (Role::Recipient, Argument::Recipient)
             | (Role::Room, Argument::Room)
             | (Role::Sender, Argument::Sender) => self.argument,
-            _ => TextSpan::default(),
+            _ => Span::default(),
         }
     }
 
     /// Passes the relayed command to `put`, piece by piece.
-    pub(super) fn relayed(&self, text: &str, sender: &str, mut put: impl FnMut(&str)) {
+    pub(super) fn relayed(&self, message: &[u8], sender: &str, mut put: impl FnMut(&[u8])) {
         if !matches!(self.names, Argument::Recipient | Argument::Sender) {
-            return put(text);
+            return put(message);
         }
-        put(self.word.of(text));
-        put(" ");
+        put(self.word.of(message));
+        put(b" ");
         for piece in sender.split_inclusive(|character| character == '%' || unwritable(character)) {
             let mut characters = piece.chars();
             match characters.next_back().filter(|last| *last == '%' || unwritable(*last)) {
                 Some(last) => {
-                    put(characters.as_str());
+                    put(characters.as_str().as_bytes());
                     percent(last, &mut put);
                 }
-                None => put(piece),
+                None => put(piece.as_bytes()),
             }
         }
-        put(text.get(self.argument.end as usize..).unwrap_or_default());
+        put(message.get(self.argument.end as usize..).unwrap_or_default());
     }
 }
 
@@ -131,12 +130,12 @@ fn unwritable(character: char) -> bool {
 }
 
 /// Passes a character to `put`, percent-encoded byte by byte.
-fn percent(character: char, put: &mut impl FnMut(&str)) {
+fn percent(character: char, put: &mut impl FnMut(&[u8])) {
     for byte in character.encode_utf8(&mut [0; 4]).bytes() {
-        put("%");
+        put(b"%");
         for digit in [byte >> 4, byte & 0xF] {
             let digit = char::from_digit(digit.into(), 16).unwrap_or_default();
-            put(digit.encode_utf8(&mut [0; 1]));
+            put(digit.encode_utf8(&mut [0; 1]).as_bytes());
         }
     }
 }

@@ -43,7 +43,7 @@ pub struct Fields<'a> {
 pub enum Forward<'a> {
     /// All members, in the client's order, after the sender.
     All,
-    /// The members with these keys, in this order. The sender comes first if it is not in the list.
+    /// The members with these keys, in the client's order, after the sender. The order of the list has no meaning.
     Only(&'a [&'a str]),
 }
 

@@ -3,8 +3,8 @@
 
 use super::error::ReadError;
 use super::fields::Role;
-use super::json::{Scanner, TextSpan, Value};
-use super::read::Envelope;
+use super::found::Envelope;
+use super::scan::{Scanner, Span, Value};
 use super::table::FieldKey;
 use super::text::Text;
 
@@ -12,8 +12,15 @@ impl<'a> Envelope<'a> {
     /// Takes the value of `top`, one of the message's own keys, and records the values in it that the protocol uses.
     /// Objects on a path are scanned in the same pass, without recursion: `node` is the key whose object is open, and
     /// the parent of `node` is the key to return to.
-    #[inline(never)]
+    #[inline(always)]
     pub(super) fn inside(&mut self, scanner: &mut Scanner<'a>, top: usize) -> Result<Value, ReadError> {
+        let value = self.value_inside(*scanner, top)?;
+        scanner.go_to(value.span.end);
+        Ok(value)
+    }
+
+    #[inline(never)]
+    fn value_inside(&mut self, mut scanner: Scanner<'a>, top: usize) -> Result<Value, ReadError> {
         let first = scanner.peek()?;
         if first != b'{' {
             // The value is not an object, so paths through it end here. A sender must have an object to be put into.
@@ -30,7 +37,7 @@ impl<'a> Envelope<'a> {
                     scanner.take();
                     let end = scanner.position();
                     if node == top {
-                        return Ok(Value { span: TextSpan { start, end }, first, escaped: false });
+                        return Ok(Value { span: Span { start, end }, first, escaped: false });
                     }
                     node = self.close(node, end);
                     (depth, opened) = (depth - 1, false);
@@ -41,6 +48,7 @@ impl<'a> Envelope<'a> {
                 _ => return Err(ReadError::NotJson),
             }
             let key = scanner.key()?;
+            let key = Text::new(key.span.inside().of(self.message), key.escaped);
             let found = self.find_inside(node, key)?;
             opened = false;
             match found {
@@ -73,7 +81,7 @@ impl<'a> Envelope<'a> {
     /// Records where a key's object starts. A value that is already set means that the key appears twice.
     fn open(&mut self, index: usize, start: u32) -> Result<(), ReadError> {
         match self.values.get_mut(index) {
-            Some(place) if place.is_empty() => *place = TextSpan { start, end: start + 1 },
+            Some(place) if place.is_empty() => *place = Span { start, end: start + 1 },
             _ => return Err(ReadError::DuplicateField),
         }
         Ok(())

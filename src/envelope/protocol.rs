@@ -5,7 +5,7 @@ use super::fields::Role;
 use super::fields::{Argument, Word};
 use super::fields::{Fields, Forward};
 use super::path;
-use super::table::{FieldKey, FieldTable, Inserted};
+use super::table::{FieldTable, Inserted};
 use super::text::Text;
 
 /// A protocol: its name, its field names, and which members it relays.
@@ -105,16 +105,11 @@ impl Protocol {
     pub(super) fn role(&self, role: Role) -> Option<usize> {
         self.table.roles.get(role as usize).copied().flatten()
     }
-
-    /// The relayed keys, in order; `None` if all members are relayed.
-    pub(super) fn forwarded(&self) -> Option<impl Iterator<Item = &FieldKey>> {
-        self.table.forwarded.map(|count| self.table.keys.iter().take(count))
-    }
 }
 
 fn resembles(name: &str, key: Text<'_>) -> bool {
-    if !key.is_escaped() && key.raw().is_ascii() && name.is_ascii() {
-        return key.raw().eq_ignore_ascii_case(name);
+    if !key.is_escaped() && key.bytes().is_ascii() && name.is_ascii() {
+        return key.bytes().eq_ignore_ascii_case(name.as_bytes());
     }
     is_taken_for(key.characters(), name)
 }

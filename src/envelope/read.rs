@@ -2,30 +2,13 @@
 //! type and recipient the submitter did not pass along.
 
 use super::command::Command;
-use super::error::MAX_KEYS;
 use super::error::{MAX_FIELD_BYTES, ReadError};
 use super::fields::Role;
-use super::json::{Scanner, TextSpan, Value};
+use super::found::Envelope;
 use super::protocol::Protocol;
+use super::scan::{Scanner, Span, Value};
 use super::table::FieldKey;
 use super::text::Text;
-
-/// The fields found in a message, borrowed from it.
-#[derive(Clone, Debug)]
-pub struct Envelope<'a> {
-    pub(super) protocol: &'a Protocol,
-    pub(super) text: &'a str,
-    /// The value of each key of the protocol, by the key's index; empty if the message does not have the key.
-    pub(super) values: [TextSpan; MAX_KEYS],
-    /// One bit per entry of `values`: 1 for a string with escapes.
-    escaped: u32,
-    /// All members, from the first to the last.
-    pub(super) members: TextSpan,
-    /// The sender's member within `members`, with the comma before it. Empty and at the end if there is no such member.
-    sender: TextSpan,
-    /// Set if the message is a command, not an object; `values` are then empty.
-    pub(super) command: Option<Command>,
-}
 
 /// Reads a message. The whole message is checked: a syntax error in the last byte is an error.
 ///
@@ -42,36 +25,33 @@ pub struct Envelope<'a> {
 ///
 /// let mut relayed = vec![0; envelope.relayed_len("ann")];
 /// envelope.write_relayed("ann", &mut relayed);
-/// assert_eq!(relayed, br#"{"type":"OFFER","src":"ann","dst":"ben","payload":{"x":1}}"#);
+/// assert_eq!(relayed, br#"{"src":"ann","payload":{"x":1},"dst":"ben","type":"OFFER"}"#);
 /// # Ok::<(), corelane::envelope::ReadError>(())
 /// ```
 #[inline(always)] // Built in the caller's frame: a copy would cost a tenth of reading a small message.
 pub fn read<'a>(protocol: &'a Protocol, message: &'a [u8]) -> Result<Envelope<'a>, ReadError> {
-    if message.is_empty() {
-        return Err(ReadError::Empty);
+    let mut envelope = Envelope::new(protocol, message);
+    match envelope.walk() {
+        Ok(()) => Ok(envelope),
+        Err(error) => Err(refused(message, error)),
     }
-    if u32::try_from(message.len()).is_err() {
-        return Err(ReadError::TooLong);
+}
+
+/// The error to report. A message that is not UTF-8 is refused for that, whatever else is wrong with it. The walk has
+/// only examined the text up to the error.
+#[cold]
+fn refused(message: &[u8], error: ReadError) -> ReadError {
+    match error {
+        ReadError::Empty | ReadError::TooLong => error,
+        _ if std::str::from_utf8(message).is_err() => ReadError::NotUtf8,
+        _ => error,
     }
-    let text = std::str::from_utf8(message).map_err(|_| ReadError::NotUtf8)?;
-    let mut scanner = Scanner::new(text);
-    let (values, members, sender) = Default::default();
-    let mut envelope = Envelope { protocol, text, values, escaped: 0, members, sender, command: None };
-    if scanner.peek()? == b'{' {
-        envelope.walk(&mut scanner)?;
-        scanner.end()?;
-    } else {
-        envelope.command = Some(no_object(protocol, text, &mut scanner)?);
-    }
-    if protocol.is_typed() && envelope.message_type().is_none() {
-        return Err(ReadError::MissingType);
-    }
-    Ok(envelope)
 }
 
 /// Reads a message that is not an object. It must be a command.
 #[cold]
-fn no_object(protocol: &Protocol, text: &str, scanner: &mut Scanner<'_>) -> Result<Command, ReadError> {
+fn no_object(protocol: &Protocol, message: &[u8], mut scanner: Scanner<'_>) -> Result<Command, ReadError> {
+    let text = std::str::from_utf8(message).map_err(|_| ReadError::NotUtf8)?;
     if let Some(command) = Command::read(protocol, text)? {
         return Ok(command);
     }
@@ -80,109 +60,107 @@ fn no_object(protocol: &Protocol, text: &str, scanner: &mut Scanner<'_>) -> Resu
 }
 
 impl<'a> Envelope<'a> {
-    /// The message type. Always present if the protocol has types.
-    #[inline]
-    pub fn message_type(&self) -> Option<Text<'a>> {
-        self.field(Role::Type)
-    }
-
-    /// The recipient. `None` if absent, `null` or `""`.
-    #[inline]
-    pub fn recipient(&self) -> Option<Text<'a>> {
-        self.field(Role::Recipient)
-    }
-
-    /// The room. `None` if absent, `null` or `""`.
-    #[inline]
-    pub fn room(&self) -> Option<Text<'a>> {
-        self.field(Role::Room)
-    }
-
-    /// The transaction, by which an answer is matched to its request: the text of a string, or a number as written.
-    /// `None` if absent, `null` or `""`. An answer echoes [`transaction_json`](Self::transaction_json).
-    #[inline]
-    pub fn transaction(&self) -> Option<Text<'a>> {
-        self.field(Role::Transaction)
-    }
-
-    /// The transaction as JSON, ready to be echoed: a string keeps its quotes.
-    pub fn transaction_json(&self) -> Option<&'a str> {
-        let first = self.protocol.role(Role::Transaction).filter(|index| self.value(*index).is_some());
-        let index = first.or_else(|| self.chosen(Role::Transaction).map(|(index, _)| index))?;
-        self.value(index).and_then(|_| self.json(index))
-    }
-
-    /// The sender that the **client** claims. `None` if it is not a string or is inside an object. Use it for logs at
-    /// most: [`write_relayed`](Self::write_relayed) writes the sender that the server knows.
-    pub fn claimed_sender(&self) -> Option<Text<'a>> {
-        if let Some(command) = self.command {
-            return self.said(command.field(Role::Sender));
+    /// Reads the message from its first byte to its last.
+    #[inline(never)]
+    fn walk(&mut self) -> Result<(), ReadError> {
+        if self.message.is_empty() {
+            return Err(ReadError::Empty);
         }
-        let index = self.protocol.role(Role::Sender)?;
-        let (claimed, number) = (self.json(index)?, self.protocol.table().key(index)?.number);
-        let fits = |byte: &u8| *byte == b'"' || number && matches!(byte, b'-' | b'0'..=b'9');
-        claimed.as_bytes().first().filter(|byte| fits(byte))?;
-        self.value(index).filter(Text::is_well_formed)
+        if u32::try_from(self.message.len()).is_err() {
+            return Err(ReadError::TooLong);
+        }
+        let mut scanner = Scanner::new(self.message);
+        if scanner.peek()? == b'{' {
+            self.members(&mut scanner)?;
+            scanner.end()?;
+        } else {
+            self.command = Some(no_object(self.protocol, self.message, scanner)?);
+        }
+        if self.protocol.is_typed() && self.message_type().is_none() {
+            return Err(ReadError::MissingType);
+        }
+        Ok(())
     }
 
-    /// The value of a key of the protocol, as written. `None` if the message does not have the key.
-    #[inline]
-    pub(super) fn json(&self, index: usize) -> Option<&'a str> {
-        self.values.get(index).filter(|span| !span.is_empty()).map(|span| span.of(self.text))
-    }
-
-    /// The members before the sender's, as written; all members if the message has no sender.
-    pub(super) fn before_sender(&self) -> &'a str {
-        TextSpan { end: self.sender.start, ..self.members }.of(self.text)
-    }
-
-    /// The members after the sender's, starting with their comma.
-    pub(super) fn after_sender(&self) -> &'a str {
-        TextSpan { start: self.sender.end, ..self.members }.of(self.text)
-    }
-
-    /// Scans all members to the end of the object.
+    /// Takes the object and all its members.
     #[inline(always)]
-    fn walk(&mut self, scanner: &mut Scanner<'a>) -> Result<(), ReadError> {
+    fn members(&mut self, scanner: &mut Scanner<'a>) -> Result<(), ReadError> {
+        /// No run has started: the last member is not relayed.
+        const NONE: u32 = u32::MAX;
         scanner.take();
-        let start = scanner.position();
-        let (mut end, mut sender) = (start, None);
-        if scanner.peek()? != b'}' {
-            loop {
-                let key = scanner.key()?;
-                let found = self.find(key)?;
-                let value = match found {
-                    Some((index, known)) if known.leads_inside() => self.inside(scanner, index)?,
-                    _ => scanner.value(1)?,
-                };
-                if let Some((index, known)) = found {
+        // The start of the current run of relayed members, and the end of the last member.
+        let (mut run, mut end) = (scanner.position(), 0);
+        if scanner.peek()? == b'}' {
+            scanner.take();
+            return Ok(());
+        }
+        loop {
+            let key = scanner.key()?;
+            let (value, is_relayed) = match self.find(key)? {
+                Some((index, known)) => {
+                    let value = match known.leads_inside() {
+                        true => self.inside(scanner, index)?,
+                        false => scanner.value(1)?,
+                    };
                     self.note(index, known, value)?;
-                    if known.role == Some(Role::Sender) {
-                        sender = Some(TextSpan { start: end, end: value.span.end });
-                    }
+                    (value, known.is_relayed)
                 }
-                end = value.span.end;
-                match scanner.peek()? {
-                    b',' => scanner.take(),
-                    b'}' => break,
-                    _ => return Err(ReadError::NotJson),
-                }
+                None => (scanner.value(1)?, self.protocol.table().forwards_all),
+            };
+            if !is_relayed {
+                self.push_run(run, end);
+                run = NONE;
+            }
+            end = value.span.end;
+            let next = scanner.peek()?;
+            scanner.take();
+            match next {
+                b',' if run == NONE => run = scanner.position(),
+                b',' => {}
+                b'}' => break,
+                _ => return Err(ReadError::NotJson),
             }
         }
-        scanner.take();
-        self.members = TextSpan { start, end };
-        self.sender = sender.unwrap_or(TextSpan { start: end, end });
+        self.push_run(run, end);
         Ok(())
+    }
+
+    /// Adds a run of members, unless it is empty.
+    #[inline(always)]
+    fn push_run(&mut self, start: u32, end: u32) {
+        if start < end
+            && let Some(run) = self.runs.get_mut(self.run_count)
+        {
+            *run = Span { start, end };
+            self.run_count += 1;
+        }
     }
 
     /// Finds a key among the keys that the protocol uses.
     #[inline(always)]
-    fn find(&self, key: Text<'a>) -> Result<Option<(usize, &'a FieldKey)>, ReadError> {
+    fn find(&self, key: Value) -> Result<Option<(usize, &'a FieldKey)>, ReadError> {
+        let table = self.protocol.table();
+        let name = key.span.inside();
+        if !key.escaped {
+            let bytes = self.message.get(name.start as usize..).unwrap_or_default();
+            if let Some(found) = table.find_plain(bytes, name.len()) {
+                return Ok(Some(found));
+            }
+            if !table.guards_sender {
+                return Ok(None);
+            }
+        }
+        self.find_slowly(Text::new(name.of(self.message), key.escaped))
+    }
+
+    /// Finds a key with escapes, and refuses a key that resembles the sender's.
+    #[inline(never)]
+    fn find_slowly(&self, key: Text<'a>) -> Result<Option<(usize, &'a FieldKey)>, ReadError> {
         if !key.is_well_formed() {
             return Err(ReadError::NotJson);
         }
         let found = self.protocol.table().find(key);
-        if found.is_none() && self.protocol.forwarded().is_none() && self.protocol.resembles_sender(key) {
+        if found.is_none() && self.protocol.table().guards_sender && self.protocol.resembles_sender(key) {
             return Err(ReadError::AmbiguousSender);
         }
         Ok(found)
@@ -196,67 +174,22 @@ impl<'a> Envelope<'a> {
             return Err(ReadError::DuplicateField);
         }
         *place = value.span;
+        // Longer than the quotes, and not longer than a field with them.
+        if value.first == b'"' && !value.escaped && (3..=MAX_FIELD_BYTES + 2).contains(&value.span.len()) {
+            self.plain |= 1 << index;
+            return Ok(());
+        }
         self.escaped |= u32::from(value.escaped) << index;
         match known.role {
             None | Some(Role::Sender) => Ok(()),
-            Some(_) => check(known.number, value, self.text),
+            Some(_) => check(known.number, value, self.message),
         }
-    }
-
-    /// The field with this role. `None` if the protocol or the message does not have it, or if it is `null` or `""`.
-    #[inline]
-    fn field(&self, role: Role) -> Option<Text<'a>> {
-        let first = self.protocol.role(role).and_then(|index| self.value(index));
-        if first.is_some() { first } else { self.elsewhere(role) }
-    }
-
-    /// The text of a key's value. `None` if the message does not have the key, or the value is `null` or `""`.
-    #[inline]
-    fn value(&self, index: usize) -> Option<Text<'a>> {
-        let span = *self.values.get(index)?;
-        let text = match self.text.as_bytes().get(span.start as usize)? {
-            _ if span.is_empty() => return None,
-            b'n' => return None,
-            b'"' => Text::new(span.inside().of(self.text), self.escaped >> index & 1 == 1),
-            _ => Text::new(span.of(self.text), false),
-        };
-        Some(text).filter(|text| !text.raw().is_empty())
-    }
-
-    /// The field with this role, if it is not at its first place.
-    fn elsewhere(&self, role: Role) -> Option<Text<'a>> {
-        if let Some(command) = self.command {
-            return self.said(command.field(role));
-        }
-        let (index, presence) = self.chosen(role)?;
-        match presence {
-            true => self.protocol.table().key(index).map(|key| Text::new(&key.name, false)),
-            false => self.value(index),
-        }
-    }
-
-    /// The first further place of a field that has a value: its key, and whether the field is the name of the key. A
-    /// key with the value `null` counts only if no other place has a value.
-    fn chosen(&self, role: Role) -> Option<(usize, bool)> {
-        let others = || self.protocol.table().alternatives.iter().filter(|other| other.role == role);
-        let says = |index, presence| match presence {
-            true => self.json(index).is_some_and(|json| json != "null"),
-            false => self.value(index).is_some(),
-        };
-        let said = others().find(|other| says(other.index, other.presence));
-        let there = || others().find(|other| other.presence && self.json(other.index).is_some());
-        said.or_else(there).map(|other| (other.index, other.presence))
-    }
-
-    /// The text of a command's part; `None` if empty.
-    fn said(&self, span: TextSpan) -> Option<Text<'a>> {
-        (!span.is_empty()).then(|| Text::new(span.of(self.text), false))
     }
 }
 
 /// Checks that a value is valid for a field.
-#[inline]
-fn check(number: bool, value: Value, message: &str) -> Result<(), ReadError> {
+#[inline(never)]
+fn check(number: bool, value: Value, message: &[u8]) -> Result<(), ReadError> {
     let text = match value.first {
         b'n' => return Ok(()),
         b'"' => Text::new(value.span.inside().of(message), value.escaped),
@@ -265,7 +198,7 @@ fn check(number: bool, value: Value, message: &str) -> Result<(), ReadError> {
     };
     if !text.is_well_formed() {
         Err(ReadError::NotJson)
-    } else if text.raw().len() > MAX_FIELD_BYTES && text.decoded_bytes() > MAX_FIELD_BYTES {
+    } else if text.bytes().len() > MAX_FIELD_BYTES && text.decoded_bytes() > MAX_FIELD_BYTES {
         Err(ReadError::FieldTooLong)
     } else {
         Ok(())

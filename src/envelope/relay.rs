@@ -1,121 +1,123 @@
 //! Writes the relayed form of a message: with the sender that the server knows, whatever the client wrote. The router
 //! asks for the length, claims that many bytes of a ring, and has the message written there.
 
+use super::escape::escaped;
 use super::fields::Role;
-use super::json::TextSpan;
-use super::read::Envelope;
+use super::found::Envelope;
+use super::scan::Span;
+use super::string;
 use super::table::Inserted;
-use super::text::escaped;
 
 impl Envelope<'_> {
     /// The exact length of the relayed message, in bytes.
     pub fn relayed_len(&self, sender: &str) -> usize {
+        if let Some(pieces) = self.spliced(sender) {
+            return pieces.iter().map(|piece| piece.len()).sum();
+        }
         let mut length = 0;
         self.relayed(sender, |piece| length += piece.len());
         length
     }
 
-    /// Writes the relayed message to `out` and returns its length, [`relayed_len`](Self::relayed_len). Values are
+    /// Writes the relayed message to `out` and returns its length, [`relayed_len`](Self::relayed_len). Members are
     /// copied as written in the message; `sender` is escaped as needed. Returns 0 if `out` is too short; the contents
     /// of `out` are then unspecified.
     pub fn write_relayed(&self, sender: &str, out: &mut [u8]) -> usize {
         let (mut written, mut fits) = (0, true);
-        self.relayed(sender, |piece| {
+        let mut put = |piece: &[u8]| {
             let end = written + piece.len();
             match out.get_mut(written..end) {
-                Some(place) => place.copy_from_slice(piece.as_bytes()),
+                Some(place) => copy(piece, place),
                 None => fits = false,
             }
             written = end;
-        });
+        };
+        match self.spliced(sender) {
+            Some(pieces) => pieces.into_iter().for_each(put),
+            None => self.relayed(sender, &mut put),
+        }
         if fits { written } else { 0 }
     }
 
+    /// The relayed message, if the sender needs no escapes and all members that are relayed are adjacent.
+    #[inline(always)]
+    fn spliced<'a>(&'a self, sender: &'a str) -> Option<[&'a [u8]; 5]> {
+        let head = self.protocol.table().head.as_deref()?;
+        if self.run_count != 1 || !string::is_plain(sender.as_bytes()) {
+            return None;
+        }
+        Some([head.as_bytes(), sender.as_bytes(), b"\",", self.runs[0].of(self.message), b"}"])
+    }
+
     /// Passes the relayed message to `put`, piece by piece.
-    #[inline]
-    fn relayed(&self, sender: &str, mut put: impl FnMut(&str)) {
+    #[inline(never)]
+    fn relayed(&self, sender: &str, mut put: impl FnMut(&[u8])) {
         if let Some(command) = self.command {
-            return command.relayed(self.text, sender, put);
+            return command.relayed(self.message, sender, put);
         }
         let table = self.protocol.table();
-        let sender_index = self.protocol.role(Role::Sender);
-        put("{");
-        if let Some(keys) = self.protocol.forwarded() {
-            let mut first = true;
-            for (index, key) in keys.enumerate() {
-                let is_sender = sender_index == Some(index);
-                let value = self.json(index);
-                if !is_sender && value.is_none() {
-                    continue;
-                }
-                if !first {
-                    put(",");
-                }
-                first = false;
-                put(&key.written);
-                match value {
-                    Some(value) if !is_sender => put(value),
-                    _ => written(sender, key.number, &mut put),
-                }
-            }
-        } else if let Some(first) = table.senders.first() {
+        put(b"{");
+        let mut comma: &[u8] = b"";
+        if let Some(first) = table.senders.first() {
             self.relayed_inside(first, sender, &mut put);
         } else {
-            if let Some(key) = sender_index.and_then(|index| table.key(index)) {
-                put(&key.written);
+            if let Some(key) = self.protocol.role(Role::Sender).and_then(|index| table.key(index)) {
+                put(key.written.as_bytes());
                 written(sender, key.number, &mut put);
-                if !self.before_sender().is_empty() {
-                    put(",");
-                }
+                comma = b",";
             }
-            put(self.before_sender());
-            put(self.after_sender());
+            for run in self.runs.iter().take(self.run_count) {
+                put(comma);
+                put(run.of(self.message));
+                comma = b",";
+            }
         }
-        put("}");
+        put(b"}");
     }
 
     /// Relays all members and inserts the sender into each object that should hold one, before the client's members.
     /// If the message has no such object, a new object for `first` holds the sender.
-    fn relayed_inside(&self, first: &Inserted, sender: &str, put: &mut impl FnMut(&str)) {
+    fn relayed_inside(&self, first: &Inserted, sender: &str, put: &mut impl FnMut(&[u8])) {
         let senders = &self.protocol.table().senders;
+        let [members, ..] = self.runs;
         // The offset after the opening brace of the object.
         let start = |one: &Inserted| {
             self.values.get(one.index).filter(|span| !span.is_empty()).map(|span| span.start + 1)
         };
         if senders.iter().all(|one| start(one).is_none()) {
-            put(self.protocol.table().key(first.index).map_or("", |key| &key.written));
-            put("{");
+            put(self.protocol.table().key(first.index).map_or(b"", |key| key.written.as_bytes()));
+            put(b"{");
             inserted(first, sender, put);
-            put(if self.before_sender().is_empty() { "}" } else { "}," });
-            return put(self.before_sender());
+            put(if members.is_empty() { b"}" } else { b"}," });
+            return put(members.of(self.message));
         }
-        let mut at = self.members.start;
+        let mut at = members.start;
         let next = |at| {
             senders.iter().filter_map(|one| Some((start(one)?, one))).filter(move |(start, _)| *start > at)
         };
         while let Some((start, one)) = next(at).min_by_key(|(start, _)| *start) {
-            put(TextSpan { start: at, end: start }.of(self.text));
+            put(Span { start: at, end: start }.of(self.message));
             inserted(one, sender, put);
             at = start;
-            let rest = TextSpan { start, ..self.members }.of(self.text);
-            if !rest.trim_start().starts_with('}') {
-                put(",");
+            let rest = Span { start, ..members }.of(self.message);
+            if !rest.trim_ascii_start().starts_with(b"}") {
+                put(b",");
             }
         }
-        put(TextSpan { start: at, ..self.members }.of(self.text));
+        put(Span { start: at, ..members }.of(self.message));
     }
 }
 
-fn inserted(one: &Inserted, sender: &str, put: &mut impl FnMut(&str)) {
-    put(&one.before);
+fn inserted(one: &Inserted, sender: &str, put: &mut impl FnMut(&[u8])) {
+    put(one.before.as_bytes());
     written(sender, one.number, &mut *put);
-    put(&one.behind);
+    put(one.behind.as_bytes());
 }
 
 /// Writes a sender as a JSON value: in quotes, or as a number if `number` allows it and the name is a whole number.
 #[inline]
-fn written(sender: &str, number: bool, mut put: impl FnMut(&str)) {
-    if number && is_number(sender) { put(sender) } else { quoted(sender, put) }
+fn written(sender: &str, number: bool, mut put: impl FnMut(&[u8])) {
+    if number && is_number(sender) { put(sender.as_bytes()) } else { quoted(sender, put) }
 }
 
 /// Whether a name is a whole number that every reader represents exactly. Above 2^53 a reader that uses doubles could
@@ -127,8 +129,31 @@ fn is_number(name: &str) -> bool {
 }
 
 #[inline]
-fn quoted(text: &str, mut put: impl FnMut(&str)) {
-    put("\"");
-    escaped(text, &mut put);
-    put("\"");
+fn quoted(text: &str, mut put: impl FnMut(&[u8])) {
+    put(b"\"");
+    escaped(text, |piece| put(piece.as_bytes()));
+    put(b"\"");
+}
+
+/// Copies `from` into `to`, which is equally long. Short pieces are copied without a call.
+#[inline(always)]
+fn copy(from: &[u8], to: &mut [u8]) {
+    match from.len() {
+        1 => to.iter_mut().zip(from).for_each(|(to, from)| *to = *from),
+        4..8 => copy_ends::<4>(from, to),
+        8..16 => copy_ends::<8>(from, to),
+        16..=32 => copy_ends::<16>(from, to),
+        _ => to.copy_from_slice(from),
+    }
+}
+
+/// Copies the first and the last `N` bytes: all of a piece of at most twice as many.
+#[inline(always)]
+fn copy_ends<const N: usize>(from: &[u8], to: &mut [u8]) {
+    if let (Some(from), Some(to)) = (from.first_chunk::<N>(), to.first_chunk_mut()) {
+        *to = *from;
+    }
+    if let (Some(from), Some(to)) = (from.last_chunk::<N>(), to.last_chunk_mut()) {
+        *to = *from;
+    }
 }

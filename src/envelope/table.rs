@@ -2,6 +2,7 @@
 //! object. `protocol` builds it once. `read` and `inside` look keys up in it and store one value per key.
 
 use super::fields::{Forward, Role};
+use super::names::Names;
 use super::path::{JsonPlace, places};
 use super::text::Text;
 use std::ops::Range;
@@ -14,6 +15,8 @@ pub(super) struct FieldKey {
     pub(super) role: Option<Role>,
     /// The value may be a number.
     pub(super) number: bool,
+    /// The member is relayed. The sender's own is not.
+    pub(super) is_relayed: bool,
     /// The key in its relayed form: in quotes, escaped, with the colon.
     pub(super) written: Box<str>,
     /// The keys inside the object that is this key's value, as indices. Indices of nested keys continue after those
@@ -58,18 +61,25 @@ pub(super) struct Inserted {
 /// All keys of a protocol.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct FieldTable {
-    /// The message's own keys. Relayed keys come first, in the order in which they are relayed.
+    /// The message's own keys.
     pub(super) keys: Box<[FieldKey]>,
+    /// Their names.
+    names: Names,
     /// The keys inside objects.
     pub(super) nested: Box<[FieldKey]>,
-    /// How many of `keys` are relayed; `None` if all members are.
-    pub(super) forwarded: Option<usize>,
+    /// Members with other keys are relayed.
+    pub(super) forwards_all: bool,
+    /// Members with other keys are relayed, and there is a sender that they must not resemble.
+    pub(super) guards_sender: bool,
     /// By role, the key whose value is the field. `None` if the protocol has no such field or its first place is a
     /// key name.
     pub(super) roles: [Option<usize>; Role::COUNT],
     /// The further places of fields, in order of preference.
     pub(super) alternatives: Box<[Alternative]>,
     pub(super) senders: Box<[Inserted]>,
+    /// The start of a relayed message up to the sender: the brace, the key and a quote. `None` if the protocol has no
+    /// sender of the message's own, or if it may be a number.
+    pub(super) head: Option<Box<str>>,
 }
 
 /// A key while the table is built.
@@ -85,16 +95,13 @@ impl FieldTable {
     pub(super) fn new(fields: [Option<&str>; Role::COUNT], forward: Forward<'_>) -> Self {
         let mut nodes = Vec::new();
         let sender = fields.last().copied().flatten();
-        let own_sender = sender.and_then(|sender| places(sender).find(|place| place.keys.len() == 1));
-        let own_sender = own_sender.and_then(|place| place.keys.first().copied());
-        let forwarded = match forward {
+        let listed = match forward {
             Forward::All => None,
             Forward::Only(listed) => {
-                let unlisted = own_sender.filter(|sender| !listed.contains(sender));
-                for key in unlisted.into_iter().chain(listed.iter().copied()) {
+                for key in listed {
                     node(&mut nodes, None, key);
                 }
-                Some(nodes.len())
+                Some(listed)
             }
         };
         let (mut roles, mut alternatives) = ([None; Role::COUNT], Vec::new());
@@ -108,8 +115,22 @@ impl FieldTable {
                 }
             }
         }
-        let mut table = Self { forwarded, roles, alternatives: alternatives.into(), ..Self::default() };
+        let forwards_all = listed.is_none();
+        let mut table = Self {
+            forwards_all,
+            guards_sender: forwards_all && sender.is_some(),
+            roles,
+            alternatives: alternatives.into(),
+            ..Self::default()
+        };
         table.lay_out(&nodes);
+        for key in &mut table.keys {
+            let is_listed = listed.is_none_or(|listed| listed.contains(&&*key.name));
+            key.is_relayed = is_listed && key.role != Some(Role::Sender);
+        }
+        let own = table.keys.iter().find(|key| key.role == Some(Role::Sender));
+        let head = own.filter(|key| !key.number).map(|key| format!("{{{}\"", key.written).into());
+        table.head = head;
         table.senders =
             sender.into_iter().flat_map(places).filter_map(|place| table.inserted(&place)).collect();
         table
@@ -137,6 +158,7 @@ impl FieldTable {
             alternative.index = moved(alternative.index);
         }
         self.nested = keys.split_off(own).into();
+        self.names = Names::new(keys.iter().map(|key| &*key.name));
         self.keys = keys.into();
     }
 
@@ -157,9 +179,14 @@ impl FieldTable {
     }
 
     /// Finds one of the message's own keys.
-    #[inline]
     pub(super) fn find(&self, key: Text<'_>) -> Option<(usize, &FieldKey)> {
-        self.keys.iter().enumerate().find(|(_, known)| key.eq_str(&known.name))
+        self.names.find(key).and_then(|index| Some((index, self.keys.get(index)?)))
+    }
+
+    /// Finds one of the message's own keys, written without escapes: the first `length` bytes of `bytes`.
+    #[inline(always)]
+    pub(super) fn find_plain(&self, bytes: &[u8], length: usize) -> Option<(usize, &FieldKey)> {
+        self.names.find_at(bytes, length).and_then(|index| Some((index, self.keys.get(index)?)))
     }
 
     /// Finds one of an object's keys.
@@ -183,7 +210,15 @@ impl FieldTable {
 impl FieldKey {
     fn new(node: &FieldNode<'_>, inside: Range<usize>, parent: usize) -> Self {
         let FieldNode { name, role, number, .. } = *node;
-        Self { name: name.into(), role, number, written: written(name).into(), inside, parent }
+        Self {
+            name: name.into(),
+            role,
+            number,
+            is_relayed: false,
+            written: written(name).into(),
+            inside,
+            parent,
+        }
     }
 }
 
@@ -215,7 +250,7 @@ fn place_of<'a>(nodes: &mut Vec<FieldNode<'a>>, place: &JsonPlace<'a>, role: Rol
 /// A key in its relayed form: in quotes, escaped, with the colon.
 fn written(key: &str) -> String {
     let mut written = String::from("\"");
-    super::text::escaped(key, |piece| written.push_str(piece));
+    super::escape::escaped(key, |piece| written.push_str(piece));
     written.push_str("\":");
     written
 }

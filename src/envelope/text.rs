@@ -8,20 +8,22 @@ use std::str::Chars;
 /// [`characters`](Self::characters); two texts that are written differently may have the same meaning.
 #[derive(Clone, Copy)]
 pub struct Text<'a> {
-    raw: &'a str,
+    /// Valid UTF-8: part of a message that was read, or a name of the protocol.
+    raw: &'a [u8],
     escaped: bool,
 }
 
 impl<'a> Text<'a> {
     /// `raw` must be the contents of a string that the scanner took, or `escaped` must be false.
-    pub(super) fn new(raw: &'a str, escaped: bool) -> Self {
+    #[inline(always)]
+    pub(super) fn new(raw: &'a [u8], escaped: bool) -> Self {
         Self { raw, escaped }
     }
 
     /// The text as written, escapes not decoded. Texts of the same meaning may differ here, so never compare or hash
     /// it.
     pub fn raw(&self) -> &'a str {
-        self.raw
+        std::str::from_utf8(self.raw).unwrap_or_default()
     }
 
     /// Whether [`raw`](Self::raw) contains escapes. If not, `raw` is the decoded text.
@@ -47,27 +49,44 @@ impl<'a> Text<'a> {
     where
         'a: 'b,
     {
-        if !self.escaped {
-            return Some(self.raw);
-        }
+        self.decode_bytes(buffer).and_then(|bytes| std::str::from_utf8(bytes).ok())
+    }
+
+    /// As [`decode`](Self::decode), without the check that the text is UTF-8, which reading the message has made.
+    #[inline]
+    pub(crate) fn decode_bytes<'b>(&self, buffer: &'b mut [u8]) -> Option<&'b [u8]>
+    where
+        'a: 'b,
+    {
+        if self.escaped { self.unescape(buffer) } else { Some(self.raw) }
+    }
+
+    #[cold]
+    fn unescape<'b>(&self, buffer: &'b mut [u8]) -> Option<&'b [u8]> {
         let mut length = 0;
         for character in self.characters() {
             let end = length + character.len_utf8();
             character.encode_utf8(buffer.get_mut(length..end)?);
             length = end;
         }
-        std::str::from_utf8(buffer.get(..length)?).ok()
+        buffer.get(..length)
+    }
+
+    /// The text as written, as bytes.
+    #[inline(always)]
+    pub(super) fn bytes(&self) -> &'a [u8] {
+        self.raw
     }
 
     /// Whether the decoded text equals `other`.
     #[inline]
     pub fn eq_str(&self, other: &str) -> bool {
-        if self.escaped { self.characters().eq(other.chars()) } else { self.raw == other }
+        if self.escaped { self.characters().eq(other.chars()) } else { self.raw == other.as_bytes() }
     }
 
     /// The decoded characters.
     pub fn characters(&self) -> Characters<'a> {
-        Characters { rest: self.raw.chars(), escaped: self.escaped }
+        Characters { rest: self.raw().chars(), escaped: self.escaped }
     }
 
     /// Whether every escape decodes to a character. Half a surrogate pair does not.
@@ -106,7 +125,7 @@ impl fmt::Display for Text<'_> {
 
 impl fmt::Debug for Text<'_> {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(formatter, "\"{}\"", self.raw)
+        write!(formatter, "\"{}\"", self.raw())
     }
 }
 
@@ -165,49 +184,4 @@ fn unicode(rest: &mut Chars<'_>) -> Option<char> {
 
 fn hexadecimal(rest: &mut Chars<'_>) -> Option<u32> {
     (0..4).try_fold(0, |value, _| Some(value << 4 | rest.next()?.to_digit(16)?))
-}
-
-/// How many bytes precede the next quote, backslash or control character. Works on eight bytes at a time with
-/// Mycroft's zero-byte test: each byte of a word that stops the run gets its top bit set. A borrow can set a top bit
-/// wrongly, but only above a bit that is set rightly, so the lowest set bit is always right.
-#[inline(always)]
-pub(super) fn plain_prefix(bytes: &[u8]) -> usize {
-    const ONES: u64 = 0x0101_0101_0101_0101;
-    const TOPS: u64 = ONES << 7;
-    let (words, tail) = bytes.as_chunks::<8>();
-    for (index, word) in words.iter().enumerate() {
-        let word = u64::from_le_bytes(*word);
-        let control = word.wrapping_sub(ONES * 0x20);
-        let quote = (word ^ (ONES * b'"' as u64)).wrapping_sub(ONES);
-        let backslash = (word ^ (ONES * b'\\' as u64)).wrapping_sub(ONES);
-        let stops = (control | quote | backslash) & !word & TOPS;
-        if stops != 0 {
-            return index * 8 + stops.trailing_zeros() as usize / 8;
-        }
-    }
-    let plain = |byte: &u8| !matches!(byte, 0..0x20 | b'"' | b'\\');
-    bytes.len() - tail.len() + tail.iter().take_while(|byte| plain(byte)).count()
-}
-
-/// Passes `text` to `put`, escaped for the inside of a JSON string.
-#[inline]
-pub(super) fn escaped(text: &str, mut put: impl FnMut(&str)) {
-    let mut rest = text;
-    // Every special character is one byte long, so both splits are at character boundaries.
-    while let Some((plain, special)) = rest.split_at_checked(plain_prefix(rest.as_bytes())) {
-        put(plain);
-        match special.as_bytes().first() {
-            Some(b'"') => put("\\\""),
-            Some(b'\\') => put("\\\\"),
-            Some(control) => {
-                put("\\u00");
-                for digit in [control >> 4, control & 0xF] {
-                    let digit = char::from_digit(digit.into(), 16).unwrap_or_default();
-                    put(digit.encode_utf8(&mut [0; 1]));
-                }
-            }
-            None => break,
-        }
-        rest = special.get(1..).unwrap_or_default();
-    }
 }

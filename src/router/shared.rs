@@ -14,6 +14,7 @@ use crate::call::Calls;
 use crate::clients::{Bucket, ClientId, ClientSlot, Clients, Limits, Rate, Rooms, Stack, UNLISTED};
 use crate::clock::Clock;
 use crate::config::{Config, Key};
+use crate::envelope::Names;
 use crate::error::{RoomRefused, TakenOver};
 use crate::metrics::{
     Accounting, ApplicationId, ByReason, Controls, Depth, LabelTable, OTHER, PathDepth, PathShard, PortShard,
@@ -126,6 +127,8 @@ pub(super) struct ProtocolEntry {
     pub(super) rules: ProtocolRules,
     pub(super) id: ProtocolId,
     pub(super) types: Vec<TypeId>,
+    /// The names of `types`.
+    pub(super) names: Names,
     /// The type under which host sends to its clients count.
     pub(super) send: TypeId,
 }
@@ -158,7 +161,8 @@ impl Shared {
                 }
                 let (id, types) = labels.add_protocol(rules.name(), &names);
                 let send = types.get(listed.unwrap_or(names.len() - 1)).copied().unwrap_or(TypeId(OTHER));
-                ProtocolEntry { rules, id, types, send }
+                let listed = Names::new(rules.types().iter().map(|(name, _)| name.as_str()));
+                ProtocolEntry { rules, id, types, names: listed, send }
             })
             .collect();
         let mut droppable = vec![false; labels.types().len()];

@@ -94,7 +94,7 @@ fn half_a_surrogate_pair_is_refused_only_where_it_is_decoded() {
         ] {
             assert_eq!(refused(&protocol, &message), ReadError::NotJson, "{message}");
         }
-        let carried = format!(r#"{{"type":"a","src":"ann","payload":{{"{half}":"{half}"}}}}"#);
+        let carried = format!(r#"{{"src":"ann","type":"a","payload":{{"{half}":"{half}"}}}}"#);
         assert_eq!(relayed(&protocol, &carried, "ann"), carried);
     }
 }

@@ -51,16 +51,11 @@ fn orders(members: &[&str]) -> Vec<String> {
 const CANDIDATE: &str = r#"{"candidate":{"candidate":"candidate:7 1 udp 2122 192.0.2.7 51034 typ host","sdpMid":"0","sdpMLineIndex":0},"connectionId":"dc_x"}"#;
 
 #[test]
-fn peerjs_fields_are_found_in_any_order_and_relayed_in_one() {
+fn peerjs_fields_are_found_in_any_order_and_relayed_in_it() {
     let protocol = Protocol::peerjs();
-    let members = [
-        r#""type":"CANDIDATE""#,
-        r#""dst":"ben""#,
-        r#""src":"cleo""#,
-        &format!(r#""payload":{CANDIDATE}"#),
-        r#""x":{"dst":1}"#,
-    ];
-    let expected = format!(r#"{{"type":"CANDIDATE","src":"ann","dst":"ben","payload":{CANDIDATE}}}"#);
+    let (sender, other) = (r#""src":"cleo""#, r#""x":{"dst":1}"#);
+    let payload = format!(r#""payload":{CANDIDATE}"#);
+    let members = [r#""type":"CANDIDATE""#, r#""dst":"ben""#, sender, &payload, other];
     let all = orders(&members);
     assert_eq!(all.len(), 120);
     for message in all {
@@ -69,6 +64,12 @@ fn peerjs_fields_are_found_in_any_order_and_relayed_in_one() {
         assert_eq!(recipient(&envelope).as_deref(), Some("ben"));
         assert!(envelope.claimed_sender().unwrap() == "cleo");
         assert!(envelope.room().is_none() && envelope.transaction().is_none());
+        // The client's members without its sender and without those that are not listed.
+        let mut kept = message.clone();
+        for dropped in [sender, other] {
+            kept = kept.replace(&format!(",{dropped}"), "").replace(&format!("{dropped},"), "");
+        }
+        let expected = format!(r#"{{"src":"ann",{}"#, kept.strip_prefix('{').unwrap());
         assert_eq!(relayed(&protocol, &message, "ann"), expected);
     }
 }
@@ -83,7 +84,7 @@ fn generic_relays_everything_as_written_behind_the_sender() {
         (r#"{"a":1,"from":{"a":[]},"type":"x"}"#, r#"{"from":"ann","a":1,"type":"x"}"#),
         (
             " { \"a\" : 1 ,\n\"fr\\u006fm\" : null , \"t\\u0079pe\":\"x\" } ",
-            "{\"from\":\"ann\", \"a\" : 1 , \"t\\u0079pe\":\"x\"}",
+            "{\"from\":\"ann\", \"a\" : 1, \"t\\u0079pe\":\"x\"}",
         ),
         (
             r#"{"a":1,"a":2,"\ta":3,"type":"x"}"#.replace("\\t", "\\u0009").as_str(),
@@ -98,7 +99,7 @@ fn generic_relays_everything_as_written_behind_the_sender() {
     }
     let only = Protocol::new("only", &Fields::default(), Forward::Only(&["a"])).unwrap();
     assert_eq!(relayed(&only, r#"{"b":1}"#, "ann"), "{}");
-    assert_eq!(relayed(&only, r#"{"b":1,"a" : 2}"#, "ann"), r#"{"a":2}"#);
+    assert_eq!(relayed(&only, r#"{"b":1, "a" : 2 ,"b":3}"#, "ann"), r#"{ "a" : 2}"#);
 }
 
 #[test]
@@ -128,7 +129,7 @@ fn keys_and_names_are_compared_unescaped() {
     assert_eq!(name.decode(&mut buffer[..2]), None, "too small");
     assert_eq!(
         relayed(&protocol, message, "ann"),
-        r#"{"type":"O\u0046FER","src":"ann","dst":"\u0062en","payload":[1]}"#
+        r#"{"src":"ann","\u0074ype":"O\u0046FER","d\u0073t":"\u0062en","\u0070ayload":[1]}"#
     );
 
     let fields = Fields { recipient: Some("🔑\n"), ..Fields::default() };
@@ -187,7 +188,7 @@ fn a_key_that_a_careless_reader_takes_for_the_senders_is_refused_where_it_would_
     // The key is not relayed, so it does no harm.
     assert_eq!(
         relayed(&Protocol::peerjs(), r#"{"SRC":"mallory","type":"a"}"#, "ann"),
-        r#"{"type":"a","src":"ann"}"#
+        r#"{"src":"ann","type":"a"}"#
     );
 }
 
@@ -199,12 +200,12 @@ fn the_sender_is_escaped_and_wins_over_any_value() {
         let message = format!(r#"{{"type":"OFFER","src":{claimed}}}"#);
         assert_eq!(
             relayed(&protocol, &message, id),
-            "{\"type\":\"OFFER\",\"src\":\"mallory\\\",\\\"src\\\":\\\"ann\\\\\\u0001\\u000a\u{7f}é\"}"
+            "{\"src\":\"mallory\\\",\\\"src\\\":\\\"ann\\\\\\u0001\\u000a\u{7f}é\",\"type\":\"OFFER\"}"
         );
     }
     let unlisted = Fields { sender: Some("who"), ..Fields::default() };
     let protocol = Protocol::new("unlisted", &unlisted, Forward::Only(&["b", "a"])).unwrap();
-    assert_eq!(relayed(&protocol, r#"{"a":1,"who":2,"b":3}"#, "ann"), r#"{"who":"ann","b":3,"a":1}"#);
+    assert_eq!(relayed(&protocol, r#"{"a":1,"who":2,"b":3}"#, "ann"), r#"{"who":"ann","a":1,"b":3}"#);
     assert_eq!(relayed(&protocol, "{}", "ann"), r#"{"who":"ann"}"#);
 }
 
@@ -227,7 +228,7 @@ fn fields_have_types() {
     for dst in ["null", r#""""#] {
         let message = format!(r#"{{"type":"a","dst":{dst}}}"#);
         assert_eq!(recipient(&read(&peerjs, message.as_bytes()).unwrap()), None, "like absent");
-        assert_eq!(relayed(&peerjs, &message, "ann"), format!(r#"{{"type":"a","src":"ann","dst":{dst}}}"#));
+        assert_eq!(relayed(&peerjs, &message, "ann"), format!(r#"{{"src":"ann","type":"a","dst":{dst}}}"#));
     }
     for wrong in ["0", "5", "-1e3", "true", "false", "{}", r#"["ben"]"#] {
         assert_eq!(

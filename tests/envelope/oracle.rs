@@ -127,7 +127,7 @@ pub fn check(rules: &Rules, message: &[u8], sender: &str) {
     }
 }
 
-type Members<'a> = Vec<(String, &'a str)>;
+pub type Members<'a> = Vec<(String, &'a str)>;
 
 /// One of the places where a field may be.
 struct Place {
@@ -148,8 +148,8 @@ fn places(field: Option<&'static str>) -> Vec<Place> {
         .collect()
 }
 
-/// The members of an object. `None` if the text is not an object or a key contains half a surrogate pair.
-fn members(raw: &str) -> Option<Members<'_>> {
+/// The members of an object, each with its value as written. `None` if the text is not an object or a key contains half a surrogate pair.
+pub fn members(raw: &str) -> Option<Members<'_>> {
     serde_json::from_str(raw).ok().map(|Object(members)| members)
 }
 

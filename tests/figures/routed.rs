@@ -13,7 +13,7 @@ use std::time::Duration;
 
 const OFFER: &[u8] = br#"{"type":"OFFER","dst":"ben"}"#;
 /// The length of the message that ben gets.
-const RELAYED: u64 = r#"{"type":"OFFER","src":"ann","dst":"ben"}"#.len() as u64;
+const RELAYED: u64 = r#"{"src":"ann","type":"OFFER","dst":"ben"}"#.len() as u64;
 /// The length of the submitted message.
 const BYTES: u64 = OFFER.len() as u64;
 

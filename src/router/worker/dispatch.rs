@@ -159,13 +159,13 @@ impl WorkerContext<'_> {
         // In a protocol whose messages have no type, a message counts as a type that is not listed.
         let message_type = envelope.message_type();
         let listed = message_type.and_then(|message_type| {
-            let mut listed = rules.rules.types().iter().zip(&rules.types).enumerate();
-            listed.find(|(_, ((name, _), _))| message_type.eq_str(name))
+            let place = rules.names.find(message_type)?;
+            Some((place, rules.rules.types().get(place)?.1, *rules.types.get(place)?))
         });
         let (ids, action, handler) = match (listed, rules.rules.unknown()) {
-            (Some((place, ((_, action), id))), _) => {
+            (Some((place, action, id)), _) => {
                 let handler = self.code.handler(usize::from(slot.labels().0), place);
-                ((*id, rules.id, application), *action, handler)
+                ((id, rules.id, application), action, handler)
             }
             (None, Some(action)) => (unknown, action, None),
             (None, None) if message_type.is_none() => return (unknown, failed(Failed::MissingType)),
@@ -244,11 +244,10 @@ impl WorkerContext<'_> {
             return Handled::Ended(outcome);
         };
         let mut name_buffer = [0; MAX_NAME_BYTES];
-        let name = recipient.decode(&mut name_buffer).filter(|name| name.len() <= MAX_NAME_BYTES);
+        let name = recipient.decode_bytes(&mut name_buffer).filter(|name| name.len() <= MAX_NAME_BYTES);
         let Some(name) = name else {
             return failed(Failed::NameTooLong);
         };
-        let name = name.as_bytes();
         let hash = shared.clients.names().hash(name);
         let mut sender_buffer = NameBuffer::default();
         let sender_name = slot.name(&mut sender_buffer);

@@ -28,7 +28,7 @@ impl WorkerContext<'_> {
         let shared = self.shared;
         let HandlerCall { client, slot, envelope, .. } = *call;
         let mut buffer = [0; MAX_NAME_BYTES];
-        let Some(name) = room.decode(&mut buffer).filter(|name| name.len() <= MAX_NAME_BYTES) else {
+        let Some(name) = room.decode_bytes(&mut buffer).filter(|name| name.len() <= MAX_NAME_BYTES) else {
             return Outcome::Failed(Failed::NameTooLong);
         };
         // Take the reader out while its member list is in use, and put it back below. Nothing in between looks
@@ -37,7 +37,7 @@ impl WorkerContext<'_> {
             debug_assert!(false, "only a hollow state has no reader, and no message is processed with one");
             return Outcome::Failed(Failed::UnknownRoom);
         };
-        let outcome = match shared.rooms.find(&mut reader, name.as_bytes()) {
+        let outcome = match shared.rooms.find(&mut reader, name) {
             None => Outcome::Failed(Failed::UnknownRoom),
             Some(members) if !members.contains(slot.place().port, client) && !mutant("room-open-to-all") => {
                 Outcome::Failed(Failed::NotAMember)

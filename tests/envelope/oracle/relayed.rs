@@ -18,21 +18,9 @@ pub fn check_relayed(rules: &Rules, envelope: &Envelope<'_>, top: &Members<'_>, 
     let number = places(rules.fields.sender).first().is_some_and(|place| place.number);
     let quoted = as_written(sender, number);
     let named = places(rules.fields.sender).first().map(|place| place.keys[0]);
-    let mut expected: Members<'_> = Vec::new();
-    match rules.only {
-        Some(only) => {
-            let listed = named.is_some_and(|named| only.contains(&named));
-            for key in named.filter(|_| !listed).iter().chain(only) {
-                let of_client = top.iter().find(|(other, _)| other == key).map(|(_, raw)| *raw);
-                let value = if named == Some(*key) { Some(quoted.as_str()) } else { of_client };
-                expected.extend(value.map(|value| (key.to_string(), value)));
-            }
-        }
-        None => {
-            expected.extend(named.map(|named| (named.into(), quoted.as_str())));
-            expected.extend(top.iter().filter(|(key, _)| Some(key.as_str()) != named).cloned());
-        }
-    }
+    let mut expected: Members<'_> = named.map(|named| (named.into(), quoted.as_str())).into_iter().collect();
+    let is_relayed = |key: &str| Some(key) != named && rules.only.is_none_or(|only| only.contains(&key));
+    expected.extend(top.iter().filter(|(key, _)| is_relayed(key)).cloned());
     assert_eq!(found.len(), expected.len());
     for ((key, value), (expected_key, expected_value)) in found.iter().zip(&expected) {
         assert_eq!(key, expected_key);

@@ -1,0 +1,135 @@
+//! Finds the end of a JSON string. Most strings are short, ASCII and without escapes: `end` finds the closing quote of
+//! such a string in one block. `long_end` takes all others, block by block. `scan` calls this module for each string.
+
+use super::block::{BLOCK, Block};
+use super::error::ReadError::{self, NotJson, NotUtf8};
+
+/// Where the text goes on behind a string.
+#[derive(Clone, Copy)]
+pub(super) struct StringEnd {
+    /// The offset behind the closing quote.
+    pub(super) at: usize,
+    /// The string contains escapes.
+    pub(super) escaped: bool,
+}
+
+/// Finds the end of the string whose first character is at `start`, behind the opening quote. Checks that the string is
+/// UTF-8, that it has no control characters, and that its escapes are well formed.
+#[inline(always)]
+pub(super) fn end(bytes: &[u8], start: usize) -> Result<StringEnd, ReadError> {
+    match quote_in_block(bytes, start) {
+        Some(quote) => Ok(StringEnd { at: quote + 1, escaped: false }),
+        None => long_end(bytes, start),
+    }
+}
+
+/// The next quote, if it is within sixteen bytes and only plain text is before it.
+#[inline(always)]
+fn quote_in_block(bytes: &[u8], at: usize) -> Option<usize> {
+    let (block, known) = match rest(bytes, at).first_chunk() {
+        Some(block) => (block, 0),
+        // Near the end of the message, the last block has bytes in front that are already known.
+        None => (bytes.last_chunk()?, (at + BLOCK).saturating_sub(bytes.len())),
+    };
+    let block = Block::load(block);
+    let (quotes, others) = (block.equal(b'"') >> known, block.backslash_control_wide() >> known);
+    let up_to_quote = quotes ^ quotes.wrapping_sub(1);
+    (quotes != 0 && others & up_to_quote == 0).then(|| at + quotes.trailing_zeros() as usize)
+}
+
+/// As [`end`], for any string.
+#[inline(never)]
+fn long_end(bytes: &[u8], start: usize) -> Result<StringEnd, ReadError> {
+    let (mut at, mut escaped, mut wide) = (start, false, false);
+    loop {
+        at = skip_plain(bytes, at, &mut escaped);
+        match bytes.get(at).ok_or(NotJson)? {
+            b'"' => break,
+            b'\\' => {
+                at = behind_escape(bytes, at)?;
+                escaped = true;
+            }
+            0x80.. => {
+                at = skip_wide(bytes, at);
+                wide = true;
+            }
+            // One of the last fifteen bytes.
+            0x20.. => at = quote_in_block(bytes, at).unwrap_or(at + 1),
+            _ => return Err(NotJson),
+        }
+    }
+    if wide && std::str::from_utf8(bytes.get(start..at).unwrap_or_default()).is_err() {
+        return Err(NotUtf8);
+    }
+    Ok(StringEnd { at: at + 1, escaped })
+}
+
+/// Skips plain text, and with it the two escapes of which an SDP has many: `\r` and `\n`. Ends at a quote, another
+/// escape, a control character, a character that is not ASCII, or a byte of the last fifteen.
+#[inline(always)]
+fn skip_plain(bytes: &[u8], mut at: usize, escaped: &mut bool) -> usize {
+    while let Some(block) = rest(bytes, at).first_chunk() {
+        let block = Block::load(block);
+        let stops = block.equal(b'"') | block.backslash_control_wide();
+        if stops == 0 {
+            at += BLOCK;
+            continue;
+        }
+        let letters = block.equal(b'r') | block.equal(b'n');
+        if stops != block.equal(b'\\') || stops << 1 & !letters & 0xffff != 0 {
+            return at + stops.trailing_zeros() as usize;
+        }
+        *escaped = true;
+        // A backslash in the last byte belongs to the next block, with its letter.
+        at += BLOCK - (stops >> (BLOCK - 1)) as usize;
+    }
+    at
+}
+
+/// Skips up to the next quote, backslash or control character, over characters of all lengths.
+fn skip_wide(bytes: &[u8], mut at: usize) -> usize {
+    while let Some(block) = rest(bytes, at).first_chunk() {
+        let block = Block::load(block);
+        let stops = block.equal(b'"') | block.backslash_control();
+        if stops != 0 {
+            return at + stops.trailing_zeros() as usize;
+        }
+        at += BLOCK;
+    }
+    at + rest(bytes, at).iter().take_while(|byte| !matches!(byte, 0..0x20 | b'"' | b'\\')).count()
+}
+
+/// The offset behind the escape whose backslash is at `at`.
+#[inline(always)]
+fn behind_escape(bytes: &[u8], at: usize) -> Result<usize, ReadError> {
+    match bytes.get(at + 1) {
+        Some(b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't') => Ok(at + 2),
+        Some(b'u') => {
+            let digits = bytes.get(at + 2..at + 6).ok_or(NotJson)?;
+            if digits.iter().all(u8::is_ascii_hexdigit) { Ok(at + 6) } else { Err(NotJson) }
+        }
+        _ => Err(NotJson),
+    }
+}
+
+/// Whether a text can stand in a JSON string as it is. May say no to a text that could.
+#[inline(always)]
+pub(super) fn is_plain(bytes: &[u8]) -> bool {
+    let (Some(first), Some(last)) = (bytes.first_chunk::<8>(), bytes.last_chunk::<8>()) else {
+        return bytes.iter().all(|byte| matches!(byte, b' '..=b'~') && !matches!(byte, b'"' | b'\\'));
+    };
+    let is_plain = |block: &[u8; BLOCK]| {
+        let block = Block::load(block);
+        block.equal(b'"') | block.backslash_control_wide() == 0
+    };
+    let Some(last_block) = bytes.last_chunk() else {
+        let both = u128::from(u64::from_le_bytes(*first)) | u128::from(u64::from_le_bytes(*last)) << 64;
+        return is_plain(&both.to_le_bytes());
+    };
+    bytes.as_chunks().0.iter().all(is_plain) && is_plain(last_block)
+}
+
+#[inline(always)]
+fn rest(bytes: &[u8], at: usize) -> &[u8] {
+    bytes.get(at..).unwrap_or_default()
+}
