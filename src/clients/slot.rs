@@ -7,14 +7,15 @@
 //! | `credit` | workers that deliver to the client, its port | the same |
 //! | `finished`, `alive_at`, `held` | its worker; whoever settles an ended worker | its port, at reuse and for timers |
 //! | `batch`, `reached` | its worker; its port while it moves the client, which is quiet then | its port |
-//! | `leaving` | connect; the workers that take a disconnect, by read-modify-write | the same |
+//! | `leaving` | connect; by read-modify-write the workers that take a disconnect, its port for a worker that is gone, whoever settles an ended pair | the same |
 //! | `place`, `name`, `labels` | connect, before the name and any push | workers, after its record or with credit |
 //! | `state` | connect; both halves of its port, by compare-and-swap from the expected phase | its port; its senders |
 //! | `submitted` | the submitting half of its port | the same half; connect, at reuse |
 //! | `token`, `handed`, `track`, `sampled_at` | the polling half of its port | the same |
-//! | `close_link`, `closed_link` | the worker whose list the client is on | the same |
+//! | `close_link` | the worker whose list the client is on; its port when it takes the client off the list | the same |
+//! | `closed_link` | the worker whose list the client is on | the same |
 //! | `port_link` | submitting half (waiting disconnects); whoever lists it as closed | the same; connect, at reuse |
-//! | `retired_link` | the thread that closes the client | connect, at reuse |
+//! | `retired_link` | the thread that closes the client; connect, which frees closed slots | connect, at reuse |
 //!
 //! **Reuse.** A slot is reused only when its client is closed and nothing can reach the slot by the old
 //! handle: all messages that the client submitted have finished, including its disconnect; no credit is
