@@ -355,7 +355,7 @@ impl Clients {
         let mut buffer = NameBuffer::default();
         // Compare the names: keyed 64-bit hashes do not collide in practice, but a collision would deliver to
         // the wrong client.
-        (slot.name(&mut buffer).as_bytes() == name).then_some(client)
+        (slot.name_bytes(&mut buffer) == name).then_some(client)
     }
 
     /// The clients of a port that are not closed, for the port's release.

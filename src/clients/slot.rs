@@ -282,13 +282,18 @@ impl ClientSlot {
     /// reader has no credit, and compares the name.
     #[inline]
     pub(crate) fn name<'a>(&self, buffer: &'a mut NameBuffer) -> &'a str {
+        std::str::from_utf8(self.name_bytes(buffer)).unwrap_or_default()
+    }
+
+    /// As [`name`](Self::name), without the check that the bytes are UTF-8. They are while the client is pinned.
+    #[inline]
+    pub(crate) fn name_bytes<'a>(&self, buffer: &'a mut NameBuffer) -> &'a [u8] {
         let length = (self.port_line.name_and_policy.load(Relaxed) & 0xff) as usize;
         let length = length.min(MAX_NAME_BYTES);
         for (to, from) in buffer.iter_mut().zip(&self.name).take(length.div_ceil(8)) {
             *to = from.load(Relaxed).to_ne_bytes(); // Relaxed: see `open`.
         }
-        let bytes = buffer.as_flattened().get(..length).unwrap_or_default();
-        std::str::from_utf8(bytes).unwrap_or_default()
+        buffer.as_flattened().get(..length).unwrap_or_default()
     }
 
     /// The client's credit policy. A reader without credit may get the policy of a successor. This does no

@@ -43,4 +43,5 @@ pub use found::Envelope;
 pub(crate) use names::Names;
 pub use protocol::Protocol;
 pub use read::read;
+pub(crate) use relay::Relayed;
 pub use text::{Characters, Text};

@@ -8,10 +8,67 @@ use super::scan::Span;
 use super::string;
 use super::table::Inserted;
 
+/// The relayed form of one message, ready to be written.
+pub(crate) struct Relayed<'a> {
+    envelope: &'a Envelope<'a>,
+    sender: &'a [u8],
+    /// The whole form, if the members stay as they are.
+    spliced: Option<[&'a [u8]; 5]>,
+    length: usize,
+}
+
+impl Relayed<'_> {
+    /// The exact length, in bytes.
+    #[inline(always)]
+    pub(crate) fn len(&self) -> usize {
+        self.length
+    }
+
+    /// Writes the relayed message to `out`, which is [`len`](Self::len) bytes long.
+    #[inline(always)]
+    pub(crate) fn write(&self, out: &mut [u8]) {
+        match self.spliced {
+            Some(pieces) => {
+                let mut rest = out;
+                for piece in pieces {
+                    let Some((place, behind)) = rest.split_at_mut_checked(piece.len()) else { return };
+                    copy(piece, place);
+                    rest = behind;
+                }
+            }
+            None => self.write_slowly(out),
+        }
+    }
+
+    #[cold]
+    fn write_slowly(&self, out: &mut [u8]) {
+        let written = self.envelope.write_relayed(text(self.sender), out);
+        debug_assert_eq!(written, out.len(), "the length was computed for this sender");
+    }
+}
+
+/// The name of a pinned client, which is UTF-8.
+fn text(name: &[u8]) -> &str {
+    std::str::from_utf8(name).unwrap_or_default()
+}
+
+impl<'a> Envelope<'a> {
+    /// The relayed form of the message with this sender, the name of a pinned client.
+    #[inline]
+    pub(crate) fn relayed_from(&'a self, sender: &'a [u8]) -> Relayed<'a> {
+        let spliced = self.spliced(sender);
+        let length = match &spliced {
+            Some(pieces) => pieces.iter().map(|piece| piece.len()).sum(),
+            None => self.relayed_len(text(sender)),
+        };
+        Relayed { envelope: self, sender, spliced, length }
+    }
+}
+
 impl Envelope<'_> {
     /// The exact length of the relayed message, in bytes.
     pub fn relayed_len(&self, sender: &str) -> usize {
-        if let Some(pieces) = self.spliced(sender) {
+        if let Some(pieces) = self.spliced(sender.as_bytes()) {
             return pieces.iter().map(|piece| piece.len()).sum();
         }
         let mut length = 0;
@@ -32,7 +89,7 @@ impl Envelope<'_> {
             }
             written = end;
         };
-        match self.spliced(sender) {
+        match self.spliced(sender.as_bytes()) {
             Some(pieces) => pieces.into_iter().for_each(put),
             None => self.relayed(sender, &mut put),
         }
@@ -41,12 +98,12 @@ impl Envelope<'_> {
 
     /// The relayed message, if the sender needs no escapes and all members that are relayed are adjacent.
     #[inline(always)]
-    fn spliced<'a>(&'a self, sender: &'a str) -> Option<[&'a [u8]; 5]> {
+    fn spliced<'a>(&'a self, sender: &'a [u8]) -> Option<[&'a [u8]; 5]> {
         let head = self.protocol.table().head.as_deref()?;
-        if self.run_count != 1 || !string::is_plain(sender.as_bytes()) {
+        if self.run_count != 1 || !string::is_plain(sender) {
             return None;
         }
-        Some([head.as_bytes(), sender.as_bytes(), b"\",", self.runs[0].of(self.message), b"}"])
+        Some([head.as_bytes(), sender, b"\",", self.runs[0].of(self.message), b"}"])
     }
 
     /// Passes the relayed message to `put`, piece by piece.

@@ -28,3 +28,4 @@ pub(super) mod rooms;
 pub(super) mod send;
 pub(super) mod state;
 pub(super) mod tasks;
+pub(super) mod unusual;

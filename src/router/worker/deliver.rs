@@ -76,7 +76,7 @@ impl WorkerContext<'_> {
         delivery: &DeliveryHeader,
         to: ClientId,
         length: usize,
-        fill: impl FnOnce(&mut [u8]),
+        fill: impl Fn(&mut [u8]),
     ) -> Outcome {
         let shared = self.shared;
         let Some(slot) = shared.clients.slot(to.index()) else {
@@ -103,37 +103,69 @@ impl WorkerContext<'_> {
             slot.credit.subtract(to.generation(), 1, bytes);
             return Outcome::Failed(Failed::PortGone);
         };
-        let emitted = if egress.most_recipients(length) > 0 {
-            egress.emit(delivery, to.0, length, fill)
-        } else {
-            let payload = shared.payloads.fill(length, fill);
-            let Some(payload) = payload.filter(|_| delivery.kind == delivery_kind::MESSAGE) else {
-                slot.credit.subtract(to.generation(), 1, bytes);
-                return Outcome::Failed(Failed::PayloadsFull);
-            };
-            egress.emit_beside(&shared.payloads, (self.state.worker, port), delivery, &[to.0], payload)
+        match egress.emit(delivery, to.0, length, &fill) {
+            Ok(false) => {
+                worker.emitted.add(&mut self.state.writer, 1);
+                self.reached(delivery.sender, port);
+                Outcome::Ok
+            }
+            emitted => self.not_in_ring(delivery, (to, slot), length, emitted, &fill),
+        }
+    }
+
+    /// Goes on with a delivery that is not in the egress ring: it is in the backlog, needs an out-of-line payload, or
+    /// has no room.
+    #[cold]
+    fn not_in_ring(
+        &mut self,
+        delivery: &DeliveryHeader,
+        (to, slot): (ClientId, &ClientSlot),
+        length: usize,
+        emitted: Result<bool, Rejected>,
+        fill: &dyn Fn(&mut [u8]),
+    ) -> Outcome {
+        let worker = self.shard();
+        let port = usize::from(slot.place().port);
+        let emitted = match emitted {
+            Err(Rejected::TooLarge) if delivery.kind == delivery_kind::MESSAGE => {
+                self.emit_out_of_line(delivery, to, port, length, fill)
+            }
+            emitted => emitted,
         };
-        match emitted {
+        let failed = match emitted {
             Ok(backlogged) => {
                 worker.emitted.add(&mut self.state.writer, 1);
                 self.sent(delivery.sender, port, 1, backlogged);
-                Outcome::Ok
+                return Outcome::Ok;
             }
-            Err(Rejected::TooLarge) => {
-                slot.credit.subtract(to.generation(), 1, bytes);
-                Outcome::Failed(Failed::TooLarge)
-            }
-            Err(Rejected::PayloadsFull) => {
-                slot.credit.subtract(to.generation(), 1, bytes);
-                Outcome::Failed(Failed::PayloadsFull)
-            }
+            Err(Rejected::TooLarge) => Failed::TooLarge,
+            Err(Rejected::PayloadsFull) => Failed::PayloadsFull,
             Err(Rejected::Full) => {
-                slot.credit.subtract(to.generation(), 1, bytes);
                 worker.emitted.add(&mut self.state.writer, 1);
                 self.egress_full(port, 1);
-                Outcome::Failed(Failed::EgressFull)
+                Failed::EgressFull
             }
-        }
+        };
+        slot.credit.subtract(to.generation(), 1, length.min(u32::MAX as usize) as u32);
+        Outcome::Failed(failed)
+    }
+
+    /// Emits a delivery whose payload is too large for a record.
+    fn emit_out_of_line(
+        &mut self,
+        delivery: &DeliveryHeader,
+        to: ClientId,
+        port: usize,
+        length: usize,
+        fill: &dyn Fn(&mut [u8]),
+    ) -> Result<bool, Rejected> {
+        let payloads = &self.shared.payloads;
+        let payload = payloads.fill(length, fill).ok_or(Rejected::PayloadsFull)?;
+        let Some(Some(egress)) = self.state.egress.get_mut(port) else {
+            debug_assert!(false, "the delivery was just tried there");
+            return Err(Rejected::Full);
+        };
+        egress.emit_beside(payloads, (self.state.worker, port), delivery, &[to.0], payload)
     }
 
     /// Notes that something caused by a message of `sender` is on its way to `port`. Called before that message

@@ -1,26 +1,26 @@
-//! The handling of one record: classify the message, find its recipient, deliver or hold it, count it. Runs on
-//! a worker and never waits. An ordinary message allocates nothing, and its recipient's name is hashed once.
+//! The straight path of a message on a worker: read the envelope, find the recipient, deliver, count. Never waits and
+//! allocates nothing; the recipient's name is hashed once. What few messages need is in `unusual`.
 //!
-//! `cycle` passes each record to `dispatch`; `request` and `send` use parts of it. A message goes on to
-//! `deliver`, `rooms`, `hold`, `handler` or `tasks`, and ends in `message_end`; a host send goes to `send`.
+//! `cycle` passes each record to `dispatch`; `unusual` and `request` use parts of it. A message goes on to `deliver`,
+//! and ends in `message_end`.
 
-use crate::clients::{ClientId, ClientSlot, MAX_NAME_BYTES, NameBuffer, NameHash};
-use crate::envelope::{self, ReadError};
+use crate::clients::{ClientId, ClientSlot, MAX_NAME_BYTES, NameBuffer};
+use crate::envelope::{self, ReadError, Text};
 use crate::error::Failed;
 use crate::metrics::{OTHER, Outcome, SeriesIds, TypeId};
-use crate::ring::record::{DeliveryHeader, IngressHeader, delivery_kind, ingress_flag, ingress_kind};
+use crate::ring::record::{IngressHeader, ingress_flag, ingress_kind};
 use crate::ring::{Corrupt, Record};
-use crate::router::base::{Fallback, call_of};
 use crate::router::pair::PairCounts;
-use crate::router::payload::read_reference;
 use crate::router::rules::Action;
 use crate::router::worker::handled::{CLOSING, Handled, no_series};
 use crate::router::worker::handler::HandlerCall;
-use crate::router::worker::hold::Held;
 use crate::router::worker::message_end::MessageEnd;
 use crate::router::worker::state::WorkerContext;
-use crate::router::worker::tasks::TaskEntry;
+use crate::router::worker::unusual::Unended;
 use crate::sync::{Relaxed, mutant};
+
+/// Flags of a message that [`ordinary`](WorkerContext::ordinary) does not handle.
+const UNUSUAL: u16 = ingress_flag::OWNED | ingress_flag::CALL;
 
 impl WorkerContext<'_> {
     /// Handles one record of a port's ring. `time` is when the previous record ended; afterwards it is when
@@ -34,109 +34,57 @@ impl WorkerContext<'_> {
         time: &mut u64,
     ) -> Result<(), Corrupt> {
         let Some((header, payload)) = IngressHeader::read(record.bytes) else { return Err(Corrupt) };
-        // The out-of-line payload is kept until the message has ended.
-        let beside = (header.flags & ingress_flag::OWNED != 0)
-            .then(|| read_reference(payload).and_then(|(number, _)| self.shared.payloads.take(number)));
-        let bytes = match &beside {
-            None => Ok(payload),
-            Some(Some(beside)) => beside.bytes().ok_or(Failed::Panicked),
-            // The record refers to a payload that does not exist.
-            Some(None) => Err(Failed::BadRecord),
-        };
-        match record.kind {
-            ingress_kind::MESSAGE => {
-                // For a task, which keeps the payload.
-                self.state.tasks.arriving = beside.clone().flatten();
-                *time = self.message(port, &header, bytes, *time);
-                if !self.state.inside.abandoned {
-                    self.state.tasks.arriving = None;
-                }
-            }
-            ingress_kind::SEND => *time = self.send(&header, bytes, *time),
-            ingress_kind::DISCONNECT => {
-                counts.take_other();
-                self.disconnect(port, &header);
-            }
-            ingress_kind::NAME_CONNECTED => {
-                counts.take_other();
-                self.name_connected(NameHash(header.recipient));
-            }
-            _ => return Err(Corrupt),
+        if record.kind == ingress_kind::MESSAGE && header.flags & UNUSUAL == 0 {
+            *time = self.ordinary(port, &header, payload, *time);
+            return Ok(());
         }
-        Ok(())
+        self.unusual(port, counts, record.kind, (&header, payload), time)
     }
 
-    /// Handles one message and counts it. If `payload` is an error, the message fails for that reason.
-    /// `started` is when the previous message ended. Returns when this message ended: the only clock read.
-    pub(in crate::router) fn message(
-        &mut self,
-        port: usize,
-        header: &IngressHeader,
-        payload: Result<&[u8], Failed>,
-        started: u64,
-    ) -> u64 {
-        let shared = self.shared;
+    /// Handles a message whose payload is in the record and for which no caller waits, and counts it. `started`
+    /// is when the previous message ended. Returns when this message ended: the only clock read.
+    #[inline]
+    fn ordinary(&mut self, port: usize, header: &IngressHeader, payload: &[u8], started: u64) -> u64 {
         let client = ClientId(header.client);
-        let slot = shared.clients.on(client, port);
-        if header.stamp > started {
-            // The stamp is in the future, because the host's clock differs. It counts as no queue wait.
-            self.shard().stamps_clamped.add(&mut self.state.writer, 1);
-        }
-        let stamp = header.stamp.min(started);
-        let call = call_of(header);
-        let given_up =
-            call.is_some_and(|call| !shared.calls.get(port).is_some_and(|calls| calls.start(call)));
-        self.state.inside.answering = call.filter(|_| !given_up);
+        let stamp = self.stamp(header, started);
         #[cfg(test)]
         self.state.inside.panic_if_planted();
+        let slot = self.shared.clients.on(client, port);
         let (ids, handled) = match slot {
-            // The caller has cancelled the call.
-            _ if given_up => (no_series(), Handled::Ended(Outcome::Expired)),
+            Some(slot) => self.classify(port, client, slot, header, payload, stamp, started),
             None => (no_series(), Handled::Ended(Outcome::Failed(Failed::StaleClient))),
-            Some(slot) => match payload {
-                Ok(payload) => self.classify(port, client, slot, header, payload, stamp, started),
-                Err(reason) => (no_series(), Handled::Ended(Outcome::Failed(reason))),
-            },
         };
-        let ended = shared.clock.raw();
-        let (outcome, is_held) = match handled {
-            Handled::Ended(outcome) => (Some(outcome), false),
-            Handled::Held => (None, true),
-            Handled::Task { hold } => {
-                self.hand_out(TaskEntry {
-                    port,
-                    header: *header,
-                    ids,
-                    stamp,
-                    started,
-                    spot: self.state.tasks.spot,
-                    hold,
-                });
-                return ended;
-            }
-            Handled::Abandoned => return started,
+        let ended = self.shared.clock.raw();
+        let Handled::Ended(outcome) = handled else {
+            let end = Unended { port, header, slot, ids, bytes: payload.len(), stamp, started, ended };
+            return self.not_ended(handled, &end);
         };
-        // An expired message of a call goes to the caller's base route, and the caller then counts it.
-        let to_fallback = outcome == Some(Outcome::Expired) && shared.fallback == Fallback::Inline;
-        let expired = call.is_some() && to_fallback;
-        let taken_over =
-            expired && (given_up || call.is_some_and(|call| self.tell_caller(port, call, outcome)));
         self.end(MessageEnd {
             sender: slot.map(|slot| (client, slot)),
             ids,
-            bytes: payload.map_or(0, <[u8]>::len),
+            bytes: payload.len(),
             timing: self.timing(stamp, started, ended),
-            outcome: outcome.filter(|_| !taken_over || mutant("takeover-counted-twice")),
-            is_held,
-            call: call.filter(|_| !expired && !given_up).map(|call| (port, call)),
+            outcome: Some(outcome),
+            is_held: false,
+            call: None,
         });
-        self.state.inside.answering = None;
         ended
+    }
+
+    /// When the message was stamped, but not after `started`: the host's clock may differ. A stamp in the future
+    /// counts as no queue wait.
+    #[inline]
+    pub(in crate::router) fn stamp(&mut self, header: &IngressHeader, started: u64) -> u64 {
+        if header.stamp > started {
+            self.shard().stamps_clamped.add(&mut self.state.writer, 1);
+        }
+        header.stamp.min(started)
     }
 
     /// Reads the envelope and runs the action of the type.
     #[expect(clippy::too_many_arguments, reason = "one message's parts, passed once")]
-    fn classify(
+    #[inline]
+    pub(in crate::router) fn classify(
         &mut self,
         port: usize,
         client: ClientId,
@@ -146,12 +94,10 @@ impl WorkerContext<'_> {
         stamp: u64,
         now: u64,
     ) -> (SeriesIds, Handled) {
-        let shared = self.shared;
-        let Some((rules, application)) = shared.rules_of(slot) else {
-            return (no_series(), Handled::Ended(Outcome::Failed(Failed::BadRecord)));
+        let Some((rules, application)) = self.shared.rules_of(slot) else {
+            return (no_series(), failed(Failed::BadRecord));
         };
         let unknown = (TypeId(OTHER), rules.id, application);
-        let failed = |reason| Handled::Ended(Outcome::Failed(reason));
         let envelope = match envelope::read(rules.rules.protocol(), payload) {
             Ok(envelope) => envelope,
             Err(error) => return (unknown, failed(read_failure(error))),
@@ -191,14 +137,10 @@ impl WorkerContext<'_> {
             started: now,
             now,
         };
-        let handled = match handler {
-            Some(handler) => self.call(|request| handler.run(request), &call),
-            None => match action {
-                Action::Host { hold } if self.state.tasks.can_take() => Handled::Task { hold },
-                // An inline port has changed the message since the gate checked it.
-                Action::Host { .. } => failed(Failed::BadRecord),
-                _ => self.act(&call),
-            },
+        let handled = match (handler, action) {
+            (Some(handler), _) => self.run(handler, &call),
+            (None, Action::Host { hold }) => self.task(hold),
+            (None, _) => self.act(&call),
         };
         (ids, handled)
     }
@@ -210,49 +152,34 @@ impl WorkerContext<'_> {
     }
 
     /// Runs the action of a message's type.
+    #[inline]
     pub(in crate::router) fn act(&mut self, call: &HandlerCall<'_>) -> Handled {
+        match (call.action, call.envelope.recipient()) {
+            (Action::KeepAlive, _) => {
+                call.slot.alive_at.store(call.now, Relaxed); // Relaxed: a time for the port's timers.
+                Handled::Ended(Outcome::Ok)
+            }
+            (Action::Accept, _) => Handled::Ended(Outcome::Ok),
+            (Action::Relay { hold }, Some(recipient)) => self.relay(call, recipient, hold),
+            (_, recipient) => self.act_unusually(call, recipient),
+        }
+    }
+
+    /// Relays a message to the client of this name, or holds it.
+    #[inline]
+    pub(in crate::router) fn relay(
+        &mut self,
+        call: &HandlerCall<'_>,
+        recipient: Text<'_>,
+        hold: bool,
+    ) -> Handled {
         let shared = self.shared;
-        let HandlerCall { client, slot, header, envelope, ids, action, stamp, now, .. } = *call;
-        let failed = |reason| Handled::Ended(Outcome::Failed(reason));
-        let hold = match action {
-            Action::KeepAlive => {
-                slot.alive_at.store(now, Relaxed); // Relaxed: a time for the port's timers.
-                return Handled::Ended(Outcome::Ok);
-            }
-            Action::Accept => return Handled::Ended(Outcome::Ok),
-            Action::RelayToRoom => {
-                let outcome = match envelope.room() {
-                    Some(room) => self.relay_to_room(call, room),
-                    None => Outcome::Failed(Failed::NoRecipient),
-                };
-                return Handled::Ended(outcome);
-            }
-            Action::Relay { hold } | Action::Handler { hold } | Action::Host { hold } => hold,
-            Action::RelayOrLeave => {
-                if envelope.recipient().is_none() {
-                    let left = DeliveryHeader { kind: delivery_kind::LEFT, ..DeliveryHeader::default() };
-                    return Handled::Ended(self.notify(client, slot, &left));
-                }
-                false
-            }
-        };
-        let Some(recipient) = envelope.recipient() else {
-            let outcome = match envelope.room() {
-                Some(room) => self.relay_to_room(call, room),
-                None => Outcome::Failed(Failed::NoRecipient),
-            };
-            return Handled::Ended(outcome);
-        };
         let mut name_buffer = [0; MAX_NAME_BYTES];
         let name = recipient.decode_bytes(&mut name_buffer).filter(|name| name.len() <= MAX_NAME_BYTES);
-        let Some(name) = name else {
-            return failed(Failed::NameTooLong);
-        };
+        let Some(name) = name else { return failed(Failed::NameTooLong) };
         let hash = shared.clients.names().hash(name);
         let mut sender_buffer = NameBuffer::default();
-        let sender_name = slot.name(&mut sender_buffer);
-        let length = envelope.relayed_len(sender_name);
-        let delivery = call.delivery();
+        let relayed = call.envelope.relayed_from(call.slot.name_bytes(&mut sender_buffer));
         if let Some(to) = shared.clients.find(hash, name) {
             if self.state.holds.holds_for(hash) && !mutant("hold-overtaken") {
                 self.flush(hash, to);
@@ -260,9 +187,7 @@ impl WorkerContext<'_> {
             // If messages are still held, the client is closing, and the next client of the name gets them
             // first.
             if !self.state.holds.holds_for(hash) || mutant("hold-overtaken") {
-                let outcome = self.deliver(&delivery, to, length, |out| {
-                    envelope.write_relayed(sender_name, out);
-                });
+                let outcome = self.deliver(&call.delivery(), to, relayed.len(), |out| relayed.write(out));
                 if outcome != CLOSING || !hold {
                     return Handled::Ended(outcome);
                 }
@@ -273,31 +198,12 @@ impl WorkerContext<'_> {
         if !hold {
             return failed(Failed::UnknownRecipient);
         }
-        // Relaxed: the worker's own last store, or a count that need not be exact.
-        let of_sender = slot.held.load(Relaxed);
-        if !self.state.holds.has_room(hash, of_sender, length) {
-            return failed(Failed::HoldFull);
-        }
-        self.state.scratch.resize(length, 0);
-        envelope.write_relayed(sender_name, &mut self.state.scratch);
-        slot.hold_one();
-        // The hold time counts from now, whatever time the host passed to this cycle.
-        let since = shared.clock.raw();
-        let held = Held {
-            sender: client,
-            stamp,
-            correlation: header.correlation,
-            labels: ids,
-            started: call.started,
-            since,
-            bytes: call.payload.len() as u32,
-        };
-        self.state.holds.hold(hash, name, since, held, &self.state.scratch);
-        let count = self.state.holds.messages() as u64;
-        self.shard().held.set(&mut self.state.writer, count);
-        self.shard().held_maximum.raise(&mut self.state.writer, count);
-        Handled::Held
+        self.hold(call, (hash, name), &relayed)
     }
+}
+
+const fn failed(reason: Failed) -> Handled {
+    Handled::Ended(Outcome::Failed(reason))
 }
 
 fn read_failure(error: ReadError) -> Failed {

@@ -44,13 +44,11 @@ impl WorkerContext<'_> {
             }
             Some(members) => {
                 let mut sender_buffer = NameBuffer::default();
-                let sender_name = slot.name(&mut sender_buffer);
+                let relayed = envelope.relayed_from(slot.name_bytes(&mut sender_buffer));
                 let message = ToRoom {
                     header: &call.delivery(),
-                    length: envelope.relayed_len(sender_name),
-                    fill: |out: &mut [u8]| {
-                        envelope.write_relayed(sender_name, out);
-                    },
+                    length: relayed.len(),
+                    fill: |out: &mut [u8]| relayed.write(out),
                 };
                 self.relay_to_members(members, &message)
             }
