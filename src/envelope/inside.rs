@@ -4,7 +4,7 @@
 use super::error::ReadError;
 use super::fields::Role;
 use super::found::Envelope;
-use super::scan::{Scanner, Span, Value};
+use super::scan::{Scanner, Span};
 use super::table::FieldKey;
 use super::text::Text;
 
@@ -13,22 +13,22 @@ impl<'a> Envelope<'a> {
     /// Objects on a path are scanned in the same pass, without recursion: `node` is the key whose object is open, and
     /// the parent of `node` is the key to return to.
     #[inline(always)]
-    pub(super) fn inside(&mut self, scanner: &mut Scanner<'a>, top: usize) -> Result<Value, ReadError> {
-        let value = self.value_inside(*scanner, top)?;
-        scanner.go_to(value.span.end);
-        Ok(value)
+    pub(super) fn inside(&mut self, scanner: &mut Scanner<'a>, top: usize) -> Result<Span, ReadError> {
+        let start = scanner.position();
+        *scanner = self.behind_inside(*scanner, top)?;
+        Ok(Span { start, end: scanner.position() })
     }
 
+    /// The scanner behind the value. Takes and returns a copy, so that the caller's scanner stays in registers.
     #[inline(never)]
-    fn value_inside(&mut self, mut scanner: Scanner<'a>, top: usize) -> Result<Value, ReadError> {
+    fn behind_inside(&mut self, mut scanner: Scanner<'a>, top: usize) -> Result<Scanner<'a>, ReadError> {
         let first = scanner.peek()?;
         if first != b'{' {
             // The value is not an object, so paths through it end here. A sender must have an object to be put into.
-            let value = scanner.value(1)?;
+            scanner.value(first, 1)?;
             let holds_sender = self.protocol.inserted(top).is_some();
-            return if holds_sender { Err(ReadError::WrongType) } else { Ok(value) };
+            return if holds_sender { Err(ReadError::WrongType) } else { Ok(scanner) };
         }
-        let start = scanner.position();
         scanner.take();
         let (mut node, mut depth, mut opened) = (top, 2, true);
         loop {
@@ -37,7 +37,7 @@ impl<'a> Envelope<'a> {
                     scanner.take();
                     let end = scanner.position();
                     if node == top {
-                        return Ok(Value { span: Span { start, end }, first, escaped: false });
+                        return Ok(scanner);
                     }
                     node = self.close(node, end);
                     (depth, opened) = (depth - 1, false);
@@ -48,20 +48,22 @@ impl<'a> Envelope<'a> {
                 _ => return Err(ReadError::NotJson),
             }
             let key = scanner.key()?;
-            let key = Text::new(key.span.inside().of(self.message), key.escaped);
-            let found = self.find_inside(node, key)?;
+            let found = self.find_inside(node, Text::new(key.of(self.message), scanner.escaped()))?;
             opened = false;
+            let first = scanner.peek()?;
             match found {
-                Some((index, known)) if known.leads_inside() && scanner.peek()? == b'{' => {
+                Some((index, known)) if known.leads_inside() && first == b'{' => {
                     self.open(index, scanner.position())?;
                     scanner.take();
                     (node, depth, opened) = (index, depth + 1, true);
                 }
                 Some((index, known)) => {
-                    let value = scanner.value(depth)?;
-                    self.note(index, known, value)?;
+                    let value = scanner.value(first, depth)?;
+                    self.note(index, known, value, first, scanner.escaped())?;
                 }
-                None => drop(scanner.value(depth)?),
+                None => {
+                    scanner.value(first, depth)?;
+                }
             }
         }
     }

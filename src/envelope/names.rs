@@ -10,19 +10,20 @@ pub(crate) struct Names {
     names: Box<[Box<str>]>,
 }
 
-/// What tells a name apart. The first eight bytes of a shorter name are the name and zeros; no other name of the same
-/// length has these.
+/// What tells a name apart from others, except from one of the same length that differs behind its eighth byte.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Mark {
-    first: u64,
     length: usize,
+    /// The first eight bytes, or all bytes and zeros.
+    first: u64,
+    /// All bits of the bytes in `first` that belong to the name.
+    mask: u64,
 }
 
 impl Names {
     pub(crate) fn new<'a>(names: impl Iterator<Item = &'a str>) -> Self {
         let names: Box<[Box<str>]> = names.map(Box::from).collect();
-        let marks = names.iter().map(|name| Mark::new(name.as_bytes(), name.len())).collect();
-        Self { marks, names }
+        Self { marks: names.iter().map(|name| Mark::new(name.as_bytes())).collect(), names }
     }
 
     /// The place of a name in the list.
@@ -37,38 +38,31 @@ impl Names {
     /// The place of the name that is the first `length` bytes of `bytes`. Fastest if at least eight bytes are there.
     #[inline(always)]
     pub(super) fn find_at(&self, bytes: &[u8], length: usize) -> Option<usize> {
-        let mark = Mark::new(bytes, length);
-        let mut marks = self.marks.iter();
-        let place = marks.position(|known| *known == mark)?;
-        if length <= 8 {
-            return Some(place);
-        }
-        // Several long names may share a mark.
-        (place..self.names.len()).find(|place| {
-            self.names
-                .get(*place)
-                .is_some_and(|known| known.as_bytes() == bytes.get(..length).unwrap_or_default())
-        })
+        let first = bytes.first_chunk().map_or_else(|| padded(bytes), |eight| u64::from_le_bytes(*eight));
+        let is = |known: &Mark| known.length == length && (known.first ^ first) & known.mask == 0;
+        let place = self.marks.iter().position(is)?;
+        if length <= 8 { Some(place) } else { self.find_long(place, bytes.get(..length)?) }
+    }
+
+    /// The place of a name of more than eight bytes. The first of those that share its mark is at `place`.
+    fn find_long(&self, place: usize, name: &[u8]) -> Option<usize> {
+        let known = self.names.get(place..)?.iter().position(|known| known.as_bytes() == name)?;
+        Some(place + known)
     }
 }
 
 impl Mark {
-    #[inline(always)]
-    fn new(bytes: &[u8], length: usize) -> Self {
-        let first = match bytes.first_chunk() {
-            Some(eight) => u64::from_le_bytes(*eight),
-            None => padded(bytes),
-        };
-        Self { first: if length < 8 { first & !(u64::MAX << (8 * length)) } else { first }, length }
+    fn new(name: &[u8]) -> Self {
+        let all = [u8::MAX; 8];
+        let (first, mask) = (padded(name), padded(all.get(..name.len()).unwrap_or(&all)));
+        Self { length: name.len(), first, mask }
     }
 }
 
-/// Fewer than eight bytes, followed by zeros.
-#[inline(always)]
+/// The first eight bytes, or all bytes and zeros.
+#[inline(never)]
 fn padded(bytes: &[u8]) -> u64 {
-    if let (Some(first), Some(last)) = (bytes.first_chunk(), bytes.last_chunk()) {
-        let last = u64::from(u32::from_le_bytes(*last));
-        return u64::from(u32::from_le_bytes(*first)) | last << (8 * (bytes.len() - 4));
-    }
-    bytes.iter().rev().fold(0, |word, byte| word << 8 | u64::from(*byte))
+    let mut eight = [0; 8];
+    eight.iter_mut().zip(bytes).for_each(|(to, from)| *to = *from);
+    u64::from_le_bytes(eight)
 }

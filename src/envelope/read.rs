@@ -6,7 +6,7 @@ use super::error::{MAX_FIELD_BYTES, ReadError};
 use super::fields::Role;
 use super::found::Envelope;
 use super::protocol::Protocol;
-use super::scan::{Scanner, Span, Value};
+use super::scan::{Scanner, Span};
 use super::table::FieldKey;
 use super::text::Text;
 
@@ -55,7 +55,8 @@ fn no_object(protocol: &Protocol, message: &[u8], mut scanner: Scanner<'_>) -> R
     if let Some(command) = Command::read(protocol, text)? {
         return Ok(command);
     }
-    scanner.value(0)?;
+    let first = scanner.peek()?;
+    scanner.value(first, 0)?;
     scanner.end().and(Err(ReadError::NotAnObject))
 }
 
@@ -87,6 +88,7 @@ impl<'a> Envelope<'a> {
     fn members(&mut self, scanner: &mut Scanner<'a>) -> Result<(), ReadError> {
         /// No run has started: the last member is not relayed.
         const NONE: u32 = u32::MAX;
+        let (protocol, message) = (self.protocol, self.message);
         scanner.take();
         // The start of the current run of relayed members, and the end of the last member.
         let (mut run, mut end) = (scanner.position(), 0);
@@ -96,22 +98,24 @@ impl<'a> Envelope<'a> {
         }
         loop {
             let key = scanner.key()?;
-            let (value, is_relayed) = match self.find(key)? {
+            let found = find(protocol, message, key, scanner.escaped())?;
+            let first = scanner.peek()?;
+            let (value, is_relayed) = match found {
                 Some((index, known)) => {
                     let value = match known.leads_inside() {
                         true => self.inside(scanner, index)?,
-                        false => scanner.value(1)?,
+                        false => scanner.value(first, 1)?,
                     };
-                    self.note(index, known, value)?;
+                    self.note(index, known, value, first, scanner.escaped())?;
                     (value, known.is_relayed)
                 }
-                None => (scanner.value(1)?, self.protocol.table().forwards_all),
+                None => (scanner.value(first, 1)?, protocol.table().forwards_all),
             };
             if !is_relayed {
                 self.push_run(run, end);
                 run = NONE;
             }
-            end = value.span.end;
+            end = value.end;
             let next = scanner.peek()?;
             scanner.take();
             match next {
@@ -136,64 +140,76 @@ impl<'a> Envelope<'a> {
         }
     }
 
-    /// Finds a key among the keys that the protocol uses.
-    #[inline(always)]
-    fn find(&self, key: Value) -> Result<Option<(usize, &'a FieldKey)>, ReadError> {
-        let table = self.protocol.table();
-        let name = key.span.inside();
-        if !key.escaped {
-            let bytes = self.message.get(name.start as usize..).unwrap_or_default();
-            if let Some(found) = table.find_plain(bytes, name.len()) {
-                return Ok(Some(found));
-            }
-            if !table.guards_sender {
-                return Ok(None);
-            }
-        }
-        self.find_slowly(Text::new(name.of(self.message), key.escaped))
-    }
-
-    /// Finds a key with escapes, and refuses a key that resembles the sender's.
-    #[inline(never)]
-    fn find_slowly(&self, key: Text<'a>) -> Result<Option<(usize, &'a FieldKey)>, ReadError> {
-        if !key.is_well_formed() {
-            return Err(ReadError::NotJson);
-        }
-        let found = self.protocol.table().find(key);
-        if found.is_none() && self.protocol.table().guards_sender && self.protocol.resembles_sender(key) {
-            return Err(ReadError::AmbiguousSender);
-        }
-        Ok(found)
-    }
-
     /// Records the value of a key that the protocol uses.
     #[inline(always)]
-    pub(super) fn note(&mut self, index: usize, known: &FieldKey, value: Value) -> Result<(), ReadError> {
+    pub(super) fn note(
+        &mut self,
+        index: usize,
+        known: &FieldKey,
+        value: Span,
+        first: u8,
+        escaped: bool,
+    ) -> Result<(), ReadError> {
         let Some(place) = self.values.get_mut(index) else { return Ok(()) };
         if !place.is_empty() {
             return Err(ReadError::DuplicateField);
         }
-        *place = value.span;
+        *place = value;
         // Longer than the quotes, and not longer than a field with them.
-        if value.first == b'"' && !value.escaped && (3..=MAX_FIELD_BYTES + 2).contains(&value.span.len()) {
+        if first == b'"' && !escaped && (3..=MAX_FIELD_BYTES + 2).contains(&value.len()) {
             self.plain |= 1 << index;
             return Ok(());
         }
-        self.escaped |= u32::from(value.escaped) << index;
+        self.escaped |= u32::from(escaped) << index;
         match known.role {
             None | Some(Role::Sender) => Ok(()),
-            Some(_) => check(known.number, value, self.message),
+            Some(_) => check(known.number, value.of(self.message), escaped),
         }
     }
 }
 
+/// A key that the protocol uses, and its index.
+type Found<'a> = Option<(usize, &'a FieldKey)>;
+
+/// Finds a key among the keys that the protocol uses.
+#[inline(always)]
+fn find<'a>(
+    protocol: &'a Protocol,
+    message: &[u8],
+    key: Span,
+    escaped: bool,
+) -> Result<Found<'a>, ReadError> {
+    let table = protocol.table();
+    if !escaped {
+        let bytes = message.get(key.start as usize..).unwrap_or_default();
+        let found = table.find_plain(bytes, key.len());
+        if found.is_some() || !table.guards_sender {
+            return Ok(found);
+        }
+    }
+    find_slowly(protocol, Text::new(key.of(message), escaped))
+}
+
+/// Finds a key with escapes, and refuses a key that resembles the sender's.
+#[inline(never)]
+fn find_slowly<'a>(protocol: &'a Protocol, key: Text<'_>) -> Result<Found<'a>, ReadError> {
+    if !key.is_well_formed() {
+        return Err(ReadError::NotJson);
+    }
+    let found = protocol.table().find(key);
+    if found.is_none() && protocol.table().guards_sender && protocol.resembles_sender(key) {
+        return Err(ReadError::AmbiguousSender);
+    }
+    Ok(found)
+}
+
 /// Checks that a value is valid for a field.
 #[inline(never)]
-fn check(number: bool, value: Value, message: &[u8]) -> Result<(), ReadError> {
-    let text = match value.first {
-        b'n' => return Ok(()),
-        b'"' => Text::new(value.span.inside().of(message), value.escaped),
-        b'-' | b'0'..=b'9' if number => Text::new(value.span.of(message), false),
+fn check(number: bool, value: &[u8], escaped: bool) -> Result<(), ReadError> {
+    let text = match value {
+        [b'n', ..] => return Ok(()),
+        [b'"', text @ .., _] => Text::new(text, escaped),
+        [b'-' | b'0'..=b'9', ..] if number => Text::new(value, false),
         _ => return Err(ReadError::WrongType),
     };
     if !text.is_well_formed() {

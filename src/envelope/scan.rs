@@ -39,30 +39,20 @@ impl Span {
     }
 }
 
-/// A value, or a key with its quotes.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Value {
-    /// Includes quotes and brackets; never empty.
-    pub(super) span: Span,
-    /// The first byte; it determines the value's type.
-    pub(super) first: u8,
-    /// The value is a string that contains escapes.
-    pub(super) escaped: bool,
-}
-
 /// A position in a message. Whatever is out of line takes and returns offsets, so that the position stays in a
 /// register.
 #[derive(Clone, Copy)]
 pub(super) struct Scanner<'a> {
     bytes: &'a [u8],
     at: usize,
+    escaped: bool,
 }
 
 impl<'a> Scanner<'a> {
     /// `bytes` must be shorter than 4 GiB.
     #[inline(always)]
     pub(super) fn new(bytes: &'a [u8]) -> Self {
-        Self { bytes, at: 0 }
+        Self { bytes, at: 0, escaped: false }
     }
 
     /// The offset behind the last byte taken.
@@ -71,10 +61,10 @@ impl<'a> Scanner<'a> {
         self.at as u32
     }
 
-    /// Continues behind a value that was taken elsewhere.
+    /// Whether the last key, or the last value that is a string, contains escapes.
     #[inline(always)]
-    pub(super) fn go_to(&mut self, position: u32) {
-        self.at = position as usize;
+    pub(super) fn escaped(&self) -> bool {
+        self.escaped
     }
 
     /// Skips white space and returns the next byte without taking it.
@@ -95,14 +85,15 @@ impl<'a> Scanner<'a> {
         self.at += 1;
     }
 
-    /// Takes a key and its colon.
+    /// Takes a key and its colon. Returns the key without its quotes.
     #[inline(always)]
-    pub(super) fn key(&mut self) -> Result<Value, ReadError> {
-        let first = self.peek()?;
-        if first != b'"' {
+    pub(super) fn key(&mut self) -> Result<Span, ReadError> {
+        if self.peek()? != b'"' {
             return Err(NotJson);
         }
-        let key = self.string()?;
+        let start = self.position() + 1;
+        self.string()?;
+        let key = Span { start, end: self.position() - 1 };
         if self.peek()? != b':' {
             return Err(NotJson);
         }
@@ -110,16 +101,18 @@ impl<'a> Scanner<'a> {
         Ok(key)
     }
 
-    /// Takes a value. `depth` is how many objects and arrays are open around it.
+    /// Takes a value, with its quotes or brackets. `first` is the byte that `peek` returned, and `depth` is how many
+    /// objects and arrays are open around the value.
     #[inline(always)]
-    pub(super) fn value(&mut self, depth: u32) -> Result<Value, ReadError> {
-        let first = self.peek()?;
-        if first == b'"' {
-            return self.string();
-        }
+    pub(super) fn value(&mut self, first: u8, depth: u32) -> Result<Span, ReadError> {
         let start = self.position();
-        self.at = behind_value(self.bytes, self.at, depth)?;
-        Ok(Value { span: Span { start, end: self.position() }, first, escaped: false })
+        if first == b'"' {
+            self.string()?;
+        } else {
+            self.escaped = false;
+            self.at = behind_value(self.bytes, self.at, depth)?;
+        }
+        Ok(Span { start, end: self.position() })
     }
 
     /// Checks that only white space follows.
@@ -130,18 +123,16 @@ impl<'a> Scanner<'a> {
 
     /// Takes a string, from its opening to its closing quote.
     #[inline(always)]
-    fn string(&mut self) -> Result<Value, ReadError> {
-        let start = self.position();
-        let end = string::end(self.bytes, self.at + 1)?;
-        self.at = end.at;
-        Ok(Value { span: Span { start, end: self.position() }, first: b'"', escaped: end.escaped })
+    fn string(&mut self) -> Result<(), ReadError> {
+        self.at = string::closing_quote(self.bytes, self.at + 1, &mut self.escaped)? + 1;
+        Ok(())
     }
 }
 
 /// The offset behind the value at `at` and everything in it. `outer` is how many objects and arrays are open around it.
 #[inline(never)]
 fn behind_value(bytes: &[u8], at: usize, outer: u32) -> Result<usize, ReadError> {
-    let mut scanner = Scanner { bytes, at };
+    let mut scanner = Scanner { bytes, at, escaped: false };
     // The innermost open container, and those around it: one bit each, the innermost in the lowest. 1 is an object.
     let (mut object, mut around, mut depth) = (false, 0_u128, outer);
     loop {
@@ -149,7 +140,7 @@ fn behind_value(bytes: &[u8], at: usize, outer: u32) -> Result<usize, ReadError>
             scanner.key()?;
         }
         match scanner.peek()? {
-            b'"' => drop(scanner.string()?),
+            b'"' => scanner.string()?,
             bracket @ (b'{' | b'[') => {
                 if depth >= MAX_DEPTH {
                     return Err(TooDeep);

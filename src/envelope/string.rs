@@ -1,45 +1,47 @@
-//! Finds the end of a JSON string. Most strings are short, ASCII and without escapes: `end` finds the closing quote of
-//! such a string in one block. `long_end` takes all others, block by block. `scan` calls this module for each string.
+//! Finds the end of a JSON string. Most strings are short, ASCII and without escapes: `closing_quote` finds the end of such
+//! a string in one block. `long_string` takes all others, block by block. `scan` calls this module for each string.
 
 use super::block::{BLOCK, Block};
 use super::error::ReadError::{self, NotJson, NotUtf8};
 
-/// Where the text goes on behind a string.
-#[derive(Clone, Copy)]
-pub(super) struct StringEnd {
-    /// The offset behind the closing quote.
-    pub(super) at: usize,
-    /// The string contains escapes.
-    pub(super) escaped: bool,
-}
-
-/// Finds the end of the string whose first character is at `start`, behind the opening quote. Checks that the string is
-/// UTF-8, that it has no control characters, and that its escapes are well formed.
+/// The offset of the closing quote of the string whose first character is at `start`, behind the opening quote. Sets
+/// `escaped` if the string contains escapes. Checks that the string is UTF-8, that it has no control characters, and that
+/// its escapes are well formed.
 #[inline(always)]
-pub(super) fn end(bytes: &[u8], start: usize) -> Result<StringEnd, ReadError> {
-    match quote_in_block(bytes, start) {
-        Some(quote) => Ok(StringEnd { at: quote + 1, escaped: false }),
-        None => long_end(bytes, start),
+pub(super) fn closing_quote(bytes: &[u8], start: usize, escaped: &mut bool) -> Result<usize, ReadError> {
+    *escaped = false;
+    if let Some(block) = rest(bytes, start).first_chunk()
+        && let Some(place) = quote_behind_plain(block, 0)
+    {
+        return Ok(start + place);
     }
+    let (quote, has_escapes) = long_string(bytes, start)?;
+    *escaped = has_escapes;
+    Ok(quote)
 }
 
-/// The next quote, if it is within sixteen bytes and only plain text is before it.
+/// The place of the first quote in a block without its first `known` bytes, if only plain text is before it.
 #[inline(always)]
-fn quote_in_block(bytes: &[u8], at: usize) -> Option<usize> {
-    let (block, known) = match rest(bytes, at).first_chunk() {
-        Some(block) => (block, 0),
-        // Near the end of the message, the last block has bytes in front that are already known.
-        None => (bytes.last_chunk()?, (at + BLOCK).saturating_sub(bytes.len())),
-    };
+fn quote_behind_plain(block: &[u8; BLOCK], known: usize) -> Option<usize> {
     let block = Block::load(block);
     let (quotes, others) = (block.equal(b'"') >> known, block.backslash_control_wide() >> known);
     let up_to_quote = quotes ^ quotes.wrapping_sub(1);
-    (quotes != 0 && others & up_to_quote == 0).then(|| at + quotes.trailing_zeros() as usize)
+    (quotes != 0 && others & up_to_quote == 0).then_some(quotes.trailing_zeros() as usize)
 }
 
-/// As [`end`], for any string.
+/// As [`quote_behind_plain`], in the last bytes of the message, from `at` on.
+#[inline(always)]
+fn quote_in_last_block(bytes: &[u8], at: usize) -> Option<usize> {
+    let known = (at + BLOCK).checked_sub(bytes.len())?;
+    quote_behind_plain(bytes.last_chunk()?, known).map(|place| at + place)
+}
+
+/// The closing quote of any string, and whether the string contains escapes.
 #[inline(never)]
-fn long_end(bytes: &[u8], start: usize) -> Result<StringEnd, ReadError> {
+fn long_string(bytes: &[u8], start: usize) -> Result<(usize, bool), ReadError> {
+    if let Some(quote) = quote_in_last_block(bytes, start) {
+        return Ok((quote, false));
+    }
     let (mut at, mut escaped, mut wide) = (start, false, false);
     loop {
         at = skip_plain(bytes, at, &mut escaped);
@@ -54,14 +56,14 @@ fn long_end(bytes: &[u8], start: usize) -> Result<StringEnd, ReadError> {
                 wide = true;
             }
             // One of the last fifteen bytes.
-            0x20.. => at = quote_in_block(bytes, at).unwrap_or(at + 1),
+            0x20.. => at = quote_in_last_block(bytes, at).unwrap_or(at + 1),
             _ => return Err(NotJson),
         }
     }
     if wide && std::str::from_utf8(bytes.get(start..at).unwrap_or_default()).is_err() {
         return Err(NotUtf8);
     }
-    Ok(StringEnd { at: at + 1, escaped })
+    Ok((at, escaped))
 }
 
 /// Skips plain text, and with it the two escapes of which an SDP has many: `\r` and `\n`. Ends at a quote, another
