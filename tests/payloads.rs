@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
 use std::time::Duration;
 
 mod support;
-use support::{Bench, config_of};
+use support::{Bench, config_of, settled};
 
 /// Bytes that count how often they are dropped.
 struct Counted(Vec<u8>, Arc<AtomicU64>);
@@ -51,8 +51,7 @@ impl Hand {
     fn assert_nothing_is_left(&self) {
         let stats = self.bench.router.stats();
         assert_eq!((stats.payload_bytes, stats.payloads_waiting), (0, 0));
-        let figures = stats.accounting;
-        assert_eq!((figures.in_flight, figures.queued), (0, 0), "{figures:?}");
+        settled(&self.bench.router);
     }
 }
 

@@ -7,21 +7,20 @@ use corelane::clients::ClientId;
 use corelane::clock::Clock;
 use corelane::config::Config;
 use corelane::error::{Error, Failed, Refused, TakenOver};
-use corelane::router::{Builder, Event, Port, Routed, Router, Worker};
+use corelane::router::{Builder, Event, Port, Routed, Worker};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
+
+mod support;
+use support::{Bench, config_of, settled};
 
 const LONG: Duration = Duration::from_secs(60);
 const SHORT: Duration = Duration::from_millis(20);
 const OFFER: &[u8] = br#"{"type":"OFFER","dst":"bob"}"#;
 
-fn config(pairs: &[(&str, &str)]) -> Config {
-    let mut config = Config::default();
-    for (key, value) in [("workers", "1"), ("pin", "off"), ("max_ports", "1")].iter().chain(pairs) {
-        config.set(key, value).unwrap();
-    }
-    config
+fn config(set: &[(&str, &str)]) -> Config {
+    config_of(&[&[("workers", "1"), ("pin", "off"), ("max_ports", "1")][..], set].concat())
 }
 
 /// A router with a base route that counts its messages. The base route fails OFFERs to carol.
@@ -42,13 +41,6 @@ fn connect(port: &mut Port) -> (ClientId, ClientId) {
 /// Cycles until the router has nothing to do.
 fn settle(worker: &mut Worker, clock: &Clock) {
     while worker.cycle(clock.raw()) > 0 {}
-}
-
-fn assert_quiet(router: &Router, submitted: u64) {
-    let figures = router.accounting();
-    assert_eq!((figures.submitted, figures.in_flight), (submitted, 0), "{figures:?}");
-    let ended = figures.refused + figures.ok + figures.failed + figures.expired + figures.taken_over;
-    assert_eq!(ended, submitted, "{figures:?}");
 }
 
 #[test]
@@ -91,7 +83,8 @@ fn a_batch_is_longer_than_max_calls() {
     let results = port.route_batch(&[(alice, OFFER); 33], LONG);
     assert_eq!(results.len(), 33);
     assert!(results.iter().all(|result| *result == Ok(Routed::Delivered)));
-    assert_quiet(&router, 33);
+    let figures = router.accounting();
+    assert_eq!((figures.submitted, figures.ok), (33, 33));
 }
 
 /// The worker is not driven: the call times out before it is started, so the base route takes it over, once.
@@ -110,19 +103,18 @@ fn the_fallback_takes_over_what_no_worker_starts() {
     let mut events = 0;
     port.poll(100, |_| events += 1).unwrap();
     assert_eq!(events, 0, "handled twice");
-    assert_quiet(&router, 2);
+    assert_eq!(settled(&router).submitted, 2);
     assert_eq!(router.accounting().takeovers.counted(), [("timed_out", 2)]);
 }
 
 #[test]
 fn without_a_base_route_the_caller_is_told() {
-    let (clock, _) = Clock::manual();
-    let (router, mut workers) = Builder::new(config(&[])).clock(clock.clone()).build().unwrap();
+    let Bench { router, mut workers, clock, .. } = Bench::of(config(&[]), |builder| builder);
     let mut port = router.port().unwrap();
     let (alice, _) = connect(&mut port);
     assert_eq!(port.route(alice, OFFER, SHORT), Err(Error::Timeout));
     settle(&mut workers[0], &clock);
-    assert_quiet(&router, 1);
+    assert_eq!(settled(&router).submitted, 1);
     assert_eq!(router.accounting().expired, 1);
     // After a stop, records in the ring are refused as closed, and a later call gets that result.
     assert_eq!(port.route(alice, OFFER, SHORT), Err(Error::Timeout));
@@ -130,7 +122,7 @@ fn without_a_base_route_the_caller_is_told() {
     settle(&mut workers[0], &clock);
     assert_eq!(port.route(alice, OFFER, SHORT), Err(Error::Refused(Refused::Closed)));
     while port.poll(10, |_| ()).is_ok() {}
-    assert_quiet(&router, 3);
+    assert_eq!(settled(&router).submitted, 3);
 }
 
 /// A message that waited longer than max_queue_wait is not handled late; the base route takes it over.
@@ -155,7 +147,7 @@ fn an_expired_message_is_taken_over() {
     });
     assert_eq!(routed, Ok(Routed::TakenOver { reason: TakenOver::Expired, success: true }));
     assert_eq!(base.load(Relaxed), 1);
-    assert_quiet(&router, 1);
+    assert_eq!(settled(&router).submitted, 1);
 }
 
 #[test]
@@ -208,7 +200,7 @@ fn with_concurrent_routing_off_everything_goes_to_the_base_route() {
     port.submit(alice, OFFER, 0).unwrap();
     port.publish();
     assert_eq!(base.load(Relaxed), 2);
-    assert_quiet(&router, 2);
+    assert_eq!(settled(&router).submitted, 2);
     assert_eq!(router.accounting().takeovers.counted(), [("disabled", 2)]);
 }
 
@@ -279,7 +271,7 @@ fn many_callers_and_a_stop() {
     router.stop();
     assert_eq!(delivered + taken_over + without_place, 12 * 500);
     assert_eq!((polled, base.load(Relaxed)), (delivered, taken_over + without_place));
-    assert_quiet(&router, 12 * 500);
+    assert_eq!(settled(&router).submitted, 12 * 500);
 }
 
 #[test]

@@ -7,6 +7,7 @@
 use corelane::clients::ClientId;
 use corelane::clock::{Clock, ManualClock};
 use corelane::config::{Config, Key};
+use corelane::metrics::Accounting;
 use corelane::monitor::Monitor;
 use corelane::router::{Builder, Port, Router, Worker};
 use std::ops::{Deref, DerefMut};
@@ -89,6 +90,16 @@ fn clock() -> (Clock, ManualClock) {
     // A manual clock starts at one nanosecond.
     hands.advance(Duration::from_nanos(1_000_000_000_000 - 1));
     (clock, hands)
+}
+
+/// Checks that every message has ended and every delivery has been polled or given up, and that all are accounted for
+/// (I4).
+pub fn settled(router: &Router) -> Accounting {
+    let all = router.accounting();
+    assert_eq!((all.in_flight, all.queued, all.held), (0, 0, 0), "{all:?}");
+    let ended = all.refused + all.ok + all.failed + all.expired + all.taken_over;
+    assert_eq!((all.submitted, all.deliveries), (ended, all.consumed + all.undeliverable), "{all:?}");
+    all
 }
 
 /// A monitor without a router. Its clock is moved by hand and starts at 1,000 s.
