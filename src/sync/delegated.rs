@@ -4,7 +4,7 @@
 //!
 //! A requester sets `wanted`, fences and tries the lock. A holder releases the lock, fences and checks `wanted`. One
 //! of the two fences is first, so either the requester finds the lock free, or the holder finds the request (Dekker's
-//! protocol, as in `park`). Model: `models::delegated`.
+//! protocol, as in `park`). Model: `models::handoff`.
 
 use super::{AcqRel, AtomicBool, Mutex, Relaxed, Release, lock, try_lock, wake_fence};
 
