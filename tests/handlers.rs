@@ -20,7 +20,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 mod support;
-use support::{Bench, Hand, config, settled};
+use support::{Bench, Hand, config, settled, until};
 
 type Got = (u64, ClientId, u64, String);
 
@@ -361,16 +361,6 @@ fn poll_until(port: &mut Port, enough: impl Fn(&[Got]) -> bool) -> Vec<Got> {
         port.wait(Duration::from_millis(10));
     }
     panic!("the expected events were not delivered: {got:?}");
-}
-
-fn until(what: impl Fn() -> bool) {
-    for _ in 0..30_000 {
-        if what() {
-            return;
-        }
-        std::thread::sleep(Duration::from_millis(1));
-    }
-    panic!("the expected event was not delivered");
 }
 
 /// Connects clients until each of both workers has `each` of them. Returns the clients by worker.

@@ -12,6 +12,8 @@ use corelane::router::{Builder, Event, Port, Router};
 use std::io::{Read, Write};
 use std::process::Command;
 
+mod support;
+
 const CHILD: &str = "CORELANE_MEMORY_CHILD";
 
 /// Runs a case with `argument` in a separate process, prints its output, and returns the last number in it.
@@ -423,9 +425,7 @@ fn memory_that_cannot_be_touched_is_a_typed_error() {
             config(1, 1, 10).with_ring_bytes(1 << 26).and_then(|config| config.with_touch_memory(true));
         let router = Builder::new(config.unwrap()).start().unwrap();
         // The worker's thread has everything that it needs once it sleeps.
-        while router.stats().workers[0].parks == 0 {
-            std::thread::yield_now();
-        }
+        support::until(|| router.stats().workers[0].parks > 0);
         // Limit the address space to its current size plus 32 MiB: a ring of 64 MiB does not fit.
         let now = std::fs::read_to_string("/proc/self/statm").unwrap();
         let pages: u64 = now.split_whitespace().next().unwrap().parse().unwrap();

@@ -8,11 +8,10 @@ use corelane::monitor::{Format, Monitor, Target};
 use corelane::record::{Measured, RecordedMessage};
 use std::sync::mpsc::channel;
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 mod support;
-
-const LONG: Duration = Duration::from_secs(60);
+use support::{PATIENCE, until};
 
 fn record(monitor: &Monitor, client: &str, milliseconds: u64) {
     let measured =
@@ -98,12 +97,8 @@ fn on_the_timer_to_a_callback_and_a_file_and_when_it_is_changed() {
     tick(59);
     assert_eq!(monitor.snapshot().reports.made, 0);
     tick(1);
-    assert!(told.recv_timeout(LONG).unwrap().starts_with("corelane report, "));
-    let start = Instant::now();
-    while monitor.snapshot().reports.failed == 0 || !folder.join("report.json").exists() {
-        assert!(start.elapsed() < LONG);
-        std::thread::yield_now();
-    }
+    assert!(told.recv_timeout(PATIENCE).unwrap().starts_with("corelane report, "));
+    until(|| monitor.snapshot().reports.failed > 0 && folder.join("report.json").exists());
     let file = std::fs::read_to_string(folder.join("report.json")).unwrap();
     let file: serde_json::Value = serde_json::from_str(&file).unwrap();
     assert_eq!(file["time_milliseconds"], 1_060_000);
@@ -117,12 +112,12 @@ fn on_the_timer_to_a_callback_and_a_file_and_when_it_is_changed() {
     };
     tick(5);
     assert_eq!(alerts(&poll), [Notification::Raised]);
-    assert!(monitor.remove_report(lost, LONG));
+    assert!(monitor.remove_report(lost, PATIENCE));
     tick(5);
     assert_eq!((monitor.snapshot().reports.failing, alerts(&poll)), (0, vec![Notification::Resolved]));
     monitor.set("report_interval_ms", "1000").unwrap();
     tick(1);
-    told.recv_timeout(LONG).unwrap();
+    told.recv_timeout(PATIENCE).unwrap();
     monitor.set("report_interval_ms", "0").unwrap();
     tick(600);
     assert_eq!(monitor.snapshot().reports.made, 2);
@@ -145,16 +140,16 @@ fn a_receiver_that_blocks_keeps_nobody_else_waiting() {
     for round in 0..8 {
         hand.advance(Duration::from_secs(1));
         monitor.tick();
-        told.recv_timeout(LONG).unwrap();
+        told.recv_timeout(PATIENCE).unwrap();
         if round == 0 {
-            is_inside.recv_timeout(LONG).unwrap();
+            is_inside.recv_timeout(PATIENCE).unwrap();
         }
     }
     // One report is in the callback, four wait, and the three oldest of the others were dropped.
     let reports = monitor.snapshot().reports;
     assert_eq!((reports.made, reports.dropped), (8, 3));
     drop(leave);
-    assert!(monitor.remove_report(blocks.unwrap(), LONG));
+    assert!(monitor.remove_report(blocks.unwrap(), PATIENCE));
 }
 
 #[test]

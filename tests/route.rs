@@ -13,7 +13,7 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
 mod support;
-use support::{Bench, config_of, settled};
+use support::{Bench, config_of, settled, until};
 
 const LONG: Duration = Duration::from_secs(60);
 const SHORT: Duration = Duration::from_millis(20);
@@ -135,14 +135,12 @@ fn an_expired_message_is_taken_over() {
     let (alice, _) = connect(&mut port);
     let routed = std::thread::scope(|scope| {
         let caller = scope.spawn(|| port.route(alice, OFFER, LONG));
-        while router.accounting().submitted == 0 {
-            std::thread::yield_now();
-        }
+        until(|| router.accounting().submitted == 1);
         hands.advance(Duration::from_millis(11));
-        while !caller.is_finished() {
+        until(|| {
             workers[0].cycle(clock.raw());
-            std::thread::yield_now();
-        }
+            caller.is_finished()
+        });
         caller.join().unwrap()
     });
     assert_eq!(routed, Ok(Routed::TakenOver { reason: TakenOver::Expired, success: true }));

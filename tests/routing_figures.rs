@@ -8,7 +8,7 @@ use corelane::router::{Builder, Event};
 use std::time::Duration;
 
 mod support;
-use support::{Hand as Bench, config};
+use support::{Hand as Bench, config, until};
 
 const OFFER: &[u8] = br#"{"type":"OFFER","dst":"ben"}"#;
 
@@ -209,9 +209,7 @@ fn utilisation_is_the_mean_of_the_workers() {
 fn a_workers_sleeps_are_counted() {
     let config = config(&[(Key::Workers, 1), (Key::IdleStrategy, 2)]);
     let router = Builder::new(config).start().unwrap();
-    while router.stats().workers[0].parks == 0 {
-        std::thread::yield_now();
-    }
+    until(|| router.stats().workers[0].parks > 0);
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! Synchronous calls: never from inside a worker, no call slot lost for good, and every call counted. Rows R4, R8;
 //! invariants I4, I9.
 
-use super::harness::{Bench, PATIENCE, ROUNDS, within};
+use super::harness::{Bench, PATIENCE, until, within};
 use corelane::clients::ClientId;
 use corelane::error::{Error, TakenOver};
 use corelane::router::{Action, Builder, Port, ProtocolRules, Routed, SharedPort, TaskId, Worker};
@@ -178,20 +178,12 @@ fn with_one_call_waiting(
     let calling = shared.clone();
     let first =
         std::thread::spawn(move || within(move || calling.route(ann, PING, Duration::from_secs(3_600))));
-    for _ in 0..ROUNDS {
-        if bench.router.accounting().submitted == 1 {
-            break;
-        }
-        std::thread::sleep(Duration::from_millis(1));
-    }
+    until(|| bench.router.accounting().submitted == 1);
     then(&shared, ann);
-    for _ in 0..ROUNDS {
+    until(|| {
         bench.cycle();
-        if first.is_finished() {
-            break;
-        }
-        std::thread::sleep(Duration::from_millis(1));
-    }
+        first.is_finished()
+    });
     assert_eq!(first.join().unwrap(), Some(Ok(Routed::Delivered)));
     assert_eq!(poller.poll(1, |_| ()), Ok(0));
     bench
@@ -270,9 +262,7 @@ fn a_stop_answers_the_calls_that_it_still_handles() {
     let slow: &[u8] = br#"{"type":"slow"}"#;
     let answers = std::thread::scope(|scope| {
         let caller = scope.spawn(|| port.route_batch(&[(ann, PING), (ann, slow), (ann, PING)], PATIENCE));
-        while router.stats().workers[0].queue_messages < 3 {
-            std::thread::yield_now();
-        }
+        until(|| router.stats().workers[0].queue_messages == 3);
         router.request_stop();
         workers[0].cycle(clock.raw());
         caller.join().unwrap()

@@ -1,6 +1,6 @@
 //! Closes, last events and calls of a worker that has ended. Invariants I4, I9; rows R8, R16.
 
-use super::harness::{Bench, HEARTBEAT, Seen, connect_on, got, offer, poll, poll_to_the_end, seen};
+use super::harness::{Bench, HEARTBEAT, Seen, connect_on, got, offer, poll, poll_to_the_end, seen, until};
 use corelane::error::Error;
 use corelane::router::{Action, Event, ProtocolRules};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -112,9 +112,7 @@ fn a_call_on_a_released_port_is_counted() {
     let ann = shared.connect("ann", "peerjs", "", 1).unwrap();
     bench.cycle();
     let caller = std::thread::spawn(move || shared.route(ann, HEARTBEAT, Duration::from_millis(300)));
-    while bench.router.accounting().submitted == 0 {
-        std::thread::yield_now();
-    }
+    until(|| bench.router.accounting().submitted == 1);
     drop(poller);
     caller.join().unwrap().unwrap();
     for _ in 0..5 {

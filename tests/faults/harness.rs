@@ -1,14 +1,11 @@
 //! A router on one thread, driven by hand, and its ports' events in short form.
 
-pub use crate::support::{Bench, config_of as config, settled};
+pub use crate::support::{Bench, PATIENCE, config_of as config, settled, until};
 use corelane::clients::ClientId;
 use corelane::error::{Error, Refused};
 use corelane::router::{Builder, Event, Port};
 use std::sync::mpsc;
 use std::time::Duration;
-
-/// Time limit for something that must happen, however busy the machine is.
-pub const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Limit, in rounds, for something that must end by itself.
 pub const ROUNDS: usize = 2_000;

@@ -1,7 +1,7 @@
 //! A worker that ends without a stop is settled: nothing stays in flight, and its port reports the end. Row R9;
 //! invariants I4, I9.
 
-use super::harness::{Bench, CLOSED, HEARTBEAT, ROUNDS, closings, got, offer, poll, poll_to_the_end, within};
+use super::harness::{Bench, CLOSED, HEARTBEAT, closings, got, offer, poll, poll_to_the_end, until, within};
 use corelane::router::{Port, Routed, Worker};
 use std::panic::resume_unwind;
 use std::time::Duration;
@@ -115,12 +115,7 @@ fn a_call_to_a_lost_worker_ends() {
             (routed, port)
         })
     });
-    for _ in 0..ROUNDS {
-        if bench.router.accounting().submitted == 1 {
-            break;
-        }
-        std::thread::sleep(Duration::from_millis(1));
-    }
+    until(|| bench.router.accounting().submitted == 1);
     bench.workers.clear();
     let (routed, mut port) = caller.join().unwrap().unwrap();
     match routed {

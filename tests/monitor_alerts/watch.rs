@@ -1,5 +1,6 @@
 //! A monitor whose clock and looks the test controls. A callback and a poll must get the same notifications.
 
+pub use crate::support::{PATIENCE, until};
 use corelane::clock::{Clock, ManualClock};
 use corelane::config::Config;
 use corelane::monitor::alert::{Alert, AlertFigures, AlertState, Notification};
@@ -7,12 +8,10 @@ use corelane::monitor::{AlertPoll, Monitor};
 use corelane::record::{Measured, RecordedMessage};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::sync::{RwLock, RwLockReadGuard, RwLockWriteGuard};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// The default of `monitor_interval_ms`.
 pub const INTERVAL: Duration = Duration::from_secs(5);
-/// Time limit for something that must happen, however busy the machine is.
-pub const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Memory and processor time are figures of the whole process: tests of these figures run while no other test does.
 static TURN: RwLock<()> = RwLock::new(());
@@ -25,15 +24,6 @@ pub fn alone() -> RwLockWriteGuard<'static, ()> {
 /// Held by all other tests.
 fn among_others() -> RwLockReadGuard<'static, ()> {
     TURN.read().unwrap_or_else(|poisoned| poisoned.into_inner())
-}
-
-/// Waits until the condition holds.
-pub fn until(what: impl Fn() -> bool) {
-    let start = Instant::now();
-    while !what() {
-        assert!(start.elapsed() < PATIENCE, "the condition never held");
-        std::thread::sleep(Duration::from_millis(1));
-    }
 }
 
 pub struct Watch {

@@ -1,14 +1,14 @@
 //! Ends at awkward moments: a router before its monitor, a monitor inside its own callback, repeated starts and stops
 //! of threads.
 
-use crate::PATIENCE;
+use crate::support::{PATIENCE, until};
 use corelane::config::Config;
 use corelane::monitor::Monitor;
 use corelane::record::{Measured, RecordedMessage};
 use corelane::router::{Builder, Event};
 use std::sync::mpsc::channel;
 use std::sync::{Mutex, MutexGuard};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// Runs the tests that look at the process's threads one at a time.
 static TURN: Mutex<()> = Mutex::new(());
@@ -24,15 +24,6 @@ fn threads(name: &str) -> usize {
         std::fs::read_to_string(task.ok()?.path().join("comm")).ok()
     });
     names.filter(|one| one.starts_with(name)).count()
-}
-
-/// Waits until the condition holds.
-fn until(what: impl Fn() -> bool) {
-    let start = Instant::now();
-    while !what() {
-        assert!(start.elapsed() < PATIENCE, "the condition never held");
-        std::thread::sleep(Duration::from_millis(1));
-    }
 }
 
 /// The kernel keeps fifteen bytes of a thread's name.

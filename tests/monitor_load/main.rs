@@ -7,8 +7,7 @@ mod counting;
 mod lifetimes;
 mod names;
 mod snapshots;
+#[path = "../support/mod.rs"]
+mod support;
 mod threads;
 mod values;
-
-/// Time limit for something that must happen, however busy the machine is.
-const PATIENCE: std::time::Duration = std::time::Duration::from_secs(60);

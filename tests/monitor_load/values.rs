@@ -116,7 +116,7 @@ fn the_largest_number_once_from_each_thread() {
         (messages.totals.total, messages.totals.bytes_in, messages.totals.latency.average),
         (1, 10, Some(10))
     );
-    monitor.stop(crate::PATIENCE);
+    monitor.stop(crate::support::PATIENCE);
 }
 
 #[test]

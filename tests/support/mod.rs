@@ -13,8 +13,20 @@ use corelane::router::{Builder, Port, Router, Worker};
 use std::ops::{Deref, DerefMut};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tracing::field::{Field, Visit};
+
+/// Time limit for something that must happen, however busy the machine is.
+pub const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Waits until the condition holds.
+pub fn until(mut what: impl FnMut() -> bool) {
+    let start = Instant::now();
+    while !what() {
+        assert!(start.elapsed() < PATIENCE, "the condition never held");
+        std::thread::sleep(Duration::from_millis(1));
+    }
+}
 
 /// A configuration with these values.
 pub fn config(set: &[(Key, u64)]) -> Config {
