@@ -3,17 +3,15 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test")]
 
-use corelane::config::{Config, Key};
+use corelane::config::Key;
 use corelane::error::{Error, Refused};
 use corelane::router::{Builder, Event, Port, Router};
 use std::time::Duration;
 
+mod support;
+
 fn start(configure: &[(Key, u64)]) -> (Router, Port) {
-    let config = configure
-        .iter()
-        .try_fold(Config::default(), |config, (key, value)| config.with(*key, *value))
-        .unwrap();
-    let router = Builder::new(config).start().unwrap();
+    let router = Builder::new(support::config(configure)).start().unwrap();
     let port = router.port().unwrap();
     (router, port)
 }

@@ -4,12 +4,13 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test")]
 
-use corelane::clock::{Clock, ManualClock};
-use corelane::config::Config;
+use corelane::clock::ManualClock;
 use corelane::metrics::LatencyStats;
 use corelane::monitor::{Monitor, WindowStats};
 use corelane::record::{Measured, RecordedMessage};
 use std::time::Duration;
+
+mod support;
 
 /// The threshold above which a message is slow, in nanoseconds.
 const SLOW: u64 = 50_000_000;
@@ -44,19 +45,14 @@ struct Kept {
 }
 
 fn bench(retention_hours: &str) -> (Monitor, ManualClock) {
-    let (clock, hands) = Clock::manual();
-    let mut config = Config::default();
-    for (key, value) in [
+    support::monitor(support::config_of(&[
         ("slow_message_threshold_ms", "50"),
         ("stats_retention_hours", retention_hours),
         // Looks take time, and another test covers them.
         ("monitor_interval_ms", "3600000"),
         ("max_windowed_series", "8"),
         ("max_recorded_clients", "0"),
-    ] {
-        config.set(key, value).unwrap();
-    }
-    (Monitor::with_clock(config, clock).unwrap(), hands)
+    ]))
 }
 
 fn sorted(values: impl Iterator<Item = u64>) -> Vec<u64> {

@@ -4,12 +4,14 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test")]
 
 use corelane::clients::ClientId;
-use corelane::config::{Config, Key};
+use corelane::config::Key;
 use corelane::error::{Error, Refused};
 use corelane::router::{Builder, Event, Port};
 use std::collections::HashSet;
 use std::sync::{Arc, Barrier};
 use std::time::Duration;
+
+mod support;
 
 const MESSAGES: u64 = 30_000;
 const CREDIT: u64 = 16;
@@ -66,15 +68,13 @@ fn host(mut port: Port, host: u64, barrier: &Barrier) -> (Port, Seen) {
 
 #[test]
 fn every_message_is_delivered_once_or_its_sender_is_told_once() {
-    let config = [
+    let config = support::config(&[
         (Key::Workers, 2),
         (Key::Pin, 0),
         (Key::CreditPolicy, 1),
         (Key::CreditMessages, CREDIT),
         (Key::MaxQueueWait, 3_600_000),
-    ]
-    .into_iter()
-    .fold(Config::default(), |config, (key, value)| config.with(key, value).unwrap());
+    ]);
     let router = Builder::new(config).start().unwrap();
     let barrier = Arc::new(Barrier::new(2));
     let hosts = [0, 1].map(|number| {
