@@ -198,17 +198,18 @@ fn the_figures_are_exported() {
     bench.send(bench.ann).unwrap();
     bench.turn();
     let text = corelane::export::prometheus(&bench.router.stats());
-    for line in [
-        "corelane_workers_enabled 1",
-        "corelane_messages_permitted 7",
-        "corelane_message_permits_available 7",
-        "corelane_placement_moves_wanted_total 0",
-        "corelane_placement_moves_total 0",
-        "corelane_worker_load_records{worker=\"0\"} 0",
-        "corelane_messages_refused_total{reason=\"concurrency_limit\"} 0",
-    ] {
-        assert!(text.contains(&format!("\n{line}\n")), "{line}");
-    }
+    support::assert_lines(
+        &text,
+        &[
+            "corelane_workers_enabled 1",
+            "corelane_messages_permitted 7",
+            "corelane_message_permits_available 7",
+            "corelane_placement_moves_wanted_total 0",
+            "corelane_placement_moves_total 0",
+            "corelane_worker_load_records{worker=\"0\"} 0",
+            "corelane_messages_refused_total{reason=\"concurrency_limit\"} 0",
+        ],
+    );
 }
 
 /// R3: a ring holds at most `queue_messages` messages, however much space is left. Connects and disconnects still

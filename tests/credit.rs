@@ -284,13 +284,14 @@ fn the_write_stage_is_timed_from_hand_out_to_the_acknowledgement_that_covers_it(
     let stats = bench.router.stats();
     assert_eq!(stats.ports[0].write.count, 2);
     let text = corelane::export::prometheus(&stats);
-    for line in [
-        r#"corelane_port_write_duration_seconds_count{port="0"} 2"#,
-        r#"corelane_port_write_duration_seconds_sum{port="0"} 0.0000037"#,
-        r#"corelane_port_outstanding_peak_messages{port="0"} 3"#,
-    ] {
-        assert!(text.lines().any(|present| present == line), "{line} is not in\n{text}");
-    }
+    support::assert_lines(
+        &text,
+        &[
+            r#"corelane_port_write_duration_seconds_count{port="0"} 2"#,
+            r#"corelane_port_write_duration_seconds_sum{port="0"} 0.0000037"#,
+            r#"corelane_port_outstanding_peak_messages{port="0"} 3"#,
+        ],
+    );
 }
 
 #[test]

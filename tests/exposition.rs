@@ -39,31 +39,32 @@ fn exposition() -> String {
 #[test]
 fn figures_are_what_was_sent() {
     let text = exposition();
-    for line in [
-        r#"corelane_messages_received_total{message_type="OFFER",protocol="peerjs"} 2"#,
-        r#"corelane_messages_delivered_total{message_type="OFFER",protocol="peerjs"} 2"#,
-        r#"corelane_messages_delivered_total{message_type="HEARTBEAT",protocol="peerjs"} 1"#,
-        r#"corelane_messages_failed_total{message_type="other",protocol="other",reason="not_json"} 1"#,
-        // Present from the start with the value 0, so that a rate includes the first increment.
-        r#"corelane_messages_failed_total{message_type="other",protocol="other",reason="no_recipient"} 0"#,
-        r#"corelane_messages_failed_total{message_type="OFFER",protocol="peerjs",reason="not_json"} 0"#,
-        r#"corelane_messages_refused_total{reason="too_large"} 1"#,
-        r#"corelane_messages_refused_total{reason="ring_full"} 0"#,
-        "corelane_messages_submitted_total 6",
-        "corelane_messages_held 1",
-        "corelane_messages_in_flight 1",
-        "corelane_connections_open 2",
-        "corelane_connections_open_peak 2",
-        "corelane_deliveries_total 2",
-        // The held message has not ended.
-        "corelane_message_queue_duration_seconds_count 4",
-        "corelane_message_queue_duration_seconds_sum 0.012",
-        r#"corelane_message_queue_duration_seconds_bucket{le="0.002097151"} 0"#,
-        r#"corelane_message_queue_duration_seconds_bucket{le="0.004194303"} 4"#,
-        r#"corelane_app_message_duration_seconds_count{app="a\"b\\c\nd"} 4"#,
-    ] {
-        assert!(text.lines().any(|present| present == line), "{line} is not in\n{text}");
-    }
+    support::assert_lines(
+        &text,
+        &[
+            r#"corelane_messages_received_total{message_type="OFFER",protocol="peerjs"} 2"#,
+            r#"corelane_messages_delivered_total{message_type="OFFER",protocol="peerjs"} 2"#,
+            r#"corelane_messages_delivered_total{message_type="HEARTBEAT",protocol="peerjs"} 1"#,
+            r#"corelane_messages_failed_total{message_type="other",protocol="other",reason="not_json"} 1"#,
+            // Present from the start with the value 0, so that a rate includes the first increment.
+            r#"corelane_messages_failed_total{message_type="other",protocol="other",reason="no_recipient"} 0"#,
+            r#"corelane_messages_failed_total{message_type="OFFER",protocol="peerjs",reason="not_json"} 0"#,
+            r#"corelane_messages_refused_total{reason="too_large"} 1"#,
+            r#"corelane_messages_refused_total{reason="ring_full"} 0"#,
+            "corelane_messages_submitted_total 6",
+            "corelane_messages_held 1",
+            "corelane_messages_in_flight 1",
+            "corelane_connections_open 2",
+            "corelane_connections_open_peak 2",
+            "corelane_deliveries_total 2",
+            // The held message has not ended.
+            "corelane_message_queue_duration_seconds_count 4",
+            "corelane_message_queue_duration_seconds_sum 0.012",
+            r#"corelane_message_queue_duration_seconds_bucket{le="0.002097151"} 0"#,
+            r#"corelane_message_queue_duration_seconds_bucket{le="0.004194303"} 4"#,
+            r#"corelane_app_message_duration_seconds_count{app="a\"b\\c\nd"} 4"#,
+        ],
+    );
 }
 
 #[test]

@@ -249,17 +249,18 @@ fn backlog_and_closings_of_each_path() {
     let path = &stats.ports[0].workers[0];
     assert_eq!((closed, path.closings, path.closings_maximum, path.backlog_bytes), (1, 0, 1, 0));
     let text = corelane::export::prometheus(&stats);
-    for line in [
-        r#"corelane_path_backlog_bytes{port="0",worker="0"} 0"#,
-        r#"corelane_path_backlog_peak_bytes{port="0",worker="0"} 8192"#,
-        r#"corelane_path_egress_full_total{port="0",worker="0"} 12"#,
-        r#"corelane_path_closings_peak{port="0",worker="0"} 1"#,
-        r#"corelane_worker_messages_total{worker="0"} 140"#,
-        r#"corelane_worker_queue_peak_messages{worker="0"} 2"#,
-        "corelane_workers_active 0",
-    ] {
-        assert!(text.lines().any(|present| present == line), "{line} is not in\n{text}");
-    }
+    support::assert_lines(
+        &text,
+        &[
+            r#"corelane_path_backlog_bytes{port="0",worker="0"} 0"#,
+            r#"corelane_path_backlog_peak_bytes{port="0",worker="0"} 8192"#,
+            r#"corelane_path_egress_full_total{port="0",worker="0"} 12"#,
+            r#"corelane_path_closings_peak{port="0",worker="0"} 1"#,
+            r#"corelane_worker_messages_total{worker="0"} 140"#,
+            r#"corelane_worker_queue_peak_messages{worker="0"} 2"#,
+            "corelane_workers_active 0",
+        ],
+    );
     let json: serde_json::Value = serde_json::to_value(&stats).unwrap();
     assert_eq!(json["ports"][0]["workers"][0]["egress_full"], 12);
     assert_eq!(json["routing"]["workers_idle"], 1);

@@ -96,6 +96,13 @@ impl DerefMut for Hand {
     }
 }
 
+/// Checks that a text has these lines.
+pub fn assert_lines(text: &str, lines: &[&str]) {
+    for line in lines {
+        assert!(text.lines().any(|present| present == *line), "{line:?} is not in\n{text}");
+    }
+}
+
 /// A clock that is moved by hand and starts at 1,000 s.
 fn clock() -> (Clock, ManualClock) {
     let (clock, hands) = Clock::manual();
