@@ -1,7 +1,7 @@
 //! Synchronous calls: never from inside a worker, no call slot lost for good, and every call counted. Rows R4, R8;
 //! invariants I4, I9.
 
-use super::harness::{Bench, PATIENCE, until, within};
+use super::harness::{Bench, PATIENCE, SUM, sums, until, within};
 use corelane::clients::ClientId;
 use corelane::error::{Error, TakenOver};
 use corelane::router::{Action, Builder, Port, ProtocolRules, Routed, SharedPort, TaskId, Worker};
@@ -10,14 +10,9 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 const PING: &[u8] = br#"{"type":"ping"}"#;
-const SUM: &[u8] = br#"{"type":"sum"}"#;
 
 /// How long a blocking call would wait.
 const LONG: Duration = Duration::from_secs(2);
-
-fn sums(builder: Builder) -> Builder {
-    builder.protocol(ProtocolRules::generic().message_type("sum", Action::Host { hold: false }))
-}
 
 type Routes = Vec<Result<Routed, Error>>;
 

@@ -1,8 +1,10 @@
 //! Closes, last events and calls of a worker that has ended. Invariants I4, I9; rows R8, R16.
 
-use super::harness::{Bench, HEARTBEAT, Seen, connect_on, got, offer, poll, poll_to_the_end, seen, until};
+use super::harness::{
+    Bench, HEARTBEAT, SUM, Seen, connect_on, got, offer, poll, poll_to_the_end, seen, sums, until,
+};
 use corelane::error::Error;
-use corelane::router::{Action, Event, ProtocolRules};
+use corelane::router::Event;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 
@@ -146,11 +148,10 @@ fn a_base_route_that_panics_keeps_no_places() {
 /// Code that views a task runs inside its worker and may not call.
 #[test]
 fn who_is_shown_a_task_may_not_route() {
-    let rules = ProtocolRules::generic().message_type("sum", Action::Host { hold: false });
-    let mut bench = Bench::built(&[("workers", "1")], |builder| builder.protocol(rules));
+    let mut bench = Bench::built(&[("workers", "1")], sums);
     let mut port = bench.port();
     let ann = port.connect("ann", "generic", "", 1).unwrap();
-    port.submit(ann, br#"{"type":"sum"}"#, 0).unwrap();
+    port.submit(ann, SUM, 0).unwrap();
     port.publish();
     let now = bench.clock.raw();
     let mut routed = None;

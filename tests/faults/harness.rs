@@ -3,7 +3,7 @@
 pub use crate::support::{Bench, PATIENCE, config_of as config, settled, until};
 use corelane::clients::ClientId;
 use corelane::error::{Error, Refused};
-use corelane::router::{Builder, Event, Port};
+use corelane::router::{Action, Builder, Event, Port, ProtocolRules};
 use std::sync::mpsc;
 use std::time::Duration;
 
@@ -11,6 +11,13 @@ use std::time::Duration;
 pub const ROUNDS: usize = 2_000;
 
 pub const HEARTBEAT: &[u8] = br#"{"type":"HEARTBEAT"}"#;
+
+/// A message that the host handles as a task, with [`sums`].
+pub const SUM: &[u8] = br#"{"type":"sum"}"#;
+
+pub fn sums(builder: Builder) -> Builder {
+    builder.protocol(ProtocolRules::generic().message_type("sum", Action::Host { hold: false }))
+}
 
 /// A delivered event: the client's token, and the submitter's value if there is one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,14 +1,8 @@
 //! Messages that are handed out to the host as tasks. Row R8; invariants I4, I9.
 
-use super::harness::Bench;
+use super::harness::{Bench, SUM, sums};
 use corelane::error::{Error, Failed};
-use corelane::router::{Action, Builder, ProtocolRules, TaskId};
-
-const SUM: &[u8] = br#"{"type":"sum"}"#;
-
-fn sums(builder: Builder) -> Builder {
-    builder.protocol(ProtocolRules::generic().message_type("sum", Action::Host { hold: false }))
-}
+use corelane::router::TaskId;
 
 /// `task_other`. I4: a worker rejects another worker's task and counts nothing for it.
 #[test]
