@@ -17,6 +17,7 @@ pub mod ring;
 
 pub mod clients;
 pub mod envelope;
+#[cfg(not(corelane_loom))]
 pub mod export;
 #[cfg(not(corelane_loom))]
 pub mod ffi;
