@@ -2,12 +2,13 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test")]
 
-use corelane::clock::Clock;
 use corelane::config::Config;
 use corelane::metrics::{Descriptor, Kind};
 use corelane::monitor::alert::{Notification, Rule};
 use corelane::monitor::{Format, Monitor};
 use std::time::Duration;
+
+mod support;
 
 #[test]
 fn each_kind_is_shown_with_its_labels_and_is_not_reset() {
@@ -54,8 +55,7 @@ fn each_kind_is_shown_with_its_labels_and_is_not_reset() {
 
 #[test]
 fn a_rule_over_a_metric_of_the_hosts_own_is_raised_and_resolved_by_label_set() {
-    let (clock, hand) = Clock::manual();
-    let monitor = Monitor::with_clock(Config::default(), clock).unwrap();
+    let (monitor, hand) = support::monitor(Config::default());
     let depth = Descriptor::new("pool_depth", "Waiting jobs").labels(&["pool"]);
     let depth = monitor.gauge(&depth).unwrap();
     let (first, second) = (depth.with(&["first"]).unwrap(), depth.with(&["second"]).unwrap());
@@ -86,8 +86,7 @@ fn a_rule_over_a_metric_of_the_hosts_own_is_raised_and_resolved_by_label_set() {
 
 #[test]
 fn what_the_monitor_holds_is_below_what_it_states() {
-    let (clock, hand) = Clock::manual();
-    let monitor = Monitor::with_clock(Config::default(), clock).unwrap();
+    let (monitor, hand) = support::monitor(Config::default());
     for number in 0..1_000u64 {
         let labels = monitor.labels("protocol", &format!("type-{number}"), &format!("application-{number}"));
         let measured = corelane::record::Measured { processing_nanoseconds: number, ..Default::default() };

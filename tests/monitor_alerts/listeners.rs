@@ -1,7 +1,6 @@
 //! Alert listeners: several at once, one that blocks, one that panics, one that polls, and one beyond the limit.
 
 use crate::watch::{PATIENCE, Watch, until};
-use corelane::clock::Clock;
 use corelane::config::Config;
 use corelane::error::Error;
 use corelane::monitor::Monitor;
@@ -146,8 +145,7 @@ fn a_poll_that_nobody_takes_from_loses_the_oldest() {
 
 #[test]
 fn listeners_are_bounded_and_leave_room_behind_them() {
-    let (clock, _hands) = Clock::manual();
-    let monitor = Monitor::with_clock(Config::default(), clock).unwrap();
+    let (monitor, _hands) = crate::support::monitor(Config::default());
     let mut polls: Vec<_> = (0..16).map(|_| monitor.alerts().unwrap()).collect();
     assert!(matches!(monitor.alerts(), Err(Error::TooManyListeners(16))));
     polls.pop();

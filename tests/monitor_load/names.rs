@@ -1,7 +1,7 @@
 //! 100,000 distinct names of each kind: as many series as are allowed, exact totals, and no memory for the rest.
 
 use crate::counting::live_bytes;
-use corelane::clock::Clock;
+use crate::support;
 use corelane::config::{Config, Key};
 use corelane::error::Error;
 use corelane::monitor::{Monitor, SeriesFigures};
@@ -31,11 +31,11 @@ fn record(monitor: &Monitor, number: u64) {
 }
 
 fn config() -> Config {
-    Config::default()
-        .with(Key::MaxRecordedTypes, TYPES)
-        .and_then(|config| config.with(Key::MaxApplications, APPLICATIONS))
-        .and_then(|config| config.with(Key::MaxRecordedClients, CLIENTS))
-        .unwrap()
+    support::config(&[
+        (Key::MaxRecordedTypes, TYPES),
+        (Key::MaxApplications, APPLICATIONS),
+        (Key::MaxRecordedClients, CLIENTS),
+    ])
 }
 
 /// Messages, failures, bytes and time of all series together.
@@ -59,8 +59,7 @@ fn folds(series: &[SeriesFigures], own: u64) {
 #[test]
 fn names_without_end_fold_into_other_and_take_nothing() {
     let start = live_bytes();
-    let (clock, hands) = Clock::manual();
-    let monitor = Monitor::with_clock(config(), clock).unwrap();
+    let (monitor, hands) = support::monitor(config());
     let tick = || {
         hands.advance(Duration::from_secs(1));
         monitor.tick();

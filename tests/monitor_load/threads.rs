@@ -1,6 +1,5 @@
 //! 64 threads that start, record in every way, and end: exact totals, however few recorders there are.
 
-use corelane::clock::Clock;
 use corelane::config::Config;
 use corelane::monitor::{Monitor, MonitorStats};
 use corelane::record::{Measured, RecordedMessage};
@@ -183,9 +182,8 @@ fn wave(monitor: &Monitor) {
 
 #[test]
 fn threads_that_come_and_go_lose_nothing() {
-    let (clock, _hands) = Clock::manual();
     let config = Config::default().with_max_recorders(RECORDERS as u64).unwrap();
-    let monitor = Monitor::with_clock(config, clock).unwrap();
+    let (monitor, _hands) = crate::support::monitor(config);
     for waves in 1..=3 {
         wave(&monitor);
         Model::of(waves).check(&monitor.snapshot(), 0);
