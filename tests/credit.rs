@@ -86,8 +86,7 @@ impl Bench {
     fn credit_figures(&self) -> (u64, u64, u64, u64) {
         let stats = self.router.stats();
         let worker = &stats.workers[0];
-        let failed = stats.messages.failures.get("credit_exhausted");
-        (worker.credit_closes, worker.credit_refusals, worker.credit_drops, failed)
+        (worker.credit_closes, worker.credit_refusals, worker.credit_drops, self.failed("credit_exhausted"))
     }
 }
 

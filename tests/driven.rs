@@ -7,14 +7,13 @@ use corelane::clock::Clock;
 use corelane::config::Key;
 use corelane::envelope::Protocol;
 use corelane::error::{Error, Failed, Refused};
-use corelane::metrics::Stats;
 use corelane::router::{Action, Builder, Event, ProtocolRules, Relayed, Routed, TaskId};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
 use std::time::Duration;
 
 mod support;
-use support::{Hand, config, settled};
+use support::{Hand, config, of_type, settled};
 
 fn rules() -> ProtocolRules {
     ProtocolRules::new(Protocol::generic())
@@ -60,10 +59,6 @@ impl Hand {
     }
 }
 
-fn failed_as(stats: &Stats, reason: &str) -> u64 {
-    stats.messages.failures.get(reason)
-}
-
 #[test]
 fn a_host_says_what_became_of_each_and_nothing_overtakes_them() {
     let mut hand = Hand::new(64);
@@ -103,8 +98,8 @@ fn a_host_says_what_became_of_each_and_nothing_overtakes_them() {
     let stats = hand.router.stats();
     let figures = settled(&hand.router);
     assert_eq!((figures.ok, figures.failed, figures.deliveries), (3, 2, 4));
-    assert_eq!((failed_as(&stats, "handler_failed"), failed_as(&stats, "handler_panicked")), (1, 1));
-    let work = stats.types.iter().find(|one| one.name == "work").unwrap();
+    assert_eq!((hand.failed("handler_failed"), hand.failed("handler_panicked")), (1, 1));
+    let work = of_type(&stats, "generic", "work");
     // The host reports the service times. The clock stood still.
     let service = &work.latency;
     let times = (service.count, service.average, service.minimum, service.maximum);
@@ -219,7 +214,7 @@ fn a_worker_that_is_dropped_fails_what_is_out_and_what_waits() {
     drop(std::mem::replace(&mut hand.workers[0], other));
     let figures = settled(&hand.router);
     assert_eq!((figures.ok, figures.failed), (1, 10));
-    assert_eq!(failed_as(&hand.router.stats(), "worker_lost"), 10);
+    assert_eq!(hand.failed("worker_lost"), 10);
     let closed = hand.port.submit(hand.ann, b"{}", 12);
     assert_eq!(closed, Err(Error::Refused(Refused::Closed)));
 }

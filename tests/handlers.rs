@@ -9,7 +9,6 @@ use corelane::clock::{Clock, ManualClock};
 use corelane::config::{Balance, Config, Key};
 use corelane::envelope::{Fields, Forward, Protocol};
 use corelane::error::{Error, Failed, Refused};
-use corelane::metrics::Stats;
 use corelane::router::{
     Action, Builder, Event, Port, ProtocolRules, Relayed, Request, Router, StatsReader, SubmitOptions,
     Watchdog,
@@ -20,7 +19,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 mod support;
-use support::{Bench, Hand, config, settled, until};
+use support::{Bench, Hand, config, of_type, settled, until};
 
 type Got = (u64, ClientId, u64, String);
 
@@ -60,10 +59,6 @@ fn poll(port: &mut Port) -> Vec<Got> {
         _ => {}
     });
     got
-}
-
-fn failed_as(stats: &Stats, reason: &str) -> u64 {
-    stats.messages.failures.get(reason)
 }
 
 #[test]
@@ -139,7 +134,7 @@ fn what_a_handler_returns_is_the_outcome_and_a_hold_decides_for_itself() {
     let stats = hand.router.stats();
     let figures = &stats.accounting;
     assert_eq!((figures.ok, figures.failed, figures.held, figures.in_flight), (1, 1, 1, 1));
-    assert_eq!(failed_as(&stats, "handler_failed"), 1);
+    assert_eq!(stats.messages.failures.get("handler_failed"), 1);
     hand.port.connect("cleo", "talk", "tests", 3).unwrap();
     let got = hand.turn();
     assert_eq!(got, [(3, dan, 2, r#"{"type":"offer","to":"cleo"}"#.to_owned())]);
@@ -193,7 +188,7 @@ fn a_panic_ends_its_message_and_nothing_else() {
         hand.port.acknowledge(hand.ann, 9, 9_999);
     }
     let stats = hand.router.stats();
-    assert_eq!((failed_as(&stats, "handler_panicked"), stats.workers[0].handler_panics), (50, 50));
+    assert_eq!((stats.messages.failures.get("handler_panicked"), stats.workers[0].handler_panics), (50, 50));
     assert_eq!(settled(&hand.router).ok, 100);
 }
 
@@ -305,9 +300,7 @@ fn a_host_sends_itself_on_credit_in_order_and_counted() {
     assert_eq!(hand.turn().len(), 1_024);
     assert_eq!(hand.port.send(hand.ann, b"", 0), stale);
     let stats = hand.router.stats();
-    let send =
-        stats.types.iter().find(|one| (one.protocol.as_deref(), &*one.name) == (Some("generic"), "send"));
-    let send = send.unwrap();
+    let send = of_type(&stats, "generic", "send");
     assert_eq!((send.received.unwrap(), send.succeeded, send.failed), (1_128, 1_126, 2));
     assert_eq!((send.queue_wait.as_ref().unwrap().count, send.latency.count), (1_128, 1_128));
     assert_eq!(send.failures.as_ref().unwrap().counted(), [("recipient_closed", 1), ("credit_exhausted", 1)]);
@@ -459,12 +452,8 @@ fn a_handler_that_never_returns_is_given_up_with_all_it_kept_waiting() {
     let stats = router.stats();
     let figures = settled(&router);
     assert_eq!((figures.submitted - before.submitted, figures.refused), (152, 1));
-    assert_eq!((failed_as(&stats, "stuck"), figures.ok - before.ok), (101, 50));
-    let by_type = |name: &str| {
-        let one =
-            stats.types.iter().find(|one| (one.protocol.as_deref(), &*one.name) == (Some("generic"), name));
-        one.unwrap().failures.as_ref().unwrap().counted()
-    };
+    assert_eq!((stats.messages.failures.get("stuck"), figures.ok - before.ok), (101, 50));
+    let by_type = |name: &str| of_type(&stats, "generic", name).failures.as_ref().unwrap().counted();
     assert_eq!(by_type("answer"), [("stuck", 1)], "the message in the handler, under its own type");
     assert_eq!(by_type("send"), [("stuck", 50)]);
     assert!(stats.workers[0].given_up && !stats.workers[1].given_up);
@@ -496,7 +485,7 @@ fn a_drop_does_not_wait_for_ever() {
     drop(port);
     let stats = reader.stats();
     assert_eq!((stats.accounting.in_flight, stats.accounting.queued), (0, 0), "{:?}", stats.accounting);
-    assert_eq!(failed_as(&stats, "stuck"), 2);
+    assert_eq!(stats.messages.failures.get("stuck"), 2);
 }
 
 /// Handlers return while a stop gives up on them, in many rounds: whichever happens first, everything is accounted

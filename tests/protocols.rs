@@ -9,7 +9,7 @@ use corelane::error::Error;
 use corelane::router::{Action, Builder, Event, Port, ProtocolRules};
 
 mod support;
-use support::config;
+use support::{config, of_type};
 
 struct Bench {
     base: support::Bench,
@@ -69,10 +69,9 @@ impl Bench {
 
     /// Sends a message and checks that it fails for the given reason.
     fn fails(&mut self, from: ClientId, message: &str, reason: &str) {
-        let count = |bench: &Self| bench.base.router.stats().messages.failures.get(reason);
-        let before = count(self);
+        let before = self.base.failed(reason);
         assert_eq!(self.send(from, message), [], "{message}");
-        assert_eq!(count(self), before + 1, "{message}: expected {reason}");
+        assert_eq!(self.base.failed(reason), before + 1, "{message}: expected {reason}");
     }
 }
 
@@ -173,8 +172,8 @@ fn protoo_ends_at_the_server_unless_its_host_has_a_method_relayed() {
     bench.ends_here(ann, r#"{"response":true,"id":7,"ok":true,"data":{}}"#);
     bench.ends_here(ann, r#"{"notification":true,"method":"unheardOf"}"#);
     bench.fails(ann, r#"{"request":true,"id":7}"#, "missing_type");
-    let types = bench.base.router.stats().types;
-    let count = |name: &str| types.iter().find(|one| one.name == name).and_then(|one| one.received);
+    let stats = bench.base.router.stats();
+    let count = |name: &str| of_type(&stats, "protoo", name).received;
     assert_eq!((count("produce"), count("response"), count("whisper")), (Some(1), Some(1), Some(1)));
 }
 

@@ -67,10 +67,6 @@ impl Bench {
     fn worker_stats(&self) -> WorkerStats {
         self.base.router.stats().workers[0].clone()
     }
-
-    fn failed(&self, reason: &str) -> u64 {
-        self.base.router.stats().messages.failures.get(reason)
-    }
 }
 
 const HELLO: &str = r#"{"type":"hello","room":"lobby"}"#;
@@ -115,16 +111,16 @@ fn only_members_send_and_a_lone_member_may() {
     bench.send(0, ann, HELLO);
     assert_eq!(bench.accounting().ok, 1);
     bench.send(0, eve, HELLO);
-    assert_eq!(bench.failed("not_a_member"), 1);
+    assert_eq!(bench.base.failed("not_a_member"), 1);
     assert_eq!(bench.ports[0].leave(eve, lobby), Err(Error::NotAMember));
     bench.ports[0].leave(ann, lobby).unwrap();
     bench.send(0, ann, HELLO);
-    assert_eq!(bench.failed("unknown_room"), 1);
+    assert_eq!(bench.base.failed("unknown_room"), 1);
     assert_eq!(bench.ports[0].leave(ann, lobby), Err(Error::StaleRoom));
     let next = bench.ports[0].join(ann, "lobby").unwrap();
     assert_ne!(next, lobby, "the handle of a closed room is not reused");
     bench.send(0, ann, &format!(r#"{{"type":"hello","room":"{}"}}"#, "r".repeat(65)));
-    assert_eq!(bench.failed("field_too_long"), 1);
+    assert_eq!(bench.base.failed("field_too_long"), 1);
     assert_eq!(bench.poll(0, 10), []);
 }
 

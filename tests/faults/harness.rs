@@ -133,11 +133,6 @@ impl Bench {
         panic!("never quiet: {:?} ...", &all[..all.len().min(9)]);
     }
 
-    /// The number of messages that failed for a reason.
-    pub fn failed(&self, reason: &str) -> u64 {
-        self.router.stats().messages.failures.get(reason)
-    }
-
     /// Checks conservation (I4) while nothing is in flight: the number of submitted messages and the number of
     /// events.
     pub fn assert_quiet(&self, submitted: u64, events: usize) {

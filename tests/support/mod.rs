@@ -7,7 +7,7 @@
 use corelane::clients::ClientId;
 use corelane::clock::{Clock, ManualClock};
 use corelane::config::{Config, Key};
-use corelane::metrics::Accounting;
+use corelane::metrics::{Accounting, SeriesStats, Stats};
 use corelane::monitor::Monitor;
 use corelane::router::{Builder, Port, Router, Worker};
 use std::ops::{Deref, DerefMut};
@@ -55,6 +55,11 @@ impl Bench {
         let (clock, hands) = clock();
         let (router, workers) = build(Builder::new(config).clock(clock.clone())).build().unwrap();
         Self { router, workers, clock, hands }
+    }
+
+    /// The number of messages that failed for a reason.
+    pub fn failed(&self, reason: &str) -> u64 {
+        self.router.stats().messages.failures.get(reason)
     }
 
     /// Runs one cycle of each worker. Returns the amount of work done.
@@ -119,6 +124,12 @@ pub fn settled(router: &Router) -> Accounting {
     let ended = all.refused + all.ok + all.failed + all.expired + all.taken_over;
     assert_eq!((all.submitted, all.deliveries), (ended, all.consumed + all.undeliverable), "{all:?}");
     all
+}
+
+/// The figures of a message type.
+pub fn of_type<'a>(stats: &'a Stats, protocol: &str, name: &str) -> &'a SeriesStats {
+    let of = |one: &&SeriesStats| (one.protocol.as_deref(), &*one.name) == (Some(protocol), name);
+    stats.types.iter().find(of).unwrap()
 }
 
 /// A monitor without a router. Its clock is moved by hand and starts at 1,000 s.
