@@ -1,7 +1,7 @@
 //! Messages that are refused before they are accepted, how refusals are counted, and when a port may sleep after a
 //! refusal. Rows R3, R10, R15, G2; invariants I6, I9.
 
-use super::harness::{Bench, HEARTBEAT, config, poll, within};
+use super::harness::{Bench, HEARTBEAT, config, full_queue, poll, within};
 use corelane::clients::ClientId;
 use corelane::config::Config;
 use corelane::error::{Error, Refused, TakenOver};
@@ -140,25 +140,11 @@ fn a_stamp_of_the_future_closes_no_bucket() {
     bench.assert_quiet(53, 0);
 }
 
-/// A port that was refused because of `queue_messages`, and whose worker is busy.
-fn refused() -> (Bench, Port, ClientId) {
-    let mut bench = Bench::new(&[("workers", "1"), ("queue_messages", "4")]);
-    let mut port = bench.port();
-    let ann = port.connect("ann", "peerjs", "", 1).unwrap();
-    bench.turn(&mut port);
-    for _ in 0..4 {
-        port.submit(ann, HEARTBEAT, 0).unwrap();
-    }
-    port.publish();
-    assert_eq!(port.submit(ann, HEARTBEAT, 0), Err(FULL));
-    (bench, port, ann)
-}
-
 /// `arm_spins`. I6, R3: a port that was refused because of `queue_messages` may sleep until the worker takes
 /// something.
 #[test]
 fn a_port_whose_queue_is_full_sleeps_until_something_is_taken() {
-    let (mut bench, mut port, ann) = refused();
+    let (mut bench, mut port, ann) = full_queue(true);
     for round in 0..100 {
         assert!(port.arm(), "the port must be able to sleep while nothing was taken, in round {round}");
         assert_eq!(poll(&mut port), []);
@@ -173,7 +159,7 @@ fn a_port_whose_queue_is_full_sleeps_until_something_is_taken() {
 /// `arm_spins`. I6: the worker wakes that port when it takes something.
 #[test]
 fn a_port_that_sleeps_on_a_full_queue_is_woken() {
-    let (mut bench, mut port, ann) = refused();
+    let (mut bench, mut port, ann) = full_queue(true);
     let (tell, told) = std::sync::mpsc::channel();
     let woken = std::thread::spawn(move || {
         let came_back = within(move || {

@@ -141,6 +141,22 @@ impl Bench {
     }
 }
 
+/// A port that was refused because of `queue_messages`, with its messages published or not.
+pub fn full_queue(published: bool) -> (Bench, Port, ClientId) {
+    let mut bench = Bench::new(&[("workers", "1"), ("queue_messages", "4")]);
+    let mut port = bench.port();
+    let ann = port.connect("ann", "peerjs", "", 1).unwrap();
+    bench.turn(&mut port);
+    for _ in 0..4 {
+        port.submit(ann, HEARTBEAT, 0).unwrap();
+    }
+    if published {
+        port.publish();
+    }
+    assert_eq!(port.submit(ann, HEARTBEAT, 0), Err(Error::Refused(Refused::Full)));
+    (bench, port, ann)
+}
+
 /// The index and the generation of a client slot.
 pub fn slot(client: ClientId) -> (u32, u32) {
     (client.0 as u32, (client.0 >> 32) as u32)

@@ -1,24 +1,9 @@
 //! A port that was refused because of missing space is woken when there is space, whatever it does in between.
 //! Invariant I6.
 
-use super::harness::{Bench, HEARTBEAT, within};
-use corelane::clients::ClientId;
+use super::harness::{Bench, HEARTBEAT, full_queue, within};
 use corelane::router::Port;
 use std::time::Duration;
-
-const FULL: &[(&str, &str)] = &[("workers", "1"), ("queue_messages", "4")];
-
-/// A port whose queue is full and has nothing published.
-fn full(bench: &mut Bench) -> (Port, ClientId) {
-    let mut port = bench.port();
-    let ann = port.connect("ann", "peerjs", "", 1).unwrap();
-    bench.turn(&mut port);
-    for _ in 0..4 {
-        port.submit(ann, HEARTBEAT, 0).unwrap();
-    }
-    assert!(port.submit(ann, HEARTBEAT, 0).is_err());
-    (port, ann)
-}
 
 /// The port sleeps, then the worker takes what is in the ring. Returns whether the port is woken.
 fn is_woken(bench: &mut Bench, mut port: Port) -> bool {
@@ -42,16 +27,14 @@ fn is_woken(bench: &mut Bench, mut port: Port) -> bool {
 
 #[test]
 fn a_publication_behind_a_refusal_does_not_take_the_request_back() {
-    let mut bench = Bench::new(FULL);
-    let (mut port, _) = full(&mut bench);
+    let (mut bench, mut port, _) = full_queue(false);
     port.publish();
     assert!(is_woken(&mut bench, port));
 }
 
 #[test]
 fn a_later_record_does_not_take_the_request_back() {
-    let mut bench = Bench::new(FULL);
-    let (mut port, ann) = full(&mut bench);
+    let (mut bench, mut port, ann) = full_queue(false);
     port.publish();
     assert!(port.submit(ann, HEARTBEAT, 0).is_err());
     // Posts still fit, because they do not count as messages.
