@@ -10,6 +10,8 @@ use std::alloc::{GlobalAlloc, Layout, System};
 use std::process::Command;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
+mod support;
+
 struct Counting;
 
 static ALLOCATIONS: AtomicU64 = AtomicU64::new(0);
@@ -171,10 +173,7 @@ fn no_system_call_per_message() {
         return;
     }
     let _turn = TURN.lock();
-    if Command::new("strace").arg("-V").output().is_err() {
-        let required = std::env::var_os("CORELANE_REQUIRE_ALL").is_some();
-        assert!(!required, "strace is missing: make deps");
-        println!("skipped: strace is missing");
+    if support::lacks("strace", "-V") {
         return;
     }
     let (few, many) = (system_calls(10_000), system_calls(1_010_000));

@@ -12,6 +12,7 @@ use corelane::monitor::Monitor;
 use corelane::router::{Builder, Port, Router, Worker};
 use std::ops::{Deref, DerefMut};
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 use tracing::field::{Field, Visit};
@@ -189,6 +190,17 @@ impl<F: Fn(&tracing::Event<'_>) + Send + Sync + 'static> tracing::Subscriber for
     fn enter(&self, _: &tracing::span::Id) {}
 
     fn exit(&self, _: &tracing::span::Id) {}
+}
+
+/// Whether a tool is missing, so that its test is skipped. Fails if `CORELANE_REQUIRE_ALL` is set. `argument` makes the
+/// tool do nothing.
+pub fn lacks(tool: &str, argument: &str) -> bool {
+    let missing = Command::new(tool).arg(argument).output().is_err();
+    if missing {
+        assert!(std::env::var_os("CORELANE_REQUIRE_ALL").is_none(), "{tool} is missing: make deps");
+        println!("skipped: {tool} is missing");
+    }
+    missing
 }
 
 /// Adds the Rust files below a folder.
