@@ -13,7 +13,7 @@ use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
 use std::time::Duration;
 
 mod support;
-use support::{Hand, config, of_type, settled};
+use support::{Hand, config, of_type, read, settled};
 
 fn rules() -> ProtocolRules {
     ProtocolRules::new(Protocol::generic())
@@ -323,7 +323,7 @@ fn two_threads_drive_two_workers() {
     let mut port = router.port().unwrap();
     let senders: Vec<_> =
         (0..4).map(|at| port.connect(&format!("s{at}"), "generic", "", 0).unwrap()).collect();
-    let ben = port.connect("ben", "generic", "", 9).unwrap();
+    port.connect("ben", "generic", "", 9).unwrap();
     let (mut sent, mut got, mut last) = (0, 0, [0; 4]);
     while got < MESSAGES {
         while sent < MESSAGES && sent < got + 500 {
@@ -337,19 +337,13 @@ fn two_threads_drive_two_workers() {
             }
         }
         port.publish();
-        let mut bytes = (0, 0);
-        port.poll(256, |event| {
-            if let Event::Message(message) = event {
-                let sender = senders.iter().position(|one| *one == message.sender).unwrap();
-                assert!(last[sender] < message.correlation, "overtaken");
-                last[sender] = message.correlation;
-                bytes = (bytes.0 + 1, bytes.1 + message.payload.len() as u32);
-            }
-        })
-        .unwrap();
-        got += u64::from(bytes.0);
-        port.acknowledge(ben, bytes.0, bytes.1);
-        if bytes.0 == 0 {
+        let count = read(&mut port, 256, |message| {
+            let sender = senders.iter().position(|one| *one == message.sender).unwrap();
+            assert!(last[sender] < message.correlation, "overtaken");
+            last[sender] = message.correlation;
+        });
+        got += count as u64;
+        if count == 0 {
             std::thread::yield_now();
         }
     }

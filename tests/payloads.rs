@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
 use std::time::Duration;
 
 mod support;
-use support::{Bench, config_of, settled};
+use support::{Bench, config_of, read, settled};
 
 /// Bytes that count how often they are dropped.
 struct Counted(Vec<u8>, Arc<AtomicU64>);
@@ -280,7 +280,7 @@ fn threads_exchange_large_messages() {
     let set = [("workers", "2"), ("pin", "off"), ("ring_bytes", "8192"), ("max_message", "70000")];
     let mut router = Builder::new(config_of(&set)).start().unwrap();
     let mut port = router.port().unwrap();
-    let (ann, ben) = (connect(&mut port, "ann"), connect(&mut port, "ben"));
+    let (ann, _) = (connect(&mut port, "ann"), connect(&mut port, "ben"));
     let (mut sent, mut got, mut number) = (0, 0, 0);
     while got < 2_000 {
         for _ in 0..8 {
@@ -292,17 +292,8 @@ fn threads_exchange_large_messages() {
             }
         }
         port.publish();
-        let (mut count, mut bytes) = (0, 0);
-        port.poll(100, |event| {
-            if let Event::Message(message) = event {
-                count += 1;
-                bytes += message.payload.len();
-                assert_eq!(message.payload.last(), Some(&b'}'));
-            }
-        })
-        .unwrap();
-        port.acknowledge(ben, count, bytes as u32);
-        got += count as usize;
+        let count = read(&mut port, 100, |message| assert_eq!(message.payload.last(), Some(&b'}')));
+        got += count;
         if count == 0 {
             port.wait(Duration::from_millis(20));
         }

@@ -6,10 +6,10 @@
 use corelane::clients::ClientId;
 use corelane::config::{Config, Key};
 use corelane::error::Error;
-use corelane::router::{Action, Builder, Event, Port, ProtocolRules};
+use corelane::router::{Action, Builder, Port, ProtocolRules};
 
 mod support;
-use support::{config, of_type};
+use support::{config, of_type, texts};
 
 struct Bench {
     base: support::Bench,
@@ -43,20 +43,7 @@ impl Bench {
         self.port.submit(from, message.as_bytes(), 7).unwrap();
         self.port.publish();
         self.base.cycle();
-        let (mut got, mut to) = (Vec::new(), Vec::new());
-        self.port
-            .poll(64, |event| match event {
-                Event::Message(message) => {
-                    got.push((message.token, String::from_utf8(message.payload.to_vec()).unwrap()));
-                    to.push((message.client, message.payload.len() as u32));
-                }
-                other => panic!("{other:?}"),
-            })
-            .unwrap();
-        for (client, bytes) in to {
-            self.port.acknowledge(client, 1, bytes);
-        }
-        got
+        texts(&mut self.port, 64, true)
     }
 
     /// Sends a message and checks that it succeeds without a delivery.

@@ -10,7 +10,7 @@ use corelane::metrics::{Accounting, WorkerStats};
 use corelane::router::{Builder, Event, Port};
 
 mod support;
-use support::config;
+use support::{config, texts};
 
 struct Bench {
     base: support::Bench,
@@ -42,22 +42,7 @@ impl Bench {
 
     /// Polls a port and acknowledges. Returns the token and the bytes of each delivery.
     fn poll(&mut self, port: usize, limit: usize) -> Vec<(u64, String)> {
-        let (mut got, mut to) = (Vec::new(), Vec::new());
-        self.ports[port]
-            .poll(limit, |event| match event {
-                Event::Message(message) => {
-                    got.push((message.token, String::from_utf8(message.payload.to_vec()).unwrap()));
-                    to.push((message.client, message.payload.len() as u32));
-                }
-                Event::Close { token, reason, .. } => got.push((token, format!("close {reason}"))),
-                Event::Closed { token, .. } => got.push((token, "closed".to_owned())),
-                other => panic!("{other:?}"),
-            })
-            .unwrap();
-        for (client, bytes) in to {
-            self.ports[port].acknowledge(client, 1, bytes);
-        }
-        got
+        texts(&mut self.ports[port], limit, true)
     }
 
     fn accounting(&self) -> Accounting {

@@ -9,13 +9,51 @@ use corelane::clock::{Clock, ManualClock};
 use corelane::config::{Config, Key};
 use corelane::metrics::{Accounting, SeriesStats, Stats};
 use corelane::monitor::Monitor;
-use corelane::router::{Builder, Port, Router, Worker};
+use corelane::router::{Builder, DeliveredMessage, Event, Port, Router, Worker};
 use std::ops::{Deref, DerefMut};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 use tracing::field::{Field, Visit};
+
+/// Polls, and acknowledges what it gets if `acknowledges`. Returns the token and the text of each delivery; other events
+/// as "expired NAME", "close REASON" and "closed".
+pub fn texts(port: &mut Port, limit: usize, acknowledges: bool) -> Vec<(u64, String)> {
+    let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
+    let (mut got, mut to) = (Vec::new(), Vec::new());
+    let each = |event: Event<'_>| {
+        got.push(match event {
+            Event::Message(message) => {
+                to.push((message.client, message.payload.len() as u32));
+                (message.token, text(message.payload))
+            }
+            Event::Expired { token, name, .. } => (token, format!("expired {}", text(name))),
+            Event::Close { token, reason, .. } => (token, format!("close {reason}")),
+            Event::Closed { token, .. } => (token, "closed".to_owned()),
+            other => panic!("{other:?}"),
+        });
+    };
+    port.poll(limit, each).unwrap();
+    for (client, bytes) in to.into_iter().filter(|_| acknowledges) {
+        port.acknowledge(client, 1, bytes);
+    }
+    got
+}
+
+/// Polls, calls `each` with each message, and acknowledges the messages. Returns their number.
+pub fn read(port: &mut Port, limit: usize, mut each: impl FnMut(&DeliveredMessage<'_>)) -> usize {
+    let mut to = Vec::new();
+    let each = |event: Event<'_>| {
+        if let Event::Message(message) = event {
+            each(&message);
+            to.push((message.client, message.payload.len() as u32));
+        }
+    };
+    port.poll(limit, each).unwrap();
+    to.iter().for_each(|(client, bytes)| port.acknowledge(*client, 1, *bytes));
+    to.len()
+}
 
 /// Time limit for something that must happen, however busy the machine is.
 pub const PATIENCE: Duration = Duration::from_secs(60);
