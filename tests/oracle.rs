@@ -11,28 +11,15 @@ use corelane::record::{Measured, RecordedMessage};
 use std::time::Duration;
 
 mod support;
+use support::random::Random;
 
 /// The threshold above which a message is slow, in nanoseconds.
 const SLOW: u64 = 50_000_000;
 
-/// A linear congruential generator with Knuth's constants: good enough for a test, and the same on every machine.
-struct Random(u64);
-
-impl Random {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        self.0 >> 33
-    }
-
-    fn below(&mut self, limit: u64) -> u64 {
-        self.next() % limit
-    }
-
-    /// Small and large values with equal frequency, from 0 to almost 2^36.
-    fn nanoseconds(&mut self) -> u64 {
-        let bits = self.below(36);
-        (1 << bits) + (self.next() << 5 | self.below(32)) % (1 << bits)
-    }
+/// Small and large values with equal frequency, from 1 to almost 2^36.
+fn nanoseconds(random: &mut Random) -> u64 {
+    let bits = random.below(36);
+    (1 << bits) + random.below(1 << bits)
 }
 
 /// One message as the oracle keeps it.
@@ -131,8 +118,8 @@ fn windows_are_what_was_recorded_in_them() {
             let measured = Measured {
                 failed: random.below(5) == 0,
                 bytes: random.below(1_000),
-                queue_wait_nanoseconds: random.nanoseconds(),
-                processing_nanoseconds: random.nanoseconds(),
+                queue_wait_nanoseconds: nanoseconds(&mut random),
+                processing_nanoseconds: nanoseconds(&mut random),
             };
             let offer = random.below(2) == 0;
             let message_type = if offer { "OFFER" } else { "ANSWER" };
@@ -202,7 +189,7 @@ fn percentiles_are_the_sorted_ranks() {
         let mut values = Vec::new();
         for _ in 0..count {
             // Some rounds have few distinct values, each many times.
-            let value = if round % 3 == 0 { 1 << random.below(20) } else { random.nanoseconds() };
+            let value = if round % 3 == 0 { 1 << random.below(20) } else { nanoseconds(&mut random) };
             let measured = Measured {
                 processing_nanoseconds: value,
                 queue_wait_nanoseconds: value / 3,

@@ -13,15 +13,11 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::SeqCst};
 use std::time::Duration;
 
 mod support;
+use support::random::Random;
 use support::settled;
 
 const PRODUCERS: usize = 4;
 const CLIENTS: usize = 4;
-
-fn random(state: &mut u64) -> u64 {
-    *state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-    *state >> 33
-}
 
 /// One host thread: its clients send numbered messages to the clients of all host threads, and check the messages
 /// that they get.
@@ -78,14 +74,14 @@ impl HostThread {
 /// Sends `count` messages, or until the router has stopped. Returns the numbers of accepted and of refused messages.
 fn work(host: &mut HostThread, producer: usize, count: u64, progress: &AtomicU64) -> (u64, u64) {
     let (mut accepted, mut refused) = (0, 0);
-    let mut state = producer as u64 + 1;
+    let mut random = Random(producer as u64 + 1);
     let mut message = String::new();
     for number in 1..=count {
         progress.fetch_add(1, SeqCst);
         let from = number as usize % CLIENTS;
-        let to = random(&mut state) as usize;
+        let to = random.next() as usize;
         // Mostly small, as signaling messages are; every 64th has any size up to the limit.
-        let size = if number % 64 == 0 { random(&mut state) % 65_300 } else { random(&mut state) % 300 };
+        let size = random.below(if number % 64 == 0 { 65_300 } else { 300 });
         message.clear();
         let fill = (b'a' + (number % 26) as u8) as char;
         message.push_str(&format!(

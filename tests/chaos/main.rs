@@ -18,7 +18,7 @@ mod handlers;
 mod ledger;
 mod polling;
 mod ports;
-#[path = "../simulator/random.rs"]
+#[path = "../support/random.rs"]
 mod random;
 mod reach;
 #[path = "../simulator/reached.rs"]

@@ -10,6 +10,7 @@
 mod admission;
 mod handlers;
 mod host;
+#[path = "../support/random.rs"]
 mod random;
 mod reached;
 

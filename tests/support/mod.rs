@@ -1,8 +1,10 @@
-//! What several test files share: a router and a monitor that a test drives by hand, a subscriber to log events, and the
-//! list of source files.
+//! What several test files share: a router and a monitor that a test drives by hand, what polls and checks them, random
+//! numbers, a subscriber to log events, and the list of source files.
 
 #![allow(clippy::unwrap_used, reason = "a test")]
 #![allow(dead_code, reason = "each test file uses a part")]
+
+pub mod random;
 
 use corelane::clients::ClientId;
 use corelane::clock::{Clock, ManualClock};
