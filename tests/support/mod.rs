@@ -19,56 +19,6 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 use tracing::field::{Field, Visit};
 
-/// Polls, and acknowledges what it gets if `acknowledges`. Returns the token and the text of each delivery; other events
-/// as "expired NAME", "close REASON" and "closed".
-pub fn texts(port: &mut Port, limit: usize, acknowledges: bool) -> Vec<(u64, String)> {
-    let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
-    let (mut got, mut to) = (Vec::new(), Vec::new());
-    let each = |event: Event<'_>| {
-        got.push(match event {
-            Event::Message(message) => {
-                to.push((message.client, message.payload.len() as u32));
-                (message.token, text(message.payload))
-            }
-            Event::Expired { token, name, .. } => (token, format!("expired {}", text(name))),
-            Event::Close { token, reason, .. } => (token, format!("close {reason}")),
-            Event::Closed { token, .. } => (token, "closed".to_owned()),
-            other => panic!("{other:?}"),
-        });
-    };
-    port.poll(limit, each).unwrap();
-    for (client, bytes) in to.into_iter().filter(|_| acknowledges) {
-        port.acknowledge(client, 1, bytes);
-    }
-    got
-}
-
-/// Polls, calls `each` with each message, and acknowledges the messages. Returns their number.
-pub fn read(port: &mut Port, limit: usize, mut each: impl FnMut(&DeliveredMessage<'_>)) -> usize {
-    let mut to = Vec::new();
-    let each = |event: Event<'_>| {
-        if let Event::Message(message) = event {
-            each(&message);
-            to.push((message.client, message.payload.len() as u32));
-        }
-    };
-    port.poll(limit, each).unwrap();
-    to.iter().for_each(|(client, bytes)| port.acknowledge(*client, 1, *bytes));
-    to.len()
-}
-
-/// Time limit for something that must happen, however busy the machine is.
-pub const PATIENCE: Duration = Duration::from_secs(60);
-
-/// Waits until the condition holds.
-pub fn until(mut what: impl FnMut() -> bool) {
-    let start = Instant::now();
-    while !what() {
-        assert!(start.elapsed() < PATIENCE, "the condition never held");
-        std::thread::sleep(Duration::from_millis(1));
-    }
-}
-
 /// A configuration with these values.
 pub fn config(set: &[(Key, u64)]) -> Config {
     set.iter().fold(Config::default(), |config, (key, value)| config.with(*key, *value).unwrap())
@@ -79,6 +29,14 @@ pub fn config_of(set: &[(&str, &str)]) -> Config {
     let mut config = Config::default();
     set.iter().for_each(|(key, value)| config.set(key, value).unwrap());
     config
+}
+
+/// A clock that is moved by hand and starts at 1,000 s.
+fn clock() -> (Clock, ManualClock) {
+    let (clock, hands) = Clock::manual();
+    // A manual clock starts at one nanosecond.
+    hands.advance(Duration::from_nanos(1_000_000_000_000 - 1));
+    (clock, hands)
 }
 
 /// A router whose workers and clock a test drives by hand. The clock starts at 1,000 s. Test files add methods of their
@@ -142,19 +100,60 @@ impl DerefMut for Hand {
     }
 }
 
-/// Checks that a text has these lines.
-pub fn assert_lines(text: &str, lines: &[&str]) {
-    for line in lines {
-        assert!(text.lines().any(|present| present == *line), "{line:?} is not in\n{text}");
-    }
+/// A monitor without a router. Its clock is moved by hand and starts at 1,000 s.
+pub fn monitor(config: Config) -> (Monitor, ManualClock) {
+    let (clock, hand) = clock();
+    (Monitor::with_clock(config, clock).unwrap(), hand)
 }
 
-/// A clock that is moved by hand and starts at 1,000 s.
-fn clock() -> (Clock, ManualClock) {
-    let (clock, hands) = Clock::manual();
-    // A manual clock starts at one nanosecond.
-    hands.advance(Duration::from_nanos(1_000_000_000_000 - 1));
-    (clock, hands)
+/// Polls, and acknowledges what it gets if `acknowledges`. Returns the token and the text of each delivery; other events
+/// as "expired NAME", "close REASON" and "closed".
+pub fn texts(port: &mut Port, limit: usize, acknowledges: bool) -> Vec<(u64, String)> {
+    let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
+    let (mut got, mut to) = (Vec::new(), Vec::new());
+    let each = |event: Event<'_>| {
+        got.push(match event {
+            Event::Message(message) => {
+                to.push((message.client, message.payload.len() as u32));
+                (message.token, text(message.payload))
+            }
+            Event::Expired { token, name, .. } => (token, format!("expired {}", text(name))),
+            Event::Close { token, reason, .. } => (token, format!("close {reason}")),
+            Event::Closed { token, .. } => (token, "closed".to_owned()),
+            other => panic!("{other:?}"),
+        });
+    };
+    port.poll(limit, each).unwrap();
+    for (client, bytes) in to.into_iter().filter(|_| acknowledges) {
+        port.acknowledge(client, 1, bytes);
+    }
+    got
+}
+
+/// Polls, calls `each` with each message, and acknowledges the messages. Returns their number.
+pub fn read(port: &mut Port, limit: usize, mut each: impl FnMut(&DeliveredMessage<'_>)) -> usize {
+    let mut to = Vec::new();
+    let each = |event: Event<'_>| {
+        if let Event::Message(message) = event {
+            each(&message);
+            to.push((message.client, message.payload.len() as u32));
+        }
+    };
+    port.poll(limit, each).unwrap();
+    to.iter().for_each(|(client, bytes)| port.acknowledge(*client, 1, *bytes));
+    to.len()
+}
+
+/// Time limit for something that must happen, however busy the machine is.
+pub const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Waits until the condition holds.
+pub fn until(mut what: impl FnMut() -> bool) {
+    let start = Instant::now();
+    while !what() {
+        assert!(start.elapsed() < PATIENCE, "the condition never held");
+        std::thread::sleep(Duration::from_millis(1));
+    }
 }
 
 /// Checks that every message has ended and every delivery has been polled or given up, and that all are accounted for
@@ -173,10 +172,11 @@ pub fn of_type<'a>(stats: &'a Stats, protocol: &str, name: &str) -> &'a SeriesSt
     stats.types.iter().find(of).unwrap()
 }
 
-/// A monitor without a router. Its clock is moved by hand and starts at 1,000 s.
-pub fn monitor(config: Config) -> (Monitor, ManualClock) {
-    let (clock, hand) = clock();
-    (Monitor::with_clock(config, clock).unwrap(), hand)
+/// Checks that a text has these lines.
+pub fn assert_lines(text: &str, lines: &[&str]) {
+    for line in lines {
+        assert!(text.lines().any(|present| present == *line), "{line:?} is not in\n{text}");
+    }
 }
 
 /// The fields of a log event as text: `name=value name=value `.
