@@ -34,22 +34,27 @@ fn measured(work: impl FnOnce()) {
     work();
 }
 
-fn through_ring(count: usize) {
+/// Records with `N` bytes behind the prefix, in batches, through both ends of a ring.
+fn through_ring<const N: usize>(count: usize) {
     let (mut producer, mut consumer) = ring(512 << 10).unwrap();
-    let message = [7; 192];
+    let message = [7; N];
     let mut received = 0;
     measured(|| {
         while received < count {
+            let mut batch = producer.batch();
             for _ in 0..32 {
-                producer.claim(200, 1, 0).unwrap()[8..].copy_from_slice(black_box(&message));
-                producer.commit();
+                batch.claim(8 + N, 1, 0).unwrap()[8..].copy_from_slice(black_box(&message));
+                batch.commit();
             }
+            drop(batch);
             producer.publish();
             assert!(consumer.refresh().unwrap());
-            while let Some(record) = consumer.next().unwrap() {
+            let mut records = consumer.records();
+            while let Some(record) = records.next().unwrap() {
                 black_box(record.bytes);
                 received += 1;
             }
+            drop(records);
             consumer.release();
         }
     });
@@ -156,7 +161,8 @@ type Workload = (&'static str, usize, fn(usize));
 
 /// Each workload is run twice, with COUNT and with twice COUNT. The difference is the cost of the second half.
 const WORKLOADS: &[Workload] = &[
-    ("ring-200", 102_400, through_ring),
+    ("ring-64", 102_400, through_ring::<56>),
+    ("ring-200", 102_400, through_ring::<192>),
     ("router-heartbeat", 51_200, |count| through_router(HEARTBEAT, count)),
     ("router-candidate", 51_200, |count| through_router(CANDIDATE, count)),
     ("router-offer", 12_800, |count| through_router(&offer(), count)),

@@ -13,6 +13,10 @@
 //! | `closed` | consumer (ingress), producer (egress) | the other end | Release / Acquire |
 //! | `seal` | consumer | the thread that settles the pair | Release / Acquire, through the attach state |
 //!
+//! Each end goes through the memory in rows: bytes in one piece that it may write or read without a look at the other
+//! end. Within a row, a record costs a comparison with the row's limit. Loops use [`Batch`] and [`Records`], which keep
+//! the positions in registers; `claim`, `commit` and `next` do the same for one record, over the same code.
+//!
 //! Positions are u64, count bytes, and never wrap; index = position & (capacity − 1).
 
 mod attach;
@@ -23,10 +27,10 @@ mod producer;
 pub mod record;
 
 pub(crate) use attach::{AttachState, Attachment};
-pub use consumer::{Consumer, Corrupt, Record};
+pub use consumer::{Consumer, Corrupt, Record, Records};
 pub use layout::{ALIGNMENT, HEADER_BYTES, MAX_CAPACITY, MIN_CAPACITY};
 pub use memory::Memory;
-pub use producer::{Producer, PushError};
+pub use producer::{Batch, Producer, PushError};
 
 use crate::sync::Arc;
 

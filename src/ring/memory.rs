@@ -89,33 +89,9 @@ impl Memory {
         self.backing.header()
     }
 
-    /// The offset of `position` in the data.
-    #[inline(always)]
-    pub(super) fn index(&self, position: u64) -> usize {
-        (position & (self.capacity - 1)) as usize
-    }
-
-    /// The `length` bytes at `index`, for reading.
-    ///
-    /// # Safety
-    /// `index + length <= capacity`, and no thread writes those bytes while the slice lives.
-    #[inline(always)]
-    pub(super) unsafe fn read(&self, index: usize, length: usize) -> &[u8] {
-        debug_assert!(index + length <= self.capacity as usize);
-        // SAFETY: the caller's contract is the same.
-        unsafe { self.backing.read(index, length) }
-    }
-
-    /// The `length` bytes at `index`, for writing.
-    ///
-    /// # Safety
-    /// `index + length <= capacity`, and no other reference to those bytes exists while the slice lives.
-    #[inline(always)]
-    #[expect(clippy::mut_from_ref, reason = "the ring's protocol, not the borrow, gives exclusive access")]
-    pub(super) unsafe fn write(&self, index: usize, length: usize) -> &mut [u8] {
-        debug_assert!(index + length <= self.capacity as usize);
-        // SAFETY: the caller's contract is the same.
-        unsafe { self.backing.write(index, length) }
+    /// The data, for one of the two ends.
+    pub(super) fn data(&self) -> Data {
+        self.backing.data(self.capacity - 1, self.max_record())
     }
 
     /// Whether the ring is closed. Acquire pairs with the Release in `close`.
@@ -175,14 +151,23 @@ impl Memory {
     }
 }
 
+/// Bytes between the start of a record and the lines that are asked for while it is written.
+pub(super) const AHEAD: u64 = 512;
+/// The most bytes that are asked for at once.
+#[cfg(not(corelane_loom))]
+const AHEAD_MOST: usize = 1024;
+
 #[cfg(not(corelane_loom))]
 use mapped::Backing;
+#[cfg(not(corelane_loom))]
+pub(super) use mapped::Data;
 
 #[cfg(not(corelane_loom))]
 mod mapped {
-    use super::{HEADER_BYTES, Header};
+    use super::{AHEAD, AHEAD_MOST, ALIGNMENT, HEADER_BYTES, Header};
     use crate::sync::os::Pages;
     use std::io;
+    use std::ptr::NonNull;
 
     #[derive(Debug)]
     pub(super) struct Backing(Pages);
@@ -207,27 +192,91 @@ mod mapped {
             unsafe { self.0.start().cast::<Header>().as_ref() }
         }
 
+        pub(super) fn data(&self, mask: u64, max_record: usize) -> Data {
+            // SAFETY: the mapping is larger than the header.
+            let start = unsafe { self.0.start().add(HEADER_BYTES) };
+            Data { start, mask, max_record }
+        }
+    }
+
+    /// The address of a ring's data. Each end has a copy of its own, so that it need not load the address again after
+    /// each record that it writes. Valid while the end keeps the `Memory`.
+    #[derive(Debug)]
+    pub(in crate::ring) struct Data {
+        start: NonNull<u8>,
+        /// The bits of a position that are its index: the capacity minus one.
+        mask: u64,
+        /// See [`Memory::max_record`](super::Memory::max_record).
+        pub(in crate::ring) max_record: usize,
+    }
+
+    // SAFETY: the address of a mapping, which any thread may use. Which bytes it may use when is up to the callers of
+    // the unsafe functions.
+    unsafe impl Send for Data {}
+
+    impl Data {
+        /// The offset of `position` in the data.
         #[inline(always)]
-        pub(super) unsafe fn read(&self, index: usize, length: usize) -> &[u8] {
-            // SAFETY: the caller keeps `index + length` within the capacity, so the address is in the mapping.
-            let first = unsafe { self.0.start().add(HEADER_BYTES + index) };
-            // SAFETY: mapped and initialised (pages are zeroed); the caller excludes writers.
-            unsafe { std::slice::from_raw_parts(first.as_ptr(), length) }
+        pub(in crate::ring) fn index(&self, position: u64) -> usize {
+            (position & self.mask) as usize
         }
 
+        /// Bytes from `position` to the end of the data.
         #[inline(always)]
-        #[expect(clippy::mut_from_ref, reason = "as in Memory::write")]
-        pub(super) unsafe fn write(&self, index: usize, length: usize) -> &mut [u8] {
-            // SAFETY: the caller keeps `index + length` within the capacity, so the address is in the mapping.
-            let first = unsafe { self.0.start().add(HEADER_BYTES + index) };
+        pub(in crate::ring) fn to_end(&self, position: u64) -> u64 {
+            self.mask + 1 - (position & self.mask)
+        }
+
+        /// The `length` bytes at `index`, for reading.
+        ///
+        /// # Safety
+        /// The memory is still mapped, `index + length` is at most the capacity, and no thread writes these bytes
+        /// while the slice lives.
+        #[inline(always)]
+        pub(in crate::ring) unsafe fn read(&self, index: usize, length: usize) -> &[u8] {
+            // SAFETY: mapped and initialised (pages are zeroed); the caller excludes writers.
+            unsafe { std::slice::from_raw_parts(self.start.add(index).as_ptr(), length) }
+        }
+
+        /// The `length` bytes at `index`, for writing.
+        ///
+        /// # Safety
+        /// The memory is still mapped, `index + length` is at most the capacity, and no other reference to these
+        /// bytes exists while the slice lives.
+        #[inline(always)]
+        #[expect(
+            clippy::mut_from_ref,
+            reason = "the ring's protocol, not the borrow, gives exclusive access"
+        )]
+        pub(in crate::ring) unsafe fn write(&self, index: usize, length: usize) -> &mut [u8] {
             // SAFETY: mapped and initialised; the caller has exclusive access to these bytes.
-            unsafe { std::slice::from_raw_parts_mut(first.as_ptr(), length) }
+            unsafe { std::slice::from_raw_parts_mut(self.start.add(index).as_ptr(), length) }
+        }
+
+        /// Asks the processor for ownership of as many lines as a record of `length` bytes at `index` has, starting
+        /// [`AHEAD`] bytes behind them. The reading end has had these lines last, so without this the store of the
+        /// next record waits for each of them.
+        #[inline(always)]
+        pub(in crate::ring) fn own_ahead(&self, index: usize, length: usize) {
+            #[cfg(target_arch = "x86_64")]
+            for line in (0..length.min(AHEAD_MOST)).step_by(ALIGNMENT) {
+                let ahead = self.start.as_ptr().wrapping_add(index + AHEAD as usize + line);
+                // SAFETY: a hint that accesses nothing, so the address may be any. Every x86-64 processor accepts it;
+                // those without the feature do nothing.
+                unsafe {
+                    std::arch::asm!("prefetchw [{}]", in(reg) ahead, options(nostack, preserves_flags, readonly));
+                }
+            }
+            #[cfg(not(target_arch = "x86_64"))]
+            let _ = (index, length, AHEAD_MOST);
         }
     }
 }
 
 #[cfg(corelane_loom)]
 use tracked::Backing;
+#[cfg(corelane_loom)]
+pub(super) use tracked::Data;
 
 #[cfg(corelane_loom)]
 mod tracked {
@@ -261,20 +310,56 @@ mod tracked {
             &self.header
         }
 
-        pub(super) unsafe fn read(&self, index: usize, length: usize) -> &[u8] {
-            for cell in &self.cells[index / ALIGNMENT..(index + length).div_ceil(ALIGNMENT)] {
+        pub(super) fn data(&self, mask: u64, max_record: usize) -> Data {
+            Data { backing: std::ptr::NonNull::from(self), mask, max_record }
+        }
+    }
+
+    /// As the mapped memory's.
+    #[derive(Debug)]
+    pub(in crate::ring) struct Data {
+        backing: std::ptr::NonNull<Backing>,
+        mask: u64,
+        pub(in crate::ring) max_record: usize,
+    }
+
+    // SAFETY: as the mapped memory's.
+    unsafe impl Send for Data {}
+
+    impl Data {
+        pub(in crate::ring) fn index(&self, position: u64) -> usize {
+            (position & self.mask) as usize
+        }
+
+        pub(in crate::ring) fn to_end(&self, position: u64) -> u64 {
+            self.mask + 1 - (position & self.mask)
+        }
+
+        /// # Safety
+        /// As the mapped memory's.
+        pub(in crate::ring) unsafe fn read(&self, index: usize, length: usize) -> &[u8] {
+            // SAFETY: the end that has this value keeps the memory.
+            let backing = unsafe { self.backing.as_ref() };
+            for cell in &backing.cells[index / ALIGNMENT..(index + length).div_ceil(ALIGNMENT)] {
                 cell.with(|_| ());
             }
             // SAFETY: in bounds; loom has just checked that no thread writes.
-            unsafe { std::slice::from_raw_parts(self.data.as_ptr().add(index).cast(), length) }
+            unsafe { std::slice::from_raw_parts(backing.data.as_ptr().add(index).cast(), length) }
         }
 
-        pub(super) unsafe fn write(&self, index: usize, length: usize) -> &mut [u8] {
-            for cell in &self.cells[index / ALIGNMENT..(index + length).div_ceil(ALIGNMENT)] {
+        /// # Safety
+        /// As the mapped memory's.
+        #[expect(clippy::mut_from_ref, reason = "as in the mapped memory")]
+        pub(in crate::ring) unsafe fn write(&self, index: usize, length: usize) -> &mut [u8] {
+            // SAFETY: the end that has this value keeps the memory.
+            let backing = unsafe { self.backing.as_ref() };
+            for cell in &backing.cells[index / ALIGNMENT..(index + length).div_ceil(ALIGNMENT)] {
                 cell.with_mut(|_| ());
             }
             // SAFETY: in bounds; loom has just checked that no other thread accesses these bytes.
-            unsafe { std::slice::from_raw_parts_mut(self.data[index].get(), length) }
+            unsafe { std::slice::from_raw_parts_mut(backing.data[index].get(), length) }
         }
+
+        pub(in crate::ring) fn own_ahead(&self, _index: usize, _length: usize) {}
     }
 }

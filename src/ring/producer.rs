@@ -3,9 +3,9 @@
 
 use super::consumer::Corrupt;
 use super::layout::ALIGNMENT;
-use super::memory::Memory;
+use super::memory::{AHEAD, Data, Memory};
 use super::record::{KIND_PAD, PREFIX_BYTES, Prefix};
-use crate::sync::{Acquire, Arc, Relaxed, Release, ordering};
+use crate::sync::{Acquire, Arc, Relaxed, Release, mutant, ordering};
 
 /// Why a claim failed. The ring is unchanged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,27 +23,104 @@ pub enum PushError {
 #[derive(Debug)]
 pub struct Producer {
     memory: Arc<Memory>,
-    /// Position of the next record. The bytes in `published..tail` are written and not yet visible.
-    tail: u64,
+    data: Data,
+    cursor: Cursor,
     published: u64,
     /// The consumer's head as last read.
     cached_head: u64,
-    pushed: u64,
-    /// Bytes claimed and not yet committed, including the pad.
-    claimed: u64,
     needs_space: bool,
     not_sync: std::marker::PhantomData<std::cell::Cell<()>>,
+}
+
+/// Where the next record goes.
+#[derive(Clone, Copy, Debug)]
+struct Cursor {
+    /// Position of the next record. The bytes from `published` to here are written and not yet visible.
+    tail: u64,
+    /// The bytes from `tail` to here are free and in one piece. A multiple of the alignment.
+    limit: u64,
+    /// Records committed.
+    pushed: u64,
+    /// Bytes claimed and not yet committed.
+    claimed: u64,
+}
+
+impl Cursor {
+    /// Claims `length` bytes, which the caller has found to fit, and writes the prefix.
+    #[inline(always)]
+    #[expect(clippy::mut_from_ref, reason = "the ring's protocol, not the borrow, gives exclusive access")]
+    fn claim<'a>(&mut self, data: &'a Data, length: usize, kind: u16, flags: u16) -> &'a mut [u8] {
+        self.claimed = length.next_multiple_of(ALIGNMENT) as u64;
+        let index = data.index(self.tail);
+        // Only bytes that the consumer has released: it may still read the others.
+        if self.tail + self.claimed + AHEAD <= self.limit {
+            data.own_ahead(index, length);
+        }
+        // SAFETY: the bytes from `tail` to `limit` are in one piece, below the consumer's head plus the capacity, and
+        // so free; the consumer cannot see them before `publish`. The caller has checked that `length` bytes fit.
+        let record = unsafe { data.write(index, length) };
+        Prefix { length: length as u32, kind, flags }.write(record);
+        record
+    }
+
+    #[inline(always)]
+    fn fits(&self, length: usize) -> bool {
+        (PREFIX_BYTES as u64..=self.limit - self.tail).contains(&(length as u64))
+    }
+
+    #[inline(always)]
+    fn commit(&mut self) {
+        if self.claimed > 0 {
+            self.tail += self.claimed;
+            self.claimed = 0;
+            self.pushed += 1;
+        }
+    }
+}
+
+/// Several records in a row, as [`Producer::batch`] starts them. The positions are in the batch, so that a loop keeps
+/// them in registers; they go back into the producer when the batch is dropped.
+#[derive(Debug)]
+pub struct Batch<'a> {
+    ring: &'a mut Producer,
+    cursor: Cursor,
+}
+
+impl Batch<'_> {
+    /// As [`Producer::claim`].
+    ///
+    /// # Errors
+    /// As [`Producer::claim`].
+    #[inline(always)]
+    pub fn claim(&mut self, length: usize, kind: u16, flags: u16) -> Result<&mut [u8], PushError> {
+        if !self.cursor.fits(length) {
+            self.cursor = self.ring.make_room(self.cursor, length)?;
+        }
+        Ok(self.cursor.claim(&self.ring.data, length, kind, flags))
+    }
+
+    /// As [`Producer::commit`].
+    #[inline(always)]
+    pub fn commit(&mut self) {
+        self.cursor.commit();
+    }
+}
+
+impl Drop for Batch<'_> {
+    #[inline(always)]
+    fn drop(&mut self) {
+        self.ring.cursor = self.cursor;
+    }
 }
 
 impl Producer {
     pub(crate) fn new(memory: Arc<Memory>) -> Self {
         Self {
+            data: memory.data(),
             memory,
-            tail: 0,
+            cursor: Cursor { tail: 0, limit: 0, pushed: 0, claimed: 0 },
             published: 0,
             cached_head: 0,
-            pushed: 0,
-            claimed: 0,
             needs_space: false,
             not_sync: std::marker::PhantomData,
         }
@@ -58,12 +135,12 @@ impl Producer {
     /// The number of records committed so far, published or not.
     #[inline(always)]
     pub fn pushed(&self) -> u64 {
-        self.pushed
+        self.cursor.pushed
     }
 
     /// The position after the last committed record.
     pub(crate) fn position(&self) -> u64 {
-        self.tail
+        self.cursor.tail
     }
 
     /// The position up to which the consumer has released.
@@ -73,24 +150,47 @@ impl Producer {
         self.memory.header().consumer.head.load(ordering("consumed-relaxed", Acquire, Relaxed))
     }
 
+    /// Starts a batch of records.
+    #[inline(always)]
+    pub fn batch(&mut self) -> Batch<'_> {
+        Batch { cursor: self.cursor, ring: self }
+    }
+
     /// Claims room for a record of `length` bytes, including the eight-byte prefix (length, kind, flags), which this
     /// call writes. [`commit`](Self::commit) makes the record part of the ring. The next claim discards a claim that
     /// was not committed.
     ///
     /// # Errors
-    /// See [`PushError`]; the ring is unchanged.
+    /// See [`PushError`]; no record becomes visible.
     #[inline]
     pub fn claim(&mut self, length: usize, kind: u16, flags: u16) -> Result<&mut [u8], PushError> {
-        if length > self.memory.max_record() || length < PREFIX_BYTES {
+        if !self.cursor.fits(length) {
+            self.cursor = self.make_room(self.cursor, length)?;
+        }
+        Ok(self.cursor.claim(&self.data, length, kind, flags))
+    }
+
+    /// Adds the last claim to the ring. The record becomes visible with [`publish`](Self::publish).
+    #[inline]
+    pub fn commit(&mut self) {
+        self.cursor.commit();
+    }
+
+    /// Finds room for a record of `length` bytes: behind the end of the data, or after a look at the head. A pad that
+    /// ends the data stays, whether or not the record is committed. If there is no room, the ring is unchanged.
+    #[inline(never)]
+    fn make_room(&mut self, mut cursor: Cursor, length: usize) -> Result<Cursor, PushError> {
+        let capacity = self.memory.capacity();
+        if length > self.data.max_record || length < PREFIX_BYTES {
             return Err(PushError::TooLarge);
         }
         let needed = length.next_multiple_of(ALIGNMENT) as u64;
-        let index = self.memory.index(self.tail);
-        let to_end = self.memory.capacity() - index as u64;
+        let index = self.data.index(cursor.tail);
+        let to_end = capacity - index as u64;
         let pad = if needed > to_end { to_end } else { 0 };
-        if self.tail + pad + needed - self.cached_head > self.memory.capacity() {
+        if cursor.tail + pad + needed - self.cached_head > capacity {
             self.look_at_head().map_err(|Corrupt| PushError::Closed)?;
-            if self.tail + pad + needed - self.cached_head > self.memory.capacity() {
+            if cursor.tail + pad + needed - self.cached_head > capacity {
                 // Relaxed: a figure that only this side writes.
                 let refused = &self.memory.header().producer.refused_full;
                 refused.store(refused.load(Relaxed) + 1, Relaxed);
@@ -100,41 +200,31 @@ impl Producer {
         if pad > 0 {
             // SAFETY: `tail..tail + pad` lies inside the ring and ends with it. It is below the consumer's head plus
             // the capacity (checked above), so the bytes are free, and the consumer cannot see them before `publish`.
-            let record = unsafe { self.memory.write(index, PREFIX_BYTES) };
+            let record = unsafe { self.data.write(index, PREFIX_BYTES) };
             Prefix { length: pad as u32, kind: KIND_PAD, flags: 0 }.write(record);
+            cursor.tail += pad;
         }
-        let index = self.memory.index(self.tail + pad);
-        self.claimed = pad + needed;
-        // SAFETY: as for the pad. The bytes are free and invisible, and contiguous because `needed` fits before the
-        // end.
-        let record = unsafe { self.memory.write(index, length) };
-        Prefix { length: length as u32, kind, flags }.write(record);
-        Ok(record)
-    }
-
-    /// Adds the last claim to the ring. The record becomes visible with [`publish`](Self::publish).
-    #[inline]
-    pub fn commit(&mut self) {
-        if self.claimed > 0 {
-            self.tail += self.claimed;
-            self.claimed = 0;
-            self.pushed += 1;
-        }
+        let past_head = mutant("ring-limit-past-head");
+        let free = if past_head { capacity } else { self.cached_head + capacity - cursor.tail };
+        let to_end = capacity - self.data.index(cursor.tail) as u64;
+        // `claim` tests nothing but the limit, so it is never further away than the largest record.
+        cursor.limit = cursor.tail + free.min(to_end).min(self.data.max_record as u64);
+        Ok(cursor)
     }
 
     /// Makes every committed record visible. Returns whether there were any. If so, the caller wakes the consumer
     /// with `park::after_publishing`.
     #[inline]
     pub fn publish(&mut self) -> bool {
-        if self.tail == self.published {
+        if self.cursor.tail == self.published {
             return false;
         }
-        self.published = self.tail;
+        self.published = self.cursor.tail;
         let line = &self.memory.header().producer;
         // Relaxed: a figure for reports and load; only this side writes it.
-        line.pushed.store(self.pushed, Relaxed);
+        line.pushed.store(self.cursor.pushed, Relaxed);
         // Release: publishes the records below; pairs with the Acquire in `Consumer::refresh`.
-        line.tail.store(self.tail, ordering("ring-tail-relaxed", Release, Relaxed));
+        line.tail.store(self.cursor.tail, ordering("ring-tail-relaxed", Release, Relaxed));
         true
     }
 
@@ -166,8 +256,9 @@ impl Producer {
             header.flags.corrupt.store(1, Relaxed); // Relaxed: a report.
             return Err(Corrupt);
         }
-        (self.tail, self.published, self.cached_head) = (tail, tail, head);
-        self.pushed = header.producer.pushed.load(Relaxed); // Relaxed: like the tail.
+        (self.published, self.cached_head) = (tail, head);
+        let pushed = header.producer.pushed.load(Relaxed); // Relaxed: like the tail.
+        self.cursor = Cursor { tail, limit: tail, pushed, claimed: 0 };
         self.needs_space = header.flags.need_space.load(Relaxed) != 0;
         Ok(())
     }
@@ -188,7 +279,7 @@ impl Producer {
     /// Whether the head has moved, or the ring has closed, since this side last read the head. For the re-check of a
     /// stalled producer, after the caller's fence.
     pub(crate) fn space_moved(&self) -> bool {
-        let closed = !crate::sync::mutant("stall-recheck-without-closed") && self.memory.is_closed();
+        let closed = !mutant("stall-recheck-without-closed") && self.memory.is_closed();
         self.memory.shared_head() != self.cached_head || closed
     }
 

@@ -88,6 +88,25 @@ pub struct Prefix {
 }
 
 impl Prefix {
+    /// The eight bytes as one word, which is read and written at once.
+    #[inline(always)]
+    pub(super) fn word(self) -> u64 {
+        let [a, b, c, d] = self.length.to_ne_bytes();
+        let ([e, f], [g, h]) = (self.kind.to_ne_bytes(), self.flags.to_ne_bytes());
+        u64::from_ne_bytes([a, b, c, d, e, f, g, h])
+    }
+
+    #[inline(always)]
+    pub(super) fn of_word(word: u64) -> Self {
+        Self::read(&word.to_ne_bytes())
+    }
+
+    /// The word at the start of a record; 0, which is no record's, if there are fewer bytes.
+    #[inline(always)]
+    pub(super) fn word_of(record: &[u8]) -> u64 {
+        u64::from_ne_bytes(bytes(record, 0))
+    }
+
     #[inline(always)]
     pub(crate) fn read(record: &[u8]) -> Self {
         Self {
@@ -99,9 +118,7 @@ impl Prefix {
 
     #[inline(always)]
     pub(crate) fn write(self, record: &mut [u8]) {
-        put(record, 0, &self.length.to_ne_bytes());
-        put(record, 4, &self.kind.to_ne_bytes());
-        put(record, 6, &self.flags.to_ne_bytes());
+        put(record, 0, &self.word().to_ne_bytes());
     }
 }
 
@@ -149,6 +166,8 @@ impl IngressHeader {
     /// Writes the header after the prefix. The ring writes the prefix.
     #[inline(always)]
     pub fn write(&self, record: &mut [u8]) {
+        // One check of the length for all fields.
+        let Some(record) = record.first_chunk_mut::<INGRESS_BYTES>() else { return };
         put(record, 8, &self.client.to_ne_bytes());
         put(record, 16, &self.stamp.to_ne_bytes());
         put(record, 24, &self.correlation.to_ne_bytes());
@@ -207,15 +226,18 @@ impl DeliveryHeader {
     /// Writes header and recipients after the prefix and returns the slice for the payload.
     #[inline(always)]
     pub fn write<'a>(&self, recipients: &[u64], record: &'a mut [u8]) -> &'a mut [u8] {
-        put(record, 8, &self.sender.to_ne_bytes());
-        put(record, 16, &self.stamp.to_ne_bytes());
-        put(record, 24, &self.correlation.to_ne_bytes());
-        put(record, 40, &self.message_type.to_ne_bytes());
-        put(record, 44, &(recipients.len() as u32).to_ne_bytes());
-        for (place, recipient) in recipients.iter().enumerate() {
-            put(record, DELIVERY_BYTES + 8 * place, &recipient.to_ne_bytes());
+        // One check of the length for all fields, and one for all recipients.
+        let Some((header, rest)) = record.split_first_chunk_mut::<DELIVERY_BYTES>() else { return &mut [] };
+        put(header, 8, &self.sender.to_ne_bytes());
+        put(header, 16, &self.stamp.to_ne_bytes());
+        put(header, 24, &self.correlation.to_ne_bytes());
+        put(header, 40, &self.message_type.to_ne_bytes());
+        put(header, 44, &(recipients.len() as u32).to_ne_bytes());
+        let Some((ids, payload)) = rest.split_at_mut_checked(8 * recipients.len()) else { return &mut [] };
+        for (place, recipient) in ids.as_chunks_mut().0.iter_mut().zip(recipients) {
+            *place = recipient.to_ne_bytes();
         }
-        record.get_mut(Self::record_bytes(recipients.len(), 0)..).unwrap_or_default()
+        payload
     }
 }
 

@@ -240,9 +240,10 @@ impl PollHalf {
             // poll.
             let closed = way.ring.memory().is_closed();
             let mut readable = way.ring.refresh().is_ok();
+            let mut records = way.ring.records();
             while readable && taken.count < limit && !way.corrupt {
-                let before = way.ring.position();
-                let record = match way.ring.next() {
+                let before = records.position();
+                let record = match records.next() {
                     Ok(Some(record)) => record,
                     Ok(None) => break,
                     Err(Corrupt) => {
@@ -269,12 +270,13 @@ impl PollHalf {
                 way.current = None;
                 if handed.more {
                     self.views.extend(way.beside.clone());
-                    way.ring.rewind(before);
+                    records.rewind(before);
                     break;
                 }
                 way.handed = 0;
                 self.views.extend(way.beside.take());
             }
+            drop(records);
             if !readable && !std::mem::replace(&mut way.corrupt, true) {
                 // Only a worker writes this ring, so other code has overwritten the memory.
                 shard.corrupt_rings.add(&mut self.writer, 1);

@@ -259,10 +259,11 @@ impl Worker {
             return Ok(());
         }
         let mut context = WorkerContext::new(&self.shared, &self.code, &mut self.state);
+        let mut records = receiver.ring.records();
         while *count < limit {
-            context.state.inside.taken[port] = receiver.ring.position();
+            context.state.inside.taken[port] = records.position();
             if context.state.tasks.is_driven() {
-                match context.gate(port, &mut receiver.ring)? {
+                match context.gate(port, &mut records)? {
                     Gate::Open => {}
                     Gate::Shut => return Ok(()),
                     Gate::Blocked => {
@@ -271,14 +272,14 @@ impl Worker {
                     }
                 }
             }
-            let Some(record) = receiver.ring.next()? else { return Ok(()) };
+            let Some(record) = records.next()? else { return Ok(()) };
             *count += 1;
             context.dispatch(port, &receiver.counts, &record, time)?;
             if context.state.inside.abandoned {
                 return Ok(());
             }
         }
-        context.state.inside.taken[port] = receiver.ring.position();
+        context.state.inside.taken[port] = records.position();
         context.shard().full_batches.add(&mut context.state.writer, 1);
         Ok(())
     }

@@ -215,30 +215,27 @@ impl EgressSender {
     }
 
     fn flush_backlog(&mut self, clients: &Clients) -> usize {
+        if self.backlogged == 0 || self.backlog.1.refresh().is_err() {
+            return 0;
+        }
         let mut moved = 0;
-        while self.backlogged > 0 {
-            let (ring, backlog) = (&mut self.ring, &mut self.backlog.1);
-            if backlog.refresh().is_err() {
-                break;
-            }
-            let Ok(Some(record)) = backlog.peek() else { break };
-            let (kind, flags) = (record.kind, record.flags);
-            match ring.claim(record.bytes.len(), kind, flags) {
-                Ok(target) => target.copy_from_slice(record.bytes),
-                Err(_) => return moved,
-            }
-            ring.commit();
-            if kind == delivery_kind::CLIENT_CLOSED
+        let (mut batch, mut records) = (self.ring.batch(), self.backlog.1.records());
+        while let Ok(Some(record)) = records.peek() {
+            let Ok(target) = batch.claim(record.bytes.len(), record.kind, record.flags) else { break };
+            target.copy_from_slice(record.bytes);
+            batch.commit();
+            if record.kind == delivery_kind::CLIENT_CLOSED
                 && let Some((_, recipients, _)) = DeliveryHeader::read(record.bytes)
             {
-                recipients.iter().for_each(|client| end_closing(kind, ClientId(client), clients));
+                recipients.iter().for_each(|client| end_closing(record.kind, ClientId(client), clients));
             }
-            backlog.skip();
-            backlog.release();
-            self.backlogged -= 1;
+            records.skip();
             moved += 1;
         }
-        moved
+        drop((batch, records));
+        self.backlog.1.release();
+        self.backlogged -= moved;
+        moved as usize
     }
 
     fn flush_closings(&mut self, clients: &Clients) -> usize {

@@ -6,7 +6,7 @@ use super::tasks::Spot;
 use crate::clients::ClientId;
 use crate::envelope;
 use crate::ring::record::{IngressHeader, ingress_flag, ingress_kind};
-use crate::ring::{Consumer, Corrupt};
+use crate::ring::{Corrupt, Records};
 use crate::router::rules::Action;
 use crate::router::shared::Shared;
 use crate::sync::mutant;
@@ -22,10 +22,14 @@ pub(in crate::router) enum Gate {
 
 impl WorkerContext<'_> {
     /// Checks a ring's next record, and remembers its position.
-    pub(in crate::router) fn gate(&mut self, port: usize, ring: &mut Consumer) -> Result<Gate, Corrupt> {
+    pub(in crate::router) fn gate(
+        &mut self,
+        port: usize,
+        records: &mut Records<'_>,
+    ) -> Result<Gate, Corrupt> {
         let shared = self.shared;
-        let before = ring.mark();
-        let Some(record) = ring.peek()? else { return Ok(Gate::Open) };
+        let before = records.mark();
+        let Some(record) = records.peek()? else { return Ok(Gate::Open) };
         let length = record.bytes.len();
         let behind = self.state.tasks.of_port(port) > 0;
         let beside = IngressHeader::read(record.bytes).is_some_and(|(header, _)| {
@@ -47,7 +51,7 @@ impl WorkerContext<'_> {
                 _ => {}
             }
         }
-        self.state.tasks.spot = Spot { before, start: ring.position(), length };
+        self.state.tasks.spot = Spot { before, start: records.position(), length };
         Ok(Gate::Open)
     }
 }

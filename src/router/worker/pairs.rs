@@ -126,7 +126,7 @@ impl Worker {
             egress.leave(published);
         }
         ingoing.ring.store_seal();
-        ingoing.counts.end(ingoing.ring.mark().1);
+        ingoing.counts.end(ingoing.ring.popped());
         if self.failing.is_some() {
             ingoing.ring.keep(); // The handler that was given up may still be reading from it.
         } else {
