@@ -29,7 +29,7 @@ mod spans;
 mod timing;
 
 #[cfg(not(corelane_loom))]
-pub(crate) use bucket::Layout;
+pub(crate) use bucket::{Bucketed, Layout};
 pub use bucket::{OCTAVE_BOUNDS, OVERFLOW_NANOSECONDS, lower_bound, upper_bound};
 pub(crate) use cell::{Cell, Writer};
 #[cfg(not(corelane_loom))]

@@ -28,10 +28,13 @@ const EPOCH_MASK: u32 = 0xfff;
 /// Epoch of a part that belongs to no epoch whose number can recur. The part reads as 0, and its next writer
 /// restarts it.
 const LONG_AGO: u32 = 0;
-/// Number of epochs that the flags can distinguish.
-const EPOCHS: u64 = EPOCH_MASK as u64;
+/// Number of epochs that the flags distinguish: the largest power of two below their number of values, because every
+/// message of a client computes the remainder.
+const EPOCHS: u64 = 1 << 11;
 /// Number of resets after which parts of earlier epochs are marked, before their numbers recur.
-pub(super) const MARK_EACH: u64 = 1024;
+pub(super) const MARK_EACH: u64 = EPOCHS / 2;
+
+const _: () = assert!(EPOCHS.is_power_of_two() && EPOCHS <= EPOCH_MASK as u64);
 
 /// An epoch as it is stored in the flags. Never `LONG_AGO`.
 #[inline]
@@ -130,8 +133,14 @@ impl ClientLine {
         self.messages.fetch_add(1, Relaxed);
         self.bytes_in.fetch_add(message.bytes, Relaxed);
         self.nanoseconds.fetch_add(message.nanoseconds, Relaxed);
-        self.maximum.fetch_max(message.nanoseconds, Relaxed);
-        self.last.fetch_max(message.ended, Relaxed);
+        // Load first: most messages raise neither, and a read-modify-write is expensive.
+        let raise = |word: &AtomicU64, value| {
+            if value > word.load(Relaxed) {
+                word.fetch_max(value, Relaxed);
+            }
+        };
+        raise(&self.maximum, message.nanoseconds);
+        raise(&self.last, message.ended);
         if message.failed {
             self.fail();
         }

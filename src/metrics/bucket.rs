@@ -43,9 +43,8 @@ impl Layout {
     /// Index of the cell that holds a value.
     #[inline(always)]
     pub(crate) const fn index(self, nanoseconds: u64) -> usize {
-        if nanoseconds >= OVERFLOW_NANOSECONDS {
-            return self.overflow();
-        }
+        // The first value of the overflow cell stands for all of its values, so no branch is needed.
+        let nanoseconds = if nanoseconds > OVERFLOW_NANOSECONDS { OVERFLOW_NANOSECONDS } else { nanoseconds };
         let top = 63 - (nanoseconds | ((1 << (self.grouping + 1)) - 1)).leading_zeros();
         let shift = top - self.grouping;
         ((shift << self.grouping) as u64 + (nanoseconds >> shift)) as usize
@@ -83,6 +82,20 @@ pub(crate) fn index(nanoseconds: u64) -> usize {
         return nanoseconds.min(1) as usize;
     }
     Layout::FINE.index(nanoseconds)
+}
+
+/// A value and its cell, for a value that several histograms count.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Bucketed {
+    pub(super) nanoseconds: u64,
+    pub(super) cell: usize,
+}
+
+impl Bucketed {
+    #[inline(always)]
+    pub(crate) fn new(nanoseconds: u64) -> Self {
+        Self { nanoseconds, cell: index(nanoseconds) }
+    }
 }
 
 /// Smallest value of a cell, in nanoseconds.

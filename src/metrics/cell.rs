@@ -121,13 +121,20 @@ impl Cell {
     /// Raises a cell that several threads write.
     #[cfg(not(corelane_loom))]
     pub(crate) fn raise_shared(&self, value: u64) {
-        self.0.fetch_max(value, Relaxed); // Relaxed: a later store publishes it.
+        // Relaxed: a later store publishes it. Loaded first, because most values raise nothing, and a
+        // read-modify-write costs more than all of the rest.
+        if value > self.0.load(Relaxed) {
+            self.0.fetch_max(value, Relaxed);
+        }
     }
 
     /// Lowers a cell that several threads write.
     #[cfg(not(corelane_loom))]
     pub(crate) fn lower_shared(&self, value: u64) {
-        self.0.fetch_min(value, Relaxed); // Relaxed: as in `raise_shared`.
+        // Relaxed: as in `raise_shared`.
+        if value < self.0.load(Relaxed) {
+            self.0.fetch_min(value, Relaxed);
+        }
     }
 
     /// Address of the cell, for a writer in another language.

@@ -13,7 +13,7 @@
 //! nothing. Cells only grow. Maximum and minimum belong to an epoch and start anew with the first value of
 //! the next epoch: see `Controls`.
 
-use super::bucket::{self, CELLS};
+use super::bucket::{self, Bucketed, CELLS};
 use super::cell::{Cell, Writer};
 use super::rank;
 use crate::sync::{mutant, os};
@@ -32,7 +32,7 @@ pub(crate) struct Histogram {
     minimum: Cell,
     /// Epoch to which `maximum` and `minimum` belong.
     epoch: Cell,
-    cells: Box<[Cell]>,
+    cells: Box<[Cell; CELLS]>,
 }
 
 impl Histogram {
@@ -41,7 +41,7 @@ impl Histogram {
 
     /// Makes the pages of the cells resident.
     pub(crate) fn touch(&mut self) -> std::io::Result<()> {
-        os::touch(&mut self.cells)
+        os::touch(&mut self.cells[..])
     }
 
     pub(crate) fn new() -> Self {
@@ -51,13 +51,19 @@ impl Histogram {
             maximum: Cell::new(0),
             minimum: Cell::new(u64::MAX),
             epoch: Cell::new(0),
-            cells: (0..CELLS).map(|_| Cell::new(0)).collect(),
+            cells: Box::new(std::array::from_fn(|_| Cell::new(0))),
         }
     }
 
     /// Counts one value. Does not allocate, hash or block.
     #[inline]
     pub(crate) fn record(&self, writer: &mut Writer, nanoseconds: u64) {
+        self.count(writer, Bucketed::new(nanoseconds));
+    }
+
+    /// Like [`record`](Self::record), for a value whose cell is known.
+    #[inline(always)]
+    pub(crate) fn count(&self, writer: &mut Writer, Bucketed { nanoseconds, cell }: Bucketed) {
         if self.epoch.own() != writer.controlled.epoch {
             self.restart(writer);
         }
@@ -67,7 +73,7 @@ impl Histogram {
         if mutant("histogram-generation-first") {
             self.generation.add(writer, 1);
         }
-        if let Some(cell) = self.cells.get(bucket::index(nanoseconds)) {
+        if let Some(cell) = self.cells.get(cell) {
             cell.add(writer, 1);
         }
         if !mutant("histogram-generation-first") {
@@ -92,14 +98,14 @@ impl Histogram {
     /// function. If two threads record the first values of an epoch at the same time, an extreme may be lost.
     /// The bound of its cell then replaces it.
     #[cfg(not(corelane_loom))]
-    pub(crate) fn record_shared(&self, epoch: u64, nanoseconds: u64) {
+    pub(crate) fn record_shared(&self, epoch: u64, value: Bucketed) {
         if self.epoch.get() != epoch {
             self.maximum.set_shared(0);
             self.minimum.set_shared(u64::MAX);
             self.epoch.set_shared(epoch);
         }
-        self.sum.add_shared(nanoseconds);
-        self.count_shared(nanoseconds);
+        self.sum.add_shared(value.nanoseconds);
+        self.count_shared(value);
     }
 
     /// Like [`record_shared`](Self::record_shared), for values of any size and extremes since the start. The
@@ -108,14 +114,14 @@ impl Histogram {
     #[cfg(not(corelane_loom))]
     pub(crate) fn record_shared_to_end(&self, value: u64) {
         self.sum.add_shared_to_end(value);
-        self.count_shared(value);
+        self.count_shared(Bucketed::new(value));
     }
 
     #[cfg(not(corelane_loom))]
-    fn count_shared(&self, value: u64) {
-        self.maximum.raise_shared(value);
-        self.minimum.lower_shared(value);
-        if let Some(cell) = self.cells.get(bucket::index(value)) {
+    fn count_shared(&self, Bucketed { nanoseconds, cell }: Bucketed) {
+        self.maximum.raise_shared(nanoseconds);
+        self.minimum.lower_shared(nanoseconds);
+        if let Some(cell) = self.cells.get(cell) {
             cell.add_shared(1);
         }
         self.generation.add_shared(1);

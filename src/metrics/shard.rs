@@ -2,6 +2,7 @@
 //! shard counts what was submitted, refused and handed out. Each shard has one writer; `snapshot` merges the
 //! shards.
 
+use super::bucket::Bucketed;
 use super::cell::{Cell, Writer};
 use super::failing::Failing;
 use super::histogram::Histogram;
@@ -76,13 +77,20 @@ impl TypeSeries {
     /// Counts a message without its outcome. A held message is not counted as received again: it was counted
     /// when it arrived.
     #[inline]
-    pub(crate) fn record(&self, writer: &mut Writer, bytes: u64, timing: Timing, is_slow: bool) {
+    pub(crate) fn record(
+        &self,
+        writer: &mut Writer,
+        bytes: u64,
+        timing: &Timing,
+        service: Bucketed,
+        is_slow: bool,
+    ) {
         if timing.held.is_none() {
             self.received.add(writer, 1);
         }
         self.bytes.add(writer, bytes);
         self.last.set(writer, timing.ended);
-        self.service.record(writer, timing.service);
+        self.service.count(writer, service);
         self.queue_wait.record(writer, timing.queue_wait);
         if timing.service >= NAMED_FROM[0] {
             self.named[named_span(timing.service)].add(writer, 1);
@@ -109,12 +117,19 @@ impl TypeSeries {
 
     /// Like [`record`](Self::record), in a series that several threads write.
     #[cfg(not(corelane_loom))]
-    pub(crate) fn record_shared(&self, epoch: u64, bytes: u64, timing: Timing, is_slow: bool) {
+    pub(crate) fn record_shared(
+        &self,
+        epoch: u64,
+        bytes: u64,
+        timing: &Timing,
+        service: Bucketed,
+        is_slow: bool,
+    ) {
         self.received.add_shared(1);
         self.bytes.add_shared(bytes);
         self.last.raise_shared(timing.ended);
-        self.service.record_shared(epoch, timing.service);
-        self.queue_wait.record_shared(epoch, timing.queue_wait);
+        self.service.record_shared(epoch, service);
+        self.queue_wait.record_shared(epoch, Bucketed::new(timing.queue_wait));
         if timing.service >= NAMED_FROM[0] {
             self.named[named_span(timing.service)].add_shared(1);
         }
@@ -154,12 +169,19 @@ impl GroupSeries {
     /// Bytes of one series, for the budget.
     pub(crate) const BYTES: usize = size_of::<Self>() + Histogram::CELL_BYTES;
 
-    /// Counts a message without its outcome.
+    /// Counts a message without its outcome. It ended at `ended`, in raw ticks.
     #[inline]
-    pub(crate) fn record(&self, writer: &mut Writer, bytes: u64, timing: Timing, is_slow: bool) {
+    pub(crate) fn record(
+        &self,
+        writer: &mut Writer,
+        bytes: u64,
+        ended: u64,
+        service: Bucketed,
+        is_slow: bool,
+    ) {
         self.bytes.add(writer, bytes);
-        self.last.set(writer, timing.ended);
-        self.service.record(writer, timing.service);
+        self.last.set(writer, ended);
+        self.service.count(writer, service);
         if is_slow {
             self.slow.add(writer, 1);
         }
@@ -187,13 +209,14 @@ impl GroupSeries {
         &self,
         epoch: u64,
         bytes: u64,
-        timing: Timing,
+        ended: u64,
+        service: Bucketed,
         is_slow: bool,
         outcome: Outcome,
     ) {
         self.bytes.add_shared(bytes);
-        self.last.raise_shared(timing.ended);
-        self.service.record_shared(epoch, timing.service);
+        self.last.raise_shared(ended);
+        self.service.record_shared(epoch, service);
         if is_slow {
             self.slow.add_shared(1);
         }
@@ -333,16 +356,18 @@ impl WorkerShard {
         outcome: Outcome,
     ) -> bool {
         let is_slow = timing.total() > writer.controlled.slow;
-        if let Some(series) = self.types.get(message_type.0 as usize) {
-            series.record(writer, bytes as u64, timing, is_slow);
-        }
-        for series in self.groups(protocol, application) {
-            series.record(writer, bytes as u64, timing, is_slow);
-        }
+        let service = Bucketed::new(timing.service);
         if let Some(held) = timing.held {
             self.held_time.record(writer, held);
         }
-        self.settle(writer, (message_type, protocol, application), outcome);
+        for series in self.groups(protocol, application) {
+            series.record(writer, bytes as u64, timing.ended, service, is_slow);
+            series.count_outcome(writer, outcome);
+        }
+        if let Some(series) = self.types.get(message_type.0 as usize) {
+            series.record(writer, bytes as u64, &timing, service, is_slow);
+            series.count_outcome(writer, outcome);
+        }
         is_slow
     }
 

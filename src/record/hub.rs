@@ -1,7 +1,7 @@
 //! Storage of reports: the series by type, protocol and application, the clients that the host names, and the
 //! controls that recording threads read.
 
-use super::table::SeriesTable;
+use super::table::{Resolved, SeriesTable};
 use crate::clients::{
     ClientId, ClientLimits, ClientMessage, Clients, CreditPolicy, KeptFigures, MAX_NAME_BYTES, NameHash,
     NewClient,
@@ -10,8 +10,8 @@ use crate::clock::Clock;
 use crate::config::{Config, Key};
 use crate::error::{Error, Failed};
 use crate::metrics::{
-    ApplicationId, Controlled, Controls, Customs, Failing, GroupSeries, IMPOSSIBLE, Outcome, ProtocolId,
-    SHARED, SlowMessage, SlowRing, Timing, TypeId, TypeSeries, Writer, shard_of_thread,
+    ApplicationId, Bucketed, Controlled, Controls, Customs, Failing, GroupSeries, IMPOSSIBLE, Outcome,
+    ProtocolId, SHARED, SlowMessage, SlowRing, Timing, TypeId, TypeSeries, Writer, shard_of_thread,
 };
 use crate::sync::{Arc, AtomicBool, AtomicU64, Mutex, Relaxed, lock};
 
@@ -99,6 +99,10 @@ impl HubSizes {
             + SeriesTable::<GroupSeries>::bytes(self.applications, shards)
             + SeriesTable::<GroupSeries>::bytes(PROTOCOLS, shards)
             + Clients::bytes(self.clients)
+            + self.recorders as u64
+                * (Resolved::<TypeSeries>::bytes(self.types)
+                    + Resolved::<GroupSeries>::bytes(self.applications)
+                    + Resolved::<GroupSeries>::bytes(PROTOCOLS))
             + (shards * (size_of::<HubShard>() + SlowRing::BYTES + Failing::BYTES) + size_of::<Hub>()) as u64
     }
 }
@@ -111,6 +115,16 @@ struct HubShard {
     /// The right to write this shard. A recorder takes the writer out. Threads that share the shard lock it
     /// to write the slow ring.
     writer: Mutex<Option<Writer>>,
+}
+
+/// A recorder's own shard: the right to write it, and its series.
+#[derive(Debug)]
+pub(super) struct OwnShard {
+    place: usize,
+    writer: Writer,
+    types: Resolved<TypeSeries>,
+    protocols: Resolved<GroupSeries>,
+    applications: Resolved<GroupSeries>,
 }
 
 #[derive(Debug)]
@@ -204,15 +218,24 @@ impl Hub {
         let timing = self.timing(measured);
         let is_slow = timing.total() > controlled.slow;
         let Labels { message_type, protocol, application } = labels;
+        let service = Bucketed::new(timing.service);
         if let Some(series) = self.types.series(message_type.into(), place) {
-            series.record_shared(controlled.epoch, measured.bytes, timing, is_slow);
+            series.record_shared(controlled.epoch, measured.bytes, &timing, service, is_slow);
             // Count the outcome last: see `count_outcome_shared`.
             series.count_outcome_shared(outcome(measured));
         }
         let protocol = self.protocols.series(protocol.into(), place);
         let application = self.applications.series(application.into(), place);
         for series in [protocol, application].into_iter().flatten() {
-            series.record_shared(controlled.epoch, measured.bytes, timing, is_slow, outcome(measured));
+            let ended = timing.ended;
+            series.record_shared(
+                controlled.epoch,
+                measured.bytes,
+                ended,
+                service,
+                is_slow,
+                outcome(measured),
+            );
         }
         self.count_client(client, controlled, measured, timing);
         if measured.failed
@@ -231,8 +254,7 @@ impl Hub {
     /// Counts one message in a shard that only the caller writes.
     pub(super) fn record_alone(
         &self,
-        place: usize,
-        writer: &mut Writer,
+        own: &mut OwnShard,
         labels: Labels,
         client: Option<ClientId>,
         measured: Measured,
@@ -240,20 +262,24 @@ impl Hub {
         if !self.enabled || !self.is_possible(measured) {
             return;
         }
+        let OwnShard { place, writer, types, protocols, applications } = own;
+        let place = *place;
         writer.controlled = self.controls.now();
         let timing = self.timing(measured);
         let is_slow = timing.total() > writer.controlled.slow;
-        let Labels { message_type, protocol, application } = labels;
-        if let Some(series) = self.types.series(message_type.into(), place) {
-            series.record(writer, measured.bytes, timing, is_slow);
+        let service = Bucketed::new(timing.service);
+        if let Some(series) = types.series(&self.types, labels.message_type.into(), place) {
+            series.record(writer, measured.bytes, &timing, service, is_slow);
             series.count_outcome(writer, outcome(measured));
         }
-        let protocol = self.protocols.series(protocol.into(), place);
-        let application = self.applications.series(application.into(), place);
-        for series in [protocol, application].into_iter().flatten() {
-            series.record(writer, measured.bytes, timing, is_slow);
-            series.count_outcome(writer, outcome(measured));
-        }
+        let mut count = |series: Option<&GroupSeries>| {
+            if let Some(series) = series {
+                series.record(writer, measured.bytes, timing.ended, service, is_slow);
+                series.count_outcome(writer, outcome(measured));
+            }
+        };
+        count(protocols.series(&self.protocols, labels.protocol.into(), place));
+        count(applications.series(&self.applications, labels.application.into(), place));
         self.count_client(client, writer.controlled, measured, timing);
         if measured.failed
             && let Some(shard) = self.shards.get(place)
@@ -442,15 +468,22 @@ impl Hub {
     }
 
     /// Takes a shard that no other thread writes, if one is left.
-    pub(super) fn take_shard(&self) -> Option<(usize, Writer)> {
-        let mut own = self.shards.iter().enumerate().skip(SHARED);
-        own.find_map(|(place, shard)| Some((place, lock(&shard.writer).take()?)))
+    pub(super) fn take_shard(&self) -> Option<OwnShard> {
+        let mut free = self.shards.iter().enumerate().skip(SHARED);
+        let (place, writer) = free.find_map(|(place, shard)| Some((place, lock(&shard.writer).take()?)))?;
+        Some(OwnShard {
+            place,
+            writer,
+            types: self.types.resolved(),
+            protocols: self.protocols.resolved(),
+            applications: self.applications.resolved(),
+        })
     }
 
     /// Returns a shard. Its figures stay, and its next owner adds to them.
-    pub(super) fn give_back(&self, place: usize, writer: Writer) {
-        if let Some(shard) = self.shards.get(place) {
-            *lock(&shard.writer) = Some(writer);
+    pub(super) fn give_back(&self, own: OwnShard) {
+        if let Some(shard) = self.shards.get(own.place) {
+            *lock(&shard.writer) = Some(own.writer);
         }
     }
 

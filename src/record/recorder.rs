@@ -1,8 +1,7 @@
 //! Records from one thread into cells that no other thread writes.
 
-use super::hub::{Hub, Labels, Measured};
+use super::hub::{Hub, Labels, Measured, OwnShard};
 use crate::clients::ClientId;
-use crate::metrics::Writer;
 use crate::sync::Arc;
 
 /// Records messages from one thread, into cells that no other thread writes. The cost of a record does not
@@ -27,8 +26,7 @@ use crate::sync::Arc;
 #[derive(Debug)]
 pub struct Recorder {
     hub: Arc<Hub>,
-    /// The recorder's own shard and the right to write it.
-    own: Option<(usize, Writer)>,
+    own: Option<OwnShard>,
 }
 
 impl Recorder {
@@ -51,7 +49,7 @@ impl Recorder {
     #[inline]
     pub fn record(&mut self, labels: Labels, client: Option<ClientId>, measured: Measured) {
         match &mut self.own {
-            Some((place, writer)) => self.hub.record_alone(*place, writer, labels, client, measured),
+            Some(own) => self.hub.record_alone(own, labels, client, measured),
             None => self.hub.record_shared(labels, client, measured),
         }
     }
@@ -64,8 +62,8 @@ impl Recorder {
 
 impl Drop for Recorder {
     fn drop(&mut self) {
-        if let Some((place, writer)) = self.own.take() {
-            self.hub.give_back(place, writer);
+        if let Some(own) = self.own.take() {
+            self.hub.give_back(own);
         }
     }
 }

@@ -3,7 +3,7 @@
 
 use crate::id::MAX_NAME_BYTES;
 use crate::metrics::{GroupSeries, TypeSeries};
-use crate::sync::{Acquire, AtomicBool, AtomicU64, Mutex, Relaxed, Release, lock};
+use crate::sync::{Acquire, Arc, AtomicBool, AtomicU64, Mutex, Relaxed, Release, lock};
 use std::sync::OnceLock;
 
 /// Name of a series: a protocol and a type, or an empty text and an application or protocol.
@@ -51,6 +51,27 @@ impl SeriesCells for GroupSeries {
     }
 }
 
+/// The series of one shard by place, as its owner has found them in the table.
+#[derive(Debug)]
+pub(super) struct Resolved<S>(Box<[Option<Arc<S>>]>);
+
+impl<S: SeriesCells> Resolved<S> {
+    /// Bytes for a table of `limit` names, for the budget.
+    pub(super) const fn bytes(limit: usize) -> u64 {
+        ((limit + 1) * size_of::<Option<Arc<S>>>() + 24) as u64
+    }
+
+    /// The series at a place. Looks it up in the table at its first use.
+    #[inline(always)]
+    pub(super) fn series(&mut self, table: &SeriesTable<S>, place: usize, shard: usize) -> Option<&S> {
+        let found = self.0.get_mut(place)?;
+        if found.is_none() {
+            *found = table.share(place, shard);
+        }
+        found.as_deref()
+    }
+}
+
 /// Series by name, one per shard. The first name is `other`.
 #[derive(Debug)]
 pub(crate) struct SeriesTable<S> {
@@ -58,7 +79,7 @@ pub(crate) struct SeriesTable<S> {
     /// Names in the order of their places. A thread locks this to add a name, never to record.
     names: Mutex<Vec<Name>>,
     /// Indexed by name, then by shard.
-    series: Box<[OnceLock<Box<S>>]>,
+    series: Box<[OnceLock<Arc<S>>]>,
     shards: usize,
     folded: AtomicU64,
     /// The table is full: no further name gets a place.
@@ -83,15 +104,15 @@ impl<S: SeriesCells> SeriesTable<S> {
         // A name consists of two strings and is stored in the list and in the map. Both hold twice the
         // entries while they grow.
         let name = 4 * (MAX_NAME_BYTES + 24) + 3 * size_of::<Name>() + 24 + 6 * (size_of::<usize>() + 1);
-        let series = shards * (size_of::<OnceLock<Box<S>>>() + S::BYTES + 24);
+        let series = shards * (size_of::<OnceLock<Arc<S>>>() + S::BYTES + 40);
         ((limit + 1) * (series + name)) as u64
     }
 
     /// Creates every series and makes its pages resident.
     pub(crate) fn touch(&mut self) -> std::io::Result<()> {
         for place in &mut self.series {
-            place.get_or_init(|| Box::new(S::new()));
-            place.get_mut().map_or(Ok(()), |series| series.touch())?;
+            place.get_or_init(|| Arc::new(S::new()));
+            place.get_mut().and_then(Arc::get_mut).map_or(Ok(()), SeriesCells::touch)?;
         }
         Ok(())
     }
@@ -135,7 +156,19 @@ impl<S: SeriesCells> SeriesTable<S> {
     #[inline]
     pub(crate) fn series(&self, place: usize, shard: usize) -> Option<&S> {
         let series = self.series.get(place * self.shards + shard)?;
-        Some(series.get_or_init(|| Box::new(S::new())))
+        Some(series.get_or_init(|| Arc::new(S::new())))
+    }
+
+    /// As [`series`](Self::series), to keep.
+    #[cold]
+    fn share(&self, place: usize, shard: usize) -> Option<Arc<S>> {
+        let series = self.series.get(place * self.shards + shard)?;
+        Some(Arc::clone(series.get_or_init(|| Arc::new(S::new()))))
+    }
+
+    /// Room for the series of all names in one shard, for the owner of that shard.
+    pub(super) fn resolved(&self) -> Resolved<S> {
+        Resolved((0..self.series.len() / self.shards).map(|_| None).collect())
     }
 
     /// The series of a name in all shards that have one.
