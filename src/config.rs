@@ -214,7 +214,12 @@ impl Config {
         CreditPolicy::from_number(self.get(Key::CreditPolicy))
     }
 
-    /// Number of workers that this configuration starts on this machine.
+    /// Number of workers that have a thread of their own. They come first in the order of the workers.
+    pub(crate) fn threaded_workers(&self) -> usize {
+        self.workers().saturating_sub(self.count(Key::LocalWorkers))
+    }
+
+    /// Number of workers that this configuration has on this machine, local ones included.
     pub fn workers(&self) -> usize {
         match self.count(Key::Workers) {
             0 => core_affinity::get_core_ids().map_or(1, |cores| cores.len().clamp(1, 64)),
@@ -235,8 +240,13 @@ impl Config {
             let allowed = format!("at least {beside} bytes for this max_message, or larger rings");
             return Err(self.misfit(Key::PayloadBytes, allowed));
         }
-        if self.count(Key::ActiveWorkers) > self.workers() {
-            let allowed = format!("0 to {} threads, as many as workers", self.workers());
+        if self.count(Key::LocalWorkers) > self.workers() {
+            let allowed = format!("0 to {} workers, as many as workers", self.workers());
+            return Err(self.misfit(Key::LocalWorkers, allowed));
+        }
+        if self.count(Key::ActiveWorkers) > self.threaded_workers() {
+            let allowed =
+                format!("0 to {} threads, as many as workers that are not local", self.threaded_workers());
             return Err(self.misfit(Key::ActiveWorkers, allowed));
         }
         if self.get(Key::CreditBytes) < record {

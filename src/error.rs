@@ -243,6 +243,11 @@ pub enum Error {
     State(&'static str),
     /// No protocol of this name is configured.
     UnknownProtocol(String),
+    /// Every local worker has a port. Carries `local_workers`.
+    TooManyLocalPorts(u32),
+    /// A type of this protocol has a handler that may block, and the router has only local workers. Carries the
+    /// protocol's name.
+    MayBlock(String),
     /// A system call failed.
     System {
         /// The operating system's message.
@@ -255,7 +260,8 @@ pub enum Error {
     /// The call's time-out ended while a worker handled the message. The worker finishes the message; its result is
     /// discarded.
     TimeoutStarted,
-    /// The call would dead-lock: a worker's own thread cannot wait for a worker.
+    /// The call would dead-lock: a worker's own thread cannot wait for a worker. A thread that drives a local worker is
+    /// such a thread.
     OwnThread,
     /// `max_calls` threads are already waiting for results on this port. Carries the limit.
     TooManyCalls(u32),
@@ -349,9 +355,10 @@ impl Error {
             Self::NameLength(_) | Self::RebindElsewhere => -11,
             Self::NameTaken(_) => -15,
             Self::TooManyClients(_) | Self::TooManyPorts(_) | Self::TooManyCalls(_) => -16,
+            Self::TooManyLocalPorts(_) => -16,
             Self::State(_) => -17,
             Self::Timeout | Self::Stuck(_) => -19,
-            Self::Handler { .. } => -25,
+            Self::Handler { .. } | Self::MayBlock(_) => -25,
             Self::OwnThread => -21,
             Self::TimeoutStarted => -31,
             Self::UnknownProtocol(_) => -13,
@@ -420,6 +427,14 @@ impl fmt::Display for Error {
             Self::UnknownProtocol(name) => {
                 write!(formatter, "no protocol named {name:?} is configured: configure it first")
             }
+            Self::TooManyLocalPorts(limit) => {
+                write!(formatter, "{limit} local ports are open, one per local worker: raise local_workers")
+            }
+            Self::MayBlock(name) => write!(
+                formatter,
+                "a handler of protocol {name:?} may block, and every worker is local: register it with \
+                 Builder::short_handler, or raise workers"
+            ),
             Self::System { text, .. } => write!(formatter, "a system call failed: {text}"),
             Self::Timeout => write!(formatter, "the time-out ended before the work was done"),
             Self::TimeoutStarted => {

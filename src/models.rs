@@ -6,6 +6,7 @@ mod attach;
 mod call;
 mod clients;
 mod handoff;
+mod local;
 mod metrics;
 mod placement;
 mod ring;

@@ -1,5 +1,6 @@
 //! Sleeping and waking: one wake word per worker (a futex) and one per port (an eventfd that the host's event loop
-//! waits for). Used by `router::worker` and `router::port`.
+//! waits for). A worker that lives on its port's thread shares one word with the port, an eventfd. Used by
+//! `router::worker`, `router::port` and `router::local`.
 //!
 //! Both wakes follow one protocol, which `src/models/wake.rs` checks:
 //!
@@ -13,8 +14,12 @@
 //! publisher sees the word asleep. No wake is lost. No code outside this module writes either sequence.
 
 mod doorbell;
+mod keeping;
+mod waiter;
 
 pub(crate) use doorbell::{Doorbell, Seen};
+pub(crate) use keeping::Keeping;
+pub(crate) use waiter::Waiter;
 
 use crate::sync::os::{EventFd, futex_wait, futex_wake};
 use crate::sync::{AcqRel, AtomicU32, Relaxed, mutant, wake_fence};
@@ -101,9 +106,10 @@ impl WakeWord {
         wake_fence("wake-fence-sleeper");
     }
 
-    /// The owner stops sleeping. A word left asleep would cost every publisher a system call.
-    pub(crate) fn disarm(&self) {
-        self.word.swap(AWAKE, AcqRel);
+    /// The owner stops sleeping. A word left asleep would cost every publisher a system call. Returns whether a waker
+    /// had cleared the word already.
+    pub(crate) fn disarm(&self) -> bool {
+        self.word.swap(AWAKE, AcqRel) == AWAKE
     }
 
     /// Wakes the owner if it sleeps. The caller has published and fenced. Clears the word before it wakes: if it woke
@@ -132,9 +138,13 @@ impl WakeWord {
     }
 
     /// Sleeps until woken or until `timeout` has passed. Called after [`arm_unless`](Self::arm_unless) returned true.
-    pub(crate) fn sleep(&self, timeout: Option<Duration>) {
+    /// Returns whether the descriptor is readable, so that it must be drained; false for a word without descriptor.
+    pub(crate) fn sleep(&self, timeout: Option<Duration>) -> bool {
         match &self.sleeper {
-            Sleeper::Futex => futex_wait(&self.word, ASLEEP, timeout),
+            Sleeper::Futex => {
+                futex_wait(&self.word, ASLEEP, timeout);
+                false
+            }
             Sleeper::Descriptor(descriptor) => descriptor.wait(timeout),
         }
     }

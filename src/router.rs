@@ -4,13 +4,15 @@
 //! A message enters in `port/submit`, waits in an ingress ring, is handled in `worker/dispatch`, leaves through
 //! `worker/egress` and an egress ring, and is handed out in `port/poll`. `port/` is the host's side and
 //! `worker/` the other side. The files directly in this folder are used by both sides: `shared` (the common
-//! state), `pair` (one worker and one port), `settle` (what an ended worker or pair leaves), `placement` (the
+//! state), `local` (workers on the threads of ports), `pair` (one worker and one port), `settle` (what an ended worker or pair leaves), `placement` (the
 //! worker of a client), `payload` (out-of-line payloads), `permits`, `rules`, `base`.
 //!
 //! Used by the crate's users, by `ffi` and, through `source`, by the monitor.
 
 mod activity;
 mod base;
+mod local;
+mod local_loop;
 mod pair;
 mod payload;
 mod permits;
@@ -57,6 +59,7 @@ use crate::error::{Error, Failed};
 use crate::metrics::{Accounting, Stats};
 use crate::sync::{Arc, Ordering, lock};
 use base::{BaseRoute, Fallback};
+use local::Seats;
 use shared::Shared;
 use std::time::{Duration, Instant};
 use watch::Watch;
@@ -133,7 +136,21 @@ impl Builder {
         message_type: &str,
         handler: impl Fn(&mut Request<'_>) -> Result<(), Failed> + Send + Sync + 'static,
     ) -> Self {
-        self.handlers.push((protocol.to_owned(), message_type.to_owned(), Handler::new(handler)));
+        self.handlers.push((protocol.to_owned(), message_type.to_owned(), Handler::new(handler, false)));
+        self
+    }
+
+    /// As [`handler`](Self::handler), for a closure that never blocks and always returns within microseconds. Such a
+    /// closure may also run on a local worker, that is, on the thread of a port's event loop, which reads no socket
+    /// until the closure returns. Clients of a protocol with any other closure, or with tasks, are placed on workers
+    /// with threads of their own.
+    pub fn short_handler(
+        mut self,
+        protocol: &str,
+        message_type: &str,
+        handler: impl Fn(&mut Request<'_>) -> Result<(), Failed> + Send + Sync + 'static,
+    ) -> Self {
+        self.handlers.push((protocol.to_owned(), message_type.to_owned(), Handler::new(handler, true)));
         self
     }
 
@@ -194,7 +211,8 @@ impl Builder {
     }
 
     /// Builds the router and its workers without starting threads, for hosts and tests that drive the workers
-    /// themselves with [`Worker::cycle`].
+    /// themselves with [`Worker::cycle`]. Local workers are not among the returned ones: the router keeps them for
+    /// [`Router::local_port`], and [`Router::cycle_unowned`] drives those without a port.
     ///
     /// # Errors
     /// [`Error::Config`] if values do not fit together or their budget is above `memory_limit_bytes`; this is
@@ -208,7 +226,10 @@ impl Builder {
         let fallback = Fallback::new(&self.config, &self.base)?;
         let handlers = worker::handler::resolve(&self.protocols, self.handlers)?;
         let mut shared =
-            Shared::new(self.config, self.protocols, (self.base, fallback), self.clock, self.name_keys);
+            Shared::new(self.config, self.protocols, (self.base, fallback), self.clock, self.name_keys)?;
+        for (entry, handlers) in shared.protocols.iter_mut().zip(&handlers) {
+            entry.may_block = worker::handler::may_block(&entry.rules, handlers);
+        }
         let touch = shared.config.touches();
         if touch {
             shared.touch()?;
@@ -221,10 +242,12 @@ impl Builder {
             shared.request_stop(); // These workers count as stopped, not as lost.
             return Err(error.into());
         }
-        Ok((Router { shared, code, threads: Vec::new(), watch: None }, workers))
+        let seats = Seats::new(workers.split_off(shared.placement.threaded()));
+        Ok((Router { shared, code, threads: Vec::new(), seats, watch: None }, workers))
     }
 
-    /// Builds the router and starts one thread per worker.
+    /// Builds the router and starts one thread per worker. The thread of a local worker drives it only while it has
+    /// no port.
     ///
     /// # Errors
     /// As [`build`](Self::build). [`Error::System`] if a thread cannot be started. [`Error::Handler`] for a
@@ -257,7 +280,8 @@ impl Builder {
                 }
             }
         }
-        if has_handlers {
+        router.seats.start_keepers()?;
+        if has_handlers || !router.seats.is_empty() {
             router.watch = Some(Watch::start(&router.shared)?);
         }
         Ok(router)
@@ -269,7 +293,10 @@ impl Builder {
 pub struct Router {
     shared: Arc<Shared>,
     code: Arc<WorkerCode>,
+    /// The threads of the workers that are not local.
     threads: Vec<std::thread::JoinHandle<()>>,
+    /// The local workers.
+    seats: Seats,
     /// Detects stalled workers, if there are handlers that can stall one.
     watch: Option<Watch>,
 }
@@ -279,10 +306,59 @@ impl Router {
     /// port.
     ///
     /// # Errors
-    /// [`Error::TooManyPorts`] if `max_ports` ports are open, [`Error::State`] after a stop, [`Error::System`]
-    /// if the system has no memory or descriptor left.
+    /// [`Error::TooManyPorts`] if `max_ports` ports are open, [`Error::State`] after a stop or if every worker is
+    /// local, [`Error::System`] if the system has no memory or descriptor left.
     pub fn port(&self) -> Result<Port, Error> {
-        Port::open(&self.shared)
+        if self.shared.placement.threaded() == 0 {
+            return Err(Error::State(
+                "every worker is local: open the port with Router::local_port, or raise workers",
+            ));
+        }
+        Port::open(&self.shared, None)
+    }
+
+    /// Opens a port together with a local worker, for a host thread that is an event loop. The loop calls
+    /// [`Port::cycle`] between reading and writing its sockets, and waits for one descriptor for both. The port's
+    /// clients are placed on this worker for good: their messages to each other never leave the thread. Clients of a
+    /// protocol with handlers that may block are placed on workers with threads of their own.
+    ///
+    /// When the port is released, a thread of the router drives the worker until the next port is opened with it.
+    ///
+    /// ```
+    /// use corelane::{config::Config, router::{Builder, Event}};
+    ///
+    /// let config = Config::default().with_workers(1)?.with_local_workers(1)?;
+    /// let router = Builder::new(config).start()?;
+    /// let mut port = router.local_port()?;
+    /// let ann = port.connect("ann", "generic", "", 1)?;
+    /// port.connect("ben", "generic", "", 2)?;
+    /// let mut got = 0;
+    /// port.submit(ann, br#"{"type":"offer","to":"ben"}"#, 0)?; // What the loop has read from its sockets.
+    /// while port.cycle()? > 0 {
+    ///     port.poll(64, |event| got += usize::from(matches!(event, Event::Message(_))))?;
+    /// }
+    /// assert_eq!(got, 1);
+    /// assert_eq!(port.next_due()?, None); // How long the loop may wait at most.
+    /// assert!(port.arm()); // Now the loop waits for its sockets and the port's descriptor.
+    /// port.awake(false); // A socket has ended the wait, not the descriptor.
+    /// # Ok::<(), corelane::error::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`Error::TooManyLocalPorts`] if every local worker has a port. Otherwise as [`port`](Self::port).
+    pub fn local_port(&self) -> Result<Port, Error> {
+        if !self.shared.is_running() {
+            return Err(Error::State("the router is stopped: no port can be opened"));
+        }
+        let seat =
+            self.seats.own_one().ok_or_else(|| Error::TooManyLocalPorts(local::limit(&self.shared)))?;
+        Port::open(&self.shared, Some(&seat)).inspect_err(|_| seat.release())
+    }
+
+    /// Runs one cycle of each local worker that has no port, on this thread. For routers built with
+    /// [`Builder::build`]; [`Builder::start`] starts a thread that does this. Returns how much work was done.
+    pub fn cycle_unowned(&self) -> usize {
+        self.seats.cycle_unowned()
     }
 
     /// A handle that reads the figures. It can be used on any thread and outlives the router.
@@ -317,14 +393,14 @@ impl Router {
         self.shared.accounting()
     }
 
-    /// Sets how many workers get messages: the first `workers` ones. The other workers finish what they have
+    /// Sets how many of the workers with threads of their own get messages: the first `workers` ones. The other workers finish what they have
     /// and keep the clients that cannot move yet. With `hash` and `least_loaded` a client moves only when it is
     /// quiet, so order is kept.
     ///
     /// # Errors
     /// [`Error::Config`] for 0, or for more workers than the router has.
     pub fn set_active_workers(&self, workers: usize) -> Result<(), Error> {
-        let all = self.shared.workers.len();
+        let all = self.shared.placement.threaded();
         if workers == 0 || workers > all {
             let allowed = format!("1 to {all} threads");
             return Err(Error::Config { key: "active_workers", value: workers.to_string(), allowed });
@@ -348,8 +424,12 @@ impl Router {
     /// included, and every delivery has been polled.
     ///
     /// # Errors
-    /// [`Error::Timeout`] if that takes longer than `timeout`; the router keeps draining.
+    /// [`Error::Timeout`] if that takes longer than `timeout`; the router keeps draining. [`Error::OwnThread`] on a
+    /// thread that drives a local worker, because the call would wait for its own thread; nothing is changed.
     pub fn drain(&self, timeout: Duration) -> Result<(), Error> {
+        if self.shared.is_loop_here() {
+            return Err(Error::OwnThread);
+        }
         // Relaxed: a port that reads the flag late accepts one more message, and the loop below waits for that
         // message.
         self.shared.draining.store(true, Ordering::Relaxed);
@@ -383,19 +463,30 @@ impl Router {
     /// the worker held fail as stopped, and its thread stays behind with the memory that the thread may still
     /// read. If the handler returns later, the thread ends without touching anything. All other workers stop
     /// normally. Host-driven workers stop in their next cycles; this call does not wait for them, except for
-    /// one that is inside a handler.
+    /// one that is inside a handler. Local workers stop in the next cycles of their loops; after `timeout` this call
+    /// ends those whose loop has not come back, in place of the loop.
     ///
     /// # Errors
     /// [`Error::Timeout`] if a worker still runs after `timeout`. [`Error::Stuck`] if all workers have stopped
-    /// except those that were given up.
+    /// except those that were given up. [`Error::OwnThread`] on a thread that drives a local worker, because the call
+    /// would wait for its own thread: call [`request_stop`](Self::request_stop) and continue the loop until
+    /// [`Port::poll`] says closed.
     pub fn stop_within(&self, timeout: Duration) -> Result<(), Error> {
+        if self.shared.is_loop_here() {
+            return Err(Error::OwnThread);
+        }
         self.request_stop();
         let start = Instant::now();
         while !self.have_all_left() {
+            self.seats.cycle_unowned();
+            if self.have_all_left() {
+                break;
+            }
             if start.elapsed() >= timeout {
-                for worker in 0..self.shared.workers.len() {
+                for worker in 0..self.shared.placement.threaded() {
                     worker::adoption::give_up(&self.shared, &self.code, worker);
                 }
+                self.seats.end_all(&self.code);
                 if self.have_all_left() {
                     break;
                 }
@@ -411,17 +502,22 @@ impl Router {
 
     fn have_all_left(&self) -> bool {
         let mut workers = self.code.handovers().enumerate();
-        workers.all(|(index, handover)| match self.threads.get(index) {
-            Some(thread) => thread.is_finished() || handover.is_claimed(),
-            None => !handover.is_away(), // Host-driven: it leaves in its next cycle.
+        workers.all(|(index, handover)| match (self.seats.get(index), self.threads.get(index)) {
+            (Some(seat), _) => seat.has_ended() || handover.is_claimed(),
+            (None, Some(thread)) => thread.is_finished() || handover.is_claimed(),
+            (None, None) => !handover.is_away(), // Host-driven: it leaves in its next cycle.
         })
     }
 
     /// Stops the router. Everything published before is handled, later submissions are refused as closed, and
     /// held messages fail as stopped. Deliveries can still be polled afterwards. The call waits for every
     /// worker. It waits up to `stop_timeout_ms` for a worker that is inside a handler, then gives that worker
-    /// up, as [`stop_within`](Self::stop_within) does.
+    /// up, as [`stop_within`](Self::stop_within) does. The local workers of the calling thread are ended at once.
     pub fn stop(&mut self) {
+        if self.shared.is_loop_here() {
+            self.request_stop();
+            self.seats.end_here();
+        }
         let mut timeout = self.shared.config.milliseconds(Key::StopTimeout);
         while self.stop_within(timeout) == Err(Error::Timeout) {
             // The worker is not inside a handler, so it cannot be given up at this moment: it will enter one or
@@ -432,6 +528,7 @@ impl Router {
             // The thread itself has reported its worker's panic. Continue with the other threads.
             let _ = thread.join();
         }
+        self.seats.join_keepers();
         self.watch = None;
     }
 }

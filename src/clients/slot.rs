@@ -383,9 +383,9 @@ impl ClientSlot {
 
     /// Whether every worker may handle this client's messages. If so, its cells have several writers.
     #[inline(always)]
-    fn has_several(&self) -> bool {
+    pub(crate) fn has_several(&self) -> bool {
         // Relaxed: the bit is set before anything is pushed for this client and never changes for this
-        // generation.
+        // generation. Its port has set it itself.
         self.leaving.load(Relaxed) & SEVERAL != 0
     }
 

@@ -66,8 +66,11 @@ const CREDIT_POLICY: &[&str] = &["disconnect", "refuse", "drop"];
 
 table! {
     Workers "workers" "threads" number(0, 64), 0,
-        "Number of worker threads; 0 starts one per core that this process may use."
+        "Number of workers, local ones included; 0 means one per core that this process may use."
         => with_workers(u64);
+    LocalWorkers "local_workers" "workers" number(0, 64), 0,
+        "How many of the workers are local: each lives on the thread of a port that was opened with it. The other workers have threads of their own."
+        => with_local_workers(u64);
     Pin "pin" "" AllowedValues::Choice(SWITCH), 1,
         "Pins each worker to a core, if there are at least as many cores as workers."
         => with_pin(bool);
@@ -171,7 +174,7 @@ table! {
         "How the worker of a message is chosen: round_robin (the next one; does not keep the order of a client's messages), hash (by the client's name) or least_loaded. The last two keep the order of each client's messages."
         => with_balance(Balance);
     ActiveWorkers "active_workers" "threads" number(0, 64), 0,
-        "Workers that get messages when the router starts; 0 for all. Can be changed while the router runs."
+        "Workers that get messages when the router starts; 0 for all. Local workers do not count. Can be changed while the router runs."
         => with_active_workers(u64);
     MaxInFlight "max_in_flight" "messages" number(0, 1_000_000), 0,
         "Accepted messages of one client that may be without an outcome, including held messages; 0 for no limit."

@@ -8,7 +8,7 @@ use crate::clients::{
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::metrics::{ApplicationId, ProtocolId, TypeId};
-use crate::park::{Doorbell, Seen, after_publishing};
+use crate::park::{Doorbell, Seen, WakeWord, after_publishing};
 use crate::ring::ring;
 use crate::router::model::{Held, Holds};
 use crate::sync::{Arc, Relaxed, Release, mutant};
@@ -232,7 +232,7 @@ fn a_list_keeps_its_slots() {
 fn hold_and_connect(post_fits: bool) {
     explore(move || {
         let clients = Arc::new(Clients::new(limits(2), [1, 2], Clock::manual().0));
-        let bell = Arc::new(Doorbell::new());
+        let bell = Arc::new(Doorbell::new(WakeWord::futex()));
         let (mut producer, mut consumer) = ring(128).unwrap();
         let hash = clients.names().hash(b"a");
         let port = thread::spawn({

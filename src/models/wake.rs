@@ -74,7 +74,7 @@ fn wake_data() {
 fn wake_space() {
     explore(|| {
         let port_word = Arc::new(WakeWord::descriptor().unwrap());
-        let bell = Arc::new(Doorbell::new());
+        let bell = Arc::new(Doorbell::new(WakeWord::futex()));
         let (mut out, mut worker_in) = ring(128).unwrap();
         let (mut worker_out, mut back) = ring(128).unwrap();
         let link = PortLink::new(port_word.clone(), 0, [out.memory().clone()].into_iter());
@@ -244,7 +244,7 @@ fn space_of_a_shared_port() {
 #[test]
 fn worker_sleeps() {
     explore(|| {
-        let bell = Arc::new(Doorbell::new());
+        let bell = Arc::new(Doorbell::new(WakeWord::futex()));
         let (mut producer, mut consumer) = ring(128).unwrap();
         let port = thread::spawn({
             let bell = bell.clone();
@@ -282,7 +282,7 @@ fn worker_sleeps() {
 #[test]
 fn worker_sleeps_for_space() {
     explore(|| {
-        let bell = Arc::new(Doorbell::new());
+        let bell = Arc::new(Doorbell::new(WakeWord::futex()));
         let (mut producer, mut consumer) = ring(128).unwrap();
         push(&mut producer).unwrap();
         push(&mut producer).unwrap();

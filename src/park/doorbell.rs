@@ -8,13 +8,14 @@
 //! | `stop` | the thread that stops the router | the worker | Release / Acquire: publishes all pairs attached before |
 //! | `look_up_all` | ports, by swap; the worker, by swap | the worker | AcqRel: publishes the names inserted before |
 
-use super::{WakeWord, after_publishing};
-use crate::sync::{AcqRel, Acquire, AtomicBool, AtomicU64, Relaxed, Release, mutant};
+use super::{Waiter, WakeWord, after_publishing};
+use crate::sync::{AcqRel, Acquire, Arc, AtomicBool, AtomicU64, Relaxed, Release, mutant};
 use std::time::Duration;
 
 #[derive(Debug)]
 pub(crate) struct Doorbell {
-    wake: WakeWord,
+    /// A worker that lives on its port's thread has one word together with the port.
+    wake: Arc<WakeWord>,
     /// Counts attach and detach events of this worker's pairs, so that the worker scans its pairs only after a
     /// change.
     attach_changes: AtomicU64,
@@ -32,9 +33,9 @@ pub(crate) struct Seen {
 }
 
 impl Doorbell {
-    pub(crate) fn new() -> Self {
+    pub(crate) fn new(wake: WakeWord) -> Self {
         Self {
-            wake: WakeWord::futex(),
+            wake: Arc::new(wake),
             attach_changes: AtomicU64::new(0),
             stop: AtomicBool::new(false),
             look_up_all: AtomicBool::new(false),
@@ -42,7 +43,7 @@ impl Doorbell {
     }
 
     /// The wake word to test after publishing records or space for this worker.
-    pub(crate) fn wake(&self) -> &WakeWord {
+    pub(crate) fn wake(&self) -> &Arc<WakeWord> {
         &self.wake
     }
 
@@ -88,6 +89,17 @@ impl Doorbell {
         self.look_up_all.load(Relaxed) && self.look_up_all.swap(false, AcqRel)
     }
 
+    /// Whether there is a signal that the worker has not handled. Called behind the fence of the wake word.
+    fn has_news(&self, seen: Seen) -> bool {
+        // Relaxed: after the fence, and the worker's next cycle reads the words again.
+        let attached = self.attach_changes.load(Relaxed) != seen.attach_changes;
+        let stop = !seen.stop && self.stop.load(Relaxed);
+        let post = self.look_up_all.load(Relaxed);
+        (attached && !mutant("sleep-without-attach"))
+            || (stop && !mutant("sleep-without-stop"))
+            || (post && !mutant("sleep-without-post"))
+    }
+
     /// Puts the worker to sleep until it is woken or until `timeout` has passed, unless there is news here or in its
     /// `rings`. Returns whether it slept.
     pub(crate) fn sleep_unless(
@@ -96,16 +108,22 @@ impl Doorbell {
         timeout: Option<Duration>,
         rings: impl FnOnce() -> bool,
     ) -> bool {
-        // Relaxed: after the fence, and the worker's next cycle reads the words again.
-        let news = || {
-            let attached = self.attach_changes.load(Relaxed) != seen.attach_changes;
-            let stop = !seen.stop && self.stop.load(Relaxed);
-            let post = self.look_up_all.load(Relaxed);
-            (attached && !mutant("sleep-without-attach"))
-                || (stop && !mutant("sleep-without-stop"))
-                || (post && !mutant("sleep-without-post"))
-                || rings()
-        };
-        self.wake.sleep_unless(timeout, news)
+        self.wake.sleep_unless(timeout, || self.has_news(seen) || rings())
+    }
+
+    /// For a worker and a port on one thread: arms their word for the thread's poller, unless there is news here, in
+    /// the worker's `rings`, or for the `port`. One re-check covers both, because either half alone would sleep on the
+    /// other's data. Returns whether the thread may wait.
+    pub(crate) fn arm_unless(
+        &self,
+        waiter: &mut Waiter,
+        seen: Seen,
+        rings: impl FnOnce() -> bool,
+        port: impl FnOnce() -> bool,
+    ) -> bool {
+        let worker = || self.has_news(seen) || rings();
+        waiter.arm_unless(&self.wake, || {
+            (!mutant("local-port-half-only") && worker()) || (!mutant("local-worker-half-only") && port())
+        })
     }
 }

@@ -23,7 +23,9 @@ pub(crate) const ALL: u64 = u64::MAX;
 #[derive(Debug)]
 pub(crate) struct Placement {
     pub(crate) balance: Balance,
-    workers: usize,
+    /// The number of workers that have threads of their own. They come first. Only they are chosen; the clients of a
+    /// local worker are placed at their connect and stay.
+    threaded: usize,
     /// Workers below this index are active. Written under the control lock.
     active: CachePadded<AtomicU64>,
     /// One bit per worker whose current message takes too long.
@@ -33,19 +35,25 @@ pub(crate) struct Placement {
 }
 
 impl Placement {
-    pub(crate) fn new(config: &Config, workers: usize) -> Self {
+    pub(crate) fn new(config: &Config, threaded: usize) -> Self {
         let active = config.get(Key::ActiveWorkers);
-        let active = if active == 0 { workers as u64 } else { active.min(workers as u64) };
+        let active = if active == 0 { threaded as u64 } else { active.min(threaded as u64) };
         Self {
             balance: config.balance(),
-            workers,
+            threaded,
             active: CachePadded::new(AtomicU64::new(active)),
             stalled: AtomicU64::new(0),
             lost: AtomicU64::new(0),
         }
     }
 
-    /// How many workers are active.
+    /// How many workers have threads of their own.
+    #[inline(always)]
+    pub(crate) fn threaded(&self) -> usize {
+        self.threaded
+    }
+
+    /// How many of them are active.
     #[inline(always)]
     pub(crate) fn active(&self) -> usize {
         // Relaxed: a port that reads it late places a few more messages as before.
@@ -80,7 +88,8 @@ impl Placement {
     }
 
     /// The workers to choose from, one bit each: the active ones that are not stalled and not lost. If there is
-    /// none, the active ones that are not lost; if there is none, all that are not lost; else all active ones.
+    /// none, the active ones that are not lost; if there is none, all that are not lost; else all active ones. There
+    /// must be a worker with a thread of its own.
     #[inline(always)]
     pub(crate) fn usable(&self) -> u64 {
         let all = |workers: usize| u64::MAX >> (64 - workers.clamp(1, 64));
@@ -89,7 +98,7 @@ impl Placement {
         if usable != 0 {
             return usable;
         }
-        let others = [active & !lost, all(self.workers) & !lost];
+        let others = [active & !lost, all(self.threaded) & !lost];
         others.into_iter().find(|usable| *usable != 0).unwrap_or(active)
     }
 
@@ -121,7 +130,7 @@ impl Placement {
     #[inline]
     pub(crate) fn least(&self, first: usize, load: impl Fn(usize) -> u64) -> usize {
         let usable = self.usable();
-        let places = (0..self.workers).map(|offset| (first + offset) % self.workers);
+        let places = (0..self.threaded).map(|offset| (first + offset) % self.threaded);
         places.filter(|worker| usable & 1 << worker != 0).min_by_key(|worker| load(*worker)).unwrap_or(first)
     }
 }

@@ -5,6 +5,7 @@
 
 use super::activity::Activity;
 use super::base::{BaseRoute, Fallback};
+use super::local_loop::LocalLoop;
 use super::pair::Pair;
 use super::payload::Payloads;
 use super::permits::Permits;
@@ -20,7 +21,7 @@ use crate::metrics::{
     Accounting, ApplicationId, ByReason, Controls, Depth, LabelTable, OTHER, PathDepth, PathShard, PortShard,
     ProtocolId, RoomStats, Sources, Stats, TypeId, WorkerShard, account, collect,
 };
-use crate::park::Doorbell;
+use crate::park::{Doorbell, WakeWord};
 use crate::ring::Attachment;
 use crate::sync::{Arc, AtomicBool, AtomicU64, Mutex, Relaxed, Release, lock};
 use crossbeam_utils::CachePadded;
@@ -92,6 +93,8 @@ impl EndedClients {
 #[derive(Debug)]
 pub(super) struct WorkerShared {
     pub(super) bell: Doorbell,
+    /// Only a local worker has one.
+    pub(super) local: Option<LocalLoop>,
     /// The worker's handler exceeds its time limit. Written by the watchdog, see `watch`.
     pub(super) stalled: AtomicBool,
     /// The number of stalls, and the number of the handler run that was counted last.
@@ -131,6 +134,8 @@ pub(super) struct ProtocolEntry {
     pub(super) names: Names,
     /// The type under which host sends to its clients count.
     pub(super) send: TypeId,
+    /// A handler of the protocol may block, so its clients are not placed on local workers.
+    pub(super) may_block: bool,
 }
 
 impl Shared {
@@ -148,7 +153,7 @@ impl Shared {
         (base, fallback): (BaseRoute, Fallback),
         clock: Clock,
         name_keys: [u64; 2],
-    ) -> Self {
+    ) -> std::io::Result<Self> {
         let mut labels = LabelTable::new(config.count(Key::MaxApplications));
         let protocols: Vec<_> = protocols
             .into_iter()
@@ -162,7 +167,7 @@ impl Shared {
                 let (id, types) = labels.add_protocol(rules.name(), &names);
                 let send = types.get(listed.unwrap_or(names.len() - 1)).copied().unwrap_or(TypeId(OTHER));
                 let listed = Names::new(rules.types().iter().map(|(name, _)| name.as_str()));
-                ProtocolEntry { rules, id, types, names: listed, send }
+                ProtocolEntry { rules, id, types, names: listed, send, may_block: false }
             })
             .collect();
         let mut droppable = vec![false; labels.types().len()];
@@ -174,33 +179,36 @@ impl Shared {
             }
         }
         let (workers, ports) = (config.workers(), config.count(Key::MaxPorts));
+        let threaded = config.threaded_workers();
         let shard = || {
             WorkerShard::new(labels.types().len(), labels.protocols().len(), labels.application_capacity())
         };
         let slow = config.milliseconds(Key::SlowMessageThreshold).as_nanos() as u64;
         let controls = Arc::new(Controls::new(slow, config.has_details()));
-        Self {
+        let worker = |index| {
+            let local = index >= threaded;
+            let wake = if local { WakeWord::descriptor()? } else { WakeWord::futex() };
+            Ok(CachePadded::new(WorkerShared {
+                bell: Doorbell::new(wake),
+                local: local.then(LocalLoop::new),
+                stalled: AtomicBool::new(false),
+                stalls: AtomicU64::new(0),
+                stall_counted: AtomicU64::new(0),
+                activity: CachePadded::new(Activity::new()),
+                given_up: AtomicBool::new(false),
+                frontiers: placement::frontiers(ports),
+                shard: shard(),
+                paths: (0..ports).map(|_| PathShard::default()).collect(),
+            }))
+        };
+        Ok(Self {
             limits: Limits {
                 messages: config.get(Key::CreditMessages) as u32,
                 bytes: config.get(Key::CreditBytes) as u32,
             },
             clients: Clients::new(config.client_limits(), name_keys, clock.clone()),
             rooms: Rooms::new(config.room_limits(), name_keys),
-            workers: (0..workers)
-                .map(|_| {
-                    CachePadded::new(WorkerShared {
-                        bell: Doorbell::new(),
-                        stalled: AtomicBool::new(false),
-                        stalls: AtomicU64::new(0),
-                        stall_counted: AtomicU64::new(0),
-                        activity: CachePadded::new(Activity::new()),
-                        given_up: AtomicBool::new(false),
-                        frontiers: placement::frontiers(ports),
-                        shard: shard(),
-                        paths: (0..ports).map(|_| PathShard::default()).collect(),
-                    })
-                })
-                .collect(),
+            workers: (0..workers).map(worker).collect::<std::io::Result<_>>()?,
             ports: (0..ports).map(|_| PortShard::new()).collect(),
             pairs: (0..workers * ports).map(|_| Attachment::new()).collect(),
             ended: (0..ports).map(|_| CachePadded::new(EndedClients::new())).collect(),
@@ -210,7 +218,7 @@ impl Shared {
             fallback,
             concurrent: config.get(Key::ConcurrentRouting) == 1,
             payloads: Payloads::new(config.count(Key::Payloads), config.get(Key::PayloadBytes)),
-            placement: Placement::new(&config, workers),
+            placement: Placement::new(&config, threaded),
             rate: Rate::new(
                 config.get(Key::ClientRate),
                 config.get(Key::ClientBurst),
@@ -238,7 +246,7 @@ impl Shared {
             clock,
             protocols,
             labels,
-        }
+        })
     }
 
     /// The index of a pair in `pairs`.
@@ -346,6 +354,17 @@ impl Shared {
         self.protocols.iter().position(|one| one.rules.name() == name).map(|place| place as u16)
     }
 
+    /// The loops of the local workers, with the workers' indexes.
+    pub(super) fn locals(&self) -> impl Iterator<Item = (usize, &LocalLoop)> {
+        let loops = self.workers.iter().map(|worker| worker.local.as_ref());
+        loops.enumerate().filter_map(|(index, local)| Some((index, local?)))
+    }
+
+    /// Whether this thread drives a local worker, and so must not wait for a worker.
+    pub(super) fn is_loop_here(&self) -> bool {
+        self.locals().any(|(_, local)| local.is_driven_here())
+    }
+
     pub(super) fn is_running(&self) -> bool {
         lock(&self.control).state == RouterState::Running
     }
@@ -420,7 +439,7 @@ impl Shared {
             depths,
             epoch: self.controls.now().epoch,
             uptime_nanoseconds: self.clock.nanoseconds(self.started, self.clock.raw()),
-            active_workers: self.placement.active(),
+            active_workers: self.placement.active() + self.locals().count(),
             permits: self.permits.figures(),
             late_takeovers: &self.late_takeovers,
         })

@@ -7,7 +7,8 @@ use std::cell::Cell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 thread_local! {
-    /// Set by `worker/cycle`, `worker/driven` and `worker/adoption`; read by `port/route`.
+    /// Set by `worker/cycle`, `worker/driven`, `worker/adoption` and `local`; read by `port/route` and by the calls of
+    /// `Router` that wait.
     static IN_WORKER: Cell<bool> = const { Cell::new(false) };
 }
 
@@ -33,6 +34,11 @@ impl Drop for InWorker {
 /// thread.
 pub(super) fn is_on_worker() -> bool {
     IN_WORKER.get()
+}
+
+/// A number for the current thread, different from that of every other thread that runs, and not 0.
+pub(super) fn this_thread() -> u64 {
+    IN_WORKER.with(|cell| std::ptr::from_ref(cell).addr() as u64)
 }
 
 /// The size of a worker thread's stack in bytes. A little less than a huge page, so that the system never backs

@@ -1,11 +1,12 @@
 //! The watchdog: it finds workers whose handler exceeds its time limit, from what each worker publishes in its
-//! `activity`. It then marks the worker as stalled in `placement`, so that new messages go elsewhere. Used by
-//! `router`, which starts it if there are handlers.
+//! `activity`, and local workers whose loop does not come back. It then marks the worker as stalled in `placement`, so that new messages go elsewhere. Used by
+//! `router`, which starts it if there are handlers or local workers.
 
-use super::shared::Shared;
+use super::pair::Pair;
+use super::shared::{Shared, WorkerShared};
 use crate::config::Key;
 use crate::error::Error;
-use crate::sync::{AcqRel, Acquire, Arc, AtomicBool, Relaxed, Release};
+use crate::sync::{AcqRel, Acquire, Arc, AtomicBool, Relaxed, Release, lock};
 use std::time::Duration;
 
 /// Finds stalled workers. [`Builder::start`](super::Builder::start) runs a watchdog on its own thread if there
@@ -23,14 +24,18 @@ impl Watchdog {
     }
 
     /// Marks each worker as stalled whose handler has been running for longer than `processing_timeout_ms` at
-    /// `now` (a reading of the router's clock), and unmarks the workers that have moved on. Returns how many
-    /// are stalled. Can be called on any thread at any time.
+    /// `now` (a reading of the router's clock), and each local worker that has left records waiting for that long
+    /// without a cycle. Unmarks the workers that have moved on. Returns how many are stalled. Can be called on any
+    /// thread at any time.
     pub fn look(&self, now: u64) -> usize {
         let mut count = 0;
         for (index, worker) in self.shared.workers.iter().enumerate() {
             // Skip workers that a stop has given up; `WorkerStats::given_up` reports those.
-            let present = worker.activity.present().filter(|_| !worker.given_up.load(Relaxed));
-            let over = present.filter(|(_, since)| now.saturating_sub(*since) > self.timeout_ticks);
+            let present = worker.activity.present();
+            let late = self.late_since(index, worker, now);
+            let over = present.or(late).filter(|(_, since)| {
+                now.saturating_sub(*since) > self.timeout_ticks && !worker.given_up.load(Relaxed)
+            });
             // Relaxed: this is only a report. Placement reads the bit, which is set first, so a thread that
             // sees the report finds the bit set.
             if worker.stalled.load(Relaxed) != over.is_some() {
@@ -45,6 +50,24 @@ impl Watchdog {
             }
         }
         count
+    }
+}
+
+/// Distinguishes the number of a late loop from that of a handler's run.
+const LATE: u64 = 1 << 63;
+
+impl Watchdog {
+    /// For a local worker whose loop has not come back although records wait: a number of this delay, and since when
+    /// the watchdog knows.
+    fn late_since(&self, index: usize, worker: &WorkerShared, now: u64) -> Option<(u64, u64)> {
+        let local = worker.local.as_ref()?;
+        let control = lock(&self.shared.control);
+        let pairs = (0..self.shared.ports.len())
+            .filter_map(|port| control.pairs.get(self.shared.path(index, port)).and_then(Option::as_ref));
+        let waits = |pair: &Pair| pair.ingress.waiting().0 > 0 && !pair.ingress.is_closed();
+        let waiting = pairs.into_iter().any(waits);
+        drop(control);
+        local.late_since(waiting, now).map(|(cycles, since)| (cycles | LATE, since))
     }
 }
 

@@ -224,14 +224,14 @@ mod real {
             unsafe { libc::read(self.raw(), std::ptr::from_mut(&mut count).cast(), 8) };
         }
 
-        /// Sleeps until the descriptor is readable or until `timeout` has passed.
-        pub(crate) fn wait(&self, timeout: Option<Duration>) {
+        /// Sleeps until the descriptor is readable or until `timeout` has passed. Returns whether it is readable.
+        pub(crate) fn wait(&self, timeout: Option<Duration>) -> bool {
             let mut poll = libc::pollfd { fd: self.raw(), events: libc::POLLIN, revents: 0 };
             let milliseconds = timeout.map_or(-1, |timeout| {
                 timeout.as_millis().saturating_add(1).min(i32::MAX as u128) as libc::c_int
             });
             // SAFETY: one live pollfd.
-            unsafe { libc::poll(&mut poll, 1, milliseconds) };
+            unsafe { libc::poll(&mut poll, 1, milliseconds) > 0 }
         }
     }
 
@@ -323,11 +323,12 @@ mod modelled {
             *self.readable.lock().unwrap() = false;
         }
 
-        pub(crate) fn wait(&self, _timeout: Option<Duration>) {
+        pub(crate) fn wait(&self, _timeout: Option<Duration>) -> bool {
             let mut readable = self.readable.lock().unwrap();
             while !*readable {
                 readable = self.changed.wait(readable).unwrap();
             }
+            true
         }
     }
 }

@@ -5,7 +5,6 @@
 //! Used by `handle`, `shared` and `inline`. Next, `worker/deliver` takes the disconnect from the ring.
 
 use crate::clients::{ClientId, ClientSlot};
-use crate::config::Balance;
 use crate::error::{Error, Refused};
 use crate::park::after_publishing;
 use crate::ring::AttachState;
@@ -26,7 +25,7 @@ impl SubmitHalf {
             return Err(Error::StaleClient);
         }
         shared.rooms.leave_all(client);
-        if self.several() {
+        if slot.has_several() {
             slot.set_current(0);
         }
         self.push_disconnect(client, slot);
@@ -34,17 +33,12 @@ impl SubmitHalf {
         Ok(())
     }
 
-    /// Whether a client's messages go to several workers (`round_robin`).
-    fn several(&self) -> bool {
-        self.shared.placement.balance == Balance::RoundRobin
-    }
-
     /// Pushes a client's disconnect record behind its messages: to its own worker, or with `round_robin` to
     /// every worker from `current` on. The last worker that takes it answers with the closed event. If a ring
     /// is full, the client waits on that ring's list.
     fn push_disconnect(&mut self, client: ClientId, slot: &ClientSlot) {
         let current = slot.current().0;
-        let end = if self.several() { self.out.ways.len() } else { current + 1 };
+        let end = if slot.has_several() { self.shared.placement.threaded() } else { current + 1 };
         for worker in current..end {
             match self.push_disconnect_to(worker, client, slot) {
                 Ok(is_gone) => self.pass_by(is_gone, client, slot),
@@ -133,7 +127,7 @@ impl SubmitHalf {
             };
             self.out.ways[worker].waiting.pop(|index| port_link(&shared, index));
             self.pass_by(is_gone, client, slot);
-            if self.several() && worker + 1 < self.out.ways.len() {
+            if slot.has_several() && worker + 1 < shared.placement.threaded() {
                 slot.set_current(worker + 1);
                 self.push_disconnect(client, slot);
             }

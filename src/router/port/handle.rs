@@ -10,6 +10,7 @@ use crate::config::Key;
 use crate::error::{Error, Unacknowledged};
 use crate::park::WakeWord;
 use crate::ring::{AttachState, Consumer, Memory, Producer};
+use crate::router::local::Seat;
 use crate::router::pair::{Pair, PairCounts};
 use crate::router::payload::{Owned, Returned, Way};
 use crate::router::port::connect::ConnectOptions;
@@ -36,9 +37,10 @@ pub struct Port {
 }
 
 impl Port {
-    pub(in crate::router) fn open(shared: &Arc<Shared>) -> Result<Self, Error> {
+    /// Opens a port, with the local worker of a `seat` that the caller has taken for it.
+    pub(in crate::router) fn open(shared: &Arc<Shared>, seat: Option<&Arc<Seat>>) -> Result<Self, Error> {
         for _ in 0..100 {
-            let waiting = match Self::try_open(shared)? {
+            let waiting = match Self::try_open(shared, seat)? {
                 Ok(port) => return Ok(port),
                 Err(waiting) => waiting,
             };
@@ -52,7 +54,7 @@ impl Port {
     }
 
     /// The port; or else whether one becomes free once the workers have left a released port's pairs.
-    fn try_open(shared: &Arc<Shared>) -> Result<Result<Self, bool>, Error> {
+    fn try_open(shared: &Arc<Shared>, seat: Option<&Arc<Seat>>) -> Result<Result<Self, bool>, Error> {
         let mut control = lock(&shared.control);
         if control.state != RouterState::Running {
             return Err(Error::State("the router is stopped: no port can be opened"));
@@ -67,7 +69,10 @@ impl Port {
         let Some(index) = unused.clone().find(|port| is_free(*port)) else {
             return Ok(Err(unused.next().is_some()));
         };
-        let wake = Arc::new(WakeWord::descriptor()?);
+        let wake = match seat {
+            Some(seat) => Arc::clone(seat.wake()),
+            None => Arc::new(WakeWord::descriptor()?),
+        };
         let capacity = shared.config.count(Key::RingBytes);
         let stamps = shared.clock.source() as u64;
         let backlog = shared.config.count(Key::BacklogBytes);
@@ -111,9 +116,13 @@ impl Port {
         let out = IngressSenders { index, ways: ways_in, link: Arc::clone(&link) };
         let attached =
             lost.iter().enumerate().fold(0, |bits, (worker, lost)| bits | u64::from(!lost) << worker);
+        let mut submit = SubmitHalf::new(shared, out, shared.config.count(Key::MaxMessage));
+        submit.home = seat.map(|seat| seat.index);
+        let mut poll = PollHalf::new(shared, index, ways_out, link, wake);
+        poll.seat = seat.cloned();
         Ok(Ok(Self {
-            submit: SubmitHalf::new(shared, out, shared.config.count(Key::MaxMessage)),
-            poll: PollHalf::new(shared, index, ways_out, link, wake),
+            submit,
+            poll,
             #[cfg(not(corelane_loom))]
             inline: false,
             lease: Lease { shared: Arc::clone(shared), index, attached },
@@ -370,21 +379,57 @@ impl Port {
         self.poll.outstanding(client)
     }
 
-    /// The descriptor that becomes readable when there is something to poll, or when there is space after a
-    /// refusal as full. Call [`arm`](Self::arm) before waiting for it, and again after a refusal as full. The
-    /// port owns the descriptor.
+    /// Runs one cycle of the port's local worker, after publishing what was submitted. Call it between reading and
+    /// writing the sockets, and poll afterwards. Returns how much work was done; if that and the poll are 0, the loop
+    /// may [`arm`](Self::arm) and wait.
+    ///
+    /// # Errors
+    /// [`Error::State`] if the port has no local worker: open it with
+    /// [`Router::local_port`](crate::router::Router::local_port). [`Refused::Closed`](crate::error::Refused::Closed)
+    /// once the worker has stopped; poll until the poll says so as well.
+    pub fn cycle(&mut self) -> Result<usize, Error> {
+        self.poll.end_wait(); // Publishing must not signal this thread.
+        self.submit.publish();
+        self.poll.cycle()
+    }
+
+    /// When the loop must call [`cycle`](Self::cycle) again even if nothing arrives: the time until a held message
+    /// expires, in whole milliseconds, rounded up. `None` if nothing is due. Ask after the poll.
+    ///
+    /// # Errors
+    /// [`Error::State`] if the port has no local worker.
+    pub fn next_due(&self) -> Result<Option<Duration>, Error> {
+        self.poll.next_due()
+    }
+
+    /// The loop is awake, whatever has ended its wait. Call it first after each wait: until then other threads, and
+    /// this one, may pay for a signal that nobody needs. `reported`: the poller has reported the descriptor; it is
+    /// read then, and only then. Without this call the next [`poll`](Self::poll) or [`cycle`](Self::cycle) reads the
+    /// descriptor in any case.
+    pub fn awake(&mut self, reported: bool) {
+        self.poll.awake(reported);
+    }
+
+    /// The descriptor that becomes readable when there is something to poll, or for the local worker, or when there is
+    /// space after a refusal as full. Call [`arm`](Self::arm) before waiting for it, and again after a refusal as full.
+    /// It belongs to the port, or to the port's local worker: it stays open, and means the worker's next port then.
     pub fn descriptor(&self) -> i32 {
         self.poll.descriptor()
     }
 
-    /// Announces that the host is about to wait for the descriptor. False means that there is something to poll
-    /// already, or space again after a refusal as full: poll, or submit again, before waiting.
+    /// Publishes, and announces that the host is about to wait for the descriptor. False means that there is something
+    /// to poll already, or for the local worker to do, or space again after a refusal as full: cycle, poll, or submit
+    /// again, before waiting.
     pub fn arm(&mut self) -> bool {
+        self.poll.awake(false); // Publishing must not signal this thread.
+        self.submit.publish();
         self.poll.arm()
     }
 
-    /// Waits until there is something to poll or `timeout` is over. For hosts without an event loop.
+    /// Waits until there is something to poll, or for the local worker to do, or `timeout` is over. For hosts without
+    /// an event loop.
     pub fn wait(&mut self, timeout: Duration) {
+        self.submit.publish();
         self.poll.wait(timeout);
     }
 
@@ -471,6 +516,8 @@ impl Lease {
             control.pairs[shared.path(worker, index)] = None;
         }
         control.port_open[index] = false;
+        drop(control);
+        poll.leave_seat();
     }
 }
 

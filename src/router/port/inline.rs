@@ -69,6 +69,11 @@ impl Port {
                 "an inline port enforces no limits: set max_in_flight, client_rate and max_concurrent_messages to 0",
             ));
         }
+        if self.submit.home.is_some() {
+            return Err(Error::State(
+                "the rings of a local port cannot be driven by its host: open the port without a local worker",
+            ));
+        }
         if self.submit.shared.placement.balance == Balance::RoundRobin {
             return Err(Error::State(
                 "each client of an inline port stays on one worker: set balance to hash or least_loaded",

@@ -7,9 +7,10 @@
 use crate::clients::{ClientId, ClientSlot, END, KeptFigures, Outstanding, Phase};
 use crate::error::{CloseReason, Error, Failed, Refused, Unacknowledged, Undeliverable};
 use crate::metrics::{PollShard, Writer};
-use crate::park::{WakeWord, after_publishing};
+use crate::park::{Waiter, WakeWord, after_publishing};
 use crate::ring::record::{DeliveryHeader, delivery_flag, delivery_kind};
 use crate::ring::{AttachState, Consumer, Corrupt, Record};
+use crate::router::local::Seat;
 use crate::router::pair::{give_back_from, give_back_one, holds_credit, payload_bytes};
 use crate::router::payload::{Payload, read_reference};
 use crate::router::port::link::PortLink;
@@ -104,7 +105,9 @@ pub(in crate::router) struct PollHalf {
     pub(super) ways: Vec<EgressReceiver>,
     link: Arc<PortLink>,
     wake: Arc<WakeWord>,
-    armed: bool,
+    waiter: Waiter,
+    /// The place of the local worker that this thread drives.
+    pub(in crate::router) seat: Option<Arc<Seat>>,
     /// The worker at which the next poll starts. It rotates, so that no worker is always first.
     first: usize,
     pub(super) writer: Writer,
@@ -208,7 +211,8 @@ impl PollHalf {
             ways,
             link,
             wake,
-            armed: false,
+            waiter: Waiter::default(),
+            seat: None,
             first: 0,
             writer: Writer::new(),
             views: Vec::new(),
@@ -220,10 +224,7 @@ impl PollHalf {
     /// Hands out up to `limit` deliveries. Their bytes stay until [`release`](Self::release). If `each` panics,
     /// the event that it was called with counts as handed out, and the next call continues behind it.
     pub(in crate::router) fn take(&mut self, limit: usize, mut each: impl FnMut(Event<'_>)) -> Taken {
-        if std::mem::take(&mut self.armed) {
-            self.wake.disarm();
-            self.wake.drain();
-        }
+        self.end_wait();
         self.release();
         let mut taken = Taken { count: self.hand_out_closings(limit, &mut each), open: false };
         let shared = &self.shared;
@@ -422,8 +423,51 @@ impl PollHalf {
     /// Announces that the host is about to wait for the descriptor. False if there is something to poll, or
     /// room again after a refusal as full.
     pub(in crate::router) fn arm(&mut self) -> bool {
-        self.armed = true;
-        self.wake.arm_unless(|| self.link.space_moved() || self.has_news())
+        let mut waiter = std::mem::take(&mut self.waiter);
+        let news = || self.link.space_moved() || self.has_news();
+        let may_wait = match &self.seat {
+            Some(seat) => seat.arm(&mut waiter, news),
+            None => waiter.arm_unless(&self.wake, news),
+        };
+        self.waiter = waiter;
+        may_wait
+    }
+
+    /// The local worker's place.
+    fn local(&self) -> Result<&Arc<Seat>, Error> {
+        self.seat
+            .as_ref()
+            .ok_or(Error::State("the port has no local worker: open it with Router::local_port to drive one"))
+    }
+
+    /// One cycle of the local worker. First ends the wait that the thread was in.
+    pub(in crate::router) fn cycle(&mut self) -> Result<usize, Error> {
+        self.end_wait();
+        self.local()?.cycle()
+    }
+
+    /// Ends a wait of which nothing else is known: disarms, and reads the descriptor.
+    pub(in crate::router) fn end_wait(&mut self) {
+        self.waiter.awake_unsure(&self.wake);
+    }
+
+    /// See [`Port::next_due`](crate::router::Port::next_due). Does not end a wait: a host may ask between its arm and its
+    /// wait.
+    pub(in crate::router) fn next_due(&self) -> Result<Option<Duration>, Error> {
+        Ok(self.local()?.next_due())
+    }
+
+    /// The port is released: it gives up its local worker.
+    pub(in crate::router) fn leave_seat(&mut self) {
+        self.end_wait();
+        if let Some(seat) = self.seat.take() {
+            seat.release();
+        }
+    }
+
+    /// See [`Port::awake`](crate::router::Port::awake).
+    pub(in crate::router) fn awake(&mut self, reported: bool) {
+        self.waiter.awake(&self.wake, reported);
     }
 
     /// Whether there is something to poll or to settle.
@@ -443,14 +487,12 @@ impl PollHalf {
         self.ways.get(worker).map(|way| &**way.ring.memory())
     }
 
-    /// Waits until there is news, or room after a refusal as full, or `timeout` is over.
+    /// Waits until there is news, or room after a refusal as full, or something is due, or `timeout` is over.
     pub(in crate::router) fn wait(&mut self, timeout: Duration) {
-        if self.arm() {
-            self.wake.sleep(Some(timeout));
-        }
-        self.armed = false;
-        self.wake.disarm();
-        self.wake.drain();
+        let due = self.seat.as_ref().and_then(|seat| seat.next_due());
+        let timeout = due.map_or(timeout, |due| due.min(timeout));
+        let reported = self.arm() && self.wake.sleep(Some(timeout));
+        self.awake(reported);
     }
 
     /// Gives up the rest of the records that were handed out in part. The settlement then finds only whole

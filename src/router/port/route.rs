@@ -86,7 +86,8 @@ fn deadline(timeout: Duration) -> Option<Instant> {
 impl SubmitHalf {
     /// Pushes a message for which the caller waits; does not publish it.
     pub(in crate::router) fn begin(&mut self, client: ClientId, message: &[u8]) -> Result<Begun, Error> {
-        if is_on_worker() {
+        // The thread of a local worker cannot wait for any worker: the message may need its own.
+        if is_on_worker() || self.shared.is_loop_here() {
             return Err(Error::OwnThread);
         }
         let shared = Arc::clone(&self.shared);
@@ -199,11 +200,14 @@ impl Port {
     /// # Errors
     /// [`Error::Refused`] as for [`submit`](Self::submit). [`Error::Timeout`]: no worker has started the
     /// message, and none will. [`Error::TimeoutStarted`]: a worker is handling it. [`Error::TooManyCalls`] if
-    /// `max_calls` calls of the port are waiting. [`Error::OwnThread`] on a worker's thread, where the call
-    /// would dead-lock.
+    /// `max_calls` calls of the port are waiting. [`Error::OwnThread`] on a worker's thread and on a thread that
+    /// drives a local worker, where the call would dead-lock, and for a local port.
     pub fn route(&mut self, client: ClientId, message: &[u8], timeout: Duration) -> Result<Routed, Error> {
         let deadline = deadline(timeout);
         let submit = &mut self.submit;
+        if submit.home.is_some() {
+            return Err(Error::OwnThread);
+        }
         let begun = submit.begin(client, message);
         submit.publish();
         let called = submit.finish(begun?, deadline)?;
@@ -219,6 +223,9 @@ impl Port {
     ) -> Vec<Result<Routed, Error>> {
         let deadline = deadline(timeout);
         let submit = &mut self.submit;
+        if submit.home.is_some() {
+            return messages.iter().map(|_| Err(Error::OwnThread)).collect();
+        }
         let at_once = submit.shared.config.count(Key::MaxCalls);
         let mut results = Vec::with_capacity(messages.len());
         for chunk in messages.chunks(at_once) {

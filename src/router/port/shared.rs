@@ -271,6 +271,27 @@ impl Poller {
         self.poll.outstanding(client)
     }
 
+    /// As [`Port::cycle`](crate::router::Port::cycle). Never waits for a submitter.
+    ///
+    /// # Errors
+    /// As [`Port::cycle`](crate::router::Port::cycle).
+    pub fn cycle(&mut self) -> Result<usize, Error> {
+        self.poll.cycle()
+    }
+
+    /// As [`Port::next_due`](crate::router::Port::next_due).
+    ///
+    /// # Errors
+    /// As [`Port::next_due`](crate::router::Port::next_due).
+    pub fn next_due(&self) -> Result<Option<Duration>, Error> {
+        self.poll.next_due()
+    }
+
+    /// As [`Port::awake`](crate::router::Port::awake).
+    pub fn awake(&mut self, reported: bool) {
+        self.poll.awake(reported);
+    }
+
     /// As [`Port::descriptor`](crate::router::Port::descriptor).
     pub fn descriptor(&self) -> i32 {
         self.poll.descriptor()

@@ -52,6 +52,8 @@ pub(in crate::router) struct SubmitHalf {
     /// The port's clients stay on their workers: the host of an inline port pushes messages to the worker that
     /// it knows.
     pub(in crate::router) pinned: bool,
+    /// The local worker on this port's thread.
+    pub(in crate::router) home: Option<usize>,
 }
 
 /// Where a submitted message has gone.
@@ -75,6 +77,7 @@ impl SubmitHalf {
             spare: 0,
             last: 0,
             pinned: false,
+            home: None,
         }
     }
 
@@ -95,7 +98,10 @@ impl SubmitHalf {
             return Err(Error::UnknownProtocol(protocol.to_owned()));
         };
         let hash = self.shared.clients.names().hash(name.as_bytes()).0;
-        let worker = self.first_worker(hash);
+        let worker = self.first_worker(protocol, hash)?;
+        if self.memory(worker).is_none_or(|ring| ring.is_closed()) && self.home == Some(worker) {
+            return Err(Error::Refused(Refused::Closed));
+        }
         let (client, hash) = self.shared.clients.connect(NewClient {
             name,
             token,
@@ -106,7 +112,9 @@ impl SubmitHalf {
             policy: credit_policy.unwrap_or_else(|| self.shared.config.credit_policy()),
             figures,
         })?;
-        let several = (self.shared.placement.balance == Balance::RoundRobin).then_some(self.out.ways.len());
+        let placement = &self.shared.placement;
+        let takes_turns = placement.balance == Balance::RoundRobin && self.home != Some(worker);
+        let several = takes_turns.then_some(placement.threaded());
         if let Some(slot) = self.shared.clients.get(client) {
             slot.start_at(worker, hash_part(hash.0), several);
         }
@@ -321,16 +329,28 @@ impl SubmitHalf {
         Ok(())
     }
 
-    /// The first worker of a new client: by hash, or the least loaded one.
-    fn first_worker(&self, hash: u64) -> usize {
+    /// The worker of a new client. On a local port that is the port's own worker, for good, unless a handler of the
+    /// client's protocol may block. The choice is made per client and not per type, because messages of a type that
+    /// another worker handles would be overtaken (I5). Otherwise the worker is the first one of the client: by hash, or
+    /// the least loaded one.
+    fn first_worker(&self, protocol: u16, hash: u64) -> Result<usize, Error> {
+        let rules = self.shared.protocols.get(usize::from(protocol));
+        let may_block = rules.is_none_or(|rules| rules.may_block);
+        if let Some(home) = self.home.filter(|_| !may_block) {
+            return Ok(home);
+        }
         let placement = &self.shared.placement;
+        if placement.threaded() == 0 {
+            let name = rules.map_or("", |rules| rules.rules.name());
+            return Err(Error::MayBlock(name.to_owned()));
+        }
         let by_hash = placement.by_hash(hash_part(hash));
-        match placement.balance {
+        Ok(match placement.balance {
             Balance::LeastLoaded => {
                 placement.least(by_hash, |worker| load(&self.shared, &self.out.ways, worker))
             }
             Balance::Hash | Balance::RoundRobin => by_hash,
-        }
+        })
     }
 
     /// Gives back the permits that no message uses.
@@ -436,7 +456,7 @@ fn load(shared: &Shared, ways: &[IngressSender], worker: usize) -> u64 {
     shared.workers[worker].shard.load.get() + own
 }
 
-/// The worker for a client's next message. A client moves only while it is quiet.
+/// The worker for a client's next message. A client moves only while it is quiet, and a local worker's client never.
 #[inline]
 fn place_message(
     shared: &Shared,
@@ -447,10 +467,10 @@ fn place_message(
     writer: &mut Writer,
 ) -> usize {
     let (current, hash) = slot.current();
-    if ways.len() == 1 {
+    let placement = &shared.placement;
+    if ways.len() == 1 || current >= placement.threaded() {
         return current;
     }
-    let placement = &shared.placement;
     let least = || placement.least(current, |worker| load(shared, ways, worker));
     let wanted = match placement.balance {
         Balance::RoundRobin => return placement.after(last),

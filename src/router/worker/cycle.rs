@@ -9,7 +9,7 @@ mod figures;
 
 use crate::config::{Balance, Idle, Key};
 use crate::error::Failed;
-use crate::park::{Seen, WakeWord, after_publishing};
+use crate::park::{Seen, Waiter, WakeWord, after_publishing};
 use crate::ring::{Consumer, Corrupt};
 use crate::router::pair::PairCounts;
 use crate::router::shared::{Shared, WorkerShared};
@@ -54,6 +54,9 @@ pub struct Worker {
 /// in between.
 const FRONTIER_WAIT: Duration = Duration::from_millis(1);
 const FRONTIER_WAIT_MAXIMUM: Duration = Duration::from_secs(1);
+
+/// The longest sleep while deliveries wait in a backlog.
+const BACKLOG_WAIT: Duration = Duration::from_millis(10);
 
 /// The receiving end of one port's ingress ring.
 #[derive(Debug)]
@@ -125,7 +128,7 @@ impl Worker {
         self.cycle_at(now)
     }
 
-    fn cycle_at(&mut self, now: u64) -> usize {
+    pub(in crate::router) fn cycle_at(&mut self, now: u64) -> usize {
         if self.stopped {
             return 0;
         }
@@ -389,7 +392,7 @@ impl Worker {
         let idle = self.shared.config.idle();
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         // With fewer cores than threads, spinning takes time from the threads that this worker waits for.
-        let crowded = cores < 2 * self.shared.workers.len();
+        let crowded = cores < 2 * self.shared.placement.threaded();
         let mut backoff = Backoff::new();
         let mut yielded = false;
         while !self.stopped {
@@ -416,33 +419,56 @@ impl Worker {
         }
     }
 
+    /// When the worker must run again even if nothing arrives: the time until a held message expires, or until it
+    /// tries again to move a backlog.
+    pub(in crate::router) fn next_due(&self, now: u64) -> Option<Duration> {
+        let stalled = self.state.egress.iter().flatten().any(EgressSender::is_stalled);
+        let expiry = self.state.holds.next_expiry().map(|due| {
+            Duration::from_nanos(self.shared.clock.nanoseconds(now, due)) + Duration::from_micros(50)
+        });
+        stalled.then_some(BACKLOG_WAIT).into_iter().chain(expiry).min()
+    }
+
+    /// Asks the ports whose rings are full to announce space. Called before the worker sleeps.
+    fn request_space(&mut self) {
+        let egress = self.state.egress.iter_mut().flatten();
+        egress.filter(|egress| egress.is_stalled()).for_each(EgressSender::request_space);
+    }
+
     /// Sleeps until something arrives, something is due, or `most` is over.
     pub(in crate::router) fn sleep(&mut self, now: u64, most: Option<Duration>) {
-        let mut timeout = most;
-        for egress in self.state.egress.iter_mut().flatten().filter(|egress| egress.is_stalled()) {
-            egress.request_space();
-            let wait = Duration::from_millis(10);
-            timeout = Some(most.map_or(wait, |most| most.min(wait)));
+        self.request_space();
+        let moves =
+            self.shared.placement.threaded() > 1 && self.shared.placement.balance != Balance::RoundRobin;
+        let behind = moves && self.state.egress.iter().flatten().any(|egress| egress.frontier.is_behind());
+        // A port does not wake a worker when it has consumed, so re-check after a while: a client that is waiting
+        // to move depends on it.
+        let frontier = behind.then_some(self.frontier_wait);
+        if behind {
+            self.frontier_wait = (2 * self.frontier_wait).min(FRONTIER_WAIT_MAXIMUM);
         }
-        let moves = self.shared.workers.len() > 1 && self.shared.placement.balance != Balance::RoundRobin;
-        if moves && self.state.egress.iter().flatten().any(|egress| egress.frontier.is_behind()) {
-            // A port does not wake a worker when it has consumed, so re-check after a while: a client that is
-            // waiting to move depends on it.
-            let wait = self.frontier_wait;
-            timeout = Some(timeout.map_or(wait, |timeout: Duration| timeout.min(wait)));
-            self.frontier_wait = (2 * wait).min(FRONTIER_WAIT_MAXIMUM);
-        }
-        if let Some(due) = self.state.holds.next_expiry() {
-            let wait =
-                Duration::from_nanos(self.shared.clock.nanoseconds(now, due)) + Duration::from_micros(50);
-            timeout = Some(timeout.map_or(wait, |timeout: Duration| timeout.min(wait)));
-        }
-        let seen = Seen { attach_changes: self.attach_seen, stop: self.waits_for_tasks() };
+        let timeout = most.into_iter().chain(frontier).chain(self.next_due(now)).min();
+        let seen = self.seen();
         let shared = Arc::clone(&self.shared);
         shared.workers[self.index].bell.sleep_unless(seen, timeout, || {
             let news = self.rings_have_news();
             self.own_shard_add(|shard| &shard.parks, u64::from(!news));
             news
         });
+    }
+
+    /// For a worker on its port's thread: arms their word for the thread's poller, unless there is news for the
+    /// worker or for the `port`. Returns whether the thread may wait.
+    pub(in crate::router) fn arm_unless(&mut self, waiter: &mut Waiter, port: impl FnOnce() -> bool) -> bool {
+        self.request_space();
+        let rings = || self.rings_have_news();
+        let may_wait = self.own().bell.arm_unless(waiter, self.seen(), rings, port);
+        self.own_shard_add(|shard| &shard.parks, u64::from(may_wait));
+        may_wait
+    }
+
+    /// The signals that this worker has handled.
+    fn seen(&self) -> Seen {
+        Seen { attach_changes: self.attach_seen, stop: self.waits_for_tasks() }
     }
 }

@@ -25,17 +25,22 @@ type Function = dyn Fn(&mut Request<'_>) -> Result<(), Failed> + Send + Sync;
 
 /// The closure of a message type. All workers share it and may call it at the same time.
 #[derive(Clone)]
-pub(in crate::router) struct Handler(std::sync::Arc<Function>);
+pub(in crate::router) struct Handler {
+    function: std::sync::Arc<Function>,
+    /// It never blocks, so it may run on the thread of a port.
+    pub(in crate::router) short: bool,
+}
 
 impl Handler {
     pub(in crate::router) fn new(
         function: impl Fn(&mut Request<'_>) -> Result<(), Failed> + Send + Sync + 'static,
+        short: bool,
     ) -> Self {
-        Self(std::sync::Arc::new(function))
+        Self { function: std::sync::Arc::new(function), short }
     }
 
     pub(in crate::router) fn run(&self, request: &mut Request<'_>) -> Result<(), Failed> {
-        (self.0)(request)
+        (self.function)(request)
     }
 }
 
@@ -83,6 +88,12 @@ pub(in crate::router) fn resolve(
         }
     }
     Ok(resolved)
+}
+
+/// Whether a protocol has a type whose handling may block: a task of the host, or a closure that is not marked as
+/// short. `handlers` are those of the protocol's types.
+pub(in crate::router) fn may_block(rules: &ProtocolRules, handlers: &[Option<Handler>]) -> bool {
+    rules.has_tasks() || handlers.iter().flatten().any(|handler| !handler.short)
 }
 
 fn is_host(types: &[(String, Action)], message_type: &str) -> bool {
