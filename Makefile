@@ -22,8 +22,8 @@ check:
 	cargo clippy -- -D warnings # the library without the features that the tests turn on
 	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps
 
-# Runs corelane and its peers in alternating rounds. Writes a table, target/bench/report.json, and the pages that
-# contain the table.
+# Runs corelane and its peers in alternating rounds, in 20 to 25 minutes on two cores. Writes target/bench/report.json,
+# and the pages and plots with the results.
 bench:
 	scripts/bench.sh --write-docs
 
@@ -52,18 +52,22 @@ MESSAGES ?= 10000000
 envelope:
 	CORELANE_ENVELOPE_MESSAGES=$(MESSAGES) cargo test --release --test envelope differential -- --nocapture
 
-# Installs what the full tests need: packages from Debian, and cargo-fuzz from crates.io. Does not touch what is
-# already installed.
+# Installs what the full tests and the benchmark need: packages from Debian, and cargo-fuzz and matchbox_server (a peer of
+# the benchmark) from crates.io. Does not touch what is already installed.
 deps:
 	@missing=""; \
 	for pair in chromium:chromium strace:strace promtool:prometheus valgrind:valgrind node:nodejs npm:npm openssl:openssl cc:build-essential; do \
 		command -v $${pair%%:*} >/dev/null 2>&1 || missing="$$missing $${pair##*:}"; \
+	done; \
+	for pair in boost/lockfree/spsc_queue.hpp:libboost-dev readerwriterqueue/readerwriterqueue.h:libreaderwriterqueue-dev; do \
+		[ -f "/usr/include/$${pair%%:*}" ] || missing="$$missing $${pair##*:}"; \
 	done; \
 	if [ -n "$$missing" ]; then \
 		echo "installing:$$missing"; \
 		apt-get update -q && DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends $$missing; \
 	fi
 	@command -v cargo-fuzz >/dev/null 2>&1 || cargo install --locked cargo-fuzz
+	@command -v matchbox_server >/dev/null 2>&1 || cargo install --locked --version 0.15.0 matchbox_server
 
 deps-if-root:
 	@if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null 2>&1; then $(MAKE) --no-print-directory deps || true; fi

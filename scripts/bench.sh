@@ -1,21 +1,35 @@
 #!/usr/bin/env bash
-# Runs corelane and its peers in alternating rounds. Prints a table and writes target/bench/report.json and, with
-# --write-docs, docs/performance.md. `bench.sh --rounds 3 ring` gives a quick result for one of ring, router,
-# envelope, record, server.
+# Builds the benchmark and its peers into target/bench, and runs it: corelane and its peers in alternating rounds.
+# Prints the results and writes target/bench/report.json and, with --write-docs, docs/performance.md with its plots.
+# `bench.sh --rounds 3 ring` gives a quick result for one bench; `bench.sh --quick` shows that everything runs.
+# benches/compare/main.rs lists the arguments.
+#
+# target/bench then has all that the benches of the library need: the folder can be copied to another machine.
 set -euo pipefail
 cd "$(dirname "$0")/.."
+
+export PATH=$PATH:${CARGO_HOME:-$HOME/.cargo}/bin
+target=${CARGO_TARGET_DIR:-target}
+built=$target/bench
+mkdir -p "$built"
 
 flags="${RUSTFLAGS:-}"
 # yring needs a newer toolchain than corelane does.
 minor=$(rustc --version | sed 's/^rustc 1\.\([0-9]*\).*/\1/')
 if ((minor >= 93)); then flags="$flags --cfg corelane_yring"; else echo "skipped: yring (needs rustc 1.93)"; fi
 
-# The server's rows need the server and npm's peer. Without them the rows are skipped, and the reason is printed.
-if [[ -f examples/peerjs_server/Cargo.toml ]]; then
-    cargo build --quiet --release -p peerjs_server || echo "the server does not build"
-    if command -v npm >/dev/null 2>&1 && [[ ! -f tests/conformance/node_modules/peer/dist/bin/peerjs.js ]]; then
-        (cd tests/conformance && npm ci --silent --no-audit --no-fund) || echo "npm's peer is not installed"
-    fi
+# What does not build is skipped by the benchmark, with a line that says so.
+rm -f "$built"/{compare,peerjs_server,pool,queues.so}
+cargo build --quiet --release -p peerjs_server && cp "$target/release/peerjs_server" "$built/"
+if command -v npm >/dev/null 2>&1 && [[ ! -f tests/conformance/node_modules/peer/dist/bin/peerjs.js ]]; then
+    (cd tests/conformance && npm ci --silent --no-audit --no-fund) || echo "npm's peer is not installed"
+fi
+if command -v go >/dev/null 2>&1; then go build -o "$built/pool" benches/compare/router/pool.go || true; fi
+if command -v g++ >/dev/null 2>&1; then
+    g++ -std=c++17 -O3 -shared -fPIC -o "$built/queues.so" benches/compare/ring/peers.cpp || true
 fi
 
-RUSTFLAGS="$flags" exec cargo bench --quiet -p corelane-compare -- "$@"
+program=$(RUSTFLAGS="$flags" cargo bench --no-run -p corelane-compare --message-format json-render-diagnostics |
+    sed -n 's/.*"executable":"\([^"]*\/compare-[^"]*\)".*/\1/p')
+cp "$program" "$built/compare"
+exec "$built/compare" "$@"

@@ -1,15 +1,27 @@
-//! Compares corelane with the parts that a host would otherwise combine. `make bench` runs it. `--rounds 3` gives a
-//! quick result. Names of benches (ring, router, envelope, record, server) select some of them. `--write-docs` writes
-//! their sections of docs/performance.md.
+//! Compares corelane with the parts that a host would otherwise combine, and with other servers. `make bench` runs it;
+//! scripts/bench.sh builds what it needs beside it.
+//!
+//! | argument | meaning |
+//! |---|---|
+//! | NAME… | only these benches: ring, router, worker, fan-out, latency, scaling, envelope, record, server, idle |
+//! | `--rounds N` | rounds of each case |
+//! | `--quick` | one round with little work: shows that everything runs |
+//! | `--write-docs` | writes the sections of docs/performance.md, its plots, and the README's table |
+//! | `--from FILE` | takes the results of another run, in its report.json |
+//! | `--bare-relay ADDRESS [THREADS]` | is the bare relay |
+//!
+//! The results are also written to report.json beside the program. With `CORELANE_REQUIRE_ALL=1` a case that cannot be
+//! measured is a failure.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a benchmark")]
 
-#[path = "../shared/document.rs"]
+#[path = "../shared/conditions.rs"]
+mod conditions;
 mod document;
 mod envelope;
 mod messages;
 mod peers;
-#[path = "../shared/race.rs"]
+mod plot;
 mod race;
 mod record;
 mod ring;
@@ -17,47 +29,85 @@ mod router;
 mod server;
 
 use race::Report;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// The root of the repository.
 const ROOT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../..");
 
+/// A file that scripts/bench.sh puts beside this program.
+fn built(name: &str) -> PathBuf {
+    std::env::current_exe().expect("this program's path").with_file_name(name)
+}
+
 type Bench = (&'static str, fn(&mut Report));
 
+const BENCHES: [Bench; 10] = [
+    ("ring", ring::run),
+    ("router", router::run),
+    ("worker", router::worker::run),
+    ("fan-out", router::run_fan_out),
+    ("latency", router::latency::run),
+    ("scaling", router::scaling::run),
+    ("envelope", envelope::run),
+    ("record", record::run),
+    ("server", server::run),
+    ("idle", server::idle::run),
+];
+
 fn main() {
-    let mut report = Report { rounds: 31, rows: Vec::new() };
-    let mut write_docs = false;
-    let mut only = Vec::new();
+    let mut report = Report { rounds: 15, ..Report::default() };
+    let (mut write_docs, mut from) = (false, None);
+    let mut only: Vec<String> = Vec::new();
     let mut arguments = std::env::args().skip(1);
     while let Some(argument) = arguments.next() {
         match argument.as_str() {
             "--rounds" => {
                 report.rounds = arguments.next().and_then(|text| text.parse().ok()).expect("--rounds NUMBER");
             }
-            "--bare-relay" => return server::bare_relay(&arguments.next().expect("an address")),
+            "--quick" => (report.quick, report.rounds) = (true, 1),
+            "--bare-relay" => {
+                let address = arguments.next().expect("an address");
+                return server::relay::run(&address, arguments.next().and_then(|text| text.parse().ok()));
+            }
             "--write-docs" => write_docs = true,
-            "--bench" => {} // Added by `cargo bench`.
-            _ => only.push(argument),
+            "--from" => from = Some(arguments.next().expect("--from FILE")),
+            name => {
+                assert!(BENCHES.iter().any(|(known, _)| *known == name), "no bench is named {name}");
+                only.push(argument);
+            }
         }
     }
-    println!("{}", document::conditions(&report));
-    println!("{}", race::heading());
-    let benches: &[Bench] = &[
-        ("ring", ring::run),
-        ("router", router::run),
-        ("envelope", envelope::run),
-        ("record", record::run),
-        ("server", server::run),
-    ];
-    for (name, bench) in benches.iter().copied() {
-        if only.is_empty() || only.iter().any(|one| one == name) {
-            bench(&mut report);
-        }
+    if let Some(file) = from {
+        let text = std::fs::read_to_string(&file).expect("a readable report");
+        report = serde_json::from_str(&text).expect("a report");
+    } else {
+        measure(&mut report, &only);
     }
-    let root = Path::new(ROOT);
-    let mut written = vec![document::json(&report, root).expect("target/bench can be written")];
     if write_docs {
-        written.extend(document::documents(&report, root).expect("docs can be written"));
+        assert!(!report.quick, "the figures of a quick run mean nothing");
+        let written = document::documents(&report, Path::new(ROOT)).expect("docs can be written");
+        println!("written: {}", written.join(", "));
     }
-    println!("written: {}", written.join(", "));
+    if !report.skipped.is_empty() && std::env::var("CORELANE_REQUIRE_ALL").is_ok_and(|value| value == "1") {
+        eprintln!("{} cases were skipped", report.skipped.len());
+        std::process::exit(1);
+    }
+}
+
+fn measure(report: &mut Report, only: &[String]) {
+    let began = std::time::Instant::now();
+    report.conditions = conditions::conditions(report.rounds);
+    println!("{}", report.conditions);
+    println!("{}", race::heading());
+    for (name, bench) in BENCHES {
+        if only.is_empty() || only.iter().any(|one| one == name) {
+            let began = std::time::Instant::now();
+            bench(report);
+            println!("{name}: {:.1} s", began.elapsed().as_secs_f64());
+        }
+    }
+    let file = built("report.json");
+    let text = serde_json::to_string_pretty(report).expect("JSON");
+    std::fs::write(&file, text + "\n").expect("a writable report");
+    println!("written: {}; {:.1} s in total", file.display(), began.elapsed().as_secs_f64());
 }

@@ -102,20 +102,48 @@ fn offer(random: &mut Random) -> String {
     )
 }
 
-/// A set of candidates of exactly `length` bytes each.
+/// A set of messages of exactly `length` bytes each to a room, in corelane's generic protocol.
+pub fn to_room(length: usize) -> Vec<Vec<u8>> {
+    let mut random = Random::new();
+    (0..SET)
+        .map(|_| {
+            let start = format!(
+                r#"{{"type":"candidate","room":"room","payload":{{"candidate":"candidate:{} 1 udp {} "#,
+                random.below(4_000_000_000),
+                random.below(2_200_000_000)
+            );
+            let end = r#"","sdpMLineIndex":0,"sdpMid":"0"}}"#;
+            let filling = (length - start.len() - end.len()) as u64;
+            format!("{start}{}{end}", random.word(filling, filling)).into_bytes()
+        })
+        .collect()
+}
+
+/// A set of candidates of exactly `length` bytes each, to random recipients.
 pub fn candidates_of(length: usize, names: &[String]) -> Vec<Vec<u8>> {
     let mut random = Random::new();
     (0..SET)
         .map(|_| {
             let name = &names[random.below(names.len() as u64) as usize];
-            let start = format!(
-                r#"{{"type":"CANDIDATE","payload":{{"candidate":"candidate:{} 1 udp {} "#,
-                random.below(4_000_000_000),
-                random.below(2_200_000_000)
-            );
-            let end = format!(r#"","sdpMLineIndex":0,"sdpMid":"0"}},"dst":"{name}"}}"#);
-            let filling = (length - start.len() - end.len()) as u64;
-            format!("{start}{}{end}", random.word(filling, filling)).into_bytes()
+            candidate_of(&mut random, length, name)
         })
         .collect()
+}
+
+/// As [`candidates_of`], to one recipient after another, as many times each as fit into the set.
+pub fn candidates_in_turn(length: usize, names: &[String]) -> Vec<Vec<u8>> {
+    let mut random = Random::new();
+    let count = (SET / names.len()).max(1) * names.len();
+    names.iter().cycle().take(count).map(|name| candidate_of(&mut random, length, name)).collect()
+}
+
+fn candidate_of(random: &mut Random, length: usize, name: &str) -> Vec<u8> {
+    let start = format!(
+        r#"{{"type":"CANDIDATE","payload":{{"candidate":"candidate:{} 1 udp {} "#,
+        random.below(4_000_000_000),
+        random.below(2_200_000_000)
+    );
+    let end = format!(r#"","sdpMLineIndex":0,"sdpMid":"0"}},"dst":"{name}"}}"#);
+    let filling = (length - start.len() - end.len()) as u64;
+    format!("{start}{}{end}", random.word(filling, filling)).into_bytes()
 }

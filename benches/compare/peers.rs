@@ -42,7 +42,37 @@ impl<'a> Envelope<'a> {
     }
 }
 
-pub const TYPES: [&str; 6] = ["OFFER", "ANSWER", "CANDIDATE", "LEAVE", "EXPIRE", "HEARTBEAT"];
+/// A message to a room, in corelane's generic protocol.
+#[derive(Deserialize)]
+pub struct RoomEnvelope<'a> {
+    #[serde(borrow, rename = "type")]
+    pub message_type: &'a str,
+    #[serde(borrow)]
+    pub room: &'a str,
+    #[serde(borrow)]
+    pub payload: &'a RawValue,
+}
+
+impl<'a> RoomEnvelope<'a> {
+    pub fn read(message: &'a [u8]) -> Option<Self> {
+        serde_json::from_slice(message).ok()
+    }
+
+    pub fn relay(&self, sender: &str, out: &mut Vec<u8>) {
+        out.extend_from_slice(br#"{"type":""#);
+        out.extend_from_slice(self.message_type.as_bytes());
+        out.extend_from_slice(br#"","from":""#);
+        out.extend_from_slice(sender.as_bytes());
+        out.extend_from_slice(br#"","room":""#);
+        out.extend_from_slice(self.room.as_bytes());
+        out.extend_from_slice(br#"","payload":"#);
+        out.extend_from_slice(self.payload.get().as_bytes());
+        out.extend_from_slice(b"}");
+    }
+}
+
+/// The types of the PeerJS messages, and of the messages to a room.
+pub const TYPES: [&str; 7] = ["OFFER", "ANSWER", "CANDIDATE", "LEAVE", "EXPIRE", "HEARTBEAT", "candidate"];
 
 struct OfType {
     received: IntCounter,

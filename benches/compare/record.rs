@@ -8,7 +8,7 @@ mod ours;
 mod peers;
 
 use crate::peers::TYPES;
-use crate::race::{Better, Pair, Random, Report, pin};
+use crate::race::{Better, Pair, Random, Report, pin, processor_nanoseconds};
 use std::hint::black_box;
 use std::sync::Barrier;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
@@ -63,18 +63,8 @@ fn cycle(samples: &[Sample], count: usize, mut each: impl FnMut(&Sample)) {
     }
 }
 
-/// Nanoseconds of processor time of this thread. The time excludes periods in which other threads or processes hold
-/// the core. A side that sleeps on a lock is therefore not charged for its sleep.
-fn processor_nanoseconds() -> u64 {
-    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
-    // SAFETY: the call writes one `timespec`, and the pointer refers to one.
-    let failed = unsafe { libc::clock_gettime(libc::CLOCK_THREAD_CPUTIME_ID, &raw mut time) };
-    assert_eq!(failed, 0, "this thread's processor time");
-    time.tv_sec as u64 * 1_000_000_000 + time.tv_nsec as u64
-}
-
 /// Nanoseconds per record and thread, averaged over all threads.
-fn time(side: &dyn Side, threads: usize, samples: &[Sample]) -> f64 {
+fn time(side: &dyn Side, threads: usize, samples: &[Sample], count: usize) -> f64 {
     let (start, measuring) = (Barrier::new(threads), AtomicUsize::new(threads));
     let took: u64 = std::thread::scope(|scope| {
         let threads: Vec<_> = (0..threads)
@@ -85,9 +75,10 @@ fn time(side: &dyn Side, threads: usize, samples: &[Sample]) -> f64 {
                     let mut record = side.recording(place);
                     record(samples, samples.len()); // Touches the memory that the side writes to.
                     start.wait();
-                    let began = processor_nanoseconds();
-                    record(samples, COUNT);
-                    let took = processor_nanoseconds() - began;
+                    // Excludes periods in which others hold the core: a side that sleeps on a lock is not charged for it.
+                    let began = processor_nanoseconds(libc::CLOCK_THREAD_CPUTIME_ID);
+                    record(samples, count);
+                    let took = processor_nanoseconds(libc::CLOCK_THREAD_CPUTIME_ID) - began;
                     measuring.fetch_sub(1, SeqCst);
                     // A thread that is done continues to record until every thread is done, so that no thread has the
                     // cells to itself.
@@ -101,7 +92,7 @@ fn time(side: &dyn Side, threads: usize, samples: &[Sample]) -> f64 {
         threads.into_iter().map(|thread| thread.join().expect("a recorder")).sum()
     });
     side.refresh();
-    took as f64 / (COUNT * threads) as f64
+    took as f64 / (count * threads) as f64
 }
 
 /// Checks that every side counts all samples.
@@ -118,17 +109,18 @@ fn check(side: &dyn Side, samples: &[Sample]) {
 /// Nanoseconds per record, by round, by number of threads, by side.
 type Figures = Vec<[Vec<f64>; THREADS.len()]>;
 
-fn measure(rounds: usize, sides: &[&dyn Side], samples: &[Sample]) -> Figures {
+fn measure(report: &Report, sides: &[&dyn Side], samples: &[Sample]) -> Figures {
+    let count = report.work(COUNT);
     let all = |threads: usize, backwards: bool| {
         let mut figures = vec![0.0; sides.len()];
         for step in 0..sides.len() {
             let place = if backwards { sides.len() - 1 - step } else { step };
-            figures[place] = time(sides[place], threads, samples);
+            figures[place] = time(sides[place], threads, samples, count);
         }
         figures
     };
     all(1, false); // A warm-up that is not measured.
-    (0..rounds).map(|round| THREADS.map(|threads| all(threads, round % 2 == 1))).collect()
+    (0..report.rounds).map(|round| THREADS.map(|threads| all(threads, round % 2 == 1))).collect()
 }
 
 pub fn run(report: &mut Report) {
@@ -139,7 +131,7 @@ pub fn run(report: &mut Report) {
     sides.iter().for_each(|side| check(*side, &samples));
     let floor = peers::Floor;
     let sides: Vec<&dyn Side> = sides.into_iter().chain([&floor as &dyn Side]).collect();
-    let figures = measure(report.rounds, &sides, &samples);
+    let figures = measure(report, &sides, &samples);
     let (first, others) = (0, 1..ours.len());
     for (group, threads) in THREADS.into_iter().enumerate() {
         let plural = if threads == 1 { "" } else { "s" };
@@ -165,7 +157,7 @@ pub fn run(report: &mut Report) {
     for (group, threads) in THREADS.into_iter().enumerate().skip(1) {
         for (place, side) in sides.iter().enumerate() {
             let pair = Pair {
-                bench: "scaling",
+                bench: "record-threads",
                 case: side.name().to_owned(),
                 unit: "ns/record",
                 peer: format!("{threads} threads against 1"),

@@ -1,7 +1,9 @@
 //! Compares the ring with other bounded single-producer single-consumer queues: two threads, messages of 56, 248 and
 //! 1,016 bytes, sent in batches of 32, received in batches of up to 256. Each side copies every message in, adds up
 //! its words on the way out, and has space for 512 KiB of messages, the default. Peers carry byte arrays of exactly
-//! that size through their batch interfaces.
+//! that size through their batch interfaces, if they have one.
+
+mod cpp;
 
 use crate::race::{Better, Pair, Pause, Report, pin};
 use crossbeam_utils::CachePadded;
@@ -24,6 +26,10 @@ trait Queue<const N: usize> {
     type Sender: Send;
     type Receiver: Send;
 
+    /// Why this queue cannot be measured here.
+    fn available() -> Result<(), String> {
+        Ok(())
+    }
     fn make(slots: usize) -> (Self::Sender, Self::Receiver);
     /// Sends as many of `messages` as there is space for. They are visible to the receiver when the call returns.
     /// Returns their number.
@@ -225,6 +231,58 @@ impl<const N: usize> Queue<N> for Yring {
     }
 }
 
+struct Boost;
+
+impl<const N: usize> Queue<N> for Boost {
+    const NAME: &'static str = "Boost spsc_queue";
+    type Sender = cpp::End<N>;
+    type Receiver = cpp::End<N>;
+
+    fn available() -> Result<(), String> {
+        cpp::Library::load("boost", N).map(drop)
+    }
+
+    fn make(slots: usize) -> (Self::Sender, Self::Receiver) {
+        cpp::make("boost", slots)
+    }
+
+    #[inline]
+    fn send(sender: &mut Self::Sender, messages: &[[u8; N]]) -> usize {
+        sender.send(messages)
+    }
+
+    #[inline]
+    fn receive(receiver: &mut Self::Receiver, sum: &mut u64) -> usize {
+        receiver.receive(TAKEN, sum)
+    }
+}
+
+struct ReaderWriter;
+
+impl<const N: usize> Queue<N> for ReaderWriter {
+    const NAME: &'static str = "readerwriterqueue";
+    type Sender = cpp::End<N>;
+    type Receiver = cpp::End<N>;
+
+    fn available() -> Result<(), String> {
+        cpp::Library::load("readerwriter", N).map(drop)
+    }
+
+    fn make(slots: usize) -> (Self::Sender, Self::Receiver) {
+        cpp::make("readerwriter", slots)
+    }
+
+    #[inline]
+    fn send(sender: &mut Self::Sender, messages: &[[u8; N]]) -> usize {
+        sender.send(messages)
+    }
+
+    #[inline]
+    fn receive(receiver: &mut Self::Receiver, sum: &mut u64) -> usize {
+        receiver.receive(TAKEN, sum)
+    }
+}
+
 /// The floor: slots of a fixed size, two positions on separate cache lines, a cached copy of the other end's position
 /// at each end, and no checks.
 struct Bare<const N: usize> {
@@ -361,7 +419,10 @@ fn transfer<Q: Queue<N>, const N: usize>(
 }
 
 fn against<Q: Queue<N>, const N: usize>(report: &mut Report, source: &[[u8; N]], count: usize) {
-    let slots = BYTES / (N + 8);
+    if let Err(reason) = Q::available() {
+        return report.skip(format_args!("ring, {N} bytes, {}: {reason}", Q::NAME));
+    }
+    let (slots, count) = (BYTES / (N + 8), report.work(count / SOURCE) * SOURCE);
     let mut ours = Ends::new(<Corelane as Queue<N>>::make(slots));
     let mut theirs = Ends::new(Q::make(slots));
     transfer::<Q, N>(&mut theirs, source, SOURCE * 100); // Check the queue once before it is timed.
@@ -381,12 +442,13 @@ fn against<Q: Queue<N>, const N: usize>(report: &mut Report, source: &[[u8; N]],
 
 fn size<const N: usize>(report: &mut Report, count: usize) {
     let source = source::<N>();
-    let count = count / SOURCE * SOURCE;
     against::<Rtrb, N>(report, &source, count);
     against::<Ringbuf, N>(report, &source, count);
     against::<ArrayQueue, N>(report, &source, count);
     #[cfg(corelane_yring)]
     against::<Yring, N>(report, &source, count);
+    against::<Boost, N>(report, &source, count);
+    against::<ReaderWriter, N>(report, &source, count);
     against::<Floor, N>(report, &source, count);
 }
 

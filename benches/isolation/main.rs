@@ -4,17 +4,13 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a benchmark")]
 
+#[path = "../shared/conditions.rs"]
+mod conditions;
 #[allow(dead_code, reason = "tests/isolation.rs uses more of it")]
 mod culprits;
-#[path = "../shared/document.rs"]
-#[allow(dead_code, reason = "only the line of conditions is used")]
-mod document;
 #[allow(dead_code, reason = "as above")]
 mod innocents;
 mod page;
-#[path = "../shared/race.rs"]
-#[allow(dead_code, reason = "only dates and medians are used")]
-mod race;
 #[allow(dead_code, reason = "as above")]
 mod rounds;
 

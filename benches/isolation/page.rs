@@ -1,7 +1,7 @@
 //! Writes the results to docs/isolation.md.
 
+use crate::conditions::{conditions, median};
 use crate::culprits::Case;
-use crate::race::{Report, median};
 use hdrhistogram::Histogram;
 use std::fmt::Write as _;
 use std::path::Path;
@@ -85,8 +85,7 @@ scheduler's worst moments.
 ";
 
 pub fn write(rows: &[Row], rounds: usize) -> std::io::Result<()> {
-    let report = Report { rounds, rows: Vec::new() };
-    let mut text = format!("# Isolation\n\n{ABOUT}{}.\n\n", crate::document::conditions(&report));
+    let mut text = format!("# Isolation\n\n{ABOUT}{}.\n\n", conditions(rounds));
     text.push_str("| culprit | p50 | p99 | p99.9 |\n|---|---|---|---|\n");
     for row in rows {
         let ratios: Vec<_> = (0..QUANTILES.len()).map(|place| ratio(row, place)).collect();
