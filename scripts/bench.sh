@@ -4,7 +4,8 @@
 # `bench.sh --rounds 3 ring` gives a quick result for one bench; `bench.sh --quick` shows that everything runs.
 # benches/compare/main.rs lists the arguments.
 #
-# target/bench then has all that the benches of the library need: the folder can be copied to another machine.
+# target/bench then has all that the benches of the library need, without debug information: the folder can be copied to
+# another machine.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -20,7 +21,7 @@ if ((minor >= 93)); then flags="$flags --cfg corelane_yring"; else echo "skipped
 
 # What does not build is skipped by the benchmark, with a line that says so.
 rm -f "$built"/{compare,peerjs_server,pool,queues.so}
-cargo build --quiet --release -p peerjs_server && cp "$target/release/peerjs_server" "$built/"
+cargo build --quiet --release -p peerjs_server && strip -o "$built/peerjs_server" "$target/release/peerjs_server"
 if command -v npm >/dev/null 2>&1 && [[ ! -f tests/conformance/node_modules/peer/dist/bin/peerjs.js ]]; then
     (cd tests/conformance && npm ci --silent --no-audit --no-fund) || echo "npm's peer is not installed"
 fi
@@ -31,5 +32,5 @@ fi
 
 program=$(RUSTFLAGS="$flags" cargo bench --no-run -p corelane-compare --message-format json-render-diagnostics |
     sed -n 's/.*"executable":"\([^"]*\/compare-[^"]*\)".*/\1/p')
-cp "$program" "$built/compare"
+strip -o "$built/compare" "$program"
 exec "$built/compare" "$@"

@@ -44,8 +44,8 @@ fn decades(least: f64, most: f64) -> (i32, i32) {
 
 /// A dot with its range for each ratio, on a logarithmic axis.
 pub fn ratios(title: &str, rows: &[(String, Ratio)]) -> String {
-    const LEFT: f64 = 430.0;
-    const WIDTH: f64 = 400.0;
+    const LEFT: f64 = 470.0;
+    const WIDTH: f64 = 380.0;
     let bottom = 44.0 + 20.0 * rows.len() as f64;
     let positive = |value: f64| value.max(1e-3);
     let least = rows.iter().map(|(_, ratio)| positive(ratio.min)).fold(1.0, f64::min);

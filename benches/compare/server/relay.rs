@@ -11,6 +11,7 @@ use tokio::net::{TcpSocket, TcpStream};
 use tokio::sync::mpsc;
 use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::handshake::server::{Request, Response};
+use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
 
 type Table = Arc<RwLock<HashMap<String, mpsc::UnboundedSender<Message>>>>;
 
@@ -18,12 +19,15 @@ type Table = Arc<RwLock<HashMap<String, mpsc::UnboundedSender<Message>>>>;
 async fn serve(stream: TcpStream, table: Table) -> Option<()> {
     stream.set_nodelay(true).ok()?;
     let mut name = String::new();
-    let socket = tokio_tungstenite::accept_hdr_async(stream, |request: &Request, response: Response| {
+    let read_name = |request: &Request, response: Response| {
         let query = request.uri().query().unwrap_or_default();
         let id = query.split('&').find_map(|part| part.strip_prefix("id="));
         name = id.unwrap_or_default().to_owned();
         Ok(response)
-    });
+    };
+    // tungstenite's own buffer has 128 KiB for each connection.
+    let config = WebSocketConfig::default().read_buffer_size(4 << 10);
+    let socket = tokio_tungstenite::accept_hdr_async_with_config(stream, read_name, Some(config));
     let (mut out, mut from) = socket.await.ok()?.split();
     let (sender, mut deliveries) = mpsc::unbounded_channel();
     sender.send(Message::text(r#"{"type":"OPEN"}"#)).ok()?;
