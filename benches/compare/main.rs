@@ -26,6 +26,7 @@ mod race;
 mod record;
 mod ring;
 mod router;
+mod sections;
 mod server;
 
 use race::Report;
@@ -101,10 +102,17 @@ fn measure(report: &mut Report, only: &[String]) {
     println!("{}", race::heading());
     for (name, bench) in BENCHES {
         if only.is_empty() || only.iter().any(|one| one == name) {
-            let began = std::time::Instant::now();
+            let (began, taken) = (std::time::Instant::now(), race::taken_by_others());
+            report.taken_by_others = report.taken_by_others.max(taken);
             bench(report);
-            println!("{name}: {:.1} s", began.elapsed().as_secs_f64());
+            let took = began.elapsed().as_secs_f64();
+            println!("{name}: {took:.1} s; other programs took {taken:.0} % of the cores before it");
         }
+    }
+    if report.taken_by_others > 5.0 {
+        let taken = format!("; **other programs took up to {:.0} % of the cores**", report.taken_by_others);
+        report.conditions.push_str(&taken);
+        println!("The machine was busy: repeat the run on a quiet one.");
     }
     let file = built("report.json");
     let text = serde_json::to_string_pretty(report).expect("JSON");

@@ -5,6 +5,7 @@ use crate::conditions::{median, middle};
 use serde::{Deserialize, Serialize};
 use std::borrow::Cow;
 use std::sync::OnceLock;
+use std::time::{Duration, Instant};
 
 /// Whether a lower or a higher figure is better.
 #[derive(Clone, Copy)]
@@ -81,6 +82,8 @@ pub struct Report {
     /// The machine, the date and the toolchain.
     pub conditions: String,
     pub rounds: usize,
+    /// The largest share of the cores that other programs took between two benches, in percent.
+    pub taken_by_others: f64,
     /// Less work per round. The figures only show that the harness works.
     pub quick: bool,
     pub rows: Vec<Row>,
@@ -296,6 +299,29 @@ pub fn processor_nanoseconds(clock: libc::clockid_t) -> u64 {
     let failed = unsafe { libc::clock_gettime(clock, &raw mut time) };
     assert_eq!(failed, 0, "processor time");
     time.tv_sec as u64 * 1_000_000_000 + time.tv_nsec as u64
+}
+
+/// The share of the cores that other programs take, in percent: the gaps that a busy thread on each core sees.
+pub fn taken_by_others() -> f64 {
+    const SPAN: Duration = Duration::from_millis(300);
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let lost = |core: usize| {
+        pin(core);
+        let (began, mut last, mut lost) = (Instant::now(), Instant::now(), Duration::ZERO);
+        while began.elapsed() < SPAN {
+            let gap = last.elapsed();
+            last += gap;
+            if gap > Duration::from_micros(100) {
+                lost += gap;
+            }
+        }
+        lost.as_secs_f64() / began.elapsed().as_secs_f64()
+    };
+    let all: f64 = std::thread::scope(|scope| {
+        let threads: Vec<_> = (0..cores).map(|core| scope.spawn(move || lost(core))).collect();
+        threads.into_iter().map(|thread| thread.join().expect("a busy thread")).sum()
+    });
+    100.0 * all / cores as f64
 }
 
 /// Waits briefly for another thread. Every side waits in the same way.

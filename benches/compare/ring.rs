@@ -231,58 +231,6 @@ impl<const N: usize> Queue<N> for Yring {
     }
 }
 
-struct Boost;
-
-impl<const N: usize> Queue<N> for Boost {
-    const NAME: &'static str = "Boost spsc_queue";
-    type Sender = cpp::End<N>;
-    type Receiver = cpp::End<N>;
-
-    fn available() -> Result<(), String> {
-        cpp::Library::load("boost", N).map(drop)
-    }
-
-    fn make(slots: usize) -> (Self::Sender, Self::Receiver) {
-        cpp::make("boost", slots)
-    }
-
-    #[inline]
-    fn send(sender: &mut Self::Sender, messages: &[[u8; N]]) -> usize {
-        sender.send(messages)
-    }
-
-    #[inline]
-    fn receive(receiver: &mut Self::Receiver, sum: &mut u64) -> usize {
-        receiver.receive(TAKEN, sum)
-    }
-}
-
-struct ReaderWriter;
-
-impl<const N: usize> Queue<N> for ReaderWriter {
-    const NAME: &'static str = "readerwriterqueue";
-    type Sender = cpp::End<N>;
-    type Receiver = cpp::End<N>;
-
-    fn available() -> Result<(), String> {
-        cpp::Library::load("readerwriter", N).map(drop)
-    }
-
-    fn make(slots: usize) -> (Self::Sender, Self::Receiver) {
-        cpp::make("readerwriter", slots)
-    }
-
-    #[inline]
-    fn send(sender: &mut Self::Sender, messages: &[[u8; N]]) -> usize {
-        sender.send(messages)
-    }
-
-    #[inline]
-    fn receive(receiver: &mut Self::Receiver, sum: &mut u64) -> usize {
-        receiver.receive(TAKEN, sum)
-    }
-}
-
 /// The floor: slots of a fixed size, two positions on separate cache lines, a cached copy of the other end's position
 /// at each end, and no checks.
 struct Bare<const N: usize> {
@@ -447,8 +395,8 @@ fn size<const N: usize>(report: &mut Report, count: usize) {
     against::<ArrayQueue, N>(report, &source, count);
     #[cfg(corelane_yring)]
     against::<Yring, N>(report, &source, count);
-    against::<Boost, N>(report, &source, count);
-    against::<ReaderWriter, N>(report, &source, count);
+    against::<cpp::Boost, N>(report, &source, count);
+    against::<cpp::ReaderWriter, N>(report, &source, count);
     against::<Floor, N>(report, &source, count);
 }
 

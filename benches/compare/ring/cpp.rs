@@ -1,6 +1,7 @@
 //! The queues in C++ (`peers.cpp`), in a library that is loaded at run time, so that the benchmark builds and runs
 //! without it.
 
+use super::{Queue, TAKEN};
 use std::ffi::{CString, c_void};
 use std::sync::Arc;
 
@@ -8,7 +9,7 @@ type Receive = unsafe extern "C" fn(*mut c_void, usize, *mut u64) -> usize;
 type Send = unsafe extern "C" fn(*mut c_void, *const u8, usize) -> usize;
 
 /// One kind of queue for messages of one size.
-pub struct Library {
+struct Library {
     new: unsafe extern "C" fn(usize) -> *mut c_void,
     delete: unsafe extern "C" fn(*mut c_void),
     send: Send,
@@ -20,7 +21,7 @@ impl Library {
     ///
     /// # Errors
     /// The reason why the library cannot be loaded.
-    pub fn load(name: &str, size: usize) -> Result<Self, String> {
+    fn load(name: &str, size: usize) -> Result<Self, String> {
         let path = crate::built("queues.so");
         let c_path = CString::new(path.to_string_lossy().into_owned()).unwrap();
         // SAFETY: the library is ours, has no initializers, and is never unloaded.
@@ -49,18 +50,18 @@ impl Library {
     }
 }
 
-struct Queue {
+struct Handle {
     library: Library,
     queue: *mut c_void,
 }
 
 // SAFETY: the queue is used by one sender and one receiver at a time, which its own threads may be, and is deleted
 // when both have gone.
-unsafe impl std::marker::Send for Queue {}
+unsafe impl std::marker::Send for Handle {}
 // SAFETY: as above.
-unsafe impl Sync for Queue {}
+unsafe impl Sync for Handle {}
 
-impl Drop for Queue {
+impl Drop for Handle {
     fn drop(&mut self) {
         // SAFETY: `queue` comes from `new` of the same library, and no end is left.
         unsafe { (self.library.delete)(self.queue) };
@@ -68,26 +69,78 @@ impl Drop for Queue {
 }
 
 /// One end of a queue. `N` is the size of the messages that the library was loaded for.
-pub struct End<const N: usize>(Arc<Queue>);
+pub struct End<const N: usize>(Arc<Handle>);
 
-pub fn make<const N: usize>(name: &str, slots: usize) -> (End<N>, End<N>) {
+fn make<const N: usize>(name: &str, slots: usize) -> (End<N>, End<N>) {
     let library = Library::load(name, N).expect("loaded before");
     // SAFETY: the function takes any number of slots.
     let queue = unsafe { (library.new)(slots) };
-    let queue = Arc::new(Queue { library, queue });
+    let queue = Arc::new(Handle { library, queue });
     (End(Arc::clone(&queue)), End(queue))
 }
 
 impl<const N: usize> End<N> {
     #[inline]
-    pub fn send(&mut self, messages: &[[u8; N]]) -> usize {
+    fn send(&mut self, messages: &[[u8; N]]) -> usize {
         // SAFETY: `messages` has that many messages of N bytes, and this is the only sender.
         unsafe { (self.0.library.send)(self.0.queue, messages.as_ptr().cast(), messages.len()) }
     }
 
     #[inline]
-    pub fn receive(&mut self, limit: usize, sum: &mut u64) -> usize {
+    fn receive(&mut self, limit: usize, sum: &mut u64) -> usize {
         // SAFETY: this is the only receiver.
         unsafe { (self.0.library.receive)(self.0.queue, limit, sum) }
+    }
+}
+
+pub struct Boost;
+
+impl<const N: usize> Queue<N> for Boost {
+    const NAME: &'static str = "Boost spsc_queue";
+    type Sender = End<N>;
+    type Receiver = End<N>;
+
+    fn available() -> Result<(), String> {
+        Library::load("boost", N).map(drop)
+    }
+
+    fn make(slots: usize) -> (Self::Sender, Self::Receiver) {
+        make("boost", slots)
+    }
+
+    #[inline]
+    fn send(sender: &mut Self::Sender, messages: &[[u8; N]]) -> usize {
+        sender.send(messages)
+    }
+
+    #[inline]
+    fn receive(receiver: &mut Self::Receiver, sum: &mut u64) -> usize {
+        receiver.receive(TAKEN, sum)
+    }
+}
+
+pub struct ReaderWriter;
+
+impl<const N: usize> Queue<N> for ReaderWriter {
+    const NAME: &'static str = "readerwriterqueue";
+    type Sender = End<N>;
+    type Receiver = End<N>;
+
+    fn available() -> Result<(), String> {
+        Library::load("readerwriter", N).map(drop)
+    }
+
+    fn make(slots: usize) -> (Self::Sender, Self::Receiver) {
+        make("readerwriter", slots)
+    }
+
+    #[inline]
+    fn send(sender: &mut Self::Sender, messages: &[[u8; N]]) -> usize {
+        sender.send(messages)
+    }
+
+    #[inline]
+    fn receive(receiver: &mut Self::Receiver, sum: &mut u64) -> usize {
+        receiver.receive(TAKEN, sum)
     }
 }
