@@ -33,9 +33,11 @@ mod upgrade;
 mod values;
 
 use address::Addresses;
+use corelane::config::Key;
+use corelane::error::Error;
 use corelane::monitor::Monitor;
 use corelane::monitor::alert::{Alert, Notification, Severity};
-use corelane::router::{Builder, Router};
+use corelane::router::{Builder, Port, Router};
 use counts::Counts;
 use listen::Listening;
 use memory::Flood;
@@ -103,7 +105,12 @@ fn run(options: &Options) -> Result<(), Failure> {
     let measured = start_monitor(options, &router)?;
     let scheme = if tls.is_some() { "https" } else { "http" };
     introduce(options, &listening, scheme);
-    log::print(format_args!("{} network threads, {} workers", options.threads(), config.workers()));
+    let local = config.get(Key::LocalWorkers);
+    let threads = config.workers() as u64 - local;
+    log::print(format_args!(
+        "network threads: {}, {local} of them with a worker; worker threads: {threads}",
+        options.threads()
+    ));
     log::print(format_args!("memory of the router: {budget}"));
     let mebibytes = measured.bytes_at_most() as f64 / f64::from(1 << 20);
     log::print(format_args!(
@@ -229,7 +236,7 @@ fn start_threads(
 ) -> Result<Vec<JoinHandle<()>>, Failure> {
     let mut running = Vec::new();
     for (index, (listener, commands)) in listeners.into_iter().enumerate() {
-        let port = router.port().map_err(|error| Failure::system("cannot open a port", error))?;
+        let port = open_port(router).map_err(|error| Failure::system("cannot open a port", error))?;
         let thread = Thread { index, service: Arc::clone(service), port, listener, address, commands };
         let ended = ended.clone();
         let handle = std::thread::Builder::new()
@@ -245,6 +252,14 @@ fn start_threads(
         running.push(handle);
     }
     Ok(running)
+}
+
+/// Opens a network thread's port: with a worker of its own, as long as there are any.
+fn open_port(router: &Router) -> Result<Port, Error> {
+    match router.local_port() {
+        Err(Error::TooManyLocalPorts(_)) => router.port(),
+        opened => opened,
+    }
 }
 
 /// Waits for SIGINT or SIGTERM. Returns an error if a network thread ends by itself. Reloads key and certificate on

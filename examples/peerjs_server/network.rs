@@ -1,4 +1,5 @@
-//! A network thread: its listener, the tasks of its sockets, and its clients on its port. `pump` is the port's task.
+//! A network thread: its listener, the tasks of its sockets, its clients on its port, and the worker that routes their
+//! messages. `pump` is the task of port and worker.
 //! `http` and `socket` call this module to connect clients, submit messages and acknowledge deliveries.
 
 use crate::accept::{self, Listening};
@@ -15,7 +16,7 @@ use corelane::clock::Clock;
 use corelane::error::{Error, Refused};
 use corelane::monitor::Monitor;
 use corelane::router::{ConnectOptions, Port};
-use std::cell::{Cell, RefCell};
+use std::cell::{Cell, RefCell, RefMut};
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
@@ -115,6 +116,7 @@ impl Thread {
             index: self.index,
             service: self.service,
             clock: self.port.clock().clone(),
+            is_local: self.port.next_due().is_ok(),
             port: RefCell::new(self.port),
             connections: RefCell::default(),
             sockets: Cell::new(0),
@@ -144,6 +146,8 @@ pub(crate) struct Network {
     pub(crate) service: Arc<Service>,
     pub(crate) clock: Clock,
     pub(crate) port: RefCell<Port>,
+    /// This thread also drives a worker.
+    pub(crate) is_local: bool,
     pub(crate) connections: RefCell<Connections>,
     pub(crate) pump: Pump,
     /// Number of WebSockets, including those that are not clients yet and those that close.
@@ -180,7 +184,7 @@ impl Network {
     /// The router's refusal, for example [`Error::TooManyClients`].
     pub(crate) fn connect(&self, connection: &Connection, figures: KeptFigures) -> Result<(), Error> {
         let options = ConnectOptions::new("peerjs", "peerjs", connection.owner.connection).figures(figures);
-        let client = self.port.borrow_mut().connect_with(&connection.id, options)?;
+        let client = self.publishing().connect_with(&connection.id, options)?;
         connection.client.set(Some(client));
         connection.heard_at.set(self.clock.raw());
         Ok(())
@@ -191,9 +195,18 @@ impl Network {
     pub(crate) fn leave(&self, connection: &Connection) {
         if let Some(client) = connection.client.take() {
             // A stale handle means that the client is already disconnected.
-            let _ = self.port.borrow_mut().disconnect(client);
+            let _ = self.publishing().disconnect(client);
         }
         self.service.registry.leave(&connection.id, connection.owner);
+    }
+
+    /// The port, for a call that publishes at once. If the port's task sleeps, it wakes, and the call pays for no
+    /// signal to its own thread.
+    fn publishing(&self) -> RefMut<'_, Port> {
+        self.pump.publish_soon();
+        let mut port = self.port.borrow_mut();
+        port.awake(false);
+        port
     }
 
     /// Frees a client's name in the router while the client stays connected.

@@ -133,11 +133,11 @@ pub(crate) struct Options {
     #[arg(requires = "report_file", value_parser = report_format)]
     report_format: Format,
 
-    /// Number of network threads. Default: one per core.
+    /// Number of network threads. Each routes the messages of its own clients. Default: one per two cores.
     #[arg(long, value_parser = number(1, 64, " threads"), allow_negative_numbers = true)]
     threads: Option<u64>,
 
-    /// Number of worker threads, which route messages; 0 for one per core.
+    /// Number of worker threads that route messages in place of the network threads; 0 for none.
     #[arg(long, default_value = "0", value_parser = number(0, 64, " threads"), allow_negative_numbers = true)]
     workers: u64,
 
@@ -201,7 +201,10 @@ impl Options {
     }
 
     pub(crate) fn threads(&self) -> usize {
-        let cores = || std::thread::available_parallelism().map_or(1, |cores| cores.get().min(64));
+        // Half of the cores stay free for the kernel's share of the work. On two cores one thread is better than two
+        // (docs/decisions/0011-threads-of-the-server.md).
+        let cores =
+            || std::thread::available_parallelism().map_or(1, |cores| cores.get().div_ceil(2).min(64));
         self.threads.map_or_else(cores, |threads| threads as usize)
     }
 
@@ -266,7 +269,8 @@ impl Options {
         // A client that has disconnected, or lost its id, keeps its slot for a while.
         let clients = (2 * self.concurrent_limit).clamp(64, 1_000_000);
         config = config
-            .with(Key::Workers, self.workers)?
+            .with(Key::Workers, if self.workers == 0 { self.threads() as u64 } else { self.workers })?
+            .with(Key::LocalWorkers, if self.workers == 0 { self.threads() as u64 } else { 0 })?
             .with(Key::MaxPorts, self.threads() as u64)?
             .with(Key::MaxClients, clients)?
             .with(Key::ConnectionLimit, self.concurrent_limit)?

@@ -1,5 +1,6 @@
-//! The port's task of a network thread. It publishes the submitted messages once per round of ready sockets, puts the
-//! router's deliveries into the queues of the sockets, and sleeps on the port's descriptor.
+//! The port's task of a network thread. Once per round of ready sockets it publishes what they have submitted, lets the
+//! thread's worker route it, and puts the deliveries into the queues of the sockets. It sleeps on one descriptor, which
+//! port and worker share.
 
 use crate::connection::{Connection, Outgoing, State};
 use crate::http;
@@ -15,8 +16,9 @@ use std::task::{Context, Poll, Waker};
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 use tokio::task::yield_now;
+use tokio::time::timeout;
 
-/// Maximum number of deliveries per poll, before the sockets' tasks run.
+/// Maximum number of messages and deliveries before the sockets' tasks run.
 const POLL_LIMIT: usize = 1024;
 
 /// State that the sockets' tasks share with the port's task.
@@ -75,42 +77,71 @@ pub(crate) fn descriptor(network: &Network) -> io::Result<AsyncFd<Descriptor>> {
 
 /// Runs until the router has stopped.
 pub(crate) async fn run(network: Rc<Network>, descriptor: AsyncFd<Descriptor>) {
-    let mut follow_ups = Vec::new();
+    let (mut follow_ups, mut done) = (Vec::new(), 0);
     loop {
-        publish(&network);
+        let routed = publish(&network);
         let Some(count) = poll_port(&network, &mut follow_ups) else { return };
-        network.pump.wake_stalled();
-        if count > 0 || !network.port.borrow_mut().arm() {
-            // Let the sockets' tasks run: they write the deliveries, and submit the frames that they have read.
+        if routed + count > 0 {
+            network.pump.wake_stalled();
+            done += routed + count;
+            if done >= POLL_LIMIT {
+                done = 0;
+                yield_now().await;
+            }
+            continue;
+        }
+        done = 0;
+        if !network.port.borrow_mut().arm() {
+            network.pump.wake_stalled();
+            // Let the sockets' tasks run: they submit again what found a ring full.
             yield_now().await;
-        } else if poll_fn(|context| poll_wait(&network, &descriptor, context)).await.is_err() {
-            return;
+            continue;
+        }
+        let due = if network.is_local { network.port.borrow().next_due() } else { Ok(None) };
+        let wait = poll_fn(|context| poll_wait(&network, &descriptor, context));
+        let woken = match due {
+            // The time is over without a wake: an event of the worker is due.
+            Ok(Some(due)) => timeout(due, wait).await.unwrap_or(Ok(false)),
+            _ => wait.await,
+        };
+        let Ok(reported) = woken else { return };
+        network.port.borrow_mut().awake(reported);
+        if reported {
+            network.pump.wake_stalled();
         }
     }
 }
 
-fn publish(network: &Network) {
-    if network.pump.submitted.replace(false) {
-        network.port.borrow_mut().publish();
+/// Publishes what was submitted, and lets the thread's worker route it. Returns how much the worker has done.
+fn publish(network: &Network) -> usize {
+    let submitted = network.pump.submitted.replace(false);
+    let mut port = network.port.borrow_mut();
+    if network.is_local {
+        // Once the worker has stopped, the poll says so too.
+        return port.cycle().unwrap_or(0);
     }
+    if submitted {
+        port.publish();
+    }
+    0
 }
 
-/// Waits until the router has deliveries, or space for a stalled socket. Publishes submitted messages meanwhile.
+/// Waits until port or worker have something to do, or a socket has submitted something. Returns whether the event loop
+/// has reported the descriptor.
 fn poll_wait(
     network: &Network,
     descriptor: &AsyncFd<Descriptor>,
     context: &mut Context<'_>,
-) -> Poll<io::Result<()>> {
+) -> Poll<io::Result<bool>> {
     network.pump.waker.set(Some(context.waker().clone()));
-    if network.pump.submitted.get() {
-        publish(network);
-        // Arm again to request space in the rings that were found full since the last arm.
-        if !network.pump.stalled.borrow().is_empty() && !network.port.borrow_mut().arm() {
-            return Poll::Ready(Ok(()));
+    match descriptor.poll_read_ready(context) {
+        Poll::Ready(ready) => {
+            ready?.clear_ready();
+            Poll::Ready(Ok(true))
         }
+        Poll::Pending if network.pump.submitted.get() => Poll::Ready(Ok(false)),
+        Poll::Pending => Poll::Pending,
     }
-    std::task::ready!(descriptor.poll_read_ready(context))?.clear_ready();
-    Poll::Ready(Ok(()))
 }
 
 /// Work that must wait until the poll returns, because the port cannot be called from its own poll.

@@ -65,13 +65,6 @@ fn free_port() -> SocketAddr {
     std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
 }
 
-/// Corelane's threads. A server has at least a network thread and a worker; they share the core if there is only one.
-fn our_threads(count: usize) -> Vec<String> {
-    let workers = (count / 2).max(1);
-    let network = count.saturating_sub(workers).max(1);
-    ["--threads", &network.to_string(), "--workers", &workers.to_string()].map(str::to_owned).to_vec()
-}
-
 impl Server {
     /// Starts a server for up to `clients` clients.
     ///
@@ -117,7 +110,7 @@ impl Server {
         };
         if let Threads::Count(count) = threads {
             match kind {
-                Kind::Ours => arguments.extend(our_threads(count)),
+                Kind::Ours => arguments.extend([text("--threads"), count.to_string()]),
                 Kind::Npm => assert_eq!(count, 1),
                 // What #[tokio::main] reads.
                 Kind::Matchbox => drop(command.env("TOKIO_WORKER_THREADS", count.to_string())),
