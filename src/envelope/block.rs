@@ -56,6 +56,7 @@ mod tests {
                             bits.sum::<u32>()
                         };
                         assert_eq!(block.equal(b'"'), mask(&|byte| byte == b'"'));
+                        assert_eq!(block.either(b'r', around), mask(&|byte| byte == b'r' || byte == around));
                         assert_eq!(block.equal(around), mask(&|byte| byte == around));
                         assert_eq!(
                             block.backslash_control_wide(),

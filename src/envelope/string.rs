@@ -69,23 +69,23 @@ fn long_string(bytes: &[u8], start: usize) -> Result<(usize, bool), ReadError> {
 /// Skips plain text, and with it the two escapes of which an SDP has many: `\r` and `\n`. Ends at a quote, another
 /// escape, a control character, a character that is not ASCII, or a byte of the last fifteen.
 #[inline(always)]
-fn skip_plain(bytes: &[u8], mut at: usize, escaped: &mut bool) -> usize {
-    while let Some(block) = rest(bytes, at).first_chunk() {
-        let block = Block::load(block);
+fn skip_plain(bytes: &[u8], at: usize, escaped: &mut bool) -> usize {
+    let mut rest = rest(bytes, at);
+    while let Some((first, behind)) = rest.split_first_chunk() {
+        let block = Block::load(first);
         let stops = block.equal(b'"') | block.backslash_control_wide();
         if stops == 0 {
-            at += BLOCK;
+            rest = behind;
             continue;
         }
-        let letters = block.equal(b'r') | block.equal(b'n');
-        if stops != block.equal(b'\\') || stops << 1 & !letters & 0xffff != 0 {
-            return at + stops.trailing_zeros() as usize;
+        if stops != block.equal(b'\\') || stops << 1 & !block.either(b'r', b'n') & 0xffff != 0 {
+            return bytes.len() - rest.len() + stops.trailing_zeros() as usize;
         }
         *escaped = true;
         // A backslash in the last byte belongs to the next block, with its letter.
-        at += BLOCK - (stops >> (BLOCK - 1)) as usize;
+        rest = if stops >> (BLOCK - 1) == 0 { behind } else { rest.get(BLOCK - 1..).unwrap_or_default() };
     }
-    at
+    bytes.len() - rest.len()
 }
 
 /// Skips up to the next quote, backslash or control character, over characters of all lengths.

@@ -25,6 +25,13 @@ impl Block {
         mask(unsafe { vceqq_u8(self.0, vdupq_n_u8(byte)) })
     }
 
+    /// The bytes that equal one of two.
+    #[inline(always)]
+    pub(in crate::envelope) fn either(self, one: u8, other: u8) -> u32 {
+        // SAFETY: NEON is part of the target, and these instructions only compute.
+        mask(unsafe { vorrq_u8(vceqq_u8(self.0, vdupq_n_u8(one)), vceqq_u8(self.0, vdupq_n_u8(other))) })
+    }
+
     /// The backslashes, the control characters, and the bytes of characters that are not ASCII.
     #[inline(always)]
     pub(in crate::envelope) fn backslash_control_wide(self) -> u32 {

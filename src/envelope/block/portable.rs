@@ -24,6 +24,12 @@ impl Block {
         self.mask(|word| is_zero(word ^ (ONES * u64::from(byte))))
     }
 
+    /// The bytes that equal one of two.
+    #[inline(always)]
+    pub(in crate::envelope) fn either(self, one: u8, other: u8) -> u32 {
+        self.mask(|word| is_zero(word ^ (ONES * u64::from(one))) | is_zero(word ^ (ONES * u64::from(other))))
+    }
+
     /// The backslashes, the control characters, and the bytes of characters that are not ASCII.
     #[inline(always)]
     pub(in crate::envelope) fn backslash_control_wide(self) -> u32 {

@@ -24,6 +24,17 @@ impl Block {
         unsafe { _mm_movemask_epi8(_mm_cmpeq_epi8(self.0, _mm_set1_epi8(byte as i8))) as u32 }
     }
 
+    /// The bytes that equal one of two.
+    #[inline(always)]
+    pub(in crate::envelope) fn either(self, one: u8, other: u8) -> u32 {
+        // SAFETY: SSE2 is part of x86-64, and these instructions only compute.
+        unsafe {
+            let one = _mm_cmpeq_epi8(self.0, _mm_set1_epi8(one as i8));
+            let other = _mm_cmpeq_epi8(self.0, _mm_set1_epi8(other as i8));
+            _mm_movemask_epi8(_mm_or_si128(one, other)) as u32
+        }
+    }
+
     /// The backslashes, the control characters, and the bytes of characters that are not ASCII.
     #[inline(always)]
     pub(in crate::envelope) fn backslash_control_wide(self) -> u32 {

@@ -98,9 +98,10 @@ impl WorkerContext<'_> {
             return (no_series(), failed(Failed::BadRecord));
         };
         let unknown = (TypeId(OTHER), rules.id, application);
-        let envelope = match envelope::read(rules.rules.protocol(), payload) {
+        let read = envelope::read(rules.rules.protocol(), payload);
+        let envelope = match &read {
             Ok(envelope) => envelope,
-            Err(error) => return (unknown, failed(read_failure(error))),
+            Err(error) => return (unknown, failed(read_failure(*error))),
         };
         // In a protocol whose messages have no type, a message counts as a type that is not listed.
         let message_type = envelope.message_type();
@@ -123,7 +124,6 @@ impl WorkerContext<'_> {
             }
             return (ids, Handled::Ended(Outcome::Expired));
         }
-        let envelope = &envelope;
         let call = HandlerCall {
             port,
             client,
