@@ -10,6 +10,7 @@ export PATH=$PATH:${CARGO_HOME:-$HOME/.cargo}/bin
 # Passes each suite to a command: GROUP NAME "REQUIRED TOOLS" COMMAND...
 suites() {
     "$1" test unit "" cargo test --quiet --workspace
+    "$1" test portable "" cargo test --quiet --features portable-scan --test envelope
     "$1" test loom "" scripts/loom.sh models
     "$1" test conformance "node npm openssl python3" conformance conformance.mjs sockets.mjs running.mjs monitor.mjs parity.mjs
     "$1" test browser "node npm chromium" conformance browser.mjs

@@ -61,6 +61,12 @@ fn performance(report: &Report, earlier: &str) -> String {
         "\n## Instructions\n\nInstructions per operation do not depend on other load. `benches/instructions.txt` has \
          their budgets, and `scripts/callgrind.sh` checks them.\n",
     );
+    // Written by hand, and the last section.
+    let tried = "\n## What was tried\n";
+    if let Some((_, kept)) = earlier.split_once(tried) {
+        text.push_str(tried);
+        text.push_str(kept);
+    }
     text
 }
 

@@ -35,7 +35,7 @@ pub fn read<'a>(protocol: &'a Protocol, message: &'a [u8]) -> Result<Envelope<'a
     if let Ok(envelope) = &mut result
         && let Err(error) = envelope.walk()
     {
-        return Err(refused(message, error));
+        result = Err(refused(message, error));
     }
     result
 }

@@ -10,7 +10,7 @@ use super::error::ReadError::{self, NotJson, NotUtf8};
 #[inline(always)]
 pub(super) fn closing_quote(bytes: &[u8], start: usize, escaped: &mut bool) -> Result<usize, ReadError> {
     *escaped = false;
-    if let Some(block) = rest(bytes, start).first_chunk()
+    if let Some(block) = block_at(bytes, start)
         && let Some(place) = quote_behind_plain(block, 0)
     {
         return Ok(start + place);
@@ -69,28 +69,27 @@ fn long_string(bytes: &[u8], start: usize) -> Result<(usize, bool), ReadError> {
 /// Skips plain text, and with it the two escapes of which an SDP has many: `\r` and `\n`. Ends at a quote, another
 /// escape, a control character, a character that is not ASCII, or a byte of the last fifteen.
 #[inline(always)]
-fn skip_plain(bytes: &[u8], at: usize, escaped: &mut bool) -> usize {
-    let mut rest = rest(bytes, at);
-    while let Some((first, behind)) = rest.split_first_chunk() {
-        let block = Block::load(first);
+fn skip_plain(bytes: &[u8], mut at: usize, escaped: &mut bool) -> usize {
+    while let Some(block) = block_at(bytes, at) {
+        let block = Block::load(block);
         let stops = block.equal(b'"') | block.backslash_control_wide();
         if stops == 0 {
-            rest = behind;
+            at += BLOCK;
             continue;
         }
         if stops != block.equal(b'\\') || stops << 1 & !block.either(b'r', b'n') & 0xffff != 0 {
-            return bytes.len() - rest.len() + stops.trailing_zeros() as usize;
+            return at + stops.trailing_zeros() as usize;
         }
         *escaped = true;
         // A backslash in the last byte belongs to the next block, with its letter.
-        rest = if stops >> (BLOCK - 1) == 0 { behind } else { rest.get(BLOCK - 1..).unwrap_or_default() };
+        at += BLOCK - (stops >> (BLOCK - 1)) as usize;
     }
-    bytes.len() - rest.len()
+    at
 }
 
 /// Skips up to the next quote, backslash or control character, over characters of all lengths.
 fn skip_wide(bytes: &[u8], mut at: usize) -> usize {
-    while let Some(block) = rest(bytes, at).first_chunk() {
+    while let Some(block) = block_at(bytes, at) {
         let block = Block::load(block);
         let stops = block.equal(b'"') | block.backslash_control();
         if stops != 0 {
@@ -98,7 +97,8 @@ fn skip_wide(bytes: &[u8], mut at: usize) -> usize {
         }
         at += BLOCK;
     }
-    at + rest(bytes, at).iter().take_while(|byte| !matches!(byte, 0..0x20 | b'"' | b'\\')).count()
+    let rest = bytes.get(at..).unwrap_or_default();
+    at + rest.iter().take_while(|byte| !matches!(byte, 0..0x20 | b'"' | b'\\')).count()
 }
 
 /// The offset behind the escape whose backslash is at `at`.
@@ -132,6 +132,6 @@ pub(super) fn is_plain(bytes: &[u8]) -> bool {
 }
 
 #[inline(always)]
-fn rest(bytes: &[u8], at: usize) -> &[u8] {
-    bytes.get(at..).unwrap_or_default()
+fn block_at(bytes: &[u8], at: usize) -> Option<&[u8; BLOCK]> {
+    bytes.get(at..at + BLOCK)?.first_chunk()
 }
