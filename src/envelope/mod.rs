@@ -1,7 +1,8 @@
 //! The envelope reader. It finds type, recipient, room, transaction and sender in one JSON message without building a
 //! tree, and it writes the message in the form in which the router relays it. The module is pure: bytes in, spans and
-//! bytes out. It reads a message once, from the first byte to the last, allocates nothing, and no input makes it recurse
-//! or panic. The router's workers call it once per message.
+//! bytes out. It reads a message once, from the first byte to the last. Only a string that is not ASCII and a message that
+//! is refused are examined again, to check that they are UTF-8. The module allocates nothing per message, and no input
+//! makes it recurse or panic. The router's workers call it once per message.
 //!
 //! | file | contents |
 //! |---|---|
