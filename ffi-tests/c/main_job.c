@@ -391,7 +391,7 @@ int main(void) {
   exchange(ports[0], alice, ports[1], bob, offer,
            "{\"src\":\"alice\",\"type\":\"OFFER\",\"dst\":\"bob\",\"payload\":{\"sdp\":\"v=0\"}}", 1002, 42);
   exchange(ports[1], bob, ports[0], alice, answer,
-           "{\"src\":\"bob\",\"type\":\"ANSWER\",\"dst\":\"alice\",\"payload\":{\"sdp\":\"v=1\"}}", 1001, 43);
+           "{\"src\":\"bob\",\"dst\":\"alice\",\"payload\":{\"sdp\":\"v=1\"},\"type\":\"ANSWER\"}", 1001, 43);
   text = metrics(router);
   for (at = 0; at < sizeof families / sizeof families[0]; at++) {
     CHECK(strstr(text, families[at]) != NULL);

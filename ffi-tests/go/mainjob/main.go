@@ -158,7 +158,7 @@ func main() {
 	exchange(ports[0], alice, ports[1], `{"type":"OFFER","src":"mallory","dst":"bob","payload":{"sdp":"v=0"}}`,
 		`{"src":"alice","type":"OFFER","dst":"bob","payload":{"sdp":"v=0"}}`, 1002)
 	exchange(ports[1], bob, ports[0], `{"dst":"alice","payload":{"sdp":"v=1"},"type":"ANSWER"}`,
-		`{"src":"bob","type":"ANSWER","dst":"alice","payload":{"sdp":"v=1"}}`, 1001)
+		`{"src":"bob","dst":"alice","payload":{"sdp":"v=1"},"type":"ANSWER"}`, 1001)
 	buffer := make([]byte, C.corelane_prometheus(router, nil, 0)+4096)
 	written := C.corelane_prometheus(router, (*C.char)(unsafe.Pointer(&buffer[0])), C.size_t(len(buffer)))
 	check(written > 0 && int(written) < len(buffer), "the metrics fit")
