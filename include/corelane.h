@@ -360,9 +360,16 @@ int64_t corelane_prometheus(struct corelane_router router,
 // Messages published later are refused. Held messages fail. Ports can still be polled; when everything was handed
 // out, polls return CORELANE_CLOSED. A second call waits again.
 //
-// Any thread; waits. CORELANE_TIMEOUT (the workers go on stopping), CORELANE_STALE, CORELANE_BUSY (being released).
+// Any thread; waits. CORELANE_TIMEOUT (the workers go on stopping), CORELANE_THREAD (this thread drives a local worker, for
+// which the call would wait), CORELANE_STALE, CORELANE_BUSY (being released).
 int32_t corelane_stop(struct corelane_router router,
                       uint64_t timeout_ns);
+
+// Asks the workers to stop and returns at once. For hosts whose event loops drive local workers: each loop continues
+// until its poll returns CORELANE_CLOSED. `corelane_stop` also waits, on another thread.
+//
+// Any thread. CORELANE_STALE, CORELANE_BUSY (being released).
+int32_t corelane_request_stop(struct corelane_router router);
 
 // Releases a router. A running router is stopped first, and the call waits for its workers. The router's ports stay
 // valid and return CORELANE_CLOSED; release them as well.
@@ -468,13 +475,14 @@ int32_t corelane_release_name(struct corelane_port port, struct corelane_client 
 int32_t corelane_port_wait(struct corelane_port port,
                            uint64_t timeout_ns);
 
-// Returns the descriptor that becomes readable when there is something to poll, or space after CORELANE_FULL. It
-// belongs to the port: watch it, but do not read, write or close it. Call `corelane_port_arm` before each wait.
+// Returns the descriptor that becomes readable when there is something to poll, or for the local worker to do, or space
+// after CORELANE_FULL. It belongs to the port: watch it, but do not read, write or close it. Call `corelane_port_arm` before each wait.
 //
 // The port's thread. Returns a descriptor, or CORELANE_STALE, CORELANE_BUSY.
 int32_t corelane_port_fd(struct corelane_port port);
 
-// Prepares a wait for the descriptor. 0: wait. CORELANE_AGAIN: there is something to poll, so poll first.
+// Publishes, and prepares a wait for the descriptor. 0: wait. CORELANE_AGAIN: there is something to poll, or for the
+// local worker to do, so do that first.
 //
 // The port's thread. CORELANE_CLOSED (everything was handed out), CORELANE_STALE, CORELANE_BUSY.
 int32_t corelane_port_arm(struct corelane_port port);
@@ -570,6 +578,38 @@ int32_t corelane_payload_take(struct corelane_port port,
 //
 // The port's thread. CORELANE_STALE, CORELANE_BUSY.
 int32_t corelane_payload_release(struct corelane_port port);
+
+// Opens a port with a local worker, for a thread that is an event loop. The loop calls `corelane_cycle` and
+// `corelane_poll` between reading and writing its sockets. The messages of the port's clients to each other never leave
+// the thread. The configuration key `local_workers` says how many such ports there can be. After the release of the port
+// a thread of the router drives the worker until the next port is opened with it.
+//
+// Any thread. As `corelane_port_open`; CORELANE_LIMIT also if every local worker has a port.
+int32_t corelane_port_open_local(struct corelane_router router,
+                                 struct corelane_port *out_port,
+                                 struct corelane_error *error);
+
+// Publishes what was submitted, and runs one cycle of the port's local worker. Returns how much work was done. If that
+// and the following poll return 0, the loop may call `corelane_port_arm` and wait.
+//
+// The port's thread. CORELANE_STATE (the port has no local worker), CORELANE_CLOSED (the worker has stopped: poll until
+// the poll returns that too), CORELANE_STALE, CORELANE_BUSY.
+int32_t corelane_cycle(struct corelane_port port);
+
+// Writes how long the loop may wait at most until it must call `corelane_cycle` again, in milliseconds, rounded up: the
+// timeout of `poll` or `epoll_wait`. -1 if nothing is due. Ask after the poll; the answer does not undo an arm.
+//
+// The port's thread. CORELANE_STATE (the port has no local worker), CORELANE_NULL, CORELANE_STALE, CORELANE_BUSY.
+int32_t corelane_port_next_due(struct corelane_port port,
+                               int32_t *out_milliseconds);
+
+// Ends a wait that `corelane_port_arm` has prepared. Call it first, whatever has ended the wait. `reported` is not 0 if
+// the poller has reported the port's descriptor: it is read then, and only then. Without this call the next
+// `corelane_poll` or `corelane_cycle` reads the descriptor in any case.
+//
+// The port's thread. CORELANE_STALE, CORELANE_BUSY.
+int32_t corelane_port_awake(struct corelane_port port,
+                            int32_t reported);
 
 #ifdef __cplusplus
 }  // extern "C"

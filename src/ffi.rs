@@ -16,6 +16,7 @@
 mod fork;
 mod handle;
 mod layout;
+mod local;
 mod port;
 #[cfg(test)]
 mod port_tests;
@@ -31,13 +32,16 @@ pub use layout::{
     CorelaneCounts, CorelaneLayout, CorelaneRing, CorelaneSlots, corelane_client_closed,
     corelane_payload_release, corelane_payload_take, corelane_port_inline, corelane_port_layout,
 };
+pub use local::{corelane_cycle, corelane_port_awake, corelane_port_next_due, corelane_port_open_local};
 pub use port::{
     CorelaneEvent, corelane_acknowledge, corelane_connect, corelane_disconnect, corelane_poll,
     corelane_port_arm, corelane_port_fd, corelane_port_open, corelane_port_release, corelane_port_wait,
     corelane_publish, corelane_release, corelane_release_name, corelane_submit,
 };
 pub use record::corelane_record;
-pub use router::{corelane_prometheus, corelane_router_release, corelane_start, corelane_stop};
+pub use router::{
+    corelane_prometheus, corelane_request_stop, corelane_router_release, corelane_start, corelane_stop,
+};
 pub use status::{CorelaneError, corelane_status_text, corelane_version};
 #[cfg(feature = "ffi-test")]
 pub use testing::corelane_test_panic;

@@ -18,6 +18,7 @@ fn sources() -> Vec<std::path::PathBuf> {
         "written",
         "record",
         "layout",
+        "local",
         "handle",
         "fork",
         "testing",

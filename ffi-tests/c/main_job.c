@@ -361,6 +361,84 @@ static void check_corruption(void) {
   }
 }
 
+/* A loop with a worker of its own. Runs until the loop would wait; returns how many messages came. */
+static int turn_local(corelane_port port) {
+  int turn, at, messages = 0;
+  for (turn = 0; turn < 1000; turn++) {
+    int32_t work = corelane_cycle(port), count;
+    events[0].size = sizeof events[0];
+    count = corelane_poll(port, events, 16);
+    NEED(work >= 0 && count >= 0);
+    for (at = 0; at < count; at++) {
+      messages += events[at].kind == CORELANE_EVENT_MESSAGE;
+    }
+    if (work + count == 0 && corelane_port_arm(port) == CORELANE_OK) {
+      return messages;
+    }
+  }
+  NEED(!"the loop rests");
+  return 0;
+}
+
+static int readable(corelane_port port, int timeout) {
+  struct pollfd descriptor = {.fd = corelane_port_fd(port), .events = POLLIN, .revents = 0};
+  return poll(&descriptor, 1, timeout);
+}
+
+/* Two loops on one thread: cycle and poll, next due, wakes from the other loop only, and a stop in order. */
+static void check_local(void) {
+  static const uint8_t to_bob[] = "{\"type\":\"OFFER\",\"dst\":\"bob\",\"payload\":1}";
+  static const uint8_t to_eve[] = "{\"type\":\"OFFER\",\"dst\":\"eve\",\"payload\":1}";
+  static const uint8_t to_zoe[] = "{\"type\":\"OFFER\",\"dst\":\"zoe\",\"payload\":1}";
+  corelane_error error = {.size = sizeof error};
+  corelane_router router;
+  corelane_port near, far, none = {0};
+  corelane_client alice;
+  int32_t due = 77;
+  NEED(corelane_start(TEXT("workers=2\nlocal_workers=2\nhold_ms=1000"), &router, &error) == CORELANE_OK);
+  CHECK(corelane_port_open(router, &near, &error) == CORELANE_STATE && strstr(error.message, "local") != NULL);
+  CHECK(corelane_port_open_local(router, NULL, NULL) == CORELANE_NULL);
+  NEED(corelane_port_open_local(router, &near, &error) == CORELANE_OK);
+  NEED(corelane_port_open_local(router, &far, &error) == CORELANE_OK);
+  CHECK(corelane_port_open_local(router, &none, NULL) == CORELANE_LIMIT);
+  CHECK(corelane_cycle(none) == CORELANE_STALE && corelane_port_next_due(none, &due) == CORELANE_STALE);
+  CHECK(corelane_port_awake(none, 1) == CORELANE_STALE && corelane_port_next_due(near, NULL) == CORELANE_NULL);
+  alice = connect_peer(near, "alice", 1);
+  connect_peer(near, "bob", 2);
+  connect_peer(far, "eve", 3);
+  CHECK(turn_local(far) == 0 && turn_local(near) == 0);
+  CHECK(corelane_port_next_due(near, &due) == CORELANE_OK && due == -1);
+
+  /* A message to a client of the same loop never leaves it: nothing is signalled. */
+  corelane_port_awake(near, readable(near, 0));
+  CHECK(turn_local(near) == 0);
+  corelane_port_awake(near, 0);
+  CHECK(corelane_submit(near, alice, to_bob, sizeof to_bob - 1, 0) == CORELANE_OK);
+  CHECK(turn_local(near) == 1 && readable(near, 0) == 0);
+  /* One to the other loop makes one hop and one wake. */
+  corelane_port_awake(far, readable(far, 0));
+  CHECK(turn_local(far) == 0 && readable(far, 0) == 0);
+  corelane_port_awake(near, 0);
+  CHECK(corelane_submit(near, alice, to_eve, sizeof to_eve - 1, 0) == CORELANE_OK);
+  CHECK(turn_local(near) == 0 && readable(far, 0) == 1);
+  corelane_port_awake(far, 1);
+  CHECK(readable(far, 0) == 0 && turn_local(far) == 1);
+
+  corelane_port_awake(near, 0);
+  CHECK(corelane_submit(near, alice, to_zoe, sizeof to_zoe - 1, 0) == CORELANE_OK);
+  CHECK(turn_local(near) == 0 && corelane_port_next_due(near, &due) == CORELANE_OK && due > 0 && due <= 1100);
+  CHECK(corelane_stop(router, SECOND) == CORELANE_THREAD && corelane_request_stop(router) == CORELANE_OK);
+  CHECK(readable(near, 10000) == 1 && readable(far, 10000) == 1);
+  CHECK(corelane_cycle(near) >= 0 && corelane_cycle(near) == CORELANE_CLOSED);
+  CHECK(corelane_cycle(far) >= 0 && corelane_cycle(far) == CORELANE_CLOSED);
+  for (due = 0; due < 10 && corelane_poll(near, events, 16) != CORELANE_CLOSED; due++) {
+  }
+  CHECK(due < 10 && corelane_poll(near, events, 16) == CORELANE_CLOSED);
+  CHECK(corelane_stop(router, SECOND) == CORELANE_OK && corelane_request_stop(router) == CORELANE_OK);
+  CHECK(corelane_port_release(near) == CORELANE_OK && corelane_router_release(router) == CORELANE_OK);
+  CHECK(corelane_port_release(far) == CORELANE_OK && corelane_request_stop(router) == CORELANE_STALE);
+}
+
 int main(void) {
   static const char offer[] = "{\"type\":\"OFFER\",\"src\":\"mallory\",\"dst\":\"bob\",\"payload\":{\"sdp\":\"v=0\"}}";
   static const char answer[] = "{\"dst\":\"alice\",\"payload\":{\"sdp\":\"v=1\"},\"type\":\"ANSWER\"}";
@@ -380,6 +458,7 @@ int main(void) {
   CHECK(corelane_version() == 0x00010000);
   CHECK(strcmp(corelane_status_text(CORELANE_FULL), "the ring is full") == 0 && corelane_status_text(-9999) != NULL);
   check_configuration();
+  check_local();
   if (corelane_start(TEXT("# one worker\n\nworkers = 1\npin=off\n"), &router, &error) != CORELANE_OK) {
     fprintf(stderr, "start: %d %s\n", error.code, error.message);
     return 1;

@@ -428,8 +428,8 @@ fn closed(port: &Port) -> Result<(), Failure> {
     if port.is_over() { Err(Failure::new(CORELANE_CLOSED, "the router has stopped")) } else { Ok(()) }
 }
 
-/// Returns the descriptor that becomes readable when there is something to poll, or space after CORELANE_FULL. It
-/// belongs to the port: watch it, but do not read, write or close it. Call `corelane_port_arm` before each wait.
+/// Returns the descriptor that becomes readable when there is something to poll, or for the local worker to do, or space
+/// after CORELANE_FULL. It belongs to the port: watch it, but do not read, write or close it. Call `corelane_port_arm` before each wait.
 ///
 /// The port's thread. Returns a descriptor, or CORELANE_STALE, CORELANE_BUSY.
 ///
@@ -440,7 +440,8 @@ pub unsafe extern "C" fn corelane_port_fd(port: CorelanePort) -> i32 {
     on(port, |port| Ok(i64::from(port.descriptor())))
 }
 
-/// Prepares a wait for the descriptor. 0: wait. CORELANE_AGAIN: there is something to poll, so poll first.
+/// Publishes, and prepares a wait for the descriptor. 0: wait. CORELANE_AGAIN: there is something to poll, or for the
+/// local worker to do, so do that first.
 ///
 /// The port's thread. CORELANE_CLOSED (everything was handed out), CORELANE_STALE, CORELANE_BUSY.
 ///

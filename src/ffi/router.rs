@@ -107,7 +107,8 @@ pub unsafe extern "C" fn corelane_prometheus(
 /// Messages published later are refused. Held messages fail. Ports can still be polled; when everything was handed
 /// out, polls return CORELANE_CLOSED. A second call waits again.
 ///
-/// Any thread; waits. CORELANE_TIMEOUT (the workers go on stopping), CORELANE_STALE, CORELANE_BUSY (being released).
+/// Any thread; waits. CORELANE_TIMEOUT (the workers go on stopping), CORELANE_THREAD (this thread drives a local worker, for
+/// which the call would wait), CORELANE_STALE, CORELANE_BUSY (being released).
 ///
 /// # Safety
 /// No requirements.
@@ -120,6 +121,25 @@ pub unsafe extern "C" fn corelane_stop(router: CorelaneRouter, timeout_ns: u64) 
         Ok(0)
     };
     answer(stop)
+}
+
+/// Asks the workers to stop and returns at once. For hosts whose event loops drive local workers: each loop continues
+/// until its poll returns CORELANE_CLOSED. `corelane_stop` also waits, on another thread.
+///
+/// Any thread. CORELANE_STALE, CORELANE_BUSY (being released).
+///
+/// # Safety
+/// No requirements.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn corelane_request_stop(router: CorelaneRouter) -> i32 {
+    let request = || -> Outcome {
+        ROUTERS.enter_shared(router.value, |router| {
+            router.request_stop();
+            Ok(())
+        })?;
+        Ok(0)
+    };
+    answer(request)
 }
 
 /// Releases a router. A running router is stopped first, and the call waits for its workers. The router's ports stay
