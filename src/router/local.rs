@@ -21,7 +21,7 @@ use crate::router::thread::{self, discard};
 use crate::router::worker::adoption;
 use crate::router::worker::cycle::Worker;
 use crate::router::worker::handler::WorkerCode;
-use crate::sync::{Acquire, Arc, AtomicBool, Handover, Release};
+use crate::sync::{Acquire, Arc, AtomicBool, Handover, Release, mutant};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::OnceLock;
 use std::thread::Thread;
@@ -75,7 +75,9 @@ impl Seat {
     /// The port is gone. The keeper drives the worker from now on.
     pub(in crate::router) fn release(&self) {
         self.forget_thread();
-        self.keeping.release();
+        if !mutant("local-released-unowned") {
+            self.keeping.release();
+        }
         if let Some(keeper) = self.keeper.get() {
             keeper.unpark();
         }

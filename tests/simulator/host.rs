@@ -1,6 +1,7 @@
 //! The simulated host: it acts at random, keeps a model of the expected state, and checks every event against the
 //! model.
 
+mod local;
 mod policies;
 mod rooms;
 mod tasks;
@@ -109,6 +110,7 @@ reached! {
     out_of_order: "messages out of order with round_robin",
     two_active: "changes of the active workers",
     ;
+    local: local::Reached,
     rooms: rooms::Reached,
     tasks: tasks::Reached,
     watch: watch::Reached,
@@ -128,7 +130,10 @@ pub struct Host {
     random: Random,
     router: Arc<Router>,
     plan: Arc<Plan>,
+    /// The workers that are not local.
     workers: Vec<Worker>,
+    /// The number of local workers.
+    locals: u64,
     clock: Clock,
     hands: ManualClock,
     ports: Vec<Option<Port>>,
@@ -173,10 +178,12 @@ impl Host {
         let workers = 1 + random.below(3);
         let admission = Admission::random(&mut random);
         let driven = random.chance(50);
+        let locals = local::random(&mut random, workers, driven);
         let set = [
             (Key::Workers, workers),
             (Key::Balance, admission.balance),
-            (Key::ActiveWorkers, random.below(workers + 1)),
+            (Key::LocalWorkers, locals),
+            (Key::ActiveWorkers, random.below(workers - locals + 1)),
             (Key::MaxInFlight, admission.max_in_flight),
             (Key::ClientRate, admission.rate),
             (Key::ClientBurst, admission.burst),
@@ -212,11 +219,13 @@ impl Host {
         let ports = config.get(Key::MaxPorts) as usize;
         let rooms = rooms::Rooms::new(&config);
         let plan = Arc::new(Plan::default());
-        let mut builder = Builder::new(config)
-            .clock(clock.clone())
-            .name_keys([seed, 1])
-            .protocol(rules(driven))
-            .handler(PROTOCOL, "ANSWER", handler(Arc::clone(&plan), clock.clone(), hands.clone()));
+        let mut builder =
+            Builder::new(config).clock(clock.clone()).name_keys([seed, 1]).protocol(rules(driven));
+        let answer = handler(Arc::clone(&plan), clock.clone(), hands.clone());
+        builder = match locals == workers || random.chance(80) {
+            true => builder.short_handler(PROTOCOL, "ANSWER", answer),
+            false => builder.handler(PROTOCOL, "ANSWER", answer),
+        };
         let by_base = Arc::new(AtomicU64::new(0));
         if random.chance(50) {
             let count = Arc::clone(&by_base);
@@ -231,6 +240,7 @@ impl Host {
             router,
             plan,
             workers: built,
+            locals,
             clock,
             hands,
             ports: (0..ports).map(|_| None).collect(),
@@ -252,7 +262,7 @@ impl Host {
             rooms,
             admission,
             driven,
-            out: (0..workers).map(|_| Vec::new()).collect(),
+            out: (0..workers - locals).map(|_| Vec::new()).collect(),
             last_done: None,
             watch,
             reached: Reached::default(),
@@ -316,7 +326,7 @@ impl Host {
         for _ in 0..2 {
             self.cycle_all();
         }
-        self.ports[place] = Some(self.router.port().unwrap());
+        self.ports[place] = self.open_some_port();
     }
 
     fn release_port(&mut self) {
@@ -553,6 +563,10 @@ impl Host {
                     self.peers.get_mut(&token).unwrap().bucket.take(&self.admission);
                 }
             }
+            Err(Error::OwnThread) => {
+                assert!(self.locals > 0, "no worker lives on this thread");
+                self.submitted -= 1;
+            }
             Err(Error::Timeout) => {
                 assert_eq!(self.by_base.load(Relaxed), before);
                 self.reached.calls_given_up += 1;
@@ -574,10 +588,13 @@ impl Host {
     /// Changes the placement of clients.
     fn place(&mut self) {
         let workers = self.workers.len() as u64;
+        if workers == 0 {
+            return;
+        }
         if self.random.chance(50) {
             let active = 1 + self.random.below(workers);
             self.router.set_active_workers(active as usize).unwrap();
-            assert_eq!(self.router.stats().placement.active_workers, active);
+            assert_eq!(self.router.stats().placement.active_workers, active + self.locals);
             self.reached.two_active += 1;
         } else {
             let stalled = self.random.chance(50);
@@ -592,8 +609,12 @@ impl Host {
     }
 
     fn cycle(&mut self) {
-        let worker = self.random.below(self.workers.len() as u64) as usize;
-        self.drive(worker);
+        let all = self.workers.len() as u64 + self.locals;
+        let worker = self.random.below(all) as usize;
+        match worker < self.workers.len() {
+            true => self.drive(worker),
+            false => self.cycle_some_local(),
+        }
     }
 
     /// The number for the next message.
@@ -612,6 +633,7 @@ impl Host {
         for worker in 0..self.workers.len() {
             self.drive_through(worker);
         }
+        self.cycle_locals();
     }
 
     fn poll(&mut self) {
@@ -770,7 +792,8 @@ impl Host {
         }
         let stalled = self.router.watchdog().look(self.clock.raw());
         let may_be = self.out.iter().filter(|out| !out.is_empty()).count();
-        assert!(stalled <= may_be, "a stall outlasts its handler");
+        // The loop of a local worker may be late as well.
+        assert!(stalled <= may_be + self.locals as usize, "a stall outlasts its handler");
         let most = self.admission.max_concurrent;
         assert!(most == 0 || figures.in_flight <= most, "more than {most} in flight: {figures:?}");
     }
@@ -900,6 +923,7 @@ impl Host {
             assert!(self.workers[worker].is_stopped());
         }
         self.plan.give_up.store(false, SeqCst);
+        self.stop_locals();
         for place in 0..self.ports.len() {
             if self.ports[place].is_none() {
                 continue;
@@ -945,7 +969,7 @@ impl Host {
         let given_up = self.plan.given_up.load(SeqCst);
         // A task that is out stalls its worker as well.
         let all = stats.workers.iter().map(|worker| worker.stalls).sum::<u64>();
-        assert!(all == stalls || self.driven, "{all} of {stalls} stalls");
+        assert!(all == stalls || self.driven || self.locals > 0, "{all} of {stalls} stalls");
         assert_eq!(stats.workers.iter().filter(|worker| worker.given_up).count() as u64, given_up);
         assert!(failed_as("handler_failed") <= self.plan.failed.load(SeqCst));
         self.reached.handler_panics += panics;

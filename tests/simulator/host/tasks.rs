@@ -104,7 +104,12 @@ impl Host {
         let router = &self.router;
         let answer = |request: &mut Request<'_>| {
             if plan.give_up.swap(false, SeqCst) {
-                let stuck = matches!(router.stop_within(Duration::ZERO), Err(Error::Stuck(_)));
+                let stopped = router.stop_within(Duration::ZERO);
+                if stopped == Err(Error::OwnThread) {
+                    // A local worker lives on this thread, so no stop gives the answer up.
+                    return Ok(());
+                }
+                let stuck = matches!(stopped, Err(Error::Stuck(_)));
                 let told = request.reply(b"never") == Err(Failed::Stuck);
                 plan.given_up.fetch_add(u64::from(stuck && told), SeqCst);
                 return Ok(());
