@@ -69,7 +69,11 @@ impl Seat {
 
     /// Takes the worker for a port, if it has none. The keeper has let go of it then.
     fn own(&self) -> bool {
-        !self.has_ended() && self.keeping.own(self.wake())
+        let owns = !self.has_ended() && self.keeping.own(self.wake());
+        if owns && let Some(local) = self.local() {
+            local.drive_here();
+        }
+        owns
     }
 
     /// The port is gone. The keeper drives the worker from now on.
@@ -117,7 +121,7 @@ impl Seat {
     }
 
     /// One cycle of whoever comes. 0 if another thread has the worker.
-    fn cycle_once(&self) -> usize {
+    pub(in crate::router) fn cycle_once(&self) -> usize {
         let Some(mut worker) = self.worker.take_back() else { return 0 };
         if let Some(local) = self.local() {
             local.count_cycle();

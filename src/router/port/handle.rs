@@ -48,6 +48,9 @@ impl Port {
                 break;
             }
             // A port was just released, and its workers have not left its pairs yet.
+            if seat.is_some_and(|seat| seat.cycle_once() > 0) {
+                continue;
+            }
             std::thread::sleep(Duration::from_millis(1));
         }
         Err(Error::TooManyPorts(shared.ports.len() as u32))

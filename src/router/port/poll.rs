@@ -106,6 +106,8 @@ pub(in crate::router) struct PollHalf {
     link: Arc<PortLink>,
     wake: Arc<WakeWord>,
     waiter: Waiter,
+    /// The last poll has said closed.
+    told: bool,
     /// The place of the local worker that this thread drives.
     pub(in crate::router) seat: Option<Arc<Seat>>,
     /// The worker at which the next poll starts. It rotates, so that no worker is always first.
@@ -212,6 +214,7 @@ impl PollHalf {
             link,
             wake,
             waiter: Waiter::default(),
+            told: false,
             seat: None,
             first: 0,
             writer: Writer::new(),
@@ -289,6 +292,7 @@ impl PollHalf {
         }
         // Settling by the submitting half may close further clients.
         taken.open |= self.has_closings() || self.link.has_work();
+        self.told = taken.count == 0 && !taken.open;
         taken
     }
 
@@ -473,6 +477,7 @@ impl PollHalf {
     /// Whether there is something to poll or to settle.
     pub(in crate::router) fn has_news(&self) -> bool {
         self.ways.iter().any(EgressReceiver::has_news) || self.has_closings() || self.link.left() != 0
+            || (!self.told && !self.ways.is_empty() && self.is_over())
     }
 
     /// Whether every worker has left and everything has been handed out.

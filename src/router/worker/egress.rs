@@ -148,6 +148,9 @@ impl EgressSender {
                 Err(PushError::Full | PushError::Closed) => {}
             }
         }
+        if length > self.ring.memory().max_record() {
+            return Err(Rejected::TooLarge);
+        }
         match self.backlog.0.claim(length, header.kind, header.flags) {
             Ok(record) => {
                 fill(header.write(recipients, record));
