@@ -444,7 +444,10 @@ impl fmt::Display for Error {
                 )
             }
             Self::OwnThread => {
-                write!(formatter, "the call would dead-lock on a worker's own thread: use submit there")
+                write!(
+                    formatter,
+                    "the call would dead-lock on a worker's own thread: make it on another thread; to send, use submit"
+                )
             }
             Self::TooManyCalls(limit) => {
                 write!(formatter, "{limit} threads wait for results on this port: raise max_calls")

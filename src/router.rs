@@ -314,7 +314,7 @@ impl Router {
                 "every worker is local: open the port with Router::local_port, or raise workers",
             ));
         }
-        Port::open(&self.shared, None)
+        Port::open(&self.shared, None, || self.seats.cycle_here())
     }
 
     /// Opens a port together with a local worker, for a host thread that is an event loop. The loop calls
@@ -350,9 +350,13 @@ impl Router {
         if !self.shared.is_running() {
             return Err(Error::State("the router is stopped: no port can be opened"));
         }
+        if thread::is_on_worker() {
+            return Err(Error::OwnThread);
+        }
         let seat =
             self.seats.own_one().ok_or_else(|| Error::TooManyLocalPorts(local::limit(&self.shared)))?;
-        Port::open(&self.shared, Some(&seat)).inspect_err(|_| seat.release())
+        Port::open(&self.shared, Some(&seat), || seat.cycle_once() + self.seats.cycle_here())
+            .inspect_err(|_| seat.release())
     }
 
     /// Runs one cycle of each local worker that has no port, on this thread. For routers built with
@@ -464,7 +468,7 @@ impl Router {
     /// read. If the handler returns later, the thread ends without touching anything. All other workers stop
     /// normally. Host-driven workers stop in their next cycles; this call does not wait for them, except for
     /// one that is inside a handler. Local workers stop in the next cycles of their loops; after `timeout` this call
-    /// ends those whose loop has not come back, in place of the loop.
+    /// ends those whose loop has not come back, in place of the loop. It does not wait for a loop that has not begun.
     ///
     /// # Errors
     /// [`Error::Timeout`] if a worker still runs after `timeout`. [`Error::Stuck`] if all workers have stopped
@@ -478,7 +482,7 @@ impl Router {
         self.request_stop();
         let start = Instant::now();
         while !self.have_all_left() {
-            self.seats.cycle_unowned();
+            self.seats.cycle_undriven();
             if self.have_all_left() {
                 break;
             }

@@ -272,7 +272,7 @@ impl Consumer {
             return Ok(cursor.head != tail);
         }
         if tail < cursor.tail
-            || tail - self.released > self.memory.capacity()
+            || tail.checked_sub(self.released).is_none_or(|used| used > self.memory.capacity())
             || !tail.is_multiple_of(ALIGNMENT as u64)
         {
             return Err(corrupt(&self.memory));

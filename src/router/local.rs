@@ -69,11 +69,7 @@ impl Seat {
 
     /// Takes the worker for a port, if it has none. The keeper has let go of it then.
     fn own(&self) -> bool {
-        let owns = !self.has_ended() && self.keeping.own(self.wake());
-        if owns && let Some(local) = self.local() {
-            local.drive_here();
-        }
-        owns
+        !self.has_ended() && self.keeping.own(self.wake())
     }
 
     /// The port is gone. The keeper drives the worker from now on.
@@ -114,26 +110,36 @@ impl Seat {
         if self.has_ended() {
             return Err(Error::Refused(Refused::Closed));
         }
+        let Some(worker) = self.worker.take_back() else { return Ok(0) };
         if let Some(local) = self.local() {
             local.drive_here();
         }
-        Ok(self.cycle_once())
+        Ok(self.cycle_with(worker))
     }
 
     /// One cycle of whoever comes. 0 if another thread has the worker.
     pub(in crate::router) fn cycle_once(&self) -> usize {
-        let Some(mut worker) = self.worker.take_back() else { return 0 };
+        self.worker.take_back().map_or(0, |worker| self.cycle_with(worker))
+    }
+
+    /// One cycle, and puts the worker back.
+    fn cycle_with(&self, mut worker: Box<Worker>) -> usize {
         if let Some(local) = self.local() {
             local.count_cycle();
         }
+        let work = self.run(&mut worker);
+        self.put_back(worker);
+        work
+    }
+
+    /// One cycle of a worker that this thread has. A worker that panics is lost, and has ended.
+    fn run(&self, worker: &mut Worker) -> usize {
         let now = self.shared.clock.raw();
-        let work = catch_unwind(AssertUnwindSafe(|| worker.cycle_at(now))).unwrap_or_else(|panic| {
+        catch_unwind(AssertUnwindSafe(|| worker.cycle_at(now))).unwrap_or_else(|panic| {
             worker.lose(Some(&*panic));
             discard(panic);
             0
-        });
-        self.put_back(worker);
-        work
+        })
     }
 
     fn put_back(&self, worker: Box<Worker>) {
@@ -170,7 +176,7 @@ impl Seat {
     fn claim(&self) {
         let Some(mut worker) = self.worker.claim() else { return };
         while !worker.is_stopped() {
-            worker.cycle_at(self.shared.clock.raw());
+            self.run(&mut worker);
         }
         drop(worker);
         self.end();
@@ -248,12 +254,27 @@ impl Seats {
         unowned.map(|seat| seat.cycle_once()).sum()
     }
 
+    /// One cycle of each worker that no loop drives: it has no port, or its port's loop has not begun. For a stop, which
+    /// must not wait for a loop that may never begin.
+    pub(in crate::router) fn cycle_undriven(&self) -> usize {
+        let is_driven =
+            |seat: &Seat| seat.keeping.is_owned() && seat.local().is_some_and(LocalLoop::is_driven);
+        let undriven = self.seats.iter().filter(|seat| !is_driven(seat) && !seat.has_ended());
+        undriven.map(|seat| seat.cycle_once()).sum()
+    }
+
     /// Ends every worker that no thread is inside of, and gives up those whose handler does not return.
     pub(in crate::router) fn end_all(&self, code: &Arc<WorkerCode>) {
         for seat in &self.seats {
             seat.claim();
             adoption::give_up(&seat.shared, code, seat.index);
         }
+    }
+
+    /// One cycle of each worker that this thread drives. Returns how much work was done.
+    pub(in crate::router) fn cycle_here(&self) -> usize {
+        let here = |seat: &&Arc<Seat>| seat.local().is_some_and(LocalLoop::is_driven_here);
+        self.seats.iter().filter(here).map(|seat| seat.cycle_once()).sum()
     }
 
     /// Ends the workers that this thread drives.

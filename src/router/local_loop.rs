@@ -7,7 +7,7 @@ use crate::sync::{AtomicU64, Relaxed, own_load};
 /// What other threads see of a local worker's loop.
 #[derive(Debug)]
 pub(super) struct LocalLoop {
-    /// The thread on which the host drives the worker; 0 if no host does. Written by the thread that opens, drives or
+    /// The thread on which the host drives the worker; 0 if no host does, or not yet. Written by the thread that drives or
     /// releases the port, and by a stop that ends the worker.
     thread: AtomicU64,
     /// The number of cycles. Written by whoever has the worker.
@@ -37,6 +37,11 @@ impl LocalLoop {
     /// No host drives the worker any more.
     pub(super) fn drive_nowhere(&self) {
         self.thread.store(0, Relaxed);
+    }
+
+    /// Whether the host has driven the worker since its port was opened.
+    pub(super) fn is_driven(&self) -> bool {
+        self.thread.load(Relaxed) != 0
     }
 
     /// Whether the host drives the worker on this thread.

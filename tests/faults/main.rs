@@ -12,6 +12,7 @@ mod ended;
 mod given_away;
 mod handles;
 mod harness;
+mod loops;
 mod lost;
 mod lost_one_of_two;
 mod notices;

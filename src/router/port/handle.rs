@@ -37,8 +37,13 @@ pub struct Port {
 }
 
 impl Port {
-    /// Opens a port, with the local worker of a `seat` that the caller has taken for it.
-    pub(in crate::router) fn open(shared: &Arc<Shared>, seat: Option<&Arc<Seat>>) -> Result<Self, Error> {
+    /// Opens a port, with the local worker of a `seat` that the caller has taken for it. `cycle` drives the local workers
+    /// that only this thread can drive, and returns how much work they have done.
+    pub(in crate::router) fn open(
+        shared: &Arc<Shared>,
+        seat: Option<&Arc<Seat>>,
+        cycle: impl Fn() -> usize,
+    ) -> Result<Self, Error> {
         for _ in 0..100 {
             let waiting = match Self::try_open(shared, seat)? {
                 Ok(port) => return Ok(port),
@@ -48,7 +53,7 @@ impl Port {
                 break;
             }
             // A port was just released, and its workers have not left its pairs yet.
-            if seat.is_some_and(|seat| seat.cycle_once() > 0) {
+            if cycle() > 0 {
                 continue;
             }
             std::thread::sleep(Duration::from_millis(1));

@@ -106,7 +106,8 @@ pub(in crate::router) struct PollHalf {
     link: Arc<PortLink>,
     wake: Arc<WakeWord>,
     waiter: Waiter,
-    /// The last poll has said closed.
+    /// The last poll has said closed. Until then the end is news: the follow-up of the poll before may have settled what
+    /// kept the port open, and nobody wakes a port for that.
     told: bool,
     /// The place of the local worker that this thread drives.
     pub(in crate::router) seat: Option<Arc<Seat>>,
@@ -434,6 +435,10 @@ impl PollHalf {
             None => waiter.arm_unless(&self.wake, news),
         };
         self.waiter = waiter;
+        if !may_wait {
+            // The thread goes on. A word that still says asleep would make it signal itself.
+            self.waiter.awake(&self.wake, false);
+        }
         may_wait
     }
 
@@ -476,7 +481,9 @@ impl PollHalf {
 
     /// Whether there is something to poll or to settle.
     pub(in crate::router) fn has_news(&self) -> bool {
-        self.ways.iter().any(EgressReceiver::has_news) || self.has_closings() || self.link.left() != 0
+        self.ways.iter().any(EgressReceiver::has_news)
+            || self.has_closings()
+            || self.link.left() != 0
             || (!self.told && !self.ways.is_empty() && self.is_over())
     }
 

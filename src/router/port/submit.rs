@@ -302,7 +302,10 @@ impl SubmitHalf {
         };
         self.out.push_message(&shared.payloads, worker, header, message)?;
         slot.submit();
-        self.last = worker;
+        // The turn of `round_robin` goes over the workers with threads; a local worker is not among them.
+        if worker < shared.placement.threaded() {
+            self.last = worker;
+        }
         shared.permits.spend(&mut self.spare);
         self.charge(client);
         Ok(worker)
