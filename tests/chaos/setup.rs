@@ -59,7 +59,8 @@ impl Setup {
             (Key::MaxPorts, ports),
             (Key::MaxClients, max_clients),
             (Key::RingBytes, 4096),
-            (Key::BacklogBytes, 4096),
+            // A larger backlog takes records that the ring cannot take.
+            (Key::BacklogBytes, if random.chance(50) { 4096 } else { 16_384 }),
             (Key::MaxMessage, max_message),
             (Key::Batch, 1 + random.below(8)),
             (Key::Payloads, 1 + random.below(6)),

@@ -148,7 +148,8 @@ impl EgressSender {
                 Err(PushError::Full | PushError::Closed) => {}
             }
         }
-        if length > self.ring.memory().max_record() {
+        // Such a record could never leave the backlog, nor could anything behind it.
+        if length > self.ring.memory().max_record() && !mutant("backlog-past-ring") {
             return Err(Rejected::TooLarge);
         }
         match self.backlog.0.claim(length, header.kind, header.flags) {
