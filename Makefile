@@ -22,7 +22,7 @@ check:
 	cargo clippy -- -D warnings # the library without the features that the tests turn on
 	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps
 
-# Runs corelane and its peers in alternating rounds, in 20 to 25 minutes on two cores. Writes target/bench/report.json,
+# Runs corelane and its peers in alternating rounds, in 12 to 20 minutes on two cores. Writes target/bench/report.json,
 # and the pages and plots with the results.
 bench:
 	scripts/bench.sh --write-docs

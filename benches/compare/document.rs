@@ -35,7 +35,7 @@ pub fn documents(report: &Report, root: &Path) -> std::io::Result<Vec<String>> {
 
 fn performance(report: &Report, earlier: &str) -> String {
     let mut text = String::from(
-        "# Performance\n\nWritten by `make bench` (`scripts/bench.sh --write-docs`), which takes 20 to 25 minutes on two \
+        "# Performance\n\nWritten by `make bench` (`scripts/bench.sh --write-docs`), which takes 12 to 20 minutes on two \
          cores; `scripts/bench.sh --quick` runs everything with little work, in under a minute after the build. All \
          sides of a case run in turns in one run, each round starting with another side. The ratio is the median of \
          the rounds' own ratios, with the minimum and the maximum. **Above 1 means that corelane is better.** The \
