@@ -27,23 +27,17 @@ impl Relayed<'_> {
     /// Writes the relayed message to `out`, which is [`len`](Self::len) bytes long.
     #[inline(always)]
     pub(crate) fn write(&self, out: &mut [u8]) {
-        match self.spliced {
-            Some(pieces) => {
-                let mut rest = out;
-                for piece in pieces {
-                    let Some((place, behind)) = rest.split_at_mut_checked(piece.len()) else { return };
-                    copy(piece, place);
-                    rest = behind;
-                }
+        let mut rest = out;
+        let mut put = |piece: &[u8]| {
+            if let Some((place, behind)) = std::mem::take(&mut rest).split_at_mut_checked(piece.len()) {
+                copy(piece, place);
+                rest = behind;
             }
-            None => self.write_slowly(out),
+        };
+        match self.spliced {
+            Some(pieces) => pieces.into_iter().for_each(put),
+            None => self.envelope.relayed(text(self.sender), &mut put),
         }
-    }
-
-    #[cold]
-    fn write_slowly(&self, out: &mut [u8]) {
-        let written = self.envelope.write_relayed(text(self.sender), out);
-        debug_assert_eq!(written, out.len(), "the length was computed for this sender");
     }
 }
 
@@ -59,7 +53,11 @@ impl<'a> Envelope<'a> {
         let spliced = self.spliced(sender);
         let length = match &spliced {
             Some(pieces) => pieces.iter().map(|piece| piece.len()).sum(),
-            None => self.relayed_len(text(sender)),
+            None => {
+                let mut length = 0;
+                self.relayed(text(sender), |piece| length += piece.len());
+                length
+            }
         };
         Relayed { envelope: self, sender, spliced, length }
     }
@@ -68,32 +66,19 @@ impl<'a> Envelope<'a> {
 impl Envelope<'_> {
     /// The exact length of the relayed message, in bytes.
     pub fn relayed_len(&self, sender: &str) -> usize {
-        if let Some(pieces) = self.spliced(sender.as_bytes()) {
-            return pieces.iter().map(|piece| piece.len()).sum();
-        }
-        let mut length = 0;
-        self.relayed(sender, |piece| length += piece.len());
-        length
+        self.relayed_from(sender.as_bytes()).len()
     }
 
     /// Writes the relayed message to `out` and returns its length, [`relayed_len`](Self::relayed_len). Members are
     /// copied as written in the message; `sender` is escaped as needed. Returns 0 if `out` is too short; the contents
     /// of `out` are then unspecified.
     pub fn write_relayed(&self, sender: &str, out: &mut [u8]) -> usize {
-        let (mut written, mut fits) = (0, true);
-        let mut put = |piece: &[u8]| {
-            let end = written + piece.len();
-            match out.get_mut(written..end) {
-                Some(place) => copy(piece, place),
-                None => fits = false,
-            }
-            written = end;
-        };
-        match self.spliced(sender.as_bytes()) {
-            Some(pieces) => pieces.into_iter().for_each(put),
-            None => self.relayed(sender, &mut put),
+        let relayed = self.relayed_from(sender.as_bytes());
+        match out.get_mut(..relayed.len()) {
+            Some(out) => relayed.write(out),
+            None => return 0,
         }
-        if fits { written } else { 0 }
+        relayed.len()
     }
 
     /// The relayed message, if the sender needs no escapes and all members that are relayed are adjacent.
