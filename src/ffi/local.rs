@@ -1,9 +1,9 @@
 //! Local ports: the worker lives on the port's thread, and the host's event loop drives it.
 
 use super::handle::{CorelanePort, CorelaneRouter};
-use super::port::{PORTS, on};
-use super::router::ROUTERS;
-use super::status::{CorelaneError, Failure, Outcome, guard_status, out};
+use super::port::{on, open_with};
+use super::status::{CorelaneError, out};
+use crate::router::Router;
 
 /// Opens a port with a local worker, for a thread that is an event loop. The loop calls `corelane_cycle` and
 /// `corelane_poll` between reading and writing its sockets. The messages of the port's clients to each other never leave
@@ -20,16 +20,8 @@ pub unsafe extern "C" fn corelane_port_open_local(
     out_port: *mut CorelanePort,
     error: *mut CorelaneError,
 ) -> i32 {
-    let open = || -> Outcome {
-        let out_port = out("out_port", out_port)?;
-        let port = ROUTERS.enter_shared(router.value, |router| router.local_port().map_err(Failure::from))?;
-        let value = PORTS.insert(port)?;
-        // SAFETY: `out` checked the pointer; the caller has room there.
-        unsafe { out_port.write(CorelanePort { value }) };
-        Ok(0)
-    };
     // SAFETY: the caller upholds the same contract.
-    unsafe { guard_status(error, open) }
+    unsafe { open_with(router, out_port, error, Router::local_port) }
 }
 
 /// Publishes what was submitted, and runs one cycle of the port's local worker. Returns how much work was done. If that

@@ -7,9 +7,9 @@ use super::status::{
     CORELANE_AGAIN, CORELANE_CLOSED, CORELANE_INVALID, CORELANE_STATE, CORELANE_TIMEOUT, CorelaneError,
     Failure, Outcome, answer, guard_status, out, slice, text,
 };
-use crate::error::{CloseReason, Failed};
+use crate::error::{CloseReason, Error, Failed};
 use crate::id::ClientId;
-use crate::router::{Event, Port};
+use crate::router::{Event, Port, Router};
 use std::ffi::c_char;
 use std::time::{Duration, Instant};
 
@@ -188,9 +188,23 @@ pub unsafe extern "C" fn corelane_port_open(
     out_port: *mut CorelanePort,
     error: *mut CorelaneError,
 ) -> i32 {
+    // SAFETY: the caller upholds the same contract.
+    unsafe { open_with(router, out_port, error, Router::port) }
+}
+
+/// Opens a port with a call of the router.
+///
+/// # Safety
+/// `out_port` points at room for a handle; `error` is NULL or a corelane_error with its size set.
+pub(super) unsafe fn open_with(
+    router: CorelaneRouter,
+    out_port: *mut CorelanePort,
+    error: *mut CorelaneError,
+    call: fn(&Router) -> Result<Port, Error>,
+) -> i32 {
     let open = || -> Outcome {
         let out_port = out("out_port", out_port)?;
-        let port = ROUTERS.enter_shared(router.value, |router| router.port().map_err(Failure::from))?;
+        let port = ROUTERS.enter_shared(router.value, |router| call(router).map_err(Failure::from))?;
         let value = PORTS.insert(port)?;
         // SAFETY: `out` checked the pointer; the caller has room there.
         unsafe { out_port.write(CorelanePort { value }) };

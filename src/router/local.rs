@@ -53,8 +53,7 @@ impl Seat {
             ended: AtomicBool::new(false),
             keeper: OnceLock::new(),
         };
-        // The seat is new, so the worker can be laid down.
-        let _ = seat.worker.lay_down(Box::new(worker));
+        seat.lay_down(Box::new(worker));
         seat
     }
 
@@ -65,6 +64,10 @@ impl Seat {
 
     fn local(&self) -> Option<&LocalLoop> {
         self.shared.workers[self.index].local.as_ref()
+    }
+
+    fn is_driven_here(&self) -> bool {
+        self.local().is_some_and(LocalLoop::is_driven_here)
     }
 
     /// Takes the worker for a port, if it has none. The keeper has let go of it then.
@@ -144,11 +147,15 @@ impl Seat {
 
     fn put_back(&self, worker: Box<Worker>) {
         let stopped = worker.is_stopped();
-        // This thread has taken the worker, so it can lay it down.
-        let _ = self.worker.lay_down(worker);
+        self.lay_down(worker);
         if stopped {
             self.end();
         }
+    }
+
+    fn lay_down(&self, worker: Box<Worker>) {
+        let laid_down = self.worker.lay_down(worker);
+        debug_assert!(laid_down.is_ok(), "the seat is new, or this thread has taken the worker from it");
     }
 
     /// Arms the word for the owner's poller, unless there is news for the worker or for the `port`. Returns whether the
@@ -240,27 +247,29 @@ impl Seats {
     pub(in crate::router) fn start_keepers(&mut self) -> std::io::Result<()> {
         for seat in &self.seats {
             let kept = Arc::clone(seat);
-            let thread = std::thread::Builder::new().name(format!("corelane-keep-{}", seat.index));
-            let keeper = thread.stack_size(crate::router::thread::STACK_BYTES).spawn(move || kept.keep())?;
+            let builder = std::thread::Builder::new().name(format!("corelane-keep-{}", seat.index));
+            let keeper = builder.stack_size(thread::STACK_BYTES).spawn(move || kept.keep())?;
             let _ = seat.keeper.set(keeper.thread().clone()); // Started once.
             self.keepers.push(keeper);
         }
         Ok(())
     }
 
+    /// One cycle of each worker that has not ended and is `wanted`. Returns how much work was done.
+    fn cycle_each(&self, wanted: impl Fn(&Seat) -> bool) -> usize {
+        let wanted = self.seats.iter().filter(|seat| wanted(seat) && !seat.has_ended());
+        wanted.map(|seat| seat.cycle_once()).sum()
+    }
+
     /// One cycle of each worker without a port. Returns how much work was done.
     pub(in crate::router) fn cycle_unowned(&self) -> usize {
-        let unowned = self.seats.iter().filter(|seat| !seat.keeping.is_owned() && !seat.has_ended());
-        unowned.map(|seat| seat.cycle_once()).sum()
+        self.cycle_each(|seat| !seat.keeping.is_owned())
     }
 
     /// One cycle of each worker that no loop drives: it has no port, or its port's loop has not begun. For a stop, which
     /// must not wait for a loop that may never begin.
     pub(in crate::router) fn cycle_undriven(&self) -> usize {
-        let is_driven =
-            |seat: &Seat| seat.keeping.is_owned() && seat.local().is_some_and(LocalLoop::is_driven);
-        let undriven = self.seats.iter().filter(|seat| !is_driven(seat) && !seat.has_ended());
-        undriven.map(|seat| seat.cycle_once()).sum()
+        self.cycle_each(|seat| !(seat.keeping.is_owned() && seat.local().is_some_and(LocalLoop::is_driven)))
     }
 
     /// Ends every worker that no thread is inside of, and gives up those whose handler does not return.
@@ -273,14 +282,12 @@ impl Seats {
 
     /// One cycle of each worker that this thread drives. Returns how much work was done.
     pub(in crate::router) fn cycle_here(&self) -> usize {
-        let here = |seat: &&Arc<Seat>| seat.local().is_some_and(LocalLoop::is_driven_here);
-        self.seats.iter().filter(here).map(|seat| seat.cycle_once()).sum()
+        self.cycle_each(Seat::is_driven_here)
     }
 
     /// Ends the workers that this thread drives.
     pub(in crate::router) fn end_here(&self) {
-        let here = |seat: &&Arc<Seat>| seat.local().is_some_and(LocalLoop::is_driven_here);
-        self.seats.iter().filter(here).for_each(|seat| seat.claim());
+        self.seats.iter().filter(|seat| seat.is_driven_here()).for_each(|seat| seat.claim());
     }
 
     /// Waits for the keepers whose worker has ended.
