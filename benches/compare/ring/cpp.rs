@@ -93,54 +93,36 @@ impl<const N: usize> End<N> {
     }
 }
 
-pub struct Boost;
+/// A queue of the library, under the name that its functions have there.
+macro_rules! queue {
+    ($queue:ident $library:literal $name:literal) => {
+        pub struct $queue;
 
-impl<const N: usize> Queue<N> for Boost {
-    const NAME: &'static str = "Boost spsc_queue";
-    type Sender = End<N>;
-    type Receiver = End<N>;
+        impl<const N: usize> Queue<N> for $queue {
+            const NAME: &'static str = $name;
+            type Sender = End<N>;
+            type Receiver = End<N>;
 
-    fn available() -> Result<(), String> {
-        Library::load("boost", N).map(drop)
-    }
+            fn available() -> Result<(), String> {
+                Library::load($library, N).map(drop)
+            }
 
-    fn make(slots: usize) -> (Self::Sender, Self::Receiver) {
-        make("boost", slots)
-    }
+            fn make(slots: usize) -> (Self::Sender, Self::Receiver) {
+                make($library, slots)
+            }
 
-    #[inline]
-    fn send(sender: &mut Self::Sender, messages: &[[u8; N]]) -> usize {
-        sender.send(messages)
-    }
+            #[inline]
+            fn send(sender: &mut Self::Sender, messages: &[[u8; N]]) -> usize {
+                sender.send(messages)
+            }
 
-    #[inline]
-    fn receive(receiver: &mut Self::Receiver, sum: &mut u64) -> usize {
-        receiver.receive(TAKEN, sum)
-    }
+            #[inline]
+            fn receive(receiver: &mut Self::Receiver, sum: &mut u64) -> usize {
+                receiver.receive(TAKEN, sum)
+            }
+        }
+    };
 }
 
-pub struct ReaderWriter;
-
-impl<const N: usize> Queue<N> for ReaderWriter {
-    const NAME: &'static str = "readerwriterqueue";
-    type Sender = End<N>;
-    type Receiver = End<N>;
-
-    fn available() -> Result<(), String> {
-        Library::load("readerwriter", N).map(drop)
-    }
-
-    fn make(slots: usize) -> (Self::Sender, Self::Receiver) {
-        make("readerwriter", slots)
-    }
-
-    #[inline]
-    fn send(sender: &mut Self::Sender, messages: &[[u8; N]]) -> usize {
-        sender.send(messages)
-    }
-
-    #[inline]
-    fn receive(receiver: &mut Self::Receiver, sum: &mut u64) -> usize {
-        receiver.receive(TAKEN, sum)
-    }
-}
+queue!(Boost "boost" "Boost spsc_queue");
+queue!(ReaderWriter "readerwriter" "readerwriterqueue");
