@@ -83,7 +83,7 @@ fn through_router(message: &[u8], count: usize) {
                 worker.cycle(clock.raw());
             }
             let (mut count, mut bytes) = (0, 0);
-            port.poll(usize::MAX, |event| {
+            port.poll_each(usize::MAX, |event| {
                 if let Event::Message(message) = event {
                     count += 1;
                     bytes += black_box(message.payload).len() as u32;

@@ -86,8 +86,7 @@
 #define CORELANE_EVENT_MESSAGE 1
 
 // A held message of this client expired: no client connected under the name in `bytes`. Sent once per name, with the
-// `correlation` of the first such message. Without bytes: the message waited too long to be handled and had ingress
-// flag 2 set. Acknowledge the event like a message of `length` bytes.
+// `correlation` of the first such message. Acknowledge the event like a message of `length` bytes.
 #define CORELANE_EVENT_EXPIRED 2
 
 // The client has sent a message that gives up its name. Call `corelane_release_name` if others may use the name. The
@@ -100,9 +99,15 @@
 // The last event for this client. Memory that its token refers to may be freed.
 #define CORELANE_EVENT_CLOSED 5
 
-// A message of this client failed because the recipient has no credit left (`credit_policy` refuse). `sender` is that
-// recipient, `correlation` is the message's, `reason` is a CORELANE_FAILED_ value. Do not acknowledge this event.
-#define CORELANE_EVENT_REFUSED 6
+// A message of this client has not been delivered: the recipient has no credit left (`credit_policy` refuse), or the
+// message had ingress flag 2 set and failed or expired. `sender` is the recipient at which it failed, or 0,
+// `correlation` is the message's, `reason` is a CORELANE_FAILED_ value, or 0 for a reason without one. Do not
+// acknowledge this event.
+#define CORELANE_EVENT_UNDELIVERED 6
+
+// A message that the host itself has sent to `client` has not been delivered. `correlation` is the message's, `reason`
+// is a CORELANE_FAILED_ value, or 0 for a reason without one. There is no token. Do not acknowledge this event.
+#define CORELANE_EVENT_SEND_FAILED 7
 
 // The client has used up its credit: it has not acknowledged its deliveries.
 #define CORELANE_CLOSE_CREDIT 1
@@ -174,7 +179,7 @@ typedef struct corelane_event {
   struct corelane_client client;
   // That client's token, as passed to `corelane_connect` or `corelane_rebind`.
   uint64_t token;
-  // The message's sender, or 0. In CORELANE_EVENT_REFUSED the recipient.
+  // The message's sender, or 0. In CORELANE_EVENT_UNDELIVERED the recipient.
   struct corelane_client sender;
   // The host's value from the submitted message, or 0.
   uint64_t correlation;
@@ -183,7 +188,7 @@ typedef struct corelane_event {
   const uint8_t *bytes;
   // Length of the view in bytes.
   size_t length;
-  // The reason in CORELANE_EVENT_CLOSE and CORELANE_EVENT_REFUSED, otherwise 0. Treat an unknown value as an
+  // The reason in CORELANE_EVENT_CLOSE, CORELANE_EVENT_UNDELIVERED and CORELANE_EVENT_SEND_FAILED, otherwise 0. Treat an unknown value as an
   // unspecified reason.
   uint32_t reason;
   // Always 0.

@@ -377,6 +377,13 @@ static inline void corelane_inline_give_back(const corelane_inline *self, corela
   }
 }
 
+/* The reason in a notice. Credit is the only one that has a number in C so far; 15 is its number in the record. */
+static inline uint32_t corelane_inline_reason(const corelane_lane *lane) {
+  const bool is_notice =
+      lane->record.kind == CORELANE_EVENT_UNDELIVERED || lane->record.kind == CORELANE_EVENT_SEND_FAILED;
+  return is_notice && lane->record.flags == 15 ? CORELANE_FAILED_CREDIT : 0;
+}
+
 /* Fills the event for one recipient of a lane's record. Returns false if the recipient does not get it. */
 static inline bool corelane_inline_hand_out(corelane_inline *self, corelane_lane *lane, corelane_event *event) {
   const corelane_slots *slots = &self->layout.slots;
@@ -393,6 +400,13 @@ static inline bool corelane_inline_hand_out(corelane_inline *self, corelane_lane
     corelane_inline_give_back(self, event->client, event->kind, length);
     corelane_count(self->layout.counts.undeliverable_payload_lost, 1);
     return false;
+  }
+  if (event->kind == CORELANE_EVENT_SEND_FAILED) {
+    /* The port's event: the client may be gone, or another port's. */
+    memcpy(&event->correlation, record + 24, 8);
+    event->reason = corelane_inline_reason(lane);
+    corelane_count(self->layout.counts.consumed, 1);
+    return true;
   }
   slot = corelane_slot_of(self, event->client, &state);
   phase = slot == NULL ? 0 : corelane_state_phase(state);
@@ -413,8 +427,8 @@ static inline bool corelane_inline_hand_out(corelane_inline *self, corelane_lane
   event->bytes = length == 0 ? NULL : lane->payload;
   event->length = length;
   event->reason = event->kind == CORELANE_EVENT_CLOSE     ? lane->record.flags + 1u
-                  : event->kind == CORELANE_EVENT_REFUSED ? CORELANE_FAILED_CREDIT
-                                                          : 0;
+                  : event->kind == CORELANE_EVENT_MESSAGE ? 0
+                                                          : corelane_inline_reason(lane);
   if (event->kind == CORELANE_EVENT_CLOSED) {
     (void)corelane_client_closed(self->port, event->client);
   }

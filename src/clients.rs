@@ -18,6 +18,7 @@ mod credit;
 mod figures;
 mod list;
 mod members;
+mod name;
 mod names;
 mod policy;
 mod rooms;
@@ -39,6 +40,7 @@ pub(crate) use rooms::{RoomLimits, RoomReader, Rooms};
 
 pub use crate::id::{ClientId, MAX_NAME_BYTES, RoomId};
 pub use figures::KeptFigures;
+pub use name::ClientName;
 pub use policy::{CreditPolicy, Outstanding};
 
 use crate::clock::Clock;
@@ -268,6 +270,14 @@ impl Clients {
             control.connections.connect(new.application, now);
         }
         Ok((client, hash))
+    }
+
+    /// The name of a client that is present.
+    pub(crate) fn name(&self, client: ClientId) -> Option<ClientName> {
+        let mut name = ClientName { buffer: NameBuffer::default(), length: 0 };
+        name.length = self.get(client)?.name_bytes(&mut name.buffer).len();
+        // If the client is gone now, the slot may have had the name of its next client already.
+        self.get(client).map(|_| name)
     }
 
     /// Removes the name if it still belongs to this client, so that a successor can use it.

@@ -210,6 +210,53 @@ reasons! {
     }
 }
 
+/// Why a message has not reached its recipient.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Loss {
+    /// It waited in the queue for longer than `max_queue_wait_ms`, or was held for longer than `hold_ms`.
+    Expired,
+    /// A worker could not deliver it.
+    Failed(Failed),
+    /// The port had accepted it, but no worker took it.
+    Refused(Refused),
+}
+
+impl Loss {
+    /// The name of the reason: `expired`, or the label of the reason in metrics.
+    pub const fn label(self) -> &'static str {
+        match self {
+            Self::Expired => "expired",
+            Self::Failed(reason) => reason.label(),
+            Self::Refused(reason) => reason.label(),
+        }
+    }
+}
+
+impl fmt::Display for Loss {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(self.label())
+    }
+}
+
+/// The router has stopped, and everything has been handed out: no event will come any more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Closed;
+
+impl fmt::Display for Closed {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "the router has stopped, and everything has been handed out: release the port")
+    }
+}
+
+impl std::error::Error for Closed {}
+
+impl From<Closed> for Error {
+    fn from(_: Closed) -> Self {
+        Self::Refused(Refused::Closed)
+    }
+}
+
 /// An error of a call. The text says what is wrong and what to change.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]

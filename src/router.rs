@@ -13,6 +13,7 @@ mod activity;
 mod base;
 mod local;
 mod local_loop;
+mod notice;
 mod pair;
 mod payload;
 mod permits;
@@ -31,6 +32,7 @@ mod worker;
 #[cfg(all(test, corelane_loom))]
 pub(crate) mod model {
     pub(crate) use super::activity::Activity;
+    pub(crate) use super::notice::Tell;
     pub(crate) use super::placement::{Frontier, frontiers};
     pub(crate) use super::port::link::PortLink;
     pub(crate) use super::port::poll::EgressReceiver;
@@ -39,11 +41,12 @@ pub(crate) mod model {
 
 pub use base::{BaseRequest, Routed};
 pub use payload::{Owned, Returned};
+pub use port::batch::{Batch, Polled};
 pub use port::connect::ConnectOptions;
+pub use port::event::{DeliveredMessage, Event};
 pub use port::handle::Port;
 #[cfg(not(corelane_loom))]
 pub(crate) use port::inline::InlineView;
-pub use port::poll::{DeliveredMessage, Event};
 pub use port::shared::{Poller, SharedPort};
 pub use port::submit::SubmitOptions;
 pub use rules::{Action, ProtocolRules};
@@ -335,7 +338,7 @@ impl Router {
     /// let mut got = 0;
     /// port.submit(ann, br#"{"type":"offer","to":"ben"}"#, 0)?; // What the loop has read from its sockets.
     /// while port.cycle()? > 0 {
-    ///     port.poll(64, |event| got += usize::from(matches!(event, Event::Message(_))))?;
+    ///     port.poll_each(64, |event| got += usize::from(matches!(event, Event::Message(_))))?;
     /// }
     /// assert_eq!(got, 1);
     /// assert_eq!(port.next_due()?, None); // How long the loop may wait at most.

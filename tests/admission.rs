@@ -160,7 +160,7 @@ fn round_robin_uses_every_active_worker_in_turn() {
     for worker in 0..3 {
         let now = bench.clock.raw();
         bench.workers[worker].cycle(now);
-        bench.port.poll(9, |event| closed += u32::from(matches!(event, Event::Closed { .. }))).unwrap();
+        bench.port.poll_each(9, |event| closed += u32::from(matches!(event, Event::Closed { .. }))).unwrap();
         assert_eq!(
             closed,
             u32::from(worker == 2),

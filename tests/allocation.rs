@@ -78,7 +78,7 @@ fn exchange(port: &mut Port, from: ClientId, to: ClientId, count: u64, messages:
         port.send_batch([(to, &b"one"[..], 1), (to, b"two", 2)], |_, _| true);
         port.publish();
         let (mut count, mut bytes) = (0, 0);
-        port.poll(usize::MAX, |event| {
+        port.poll_each(usize::MAX, |event| {
             if let Event::Message(message) = event {
                 count += 1;
                 bytes += message.payload.len() as u32;

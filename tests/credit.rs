@@ -6,7 +6,7 @@
 use corelane::clients::{ClientId, CreditPolicy};
 use corelane::config::{Config, Key};
 use corelane::envelope::{Fields, Forward, Protocol};
-use corelane::error::{Error, Failed};
+use corelane::error::{Error, Failed, Loss};
 use corelane::router::{Action, Builder, ConnectOptions, Event, ProtocolRules};
 use std::time::Duration;
 
@@ -60,13 +60,13 @@ impl Bench {
     fn poll(&mut self) -> Vec<Seen> {
         let mut seen = Vec::new();
         self.port
-            .poll(usize::MAX, |event| {
+            .poll_each(usize::MAX, |event| {
                 seen.push(match event {
                     Event::Message(message) => Seen::Message(message.token, message.payload.len() as u32),
                     Event::Expired { token, .. } => Seen::Expired(token),
-                    Event::Refused { token, recipient, correlation, reason, .. } => {
-                        assert_eq!(reason, Failed::Credit);
-                        Seen::Refused(token, recipient, correlation)
+                    Event::Undelivered { token, recipient, correlation, reason, .. } => {
+                        assert_eq!(reason, Loss::Failed(Failed::Credit));
+                        Seen::Refused(token, recipient.unwrap(), correlation)
                     }
                     Event::Close { token, .. } => Seen::Close(token),
                     Event::Closed { token, .. } => Seen::Closed(token),
@@ -330,7 +330,7 @@ fn a_poller_rebinds_and_acknowledges_in_batches_as_well() {
     poller.rebind(ben, 20).unwrap();
     let mut tokens = Vec::new();
     poller
-        .poll(10, |event| {
+        .poll_each(10, |event| {
             let Event::Message(message) = event else { panic!("{event:?}") };
             tokens.push(message.token);
         })

@@ -4,7 +4,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test")]
 
 use corelane::config::Key;
-use corelane::error::{Error, Refused};
+use corelane::error::{Closed, Error, Refused};
 use corelane::router::{Builder, Event, Port, Router};
 use std::time::Duration;
 
@@ -21,7 +21,7 @@ fn receive(port: &mut Port) -> Vec<u8> {
     let mut received = None;
     while received.is_none() {
         port.wait(Duration::from_secs(20));
-        port.poll(1, |event| {
+        port.poll_each(1, |event| {
             if let Event::Message(message) = event {
                 received = Some(message.payload.to_vec());
             }
@@ -47,7 +47,8 @@ fn a_drain_refuses_what_is_new_and_waits_for_what_is_held() {
         let mut notices = 0;
         loop {
             port.wait(Duration::from_secs(20));
-            let polled = port.poll(16, |event| notices += u64::from(matches!(event, Event::Expired { .. })));
+            let polled =
+                port.poll_each(16, |event| notices += u64::from(matches!(event, Event::Expired { .. })));
             match polled {
                 Ok(_) => {}
                 Err(closed) => return (notices, closed),
@@ -58,7 +59,7 @@ fn a_drain_refuses_what_is_new_and_waits_for_what_is_held() {
     let figures = router.accounting();
     assert_eq!((figures.expired, figures.in_flight, figures.queued), (1, 0, 0));
     router.stop();
-    assert_eq!(polling.join().unwrap(), (1, Error::Refused(Refused::Closed)));
+    assert_eq!(polling.join().unwrap(), (1, Closed));
     assert!(matches!(router.port(), Err(Error::State(_))));
 }
 

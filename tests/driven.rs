@@ -50,7 +50,7 @@ impl Hand {
     /// Polls. Returns (token, value) of each delivered message.
     fn poll(&mut self) -> Vec<(u64, u64)> {
         let mut got = Vec::new();
-        let _ = self.port.poll(usize::MAX, |event| {
+        let _ = self.port.poll_each(usize::MAX, |event| {
             if let Event::Message(message) = event {
                 got.push((message.token, message.correlation));
             }
@@ -338,7 +338,7 @@ fn two_threads_drive_two_workers() {
         }
         port.publish();
         let count = read(&mut port, 256, |message| {
-            let sender = senders.iter().position(|one| *one == message.sender).unwrap();
+            let sender = senders.iter().position(|one| Some(*one) == message.sender).unwrap();
             assert!(last[sender] < message.correlation, "overtaken");
             last[sender] = message.correlation;
         });

@@ -31,7 +31,7 @@ fn exposition() -> String {
     bench.hands.advance(std::time::Duration::from_millis(3));
     port.publish();
     bench.cycle();
-    port.poll(100, |_| ()).unwrap();
+    port.poll_each(100, |_| ()).unwrap();
     port.acknowledge(ann, 0, 0);
     export::prometheus(&bench.router.stats())
 }

@@ -31,7 +31,7 @@ fn shown() -> (Value, String) {
     while !delivered {
         assert!(Instant::now() < limit, "no message was delivered");
         port.wait(Duration::from_millis(100));
-        port.poll(64, |event| delivered |= matches!(event, Event::Message(_))).unwrap();
+        port.poll_each(64, |event| delivered |= matches!(event, Event::Message(_))).unwrap();
     }
     // A slow message that failed.
     let measured =

@@ -21,7 +21,7 @@ use std::time::Duration;
 mod support;
 use support::{Bench, Hand, config, of_type, settled, until};
 
-type Got = (u64, ClientId, u64, String);
+type Got = (u64, Option<ClientId>, u64, String);
 
 impl Hand {
     fn new(build: impl FnOnce(Builder) -> Builder) -> Self {
@@ -47,14 +47,20 @@ impl Hand {
 
 fn poll(port: &mut Port) -> Vec<Got> {
     let mut got = Vec::new();
-    let _ = port.poll(usize::MAX, |event| match event {
+    let _ = port.poll_each(usize::MAX, |event| match event {
         Event::Message(message) => {
             let text = String::from_utf8(message.payload.to_vec()).unwrap();
             got.push((message.token, message.sender, message.correlation, text));
         }
         Event::Expired { token, name, correlation, client } => {
             let name = std::str::from_utf8(name).unwrap();
-            got.push((token, client, correlation, format!("expired {name:?}")));
+            got.push((token, Some(client), correlation, format!("expired {name:?}")));
+        }
+        Event::Undelivered { token, client, correlation, reason, .. } => {
+            got.push((token, Some(client), correlation, format!("undelivered: {reason}")));
+        }
+        Event::SendFailed { to, correlation, reason } => {
+            got.push((0, Some(to), correlation, format!("send failed: {reason}")));
         }
         _ => {}
     });
@@ -98,7 +104,7 @@ fn a_handler_is_told_everything_and_emits_on_its_worker() {
     );
     let got: Vec<_> =
         got.iter().map(|(token, sender, number, text)| (*token, *sender, *number, &text[..3])).collect();
-    assert_eq!(got, [(2, ann, 9, "one"), (1, ann, 9, "two"), (2, ann, 9, r#"{"f"#)]);
+    assert_eq!(got, [(2, Some(ann), 9, "one"), (1, Some(ann), 9, "two"), (2, Some(ann), 9, r#"{"f"#)]);
     let figures = settled(&hand.router);
     assert_eq!((figures.ok, figures.failed, figures.deliveries), (1, 0, 3));
 }
@@ -137,7 +143,7 @@ fn what_a_handler_returns_is_the_outcome_and_a_hold_decides_for_itself() {
     assert_eq!(stats.messages.failures.get("handler_failed"), 1);
     hand.port.connect("cleo", "talk", "tests", 3).unwrap();
     let got = hand.turn();
-    assert_eq!(got, [(3, dan, 2, r#"{"type":"offer","to":"cleo"}"#.to_owned())]);
+    assert_eq!(got, [(3, Some(dan), 2, r#"{"type":"offer","to":"cleo"}"#.to_owned())]);
     assert_eq!(settled(&hand.router).ok, 2);
 }
 
@@ -180,7 +186,7 @@ fn a_panic_ends_its_message_and_nothing_else() {
     });
     for correlation in 1..=50 {
         let got = hand.offer(correlation);
-        assert_eq!(got, [(2, hand.ann, correlation, "before".to_owned())]);
+        assert_eq!(got, [(2, Some(hand.ann), correlation, "before".to_owned())]);
         hand.port.submit(hand.ann, br#"{"type":"answer","to":"ben"}"#, 0).unwrap();
         hand.port.submit(hand.ben, br#"{"type":"bye","to":"ann"}"#, 0).unwrap();
         assert_eq!(hand.turn().len(), 2, "another type or another client is affected");
@@ -212,15 +218,16 @@ fn wrong_names_are_typed_errors() {
 fn who_asks_is_told_that_a_message_came_too_late() {
     let mut hand = Hand::handler(|_| panic!("handled late"));
     let message = br#"{"type":"offer","to":"ben"}"#;
-    for (correlation, tell_expired) in [(5, true), (6, false)] {
-        let options = SubmitOptions { correlation, tell_expired, ..SubmitOptions::default() };
+    for (correlation, tell_failed) in [(5, true), (6, false)] {
+        let options = SubmitOptions { correlation, tell_failed, ..SubmitOptions::default() };
         hand.port.submit_with(hand.ann, message, options).unwrap();
     }
     hand.port.send(hand.ben, b"late as well", 7).unwrap();
     hand.hands.advance(Duration::from_secs(6));
-    assert_eq!(hand.turn(), [(1, hand.ann, 5, r#"expired """#.to_owned())]);
+    let told = (1, Some(hand.ann), 5, "undelivered: expired".to_owned());
+    assert_eq!(hand.turn(), [told, (0, Some(hand.ben), 7, "send failed: expired".to_owned())]);
     let figures = settled(&hand.router);
-    assert_eq!((figures.expired, figures.deliveries), (3, 1));
+    assert_eq!((figures.expired, figures.deliveries), (3, 2));
 }
 
 #[test]
@@ -277,7 +284,7 @@ fn a_host_sends_itself_on_credit_in_order_and_counted() {
     let got = hand.turn();
     assert_eq!(got.len(), 100);
     for (number, got) in (1..).zip(&got) {
-        assert_eq!(*got, (2, ClientId(0), number, format!("number {number}")));
+        assert_eq!(*got, (2, None, number, format!("number {number}")));
     }
     let mut told = Vec::new();
     let batch = [(hand.ann, &b"a"[..], 1), (ClientId(1 << 40), b"b", 2), (hand.ben, b"c", 3)];
@@ -297,7 +304,11 @@ fn a_host_sends_itself_on_credit_in_order_and_counted() {
     }
     hand.port.send(hand.ann, b"too late: he leaves", 0).unwrap();
     hand.port.disconnect(hand.ann).unwrap();
-    assert_eq!(hand.turn().len(), 1_024);
+    let got = hand.turn();
+    let lost: Vec<_> = got.iter().filter(|(token, ..)| *token == 0).cloned().collect();
+    let failed = |to, text: &str| (0, Some(to), 0, format!("send failed: {text}"));
+    assert_eq!(lost, [failed(hand.ben, "credit_exhausted"), failed(hand.ann, "recipient_closed")]);
+    assert_eq!(got.len(), 1_024 + 2);
     assert_eq!(hand.port.send(hand.ann, b"", 0), stale);
     let stats = hand.router.stats();
     let send = of_type(&stats, "generic", "send");
@@ -435,7 +446,7 @@ fn a_handler_that_never_returns_is_given_up_with_all_it_kept_waiting() {
     // The messages that the handler had sent before are delivered, the port reports the end, and the disconnected
     // client gets its last event.
     while port
-        .poll(usize::MAX, |event| match event {
+        .poll_each(usize::MAX, |event| match event {
             Event::Message(message) => got.push(message.payload.to_vec()),
             Event::Closed { client, .. } => {
                 assert_eq!(client, here[0]);
@@ -448,7 +459,7 @@ fn a_handler_that_never_returns_is_given_up_with_all_it_kept_waiting() {
     assert_eq!((got.iter().filter(|bytes| **bytes == b"entered").count(), closed), (1, 1));
     assert_eq!(got.iter().filter(|bytes| **bytes == b"corelane-1").count(), 50);
     assert_eq!(port.submit(here[1], b"{}", 0), Err(Error::Refused(Refused::Closed)));
-    while second.poll(usize::MAX, |_| ()).is_ok() {}
+    while second.poll_each(usize::MAX, |_| ()).is_ok() {}
     let stats = router.stats();
     let figures = settled(&router);
     assert_eq!((figures.submitted - before.submitted, figures.refused), (152, 1));
@@ -524,7 +535,7 @@ fn a_handler_that_returns_as_it_is_given_up() {
             router.stop();
         });
         let mut events = 0;
-        while port.poll(usize::MAX, |_| events += 1).is_ok() {}
+        while port.poll_each(usize::MAX, |_| events += 1).is_ok() {}
         let figures = settled(&router);
         assert_eq!((figures.submitted, figures.expired, figures.consumed), (20, 0, events));
     }

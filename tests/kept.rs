@@ -31,7 +31,7 @@ fn busy(set: &[(&str, &str)]) -> (Monitor, String) {
     port.publish();
     bench.hands.advance(Duration::from_secs(2));
     bench.cycle();
-    port.poll(100, |_| ()).unwrap();
+    port.poll_each(100, |_| ()).unwrap();
     monitor.connect("cat", "app").unwrap();
     let measured = Measured { processing_nanoseconds: 5, bytes: 7, ..Measured::default() };
     monitor.record(&RecordedMessage {

@@ -76,7 +76,7 @@ fn held(to: &str) -> Vec<u8> {
 /// Polls, and acknowledges. Returns the correlations of the delivered messages.
 fn poll(port: &mut Port) -> Vec<u64> {
     let (mut got, mut written) = (Vec::new(), Vec::new());
-    let _ = port.poll(usize::MAX, |event| {
+    let _ = port.poll_each(usize::MAX, |event| {
         if let Event::Message(message) = event {
             got.push(message.correlation);
             written.push((message.client, 1, message.payload.len() as u32));
@@ -316,7 +316,7 @@ fn placement_sees_only_workers_with_threads() {
         for _ in 0..3 {
             local.cycle().unwrap();
             local
-                .poll(usize::MAX, |event| closed += usize::from(matches!(event, Event::Closed { .. })))
+                .poll_each(usize::MAX, |event| closed += usize::from(matches!(event, Event::Closed { .. })))
                 .unwrap();
         }
         assert_eq!(closed, 20, "balance {balance}");
@@ -380,7 +380,7 @@ fn a_released_worker_goes_on() {
     // On this thread, which drives the worker: its own worker ends at once.
     drop(router);
     assert_eq!(local.cycle(), Err(Error::Refused(Refused::Closed)));
-    while local.poll(64, |_| ()).is_ok() {}
+    while local.poll_each(64, |_| ()).is_ok() {}
     assert_eq!(local.connect("ben", "generic", "", 0), Err(Error::Refused(Refused::Closed)));
 }
 
@@ -402,7 +402,7 @@ fn a_loop_stops_in_order() {
     assert!(port.cycle().unwrap() > 0);
     assert_eq!(port.cycle(), Err(Error::Refused(Refused::Closed)));
     assert_eq!(poll(&mut port), [1]);
-    assert!(port.poll(1, |_| ()).is_err());
+    assert!(port.poll_each(1, |_| ()).is_err());
     assert_eq!(port.next_due().unwrap(), None);
     bench.router.stop_within(LONG).unwrap();
     let figures = bench.router.accounting();
@@ -430,7 +430,7 @@ fn a_stop_ends_the_worker_of_a_loop_that_does_not_come_back() {
         // This loop goes on, and stops its worker itself.
         scope.spawn(|| {
             while busy.cycle().is_ok() {
-                let _ = busy.poll(64, |_| ());
+                let _ = busy.poll_each(64, |_| ());
                 busy.wait(LONG);
             }
         });
@@ -461,7 +461,7 @@ fn routing_is_refused_on_the_loops_thread() {
     let caller = std::thread::spawn(move || shared.route(ann, &text("ann"), LONG));
     while !caller.is_finished() {
         poller.cycle().unwrap();
-        poller.poll(64, |_| ()).unwrap();
+        poller.poll_each(64, |_| ()).unwrap();
         poller.wait(Duration::from_millis(20));
     }
     assert_eq!(caller.join().unwrap(), Ok(Routed::Delivered));
@@ -528,7 +528,7 @@ fn the_next_due_event_is_the_expiry_of_a_hold() {
     let mut expired = 0;
     for _ in 0..2 {
         port.cycle().unwrap();
-        port.poll(8, |event| expired += usize::from(matches!(event, Event::Expired { .. }))).unwrap();
+        port.poll_each(8, |event| expired += usize::from(matches!(event, Event::Expired { .. }))).unwrap();
     }
     assert_eq!((expired, port.next_due().unwrap()), (1, None));
 }
@@ -562,7 +562,7 @@ fn submitters_of_a_shared_local_port_wake_the_loop() {
             got.push(message.correlation)
         }
     };
-    poller.poll(8, each).unwrap();
+    poller.poll_each(8, each).unwrap();
     assert_eq!(got, [1, 2]);
     assert_eq!((poller.arm(), poller.next_due().unwrap()), (true, None));
     shared.submit(ann, &text("ann"), 3).unwrap();

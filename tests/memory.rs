@@ -96,7 +96,7 @@ fn poll(port: &mut Port, counts: &mut Counts) -> usize {
     let mut acknowledge = [(ClientId(0), 0u32); 256];
     let mut used = 0;
     let taken = port
-        .poll(acknowledge.len(), |event| match event {
+        .poll_each(acknowledge.len(), |event| match event {
             Event::Message(message) => {
                 acknowledge[used] = (message.client, message.payload.len() as u32);
                 used += 1;

@@ -65,7 +65,7 @@ fn message(to: &str, length: usize) -> String {
 
 fn poll(port: &mut Port) -> Vec<(ClientId, usize)> {
     let mut got = Vec::new();
-    port.poll(100, |event| {
+    port.poll_each(100, |event| {
         if let Event::Message(message) = event {
             let text: serde_json::Value = serde_json::from_slice(message.payload).unwrap();
             assert_eq!(text["from"], "ann");
@@ -261,7 +261,7 @@ fn a_fan_out_shares_one_payload() {
         let mut got = 0;
         while got < 20 {
             let mut seen = 0;
-            port.poll(7, |event| {
+            port.poll_each(7, |event| {
                 let Event::Message(message) = event else { panic!("{event:?}") };
                 assert!(members.contains(&message.client) && message.payload.len() > 70_000);
                 seen += 1;

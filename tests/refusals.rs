@@ -27,12 +27,12 @@ struct Seen {
 impl Seen {
     fn poll(&mut self, port: &mut Port) -> usize {
         let Self { delivered, refused, written } = self;
-        port.poll(64, |event| match event {
+        port.poll_each(64, |event| match event {
             Event::Message(message) => {
                 delivered.push(message.correlation);
                 written.push((message.client, 1, message.payload.len() as u32));
             }
-            Event::Refused { correlation, .. } => refused.push(correlation),
+            Event::Undelivered { correlation, .. } => refused.push(correlation),
             other => panic!("{other:?}"),
         })
         .unwrap()

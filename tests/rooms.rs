@@ -171,7 +171,7 @@ fn a_member_without_credit_is_closed_and_the_others_get_everything() {
         let mut closes = 0;
         let mut got = None;
         bench.ports[1]
-            .poll(100, |event| match event {
+            .poll_each(100, |event| match event {
                 Event::Message(message) if message.token == 3 => got = Some(message.client),
                 Event::Message(_) => {}
                 Event::Close { token, reason, .. } => {
@@ -338,7 +338,7 @@ fn fan_out_to_a_thousand_members_copies_the_payload_once_per_port() {
                 let mut to_acknowledge = Vec::new();
                 while left > 0 {
                     // An odd limit, so that most records are polled in parts.
-                    let polled = port.poll(97, |event| {
+                    let polled = port.poll_each(97, |event| {
                         let Event::Message(message) = event else { panic!("{event:?}") };
                         assert_eq!(
                             message.token % PORTS,

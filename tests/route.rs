@@ -64,7 +64,7 @@ fn a_worker_handles_it_and_the_caller_learns_what_became_of_it() {
     // A worker publishes its deliveries at the end of its round, after the results of calls.
     while delivered < 3 {
         port.wait(LONG);
-        port.poll(100, |event| delivered += u64::from(matches!(event, Event::Message(_)))).unwrap();
+        port.poll_each(100, |event| delivered += u64::from(matches!(event, Event::Message(_)))).unwrap();
     }
     assert_eq!((delivered, base.load(Relaxed)), (3, 0));
     let figures = router.accounting();
@@ -101,7 +101,7 @@ fn the_fallback_takes_over_what_no_worker_starts() {
     assert_eq!(base.load(Relaxed), 2);
     settle(&mut workers[0], &clock);
     let mut events = 0;
-    port.poll(100, |_| events += 1).unwrap();
+    port.poll_each(100, |_| events += 1).unwrap();
     assert_eq!(events, 0, "handled twice");
     assert_eq!(settled(&router).submitted, 2);
     assert_eq!(router.accounting().takeovers.counted(), [("timed_out", 2)]);
@@ -121,7 +121,7 @@ fn without_a_base_route_the_caller_is_told() {
     router.request_stop();
     settle(&mut workers[0], &clock);
     assert_eq!(port.route(alice, OFFER, SHORT), Err(Error::Refused(Refused::Closed)));
-    while port.poll(10, |_| ()).is_ok() {}
+    while port.poll_each(10, |_| ()).is_ok() {}
     assert_eq!(settled(&router).submitted, 3);
 }
 
@@ -238,7 +238,7 @@ fn many_callers_and_a_stop() {
         let mut stopped = false;
         loop {
             let mut bytes = 0;
-            let taken = poller.poll(100, |event| {
+            let taken = poller.poll_each(100, |event| {
                 if let Event::Message(message) = event {
                     bytes += message.payload.len();
                 }

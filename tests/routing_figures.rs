@@ -241,7 +241,7 @@ fn backlog_and_closings_of_each_path() {
     for _ in 0..4 {
         bench
             .port
-            .poll(usize::MAX, |event| closed += u64::from(matches!(event, Event::Closed { .. })))
+            .poll_each(usize::MAX, |event| closed += u64::from(matches!(event, Event::Closed { .. })))
             .unwrap();
         bench.cycle();
     }

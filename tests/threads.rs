@@ -5,7 +5,7 @@
 
 use corelane::clients::ClientId;
 use corelane::config::{Config, Key};
-use corelane::error::{Error, Refused};
+use corelane::error::{Closed, Error, Refused};
 use corelane::metrics::Accounting;
 use corelane::router::{Builder, Event, Port, Router};
 use std::sync::Barrier;
@@ -42,10 +42,10 @@ impl HostThread {
         Self { port, clients, last: vec![vec![0; PRODUCERS * CLIENTS]; CLIENTS], received: 0, corrupt: 0 }
     }
 
-    fn poll(&mut self) -> Result<usize, Error> {
+    fn poll(&mut self) -> Result<usize, Closed> {
         let Self { port, last, received, corrupt, .. } = self;
         let mut acknowledge = [(ClientId(0), 0u32, 0u32); CLIENTS];
-        let polled = port.poll(256, |event| {
+        let polled = port.poll_each(256, |event| {
             let Event::Message(message) = event else { return };
             *received += 1;
             let to = message.token as usize;

@@ -164,14 +164,14 @@ impl Host {
         self.port.publish();
         let Self { port, tally } = self;
         let mut written = Vec::new();
-        port.poll(usize::MAX, |event| match event {
+        port.poll_each(usize::MAX, |event| match event {
             Event::Message(message) => {
                 tally.received += 1;
                 if Some(message.client) != deaf {
                     written.push((message.client, 1, message.payload.len() as u32));
                 }
             }
-            Event::Refused { .. } => tally.told_refused += 1,
+            Event::Undelivered { .. } => tally.told_refused += 1,
             other => panic!("{other:?}"),
         })
         .unwrap();

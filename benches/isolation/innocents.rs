@@ -128,7 +128,7 @@ impl Innocents {
                     sent += 1;
                 }
                 sending.publish();
-                sending.poll(64, |_| ()).unwrap();
+                sending.poll_each(64, |_| ()).unwrap();
                 beside(&Progress { sent, planned: plan.messages, received: &received, expected });
                 if sent == plan.messages && receiver.is_finished() {
                     break;
@@ -159,12 +159,12 @@ fn receive(
     let mut written = Vec::new();
     let mut total = 0;
     while total < plan.messages && start.elapsed() < HANG {
-        port.poll(256, |event| {
+        port.poll_each(256, |event| {
             let Event::Message(message) = event else { panic!("{event:?}") };
             let arrived = start.elapsed();
             let place = (message.correlation % pairs.len() as u64) as usize;
             let pair = &pairs[place];
-            assert_eq!((message.client, message.sender), (pair.recipient, pair.sender));
+            assert_eq!((message.client, message.sender), (pair.recipient, Some(pair.sender)));
             assert_eq!(message.correlation, next[place], "lost, duplicated or out of order");
             next[place] += pairs.len() as u64;
             total += 1;
@@ -191,7 +191,7 @@ pub fn whereabouts(port: &mut Port, client: ClientId) -> usize {
     port.publish();
     for _ in 0..6_000 {
         let mut answer = None;
-        port.poll(64, |event| {
+        port.poll_each(64, |event| {
             if let Event::Message(message) = event {
                 let name = String::from_utf8_lossy(message.payload);
                 let worker = name.strip_prefix("corelane-").unwrap().parse().unwrap();

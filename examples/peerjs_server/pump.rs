@@ -153,7 +153,8 @@ enum FollowUp {
 
 /// Polls the port. Returns the number of events, or `None` once the router has stopped.
 fn poll_port(network: &Network, follow_ups: &mut Vec<FollowUp>) -> Option<usize> {
-    let polled = network.port.borrow_mut().poll(POLL_LIMIT, |event| hand_out(network, event, follow_ups));
+    let polled =
+        network.port.borrow_mut().poll_each(POLL_LIMIT, |event| hand_out(network, event, follow_ups));
     for follow_up in follow_ups.drain(..) {
         carry_out(network, &follow_up);
     }
@@ -173,7 +174,7 @@ fn hand_out(network: &Network, event: Event<'_>, follow_ups: &mut Vec<FollowUp>)
         Event::Close { token, .. } => follow_ups.push(FollowUp::Abort(token)),
         Event::Closed { token, figures, .. } => {
             if let Some(connection) = network.connections.borrow_mut().remove(token) {
-                connection.hand_over(figures);
+                connection.hand_over(&figures);
             }
         }
         _ => {}

@@ -278,7 +278,7 @@ impl ClientLine {
 /// let mut kept = None;
 /// while kept.is_none() {
 ///     port.wait(Duration::from_millis(100));
-///     port.poll(64, |event| if let Event::Closed { figures, .. } = event { kept = Some(*figures) })?;
+///     port.poll_each(64, |event| if let Event::Closed { figures, .. } = event { kept = Some(figures) })?;
 /// }
 /// port.connect_with("ann", ConnectOptions::new("peerjs", "", 2).figures(kept.unwrap_or_default()))?;
 /// let clients = monitor.snapshot().clients.expect("detailed_stats is on");

@@ -7,7 +7,7 @@ use super::status::{
     CORELANE_AGAIN, CORELANE_CLOSED, CORELANE_INVALID, CORELANE_STATE, CORELANE_TIMEOUT, CorelaneError,
     Failure, Outcome, answer, guard_status, out, slice, text,
 };
-use crate::error::{CloseReason, Error, Failed};
+use crate::error::{CloseReason, Error, Failed, Loss};
 use crate::id::ClientId;
 use crate::router::{Event, Port, Router};
 use std::ffi::c_char;
@@ -19,8 +19,7 @@ pub(super) static PORTS: HandleTable<Port, 4096> = HandleTable::new("port");
 /// Write `bytes` to the client, then acknowledge them. `sender` and `correlation` are those of the submitted message.
 pub const CORELANE_EVENT_MESSAGE: u32 = 1;
 /// A held message of this client expired: no client connected under the name in `bytes`. Sent once per name, with the
-/// `correlation` of the first such message. Without bytes: the message waited too long to be handled and had ingress
-/// flag 2 set. Acknowledge the event like a message of `length` bytes.
+/// `correlation` of the first such message. Acknowledge the event like a message of `length` bytes.
 pub const CORELANE_EVENT_EXPIRED: u32 = 2;
 /// The client has sent a message that gives up its name. Call `corelane_release_name` if others may use the name. The
 /// client stays connected.
@@ -29,9 +28,14 @@ pub const CORELANE_EVENT_LEFT: u32 = 3;
 pub const CORELANE_EVENT_CLOSE: u32 = 4;
 /// The last event for this client. Memory that its token refers to may be freed.
 pub const CORELANE_EVENT_CLOSED: u32 = 5;
-/// A message of this client failed because the recipient has no credit left (`credit_policy` refuse). `sender` is that
-/// recipient, `correlation` is the message's, `reason` is a CORELANE_FAILED_ value. Do not acknowledge this event.
-pub const CORELANE_EVENT_REFUSED: u32 = 6;
+/// A message of this client has not been delivered: the recipient has no credit left (`credit_policy` refuse), or the
+/// message had ingress flag 2 set and failed or expired. `sender` is the recipient at which it failed, or 0,
+/// `correlation` is the message's, `reason` is a CORELANE_FAILED_ value, or 0 for a reason without one. Do not
+/// acknowledge this event.
+pub const CORELANE_EVENT_UNDELIVERED: u32 = 6;
+/// A message that the host itself has sent to `client` has not been delivered. `correlation` is the message's, `reason`
+/// is a CORELANE_FAILED_ value, or 0 for a reason without one. There is no token. Do not acknowledge this event.
+pub const CORELANE_EVENT_SEND_FAILED: u32 = 7;
 
 /// The client has used up its credit: it has not acknowledged its deliveries.
 pub const CORELANE_CLOSE_CREDIT: u32 = 1;
@@ -53,7 +57,7 @@ pub struct CorelaneEvent {
     pub client: CorelaneClient,
     /// That client's token, as passed to `corelane_connect` or `corelane_rebind`.
     pub token: u64,
-    /// The message's sender, or 0. In CORELANE_EVENT_REFUSED the recipient.
+    /// The message's sender, or 0. In CORELANE_EVENT_UNDELIVERED the recipient.
     pub sender: CorelaneClient,
     /// The host's value from the submitted message, or 0.
     pub correlation: u64,
@@ -62,7 +66,7 @@ pub struct CorelaneEvent {
     pub bytes: *const u8,
     /// Length of the view in bytes.
     pub length: usize,
-    /// The reason in CORELANE_EVENT_CLOSE and CORELANE_EVENT_REFUSED, otherwise 0. Treat an unknown value as an
+    /// The reason in CORELANE_EVENT_CLOSE, CORELANE_EVENT_UNDELIVERED and CORELANE_EVENT_SEND_FAILED, otherwise 0. Treat an unknown value as an
     /// unspecified reason.
     pub reason: u32,
     /// Always 0.
@@ -86,7 +90,7 @@ impl CorelaneEvent {
         let view = |bytes: &[u8]| if bytes.is_empty() { std::ptr::null() } else { bytes.as_ptr() };
         match event {
             Event::Message(message) => Self {
-                sender: CorelaneClient { value: message.sender.0 },
+                sender: CorelaneClient { value: message.sender.map_or(0, |sender| sender.0) },
                 correlation: message.correlation,
                 bytes: view(message.payload),
                 length: message.payload.len(),
@@ -98,12 +102,16 @@ impl CorelaneEvent {
                 length: name.len(),
                 ..plain(CORELANE_EVENT_EXPIRED, client, token)
             },
-            Event::Refused { client, token, recipient, correlation, reason } => Self {
-                sender: CorelaneClient { value: recipient.0 },
+            Event::Undelivered { client, token, recipient, correlation, reason } => Self {
+                sender: CorelaneClient { value: recipient.map_or(0, |recipient| recipient.0) },
                 correlation: *correlation,
-                // Credit is the only reason for which a sender gets this event.
-                reason: if *reason == Failed::Credit { CORELANE_FAILED_CREDIT } else { 0 },
-                ..plain(CORELANE_EVENT_REFUSED, client, token)
+                reason: reason_of(*reason),
+                ..plain(CORELANE_EVENT_UNDELIVERED, client, token)
+            },
+            Event::SendFailed { to, correlation, reason } => Self {
+                correlation: *correlation,
+                reason: reason_of(*reason),
+                ..plain(CORELANE_EVENT_SEND_FAILED, to, &0)
             },
             Event::Left { client, token } => plain(CORELANE_EVENT_LEFT, client, token),
             Event::Close { client, token, reason } => Self {
@@ -116,6 +124,11 @@ impl CorelaneEvent {
             Event::Closed { client, token, .. } => plain(CORELANE_EVENT_CLOSED, client, token),
         }
     }
+}
+
+/// The number of a reason. Credit is the only one that C hosts are told so far.
+fn reason_of(reason: Loss) -> u32 {
+    if reason == Loss::Failed(Failed::Credit) { CORELANE_FAILED_CREDIT } else { 0 }
 }
 
 /// A caller's array of events.
@@ -342,11 +355,12 @@ pub unsafe extern "C" fn corelane_poll(
             return Err(Failure::new(CORELANE_INVALID, "capacity is 0: pass room for at least one event"));
         }
         let mut count = 0;
-        let taken = port.take(capacity.min(i32::MAX as usize), |event| {
+        let mut batch = port.poll(capacity.min(i32::MAX as usize)).map_err(Error::from)?;
+        while let Some(event) = batch.next() {
             places.write(count, &event);
             count += 1;
-        });
-        taken?;
+        }
+        batch.keep(); // The views stay valid until the next poll.
         Ok(count as i64)
     })
 }

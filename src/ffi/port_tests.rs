@@ -70,7 +70,7 @@ fn deliveries_that_cannot_be_read_are_counted() {
         // SAFETY: the address is inside the ring's data, and no other thread uses the ring.
         unsafe { start.byte_add(crate::ring::HEADER_BYTES + at).cast::<u32>().write(value) };
         let mut events = 0;
-        port.poll(10, |_| events += 1).unwrap();
+        port.poll_each(10, |_| events += 1).unwrap();
         assert!(port.arm(), "nothing is to be polled");
         let stats = router.stats();
         (events, stats.bad_deliveries, stats.corrupt_deliveries)
@@ -124,7 +124,7 @@ fn payloads_outlive_no_corruption() {
     let number = crate::ring::HEADER_BYTES + crate::ring::record::DELIVERY_BYTES + 8;
     write(port.inline_view(0).unwrap().egress.start(), number, 7 << 32);
     let mut events = 0;
-    port.poll(10, |_| events += 1).unwrap();
+    port.poll_each(10, |_| events += 1).unwrap();
     let stats = router.stats();
     assert_eq!((events, stats.accounting.undelivered.counted()), (0, vec![("payload_lost", 1)]));
     assert_eq!(port.outstanding(ann).unwrap().messages, 0);
@@ -180,9 +180,9 @@ fn what_an_inline_host_has_handed_out_is_not_given_up() {
         };
         // A port cannot become inline in the middle of a delivery.
         send(&mut port);
-        assert_eq!(port.poll(1, |_| ()), Ok(1));
+        assert_eq!(port.poll_each(1, |_| ()), Ok(1));
         assert!(port.drive_inline().is_err());
-        assert_eq!(port.poll(10, |_| ()), Ok(3));
+        assert_eq!(port.poll_each(10, |_| ()), Ok(3));
         send(&mut port);
         send(&mut port);
         port.drive_inline().unwrap();
@@ -254,7 +254,7 @@ fn an_inline_port_outlives_a_worker() {
     drop(workers.remove(lost));
     let mut turn = |port: &mut crate::router::Port, plain: &mut crate::router::Port| {
         workers[0].cycle(clock.raw());
-        plain.poll(10, |_| ()).unwrap();
+        plain.poll_each(10, |_| ()).unwrap();
         let mut closed = Vec::new();
         port.closings_inline(10, |event| match event {
             Event::Closed { client, .. } => closed.push(client),

@@ -57,7 +57,7 @@ pub unsafe extern "C" fn corelane_rebind(port: CorelanePort, client: CorelaneCli
 #[cfg(all(test, not(corelane_loom)))]
 mod tests {
     use super::super::port::{
-        CORELANE_EVENT_MESSAGE, CORELANE_EVENT_REFUSED, CORELANE_FAILED_CREDIT, CorelaneEvent, PORTS,
+        CORELANE_EVENT_MESSAGE, CORELANE_EVENT_UNDELIVERED, CORELANE_FAILED_CREDIT, CorelaneEvent, PORTS,
         corelane_connect, corelane_poll, corelane_port_release, corelane_publish, corelane_submit,
     };
     use super::super::status::{CORELANE_INVALID, CORELANE_NULL, CORELANE_OK, CORELANE_STALE};
@@ -125,7 +125,7 @@ mod tests {
         let events = poll(port);
         assert_eq!((events[0].kind, events[0].token, events[0].correlation), (CORELANE_EVENT_MESSAGE, 20, 7));
         let told = (events[1].kind, events[1].token, events[1].correlation, events[1].reason);
-        assert_eq!(told, (CORELANE_EVENT_REFUSED, 1, 8, CORELANE_FAILED_CREDIT));
+        assert_eq!(told, (CORELANE_EVENT_UNDELIVERED, 1, 8, CORELANE_FAILED_CREDIT));
         assert_eq!((events.len(), events[1].client, events[1].sender), (2, ann, ben));
         let written = [
             CorelaneWritten { client: CorelaneClient { value: 1 << 40 }, messages: 1, bytes: 1 },

@@ -176,8 +176,8 @@ figures! {
     path_backlog_peak_bytes "Backlog peak" "Most bytes in the backlog at once." |one| one.backlog_bytes_maximum,
     path_egress_full_total "Egress full" "Deliveries given up because egress ring and backlog were full."
         |one| one.egress_full,
-    path_closings "" "Closings that wait for room in egress ring and backlog." |one| one.closings,
-    path_closings_peak "" "Most closings that waited at once." |one| one.closings_maximum,
+    path_closings "" "Closings and notices of failed messages that wait for room in egress ring and backlog." |one| one.closings,
+    path_closings_peak "" "Most closings and notices that waited at once." |one| one.closings_maximum,
 }
 
 #[cfg(all(test, not(corelane_loom)))]

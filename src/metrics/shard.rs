@@ -429,7 +429,8 @@ pub(crate) struct SubmitShard {
     pub(crate) moves_wanted: Cell,
     /// Wanted moves that were made.
     pub(crate) moves_made: Cell,
-    /// Deliveries that the port itself creates: the closing notice of each client that no worker closes.
+    /// Deliveries that the port itself creates: the closing notice of each client that no worker closes, and the notices
+    /// of messages that no worker took.
     pub(crate) closings: Cell,
 }
 

@@ -263,6 +263,8 @@ fn hold_and_connect(post_fits: bool) {
         let mut sent = clients.names().get(hash).is_some();
         if !sent {
             let held = Held {
+                port: 0,
+                tell: crate::router::model::Tell::No,
                 sender: ClientId(0),
                 stamp: 0,
                 correlation: 0,

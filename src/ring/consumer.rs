@@ -179,13 +179,6 @@ impl Records<'_> {
     pub(crate) fn mark(&self) -> (u64, u64) {
         (self.cursor.head, self.cursor.popped)
     }
-
-    /// As [`Consumer::rewind`].
-    pub(crate) fn rewind(&mut self, position: u64) {
-        if (self.ring.released..self.cursor.head).contains(&position) {
-            self.cursor.rewind(position, &self.ring.data);
-        }
-    }
 }
 
 impl Drop for Records<'_> {
@@ -301,6 +294,20 @@ impl Consumer {
             Ok(Some(index)) => {
                 self.cursor.pass();
                 Ok(Some(self.cursor.record(&self.data, index)))
+            }
+            Err(Corrupt) => Err(corrupt(&self.memory)),
+        }
+    }
+
+    /// As [`next`](Self::next), with the position at which the record starts.
+    #[inline]
+    pub(crate) fn next_at(&mut self) -> Result<Option<(u64, Record<'_>)>, Corrupt> {
+        match self.cursor.locate(&self.data) {
+            Ok(None) => Ok(None),
+            Ok(Some(index)) => {
+                let start = self.cursor.head;
+                self.cursor.pass();
+                Ok(Some((start, self.cursor.record(&self.data, index))))
             }
             Err(Corrupt) => Err(corrupt(&self.memory)),
         }

@@ -29,8 +29,8 @@ pub mod ingress_kind {
 pub mod ingress_flag {
     /// A caller waits for the result; the record carries the call's id.
     pub const CALL: u16 = 1;
-    /// The submitter wants a notice if the message expires before it is handled.
-    pub const TELL_EXPIRED: u16 = 2;
+    /// The submitter wants a notice if the message fails or expires.
+    pub const TELL_FAILED: u16 = 2;
     /// The payload is {number, length} of an out-of-line payload (`router::payload`).
     pub const OWNED: u16 = 4;
 }
@@ -53,9 +53,12 @@ pub mod delivery_kind {
     pub const CLOSE: u16 = 4;
     /// The client's last record: nothing is handed out for the client after it.
     pub const CLIENT_CLOSED: u16 = 5;
-    /// To a sender: its message was refused because the recipient had no credit. `flags` is the reason; `sender` is
-    /// the recipient.
-    pub const REFUSED: u16 = 6;
+    /// To a sender: its message has not reached its recipient. `flags` is the reason (`router::notice`); `sender` is the
+    /// recipient, or 0.
+    pub const UNDELIVERED: u16 = 6;
+    /// To a port: its own send to the client in the recipient list has failed. `flags` is the reason. The client may be
+    /// gone, or belong to another port.
+    pub const SEND_FAILED: u16 = 7;
 }
 
 #[inline(always)]
@@ -184,7 +187,7 @@ impl IngressHeader {
 pub struct DeliveryHeader {
     /// One of [`delivery_kind`].
     pub kind: u16,
-    /// MESSAGE: [`delivery_flag`]s. CLOSE and REFUSED: the reason.
+    /// MESSAGE: [`delivery_flag`]s. CLOSE, UNDELIVERED and SEND_FAILED: the reason.
     pub flags: u16,
     /// The sending client; 0 for none.
     pub sender: u64,

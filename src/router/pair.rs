@@ -112,9 +112,9 @@ pub(super) fn give_back_one(kind: u16, recipient: ClientId, payload: usize, clie
     }
 }
 
-/// Whether deliveries of this kind use credit. A close, a closed event and a refusal notice must always get
+/// Whether deliveries of this kind use credit. A close, a closed event and a notice of a failed message must always get
 /// through, so they use none.
 pub(super) fn holds_credit(kind: u16) -> bool {
     matches!(kind, delivery_kind::MESSAGE | delivery_kind::EXPIRED)
-        || (kind == delivery_kind::REFUSED && mutant("refuse-notice-takes-credit"))
+        || (kind == delivery_kind::UNDELIVERED && mutant("refuse-notice-takes-credit"))
 }

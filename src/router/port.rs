@@ -9,9 +9,11 @@
 //!
 //! Used by `router`, which opens ports, and by `ffi`. No file in `worker/` imports this folder.
 
+pub(super) mod batch;
 mod closings;
 pub(super) mod connect;
 mod disconnect;
+pub(super) mod event;
 pub(super) mod handle;
 pub(super) mod ingress;
 #[cfg(not(corelane_loom))]
@@ -21,3 +23,4 @@ pub(super) mod poll;
 pub(super) mod route;
 pub(super) mod shared;
 pub(super) mod submit;
+mod walk;

@@ -2,12 +2,13 @@
 //! `port/handle`, `port/disconnect` (the port leaves second) and `worker/pairs` (the worker leaves second).
 
 use super::base::{CLOSED, Fallback, call_of};
+use super::notice::Notice;
 use super::pair::{Pair, closed_reason, give_back};
 use super::payload::{Payload, Way};
 use super::shared::Shared;
 use crate::call::CallId;
 use crate::clients::{ClientId, Clients};
-use crate::error::Refused;
+use crate::error::{Loss, Refused};
 use crate::ring::record::{IngressHeader, ingress_kind};
 use crate::ring::{Consumer, Memory};
 use crate::sync::{Arc, mutant};
@@ -15,7 +16,8 @@ use crate::sync::{Arc, mutant};
 /// Settles the records that a worker left in a port's ring; called by the side that leaves second. Every
 /// message counts as refused, is finished for its client, gives its permit back and drops its payload. Calls
 /// `count` once with the reason and the number, and `closed` for each client whose disconnect was among the
-/// records, because no worker will answer it. Returns the payloads; the caller drops them while it holds no
+/// records, because no worker will answer it, and `told` with the notice of each message whose submitter wants one.
+/// (Of a corrupt ring only the number of messages is known.) Returns the payloads; the caller drops them while it holds no
 /// lock.
 #[must_use]
 pub(super) fn settle_ingress(
@@ -24,6 +26,7 @@ pub(super) fn settle_ingress(
     pair: &Pair,
     count: impl FnOnce(Refused, u64),
     closed: impl FnMut(ClientId),
+    told: impl FnMut(Notice),
 ) -> Vec<Payload> {
     let reason = closed_reason(&pair.ingress);
     let settled = if pair.ingress.is_corrupt() {
@@ -32,7 +35,7 @@ pub(super) fn settle_ingress(
         let untaken = pair.counts.unread_messages(pushed, capacity);
         Settled { refused: untaken, permits: untaken }
     } else {
-        settle_untaken(shared, port, &pair.ingress, closed)
+        settle_untaken(shared, port, &pair.ingress, reason, closed, told)
     };
     count(reason, settled.refused);
     shared.permits.give(settled.permits);
@@ -51,7 +54,9 @@ fn settle_untaken(
     shared: &Shared,
     port: usize,
     ingress: &Arc<Memory>,
+    reason: Refused,
     mut closed: impl FnMut(ClientId),
+    mut told: impl FnMut(Notice),
 ) -> Settled {
     let start = if mutant("settle-from-head") { Some(ingress.shared_head()) } else { ingress.seal() };
     let mut settled = Settled::default();
@@ -68,6 +73,9 @@ fn settle_untaken(
                 settled.permits += 1;
                 let counts = call_of(&header).is_none_or(|call| settle_call(shared, port, call));
                 settled.refused += u64::from(counts);
+                if counts {
+                    Notice::wanted(&header, Loss::Refused(reason)).into_iter().for_each(&mut told);
+                }
                 if let Some(slot) = slot.filter(|_| !mutant("settle-unfinished")) {
                     slot.finish(1);
                 }
@@ -75,6 +83,7 @@ fn settle_untaken(
             ingress_kind::SEND if !mutant("settle-without-sends") => {
                 settled.permits += 1;
                 settled.refused += 1;
+                Notice::wanted(&header, Loss::Refused(reason)).into_iter().for_each(&mut told);
             }
             ingress_kind::DISCONNECT => {
                 let Some(slot) = slot else { continue };

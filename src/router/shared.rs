@@ -6,6 +6,7 @@
 use super::activity::Activity;
 use super::base::{BaseRoute, Fallback};
 use super::local_loop::LocalLoop;
+use super::notice::Notice;
 use super::pair::Pair;
 use super::payload::Payloads;
 use super::permits::Permits;
@@ -23,8 +24,9 @@ use crate::metrics::{
 };
 use crate::park::{Doorbell, WakeWord};
 use crate::ring::Attachment;
-use crate::sync::{Arc, AtomicBool, AtomicU64, Mutex, Relaxed, Release, lock};
+use crate::sync::{Acquire, Arc, AtomicBool, AtomicU64, Mutex, Relaxed, Release, lock};
 use crossbeam_utils::CachePadded;
+use std::collections::VecDeque;
 
 #[derive(Debug)]
 pub(super) struct Shared {
@@ -69,23 +71,52 @@ pub(super) struct Shared {
     pub(super) control: Mutex<RouterControl>,
 }
 
-/// Events that ended workers leave to a port; the port's polls hand them out.
+/// Events that ended workers leave to a port, and those of messages that they have not taken; the port's polls hand them
+/// out.
 #[derive(Debug)]
 pub(super) struct EndedClients {
     /// Clients that must be closed, because the worker gave up their CLOSE. Linked by `close_link`.
     pub(super) closes: Stack,
     /// Clients that are closing and that no worker will close. Linked by `port_link`.
     pub(super) closings: Stack,
+    /// Notices that a worker could not put into a ring before it ended, and those of messages that no worker took. Not
+    /// more than the records of the rings between the port and the ended workers, and what these workers held.
+    notices: Mutex<VecDeque<Notice>>,
+    /// Whether there are notices.
+    has_notices: AtomicBool,
 }
 
 impl EndedClients {
     fn new() -> Self {
-        Self { closes: Stack::new(), closings: Stack::new() }
+        Self {
+            closes: Stack::new(),
+            closings: Stack::new(),
+            notices: Mutex::new(VecDeque::new()),
+            has_notices: AtomicBool::new(false),
+        }
+    }
+
+    /// Leaves notices to the port. The caller then wakes the port.
+    pub(super) fn leave_notices(&self, mut notices: VecDeque<Notice>) {
+        if !notices.is_empty() {
+            let mut listed = lock(&self.notices);
+            listed.append(&mut notices);
+            // Release: pairs with the Acquire in `is_empty`.
+            self.has_notices.store(true, Release);
+        }
+    }
+
+    /// Takes all notices.
+    pub(super) fn take_notices(&self) -> VecDeque<Notice> {
+        let mut notices = lock(&self.notices);
+        self.has_notices.store(false, Relaxed); // Relaxed: the lock orders it with `leave_notices`.
+        std::mem::take(&mut *notices)
     }
 
     #[inline]
     pub(super) fn is_empty(&self) -> bool {
-        self.closes.is_empty() && self.closings.is_empty()
+        // Acquire: pairs with the Release in `leave_notices`.
+        self.closes.is_empty() && self.closings.is_empty() && !self.has_notices.load(Acquire)
     }
 }
 
@@ -310,7 +341,7 @@ impl Shared {
     /// has already `taken` off the lists, and the rest. Returns how many deliveries that were.
     pub(super) fn forget_ended(&self, port: usize, taken: (u32, u32)) -> u64 {
         let Some(ended) = self.ended.get(port) else { return 0 };
-        let mut count = 0;
+        let mut count = ended.take_notices().len() as u64;
         let mut each = |first: u32, end: &dyn Fn(&ClientSlot) -> u32| {
             let mut next = first;
             while let Some(slot) = self.clients.slot(next) {

@@ -2,7 +2,8 @@
 //! handles one record: it classifies a message, then `deliver` (one client), `rooms` (a room), `hold` (an
 //! absent recipient), `handler` with `request` (the host's closure) or `driven` with `tasks` (a host-driven
 //! worker) handles it, and `message_end` counts its end. `send` handles host sends, `over_limit` applies the
-//! credit policy, `egress` writes the delivery records, `held` ends held messages, `state` is what a worker owns.
+//! credit policy, `egress` writes the delivery records, `notices` tells the host of messages that
+//! have failed, `held` ends held messages, `state` is what a worker owns.
 //! `pairs` takes up and leaves the rings of ports, and `adoption` settles a worker that ended without a stop.
 //! `pool` is the memory of `hold`.
 //!
@@ -20,6 +21,7 @@ pub(super) mod handler;
 pub(super) mod held;
 pub(super) mod hold;
 pub(super) mod message_end;
+mod notices;
 pub(super) mod over_limit;
 mod pairs;
 pub(super) mod pool;

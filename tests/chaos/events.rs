@@ -3,6 +3,7 @@
 
 use crate::ledger::{Ledger, Peer, Sent, To, emission_bytes, filling, name_of, send_bytes};
 use crate::reach::Reached;
+use corelane::error::Loss;
 use corelane::router::{DeliveredMessage, Event};
 
 impl Ledger {
@@ -21,11 +22,36 @@ impl Ledger {
                 peer.handed.1 += name.len() as u32;
                 self.expired(client.0, name, correlation, reached);
             }
-            Event::Refused { client, token, recipient, correlation, .. } => {
+            Event::SendFailed { to, correlation, .. } => {
+                assert!(self.peers.contains_key(&to.0), "sent to a client that never connected");
+                let sent = &mut self.sent[correlation as usize];
+                assert_eq!((sent.from, sent.port), (0, port), "a notice of another's send");
+                assert!(
+                    !sent.dead && !std::mem::replace(&mut sent.told, true),
+                    "{correlation} is told twice"
+                );
+                assert!(sent.reached.is_empty(), "{correlation} was delivered, and has failed");
+                reached.failed_sends += 1;
+            }
+            Event::Undelivered { client, token, recipient, correlation, reason } => {
                 self.peer(port, client.0, token);
-                assert!(self.peers.contains_key(&recipient.0), "refused by a client that never connected");
                 let sent = &mut self.sent[correlation as usize];
                 assert_eq!(sent.from, client.0, "a notice about another client's message");
+                if sent.tell {
+                    assert!(!std::mem::replace(&mut sent.told, true), "{correlation} is told twice");
+                    reached.told += 1;
+                }
+                if reason == Loss::Expired {
+                    assert!(sent.tell, "a notice that was not requested");
+                    assert!(sent.reached.is_empty(), "{correlation} was delivered, and has expired");
+                    reached.late += 1;
+                }
+                let Some(recipient) = recipient else {
+                    assert!(sent.tell, "a notice that was not requested");
+                    return;
+                };
+                assert!(self.peers.contains_key(&recipient.0), "refused by a client that never connected");
+                let sent = &mut self.sent[correlation as usize];
                 sent.refusals += 1;
                 let most = sent.emissions + 1;
                 assert!(
@@ -80,7 +106,7 @@ impl Ledger {
         peer.handed.1 += text.len() as u32;
         let sent = &mut self.sent[number as usize];
         assert!(!sent.dead, "{number} was refused or taken over, and is delivered: {text}");
-        assert_eq!(message.sender.0, sent.from, "{number} is another's");
+        assert_eq!(message.sender.map_or(0, |sender| sender.0), sent.from, "{number} is another's");
         reached.delivered += 1;
         let key = match text.as_bytes()[0] {
             b'E' => {
@@ -146,19 +172,10 @@ impl Ledger {
         assert_eq!(sent.from, client, "a notice about another client's message");
         assert!(!sent.dead && !std::mem::replace(&mut sent.expired, true), "{number} expires twice");
         assert!(sent.reached.is_empty(), "{number} was delivered, and has expired");
-        if name.is_empty() {
-            assert!(sent.tell, "a notice that was not requested");
-            let last = std::mem::replace(&mut self.peers.get_mut(&client).unwrap().last_late, sent.order);
-            assert!(last < sent.order || !self.ordered, "notices out of order: {number} behind {last}");
-            reached.late += 1;
-        } else {
-            let name = std::str::from_utf8(name).unwrap();
-            assert!(
-                matches!(sent.to, To::Name(to) if name == name_of(to)),
-                "the notice names another recipient"
-            );
-            reached.expired += 1;
-        }
+        assert!(!sent.tell, "who is told of each message is not told of the name");
+        let name = std::str::from_utf8(name).unwrap();
+        assert!(matches!(sent.to, To::Name(to) if name == name_of(to)), "the notice names another recipient");
+        reached.expired += 1;
     }
 }
 

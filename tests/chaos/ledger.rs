@@ -35,8 +35,6 @@ pub struct Peer {
     /// The last message received from each sender; for messages of the host itself, from each port.
     pub last_from: BTreeMap<(bool, u64), (u64, u64)>,
     pub lefts: u64,
-    /// The message that the client's latest expiry notice refers to.
-    pub last_late: u64,
 }
 
 impl Peer {
@@ -55,7 +53,6 @@ impl Peer {
             room_ids: BTreeMap::new(),
             last_from: BTreeMap::new(),
             lefts: 0,
-            last_late: 0,
         }
     }
 
@@ -82,6 +79,8 @@ pub struct Sent {
     /// The message's position in the order in which all messages were given to ports.
     pub order: u64,
     pub tell: bool,
+    /// The host was told that the message was not delivered.
+    pub told: bool,
     pub is_leave: bool,
     /// Nothing may be delivered for the message: it was refused, withdrawn or taken over.
     pub dead: bool,
@@ -146,6 +145,7 @@ impl Ledger {
             at: self.now,
             order: 0,
             tell: false,
+            told: false,
             is_leave: false,
             dead: false,
             place: 0,

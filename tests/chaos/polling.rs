@@ -2,7 +2,7 @@
 
 use crate::world::{Place, World, catch, throw};
 use corelane::clients::{ClientId, Outstanding};
-use corelane::error::{Error, Refused};
+use corelane::error::{Closed, Error};
 use corelane::router::{Event, Poller, Port};
 use std::time::Duration;
 
@@ -13,10 +13,10 @@ pub enum Polling {
 }
 
 impl Polling {
-    fn poll(&mut self, limit: usize, each: impl FnMut(Event<'_>)) -> Result<usize, Error> {
+    fn poll(&mut self, limit: usize, each: impl FnMut(Event<'_>)) -> Result<usize, Closed> {
         match self {
-            Self::Plain(port) => port.poll(limit, each),
-            Self::Shared(poller) => poller.poll(limit, each),
+            Self::Plain(port) => port.poll_each(limit, each),
+            Self::Shared(poller) => poller.poll_each(limit, each),
         }
     }
 
@@ -98,19 +98,27 @@ impl World {
                 }
             };
             let polled = match *port {
-                Polling::Plain(ref mut port) if self.chance(30) => {
-                    let polled = catch(|| port.take(limit, each));
-                    if self.chance(50) {
-                        port.release();
+                // Not every batch is taken to its end, nor dropped.
+                Polling::Plain(ref mut port) if self.chance(30) => catch(|| {
+                    let mut batch = port.poll(limit)?;
+                    while let Some(event) = batch.next() {
+                        each(event);
+                        if self.chance(5) {
+                            break;
+                        }
                     }
-                    polled
-                }
+                    let taken = batch.taken();
+                    if self.chance(20) {
+                        std::mem::forget(batch);
+                    }
+                    Ok(taken)
+                }),
                 _ => catch(|| port.poll(limit, each)),
             };
             match polled {
                 Some(Ok(count)) => count,
                 Some(Err(error)) => {
-                    assert_eq!(error, Error::Refused(Refused::Closed));
+                    assert_eq!(error, Closed);
                     assert!(port.is_over());
                     let over = self.stopped.get() || self.workers.iter().all(|hand| hand.gone.get());
                     assert!(over, "the port is closed although its router runs");

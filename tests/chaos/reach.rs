@@ -9,6 +9,8 @@ reached! {
     room_deliveries: "deliveries to rooms",
     expired: "expiry notices",
     late: "notices of late messages",
+    told: "notices of undelivered messages",
+    failed_sends: "notices of failed sends",
     refused_notices: "refusal notices",
     lefts: "names left",
     closes: "clients closed for credit",

@@ -151,9 +151,9 @@ impl World {
             4..8 => Some(now),
             _ => None,
         };
-        let tell_expired = self.chance(30);
-        self.ledger.borrow_mut().sent[number as usize].tell = tell_expired;
-        SubmitOptions { correlation: number, stamp, tell_expired }
+        let tell_failed = self.chance(30);
+        self.ledger.borrow_mut().sent[number as usize].tell = tell_failed;
+        SubmitOptions { correlation: number, stamp, tell_failed }
     }
 
     /// Returns whether the port refused the message because the ring is full.
@@ -164,7 +164,7 @@ impl World {
         let options = self.options(number);
         self.reach(|reached| reached.beside += u64::from(bytes.len() > 960));
         let result = self.submitting(place, |mut way| match &mut way {
-            Way::Plain(port) if !options.tell_expired && options.stamp.is_some() => {
+            Way::Plain(port) if !options.tell_failed && options.stamp.is_some() => {
                 port.submit_at(client, &bytes, number, options.stamp.unwrap())
             }
             way => way.submit_with(client, &bytes, options),

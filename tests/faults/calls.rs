@@ -180,7 +180,7 @@ fn with_one_call_waiting(
         first.is_finished()
     });
     assert_eq!(first.join().unwrap(), Some(Ok(Routed::Delivered)));
-    assert_eq!(poller.poll(1, |_| ()), Ok(0));
+    assert_eq!(poller.poll_each(1, |_| ()), Ok(0));
     bench
 }
 

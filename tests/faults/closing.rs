@@ -100,7 +100,7 @@ impl Scene {
     fn read(&mut self, port: usize, limit: usize) {
         let mut written = Vec::new();
         self.ports[port]
-            .poll(limit, |event| {
+            .poll_each(limit, |event| {
                 self.events.push(seen(&event));
                 if let Event::Message(message) = event
                     && message.token == 2

@@ -47,7 +47,7 @@ fn arrives(port: &mut Port, wanted: u64) -> bool {
     let end = Instant::now() + PATIENCE;
     while Instant::now() < end {
         let mut found = false;
-        let polled = port.poll(9, |event| {
+        let polled = port.poll_each(9, |event| {
             found |= matches!(event, Event::Message(message) if message.correlation == wanted);
         });
         if found || polled.is_err() {

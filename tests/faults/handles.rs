@@ -1,9 +1,9 @@
 //! A stale client handle has no effect on the client that now has the same client slot, and free slots are reused in
 //! turn. Row R16; invariants I4, I7.
 
-use super::harness::{Bench, CLOSED, Seen, closings, poll, slot};
+use super::harness::{Bench, Seen, closings, poll, slot};
 use corelane::clients::{ClientId, RoomId};
-use corelane::error::{Error, Refused};
+use corelane::error::{Closed, Error, Refused};
 use corelane::router::Port;
 
 const STALE: Error = Error::Refused(Refused::Stale);
@@ -170,6 +170,6 @@ fn a_client_that_is_gone_stays_gone() {
     bench.router.request_stop();
     bench.cycle();
     events.extend(super::harness::poll_to_the_end(&mut port));
-    assert_eq!(port.poll(1, |_| ()), Err(CLOSED));
+    assert_eq!(port.poll_each(1, |_| ()), Err(Closed));
     assert_eq!((closings(&events, 0), events.len()), (1, 1));
 }

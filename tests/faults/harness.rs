@@ -2,7 +2,7 @@
 
 pub use crate::support::{Bench, PATIENCE, config_of as config, settled, until};
 use corelane::clients::ClientId;
-use corelane::error::{Error, Refused};
+use corelane::error::{Closed, Error, Refused};
 use corelane::router::{Action, Builder, Event, Port, ProtocolRules};
 use std::sync::mpsc;
 use std::time::Duration;
@@ -24,7 +24,8 @@ pub fn sums(builder: Builder) -> Builder {
 pub enum Seen {
     Message(u64, u64),
     Expired(u64, u64),
-    Refused(u64, u64),
+    Undelivered(u64, u64),
+    SendFailed(u64),
     Left(u64),
     Close(u64),
     Closed(u64),
@@ -34,7 +35,8 @@ pub fn seen(event: &Event<'_>) -> Seen {
     match *event {
         Event::Message(message) => Seen::Message(message.token, message.correlation),
         Event::Expired { token, correlation, .. } => Seen::Expired(token, correlation),
-        Event::Refused { token, correlation, .. } => Seen::Refused(token, correlation),
+        Event::Undelivered { token, correlation, .. } => Seen::Undelivered(token, correlation),
+        Event::SendFailed { correlation, .. } => Seen::SendFailed(correlation),
         Event::Left { token, .. } => Seen::Left(token),
         Event::Close { token, .. } => Seen::Close(token),
         Event::Closed { token, .. } => Seen::Closed(token),
@@ -47,9 +49,9 @@ pub const CLOSED: Error = Error::Refused(Refused::Closed);
 /// Polls once. A closed port has no more events.
 pub fn poll(port: &mut Port) -> Vec<Seen> {
     let mut all = Vec::new();
-    match port.poll(usize::MAX, |event| all.push(seen(&event))) {
+    match port.poll_each(usize::MAX, |event| all.push(seen(&event))) {
         Ok(_) => {}
-        Err(error) => assert_eq!((error, &all), (CLOSED, &Vec::new())),
+        Err(error) => assert_eq!((error, &all), (Closed, &Vec::new())),
     }
     all
 }
@@ -58,8 +60,8 @@ pub fn poll(port: &mut Port) -> Vec<Seen> {
 pub fn poll_to_the_end(port: &mut Port) -> Vec<Seen> {
     let mut all = Vec::new();
     for _ in 0..ROUNDS {
-        if let Err(error) = port.poll(100, |event| all.push(seen(&event))) {
-            assert_eq!(error, CLOSED);
+        if let Err(error) = port.poll_each(100, |event| all.push(seen(&event))) {
+            assert_eq!(error, Closed);
             return all;
         }
     }

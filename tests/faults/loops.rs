@@ -24,7 +24,7 @@ fn text(to: &str) -> Vec<u8> {
 fn settle(port: &mut Port) {
     for _ in 0..5 {
         port.cycle().unwrap();
-        port.poll(9, |_| ()).unwrap();
+        port.poll_each(9, |_| ()).unwrap();
     }
 }
 
@@ -78,7 +78,7 @@ fn no_handler_opens_a_local_port() {
 
 /// Whether a poll of the host's says that the router has stopped, or the host may not wait.
 fn does_not_sleep(port: &mut Port) {
-    let polled = port.poll(9, |_| ());
+    let polled = port.poll_each(9, |_| ());
     assert!(polled.is_err() || !port.arm(), "the poll said {polled:?}, and nobody wakes the port any more");
 }
 
@@ -100,7 +100,7 @@ fn a_port_does_not_sleep_on_its_end() {
     connect(&mut port, "ann");
     for _ in 0..5 {
         workers[0].cycle(u64::MAX);
-        port.poll(9, |_| ()).unwrap();
+        port.poll_each(9, |_| ()).unwrap();
     }
     assert!(port.arm());
     router.request_stop();
@@ -164,7 +164,7 @@ fn received(port: &mut Port, mut cycle: impl FnMut(&mut Port)) -> Vec<u64> {
                 written.push((message.client, 1, message.payload.len() as u32));
             }
         };
-        port.poll(1_000, each).unwrap();
+        port.poll_each(1_000, each).unwrap();
         port.acknowledge_batch(written);
         cycle(port);
     }

@@ -18,7 +18,7 @@ fn on_the_second(polls: u32) -> (Bench, Port, ClientId, u64) {
 
 /// Submits a message that expires in the queue and whose sender requests an expiry notice.
 fn submit_late(bench: &mut Bench, port: &mut Port, client: ClientId, number: u64) {
-    let options = SubmitOptions { correlation: number, tell_expired: true, ..SubmitOptions::default() };
+    let options = SubmitOptions { correlation: number, tell_failed: true, ..SubmitOptions::default() };
     port.submit_with(client, &offer("nobody"), options).unwrap();
     port.publish();
     bench.advance(20);
@@ -40,7 +40,7 @@ fn notices_of_late_messages_keep_their_order() {
         bench.router.set_active_workers(2).unwrap();
         port.disconnect(client).unwrap();
         events.extend(bench.drain(&mut [&mut port]));
-        let wanted = [1, 2, 3].map(|number| Seen::Expired(token, number));
+        let wanted = [1, 2, 3].map(|number| Seen::Undelivered(token, number));
         assert_eq!(events, [&wanted[..], &[Seen::Closed(token)]].concat(), "after {polls} polls");
         bench.assert_quiet(before + 3, events.len());
     }
@@ -59,7 +59,7 @@ fn a_notice_of_a_late_message_comes_before_the_last_event() {
         bench.cycle();
         port.disconnect(client).unwrap();
         let events = bench.drain(&mut [&mut port]);
-        assert_eq!(events, [Seen::Expired(token, 1), Seen::Closed(token)], "after {polls} polls");
+        assert_eq!(events, [Seen::Undelivered(token, 1), Seen::Closed(token)], "after {polls} polls");
         bench.assert_quiet(before + 2, events.len());
     }
 }

@@ -43,7 +43,7 @@ fn told_of_a_slow_room(policy: CreditPolicy) -> (Vec<u64>, usize) {
     let seen = bench.drain(&mut [&mut port, &mut slow]);
     bench.assert_quiet(29, events + seen.len());
     let notices = seen.iter().filter_map(|event| match event {
-        Seen::Refused(1, number) => Some(*number),
+        Seen::Undelivered(1, number) => Some(*number),
         _ => None,
     });
     (notices.collect(), seen.iter().filter(|event| **event == Seen::Message(2, 7)).count())
@@ -163,7 +163,7 @@ fn panics_in_the_middle(payload: usize, limit: usize) {
     let mut panics = 0;
     for _ in 0..ROUNDS {
         let polled = catch_unwind(AssertUnwindSafe(|| {
-            room.poll(limit, |event| {
+            room.poll_each(limit, |event| {
                 handed.push(seen(&event));
                 if handed.len() == 3 {
                     resume_unwind(Box::new("the host's own writing"));

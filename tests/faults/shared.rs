@@ -39,7 +39,7 @@ fn comes_back(call: impl FnOnce(&SharedPort, &mut Poller) + Send + 'static) -> b
     if let Some(mut poller) = polled {
         bench.cycle();
         bench.cycle();
-        assert_eq!(poller.poll(9, |_| ()), Ok(2), "the messages submitted meanwhile");
+        assert_eq!(poller.poll_each(9, |_| ()), Ok(2), "the messages submitted meanwhile");
     }
     came_back
 }
@@ -47,7 +47,7 @@ fn comes_back(call: impl FnOnce(&SharedPort, &mut Poller) + Send + 'static) -> b
 /// `sharedpoll`. I8: a poll returns while a submitter is inside its batch.
 #[test]
 fn a_poll_does_not_wait_for_a_submitter() {
-    assert!(comes_back(|_, poller| assert_eq!(poller.poll(9, |_| ()), Ok(0))));
+    assert!(comes_back(|_, poller| assert_eq!(poller.poll_each(9, |_| ()), Ok(0))));
 }
 
 /// `sharedpoll`. I8, I6: arming before a sleep returns as well.

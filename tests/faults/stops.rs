@@ -1,11 +1,9 @@
 //! After a stop the payload table is empty, and every client that disconnects gets a last event. Rows R9, R16;
 //! invariants I3, I4.
 
-use super::harness::{
-    Bench, CLOSED, HEARTBEAT, ROUNDS, Seen, closings, offer, poll, poll_to_the_end, settled,
-};
+use super::harness::{Bench, HEARTBEAT, ROUNDS, Seen, closings, offer, poll, poll_to_the_end, settled};
 use corelane::clients::ClientId;
-use corelane::error::{Error, Refused};
+use corelane::error::{Closed, Error, Refused};
 use corelane::router::Port;
 
 /// `stop_payloads`. I3: out-of-line payloads of messages that a stop gives up are freed with the stop, not with the
@@ -122,6 +120,6 @@ fn who_leaves_after_the_end_has_a_last_event() {
         port.disconnect(clients[1]).unwrap();
         let events = poll_to_the_end(&mut port);
         assert_left(&bench, &events, &[0, 1]);
-        assert_eq!(port.poll(9, |_| ()), Err(CLOSED));
+        assert_eq!(port.poll_each(9, |_| ()), Err(Closed));
     }
 }

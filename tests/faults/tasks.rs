@@ -68,7 +68,7 @@ fn a_stop_that_waits_for_a_task_delivers_the_backlog() {
                 numbers.push(message.correlation);
             }
         };
-        other.poll(1_000, &mut each).unwrap();
+        other.poll_each(1_000, &mut each).unwrap();
     }
     assert!(!bench.workers[0].is_stopped());
     assert_eq!(numbers, (0..200).collect::<Vec<_>>(), "while the task is out");

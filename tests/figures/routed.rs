@@ -60,7 +60,7 @@ impl Routed {
 
     /// Delivers all events.
     fn poll(&mut self) {
-        self.port.poll(usize::MAX, |_| ()).unwrap();
+        self.port.poll_each(usize::MAX, |_| ()).unwrap();
     }
 
     fn stats(&self) -> MonitorStats {
@@ -497,10 +497,10 @@ fn takes_over(routed: &mut Routed, port: Option<&mut Port>) -> ClientFigures {
         routed.bench.cycle();
         let each = |event: Event<'_>| {
             if let Event::Closed { figures, .. } = event {
-                kept = Some(*figures);
+                kept = Some(figures);
             }
         };
-        routed.port.poll(usize::MAX, each).unwrap();
+        routed.port.poll_each(usize::MAX, each).unwrap();
     }
     let options = ConnectOptions::new("peerjs", "app", 9).figures(kept.unwrap());
     let other = port.is_some();

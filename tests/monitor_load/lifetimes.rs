@@ -42,7 +42,7 @@ fn a_monitor_goes_on_when_its_router_is_gone() {
     let mut got = 0;
     while got < 100 {
         port.wait(Duration::from_millis(10));
-        port.poll(usize::MAX, |event| got += u32::from(matches!(event, Event::Message(_)))).unwrap();
+        port.poll_each(usize::MAX, |event| got += u32::from(matches!(event, Event::Message(_)))).unwrap();
     }
     router.stop();
     let stopped = monitor.snapshot();

@@ -148,7 +148,7 @@ fn the_largest_number_of_bytes_beside_a_router() {
     port.publish();
     while workers.iter_mut().map(|worker| worker.cycle(clock.raw())).sum::<usize>() > 0 {}
     let mut written = 0;
-    port.poll(64, |event| {
+    port.poll_each(64, |event| {
         if let Event::Message(message) = event {
             written = message.payload.len() as u64;
         }

@@ -2,6 +2,7 @@
 //! model.
 
 mod local;
+mod notices;
 mod policies;
 mod rooms;
 mod tasks;
@@ -15,7 +16,7 @@ use corelane::clients::ClientId;
 use corelane::clock::{Clock, ManualClock};
 use corelane::config::{Config, Key};
 use corelane::envelope::{Fields, Forward, Protocol};
-use corelane::error::{Error, Refused, TakenOver};
+use corelane::error::{Closed, Error, Refused, TakenOver};
 use corelane::router::{
     Action, Builder, Event, Port, ProtocolRules, Routed, Router, SubmitOptions, TaskId, Worker,
 };
@@ -96,7 +97,6 @@ reached! {
     rebinds: "rebinds",
     writes_timed: "timed writes",
     sends: "deliveries of what a host sent itself",
-    late_notices: "notices of late messages",
     handler_panics: "panics of handlers",
     handler_stalls: "stalls",
     handlers_emitted: "deliveries from handlers",
@@ -111,6 +111,7 @@ reached! {
     two_active: "changes of the active workers",
     ;
     local: local::Reached,
+    notices: notices::Reached,
     rooms: rooms::Reached,
     tasks: tasks::Reached,
     watch: watch::Reached,
@@ -150,6 +151,9 @@ pub struct Host {
     numbers_of: HashMap<u64, u64>,
     /// The port through which each number was sent, for messages without a sender.
     sent_through: HashMap<u64, usize>,
+    /// The messages that were submitted with `tell_failed`.
+    asked: HashSet<u64>,
+    notices: notices::Notices,
     credit: (usize, u64),
     /// Names that have been connected for so long that nothing can be held for them.
     surely_connected: HashSet<&'static str>,
@@ -255,6 +259,8 @@ impl Host {
             seen: HashSet::new(),
             numbers_of: HashMap::new(),
             sent_through: HashMap::new(),
+            asked: HashSet::new(),
+            notices: notices::Notices::default(),
             credit: (credit_messages as usize, credit_bytes),
             surely_connected: HashSet::new(),
             max_clients,
@@ -336,6 +342,7 @@ impl Host {
             self.poll_part_of_a_room_message(port);
         }
         self.ports[port] = None;
+        self.is_told_no_more(port);
         for token in self.peers_of(port) {
             self.peers.remove(&token);
             self.rooms.gone(token);
@@ -422,6 +429,7 @@ impl Host {
     fn send(&mut self) {
         let (Some(token), Some(through)) = (self.some_peer(), self.some_port()) else { return };
         let burst = if self.random.chance(5) { 60 } else { 1 };
+        let mut accepted = Vec::new();
         for _ in 0..burst {
             let number = self.number();
             let fill = "x".repeat(self.random.below(100) as usize);
@@ -433,6 +441,7 @@ impl Host {
                     assert!(!peer.leaving);
                     self.numbers_of.insert(number, 0);
                     self.sent_through.insert(number, through);
+                    accepted.push(number);
                 }
                 Err(Error::Refused(reason)) => {
                     self.refused += 1;
@@ -446,6 +455,7 @@ impl Host {
                 Err(other) => panic!("{other}"),
             }
         }
+        accepted.into_iter().for_each(|number| self.wants_send(through, number));
     }
 
     /// One client sends many messages to one name, which fills rings, backlogs and credit.
@@ -491,8 +501,8 @@ impl Host {
         let peer = &self.peers[&token];
         let (id, place, leaving) = (peer.id, peer.port, peer.leaving);
         self.submitted += 1;
-        let tell_expired = self.random.chance(50);
-        let options = SubmitOptions { correlation: number, tell_expired, ..SubmitOptions::default() };
+        let tell_failed = self.random.chance(50);
+        let options = SubmitOptions { correlation: number, tell_failed, ..SubmitOptions::default() };
         let now = self.clock.raw();
         let rate_allows = self.peers.get_mut(&token).unwrap().bucket.allows(&self.admission, now);
         match self.ports[place].as_mut().unwrap().submit_with(id, message, options) {
@@ -501,6 +511,10 @@ impl Host {
                 self.peers.get_mut(&token).unwrap().bucket.take(&self.admission);
                 assert!(!leaving && message.len() <= 4_000);
                 self.numbers_of.insert(number, id.0);
+                if tell_failed {
+                    self.asked.insert(number);
+                    self.wants(place, number, message);
+                }
                 true
             }
             Err(Error::Refused(reason)) => {
@@ -643,11 +657,11 @@ impl Host {
         }
     }
 
-    fn poll_port(&mut self, place: usize, limit: usize) -> Result<usize, Error> {
+    fn poll_port(&mut self, place: usize, limit: usize) -> Result<usize, Closed> {
         let mut port = self.ports[place].take().unwrap();
         let mut closes = Vec::new();
         let mut leaves = Vec::new();
-        let result = port.poll(limit, |event| self.event(place, event, &mut closes, &mut leaves));
+        let result = port.poll_each(limit, |event| self.event(place, event, &mut closes, &mut leaves));
         for id in closes {
             // A host closes the connection when it gets a close request; here at once.
             port.disconnect(id).unwrap();
@@ -680,13 +694,14 @@ impl Host {
                 let number = text["payload"][0].as_u64().unwrap();
                 assert_eq!(message.correlation, number);
                 if text["room"].is_string() {
-                    self.rooms.delivered(number, message.token, message.sender);
+                    self.rooms.delivered(number, message.token, message.sender.expect("a client's"));
                     self.reached.rooms.delivered += 1;
                 } else {
                     assert!(self.seen.insert(number), "delivered twice");
                     assert!(!self.model.refused.contains(&number), "delivered and refused");
                 }
-                assert_eq!(self.numbers_of[&number], message.sender.0, "the message of another sender");
+                let sender = message.sender.map_or(0, |sender| sender.0);
+                assert_eq!(self.numbers_of[&number], sender, "the message of another sender");
                 let peer = self.peers.get_mut(&message.token).expect("delivered after its last event");
                 assert_eq!((peer.id, peer.port), (message.client, place));
                 let to_name = text["room"].is_string() || text["dst"] == peer.name;
@@ -694,7 +709,7 @@ impl Host {
                 // The order of messages without a sender is that of the port through which they were sent.
                 let through = self.sent_through.get(&number).map(|port| u64::MAX - *port as u64);
                 self.reached.sends += u64::from(through.is_some());
-                let from = through.unwrap_or(message.sender.0);
+                let from = through.unwrap_or(sender);
                 let last = peer.last_from.insert(from, number).unwrap_or(0);
                 // `round_robin` does not keep the order, as documented, except for messages of the host itself.
                 let any_order = self.admission.balance == 0 && through.is_none();
@@ -704,19 +719,15 @@ impl Host {
             }
             Event::Expired { client, token, name, .. } => {
                 assert_eq!(self.peers[&token].id, client);
-                let seen = if name.is_empty() {
-                    &mut self.reached.late_notices
-                } else {
-                    &mut self.reached.expired_notices
-                };
-                *seen += 1;
+                self.reached.expired_notices += 1;
                 let name = std::str::from_utf8(name).unwrap();
                 assert!(!self.surely_connected.contains(name), "held for {name} although it is connected");
                 self.take_credit(token, name.len());
             }
-            Event::Refused { client, token, recipient, correlation, reason } => {
-                self.refusal(client, token, recipient, correlation, reason);
+            Event::Undelivered { client, token, recipient, correlation, reason } => {
+                self.undelivered((client, token), recipient, correlation, reason);
             }
+            Event::SendFailed { correlation, .. } => self.send_failed(place, correlation),
             Event::Close { client, token, .. } => {
                 self.asked_to_close(client);
                 self.reached.credit_closes += 1;
@@ -868,7 +879,7 @@ impl Host {
                 self.cycle_all();
                 let port = self.ports[place].as_mut().unwrap();
                 port.publish();
-                port.poll(usize::MAX, |_| closed += 1).unwrap();
+                port.poll_each(usize::MAX, |_| closed += 1).unwrap();
             }
             assert_eq!(closed, self.max_clients, "a client never got its last event");
             self.events += closed;
@@ -938,6 +949,7 @@ impl Host {
                 assert!(matches!(port.connect("zoe", PROTOCOL, "", 0), Err(Error::Refused(Refused::Closed))));
             } else {
                 self.ports[place] = None;
+                self.is_told_no_more(place);
                 self.peers.retain(|_, peer| peer.port != place);
             }
         }
@@ -949,6 +961,7 @@ impl Host {
         let stats = self.router.stats();
         self.check_policies(&stats);
         Self::check_paths_are_empty(&stats);
+        self.check_notices();
         self.check_handlers();
         self.check_monitor();
         self.ports.clear();

@@ -123,7 +123,7 @@ pub fn texts(port: &mut Port, limit: usize, acknowledges: bool) -> Vec<(u64, Str
             other => panic!("{other:?}"),
         });
     };
-    port.poll(limit, each).unwrap();
+    port.poll_each(limit, each).unwrap();
     for (client, bytes) in to.into_iter().filter(|_| acknowledges) {
         port.acknowledge(client, 1, bytes);
     }
@@ -139,7 +139,7 @@ pub fn read(port: &mut Port, limit: usize, mut each: impl FnMut(&DeliveredMessag
             to.push((message.client, message.payload.len() as u32));
         }
     };
-    port.poll(limit, each).unwrap();
+    port.poll_each(limit, each).unwrap();
     to.iter().for_each(|(client, bytes)| port.acknowledge(*client, 1, *bytes));
     to.len()
 }

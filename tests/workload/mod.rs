@@ -126,7 +126,7 @@ impl Bench {
 
     fn read(&mut self, port: &mut Port) {
         let mut written = Vec::new();
-        port.poll(1_000, |event| {
+        port.poll_each(1_000, |event| {
             if let Event::Message(message) = event {
                 written.push((message.client, 1, message.payload.len() as u32));
             }

@@ -88,7 +88,7 @@ impl Side for Corelane {
     fn receive(&mut self, each: &mut dyn FnMut(usize, &[u8])) -> usize {
         let handed_out = &mut self.handed_out;
         self.port
-            .poll(ON_THEIR_WAY, |event| {
+            .poll_each(ON_THEIR_WAY, |event| {
                 if let Event::Message(message) = event {
                     each(message.token as usize, message.payload);
                     handed_out.push((message.client, 1, message.payload.len() as u32));

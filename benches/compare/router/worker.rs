@@ -113,7 +113,7 @@ impl Step for Ours {
     fn drain(&mut self) {
         let written = &mut self.written;
         self.port
-            .poll(usize::MAX, |event| {
+            .poll_each(usize::MAX, |event| {
                 if let Event::Message(message) = event {
                     written.push((message.client, 1, black_box(message.payload).len() as u32));
                 }
@@ -258,7 +258,7 @@ fn route(report: &mut Report, messages: &[Vec<u8>], count: usize) {
                         written = Some((message.client, 1, message.payload.len() as u32));
                     }
                 };
-                port.poll(1, take).unwrap();
+                port.poll_each(1, take).unwrap();
             }
             port.acknowledge_batch(written);
         }

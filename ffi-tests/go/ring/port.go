@@ -29,12 +29,13 @@ const (
 
 // Kinds of events, as CORELANE_EVENT_.
 const (
-	Message = 1
-	Expired = 2
-	Left    = 3
-	Close   = 4
-	Closed  = 5
-	Refused = 6
+	Message     = 1
+	Expired     = 2
+	Left        = 3
+	Close       = 4
+	Closed      = 5
+	Undelivered = 6
+	SendFailed  = 7
 )
 
 const (
@@ -377,6 +378,17 @@ func (p *Port) handOut(lane *Lane) (Event, bool) {
 		count(p.Counts.UndeliverableLost)
 		return Event{}, false
 	}
+	// Credit is the only reason that has a number here; 15 is its number in the record.
+	var reason uint16
+	if (lane.kind == Undelivered || lane.kind == SendFailed) && lane.flags == 15 {
+		reason = 1
+	}
+	correlation := binary.NativeEndian.Uint64(lane.record[24:])
+	if lane.kind == SendFailed {
+		// The port's event: the client may be gone, or another port's.
+		count(p.Counts.Consumed)
+		return Event{Kind: lane.kind, Client: client, Correlation: correlation, Reason: reason}, true
+	}
 	slot, state := p.Slots.of(client)
 	phase := state & 0xffff
 	// A client that the host has disconnected needs no CLOSE.
@@ -393,14 +405,10 @@ func (p *Port) handOut(lane *Lane) (Event, bool) {
 	}
 	event := Event{
 		Kind: lane.kind, Client: client, Token: atomic.LoadUint64(u64(slot, p.Slots.Token)), Bytes: payload,
-		Sender: binary.NativeEndian.Uint64(lane.record[8:]), Correlation: binary.NativeEndian.Uint64(lane.record[24:]),
+		Sender: binary.NativeEndian.Uint64(lane.record[8:]), Correlation: correlation, Reason: reason,
 	}
 	if lane.kind == Close {
 		event.Reason = lane.flags + 1
-	}
-	if lane.kind == Refused {
-		const credit = 1
-		event.Reason = credit
 	}
 	if lane.kind == Closed {
 		p.ClientClosed(client)

@@ -1,80 +1,119 @@
-//! The events of a poll that come from no ring: close events that a worker could not put into a ring, and closed events of
-//! clients that no worker will close. Workers and the submitting half list such clients in
+//! The events of a poll that come from no ring: close events and notices that a worker could not put into a ring before it
+//! ended, notices of messages that no worker took, and closed events of clients that no worker will close. Workers and the
+//! submitting half list them in
 //! [`EndedClients`](crate::router::shared::EndedClients).
 //!
-//! Used by `poll`, which hands these events out first, and by `handle` and `inline`.
+//! Used by `walk`, which finds these events first, and by `poll`, `handle` and `inline`.
 
-use crate::clients::{ClientId, ClientSlot, END, Phase, Stack, UNLISTED};
+use crate::clients::{ClientId, ClientSlot, END, KeptFigures, Phase, Stack, UNLISTED};
 use crate::error::{CloseReason, Unacknowledged, Undeliverable};
-use crate::router::port::poll::{EgressReceiver, Event, PollHalf, forgive};
+use crate::ring::record::delivery_kind;
+use crate::router::notice::Notice;
+use crate::router::port::event::Event;
+use crate::router::port::poll::{EgressReceiver, PollHalf, forgive};
 use crate::router::shared::Shared;
 use crate::sync::{Arc, AtomicU32, Relaxed, Release};
 
-impl PollHalf {
-    /// Hands out the events that come from no ring: close events that workers have queued at the port, and
-    /// closed events of clients that no worker will close. A closed event comes after everything that the
-    /// workers had for the client. These events come first in each poll, so that a steady load does not delay
-    /// them.
-    pub(in crate::router) fn hand_out_closings(
-        &mut self,
-        limit: usize,
-        each: &mut impl FnMut(Event<'_>),
-    ) -> usize {
-        if !self.has_closings() {
-            return 0;
+/// An event that comes from no ring.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Closing {
+    Close { client: ClientId, token: u64, reason: CloseReason },
+    Closed { client: ClientId, token: u64, figures: KeptFigures },
+    Notice { notice: Notice, token: u64 },
+}
+
+impl Closing {
+    pub(super) fn event(self) -> Event<'static> {
+        match self {
+            Self::Close { client, token, reason } => Event::Close { client, token, reason },
+            Self::Closed { client, token, figures } => Event::Closed { client, token, figures },
+            Self::Notice { notice, token } => Event::of_notice(&notice.header, notice.client, token),
         }
+    }
+}
+
+impl PollHalf {
+    /// The next event that comes from no ring: close events and notices that workers have left to the port, and closed
+    /// events of clients that no worker will close. A closed event comes after everything that the workers had for the
+    /// client. These events come first in each poll, so that a steady load does not delay them.
+    #[inline]
+    pub(super) fn next_closing(&mut self) -> Option<Closing> {
+        if self.has_closings() { self.take_closing() } else { None }
+    }
+
+    #[cold]
+    fn take_closing(&mut self) -> Option<Closing> {
         let shared = Arc::clone(&self.shared);
         let ended = &shared.ended[self.index];
-        let mut count = 0;
-        while count < limit
-            && let Some(client) = take_next(&mut self.closes, &ended.closes, &shared, |slot| &slot.close_link)
+        while let Some(client) = take_next(&mut self.closes, &ended.closes, &shared, |slot| &slot.close_link)
         {
-            count += self.hand_out_close(&shared, client, each);
+            let closing = self.close(&shared, client);
+            if closing.is_some() {
+                return closing;
+            }
         }
         // Take the list before reading the rings: then everything that was published before a client was listed
         // is seen first.
         if self.closings == END {
             self.closings = ended.closings.take();
         }
+        if self.notices.is_empty() && !ended.is_empty() {
+            self.notices = ended.take_notices();
+        }
+        while let Some(notice) = self.notices.pop_front() {
+            let closing = self.notice(&shared, notice);
+            if closing.is_some() {
+                return closing;
+            }
+        }
         let is_drained = |way: &EgressReceiver| !way.ring.memory().is_closed() || !way.has_more();
         if !self.ways.iter().all(is_drained) {
-            return count;
+            return None;
         }
         let none = Stack::new();
-        while count < limit
-            && let Some(client) = take_next(&mut self.closings, &none, &shared, |slot| &slot.port_link)
-        {
-            count += self.hand_out_closed(&shared, client, each);
+        while let Some(client) = take_next(&mut self.closings, &none, &shared, |slot| &slot.port_link) {
+            let closing = self.closed(&shared, client);
+            if closing.is_some() {
+                return closing;
+            }
         }
-        count
+        None
     }
 
-    fn hand_out_close(
-        &mut self,
-        shared: &Shared,
-        client: ClientId,
-        each: &mut impl FnMut(Event<'_>),
-    ) -> usize {
-        let Some(slot) = shared.clients.slot(client.index()) else { return 0 };
+    fn close(&mut self, shared: &Shared, client: ClientId) -> Option<Closing> {
+        let slot = shared.clients.slot(client.index())?;
         let (token, phase) = (slot.token(), slot.phase_of(client.generation()));
         slot.close_link.store(UNLISTED, Relaxed); // Relaxed: the credit word's Release publishes it.
         slot.credit.end_close_delivery(client.generation());
         if phase != Some(Phase::Open) {
             self.count_closed();
-            return 0;
+            return None;
         }
         shared.ports[self.index].poll.consumed.add(&mut self.writer, 1);
-        each(Event::Close { client, token, reason: CloseReason::Credit });
-        1
+        Some(Closing::Close { client, token, reason: CloseReason::Credit })
     }
 
-    fn hand_out_closed(
-        &mut self,
-        shared: &Shared,
-        client: ClientId,
-        each: &mut impl FnMut(Event<'_>),
-    ) -> usize {
-        let Some(slot) = shared.clients.slot(client.index()) else { return 0 };
+    /// A notice of a message of the client needs the client; a notice of a send is the port's.
+    fn notice(&mut self, shared: &Shared, notice: Notice) -> Option<Closing> {
+        let mut token = 0;
+        if notice.header.kind == delivery_kind::UNDELIVERED {
+            let slot = shared.clients.get(notice.client);
+            let present = slot.filter(|slot| {
+                let phase = slot.phase_of(notice.client.generation());
+                matches!(phase, Some(Phase::Open | Phase::Closing))
+            });
+            let Some(slot) = present else {
+                self.count_closed();
+                return None;
+            };
+            token = slot.token();
+        }
+        shared.ports[self.index].poll.consumed.add(&mut self.writer, 1);
+        Some(Closing::Notice { notice, token })
+    }
+
+    fn closed(&mut self, shared: &Shared, client: ClientId) -> Option<Closing> {
+        let slot = shared.clients.slot(client.index())?;
         let token = slot.token();
         let figures = shared.clients.keep_figures(client, shared.controls.now());
         let forgiven = shared.clients.end_close(client);
@@ -82,13 +121,12 @@ impl PollHalf {
         slot.port_link.store(UNLISTED, Release);
         let Some(forgiven) = forgiven else {
             self.count_closed();
-            return 0;
+            return None;
         };
         let shard = &shared.ports[self.index].poll;
         forgive(shard, &mut self.writer, forgiven, Unacknowledged::Closed);
         shard.consumed.add(&mut self.writer, 1);
-        each(Event::Closed { client, token, figures: &figures });
-        1
+        Some(Closing::Closed { client, token, figures })
     }
 
     fn count_closed(&mut self) {
@@ -98,14 +136,15 @@ impl PollHalf {
 
     pub(in crate::router) fn has_closings(&self) -> bool {
         let ended = &self.shared.ended[self.index];
-        self.closes != END || self.closings != END || !ended.is_empty()
+        self.closes != END || self.closings != END || !self.notices.is_empty() || !ended.is_empty()
     }
 
     /// The port is released: the clients on its own lists get no close or closed event any more.
     pub(in crate::router) fn give_up_closings(&mut self) {
         let taken = (std::mem::replace(&mut self.closes, END), std::mem::replace(&mut self.closings, END));
         let rest = self.shared.forget_ended(self.index, taken);
-        self.give_up(rest);
+        let notices = std::mem::take(&mut self.notices).len() as u64;
+        self.give_up(rest + notices);
     }
 }
 

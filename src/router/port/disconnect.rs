@@ -9,12 +9,14 @@ use crate::error::{Error, Refused};
 use crate::park::after_publishing;
 use crate::ring::AttachState;
 use crate::ring::record::{IngressHeader, ingress_kind};
+use crate::router::notice::Notice;
 use crate::router::pair::Pair;
 use crate::router::payload::Payload;
 use crate::router::port::submit::SubmitHalf;
 use crate::router::settle::settle_ingress;
 use crate::router::shared::Shared;
 use crate::sync::{Arc, AtomicU32, mutant};
+use std::collections::VecDeque;
 
 impl SubmitHalf {
     /// See [`Port::disconnect`](crate::router::Port::disconnect).
@@ -192,7 +194,12 @@ impl SubmitHalf {
         let shared = Arc::clone(&self.shared);
         let Some(pair) = shared.pair(worker, self.index).view() else { return Vec::new() };
         let mut closed = Vec::new();
-        let unread = self.settle_with(worker, &pair, |client| closed.push(client));
+        let mut told = VecDeque::new();
+        let unread =
+            self.settle_with(worker, &pair, |client| closed.push(client), |notice| told.push_back(notice));
+        let shard = &shared.ports[self.index].submit;
+        shard.closings.add(&mut self.writer, told.len() as u64);
+        shared.ended[self.index].leave_notices(told);
         for client in closed {
             self.close_here(client);
         }
@@ -200,13 +207,14 @@ impl SubmitHalf {
     }
 
     /// As [`settle`](Self::settle), at most once per worker. Calls `closed` for each client whose disconnect
-    /// the worker has not taken.
+    /// the worker has not taken, and `told` with each notice that the port owes its host.
     #[must_use]
     pub(in crate::router) fn settle_with(
         &mut self,
         worker: usize,
         pair: &Pair,
         closed: impl FnMut(ClientId),
+        told: impl FnMut(Notice),
     ) -> Vec<Payload> {
         let Some(way) = self.out.ways.get_mut(worker) else { return Vec::new() };
         if std::mem::replace(&mut way.settled, true) {
@@ -220,7 +228,7 @@ impl SubmitHalf {
         let (shared, writer) = (&self.shared, &mut self.writer);
         let refused = &shared.ports[self.index].submit.refused;
         let count = |reason: Refused, untaken| refused[reason as usize].add(writer, untaken);
-        settle_ingress(shared, (worker, self.index), pair, count, closed)
+        settle_ingress(shared, (worker, self.index), pair, count, closed, told)
     }
 
     /// The port is being released: the waiting disconnects are not pushed any more.

@@ -5,18 +5,20 @@
 //!
 //! Used by `router` (opening a port), `route` and `inline` (further calls of `Port`), and `shared` (the lease).
 
-use crate::clients::{ClientId, Outstanding, RoomId};
+use crate::clients::{ClientId, ClientName, Outstanding, RoomId};
 use crate::config::Key;
-use crate::error::{Error, Unacknowledged};
+use crate::error::{Closed, Error, Unacknowledged};
 use crate::park::WakeWord;
 use crate::ring::{AttachState, Consumer, Memory, Producer};
 use crate::router::local::Seat;
 use crate::router::pair::{Pair, PairCounts};
 use crate::router::payload::{Owned, Returned, Way};
+use crate::router::port::batch::{Batch, Polled, sealed};
 use crate::router::port::connect::ConnectOptions;
+use crate::router::port::event::Event;
 use crate::router::port::ingress::{IngressSender, IngressSenders};
 use crate::router::port::link::PortLink;
-use crate::router::port::poll::{EgressReceiver, Event, PollHalf};
+use crate::router::port::poll::{EgressReceiver, PollHalf};
 use crate::router::port::submit::{Entered, SubmitHalf, SubmitOptions};
 use crate::router::settle::untaken_deliveries;
 use crate::router::shared::{RouterState, Shared};
@@ -246,8 +248,9 @@ impl Port {
 
     /// Sends a message of the host to a client of this or another port. Its worker sees it after
     /// [`publish`](Self::publish). It is delivered unchanged, uses the client's credit, has no sender
-    /// ([`DeliveredMessage::sender`](crate::router::DeliveredMessage::sender) is `ClientId(0)`), and counts as type
-    /// `send` of the client's protocol. Sends to one client through one port arrive in order.
+    /// ([`DeliveredMessage::sender`](crate::router::DeliveredMessage::sender) is `None`), and counts as type
+    /// `send` of the client's protocol. If it fails after this call has accepted it, this port gets
+    /// [`Event::SendFailed`]. Sends to one client through one port arrive in order.
     /// `max_queue_wait_ms` applies to them as well.
     ///
     /// # Errors
@@ -317,29 +320,23 @@ impl Port {
         self.submit.leave(client, room)
     }
 
-    /// Hands out up to `limit` deliveries to `each`. `each` must not block, because nothing else on this port
-    /// proceeds meanwhile. Returns how many recipients were taken, including those whose client is closed and
-    /// for whom `each` is not called. If the limit ends in the middle of a room message, the next poll
-    /// continues there.
+    /// Starts a poll of up to `limit` recipients, whose events the [`Batch`] lends one by one. Do not block between two
+    /// events, because nothing else on this port proceeds meanwhile. If the limit ends in the middle of a room message,
+    /// the next poll continues there.
     ///
     /// # Errors
-    /// [`Refused::Closed`](crate::error::Refused::Closed) once the router has stopped and everything has been
-    /// handed out.
-    pub fn poll(&mut self, limit: usize, each: impl FnMut(Event<'_>)) -> Result<usize, Error> {
-        let polled = self.take(limit, each);
-        self.release();
-        polled
+    /// [`Closed`] once the router has stopped and everything has been handed out.
+    pub fn poll(&mut self, limit: usize) -> Result<Batch<'_, Self>, Closed> {
+        Batch::begin(self, limit)
     }
 
-    /// As [`poll`](Self::poll), but the handed-out bytes stay in the ring until [`release`](Self::release) or
-    /// the next poll. For hosts that collect views first and write them afterwards.
+    /// As [`poll`](Self::poll), with each event passed to `each`. Returns how many recipients were taken, including those
+    /// whose client is closed, for whom there is no event.
     ///
     /// # Errors
     /// As [`poll`](Self::poll).
-    pub fn take(&mut self, limit: usize, each: impl FnMut(Event<'_>)) -> Result<usize, Error> {
-        let taken = self.poll.take(limit, each);
-        self.follow_up();
-        taken.result()
+    pub fn poll_each(&mut self, limit: usize, each: impl FnMut(Event<'_>)) -> Result<usize, Closed> {
+        Ok(self.poll(limit)?.for_each(each))
     }
 
     /// The part of a poll that the submitting half does.
@@ -349,7 +346,7 @@ impl Port {
     }
 
     /// Gives back the ring space of what was handed out, and wakes workers that wait for the space.
-    pub fn release(&mut self) {
+    pub(crate) fn release(&mut self) {
         self.poll.release();
     }
 
@@ -452,6 +449,11 @@ impl Port {
         self.poll.is_over()
     }
 
+    /// The name of a connected client, of any port.
+    pub fn name(&self, client: ClientId) -> Option<ClientName> {
+        self.lease.shared.clients.name(client)
+    }
+
     /// When the client's worker last handled a keep-alive of the client, in the clock's raw ticks; 0 for never.
     pub fn alive_at(&self, client: ClientId) -> u64 {
         let clients = &self.lease.shared.clients;
@@ -469,6 +471,20 @@ impl Port {
     /// Whether the router is running.
     pub fn is_running(&self) -> bool {
         self.lease.shared.is_running()
+    }
+}
+
+impl Polled for Port {}
+
+impl sealed::Polled for Port {
+    #[expect(private_interfaces, reason = "sealed: no other crate can name it")]
+    #[inline]
+    fn half(&mut self) -> &mut PollHalf {
+        &mut self.poll
+    }
+
+    fn follow_up(&mut self) {
+        Self::follow_up(self);
     }
 }
 
@@ -511,7 +527,7 @@ impl Lease {
         }
         for worker in (0..shared.workers.len()).filter(|worker| self.attached & 1 << worker != 0) {
             shared.pair(worker, index).leave(|pair| {
-                drop(submit.settle_with(worker, &pair, |_| ()));
+                drop(submit.settle_with(worker, &pair, |_| (), |_| ()));
                 drop(shared.payloads.sweep(Way::Out, worker, index));
                 poll.give_up(untaken_deliveries(&pair.egress, &shared.clients));
                 shared.end_frontier(worker, index);

@@ -12,8 +12,8 @@ use crate::error::{Error, Refused, Unacknowledged};
 use crate::metrics::{PollShard, SubmitShard};
 use crate::park::WakeWord;
 use crate::ring::Memory;
+use crate::router::port::event::Event;
 use crate::router::port::handle::Port;
-use crate::router::port::poll::Event;
 use crate::sync::AtomicBool;
 
 /// The shared memory that such a host uses.
@@ -128,7 +128,14 @@ impl Port {
     pub(crate) fn closings_inline(&mut self, limit: usize, mut each: impl FnMut(Event<'_>)) -> usize {
         self.poll.look_inline();
         drop(self.submit.settle_left());
-        self.poll.hand_out_closings(limit, &mut each)
+        let mut count = 0;
+        while count < limit
+            && let Some(closing) = self.poll.next_closing()
+        {
+            each(closing.event());
+            count += 1;
+        }
+        count
     }
 
     /// Whether such events wait.

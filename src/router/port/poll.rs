@@ -1,125 +1,70 @@
-//! A port's polling half: takes delivery records from the egress rings of all workers and hands them out as
-//! events. One owner at a time. It never waits, and takes no lock that a submitter can hold.
+//! A port's polling half: what stays from poll to poll, the end and the start of a wait, acknowledgements. `walk` reads
+//! the records and lends the events. One owner at a time. It never waits, and takes no lock that a submitter can hold.
 //!
-//! Used by `handle`, `shared` (the poller) and `inline`. The records come from `worker/egress`. After an event
+//! Used by `walk`, `closings`, `handle`, `shared` (the poller) and `inline`. The records come from `worker/egress`. After an event
 //! the message is the host's, until the host acknowledges it here.
 
-use crate::clients::{ClientId, ClientSlot, END, KeptFigures, Outstanding, Phase};
-use crate::error::{CloseReason, Error, Failed, Refused, Unacknowledged, Undeliverable};
+use crate::clients::{ClientId, END, Outstanding};
+use crate::error::{Error, Unacknowledged, Undeliverable};
 use crate::metrics::{PollShard, Writer};
 use crate::park::{Waiter, WakeWord, after_publishing};
-use crate::ring::record::{DeliveryHeader, delivery_flag, delivery_kind};
-use crate::ring::{AttachState, Consumer, Corrupt, Record};
+use crate::ring::record::DeliveryHeader;
+use crate::ring::{AttachState, Consumer};
 use crate::router::local::Seat;
-use crate::router::pair::{give_back_from, give_back_one, holds_credit, payload_bytes};
-use crate::router::payload::{Payload, read_reference};
+use crate::router::notice::Notice;
+use crate::router::pair::give_back_from;
+use crate::router::payload::Payload;
 use crate::router::port::link::PortLink;
 use crate::router::shared::Shared;
 use crate::sync::{Arc, mutant};
+use std::collections::VecDeque;
 use std::time::Duration;
-
-/// An event that a poll hands out. `token` is the host's value for the client.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Event<'a> {
-    /// Write these bytes to the client, then acknowledge them.
-    Message(DeliveredMessage<'a>),
-    /// A message of the client has expired because no client of the recipient's name has connected. Sent once
-    /// per name. Acknowledge it like a message of `name`'s length. With an empty `name`, the message itself has
-    /// waited too long in the queue and was submitted with
-    /// [`SubmitOptions::tell_expired`](crate::router::SubmitOptions::tell_expired).
-    Expired {
-        /// The sender of the message.
-        client: ClientId,
-        /// The sender's token.
-        token: u64,
-        /// The name that did not connect; empty if the message waited too long in the queue.
-        name: &'a [u8],
-        /// The correlation of the first message for the name.
-        correlation: u64,
-    },
-    /// A message of the client was refused because the recipient has no credit left and its policy is
-    /// [`CreditPolicy::Refuse`](crate::clients::CreditPolicy::Refuse). This event uses no credit, so do not
-    /// acknowledge it.
-    Refused {
-        /// The sender of the message.
-        client: ClientId,
-        /// The sender's token.
-        token: u64,
-        /// The recipient that has no credit left.
-        recipient: ClientId,
-        /// The correlation of the message.
-        correlation: u64,
-        /// The reason.
-        reason: Failed,
-    },
-    /// The client has given up its name (for example with PeerJS's LEAVE). Call
-    /// [`Port::release_name`](crate::router::Port::release_name) if others may have the name. The client stays
-    /// connected.
-    Left {
-        /// The client.
-        client: ClientId,
-        /// Its token.
-        token: u64,
-    },
-    /// Close this client's connection, then call [`Port::disconnect`](crate::router::Port::disconnect). Sent at most
-    /// once, and not after that call.
-    Close {
-        /// The client.
-        client: ClientId,
-        /// Its token.
-        token: u64,
-        /// The reason.
-        reason: CloseReason,
-    },
-    /// The last event for this client. The host may now free what the token points at.
-    Closed {
-        /// The client.
-        client: ClientId,
-        /// Its token.
-        token: u64,
-        /// The client's figures, for a client that replaces it.
-        figures: &'a KeptFigures,
-    },
-}
-
-/// A message for a client.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct DeliveredMessage<'a> {
-    /// The recipient.
-    pub client: ClientId,
-    /// The recipient's token.
-    pub token: u64,
-    /// The sender; `ClientId(0)` for a message that a host sent.
-    pub sender: ClientId,
-    /// The correlation of the submitted message.
-    pub correlation: u64,
-    /// The bytes to write.
-    pub payload: &'a [u8],
-}
 
 #[derive(Debug)]
 pub(in crate::router) struct PollHalf {
     pub(in crate::router) shared: Arc<Shared>,
     pub(in crate::router) index: usize,
     pub(super) ways: Vec<EgressReceiver>,
-    link: Arc<PortLink>,
+    pub(super) link: Arc<PortLink>,
     wake: Arc<WakeWord>,
     waiter: Waiter,
     /// The last poll has said closed. Until then the end is news: the follow-up of the poll before may have settled what
     /// kept the port open, and nobody wakes a port for that.
-    told: bool,
+    pub(super) told: bool,
     /// The place of the local worker that this thread drives.
     pub(in crate::router) seat: Option<Arc<Seat>>,
     /// The worker at which the next poll starts. It rotates, so that no worker is always first.
-    first: usize,
+    pub(super) first: usize,
     pub(super) writer: Writer,
     /// Out-of-line payloads that were handed out. They stay as long as the bytes in the rings.
-    views: Vec<Payload>,
+    pub(super) views: Vec<Payload>,
     /// Chains of clients taken from the stacks of [`EndedClients`](crate::router::shared::EndedClients) and not
     /// handed out yet: the first client of each.
     pub(super) closes: u32,
     pub(super) closings: u32,
+    /// Notices taken from there and not handed out yet.
+    pub(super) notices: VecDeque<Notice>,
+}
+
+/// A record of which not all recipients are handed out.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Current {
+    /// The ring's position before the record.
+    pub(super) before: u64,
+    pub(super) start: u64,
+    pub(super) length: usize,
+    pub(super) header: DeliveryHeader,
+    /// The payload's length in bytes, inline or out of line.
+    pub(super) bytes: usize,
+}
+
+/// A delivery's out-of-line payload.
+#[derive(Clone, Debug)]
+pub(super) enum Beside {
+    No,
+    There(Payload),
+    /// The record's number is not in the table, or the host's value panicked.
+    Lost,
 }
 
 /// The egress ring from one worker.
@@ -127,25 +72,32 @@ pub(in crate::router) struct PollHalf {
 pub(crate) struct EgressReceiver {
     pub(super) ring: Consumer,
     /// The worker has left, and the submitting half knows.
-    left: bool,
+    pub(super) left: bool,
     /// The worker has left, and all its deliveries have been consumed and released.
     consumed: bool,
-    /// The start of the record that is being handed out. If the host's code panics in the middle, the next poll
-    /// continues with this record.
-    current: Option<u64>,
-    /// How many recipients of that record, or of the next one, are handed out already. Not 0 after a limit or a
-    /// panic in the middle of a record.
-    handed: usize,
+    /// The record of which some, but not all, recipients are handed out. If the poll ends there, it becomes the next one
+    /// again, with `handed` recipients handed out already.
+    pub(super) current: Option<Current>,
+    /// How many recipients of that record, or of the next one, are handed out already.
+    pub(super) handed: usize,
     /// The ring is corrupt and is not read any more.
-    corrupt: bool,
-    /// The out-of-line payload of that record.
-    beside: Option<Payload>,
+    pub(super) corrupt: bool,
+    /// The out-of-line payload of the record at hand.
+    pub(super) beside: Beside,
 }
 
 impl EgressReceiver {
     /// The receiver for a worker's ring. For a `lost` worker nothing will come.
     pub(crate) fn new(ring: Consumer, lost: bool) -> Self {
-        Self { ring, left: lost, consumed: lost, current: None, handed: 0, corrupt: false, beside: None }
+        Self {
+            ring,
+            left: lost,
+            consumed: lost,
+            current: None,
+            handed: 0,
+            corrupt: false,
+            beside: Beside::No,
+        }
     }
 
     pub(super) fn has_more(&self) -> bool {
@@ -158,7 +110,7 @@ impl EgressReceiver {
     }
 
     /// The worker has closed the ring. Once it has also left the pair, tells the submitting half, once.
-    fn see_leave(&mut self, shared: &Shared, link: &PortLink, (worker, port): (usize, usize)) {
+    pub(super) fn see_leave(&mut self, shared: &Shared, link: &PortLink, (worker, port): (usize, usize)) {
         if !self.left && shared.pair(worker, port).state() == AttachState::Detaching {
             self.left = true;
             link.worker_left(worker);
@@ -172,33 +124,19 @@ impl EgressReceiver {
         }
     }
 
-    /// Makes the current record, in which the host's code panicked, the next one again.
+    /// Makes the current record the next one again. Without one, the payload of the last record is not needed any more.
     fn go_back(&mut self) {
-        if let Some(start) = self.current.take() {
-            self.ring.rewind(start);
+        if let Some(current) = self.current.take() {
+            self.ring.rewind(current.before);
+        }
+        if self.handed == 0 {
+            self.beside = Beside::No;
         }
     }
 }
 
 /// Bytes per worker in a port's polling half.
 pub(in crate::router) const PAIR_BYTES: u64 = size_of::<EgressReceiver>() as u64;
-
-/// The result of one poll.
-pub(in crate::router) struct Taken {
-    pub(in crate::router) count: usize,
-    /// More events can come.
-    pub(in crate::router) open: bool,
-}
-
-impl Taken {
-    /// The host's result: the number of events, or closed if no event can come any more.
-    pub(in crate::router) fn result(&self) -> Result<usize, Error> {
-        if self.count == 0 && !self.open {
-            return Err(Error::Refused(Refused::Closed));
-        }
-        Ok(self.count)
-    }
-}
 
 impl PollHalf {
     pub(in crate::router) fn new(
@@ -222,79 +160,8 @@ impl PollHalf {
             views: Vec::new(),
             closes: END,
             closings: END,
+            notices: VecDeque::new(),
         }
-    }
-
-    /// Hands out up to `limit` deliveries. Their bytes stay until [`release`](Self::release). If `each` panics,
-    /// the event that it was called with counts as handed out, and the next call continues behind it.
-    pub(in crate::router) fn take(&mut self, limit: usize, mut each: impl FnMut(Event<'_>)) -> Taken {
-        self.end_wait();
-        self.release();
-        let mut taken = Taken { count: self.hand_out_closings(limit, &mut each), open: false };
-        let shared = &self.shared;
-        let shard = &shared.ports[self.index].poll;
-        shard.polls.add(&mut self.writer, 1);
-        // The clock is read at most once per poll, and not at all if no delivery is sampled.
-        let mut now = None;
-        let workers = self.ways.len();
-        self.first = (self.first + 1) % workers.max(1);
-        for offset in 0..workers {
-            let worker = (self.first + offset) % workers;
-            let way = &mut self.ways[worker];
-            // Read `closed` before the tail: then everything that was published before closing is seen in this
-            // poll.
-            let closed = way.ring.memory().is_closed();
-            let mut readable = way.ring.refresh().is_ok();
-            let mut records = way.ring.records();
-            while readable && taken.count < limit && !way.corrupt {
-                let before = records.position();
-                let record = match records.next() {
-                    Ok(Some(record)) => record,
-                    Ok(None) => break,
-                    Err(Corrupt) => {
-                        readable = false;
-                        break;
-                    }
-                };
-                way.current = Some(before).filter(|_| !mutant("poll-panic-loses-record"));
-                if way.beside.is_none()
-                    && let Some(number) = reference(&record)
-                {
-                    way.beside = shared.payloads.take(number);
-                }
-                let beside = match &way.beside {
-                    Some(payload) => payload.bytes().map_or(Beside::Lost, Beside::There),
-                    None if reference(&record).is_some() => Beside::Lost,
-                    None => Beside::No,
-                };
-                let range = way.handed..way.handed.saturating_add(limit - taken.count);
-                let parts = (&**shared, &**shard, &mut self.writer);
-                let handed =
-                    hand_out(parts, (record.bytes, beside), range, &mut way.handed, &mut now, &mut each);
-                taken.count += handed.events;
-                way.current = None;
-                if handed.more {
-                    self.views.extend(way.beside.clone());
-                    records.rewind(before);
-                    break;
-                }
-                way.handed = 0;
-                self.views.extend(way.beside.take());
-            }
-            drop(records);
-            if !readable && !std::mem::replace(&mut way.corrupt, true) {
-                // Only a worker writes this ring, so other code has overwritten the memory.
-                shard.corrupt_rings.add(&mut self.writer, 1);
-            }
-            if closed {
-                way.see_leave(shared, &self.link, (worker, self.index));
-            }
-            taken.open |= !way.left || way.has_more();
-        }
-        // Settling by the submitting half may close further clients.
-        taken.open |= self.has_closings() || self.link.has_work();
-        self.told = taken.count == 0 && !taken.open;
-        taken
     }
 
     /// Gives back the ring space of what was handed out, and wakes workers that wait for the space.
@@ -539,136 +406,4 @@ impl PollHalf {
 /// Counts the unacknowledged messages of a closed client.
 pub(super) fn forgive(shard: &PollShard, writer: &mut Writer, messages: u32, reason: Unacknowledged) {
     shard.unacknowledged[reason as usize].add(writer, messages.into());
-}
-
-/// A delivery's out-of-line payload.
-#[derive(Clone, Copy)]
-enum Beside<'a> {
-    No,
-    There(&'a [u8]),
-    /// The record's number is not in the table, or the host's value panicked.
-    Lost,
-}
-
-/// The number of a delivery's out-of-line payload; `None` if the payload is in the ring. An unreadable
-/// reference gives 0, which no payload has.
-#[inline]
-fn reference(record: &Record<'_>) -> Option<u64> {
-    if record.kind != delivery_kind::MESSAGE || record.flags & delivery_flag::OWNED == 0 {
-        return None;
-    }
-    let number = DeliveryHeader::read(record.bytes).and_then(|(_, _, payload)| read_reference(payload));
-    Some(number.map_or(0, |(number, _)| number))
-}
-
-/// The result of handing out one record.
-struct Handed {
-    /// How much of the limit was used.
-    events: usize,
-    /// There are recipients left.
-    more: bool,
-}
-
-/// Hands out one record's events to the recipients in `range`, or counts why not. `cursor` is the index of the
-/// next recipient at every moment, so a panic in the host's code loses none. `now` caches the poll's time.
-#[inline]
-fn hand_out(
-    (shared, shard, writer): (&Shared, &PollShard, &mut Writer),
-    (record, beside): (&[u8], Beside<'_>),
-    range: std::ops::Range<usize>,
-    cursor: &mut usize,
-    now: &mut Option<u64>,
-    each: &mut impl FnMut(Event<'_>),
-) -> Handed {
-    let read = DeliveryHeader::read(record).filter(|(header, ..)| header.recipients > 0);
-    let Some((header, recipients, payload)) = read else {
-        shard.bad_records.add(writer, 1);
-        return Handed { events: 1, more: false };
-    };
-    let all = header.recipients as usize;
-    let end = range.end.min(all);
-    let start = if mutant("room-cursor-lost") { 0 } else { range.start };
-    let (payload, lost) = match beside {
-        Beside::No => (payload, None),
-        Beside::There(payload) => (payload, None),
-        Beside::Lost => (&[][..], Some(payload_bytes(&header, payload))),
-    };
-    for recipient in recipients.iter().take(end).skip(start) {
-        *cursor += 1;
-        let client = ClientId(recipient);
-        let gone = |writer: &mut Writer, bytes, reason: Undeliverable| {
-            give_back_one(header.kind, client, bytes, &shared.clients);
-            shard.undeliverable[reason as usize].add(writer, 1);
-        };
-        if let Some(bytes) = lost {
-            gone(writer, bytes, Undeliverable::PayloadLost);
-            continue;
-        }
-        let slot = shared.clients.get(client).filter(|slot| {
-            match slot.phase_of(client.generation()) {
-                Some(Phase::Open) => true,
-                // A client that the host has disconnected needs no close event.
-                Some(Phase::Closing) => header.kind != delivery_kind::CLOSE,
-                _ => mutant("deliver-after-closed"),
-            }
-        });
-        match slot {
-            Some(slot) => hand_out_to((shared, shard, writer), (client, slot), &header, payload, now, each),
-            None => gone(writer, payload.len(), Undeliverable::Closed),
-        }
-    }
-    Handed { events: end.saturating_sub(range.start), more: end < all }
-}
-
-/// Hands out one event. All changes are made before the host's code runs.
-#[inline]
-fn hand_out_to(
-    (shared, shard, writer): (&Shared, &PollShard, &mut Writer),
-    (client, slot): (ClientId, &ClientSlot),
-    header: &DeliveryHeader,
-    payload: &[u8],
-    now: &mut Option<u64>,
-    each: &mut impl FnMut(Event<'_>),
-) {
-    if holds_credit(header.kind) {
-        let outstanding =
-            slot.hand_out(payload.len() as u32, || *now.get_or_insert_with(|| shared.clock.raw()));
-        shard.outstanding_messages_maximum.raise(writer, u64::from(outstanding.0));
-        shard.outstanding_bytes_maximum.raise(writer, u64::from(outstanding.1));
-    }
-    let token = slot.token();
-    let event = match header.kind {
-        delivery_kind::MESSAGE => Event::Message(DeliveredMessage {
-            client,
-            token,
-            sender: ClientId(header.sender),
-            correlation: header.correlation,
-            payload,
-        }),
-        delivery_kind::EXPIRED => {
-            Event::Expired { client, token, name: payload, correlation: header.correlation }
-        }
-        delivery_kind::LEFT => Event::Left { client, token },
-        delivery_kind::REFUSED => Event::Refused {
-            client,
-            token,
-            recipient: ClientId(header.sender),
-            correlation: header.correlation,
-            reason: Failed::ALL.get(usize::from(header.flags)).copied().unwrap_or(Failed::Credit),
-        },
-        delivery_kind::CLOSE => {
-            slot.credit.end_close_delivery(client.generation());
-            let reason = CloseReason::ALL.get(usize::from(header.flags));
-            Event::Close { client, token, reason: reason.copied().unwrap_or(CloseReason::Credit) }
-        }
-        _ => {
-            shard.consumed.add(writer, 1);
-            let figures = shared.clients.keep_figures(client, shared.controls.now());
-            let forgiven = shared.clients.end_close(client).unwrap_or(0);
-            forgive(shard, writer, forgiven, Unacknowledged::Closed);
-            return each(Event::Closed { client, token, figures: &figures });
-        }
-    };
-    shard.consumed.add(writer, 1);
-    each(event);
 }

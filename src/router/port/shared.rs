@@ -8,13 +8,15 @@
 //! Used by `handle` ([`Port::share`](crate::router::Port::share)) and `route` (synchronous calls). Messages go on through
 //! `submit`; deliveries come through `poll`.
 
-use crate::clients::{ClientId, Outstanding, RoomId};
-use crate::error::{Error, Refused};
+use crate::clients::{ClientId, ClientName, Outstanding, RoomId};
+use crate::error::{Closed, Error, Refused};
+use crate::router::port::batch::{Batch, Polled, sealed};
 use crate::router::port::connect::ConnectOptions;
+use crate::router::port::event::Event;
 use crate::router::port::handle::Port;
 use crate::router::port::handle::{Lease, one_by_one};
 use crate::router::port::ingress::IngressSenders;
-use crate::router::port::poll::{Event, PollHalf};
+use crate::router::port::poll::PollHalf;
 use crate::router::port::submit::{Entered, SubmitHalf, SubmitOptions};
 use crate::router::shared::Shared;
 use crate::sync::{Arc, Delegated};
@@ -235,14 +237,21 @@ impl Poller {
     ///
     /// # Errors
     /// As [`Port::poll`](crate::router::Port::poll).
-    pub fn poll(&mut self, limit: usize, each: impl FnMut(Event<'_>)) -> Result<usize, Error> {
-        let taken = self.poll.take(limit, each);
-        self.poll.release();
-        if self.poll.link().has_work() {
-            self.submit.ask(SubmitHalf::follow_up);
-        }
-        self.poll.shared.rooms.follow_up();
-        taken.result()
+    pub fn poll(&mut self, limit: usize) -> Result<Batch<'_, Self>, Closed> {
+        Batch::begin(self, limit)
+    }
+
+    /// As [`Port::poll_each`](crate::router::Port::poll_each). Never waits for a submitter.
+    ///
+    /// # Errors
+    /// As [`Port::poll`](crate::router::Port::poll).
+    pub fn poll_each(&mut self, limit: usize, each: impl FnMut(Event<'_>)) -> Result<usize, Closed> {
+        Ok(self.poll(limit)?.for_each(each))
+    }
+
+    /// As [`Port::name`](crate::router::Port::name).
+    pub fn name(&self, client: ClientId) -> Option<ClientName> {
+        self.lease.shared.clients.name(client)
     }
 
     /// As [`Port::acknowledge`](crate::router::Port::acknowledge).
@@ -310,6 +319,23 @@ impl Poller {
     /// As [`Port::is_over`](crate::router::Port::is_over).
     pub fn is_over(&self) -> bool {
         self.poll.is_over()
+    }
+}
+
+impl Polled for Poller {}
+
+impl sealed::Polled for Poller {
+    #[expect(private_interfaces, reason = "sealed: no other crate can name it")]
+    #[inline]
+    fn half(&mut self) -> &mut PollHalf {
+        &mut self.poll
+    }
+
+    fn follow_up(&mut self) {
+        if self.poll.link().has_work() {
+            self.submit.ask(SubmitHalf::follow_up);
+        }
+        self.poll.shared.rooms.follow_up();
     }
 }
 

@@ -30,10 +30,11 @@ pub struct SubmitOptions {
     pub correlation: u64,
     /// When the host read the message from its socket, in the clock's raw ticks. `None` means now.
     pub stamp: Option<u64>,
-    /// Whether the client's port gets an [`Event::Expired`](crate::router::Event::Expired) with an empty name if the
-    /// message has waited longer than `max_queue_wait_ms`. The notice uses credit like a message of 0 bytes,
-    /// and is not sent without credit.
-    pub tell_expired: bool,
+    /// Whether the client's port gets an [`Event::Undelivered`](crate::router::Event::Undelivered) if the message fails or
+    /// expires, for example because its recipient is not connected or it is not JSON. Only a message that is refused
+    /// has none: the call has returned the reason. The notice is never dropped while the client is connected: if the
+    /// port does not poll, and its ring and backlog are full, the workers take no more messages from it until it does.
+    pub tell_failed: bool,
 }
 
 #[derive(Debug)]
@@ -283,7 +284,7 @@ impl SubmitHalf {
     ) -> Result<usize, Refused> {
         let header = IngressHeader {
             kind: ingress_kind::MESSAGE,
-            flags: if options.tell_expired { ingress_flag::TELL_EXPIRED } else { 0 }
+            flags: if options.tell_failed { ingress_flag::TELL_FAILED } else { 0 }
                 | if call.is_some() { ingress_flag::CALL } else { 0 },
             client: client.0,
             stamp,

@@ -15,6 +15,7 @@ use crate::metrics::{OTHER, Outcome, TypeId};
 use crate::ring::Consumer;
 use crate::ring::record::{IngressHeader, ingress_flag, ingress_kind};
 use crate::router::base::{Fallback, call_of};
+use crate::router::notice::Tell;
 use crate::router::payload::read_reference;
 use crate::router::shared::Shared;
 use crate::router::thread::{InWorker, discard};
@@ -89,6 +90,8 @@ impl Worker {
     ) -> Self {
         let mut worker = Self::with(Arc::clone(shared), Arc::clone(code), index, state);
         worker.failing = Some(reason);
+        // A new batch: the notices that are emitted now belong to no batch that has ended.
+        worker.state.batch += 1;
         for port in 0..worker.ingress.len() {
             if worker.state.inside.taken.get(port).is_none_or(|taken| *taken == NOT_TAKEN_UP) {
                 worker.take_up(port);
@@ -170,6 +173,12 @@ impl WorkerContext<'_> {
             false if given_up => (shared.fallback != Fallback::Inline).then_some(Outcome::Expired),
             false => Some(failed),
         };
+        if current.is_none() {
+            self.state.tell = Tell::Wanted; // Of the records in the ring, none has been told.
+        }
+        if let Some(outcome) = outcome.filter(|_| call.is_none()) {
+            self.tell_failed(port, header, outcome);
+        }
         self.end(MessageEnd {
             sender: client.zip(slot),
             ids,

@@ -166,12 +166,13 @@ impl Worker {
         let mut load = 0;
         for offset in 0..ports {
             let port = (self.first_port + offset) % ports;
-            let taken = self.drain(port, self.batch, &mut time);
+            let held_back = self.is_held_back(port);
+            let taken = if held_back { 0 } else { self.drain(port, self.batch, &mut time) };
             if self.is_abandoned() {
                 return 0;
             }
             work += taken;
-            let all = taken < self.batch && self.state.tasks.of_port(port) == 0;
+            let all = taken < self.batch && !held_back && self.state.tasks.of_port(port) == 0;
             load += if all { taken as u64 } else { self.waiting(port) };
         }
         self.publish_load(load);
@@ -205,6 +206,13 @@ impl Worker {
     pub(in crate::router) fn is_abandoned(&mut self) -> bool {
         self.stopped |= self.state.inside.abandoned;
         self.state.inside.abandoned
+    }
+
+    /// Whether nothing is taken from a port's ring in this cycle, because notices wait for room in the port's egress
+    /// ring: more records could cause more notices.
+    fn is_held_back(&self, port: usize) -> bool {
+        let egress = self.state.egress.get(port).and_then(Option::as_ref);
+        egress.is_some_and(EgressSender::has_notices)
     }
 
     /// The records in a port's ring that the worker has not taken.
@@ -367,8 +375,10 @@ impl Worker {
     /// Whether there is a reason not to sleep. Called behind the fence of the wake word.
     fn rings_have_news(&self) -> bool {
         (self.look_again.is_some() && !self.waits_for_tasks())
-            || self.ingress.iter().flatten().any(|ingoing| {
-                let blocked = ingoing.blocked == Some(self.state.tasks.returned);
+            || self.ingress.iter().enumerate().any(|(port, ingoing)| {
+                let Some(ingoing) = ingoing else { return false };
+                let blocked = ingoing.blocked == Some(self.state.tasks.returned)
+                    || (!ingoing.sealed && self.is_held_back(port));
                 // Nothing above the seal is taken.
                 let more = if ingoing.sealed { !ingoing.ring.is_drained() } else { ingoing.ring.has_more() };
                 !ingoing.corrupt && !blocked && more

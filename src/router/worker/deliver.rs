@@ -6,7 +6,7 @@
 
 use crate::clients::{ClientId, ClientSlot, Shortage};
 use crate::error::{Failed, Undeliverable};
-use crate::metrics::{Outcome, SeriesIds};
+use crate::metrics::Outcome;
 use crate::ring::AttachState;
 use crate::ring::record::{DeliveryHeader, IngressHeader, delivery_kind};
 use crate::router::worker::egress::{EgressSender, Rejected};
@@ -14,29 +14,6 @@ use crate::router::worker::state::WorkerContext;
 use crate::sync::mutant;
 
 impl WorkerContext<'_> {
-    /// Sends the expiry notice that the sender has asked for: its message has waited too long in the queue. The
-    /// notice uses credit and is not sent without.
-    #[cold]
-    pub(in crate::router) fn tell_late(
-        &mut self,
-        client: ClientId,
-        header: &IngressHeader,
-        stamp: u64,
-        ids: SeriesIds,
-    ) {
-        let late = DeliveryHeader {
-            kind: delivery_kind::EXPIRED,
-            stamp,
-            correlation: header.correlation,
-            message_type: u32::from(ids.0.0),
-            recipients: 1,
-            ..DeliveryHeader::default()
-        };
-        // A sender that is gone or has no credit left gets no notice. The message's outcome is counted in any
-        // case.
-        self.tell(&late, client, b"");
-    }
-
     /// Sends a notice to the sender of a message, on credit. The client does not move while the notice is under
     /// way, so its notices arrive in order, and before its CLIENT_CLOSED.
     pub(in crate::router) fn tell(&mut self, notice: &DeliveryHeader, client: ClientId, payload: &[u8]) {

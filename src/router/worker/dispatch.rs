@@ -10,6 +10,7 @@ use crate::error::Failed;
 use crate::metrics::{OTHER, Outcome, SeriesIds, TypeId};
 use crate::ring::record::{IngressHeader, ingress_flag, ingress_kind};
 use crate::ring::{Corrupt, Record};
+use crate::router::notice::Tell;
 use crate::router::pair::PairCounts;
 use crate::router::rules::Action;
 use crate::router::worker::handled::{CLOSING, Handled, no_series};
@@ -47,6 +48,7 @@ impl WorkerContext<'_> {
     fn ordinary(&mut self, port: usize, header: &IngressHeader, payload: &[u8], started: u64) -> u64 {
         let client = ClientId(header.client);
         let stamp = self.stamp(header, started);
+        self.state.tell = Tell::of(header);
         #[cfg(test)]
         self.state.inside.panic_if_planted();
         let slot = self.shared.clients.on(client, port);
@@ -59,6 +61,9 @@ impl WorkerContext<'_> {
             let end = Unended { port, header, slot, ids, bytes: payload.len(), stamp, started, ended };
             return self.not_ended(handled, &end);
         };
+        if outcome != Outcome::Ok && self.state.tell == Tell::Wanted {
+            self.tell_failed(port, header, outcome);
+        }
         self.end(MessageEnd {
             sender: slot.map(|slot| (client, slot)),
             ids,
@@ -119,9 +124,6 @@ impl WorkerContext<'_> {
             (None, None) => return (unknown, failed(Failed::UnknownType)),
         };
         if self.is_late(stamp, now) {
-            if header.flags & ingress_flag::TELL_EXPIRED != 0 {
-                self.tell_late(client, header, stamp, ids);
-            }
             return (ids, Handled::Ended(Outcome::Expired));
         }
         let call = HandlerCall {

@@ -11,6 +11,7 @@ use crate::error::{Error, Failed};
 use crate::metrics::{Outcome, Timing};
 use crate::ring::record::INGRESS_BYTES;
 use crate::router::base::call_of;
+use crate::router::notice::Tell;
 use crate::router::payload::Payload;
 use crate::router::rules::Action;
 use crate::router::shared::Shared;
@@ -102,6 +103,11 @@ impl WorkerContext<'_> {
         let Some(task) = self.state.tasks.remove(id) else { return false };
         let bytes = beside.unwrap_or(task.spot.length.saturating_sub(INGRESS_BYTES));
         let queue_wait = shared.clock.nanoseconds(task.stamp, task.started);
+        if let Some(outcome) =
+            outcome.filter(|outcome| *outcome != Outcome::Ok && call_of(&task.header).is_none())
+        {
+            self.tell_failed(task.port, &task.header, outcome);
+        }
         self.end(MessageEnd {
             sender: shared.clients.on(task.client(), task.port).map(|slot| (task.client(), slot)),
             ids: task.ids,
@@ -130,6 +136,9 @@ impl WorkerContext<'_> {
         let current = answering.and_then(|_| self.state.inside.current.take());
         let held = answering.filter(|_| current.is_some_and(|current| current.held));
         while let Some(id) = self.state.tasks.any() {
+            if answering != Some(id) {
+                self.state.tell = Tell::Wanted;
+            }
             let since = self.state.tasks.get(id).map_or(now, |task| task.started);
             let outcome = (held != Some(id)).then_some(Outcome::Failed(reason));
             self.end_task(id, shared.clock.nanoseconds(since, now), outcome);
@@ -168,7 +177,7 @@ impl Worker {
     /// }
     /// worker.flush();
     /// let mut got = Vec::new();
-    /// port.poll(1, |event| if let corelane::router::Event::Message(message) = event {
+    /// port.poll_each(1, |event| if let corelane::router::Event::Message(message) = event {
     ///     got.extend_from_slice(message.payload);
     /// })?;
     /// assert_eq!(got, b"14");
@@ -209,11 +218,9 @@ impl Worker {
     pub fn done(&mut self, id: TaskId, nanoseconds: u64, outcome: Result<(), Failed>) -> Result<(), Error> {
         let _inside = InWorker::enter(); // The host's payload may be dropped here, which runs host code.
         let outcome = outcome.map_or_else(Outcome::Failed, |()| Outcome::Ok);
-        let ended = WorkerContext::new(&self.shared, &self.code, &mut self.state).end_task(
-            id,
-            nanoseconds,
-            Some(outcome),
-        );
+        let mut context = WorkerContext::new(&self.shared, &self.code, &mut self.state);
+        context.state.tell = Tell::Wanted;
+        let ended = context.end_task(id, nanoseconds, Some(outcome));
         if ended { Ok(()) } else { Err(Error::StaleTask) }
     }
 
@@ -233,6 +240,7 @@ impl Worker {
         let _inside = InWorker::enter();
         let shared = Arc::clone(&self.shared);
         let entry = *self.state.tasks.get(id).ok_or(Error::StaleTask)?;
+        self.state.tell = Tell::of(&entry.header);
         let handled = match self.answer(&shared, id, &entry, answer) {
             Ok(handled) => handled,
             Err(reason) => Handled::Ended(Outcome::Failed(reason)),

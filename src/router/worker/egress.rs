@@ -10,10 +10,12 @@ use crate::metrics::{PathShard, Writer};
 use crate::park::WakeWord;
 use crate::ring::record::{DELIVERY_BYTES, DeliveryHeader, delivery_flag, delivery_kind};
 use crate::ring::{Consumer, Producer, PushError};
+use crate::router::notice::Notice;
 use crate::router::pair::{Pair, give_back};
 use crate::router::payload::{Payload, Payloads, REFERENCE_BYTES, Way, read_reference};
 use crate::router::placement::Frontier;
 use crate::sync::{Arc, AtomicU32, AtomicU64, mutant};
+use std::collections::VecDeque;
 
 #[derive(Debug)]
 pub(in crate::router) struct EgressSender {
@@ -26,6 +28,8 @@ pub(in crate::router) struct EgressSender {
     /// The closings that found backlog and ring full, in order, linked through the slots of their clients. A
     /// client may have two entries, a CLOSE and a CLIENT_CLOSED. See [`Closing`].
     closings: SlotList,
+    /// The notices that found backlog and ring full, in order. They go before the closings.
+    notices: VecDeque<Notice>,
     backlog_maximum: u64,
     listed_maximum: u64,
     /// Something waits, or waited at the last report.
@@ -101,6 +105,7 @@ impl EgressSender {
             backlogged: 0,
             frontier: Frontier::new(),
             closings: SlotList::new(),
+            notices: VecDeque::new(),
             backlog_maximum: 0,
             listed_maximum: 0,
             reported: false,
@@ -196,7 +201,7 @@ impl EgressSender {
         client: ClientId,
         clients: &Clients,
     ) {
-        let waits = !self.closings.is_empty();
+        let waits = !self.closings.is_empty() || !self.notices.is_empty();
         let emitted = if waits { Err(Rejected::Full) } else { self.emit(header, client.0, 0, |_| ()) };
         if mutant("closed-unpinned") && header.kind == delivery_kind::CLIENT_CLOSED {
             clients.slot(client.index()).into_iter().for_each(|slot| slot.finish(1));
@@ -208,14 +213,38 @@ impl EgressSender {
             return;
         }
         self.closings.push(Closing::new(header, client).0, |entry| Closing::link(entry, clients));
-        self.listed_maximum = self.listed_maximum.max(self.closings.len());
+        self.listed_maximum = self.listed_maximum.max(self.listed());
     }
 
-    /// Moves the waiting records that fit: the backlog into the ring, then the closings behind it. Closings
-    /// therefore get the freed space before new deliveries, and a steady load does not delay them. Returns how
-    /// many records moved.
+    /// Emits a notice, or lists it: a notice is never dropped while its port is there.
+    pub(in crate::router) fn emit_notice(&mut self, notice: Notice) {
+        if !self.notices.is_empty() || self.emit(&notice.header, notice.client.0, 0, |_| ()).is_err() {
+            self.notices.push_back(notice);
+            self.listed_maximum = self.listed_maximum.max(self.listed());
+        }
+    }
+
+    /// Whether a notice waits for room.
+    pub(in crate::router) fn has_notices(&self) -> bool {
+        !self.notices.is_empty()
+    }
+
+    /// The notices that wait, for a worker that ends while the port is there.
+    pub(in crate::router) fn take_notices(&mut self) -> VecDeque<Notice> {
+        std::mem::take(&mut self.notices)
+    }
+
+    /// How many closings and notices wait for room.
+    fn listed(&self) -> u64 {
+        self.closings.len() + self.notices.len() as u64
+    }
+
+    /// Moves the waiting records that fit: the backlog into the ring, then the notices and the closings behind it.
+    /// These therefore get the freed space before new deliveries, and a steady load does not delay them. Returns
+    /// how many records moved.
     pub(in crate::router) fn flush(&mut self, clients: &Clients) -> usize {
-        self.flush_backlog(clients) + self.flush_closings(clients)
+        let moved = self.flush_backlog(clients) + self.flush_notices();
+        moved + if self.notices.is_empty() { self.flush_closings(clients) } else { 0 }
     }
 
     fn flush_backlog(&mut self, clients: &Clients) -> usize {
@@ -242,6 +271,19 @@ impl EgressSender {
         moved as usize
     }
 
+    fn flush_notices(&mut self) -> usize {
+        let mut moved = 0;
+        while let Some(notice) = self.notices.front().copied() {
+            if self.emit(&notice.header, notice.client.0, 0, |_| ()).is_err() {
+                return moved;
+            }
+            self.notices.pop_front();
+            moved += 1;
+        }
+        self.notices.shrink_to(0);
+        moved
+    }
+
     fn flush_closings(&mut self, clients: &Clients) -> usize {
         let mut moved = 0;
         while let Some(closing) = self.closings.first().map(Closing) {
@@ -259,7 +301,8 @@ impl EgressSender {
     /// Gives up everything that waits, because the port is gone or the worker ends. Gives back what the
     /// deliveries hold.
     pub(in crate::router) fn give_up(&mut self, clients: &Clients, payloads: &Payloads) -> GivenUp {
-        let mut given_up = GivenUp { recipients: 0, closed: Vec::new(), closes: Vec::new() };
+        let notices = self.take_notices().len() as u64;
+        let mut given_up = GivenUp { recipients: notices, closed: Vec::new(), closes: Vec::new() };
         if self.backlog.1.refresh().is_ok() {
             while let Ok(Some(record)) = self.backlog.1.next() {
                 let Some((header, recipients, payload)) = DeliveryHeader::read(record.bytes) else {
@@ -301,7 +344,7 @@ impl EgressSender {
 
     /// Whether anything waits for room.
     pub(in crate::router) fn is_stalled(&self) -> bool {
-        self.backlogged > 0 || !self.closings.is_empty()
+        self.backlogged > 0 || self.listed() > 0
     }
 
     /// Writes the backlog's figures to their cells, if they may have changed since the last report.
@@ -310,7 +353,7 @@ impl EgressSender {
         if stalled || self.reported {
             path.backlog_bytes.set(writer, if self.backlogged > 0 { self.backlog_bytes() } else { 0 });
             path.backlog_bytes_maximum.raise(writer, self.backlog_maximum);
-            path.closings.set(writer, self.closings.len());
+            path.closings.set(writer, self.listed());
             path.closings_maximum.raise(writer, self.listed_maximum);
         }
         self.reported = stalled;

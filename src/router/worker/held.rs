@@ -7,7 +7,8 @@
 use crate::clients::{ClientId, NameHash};
 use crate::error::Failed;
 use crate::metrics::{Outcome, Timing};
-use crate::ring::record::{DeliveryHeader, delivery_kind};
+use crate::ring::record::{DeliveryHeader, IngressHeader, delivery_kind, ingress_flag, ingress_kind};
+use crate::router::notice::Tell;
 use crate::router::worker::handled::CLOSING;
 use crate::router::worker::hold::Held;
 use crate::router::worker::message_end::MessageEnd;
@@ -38,7 +39,8 @@ impl WorkerContext<'_> {
 
     pub(in crate::router) fn flush(&mut self, hash: NameHash, to: ClientId) {
         let mut payload = std::mem::take(&mut self.state.scratch);
-        let batch = self.state.batch;
+        // `tell` is that of the message at hand, for whose recipient the held ones go first.
+        let (batch, tell) = (self.state.batch, self.state.tell);
         if mutant("flush-without-batch") {
             self.state.batch = 1;
         }
@@ -52,6 +54,7 @@ impl WorkerContext<'_> {
                 message_type: u32::from(held.labels.0.0),
                 recipients: 1,
             };
+            self.state.tell = held.tell;
             let outcome = self.deliver(&delivery, to, payload.len(), |out| {
                 out.copy_from_slice(&payload);
             });
@@ -63,10 +66,11 @@ impl WorkerContext<'_> {
             self.end_first(hash, outcome);
         }
         self.state.scratch = payload;
-        self.state.batch = batch;
+        (self.state.batch, self.state.tell) = (batch, tell);
     }
 
-    /// Expires the queues whose time is over; each sender gets one notice per name. If the name has connected
+    /// Expires the queues whose time is over; each sender gets one notice per name, or one per
+    /// message if it was submitted so. If the name has connected
     /// meanwhile and its post waits behind other records, the client gets the held messages instead. Returns
     /// how many messages ended.
     pub(in crate::router) fn expire(&mut self, now: u64) -> usize {
@@ -83,7 +87,7 @@ impl WorkerContext<'_> {
     /// Ends all held messages, because the worker ends.
     pub(in crate::router) fn stop_holds(&mut self, reason: Failed) {
         while let Some((_, hash)) = self.state.holds.name_after(END) {
-            while self.end_first(hash, Outcome::Failed(reason)) {}
+            self.end_all(hash, Outcome::Failed(reason));
         }
     }
 
@@ -93,7 +97,8 @@ impl WorkerContext<'_> {
         let (name, length) = self.state.holds.name(hash);
         let mut next = self.state.holds.message_after(hash, END);
         while let Some((place, held)) = next {
-            if self.state.holds.mark(held.sender) {
+            // Who wants a notice for each message gets none for the name.
+            if held.tell == Tell::No && self.state.holds.mark(held.sender) {
                 self.tell_expired(&held, name.get(..length).unwrap_or_default());
             }
             next = self.state.holds.message_after(hash, place);
@@ -103,7 +108,7 @@ impl WorkerContext<'_> {
             self.state.holds.unmark(held.sender);
             next = self.state.holds.message_after(hash, place);
         }
-        while self.end_first(hash, Outcome::Expired) {}
+        self.end_all(hash, Outcome::Expired);
     }
 
     /// Sends the expiry notice to a sender: the name that did not connect. It uses credit like any delivery.
@@ -121,7 +126,16 @@ impl WorkerContext<'_> {
         self.tell(&expired, held.sender, name);
     }
 
-    /// Ends the first message held for a name. Returns whether there was one.
+    /// Ends all messages held for a name.
+    fn end_all(&mut self, hash: NameHash, outcome: Outcome) {
+        while let Some((_, held)) = self.state.holds.message_after(hash, END) {
+            self.state.tell = held.tell;
+            self.end_first(hash, outcome);
+        }
+    }
+
+    /// Ends the first message held for a name. Returns whether there was one. `tell` of the state is that of this
+    /// message.
     fn end_first(&mut self, hash: NameHash, outcome: Outcome) -> bool {
         let shared = self.shared;
         let Some(held) = self.state.holds.pop(hash) else { return false };
@@ -130,6 +144,16 @@ impl WorkerContext<'_> {
         let sender = shared.clients.slot(held.sender.index()).map(|slot| (held.sender, slot));
         if let Some((_, slot)) = sender {
             slot.unhold_one();
+        }
+        if outcome != Outcome::Ok {
+            let header = IngressHeader {
+                kind: ingress_kind::MESSAGE,
+                flags: ingress_flag::TELL_FAILED,
+                client: held.sender.0,
+                correlation: held.correlation,
+                ..IngressHeader::default()
+            };
+            self.tell_failed(usize::from(held.port), &header, outcome);
         }
         let timing = self.timing(held.stamp, held.started, held.since);
         self.end(MessageEnd {

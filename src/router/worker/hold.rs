@@ -14,6 +14,7 @@ mod tests;
 use crate::clients::{ClientId, MAX_NAME_BYTES, NameHash};
 use crate::config::{Config, Key};
 use crate::metrics::{ApplicationId, ProtocolId, TypeId};
+use crate::router::notice::Tell;
 use crate::router::worker::pool::{END, Linked, Pool};
 use crate::sync::os;
 
@@ -30,6 +31,9 @@ pub(crate) struct Held {
     pub(crate) since: u64,
     /// The size of the message as it was submitted.
     pub(crate) bytes: u32,
+    /// The port that has submitted the message.
+    pub(crate) port: u16,
+    pub(crate) tell: Tell,
 }
 
 #[derive(Debug)]

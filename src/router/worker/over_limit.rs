@@ -4,9 +4,10 @@
 
 use crate::clients::{ClientId, ClientSlot, CreditPolicy};
 use crate::config::Key;
-use crate::error::{CloseReason, Failed, Undeliverable};
+use crate::error::{CloseReason, Failed, Loss, Undeliverable};
 use crate::metrics::Outcome;
 use crate::ring::record::{DeliveryHeader, delivery_kind};
+use crate::router::notice::{Notice, Tell};
 use crate::router::worker::state::WorkerContext;
 use crate::sync::mutant;
 
@@ -32,7 +33,12 @@ impl WorkerContext<'_> {
         match slot.policy() {
             CreditPolicy::Refuse => {
                 worker.credit_refusals.add(&mut self.state.writer, 1);
-                if is_message && shared.config.get(Key::RefusalNotices) == 1 && !*told {
+                let tells = match self.state.tell {
+                    Tell::Wanted => true,
+                    Tell::Told => false,
+                    Tell::No => shared.config.get(Key::RefusalNotices) == 1,
+                };
+                if is_message && !*told && tells {
                     *told = !mutant("notice-per-recipient");
                     self.tell_refused(delivery, to);
                 }
@@ -48,8 +54,9 @@ impl WorkerContext<'_> {
         Outcome::Failed(Failed::Credit)
     }
 
-    /// Tells a message's sender that the recipient could not take it. The notice uses no credit, so that it
-    /// gets through whenever the sender's port has room, and so that a notice never causes another.
+    /// Tells a message's sender that the recipient could not take it. The notice uses no credit, so that a notice never
+    /// causes another. It is dropped if the sender's port has no room, unless the message was submitted with
+    /// `tell_failed`.
     fn tell_refused(&mut self, delivery: &DeliveryHeader, recipient: ClientId) {
         let shared = self.shared;
         let sender = ClientId(delivery.sender);
@@ -59,16 +66,14 @@ impl WorkerContext<'_> {
             return;
         }
         // The sender's message is not finished yet, so slot and port still belong to the sender.
-        let notice = DeliveryHeader {
-            kind: delivery_kind::REFUSED,
-            flags: Failed::Credit as u16,
-            sender: recipient.0,
-            stamp: delivery.stamp,
-            correlation: delivery.correlation,
-            message_type: delivery.message_type,
-            recipients: 1,
-        };
-        if self.notify(sender, slot, &notice) == Outcome::Failed(Failed::PortGone) {
+        let kind = delivery_kind::UNDELIVERED;
+        let notice = Notice::new(kind, sender, delivery.correlation, Loss::Failed(Failed::Credit));
+        let notice = DeliveryHeader { sender: recipient.0, ..notice.header };
+        if self.state.tell == Tell::Wanted {
+            self.state.tell = Tell::Told;
+            let port = usize::from(slot.place().port);
+            self.tell_port(port, Notice { header: notice, client: sender });
+        } else if self.notify(sender, slot, &notice) == Outcome::Failed(Failed::PortGone) {
             // The notice was not emitted, but counts as a delivery all the same.
             self.shard().emitted.add(&mut self.state.writer, 1);
             self.undeliverable(Undeliverable::PortGone, 1);

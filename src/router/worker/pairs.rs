@@ -7,6 +7,7 @@ use crate::clients::{ClientId, END};
 use crate::error::{Failed, Undeliverable};
 use crate::park::after_publishing;
 use crate::ring::{AttachState, Consumer};
+use crate::router::notice::Notice;
 use crate::router::payload::Way;
 use crate::router::placement::Frontier;
 use crate::router::settle::{settle_ingress, untaken_deliveries};
@@ -118,6 +119,11 @@ impl Worker {
         let (mut closed, mut closes) = (Vec::new(), Vec::new());
         if let Some(egress) = &mut egress {
             egress.report(path, &mut self.state.writer);
+            if reason == Undeliverable::Stopped {
+                // The port is there: it hands these notices out itself. They are listed before the ring closes, so
+                // that the port does not see the end before them.
+                shared.ended[port].leave_notices(egress.take_notices());
+            }
             let given_up = egress.give_up(&shared.clients, &shared.payloads);
             WorkerContext::new(&self.shared, &self.code, &mut self.state)
                 .undeliverable(reason, given_up.recipients);
@@ -161,6 +167,7 @@ impl Worker {
                 &pair,
                 |reason, untaken| self.own_shard_add(|shard| &shard.refused[reason as usize], untaken),
                 |_: ClientId| (), // The port has already closed it.
+                |_: Notice| (),   // Nobody is there to be told.
             );
             drop((unread, shared.payloads.sweep(Way::Out, self.index, port)));
             let untaken = untaken_deliveries(&pair.egress, &shared.clients);

@@ -6,6 +6,7 @@ use crate::clients::ClientId;
 use crate::error::Failed;
 use crate::metrics::{Outcome, SeriesIds};
 use crate::ring::record::{DeliveryHeader, IngressHeader, delivery_kind};
+use crate::router::notice::Tell;
 use crate::router::shared::Shared;
 use crate::router::worker::handled::no_series;
 use crate::router::worker::message_end::MessageEnd;
@@ -19,10 +20,11 @@ pub(in crate::router) fn send_series(shared: &Shared, to: ClientId) -> SeriesIds
 }
 
 impl WorkerContext<'_> {
-    /// Delivers a host's message and counts it: like `message`, for records without a sender. Returns when it
-    /// ended.
+    /// Delivers a host's message and counts it: like `message`, for records without a sender. Tells the port that
+    /// has sent it if it fails. Returns when it ended.
     pub(in crate::router) fn send(
         &mut self,
+        port: usize,
         header: &IngressHeader,
         payload: Result<&[u8], Failed>,
         started: u64,
@@ -53,6 +55,10 @@ impl WorkerContext<'_> {
                 Err(reason) => Outcome::Failed(reason),
             }
         };
+        self.state.tell = Tell::Wanted;
+        if outcome != Outcome::Ok {
+            self.tell_failed(port, header, outcome);
+        }
         let ended = shared.clock.raw();
         if mutant("send-uncounted") {
             self.state.ended += 1;

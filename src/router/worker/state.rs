@@ -7,6 +7,7 @@
 use crate::clients::RoomReader;
 use crate::config::Key;
 use crate::metrics::{WorkerShard, Writer};
+use crate::router::notice::Tell;
 use crate::router::shared::Shared;
 use crate::router::worker::egress::EgressSender;
 use crate::router::worker::handler::{Inside, WorkerCode};
@@ -25,6 +26,8 @@ pub(in crate::router) struct WorkerState {
     pub(in crate::router) inside: Inside,
     /// The current cycle's number, from 1 on; see `placement`.
     pub(in crate::router) batch: u64,
+    /// Whether the submitter of the message at hand wants a notice.
+    pub(in crate::router) tell: Tell,
     /// Messages that have ended since their permits were last given back.
     pub(in crate::router) ended: u64,
     pub(in crate::router) max_wait_ticks: u64,
@@ -47,6 +50,7 @@ impl WorkerState {
             scratch: Vec::with_capacity(shared.config.max_relayed()),
             inside: Inside::new(shared.ports.len()),
             batch: 0,
+            tell: Tell::No,
             ended: 0,
             max_wait_ticks: shared.clock.ticks(shared.config.milliseconds(Key::MaxQueueWait)),
             metrics: shared.config.has_metrics(),
@@ -66,6 +70,7 @@ impl WorkerState {
             scratch: Vec::new(),
             inside: Inside::new(0),
             batch: 0,
+            tell: Tell::No,
             ended: 0,
             max_wait_ticks: 0,
             metrics: false,

@@ -8,6 +8,7 @@ use crate::metrics::{Outcome, SeriesIds};
 use crate::ring::Corrupt;
 use crate::ring::record::{DeliveryHeader, IngressHeader, delivery_kind, ingress_flag, ingress_kind};
 use crate::router::base::{Fallback, call_of};
+use crate::router::notice::Tell;
 use crate::router::pair::PairCounts;
 use crate::router::payload::read_reference;
 use crate::router::rules::Action;
@@ -60,7 +61,7 @@ impl WorkerContext<'_> {
                     self.state.tasks.arriving = None;
                 }
             }
-            ingress_kind::SEND => *time = self.send(header, bytes, *time),
+            ingress_kind::SEND => *time = self.send(port, header, bytes, *time),
             ingress_kind::DISCONNECT => {
                 counts.take_other();
                 self.disconnect(port, header);
@@ -91,6 +92,7 @@ impl WorkerContext<'_> {
         let given_up =
             call.is_some_and(|call| !shared.calls.get(port).is_some_and(|calls| calls.start(call)));
         self.state.inside.answering = call.filter(|_| !given_up);
+        self.state.tell = Tell::of(header);
         #[cfg(test)]
         self.state.inside.panic_if_planted();
         let (ids, handled) = match slot {
@@ -112,6 +114,9 @@ impl WorkerContext<'_> {
         let expired = call.is_some() && outcome == Outcome::Expired && shared.fallback == Fallback::Inline;
         let taken_over =
             expired && (given_up || call.is_some_and(|call| self.tell_caller(port, call, Some(outcome))));
+        if outcome != Outcome::Ok && call.is_none() {
+            self.tell_failed(port, header, outcome);
+        }
         self.end(MessageEnd {
             sender: slot.map(|slot| (client, slot)),
             ids,
@@ -233,6 +238,8 @@ impl WorkerContext<'_> {
             started: call.started,
             since,
             bytes: call.payload.len() as u32,
+            port: call.port as u16,
+            tell: self.state.tell.pass_on(),
         };
         self.state.holds.hold(hash, name, since, held, &self.state.scratch);
         let count = self.state.holds.messages() as u64;

@@ -90,6 +90,7 @@ impl Host {
             let Some(port) = self.ports[place].as_mut().filter(|port| is_local(port)) else { continue };
             if released {
                 self.ports[place] = None;
+                self.is_told_no_more(place);
                 self.peers.retain(|_, peer| peer.port != place);
                 continue;
             }

@@ -62,9 +62,10 @@ impl Host {
         recipient: ClientId,
         number: u64,
         reason: Failed,
+        is_requested: bool,
     ) {
         self.reached.refusal_notices += 1;
-        assert!(self.model.notices_on, "a notice although notices are off");
+        assert!(self.model.notices_on || is_requested, "a notice although notices are off");
         assert_eq!((self.peers[&token].id, reason), (client, Failed::Credit));
         assert_eq!(self.numbers_of[&number], client.0, "a notice about another client's message");
         assert_eq!(self.model.policies[&recipient.0], CreditPolicy::Refuse);

@@ -48,11 +48,11 @@ fn the_only_worker_is_lost() {
     }
     let mut got = Vec::new();
     until(|| {
-        let polled = port.poll(10, |event| match event {
+        let polled = port.poll_each(10, |event| match event {
             Event::Message(message) => got.push(message.correlation),
             other => panic!("{other:?}"),
         });
-        polled == Err(Error::Refused(Refused::Closed))
+        polled == Err(crate::error::Closed)
     });
     assert_eq!(got, [0, 1]);
     let stats = router.stats();
@@ -65,7 +65,7 @@ fn the_only_worker_is_lost() {
     // Only the port can close its clients now.
     port.disconnect(ben).unwrap();
     let mut closed = Vec::new();
-    port.poll(10, |event| closed.push(matches!(event, Event::Closed { client, .. } if client == ben)))
+    port.poll_each(10, |event| closed.push(matches!(event, Event::Closed { client, .. } if client == ben)))
         .unwrap();
     assert_eq!(closed, [true]);
 }
@@ -115,9 +115,9 @@ fn the_router_goes_on_with_the_other() {
         }
         port.publish();
         let mut written = Vec::new();
-        let _ = port.poll(100, |event| {
+        let _ = port.poll_each(100, |event| {
             let Event::Message(message) = event else { panic!("{event:?}") };
-            let place = clients.iter().position(|client| *client == message.sender).unwrap();
+            let place = clients.iter().position(|client| Some(*client) == message.sender).unwrap();
             got[place].push(message.correlation);
             written.push((message.client, 1, message.payload.len() as u32));
         });
@@ -134,12 +134,12 @@ fn the_router_goes_on_with_the_other() {
     other.publish();
     let mut served = false;
     until(|| {
-        other.poll(10, |event| served |= matches!(event, Event::Message(_))).unwrap();
+        other.poll_each(10, |event| served |= matches!(event, Event::Message(_))).unwrap();
         served
     });
     drop(other);
     router.stop();
-    until(|| port.poll(100, |_| ()).is_err());
+    until(|| port.poll_each(100, |_| ()).is_err());
     let figures = router.accounting();
     assert_eq!((figures.in_flight, figures.queued), (0, 0), "{figures:?}");
     assert_eq!(router.stats().workers.iter().filter(|worker| worker.lost).count(), 1);

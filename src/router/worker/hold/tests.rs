@@ -11,7 +11,17 @@ use std::collections::VecDeque;
 
 fn held(sender: u64, stamp: u64) -> Held {
     let labels = (TypeId(0), ProtocolId(0), ApplicationId(0));
-    Held { sender: ClientId(sender), stamp, correlation: 0, labels, started: 0, since: 0, bytes: 0 }
+    Held {
+        sender: ClientId(sender),
+        stamp,
+        correlation: 0,
+        labels,
+        started: 0,
+        since: 0,
+        bytes: 0,
+        port: 0,
+        tell: crate::router::notice::Tell::No,
+    }
 }
 
 fn config(messages: u64, bytes: u64) -> Config {

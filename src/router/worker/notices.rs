@@ -1,0 +1,55 @@
+//! Tells the host that a message has not reached its recipient: its own send, or a client's message that was submitted
+//! with `tell_failed`. Such a notice is never dropped while its port is there. If ring and backlog of the port are full,
+//! the notice waits, and the worker takes no more records from this port's ring until the notice is in
+//! (`Worker::is_held_back`). So the number of waiting notices is bounded: by a batch of records, and by the held messages
+//! and tasks of the worker, which end without a record. Only a port that does not poll is held back.
+//!
+//! Used by `dispatch`, `unusual`, `send`, `held`, `driven`, `over_limit` and `adoption`. The notice goes on through
+//! `egress`.
+
+use crate::error::{Loss, Undeliverable};
+use crate::metrics::Outcome;
+use crate::ring::record::{IngressHeader, delivery_kind};
+use crate::router::notice::{Notice, Tell};
+use crate::router::worker::state::WorkerContext;
+use crate::sync::mutant;
+
+/// The reason why a message with this outcome has not reached its recipient.
+fn loss_of(outcome: Outcome) -> Option<Loss> {
+    match outcome {
+        Outcome::Ok => None,
+        Outcome::Failed(reason) => Some(Loss::Failed(reason)),
+        Outcome::Expired => Some(Loss::Expired),
+    }
+}
+
+impl WorkerContext<'_> {
+    /// Sends the notice that a message's submitter wants, if it has not been sent yet. Called when a message has failed
+    /// or expired, before it is finished, so that its client does not move before the notice.
+    #[cold]
+    pub(in crate::router) fn tell_failed(&mut self, port: usize, header: &IngressHeader, outcome: Outcome) {
+        if std::mem::replace(&mut self.state.tell, Tell::Told) == Tell::Wanted
+            && let Some(notice) = loss_of(outcome).and_then(|reason| Notice::wanted(header, reason))
+        {
+            self.tell_port(port, notice);
+        }
+    }
+
+    /// Sends a notice to the port that has submitted the message.
+    pub(in crate::router) fn tell_port(&mut self, port: usize, notice: Notice) {
+        self.see_to(port);
+        self.shard().emitted.add(&mut self.state.writer, 1);
+        let Some(Some(egress)) = self.state.egress.get_mut(port) else {
+            self.undeliverable(Undeliverable::PortGone, 1);
+            return;
+        };
+        if mutant("notice-lost-when-full") && egress.is_stalled() {
+            self.undeliverable(Undeliverable::EgressFull, 1);
+            return;
+        }
+        egress.emit_notice(notice);
+        if notice.header.kind == delivery_kind::UNDELIVERED {
+            self.reached(notice.client.0, port);
+        }
+    }
+}

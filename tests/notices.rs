@@ -1,0 +1,238 @@
+//! Nobody loses a message without being told: a failed send, and a client's message that was submitted with
+//! `tell_failed`, under every policy, with a full port, and after a stop.
+
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test")]
+
+mod support;
+
+use corelane::clients::ClientId;
+use corelane::config::Config;
+use corelane::error::{Error, Failed, Loss, Refused};
+use corelane::router::{Event, Port, SubmitOptions};
+use std::time::Duration;
+use support::{Bench, Hand, config_of, settled};
+
+/// What a port was told: the client, the recipient that the message failed at, the correlation and the reason.
+type Told = (u64, Option<ClientId>, u64, &'static str);
+
+fn told(port: &mut Port) -> Vec<Told> {
+    let mut all = Vec::new();
+    let polled = port.poll_each(usize::MAX, |event| match event {
+        Event::SendFailed { to, correlation, reason } => {
+            all.push((0, Some(to), correlation, reason.label()));
+        }
+        Event::Undelivered { token, recipient, correlation, reason, .. } => {
+            all.push((token, recipient, correlation, reason.label()));
+        }
+        _ => {}
+    });
+    polled.map_or(vec![], |_| all)
+}
+
+fn tells(correlation: u64) -> SubmitOptions {
+    SubmitOptions { correlation, tell_failed: true, ..SubmitOptions::default() }
+}
+
+impl Hand {
+    fn turn(&mut self) -> Vec<Told> {
+        self.port.publish();
+        self.bench.cycle();
+        told(&mut self.port)
+    }
+}
+
+#[test]
+fn a_client_is_told_each_reason_once() {
+    let mut hand = Hand::of(config_of(&[("workers", "1"), ("hold_ms", "1000")]), "peerjs", |builder| builder);
+    let cases = [
+        ("", "empty"),
+        ("{", "not_json"),
+        ("[]", "not_an_object"),
+        (r#"{"type":"NOTHING"}"#, "unknown_type"),
+        (r#"{"type":"OFFER"}"#, "no_recipient"),
+        (r#"{"type":"EXPIRE","dst":"zoe"}"#, "unknown_recipient"),
+        (r#"{"type":"OFFER","dst":"zoe"}"#, "expired"),
+    ];
+    for (number, (message, reason)) in cases.into_iter().enumerate() {
+        let number = number as u64;
+        hand.port.submit_with(hand.ann, message.as_bytes(), tells(number)).unwrap();
+        let mut got = hand.turn();
+        if got.is_empty() {
+            // The type is held first.
+            hand.bench.hands.advance(Duration::from_millis(1_100));
+            got = hand.turn();
+            assert_eq!(got, [(1, None, number, "expired")], "{message}");
+            continue;
+        }
+        assert_eq!(got, [(1, None, number, reason)], "{message}");
+        hand.port.submit(hand.ann, message.as_bytes(), number).unwrap();
+        assert_eq!(hand.turn(), [], "who does not ask is not told: {message}");
+    }
+    hand.port.submit_with(hand.ann, br#"{"type":"OFFER","dst":"ben"}"#, tells(99)).unwrap();
+    assert_eq!(hand.turn(), [], "a message that arrives has no notice");
+}
+
+#[test]
+fn the_host_is_told_of_its_failed_send_under_each_policy() {
+    for (policy, closes) in [("refuse", 0), ("drop", 1), ("disconnect", 1)] {
+        let set = [("workers", "1"), ("credit_messages", "2"), ("credit_policy", policy)];
+        let mut hand = Hand::of(config_of(&set), "generic", |builder| builder);
+        for number in 1..=3 {
+            hand.port.send(hand.ben, b"hello", number).unwrap();
+        }
+        assert_eq!(hand.turn(), [(0, Some(hand.ben), 3, "credit_exhausted")], "{policy}");
+        let closed = hand.bench.router.stats().workers.iter().map(|worker| worker.credit_closes).sum::<u64>();
+        assert_eq!(closed, closes, "{policy}");
+        // Another port's host is told through its own port.
+        let mut other = hand.bench.router.port().unwrap();
+        other.send(hand.ben, b"hello", 4).unwrap();
+        other.publish();
+        hand.bench.cycle();
+        let reason = if closes == 1 { "recipient_closed" } else { "credit_exhausted" };
+        assert_eq!(told(&mut other), [(0, Some(hand.ben), 4, reason)], "{policy}");
+        assert_eq!(told(&mut hand.port), [], "{policy}");
+    }
+}
+
+#[test]
+fn a_refused_message_names_its_recipient_once() {
+    let set = [("workers", "1"), ("credit_messages", "1"), ("credit_policy", "refuse")];
+    for notices in ["on", "off"] {
+        let set = [&set[..], &[("refusal_notices", notices)]].concat();
+        let mut hand = Hand::of(config_of(&set), "generic", |builder| builder);
+        for number in 1..=2 {
+            hand.port.submit_with(hand.ann, br#"{"type":"offer","to":"ben"}"#, tells(number)).unwrap();
+        }
+        assert_eq!(hand.turn(), [(1, Some(hand.ben), 2, "credit_exhausted")], "notices {notices}");
+    }
+}
+
+/// A port that does not poll, with its ring and backlog full of deliveries, loses no notice. Its worker takes nothing more
+/// from it, but goes on with the other ports.
+#[test]
+fn notices_wait_for_a_port_that_does_not_poll() {
+    let set = [
+        ("workers", "1"),
+        ("ring_bytes", "8192"),
+        ("backlog_bytes", "8192"),
+        ("payload_bytes", "1000000"),
+        ("max_message", "1000"),
+        ("credit_messages", "60000"),
+        ("batch", "16"),
+    ];
+    let mut hand = Hand::of(config_of(&set), "generic", |builder| builder);
+    let mut other = hand.bench.router.port().unwrap();
+    let zoe = other.connect("zoe", "generic", "", 9).unwrap();
+    // Fill ring and backlog of the first port.
+    for number in 0..100 {
+        let _ = other.send(hand.ben, &[b'x'; 900], number);
+        other.publish();
+        hand.bench.cycle();
+    }
+    let full = told(&mut other);
+    assert!(full.iter().all(|(.., reason)| *reason == "egress_full") && full.len() > 50, "{}", full.len());
+    let mut accepted = Vec::new();
+    for number in 1_000..1_200 {
+        if hand.port.submit_with(hand.ann, b"{", tells(number)).is_ok() {
+            accepted.push(number);
+        }
+        hand.port.publish();
+        hand.bench.cycle();
+    }
+    let waiting = hand.bench.router.stats().ports[0].workers[0].closings;
+    assert!((1..=16).contains(&waiting), "at most a batch waits: {waiting}");
+    assert!(accepted.len() > 16 && accepted.len() < 200, "the ring is held back: {}", accepted.len());
+    assert_eq!(hand.port.submit(hand.ann, b"{", 0), Err(Error::Refused(Refused::Full)));
+    // The other port's clients notice nothing.
+    other.submit(zoe, br#"{"type":"offer","to":"zoe"}"#, 5).unwrap();
+    other.publish();
+    hand.bench.cycle();
+    assert_eq!(other.poll_each(10, |event| assert!(matches!(event, Event::Message(_)))), Ok(1));
+    let mut got = Vec::new();
+    for _ in 0..200 {
+        got.extend(hand.turn());
+    }
+    let wanted: Vec<Told> = accepted.into_iter().map(|number| (1, None, number, "not_json")).collect();
+    assert_eq!(got, wanted);
+    let figures = settled(&hand.bench.router);
+    assert_eq!((figures.queued, figures.in_flight), (0, 0));
+}
+
+/// Messages that no worker has taken before a stop, and held ones, are told after it.
+#[test]
+fn a_stop_tells_what_was_not_taken() {
+    let set = [("workers", "1"), ("max_queue_wait_ms", "60000")];
+    let mut hand = Hand::of(config_of(&set), "peerjs", |builder| builder);
+    hand.port.submit_with(hand.ann, br#"{"type":"OFFER","dst":"zoe"}"#, tells(1)).unwrap();
+    assert_eq!(hand.turn(), []);
+    hand.bench.router.request_stop();
+    hand.bench.cycle();
+    // Submitted before the port sees the stop, and never taken.
+    let sent = hand.port.send(hand.ben, b"late", 2);
+    let submitted = hand.port.submit_with(hand.ann, b"{", tells(3));
+    hand.port.publish();
+    let mut got = told(&mut hand.port);
+    got.extend(told(&mut hand.port));
+    let mut wanted = vec![(1, None, 1, "stopped")];
+    if sent.is_ok() {
+        wanted.push((0, Some(hand.ben), 2, "closed"));
+    }
+    if submitted.is_ok() {
+        wanted.push((1, None, 3, "closed"));
+    }
+    assert_eq!(got, wanted);
+    assert!(hand.port.poll(1).is_err(), "nothing comes after the end");
+}
+
+#[test]
+fn a_lost_worker_tells_what_it_had() {
+    let bench = Bench::of(config_of(&[("workers", "1")]), |builder| builder);
+    let Bench { router, workers, .. } = bench;
+    let mut port = router.port().unwrap();
+    let ann = port.connect("ann", "generic", "", 1).unwrap();
+    let mut workers = workers;
+    workers[0].cycle(0);
+    port.send(ann, b"hello", 2).unwrap();
+    port.submit_with(ann, b"{", tells(3)).unwrap();
+    port.publish();
+    drop(workers);
+    let mut got = told(&mut port);
+    got.extend(told(&mut port));
+    assert_eq!(got, [(0, Some(ann), 2, "worker_lost"), (1, None, 3, "worker_lost")]);
+}
+
+#[test]
+fn events_are_lent_and_the_port_is_usable_between_them() {
+    let mut hand = Hand::of(Config::default().with_workers(1).unwrap(), "generic", |builder| builder);
+    for number in 0..4 {
+        hand.port.submit(hand.ann, br#"{"type":"offer","to":"ben"}"#, number).unwrap();
+    }
+    hand.port.publish();
+    hand.bench.cycle();
+    let mut names = Vec::new();
+    let mut batch = hand.port.poll(3).unwrap();
+    while let Some(event) = batch.next() {
+        let Event::Message(message) = event else { panic!("{event:?}") };
+        names.push((message.sender, message.sender_name().unwrap().to_string()));
+        let (client, bytes) = (message.client, message.payload.len() as u32);
+        batch.port().acknowledge(client, 1, bytes);
+        batch.port().send(client, b"got it", 9).unwrap();
+    }
+    assert_eq!(batch.taken(), 3);
+    drop(batch);
+    assert_eq!(names, vec![(Some(hand.ann), "ann".to_owned()); 3]);
+    hand.port.publish();
+    hand.bench.cycle();
+    // A batch that is dropped early leaves the rest for the next poll.
+    let mut batch = hand.port.poll(10).unwrap();
+    assert!(matches!(batch.next(), Some(Event::Message(message)) if message.correlation == 3));
+    drop(batch);
+    let mut rest = 0;
+    hand.port
+        .poll_each(10, |event| rest += usize::from(matches!(event, Event::Message(m) if m.sender.is_none())))
+        .unwrap();
+    assert_eq!(rest, 3);
+    assert_eq!(hand.port.name(hand.ben).as_deref(), Some("ben"));
+    let reason = Loss::Failed(Failed::NotJson);
+    assert_eq!((reason.label(), reason.to_string()), ("not_json", "not_json".to_owned()));
+}
