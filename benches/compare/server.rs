@@ -10,7 +10,7 @@ pub mod relay;
 
 use crate::conditions::median;
 use crate::race::{Better, Pair, Report, histogram};
-use client::Driver;
+use client::{Driver, Protocol};
 use process::{Kind, Server, Threads};
 use std::time::Duration;
 
@@ -24,7 +24,7 @@ fn start(report: &mut Report, threads: Threads, name: &str) -> Vec<(Kind, Driver
     for kind in [Kind::Ours, Kind::Npm, Kind::Matchbox, Kind::Bare] {
         if kind.can_have(threads) {
             match Server::start(kind, threads, 100) {
-                Ok(server) => drivers.push((kind, Driver::new(server, kind.protocol()))),
+                Ok(server) => drivers.push((kind, Driver::new(server, Protocol::of(kind)))),
                 Err(reason) => report.skip(format_args!("server, {name}, {}: {reason}", kind.name())),
             }
         }

@@ -1,7 +1,7 @@
 //! The clients of the servers: pairs of WebSockets that send to each other, all on one thread, in the protocol of the
 //! server.
 
-use super::process::{LIMIT, Server};
+use super::process::{Kind, LIMIT, Server};
 use crate::race::histogram;
 use futures_util::stream::{SplitSink, SplitStream};
 use futures_util::{SinkExt, StreamExt};
@@ -29,6 +29,14 @@ pub enum Protocol {
 }
 
 impl Protocol {
+    /// What a server speaks.
+    pub fn of(server: Kind) -> Self {
+        match server {
+            Kind::Ours | Kind::Npm | Kind::Bare => Self::PeerJs,
+            Kind::Matchbox => Self::Matchbox,
+        }
+    }
+
     /// Connects the client `id` to `room`. Returns the name under which others reach it.
     pub async fn connect(self, address: SocketAddr, id: &str, room: &str) -> (Socket, String) {
         let stream = TcpSocket::new_v4().unwrap().connect(address).await.unwrap();

@@ -1,6 +1,7 @@
 //! What connections cost that do nothing: memory per connection, and the server's processor time. Each server is new,
 //! with its own default of threads.
 
+use super::client::Protocol;
 use super::process::{Kind, LIMIT, Server, Threads};
 use crate::race::Report;
 use std::time::{Duration, Instant};
@@ -18,7 +19,7 @@ fn measure(kind: Kind, count: usize, span: Duration) -> Result<[f64; 3], String>
         let mut sockets = Vec::with_capacity(count);
         for place in 0..count {
             let (id, room) = (format!("idle-{place:06}"), format!("room-{place}"));
-            sockets.push(kind.protocol().connect(server.address, &id, &room).await.0);
+            sockets.push(Protocol::of(kind).connect(server.address, &id, &room).await.0);
         }
         sockets
     };

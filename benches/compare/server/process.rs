@@ -1,6 +1,5 @@
 //! The servers, each a separate process on a free loopback port.
 
-use super::client::Protocol;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -33,13 +32,6 @@ impl Kind {
             Self::Npm => "npm peer",
             Self::Matchbox => "matchbox_server",
             Self::Bare => "floor: bare tokio relay",
-        }
-    }
-
-    pub fn protocol(self) -> Protocol {
-        match self {
-            Self::Ours | Self::Npm | Self::Bare => Protocol::PeerJs,
-            Self::Matchbox => Protocol::Matchbox,
         }
     }
 
