@@ -12,6 +12,9 @@
 //!
 //! This is the one file where both sides meet: `port/` uses the seat, and the seat uses the worker.
 
+#[cfg(all(test, not(corelane_loom)))]
+mod tests;
+
 use crate::config::Key;
 use crate::error::{Error, Refused};
 use crate::park::{Keeping, Waiter, WakeWord};
@@ -135,7 +138,8 @@ impl Seat {
         work
     }
 
-    /// One cycle of a worker that this thread has. A worker that panics is lost, and has ended.
+    /// One cycle of a worker that this thread has. A worker that panics is lost, and has ended. The panic goes no
+    /// further: it would unwind the host's loop, and the seat would stay taken.
     fn run(&self, worker: &mut Worker) -> usize {
         let now = self.shared.clock.raw();
         catch_unwind(AssertUnwindSafe(|| worker.cycle_at(now))).unwrap_or_else(|panic| {

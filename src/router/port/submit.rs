@@ -427,16 +427,16 @@ impl SubmitHalf {
     }
 }
 
-/// The worker for host sends to a client: the one fixed at the connect. If that worker is lost, the next worker
-/// that is not lost, but only after the client's port has consumed everything from the lost one. A later send
-/// therefore never overtakes an earlier one. `None` until then.
+/// The worker for host sends to a client: the one fixed at the connect. If that worker is lost, the next worker with
+/// a thread of its own that is not lost, but only after the client's port has consumed everything from the lost ones
+/// before it. A later send therefore never overtakes an earlier one. `None` until then, and if no such worker is left:
+/// a local worker works for the clients of its own port only, because no other port may wait for its loop.
 #[inline]
 fn send_worker(shared: &Shared, slot: &ClientSlot, place: SlotPlace) -> Option<usize> {
     let own = if mutant("send-follows-moves") { slot.current().0 } else { usize::from(place.worker) };
-    let workers = shared.workers.len();
-    let mut offset = 0;
-    loop {
-        let worker = (own + offset) % workers;
+    let threaded = shared.placement.threaded();
+    let others = (1..=threaded).map(|offset| (own + offset) % threaded);
+    for worker in std::iter::once(own).chain(others) {
         if !shared.placement.is_lost(worker) {
             return Some(worker);
         }
@@ -445,11 +445,8 @@ fn send_worker(shared: &Shared, slot: &ClientSlot, place: SlotPlace) -> Option<u
         if frontier.load(Acquire) != ALL {
             return None;
         }
-        offset += 1;
-        if offset == workers {
-            return None;
-        }
     }
+    None
 }
 
 /// A worker's load in records: what it found waiting in its last cycle, plus what this port has pushed and the
