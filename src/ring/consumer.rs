@@ -1,6 +1,9 @@
 //! The reading end of a ring: refresh once per batch, read record by record, release once per batch. One thread at a
 //! time owns it: a worker (ingress) or a port (egress). It validates everything that it reads.
 
+#[cfg(all(test, not(corelane_loom)))]
+mod tests;
+
 use super::layout::ALIGNMENT;
 use super::memory::{Data, Memory};
 use super::record::{KIND_PAD, PREFIX_BYTES, Prefix};
@@ -113,7 +116,8 @@ impl Cursor {
     #[inline(always)]
     fn pass(&mut self) {
         self.head += self.stride;
-        self.popped += 1;
+        // Wrapping: it continues a count that another language may have written (`resume`).
+        self.popped = self.popped.wrapping_add(1);
     }
 
     /// Marks the last record read as unread. `position` is where it, or the pad before it, starts.
