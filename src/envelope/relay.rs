@@ -12,8 +12,8 @@ use super::table::Inserted;
 pub(crate) struct Relayed<'a> {
     envelope: &'a Envelope<'a>,
     sender: &'a [u8],
-    /// The whole form, if the members stay as they are.
-    spliced: Option<[&'a [u8]; 5]>,
+    /// The text before the sender, if the form is spliced: the sender needs no escapes, and the runs follow it.
+    head: Option<&'a [u8]>,
     length: usize,
 }
 
@@ -34,8 +34,14 @@ impl Relayed<'_> {
                 rest = behind;
             }
         };
-        match self.spliced {
-            Some(pieces) => pieces.into_iter().for_each(put),
+        match self.head {
+            Some(head) => {
+                put(head);
+                put(self.sender);
+                put(b"\",");
+                self.envelope.spliced_runs().for_each(|run| put(run.of(self.envelope.message)));
+                put(b"}");
+            }
             None => self.envelope.relayed(text(self.sender), &mut put),
         }
     }
@@ -50,20 +56,23 @@ impl<'a> Envelope<'a> {
     /// The relayed form of the message with this sender, the name of a pinned client.
     #[inline]
     pub(crate) fn relayed_from(&'a self, sender: &'a [u8]) -> Relayed<'a> {
-        let spliced = self.spliced(sender);
-        let length = match &spliced {
-            Some(pieces) => pieces.iter().map(|piece| piece.len()).sum(),
+        let head = self.spliced_head(sender);
+        let length = match head {
+            Some(head) => {
+                let runs: usize = self.spliced_runs().map(Span::len).sum();
+                head.len() + sender.len() + b"\",}".len() + runs
+            }
             None => {
                 let mut length = 0;
                 self.relayed(text(sender), |piece| length += piece.len());
                 length
             }
         };
-        Relayed { envelope: self, sender, spliced, length }
+        Relayed { envelope: self, sender, head, length }
     }
 }
 
-impl Envelope<'_> {
+impl<'a> Envelope<'a> {
     /// The exact length of the relayed message, in bytes.
     pub fn relayed_len(&self, sender: &str) -> usize {
         self.relayed_from(sender.as_bytes()).len()
@@ -81,14 +90,18 @@ impl Envelope<'_> {
         relayed.len()
     }
 
-    /// The relayed message, if the sender needs no escapes and all members that are relayed are adjacent.
+    /// The text before the sender, if the relayed form can be spliced.
     #[inline(always)]
-    fn spliced<'a>(&'a self, sender: &'a [u8]) -> Option<[&'a [u8]; 5]> {
+    fn spliced_head(&self, sender: &[u8]) -> Option<&'a [u8]> {
         let head = self.protocol.table().head.as_deref()?;
-        if self.run_count != 1 || !string::is_plain(sender) {
-            return None;
-        }
-        Some([head.as_bytes(), sender, b"\",", self.runs[0].of(self.message), b"}"])
+        (self.run_count != 0 && string::is_plain(sender)).then_some(head.as_bytes())
+    }
+
+    /// The runs, each but the first with the comma before it: only the first one can follow the opening brace.
+    #[inline(always)]
+    fn spliced_runs(&self) -> impl Iterator<Item = Span> {
+        let runs = self.runs.iter().take(self.run_count).enumerate();
+        runs.map(|(place, run)| Span { start: run.start - u32::from(place > 0), ..*run })
     }
 
     /// Passes the relayed message to `put`, piece by piece.
