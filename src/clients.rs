@@ -21,6 +21,7 @@ mod members;
 mod name;
 mod names;
 mod policy;
+mod recorded;
 mod rooms;
 mod slot;
 #[cfg(not(corelane_loom))]
@@ -29,8 +30,8 @@ mod survey;
 pub(crate) use bucket::{Bucket, Rate};
 pub(crate) use credit::{Credit, Limits, MAX_BYTES, MAX_MESSAGES, Shortage};
 #[cfg(not(corelane_loom))]
-pub(crate) use figures::{ApplicationConnections, ClientCounts, ClientView, ConnectionReading};
-pub(crate) use figures::{ClientLine, ClientMessage};
+pub(crate) use figures::{ApplicationConnections, ClientView, ConnectionReading};
+pub(crate) use figures::{ClientCounts, ClientLine, ClientMessage};
 pub(crate) use list::{END, SlotList, Stack, UNLISTED};
 pub(crate) use names::{NameHash, NameTable};
 pub(crate) use slot::{Acknowledged, ClientSlot, NameBuffer, Phase, SlotPlace};
@@ -49,7 +50,9 @@ use crate::sync::os::touch;
 use crate::sync::{Mutex, Relaxed, lock, mutant};
 use crossbeam_utils::CachePadded;
 use figures::ConnectionCells;
+use recorded::RecorderLines;
 use std::collections::VecDeque;
+use std::sync::OnceLock;
 
 /// Properties of a new client.
 #[derive(Clone, Copy, Debug)]
@@ -71,6 +74,9 @@ pub(crate) struct Clients {
     names: NameTable,
     /// One line per slot. Empty if clients have no figures.
     lines: Box<[ClientLine]>,
+    /// The lines that each recorder writes alone, created when the recorder first names a client. Empty if clients
+    /// have no figures.
+    recorders: Box<[OnceLock<RecorderLines>]>,
     clock: Clock,
     /// Closed slots that have not been swept yet, linked through the slots. Closing a client takes no lock.
     retired: CachePadded<Stack>,
@@ -84,11 +90,17 @@ pub(crate) struct ClientLimits {
     pub(crate) applications: usize,
     /// Whether each client has its own figures.
     pub(crate) figures: bool,
+    /// Recorders that write figures of these clients.
+    pub(crate) recorders: usize,
 }
 
 impl ClientLimits {
     const fn lines(self) -> u32 {
         if self.figures { self.clients } else { 0 }
+    }
+
+    const fn recorders(self) -> usize {
+        if self.figures { self.recorders } else { 0 }
     }
 }
 
@@ -136,6 +148,7 @@ impl Clients {
             slots: (0..limit).map(|_| ClientSlot::new()).collect(),
             names: NameTable::new(limit, keys),
             lines: (0..limits.lines()).map(|_| ClientLine::new()).collect(),
+            recorders: (0..limits.recorders()).map(|_| OnceLock::new()).collect(),
             clock,
             retired: CachePadded::new(Stack::new()),
             control: Mutex::new(control),
@@ -148,6 +161,8 @@ impl Clients {
         let each = size_of::<ClientSlot>() + 2 * size_of::<u32>();
         limits.clients as u64 * each as u64
             + limits.lines() as u64 * size_of::<ClientLine>() as u64
+            + limits.recorders() as u64
+                * (size_of::<OnceLock<RecorderLines>>() as u64 + RecorderLines::bytes(limits.clients) + 64)
             + ConnectionCells::bytes(limits.applications)
             + NameTable::bytes(limits.clients)
     }
@@ -156,6 +171,10 @@ impl Clients {
     pub(crate) fn touch(&mut self) -> std::io::Result<()> {
         touch(&mut self.slots)?;
         touch(&mut self.lines)?;
+        for recorder in &mut self.recorders {
+            recorder.get_or_init(|| RecorderLines::new(self.slots.len()));
+            recorder.get_mut().map_or(Ok(()), RecorderLines::touch)?;
+        }
         self.names.touch()?;
         let mut control = lock(&self.control);
         let ClientControl { free, retired, .. } = &mut *control;

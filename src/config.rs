@@ -164,6 +164,7 @@ impl Config {
             clients: self.get(Key::MaxClients) as u32,
             applications: self.count(Key::MaxApplications) + 1,
             figures: self.has_details(),
+            recorders: 0,
         }
     }
 

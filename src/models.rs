@@ -9,6 +9,7 @@ mod handoff;
 mod local;
 mod metrics;
 mod placement;
+mod recorders;
 mod ring;
 mod rooms;
 mod stuck;

@@ -237,7 +237,8 @@ impl Monitor {
     /// Like [`record`](Self::record), for names that [`labels`](Self::labels) and [`client`](Self::client) have
     /// looked up before. Hashes nothing.
     pub fn record_labelled(&self, labels: Labels, client: Option<ClientId>, measured: Measured) {
-        self.core.source.hub().record_shared(labels, client, measured);
+        let hub = self.core.source.hub();
+        hub.record_shared(labels, client, measured, hub.now());
     }
 
     /// Looks names up and interns new ones. Once the budget for names is used up, new names become `other`.

@@ -11,7 +11,7 @@ mod stats;
 mod table;
 
 pub use hub::{Labels, Measured, RecordedMessage};
-pub use recorder::Recorder;
+pub use recorder::{RecordBatch, Recorder};
 
 pub(crate) use hub::{Hub, HubSizes};
 

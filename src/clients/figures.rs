@@ -9,6 +9,8 @@
 //! | `connected_at`, and the initial value of all fields | connect, while the slot is quiet |
 //! | all others | the client's worker; several threads, by read-modify-write, if the client has no single worker |
 //!
+//! A recorder counts in lines of its own instead: see `recorded`.
+//!
 //! A reset does not write to the counters of other threads. `flags` holds the epochs of the two parts of a
 //! line, and the writers restart their part with the first message after the reset. If several threads record
 //! first messages at the same time, some of them may be lost.

@@ -29,7 +29,8 @@ impl Clients {
     /// # Errors
     /// [`Error::StaleClient`] if the client is not connected.
     pub(crate) fn open_line(&self, client: ClientId) -> Result<Option<&ClientLine>, Error> {
-        let open = self.get(client).filter(|slot| slot.phase_of(client.generation()) == Some(Phase::Open));
+        let slot = self.slot(client.index());
+        let open = slot.filter(|slot| slot.phase_of(client.generation()) == Some(Phase::Open));
         open.map(|_| self.line(client)).ok_or(Error::StaleClient)
     }
 
@@ -61,17 +62,18 @@ impl Clients {
             let control = lock(&self.control);
             (control.unused as usize, control.connections.writer.controlled.epoch)
         };
-        for (index, (slot, line)) in self.slots.iter().zip(&self.lines).enumerate().take(used) {
-            let generation = slot.place().generation;
-            if !matches!(slot.phase_of(generation), Some(Phase::Open | Phase::Closing)) {
+        let used = if self.has_figures() { used } else { 0 };
+        for (index, slot) in self.slots.iter().enumerate().take(used) {
+            let id = ClientId::new(index as u32, slot.place().generation);
+            if !self.is_present(id) {
                 continue;
             }
             let mut buffer = NameBuffer::default();
             let (name, (protocol, application)) = (slot.name(&mut buffer), slot.labels());
-            let (counts, outstanding) = (line.read(epoch), slot.credit.outstanding());
-            // Skip the entry if the generation has changed: it may be a mixture of two clients.
-            if slot.place().generation == generation {
-                let id = ClientId::new(index as u32, generation);
+            let outstanding = slot.credit.outstanding();
+            // Read the counts last: they are there only if the client is still present, so the entry is not a
+            // mixture of two clients.
+            if let Some(counts) = self.counts(id, epoch) {
                 each(ClientView { id, name, application, protocol, counts, outstanding });
             }
         }

@@ -46,7 +46,7 @@ fn credit_word() {
 }
 
 pub(super) fn limits(clients: u32) -> ClientLimits {
-    ClientLimits { clients, applications: 1, figures: false }
+    ClientLimits { clients, applications: 1, figures: false, recorders: 0 }
 }
 
 /// A client of port 0 and worker 0.

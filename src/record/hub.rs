@@ -10,8 +10,8 @@ use crate::clock::Clock;
 use crate::config::{Config, Key};
 use crate::error::{Error, Failed};
 use crate::metrics::{
-    ApplicationId, Bucketed, Controlled, Controls, Customs, Failing, GroupSeries, IMPOSSIBLE, Outcome,
-    ProtocolId, SHARED, SlowMessage, SlowRing, Timing, TypeId, TypeSeries, Writer, shard_of_thread,
+    ApplicationId, Bucketed, Controls, Customs, Failing, GroupSeries, IMPOSSIBLE, Outcome, ProtocolId,
+    SHARED, SlowMessage, SlowRing, Timing, TypeId, TypeSeries, Writer, shard_of_thread,
 };
 use crate::sync::{Arc, AtomicBool, AtomicU64, Mutex, Relaxed, lock};
 
@@ -76,14 +76,20 @@ pub(crate) struct HubSizes {
 impl HubSizes {
     pub(crate) fn of(config: &Config) -> Self {
         let applications = config.count(Key::MaxApplications);
-        let clients = config.get(Key::MaxRecordedClients) as u32;
+        let recorders = config.count(Key::MaxRecorders);
+        let clients = ClientLimits {
+            clients: config.get(Key::MaxRecordedClients) as u32,
+            applications: applications + 1,
+            figures: config.has_details(),
+            recorders,
+        };
         Self {
             types: config.count(Key::MaxRecordedTypes),
             applications,
-            recorders: config.count(Key::MaxRecorders),
+            recorders,
             customs: config.count(Key::MaxCustomSeries),
             enabled: config.has_metrics(),
-            clients: ClientLimits { clients, applications: applications + 1, figures: config.has_details() },
+            clients,
         }
     }
 
@@ -120,6 +126,7 @@ struct HubShard {
 /// A recorder's own shard: the right to write it, and its series.
 #[derive(Debug)]
 pub(super) struct OwnShard {
+    /// Place among all shards. The first [`SHARED`] are no recorder's.
     place: usize,
     writer: Writer,
     types: Resolved<TypeSeries>,
@@ -201,21 +208,35 @@ impl Hub {
         }
         let labels = self.labels(message.protocol, message.message_type, message.application);
         let client = self.recorded_client(message.client, labels);
-        self.record_named(labels, client, message.client, message.measured);
+        self.record_named(labels, client, message.client, message.measured, self.now());
     }
 
-    /// Like [`record`](Self::record), with labels and client that have already been looked up.
-    pub(crate) fn record_shared(&self, labels: Labels, client: Option<ClientId>, measured: Measured) {
+    /// Like [`record`](Self::record), with labels and client that have already been looked up. The message ended
+    /// at `ended`, in raw ticks.
+    pub(crate) fn record_shared(
+        &self,
+        labels: Labels,
+        client: Option<ClientId>,
+        measured: Measured,
+        ended: u64,
+    ) {
         if self.enabled && self.is_possible(measured) {
-            self.record_named(labels, client, "", measured);
+            self.record_named(labels, client, "", measured, ended);
         }
     }
 
     /// `name` is the client's name for a client that may have no figures.
-    fn record_named(&self, labels: Labels, client: Option<ClientId>, name: &str, measured: Measured) {
+    fn record_named(
+        &self,
+        labels: Labels,
+        client: Option<ClientId>,
+        name: &str,
+        measured: Measured,
+        ended: u64,
+    ) {
         let place = shard_of_thread();
         let controlled = self.controls.now();
-        let timing = self.timing(measured);
+        let timing = timing(measured, ended);
         let is_slow = timing.total() > controlled.slow;
         let Labels { message_type, protocol, application } = labels;
         let service = Bucketed::new(timing.service);
@@ -237,7 +258,9 @@ impl Hub {
                 outcome(measured),
             );
         }
-        self.count_client(client, controlled, measured, timing);
+        if let Some(client) = client.filter(|_| controlled.detailed) {
+            self.count_client(client, client_message(controlled.epoch, measured, &timing));
+        }
         if measured.failed
             && let Some(shard) = self.shards.get(place)
         {
@@ -251,21 +274,33 @@ impl Hub {
         }
     }
 
-    /// Counts one message in a shard that only the caller writes.
+    /// The current time, in raw ticks. 0 if nothing is recorded, so that a host without metrics reads no clock.
+    #[inline]
+    pub(crate) fn now(&self) -> u64 {
+        if self.enabled { self.clock.raw() } else { 0 }
+    }
+
+    /// Lets what `own` records from now on follow the current settings and belong to the current epoch.
+    #[inline]
+    pub(super) fn begin_batch(&self, own: &mut OwnShard) {
+        own.writer.controlled = self.controls.now();
+    }
+
+    /// Counts one message in a shard that only the caller writes. The message ended at `ended`, in raw ticks.
     pub(super) fn record_alone(
         &self,
         own: &mut OwnShard,
         labels: Labels,
         client: Option<ClientId>,
         measured: Measured,
+        ended: u64,
     ) {
         if !self.enabled || !self.is_possible(measured) {
             return;
         }
         let OwnShard { place, writer, types, protocols, applications } = own;
         let place = *place;
-        writer.controlled = self.controls.now();
-        let timing = self.timing(measured);
+        let timing = timing(measured, ended);
         let is_slow = timing.total() > writer.controlled.slow;
         let service = Bucketed::new(timing.service);
         if let Some(series) = types.series(&self.types, labels.message_type.into(), place) {
@@ -280,7 +315,16 @@ impl Hub {
         };
         count(protocols.series(&self.protocols, labels.protocol.into(), place));
         count(applications.series(&self.applications, labels.application.into(), place));
-        self.count_client(client, writer.controlled, measured, timing);
+        if let Some(client) = client.filter(|_| writer.controlled.detailed) {
+            let message = client_message(writer.controlled.epoch, measured, &timing);
+            match self.clients.recorder_line(place - SHARED, client) {
+                Some(line) => line.count(writer, client, message),
+                // Other threads write this line too, and a batch may be older than a reset that they know.
+                None => {
+                    self.count_client(client, ClientMessage { epoch: self.controls.now().epoch, ..message })
+                }
+            }
+        }
         if measured.failed
             && let Some(shard) = self.shards.get(place)
         {
@@ -317,25 +361,10 @@ impl Hub {
         self.impossible.load(Relaxed) // Relaxed: an independent counter.
     }
 
-    fn timing(&self, measured: Measured) -> Timing {
-        Timing {
-            queue_wait: measured.queue_wait_nanoseconds,
-            service: measured.processing_nanoseconds,
-            held: None,
-            ended: self.clock.raw(),
-        }
-    }
-
-    fn count_client(&self, client: Option<ClientId>, now: Controlled, measured: Measured, timing: Timing) {
-        let Some(client) = client.filter(|_| now.detailed) else { return };
+    /// Counts a message in the line that several threads write.
+    fn count_client(&self, client: ClientId, message: ClientMessage) {
         match self.clients.open_line(client) {
-            Ok(Some(line)) => line.count_shared(ClientMessage {
-                epoch: now.epoch,
-                failed: measured.failed,
-                bytes: measured.bytes,
-                nanoseconds: timing.total(),
-                ended: timing.ended,
-            }),
+            Ok(Some(line)) => line.count_shared(message),
             Ok(None) => {}
             // The client has disconnected, or the hub has given up its name to make room.
             Err(_) => self.fold_client(),
@@ -508,6 +537,25 @@ fn new_client(name: &str, application: u16) -> NewClient<'_> {
         application,
         policy: CreditPolicy::Disconnect,
         figures: KeptFigures::NONE,
+    }
+}
+
+fn timing(measured: Measured, ended: u64) -> Timing {
+    Timing {
+        queue_wait: measured.queue_wait_nanoseconds,
+        service: measured.processing_nanoseconds,
+        held: None,
+        ended,
+    }
+}
+
+fn client_message(epoch: u64, measured: Measured, timing: &Timing) -> ClientMessage {
+    ClientMessage {
+        epoch,
+        failed: measured.failed,
+        bytes: measured.bytes,
+        nanoseconds: timing.total(),
+        ended: timing.ended,
     }
 }
 

@@ -7,7 +7,7 @@
 //! | `messages` | M1, M3, M4, M5, M7, M10 |
 //! | `slow` | M6 |
 //! | `windows` | M8, P4 |
-//! | `clients` | M9, C6 |
+//! | `clients`, `recorders` | M9, C6 |
 //! | `connections` | C1 to C5 |
 //! | `routed` | M2, M6 and M9 with a router |
 //! | `reset`, `settings` | P3, and changes at run time |
@@ -17,6 +17,7 @@
 mod clients;
 mod connections;
 mod messages;
+mod recorders;
 mod reset;
 mod routed;
 mod settings;

@@ -6,22 +6,29 @@ use corelane::clients::ClientId;
 use corelane::config::Config;
 use corelane::monitor::Monitor;
 use corelane::record::{Labels, Measured};
+use std::hint::black_box;
 use std::sync::{Arc, Mutex};
 
 pub fn sides() -> Vec<Box<dyn Side>> {
     vec![
         Box::new(Host::new("own recorder", Way::Alone { client: false })),
         Box::new(Host::new("own recorder, with client", Way::Alone { client: true })),
+        Box::new(Host::new("own recorder, batches", Way::Batches { client: false })),
+        Box::new(Host::new("own recorder, batches, with client", Way::Batches { client: true })),
         Box::new(Host::new("shared cells", Way::Shared { client: false })),
         Box::new(Host::new("shared cells, with client", Way::Shared { client: true })),
         Box::new(Worker { totals: Arc::default() }),
     ]
 }
 
+const BATCH: usize = 32;
+
 #[derive(Clone, Copy)]
 enum Way {
     /// Uses `Recorder::record`.
     Alone { client: bool },
+    /// Uses `Recorder::batch`: one clock reading for [`BATCH`] messages.
+    Batches { client: bool },
     /// Uses `Monitor::record_labelled`: threads share four sets of cells.
     Shared { client: bool },
 }
@@ -73,6 +80,20 @@ impl Side for Host {
                     cycle(samples, count, |one| {
                         recorder.record(labels[one.message_type], client, measured(one));
                     });
+                })
+            }
+            Way::Batches { client } => {
+                let client = of_thread.filter(|_| client);
+                let mut recorder = self.monitor.recorder();
+                assert!(recorder.is_alone());
+                Box::new(move |samples, count| {
+                    for begin in (0..count).step_by(BATCH) {
+                        let mut batch = recorder.batch();
+                        for place in begin..count.min(begin + BATCH) {
+                            let one = black_box(&samples[place % samples.len()]);
+                            batch.record(labels[one.message_type], client, measured(one));
+                        }
+                    }
                 })
             }
             Way::Shared { client } => {
