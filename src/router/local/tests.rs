@@ -33,7 +33,7 @@ fn offer(port: &mut Port, from: ClientId, to: &str, number: u64) -> Result<(), E
 fn polled(port: &mut Port) -> (Vec<u64>, usize) {
     let (mut got, mut closed) = (Vec::new(), 0);
     for _ in 0..2 {
-        let _ = port.poll(usize::MAX, |event| match event {
+        let _ = port.poll_each(usize::MAX, |event| match event {
             Event::Message(message) => got.push(message.correlation),
             Event::Closed { .. } => closed += 1,
             other => panic!("{other:?}"),
@@ -123,7 +123,7 @@ fn a_claim_that_panics_ends_the_worker() {
             over.wait();
             assert_eq!(port.cycle(), Err(CLOSED));
             assert_eq!(polled(&mut port).0, [0]);
-            assert_eq!(port.poll(1, |_| ()), Err(CLOSED));
+            assert_eq!(port.poll_each(1, |_| ()), Err(crate::error::Closed));
         });
         away.wait();
         let stopped = router.stop_within(Duration::from_millis(20));
