@@ -7,11 +7,11 @@
 use corelane::clients::ClientId;
 use corelane::clock::Clock;
 use corelane::config::{Config, Key};
-use corelane::envelope::{Protocol, read};
+use corelane::envelope::read;
 use corelane::monitor::Monitor;
 use corelane::record::Measured;
 use corelane::ring::ring;
-use corelane::router::{Builder, Event};
+use corelane::router::{Builder, Event, ProtocolRules};
 use std::hint::black_box;
 
 const HEARTBEAT: &[u8] = br#"{"type":"HEARTBEAT"}"#;
@@ -98,7 +98,7 @@ fn through_router(message: &[u8], count: usize) {
 }
 
 fn through_envelope(message: &[u8], count: usize) {
-    let protocol = Protocol::peerjs();
+    let protocol = ProtocolRules::peerjs().protocol().clone();
     let mut out = vec![0; 8 << 10];
     measured(|| {
         for _ in 0..count {

@@ -5,7 +5,6 @@
 
 use corelane::clock::Clock;
 use corelane::config::Key;
-use corelane::envelope::Protocol;
 use corelane::error::{Error, Failed, Refused};
 use corelane::router::{Action, Builder, Event, ProtocolRules, Relayed, Routed, TaskId};
 use std::sync::Arc;
@@ -16,7 +15,7 @@ mod support;
 use support::{Hand, config, of_type, read, settled};
 
 fn rules() -> ProtocolRules {
-    ProtocolRules::new(Protocol::generic())
+    ProtocolRules::new(ProtocolRules::generic().protocol().clone())
         .message_type("work", Action::Host { hold: true })
         .message_type("chat", Action::Relay { hold: false })
 }

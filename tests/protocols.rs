@@ -1,12 +1,15 @@
-//! Each built-in protocol through a router: what is relayed to which client, what ends at the server, and how it is
+//! Each shipped protocol through a router: what is relayed to which client, what ends at the server, and how it is
 //! counted. Then protocols that hosts describe themselves. Row R13.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test")]
 
 use corelane::clients::ClientId;
 use corelane::config::{Config, Key};
+use corelane::envelope::read;
 use corelane::error::Error;
 use corelane::router::{Action, Builder, Port, ProtocolRules};
+use serde::Deserialize;
+use serde_json::value::RawValue;
 
 mod support;
 use support::{config, of_type, texts};
@@ -187,7 +190,7 @@ fn a_talk_message_reaches_its_session_with_the_true_sender() {
 }
 
 const DOORBELL: &str = r#"{
-    "name": "doorbell", "type": "kind|?beat", "recipient": "to.id#", "room": "house", "transaction": "n",
+    "name": "doorbell", "about": "For tests.", "examples": ["HM", {"beat": null}], "type": "kind|?beat", "recipient": "to.id#", "room": "house", "transaction": "n",
     "sender": "from", "forward": ["kind", "to"],
     "words": {"KNOCK": "recipient", "SHOUT": "room", "I_AM": "sender", "HM": "nothing"},
     "types": {
@@ -306,29 +309,149 @@ fn a_handler_is_of_a_listed_type() {
 fn only_two_protocols_are_there_unless_a_host_adds_them() {
     let (router, _workers) = Builder::new(Config::default()).build().unwrap();
     let mut port = router.port().unwrap();
-    for name in ["janus", "gstreamer", "selkies", "json_rpc", "protoo", "nextcloud_talk"] {
-        assert_eq!(ProtocolRules::by_name(name).unwrap().name(), name);
-        assert_eq!(port.connect("ann", name, "", 1), Err(Error::UnknownProtocol(name.to_owned())));
-    }
-    for name in ["generic", "peerjs"] {
-        assert_eq!(ProtocolRules::by_name(name).unwrap().name(), name);
-        port.connect(name, name, "", 1).unwrap();
+    for (name, _) in ProtocolRules::SHIPPED {
+        let rules = ProtocolRules::by_name(name).unwrap();
+        assert_eq!(rules.name(), *name);
+        let connected = port.connect(name, name, "", 1);
+        if ["generic", "peerjs"].contains(name) {
+            assert!(connected.is_ok());
+        } else {
+            assert_eq!(connected, Err(Error::UnknownProtocol((*name).to_owned())));
+            let (router, _workers) = Builder::new(Config::default()).protocol(rules).build().unwrap();
+            assert!(router.port().unwrap().connect("ann", name, "", 1).is_ok());
+        }
     }
     assert!(ProtocolRules::by_name("Janus").is_none());
 }
 
-/// Every description in docs/protocols.md is valid, and those of built-in protocols match the built-in ones.
-#[test]
-fn the_documented_descriptions_are_what_ships() {
-    let mut shipped = Vec::new();
-    for block in include_str!("../docs/protocols.md").split("```json\n").skip(1) {
-        let described = ProtocolRules::parse(block.split("```").next().unwrap()).unwrap();
-        let name = described.name().to_owned();
-        if let Some(rules) = ProtocolRules::by_name(&name) {
-            assert_eq!(format!("{described:#?}"), format!("{rules:#?}"), "{name}");
-            shipped.push(name);
+/// A shipped description, as the page shows it.
+#[derive(Deserialize)]
+struct Described {
+    about: String,
+    examples: Vec<Box<RawValue>>,
+    #[serde(rename = "type")]
+    message_type: String,
+    recipient: Option<String>,
+    room: Option<String>,
+    transaction: Option<String>,
+    sender: Option<String>,
+    forward: Option<Vec<String>>,
+    words: Option<Box<RawValue>>,
+    types: Box<RawValue>,
+    unknown: Option<String>,
+}
+
+impl Described {
+    /// The example messages. A command stands in the file as a string.
+    fn messages(&self) -> impl Iterator<Item = String> {
+        let texts = self.examples.iter().map(|example| example.get());
+        texts.map(|text| serde_json::from_str::<String>(text).unwrap_or_else(|_| text.to_owned()))
+    }
+}
+
+/// The members of an object whose values are strings, in order.
+fn pairs(object: &RawValue) -> Vec<(&str, &str)> {
+    assert!(!object.get().contains('\\'));
+    let texts: Vec<_> = object.get().split('"').skip(1).step_by(2).collect();
+    texts.chunks(2).map(|pair| (pair[0], pair[1])).collect()
+}
+
+/// Rows of a table: each value of these pairs, with the names that have it.
+fn grouped(pairs: &[(&str, &str)]) -> Vec<(String, String)> {
+    let mut rows: Vec<(String, String)> = Vec::new();
+    for (name, value) in pairs {
+        let (value, name) = (format!("`{value}`"), format!("`{name}`"));
+        match rows.iter_mut().find(|(one, _)| *one == value) {
+            Some((_, names)) => *names = format!("{names}, {name}"),
+            None => rows.push((value, name)),
         }
     }
-    let all = ["generic", "peerjs", "janus", "gstreamer", "selkies", "json_rpc", "protoo", "nextcloud_talk"];
-    assert_eq!(shipped, all);
+    rows
+}
+
+/// A text in lines of at most 120 characters.
+fn wrapped(text: &str) -> String {
+    let (mut lines, mut line) = (String::new(), String::new());
+    for word in text.split(' ') {
+        if !line.is_empty() && line.len() + 1 + word.len() > 120 {
+            lines = lines + &line + "\n";
+            line.clear();
+        }
+        line = if line.is_empty() { word.to_owned() } else { line + " " + word };
+    }
+    lines + &line
+}
+
+/// The page's section of one protocol.
+fn section(name: &str, described: &Described) -> String {
+    let messages: Vec<_> = described.messages().map(|message| format!("`{message}`")).collect();
+    let mut rows = Vec::new();
+    let fields = [
+        ("type", Some(&described.message_type)),
+        ("recipient", described.recipient.as_ref()),
+        ("room", described.room.as_ref()),
+        ("transaction", described.transaction.as_ref()),
+        ("sender", described.sender.as_ref()),
+    ];
+    for (role, field) in fields {
+        if let Some(field) = field {
+            rows.push((role.to_owned(), format!("`{}`", field.replace('|', "\\|"))));
+        }
+    }
+    let keys = described.forward.as_ref().map(|keys| format!("`{}`", keys.join("`, `")));
+    rows.push(("forwarded members".to_owned(), keys.unwrap_or_else(|| "all".to_owned())));
+    if let Some(words) = &described.words {
+        let arguments = grouped(&pairs(words)).into_iter();
+        rows.extend(arguments.map(|(argument, words)| (format!("words with {argument}"), words)));
+    }
+    rows.extend(grouped(&pairs(&described.types)));
+    let unknown = described.unknown.as_ref().map(|action| format!("`{action}`"));
+    rows.push(("all other types".to_owned(), unknown.unwrap_or_else(|| "fail (`unknown_type`)".to_owned())));
+    let rows: String = rows.iter().map(|(head, value)| format!("| {head} | {value} |\n")).collect();
+    let (messages, about) = (messages.join(", "), wrapped(&described.about));
+    format!(
+        "### {name}\n\n{messages}\n\n{about}\n\n| [{name}.json](../protocols/{name}.json) | |\n|---|---|\n{rows}"
+    )
+}
+
+/// docs/protocols.md shows each shipped protocol. `CORELANE_WRITE_DOCS=1` writes these sections.
+#[test]
+fn the_page_shows_what_ships() {
+    const HEAD: &str = "<!-- Written by CORELANE_WRITE_DOCS=1 cargo test --test protocols -->\n";
+    let sections = ProtocolRules::SHIPPED.iter().map(|(name, text)| {
+        let described: Described = serde_json::from_str(text).unwrap();
+        section(name, &described)
+    });
+    let sections: Vec<_> = sections.collect();
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/protocols.md");
+    let page = std::fs::read_to_string(path).unwrap();
+    let (by_hand, _) = page.split_once(HEAD).unwrap();
+    let expected = format!("{by_hand}{HEAD}\n{}", sections.join("\n"));
+    if std::env::var_os("CORELANE_WRITE_DOCS").is_some() {
+        std::fs::write(path, &expected).unwrap();
+    }
+    assert_eq!(std::fs::read_to_string(path).unwrap(), expected);
+}
+
+/// Each example of a shipped protocol is a message of a type that the protocol lists.
+#[test]
+fn the_examples_are_of_listed_types() {
+    for (name, text) in ProtocolRules::SHIPPED {
+        let described: Described = serde_json::from_str(text).unwrap();
+        let rules = ProtocolRules::by_name(name).unwrap();
+        assert!(described.messages().count() > 0, "{name}");
+        for message in described.messages() {
+            let read = read(rules.protocol(), message.as_bytes()).unwrap();
+            let kind = read.message_type().unwrap().to_string();
+            assert!(pairs(&described.types).iter().any(|(listed, _)| *listed == kind), "{name}: {message}");
+        }
+    }
+}
+
+/// The page's own description of a protocol is valid.
+#[test]
+fn the_documented_description_is_valid() {
+    let page = include_str!("../docs/protocols.md");
+    let block = page.split("```json\n").nth(1).unwrap().split("```").next().unwrap();
+    assert_eq!(ProtocolRules::parse(block).unwrap().name(), "doorbell");
 }

@@ -4,6 +4,7 @@ use crate::messages::{self, Kind};
 use crate::peers;
 use crate::race::{Better, Pair, Report};
 use corelane::envelope::{Protocol, read};
+use corelane::router::ProtocolRules;
 use std::hint::black_box;
 use std::time::Instant;
 
@@ -35,7 +36,7 @@ fn check(protocol: &Protocol, set: &[Vec<u8>]) {
 }
 
 pub fn run(report: &mut Report) {
-    let protocol = Protocol::peerjs();
+    let protocol = ProtocolRules::peerjs().protocol().clone();
     for (name, kind, any_order, times) in [
         ("heartbeat", Kind::Heartbeat, false, 64),
         ("ICE candidate", Kind::Candidate, false, 24),

@@ -8,7 +8,6 @@
 //! |---|---|
 //! | `error`, `fields` | errors, limits, and what a protocol says of its fields |
 //! | `protocol` | names of a protocol's fields; `path` parses the field paths, `table` is the look-up table |
-//! | `shipped` | the built-in protocols |
 //! | `names` | looks up keys and types |
 //! | `block` | sixteen bytes at once; `string` finds the end of a string with it, `scan` that of any JSON value |
 //! | `text` | strings, with escapes decoded on demand; `escape` writes escapes |
@@ -33,7 +32,6 @@ mod protocol;
 mod read;
 mod relay;
 mod scan;
-mod shipped;
 mod string;
 mod table;
 mod text;

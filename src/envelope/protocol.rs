@@ -46,20 +46,16 @@ impl Protocol {
             let others = [message_type, recipient, room, transaction];
             path::check_beside_sender(sender, others, listed, |key, its| is_taken_for(key.chars(), its))?;
         }
-        let protocol = Self::assemble(name, fields, forward);
-        if protocol.table.len() > MAX_KEYS { Err(ProtocolError::TooManyKeys) } else { Ok(protocol) }
+        let table = FieldTable::new(fields.by_role(), forward);
+        if table.len() > MAX_KEYS {
+            return Err(ProtocolError::TooManyKeys);
+        }
+        Ok(Self { name: name.into(), table, typed: fields.message_type.is_some(), words: Box::default() })
     }
 
     /// The protocol's name.
     pub fn name(&self) -> &str {
         &self.name
-    }
-
-    /// Builds a protocol without checking its fields. For fields that are known to be valid, such as the built-in ones.
-    pub(super) fn assemble(name: &str, fields: &Fields<'_>, forward: Forward<'_>) -> Self {
-        let typed = fields.message_type.is_some();
-        let table = FieldTable::new(fields.by_role(), forward);
-        Self { name: name.into(), table, typed, words: Box::default() }
     }
 
     #[inline(always)]

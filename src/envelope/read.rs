@@ -16,10 +16,11 @@ use super::text::Text;
 /// See [`ReadError`]. Reports the first error in the order of the text; a missing type is reported last.
 ///
 /// ```
-/// use corelane::envelope::{Protocol, read};
+/// use corelane::envelope::read;
+/// use corelane::router::ProtocolRules;
 ///
-/// let protocol = Protocol::peerjs();
-/// let envelope = read(&protocol, br#"{"payload":{"x":1},"dst":"ben","src":"mallory","type":"OFFER"}"#)?;
+/// let peerjs = ProtocolRules::peerjs();
+/// let envelope = read(peerjs.protocol(), br#"{"payload":{"x":1},"dst":"ben","src":"mallory","type":"OFFER"}"#)?;
 /// assert!(envelope.message_type().is_some_and(|kind| kind == "OFFER"));
 /// assert!(envelope.recipient().is_some_and(|name| name == "ben"));
 ///

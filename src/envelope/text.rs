@@ -36,10 +36,11 @@ impl<'a> Text<'a> {
     /// sender that the client claims.
     ///
     /// ```
-    /// use corelane::envelope::{MAX_FIELD_BYTES, Protocol, read};
+    /// use corelane::envelope::{MAX_FIELD_BYTES, read};
+    /// use corelane::router::ProtocolRules;
     ///
-    /// let protocol = Protocol::peerjs();
-    /// let envelope = read(&protocol, br#"{"type":"OFFER","dst":"\u0062en"}"#)?;
+    /// let peerjs = ProtocolRules::peerjs();
+    /// let envelope = read(peerjs.protocol(), br#"{"type":"OFFER","dst":"\u0062en"}"#)?;
     /// let mut buffer = [0; MAX_FIELD_BYTES];
     /// assert_eq!(envelope.recipient().and_then(|name| name.decode(&mut buffer)), Some("ben"));
     /// # Ok::<(), corelane::envelope::ReadError>(())

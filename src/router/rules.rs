@@ -1,6 +1,6 @@
 //! What the router does with a protocol's message types. Rules are data: the envelope's field names and an
-//! action per type. They are built once and read by workers. `shipped` contains the shipped rules; `parse`
-//! reads a host's rules from JSON.
+//! action per type. They are built once and read by workers. `parse` reads rules from JSON, the host's own and those of
+//! `shipped`, which embeds the files in `protocols/`.
 //!
 //! Used by `router` (the builder takes them), `shared` (creates the series), and in `worker/` by `handler`
 //! (assigns closures), `dispatch` and `driven` (apply the action to a message).
@@ -95,7 +95,8 @@ impl ProtocolRules {
         self.protocol.name()
     }
 
-    pub(crate) fn protocol(&self) -> &Protocol {
+    /// Where the protocol's fields are: what [`read`](crate::envelope::read) takes.
+    pub fn protocol(&self) -> &Protocol {
         &self.protocol
     }
 

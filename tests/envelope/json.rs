@@ -1,8 +1,8 @@
 //! Accepts a message only if it is JSON to the last byte, valid UTF-8, and within the nesting limit.
 
 use crate::oracle::{Rules, check};
-use crate::{refused, relayed};
-use corelane::envelope::{MAX_DEPTH, Protocol, ReadError, read};
+use crate::{refused, relayed, shipped};
+use corelane::envelope::{MAX_DEPTH, ReadError, read};
 
 /// JSON values, and texts that are not JSON values, to be inserted where a value belongs.
 #[rustfmt::skip]
@@ -23,7 +23,7 @@ const NO_VALUES: &[&str] = &[
 
 #[test]
 fn the_whole_text_must_be_json() {
-    let protocol = Protocol::peerjs();
+    let protocol = shipped("peerjs");
     let (good, bad) =
         (VALUES.iter().map(|value| (value, true)), NO_VALUES.iter().map(|value| (value, false)));
     for (payload, valid) in good.chain(bad) {
@@ -64,7 +64,7 @@ fn the_whole_text_must_be_json() {
 
 #[test]
 fn half_a_surrogate_pair_is_refused_only_where_it_is_decoded() {
-    let protocol = Protocol::peerjs();
+    let protocol = shipped("peerjs");
     for (pair, character) in [
         (r"\ud800\udc00", '\u{10000}'),
         (r"\uDBFF\uDFFF", '\u{10ffff}'),
@@ -101,7 +101,7 @@ fn half_a_surrogate_pair_is_refused_only_where_it_is_decoded() {
 
 #[test]
 fn text_that_is_not_utf8_is_refused_wherever_it_stands() {
-    let protocol = Protocol::peerjs();
+    let protocol = shipped("peerjs");
     for bad in [&b"\xff"[..], b"\xc0\x80", b"\xed\xa0\x80", b"\xf4\x90\x80\x80", b"\xe2\x82"] {
         for (before, after) in [
             (&b"{\"type\":\"a\",\"payload\":\""[..], &b"\"}"[..]),
@@ -117,7 +117,7 @@ fn text_that_is_not_utf8_is_refused_wherever_it_stands() {
 
 #[test]
 fn nesting_has_a_limit_and_costs_no_stack() {
-    let protocol = Protocol::peerjs();
+    let protocol = shipped("peerjs");
     let nested = |open: &str, inside: &str, close: &str, levels: usize| {
         format!(r#"{{"type":"a","payload":{}{inside}{}}}"#, open.repeat(levels), close.repeat(levels))
     };
@@ -165,7 +165,7 @@ fn nesting_has_a_limit_and_costs_no_stack() {
 fn strings_end_at_any_offset() {
     // The reader examines eight bytes at once. Cover every length around that, every position of an escape, and every
     // character that ends the fast path.
-    let protocol = Protocol::peerjs();
+    let protocol = shipped("peerjs");
     for length in 0..40 {
         for place in 0..=length {
             for insert in [

@@ -14,6 +14,12 @@ mod samples;
 use corelane::envelope::{
     Envelope, Fields, Forward, MAX_FIELD_BYTES, MAX_KEYS, Protocol, ProtocolError, ReadError, read,
 };
+use corelane::router::ProtocolRules;
+
+/// The fields of a shipped protocol.
+fn shipped(name: &str) -> Protocol {
+    ProtocolRules::by_name(name).unwrap().protocol().clone()
+}
 
 fn refused(protocol: &Protocol, message: &str) -> ReadError {
     read(protocol, message.as_bytes()).expect_err(message)
@@ -52,7 +58,7 @@ const CANDIDATE: &str = r#"{"candidate":{"candidate":"candidate:7 1 udp 2122 192
 
 #[test]
 fn peerjs_fields_are_found_in_any_order_and_relayed_in_it() {
-    let protocol = Protocol::peerjs();
+    let protocol = shipped("peerjs");
     let (sender, other) = (r#""src":"cleo""#, r#""x":{"dst":1}"#);
     let payload = format!(r#""payload":{CANDIDATE}"#);
     let members = [r#""type":"CANDIDATE""#, r#""dst":"ben""#, sender, &payload, other];
@@ -76,7 +82,7 @@ fn peerjs_fields_are_found_in_any_order_and_relayed_in_it() {
 
 #[test]
 fn generic_relays_everything_as_written_behind_the_sender() {
-    let protocol = Protocol::generic();
+    let protocol = shipped("generic");
     for (message, expected) in [
         (r#"{"type":"x"}"#, r#"{"from":"ann","type":"x"}"#),
         (r#"{"from":"z","type":"x"}"#, r#"{"from":"ann","type":"x"}"#),
@@ -104,7 +110,7 @@ fn generic_relays_everything_as_written_behind_the_sender() {
 
 #[test]
 fn all_fields_of_the_generic_protocol() {
-    let protocol = Protocol::generic();
+    let protocol = shipped("generic");
     let envelope =
         read(&protocol, br#"{"type":"join","to":"ben","room":"r","id":"7\n","from":"x","k":[{}]}"#).unwrap();
     assert!(envelope.message_type().unwrap() == "join" && envelope.room().unwrap() == "r");
@@ -117,7 +123,7 @@ fn all_fields_of_the_generic_protocol() {
 
 #[test]
 fn keys_and_names_are_compared_unescaped() {
-    let protocol = Protocol::peerjs();
+    let protocol = shipped("peerjs");
     let message =
         r#"{"\u0074ype":"O\u0046FER","d\u0073t":"\u0062en","\u0070ayload":[1],"\u0073rc":"mallory"}"#;
     let envelope = read(&protocol, message.as_bytes()).unwrap();
@@ -149,7 +155,7 @@ fn keys_and_names_are_compared_unescaped() {
 
 #[test]
 fn what_a_protocol_uses_may_stand_once() {
-    let peerjs = Protocol::peerjs();
+    let peerjs = shipped("peerjs");
     for twice in [
         r#""type":"a","type":"a""#,
         r#""type":"a","dst":"x","dst":"x""#,
@@ -161,7 +167,7 @@ fn what_a_protocol_uses_may_stand_once() {
     ] {
         assert_eq!(refused(&peerjs, &format!("{{{twice}}}")), ReadError::DuplicateField, "{twice}");
     }
-    let generic = Protocol::generic();
+    let generic = shipped("generic");
     for key in ["type", "to", "room", "id", "from"] {
         let message = format!(r#"{{"type":"a","{key}":"b","other":1,"{key}":"b"}}"#);
         assert_eq!(refused(&generic, &message), ReadError::DuplicateField, "{key}");
@@ -172,7 +178,7 @@ fn what_a_protocol_uses_may_stand_once() {
 
 #[test]
 fn a_key_that_a_careless_reader_takes_for_the_senders_is_refused_where_it_would_be_relayed() {
-    let generic = Protocol::generic();
+    let generic = shipped("generic");
     for key in ["From", "FROM", r"\u0046rom", r"from\u0000", r"FROM\u0000x"] {
         let message = format!(r#"{{"type":"a","from":"x","{key}":"mallory"}}"#);
         assert_eq!(refused(&generic, &message), ReadError::AmbiguousSender, "{key}");
@@ -187,14 +193,14 @@ fn a_key_that_a_careless_reader_takes_for_the_senders_is_refused_where_it_would_
     }
     // The key is not relayed, so it does no harm.
     assert_eq!(
-        relayed(&Protocol::peerjs(), r#"{"SRC":"mallory","type":"a"}"#, "ann"),
+        relayed(&shipped("peerjs"), r#"{"SRC":"mallory","type":"a"}"#, "ann"),
         r#"{"src":"ann","type":"a"}"#
     );
 }
 
 #[test]
 fn the_sender_is_escaped_and_wins_over_any_value() {
-    let protocol = Protocol::peerjs();
+    let protocol = shipped("peerjs");
     let id = "mallory\",\"src\":\"ann\\\u{1}\n\u{7f}é";
     for claimed in [r#""ann""#, r#"{"src":"ann"}"#, "null", "5", "[]", "true", r#""\ud800""#] {
         let message = format!(r#"{{"type":"OFFER","src":{claimed}}}"#);
@@ -211,7 +217,7 @@ fn the_sender_is_escaped_and_wins_over_any_value() {
 
 #[test]
 fn a_slice_that_is_too_short_is_an_answer_of_zero() {
-    let protocol = Protocol::peerjs();
+    let protocol = shipped("peerjs");
     let envelope = read(&protocol, br#"{"type":"OFFER","dst":"ben","payload":"x"}"#).unwrap();
     let length = envelope.relayed_len("ann");
     for available in 0..length {
@@ -224,7 +230,7 @@ fn a_slice_that_is_too_short_is_an_answer_of_zero() {
 
 #[test]
 fn fields_have_types() {
-    let peerjs = Protocol::peerjs();
+    let peerjs = shipped("peerjs");
     for dst in ["null", r#""""#] {
         let message = format!(r#"{{"type":"a","dst":{dst}}}"#);
         assert_eq!(recipient(&read(&peerjs, message.as_bytes()).unwrap()), None, "like absent");
@@ -247,7 +253,7 @@ fn fields_have_types() {
     {
         assert_eq!(refused(&peerjs, missing), ReadError::MissingType, "{missing}");
     }
-    let generic = Protocol::generic();
+    let generic = shipped("generic");
     assert_eq!(refused(&generic, r#"{"type":"a","room":1}"#), ReadError::WrongType);
     assert_eq!(refused(&generic, r#"{"type":"a","id":true}"#), ReadError::WrongType);
     let untyped = Protocol::new("untyped", &Fields::default(), Forward::All).unwrap();
@@ -256,7 +262,7 @@ fn fields_have_types() {
 
 #[test]
 fn fields_have_a_length_in_decoded_bytes() {
-    let protocol = Protocol::generic();
+    let protocol = shipped("generic");
     let longest = "é".repeat(MAX_FIELD_BYTES / 2);
     let escaped = r"\u00e9".repeat(MAX_FIELD_BYTES / 2);
     for (key, more) in
@@ -308,7 +314,7 @@ fn protocols_are_checked() {
         ..Fields::default()
     };
     let same = Protocol::new("peerjs", &fields, Forward::Only(&["type", "src", "dst", "payload"]));
-    assert_eq!(same.as_ref(), Ok(&Protocol::peerjs()));
+    assert_eq!(same.as_ref(), Ok(&shipped("peerjs")));
 
     let with = |key| Fields { recipient: Some(key), ..fields };
     assert_eq!(Protocol::new("p", &with(""), Forward::All), Err(ProtocolError::EmptyKey));

@@ -7,6 +7,7 @@ mod command;
 #[path = "oracle/relayed.rs"]
 mod relayed;
 
+use crate::shipped;
 use command::{check_command, command};
 use corelane::envelope::{
     Argument, Envelope, Fields, Forward, MAX_DEPTH, MAX_FIELD_BYTES, Protocol, ReadError, Text, read,
@@ -55,10 +56,10 @@ impl Rules {
         let anonymous = Fields { recipient: Some("dst"), ..Fields::default() };
         let mut all = vec![
             Self {
-                protocol: Protocol::peerjs(),
+                protocol: shipped("peerjs"),
                 ..Self::new(peerjs, Some(&["type", "src", "dst", "payload"]))
             },
-            Self { protocol: Protocol::generic(), ..Self::new(generic, None) },
+            Self { protocol: shipped("generic"), ..Self::new(generic, None) },
             Self::new(odd, None),
             Self::new(odd, Some(&["payload", "ty\"pe"])),
             Self::new(anonymous, Some(&["payload"])),

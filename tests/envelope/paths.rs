@@ -1,12 +1,12 @@
 //! Paths into objects, numbers, present keys and commands: the fields that are found, the relayed form, and refused
 //! messages.
 
-use crate::{refused, relayed};
+use crate::{refused, relayed, shipped};
 use corelane::envelope::{Argument, Fields, Forward, Protocol, ProtocolError, ReadError, read};
 
 #[test]
 fn a_janus_sender_is_a_number_where_its_name_is_one() {
-    let janus = Protocol::janus();
+    let janus = shipped("janus");
     let event = r#"{"janus":"webrtcup","session_id":5150,"sender":1}"#;
     for (name, written) in [
         ("7301", "7301"),
@@ -29,7 +29,7 @@ fn a_janus_sender_is_a_number_where_its_name_is_one() {
 
 #[test]
 fn numbers_are_compared_by_their_text_and_only_where_they_are_allowed() {
-    let janus = Protocol::janus();
+    let janus = shipped("janus");
     for (number, other) in [("7", "7.0"), ("7", "7e0"), ("-0", "0")] {
         let message = format!(r#"{{"janus":"message","handle_id":{number}}}"#);
         let envelope = read(&janus, message.as_bytes()).unwrap();
@@ -47,7 +47,7 @@ fn numbers_are_compared_by_their_text_and_only_where_they_are_allowed() {
         assert_eq!(refused(&janus, &message), ReadError::WrongType, "{wrong}");
     }
     assert_eq!(refused(&janus, r#"{"janus":7}"#), ReadError::WrongType);
-    assert_eq!(refused(&Protocol::protoo(), r#"{"method":"x","data":{"peerId":7}}"#), ReadError::WrongType);
+    assert_eq!(refused(&shipped("protoo"), r#"{"method":"x","data":{"peerId":7}}"#), ReadError::WrongType);
     let long = "7".repeat(257);
     assert_eq!(
         refused(&janus, &format!(r#"{{"janus":"a","body":{{"room":{long}}}}}"#)),
@@ -57,7 +57,7 @@ fn numbers_are_compared_by_their_text_and_only_where_they_are_allowed() {
 
 #[test]
 fn nothing_on_a_path_may_stand_twice() {
-    let talk = Protocol::nextcloud_talk();
+    let talk = shipped("nextcloud_talk");
     let to = r#""recipient":{"sessionid":"s-2"}"#;
     for twice in [
         format!(r#""message":{{{to}}},"message":{{}}"#),
@@ -76,14 +76,14 @@ fn nothing_on_a_path_may_stand_twice() {
         r#"{"type":"message","message":{"recipient":{"x":1,"x":2},"data":{"recipient":1,"recipient":2}}}"#;
     assert!(read(&talk, carried.as_bytes()).is_ok());
     assert_eq!(
-        refused(&Protocol::json_rpc(), r#"{"method":"a","result":1,"r\u0065sult":2}"#),
+        refused(&shipped("json_rpc"), r#"{"method":"a","result":1,"r\u0065sult":2}"#),
         ReadError::DuplicateField
     );
 }
 
 #[test]
 fn keys_on_a_path_are_compared_unescaped_and_must_be_characters() {
-    let talk = Protocol::nextcloud_talk();
+    let talk = shipped("nextcloud_talk");
     let message =
         r#"{"type":"message","m\u0065ssage":{"\u0072ecipient" : {"sessioni\u0064": "s\u002d2" } }}"#;
     assert!(read(&talk, message.as_bytes()).unwrap().recipient().unwrap() == "s-2");
@@ -99,7 +99,7 @@ fn keys_on_a_path_are_compared_unescaped_and_must_be_characters() {
 
 #[test]
 fn the_inside_of_objects_must_be_json_and_not_too_deep() {
-    let talk = Protocol::nextcloud_talk();
+    let talk = shipped("nextcloud_talk");
     for inside in [
         "{",
         "{,}",
@@ -138,7 +138,7 @@ fn the_inside_of_objects_must_be_json_and_not_too_deep() {
 
 #[test]
 fn a_talk_sender_is_put_where_its_server_puts_it_and_no_client_may_write_there() {
-    let talk = Protocol::nextcloud_talk();
+    let talk = shipped("nextcloud_talk");
     for (message, expected) in [
         (
             r#"{"type":"message","message":{"recipient":{"sessionid":"s-2"},"data":{"sender":1}}}"#,
@@ -185,7 +185,7 @@ fn a_talk_sender_is_put_where_its_server_puts_it_and_no_client_may_write_there()
 
 #[test]
 fn a_relayed_command_names_its_sender_as_one_word() {
-    let selkies = Protocol::selkies();
+    let selkies = shipped("selkies");
     let message = r#"ROOM_PEER_MSG ben {"sdp": {"a": 1}} x"#;
     for (sender, word) in [
         ("ann", "ann"),
@@ -213,12 +213,12 @@ fn a_relayed_command_names_its_sender_as_one_word() {
     assert_eq!(refused(&selkies, "{}"), ReadError::MissingType);
     assert_eq!(refused(&selkies, "[]"), ReadError::NotAnObject);
     // Commands are accepted only if the protocol has words.
-    assert_eq!(refused(&Protocol::peerjs(), "HELLO 7"), ReadError::NotJson);
+    assert_eq!(refused(&shipped("peerjs"), "HELLO 7"), ReadError::NotJson);
 }
 
 #[test]
 fn types_by_presence_are_the_first_that_is_there() {
-    let (rpc, protoo) = (Protocol::json_rpc(), Protocol::protoo());
+    let (rpc, protoo) = (shipped("json_rpc"), shipped("protoo"));
     for missing in ["{}", r#"{"id":1}"#, r#"{"method":null}"#, r#"{"method":""}"#] {
         assert_eq!(refused(&rpc, missing), ReadError::MissingType, "{missing}");
         assert_eq!(refused(&protoo, missing), ReadError::MissingType, "{missing}");
@@ -291,7 +291,7 @@ fn what_cannot_be_told_is_refused_when_a_protocol_is_built() {
     assert!(envelope.message_type().unwrap() == "a" && envelope.recipient().unwrap() == "ben");
     assert_eq!(relayed(&protocol, r#"{"a":{"to":"ben"},"b":1}"#, "ann"), r#"{"a":{"to":"ben"}}"#);
 
-    let words = |words: &[(&str, Argument)]| Protocol::generic().with_words(words).map(|_| ());
+    let words = |words: &[(&str, Argument)]| shipped("generic").with_words(words).map(|_| ());
     let nothing = Argument::Nothing;
     assert_eq!(words(&[("A_B", nothing), ("A", nothing)]), Ok(()));
     assert_eq!(words(&[("A", nothing), ("A", Argument::Room)]), Err(ProtocolError::SameKey));

@@ -11,7 +11,6 @@ use crate::messages::{self, Kind};
 use crate::race::{Better, Pair, Report, pin};
 use corelane::clients::ClientId;
 use corelane::config::{Config, Key};
-use corelane::envelope::Protocol;
 use corelane::ring::{Consumer, Producer, ring};
 use corelane::router::{Action, Builder, Event, Port, ProtocolRules, Routed, Router, TaskId, Worker};
 use crossbeam_channel as crossbeam;
@@ -72,7 +71,7 @@ impl Ours {
     fn new(names: &[String], work: Work) -> Self {
         let mut builder = Builder::new(Config::default().with(Key::Workers, 1).unwrap());
         if work == Work::Task {
-            let rules = ProtocolRules::new(Protocol::peerjs());
+            let rules = ProtocolRules::new(ProtocolRules::peerjs().protocol().clone());
             builder = builder.protocol(rules.message_type("CANDIDATE", Action::Host { hold: false }));
         }
         let (router, mut workers) = builder.build().unwrap();

@@ -1,11 +1,11 @@
-//! Reads a host's protocol from a JSON text in its configuration; docs/protocols.md has an example of each
-//! kind. Adds `ProtocolRules::parse`, which hosts call; the rules then go to `router::Builder`.
+//! Reads a protocol from a JSON text: a file in `protocols/`, or a host's own text. Adds `ProtocolRules::parse`, which
+//! hosts call; the rules then go to `router::Builder`.
 
 use super::{Action, ProtocolRules};
 use crate::envelope::{Argument, Fields, Forward, Protocol};
 use crate::error::Error;
 use serde::Deserialize;
-use serde::de::{Deserializer, MapAccess, Visitor};
+use serde::de::{Deserializer, IgnoredAny, MapAccess, Visitor};
 use std::fmt;
 
 /// The longest description, in bytes.
@@ -19,6 +19,11 @@ const MAX_TYPES: usize = 64;
 #[serde(deny_unknown_fields)]
 struct Description {
     name: String,
+    /// For readers of the description.
+    #[serde(default, rename = "about")]
+    _about: String,
+    #[serde(default, rename = "examples")]
+    _examples: Vec<IgnoredAny>,
     #[serde(rename = "type")]
     message_type: Option<String>,
     recipient: Option<String>,
@@ -96,6 +101,7 @@ impl ProtocolRules {
     /// The members of the description:
     ///
     /// - `name`: the protocol's name. Required.
+    /// - `about`, `examples`: a text and a list of messages for readers. The router ignores both.
     /// - `type`, `recipient`, `room`, `transaction`, `sender`: where the field is in a message, see [`Fields`].
     ///   A field that is left out does not exist. `type` or `words` is required.
     /// - `forward`: `"all"` (the default), or a list of keys, see [`Forward`].

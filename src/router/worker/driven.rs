@@ -158,10 +158,9 @@ impl Worker {
     /// handed out.
     ///
     /// ```
-    /// use corelane::{config::Config, envelope::Protocol, router::{Action, Builder, ProtocolRules}};
+    /// use corelane::{config::Config, router::{Action, Builder, ProtocolRules}};
     ///
-    /// let rules = ProtocolRules::new(Protocol::generic())
-    ///     .message_type("sum", Action::Host { hold: false });
+    /// let rules = ProtocolRules::generic().message_type("sum", Action::Host { hold: false });
     /// let config = Config::default().with_workers(1)?;
     /// let (router, mut workers) = Builder::new(config).protocol(rules).build()?;
     /// let mut port = router.port()?;
