@@ -28,8 +28,10 @@ mod snapshot;
 mod spans;
 mod timing;
 
+#[cfg(all(test, not(corelane_loom)))]
+pub(crate) use bucket::index;
 #[cfg(not(corelane_loom))]
-pub(crate) use bucket::{Bucketed, Layout};
+pub(crate) use bucket::{Bucketed, CELLS};
 pub use bucket::{OCTAVE_BOUNDS, OVERFLOW_NANOSECONDS, lower_bound, upper_bound};
 pub(crate) use cell::{Cell, Writer};
 #[cfg(not(corelane_loom))]

@@ -246,7 +246,7 @@ table! {
         "How long figures are kept, at decreasing resolution: every second for a minute, every minute for an hour, then every quarter of an hour."
         => with_stats_retention_hours(u64);
     MaxWindowedSeries "max_windowed_series" "series" number(4, 1_024), 64,
-        "Types, protocols and applications with their own windows. Further ones have only totals since the start. Each takes at most about 0.7 MiB."
+        "Types, protocols and applications with their own windows. Further ones have only totals since the start. Each takes at most about 0.9 MiB."
         => with_max_windowed_series(u64);
     MaxRecorders "max_recorders" "recorders" number(0, 1_024), 8,
         "Threads that may have their own recorder at the same time. Further recorders share cells."

@@ -15,73 +15,17 @@ pub(crate) const CELLS: usize = BUCKETS + 1;
 #[cfg(corelane_loom)]
 pub(crate) const CELLS: usize = 2;
 
-/// A layout of cells, given by the number of cells per octave. Bounds of a coarse layout are also bounds of
-/// every finer layout, so folding cells together never moves a count across a bound.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Layout {
-    grouping: u32,
-}
-
-impl Layout {
-    /// The layout in which values are recorded: 1,025 cells.
-    pub(crate) const FINE: Self = Self { grouping: GROUPING };
-    /// The layout in which figures are kept for long: 273 cells, each at most 12.5 % wide.
-    #[cfg(not(corelane_loom))]
-    pub(crate) const COARSE: Self = Self { grouping: 3 };
-
-    /// Index of the last cell, for values from [`OVERFLOW_NANOSECONDS`] on.
-    const fn overflow(self) -> usize {
-        ((36 - self.grouping + 1) << self.grouping) as usize
-    }
-
-    /// Number of cells, including the overflow cell.
-    #[cfg(not(corelane_loom))]
-    pub(crate) const fn cells(self) -> usize {
-        self.overflow() + 1
-    }
-
-    /// Index of the cell that holds a value.
-    #[inline(always)]
-    pub(crate) const fn index(self, nanoseconds: u64) -> usize {
-        // The first value of the overflow cell stands for all of its values, so no branch is needed.
-        let nanoseconds = if nanoseconds > OVERFLOW_NANOSECONDS { OVERFLOW_NANOSECONDS } else { nanoseconds };
-        let top = 63 - (nanoseconds | ((1 << (self.grouping + 1)) - 1)).leading_zeros();
-        let shift = top - self.grouping;
-        ((shift << self.grouping) as u64 + (nanoseconds >> shift)) as usize
-    }
-
-    /// Smallest value of a cell. An index beyond the last cell is treated as the overflow cell.
-    pub(crate) const fn lower_bound(self, index: usize) -> u64 {
-        if index >= self.overflow() {
-            return OVERFLOW_NANOSECONDS;
-        }
-        let index = index as u64;
-        if index < 1 << (self.grouping + 1) {
-            return index;
-        }
-        let shift = (index >> self.grouping) - 1;
-        ((1 << self.grouping) + (index & ((1 << self.grouping) - 1))) << shift
-    }
-
-    /// Largest value of a cell, inclusive. `u64::MAX` for the overflow cell.
-    pub(crate) const fn upper_bound(self, index: usize) -> u64 {
-        if index >= self.overflow() { u64::MAX } else { self.lower_bound(index + 1) - 1 }
-    }
-
-    /// Index of the cell of this layout that contains a cell of the [`FINE`](Self::FINE) layout.
-    #[cfg(not(corelane_loom))]
-    pub(crate) const fn fold(self, fine: usize) -> usize {
-        self.index(Self::FINE.lower_bound(fine))
-    }
-}
-
 /// Index of the cell that holds a value.
 #[inline(always)]
 pub(crate) fn index(nanoseconds: u64) -> usize {
     if cfg!(corelane_loom) {
         return nanoseconds.min(1) as usize;
     }
-    Layout::FINE.index(nanoseconds)
+    // The first value of the overflow cell stands for all of its values, so no branch is needed.
+    let nanoseconds = nanoseconds.min(OVERFLOW_NANOSECONDS);
+    let top = 63 - (nanoseconds | ((1 << (GROUPING + 1)) - 1)).leading_zeros();
+    let shift = top - GROUPING;
+    ((shift << GROUPING) as u64 + (nanoseconds >> shift)) as usize
 }
 
 /// A value and its cell, for a value that several histograms count.
@@ -98,14 +42,22 @@ impl Bucketed {
     }
 }
 
-/// Smallest value of a cell, in nanoseconds.
+/// Smallest value of a cell, in nanoseconds. An index beyond the last cell is treated as the overflow cell.
 pub const fn lower_bound(index: usize) -> u64 {
-    Layout::FINE.lower_bound(index)
+    if index >= BUCKETS {
+        return OVERFLOW_NANOSECONDS;
+    }
+    let index = index as u64;
+    if index < 1 << (GROUPING + 1) {
+        return index;
+    }
+    let shift = (index >> GROUPING) - 1;
+    ((1 << GROUPING) + (index & ((1 << GROUPING) - 1))) << shift
 }
 
 /// Largest value of a cell, inclusive, in nanoseconds. `u64::MAX` for the overflow cell.
 pub const fn upper_bound(index: usize) -> u64 {
-    Layout::FINE.upper_bound(index)
+    if index >= BUCKETS { u64::MAX } else { lower_bound(index + 1) - 1 }
 }
 
 /// Bounds of the exported buckets: the last value of each octave, in nanoseconds and as a text in seconds.
@@ -153,34 +105,6 @@ mod tests {
     }
 
     #[test]
-    fn coarse_cells_are_contiguous_and_at_most_an_eighth_wide() {
-        let (coarse, overflow) = (Layout::COARSE, Layout::COARSE.cells() - 1);
-        for cell in 0..overflow {
-            assert_eq!(coarse.index(coarse.lower_bound(cell)), cell);
-            assert_eq!(coarse.index(coarse.upper_bound(cell)), cell);
-            let width = coarse.upper_bound(cell) - coarse.lower_bound(cell) + 1;
-            assert!(width == 1 || width * 8 <= coarse.lower_bound(cell), "cell {cell}");
-        }
-        assert_eq!((coarse.cells(), Layout::FINE.cells()), (273, CELLS));
-        assert_eq!(coarse.upper_bound(overflow - 1), OVERFLOW_NANOSECONDS - 1);
-        assert_eq!((coarse.lower_bound(overflow), coarse.upper_bound(overflow)), (1 << 36, u64::MAX));
-    }
-
-    #[test]
-    fn a_fine_cell_lies_within_one_coarse_cell() {
-        for cell in 0..CELLS {
-            let folded = Layout::COARSE.fold(cell);
-            assert_eq!(Layout::COARSE.index(lower_bound(cell)), folded);
-            assert_eq!(Layout::COARSE.index(upper_bound(cell)), folded);
-            assert_eq!(Layout::FINE.fold(cell), cell);
-        }
-        // The value 100 is in the fine cell [100, 101] and in the coarse cell [96, 103], the fifth of its
-        // octave.
-        assert_eq!((index(100), Layout::COARSE.fold(index(100))), (82, 36));
-        assert_eq!((Layout::COARSE.lower_bound(36), Layout::COARSE.upper_bound(36)), (96, 103));
-    }
-
-    #[test]
     fn the_ends_have_a_cell() {
         assert_eq!((index(0), index(1)), (0, 1));
         assert_eq!(index(OVERFLOW_NANOSECONDS - 1), BUCKETS - 1);
@@ -203,8 +127,6 @@ mod tests {
         fn a_value_lies_in_its_cell(value in any::<u64>()) {
             let cell = index(value);
             prop_assert!(lower_bound(cell) <= value && value <= upper_bound(cell));
-            // Folding a fine cell gives the same cell as recording into the coarse layout.
-            prop_assert_eq!(Layout::COARSE.fold(cell), Layout::COARSE.index(value));
         }
     }
 }

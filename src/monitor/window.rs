@@ -2,11 +2,14 @@
 //! collector feeds windows with differences of counts that only grow, so nothing is lost or counted twice, however
 //! late a tick comes. All readers of window figures read from here.
 //!
-//! | tier | slots | cells | width |
-//! |---|---|---|---|
-//! | minute | 60 of a second | 1,025 | 32 bits |
-//! | hour | 60 of a minute | 1,025 | 32 bits |
-//! | day | 4 per hour of `stats_retention_hours` | 273 | 64 bits |
+//! | tier | slots |
+//! |---|---|
+//! | minute | 60 of a second |
+//! | hour | 60 of a minute |
+//! | day | 4 per hour of `stats_retention_hours` |
+//!
+//! A slot has the 1,025 cells of a histogram, so all windows state percentiles equally well. A closed slot's cells have
+//! 32 bits; a remainder that does not fit is carried into the next slot.
 
 mod figures;
 #[cfg(test)]
@@ -20,8 +23,7 @@ pub use figures::{SlotStats, WindowStats};
 pub(crate) use tally::Delta;
 
 use super::slots::{Span, WindowTime};
-use crate::metrics::Layout;
-use tier::{Width, WindowTier};
+use tier::WindowTier;
 
 /// The windows of one series. They have no thread, clock or lock of their own; the owner provides these.
 #[derive(Debug)]
@@ -32,24 +34,19 @@ pub(crate) struct Windows {
 }
 
 impl Windows {
-    /// Bytes of one series' windows. They never take more: 738 KiB for 24 hours. Most pages of an idle series are
+    /// Bytes of one series' windows. They never take more: 938 KiB for 24 hours. Most pages of an idle series are
     /// never touched.
     pub(crate) const fn bytes(retention_hours: u64) -> usize {
-        let minute = WindowTier::bytes(Span::Minute.shape(retention_hours), Layout::FINE, Width::Narrow);
-        let hour = WindowTier::bytes(Span::Hour.shape(retention_hours), Layout::FINE, Width::Narrow);
-        let day = WindowTier::bytes(Span::Day.shape(retention_hours), Layout::COARSE, Width::Wide);
-        size_of::<Self>() + minute + hour + day
+        size_of::<Self>()
+            + WindowTier::bytes(Span::Minute.shape(retention_hours))
+            + WindowTier::bytes(Span::Hour.shape(retention_hours))
+            + WindowTier::bytes(Span::Day.shape(retention_hours))
     }
 
     /// Creates empty windows that begin at `now`, in nanoseconds since the monitor was created.
     pub(crate) fn new(retention_hours: u64, now: u64) -> Self {
-        let tier =
-            |span: Span, layout, width| WindowTier::new(span.shape(retention_hours), layout, width, now);
-        Self {
-            minute: tier(Span::Minute, Layout::FINE, Width::Narrow),
-            hour: tier(Span::Hour, Layout::FINE, Width::Narrow),
-            day: tier(Span::Day, Layout::COARSE, Width::Wide),
-        }
+        let tier = |span: Span| WindowTier::new(span.shape(retention_hours), now);
+        Self { minute: tier(Span::Minute), hour: tier(Span::Hour), day: tier(Span::Day) }
     }
 
     /// Adds what has been recorded since the last tick. A time before the last one counts as the last one.

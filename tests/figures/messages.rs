@@ -29,11 +29,8 @@ fn check(stats: &MonitorStats, way: &str) {
     let queue_wait = latency((1_000, 1), [1, 6, 1, 2, 3, 4, 5]);
     let counted = Counted { count: 1_000, errors: 10, slow: 0, bytes: 100_000, sum: 16_610, overflows: 0 };
     let waited = Counted { sum: 1_661, ..counted };
-    let fine = window((0, 2_000), counted, [10, 60, 10, 20, 30, 40, 50]);
-    // The day's cells are wider: two wide from 16 ns on, four wide from 32 ns on.
-    let coarse = window((0, 2_000), counted, [10, 60, 10, 21, 31, 43, 51]);
+    let windows = all_windows(&window((0, 2_000), counted, [10, 60, 10, 20, 30, 40, 50]));
     let waits = all_windows(&window((0, 2_000), waited, [1, 6, 1, 2, 3, 4, 5]));
-    let windows = json!({ "last_minute": fine, "last_hour": fine, "last_day": coarse });
     let messages = json!({
         "total": 1_000, "succeeded": 990, "failed": 10, "expired": 0, "success_rate": 0.99,
         "failures": failures(&[("reported", 10)]), "slow": 0, "bytes_in": 100_000, "bytes_out": 0,

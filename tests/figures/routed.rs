@@ -97,9 +97,7 @@ fn every_figure_of_routed_messages() {
     let counted = Counted { count: 3, errors: 2, slow: 1, bytes: 2 * BYTES + 1, sum: 30, overflows: 0 };
     let handled = window((0, now), counted, [0, 20, 10, 20, 20, 20, 20]);
     let counted = Counted { sum: long + 70, ..counted };
-    let fine = window((0, now), counted, [30, long, 40, long, long, long, long]);
-    // The day's cell of 40 ns ends at 43.
-    let coarse = window((0, now), counted, [30, long, 43, long, long, long, long]);
+    let queued = window((0, now), counted, [30, long, 40, long, long, long, long]);
     let messages = json!({
         "total": 3, "succeeded": 1, "failed": 1, "expired": 1, "success_rate": 1.0 / 3.0,
         "failures": failures(&[("not_json", 1)]), "slow": 1,
@@ -107,7 +105,7 @@ fn every_figure_of_routed_messages() {
         "latency": service, "queue_wait": waited, "held": no_latency(), "write": latency((1, 50), [50; 7]),
         "buckets": buckets([3, 0, 0, 0, 0, 0, 0, 0, 0]), "windows": all_windows(&handled),
         "error_clients_last_minute": 1,
-        "queue_wait_windows": { "last_minute": fine, "last_hour": fine, "last_day": coarse },
+        "queue_wait_windows": all_windows(&queued),
     });
     assert_eq!(shown(&stats.messages), messages);
     // By type, with the type's own failure reasons. A message that is not JSON has no type.

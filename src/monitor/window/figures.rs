@@ -1,7 +1,7 @@
 //! The figures of a window and of its slots: plain values for hosts, exports, reports and alerts. `tier` fills them.
 
 use super::tally::Tally;
-use crate::metrics::{Distribution, LatencyStats, Layout, cells_at};
+use crate::metrics::{Distribution, LatencyStats, cells_at, lower_bound, upper_bound};
 use crate::monitor::slots::WindowTime;
 use serde::{Deserialize, Serialize};
 
@@ -14,10 +14,9 @@ pub struct WindowStats {
     pub start_milliseconds: u64,
     /// End of the figures: the last collection. Wall time, in milliseconds since 1970.
     pub end_milliseconds: u64,
-    /// The values. The mean is exact but rounded down. The others are bounds of cells, which are at most 3.13 % wide in
-    /// the last minute and hour, and 12.5 % in the last day: the minimum is the lower bound of its cell; the maximum and the
-    /// percentiles are upper bounds, but never above the largest value since the last reset. In JSON, its members stand
-    /// beside the others. A window keeps no distribution.
+    /// The values. The mean is exact but rounded down. The others are bounds of cells, which are at most 3.13 % wide: the
+    /// minimum is the lower bound of its cell; the maximum and the percentiles are upper bounds, but never above the
+    /// largest value since the last reset. In JSON, its members stand beside the others. A window keeps no distribution.
     #[serde(flatten)]
     pub latency: LatencyStats,
     /// Number of errors among the values.
@@ -76,46 +75,35 @@ impl Period {
     }
 }
 
-/// Converts ranks to values.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Scale {
-    pub(super) layout: Layout,
-    /// The largest value since the last reset.
-    pub(super) maximum: u64,
-}
-
-impl Scale {
-    /// The latency figures of these cells.
-    fn latency(self, tally: &Tally, cells: impl IntoIterator<Item = (usize, u64)>) -> LatencyStats {
-        let [lowest, ranks @ ..] = [0, 500, 900, 950, 990, 999, 1000].map(|per_mille| tally.rank(per_mille));
-        let [smallest, found @ ..] =
-            cells_at(cells, [lowest, ranks[0], ranks[1], ranks[2], ranks[3], ranks[4], ranks[5]]);
-        // A maximum below the cell was read too early; the value then stays at the cell's lower bound.
-        let upper =
-            |cell: usize| self.layout.upper_bound(cell).min(self.maximum.max(self.layout.lower_bound(cell)));
-        let [p50, p90, p95, p99, p999, maximum] = found.map(|cell| cell.map(upper));
-        LatencyStats {
-            count: tally.count,
-            average: tally.average(),
-            minimum: smallest.map(|cell| self.layout.lower_bound(cell)),
-            maximum,
-            p50,
-            p90,
-            p95,
-            p99,
-            p999,
-            distribution: Distribution::default(),
-        }
+/// The latency figures of these cells. `largest` is the largest value since the last reset.
+fn latency(tally: &Tally, cells: impl IntoIterator<Item = (usize, u64)>, largest: u64) -> LatencyStats {
+    let [lowest, ranks @ ..] = [0, 500, 900, 950, 990, 999, 1000].map(|per_mille| tally.rank(per_mille));
+    let [smallest, found @ ..] =
+        cells_at(cells, [lowest, ranks[0], ranks[1], ranks[2], ranks[3], ranks[4], ranks[5]]);
+    // A maximum below the cell was read too early; the value then stays at the cell's lower bound.
+    let upper = |cell: usize| upper_bound(cell).min(largest.max(lower_bound(cell)));
+    let [p50, p90, p95, p99, p999, maximum] = found.map(|cell| cell.map(upper));
+    LatencyStats {
+        count: tally.count,
+        average: tally.average(),
+        minimum: smallest.map(lower_bound),
+        maximum,
+        p50,
+        p90,
+        p95,
+        p99,
+        p999,
+        distribution: Distribution::default(),
     }
 }
 
 impl WindowStats {
-    pub(super) fn new(period: Period, tally: &Tally, cells: &[u64], scale: Scale) -> Self {
+    pub(super) fn new(period: Period, tally: &Tally, cells: &[u64], largest: u64) -> Self {
         let passed = period.end.saturating_sub(period.start) as f64 / 1e9;
         Self {
             start_milliseconds: period.start_milliseconds,
             end_milliseconds: period.end_milliseconds,
-            latency: scale.latency(tally, cells.iter().copied().enumerate()),
+            latency: latency(tally, cells.iter().copied().enumerate(), largest),
             errors: tally.errors,
             error_rate: tally.error_rate(),
             slow_rate: tally.slow_rate(),
@@ -133,13 +121,13 @@ impl SlotStats {
         period: Period,
         tally: &Tally,
         cells: impl IntoIterator<Item = (usize, u64)>,
-        scale: Scale,
+        largest: u64,
     ) -> Self {
         Self {
             start_milliseconds: period.start_milliseconds,
             end_milliseconds: period.end_milliseconds,
             is_open: false,
-            latency: scale.latency(tally, cells),
+            latency: latency(tally, cells, largest),
             errors: tally.errors,
             slow: tally.slow,
             bytes: tally.bytes,

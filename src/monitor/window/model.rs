@@ -3,17 +3,13 @@
 
 use super::tier::WindowTier;
 use super::{Delta, SlotStats, WindowStats, Windows};
-use crate::metrics::Layout;
+use crate::metrics::{CELLS, index};
 use crate::monitor::slots::{SECOND, Shape, Span, WindowTime};
 use proptest::prelude::*;
 use std::collections::BTreeMap;
 
 pub(super) const SPANS: [Span; 3] = [Span::Minute, Span::Hour, Span::Day];
 const PER_MILLE: [u64; 5] = [500, 900, 950, 990, 999];
-
-fn layout(span: Span) -> Layout {
-    if span == Span::Day { Layout::COARSE } else { Layout::FINE }
-}
 
 /// The monitor was created at wall time 0.
 pub(super) fn at(now: u64) -> WindowTime {
@@ -22,9 +18,9 @@ pub(super) fn at(now: u64) -> WindowTime {
 
 /// Every fifth value is an error, and every third is slow. Each has 10 bytes.
 pub(super) fn tick(windows: &mut Windows, now: u64, values: &[u64]) {
-    let mut cells = vec![0; Layout::FINE.cells()];
+    let mut cells = vec![0; CELLS];
     for value in values {
-        cells[Layout::FINE.index(*value)] += 1;
+        cells[index(*value)] += 1;
     }
     let count = values.len() as u64;
     let sum = values.iter().sum();
@@ -77,32 +73,32 @@ impl Model {
     }
 }
 
-fn counted(layout: Layout, values: &[u64]) -> Vec<(usize, u64)> {
+fn counted(values: &[u64]) -> Vec<(usize, u64)> {
     let mut cells = BTreeMap::new();
     for value in values {
-        *cells.entry(layout.index(*value)).or_insert(0) += 1;
+        *cells.entry(index(*value)).or_insert(0) += 1;
     }
     cells.into_iter().collect()
 }
 
 /// Checks that the value found is at least the exact one, in the same cell, and at most the maximum.
-fn same_cell(layout: Layout, found: Option<u64>, exact: u64, maximum: u64) -> Result<(), TestCaseError> {
+fn same_cell(found: Option<u64>, exact: u64, maximum: u64) -> Result<(), TestCaseError> {
     let found = found.ok_or_else(|| TestCaseError::fail("no value"))?;
-    prop_assert_eq!(layout.index(found), layout.index(exact));
+    prop_assert_eq!(index(found), index(exact));
     prop_assert!(found >= exact && found <= maximum);
     Ok(())
 }
 
 /// Checks that each value is in exactly one slot, the same as in the model, and that the sum is the sum of the slots.
-fn check_cells(tier: &WindowTier, model: &Model, layout: Layout) -> Result<(), TestCaseError> {
-    let wanted: Vec<_> = model.closed.iter().map(|(_, _, values)| counted(layout, values)).collect();
+fn check_cells(tier: &WindowTier, model: &Model) -> Result<(), TestCaseError> {
+    let wanted: Vec<_> = model.closed.iter().map(|(_, _, values)| counted(values)).collect();
     prop_assert_eq!(tier.closed(), wanted);
-    prop_assert_eq!(tier.open(), counted(layout, &model.open));
-    prop_assert_eq!(tier.rolling(), counted(layout, &model.window().1));
+    prop_assert_eq!(tier.open(), counted(&model.open));
+    prop_assert_eq!(tier.rolling(), counted(&model.window().1));
     Ok(())
 }
 
-fn check_window(stats: &WindowStats, model: &Model, layout: Layout, top: u64) -> Result<(), TestCaseError> {
+fn check_window(stats: &WindowStats, model: &Model, top: u64) -> Result<(), TestCaseError> {
     let (start, values) = model.window();
     prop_assert_eq!(stats.start_milliseconds, start / 1_000_000);
     prop_assert_eq!(stats.end_milliseconds, model.now / 1_000_000);
@@ -122,15 +118,15 @@ fn check_window(stats: &WindowStats, model: &Model, layout: Layout, top: u64) ->
         return Ok(());
     }
     for (found, per_mille) in found.into_iter().zip(PER_MILLE.into_iter().chain([1000])) {
-        same_cell(layout, found, ranked(&values, per_mille), top)?;
+        same_cell(found, ranked(&values, per_mille), top)?;
     }
     let (minimum, smallest) = (stats.latency.minimum.unwrap(), ranked(&values, 0));
-    prop_assert!(minimum <= smallest && layout.index(minimum) == layout.index(smallest));
+    prop_assert!(minimum <= smallest && index(minimum) == index(smallest));
     prop_assert_eq!(stats.latency.average, Some(values.iter().sum::<u64>() / values.len() as u64));
     Ok(())
 }
 
-fn check_slots(slots: &[SlotStats], model: &Model, layout: Layout, top: u64) -> Result<(), TestCaseError> {
+fn check_slots(slots: &[SlotStats], model: &Model, top: u64) -> Result<(), TestCaseError> {
     let mut wanted: Vec<_> = model.closed.iter().map(|slot| (slot.clone(), false)).collect();
     if model.now > model.opened || !model.open.is_empty() {
         wanted.push(((model.opened, model.now, model.open.clone()), true));
@@ -148,7 +144,7 @@ fn check_slots(slots: &[SlotStats], model: &Model, layout: Layout, top: u64) -> 
             if values.is_empty() {
                 prop_assert_eq!(found, None);
             } else {
-                same_cell(layout, found, ranked(values, per_mille), top)?;
+                same_cell(found, ranked(values, per_mille), top)?;
             }
         }
     }
@@ -187,13 +183,13 @@ proptest! {
             tick(&mut windows, now, &values);
             models.iter_mut().for_each(|model| model.tick(now, &values));
             for (span, model) in SPANS.into_iter().zip(&models) {
-                check_cells(windows.tier(span), model, layout(span))?;
+                check_cells(windows.tier(span), model)?;
             }
         }
         for (span, model) in SPANS.into_iter().zip(&models) {
-            check_window(&windows.window(span, at(0), top), model, layout(span), top)?;
+            check_window(&windows.window(span, at(0), top), model, top)?;
             let slots: Vec<_> = windows.slots(span, at(0), top).collect();
-            check_slots(&slots, model, layout(span), top)?;
+            check_slots(&slots, model, top)?;
         }
     }
 
@@ -234,13 +230,13 @@ proptest! {
             tick(&mut windows, (second as u64 + 1) * SECOND, values);
             values.iter().for_each(|value| theirs.record(*value).unwrap());
         }
-        for (span, width) in [(Span::Minute, 0.034), (Span::Hour, 0.034), (Span::Day, 0.127)] {
+        for span in SPANS {
             let window = windows.window(span, at(0), theirs.max());
             prop_assert_eq!(window.latency.count, theirs.len());
             let ours = [window.latency.p50, window.latency.p90, window.latency.p95, window.latency.p99, window.latency.p999];
             for (ours, per_mille) in ours.into_iter().zip(PER_MILLE) {
                 let hdr = theirs.value_at_quantile(per_mille as f64 / 1000.0) as f64;
-                prop_assert!((ours.unwrap() as f64 - hdr).abs() <= hdr * width + 1.0, "{:?} {}", ours, hdr);
+                prop_assert!((ours.unwrap() as f64 - hdr).abs() <= hdr * 0.034 + 1.0, "{:?} {}", ours, hdr);
             }
         }
     }

@@ -1,13 +1,13 @@
 //! The collector's input to windows, and the five sums that a slot and a window keep besides their cells.
 
-use crate::metrics::{Layout, rank};
+use crate::metrics::rank;
 use std::ops::Range;
 
 /// What one series has recorded between two ticks: differences of counts that only grow. The default is an empty
 /// difference, and ticking with it is cheap.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Delta<'a> {
-    /// New values by cell, in the layout of `metrics::bucket`; the last cell is for overflows. Empty if there is no
+    /// New values by cell, as `metrics::bucket` numbers them; the last cell is for overflows. Empty if there is no
     /// value.
     pub(crate) cells: &'a [u64],
     /// Sum of the values, in nanoseconds.
@@ -106,13 +106,5 @@ pub(super) fn union(left: &Range<usize>, right: &Range<usize>) -> Range<usize> {
         (true, _) => right.clone(),
         (_, true) => left.clone(),
         _ => left.start.min(right.start)..left.end.max(right.end),
-    }
-}
-
-/// The cells of `layout` that correspond to a range of recorded (fine) cells.
-pub(super) fn folded(layout: Layout, fine: &Range<usize>) -> Range<usize> {
-    match fine.clone().last() {
-        Some(last) => layout.fold(fine.start)..layout.fold(last) + 1,
-        None => 0..0,
     }
 }

@@ -1,62 +1,12 @@
 //! One tier of a series' windows: its closed slots, its open slot, and their sum, which is updated as slots come and
 //! go.
 
-use super::figures::{Period, Scale, SlotStats, WindowStats};
-use super::tally::{Delta, Tally, folded, union};
-use crate::metrics::Layout;
+use super::figures::{Period, SlotStats, WindowStats};
+use super::tally::{Delta, Tally, union};
+use crate::metrics::CELLS;
 use crate::monitor::slots::{Shape, Slots, TimeSlot, WindowTime};
 use std::borrow::Cow;
 use std::ops::Range;
-
-/// The cells of closed slots, one row per slot. Allocated as zero pages, so a row that was never written takes no
-/// memory.
-#[derive(Debug)]
-enum Rows {
-    Narrow(Box<[u32]>),
-    Wide(Box<[u64]>),
-}
-
-/// Width of the cells of closed slots.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Width {
-    /// 32 bits. A remainder that does not fit is carried into the next slot.
-    Narrow,
-    /// 64 bits.
-    Wide,
-}
-
-impl Rows {
-    fn new(width: Width, cells: usize) -> Self {
-        match width {
-            Width::Narrow => Self::Narrow(vec![0; cells].into()),
-            Width::Wide => Self::Wide(vec![0; cells].into()),
-        }
-    }
-
-    /// The largest value that a cell can hold.
-    fn most(&self) -> u64 {
-        match self {
-            Self::Narrow(_) => u64::from(u32::MAX),
-            Self::Wide(_) => u64::MAX,
-        }
-    }
-
-    /// `value` is at most [`most`](Self::most).
-    fn set(&mut self, at: usize, value: u64) {
-        match self {
-            Self::Narrow(cells) => cells.get_mut(at).map(|cell| *cell = value as u32),
-            Self::Wide(cells) => cells.get_mut(at).map(|cell| *cell = value),
-        };
-    }
-
-    fn get(&self, at: usize) -> u64 {
-        let cell = match self {
-            Self::Narrow(cells) => cells.get(at).copied().map(u64::from),
-            Self::Wide(cells) => cells.get(at).copied(),
-        };
-        cell.unwrap_or(0)
-    }
-}
 
 /// A slot's sums and the range of its used cells. Cells of its row outside the range belong to an older slot.
 #[derive(Clone, Debug, Default)]
@@ -68,9 +18,10 @@ struct Filled {
 /// Slots of one length, and their sum.
 #[derive(Debug)]
 pub(super) struct WindowTier {
-    layout: Layout,
     slots: Slots<Filled>,
-    rows: Rows,
+    /// The cells of closed slots, one row per slot. Allocated as zero pages, so a row that was never written takes no
+    /// memory.
+    rows: Box<[u32]>,
     open: Filled,
     open_cells: Box<[u64]>,
     /// Sum of all closed slots and the open slot, cell by cell. Integers, so it never drifts.
@@ -80,23 +31,18 @@ pub(super) struct WindowTier {
 
 impl WindowTier {
     /// Bytes that are allocated.
-    pub(super) const fn bytes(shape: Shape, layout: Layout, width: Width) -> usize {
-        let cell = match width {
-            Width::Narrow => 4,
-            Width::Wide => 8,
-        };
-        let sums = 2 * 8 * layout.cells();
-        shape.slots * layout.cells() * cell + sums + Slots::<Filled>::bytes(shape)
+    pub(super) const fn bytes(shape: Shape) -> usize {
+        let sums = 2 * 8 * CELLS;
+        shape.slots * CELLS * size_of::<u32>() + sums + Slots::<Filled>::bytes(shape)
     }
 
-    pub(super) fn new(shape: Shape, layout: Layout, width: Width, now: u64) -> Self {
+    pub(super) fn new(shape: Shape, now: u64) -> Self {
         Self {
-            layout,
             slots: Slots::new(shape, now),
-            rows: Rows::new(width, shape.slots * layout.cells()),
+            rows: vec![0; shape.slots * CELLS].into(),
             open: Filled::default(),
-            open_cells: vec![0; layout.cells()].into(),
-            rolling: vec![0; layout.cells()].into(),
+            open_cells: vec![0; CELLS].into(),
+            rolling: vec![0; CELLS].into(),
             rolling_tally: Tally::default(),
         }
     }
@@ -105,15 +51,16 @@ impl WindowTier {
     /// open slot if it is due. `used` and `tally` are the delta's, computed once for all tiers.
     pub(super) fn tick(&mut self, now: u64, delta: &Delta<'_>, used: &Range<usize>, tally: Tally) {
         self.slots.advance(now);
-        for (fine, count) in used.clone().zip(delta.cells.get(used.clone()).unwrap_or_default()) {
-            let cell = self.layout.fold(fine);
+        for (cell, count) in used.clone().zip(delta.cells.get(used.clone()).unwrap_or_default()) {
+            // Cells beyond the last one count as overflow.
+            let cell = cell.min(CELLS - 1);
             for cells in [&mut self.open_cells, &mut self.rolling] {
                 if let Some(total) = cells.get_mut(cell) {
                     *total = total.wrapping_add(*count);
                 }
             }
         }
-        self.open.used = union(&self.open.used, &folded(self.layout, used));
+        self.open.used = union(&self.open.used, &(used.start.min(CELLS - 1)..used.end.min(CELLS)));
         self.open.tally.add(tally);
         self.rolling_tally.add(tally);
         while let Some((place, slot)) = self.slots.leave() {
@@ -125,16 +72,18 @@ impl WindowTier {
         }
     }
 
-    /// Moves the open slot's cells into its row. A count that a cell cannot hold stays in the open slot, with its
+    /// Moves the open slot's cells into its row. A count that 32 bits cannot hold stays in the open slot, with its
     /// share of the sums. It is counted once, but later.
     fn close(&mut self) {
-        let row = self.slots.next_place() * self.layout.cells();
+        let row = self.slots.next_place() * CELLS;
         let mut rest = Filled::default();
         for at in self.open.used.clone() {
             let Some(cell) = self.open_cells.get_mut(at) else { continue };
-            let fits = (*cell).min(self.rows.most());
-            self.rows.set(row + at, fits);
-            *cell -= fits;
+            let fits = u32::try_from(*cell).unwrap_or(u32::MAX);
+            if let Some(stored) = self.rows.get_mut(row + at) {
+                *stored = fits;
+            }
+            *cell -= u64::from(fits);
             if *cell > 0 {
                 rest.used = union(&rest.used, &(at..at + 1));
                 rest.tally.count += *cell;
@@ -166,21 +115,20 @@ impl WindowTier {
         }
         let start = self.slots.current(moment.now).next().map_or(self.slots.opened(), |(_, slot)| slot.start);
         let period = Period::new(moment, start, self.slots.now());
-        WindowStats::new(period, &tally, &cells, Scale { layout: self.layout, maximum })
+        WindowStats::new(period, &tally, &cells, maximum)
     }
 
     /// The figures slot by slot, oldest first. The open slot comes last, if it has begun.
     pub(super) fn slots(&self, moment: WindowTime, maximum: u64) -> impl Iterator<Item = SlotStats> {
-        let scale = Scale { layout: self.layout, maximum };
         let closed = self.slots.current(moment.now).map(move |(place, slot)| {
-            let cells = row(&self.rows, self.layout, place, &slot.value.used);
-            SlotStats::new(Period::new(moment, slot.start, slot.end), &slot.value.tally, cells, scale)
+            let cells = row(&self.rows, place, &slot.value.used);
+            SlotStats::new(Period::new(moment, slot.start, slot.end), &slot.value.tally, cells, maximum)
         });
         let (start, end) = (self.slots.opened(), self.slots.now());
         let has_begun = end > start || self.open.tally != Tally::default();
         let open = has_begun.then(|| {
             let cells = self.open_cells.iter().copied().enumerate();
-            let stats = SlotStats::new(Period::new(moment, start, end), &self.open.tally, cells, scale);
+            let stats = SlotStats::new(Period::new(moment, start, end), &self.open.tally, cells, maximum);
             SlotStats { is_open: true, ..stats }
         });
         closed.chain(open)
@@ -188,17 +136,16 @@ impl WindowTier {
 }
 
 /// The used cells of the slot at a place.
-fn row(rows: &Rows, layout: Layout, place: usize, used: &Range<usize>) -> impl Iterator<Item = (usize, u64)> {
-    let start = place * layout.cells();
-    used.clone().map(move |at| (at, rows.get(start + at)))
+fn row(rows: &[u32], place: usize, used: &Range<usize>) -> impl Iterator<Item = (usize, u64)> {
+    let start = place * CELLS;
+    used.clone().map(move |at| (at, rows.get(start + at).copied().map_or(0, u64::from)))
 }
 
 /// Subtracts a slot's cells from a sum that contains them.
-fn subtract(rows: &Rows, place: usize, slot: &TimeSlot<Filled>, from: &mut [u64]) {
-    let start = place * from.len();
-    for at in slot.value.used.clone() {
+fn subtract(rows: &[u32], place: usize, slot: &TimeSlot<Filled>, from: &mut [u64]) {
+    for (at, count) in row(rows, place, &slot.value.used) {
         if let Some(total) = from.get_mut(at) {
-            *total = total.wrapping_sub(rows.get(start + at));
+            *total = total.wrapping_sub(count);
         }
     }
 }
@@ -208,7 +155,7 @@ impl WindowTier {
     /// The non-empty cells of each closed slot that has not been removed.
     pub(super) fn closed(&self) -> Vec<Vec<(usize, u64)>> {
         let read = |(place, slot): (usize, &TimeSlot<Filled>)| {
-            row(&self.rows, self.layout, place, &slot.value.used).filter(|(_, count)| *count > 0).collect()
+            row(&self.rows, place, &slot.value.used).filter(|(_, count)| *count > 0).collect()
         };
         self.slots.current(0).map(read).collect()
     }
@@ -225,10 +172,7 @@ impl WindowTier {
 
     /// Bytes that are allocated.
     pub(super) fn allocated(&self) -> usize {
-        let rows = match &self.rows {
-            Rows::Narrow(cells) => size_of_val(&**cells),
-            Rows::Wide(cells) => size_of_val(&**cells),
-        };
+        let rows = size_of_val(&*self.rows);
         rows + size_of_val(&*self.open_cells) + size_of_val(&*self.rolling) + self.slots.allocated()
     }
 }
