@@ -348,7 +348,14 @@ pub enum Error {
         /// The rule's name, cut to the longest name allowed.
         rule: String,
         /// What is wrong, and what to change.
-        problem: &'static str,
+        problem: String,
+    },
+    /// The history of this number of the report cannot be kept.
+    Watch {
+        /// The number's path.
+        metric: String,
+        /// What is wrong, and what to change.
+        problem: String,
     },
     /// An alert rule of this name exists.
     RuleExists(String),
@@ -413,7 +420,7 @@ impl Error {
             Self::StaleRoom | Self::StaleTask => -14,
             Self::NotAMember => -13,
             Self::Config { .. } | Self::Protocol { .. } => -25,
-            Self::Rule { .. } | Self::Metric { .. } | Self::MetricLabels { .. } => -11,
+            Self::Rule { .. } | Self::Watch { .. } | Self::Metric { .. } | Self::MetricLabels { .. } => -11,
             Self::TooManyMetrics(_) => -16,
             Self::RuleExists(_) => -15,
             Self::UnknownRule(_) => -13,
@@ -531,10 +538,14 @@ impl fmt::Display for Error {
                     "{limit} series or 256 families are declared: raise max_custom_series, or declare fewer"
                 )
             }
+            Self::Protocol { protocol, problem } if protocol.is_empty() => {
+                write!(formatter, "the protocol: {problem}")
+            }
             Self::Protocol { protocol, problem } => {
                 write!(formatter, "the protocol {protocol:?}: {problem}")
             }
             Self::Rule { rule, problem } => write!(formatter, "the alert rule {rule:?}: {problem}"),
+            Self::Watch { metric, problem } => write!(formatter, "the figure {metric:?}: {problem}"),
             Self::RuleExists(rule) => {
                 write!(formatter, "an alert rule {rule:?} exists: remove it first, or choose another name")
             }

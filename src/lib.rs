@@ -6,6 +6,8 @@
 mod sync;
 
 mod id;
+#[cfg(not(corelane_loom))]
+mod nearest;
 
 pub mod clock;
 pub mod config;

@@ -12,6 +12,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("sync", &[]),
     ("clock", &["sync"]),
     ("id", &[]),
+    ("nearest", &[]),
     ("error", &["id"]),
     ("config", &["error", "call", "clients", "metrics", "ring"]),
     ("park", &["sync"]),
@@ -28,7 +29,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
         ],
     ),
     ("record", &["sync", "clock", "id", "error", "config", "metrics", "clients"]),
-    ("monitor", &["sync", "clock", "id", "error", "config", "metrics", "clients", "record"]),
+    ("monitor", &["sync", "clock", "id", "nearest", "error", "config", "metrics", "clients", "record"]),
     ("export", &["metrics", "error", "clock", "monitor"]),
     // `ffi` uses `clients` and `metrics` because it exposes the addresses of their words (docs/layout.md).
     (

@@ -270,6 +270,7 @@ fn a_wrong_description_says_what_to_change() {
         let error = ProtocolRules::parse(text).unwrap_err();
         assert!(matches!(error, Error::Protocol { .. }) && error.code() == -25, "{error:?}");
         assert!(error.to_string().contains(part), "{error}, expected {part}");
+        assert!(!error.to_string().contains(r#"protocol """#), "{error}");
     }
     let types: Vec<_> = (0..65).map(|number| format!(r#""t{number}":"accept""#)).collect();
     let error = ProtocolRules::parse(&with(&format!(r#""types":{{{}}}"#, types.join(",")))).unwrap_err();

@@ -6,6 +6,7 @@ use super::history::Point;
 use super::outbox::{CallbackId, ListenerLosses, ListenerPoll};
 use super::paths::{self, as_step, element};
 use super::reading::ReadingTime;
+use super::remembered::MAX_WATCHED;
 use super::report::{Format, Target, try_file, write, write_file};
 use super::series::SeriesKey;
 use super::slots::Span;
@@ -16,6 +17,9 @@ use crate::sync::{Arc, AtomicBool, AtomicU64, Relaxed, lock};
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
 use std::time::Duration;
+
+/// The most bytes of a watched path.
+const MAX_PATH: usize = 256;
 
 /// A queue of alerts for a host's event loop; see [`Monitor::alerts`].
 pub type AlertPoll = ListenerPoll<Alert>;
@@ -256,13 +260,29 @@ impl Monitor {
     }
 
     /// Keeps the history of one more number from this moment on. `metric` is the number's path in the JSON report. At
-    /// most 64 numbers can be watched. Returns false if there is no room, if the path has more than 256 bytes, or if
-    /// no report can have a number at that path, or if
-    /// the path has a `*`, because a history is of one number.
-    pub fn watch(&self, metric: &str) -> bool {
+    /// most 64 numbers can be watched.
+    ///
+    /// # Errors
+    /// [`Error::Watch`] if no report can have a number at that path (the text names the nearest path), if the path has a
+    /// `*`, because a history is of one number, if it has more than 256 bytes, or if 64 numbers are watched.
+    pub fn watch(&self, metric: &str) -> Result<(), Error> {
+        let shown: String = metric.chars().take(MAX_PATH).collect();
+        let refuse = |problem| Err(Error::Watch { metric: shown, problem });
+        if metric.len() > MAX_PATH {
+            return refuse(format!("a path has at most {MAX_PATH} bytes"));
+        }
+        if !paths::exists(metric) {
+            return refuse(paths::unknown(metric));
+        }
+        if paths::is_of_several(metric) {
+            return refuse("a history is of one number: name the element instead of *".to_owned());
+        }
         let mut inner = lock(&self.core.inner);
         let now = inner.now(&*self.core.source);
-        metric.len() <= 256 && paths::is_of_one(metric) && inner.history.watch(now, metric)
+        if inner.history.watch(now, metric) {
+            return Ok(());
+        }
+        refuse(format!("{MAX_WATCHED} numbers are watched, and no more can be"))
     }
 }
 

@@ -7,6 +7,8 @@
 //! `paths.txt` lists every path of the report, so that a misspelled path is refused. tests/schema.rs generates it
 //! from the report's schema. In it, `*` is an element of a list, and `(a|b)` is one of the names listed.
 
+use crate::nearest::{distance, edits, nearest};
+
 /// Every path that a report can have.
 const PATHS: &str = include_str!("paths.txt");
 
@@ -15,6 +17,16 @@ const PATHS: &str = include_str!("paths.txt");
 pub(super) enum PathStep {
     Any,
     Named(String),
+}
+
+impl PathStep {
+    /// The step as it stands in a path.
+    fn written(&self) -> String {
+        match self {
+            Self::Any => "*".to_owned(),
+            Self::Named(name) => as_step(name),
+        }
+    }
 }
 
 /// A path's steps.
@@ -75,9 +87,35 @@ pub(super) fn exists(path: &str) -> bool {
     })
 }
 
-/// Whether a report can have a number at this path, and one at most.
-pub(super) fn is_of_one(path: &str) -> bool {
-    exists(path) && !steps(path).contains(&PathStep::Any)
+/// Whether a path may stand for several numbers.
+pub(super) fn is_of_several(path: &str) -> bool {
+    steps(path).contains(&PathStep::Any)
+}
+
+/// The text for a path that no report has: names the nearest one.
+pub(super) fn unknown(path: &str) -> String {
+    let written: Vec<_> = steps(path).iter().map(PathStep::written).collect();
+    let known = PATHS.lines().map(|line| {
+        let steps = line.split('.').enumerate().map(|(place, known)| {
+            let given = written.get(place).map(String::as_str);
+            let choices = known.strip_prefix('(').and_then(|known| known.strip_suffix(')'));
+            match choices {
+                Some(_) if given == Some("*") => "*",
+                Some(choices) => nearest(given.unwrap_or_default(), choices.split('|')).unwrap_or_default(),
+                None if known == "*" => given.unwrap_or(known),
+                None => known,
+            }
+        });
+        steps.collect::<Vec<_>>()
+    });
+    // A step that was left out is as near as a step with two wrong characters: `types.*.p99` is
+    // `types.*.latency.p99`, not `types.*.slow`.
+    let given: Vec<_> = written.iter().map(String::as_str).collect();
+    let nearest = known.min_by_key(|known| edits(&given, known, 2, |one, other| distance(one, other)));
+    let nearest = nearest.unwrap_or_default().join(".");
+    format!(
+        "no report has a number at this path; the nearest is {nearest:?}, and a dot in a name is written \\."
+    )
 }
 
 fn fits(step: &PathStep, known: &str) -> bool {
@@ -171,6 +209,26 @@ mod tests {
         assert_eq!(element("peerjs", "OFFER"), "peerjs/OFFER");
         assert_ne!(series(["x,y", "z"].into_iter()), series(["x", "y,z"].into_iter()));
         assert_ne!(series(["x\\", "y"].into_iter()), series(["x\\,y"].into_iter()));
+    }
+
+    #[test]
+    fn the_nearest_path_keeps_the_names_that_were_given() {
+        for (path, nearest) in [
+            ("messages.totall", "messages.total"),
+            ("message.windows.last_minute.p99", "messages.windows.last_minute.p99"),
+            (r"types.peerjs/a\.b.failures.unknown_rom", r"types.peerjs/a\.b.failures.unknown_room"),
+            ("messages.p99", "messages.held.p99"),
+            ("types.*.p999", "types.*.latency.p999"),
+            ("messages.failure.*", "messages.failures.*"),
+            (
+                "custom.families.jobs_total.series.unlabelled.valeu",
+                "custom.families.jobs_total.series.unlabelled.value",
+            ),
+        ] {
+            assert!(!exists(path), "{path}");
+            assert!(exists(nearest), "{nearest}");
+            assert!(unknown(path).contains(&format!("{nearest:?}")), "{}", unknown(path));
+        }
     }
 
     #[test]

@@ -29,7 +29,7 @@ pub(super) const REMEMBERED: &[&str] = &[
 ];
 
 /// Maximum number of metrics that a host may add.
-const MAX_WATCHED: usize = 64;
+pub(super) const MAX_WATCHED: usize = 64;
 
 /// All kept numbers, by path.
 #[derive(Debug)]

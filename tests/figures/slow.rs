@@ -188,6 +188,21 @@ fn the_list_is_newest_first_and_no_longer_than_configured() {
 }
 
 #[test]
+fn a_report_names_no_protocol_of_a_message_without_one() {
+    let bench = bench();
+    bench.monitor.record(&RecordedMessage {
+        message_type: "",
+        protocol: "",
+        ..offer("", took(THRESHOLD + 1))
+    });
+    let stats = bench.stats();
+    let entry = &stats.slow_messages.as_ref().unwrap().entries[0];
+    assert_eq!((&*entry.protocol, &*entry.message_type), ("", "other"));
+    let text = bench.monitor.report(corelane::monitor::Format::Text);
+    assert!(!text.contains("/other") && text.contains("other"), "{text}");
+}
+
+#[test]
 fn those_that_come_too_fast_to_be_listed_are_counted() {
     let bench = bench();
     let mut recorder = bench.monitor.recorder();

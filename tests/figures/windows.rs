@@ -1,6 +1,7 @@
 //! Sliding windows as time advances, and the same figures as series over time.
 
 use super::{Bench, Counted, START, all_windows, no_window, offer, shown, took, window};
+use corelane::error::Error;
 use corelane::monitor::{Monitor, Span};
 use corelane::record::{Measured, RecordedMessage};
 use serde_json::{Value, json};
@@ -238,8 +239,8 @@ fn point((from, until): (u64, u64), [minimum, maximum, last, average]: [f64; 4],
 fn numbers_are_a_history_of_what_each_look_saw() {
     let bench = Bench::new(&[("monitor_interval_ms", "500")]);
     let monitor = &bench.monitor;
-    assert!(monitor.watch("connections.total"), "one more");
-    assert!(monitor.watch("connections.active"), "remembered anyway");
+    monitor.watch("connections.total").unwrap();
+    monitor.watch("connections.active").unwrap(); // Remembered anyway.
     let empty = json!({ "name": "connections.total", "slots": [], "points": [] });
     assert_eq!(shown(&monitor.history("connections.total", Span::Minute)), empty);
     let ann = monitor.connect("ann", "app").unwrap();
@@ -287,14 +288,19 @@ fn histories_have_names_and_those_that_a_host_adds_are_bounded() {
         assert_eq!(history.name, *name);
     }
     for added in 0..64 {
-        assert!(bench.monitor.watch(&format!("types.peerjs/{added}.total")), "{added}");
+        bench.monitor.watch(&format!("types.peerjs/{added}.total")).unwrap();
     }
-    assert!(!bench.monitor.watch("types.peerjs/64.total"), "no room");
-    assert!(bench.monitor.watch("types.peerjs/63.total"), "remembered already");
+    let refused = |monitor: &Monitor, path: &str, problem: &str| {
+        let error = monitor.watch(path).unwrap_err();
+        assert!(matches!(error, Error::Watch { .. }) && error.to_string().contains(problem), "{error}");
+    };
+    refused(&bench.monitor, "types.peerjs/64.total", "64 numbers are watched");
+    bench.monitor.watch("types.peerjs/63.total").unwrap(); // Watched already.
     assert_eq!(bench.monitor.history_names().len(), names.len() + 64);
     let other = Bench::new(&[]).monitor;
-    assert!(!other.watch(&format!("types.{}.total", "long".repeat(65))), "longer than 256 bytes");
-    assert!(!other.watch("messages.totall"), "no report has this path");
+    refused(&other, &format!("types.{}.total", "long".repeat(65)), "at most 256 bytes");
+    refused(&other, "messages.totall", "the nearest is \"messages.total\"");
+    refused(&other, "types.*.total", "of one number");
     // Dots and slashes inside a name are distinguished from those between names.
     for (protocol, message_type) in [("a.b", "c"), ("a/b", "c"), ("a", "b/c")] {
         let message = RecordedMessage { protocol, message_type, ..offer("", took(1)) };
@@ -304,6 +310,6 @@ fn histories_have_names_and_those_that_a_host_adds_are_bounded() {
     for (name, count) in [(r"types.a\.b/c", 3), (r"types.a\\/b/c", 3), (r"types.a/b\\/c", 1)] {
         assert_eq!(other.history(name, Span::Minute).unwrap().slots[0].latency.count, count, "{name}");
         assert!(other.history_names().contains(&name.to_owned()), "{name}");
-        assert!(other.watch(&format!("{name}.total")));
+        other.watch(&format!("{name}.total")).unwrap();
     }
 }

@@ -225,10 +225,7 @@ impl Rule {
             return Err(self.refuse("its metric must have 1 to 768 bytes and no control characters"));
         }
         if !paths::exists(&self.metric) {
-            return Err(self.refuse(
-                "its metric must be the path of a number in the report, such as messages.windows.last_minute.p99; a dot in \
-                 a name is written \\.",
-            ));
+            return Err(self.refuse(paths::unknown(&self.metric)));
         }
         if self.unit.len() > MAX_UNIT || self.text.len() > MAX_TEXT {
             return Err(
@@ -255,8 +252,8 @@ impl Rule {
         Some((self.name.clone(), self.metric.clone(), paths::missing(&self.metric, kept)?))
     }
 
-    fn refuse(&self, problem: &'static str) -> Error {
-        Error::Rule { rule: shown(&self.name), problem }
+    fn refuse(&self, problem: impl Into<String>) -> Error {
+        Error::Rule { rule: shown(&self.name), problem: problem.into() }
     }
 }
 
@@ -289,7 +286,7 @@ mod tests {
             (Rule::above("x", "", 1.0), "metric"),
             (Rule::above("x", &long.replace(".m", ".mm"), 1.0), "1 to 768 bytes"),
             (Rule::above("x", "a\nb", 1.0), "control"),
-            (Rule::above("x", "messages.totall", 1.0), "the path of a number"),
+            (Rule::above("x", "messages.totall", 1.0), "the nearest is \"messages.total\""),
             (Rule::above("x", "types.a.b.total", 1.0), r"written \."),
             (good().unit(&"u".repeat(33)), "unit"),
             (good().text(&"t".repeat(201)), "text"),

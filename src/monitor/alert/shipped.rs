@@ -32,11 +32,17 @@ const SMALLEST_SHARE: f64 = 1e-9;
 /// The least number of messages for which a rate or a percentile is meaningful.
 const SAMPLES: u64 = 20;
 
+/// 90 % of a threshold, rounded to 12 digits: 0.9 times 0.05 is 0.045000000000000005, and reports print every digit.
+fn ninety_percent(threshold: f64) -> f64 {
+    let clear = threshold * 0.9;
+    format!("{clear:.11e}").parse().unwrap_or(clear)
+}
+
 /// The rules, with the configuration's thresholds.
 pub(crate) fn shipped(config: &Config) -> Vec<Rule> {
     let pause = config.milliseconds(Key::MonitorInterval).saturating_mul(2);
     let steady = |rule: Rule| {
-        let clear = rule.trigger() * 0.9;
+        let clear = ninety_percent(rule.trigger());
         rule.clear(clear).keep_firing_for(pause)
     };
     let noisy = |rule: Rule| steady(rule).pending_for(pause);
@@ -121,7 +127,17 @@ mod tests {
             assert_eq!(after.key().map(|key| crate::config::TABLE[key as usize].key), Some(key));
             assert_eq!(after.trigger(), trigger);
             assert_ne!(before, trigger);
-            assert_eq!(after.clear_value(), trigger * 0.9);
+            assert!((after.clear_value() - trigger * 0.9).abs() < trigger * 1e-9);
+        }
+    }
+
+    #[test]
+    fn a_clear_value_has_no_more_digits_than_its_threshold_needs() {
+        assert_eq!(rule(&shipped(&Config::default()), "error_rate").clear_value().to_string(), "0.045");
+        for (threshold, clear) in
+            [(0.07, "0.063"), (0.1, "0.09"), (1e-6, "0.0000009"), (1e12, "900000000000"), (7e6, "6300000")]
+        {
+            assert_eq!(ninety_percent(threshold).to_string(), clear);
         }
     }
 

@@ -218,10 +218,8 @@ impl Parts {
         let rows = used.into_iter().map(|one| {
             let totals = &one.totals;
             let minute = one.windows.as_ref().map(|windows| &windows.last_minute.latency);
-            let protocol = totals.protocol.as_deref().filter(|protocol| !protocol.is_empty());
             [
-                protocol
-                    .map_or_else(|| totals.name.clone(), |protocol| format!("{protocol}/{}", totals.name)),
+                full_name(totals.protocol.as_deref().unwrap_or_default(), &totals.name),
                 totals.total.to_string(),
                 totals.failed.to_string(),
                 totals.expired.to_string(),
@@ -254,7 +252,7 @@ impl Parts {
         let rows = slow.entries.iter().map(|entry| {
             [
                 time(entry.last_milliseconds),
-                format!("{}/{}", entry.protocol, entry.message_type),
+                full_name(&entry.protocol, &entry.message_type),
                 entry.client.clone(),
                 entry.application.clone(),
                 entry.count.to_string(),
@@ -455,6 +453,11 @@ impl Parts {
 
 fn count(count: u64) -> String {
     count.to_string()
+}
+
+/// A type with its protocol. Messages without a type of their own have no protocol either.
+fn full_name(protocol: &str, name: &str) -> String {
+    if protocol.is_empty() { name.to_owned() } else { format!("{protocol}/{name}") }
 }
 
 fn dash() -> String {
