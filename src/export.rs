@@ -1,8 +1,8 @@
-//! Export of figures in the Prometheus text format. The functions are pure functions of a snapshot; hosts and the
-//! bundled server call them wherever they serve HTTP. For the JSON report see
+//! Export of figures in the Prometheus text format. Hosts and the bundled server call these functions wherever they
+//! serve HTTP. For the JSON report see
 //! [`Monitor::report`](crate::monitor::Monitor::report).
 
 mod family;
 mod text;
 
-pub use text::{CONTENT_TYPE, prometheus};
+pub use text::{CONTENT_TYPE, prometheus, prometheus_of_router};

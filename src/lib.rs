@@ -27,6 +27,8 @@ pub mod metrics;
 #[cfg(not(corelane_loom))]
 pub mod monitor;
 #[cfg(not(corelane_loom))]
+mod monitored;
+#[cfg(not(corelane_loom))]
 pub mod record;
 pub mod router;
 

@@ -62,7 +62,9 @@ use crate::clients::ClientId;
 use crate::clock::Clock;
 use crate::config::{Config, Key, TABLE};
 use crate::error::Error;
-use crate::metrics::{CounterFamily, Descriptor, GaugeFamily, HistogramFamily};
+use crate::metrics::{
+    Connections, CounterFamily, CustomStats, Descriptor, GaugeFamily, HistogramFamily, RecordedStats, Stats,
+};
 use crate::record::{Labels, Measured, MonitorSource, RecordedMessage, Recorder, Source};
 use crate::sync::{Arc, Mutex, lock};
 use alert::{Alert, RuleTable, shipped};
@@ -347,6 +349,26 @@ impl Monitor {
         self.core.snapshot(&mut lock(&self.core.inner))
     }
 
+    /// Figures since the start, for the Prometheus text: no reset changes them.
+    pub(crate) fn exposed(&self) -> ExposedFigures {
+        let (source, hub) = (&self.core.source, self.core.source.hub());
+        let router = source.router_stats();
+        let own = hub.clients.connections();
+        let routed = router.as_ref().map(|stats| stats.connections).unwrap_or_default();
+        ExposedFigures {
+            connections: Connections {
+                total: routed.total + own.total,
+                active: routed.active + own.active,
+                peak: routed.peak + own.peak,
+            },
+            bytes_out: router.as_ref().map_or(0, |stats| stats.messages.bytes_out) + hub.bytes_sent(),
+            recorded: hub.recorded(),
+            custom: hub.customs.stats(),
+            metrics_enabled: source.config().has_metrics(),
+            router,
+        }
+    }
+
     /// Returns the figures as a report. A program reads a JSON report back into [`MonitorStats`], for example one that
     /// it has received from a server. The distributions of router latencies are not in a report and are then empty.
     ///
@@ -446,6 +468,19 @@ impl Monitor {
     pub fn histogram(&self, descriptor: &Descriptor) -> Result<HistogramFamily, Error> {
         self.core.source.hub().customs.histogram(descriptor)
     }
+}
+
+/// What [`prometheus`](crate::export::prometheus) writes.
+pub(crate) struct ExposedFigures {
+    /// The router's own figures, if there is a router.
+    pub(crate) router: Option<Stats>,
+    /// Connections of the router and of the host.
+    pub(crate) connections: Connections,
+    /// Bytes written to clients of the router and of the host.
+    pub(crate) bytes_out: u64,
+    pub(crate) recorded: RecordedStats,
+    pub(crate) custom: CustomStats,
+    pub(crate) metrics_enabled: bool,
 }
 
 /// What one tick has produced.

@@ -186,7 +186,7 @@ fn the_figures_are_exported() {
         Bench::new(&[(Key::Workers, 2), (Key::MaxConcurrentMessages, 7), (Key::ActiveWorkers, 1)]);
     bench.send(bench.ann).unwrap();
     bench.turn();
-    let text = corelane::export::prometheus(&bench.router.stats());
+    let text = corelane::export::prometheus_of_router(&bench.router.stats());
     support::assert_lines(
         &text,
         &[

@@ -282,7 +282,7 @@ fn the_write_stage_is_timed_from_hand_out_to_the_acknowledgement_that_covers_it(
     assert_eq!(write(&bench).0, 2);
     let stats = bench.router.stats();
     assert_eq!(stats.ports[0].write.count, 2);
-    let text = corelane::export::prometheus(&stats);
+    let text = corelane::export::prometheus_of_router(&stats);
     support::assert_lines(
         &text,
         &[

@@ -2,8 +2,11 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test")]
 
-use corelane::config::Key;
+use corelane::config::{Config, Key};
 use corelane::export;
+use corelane::metrics::Descriptor;
+use corelane::monitor::Monitor;
+use corelane::record::{Measured, RecordedMessage};
 use std::collections::HashSet;
 use std::io::Write;
 use std::process::{Command, Stdio};
@@ -33,7 +36,67 @@ fn exposition() -> String {
     bench.cycle();
     port.poll_each(100, |_| ()).unwrap();
     port.acknowledge(ann, 0, 0);
-    export::prometheus(&bench.router.stats())
+    let monitor = Monitor::of(&bench.router.source());
+    report(&monitor);
+    export::prometheus(&monitor)
+}
+
+/// What a host reports: two connections of which one has ended, a message, sent bytes, and metrics of each kind.
+fn report(monitor: &Monitor) {
+    let cat = monitor.connect("cat", "app").unwrap();
+    monitor.connect("dan", "app").unwrap();
+    monitor.record_sent(cat, 30).unwrap();
+    monitor.disconnect(cat).unwrap();
+    let measured = Measured { processing_nanoseconds: 3_000_000, bytes: 20, ..Measured::default() };
+    monitor.record(&RecordedMessage {
+        client: "dan",
+        message_type: "job",
+        measured,
+        ..RecordedMessage::default()
+    });
+    let jobs = Descriptor::new("jobs_total", "Jobs, with a \\").labels(&["region"]);
+    monitor.counter(&jobs).unwrap().with(&["e\"u"]).unwrap().add(7);
+    let level = monitor.gauge(&Descriptor::new("level", "Level")).unwrap().with(&[]).unwrap();
+    level.set(f64::INFINITY);
+    let times = Descriptor::new("job_seconds", "Time").unit("seconds");
+    monitor.histogram(&times).unwrap().with(&[]).unwrap().record(5_000_000);
+    let sizes = Descriptor::new("job_bytes", "Size").unit("bytes");
+    monitor.histogram(&sizes).unwrap().with(&[]).unwrap().record(100);
+}
+
+/// The exposition of a monitor without a router.
+fn alone() -> String {
+    let (monitor, _) = support::monitor(Config::default());
+    report(&monitor);
+    monitor.reset(); // Changes no figure of the exposition.
+    export::prometheus(&monitor)
+}
+
+#[test]
+fn a_monitor_without_a_router_shows_what_its_host_reports() {
+    let text = alone();
+    support::assert_lines(
+        &text,
+        &[
+            "corelane_connections_open 1",
+            "corelane_connections_opened_total 2",
+            "corelane_connections_closed_total 1",
+            "corelane_sent_bytes_total 30",
+            r#"corelane_recorded_messages_total{message_type="job",protocol="other",outcome="ok"} 1"#,
+            r#"corelane_recorded_duration_seconds_sum{message_type="job",protocol="other"} 0.003"#,
+            r#"# HELP jobs_total Jobs, with a \\"#,
+            r#"jobs_total{region="e\"u"} 7"#,
+            "level +Inf",
+            r#"job_seconds_bucket{le="0.004194303"} 0"#,
+            r#"job_seconds_bucket{le="0.008388607"} 1"#,
+            "job_seconds_sum 0.005",
+            r#"job_bytes_bucket{le="63"} 0"#,
+            r#"job_bytes_bucket{le="127"} 1"#,
+            "job_bytes_sum 100",
+            "job_bytes_count 1",
+        ],
+    );
+    assert!(!text.contains("corelane_messages_submitted_total") && !text.contains("worker"), "{text}");
 }
 
 #[test]
@@ -54,8 +117,10 @@ fn figures_are_what_was_sent() {
             "corelane_messages_submitted_total 6",
             "corelane_messages_held 1",
             "corelane_messages_in_flight 1",
-            "corelane_connections_open 2",
-            "corelane_connections_open_peak 2",
+            // Two clients of the router and one of the host; the peak is the sum of both peaks.
+            "corelane_connections_open 3",
+            "corelane_connections_open_peak 4",
+            r#"jobs_total{region="e\"u"} 7"#,
             "corelane_deliveries_total 2",
             // The held message has not ended.
             "corelane_message_queue_duration_seconds_count 4",
@@ -69,13 +134,15 @@ fn figures_are_what_was_sent() {
 
 #[test]
 fn families_are_sorted_contiguous_and_no_sample_stands_twice() {
-    let text = exposition();
-    let families: Vec<_> = text.lines().filter_map(|line| line.strip_prefix("# TYPE ")).collect();
-    assert!(families.len() > 25 && families.is_sorted(), "{families:?}");
-    let samples: Vec<_> = text.lines().filter(|line| !line.starts_with('#')).collect();
-    let keys: HashSet<_> = samples.iter().map(|line| line.rsplit_once(' ').unwrap().0).collect();
-    assert_eq!(keys.len(), samples.len());
-    assert!(text.ends_with('\n') && !text.contains("\n\n"));
+    for (text, least) in [(exposition(), 100), (alone(), 10)] {
+        let families = text.lines().filter_map(|line| line.strip_prefix("# TYPE "));
+        let families: Vec<_> = families.map(|line| line.split_once(' ').unwrap().0).collect();
+        assert!(families.len() > least && families.is_sorted(), "{families:?}");
+        let samples: Vec<_> = text.lines().filter(|line| !line.starts_with('#')).collect();
+        let keys: HashSet<_> = samples.iter().map(|line| line.rsplit_once(' ').unwrap().0).collect();
+        assert_eq!(keys.len(), samples.len());
+        assert!(text.ends_with('\n') && !text.contains("\n\n"));
+    }
 }
 
 #[test]
@@ -83,6 +150,10 @@ fn promtool_finds_nothing() {
     if support::lacks("promtool", "--version") {
         return;
     }
+    [exposition(), alone()].iter().for_each(|text| check(text));
+}
+
+fn check(text: &str) {
     let mut child = Command::new("promtool")
         .args(["check", "metrics"])
         .stdin(Stdio::piped())
@@ -90,7 +161,7 @@ fn promtool_finds_nothing() {
         .stderr(Stdio::piped())
         .spawn()
         .unwrap();
-    child.stdin.take().unwrap().write_all(exposition().as_bytes()).unwrap();
+    child.stdin.take().unwrap().write_all(text.as_bytes()).unwrap();
     let output = child.wait_with_output().unwrap();
     let said = [output.stdout, output.stderr].concat();
     assert!(output.status.success() && said.is_empty(), "{}", String::from_utf8_lossy(&said));

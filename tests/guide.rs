@@ -47,7 +47,7 @@ fn shown() -> (Value, String) {
     monitor.push_runtime(RuntimeStats::default()).unwrap();
     monitor.tick();
     let report = serde_json::from_str(&monitor.report(Format::Json)).unwrap();
-    (report, export::prometheus(&router.stats()))
+    (report, export::prometheus(&monitor))
 }
 
 /// The guide without its code blocks.
@@ -202,4 +202,16 @@ fn every_address_is_one_of_the_server() {
         assert!(server.contains(&format!("\"{address}\"")), "{address}");
     }
     assert!(addresses.len() > 10);
+}
+
+/// A web page shows the lines that documentation tests hide, so the README's examples have none.
+#[test]
+fn the_examples_of_the_readme_are_whole() {
+    let mut examples = 0;
+    for block in include_str!("../README.md").split("```rust\n").skip(1) {
+        let code = block.split("```").next().unwrap();
+        assert!(!code.lines().any(|line| line.starts_with("# ")), "{code}");
+        examples += 1;
+    }
+    assert!(examples >= 2, "{examples} examples");
 }

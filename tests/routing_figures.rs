@@ -248,7 +248,7 @@ fn backlog_and_closings_of_each_path() {
     let stats = bench.stats();
     let path = &stats.ports[0].workers[0];
     assert_eq!((closed, path.closings, path.closings_maximum, path.backlog_bytes), (1, 0, 1, 0));
-    let text = corelane::export::prometheus(&stats);
+    let text = corelane::export::prometheus_of_router(&stats);
     support::assert_lines(
         &text,
         &[

@@ -286,7 +286,7 @@ fn slow_poller(router: &Router, host: &mut Host, go: &Go<'_>) {
             while !fed.load(SeqCst) {
                 std::thread::sleep(Duration::from_millis(50));
                 slow.turn(None);
-                assert!(!corelane::export::prometheus(&router.stats()).is_empty());
+                assert!(!corelane::export::prometheus_of_router(&router.stats()).is_empty());
             }
             slow.finish(router);
             slow

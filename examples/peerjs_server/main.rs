@@ -138,8 +138,8 @@ fn run(options: &Options) -> Result<(), Failure> {
     let (ready, is_ready) = watch::channel(true);
     let monitor = match listening.monitor {
         Some(listener) => {
-            let (reader, monitor, service) = (router.reader(), measured.clone(), Arc::clone(&service));
-            Some(monitor::spawn(listener, monitor::Sources { reader, monitor, service, ready: is_ready })?)
+            let (monitor, service) = (measured.clone(), Arc::clone(&service));
+            Some(monitor::spawn(listener, monitor::Sources { monitor, service, ready: is_ready })?)
         }
         None => None,
     };

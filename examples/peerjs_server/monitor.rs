@@ -13,7 +13,6 @@ use crate::network::Service;
 use crate::pages;
 use corelane::export;
 use corelane::monitor::Monitor;
-use corelane::router::StatsReader;
 use http_body_util::{BodyExt, Limited};
 use hyper::body::{Bytes, Incoming};
 use hyper::header::{self, HeaderMap, HeaderValue};
@@ -38,7 +37,6 @@ const BODY_BYTES: usize = 4 << 10;
 /// The sources of the pages.
 #[derive(Clone)]
 pub(crate) struct Sources {
-    pub(crate) reader: StatsReader,
     pub(crate) monitor: Monitor,
     pub(crate) service: Arc<Service>,
     /// False once the server stops.
@@ -127,7 +125,7 @@ fn read(path: &str, query: &str, sources: &Sources) -> Answer {
             Some(why) => plain(StatusCode::SERVICE_UNAVAILABLE, why),
         },
         "/metrics" => {
-            let mut text = export::prometheus(&sources.reader.stats());
+            let mut text = export::prometheus(&sources.monitor);
             text.push_str(&sources.service.counts.exposition(log::dropped()));
             answer(StatusCode::OK, HeaderValue::from_static(export::CONTENT_TYPE), text)
         }

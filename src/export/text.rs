@@ -5,32 +5,82 @@ use super::family::{Labels, TextFamily, counter, gauge, histogram};
 use crate::metrics::listed::{
     ACCOUNTING, CONNECTION, Figure, PATH, PLACEMENT, PORT, ROOM, ROOM_MESSAGE, TYPE, WORKER,
 };
-use crate::metrics::{Accounting, ByReason, PortStats, SeriesStats, Stats};
+use crate::metrics::{Accounting, ByReason, PortStats, RecordedStats, SeriesStats, Stats};
+use crate::monitor::Monitor;
 
 /// The content type of the text that [`prometheus`] returns.
 pub const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 
-/// Writes the snapshot in the Prometheus text format 0.0.4.
+/// Writes what a monitor shows in the Prometheus text format 0.0.4: the router's figures, if there is a router; the
+/// messages that the host has recorded; the connections of both; the host's own metrics. All of them count since the
+/// start, whatever was [`reset`](Monitor::reset), because a counter must not go back.
+///
+/// ```
+/// use corelane::{config::Config, export::prometheus, monitor::Monitor};
+///
+/// let monitor = Monitor::new(Config::default())?;
+/// monitor.connect("ann", "my-app")?;
+/// assert!(prometheus(&monitor).contains("\ncorelane_connections_open 1\n"));
+/// # Ok::<(), corelane::error::Error>(())
+/// ```
+pub fn prometheus(monitor: &Monitor) -> String {
+    let exposed = monitor.exposed();
+    let mut families = families(CONNECTION, std::iter::once((OwnedLabels::new(), &exposed.connections)));
+    families.push(sent_bytes(exposed.bytes_out));
+    families.extend(exposed.custom.families.iter().map(TextFamily::custom));
+    if let Some(stats) = &exposed.router {
+        families.extend(router_families(stats));
+    }
+    if exposed.metrics_enabled {
+        families.extend(recorded_families(&exposed.recorded));
+    }
+    written(families)
+}
+
+/// As [`prometheus`], from a router's figures alone: without the connections and the metrics of the host.
 ///
 /// ```
 /// let router = corelane::router::Builder::new(corelane::config::Config::default()).build()?.0;
-/// let text = corelane::export::prometheus(&router.stats());
+/// let text = corelane::export::prometheus_of_router(&router.stats());
 /// assert!(text.contains("\ncorelane_connections_open 0\n"));
 /// # Ok::<(), corelane::error::Error>(())
 /// ```
-pub fn prometheus(stats: &Stats) -> String {
+pub fn prometheus_of_router(stats: &Stats) -> String {
+    let mut families = families(CONNECTION, std::iter::once((OwnedLabels::new(), &stats.connections)));
+    families.push(sent_bytes(stats.messages.bytes_out));
+    families.extend(router_families(stats));
+    if stats.metrics_enabled {
+        families.extend(recorded_families(&stats.recorded));
+    }
+    written(families)
+}
+
+/// The families that only a router has.
+fn router_families(stats: &Stats) -> Vec<TextFamily> {
     let mut families = listed_families(stats);
     families.extend(reason_families(stats));
     families.extend(single_families(stats));
     families.extend(time_families(stats));
     if stats.metrics_enabled {
         families.extend(measured_families(stats));
-        families.extend(recorded_families(stats));
     }
-    families.sort_by_key(|family| family.name);
+    families
+}
+
+/// The families by name, and the version.
+fn written(mut families: Vec<TextFamily>) -> String {
+    families.push(
+        gauge("build_info", "Version of corelane; the value is always 1.")
+            .count(&[("version", env!("CARGO_PKG_VERSION"))], 1),
+    );
+    families.sort_by(|one, other| one.name.cmp(&other.name));
     let mut text = String::with_capacity(families.iter().map(|family| family.text.len()).sum());
     families.iter().for_each(|family| text.push_str(&family.text));
     text
+}
+
+fn sent_bytes(bytes: u64) -> TextFamily {
+    counter("sent_bytes_total", "Payload bytes acknowledged as written.").count(&[], bytes)
 }
 
 type OwnedLabels = Vec<(&'static str, String)>;
@@ -85,7 +135,6 @@ fn listed_families(stats: &Stats) -> Vec<TextFamily> {
     [
         families(TYPE, types),
         families(ACCOUNTING, std::iter::once((alone(), &stats.accounting))),
-        families(CONNECTION, std::iter::once((alone(), &stats.connections))),
         families(PLACEMENT, std::iter::once((alone(), &stats.placement))),
         families(ROOM, std::iter::once((alone(), &stats.rooms))),
         rooms.collect(),
@@ -147,8 +196,6 @@ fn reason_families(stats: &Stats) -> Vec<TextFamily> {
 fn single_families(stats: &Stats) -> Vec<TextFamily> {
     let closes = stats.workers.iter().map(|worker| worker.credit_closes).sum();
     vec![
-        counter("sent_bytes_total", "Payload bytes acknowledged as written.")
-            .count(&[], stats.messages.bytes_out),
         gauge("workers_active", "Workers that have work.").count(&[], stats.routing.workers_active),
         gauge("workers_idle", "Workers that have no work.").count(&[], stats.routing.workers_idle),
         gauge("payload_bytes", "Bytes of out-of-line payloads.").count(&[], stats.payload_bytes),
@@ -162,8 +209,6 @@ fn single_families(stats: &Stats) -> Vec<TextFamily> {
             .count(&[("reason", "credit_exhausted")], closes),
         counter("label_overflows_total", "Connects whose application was folded into the series other.")
             .count(&[("label", "app")], stats.applications_folded),
-        gauge("build_info", "Version of corelane; the value is always 1.")
-            .count(&[("version", env!("CARGO_PKG_VERSION"))], 1),
     ]
 }
 
@@ -219,8 +264,7 @@ fn measured_families(stats: &Stats) -> Vec<TextFamily> {
 }
 
 /// Figures of messages that the host has routed itself and recorded.
-fn recorded_families(stats: &Stats) -> Vec<TextFamily> {
-    let recorded = &stats.recorded;
+fn recorded_families(recorded: &RecordedStats) -> Vec<TextFamily> {
     let mut messages =
         counter("recorded_messages_total", "Messages that the host routed itself and recorded, by outcome.");
     let mut bytes = counter("recorded_bytes_total", "Payload bytes of recorded messages.");

@@ -5,7 +5,7 @@ use super::status::{
     CORELANE_CONFIG_VALUE, CorelaneError, Failure, Outcome, answer, guard, guard_status, out, slice, text,
 };
 use crate::config::Config;
-use crate::export::prometheus;
+use crate::export::prometheus_of_router;
 use crate::router::{Builder, Router};
 use std::ffi::c_char;
 use std::time::Duration;
@@ -88,7 +88,7 @@ pub unsafe extern "C" fn corelane_prometheus(
     capacity: usize,
 ) -> i64 {
     let write = || -> Outcome {
-        let text = ROUTERS.enter_shared(router.value, |router| Ok(prometheus(&router.stats())))?;
+        let text = ROUTERS.enter_shared(router.value, |router| Ok(prometheus_of_router(&router.stats())))?;
         // SAFETY: the caller upholds the contract; only NULL and the length are checked here.
         unsafe { slice::<u8>("buffer", buffer.cast_const().cast(), capacity) }?;
         if text.len() < capacity {

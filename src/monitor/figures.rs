@@ -250,7 +250,8 @@ pub struct SlowFigures {
     pub threshold_nanoseconds: u64,
     /// Number of slow messages.
     pub total: u64,
-    /// Slow messages that are not listed in `entries`: too many came at once, or newer messages took their places.
+    /// Slow messages that are not listed in `entries`, even if the list has room: a worker, a recorder, or the threads
+    /// that share a shard keep the last 64 until the next collection, a second later. Or newer messages took their places.
     pub unlisted: u64,
     /// The latest slow messages, newest first. Messages of one type, application and client share one entry.
     pub entries: Vec<SlowEntry>,

@@ -213,6 +213,8 @@ fn those_that_come_too_fast_to_be_listed_are_counted() {
     }
     let slow = bench.stats().slow_messages.unwrap();
     assert_eq!((slow.total, slow.unlisted, slow.entries.len(), slow.entries[0].count), (100, 36, 1, 64));
+    let text = bench.monitor.report(corelane::monitor::Format::Text);
+    assert!(text.contains("(64 of 100); the others came too fast to be listed, or were displaced"), "{text}");
     for _ in 0..64 {
         recorder.record(labels, None, took(THRESHOLD + 1));
     }

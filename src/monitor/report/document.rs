@@ -265,7 +265,11 @@ impl Parts {
         let heads =
             ["Last", "Type", "Client", "Application", "Count", "Queue wait", "Handling", "Bytes", "Worker"];
         let title = format!("Slow messages, over {}", duration(slow.threshold_nanoseconds));
-        self.table(cut(&title, slow.total - slow.unlisted.min(slow.total), slow.total), heads, rows);
+        let title = cut(&title, slow.total - slow.unlisted.min(slow.total), slow.total);
+        // The list may have room for what is missing, so say why it is.
+        let why =
+            if slow.unlisted > 0 { "; the others came too fast to be listed, or were displaced" } else { "" };
+        self.table(title + why, heads, rows);
     }
 
     fn connections(&mut self, connections: &ConnectionFigures) {
