@@ -2,13 +2,14 @@
 //! and the port's task share it. Both run on one thread, so cells suffice and no lock is needed. `Connections` gives
 //! each connection a token (index and generation), so that an event for a removed connection finds nothing.
 
+use crate::queue::{Credit, Queue};
 use crate::registry::Owner;
+use crate::wire::Wire;
 use corelane::clients::{ClientId, KeptFigures};
-use hyper::body::Bytes;
 use std::cell::{Cell, RefCell};
-use std::collections::VecDeque;
+use std::io;
 use std::rc::Rc;
-use std::task::Waker;
+use std::task::{Context, Poll, Waker};
 use tokio::sync::oneshot;
 
 /// Maximum number of bytes that a socket inherits from its predecessor.
@@ -17,19 +18,11 @@ const INHERITED_BYTES: usize = 1 << 20;
 /// Queue length above which the server adds no notices of its own.
 const NOTICES: usize = 64;
 
-/// A text frame to write, and the credit to acknowledge to the router once it is written.
-#[derive(Debug)]
-pub(crate) struct Outgoing {
-    pub(crate) text: Bytes,
-    pub(crate) messages: u32,
-    pub(crate) bytes: u32,
-}
-
 /// What a socket hands over to its successor.
 #[derive(Debug, Default)]
 pub(crate) struct Rest {
     /// Frames that the old socket has not written.
-    pub(crate) outgoing: VecDeque<Outgoing>,
+    pub(crate) outgoing: Queue,
     /// The figures of the old socket's client.
     pub(crate) figures: KeptFigures,
 }
@@ -43,7 +36,7 @@ pub(crate) enum State {
     Closing,
     /// Close, and hand the queue over to the successor.
     Replaced,
-    /// Drop the socket without a closing frame, because the client does not read.
+    /// Drop the socket without a closing frame, because the client does not read or the connection is lost.
     Aborted,
 }
 
@@ -63,7 +56,9 @@ pub(crate) struct Connection {
     why: Cell<&'static str>,
     /// Set when the id belongs to a newer socket, which waits for the frames that this one has not written.
     pub(crate) successor: RefCell<Option<oneshot::Sender<Rest>>>,
-    outgoing: RefCell<VecDeque<Outgoing>>,
+    outgoing: RefCell<Queue>,
+    /// The stream, while the socket's task reads and writes.
+    wire: RefCell<Option<Rc<Wire>>>,
     waker: RefCell<Option<Waker>>,
 }
 
@@ -90,24 +85,61 @@ impl Connection {
         self.client.get().is_some() || self.successor.borrow().is_some()
     }
 
-    /// Queues a frame. Only the first frame wakes the task, because the task takes all of them.
-    pub(crate) fn push(&self, outgoing: Outgoing) {
-        let mut queue = self.outgoing.borrow_mut();
-        queue.push_back(outgoing);
-        if queue.len() == 1 {
+    /// Queues a frame and wakes the socket's task. Only the first frame does so, because the task takes all of them.
+    pub(crate) fn push(&self, text: &[u8], credit: Credit) {
+        if self.queue(text, credit) {
             self.wake();
         }
+    }
+
+    /// Queues a frame. Returns whether it is the only one, so that the caller must get the queue written.
+    pub(crate) fn queue(&self, text: &[u8], credit: Credit) -> bool {
+        let mut queue = self.outgoing.borrow_mut();
+        queue.push(text, credit);
+        queue.len() == 1
     }
 
     /// Takes over the frames that the predecessor has not written, before any other frame. The router has already
     /// returned the credit of these frames. A separate limit (`INHERITED_BYTES`) therefore bounds what a client can
     /// accumulate by reconnecting again and again without reading. Frames past the limit are dropped.
-    pub(crate) fn inherit(&self, outgoing: VecDeque<Outgoing>) {
+    pub(crate) fn inherit(&self, outgoing: &Queue) {
         let mut room = INHERITED_BYTES;
-        for outgoing in outgoing {
-            let Some(left) = room.checked_sub(outgoing.text.len()) else { return };
+        for text in outgoing.texts() {
+            let Some(left) = room.checked_sub(text.len()) else { return };
             room = left;
-            self.push(Outgoing { text: outgoing.text, messages: 0, bytes: 0 });
+            self.push(text, Credit::default());
+        }
+    }
+
+    /// Sets the stream to write to, or takes it away.
+    pub(crate) fn attach(&self, wire: Option<Rc<Wire>>) {
+        *self.wire.borrow_mut() = wire;
+    }
+
+    /// Writes the queue. Returns the credit of the written frames once all are written. If the stream does not take
+    /// all, it wakes the socket's task once it takes more.
+    pub(crate) fn poll_write(&self, context: &mut Context<'_>) -> Poll<io::Result<Credit>> {
+        match &*self.wire.borrow() {
+            Some(wire) => self.outgoing.borrow_mut().poll_write(context, wire),
+            None => Poll::Ready(Ok(Credit::default())),
+        }
+    }
+
+    /// Writes the queue at once, for the port's task. Returns the credit of the written frames. What cannot be written
+    /// now is left to the socket's task.
+    pub(crate) fn write_now(&self) -> Credit {
+        // Before its first poll and in any other state, the socket's task decides what happens to the queue.
+        let waker = self.waker.borrow();
+        let Some(waker) = waker.as_ref().filter(|_| self.state.get() == State::Open) else {
+            return Credit::default();
+        };
+        match self.poll_write(&mut Context::from_waker(waker)) {
+            Poll::Ready(Ok(credit)) => credit,
+            Poll::Ready(Err(_)) => {
+                self.end(State::Aborted, "connection lost");
+                Credit::default()
+            }
+            Poll::Pending => Credit::default(),
         }
     }
 
@@ -131,17 +163,9 @@ impl Connection {
         self.ping_wanted.take()
     }
 
-    pub(crate) fn pop(&self) -> Option<Outgoing> {
-        self.outgoing.borrow_mut().pop_front()
-    }
-
     /// Whether a notice of the server may be queued. This bounds the notices of a client that does not read.
     pub(crate) fn takes_notices(&self) -> bool {
         self.outgoing.borrow().len() < NOTICES
-    }
-
-    pub(crate) fn has_outgoing(&self) -> bool {
-        !self.outgoing.borrow().is_empty()
     }
 
     /// Stores the waker of the socket's task.
@@ -193,6 +217,7 @@ impl Connections {
             why: Cell::new(""),
             successor: RefCell::new(None),
             outgoing: RefCell::default(),
+            wire: RefCell::default(),
             waker: RefCell::default(),
         });
         slot.connection = Some(Rc::clone(&connection));
@@ -239,17 +264,20 @@ mod tests {
     fn what_is_taken_over_comes_first_and_has_a_limit() {
         let mut connections = Connections::default();
         let [old, new] = ["old", "new"].map(|id| connections.insert(0, id.to_owned()));
-        let frame = |size: usize| Outgoing { text: vec![b'x'; size].into(), messages: 1, bytes: size as u32 };
         for size in [10, INHERITED_BYTES - 10, 1] {
-            old.push(frame(size));
+            old.push(&vec![b'x'; size], Credit { messages: 1, bytes: size as u32 });
         }
         let (successor, mut rest) = oneshot::channel();
         old.successor.replace(Some(successor));
         assert!(old.takes_messages() && !new.takes_messages());
         old.hand_over(&KeptFigures::default());
-        new.inherit(rest.try_recv().unwrap().outgoing);
-        let taken: Vec<_> = std::iter::from_fn(|| new.pop()).map(|one| (one.text.len(), one.bytes)).collect();
-        assert_eq!(taken, [(10, 0), (INHERITED_BYTES - 10, 0)]);
-        assert!(!old.has_outgoing());
+        new.inherit(&rest.try_recv().unwrap().outgoing);
+        let taken: Vec<_> = new.outgoing.borrow().texts().map(<[u8]>::len).collect();
+        assert_eq!(taken, [10, INHERITED_BYTES - 10]);
+        assert_eq!(old.outgoing.borrow().len(), 0);
+        let (stream, _far) = tokio::io::duplex(2 * INHERITED_BYTES);
+        new.attach(Some(Wire::new(stream)));
+        let written = new.poll_write(&mut Context::from_waker(Waker::noop()));
+        assert!(matches!(written, Poll::Ready(Ok(credit)) if credit == Credit::default()));
     }
 }

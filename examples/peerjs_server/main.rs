@@ -8,6 +8,7 @@
 //! | `network`, `pump` | a network thread, and its port's task |
 //! | `accept`, `http`, `upgrade`, `socket` | the stages of a socket; `guard` counts and limits each socket |
 //! | `connection` | the state of one client on its network thread |
+//! | `queue`, `wire` | the frames that wait for a socket, and the stream that they share with tungstenite |
 //! | `registry`, `address` | who has which id, and the addresses of clients |
 //! | `monitor`, `pages`, `counts`, `log` | figures, pages, refusals and the log |
 //! | `memory` | returns the memory of a flood to the system |
@@ -26,11 +27,13 @@ mod network;
 mod options;
 mod pages;
 mod pump;
+mod queue;
 mod registry;
 mod socket;
 mod tls;
 mod upgrade;
 mod values;
+mod wire;
 
 use address::Addresses;
 use corelane::config::Key;

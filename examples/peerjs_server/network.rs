@@ -10,6 +10,7 @@ use crate::http;
 use crate::listen;
 use crate::options::Settings;
 use crate::pump::{self, Pump};
+use crate::queue::Credit;
 use crate::registry::{Owner, Registry};
 use corelane::clients::{ClientId, KeptFigures};
 use corelane::clock::Clock;
@@ -234,8 +235,10 @@ impl Network {
     }
 
     /// Acknowledges deliveries of a client that have been written.
-    pub(crate) fn acknowledge(&self, client: ClientId, messages: u32, bytes: u32) {
-        self.port.borrow_mut().acknowledge(client, messages, bytes);
+    pub(crate) fn acknowledge(&self, connection: &Connection, written: Credit) {
+        if let Some(client) = connection.client.get().filter(|_| written.messages > 0) {
+            self.port.borrow_mut().acknowledge(client, written.messages, written.bytes);
+        }
     }
 
     /// Closes the socket of a client whose id belongs to another socket. Its task ends, and the router's last event

@@ -2,11 +2,11 @@
 //! thread's worker route it, and puts the deliveries into the queues of the sockets. It sleeps on one descriptor, which
 //! port and worker share.
 
-use crate::connection::{Connection, Outgoing, State};
+use crate::connection::{Connection, State};
 use crate::http;
 use crate::network::Network;
+use crate::queue::Credit;
 use corelane::router::Event;
-use hyper::body::Bytes;
 use std::cell::{Cell, RefCell};
 use std::future::poll_fn;
 use std::io;
@@ -29,6 +29,8 @@ pub(crate) struct Pump {
     /// Wakers of the sockets that found a ring full.
     stalled: RefCell<Vec<Waker>>,
     waker: Cell<Option<Waker>>,
+    /// Connections whose queue has got its first frame in this poll of the port.
+    unwritten: RefCell<Vec<Rc<Connection>>>,
 }
 
 impl Pump {
@@ -155,6 +157,7 @@ enum FollowUp {
 fn poll_port(network: &Network, follow_ups: &mut Vec<FollowUp>) -> Option<usize> {
     let polled =
         network.port.borrow_mut().poll_each(POLL_LIMIT, |event| hand_out(network, event, follow_ups));
+    write(network);
     for follow_up in follow_ups.drain(..) {
         carry_out(network, &follow_up);
     }
@@ -164,11 +167,14 @@ fn poll_port(network: &Network, follow_ups: &mut Vec<FollowUp>) -> Option<usize>
 fn hand_out(network: &Network, event: Event<'_>, follow_ups: &mut Vec<FollowUp>) {
     match event {
         Event::Message(message) => {
-            let bytes = message.payload.len() as u32;
-            queue(network, message.token, bytes, |_| Bytes::copy_from_slice(message.payload));
+            let credit = Credit { messages: 1, bytes: message.payload.len() as u32 };
+            queue(network, message.token, |connection| connection.queue(message.payload, credit));
         }
         Event::Expired { token, name, .. } => {
-            queue(network, token, name.len() as u32, |connection| http::expired(name, &connection.id));
+            let credit = Credit { messages: 1, bytes: name.len() as u32 };
+            queue(network, token, |connection| {
+                connection.queue(&http::expired(name, &connection.id), credit)
+            });
         }
         Event::Left { token, .. } => follow_ups.push(FollowUp::LeftName(token)),
         Event::Close { token, .. } => follow_ups.push(FollowUp::Abort(token)),
@@ -182,10 +188,21 @@ fn hand_out(network: &Network, event: Event<'_>, follow_ups: &mut Vec<FollowUp>)
 }
 
 /// Queues a frame. A frame for a client that has left is dropped; the router returns its credit with its last event.
-fn queue(network: &Network, token: u64, bytes: u32, text: impl FnOnce(&Connection) -> Bytes) {
+fn queue(network: &Network, token: u64, push: impl FnOnce(&Connection) -> bool) {
     let connections = network.connections.borrow();
-    if let Some(connection) = connections.get(token).filter(|one| one.takes_messages()) {
-        connection.push(Outgoing { text: text(connection), messages: 1, bytes });
+    if let Some(connection) = connections.get(token).filter(|one| one.takes_messages())
+        && push(connection)
+    {
+        network.pump.unwritten.borrow_mut().push(Rc::clone(connection));
+    }
+}
+
+/// Writes the queues that were empty before this poll, all frames of a socket at once. A full queue waits for its
+/// socket, whose task continues.
+fn write(network: &Network) {
+    for connection in network.pump.unwritten.borrow_mut().drain(..) {
+        let written = connection.write_now();
+        network.acknowledge(&connection, written);
     }
 }
 

@@ -1,12 +1,14 @@
 //! The life of a WebSocket. It enters under an id, or is refused with a reason. Then one task submits its frames to
 //! the port and writes its queue, until either side closes it.
 
-use crate::connection::{Connection, Outgoing, State};
+use crate::connection::{Connection, State};
 use crate::counts::{At, Refusal};
 use crate::guard::Socket;
 use crate::http::{self, CONNECTION_LIMIT, INVALID_KEY, MISSING_PARAMETERS};
 use crate::network::{Network, Submitted};
+use crate::queue::Credit;
 use crate::registry::Entered;
+use crate::wire::{Outlet, Wire};
 use corelane::clients::{KeptFigures, MAX_NAME_BYTES};
 use corelane::error::Error;
 use futures_util::{Sink, SinkExt, Stream, StreamExt};
@@ -17,7 +19,7 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::error::CapacityError;
 use tokio_tungstenite::tungstenite::protocol::frame::Frame;
@@ -34,7 +36,7 @@ const CLOSE_GRACE: Duration = Duration::from_secs(2);
 const TAKE_OVER_GRACE: Duration = Duration::from_millis(5);
 /// Initial read buffer of a socket, in bytes. Most messages fit; a larger one makes the buffer grow for a while.
 const READ_BUFFER: usize = 4 << 10;
-/// Bytes to collect before they are written without a flush.
+/// Bytes of tungstenite's own frames to collect before they are written without a flush.
 const WRITE_BUFFER: usize = 32 << 10;
 
 /// The query of a WebSocket's URL.
@@ -80,29 +82,31 @@ impl End {
 }
 
 /// Serves one WebSocket, from its upgrade to its end.
-pub(crate) async fn serve<S>(
+pub(crate) async fn serve(
     network: Rc<Network>,
     socket: &Socket,
-    mut stream: WebSocketStream<S>,
+    mut stream: WebSocketStream<Outlet>,
     query: Query,
-) where
-    S: AsyncRead + AsyncWrite + Unpin,
-{
+) {
     network.sockets.set(network.sockets.get() + 1);
     let address = query.address.unwrap_or(socket.peer());
     let end = match enter(&network, &query, address).await {
         Ok(connection) => {
             let (id, came) = (&connection.id, Instant::now());
             tracing::info!(id, %address, "connected");
+            let wire = Rc::clone(&stream.get_ref().0);
+            connection.attach(Some(Rc::clone(&wire)));
             let mut session = Session {
                 network: &network,
                 connection: &connection,
                 address,
                 stream: &mut stream,
+                wire: &wire,
                 frame: None,
-                written: None,
+                unflushed: false,
             };
             let end = poll_fn(|context| session.poll(context)).await;
+            connection.attach(None);
             if connection.state() == State::Replaced {
                 network.release_name(&connection);
                 tokio::time::sleep(TAKE_OVER_GRACE).await;
@@ -122,10 +126,7 @@ pub(crate) async fn serve<S>(
 
 /// Sends the last frames of a socket and waits until the peer has read them. Closing a TCP socket with unread bytes
 /// sends a reset, which can discard the last data before the peer reads it.
-async fn farewell<S>(stream: &mut WebSocketStream<S>, end: End) -> Result<(), tungstenite::Error>
-where
-    S: AsyncRead + AsyncWrite + Unpin,
-{
+async fn farewell(stream: &mut WebSocketStream<Outlet>, end: End) -> Result<(), tungstenite::Error> {
     match end {
         // Reading the peer's closing frame has put the answer into the stream's buffer.
         End::Answer => stream.flush().await?,
@@ -180,7 +181,7 @@ async fn enter(network: &Network, query: &Query, address: IpAddr) -> Result<Rc<C
         Entered::After(owner) => {
             let rest = network.take_over(owner).await;
             greet(&connection);
-            connection.inherit(rest.outgoing);
+            connection.inherit(&rest.outgoing);
             figures = rest.figures;
         }
         Entered::Taken | Entered::Full => {
@@ -207,29 +208,29 @@ async fn enter(network: &Network, query: &Query, address: IpAddr) -> Result<Rc<C
 
 /// Queues OPEN, before any other frame.
 fn greet(connection: &Connection) {
-    connection.push(Outgoing { text: Bytes::from_static(http::OPEN), messages: 0, bytes: 0 });
+    connection.push(http::OPEN, Credit::default());
 }
 
 /// A client's socket while it is open.
-struct Session<'a, S> {
+struct Session<'a> {
     network: &'a Network,
     connection: &'a Connection,
     address: IpAddr,
-    stream: &'a mut WebSocketStream<S>,
+    stream: &'a mut WebSocketStream<Outlet>,
+    wire: &'a Wire,
     /// A frame that is not submitted yet because the ring was full, with the time of its read in raw ticks.
     frame: Option<(Bytes, u64)>,
-    /// Messages and bytes given to the stream and not flushed yet. They are acknowledged after the flush.
-    written: Option<(u32, u32)>,
+    /// Tungstenite has frames of its own to write: a ping, or the answer to one.
+    unflushed: bool,
 }
 
-impl<S: AsyncRead + AsyncWrite + Unpin> Session<'_, S> {
+impl Session<'_> {
     fn poll(&mut self, context: &mut Context<'_>) -> Poll<End> {
         self.connection.wait_with(context.waker());
         match self.connection.state() {
             State::Open => {}
             State::Closing => {
-                // Write the queue before the closing frame, as far as the socket accepts it now. `CLOSE_GRACE` bounds
-                // the rest.
+                // Write the queue before the closing frame, as far as the socket accepts it now.
                 let _ = self.poll_write(context);
                 return Poll::Ready(End::Close(None, None));
             }
@@ -274,7 +275,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<'_, S> {
             match message {
                 Message::Text(_) | Message::Binary(_) => self.frame = Some((message.into_data(), now)),
                 Message::Close(_) => return Poll::Ready(End::Answer),
-                _ => {}
+                // Tungstenite answers a ping in the next read or flush.
+                _ => self.unflushed = true,
             }
         }
         // There may be more frames. Let other tasks run first.
@@ -282,37 +284,26 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<'_, S> {
         Poll::Pending
     }
 
-    /// Writes the queue as far as the socket accepts it, and acknowledges once per flush.
+    /// Writes the queue as far as the socket accepts it, and acknowledges once all of it is written.
     fn poll_write(&mut self, context: &mut Context<'_>) -> Poll<Result<(), tungstenite::Error>> {
-        while self.connection.has_outgoing() {
-            std::task::ready!(Pin::new(&mut *self.stream).poll_ready(context))?;
-            let Some(Outgoing { text, messages, bytes }) = self.connection.pop() else { break };
-            Pin::new(&mut *self.stream).start_send(frame_of(text))?;
-            let written = self.written.get_or_insert_default();
-            *written = (written.0 + messages, written.1 + bytes);
-        }
         if self.connection.take_ping() {
             std::task::ready!(Pin::new(&mut *self.stream).poll_ready(context))?;
             Pin::new(&mut *self.stream).start_send(Message::Ping(Bytes::new()))?;
-            self.written.get_or_insert_default();
+            self.unflushed = true;
         }
-        if self.written.is_some() {
+        if self.unflushed || self.wire.is_inside() {
             std::task::ready!(Pin::new(&mut *self.stream).poll_flush(context))?;
-            if let (Some((messages, bytes)), Some(client)) =
-                (self.written.take(), self.connection.client.get())
-                && messages > 0
-            {
-                self.network.acknowledge(client, messages, bytes);
-            }
+            self.unflushed = false;
         }
+        let written = std::task::ready!(self.connection.poll_write(context))?;
+        self.network.acknowledge(self.connection, written);
         Poll::Ready(Ok(()))
     }
 
     /// Tells the client that its message is too large.
     fn say_too_large(&self, bytes: usize) {
         if self.connection.takes_notices() {
-            let text = self.too_large(bytes);
-            self.connection.push(Outgoing { text, messages: 0, bytes: 0 });
+            self.connection.push(&self.too_large(bytes), Credit::default());
         }
     }
 

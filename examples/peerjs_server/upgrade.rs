@@ -5,6 +5,7 @@ use crate::guard::Socket;
 use crate::http::{self, Answer};
 use crate::network::Network;
 use crate::socket::{self, Query};
+use crate::wire::{Outlet, Wire};
 use http_body_util::Full;
 use hyper::body::Incoming;
 use hyper::header::{self, HeaderMap, HeaderName, HeaderValue};
@@ -94,14 +95,15 @@ fn says_upgrade(asked: &HeaderMap) -> bool {
 }
 
 /// The WebSocket on the connection itself, without hyper's wrapper.
-async fn websocket<S>(upgraded: Upgraded, max_frame: usize) -> Option<WebSocketStream<S>>
+async fn websocket<S>(upgraded: Upgraded, max_frame: usize) -> Option<WebSocketStream<Outlet>>
 where
     S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
 {
     let parts = upgraded.downcast::<TokioIo<S>>().ok()?;
     let limits = Some(socket::limits(max_frame));
     let (stream, rest) = (parts.io.into_inner(), parts.read_buf.to_vec());
-    Some(WebSocketStream::from_partially_read(stream, rest, Role::Server, limits).await)
+    let outlet = Outlet(Wire::new(stream));
+    Some(WebSocketStream::from_partially_read(outlet, rest, Role::Server, limits).await)
 }
 
 /// Key, id and token of a query. If a name occurs twice the last one counts, as in npm's server.
