@@ -45,7 +45,7 @@ pub use name::ClientName;
 pub use policy::{CreditPolicy, Outstanding};
 
 use crate::clock::Clock;
-use crate::error::Error;
+use crate::error::{ClientError, ConnectError, RecordConnectError};
 use crate::sync::os::touch;
 use crate::sync::{Mutex, Relaxed, lock, mutant};
 use crossbeam_utils::CachePadded;
@@ -130,8 +130,36 @@ pub(crate) fn random_keys() -> [u64; 2] {
 }
 
 /// Whether `name` is allowed as the name of a client or room: 1 to `MAX_NAME_BYTES` bytes.
-fn check_name(name: &str) -> Result<(), Error> {
-    if name.is_empty() || name.len() > MAX_NAME_BYTES { Err(Error::NameLength(name.len())) } else { Ok(()) }
+fn is_name(name: &str) -> bool {
+    (1..=MAX_NAME_BYTES).contains(&name.len())
+}
+
+/// Why no slot is taken for a name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum OpenError {
+    NameTaken(ClientId),
+    NameLength(usize),
+    TooManyClients(u32),
+}
+
+impl From<OpenError> for ConnectError {
+    fn from(error: OpenError) -> Self {
+        match error {
+            OpenError::NameTaken(present) => Self::NameTaken(present),
+            OpenError::NameLength(length) => Self::NameLength(length),
+            OpenError::TooManyClients(limit) => Self::TooManyClients(limit),
+        }
+    }
+}
+
+impl From<OpenError> for RecordConnectError {
+    fn from(error: OpenError) -> Self {
+        match error {
+            OpenError::NameTaken(present) => Self::NameTaken(present),
+            OpenError::NameLength(length) => Self::NameLength(length),
+            OpenError::TooManyClients(limit) => Self::TooManyClients(limit),
+        }
+    }
 }
 
 impl Clients {
@@ -229,38 +257,34 @@ impl Clients {
         matches!(phase, Some(Phase::Open | Phase::Closing)).then_some(slot)
     }
 
-    /// The slot of a connected client of this port, for calls of the host. Returns `elsewhere` if the client
-    /// belongs to another port.
-    pub(crate) fn open_on(
-        &self,
-        client: ClientId,
-        port: usize,
-        elsewhere: Error,
-    ) -> Result<&ClientSlot, Error> {
-        let slot = self.get(client).ok_or(Error::StaleClient)?;
+    /// The slot of a connected client of this port, for calls of the host.
+    pub(crate) fn open_on(&self, client: ClientId, port: usize) -> Result<&ClientSlot, ClientError> {
+        let slot = self.get(client).ok_or(ClientError::StaleClient)?;
         if self.on(client, port).is_none() {
-            return Err(elsewhere);
+            return Err(ClientError::WrongPort);
         }
         match slot.phase_of(client.generation()) {
             Some(Phase::Open) => Ok(slot),
-            _ => Err(Error::StaleClient),
+            _ => Err(ClientError::StaleClient),
         }
     }
 
     /// Connects a client: takes a slot, fills it and inserts the name. The caller then posts the name to
     /// every worker.
-    pub(crate) fn connect(&self, new: NewClient<'_>) -> Result<(ClientId, NameHash), Error> {
+    pub(crate) fn connect(&self, new: NewClient<'_>) -> Result<(ClientId, NameHash), OpenError> {
         self.open(new, false)
     }
 
     /// Takes a slot for a name that is recorded but not connected.
     #[cfg(not(corelane_loom))]
-    pub(crate) fn open_recorded(&self, new: NewClient<'_>) -> Result<(ClientId, NameHash), Error> {
+    pub(crate) fn open_recorded(&self, new: NewClient<'_>) -> Result<(ClientId, NameHash), OpenError> {
         self.open(new, true)
     }
 
-    fn open(&self, new: NewClient<'_>, only_recorded: bool) -> Result<(ClientId, NameHash), Error> {
-        check_name(new.name)?;
+    fn open(&self, new: NewClient<'_>, only_recorded: bool) -> Result<(ClientId, NameHash), OpenError> {
+        if !is_name(new.name) {
+            return Err(OpenError::NameLength(new.name.len()));
+        }
         let hash = self.names.hash(new.name.as_bytes());
         let mut control = lock(&self.control);
         // Check the name first, so that a refused client costs no slot and no generation. Names are inserted
@@ -269,10 +293,10 @@ impl Clients {
             // A client whose name is still present has reconnected before the end of its first connection was
             // noticed.
             control.connections.reconnects += u64::from(!only_recorded);
-            return Err(Error::NameTaken(present));
+            return Err(OpenError::NameTaken(present));
         }
         let Some(index) = self.take_free(&mut control) else {
-            return Err(Error::TooManyClients(self.slots.len() as u32));
+            return Err(OpenError::TooManyClients(self.slots.len() as u32));
         };
         let slot = &self.slots[index as usize];
         let generation = slot.open(&new);

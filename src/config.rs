@@ -13,7 +13,7 @@ pub use keys::{Key, Row, TABLE};
 pub use preset::PRESETS;
 
 use crate::clients::{ClientLimits, CreditPolicy, RoomLimits};
-use crate::error::Error;
+use crate::error::ConfigError;
 pub use setting::{Balance, RouteFallback};
 use setting::{MILLION, Setting};
 use std::time::Duration;
@@ -74,7 +74,7 @@ impl Config {
     /// Sets a value by the name of its key. The C API and configuration files use this.
     ///
     /// # Errors
-    /// [`Error::Config`] with the key, the value and the allowed values. The configuration is unchanged.
+    /// [`ConfigError`] with the key, the value and the allowed values. The configuration is unchanged.
     ///
     /// ```
     /// let mut config = corelane::config::Config::default();
@@ -82,14 +82,14 @@ impl Config {
     /// let error = config.set("workers", "100").unwrap_err();
     /// assert_eq!(error.to_string(), "workers = 100 is not valid; allowed: 0 to 64 threads");
     /// ```
-    pub fn set(&mut self, key: &str, value: &str) -> Result<(), Error> {
+    pub fn set(&mut self, key: &str, value: &str) -> Result<(), ConfigError> {
         if key == preset::KEY {
             return self.set_preset(value);
         }
         let Some((place, row)) = TABLE.iter().enumerate().find(|(_, row)| row.key == key) else {
             let known: Vec<_> = TABLE.iter().map(|row| row.key).collect();
             let allowed = format!("{}, {}", preset::KEY, known.join(", "));
-            return Err(Error::Config { key: "key", value: key.to_owned(), allowed });
+            return Err(ConfigError { key: "key", value: key.to_owned(), allowed });
         };
         let number = match row.values {
             AllowedValues::Choice(words) => words.iter().position(|word| *word == value).map(|at| at as u64),
@@ -110,8 +110,8 @@ impl Config {
     /// Sets a number, or a choice by its index, and returns the configuration, so that calls can be chained.
     ///
     /// # Errors
-    /// [`Error::Config`] as for [`set`](Self::set).
-    pub fn with(mut self, key: Key, value: u64) -> Result<Self, Error> {
+    /// [`ConfigError`] as for [`set`](Self::set).
+    pub fn with(mut self, key: Key, value: u64) -> Result<Self, ConfigError> {
         let row = &TABLE[key as usize];
         if !row.values.allow(value) {
             return Err(row.refuse(&value.to_string()));
@@ -231,8 +231,8 @@ impl Config {
     /// Checks combinations of values. Each single value has been checked when it was set.
     ///
     /// # Errors
-    /// [`Error::Config`] for the value to change.
-    pub fn validate(&self) -> Result<(), Error> {
+    /// [`ConfigError`] for the value to change.
+    pub fn validate(&self) -> Result<(), ConfigError> {
         let record = self.max_relayed() as u64;
         // Room for an out-of-line message and its relayed copy, if a message does not fit into a ring's
         // record.
@@ -263,8 +263,8 @@ impl Config {
     }
 
     /// Error for a value that contradicts other values.
-    fn misfit(&self, key: Key, allowed: String) -> Error {
-        Error::Config { key: TABLE[key as usize].key, value: self.get(key).to_string(), allowed }
+    fn misfit(&self, key: Key, allowed: String) -> ConfigError {
+        ConfigError { key: TABLE[key as usize].key, value: self.get(key).to_string(), allowed }
     }
 }
 
@@ -303,8 +303,8 @@ impl Row {
         }
     }
 
-    fn refuse(&self, value: &str) -> Error {
-        Error::Config { key: self.key, value: value.to_owned(), allowed: self.allowed() }
+    fn refuse(&self, value: &str) -> ConfigError {
+        ConfigError { key: self.key, value: value.to_owned(), allowed: self.allowed() }
     }
 }
 

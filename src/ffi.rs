@@ -13,6 +13,7 @@
 //! - A call waits only if its name contains `wait`, `stop` or `release`.
 //! - In a child of `fork` whose parent has started a router, every call returns `FORKED`.
 
+mod codes;
 mod fork;
 mod handle;
 mod layout;

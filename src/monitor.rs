@@ -61,7 +61,7 @@ pub use window::{SlotStats, WindowStats};
 use crate::clients::ClientId;
 use crate::clock::Clock;
 use crate::config::{Config, Key, TABLE};
-use crate::error::Error;
+use crate::error::{ConfigError, MetricError, RecordConnectError, StaleClient, SystemError};
 use crate::metrics::{
     Connections, CounterFamily, CustomStats, Descriptor, GaugeFamily, HistogramFamily, RecordedStats, Stats,
 };
@@ -147,8 +147,8 @@ impl Monitor {
     /// Creates a monitor without a router. It shows what the host records.
     ///
     /// # Errors
-    /// [`Error::Config`] if values of the configuration contradict each other.
-    pub fn new(config: Config) -> Result<Self, Error> {
+    /// [`ConfigError`] if values of the configuration contradict each other.
+    pub fn new(config: Config) -> Result<Self, ConfigError> {
         Self::with_clock(config, Clock::new())
     }
 
@@ -156,7 +156,7 @@ impl Monitor {
     ///
     /// # Errors
     /// As [`new`](Self::new).
-    pub fn with_clock(config: Config, clock: Clock) -> Result<Self, Error> {
+    pub fn with_clock(config: Config, clock: Clock) -> Result<Self, ConfigError> {
         config.validate()?;
         Ok(Self::over(Arc::new(Standalone::new(config, clock, crate::clients::random_keys()))))
     }
@@ -199,8 +199,8 @@ impl Monitor {
     /// `enable_metrics` or `detailed_stats` is off.
     ///
     /// # Errors
-    /// [`Error::System`] if the thread cannot be created.
-    pub fn start(&self) -> Result<(), Error> {
+    /// [`SystemError`] if the thread cannot be created.
+    pub fn start(&self) -> Result<(), SystemError> {
         let mut thread = lock(&self.core.thread);
         if thread.is_some() {
             return Ok(());
@@ -256,19 +256,19 @@ impl Monitor {
     /// Counts a connection that the host has opened. (Connections of a router's ports are counted automatically.)
     ///
     /// # Errors
-    /// - [`Error::NameTaken`] if a client of that name is connected. The call then counts as an attempt to reconnect.
-    /// - [`Error::TooManyClients`] if `max_recorded_clients` clients are connected. Names that have only messages
+    /// - [`RecordConnectError::NameTaken`] if a client of that name is connected. The call then counts as an attempt to reconnect.
+    /// - [`RecordConnectError::TooManyClients`] if `max_recorded_clients` clients are connected. Names that have only messages
     ///   recorded make room for a new connection.
-    /// - [`Error::NameLength`] if a name is too short or too long.
-    pub fn connect(&self, client: &str, application: &str) -> Result<ClientId, Error> {
+    /// - [`RecordConnectError::NameLength`] if a name is too short or too long.
+    pub fn connect(&self, client: &str, application: &str) -> Result<ClientId, RecordConnectError> {
         self.core.source.hub().connect(client, application)
     }
 
     /// Counts the end of a connection that [`connect`](Self::connect) has counted.
     ///
     /// # Errors
-    /// [`Error::StaleClient`] if the connection has ended before.
-    pub fn disconnect(&self, client: ClientId) -> Result<(), Error> {
+    /// [`StaleClient`] if the connection has ended before.
+    pub fn disconnect(&self, client: ClientId) -> Result<(), StaleClient> {
         self.core.source.hub().disconnect(client)
     }
 
@@ -283,8 +283,8 @@ impl Monitor {
     /// Counts bytes that the host has written to a client that it recorded.
     ///
     /// # Errors
-    /// [`Error::StaleClient`] if there is no such client.
-    pub fn record_sent(&self, client: ClientId, bytes: u64) -> Result<(), Error> {
+    /// [`StaleClient`] if there is no such client.
+    pub fn record_sent(&self, client: ClientId, bytes: u64) -> Result<(), StaleClient> {
         self.core.source.hub().sent(client, bytes)
     }
 
@@ -299,11 +299,11 @@ impl Monitor {
     /// start.
     ///
     /// # Errors
-    /// [`Error::StaleClient`] if there is no such client.
-    pub fn mark(&self, client: ClientId, recorded: bool, unhealthy: bool) -> Result<(), Error> {
+    /// [`StaleClient`] if there is no such client.
+    pub fn mark(&self, client: ClientId, recorded: bool, unhealthy: bool) -> Result<(), StaleClient> {
         let source = &self.core.source;
         let clients = if recorded { Some(&source.hub().clients) } else { source.routed_clients() };
-        if let Some(line) = clients.ok_or(Error::StaleClient)?.open_line(client)? {
+        if let Some(line) = clients.ok_or(StaleClient)?.open_line(client)? {
             line.mark(unhealthy);
         }
         Ok(())
@@ -331,11 +331,11 @@ impl Monitor {
     /// with their age.
     ///
     /// # Errors
-    /// [`Error::Config`] if `gc_cpu_fraction` is not between 0 and 1. The figures pushed before then stay in place.
-    pub fn push_runtime(&self, mut runtime: RuntimeStats) -> Result<(), Error> {
+    /// [`ConfigError`] if `gc_cpu_fraction` is not between 0 and 1. The figures pushed before then stay in place.
+    pub fn push_runtime(&self, mut runtime: RuntimeStats) -> Result<(), ConfigError> {
         if !(0.0..=1.0).contains(&runtime.gc_cpu_fraction) {
             let (value, allowed) = (runtime.gc_cpu_fraction.to_string(), "a number from 0 to 1".to_owned());
-            return Err(Error::Config { key: "gc_cpu_fraction", value, allowed });
+            return Err(ConfigError { key: "gc_cpu_fraction", value, allowed });
         }
         runtime.pushed_milliseconds = self.core.source.clock().wall_milliseconds();
         lock(&self.core.inner).runtime = Some(runtime);
@@ -410,8 +410,8 @@ impl Monitor {
     /// docs/configuration.md marks the keys that can be changed.
     ///
     /// # Errors
-    /// [`Error::Config`] if the key cannot be changed, or does not accept the value. Nothing has changed then.
-    pub fn set(&self, key: &str, value: &str) -> Result<(), Error> {
+    /// [`ConfigError`] if the key cannot be changed, or does not accept the value. Nothing has changed then.
+    pub fn set(&self, key: &str, value: &str) -> Result<(), ConfigError> {
         let mut inner = lock(&self.core.inner);
         let mut config = inner.config.clone();
         config.set(key, value)?;
@@ -421,13 +421,13 @@ impl Monitor {
             let keys: Vec<_> =
                 CHANGEABLE.iter().filter_map(|key| TABLE.get(*key as usize)).map(|row| row.key).collect();
             let allowed = format!("while the monitor runs: {}", keys.join(", "));
-            return Err(Error::Config { key: "key", value: key.to_owned(), allowed });
+            return Err(ConfigError { key: "key", value: key.to_owned(), allowed });
         };
         let is_on = config.get(Key::DetailedStats) == 1;
         if changed == Key::DetailedStats && is_on && !self.core.source.config().has_details() {
             let allowed =
                 "off, because it or enable_metrics was off at the start and no memory is reserved".to_owned();
-            return Err(Error::Config { key: "detailed_stats", value: value.to_owned(), allowed });
+            return Err(ConfigError { key: "detailed_stats", value: value.to_owned(), allowed });
         }
         inner.config = config;
         inner.apply(&*self.core.source, changed);
@@ -447,9 +447,9 @@ impl Monitor {
     /// same counter.
     ///
     /// # Errors
-    /// - [`Error::Metric`] if the name, the unit or a label is invalid, or if another metric has that name.
-    /// - [`Error::TooManyMetrics`] if there is no room for another metric.
-    pub fn counter(&self, descriptor: &Descriptor) -> Result<CounterFamily, Error> {
+    /// - [`MetricError::Invalid`] if the name, the unit or a label is invalid, or if another metric has that name.
+    /// - [`MetricError::TooMany`] if there is no room for another metric.
+    pub fn counter(&self, descriptor: &Descriptor) -> Result<CounterFamily, MetricError> {
         self.core.source.hub().customs.counter(descriptor)
     }
 
@@ -457,7 +457,7 @@ impl Monitor {
     ///
     /// # Errors
     /// As [`counter`](Self::counter).
-    pub fn gauge(&self, descriptor: &Descriptor) -> Result<GaugeFamily, Error> {
+    pub fn gauge(&self, descriptor: &Descriptor) -> Result<GaugeFamily, MetricError> {
         self.core.source.hub().customs.gauge(descriptor)
     }
 
@@ -465,7 +465,7 @@ impl Monitor {
     ///
     /// # Errors
     /// As [`counter`](Self::counter).
-    pub fn histogram(&self, descriptor: &Descriptor) -> Result<HistogramFamily, Error> {
+    pub fn histogram(&self, descriptor: &Descriptor) -> Result<HistogramFamily, MetricError> {
         self.core.source.hub().customs.histogram(descriptor)
     }
 }

@@ -58,7 +58,7 @@ pub use worker::tasks::TaskId;
 
 use crate::clock::Clock;
 use crate::config::{Budget, Config, Key, Sizes};
-use crate::error::{Error, Failed};
+use crate::error::{BuildError, ConfigError, DrainError, Failed, PortError, StopError};
 use crate::metrics::{Accounting, Stats};
 use crate::sync::{Arc, Ordering, lock};
 use base::{BaseRoute, Fallback};
@@ -116,7 +116,7 @@ impl Builder {
     ///
     /// The closure runs on the workers' threads, on several at the same time. It must not block, because the
     /// other clients of its worker wait until it returns, and it must not stop or drop its router. Its result
-    /// is the outcome of the message. A panic counts as [`Failed::Panicked`] and ends with the message. (A
+    /// is the outcome of the message. A panic counts as [`Failed::HandlerPanicked`] and ends with the message. (A
     /// panic while the process is already reporting one, in a panic hook or in the message's `Display`, ends
     /// the process: that is Rust's rule.)
     ///
@@ -126,7 +126,7 @@ impl Builder {
     /// let router = Builder::new(Config::default())
     ///     .handler("generic", "offer", |request| match request.payload().len() {
     ///         ..4096 => request.relay().map(|_| ()),
-    ///         _ => Err(Failed::Handler),
+    ///         _ => Err(Failed::HandlerFailed),
     ///     })
     ///     .build()?;
     /// let wrong = Builder::new(Config::default()).handler("generic", "ofer", |_| Ok(())).build();
@@ -218,11 +218,11 @@ impl Builder {
     /// [`Router::local_port`], and [`Router::cycle_unowned`] drives those without a port.
     ///
     /// # Errors
-    /// [`Error::Config`] if values do not fit together or their budget is above `memory_limit_bytes`; this is
-    /// checked before any memory is reserved. [`Error::Protocol`] for rules that can never work.
-    /// [`Error::Handler`] or [`Error::UnknownProtocol`] for a handler of a type or protocol that is not listed.
-    /// [`Error::System`] with `touch_memory` if the system has no memory left.
-    pub fn build(self) -> Result<(Router, Vec<Worker>), Error> {
+    /// [`BuildError::Config`] if values do not fit together or their budget is above `memory_limit_bytes`; this is
+    /// checked before any memory is reserved. [`BuildError::Rules`] for rules that can never work.
+    /// [`BuildError::Handler`] or [`BuildError::UnknownProtocol`] for a handler of a type or protocol that is not listed.
+    /// [`BuildError::System`] with `touch_memory` if the system has no memory left.
+    pub fn build(self) -> Result<(Router, Vec<Worker>), BuildError> {
         self.config.validate()?;
         self.budget().check(&self.config)?;
         self.protocols.iter().try_for_each(ProtocolRules::check)?;
@@ -253,15 +253,19 @@ impl Builder {
     /// no port.
     ///
     /// # Errors
-    /// As [`build`](Self::build). [`Error::System`] if a thread cannot be started. [`Error::Handler`] for a
+    /// As [`build`](Self::build). [`BuildError::System`] if a thread cannot be started. [`BuildError::Handler`] for a
     /// type whose action is [`Action::Host`], because tasks need host-driven workers.
-    pub fn start(self) -> Result<Router, Error> {
+    pub fn start(self) -> Result<Router, BuildError> {
         let has_handlers = !self.handlers.is_empty();
         if let Some(rules) = self.protocols.iter().find(|rules| rules.has_tasks()) {
             let problem =
                 "its action is Host, which needs host-driven workers: use Builder::build and Worker::take";
             let protocol = rules.name().to_owned();
-            return Err(Error::Handler { protocol, message_type: rules.task_type().to_owned(), problem });
+            return Err(BuildError::Handler {
+                protocol,
+                message_type: rules.task_type().to_owned(),
+                problem,
+            });
         }
         let (mut router, workers) = self.build()?;
         let cores = core_affinity::get_core_ids().unwrap_or_default();
@@ -309,13 +313,11 @@ impl Router {
     /// port.
     ///
     /// # Errors
-    /// [`Error::TooManyPorts`] if `max_ports` ports are open, [`Error::State`] after a stop or if every worker is
-    /// local, [`Error::System`] if the system has no memory or descriptor left.
-    pub fn port(&self) -> Result<Port, Error> {
+    /// [`PortError::TooManyPorts`] if `max_ports` ports are open, [`PortError::Stopped`] after a stop,
+    /// [`PortError::EveryWorkerIsLocal`], and [`PortError::System`] if the system has no memory or descriptor left.
+    pub fn port(&self) -> Result<Port, PortError> {
         if self.shared.placement.threaded() == 0 {
-            return Err(Error::State(
-                "every worker is local: open the port with Router::local_port, or raise workers",
-            ));
+            return Err(PortError::EveryWorkerIsLocal);
         }
         Port::open(&self.shared, None, || self.seats.cycle_here())
     }
@@ -348,16 +350,17 @@ impl Router {
     /// ```
     ///
     /// # Errors
-    /// [`Error::TooManyLocalPorts`] if every local worker has a port. Otherwise as [`port`](Self::port).
-    pub fn local_port(&self) -> Result<Port, Error> {
+    /// [`PortError::TooManyLocalPorts`] if every local worker has a port, [`PortError::OwnThread`] on a worker's thread.
+    /// Otherwise as [`port`](Self::port).
+    pub fn local_port(&self) -> Result<Port, PortError> {
         if !self.shared.is_running() {
-            return Err(Error::State("the router is stopped: no port can be opened"));
+            return Err(PortError::Stopped);
         }
         if thread::is_on_worker() {
-            return Err(Error::OwnThread);
+            return Err(PortError::OwnThread);
         }
         let seat =
-            self.seats.own_one().ok_or_else(|| Error::TooManyLocalPorts(local::limit(&self.shared)))?;
+            self.seats.own_one().ok_or_else(|| PortError::TooManyLocalPorts(local::limit(&self.shared)))?;
         Port::open(&self.shared, Some(&seat), || seat.cycle_once() + self.seats.cycle_here())
             .inspect_err(|_| seat.release())
     }
@@ -405,12 +408,12 @@ impl Router {
     /// quiet, so order is kept.
     ///
     /// # Errors
-    /// [`Error::Config`] for 0, or for more workers than the router has.
-    pub fn set_active_workers(&self, workers: usize) -> Result<(), Error> {
+    /// [`ConfigError`] for 0, or for more workers than the router has.
+    pub fn set_active_workers(&self, workers: usize) -> Result<(), ConfigError> {
         let all = self.shared.placement.threaded();
         if workers == 0 || workers > all {
             let allowed = format!("1 to {all} threads");
-            return Err(Error::Config { key: "active_workers", value: workers.to_string(), allowed });
+            return Err(ConfigError { key: "active_workers", value: workers.to_string(), allowed });
         }
         let _control = lock(&self.shared.control);
         self.shared.placement.set_active(workers);
@@ -431,11 +434,11 @@ impl Router {
     /// included, and every delivery has been polled.
     ///
     /// # Errors
-    /// [`Error::Timeout`] if that takes longer than `timeout`; the router keeps draining. [`Error::OwnThread`] on a
+    /// [`DrainError::TimedOut`] if that takes longer than `timeout`; the router keeps draining. [`DrainError::OwnThread`] on a
     /// thread that drives a local worker, because the call would wait for its own thread; nothing is changed.
-    pub fn drain(&self, timeout: Duration) -> Result<(), Error> {
+    pub fn drain(&self, timeout: Duration) -> Result<(), DrainError> {
         if self.shared.is_loop_here() {
-            return Err(Error::OwnThread);
+            return Err(DrainError::OwnThread);
         }
         // Relaxed: a port that reads the flag late accepts one more message, and the loop below waits for that
         // message.
@@ -447,7 +450,7 @@ impl Router {
                 return Ok(());
             }
             if start.elapsed() >= timeout {
-                return Err(Error::Timeout);
+                return Err(DrainError::TimedOut);
             }
             std::thread::sleep(Duration::from_millis(1));
         }
@@ -474,13 +477,13 @@ impl Router {
     /// ends those whose loop has not come back, in place of the loop. It does not wait for a loop that has not begun.
     ///
     /// # Errors
-    /// [`Error::Timeout`] if a worker still runs after `timeout`. [`Error::Stuck`] if all workers have stopped
-    /// except those that were given up. [`Error::OwnThread`] on a thread that drives a local worker, because the call
+    /// [`StopError::TimedOut`] if a worker still runs after `timeout`. [`StopError::Stuck`] if all workers have stopped
+    /// except those that were given up. [`StopError::OwnThread`] on a thread that drives a local worker, because the call
     /// would wait for its own thread: call [`request_stop`](Self::request_stop) and continue the loop until
     /// [`Port::poll`] says closed.
-    pub fn stop_within(&self, timeout: Duration) -> Result<(), Error> {
+    pub fn stop_within(&self, timeout: Duration) -> Result<(), StopError> {
         if self.shared.is_loop_here() {
-            return Err(Error::OwnThread);
+            return Err(StopError::OwnThread);
         }
         self.request_stop();
         let start = Instant::now();
@@ -497,13 +500,13 @@ impl Router {
                 if self.have_all_left() {
                     break;
                 }
-                return Err(Error::Timeout);
+                return Err(StopError::TimedOut);
             }
             std::thread::sleep(Duration::from_millis(1));
         }
         match self.code.handovers().filter(|handover| handover.is_claimed()).count() {
             0 => Ok(()),
-            given_up => Err(Error::Stuck(given_up as u32)),
+            given_up => Err(StopError::Stuck(given_up as u32)),
         }
     }
 
@@ -526,7 +529,7 @@ impl Router {
             self.seats.end_here();
         }
         let mut timeout = self.shared.config.milliseconds(Key::StopTimeout);
-        while self.stop_within(timeout) == Err(Error::Timeout) {
+        while self.stop_within(timeout) == Err(StopError::TimedOut) {
             // The worker is not inside a handler, so it cannot be given up at this moment: it will enter one or
             // stop. Try again soon.
             timeout = Duration::from_millis(1);

@@ -6,7 +6,7 @@
 
 use corelane::clients::ClientId;
 use corelane::config::Key;
-use corelane::error::{Error, Refused};
+use corelane::error::SubmitError;
 use corelane::metrics::ByReason;
 use corelane::router::Event;
 use std::time::Duration;
@@ -21,7 +21,7 @@ impl Bench {
         Self::of(config(set), "peerjs", |builder| builder.name_keys([1, 2]))
     }
 
-    fn send(&mut self, client: ClientId) -> Result<(), Error> {
+    fn send(&mut self, client: ClientId) -> Result<(), SubmitError> {
         self.port.submit(client, MESSAGE, 0)
     }
 
@@ -41,8 +41,8 @@ impl Bench {
     }
 }
 
-const fn refusal(reason: Refused) -> Result<(), Error> {
-    Err(Error::Refused(reason))
+const fn refusal(reason: SubmitError) -> Result<(), SubmitError> {
+    Err(reason)
 }
 
 #[test]
@@ -52,7 +52,7 @@ fn a_flooder_is_refused_at_its_own_door_and_its_neighbour_is_served() {
         bench.send(bench.ann).unwrap();
     }
     for _ in 0..10 {
-        assert_eq!(bench.send(bench.ann), refusal(Refused::InFlight));
+        assert_eq!(bench.send(bench.ann), refusal(SubmitError::InFlightLimit));
     }
     bench.send(bench.ben).unwrap();
     assert_eq!(bench.refused().counted(), [("in_flight_limit", 10)]);
@@ -65,13 +65,13 @@ fn a_client_sends_at_its_rate_and_another_at_its_own() {
     let mut bench = Bench::new(&[(Key::Workers, 1), (Key::ClientRate, 10), (Key::ClientBurst, 2)]);
     bench.send(bench.ann).unwrap();
     bench.send(bench.ann).unwrap();
-    assert_eq!(bench.send(bench.ann), refusal(Refused::RateLimited));
+    assert_eq!(bench.send(bench.ann), refusal(SubmitError::RateLimited));
     bench.send(bench.ben).unwrap();
     bench.hands.advance(Duration::from_nanos(99_999_999));
-    assert_eq!(bench.send(bench.ann), refusal(Refused::RateLimited));
+    assert_eq!(bench.send(bench.ann), refusal(SubmitError::RateLimited));
     bench.hands.advance(Duration::from_nanos(1));
     bench.send(bench.ann).unwrap();
-    assert_eq!(bench.send(bench.ann), refusal(Refused::RateLimited));
+    assert_eq!(bench.send(bench.ann), refusal(SubmitError::RateLimited));
     assert_eq!(bench.refused().counted(), [("rate_limited", 3)]);
 }
 
@@ -87,8 +87,8 @@ fn the_cap_on_messages_in_flight_holds_across_ports_and_an_idle_port_keeps_no_pe
     for _ in 0..4 {
         other.submit(cleo, MESSAGE, 0).unwrap();
     }
-    assert_eq!(other.submit(cleo, MESSAGE, 0), refusal(Refused::Concurrency));
-    assert_eq!(bench.send(bench.ben), refusal(Refused::Concurrency));
+    assert_eq!(other.submit(cleo, MESSAGE, 0), refusal(SubmitError::ConcurrencyLimit));
+    assert_eq!(bench.send(bench.ben), refusal(SubmitError::ConcurrencyLimit));
     other.publish();
     assert_eq!(bench.router.accounting().in_flight, 5);
     assert_eq!(bench.turn(), 5);

@@ -7,6 +7,7 @@ use corelane::clients::ClientId;
 use corelane::config::{Config, Key};
 use corelane::router::{Builder, Event, Port};
 use std::alloc::{GlobalAlloc, Layout, System};
+use std::ops::ControlFlow;
 use std::process::Command;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
@@ -75,7 +76,7 @@ fn exchange(port: &mut Port, from: ClientId, to: ClientId, count: u64, messages:
         }
         // Messages that the host itself sends, single and in a batch.
         let _ = port.send(to, b"from the host", 0);
-        port.send_batch([(to, &b"one"[..], 1), (to, b"two", 2)], |_, _| true);
+        port.send_batch([(to, &b"one"[..], 1), (to, b"two", 2)], |_, _| ControlFlow::Continue(()));
         port.publish();
         let (mut count, mut bytes) = (0, 0);
         port.poll_each(usize::MAX, |event| {

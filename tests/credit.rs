@@ -6,7 +6,7 @@
 use corelane::clients::{ClientId, CreditPolicy};
 use corelane::config::{Config, Key};
 use corelane::envelope::{Fields, Forward, Protocol};
-use corelane::error::{Error, Failed, Loss};
+use corelane::error::{BuildError, ClientError, Failed, Loss};
 use corelane::router::{Action, Builder, ConnectOptions, Event, ProtocolRules};
 use std::time::Duration;
 
@@ -65,7 +65,7 @@ impl Bench {
                     Event::Message(message) => Seen::Message(message.token, message.payload.len() as u32),
                     Event::Expired { token, .. } => Seen::Expired(token),
                     Event::Undelivered { token, recipient, correlation, reason, .. } => {
-                        assert_eq!(reason, Loss::Failed(Failed::Credit));
+                        assert_eq!(reason, Loss::Failed(Failed::CreditExhausted));
                         Seen::Refused(token, recipient.unwrap(), correlation)
                     }
                     Event::Close { token, .. } => Seen::Close(token),
@@ -204,7 +204,7 @@ fn a_held_message_is_refused_like_any_other_and_an_expiry_notice_causes_none() {
 fn a_droppable_type_that_is_not_listed_is_refused() {
     let builder = Builder::new(Config::default()).protocol(ProtocolRules::peerjs().droppable("OFER"));
     let error = builder.build().unwrap_err();
-    assert!(matches!(error, Error::Protocol { ref protocol, .. } if protocol == "peerjs"), "{error:?}");
+    assert!(matches!(error, BuildError::Rules(ref error) if error.protocol == "peerjs"), "{error:?}");
     assert!(
         error
             .to_string()
@@ -242,7 +242,7 @@ fn outstanding_is_what_is_given_and_not_acknowledged_and_its_maximum_is_true() {
         "ann had nothing to acknowledge"
     );
     let mut other = bench.router.port().unwrap();
-    assert_eq!(other.outstanding(bench.ben), Err(Error::WrongPort));
+    assert_eq!(other.outstanding(bench.ben), Err(ClientError::WrongPort));
     other.acknowledge(bench.ben, 2, 2 * bytes);
     assert_eq!(
         bench.port.outstanding(bench.ben),
@@ -310,12 +310,12 @@ fn rebind_gives_a_new_token_to_what_is_handed_out_afterwards() {
     );
     let mut other = bench.router.port().unwrap();
     let error = other.rebind(bench.ben, 30).unwrap_err();
-    assert_eq!(error, Error::RebindElsewhere);
+    assert_eq!(error, ClientError::WrongPort);
     assert!(error.to_string().contains("disconnect it there, then connect it"), "{error}");
     bench.port.disconnect(bench.ben).unwrap();
-    assert_eq!(bench.port.rebind(bench.ben, 40), Err(Error::StaleClient));
+    assert_eq!(bench.port.rebind(bench.ben, 40), Err(ClientError::StaleClient));
     assert_eq!(bench.turn(), [Seen::Closed(20)]);
-    assert_eq!(bench.port.rebind(bench.ben, 40), Err(Error::StaleClient));
+    assert_eq!(bench.port.rebind(bench.ben, 40), Err(ClientError::StaleClient));
 }
 
 #[test]

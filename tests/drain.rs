@@ -4,7 +4,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test")]
 
 use corelane::config::Key;
-use corelane::error::{Closed, Error, Refused};
+use corelane::error::{Closed, ConnectError, DrainError, PortError, SubmitError};
 use corelane::router::{Builder, Event, Port, Router};
 use std::time::Duration;
 
@@ -38,10 +38,10 @@ fn a_drain_refuses_what_is_new_and_waits_for_what_is_held() {
     port.submit(ann, br#"{"type":"OFFER","dst":"nobody"}"#, 0).unwrap();
     port.publish();
     let drained = router.drain(Duration::from_millis(20));
-    assert_eq!(drained, Err(Error::Timeout), "held for 300 ms, waited for 20");
-    let draining = Err(Error::Refused(Refused::Draining));
+    assert_eq!(drained, Err(DrainError::TimedOut), "held for 300 ms, waited for 20");
+    let draining = Err(SubmitError::Draining);
     assert_eq!(port.submit(ann, br#"{"type":"OFFER","dst":"ann"}"#, 0), draining);
-    assert_eq!(port.connect("ben", "peerjs", "", 2).map(|_| ()), draining);
+    assert_eq!(port.connect("ben", "peerjs", "", 2), Err(ConnectError::Draining));
     // The expiry notice is a delivery, so the drain waits until it is polled.
     let polling = std::thread::spawn(move || {
         let mut notices = 0;
@@ -60,7 +60,7 @@ fn a_drain_refuses_what_is_new_and_waits_for_what_is_held() {
     assert_eq!((figures.expired, figures.in_flight, figures.queued), (1, 0, 0));
     router.stop();
     assert_eq!(polling.join().unwrap(), (1, Closed));
-    assert!(matches!(router.port(), Err(Error::State(_))));
+    assert!(matches!(router.port(), Err(PortError::Stopped)));
 }
 
 #[test]

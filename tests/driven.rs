@@ -5,7 +5,7 @@
 
 use corelane::clock::Clock;
 use corelane::config::Key;
-use corelane::error::{Error, Failed, Refused};
+use corelane::error::{Failed, StaleTask, SubmitError};
 use corelane::router::{Action, Builder, Event, ProtocolRules, Relayed, Routed, TaskId};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
@@ -74,14 +74,14 @@ fn a_host_says_what_became_of_each_and_nothing_overtakes_them() {
     assert_eq!(hand.workers[0].task(taken[1].1).unwrap().queue_wait(), 3_000_000);
 
     hand.workers[0].done(taken[0].1, 1_000, Ok(())).unwrap();
-    assert_eq!(hand.workers[0].done(taken[0].1, 1_000, Ok(())), Err(Error::StaleTask));
+    assert_eq!(hand.workers[0].done(taken[0].1, 1_000, Ok(())), Err(StaleTask));
     assert!(hand.workers[0].task(taken[0].1).is_none());
     let answer = hand.workers[0].done_with(taken[1].1, 2_000, |request| {
         assert_eq!((request.recipient(), request.queue_wait()), (Some("ben"), 3_000_000));
         request.reply(b"2")?;
         assert_eq!(request.send_to_name("nobody", b"x"), Err(Failed::UnknownRecipient));
         assert_eq!(request.relay(), Ok(Relayed::Delivered));
-        Err(Failed::Handler)
+        Err(Failed::HandlerFailed)
     });
     assert_eq!(answer, Ok(()));
     assert_eq!(hand.take(64), [], "the third task is still out");
@@ -127,7 +127,7 @@ fn a_batch_has_a_limit_and_the_table_another() {
         hand.workers[0].done(*id, 0, Ok(())).unwrap();
     }
     for (_, id) in hand.take(100) {
-        hand.workers[0].done(id, 0, Err(Failed::Handler)).unwrap();
+        hand.workers[0].done(id, 0, Err(Failed::HandlerFailed)).unwrap();
     }
     hand.workers[0].flush();
     let figures = settled(&hand.router);
@@ -215,7 +215,7 @@ fn a_worker_that_is_dropped_fails_what_is_out_and_what_waits() {
     assert_eq!((figures.ok, figures.failed), (1, 10));
     assert_eq!(hand.failed("worker_lost"), 10);
     let closed = hand.port.submit(hand.ann, b"{}", 12);
-    assert_eq!(closed, Err(Error::Refused(Refused::Closed)));
+    assert_eq!(closed, Err(SubmitError::Closed));
 }
 
 #[test]
@@ -266,7 +266,7 @@ fn a_caller_gets_what_the_host_says() {
             for task in batch.drain(..) {
                 count += 1;
                 match count {
-                    1 => worker.done(task, 1, Err(Failed::Handler)).unwrap(),
+                    1 => worker.done(task, 1, Err(Failed::HandlerFailed)).unwrap(),
                     _ => worker.done_with(task, 1, |request| request.relay().map(|_| ())).unwrap(),
                 }
             }
@@ -280,7 +280,7 @@ fn a_caller_gets_what_the_host_says() {
         port.route(ann, text.as_bytes(), Duration::from_secs(60)).unwrap()
     };
     let got = [route("ann"), route("ann"), route("nobody")];
-    assert_eq!(got, [Routed::Failed(Failed::Handler), Routed::Delivered, Routed::Held]);
+    assert_eq!(got, [Routed::Failed(Failed::HandlerFailed), Routed::Delivered, Routed::Held]);
     router.request_stop();
     thread.join().unwrap();
     let figures = router.accounting();
@@ -331,7 +331,7 @@ fn two_threads_drive_two_workers() {
             let text = format!(r#"{{"type":"{kind}","to":"ben"}}"#);
             match port.submit(senders[sender], text.as_bytes(), sent + 1) {
                 Ok(()) => sent += 1,
-                Err(Error::Refused(Refused::Full)) => break,
+                Err(SubmitError::RingFull) => break,
                 Err(other) => panic!("{other}"),
             }
         }

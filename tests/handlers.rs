@@ -8,11 +8,12 @@ use corelane::clients::ClientId;
 use corelane::clock::{Clock, ManualClock};
 use corelane::config::{Balance, Config, Key};
 use corelane::envelope::{Fields, Forward, Protocol};
-use corelane::error::{Error, Failed, Refused};
+use corelane::error::{BuildError, Failed, StopError, SubmitError};
 use corelane::router::{
     Action, Builder, Event, Port, ProtocolRules, Relayed, Request, Router, StatsReader, SubmitOptions,
     Watchdog,
 };
+use std::ops::ControlFlow;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::SeqCst};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex};
@@ -123,11 +124,11 @@ fn talk() -> ProtocolRules {
 fn what_a_handler_returns_is_the_outcome_and_a_hold_decides_for_itself() {
     let mut hand = Hand::new(|builder| {
         builder.protocol(talk()).handler("talk", "offer", |request| match request.correlation() {
-            1 => Err(Failed::Handler),
+            1 => Err(Failed::HandlerFailed),
             2 => {
                 assert_eq!(request.relay(), Ok(Relayed::Held));
                 // The hold decides the outcome, once; this result does not.
-                Err(Failed::Handler)
+                Err(Failed::HandlerFailed)
             }
             _ => Ok(()),
         })
@@ -203,13 +204,16 @@ fn wrong_names_are_typed_errors() {
     let build = |builder: fn(Builder) -> Builder| {
         builder(Builder::new(Config::default().with(Key::Workers, 1).unwrap())).build().unwrap_err()
     };
-    assert_eq!(build(|b| b.handler("nope", "offer", |_| Ok(()))), Error::UnknownProtocol("nope".to_owned()));
+    assert_eq!(
+        build(|b| b.handler("nope", "offer", |_| Ok(()))),
+        BuildError::UnknownProtocol("nope".to_owned())
+    );
     for (error, text) in [
         (build(|b| b.handler("peerjs", "OFER", |_| Ok(()))), "does not list the type"),
         (build(|b| b.handler("peerjs", "OFFER", |_| Ok(())).handler("peerjs", "OFFER", |_| Ok(()))), "two"),
         (build(|b| b.protocol(talk())), "no closure is registered"),
     ] {
-        assert!(matches!(error, Error::Handler { .. }));
+        assert!(matches!(error, BuildError::Handler { .. }));
         assert!(error.to_string().contains(text), "{error}");
     }
 }
@@ -290,12 +294,14 @@ fn a_host_sends_itself_on_credit_in_order_and_counted() {
     let batch = [(hand.ann, &b"a"[..], 1), (ClientId(1 << 40), b"b", 2), (hand.ben, b"c", 3)];
     let accepted = hand.port.send_batch(batch, |place, result| {
         told.push((place, result));
-        true
+        ControlFlow::Continue(())
     });
-    let stale = Err(Error::Refused(Refused::Stale));
-    assert_eq!((accepted, told), (2, vec![(0, Ok(())), (1, stale.clone()), (2, Ok(()))]));
+    let stale = Err(SubmitError::StaleClient);
+    assert_eq!((accepted, told), (2, vec![(0, Ok(())), (1, stale), (2, Ok(()))]));
     assert_eq!(hand.turn().len(), 2, "a batch is published");
-    let first_only = hand.port.submit_batch([(hand.ann, &b"{"[..], 1), (hand.ann, b"{", 2)], |_, _| false);
+    let first_only = hand
+        .port
+        .submit_batch([(hand.ann, &b"{"[..], 1), (hand.ann, b"{", 2)], |_, _| ControlFlow::Break(()));
     assert_eq!(first_only, 1);
     // A delivery beyond ben's credit closes ben, as for any delivery; ann is not affected.
     hand.port.acknowledge(hand.ben, 200, 100_000);
@@ -440,8 +446,8 @@ fn a_handler_that_never_returns_is_given_up_with_all_it_kept_waiting() {
     port.disconnect(here[0]).unwrap();
     port.publish();
     second.publish();
-    assert_eq!(router.stop_within(Duration::from_millis(20)), Err(Error::Stuck(1)));
-    assert_eq!(router.stop_within(Duration::ZERO), Err(Error::Stuck(1)), "asked again");
+    assert_eq!(router.stop_within(Duration::from_millis(20)), Err(StopError::Stuck(1)));
+    assert_eq!(router.stop_within(Duration::ZERO), Err(StopError::Stuck(1)), "asked again");
     let (mut got, mut closed) = (Vec::new(), 0);
     // The messages that the handler had sent before are delivered, the port reports the end, and the disconnected
     // client gets its last event.
@@ -458,7 +464,7 @@ fn a_handler_that_never_returns_is_given_up_with_all_it_kept_waiting() {
     {}
     assert_eq!((got.iter().filter(|bytes| **bytes == b"entered").count(), closed), (1, 1));
     assert_eq!(got.iter().filter(|bytes| **bytes == b"corelane-1").count(), 50);
-    assert_eq!(port.submit(here[1], b"{}", 0), Err(Error::Refused(Refused::Closed)));
+    assert_eq!(port.submit(here[1], b"{}", 0), Err(SubmitError::Closed));
     while second.poll_each(usize::MAX, |_| ()).is_ok() {}
     let stats = router.stats();
     let figures = settled(&router);

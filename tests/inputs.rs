@@ -5,7 +5,7 @@
 
 use corelane::clients::ClientId;
 use corelane::config::{Config, Key};
-use corelane::error::{Error, Refused};
+use corelane::error::{ClientError, ConnectError, SubmitError};
 use corelane::metrics::ByReason;
 use std::time::Duration;
 
@@ -102,16 +102,16 @@ fn the_authenticated_sender_always_wins() {
 fn what_a_port_refuses_is_a_typed_error_and_counted() {
     let mut bench = Bench::with("peerjs", Config::default().with(Key::MaxMessage, 1000).unwrap());
     let too_large = bench.port.submit(bench.ann, &[b' '; 1001], 0);
-    assert_eq!(too_large, Err(Error::Refused(Refused::TooLarge)));
+    assert_eq!(too_large, Err(SubmitError::TooLarge));
     let forged = ClientId(bench.ann.0 + (1 << 32));
-    assert_eq!(bench.port.submit(forged, b"{}", 0), Err(Error::Refused(Refused::Stale)));
-    assert_eq!(bench.port.submit(ClientId(u64::MAX), b"{}", 0), Err(Error::Refused(Refused::Stale)));
+    assert_eq!(bench.port.submit(forged, b"{}", 0), Err(SubmitError::StaleClient));
+    assert_eq!(bench.port.submit(ClientId(u64::MAX), b"{}", 0), Err(SubmitError::StaleClient));
     let mut other = bench.router.port().unwrap();
-    assert_eq!(other.submit(bench.ann, b"{}", 0), Err(Error::Refused(Refused::WrongPort)));
-    assert_eq!(other.disconnect(bench.ann), Err(Error::WrongPort));
+    assert_eq!(other.submit(bench.ann, b"{}", 0), Err(SubmitError::WrongPort));
+    assert_eq!(other.disconnect(bench.ann), Err(ClientError::WrongPort));
     bench.port.disconnect(bench.ann).unwrap();
-    assert_eq!(bench.port.submit(bench.ann, b"{}", 0), Err(Error::Refused(Refused::Stale)));
-    assert_eq!(bench.port.disconnect(bench.ann), Err(Error::StaleClient));
+    assert_eq!(bench.port.submit(bench.ann, b"{}", 0), Err(SubmitError::StaleClient));
+    assert_eq!(bench.port.disconnect(bench.ann), Err(ClientError::StaleClient));
     bench.turn();
     let refusals = bench.router.stats().accounting.refusals;
     assert_eq!(refusals.counted(), [("stale_client", 3), ("wrong_port", 1), ("too_large", 1)]);
@@ -122,13 +122,13 @@ fn names_and_limits_are_refused_with_what_to_change() {
     let config = Config::default().with(Key::MaxClients, 3).unwrap();
     let mut bench = Bench::with("peerjs", config);
     let ann = bench.ann;
-    assert_eq!(bench.port.connect("ann", "peerjs", "", 0), Err(Error::NameTaken(ann)));
-    assert_eq!(bench.port.connect("", "peerjs", "", 0), Err(Error::NameLength(0)));
-    assert_eq!(bench.port.connect(&"n".repeat(65), "peerjs", "", 0), Err(Error::NameLength(65)));
+    assert_eq!(bench.port.connect("ann", "peerjs", "", 0), Err(ConnectError::NameTaken(ann)));
+    assert_eq!(bench.port.connect("", "peerjs", "", 0), Err(ConnectError::NameLength(0)));
+    assert_eq!(bench.port.connect(&"n".repeat(65), "peerjs", "", 0), Err(ConnectError::NameLength(65)));
     let unknown = bench.port.connect("eve", "smoke signals", "", 0).unwrap_err();
     assert_eq!(unknown.to_string(), "no protocol named \"smoke signals\" is configured: configure it first");
     bench.port.connect("eve", "peerjs", "", 0).unwrap();
-    assert_eq!(bench.port.connect("fay", "peerjs", "", 0), Err(Error::TooManyClients(3)));
+    assert_eq!(bench.port.connect("fay", "peerjs", "", 0), Err(ConnectError::TooManyClients(3)));
     let connections = bench.router.stats().connections;
     assert_eq!((connections.total, connections.active, connections.peak), (3, 3, 3));
 }

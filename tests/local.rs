@@ -7,7 +7,7 @@ use corelane::clients::ClientId;
 use corelane::clock::{Clock, ManualClock};
 use corelane::config::{Config, Key};
 use corelane::envelope::{Fields, Forward, Protocol};
-use corelane::error::{Error, Refused};
+use corelane::error::{ConnectError, CycleError, DrainError, PortError, RouteError, StopError, SubmitError};
 use corelane::router::{Action, Builder, Event, Port, ProtocolRules, Routed, Router, Worker};
 use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
 use std::sync::{Arc, Barrier, Mutex};
@@ -277,7 +277,7 @@ fn handlers_that_may_block_stay_off_the_loop() {
         let connected = port.connect("ann", "blocking", "", 0);
         match short {
             true => drop(connected.unwrap()),
-            false => assert_eq!(connected, Err(Error::MayBlock("blocking".to_owned()))),
+            false => assert_eq!(connected, Err(ConnectError::MayBlock("blocking".to_owned()))),
         }
         connect(&mut port, "ann2");
     }
@@ -285,7 +285,7 @@ fn handlers_that_may_block_stay_off_the_loop() {
     let tasks = ProtocolRules::new(protocol()).message_type("work", Action::Host { hold: false });
     let bench = Bench::of(config(1, 1), |builder| builder.protocol(tasks));
     let connected = bench.router.local_port().unwrap().connect("ann", "blocking", "", 0);
-    assert_eq!(connected, Err(Error::MayBlock("blocking".to_owned())));
+    assert_eq!(connected, Err(ConnectError::MayBlock("blocking".to_owned())));
 }
 
 /// Rule 7: only workers with threads of their own are chosen, in every mode. What would need one and has none is refused.
@@ -327,9 +327,9 @@ fn placement_sees_only_workers_with_threads() {
     let bench = Bench::new(config(1, 1));
     assert!(bench.router.port().unwrap_err().to_string().contains("Router::local_port"));
     let mut port = bench.router.local_port().unwrap();
-    assert_eq!(bench.router.local_port().unwrap_err(), Error::TooManyLocalPorts(1));
+    assert_eq!(bench.router.local_port().unwrap_err(), PortError::TooManyLocalPorts(1));
     assert!(bench.router.set_active_workers(1).is_err());
-    assert_eq!(port.route(ClientId(1), b"{}", LONG), Err(Error::OwnThread));
+    assert_eq!(port.route(ClientId(1), b"{}", LONG), Err(RouteError::OwnThread));
 
     assert!(config(1, 2).validate().unwrap_err().to_string().starts_with("local_workers = 2"));
     let bench = Bench::new(config(2, 1));
@@ -379,9 +379,9 @@ fn a_released_worker_goes_on() {
     turn(&mut local);
     // On this thread, which drives the worker: its own worker ends at once.
     drop(router);
-    assert_eq!(local.cycle(), Err(Error::Refused(Refused::Closed)));
+    assert_eq!(local.cycle(), Err(CycleError::Closed));
     while local.poll_each(64, |_| ()).is_ok() {}
-    assert_eq!(local.connect("ben", "generic", "", 0), Err(Error::Refused(Refused::Closed)));
+    assert_eq!(local.connect("ben", "generic", "", 0), Err(ConnectError::Closed));
 }
 
 /// Rule 9: the loop stops its worker in order; held messages fail, and deliveries can still be polled.
@@ -391,8 +391,8 @@ fn a_loop_stops_in_order() {
     let mut port = bench.router.local_port().unwrap();
     let ann = port.connect("ann", "peerjs", "", 0).unwrap();
     turn(&mut port);
-    assert_eq!(bench.router.stop_within(LONG), Err(Error::OwnThread));
-    assert_eq!(bench.router.drain(LONG), Err(Error::OwnThread));
+    assert_eq!(bench.router.stop_within(LONG), Err(StopError::OwnThread));
+    assert_eq!(bench.router.drain(LONG), Err(DrainError::OwnThread));
     assert!(port.is_running());
     port.submit(ann, &held("ann"), 1).unwrap();
     port.submit(ann, &held("nobody"), 2).unwrap();
@@ -400,7 +400,7 @@ fn a_loop_stops_in_order() {
     bench.router.request_stop();
     assert!(!port.arm());
     assert!(port.cycle().unwrap() > 0);
-    assert_eq!(port.cycle(), Err(Error::Refused(Refused::Closed)));
+    assert_eq!(port.cycle(), Err(CycleError::Closed));
     assert_eq!(poll(&mut port), [1]);
     assert!(port.poll_each(1, |_| ()).is_err());
     assert_eq!(port.next_due().unwrap(), None);
@@ -423,7 +423,7 @@ fn a_stop_ends_the_worker_of_a_loop_that_does_not_come_back() {
             lost.publish();
             stuck.wait();
             over.wait();
-            assert_eq!(lost.cycle(), Err(Error::Refused(Refused::Closed)));
+            assert_eq!(lost.cycle(), Err(CycleError::Closed));
             assert!(!lost.arm(), "a delivery is there");
             assert_eq!(poll(&mut lost), [1]);
         });
@@ -454,10 +454,10 @@ fn routing_is_refused_on_the_loops_thread() {
     let mut local = router.local_port().unwrap();
     let ann = connect(&mut local, "ann");
     local.cycle().unwrap();
-    assert_eq!(plain.route(dora, &text("dora"), LONG), Err(Error::OwnThread));
-    assert_eq!(local.route_batch(&[(ann, b"{}")], LONG), [Err(Error::OwnThread)]);
+    assert_eq!(plain.route(dora, &text("dora"), LONG), Err(RouteError::OwnThread));
+    assert_eq!(local.route_batch(&[(ann, b"{}")], LONG), [Err(RouteError::OwnThread)]);
     let (shared, mut poller) = local.share();
-    assert_eq!(shared.route(ann, &text("ann"), LONG), Err(Error::OwnThread));
+    assert_eq!(shared.route(ann, &text("ann"), LONG), Err(RouteError::OwnThread));
     let caller = std::thread::spawn(move || shared.route(ann, &text("ann"), LONG));
     while !caller.is_finished() {
         poller.cycle().unwrap();
@@ -613,7 +613,7 @@ fn loops_and_threads_in_one_router() {
                             let to = text(&format!("c{}", (place as u64 + sent) % all));
                             match port.submit(own, &to, sent + 1 + ((place as u64) << 32)) {
                                 Ok(()) => sent += 1,
-                                Err(Error::Refused(Refused::Full)) => break,
+                                Err(SubmitError::RingFull) => break,
                                 Err(other) => panic!("{other}"),
                             }
                         }

@@ -7,7 +7,7 @@ mod support;
 
 use corelane::clients::ClientId;
 use corelane::config::Config;
-use corelane::error::{Error, Failed, Loss, Refused};
+use corelane::error::{Failed, Loss, SubmitError};
 use corelane::router::{Event, Port, SubmitOptions};
 use std::time::Duration;
 use support::{Bench, Hand, config_of, settled};
@@ -142,7 +142,7 @@ fn notices_wait_for_a_port_that_does_not_poll() {
     let waiting = hand.bench.router.stats().ports[0].workers[0].closings;
     assert!((1..=16).contains(&waiting), "at most a batch waits: {waiting}");
     assert!(accepted.len() > 16 && accepted.len() < 200, "the ring is held back: {}", accepted.len());
-    assert_eq!(hand.port.submit(hand.ann, b"{", 0), Err(Error::Refused(Refused::Full)));
+    assert_eq!(hand.port.submit(hand.ann, b"{", 0), Err(SubmitError::RingFull));
     // The other port's clients notice nothing.
     other.submit(zoe, br#"{"type":"offer","to":"zoe"}"#, 5).unwrap();
     other.publish();

@@ -4,7 +4,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test")]
 
 use corelane::clients::ClientId;
-use corelane::error::{Error, Refused};
+use corelane::error::SubmitError;
 use corelane::router::{Builder, Event, Owned, Port, SubmitOptions};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
@@ -123,7 +123,7 @@ fn what_a_host_gives_away_is_dropped_once() {
     let stale = ClientId(ann.0 + (1 << 32));
     let refused = port.submit_owned(stale, hand.owned("mine"), SubmitOptions::default());
     let back = refused.unwrap_err();
-    assert_eq!((&back.error, (*back.message).as_ref()), (&Error::Refused(Refused::Stale), &b"mine"[..]));
+    assert_eq!((&back.error, (*back.message).as_ref()), (&SubmitError::StaleClient, &b"mine"[..]));
     assert_eq!(hand.dropped(), 2);
     drop(back);
     assert_eq!(hand.dropped(), 3);
@@ -134,7 +134,7 @@ fn what_a_host_gives_away_is_dropped_once() {
             Err(back) => break back,
         }
     };
-    assert_eq!(back.error, Error::Refused(Refused::Full));
+    assert_eq!(back.error, SubmitError::RingFull);
     assert_eq!(hand.dropped(), 3);
     drop(back);
     // Messages that expire, have an unknown recipient or are not JSON drop their payloads as well.
@@ -190,10 +190,10 @@ fn too_many_or_too_large_are_refused_and_counted() {
     for _ in 0..2 {
         port.submit(ann, large.as_bytes(), 0).unwrap();
     }
-    assert_eq!(port.submit(ann, large.as_bytes(), 0), Err(Error::Refused(Refused::PayloadsFull)));
+    assert_eq!(port.submit(ann, large.as_bytes(), 0), Err(SubmitError::PayloadsFull));
     let refused = port.submit_owned(ann, hand.owned(&large), SubmitOptions::default());
-    assert_eq!(refused.unwrap_err().error, Error::Refused(Refused::PayloadsFull));
-    assert_eq!(port.submit(ann, &[b'x'; 100_001], 0), Err(Error::Refused(Refused::TooLarge)));
+    assert_eq!(refused.unwrap_err().error, SubmitError::PayloadsFull);
+    assert_eq!(port.submit(ann, &[b'x'; 100_001], 0), Err(SubmitError::TooLarge));
     port.submit(ann, message("ben", 10).as_bytes(), 0).unwrap();
     port.publish();
     hand.bench.cycle();
@@ -207,7 +207,7 @@ fn too_many_or_too_large_are_refused_and_counted() {
         port.submit_owned(ann, hand.owned("x"), SubmitOptions::default()).unwrap();
     }
     let refused = port.submit_owned(ann, hand.owned("x"), SubmitOptions::default());
-    assert_eq!(refused.unwrap_err().error, Error::Refused(Refused::PayloadsFull));
+    assert_eq!(refused.unwrap_err().error, SubmitError::PayloadsFull);
 }
 
 /// Ports for whose copies the table has no space do not get the message. The reason is a separate one, because no

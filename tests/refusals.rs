@@ -5,7 +5,7 @@
 
 use corelane::clients::ClientId;
 use corelane::config::Key;
-use corelane::error::{Error, Refused};
+use corelane::error::SubmitError;
 use corelane::router::{Builder, Event, Port};
 use std::collections::HashSet;
 use std::sync::{Arc, Barrier};
@@ -49,7 +49,7 @@ fn host(mut port: Port, host: u64, barrier: &Barrier) -> (Port, Seen) {
         let message = format!(r#"{{"type":"offer","to":"client{}"}}"#, number / 3 % 4);
         let from = own[(count % 2) as usize];
         while let Err(error) = port.submit(from, message.as_bytes(), number) {
-            assert_eq!(error, Error::Refused(Refused::Full));
+            assert_eq!(error, SubmitError::RingFull);
             port.publish();
             seen.poll(&mut port);
             std::thread::yield_now();

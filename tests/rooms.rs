@@ -5,7 +5,7 @@
 
 use corelane::clients::{ClientId, RoomId};
 use corelane::config::Key;
-use corelane::error::{CloseReason, Error};
+use corelane::error::{CloseReason, ConnectError, JoinError, LeaveError};
 use corelane::metrics::{Accounting, WorkerStats};
 use corelane::router::{Builder, Event, Port};
 
@@ -97,11 +97,11 @@ fn only_members_send_and_a_lone_member_may() {
     assert_eq!(bench.accounting().ok, 1);
     bench.send(0, eve, HELLO);
     assert_eq!(bench.base.failed("not_a_member"), 1);
-    assert_eq!(bench.ports[0].leave(eve, lobby), Err(Error::NotAMember));
+    assert_eq!(bench.ports[0].leave(eve, lobby), Err(LeaveError::NotAMember));
     bench.ports[0].leave(ann, lobby).unwrap();
     bench.send(0, ann, HELLO);
     assert_eq!(bench.base.failed("unknown_room"), 1);
-    assert_eq!(bench.ports[0].leave(ann, lobby), Err(Error::StaleRoom));
+    assert_eq!(bench.ports[0].leave(ann, lobby), Err(LeaveError::StaleRoom));
     let next = bench.ports[0].join(ann, "lobby").unwrap();
     assert_ne!(next, lobby, "the handle of a closed room is not reused");
     bench.send(0, ann, &format!(r#"{{"type":"hello","room":"{}"}}"#, "r".repeat(65)));
@@ -119,17 +119,17 @@ fn limits_are_typed_errors_and_counted() {
     let port = &mut bench.ports[0];
     port.join(ann, "a").unwrap();
     port.join(ann, "b").unwrap();
-    assert_eq!(port.join(ann, "c"), Err(Error::TooManyClientRooms(2)));
+    assert_eq!(port.join(ann, "c"), Err(JoinError::TooManyClientRooms(2)));
     port.join(ben, "a").unwrap();
-    assert_eq!(port.join(cleo, "a"), Err(Error::RoomFull(2)));
+    assert_eq!(port.join(cleo, "a"), Err(JoinError::RoomFull(2)));
     let third = port.join(cleo, "c").unwrap();
-    assert_eq!(port.join(cleo, "d"), Err(Error::TooManyRooms(3)));
-    assert_eq!(port.join(cleo, ""), Err(Error::NameLength(0)));
-    assert_eq!(port.join(cleo, &"r".repeat(65)), Err(Error::NameLength(65)));
-    assert_eq!(port.join(ClientId(cleo.0 + (1 << 32)), "a"), Err(Error::StaleClient));
-    assert_eq!(port.leave(cleo, RoomId(third.0 + (1 << 32))), Err(Error::StaleRoom));
-    assert_eq!(bench.ports[1].join(ann, "a"), Err(Error::WrongPort));
-    assert_eq!(bench.ports[1].leave(cleo, third), Err(Error::WrongPort));
+    assert_eq!(port.join(cleo, "d"), Err(JoinError::TooManyRooms(3)));
+    assert_eq!(port.join(cleo, ""), Err(JoinError::NameLength(0)));
+    assert_eq!(port.join(cleo, &"r".repeat(65)), Err(JoinError::NameLength(65)));
+    assert_eq!(port.join(ClientId(cleo.0 + (1 << 32)), "a"), Err(JoinError::StaleClient));
+    assert_eq!(port.leave(cleo, RoomId(third.0 + (1 << 32))), Err(LeaveError::StaleRoom));
+    assert_eq!(bench.ports[1].join(ann, "a"), Err(JoinError::WrongPort));
+    assert_eq!(bench.ports[1].leave(cleo, third), Err(LeaveError::WrongPort));
     // A room that closes frees its place for another room.
     bench.ports[0].leave(cleo, third).unwrap();
     bench.ports[0].join(cleo, "d").unwrap();
@@ -146,7 +146,7 @@ fn a_disconnect_and_a_released_port_leave_every_room() {
     bench.ports[0].join(ben, "den").unwrap();
     bench.member(1, "cleo", 3, "lobby");
     bench.ports[0].disconnect(ben).unwrap();
-    assert_eq!(bench.ports[0].join(ben, "lobby"), Err(Error::StaleClient));
+    assert_eq!(bench.ports[0].join(ben, "lobby"), Err(JoinError::StaleClient));
     bench.send(0, ann, HELLO);
     assert_eq!(bench.poll(0, 100), [(2, "closed".to_owned())]);
     assert_eq!(bench.poll(1, 100).len(), 1);
@@ -175,7 +175,7 @@ fn a_member_without_credit_is_closed_and_the_others_get_everything() {
                 Event::Message(message) if message.token == 3 => got = Some(message.client),
                 Event::Message(_) => {}
                 Event::Close { token, reason, .. } => {
-                    assert_eq!((token, reason), (2, CloseReason::Credit));
+                    assert_eq!((token, reason), (2, CloseReason::CreditExhausted));
                     closes += 1;
                 }
                 other => panic!("{other:?}"),
@@ -303,7 +303,10 @@ fn a_port_released_in_the_middle_of_a_record_accounts_for_the_rest() {
                 for number in 0..9_999 {
                     port.connect(&format!("n{number}"), "generic", "", 0).unwrap();
                 }
-                assert!(matches!(port.connect("one more", "generic", "", 0), Err(Error::TooManyClients(_))));
+                assert!(matches!(
+                    port.connect("one more", "generic", "", 0),
+                    Err(ConnectError::TooManyClients(_))
+                ));
             }
         }
     }
@@ -368,7 +371,7 @@ fn fan_out_to_a_thousand_members_copies_the_payload_once_per_port() {
             // Another room changes continuously while the workers read this one.
             let other = host.join(sender, "other").unwrap();
             while let Err(error) = host.leave(sender, other) {
-                assert_eq!(error, Error::RoomsBusy);
+                assert_eq!(error, LeaveError::ListsInUse);
                 std::thread::yield_now();
             }
         }
@@ -387,7 +390,7 @@ fn fan_out_to_a_thousand_members_copies_the_payload_once_per_port() {
 
 fn join(port: &mut Port, client: ClientId) {
     while let Err(error) = port.join(client, "lobby") {
-        assert_eq!(error, Error::RoomsBusy);
+        assert_eq!(error, JoinError::ListsInUse);
         std::thread::yield_now();
     }
 }

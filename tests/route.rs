@@ -6,7 +6,7 @@
 use corelane::clients::ClientId;
 use corelane::clock::Clock;
 use corelane::config::Config;
-use corelane::error::{Error, Failed, Refused, TakenOver};
+use corelane::error::{Failed, RouteError, SubmitError, TakenOver};
 use corelane::router::{Builder, Event, Port, Routed, Worker};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
@@ -54,11 +54,11 @@ fn a_worker_handles_it_and_the_caller_learns_what_became_of_it() {
     assert_eq!(port.route(alice, b"[]", LONG), Ok(Routed::Failed(Failed::NotAnObject)));
     assert_eq!(port.route(alice, b"", LONG), Ok(Routed::Failed(Failed::Empty)));
     let stale = ClientId(alice.0 + (1 << 32));
-    assert_eq!(port.route(stale, OFFER, LONG), Err(Error::Refused(Refused::Stale)));
+    assert_eq!(port.route(stale, OFFER, LONG), Err(RouteError::Refused(SubmitError::StaleClient)));
     let results = port.route_batch(&[(alice, OFFER), (alice, b"x"), (stale, OFFER), (alice, OFFER)], LONG);
     assert_eq!(results[0], Ok(Routed::Delivered));
     assert_eq!(results[1], Ok(Routed::Failed(Failed::NotJson)));
-    assert_eq!(results[2], Err(Error::Refused(Refused::Stale)));
+    assert_eq!(results[2], Err(RouteError::Refused(SubmitError::StaleClient)));
     assert_eq!(results[3], Ok(Routed::Delivered));
     let mut delivered = 0;
     // A worker publishes its deliveries at the end of its round, after the results of calls.
@@ -112,15 +112,15 @@ fn without_a_base_route_the_caller_is_told() {
     let Bench { router, mut workers, clock, .. } = Bench::of(config(&[]), |builder| builder);
     let mut port = router.port().unwrap();
     let (alice, _) = connect(&mut port);
-    assert_eq!(port.route(alice, OFFER, SHORT), Err(Error::Timeout));
+    assert_eq!(port.route(alice, OFFER, SHORT), Err(RouteError::TimedOut));
     settle(&mut workers[0], &clock);
     assert_eq!(settled(&router).submitted, 1);
     assert_eq!(router.accounting().expired, 1);
     // After a stop, records in the ring are refused as closed, and a later call gets that result.
-    assert_eq!(port.route(alice, OFFER, SHORT), Err(Error::Timeout));
+    assert_eq!(port.route(alice, OFFER, SHORT), Err(RouteError::TimedOut));
     router.request_stop();
     settle(&mut workers[0], &clock);
-    assert_eq!(port.route(alice, OFFER, SHORT), Err(Error::Refused(Refused::Closed)));
+    assert_eq!(port.route(alice, OFFER, SHORT), Err(RouteError::Refused(SubmitError::Closed)));
     while port.poll_each(10, |_| ()).is_ok() {}
     assert_eq!(settled(&router).submitted, 3);
 }
@@ -166,7 +166,7 @@ fn a_full_ring_is_taken_over_refused_or_waited_for() {
     let submitted = fill(&mut port, alice);
     assert_eq!(
         port.route(alice, OFFER, SHORT),
-        Ok(Routed::TakenOver { reason: TakenOver::Full, success: true })
+        Ok(Routed::TakenOver { reason: TakenOver::RingFull, success: true })
     );
     assert_eq!((base.load(Relaxed), router.accounting().submitted), (1, submitted + 1));
     assert_eq!(router.accounting().refusals.counted(), [("ring_full", 1)]);
@@ -176,7 +176,7 @@ fn a_full_ring_is_taken_over_refused_or_waited_for() {
     let mut port = router.port().unwrap();
     let (alice, _) = connect(&mut port);
     fill(&mut port, alice);
-    assert_eq!(port.route(alice, OFFER, LONG), Err(Error::Refused(Refused::Full)));
+    assert_eq!(port.route(alice, OFFER, LONG), Err(RouteError::Refused(SubmitError::RingFull)));
     assert_eq!(base.load(Relaxed), 0);
 }
 

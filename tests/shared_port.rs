@@ -4,8 +4,9 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test")]
 
 use corelane::config::Key;
-use corelane::error::{Error, Refused};
+use corelane::error::SubmitError;
 use corelane::router::{Builder, Event};
+use std::ops::ControlFlow;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
 use std::time::Duration;
@@ -27,11 +28,11 @@ fn batches_and_sends_through_the_lock() {
     let batch = [(ann, offer, 1), (ann, &too_large[..], 2), (ann, offer, 3), (ann, offer, 4)];
     let accepted = shared.submit_batch(batch, |place, result| {
         told.push((place, result));
-        place < 2
+        if place < 2 { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
     });
-    let refused = Err(Error::Refused(Refused::TooLarge));
+    let refused = Err(SubmitError::TooLarge);
     assert_eq!((accepted, told), (2, vec![(0, Ok(())), (1, refused), (2, Ok(()))]));
-    assert_eq!(shared.send_batch([(ben, &b"a"[..], 5), (ben, b"b", 6)], |_, result| result.is_ok()), 2);
+    assert_eq!(shared.send_batch([(ben, &b"a"[..], 5), (ben, b"b", 6)], |_, _| ControlFlow::Continue(())), 2);
     shared.send(ben, b"c", 7).unwrap();
     bench.cycle();
     let mut order = Vec::new();
@@ -44,16 +45,16 @@ fn batches_and_sends_through_the_lock() {
     let ann = Some(ann);
     assert_eq!(order, [(ann, 1), (ann, 3), (None, 5), (None, 6), (None, 7)]);
     drop(poller);
-    let closed = Err(Error::Refused(Refused::Closed));
+    let closed = Err(SubmitError::Closed);
     let mut told = Vec::new();
     assert_eq!(
         shared.send_batch([(ben, &b"d"[..], 8), (ben, b"e", 9)], |_, result| {
             told.push(result);
-            true
+            ControlFlow::Continue(())
         }),
         0
     );
-    assert_eq!((told, shared.send(ben, b"f", 10)), (vec![closed.clone(), closed.clone()], closed));
+    assert_eq!((told, shared.send(ben, b"f", 10)), (vec![closed, closed], closed));
 }
 
 const THREADS: u64 = 64;
@@ -104,7 +105,7 @@ fn many_threads_keep_each_clients_order() {
                                 loop {
                                     match shared.submit(*client, text.as_bytes(), *number) {
                                         Ok(()) => break,
-                                        Err(Error::Refused(Refused::Full)) => std::thread::yield_now(),
+                                        Err(SubmitError::RingFull) => std::thread::yield_now(),
                                         Err(other) => panic!("{other}"),
                                     }
                                 }
@@ -141,7 +142,7 @@ fn many_threads_keep_each_clients_order() {
     assert_eq!(figures.ok, THREADS * PER_THREAD);
     drop(poller);
     let refused = shared.submit(sink, b"{}", 0);
-    assert_eq!(refused, Err(Error::Refused(Refused::Closed)));
+    assert_eq!(refused, Err(SubmitError::Closed));
     router.stop();
     assert_eq!((router.accounting().in_flight, router.accounting().queued), (0, 0));
 }

@@ -5,7 +5,7 @@
 
 use corelane::clients::ClientId;
 use corelane::config::{Config, Key};
-use corelane::error::{Closed, Error, Refused};
+use corelane::error::{Closed, SubmitError};
 use corelane::metrics::Accounting;
 use corelane::router::{Builder, Event, Port, Router};
 use std::sync::Barrier;
@@ -96,7 +96,7 @@ fn work(host: &mut HostThread, producer: usize, count: u64, progress: &AtomicU64
         loop {
             match host.port.submit(client, message.as_bytes(), 0) {
                 Ok(()) => accepted += 1,
-                Err(Error::Refused(Refused::Full)) => {
+                Err(SubmitError::RingFull) => {
                     refused += 1;
                     host.port.publish();
                     // A real sleep: a lost wake for space would hang here.
@@ -104,7 +104,7 @@ fn work(host: &mut HostThread, producer: usize, count: u64, progress: &AtomicU64
                     let _ = host.poll();
                     continue;
                 }
-                Err(Error::Refused(Refused::Closed)) => return (accepted, refused + 1),
+                Err(SubmitError::Closed) => return (accepted, refused + 1),
                 Err(other) => panic!("{other}"),
             }
             break;

@@ -3,7 +3,7 @@
 
 use corelane::clients::{ClientId, CreditPolicy};
 use corelane::config::{Balance, Config};
-use corelane::error::Error;
+use corelane::error::{ConfigError, JoinError};
 use corelane::router::{Event, Port, Router};
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::SeqCst};
@@ -30,7 +30,7 @@ pub struct Case {
     pub name: &'static str,
     pub about: &'static str,
     pub kind: Kind,
-    pub configure: fn(Config) -> Result<Config, Error>,
+    pub configure: fn(Config) -> Result<Config, ConfigError>,
 }
 
 pub const CASES: [Case; 9] = [
@@ -154,8 +154,7 @@ impl Host {
         self.tally.submitted += 1;
         match self.port.submit(client, message.as_bytes(), 0) {
             Ok(()) => {}
-            Err(Error::Refused(reason)) => *self.tally.refused.entry(reason.label()).or_default() += 1,
-            Err(other) => panic!("{other}"),
+            Err(reason) => *self.tally.refused.entry(reason.label()).or_default() += 1,
         }
     }
 
@@ -264,7 +263,7 @@ fn unknown(_: &Router, host: &mut Host, go: &Go<'_>) {
             host.submit(closed, &format!(r#"{{"type":"T{number}","dst":"inventive"}}"#));
             match host.port.join(open, &format!("j{number}")) {
                 Ok(_) => host.tally.joined += 1,
-                Err(Error::TooManyClientRooms(_)) => host.tally.joins_refused += 1,
+                Err(JoinError::TooManyClientRooms(_)) => host.tally.joins_refused += 1,
                 Err(other) => panic!("{other}"),
             }
             number = (number + 1) % UNKNOWN;

@@ -1,7 +1,7 @@
 //! What the server counts in addition to the router: refusals by reason, and sockets by state. The report shows these
 //! counts as custom metrics of the monitor; `/metrics` shows them too.
 
-use corelane::error::Error;
+use corelane::error::MetricError;
 use corelane::metrics::{Counter, Descriptor, Gauge};
 use corelane::monitor::Monitor;
 use std::fmt::Write;
@@ -81,7 +81,7 @@ impl Counts {
     ///
     /// # Errors
     /// An error of the monitor's registration.
-    pub(crate) fn new(monitor: &Monitor) -> Result<Self, Error> {
+    pub(crate) fn new(monitor: &Monitor) -> Result<Self, MetricError> {
         let refused =
             Descriptor::new("peerjs_refused_total", "Connections and clients refused").labels(&["reason"]);
         let refused = monitor.counter(&refused)?;
@@ -90,8 +90,8 @@ impl Counts {
         let refusals = Refusal::LABELS.iter().map(|reason| Ok((AtomicU64::new(0), refused.with(&[reason])?)));
         let at = At::LABELS.iter().map(|state| Ok((AtomicU64::new(0), sockets.with(&[state])?)));
         Ok(Self {
-            refusals: refusals.collect::<Result<_, Error>>()?,
-            sockets: at.collect::<Result<_, Error>>()?,
+            refusals: refusals.collect::<Result<_, MetricError>>()?,
+            sockets: at.collect::<Result<_, MetricError>>()?,
         })
     }
 

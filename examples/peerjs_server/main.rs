@@ -37,7 +37,7 @@ mod wire;
 
 use address::Addresses;
 use corelane::config::Key;
-use corelane::error::Error;
+use corelane::error::{Error, PortError};
 use corelane::monitor::Monitor;
 use corelane::monitor::alert::{Alert, Notification, Severity};
 use corelane::router::{Builder, Port, Router};
@@ -180,7 +180,8 @@ fn start_monitor(options: &Options, router: &Router) -> Result<Monitor, Failure>
         if let Some((format, target)) = options.report() {
             monitor.report_to(format, target)?;
         }
-        monitor.start()
+        monitor.start()?;
+        Ok::<_, Error>(())
     };
     start().map_err(|error| Failure::system("cannot start the monitor", error))?;
     for rule in monitor.snapshot().alerts.rules {
@@ -258,9 +259,9 @@ fn start_threads(
 }
 
 /// Opens a network thread's port: with a worker of its own, as long as there are any.
-fn open_port(router: &Router) -> Result<Port, Error> {
+fn open_port(router: &Router) -> Result<Port, PortError> {
     match router.local_port() {
-        Err(Error::TooManyLocalPorts(_)) => router.port(),
+        Err(PortError::TooManyLocalPorts(_)) => router.port(),
         opened => opened,
     }
 }

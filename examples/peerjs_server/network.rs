@@ -14,7 +14,7 @@ use crate::queue::Credit;
 use crate::registry::{Owner, Registry};
 use corelane::clients::{ClientId, KeptFigures};
 use corelane::clock::Clock;
-use corelane::error::{Error, Refused};
+use corelane::error::{ConnectError, SubmitError};
 use corelane::monitor::Monitor;
 use corelane::router::{ConnectOptions, Port};
 use std::cell::{Cell, RefCell, RefMut};
@@ -182,8 +182,8 @@ impl Network {
     /// Connects a client to the router. It continues with the figures of its predecessor.
     ///
     /// # Errors
-    /// The router's refusal, for example [`Error::TooManyClients`].
-    pub(crate) fn connect(&self, connection: &Connection, figures: KeptFigures) -> Result<(), Error> {
+    /// The router's refusal, for example [`ConnectError::TooManyClients`].
+    pub(crate) fn connect(&self, connection: &Connection, figures: KeptFigures) -> Result<(), ConnectError> {
         let options = ConnectOptions::new("peerjs", "peerjs", connection.owner.connection).figures(figures);
         let client = self.publishing().connect_with(&connection.id, options)?;
         connection.client.set(Some(client));
@@ -221,11 +221,11 @@ impl Network {
     /// Submits one message of a client. If the ring is full, `waker` is woken when there is space again.
     pub(crate) fn submit(&self, client: ClientId, message: &[u8], stamp: u64, waker: &Waker) -> Submitted {
         match self.port.borrow_mut().submit_at(client, message, 0, stamp) {
-            Err(Error::Refused(Refused::Full)) => {
+            Err(SubmitError::RingFull) => {
                 self.pump.stall(waker);
                 Submitted::Full
             }
-            Err(Error::Refused(Refused::TooLarge)) => Submitted::TooLarge,
+            Err(SubmitError::TooLarge) => Submitted::TooLarge,
             // Any other refusal drops the message. The router has counted the refusal by reason.
             _ => {
                 self.pump.publish_soon();

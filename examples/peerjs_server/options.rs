@@ -254,7 +254,7 @@ impl Options {
         self.try_config().map_err(Failure::configuration)
     }
 
-    fn try_config(&self) -> Result<Config, corelane::error::Error> {
+    fn try_config(&self) -> Result<Config, corelane::error::ConfigError> {
         // A relayed message also has its sender's name and a record's header.
         let record = self.max_message + 1024;
         let mut config = Config::default();

@@ -10,7 +10,7 @@ use crate::queue::Credit;
 use crate::registry::Entered;
 use crate::wire::{Outlet, Wire};
 use corelane::clients::{KeptFigures, MAX_NAME_BYTES};
-use corelane::error::Error;
+use corelane::error::ConnectError;
 use futures_util::{Sink, SinkExt, Stream, StreamExt};
 use hyper::body::Bytes;
 use std::future::poll_fn;
@@ -198,7 +198,7 @@ async fn enter(network: &Network, query: &Query, address: IpAddr) -> Result<Rc<C
         Err(error) => {
             network.forget(&connection);
             let text = match error {
-                Error::TooManyClients(_) => http::error(CONNECTION_LIMIT),
+                ConnectError::TooManyClients(_) => http::error(CONNECTION_LIMIT),
                 error => http::error(&error.to_string()),
             };
             refuse(Refusal::Router, text)

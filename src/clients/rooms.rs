@@ -7,10 +7,10 @@
 //! retried. A client that disconnects meanwhile stays in its lists until a later call removes it. Its credit
 //! is closed, so nothing is delivered to it.
 
-use super::check_name;
+use super::is_name;
 use super::members::Members;
 use super::names::{NameHash, NameTable};
-use crate::error::{Error, RoomRefused};
+use crate::error::{JoinError, LeaveError, RoomRefused};
 use crate::id::{ClientId, MAX_NAME_BYTES, RoomId};
 use crate::sync::{
     AtomicBool, Crowded, Mutex, PublishedWriter, Reader, Relaxed, Retirement, lock, mutant, published,
@@ -128,8 +128,10 @@ impl Rooms {
 
     /// Adds a client of `port` to the room with this name, and creates the room if necessary. Joining again
     /// changes nothing.
-    pub(crate) fn join(&self, client: ClientId, port: u16, name: &str) -> Result<RoomId, Error> {
-        check_name(name)?;
+    pub(crate) fn join(&self, client: ClientId, port: u16, name: &str) -> Result<RoomId, JoinError> {
+        if !is_name(name) {
+            return Err(JoinError::NameLength(name.len()));
+        }
         let hash = self.names.hash(name.as_bytes());
         let mut control = lock(&self.control);
         self.take_out_leaving(&mut control);
@@ -140,12 +142,12 @@ impl Rooms {
         })
     }
 
-    fn error(&self, reason: RoomRefused) -> Error {
+    fn error(&self, reason: RoomRefused) -> JoinError {
         match reason {
-            RoomRefused::TooManyRooms => Error::TooManyRooms(self.limits.rooms as u32),
-            RoomRefused::RoomFull => Error::RoomFull(self.limits.members as u32),
-            RoomRefused::TooManyClientRooms => Error::TooManyClientRooms(self.limits.client_rooms as u32),
-            RoomRefused::Busy => Error::RoomsBusy,
+            RoomRefused::TooManyRooms => JoinError::TooManyRooms(self.limits.rooms as u32),
+            RoomRefused::RoomFull => JoinError::RoomFull(self.limits.members as u32),
+            RoomRefused::TooManyClientRooms => JoinError::TooManyClientRooms(self.limits.client_rooms as u32),
+            RoomRefused::ListsInUse => JoinError::ListsInUse,
         }
     }
 
@@ -172,7 +174,7 @@ impl Rooms {
             return Err(RoomRefused::TooManyClientRooms);
         }
         if own == 0 && control.memberships.len() >= self.limits.clients {
-            return Err(RoomRefused::Busy); // Disconnected clients must be removed first.
+            return Err(RoomRefused::ListsInUse); // Disconnected clients must be removed first.
         }
         let room = match list {
             Some(list) => {
@@ -204,19 +206,19 @@ impl Rooms {
     }
 
     /// Removes a client from a room.
-    pub(crate) fn leave(&self, client: ClientId, room: RoomId) -> Result<(), Error> {
+    pub(crate) fn leave(&self, client: ClientId, room: RoomId) -> Result<(), LeaveError> {
         let mut control = lock(&self.control);
         self.take_out_leaving(&mut control);
         if control.lists.get(room.index()).is_none_or(|list| list.room() != room) {
-            return Err(Error::StaleRoom);
+            return Err(LeaveError::StaleRoom);
         }
         let is_member = |(_, rooms): &(u16, Vec<RoomId>)| rooms.contains(&room);
         if !control.memberships.get(&client).is_some_and(is_member) {
-            return Err(Error::NotAMember);
+            return Err(LeaveError::NotAMember);
         }
         control.take_out(&self.names, client, room).map_err(|Crowded| {
-            control.figures.refused[RoomRefused::Busy as usize] += 1;
-            Error::RoomsBusy
+            control.figures.refused[RoomRefused::ListsInUse as usize] += 1;
+            LeaveError::ListsInUse
         })
     }
 
@@ -332,7 +334,7 @@ impl RoomControl {
 
 impl From<Crowded> for RoomRefused {
     fn from(_: Crowded) -> Self {
-        Self::Busy
+        Self::ListsInUse
     }
 }
 
@@ -366,16 +368,16 @@ mod tests {
         // The worker is within a batch: two lists are retained for it, and a third change is refused.
         rooms.join(id(2), 0, "lobby").unwrap();
         rooms.join(id(3), 0, "lobby").unwrap();
-        assert_eq!(rooms.join(id(2), 0, "den"), Err(Error::RoomsBusy));
-        assert_eq!(rooms.leave(id(1), lobby), Err(Error::RoomsBusy));
+        assert_eq!(rooms.join(id(2), 0, "den"), Err(JoinError::ListsInUse));
+        assert_eq!(rooms.leave(id(1), lobby), Err(LeaveError::ListsInUse));
         assert_eq!((seen.len(), rooms.find(&mut worker, b"lobby").unwrap().len()), (1, 3));
         // A disconnect cannot be refused, so its client is removed later. A new client must wait until then.
         rooms.leave_all(id(1));
         let figures = rooms.figures();
         assert_eq!((figures.retired_lists, figures.members, figures.left), (2, 4, 0));
         assert!(figures.retired_bytes <= LIMITS.retired_bytes as u64);
-        assert_eq!(figures.refused[RoomRefused::Busy as usize], 2);
-        assert_eq!(rooms.join(id(4), 0, "new"), Err(Error::RoomsBusy));
+        assert_eq!(figures.refused[RoomRefused::ListsInUse as usize], 2);
+        assert_eq!(rooms.join(id(4), 0, "new"), Err(JoinError::ListsInUse));
         rooms.follow_up();
         assert_eq!(rooms.figures().left, 0);
         worker.leave();
@@ -398,6 +400,6 @@ mod tests {
         assert_eq!((first.index(), first == second), (second.index(), false));
         assert!(rooms.find(&mut worker, b"first").is_none());
         assert_eq!(rooms.find(&mut worker, b"second").map(Members::room), Some(second));
-        assert_eq!(rooms.leave(id(1), first), Err(Error::StaleRoom));
+        assert_eq!(rooms.leave(id(1), first), Err(LeaveError::StaleRoom));
     }
 }

@@ -3,7 +3,7 @@
 
 use super::figures::{ClientCounts, ClientLine, ClientView, ConnectionReading, MARK_EACH};
 use super::{ClientId, Clients, NameBuffer, Phase};
-use crate::error::Error;
+use crate::error::StaleClient;
 use crate::sync::lock;
 
 impl Clients {
@@ -27,11 +27,11 @@ impl Clients {
     /// client.
     ///
     /// # Errors
-    /// [`Error::StaleClient`] if the client is not connected.
-    pub(crate) fn open_line(&self, client: ClientId) -> Result<Option<&ClientLine>, Error> {
+    /// [`StaleClient`] if the client is not connected.
+    pub(crate) fn open_line(&self, client: ClientId) -> Result<Option<&ClientLine>, StaleClient> {
         let slot = self.slot(client.index());
         let open = slot.filter(|slot| slot.phase_of(client.generation()) == Some(Phase::Open));
-        open.map(|_| self.line(client)).ok_or(Error::StaleClient)
+        open.map(|_| self.line(client)).ok_or(StaleClient)
     }
 
     /// Counts a reconnect that the host has noticed.

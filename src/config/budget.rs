@@ -3,7 +3,7 @@
 use super::{Config, Key};
 use crate::call::Calls;
 use crate::clients::{Bucket, Clients};
-use crate::error::Error;
+use crate::error::ConfigError;
 use crate::metrics::{LabelTable, PathShard, PortShard, WorkerShard};
 use crate::ring::Memory;
 use std::fmt;
@@ -128,7 +128,7 @@ impl Budget {
     }
 
     /// Checks the budget against `memory_limit_bytes`.
-    pub(crate) fn check(&self, config: &Config) -> Result<(), Error> {
+    pub(crate) fn check(&self, config: &Config) -> Result<(), ConfigError> {
         let limit = config.get(Key::MemoryLimit);
         if limit == 0 || self.total() <= limit {
             return Ok(());

@@ -3,7 +3,7 @@
 use super::setting::{Balance, RouteFallback, Setting};
 use super::{AllowedValues, Config, Idle};
 use crate::clients::{CreditPolicy, MAX_BYTES, MAX_MESSAGES};
-use crate::error::Error;
+use crate::error::ConfigError;
 use std::time::Duration;
 
 /// One row of the table.
@@ -45,8 +45,8 @@ macro_rules! table {
                 #[doc = concat!($text, " Sets `", $key, "`.")]
                 ///
                 /// # Errors
-                /// [`Error::Config`] with the key, the value and the allowed values.
-                pub fn $setter(self, value: $type) -> Result<Self, Error> {
+                /// [`ConfigError`] with the key, the value and the allowed values.
+                pub fn $setter(self, value: $type) -> Result<Self, ConfigError> {
                     self.with(Key::$variant, Setting::number(value))
                 }
             )+

@@ -2,7 +2,7 @@
 //! default.
 
 use super::Config;
-use crate::error::Error;
+use crate::error::ConfigError;
 
 /// The key name that makes [`Config::set`] apply a preset.
 pub(super) const KEY: &str = "preset";
@@ -62,23 +62,23 @@ impl Config {
     /// The default configuration with the values of a preset, one of [`PRESETS`].
     ///
     /// # Errors
-    /// [`Error::Config`] with the names of all presets, if `name` is not one of them.
+    /// [`ConfigError`] with the names of all presets, if `name` is not one of them.
     ///
     /// ```
     /// use corelane::config::{Config, Key};
     /// let config = Config::preset("small").unwrap();
     /// assert_eq!(config.get(Key::Workers), 10);
     /// ```
-    pub fn preset(name: &str) -> Result<Self, Error> {
+    pub fn preset(name: &str) -> Result<Self, ConfigError> {
         let mut config = Self::default();
         config.set_preset(name)?;
         Ok(config)
     }
 
-    pub(super) fn set_preset(&mut self, name: &str) -> Result<(), Error> {
+    pub(super) fn set_preset(&mut self, name: &str) -> Result<(), ConfigError> {
         let Some((_, rows)) = PRESETS.iter().find(|(preset, _)| *preset == name) else {
             let known: Vec<_> = PRESETS.iter().map(|(preset, _)| *preset).collect();
-            return Err(Error::Config { key: KEY, value: name.to_owned(), allowed: known.join(", ") });
+            return Err(ConfigError { key: KEY, value: name.to_owned(), allowed: known.join(", ") });
         };
         let mut whole = self.clone();
         for (key, value) in *rows {

@@ -8,7 +8,7 @@ use super::status::{
     Failure, Outcome, answer, out,
 };
 use crate::clients::{ClientId, ClientSlot};
-use crate::error::{Refused, Undeliverable};
+use crate::error::{SubmitError, Undeliverable};
 use crate::metrics::{PollShard, SubmitShard};
 use crate::ring::Memory;
 use crate::router::{InlineView, Port};
@@ -163,13 +163,13 @@ pub const CORELANE_REFUSED_TOO_LARGE: u32 = 5;
 pub const CORELANE_REFUSED_CORRUPT: u32 = 6;
 
 const _: () = {
-    assert!(CORELANE_REFUSED_FULL == Refused::Full as u32);
-    assert!(CORELANE_REFUSED_CLOSED == Refused::Closed as u32);
-    assert!(CORELANE_REFUSED_DRAINING == Refused::Draining as u32);
-    assert!(CORELANE_REFUSED_STALE == Refused::Stale as u32);
-    assert!(CORELANE_REFUSED_WRONG_PORT == Refused::WrongPort as u32);
-    assert!(CORELANE_REFUSED_TOO_LARGE == Refused::TooLarge as u32);
-    assert!(CORELANE_REFUSED_CORRUPT == Refused::Corrupt as u32);
+    assert!(CORELANE_REFUSED_FULL == SubmitError::RingFull as u32);
+    assert!(CORELANE_REFUSED_CLOSED == SubmitError::Closed as u32);
+    assert!(CORELANE_REFUSED_DRAINING == SubmitError::Draining as u32);
+    assert!(CORELANE_REFUSED_STALE == SubmitError::StaleClient as u32);
+    assert!(CORELANE_REFUSED_WRONG_PORT == SubmitError::WrongPort as u32);
+    assert!(CORELANE_REFUSED_TOO_LARGE == SubmitError::TooLarge as u32);
+    assert!(CORELANE_REFUSED_CORRUPT == SubmitError::Corrupt as u32);
 };
 
 impl CorelaneRing {
@@ -326,7 +326,7 @@ pub unsafe extern "C" fn corelane_port_layout(
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn corelane_port_inline(port: CorelanePort) -> i32 {
     on(port, |port| {
-        port.drive_inline()?;
+        port.drive_inline().map_err(|problem| Failure::new(CORELANE_STATE, problem))?;
         Ok(0)
     })
 }

@@ -7,7 +7,7 @@ use super::status::{
     CORELANE_AGAIN, CORELANE_CLOSED, CORELANE_INVALID, CORELANE_STATE, CORELANE_TIMEOUT, CorelaneError,
     Failure, Outcome, answer, guard_status, out, slice, text,
 };
-use crate::error::{CloseReason, Error, Failed, Loss};
+use crate::error::{CloseReason, Failed, Loss, PortError};
 use crate::id::ClientId;
 use crate::router::{Event, Port, Router};
 use std::ffi::c_char;
@@ -116,7 +116,7 @@ impl CorelaneEvent {
             Event::Left { client, token } => plain(CORELANE_EVENT_LEFT, client, token),
             Event::Close { client, token, reason } => Self {
                 reason: match reason {
-                    CloseReason::Credit => CORELANE_CLOSE_CREDIT,
+                    CloseReason::CreditExhausted => CORELANE_CLOSE_CREDIT,
                     CloseReason::Corrupt => CORELANE_CLOSE_CORRUPT,
                 },
                 ..plain(CORELANE_EVENT_CLOSE, client, token)
@@ -128,7 +128,7 @@ impl CorelaneEvent {
 
 /// The number of a reason. Credit is the only one that C hosts are told so far.
 fn reason_of(reason: Loss) -> u32 {
-    if reason == Loss::Failed(Failed::Credit) { CORELANE_FAILED_CREDIT } else { 0 }
+    if reason == Loss::Failed(Failed::CreditExhausted) { CORELANE_FAILED_CREDIT } else { 0 }
 }
 
 /// A caller's array of events.
@@ -213,7 +213,7 @@ pub(super) unsafe fn open_with(
     router: CorelaneRouter,
     out_port: *mut CorelanePort,
     error: *mut CorelaneError,
-    call: fn(&Router) -> Result<Port, Error>,
+    call: fn(&Router) -> Result<Port, PortError>,
 ) -> i32 {
     let open = || -> Outcome {
         let out_port = out("out_port", out_port)?;
@@ -355,7 +355,7 @@ pub unsafe extern "C" fn corelane_poll(
             return Err(Failure::new(CORELANE_INVALID, "capacity is 0: pass room for at least one event"));
         }
         let mut count = 0;
-        let mut batch = port.poll(capacity.min(i32::MAX as usize)).map_err(Error::from)?;
+        let mut batch = port.poll(capacity.min(i32::MAX as usize))?;
         while let Some(event) = batch.next() {
             places.write(count, &event);
             count += 1;

@@ -1,7 +1,6 @@
 //! Status codes, the error struct, and the guard around every call.
 
 use super::fork::is_child;
-use crate::error::Error;
 use std::ffi::{CStr, c_char};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
@@ -84,6 +83,11 @@ impl Failure {
         Self { code, os_errno: 0, text: text.into() }
     }
 
+    /// Adds the operating system's error number.
+    pub(super) fn of_system(self, os_errno: i32) -> Self {
+        Self { os_errno, ..self }
+    }
+
     #[cfg(test)]
     pub(super) fn code(&self) -> i32 {
         self.code
@@ -109,18 +113,6 @@ impl Failure {
             CORELANE_BUSY,
             format!("another thread is inside a call with this {kind}: retry when it has returned"),
         )
-    }
-}
-
-impl From<Error> for Failure {
-    fn from(error: Error) -> Self {
-        let code = match &error {
-            // The configuration reports an unknown key as an error of the key named "key".
-            Error::Config { key: "key", .. } => CORELANE_CONFIG_KEY,
-            other => other.code(),
-        };
-        let os_errno = if let Error::System { errno, .. } = &error { *errno } else { 0 };
-        Self { code, os_errno, text: error.to_string() }
     }
 }
 

@@ -9,7 +9,7 @@ pub use stats::{CustomFamilyStats, CustomSeriesStats, CustomStats};
 
 use super::cell::{Cell, SHARED};
 use super::histogram::{Histogram, IMPOSSIBLE};
-use crate::error::Error;
+use crate::error::MetricError;
 use crate::sync::{Arc, AtomicU64, Gauge as GaugeCell, Mutex, Relaxed, lock};
 use crossbeam_utils::CachePadded;
 use std::collections::HashMap;
@@ -169,11 +169,11 @@ impl SeriesBudget {
 
 impl CustomFamily {
     /// The cells of a label set. Created on first use while the budget lasts.
-    fn with(&self, values: &[&str]) -> Result<Arc<Cells>, Error> {
+    fn with(&self, values: &[&str]) -> Result<Arc<Cells>, MetricError> {
         let wanted = self.descriptor.labels.len();
         if values.len() != wanted {
             let name = self.descriptor.name.clone();
-            return Err(Error::MetricLabels { name, wanted: wanted as u32, given: values.len() as u32 });
+            return Err(MetricError::Labels { name, wanted: wanted as u32, given: values.len() as u32 });
         }
         let values: Vec<String> = values.iter().map(|value| shortened(value).to_owned()).collect();
         let mut sets = lock(&self.sets);
@@ -241,7 +241,7 @@ impl Customs {
         (limit * (cells + values) + families * (size_of::<CustomFamily>() + name::TEXT_BYTES + 64)) as u64
     }
 
-    fn register(&self, kind: Kind, descriptor: &Descriptor) -> Result<Arc<CustomFamily>, Error> {
+    fn register(&self, kind: Kind, descriptor: &Descriptor) -> Result<Arc<CustomFamily>, MetricError> {
         name::check(kind, descriptor)?;
         let mut families = lock(&self.families);
         if let Some(known) = families.iter().find(|one| one.descriptor.name == descriptor.name) {
@@ -256,7 +256,7 @@ impl Customs {
         // Pay for one series of the family: the one without labels, or the one in which every label is
         // `other`.
         if families.len() >= MAX_FAMILIES || !self.budget.take() {
-            return Err(Error::TooManyMetrics(self.limit as u32));
+            return Err(MetricError::TooMany(self.limit as u32));
         }
         let family = Arc::new(CustomFamily {
             kind,
@@ -269,21 +269,21 @@ impl Customs {
         Ok(family)
     }
 
-    pub(crate) fn counter(&self, descriptor: &Descriptor) -> Result<CounterFamily, Error> {
+    pub(crate) fn counter(&self, descriptor: &Descriptor) -> Result<CounterFamily, MetricError> {
         self.register(Kind::Counter, descriptor).map(CounterFamily)
     }
 
-    pub(crate) fn gauge(&self, descriptor: &Descriptor) -> Result<GaugeFamily, Error> {
+    pub(crate) fn gauge(&self, descriptor: &Descriptor) -> Result<GaugeFamily, MetricError> {
         self.register(Kind::Gauge, descriptor).map(GaugeFamily)
     }
 
-    pub(crate) fn histogram(&self, descriptor: &Descriptor) -> Result<HistogramFamily, Error> {
+    pub(crate) fn histogram(&self, descriptor: &Descriptor) -> Result<HistogramFamily, MetricError> {
         self.register(Kind::Histogram, descriptor).map(HistogramFamily)
     }
 }
 
-fn refuse<T>(descriptor: &Descriptor, problem: &'static str) -> Result<T, Error> {
-    Err(Error::Metric { name: descriptor.name.clone(), problem })
+fn refuse<T>(descriptor: &Descriptor, problem: &'static str) -> Result<T, MetricError> {
+    Err(MetricError::Invalid { name: descriptor.name.clone(), problem })
 }
 
 macro_rules! families {
@@ -301,8 +301,8 @@ macro_rules! families {
             /// that looks up a series of this family, so look each series up once.
             ///
             /// # Errors
-            /// [`Error::MetricLabels`] if the number of values differs from the number of labels.
-            pub fn with(&self, values: &[&str]) -> Result<$handle, Error> {
+            /// [`MetricError::Labels`] if the number of values differs from the number of labels.
+            pub fn with(&self, values: &[&str]) -> Result<$handle, MetricError> {
                 self.0.with(values).map($handle)
             }
         }

@@ -78,7 +78,7 @@ impl<'de> Deserialize<'de> for ByReason {
 #[cfg(feature = "schema")]
 pub(super) mod schemas {
     use super::schema_of;
-    use crate::error::{Failed, Refused, RoomRefused, TakenOver, Unacknowledged, Undeliverable};
+    use crate::error::{Failed, RoomRefused, SubmitError, TakenOver, Unacknowledged, Undeliverable};
     use schemars::{Schema, SchemaGenerator};
 
     macro_rules! schemas {
@@ -96,7 +96,7 @@ pub(super) mod schemas {
 
     schemas! {
         failed Failed,
-        refused Refused,
+        refused SubmitError,
         room_refused RoomRefused,
         taken_over TakenOver,
         unacknowledged Unacknowledged,

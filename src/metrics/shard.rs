@@ -10,7 +10,7 @@ use super::label::{ApplicationId, ProtocolId, TypeId};
 use super::slow::SlowRing;
 use super::spans::{NAMED, NAMED_FROM, named_span};
 use super::timing::{Outcome, SeriesIds, Timing};
-use crate::error::{Failed, Refused, TakenOver, Unacknowledged, Undeliverable};
+use crate::error::{Failed, SubmitError, TakenOver, Unacknowledged, Undeliverable};
 use crossbeam_utils::CachePadded;
 
 fn cells(count: usize) -> Box<[Cell]> {
@@ -287,7 +287,7 @@ impl WorkerShard {
             applications: (0..applications).map(|_| GroupSeries::new()).collect(),
             emitted: Cell::default(),
             undeliverable: cells(Undeliverable::COUNT),
-            refused: cells(Refused::COUNT),
+            refused: cells(SubmitError::COUNT),
             held: Cell::default(),
             held_time: Histogram::new(),
             held_maximum: Cell::default(),
@@ -317,7 +317,7 @@ impl WorkerShard {
 
     /// Bytes of one shard, for the budget.
     pub(crate) const fn bytes(types: usize, protocols: usize, applications: usize) -> u64 {
-        let reasons = Failed::COUNT + Undeliverable::COUNT + Refused::COUNT;
+        let reasons = Failed::COUNT + Undeliverable::COUNT + SubmitError::COUNT;
         let series = types * TypeSeries::BYTES + (protocols + applications) * GroupSeries::BYTES;
         (series
             + size_of::<Self>()
@@ -465,7 +465,7 @@ impl PortShard {
     /// Bytes of one shard, for the budget.
     pub(crate) const fn bytes() -> u64 {
         let reasons =
-            (Refused::COUNT + TakenOver::COUNT + Undeliverable::COUNT + Unacknowledged::COUNT) * 8 + 16;
+            (SubmitError::COUNT + TakenOver::COUNT + Undeliverable::COUNT + Unacknowledged::COUNT) * 8 + 16;
         (size_of::<Self>() + Histogram::CELL_BYTES + reasons + 80) as u64
     }
 
@@ -473,7 +473,7 @@ impl PortShard {
         Self {
             submit: CachePadded::new(SubmitShard {
                 submitted: Cell::default(),
-                refused: cells(Refused::COUNT),
+                refused: cells(SubmitError::COUNT),
                 taken_over: cells(TakenOver::COUNT),
                 moves_wanted: Cell::default(),
                 moves_made: Cell::default(),

@@ -14,7 +14,7 @@ use super::ports::{PathDepth, PathShard, port_stats};
 use super::reasons::ByReason;
 use super::routing::routing_stats;
 use super::shard::{GroupSeries, PortShard, TypeSeries, WorkerShard};
-use crate::error::{Failed, Refused, TakenOver, Unacknowledged, Undeliverable};
+use crate::error::{Failed, SubmitError, TakenOver, Unacknowledged, Undeliverable};
 use crate::sync::{Acquire, AtomicU64, mutant};
 
 /// The shards and values from which a snapshot is made.
@@ -206,7 +206,7 @@ pub(crate) fn account(sources: &Sources<'_>) -> Accounting {
     let held = sum(workers.iter().map(|worker| worker.held.get()));
     let by_worker = workers.iter().map(|worker| &worker.refused[..]);
     let by_port = ports.iter().map(|port| &port.submit.refused[..]);
-    let (refused, refusals) = reasons(Refused::ALL, Refused::label, by_worker.chain(by_port));
+    let (refused, refusals) = reasons(SubmitError::ALL, SubmitError::label, by_worker.chain(by_port));
     let submitted = too_early.unwrap_or_else(early);
     let consumed = sum(ports.iter().map(|port| port.poll.consumed.get()));
     let by_worker = workers.iter().map(|worker| &worker.undeliverable[..]);

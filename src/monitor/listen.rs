@@ -12,7 +12,7 @@ use super::series::SeriesKey;
 use super::slots::Span;
 use super::window::SlotStats;
 use super::{Core, Monitor, log};
-use crate::error::Error;
+use crate::error::{ListenError, RuleError, WatchError};
 use crate::sync::{Arc, AtomicBool, AtomicU64, Relaxed, lock};
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
@@ -116,9 +116,9 @@ impl Monitor {
     /// why the metric has no value.
     ///
     /// # Errors
-    /// - [`Error::Rule`] if the rule is invalid.
-    /// - [`Error::RuleExists`] if there is a rule of that name.
-    /// - [`Error::TooManyRules`] if there are 64 rules.
+    /// - [`RuleError::Invalid`] if the rule is invalid.
+    /// - [`RuleError::Exists`] if there is a rule of that name.
+    /// - [`RuleError::TooMany`] if there are 64 rules.
     ///
     /// ```
     /// use corelane::config::Config;
@@ -129,7 +129,7 @@ impl Monitor {
     /// monitor.on_alert(|alert| println!("{}: {}", alert.name, alert.message))?;
     /// # Ok::<(), corelane::error::Error>(())
     /// ```
-    pub fn add_rule(&self, rule: Rule) -> Result<(), Error> {
+    pub fn add_rule(&self, rule: Rule) -> Result<(), RuleError> {
         let mut inner = lock(&self.core.inner);
         let missing = rule.missing(inner.kept(&*self.core.source)).filter(|_| inner.logs());
         inner.rules.add(rule)?;
@@ -142,8 +142,8 @@ impl Monitor {
     /// next look.
     ///
     /// # Errors
-    /// [`Error::UnknownRule`] if there is no rule of that name.
-    pub fn remove_rule(&self, name: &str) -> Result<(), Error> {
+    /// [`RuleError::Unknown`] if there is no rule of that name.
+    pub fn remove_rule(&self, name: &str) -> Result<(), RuleError> {
         lock(&self.core.inner).rules.remove(name)
     }
 
@@ -151,9 +151,9 @@ impl Monitor {
     /// a shipped rule is [`set`](Monitor::set) later, the rule's thresholds follow the key again.
     ///
     /// # Errors
-    /// - [`Error::UnknownRule`] if there is no rule of that name.
-    /// - [`Error::Rule`] if the two thresholds contradict each other.
-    pub fn set_threshold(&self, name: &str, trigger: f64, clear: f64) -> Result<(), Error> {
+    /// - [`RuleError::Unknown`] if there is no rule of that name.
+    /// - [`RuleError::Invalid`] if the two thresholds contradict each other.
+    pub fn set_threshold(&self, name: &str, trigger: f64, clear: f64) -> Result<(), RuleError> {
         lock(&self.core.inner).rules.set_threshold(name, trigger, clear)
     }
 
@@ -162,9 +162,12 @@ impl Monitor {
     /// queue drops its oldest alert and counts it.
     ///
     /// # Errors
-    /// - [`Error::TooManyListeners`] if there are 16 callbacks.
-    /// - [`Error::System`] if the thread cannot be created.
-    pub fn on_alert(&self, callback: impl Fn(&Alert) + Send + Sync + 'static) -> Result<CallbackId, Error> {
+    /// - [`ListenError::TooMany`] if there are 16 callbacks.
+    /// - [`ListenError::System`] if the thread cannot be created.
+    pub fn on_alert(
+        &self,
+        callback: impl Fn(&Alert) + Send + Sync + 'static,
+    ) -> Result<CallbackId, ListenError> {
         self.core.alerts.add_callback(callback)
     }
 
@@ -179,9 +182,9 @@ impl Monitor {
     /// readable while an alert waits.
     ///
     /// # Errors
-    /// - [`Error::TooManyListeners`] if there are 16 such queues.
-    /// - [`Error::System`] if the descriptor cannot be created.
-    pub fn alerts(&self) -> Result<AlertPoll, Error> {
+    /// - [`ListenError::TooMany`] if there are 16 such queues.
+    /// - [`ListenError::System`] if the descriptor cannot be created.
+    pub fn alerts(&self) -> Result<AlertPoll, ListenError> {
         self.core.alerts.poll()
     }
 
@@ -194,7 +197,7 @@ impl Monitor {
         &self,
         format: Format,
         callback: impl Fn(&str) + Send + Sync + 'static,
-    ) -> Result<CallbackId, Error> {
+    ) -> Result<CallbackId, ListenError> {
         self.core.reports.add_callback(move |stats: &MonitorStats| callback(&write(stats, format)))
     }
 
@@ -202,8 +205,8 @@ impl Monitor {
     /// later, the alert `report_file` is raised.
     ///
     /// # Errors
-    /// [`Error::System`] if the file cannot be written now; otherwise as [`on_alert`](Self::on_alert).
-    pub fn report_to(&self, format: Format, target: Target) -> Result<CallbackId, Error> {
+    /// [`ListenError::System`] if the file cannot be written now; otherwise as [`on_alert`](Self::on_alert).
+    pub fn report_to(&self, format: Format, target: Target) -> Result<CallbackId, ListenError> {
         let path = match target {
             Target::Log => {
                 let log = |report: String| tracing::info!(target: "corelane::report", "{report}");
@@ -263,11 +266,11 @@ impl Monitor {
     /// most 64 numbers can be watched.
     ///
     /// # Errors
-    /// [`Error::Watch`] if no report can have a number at that path (the text names the nearest path), if the path has a
+    /// [`WatchError`] if no report can have a number at that path (the text names the nearest path), if the path has a
     /// `*`, because a history is of one number, if it has more than 256 bytes, or if 64 numbers are watched.
-    pub fn watch(&self, metric: &str) -> Result<(), Error> {
+    pub fn watch(&self, metric: &str) -> Result<(), WatchError> {
         let shown: String = metric.chars().take(MAX_PATH).collect();
-        let refuse = |problem| Err(Error::Watch { metric: shown, problem });
+        let refuse = |problem| Err(WatchError { metric: shown, problem });
         if metric.len() > MAX_PATH {
             return refuse(format!("a path has at most {MAX_PATH} bytes"));
         }

@@ -14,7 +14,7 @@ mod poll;
 pub use callback::CallbackId;
 pub use poll::ListenerPoll;
 
-use crate::error::Error;
+use crate::error::ListenError;
 use crate::sync::{Arc, AtomicU64, Mutex, Relaxed, lock};
 use callback::Callback;
 use poll::Inbox;
@@ -100,16 +100,16 @@ impl<T: Clone + Debug + Send + Sync + 'static> Outbox<T> {
     /// Calls `callback` with each entry from this moment on, on a thread of its own.
     ///
     /// # Errors
-    /// - [`Error::TooManyListeners`] if there are 16 callbacks.
-    /// - [`Error::System`] if the thread cannot be created.
+    /// - [`ListenError::TooMany`] if there are 16 callbacks.
+    /// - [`ListenError::System`] if the thread cannot be created.
     pub(crate) fn add_callback(
         &self,
         callback: impl Fn(&T) + Send + Sync + 'static,
-    ) -> Result<CallbackId, Error> {
+    ) -> Result<CallbackId, ListenError> {
         let mut listeners = lock(&self.listeners);
         listeners.callbacks.retain(|callback| !callback.has_ended());
         if listeners.callbacks.len() >= MAX_LISTENERS {
-            return Err(Error::TooManyListeners(MAX_LISTENERS as u32));
+            return Err(ListenError::TooMany(MAX_LISTENERS as u32));
         }
         let number = listeners.made;
         let callback = Callback::start(
@@ -139,13 +139,13 @@ impl<T: Clone + Debug + Send + Sync + 'static> Outbox<T> {
     /// Returns a queue that gets each entry from this moment on, until it is dropped.
     ///
     /// # Errors
-    /// - [`Error::TooManyListeners`] if there are 16 such queues.
-    /// - [`Error::System`] if the descriptor cannot be created.
-    pub(crate) fn poll(&self) -> Result<ListenerPoll<T>, Error> {
+    /// - [`ListenError::TooMany`] if there are 16 such queues.
+    /// - [`ListenError::System`] if the descriptor cannot be created.
+    pub(crate) fn poll(&self) -> Result<ListenerPoll<T>, ListenError> {
         let mut listeners = lock(&self.listeners);
         listeners.polls.retain(|inbox| inbox.strong_count() > 0);
         if listeners.polls.len() >= MAX_LISTENERS {
-            return Err(Error::TooManyListeners(MAX_LISTENERS as u32));
+            return Err(ListenError::TooMany(MAX_LISTENERS as u32));
         }
         let inbox = Arc::new(Inbox::new(self.capacity)?);
         listeners.polls.push(Arc::downgrade(&inbox));

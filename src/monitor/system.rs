@@ -11,7 +11,7 @@ pub use figures::{
     CostStats, CpuStats, LoadAverage, LoadStats, MemoryStats, ProcessStats, RuntimeStats, SystemStats,
 };
 
-use crate::error::Error;
+use crate::error::SystemError;
 use crate::sync::os;
 use figures::share;
 use std::time::{Duration, Instant};
@@ -60,9 +60,9 @@ impl SystemProbe {
     /// Creates a probe.
     ///
     /// # Errors
-    /// [`Error::System`] if `sysinfo` does not support the operating system.
-    pub fn new() -> Result<Self, Error> {
-        let system = System::new().map_err(|error| Error::System { text: error.to_string(), errno: 0 })?;
+    /// [`SystemError`] if `sysinfo` does not support the operating system.
+    pub fn new() -> Result<Self, SystemError> {
+        let system = System::new().map_err(|error| SystemError::new(&error))?;
         let process = Pid::from_u32(std::process::id());
         Ok(Self { system, process, used: None, machine: MachineFigures::default() })
     }

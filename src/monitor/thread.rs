@@ -2,7 +2,6 @@
 //! the monitor while it sleeps, so it ends with the last handle.
 
 use super::Core;
-use crate::error::Error;
 use crate::sync::{Arc, Mutex, lock};
 use std::panic::AssertUnwindSafe;
 use std::sync::{Condvar, PoisonError, Weak};
@@ -32,7 +31,7 @@ pub(super) struct Thread {
 }
 
 impl Thread {
-    pub(super) fn start(core: &Arc<Core>) -> Result<Self, Error> {
+    pub(super) fn start(core: &Arc<Core>) -> std::io::Result<Self> {
         let bell = Arc::new(Bell::default());
         let (core, its) = (Arc::downgrade(core), Arc::clone(&bell));
         let thread = std::thread::Builder::new().name("corelane-monitor".to_owned());

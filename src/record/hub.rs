@@ -4,11 +4,11 @@
 use super::table::{Resolved, SeriesTable};
 use crate::clients::{
     ClientId, ClientLimits, ClientMessage, Clients, CreditPolicy, KeptFigures, MAX_NAME_BYTES, NameHash,
-    NewClient,
+    NewClient, OpenError,
 };
 use crate::clock::Clock;
 use crate::config::{Config, Key};
-use crate::error::{Error, Failed};
+use crate::error::{Failed, RecordConnectError, StaleClient};
 use crate::metrics::{
     ApplicationId, Bucketed, Controls, Customs, Failing, GroupSeries, IMPOSSIBLE, Outcome, ProtocolId,
     SHARED, SlowMessage, SlowRing, Timing, TypeId, TypeSeries, Writer, shard_of_thread,
@@ -420,8 +420,8 @@ impl Hub {
             let _door = lock(&self.doorway);
             match self.clients.open_recorded(new_client(name, labels.application)) {
                 // `NameTaken`: another thread has just added the client.
-                Ok((client, _)) | Err(Error::NameTaken(client)) => Some(client),
-                Err(Error::TooManyClients(_)) => {
+                Ok((client, _)) | Err(OpenError::NameTaken(client)) => Some(client),
+                Err(OpenError::TooManyClients(_)) => {
                     self.is_full.store(true, Relaxed); // Relaxed: as above.
                     None
                 }
@@ -436,7 +436,7 @@ impl Hub {
     }
 
     /// Counts a new connection of the host.
-    pub(crate) fn connect(&self, name: &str, application: &str) -> Result<ClientId, Error> {
+    pub(crate) fn connect(&self, name: &str, application: &str) -> Result<ClientId, RecordConnectError> {
         let application = self.applications.place("", application) as u16;
         let _door = lock(&self.doorway);
         // Look for a known client first. `Clients::connect` would need a free slot and would count a
@@ -447,14 +447,14 @@ impl Hub {
         }
         let connect = || self.clients.connect(new_client(name, application)).map(|(client, _)| client);
         match connect() {
-            Err(Error::TooManyClients(limit)) => {
+            Err(OpenError::TooManyClients(limit)) => {
                 // A connection takes precedence over names that are only recorded. Evict an eighth of the
                 // slots at once, so that the next connects need not scan all clients.
                 self.clients.forget_recorded(0, limit.div_ceil(8) as usize);
                 self.is_full.store(false, Relaxed); // Relaxed: see `recorded_client`.
-                connect()
+                Ok(connect()?)
             }
-            done => done,
+            done => Ok(done?),
         }
     }
 
@@ -467,10 +467,10 @@ impl Hub {
     }
 
     /// Counts the end of a connection.
-    pub(crate) fn disconnect(&self, client: ClientId) -> Result<(), Error> {
+    pub(crate) fn disconnect(&self, client: ClientId) -> Result<(), StaleClient> {
         let _door = lock(&self.doorway);
         if !self.clients.begin_close(client) {
-            return Err(Error::StaleClient);
+            return Err(StaleClient);
         }
         self.clients.end_close(client);
         self.is_full.store(false, Relaxed); // Relaxed: see `recorded_client`.
@@ -478,7 +478,7 @@ impl Hub {
     }
 
     /// Counts bytes that the host has written to a client.
-    pub(crate) fn sent(&self, client: ClientId, bytes: u64) -> Result<(), Error> {
+    pub(crate) fn sent(&self, client: ClientId, bytes: u64) -> Result<(), StaleClient> {
         if let Some(line) = self.clients.open_line(client)? {
             line.sent_shared(self.controls.now().epoch, bytes);
         }

@@ -9,7 +9,7 @@
 use crate::call::CallId;
 use crate::clients::ClientId;
 use crate::config::{Config, Key, RouteFallback};
-use crate::error::{Error, Failed, TakenOver};
+use crate::error::{ConfigError, Failed, TakenOver};
 use crate::metrics::Outcome;
 use crate::ring::record::{IngressHeader, ingress_flag};
 use std::fmt;
@@ -77,9 +77,9 @@ pub(super) enum Fallback {
 
 impl Fallback {
     /// The fallback that the configuration asks for. Fails if it needs a base route and there is none.
-    pub(super) fn new(config: &Config, base: &BaseRoute) -> Result<Self, Error> {
+    pub(super) fn new(config: &Config, base: &BaseRoute) -> Result<Self, ConfigError> {
         let there = base.0.is_some();
-        let missing = |key: &'static str, value: &str, allowed: &str| Error::Config {
+        let missing = |key: &'static str, value: &str, allowed: &str| ConfigError {
             key,
             value: value.to_owned(),
             allowed: format!("{allowed}, or give the builder a base_route"),

@@ -16,7 +16,7 @@
 mod tests;
 
 use crate::config::Key;
-use crate::error::{Error, Refused};
+use crate::error::Closed;
 use crate::park::{Keeping, Waiter, WakeWord};
 use crate::router::local_loop::LocalLoop;
 use crate::router::shared::Shared;
@@ -111,10 +111,10 @@ impl Seat {
     /// One cycle of the owner, on its thread. Returns how much work was done.
     ///
     /// # Errors
-    /// [`Refused::Closed`] once the worker has stopped.
-    pub(in crate::router) fn cycle(&self) -> Result<usize, Error> {
+    /// [`Closed`] once the worker has stopped.
+    pub(in crate::router) fn cycle(&self) -> Result<usize, Closed> {
         if self.has_ended() {
-            return Err(Error::Refused(Refused::Closed));
+            return Err(Closed);
         }
         let Some(worker) = self.worker.take_back() else { return Ok(0) };
         if let Some(local) = self.local() {

@@ -4,7 +4,7 @@
 //! Used by `worker/notices`, `worker/egress`, `settle`, `port/closings` and `port/walk`.
 
 use crate::clients::ClientId;
-use crate::error::{Failed, Loss, Refused};
+use crate::error::{Failed, Loss, SubmitError};
 use crate::ring::record::{DeliveryHeader, IngressHeader, delivery_kind, ingress_flag, ingress_kind};
 
 /// A notice: a delivery record without payload, for one recipient.
@@ -43,7 +43,7 @@ impl Tell {
     }
 }
 
-/// The number of an expired message's reason; smaller numbers are those of [`Failed`], larger ones of [`Refused`].
+/// The number of an expired message's reason; smaller numbers are those of [`Failed`], larger ones of [`SubmitError`].
 const EXPIRED: u16 = 256;
 
 impl Notice {
@@ -73,7 +73,7 @@ impl Notice {
     /// The reason in a notice's header. Another language may have written the record, so any number has one.
     pub(super) fn reason(header: &DeliveryHeader) -> Loss {
         let failed = || Failed::ALL.get(usize::from(header.flags)).copied().map(Loss::Failed);
-        let refused = |number: u16| Refused::ALL.get(usize::from(number)).copied().map(Loss::Refused);
+        let refused = |number: u16| SubmitError::ALL.get(usize::from(number)).copied().map(Loss::Refused);
         match header.flags.checked_sub(EXPIRED) {
             None => failed().unwrap_or(Loss::Failed(Failed::BadRecord)),
             Some(0) => Loss::Expired,
@@ -91,7 +91,7 @@ mod tests {
     #[test]
     fn every_reason_survives_the_record() {
         let failed = Failed::ALL.iter().map(|reason| Loss::Failed(*reason));
-        let refused = Refused::ALL.iter().map(|reason| Loss::Refused(*reason));
+        let refused = SubmitError::ALL.iter().map(|reason| Loss::Refused(*reason));
         for reason in failed.chain(refused).chain([Loss::Expired]) {
             let notice = Notice::new(delivery_kind::UNDELIVERED, ClientId(5), 7, reason);
             assert_eq!(Notice::reason(&notice.header), reason);

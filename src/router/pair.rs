@@ -8,7 +8,7 @@
 use super::payload::read_reference;
 use crate::clients::{ClientId, Clients};
 use crate::config::ALLOCATION;
-use crate::error::Refused;
+use crate::error::SubmitError;
 use crate::park::WakeWord;
 use crate::ring::record::{DeliveryHeader, delivery_flag, delivery_kind};
 use crate::ring::{ALIGNMENT, Attachment, Memory};
@@ -76,8 +76,8 @@ pub(super) const PAIR_BYTES: u64 = size_of::<Attachment<Pair>>() as u64
     + ALLOCATION;
 
 /// The reason for refusals at a closed ring.
-pub(super) fn closed_reason(ring: &Memory) -> Refused {
-    if ring.is_corrupt() { Refused::Corrupt } else { Refused::Closed }
+pub(super) fn closed_reason(ring: &Memory) -> SubmitError {
+    if ring.is_corrupt() { SubmitError::Corrupt } else { SubmitError::Closed }
 }
 
 /// Gives back the credit that a delivery record holds. Returns its number of recipients.

@@ -9,7 +9,7 @@
 //! `worker/cycle`, `settle` and `pair`.
 
 use super::thread::discard;
-use crate::error::Error;
+use crate::error::{Error, SubmitError};
 use crate::sync::handoff::Handoff;
 use crate::sync::{AtomicU64, Relaxed, mutant};
 use std::fmt;
@@ -23,7 +23,7 @@ pub type Owned = Box<dyn AsRef<[u8]> + Send + Sync>;
 /// A message that was refused: the host owns it again.
 pub struct Returned {
     /// The reason.
-    pub error: Error,
+    pub error: SubmitError,
     /// The message.
     pub message: Owned,
 }
@@ -40,7 +40,18 @@ impl fmt::Display for Returned {
     }
 }
 
-impl std::error::Error for Returned {}
+impl std::error::Error for Returned {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        Some(&self.error)
+    }
+}
+
+/// Drops the message.
+impl From<Returned> for Error {
+    fn from(returned: Returned) -> Self {
+        Self::Submit(returned.error)
+    }
+}
 
 /// Bytes in a record that refer to a payload: its number and its length.
 pub(super) const REFERENCE_BYTES: usize = 16;

@@ -7,7 +7,7 @@
 //! Used by `port/submit` (admits and returns spare permits), `worker/cycle` and `settle` (give back), through
 //! `shared`.
 
-use crate::error::Refused;
+use crate::error::SubmitError;
 use crate::sync::{AcqRel, Acquire, AtomicU64, Relaxed, Release, mutant};
 use crossbeam_utils::CachePadded;
 
@@ -42,11 +42,11 @@ impl Permits {
 
     /// Makes sure that a port has a spare permit for its next message.
     #[inline]
-    pub(crate) fn admit(&self, spare: &mut u64) -> Result<(), Refused> {
+    pub(crate) fn admit(&self, spare: &mut u64) -> Result<(), SubmitError> {
         if self.is_limited() && *spare == 0 {
             *spare = self.take();
             if *spare == 0 {
-                return Err(Refused::Concurrency);
+                return Err(SubmitError::ConcurrencyLimit);
             }
         }
         Ok(())

@@ -9,7 +9,7 @@ mod parse;
 mod shipped;
 
 use crate::envelope::{MAX_FIELD_BYTES, Protocol};
-use crate::error::Error;
+use crate::error::RulesError;
 
 /// The message type under which host sends count, in the recipient's protocol.
 pub(super) const SEND: &str = "send";
@@ -112,8 +112,8 @@ impl ProtocolRules {
     /// Refuses rules that can never work: a name that the figures use for something else, a handler for types
     /// that are not listed, a type longer than the reader reads, a relay without recipient or room, a droppable
     /// type that is not listed.
-    pub(crate) fn check(&self) -> Result<(), Error> {
-        let refuse = |problem| Err(Error::Protocol { protocol: self.name().to_owned(), problem });
+    pub(crate) fn check(&self) -> Result<(), RulesError> {
+        let refuse = |problem| Err(RulesError { protocol: self.name().to_owned(), problem });
         self.problem().map_or(Ok(()), refuse)
     }
 

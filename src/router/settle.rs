@@ -8,7 +8,7 @@ use super::payload::{Payload, Way};
 use super::shared::Shared;
 use crate::call::CallId;
 use crate::clients::{ClientId, Clients};
-use crate::error::{Loss, Refused};
+use crate::error::{Loss, SubmitError};
 use crate::ring::record::{IngressHeader, ingress_kind};
 use crate::ring::{Consumer, Memory};
 use crate::sync::{Arc, mutant};
@@ -24,7 +24,7 @@ pub(super) fn settle_ingress(
     shared: &Shared,
     (worker, port): (usize, usize),
     pair: &Pair,
-    count: impl FnOnce(Refused, u64),
+    count: impl FnOnce(SubmitError, u64),
     closed: impl FnMut(ClientId),
     told: impl FnMut(Notice),
 ) -> Vec<Payload> {
@@ -54,7 +54,7 @@ fn settle_untaken(
     shared: &Shared,
     port: usize,
     ingress: &Arc<Memory>,
-    reason: Refused,
+    reason: SubmitError,
     mut closed: impl FnMut(ClientId),
     mut told: impl FnMut(Notice),
 ) -> Settled {

@@ -5,7 +5,6 @@
 use super::pair::Pair;
 use super::shared::{Shared, WorkerShared};
 use crate::config::Key;
-use crate::error::Error;
 use crate::sync::{AcqRel, Acquire, Arc, AtomicBool, Relaxed, Release, lock};
 use std::time::Duration;
 
@@ -79,7 +78,7 @@ pub(super) struct Watch {
 }
 
 impl Watch {
-    pub(super) fn start(shared: &Arc<Shared>) -> Result<Self, Error> {
+    pub(super) fn start(shared: &Arc<Shared>) -> std::io::Result<Self> {
         let (watchdog, stop) = (Watchdog::new(shared), Arc::new(AtomicBool::new(false)));
         let timeout = shared.config.milliseconds(Key::ProcessingTimeout);
         let pause = (timeout / 8).clamp(Duration::from_millis(1), Duration::from_secs(1));

@@ -2,8 +2,9 @@
 
 use crate::submitting::{Draft, Way};
 use crate::world::{World, catch, throw};
-use corelane::error::{Error, Refused};
+use corelane::error::{RouteError, SubmitError};
 use corelane::router::Routed;
+use std::ops::ControlFlow;
 use std::time::Duration;
 
 impl World {
@@ -21,12 +22,12 @@ impl World {
         let (stops, throws) = (self.chance(10), self.chance(10));
         let serial = place.serial.get();
         let told = std::cell::Cell::new(0);
-        let each = |at: usize, result: Result<(), Error>| {
+        let each = |at: usize, result: Result<(), SubmitError>| {
             told.set(told.get() + 1);
             // A shared port whose poller was dropped counts nothing.
-            let closed = result == Err(Error::Refused(Refused::Closed));
+            let closed = result == Err(SubmitError::Closed);
             if closed && place.serial.get() != serial {
-                return true;
+                return ControlFlow::Continue(());
             }
             self.ledger.borrow_mut().submitted += 1;
             self.answered(drafts[at].number, result.err().as_ref());
@@ -36,7 +37,7 @@ impl World {
             if self.chance(5) {
                 self.act_inside();
             }
-            !stops
+            if stops { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
         };
         self.submitting(place, |way| match way {
             Way::Plain(port) => catch(|| port.submit_batch(batch, each)),
@@ -64,16 +65,17 @@ impl World {
         // A call has no correlation value of its own: anything delivered for it would carry number 0.
         self.ledger.borrow_mut().sent[number as usize].dead = true;
         if self.inside.get() > 0 {
-            assert_eq!(result, Err(Error::OwnThread));
+            assert_eq!(result, Err(RouteError::OwnThread));
             self.reach(|reached| reached.own_thread += 1);
             return;
         }
         self.ledger.borrow_mut().submitted += 1;
         match result {
             Ok(Routed::TakenOver { .. }) => assert!(self.ledger.borrow().base_runs > runs),
-            Err(Error::Timeout) => self.reach(|reached| reached.timeouts += 1),
-            Err(Error::TooManyCalls(_)) => self.ledger.borrow_mut().refused += 1,
-            Err(error) => self.answered(number, Some(&error)),
+            Err(RouteError::TimedOut) => self.reach(|reached| reached.timeouts += 1),
+            Err(RouteError::Refused(SubmitError::TooManyCalls)) => self.ledger.borrow_mut().refused += 1,
+            Err(RouteError::Refused(reason)) => self.answered(number, Some(&reason)),
+            Err(error) => panic!("{error}"),
             Ok(other) => panic!("a call was answered although no worker ran: {other:?}"),
         }
     }

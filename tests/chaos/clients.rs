@@ -6,7 +6,7 @@ use crate::submitting::Way;
 use crate::values::is_dropping;
 use crate::world::{Place, World};
 use corelane::clients::{ClientId, CreditPolicy, RoomId};
-use corelane::error::{Error, Refused};
+use corelane::error::{ClientError, ConnectError, JoinError, LeaveError};
 use corelane::router::ConnectOptions;
 
 const ROOMS: u64 = 3;
@@ -102,7 +102,7 @@ impl World {
                 assert!(replaced.is_none(), "a client handle was issued twice");
                 Some(id.0)
             }
-            Err(Error::NameTaken(id)) => {
+            Err(ConnectError::NameTaken(id)) => {
                 assert_eq!(
                     holder(name).map(|(id, _)| *id),
                     Some(id.0),
@@ -110,15 +110,15 @@ impl World {
                 );
                 None
             }
-            Err(Error::TooManyClients(_)) => {
+            Err(ConnectError::TooManyClients(_)) => {
                 self.reach(|reached| reached.too_many_clients += 1);
                 None
             }
-            Err(Error::Refused(Refused::Draining)) => {
+            Err(ConnectError::Draining) => {
                 assert!(self.draining.get());
                 None
             }
-            Err(Error::Refused(Refused::Closed)) => {
+            Err(ConnectError::Closed) => {
                 let lost = self.workers.iter().all(|hand| hand.gone.get());
                 assert!(self.stopped.get() || lost, "the port is closed although its router runs");
                 None
@@ -147,15 +147,17 @@ impl World {
                 assert!(!peer.leaving && !peer.gone && peer.port == place.serial.get());
                 peer.leaving = true;
             }
-            Some(Err(error)) => self.assert_not_open(&error, client, peer, place),
+            Some(Err(error)) => self.assert_not_open(error, client, peer, place),
         }
     }
 
     /// Checks that an operation on a client failed for a valid reason.
-    fn assert_not_open(&self, error: &Error, client: u64, peer: &Peer, place: &Place) {
+    fn assert_not_open(&self, error: ClientError, client: u64, peer: &Peer, place: &Place) {
         match error {
-            Error::StaleClient => assert!(peer.leaving || peer.gone, "{client:x} is connected: {peer:?}"),
-            Error::WrongPort => assert_ne!(peer.port, place.serial.get()),
+            ClientError::StaleClient => {
+                assert!(peer.leaving || peer.gone, "{client:x} is connected: {peer:?}")
+            }
+            ClientError::WrongPort => assert_ne!(peer.port, place.serial.get()),
             other => panic!("{other}"),
         }
     }
@@ -171,7 +173,7 @@ impl World {
         match result {
             None => {}
             Some(Ok(())) => peer.nameless = true,
-            Some(Err(error)) => self.assert_not_open(&error, client, peer, place),
+            Some(Err(error)) => self.assert_not_open(error, client, peer, place),
         }
     }
 
@@ -190,14 +192,20 @@ impl World {
         let mut ledger = self.ledger.borrow_mut();
         let peer = ledger.peers.get_mut(&client).unwrap();
         match result {
-            None | Some(Err(Error::TooManyRooms(_) | Error::TooManyClientRooms(_))) => {}
+            None | Some(Err(JoinError::TooManyRooms(_) | JoinError::TooManyClientRooms(_))) => {}
             Some(Ok(id)) => {
                 peer.rooms.insert(room, None);
                 peer.room_ids.insert(room, id.0);
             }
-            Some(Err(Error::RoomFull(_))) => self.reach(|reached| reached.rooms_full += 1),
-            Some(Err(Error::RoomsBusy)) => self.assert_busy(),
-            Some(Err(error)) => self.assert_not_open(&error, client, peer, place),
+            Some(Err(JoinError::RoomFull(_))) => self.reach(|reached| reached.rooms_full += 1),
+            Some(Err(JoinError::ListsInUse)) => self.assert_busy(),
+            Some(Err(JoinError::StaleClient)) => {
+                self.assert_not_open(ClientError::StaleClient, client, peer, place);
+            }
+            Some(Err(JoinError::WrongPort)) => {
+                self.assert_not_open(ClientError::WrongPort, client, peer, place);
+            }
+            Some(Err(error)) => panic!("{error}"),
         }
     }
 
@@ -242,11 +250,17 @@ impl World {
             Some(Ok(())) => {
                 peer.rooms.insert(room, Some(now));
             }
-            Some(Err(Error::StaleRoom | Error::NotAMember)) => {
+            Some(Err(LeaveError::StaleRoom | LeaveError::NotAMember)) => {
                 assert!(peer.rooms[&room].is_some(), "the client is a member of the room");
             }
-            Some(Err(Error::RoomsBusy)) => self.assert_busy(),
-            Some(Err(error)) => self.assert_not_open(&error, client, peer, place),
+            Some(Err(LeaveError::ListsInUse)) => self.assert_busy(),
+            Some(Err(LeaveError::StaleClient)) => {
+                self.assert_not_open(ClientError::StaleClient, client, peer, place);
+            }
+            Some(Err(LeaveError::WrongPort)) => {
+                self.assert_not_open(ClientError::WrongPort, client, peer, place);
+            }
+            Some(Err(error)) => panic!("{error}"),
         }
     }
 

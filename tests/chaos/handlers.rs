@@ -4,7 +4,7 @@
 use crate::ledger::{To, emission_bytes, name_of};
 use crate::world::{World, throw};
 use corelane::clients::ClientId;
-use corelane::error::{Error, Failed};
+use corelane::error::{Failed, StopError};
 use corelane::router::{BaseRequest, Relayed, Request};
 use std::time::Duration;
 
@@ -76,7 +76,7 @@ impl World {
         }
         match self.below(12) {
             0 => throw(),
-            1 => Err(Failed::Handler),
+            1 => Err(Failed::HandlerFailed),
             2..6 => self.relay(request),
             _ => Ok(()),
         }
@@ -129,7 +129,7 @@ impl World {
     fn give_up(&self, request: &mut Request<'_>) {
         self.request_stop();
         let stuck = self.router.stop_within(Duration::ZERO);
-        assert!(matches!(stuck, Err(Error::Stuck(_) | Error::Timeout)), "{stuck:?}");
+        assert!(matches!(stuck, Err(StopError::Stuck(_) | StopError::TimedOut)), "{stuck:?}");
         assert_eq!(request.reply(b"never"), Err(Failed::Stuck));
         self.reach(|reached| reached.given_up += 1);
     }

@@ -2,7 +2,7 @@
 
 use crate::world::{Place, World, catch, throw};
 use corelane::clients::{ClientId, Outstanding};
-use corelane::error::{Closed, Error};
+use corelane::error::{ClientError, Closed};
 use corelane::router::{Event, Poller, Port};
 use std::time::Duration;
 
@@ -28,14 +28,14 @@ impl Polling {
         }
     }
 
-    fn outstanding(&self, client: ClientId) -> Result<Outstanding, Error> {
+    fn outstanding(&self, client: ClientId) -> Result<Outstanding, ClientError> {
         match self {
             Self::Plain(port) => port.outstanding(client),
             Self::Shared(poller) => poller.outstanding(client),
         }
     }
 
-    fn rebind(&mut self, client: ClientId, token: u64) -> Result<(), Error> {
+    fn rebind(&mut self, client: ClientId, token: u64) -> Result<(), ClientError> {
         match self {
             Self::Plain(port) => port.rebind(client, token),
             Self::Shared(poller) => poller.rebind(client, token),
@@ -193,9 +193,9 @@ impl World {
                 assert_eq!((outstanding.handed_messages, outstanding.handed_bytes), peer.handed);
                 assert!(outstanding.messages >= peer.handed.0 && outstanding.bytes >= peer.handed.1);
             }
-            Err(Error::WrongPort) => assert_ne!(peer.port, serial),
+            Err(ClientError::WrongPort) => assert_ne!(peer.port, serial),
             Err(error) => {
-                assert_eq!(error, Error::StaleClient);
+                assert_eq!(error, ClientError::StaleClient);
                 assert!(!peer.is_there(), "the client is connected: {peer:?}");
             }
         }
@@ -224,9 +224,9 @@ impl World {
                 peer.token = token;
                 self.reach(|reached| reached.rebinds += 1);
             }
-            Some(Err(Error::RebindElsewhere)) => assert_ne!(peer.port, place.serial.get()),
+            Some(Err(ClientError::WrongPort)) => assert_ne!(peer.port, place.serial.get()),
             Some(Err(error)) => {
-                assert_eq!(error, Error::StaleClient);
+                assert_eq!(error, ClientError::StaleClient);
                 assert!(peer.leaving || peer.gone, "{peer:?}");
             }
         }

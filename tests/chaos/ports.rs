@@ -2,7 +2,7 @@
 
 use crate::submitting::Way;
 use crate::world::{Place, World};
-use corelane::error::Error;
+use corelane::error::PortError;
 
 impl World {
     /// The indices of open ports.
@@ -24,7 +24,7 @@ impl World {
         let Some(place) = self.ports.iter().find(|place| place.serial.get() == 0) else { return };
         if self.stopped.get() {
             let refused = self.router.port().map(drop);
-            assert!(matches!(refused, Err(Error::State(_))), "{refused:?}");
+            assert!(matches!(refused, Err(PortError::Stopped)), "{refused:?}");
             return;
         }
         self.releases.borrow_mut().retain(|released| {
@@ -35,7 +35,7 @@ impl World {
             return;
         }
         let port = match self.router.port() {
-            Err(Error::TooManyPorts(_)) if self.setup.driven => return, // A worker waits for its tasks to be done.
+            Err(PortError::TooManyPorts(_)) if self.setup.driven => return, // A worker waits for its tasks to be done.
             port => port.unwrap(),
         };
         self.serials.set(self.serials.get() + 1);

@@ -4,8 +4,9 @@ use crate::ledger::{To, filling, name_of, room_of, send_bytes};
 use crate::values::{Value, Whims};
 use crate::world::{Place, World, catch};
 use corelane::clients::ClientId;
-use corelane::error::{Error, Refused};
+use corelane::error::{ClientError, ConnectError, SubmitError};
 use corelane::router::{Port, SharedPort, SubmitOptions};
+use std::ops::ControlFlow;
 
 /// A port's submitting side.
 pub enum Way<'a> {
@@ -19,7 +20,7 @@ impl Way<'_> {
         client: ClientId,
         bytes: &[u8],
         options: SubmitOptions,
-    ) -> Result<(), Error> {
+    ) -> Result<(), SubmitError> {
         match self {
             Self::Plain(port) => port.submit_with(client, bytes, options),
             Self::Shared(port) => port.submit_with(client, bytes, options),
@@ -91,7 +92,7 @@ impl World {
     }
 
     /// Records a port's answer. The answer is `None` if a value of the host panicked.
-    pub fn answered(&self, number: u64, answer: Option<&Error>) {
+    pub fn answered(&self, number: u64, answer: Option<&SubmitError>) {
         let mut ledger = self.ledger.borrow_mut();
         self.trace(|| {
             format!(
@@ -99,25 +100,27 @@ impl World {
                 ledger.sent[number as usize].from, ledger.sent[number as usize].to
             )
         });
-        let Some(error) = answer else { return };
+        let Some(reason) = answer else { return };
         ledger.sent[number as usize].dead = true;
-        let Error::Refused(reason) = error else { panic!("{error}") };
         ledger.refused += 1;
         drop(ledger);
         let stopped = self.stopped.get();
         let lost = self.workers.iter().any(|hand| hand.gone.get());
         self.reach(|reached| match reason {
-            Refused::Full => reached.full += 1,
-            Refused::Closed => {
+            SubmitError::RingFull => reached.full += 1,
+            SubmitError::Closed => {
                 assert!(stopped || lost, "the port is closed although all its workers run");
                 reached.after_stop += u64::from(stopped);
             }
-            Refused::Draining => assert!(self.draining.get()),
-            Refused::RateLimited => reached.rate_refusals += 1,
-            Refused::InFlight => reached.in_flight_refusals += 1,
-            Refused::Concurrency => reached.concurrency_refusals += 1,
-            Refused::PayloadsFull => reached.payload_refusals += 1,
-            Refused::Stale | Refused::WrongPort | Refused::TooLarge | Refused::TooManyCalls => {}
+            SubmitError::Draining => assert!(self.draining.get()),
+            SubmitError::RateLimited => reached.rate_refusals += 1,
+            SubmitError::InFlightLimit => reached.in_flight_refusals += 1,
+            SubmitError::ConcurrencyLimit => reached.concurrency_refusals += 1,
+            SubmitError::PayloadsFull => reached.payload_refusals += 1,
+            SubmitError::StaleClient
+            | SubmitError::WrongPort
+            | SubmitError::TooLarge
+            | SubmitError::TooManyCalls => {}
             other => panic!("{other}"),
         });
     }
@@ -172,7 +175,7 @@ impl World {
         self.ledger.borrow_mut().submitted += 1;
         let error = result.unwrap().err();
         self.answered(number, error.as_ref());
-        error == Some(Error::Refused(Refused::Full))
+        error == Some(SubmitError::RingFull)
     }
 
     fn give(&self, place: &Place, Draft { number, client, bytes }: Draft) {
@@ -217,14 +220,20 @@ impl World {
     fn submit_to_orphan(&self) {
         let orphan = self.orphans.borrow().first().cloned();
         let (Some(orphan), Some(client)) = (orphan, self.some_client()) else { return };
-        let closed = Err(Error::Refused(Refused::Closed));
+        let closed = Err(SubmitError::Closed);
         let client = ClientId(client);
         match self.below(5) {
             0 => assert_eq!(orphan.submit(client, b"{}", 0), closed),
             1 => assert_eq!(orphan.send(client, b"{}", 0), closed),
-            2 => assert_eq!(orphan.disconnect(client), closed),
-            3 => assert_eq!(orphan.submit_batch([(client, &b"{}"[..], 0)], |_, one| one == closed), 0),
-            _ => assert_eq!(orphan.connect("orphan", "chaos", "", 0), closed.map(|()| client)),
+            2 => assert_eq!(orphan.disconnect(client), Err(ClientError::StaleClient)),
+            3 => assert_eq!(
+                orphan.submit_batch([(client, &b"{}"[..], 0)], |_, one| {
+                    assert_eq!(one, closed);
+                    ControlFlow::Continue(())
+                }),
+                0
+            ),
+            _ => assert_eq!(orphan.connect("orphan", "chaos", "", 0), Err(ConnectError::Closed)),
         }
         self.reach(|reached| reached.orphan_calls += 1);
     }

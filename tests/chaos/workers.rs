@@ -3,7 +3,7 @@
 use crate::handlers;
 use crate::world::{Hand, World, catch};
 use corelane::clients::ClientId;
-use corelane::error::{Error, Failed};
+use corelane::error::{Failed, StaleTask};
 use corelane::router::{TaskId, Worker};
 use std::time::Duration;
 
@@ -81,7 +81,7 @@ impl World {
             hand.cycled.set(began); // The worker has detached from the ports that were released before.
         }
         if let Some(id) = hand.last_done.get() {
-            assert_eq!(worker.done(id, 1, Ok(())), Err(Error::StaleTask), "done twice");
+            assert_eq!(worker.done(id, 1, Ok(())), Err(StaleTask), "done twice");
         }
         let out = hand.tasks.borrow().len() as u64;
         let count = if self.calm.get() { out } else { self.below(out + 1) };
@@ -113,13 +113,13 @@ impl World {
         );
         self.trace(|| format!("finish {task:?}"));
         let result = match self.below(4) {
-            0 => worker.done(id, 1, if self.chance(50) { Ok(()) } else { Err(Failed::Handler) }),
+            0 => worker.done(id, 1, if self.chance(50) { Ok(()) } else { Err(Failed::HandlerFailed) }),
             _ => {
                 self.reach(|reached| reached.answers += 1);
                 worker.done_with(id, 1_000, |request| handlers::handle(self, request))
             }
         };
-        let wanted = if worker.is_stopped() { Err(Error::StaleTask) } else { Ok(()) };
+        let wanted = if worker.is_stopped() { Err(StaleTask) } else { Ok(()) };
         assert_eq!(result, wanted);
         assert!(worker.task(id).is_none());
         hand.last_done.set(Some(id));
@@ -130,7 +130,7 @@ impl World {
     fn finish_elsewhere(&self, id: TaskId) {
         for hand in self.workers.iter().filter(|_| !self.calm.get()) {
             if let Some(worker) = hand.worker.borrow_mut().as_mut() {
-                assert_eq!(worker.done(id, 1, Ok(())), Err(Error::StaleTask));
+                assert_eq!(worker.done(id, 1, Ok(())), Err(StaleTask));
                 self.reach(|reached| reached.stale_tasks += 1);
             }
         }

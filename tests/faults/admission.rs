@@ -4,12 +4,12 @@
 use super::harness::{Bench, HEARTBEAT, config, full_queue, poll, within};
 use corelane::clients::ClientId;
 use corelane::config::Config;
-use corelane::error::{Error, Refused, TakenOver};
+use corelane::error::{ConfigError, SubmitError, TakenOver};
 use corelane::router::{Port, Routed, SubmitOptions};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-const FULL: Error = Error::Refused(Refused::Full);
+const FULL: SubmitError = SubmitError::RingFull;
 
 /// `wait_counts`, `batch_wait`. G2: waiting is up to the host, so no key makes a submission wait.
 #[test]
@@ -21,7 +21,7 @@ fn no_key_makes_a_submission_wait() {
         ("route_fallback", "wait"),
     ] {
         let refused = Config::default().set(key, value);
-        assert!(matches!(refused, Err(Error::Config { .. })), "{key} = {value}: {refused:?}");
+        assert!(matches!(refused, Err(ConfigError { .. })), "{key} = {value}: {refused:?}");
     }
     config(&[("route_fallback", "refuse"), ("route_fallback", "auto")]);
 }
@@ -46,10 +46,10 @@ fn each_refused_call_counts_once() {
     assert_eq!(counts(&bench), (3, 2));
     assert_eq!(port.send(ann, HEARTBEAT, 0), Err(FULL));
     assert_eq!(counts(&bench), (4, 3));
-    assert_eq!(port.route(ann, HEARTBEAT, Duration::from_secs(60)), Err(FULL));
+    assert_eq!(port.route(ann, HEARTBEAT, Duration::from_secs(60)), Err(FULL.into()));
     assert_eq!(counts(&bench), (5, 4));
     let both = port.route_batch(&[(ann, HEARTBEAT), (ann, HEARTBEAT)], Duration::from_secs(60));
-    assert_eq!((both, counts(&bench)), (vec![Err(FULL), Err(FULL)], (7, 6)));
+    assert_eq!((both, counts(&bench)), (vec![Err(FULL.into()), Err(FULL.into())], (7, 6)));
     assert_eq!(bench.turn(&mut port), []);
     bench.assert_quiet(7, 0);
 }
@@ -77,27 +77,26 @@ fn the_base_route_sees_only_what_would_have_been_accepted() {
     let (mut bench, given) = disabled(&[("max_message", "1000"), ("client_rate", "1")]);
     let (mut port, mut other) = (bench.port(), bench.port());
     let [ann, ben, cleo] = ["ann", "ben", "cleo"].map(|name| port.connect(name, "peerjs", "", 1).unwrap());
-    let refuses = |port: &mut Port, client: ClientId, message: &'static [u8], reason: Refused| {
-        let error = Error::Refused(reason);
-        assert_eq!(port.submit(client, message, 0), Err(error.clone()));
-        assert_eq!(port.submit_with(client, message, SubmitOptions::default()), Err(error.clone()));
+    let refuses = |port: &mut Port, client: ClientId, message: &'static [u8], error: SubmitError| {
+        assert_eq!(port.submit(client, message, 0), Err(error));
+        assert_eq!(port.submit_with(client, message, SubmitOptions::default()), Err(error));
         let given = port.submit_owned(client, Box::new(message), SubmitOptions::default());
-        assert_eq!(given.err().map(|returned| returned.error), Some(error.clone()));
-        assert_eq!(port.route(client, message, Duration::from_secs(60)), Err(error));
+        assert_eq!(given.err().map(|returned| returned.error), Some(error));
+        assert_eq!(port.route(client, message, Duration::from_secs(60)), Err(error.into()));
     };
-    refuses(&mut port, ClientId(77), b"x", Refused::Stale);
-    refuses(&mut other, ann, b"x", Refused::WrongPort);
-    refuses(&mut port, ann, &[b'x'; 5_000], Refused::TooLarge);
+    refuses(&mut port, ClientId(77), b"x", SubmitError::StaleClient);
+    refuses(&mut other, ann, b"x", SubmitError::WrongPort);
+    refuses(&mut port, ann, &[b'x'; 5_000], SubmitError::TooLarge);
     port.submit(ann, b"once", 0).unwrap();
-    refuses(&mut port, ann, b"x", Refused::RateLimited);
+    refuses(&mut port, ann, b"x", SubmitError::RateLimited);
     bench.advance(1_000);
     let taken = Routed::TakenOver { reason: TakenOver::Disabled, success: true };
     assert_eq!(port.route(ann, b"twice", Duration::from_secs(60)), Ok(taken));
     port.disconnect(ben).unwrap();
-    refuses(&mut port, ben, b"x", Refused::Stale);
+    refuses(&mut port, ben, b"x", SubmitError::StaleClient);
     bench.router.request_stop();
     bench.cycle();
-    assert_eq!(port.submit(cleo, b"x", 0), Err(Error::Refused(Refused::Closed)));
+    assert_eq!(port.submit(cleo, b"x", 0), Err(SubmitError::Closed));
     assert_eq!(*given.lock().unwrap(), [(ann, 4), (ann, 5)]);
     let figures = bench.router.accounting();
     assert_eq!((figures.submitted, figures.refused, figures.taken_over), (23, 21, 2), "{figures:?}");
@@ -116,7 +115,7 @@ fn the_base_route_sees_nothing_while_the_router_drains() {
     let mut port = bench.port();
     let ann = port.connect("ann", "peerjs", "", 1).unwrap();
     bench.router.drain(Duration::ZERO).unwrap();
-    assert_eq!(port.submit(ann, b"x", 0), Err(Error::Refused(Refused::Draining)));
+    assert_eq!(port.submit(ann, b"x", 0), Err(SubmitError::Draining));
     assert_eq!(*given.lock().unwrap(), []);
 }
 
@@ -135,7 +134,7 @@ fn a_stamp_of_the_future_closes_no_bucket() {
     }
     // The bucket allows no further message.
     assert_eq!(port.submit(ann, HEARTBEAT, 0), Ok(()));
-    assert_eq!(port.submit(ann, HEARTBEAT, 0), Err(Error::Refused(Refused::RateLimited)));
+    assert_eq!(port.submit(ann, HEARTBEAT, 0), Err(SubmitError::RateLimited));
     bench.turn(&mut port);
     bench.assert_quiet(53, 0);
 }

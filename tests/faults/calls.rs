@@ -3,7 +3,7 @@
 
 use super::harness::{Bench, PATIENCE, SUM, sums, until, within};
 use corelane::clients::ClientId;
-use corelane::error::{Error, TakenOver};
+use corelane::error::{RouteError, SubmitError, TakenOver};
 use corelane::router::{Action, Builder, Port, ProtocolRules, Routed, SharedPort, TaskId, Worker};
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::sync::{Arc, Mutex};
@@ -14,7 +14,7 @@ const PING: &[u8] = br#"{"type":"ping"}"#;
 /// How long a blocking call would wait.
 const LONG: Duration = Duration::from_secs(2);
 
-type Routes = Vec<Result<Routed, Error>>;
+type Routes = Vec<Result<Routed, RouteError>>;
 
 /// `handler_routes`. R8: a handler's call fails at once because the handler must not wait, even if the host drives
 /// the worker. Nothing is counted. After the cycle the thread is no worker's thread and may call.
@@ -39,10 +39,10 @@ fn a_handler_may_not_route() {
     *given.lock().unwrap() = Some((shared.clone(), bench.port(), ann));
     shared.submit(ann, br#"{"type":"offer"}"#, 0).unwrap();
     bench.cycle();
-    assert_eq!(*results.lock().unwrap(), vec![Err(Error::OwnThread); 3]);
+    assert_eq!(*results.lock().unwrap(), vec![Err(RouteError::OwnThread); 3]);
     let figures = bench.router.accounting();
     assert_eq!((figures.submitted, figures.ok, figures.refused), (1, 1, 0), "{figures:?}");
-    assert_eq!(shared.route(ann, PING, Duration::from_millis(1)), Err(Error::Timeout));
+    assert_eq!(shared.route(ann, PING, Duration::from_millis(1)), Err(RouteError::TimedOut));
     *given.lock().unwrap() = None;
 }
 
@@ -63,10 +63,10 @@ fn an_answer_may_not_route() {
             Ok(())
         })
         .unwrap();
-    assert_eq!(result, Some(Err(Error::OwnThread)));
+    assert_eq!(result, Some(Err(RouteError::OwnThread)));
     let figures = bench.router.accounting();
     assert_eq!((figures.submitted, figures.ok, figures.refused), (1, 1, 0), "{figures:?}");
-    assert_eq!(port.route(ann, PING, Duration::from_millis(1)), Err(Error::Timeout));
+    assert_eq!(port.route(ann, PING, Duration::from_millis(1)), Err(RouteError::TimedOut));
 }
 
 /// `handler_routes`. R8: a handler may not call through another router's port either, because that router's worker
@@ -88,7 +88,7 @@ fn a_handler_may_not_route_on_another_router() {
     let ann = own.connect("ann", "generic", "", 1).unwrap();
     own.submit(ann, br#"{"type":"offer"}"#, 0).unwrap();
     bench.turn(&mut own);
-    assert_eq!(*result.lock().unwrap(), Some(Err(Error::OwnThread)));
+    assert_eq!(*result.lock().unwrap(), Some(Err(RouteError::OwnThread)));
 }
 
 /// Drives a worker on a separate thread, and keeps the tasks that it takes until it is told to finish them.
@@ -142,7 +142,7 @@ fn calls_that_timed_out_give_their_places_back() {
     let (mut started, mut late) = (0, 0);
     while started < 5 && late < 50 {
         match port.route(ann, SUM, time) {
-            Err(Error::TimeoutStarted) => started += 1,
+            Err(RouteError::TimedOutStarted) => started += 1,
             // On a busy machine the call may time out before its task is handed out.
             Ok(Routed::TakenOver { reason: TakenOver::TimedOut, .. }) => late += 1,
             other => panic!("after {started} calls: {other:?}"),
@@ -151,7 +151,7 @@ fn calls_that_timed_out_give_their_places_back() {
     assert_eq!(started, 5);
     // A message that is not handed out waits behind the client's task.
     let unhandled = Ok(Routed::TakenOver { reason: TakenOver::TimedOut, success: true });
-    assert_eq!(port.route_batch(&[(ann, PING), (ann, PING)], time), [unhandled.clone(), unhandled]);
+    assert_eq!(port.route_batch(&[(ann, PING), (ann, PING)], time), [unhandled, unhandled]);
     taker.finish.store(true, SeqCst);
     let routed = port.route_batch(&[(ann, PING), (ann, PING), (ann, PING)], PATIENCE);
     assert_eq!(routed, vec![Ok(Routed::Delivered); 3]);
@@ -189,7 +189,9 @@ fn with_one_call_waiting(
 fn a_call_without_a_place_is_counted() {
     let bench = with_one_call_waiting(
         |builder| builder,
-        |shared, ann| assert_eq!(shared.route(ann, PING, LONG), Err(Error::TooManyCalls(1))),
+        |shared, ann| {
+            assert_eq!(shared.route(ann, PING, LONG), Err(RouteError::Refused(SubmitError::TooManyCalls)))
+        },
     );
     let figures = bench.router.accounting();
     assert_eq!(figures.refusals.counted(), [("too_many_calls", 1)]);

@@ -3,7 +3,7 @@
 
 use super::harness::{Bench, ROUNDS, Seen, closings, seen, slot};
 use corelane::clients::ClientId;
-use corelane::error::Error;
+use corelane::error::ConnectError;
 use corelane::router::{Event, Port};
 
 const CREDIT: usize = 100;
@@ -136,7 +136,7 @@ impl Scene {
         for _ in 0..ROUNDS {
             match self.ports[home].connect("newcomer", "generic", "", NEWCOMER) {
                 Ok(client) => return client,
-                Err(error) => assert_eq!(error, Error::TooManyClients(6)),
+                Err(error) => assert_eq!(error, ConnectError::TooManyClients(6)),
             }
             self.bench.cycle();
             self.read(0, 1);

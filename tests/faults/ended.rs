@@ -3,7 +3,7 @@
 use super::harness::{
     Bench, HEARTBEAT, SUM, Seen, connect_on, got, offer, poll, poll_to_the_end, seen, sums, until,
 };
-use corelane::error::Error;
+use corelane::error::RouteError;
 use corelane::router::Event;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
@@ -158,7 +158,7 @@ fn who_is_shown_a_task_may_not_route() {
     bench.workers[0].take(now, 9, |_| {
         routed = Some(port.route(ann, br#"{"type":"ping"}"#, Duration::from_millis(500)));
     });
-    assert_eq!(routed, Some(Err(Error::OwnThread)));
+    assert_eq!(routed, Some(Err(RouteError::OwnThread)));
 }
 
 /// A poll reports the end only after the last event of each client. The disconnect is still in the ring.

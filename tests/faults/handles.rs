@@ -3,11 +3,11 @@
 
 use super::harness::{Bench, Seen, closings, poll, slot};
 use corelane::clients::{ClientId, RoomId};
-use corelane::error::{Closed, Error, Refused};
+use corelane::error::{ClientError, Closed, ConnectError, JoinError, LeaveError, SubmitError};
 use corelane::router::Port;
 
-const STALE: Error = Error::Refused(Refused::Stale);
-const WRONG_PORT: Error = Error::Refused(Refused::WrongPort);
+const STALE: SubmitError = SubmitError::StaleClient;
+const WRONG_PORT: SubmitError = SubmitError::WrongPort;
 const MESSAGE: &[u8] = br#"{"type":"offer","to":"sender"}"#;
 
 /// A client in the client slot of a disconnected one.
@@ -82,12 +82,12 @@ fn a_stale_handle_touches_nothing_of_who_came_after() {
     for port in &mut place.ports {
         port.acknowledge(old, 1, 1_000);
         port.acknowledge_batch([(old, 1, 1_000), (old, u32::MAX, u32::MAX)]);
-        assert_eq!(port.outstanding(old), Err(Error::StaleClient));
-        assert_eq!(port.rebind(old, 99), Err(Error::StaleClient));
-        assert_eq!(port.disconnect(old), Err(Error::StaleClient));
-        assert_eq!(port.release_name(old), Err(Error::StaleClient));
-        assert_eq!(port.join(old, "lobby"), Err(Error::StaleClient));
-        assert_eq!(port.leave(old, RoomId(1 << 32)), Err(Error::StaleClient));
+        assert_eq!(port.outstanding(old), Err(ClientError::StaleClient));
+        assert_eq!(port.rebind(old, 99), Err(ClientError::StaleClient));
+        assert_eq!(port.disconnect(old), Err(ClientError::StaleClient));
+        assert_eq!(port.release_name(old), Err(ClientError::StaleClient));
+        assert_eq!(port.join(old, "lobby"), Err(JoinError::StaleClient));
+        assert_eq!(port.leave(old, RoomId(1 << 32)), Err(LeaveError::StaleClient));
         assert_eq!(port.submit(old, MESSAGE, 9), Err(STALE));
         assert_eq!(port.send(old, b"{}", 9), Err(STALE));
         assert_eq!(port.submit_owned(old, Box::new(MESSAGE), Default::default()).unwrap_err().error, STALE);
@@ -104,12 +104,12 @@ fn another_ports_handle_touches_nothing() {
     let mut place = Place::new();
     let (new, other) = (place.new, &mut place.ports[0]);
     other.acknowledge(new, 1, 1_000);
-    assert_eq!(other.outstanding(new), Err(Error::WrongPort));
-    assert_eq!(other.rebind(new, 99), Err(Error::RebindElsewhere));
-    assert_eq!(other.disconnect(new), Err(Error::WrongPort));
-    assert_eq!(other.release_name(new), Err(Error::WrongPort));
-    assert_eq!(other.join(new, "lobby"), Err(Error::WrongPort));
-    assert_eq!(other.leave(new, RoomId(1 << 32)), Err(Error::WrongPort));
+    assert_eq!(other.outstanding(new), Err(ClientError::WrongPort));
+    assert_eq!(other.rebind(new, 99), Err(ClientError::WrongPort));
+    assert_eq!(other.disconnect(new), Err(ClientError::WrongPort));
+    assert_eq!(other.release_name(new), Err(ClientError::WrongPort));
+    assert_eq!(other.join(new, "lobby"), Err(JoinError::WrongPort));
+    assert_eq!(other.leave(new, RoomId(1 << 32)), Err(LeaveError::WrongPort));
     assert_eq!(other.submit(new, MESSAGE, 9), Err(WRONG_PORT));
     place.submitted += 1;
     assert_eq!(place.turn(), []);
@@ -135,7 +135,7 @@ fn refused_connects_use_no_generation_up() {
     assert_eq!(bench.turn(&mut port), [Seen::Closed(1)]);
     let (place, generation) = slot(clients[1]);
     for _ in 0..70_000 {
-        assert_eq!(port.connect("ann", "generic", "", 9), Err(Error::NameTaken(clients[0])));
+        assert_eq!(port.connect("ann", "generic", "", 9), Err(ConnectError::NameTaken(clients[0])));
     }
     let next = slot(port.connect("ben", "generic", "", 9).unwrap());
     assert_eq!(next.0, place);
@@ -163,9 +163,9 @@ fn places_are_taken_in_the_order_in_which_they_came_free() {
 fn a_client_that_is_gone_stays_gone() {
     let (mut bench, mut port, clients) = connected(&["ann"], "1");
     port.disconnect(clients[0]).unwrap();
-    assert_eq!(port.disconnect(clients[0]), Err(Error::StaleClient));
+    assert_eq!(port.disconnect(clients[0]), Err(ClientError::StaleClient));
     let mut events = bench.turn(&mut port);
-    assert_eq!(port.disconnect(clients[0]), Err(Error::StaleClient));
+    assert_eq!(port.disconnect(clients[0]), Err(ClientError::StaleClient));
     events.extend(bench.turn(&mut port));
     bench.router.request_stop();
     bench.cycle();

@@ -2,7 +2,7 @@
 
 pub use crate::support::{Bench, PATIENCE, config_of as config, settled, until};
 use corelane::clients::ClientId;
-use corelane::error::{Closed, Error, Refused};
+use corelane::error::{Closed, SubmitError};
 use corelane::router::{Action, Builder, Event, Port, ProtocolRules};
 use std::sync::mpsc;
 use std::time::Duration;
@@ -44,7 +44,7 @@ pub fn seen(event: &Event<'_>) -> Seen {
     }
 }
 
-pub const CLOSED: Error = Error::Refused(Refused::Closed);
+pub const CLOSED: SubmitError = SubmitError::Closed;
 
 /// Polls once. A closed port has no more events.
 pub fn poll(port: &mut Port) -> Vec<Seen> {
@@ -155,7 +155,7 @@ pub fn full_queue(published: bool) -> (Bench, Port, ClientId) {
     if published {
         port.publish();
     }
-    assert_eq!(port.submit(ann, HEARTBEAT, 0), Err(Error::Refused(Refused::Full)));
+    assert_eq!(port.submit(ann, HEARTBEAT, 0), Err(SubmitError::RingFull));
     (bench, port, ann)
 }
 

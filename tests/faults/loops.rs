@@ -4,7 +4,7 @@
 use corelane::clients::ClientId;
 use corelane::config::{Config, Key};
 use corelane::envelope::{Fields, Forward, Protocol};
-use corelane::error::Error;
+use corelane::error::PortError;
 use corelane::router::{Action, Builder, Event, Port, ProtocolRules, Router};
 use std::time::{Duration, Instant};
 
@@ -73,7 +73,7 @@ fn no_handler_opens_a_local_port() {
     let ann = connect(&mut port, "ann");
     port.submit(ann, &text("ann"), 0).unwrap();
     settle(&mut port);
-    assert_eq!(told.try_recv().unwrap(), Err(Error::OwnThread));
+    assert_eq!(told.try_recv().unwrap(), Err(PortError::OwnThread));
 }
 
 /// Whether a poll of the host's says that the router has stopped, or the host may not wait.

@@ -2,6 +2,7 @@
 //! invariants I4, I9.
 
 use super::harness::{Bench, CLOSED, HEARTBEAT, closings, got, offer, poll, poll_to_the_end, until, within};
+use corelane::error::ConnectError;
 use corelane::router::{Port, Routed, Worker};
 use std::panic::resume_unwind;
 use std::time::Duration;
@@ -41,7 +42,7 @@ fn is_settled(goes: fn(Worker)) {
     );
     assert_eq!(figures.refusals.counted(), [("closed", 1)], "the message that was not published");
     assert_eq!(port.submit(ann, HEARTBEAT, 4), Err(CLOSED));
-    assert_eq!(port.connect("new", "peerjs", "", 3), Err(CLOSED));
+    assert_eq!(port.connect("new", "peerjs", "", 3), Err(ConnectError::Closed));
     events.extend(poll_to_the_end(&mut port));
     assert!(port.is_over());
     assert_eq!((closings(&events, 2), events.len()), (1, 1), "{events:?}");
@@ -120,7 +121,7 @@ fn a_call_to_a_lost_worker_ends() {
     let (routed, mut port) = caller.join().unwrap().unwrap();
     match routed {
         Ok(Routed::Failed(reason)) => assert_eq!(reason.label(), "worker_lost"),
-        other => assert_eq!(other, Err(CLOSED)),
+        other => assert_eq!(other, Err(CLOSED.into())),
     }
     poll_to_the_end(&mut port);
     let figures = bench.router.accounting();

@@ -2,7 +2,7 @@
 
 use super::harness::{Bench, CLOSED, ROUNDS, Seen, closings, connect_on, got, offer, poll, poll_to_the_end};
 use corelane::clients::ClientId;
-use corelane::error::{Error, Refused};
+use corelane::error::SubmitError;
 use corelane::router::Port;
 
 const BOB: u64 = 1;
@@ -63,7 +63,7 @@ impl Scene {
         scene
     }
 
-    fn submit(&mut self, sender: Sender, number: u64) -> Result<(), Error> {
+    fn submit(&mut self, sender: Sender, number: u64) -> Result<(), SubmitError> {
         self.submitted += 1;
         self.port.submit(sender.client, &offer("bob"), sender.value(number))
     }
@@ -78,7 +78,7 @@ impl Scene {
         for _ in 0..ROUNDS {
             match self.submit(sender, number) {
                 Ok(()) => return,
-                Err(error) => assert!(error == CLOSED || error == Error::Refused(Refused::Full), "{error:?}"),
+                Err(error) => assert!(error == CLOSED || error == SubmitError::RingFull, "{error:?}"),
             }
             self.turn();
         }

@@ -3,7 +3,6 @@
 
 use super::harness::{Bench, ROUNDS, Seen, seen};
 use corelane::clients::{ClientId, CreditPolicy};
-use corelane::error::Error;
 use corelane::router::{ConnectOptions, Port};
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::{Arc, Mutex};
@@ -69,7 +68,7 @@ fn no_notice_where_a_rooms_members_are_closed() {
 }
 
 /// The results for a client of another port that joins and leaves a room eight times while a handler runs.
-fn joins_inside_a_handler(relays: bool) -> Vec<Result<(), Error>> {
+fn joins_inside_a_handler(relays: bool) -> Vec<Result<(), String>> {
     let other: Arc<Mutex<Option<(Port, ClientId)>>> = Arc::default();
     let results = Arc::new(Mutex::new(Vec::new()));
     let (inside, told) = (Arc::clone(&other), Arc::clone(&results));
@@ -82,7 +81,8 @@ fn joins_inside_a_handler(relays: bool) -> Vec<Result<(), Error>> {
             let mut other = inside.lock().unwrap();
             let (port, ben) = other.as_mut().unwrap();
             for _ in 0..8 {
-                let done = port.join(*ben, "lobby").and_then(|lobby| port.leave(*ben, lobby));
+                let done = port.join(*ben, "lobby").map_err(|error| error.to_string());
+                let done = done.and_then(|lobby| port.leave(*ben, lobby).map_err(|error| error.to_string()));
                 told.lock().unwrap().push(done);
             }
             Ok(())

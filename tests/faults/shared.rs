@@ -1,8 +1,9 @@
 //! On a shared port no thread waits for a submitter, least of all the poller. Row R8; invariants I6, I8.
 
 use super::harness::{Bench, PATIENCE, within};
-use corelane::error::{Error, Refused};
+use corelane::error::SubmitError;
 use corelane::router::{Poller, SharedPort};
+use std::ops::ControlFlow;
 use std::sync::mpsc;
 use std::time::Duration;
 
@@ -26,7 +27,10 @@ fn comes_back(call: impl FnOnce(&SharedPort, &mut Poller) + Send + 'static) -> b
             }
             (left >= 0).then_some((ann, message, 1))
         });
-        shared.submit_batch(batch, |_, result| result.is_ok())
+        shared.submit_batch(batch, |_, result| match result {
+            Ok(()) => ControlFlow::Continue(()),
+            Err(_) => ControlFlow::Break(()),
+        })
     });
     entered.recv_timeout(PATIENCE).unwrap();
     let polled = within(move || {
@@ -69,6 +73,6 @@ fn a_wait_does_not_wait_for_a_submitter() {
 fn a_submitter_does_not_wait_for_anothers_batch() {
     assert!(comes_back(|shared, _| {
         let forged = corelane::clients::ClientId(77);
-        assert_eq!(shared.submit(forged, b"{}", 0), Err(Error::Refused(Refused::Stale)));
+        assert_eq!(shared.submit(forged, b"{}", 0), Err(SubmitError::StaleClient));
     }));
 }

@@ -3,7 +3,7 @@
 
 use super::harness::{Bench, HEARTBEAT, ROUNDS, Seen, closings, offer, poll, poll_to_the_end, settled};
 use corelane::clients::ClientId;
-use corelane::error::{Closed, Error, Refused};
+use corelane::error::{Closed, SubmitError};
 use corelane::router::Port;
 
 /// `stop_payloads`. I3: out-of-line payloads of messages that a stop gives up are freed with the stop, not with the
@@ -76,7 +76,7 @@ fn who_left_behind_a_full_ring_before_a_stop_has_a_last_event() {
     for set in SETS {
         let (mut bench, mut port, clients) = three(set);
         let full = (0..ROUNDS).find_map(|_| port.submit(clients[1], HEARTBEAT, 0).err());
-        assert_eq!(full, Some(Error::Refused(Refused::Full)));
+        assert_eq!(full, Some(SubmitError::RingFull));
         for client in clients {
             port.disconnect(client).unwrap();
         }

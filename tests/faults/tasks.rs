@@ -1,7 +1,7 @@
 //! Messages that are handed out to the host as tasks. Row R8; invariants I4, I9.
 
 use super::harness::{Bench, SUM, sums};
-use corelane::error::{Error, Failed};
+use corelane::error::{Failed, StaleTask};
 use corelane::router::TaskId;
 
 /// `task_other`. I4: a worker rejects another worker's task and counts nothing for it.
@@ -26,14 +26,14 @@ fn a_task_is_its_own_workers_alone() {
     for (worker, foreign) in [(0, second), (1, first)] {
         let worker = &mut bench.workers[worker];
         assert!(worker.task(foreign).is_none());
-        assert_eq!(worker.done(foreign, 1, Err(Failed::Handler)), Err(Error::StaleTask));
+        assert_eq!(worker.done(foreign, 1, Err(Failed::HandlerFailed)), Err(StaleTask));
         let answered = worker.done_with(foreign, 1, |_| panic!("an answer to another worker's task"));
-        assert_eq!(answered, Err(Error::StaleTask));
+        assert_eq!(answered, Err(StaleTask));
     }
     assert_eq!(bench.router.accounting(), before);
     for (worker, own) in [(0, first), (1, second)] {
         assert_eq!(bench.workers[worker].done(own, 1, Ok(())), Ok(()));
-        assert_eq!(bench.workers[worker].done(own, 1, Ok(())), Err(Error::StaleTask));
+        assert_eq!(bench.workers[worker].done(own, 1, Ok(())), Err(StaleTask));
     }
     bench.drain(&mut [&mut port]);
     bench.assert_quiet(2, 0);

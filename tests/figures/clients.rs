@@ -2,7 +2,7 @@
 
 use super::{Bench, MILLISECOND, START, offer, shown, took};
 use corelane::clients::ClientId;
-use corelane::error::Error;
+use corelane::error::{RecordConnectError, StaleClient};
 use corelane::monitor::ClientFigures;
 use corelane::record::{Measured, RecordedMessage};
 use serde_json::{Value, json};
@@ -89,7 +89,7 @@ fn every_figure_of_a_client() {
     // After the disconnect the client has no figures, and its old handle affects no later client of the same name.
     bench.monitor.disconnect(ann).unwrap();
     assert_eq!((bench.stats().clients.as_ref().unwrap().tracked, bench.monitor.client("ann")), (0, None));
-    assert_eq!(bench.monitor.record_sent(ann, 1), Err(Error::StaleClient));
+    assert_eq!(bench.monitor.record_sent(ann, 1), Err(StaleClient));
     bench.monitor.record_labelled(labels, Some(ann), took(1));
     let again = bench.monitor.connect("ann", "app").unwrap();
     assert_ne!(again, ann);
@@ -188,7 +188,7 @@ fn a_name_that_messages_are_only_recorded_of_is_not_connected() {
     assert_eq!((connections.total, connections.active, connections.reconnect_attempts), (1, 1, 0));
     let row = &stats.clients.as_ref().unwrap().by_messages[0];
     assert_eq!((row.connected, row.messages, row.connected_for_milliseconds), (true, 1, 0));
-    assert_eq!(bench.monitor.connect("ann", "app"), Err(Error::NameTaken(ann)));
+    assert_eq!(bench.monitor.connect("ann", "app"), Err(RecordConnectError::NameTaken(ann)));
     assert_eq!(bench.stats().connections.reconnect_attempts, 1);
 }
 
@@ -241,7 +241,7 @@ fn connections_come_before_names_that_were_only_recorded() {
     let connected: Vec<_> =
         (2..=16).map(|number| bench.monitor.connect(&format!("c {number}"), "app").unwrap()).collect();
     assert_eq!(known(), [false; 16]);
-    assert_eq!(bench.monitor.connect("c 17", "app"), Err(Error::TooManyClients(16)));
+    assert_eq!(bench.monitor.connect("c 17", "app"), Err(RecordConnectError::TooManyClients(16)));
     let stats = bench.stats();
     assert_eq!((stats.connections.active, stats.connections.disconnects_last_minute), (16, 0));
     assert_eq!((stats.clients.as_ref().unwrap().tracked, stats.folded.clients.unwrap()), (16, 0));
@@ -296,12 +296,12 @@ fn who_comes_again_is_told_so_where_the_table_is_full_too() {
     let bench = Bench::new(&[("max_recorded_clients", "8")]);
     let ann = bench.monitor.connect("ann", "app").unwrap();
     (0..7).for_each(|number| bench.monitor.record(&offer(&format!("name {number}"), took(1))));
-    assert_eq!(bench.monitor.connect("ann", "app"), Err(Error::NameTaken(ann)));
+    assert_eq!(bench.monitor.connect("ann", "app"), Err(RecordConnectError::NameTaken(ann)));
     let stats = bench.stats();
     assert_eq!((stats.clients.as_ref().unwrap().tracked, stats.connections.reconnect_attempts), (8, 1));
     (0..7).for_each(|number| assert!(bench.monitor.connect(&format!("name {number}"), "app").is_ok()));
-    assert_eq!(bench.monitor.connect("ann", "app"), Err(Error::NameTaken(ann)));
-    assert_eq!(bench.monitor.connect("ben", "app"), Err(Error::TooManyClients(8)));
+    assert_eq!(bench.monitor.connect("ann", "app"), Err(RecordConnectError::NameTaken(ann)));
+    assert_eq!(bench.monitor.connect("ben", "app"), Err(RecordConnectError::TooManyClients(8)));
     assert_eq!(bench.stats().connections.reconnect_attempts, 2);
 }
 
@@ -331,7 +331,7 @@ fn there_are_figures_for_so_many_clients_and_the_rest_is_counted() {
     bench.monitor.record(&offer("i", took(1)));
     bench.monitor.record(&offer(&"long".repeat(17), took(1)));
     assert_eq!(bench.monitor.client("i"), None);
-    assert_eq!(bench.monitor.connect(&"long".repeat(17), "app"), Err(Error::NameLength(68)));
+    assert_eq!(bench.monitor.connect(&"long".repeat(17), "app"), Err(RecordConnectError::NameLength(68)));
     // A client that already has a slot needs no new one.
     let a = bench.monitor.connect("a", "app").unwrap();
     let stats = bench.stats();

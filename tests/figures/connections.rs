@@ -1,7 +1,7 @@
 //! Connections that a host reports: number, duration, rate of connects and disconnects, and health.
 
 use super::{Bench, START, latency, no_latency, offer, shown, took};
-use corelane::error::Error;
+use corelane::error::{RecordConnectError, StaleClient};
 use serde_json::{Value, json};
 
 fn application(name: &str, total: u64, active: u64, last: Option<u64>) -> Value {
@@ -61,10 +61,10 @@ fn a_connection_ends_once_and_active_is_never_negative() {
     let ann = bench.monitor.connect("ann", "app").unwrap();
     bench.monitor.disconnect(ann).unwrap();
     for _ in 0..3 {
-        assert_eq!(bench.monitor.disconnect(ann), Err(Error::StaleClient));
+        assert_eq!(bench.monitor.disconnect(ann), Err(StaleClient));
     }
     let again = bench.monitor.connect("ann", "app").unwrap();
-    assert_eq!(bench.monitor.disconnect(ann), Err(Error::StaleClient), "the name belongs to another client");
+    assert_eq!(bench.monitor.disconnect(ann), Err(StaleClient), "the name belongs to another client");
     let connections = bench.stats().connections;
     assert_eq!((connections.total, connections.active, connections.peak), (2, 1, 1));
     assert_eq!(
@@ -168,12 +168,12 @@ fn who_is_silent_or_marked_is_unhealthy() {
     assert_eq!(health(), (2, 0));
     assert_eq!(
         bench.monitor.mark(ann, false, true),
-        Err(Error::StaleClient),
+        Err(StaleClient),
         "the client is not connected through this router"
     );
     bench.monitor.mark(ben, true, true).unwrap();
     bench.monitor.disconnect(ben).unwrap();
-    assert_eq!(bench.monitor.mark(ben, true, true), Err(Error::StaleClient));
+    assert_eq!(bench.monitor.mark(ben, true, true), Err(StaleClient));
     assert_eq!(health(), (1, 0));
     bench.monitor.connect("ben", "app").unwrap();
     assert_eq!(health(), (2, 0), "a mark ends with its connection");
@@ -185,8 +185,8 @@ fn attempts_to_reconnect_are_those_under_a_name_that_is_connected_and_those_repo
     let attempts = || bench.stats().connections.reconnect_attempts;
     let ann = bench.monitor.connect("ann", "app").unwrap();
     assert_eq!(attempts(), 0);
-    assert_eq!(bench.monitor.connect("ann", "app"), Err(Error::NameTaken(ann)));
-    assert_eq!(bench.monitor.connect("ann", "two"), Err(Error::NameTaken(ann)));
+    assert_eq!(bench.monitor.connect("ann", "app"), Err(RecordConnectError::NameTaken(ann)));
+    assert_eq!(bench.monitor.connect("ann", "two"), Err(RecordConnectError::NameTaken(ann)));
     assert_eq!(attempts(), 2);
     bench.monitor.record_reconnect();
     assert_eq!(attempts(), 3);

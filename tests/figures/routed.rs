@@ -5,7 +5,7 @@ use super::{
     took, window,
 };
 use corelane::clients::ClientId;
-use corelane::error::Error;
+use corelane::error::{ConnectError, StaleClient};
 use corelane::monitor::{ClientFigures, Monitor, MonitorStats, SeriesFigures};
 use corelane::router::{ConnectOptions, Event, Port};
 use serde_json::json;
@@ -329,7 +329,7 @@ fn what_the_host_records_adds_to_what_is_routed_under_the_same_names() {
 #[test]
 fn routed_connections_are_counted_marked_and_found_idle() {
     let mut routed = Routed::one_worker();
-    assert!(matches!(routed.port.connect("ann", "peerjs", "app", 3), Err(Error::NameTaken(_))));
+    assert!(matches!(routed.port.connect("ann", "peerjs", "app", 3), Err(ConnectError::NameTaken(_))));
     let figures = |routed: &Routed| {
         let connections = routed.stats().connections;
         (
@@ -352,7 +352,7 @@ fn routed_connections_are_counted_marked_and_found_idle() {
     assert_eq!(figures(&routed), (2, 1, 1, 1), "ben has been silent for longer than a minute");
     let ann = routed.ann;
     routed.port.disconnect(ann).unwrap();
-    assert_eq!(routed.monitor.mark(ann, false, true), Err(Error::StaleClient));
+    assert_eq!(routed.monitor.mark(ann, false, true), Err(StaleClient));
     let connections = routed.stats().connections;
     assert_eq!((connections.total, connections.active, connections.peak), (2, 1, 2));
     assert_eq!((connections.connects_last_minute, connections.disconnects_last_minute), (0, 1));

@@ -1,7 +1,7 @@
 //! Settings that can be changed while the monitor runs, and settings that cannot.
 
 use super::{Bench, MILLISECOND, offer, shown, took};
-use corelane::error::Error;
+use corelane::error::{ConfigError, StaleClient};
 use corelane::monitor::{MonitorStats, SeriesFigures, Span};
 use corelane::record::RecordedMessage;
 use serde_json::json;
@@ -209,7 +209,7 @@ fn bytes_written_are_counted_without_details() {
     bench.monitor.record_sent(ann, 7).unwrap();
     bench.monitor.mark(ann, true, true).unwrap();
     bench.monitor.disconnect(ann).unwrap();
-    assert_eq!(bench.monitor.record_sent(ann, 7), Err(Error::StaleClient));
+    assert_eq!(bench.monitor.record_sent(ann, 7), Err(StaleClient));
     assert_eq!(bench.stats().messages.as_ref().unwrap().totals.bytes_out, 7);
 }
 
@@ -349,6 +349,6 @@ fn what_the_runtime_says_grows_old_and_must_be_a_number() {
     }
     for wrong in [f64::NAN, f64::INFINITY, -0.1, 1.1] {
         runtime.gc_cpu_fraction = wrong;
-        assert!(matches!(bench.monitor.push_runtime(runtime), Err(Error::Config { .. })));
+        assert!(matches!(bench.monitor.push_runtime(runtime), Err(ConfigError { .. })));
     }
 }

@@ -2,7 +2,7 @@
 
 use crate::watch::{PATIENCE, Watch, until};
 use corelane::config::Config;
-use corelane::error::Error;
+use corelane::error::ListenError;
 use corelane::monitor::Monitor;
 use corelane::monitor::alert::{Alert, Notification, Rule};
 use std::sync::Mutex;
@@ -147,11 +147,11 @@ fn a_poll_that_nobody_takes_from_loses_the_oldest() {
 fn listeners_are_bounded_and_leave_room_behind_them() {
     let (monitor, _hands) = crate::support::monitor(Config::default());
     let mut polls: Vec<_> = (0..16).map(|_| monitor.alerts().unwrap()).collect();
-    assert!(matches!(monitor.alerts(), Err(Error::TooManyListeners(16))));
+    assert!(matches!(monitor.alerts(), Err(ListenError::TooMany(16))));
     polls.pop();
     polls.push(monitor.alerts().unwrap());
     let callbacks: Vec<_> = (0..16).map(|_| monitor.on_alert(|_| ()).unwrap()).collect();
-    assert!(matches!(monitor.on_alert(|_| ()), Err(Error::TooManyListeners(16))));
+    assert!(matches!(monitor.on_alert(|_| ()), Err(ListenError::TooMany(16))));
     assert!(monitor.remove_alert_callback(callbacks[3], PATIENCE));
     assert!(monitor.remove_alert_callback(callbacks[3], Duration::ZERO), "the callback was already removed");
     monitor.on_alert(|_| ()).unwrap();

@@ -2,7 +2,7 @@
 
 use crate::watch::{Watch, brief, record};
 use corelane::config::Config;
-use corelane::error::Error;
+use corelane::error::RuleError;
 use corelane::metrics::Descriptor;
 use corelane::monitor::Span;
 use corelane::monitor::alert::{AlertState, Notification, Rule, Severity};
@@ -51,7 +51,7 @@ fn a_percentile_of_each_type_with_an_alert_of_its_own() {
         ["slow_types/test/a", "slow_types/test/c"].map(|id| (id, Notification::Resolved))
     );
     assert!(told[0].details.iter().any(|(_, value)| value == "the rule was removed"));
-    assert_eq!(watch.monitor.remove_rule("slow_types"), Err(Error::UnknownRule("slow_types".to_owned())));
+    assert_eq!(watch.monitor.remove_rule("slow_types"), Err(RuleError::Unknown("slow_types".to_owned())));
     watch.quiet(2);
     watch.end();
 }
@@ -64,7 +64,7 @@ fn one_type_by_its_name_and_too_few_of_something() {
     let below = Rule::below("deserted", "connections.active", 1.0).pending_for(Duration::from_secs(5));
     watch.monitor.add_rule(below).unwrap();
     let never = Rule::above("typo", "types.test/offer.totall", 0.0);
-    assert!(matches!(watch.monitor.add_rule(never), Err(Error::Rule { .. })));
+    assert!(matches!(watch.monitor.add_rule(never), Err(RuleError::Invalid { .. })));
     record(&watch.monitor, 4, "offer", taking(1));
     record(&watch.monitor, 100, "answer", taking(1));
     let client = watch.monitor.connect("ann", "").unwrap();
@@ -167,13 +167,13 @@ fn a_rule_watches_sixteen_label_sets_and_counts_the_others() {
 fn rules_are_named_once_valid_and_bounded() {
     let mut watch = Watch::standalone(Config::default());
     let rule = |name: &str| Rule::above(name, "connections.active", 100.0);
-    assert_eq!(watch.monitor.add_rule(rule("p99")), Err(Error::RuleExists("p99".to_owned())));
-    assert!(matches!(watch.monitor.add_rule(rule("No!")), Err(Error::Rule { .. })));
+    assert_eq!(watch.monitor.add_rule(rule("p99")), Err(RuleError::Exists("p99".to_owned())));
+    assert!(matches!(watch.monitor.add_rule(rule("No!")), Err(RuleError::Invalid { .. })));
     let shipped = watch.figures().rules.len();
     for number in shipped..64 {
         watch.monitor.add_rule(rule(&format!("rule_{number}"))).unwrap();
     }
-    assert_eq!(watch.monitor.add_rule(rule("one_more")), Err(Error::TooManyRules(64)));
+    assert_eq!(watch.monitor.add_rule(rule("one_more")), Err(RuleError::TooMany(64)));
     watch.monitor.remove_rule("error_rate").unwrap();
     watch.monitor.add_rule(rule("one_more")).unwrap();
     // Setting the key of a removed shipped rule does not restore the rule.

@@ -3,7 +3,7 @@
 use crate::counting::live_bytes;
 use crate::support;
 use corelane::config::{Config, Key};
-use corelane::error::Error;
+use corelane::error::RecordConnectError;
 use corelane::monitor::{Monitor, SeriesFigures};
 use corelane::record::{Measured, RecordedMessage};
 use corelane::router::Builder;
@@ -130,7 +130,7 @@ fn connects_past_the_limit_are_refused_and_counted_by_application_all_the_same()
         match monitor.connect(&format!("client {number}"), &format!("application {number}")) {
             Ok(_) => assert!(number < CLIENTS),
             Err(error) => {
-                assert!(matches!(error, Error::TooManyClients { .. }), "{error}");
+                assert!(matches!(error, RecordConnectError::TooManyClients { .. }), "{error}");
                 refused += 1;
             }
         }

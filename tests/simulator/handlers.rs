@@ -2,7 +2,7 @@
 
 use corelane::clients::ClientId;
 use corelane::clock::{Clock, ManualClock};
-use corelane::error::{Error, Failed};
+use corelane::error::{Failed, StopError};
 use corelane::router::{Relayed, Request, Router};
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::SeqCst};
@@ -44,11 +44,11 @@ impl Plan {
             // Messages that the handler has already relayed or held stay so.
             let early = number.is_multiple_of(2).then(|| request.relay());
             let stopped = router.stop_within(Duration::ZERO);
-            if stopped == Err(Error::OwnThread) {
+            if stopped == Err(StopError::OwnThread) {
                 // A local worker lives on this thread, so no stop gives the handler up.
                 return early.map_or(Ok(()), |early| early.map(drop));
             }
-            let stuck = matches!(stopped, Err(Error::Stuck(_)));
+            let stuck = matches!(stopped, Err(StopError::Stuck(_)));
             let told = request.reply(b"never") == Err(Failed::Stuck);
             let relayed = number.is_multiple_of(2) || request.relay() == Err(Failed::Stuck);
             self.given_up.fetch_add(u64::from(stuck && told && relayed), SeqCst);
@@ -61,7 +61,7 @@ impl Plan {
                 self.panics.fetch_add(1, SeqCst);
                 std::panic::resume_unwind(Box::new("planned"))
             }
-            1 => Err(Failed::Handler),
+            1 => Err(Failed::HandlerFailed),
             2 => sent(request.reply(to(request.name()).as_bytes())),
             3 | 4 => {
                 let name = request.recipient().unwrap().to_owned();
@@ -81,7 +81,7 @@ impl Plan {
             }
             _ => match request.relay() {
                 // The hold decides the outcome, whatever this returns.
-                Ok(Relayed::Held) => Err(Failed::Handler),
+                Ok(Relayed::Held) => Err(Failed::HandlerFailed),
                 other => other.map(|_| ()),
             },
         }
@@ -95,7 +95,7 @@ pub fn handler(
 ) -> impl Fn(&mut Request<'_>) -> Result<(), Failed> + Send + Sync + 'static {
     move |request| {
         let result = plan.handle(request, &clock, &hands);
-        plan.failed.fetch_add(u64::from(result == Err(Failed::Handler)), SeqCst);
+        plan.failed.fetch_add(u64::from(result == Err(Failed::HandlerFailed)), SeqCst);
         result
     }
 }

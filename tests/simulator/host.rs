@@ -16,7 +16,7 @@ use corelane::clients::ClientId;
 use corelane::clock::{Clock, ManualClock};
 use corelane::config::{Config, Key};
 use corelane::envelope::{Fields, Forward, Protocol};
-use corelane::error::{Closed, Error, Refused, TakenOver};
+use corelane::error::{Closed, ConnectError, RouteError, SubmitError, TakenOver};
 use corelane::router::{
     Action, Builder, Event, Port, ProtocolRules, Routed, Router, SubmitOptions, TaskId, Worker,
 };
@@ -386,7 +386,7 @@ impl Host {
                 }
                 self.plan.directory.lock().unwrap().insert(name, id);
             }
-            Err(Error::NameTaken(id)) => {
+            Err(ConnectError::NameTaken(id)) => {
                 let owner = self.peers.values().find(|peer| peer.id == id && peer.has_name());
                 assert_eq!(
                     owner.map(|peer| peer.name),
@@ -394,7 +394,7 @@ impl Host {
                     "the name is reported as taken, and no client has it"
                 );
             }
-            Err(Error::TooManyClients(_)) => {}
+            Err(ConnectError::TooManyClients(_)) => {}
             Err(other) => panic!("{other}"),
         }
     }
@@ -443,16 +443,15 @@ impl Host {
                     self.sent_through.insert(number, through);
                     accepted.push(number);
                 }
-                Err(Error::Refused(reason)) => {
+                Err(reason) => {
                     self.refused += 1;
                     match reason {
-                        Refused::Full => self.reached.full += 1,
-                        Refused::Stale => assert!(peer.leaving),
-                        Refused::Concurrency => assert!(self.admission.max_concurrent > 0),
+                        SubmitError::RingFull => self.reached.full += 1,
+                        SubmitError::StaleClient => assert!(peer.leaving),
+                        SubmitError::ConcurrencyLimit => assert!(self.admission.max_concurrent > 0),
                         other => panic!("{other}"),
                     }
                 }
-                Err(other) => panic!("{other}"),
             }
         }
         accepted.into_iter().for_each(|number| self.wants_send(through, number));
@@ -517,17 +516,17 @@ impl Host {
                 }
                 true
             }
-            Err(Error::Refused(reason)) => {
+            Err(reason) => {
                 self.refused += 1;
                 match reason {
-                    Refused::Full => self.reached.full += 1,
-                    Refused::PayloadsFull => {
+                    SubmitError::RingFull => self.reached.full += 1,
+                    SubmitError::PayloadsFull => {
                         assert!(message.len() > 1_900);
                         self.reached.payloads_full += 1;
                     }
-                    Refused::Stale => assert!(leaving),
-                    Refused::TooLarge => assert!(message.len() > 4_000),
-                    Refused::InFlight => {
+                    SubmitError::StaleClient => assert!(leaving),
+                    SubmitError::TooLarge => assert!(message.len() > 4_000),
+                    SubmitError::InFlightLimit => {
                         let most = self.admission.max_in_flight;
                         // A call that timed out stays in flight until the worker has skipped it.
                         let in_flight = self.router.accounting().in_flight + self.taken_over;
@@ -537,11 +536,11 @@ impl Host {
                         );
                         self.reached.in_flight_refusals += 1;
                     }
-                    Refused::RateLimited => {
+                    SubmitError::RateLimited => {
                         assert!(!rate_allows, "refused below the rate");
                         self.reached.rate_refusals += 1;
                     }
-                    Refused::Concurrency => {
+                    SubmitError::ConcurrencyLimit => {
                         assert!(self.admission.max_concurrent > 0);
                         assert_eq!(self.router.stats().placement.permits_available, 0);
                         self.reached.concurrency_refusals += 1;
@@ -550,7 +549,6 @@ impl Host {
                 }
                 false
             }
-            Err(other) => panic!("{other}"),
         }
     }
 
@@ -569,7 +567,7 @@ impl Host {
         let rate_allows = peer.bucket.allows(&self.admission, now);
         match self.ports[place].as_mut().unwrap().route(id, text.as_bytes(), Duration::ZERO) {
             Ok(Routed::TakenOver { reason, success: true }) => {
-                assert!(matches!(reason, TakenOver::TimedOut | TakenOver::Full), "{reason}");
+                assert!(matches!(reason, TakenOver::TimedOut | TakenOver::RingFull), "{reason}");
                 assert_eq!(self.by_base.load(Relaxed), before + 1);
                 self.taken_over += 1;
                 self.reached.taken_over += 1;
@@ -577,20 +575,20 @@ impl Host {
                     self.peers.get_mut(&token).unwrap().bucket.take(&self.admission);
                 }
             }
-            Err(Error::OwnThread) => {
+            Err(RouteError::OwnThread) => {
                 assert!(self.locals > 0, "no worker lives on this thread");
                 self.submitted -= 1;
             }
-            Err(Error::Timeout) => {
+            Err(RouteError::TimedOut) => {
                 assert_eq!(self.by_base.load(Relaxed), before);
                 self.reached.calls_given_up += 1;
                 self.peers.get_mut(&token).unwrap().bucket.take(&self.admission);
             }
-            Err(Error::Refused(reason)) => {
+            Err(RouteError::Refused(reason)) => {
                 match reason {
-                    Refused::Stale => assert!(self.peers[&token].leaving),
-                    Refused::RateLimited => assert!(!rate_allows, "refused below the rate"),
-                    Refused::Full | Refused::InFlight | Refused::Concurrency => {}
+                    SubmitError::StaleClient => assert!(self.peers[&token].leaving),
+                    SubmitError::RateLimited => assert!(!rate_allows, "refused below the rate"),
+                    SubmitError::RingFull | SubmitError::InFlightLimit | SubmitError::ConcurrencyLimit => {}
                     other => panic!("{other}"),
                 }
                 self.refused += 1;
@@ -946,7 +944,7 @@ impl Host {
                 let end = (0..1000).find(|_| self.poll_port(place, 7).is_err());
                 assert!(end.is_some(), "a poll never reports that the port is closed");
                 let port = self.ports[place].as_mut().unwrap();
-                assert!(matches!(port.connect("zoe", PROTOCOL, "", 0), Err(Error::Refused(Refused::Closed))));
+                assert!(matches!(port.connect("zoe", PROTOCOL, "", 0), Err(ConnectError::Closed)));
             } else {
                 self.ports[place] = None;
                 self.is_told_no_more(place);

@@ -90,7 +90,7 @@ impl Bench {
                     watchdog.look(its_clock.raw());
                     seen.lock().unwrap().push(serde_json::from_str(&monitor.report(Format::Json)).unwrap());
                 }
-                Err(Failed::Handler)
+                Err(Failed::HandlerFailed)
             })
             .handler("generic", "crash", |_| panic!("on purpose"))
             .build()

@@ -4,7 +4,7 @@ use super::side::{Idle, ON_THEIR_WAY, Side, Threads};
 use crate::race::pin;
 use corelane::clients::ClientId;
 use corelane::config::{Config, Key};
-use corelane::error::Error;
+use corelane::error::JoinError;
 use corelane::router::{Builder, Event, Port, Router, Worker};
 
 pub struct Corelane {
@@ -54,7 +54,7 @@ impl Corelane {
         for client in side.clients.clone() {
             // A join leaves an old list behind, which is kept until each worker has moved on.
             while let Err(error) = side.port.join(client, "room") {
-                assert!(matches!(error, Error::RoomsBusy), "{error}");
+                assert!(matches!(error, JoinError::ListsInUse), "{error}");
                 side.flush();
                 std::thread::yield_now();
             }

@@ -3,7 +3,7 @@
 //! exposition.
 
 use super::{Descriptor, Kind};
-use crate::error::Error;
+use crate::error::MetricError;
 
 /// Base units, as the suffix of a name spells them.
 const UNITS: &[&str] = &[
@@ -51,8 +51,8 @@ pub(super) const MAX_LABELS: usize = 8;
 pub(super) const TEXT_BYTES: usize = 2 * MAX_NAME + MAX_HELP + MAX_LABELS * (MAX_NAME + 24 + 16);
 
 /// Checks the name, unit, help and labels of a metric.
-pub(super) fn check(kind: Kind, descriptor: &Descriptor) -> Result<(), Error> {
-    let refuse = |problem| Err(Error::Metric { name: shown(&descriptor.name), problem });
+pub(super) fn check(kind: Kind, descriptor: &Descriptor) -> Result<(), MetricError> {
+    let refuse = |problem| Err(MetricError::Invalid { name: shown(&descriptor.name), problem });
     let name = descriptor.name.as_str();
     if name.len() > MAX_NAME || !is_snake(name) {
         return refuse(
@@ -94,8 +94,8 @@ pub(super) fn check(kind: Kind, descriptor: &Descriptor) -> Result<(), Error> {
     check_labels(descriptor)
 }
 
-fn check_labels(descriptor: &Descriptor) -> Result<(), Error> {
-    let refuse = |problem| Err(Error::Metric { name: shown(&descriptor.name), problem });
+fn check_labels(descriptor: &Descriptor) -> Result<(), MetricError> {
+    let refuse = |problem| Err(MetricError::Invalid { name: shown(&descriptor.name), problem });
     let labels = &descriptor.labels;
     if labels.len() > MAX_LABELS || descriptor.max_series == 0 {
         return refuse("a metric must have at most 8 labels and at least 1 series");

@@ -1,6 +1,6 @@
 use super::*;
 
-fn problem(result: Result<impl Sized, Error>) -> String {
+fn problem(result: Result<impl Sized, MetricError>) -> String {
     result.err().map_or_else(String::new, |error| error.to_string())
 }
 
@@ -60,7 +60,10 @@ fn a_name_is_one_metric() {
     customs.histogram(&Descriptor::new("run_seconds", "Runs").unit("seconds")).unwrap();
     assert!(problem(customs.gauge(&Descriptor::new("run_seconds_count", "a"))).contains("suffix"));
     let values = customs.counter(&jobs).unwrap().with(&["a", "b"]);
-    assert_eq!(problem(values), "the metric \"jobs_total\" has 1 labels, but 2 values were given");
+    assert_eq!(
+        problem(values),
+        "the metric \"jobs_total\" has 1 labels, but 2 values were given: give one value per label"
+    );
 }
 
 #[test]

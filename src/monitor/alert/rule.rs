@@ -4,7 +4,7 @@
 use super::super::paths;
 use super::machine::{Direction, Terms};
 use crate::config::Key;
-use crate::error::Error;
+use crate::error::RuleError;
 use std::time::Duration;
 
 /// Maximum length of a rule's name, in bytes.
@@ -215,8 +215,8 @@ impl Rule {
     /// Makes the checks that adding the rule makes.
     ///
     /// # Errors
-    /// [`Error::Rule`] with the problem and what to change.
-    pub fn validate(&self) -> Result<(), Error> {
+    /// [`RuleError::Invalid`] with the problem and what to change.
+    pub fn validate(&self) -> Result<(), RuleError> {
         let named = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_';
         if !(1..=MAX_NAME).contains(&self.name.len()) || !self.name.chars().all(named) {
             return Err(self.refuse("its name must have 1 to 64 characters, each of a to z, 0 to 9 or _"));
@@ -252,8 +252,8 @@ impl Rule {
         Some((self.name.clone(), self.metric.clone(), paths::missing(&self.metric, kept)?))
     }
 
-    fn refuse(&self, problem: impl Into<String>) -> Error {
-        Error::Rule { rule: shown(&self.name), problem: problem.into() }
+    fn refuse(&self, problem: impl Into<String>) -> RuleError {
+        RuleError::Invalid { rule: shown(&self.name), problem: problem.into() }
     }
 }
 
@@ -297,7 +297,7 @@ mod tests {
             (Rule::below("x", "messages.total", 10.0).clear(9.9), "at least trigger"),
         ] {
             let error = rule.validate().unwrap_err();
-            assert!(matches!(error, Error::Rule { .. }) && error.code() == -11);
+            assert!(matches!(error, RuleError::Invalid { .. }));
             assert!(error.to_string().contains(problem), "{error}");
             assert!(error.to_string().len() < 240, "{error}");
         }

@@ -9,7 +9,7 @@ use super::rule::{Rule, shown};
 use super::watched::{EndReason, EvaluationTime, Reading, Watched};
 use super::{Alert, AlertFigures, AlertState, RuleFigures, Transitions};
 use crate::config::Key;
-use crate::error::Error;
+use crate::error::RuleError;
 use std::borrow::Cow;
 
 /// Maximum number of rules.
@@ -56,16 +56,16 @@ impl RuleTable {
     /// Adds a rule.
     ///
     /// # Errors
-    /// - [`Error::Rule`] if the rule is invalid.
-    /// - [`Error::RuleExists`] if there is a rule of that name.
-    /// - [`Error::TooManyRules`] if there are 64 rules.
-    pub(crate) fn add(&mut self, rule: Rule) -> Result<(), Error> {
+    /// - [`RuleError::Invalid`] if the rule is invalid.
+    /// - [`RuleError::Exists`] if there is a rule of that name.
+    /// - [`RuleError::TooMany`] if there are 64 rules.
+    pub(crate) fn add(&mut self, rule: Rule) -> Result<(), RuleError> {
         rule.validate()?;
         if self.entries.iter().any(|entry| entry.rule.name == rule.name) {
-            return Err(Error::RuleExists(rule.name));
+            return Err(RuleError::Exists(rule.name));
         }
         if self.entries.len() >= MAX_RULES {
-            return Err(Error::TooManyRules(MAX_RULES as u32));
+            return Err(RuleError::TooMany(MAX_RULES as u32));
         }
         self.entries.push(RuleEntry {
             rule,
@@ -80,10 +80,10 @@ impl RuleTable {
     /// Removes a rule. The next evaluation resolves and notifies the alerts that it has raised.
     ///
     /// # Errors
-    /// [`Error::UnknownRule`] if there is no rule of that name.
-    pub(crate) fn remove(&mut self, name: &str) -> Result<(), Error> {
+    /// [`RuleError::Unknown`] if there is no rule of that name.
+    pub(crate) fn remove(&mut self, name: &str) -> Result<(), RuleError> {
         let place = self.entries.iter().position(|entry| entry.rule.name == name);
-        let place = place.ok_or_else(|| Error::UnknownRule(shown(name)))?;
+        let place = place.ok_or_else(|| RuleError::Unknown(shown(name)))?;
         let entry = self.entries.remove(place);
         if !entry.watched.is_empty() {
             self.departing.push(entry);
@@ -95,9 +95,9 @@ impl RuleTable {
     /// then ends unless its value is beyond the new trigger too.
     ///
     /// # Errors
-    /// [`Error::UnknownRule`] if there is no rule of that name; [`Error::Rule`] if the two thresholds contradict each
+    /// [`RuleError::Unknown`] if there is no rule of that name; [`RuleError::Invalid`] if the two thresholds contradict each
     /// other. Nothing has changed then.
-    pub(crate) fn set_threshold(&mut self, name: &str, trigger: f64, clear: f64) -> Result<(), Error> {
+    pub(crate) fn set_threshold(&mut self, name: &str, trigger: f64, clear: f64) -> Result<(), RuleError> {
         let entry = self.entry(name)?;
         let mut rule = entry.rule.clone();
         (rule.terms.trigger, rule.terms.clear) = (trigger, clear);
@@ -124,9 +124,9 @@ impl RuleTable {
         self.entries.iter_mut().find(|entry| entry.rule.key.is_some() && entry.rule.key == key)
     }
 
-    fn entry(&mut self, name: &str) -> Result<&mut RuleEntry, Error> {
+    fn entry(&mut self, name: &str) -> Result<&mut RuleEntry, RuleError> {
         let found = self.entries.iter_mut().find(|entry| entry.rule.name == name);
-        found.ok_or_else(|| Error::UnknownRule(shown(name)))
+        found.ok_or_else(|| RuleError::Unknown(shown(name)))
     }
 
     /// Reads every rule's metric once, and returns the notifications in order. `now` is monotonic nanoseconds, `wall`

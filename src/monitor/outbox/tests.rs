@@ -2,7 +2,7 @@
 
 use super::super::alert::{Alert, AlertState, Severity};
 use super::{ListenerLosses, MAX_LISTENERS, Outbox};
-use crate::error::Error;
+use crate::error::ListenError;
 use crate::sync::os::is_readable;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::sync::{Arc, Mutex};
@@ -190,9 +190,9 @@ fn callbacks_are_bounded_those_that_do_not_return_included() {
     outbox.send(alerts(0..1));
     expect(&slow, 0..1);
     let ids: Vec<_> = (1..MAX_LISTENERS).map(|_| outbox.add_callback(|_| ()).unwrap()).collect();
-    assert_eq!(outbox.add_callback(|_| ()), Err(Error::TooManyListeners(16)));
+    assert_eq!(outbox.add_callback(|_| ()), Err(ListenError::TooMany(16)));
     assert!(!outbox.remove_callback(id, Duration::ZERO));
-    assert_eq!(outbox.add_callback(|_| ()), Err(Error::TooManyListeners(16)));
+    assert_eq!(outbox.add_callback(|_| ()), Err(ListenError::TooMany(16)));
     assert!(outbox.remove_callback(ids[0], LONG));
     outbox.add_callback(|_| ()).unwrap();
     drop(go);
@@ -249,7 +249,7 @@ fn a_poll_keeps_the_latest_and_polls_are_bounded() {
     let got: Vec<_> = std::iter::from_fn(|| poll.next()).map(|alert| number(&alert)).collect();
     assert_eq!(got, (7..CAPACITY + 7).collect::<Vec<_>>());
     let polls: Vec<_> = (1..MAX_LISTENERS).map(|_| outbox.poll().unwrap()).collect();
-    assert!(matches!(outbox.poll(), Err(Error::TooManyListeners(16))));
+    assert!(matches!(outbox.poll(), Err(ListenError::TooMany(16))));
     drop(polls);
     outbox.poll().unwrap();
 }

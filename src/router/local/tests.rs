@@ -4,16 +4,14 @@
 
 use crate::clients::ClientId;
 use crate::config::{Config, Key};
-use crate::error::{Error, Failed, Refused};
+use crate::error::{Closed, ConnectError, CycleError, Failed, PortError, SubmitError};
 use crate::router::{Builder, Event, Port, Router, Worker};
 use std::sync::Barrier;
 use std::time::Duration;
 
-const CLOSED: Error = Error::Refused(Refused::Closed);
-
 fn built(workers: u64, local: u64) -> (Router, Vec<Worker>) {
     let config = Config::default().with_workers(workers).and_then(|one| one.with_local_workers(local));
-    config.and_then(|one| one.with(Key::MaxPorts, 4)).and_then(|one| Builder::new(one).build()).unwrap()
+    config.and_then(|one| one.with(Key::MaxPorts, 4)).map(|one| Builder::new(one).build()).unwrap().unwrap()
 }
 
 /// Makes a local worker panic at the message after `messages` messages.
@@ -24,7 +22,7 @@ fn panics_after(router: &Router, worker: usize, messages: u64) {
     seat.lay_down(worker);
 }
 
-fn offer(port: &mut Port, from: ClientId, to: &str, number: u64) -> Result<(), Error> {
+fn offer(port: &mut Port, from: ClientId, to: &str, number: u64) -> Result<(), SubmitError> {
     port.submit(from, format!(r#"{{"type":"offer","to":"{to}"}}"#).as_bytes(), number)
 }
 
@@ -65,7 +63,7 @@ fn a_cycle_that_panics_loses_its_worker_only() {
             offer(&mut port, ann, "ben", number).unwrap();
         }
         assert_eq!(port.cycle(), Ok(0));
-        assert_eq!(port.cycle(), Err(CLOSED));
+        assert_eq!(port.cycle(), Err(CycleError::Closed));
         let stats = router.stats();
         assert_eq!(stats.messages.failures.counted(), [(Failed::WorkerLost.label(), 2)]);
         assert!(stats.workers.iter().enumerate().all(|(worker, one)| one.lost == (worker == lost)));
@@ -75,15 +73,15 @@ fn a_cycle_that_panics_loses_its_worker_only() {
         offer(&mut other, ben, "ann", 10).unwrap();
         other.cycle().unwrap();
         assert_eq!(polled(&mut port).0, [10]);
-        assert_eq!(offer(&mut port, ann, "ben", 11), Err(CLOSED));
-        assert_eq!(port.connect("dora", "generic", "", 3), Err(CLOSED));
+        assert_eq!(offer(&mut port, ann, "ben", 11), Err(SubmitError::Closed));
+        assert_eq!(port.connect("dora", "generic", "", 3), Err(ConnectError::Closed));
 
         let before = router.accounting().refused;
         let sent = other.send(ann, b"{}", 20);
         other.publish();
         assert_eq!(other.cycle(), Ok(0), "the other port's worker does not send for it");
         match threaded {
-            0 => assert_eq!((sent, router.accounting().refused), (Err(CLOSED), before + 1)),
+            0 => assert_eq!((sent, router.accounting().refused), (Err(SubmitError::Closed), before + 1)),
             _ => {
                 assert_eq!(sent, Ok(()));
                 assert_eq!(workers[0].cycle(u64::MAX), 1);
@@ -94,7 +92,7 @@ fn a_cycle_that_panics_loses_its_worker_only() {
         port.disconnect(ann).unwrap();
         assert_eq!(polled(&mut port).1, 1);
         drop(port);
-        assert_eq!(router.local_port().unwrap_err(), Error::TooManyLocalPorts(2));
+        assert_eq!(router.local_port().unwrap_err(), PortError::TooManyLocalPorts(2));
         offer(&mut other, ben, "ben", 30).unwrap();
         other.cycle().unwrap();
         assert_eq!(polled(&mut other).0, [30]);
@@ -121,9 +119,9 @@ fn a_claim_that_panics_ends_the_worker() {
             port.publish();
             away.wait();
             over.wait();
-            assert_eq!(port.cycle(), Err(CLOSED));
+            assert_eq!(port.cycle(), Err(CycleError::Closed));
             assert_eq!(polled(&mut port).0, [0]);
-            assert_eq!(port.poll_each(1, |_| ()), Err(crate::error::Closed));
+            assert_eq!(port.poll_each(1, |_| ()), Err(Closed));
         });
         away.wait();
         let stopped = router.stop_within(Duration::from_millis(20));

@@ -90,7 +90,7 @@ impl PollHalf {
             return None;
         }
         shared.ports[self.index].poll.consumed.add(&mut self.writer, 1);
-        Some(Closing::Close { client, token, reason: CloseReason::Credit })
+        Some(Closing::Close { client, token, reason: CloseReason::CreditExhausted })
     }
 
     /// A notice of a message of the client needs the client; a notice of a send is the port's.

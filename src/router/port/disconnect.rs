@@ -5,7 +5,7 @@
 //! Used by `handle`, `shared` and `inline`. Next, `worker/deliver` takes the disconnect from the ring.
 
 use crate::clients::{ClientId, ClientSlot};
-use crate::error::{Error, Refused};
+use crate::error::{ClientError, SubmitError};
 use crate::park::after_publishing;
 use crate::ring::AttachState;
 use crate::ring::record::{IngressHeader, ingress_kind};
@@ -20,11 +20,11 @@ use std::collections::VecDeque;
 
 impl SubmitHalf {
     /// See [`Port::disconnect`](crate::router::Port::disconnect).
-    pub(in crate::router) fn disconnect(&mut self, client: ClientId) -> Result<(), Error> {
+    pub(in crate::router) fn disconnect(&mut self, client: ClientId) -> Result<(), ClientError> {
         let shared = Arc::clone(&self.shared);
-        let slot = shared.clients.open_on(client, self.index, Error::WrongPort)?;
+        let slot = shared.clients.open_on(client, self.index)?;
         if !shared.clients.begin_close(client) {
-            return Err(Error::StaleClient);
+            return Err(ClientError::StaleClient);
         }
         shared.rooms.leave_all(client);
         if slot.has_several() {
@@ -74,7 +74,7 @@ impl SubmitHalf {
                 slot.submit();
                 Ok(false)
             }
-            Err(Refused::Full) => Err(NoRoom),
+            Err(SubmitError::RingFull) => Err(NoRoom),
             Err(_) if self.is_gone(worker) => Ok(true),
             // The worker is stopping and still handles what was published before, possibly messages of this
             // client. The disconnect waits until the worker has left, which the port's poll notices.
@@ -227,7 +227,7 @@ impl SubmitHalf {
         }
         let (shared, writer) = (&self.shared, &mut self.writer);
         let refused = &shared.ports[self.index].submit.refused;
-        let count = |reason: Refused, untaken| refused[reason as usize].add(writer, untaken);
+        let count = |reason: SubmitError, untaken| refused[reason as usize].add(writer, untaken);
         settle_ingress(shared, (worker, self.index), pair, count, closed, told)
     }
 

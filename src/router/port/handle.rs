@@ -7,7 +7,10 @@
 
 use crate::clients::{ClientId, ClientName, Outstanding, RoomId};
 use crate::config::Key;
-use crate::error::{Closed, Error, Unacknowledged};
+use crate::error::{
+    ClientError, Closed, ConnectError, CycleError, JoinError, LeaveError, NoLocalWorker, PortError,
+    SubmitError, Unacknowledged,
+};
 use crate::park::WakeWord;
 use crate::ring::{AttachState, Consumer, Memory, Producer};
 use crate::router::local::Seat;
@@ -23,6 +26,7 @@ use crate::router::port::submit::{Entered, SubmitHalf, SubmitOptions};
 use crate::router::settle::untaken_deliveries;
 use crate::router::shared::{RouterState, Shared};
 use crate::sync::{Arc, Relaxed, lock};
+use std::ops::ControlFlow;
 use std::time::Duration;
 
 /// A host thread's handle to the router. `Send`, not `Sync`. Dropping it disconnects its clients; deliveries
@@ -45,7 +49,7 @@ impl Port {
         shared: &Arc<Shared>,
         seat: Option<&Arc<Seat>>,
         cycle: impl Fn() -> usize,
-    ) -> Result<Self, Error> {
+    ) -> Result<Self, PortError> {
         for _ in 0..100 {
             let waiting = match Self::try_open(shared, seat)? {
                 Ok(port) => return Ok(port),
@@ -60,14 +64,14 @@ impl Port {
             }
             std::thread::sleep(Duration::from_millis(1));
         }
-        Err(Error::TooManyPorts(shared.ports.len() as u32))
+        Err(PortError::TooManyPorts(shared.ports.len() as u32))
     }
 
     /// The port; or else whether one becomes free once the workers have left a released port's pairs.
-    fn try_open(shared: &Arc<Shared>, seat: Option<&Arc<Seat>>) -> Result<Result<Self, bool>, Error> {
+    fn try_open(shared: &Arc<Shared>, seat: Option<&Arc<Seat>>) -> Result<Result<Self, bool>, PortError> {
         let mut control = lock(&shared.control);
         if control.state != RouterState::Running {
-            return Err(Error::State("the router is stopped: no port can be opened"));
+            return Err(PortError::Stopped);
         }
         let workers = shared.workers.len();
         // The control lock is held, and a worker takes it when it becomes lost, so this list cannot become
@@ -115,9 +119,11 @@ impl Port {
             }
             control.pairs[shared.path(worker, index)] = Some(pair.clone());
             if shared.pair(worker, index).attach(pair).is_err() {
-                return Err(Error::State(
-                    "a free pair is attached to another port: this is a defect in corelane",
-                ));
+                debug_assert!(
+                    false,
+                    "the pair is free, and only the holder of the control lock attaches one"
+                );
+                return Ok(Err(true));
             }
             shared.workers[worker].bell.announce_attach();
         }
@@ -142,15 +148,14 @@ impl Port {
     /// Connects a client to this port under a name. Messages that are held for the name are delivered to it.
     ///
     /// # Errors
-    /// [`Error::NameTaken`], [`Error::NameLength`], [`Error::TooManyClients`], [`Error::UnknownProtocol`], or
-    /// [`Error::Refused`] if the router is draining or stopped.
+    /// [`ConnectError`], with the reason.
     pub fn connect(
         &mut self,
         name: &str,
         protocol: &str,
         application: &str,
         token: u64,
-    ) -> Result<ClientId, Error> {
+    ) -> Result<ClientId, ConnectError> {
         self.connect_with(name, ConnectOptions::new(protocol, application, token))
     }
 
@@ -158,7 +163,11 @@ impl Port {
     ///
     /// # Errors
     /// As [`connect`](Self::connect).
-    pub fn connect_with(&mut self, name: &str, options: ConnectOptions<'_>) -> Result<ClientId, Error> {
+    pub fn connect_with(
+        &mut self,
+        name: &str,
+        options: ConnectOptions<'_>,
+    ) -> Result<ClientId, ConnectError> {
         self.submit.connect(name, options)
     }
 
@@ -166,9 +175,9 @@ impl Port {
     /// the message causes carries `correlation`.
     ///
     /// # Errors
-    /// [`Error::Refused`] with the reason under which the refusal is counted.
+    /// [`SubmitError`], the reason under which the refusal is counted.
     #[inline]
-    pub fn submit(&mut self, client: ClientId, message: &[u8], correlation: u64) -> Result<(), Error> {
+    pub fn submit(&mut self, client: ClientId, message: &[u8], correlation: u64) -> Result<(), SubmitError> {
         self.submit_with(client, message, SubmitOptions { correlation, ..SubmitOptions::default() })
     }
 
@@ -184,7 +193,7 @@ impl Port {
         message: &[u8],
         correlation: u64,
         stamp: u64,
-    ) -> Result<(), Error> {
+    ) -> Result<(), SubmitError> {
         let options = SubmitOptions { correlation, stamp: Some(stamp), ..SubmitOptions::default() };
         self.submit_with(client, message, options)
     }
@@ -199,7 +208,7 @@ impl Port {
         client: ClientId,
         message: &[u8],
         options: SubmitOptions,
-    ) -> Result<(), Error> {
+    ) -> Result<(), SubmitError> {
         if let Entered::Base(reason) = self.submit.submit_with(client, message, options)? {
             self.lease.shared.run_base(reason, client, message);
         }
@@ -233,12 +242,12 @@ impl Port {
     }
 
     /// Submits many messages in order and publishes once. After each message `each` gets its index and its
-    /// result, and returns whether to continue. To keep the order of a client's messages, stop at the first
+    /// result, and says whether to continue. To keep the order of a client's messages, stop at the first
     /// refusal as full. Returns how many messages were accepted.
     pub fn submit_batch<'a>(
         &mut self,
         batch: impl IntoIterator<Item = (ClientId, &'a [u8], u64)>,
-        each: impl FnMut(usize, Result<(), Error>) -> bool,
+        each: impl FnMut(usize, Result<(), SubmitError>) -> ControlFlow<()>,
     ) -> usize {
         let accepted =
             one_by_one(batch, |client, message, correlation| self.submit(client, message, correlation), each);
@@ -254,10 +263,10 @@ impl Port {
     /// `max_queue_wait_ms` applies to them as well.
     ///
     /// # Errors
-    /// [`Error::Refused`] with the reason under which the refusal is counted; the reason is stale if the client
-    /// is not connected any more.
+    /// [`SubmitError`], the reason under which the refusal is counted; [`SubmitError::StaleClient`] if the client is not
+    /// connected any more.
     #[inline]
-    pub fn send(&mut self, to: ClientId, message: &[u8], correlation: u64) -> Result<(), Error> {
+    pub fn send(&mut self, to: ClientId, message: &[u8], correlation: u64) -> Result<(), SubmitError> {
         self.submit.send(to, message, correlation)
     }
 
@@ -265,7 +274,7 @@ impl Port {
     pub fn send_batch<'a>(
         &mut self,
         batch: impl IntoIterator<Item = (ClientId, &'a [u8], u64)>,
-        each: impl FnMut(usize, Result<(), Error>) -> bool,
+        each: impl FnMut(usize, Result<(), SubmitError>) -> ControlFlow<()>,
     ) -> usize {
         let accepted =
             one_by_one(batch, |to, message, correlation| self.send(to, message, correlation), each);
@@ -282,18 +291,18 @@ impl Port {
     /// handled, and [`Event::Closed`] follows them. Later submissions are refused as stale.
     ///
     /// # Errors
-    /// [`Error::StaleClient`] if the client is not connected, [`Error::WrongPort`] if it belongs to another
+    /// [`ClientError::StaleClient`] if the client is not connected, [`ClientError::WrongPort`] if it belongs to another
     /// port.
-    pub fn disconnect(&mut self, client: ClientId) -> Result<(), Error> {
+    pub fn disconnect(&mut self, client: ClientId) -> Result<(), ClientError> {
         self.submit.disconnect(client)
     }
 
     /// Frees a client's name for others; the client stays connected. See [`Event::Left`].
     ///
     /// # Errors
-    /// [`Error::StaleClient`] if the client is not connected, [`Error::WrongPort`] if it belongs to another
+    /// [`ClientError::StaleClient`] if the client is not connected, [`ClientError::WrongPort`] if it belongs to another
     /// port.
-    pub fn release_name(&mut self, client: ClientId) -> Result<(), Error> {
+    pub fn release_name(&mut self, client: ClientId) -> Result<(), ClientError> {
         self.submit.release_name(client)
     }
 
@@ -303,10 +312,8 @@ impl Port {
     /// handles them. Clients of different ports may be in one room, and no member waits for another.
     ///
     /// # Errors
-    /// [`Error::StaleClient`], [`Error::WrongPort`], [`Error::NameLength`], [`Error::TooManyRooms`],
-    /// [`Error::RoomFull`], [`Error::TooManyClientRooms`], and [`Error::RoomsBusy`], after which the caller may
-    /// retry.
-    pub fn join(&mut self, client: ClientId, room: &str) -> Result<RoomId, Error> {
+    /// [`JoinError`], with the reason. After [`JoinError::ListsInUse`] the caller may retry.
+    pub fn join(&mut self, client: ClientId, room: &str) -> Result<RoomId, JoinError> {
         self.submit.join(client, room)
     }
 
@@ -314,9 +321,8 @@ impl Port {
     /// all rooms.
     ///
     /// # Errors
-    /// [`Error::StaleClient`], [`Error::WrongPort`], [`Error::StaleRoom`], [`Error::NotAMember`], and
-    /// [`Error::RoomsBusy`], after which the caller may retry.
-    pub fn leave(&mut self, client: ClientId, room: RoomId) -> Result<(), Error> {
+    /// [`LeaveError`], with the reason. After [`LeaveError::ListsInUse`] the caller may retry.
+    pub fn leave(&mut self, client: ClientId, room: RoomId) -> Result<(), LeaveError> {
         self.submit.leave(client, room)
     }
 
@@ -368,9 +374,9 @@ impl Port {
     /// acknowledge it, written or thrown away.
     ///
     /// # Errors
-    /// [`Error::StaleClient`] if the client is not connected or is closing, [`Error::RebindElsewhere`] if it
+    /// [`ClientError::StaleClient`] if the client is not connected or is closing, [`ClientError::WrongPort`] if it
     /// belongs to another port: disconnect it there, then connect it here.
-    pub fn rebind(&mut self, client: ClientId, token: u64) -> Result<(), Error> {
+    pub fn rebind(&mut self, client: ClientId, token: u64) -> Result<(), ClientError> {
         self.poll.rebind(client, token)
     }
 
@@ -378,9 +384,9 @@ impl Port {
     /// same time, since its connect. Workers may add to it meanwhile.
     ///
     /// # Errors
-    /// [`Error::StaleClient`] if the client is not connected, [`Error::WrongPort`] if it belongs to another
+    /// [`ClientError::StaleClient`] if the client is not connected, [`ClientError::WrongPort`] if it belongs to another
     /// port.
-    pub fn outstanding(&self, client: ClientId) -> Result<Outstanding, Error> {
+    pub fn outstanding(&self, client: ClientId) -> Result<Outstanding, ClientError> {
         self.poll.outstanding(client)
     }
 
@@ -389,10 +395,10 @@ impl Port {
     /// may [`arm`](Self::arm) and wait.
     ///
     /// # Errors
-    /// [`Error::State`] if the port has no local worker: open it with
-    /// [`Router::local_port`](crate::router::Router::local_port). [`Refused::Closed`](crate::error::Refused::Closed)
+    /// [`CycleError::NoLocalWorker`] if the port has no local worker: open it with
+    /// [`Router::local_port`](crate::router::Router::local_port). [`CycleError::Closed`]
     /// once the worker has stopped; poll until the poll says so as well.
-    pub fn cycle(&mut self) -> Result<usize, Error> {
+    pub fn cycle(&mut self) -> Result<usize, CycleError> {
         self.poll.end_wait(); // Publishing must not signal this thread.
         self.submit.publish();
         self.poll.cycle()
@@ -402,8 +408,8 @@ impl Port {
     /// expires, in whole milliseconds, rounded up. `None` if nothing is due. Ask after the poll.
     ///
     /// # Errors
-    /// [`Error::State`] if the port has no local worker.
-    pub fn next_due(&self) -> Result<Option<Duration>, Error> {
+    /// [`NoLocalWorker`] if the port has no local worker.
+    pub fn next_due(&self) -> Result<Option<Duration>, NoLocalWorker> {
         self.poll.next_due()
     }
 
@@ -545,18 +551,18 @@ impl Lease {
     }
 }
 
-/// Passes each element of a batch to `one`, in order, until `each` returns false. Returns how many were
+/// Passes each element of a batch to `one`, in order, until `each` breaks. Returns how many were
 /// accepted.
 pub(in crate::router) fn one_by_one<'a>(
     batch: impl IntoIterator<Item = (ClientId, &'a [u8], u64)>,
-    mut one: impl FnMut(ClientId, &[u8], u64) -> Result<(), Error>,
-    mut each: impl FnMut(usize, Result<(), Error>) -> bool,
+    mut one: impl FnMut(ClientId, &[u8], u64) -> Result<(), SubmitError>,
+    mut each: impl FnMut(usize, Result<(), SubmitError>) -> ControlFlow<()>,
 ) -> usize {
     let mut accepted = 0;
     for (place, (client, message, correlation)) in batch.into_iter().enumerate() {
         let result = one(client, message, correlation);
         accepted += usize::from(result.is_ok());
-        if !each(place, result) {
+        if each(place, result).is_break() {
             break;
         }
     }

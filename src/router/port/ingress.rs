@@ -3,7 +3,7 @@
 //! `worker/cycle` takes the records.
 
 use crate::clients::SlotList;
-use crate::error::Refused;
+use crate::error::SubmitError;
 use crate::ring::record::{INGRESS_BYTES, IngressHeader, ingress_flag};
 use crate::ring::{Producer, PushError};
 use crate::router::pair::{PairCounts, closed_reason};
@@ -78,8 +78,8 @@ impl IngressSenders {
     /// Claims, writes and commits one record; does not publish it. If there is no room, the caller must call
     /// [`stall`](Self::stall), after it has noted what waits for the room.
     #[inline]
-    fn push(&mut self, worker: usize, header: &IngressHeader, payload: &[u8]) -> Result<(), Refused> {
-        let Some(way) = self.ways.get_mut(worker) else { return Err(Refused::Stale) };
+    fn push(&mut self, worker: usize, header: &IngressHeader, payload: &[u8]) -> Result<(), SubmitError> {
+        let Some(way) = self.ways.get_mut(worker) else { return Err(SubmitError::StaleClient) };
         let memory = way.ring.memory();
         if memory.is_closed() {
             return Err(closed_reason(memory));
@@ -94,9 +94,9 @@ impl IngressSenders {
                 way.dirty = true;
                 Ok(())
             }
-            Err(PushError::Full) => Err(Refused::Full),
-            Err(PushError::TooLarge) => Err(Refused::TooLarge),
-            Err(PushError::Closed) => Err(Refused::Corrupt),
+            Err(PushError::Full) => Err(SubmitError::RingFull),
+            Err(PushError::TooLarge) => Err(SubmitError::TooLarge),
+            Err(PushError::Closed) => Err(SubmitError::Corrupt),
         }
     }
 
@@ -114,7 +114,7 @@ impl IngressSenders {
         &mut self,
         worker: usize,
         header: &IngressHeader,
-    ) -> Result<(), Refused> {
+    ) -> Result<(), SubmitError> {
         self.push(worker, header, b"")?;
         if let Some(way) = self.ways.get(worker) {
             way.counts.push_other();
@@ -131,17 +131,17 @@ impl IngressSenders {
         worker: usize,
         header: IngressHeader,
         message: Bytes<'_, '_>,
-    ) -> Result<(), Refused> {
-        let Some(way) = self.ways.get_mut(worker) else { return Err(Refused::Stale) };
+    ) -> Result<(), SubmitError> {
+        let Some(way) = self.ways.get_mut(worker) else { return Err(SubmitError::StaleClient) };
         if let Err(head) = way.has_place(self.link.queue_messages) {
             self.link.stall(worker, &mut way.ring, head);
-            return Err(Refused::Full);
+            return Err(SubmitError::RingFull);
         }
         if !way.waiting.is_empty() {
             // Disconnects wait for room here. A client that submits without pause must not take the room from
             // them.
             self.stall(worker);
-            return Err(Refused::Full);
+            return Err(SubmitError::RingFull);
         }
         let largest = way.ring.memory().max_record();
         let pushed = match message {
@@ -150,7 +150,7 @@ impl IngressSenders {
             }
             other => self.push_beside(payloads, worker, header, other),
         };
-        if pushed == Err(Refused::Full) {
+        if pushed == Err(SubmitError::RingFull) {
             self.stall(worker);
         }
         pushed
@@ -163,19 +163,19 @@ impl IngressSenders {
         worker: usize,
         header: IngressHeader,
         message: Bytes<'_, '_>,
-    ) -> Result<(), Refused> {
+    ) -> Result<(), SubmitError> {
         let (payload, place) = match message {
             Bytes::Copied(bytes) => {
                 let payload = payloads.fill(bytes.len(), |out| out.copy_from_slice(bytes));
-                (payload.ok_or(Refused::PayloadsFull)?, None)
+                (payload.ok_or(SubmitError::PayloadsFull)?, None)
             }
             Bytes::Given(place, length) => {
-                let Some(owned) = place.take() else { return Err(Refused::Stale) };
+                let Some(owned) = place.take() else { return Err(SubmitError::StaleClient) };
                 match payloads.own(owned, length) {
                     Ok(payload) => (payload, Some(place)),
                     Err(owned) => {
                         *place = Some(owned);
-                        return Err(Refused::PayloadsFull);
+                        return Err(SubmitError::PayloadsFull);
                     }
                 }
             }
@@ -189,7 +189,7 @@ impl IngressSenders {
                 }
                 pushed
             }
-            Err(_) => Err(Refused::PayloadsFull),
+            Err(_) => Err(SubmitError::PayloadsFull),
         };
         // A message that was not pushed goes back to the host.
         if let (Err(_), Some(place)) = (&pushed, place) {

@@ -8,10 +8,10 @@
 
 use crate::clients::{ClientId, ClientSlot};
 use crate::config::{Balance, Key};
-use crate::error::{Error, Refused, Unacknowledged};
+use crate::error::{ClientError, Unacknowledged};
 use crate::metrics::{PollShard, SubmitShard};
 use crate::park::WakeWord;
-use crate::ring::Memory;
+use crate::ring::{Corrupt, Memory};
 use crate::router::port::event::Event;
 use crate::router::port::handle::Port;
 use crate::sync::AtomicBool;
@@ -56,36 +56,34 @@ impl Port {
     /// them, and only one side would see a move.
     ///
     /// # Errors
-    /// [`Error::State`] if limits are configured that only this side enforces, if clients have no worker of
+    /// Why not, if limits are configured that only this side enforces, if clients have no worker of
     /// their own (`round_robin`), if the base route handles all messages, or if a delivery is handed out in
     /// part.
-    pub(crate) fn drive_inline(&mut self) -> Result<(), Error> {
+    pub(crate) fn drive_inline(&mut self) -> Result<(), &'static str> {
         let config = &self.submit.shared.config;
         if [Key::MaxInFlight, Key::ClientRate, Key::MaxConcurrentMessages]
             .iter()
             .any(|key| config.get(*key) > 0)
         {
-            return Err(Error::State(
+            return Err(
                 "an inline port enforces no limits: set max_in_flight, client_rate and max_concurrent_messages to 0",
-            ));
+            );
         }
         if self.submit.home.is_some() {
-            return Err(Error::State(
+            return Err(
                 "the rings of a local port cannot be driven by its host: open the port without a local worker",
-            ));
+            );
         }
         if self.submit.shared.placement.balance == Balance::RoundRobin {
-            return Err(Error::State(
+            return Err(
                 "each client of an inline port stays on one worker: set balance to hash or least_loaded",
-            ));
+            );
         }
         if config.get(Key::ConcurrentRouting) == 0 {
-            return Err(Error::State(
-                "an inline port cannot call the base route: set enable_concurrent_routing to on",
-            ));
+            return Err("an inline port cannot call the base route: set enable_concurrent_routing to on");
         }
         if self.poll.is_in_part() {
-            return Err(Error::State("a delivery is handed out in part: poll the rest first"));
+            return Err("a delivery is handed out in part: poll the rest first");
         }
         self.submit.publish();
         self.poll.release();
@@ -109,11 +107,8 @@ impl Port {
     }
 
     /// Reads the positions that the host has pushed to. Called before a call that pushes.
-    pub(crate) fn resume(&mut self) -> Result<(), Error> {
-        if self.inline && self.submit.reload().is_err() {
-            return Err(Error::Refused(Refused::Corrupt));
-        }
-        Ok(())
+    pub(crate) fn resume(&mut self) -> Result<(), Corrupt> {
+        if self.inline { self.submit.reload() } else { Ok(()) }
     }
 
     /// Pushes the waiting disconnects that fit. Returns how many still wait.
@@ -144,12 +139,16 @@ impl Port {
     }
 
     /// Ends a client whose last record the host has taken from a ring.
-    pub(crate) fn closed_inline(&mut self, client: ClientId) -> Result<(), Error> {
+    pub(crate) fn closed_inline(&mut self, client: ClientId) -> Result<(), ClientError> {
         let clients = &self.submit.shared.clients;
         if clients.on(client, self.submit.index).is_none() {
-            return Err(if clients.get(client).is_some() { Error::WrongPort } else { Error::StaleClient });
+            return Err(if clients.get(client).is_some() {
+                ClientError::WrongPort
+            } else {
+                ClientError::StaleClient
+            });
         }
-        let forgiven = clients.end_close(client).ok_or(Error::StaleClient)?;
+        let forgiven = clients.end_close(client).ok_or(ClientError::StaleClient)?;
         self.poll.forgive(forgiven, Unacknowledged::Closed);
         Ok(())
     }

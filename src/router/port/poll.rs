@@ -5,7 +5,7 @@
 //! the message is the host's, until the host acknowledges it here.
 
 use crate::clients::{ClientId, END, Outstanding};
-use crate::error::{Error, Unacknowledged, Undeliverable};
+use crate::error::{ClientError, CycleError, NoLocalWorker, Unacknowledged, Undeliverable};
 use crate::metrics::{PollShard, Writer};
 use crate::park::{Waiter, WakeWord, after_publishing};
 use crate::ring::record::DeliveryHeader;
@@ -260,8 +260,8 @@ impl PollHalf {
     }
 
     /// See [`Port::rebind`](crate::router::Port::rebind).
-    pub(in crate::router) fn rebind(&mut self, client: ClientId, token: u64) -> Result<(), Error> {
-        let slot = self.shared.clients.open_on(client, self.index, Error::RebindElsewhere)?;
+    pub(in crate::router) fn rebind(&mut self, client: ClientId, token: u64) -> Result<(), ClientError> {
+        let slot = self.shared.clients.open_on(client, self.index)?;
         if !mutant("rebind-old-token") {
             slot.rebind(token);
         }
@@ -269,14 +269,14 @@ impl PollHalf {
     }
 
     /// See [`Port::outstanding`](crate::router::Port::outstanding).
-    pub(in crate::router) fn outstanding(&self, client: ClientId) -> Result<Outstanding, Error> {
+    pub(in crate::router) fn outstanding(&self, client: ClientId) -> Result<Outstanding, ClientError> {
         let clients = &self.shared.clients;
         match clients.present(client, self.index) {
             Some(slot) => Ok(slot.outstanding()),
             None if clients.get(client).is_some() && clients.on(client, self.index).is_none() => {
-                Err(Error::WrongPort)
+                Err(ClientError::WrongPort)
             }
-            None => Err(Error::StaleClient),
+            None => Err(ClientError::StaleClient),
         }
     }
 
@@ -310,16 +310,14 @@ impl PollHalf {
     }
 
     /// The local worker's place.
-    fn local(&self) -> Result<&Arc<Seat>, Error> {
-        self.seat
-            .as_ref()
-            .ok_or(Error::State("the port has no local worker: open it with Router::local_port to drive one"))
+    fn local(&self) -> Result<&Arc<Seat>, NoLocalWorker> {
+        self.seat.as_ref().ok_or(NoLocalWorker)
     }
 
     /// One cycle of the local worker. First ends the wait that the thread was in.
-    pub(in crate::router) fn cycle(&mut self) -> Result<usize, Error> {
+    pub(in crate::router) fn cycle(&mut self) -> Result<usize, CycleError> {
         self.end_wait();
-        self.local()?.cycle()
+        Ok(self.local()?.cycle()?)
     }
 
     /// Ends a wait of which nothing else is known: disarms, and reads the descriptor.
@@ -329,7 +327,7 @@ impl PollHalf {
 
     /// See [`Port::next_due`](crate::router::Port::next_due). Does not end a wait: a host may ask between its arm and its
     /// wait.
-    pub(in crate::router) fn next_due(&self) -> Result<Option<Duration>, Error> {
+    pub(in crate::router) fn next_due(&self) -> Result<Option<Duration>, NoLocalWorker> {
         Ok(self.local()?.next_due())
     }
 

@@ -10,7 +10,7 @@
 use crate::call::{CallEnd, CallId};
 use crate::clients::ClientId;
 use crate::config::Key;
-use crate::error::{Error, Failed, Refused, TakenOver};
+use crate::error::{Failed, RouteError, SubmitError, TakenOver};
 use crate::ring::{AttachState, Memory};
 use crate::router::base::{BaseRequest, CLOSED, DELIVERED, EXPIRED, FAILED, Fallback, HELD, Routed};
 use crate::router::port::handle::Port;
@@ -43,14 +43,14 @@ pub(in crate::router) enum Begun {
 
 /// The result of waiting.
 enum Waited {
-    Ended(Result<Routed, Error>),
+    Ended(Result<Routed, RouteError>),
     /// No worker has handled the message: the reason, and the caller's result if no base route takes it over.
-    Unhandled(TakenOver, Result<Routed, Error>),
+    Unhandled(TakenOver, Result<Routed, RouteError>),
 }
 
 impl WaitingCall {
     fn wait(&self, shared: &Shared, deadline: Option<Instant>) -> Waited {
-        let refused = || Waited::Unhandled(TakenOver::Closed, Err(Error::Refused(Refused::Closed)));
+        let refused = || Waited::Unhandled(TakenOver::Closed, Err(SubmitError::Closed.into()));
         match self.sleep(shared, deadline) {
             CallEnd::Done(DELIVERED) => Waited::Ended(Ok(Routed::Delivered)),
             CallEnd::Done(HELD) => Waited::Ended(Ok(Routed::Held)),
@@ -61,8 +61,8 @@ impl WaitingCall {
                 Waited::Ended(Ok(Routed::Failed(reason.copied().unwrap_or(Failed::BadRecord))))
             }
             CallEnd::Cancelled if self.ingress.is_closed() => refused(),
-            CallEnd::Cancelled => Waited::Unhandled(TakenOver::TimedOut, Err(Error::Timeout)),
-            CallEnd::Abandoned => Waited::Ended(Err(Error::TimeoutStarted)),
+            CallEnd::Cancelled => Waited::Unhandled(TakenOver::TimedOut, Err(RouteError::TimedOut)),
+            CallEnd::Abandoned => Waited::Ended(Err(RouteError::TimedOutStarted)),
         }
     }
 
@@ -85,10 +85,10 @@ fn deadline(timeout: Duration) -> Option<Instant> {
 
 impl SubmitHalf {
     /// Pushes a message for which the caller waits; does not publish it.
-    pub(in crate::router) fn begin(&mut self, client: ClientId, message: &[u8]) -> Result<Begun, Error> {
+    pub(in crate::router) fn begin(&mut self, client: ClientId, message: &[u8]) -> Result<Begun, RouteError> {
         // The thread of a local worker cannot wait for any worker: the message may need its own.
         if is_on_worker() || self.shared.is_loop_here() {
-            return Err(Error::OwnThread);
+            return Err(RouteError::OwnThread);
         }
         let shared = Arc::clone(&self.shared);
         self.count_submitted();
@@ -100,21 +100,18 @@ impl SubmitHalf {
             self.count_taken_over(reason);
             return Ok(Begun::Base(reason));
         }
-        Err(match (self.count_refused(reason), reason) {
-            (_, Refused::TooManyCalls) => Error::TooManyCalls(shared.config.get(Key::MaxCalls) as u32),
-            (refused, _) => refused,
-        })
+        Err(self.count_refused(reason).into())
     }
 
-    fn try_begin(&mut self, shared: &Shared, client: ClientId, message: &[u8]) -> Result<Begun, Refused> {
+    fn try_begin(&mut self, shared: &Shared, client: ClientId, message: &[u8]) -> Result<Begun, SubmitError> {
         let stamp = self.admit(client, message.len(), None)?;
         if !shared.concurrent {
             return self.leave_to_base(client).map(Begun::Base);
         }
-        let calls = shared.calls.get(self.index).ok_or(Refused::Closed)?;
-        let id = calls.take().ok_or(Refused::TooManyCalls)?;
+        let calls = shared.calls.get(self.index).ok_or(SubmitError::Closed)?;
+        let id = calls.take().ok_or(SubmitError::TooManyCalls)?;
         let entered = self.enter(client, Bytes::Copied(message), SubmitOptions::default(), stamp, Some(id));
-        let ring = entered.and_then(|worker| Ok((worker, self.memory(worker).ok_or(Refused::Closed)?)));
+        let ring = entered.and_then(|worker| Ok((worker, self.memory(worker).ok_or(SubmitError::Closed)?)));
         match ring {
             Ok((worker, ingress)) => {
                 let ingress = Arc::clone(ingress);
@@ -128,7 +125,7 @@ impl SubmitHalf {
     }
 
     /// Waits for a message that was begun and published.
-    fn finish(&mut self, begun: Begun, deadline: Option<Instant>) -> Result<Called, Error> {
+    fn finish(&mut self, begun: Begun, deadline: Option<Instant>) -> Result<Called, RouteError> {
         let waiting = match begun {
             Begun::Base(reason) => return Ok(Called::Base(reason)),
             Begun::Waiting(waiting) => waiting,
@@ -149,8 +146,8 @@ fn fall_back(
     shared: &Shared,
     submit: Option<&mut SubmitHalf>,
     reason: TakenOver,
-    otherwise: Result<Routed, Error>,
-) -> Result<Called, Error> {
+    otherwise: Result<Routed, RouteError>,
+) -> Result<Called, RouteError> {
     if shared.fallback != Fallback::Inline {
         return otherwise.map(Called::Routed);
     }
@@ -183,11 +180,11 @@ impl Shared {
 
 /// The refusals that the base route takes over. Refusals that protect other clients from this one, or that
 /// report a mistake of the host, stay refusals.
-fn takes_over(reason: Refused) -> Option<TakenOver> {
+fn takes_over(reason: SubmitError) -> Option<TakenOver> {
     match reason {
-        Refused::Full => Some(TakenOver::Full),
-        Refused::Closed | Refused::Draining | Refused::Corrupt => Some(TakenOver::Closed),
-        Refused::TooManyCalls => Some(TakenOver::TooManyCalls),
+        SubmitError::RingFull => Some(TakenOver::RingFull),
+        SubmitError::Closed | SubmitError::Draining | SubmitError::Corrupt => Some(TakenOver::Closed),
+        SubmitError::TooManyCalls => Some(TakenOver::TooManyCalls),
         _ => None,
     }
 }
@@ -198,15 +195,20 @@ impl Port {
     /// the configured fallback applies (`route_fallback`): the base route then handles it, exactly once.
     ///
     /// # Errors
-    /// [`Error::Refused`] as for [`submit`](Self::submit). [`Error::Timeout`]: no worker has started the
-    /// message, and none will. [`Error::TimeoutStarted`]: a worker is handling it. [`Error::TooManyCalls`] if
-    /// `max_calls` calls of the port are waiting. [`Error::OwnThread`] on a worker's thread and on a thread that
+    /// [`RouteError::Refused`] as for [`submit`](Self::submit). [`RouteError::TimedOut`]: no worker has started the
+    /// message, and none will. [`RouteError::TimedOutStarted`]: a worker is handling it.
+    /// [`RouteError::OwnThread`] on a worker's thread and on a thread that
     /// drives a local worker, where the call would dead-lock, and for a local port.
-    pub fn route(&mut self, client: ClientId, message: &[u8], timeout: Duration) -> Result<Routed, Error> {
+    pub fn route(
+        &mut self,
+        client: ClientId,
+        message: &[u8],
+        timeout: Duration,
+    ) -> Result<Routed, RouteError> {
         let deadline = deadline(timeout);
         let submit = &mut self.submit;
         if submit.home.is_some() {
-            return Err(Error::OwnThread);
+            return Err(RouteError::OwnThread);
         }
         let begun = submit.begin(client, message);
         submit.publish();
@@ -220,11 +222,11 @@ impl Port {
         &mut self,
         messages: &[(ClientId, &[u8])],
         timeout: Duration,
-    ) -> Vec<Result<Routed, Error>> {
+    ) -> Vec<Result<Routed, RouteError>> {
         let deadline = deadline(timeout);
         let submit = &mut self.submit;
         if submit.home.is_some() {
-            return messages.iter().map(|_| Err(Error::OwnThread)).collect();
+            return messages.iter().map(|_| Err(RouteError::OwnThread)).collect();
         }
         let at_once = submit.shared.config.count(Key::MaxCalls);
         let mut results = Vec::with_capacity(messages.len());
@@ -248,9 +250,9 @@ impl SharedPort {
     ///
     /// # Errors
     /// As [`Port::route`](crate::router::Port::route).
-    pub fn route(&self, client: ClientId, message: &[u8], timeout: Duration) -> Result<Routed, Error> {
+    pub fn route(&self, client: ClientId, message: &[u8], timeout: Duration) -> Result<Routed, RouteError> {
         let deadline = deadline(timeout);
-        let begun = self.with(|submit| {
+        let begun = self.with(SubmitError::Closed.into(), |submit| {
             let begun = submit.begin(client, message);
             submit.publish();
             begun

@@ -9,7 +9,9 @@
 //! `submit`; deliveries come through `poll`.
 
 use crate::clients::{ClientId, ClientName, Outstanding, RoomId};
-use crate::error::{Closed, Error, Refused};
+use crate::error::{
+    ClientError, Closed, ConnectError, CycleError, JoinError, LeaveError, NoLocalWorker, SubmitError,
+};
 use crate::router::port::batch::{Batch, Polled, sealed};
 use crate::router::port::connect::ConnectOptions;
 use crate::router::port::event::Event;
@@ -20,6 +22,7 @@ use crate::router::port::poll::PollHalf;
 use crate::router::port::submit::{Entered, SubmitHalf, SubmitOptions};
 use crate::router::shared::Shared;
 use crate::sync::{Arc, Delegated};
+use std::ops::ControlFlow;
 use std::time::Duration;
 
 pub(in crate::router) fn split(submit: SubmitHalf, poll: PollHalf, lease: Lease) -> (SharedPort, Poller) {
@@ -29,7 +32,8 @@ pub(in crate::router) fn split(submit: SubmitHalf, poll: PollHalf, lease: Lease)
 }
 
 /// Submits from any thread; clones are handles to the same port. Calls wait for each other, never for a worker
-/// or a poll. After the [`Poller`] is dropped, everything is refused as closed.
+/// or a poll. After the [`Poller`] is dropped, its clients are not connected any more, and every message is refused as
+/// closed.
 #[derive(Clone, Debug)]
 pub struct SharedPort {
     pub(in crate::router) submit: Arc<Delegated<SubmitHalf>>,
@@ -57,23 +61,13 @@ impl Port {
 }
 
 impl SharedPort {
-    pub(in crate::router) fn with<R>(
+    /// Makes a call under the lock, or fails with `closed` after the poller is dropped.
+    pub(in crate::router) fn with<R, E>(
         &self,
-        call: impl FnOnce(&mut SubmitHalf) -> Result<R, Error>,
-    ) -> Result<R, Error> {
-        let call = |submit: Option<&mut SubmitHalf>| match submit {
-            Some(submit) => call(submit),
-            None => Err(Error::Refused(Refused::Closed)),
-        };
-        self.submit.with(call, SubmitHalf::follow_up)
-    }
-
-    fn publishing<R>(&self, call: impl FnOnce(&mut SubmitHalf) -> Result<R, Error>) -> Result<R, Error> {
-        self.with(|submit| {
-            let result = call(submit);
-            submit.publish();
-            result
-        })
+        closed: E,
+        call: impl FnOnce(&mut SubmitHalf) -> Result<R, E>,
+    ) -> Result<R, E> {
+        self.submit.with(|submit| submit.map_or(Err(closed), call), SubmitHalf::follow_up)
     }
 
     /// As [`Port::connect`](crate::router::Port::connect).
@@ -86,7 +80,7 @@ impl SharedPort {
         protocol: &str,
         application: &str,
         token: u64,
-    ) -> Result<ClientId, Error> {
+    ) -> Result<ClientId, ConnectError> {
         self.connect_with(name, ConnectOptions::new(protocol, application, token))
     }
 
@@ -94,15 +88,15 @@ impl SharedPort {
     ///
     /// # Errors
     /// As [`Port::connect_with`](crate::router::Port::connect_with).
-    pub fn connect_with(&self, name: &str, options: ConnectOptions<'_>) -> Result<ClientId, Error> {
-        self.with(|submit| submit.connect(name, options))
+    pub fn connect_with(&self, name: &str, options: ConnectOptions<'_>) -> Result<ClientId, ConnectError> {
+        self.with(ConnectError::Closed, |submit| submit.connect(name, options))
     }
 
     /// Submits and publishes one message.
     ///
     /// # Errors
     /// As [`Port::submit`](crate::router::Port::submit).
-    pub fn submit(&self, client: ClientId, message: &[u8], correlation: u64) -> Result<(), Error> {
+    pub fn submit(&self, client: ClientId, message: &[u8], correlation: u64) -> Result<(), SubmitError> {
         self.submit_with(client, message, SubmitOptions { correlation, ..SubmitOptions::default() })
     }
 
@@ -110,7 +104,12 @@ impl SharedPort {
     ///
     /// # Errors
     /// As [`Port::submit`](crate::router::Port::submit).
-    pub fn submit_with(&self, client: ClientId, message: &[u8], options: SubmitOptions) -> Result<(), Error> {
+    pub fn submit_with(
+        &self,
+        client: ClientId,
+        message: &[u8],
+        options: SubmitOptions,
+    ) -> Result<(), SubmitError> {
         self.enter(client, message, options, true)
     }
 
@@ -120,8 +119,8 @@ impl SharedPort {
         message: &[u8],
         options: SubmitOptions,
         publish: bool,
-    ) -> Result<(), Error> {
-        let entered = self.with(|submit| {
+    ) -> Result<(), SubmitError> {
+        let entered = self.with(SubmitError::Closed, |submit| {
             let entered = submit.submit_with(client, message, options);
             if publish {
                 submit.publish();
@@ -140,7 +139,7 @@ impl SharedPort {
     pub fn submit_batch<'a>(
         &self,
         batch: impl IntoIterator<Item = (ClientId, &'a [u8], u64)>,
-        each: impl FnMut(usize, Result<(), Error>) -> bool,
+        each: impl FnMut(usize, Result<(), SubmitError>) -> ControlFlow<()>,
     ) -> usize {
         let options = |correlation| SubmitOptions { correlation, ..SubmitOptions::default() };
         self.publishing_batch(
@@ -154,19 +153,25 @@ impl SharedPort {
     ///
     /// # Errors
     /// As [`Port::send`](crate::router::Port::send).
-    pub fn send(&self, to: ClientId, message: &[u8], correlation: u64) -> Result<(), Error> {
-        self.publishing(|submit| submit.send(to, message, correlation))
+    pub fn send(&self, to: ClientId, message: &[u8], correlation: u64) -> Result<(), SubmitError> {
+        self.with(SubmitError::Closed, |submit| {
+            let sent = submit.send(to, message, correlation);
+            submit.publish();
+            sent
+        })
     }
 
     /// Sends many messages, as [`submit_batch`](Self::submit_batch).
     pub fn send_batch<'a>(
         &self,
         batch: impl IntoIterator<Item = (ClientId, &'a [u8], u64)>,
-        each: impl FnMut(usize, Result<(), Error>) -> bool,
+        each: impl FnMut(usize, Result<(), SubmitError>) -> ControlFlow<()>,
     ) -> usize {
         self.publishing_batch(
             batch,
-            |to, message, correlation| self.with(|submit| submit.send(to, message, correlation)),
+            |to, message, correlation| {
+                self.with(SubmitError::Closed, |submit| submit.send(to, message, correlation))
+            },
             each,
         )
     }
@@ -174,8 +179,8 @@ impl SharedPort {
     fn publishing_batch<'a>(
         &self,
         batch: impl IntoIterator<Item = (ClientId, &'a [u8], u64)>,
-        one: impl FnMut(ClientId, &[u8], u64) -> Result<(), Error>,
-        each: impl FnMut(usize, Result<(), Error>) -> bool,
+        one: impl FnMut(ClientId, &[u8], u64) -> Result<(), SubmitError>,
+        each: impl FnMut(usize, Result<(), SubmitError>) -> ControlFlow<()>,
     ) -> usize {
         let _publishes = Publishes(self);
         one_by_one(batch, one, each)
@@ -185,32 +190,32 @@ impl SharedPort {
     ///
     /// # Errors
     /// As [`Port::disconnect`](crate::router::Port::disconnect).
-    pub fn disconnect(&self, client: ClientId) -> Result<(), Error> {
-        self.with(|submit| submit.disconnect(client))
+    pub fn disconnect(&self, client: ClientId) -> Result<(), ClientError> {
+        self.with(ClientError::StaleClient, |submit| submit.disconnect(client))
     }
 
     /// As [`Port::release_name`](crate::router::Port::release_name).
     ///
     /// # Errors
     /// As [`Port::release_name`](crate::router::Port::release_name).
-    pub fn release_name(&self, client: ClientId) -> Result<(), Error> {
-        self.with(|submit| submit.release_name(client))
+    pub fn release_name(&self, client: ClientId) -> Result<(), ClientError> {
+        self.with(ClientError::StaleClient, |submit| submit.release_name(client))
     }
 
     /// As [`Port::join`](crate::router::Port::join).
     ///
     /// # Errors
     /// As [`Port::join`](crate::router::Port::join).
-    pub fn join(&self, client: ClientId, room: &str) -> Result<RoomId, Error> {
-        self.with(|submit| submit.join(client, room))
+    pub fn join(&self, client: ClientId, room: &str) -> Result<RoomId, JoinError> {
+        self.with(JoinError::StaleClient, |submit| submit.join(client, room))
     }
 
     /// As [`Port::leave`](crate::router::Port::leave).
     ///
     /// # Errors
     /// As [`Port::leave`](crate::router::Port::leave).
-    pub fn leave(&self, client: ClientId, room: RoomId) -> Result<(), Error> {
-        self.with(|submit| submit.leave(client, room))
+    pub fn leave(&self, client: ClientId, room: RoomId) -> Result<(), LeaveError> {
+        self.with(LeaveError::StaleClient, |submit| submit.leave(client, room))
     }
 }
 
@@ -219,8 +224,8 @@ struct Publishes<'a>(&'a SharedPort);
 
 impl Drop for Publishes<'_> {
     fn drop(&mut self) {
-        // An error means that the poller is dropped: then there is nothing to publish.
-        let _ = self.0.publishing(|_| Ok(()));
+        // Without the submitting half the poller is dropped: then there is nothing to publish.
+        self.0.submit.with(|submit| submit.map_or((), SubmitHalf::publish), SubmitHalf::follow_up);
     }
 }
 
@@ -268,7 +273,7 @@ impl Poller {
     ///
     /// # Errors
     /// As [`Port::rebind`](crate::router::Port::rebind).
-    pub fn rebind(&mut self, client: ClientId, token: u64) -> Result<(), Error> {
+    pub fn rebind(&mut self, client: ClientId, token: u64) -> Result<(), ClientError> {
         self.poll.rebind(client, token)
     }
 
@@ -276,7 +281,7 @@ impl Poller {
     ///
     /// # Errors
     /// As [`Port::outstanding`](crate::router::Port::outstanding).
-    pub fn outstanding(&self, client: ClientId) -> Result<Outstanding, Error> {
+    pub fn outstanding(&self, client: ClientId) -> Result<Outstanding, ClientError> {
         self.poll.outstanding(client)
     }
 
@@ -284,7 +289,7 @@ impl Poller {
     ///
     /// # Errors
     /// As [`Port::cycle`](crate::router::Port::cycle).
-    pub fn cycle(&mut self) -> Result<usize, Error> {
+    pub fn cycle(&mut self) -> Result<usize, CycleError> {
         self.poll.cycle()
     }
 
@@ -292,7 +297,7 @@ impl Poller {
     ///
     /// # Errors
     /// As [`Port::next_due`](crate::router::Port::next_due).
-    pub fn next_due(&self) -> Result<Option<Duration>, Error> {
+    pub fn next_due(&self) -> Result<Option<Duration>, NoLocalWorker> {
         self.poll.next_due()
     }
 

@@ -9,7 +9,7 @@
 use crate::call::CallId;
 use crate::clients::{ClientId, ClientSlot, NewClient, Phase, RoomId, SlotPlace};
 use crate::config::{Balance, Key};
-use crate::error::{Error, Refused, TakenOver};
+use crate::error::{ClientError, ConnectError, JoinError, LeaveError, SubmitError, TakenOver};
 use crate::metrics::Writer;
 use crate::park::after_publishing;
 #[cfg(not(corelane_loom))]
@@ -87,21 +87,21 @@ impl SubmitHalf {
         &mut self,
         name: &str,
         options: ConnectOptions<'_>,
-    ) -> Result<ClientId, Error> {
+    ) -> Result<ClientId, ConnectError> {
         let ConnectOptions { protocol, application, token, credit_policy, figures } = options;
         if self.shared.draining.load(Relaxed) {
-            return Err(Error::Refused(Refused::Draining)); // Relaxed: see `Router::drain`.
+            return Err(ConnectError::Draining); // Relaxed: see `Router::drain`.
         }
         if self.shared.is_stopping() || self.out.ways.iter().all(|way| way.ring.memory().is_closed()) {
-            return Err(Error::Refused(Refused::Closed));
+            return Err(ConnectError::Closed);
         }
         let Some(protocol) = self.shared.protocol(protocol) else {
-            return Err(Error::UnknownProtocol(protocol.to_owned()));
+            return Err(ConnectError::UnknownProtocol(protocol.to_owned()));
         };
         let hash = self.shared.clients.names().hash(name.as_bytes()).0;
         let worker = self.first_worker(protocol, hash)?;
         if self.memory(worker).is_none_or(|ring| ring.is_closed()) && self.home == Some(worker) {
-            return Err(Error::Refused(Refused::Closed));
+            return Err(ConnectError::Closed);
         }
         let (client, hash) = self.shared.clients.connect(NewClient {
             name,
@@ -144,7 +144,7 @@ impl SubmitHalf {
         client: ClientId,
         message: &[u8],
         options: SubmitOptions,
-    ) -> Result<Entered, Error> {
+    ) -> Result<Entered, SubmitError> {
         self.counted(|submit| submit.try_submit(client, Bytes::Copied(message), options))
     }
 
@@ -155,7 +155,7 @@ impl SubmitHalf {
         message: &mut Option<Owned>,
         length: usize,
         options: SubmitOptions,
-    ) -> Result<Entered, Error> {
+    ) -> Result<Entered, SubmitError> {
         self.counted(|submit| submit.try_submit(client, Bytes::Given(message, length), options))
     }
 
@@ -165,13 +165,16 @@ impl SubmitHalf {
         to: ClientId,
         message: &[u8],
         correlation: u64,
-    ) -> Result<(), Error> {
+    ) -> Result<(), SubmitError> {
         self.counted(|submit| submit.try_send(to, Bytes::Copied(message), correlation))
     }
 
     /// Counts a submission, and its refusal.
     #[inline(always)]
-    fn counted<R>(&mut self, attempt: impl FnOnce(&mut Self) -> Result<R, Refused>) -> Result<R, Error> {
+    fn counted<R>(
+        &mut self,
+        attempt: impl FnOnce(&mut Self) -> Result<R, SubmitError>,
+    ) -> Result<R, SubmitError> {
         self.count_submitted();
         attempt(self).map_err(|reason| self.count_refused(reason))
     }
@@ -181,9 +184,9 @@ impl SubmitHalf {
         self.shared.ports[self.index].submit.submitted.add(&mut self.writer, 1);
     }
 
-    pub(in crate::router) fn count_refused(&mut self, reason: Refused) -> Error {
+    pub(in crate::router) fn count_refused(&mut self, reason: SubmitError) -> SubmitError {
         self.shared.ports[self.index].submit.refused[reason as usize].add(&mut self.writer, 1);
-        Error::Refused(reason)
+        reason
     }
 
     pub(in crate::router) fn count_taken_over(&mut self, reason: TakenOver) {
@@ -192,12 +195,17 @@ impl SubmitHalf {
 
     /// Sends to the recipient's own worker; the recipient may belong to any port. The send fails at the worker
     /// if the client has closed by then.
-    fn try_send(&mut self, to: ClientId, message: Bytes<'_, '_>, correlation: u64) -> Result<(), Refused> {
-        let slot = self.shared.clients.slot(to.index()).ok_or(Refused::Stale)?;
+    fn try_send(
+        &mut self,
+        to: ClientId,
+        message: Bytes<'_, '_>,
+        correlation: u64,
+    ) -> Result<(), SubmitError> {
+        let slot = self.shared.clients.slot(to.index()).ok_or(SubmitError::StaleClient)?;
         let place = slot.place();
         // The phase may belong to another port's client. If it is read late, the record fails at the worker.
         if place.generation != to.generation() || slot.phase_of(to.generation()) != Some(Phase::Open) {
-            return Err(Refused::Stale);
+            return Err(SubmitError::StaleClient);
         }
         self.check(message.len())?;
         let header = IngressHeader {
@@ -209,7 +217,7 @@ impl SubmitHalf {
             ..IngressHeader::default()
         };
         self.shared.permits.admit(&mut self.spare)?;
-        let worker = send_worker(&self.shared, slot, place).ok_or(Refused::Closed)?;
+        let worker = send_worker(&self.shared, slot, place).ok_or(SubmitError::Closed)?;
         self.out.push_message(&self.shared.payloads, worker, header, message)?;
         self.shared.permits.spend(&mut self.spare);
         Ok(())
@@ -221,7 +229,7 @@ impl SubmitHalf {
         client: ClientId,
         message: Bytes<'_, '_>,
         options: SubmitOptions,
-    ) -> Result<Entered, Refused> {
+    ) -> Result<Entered, SubmitError> {
         let stamp = self.admit(client, message.len(), options.stamp)?;
         if !self.shared.concurrent {
             return self.leave_to_base(client).map(Entered::Base);
@@ -238,18 +246,18 @@ impl SubmitHalf {
         client: ClientId,
         bytes: usize,
         stamp: Option<u64>,
-    ) -> Result<u64, Refused> {
+    ) -> Result<u64, SubmitError> {
         let shared = &self.shared;
-        let slot = shared.clients.get(client).ok_or(Refused::Stale)?;
+        let slot = shared.clients.get(client).ok_or(SubmitError::StaleClient)?;
         if shared.clients.on(client, self.index).is_none() {
-            return Err(Refused::WrongPort);
+            return Err(SubmitError::WrongPort);
         }
         if slot.phase_of(client.generation()) != Some(Phase::Open) {
-            return Err(Refused::Stale);
+            return Err(SubmitError::StaleClient);
         }
         self.check(bytes)?;
         if self.max_in_flight > 0 && slot.submitted().saturating_sub(slot.finished()) >= self.max_in_flight {
-            return Err(Refused::InFlight);
+            return Err(SubmitError::InFlightLimit);
         }
         let now = stamp.unwrap_or_else(|| shared.clock.raw());
         if let Some(bucket) = shared.buckets.get(client.index() as usize) {
@@ -257,16 +265,16 @@ impl SubmitHalf {
             // that time.
             let now = if stamp.is_some() { now.min(shared.clock.raw()) } else { now };
             if !bucket.has_token(shared.rate, now) {
-                return Err(Refused::RateLimited);
+                return Err(SubmitError::RateLimited);
             }
         }
         Ok(now)
     }
 
     /// With `enable_concurrent_routing` off, the base route handles every admitted message.
-    pub(in crate::router) fn leave_to_base(&mut self, client: ClientId) -> Result<TakenOver, Refused> {
+    pub(in crate::router) fn leave_to_base(&mut self, client: ClientId) -> Result<TakenOver, SubmitError> {
         if self.shared.is_stopping() {
-            return Err(Refused::Closed);
+            return Err(SubmitError::Closed);
         }
         self.charge(client);
         self.count_taken_over(TakenOver::Disabled);
@@ -281,7 +289,7 @@ impl SubmitHalf {
         options: SubmitOptions,
         stamp: u64,
         call: Option<CallId>,
-    ) -> Result<usize, Refused> {
+    ) -> Result<usize, SubmitError> {
         let header = IngressHeader {
             kind: ingress_kind::MESSAGE,
             flags: if options.tell_failed { ingress_flag::TELL_FAILED } else { 0 }
@@ -294,7 +302,7 @@ impl SubmitHalf {
             ..IngressHeader::default()
         };
         let shared = &self.shared;
-        let slot = shared.clients.slot(client.index()).ok_or(Refused::Stale)?;
+        let slot = shared.clients.slot(client.index()).ok_or(SubmitError::StaleClient)?;
         shared.permits.admit(&mut self.spare)?;
         let worker = if self.pinned {
             slot.current().0
@@ -322,13 +330,13 @@ impl SubmitHalf {
 
     /// The checks for every message, submitted or sent.
     #[inline(always)]
-    fn check(&self, bytes: usize) -> Result<(), Refused> {
+    fn check(&self, bytes: usize) -> Result<(), SubmitError> {
         if bytes > self.max_message {
-            return Err(Refused::TooLarge);
+            return Err(SubmitError::TooLarge);
         }
         // Relaxed: see `Router::drain`.
         if self.shared.draining.load(Relaxed) {
-            return Err(Refused::Draining);
+            return Err(SubmitError::Draining);
         }
         Ok(())
     }
@@ -337,7 +345,7 @@ impl SubmitHalf {
     /// client's protocol may block. The choice is made per client and not per type, because messages of a type that
     /// another worker handles would be overtaken (I5). Otherwise the worker is the first one of the client: by hash, or
     /// the least loaded one.
-    fn first_worker(&self, protocol: u16, hash: u64) -> Result<usize, Error> {
+    fn first_worker(&self, protocol: u16, hash: u64) -> Result<usize, ConnectError> {
         let rules = self.shared.protocols.get(usize::from(protocol));
         let may_block = rules.is_none_or(|rules| rules.may_block);
         if let Some(home) = self.home.filter(|_| !may_block) {
@@ -346,7 +354,7 @@ impl SubmitHalf {
         let placement = &self.shared.placement;
         if placement.threaded() == 0 {
             let name = rules.map_or("", |rules| rules.rules.name());
-            return Err(Error::MayBlock(name.to_owned()));
+            return Err(ConnectError::MayBlock(name.to_owned()));
         }
         let by_hash = placement.by_hash(hash_part(hash));
         Ok(match placement.balance {
@@ -387,27 +395,27 @@ impl SubmitHalf {
     }
 
     /// See [`Port::release_name`](crate::router::Port::release_name).
-    pub(in crate::router) fn release_name(&mut self, client: ClientId) -> Result<(), Error> {
-        let slot = self.shared.clients.open_on(client, self.index, Error::WrongPort)?;
+    pub(in crate::router) fn release_name(&mut self, client: ClientId) -> Result<(), ClientError> {
+        let slot = self.shared.clients.open_on(client, self.index)?;
         self.shared.clients.remove_name(client, slot);
         Ok(())
     }
 
     /// See [`Port::join`](crate::router::Port::join).
-    pub(in crate::router) fn join(&mut self, client: ClientId, room: &str) -> Result<RoomId, Error> {
+    pub(in crate::router) fn join(&mut self, client: ClientId, room: &str) -> Result<RoomId, JoinError> {
         self.check_open(client)?;
         self.shared.rooms.join(client, self.index as u16, room)
     }
 
     /// See [`Port::leave`](crate::router::Port::leave).
-    pub(in crate::router) fn leave(&mut self, client: ClientId, room: RoomId) -> Result<(), Error> {
+    pub(in crate::router) fn leave(&mut self, client: ClientId, room: RoomId) -> Result<(), LeaveError> {
         self.check_open(client)?;
         self.shared.rooms.leave(client, room)
     }
 
     /// Checks that a client belongs to this port and is open.
-    fn check_open(&self, client: ClientId) -> Result<(), Error> {
-        self.shared.clients.open_on(client, self.index, Error::WrongPort).map(|_| ())
+    fn check_open(&self, client: ClientId) -> Result<(), ClientError> {
+        self.shared.clients.open_on(client, self.index).map(|_| ())
     }
 
     /// The ingress ring to a worker.

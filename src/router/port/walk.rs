@@ -248,7 +248,11 @@ impl PollHalf {
             delivery_kind::LEFT => Event::Left { client, token },
             delivery_kind::CLOSE => {
                 let reason = CloseReason::ALL.get(usize::from(header.flags));
-                Event::Close { client, token, reason: reason.copied().unwrap_or(CloseReason::Credit) }
+                Event::Close {
+                    client,
+                    token,
+                    reason: reason.copied().unwrap_or(CloseReason::CreditExhausted),
+                }
             }
             _ => Event::of_notice(header, client, token),
         }

@@ -3,7 +3,7 @@
 
 use super::{Action, ProtocolRules};
 use crate::envelope::{Argument, Fields, Forward, Protocol};
-use crate::error::Error;
+use crate::error::RulesError;
 use serde::Deserialize;
 use serde::de::{Deserializer, IgnoredAny, MapAccess, Visitor};
 use std::fmt;
@@ -114,10 +114,9 @@ impl ProtocolRules {
     ///   default.
     ///
     /// # Errors
-    /// [`Error::Protocol`] with what is wrong and what to change.
-    pub fn parse(text: &str) -> Result<Self, Error> {
-        let refuse =
-            |protocol: &str, problem: String| Error::Protocol { protocol: protocol.to_owned(), problem };
+    /// [`RulesError`] with what is wrong and what to change.
+    pub fn parse(text: &str) -> Result<Self, RulesError> {
+        let refuse = |protocol: &str, problem: String| RulesError { protocol: protocol.to_owned(), problem };
         if text.len() > MAX_TEXT {
             return Err(refuse("", format!("its description is longer than {MAX_TEXT} bytes: shorten it")));
         }

@@ -178,7 +178,7 @@ impl WorkerContext<'_> {
         let shared = self.shared;
         let mut name_buffer = [0; MAX_NAME_BYTES];
         let name = recipient.decode_bytes(&mut name_buffer).filter(|name| name.len() <= MAX_NAME_BYTES);
-        let Some(name) = name else { return failed(Failed::NameTooLong) };
+        let Some(name) = name else { return failed(Failed::FieldTooLong) };
         let hash = shared.clients.names().hash(name);
         let mut sender_buffer = NameBuffer::default();
         let relayed = call.envelope.relayed_from(call.slot.name_bytes(&mut sender_buffer));
@@ -218,7 +218,7 @@ fn read_failure(error: ReadError) -> Failed {
         ReadError::DuplicateField => Failed::DuplicateField,
         ReadError::WrongType => Failed::WrongType,
         ReadError::MissingType => Failed::MissingType,
-        ReadError::FieldTooLong => Failed::NameTooLong,
+        ReadError::FieldTooLong => Failed::FieldTooLong,
         ReadError::TooLong => Failed::TooLarge,
         ReadError::AmbiguousSender => Failed::AmbiguousSender,
         ReadError::ForgedSender => Failed::ForgedSender,

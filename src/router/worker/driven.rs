@@ -7,7 +7,7 @@
 
 use crate::clients::{ClientId, NameBuffer};
 use crate::envelope;
-use crate::error::{Error, Failed};
+use crate::error::{Failed, StaleTask};
 use crate::metrics::{Outcome, Timing};
 use crate::ring::record::INGRESS_BYTES;
 use crate::router::base::call_of;
@@ -213,32 +213,37 @@ impl Worker {
     /// [`flush`](Self::flush), or after the next `take` or `wait`.
     ///
     /// # Errors
-    /// [`Error::StaleTask`] if the task is not out; nothing is counted.
-    pub fn done(&mut self, id: TaskId, nanoseconds: u64, outcome: Result<(), Failed>) -> Result<(), Error> {
+    /// [`StaleTask`] if the task is not out; nothing is counted.
+    pub fn done(
+        &mut self,
+        id: TaskId,
+        nanoseconds: u64,
+        outcome: Result<(), Failed>,
+    ) -> Result<(), StaleTask> {
         let _inside = InWorker::enter(); // The host's payload may be dropped here, which runs host code.
         let outcome = outcome.map_or_else(Outcome::Failed, |()| Outcome::Ok);
         let mut context = WorkerContext::new(&self.shared, &self.code, &mut self.state);
         context.state.tell = Tell::Wanted;
         let ended = context.end_task(id, nanoseconds, Some(outcome));
-        if ended { Ok(()) } else { Err(Error::StaleTask) }
+        if ended { Ok(()) } else { Err(StaleTask) }
     }
 
     /// As [`done`](Self::done), with an answer. `answer` can send and relay like a closure of
     /// [`Builder::handler`](crate::router::Builder::handler), with the same credit rules, and its result is the outcome
-    /// of the message. A panic counts as [`Failed::Panicked`]. Answers to the messages of one client go out in
+    /// of the message. A panic counts as [`Failed::HandlerPanicked`]. Answers to the messages of one client go out in
     /// the order in which the tasks are done.
     ///
     /// # Errors
-    /// [`Error::StaleTask`] if the task is not out, or if a stop gave the worker up while `answer` ran.
+    /// [`StaleTask`] if the task is not out, or if a stop gave the worker up while `answer` ran.
     pub fn done_with(
         &mut self,
         id: TaskId,
         nanoseconds: u64,
         answer: impl FnOnce(&mut Request<'_>) -> Result<(), Failed>,
-    ) -> Result<(), Error> {
+    ) -> Result<(), StaleTask> {
         let _inside = InWorker::enter();
         let shared = Arc::clone(&self.shared);
-        let entry = *self.state.tasks.get(id).ok_or(Error::StaleTask)?;
+        let entry = *self.state.tasks.get(id).ok_or(StaleTask)?;
         self.state.tell = Tell::of(&entry.header);
         let handled = match self.answer(&shared, id, &entry, answer) {
             Ok(handled) => handled,
@@ -249,7 +254,7 @@ impl Worker {
             Handled::Held | Handled::Task { .. } => None,
             Handled::Abandoned => {
                 self.stopped = true;
-                return Err(Error::StaleTask);
+                return Err(StaleTask);
             }
         };
         self.state.tasks.answering = None;
@@ -269,7 +274,7 @@ impl Worker {
         // Keep the payload while the answer runs.
         let beside = self.state.tasks.beside(id).cloned();
         let payload = match &beside {
-            Some(payload) => payload.bytes().ok_or(Failed::Panicked)?,
+            Some(payload) => payload.bytes().ok_or(Failed::HandlerPanicked)?,
             None => {
                 let record = ingoing.ring.read_back(entry.spot.start, entry.spot.length);
                 record.and_then(|record| record.get(INGRESS_BYTES..)).ok_or(Failed::BadRecord)?

@@ -9,7 +9,7 @@
 use crate::call::CallId;
 use crate::clients::{ClientId, ClientSlot, MAX_NAME_BYTES, NameBuffer};
 use crate::envelope::Envelope;
-use crate::error::{Error, Failed};
+use crate::error::{BuildError, Failed};
 use crate::metrics::{Outcome, SeriesIds};
 use crate::ring::record::{DeliveryHeader, IngressHeader, delivery_kind};
 use crate::router::rules::{Action, ProtocolRules};
@@ -55,12 +55,12 @@ impl std::fmt::Debug for Handler {
 pub(in crate::router) fn resolve(
     protocols: &[ProtocolRules],
     handlers: Vec<(String, String, Handler)>,
-) -> Result<Vec<Vec<Option<Handler>>>, Error> {
+) -> Result<Vec<Vec<Option<Handler>>>, BuildError> {
     let mut resolved: Vec<Vec<Option<Handler>>> =
         protocols.iter().map(|rules| vec![None; rules.types().len()]).collect();
     for (protocol, message_type, handler) in handlers {
         let Some(place) = protocols.iter().position(|rules| rules.name() == protocol) else {
-            return Err(Error::UnknownProtocol(protocol));
+            return Err(BuildError::UnknownProtocol(protocol));
         };
         let types = protocols.get(place).map(ProtocolRules::types).unwrap_or_default();
         let listed = types.iter().position(|(name, _)| *name == message_type);
@@ -76,14 +76,14 @@ pub(in crate::router) fn resolve(
                 continue;
             }
         };
-        return Err(Error::Handler { protocol, message_type, problem });
+        return Err(BuildError::Handler { protocol, message_type, problem });
     }
     for (rules, handlers) in protocols.iter().zip(&resolved) {
         for ((name, action), handler) in rules.types().iter().zip(handlers) {
             if matches!(action, Action::Handler { .. }) && handler.is_none() {
                 let problem = "its action is Handler and no closure is registered: call Builder::handler";
                 let (protocol, message_type) = (rules.name().to_owned(), name.clone());
-                return Err(Error::Handler { protocol, message_type, problem });
+                return Err(BuildError::Handler { protocol, message_type, problem });
             }
         }
     }
@@ -272,7 +272,7 @@ impl WorkerContext<'_> {
             _ if held => Handled::Held,
             Ok(Ok(())) => Handled::Ended(Outcome::Ok),
             Ok(Err(reason)) => Handled::Ended(Outcome::Failed(reason)),
-            Err(()) => Handled::Ended(Outcome::Failed(Failed::Panicked)),
+            Err(()) => Handled::Ended(Outcome::Failed(Failed::HandlerPanicked)),
         }
     }
 

@@ -27,7 +27,7 @@ impl WorkerContext<'_> {
         if !is_message {
             // A notice that is not sent counts as a delivery all the same.
             worker.emitted.add(&mut self.state.writer, 1);
-            self.undeliverable(Undeliverable::Credit, 1);
+            self.undeliverable(Undeliverable::CreditExhausted, 1);
         }
         let droppable = shared.is_droppable(delivery.message_type) || mutant("drop-unlisted");
         match slot.policy() {
@@ -43,15 +43,15 @@ impl WorkerContext<'_> {
                     self.tell_refused(delivery, to);
                 }
                 if mutant("refuse-closes") {
-                    self.close_client(to, slot, CloseReason::Credit);
+                    self.close_client(to, slot, CloseReason::CreditExhausted);
                 }
             }
             CreditPolicy::Drop if droppable => worker.credit_drops.add(&mut self.state.writer, 1),
             CreditPolicy::Drop | CreditPolicy::Disconnect => {
-                self.close_client(to, slot, CloseReason::Credit);
+                self.close_client(to, slot, CloseReason::CreditExhausted);
             }
         }
-        Outcome::Failed(Failed::Credit)
+        Outcome::Failed(Failed::CreditExhausted)
     }
 
     /// Tells a message's sender that the recipient could not take it. The notice uses no credit, so that a notice never
@@ -67,7 +67,7 @@ impl WorkerContext<'_> {
         }
         // The sender's message is not finished yet, so slot and port still belong to the sender.
         let kind = delivery_kind::UNDELIVERED;
-        let notice = Notice::new(kind, sender, delivery.correlation, Loss::Failed(Failed::Credit));
+        let notice = Notice::new(kind, sender, delivery.correlation, Loss::Failed(Failed::CreditExhausted));
         let notice = DeliveryHeader { sender: recipient.0, ..notice.header };
         if self.state.tell == Tell::Wanted {
             self.state.tell = Tell::Told;

@@ -119,10 +119,10 @@ impl<'a> Request<'a> {
     /// Sends bytes to the client with this name, if it is connected. The bytes are not held.
     ///
     /// # Errors
-    /// [`Failed::UnknownRecipient`], [`Failed::NameTooLong`], or as [`send_to`](Self::send_to).
+    /// [`Failed::UnknownRecipient`], [`Failed::FieldTooLong`], or as [`send_to`](Self::send_to).
     pub fn send_to_name(&mut self, name: &str, bytes: &[u8]) -> Result<(), Failed> {
         if name.len() > MAX_NAME_BYTES {
-            return Err(Failed::NameTooLong);
+            return Err(Failed::FieldTooLong);
         }
         let (shared, delivery) = (self.shared, self.call.delivery());
         self.at_home(|worker| {

@@ -29,7 +29,7 @@ impl WorkerContext<'_> {
         let HandlerCall { client, slot, envelope, .. } = *call;
         let mut buffer = [0; MAX_NAME_BYTES];
         let Some(name) = room.decode_bytes(&mut buffer).filter(|name| name.len() <= MAX_NAME_BYTES) else {
-            return Outcome::Failed(Failed::NameTooLong);
+            return Outcome::Failed(Failed::FieldTooLong);
         };
         // Take the reader out while its member list is in use, and put it back below. Nothing in between looks
         // up another room.
@@ -130,7 +130,7 @@ impl WorkerContext<'_> {
         let emitted = recipients.len() as u64 + closed + without_credit;
         self.shard().emitted.add(&mut self.state.writer, emitted);
         self.undeliverable(Undeliverable::Closed, closed);
-        self.undeliverable(Undeliverable::Credit, without_credit);
+        self.undeliverable(Undeliverable::CreditExhausted, without_credit);
         // The credit keeps the slots, and so the port, for these clients.
         let most = self.state.egress.get(port).and_then(Option::as_ref);
         let length = if beside.is_some() { REFERENCE_BYTES } else { message.length };

@@ -48,7 +48,7 @@ impl WorkerContext<'_> {
             .then(|| read_reference(payload).and_then(|(number, _)| self.shared.payloads.take(number)));
         let bytes = match &beside {
             None => Ok(payload),
-            Some(Some(beside)) => beside.bytes().ok_or(Failed::Panicked),
+            Some(Some(beside)) => beside.bytes().ok_or(Failed::HandlerPanicked),
             // The record refers to a payload that does not exist.
             Some(None) => Err(Failed::BadRecord),
         };

@@ -4,7 +4,7 @@
 use super::Host;
 use crate::random::Random;
 use crate::reached::reached;
-use corelane::error::{Error, Refused};
+use corelane::error::{CycleError, PortError};
 use corelane::router::Port;
 
 reached! {
@@ -38,11 +38,11 @@ impl Host {
         }
         if open == self.locals && self.locals > 0 {
             let refused = self.router.local_port().unwrap_err();
-            assert_eq!(refused, Error::TooManyLocalPorts(self.locals as u32));
+            assert_eq!(refused, PortError::TooManyLocalPorts(self.locals as u32));
         }
         match self.router.port() {
             Ok(port) => Some(port),
-            Err(Error::State(_)) if self.workers.is_empty() => None,
+            Err(PortError::EveryWorkerIsLocal) if self.workers.is_empty() => None,
             Err(other) => panic!("{other}"),
         }
     }
@@ -95,7 +95,7 @@ impl Host {
                 continue;
             }
             let end = (0..100).find_map(|_| port.cycle().err());
-            assert_eq!(end, Some(Error::Refused(Refused::Closed)), "a loop never stops its worker");
+            assert_eq!(end, Some(CycleError::Closed), "a loop never stops its worker");
             self.reached.local.stopped += 1;
         }
         while self.router.cycle_unowned() > 0 {}

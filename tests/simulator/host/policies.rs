@@ -2,7 +2,7 @@
 
 use super::{Host, PROTOCOL, Peer};
 use corelane::clients::{ClientId, CreditPolicy};
-use corelane::error::{Error, Failed};
+use corelane::error::{ClientError, Failed};
 use corelane::metrics::Stats;
 use corelane::router::ConnectOptions;
 use std::collections::{HashMap, HashSet};
@@ -66,7 +66,7 @@ impl Host {
     ) {
         self.reached.refusal_notices += 1;
         assert!(self.model.notices_on || is_requested, "a notice although notices are off");
-        assert_eq!((self.peers[&token].id, reason), (client, Failed::Credit));
+        assert_eq!((self.peers[&token].id, reason), (client, Failed::CreditExhausted));
         assert_eq!(self.numbers_of[&number], client.0, "a notice about another client's message");
         assert_eq!(self.model.policies[&recipient.0], CreditPolicy::Refuse);
         assert!(!self.seen.contains(&number), "refused and delivered");
@@ -144,12 +144,12 @@ impl Host {
             (self.peers[&token].id, self.peers[&token].port, self.peers[&token].leaving);
         for other in (0..self.ports.len()).filter(|other| *other != place) {
             if let Some(port) = self.ports[other].as_mut() {
-                assert_eq!(port.rebind(id, new), Err(Error::RebindElsewhere));
+                assert_eq!(port.rebind(id, new), Err(ClientError::WrongPort));
             }
         }
         let result = self.ports[place].as_mut().unwrap().rebind(id, new);
         if leaving {
-            assert_eq!(result, Err(Error::StaleClient));
+            assert_eq!(result, Err(ClientError::StaleClient));
             return;
         }
         result.unwrap();

@@ -6,7 +6,7 @@ use super::{Host, PROTOCOL};
 use crate::reached::reached;
 use corelane::clients::{ClientId, RoomId};
 use corelane::config::{Config, Key};
-use corelane::error::Error;
+use corelane::error::{JoinError, LeaveError};
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 const ROOMS: [&str; 3] = ["attic", "bar", "cellar"];
@@ -73,21 +73,21 @@ impl Rooms {
     }
 
     /// The result that the router must return for a join: the room's handle, or `None` for a new room.
-    fn expected(&self, token: u64, name: &str) -> Result<Option<RoomId>, Error> {
+    fn expected(&self, token: u64, name: &str) -> Result<Option<RoomId>, JoinError> {
         let room = self.rooms.get(name);
         match room {
             Some(room) if room.members.contains(&token) => return Ok(Some(room.id)),
             Some(room) if room.members.len() >= self.max_members => {
-                return Err(Error::RoomFull(self.max_members as u32));
+                return Err(JoinError::RoomFull(self.max_members as u32));
             }
             _ => {}
         }
         if self.of(token).len() >= self.max_client_rooms {
-            return Err(Error::TooManyClientRooms(self.max_client_rooms as u32));
+            return Err(JoinError::TooManyClientRooms(self.max_client_rooms as u32));
         }
         match room {
             Some(room) => Ok(Some(room.id)),
-            None if self.rooms.len() >= self.max_rooms => Err(Error::TooManyRooms(self.max_rooms as u32)),
+            None if self.rooms.len() >= self.max_rooms => Err(JoinError::TooManyRooms(self.max_rooms as u32)),
             None => Ok(None),
         }
     }
@@ -198,7 +198,7 @@ impl Host {
         let peer = &self.peers[&token];
         let joined = self.ports[peer.port].as_mut().unwrap().join(peer.id, name);
         if peer.leaving {
-            assert_eq!(joined, Err(Error::StaleClient));
+            assert_eq!(joined, Err(JoinError::StaleClient));
             return;
         }
         let id = match (self.rooms.expected(token, name), joined) {
@@ -228,8 +228,8 @@ impl Host {
         let is_member = room.members.contains(&token);
         let left = self.ports[peer.port].as_mut().unwrap().leave(peer.id, id);
         match (is_member, peer.leaving) {
-            (_, true) => assert_eq!(left, Err(Error::StaleClient)),
-            (false, false) => assert_eq!(left, Err(Error::NotAMember)),
+            (_, true) => assert_eq!(left, Err(LeaveError::StaleClient)),
+            (false, false) => assert_eq!(left, Err(LeaveError::NotAMember)),
             (true, false) => {
                 left.unwrap();
                 self.rooms.left(token, name);

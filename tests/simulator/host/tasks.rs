@@ -4,7 +4,7 @@
 use super::Host;
 use crate::reached::reached;
 use corelane::clients::ClientId;
-use corelane::error::{Error, Failed};
+use corelane::error::{Failed, StaleTask, StopError};
 use corelane::router::{Request, TaskId, Worker};
 use std::sync::atomic::Ordering::SeqCst;
 use std::time::Duration;
@@ -38,7 +38,7 @@ impl Host {
             && of == worker
         {
             let again = self.workers[worker].done(id, 1, Ok(()));
-            assert_eq!(again, Err(Error::StaleTask), "done twice");
+            assert_eq!(again, Err(StaleTask), "done twice");
             self.reached.tasks.stale += 1;
         }
         let limit = self.random.below(6) as usize;
@@ -105,11 +105,11 @@ impl Host {
         let answer = |request: &mut Request<'_>| {
             if plan.give_up.swap(false, SeqCst) {
                 let stopped = router.stop_within(Duration::ZERO);
-                if stopped == Err(Error::OwnThread) {
+                if stopped == Err(StopError::OwnThread) {
                     // A local worker lives on this thread, so no stop gives the answer up.
                     return Ok(());
                 }
-                let stuck = matches!(stopped, Err(Error::Stuck(_)));
+                let stuck = matches!(stopped, Err(StopError::Stuck(_)));
                 let told = request.reply(b"never") == Err(Failed::Stuck);
                 plan.given_up.fetch_add(u64::from(stuck && told), SeqCst);
                 return Ok(());
@@ -125,14 +125,14 @@ impl Host {
         };
         let worker_of = &mut self.workers[worker];
         let result = if number.is_multiple_of(7) {
-            let outcome = if number.is_multiple_of(2) { Err(Failed::Handler) } else { Ok(()) };
+            let outcome = if number.is_multiple_of(2) { Err(Failed::HandlerFailed) } else { Ok(()) };
             plan.failed.fetch_add(u64::from(outcome.is_err()), SeqCst);
             worker_of.done(id, number, outcome)
         } else {
             worker_of.done_with(id, number, answer)
         };
         if worker_of.is_stopped() {
-            assert_eq!(result, Err(Error::StaleTask), "the worker was given up");
+            assert_eq!(result, Err(StaleTask), "the worker was given up");
             self.out[worker].clear();
         } else {
             assert_eq!(result, Ok(()));

@@ -6,7 +6,7 @@ use super::super::machine::Basis;
 use super::super::{Alert, AlertState, Notification, Rule, Severity};
 use super::{FigureSource, ListenerLosses, MAX_LABEL_SET, MAX_LABEL_SETS, MAX_RULES, RuleTable};
 use crate::config::Key;
-use crate::error::Error;
+use crate::error::RuleError;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -337,9 +337,12 @@ fn infinity_is_a_value() {
 fn a_wrong_threshold_changes_nothing() {
     let mut bench = Bench::with([memory()]);
     for (trigger, clear) in [(1.0, 2.0), (f64::NAN, 0.0)] {
-        assert!(matches!(bench.rules.set_threshold("memory", trigger, clear), Err(Error::Rule { .. })));
+        assert!(matches!(
+            bench.rules.set_threshold("memory", trigger, clear),
+            Err(RuleError::Invalid { .. })
+        ));
     }
-    assert!(matches!(bench.rules.set_threshold("none", 1.0, 1.0), Err(Error::UnknownRule(_))));
+    assert!(matches!(bench.rules.set_threshold("none", 1.0, 1.0), Err(RuleError::Unknown(_))));
     assert_eq!(bench.told(&[("system.memory.resident_bytes", "", 1000.0)]), []);
     assert_eq!(
         bench.told(&[("system.memory.resident_bytes", "", 1025.0)]),
@@ -396,7 +399,7 @@ fn a_removed_rule_resolves_what_it_has_raised() {
         both.first().unwrap().message,
         "Resident memory is no longer watched; the last value was 1.95 KiB"
     );
-    assert!(matches!(bench.rules.remove("none"), Err(Error::UnknownRule(_))));
+    assert!(matches!(bench.rules.remove("none"), Err(RuleError::Unknown(_))));
     let figures = bench.rules.figures(ListenerLosses::default(), ALL);
     assert_eq!((figures.raised, figures.resolved, figures.history.len()), (2, 1, 1));
 }
@@ -408,12 +411,12 @@ fn rules_are_bounded_and_named_once() {
         rules.add(Rule::above(&format!("rule{number}"), "messages.total", 1.0)).unwrap();
     }
     let one_more = Rule::above("one_more", "messages.total", 1.0);
-    assert_eq!(rules.add(one_more.clone()), Err(Error::TooManyRules(64)));
+    assert_eq!(rules.add(one_more.clone()), Err(RuleError::TooMany(64)));
     assert_eq!(
         rules.add(Rule::above("rule0", "messages.total", 1.0)),
-        Err(Error::RuleExists("rule0".to_owned()))
+        Err(RuleError::Exists("rule0".to_owned()))
     );
-    assert!(matches!(rules.add(Rule::above("BAD", "messages.total", 1.0)), Err(Error::Rule { .. })));
+    assert!(matches!(rules.add(Rule::above("BAD", "messages.total", 1.0)), Err(RuleError::Invalid { .. })));
     rules.remove("rule0").unwrap();
     rules.add(one_more).unwrap();
 }

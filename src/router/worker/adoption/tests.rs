@@ -3,7 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test")]
 
 use crate::config::{Config, Key};
-use crate::error::{Error, Failed, Refused};
+use crate::error::{Closed, Failed, RouteError, SubmitError};
 use crate::router::{Builder, Event, Routed, Router, Worker};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -16,7 +16,7 @@ const PATIENCE: Duration = Duration::from_secs(20);
 fn started(workers: u64, panics_after: u64) -> (Router, Vec<JoinHandle<()>>) {
     let config =
         Config::default().with(Key::Workers, workers).and_then(|config| config.with(Key::IdleStrategy, 2));
-    let built = config.and_then(|config| Builder::new(config).build());
+    let built = Builder::new(config.unwrap()).build();
     let (router, mut workers) = built.unwrap();
     workers[0].state.inside.panics_after = Some(panics_after);
     let run = |worker: Worker| std::thread::spawn(move || worker.run());
@@ -52,7 +52,7 @@ fn the_only_worker_is_lost() {
             Event::Message(message) => got.push(message.correlation),
             other => panic!("{other:?}"),
         });
-        polled == Err(crate::error::Closed)
+        polled == Err(Closed)
     });
     assert_eq!(got, [0, 1]);
     let stats = router.stats();
@@ -61,7 +61,7 @@ fn the_only_worker_is_lost() {
     assert_eq!(accounting.queued, 0);
     assert_eq!(stats.messages.failures.counted(), [(Failed::WorkerLost.label(), 3)]);
     assert!(stats.workers[0].lost);
-    assert_eq!(port.submit(ann, OFFER, 9), Err(Error::Refused(Refused::Closed)));
+    assert_eq!(port.submit(ann, OFFER, 9), Err(SubmitError::Closed));
     // Only the port can close its clients now.
     port.disconnect(ben).unwrap();
     let mut closed = Vec::new();
@@ -84,8 +84,8 @@ fn callers_are_woken() {
         })
         .collect();
     let answers: Vec<_> = callers.into_iter().map(|caller| caller.join().unwrap()).collect();
-    let lost = |answer: &&Result<Routed, Error>| **answer == Ok(Routed::Failed(Failed::WorkerLost));
-    let closed = |answer: &&Result<Routed, Error>| **answer == Err(Error::Refused(Refused::Closed));
+    let lost = |answer: &&Result<Routed, RouteError>| **answer == Ok(Routed::Failed(Failed::WorkerLost));
+    let closed = |answer: &&Result<Routed, RouteError>| **answer == Err(SubmitError::Closed.into());
     assert!(answers.iter().any(|answer| lost(&answer)), "{answers:?}");
     assert!(answers.iter().all(|answer| lost(&answer) || closed(&answer)), "{answers:?}");
 }
