@@ -10,7 +10,8 @@ fn root() -> &'static Path {
 }
 
 fn sources() -> Vec<std::path::PathBuf> {
-    // In the order of the header. Functions exported for tests only are not in it.
+    // In the order of the header. Functions exported for tests only, and the codes of
+    // errors, are not in it.
     let files = [
         "status",
         "router",
@@ -21,6 +22,7 @@ fn sources() -> Vec<std::path::PathBuf> {
         "local",
         "handle",
         "fork",
+        "codes",
         "testing",
         "port_tests",
     ];
@@ -28,7 +30,7 @@ fn sources() -> Vec<std::path::PathBuf> {
     assert_eq!(there, files.len(), "a file of src/ffi is not listed");
     files
         .iter()
-        .filter(|file| !["testing", "port_tests"].contains(*file))
+        .filter(|file| !["codes", "testing", "port_tests"].contains(*file))
         .map(|file| root().join(format!("src/ffi/{file}.rs")))
         .collect()
 }

@@ -134,8 +134,8 @@ impl Display for ClientError {
         formatter.write_str(match self {
             Self::StaleClient => STALE_CLIENT,
             Self::WrongPort => {
-                "the client belongs to another port: make the call there, or disconnect the client there and connect \
-                 it through this port"
+                "the client belongs to another port: make the call there, or disconnect it there, then connect it \
+                 through this port"
             }
         })
     }
