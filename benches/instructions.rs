@@ -13,6 +13,7 @@ use corelane::record::Measured;
 use corelane::ring::ring;
 use corelane::router::{Builder, Event, ProtocolRules};
 use std::hint::black_box;
+use std::time::Duration;
 
 const HEARTBEAT: &[u8] = br#"{"type":"HEARTBEAT"}"#;
 const CANDIDATE: &[u8] = br#"{"type":"CANDIDATE","payload":{"candidate":{"candidate":"candidate:842163049 1 udp 1677729535 192.0.2.7 46154 typ srflx","sdpMLineIndex":0,"sdpMid":"0"},"connectionId":"mc_4x"},"dst":"ben-6fe1-4c55"}"#;
@@ -80,7 +81,7 @@ fn through_router(message: &[u8], count: usize) {
             }
             port.publish();
             for worker in &mut workers {
-                worker.cycle(clock.raw());
+                worker.cycle(clock.now());
             }
             let (mut count, mut bytes) = (0, 0);
             port.poll_each(usize::MAX, |event| {
@@ -125,9 +126,10 @@ fn record(count: usize) {
 
 /// The figures that a host reports to the monitor for one message.
 fn measured_by_host(place: usize) -> Measured {
-    let processing_nanoseconds = black_box(place as u64 & 4095);
-    let queue_wait_nanoseconds = processing_nanoseconds + 512;
-    Measured { failed: false, bytes: 200, queue_wait_nanoseconds, processing_nanoseconds }
+    let nanoseconds = black_box(place as u64 & 4095);
+    let (queue_wait, processing) =
+        (Duration::from_nanos(nanoseconds + 512), Duration::from_nanos(nanoseconds));
+    Measured { failed: false, bytes: 200, queue_wait, processing }
 }
 
 fn standing_monitor() -> (Monitor, ClientId) {

@@ -17,6 +17,12 @@ pub enum StampSource {
     CycleCounter = 1,
 }
 
+/// A moment, as a clock reads it: raw ticks, which only the clock that made the stamp can convert. Stamps of one clock
+/// are ordered.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[repr(transparent)]
+pub struct Stamp(pub u64);
+
 /// A source of ticks. Cheap to clone; all clones return the same time.
 #[derive(Clone, Debug)]
 pub struct Clock(ClockSource);
@@ -41,9 +47,20 @@ impl Clock {
         (Self(ClockSource::Manual(Arc::clone(&ticks))), ManualClock(ticks))
     }
 
+    /// The current time.
+    #[inline(always)]
+    pub fn now(&self) -> Stamp {
+        Stamp(self.raw())
+    }
+
+    /// The time from one stamp to a later one; zero if `later` is not later.
+    pub fn between(&self, earlier: Stamp, later: Stamp) -> Duration {
+        Duration::from_nanos(self.nanoseconds(earlier.0, later.0))
+    }
+
     /// The current time, in raw ticks.
     #[inline(always)]
-    pub fn raw(&self) -> u64 {
+    pub(crate) fn raw(&self) -> u64 {
         match &self.0 {
             ClockSource::Counter(clock) => clock.raw(),
             ClockSource::Manual(ticks) => ticks.load(Relaxed), // Relaxed: a test's clock publishes nothing.
@@ -52,7 +69,7 @@ impl Clock {
 
     /// Nanoseconds from one reading to a later one; 0 if `later` is not later.
     #[inline(always)]
-    pub fn nanoseconds(&self, earlier: u64, later: u64) -> u64 {
+    pub(crate) fn nanoseconds(&self, earlier: u64, later: u64) -> u64 {
         match &self.0 {
             ClockSource::Counter(clock) => clock.delta_as_nanos(earlier, later),
             ClockSource::Manual(_) => later.saturating_sub(earlier),
@@ -70,7 +87,7 @@ impl Clock {
     }
 
     /// The number of ticks in a time span, for comparisons that need no conversion per message.
-    pub fn ticks(&self, span: Duration) -> u64 {
+    pub(crate) fn ticks(&self, span: Duration) -> u64 {
         let nanoseconds = span.as_nanos().min(u128::from(u64::MAX / 4)) as u64;
         // The inverse of `nanoseconds`, within the accuracy of the calibration: nanoseconds in 2^32 ticks.
         let per_tick = self.nanoseconds(0, 1 << 32);
@@ -107,6 +124,12 @@ impl ManualClock {
     pub fn advance(&self, span: Duration) {
         self.0.fetch_add(span.as_nanos() as u64, Relaxed);
     }
+}
+
+/// The nanoseconds of a time span; the largest number if they are more.
+#[inline]
+pub(crate) fn nanoseconds_of(span: Duration) -> u64 {
+    span.as_secs().saturating_mul(1_000_000_000).saturating_add(u64::from(span.subsec_nanos()))
 }
 
 #[cfg(test)]

@@ -16,6 +16,7 @@
 pub mod alert;
 mod collector;
 mod figures;
+mod health;
 mod history;
 mod inner;
 mod listen;
@@ -44,6 +45,7 @@ pub use figures::{
     FoldedFigures, MessageFigures, MonitorStats, ReportFigures, RoutingFigures, SeriesFigures, SlowEntry,
     SlowFigures, Windowed,
 };
+pub use health::{Connection, Health};
 pub use history::Point;
 pub use listen::{AlertPoll, History};
 pub use outbox::CallbackId;
@@ -294,17 +296,18 @@ impl Monitor {
     }
 
     /// Marks a connection as unhealthy, or removes the mark, according to what the host knows (a failed probe, for
-    /// example). A router's client is identified by its port's [`ClientId`] with `recorded` false, a client of the
-    /// host by [`connect`](Self::connect)'s with `recorded` true. Has no effect if `detailed_stats` was off at the
-    /// start.
+    /// example). Has no effect if `detailed_stats` was off at the start.
     ///
     /// # Errors
     /// [`StaleClient`] if there is no such client.
-    pub fn mark(&self, client: ClientId, recorded: bool, unhealthy: bool) -> Result<(), StaleClient> {
+    pub fn mark(&self, connection: Connection, health: Health) -> Result<(), StaleClient> {
         let source = &self.core.source;
-        let clients = if recorded { Some(&source.hub().clients) } else { source.routed_clients() };
+        let (clients, client) = match connection {
+            Connection::Routed(client) => (source.routed_clients(), client),
+            Connection::Recorded(client) => (Some(&source.hub().clients), client),
+        };
         if let Some(line) = clients.ok_or(StaleClient)?.open_line(client)? {
-            line.mark(unhealthy);
+            line.mark(health == Health::Unhealthy);
         }
         Ok(())
     }

@@ -158,7 +158,7 @@ fn round_robin_uses_every_active_worker_in_turn() {
     bench.port.disconnect(bench.ann).unwrap();
     let mut closed = 0;
     for worker in 0..3 {
-        let now = bench.clock.raw();
+        let now = bench.clock.now();
         bench.workers[worker].cycle(now);
         bench.port.poll_each(9, |event| closed += u32::from(matches!(event, Event::Closed { .. }))).unwrap();
         assert_eq!(

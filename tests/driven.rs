@@ -34,7 +34,7 @@ impl Hand {
     fn take(&mut self, limit: usize) -> Vec<(u64, TaskId)> {
         self.port.publish();
         let mut taken = Vec::new();
-        let now = self.clock.raw();
+        let now = self.clock.now();
         self.workers[0].take(now, limit, |task| {
             assert_eq!((task.name(), task.message_type()), ("ann", "work"));
             assert_eq!((task.protocol(), task.application()), ("generic", "tests"));
@@ -71,13 +71,13 @@ fn a_host_says_what_became_of_each_and_nothing_overtakes_them() {
     assert_eq!(taken.iter().map(|(number, _)| *number).collect::<Vec<_>>(), [1, 2, 3], "4 and 5 wait");
     assert_eq!(hand.poll(), []);
     assert_eq!(hand.router.accounting().in_flight, 5);
-    assert_eq!(hand.workers[0].task(taken[1].1).unwrap().queue_wait(), 3_000_000);
+    assert_eq!(hand.workers[0].task(taken[1].1).unwrap().queue_wait(), Duration::from_millis(3));
 
-    hand.workers[0].done(taken[0].1, 1_000, Ok(())).unwrap();
-    assert_eq!(hand.workers[0].done(taken[0].1, 1_000, Ok(())), Err(StaleTask));
+    hand.workers[0].done(taken[0].1, Duration::from_nanos(1_000), Ok(())).unwrap();
+    assert_eq!(hand.workers[0].done(taken[0].1, Duration::from_nanos(1_000), Ok(())), Err(StaleTask));
     assert!(hand.workers[0].task(taken[0].1).is_none());
-    let answer = hand.workers[0].done_with(taken[1].1, 2_000, |request| {
-        assert_eq!((request.recipient(), request.queue_wait()), (Some("ben"), 3_000_000));
+    let answer = hand.workers[0].done_with(taken[1].1, Duration::from_nanos(2_000), |request| {
+        assert_eq!((request.recipient(), request.queue_wait()), (Some("ben"), Duration::from_millis(3)));
         request.reply(b"2")?;
         assert_eq!(request.send_to_name("nobody", b"x"), Err(Failed::UnknownRecipient));
         assert_eq!(request.relay(), Ok(Relayed::Delivered));
@@ -86,13 +86,15 @@ fn a_host_says_what_became_of_each_and_nothing_overtakes_them() {
     assert_eq!(answer, Ok(()));
     assert_eq!(hand.take(64), [], "the third task is still out");
     assert_eq!(hand.poll(), [(1, 2), (2, 2)]);
-    hand.workers[0].done_with(taken[2].1, 4_000, |request| request.relay().map(|_| ())).unwrap();
+    hand.workers[0]
+        .done_with(taken[2].1, Duration::from_nanos(4_000), |request| request.relay().map(|_| ()))
+        .unwrap();
     let taken = hand.take(64);
     assert_eq!(taken.len(), 1, "the fourth message is relayed, the fifth is handed out");
     assert_eq!(hand.poll(), [(2, 3), (2, 4)]);
     // A panic affects only its own message.
     let planned = |_: &mut corelane::router::Request<'_>| std::panic::resume_unwind(Box::new("planned"));
-    hand.workers[0].done_with(taken[0].1, 8_000, planned).unwrap();
+    hand.workers[0].done_with(taken[0].1, Duration::from_nanos(8_000), planned).unwrap();
     hand.take(0);
     let stats = hand.router.stats();
     let figures = settled(&hand.router);
@@ -117,17 +119,17 @@ fn a_batch_has_a_limit_and_the_table_another() {
     assert_eq!(hand.take(100), [], "at most five tasks may be out");
     // Tasks may end in any order. The views of the others stay valid.
     for place in [3, 0, 4] {
-        hand.workers[0].done(out[place].1, 0, Ok(())).unwrap();
+        hand.workers[0].done(out[place].1, Duration::from_nanos(0), Ok(())).unwrap();
         hand.workers[0].flush();
     }
     assert_eq!(hand.workers[0].task(out[1].1).unwrap().correlation(), 2);
     let more = hand.take(100);
     assert_eq!(numbers(&more), [6, 7, 8]);
     for (_, id) in [out[2], out[1]].iter().chain(&more) {
-        hand.workers[0].done(*id, 0, Ok(())).unwrap();
+        hand.workers[0].done(*id, Duration::from_nanos(0), Ok(())).unwrap();
     }
     for (_, id) in hand.take(100) {
-        hand.workers[0].done(id, 0, Err(Failed::HandlerFailed)).unwrap();
+        hand.workers[0].done(id, Duration::from_nanos(0), Err(Failed::HandlerFailed)).unwrap();
     }
     hand.workers[0].flush();
     let figures = settled(&hand.router);
@@ -143,7 +145,7 @@ fn late_messages_expire_and_a_relay_may_be_held() {
     hand.submit("work", "cleo", 2);
     let taken = hand.take(64);
     hand.workers[0]
-        .done_with(taken[0].1, 5, |request| {
+        .done_with(taken[0].1, Duration::from_nanos(5), |request| {
             assert_eq!(request.relay(), Ok(Relayed::Held));
             Ok(())
         })
@@ -166,13 +168,13 @@ fn what_is_out_too_long_stalls_its_worker_until_it_is_done() {
     let second = hand.take(64);
     hand.hands.advance(Duration::from_millis(4));
     let watchdog = hand.router.watchdog();
-    let look = |hand: &Hand| watchdog.look(hand.clock.raw());
+    let look = |hand: &Hand| watchdog.look(hand.clock.now());
     assert_eq!(look(&hand), 1);
-    hand.workers[0].done(first[0].1, 0, Ok(())).unwrap();
+    hand.workers[0].done(first[0].1, Duration::from_nanos(0), Ok(())).unwrap();
     assert_eq!(look(&hand), 0, "the second task has been out for four milliseconds");
     hand.hands.advance(Duration::from_millis(4));
     assert_eq!(look(&hand), 1);
-    hand.workers[0].done(second[0].1, 0, Ok(())).unwrap();
+    hand.workers[0].done(second[0].1, Duration::from_nanos(0), Ok(())).unwrap();
     assert_eq!(look(&hand), 0);
     assert_eq!(hand.router.stats().workers[0].stalls, 2);
 }
@@ -188,7 +190,9 @@ fn a_stop_waits_for_what_is_out_and_hands_out_the_rest() {
     while !hand.workers[0].is_stopped() {
         taken.extend(hand.take(4));
         for (_, id) in taken.drain(..) {
-            hand.workers[0].done_with(id, 1, |request| request.relay().map(|_| ())).unwrap();
+            hand.workers[0]
+                .done_with(id, Duration::from_nanos(1), |request| request.relay().map(|_| ()))
+                .unwrap();
         }
         rounds += 1;
         assert!(rounds < 20);
@@ -203,7 +207,7 @@ fn a_worker_that_is_dropped_fails_what_is_out_and_what_waits() {
     let mut hand = Hand::new(4);
     (1..=10).for_each(|number| hand.submit("work", "ben", number));
     let taken = hand.take(3);
-    hand.workers[0].done(taken[1].1, 1, Ok(())).unwrap();
+    hand.workers[0].done(taken[1].1, Duration::from_nanos(1), Ok(())).unwrap();
     hand.submit("chat", "ben", 11);
     hand.port.publish();
     let (_router, other) = Builder::new(config(&[(Key::Workers, 1)]))
@@ -231,11 +235,11 @@ fn a_port_that_leaves_waits_for_what_is_out() {
         assert_eq!(request.reply(b"gone"), Err(Failed::RecipientClosed));
         Ok(())
     };
-    hand.workers[0].done_with(taken[1].1, 1, answer).unwrap();
-    hand.workers[0].done(taken[0].1, 1, Ok(())).unwrap();
+    hand.workers[0].done_with(taken[1].1, Duration::from_nanos(1), answer).unwrap();
+    hand.workers[0].done(taken[0].1, Duration::from_nanos(1), Ok(())).unwrap();
     let last = hand.take(4);
     assert_eq!(last.len(), 1);
-    hand.workers[0].done(last[0].1, 1, Ok(())).unwrap();
+    hand.workers[0].done(last[0].1, Duration::from_nanos(1), Ok(())).unwrap();
     hand.cycle();
     let figures = settled(&hand.router);
     assert_eq!((figures.accepted, figures.ok, figures.failed), (3, 3, 0));
@@ -262,12 +266,14 @@ fn a_caller_gets_what_the_host_says() {
         let mut batch = Vec::new();
         let mut count = 0;
         while !worker.is_stopped() {
-            worker.take(clock.raw(), 8, |task| batch.push(task.id()));
+            worker.take(clock.now(), 8, |task| batch.push(task.id()));
             for task in batch.drain(..) {
                 count += 1;
                 match count {
-                    1 => worker.done(task, 1, Err(Failed::HandlerFailed)).unwrap(),
-                    _ => worker.done_with(task, 1, |request| request.relay().map(|_| ())).unwrap(),
+                    1 => worker.done(task, Duration::from_nanos(1), Err(Failed::HandlerFailed)).unwrap(),
+                    _ => worker
+                        .done_with(task, Duration::from_nanos(1), |request| request.relay().map(|_| ()))
+                        .unwrap(),
                 }
             }
             worker.wait(Duration::from_secs(10));
@@ -307,10 +313,12 @@ fn two_threads_drive_two_workers() {
             std::thread::spawn(move || {
                 let mut batch = Vec::with_capacity(64);
                 while !worker.is_stopped() {
-                    let work = worker.take(clock.raw(), 64, |task| batch.push(task.id()));
+                    let work = worker.take(clock.now(), 64, |task| batch.push(task.id()));
                     handed.fetch_add(batch.len() as u64, SeqCst);
                     for task in batch.drain(..) {
-                        worker.done_with(task, 100, |request| request.relay().map(|_| ())).unwrap();
+                        worker
+                            .done_with(task, Duration::from_nanos(100), |request| request.relay().map(|_| ()))
+                            .unwrap();
                     }
                     if work == 0 {
                         worker.wait(Duration::from_secs(10));
@@ -369,7 +377,9 @@ fn large_messages_are_handed_out_in_their_place() {
         for (number, id) in hand.take(10) {
             let length = hand.workers[0].task(id).unwrap().payload().len();
             assert_eq!(length > 50_000, number == 2 || number == 5);
-            hand.workers[0].done_with(id, 1, |request| request.relay().map(drop)).unwrap();
+            hand.workers[0]
+                .done_with(id, Duration::from_nanos(1), |request| request.relay().map(drop))
+                .unwrap();
             assert!(hand.workers[0].task(id).is_none());
             done.push(number);
         }

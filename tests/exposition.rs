@@ -47,7 +47,7 @@ fn report(monitor: &Monitor) {
     monitor.connect("dan", "app").unwrap();
     monitor.record_sent(cat, 30).unwrap();
     monitor.disconnect(cat).unwrap();
-    let measured = Measured { processing_nanoseconds: 3_000_000, bytes: 20, ..Measured::default() };
+    let measured = Measured { processing: Duration::from_millis(3), bytes: 20, ..Measured::default() };
     monitor.record(&RecordedMessage {
         client: "dan",
         message_type: "job",

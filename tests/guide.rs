@@ -34,8 +34,12 @@ fn shown() -> (Value, String) {
         port.poll_each(64, |event| delivered |= matches!(event, Event::Message(_))).unwrap();
     }
     // A slow message that failed.
-    let measured =
-        Measured { failed: true, bytes: 7, processing_nanoseconds: 10_000_000_000, ..Measured::default() };
+    let measured = Measured {
+        failed: true,
+        bytes: 7,
+        processing: Duration::from_nanos(10_000_000_000),
+        ..Measured::default()
+    };
     monitor.record(&RecordedMessage {
         client: "cleo",
         message_type: "job",

@@ -100,7 +100,7 @@ fn a_handler_is_told_everything_and_emits_on_its_worker() {
             (ann, "ann".to_owned(), Some("ben".to_owned())),
             ("tests".to_owned(), "generic".to_owned()),
             ("offer".to_owned(), text.len()),
-            (3_000_000, 9)
+            (Duration::from_millis(3), 9)
         )]
     );
     let got: Vec<_> =
@@ -248,9 +248,9 @@ fn the_watchdog_sees_a_stall_and_its_end() {
                 let (watchdog, reader, clock, hands): &(Watchdog, StatsReader, Clock, ManualClock) =
                     guard.as_ref().unwrap();
                 hands.advance(Duration::from_secs(30));
-                assert_eq!(watchdog.look(clock.raw()), 0, "exactly the time allowed");
+                assert_eq!(watchdog.look(clock.now()), 0, "exactly the time allowed");
                 hands.advance(Duration::from_secs(1));
-                assert_eq!((watchdog.look(clock.raw()), watchdog.look(clock.raw())), (1, 1));
+                assert_eq!((watchdog.look(clock.now()), watchdog.look(clock.now())), (1, 1));
                 let workers = reader.stats().workers;
                 let stalled: Vec<_> = workers.iter().filter(|worker| worker.stalled).collect();
                 assert_eq!((stalled.len(), stalled[0].stalls), (1, request.correlation()));
@@ -269,7 +269,7 @@ fn the_watchdog_sees_a_stall_and_its_end() {
         bench.cycle();
         let router = &bench.router;
         assert_eq!(router.accounting().ok, round, "the handler's assertions");
-        assert_eq!(router.watchdog().look(clock.raw()), 0);
+        assert_eq!(router.watchdog().look(clock.now()), 0);
         let workers = router.stats().workers;
         assert!(workers.iter().all(|one| !one.stalled && one.message_age_nanoseconds == 0));
         assert_eq!(workers.iter().map(|worker| worker.stalls).sum::<u64>(), round);
@@ -571,8 +571,8 @@ fn a_port_that_opens_during_a_cycle_is_reached_in_it() {
     port.submit(ann, br#"{"type":"offer"}"#, 0).unwrap();
     port.submit(ann, br#"{"type":"candidate","to":"late"}"#, 5).unwrap();
     port.publish();
-    workers[0].cycle(clock.raw());
-    workers[0].cycle(clock.raw());
+    workers[0].cycle(clock.now());
+    workers[0].cycle(clock.now());
     assert_eq!((router.accounting().ok, router.accounting().failed), (2, 0));
     let mut port = late.lock().unwrap().1.take().unwrap();
     assert_eq!(poll(&mut port).iter().map(|got| got.2).collect::<Vec<_>>(), [5]);

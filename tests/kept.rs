@@ -33,7 +33,7 @@ fn busy(set: &[(&str, &str)]) -> (Monitor, String) {
     bench.cycle();
     port.poll_each(100, |_| ()).unwrap();
     monitor.connect("cat", "app").unwrap();
-    let measured = Measured { processing_nanoseconds: 5, bytes: 7, ..Measured::default() };
+    let measured = Measured { processing: Duration::from_nanos(5), bytes: 7, ..Measured::default() };
     monitor.record(&RecordedMessage {
         client: "cat",
         message_type: "bye",

@@ -89,7 +89,8 @@ fn what_the_monitor_holds_is_below_what_it_states() {
     let (monitor, hand) = support::monitor(Config::default());
     for number in 0..1_000u64 {
         let labels = monitor.labels("protocol", &format!("type-{number}"), &format!("application-{number}"));
-        let measured = corelane::record::Measured { processing_nanoseconds: number, ..Default::default() };
+        let measured =
+            corelane::record::Measured { processing: Duration::from_nanos(number), ..Default::default() };
         monitor.record_labelled(labels, None, measured);
         if number % 100 == 0 {
             hand.advance(Duration::from_secs(5));

@@ -191,7 +191,7 @@ fn a_lost_worker_tells_what_it_had() {
     let mut port = router.port().unwrap();
     let ann = port.connect("ann", "generic", "", 1).unwrap();
     let mut workers = workers;
-    workers[0].cycle(0);
+    workers[0].cycle(corelane::clock::Stamp(0));
     port.send(ann, b"hello", 2).unwrap();
     port.submit_with(ann, b"{", tells(3)).unwrap();
     port.publish();

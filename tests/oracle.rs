@@ -63,13 +63,13 @@ fn is_near(figure: Option<u64>, value: u64, parts: u64) -> bool {
 fn check_window(window: &WindowStats, kept: &[Kept], waits: bool, parts: u64) -> usize {
     let time = |one: &Kept| {
         let measured = one.measured;
-        if waits { measured.queue_wait_nanoseconds } else { measured.processing_nanoseconds }
+        (if waits { measured.queue_wait } else { measured.processing }).as_nanos() as u64
     };
     let values = sorted(kept.iter().map(time));
     let count = kept.len() as u64;
     let of = |is: fn(&Kept) -> bool| kept.iter().filter(|one| is(one)).count() as u64;
     let errors = of(|one| one.measured.failed);
-    let slow = of(|one| one.measured.queue_wait_nanoseconds + one.measured.processing_nanoseconds > SLOW);
+    let slow = of(|one| (one.measured.queue_wait + one.measured.processing).as_nanos() as u64 > SLOW);
     let bytes = kept.iter().map(|one| one.measured.bytes).sum::<u64>();
     assert_eq!(
         (window.latency.count, window.errors, window.slow, window.bytes),
@@ -118,8 +118,8 @@ fn windows_are_what_was_recorded_in_them() {
             let measured = Measured {
                 failed: random.below(5) == 0,
                 bytes: random.below(1_000),
-                queue_wait_nanoseconds: nanoseconds(&mut random),
-                processing_nanoseconds: nanoseconds(&mut random),
+                queue_wait: Duration::from_nanos(nanoseconds(&mut random)),
+                processing: Duration::from_nanos(nanoseconds(&mut random)),
             };
             let offer = random.below(2) == 0;
             let message_type = if offer { "OFFER" } else { "ANSWER" };
@@ -191,8 +191,8 @@ fn percentiles_are_the_sorted_ranks() {
             // Some rounds have few distinct values, each many times.
             let value = if round % 3 == 0 { 1 << random.below(20) } else { nanoseconds(&mut random) };
             let measured = Measured {
-                processing_nanoseconds: value,
-                queue_wait_nanoseconds: value / 3,
+                processing: Duration::from_nanos(value),
+                queue_wait: Duration::from_nanos(value / 3),
                 ..Measured::default()
             };
             monitor.record(&RecordedMessage {

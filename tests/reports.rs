@@ -15,7 +15,7 @@ use support::{PATIENCE, until};
 
 fn record(monitor: &Monitor, client: &str, milliseconds: u64) {
     let measured =
-        Measured { bytes: 2_048, processing_nanoseconds: milliseconds * 1_000_000, ..Measured::default() };
+        Measured { bytes: 2_048, processing: Duration::from_millis(milliseconds), ..Measured::default() };
     monitor.record(&RecordedMessage {
         protocol: "p",
         message_type: "offer",

@@ -40,7 +40,7 @@ fn connect(port: &mut Port) -> (ClientId, ClientId) {
 
 /// Cycles until the router has nothing to do.
 fn settle(worker: &mut Worker, clock: &Clock) {
-    while worker.cycle(clock.raw()) > 0 {}
+    while worker.cycle(clock.now()) > 0 {}
 }
 
 #[test]
@@ -138,7 +138,7 @@ fn an_expired_message_is_taken_over() {
         until(|| router.accounting().submitted == 1);
         hands.advance(Duration::from_millis(11));
         until(|| {
-            workers[0].cycle(clock.raw());
+            workers[0].cycle(clock.now());
             caller.is_finished()
         });
         caller.join().unwrap()

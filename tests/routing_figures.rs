@@ -167,7 +167,7 @@ fn idle_time_utilisation_and_throughput_between_two_snapshots() {
     bench.submit(b"{");
     bench.port.publish();
     // If a cycle is given an earlier time than the end of its messages, the worker was busy in between.
-    let began = bench.clock.raw();
+    let began = bench.clock.now();
     bench.advance(100_000_000);
     bench.workers[0].cycle(began);
     let middle = bench.stats();
@@ -193,7 +193,7 @@ fn utilisation_is_the_mean_of_the_workers() {
     assert_eq!(start.routing.workers_idle, 2);
     bench.submit(OFFER);
     bench.port.publish();
-    let began = bench.clock.raw();
+    let began = bench.clock.now();
     bench.advance(1_000);
     for worker in &mut bench.workers {
         worker.cycle(began);

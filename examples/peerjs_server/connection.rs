@@ -6,6 +6,7 @@ use crate::queue::{Credit, Queue};
 use crate::registry::Owner;
 use crate::wire::Wire;
 use corelane::clients::{ClientId, KeptFigures};
+use corelane::clock::Stamp;
 use std::cell::{Cell, RefCell};
 use std::io;
 use std::rc::Rc;
@@ -47,9 +48,9 @@ pub(crate) struct Connection {
     /// The client in the router, while it is connected there.
     pub(crate) client: Cell<Option<ClientId>>,
     /// Time of the last frame of any kind, initially of the connect. In raw ticks.
-    pub(crate) heard_at: Cell<u64>,
+    pub(crate) heard_at: Cell<Stamp>,
     /// Time of the last ping. In raw ticks.
-    pub(crate) pinged_at: Cell<u64>,
+    pub(crate) pinged_at: Cell<Stamp>,
     ping_wanted: Cell<bool>,
     state: Cell<State>,
     /// Why the task must end, for the log.
@@ -152,7 +153,7 @@ impl Connection {
     }
 
     /// Makes the socket's task send a ping.
-    pub(crate) fn ping(&self, now: u64) {
+    pub(crate) fn ping(&self, now: Stamp) {
         self.pinged_at.set(now);
         self.ping_wanted.set(true);
         self.wake();
@@ -210,8 +211,8 @@ impl Connections {
             id,
             owner: Owner { thread, connection: token },
             client: Cell::new(None),
-            heard_at: Cell::new(0),
-            pinged_at: Cell::new(0),
+            heard_at: Cell::new(Stamp::default()),
+            pinged_at: Cell::new(Stamp::default()),
             ping_wanted: Cell::new(false),
             state: Cell::new(State::Open),
             why: Cell::new(""),

@@ -80,7 +80,7 @@ impl Socket {
     /// How long the peer may leave written data unread.
     fn patience(&self) -> Duration {
         match self.at() {
-            At::WebSocket => Duration::from_nanos(self.service.settings.alive_nanoseconds),
+            At::WebSocket => self.service.settings.alive_timeout,
             _ => self.service.settings.socket_timeout,
         }
     }

@@ -13,7 +13,7 @@ use crate::pump::{self, Pump};
 use crate::queue::Credit;
 use crate::registry::{Owner, Registry};
 use corelane::clients::{ClientId, KeptFigures};
-use corelane::clock::Clock;
+use corelane::clock::{Clock, Stamp};
 use corelane::error::{ConnectError, SubmitError};
 use corelane::monitor::Monitor;
 use corelane::router::{ConnectOptions, Port};
@@ -187,7 +187,7 @@ impl Network {
         let options = ConnectOptions::new("peerjs", "peerjs", connection.owner.connection).figures(figures);
         let client = self.publishing().connect_with(&connection.id, options)?;
         connection.client.set(Some(client));
-        connection.heard_at.set(self.clock.raw());
+        connection.heard_at.set(self.clock.now());
         Ok(())
     }
 
@@ -219,7 +219,7 @@ impl Network {
     }
 
     /// Submits one message of a client. If the ring is full, `waker` is woken when there is space again.
-    pub(crate) fn submit(&self, client: ClientId, message: &[u8], stamp: u64, waker: &Waker) -> Submitted {
+    pub(crate) fn submit(&self, client: ClientId, message: &[u8], stamp: Stamp, waker: &Waker) -> Submitted {
         match self.port.borrow_mut().submit_at(client, message, 0, stamp) {
             Err(SubmitError::RingFull) => {
                 self.pump.stall(waker);
@@ -281,14 +281,14 @@ async fn accept(network: Rc<Network>, listener: std::net::TcpListener, address: 
 /// Closes silent clients. Any frame counts as a sign of life. A silent client first gets a ping, because a browser
 /// may suspend a page's timers while its connection works.
 async fn close_silent_clients(network: Rc<Network>) {
-    let limit = network.service.settings.alive_nanoseconds;
-    let (mut checked_at, mut resumed_at) = (network.clock.raw(), 0);
+    let limit = network.service.settings.alive_timeout;
+    let (mut checked_at, mut resumed_at) = (network.clock.now(), Stamp::default());
     loop {
         tokio::time::sleep(ALIVE_CHECK).await;
-        let now = network.clock.raw();
+        let now = network.clock.now();
         // After a pause of the process the sockets hold frames that are not read yet, so silence counts from the
         // resumption.
-        if network.clock.nanoseconds(checked_at, now) > PAUSE.as_nanos() as u64 {
+        if network.clock.between(checked_at, now) > PAUSE {
             resumed_at = now;
         }
         checked_at = now;
@@ -298,9 +298,9 @@ async fn close_silent_clients(network: Rc<Network>) {
                 continue;
             }
             let heard_at = connection.heard_at.get().max(resumed_at);
-            if network.clock.nanoseconds(heard_at, now) >= limit {
+            if network.clock.between(heard_at, now) >= limit {
                 silent.push(Rc::clone(connection));
-            } else if network.clock.nanoseconds(heard_at.max(connection.pinged_at.get()), now) >= limit / 3 {
+            } else if network.clock.between(heard_at.max(connection.pinged_at.get()), now) >= limit / 3 {
                 connection.ping(now);
             }
         }

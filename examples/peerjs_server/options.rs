@@ -163,7 +163,7 @@ pub(crate) struct Settings {
     pub(crate) allow_discovery: bool,
     /// If empty, any origin is allowed.
     pub(crate) origins: Vec<String>,
-    pub(crate) alive_nanoseconds: u64,
+    pub(crate) alive_timeout: Duration,
     pub(crate) proxies: Proxies,
     pub(crate) socket_timeout: Duration,
     pub(crate) max_connections: u64,
@@ -229,7 +229,7 @@ impl Options {
             path,
             allow_discovery: self.allow_discovery,
             origins: self.cors.clone(),
-            alive_nanoseconds: self.alive_timeout * 1_000_000,
+            alive_timeout: Duration::from_millis(self.alive_timeout),
             proxies: Proxies { proxied: self.proxied, listed: self.trusted_proxy.clone() },
             socket_timeout: Duration::from_millis(self.socket_timeout),
             max_connections: self.max_connections.unwrap_or(2 * self.concurrent_limit + 1000),

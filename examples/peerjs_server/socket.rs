@@ -10,6 +10,7 @@ use crate::queue::Credit;
 use crate::registry::Entered;
 use crate::wire::{Outlet, Wire};
 use corelane::clients::{KeptFigures, MAX_NAME_BYTES};
+use corelane::clock::Stamp;
 use corelane::error::ConnectError;
 use futures_util::{Sink, SinkExt, Stream, StreamExt};
 use hyper::body::Bytes;
@@ -219,7 +220,7 @@ struct Session<'a> {
     stream: &'a mut WebSocketStream<Outlet>,
     wire: &'a Wire,
     /// A frame that is not submitted yet because the ring was full, with the time of its read in raw ticks.
-    frame: Option<(Bytes, u64)>,
+    frame: Option<(Bytes, Stamp)>,
     /// Tungstenite has frames of its own to write: a ping, or the answer to one.
     unflushed: bool,
 }
@@ -270,7 +271,7 @@ impl Session<'_> {
                 Some(Err(error)) => return Poll::Ready(self.fault(&error)),
                 None => return Poll::Ready(End::Drop),
             };
-            let now = self.network.clock.raw();
+            let now = self.network.clock.now();
             self.connection.heard_at.set(now);
             match message {
                 Message::Text(_) | Message::Binary(_) => self.frame = Some((message.into_data(), now)),

@@ -2,6 +2,7 @@
 
 use super::handle::CorelanePort;
 use super::port::{CORELANE_EVENT_MESSAGE, CorelaneEvent, PORTS, corelane_acknowledge, corelane_poll};
+use crate::clock::Stamp;
 use crate::config::{Balance, Config, Key};
 use crate::router::{Builder, Event, Worker};
 use crate::sync::Relaxed;
@@ -22,7 +23,7 @@ fn a_poll_of_fewer_events_than_recipients_loses_none() {
     }
     port.publish();
     workers.iter_mut().for_each(|worker| {
-        worker.cycle(port.clock().raw());
+        worker.cycle(port.clock().now());
     });
     let port = CorelanePort { value: PORTS.insert(port).unwrap() };
     let mut got = Vec::new();
@@ -65,7 +66,7 @@ fn deliveries_that_cannot_be_read_are_counted() {
     let mut send_with = |at: usize, value: u32| {
         port.submit(ann, br#"{"type":"hello","to":"ann"}"#, 0).unwrap();
         port.publish();
-        workers[0].cycle(port.clock().raw());
+        workers[0].cycle(port.clock().now());
         let start = port.inline_view(0).unwrap().egress.start();
         // SAFETY: the address is inside the ring's data, and no other thread uses the ring.
         unsafe { start.byte_add(crate::ring::HEADER_BYTES + at).cast::<u32>().write(value) };
@@ -118,7 +119,7 @@ fn payloads_outlive_no_corruption() {
     };
     // Overwrite the payload number of the relayed delivery: it becomes undeliverable and returns its credit.
     give(&mut port);
-    workers[0].cycle(port.clock().raw());
+    workers[0].cycle(port.clock().now());
     assert_eq!(dropped.load(SeqCst), 1);
     // The payload number is after the delivery header and the single recipient.
     let number = crate::ring::HEADER_BYTES + crate::ring::record::DELIVERY_BYTES + 8;
@@ -132,11 +133,11 @@ fn payloads_outlive_no_corruption() {
     give(&mut port);
     let ingress = port.inline_view(0).unwrap().ingress;
     write(ingress.start(), crate::ring::Memory::offsets().tail as usize, 3);
-    workers[0].cycle(port.clock().raw());
+    workers[0].cycle(port.clock().now());
     assert_eq!((dropped.load(SeqCst), router.stats().payloads_waiting), (1, 2));
     drop(port);
-    workers[0].cycle(0);
-    workers[0].cycle(0);
+    workers[0].cycle(Stamp(0));
+    workers[0].cycle(Stamp(0));
     let stats = router.stats();
     assert_eq!((dropped.load(SeqCst), stats.payloads_waiting, stats.payload_bytes), (2, 0, 0));
     let figures = stats.accounting;
@@ -176,7 +177,7 @@ fn what_an_inline_host_has_handed_out_is_not_given_up() {
         let mut send = |port: &mut crate::router::Port| {
             port.submit(ann, br#"{"type":"hello","room":"lobby"}"#, 0).unwrap();
             port.publish();
-            worker.cycle(clock.raw());
+            worker.cycle(clock.now());
         };
         // A port cannot become inline in the middle of a delivery.
         send(&mut port);
@@ -204,8 +205,8 @@ fn what_an_inline_host_has_handed_out_is_not_given_up() {
         word(at.taken).store(middle, Relaxed);
         word(at.handed).store(2, Relaxed);
         drop(port);
-        worker.cycle(clock.raw());
-        worker.cycle(clock.raw());
+        worker.cycle(clock.now());
+        worker.cycle(clock.now());
         let figures = router.accounting();
         assert_eq!((figures.deliveries, figures.consumed), (12 * round, 10 * round), "{figures:?}");
         assert_eq!((figures.undelivered.counted(), figures.queued), (vec![("port_gone", 2 * round)], 0));
@@ -225,7 +226,7 @@ fn an_inline_port_outlives_a_worker() {
     let clock = port.clock().clone();
     let cycle_all = |workers: &mut [Worker]| {
         for worker in workers {
-            worker.cycle(clock.raw());
+            worker.cycle(clock.now());
         }
     };
     let offer = br#"{"type":"offer","to":"bob"}"#;
@@ -244,7 +245,7 @@ fn an_inline_port_outlives_a_worker() {
     plain.submit(sender, offer, 7).unwrap();
     plain.publish();
     let lost = worker_of(&port, sender);
-    workers[lost].cycle(clock.raw());
+    workers[lost].cycle(clock.now());
     port.drive_inline().unwrap();
     let mut there = others.into_iter().filter(|client| worker_of(&port, *client) == lost);
     let (dan, filler) = (there.next().unwrap(), there.next().unwrap());
@@ -253,7 +254,7 @@ fn an_inline_port_outlives_a_worker() {
     assert_eq!(port.push_waiting(), 1);
     drop(workers.remove(lost));
     let mut turn = |port: &mut crate::router::Port, plain: &mut crate::router::Port| {
-        workers[0].cycle(clock.raw());
+        workers[0].cycle(clock.now());
         plain.poll_each(10, |_| ()).unwrap();
         let mut closed = Vec::new();
         port.closings_inline(10, |event| match event {
@@ -286,9 +287,9 @@ fn an_inline_port_outlives_a_worker() {
     assert_eq!(closed, [dan]);
     assert!(!port.is_over() && !port.has_closings());
     drop(port);
-    workers[0].cycle(clock.raw());
+    workers[0].cycle(clock.now());
     drop(plain);
-    workers[0].cycle(clock.raw());
+    workers[0].cycle(clock.now());
     let figures = router.accounting();
     assert_eq!(figures.in_flight, 0, "{figures:?}");
 }

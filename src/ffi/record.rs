@@ -5,6 +5,7 @@ use super::router::ROUTERS;
 use super::status::{Outcome, answer, text};
 use crate::record::{Measured, RecordedMessage};
 use std::ffi::c_char;
+use std::time::Duration;
 
 /// Records one message that the host routed itself: its protocol and type (UTF-8, at most 64 bytes each), its
 /// application, whether it succeeded (not 0), its bytes, and its duration in nanoseconds. Each new pair of protocol
@@ -40,7 +41,7 @@ pub unsafe extern "C" fn corelane_record(
             let measured = Measured {
                 failed: success == 0,
                 bytes,
-                processing_nanoseconds: duration_ns,
+                processing: Duration::from_nanos(duration_ns),
                 ..Measured::default()
             };
             router.record(&RecordedMessage {

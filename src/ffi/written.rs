@@ -113,7 +113,7 @@ mod tests {
             assert_eq!(status, CORELANE_OK);
             // SAFETY: the call has no requirements.
             assert_eq!(unsafe { corelane_publish(port) }, CORELANE_OK);
-            workers[0].cycle(0);
+            workers[0].cycle(crate::clock::Stamp(0));
         };
         submit(7);
         submit(8);

@@ -7,6 +7,7 @@ use crate::config::Config;
 use crate::record::{Measured, RecordedMessage};
 use crate::sync::os::thread_cpu_nanoseconds;
 use std::thread;
+use std::time::Duration;
 
 #[test]
 fn a_monitor_that_shows_and_resets_while_threads_record() {
@@ -20,8 +21,8 @@ fn a_monitor_that_shows_and_resets_while_threads_record() {
                 let labels = recorder.labels("p", "offer", "app");
                 for number in 0..RECORDS {
                     // Every tenth message is slow.
-                    let processing_nanoseconds = if number % 10 == 9 { 2_000_000 } else { number };
-                    let measured = Measured { processing_nanoseconds, ..Measured::default() };
+                    let processing = Duration::from_nanos(if number % 10 == 9 { 2_000_000 } else { number });
+                    let measured = Measured { processing, ..Measured::default() };
                     if thread == 0 {
                         let message = RecordedMessage {
                             client: "ann",

@@ -6,7 +6,7 @@ use crate::clients::{
     ClientId, ClientLimits, ClientMessage, Clients, CreditPolicy, KeptFigures, MAX_NAME_BYTES, NameHash,
     NewClient, OpenError,
 };
-use crate::clock::Clock;
+use crate::clock::{Clock, nanoseconds_of};
 use crate::config::{Config, Key};
 use crate::error::{Failed, RecordConnectError, StaleClient};
 use crate::metrics::{
@@ -14,6 +14,7 @@ use crate::metrics::{
     SHARED, SlowMessage, SlowRing, Timing, TypeId, TypeSeries, Writer, shard_of_thread,
 };
 use crate::sync::{Arc, AtomicBool, AtomicU64, Mutex, Relaxed, lock};
+use std::time::Duration;
 
 /// Protocols that reports may name, in addition to `other`.
 const PROTOCOLS: usize = 16;
@@ -40,11 +41,11 @@ pub struct Measured {
     pub failed: bool,
     /// Size in bytes.
     pub bytes: u64,
-    /// Nanoseconds between the message's arrival and the start of its processing. A message with either time
-    /// at 2^62 or more is refused and counted: such a time is a negative difference.
-    pub queue_wait_nanoseconds: u64,
-    /// Nanoseconds that processing the message took.
-    pub processing_nanoseconds: u64,
+    /// The time between the message's arrival and the start of its processing. A message with either time at 2^62
+    /// nanoseconds or more is refused and counted: such a time is a negative difference.
+    pub queue_wait: Duration,
+    /// The time that processing the message took.
+    pub processing: Duration,
 }
 
 /// The looked-up series of a type, a protocol and an application. Recording with `Labels` hashes nothing.
@@ -349,7 +350,8 @@ impl Hub {
     /// counted as impossible.
     #[inline]
     fn is_possible(&self, measured: Measured) -> bool {
-        let is_possible = (measured.queue_wait_nanoseconds | measured.processing_nanoseconds) < IMPOSSIBLE;
+        let is_possible =
+            (nanoseconds_of(measured.queue_wait) | nanoseconds_of(measured.processing)) < IMPOSSIBLE;
         if !is_possible {
             self.impossible.fetch_add(1, Relaxed); // Relaxed: an independent counter.
         }
@@ -542,8 +544,8 @@ fn new_client(name: &str, application: u16) -> NewClient<'_> {
 
 fn timing(measured: Measured, ended: u64) -> Timing {
     Timing {
-        queue_wait: measured.queue_wait_nanoseconds,
-        service: measured.processing_nanoseconds,
+        queue_wait: nanoseconds_of(measured.queue_wait),
+        service: nanoseconds_of(measured.processing),
         held: None,
         ended,
     }

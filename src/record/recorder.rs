@@ -15,11 +15,12 @@ use crate::sync::Arc;
 /// use corelane::config::Config;
 /// use corelane::monitor::Monitor;
 /// use corelane::record::Measured;
+/// use std::time::Duration;
 ///
 /// let monitor = Monitor::new(Config::default())?;
 /// let mut recorder = monitor.recorder();
 /// let labels = recorder.labels("peerjs", "OFFER", "my-app"); // once
-/// recorder.record(labels, None, Measured { bytes: 200, processing_nanoseconds: 1_500, ..Measured::default() });
+/// recorder.record(labels, None, Measured { bytes: 200, processing: Duration::from_micros(2), ..Measured::default() });
 /// assert_eq!(monitor.snapshot().messages.map(|messages| messages.totals.total), Some(1));
 /// # Ok::<(), corelane::error::Error>(())
 /// ```

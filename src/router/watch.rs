@@ -4,6 +4,7 @@
 
 use super::pair::Pair;
 use super::shared::{Shared, WorkerShared};
+use crate::clock::Stamp;
 use crate::config::Key;
 use crate::sync::{AcqRel, Acquire, Arc, AtomicBool, Relaxed, Release, lock};
 use std::time::Duration;
@@ -26,7 +27,8 @@ impl Watchdog {
     /// `now` (a reading of the router's clock), and each local worker that has left records waiting for that long
     /// without a cycle. Unmarks the workers that have moved on. Returns how many are stalled. Can be called on any
     /// thread at any time.
-    pub fn look(&self, now: u64) -> usize {
+    pub fn look(&self, now: Stamp) -> usize {
+        let now = now.0;
         let mut count = 0;
         for (index, worker) in self.shared.workers.iter().enumerate() {
             // Skip workers that a stop has given up; `WorkerStats::given_up` reports those.
@@ -86,7 +88,7 @@ impl Watch {
         let run = move || {
             // Acquire: pairs with the Release in `drop`.
             while !seen.load(Acquire) {
-                watchdog.look(watchdog.shared.clock.raw());
+                watchdog.look(watchdog.shared.clock.now());
                 std::thread::park_timeout(pause);
             }
         };

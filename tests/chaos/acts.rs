@@ -85,7 +85,7 @@ impl World {
                 assert_eq!(stats.workers.len(), self.setup.workers);
             }
             _ => {
-                let stalled = self.router.watchdog().look(self.clock.raw());
+                let stalled = self.router.watchdog().look(self.clock.now());
                 self.reach(|reached| reached.stalls += stalled as u64);
             }
         }

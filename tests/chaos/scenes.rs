@@ -3,6 +3,7 @@
 use crate::ledger::{To, filling, name_of};
 use crate::world::{Place, World};
 use corelane::clients::ClientId;
+use corelane::clock::Stamp;
 use corelane::metrics::Accounting;
 use corelane::router::SubmitOptions;
 use std::time::Duration;
@@ -28,7 +29,7 @@ impl World {
         place: &Place,
         kind: &str,
         to: Option<u64>,
-        stamp: Option<u64>,
+        stamp: Option<Stamp>,
     ) -> Option<u64> {
         let meant = to.map_or(To::Nobody, To::Name);
         let number = self.ledger.borrow_mut().send(client, place.serial.get(), meant, 3);
@@ -59,7 +60,7 @@ impl World {
     fn late_notices_and_moves(&self) {
         let Some((client, place)) = self.client_and_place() else { return };
         for _ in 0..4 {
-            if self.submit_plainly(client, place, "relay", Some(0), Some(0)).is_none() {
+            if self.submit_plainly(client, place, "relay", Some(0), Some(Stamp(0))).is_none() {
                 return;
             }
             self.publish_on(place);

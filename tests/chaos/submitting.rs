@@ -4,6 +4,7 @@ use crate::ledger::{To, filling, name_of, room_of, send_bytes};
 use crate::values::{Value, Whims};
 use crate::world::{Place, World, catch};
 use corelane::clients::ClientId;
+use corelane::clock::Stamp;
 use corelane::error::{ClientError, ConnectError, SubmitError};
 use corelane::router::{Port, SharedPort, SubmitOptions};
 use std::ops::ControlFlow;
@@ -145,7 +146,7 @@ impl World {
     }
 
     fn options(&self, number: u64) -> SubmitOptions {
-        let now = self.clock.raw();
+        let Stamp(now) = self.clock.now();
         let stamp = match self.below(20) {
             0 => Some(0),
             1 => Some(u64::MAX),
@@ -156,7 +157,7 @@ impl World {
         };
         let tell_failed = self.chance(30);
         self.ledger.borrow_mut().sent[number as usize].tell = tell_failed;
-        SubmitOptions { correlation: number, stamp, tell_failed }
+        SubmitOptions { correlation: number, stamp: stamp.map(Stamp), tell_failed }
     }
 
     /// Returns whether the port refused the message because the ring is full.

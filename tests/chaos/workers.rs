@@ -3,6 +3,7 @@
 use crate::handlers;
 use crate::world::{Hand, World, catch};
 use corelane::clients::ClientId;
+use corelane::clock::Stamp;
 use corelane::error::{Failed, StaleTask};
 use corelane::router::{TaskId, Worker};
 use std::time::Duration;
@@ -28,12 +29,12 @@ impl World {
     pub fn work_on(&self, worker: usize) -> usize {
         let hand = &self.workers[worker];
         let Some(mut taken) = hand.worker.take() else { return 0 };
-        let raw = self.clock.raw();
+        let raw = self.clock.now();
         let now = match self.below(10) {
             _ if self.calm.get() => raw,
-            0 => 0,
-            1 => u64::MAX,
-            2 => raw.saturating_sub(1_000_000),
+            0 => Stamp(0),
+            1 => Stamp(u64::MAX),
+            2 => Stamp(raw.0.saturating_sub(1_000_000)),
             _ => raw,
         };
         self.trace(|| format!("work {worker}"));
@@ -62,7 +63,7 @@ impl World {
         work
     }
 
-    fn drive(&self, hand: &Hand, worker: &mut Worker, now: u64, began: u64) -> usize {
+    fn drive(&self, hand: &Hand, worker: &mut Worker, now: Stamp, began: u64) -> usize {
         let limit = if self.calm.get() { 1_000 } else { self.below(4) as usize };
         let was_empty = hand.tasks.borrow().is_empty() && limit > 0;
         let mut work = if self.chance(80) || self.calm.get() {
@@ -81,7 +82,7 @@ impl World {
             hand.cycled.set(began); // The worker has detached from the ports that were released before.
         }
         if let Some(id) = hand.last_done.get() {
-            assert_eq!(worker.done(id, 1, Ok(())), Err(StaleTask), "done twice");
+            assert_eq!(worker.done(id, Duration::from_nanos(1), Ok(())), Err(StaleTask), "done twice");
         }
         let out = hand.tasks.borrow().len() as u64;
         let count = if self.calm.get() { out } else { self.below(out + 1) };
@@ -113,10 +114,14 @@ impl World {
         );
         self.trace(|| format!("finish {task:?}"));
         let result = match self.below(4) {
-            0 => worker.done(id, 1, if self.chance(50) { Ok(()) } else { Err(Failed::HandlerFailed) }),
+            0 => worker.done(
+                id,
+                Duration::from_nanos(1),
+                if self.chance(50) { Ok(()) } else { Err(Failed::HandlerFailed) },
+            ),
             _ => {
                 self.reach(|reached| reached.answers += 1);
-                worker.done_with(id, 1_000, |request| handlers::handle(self, request))
+                worker.done_with(id, Duration::from_nanos(1_000), |request| handlers::handle(self, request))
             }
         };
         let wanted = if worker.is_stopped() { Err(StaleTask) } else { Ok(()) };
@@ -130,7 +135,7 @@ impl World {
     fn finish_elsewhere(&self, id: TaskId) {
         for hand in self.workers.iter().filter(|_| !self.calm.get()) {
             if let Some(worker) = hand.worker.borrow_mut().as_mut() {
-                assert_eq!(worker.done(id, 1, Ok(())), Err(StaleTask));
+                assert_eq!(worker.done(id, Duration::from_nanos(1), Ok(())), Err(StaleTask));
                 self.reach(|reached| reached.stale_tasks += 1);
             }
         }

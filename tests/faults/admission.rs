@@ -3,6 +3,7 @@
 
 use super::harness::{Bench, HEARTBEAT, config, full_queue, poll, within};
 use corelane::clients::ClientId;
+use corelane::clock::Stamp;
 use corelane::config::Config;
 use corelane::error::{ConfigError, SubmitError, TakenOver};
 use corelane::router::{Port, Routed, SubmitOptions};
@@ -126,7 +127,7 @@ fn a_stamp_of_the_future_closes_no_bucket() {
     let mut port = bench.port();
     let ann = port.connect("ann", "peerjs", "", 1).unwrap();
     let hour = 3_600_000_000_000;
-    assert_eq!(port.submit_at(ann, HEARTBEAT, 0, bench.clock.raw() + hour), Ok(()));
+    assert_eq!(port.submit_at(ann, HEARTBEAT, 0, Stamp(bench.clock.now().0 + hour)), Ok(()));
     for round in 0..50 {
         bench.advance(100);
         assert_eq!(port.submit(ann, HEARTBEAT, 0), Ok(()), "at the rate, in round {round}");

@@ -3,6 +3,7 @@
 
 use super::harness::{Bench, PATIENCE, SUM, sums, until, within};
 use corelane::clients::ClientId;
+use corelane::clock::Stamp;
 use corelane::error::{RouteError, SubmitError, TakenOver};
 use corelane::router::{Action, Builder, Port, ProtocolRules, Routed, SharedPort, TaskId, Worker};
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
@@ -55,10 +56,10 @@ fn an_answer_may_not_route() {
     port.submit(ann, SUM, 0).unwrap();
     port.publish();
     let mut tasks = Vec::new();
-    bench.workers[0].take(bench.clock.raw(), 9, |task| tasks.push(task.id()));
+    bench.workers[0].take(bench.clock.now(), 9, |task| tasks.push(task.id()));
     let mut result = None;
     bench.workers[0]
-        .done_with(tasks[0], 1, |_| {
+        .done_with(tasks[0], Duration::from_nanos(1), |_| {
             result = Some(port.route(ann, PING, LONG));
             Ok(())
         })
@@ -99,7 +100,7 @@ struct Taker {
 }
 
 impl Taker {
-    fn start(mut worker: Worker, now: impl Fn() -> u64 + Send + 'static) -> Self {
+    fn start(mut worker: Worker, now: impl Fn() -> Stamp + Send + 'static) -> Self {
         let (finish, end) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicBool::new(false)));
         let (finishes, ends) = (Arc::clone(&finish), Arc::clone(&end));
         let thread = std::thread::spawn(move || {
@@ -107,7 +108,8 @@ impl Taker {
             while !ends.load(SeqCst) {
                 worker.take(now(), 9, |task| out.push(task.id()));
                 if finishes.load(SeqCst) {
-                    out.drain(..).for_each(|task| worker.done(task, 1, Ok(())).unwrap());
+                    out.drain(..)
+                        .for_each(|task| worker.done(task, Duration::from_nanos(1), Ok(())).unwrap());
                 }
                 worker.wait(Duration::from_millis(1));
             }
@@ -137,7 +139,7 @@ fn calls_that_timed_out_give_their_places_back() {
     let mut port = bench.port();
     let ann = port.connect("ann", "generic", "", 1).unwrap();
     let clock = bench.clock.clone();
-    let taker = Taker::start(bench.workers.remove(0), move || clock.raw());
+    let taker = Taker::start(bench.workers.remove(0), move || clock.now());
     let time = Duration::from_millis(50);
     let (mut started, mut late) = (0, 0);
     while started < 5 && late < 50 {
@@ -255,13 +257,13 @@ fn a_stop_answers_the_calls_that_it_still_handles() {
     let Bench { router, mut workers, clock, .. } = bench;
     let mut port = router.port().unwrap();
     let ann = port.connect("ann", "generic", "", 1).unwrap();
-    workers[0].cycle(clock.raw());
+    workers[0].cycle(clock.now());
     let slow: &[u8] = br#"{"type":"slow"}"#;
     let answers = std::thread::scope(|scope| {
         let caller = scope.spawn(|| port.route_batch(&[(ann, PING), (ann, slow), (ann, PING)], PATIENCE));
         until(|| router.stats().workers[0].queue_messages == 3);
         router.request_stop();
-        workers[0].cycle(clock.raw());
+        workers[0].cycle(clock.now());
         caller.join().unwrap()
     });
     assert_eq!(answers, vec![Ok(Routed::Delivered); 3]);

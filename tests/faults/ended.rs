@@ -153,7 +153,7 @@ fn who_is_shown_a_task_may_not_route() {
     let ann = port.connect("ann", "generic", "", 1).unwrap();
     port.submit(ann, SUM, 0).unwrap();
     port.publish();
-    let now = bench.clock.raw();
+    let now = bench.clock.now();
     let mut routed = None;
     bench.workers[0].take(now, 9, |_| {
         routed = Some(port.route(ann, br#"{"type":"ping"}"#, Duration::from_millis(500)));

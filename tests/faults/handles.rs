@@ -91,7 +91,7 @@ fn a_stale_handle_touches_nothing_of_who_came_after() {
         assert_eq!(port.submit(old, MESSAGE, 9), Err(STALE));
         assert_eq!(port.send(old, b"{}", 9), Err(STALE));
         assert_eq!(port.submit_owned(old, Box::new(MESSAGE), Default::default()).unwrap_err().error, STALE);
-        assert_eq!(port.alive_at(old), 0);
+        assert_eq!(port.alive_at(old), None);
         place.submitted += 3;
     }
     assert_eq!(place.turn(), []);

@@ -102,7 +102,7 @@ impl Bench {
     }
 
     pub fn cycle_one(&mut self, worker: usize) -> usize {
-        self.workers[worker].cycle(self.clock.raw())
+        self.workers[worker].cycle(self.clock.now())
     }
 
     /// Publishes a port's submissions, runs the workers, and returns the port's events.

@@ -2,6 +2,7 @@
 //! a ring behind a full one.
 
 use corelane::clients::ClientId;
+use corelane::clock::Stamp;
 use corelane::config::{Config, Key};
 use corelane::envelope::{Fields, Forward, Protocol};
 use corelane::error::PortError;
@@ -99,13 +100,13 @@ fn a_port_does_not_sleep_on_its_end() {
     let mut port = router.port().unwrap();
     connect(&mut port, "ann");
     for _ in 0..5 {
-        workers[0].cycle(u64::MAX);
+        workers[0].cycle(Stamp(u64::MAX));
         port.poll_each(9, |_| ()).unwrap();
     }
     assert!(port.arm());
     router.request_stop();
     while !workers[0].is_stopped() {
-        workers[0].cycle(u64::MAX);
+        workers[0].cycle(Stamp(u64::MAX));
     }
     does_not_sleep(&mut port);
 }
@@ -142,14 +143,14 @@ fn a_local_worker_takes_no_turn_of_round_robin() {
     let ann = port.connect("ann", "blocking", "", 0).unwrap();
     let ben = connect(&mut port, "ben");
     for worker in &mut workers {
-        worker.cycle(u64::MAX);
+        worker.cycle(Stamp(u64::MAX));
     }
     for correlation in 0..30 {
         port.submit(ann, br#"{"type":"work","to":"ben"}"#, correlation).unwrap();
         port.submit(ben, &text("ben"), correlation).unwrap();
     }
     port.publish();
-    let taken: Vec<_> = workers.iter_mut().map(|worker| worker.cycle(u64::MAX)).collect();
+    let taken: Vec<_> = workers.iter_mut().map(|worker| worker.cycle(Stamp(u64::MAX))).collect();
     assert_eq!(taken, [10, 10, 10]);
 }
 
@@ -179,7 +180,7 @@ fn a_message_larger_than_a_ring_takes_passes_a_full_ring() {
         let mut port = if local == 1 { router.local_port() } else { router.port() }.unwrap();
         let (ann, _) = (connect(&mut port, "ann"), connect(&mut port, "ben"));
         let mut cycle = |port: &mut Port| {
-            let _ = if local == 0 { workers[0].cycle(u64::MAX) } else { port.cycle().unwrap() };
+            let _ = if local == 0 { workers[0].cycle(Stamp(u64::MAX)) } else { port.cycle().unwrap() };
         };
         cycle(&mut port);
         let sizes = [[1_000; 200].as_slice(), &[40_000], &[1_000; 5]].concat();
@@ -198,15 +199,15 @@ fn a_send_larger_than_a_ring_takes_passes_a_full_ring() {
     let (router, mut workers) = Builder::new(config(1, 0, 6)).build().unwrap();
     let mut port = router.port().unwrap();
     let ann = connect(&mut port, "ann");
-    workers[0].cycle(u64::MAX);
+    workers[0].cycle(Stamp(u64::MAX));
     let sizes = [[1_000; 300].as_slice(), &[33_000, 50_000, 65_000, 10, 10]].concat();
     for (correlation, size) in sizes.iter().enumerate() {
         port.send(ann, &vec![b'x'; *size], correlation as u64).unwrap();
         port.publish();
-        workers[0].cycle(u64::MAX);
+        workers[0].cycle(Stamp(u64::MAX));
     }
     let received = received(&mut port, |_| {
-        workers[0].cycle(u64::MAX);
+        workers[0].cycle(Stamp(u64::MAX));
     });
     assert!(received.into_iter().eq(0..sizes.len() as u64));
 }

@@ -3,6 +3,7 @@
 use super::harness::{Bench, SUM, sums};
 use corelane::error::{Failed, StaleTask};
 use corelane::router::TaskId;
+use std::time::Duration;
 
 /// `task_other`. I4: a worker rejects another worker's task and counts nothing for it.
 #[test]
@@ -14,7 +15,7 @@ fn a_task_is_its_own_workers_alone() {
         port.submit(ann, SUM, number).unwrap();
     }
     port.publish();
-    let now = bench.clock.raw();
+    let now = bench.clock.now();
     let mut tasks: Vec<Vec<TaskId>> = Vec::new();
     for worker in &mut bench.workers {
         let mut own = Vec::new();
@@ -26,14 +27,15 @@ fn a_task_is_its_own_workers_alone() {
     for (worker, foreign) in [(0, second), (1, first)] {
         let worker = &mut bench.workers[worker];
         assert!(worker.task(foreign).is_none());
-        assert_eq!(worker.done(foreign, 1, Err(Failed::HandlerFailed)), Err(StaleTask));
-        let answered = worker.done_with(foreign, 1, |_| panic!("an answer to another worker's task"));
+        assert_eq!(worker.done(foreign, Duration::from_nanos(1), Err(Failed::HandlerFailed)), Err(StaleTask));
+        let answered = worker
+            .done_with(foreign, Duration::from_nanos(1), |_| panic!("an answer to another worker's task"));
         assert_eq!(answered, Err(StaleTask));
     }
     assert_eq!(bench.router.accounting(), before);
     for (worker, own) in [(0, first), (1, second)] {
-        assert_eq!(bench.workers[worker].done(own, 1, Ok(())), Ok(()));
-        assert_eq!(bench.workers[worker].done(own, 1, Ok(())), Err(StaleTask));
+        assert_eq!(bench.workers[worker].done(own, Duration::from_nanos(1), Ok(())), Ok(()));
+        assert_eq!(bench.workers[worker].done(own, Duration::from_nanos(1), Ok(())), Err(StaleTask));
     }
     bench.drain(&mut [&mut port]);
     bench.assert_quiet(2, 0);
@@ -56,7 +58,7 @@ fn a_stop_that_waits_for_a_task_delivers_the_backlog() {
     }
     port.submit(ann, SUM, 999).unwrap();
     port.publish();
-    let now = bench.clock.raw();
+    let now = bench.clock.now();
     let mut tasks = Vec::new();
     bench.workers[0].take(now, 10, |task| tasks.push(task.id()));
     bench.router.request_stop();
@@ -72,7 +74,7 @@ fn a_stop_that_waits_for_a_task_delivers_the_backlog() {
     }
     assert!(!bench.workers[0].is_stopped());
     assert_eq!(numbers, (0..200).collect::<Vec<_>>(), "while the task is out");
-    bench.workers[0].done(tasks[0], 1, Ok(())).unwrap();
+    bench.workers[0].done(tasks[0], Duration::from_nanos(1), Ok(())).unwrap();
     for _ in 0..9 {
         bench.workers[0].take(now, 10, |_| ());
     }

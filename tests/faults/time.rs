@@ -3,6 +3,7 @@
 
 use super::harness::{Bench, HEARTBEAT, Seen, offer, poll};
 use corelane::clients::ClientId;
+use corelane::clock::Stamp;
 use corelane::router::Port;
 
 /// One message is held for bob for a second. `now` is the time that the host passes to that cycle.
@@ -12,7 +13,7 @@ fn holding(now: u64) -> (Bench, Port, ClientId) {
     let ann = port.connect("ann", "peerjs", "", 1).unwrap();
     port.submit(ann, &offer("bob"), 7).unwrap();
     port.publish();
-    bench.workers[0].cycle(now);
+    bench.workers[0].cycle(Stamp(now));
     (bench, port, ann)
 }
 
@@ -20,7 +21,7 @@ fn cycle_at(bench: &mut Bench, port: &mut Port, now: u64) -> Vec<Seen> {
     port.publish();
     let mut events = Vec::new();
     for _ in 0..3 {
-        bench.workers[0].cycle(now);
+        bench.workers[0].cycle(Stamp(now));
         events.extend(poll(port));
     }
     events

@@ -45,11 +45,11 @@ fn every_figure_of_a_client() {
     let silent = [("connected_for_milliseconds", json!(1_000)), ("idle_milliseconds", json!(1_000))];
     assert_eq!(shown(&connected(&bench)), json!([with(client(ann, "ann"), &silent)]));
 
-    let measured = |failed, bytes, queue_wait_nanoseconds, processing_nanoseconds| Measured {
+    let measured = |failed, bytes, waited, took| Measured {
         failed,
         bytes,
-        queue_wait_nanoseconds,
-        processing_nanoseconds,
+        queue_wait: Duration::from_nanos(waited),
+        processing: Duration::from_nanos(took),
     };
     // One message for each way to record. Queue wait counts.
     bench.monitor.record(&offer("ann", measured(false, 100, 10, 20)));

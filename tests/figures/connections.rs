@@ -2,6 +2,7 @@
 
 use super::{Bench, START, latency, no_latency, offer, shown, took};
 use corelane::error::{RecordConnectError, StaleClient};
+use corelane::monitor::{Connection, Health};
 use serde_json::{Value, json};
 
 fn application(name: &str, total: u64, active: u64, last: Option<u64>) -> Value {
@@ -156,24 +157,24 @@ fn who_is_silent_or_marked_is_unhealthy() {
     assert_eq!(health(), (1, 1));
     assert!(bench.stats().clients.as_ref().unwrap().by_messages[0].healthy);
     // The host marks the client as unhealthy.
-    bench.monitor.mark(ann, true, true).unwrap();
+    bench.monitor.mark(Connection::Recorded(ann), Health::Unhealthy).unwrap();
     assert_eq!(health(), (0, 2));
     assert!(!bench.stats().clients.as_ref().unwrap().by_messages[0].healthy);
     bench.monitor.record(&offer("ann", took(1)));
     assert_eq!(health(), (0, 2), "a message does not remove the mark");
-    bench.monitor.mark(ann, true, false).unwrap();
+    bench.monitor.mark(Connection::Recorded(ann), Health::Healthy).unwrap();
     assert_eq!(health(), (1, 1));
     // Changed at run time.
     bench.monitor.set("unhealthy_after_ms", "2001").unwrap();
     assert_eq!(health(), (2, 0));
     assert_eq!(
-        bench.monitor.mark(ann, false, true),
+        bench.monitor.mark(Connection::Routed(ann), Health::Unhealthy),
         Err(StaleClient),
         "the client is not connected through this router"
     );
-    bench.monitor.mark(ben, true, true).unwrap();
+    bench.monitor.mark(Connection::Recorded(ben), Health::Unhealthy).unwrap();
     bench.monitor.disconnect(ben).unwrap();
-    assert_eq!(bench.monitor.mark(ben, true, true), Err(StaleClient));
+    assert_eq!(bench.monitor.mark(Connection::Recorded(ben), Health::Unhealthy), Err(StaleClient));
     assert_eq!(health(), (1, 0));
     bench.monitor.connect("ben", "app").unwrap();
     assert_eq!(health(), (2, 0), "a mark ends with its connection");

@@ -68,7 +68,7 @@ impl Bench {
 
 /// The measurements of a successful message.
 fn took(nanoseconds: u64) -> Measured {
-    Measured { processing_nanoseconds: nanoseconds, ..Measured::default() }
+    Measured { processing: Duration::from_nanos(nanoseconds), ..Measured::default() }
 }
 
 /// A message of type OFFER and application app.

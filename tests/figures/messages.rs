@@ -7,6 +7,7 @@ use super::{
 use corelane::monitor::MonitorStats;
 use corelane::record::{Measured, RecordedMessage, Recorder};
 use serde_json::{Value, json};
+use std::time::Duration;
 
 /// Nanoseconds, and the number of messages with that time. No two values share a cell of the histogram, and no two
 /// percentiles are equal.
@@ -18,8 +19,8 @@ fn known() -> impl Iterator<Item = Measured> {
     all.map(|nanoseconds| Measured {
         failed: nanoseconds >= 50,
         bytes: 100,
-        queue_wait_nanoseconds: nanoseconds / 10,
-        processing_nanoseconds: nanoseconds,
+        queue_wait: Duration::from_nanos(nanoseconds / 10),
+        processing: Duration::from_nanos(nanoseconds),
     })
 }
 

@@ -20,7 +20,7 @@ struct Expected {
 
 impl Expected {
     fn add(&mut self, measured: Measured, now: u64) {
-        let nanoseconds = measured.queue_wait_nanoseconds + measured.processing_nanoseconds;
+        let nanoseconds = (measured.queue_wait + measured.processing).as_nanos() as u64;
         self.messages += 1;
         self.errors += u64::from(measured.failed);
         self.bytes += measured.bytes;
@@ -90,8 +90,8 @@ fn several_recorders_count_the_same_clients_through_resets_and_turnover() {
                 let measured = Measured {
                     failed: random.below(4) == 0,
                     bytes: random.below(1_000),
-                    queue_wait_nanoseconds: random.below(1_000),
-                    processing_nanoseconds: random.below(1_000),
+                    queue_wait: Duration::from_nanos(random.below(1_000)),
+                    processing: Duration::from_nanos(random.below(1_000)),
                 };
                 let id = match clients.get_mut(&name) {
                     Some((id, expected)) => {

@@ -8,6 +8,7 @@ use corelane::monitor::{MonitorStats, Span};
 use corelane::record::{Measured, RecordedMessage};
 use serde_json::{Value, json};
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 fn small() -> Bench {
     let set = [
@@ -28,8 +29,8 @@ fn fill(bench: &Bench) {
     let measured = Measured {
         failed: true,
         bytes: 30,
-        queue_wait_nanoseconds: 40 * MILLISECOND,
-        processing_nanoseconds: 9_000 * MILLISECOND,
+        queue_wait: Duration::from_millis(40),
+        processing: Duration::from_nanos(9_000 * MILLISECOND),
     };
     let mut recorder = bench.monitor.recorder();
     let labels = recorder.labels("peerjs", "OFFER", "app");
@@ -122,11 +123,11 @@ fn what_comes_after_a_reset_is_exact_extremes_included() {
     let mut recorder = bench.monitor.recorder();
     let labels = recorder.labels("peerjs", "OFFER", "app");
     let (quick, long) = (1_000_003, 3_000_017);
-    let measured = |processing_nanoseconds| Measured {
+    let measured = |nanoseconds| Measured {
         failed: false,
         bytes: 5,
-        queue_wait_nanoseconds: 1_000,
-        processing_nanoseconds,
+        queue_wait: Duration::from_nanos(1_000),
+        processing: Duration::from_nanos(nanoseconds),
     };
     recorder.record(labels, Some(ann), measured(long));
     bench.stats(); // Read in between: this snapshot collects the minimum.

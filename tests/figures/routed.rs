@@ -6,7 +6,7 @@ use super::{
 };
 use corelane::clients::ClientId;
 use corelane::error::{ConnectError, StaleClient};
-use corelane::monitor::{ClientFigures, Monitor, MonitorStats, SeriesFigures};
+use corelane::monitor::{ClientFigures, Connection, Health, Monitor, MonitorStats, SeriesFigures};
 use corelane::router::{ConnectOptions, Event, Port};
 use serde_json::json;
 use std::time::Duration;
@@ -51,7 +51,7 @@ impl Routed {
         self.port.submit(self.ann, message, 0).unwrap();
         self.port.publish();
         self.bench.hands.advance(Duration::from_nanos(waits));
-        let began = self.bench.clock.raw();
+        let began = self.bench.clock.now();
         self.bench.hands.advance(Duration::from_nanos(takes));
         for worker in &mut self.bench.workers {
             worker.cycle(began);
@@ -341,9 +341,9 @@ fn routed_connections_are_counted_marked_and_found_idle() {
     };
     assert_eq!(figures(&routed), (2, 2, 0, 1));
     assert_eq!(routed.stats().connections.connects_last_minute, 2);
-    routed.monitor.mark(routed.ann, false, true).unwrap();
+    routed.monitor.mark(Connection::Routed(routed.ann), Health::Unhealthy).unwrap();
     assert_eq!(figures(&routed), (2, 1, 1, 1));
-    routed.monitor.mark(routed.ann, false, false).unwrap();
+    routed.monitor.mark(Connection::Routed(routed.ann), Health::Healthy).unwrap();
     routed.advance(1_000);
     routed.send(OFFER, 0, 0);
     let idle = routed.monitor.idle_clients(Duration::from_millis(999));
@@ -352,7 +352,7 @@ fn routed_connections_are_counted_marked_and_found_idle() {
     assert_eq!(figures(&routed), (2, 1, 1, 1), "ben has been silent for longer than a minute");
     let ann = routed.ann;
     routed.port.disconnect(ann).unwrap();
-    assert_eq!(routed.monitor.mark(ann, false, true), Err(StaleClient));
+    assert_eq!(routed.monitor.mark(Connection::Routed(ann), Health::Unhealthy), Err(StaleClient));
     let connections = routed.stats().connections;
     assert_eq!((connections.total, connections.active, connections.peak), (2, 1, 2));
     assert_eq!((connections.connects_last_minute, connections.disconnects_last_minute), (0, 1));

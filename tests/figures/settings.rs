@@ -2,7 +2,7 @@
 
 use super::{Bench, MILLISECOND, offer, shown, took};
 use corelane::error::{ConfigError, StaleClient};
-use corelane::monitor::{MonitorStats, SeriesFigures, Span};
+use corelane::monitor::{Connection, Health, MonitorStats, SeriesFigures, Span};
 use corelane::record::RecordedMessage;
 use serde_json::json;
 use std::time::Duration;
@@ -207,7 +207,7 @@ fn bytes_written_are_counted_without_details() {
     let bench = Bench::new(&[("detailed_stats", "off")]);
     let ann = bench.monitor.connect("ann", "app").unwrap();
     bench.monitor.record_sent(ann, 7).unwrap();
-    bench.monitor.mark(ann, true, true).unwrap();
+    bench.monitor.mark(Connection::Recorded(ann), Health::Unhealthy).unwrap();
     bench.monitor.disconnect(ann).unwrap();
     assert_eq!(bench.monitor.record_sent(ann, 7), Err(StaleClient));
     assert_eq!(bench.stats().messages.as_ref().unwrap().totals.bytes_out, 7);
@@ -309,9 +309,10 @@ fn a_duration_that_cannot_be_is_refused_and_counted() {
     let labels = recorder.labels("peerjs", "OFFER", "app");
     let negative = (-1i64) as u64;
     for impossible in [1 << 62, negative] {
-        for measured in
-            [took(impossible), corelane::record::Measured { queue_wait_nanoseconds: impossible, ..took(1) }]
-        {
+        for measured in [
+            took(impossible),
+            corelane::record::Measured { queue_wait: Duration::from_nanos(impossible), ..took(1) },
+        ] {
             bench.monitor.record(&offer("ann", measured));
             bench.monitor.record_labelled(labels, None, measured);
             recorder.record(labels, None, measured);

@@ -3,6 +3,7 @@
 use super::{Bench, MILLISECOND, START, offer, shown, took};
 use corelane::record::{Measured, RecordedMessage};
 use serde_json::{Value, json};
+use std::time::Duration;
 
 const THRESHOLD: u64 = 100 * MILLISECOND;
 
@@ -29,9 +30,12 @@ fn names(bench: &Bench) -> Vec<(String, u64)> {
 #[test]
 fn a_message_is_slow_above_the_threshold_and_not_at_it_waiting_included() {
     let bench = bench();
-    let at =
-        Measured { queue_wait_nanoseconds: THRESHOLD - 1, processing_nanoseconds: 1, ..Measured::default() };
-    let above = Measured { processing_nanoseconds: 2, ..at };
+    let at = Measured {
+        queue_wait: Duration::from_nanos(THRESHOLD - 1),
+        processing: Duration::from_nanos(1),
+        ..Measured::default()
+    };
+    let above = Measured { processing: Duration::from_nanos(2), ..at };
     let mut recorder = bench.monitor.recorder();
     let labels = recorder.labels("peerjs", "OFFER", "app");
     bench.monitor.record(&offer("ann", at));
@@ -49,7 +53,7 @@ fn a_message_is_slow_above_the_threshold_and_not_at_it_waiting_included() {
     bench.monitor.record(&offer("ann", above));
     recorder.record(labels, None, above);
     // The longest possible time.
-    let endless = Measured { queue_wait_nanoseconds: (1 << 62) - 1, ..at };
+    let endless = Measured { queue_wait: Duration::from_nanos((1 << 62) - 1), ..at };
     bench.monitor.record(&RecordedMessage { message_type: "ANSWER", ..offer("ann", endless) });
     let stats = bench.stats();
     assert_eq!(
@@ -78,8 +82,8 @@ fn an_entry_says_all_of_the_last_message_and_folds_those_like_it() {
     let first = Measured {
         failed: false,
         bytes: 300,
-        queue_wait_nanoseconds: 150 * MILLISECOND,
-        processing_nanoseconds: 100 * MILLISECOND,
+        queue_wait: Duration::from_millis(150),
+        processing: Duration::from_millis(100),
     };
     bench.monitor.record(&offer("ann", first));
     let mut entry = json!({
@@ -94,8 +98,12 @@ fn an_entry_says_all_of_the_last_message_and_folds_those_like_it() {
     // A similar message, faster, failed, two seconds later: one entry, with the data of the latest message and the
     // time of the slowest.
     bench.advance(2_000);
-    let second =
-        Measured { failed: true, bytes: 7, queue_wait_nanoseconds: 0, processing_nanoseconds: THRESHOLD + 1 };
+    let second = Measured {
+        failed: true,
+        bytes: 7,
+        queue_wait: Duration::from_nanos(0),
+        processing: Duration::from_nanos(THRESHOLD + 1),
+    };
     let mut recorder = bench.monitor.recorder();
     let labels = recorder.labels("peerjs", "OFFER", "app");
     recorder.record(labels, recorder.client("ann"), second);

@@ -4,6 +4,7 @@ use super::{Bench, Counted, START, all_windows, no_window, offer, shown, took, w
 use corelane::monitor::{Monitor, Span};
 use corelane::record::{Measured, RecordedMessage};
 use serde_json::{Value, json};
+use std::time::Duration;
 
 /// In second k: k messages of k nanoseconds and ten bytes. One of them fails in every second second. A tick follows
 /// each second.
@@ -173,7 +174,8 @@ fn slot((from, until): (u64, u64), is_open: bool, counts: [u64; 4], values: Opti
 fn messages_are_a_history_slot_by_slot() {
     let bench = Bench::new(&[]);
     let record = |nanoseconds, failed| {
-        let measured = Measured { failed, bytes: 10, queue_wait_nanoseconds: 3, ..took(nanoseconds) };
+        let measured =
+            Measured { failed, bytes: 10, queue_wait: Duration::from_nanos(3), ..took(nanoseconds) };
         bench.monitor.record(&offer("", measured));
     };
     record(10, false);

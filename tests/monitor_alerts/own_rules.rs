@@ -10,7 +10,7 @@ use corelane::record::{Measured, RecordedMessage};
 use std::time::Duration;
 
 fn taking(milliseconds: u64) -> Measured {
-    Measured { processing_nanoseconds: milliseconds * 1_000_000, ..Measured::default() }
+    Measured { processing: Duration::from_millis(milliseconds), ..Measured::default() }
 }
 
 #[test]

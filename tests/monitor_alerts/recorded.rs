@@ -9,7 +9,7 @@ use std::time::Duration;
 const MILLISECOND: u64 = 1_000_000;
 
 fn good() -> Measured {
-    Measured { processing_nanoseconds: MILLISECOND, ..Measured::default() }
+    Measured { processing: Duration::from_nanos(MILLISECOND), ..Measured::default() }
 }
 
 /// The threshold is ten connections, so the alert ends below nine.
@@ -247,11 +247,7 @@ fn slow_messages() {
     // The 99th percentile of service times has a rule of its own, which these messages do not trigger.
     share(
         "slow_messages",
-        Measured {
-            queue_wait_nanoseconds: 600 * MILLISECOND,
-            processing_nanoseconds: 600 * MILLISECOND,
-            ..good()
-        },
+        Measured { queue_wait: Duration::from_millis(600), processing: Duration::from_millis(600), ..good() },
     );
 }
 
@@ -287,7 +283,7 @@ fn percentile(rule: &str, key: &str, taking: fn(u64) -> Measured) {
 #[test]
 fn p99() {
     percentile("p99", "high_p99_threshold_ms", |nanoseconds| Measured {
-        processing_nanoseconds: nanoseconds,
+        processing: Duration::from_nanos(nanoseconds),
         ..Measured::default()
     });
 }
@@ -295,7 +291,7 @@ fn p99() {
 #[test]
 fn queue_wait() {
     percentile("queue_wait", "high_queue_wait_threshold_ms", |nanoseconds| Measured {
-        queue_wait_nanoseconds: nanoseconds,
+        queue_wait: Duration::from_nanos(nanoseconds),
         ..good()
     });
 }

@@ -6,6 +6,7 @@ use corelane::monitor::Monitor;
 use corelane::record::{Measured, RecordedMessage};
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
+use std::time::Duration;
 
 struct Counting;
 
@@ -70,8 +71,8 @@ fn measured(number: usize) -> Measured {
     Measured {
         failed: number.is_multiple_of(7),
         bytes: 200,
-        queue_wait_nanoseconds: 1_000,
-        processing_nanoseconds: if number.is_multiple_of(100) { 2_000_000_000 } else { 50_000 },
+        queue_wait: Duration::from_nanos(1_000),
+        processing: Duration::from_nanos(if number.is_multiple_of(100) { 2_000_000_000 } else { 50_000 }),
     }
 }
 

@@ -24,8 +24,8 @@ fn record(monitor: &Monitor, number: u64) {
         measured: Measured {
             failed: number.is_multiple_of(10),
             bytes: number,
-            queue_wait_nanoseconds: 7,
-            processing_nanoseconds: number * 10_000,
+            queue_wait: Duration::from_nanos(7),
+            processing: Duration::from_nanos(number * 10_000),
         },
     });
 }

@@ -6,6 +6,7 @@ use corelane::monitor::{Monitor, MonitorStats, SeriesFigures};
 use corelane::record::{Measured, RecordedMessage};
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::thread::{Scope, ScopedJoinHandle};
+use std::time::Duration;
 
 const TYPES: [&str; 3] = ["offer", "answer", "candidate"];
 const SNAPSHOTS: usize = 300;
@@ -14,9 +15,9 @@ fn measured(number: u64) -> Measured {
     Measured {
         failed: number.is_multiple_of(5),
         bytes: 10,
-        queue_wait_nanoseconds: number % 1_000,
+        queue_wait: Duration::from_nanos(number % 1_000),
         // Some messages in every named span, and some slow ones.
-        processing_nanoseconds: (number % 10_000) * 1_000_000,
+        processing: Duration::from_nanos((number % 10_000) * 1_000_000),
     }
 }
 

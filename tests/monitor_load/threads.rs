@@ -5,6 +5,7 @@ use corelane::monitor::{Monitor, MonitorStats};
 use corelane::record::{Measured, RecordedMessage};
 use std::collections::BTreeMap;
 use std::sync::Barrier;
+use std::time::Duration;
 
 const THREADS: u64 = 64;
 /// The number of messages of each thread in each way.
@@ -17,9 +18,9 @@ fn nth(thread: u64, number: u64) -> (String, String, String, String, Measured) {
     let measured = Measured {
         failed: (thread + number).is_multiple_of(4),
         bytes: 100 + number,
-        queue_wait_nanoseconds: number * 1_000,
+        queue_wait: Duration::from_nanos(number * 1_000),
         // From zero to 12 s, so that every named span has some.
-        processing_nanoseconds: (number * number * 50) * (thread + 1) * 15,
+        processing: Duration::from_nanos((number * number * 50) * (thread + 1) * 15),
     };
     let name = |kind: &str, count: u64| format!("{kind}{}", (thread + number) % count);
     (name("type", 5), name("protocol", 2), name("app", 3), name("client", 7), measured)
@@ -39,13 +40,14 @@ struct Sum {
 
 impl Sum {
     fn add(&mut self, measured: Measured) {
-        let taken = measured.queue_wait_nanoseconds + measured.processing_nanoseconds;
+        let (waited, took) = (measured.queue_wait.as_nanos() as u64, measured.processing.as_nanos() as u64);
+        let taken = waited + took;
         self.total += 1;
         self.failed += u64::from(measured.failed);
         self.slow += u64::from(taken > 1_000 * MILLISECOND);
         self.bytes += measured.bytes;
-        self.nanoseconds += measured.processing_nanoseconds;
-        self.waited += measured.queue_wait_nanoseconds;
+        self.nanoseconds += took;
+        self.waited += waited;
         self.maximum = self.maximum.max(taken);
     }
 }
@@ -71,10 +73,8 @@ impl Model {
                     sums.entry(name.clone()).or_default().add(measured);
                 }
                 let above = [1, 5, 10, 50, 100, 500, 1_000, 5_000];
-                let span = above
-                    .iter()
-                    .filter(|from| measured.processing_nanoseconds >= **from * MILLISECOND)
-                    .count();
+                let span =
+                    above.iter().filter(|from| measured.processing >= Duration::from_millis(**from)).count();
                 model.spans[span] += 1;
             }
         }
@@ -212,7 +212,11 @@ fn recorders_move_between_threads() {
     for _ in 0..100 {
         assert!(recorder.is_alone() && !monitor.recorder().is_alone());
         recorder = std::thread::spawn(move || {
-            recorder.record(labels, None, Measured { processing_nanoseconds: 5, ..Measured::default() });
+            recorder.record(
+                labels,
+                None,
+                Measured { processing: Duration::from_nanos(5), ..Measured::default() },
+            );
             recorder
         })
         .join()

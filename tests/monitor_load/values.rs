@@ -6,6 +6,7 @@ use corelane::config::Config;
 use corelane::monitor::{Format, Monitor};
 use corelane::record::{Measured, RecordedMessage};
 use corelane::router::{Builder, Event};
+use std::time::Duration;
 
 const VALUES: [u64; 4] = [0, 1, 1 << 36, u64::MAX];
 
@@ -15,7 +16,12 @@ const LONGEST: u64 = (1 << 62) - 1;
 /// The value as bytes and, up to the limit, as both durations.
 fn measured(value: u64) -> Measured {
     let time = value.min(LONGEST);
-    Measured { failed: false, bytes: value, queue_wait_nanoseconds: time, processing_nanoseconds: time }
+    Measured {
+        failed: false,
+        bytes: value,
+        queue_wait: Duration::from_nanos(time),
+        processing: Duration::from_nanos(time),
+    }
 }
 
 fn message(value: u64) -> RecordedMessage<'static> {
@@ -146,7 +152,7 @@ fn the_largest_number_of_bytes_beside_a_router() {
     let ann = port.connect("ann", "peerjs", "app", 1).unwrap();
     port.submit(ann, br#"{"type":"OFFER","dst":"ann"}"#, 0).unwrap();
     port.publish();
-    while workers.iter_mut().map(|worker| worker.cycle(clock.raw())).sum::<usize>() > 0 {}
+    while workers.iter_mut().map(|worker| worker.cycle(clock.now())).sum::<usize>() > 0 {}
     let mut written = 0;
     port.poll_each(64, |event| {
         if let Event::Message(message) = event {

@@ -75,7 +75,7 @@ impl Plan {
             6 => {
                 hands.advance(Duration::from_millis(PROCESSING_MILLISECONDS + 1));
                 let watchdog = router.watchdog();
-                let (first, second) = (watchdog.look(clock.raw()), watchdog.look(clock.raw()));
+                let (first, second) = (watchdog.look(clock.now()), watchdog.look(clock.now()));
                 self.stalls.fetch_add(u64::from((first, second) == (1, 1)), SeqCst);
                 request.relay().map(|_| ())
             }

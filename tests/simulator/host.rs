@@ -123,7 +123,7 @@ fn idle_worker(clock: &Clock) -> Worker {
     let (router, mut workers) = Builder::new(config).clock(clock.clone()).build().unwrap();
     router.request_stop();
     let mut worker = workers.pop().unwrap();
-    worker.cycle(clock.raw());
+    worker.cycle(clock.now());
     worker
 }
 
@@ -502,8 +502,8 @@ impl Host {
         self.submitted += 1;
         let tell_failed = self.random.chance(50);
         let options = SubmitOptions { correlation: number, tell_failed, ..SubmitOptions::default() };
-        let now = self.clock.raw();
-        let rate_allows = self.peers.get_mut(&token).unwrap().bucket.allows(&self.admission, now);
+        let now = self.clock.now();
+        let rate_allows = self.peers.get_mut(&token).unwrap().bucket.allows(&self.admission, now.0);
         match self.ports[place].as_mut().unwrap().submit_with(id, message, options) {
             Ok(()) => {
                 assert!(rate_allows, "accepted above the rate");
@@ -562,9 +562,9 @@ impl Host {
         let (id, place) = (self.peers[&token].id, self.peers[&token].port);
         self.submitted += 1;
         let before = self.by_base.load(Relaxed);
-        let now = self.clock.raw();
+        let now = self.clock.now();
         let peer = self.peers.get_mut(&token).unwrap();
-        let rate_allows = peer.bucket.allows(&self.admission, now);
+        let rate_allows = peer.bucket.allows(&self.admission, now.0);
         match self.ports[place].as_mut().unwrap().route(id, text.as_bytes(), Duration::ZERO) {
             Ok(Routed::TakenOver { reason, success: true }) => {
                 assert!(matches!(reason, TakenOver::TimedOut | TakenOver::RingFull), "{reason}");
@@ -799,7 +799,7 @@ impl Host {
         if figures.in_flight == figures.held {
             self.rooms.all_arrived();
         }
-        let stalled = self.router.watchdog().look(self.clock.raw());
+        let stalled = self.router.watchdog().look(self.clock.now());
         let may_be = self.out.iter().filter(|out| !out.is_empty()).count();
         // The loop of a local worker may be late as well.
         assert!(stalled <= may_be + self.locals as usize, "a stall outlasts its handler");

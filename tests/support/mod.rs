@@ -63,7 +63,7 @@ impl Bench {
 
     /// Runs one cycle of each worker. Returns the amount of work done.
     pub fn cycle(&mut self) -> usize {
-        self.workers.iter_mut().map(|worker| worker.cycle(self.clock.raw())).sum()
+        self.workers.iter_mut().map(|worker| worker.cycle(self.clock.now())).sum()
     }
 }
 

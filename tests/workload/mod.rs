@@ -7,7 +7,7 @@ use corelane::config::Config;
 use corelane::error::Failed;
 use corelane::metrics::Descriptor;
 use corelane::monitor::alert::Rule;
-use corelane::monitor::{Format, Monitor, RuntimeStats, Target};
+use corelane::monitor::{Connection, Format, Health, Monitor, RuntimeStats, Target};
 use corelane::record::{Measured, RecordedMessage};
 use corelane::router::{
     Action, Builder, ConnectOptions, Event, Port, ProtocolRules, Router, Watchdog, Worker,
@@ -87,7 +87,7 @@ impl Bench {
                 // The handler takes longer than allowed, and the monitor reports meanwhile.
                 hands.advance(Duration::from_millis(20));
                 if let Some((monitor, watchdog)) = &*its.lock().unwrap() {
-                    watchdog.look(its_clock.raw());
+                    watchdog.look(its_clock.now());
                     seen.lock().unwrap().push(serde_json::from_str(&monitor.report(Format::Json)).unwrap());
                 }
                 Err(Failed::HandlerFailed)
@@ -110,10 +110,10 @@ impl Bench {
     fn cycle(&mut self) {
         for _ in 0..20 {
             for worker in &mut self.workers {
-                worker.cycle(self.clock.raw());
+                worker.cycle(self.clock.now());
             }
         }
-        self.router.watchdog().look(self.clock.raw());
+        self.router.watchdog().look(self.clock.now());
     }
 
     fn send(&mut self, port: &mut Port, from: corelane::clients::ClientId, text: &str, count: usize) {
@@ -138,7 +138,7 @@ impl Bench {
 
     fn relay(&mut self) {
         // Longer than the largest cell.
-        let measured = Measured { processing_nanoseconds: 100_000_000_000, ..Measured::default() };
+        let measured = Measured { processing: Duration::from_nanos(100_000_000_000), ..Measured::default() };
         let long = RecordedMessage {
             protocol: "peerjs",
             application: "one",
@@ -288,8 +288,12 @@ impl Bench {
         for (name, nanoseconds, failed) in
             [("a", 5, true), ("b", 3_000_000, false), ("c", 7_000_000_000, false)]
         {
-            let measured =
-                Measured { failed, bytes: 9, queue_wait_nanoseconds: 2, processing_nanoseconds: nanoseconds };
+            let measured = Measured {
+                failed,
+                bytes: 9,
+                queue_wait: Duration::from_nanos(2),
+                processing: Duration::from_nanos(nanoseconds),
+            };
             let message = RecordedMessage {
                 client: name,
                 message_type: name,
@@ -303,19 +307,19 @@ impl Bench {
         let spans = [2, 7, 20, 70, 200, 700, 2_000, 6_000, 100_000];
         for milliseconds in spans {
             let measured =
-                Measured { processing_nanoseconds: milliseconds * 1_000_000, ..Measured::default() };
+                Measured { processing: Duration::from_millis(milliseconds), ..Measured::default() };
             self.monitor.record(&RecordedMessage { measured, ..RecordedMessage::default() });
         }
         // More slow messages at once than are kept.
         for _ in 0..100 {
-            let measured = Measured { processing_nanoseconds: 5_000_000, ..Measured::default() };
+            let measured = Measured { processing: Duration::from_nanos(5_000_000), ..Measured::default() };
             self.monitor.record(&RecordedMessage {
                 message_type: "a",
                 measured,
                 ..RecordedMessage::default()
             });
         }
-        let waited = Measured { queue_wait_nanoseconds: 100_000_000_000, ..Measured::default() };
+        let waited = Measured { queue_wait: Duration::from_nanos(100_000_000_000), ..Measured::default() };
         for number in 0..20 {
             let protocol = format!("protocol-{number}");
             self.monitor.record(&RecordedMessage {
@@ -329,9 +333,9 @@ impl Bench {
         self.monitor.record_sent(b, 5).unwrap();
         let a = self.monitor.client("a").unwrap();
         self.monitor.record_sent(a, 11).unwrap();
-        self.monitor.mark(a, true, true).unwrap();
+        self.monitor.mark(Connection::Recorded(a), Health::Unhealthy).unwrap();
         self.monitor.record_reconnect();
-        let measured = Measured { queue_wait_nanoseconds: 1 << 62, ..Measured::default() };
+        let measured = Measured { queue_wait: Duration::from_nanos(1 << 62), ..Measured::default() };
         self.monitor.record(&RecordedMessage { measured, ..RecordedMessage::default() });
         self.monitor.connect("a", "one").unwrap();
         self.report();

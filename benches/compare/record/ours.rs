@@ -8,6 +8,7 @@ use corelane::monitor::Monitor;
 use corelane::record::{Labels, Measured};
 use std::hint::black_box;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 pub fn sides() -> Vec<Box<dyn Side>> {
     vec![
@@ -58,8 +59,8 @@ fn measured(one: &super::Sample) -> Measured {
     Measured {
         failed: false,
         bytes: one.bytes as u64,
-        queue_wait_nanoseconds: one.queue_wait,
-        processing_nanoseconds: one.service,
+        queue_wait: Duration::from_nanos(one.queue_wait),
+        processing: Duration::from_nanos(one.service),
     }
 }
 

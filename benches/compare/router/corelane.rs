@@ -81,7 +81,7 @@ impl Side for Corelane {
     fn flush(&mut self) {
         self.port.publish();
         for worker in &mut self.workers {
-            worker.cycle(self.port.clock().raw());
+            worker.cycle(self.port.clock().now());
         }
     }
 

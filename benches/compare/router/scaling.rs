@@ -104,7 +104,7 @@ impl Lane for Ours {
 
     fn work(&mut self) {
         self.port.publish();
-        self.worker.cycle(self.port.clock().raw());
+        self.worker.cycle(self.port.clock().now());
     }
 
     fn receive(&mut self) -> usize {

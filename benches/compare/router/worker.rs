@@ -97,14 +97,16 @@ impl Step for Ours {
     }
 
     fn work(&mut self) {
-        let now = self.port.clock().raw();
+        let now = self.port.clock().now();
         if self.work != Work::Task {
             self.worker.cycle(now);
             return;
         }
         self.worker.take(now, BATCH, |task| self.tasks.push(task.id()));
         for task in self.tasks.drain(..) {
-            self.worker.done_with(task, 100, |request| request.reply(black_box(ANSWER))).unwrap();
+            self.worker
+                .done_with(task, Duration::from_nanos(100), |request| request.reply(black_box(ANSWER)))
+                .unwrap();
         }
         self.worker.flush();
     }

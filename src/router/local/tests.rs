@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test")]
 
 use crate::clients::ClientId;
+use crate::clock::Stamp;
 use crate::config::{Config, Key};
 use crate::error::{Closed, ConnectError, CycleError, Failed, PortError, SubmitError};
 use crate::router::{Builder, Event, Port, Router, Worker};
@@ -52,7 +53,7 @@ fn a_cycle_that_panics_loses_its_worker_only() {
         let ben = other.connect("ben", "generic", "", 2).unwrap();
         for _ in 0..2 {
             for worker in &mut workers {
-                worker.cycle(u64::MAX);
+                worker.cycle(Stamp(u64::MAX));
             }
             port.cycle().unwrap();
             other.cycle().unwrap();
@@ -84,7 +85,7 @@ fn a_cycle_that_panics_loses_its_worker_only() {
             0 => assert_eq!((sent, router.accounting().refused), (Err(SubmitError::Closed), before + 1)),
             _ => {
                 assert_eq!(sent, Ok(()));
-                assert_eq!(workers[0].cycle(u64::MAX), 1);
+                assert_eq!(workers[0].cycle(Stamp(u64::MAX)), 1);
                 assert_eq!(polled(&mut port).0, [20]);
             }
         }

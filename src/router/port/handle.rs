@@ -6,6 +6,7 @@
 //! Used by `router` (opening a port), `route` and `inline` (further calls of `Port`), and `shared` (the lease).
 
 use crate::clients::{ClientId, ClientName, Outstanding, RoomId};
+use crate::clock::Stamp;
 use crate::config::Key;
 use crate::error::{
     ClientError, Closed, ConnectError, CycleError, JoinError, LeaveError, NoLocalWorker, PortError,
@@ -181,8 +182,8 @@ impl Port {
         self.submit_with(client, message, SubmitOptions { correlation, ..SubmitOptions::default() })
     }
 
-    /// As [`submit`](Self::submit), with the time at which the host read the message from its socket, in the
-    /// clock's raw ticks. The time since then counts as queue wait.
+    /// As [`submit`](Self::submit), with the time at which the host read the message from its socket. The
+    /// time since then counts as queue wait.
     ///
     /// # Errors
     /// As [`submit`](Self::submit).
@@ -192,7 +193,7 @@ impl Port {
         client: ClientId,
         message: &[u8],
         correlation: u64,
-        stamp: u64,
+        stamp: Stamp,
     ) -> Result<(), SubmitError> {
         let options = SubmitOptions { correlation, stamp: Some(stamp), ..SubmitOptions::default() };
         self.submit_with(client, message, options)
@@ -460,13 +461,13 @@ impl Port {
         self.lease.shared.clients.name(client)
     }
 
-    /// When the client's worker last handled a keep-alive of the client, in the clock's raw ticks; 0 for never.
-    pub fn alive_at(&self, client: ClientId) -> u64 {
+    /// When the client's worker last handled a keep-alive of the client; `None` for never.
+    pub fn alive_at(&self, client: ClientId) -> Option<Stamp> {
         let clients = &self.lease.shared.clients;
         // Relaxed: a single value for a timer, with no data behind it.
         let alive_at = clients.get(client).map_or(0, |slot| slot.alive_at.load(Relaxed));
         // If the client is gone, the value may belong to the next client of the slot.
-        if clients.get(client).is_some() { alive_at } else { 0 }
+        clients.get(client).filter(|_| alive_at > 0).map(|_| Stamp(alive_at))
     }
 
     /// The router's clock.

@@ -8,6 +8,7 @@
 
 use crate::call::CallId;
 use crate::clients::{ClientId, ClientSlot, NewClient, Phase, RoomId, SlotPlace};
+use crate::clock::Stamp;
 use crate::config::{Balance, Key};
 use crate::error::{ClientError, ConnectError, JoinError, LeaveError, SubmitError, TakenOver};
 use crate::metrics::Writer;
@@ -28,8 +29,8 @@ use crate::sync::{Acquire, Arc, Relaxed, mutant};
 pub struct SubmitOptions {
     /// The host's value for the message. Every event that the message causes carries it.
     pub correlation: u64,
-    /// When the host read the message from its socket, in the clock's raw ticks. `None` means now.
-    pub stamp: Option<u64>,
+    /// When the host read the message from its socket. `None` means now.
+    pub stamp: Option<Stamp>,
     /// Whether the client's port gets an [`Event::Undelivered`](crate::router::Event::Undelivered) if the message fails or
     /// expires, for example because its recipient is not connected or it is not JSON. Only a message that is refused
     /// has none: the call has returned the reason. The notice is never dropped while the client is connected: if the
@@ -230,7 +231,7 @@ impl SubmitHalf {
         message: Bytes<'_, '_>,
         options: SubmitOptions,
     ) -> Result<Entered, SubmitError> {
-        let stamp = self.admit(client, message.len(), options.stamp)?;
+        let stamp = self.admit(client, message.len(), options.stamp.map(|stamp| stamp.0))?;
         if !self.shared.concurrent {
             return self.leave_to_base(client).map(Entered::Base);
         }

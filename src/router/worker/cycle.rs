@@ -7,6 +7,7 @@
 
 mod figures;
 
+use crate::clock::Stamp;
 use crate::config::{Balance, Idle, Key};
 use crate::error::Failed;
 use crate::park::{Seen, Waiter, WakeWord, after_publishing};
@@ -122,9 +123,9 @@ impl Worker {
     /// One round: takes up to a batch from each ring, delivers, expires, publishes, wakes. `now` is a reading
     /// of the router's clock; a time in the future, or before the last cycle's, counts as the present. Returns
     /// how much work was done; 0 means that the worker may sleep.
-    pub fn cycle(&mut self, now: u64) -> usize {
+    pub fn cycle(&mut self, now: Stamp) -> usize {
         let present = self.shared.clock.raw();
-        let now = if now < self.latest { present } else { now.min(present) };
+        let now = if now.0 < self.latest { present } else { now.0.min(present) };
         self.cycle_at(now)
     }
 

@@ -6,6 +6,7 @@
 //! message a task; from `done` the message goes on to `message_end`. `tasks` is the table.
 
 use crate::clients::{ClientId, NameBuffer};
+use crate::clock::{Stamp, nanoseconds_of};
 use crate::envelope;
 use crate::error::{Failed, StaleTask};
 use crate::metrics::{Outcome, Timing};
@@ -74,9 +75,9 @@ impl<'a> Task<'a> {
         self.payload
     }
 
-    /// How long the message waited until it was handed out, in nanoseconds.
-    pub fn queue_wait(&self) -> u64 {
-        self.shared.clock.nanoseconds(self.entry.stamp, self.entry.started)
+    /// How long the message waited until it was handed out.
+    pub fn queue_wait(&self) -> Duration {
+        Duration::from_nanos(self.shared.clock.nanoseconds(self.entry.stamp, self.entry.started))
     }
 
     /// The correlation of the submitted message.
@@ -169,10 +170,10 @@ impl Worker {
     /// port.publish();
     ///
     /// let (worker, mut batch) = (&mut workers[0], Vec::new());
-    /// worker.take(0, 64, |task| batch.push((task.id(), task.payload().len() as u64)));
+    /// worker.take(Stamp::default(), 64, |task| batch.push((task.id(), task.payload().len() as u64)));
     /// for (task, length) in batch {
     ///     // The service time that the host measured, and its answer.
-    ///     worker.done_with(task, 1_000, |request| request.reply(&length.to_string().into_bytes()))?;
+    ///     worker.done_with(task, Duration::from_nanos(1_000), |request| request.reply(&length.to_string().into_bytes()))?;
     /// }
     /// worker.flush();
     /// let mut got = Vec::new();
@@ -182,7 +183,7 @@ impl Worker {
     /// assert_eq!(got, b"14");
     /// # Ok::<(), corelane::error::Error>(())
     /// ```
-    pub fn take(&mut self, now: u64, limit: usize, mut each: impl FnMut(&Task<'_>)) -> usize {
+    pub fn take(&mut self, now: Stamp, limit: usize, mut each: impl FnMut(&Task<'_>)) -> usize {
         let _inside = InWorker::enter();
         self.state.tasks.allowance = limit;
         let work = self.cycle(now);
@@ -209,7 +210,7 @@ impl Worker {
         Some(Task { shared: &self.shared, id, entry, payload, name, name_length })
     }
 
-    /// Reports the outcome of a task, and its service time in nanoseconds. Ports see the effect after
+    /// Reports the outcome of a task, and its service time, as the host measured it. Ports see the effect after
     /// [`flush`](Self::flush), or after the next `take` or `wait`.
     ///
     /// # Errors
@@ -217,14 +218,14 @@ impl Worker {
     pub fn done(
         &mut self,
         id: TaskId,
-        nanoseconds: u64,
+        service: Duration,
         outcome: Result<(), Failed>,
     ) -> Result<(), StaleTask> {
         let _inside = InWorker::enter(); // The host's payload may be dropped here, which runs host code.
         let outcome = outcome.map_or_else(Outcome::Failed, |()| Outcome::Ok);
         let mut context = WorkerContext::new(&self.shared, &self.code, &mut self.state);
         context.state.tell = Tell::Wanted;
-        let ended = context.end_task(id, nanoseconds, Some(outcome));
+        let ended = context.end_task(id, nanoseconds_of(service), Some(outcome));
         if ended { Ok(()) } else { Err(StaleTask) }
     }
 
@@ -238,7 +239,7 @@ impl Worker {
     pub fn done_with(
         &mut self,
         id: TaskId,
-        nanoseconds: u64,
+        service: Duration,
         answer: impl FnOnce(&mut Request<'_>) -> Result<(), Failed>,
     ) -> Result<(), StaleTask> {
         let _inside = InWorker::enter();
@@ -259,7 +260,11 @@ impl Worker {
         };
         self.state.tasks.answering = None;
         self.end_batch();
-        WorkerContext::new(&self.shared, &self.code, &mut self.state).end_task(id, nanoseconds, outcome);
+        WorkerContext::new(&self.shared, &self.code, &mut self.state).end_task(
+            id,
+            nanoseconds_of(service),
+            outcome,
+        );
         Ok(())
     }
 

@@ -12,6 +12,7 @@ use crate::router::worker::handled::{CLOSING, Handled};
 use crate::router::worker::handler::{HandlerCall, WorkerCode};
 use crate::router::worker::state::{WorkerContext, WorkerState};
 use crate::sync::{Handover, mutant};
+use std::time::Duration;
 
 /// The result of relaying a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -96,9 +97,9 @@ impl<'a> Request<'a> {
         self.recipient
     }
 
-    /// How long the message waited for its worker, in nanoseconds.
-    pub fn queue_wait(&self) -> u64 {
-        self.shared.clock.nanoseconds(self.call.stamp, self.call.started)
+    /// How long the message waited for its worker.
+    pub fn queue_wait(&self) -> Duration {
+        Duration::from_nanos(self.shared.clock.nanoseconds(self.call.stamp, self.call.started))
     }
 
     /// The correlation of the submitted message.

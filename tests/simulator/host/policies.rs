@@ -87,7 +87,7 @@ impl Host {
 
     /// Notes a delivery that takes credit.
     pub fn sample(&mut self, token: u64) {
-        let now = self.clock.raw();
+        let now = self.clock.now().0;
         let peer = self.peers.get_mut(&token).unwrap();
         let count = peer.unacknowledged.len();
         if peer.sample.left == 0 {
@@ -100,7 +100,7 @@ impl Host {
 
     /// Marks a client's oldest deliveries as written. Returns what to acknowledge.
     pub fn written(&mut self, token: u64, all: bool) -> (usize, (ClientId, u32, u32)) {
-        let now = self.clock.raw();
+        let now = self.clock.now().0;
         let peer = self.peers.get_mut(&token).unwrap();
         let count = if all { peer.unacknowledged.len() } else { peer.unacknowledged.len() / 2 };
         let bytes: u32 = peer.unacknowledged.drain(..count).sum();

@@ -31,13 +31,13 @@ impl Host {
     /// Runs one cycle of a worker, with or without taking tasks, and finishes some of the tasks that are out.
     pub(super) fn drive(&mut self, worker: usize) {
         if !self.driven {
-            self.workers[worker].cycle(self.clock.raw());
+            self.workers[worker].cycle(self.clock.now());
             return;
         }
         if let Some((of, id)) = self.last_done
             && of == worker
         {
-            let again = self.workers[worker].done(id, 1, Ok(()));
+            let again = self.workers[worker].done(id, Duration::from_nanos(1), Ok(()));
             assert_eq!(again, Err(StaleTask), "done twice");
             self.reached.tasks.stale += 1;
         }
@@ -57,7 +57,7 @@ impl Host {
 
     fn take(&mut self, worker: usize, limit: usize) -> usize {
         let mut taken = Vec::new();
-        self.workers[worker].take(self.clock.raw(), limit, |task| {
+        self.workers[worker].take(self.clock.now(), limit, |task| {
             assert_eq!(task.message_type(), TYPE);
             let text: serde_json::Value = serde_json::from_slice(task.payload()).unwrap();
             assert_eq!(text["payload"][0].as_u64(), Some(task.correlation()));
@@ -127,9 +127,9 @@ impl Host {
         let result = if number.is_multiple_of(7) {
             let outcome = if number.is_multiple_of(2) { Err(Failed::HandlerFailed) } else { Ok(()) };
             plan.failed.fetch_add(u64::from(outcome.is_err()), SeqCst);
-            worker_of.done(id, number, outcome)
+            worker_of.done(id, Duration::from_nanos(number), outcome)
         } else {
-            worker_of.done_with(id, number, answer)
+            worker_of.done_with(id, Duration::from_nanos(number), answer)
         };
         if worker_of.is_stopped() {
             assert_eq!(result, Err(StaleTask), "the worker was given up");
@@ -144,7 +144,7 @@ impl Host {
     /// Ends a worker: its tasks are finished, or are dropped with the worker.
     pub(super) fn stop_worker(&mut self, worker: usize) {
         if !self.driven {
-            self.workers[worker].cycle(self.clock.raw());
+            self.workers[worker].cycle(self.clock.now());
             return;
         }
         if self.random.chance(30) {
