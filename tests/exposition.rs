@@ -10,6 +10,7 @@ use corelane::record::{Measured, RecordedMessage};
 use std::collections::HashSet;
 use std::io::Write;
 use std::process::{Command, Stdio};
+use std::time::Duration;
 
 mod support;
 use support::{Bench, config};
