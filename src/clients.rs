@@ -240,6 +240,11 @@ impl Clients {
         self.slot(client.index()).filter(|slot| slot.place().generation == client.generation())
     }
 
+    /// Whether the client is connected, and its disconnect has not begun.
+    pub(crate) fn is_open(&self, client: ClientId) -> bool {
+        self.get(client).and_then(|slot| slot.phase_of(client.generation())) == Some(Phase::Open)
+    }
+
     /// Like [`get`](Self::get), if the client belongs to this port.
     #[inline]
     pub(crate) fn on(&self, client: ClientId, port: usize) -> Option<&ClientSlot> {

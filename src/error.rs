@@ -12,7 +12,7 @@ mod router;
 pub use monitor::{ListenError, MetricError, RecordConnectError, RuleError, WatchError};
 pub use port::{
     ClientError, Closed, ConnectError, CycleError, JoinError, LeaveError, NoLocalWorker, PortError,
-    RouteError, StaleClient,
+    RouteError, StaleClient, StaleRoom,
 };
 pub use reasons::{
     CloseReason, Failed, Loss, RoomRefused, SubmitError, TakenOver, Unacknowledged, Undeliverable,
@@ -155,6 +155,8 @@ union! {
     Rules(RulesError),
     /// Of a call about a recorded client.
     StaleClient(StaleClient),
+    /// Of listing the members of a room.
+    StaleRoom(StaleRoom),
     /// Of finishing a task.
     StaleTask(StaleTask),
     /// Of stopping a router.

@@ -43,13 +43,14 @@ pub use base::{BaseRequest, Routed};
 pub use payload::{Owned, Returned};
 pub use port::batch::{Batch, Polled};
 pub use port::connect::ConnectOptions;
-pub use port::event::{DeliveredMessage, Event};
+pub use port::event::{DeliveredMessage, Event, Recipient};
 pub use port::handle::Port;
 #[cfg(not(corelane_loom))]
 pub(crate) use port::inline::InlineView;
+pub use port::send::SendOptions;
 pub use port::shared::{Poller, SharedPort};
 pub use port::submit::SubmitOptions;
-pub use rules::{Action, ProtocolRules};
+pub use rules::{Action, MessageType, ProtocolRules};
 pub use watch::Watchdog;
 pub use worker::cycle::Worker;
 pub use worker::driven::Task;
@@ -309,6 +310,13 @@ pub struct Router {
 }
 
 impl Router {
+    /// Resolves a message type of a protocol once, for the sends of that type
+    /// ([`SendOptions::message_type`]). A type that the protocol does not list counts as the protocol's type `send`,
+    /// because series are created only before the start. `None` if there is no such protocol.
+    pub fn message_type(&self, protocol: &str, name: &str) -> Option<MessageType> {
+        self.shared.message_type(protocol, name)
+    }
+
     /// Opens a port. Give each host thread its own: submitting and polling on one port never wait for another
     /// port.
     ///

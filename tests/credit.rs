@@ -7,7 +7,7 @@ use corelane::clients::{ClientId, CreditPolicy};
 use corelane::config::{Config, Key};
 use corelane::envelope::{Fields, Forward, Protocol};
 use corelane::error::{BuildError, ClientError, Failed, Loss};
-use corelane::router::{Action, Builder, ConnectOptions, Event, ProtocolRules};
+use corelane::router::{Action, Builder, ConnectOptions, Event, ProtocolRules, SendOptions};
 use std::time::Duration;
 
 mod support;
@@ -24,6 +24,7 @@ enum Seen {
     Refused(u64, ClientId, u64),
     Close(u64),
     Closed(u64),
+    SendFailed(u64),
 }
 
 fn rules() -> ProtocolRules {
@@ -69,6 +70,7 @@ impl Bench {
                         Seen::Refused(token, recipient.unwrap(), correlation)
                     }
                     Event::Close { token, .. } => Seen::Close(token),
+                    Event::SendFailed { correlation, .. } => Seen::SendFailed(correlation),
                     Event::Closed { token, .. } => Seen::Closed(token),
                     other => panic!("{other:?}"),
                 });
@@ -166,6 +168,20 @@ fn drop_drops_listed_types_and_disconnects_for_others() {
     assert_eq!(bench.send(CURSOR, 4), [Seen::Message(2, length(CURSOR))]);
     assert_eq!(bench.send(OFFER, 5), [Seen::Close(2)]);
     assert_eq!(bench.credit_figures(), (1, 0, 2, 3));
+}
+
+#[test]
+fn a_send_of_a_droppable_type_is_dropped_and_one_without_a_type_is_not() {
+    let mut bench = Bench::new(config(2, 1));
+    let cursor = SendOptions::default().message_type(bench.port.message_type("test", "cursor").unwrap());
+    for _ in 0..2 {
+        bench.port.send(bench.ben, b"cursor", cursor).unwrap();
+    }
+    assert_eq!(bench.turn(), [Seen::Message(2, 6), Seen::SendFailed(0)]);
+    assert_eq!(bench.credit_figures(), (0, 0, 1, 1));
+    bench.port.send(bench.ben, b"a send", 3).unwrap();
+    assert_eq!(bench.turn(), [Seen::Close(2), Seen::SendFailed(3)]);
+    assert_eq!(bench.credit_figures(), (1, 0, 1, 2));
 }
 
 #[test]

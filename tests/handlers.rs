@@ -8,10 +8,10 @@ use corelane::clients::ClientId;
 use corelane::clock::{Clock, ManualClock};
 use corelane::config::{Balance, Config, Key};
 use corelane::envelope::{Fields, Forward, Protocol};
-use corelane::error::{BuildError, Failed, StopError, SubmitError};
+use corelane::error::{BuildError, Error, Failed, JoinError, StaleRoom, StopError, SubmitError};
 use corelane::router::{
-    Action, Builder, Event, Port, ProtocolRules, Relayed, Request, Router, StatsReader, SubmitOptions,
-    Watchdog,
+    Action, Builder, Event, Port, ProtocolRules, Recipient, Relayed, Request, Router, SendOptions,
+    StatsReader, SubmitOptions, Watchdog,
 };
 use std::ops::ControlFlow;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::SeqCst};
@@ -61,6 +61,7 @@ fn poll(port: &mut Port) -> Vec<Got> {
             got.push((token, Some(client), correlation, format!("undelivered: {reason}")));
         }
         Event::SendFailed { to, correlation, reason } => {
+            let Recipient::Client(to) = to else { panic!("{to:?}") };
             got.push((0, Some(to), correlation, format!("send failed: {reason}")));
         }
         _ => {}
@@ -108,6 +109,56 @@ fn a_handler_is_told_everything_and_emits_on_its_worker() {
     assert_eq!(got, [(2, Some(ann), 9, "one"), (1, Some(ann), 9, "two"), (2, Some(ann), 9, r#"{"f"#)]);
     let figures = settled(&hand.router);
     assert_eq!((figures.ok, figures.failed, figures.deliveries), (1, 0, 3));
+}
+
+#[test]
+fn a_handler_knows_token_and_rooms_and_joins_and_leaves_for_its_sender() {
+    let told = Arc::new(Mutex::new(Vec::new()));
+    let mut hand = Hand::handler({
+        let told = Arc::clone(&told);
+        move |request| {
+            let before = request.rooms();
+            let changed = match request.correlation() {
+                1 => request.join("lobby").map(Some).map_err(Error::from),
+                2 => request.join("").map(Some).map_err(Error::from),
+                3 => request.join("den").map(Some).map_err(Error::from),
+                _ => request.leave(before.clone().unwrap()[0]).map(|()| None).map_err(Error::from),
+            };
+            told.lock().unwrap().push((request.token(), before, changed));
+            Ok(())
+        }
+    });
+    let told = || std::mem::take(&mut *told.lock().unwrap());
+    hand.offer(1);
+    let [(1, Some(none), Ok(Some(lobby)))] = &told()[..] else { panic!() };
+    let lobby = *lobby;
+    assert_eq!((none.len(), hand.port.members(lobby)), (0, Ok(vec![hand.ann])));
+    hand.port.rebind(hand.ann, 9).unwrap();
+    hand.offer(2);
+    assert_eq!(told(), [(9, Some(vec![lobby]), Err(JoinError::NameLength(0).into()))]);
+    hand.offer(4);
+    assert_eq!(told(), [(9, Some(vec![lobby]), Ok(None))]);
+    assert_eq!(hand.port.members(lobby), Err(StaleRoom));
+    // A client that disconnects before its message is handled joins nothing.
+    hand.port.submit(hand.ann, br#"{"type":"offer"}"#, 3).unwrap();
+    hand.port.disconnect(hand.ann).unwrap();
+    hand.turn();
+    assert_eq!(told(), [(9, Some(vec![]), Err(JoinError::StaleClient.into()))]);
+    assert_eq!(hand.router.stats().rooms.members, 0);
+    // A limit is told as at the port.
+    let mut full = Hand::of(config(&[(Key::Workers, 1), (Key::MaxClientRooms, 1)]), "generic", |builder| {
+        builder.handler("generic", "offer", |request| {
+            request.join("one").unwrap();
+            assert_eq!(request.join("two"), Err(JoinError::TooManyClientRooms(1)));
+            Ok(())
+        })
+    });
+    full.offer(1);
+    let stats = full.router.stats();
+    assert_eq!(
+        (stats.messages.succeeded, stats.rooms.refusals.counted()),
+        (1, vec![("too_many_client_rooms", 1)])
+    );
 }
 
 /// Like `generic`, with additional types that have handlers.
@@ -323,6 +374,33 @@ fn a_host_sends_itself_on_credit_in_order_and_counted() {
     assert_eq!(send.failures.as_ref().unwrap().counted(), [("recipient_closed", 1), ("credit_exhausted", 1)]);
     let figures = settled(&hand.router);
     assert_eq!((figures.submitted, figures.refused, figures.ok), (1_131, 2, 1_126));
+}
+
+#[test]
+fn a_send_counts_as_its_type_and_otherwise_as_send() {
+    let mut hand = Hand::new(|builder| builder);
+    let (port, router) = (&mut hand.port, &hand.bench.router);
+    let offer = router.message_type("generic", "offer").unwrap();
+    let [unlisted, send] = ["no such type", "send"].map(|name| port.message_type("generic", name).unwrap());
+    assert_eq!((port.message_type("generic", "offer"), unlisted), (Some(offer), send));
+    assert_eq!(router.message_type("no such protocol", "offer"), None);
+    let foreign = router.message_type("peerjs", "OFFER").unwrap();
+    let options = |number: u64, message_type| SendOptions::from(number).message_type(message_type);
+    port.send(hand.ben, b"typed", options(1, offer)).unwrap();
+    port.send(hand.ben, b"plain", 2).unwrap();
+    let batch =
+        [(hand.ben, &b"unlisted"[..], options(3, unlisted)), (hand.ben, b"foreign", options(4, foreign))];
+    assert_eq!(port.send_batch(batch, |_, _| ControlFlow::Continue(())), 2);
+    let got = hand.turn();
+    assert_eq!(got.iter().map(|got| got.2).collect::<Vec<_>>(), [1, 2, 3, 4], "in order, whatever the type");
+    let stats = hand.router.stats();
+    let of = |name| of_type(&stats, "generic", name).succeeded;
+    assert_eq!((of("offer"), of("send"), of_type(&stats, "peerjs", "OFFER").succeeded), (1, 3, 0));
+    let ended = |series: &[corelane::metrics::SeriesStats], name: &str| {
+        series.iter().find(|one| one.name == name).map(|one| one.succeeded)
+    };
+    assert_eq!((ended(&stats.protocols, "generic"), ended(&stats.applications, "tests")), (Some(4), Some(4)));
+    settled(&hand.router);
 }
 
 /// A channel on which a blocked handler waits.

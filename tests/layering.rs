@@ -36,8 +36,8 @@ const MAY_USE: &[(&str, &[&str])] = &[
     (
         "ffi",
         &[
-            "sync", "error", "id", "config", "park", "ring", "metrics", "clients", "record", "router",
-            "export",
+            "sync", "error", "id", "clock", "config", "park", "ring", "metrics", "clients", "record",
+            "router", "export",
         ],
     ),
     ("races", &["clients", "metrics", "ring"]),

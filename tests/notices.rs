@@ -8,7 +8,7 @@ mod support;
 use corelane::clients::ClientId;
 use corelane::config::Config;
 use corelane::error::{Failed, Loss, SubmitError};
-use corelane::router::{Event, Port, SubmitOptions};
+use corelane::router::{Event, Port, Recipient, SubmitOptions};
 use std::time::Duration;
 use support::{Bench, Hand, config_of, settled};
 
@@ -19,6 +19,7 @@ fn told(port: &mut Port) -> Vec<Told> {
     let mut all = Vec::new();
     let polled = port.poll_each(usize::MAX, |event| match event {
         Event::SendFailed { to, correlation, reason } => {
+            let Recipient::Client(to) = to else { panic!("{to:?}") };
             all.push((0, Some(to), correlation, reason.label()));
         }
         Event::Undelivered { token, recipient, correlation, reason, .. } => {
@@ -199,6 +200,35 @@ fn a_lost_worker_tells_what_it_had() {
     let mut got = told(&mut port);
     got.extend(told(&mut port));
     assert_eq!(got, [(0, Some(ann), 2, "worker_lost"), (1, None, 3, "worker_lost")]);
+}
+
+/// A host's message to a room is told for each member that it has not reached, and once if there is no room.
+#[test]
+fn a_send_to_a_room_is_told_for_each_member() {
+    let set = [("workers", "1"), ("credit_messages", "1"), ("credit_policy", "refuse")];
+    let mut hand = Hand::of(config_of(&set), "generic", |builder| builder);
+    let lobby = hand.port.join(hand.ann, "lobby").unwrap();
+    hand.port.join(hand.ben, "lobby").unwrap();
+    let mut other = hand.bench.router.port().unwrap();
+    other.send(hand.ben, b"first", 1).unwrap();
+    other.send_to_room(lobby, b"all", 2).unwrap();
+    other.publish();
+    hand.bench.cycle();
+    assert_eq!(told(&mut other), [(0, Some(hand.ben), 2, "credit_exhausted")]);
+    assert_eq!(told(&mut hand.port), []);
+    hand.port.disconnect(hand.ann).unwrap();
+    hand.port.disconnect(hand.ben).unwrap();
+    other.send_to_room(lobby, b"all", 3).unwrap();
+    other.publish();
+    hand.bench.cycle();
+    let mut events = Vec::new();
+    other.poll_each(9, |event| events.push(format!("{event:?}"))).unwrap();
+    let gone = Event::SendFailed {
+        to: Recipient::Room(lobby),
+        correlation: 3,
+        reason: Loss::Failed(Failed::UnknownRoom),
+    };
+    assert_eq!(events, [format!("{gone:?}")]);
 }
 
 #[test]

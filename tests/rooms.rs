@@ -5,12 +5,15 @@
 
 use corelane::clients::{ClientId, RoomId};
 use corelane::config::Key;
-use corelane::error::{CloseReason, ConnectError, JoinError, LeaveError};
+use corelane::error::{
+    CloseReason, ConnectError, JoinError, LeaveError, StaleClient, StaleRoom, SubmitError,
+};
 use corelane::metrics::{Accounting, WorkerStats};
-use corelane::router::{Builder, Event, Port};
+use corelane::router::{Builder, Event, Port, SendOptions};
+use std::time::Duration;
 
 mod support;
-use support::{config, texts};
+use support::{config, of_type, settled, texts};
 
 struct Bench {
     base: support::Bench,
@@ -393,4 +396,140 @@ fn join(port: &mut Port, client: ClientId) {
         assert_eq!(error, JoinError::ListsInUse);
         std::thread::yield_now();
     }
+}
+
+#[test]
+fn a_host_sends_to_all_members_in_order_and_the_message_counts_once() {
+    let mut bench = Bench::new(2, &[]);
+    let (_, lobby) = bench.member(0, "ann", 1, "lobby");
+    bench.member(0, "ben", 2, "lobby");
+    bench.member(1, "cleo", 3, "lobby");
+    bench.member(1, "dora", 4, "elsewhere");
+    let offer = bench.base.router.message_type("generic", "offer").unwrap();
+    let large = "x".repeat(40_000);
+    let port = &mut bench.ports[1];
+    port.send_to_room(lobby, b"first", SendOptions::from(1).message_type(offer)).unwrap();
+    port.send_to_room(lobby, large.as_bytes(), 2).unwrap();
+    port.send_to_room(lobby, b"third", 3).unwrap();
+    port.publish();
+    bench.base.cycle();
+    let all = |token| ["first", &large, "third"].map(|text| (token, text.to_owned()));
+    let mut got = bench.poll(0, 100);
+    got.sort_by_key(|one| one.0);
+    assert_eq!(got, [all(1), all(2)].concat());
+    assert_eq!(bench.poll(1, 100), all(3));
+    let stats = bench.base.router.stats();
+    let of = |name| of_type(&stats, "generic", name).succeeded;
+    assert_eq!((of("offer"), of("send")), (1, 2));
+    let rooms = &stats.applications.iter().find(|one| one.name == "rooms").unwrap();
+    assert_eq!((rooms.succeeded, stats.workers[0].room_messages, stats.workers[0].room_records), (3, 3, 6));
+    assert_eq!(settled(&bench.base.router).deliveries, 9);
+    assert_eq!((stats.payload_bytes, stats.payloads_waiting), (0, 0));
+}
+
+#[test]
+fn a_send_to_a_room_that_is_gone_fails_and_limits_apply() {
+    let mut bench = Bench::new(1, &[(Key::MaxMessage, 100)]);
+    let (ann, lobby) = bench.member(0, "ann", 1, "lobby");
+    let port = &mut bench.ports[0];
+    assert_eq!(port.send_to_room(lobby, &[b'x'; 101], 0), Err(SubmitError::TooLarge));
+    port.send_to_room(lobby, b"late", 0).unwrap();
+    port.leave(ann, lobby).unwrap();
+    // Another room gets the place; it must not get the message.
+    let next = port.join(ann, "next").unwrap();
+    assert_eq!(next.0 as u32, lobby.0 as u32);
+    port.publish();
+    bench.base.cycle();
+    let told = |reason| vec![(0, format!("send failed: {reason}"))];
+    assert_eq!((bench.poll(0, 10), bench.base.failed("unknown_room")), (told("unknown_room"), 1));
+    // Longer than max_queue_wait_ms.
+    bench.ports[0].send_to_room(next, b"too late", 0).unwrap();
+    bench.ports[0].publish();
+    bench.base.hands.advance(Duration::from_secs(6));
+    bench.base.cycle();
+    assert_eq!(bench.poll(0, 10), told("expired"));
+    let figures = settled(&bench.base.router);
+    assert_eq!((figures.refused, figures.failed, figures.expired, figures.deliveries), (1, 1, 1, 2));
+}
+
+#[test]
+fn a_member_without_credit_costs_only_its_own_delivery_of_a_send() {
+    let mut bench = Bench::new(1, &[(Key::CreditMessages, 1), (Key::CreditPolicy, 1)]);
+    let (ann, lobby) = bench.member(0, "ann", 1, "lobby");
+    bench.member(0, "ben", 2, "lobby");
+    bench.ports[0].send(ann, b"uses up", 0).unwrap();
+    bench.ports[0].send_to_room(lobby, b"hello", 0).unwrap();
+    bench.ports[0].publish();
+    bench.base.cycle();
+    let told = (0, "send failed: credit_exhausted".to_owned());
+    assert_eq!(bench.poll(0, 10), [(1, "uses up".to_owned()), told, (2, "hello".to_owned())]);
+    let figures = settled(&bench.base.router);
+    assert_eq!((figures.ok, figures.failed, figures.deliveries), (2, 0, 4));
+    assert_eq!(figures.undelivered.counted(), [("credit_exhausted", 1)]);
+    assert_eq!(bench.worker_stats().credit_refusals, 1);
+}
+
+/// A room's sends go on through another worker only after every port has consumed what the lost worker has emitted.
+#[test]
+fn sends_to_a_room_keep_their_order_when_its_worker_is_lost() {
+    let mut bench = Bench::new(2, &[(Key::Workers, 2)]);
+    let (_, lobby) = bench.member(0, "ann", 1, "lobby");
+    bench.member(1, "ben", 2, "lobby");
+    bench.ports[0].send_to_room(lobby, b"one", 1).unwrap();
+    bench.ports[0].publish();
+    bench.base.cycle();
+    drop(bench.base.workers.remove(lobby.0 as usize % 2));
+    let closed = Err(SubmitError::Closed);
+    assert_eq!(bench.ports[0].send_to_room(lobby, b"two", 2), closed, "both ports have not polled");
+    assert_eq!(bench.poll(0, 10), [(1, "one".to_owned())]);
+    assert_eq!(bench.ports[0].send_to_room(lobby, b"two", 2), closed, "the other port has not polled");
+    assert_eq!(bench.poll(1, 10), [(2, "one".to_owned())]);
+    bench.poll(0, 10);
+    bench.ports[0].send_to_room(lobby, b"two", 2).unwrap();
+    bench.ports[0].publish();
+    bench.base.cycle();
+    assert_eq!(bench.poll(0, 10), [(1, "two".to_owned())]);
+    assert_eq!(bench.poll(1, 10), [(2, "two".to_owned())]);
+}
+
+#[test]
+fn a_router_with_local_workers_only_sends_to_rooms_through_the_ports_own_worker() {
+    let base = support::Bench::of(config(&[(Key::Workers, 2), (Key::LocalWorkers, 2)]), |builder| builder);
+    let mut ports = [base.router.local_port().unwrap(), base.router.local_port().unwrap()];
+    let ann = ports[0].connect("ann", "generic", "rooms", 1).unwrap();
+    let ben = ports[1].connect("ben", "generic", "rooms", 2).unwrap();
+    let lobby = ports[0].join(ann, "lobby").unwrap();
+    ports[1].join(ben, "lobby").unwrap();
+    for number in 1..=20 {
+        ports[1].send_to_room(lobby, format!("{number}").as_bytes(), number).unwrap();
+    }
+    ports[1].cycle().unwrap();
+    for (token, port) in (1..).zip(&mut ports) {
+        let expected: Vec<_> = (1..=20).map(|number| (token, number.to_string())).collect();
+        assert_eq!(texts(port, 100, true), expected);
+    }
+    let received = |index: usize| base.router.stats().workers[index].received;
+    assert_eq!((received(0) + received(1), received(0).min(received(1))), (20, 0), "one worker handles them");
+}
+
+#[test]
+fn members_and_rooms_are_listed_without_clients_that_have_left() {
+    let mut bench = Bench::new(2, &[]);
+    let (ann, lobby) = bench.member(0, "ann", 1, "lobby");
+    let (ben, _) = bench.member(1, "ben", 2, "lobby");
+    let (cleo, den) = bench.member(0, "cleo", 3, "den");
+    bench.ports[0].join(cleo, "lobby").unwrap();
+    let [first, second] = &mut bench.ports[..] else { panic!() };
+    // Grouped by port.
+    assert_eq!(second.members(lobby), Ok(vec![ann, cleo, ben]));
+    assert_eq!(second.rooms_of(cleo), Ok(vec![den, lobby]));
+    first.disconnect(ann).unwrap();
+    first.leave(cleo, den).unwrap();
+    assert_eq!((first.members(lobby), first.members(den)), (Ok(vec![cleo, ben]), Err(StaleRoom)));
+    assert_eq!((first.rooms_of(cleo), first.rooms_of(ann)), (Ok(vec![lobby]), Err(StaleClient)));
+    let (shared, _poller) = bench.ports.remove(0).share();
+    assert_eq!((shared.members(lobby), shared.rooms_of(ben)), (Ok(vec![cleo, ben]), Ok(vec![lobby])));
+    shared.send_to_room(lobby, b"shared", 0).unwrap();
+    bench.base.cycle();
+    assert_eq!(texts(&mut bench.ports[0], 10, true), [(2, "shared".to_owned())]);
 }

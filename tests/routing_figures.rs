@@ -4,7 +4,8 @@
 
 use corelane::config::Key;
 use corelane::metrics::{RoutingStats, Stats, WorkerStats};
-use corelane::router::{Builder, Event};
+use corelane::monitor::Monitor;
+use corelane::router::{Builder, Event, SendOptions};
 use std::time::Duration;
 
 mod support;
@@ -69,6 +70,21 @@ fn routed_failed_expired_and_the_average_of_waiting_and_handling() {
         bench.cycle();
         assert_eq!((bench.routing().expired, bench.worker().expired), (expired, expired));
     }
+}
+
+#[test]
+fn a_slow_send_is_listed_with_its_recipient_and_its_type() {
+    let mut bench = Bench::one_worker();
+    let monitor = Monitor::of(&bench.router.source());
+    let offer = bench.port.message_type("peerjs", "OFFER").unwrap();
+    bench.port.send(bench.ben, b"{}", SendOptions::default().message_type(offer)).unwrap();
+    bench.port.publish();
+    bench.advance(1_000_000_001); // One nanosecond above slow_message_threshold_ms.
+    bench.cycle();
+    monitor.tick();
+    let entries = monitor.snapshot().slow_messages.unwrap().entries;
+    let [entry] = &entries[..] else { panic!("{entries:?}") };
+    assert_eq!((&*entry.client, &*entry.message_type, entry.count, entry.bytes), ("ben", "OFFER", 1, 2));
 }
 
 #[test]

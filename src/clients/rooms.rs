@@ -1,4 +1,5 @@
-//! Rooms: named sets of clients. Ports join and leave under the rooms' own lock. Workers look a room up by
+//! Rooms: named sets of clients. Ports join and leave under the rooms' own lock; a worker does so for a handler,
+//! but never waits for the lock. Workers look a room up by
 //! its name and read its members without waiting (RCU). A room is created with its first member and removed
 //! with its last.
 //!
@@ -10,11 +11,11 @@
 use super::is_name;
 use super::members::Members;
 use super::names::{NameHash, NameTable};
-use crate::error::{JoinError, LeaveError, RoomRefused};
+use crate::error::{JoinError, LeaveError, RoomRefused, StaleRoom};
 use crate::id::{ClientId, MAX_NAME_BYTES, RoomId};
 use crate::sync::{
-    AtomicBool, Crowded, Mutex, PublishedWriter, Reader, Relaxed, Retirement, lock, mutant, published,
-    try_lock,
+    AtomicBool, AtomicU64, Crowded, Mutex, MutexGuard, PublishedWriter, Reader, Relaxed, Retirement, lock,
+    mutant, published, try_lock,
 };
 use std::collections::{HashMap, VecDeque};
 
@@ -86,6 +87,8 @@ pub(crate) struct Rooms {
     readers: Mutex<Vec<RoomReader>>,
     /// Whether disconnected clients must still be removed from rooms.
     leaving: AtomicBool,
+    /// Calls of workers that found the lock taken. They are refused as busy.
+    contended: AtomicU64,
 }
 
 #[derive(Debug)]
@@ -118,6 +121,7 @@ impl Rooms {
             }),
             readers: Mutex::new(readers),
             leaving: AtomicBool::new(false),
+            contended: AtomicU64::new(0),
         }
     }
 
@@ -127,15 +131,61 @@ impl Rooms {
     }
 
     /// Adds a client of `port` to the room with this name, and creates the room if necessary. Joining again
-    /// changes nothing.
-    pub(crate) fn join(&self, client: ClientId, port: u16, name: &str) -> Result<RoomId, JoinError> {
+    /// changes nothing. `is_open`: whether the client is connected; a disconnect says so first, and then calls
+    /// [`leave_all`](Self::leave_all).
+    pub(crate) fn join(
+        &self,
+        client: ClientId,
+        port: u16,
+        name: &str,
+        is_open: impl Fn() -> bool,
+    ) -> Result<RoomId, JoinError> {
         if !is_name(name) {
             return Err(JoinError::NameLength(name.len()));
         }
+        self.join_locked(&mut lock(&self.control), client, port, name, is_open)
+    }
+
+    /// As [`join`](Self::join), for a worker: it does not wait for a thread that has the lock.
+    pub(crate) fn join_now(
+        &self,
+        client: ClientId,
+        port: u16,
+        name: &str,
+        is_open: impl Fn() -> bool,
+    ) -> Result<RoomId, JoinError> {
+        if !is_name(name) {
+            return Err(JoinError::NameLength(name.len()));
+        }
+        let checked = mutant("room-join-checked-early") && is_open();
+        let mut control = self.lock_now().ok_or(JoinError::ListsInUse)?;
+        self.join_locked(&mut control, client, port, name, || checked || is_open())
+    }
+
+    /// The lock, if no other thread has it.
+    fn lock_now(&self) -> Option<MutexGuard<'_, RoomControl>> {
+        let control = try_lock(&self.control);
+        if control.is_none() {
+            self.contended.fetch_add(1, Relaxed); // Relaxed: an independent counter.
+        }
+        control
+    }
+
+    fn join_locked(
+        &self,
+        control: &mut RoomControl,
+        client: ClientId,
+        port: u16,
+        name: &str,
+        is_open: impl Fn() -> bool,
+    ) -> Result<RoomId, JoinError> {
         let hash = self.names.hash(name.as_bytes());
-        let mut control = lock(&self.control);
-        self.take_out_leaving(&mut control);
-        let joined = self.try_join(&mut control, client, port, hash, name.as_bytes());
+        self.take_out_leaving(control);
+        // Checked under the lock: a disconnect that is not seen here takes the client out again afterwards.
+        if !is_open() && !mutant("room-join-closed") {
+            return Err(JoinError::StaleClient);
+        }
+        let joined = self.try_join(control, client, port, hash, name.as_bytes());
         joined.map_err(|reason| {
             control.figures.refused[reason as usize] += 1;
             self.error(reason)
@@ -207,8 +257,22 @@ impl Rooms {
 
     /// Removes a client from a room.
     pub(crate) fn leave(&self, client: ClientId, room: RoomId) -> Result<(), LeaveError> {
-        let mut control = lock(&self.control);
-        self.take_out_leaving(&mut control);
+        self.leave_locked(&mut lock(&self.control), client, room)
+    }
+
+    /// As [`leave`](Self::leave), for a worker: it does not wait for a thread that has the lock.
+    pub(crate) fn leave_now(&self, client: ClientId, room: RoomId) -> Result<(), LeaveError> {
+        let mut control = self.lock_now().ok_or(LeaveError::ListsInUse)?;
+        self.leave_locked(&mut control, client, room)
+    }
+
+    fn leave_locked(
+        &self,
+        control: &mut RoomControl,
+        client: ClientId,
+        room: RoomId,
+    ) -> Result<(), LeaveError> {
+        self.take_out_leaving(control);
         if control.lists.get(room.index()).is_none_or(|list| list.room() != room) {
             return Err(LeaveError::StaleRoom);
         }
@@ -277,15 +341,46 @@ impl Rooms {
         reader.get(room.index()).filter(|list| list.room() == room && list.name() == name)
     }
 
+    /// The current members of the room with this handle, as [`find`](Self::find).
+    #[inline]
+    pub(crate) fn get<'a>(&self, reader: &'a mut RoomReader, room: RoomId) -> Option<&'a Members> {
+        reader.get(room.index()).filter(|list| list.room() == room)
+    }
+
+    /// A copy of a room's members, grouped by port, without disconnected ones. Waits while another thread changes
+    /// rooms; workers read the lists meanwhile.
+    pub(crate) fn members(&self, room: RoomId) -> Result<Vec<ClientId>, StaleRoom> {
+        let control = lock(&self.control);
+        let list = control.lists.get(room.index()).filter(|list| list.room() == room);
+        let all = list.ok_or(StaleRoom)?.by_port().flat_map(|(_, clients)| clients).copied();
+        Ok(all.filter(|client| !control.leaving.contains(client)).collect())
+    }
+
+    /// The rooms of a client, in the order in which it joined them. Waits like [`members`](Self::members).
+    pub(crate) fn of_client(&self, client: ClientId) -> Vec<RoomId> {
+        lock(&self.control).rooms_of(client)
+    }
+
+    /// As [`of_client`](Self::of_client), for a worker: it does not wait for a thread that has the lock.
+    pub(crate) fn of_client_now(&self, client: ClientId) -> Option<Vec<RoomId>> {
+        Some(self.lock_now()?.rooms_of(client))
+    }
+
     /// Current figures, and totals since the start.
     pub(crate) fn figures(&self) -> RoomFigures {
         let mut control = lock(&self.control);
         let (lists, bytes) = control.lists.collect();
-        RoomFigures { retired_lists: lists as u64, retired_bytes: bytes as u64, ..control.figures.clone() }
+        let mut figures = control.figures.clone();
+        figures.refused[RoomRefused::ListsInUse as usize] += self.contended.load(Relaxed); // Relaxed: an independent counter.
+        RoomFigures { retired_lists: lists as u64, retired_bytes: bytes as u64, ..figures }
     }
 }
 
 impl RoomControl {
+    fn rooms_of(&self, client: ClientId) -> Vec<RoomId> {
+        self.memberships.get(&client).map_or_else(Vec::new, |(_, rooms)| rooms.clone())
+    }
+
     fn new_room(&mut self, limit: usize) -> Option<RoomId> {
         let index = match self.free.pop() {
             Some(index) => index,
@@ -362,13 +457,13 @@ mod tests {
         let rooms = Rooms::new(LIMITS, [1, 2]);
         let mut worker = rooms.reader().unwrap();
         assert!(rooms.reader().is_none());
-        let lobby = rooms.join(id(1), 0, "lobby").unwrap();
-        rooms.join(id(1), 0, "den").unwrap();
+        let lobby = rooms.join(id(1), 0, "lobby", || true).unwrap();
+        rooms.join(id(1), 0, "den", || true).unwrap();
         let seen = rooms.find(&mut worker, b"lobby").unwrap();
         // The worker is within a batch: two lists are retained for it, and a third change is refused.
-        rooms.join(id(2), 0, "lobby").unwrap();
-        rooms.join(id(3), 0, "lobby").unwrap();
-        assert_eq!(rooms.join(id(2), 0, "den"), Err(JoinError::ListsInUse));
+        rooms.join(id(2), 0, "lobby", || true).unwrap();
+        rooms.join(id(3), 0, "lobby", || true).unwrap();
+        assert_eq!(rooms.join(id(2), 0, "den", || true), Err(JoinError::ListsInUse));
         assert_eq!(rooms.leave(id(1), lobby), Err(LeaveError::ListsInUse));
         assert_eq!((seen.len(), rooms.find(&mut worker, b"lobby").unwrap().len()), (1, 3));
         // A disconnect cannot be refused, so its client is removed later. A new client must wait until then.
@@ -377,7 +472,7 @@ mod tests {
         assert_eq!((figures.retired_lists, figures.members, figures.left), (2, 4, 0));
         assert!(figures.retired_bytes <= LIMITS.retired_bytes as u64);
         assert_eq!(figures.refused[RoomRefused::ListsInUse as usize], 2);
-        assert_eq!(rooms.join(id(4), 0, "new"), Err(JoinError::ListsInUse));
+        assert_eq!(rooms.join(id(4), 0, "new", || true), Err(JoinError::ListsInUse));
         rooms.follow_up();
         assert_eq!(rooms.figures().left, 0);
         worker.leave();
@@ -387,16 +482,31 @@ mod tests {
         assert_eq!((figures.open, figures.members, figures.left), (1, 2, 2));
         assert!(rooms.find(&mut worker, b"den").is_none());
         assert!(!rooms.find(&mut worker, b"lobby").unwrap().contains(0, id(1)));
-        rooms.join(id(4), 0, "new").unwrap();
+        rooms.join(id(4), 0, "new", || true).unwrap();
+    }
+
+    #[test]
+    fn a_worker_is_refused_as_busy_while_another_thread_has_the_lock() {
+        let rooms = Rooms::new(LIMITS, [1, 2]);
+        let lobby = rooms.join(id(1), 0, "lobby", || true).unwrap();
+        let locked = lock(&rooms.control);
+        assert_eq!(rooms.join_now(id(2), 0, "lobby", || true), Err(JoinError::ListsInUse));
+        assert_eq!(rooms.leave_now(id(1), lobby), Err(LeaveError::ListsInUse));
+        assert_eq!(rooms.of_client_now(id(1)), None);
+        drop(locked);
+        assert_eq!(rooms.figures().refused[RoomRefused::ListsInUse as usize], 3);
+        assert_eq!(rooms.join_now(id(2), 0, "lobby", || true), Ok(lobby));
+        assert_eq!(rooms.join_now(id(3), 0, "lobby", || false), Err(JoinError::StaleClient));
+        assert_eq!((rooms.of_client_now(id(2)), rooms.leave_now(id(2), lobby)), (Some(vec![lobby]), Ok(())));
     }
 
     #[test]
     fn a_room_that_took_a_place_is_not_taken_for_the_one_before() {
         let rooms = Rooms::new(RoomLimits { rooms: 1, ..LIMITS }, [1, 2]);
         let mut worker = rooms.reader().unwrap();
-        let first = rooms.join(id(1), 0, "first").unwrap();
+        let first = rooms.join(id(1), 0, "first", || true).unwrap();
         rooms.leave(id(1), first).unwrap();
-        let second = rooms.join(id(1), 0, "second").unwrap();
+        let second = rooms.join(id(1), 0, "second", || true).unwrap();
         assert_eq!((first.index(), first == second), (second.index(), false));
         assert!(rooms.find(&mut worker, b"first").is_none());
         assert_eq!(rooms.find(&mut worker, b"second").map(Members::room), Some(second));

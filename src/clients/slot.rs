@@ -306,12 +306,12 @@ impl ClientSlot {
     /// The token: the host's value for this client.
     #[inline(always)]
     pub(crate) fn token(&self) -> u64 {
-        self.port_line.token.load(Relaxed) // Relaxed: only the port uses it.
+        self.port_line.token.load(Relaxed) // Relaxed: a single value, which only the port writes.
     }
 
     /// Replaces the token. Called by the port.
     pub(crate) fn rebind(&self, token: u64) {
-        self.port_line.token.store(token, Relaxed); // Relaxed: only the port uses it.
+        self.port_line.token.store(token, Relaxed); // Relaxed: as in `token`.
     }
 
     /// The current generation, worker and phase of the slot.

@@ -119,6 +119,20 @@ impl Display for StaleClient {
 
 impl std::error::Error for StaleClient {}
 
+/// The room does not exist: it never did, or its last member has left.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct StaleRoom;
+
+impl Display for StaleRoom {
+    fn fmt(&self, formatter: &mut Formatter<'_>) -> Result {
+        formatter.write_str(
+            "the room does not exist: its last member has left, or it never existed; join it first",
+        )
+    }
+}
+
+impl std::error::Error for StaleRoom {}
+
 /// Why a call about a connected client has no effect.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]

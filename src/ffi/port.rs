@@ -9,7 +9,7 @@ use super::status::{
 };
 use crate::error::{CloseReason, Failed, Loss, PortError};
 use crate::id::ClientId;
-use crate::router::{Event, Port, Router};
+use crate::router::{Event, Port, Recipient, Router};
 use std::ffi::c_char;
 use std::time::{Duration, Instant};
 
@@ -111,7 +111,15 @@ impl CorelaneEvent {
             Event::SendFailed { to, correlation, reason } => Self {
                 correlation: *correlation,
                 reason: reason_of(*reason),
-                ..plain(CORELANE_EVENT_SEND_FAILED, to, &0)
+                // C has no sends to rooms yet.
+                ..plain(
+                    CORELANE_EVENT_SEND_FAILED,
+                    &match to {
+                        Recipient::Client(client) => *client,
+                        Recipient::Room(_) => ClientId(0),
+                    },
+                    &0,
+                )
             },
             Event::Left { client, token } => plain(CORELANE_EVENT_LEFT, client, token),
             Event::Close { client, token, reason } => Self {

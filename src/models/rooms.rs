@@ -1,7 +1,11 @@
-//! Member lists that workers read while a port joins and leaves: the copy-on-write cells of `sync::published`.
+//! Rooms: member lists that workers read while a port joins and leaves (the copy-on-write cells of `sync::published`),
+//! and a handler's join against its client's disconnect.
 
 use super::explore;
-use crate::sync::{Crowded, PublishedWriter, Reader, Retirement, UnsafeCell, published};
+use crate::clients::{ClientId, RoomLimits, Rooms};
+use crate::sync::{
+    Arc, AtomicBool, Crowded, PublishedWriter, Reader, Relaxed, Retirement, UnsafeCell, published,
+};
 use loom::thread;
 
 /// A list whose drop loom observes: the drop writes the cell that readers read.
@@ -92,5 +96,37 @@ fn room_lists_are_bounded() {
         assert!(matches!(worker.join().unwrap(), Some(2 | 3)));
         assert_eq!(writer.collect(), (0, 0), "kept although nobody reads it");
         assert!(replaced.is_ok() || writer.replace(0, None, 100).is_ok());
+    });
+}
+
+/// A handler joins its client while the port disconnects the client. Afterwards the client is in no room, whichever was
+/// first. Catches: `room-join-checked-early`.
+#[test]
+fn room_join_against_disconnect() {
+    const LIMITS: RoomLimits = RoomLimits {
+        rooms: 1,
+        members: 1,
+        client_rooms: 1,
+        clients: 1,
+        ports: 1,
+        workers: 1,
+        retired_lists: 1,
+        retired_bytes: 4096,
+    };
+    explore(|| {
+        let client = ClientId::new(0, 1);
+        let rooms = Arc::new(Rooms::new(LIMITS, [1, 2]));
+        let open = Arc::new(AtomicBool::new(true));
+        let port = thread::spawn({
+            let (rooms, open) = (Arc::clone(&rooms), Arc::clone(&open));
+            move || {
+                // Relaxed: the lock of the rooms orders it, which the model checks.
+                open.store(false, Relaxed);
+                rooms.leave_all(client);
+            }
+        });
+        let _ = rooms.join_now(client, 0, "lobby", || open.load(Relaxed));
+        port.join().unwrap();
+        assert_eq!(rooms.figures().members, 0, "a disconnected client is a member");
     });
 }

@@ -23,6 +23,8 @@ pub mod ingress_kind {
     pub const NAME_CONNECTED: u16 = 3;
     /// A message from the host to the client in `recipient`; it has no sender.
     pub const SEND: u16 = 4;
+    /// A message from the host to all members of the room in `recipient`; it has no sender.
+    pub const SEND_TO_ROOM: u16 = 5;
 }
 
 /// Flags of ingress records.
@@ -59,6 +61,8 @@ pub mod delivery_kind {
     /// To a port: its own send to the client in the recipient list has failed. `flags` is the reason. The client may be
     /// gone, or belong to another port.
     pub const SEND_FAILED: u16 = 7;
+    /// As SEND_FAILED, for a send to a room: the recipient list has the room's number.
+    pub const ROOM_SEND_FAILED: u16 = 8;
 }
 
 #[inline(always)]
@@ -132,16 +136,17 @@ pub struct IngressHeader {
     pub kind: u16,
     /// A combination of [`ingress_flag`]s.
     pub flags: u16,
-    /// The sending client; 0 in SEND.
+    /// The sending client; 0 in SEND and SEND_TO_ROOM.
     pub client: u64,
     /// When the host read the message from its socket, in raw ticks of the clock.
     pub stamp: u64,
     /// The host's own value, returned in notices.
     pub correlation: u64,
-    /// In SEND: the recipient's handle. In NAME_CONNECTED: the name's hash. Otherwise 0, since the envelope names the
-    /// recipient.
+    /// In SEND: the recipient's handle. In SEND_TO_ROOM: the room's handle. In NAME_CONNECTED: the name's hash. Otherwise
+    /// 0, since the envelope names the recipient.
     pub recipient: u64,
-    /// Type label, or `u32::MAX` if the envelope names the type.
+    /// In SEND and SEND_TO_ROOM: the type label, or `u32::MAX` for the type `send`; the worker checks it. Otherwise
+    /// `u32::MAX`, since the envelope names the type.
     pub message_type: u32,
     /// The call that waits for the result. Valid only with [`ingress_flag::CALL`].
     pub call: u64,
@@ -187,7 +192,7 @@ impl IngressHeader {
 pub struct DeliveryHeader {
     /// One of [`delivery_kind`].
     pub kind: u16,
-    /// MESSAGE: [`delivery_flag`]s. CLOSE, UNDELIVERED and SEND_FAILED: the reason.
+    /// MESSAGE: [`delivery_flag`]s. CLOSE, UNDELIVERED, SEND_FAILED and ROOM_SEND_FAILED: the reason.
     pub flags: u16,
     /// The sending client; 0 for none.
     pub sender: u64,

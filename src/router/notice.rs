@@ -10,9 +10,9 @@ use crate::ring::record::{DeliveryHeader, IngressHeader, delivery_kind, ingress_
 /// A notice: a delivery record without payload, for one recipient.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Notice {
-    /// Kind UNDELIVERED or SEND_FAILED.
+    /// Kind UNDELIVERED, SEND_FAILED or ROOM_SEND_FAILED.
     pub(super) header: DeliveryHeader,
-    /// UNDELIVERED: the sender. SEND_FAILED: the client that the message was for.
+    /// UNDELIVERED: the sender. SEND_FAILED: the client that the message was for. ROOM_SEND_FAILED: the room's number.
     pub(super) client: ClientId,
 }
 
@@ -52,6 +52,7 @@ impl Notice {
     pub(super) fn wanted(message: &IngressHeader, reason: Loss) -> Option<Self> {
         let (kind, client) = match message.kind {
             ingress_kind::SEND => (delivery_kind::SEND_FAILED, message.recipient),
+            ingress_kind::SEND_TO_ROOM => (delivery_kind::ROOM_SEND_FAILED, message.recipient),
             ingress_kind::MESSAGE if Tell::of(message) == Tell::Wanted => {
                 (delivery_kind::UNDELIVERED, message.client)
             }

@@ -2,8 +2,9 @@
 //! its submitting half. `connect` has the options of a client.
 //!
 //! A message goes from `submit` (checks and placement) through `ingress` (writes the record) to the worker's
-//! ingress ring. Deliveries come back through the egress rings to `poll`.
-//! `disconnect` ends clients and settles with workers that have left; `closings` has the events that come from no ring. `route` submits one message and waits
+//! ingress ring. Deliveries come back through the egress rings to `poll`. `send` has the messages of the host itself.
+//! `disconnect` ends clients and settles with workers that have left; `closings` has the events that come from no
+//! ring. `route` submits one message and waits
 //! for its result. `link` connects the submitting and the polling half. `inline` lets another language use the
 //! rings directly.
 //!
@@ -21,6 +22,7 @@ pub(super) mod inline;
 pub(super) mod link;
 pub(super) mod poll;
 pub(super) mod route;
+pub(super) mod send;
 pub(super) mod shared;
 pub(super) mod submit;
 mod walk;

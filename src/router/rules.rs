@@ -10,6 +10,7 @@ mod shipped;
 
 use crate::envelope::{MAX_FIELD_BYTES, Protocol};
 use crate::error::RulesError;
+use crate::metrics::TypeId;
 
 /// The message type under which host sends count, in the recipient's protocol.
 pub(super) const SEND: &str = "send";
@@ -48,6 +49,21 @@ pub enum Action {
         /// Whether a message that the host relays is held for a recipient that is not connected.
         hold: bool,
     },
+}
+
+/// A message type of one protocol, resolved once with [`Router::message_type`](crate::router::Router::message_type).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct MessageType(u16);
+
+impl MessageType {
+    pub(in crate::router) fn new(label: TypeId) -> Self {
+        Self(label.0)
+    }
+
+    /// The type as records carry it.
+    pub(in crate::router) fn label(self) -> u32 {
+        u32::from(self.0)
+    }
 }
 
 /// A protocol and the router's rules for it.

@@ -80,7 +80,7 @@ fn settle_untaken(
                     slot.finish(1);
                 }
             }
-            ingress_kind::SEND if !mutant("settle-without-sends") => {
+            ingress_kind::SEND | ingress_kind::SEND_TO_ROOM if !mutant("settle-without-sends") => {
                 settled.permits += 1;
                 settled.refused += 1;
                 Notice::wanted(&header, Loss::Refused(reason)).into_iter().for_each(&mut told);

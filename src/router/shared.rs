@@ -11,20 +11,20 @@ use super::pair::Pair;
 use super::payload::Payloads;
 use super::permits::Permits;
 use super::placement::{self, Placement};
-use super::rules::{ProtocolRules, SEND};
+use super::rules::{MessageType, ProtocolRules, SEND};
 use crate::call::Calls;
-use crate::clients::{Bucket, ClientId, ClientSlot, Clients, Limits, Rate, Rooms, Stack, UNLISTED};
+use crate::clients::{Bucket, ClientId, ClientSlot, Clients, Limits, Rate, RoomId, Rooms, Stack, UNLISTED};
 use crate::clock::Clock;
 use crate::config::{Config, Key};
 use crate::envelope::Names;
-use crate::error::{RoomRefused, TakenOver};
+use crate::error::{RoomRefused, StaleClient, TakenOver};
 use crate::metrics::{
     Accounting, ApplicationId, ByReason, Controls, Depth, LabelTable, OTHER, PathDepth, PathShard, PortShard,
     ProtocolId, RoomStats, Sources, Stats, TypeId, WorkerShard, account, collect,
 };
 use crate::park::{Doorbell, WakeWord};
 use crate::ring::Attachment;
-use crate::sync::{Acquire, Arc, AtomicBool, AtomicU64, Mutex, Relaxed, Release, lock};
+use crate::sync::{Acquire, Arc, AtomicBool, AtomicU64, Mutex, Relaxed, Release, lock, mutant};
 use crossbeam_utils::CachePadded;
 use std::collections::VecDeque;
 
@@ -167,6 +167,15 @@ pub(super) struct ProtocolEntry {
     pub(super) send: TypeId,
     /// A handler of the protocol may block, so its clients are not placed on local workers.
     pub(super) may_block: bool,
+}
+
+impl ProtocolEntry {
+    /// The type under which a send to a client of this protocol counts: the given type if it is one of the protocol's,
+    /// otherwise `send`. The number is not trusted, because a record in a ring may contain any.
+    pub(super) fn type_of_send(&self, given: u32) -> TypeId {
+        let own = self.types.iter().find(|one| u32::from(one.0) == given && !mutant("send-untyped"));
+        own.copied().unwrap_or(self.send)
+    }
 }
 
 impl Shared {
@@ -383,6 +392,19 @@ impl Shared {
 
     pub(super) fn protocol(&self, name: &str) -> Option<u16> {
         self.protocols.iter().position(|one| one.rules.name() == name).map(|place| place as u16)
+    }
+
+    /// See [`Port::rooms_of`](super::Port::rooms_of).
+    pub(super) fn rooms_of(&self, client: ClientId) -> Result<Vec<RoomId>, StaleClient> {
+        if self.clients.is_open(client) { Ok(self.rooms.of_client(client)) } else { Err(StaleClient) }
+    }
+
+    /// See [`Router::message_type`](super::Router::message_type).
+    pub(super) fn message_type(&self, protocol: &str, name: &str) -> Option<MessageType> {
+        let entry = self.protocols.get(usize::from(self.protocol(protocol)?))?;
+        let listed = entry.rules.types().iter().position(|(one, _)| one == name);
+        let label = listed.and_then(|place| entry.types.get(place)).copied().unwrap_or(entry.send);
+        Some(MessageType::new(label))
     }
 
     /// The loops of the local workers, with the workers' indexes.

@@ -4,7 +4,7 @@
 use crate::ledger::{Ledger, Peer, Sent, To, emission_bytes, filling, name_of, send_bytes};
 use crate::reach::Reached;
 use corelane::error::Loss;
-use corelane::router::{DeliveredMessage, Event};
+use corelane::router::{DeliveredMessage, Event, Recipient};
 
 impl Ledger {
     /// Checks one event of a port.
@@ -23,6 +23,7 @@ impl Ledger {
                 self.expired(client.0, name, correlation, reached);
             }
             Event::SendFailed { to, correlation, .. } => {
+                let Recipient::Client(to) = to else { panic!("{to:?}") };
                 assert!(self.peers.contains_key(&to.0), "sent to a client that never connected");
                 let sent = &mut self.sent[correlation as usize];
                 assert_eq!((sent.from, sent.port), (0, port), "a notice of another's send");

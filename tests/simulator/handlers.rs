@@ -1,8 +1,9 @@
 //! The handlers of a simulated run. A message's number decides what its handler does, so the host can predict it.
 
-use corelane::clients::ClientId;
+use crate::host::ROOMS;
+use corelane::clients::{ClientId, RoomId};
 use corelane::clock::{Clock, ManualClock};
-use corelane::error::{Failed, StopError};
+use corelane::error::{Failed, JoinError, LeaveError, StopError};
 use corelane::router::{Relayed, Request, Router};
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::SeqCst};
@@ -25,11 +26,36 @@ pub struct Plan {
     pub emitted: AtomicU64,
     pub given_up: AtomicU64,
     pub failed: AtomicU64,
+    /// What handlers have done to rooms, until the host follows it in its model.
+    pub changes: Mutex<Vec<Change>>,
+}
+
+/// A join or leave by a handler, with its result.
+pub enum Change {
+    Join(ClientId, &'static str, Result<RoomId, JoinError>),
+    Leave(ClientId, RoomId, Result<(), LeaveError>),
 }
 
 impl Plan {
     pub fn set_router(&self, router: &Arc<Router>) {
         *self.router.lock().unwrap() = Arc::downgrade(router);
+    }
+
+    /// Some messages make their senders join or leave a room.
+    fn change_rooms(&self, request: &mut Request<'_>, number: u64) {
+        let client = request.client();
+        let change = match number % 5 {
+            0 => {
+                let name = ROOMS[number as usize / 5 % ROOMS.len()];
+                Change::Join(client, name, request.join(name))
+            }
+            1 => match request.rooms().unwrap().first() {
+                Some(room) => Change::Leave(client, *room, request.leave(*room)),
+                None => return,
+            },
+            _ => return,
+        };
+        self.changes.lock().unwrap().push(change);
     }
 
     fn handle(&self, request: &mut Request<'_>, clock: &Clock, hands: &ManualClock) -> Result<(), Failed> {
@@ -54,6 +80,7 @@ impl Plan {
             self.given_up.fetch_add(u64::from(stuck && told && relayed), SeqCst);
             return Ok(());
         }
+        self.change_rooms(request, number);
         match number % 8 {
             0 => {
                 // Panics without the panic hook's report.

@@ -8,6 +8,8 @@ mod rooms;
 mod tasks;
 mod watch;
 
+pub use rooms::ROOMS;
+
 use crate::admission::{Admission, Bucket};
 use crate::handlers::{PROCESSING_MILLISECONDS, Plan, handler};
 use crate::random::Random;
@@ -52,7 +54,10 @@ fn rules(driven: bool) -> ProtocolRules {
         .message_type("LEAVE", Action::RelayOrLeave)
         .message_type("EXPIRE", Action::Relay { hold: false })
         .message_type("HEARTBEAT", Action::KeepAlive)
+        .message_type(policies::SENDS[0], Action::Accept)
+        .message_type(policies::SENDS[1], Action::Accept)
         .droppable(policies::DROPPABLE)
+        .droppable(policies::SENDS[0])
 }
 
 /// A client in the model.
@@ -149,8 +154,8 @@ pub struct Host {
     by_base: Arc<AtomicU64>,
     seen: HashSet<u64>,
     numbers_of: HashMap<u64, u64>,
-    /// The port through which each number was sent, for messages without a sender.
-    sent_through: HashMap<u64, usize>,
+    /// What keeps the order of each message without a sender: its port, and the room if it went to one.
+    sent_through: HashMap<u64, u64>,
     /// The messages that were submitted with `tell_failed`.
     asked: HashSet<u64>,
     notices: notices::Notices,
@@ -294,14 +299,18 @@ impl Host {
             6..33 => self.submit(),
             33..35 => self.route(),
             35..38 => self.send(),
-            38..42 => self.submit_to_room(),
+            38..41 => self.submit_to_room(),
+            41 => self.send_to_room(),
             42..45 if self.random.chance(25) => self.leave(),
             42..45 => self.join(),
             45..55 => self.publish(),
             55..72 => self.cycle(),
             72..82 => self.poll(),
             82..90 => self.acknowledge(),
-            90 => self.acknowledge_batch(),
+            90 => {
+                self.acknowledge_batch();
+                self.check_lists();
+            }
             91..94 => self.disconnect(),
             94 => self.place(),
             95..98 => self.hands.advance(Duration::from_millis(self.random.below(40))),
@@ -436,11 +445,13 @@ impl Host {
             let peer = &self.peers[&token];
             let text = format!(r#"{{"dst":"{}","payload":[{number},"{fill}"]}}"#, peer.name);
             self.submitted += 1;
-            match self.ports[through].as_mut().unwrap().send(peer.id, text.as_bytes(), number) {
+            let (name, options) = policies::send_options(&mut self.random, &self.router, number);
+            match self.ports[through].as_mut().unwrap().send(peer.id, text.as_bytes(), options) {
                 Ok(()) => {
                     assert!(!peer.leaving);
+                    *self.model.sends.entry(name).or_default() += 1;
                     self.numbers_of.insert(number, 0);
-                    self.sent_through.insert(number, through);
+                    self.sent_through.insert(number, u64::MAX - through as u64);
                     accepted.push(number);
                 }
                 Err(reason) => {
@@ -462,8 +473,13 @@ impl Host {
         let Some(token) = self.some_peer() else { return };
         let to = *self.random.pick(&NAMES).unwrap();
         let room = self.random.chance(15);
-        for _ in 0..self.random.below(120) {
-            if room {
+        // Messages that fail fill the ring and the backlog of their own port with notices.
+        let broken = self.random.chance(10);
+        for _ in 0..if broken { 400 } else { self.random.below(120) } {
+            if broken {
+                let number = self.number();
+                self.submit_bytes(token, number, br#"{"type":"NOTHING"}"#);
+            } else if room {
                 self.submit_to_room_from(token);
             } else {
                 self.submit_to(token, to);
@@ -627,6 +643,7 @@ impl Host {
             true => self.drive(worker),
             false => self.cycle_some_local(),
         }
+        self.follow_handlers();
     }
 
     /// The number for the next message.
@@ -646,6 +663,7 @@ impl Host {
             self.drive_through(worker);
         }
         self.cycle_locals();
+        self.follow_handlers();
     }
 
     fn poll(&mut self) {
@@ -656,6 +674,7 @@ impl Host {
     }
 
     fn poll_port(&mut self, place: usize, limit: usize) -> Result<usize, Closed> {
+        self.follow_handlers();
         let mut port = self.ports[place].take().unwrap();
         let mut closes = Vec::new();
         let mut leaves = Vec::new();
@@ -692,7 +711,7 @@ impl Host {
                 let number = text["payload"][0].as_u64().unwrap();
                 assert_eq!(message.correlation, number);
                 if text["room"].is_string() {
-                    self.rooms.delivered(number, message.token, message.sender.expect("a client's"));
+                    self.rooms.delivered(number, message.token, message.sender);
                     self.reached.rooms.delivered += 1;
                 } else {
                     assert!(self.seen.insert(number), "delivered twice");
@@ -704,8 +723,8 @@ impl Host {
                 assert_eq!((peer.id, peer.port), (message.client, place));
                 let to_name = text["room"].is_string() || text["dst"] == peer.name;
                 assert!(to_name, "delivered to another name");
-                // The order of messages without a sender is that of the port through which they were sent.
-                let through = self.sent_through.get(&number).map(|port| u64::MAX - *port as u64);
+                // Messages without a sender keep the order of one port's sends to one client, or to one room.
+                let through = self.sent_through.get(&number).copied();
                 self.reached.sends += u64::from(through.is_some());
                 let from = through.unwrap_or(sender);
                 let last = peer.last_from.insert(from, number).unwrap_or(0);
@@ -929,10 +948,12 @@ impl Host {
             }
             self.plan.give_up.store(self.random.chance(30), SeqCst);
             self.stop_worker(worker);
+            self.follow_handlers();
             assert!(self.workers[worker].is_stopped());
         }
         self.plan.give_up.store(false, SeqCst);
         self.stop_locals();
+        self.follow_handlers();
         for place in 0..self.ports.len() {
             if self.ports[place].is_none() {
                 continue;
@@ -958,6 +979,7 @@ impl Host {
         assert_eq!(figures.consumed, self.events);
         let stats = self.router.stats();
         self.check_policies(&stats);
+        self.check_sends(&stats);
         Self::check_paths_are_empty(&stats);
         self.check_notices();
         self.check_handlers();

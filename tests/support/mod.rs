@@ -107,7 +107,7 @@ pub fn monitor(config: Config) -> (Monitor, ManualClock) {
 }
 
 /// Polls, and acknowledges what it gets if `acknowledges`. Returns the token and the text of each delivery; other events
-/// as "expired NAME", "close REASON" and "closed".
+/// as "expired NAME", "close REASON" and "closed", and "send failed: REASON" with token 0.
 pub fn texts(port: &mut Port, limit: usize, acknowledges: bool) -> Vec<(u64, String)> {
     let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
     let (mut got, mut to) = (Vec::new(), Vec::new());
@@ -120,6 +120,7 @@ pub fn texts(port: &mut Port, limit: usize, acknowledges: bool) -> Vec<(u64, Str
             Event::Expired { token, name, .. } => (token, format!("expired {}", text(name))),
             Event::Close { token, reason, .. } => (token, format!("close {reason}")),
             Event::Closed { token, .. } => (token, "closed".to_owned()),
+            Event::SendFailed { reason, .. } => (0, format!("send failed: {reason}")),
             other => panic!("{other:?}"),
         });
     };

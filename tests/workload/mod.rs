@@ -13,6 +13,7 @@ use corelane::router::{
     Action, Builder, ConnectOptions, Event, Port, ProtocolRules, Router, Watchdog, Worker,
 };
 use serde_json::Value;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -403,7 +404,10 @@ impl Bench {
     fn listeners(&mut self) {
         self.monitor.on_alert(|_| panic!("on purpose")).unwrap();
         self.monitor.on_report(Format::Text, |_| panic!("on purpose")).unwrap();
-        let folder = std::env::temp_dir().join(format!("corelane-gone-{}", std::process::id()));
+        // Tests of one process run at the same time.
+        static FOLDERS: AtomicU64 = AtomicU64::new(0);
+        let number = FOLDERS.fetch_add(1, Relaxed);
+        let folder = std::env::temp_dir().join(format!("corelane-gone-{}-{number}", std::process::id()));
         std::fs::create_dir_all(&folder).unwrap();
         self.monitor.report_to(Format::Json, Target::File(folder.join("report"))).unwrap();
         std::fs::remove_dir_all(&folder).unwrap();

@@ -1,6 +1,6 @@
 //! The events that a port's poll hands out. Made by `walk` and `closings`.
 
-use crate::clients::{ClientId, ClientName, Clients, KeptFigures};
+use crate::clients::{ClientId, ClientName, Clients, KeptFigures, RoomId};
 use crate::error::{CloseReason, Loss};
 use crate::ring::record::{DeliveryHeader, delivery_kind};
 use crate::router::notice::Notice;
@@ -41,11 +41,12 @@ pub enum Event<'a> {
         reason: Loss,
     },
     /// A message that the host itself has sent has not reached its recipient. Sent for each such message, whatever the
-    /// recipient's policy is, to the port that has sent it. A message that has reached the recipient's port is not
+    /// recipient's policy is, to the port that has sent it. A message to a room has one for each member that it has not
+    /// reached, or one for the room if it has reached none. A message that has reached the recipient's port is not
     /// followed any further. Nothing to acknowledge.
     SendFailed {
         /// The recipient. It may be gone.
-        to: ClientId,
+        to: Recipient,
         /// The correlation of the message.
         correlation: u64,
         /// The reason.
@@ -85,12 +86,26 @@ impl Event<'_> {
     /// The event of a notice record.
     pub(super) fn of_notice(header: &DeliveryHeader, client: ClientId, token: u64) -> Self {
         let (correlation, reason) = (header.correlation, Notice::reason(header));
-        if header.kind == delivery_kind::SEND_FAILED {
-            return Self::SendFailed { to: client, correlation, reason };
+        let to = match header.kind {
+            delivery_kind::SEND_FAILED => Some(Recipient::Client(client)),
+            delivery_kind::ROOM_SEND_FAILED => Some(Recipient::Room(RoomId(client.0))),
+            _ => None,
+        };
+        if let Some(to) = to {
+            return Self::SendFailed { to, correlation, reason };
         }
         let recipient = Some(ClientId(header.sender)).filter(|recipient| recipient.0 != 0);
         Self::Undelivered { client, token, recipient, correlation, reason }
     }
+}
+
+/// What a host has sent a message to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Recipient {
+    /// A client.
+    Client(ClientId),
+    /// A room.
+    Room(RoomId),
 }
 
 /// A message for a client.

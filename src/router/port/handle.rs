@@ -10,7 +10,7 @@ use crate::clock::Stamp;
 use crate::config::Key;
 use crate::error::{
     ClientError, Closed, ConnectError, CycleError, JoinError, LeaveError, NoLocalWorker, PortError,
-    SubmitError, Unacknowledged,
+    StaleClient, StaleRoom, SubmitError, Unacknowledged,
 };
 use crate::park::WakeWord;
 use crate::ring::{AttachState, Consumer, Memory, Producer};
@@ -23,7 +23,9 @@ use crate::router::port::event::Event;
 use crate::router::port::ingress::{IngressSender, IngressSenders};
 use crate::router::port::link::PortLink;
 use crate::router::port::poll::{EgressReceiver, PollHalf};
+use crate::router::port::send::SendOptions;
 use crate::router::port::submit::{Entered, SubmitHalf, SubmitOptions};
+use crate::router::rules::MessageType;
 use crate::router::settle::untaken_deliveries;
 use crate::router::shared::{RouterState, Shared};
 use crate::sync::{Arc, Relaxed, lock};
@@ -258,29 +260,72 @@ impl Port {
 
     /// Sends a message of the host to a client of this or another port. Its worker sees it after
     /// [`publish`](Self::publish). It is delivered unchanged, uses the client's credit, has no sender
-    /// ([`DeliveredMessage::sender`](crate::router::DeliveredMessage::sender) is `None`), and counts as type
-    /// `send` of the client's protocol. If it fails after this call has accepted it, this port gets
-    /// [`Event::SendFailed`]. Sends to one client through one port arrive in order.
-    /// `max_queue_wait_ms` applies to them as well.
+    /// ([`DeliveredMessage::sender`](crate::router::DeliveredMessage::sender) is `None`), and counts as the
+    /// type in the options, without one as type `send` of the client's protocol. If it fails after this call has
+    /// accepted it, this port gets [`Event::SendFailed`]. Sends to one client through one port arrive in order,
+    /// whatever their types. `max_queue_wait_ms` applies to them as well.
+    ///
+    /// ```
+    /// use corelane::{config::Config, router::{Builder, SendOptions}};
+    ///
+    /// let (router, mut workers) = Builder::new(Config::default().with_workers(1)?).build()?;
+    /// let mut port = router.port()?;
+    /// let ann = port.connect("ann", "peerjs", "", 1)?;
+    /// let offer = port.message_type("peerjs", "OFFER").unwrap();
+    /// port.send(ann, b"{}", SendOptions::from(7).message_type(offer))?;
+    /// port.send(ann, b"{}", 8)?; // Only a correlation: counts as `send`.
+    /// port.publish();
+    /// workers[0].cycle(port.clock().now());
+    /// let stats = router.stats();
+    /// let counted = stats.types.iter().filter(|one| one.succeeded > 0).map(|one| one.name.as_str());
+    /// assert_eq!(counted.collect::<Vec<_>>(), ["OFFER", "send"]);
+    /// # Ok::<(), corelane::error::Error>(())
+    /// ```
     ///
     /// # Errors
     /// [`SubmitError`], the reason under which the refusal is counted; [`SubmitError::StaleClient`] if the client is not
     /// connected any more.
     #[inline]
-    pub fn send(&mut self, to: ClientId, message: &[u8], correlation: u64) -> Result<(), SubmitError> {
-        self.submit.send(to, message, correlation)
+    pub fn send(
+        &mut self,
+        to: ClientId,
+        message: &[u8],
+        options: impl Into<SendOptions>,
+    ) -> Result<(), SubmitError> {
+        self.submit.send(to, message, options.into())
+    }
+
+    /// Sends a message of the host to all members of a room, as [`send`](Self::send). Each member gets it on its own
+    /// credit; a member without credit, or with a full port, costs only its own delivery, which counts as undeliverable
+    /// with the reason. The message counts under the protocol and application of one member. Sends to one room
+    /// through one port arrive in order at each member; sends to the room and to its members singly have no order among
+    /// each other. If the room is gone when the worker handles the message, it fails as `unknown_room`.
+    ///
+    /// # Errors
+    /// As [`send`](Self::send), but not stale.
+    pub fn send_to_room(
+        &mut self,
+        room: RoomId,
+        message: &[u8],
+        options: impl Into<SendOptions>,
+    ) -> Result<(), SubmitError> {
+        self.submit.send_to_room(room, message, options.into())
     }
 
     /// Sends many messages, as [`submit_batch`](Self::submit_batch).
     pub fn send_batch<'a>(
         &mut self,
-        batch: impl IntoIterator<Item = (ClientId, &'a [u8], u64)>,
+        batch: impl IntoIterator<Item = (ClientId, &'a [u8], impl Into<SendOptions>)>,
         each: impl FnMut(usize, Result<(), SubmitError>) -> ControlFlow<()>,
     ) -> usize {
-        let accepted =
-            one_by_one(batch, |to, message, correlation| self.send(to, message, correlation), each);
+        let accepted = one_by_one(batch, |to, message, options| self.send(to, message, options), each);
         self.publish();
         accepted
+    }
+
+    /// As [`Router::message_type`](crate::router::Router::message_type).
+    pub fn message_type(&self, protocol: &str, name: &str) -> Option<MessageType> {
+        self.lease.shared.message_type(protocol, name)
     }
 
     /// Makes the submitted messages visible to the workers and wakes the sleeping ones. Call it once per batch.
@@ -327,9 +372,29 @@ impl Port {
         self.submit.leave(client, room)
     }
 
-    /// Starts a poll of up to `limit` recipients, whose events the [`Batch`] lends one by one. Do not block between two
-    /// events, because nothing else on this port proceeds meanwhile. If the limit ends in the middle of a room message,
-    /// the next poll continues there.
+    /// The members of a room, of all ports. The list is a copy: other threads may join, leave and disconnect clients
+    /// as soon as it is made. Making it waits for a join or leave on another port, and these wait for it; no worker
+    /// waits.
+    ///
+    /// # Errors
+    /// [`StaleRoom`] if the room's last member has left.
+    pub fn members(&self, room: RoomId) -> Result<Vec<ClientId>, StaleRoom> {
+        self.lease.shared.rooms.members(room)
+    }
+
+    /// The rooms of a client of this or another port, in the order of its joins. A copy, as for
+    /// [`members`](Self::members).
+    ///
+    /// # Errors
+    /// [`StaleClient`] if the client is not connected.
+    pub fn rooms_of(&self, client: ClientId) -> Result<Vec<RoomId>, StaleClient> {
+        self.lease.shared.rooms_of(client)
+    }
+
+    /// Hands out up to `limit` deliveries to `each`. `each` must not block, because nothing else on this port
+    /// proceeds meanwhile. Returns how many recipients were taken, including those whose client is closed and
+    /// for whom `each` is not called. If the limit ends in the middle of a room message, the next poll
+    /// continues there.
     ///
     /// # Errors
     /// [`Closed`] once the router has stopped and everything has been handed out.
@@ -554,14 +619,14 @@ impl Lease {
 
 /// Passes each element of a batch to `one`, in order, until `each` breaks. Returns how many were
 /// accepted.
-pub(in crate::router) fn one_by_one<'a>(
-    batch: impl IntoIterator<Item = (ClientId, &'a [u8], u64)>,
-    mut one: impl FnMut(ClientId, &[u8], u64) -> Result<(), SubmitError>,
+pub(in crate::router) fn one_by_one<'a, O>(
+    batch: impl IntoIterator<Item = (ClientId, &'a [u8], O)>,
+    mut one: impl FnMut(ClientId, &[u8], O) -> Result<(), SubmitError>,
     mut each: impl FnMut(usize, Result<(), SubmitError>) -> ControlFlow<()>,
 ) -> usize {
     let mut accepted = 0;
-    for (place, (client, message, correlation)) in batch.into_iter().enumerate() {
-        let result = one(client, message, correlation);
+    for (place, (client, message, options)) in batch.into_iter().enumerate() {
+        let result = one(client, message, options);
         accepted += usize::from(result.is_ok());
         if each(place, result).is_break() {
             break;

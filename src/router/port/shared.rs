@@ -10,7 +10,8 @@
 
 use crate::clients::{ClientId, ClientName, Outstanding, RoomId};
 use crate::error::{
-    ClientError, Closed, ConnectError, CycleError, JoinError, LeaveError, NoLocalWorker, SubmitError,
+    ClientError, Closed, ConnectError, CycleError, JoinError, LeaveError, NoLocalWorker, StaleClient,
+    StaleRoom, SubmitError,
 };
 use crate::router::port::batch::{Batch, Polled, sealed};
 use crate::router::port::connect::ConnectOptions;
@@ -19,7 +20,9 @@ use crate::router::port::handle::Port;
 use crate::router::port::handle::{Lease, one_by_one};
 use crate::router::port::ingress::IngressSenders;
 use crate::router::port::poll::PollHalf;
+use crate::router::port::send::SendOptions;
 use crate::router::port::submit::{Entered, SubmitHalf, SubmitOptions};
+use crate::router::rules::MessageType;
 use crate::router::shared::Shared;
 use crate::sync::{Arc, Delegated};
 use std::ops::ControlFlow;
@@ -153,33 +156,59 @@ impl SharedPort {
     ///
     /// # Errors
     /// As [`Port::send`](crate::router::Port::send).
-    pub fn send(&self, to: ClientId, message: &[u8], correlation: u64) -> Result<(), SubmitError> {
+    pub fn send(
+        &self,
+        to: ClientId,
+        message: &[u8],
+        options: impl Into<SendOptions>,
+    ) -> Result<(), SubmitError> {
+        let options = options.into();
         self.with(SubmitError::Closed, |submit| {
-            let sent = submit.send(to, message, correlation);
+            let sent = submit.send(to, message, options);
             submit.publish();
             sent
         })
     }
 
+    /// Sends and publishes one message to a room, as [`Port::send_to_room`](crate::router::Port::send_to_room).
+    ///
+    /// # Errors
+    /// As [`Port::send_to_room`](crate::router::Port::send_to_room).
+    pub fn send_to_room(
+        &self,
+        room: RoomId,
+        message: &[u8],
+        options: impl Into<SendOptions>,
+    ) -> Result<(), SubmitError> {
+        let options = options.into();
+        self.with(SubmitError::Closed, |submit| {
+            let sent = submit.send_to_room(room, message, options);
+            submit.publish();
+            sent
+        })
+    }
+
+    /// As [`Port::message_type`](crate::router::Port::message_type).
+    pub fn message_type(&self, protocol: &str, name: &str) -> Option<MessageType> {
+        self.shared.message_type(protocol, name)
+    }
+
     /// Sends many messages, as [`submit_batch`](Self::submit_batch).
     pub fn send_batch<'a>(
         &self,
-        batch: impl IntoIterator<Item = (ClientId, &'a [u8], u64)>,
+        batch: impl IntoIterator<Item = (ClientId, &'a [u8], impl Into<SendOptions>)>,
         each: impl FnMut(usize, Result<(), SubmitError>) -> ControlFlow<()>,
     ) -> usize {
-        self.publishing_batch(
-            batch,
-            |to, message, correlation| {
-                self.with(SubmitError::Closed, |submit| submit.send(to, message, correlation))
-            },
-            each,
-        )
+        let one = |to, message: &[u8], options: SendOptions| {
+            self.with(SubmitError::Closed, |submit| submit.send(to, message, options))
+        };
+        self.publishing_batch(batch, |to, message, options| one(to, message, options.into()), each)
     }
 
-    fn publishing_batch<'a>(
+    fn publishing_batch<'a, O>(
         &self,
-        batch: impl IntoIterator<Item = (ClientId, &'a [u8], u64)>,
-        one: impl FnMut(ClientId, &[u8], u64) -> Result<(), SubmitError>,
+        batch: impl IntoIterator<Item = (ClientId, &'a [u8], O)>,
+        one: impl FnMut(ClientId, &[u8], O) -> Result<(), SubmitError>,
         each: impl FnMut(usize, Result<(), SubmitError>) -> ControlFlow<()>,
     ) -> usize {
         let _publishes = Publishes(self);
@@ -216,6 +245,22 @@ impl SharedPort {
     /// As [`Port::leave`](crate::router::Port::leave).
     pub fn leave(&self, client: ClientId, room: RoomId) -> Result<(), LeaveError> {
         self.with(LeaveError::StaleClient, |submit| submit.leave(client, room))
+    }
+
+    /// As [`Port::members`](crate::router::Port::members). Does not take the port's lock.
+    ///
+    /// # Errors
+    /// As [`Port::members`](crate::router::Port::members).
+    pub fn members(&self, room: RoomId) -> Result<Vec<ClientId>, StaleRoom> {
+        self.shared.rooms.members(room)
+    }
+
+    /// As [`Port::rooms_of`](crate::router::Port::rooms_of). Does not take the port's lock.
+    ///
+    /// # Errors
+    /// As [`Port::rooms_of`](crate::router::Port::rooms_of).
+    pub fn rooms_of(&self, client: ClientId) -> Result<Vec<RoomId>, StaleClient> {
+        self.shared.rooms_of(client)
     }
 }
 

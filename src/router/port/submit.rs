@@ -1,5 +1,6 @@
-//! A port's submitting half: connect, submit and publish; `disconnect` has its other part. Owned by the port, or by a
-//! shared port behind its lock. It waits for no other port and runs no host code; connect takes the control lock.
+//! A port's submitting half: connect, submit and publish; `disconnect` and `send` have its other parts. Owned by the
+//! port, or by a shared port behind its lock. It waits for no other port and runs no host code; connect takes the
+//! control lock.
 //!
 //! A message is checked (`admit`), placed on a worker (`place_message`), written by `ingress` and published.
 //! Next, `worker/cycle` takes it from the ring.
@@ -7,7 +8,7 @@
 //! Used by `handle`, `shared` (under the lock), `route` (calls) and `inline`.
 
 use crate::call::CallId;
-use crate::clients::{ClientId, ClientSlot, NewClient, Phase, RoomId, SlotPlace};
+use crate::clients::{ClientId, ClientSlot, NewClient, Phase, RoomId};
 use crate::clock::Stamp;
 use crate::config::{Balance, Key};
 use crate::error::{ClientError, ConnectError, JoinError, LeaveError, SubmitError, TakenOver};
@@ -18,11 +19,10 @@ use crate::ring::Corrupt;
 use crate::ring::Memory;
 use crate::ring::record::{IngressHeader, ingress_flag, ingress_kind};
 use crate::router::payload::Owned;
-use crate::router::placement::ALL;
 use crate::router::port::connect::ConnectOptions;
 use crate::router::port::ingress::{Bytes, IngressSender, IngressSenders};
 use crate::router::shared::Shared;
-use crate::sync::{Acquire, Arc, Relaxed, mutant};
+use crate::sync::{Arc, Relaxed};
 
 /// Options of a submitted message.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -48,7 +48,7 @@ pub(in crate::router) struct SubmitHalf {
     /// 0 means no limit.
     max_in_flight: u64,
     /// Permits taken from the router that no message uses yet; see `permits`.
-    spare: u64,
+    pub(super) spare: u64,
     /// The worker of the last message, for `round_robin`.
     last: usize,
     /// The port's clients stay on their workers: the host of an inline port pushes messages to the worker that
@@ -160,19 +160,9 @@ impl SubmitHalf {
         self.counted(|submit| submit.try_submit(client, Bytes::Given(message, length), options))
     }
 
-    /// See [`Port::send`](crate::router::Port::send).
-    pub(in crate::router) fn send(
-        &mut self,
-        to: ClientId,
-        message: &[u8],
-        correlation: u64,
-    ) -> Result<(), SubmitError> {
-        self.counted(|submit| submit.try_send(to, Bytes::Copied(message), correlation))
-    }
-
     /// Counts a submission, and its refusal.
     #[inline(always)]
-    fn counted<R>(
+    pub(super) fn counted<R>(
         &mut self,
         attempt: impl FnOnce(&mut Self) -> Result<R, SubmitError>,
     ) -> Result<R, SubmitError> {
@@ -192,36 +182,6 @@ impl SubmitHalf {
 
     pub(in crate::router) fn count_taken_over(&mut self, reason: TakenOver) {
         self.shared.ports[self.index].submit.taken_over[reason as usize].add(&mut self.writer, 1);
-    }
-
-    /// Sends to the recipient's own worker; the recipient may belong to any port. The send fails at the worker
-    /// if the client has closed by then.
-    fn try_send(
-        &mut self,
-        to: ClientId,
-        message: Bytes<'_, '_>,
-        correlation: u64,
-    ) -> Result<(), SubmitError> {
-        let slot = self.shared.clients.slot(to.index()).ok_or(SubmitError::StaleClient)?;
-        let place = slot.place();
-        // The phase may belong to another port's client. If it is read late, the record fails at the worker.
-        if place.generation != to.generation() || slot.phase_of(to.generation()) != Some(Phase::Open) {
-            return Err(SubmitError::StaleClient);
-        }
-        self.check(message.len())?;
-        let header = IngressHeader {
-            kind: ingress_kind::SEND,
-            recipient: to.0,
-            stamp: self.shared.clock.raw(),
-            correlation,
-            message_type: u32::MAX,
-            ..IngressHeader::default()
-        };
-        self.shared.permits.admit(&mut self.spare)?;
-        let worker = send_worker(&self.shared, slot, place).ok_or(SubmitError::Closed)?;
-        self.out.push_message(&self.shared.payloads, worker, header, message)?;
-        self.shared.permits.spend(&mut self.spare);
-        Ok(())
     }
 
     /// Admits one message of a client, then puts it into a ring or leaves it to the base route.
@@ -331,7 +291,7 @@ impl SubmitHalf {
 
     /// The checks for every message, submitted or sent.
     #[inline(always)]
-    fn check(&self, bytes: usize) -> Result<(), SubmitError> {
+    pub(super) fn check(&self, bytes: usize) -> Result<(), SubmitError> {
         if bytes > self.max_message {
             return Err(SubmitError::TooLarge);
         }
@@ -405,7 +365,8 @@ impl SubmitHalf {
     /// See [`Port::join`](crate::router::Port::join).
     pub(in crate::router) fn join(&mut self, client: ClientId, room: &str) -> Result<RoomId, JoinError> {
         self.check_open(client)?;
-        self.shared.rooms.join(client, self.index as u16, room)
+        let clients = &self.shared.clients;
+        self.shared.rooms.join(client, self.index as u16, room, || clients.is_open(client))
     }
 
     /// See [`Port::leave`](crate::router::Port::leave).
@@ -434,28 +395,6 @@ impl SubmitHalf {
     pub(in crate::router) fn reload(&mut self) -> Result<(), Corrupt> {
         self.out.ways.iter_mut().try_for_each(|way| way.ring.reload())
     }
-}
-
-/// The worker for host sends to a client: the one fixed at the connect. If that worker is lost, the next worker with
-/// a thread of its own that is not lost, but only after the client's port has consumed everything from the lost ones
-/// before it. A later send therefore never overtakes an earlier one. `None` until then, and if no such worker is left:
-/// a local worker works for the clients of its own port only, because no other port may wait for its loop.
-#[inline]
-fn send_worker(shared: &Shared, slot: &ClientSlot, place: SlotPlace) -> Option<usize> {
-    let own = if mutant("send-follows-moves") { slot.current().0 } else { usize::from(place.worker) };
-    let threaded = shared.placement.threaded();
-    let others = (1..=threaded).map(|offset| (own + offset) % threaded);
-    for worker in std::iter::once(own).chain(others) {
-        if !shared.placement.is_lost(worker) {
-            return Some(worker);
-        }
-        let frontier = shared.workers.get(worker)?.frontiers.get(usize::from(place.port))?;
-        // Acquire: pairs with the Release in `Frontier::end`, as in `ClientSlot::is_quiet`.
-        if frontier.load(Acquire) != ALL {
-            return None;
-        }
-    }
-    None
 }
 
 /// A worker's load in records: what it found waiting in its last cycle, plus what this port has pushed and the

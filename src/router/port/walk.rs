@@ -151,8 +151,8 @@ impl PollHalf {
         if matches!(way.beside, Beside::Lost) {
             return gone(Undeliverable::PayloadLost);
         }
-        if header.kind == delivery_kind::SEND_FAILED {
-            // The recipient of the send may be gone, or belong to another port: the event is the port's.
+        if header.kind >= delivery_kind::SEND_FAILED {
+            // The recipient of the send may be gone, or belong to another port, or be a room: the event is the port's.
             shard.consumed.add(&mut self.writer, 1);
             return Step::Event(Found::Record { worker, record, client, token: 0 });
         }
@@ -202,7 +202,7 @@ impl PollHalf {
             }
         };
         let length = record.bytes.len();
-        let is_known = (delivery_kind::MESSAGE..=delivery_kind::SEND_FAILED).contains(&record.kind);
+        let is_known = (delivery_kind::MESSAGE..=delivery_kind::ROOM_SEND_FAILED).contains(&record.kind);
         let read =
             DeliveryHeader::read(record.bytes).filter(|(header, ..)| header.recipients > 0 && is_known);
         let Some((header, _, payload)) = read else {

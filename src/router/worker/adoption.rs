@@ -128,7 +128,7 @@ impl Worker {
                 continue; // Handled before, and not released yet.
             }
             match record.kind {
-                ingress_kind::MESSAGE | ingress_kind::SEND => {
+                ingress_kind::MESSAGE | ingress_kind::SEND | ingress_kind::SEND_TO_ROOM => {
                     let beside = read_reference(payload).filter(|_| header.flags & ingress_flag::OWNED != 0);
                     let bytes = beside.map_or(payload.len(), |(_, bytes)| bytes);
                     WorkerContext::new(&self.shared, &self.code, &mut self.state)
@@ -154,8 +154,13 @@ impl WorkerContext<'_> {
         let slot = client.and_then(|client| shared.clients.on(client, port));
         let labels = slot.and_then(|slot| shared.rules_of(slot));
         let labels = labels.map(|(rules, application)| (TypeId(OTHER), rules.id, application));
-        let sent = || send_series(shared, ClientId(header.recipient));
-        let unread = labels.unwrap_or_else(|| if client.is_none() { sent() } else { no_series() });
+        let unread = match client {
+            Some(_) => labels.unwrap_or_else(no_series),
+            None => {
+                let listed = self.one_recipient(header);
+                send_series(shared, listed, header.message_type)
+            }
+        };
         let ids = current.map_or(unread, |current| current.ids);
         let began = current.map_or(now, |current| current.started);
         let timing = self.timing(header.stamp, began, now);

@@ -31,7 +31,21 @@ impl WorkerContext<'_> {
     #[inline]
     pub(in crate::router) fn end(&mut self, end: MessageEnd<'_>) {
         let client = end.sender.map_or(NOBODY, |(client, _)| client);
-        self.count(client, end.ids, end.bytes, end.timing, end.outcome);
+        self.end_and_list(client, end);
+    }
+
+    /// Ends a message of the host. If it was slow, the list names its recipient, because it has no sender.
+    #[cold]
+    pub(in crate::router) fn end_send(&mut self, recipient: ClientId, end: MessageEnd<'_>) {
+        self.end_and_list(recipient, end);
+    }
+
+    /// Ends a message. `listed` is the client with which it is listed if it was slow, or [`NOBODY`].
+    #[inline(always)]
+    fn end_and_list(&mut self, listed: ClientId, end: MessageEnd<'_>) {
+        if self.count(&end) {
+            self.list_slow(listed, &end);
+        }
         if !end.is_held {
             self.state.ended += 1;
             if let Some((_, slot)) = end.sender {
@@ -61,17 +75,12 @@ impl WorkerContext<'_> {
         self.shared.calls.get(port).is_some_and(|calls| calls.finish(call, result_of(outcome)))
     }
 
-    /// Counts one message in everything that it feeds. `client` is its sender, or [`NOBODY`]. Without an
-    /// outcome the message does not end here (it is held, or taken over) and counts only as received.
+    /// Counts one message in everything that it feeds. Without an outcome the message does not end here (it is
+    /// held, or taken over) and counts only as received. Returns whether it was slow.
     #[inline]
-    fn count(
-        &mut self,
-        client: ClientId,
-        ids: SeriesIds,
-        bytes: usize,
-        timing: Timing,
-        outcome: Option<Outcome>,
-    ) {
+    fn count(&mut self, end: &MessageEnd<'_>) -> bool {
+        let MessageEnd { sender, ids, bytes, timing, outcome, .. } = *end;
+        let client = sender.map_or(NOBODY, |(client, _)| client);
         let shared = self.shared;
         let shard = self.shard();
         let Some(outcome) = outcome else {
@@ -81,11 +90,11 @@ impl WorkerContext<'_> {
             {
                 line.touch(timing.ended);
             }
-            return;
+            return false;
         };
         if !self.state.metrics {
             shard.record_plainly(&mut self.state.writer, ids, timing.held.is_some(), outcome);
-            return;
+            return false;
         }
         let is_slow = shard.record(&mut self.state.writer, ids, bytes, timing, outcome);
         let slot = shared.clients.slot(client.index()).filter(|_| client != NOBODY);
@@ -102,25 +111,19 @@ impl WorkerContext<'_> {
         if outcome != Outcome::Ok {
             shard.failing.note(&mut self.state.writer, client, timing.ended);
         }
-        if is_slow {
-            self.list_slow(client, slot, ids, bytes, timing, outcome);
-        }
+        is_slow
     }
 
-    /// Writes a slow message to the monitor's list.
+    /// Writes a slow message to the monitor's list, with this client.
     #[cold]
-    fn list_slow(
-        &mut self,
-        client: ClientId,
-        slot: Option<&ClientSlot>,
-        ids: SeriesIds,
-        bytes: usize,
-        timing: Timing,
-        outcome: Outcome,
-    ) {
+    fn list_slow(&mut self, client: ClientId, end: &MessageEnd<'_>) {
+        let clients = &self.shared.clients;
         let mut buffer = NameBuffer::default();
-        let name = SlowMessage::name_of(slot.map_or("", |slot| slot.name(&mut buffer)));
-        let succeeded = outcome == Outcome::Ok;
+        let name = clients.get(client).map_or("", |slot| slot.name(&mut buffer));
+        // The recipient of a send is not pinned: if it is gone by now, the name may be that of the slot's next client.
+        let name = SlowMessage::name_of(if clients.get(client).is_some() { name } else { "" });
+        let MessageEnd { ids, bytes, timing, outcome, .. } = *end;
+        let succeeded = outcome == Some(Outcome::Ok);
         let message = SlowMessage { timing, client, name, ids, succeeded, bytes: bytes as u64 };
         self.shard().slow.write(&mut self.state.writer, message.words());
     }

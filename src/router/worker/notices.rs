@@ -1,13 +1,14 @@
 //! Tells the host that a message has not reached its recipient: its own send, or a client's message that was submitted
 //! with `tell_failed`. Such a notice is never dropped while its port is there. If ring and backlog of the port are full,
 //! the notice waits, and the worker takes no more records from this port's ring until the notice is in
-//! (`Worker::is_held_back`). So the number of waiting notices is bounded: by a batch of records, and by the held messages
-//! and tasks of the worker, which end without a record. Only a port that does not poll is held back.
+//! (`Worker::is_held_back`). So the number of waiting notices is bounded: by a batch of records (each with the members of
+//! its room), and by the held messages and tasks of the worker, which end without a record. Only a port that does not poll is held back.
 //!
 //! Used by `dispatch`, `unusual`, `send`, `held`, `driven`, `over_limit` and `adoption`. The notice goes on through
 //! `egress`.
 
-use crate::error::{Loss, Undeliverable};
+use crate::clients::ClientId;
+use crate::error::{Failed, Loss, Undeliverable};
 use crate::metrics::Outcome;
 use crate::ring::record::{IngressHeader, delivery_kind};
 use crate::router::notice::{Notice, Tell};
@@ -32,6 +33,14 @@ impl WorkerContext<'_> {
             && let Some(notice) = loss_of(outcome).and_then(|reason| Notice::wanted(header, reason))
         {
             self.tell_port(port, notice);
+        }
+    }
+
+    /// A host's message to a room has not reached a member. (A client's message to a room has no notice for each member.)
+    pub(in crate::router) fn tell_member(&mut self, member: ClientId, reason: Failed) {
+        if let Some((port, correlation)) = self.state.room_send {
+            let kind = delivery_kind::SEND_FAILED;
+            self.tell_port(port, Notice::new(kind, member, correlation, Loss::Failed(reason)));
         }
     }
 

@@ -4,8 +4,8 @@
 //! Used by `handler` (closures) and `driven` (answers to tasks). What the handler sends goes on to `deliver`; a
 //! relay goes to `dispatch`.
 
-use crate::clients::{ClientId, MAX_NAME_BYTES};
-use crate::error::Failed;
+use crate::clients::{ClientId, MAX_NAME_BYTES, RoomId};
+use crate::error::{Failed, JoinError, LeaveError};
 use crate::metrics::Outcome;
 use crate::router::shared::Shared;
 use crate::router::worker::handled::{CLOSING, Handled};
@@ -26,7 +26,7 @@ pub enum Relayed {
 
 /// One message, as its handler sees it. Everything it sends uses credit, is counted, keeps its order, and goes
 /// behind what is held for the same name. What was sent stays sent, whatever the handler returns. No method
-/// waits, and none allocates unless the bytes go out of line.
+/// waits. Only the calls about rooms allocate, and what sends bytes that go out of line.
 ///
 /// Once a stop has given the handler up ([`Router::stop_within`](crate::router::Router::stop_within)), every method
 /// that sends or relays fails as [`Failed::Stuck`] and does nothing.
@@ -37,6 +37,7 @@ pub struct Request<'a> {
     call: &'a HandlerCall<'a>,
     name: &'a str,
     recipient: Option<&'a str>,
+    token: u64,
     relayed: Option<Result<Relayed, Failed>>,
 }
 
@@ -59,7 +60,7 @@ impl<'a> Request<'a> {
         name: &'a str,
         recipient: Option<&'a str>,
     ) -> Self {
-        Self { shared, code, worker, call, name, recipient, relayed: None }
+        Self { shared, code, worker, call, name, recipient, token: call.slot.token(), relayed: None }
     }
 
     /// The sender.
@@ -70,6 +71,40 @@ impl<'a> Request<'a> {
     /// The sender's name.
     pub fn name(&self) -> &str {
         self.name
+    }
+
+    /// The sender's token when the handler was called.
+    pub fn token(&self) -> u64 {
+        self.token
+    }
+
+    /// The sender's rooms, in the order of its joins. Empty if the sender has disconnected since it submitted the
+    /// message. The list is a copy, and this call allocates it.
+    /// `None` if another thread changes rooms at this moment: a worker does not wait for it. Retry, or do without.
+    pub fn rooms(&self) -> Option<Vec<RoomId>> {
+        self.shared.rooms.of_client_now(self.client())
+    }
+
+    /// Puts the sender into a room, as [`Port::join`](crate::router::Port::join). The room's members get the
+    /// client's later messages, and this one if it is relayed to the room after the join.
+    ///
+    /// # Errors
+    /// As [`Port::join`](crate::router::Port::join). [`JoinError::StaleClient`] if the sender has disconnected since it
+    /// submitted the message. [`JoinError::ListsInUse`] also if another thread changes rooms at this moment, as for
+    /// [`rooms`](Self::rooms).
+    pub fn join(&mut self, room: &str) -> Result<RoomId, JoinError> {
+        let (clients, client) = (&self.shared.clients, self.client());
+        let port = self.call.port as u16;
+        self.shared.rooms.join_now(client, port, room, || clients.is_open(client))
+    }
+
+    /// Takes the sender out of a room, as [`Port::leave`](crate::router::Port::leave).
+    ///
+    /// # Errors
+    /// [`LeaveError::StaleRoom`], [`LeaveError::NotAMember`], and [`LeaveError::ListsInUse`] as for [`join`](Self::join). A sender that
+    /// has disconnected has left its rooms already.
+    pub fn leave(&mut self, room: RoomId) -> Result<(), LeaveError> {
+        self.shared.rooms.leave_now(self.client(), room)
     }
 
     /// The sender's application; `other` if it has no series of its own.

@@ -1,9 +1,9 @@
 //! A message for a room: one delivery record per port with members. The record contains all recipients and the
 //! payload once, written straight from the message. Reading member lists never blocks (RCU, see `clients`).
 //!
-//! Used by `dispatch`. The records go on through `egress`.
+//! Used by `dispatch` and `send`. The records go on through `egress`.
 
-use crate::clients::{ClientId, MAX_NAME_BYTES, Members, NameBuffer, Shortage};
+use crate::clients::{ClientId, MAX_NAME_BYTES, Members, NameBuffer, RoomId, RoomReader, Shortage};
 use crate::envelope::Text;
 use crate::error::{Failed, Undeliverable};
 use crate::metrics::Outcome;
@@ -31,13 +31,7 @@ impl WorkerContext<'_> {
         let Some(name) = room.decode_bytes(&mut buffer).filter(|name| name.len() <= MAX_NAME_BYTES) else {
             return Outcome::Failed(Failed::FieldTooLong);
         };
-        // Take the reader out while its member list is in use, and put it back below. Nothing in between looks
-        // up another room.
-        let Some(mut reader) = self.state.rooms.take() else {
-            debug_assert!(false, "only a hollow state has no reader, and no message is processed with one");
-            return Outcome::Failed(Failed::UnknownRoom);
-        };
-        let outcome = match shared.rooms.find(&mut reader, name) {
+        self.with_reader(|worker, reader| match shared.rooms.find(reader, name) {
             None => Outcome::Failed(Failed::UnknownRoom),
             Some(members) if !members.contains(slot.place().port, client) && !mutant("room-open-to-all") => {
                 Outcome::Failed(Failed::NotAMember)
@@ -50,9 +44,35 @@ impl WorkerContext<'_> {
                     length: relayed.len(),
                     fill: |out: &mut [u8]| relayed.write(out),
                 };
-                self.relay_to_members(members, &message)
+                worker.relay_to_members(members, &message)
             }
+        })
+    }
+
+    /// Delivers a message of the host to all members of a room.
+    pub(in crate::router) fn send_to_room(
+        &mut self,
+        delivery: &DeliveryHeader,
+        room: RoomId,
+        payload: &[u8],
+    ) -> Outcome {
+        let shared = self.shared;
+        let fill = |out: &mut [u8]| out.copy_from_slice(payload);
+        let message = ToRoom { header: delivery, length: payload.len(), fill };
+        self.with_reader(|worker, reader| match shared.rooms.get(reader, room) {
+            None => Outcome::Failed(Failed::UnknownRoom),
+            Some(members) => worker.relay_to_members(members, &message),
+        })
+    }
+
+    /// Takes the worker's reader out while `act` uses a member list, and puts it back afterwards. `act` looks up one
+    /// room.
+    fn with_reader(&mut self, act: impl FnOnce(&mut Self, &mut RoomReader) -> Outcome) -> Outcome {
+        let Some(mut reader) = self.state.rooms.take() else {
+            debug_assert!(false, "only a hollow state has no reader, and no message is processed with one");
+            return Outcome::Failed(Failed::UnknownRoom);
         };
+        let outcome = act(self, &mut reader);
         self.state.rooms = Some(reader);
         outcome
     }
@@ -118,12 +138,17 @@ impl WorkerContext<'_> {
                 Ok(()) if slot.place().generation != client.generation() => {
                     slot.credit.subtract(client.generation(), 1, bytes);
                     closed += 1;
+                    self.tell_member(*client, Failed::RecipientClosed);
                 }
                 Ok(()) => recipients.push(client.0),
-                Err(Shortage::Closed) => closed += 1,
+                Err(Shortage::Closed) => {
+                    closed += 1;
+                    self.tell_member(*client, Failed::RecipientClosed);
+                }
                 Err(Shortage::Exhausted) => {
                     without_credit += 1;
                     self.over_limit(message.header, *client, slot, told);
+                    self.tell_member(*client, Failed::CreditExhausted);
                 }
             }
         }
@@ -173,6 +198,12 @@ impl WorkerContext<'_> {
                 for recipient in recipients.iter().map(|one| ClientId(*one)) {
                     give_back_one(delivery_kind::MESSAGE, recipient, message.length, &shared.clients);
                 }
+                let reason = match rejected {
+                    None => Failed::PortGone,
+                    Some(Rejected::PayloadsFull) => Failed::PayloadsFull,
+                    Some(Rejected::Full | Rejected::TooLarge) => Failed::EgressFull,
+                };
+                recipients.iter().for_each(|recipient| self.tell_member(ClientId(*recipient), reason));
                 match rejected {
                     None => self.undeliverable(Undeliverable::PortGone, count),
                     Some(Rejected::PayloadsFull) => {

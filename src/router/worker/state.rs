@@ -28,6 +28,9 @@ pub(in crate::router) struct WorkerState {
     pub(in crate::router) batch: u64,
     /// Whether the submitter of the message at hand wants a notice.
     pub(in crate::router) tell: Tell,
+    /// While a host's send to a room is delivered: its port and its correlation. Each member that it does not reach is a
+    /// notice.
+    pub(in crate::router) room_send: Option<(usize, u64)>,
     /// Messages that have ended since their permits were last given back.
     pub(in crate::router) ended: u64,
     pub(in crate::router) max_wait_ticks: u64,
@@ -51,6 +54,7 @@ impl WorkerState {
             inside: Inside::new(shared.ports.len()),
             batch: 0,
             tell: Tell::No,
+            room_send: None,
             ended: 0,
             max_wait_ticks: shared.clock.ticks(shared.config.milliseconds(Key::MaxQueueWait)),
             metrics: shared.config.has_metrics(),
@@ -71,6 +75,7 @@ impl WorkerState {
             inside: Inside::new(0),
             batch: 0,
             tell: Tell::No,
+            room_send: None,
             ended: 0,
             max_wait_ticks: 0,
             metrics: false,

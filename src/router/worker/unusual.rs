@@ -61,7 +61,7 @@ impl WorkerContext<'_> {
                     self.state.tasks.arriving = None;
                 }
             }
-            ingress_kind::SEND => *time = self.send(port, header, bytes, *time),
+            ingress_kind::SEND | ingress_kind::SEND_TO_ROOM => *time = self.send(port, header, bytes, *time),
             ingress_kind::DISCONNECT => {
                 counts.take_other();
                 self.disconnect(port, header);

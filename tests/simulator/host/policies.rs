@@ -1,14 +1,17 @@
 //! Credit policies, refusal notices, rebinds, batched acknowledgements and the write stage, checked against a model.
 
 use super::{Host, PROTOCOL, Peer};
+use crate::random::Random;
 use corelane::clients::{ClientId, CreditPolicy};
 use corelane::error::{ClientError, Failed};
 use corelane::metrics::Stats;
-use corelane::router::ConnectOptions;
+use corelane::router::{ConnectOptions, Router, SendOptions};
 use std::collections::{HashMap, HashSet};
 use std::sync::atomic::Ordering::SeqCst;
 
 pub const DROPPABLE: &str = "CANDIDATE";
+/// The types of sends. The first is droppable. Sends without a type count as the third.
+pub const SENDS: [&str; 3] = ["NEWS", "WORD", "send"];
 const POLICIES: [CreditPolicy; 3] = [CreditPolicy::Disconnect, CreditPolicy::Refuse, CreditPolicy::Drop];
 
 /// The expected state of policies and of the write stage.
@@ -20,6 +23,8 @@ pub struct Model {
     policies: HashMap<u64, CreditPolicy>,
     /// Messages for which the sender got a refusal notice.
     pub refused: HashSet<u64>,
+    /// The accepted sends, by the type under which they must count.
+    pub sends: HashMap<&'static str, u64>,
     writes: u64,
     write_nanoseconds: u64,
 }
@@ -36,6 +41,20 @@ pub struct Sample {
 impl Model {
     pub fn new(router_policy: u64, notices_on: bool) -> Self {
         Self { router_policy, notices_on, ..Self::default() }
+    }
+}
+
+/// The options of a send of a random type, with the name under which it must count.
+pub fn send_options(random: &mut Random, router: &Router, number: u64) -> (&'static str, SendOptions) {
+    let message_type = |name| router.message_type(PROTOCOL, name).unwrap();
+    let options = SendOptions::from(number);
+    match random.below(5) {
+        0 => (SENDS[0], options.message_type(message_type(SENDS[0]))),
+        1 => (SENDS[1], options.message_type(message_type(SENDS[1]))),
+        // A type that the protocol does not list, and one of another protocol.
+        2 => (SENDS[2], options.message_type(message_type("unlisted"))),
+        3 => (SENDS[2], options.message_type(router.message_type("peerjs", "OFFER").unwrap())),
+        _ => (SENDS[2], options),
     }
 }
 
@@ -176,7 +195,7 @@ impl Host {
             (counted..=counted + given_up).contains(&made),
             "{made} because of missing credit, {counted} counted"
         );
-        let listed = stats.types.iter().filter(|one| one.name == DROPPABLE);
+        let listed = stats.types.iter().filter(|one| [DROPPABLE, SENDS[0]].contains(&&*one.name));
         let may_drop: u64 = listed.map(|one| one.failures.as_ref().map_or(0, count)).sum();
         assert!(drops <= may_drop + notices_not_given, "{drops} dropped, {may_drop} of a listed type failed");
         if self.model.notices_on {
@@ -184,7 +203,7 @@ impl Host {
             let on_the_way = stats.accounting.queued;
             let lost = stats.accounting.undeliverable - notices_not_given;
             // A message of the host itself has no sender that could get a notice.
-            let sends = stats.types.iter().filter(|one| one.name == "send");
+            let sends = stats.types.iter().filter(|one| SENDS.contains(&&*one.name));
             let untold: u64 = sends.map(|one| one.failures.as_ref().map_or(0, count)).sum();
             assert!(told <= refusals, "more notices than refusals");
             assert!(
@@ -198,6 +217,20 @@ impl Host {
             (write.count, write.distribution.sum()),
             (self.model.writes, self.model.write_nanoseconds)
         );
+    }
+
+    /// Every accepted send counts under its own type. Called when nothing is in flight. Sends to a client that was gone
+    /// have no protocol, so they count as `other`, and so do those that a stop refused.
+    pub fn check_sends(&self, stats: &Stats) {
+        for name in SENDS {
+            let sent = self.model.sends.get(name).copied().unwrap_or(0);
+            let of_type = stats
+                .types
+                .iter()
+                .find(|one| (one.protocol.as_deref(), &*one.name) == (Some(PROTOCOL), name));
+            let counted = of_type.map_or(0, |one| one.succeeded + one.failed + one.expired);
+            assert!(counted <= sent, "{counted} count as {name}, {sent} were sent");
+        }
     }
 
     /// After everything has been delivered or given up, nothing waits on any path.

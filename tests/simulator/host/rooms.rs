@@ -3,15 +3,20 @@
 //! submission.
 
 use super::{Host, PROTOCOL};
+use crate::handlers::Change;
 use crate::reached::reached;
 use corelane::clients::{ClientId, RoomId};
 use corelane::config::{Config, Key};
-use corelane::error::{JoinError, LeaveError};
+use corelane::error::{JoinError, LeaveError, SubmitError};
+use corelane::router::SendOptions;
 use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::time::Duration;
 
-const ROOMS: [&str; 3] = ["attic", "bar", "cellar"];
+pub const ROOMS: [&str; 3] = ["attic", "bar", "cellar"];
 /// The type of room messages.
 pub(super) const TYPE: &str = "ROOM";
+/// The sender of a message of the host: no client has this token.
+const HOST: u64 = 0;
 
 reached! {
     delivered: "deliveries to rooms",
@@ -20,6 +25,10 @@ reached! {
     probes: "probes of rooms",
     several: "room messages with several recipients",
     changed: "rooms that changed under a message",
+    sends: "deliveries of what a host sent to a room",
+    handler_joins: "joins by handlers",
+    handler_leaves: "leaves by handlers",
+    handler_late: "joins by handlers of clients that have disconnected",
 }
 
 #[derive(Debug)]
@@ -52,6 +61,7 @@ pub(super) struct Rooms {
     sent: BTreeMap<u64, Sent>,
     gone: u64,
     changed: u64,
+    sends: u64,
 }
 
 impl Rooms {
@@ -65,6 +75,7 @@ impl Rooms {
             sent: BTreeMap::new(),
             gone: 0,
             changed: 0,
+            sends: 0,
         }
     }
 
@@ -142,7 +153,7 @@ impl Rooms {
 
     fn submitted(&mut self, number: u64, from: u64, name: &'static str) {
         let members = self.rooms.get(name).map(|room| room.members.clone()).unwrap_or_default();
-        let is_member = members.contains(&from);
+        let is_member = from == HOST || members.contains(&from);
         let others: BTreeSet<u64> = members.into_iter().filter(|token| *token != from).collect();
         let sent = Sent {
             room: name,
@@ -177,11 +188,13 @@ impl Rooms {
         self.sent.contains_key(&number)
     }
 
-    pub(super) fn delivered(&mut self, number: u64, token: u64, sender: ClientId) {
+    pub(super) fn delivered(&mut self, number: u64, token: u64, sender: Option<ClientId>) {
         let sent = self.sent.get_mut(&number).expect("a room message that was not sent");
         assert_ne!(sent.from, token, "a sender got its own message");
         assert!(sent.may.contains(&token), "{number} reached a client that was not a member");
         assert!(sent.sender_may, "{number} was sent by a client that was not a member, {sender:?}");
+        assert_eq!(sent.from == HOST, sender.is_none(), "a message of the host has no sender");
+        self.sends += u64::from(sent.from == HOST);
         assert!(sent.got.insert(token), "{number} reached a member twice");
         sent.open = false;
     }
@@ -201,6 +214,11 @@ impl Host {
             assert_eq!(joined, Err(JoinError::StaleClient));
             return;
         }
+        self.has_joined(token, name, joined);
+    }
+
+    /// Checks the result of a join against the model, and follows it.
+    fn has_joined(&mut self, token: u64, name: &'static str, joined: Result<RoomId, JoinError>) {
         let id = match (self.rooms.expected(token, name), joined) {
             (Ok(Some(known)), Ok(id)) => {
                 assert_eq!(id, known, "another room of that name");
@@ -218,6 +236,33 @@ impl Host {
             (expected, joined) => panic!("{joined:?}, expected {expected:?}"),
         };
         self.rooms.joined(token, name, id);
+    }
+
+    /// Follows what handlers have done to rooms since the last call.
+    pub(super) fn follow_handlers(&mut self) {
+        let changes = std::mem::take(&mut *self.plan.changes.lock().unwrap());
+        for change in changes {
+            let (Change::Join(client, ..) | Change::Leave(client, ..)) = change;
+            let connected = self.peers.iter().find(|(_, peer)| peer.id == client && !peer.leaving);
+            let token = connected.map(|(token, _)| *token);
+            match (change, token) {
+                (Change::Join(_, _, joined), None) => {
+                    self.reached.rooms.handler_late += 1;
+                    assert_eq!(joined, Err(JoinError::StaleClient), "a disconnected client has joined");
+                }
+                (Change::Join(_, name, joined), Some(token)) => {
+                    self.reached.rooms.handler_joins += u64::from(joined.is_ok());
+                    self.has_joined(token, name, joined);
+                }
+                (Change::Leave(_, room, left), token) => {
+                    self.reached.rooms.handler_leaves += 1;
+                    left.unwrap();
+                    let known = self.rooms.rooms.iter().find(|(_, known)| known.id == room);
+                    let name = *known.unwrap().0;
+                    self.rooms.left(token.unwrap(), name);
+                }
+            }
+        }
     }
 
     pub(super) fn leave(&mut self) {
@@ -256,6 +301,66 @@ impl Host {
         }
     }
 
+    /// The host itself sends to a room, through any of its ports.
+    pub(super) fn send_to_room(&mut self) {
+        let place = self.random.below(ROOMS.len() as u64);
+        let name = ROOMS[place as usize];
+        let Some(room) = self.rooms.rooms.get(name).map(|room| room.id) else { return };
+        let Some(through) = self.some_port() else { return };
+        for _ in 0..if self.random.chance(20) { 10 } else { 1 } {
+            let number = self.number();
+            let size = if self.random.chance(10) { self.random.below(3_000) } else { self.random.below(60) };
+            let fill = "x".repeat(size as usize);
+            let text = format!(r#"{{"room":"{name}","payload":[{number},"{fill}"]}}"#);
+            self.submitted += 1;
+            let options =
+                SendOptions::from(number).message_type(self.router.message_type(PROTOCOL, TYPE).unwrap());
+            match self.ports[through].as_mut().unwrap().send_to_room(room, text.as_bytes(), options) {
+                Ok(()) => {
+                    self.numbers_of.insert(number, 0);
+                    let way = u64::MAX - 100 * (1 + place) - through as u64;
+                    self.sent_through.insert(number, way);
+                    self.rooms.submitted(number, HOST, name);
+                }
+                Err(reason) => {
+                    self.refused += 1;
+                    let may_be =
+                        [SubmitError::RingFull, SubmitError::PayloadsFull, SubmitError::ConcurrencyLimit];
+                    assert!(may_be.contains(&reason), "{reason}");
+                }
+            }
+            if self.random.chance(30) {
+                // A part of the burst may be handled before the rest is sent.
+                self.publish();
+                self.cycle();
+                self.hands.advance(Duration::from_nanos(1));
+            }
+        }
+    }
+
+    /// A port lists the members of each room, and the rooms of a client.
+    pub(super) fn check_lists(&mut self) {
+        let Some(place) = self.some_port() else { return };
+        let port = self.ports[place].as_ref().unwrap();
+        for room in self.rooms.rooms.values() {
+            let mut expected: Vec<_> = room.members.iter().map(|token| self.peers[token].id).collect();
+            let mut listed = port.members(room.id).unwrap();
+            expected.sort();
+            listed.sort();
+            assert_eq!(listed, expected);
+        }
+        let Some(token) = self.some_peer() else { return };
+        let port = self.ports[place].as_ref().unwrap();
+        let listed = port.rooms_of(self.peers[&token].id);
+        assert_eq!(listed.is_err(), self.peers[&token].leaving);
+        let mut expected: Vec<_> =
+            self.rooms.of(token).iter().map(|name| self.rooms.rooms[name].id).collect();
+        let mut listed = listed.unwrap_or_default();
+        expected.sort();
+        listed.sort();
+        assert_eq!(listed, expected);
+    }
+
     /// Handles everything, sends to the fullest room, and polls a part of that message.
     pub(super) fn poll_part_of_a_room_message(&mut self, place: usize) {
         self.take_everything();
@@ -289,7 +394,8 @@ impl Host {
             }
             self.reached.rooms.several += u64::from(sent.got.len() > 1);
         }
-        let full = undelivered("egress_full") + undelivered("credit_exhausted");
+        let reasons = ["egress_full", "credit_exhausted", "payloads_full"];
+        let full = reasons.into_iter().map(undelivered).sum::<u64>();
         assert!(partly <= full, "{partly} members missed a message, {full} were dropped");
         let ended = of_type.expired + of_type.failed + full;
         assert!(whole <= ended, "{whole} messages reached no client, {ended} ended without a delivery");
@@ -303,6 +409,7 @@ impl Host {
         assert_eq!((stats.rooms.retired_lists, stats.rooms.retired_bytes), (0, 0));
         self.reached.rooms.rooms_gone += self.rooms.gone;
         self.reached.rooms.changed += self.rooms.changed;
+        self.reached.rooms.sends += self.rooms.sends;
     }
 
     /// Every member sends to its rooms, one message at a time, and exactly the other members get it.
