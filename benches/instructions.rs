@@ -128,7 +128,7 @@ fn record(count: usize) {
 fn measured_by_host(place: usize) -> Measured {
     let nanoseconds = black_box(place as u64 & 4095);
     let (queue_wait, processing) =
-        (Duration::from_nanos(nanoseconds + 512), Duration::from_nanos(nanoseconds));
+        (Duration::new(0, nanoseconds as u32 + 512), Duration::new(0, nanoseconds as u32));
     Measured { failed: false, bytes: 200, queue_wait, processing }
 }
 

@@ -127,9 +127,19 @@ impl ManualClock {
 }
 
 /// The nanoseconds of a time span; the largest number if they are more.
-#[inline]
+#[inline(always)]
 pub(crate) fn nanoseconds_of(span: Duration) -> u64 {
-    span.as_secs().saturating_mul(1_000_000_000).saturating_add(u64::from(span.subsec_nanos()))
+    if is_short(span) {
+        span.as_secs() * 1_000_000_000 + u64::from(span.subsec_nanos())
+    } else {
+        span.as_nanos().min(u64::MAX.into()) as u64
+    }
+}
+
+/// Whether a span is below 2^32 seconds (136 years), so that its nanoseconds are below 2^62.
+#[inline(always)]
+pub(crate) fn is_short(span: Duration) -> bool {
+    span.as_secs() < 1 << 32
 }
 
 #[cfg(test)]

@@ -6,7 +6,7 @@ use crate::clients::{
     ClientId, ClientLimits, ClientMessage, Clients, CreditPolicy, KeptFigures, MAX_NAME_BYTES, NameHash,
     NewClient, OpenError,
 };
-use crate::clock::{Clock, nanoseconds_of};
+use crate::clock::{Clock, is_short, nanoseconds_of};
 use crate::config::{Config, Key};
 use crate::error::{Failed, RecordConnectError, StaleClient};
 use crate::metrics::{
@@ -350,8 +350,8 @@ impl Hub {
     /// counted as impossible.
     #[inline]
     fn is_possible(&self, measured: Measured) -> bool {
-        let is_possible =
-            (nanoseconds_of(measured.queue_wait) | nanoseconds_of(measured.processing)) < IMPOSSIBLE;
+        let is_possible = (is_short(measured.queue_wait) && is_short(measured.processing))
+            || nanoseconds_of(measured.queue_wait).max(nanoseconds_of(measured.processing)) < IMPOSSIBLE;
         if !is_possible {
             self.impossible.fetch_add(1, Relaxed); // Relaxed: an independent counter.
         }
