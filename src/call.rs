@@ -21,6 +21,7 @@
 
 use crate::park::{WakeWord, after_publishing};
 use crate::sync::{AcqRel, Acquire, AtomicU64, Relaxed, Release, mutant, ordering};
+use crossbeam_utils::Backoff;
 use std::time::{Duration, Instant};
 
 const FREE: u64 = 0;
@@ -72,12 +73,17 @@ struct CallSlot {
 
 /// One port's calls.
 #[derive(Debug)]
-pub(crate) struct Calls(Box<[CallSlot]>);
+pub(crate) struct Calls {
+    slots: Box<[CallSlot]>,
+    /// Whether a caller polls for a few microseconds before it sleeps. An idle worker answers in that time, and the call
+    /// then costs no wake. Without a core for the worker, polling would only delay it.
+    spins: bool,
+}
 
 impl Calls {
-    pub(crate) fn new(count: usize) -> Self {
+    pub(crate) fn new(count: usize, spins: bool) -> Self {
         let free = |_| CallSlot { word: AtomicU64::new(1 << 32 | FREE), wake: WakeWord::futex() };
-        Self((0..count).map(free).collect())
+        Self { slots: (0..count).map(free).collect(), spins }
     }
 
     /// Bytes of `count` slots, for the memory budget.
@@ -86,12 +92,12 @@ impl Calls {
     }
 
     fn get(&self, id: CallId) -> Option<&CallSlot> {
-        self.0.get((id.0 & 0xffff_ffff) as usize)
+        self.slots.get((id.0 & 0xffff_ffff) as usize)
     }
 
     /// Takes a free slot. One thread at a time. `None` if every slot is in use.
     pub(crate) fn take(&self) -> Option<CallId> {
-        for (index, call) in self.0.iter().enumerate() {
+        for (index, call) in self.slots.iter().enumerate() {
             // Acquire: the slot's last user is done with it; pairs with the Release of the store that freed it.
             let word = call.word.load(Acquire);
             if word & STATE == FREE {
@@ -178,6 +184,7 @@ impl Calls {
     /// Waits for the result until `deadline`, or until `closed` returns true: then no worker will take the message.
     pub(crate) fn wait(&self, id: CallId, deadline: Option<Instant>, closed: impl Fn() -> bool) -> CallEnd {
         let Some(call) = self.get(id) else { return CallEnd::Cancelled };
+        let backoff = Backoff::new();
         loop {
             if let Some(result) = self.poll(call, id) {
                 return CallEnd::Done(result);
@@ -185,6 +192,10 @@ impl Calls {
             let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
             if left == Some(Duration::ZERO) || closed() {
                 return self.give_up(id);
+            }
+            if self.spins && !backoff.is_completed() {
+                backoff.snooze();
+                continue;
             }
             // Relaxed: after the fence, and `poll` loads the word again.
             call.wake.sleep_unless(left, || call.word.load(Relaxed) & STATE == DONE || closed());
@@ -194,7 +205,7 @@ impl Calls {
     /// Wakes every caller, so that each evaluates `closed` again.
     pub(crate) fn wake_all(&self) {
         after_publishing(|| {
-            for call in &self.0 {
+            for call in &self.slots {
                 call.wake.wake_if_asleep();
             }
         });

@@ -12,7 +12,7 @@ use loom::thread;
 #[test]
 fn call_given_up() {
     explore(|| {
-        let calls = Arc::new(Calls::new(1));
+        let calls = Arc::new(Calls::new(1, false));
         let handled = Arc::new(AtomicU32::new(0));
         let id = calls.take().unwrap();
         let worker = thread::spawn({
@@ -44,7 +44,7 @@ fn call_given_up() {
 #[test]
 fn call_and_next_user() {
     explore(|| {
-        let calls = Arc::new(Calls::new(1));
+        let calls = Arc::new(Calls::new(1, false));
         let first = calls.take().unwrap();
         let done = Arc::new(AtomicU64::new(0));
         let one = thread::spawn({
@@ -77,7 +77,7 @@ fn call_and_next_user() {
 #[test]
 fn call_and_stop() {
     explore(|| {
-        let calls = Arc::new(Calls::new(1));
+        let calls = Arc::new(Calls::new(1, false));
         let closed = Arc::new(AtomicBool::new(false));
         let id = calls.take().unwrap();
         let stopper = thread::spawn({

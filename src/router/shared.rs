@@ -24,6 +24,7 @@ use crate::metrics::{
 };
 use crate::park::{Doorbell, WakeWord};
 use crate::ring::Attachment;
+use crate::sync::os::process_cores;
 use crate::sync::{Acquire, Arc, AtomicBool, AtomicU64, Mutex, Relaxed, Release, lock, mutant};
 use crossbeam_utils::CachePadded;
 use std::collections::VecDeque;
@@ -220,6 +221,7 @@ impl Shared {
         }
         let (workers, ports) = (config.workers(), config.count(Key::MaxPorts));
         let threaded = config.threaded_workers();
+        let spins = process_cores() > threaded.max(1);
         let shard = || {
             WorkerShard::new(labels.types().len(), labels.protocols().len(), labels.application_capacity())
         };
@@ -253,7 +255,7 @@ impl Shared {
             pairs: (0..workers * ports).map(|_| Attachment::new()).collect(),
             ended: (0..ports).map(|_| CachePadded::new(EndedClients::new())).collect(),
             late_takeovers: TakenOver::ALL.iter().map(|_| AtomicU64::new(0)).collect(),
-            calls: (0..ports).map(|_| Calls::new(config.count(Key::MaxCalls))).collect(),
+            calls: (0..ports).map(|_| Calls::new(config.count(Key::MaxCalls), spins)).collect(),
             base,
             fallback,
             concurrent: config.get(Key::ConcurrentRouting) == 1,

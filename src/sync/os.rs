@@ -23,6 +23,18 @@ pub(crate) fn cycle_counter() -> u64 {
     count
 }
 
+/// The number of cores that the process may use: those of its main thread, because other threads may be pinned. At
+/// least 1.
+pub(crate) fn process_cores() -> usize {
+    // SAFETY: all zeros is a valid, empty set.
+    let mut set: libc::cpu_set_t = unsafe { std::mem::zeroed() };
+    // SAFETY: writes at most `size_of_val(&set)` bytes into `set`, which lives on this stack.
+    let status =
+        unsafe { libc::sched_getaffinity(std::process::id() as i32, size_of_val(&set), &raw mut set) };
+    // SAFETY: reads `set`, which is initialized. It stays empty if the call has failed.
+    if status == 0 { unsafe { libc::CPU_COUNT(&set) }.max(1) as usize } else { 1 }
+}
+
 #[cfg(not(corelane_loom))]
 mod usage;
 #[cfg(not(corelane_loom))]
