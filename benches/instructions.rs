@@ -6,7 +6,7 @@
 
 use corelane::clients::ClientId;
 use corelane::clock::Clock;
-use corelane::config::{Config, Key};
+use corelane::config::Config;
 use corelane::envelope::read;
 use corelane::monitor::Monitor;
 use corelane::record::Measured;
@@ -63,10 +63,9 @@ fn through_ring<const N: usize>(count: usize) {
 
 /// Port, worker, port, on one thread.
 fn through_router(message: &[u8], count: usize) {
-    let config = Config::default()
-        .with(Key::Workers, 1)
-        .and_then(|config| config.with(Key::HoldPerSender, 0)) // A message to an absent recipient fails at once.
-        .unwrap();
+    let mut config = Config::default();
+    config.router.workers = Some(1);
+    config.holds.per_sender = 0; // A message to an absent recipient fails at once.
     let (clock, _hands) = Clock::manual();
     let (router, mut workers) = Builder::new(config).clock(clock.clone()).name_keys([1, 2]).build().unwrap();
     let mut port = router.port().unwrap();

@@ -342,11 +342,11 @@ uint32_t corelane_version(void);
 const char *corelane_status_text(int32_t status);
 
 // Starts a router with its worker threads. `config` is a text of `config_length` bytes with one `key=value` per
-// line. Empty lines and lines that start with `#` are ignored. A key that is not set has its default
-// (docs/configuration.md). NULL with length 0 is an empty text. The workers block all signals.
+// line. A `#` begins a comment. A key that is not set has its default (docs/configuration.md); no key may be set
+// twice. NULL with length 0 is an empty text. The workers block all signals.
 //
-// Any thread. CORELANE_CONFIG_KEY and CORELANE_CONFIG_VALUE (the error names key, value and range), CORELANE_INVALID,
-// CORELANE_LIMIT (64 routers), CORELANE_SYS.
+// Any thread. CORELANE_CONFIG_KEY (the error names the line and the nearest keys), CORELANE_CONFIG_VALUE (line, key,
+// value and range), CORELANE_INVALID, CORELANE_LIMIT (64 routers), CORELANE_SYS.
 int32_t corelane_start(const char *config,
                        size_t config_length,
                        struct corelane_router *out_router,

@@ -1,33 +1,59 @@
-//! The configuration of a router. One table of keys holds unit, range, default and text of each key. The
-//! typed getters, the typed setters, the checks, the string interface of the C API, the budget and
+//! The configuration of a router. One table has section, field, type, default, name, allowed values, unit and text of
+//! each key. The sections with their fields, the checks, the flat text, serde, presets, the settings at run time and
 //! `docs/configuration.md` are all derived from this table.
 
 mod budget;
-mod keys;
 mod preset;
-mod setting;
+mod sections;
+mod serial;
+mod text;
+mod value;
 
+use crate::clients::{ClientLimits, RoomLimits};
+pub use crate::error::{ConfigError, ConfigProblem};
 pub use budget::Budget;
 pub(crate) use budget::{ALLOCATION, Sizes};
-pub use keys::{Key, Row, TABLE};
-pub use preset::PRESETS;
-
-use crate::clients::{ClientLimits, CreditPolicy, RoomLimits};
-use crate::error::ConfigError;
-pub use setting::{Balance, RouteFallback};
-use setting::{MILLION, Setting};
+pub use preset::{PRESETS, Preset};
+pub(crate) use sections::Key;
+pub use sections::{
+    Config, Credit, Holds, Limits, MonitorConfig, Rooms, RouterConfig, SECTIONS, TABLE, Thresholds,
+};
 use std::time::Duration;
+use value::Value;
+pub use value::{Balance, Idle, RouteFallback};
 
-/// How a worker waits for work.
+/// One row of the table of keys.
+#[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
+pub struct Row {
+    /// Name of the key, in texts and files.
+    pub key: &'static str,
+    /// The section: a field of [`Config`].
+    pub section: &'static str,
+    /// The field of the section.
+    pub field: &'static str,
+    /// The field's type.
+    pub field_type: &'static str,
+    /// Unit of the value in a text.
+    pub unit: &'static str,
+    /// Allowed values.
+    pub values: AllowedValues,
+    /// What can change the value at run time.
+    pub changes: Changes,
+    /// Effect of the key, as a sentence.
+    pub text: &'static str,
+}
+
+/// What can change a value at run time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
-pub enum Idle {
-    /// Polls without a pause. Needs a core of its own and has the lowest latency.
-    Spin,
-    /// Polls a few times, yields a few times, then sleeps.
-    Backoff,
-    /// Sleeps at once.
-    Park,
+pub enum Changes {
+    /// Nothing: the value is read at the start.
+    Never,
+    /// [`Monitor::set`](crate::monitor::Monitor::set).
+    Monitor,
+    /// [`Router::set_active_workers`](crate::router::Router::set_active_workers).
+    Router,
 }
 
 /// Values that a key accepts.
@@ -48,91 +74,21 @@ pub enum AllowedValues {
         /// Largest value.
         maximum: u64,
     },
-    /// A fraction from 0 to 1, stored in millionths.
+    /// A fraction from 0 to 1.
     Fraction,
     /// One of these words.
     Choice(&'static [&'static str]),
 }
 
-/// A router's configuration. [`Config::default`] suits small machines. Every value can be set by key.
-#[derive(Clone, Debug)]
-pub struct Config {
-    values: [u64; TABLE.len()],
-}
-
-impl Default for Config {
-    fn default() -> Self {
-        let mut values = [0; TABLE.len()];
-        for (value, row) in values.iter_mut().zip(TABLE) {
-            *value = row.default;
-        }
-        Self { values }
-    }
-}
-
 impl Config {
-    /// Sets a value by the name of its key. The C API and configuration files use this.
-    ///
-    /// # Errors
-    /// [`ConfigError`] with the key, the value and the allowed values. The configuration is unchanged.
-    ///
-    /// ```
-    /// let mut config = corelane::config::Config::default();
-    /// config.set("workers", "2").unwrap();
-    /// let error = config.set("workers", "100").unwrap_err();
-    /// assert_eq!(error.to_string(), "workers = 100 is not valid; allowed: 0 to 64 threads");
-    /// ```
-    pub fn set(&mut self, key: &str, value: &str) -> Result<(), ConfigError> {
-        if key == preset::KEY {
-            return self.set_preset(value);
-        }
-        let Some((place, row)) = TABLE.iter().enumerate().find(|(_, row)| row.key == key) else {
-            let known: Vec<_> = TABLE.iter().map(|row| row.key).collect();
-            let allowed = format!("{}, {}", preset::KEY, known.join(", "));
-            return Err(ConfigError { key: "key", value: key.to_owned(), allowed });
-        };
-        let number = match row.values {
-            AllowedValues::Choice(words) => words.iter().position(|word| *word == value).map(|at| at as u64),
-            AllowedValues::Number { .. } | AllowedValues::PowerOfTwo { .. } => value.trim().parse().ok(),
-            AllowedValues::Fraction => value.trim().parse().ok().map(|share: f64| share.number()),
-        };
-        match number.filter(|number| row.values.allow(*number)) {
-            Some(number) => {
-                if let Some(slot) = self.values.get_mut(place) {
-                    *slot = number;
-                }
-                Ok(())
-            }
-            None => Err(row.refuse(value)),
-        }
-    }
-
-    /// Sets a number, or a choice by its index, and returns the configuration, so that calls can be chained.
-    ///
-    /// # Errors
-    /// [`ConfigError`] as for [`set`](Self::set).
-    pub fn with(mut self, key: Key, value: u64) -> Result<Self, ConfigError> {
-        let row = &TABLE[key as usize];
-        if !row.values.allow(value) {
-            return Err(row.refuse(&value.to_string()));
-        }
-        self.values[key as usize] = value;
-        Ok(self)
-    }
-
     /// Whether all memory is made resident when it is reserved.
     pub(crate) fn touches(&self) -> bool {
-        self.get(Key::TouchMemory) == 1
-    }
-
-    /// The value of a key. For a choice, the index among its words.
-    pub fn get(&self, key: Key) -> u64 {
-        self.values[key as usize]
+        self.router.touch_memory
     }
 
     /// A fraction, from 0 to 1.
     pub(crate) fn share(&self, key: Key) -> f64 {
-        self.get(key) as f64 / MILLION as f64
+        f64::from_bits(self.get(key))
     }
 
     pub(crate) fn count(&self, key: Key) -> usize {
@@ -150,18 +106,18 @@ impl Config {
 
     /// Whether messages are measured.
     pub(crate) fn has_metrics(&self) -> bool {
-        self.get(Key::EnableMetrics) == 1
+        self.monitor.metrics
     }
 
     /// Whether each client has its own figures, and each series has windows.
     pub(crate) fn has_details(&self) -> bool {
-        self.get(Key::DetailedStats) == 1 && self.has_metrics()
+        self.monitor.detailed_stats && self.has_metrics()
     }
 
     /// Limits on clients.
     pub(crate) fn client_limits(&self) -> ClientLimits {
         ClientLimits {
-            clients: self.get(Key::MaxClients) as u32,
+            clients: self.limits.max_clients,
             applications: self.count(Key::MaxApplications) + 1,
             figures: self.has_details(),
             recorders: 0,
@@ -182,37 +138,9 @@ impl Config {
         }
     }
 
-    pub(crate) fn idle(&self) -> Idle {
-        match self.get(Key::IdleStrategy) {
-            0 => Idle::Spin,
-            1 => Idle::Backoff,
-            _ => Idle::Park,
-        }
-    }
-
-    pub(crate) fn balance(&self) -> Balance {
-        match self.get(Key::Balance) {
-            0 => Balance::RoundRobin,
-            1 => Balance::Hash,
-            _ => Balance::LeastLoaded,
-        }
-    }
-
-    pub(crate) fn route_fallback(&self) -> RouteFallback {
-        match self.get(Key::RouteFallback) {
-            0 => RouteFallback::Auto,
-            1 => RouteFallback::Inline,
-            _ => RouteFallback::Refuse,
-        }
-    }
-
     /// Number of token buckets: one per client if the client rate is limited.
     pub(crate) fn buckets(&self) -> usize {
-        if self.get(Key::ClientRate) > 0 { self.count(Key::MaxClients) } else { 0 }
-    }
-
-    pub(crate) fn credit_policy(&self) -> CreditPolicy {
-        CreditPolicy::from_number(self.get(Key::CreditPolicy))
+        if self.limits.client_rate.is_some() { self.count(Key::MaxClients) } else { 0 }
     }
 
     /// Number of workers that have a thread of their own. They come first in the order of the workers.
@@ -228,11 +156,12 @@ impl Config {
         }
     }
 
-    /// Checks combinations of values. Each single value has been checked when it was set.
+    /// Checks each value, and combinations of values.
     ///
     /// # Errors
-    /// [`ConfigError`] for the value to change.
+    /// The error names the key to change and its allowed values.
     pub fn validate(&self) -> Result<(), ConfigError> {
+        Key::ALL.iter().try_for_each(|key| self.check(*key))?;
         let record = self.max_relayed() as u64;
         // Room for an out-of-line message and its relayed copy, if a message does not fit into a ring's
         // record.
@@ -262,9 +191,16 @@ impl Config {
         Ok(())
     }
 
+    /// Checks one value.
+    fn check(&self, key: Key) -> Result<(), ConfigError> {
+        let (row, number) = (key.row(), self.get(key));
+        self.exact(key)?;
+        if row.values.allow(number) { Ok(()) } else { Err(row.refuse(&row.written(number))) }
+    }
+
     /// Error for a value that contradicts other values.
     fn misfit(&self, key: Key, allowed: String) -> ConfigError {
-        ConfigError { key: TABLE[key as usize].key, value: self.get(key).to_string(), allowed }
+        ConfigError::value(key.row().key, self.get(key).to_string(), allowed)
     }
 }
 
@@ -275,9 +211,15 @@ impl AllowedValues {
             Self::PowerOfTwo { minimum, maximum } => {
                 value.is_power_of_two() && (minimum..=maximum).contains(&value)
             }
-            Self::Fraction => value <= MILLION,
+            Self::Fraction => (0.0..=1.0).contains(&f64::from_bits(value)),
             Self::Choice(words) => (value as usize) < words.len(),
         }
+    }
+}
+
+impl Key {
+    pub(crate) fn row(self) -> &'static Row {
+        &TABLE[self as usize]
     }
 }
 
@@ -298,13 +240,41 @@ impl Row {
     pub fn written(&self, value: u64) -> String {
         match self.values {
             AllowedValues::Choice(words) => words.get(value as usize).copied().unwrap_or_default().to_owned(),
-            AllowedValues::Fraction => (value as f64 / MILLION as f64).to_string(),
+            AllowedValues::Fraction => f64::from_bits(value).to_string(),
             AllowedValues::Number { .. } | AllowedValues::PowerOfTwo { .. } => value.to_string(),
         }
     }
 
+    /// The default value, as text.
+    pub fn default_value(&self) -> String {
+        let key = Key::ALL.iter().find(|key| key.row().key == self.key);
+        key.map_or_else(String::new, |key| self.written(Config::default().get(*key)))
+    }
+
+    /// The number of a field's value, if one stands for exactly this value.
+    fn number(&self, value: &(impl Value + std::fmt::Debug)) -> Result<u64, ConfigError> {
+        match value.inexact(self.unit) {
+            None => Ok(value.number(self.unit)),
+            Some(instead) => {
+                let allowed = format!("{}, {instead}", self.allowed());
+                Err(ConfigError::value(self.key, format!("{value:?}"), allowed))
+            }
+        }
+    }
+
+    /// The number of a value that was written.
+    fn read(&self, text: &str) -> Result<u64, ConfigError> {
+        let text = text.trim();
+        let number = match self.values {
+            AllowedValues::Choice(words) => words.iter().position(|word| *word == text).map(|at| at as u64),
+            AllowedValues::Number { .. } | AllowedValues::PowerOfTwo { .. } => text.parse().ok(),
+            AllowedValues::Fraction => text.parse().ok().map(f64::to_bits),
+        };
+        number.filter(|number| self.values.allow(*number)).ok_or_else(|| self.refuse(text))
+    }
+
     fn refuse(&self, value: &str) -> ConfigError {
-        ConfigError { key: self.key, value: value.to_owned(), allowed: self.allowed() }
+        ConfigError::value(self.key, value, self.allowed())
     }
 }
 
@@ -313,10 +283,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_default_is_allowed_and_the_defaults_fit_together() {
-        for row in TABLE {
-            assert!(row.values.allow(row.default), "{}", row.key);
-        }
+    fn the_default_is_valid() {
         Config::default().validate().unwrap();
     }
 
@@ -328,53 +295,50 @@ mod tests {
             ("idle", "sometimes", "spin, backoff, park"),
             ("max_ports", "-1", "1 to 64 ports"),
             ("batch", "", "1 to 65536 messages"),
+            ("high_cpu_threshold", "NaN", "0 to 1 of the process's cores"),
         ] {
             let error = config.set(key, value).unwrap_err().to_string();
             assert_eq!(error, format!("{key} = {value} is not valid; allowed: {text}"));
         }
-        assert!(config.set("wrokers", "1").unwrap_err().to_string().contains("workers"));
+        assert_eq!(config, Config::default());
     }
 
     #[test]
-    fn each_key_has_a_setter_of_its_type() {
-        for row in TABLE {
-            let expected = match row.values {
-                AllowedValues::Choice(words) if words == keys::SWITCH => "bool",
-                AllowedValues::Choice(_) => match row.key {
-                    "idle" => "Idle",
-                    "route_fallback" => "RouteFallback",
-                    "balance" => "Balance",
-                    "credit_policy" => "CreditPolicy",
-                    other => panic!("{other} has no setter here"),
-                },
-                AllowedValues::Fraction => "f64",
-                _ if row.key.ends_with("_ms") => "Duration",
-                _ => "u64",
-            };
-            assert_eq!(row.setter.1, expected, "{}", row.key);
-            assert!(row.setter.0.starts_with("with_"), "{}", row.key);
-        }
-        let config = Config::default()
-            .with_workers(2)
-            .and_then(|config| config.with_idle(Idle::Park))
-            .and_then(|config| config.with_hold(Duration::from_micros(1_500)))
-            .and_then(|config| config.with_pin(false))
-            .unwrap();
-        let values = [Key::Workers, Key::IdleStrategy, Key::HoldTime, Key::Pin].map(|key| config.get(key));
-        assert_eq!(values, [2, 2, 2, 0]);
-        let error = Config::default().with_hold(Duration::ZERO).unwrap_err().to_string();
+    fn wrong_fields_are_refused_by_the_names_of_their_keys() {
+        let refused = |change: fn(&mut Config)| {
+            let mut config = Config::default();
+            change(&mut config);
+            config.validate().unwrap_err().to_string()
+        };
+        let error = refused(|config| config.holds.time = Duration::ZERO);
         assert_eq!(error, "hold_ms = 0 is not valid; allowed: 1 to 3600000 milliseconds");
-        let error = Config::default().with_max_queue_wait(Duration::MAX).unwrap_err().to_string();
-        assert!(error.starts_with("max_queue_wait_ms = 18446744073709551615 is not"), "{error}");
+        let error = refused(|config| config.holds.time = Duration::from_micros(1_500));
+        assert_eq!(
+            error,
+            "hold_ms = 1.5ms is not valid; allowed: 1 to 3600000 milliseconds, whole milliseconds"
+        );
+        let error = refused(|config| config.monitor.stats_retention = Duration::from_secs(5_400));
+        assert!(error.starts_with("stats_retention_hours = 5400s is not valid"), "{error}");
+        let error = refused(|config| config.limits.max_queue_wait = Duration::MAX);
+        assert!(error.starts_with("max_queue_wait_ms = 18446744073709551615"), "{error}");
+        let error = refused(|config| config.limits.client_rate = Some(0));
+        assert_eq!(
+            error,
+            "client_rate = Some(0) is not valid; allowed: 0 to 1000000 messages per second, None in place of 0"
+        );
+        let error = refused(|config| config.thresholds.cpu = f64::NAN);
+        assert_eq!(error, "high_cpu_threshold = NaN is not valid; allowed: 0 to 1 of the process's cores");
     }
 
     #[test]
     fn values_that_do_not_fit_together_are_refused() {
-        let config = Config::default().with(Key::PayloadBytes, 1000).unwrap();
+        let mut config = Config::default();
+        config.limits.payload_bytes = 1_000;
         assert!(config.validate().unwrap_err().to_string().starts_with("payload_bytes = 1000"));
         // A ring that is large enough needs no out-of-line payload.
-        config.with(Key::RingBytes, 512 << 10).unwrap().validate().unwrap();
-        let config = Config::default().with(Key::CreditBytes, 1000).unwrap();
+        config.router.ring_bytes = 512 << 10;
+        config.validate().unwrap();
+        config.credit.bytes = 1_000;
         assert!(config.validate().unwrap_err().to_string().starts_with("credit_bytes = 1000"));
     }
 }

@@ -4,11 +4,13 @@
 //!
 //! The C interface gives each error its code (`ffi/status.rs`).
 
+mod config;
 mod monitor;
 mod port;
 mod reasons;
 mod router;
 
+pub use config::{ConfigError, ConfigProblem};
 pub use monitor::{ListenError, MetricError, RecordConnectError, RuleError, WatchError};
 pub use port::{
     ClientError, Closed, ConnectError, CycleError, JoinError, LeaveError, NoLocalWorker, PortError,
@@ -20,26 +22,6 @@ pub use reasons::{
 pub use router::{BuildError, DrainError, RulesError, StaleTask, StopError};
 
 use std::fmt;
-
-/// A value of the configuration, or of a setting, that is not allowed.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ConfigError {
-    /// The key, as in the configuration table.
-    pub key: &'static str,
-    /// The value that was given.
-    pub value: String,
-    /// The values that are allowed.
-    pub allowed: String,
-}
-
-impl fmt::Display for ConfigError {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { key, value, allowed } = self;
-        write!(formatter, "{key} = {value} is not valid; allowed: {allowed}")
-    }
-}
-
-impl std::error::Error for ConfigError {}
 
 /// A call of the operating system that failed.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -87,7 +69,8 @@ macro_rules! union {
         /// use corelane::{config::Config, error::Error, router::Builder};
         ///
         /// fn main() -> Result<(), Error> {
-        ///     let router = Builder::new(Config::default().with_workers(1)?).start()?;
+        ///     let config: Config = "workers=1".parse()?;
+        ///     let router = Builder::new(config).start()?;
         ///     let mut port = router.port()?;
         ///     let ann = port.connect("ann", "generic", "", 1)?;
         ///     port.submit(ann, br#"{"type":"offer","to":"ben"}"#, 0)?;

@@ -62,8 +62,8 @@ pub use window::{SlotStats, WindowStats};
 
 use crate::clients::ClientId;
 use crate::clock::Clock;
-use crate::config::{Config, Key, TABLE};
-use crate::error::{ConfigError, MetricError, RecordConnectError, StaleClient, SystemError};
+use crate::config::{Changes, Config, Key, TABLE};
+use crate::error::{ConfigError, ConfigProblem, MetricError, RecordConnectError, StaleClient, SystemError};
 use crate::metrics::{
     Connections, CounterFamily, CustomStats, Descriptor, GaugeFamily, HistogramFamily, RecordedStats, Stats,
 };
@@ -83,25 +83,6 @@ use values::Figures;
 const ALERTS_WAITING: usize = 256;
 const REPORTS_WAITING: usize = 4;
 
-/// Keys that [`Monitor::set`] can change while the monitor runs.
-const CHANGEABLE: &[Key] = &[
-    Key::MonitorInterval,
-    Key::ReportInterval,
-    Key::SlowMessageThreshold,
-    Key::HighMemory,
-    Key::HighConnections,
-    Key::HighErrorRate,
-    Key::HighSlowRate,
-    Key::HighP99,
-    Key::HighQueueDepth,
-    Key::HighQueueWait,
-    Key::HighCpu,
-    Key::DetailedStats,
-    Key::TopClients,
-    Key::UnhealthyAfter,
-    Key::EnableLogging,
-];
-
 /// A performance monitor. It either stands alone, for a server that does its own routing and records its messages, or
 /// belongs to a [`Router`](crate::router::Router). Clones share one monitor. Every method may be called from any
 /// thread at any time.
@@ -117,7 +98,7 @@ const CHANGEABLE: &[Key] = &[
 /// monitor.record(&RecordedMessage {
 ///     client: "ann",
 ///     message_type: "ping",
-///     measured: Measured { processing_nanoseconds: 10_000_000, ..Measured::default() },
+///     measured: Measured { processing: Duration::from_millis(10), ..Measured::default() },
 ///     ..RecordedMessage::default()
 /// });
 /// let stats = monitor.snapshot();
@@ -172,7 +153,9 @@ impl Monitor {
     /// ```
     /// use corelane::{config::Config, monitor::Monitor, router::Builder};
     ///
-    /// let router = Builder::new(Config::default().with_workers(1)?).start()?;
+    /// let mut config = Config::default();
+    /// config.router.workers = Some(1);
+    /// let router = Builder::new(config).start()?;
     /// let monitor = Monitor::of(&router.source());
     /// assert_eq!(monitor.snapshot().routing.map(|routing| routing.workers.len()), Some(1));
     /// # Ok::<(), corelane::error::Error>(())
@@ -338,7 +321,7 @@ impl Monitor {
     pub fn push_runtime(&self, mut runtime: RuntimeStats) -> Result<(), ConfigError> {
         if !(0.0..=1.0).contains(&runtime.gc_cpu_fraction) {
             let (value, allowed) = (runtime.gc_cpu_fraction.to_string(), "a number from 0 to 1".to_owned());
-            return Err(ConfigError { key: "gc_cpu_fraction", value, allowed });
+            return Err(ConfigError::value("gc_cpu_fraction", value, allowed));
         }
         runtime.pushed_milliseconds = self.core.source.clock().wall_milliseconds();
         lock(&self.core.inner).runtime = Some(runtime);
@@ -410,27 +393,22 @@ impl Monitor {
     }
 
     /// Changes a value while the monitor runs: an interval, a threshold, the level of detail, or logging.
-    /// docs/configuration.md marks the keys that can be changed.
+    /// docs/configuration.md says which keys these are.
     ///
     /// # Errors
-    /// [`ConfigError`] if the key cannot be changed, or does not accept the value. Nothing has changed then.
+    /// [`ConfigError`] if the key does not exist, cannot be changed, or does not accept the value. Nothing has changed
+    /// then.
     pub fn set(&self, key: &str, value: &str) -> Result<(), ConfigError> {
         let mut inner = lock(&self.core.inner);
         let mut config = inner.config.clone();
+        let changed = changeable(key)?;
         config.set(key, value)?;
-        let row = TABLE.iter().position(|row| row.key == key);
-        let changeable = CHANGEABLE.iter().find(|one| Some(**one as usize) == row);
-        let Some(changed) = changeable.copied() else {
-            let keys: Vec<_> =
-                CHANGEABLE.iter().filter_map(|key| TABLE.get(*key as usize)).map(|row| row.key).collect();
-            let allowed = format!("while the monitor runs: {}", keys.join(", "));
-            return Err(ConfigError { key: "key", value: key.to_owned(), allowed });
-        };
-        let is_on = config.get(Key::DetailedStats) == 1;
-        if changed == Key::DetailedStats && is_on && !self.core.source.config().has_details() {
-            let allowed =
-                "off, because it or enable_metrics was off at the start and no memory is reserved".to_owned();
-            return Err(ConfigError { key: "detailed_stats", value: value.to_owned(), allowed });
+        if changed == Key::DetailedStats
+            && config.monitor.detailed_stats
+            && !self.core.source.config().has_details()
+        {
+            let allowed = "off, because it or enable_metrics was off at the start and no memory is reserved";
+            return Err(ConfigError::value(key, value, allowed));
         }
         inner.config = config;
         inner.apply(&*self.core.source, changed);
@@ -569,6 +547,23 @@ impl Core {
             thread.wake();
         }
     }
+}
+
+/// The key of this name, if [`Monitor::set`] can change it.
+fn changeable(name: &str) -> Result<Key, ConfigError> {
+    let (allowed, key) = match Key::named(name) {
+        Ok(key) if key.row().changes == Changes::Monitor => return Ok(key),
+        Ok(key) if key.row().changes == Changes::Router => {
+            ("use Router::set_active_workers".to_owned(), key.row().key)
+        }
+        // A preset sets keys that cannot be changed.
+        Err(error) if error.key != "preset" => return Err(error),
+        _ => {
+            let keys = TABLE.iter().filter(|row| row.changes == Changes::Monitor).map(|row| row.key);
+            (format!("these can: {}", keys.collect::<Vec<_>>().join(", ")), name)
+        }
+    };
+    Err(ConfigError::new(ConfigProblem::Fixed, key, "", allowed))
 }
 
 /// The shipped rules with the thresholds of a configuration.

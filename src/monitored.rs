@@ -11,7 +11,9 @@ impl Router {
     /// ```
     /// use corelane::{config::Config, export::prometheus, monitor::Format, router::Builder};
     ///
-    /// let router = Builder::new(Config::default().with_workers(1)?).start()?;
+    /// let mut config = Config::default();
+    /// config.router.workers = Some(1);
+    /// let router = Builder::new(config).start()?;
     /// let monitor = router.monitor()?;
     /// println!("{}", monitor.report(Format::Text));
     /// assert!(prometheus(&monitor).contains("corelane_workers_enabled 1"));

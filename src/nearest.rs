@@ -1,31 +1,13 @@
-//! Finds the known name that is most like a misspelled one, for error texts.
+//! Finds the known names that are most like a misspelled one, for error texts.
 
-/// The known name that takes the fewest insertions, removals and replacements of characters. Of several, the first.
-pub(crate) fn nearest<T: AsRef<str>>(given: &str, known: impl IntoIterator<Item = T>) -> Option<T> {
-    known.into_iter().min_by_key(|known| distance(given, known.as_ref()))
-}
-
-/// Levenshtein's distance of two texts, in characters.
-pub(crate) fn distance(from: &str, to: &str) -> usize {
-    let [from, to] = [from, to].map(|text| text.chars().collect::<Vec<_>>());
-    edits(&from, &to, 1, |one, other| usize::from(one != other))
-}
-
-/// The least cost of turning one sequence into the other, with one row of Levenshtein's table. An insertion or removal
-/// costs `gap`.
-pub(crate) fn edits<T>(from: &[T], to: &[T], gap: usize, replace: impl Fn(&T, &T) -> usize) -> usize {
-    let mut row: Vec<usize> = (0..=to.len()).map(|length| length * gap).collect();
-    for one in from {
-        let mut left = row[0] + gap;
-        let mut diagonal = std::mem::replace(&mut row[0], left);
-        for (above, other) in row[1..].iter_mut().zip(to) {
-            let replaced = diagonal + replace(one, other);
-            diagonal = *above;
-            left = replaced.min(left + gap).min(diagonal + gap);
-            *above = left;
-        }
-    }
-    row[to.len()]
+/// The three known names that need the fewest edits for their length, nearest first. Two swapped letters are one edit.
+/// Equally near names keep their order.
+pub(crate) fn nearest<'a>(given: &str, known: impl IntoIterator<Item = &'a str>) -> Vec<&'a str> {
+    let mut known: Vec<_> = known.into_iter().collect();
+    let nearness = |one: &&str| strsim::normalized_damerau_levenshtein(given, one);
+    known.sort_by(|one, other| nearness(other).total_cmp(&nearness(one)));
+    known.truncate(3);
+    known
 }
 
 #[cfg(all(test, not(corelane_loom)))]
@@ -33,23 +15,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_distance_counts_edits() {
-        for (from, to, edits) in [
-            ("", "", 0),
-            ("", "abc", 3),
-            ("abc", "", 3),
-            ("kitten", "sitting", 3),
-            ("flaw", "lawn", 2),
-            ("workers", "worker", 1),
-            ("größe", "grosse", 3),
-        ] {
-            assert_eq!((distance(from, to), distance(to, from)), (edits, edits), "{from} {to}");
-        }
-    }
-
-    #[test]
-    fn the_first_of_the_nearest_is_found() {
-        assert_eq!(nearest("max_client", ["workers", "max_clients", "max_clientx"]), Some("max_clients"));
-        assert_eq!(nearest::<&str>("x", []), None);
+    fn the_nearest_come_first_and_equally_near_ones_keep_their_order() {
+        let known = ["max_ports", "max_clients", "max_clientx", "workers"];
+        assert_eq!(nearest("max_client", known), ["max_clients", "max_clientx", "max_ports"]);
+        assert_eq!(nearest("wrokers", known)[0], "workers");
+        assert!(nearest("x", []).is_empty());
     }
 }

@@ -172,7 +172,11 @@ impl Builder {
     }
 
     /// The memory that the router can need, by part. Nothing is reserved yet.
-    pub fn budget(&self) -> Budget {
+    ///
+    /// # Errors
+    /// The configuration is not valid.
+    pub fn budget(&self) -> Result<Budget, ConfigError> {
+        self.config.validate()?;
         // The listed types of each protocol, `send` per protocol, and one `other`.
         let types = self.protocols.iter().map(|rules| rules.types().len() + 1).sum::<usize>() + 1;
         let (messages, bytes) = (self.config.get(Key::HoldMessages), self.config.get(Key::HoldBytes));
@@ -190,7 +194,7 @@ impl Builder {
         };
         #[cfg(corelane_loom)]
         let (recorded, customs) = (0, 0);
-        Budget::new(
+        Ok(Budget::new(
             &self.config,
             Sizes {
                 types,
@@ -211,7 +215,7 @@ impl Builder {
                     + port::poll::PAIR_BYTES,
                 thread: (thread::THREAD_BYTES, thread::STACK_BYTES as u64),
             },
-        )
+        ))
     }
 
     /// Builds the router and its workers without starting threads, for hosts and tests that drive the workers
@@ -224,8 +228,7 @@ impl Builder {
     /// [`BuildError::Handler`] or [`BuildError::UnknownProtocol`] for a handler of a type or protocol that is not listed.
     /// [`BuildError::System`] with `touch_memory` if the system has no memory left.
     pub fn build(self) -> Result<(Router, Vec<Worker>), BuildError> {
-        self.config.validate()?;
-        self.budget().check(&self.config)?;
+        self.budget()?.check(&self.config)?;
         self.protocols.iter().try_for_each(ProtocolRules::check)?;
         let fallback = Fallback::new(&self.config, &self.base)?;
         let handlers = worker::handler::resolve(&self.protocols, self.handlers)?;
@@ -270,7 +273,7 @@ impl Builder {
         }
         let (mut router, workers) = self.build()?;
         let cores = core_affinity::get_core_ids().unwrap_or_default();
-        let pin = router.shared.config.get(Key::Pin) == 1 && workers.len() <= cores.len();
+        let pin = router.shared.config.router.pin && workers.len() <= cores.len();
         for (index, worker) in workers.into_iter().enumerate() {
             let core = cores.get(index).copied().filter(|_| pin);
             let thread = std::thread::Builder::new().name(format!("corelane-{index}"));
@@ -340,7 +343,9 @@ impl Router {
     /// ```
     /// use corelane::{config::Config, router::{Builder, Event}};
     ///
-    /// let config = Config::default().with_workers(1)?.with_local_workers(1)?;
+    /// let mut config = Config::default();
+    /// config.router.workers = Some(1);
+    /// config.router.local_workers = 1;
     /// let router = Builder::new(config).start()?;
     /// let mut port = router.local_port()?;
     /// let ann = port.connect("ann", "generic", "", 1)?;
@@ -421,7 +426,7 @@ impl Router {
         let all = self.shared.placement.threaded();
         if workers == 0 || workers > all {
             let allowed = format!("1 to {all} threads");
-            return Err(ConfigError { key: "active_workers", value: workers.to_string(), allowed });
+            return Err(ConfigError::value("active_workers", workers.to_string(), allowed));
         }
         let _control = lock(&self.shared.control);
         self.shared.placement.set_active(workers);

@@ -5,20 +5,19 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test")]
 
 use corelane::clients::ClientId;
-use corelane::config::Key;
 use corelane::error::SubmitError;
 use corelane::metrics::ByReason;
 use corelane::router::Event;
 use std::time::Duration;
 
 mod support;
-use support::{Hand as Bench, config};
+use support::{Hand as Bench, config_of};
 
 const MESSAGE: &[u8] = br#"{"type":"OFFER","dst":"ben"}"#;
 
 impl Bench {
-    fn new(set: &[(Key, u64)]) -> Self {
-        Self::of(config(set), "peerjs", |builder| builder.name_keys([1, 2]))
+    fn new(set: &[(&str, &str)]) -> Self {
+        Self::of(config_of(set), "peerjs", |builder| builder.name_keys([1, 2]))
     }
 
     fn send(&mut self, client: ClientId) -> Result<(), SubmitError> {
@@ -47,7 +46,7 @@ const fn refusal(reason: SubmitError) -> Result<(), SubmitError> {
 
 #[test]
 fn a_flooder_is_refused_at_its_own_door_and_its_neighbour_is_served() {
-    let mut bench = Bench::new(&[(Key::Workers, 1), (Key::MaxInFlight, 3)]);
+    let mut bench = Bench::new(&[("workers", "1"), ("max_in_flight", "3")]);
     for _ in 0..3 {
         bench.send(bench.ann).unwrap();
     }
@@ -62,7 +61,7 @@ fn a_flooder_is_refused_at_its_own_door_and_its_neighbour_is_served() {
 
 #[test]
 fn a_client_sends_at_its_rate_and_another_at_its_own() {
-    let mut bench = Bench::new(&[(Key::Workers, 1), (Key::ClientRate, 10), (Key::ClientBurst, 2)]);
+    let mut bench = Bench::new(&[("workers", "1"), ("client_rate", "10"), ("client_burst", "2")]);
     bench.send(bench.ann).unwrap();
     bench.send(bench.ann).unwrap();
     assert_eq!(bench.send(bench.ann), refusal(SubmitError::RateLimited));
@@ -77,7 +76,7 @@ fn a_client_sends_at_its_rate_and_another_at_its_own() {
 
 #[test]
 fn the_cap_on_messages_in_flight_holds_across_ports_and_an_idle_port_keeps_no_permit() {
-    let mut bench = Bench::new(&[(Key::Workers, 2), (Key::MaxConcurrentMessages, 5)]);
+    let mut bench = Bench::new(&[("workers", "2"), ("max_concurrent_messages", "5")]);
     let mut other = bench.router.port().unwrap();
     let cleo = other.connect("cleo", "peerjs", "tests", 3).unwrap();
     bench.send(bench.ann).unwrap();
@@ -99,8 +98,8 @@ fn the_cap_on_messages_in_flight_holds_across_ports_and_an_idle_port_keeps_no_pe
 
 #[test]
 fn clients_leave_stalled_and_inactive_workers_when_they_are_quiet() {
-    for balance in [1, 2] {
-        let mut bench = Bench::new(&[(Key::Workers, 2), (Key::Balance, balance)]);
+    for balance in ["hash", "least_loaded"] {
+        let mut bench = Bench::new(&[("workers", "2"), ("balance", balance)]);
         bench.router.set_active_workers(1).unwrap();
         for _ in 0..3 {
             bench.send(bench.ann).unwrap();
@@ -128,7 +127,7 @@ fn clients_leave_stalled_and_inactive_workers_when_they_are_quiet() {
 
 #[test]
 fn a_port_that_never_polls_pins_only_those_who_wrote_to_it() {
-    let mut bench = Bench::new(&[(Key::Workers, 2), (Key::Balance, 1), (Key::ActiveWorkers, 1)]);
+    let mut bench = Bench::new(&[("workers", "2"), ("balance", "hash"), ("active_workers", "1")]);
     let mut deaf = bench.router.port().unwrap();
     deaf.connect("dora", "peerjs", "tests", 9).unwrap();
     bench.port.submit(bench.ann, br#"{"type":"OFFER","dst":"dora"}"#, 0).unwrap();
@@ -147,7 +146,7 @@ fn a_port_that_never_polls_pins_only_those_who_wrote_to_it() {
 
 #[test]
 fn round_robin_uses_every_active_worker_in_turn() {
-    let mut bench = Bench::new(&[(Key::Workers, 3), (Key::Balance, 0), (Key::ActiveWorkers, 2)]);
+    let mut bench = Bench::new(&[("workers", "3"), ("balance", "round_robin"), ("active_workers", "2")]);
     for _ in 0..10 {
         bench.send(bench.ann).unwrap();
     }
@@ -171,19 +170,19 @@ fn round_robin_uses_every_active_worker_in_turn() {
 
 #[test]
 fn wrong_numbers_of_active_workers_are_refused() {
-    let bench = Bench::new(&[(Key::Workers, 2)]);
+    let bench = Bench::new(&[("workers", "2")]);
     for wrong in [0, 3] {
         let error = bench.router.set_active_workers(wrong).unwrap_err().to_string();
         assert_eq!(error, format!("active_workers = {wrong} is not valid; allowed: 1 to 2 threads"));
     }
-    let config = config(&[(Key::Workers, 2), (Key::ActiveWorkers, 3)]);
+    let config = config_of(&[("workers", "2"), ("active_workers", "3")]);
     assert!(config.validate().unwrap_err().to_string().starts_with("active_workers = 3"));
 }
 
 #[test]
 fn the_figures_are_exported() {
     let mut bench =
-        Bench::new(&[(Key::Workers, 2), (Key::MaxConcurrentMessages, 7), (Key::ActiveWorkers, 1)]);
+        Bench::new(&[("workers", "2"), ("max_concurrent_messages", "7"), ("active_workers", "1")]);
     bench.send(bench.ann).unwrap();
     bench.turn();
     let text = corelane::export::prometheus_of_router(&bench.router.stats());
@@ -205,7 +204,7 @@ fn the_figures_are_exported() {
 /// pass.
 #[test]
 fn a_queue_is_bounded_in_messages() {
-    let mut bench = Bench::new(&[(Key::Workers, 1), (Key::QueueMessages, 5)]);
+    let mut bench = Bench::new(&[("workers", "1"), ("queue_messages", "5")]);
     bench.turn();
     for _ in 0..3 {
         let accepted = (0..20).filter(|_| bench.send(bench.ann).is_ok()).count();

@@ -3,8 +3,8 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test")]
 
-use corelane::clients::ClientId;
-use corelane::config::{Config, Key};
+use corelane::clients::{ClientId, CreditPolicy};
+use corelane::config::{Config, Idle};
 use corelane::router::{Builder, Event, Port};
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::ops::ControlFlow;
@@ -101,18 +101,17 @@ fn watchdog_has_begun() -> bool {
 
 /// The worker never sleeps, so every counted system call belongs to the data path. A client may have `credit`
 /// messages unacknowledged; further messages are refused and their sender gets a notice.
-fn run(count: u64, credit: u64) -> u64 {
+fn run(count: u64, credit: u32) -> u64 {
     run_with("peerjs", &messages(), count, credit)
 }
 
-fn run_with(protocol: &str, messages: &[Vec<u8>], count: u64, credit: u64) -> u64 {
-    let config = Config::default()
-        .with(Key::Workers, 1)
-        .and_then(|config| config.with(Key::IdleStrategy, 0))
-        .and_then(|config| config.with(Key::CreditBytes, 1 << 30))
-        .and_then(|config| config.with(Key::CreditMessages, credit))
-        .and_then(|config| config.with(Key::CreditPolicy, 1))
-        .unwrap();
+fn run_with(protocol: &str, messages: &[Vec<u8>], count: u64, credit: u32) -> u64 {
+    let mut config = Config::default();
+    config.router.workers = Some(1);
+    config.router.idle = Idle::Spin;
+    config.credit.bytes = 1 << 30;
+    config.credit.messages = credit;
+    config.credit.policy = CreditPolicy::Refuse;
     // One type has a handler, which relays its message and sends another.
     let router = Builder::new(config)
         .handler("peerjs", "CANDIDATE", |request| {

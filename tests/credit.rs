@@ -4,14 +4,14 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test")]
 
 use corelane::clients::{ClientId, CreditPolicy};
-use corelane::config::{Config, Key};
+use corelane::config::Config;
 use corelane::envelope::{Fields, Forward, Protocol};
 use corelane::error::{BuildError, ClientError, Failed, Loss};
 use corelane::router::{Action, Builder, ConnectOptions, Event, ProtocolRules, SendOptions};
 use std::time::Duration;
 
 mod support;
-use support::Hand as Bench;
+use support::{Hand as Bench, changed};
 
 const OFFER: &[u8] = br#"{"type":"offer","to":"ben"}"#;
 const CURSOR: &[u8] = br#"{"type":"cursor","to":"ben"}"#;
@@ -43,8 +43,11 @@ fn rules() -> ProtocolRules {
         .droppable("cursor")
 }
 
-fn config(policy: u64, messages: u64) -> Config {
-    support::config(&[(Key::Workers, 1), (Key::CreditPolicy, policy), (Key::CreditMessages, messages)])
+fn config(policy: CreditPolicy, messages: u32) -> Config {
+    let mut config = Config::default();
+    config.router.workers = Some(1);
+    (config.credit.policy, config.credit.messages) = (policy, messages);
+    config
 }
 
 impl Bench {
@@ -98,7 +101,7 @@ fn length(message: &[u8]) -> u32 {
 
 #[test]
 fn refuse_keeps_the_client_and_tells_the_sender_without_credit() {
-    let mut bench = Bench::new(config(1, 2));
+    let mut bench = Bench::new(config(CreditPolicy::Refuse, 2));
     for number in [1, 2] {
         assert_eq!(bench.send(OFFER, number), [Seen::Message(2, length(OFFER))]);
     }
@@ -117,7 +120,8 @@ fn refuse_keeps_the_client_and_tells_the_sender_without_credit() {
 
 #[test]
 fn refuse_is_silent_where_notices_are_off() {
-    let mut bench = Bench::new(config(1, 1).with(Key::RefusalNotices, 0).unwrap());
+    let mut bench =
+        Bench::new(changed(config(CreditPolicy::Refuse, 1), |config| config.credit.refusal_notices = false));
     assert_eq!(bench.send(OFFER, 1).len(), 1);
     assert_eq!(bench.send(OFFER, 2), []);
     assert_eq!(bench.credit_figures(), (0, 1, 0, 1));
@@ -125,9 +129,10 @@ fn refuse_is_silent_where_notices_are_off() {
 
 #[test]
 fn a_notice_that_finds_its_port_full_is_counted() {
-    let config = config(1, 60).with(Key::MaxMessage, 64).unwrap();
-    let config = config.with(Key::RingBytes, 8192).and_then(|config| config.with(Key::BacklogBytes, 8192));
-    let mut bench = Bench::new(config.unwrap());
+    let mut config = config(CreditPolicy::Refuse, 60);
+    config.limits.max_message = 64;
+    (config.router.ring_bytes, config.router.backlog_bytes) = (8192, 8192);
+    let mut bench = Bench::new(config);
     // Nothing is polled: sixty messages, then notices, fill the egress ring and the backlog.
     for number in 0..400 {
         bench.port.submit(bench.ann, OFFER, number).unwrap();
@@ -159,7 +164,7 @@ fn a_notice_that_finds_its_port_full_is_counted() {
 
 #[test]
 fn drop_drops_listed_types_and_disconnects_for_others() {
-    let mut bench = Bench::new(config(2, 1));
+    let mut bench = Bench::new(config(CreditPolicy::Drop, 1));
     assert_eq!(bench.send(CURSOR, 1), [Seen::Message(2, length(CURSOR))]);
     assert_eq!(bench.send(CURSOR, 2), []);
     assert_eq!(bench.send(CURSOR, 3), []);
@@ -172,7 +177,7 @@ fn drop_drops_listed_types_and_disconnects_for_others() {
 
 #[test]
 fn a_send_of_a_droppable_type_is_dropped_and_one_without_a_type_is_not() {
-    let mut bench = Bench::new(config(2, 1));
+    let mut bench = Bench::new(config(CreditPolicy::Drop, 1));
     let cursor = SendOptions::default().message_type(bench.port.message_type("test", "cursor").unwrap());
     for _ in 0..2 {
         bench.port.send(bench.ben, b"cursor", cursor).unwrap();
@@ -186,7 +191,7 @@ fn a_send_of_a_droppable_type_is_dropped_and_one_without_a_type_is_not() {
 
 #[test]
 fn a_client_can_have_a_policy_of_its_own() {
-    let mut bench = Bench::new(config(0, 1));
+    let mut bench = Bench::new(config(CreditPolicy::Disconnect, 1));
     let options = ConnectOptions::new("test", "", 3).credit_policy(CreditPolicy::Refuse);
     let eve = bench.port.connect_with("eve", options).unwrap();
     let to_eve = br#"{"type":"offer","to":"eve"}"#;
@@ -198,7 +203,7 @@ fn a_client_can_have_a_policy_of_its_own() {
 
 #[test]
 fn a_held_message_is_refused_like_any_other_and_an_expiry_notice_causes_none() {
-    let mut bench = Bench::new(config(1, 1));
+    let mut bench = Bench::new(config(CreditPolicy::Refuse, 1));
     for number in [1, 2] {
         assert_eq!(bench.send(br#"{"type":"held","to":"eve"}"#, number), []);
     }
@@ -231,7 +236,7 @@ fn a_droppable_type_that_is_not_listed_is_refused() {
 
 #[test]
 fn outstanding_is_what_is_given_and_not_acknowledged_and_its_maximum_is_true() {
-    let mut bench = Bench::new(config(0, 100));
+    let mut bench = Bench::new(config(CreditPolicy::Disconnect, 100));
     let bytes = length(OFFER);
     for number in 0..3 {
         bench.port.submit(bench.ann, OFFER, number).unwrap();
@@ -269,7 +274,7 @@ fn outstanding_is_what_is_given_and_not_acknowledged_and_its_maximum_is_true() {
 
 #[test]
 fn the_write_stage_is_timed_from_hand_out_to_the_acknowledgement_that_covers_it() {
-    let mut bench = Bench::new(config(0, 100));
+    let mut bench = Bench::new(config(CreditPolicy::Disconnect, 100));
     let bytes = length(OFFER);
     let write = |bench: &Bench| {
         let write = &bench.router.stats().messages.write;
@@ -311,7 +316,7 @@ fn the_write_stage_is_timed_from_hand_out_to_the_acknowledgement_that_covers_it(
 
 #[test]
 fn rebind_gives_a_new_token_to_what_is_handed_out_afterwards() {
-    let mut bench = Bench::new(config(0, 100));
+    let mut bench = Bench::new(config(CreditPolicy::Disconnect, 100));
     assert_eq!(bench.send(OFFER, 1), [Seen::Message(2, length(OFFER))]);
     bench.port.submit(bench.ann, OFFER, 2).unwrap();
     bench.port.publish();
@@ -336,7 +341,8 @@ fn rebind_gives_a_new_token_to_what_is_handed_out_afterwards() {
 
 #[test]
 fn a_poller_rebinds_and_acknowledges_in_batches_as_well() {
-    let mut bench = support::Bench::of(config(0, 100), |builder| builder.protocol(rules()));
+    let mut bench =
+        support::Bench::of(config(CreditPolicy::Disconnect, 100), |builder| builder.protocol(rules()));
     let (port, mut poller) = bench.router.port().unwrap().share();
     let ann = port.connect("ann", "test", "", 1).unwrap();
     let options = ConnectOptions::new("test", "", 2).credit_policy(CreditPolicy::Refuse);

@@ -3,15 +3,14 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test")]
 
-use corelane::config::Key;
 use corelane::error::{Closed, ConnectError, DrainError, PortError, SubmitError};
 use corelane::router::{Builder, Event, Port, Router};
 use std::time::Duration;
 
 mod support;
 
-fn start(configure: &[(Key, u64)]) -> (Router, Port) {
-    let router = Builder::new(support::config(configure)).start().unwrap();
+fn start(configure: &[(&str, &str)]) -> (Router, Port) {
+    let router = Builder::new(support::config_of(configure)).start().unwrap();
     let port = router.port().unwrap();
     (router, port)
 }
@@ -33,7 +32,7 @@ fn receive(port: &mut Port) -> Vec<u8> {
 
 #[test]
 fn a_drain_refuses_what_is_new_and_waits_for_what_is_held() {
-    let (mut router, mut port) = start(&[(Key::Workers, 2), (Key::HoldTime, 300)]);
+    let (mut router, mut port) = start(&[("workers", "2"), ("hold_ms", "300")]);
     let ann = port.connect("ann", "peerjs", "", 1).unwrap();
     port.submit(ann, br#"{"type":"OFFER","dst":"nobody"}"#, 0).unwrap();
     port.publish();
@@ -65,9 +64,9 @@ fn a_drain_refuses_what_is_new_and_waits_for_what_is_held() {
 
 #[test]
 fn every_idle_strategy_wakes_for_a_message() {
-    for idle in 0..3 {
-        for workers in [1, 3] {
-            let (_router, mut port) = start(&[(Key::Workers, workers), (Key::IdleStrategy, idle)]);
+    for idle in ["spin", "backoff", "park"] {
+        for workers in ["1", "3"] {
+            let (_router, mut port) = start(&[("workers", workers), ("idle", idle)]);
             let ann = port.connect("ann", "peerjs", "", 1).unwrap();
             for number in 0..50 {
                 if number % 10 == 0 {

@@ -4,7 +4,6 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test")]
 
 use corelane::clock::Clock;
-use corelane::config::Key;
 use corelane::error::{Failed, StaleTask, SubmitError};
 use corelane::router::{Action, Builder, Event, ProtocolRules, Relayed, Routed, TaskId};
 use std::sync::Arc;
@@ -22,7 +21,7 @@ fn rules() -> ProtocolRules {
 
 impl Hand {
     fn new(max_tasks: u64) -> Self {
-        let config = config(&[(Key::Workers, 1), (Key::MaxTasks, max_tasks), (Key::ProcessingTimeout, 5)]);
+        let config = config(&[("workers", 1), ("max_tasks", max_tasks), ("processing_timeout_ms", 5)]);
         Self::of(config, "generic", |builder| builder.protocol(rules()))
     }
 
@@ -210,7 +209,7 @@ fn a_worker_that_is_dropped_fails_what_is_out_and_what_waits() {
     hand.workers[0].done(taken[1].1, Duration::from_nanos(1), Ok(())).unwrap();
     hand.submit("chat", "ben", 11);
     hand.port.publish();
-    let (_router, other) = Builder::new(config(&[(Key::Workers, 1)]))
+    let (_router, other) = Builder::new(config(&[("workers", 1)]))
         .build()
         .map(|(router, mut workers)| (router, workers.pop().unwrap()))
         .unwrap();
@@ -248,7 +247,7 @@ fn a_port_that_leaves_waits_for_what_is_out() {
 
 #[test]
 fn what_cannot_be_handed_out_is_refused_at_the_start() {
-    let config = || config(&[(Key::Workers, 1)]);
+    let config = || config(&[("workers", 1)]);
     let started = Builder::new(config()).protocol(rules()).start().unwrap_err().to_string();
     assert!(started.contains("use Builder::build"), "{started}");
     let both = Builder::new(config()).protocol(rules()).handler("generic", "work", |_| Ok(())).build();
@@ -257,7 +256,7 @@ fn what_cannot_be_handed_out_is_refused_at_the_start() {
 
 #[test]
 fn a_caller_gets_what_the_host_says() {
-    let config = config(&[(Key::Workers, 1)]);
+    let config = config(&[("workers", 1)]);
     let clock = Clock::new();
     let builder = Builder::new(config).protocol(rules()).clock(clock.clone());
     let (router, mut workers) = builder.build().unwrap();
@@ -300,7 +299,7 @@ fn a_caller_gets_what_the_host_says() {
 #[test]
 fn two_threads_drive_two_workers() {
     const MESSAGES: u64 = 100_000;
-    let config = config(&[(Key::Workers, 2)]);
+    let config = config(&[("workers", 2)]);
     let clock = Clock::new();
     let builder = Builder::new(config).protocol(rules()).clock(clock.clone());
     let (router, workers) = builder.build().unwrap();

@@ -2,7 +2,7 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test")]
 
-use corelane::config::{Config, Key};
+use corelane::config::Config;
 use corelane::export;
 use corelane::metrics::Descriptor;
 use corelane::monitor::Monitor;
@@ -18,7 +18,7 @@ use support::{Bench, config};
 /// The exposition of a router that has delivered, failed, held and refused messages, for an application whose name
 /// needs escaping.
 fn exposition() -> String {
-    let mut bench = Bench::of(config(&[(Key::Workers, 1)]), |builder| builder);
+    let mut bench = Bench::of(config(&[("workers", 1)]), |builder| builder);
     let mut port = bench.router.port().unwrap();
     let ann = port.connect("ann", "peerjs", "a\"b\\c\nd", 1).unwrap();
     port.connect("ben", "generic", "", 2).unwrap();

@@ -17,7 +17,8 @@ const GUIDE: &str = include_str!("../docs/guide.md");
 
 /// A report in which every list has an entry, and the exposition of the same router.
 fn shown() -> (Value, String) {
-    let mut config = Config::default().with_workers(1).unwrap();
+    let mut config = Config::default();
+    config.router.workers = Some(1);
     config.set("high_connection_threshold", "1").unwrap();
     let router = Builder::new(config).start().unwrap();
     let monitor = Monitor::of(&router.source());
@@ -151,12 +152,12 @@ fn every_key_is_in_the_configuration() {
         monitor.set(key, value).unwrap();
     }
     assert!(!posted.is_empty());
-    assert!(PRESETS.iter().any(|(name, _)| GUIDE.contains(&format!("--set preset={name}"))));
+    assert!(PRESETS.iter().any(|preset| GUIDE.contains(&format!("--set preset={}", preset.name))));
 }
 
 #[test]
 fn the_production_values_are_the_presets() {
-    let (_, preset) = PRESETS.iter().find(|(name, _)| *name == "production").unwrap();
+    let preset = PRESETS.iter().find(|preset| preset.name == "production").unwrap();
     let keys: Vec<_> = rows()
         .into_iter()
         .filter(|row| row.iter().any(|(title, _)| *title == "production value"))
@@ -164,7 +165,7 @@ fn the_production_values_are_the_presets() {
         .map(|(_, cell)| cell.trim_matches('`'))
         .collect();
     for key in &keys {
-        assert!(preset.iter().any(|(one, _)| one == key), "{key}");
+        assert!(preset.values().any(|(row, _)| row.key == *key), "{key}");
     }
     assert_eq!(keys.len(), 9);
 }

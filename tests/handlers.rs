@@ -6,7 +6,7 @@
 
 use corelane::clients::ClientId;
 use corelane::clock::{Clock, ManualClock};
-use corelane::config::{Balance, Config, Key};
+use corelane::config::{Balance, Config};
 use corelane::envelope::{Fields, Forward, Protocol};
 use corelane::error::{BuildError, Error, Failed, JoinError, StaleRoom, StopError, SubmitError};
 use corelane::router::{
@@ -26,7 +26,7 @@ type Got = (u64, Option<ClientId>, u64, String);
 
 impl Hand {
     fn new(build: impl FnOnce(Builder) -> Builder) -> Self {
-        Self::of(config(&[(Key::Workers, 1), (Key::Batch, 4096)]), "generic", build)
+        Self::of(config(&[("workers", 1), ("batch", 4096)]), "generic", build)
     }
 
     fn handler(handler: impl Fn(&mut Request<'_>) -> Result<(), Failed> + Send + Sync + 'static) -> Self {
@@ -146,7 +146,7 @@ fn a_handler_knows_token_and_rooms_and_joins_and_leaves_for_its_sender() {
     assert_eq!(told(), [(9, Some(vec![]), Err(JoinError::StaleClient.into()))]);
     assert_eq!(hand.router.stats().rooms.members, 0);
     // A limit is told as at the port.
-    let mut full = Hand::of(config(&[(Key::Workers, 1), (Key::MaxClientRooms, 1)]), "generic", |builder| {
+    let mut full = Hand::of(config(&[("workers", 1), ("max_client_rooms", 1)]), "generic", |builder| {
         builder.handler("generic", "offer", |request| {
             request.join("one").unwrap();
             assert_eq!(request.join("two"), Err(JoinError::TooManyClientRooms(1)));
@@ -253,7 +253,7 @@ fn a_panic_ends_its_message_and_nothing_else() {
 #[test]
 fn wrong_names_are_typed_errors() {
     let build = |builder: fn(Builder) -> Builder| {
-        builder(Builder::new(Config::default().with(Key::Workers, 1).unwrap())).build().unwrap_err()
+        builder(Builder::new("workers=1".parse().unwrap())).build().unwrap_err()
     };
     assert_eq!(
         build(|b| b.handler("nope", "offer", |_| Ok(()))),
@@ -289,8 +289,9 @@ fn who_asks_is_told_that_a_message_came_too_late() {
 fn the_watchdog_sees_a_stall_and_its_end() {
     let seen = Arc::new(Mutex::new(None));
     // With `hash` the client stays on its worker.
-    let config =
-        Config::default().with_workers(2).and_then(|config| config.with_balance(Balance::Hash)).unwrap();
+    let mut config = Config::default();
+    config.router.workers = Some(2);
+    config.router.balance = Balance::Hash;
     let mut bench = Bench::of(config, |builder| {
         builder.handler("generic", "offer", {
             let seen = Arc::clone(&seen);
@@ -414,13 +415,14 @@ fn gate() -> Arc<Gate> {
 /// Two workers: the handler of "who" answers with the worker's name; that of "block" waits at the gate and then sends
 /// more.
 fn blocking(
-    config: Config,
+    mut config: Config,
     gate: &Arc<Gate>,
     entered: &Arc<AtomicU64>,
     after: &Arc<Mutex<Vec<Failed>>>,
 ) -> Router {
     let (gate, entered, after) = (Arc::clone(gate), Arc::clone(entered), Arc::clone(after));
-    let config = config.with_workers(2).and_then(|config| config.with_balance(Balance::Hash)).unwrap();
+    config.router.workers = Some(2);
+    config.router.balance = Balance::Hash;
     Builder::new(config)
         .handler("generic", "offer", |request| {
             request.reply(std::thread::current().name().unwrap().as_bytes())
@@ -471,7 +473,7 @@ fn clients(port: &mut Port, each: usize) -> [Vec<ClientId>; 2] {
 #[test]
 fn a_handler_that_sleeps_keeps_only_its_own_workers_clients_waiting() {
     let (gate, entered, after) = (gate(), Arc::default(), Arc::default());
-    let config = Config::default().with(Key::ProcessingTimeout, 1).unwrap();
+    let config = config(&[("processing_timeout_ms", 1)]);
     let mut router = blocking(config, &gate, &entered, &after);
     let mut port = router.port().unwrap();
     let [here, there] = clients(&mut port, 2);
@@ -566,7 +568,7 @@ fn a_handler_that_never_returns_is_given_up_with_all_it_kept_waiting() {
 #[test]
 fn a_drop_does_not_wait_for_ever() {
     let (gate, entered, after) = (gate(), Arc::default(), Arc::default());
-    let config = Config::default().with(Key::StopTimeout, 20).unwrap();
+    let config = config(&[("stop_timeout_ms", 20)]);
     let router = blocking(config, &gate, &entered, &after);
     let reader = router.reader();
     let mut port = router.port().unwrap();
@@ -590,7 +592,7 @@ fn a_handler_that_returns_as_it_is_given_up() {
     for round in 0..60u64 {
         let stop = Arc::new(AtomicBool::new(false));
         let seen = Arc::clone(&stop);
-        let mut router = Builder::new(Config::default().with(Key::Workers, 2).unwrap())
+        let mut router = Builder::new("workers=2".parse().unwrap())
             .handler("generic", "offer", move |request| {
                 while !seen.load(SeqCst) {
                     std::thread::yield_now();
@@ -629,7 +631,7 @@ fn a_handler_that_returns_as_it_is_given_up() {
 #[test]
 fn a_port_that_opens_during_a_cycle_is_reached_in_it() {
     let late = Arc::new(Mutex::new((None::<Arc<Router>>, None::<Port>)));
-    let bench = Bench::of(config(&[(Key::Workers, 1)]), |builder| {
+    let bench = Bench::of(config(&[("workers", 1)]), |builder| {
         builder.handler("generic", "offer", {
             let late = Arc::clone(&late);
             move |_| {

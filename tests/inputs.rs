@@ -4,7 +4,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test")]
 
 use corelane::clients::ClientId;
-use corelane::config::{Config, Key};
+use corelane::config::Config;
 use corelane::error::{ClientError, ConnectError, SubmitError};
 use corelane::metrics::ByReason;
 use std::time::Duration;
@@ -17,8 +17,9 @@ impl Bench {
         Self::with(protocol, Config::default())
     }
 
-    fn with(protocol: &str, config: Config) -> Self {
-        Self::of(config.with(Key::Workers, 1).unwrap(), protocol, |builder| builder)
+    fn with(protocol: &str, mut config: Config) -> Self {
+        config.router.workers = Some(1);
+        Self::of(config, protocol, |builder| builder)
     }
 
     fn turn(&mut self) -> Vec<(u64, String)> {
@@ -100,7 +101,7 @@ fn the_authenticated_sender_always_wins() {
 
 #[test]
 fn what_a_port_refuses_is_a_typed_error_and_counted() {
-    let mut bench = Bench::with("peerjs", Config::default().with(Key::MaxMessage, 1000).unwrap());
+    let mut bench = Bench::with("peerjs", "max_message=1000".parse().unwrap());
     let too_large = bench.port.submit(bench.ann, &[b' '; 1001], 0);
     assert_eq!(too_large, Err(SubmitError::TooLarge));
     let forged = ClientId(bench.ann.0 + (1 << 32));
@@ -119,7 +120,8 @@ fn what_a_port_refuses_is_a_typed_error_and_counted() {
 
 #[test]
 fn names_and_limits_are_refused_with_what_to_change() {
-    let config = Config::default().with(Key::MaxClients, 3).unwrap();
+    let mut config = Config::default();
+    config.limits.max_clients = 3;
     let mut bench = Bench::with("peerjs", config);
     let ann = bench.ann;
     assert_eq!(bench.port.connect("ann", "peerjs", "", 0), Err(ConnectError::NameTaken(ann)));
@@ -155,7 +157,7 @@ fn a_message_for_an_absent_name_is_held_then_delivered_or_expired() {
 
 #[test]
 fn a_client_that_acknowledges_nothing_is_closed_at_its_limit_and_told_why_once() {
-    let mut bench = Bench::with("peerjs", Config::default().with(Key::CreditMessages, 5).unwrap());
+    let mut bench = Bench::with("peerjs", "credit_messages=5".parse().unwrap());
     let offer = br#"{"type":"OFFER","dst":"ben","payload":1}"#;
     for _ in 0..5 {
         assert_eq!(bench.send(offer).len(), 1);

@@ -14,7 +14,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("id", &[]),
     ("nearest", &[]),
     ("error", &["id"]),
-    ("config", &["error", "call", "clients", "metrics", "ring"]),
+    ("config", &["nearest", "error", "call", "clients", "metrics", "ring"]),
     ("park", &["sync"]),
     ("call", &["sync", "park"]),
     ("ring", &["sync"]),

@@ -5,7 +5,7 @@
 
 use corelane::clients::ClientId;
 use corelane::clock::{Clock, ManualClock};
-use corelane::config::{Config, Key};
+use corelane::config::{Balance, Config};
 use corelane::envelope::{Fields, Forward, Protocol};
 use corelane::error::{ConnectError, CycleError, DrainError, PortError, RouteError, StopError, SubmitError};
 use corelane::router::{Action, Builder, Event, Port, ProtocolRules, Routed, Router, Worker};
@@ -15,10 +15,18 @@ use std::time::Duration;
 
 const LONG: Duration = Duration::from_secs(60);
 
-fn config(workers: u64, local: u64) -> Config {
-    let config =
-        Config::default().with_workers(workers).and_then(|one| one.with_local_workers(local)).unwrap();
-    config.with_max_ports(6).unwrap()
+fn config(workers: u32, local: u32) -> Config {
+    let mut config = Config::default();
+    config.router.workers = Some(workers);
+    config.router.local_workers = local;
+    config.router.max_ports = 6;
+    config
+}
+
+/// The configuration after a change.
+fn changed(mut config: Config, change: impl FnOnce(&mut Config)) -> Config {
+    change(&mut config);
+    config
 }
 
 /// A router whose clock and workers a test drives by hand.
@@ -210,8 +218,9 @@ fn an_arm_publishes() {
 /// Rule 5: deliveries to the worker's own port pass the same ring and backlog as all others, so nothing overtakes.
 #[test]
 fn a_full_ring_to_the_own_port_keeps_the_order() {
-    let config =
-        config(1, 1).with(Key::RingBytes, 8192).and_then(|one| one.with(Key::MaxMessage, 1_000)).unwrap();
+    let mut config = config(1, 1);
+    config.router.ring_bytes = 8192;
+    config.limits.max_message = 1_000;
     let bench = Bench::new(config);
     let mut port = bench.router.local_port().unwrap();
     let ann = connect(&mut port, "ann");
@@ -291,8 +300,8 @@ fn handlers_that_may_block_stay_off_the_loop() {
 /// Rule 7: only workers with threads of their own are chosen, in every mode. What would need one and has none is refused.
 #[test]
 fn placement_sees_only_workers_with_threads() {
-    for balance in 0..3 {
-        let mut bench = Bench::new(config(3, 2).with(Key::Balance, balance).unwrap());
+    for balance in [Balance::RoundRobin, Balance::Hash, Balance::LeastLoaded] {
+        let mut bench = Bench::new(changed(config(3, 2), |config| config.router.balance = balance));
         let mut local = bench.router.local_port().unwrap();
         let mut plain = bench.router.port().unwrap();
         let clients: Vec<_> = (0..20).map(|number| connect(&mut plain, &format!("p{number}"))).collect();
@@ -305,7 +314,7 @@ fn placement_sees_only_workers_with_threads() {
             local.submit(*client, &text("l0"), number as u64).unwrap();
         }
         bench.router.cycle_unowned();
-        assert_eq!(turn(&mut local), (0..20).collect::<Vec<_>>(), "balance {balance}");
+        assert_eq!(turn(&mut local), (0..20).collect::<Vec<_>>(), "balance {balance:?}");
         assert!(poll(&mut plain).is_empty(), "no local worker has a plain port's message");
         bench.cycle_threaded();
         assert_eq!(poll(&mut plain).len(), 20);
@@ -319,7 +328,7 @@ fn placement_sees_only_workers_with_threads() {
                 .poll_each(usize::MAX, |event| closed += usize::from(matches!(event, Event::Closed { .. })))
                 .unwrap();
         }
-        assert_eq!(closed, 20, "balance {balance}");
+        assert_eq!(closed, 20, "balance {balance:?}");
         let wrong = bench.router.set_active_workers(2).unwrap_err().to_string();
         assert_eq!(wrong, "active_workers = 2 is not valid; allowed: 1 to 1 threads");
         bench.router.set_active_workers(1).unwrap();
@@ -337,13 +346,18 @@ fn placement_sees_only_workers_with_threads() {
     assert!(plain.cycle().unwrap_err().to_string().contains("Router::local_port"));
     assert!(plain.next_due().is_err());
     // Every pair has its rings, whatever the shape of the worker.
-    assert_eq!(Builder::new(config(3, 0)).budget().total(), Builder::new(config(3, 2)).budget().total());
+    assert_eq!(
+        Builder::new(config(3, 0)).budget().unwrap().total(),
+        Builder::new(config(3, 2)).budget().unwrap().total()
+    );
 }
 
 /// Rule 8: a released local port ends nothing. The router drives the worker, and the next port gets it.
 #[test]
 fn a_released_worker_goes_on() {
-    let router = Builder::new(config(2, 1).with(Key::HoldTime, 50).unwrap()).start().unwrap();
+    let router = Builder::new(changed(config(2, 1), |config| config.holds.time = Duration::from_millis(50)))
+        .start()
+        .unwrap();
     let mut plain = router.port().unwrap();
     let mut all = 0;
     for round in 0..20 {
@@ -476,7 +490,9 @@ fn routing_is_refused_on_the_loops_thread() {
 /// Rule 11: the watchdog sees a loop that does not come back while records wait, and no other.
 #[test]
 fn the_watchdog_sees_a_loop_that_does_not_come_back() {
-    let bench = Bench::new(config(1, 1).with(Key::ProcessingTimeout, 10).unwrap());
+    let bench = Bench::new(changed(config(1, 1), |config| {
+        config.router.processing_timeout = Duration::from_millis(10)
+    }));
     let watchdog = bench.router.watchdog();
     let mut port = bench.router.local_port().unwrap();
     let ann = connect(&mut port, "ann");
@@ -506,7 +522,7 @@ fn the_watchdog_sees_a_loop_that_does_not_come_back() {
 /// Rule 12: the loop gets the time of the next due event, in whole milliseconds, and no other timer.
 #[test]
 fn the_next_due_event_is_the_expiry_of_a_hold() {
-    let bench = Bench::new(config(2, 1).with(Key::HoldTime, 100).unwrap());
+    let bench = Bench::new(changed(config(2, 1), |config| config.holds.time = Duration::from_millis(100)));
     let mut port = bench.router.local_port().unwrap();
     let ann = port.connect("ann", "peerjs", "", 0).unwrap();
     connect(&mut port, "ben");
@@ -590,15 +606,16 @@ fn short_handlers_run_on_the_loops_thread() {
 /// every message arrives, in its sender's order, and nobody sleeps on data.
 #[test]
 fn loops_and_threads_in_one_router() {
-    const LOOPS: u64 = 3;
+    const LOOPS: u32 = 3;
     const MESSAGES: u64 = 20_000;
     for threaded in [0, 1] {
-        let config = config(LOOPS + threaded, LOOPS).with(Key::RingBytes, 16 << 10).unwrap();
-        let config = config.with(Key::MaxMessage, 1_000).unwrap();
+        let mut config = config(LOOPS + threaded, LOOPS);
+        config.router.ring_bytes = 16 << 10;
+        config.limits.max_message = 1_000;
         let router = Builder::new(config).start().unwrap();
         let plain = (threaded > 0).then(|| router.port().unwrap());
         let ports = (0..LOOPS).map(|_| router.local_port().unwrap()).chain(plain);
-        let all = LOOPS + threaded;
+        let all = u64::from(LOOPS + threaded);
         let (ready, done) = (Barrier::new(all as usize), AtomicU64::new(0));
         std::thread::scope(|scope| {
             for (place, mut port) in ports.enumerate() {

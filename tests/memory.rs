@@ -7,7 +7,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test")]
 
 use corelane::clients::ClientId;
-use corelane::config::{Budget, Config, Key};
+use corelane::config::{Budget, Config};
 use corelane::error::{BuildError, PortError};
 use corelane::router::{Builder, Event, Port, Router};
 use std::io::{Read, Write};
@@ -126,12 +126,12 @@ struct Host {
 impl Host {
     /// Allocates the test's own memory before the first measurement.
     fn start(config: Config) -> Self {
-        let ports = config.get(Key::MaxPorts) as usize;
-        let mut clients = vec![ClientId(1); config.get(Key::MaxClients) as usize];
+        let ports = config.router.max_ports as usize;
+        let mut clients = vec![ClientId(1); config.limits.max_clients as usize];
         clients.clear();
         let mut opened = Vec::with_capacity(ports);
         let builder = Builder::new(config);
-        let budget = builder.budget();
+        let budget = builder.budget().unwrap();
         println!("memory: {budget}");
         let before = resident();
         let router = builder.start().unwrap();
@@ -211,15 +211,15 @@ impl Host {
     }
 }
 
-fn config(workers: u64, ports: u64, clients: u64) -> Config {
-    Config::default()
-        .with_workers(workers)
-        .and_then(|config| config.with_pin(false))
-        .and_then(|config| config.with_max_ports(ports))
-        .and_then(|config| config.with_max_clients(clients))
-        // Rings that carry the largest message, because out-of-line payloads are allocated on demand.
-        .and_then(|config| config.with_ring_bytes(512 << 10))
-        .unwrap()
+fn config(workers: u32, ports: u32, clients: u64) -> Config {
+    let mut config = Config::default();
+    config.router.workers = Some(workers);
+    config.router.pin = false;
+    config.router.max_ports = ports;
+    config.limits.max_clients = clients as u32;
+    // Rings that carry the largest message, because out-of-line payloads are allocated on demand.
+    config.router.ring_bytes = 512 << 10;
+    config
 }
 
 fn connected(clients: u64) {
@@ -249,14 +249,14 @@ fn a_hundred_thousand_clients_stay_below_the_budget() {
 fn bytes_per_client(name: &str, detailed: bool) -> u64 {
     let growth = |clients: u64| {
         alone_with(name, clients, |clients| {
-            let config = config(16, 2, clients)
-                .with_hold_bytes(64 << 10)
-                .and_then(|config| config.with_hold_messages(64))
-                .and_then(|config| config.with_max_message(8_000))
-                .and_then(|config| config.with_ring_bytes(64 << 10))
-                .and_then(|config| config.with_touch_memory(true))
-                .and_then(|config| config.with_detailed_stats(detailed));
-            let mut host = Host::start(config.unwrap());
+            let mut config = config(16, 2, clients);
+            config.holds.bytes = 64 << 10;
+            config.holds.messages = 64;
+            config.limits.max_message = 8_000;
+            config.router.ring_bytes = 64 << 10;
+            config.router.touch_memory = true;
+            config.monitor.detailed_stats = detailed;
+            let mut host = Host::start(config);
             host.connect(clients as usize);
             host.exchange();
             println!("memory: with {clients} clients connected and served: {}", host.growth());
@@ -284,9 +284,10 @@ fn a_client_with_figures_takes_a_line_more() {
 
 /// Touched memory is resident before it is used: at least nine tenths of the budget, and never more than it.
 /// Afterwards everything is filled, and no further page becomes resident.
-fn touched(workers: u64, ports: u64, clients: u64) {
-    let config = config(workers, ports, clients).with_touch_memory(true).unwrap();
-    let limit = config.get(Key::BacklogBytes);
+fn touched(workers: u32, ports: u32, clients: u64) {
+    let mut config = config(workers, ports, clients);
+    config.router.touch_memory = true;
+    let limit = config.router.backlog_bytes;
     let count = clients as usize;
     let (mut held, mut backlog) = (0, 0);
     let recipient =
@@ -361,8 +362,10 @@ const ROUNDS: usize = 80;
 fn clients_that_come_and_go_leave_nothing() {
     alone("clients_that_come_and_go_leave_nothing", || {
         // Small rings, so that the first rounds use all their pages.
-        let config = config(2, 2, 1_000).with_max_message(8_000);
-        let mut host = Host::start(config.and_then(|config| config.with_ring_bytes(64 << 10)).unwrap());
+        let mut config = config(2, 2, 1_000);
+        config.limits.max_message = 8_000;
+        config.router.ring_bytes = 64 << 10;
+        let mut host = Host::start(config);
         let mut after = Vec::with_capacity(ROUNDS);
         for round in 0..ROUNDS {
             host.connect(500);
@@ -383,14 +386,17 @@ fn clients_that_come_and_go_leave_nothing() {
 #[test]
 fn a_limit_refuses_with_the_parts_and_what_to_change_before_anything_is_taken() {
     alone("a_limit_refuses_with_the_parts_and_what_to_change_before_anything_is_taken", || {
-        let config = |limit: u64| {
-            let config = config(64, 64, 1_000_000).with_touch_memory(true)?;
-            config.with_ring_bytes(1 << 26)?.with_memory_limit_bytes(limit)
+        let config = |limit: Option<u64>| {
+            let mut config = config(64, 64, 1_000_000);
+            config.router.touch_memory = true;
+            config.router.ring_bytes = 1 << 26;
+            config.limits.memory = limit;
+            config
         };
-        let budget = Builder::new(config(0).unwrap()).budget();
+        let budget = Builder::new(config(None)).budget().unwrap();
         let tasks = || std::fs::read_dir("/proc/self/task").unwrap().count();
         let (before, threads) = (resident(), tasks());
-        let error = Builder::new(config(budget.total() - 1).unwrap()).start().unwrap_err();
+        let error = Builder::new(config(Some(budget.total() - 1))).start().unwrap_err();
         let taken = resident() - before;
         println!("memory: {taken} bytes for a refusal: {error}");
         assert!(taken < 1 << 20, "{taken}");
@@ -407,10 +413,10 @@ fn a_limit_refuses_with_the_parts_and_what_to_change_before_anything_is_taken() 
             assert!(expected.contains(part), "{part}");
         }
         // A limit of exactly the budget is sufficient.
-        let small = |limit| config_small().with_memory_limit_bytes(limit).unwrap();
-        let total = Builder::new(small(0)).budget().total();
-        Builder::new(small(total)).build().unwrap();
-        Builder::new(small(total - 1)).build().unwrap_err();
+        let small = |limit| support::changed(config_small(), |config| config.limits.memory = limit);
+        let total = Builder::new(small(None)).budget().unwrap().total();
+        Builder::new(small(Some(total))).build().unwrap();
+        Builder::new(small(Some(total - 1))).build().unwrap_err();
     });
 }
 
@@ -422,9 +428,10 @@ fn config_small() -> Config {
 #[test]
 fn memory_that_cannot_be_touched_is_a_typed_error() {
     alone("memory_that_cannot_be_touched_is_a_typed_error", || {
-        let config =
-            config(1, 1, 10).with_ring_bytes(1 << 26).and_then(|config| config.with_touch_memory(true));
-        let router = Builder::new(config.unwrap()).start().unwrap();
+        let mut config = config(1, 1, 10);
+        config.router.ring_bytes = 1 << 26;
+        config.router.touch_memory = true;
+        let router = Builder::new(config).start().unwrap();
         // The worker's thread has everything that it needs once it sleeps.
         support::until(|| router.stats().workers[0].parks > 0);
         // Limit the address space to its current size plus 32 MiB: a ring of 64 MiB does not fit.

@@ -110,7 +110,8 @@ fn what_the_monitor_holds_is_below_what_it_states() {
 
 #[test]
 fn with_metrics_off_nothing_is_recorded() {
-    let config = Config::default().with_enable_metrics(false).unwrap();
+    let mut config = Config::default();
+    config.monitor.metrics = false;
     let monitor = Monitor::new(config).unwrap();
     let mut recorder = monitor.recorder();
     let labels = recorder.labels("p", "offer", "app");

@@ -6,11 +6,10 @@
 mod support;
 
 use corelane::clients::ClientId;
-use corelane::config::Config;
 use corelane::error::{Failed, Loss, SubmitError};
 use corelane::router::{Event, Port, Recipient, SubmitOptions};
 use std::time::Duration;
-use support::{Bench, Hand, config_of, settled};
+use support::{Bench, Hand, config, config_of, settled};
 
 /// What a port was told: the client, the recipient that the message failed at, the correlation and the reason.
 type Told = (u64, Option<ClientId>, u64, &'static str);
@@ -233,7 +232,7 @@ fn a_send_to_a_room_is_told_for_each_member() {
 
 #[test]
 fn events_are_lent_and_the_port_is_usable_between_them() {
-    let mut hand = Hand::of(Config::default().with_workers(1).unwrap(), "generic", |builder| builder);
+    let mut hand = Hand::of(config(&[("workers", 1)]), "generic", |builder| builder);
     for number in 0..4 {
         hand.port.submit(hand.ann, br#"{"type":"offer","to":"ben"}"#, number).unwrap();
     }

@@ -4,7 +4,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test")]
 
 use corelane::clients::ClientId;
-use corelane::config::{Config, Key};
+use corelane::config::Config;
 use corelane::envelope::read;
 use corelane::error::{BuildError, ConnectError, RulesError};
 use corelane::router::{Action, Builder, Port, ProtocolRules};
@@ -23,7 +23,7 @@ struct Bench {
 impl Bench {
     fn new(rules: ProtocolRules) -> Self {
         let protocol = rules.name().to_owned();
-        let base = support::Bench::of(config(&[(Key::Workers, 1)]), |builder| builder.protocol(rules));
+        let base = support::Bench::of(config(&[("workers", 1)]), |builder| builder.protocol(rules));
         let port = base.router.port().unwrap();
         Self { base, port, protocol }
     }

@@ -4,7 +4,6 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test")]
 
 use corelane::clients::ClientId;
-use corelane::config::Key;
 use corelane::error::SubmitError;
 use corelane::router::{Builder, Event, Port};
 use std::collections::HashSet;
@@ -68,12 +67,12 @@ fn host(mut port: Port, host: u64, barrier: &Barrier) -> (Port, Seen) {
 
 #[test]
 fn every_message_is_delivered_once_or_its_sender_is_told_once() {
-    let config = support::config(&[
-        (Key::Workers, 2),
-        (Key::Pin, 0),
-        (Key::CreditPolicy, 1),
-        (Key::CreditMessages, CREDIT),
-        (Key::MaxQueueWait, 3_600_000),
+    let config = support::config_of(&[
+        ("workers", "2"),
+        ("pin", "off"),
+        ("credit_policy", "refuse"),
+        ("credit_messages", &CREDIT.to_string()),
+        ("max_queue_wait_ms", "3600000"),
     ]);
     let router = Builder::new(config).start().unwrap();
     let barrier = Arc::new(Barrier::new(2));

@@ -27,7 +27,7 @@ fn record(monitor: &Monitor, client: &str, milliseconds: u64) {
 
 #[test]
 fn on_demand_each_format_says_what_is() {
-    let (monitor, hand) = support::monitor(Config::default().with_high_connection_threshold(1).unwrap());
+    let (monitor, hand) = support::monitor("high_connection_threshold=1".parse().unwrap());
     let evil = "<script>alert('&\")</script>";
     monitor.connect(evil, "app").unwrap();
     monitor.connect("ben", "app").unwrap();
@@ -127,8 +127,7 @@ fn on_the_timer_to_a_callback_and_a_file_and_when_it_is_changed() {
 
 #[test]
 fn a_receiver_that_blocks_keeps_nobody_else_waiting() {
-    let (monitor, hand) =
-        support::monitor(Config::default().with_report_interval(Duration::from_secs(1)).unwrap());
+    let (monitor, hand) = support::monitor("report_interval_ms=1000".parse().unwrap());
     let (entered, is_inside) = channel();
     let (leave, may_leave) = channel::<()>();
     let may_leave = Mutex::new(may_leave);
@@ -158,11 +157,8 @@ fn slow_messages_and_alerts_are_logged_where_that_is_on_and_alike_ones_once() {
     let (listener, log) = support::log();
     tracing::subscriber::with_default(listener, || {
         let (monitor, hand) = support::monitor(
-            Config::default()
-                .with_high_connection_threshold(1)
-                // The test must not depend on the load of the machine.
-                .and_then(|config| config.with_high_cpu_threshold(1.0))
-                .unwrap(),
+            // The test must not depend on the load of the machine.
+            "high_connection_threshold=1\nhigh_cpu_threshold=1".parse().unwrap(),
         );
         let tick = || {
             hand.advance(Duration::from_secs(5));
@@ -197,7 +193,7 @@ fn slow_messages_and_alerts_are_logged_where_that_is_on_and_alike_ones_once() {
 
 #[test]
 fn a_subscriber_may_ask_the_monitor() {
-    let (monitor, hand) = support::monitor(Config::default().with_enable_logging(true).unwrap());
+    let (monitor, hand) = support::monitor("enable_logging=on".parse().unwrap());
     let (asked, asks) = (Arc::new(Mutex::new(0)), monitor.clone());
     let count = Arc::clone(&asked);
     let listener = support::Listener(move |_: &tracing::Event<'_>| {
@@ -233,7 +229,7 @@ fn a_name_cannot_write_lines_of_its_own() {
 /// After a reset one page has figures of two ages. Each states its start.
 #[test]
 fn every_figure_says_since_when_it_counts() {
-    let bench = support::Bench::of(Config::default().with_workers(1).unwrap(), |builder| builder);
+    let bench = support::Bench::of("workers=1".parse().unwrap(), |builder| builder);
     let monitor = Monitor::of(&bench.router.source());
     bench.hands.advance(Duration::from_secs(60));
     monitor.reset();

@@ -3,8 +3,7 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test")]
 
-use corelane::clients::{ClientId, RoomId};
-use corelane::config::Key;
+use corelane::clients::{ClientId, CreditPolicy, RoomId};
 use corelane::error::{
     CloseReason, ConnectError, JoinError, LeaveError, StaleClient, StaleRoom, SubmitError,
 };
@@ -21,8 +20,8 @@ struct Bench {
 }
 
 impl Bench {
-    fn new(ports: usize, set: &[(Key, u64)]) -> Self {
-        let base = support::Bench::of(config(&[&[(Key::Workers, 1)][..], set].concat()), |builder| builder);
+    fn new(ports: usize, set: &[(&str, u64)]) -> Self {
+        let base = support::Bench::of(config(&[&[("workers", 1)][..], set].concat()), |builder| builder);
         let ports = (0..ports).map(|_| base.router.port().unwrap()).collect();
         Self { base, ports }
     }
@@ -114,7 +113,7 @@ fn only_members_send_and_a_lone_member_may() {
 
 #[test]
 fn limits_are_typed_errors_and_counted() {
-    let limits = [(Key::MaxRooms, 3), (Key::MaxRoomMembers, 2), (Key::MaxClientRooms, 2)];
+    let limits = [("max_rooms", 3), ("max_room_members", 2), ("max_client_rooms", 2)];
     let mut bench = Bench::new(2, &limits);
     let names = ["ann", "ben", "cleo"];
     let clients: Vec<_> = names.iter().map(|name| bench.connect(0, name, 0)).collect();
@@ -164,7 +163,7 @@ fn a_disconnect_and_a_released_port_leave_every_room() {
 
 #[test]
 fn a_member_without_credit_is_closed_and_the_others_get_everything() {
-    let mut bench = Bench::new(2, &[(Key::CreditMessages, 2)]);
+    let mut bench = Bench::new(2, &[("credit_messages", 2)]);
     let (ann, _) = bench.member(0, "ann", 1, "lobby");
     bench.member(1, "slow", 2, "lobby");
     bench.member(1, "ben", 3, "lobby");
@@ -196,12 +195,8 @@ fn a_member_without_credit_is_closed_and_the_others_get_everything() {
 /// The path counts each member as well.
 #[test]
 fn what_finds_ring_and_backlog_full_is_counted_for_each_member() {
-    let small = [
-        (Key::MaxMessage, 64),
-        (Key::RingBytes, 8192),
-        (Key::BacklogBytes, 8192),
-        (Key::CreditMessages, 1_000),
-    ];
+    let small =
+        [("max_message", 64), ("ring_bytes", 8192), ("backlog_bytes", 8192), ("credit_messages", 1_000)];
     let mut bench = Bench::new(2, &small);
     let (ann, _) = bench.member(0, "ann", 1, "lobby");
     bench.member(1, "ben", 2, "lobby");
@@ -238,7 +233,7 @@ fn direct_and_room_messages_keep_their_order() {
 
 /// Rings of 8 KiB take records of up to 2 KiB, so a message to 300 members of one port is split.
 fn crowd(members: u64) -> (Bench, ClientId, Vec<ClientId>) {
-    let mut bench = Bench::new(2, &[(Key::RingBytes, 8192), (Key::MaxMessage, 1000)]);
+    let mut bench = Bench::new(2, &[("ring_bytes", 8192), ("max_message", 1000)]);
     let (ann, _) = bench.member(0, "ann", 0, "lobby");
     let clients =
         (1..=members).map(|token| bench.member(1, &format!("m{token}"), token, "lobby").0).collect();
@@ -322,7 +317,7 @@ fn fan_out_to_a_thousand_members_copies_the_payload_once_per_port() {
     const MEMBERS: u64 = 1_000;
     const PORTS: u64 = 4;
     const MESSAGES: u64 = 200;
-    let set = [(Key::Workers, 2), (Key::CreditMessages, 65_535), (Key::BacklogBytes, 1 << 26)];
+    let set = [("workers", 2), ("credit_messages", 65_535), ("backlog_bytes", 1 << 26)];
     let mut router = Builder::new(config(&set)).start().unwrap();
     let mut ports: Vec<_> = (0..PORTS).map(|_| router.port().unwrap()).collect();
     for token in 0..MEMBERS {
@@ -429,7 +424,7 @@ fn a_host_sends_to_all_members_in_order_and_the_message_counts_once() {
 
 #[test]
 fn a_send_to_a_room_that_is_gone_fails_and_limits_apply() {
-    let mut bench = Bench::new(1, &[(Key::MaxMessage, 100)]);
+    let mut bench = Bench::new(1, &[("max_message", 100)]);
     let (ann, lobby) = bench.member(0, "ann", 1, "lobby");
     let port = &mut bench.ports[0];
     assert_eq!(port.send_to_room(lobby, &[b'x'; 101], 0), Err(SubmitError::TooLarge));
@@ -454,7 +449,10 @@ fn a_send_to_a_room_that_is_gone_fails_and_limits_apply() {
 
 #[test]
 fn a_member_without_credit_costs_only_its_own_delivery_of_a_send() {
-    let mut bench = Bench::new(1, &[(Key::CreditMessages, 1), (Key::CreditPolicy, 1)]);
+    let mut config = config(&[("workers", 1), ("credit_messages", 1)]);
+    config.credit.policy = CreditPolicy::Refuse;
+    let base = support::Bench::of(config, |builder| builder);
+    let mut bench = Bench { ports: vec![base.router.port().unwrap()], base };
     let (ann, lobby) = bench.member(0, "ann", 1, "lobby");
     bench.member(0, "ben", 2, "lobby");
     bench.ports[0].send(ann, b"uses up", 0).unwrap();
@@ -472,7 +470,7 @@ fn a_member_without_credit_costs_only_its_own_delivery_of_a_send() {
 /// A room's sends go on through another worker only after every port has consumed what the lost worker has emitted.
 #[test]
 fn sends_to_a_room_keep_their_order_when_its_worker_is_lost() {
-    let mut bench = Bench::new(2, &[(Key::Workers, 2)]);
+    let mut bench = Bench::new(2, &[("workers", 2)]);
     let (_, lobby) = bench.member(0, "ann", 1, "lobby");
     bench.member(1, "ben", 2, "lobby");
     bench.ports[0].send_to_room(lobby, b"one", 1).unwrap();
@@ -494,7 +492,7 @@ fn sends_to_a_room_keep_their_order_when_its_worker_is_lost() {
 
 #[test]
 fn a_router_with_local_workers_only_sends_to_rooms_through_the_ports_own_worker() {
-    let base = support::Bench::of(config(&[(Key::Workers, 2), (Key::LocalWorkers, 2)]), |builder| builder);
+    let base = support::Bench::of(config(&[("workers", 2), ("local_workers", 2)]), |builder| builder);
     let mut ports = [base.router.local_port().unwrap(), base.router.local_port().unwrap()];
     let ann = ports[0].connect("ann", "generic", "rooms", 1).unwrap();
     let ben = ports[1].connect("ben", "generic", "rooms", 2).unwrap();

@@ -2,26 +2,25 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test")]
 
-use corelane::config::Key;
 use corelane::metrics::{RoutingStats, Stats, WorkerStats};
 use corelane::monitor::Monitor;
 use corelane::router::{Builder, Event, SendOptions};
 use std::time::Duration;
 
 mod support;
-use support::{Hand as Bench, config, until};
+use support::{Hand as Bench, config_of, until};
 
 const OFFER: &[u8] = br#"{"type":"OFFER","dst":"ben"}"#;
 
 impl Bench {
-    fn new(set: &[(Key, u64)]) -> Self {
-        let mut bench = Self::of(config(set), "peerjs", |builder| builder);
+    fn new(set: &[(&str, &str)]) -> Self {
+        let mut bench = Self::of(config_of(set), "peerjs", |builder| builder);
         bench.cycle(); // The connects of ann and ben.
         bench
     }
 
     fn one_worker() -> Self {
-        Self::new(&[(Key::Workers, 1)])
+        Self::new(&[("workers", "1")])
     }
 
     fn submit(&mut self, message: &[u8]) {
@@ -155,7 +154,7 @@ fn concurrency_counts_what_waits_and_what_is_held() {
 
 #[test]
 fn full_batches_and_cycles() {
-    let mut bench = Bench::new(&[(Key::Workers, 1), (Key::Batch, 2)]);
+    let mut bench = Bench::new(&[("workers", "1"), ("batch", "2")]);
     let before = bench.worker();
     for _ in 0..5 {
         bench.submit(OFFER);
@@ -204,7 +203,7 @@ fn idle_time_utilisation_and_throughput_between_two_snapshots() {
 
 #[test]
 fn utilisation_is_the_mean_of_the_workers() {
-    let mut bench = Bench::new(&[(Key::Workers, 2)]);
+    let mut bench = Bench::new(&[("workers", "2")]);
     let start = bench.stats();
     assert_eq!(start.routing.workers_idle, 2);
     bench.submit(OFFER);
@@ -223,7 +222,7 @@ fn utilisation_is_the_mean_of_the_workers() {
 
 #[test]
 fn a_workers_sleeps_are_counted() {
-    let config = config(&[(Key::Workers, 1), (Key::IdleStrategy, 2)]);
+    let config = config_of(&[("workers", "1"), ("idle", "park")]);
     let router = Builder::new(config).start().unwrap();
     until(|| router.stats().workers[0].parks > 0);
 }
@@ -231,11 +230,11 @@ fn a_workers_sleeps_are_counted() {
 #[test]
 fn backlog_and_closings_of_each_path() {
     let mut bench = Bench::new(&[
-        (Key::Workers, 1),
-        (Key::MaxMessage, 64),
-        (Key::RingBytes, 8192),
-        (Key::BacklogBytes, 8192),
-        (Key::CreditMessages, 1_000),
+        ("workers", "1"),
+        ("max_message", "64"),
+        ("ring_bytes", "8192"),
+        ("backlog_bytes", "8192"),
+        ("credit_messages", "1000"),
     ]);
     // A delivery takes 128 bytes: sixty-four fill the ring, sixty-four more the backlog, the rest is given up.
     for count in 1..=140_u64 {

@@ -3,7 +3,6 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test")]
 
-use corelane::config::Key;
 use corelane::error::SubmitError;
 use corelane::router::{Builder, Event};
 use std::ops::ControlFlow;
@@ -18,7 +17,7 @@ use support::{Bench, config};
 /// dropped.
 #[test]
 fn batches_and_sends_through_the_lock() {
-    let mut bench = Bench::of(config(&[(Key::Workers, 1)]), |builder| builder);
+    let mut bench = Bench::of(config(&[("workers", 1)]), |builder| builder);
     let (shared, mut poller) = bench.router.port().unwrap().share();
     let ann = shared.connect("ann", "generic", "", 1).unwrap();
     let ben = shared.connect("ben", "generic", "", 2).unwrap();
@@ -64,10 +63,10 @@ const PER_THREAD: u64 = 2_000;
 #[test]
 fn many_threads_keep_each_clients_order() {
     let config = config(&[
-        (Key::Workers, 2),
-        (Key::BacklogBytes, 1 << 28),
-        (Key::CreditMessages, 65_535),
-        (Key::CreditBytes, 1 << 30),
+        ("workers", 2),
+        ("backlog_bytes", 1 << 28),
+        ("credit_messages", 65_535),
+        ("credit_bytes", 1 << 30),
     ]);
     let mut router = Builder::new(config).start().unwrap();
     let (shared, mut poller) = router.port().unwrap().share();

@@ -4,7 +4,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test")]
 
 use corelane::clients::ClientId;
-use corelane::config::{Config, Key};
+use corelane::config::Config;
 use corelane::error::{Closed, SubmitError};
 use corelane::metrics::Accounting;
 use corelane::router::{Builder, Event, Port, Router};
@@ -118,17 +118,13 @@ fn work(host: &mut HostThread, producer: usize, count: u64, progress: &AtomicU64
     (accepted, refused)
 }
 
-fn start(config: Config) -> Router {
-    let config = config
-        .with(Key::Workers, 2)
-        .and_then(|config| config.with(Key::CreditMessages, 65_535))
-        .and_then(|config| config.with(Key::CreditBytes, (1 << 31) - 1))
-        .and_then(|config| config.with(Key::MaxQueueWait, 600_000))
-        .and_then(|config| config.with(Key::BacklogBytes, 1 << 28))
-        // Every message fits into its ring, so none fails because of too many out-of-line payloads (tests/payloads.rs
-        // covers those).
-        .and_then(|config| config.with(Key::RingBytes, 512 << 10))
-        .unwrap();
+fn start(mut config: Config) -> Router {
+    config.router.workers = Some(2);
+    config.credit.messages = 65_535;
+    config.credit.bytes = (1 << 31) - 1;
+    config.limits.max_queue_wait = Duration::from_secs(600);
+    config.router.backlog_bytes = 1 << 28;
+    config.router.ring_bytes = 512 << 10;
     Builder::new(config).start().unwrap()
 }
 

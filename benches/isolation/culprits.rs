@@ -3,7 +3,7 @@
 
 use corelane::clients::{ClientId, CreditPolicy};
 use corelane::config::{Balance, Config};
-use corelane::error::{ConfigError, JoinError};
+use corelane::error::JoinError;
 use corelane::router::{Event, Port, Router};
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::SeqCst};
@@ -30,7 +30,7 @@ pub struct Case {
     pub name: &'static str,
     pub about: &'static str,
     pub kind: Kind,
-    pub configure: fn(Config) -> Result<Config, ConfigError>,
+    pub configure: fn(&mut Config),
 }
 
 pub const CASES: [Case; 9] = [
@@ -43,68 +43,64 @@ pub const CASES: [Case; 9] = [
                 std::thread::sleep(Duration::from_millis(1));
             }
         }),
-        configure: Ok,
+        configure: |_| {},
     },
     Case {
         name: "an honest neighbour",
         about: "Sends as many messages as the next culprits. All are well-formed, delivered and acknowledged: load without harm.",
         kind: Kind::Beside(honest),
-        configure: Ok,
+        configure: |_| {},
     },
     Case {
         name: "a client that stops reading",
         about: "Gets 20 messages per millisecond and acknowledges none, so its credit is used up. `credit_policy` is refuse, and its sender gets a notice of each refusal.",
         kind: Kind::Beside(deaf),
-        configure: |config| config.with_credit_policy(CreditPolicy::Refuse),
+        configure: |config| config.credit.policy = CreditPolicy::Refuse,
     },
     Case {
         name: "a client that floods",
         about: "Submits 1,000 messages at once, then sleeps for a millisecond, repeatedly. For all clients `max_in_flight` is 512, `client_rate` 1,000 with a burst of 5,000, `credit_messages` 2,048.",
         kind: Kind::Beside(flood),
         configure: |config| {
-            config
-                .with_max_in_flight(512)
-                .and_then(|config| config.with_client_rate(1_000))
-                .and_then(|config| config.with_client_burst(5_000))
-                // The messages sent to the client between two polls: a thousand, plus those already in flight.
-                .and_then(|config| config.with_credit_messages(2_048))
+            config.limits.max_in_flight = Some(512);
+            (config.limits.client_rate, config.limits.client_burst) = (Some(1_000), Some(5_000));
+            // The messages sent to the client between two polls: a thousand, plus those already in flight.
+            config.credit.messages = 2_048;
         },
     },
     Case {
         name: "a handler that panics always",
         about: "Sends 20 messages per millisecond whose handler panics (without the panic hook's report).",
         kind: Kind::Beside(panics),
-        configure: Ok,
+        configure: |_| {},
     },
     Case {
         name: "10,000 unknown types and rooms",
         about: "Per millisecond: 10 messages of a new type to a new room, 10 messages of a new type in a protocol that lists all its types, and 10 attempts to join a new room.",
         kind: Kind::Beside(unknown),
-        configure: |config| config.with_max_rooms(64),
+        configure: |config| config.rooms.max_rooms = 64,
     },
     Case {
         name: "a poller that is slow",
         about: "An additional port whose poller sleeps for 50 ms between polls and exports all figures as text each time. The port gets 20 messages of 4 KiB per millisecond: more than twice as much as its egress ring and its backlog hold.",
         kind: Kind::Beside(slow_poller),
         configure: |config| {
-            config
-                .with_ring_bytes(512 << 10)
-                .and_then(|config| config.with_backlog_bytes(512 << 10))
-                .and_then(|config| config.with_max_message(16 << 10))
-                .and_then(|config| config.with_credit_bytes(64 << 20))
+            (config.router.ring_bytes, config.router.backlog_bytes) = (512 << 10, 512 << 10);
+            config.limits.max_message = 16 << 10;
+            config.credit.bytes = 64 << 20;
         },
     },
     Case {
         name: "a handler that sleeps 2 s: new clients",
         about: "Its worker counts as stalled after 20 ms. Then the innocents connect, and none of them is placed on that worker: in rounds with the culprit they share the other worker.",
         kind: Kind::SleepsBefore,
-        configure: |config| config.with_balance(Balance::Hash),
+        configure: |config| config.router.balance = Balance::Hash,
     },
     Case {
         name: "a handler that sleeps 2 s: clients that were there",
         about: "The innocents are on both workers and have sent a tenth of their messages when the sleep begins. Clients on the sleeping worker wait, lose nothing and keep their order; the others continue.",
         kind: Kind::SleepsUnder,
-        configure: |config| config.with_balance(Balance::Hash),
+        configure: |config| config.router.balance = Balance::Hash,
     },
 ];
 

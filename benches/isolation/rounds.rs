@@ -44,13 +44,12 @@ impl Gate {
 
 /// The router for all rounds of a case, with and without the culprit.
 pub fn router(case: &Case, gate: &Arc<Gate>) -> Router {
-    let config = Config::default()
-        .with_workers(2)
-        .and_then(|config| config.with_ring_bytes(4 << 20))
-        .and_then(|config| config.with_max_queue_wait(Duration::from_secs(600)))
-        .and_then(|config| config.with_processing_timeout(Duration::from_millis(20)))
-        .and_then(case.configure)
-        .unwrap();
+    let mut config = Config::default();
+    config.router.workers = Some(2);
+    config.router.ring_bytes = 4 << 20;
+    config.limits.max_queue_wait = Duration::from_secs(600);
+    config.router.processing_timeout = Duration::from_millis(20);
+    (case.configure)(&mut config);
     let gate = Arc::clone(gate);
     Builder::new(config)
         .handler("generic", "offer", |request| {

@@ -17,6 +17,7 @@ mod accept;
 mod address;
 mod connection;
 mod counts;
+mod file;
 mod guard;
 mod http;
 mod listen;
@@ -36,7 +37,6 @@ mod values;
 mod wire;
 
 use address::Addresses;
-use corelane::config::Key;
 use corelane::error::{Error, PortError};
 use corelane::monitor::Monitor;
 use corelane::monitor::alert::{Alert, Notification, Severity};
@@ -99,7 +99,7 @@ fn run(options: &Options) -> Result<(), Failure> {
     let certificate = options.tls()?;
     let tls = certificate.as_ref().map(Certificate::acceptor).transpose()?;
     let builder = Builder::new(config.clone());
-    let budget = builder.budget();
+    let budget = builder.budget().map_err(Failure::configuration)?;
     // Each socket needs a descriptor. If the limit cannot be raised, `accept` reports the shortage.
     let _ = rlimit::increase_nofile_limit(u64::MAX);
     let listening = Listening::bind(options)?;
@@ -108,7 +108,7 @@ fn run(options: &Options) -> Result<(), Failure> {
     let measured = start_monitor(options, &router)?;
     let scheme = if tls.is_some() { "https" } else { "http" };
     introduce(options, &listening, scheme);
-    let local = config.get(Key::LocalWorkers);
+    let local = u64::from(config.router.local_workers);
     let threads = config.workers() as u64 - local;
     log::print(format_args!(
         "network threads: {}, {local} of them with a worker; worker threads: {threads}",
@@ -123,9 +123,9 @@ fn run(options: &Options) -> Result<(), Failure> {
     let (senders, receivers): (Vec<_>, Vec<_>) =
         listening.listeners.iter().map(|_| mpsc::unbounded_channel()).unzip();
     let counts = Counts::new(&measured).map_err(|error| Failure::system("cannot count refusals", error))?;
-    let settings = options.settings();
+    let settings = options.settings(&config);
     let service = Arc::new(Service {
-        registry: Registry::new(options.concurrent_limit as usize),
+        registry: Registry::new(options::concurrent_limit(&config) as usize),
         threads: senders,
         tls,
         counts,

@@ -3,13 +3,14 @@
 
 use crate::Failure;
 use crate::address::Proxies;
+use crate::file::ConfigFile;
 use crate::log;
 use crate::tls::Certificate;
 use crate::values::{MonitorAddress, log_format, log_level, monitor_address, number, origin, report_format};
 use crate::values::{router_setting, writable};
 use clap::parser::ValueSource;
 use clap::{ArgAction, CommandFactory, FromArgMatches, Parser};
-use corelane::config::{Config, Key};
+use corelane::config::Config;
 use corelane::monitor::{Format, Target};
 use std::net::IpAddr;
 use std::path::PathBuf;
@@ -42,11 +43,10 @@ pub(crate) struct Options {
     #[arg(long, env = "PEERSERVER_PATH", default_value = "/")]
     path: String,
 
-    /// How long a message for a client that is not connected is held.
+    /// How long a message for a client that is not connected is held. Default: 5000.
     #[arg(long = "expire_timeout", alias = "expire-timeout", short = 't', value_name = "MILLISECONDS")]
-    #[arg(default_value = "5000", value_parser = number(1, 3_600_000, " milliseconds"))]
-    #[arg(allow_negative_numbers = true)]
-    expire_timeout: u64,
+    #[arg(value_parser = number(1, 3_600_000, " milliseconds"), allow_negative_numbers = true)]
+    expire_timeout: Option<u64>,
 
     /// Close a client after this time without any frame. The server sends a ping after a third of the time.
     #[arg(long = "alive_timeout", alias = "alive-timeout", value_name = "MILLISECONDS")]
@@ -54,11 +54,10 @@ pub(crate) struct Options {
     #[arg(allow_negative_numbers = true)]
     alive_timeout: u64,
 
-    /// Maximum number of connected clients.
+    /// Maximum number of connected clients. Default: 5000.
     #[arg(long = "concurrent_limit", alias = "concurrent-limit", short = 'c', value_name = "CLIENTS")]
-    #[arg(default_value = "5000", value_parser = number(1, 1_000_000, " clients"))]
-    #[arg(allow_negative_numbers = true)]
-    pub(crate) concurrent_limit: u64,
+    #[arg(value_parser = number(1, 1_000_000, " clients"), allow_negative_numbers = true)]
+    concurrent_limit: Option<u64>,
 
     /// Show the list of clients to anyone.
     #[arg(long = "allow_discovery", alias = "allow-discovery", action = ArgAction::Set)]
@@ -137,17 +136,22 @@ pub(crate) struct Options {
     #[arg(long, value_parser = number(1, 64, " threads"), allow_negative_numbers = true)]
     threads: Option<u64>,
 
-    /// Number of worker threads that route messages in place of the network threads; 0 for none.
-    #[arg(long, default_value = "0", value_parser = number(0, 64, " threads"), allow_negative_numbers = true)]
-    workers: u64,
+    /// Number of worker threads that route messages in place of the network threads; 0 for none. Default: 0.
+    #[arg(long, value_parser = number(0, 64, " threads"), allow_negative_numbers = true)]
+    workers: Option<u64>,
 
     /// Largest message that is routed. The sender of a larger one gets an ERROR, and the refusal is counted. If the
-    /// message is larger than twice this and larger than 2 MiB, the socket is closed as well.
-    #[arg(long = "max_message", alias = "max-message", value_name = "BYTES", default_value = "1048576")]
+    /// message is larger than twice this and larger than 2 MiB, the socket is closed as well. Default: 1048576.
+    #[arg(long = "max_message", alias = "max-message", value_name = "BYTES")]
     #[arg(value_parser = number(1024, 8 << 20, " bytes"), allow_negative_numbers = true)]
-    max_message: u64,
+    max_message: Option<u64>,
 
-    /// Set a key of the router's configuration. Applied after the other options.
+    /// TOML file with keys of the router's configuration, in its sections (docs/configuration.md). Options on the
+    /// command line come before the file.
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+
+    /// Set a key of the router's configuration. Applied after the file and the other options.
     #[arg(long = "set", value_name = "KEY=VALUE", value_parser = router_setting)]
     router_settings: Vec<(String, String)>,
 }
@@ -221,8 +225,10 @@ impl Options {
         }
     }
 
-    pub(crate) fn settings(&self) -> Settings {
+    /// The settings, with the limits of the router's configuration.
+    pub(crate) fn settings(&self, config: &Config) -> Settings {
         let path = self.base_path();
+        let (limit, max_message) = (concurrent_limit(config), config.limits.max_message);
         Settings {
             key: self.key.clone(),
             socket_path: format!("{path}peerjs"),
@@ -232,11 +238,11 @@ impl Options {
             alive_timeout: Duration::from_millis(self.alive_timeout),
             proxies: Proxies { proxied: self.proxied, listed: self.trusted_proxy.clone() },
             socket_timeout: Duration::from_millis(self.socket_timeout),
-            max_connections: self.max_connections.unwrap_or(2 * self.concurrent_limit + 1000),
+            max_connections: self.max_connections.unwrap_or(2 * limit + 1000),
             max_per_address: self.max_per_address as u32,
             monitor_names: self.monitor_names(),
-            max_message: self.max_message,
-            max_frame: (2 * self.max_message).max(2 << 20) as usize,
+            max_message,
+            max_frame: (2 * max_message).max(2 << 20) as usize,
         }
     }
 
@@ -246,46 +252,63 @@ impl Options {
         names.map(str::to_ascii_lowercase).collect()
     }
 
-    /// The router's configuration.
+    /// The router's configuration: the defaults of this server, then the file, then the command line.
     ///
     /// # Errors
-    /// [`Failure`] with the key, the value and the allowed values.
+    /// [`Failure`] with the key, the value and the allowed values, and with the line if it is in the file.
     pub(crate) fn config(&self) -> Result<Config, Failure> {
-        self.try_config().map_err(Failure::configuration)
+        let file = self.config.as_deref().map(ConfigFile::read).transpose()?;
+        let apply = |mut config: Config| -> Result<Config, Failure> {
+            if let Some(file) = &file {
+                file.apply(&mut config)?;
+            }
+            self.override_with_options(&mut config);
+            for (key, value) in &self.router_settings {
+                config.set(key, value).map_err(Failure::configuration)?;
+            }
+            Ok(config)
+        };
+        // The default sizes depend on the largest message and on the number of clients, wherever these are set.
+        let limits = apply(self.defaults())?;
+        let config = apply(sized_for(self.defaults(), &limits))?;
+        config.validate().map_err(Failure::configuration)?;
+        Ok(config)
     }
 
-    fn try_config(&self) -> Result<Config, corelane::error::ConfigError> {
-        // A relayed message also has its sender's name and a record's header.
-        let record = self.max_message + 1024;
+    /// This server's own defaults, without the sizes that depend on limits.
+    fn defaults(&self) -> Config {
+        let threads = self.threads() as u32;
         let mut config = Config::default();
-        // Messages larger than most offers become out-of-line payloads, so that the rings stay small.
-        let four_records = (4 * record.min(LARGEST_IN_RING)).next_power_of_two();
-        let ring = config.get(Key::RingBytes).max(four_records);
-        let backlog = config.get(Key::BacklogBytes).max(four_records);
-        // Several of the largest messages may be in flight to one client, or held for it.
-        let credit = config.get(Key::CreditBytes).max(4 * record);
-        let hold = config.get(Key::HoldBytes).max(4 * record);
-        let beside = config.get(Key::PayloadBytes).max(32 * record);
-        // A client that has disconnected, or lost its id, keeps its slot for a while.
-        let clients = (2 * self.concurrent_limit).clamp(64, 1_000_000);
-        config = config
-            .with(Key::Workers, if self.workers == 0 { self.threads() as u64 } else { self.workers })?
-            .with(Key::LocalWorkers, if self.workers == 0 { self.threads() as u64 } else { 0 })?
-            .with(Key::MaxPorts, self.threads() as u64)?
-            .with(Key::MaxClients, clients)?
-            .with(Key::ConnectionLimit, self.concurrent_limit)?
-            .with(Key::MaxMessage, self.max_message)?
-            .with(Key::RingBytes, ring)?
-            .with(Key::BacklogBytes, backlog)?
-            .with(Key::CreditBytes, credit)?
-            .with(Key::HoldBytes, hold)?
-            .with(Key::PayloadBytes, beside)?
-            .with(Key::HoldTime, self.expire_timeout)?;
-        for (key, value) in &self.router_settings {
-            config.set(key, value)?;
+        config.router.workers = Some(threads);
+        config.router.local_workers = threads;
+        config.router.max_ports = threads;
+        config.monitor.connection_limit = Some(5_000);
+        config.limits.max_message = 1 << 20;
+        config.holds.time = Duration::from_secs(5);
+        config
+    }
+
+    /// Sets what is given on the command line.
+    fn override_with_options(&self, config: &mut Config) {
+        let threads = self.threads() as u32;
+        if self.threads.is_some() {
+            config.router.max_ports = threads;
         }
-        config.validate()?;
-        Ok(config)
+        if self.threads.is_some() || self.workers.is_some() {
+            let workers = self.workers.unwrap_or(0) as u32;
+            config.router.workers = Some(if workers == 0 { threads } else { workers });
+            config.router.local_workers = if workers == 0 { threads } else { 0 };
+        }
+        if let Some(limit) = self.concurrent_limit {
+            config.monitor.connection_limit = Some(limit as u32);
+            config.limits.max_clients = slots_for(limit);
+        }
+        if let Some(bytes) = self.max_message {
+            config.limits.max_message = bytes;
+        }
+        if let Some(milliseconds) = self.expire_timeout {
+            config.holds.time = Duration::from_millis(milliseconds);
+        }
     }
 
     /// Loads the TLS files, if they are given.
@@ -300,29 +323,61 @@ impl Options {
     }
 }
 
+/// The largest number of clients that this server connects.
+pub(crate) fn concurrent_limit(config: &Config) -> u64 {
+    config.monitor.connection_limit.unwrap_or(config.limits.max_clients).into()
+}
+
+/// Slots for this number of connected clients. A client that has disconnected, or lost its id, keeps its slot for a
+/// while.
+fn slots_for(clients: u64) -> u32 {
+    (2 * clients).clamp(64, 1_000_000) as u32
+}
+
+/// Sizes with which a router works that has these limits.
+fn sized_for(mut config: Config, limits: &Config) -> Config {
+    // A relayed message also has its sender's name and a record's header.
+    let record = limits.limits.max_message.saturating_add(1024);
+    // Messages larger than most offers become out-of-line payloads, so that the rings stay small.
+    let four_records = (4 * record.min(LARGEST_IN_RING)).next_power_of_two();
+    let (router, several) = (&mut config.router, record.saturating_mul(4));
+    router.ring_bytes = router.ring_bytes.max(four_records);
+    router.backlog_bytes = router.backlog_bytes.max(four_records);
+    // Several of the largest messages may be in flight to one client, or held for it.
+    config.credit.bytes = config.credit.bytes.max(several);
+    config.holds.bytes = config.holds.bytes.max(several);
+    config.limits.payload_bytes = config.limits.payload_bytes.max(record.saturating_mul(32));
+    if let Some(limit) = limits.monitor.connection_limit {
+        config.limits.max_clients = slots_for(limit.into());
+    }
+    config
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use corelane::clients::CreditPolicy;
 
     #[test]
     fn every_allowed_size_of_a_message_fits_the_rings() {
         for size in ["1024", "65536", "100000", "8388608"] {
             let options = Options::parse_from(["server", "--max_message", size]);
             options.config().unwrap();
+            Options::parse_from(["server", "--set", &format!("max_message={size}")]).config().unwrap();
         }
     }
 
     #[test]
     fn paths_have_a_slash_on_both_ends() {
         for (given, path) in [("/", "/"), ("", "/"), ("/my/app", "/my/app/"), ("my/app/", "/my/app/")] {
-            let settings = Options::parse_from(["server", "--path", given]).settings();
+            let settings = Options::parse_from(["server", "--path", given]).settings(&Config::default());
             assert_eq!((settings.path.as_str(), settings.socket_path), (path, format!("{path}peerjs")));
         }
     }
 
     #[test]
     fn both_spellings_and_nothing_out_of_range() {
-        assert_eq!(Options::parse_from(["server", "--expire-timeout", "7"]).expire_timeout, 7);
+        assert_eq!(Options::parse_from(["server", "--expire-timeout", "7"]).expire_timeout, Some(7));
         for bad in [
             ["--port", "65536"],
             ["--port", "-1"],
@@ -333,5 +388,22 @@ mod tests {
             let error = Options::try_parse_from(["server", bad[0], bad[1]]).unwrap_err().to_string();
             assert!(error.contains(bad[0]) && error.contains(bad[1]) && error.contains("allowed"), "{error}");
         }
+    }
+
+    #[test]
+    fn the_command_line_comes_before_the_file_and_the_file_before_the_defaults() {
+        let file = concat!(env!("CARGO_MANIFEST_DIR"), "/corelane.toml");
+        let by_file = Options::parse_from(["server", "--config", file]).config().unwrap();
+        assert_eq!(by_file.limits.max_message, 256 << 10);
+        assert_eq!(by_file.holds.time, Duration::from_secs(10));
+        // The sizes follow the limits of the file.
+        assert_eq!(by_file.limits.payload_bytes, Config::default().limits.payload_bytes);
+        let options = ["server", "--config", file, "--max_message", "2048", "--set", "hold_ms=7"];
+        let by_line = Options::parse_from(options).config().unwrap();
+        assert_eq!((by_line.limits.max_message, by_line.holds.time), (2048, Duration::from_millis(7)));
+        assert_eq!(by_line.credit.policy, CreditPolicy::Refuse);
+        let none = Options::parse_from(["server"]).config().unwrap();
+        assert_eq!((none.limits.max_message, none.limits.max_clients), (1 << 20, 10_000));
+        assert_eq!(none.limits.payload_bytes, 32 * ((1 << 20) + 1024));
     }
 }

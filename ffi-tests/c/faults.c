@@ -28,7 +28,9 @@ static void start(bench *self, const char *config) {
   corelane_error error = {.size = sizeof error};
   char text[512];
   memset(self, 0, sizeof *self);
-  snprintf(text, sizeof text, "pin=off\nidle=park\nmax_message=4000\npayload_bytes=1000000\n%s", config);
+  /* No key may be set twice. */
+  const char *sizes = strstr(config, "max_message=") ? "" : "max_message=4000\npayload_bytes=1000000\n";
+  snprintf(text, sizeof text, "pin=off\nidle=park\n%s%s", sizes, config);
   if (corelane_start(text, strlen(text), &self->router, &error) != CORELANE_OK) {
     fprintf(stderr, "start: %s\n", error.message);
     exit(1);

@@ -269,7 +269,9 @@ impl ClientLine {
 /// use corelane::{config::Config, monitor::Monitor, router::{Builder, ConnectOptions, Event}};
 /// use std::time::Duration;
 ///
-/// let router = Builder::new(Config::default().with_workers(1)?).start()?;
+/// let mut config = Config::default();
+/// config.router.workers = Some(1);
+/// let router = Builder::new(config).start()?;
 /// let monitor = Monitor::of(&router.source());
 /// let mut port = router.port()?;
 /// let first = port.connect("ann", "peerjs", "", 1)?;

@@ -1,73 +1,109 @@
-//! Presets: named sets of values, so that a host need not choose each value. Every other key keeps its
-//! default.
+//! Presets: named sets of values, so that a host need not choose each value. Every other key keeps its value.
 
-use super::Config;
+use super::{Balance, Config, Key, Row};
 use crate::error::ConfigError;
+use std::time::Duration;
 
-/// The key name that makes [`Config::set`] apply a preset.
+/// The name that makes [`Config::set`] apply a preset.
 pub(super) const KEY: &str = "preset";
 
-/// Name of each preset and the keys that it sets. All other keys keep their values.
-///
-/// - `small`: limits and alert thresholds for a server with up to 1,000 connections.
-/// - `production`: limits and alert thresholds for a server with up to 10,000 connections.
-pub const PRESETS: &[(&str, &[(&str, &str)])] = &[
-    (
-        "small",
-        &[
-            ("workers", "10"),
-            ("queue_messages", "1000"),
-            ("balance", "least_loaded"),
-            ("processing_timeout_ms", "30000"),
-            ("max_concurrent_messages", "100"),
-            ("max_queue_wait_ms", "5000"),
-            ("enable_concurrent_routing", "on"),
-            ("enable_metrics", "on"),
-            ("monitor_interval_ms", "5000"),
-            ("report_interval_ms", "60000"),
-            ("slow_message_threshold_ms", "1000"),
-            ("high_memory_threshold_bytes", "1073741824"),
-            ("high_connection_threshold", "1000"),
-            ("high_error_rate_threshold", "0.05"),
-            ("detailed_stats", "on"),
-            ("stats_retention_hours", "24"),
-            ("enable_logging", "off"),
-        ],
-    ),
-    (
-        "production",
-        &[
-            ("workers", "10"),
-            ("queue_messages", "1000"),
-            ("balance", "least_loaded"),
-            ("processing_timeout_ms", "30000"),
-            ("max_concurrent_messages", "1000"),
-            ("max_queue_wait_ms", "5000"),
-            ("enable_concurrent_routing", "on"),
-            ("enable_metrics", "on"),
-            ("monitor_interval_ms", "5000"),
-            ("report_interval_ms", "60000"),
-            ("slow_message_threshold_ms", "100"),
-            ("high_memory_threshold_bytes", "2147483648"),
-            ("high_connection_threshold", "10000"),
-            ("high_error_rate_threshold", "0.01"),
-            ("detailed_stats", "on"),
-            ("stats_retention_hours", "24"),
-            ("enable_logging", "off"),
-        ],
-    ),
-];
+/// A named set of values.
+#[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
+pub struct Preset {
+    /// Name of the preset.
+    pub name: &'static str,
+    /// What it is for.
+    pub text: &'static str,
+    apply: fn(&mut Config),
+    /// Section and field of each value.
+    fields: &'static [(&'static str, &'static str)],
+}
+
+macro_rules! presets {
+    ($($name:literal $text:literal { $($section:ident.$field:ident = $value:expr;)+ })+) => {
+        /// The presets.
+        pub const PRESETS: &[Preset] = &[$(Preset {
+            name: $name,
+            text: $text,
+            apply: |config| { $(config.$section.$field = $value;)+ },
+            fields: &[$((stringify!($section), stringify!($field)),)+],
+        },)+];
+    };
+}
+
+presets! {
+    "small" "limits and alert thresholds for a server with up to 1,000 connections" {
+        router.workers = Some(10);
+        router.balance = Balance::LeastLoaded;
+        router.processing_timeout = Duration::from_secs(30);
+        router.concurrent_routing = true;
+        limits.queue_messages = Some(1_000);
+        limits.max_concurrent_messages = Some(100);
+        limits.max_queue_wait = Duration::from_secs(5);
+        monitor.metrics = true;
+        monitor.detailed_stats = true;
+        monitor.stats_retention = Duration::from_secs(24 * 3_600);
+        monitor.interval = Duration::from_secs(5);
+        monitor.report_interval = Some(Duration::from_secs(60));
+        monitor.slow_message_threshold = Duration::from_secs(1);
+        monitor.logging = false;
+        thresholds.memory_bytes = 1 << 30;
+        thresholds.connections = 1_000;
+        thresholds.error_rate = 0.05;
+    }
+    "production" "limits and alert thresholds for a server with up to 10,000 connections" {
+        router.workers = Some(10);
+        router.balance = Balance::LeastLoaded;
+        router.processing_timeout = Duration::from_secs(30);
+        router.concurrent_routing = true;
+        limits.queue_messages = Some(1_000);
+        limits.max_concurrent_messages = Some(1_000);
+        limits.max_queue_wait = Duration::from_secs(5);
+        monitor.metrics = true;
+        monitor.detailed_stats = true;
+        monitor.stats_retention = Duration::from_secs(24 * 3_600);
+        monitor.interval = Duration::from_secs(5);
+        monitor.report_interval = Some(Duration::from_secs(60));
+        monitor.slow_message_threshold = Duration::from_millis(100);
+        monitor.logging = false;
+        thresholds.memory_bytes = 2 << 30;
+        thresholds.connections = 10_000;
+        thresholds.error_rate = 0.01;
+    }
+}
+
+impl Preset {
+    /// The rows of the keys that the preset sets, each with the value as text.
+    pub fn values(&self) -> impl Iterator<Item = (&'static Row, String)> {
+        let mut config = Config::default();
+        (self.apply)(&mut config);
+        let keys = Key::ALL.iter().filter(|key| {
+            let row = key.row();
+            self.fields.contains(&(row.section, row.field))
+        });
+        keys.map(move |key| (key.row(), key.row().written(config.get(*key))))
+    }
+}
+
+/// The preset of this name.
+pub(super) fn named(name: &str) -> Result<&'static Preset, ConfigError> {
+    PRESETS.iter().find(|preset| preset.name == name).ok_or_else(|| {
+        let known: Vec<_> = PRESETS.iter().map(|preset| preset.name).collect();
+        ConfigError::value(KEY, name, known.join(", "))
+    })
+}
 
 impl Config {
     /// The default configuration with the values of a preset, one of [`PRESETS`].
     ///
     /// # Errors
-    /// [`ConfigError`] with the names of all presets, if `name` is not one of them.
+    /// The error names all presets, if `name` is not one of them.
     ///
     /// ```
-    /// use corelane::config::{Config, Key};
+    /// use corelane::config::Config;
     /// let config = Config::preset("small").unwrap();
-    /// assert_eq!(config.get(Key::Workers), 10);
+    /// assert_eq!(config.router.workers, Some(10));
     /// ```
     pub fn preset(name: &str) -> Result<Self, ConfigError> {
         let mut config = Self::default();
@@ -76,32 +112,23 @@ impl Config {
     }
 
     pub(super) fn set_preset(&mut self, name: &str) -> Result<(), ConfigError> {
-        let Some((_, rows)) = PRESETS.iter().find(|(preset, _)| *preset == name) else {
-            let known: Vec<_> = PRESETS.iter().map(|(preset, _)| *preset).collect();
-            return Err(ConfigError { key: KEY, value: name.to_owned(), allowed: known.join(", ") });
-        };
-        let mut whole = self.clone();
-        for (key, value) in *rows {
-            whole.set(key, value)?;
-        }
-        *self = whole;
+        (named(name)?.apply)(self);
         Ok(())
     }
 }
 
 #[cfg(all(test, not(corelane_loom)))]
 mod tests {
-    use super::super::{Key, TABLE};
     use super::*;
 
     #[test]
-    fn every_row_names_a_key_and_is_allowed() {
-        for (preset, rows) in PRESETS {
-            for (key, value) in *rows {
-                assert!(TABLE.iter().any(|row| row.key == *key), "{preset} sets {key}, which is no key");
-                Config::default().set(key, value).unwrap();
-            }
-            Config::preset(preset).unwrap().validate().unwrap();
+    fn each_is_valid_and_lists_what_it_sets() {
+        for preset in PRESETS {
+            Config::preset(preset.name).unwrap().validate().unwrap();
+            let mut by_key = Config::default();
+            preset.values().for_each(|(row, value)| by_key.set(row.key, &value).unwrap());
+            assert_eq!(by_key, Config::preset(preset.name).unwrap());
+            assert_eq!(preset.values().count(), preset.fields.len());
         }
     }
 
@@ -112,8 +139,8 @@ mod tests {
         let mut config = Config::default();
         config.set("workers", "3").unwrap();
         assert_eq!(config.set("preset", "fast").unwrap_err().to_string(), text);
-        assert_eq!(config.get(Key::Workers), 3);
+        assert_eq!(config.router.workers, Some(3));
         config.set("preset", "production").unwrap();
-        assert_eq!(config.get(Key::Workers), 10);
+        assert_eq!(config.router.workers, Some(10));
     }
 }

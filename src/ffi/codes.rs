@@ -6,9 +6,9 @@ use super::status::{
     CORELANE_SYS, CORELANE_THREAD, CORELANE_TIMEOUT, CORELANE_TOO_LARGE, Failure,
 };
 use crate::error::{
-    BuildError, ClientError, Closed, ConfigError, ConnectError, CycleError, DrainError, JoinError,
-    LeaveError, ListenError, MetricError, NoLocalWorker, PortError, RecordConnectError, RouteError,
-    RuleError, RulesError, StaleClient, StaleTask, StopError, SubmitError, SystemError,
+    BuildError, ClientError, Closed, ConfigError, ConfigProblem, ConnectError, CycleError, DrainError,
+    JoinError, LeaveError, ListenError, MetricError, NoLocalWorker, PortError, RecordConnectError,
+    RouteError, RuleError, RulesError, StaleClient, StaleTask, StopError, SubmitError, SystemError,
 };
 use crate::ring::Corrupt;
 use std::fmt::Display;
@@ -245,8 +245,10 @@ impl Coded for RulesError {
 
 impl Coded for ConfigError {
     fn code(&self) -> i32 {
-        // The configuration reports an unknown key as an error of the key named "key".
-        if self.key == "key" { CORELANE_CONFIG_KEY } else { CORELANE_CONFIG_VALUE }
+        match self.problem {
+            ConfigProblem::UnknownKey => CORELANE_CONFIG_KEY,
+            _ => CORELANE_CONFIG_VALUE,
+        }
     }
 }
 

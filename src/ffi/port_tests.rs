@@ -3,13 +3,13 @@
 use super::handle::CorelanePort;
 use super::port::{CORELANE_EVENT_MESSAGE, CorelaneEvent, PORTS, corelane_acknowledge, corelane_poll};
 use crate::clock::Stamp;
-use crate::config::{Balance, Config, Key};
+use crate::config::Config;
 use crate::router::{Builder, Event, Worker};
 use crate::sync::Relaxed;
 
 #[test]
 fn a_poll_of_fewer_events_than_recipients_loses_none() {
-    let config = Config::default().with(Key::Workers, 1).unwrap();
+    let config: Config = "workers=1".parse().unwrap();
     let (router, mut workers) = Builder::new(config).build().unwrap();
     let mut port = router.port().unwrap();
     let ann = port.connect("ann", "generic", "", 0).unwrap();
@@ -58,7 +58,7 @@ fn a_poll_of_fewer_events_than_recipients_loses_none() {
 /// once.
 #[test]
 fn deliveries_that_cannot_be_read_are_counted() {
-    let config = Config::default().with(Key::Workers, 1).unwrap();
+    let config: Config = "workers=1".parse().unwrap();
     let (router, mut workers) = Builder::new(config).build().unwrap();
     let mut port = router.port().unwrap();
     let ann = port.connect("ann", "generic", "", 0).unwrap();
@@ -102,7 +102,7 @@ fn payloads_outlive_no_corruption() {
         }
     }
 
-    let config = Config::default().with(Key::Workers, 1).unwrap();
+    let config: Config = "workers=1".parse().unwrap();
     let (router, mut workers) = Builder::new(config).build().unwrap();
     let mut port = router.port().unwrap();
     let ann = port.connect("ann", "generic", "", 0).unwrap();
@@ -147,9 +147,10 @@ fn payloads_outlive_no_corruption() {
 /// Both settings choose per message where it goes. An inline host writes into the rings itself and would bypass them.
 #[test]
 fn what_an_inline_host_would_pass_by_is_refused() {
-    let off = Config::default().with_enable_concurrent_routing(false).unwrap();
-    let round_robin = Config::default().with_balance(Balance::RoundRobin).unwrap();
-    for (config, possible) in [(off, false), (round_robin, false), (Config::default(), true)] {
+    for (text, possible) in
+        [("enable_concurrent_routing=off", false), ("balance=round_robin", false), ("", true)]
+    {
+        let config: Config = text.parse().unwrap();
         let (router, _workers) = Builder::new(config).base_route(|_| true).build().unwrap();
         assert_eq!(router.port().unwrap().drive_inline().is_ok(), possible);
     }
@@ -159,9 +160,7 @@ fn what_an_inline_host_would_pass_by_is_refused() {
 /// deliveries are settled by what the members hold, the other two become undeliverable, and every slot is free again.
 #[test]
 fn what_an_inline_host_has_handed_out_is_not_given_up() {
-    let settings = [(Key::Workers, 1), (Key::MaxClients, 5), (Key::MaxPorts, 1)];
-    let config =
-        settings.iter().fold(Config::default(), |config, (key, value)| config.with(*key, *value).unwrap());
+    let config: Config = "workers=1\nmax_clients=5\nmax_ports=1".parse().unwrap();
     let (router, mut workers) = Builder::new(config).build().unwrap();
     let worker = &mut workers[0];
     for round in 1..=10 {
@@ -218,9 +217,7 @@ fn what_an_inline_host_has_handed_out_is_not_given_up() {
 /// worker's ring gets its last event from the port.
 #[test]
 fn an_inline_port_outlives_a_worker() {
-    let settings = [(Key::Workers, 2), (Key::RingBytes, 4096), (Key::MaxMessage, 500)];
-    let config =
-        settings.iter().fold(Config::default(), |config, (key, value)| config.with(*key, *value).unwrap());
+    let config: Config = "workers=2\nring_bytes=4096\nmax_message=500".parse().unwrap();
     let (router, mut workers) = Builder::new(config).build().unwrap();
     let (mut port, mut plain) = (router.port().unwrap(), router.port().unwrap());
     let clock = port.clock().clone();

@@ -1,9 +1,7 @@
 //! Routers: start, export figures, stop, release.
 
 use super::handle::{CorelaneRouter, HandleTable};
-use super::status::{
-    CORELANE_CONFIG_VALUE, CorelaneError, Failure, Outcome, answer, guard, guard_status, out, slice, text,
-};
+use super::status::{CorelaneError, Failure, Outcome, answer, guard, guard_status, out, slice, text};
 use crate::config::Config;
 use crate::export::prometheus_of_router;
 use crate::router::{Builder, Router};
@@ -14,11 +12,11 @@ use std::time::Duration;
 pub(super) static ROUTERS: HandleTable<Router, 64> = HandleTable::new("router");
 
 /// Starts a router with its worker threads. `config` is a text of `config_length` bytes with one `key=value` per
-/// line. Empty lines and lines that start with `#` are ignored. A key that is not set has its default
-/// (docs/configuration.md). NULL with length 0 is an empty text. The workers block all signals.
+/// line. A `#` begins a comment. A key that is not set has its default (docs/configuration.md); no key may be set
+/// twice. NULL with length 0 is an empty text. The workers block all signals.
 ///
-/// Any thread. CORELANE_CONFIG_KEY and CORELANE_CONFIG_VALUE (the error names key, value and range), CORELANE_INVALID,
-/// CORELANE_LIMIT (64 routers), CORELANE_SYS.
+/// Any thread. CORELANE_CONFIG_KEY (the error names the line and the nearest keys), CORELANE_CONFIG_VALUE (line, key,
+/// value and range), CORELANE_INVALID, CORELANE_LIMIT (64 routers), CORELANE_SYS.
 ///
 /// # Safety
 /// `config` points at `config_length` bytes; `out_router` points at room for a handle; `error` is NULL or a
@@ -34,7 +32,8 @@ pub unsafe extern "C" fn corelane_start(
         let out_router = out("out_router", out_router)?;
         super::fork::watch();
         // SAFETY: the caller upholds the same contract.
-        let config = parse(unsafe { text("config", config, config_length) }?)?;
+        let text = unsafe { text("config", config, config_length) }?;
+        let config: Config = text.parse()?;
         let router = with_signals_blocked(|| Builder::new(config).start())?;
         let value = ROUTERS.insert(router)?;
         // SAFETY: `out` checked the pointer; the caller has room for a handle there.
@@ -43,18 +42,6 @@ pub unsafe extern "C" fn corelane_start(
     };
     // SAFETY: the caller upholds the same contract.
     unsafe { guard_status(error, start) }
-}
-
-fn parse(text: &str) -> Result<Config, Failure> {
-    let mut config = Config::default();
-    for line in text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#')) {
-        let Some((key, value)) = line.split_once('=') else {
-            let text = format!("the configuration line {line:?} is not of the form key=value");
-            return Err(Failure::new(CORELANE_CONFIG_VALUE, text));
-        };
-        config.set(key.trim(), value.trim())?;
-    }
-    Ok(config)
 }
 
 /// Runs `body` with all signals blocked. New threads inherit the mask, so the host's signals go to the host's threads.

@@ -1,6 +1,7 @@
 //! Status codes, the error struct, and the guard around every call.
 
 use super::fork::is_child;
+use std::borrow::Cow;
 use std::ffi::{CStr, c_char};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
@@ -169,13 +170,23 @@ unsafe fn tell(error: *mut CorelaneError, failure: &Failure) {
     error.code = failure.code;
     error.os_errno = failure.os_errno;
     error.message = [0; CORELANE_MESSAGE_BYTES];
-    let mut end = failure.text.len().min(CORELANE_MESSAGE_BYTES - 1);
-    while !failure.text.is_char_boundary(end) {
-        end -= 1;
-    }
-    for (to, from) in error.message.iter_mut().zip(failure.text.as_bytes().iter().take(end)) {
+    let text = shortened(&failure.text);
+    for (to, from) in error.message.iter_mut().zip(text.as_bytes()) {
         *to = *from as c_char;
     }
+}
+
+/// A text that fits the struct with its closing NUL. A longer one ends after a whole word, with an ellipsis.
+fn shortened(text: &str) -> Cow<'_, str> {
+    const END: &str = " …";
+    if text.len() < CORELANE_MESSAGE_BYTES {
+        return text.into();
+    }
+    let most = CORELANE_MESSAGE_BYTES - 1 - END.len();
+    let room = text.floor_char_boundary(most);
+    let start = text.get(..room).unwrap_or_default();
+    let whole = start.rfind(' ').and_then(|end| start.get(..end)).unwrap_or(start);
+    format!("{whole}{END}").into()
 }
 
 /// Borrows the caller's text.

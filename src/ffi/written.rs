@@ -62,7 +62,7 @@ mod tests {
     };
     use super::super::status::{CORELANE_INVALID, CORELANE_NULL, CORELANE_OK, CORELANE_STALE};
     use super::*;
-    use crate::config::{Config, Key};
+    use crate::config::Config;
     use crate::router::Builder;
 
     const MESSAGE: &[u8] = br#"{"type":"offer","to":"ben"}"#;
@@ -100,9 +100,7 @@ mod tests {
 
     #[test]
     fn rebind_acknowledge_in_a_batch_and_be_told_of_a_refusal() {
-        let config = [(Key::Workers, 1), (Key::CreditPolicy, 1), (Key::CreditMessages, 1)]
-            .into_iter()
-            .fold(Config::default(), |config, (key, value)| config.with(key, value).unwrap());
+        let config: Config = "workers=1\ncredit_policy=refuse\ncredit_messages=1".parse().unwrap();
         let (router, mut workers) = Builder::new(config).build().unwrap();
         let open = || CorelanePort { value: PORTS.insert(router.port().unwrap()).unwrap() };
         let (port, other) = (open(), open());

@@ -13,7 +13,9 @@ use std::borrow::Cow;
 /// ```
 /// use corelane::{config::Config, router::Builder};
 ///
-/// let router = Builder::new(Config::default().with_workers(1)?).start()?;
+/// let mut config = Config::default();
+/// config.router.workers = Some(1);
+/// let router = Builder::new(config).start()?;
 /// let refusals = router.stats().accounting.refusals;
 /// assert_eq!(refusals.get("ring_full"), 0);
 /// assert!(refusals.counted().is_empty());

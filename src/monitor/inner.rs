@@ -211,7 +211,7 @@ impl Inner {
                 controls.set_slow(self.config.milliseconds(changed).as_nanos() as u64);
             }
             Key::DetailedStats => {
-                let detailed = self.config.get(changed) == 1;
+                let detailed = self.config.monitor.detailed_stats;
                 controls.set_detailed(detailed);
                 self.collector.detailed = detailed;
                 self.quiet_from = if detailed { source.clock().raw() } else { u64::MAX };
@@ -249,7 +249,7 @@ impl Inner {
     }
 
     pub(super) fn logs(&self) -> bool {
-        self.config.get(Key::EnableLogging) == 1
+        self.config.monitor.logging
     }
 
     /// Evicts clients that only had messages recorded and have been silent for long, if room becomes scarce.

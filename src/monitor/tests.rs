@@ -12,7 +12,9 @@ use std::time::Duration;
 #[test]
 fn a_monitor_that_shows_and_resets_while_threads_record() {
     const RECORDS: u64 = 20_000;
-    let monitor = Monitor::new(Config::default().with_slow_message_threshold(MILLISECOND).unwrap()).unwrap();
+    let mut config = Config::default();
+    config.monitor.slow_message_threshold = MILLISECOND;
+    let monitor = Monitor::new(config).unwrap();
     let threads: Vec<_> = (0..3u64)
         .map(|thread| {
             let monitor = monitor.clone();
@@ -73,8 +75,9 @@ fn a_monitor_that_shows_and_resets_while_threads_record() {
 /// The pass over many clients is nearly all of the work here; collecting is almost none.
 #[test]
 fn its_cost_is_of_all_that_it_does() {
-    const CLIENTS: u64 = 20_000;
-    let config = Config::default().with_max_recorded_clients(CLIENTS).unwrap();
+    const CLIENTS: u32 = 20_000;
+    let mut config = Config::default();
+    config.monitor.max_recorded_clients = CLIENTS;
     let monitor = Monitor::new(config).unwrap();
     for number in 0..CLIENTS {
         let _ = monitor.connect(&format!("client {number}"), "app"); // At the limit the rest are refused.

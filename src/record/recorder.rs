@@ -61,9 +61,10 @@ impl Recorder {
     /// # let monitor = Monitor::new(Config::default())?;
     /// let mut recorder = monitor.recorder();
     /// let labels = recorder.labels("peerjs", "OFFER", "my-app");
+    /// let processing = std::time::Duration::from_micros(2);
     /// let mut batch = recorder.batch();
     /// for bytes in [200, 300] {
-    ///     batch.record(labels, None, Measured { bytes, processing_nanoseconds: 1_500, ..Measured::default() });
+    ///     batch.record(labels, None, Measured { bytes, processing, ..Measured::default() });
     /// }
     /// assert_eq!(monitor.snapshot().messages.map(|messages| messages.totals.total), Some(2));
     /// # Ok::<(), corelane::error::Error>(())

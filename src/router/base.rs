@@ -8,7 +8,7 @@
 
 use crate::call::CallId;
 use crate::clients::ClientId;
-use crate::config::{Config, Key, RouteFallback};
+use crate::config::{Config, RouteFallback};
 use crate::error::{ConfigError, Failed, TakenOver};
 use crate::metrics::Outcome;
 use crate::ring::record::{IngressHeader, ingress_flag};
@@ -79,15 +79,13 @@ impl Fallback {
     /// The fallback that the configuration asks for. Fails if it needs a base route and there is none.
     pub(super) fn new(config: &Config, base: &BaseRoute) -> Result<Self, ConfigError> {
         let there = base.0.is_some();
-        let missing = |key: &'static str, value: &str, allowed: &str| ConfigError {
-            key,
-            value: value.to_owned(),
-            allowed: format!("{allowed}, or give the builder a base_route"),
+        let missing = |key: &str, value: &str, allowed: &str| {
+            ConfigError::value(key, value, format!("{allowed}, or give the builder a base_route"))
         };
-        if config.get(Key::ConcurrentRouting) == 0 && !there {
+        if !config.router.concurrent_routing && !there {
             return Err(missing("enable_concurrent_routing", "off", "on"));
         }
-        match config.route_fallback() {
+        match config.router.route_fallback {
             RouteFallback::Auto | RouteFallback::Inline if there => Ok(Self::Inline),
             RouteFallback::Inline => Err(missing("route_fallback", "inline", "auto, refuse")),
             RouteFallback::Auto | RouteFallback::Refuse => Ok(Self::Refuse),

@@ -39,7 +39,7 @@ impl Placement {
         let active = config.get(Key::ActiveWorkers);
         let active = if active == 0 { threaded as u64 } else { active.min(threaded as u64) };
         Self {
-            balance: config.balance(),
+            balance: config.router.balance,
             threaded,
             active: CachePadded::new(AtomicU64::new(active)),
             stalled: AtomicU64::new(0),

@@ -258,7 +258,7 @@ impl Shared {
             calls: (0..ports).map(|_| Calls::new(config.count(Key::MaxCalls), spins)).collect(),
             base,
             fallback,
-            concurrent: config.get(Key::ConcurrentRouting) == 1,
+            concurrent: config.router.concurrent_routing,
             payloads: Payloads::new(config.count(Key::Payloads), config.get(Key::PayloadBytes)),
             placement: Placement::new(&config, threaded),
             rate: Rate::new(

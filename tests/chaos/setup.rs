@@ -1,7 +1,8 @@
 //! The configuration of one run: small limits, in all combinations.
 
 use crate::random::Random;
-use corelane::config::{Config, Key};
+use corelane::clients::CreditPolicy;
+use corelane::config::{Balance, Config};
 use corelane::envelope::{Fields, Forward, Protocol};
 use corelane::router::{Action, ProtocolRules};
 
@@ -44,52 +45,55 @@ impl Setup {
         };
         let permits = sometimes(25, 1, 20);
         let limited = [
-            (Key::MaxInFlight, sometimes(25, 1, 10)),
-            (Key::ClientRate, sometimes(20, 1, 500)),
-            (Key::ClientBurst, sometimes(50, 1, 10)),
-            (Key::MaxConcurrentMessages, permits),
-            (Key::QueueMessages, sometimes(30, 1, 6)),
-            (Key::ActiveWorkers, sometimes(30, 1, workers)),
+            ("max_in_flight", sometimes(25, 1, 10)),
+            ("client_rate", sometimes(20, 1, 500)),
+            ("client_burst", sometimes(50, 1, 10)),
+            ("max_concurrent_messages", permits),
+            ("queue_messages", sometimes(30, 1, 6)),
+            ("active_workers", sometimes(30, 1, workers)),
         ];
         let wait = if random.chance(30) { 1 + random.below(50) } else { 5_000 };
         let ports = 1 + random.below(4);
         let set = [
-            (Key::Workers, workers),
-            (Key::Balance, balance),
-            (Key::MaxPorts, ports),
-            (Key::MaxClients, max_clients),
-            (Key::RingBytes, 4096),
+            ("workers", workers),
+            ("max_ports", ports),
+            ("max_clients", max_clients),
+            ("ring_bytes", 4096),
             // A larger backlog takes records that the ring cannot take.
-            (Key::BacklogBytes, if random.chance(50) { 4096 } else { 16_384 }),
-            (Key::MaxMessage, max_message),
-            (Key::Batch, 1 + random.below(8)),
-            (Key::Payloads, 1 + random.below(6)),
-            (Key::PayloadBytes, 9_000 + random.below(9_000)),
-            (Key::HoldTime, 10 + random.below(100)),
-            (Key::HoldPerSender, random.below(6)),
-            (Key::HoldPerName, 1 + random.below(6)),
-            (Key::HoldMessages, 1 + random.below(10)),
-            (Key::HoldBytes, 500 + random.below(5_000)),
-            (Key::MaxQueueWait, wait),
-            (Key::CreditMessages, credit.0),
-            (Key::CreditBytes, credit.1),
-            (Key::CreditPolicy, random.below(3)),
-            (Key::RefusalNotices, u64::from(random.chance(80))),
-            (Key::MaxRooms, 1 + random.below(3)),
-            (Key::MaxRoomMembers, if big { 512 } else { 2 + random.below(8) }),
-            (Key::MaxClientRooms, 1 + random.below(3)),
-            (Key::RoomRetiredLists, 1 + random.below(4)),
-            (Key::RoomRetiredBytes, if big { 16_384 } else { 2_048 }),
-            (Key::MaxTasks, 1 + random.below(4)),
-            (Key::MaxCalls, 1 + random.below(3)),
-            (Key::ProcessingTimeout, 5),
-            (Key::ConcurrentRouting, u64::from(!all_based)),
-            (Key::EnableMetrics, u64::from(random.chance(80))),
-            (Key::DetailedStats, u64::from(random.chance(50))),
-            (Key::MaxRecordedTypes, 0),
+            ("backlog_bytes", if random.chance(50) { 4096 } else { 16_384 }),
+            ("max_message", max_message),
+            ("batch", 1 + random.below(8)),
+            ("payloads", 1 + random.below(6)),
+            ("payload_bytes", 9_000 + random.below(9_000)),
+            ("hold_ms", 10 + random.below(100)),
+            ("hold_per_sender", random.below(6)),
+            ("hold_per_name", 1 + random.below(6)),
+            ("hold_messages", 1 + random.below(10)),
+            ("hold_bytes", 500 + random.below(5_000)),
+            ("max_queue_wait_ms", wait),
+            ("credit_messages", credit.0),
+            ("credit_bytes", credit.1),
+            ("max_rooms", 1 + random.below(3)),
+            ("max_room_members", if big { 512 } else { 2 + random.below(8) }),
+            ("max_client_rooms", 1 + random.below(3)),
+            ("room_retired_lists", 1 + random.below(4)),
+            ("room_retired_bytes", if big { 16_384 } else { 2_048 }),
+            ("max_tasks", 1 + random.below(4)),
+            ("max_calls", 1 + random.below(3)),
+            ("processing_timeout_ms", 5),
+            ("max_recorded_types", 0),
         ];
-        let with = |config: Config, (key, value)| config.with(key, value);
-        let config = set.into_iter().chain(limited).try_fold(Config::default(), with).unwrap();
+        let mut config = Config::default();
+        for (key, value) in set.into_iter().chain(limited) {
+            config.set(key, &value.to_string()).unwrap();
+        }
+        config.router.balance = [Balance::RoundRobin, Balance::Hash, Balance::LeastLoaded][balance as usize];
+        config.router.concurrent_routing = !all_based;
+        config.credit.policy =
+            [CreditPolicy::Disconnect, CreditPolicy::Refuse, CreditPolicy::Drop][random.below(3) as usize];
+        config.credit.refusal_notices = random.chance(80);
+        config.monitor.metrics = random.chance(80);
+        config.monitor.detailed_stats = random.chance(50);
         let setup = Self {
             max_clients,
             names: max_clients + 4,

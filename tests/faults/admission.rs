@@ -5,7 +5,7 @@ use super::harness::{Bench, HEARTBEAT, config, full_queue, poll, within};
 use corelane::clients::ClientId;
 use corelane::clock::Stamp;
 use corelane::config::Config;
-use corelane::error::{ConfigError, SubmitError, TakenOver};
+use corelane::error::{SubmitError, TakenOver};
 use corelane::router::{Port, Routed, SubmitOptions};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -22,7 +22,7 @@ fn no_key_makes_a_submission_wait() {
         ("route_fallback", "wait"),
     ] {
         let refused = Config::default().set(key, value);
-        assert!(matches!(refused, Err(ConfigError { .. })), "{key} = {value}: {refused:?}");
+        assert!(refused.is_err(), "{key} = {value}");
     }
     config(&[("route_fallback", "refuse"), ("route_fallback", "auto")]);
 }

@@ -3,15 +3,18 @@
 
 use corelane::clients::ClientId;
 use corelane::clock::Stamp;
-use corelane::config::{Config, Key};
+use corelane::config::{Balance, Config};
 use corelane::envelope::{Fields, Forward, Protocol};
 use corelane::error::PortError;
 use corelane::router::{Action, Builder, Event, Port, ProtocolRules, Router};
 use std::time::{Duration, Instant};
 
-fn config(workers: u64, local: u64, ports: u64) -> Config {
-    let config = Config::default().with_workers(workers).and_then(|one| one.with_local_workers(local));
-    config.and_then(|one| one.with_max_ports(ports)).unwrap()
+fn config(workers: u32, local: u32, ports: u32) -> Config {
+    let mut config = Config::default();
+    config.router.workers = Some(workers);
+    config.router.local_workers = local;
+    config.router.max_ports = ports;
+    config
 }
 
 fn connect(port: &mut Port, name: &str) -> ClientId {
@@ -51,7 +54,8 @@ fn a_loop_opens_a_port_whose_place_its_own_worker_must_leave() {
 
 #[test]
 fn a_router_is_dropped_before_the_first_cycle() {
-    let slow = config(1, 1, 6).with(Key::StopTimeout, 60_000).unwrap();
+    let mut slow = config(1, 1, 6);
+    slow.router.stop_timeout = Duration::from_millis(60_000);
     let router = Builder::new(slow).start().unwrap();
     let mut port = router.local_port().unwrap();
     connect(&mut port, "ann");
@@ -135,7 +139,8 @@ fn a_local_worker_takes_no_turn_of_round_robin() {
     let fields = Fields { message_type: Some("type"), recipient: Some("to"), ..Fields::default() };
     let protocol = Protocol::new("blocking", &fields, Forward::All).unwrap();
     let rules = ProtocolRules::new(protocol).message_type("work", Action::Relay { hold: false });
-    let config = config(4, 1, 6).with(Key::Balance, 0).unwrap();
+    let mut config = config(4, 1, 6);
+    config.router.balance = Balance::RoundRobin;
     let builder = Builder::new(config).protocol(rules);
     let builder = builder.handler("blocking", "work", |request| request.relay().map(drop));
     let (router, mut workers): (Router, _) = builder.build().unwrap();

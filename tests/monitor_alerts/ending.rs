@@ -33,7 +33,8 @@ const OVER_MESSAGES: [&str; 4] = ["error_rate", "slow_messages", "p99", "queue_w
 /// A router's monitor, so that every rule has a figure.
 fn watch() -> (Watch, impl Sized) {
     let (clock, hands) = Clock::manual();
-    let config = Config::default().with_workers(1).unwrap();
+    let mut config = Config::default();
+    config.router.workers = Some(1);
     let router = Builder::new(config).clock(clock).build().unwrap();
     (Watch::with_all_rules(Monitor::of(&router.0.source()), hands), router)
 }

@@ -14,7 +14,7 @@ fn good() -> Measured {
 
 /// The threshold is ten connections, so the alert ends below nine.
 fn ten_connections() -> Config {
-    Config::default().with_high_connection_threshold(10).unwrap()
+    "high_connection_threshold=10".parse().unwrap()
 }
 
 /// Connects and disconnects clients until `wanted` are connected.

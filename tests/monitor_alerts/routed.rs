@@ -5,7 +5,7 @@ use crate::support;
 use crate::watch::{INTERVAL, PATIENCE, Watch, brief, until};
 use corelane::clients::ClientId;
 use corelane::clock::Clock;
-use corelane::config::{Config, Key};
+use corelane::config::Config;
 use corelane::monitor::Monitor;
 use corelane::monitor::alert::{AlertState, Notification, Severity};
 use corelane::router::{Builder, Port};
@@ -24,8 +24,8 @@ struct Bench {
 }
 
 impl Bench {
-    fn new(set: &[(Key, u64)]) -> Self {
-        let config = support::config(&[&[(Key::Workers, 1)][..], set].concat());
+    fn new(set: &[(&str, &str)]) -> Self {
+        let config = support::config_of(&[&[("workers", "1")][..], set].concat());
         let base = support::Bench::of(config, |builder| builder);
         let watch = Watch::of(Monitor::of(&base.router.source()), base.hands.clone());
         let mut port = base.router.port().unwrap();
@@ -58,12 +58,15 @@ impl Bench {
 }
 
 /// Keys that let messages wait without a limit, because other rules concern their times.
-const PATIENT: [(Key, u64); 3] =
-    [(Key::MaxQueueWait, 3_600_000), (Key::SlowMessageThreshold, 3_600_000), (Key::HighQueueWait, 3_600_000)];
+const PATIENT: [(&str, &str); 3] = [
+    ("max_queue_wait_ms", "3600000"),
+    ("slow_message_threshold_ms", "3600000"),
+    ("high_queue_wait_threshold_ms", "3600000"),
+];
 
 #[test]
 fn queue_depth() {
-    let set = [(Key::HighQueueDepth, 20), (Key::Batch, 1)];
+    let set = [("high_queue_depth_threshold", "20"), ("batch", "1")];
     let mut bench = Bench::new(&[&PATIENT[..], &set].concat());
     bench.submit(20);
     bench.watch.quiet(4); // A value on the threshold is not above it.
@@ -91,7 +94,7 @@ fn queue_depth() {
 
 #[test]
 fn messages_that_wait_for_their_worker() {
-    let mut bench = Bench::new(&[(Key::SlowMessageThreshold, 3_600_000)]);
+    let mut bench = Bench::new(&[("slow_message_threshold_ms", "3600000")]);
     for number in 0..20 {
         bench.submit(1);
         bench.watch.hands.advance(Duration::from_secs(2));
@@ -124,10 +127,10 @@ fn egress_full() {
     // A delivery takes 128 bytes: sixty-four fill the ring, sixty-four more the backlog, the rest is given up. The
     // senders' messages fail, which concerns another rule.
     let mut bench = Bench::new(&[
-        (Key::MaxMessage, 64),
-        (Key::RingBytes, 8192),
-        (Key::BacklogBytes, 8192),
-        (Key::HighErrorRate, 1_000_000),
+        ("max_message", "64"),
+        ("ring_bytes", "8192"),
+        ("backlog_bytes", "8192"),
+        ("high_error_rate_threshold", "1"),
     ]);
     for _ in 0..128 {
         bench.submit(1);
@@ -154,7 +157,7 @@ fn egress_full() {
 #[test]
 fn credit_exhausted() {
     // Policy 1: the message is refused.
-    let mut bench = Bench::new(&[(Key::CreditMessages, 2), (Key::CreditPolicy, 1)]);
+    let mut bench = Bench::new(&[("credit_messages", "2"), ("credit_policy", "refuse")]);
     bench.submit(2);
     bench.cycle_until(0);
     bench.watch.quiet(2);
@@ -178,10 +181,9 @@ fn worker_stalled() {
     let ((open, gate), (enter, entered)) = (channel::<()>(), channel());
     let gate = Mutex::new((gate, enter));
     let (clock, hands) = Clock::manual();
-    let config = Config::default()
-        .with_workers(2)
-        .and_then(|config| config.with_processing_timeout(Duration::from_millis(8)))
-        .unwrap();
+    let mut config = Config::default();
+    config.router.workers = Some(2);
+    config.router.processing_timeout = Duration::from_millis(8);
     let mut router = Builder::new(config)
         .clock(clock)
         .handler("generic", "offer", move |_| {
@@ -221,7 +223,8 @@ fn worker_stalled() {
 #[test]
 fn worker_lost() {
     let (clock, hands) = Clock::manual();
-    let config = Config::default().with_workers(2).unwrap();
+    let mut config = Config::default();
+    config.router.workers = Some(2);
     let (router, mut workers) = Builder::new(config).clock(clock).build().unwrap();
     let mut watch = Watch::of(Monitor::of(&router.source()), hands);
     watch.quiet(2);

@@ -126,7 +126,7 @@ fn recording_allocates_nothing_after_a_series_first_message() {
 
 #[test]
 fn a_recorder_that_shares_its_cells_allocates_nothing_either() {
-    let monitor = Monitor::new(Config::default().with_max_recorders(0).unwrap()).unwrap();
+    let monitor = Monitor::new("max_recorders=0".parse().unwrap()).unwrap();
     let mut recorder = monitor.recorder();
     assert!(!recorder.is_alone());
     let labels = recorder.labels("test", "offer", "app");

@@ -31,7 +31,7 @@ const MONITOR: &str = "corelane-monito";
 
 #[test]
 fn a_monitor_goes_on_when_its_router_is_gone() {
-    let mut router = Builder::new(Config::default().with_workers(1).unwrap()).start().unwrap();
+    let mut router = Builder::new("workers=1".parse().unwrap()).start().unwrap();
     let monitor = Monitor::of(&router.source());
     let mut port = router.port().unwrap();
     let ann = port.connect("ann", "generic", "app", 1).unwrap();

@@ -2,7 +2,7 @@
 
 use crate::counting::live_bytes;
 use crate::support;
-use corelane::config::{Config, Key};
+use corelane::config::Config;
 use corelane::error::RecordConnectError;
 use corelane::monitor::{Monitor, SeriesFigures};
 use corelane::record::{Measured, RecordedMessage};
@@ -32,9 +32,9 @@ fn record(monitor: &Monitor, number: u64) {
 
 fn config() -> Config {
     support::config(&[
-        (Key::MaxRecordedTypes, TYPES),
-        (Key::MaxApplications, APPLICATIONS),
-        (Key::MaxRecordedClients, CLIENTS),
+        ("max_recorded_types", TYPES),
+        ("max_applications", APPLICATIONS),
+        ("max_recorded_clients", CLIENTS),
     ])
 }
 
@@ -87,7 +87,7 @@ fn names_without_end_fold_into_other_and_take_nothing() {
     assert!(grown < 100_000, "{grown} bytes more");
     // The memory is within the budget that the configuration states. Only the parts of the budget that belong to a
     // monitor are counted.
-    let most = Builder::new(config()).budget().metrics + monitor.bytes_at_most();
+    let most = Builder::new(config()).budget().unwrap().metrics + monitor.bytes_at_most();
     let taken = (live_bytes() - start) as u64;
     assert!(taken <= most, "{taken} bytes, of at most {most}");
 

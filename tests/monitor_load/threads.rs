@@ -182,7 +182,8 @@ fn wave(monitor: &Monitor) {
 
 #[test]
 fn threads_that_come_and_go_lose_nothing() {
-    let config = Config::default().with_max_recorders(RECORDERS as u64).unwrap();
+    let mut config = Config::default();
+    config.monitor.max_recorders = RECORDERS as u32;
     let (monitor, _hands) = crate::support::monitor(config);
     for waves in 1..=3 {
         wave(&monitor);
@@ -206,7 +207,7 @@ fn threads_that_come_and_go_lose_nothing() {
 
 #[test]
 fn recorders_move_between_threads() {
-    let monitor = Monitor::new(Config::default().with_max_recorders(1).unwrap()).unwrap();
+    let monitor = Monitor::new("max_recorders=1".parse().unwrap()).unwrap();
     let labels = monitor.labels("", "ping", "");
     let mut recorder = monitor.recorder();
     for _ in 0..100 {

@@ -14,9 +14,9 @@ use crate::admission::{Admission, Bucket};
 use crate::handlers::{PROCESSING_MILLISECONDS, Plan, handler};
 use crate::random::Random;
 use crate::reached::reached;
-use corelane::clients::ClientId;
+use corelane::clients::{ClientId, CreditPolicy};
 use corelane::clock::{Clock, ManualClock};
-use corelane::config::{Config, Key};
+use corelane::config::{Balance, Config};
 use corelane::envelope::{Fields, Forward, Protocol};
 use corelane::error::{Closed, ConnectError, RouteError, SubmitError, TakenOver};
 use corelane::router::{
@@ -124,7 +124,7 @@ reached! {
 
 /// A worker that has stopped, of a router that is not used.
 fn idle_worker(clock: &Clock) -> Worker {
-    let config = Config::default().with(Key::Workers, 1).unwrap();
+    let config = "workers=1".parse().unwrap();
     let (router, mut workers) = Builder::new(config).clock(clock.clone()).build().unwrap();
     router.request_stop();
     let mut worker = workers.pop().unwrap();
@@ -189,43 +189,43 @@ impl Host {
         let driven = random.chance(50);
         let locals = local::random(&mut random, workers, driven);
         let set = [
-            (Key::Workers, workers),
-            (Key::Balance, admission.balance),
-            (Key::LocalWorkers, locals),
-            (Key::ActiveWorkers, random.below(workers - locals + 1)),
-            (Key::MaxInFlight, admission.max_in_flight),
-            (Key::ClientRate, admission.rate),
-            (Key::ClientBurst, admission.burst),
-            (Key::MaxConcurrentMessages, admission.max_concurrent),
-            (Key::MaxPorts, 1 + random.below(3)),
-            (Key::MaxClients, max_clients),
-            (Key::RingBytes, 8192),
-            (Key::MaxMessage, 4_000),
-            (Key::Payloads, 1 + random.below(20)),
-            (Key::PayloadBytes, 10_100 + random.below(40_000)),
-            (Key::Batch, 1 + random.below(8)),
-            (Key::HoldTime, 20 + random.below(100)),
-            (Key::MaxQueueWait, 50 + random.below(200)),
-            (Key::HoldPerSender, random.below(10)),
-            (Key::HoldPerName, 1 + random.below(20)),
-            (Key::HoldMessages, 1 + random.below(40)),
-            (Key::HoldBytes, 500 + random.below(20_000)),
-            (Key::CreditMessages, credit_messages),
-            (Key::CreditBytes, credit_bytes),
-            (Key::BacklogBytes, 8192),
-            (Key::CreditPolicy, model.router_policy),
-            (Key::RefusalNotices, u64::from(model.notices_on)),
-            (Key::MaxRooms, 1 + random.below(3)),
-            (Key::MaxRoomMembers, 2 + random.below(10)),
-            (Key::MaxClientRooms, 1 + random.below(3)),
-            (Key::ProcessingTimeout, PROCESSING_MILLISECONDS),
-            (Key::MaxTasks, 1 + random.below(20)),
+            ("workers", workers),
+            ("local_workers", locals),
+            ("active_workers", random.below(workers - locals + 1)),
+            ("max_in_flight", admission.max_in_flight),
+            ("client_rate", admission.rate),
+            ("client_burst", admission.burst),
+            ("max_concurrent_messages", admission.max_concurrent),
+            ("max_ports", 1 + random.below(3)),
+            ("max_clients", max_clients),
+            ("ring_bytes", 8192),
+            ("max_message", 4_000),
+            ("payloads", 1 + random.below(20)),
+            ("payload_bytes", 10_100 + random.below(40_000)),
+            ("batch", 1 + random.below(8)),
+            ("hold_ms", 20 + random.below(100)),
+            ("max_queue_wait_ms", 50 + random.below(200)),
+            ("hold_per_sender", random.below(10)),
+            ("hold_per_name", 1 + random.below(20)),
+            ("hold_messages", 1 + random.below(40)),
+            ("hold_bytes", 500 + random.below(20_000)),
+            ("credit_messages", credit_messages),
+            ("credit_bytes", credit_bytes),
+            ("backlog_bytes", 8192),
+            ("max_rooms", 1 + random.below(3)),
+            ("max_room_members", 2 + random.below(10)),
+            ("max_client_rooms", 1 + random.below(3)),
+            ("processing_timeout_ms", PROCESSING_MILLISECONDS),
+            ("max_tasks", 1 + random.below(20)),
         ];
-        let config = set
-            .into_iter()
-            .try_fold(Config::default(), |config, (key, value)| config.with(key, value))
-            .unwrap();
-        let ports = config.get(Key::MaxPorts) as usize;
+        let mut config = Config::default();
+        set.into_iter().for_each(|(key, value)| config.set(key, &value.to_string()).unwrap());
+        config.router.balance =
+            [Balance::RoundRobin, Balance::Hash, Balance::LeastLoaded][admission.balance as usize];
+        config.credit.policy = [CreditPolicy::Disconnect, CreditPolicy::Refuse, CreditPolicy::Drop]
+            [model.router_policy as usize];
+        config.credit.refusal_notices = model.notices_on;
+        let ports = config.router.max_ports as usize;
         let rooms = rooms::Rooms::new(&config);
         let plan = Arc::new(Plan::default());
         let mut builder =

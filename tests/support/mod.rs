@@ -8,7 +8,7 @@ pub mod random;
 
 use corelane::clients::ClientId;
 use corelane::clock::{Clock, ManualClock};
-use corelane::config::{Config, Key};
+use corelane::config::Config;
 use corelane::metrics::{Accounting, SeriesStats, Stats};
 use corelane::monitor::Monitor;
 use corelane::router::{Builder, DeliveredMessage, Event, Port, Router, Worker};
@@ -19,9 +19,17 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 use tracing::field::{Field, Visit};
 
-/// A configuration with these values.
-pub fn config(set: &[(Key, u64)]) -> Config {
-    set.iter().fold(Config::default(), |config, (key, value)| config.with(*key, *value).unwrap())
+/// A configuration with these numbers.
+pub fn config(set: &[(&str, u64)]) -> Config {
+    let mut config = Config::default();
+    set.iter().for_each(|(key, value)| config.set(key, &value.to_string()).unwrap());
+    config
+}
+
+/// The configuration after a change.
+pub fn changed(mut config: Config, change: impl FnOnce(&mut Config)) -> Config {
+    change(&mut config);
+    config
 }
 
 /// A configuration with these values, written as a user writes them.

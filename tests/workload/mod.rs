@@ -54,23 +54,22 @@ impl Bench {
     fn new() -> Self {
         let (clock, hand) = Clock::manual();
         hand.advance(Duration::from_secs(1_000));
-        let config = Config::default()
-            .with_workers(2)
-            .and_then(|config| config.with_ring_bytes(4096))
-            .and_then(|config| config.with_max_message(2_000))
-            .and_then(|config| config.with_credit_messages(24))
-            .and_then(|config| config.with_backlog_bytes(4096))
-            .and_then(|config| config.with_batch(2))
-            .and_then(|config| config.with_max_queue_wait(Duration::from_secs(20)))
-            .and_then(|config| config.with_slow_message_threshold(Duration::from_millis(1)))
-            .and_then(|config| config.with_max_applications(2))
-            .and_then(|config| config.with_max_rooms(2))
-            .and_then(|config| config.with_max_recorded_types(1))
-            .and_then(|config| config.with_max_recorded_clients(2))
-            .and_then(|config| config.with_max_windowed_series(16))
-            .and_then(|config| config.with_max_concurrent_messages(1_000))
-            .and_then(|config| config.with_processing_timeout(Duration::from_millis(5)))
-            .unwrap();
+        let mut config = Config::default();
+        config.router.workers = Some(2);
+        config.router.ring_bytes = 4096;
+        config.limits.max_message = 2_000;
+        config.credit.messages = 24;
+        config.router.backlog_bytes = 4096;
+        config.router.batch = 2;
+        config.limits.max_queue_wait = Duration::from_secs(20);
+        config.monitor.slow_message_threshold = Duration::from_millis(1);
+        config.monitor.max_applications = 2;
+        config.rooms.max_rooms = 2;
+        config.monitor.max_recorded_types = 1;
+        config.monitor.max_recorded_clients = 2;
+        config.monitor.max_windowed_series = 16;
+        config.limits.max_concurrent_messages = Some(1_000);
+        config.router.processing_timeout = Duration::from_millis(5);
         let rules = ProtocolRules::generic()
             .droppable("bye")
             .message_type("work", Action::Handler { hold: false })

@@ -3,7 +3,7 @@
 use super::side::{Idle, ON_THEIR_WAY, Side, Threads};
 use crate::race::pin;
 use corelane::clients::ClientId;
-use corelane::config::{Config, Key};
+use corelane::config::{self, Config};
 use corelane::error::JoinError;
 use corelane::router::{Builder, Event, Port, Router, Worker};
 
@@ -17,14 +17,15 @@ pub struct Corelane {
 }
 
 fn config(workers: usize, idle: Idle) -> Config {
-    let idle = match idle {
-        Idle::Spin => 0,
-        Idle::Backoff => 1,
-        Idle::Park => 2,
+    let mut config = Config::default();
+    config.router.workers = Some(workers as u32);
+    config.router.idle = match idle {
+        Idle::Spin => config::Idle::Spin,
+        Idle::Backoff => config::Idle::Backoff,
+        Idle::Park => config::Idle::Park,
     };
-    let config = Config::default().with(Key::Workers, workers as u64);
-    let config = config.and_then(|config| config.with(Key::IdleStrategy, idle));
-    config.and_then(|config| config.with(Key::Pin, 0)).unwrap()
+    config.router.pin = false;
+    config
 }
 
 /// Starts a router. A single worker runs on the core with index 1, like the worker of a peer.

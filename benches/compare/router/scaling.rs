@@ -9,7 +9,7 @@ use super::{CROSSBEAM, FLOOR};
 use crate::messages;
 use crate::race::{Better, Pair, Report, pin};
 use corelane::clients::ClientId;
-use corelane::config::{Config, Key};
+use corelane::config::Config;
 use corelane::ring::{Consumer, Producer, ring};
 use corelane::router::{Builder, Event, Port, Router, Worker};
 use crossbeam_channel as crossbeam;
@@ -83,9 +83,10 @@ struct Ours {
 }
 
 fn ours(names: &[Vec<String>]) -> Vec<Box<dyn Lane>> {
-    let count = names.len() as u64;
-    let config = Config::default().with(Key::Workers, count);
-    let config = config.and_then(|config| config.with(Key::MaxPorts, count.max(8))).unwrap();
+    let count = names.len() as u32;
+    let mut config = Config::default();
+    config.router.workers = Some(count);
+    config.router.max_ports = count.max(8);
     let (router, workers) = Builder::new(config).build().unwrap();
     let router = Arc::new(router);
     let lane = |(worker, names): (Worker, &Vec<String>)| {

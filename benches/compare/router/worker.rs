@@ -10,7 +10,6 @@ use super::{CROSSBEAM, FLOOR, on_first_core};
 use crate::messages::{self, Kind};
 use crate::race::{Better, Pair, Report, pin};
 use corelane::clients::ClientId;
-use corelane::config::{Config, Key};
 use corelane::ring::{Consumer, Producer, ring};
 use corelane::router::{Action, Builder, Event, Port, ProtocolRules, Routed, Router, TaskId, Worker};
 use crossbeam_channel as crossbeam;
@@ -69,7 +68,7 @@ struct Ours {
 
 impl Ours {
     fn new(names: &[String], work: Work) -> Self {
-        let mut builder = Builder::new(Config::default().with(Key::Workers, 1).unwrap());
+        let mut builder = Builder::new("workers=1".parse().unwrap());
         if work == Work::Task {
             let rules = ProtocolRules::new(ProtocolRules::peerjs().protocol().clone());
             builder = builder.protocol(rules.message_type("CANDIDATE", Action::Host { hold: false }));

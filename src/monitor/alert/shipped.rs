@@ -175,7 +175,8 @@ mod tests {
 
     #[test]
     fn times_follow_the_interval() {
-        let config = Config::default().with_monitor_interval(Duration::from_millis(250)).unwrap();
+        let mut config = Config::default();
+        config.monitor.interval = Duration::from_millis(250);
         let cpu = rule(&shipped(&config), "cpu");
         assert_eq!((cpu.terms.pending, cpu.terms.keep), (500_000_000, 500_000_000));
         assert_eq!(rule(&shipped(&config), "memory").terms.pending, 0);

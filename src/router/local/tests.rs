@@ -4,15 +4,18 @@
 
 use crate::clients::ClientId;
 use crate::clock::Stamp;
-use crate::config::{Config, Key};
+use crate::config::Config;
 use crate::error::{Closed, ConnectError, CycleError, Failed, PortError, SubmitError};
 use crate::router::{Builder, Event, Port, Router, Worker};
 use std::sync::Barrier;
 use std::time::Duration;
 
-fn built(workers: u64, local: u64) -> (Router, Vec<Worker>) {
-    let config = Config::default().with_workers(workers).and_then(|one| one.with_local_workers(local));
-    config.and_then(|one| one.with(Key::MaxPorts, 4)).map(|one| Builder::new(one).build()).unwrap().unwrap()
+fn built(workers: u32, local: u32) -> (Router, Vec<Worker>) {
+    let mut config = Config::default();
+    config.router.workers = Some(workers);
+    config.router.local_workers = local;
+    config.router.max_ports = 4;
+    Builder::new(config).build().unwrap()
 }
 
 /// Makes a local worker panic at the message after `messages` messages.

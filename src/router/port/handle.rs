@@ -268,7 +268,9 @@ impl Port {
     /// ```
     /// use corelane::{config::Config, router::{Builder, SendOptions}};
     ///
-    /// let (router, mut workers) = Builder::new(Config::default().with_workers(1)?).build()?;
+    /// let mut config = Config::default();
+    /// config.router.workers = Some(1);
+    /// let (router, mut workers) = Builder::new(config).build()?;
     /// let mut port = router.port()?;
     /// let ann = port.connect("ann", "peerjs", "", 1)?;
     /// let offer = port.message_type("peerjs", "OFFER").unwrap();

@@ -79,7 +79,7 @@ impl Port {
                 "each client of an inline port stays on one worker: set balance to hash or least_loaded",
             );
         }
-        if config.get(Key::ConcurrentRouting) == 0 {
+        if !config.router.concurrent_routing {
             return Err("an inline port cannot call the base route: set enable_concurrent_routing to on");
         }
         if self.poll.is_in_part() {

@@ -111,7 +111,7 @@ impl SubmitHalf {
             worker: worker as u16,
             protocol,
             application: self.shared.labels.application(application).0,
-            policy: credit_policy.unwrap_or_else(|| self.shared.config.credit_policy()),
+            policy: credit_policy.unwrap_or_else(|| self.shared.config.credit.policy),
             figures,
         })?;
         let placement = &self.shared.placement;

@@ -400,7 +400,7 @@ impl Worker {
         if self.shared.config.touches() {
             crate::router::thread::touch();
         }
-        let idle = self.shared.config.idle();
+        let idle = self.shared.config.router.idle;
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         // With fewer cores than threads, spinning takes time from the threads that this worker waits for.
         let crowded = cores < 2 * self.shared.placement.threaded();

@@ -159,10 +159,12 @@ impl Worker {
     /// handed out.
     ///
     /// ```
-    /// use corelane::{config::Config, router::{Action, Builder, ProtocolRules}};
+    /// use corelane::{clock::Stamp, config::Config, router::{Action, Builder, ProtocolRules}};
+    /// use std::time::Duration;
     ///
     /// let rules = ProtocolRules::generic().message_type("sum", Action::Host { hold: false });
-    /// let config = Config::default().with_workers(1)?;
+    /// let mut config = Config::default();
+    /// config.router.workers = Some(1);
     /// let (router, mut workers) = Builder::new(config).protocol(rules).build()?;
     /// let mut port = router.port()?;
     /// let ann = port.connect("ann", "generic", "", 1)?;

@@ -3,7 +3,6 @@
 //! deliveries go on through `egress`.
 
 use crate::clients::{ClientId, ClientSlot, CreditPolicy};
-use crate::config::Key;
 use crate::error::{CloseReason, Failed, Loss, Undeliverable};
 use crate::metrics::Outcome;
 use crate::ring::record::{DeliveryHeader, delivery_kind};
@@ -36,7 +35,7 @@ impl WorkerContext<'_> {
                 let tells = match self.state.tell {
                     Tell::Wanted => true,
                     Tell::Told => false,
-                    Tell::No => shared.config.get(Key::RefusalNotices) == 1,
+                    Tell::No => shared.config.credit.refusal_notices,
                 };
                 if is_message && !*told && tells {
                     *told = !mutant("notice-per-recipient");

@@ -6,7 +6,7 @@ use super::{Host, PROTOCOL};
 use crate::handlers::Change;
 use crate::reached::reached;
 use corelane::clients::{ClientId, RoomId};
-use corelane::config::{Config, Key};
+use corelane::config::Config;
 use corelane::error::{JoinError, LeaveError, SubmitError};
 use corelane::router::SendOptions;
 use std::collections::{BTreeMap, BTreeSet, HashSet};
@@ -67,9 +67,9 @@ pub(super) struct Rooms {
 impl Rooms {
     pub(super) fn new(config: &Config) -> Self {
         Self {
-            max_rooms: config.get(Key::MaxRooms) as usize,
-            max_members: config.get(Key::MaxRoomMembers) as usize,
-            max_client_rooms: config.get(Key::MaxClientRooms) as usize,
+            max_rooms: config.rooms.max_rooms as usize,
+            max_members: config.rooms.max_members as usize,
+            max_client_rooms: config.rooms.max_per_client as usize,
             rooms: BTreeMap::new(),
             handles: HashSet::new(),
             sent: BTreeMap::new(),

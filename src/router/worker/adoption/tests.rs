@@ -2,7 +2,7 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test")]
 
-use crate::config::{Config, Key};
+use crate::config::{Config, Idle};
 use crate::error::{Closed, Failed, RouteError, SubmitError};
 use crate::router::{Builder, Event, Routed, Router, Worker};
 use std::thread::JoinHandle;
@@ -13,11 +13,11 @@ const PATIENCE: Duration = Duration::from_secs(20);
 
 /// Starts threads for the workers of a built router. The first worker panics at the message after
 /// `panics_after` messages.
-fn started(workers: u64, panics_after: u64) -> (Router, Vec<JoinHandle<()>>) {
-    let config =
-        Config::default().with(Key::Workers, workers).and_then(|config| config.with(Key::IdleStrategy, 2));
-    let built = Builder::new(config.unwrap()).build();
-    let (router, mut workers) = built.unwrap();
+fn started(workers: u32, panics_after: u64) -> (Router, Vec<JoinHandle<()>>) {
+    let mut config = Config::default();
+    config.router.workers = Some(workers);
+    config.router.idle = Idle::Park;
+    let (router, mut workers) = Builder::new(config).build().unwrap();
     workers[0].state.inside.panics_after = Some(panics_after);
     let run = |worker: Worker| std::thread::spawn(move || worker.run());
     (router, workers.into_iter().map(run).collect())

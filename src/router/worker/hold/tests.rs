@@ -4,7 +4,7 @@
 
 use super::{BLOCK_BYTES, END, Held, Holds};
 use crate::clients::{ClientId, NameHash};
-use crate::config::{Config, Key};
+use crate::config::Config;
 use crate::metrics::{ApplicationId, ProtocolId, TypeId};
 use proptest::prelude::*;
 use std::collections::VecDeque;
@@ -24,8 +24,10 @@ fn held(sender: u64, stamp: u64) -> Held {
     }
 }
 
-fn config(messages: u64, bytes: u64) -> Config {
-    Config::default().with(Key::HoldMessages, messages).unwrap().with(Key::HoldBytes, bytes).unwrap()
+fn config(messages: u32, bytes: u64) -> Config {
+    let mut config = Config::default();
+    (config.holds.messages, config.holds.bytes) = (messages, bytes);
+    config
 }
 
 fn names(holds: &Holds) -> Vec<NameHash> {
