@@ -63,6 +63,28 @@ fn a_worker_whose_thread_unwinds_is_settled() {
     is_settled(is_unwound);
 }
 
+/// R9: the workers with threads are lost, and a local worker still runs. No client of another port can go to it, so a
+/// connect that would accept a client whose every message is refused is refused itself.
+#[test]
+fn a_local_worker_alone_takes_no_clients_of_other_ports() {
+    for balance in ["hash", "least_loaded", "round_robin"] {
+        let set = [("workers", "3"), ("local_workers", "1"), ("balance", balance)];
+        let mut bench = Bench::new(&set);
+        let (mut port, mut local) = (bench.port(), bench.router.local_port().unwrap());
+        let ann = port.connect("ann", "peerjs", "", 1).unwrap();
+        bench.turn(&mut port);
+        bench.workers.remove(0);
+        assert!(port.connect("bob", "peerjs", "", 2).is_ok(), "{balance}: the other worker takes it");
+        bench.workers.remove(0);
+        assert_eq!(port.submit(ann, HEARTBEAT, 1), Err(CLOSED), "{balance}");
+        assert_eq!(port.connect("eve", "peerjs", "", 3), Err(ConnectError::Closed), "{balance}");
+        let near = local.connect("eve", "peerjs", "", 3).unwrap();
+        local.submit(near, HEARTBEAT, 1).unwrap();
+        local.cycle().unwrap();
+        assert_eq!(bench.router.stats().messages.succeeded, 1, "{balance}");
+    }
+}
+
 /// R9: a worker that is dropped after its stop has nothing left to lose.
 #[test]
 fn a_worker_that_is_dropped_after_its_stop_changes_nothing() {

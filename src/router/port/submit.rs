@@ -101,7 +101,8 @@ impl SubmitHalf {
         };
         let hash = self.shared.clients.names().hash(name.as_bytes()).0;
         let worker = self.first_worker(protocol, hash)?;
-        if self.memory(worker).is_none_or(|ring| ring.is_closed()) && self.home == Some(worker) {
+        // Another worker may still run, but this client's messages could not go there.
+        if self.memory(worker).is_none_or(|ring| ring.is_closed()) {
             return Err(ConnectError::Closed);
         }
         let (client, hash) = self.shared.clients.connect(NewClient {
