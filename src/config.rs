@@ -151,7 +151,11 @@ impl Config {
     /// Number of workers that this configuration has on this machine, local ones included.
     pub fn workers(&self) -> usize {
         match self.count(Key::Workers) {
-            0 => core_affinity::get_core_ids().map_or(1, |cores| cores.len().clamp(1, 64)),
+            // The host's threads need cores as well (decision 12).
+            0 => {
+                let cores = core_affinity::get_core_ids().map_or(1, |cores| cores.len());
+                (cores / 2).max(self.count(Key::LocalWorkers)).clamp(1, 64)
+            }
             count => count,
         }
     }

@@ -112,7 +112,7 @@ sections! {
 /// How the router works: workers, rings, placement, time limits.
 router: RouterConfig {
     Workers workers: Option<u32> = None, "workers" number(0, 64), "threads", Never,
-        "Number of workers, local ones included; 0 (`None`): one per core that this process may use.";
+        "Number of workers, local ones included; 0 (`None`): half as many as the cores that this process may use, at least 1 and at least `local_workers`.";
     LocalWorkers local_workers: u32 = 0, "local_workers" number(0, 64), "workers", Never,
         "How many of the workers are local: each lives on the thread of a port that was opened with it. The other workers have threads of their own.";
     ActiveWorkers active_workers: Option<u32> = None, "active_workers" number(0, 64), "threads", Router,

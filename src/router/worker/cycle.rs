@@ -20,6 +20,7 @@ use crate::router::worker::gate::Gate;
 use crate::router::worker::handler::WorkerCode;
 use crate::router::worker::state::{WorkerContext, WorkerState};
 use crate::sync::Arc;
+use crate::sync::os::process_cores;
 use crossbeam_utils::Backoff;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
@@ -401,7 +402,7 @@ impl Worker {
             crate::router::thread::touch();
         }
         let idle = self.shared.config.router.idle;
-        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        let cores = process_cores(); // This thread may be pinned to one.
         // With fewer cores than threads, spinning takes time from the threads that this worker waits for.
         let crowded = cores < 2 * self.shared.placement.threaded();
         let mut backoff = Backoff::new();
