@@ -4,8 +4,6 @@
 use corelane::error::MetricError;
 use corelane::metrics::{Counter, Descriptor, Gauge};
 use corelane::monitor::Monitor;
-use std::fmt::Write;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 macro_rules! labelled {
     ($(#[$attribute:meta])* $name:ident { $($(#[$text:meta])* $variant:ident = $label:literal,)+ }) => {
@@ -72,8 +70,8 @@ labelled! {
 /// The counts of all threads.
 #[derive(Debug)]
 pub(crate) struct Counts {
-    refusals: Vec<(AtomicU64, Counter)>,
-    sockets: Vec<(AtomicU64, Gauge)>,
+    refusals: Vec<Counter>,
+    sockets: Vec<Gauge>,
 }
 
 impl Counts {
@@ -87,8 +85,8 @@ impl Counts {
         let refused = monitor.counter(&refused)?;
         let sockets = Descriptor::new("peerjs_sockets", "Sockets by state").labels(&["state"]);
         let sockets = monitor.gauge(&sockets)?;
-        let refusals = Refusal::LABELS.iter().map(|reason| Ok((AtomicU64::new(0), refused.with(&[reason])?)));
-        let at = At::LABELS.iter().map(|state| Ok((AtomicU64::new(0), sockets.with(&[state])?)));
+        let refusals = Refusal::LABELS.iter().map(|reason| refused.with(&[reason]));
+        let at = At::LABELS.iter().map(|state| sockets.with(&[state]));
         Ok(Self {
             refusals: refusals.collect::<Result<_, MetricError>>()?,
             sockets: at.collect::<Result<_, MetricError>>()?,
@@ -96,56 +94,28 @@ impl Counts {
     }
 
     pub(crate) fn refuse(&self, reason: Refusal) {
-        if let Some((count, shown)) = self.refusals.get(reason as usize) {
-            count.fetch_add(1, Relaxed);
-            shown.add(1);
+        if let Some(count) = self.refusals.get(reason as usize) {
+            count.add(1);
         }
     }
 
     pub(crate) fn enter(&self, at: At) {
-        if let Some((count, shown)) = self.sockets.get(at as usize) {
-            count.fetch_add(1, Relaxed);
-            shown.add(1.0);
+        if let Some(count) = self.sockets.get(at as usize) {
+            count.add(1.0);
         }
     }
 
     pub(crate) fn leave(&self, at: At) {
-        if let Some((count, shown)) = self.sockets.get(at as usize) {
-            count.fetch_sub(1, Relaxed);
-            shown.add(-1.0);
+        if let Some(count) = self.sockets.get(at as usize) {
+            count.add(-1.0);
         }
     }
+}
 
-    /// The counts in Prometheus text, to append to the router's.
-    pub(crate) fn exposition(&self, dropped_lines: u64) -> String {
-        let mut text = String::new();
-        let mut family = |name: &str,
-                          help: &str,
-                          kind: &str,
-                          label: &str,
-                          values: &mut dyn Iterator<Item = (&str, u64)>| {
-            // Writing to a String cannot fail.
-            let _ = writeln!(text, "# HELP {name} {help}\n# TYPE {name} {kind}");
-            for (value, count) in values {
-                let _ = match label {
-                    "" => writeln!(text, "{name} {count}"),
-                    _ => writeln!(text, "{name}{{{label}=\"{value}\"}} {count}"),
-                };
-            }
-        };
-        let refused = Refusal::LABELS
-            .iter()
-            .zip(&self.refusals)
-            .map(|(label, (count, _))| (*label, count.load(Relaxed)));
-        let sockets =
-            At::LABELS.iter().zip(&self.sockets).map(|(label, (count, _))| (*label, count.load(Relaxed)));
-        let (help, kind) = ("Log lines dropped.", "counter");
-        family("peerjs_log_lines_dropped_total", help, kind, "", &mut std::iter::once(("", dropped_lines)));
-        let help = "Connections and clients refused, by reason.";
-        family("peerjs_refused_total", help, "counter", "reason", &mut refused.into_iter());
-        family("peerjs_sockets", "Sockets by state.", "gauge", "state", &mut sockets.into_iter());
-        text
-    }
+/// The log's own count in Prometheus text, to append to the monitor's, which has all other counts.
+pub(crate) fn log_lines(dropped: u64) -> String {
+    let name = "peerjs_log_lines_dropped_total";
+    format!("# HELP {name} Log lines dropped.\n# TYPE {name} counter\n{name} {dropped}\n")
 }
 
 #[cfg(test)]
@@ -159,7 +129,7 @@ mod tests {
         counts.refuse(Refusal::WrongKey);
         counts.enter(At::Http);
         counts.leave(At::Http);
-        let text = counts.exposition(3);
+        let text = corelane::export::prometheus(&monitor) + &log_lines(3);
         for line in [
             "peerjs_log_lines_dropped_total 3",
             "peerjs_refused_total{reason=\"wrong_key\"} 1",

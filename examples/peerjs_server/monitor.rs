@@ -5,6 +5,7 @@
 use crate::Failure;
 use crate::accept::{self, Listening};
 use crate::counts::Refusal;
+use crate::counts::log_lines;
 use crate::guard::{Guarded, Owner};
 use crate::http::{Answer, answer, plain};
 use crate::listen;
@@ -126,7 +127,7 @@ fn read(path: &str, query: &str, sources: &Sources) -> Answer {
         },
         "/metrics" => {
             let mut text = export::prometheus(&sources.monitor);
-            text.push_str(&sources.service.counts.exposition(log::dropped()));
+            text.push_str(&log_lines(log::dropped()));
             answer(StatusCode::OK, HeaderValue::from_static(export::CONTENT_TYPE), text)
         }
         path if pages::CHANGES.contains(&path) => not_allowed("POST"),
