@@ -17,6 +17,7 @@ mod bucket;
 mod credit;
 mod figures;
 mod list;
+mod losses;
 mod members;
 mod name;
 mod names;
@@ -46,10 +47,12 @@ pub use policy::{CreditPolicy, Outstanding};
 
 use crate::clock::Clock;
 use crate::error::{ClientError, ConnectError, RecordConnectError};
+use crate::metrics::FailingCell;
 use crate::sync::os::touch;
 use crate::sync::{Mutex, Relaxed, lock, mutant};
 use crossbeam_utils::CachePadded;
-use figures::ConnectionCells;
+use figures::{ConnectionCells, short};
+use losses::Losses;
 use recorded::RecorderLines;
 use std::collections::VecDeque;
 use std::sync::OnceLock;
@@ -74,6 +77,8 @@ pub(crate) struct Clients {
     names: NameTable,
     /// One line per slot. Empty if clients have no figures.
     lines: Box<[ClientLine]>,
+    /// What each client has lost as a recipient. Empty if clients have no figures.
+    losses: Box<[Losses]>,
     /// The lines that each recorder writes alone, created when the recorder first names a client. Empty if clients
     /// have no figures.
     recorders: Box<[OnceLock<RecorderLines>]>,
@@ -176,6 +181,7 @@ impl Clients {
             slots: (0..limit).map(|_| ClientSlot::new()).collect(),
             names: NameTable::new(limit, keys),
             lines: (0..limits.lines()).map(|_| ClientLine::new()).collect(),
+            losses: (0..limits.lines()).map(|_| Losses::new()).collect(),
             recorders: (0..limits.recorders()).map(|_| OnceLock::new()).collect(),
             clock,
             retired: CachePadded::new(Stack::new()),
@@ -188,7 +194,7 @@ impl Clients {
     pub(crate) const fn bytes(limits: ClientLimits) -> u64 {
         let each = size_of::<ClientSlot>() + 2 * size_of::<u32>();
         limits.clients as u64 * each as u64
-            + limits.lines() as u64 * size_of::<ClientLine>() as u64
+            + limits.lines() as u64 * (size_of::<ClientLine>() + size_of::<Losses>()) as u64
             + limits.recorders() as u64
                 * (size_of::<OnceLock<RecorderLines>>() as u64 + RecorderLines::bytes(limits.clients) + 64)
             + ConnectionCells::bytes(limits.applications)
@@ -199,6 +205,7 @@ impl Clients {
     pub(crate) fn touch(&mut self) -> std::io::Result<()> {
         touch(&mut self.slots)?;
         touch(&mut self.lines)?;
+        touch(&mut self.losses)?;
         for recorder in &mut self.recorders {
             recorder.get_or_init(|| RecorderLines::new(self.slots.len()));
             recorder.get_mut().map_or(Ok(()), RecorderLines::touch)?;
@@ -307,8 +314,12 @@ impl Clients {
         let generation = slot.open(&new);
         let client = ClientId::new(index, generation);
         let now = self.clock.raw();
-        if let Some(line) = self.lines.get(index as usize) {
-            line.open(now, control.connections.writer.controlled.epoch, only_recorded, &new.figures);
+        if let (Some(line), Some(losses)) = (self.lines.get(index as usize), self.losses.get(index as usize))
+        {
+            let epoch = control.connections.writer.controlled.epoch;
+            let (counts, failing) = new.figures.continued(client, epoch);
+            line.open(now, epoch, only_recorded, &counts, failing);
+            losses.open(generation, short(epoch), counts.undelivered);
         }
         let inserted = self.names.insert(hash, client);
         debug_assert!(inserted.is_ok(), "names are inserted under the control lock");
@@ -371,7 +382,10 @@ impl Clients {
         let closing =
             self.get(client).is_some_and(|slot| slot.phase_of(client.generation()) == Some(Phase::Closing));
         let line = self.line(client).filter(|_| closing && controlled.detailed);
-        line.map_or_else(|| KeptFigures::NONE, |line| line.keep(controlled.epoch))
+        let counts = line.and_then(|line| Some((line, self.own_counts(client, controlled.epoch)?)));
+        counts.map_or(KeptFigures::NONE, |(line, counts)| {
+            KeptFigures::of(controlled.epoch, counts, line.failing_cell())
+        })
     }
 
     /// Closes the client, after CLIENT_CLOSED was handed out or the port was released. Nothing more is handed
@@ -434,6 +448,29 @@ impl Clients {
     #[inline]
     pub(crate) fn line(&self, client: ClientId) -> Option<&ClientLine> {
         self.lines.get(client.index() as usize)
+    }
+
+    /// The figures of a client, except those that recorders count in lines of their own. The slot may outlive the client.
+    fn own_counts(&self, client: ClientId, epoch: u64) -> Option<ClientCounts> {
+        let place = client.index() as usize;
+        let (line, losses) = (self.lines.get(place)?, self.losses.get(place)?);
+        Some(ClientCounts { undelivered: losses.read(client.generation(), short(epoch)), ..line.read(epoch) })
+    }
+
+    /// Counts a delivery that a client does not get. Any thread may call this.
+    #[cold]
+    pub(crate) fn lose(&self, client: ClientId, epoch: u64) {
+        if let Some(losses) = self.losses.get(client.index() as usize) {
+            losses.add(client.generation(), short(epoch));
+        }
+    }
+
+    /// The cell in which the failures of a client are counted. Without figures each connection has a cell of its own.
+    #[inline]
+    pub(crate) fn failing_cell(&self, client: ClientId) -> FailingCell {
+        // No client has generation 0: it is a message that no client sent.
+        let line = self.line(client).filter(|_| client.generation() != 0);
+        line.map_or(FailingCell::of(client.0), ClientLine::failing_cell)
     }
 
     /// Takes a free slot. Examines a few closed slots, and all of them only if no other slot is left.

@@ -44,9 +44,9 @@ pub use custom::{
     Counter, CounterFamily, CustomFamilyStats, CustomHistogram, CustomSeriesStats, CustomStats, Descriptor,
     Gauge, GaugeFamily, HistogramFamily, Kind,
 };
-pub(crate) use failing::Failing;
 #[cfg(not(corelane_loom))]
 pub(crate) use failing::failing_clients;
+pub(crate) use failing::{CELL_BITS, Failing, FailingCell};
 pub use figures::{
     Accounting, Connections, LatencyStats, MessageStats, PathStats, PlacementStats, PortStats, RecordedStats,
     RoomStats, RoutingStats, SeriesStats, Stats, WorkerStats,

@@ -115,7 +115,7 @@ fn refuse_keeps_the_client_and_tells_the_sender_without_credit() {
     assert_eq!(bench.send(OFFER, 5), [Seen::Message(2, length(OFFER))]);
     let accounting = bench.router.stats().accounting;
     assert_eq!((accounting.ok, accounting.failed, accounting.in_flight), (3, 2, 0));
-    assert_eq!((accounting.deliveries, accounting.consumed, accounting.undeliverable), (5, 5, 0));
+    assert_eq!((accounting.deliveries, accounting.consumed, accounting.undeliverable), (7, 5, 2));
 }
 
 #[test]
@@ -141,7 +141,10 @@ fn a_notice_that_finds_its_port_full_is_counted() {
     }
     assert_eq!(bench.credit_figures(), (0, 340, 0, 340));
     let stats = bench.router.stats();
-    let [("egress_full", full)] = stats.accounting.undelivered.counted()[..] else { panic!("{stats:?}") };
+    let [("egress_full", full), ("credit_exhausted", 340)] = stats.accounting.undelivered.counted()[..]
+    else {
+        panic!("{stats:?}")
+    };
     assert!(full > 0);
     let path = &stats.ports[0].workers[0];
     assert_eq!(path.egress_full, full);
@@ -217,7 +220,7 @@ fn a_held_message_is_refused_like_any_other_and_an_expiry_notice_causes_none() {
     bench.hands.advance(Duration::from_secs(6));
     assert_eq!(bench.turn(), [Seen::Expired(1)]);
     let accounting = bench.router.stats().accounting;
-    assert_eq!(accounting.undelivered.counted(), [("credit_exhausted", 1)]);
+    assert_eq!(accounting.undelivered.counted(), [("credit_exhausted", 2)], "a held message and a notice");
     assert_eq!((accounting.expired, accounting.in_flight, accounting.queued), (2, 0, 0));
 }
 

@@ -19,20 +19,26 @@ const GUIDE: &str = include_str!("../docs/guide.md");
 fn shown() -> (Value, String) {
     let mut config = Config::default();
     config.router.workers = Some(1);
-    config.set("high_connection_threshold", "1").unwrap();
+    for (key, value) in
+        [("high_connection_threshold", "1"), ("credit_messages", "1"), ("credit_policy", "refuse")]
+    {
+        config.set(key, value).unwrap();
+    }
     let router = Builder::new(config).start().unwrap();
     let monitor = Monitor::of(&router.source());
     let mut port = router.port().unwrap();
     let ann = port.connect("ann", "peerjs", "my-app", 1).unwrap();
     port.connect("ben", "peerjs", "my-app", 2).unwrap();
-    port.submit(ann, br#"{"type":"OFFER","dst":"ben"}"#, 0).unwrap();
+    for _ in 0..2 {
+        port.submit(ann, br#"{"type":"OFFER","dst":"ben"}"#, 0).unwrap();
+    }
     port.publish();
-    // Delivered and not acknowledged, so that the message stays outstanding.
-    let (mut delivered, limit) = (false, Instant::now() + Duration::from_secs(60));
-    while !delivered {
-        assert!(Instant::now() < limit, "no message was delivered");
+    // The first is delivered and not acknowledged, so that it stays outstanding. The second finds no credit.
+    let (mut refused, limit) = (false, Instant::now() + Duration::from_secs(60));
+    while !refused {
+        assert!(Instant::now() < limit, "no message was refused");
         port.wait(Duration::from_millis(100));
-        port.poll_each(64, |event| delivered |= matches!(event, Event::Message(_))).unwrap();
+        port.poll_each(64, |event| refused |= matches!(event, Event::Undelivered { .. })).unwrap();
     }
     // A slow message that failed.
     let measured = Measured {

@@ -9,38 +9,43 @@
 //! | `connected_at`, and the initial value of all fields | connect, while the slot is quiet |
 //! | all others | the client's worker; several threads, by read-modify-write, if the client has no single worker |
 //!
-//! A recorder counts in lines of its own instead: see `recorded`.
+//! A recorder counts in lines of its own instead: see `recorded`. What a client loses as a recipient is in `losses`.
 //!
 //! A reset does not write to the counters of other threads. `flags` holds the epochs of the two parts of a
 //! line, and the writers restart their part with the first message after the reset. If several threads record
 //! first messages at the same time, some of them may be lost.
 
-use crate::metrics::{Distribution, Histogram, Writer};
+use super::{ClientId, Outstanding};
+use crate::metrics::{CELL_BITS, Distribution, FailingCell, Histogram, Writer};
 use crate::sync::{AtomicU32, AtomicU64, Relaxed, own_load};
 
 /// The host has marked the connection as unhealthy.
 const MARKED: u32 = 1;
 /// The name is known only from recorded messages and is not connected.
 const ONLY_RECORDED: u32 = 2;
+/// Bit position in the flags of the [`FailingCell`], in which the client's failures are counted.
+const FAILING_CELL: u32 = 3;
+const CELL_MASK: u32 = (1 << CELL_BITS) - 1;
 /// Bit positions in the flags of the epoch of the worker's part and of the epoch of the port's part. Each has
-/// twelve bits.
-const WORKER_EPOCH: u32 = 8;
-const PORT_EPOCH: u32 = 20;
-const EPOCH_MASK: u32 = 0xfff;
+/// ten bits.
+const WORKER_EPOCH: u32 = 12;
+const PORT_EPOCH: u32 = 22;
+pub(super) const EPOCH_MASK: u32 = 0x3ff;
 /// Epoch of a part that belongs to no epoch whose number can recur. The part reads as 0, and its next writer
 /// restarts it.
 const LONG_AGO: u32 = 0;
 /// Number of epochs that the flags distinguish: the largest power of two below their number of values, because every
 /// message of a client computes the remainder.
-const EPOCHS: u64 = 1 << 11;
+const EPOCHS: u64 = 1 << 9;
 /// Number of resets after which parts of earlier epochs are marked, before their numbers recur.
 pub(super) const MARK_EACH: u64 = EPOCHS / 2;
 
 const _: () = assert!(EPOCHS.is_power_of_two() && EPOCHS <= EPOCH_MASK as u64);
+const _: () = assert!(FAILING_CELL + CELL_BITS <= WORKER_EPOCH);
 
 /// An epoch as it is stored in the flags. Never `LONG_AGO`.
 #[inline]
-fn short(epoch: u64) -> u32 {
+pub(super) fn short(epoch: u64) -> u32 {
     (1 + epoch % EPOCHS) as u32
 }
 
@@ -89,10 +94,15 @@ impl ClientLine {
         }
     }
 
-    /// Starts the line of a client that connects. The figures continue from `kept` if `kept` belongs to this
-    /// epoch.
-    pub(super) fn open(&self, now: u64, epoch: u64, only_recorded: bool, kept: &KeptFigures) {
-        let counts = if kept.epoch == epoch { kept.counts } else { ClientCounts::NONE };
+    /// Starts the line of a client that connects. The figures continue from `counts`.
+    pub(super) fn open(
+        &self,
+        now: u64,
+        epoch: u64,
+        only_recorded: bool,
+        counts: &ClientCounts,
+        failing: FailingCell,
+    ) {
         self.messages.store(counts.messages, Relaxed);
         self.bytes_in.store(counts.bytes_in, Relaxed);
         self.nanoseconds.store(counts.nanoseconds, Relaxed);
@@ -101,15 +111,17 @@ impl ClientLine {
         self.errors.store(u32::try_from(counts.errors).unwrap_or(u32::MAX), Relaxed);
         let epoch = short(epoch);
         let only_recorded = if only_recorded { ONLY_RECORDED } else { 0 };
-        self.flags.store(epoch << WORKER_EPOCH | epoch << PORT_EPOCH | only_recorded, Relaxed);
+        let failing = u32::from(failing.0) << FAILING_CELL;
+        self.flags.store(epoch << WORKER_EPOCH | epoch << PORT_EPOCH | failing | only_recorded, Relaxed);
         self.last.store(now, Relaxed);
         // The time of a connection is its own, also where it continues another one's counts.
         self.connected_at.store(now, Relaxed);
     }
 
-    /// Figures for the client that takes this client's place. Call this before the slot is given back.
-    pub(super) fn keep(&self, epoch: u64) -> KeptFigures {
-        KeptFigures { epoch, counts: self.read(epoch) }
+    /// The cell in which the client's failures are counted.
+    #[inline]
+    pub(super) fn failing_cell(&self) -> FailingCell {
+        FailingCell((self.flags.load(Relaxed) >> FAILING_CELL & CELL_MASK) as u16)
     }
 
     /// Counts a message that the client sent. Called by the only writer of the line.
@@ -235,7 +247,7 @@ impl ClientLine {
         self.connected_at.load(Relaxed)
     }
 
-    /// The figures since the reset that began `epoch`, or since the connect if that was later.
+    /// The line's figures since the reset that began `epoch`, or since the connect if that was later.
     pub(super) fn read(&self, epoch: u64) -> ClientCounts {
         let flags = self.flags.load(Relaxed);
         let epoch = short(epoch);
@@ -249,6 +261,7 @@ impl ClientLine {
             errors: part(WORKER_EPOCH, self.errors.load(Relaxed).into()).min(messages),
             bytes_in: counted(&self.bytes_in),
             bytes_out: part(PORT_EPOCH, self.bytes_out.load(Relaxed)),
+            undelivered: 0, // Not on the line: see `Clients::own_counts`.
             nanoseconds: counted(&self.nanoseconds),
             maximum: counted(&self.maximum),
             last: self.last.load(Relaxed),
@@ -294,6 +307,8 @@ pub struct KeptFigures {
     /// Epoch of the counts.
     epoch: u64,
     counts: ClientCounts,
+    /// Where the client's failures are counted. A reset does not change it.
+    failing: Option<FailingCell>,
 }
 
 impl Default for KeptFigures {
@@ -304,7 +319,18 @@ impl Default for KeptFigures {
 
 impl KeptFigures {
     /// Figures of no client.
-    pub(crate) const NONE: Self = Self { epoch: 0, counts: ClientCounts::NONE };
+    pub(crate) const NONE: Self = Self { epoch: 0, counts: ClientCounts::NONE, failing: None };
+
+    /// The counts, if they are of this epoch, and the cell of failures, for a client that continues them.
+    pub(super) fn continued(&self, client: ClientId, epoch: u64) -> (ClientCounts, FailingCell) {
+        let counts = if self.epoch == epoch { self.counts } else { ClientCounts::NONE };
+        (counts, self.failing.unwrap_or(FailingCell::of(client.0)))
+    }
+
+    /// What the next client continues.
+    pub(super) fn of(epoch: u64, counts: ClientCounts, failing: FailingCell) -> Self {
+        Self { epoch, counts, failing: Some(failing) }
+    }
 }
 
 /// Figures of a client since its connect, as one read found them.
@@ -314,6 +340,8 @@ pub(crate) struct ClientCounts {
     pub(crate) errors: u64,
     pub(crate) bytes_in: u64,
     pub(crate) bytes_out: u64,
+    /// Deliveries to the client that were given up.
+    pub(crate) undelivered: u64,
     pub(crate) nanoseconds: u64,
     pub(crate) maximum: u64,
     /// When the last message was handled, in raw ticks.
@@ -331,6 +359,7 @@ impl ClientCounts {
         errors: 0,
         bytes_in: 0,
         bytes_out: 0,
+        undelivered: 0,
         nanoseconds: 0,
         maximum: 0,
         last: 0,
@@ -343,13 +372,12 @@ impl ClientCounts {
 /// One client as the monitor reads it.
 #[derive(Debug)]
 pub(crate) struct ClientView<'a> {
-    pub(crate) id: super::ClientId,
+    pub(crate) id: ClientId,
     pub(crate) name: &'a str,
     pub(crate) application: u16,
     pub(crate) protocol: u16,
     pub(crate) counts: ClientCounts,
-    /// Messages and bytes that use credit.
-    pub(crate) outstanding: (u32, u32),
+    pub(crate) outstanding: Outstanding,
 }
 
 /// Connections of one application.

@@ -164,7 +164,7 @@ impl Clients {
 
     /// The figures of a client, as one read found them. `None` if the client is closed or has no figures.
     pub(crate) fn counts(&self, client: ClientId, epoch: u64) -> Option<ClientCounts> {
-        let mut counts = self.line(client)?.read(epoch);
+        let mut counts = self.own_counts(client, epoch)?;
         for lines in self.recorders.iter().filter_map(std::sync::OnceLock::get) {
             if let Some(line) = lines.at(client) {
                 line.read(client, epoch, &mut counts);

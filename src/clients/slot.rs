@@ -11,7 +11,7 @@
 //! | `place`, `name`, `labels` | connect, before the name and any push | workers, after its record or with credit |
 //! | `state` | connect; both halves of its port, by compare-and-swap from the expected phase | its port; its senders |
 //! | `submitted` | the submitting half of its port | the same half; connect, at reuse |
-//! | `token`, `handed`, `track`, `sampled_at` | the polling half of its port | the same |
+//! | `token`, `handed`, `track`, `sampled_at` | the polling half of its port | the same; readers of figures |
 //! | `close_link` | the worker whose list the client is on; its port when it takes the client off the list | the same |
 //! | `closed_link` | the worker whose list the client is on | the same |
 //! | `port_link` | submitting half (waiting disconnects); whoever lists it as closed | the same; connect, at reuse |
@@ -539,10 +539,10 @@ impl ClientSlot {
         Acknowledged { messages, bytes, sampled_at }
     }
 
-    /// Outstanding messages and bytes of the client, current and largest. For its port.
+    /// Outstanding messages and bytes of the client, current and largest. For its port, and for readers of figures.
     pub(crate) fn outstanding(&self) -> Outstanding {
         let (messages, bytes) = self.credit.outstanding();
-        // Relaxed: only the port writes these words.
+        // Relaxed: only the port writes these words, and they publish nothing.
         let handed = self.port_line.handed.load(Relaxed);
         let track = WriteTimer::of(self.port_line.track.load(Relaxed));
         Outstanding {

@@ -1,7 +1,7 @@
 //! Reads of all clients by the monitor. They are rare, run on threads that own no client, and wait only for a
 //! connect or disconnect that is in progress.
 
-use super::figures::{ClientCounts, ClientLine, ClientView, ConnectionReading, MARK_EACH};
+use super::figures::{ClientCounts, ClientLine, ClientView, ConnectionReading, MARK_EACH, short};
 use super::{ClientId, Clients, NameBuffer, Phase};
 use crate::error::StaleClient;
 use crate::sync::lock;
@@ -20,6 +20,7 @@ impl Clients {
         connections.writer.controlled.epoch = epoch;
         if epoch.is_multiple_of(MARK_EACH) {
             self.lines.iter().for_each(|line| line.mark_earlier(epoch));
+            self.losses.iter().for_each(|losses| losses.clear_earlier(short(epoch)));
         }
     }
 
@@ -70,7 +71,7 @@ impl Clients {
             }
             let mut buffer = NameBuffer::default();
             let (name, (protocol, application)) = (slot.name(&mut buffer), slot.labels());
-            let outstanding = slot.credit.outstanding();
+            let outstanding = slot.outstanding();
             // Read the counts last: they are there only if the client is still present, so the entry is not a
             // mixture of two clients.
             if let Some(counts) = self.counts(id, epoch) {

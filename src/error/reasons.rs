@@ -203,7 +203,7 @@ reasons! {
         PortGone = "port_gone",
         /// The delivery was in a backlog when its worker stopped or ended otherwise.
         Stopped = "stopped",
-        /// A room member had no credit for a room message, or a client had none for a notice.
+        /// The recipient had no credit left: for a relayed message, a send, a room's message or a notice.
         CreditExhausted = "credit_exhausted",
         /// The record refers to an out-of-line payload that does not exist. Only corruption can cause this.
         PayloadLost = "payload_lost",

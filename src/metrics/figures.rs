@@ -245,9 +245,9 @@ pub struct WorkerStats {
     pub credit_closes: u64,
     /// Rings given up as corrupt.
     pub corrupt_rings: u64,
-    /// Deliveries refused because the recipient had no credit left, under the policy `refuse`.
+    /// Part of the deliveries dropped as `credit_exhausted`: those under the policy `refuse`.
     pub credit_refusals: u64,
-    /// Deliveries dropped because the recipient had no credit left, under the policy `drop`.
+    /// Part of the deliveries dropped as `credit_exhausted`: those of droppable types under the policy `drop`.
     pub credit_drops: u64,
     /// Messages relayed to a room.
     pub room_messages: u64,

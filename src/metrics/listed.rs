@@ -141,9 +141,9 @@ figures! {
         "Deliveries that went through a backlog, because their egress ring was full." |one| one.backlogged,
     worker_backlog_peak_bytes "" "Most bytes in one backlog at once." |one| one.backlog_bytes_maximum,
     worker_credit_refusals_total "Credit refusals"
-        "Deliveries refused because the recipient had no credit left." |one| one.credit_refusals,
+        "Part of the deliveries dropped as credit_exhausted: those under the policy refuse." |one| one.credit_refusals,
     worker_credit_drops_total "Credit drops"
-        "Deliveries dropped because the recipient had no credit left." |one| one.credit_drops,
+        "Part of the deliveries dropped as credit_exhausted: those of droppable types under the policy drop." |one| one.credit_drops,
     worker_stamps_clamped_total "" "Time stamps in the future, clamped to the present." |one| one.stamps_clamped,
     worker_corrupt_rings_total "" "Ingress rings given up as corrupt." |one| one.corrupt_rings,
     worker_handler_panics_total "Panics" "Panics of message handlers." |one| one.handler_panics,

@@ -253,11 +253,8 @@ impl Collector {
         };
         // A message that finds no room is counted in both; take the larger count.
         let egress_full = undeliverable(Undeliverable::EgressFull).max(failed(Failed::EgressFull));
-        let credit = sources.workers.iter().map(|worker| {
-            worker.credit_refusals.get() + worker.credit_drops.get() + worker.credit_closes.get()
-        });
         self.egress_full.sample(now, egress_full);
-        self.credit_exhausted.sample(now, credit.sum::<u64>());
+        self.credit_exhausted.sample(now, undeliverable(Undeliverable::CreditExhausted));
     }
 
     /// Forgets the windows' contents, so that earlier counts do not appear in them.

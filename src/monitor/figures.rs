@@ -88,7 +88,8 @@ pub struct MessageFigures {
     /// Handling time in sliding windows.
     pub windows: Windowed,
     /// Number of clients that caused the last minute's errors. If more than a few hundred clients fail within a
-    /// minute, some of them may be counted as one. Messages without a client count as one client.
+    /// minute, some of them may be counted as one. A client that continues the figures of the one that it replaces counts
+    /// as the same client. Messages without a client count as one client.
     pub error_clients_last_minute: u64,
     /// Queue wait in sliding windows.
     pub queue_wait_windows: Windowed,
@@ -212,6 +213,12 @@ pub struct ClientFigures {
     pub outstanding_messages: u64,
     /// Bytes of these messages.
     pub outstanding_bytes: u64,
+    /// Largest number of messages that were handed out to the host and not yet acknowledged at the same time, since this
+    /// connection began: a reset does not restart it. Exact. Messages that wait in a ring or backlog are not in it.
+    pub outstanding_peak: u64,
+    /// Deliveries to the client that were given up: it had no credit left, it was closing, or ring and backlog of its
+    /// port were full. Includes messages of other clients and rooms, sends of the host, and notices.
+    pub undelivered: u64,
     /// True unless the client has been silent for longer than `unhealthy_after_ms` or the host has marked it as
     /// unhealthy.
     pub healthy: bool,
@@ -239,6 +246,10 @@ pub struct ClientsFigures {
     pub by_maximum: Vec<ClientFigures>,
     /// By unacknowledged bytes.
     pub by_outstanding: Vec<ClientFigures>,
+    /// By the largest number of unacknowledged messages.
+    pub by_outstanding_peak: Vec<ClientFigures>,
+    /// By deliveries to the client that were given up.
+    pub by_undelivered: Vec<ClientFigures>,
 }
 
 /// Slow messages.

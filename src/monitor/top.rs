@@ -57,7 +57,7 @@ impl Survey {
     }
 }
 
-fn lists(clients: &mut ClientsFigures) -> [Ordered<'_>; 7] {
+fn lists(clients: &mut ClientsFigures) -> [Ordered<'_>; 9] {
     [
         (&mut clients.by_messages, |row| row.messages),
         (&mut clients.by_errors, |row| row.errors),
@@ -66,6 +66,8 @@ fn lists(clients: &mut ClientsFigures) -> [Ordered<'_>; 7] {
         (&mut clients.by_average, |row| row.average_nanoseconds.unwrap_or(0)),
         (&mut clients.by_maximum, |row| row.maximum_nanoseconds),
         (&mut clients.by_outstanding, |row| row.outstanding_bytes),
+        (&mut clients.by_outstanding_peak, |row| row.outstanding_peak),
+        (&mut clients.by_undelivered, |row| row.undelivered),
     ]
 }
 
@@ -108,8 +110,10 @@ pub(super) fn figures(look: &Look<'_>, names: &Names<'_>, view: &ClientView<'_>)
             .saturating_sub((look.age)(counts.last) / 1_000_000),
         connected_for_milliseconds: (look.age)(counts.connected_at) / 1_000_000,
         idle_milliseconds: idle / 1_000_000,
-        outstanding_messages: view.outstanding.0.into(),
-        outstanding_bytes: view.outstanding.1.into(),
+        outstanding_messages: view.outstanding.messages.into(),
+        outstanding_bytes: view.outstanding.bytes.into(),
+        outstanding_peak: view.outstanding.handed_messages_maximum.into(),
+        undelivered: counts.undelivered,
         healthy: idle <= look.unhealthy_after && !counts.marked,
     }
 }

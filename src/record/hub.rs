@@ -10,8 +10,8 @@ use crate::clock::{Clock, is_short, nanoseconds_of};
 use crate::config::{Config, Key};
 use crate::error::{Failed, RecordConnectError, StaleClient};
 use crate::metrics::{
-    ApplicationId, Bucketed, Controls, Customs, Failing, GroupSeries, IMPOSSIBLE, Outcome, ProtocolId,
-    SHARED, SlowMessage, SlowRing, Timing, TypeId, TypeSeries, Writer, shard_of_thread,
+    ApplicationId, Bucketed, Controls, Customs, Failing, FailingCell, GroupSeries, IMPOSSIBLE, Outcome,
+    ProtocolId, SHARED, SlowMessage, SlowRing, Timing, TypeId, TypeSeries, Writer, shard_of_thread,
 };
 use crate::sync::{Arc, AtomicBool, AtomicU64, Mutex, Relaxed, lock};
 use std::time::Duration;
@@ -265,7 +265,7 @@ impl Hub {
         if measured.failed
             && let Some(shard) = self.shards.get(place)
         {
-            shard.failing.note_shared(self.number_of(client, name), timing.ended);
+            shard.failing.note_shared(self.failing_cell(client, name), timing.ended);
         }
         if is_slow && let Some(shard) = self.shards.get(place) {
             let message = self.slow_message(labels, client, name, measured, timing);
@@ -329,21 +329,21 @@ impl Hub {
         if measured.failed
             && let Some(shard) = self.shards.get(place)
         {
-            shard.failing.note(writer, client.unwrap_or(ClientId(0)), timing.ended);
+            shard.failing.note(writer, self.failing_cell(client, ""), timing.ended);
         }
         if is_slow && let Some(shard) = self.shards.get(place) {
             shard.slow.write(writer, self.slow_message(labels, client, "", measured, timing).words());
         }
     }
 
-    /// Number under which a failing client is counted: its id, else the hash of its name, or 0 without a
+    /// The cell in which a failing client is counted: that of its id, else of the hash of its name, or of 0 without a
     /// client.
-    fn number_of(&self, client: Option<ClientId>, name: &str) -> u64 {
-        match client {
+    fn failing_cell(&self, client: Option<ClientId>, name: &str) -> FailingCell {
+        FailingCell::of(match client {
             Some(client) => client.0,
             None if name.is_empty() => 0,
             None => self.hash(name).0,
-        }
+        })
     }
 
     /// Whether both durations are below 2^62 ns. A larger one is a negative difference, and the message is

@@ -15,7 +15,7 @@ fn client(id: ClientId, name: &str) -> Value {
         "messages": 0, "errors": 0, "bytes_in": 0, "bytes_out": 0,
         "average_nanoseconds": null, "maximum_nanoseconds": 0, "last_activity_milliseconds": START,
         "connected_for_milliseconds": 0, "idle_milliseconds": 0,
-        "outstanding_messages": 0, "outstanding_bytes": 0, "healthy": true,
+        "outstanding_messages": 0, "outstanding_bytes": 0, "outstanding_peak": 0, "undelivered": 0, "healthy": true,
     })
 }
 
@@ -78,6 +78,7 @@ fn every_figure_of_a_client() {
     let lists = json!({
         "tracked": 1, "by_messages": [expected], "by_errors": [expected], "by_bytes_in": [expected],
         "by_bytes_out": [expected], "by_average": [expected], "by_maximum": [expected], "by_outstanding": [],
+        "by_outstanding_peak": [], "by_undelivered": [],
     });
     assert_eq!(shown(&stats.clients), lists);
     assert_eq!(

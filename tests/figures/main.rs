@@ -8,6 +8,7 @@
 //! | `slow` | M6 |
 //! | `windows` | M8, P4 |
 //! | `clients`, `recorders` | M9, C6 |
+//! | `losers` | M9: what clients lose, with a router |
 //! | `connections` | C1 to C5 |
 //! | `routed` | M2, M6 and M9 with a router |
 //! | `reset`, `settings` | P3, and changes at run time |
@@ -16,6 +17,7 @@
 
 mod clients;
 mod connections;
+mod losers;
 mod messages;
 mod recorders;
 mod reset;

@@ -89,6 +89,7 @@ fn everything_starts_anew_but_what_is_now() {
     let lists = json!({
         "tracked": 1, "by_messages": [], "by_errors": [], "by_bytes_in": [], "by_bytes_out": [],
         "by_average": [], "by_maximum": [], "by_outstanding": [],
+        "by_outstanding_peak": [], "by_undelivered": [],
     });
     assert_eq!(shown(&stats.clients), lists);
     let slow =

@@ -167,7 +167,7 @@ fn every_figure_of_a_routed_client_with_what_it_has_not_acknowledged() {
             "connected": true, "messages": 0, "errors": 0, "bytes_in": 0, "bytes_out": 0,
             "average_nanoseconds": null, "maximum_nanoseconds": 0, "last_activity_milliseconds": START,
             "connected_for_milliseconds": 1_000, "idle_milliseconds": 1_000,
-            "outstanding_messages": 0, "outstanding_bytes": 0, "healthy": true,
+            "outstanding_messages": 0, "outstanding_bytes": 0, "outstanding_peak": 0, "undelivered": 0, "healthy": true,
         })
     };
     let mut ann = client(routed.ann, "ann");
@@ -177,12 +177,15 @@ fn every_figure_of_a_routed_client_with_what_it_has_not_acknowledged() {
     (ann["average_nanoseconds"], ann["maximum_nanoseconds"]) = (json!(27), json!(60)); // 81 / 3
     let mut ben = client(routed.ben, "ben");
     (ben["outstanding_messages"], ben["outstanding_bytes"]) = (json!(2), json!(2 * RELAYED));
-    let lists = json!({
+    let mut lists = json!({
         "tracked": 2, "by_messages": [ann], "by_errors": [ann], "by_bytes_in": [ann], "by_bytes_out": [],
         "by_average": [ann], "by_maximum": [ann], "by_outstanding": [ben],
+        "by_outstanding_peak": [], "by_undelivered": [],
     });
     assert_eq!(shown(&routed.stats().clients), lists);
     routed.poll();
+    ben["outstanding_peak"] = json!(2);
+    (lists["by_outstanding"], lists["by_outstanding_peak"]) = (json!([ben]), json!([ben]));
     assert_eq!(shown(&routed.stats().clients), lists, "a delivered message is not yet acknowledged");
     let of_ben = |list: &[ClientFigures]| -> Vec<_> {
         list.iter().map(|one| (one.outstanding_messages, one.outstanding_bytes, one.bytes_out)).collect()

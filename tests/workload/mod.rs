@@ -266,6 +266,7 @@ impl Bench {
             self.read(&mut port);
             self.cycle();
         }
+        self.losing_sender(&mut port);
         self.hand.advance(Duration::from_secs(70));
         self.report();
         let long = format!(r#"{{"type":"OFFER","dst":"kim","payload":"{}"}}"#, "x".repeat(500));
@@ -282,6 +283,21 @@ impl Bench {
             self.read(&mut port);
         }
         self.report();
+    }
+
+    /// A client that reads slowly, and sends messages that fail.
+    fn losing_sender(&mut self, port: &mut Port) {
+        let options = ConnectOptions::new("generic", "two", 6).credit_policy(CreditPolicy::Refuse);
+        let pia = port.connect_with("pia", options).unwrap();
+        let from = port.connect("to pia", "generic", "one", 5).unwrap();
+        for _ in 0..15 {
+            self.send(port, from, r#"{"type":"bye","to":"pia"}"#, 2);
+            self.send(port, pia, "{", 1);
+            self.hand.advance(Duration::from_millis(3));
+            self.cycle();
+        }
+        self.report();
+        self.read(port);
     }
 
     fn record(&mut self) {

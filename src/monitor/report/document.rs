@@ -62,6 +62,9 @@ pub(super) fn document(stats: &MonitorStats) -> Vec<Part> {
             parts.clients("Clients with the most errors", all.tracked, &all.by_errors);
             parts.clients("Slowest clients", all.tracked, &all.by_average);
             parts.clients("Clients with the most unacknowledged bytes", all.tracked, &all.by_outstanding);
+            let peaks = &all.by_outstanding_peak;
+            parts.clients("Clients with the most unacknowledged messages at once", all.tracked, peaks);
+            parts.clients("Clients that lost the most deliveries", all.tracked, &all.by_undelivered);
         }
         None => parts.notice(Importance::Urgent, NO_CLIENTS.to_owned()),
     }
@@ -314,6 +317,8 @@ impl Parts {
                 or_dash(client.average_nanoseconds, duration),
                 duration(client.maximum_nanoseconds),
                 bytes(client.outstanding_bytes),
+                client.outstanding_peak.to_string(),
+                client.undelivered.to_string(),
             ]
         });
         let heads = [
@@ -326,6 +331,8 @@ impl Parts {
             "Average",
             "Maximum",
             "Unacknowledged",
+            "Peak",
+            "Undelivered",
         ];
         self.table(cut(title, clients.len() as u64, tracked), heads, rows);
     }

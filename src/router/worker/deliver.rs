@@ -63,7 +63,10 @@ impl WorkerContext<'_> {
         match slot.credit.try_add(to.generation(), bytes, shared.limits) {
             Ok(()) => {}
             Err(Shortage::Exhausted) if mutant("send-without-credit") && delivery.sender == 0 => {}
-            Err(Shortage::Closed) => return Outcome::Failed(Failed::RecipientClosed),
+            Err(Shortage::Closed) => {
+                self.lose(to);
+                return Outcome::Failed(Failed::RecipientClosed);
+            }
             Err(Shortage::Exhausted) => return self.over_limit(delivery, to, slot, &mut false),
         }
         // The credit pins the slot: the slot keeps its client and port until the credit is given back.
@@ -78,6 +81,7 @@ impl WorkerContext<'_> {
         self.see_to(port);
         let Some(Some(egress)) = self.state.egress.get_mut(port) else {
             slot.credit.subtract(to.generation(), 1, bytes);
+            self.lose(to);
             return Outcome::Failed(Failed::PortGone);
         };
         match egress.emit(delivery, to.0, length, &fill) {
@@ -124,6 +128,7 @@ impl WorkerContext<'_> {
             }
         };
         slot.credit.subtract(to.generation(), 1, length.min(u32::MAX as usize) as u32);
+        self.lose(to);
         Outcome::Failed(failed)
     }
 
@@ -193,6 +198,7 @@ impl WorkerContext<'_> {
             return Outcome::Ok;
         }
         self.egress_full(port, 1);
+        self.lose(client);
         Outcome::Failed(Failed::EgressFull)
     }
 
@@ -210,6 +216,16 @@ impl WorkerContext<'_> {
             egress.emit_closing(&closed, client, &shared.clients);
         } else {
             slot.finish(1);
+        }
+    }
+
+    /// Counts a delivery that a client does not get among the client's figures. Reads the settings itself, because a
+    /// batch may be older than a reset.
+    #[cold]
+    pub(in crate::router) fn lose(&self, client: ClientId) {
+        let controlled = self.shared.controls.now();
+        if controlled.detailed {
+            self.shared.clients.lose(client, controlled.epoch);
         }
     }
 

@@ -109,7 +109,8 @@ impl WorkerContext<'_> {
             slot.count(line, ClientMessage { epoch, failed, bytes, nanoseconds, ended });
         }
         if outcome != Outcome::Ok {
-            shard.failing.note(&mut self.state.writer, client, timing.ended);
+            let cell = shared.clients.failing_cell(client);
+            shard.failing.note(&mut self.state.writer, cell, timing.ended);
         }
         is_slow
     }

@@ -23,11 +23,10 @@ impl WorkerContext<'_> {
         let shared = self.shared;
         let worker = self.shard();
         let is_message = delivery.kind == delivery_kind::MESSAGE;
-        if !is_message {
-            // A notice that is not sent counts as a delivery all the same.
-            worker.emitted.add(&mut self.state.writer, 1);
-            self.undeliverable(Undeliverable::CreditExhausted, 1);
-        }
+        // What is given up here counts as a delivery all the same: a message, a room member's copy or a notice.
+        worker.emitted.add(&mut self.state.writer, 1);
+        self.undeliverable(Undeliverable::CreditExhausted, 1);
+        self.lose(to);
         let droppable = shared.is_droppable(delivery.message_type) || mutant("drop-unlisted");
         match slot.policy() {
             CreditPolicy::Refuse => {

@@ -127,7 +127,7 @@ impl WorkerContext<'_> {
         let bytes = message.length.min(u32::MAX as usize) as u32;
         let mut recipients = std::mem::take(&mut self.state.members);
         recipients.clear();
-        let (mut closed, mut without_credit) = (0, 0);
+        let mut closed = 0;
         for client in clients {
             if client.0 == message.header.sender && !mutant("room-to-sender") {
                 continue;
@@ -143,19 +143,19 @@ impl WorkerContext<'_> {
                 Ok(()) => recipients.push(client.0),
                 Err(Shortage::Closed) => {
                     closed += 1;
+                    self.lose(*client);
                     self.tell_member(*client, Failed::RecipientClosed);
                 }
                 Err(Shortage::Exhausted) => {
-                    without_credit += 1;
                     self.over_limit(message.header, *client, slot, told);
                     self.tell_member(*client, Failed::CreditExhausted);
                 }
             }
         }
-        let emitted = recipients.len() as u64 + closed + without_credit;
+        // `over_limit` has counted the members without credit.
+        let emitted = recipients.len() as u64 + closed;
         self.shard().emitted.add(&mut self.state.writer, emitted);
         self.undeliverable(Undeliverable::Closed, closed);
-        self.undeliverable(Undeliverable::CreditExhausted, without_credit);
         // The credit keeps the slots, and so the port, for these clients.
         let most = self.state.egress.get(port).and_then(Option::as_ref);
         let length = if beside.is_some() { REFERENCE_BYTES } else { message.length };
@@ -203,7 +203,10 @@ impl WorkerContext<'_> {
                     Some(Rejected::PayloadsFull) => Failed::PayloadsFull,
                     Some(Rejected::Full | Rejected::TooLarge) => Failed::EgressFull,
                 };
-                recipients.iter().for_each(|recipient| self.tell_member(ClientId(*recipient), reason));
+                for recipient in recipients.iter().map(|one| ClientId(*one)) {
+                    self.lose(recipient);
+                    self.tell_member(recipient, reason);
+                }
                 match rejected {
                     None => self.undeliverable(Undeliverable::PortGone, count),
                     Some(Rejected::PayloadsFull) => {
