@@ -30,9 +30,10 @@ pub const SECTIONS: [Section; 11] = [
                 message, parse it with serde_json and borrowed fields, look up the recipient under a read lock, \
                 rewrite the message, record with prometheus and resolved handles, and read the same clock. The Go \
                 pool uses encoding/json and atomic counters. `1 thread`: the host runs the worker between its own \
-                steps. `2 threads`: the host and one worker, both spinning where the side can. `defaults`: a worker \
-                per core, waiting as the side does if nothing is set; with several workers the pools do not keep \
-                the order of a client's messages, corelane does.",
+                steps. `2 threads`: the host and one worker, both spinning where the side can. `defaults`: as many \
+                workers as the side starts if nothing is set (corelane one per two cores, the pools one per core), \
+                waiting as the side does; with several workers the pools do not keep the order of a client's messages, \
+                corelane does.",
         columns: COMPARED,
         plots: &[],
     },
