@@ -24,6 +24,16 @@ pub enum StampSource {
 pub struct Stamp(pub u64);
 
 /// A source of ticks. Cheap to clone; all clones return the same time.
+///
+/// ```
+/// use corelane::clock::Clock;
+/// use std::time::Duration;
+///
+/// let (clock, hand) = Clock::manual(); // For tests; `Clock::new` is the machine's.
+/// let begin = clock.now();
+/// hand.advance(Duration::from_millis(3));
+/// assert_eq!(clock.between(begin, clock.now()), Duration::from_millis(3));
+/// ```
 #[derive(Clone, Debug)]
 pub struct Clock(ClockSource);
 

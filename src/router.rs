@@ -70,6 +70,18 @@ use watch::Watch;
 use worker::handler::{Handler, WorkerCode};
 
 /// Builds a router.
+///
+/// ```
+/// use corelane::{config::Config, router::{Builder, ProtocolRules}};
+///
+/// let rules = r#"{"name":"chat","type":"kind","recipient":"to","types":{"say":"relay"}}"#;
+/// let builder = Builder::new(Config::default())
+///     .protocol(ProtocolRules::parse(rules)?)
+///     .short_handler("generic", "bye", |request| request.relay().map(|_| ()));
+/// println!("{}", builder.budget()); // The memory, before any is reserved.
+/// let router = builder.start()?;
+/// # Ok::<(), corelane::error::Error>(())
+/// ```
 #[derive(Debug)]
 pub struct Builder {
     config: Config,
@@ -300,6 +312,19 @@ impl Builder {
 }
 
 /// A running router. Dropping it stops it. Its ports stay valid and report that the router is closed.
+///
+/// ```
+/// use corelane::{config::Config, router::Builder};
+/// use std::time::Duration;
+///
+/// let mut router = Builder::new(Config::default()).start()?;
+/// let monitor = router.monitor()?;
+/// let port = router.port()?; // One for each host thread.
+/// router.drain(Duration::from_secs(1))?; // Accepts nothing more, and waits for what it has accepted.
+/// router.stop();
+/// assert!(!port.is_running());
+/// # Ok::<(), corelane::error::Error>(())
+/// ```
 #[derive(Debug)]
 pub struct Router {
     shared: Arc<Shared>,

@@ -181,6 +181,22 @@ impl Monitor {
     /// Returns a queue of alerts from this moment on, for a host that polls. The queue has a descriptor that is
     /// readable while an alert waits.
     ///
+    /// ```
+    /// use corelane::{config::Config, monitor::{Monitor, alert::Rule}};
+    /// use std::time::Duration;
+    ///
+    /// let monitor = Monitor::new(Config::default())?;
+    /// let alerts = monitor.alerts()?;
+    /// monitor.add_rule(Rule::above("crowd", "connections.active", 0.0))?;
+    /// monitor.connect("ann", "my-app")?;
+    /// monitor.tick(); // A started monitor does this by itself.
+    /// alerts.wait(Some(Duration::from_secs(5))); // An event loop waits for `alerts.descriptor()`.
+    /// while let Some(alert) = alerts.next() {
+    ///     println!("{}: {}", alert.name, alert.message);
+    /// }
+    /// # Ok::<(), corelane::error::Error>(())
+    /// ```
+    ///
     /// # Errors
     /// - [`ListenError::TooMany`] if there are 16 such queues.
     /// - [`ListenError::System`] if the descriptor cannot be created.

@@ -4,6 +4,17 @@
 use crate::clients::{CreditPolicy, KeptFigures};
 
 /// The options of a client at its connect, besides its name.
+///
+/// ```
+/// use corelane::{clients::CreditPolicy, config::Config, router::{Builder, ConnectOptions}};
+///
+/// let router = Builder::new(Config::default()).start()?;
+/// let mut port = router.port()?;
+/// let options = ConnectOptions::new("generic", "my-app", 1).credit_policy(CreditPolicy::Refuse);
+/// let ann = port.connect_with("ann", options)?;
+/// assert_eq!(port.name(ann).map(|name| name.to_string()).as_deref(), Some("ann"));
+/// # Ok::<(), corelane::error::Error>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ConnectOptions<'a> {
     pub(in crate::router) protocol: &'a str,

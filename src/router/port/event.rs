@@ -6,6 +6,24 @@ use crate::ring::record::{DeliveryHeader, delivery_kind};
 use crate::router::notice::Notice;
 
 /// An event that a poll hands out. `token` is the host's value for the client.
+///
+/// ```
+/// use corelane::router::Event;
+///
+/// /// What a host does with each event.
+/// fn hand_out(event: Event<'_>) {
+///     match event {
+///         Event::Message(message) => println!("write {} bytes to {}", message.payload.len(), message.token),
+///         Event::Undelivered { token, reason, .. } => println!("tell {token}: {}", reason.label()),
+///         Event::SendFailed { correlation, reason, .. } => println!("send {correlation}: {}", reason.label()),
+///         Event::Expired { token, .. } => println!("tell {token}, and acknowledge"),
+///         Event::Left { token, .. } => println!("{token} gives its name up"),
+///         Event::Close { token, .. } => println!("close the socket of {token}, and disconnect"),
+///         Event::Closed { token, .. } => println!("{token} may be used again"),
+///         _ => {}
+///     }
+/// }
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Event<'a> {

@@ -34,6 +34,29 @@ use std::time::Duration;
 
 /// A host thread's handle to the router. `Send`, not `Sync`. Dropping it disconnects its clients; deliveries
 /// that are not polled become undeliverable.
+///
+/// ```
+/// use corelane::{config::Config, router::{Builder, Event}};
+/// use std::time::Duration;
+///
+/// let router = Builder::new(Config::default()).start()?;
+/// let mut port = router.port()?;
+/// let ann = port.connect("ann", "generic", "my-app", 1)?; // 1 is the token of your socket.
+/// port.submit(ann, br#"{"type":"offer","to":"ann"}"#, 7)?; // 7 is your number for the message.
+/// port.publish(); // Once for all that was submitted.
+/// port.wait(Duration::from_secs(5)); // An event loop calls `arm` and waits for `descriptor` instead.
+/// let mut batch = port.poll(256)?;
+/// while let Some(event) = batch.next() {
+///     if let Event::Message(message) = event {
+///         let (client, bytes) = (message.client, message.payload.len() as u32);
+///         // Write message.payload to the socket of message.token. When it is written:
+///         batch.port().acknowledge(client, 1, bytes);
+///     }
+/// }
+/// drop(batch);
+/// port.disconnect(ann)?; // `Event::Closed` is the client's last event.
+/// # Ok::<(), corelane::error::Error>(())
+/// ```
 #[derive(Debug)]
 pub struct Port {
     pub(in crate::router) submit: SubmitHalf,

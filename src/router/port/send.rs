@@ -16,6 +16,18 @@ use crate::sync::{Acquire, AtomicU64, mutant};
 use crossbeam_utils::CachePadded;
 
 /// Options of a message that the host sends. A number alone is the correlation.
+///
+/// ```
+/// use corelane::{config::Config, router::{Builder, SendOptions}};
+///
+/// let router = Builder::new(Config::default()).start()?;
+/// let mut port = router.port()?;
+/// let ann = port.connect("ann", "generic", "", 1)?;
+/// let offer = port.message_type("generic", "offer"); // Once, at the start.
+/// port.send(ann, b"{}", SendOptions { correlation: 7, message_type: offer })?;
+/// port.send(ann, b"{}", 8)?;
+/// # Ok::<(), corelane::error::Error>(())
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct SendOptions {
     /// The host's value for the message. Its deliveries carry it.

@@ -37,6 +37,25 @@ pub(in crate::router) fn split(submit: SubmitHalf, poll: PollHalf, lease: Lease)
 /// Submits from any thread; clones are handles to the same port. Calls wait for each other, never for a worker
 /// or a poll. After the [`Poller`] is dropped, its clients are not connected any more, and every message is refused as
 /// closed.
+///
+/// ```
+/// use corelane::{config::Config, router::{Builder, Event}};
+/// use std::{thread, time::Duration};
+///
+/// let router = Builder::new(Config::default()).start()?;
+/// let (port, mut poller) = router.port()?.share();
+/// let ann = port.connect("ann", "generic", "", 1)?;
+/// for correlation in 0..2 {
+///     let port = port.clone();
+///     thread::spawn(move || port.submit(ann, br#"{"type":"offer","to":"ann"}"#, correlation));
+/// }
+/// let mut got = 0;
+/// while got < 2 {
+///     poller.wait(Duration::from_secs(5));
+///     poller.poll_each(256, |event| got += u64::from(matches!(event, Event::Message(_))))?;
+/// }
+/// # Ok::<(), corelane::error::Error>(())
+/// ```
 #[derive(Clone, Debug)]
 pub struct SharedPort {
     pub(in crate::router) submit: Arc<Delegated<SubmitHalf>>,
@@ -274,7 +293,7 @@ impl Drop for Publishes<'_> {
     }
 }
 
-/// The polling half of a shared port. `Send`, not `Sync`. Dropping it closes the port.
+/// The polling half of a shared port. `Send`, not `Sync`. Dropping it closes the port. See [`SharedPort`] for an example.
 #[derive(Debug)]
 pub struct Poller {
     submit: Arc<Delegated<SubmitHalf>>,

@@ -25,6 +25,18 @@ use crate::router::shared::Shared;
 use crate::sync::{Arc, Relaxed};
 
 /// Options of a submitted message.
+///
+/// ```
+/// use corelane::{config::Config, router::{Builder, SubmitOptions}};
+///
+/// let router = Builder::new(Config::default()).start()?;
+/// let mut port = router.port()?;
+/// let ann = port.connect("ann", "generic", "", 1)?;
+/// let read_at = port.clock().now(); // When the socket was read: the wait counts from here.
+/// let options = SubmitOptions { correlation: 7, stamp: Some(read_at), tell_failed: true };
+/// port.submit_with(ann, br#"{"type":"offer","to":"ben"}"#, options)?;
+/// # Ok::<(), corelane::error::Error>(())
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct SubmitOptions {
     /// The host's value for the message. Every event that the message causes carries it.

@@ -25,7 +25,22 @@ use crossbeam_utils::Backoff;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 
-/// One worker of a router built with [`Builder::build`](crate::router::Builder::build).
+/// One worker of a router built with [`Builder::build`](crate::router::Builder::build), which the host drives.
+///
+/// ```
+/// use corelane::{config::Config, router::Builder};
+///
+/// let (router, mut workers) = Builder::new(Config::default()).build()?;
+/// let mut port = router.port()?;
+/// let ann = port.connect("ann", "generic", "", 1)?;
+/// port.submit(ann, br#"{"type":"offer","to":"ann"}"#, 0)?;
+/// port.publish();
+/// for worker in &mut workers {
+///     while worker.cycle(port.clock().now()) > 0 {}
+/// }
+/// assert_eq!(port.poll_each(256, |event| println!("{event:?}"))?, 1);
+/// # Ok::<(), corelane::error::Error>(())
+/// ```
 #[derive(Debug)]
 pub struct Worker {
     pub(in crate::router) shared: Arc<Shared>,
