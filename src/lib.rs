@@ -102,7 +102,6 @@
 mod sync;
 
 mod id;
-#[cfg(not(corelane_loom))]
 mod nearest;
 
 pub mod clock;
