@@ -71,10 +71,11 @@ impl WakeWord {
     }
 
     /// The descriptor that the owner waits for; `None` if the owner sleeps on the word.
-    pub(crate) fn raw_descriptor(&self) -> Option<i32> {
+    #[cfg(not(corelane_loom))]
+    pub(crate) fn as_fd(&self) -> Option<std::os::fd::BorrowedFd<'_>> {
         match &self.sleeper {
             Sleeper::Futex => None,
-            Sleeper::Descriptor(descriptor) => Some(descriptor.raw()),
+            Sleeper::Descriptor(descriptor) => Some(descriptor.as_fd()),
         }
     }
 

@@ -9,6 +9,7 @@ use corelane::config::{Balance, Config};
 use corelane::envelope::{Fields, Forward, Protocol};
 use corelane::error::{ConnectError, CycleError, DrainError, PortError, RouteError, StopError, SubmitError};
 use corelane::router::{Action, Builder, Event, Port, ProtocolRules, Routed, Router, Worker};
+use std::os::fd::{AsFd, AsRawFd};
 use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
 use std::sync::{Arc, Barrier, Mutex};
 use std::time::Duration;
@@ -63,7 +64,7 @@ impl Bench {
 
 /// How often the port's descriptor was signalled since it was last read.
 fn signals(port: &Port) -> u64 {
-    let text = std::fs::read_to_string(format!("/proc/self/fdinfo/{}", port.descriptor())).unwrap();
+    let text = std::fs::read_to_string(format!("/proc/self/fdinfo/{}", port.as_fd().as_raw_fd())).unwrap();
     let count = text.lines().find_map(|line| line.strip_prefix("eventfd-count:")).unwrap();
     u64::from_str_radix(count.trim(), 16).unwrap()
 }
@@ -557,7 +558,7 @@ fn submitters_of_a_shared_local_port_wake_the_loop() {
     let ann = connect(&mut port, "ann");
     turn(&mut port);
     port.awake(true);
-    let descriptor = port.descriptor();
+    let descriptor = port.as_fd().as_raw_fd();
     let (shared, mut poller) = port.share();
     let count = || {
         let text = std::fs::read_to_string(format!("/proc/self/fdinfo/{descriptor}")).unwrap();

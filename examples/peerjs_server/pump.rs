@@ -10,7 +10,7 @@ use corelane::router::Event;
 use std::cell::{Cell, RefCell};
 use std::future::poll_fn;
 use std::io;
-use std::os::fd::{AsRawFd, RawFd};
+use std::os::fd::{AsFd, OwnedFd};
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 use tokio::io::Interest;
@@ -57,28 +57,17 @@ impl Pump {
     }
 }
 
-/// The port's descriptor as a type that tokio accepts.
-#[derive(Debug)]
-pub(crate) struct Descriptor(RawFd);
-
-impl AsRawFd for Descriptor {
-    fn as_raw_fd(&self) -> RawFd {
-        self.0
-    }
-}
-
-/// Registers the port's descriptor with this thread's event loop. The port's task owns both the registration and the
-/// network, so the port stays open as long as the registration exists.
+/// Registers a copy of the port's descriptor with this thread's event loop.
 ///
 /// # Errors
-/// An error of the event loop.
+/// An error of the event loop, or of the copy.
 #[expect(deprecated, reason = "the replacement is unsafe: a descriptor might close before the drop")]
-pub(crate) fn descriptor(network: &Network) -> io::Result<AsyncFd<Descriptor>> {
-    AsyncFd::with_interest(Descriptor(network.port.borrow().descriptor()), Interest::READABLE)
+pub(crate) fn descriptor(network: &Network) -> io::Result<AsyncFd<OwnedFd>> {
+    AsyncFd::with_interest(network.port.borrow().as_fd().try_clone_to_owned()?, Interest::READABLE)
 }
 
 /// Runs until the router has stopped.
-pub(crate) async fn run(network: Rc<Network>, descriptor: AsyncFd<Descriptor>) {
+pub(crate) async fn run(network: Rc<Network>, descriptor: AsyncFd<OwnedFd>) {
     let (mut follow_ups, mut done) = (Vec::new(), 0);
     loop {
         let routed = publish(&network);
@@ -132,7 +121,7 @@ fn publish(network: &Network) -> usize {
 /// has reported the descriptor.
 fn poll_wait(
     network: &Network,
-    descriptor: &AsyncFd<Descriptor>,
+    descriptor: &AsyncFd<OwnedFd>,
     context: &mut Context<'_>,
 ) -> Poll<io::Result<bool>> {
     network.pump.waker.set(Some(context.waker().clone()));

@@ -12,6 +12,7 @@ use crate::error::{SubmitError, Undeliverable};
 use crate::metrics::{PollShard, SubmitShard};
 use crate::ring::Memory;
 use crate::router::{InlineView, Port};
+use std::os::fd::AsRawFd;
 
 /// One ring. Offsets are from `base`; docs/layout.md describes the memory.
 #[repr(C)]
@@ -243,7 +244,7 @@ impl CorelaneLayout {
             egress: CorelaneRing::of(view.egress),
             worker_wake: view.worker_wake.address(),
             port_wake: view.port_wake.address(),
-            port_fd: view.port_wake.raw_descriptor().unwrap_or(-1),
+            port_fd: view.port_wake.as_fd().map_or(-1, |descriptor| descriptor.as_raw_fd()),
             workers: view.workers as u32,
             port: view.index as u32,
             max_message: view.max_message as u32,

@@ -11,6 +11,7 @@ use crate::error::{CloseReason, Failed, Loss, PortError};
 use crate::id::ClientId;
 use crate::router::{Event, Port, Recipient, Router};
 use std::ffi::c_char;
+use std::os::fd::{AsFd, AsRawFd};
 use std::time::{Duration, Instant};
 
 /// The ports of this process. Every call enters exclusively.
@@ -473,7 +474,7 @@ fn closed(port: &Port) -> Result<(), Failure> {
 /// No requirements.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn corelane_port_fd(port: CorelanePort) -> i32 {
-    on(port, |port| Ok(i64::from(port.descriptor())))
+    on(port, |port| Ok(i64::from(port.as_fd().as_raw_fd())))
 }
 
 /// Publishes, and prepares a wait for the descriptor. 0: wait. CORELANE_AGAIN: there is something to poll, or for the

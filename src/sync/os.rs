@@ -49,7 +49,7 @@ pub(crate) use real::is_readable;
 #[cfg(not(corelane_loom))]
 mod real {
     use std::io;
-    use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
+    use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
     use std::ptr::NonNull;
     use std::sync::atomic::AtomicU32;
     use std::time::Duration;
@@ -217,8 +217,9 @@ mod real {
             Ok(Self(unsafe { OwnedFd::from_raw_fd(fd) }))
         }
 
-        pub(crate) fn raw(&self) -> RawFd {
-            self.0.as_raw_fd()
+        /// The descriptor, for pollers.
+        pub(crate) fn as_fd(&self) -> BorrowedFd<'_> {
+            self.0.as_fd()
         }
 
         /// Makes the descriptor readable. If the counter were full, the write would fail, and the descriptor is
@@ -226,19 +227,19 @@ mod real {
         pub(crate) fn signal(&self) {
             let one = 1u64;
             // SAFETY: writes eight bytes from a live u64 to this value's descriptor.
-            unsafe { libc::write(self.raw(), std::ptr::from_ref(&one).cast(), 8) };
+            unsafe { libc::write(self.0.as_raw_fd(), std::ptr::from_ref(&one).cast(), 8) };
         }
 
         /// Makes the descriptor unreadable until the next signal.
         pub(crate) fn drain(&self) {
             let mut count = 0u64;
             // SAFETY: reads eight bytes into a live u64 from this value's descriptor.
-            unsafe { libc::read(self.raw(), std::ptr::from_mut(&mut count).cast(), 8) };
+            unsafe { libc::read(self.0.as_raw_fd(), std::ptr::from_mut(&mut count).cast(), 8) };
         }
 
         /// Sleeps until the descriptor is readable or until `timeout` has passed. Returns whether it is readable.
         pub(crate) fn wait(&self, timeout: Option<Duration>) -> bool {
-            let mut poll = libc::pollfd { fd: self.raw(), events: libc::POLLIN, revents: 0 };
+            let mut poll = libc::pollfd { fd: self.0.as_raw_fd(), events: libc::POLLIN, revents: 0 };
             let milliseconds = timeout.map_or(-1, |timeout| {
                 timeout.as_millis().saturating_add(1).min(i32::MAX as u128) as libc::c_int
             });
@@ -249,8 +250,8 @@ mod real {
 
     /// Whether `poll` reports the descriptor as readable now. For tests of what event loops see.
     #[cfg(test)]
-    pub(crate) fn is_readable(descriptor: RawFd) -> bool {
-        let mut poll = libc::pollfd { fd: descriptor, events: libc::POLLIN, revents: 0 };
+    pub(crate) fn is_readable(descriptor: impl AsFd) -> bool {
+        let mut poll = libc::pollfd { fd: descriptor.as_fd().as_raw_fd(), events: libc::POLLIN, revents: 0 };
         // SAFETY: one live pollfd.
         let count = unsafe { libc::poll(&mut poll, 1, 0) };
         count == 1 && poll.revents & libc::POLLIN != 0
@@ -320,10 +321,6 @@ mod modelled {
     impl EventFd {
         pub(crate) fn new() -> std::io::Result<Self> {
             Ok(Self { readable: Mutex::new(false), changed: Condvar::new() })
-        }
-
-        pub(crate) fn raw(&self) -> i32 {
-            -1
         }
 
         pub(crate) fn signal(&self) {

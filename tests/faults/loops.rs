@@ -7,6 +7,7 @@ use corelane::config::{Balance, Config};
 use corelane::envelope::{Fields, Forward, Protocol};
 use corelane::error::PortError;
 use corelane::router::{Action, Builder, Event, Port, ProtocolRules, Router};
+use std::os::fd::{AsFd, AsRawFd};
 use std::time::{Duration, Instant};
 
 fn config(workers: u32, local: u32, ports: u32) -> Config {
@@ -116,7 +117,7 @@ fn a_port_does_not_sleep_on_its_end() {
 }
 
 fn signals(port: &Port) -> u64 {
-    let text = std::fs::read_to_string(format!("/proc/self/fdinfo/{}", port.descriptor())).unwrap();
+    let text = std::fs::read_to_string(format!("/proc/self/fdinfo/{}", port.as_fd().as_raw_fd())).unwrap();
     let count = text.lines().find_map(|line| line.strip_prefix("eventfd-count:")).unwrap();
     u64::from_str_radix(count.trim(), 16).unwrap()
 }

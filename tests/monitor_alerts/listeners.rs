@@ -5,6 +5,7 @@ use corelane::config::Config;
 use corelane::error::ListenError;
 use corelane::monitor::Monitor;
 use corelane::monitor::alert::{Alert, Notification, Rule};
+use std::os::fd::{AsFd, AsRawFd};
 use std::sync::Mutex;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::Duration;
@@ -113,7 +114,7 @@ fn one_that_was_slow_gets_what_waited_in_its_order() {
 fn a_poll_waits_and_hears_of_the_end() {
     let mut watch = bell();
     let (poll, other) = (watch.monitor.alerts().unwrap(), watch.monitor.alerts().unwrap());
-    assert!(poll.descriptor() >= 0 && poll.descriptor() != other.descriptor());
+    assert!(poll.as_fd().as_raw_fd() != other.as_fd().as_raw_fd());
     assert!(!poll.wait(Some(Duration::ZERO)));
     std::thread::scope(|scope| {
         let waiting = scope.spawn(|| poll.wait(Some(PATIENCE)));

@@ -4,6 +4,7 @@
 use super::{NoticeQueue, OutboxCounts};
 use crate::sync::os::EventFd;
 use crate::sync::{Arc, Mutex, lock};
+use std::os::fd::{AsFd, BorrowedFd};
 use std::time::{Duration, Instant};
 
 #[derive(Debug)]
@@ -48,15 +49,17 @@ pub struct ListenerPoll<T> {
     inbox: Arc<Inbox<T>>,
 }
 
+/// The descriptor, readable (as `poll` and `epoll` define it) while an alert waits, and permanently after the monitor has
+/// ended. The host must not read it.
+impl<T> AsFd for ListenerPoll<T> {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.inbox.descriptor.as_fd()
+    }
+}
+
 impl<T: Clone> ListenerPoll<T> {
     pub(super) fn new(inbox: Arc<Inbox<T>>) -> Self {
         Self { inbox }
-    }
-
-    /// The descriptor, readable (as `poll` and `epoll` define it) while an alert waits, and permanently after the
-    /// monitor has ended. The host must neither read nor close it; it is closed with this value.
-    pub fn descriptor(&self) -> i32 {
-        self.inbox.descriptor.raw()
     }
 
     /// Returns the next alert, if one waits.

@@ -204,21 +204,21 @@ fn callbacks_are_bounded_those_that_do_not_return_included() {
 fn a_descriptor_is_readable_while_something_waits() {
     let outbox = Outbox::new("test", CAPACITY);
     let poll = outbox.poll().unwrap();
-    assert!(!is_readable(poll.descriptor()));
+    assert!(!is_readable(&poll));
     outbox.send(alerts(0..2));
     for left in [true, false] {
-        assert!(is_readable(poll.descriptor()));
+        assert!(is_readable(&poll));
         assert!(poll.wait(Some(Duration::ZERO)));
         assert!(poll.next().is_some());
-        assert_eq!(is_readable(poll.descriptor()), left);
+        assert_eq!(is_readable(&poll), left);
     }
     assert_eq!(poll.next(), None);
     assert!(!poll.wait(Some(Duration::ZERO)));
     outbox.send(alerts(2..3));
-    assert!(is_readable(poll.descriptor()) && !poll.is_closed());
+    assert!(is_readable(&poll) && !poll.is_closed());
     drop(outbox);
     assert_eq!(poll.next().map(|alert| number(&alert)), Some(2));
-    assert!(is_readable(poll.descriptor()) && poll.is_closed());
+    assert!(is_readable(&poll) && poll.is_closed());
     assert!(!poll.wait(None));
 }
 

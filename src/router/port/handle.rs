@@ -30,6 +30,8 @@ use crate::router::settle::untaken_deliveries;
 use crate::router::shared::{RouterState, Shared};
 use crate::sync::{Arc, Relaxed, lock};
 use std::ops::ControlFlow;
+#[cfg(not(corelane_loom))]
+use std::os::fd::{AsFd, BorrowedFd};
 use std::time::Duration;
 
 /// A host thread's handle to the router. `Send`, not `Sync`. Dropping it disconnects its clients; deliveries
@@ -512,14 +514,8 @@ impl Port {
         self.poll.awake(reported);
     }
 
-    /// The descriptor that becomes readable when there is something to poll, or for the local worker, or when there is
-    /// space after a refusal as full. Call [`arm`](Self::arm) before waiting for it, and again after a refusal as full.
-    /// It belongs to the port, or to the port's local worker: it stays open, and means the worker's next port then.
-    pub fn descriptor(&self) -> i32 {
-        self.poll.descriptor()
-    }
-
-    /// Publishes, and announces that the host is about to wait for the descriptor. False means that there is something
+    /// Publishes, and announces that the host is about to wait for the port's descriptor
+    /// ([`as_fd`](std::os::fd::AsFd::as_fd)). False means that there is something
     /// to poll already, or for the local worker to do, or space again after a refusal as full: cycle, poll, or submit
     /// again, before waiting.
     pub fn arm(&mut self) -> bool {
@@ -568,6 +564,17 @@ impl Port {
     /// Whether the router is running.
     pub fn is_running(&self) -> bool {
         self.lease.shared.is_running()
+    }
+}
+
+/// The descriptor that becomes readable when there is something to poll, or for the local worker, or when there is space
+/// after a refusal as full. Call [`Port::arm`] before waiting for it, and again after a refusal as full. Only
+/// [`Port::awake`] reads it. A copy of the descriptor stays open without the port; a copy of a local port's means the
+/// local worker's next port then.
+#[cfg(not(corelane_loom))]
+impl AsFd for Port {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.poll.as_fd()
     }
 }
 

@@ -18,6 +18,8 @@ use crate::router::port::link::PortLink;
 use crate::router::shared::Shared;
 use crate::sync::{Arc, mutant};
 use std::collections::VecDeque;
+#[cfg(not(corelane_loom))]
+use std::os::fd::BorrowedFd;
 use std::time::Duration;
 
 #[derive(Debug)]
@@ -288,8 +290,12 @@ impl PollHalf {
         &self.wake
     }
 
-    pub(in crate::router) fn descriptor(&self) -> i32 {
-        self.wake.raw_descriptor().unwrap_or(-1)
+    #[cfg(not(corelane_loom))]
+    pub(in crate::router) fn as_fd(&self) -> BorrowedFd<'_> {
+        match self.wake.as_fd() {
+            Some(descriptor) => descriptor,
+            None => unreachable!("every port is opened with the word of a descriptor"),
+        }
     }
 
     /// Announces that the host is about to wait for the descriptor. False if there is something to poll, or

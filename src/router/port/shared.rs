@@ -26,6 +26,8 @@ use crate::router::rules::MessageType;
 use crate::router::shared::Shared;
 use crate::sync::{Arc, Delegated};
 use std::ops::ControlFlow;
+#[cfg(not(corelane_loom))]
+use std::os::fd::{AsFd, BorrowedFd};
 use std::time::Duration;
 
 pub(in crate::router) fn split(submit: SubmitHalf, poll: PollHalf, lease: Lease) -> (SharedPort, Poller) {
@@ -370,11 +372,6 @@ impl Poller {
         self.poll.awake(reported);
     }
 
-    /// As [`Port::descriptor`](crate::router::Port::descriptor).
-    pub fn descriptor(&self) -> i32 {
-        self.poll.descriptor()
-    }
-
     /// As [`Port::arm`](crate::router::Port::arm).
     pub fn arm(&mut self) -> bool {
         self.poll.arm()
@@ -388,6 +385,14 @@ impl Poller {
     /// As [`Port::is_over`](crate::router::Port::is_over).
     pub fn is_over(&self) -> bool {
         self.poll.is_over()
+    }
+}
+
+/// The port's descriptor, as for [`Port`].
+#[cfg(not(corelane_loom))]
+impl AsFd for Poller {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.poll.as_fd()
     }
 }
 
