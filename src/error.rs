@@ -14,7 +14,7 @@ pub use config::{ConfigError, ConfigProblem};
 pub use monitor::{ListenError, MetricError, RecordConnectError, RuleError, WatchError};
 pub use port::{
     ClientError, Closed, ConnectError, CycleError, JoinError, LeaveError, NoLocalWorker, PortError,
-    RouteError, StaleClient, StaleRoom,
+    RouteError, StaleClient, StaleRoom, TrySubmitError,
 };
 pub use reasons::{
     CloseReason, Failed, Loss, RoomRefused, SubmitError, TakenOver, Unacknowledged, Undeliverable,
@@ -148,6 +148,8 @@ union! {
     Submit(SubmitError),
     /// Of the operating system.
     System(SystemError),
+    /// Of submitting or sending a message that is kept while there is no room.
+    TrySubmit(TrySubmitError),
     /// Of keeping the history of a figure.
     Watch(WatchError),
 }

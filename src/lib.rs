@@ -130,6 +130,8 @@ mod monitored;
 #[cfg(not(corelane_loom))]
 pub mod record;
 pub mod router;
+#[cfg(all(feature = "tokio", not(corelane_loom)))]
+pub mod tokio;
 
 #[cfg(all(test, corelane_loom))]
 mod models;

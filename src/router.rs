@@ -478,13 +478,9 @@ impl Router {
         if self.shared.is_loop_here() {
             return Err(DrainError::OwnThread);
         }
-        // Relaxed: a port that reads the flag late accepts one more message, and the loop below waits for that
-        // message.
-        self.shared.draining.store(true, Ordering::Relaxed);
         let start = Instant::now();
         loop {
-            let accounting = self.shared.accounting();
-            if accounting.in_flight == 0 && accounting.queued == 0 {
+            if self.look_at_drain() {
                 return Ok(());
             }
             if start.elapsed() >= timeout {
@@ -492,6 +488,14 @@ impl Router {
             }
             std::thread::sleep(Duration::from_millis(1));
         }
+    }
+
+    /// Starts a drain if none is under way. Returns whether it has ended.
+    pub(crate) fn look_at_drain(&self) -> bool {
+        // Relaxed: a port that reads the flag late accepts one more message, and the drain waits for that message.
+        self.shared.draining.store(true, Ordering::Relaxed);
+        let accounting = self.shared.accounting();
+        accounting.in_flight == 0 && accounting.queued == 0
     }
 
     /// A watchdog that detects workers whose handler exceeds its time limit. A router with handlers runs its
@@ -525,27 +529,36 @@ impl Router {
         }
         self.request_stop();
         let start = Instant::now();
-        while !self.have_all_left() {
-            self.seats.cycle_undriven();
-            if self.have_all_left() {
-                break;
-            }
-            if start.elapsed() >= timeout {
-                for worker in 0..self.shared.placement.threaded() {
-                    worker::adoption::give_up(&self.shared, &self.code, worker);
-                }
-                self.seats.end_all(&self.code);
-                if self.have_all_left() {
-                    break;
-                }
-                return Err(StopError::TimedOut);
+        loop {
+            if let Some(stopped) = self.look_at_stop(start.elapsed() >= timeout) {
+                return stopped;
             }
             std::thread::sleep(Duration::from_millis(1));
         }
-        match self.code.handovers().filter(|handover| handover.is_claimed()).count() {
+    }
+
+    /// After a request to stop: drives the local workers that nobody drives, and gives up the stuck workers once the time
+    /// `is_over`. Returns the result of the stop if it has ended.
+    pub(crate) fn look_at_stop(&self, is_over: bool) -> Option<Result<(), StopError>> {
+        if !self.have_all_left() {
+            self.seats.cycle_undriven();
+        }
+        if !self.have_all_left() {
+            if !is_over {
+                return None;
+            }
+            for worker in 0..self.shared.placement.threaded() {
+                worker::adoption::give_up(&self.shared, &self.code, worker);
+            }
+            self.seats.end_all(&self.code);
+            if !self.have_all_left() {
+                return Some(Err(StopError::TimedOut));
+            }
+        }
+        Some(match self.code.handovers().filter(|handover| handover.is_claimed()).count() {
             0 => Ok(()),
             given_up => Err(StopError::Stuck(given_up as u32)),
-        }
+        })
     }
 
     fn have_all_left(&self) -> bool {

@@ -31,6 +31,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("record", &["sync", "clock", "id", "error", "config", "metrics", "clients"]),
     ("monitor", &["sync", "clock", "id", "nearest", "error", "config", "metrics", "clients", "record"]),
     ("monitored", &["error", "monitor", "router"]),
+    ("tokio", &["sync", "clients", "error", "router"]),
     ("export", &["metrics", "error", "clock", "monitor"]),
     // `ffi` uses `clients` and `metrics` because it exposes the addresses of their words (docs/layout.md).
     (

@@ -1,26 +1,26 @@
-//! A message router on tokio, on one thread: a task for each socket, and one that waits for the port's descriptor and hands
-//! the deliveries out. A client's first line is its name. Each further line is a message of the protocol `generic`, such as
+//! A message router on tokio, on one thread: a task for each socket, and one that receives from the port and hands the
+//! deliveries out. A client's first line is its name. Each further line is a message of the protocol `generic`, such as
 //! `{"type":"offer","to":"ben"}`. The server ends when its standard input ends.
 //!
 //! `cargo run -p corelane-examples --bin router_tokio -- 127.0.0.1:9000`
 
-use corelane::error::{Closed, SubmitError};
-use corelane::router::{Builder, Event, Port, SubmitOptions};
+use corelane::router::{Builder, Event, SubmitOptions};
+use corelane::tokio::{Acknowledger, AsyncPort, Submitter};
 use corelane::{config::Config, monitor::Format};
 use futures_util::{SinkExt, StreamExt};
 use std::{cell::RefCell, collections::HashMap, io, rc::Rc, time::Duration};
-use tokio::io::{Interest, unix::AsyncFd};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Notify, mpsc};
-use tokio::task::{spawn_blocking, spawn_local, yield_now};
+use tokio::task::{spawn_blocking, spawn_local};
 use tokio_util::codec::{Framed, LinesCodec};
 
 /// A client's queue, which its credit bounds, and what closes the client.
 type Peer = (mpsc::UnboundedSender<String>, Rc<Notify>);
 
-/// The port, and the clients by their tokens.
+/// What the sockets' tasks use of the port, and the clients by their tokens.
 struct Shared {
-    port: RefCell<Port>,
+    submitter: Submitter,
+    acknowledger: Acknowledger,
     peers: RefCell<HashMap<u64, Peer>>,
 }
 
@@ -28,10 +28,12 @@ struct Shared {
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let router = Builder::new(Config::default()).start()?;
     let monitor = router.monitor()?;
-    let shared = Rc::new(Shared { port: RefCell::new(router.port()?), peers: RefCell::default() });
+    let port = AsyncPort::new(router.port()?)?;
+    let (submitter, acknowledger) = (port.submitter(), port.acknowledger());
+    let shared = Rc::new(Shared { submitter, acknowledger, peers: RefCell::default() });
     let listener = TcpListener::bind(std::env::args().nth(1).as_deref().unwrap_or("127.0.0.1:0")).await?;
     println!("listening on {}", listener.local_addr()?);
-    let deliveries = spawn_local(deliver(Rc::clone(&shared)));
+    let deliveries = spawn_local(deliver(port, Rc::clone(&shared)));
     let sockets = spawn_local(async move {
         for token in 1.. {
             let Ok((stream, _)) = listener.accept().await else { return };
@@ -40,8 +42,8 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     });
     spawn_blocking(|| io::copy(&mut io::stdin(), &mut io::sink())).await??;
     sockets.abort();
-    router.request_stop(); // The workers handle what has been submitted. Then the poll says closed.
-    deliveries.await??;
+    router.stop_async(Duration::from_secs(5)).await?; // The workers handle what has been submitted.
+    deliveries.await?;
     println!("{}", monitor.report(Format::Json));
     Ok(())
 }
@@ -50,18 +52,15 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
 async fn serve(stream: TcpStream, token: u64, shared: Rc<Shared>) -> io::Result<()> {
     let (mut sink, mut lines) = Framed::new(stream, LinesCodec::new_with_max_length(65_536)).split();
     let Some(Ok(name)) = lines.next().await else { return Ok(()) };
-    let connected = shared.port.borrow_mut().connect(&name, "generic", "example", token);
-    let client = connected.map_err(io::Error::other)?;
+    let port = shared.submitter.port();
+    let client = port.connect(&name, "generic", "example", token).map_err(io::Error::other)?;
     let ((queue, mut frames), close) = (mpsc::unbounded_channel::<String>(), Rc::new(Notify::new()));
     shared.peers.borrow_mut().insert(token, (queue, Rc::clone(&close)));
     let options = SubmitOptions { tell_failed: true, ..SubmitOptions::default() };
-    let submit = |line: &str| shared.port.borrow_mut().submit_with(client, line.as_bytes(), options);
     let reading = async {
         while let Some(Ok(line)) = lines.next().await {
-            while submit(&line) == Err(SubmitError::RingFull) {
-                tokio::time::sleep(Duration::from_millis(1)).await; // The workers are behind: this client waits.
-            }
-            shared.port.borrow_mut().publish();
+            // Waits while the workers are behind. A refusal is counted, and the client goes on.
+            let _ = shared.submitter.submit(client, line.as_bytes(), options).await;
         }
     };
     let writing = async {
@@ -70,45 +69,32 @@ async fn serve(stream: TcpStream, token: u64, shared: Rc<Shared>) -> io::Result<
             if sink.send(frame).await.is_err() {
                 return;
             }
-            shared.port.borrow_mut().acknowledge(client, 1, bytes);
+            shared.acknowledger.acknowledge(client, 1, bytes);
         }
     };
     tokio::select! { () = reading => {} () = writing => {} () = close.notified() => {} }
-    shared.port.borrow_mut().disconnect(client).map_err(io::Error::other) // The client's last event is `Closed`.
+    port.disconnect(client).map_err(io::Error::other) // The client's last event is `Closed`.
 }
 
 /// Hands deliveries out until the router has stopped.
-async fn deliver(shared: Rc<Shared>) -> io::Result<()> {
-    #[expect(deprecated, reason = "the replacement is unsafe: the port must stay open, as it does here")]
-    let descriptor = AsyncFd::with_interest(shared.port.borrow().descriptor(), Interest::READABLE)?;
-    while let Ok(taken) = hand_out(&shared) {
-        if taken > 0 || !shared.port.borrow_mut().arm() {
-            yield_now().await; // The sockets' tasks run.
-        } else {
-            descriptor.readable().await?.clear_ready();
-            shared.port.borrow_mut().awake(true);
+async fn deliver(mut port: AsyncPort, shared: Rc<Shared>) {
+    while let Ok(mut batch) = port.recv(256).await {
+        let mut peers = shared.peers.borrow_mut();
+        while let Some(event) = batch.next() {
+            match event {
+                Event::Message(message) => {
+                    let text = String::from_utf8_lossy(message.payload).into_owned();
+                    drop(peers.get(&message.token).map(|(queue, _)| queue.send(text)));
+                }
+                Event::Undelivered { client, correlation, reason, .. } => {
+                    let answer = format!(r#"{{"type":"error","reason":"{}"}}"#, reason.label());
+                    // Fails if the client has left.
+                    let _ = shared.submitter.port().send(client, answer.as_bytes(), correlation);
+                }
+                Event::Close { token, .. } => drop(peers.get(&token).map(|(_, close)| close.notify_one())),
+                Event::Closed { token, .. } => drop(peers.remove(&token)),
+                _ => {} // This protocol holds no messages, and has none that gives a name up.
+            }
         }
     }
-    Ok(())
-}
-
-fn hand_out(shared: &Shared) -> Result<usize, Closed> {
-    let (mut port, mut peers) = (shared.port.borrow_mut(), shared.peers.borrow_mut());
-    let mut batch = port.poll(256)?;
-    while let Some(event) = batch.next() {
-        match event {
-            Event::Message(message) => {
-                let text = String::from_utf8_lossy(message.payload).into_owned();
-                drop(peers.get(&message.token).map(|(queue, _)| queue.send(text)));
-            }
-            Event::Undelivered { client, correlation, reason, .. } => {
-                let answer = format!(r#"{{"type":"error","reason":"{}"}}"#, reason.label());
-                let _ = batch.port().send(client, answer.as_bytes(), correlation); // Fails if the client has left.
-            }
-            Event::Close { token, .. } => drop(peers.get(&token).map(|(_, close)| close.notify_one())),
-            Event::Closed { token, .. } => drop(peers.remove(&token)),
-            _ => {} // This protocol holds no messages, and has none that gives a name up.
-        }
-    }
-    Ok(batch.taken())
 }

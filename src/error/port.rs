@@ -258,6 +258,33 @@ impl From<ClientError> for LeaveError {
     }
 }
 
+/// Why `try_submit` or `try_send` has not accepted a message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum TrySubmitError {
+    /// There is no room now. The message counts neither as submitted nor as refused: keep it and try again. Carries the
+    /// limit that is reached: [`SubmitError::RingFull`], [`SubmitError::InFlightLimit`],
+    /// [`SubmitError::ConcurrencyLimit`] or [`SubmitError::PayloadsFull`]. After [`SubmitError::RingFull`] the port's
+    /// descriptor becomes readable when there is room; the other limits end with messages under way, without a wake.
+    Full(SubmitError),
+    /// The port refused the message. The refusal is counted under this reason.
+    Refused(SubmitError),
+}
+
+impl Display for TrySubmitError {
+    fn fmt(&self, formatter: &mut Formatter<'_>) -> Result {
+        let (Self::Full(reason) | Self::Refused(reason)) = self;
+        reason.fmt(formatter)
+    }
+}
+
+impl std::error::Error for TrySubmitError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        let (Self::Full(reason) | Self::Refused(reason)) = self;
+        Some(reason)
+    }
+}
+
 /// Why a routed message has no result.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]

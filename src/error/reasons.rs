@@ -239,6 +239,13 @@ reasons! {
 
 impl std::error::Error for SubmitError {}
 
+impl SubmitError {
+    /// Whether the same message may be accepted later, once messages under way have ended.
+    pub(crate) const fn is_full(self) -> bool {
+        matches!(self, Self::RingFull | Self::InFlightLimit | Self::ConcurrencyLimit | Self::PayloadsFull)
+    }
+}
+
 /// Why a message has not reached its recipient.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]

@@ -43,6 +43,9 @@ pub(crate) use usage::{descriptor_limit, heap_bytes, process_cpu_nanoseconds, th
 #[cfg(not(corelane_loom))]
 pub(crate) use real::{EventFd, Pages, futex_wait, futex_wake, page_bytes, touch};
 
+#[cfg(all(feature = "tokio", not(corelane_loom)))]
+pub(crate) use real::register;
+
 #[cfg(all(test, not(corelane_loom)))]
 pub(crate) use real::is_readable;
 
@@ -246,6 +249,18 @@ mod real {
             // SAFETY: one live pollfd.
             unsafe { libc::poll(&mut poll, 1, milliseconds) > 0 }
         }
+    }
+
+    /// Registers a copy of a descriptor with the event loop of the current tokio runtime.
+    ///
+    /// # Errors
+    /// An error of the event loop, or no descriptor left for the copy.
+    #[cfg(feature = "tokio")]
+    pub(crate) fn register(descriptor: BorrowedFd<'_>) -> io::Result<tokio::io::unix::AsyncFd<OwnedFd>> {
+        let copy = descriptor.try_clone_to_owned()?;
+        // SAFETY: an `OwnedFd` always names the same descriptor. It is open until the `AsyncFd`, which owns it and
+        // gives it to nobody, has ended the registration.
+        Ok(unsafe { tokio::io::unix::AsyncFd::register_with_interest(copy, tokio::io::Interest::READABLE) }?)
     }
 
     /// Whether `poll` reports the descriptor as readable now. For tests of what event loops see.

@@ -10,7 +10,7 @@ use crate::clock::Stamp;
 use crate::config::Key;
 use crate::error::{
     ClientError, Closed, ConnectError, CycleError, JoinError, LeaveError, NoLocalWorker, PortError,
-    StaleClient, StaleRoom, SubmitError, Unacknowledged,
+    StaleClient, StaleRoom, SubmitError, TrySubmitError, Unacknowledged,
 };
 use crate::park::WakeWord;
 use crate::ring::{AttachState, Consumer, Memory, Producer};
@@ -243,6 +243,24 @@ impl Port {
         Ok(())
     }
 
+    /// As [`submit_with`](Self::submit_with), for a host that keeps the message and tries again when there is no room now.
+    /// Such an attempt counts neither as a message nor as refused. After a full ring the port's descriptor becomes
+    /// readable when there is room; publish what is submitted, and [`arm`](Self::arm), before waiting for it.
+    ///
+    /// # Errors
+    /// [`TrySubmitError::Full`] without room, [`TrySubmitError::Refused`] otherwise.
+    pub fn try_submit(
+        &mut self,
+        client: ClientId,
+        message: &[u8],
+        options: SubmitOptions,
+    ) -> Result<(), TrySubmitError> {
+        if let Entered::Base(reason) = self.submit.submit_if_room(client, message, options)? {
+            self.lease.shared.run_base(reason, client, message);
+        }
+        Ok(())
+    }
+
     /// As [`submit_with`](Self::submit_with), but the router takes ownership of the message instead of copying
     /// it. The message is dropped exactly once, on any thread, when nothing needs it any more. If the message
     /// is refused, the error returns it.
@@ -320,6 +338,34 @@ impl Port {
         options: impl Into<SendOptions>,
     ) -> Result<(), SubmitError> {
         self.submit.send(to, message, options.into())
+    }
+
+    /// As [`send`](Self::send), for a host that keeps the message and tries again when there is no room now, as with
+    /// [`try_submit`](Self::try_submit).
+    ///
+    /// # Errors
+    /// As [`try_submit`](Self::try_submit).
+    pub fn try_send(
+        &mut self,
+        to: ClientId,
+        message: &[u8],
+        options: impl Into<SendOptions>,
+    ) -> Result<(), TrySubmitError> {
+        self.submit.send_if_room(to, message, options.into())
+    }
+
+    /// As [`send_to_room`](Self::send_to_room), for a host that keeps the message and tries again, as with
+    /// [`try_submit`](Self::try_submit).
+    ///
+    /// # Errors
+    /// As [`try_submit`](Self::try_submit).
+    pub fn try_send_to_room(
+        &mut self,
+        room: RoomId,
+        message: &[u8],
+        options: impl Into<SendOptions>,
+    ) -> Result<(), TrySubmitError> {
+        self.submit.send_to_room_if_room(room, message, options.into())
     }
 
     /// Sends a message of the host to all members of a room, as [`send`](Self::send). Each member gets it on its own

@@ -5,7 +5,7 @@
 //! Used by `handle` and `shared`. After publication the record goes to `worker/send`.
 
 use crate::clients::{ClientId, ClientSlot, Phase, RoomId, SlotPlace};
-use crate::error::SubmitError;
+use crate::error::{SubmitError, TrySubmitError};
 use crate::ring::record::{IngressHeader, ingress_kind};
 use crate::router::placement::ALL;
 use crate::router::port::ingress::Bytes;
@@ -64,7 +64,17 @@ impl SubmitHalf {
         message: &[u8],
         options: SendOptions,
     ) -> Result<(), SubmitError> {
-        self.counted(|submit| submit.try_send(to, message, options))
+        self.counted(|submit| submit.push_to_client(to, message, options))
+    }
+
+    /// See [`Port::try_send`](crate::router::Port::try_send).
+    pub(in crate::router) fn send_if_room(
+        &mut self,
+        to: ClientId,
+        message: &[u8],
+        options: SendOptions,
+    ) -> Result<(), TrySubmitError> {
+        self.counted_if_room(|submit| submit.push_to_client(to, message, options))
     }
 
     /// See [`Port::send_to_room`](crate::router::Port::send_to_room).
@@ -74,15 +84,37 @@ impl SubmitHalf {
         message: &[u8],
         options: SendOptions,
     ) -> Result<(), SubmitError> {
-        self.counted(|submit| {
-            let worker = room_worker(&submit.shared, submit.home, room);
-            submit.push_send(ingress_kind::SEND_TO_ROOM, room.0, worker, message, options)
-        })
+        self.counted(|submit| submit.push_to_room(room, message, options))
+    }
+
+    /// See [`Port::try_send_to_room`](crate::router::Port::try_send_to_room).
+    pub(in crate::router) fn send_to_room_if_room(
+        &mut self,
+        room: RoomId,
+        message: &[u8],
+        options: SendOptions,
+    ) -> Result<(), TrySubmitError> {
+        self.counted_if_room(|submit| submit.push_to_room(room, message, options))
+    }
+
+    fn push_to_room(
+        &mut self,
+        room: RoomId,
+        message: &[u8],
+        options: SendOptions,
+    ) -> Result<(), SubmitError> {
+        let worker = room_worker(&self.shared, self.home, room);
+        self.push_send(ingress_kind::SEND_TO_ROOM, room.0, worker, message, options)
     }
 
     /// Sends to the recipient's own worker; the recipient may belong to any port. The send fails at the worker
     /// if the client has closed by then.
-    fn try_send(&mut self, to: ClientId, message: &[u8], options: SendOptions) -> Result<(), SubmitError> {
+    fn push_to_client(
+        &mut self,
+        to: ClientId,
+        message: &[u8],
+        options: SendOptions,
+    ) -> Result<(), SubmitError> {
         let slot = self.shared.clients.slot(to.index()).ok_or(SubmitError::StaleClient)?;
         let place = slot.place();
         // The phase may belong to another port's client. If it is read late, the record fails at the worker.

@@ -11,7 +11,7 @@
 use crate::clients::{ClientId, ClientName, Outstanding, RoomId};
 use crate::error::{
     ClientError, Closed, ConnectError, CycleError, JoinError, LeaveError, NoLocalWorker, StaleClient,
-    StaleRoom, SubmitError,
+    StaleRoom, SubmitError, TrySubmitError,
 };
 use crate::router::port::batch::{Batch, Polled, sealed};
 use crate::router::port::connect::ConnectOptions;
@@ -135,6 +135,94 @@ impl SharedPort {
         options: SubmitOptions,
     ) -> Result<(), SubmitError> {
         self.enter(client, message, options, true)
+    }
+
+    /// As [`Port::try_submit`](crate::router::Port::try_submit), and publishes.
+    ///
+    /// # Errors
+    /// As [`Port::try_submit`](crate::router::Port::try_submit).
+    pub fn try_submit(
+        &self,
+        client: ClientId,
+        message: &[u8],
+        options: SubmitOptions,
+    ) -> Result<(), TrySubmitError> {
+        let submitted = self.try_submit_unpublished(client, message, options);
+        self.publish();
+        submitted
+    }
+
+    /// As [`try_submit`](Self::try_submit); the caller publishes.
+    pub(crate) fn try_submit_unpublished(
+        &self,
+        client: ClientId,
+        message: &[u8],
+        options: SubmitOptions,
+    ) -> Result<(), TrySubmitError> {
+        let closed = TrySubmitError::Refused(SubmitError::Closed);
+        let entered = self.with(closed, |submit| submit.submit_if_room(client, message, options))?;
+        if let Entered::Base(reason) = entered {
+            self.shared.run_base(reason, client, message);
+        }
+        Ok(())
+    }
+
+    /// As [`Port::try_send`](crate::router::Port::try_send), and publishes.
+    ///
+    /// # Errors
+    /// As [`Port::try_submit`](crate::router::Port::try_submit).
+    pub fn try_send(
+        &self,
+        to: ClientId,
+        message: &[u8],
+        options: impl Into<SendOptions>,
+    ) -> Result<(), TrySubmitError> {
+        let sent = self.try_send_unpublished(to, message, options.into());
+        self.publish();
+        sent
+    }
+
+    /// As [`try_send`](Self::try_send); the caller publishes.
+    pub(crate) fn try_send_unpublished(
+        &self,
+        to: ClientId,
+        message: &[u8],
+        options: SendOptions,
+    ) -> Result<(), TrySubmitError> {
+        let closed = TrySubmitError::Refused(SubmitError::Closed);
+        self.with(closed, |submit| submit.send_if_room(to, message, options))
+    }
+
+    /// As [`Port::try_send_to_room`](crate::router::Port::try_send_to_room), and publishes.
+    ///
+    /// # Errors
+    /// As [`Port::try_submit`](crate::router::Port::try_submit).
+    pub fn try_send_to_room(
+        &self,
+        room: RoomId,
+        message: &[u8],
+        options: impl Into<SendOptions>,
+    ) -> Result<(), TrySubmitError> {
+        let sent = self.try_send_to_room_unpublished(room, message, options.into());
+        self.publish();
+        sent
+    }
+
+    /// As [`try_send_to_room`](Self::try_send_to_room); the caller publishes.
+    pub(crate) fn try_send_to_room_unpublished(
+        &self,
+        room: RoomId,
+        message: &[u8],
+        options: SendOptions,
+    ) -> Result<(), TrySubmitError> {
+        let closed = TrySubmitError::Refused(SubmitError::Closed);
+        self.with(closed, |submit| submit.send_to_room_if_room(room, message, options))
+    }
+
+    /// Publishes what was submitted without. Without the submitting half the poller is dropped: then there is nothing
+    /// to publish.
+    pub(crate) fn publish(&self) {
+        self.submit.with(|submit| submit.map_or((), SubmitHalf::publish), SubmitHalf::follow_up);
     }
 
     fn enter(
@@ -290,8 +378,7 @@ struct Publishes<'a>(&'a SharedPort);
 
 impl Drop for Publishes<'_> {
     fn drop(&mut self) {
-        // Without the submitting half the poller is dropped: then there is nothing to publish.
-        self.0.submit.with(|submit| submit.map_or((), SubmitHalf::publish), SubmitHalf::follow_up);
+        self.0.publish();
     }
 }
 
@@ -380,6 +467,11 @@ impl Poller {
     /// As [`Port::wait`](crate::router::Port::wait).
     pub fn wait(&mut self, timeout: Duration) {
         self.poll.wait(timeout);
+    }
+
+    /// As [`Port::has_news`](crate::router::Port::has_news).
+    pub fn has_news(&self) -> bool {
+        self.poll.has_news()
     }
 
     /// As [`Port::is_over`](crate::router::Port::is_over).

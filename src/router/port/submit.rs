@@ -11,7 +11,9 @@ use crate::call::CallId;
 use crate::clients::{ClientId, ClientSlot, NewClient, Phase, RoomId};
 use crate::clock::Stamp;
 use crate::config::{Balance, Key};
-use crate::error::{ClientError, ConnectError, JoinError, LeaveError, SubmitError, TakenOver};
+use crate::error::{
+    ClientError, ConnectError, JoinError, LeaveError, SubmitError, TakenOver, TrySubmitError,
+};
 use crate::metrics::Writer;
 use crate::park::after_publishing;
 #[cfg(not(corelane_loom))]
@@ -24,7 +26,7 @@ use crate::router::port::ingress::{Bytes, IngressSender, IngressSenders};
 use crate::router::shared::Shared;
 use crate::sync::{Arc, Relaxed};
 
-/// Options of a submitted message.
+/// Options of a submitted message. A number alone is the correlation.
 ///
 /// ```
 /// use corelane::{config::Config, router::{Builder, SubmitOptions}};
@@ -48,6 +50,12 @@ pub struct SubmitOptions {
     /// has none: the call has returned the reason. The notice is never dropped while the client is connected: if the
     /// port does not poll, and its ring and backlog are full, the workers take no more messages from it until it does.
     pub tell_failed: bool,
+}
+
+impl From<u64> for SubmitOptions {
+    fn from(correlation: u64) -> Self {
+        Self { correlation, ..Self::default() }
+    }
 }
 
 #[derive(Debug)]
@@ -171,6 +179,35 @@ impl SubmitHalf {
         options: SubmitOptions,
     ) -> Result<Entered, SubmitError> {
         self.counted(|submit| submit.try_submit(client, Bytes::Given(message, length), options))
+    }
+
+    /// See [`Port::try_submit`](crate::router::Port::try_submit).
+    pub(in crate::router) fn submit_if_room(
+        &mut self,
+        client: ClientId,
+        message: &[u8],
+        options: SubmitOptions,
+    ) -> Result<Entered, TrySubmitError> {
+        if !self.shared.concurrent {
+            // The base route takes messages over without waiting, so there is always room.
+            return self.submit_with(client, message, options).map_err(TrySubmitError::Refused);
+        }
+        self.counted_if_room(|submit| submit.try_submit(client, Bytes::Copied(message), options))
+    }
+
+    /// Counts a submission, and its refusal, unless only room is missing. Counted after the attempt, and so before the
+    /// publication: no worker sees the message before it is counted.
+    pub(super) fn counted_if_room<R>(
+        &mut self,
+        attempt: impl FnOnce(&mut Self) -> Result<R, SubmitError>,
+    ) -> Result<R, TrySubmitError> {
+        match attempt(self) {
+            Err(reason) if reason.is_full() => Err(TrySubmitError::Full(reason)),
+            outcome => {
+                self.count_submitted();
+                outcome.map_err(|reason| TrySubmitError::Refused(self.count_refused(reason)))
+            }
+        }
     }
 
     /// Counts a submission, and its refusal.

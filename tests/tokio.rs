@@ -1,0 +1,262 @@
+//! The feature `tokio`: ports in tasks, with and without a local worker, in both runtimes.
+
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test")]
+
+use corelane::clients::ClientId;
+use corelane::error::{Closed, SubmitError, TrySubmitError};
+use corelane::router::{Builder, Event, Router, SubmitOptions};
+use corelane::tokio::{Acknowledger, AsyncPort, Submitter};
+use std::collections::HashMap;
+use std::future::Future;
+use support::random::Random;
+use support::{Hand, PATIENCE, config, settled};
+use tokio::runtime::Runtime;
+use tokio::task::yield_now;
+
+mod support;
+
+const OFFER: &[u8] = br#"{"type":"offer","to":"ben"}"#;
+
+fn current_thread() -> Runtime {
+    tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap()
+}
+
+fn several_threads() -> Runtime {
+    tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap()
+}
+
+/// A router, and a port of it that has a local worker if `local` is 1.
+fn opened(local: u64, more: &[(&str, u64)]) -> (Router, AsyncPort) {
+    let set = [&[("workers", 1), ("local_workers", local)], more].concat();
+    let router = Builder::new(config(&set)).start().unwrap();
+    let port = if local > 0 { router.local_port() } else { router.port() };
+    let port = AsyncPort::new(port.unwrap()).unwrap();
+    (router, port)
+}
+
+fn connect(submitter: &Submitter, name: &str, token: u64) -> ClientId {
+    submitter.port().connect(name, "generic", "", token).unwrap()
+}
+
+/// Polls a future, and drops it if it has not ended after this many further turns of the runtime.
+async fn within<F: Future>(turns: u64, future: F) -> Option<F::Output> {
+    let over = async {
+        for _ in 0..turns {
+            yield_now().await;
+        }
+    };
+    tokio::select! { biased; output = future => Some(output), () = over => None }
+}
+
+/// Drains and stops the router while the port's task goes on, and checks that everything is accounted for.
+async fn finish(router: &Router, port: &mut AsyncPort) {
+    let end = async {
+        router.drain_async(PATIENCE).await.unwrap();
+        router.stop_async(PATIENCE).await.unwrap();
+    };
+    let rest = async { while port.recv(64).await.is_ok() {} };
+    tokio::join!(end, rest);
+    assert_eq!(port.recv(64).await.unwrap_err(), Closed, "said again");
+    settled(router);
+}
+
+/// Each message that arrives is answered from another task, and acknowledged from a third one.
+async fn echo(local: u64) {
+    const ROUNDS: u64 = 300;
+    let (router, mut port) = opened(local, &[]);
+    let (submitter, acknowledger) = (port.submitter(), port.acknowledger());
+    let ann = connect(&submitter, "ann", 1);
+    let ben = connect(&submitter, "ben", 2);
+    let (to_ann, mut of_ann) = tokio::sync::mpsc::unbounded_channel::<u64>();
+    let (to_ben, mut of_ben) = tokio::sync::mpsc::unbounded_channel::<u64>();
+    let asks = tokio::spawn({
+        let (submitter, acknowledger) = (submitter.clone(), acknowledger.clone());
+        async move {
+            for round in 0..ROUNDS {
+                submitter.submit(ann, OFFER, round).await.unwrap();
+                assert_eq!(of_ann.recv().await, Some(round));
+                acknowledger.acknowledge(ann, 1, 5);
+            }
+        }
+    });
+    let answers = tokio::spawn(async move {
+        for round in 0..ROUNDS {
+            assert_eq!(of_ben.recv().await, Some(round));
+            acknowledger.acknowledge(ben, 1, u32::MAX);
+            submitter.send(ann, b"hello", round).await.unwrap();
+        }
+    });
+    let mut got = 0;
+    while got < 2 * ROUNDS {
+        let mut batch = port.recv(64).await.unwrap();
+        while let Some(event) = batch.next() {
+            let Event::Message(message) = event else { panic!("{event:?}") };
+            assert_eq!(message.sender.is_none(), message.token == 1);
+            if message.token == 1 { &to_ann } else { &to_ben }.send(message.correlation).unwrap();
+            got += 1;
+        }
+    }
+    // The last acknowledgements arrive with a later call.
+    while port.poller().outstanding(ann).unwrap().messages + port.poller().outstanding(ben).unwrap().messages
+        > 0
+    {
+        within(5, port.recv(64)).await;
+    }
+    asks.await.unwrap();
+    answers.await.unwrap();
+    let all = router.accounting();
+    assert_eq!((all.submitted, all.refused, all.acknowledged), (2 * ROUNDS, 0, 2 * ROUNDS), "{all:?}");
+    finish(&router, &mut port).await;
+}
+
+#[test]
+fn messages_are_answered_and_acknowledged_by_other_tasks() {
+    for local in [0, 1] {
+        current_thread().block_on(echo(local));
+        several_threads().block_on(echo(local));
+    }
+}
+
+/// Submits and receives under small limits while calls are cancelled again and again.
+async fn load(local: u64, limits: &[(&str, u64)]) {
+    const SENDERS: u64 = 4;
+    const MESSAGES: u64 = 400;
+    let (router, mut port) = opened(local, limits);
+    let submitter = port.submitter();
+    connect(&submitter, "ben", 0);
+    let senders: Vec<_> = (1..=SENDERS)
+        .map(|number| {
+            let submitter = submitter.clone();
+            let client = connect(&submitter, &format!("sender {number}"), number);
+            tokio::spawn(async move {
+                let (mut random, mut cancelled) = (Random(number), 0u64);
+                for message in 0..MESSAGES {
+                    while within(random.below(4), submitter.submit(client, OFFER, message))
+                        .await
+                        .map(Result::unwrap)
+                        .is_none()
+                    {
+                        cancelled += 1;
+                    }
+                }
+                cancelled
+            })
+        })
+        .collect();
+    let (mut random, mut received, mut cancelled) = (Random(99), 0, 0u64);
+    let mut next: HashMap<Option<ClientId>, u64> = HashMap::new();
+    while received < SENDERS * MESSAGES {
+        let Some(batch) = within(random.below(4), port.recv(8)).await else {
+            cancelled += 1;
+            continue;
+        };
+        let mut batch = batch.unwrap();
+        // The rest of the batch must come again.
+        for _ in 0..random.below(8) {
+            let Some(event) = batch.next() else { break };
+            let Event::Message(message) = event else { panic!("{event:?}") };
+            let (client, bytes) = (message.client, message.payload.len() as u32);
+            let expected = next.entry(message.sender).or_default();
+            assert_eq!(message.correlation, *expected, "neither lost nor twice nor disordered");
+            *expected += 1;
+            received += 1;
+            batch.port().acknowledge(client, 1, bytes);
+        }
+    }
+    for sender in senders {
+        cancelled += sender.await.unwrap();
+    }
+    assert!(cancelled > 0);
+    finish(&router, &mut port).await;
+    let all = router.accounting();
+    let sent = SENDERS * MESSAGES;
+    assert_eq!((all.submitted, all.refused, all.ok, all.consumed), (sent, 0, sent, sent), "{all:?}");
+}
+
+#[test]
+fn a_cancelled_call_loses_nothing_and_waiting_is_not_refused() {
+    for limit in ["queue_messages", "max_in_flight", "max_concurrent_messages"] {
+        for local in [0, 1] {
+            current_thread().block_on(load(local, &[(limit, 2)]));
+            several_threads().block_on(load(local, &[(limit, 2)]));
+        }
+    }
+}
+
+/// Without a worker that takes anything, the third message waits until the port is gone.
+#[test]
+fn who_waits_for_room_learns_of_the_ports_end() {
+    current_thread().block_on(async {
+        let mut hand =
+            Hand::of(config(&[("workers", 1), ("queue_messages", 2)]), "generic", |builder| builder);
+        while hand.cycle() > 0 {} // The connects use the queue too.
+        let (ann, bench) = (hand.ann, hand.bench);
+        let mut port = AsyncPort::new(hand.port).unwrap();
+        let submitter = port.submitter();
+        for correlation in 0..2 {
+            submitter.submit(ann, OFFER, correlation).await.unwrap();
+        }
+        let waiting = tokio::spawn({
+            let submitter = submitter.clone();
+            async move { submitter.submit(ann, OFFER, 2).await }
+        });
+        assert!(within(50, port.recv(8)).await.is_none());
+        assert!(!waiting.is_finished());
+        assert_eq!((bench.router.accounting().submitted, bench.router.accounting().refused), (2, 0));
+        drop(port);
+        assert_eq!(waiting.await.unwrap(), Err(SubmitError::Closed));
+        assert_eq!(submitter.submit(ann, OFFER, 3).await, Err(SubmitError::Closed));
+    });
+}
+
+/// `try_submit` and `try_send` count nothing while there is no room, and the port's descriptor tells of room.
+#[test]
+fn a_port_without_room_refuses_nothing_that_is_only_tried() {
+    let mut hand = Hand::of(config(&[("workers", 1), ("queue_messages", 2)]), "generic", |builder| builder);
+    let (ann, ben) = (hand.ann, hand.ben);
+    while hand.cycle() > 0 {}
+    let try_submit = |hand: &mut Hand| hand.port.try_submit(ann, OFFER, SubmitOptions::from(7));
+    let full = Err(TrySubmitError::Full(SubmitError::RingFull));
+    assert_eq!((try_submit(&mut hand), try_submit(&mut hand)), (Ok(()), Ok(())));
+    for _ in 0..3 {
+        assert_eq!(try_submit(&mut hand), full);
+        assert_eq!(hand.port.try_send(ben, b"hello", 8), full);
+    }
+    let counts = |hand: &Hand| (hand.router.accounting().submitted, hand.router.accounting().refused);
+    assert_eq!(counts(&hand), (2, 0));
+    assert!(hand.port.arm());
+    while hand.cycle() > 0 {}
+    support::read(&mut hand.port, 8, |_| ());
+    assert!(!hand.port.arm(), "there is room");
+    assert_eq!(hand.port.try_send(ben, b"hello", 8), Ok(()));
+    assert_eq!((try_submit(&mut hand), try_submit(&mut hand)), (Ok(()), full));
+    assert_eq!(hand.port.submit(ann, OFFER, 9), Err(SubmitError::RingFull), "`submit` counts");
+    let stale = TrySubmitError::Refused(SubmitError::StaleClient);
+    assert_eq!(hand.port.try_submit(ClientId(0), OFFER, SubmitOptions::default()), Err(stale));
+    assert_eq!(counts(&hand), (6, 2));
+    hand.port.publish();
+    while hand.cycle() > 0 {}
+    support::read(&mut hand.port, 8, |_| ());
+    settled(&hand.router);
+}
+
+#[test]
+fn the_types_may_change_threads() {
+    fn sent<T: Send>(_: &T) {}
+    fn shared<T: Send + Sync + Clone>() {}
+    shared::<Submitter>();
+    shared::<Acknowledger>();
+    several_threads().block_on(async {
+        let (router, mut port) = opened(0, &[]);
+        let submitter = port.submitter();
+        let ann = connect(&submitter, "ann", 1);
+        sent(&submitter.submit(ann, OFFER, 1));
+        sent(&router.drain_async(PATIENCE));
+        sent(&router.stop_async(PATIENCE));
+        sent(&port.recv(8));
+        // The port's task on another thread than the one that has opened it.
+        let over = tokio::spawn(async move { while port.recv(8).await.is_ok() {} });
+        router.stop_async(PATIENCE).await.unwrap();
+        over.await.unwrap();
+    });
+}
