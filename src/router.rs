@@ -78,7 +78,7 @@ use worker::handler::{Handler, WorkerCode};
 /// let builder = Builder::new(Config::default())
 ///     .protocol(ProtocolRules::parse(rules)?)
 ///     .short_handler("generic", "bye", |request| request.relay().map(|_| ()));
-/// println!("{}", builder.budget()); // The memory, before any is reserved.
+/// println!("{}", builder.budget()?); // The memory, before any is reserved.
 /// let router = builder.start()?;
 /// # Ok::<(), corelane::error::Error>(())
 /// ```

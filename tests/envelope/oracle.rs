@@ -7,7 +7,6 @@ mod command;
 #[path = "oracle/relayed.rs"]
 mod relayed;
 
-use crate::shipped;
 use command::{check_command, command};
 use corelane::envelope::{
     Argument, Envelope, Fields, Forward, MAX_DEPTH, MAX_FIELD_BYTES, Protocol, ReadError, Text, read,
@@ -16,6 +15,12 @@ use relayed::check_relayed;
 use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, Visitor};
 use serde_json::value::RawValue;
 use std::fmt;
+
+/// The fields of a shipped protocol.
+fn shipped(name: &str) -> Protocol {
+    let rules = corelane::router::ProtocolRules::by_name(name).expect("it is shipped");
+    rules.protocol().clone()
+}
 
 /// A protocol in two forms: for the reader and for the oracle.
 pub struct Rules {

@@ -294,6 +294,8 @@ impl Host {
     }
 
     fn step(&mut self) {
+        // The step before may have run a handler, for example by opening a port.
+        self.follow_handlers();
         match self.random.below(100) {
             0..6 => self.connect(),
             6..33 => self.submit(),
