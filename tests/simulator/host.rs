@@ -971,7 +971,10 @@ impl Host {
             } else {
                 self.ports[place] = None;
                 self.is_told_no_more(place);
-                self.peers.retain(|_, peer| peer.port != place);
+                for token in self.peers_of(place) {
+                    self.peers.remove(&token);
+                    self.rooms.gone(token);
+                }
             }
         }
         let figures = self.router.accounting();

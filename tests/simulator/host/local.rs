@@ -91,7 +91,10 @@ impl Host {
             if released {
                 self.ports[place] = None;
                 self.is_told_no_more(place);
-                self.peers.retain(|_, peer| peer.port != place);
+                for token in self.peers_of(place) {
+                    self.peers.remove(&token);
+                    self.rooms.gone(token);
+                }
                 continue;
             }
             let end = (0..100).find_map(|_| port.cycle().err());
