@@ -121,8 +121,8 @@ impl Worker {
             return;
         }
         loop {
-            let position = ingoing.ring.position();
-            let Ok(Some(record)) = ingoing.ring.next() else { return };
+            // Where the record itself starts: a pad before it may count as handled when the record does not.
+            let Ok(Some((position, record))) = ingoing.ring.next_at() else { return };
             let Some((header, payload)) = IngressHeader::read(record.bytes) else { continue };
             if position < handled && !mutant("stuck-from-head") {
                 continue; // Handled before, and not released yet.
