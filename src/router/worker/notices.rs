@@ -53,7 +53,6 @@ impl WorkerContext<'_> {
             return;
         };
         if mutant("notice-lost-when-full") && egress.is_stalled() {
-            self.undeliverable(Undeliverable::EgressFull, 1);
             return;
         }
         egress.emit_notice(notice);
