@@ -1,6 +1,6 @@
 //! Joins the router and the monitor, which do not know each other: gives a router its monitor.
 
-use crate::error::Error;
+use crate::error::SystemError;
 use crate::monitor::Monitor;
 use crate::router::Router;
 
@@ -21,8 +21,8 @@ impl Router {
     /// ```
     ///
     /// # Errors
-    /// [`Error::System`] if the thread cannot be created.
-    pub fn monitor(&self) -> Result<Monitor, Error> {
+    /// [`SystemError`] if the thread cannot be created.
+    pub fn monitor(&self) -> Result<Monitor, SystemError> {
         let monitor = Monitor::of(&self.source());
         monitor.start()?;
         Ok(monitor)

@@ -140,9 +140,7 @@ impl Rooms {
         name: &str,
         is_open: impl Fn() -> bool,
     ) -> Result<RoomId, JoinError> {
-        if !is_name(name) {
-            return Err(JoinError::NameLength(name.len()));
-        }
+        check_name(name)?;
         self.join_locked(&mut lock(&self.control), client, port, name, is_open)
     }
 
@@ -154,9 +152,7 @@ impl Rooms {
         name: &str,
         is_open: impl Fn() -> bool,
     ) -> Result<RoomId, JoinError> {
-        if !is_name(name) {
-            return Err(JoinError::NameLength(name.len()));
-        }
+        check_name(name)?;
         let checked = mutant("room-join-checked-early") && is_open();
         let mut control = self.lock_now().ok_or(JoinError::ListsInUse)?;
         self.join_locked(&mut control, client, port, name, || checked || is_open())
@@ -431,6 +427,10 @@ impl From<Crowded> for RoomRefused {
     fn from(_: Crowded) -> Self {
         Self::ListsInUse
     }
+}
+
+fn check_name(name: &str) -> Result<(), JoinError> {
+    if is_name(name) { Ok(()) } else { Err(JoinError::NameLength(name.len())) }
 }
 
 #[cfg(all(test, not(corelane_loom)))]

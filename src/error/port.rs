@@ -126,7 +126,7 @@ pub struct StaleRoom;
 impl Display for StaleRoom {
     fn fmt(&self, formatter: &mut Formatter<'_>) -> Result {
         formatter.write_str(
-            "the room does not exist: its last member has left, or it never existed; join it first",
+            "the room does not exist: its last member has left, or it never existed: join it first",
         )
     }
 }
@@ -238,9 +238,7 @@ impl Display for LeaveError {
         match self {
             Self::StaleClient => ClientError::StaleClient.fmt(formatter),
             Self::WrongPort => ClientError::WrongPort.fmt(formatter),
-            Self::StaleRoom => formatter.write_str(
-                "the room does not exist: its last member has left, or it never existed: join it first",
-            ),
+            Self::StaleRoom => StaleRoom.fmt(formatter),
             Self::NotAMember => formatter.write_str("the client is not a member of the room: join it first"),
             Self::ListsInUse => formatter.write_str(LISTS_IN_USE),
         }

@@ -293,14 +293,7 @@ impl Consumer {
     #[inline]
     #[expect(clippy::should_implement_trait, reason = "the record borrows the consumer")]
     pub fn next(&mut self) -> Result<Option<Record<'_>>, Corrupt> {
-        match self.cursor.locate(&self.data) {
-            Ok(None) => Ok(None),
-            Ok(Some(index)) => {
-                self.cursor.pass();
-                Ok(Some(self.cursor.record(&self.data, index)))
-            }
-            Err(Corrupt) => Err(corrupt(&self.memory)),
-        }
+        Ok(self.next_at()?.map(|(_, record)| record))
     }
 
     /// As [`next`](Self::next), with the position at which the record starts.

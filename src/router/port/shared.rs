@@ -84,6 +84,9 @@ impl Port {
     }
 }
 
+/// A call that may find no room, after the poller was dropped.
+const NO_POLLER: TrySubmitError = TrySubmitError::Refused(SubmitError::Closed);
+
 impl SharedPort {
     /// Makes a call under the lock, or fails with `closed` after the poller is dropped.
     pub(in crate::router) fn with<R, E>(
@@ -92,6 +95,26 @@ impl SharedPort {
         call: impl FnOnce(&mut SubmitHalf) -> Result<R, E>,
     ) -> Result<R, E> {
         self.submit.with(|submit| submit.map_or(Err(closed), call), SubmitHalf::follow_up)
+    }
+
+    /// As [`with`](Self::with), and publishes under the same lock.
+    fn publishing<R, E>(
+        &self,
+        closed: E,
+        call: impl FnOnce(&mut SubmitHalf) -> Result<R, E>,
+    ) -> Result<R, E> {
+        self.with(closed, |submit| {
+            let result = call(submit);
+            submit.publish();
+            result
+        })
+    }
+
+    /// Runs the base route for a message that was left to it, outside the lock.
+    fn run_base(&self, entered: Entered, client: ClientId, message: &[u8]) {
+        if let Entered::Base(reason) = entered {
+            self.shared.run_base(reason, client, message);
+        }
     }
 
     /// As [`Port::connect`](crate::router::Port::connect).
@@ -134,7 +157,10 @@ impl SharedPort {
         message: &[u8],
         options: SubmitOptions,
     ) -> Result<(), SubmitError> {
-        self.enter(client, message, options, true)
+        let entered =
+            self.publishing(SubmitError::Closed, |submit| submit.submit_with(client, message, options))?;
+        self.run_base(entered, client, message);
+        Ok(())
     }
 
     /// As [`Port::try_submit`](crate::router::Port::try_submit), and publishes.
@@ -147,23 +173,21 @@ impl SharedPort {
         message: &[u8],
         options: SubmitOptions,
     ) -> Result<(), TrySubmitError> {
-        let submitted = self.try_submit_unpublished(client, message, options);
-        self.publish();
-        submitted
+        let entered = self.publishing(NO_POLLER, |submit| submit.submit_if_room(client, message, options))?;
+        self.run_base(entered, client, message);
+        Ok(())
     }
 
     /// As [`try_submit`](Self::try_submit); the caller publishes.
+    #[cfg(feature = "tokio")]
     pub(crate) fn try_submit_unpublished(
         &self,
         client: ClientId,
         message: &[u8],
         options: SubmitOptions,
     ) -> Result<(), TrySubmitError> {
-        let closed = TrySubmitError::Refused(SubmitError::Closed);
-        let entered = self.with(closed, |submit| submit.submit_if_room(client, message, options))?;
-        if let Entered::Base(reason) = entered {
-            self.shared.run_base(reason, client, message);
-        }
+        let entered = self.with(NO_POLLER, |submit| submit.submit_if_room(client, message, options))?;
+        self.run_base(entered, client, message);
         Ok(())
     }
 
@@ -177,20 +201,19 @@ impl SharedPort {
         message: &[u8],
         options: impl Into<SendOptions>,
     ) -> Result<(), TrySubmitError> {
-        let sent = self.try_send_unpublished(to, message, options.into());
-        self.publish();
-        sent
+        let options = options.into();
+        self.publishing(NO_POLLER, |submit| submit.send_if_room(to, message, options))
     }
 
     /// As [`try_send`](Self::try_send); the caller publishes.
+    #[cfg(feature = "tokio")]
     pub(crate) fn try_send_unpublished(
         &self,
         to: ClientId,
         message: &[u8],
         options: SendOptions,
     ) -> Result<(), TrySubmitError> {
-        let closed = TrySubmitError::Refused(SubmitError::Closed);
-        self.with(closed, |submit| submit.send_if_room(to, message, options))
+        self.with(NO_POLLER, |submit| submit.send_if_room(to, message, options))
     }
 
     /// As [`Port::try_send_to_room`](crate::router::Port::try_send_to_room), and publishes.
@@ -203,46 +226,25 @@ impl SharedPort {
         message: &[u8],
         options: impl Into<SendOptions>,
     ) -> Result<(), TrySubmitError> {
-        let sent = self.try_send_to_room_unpublished(room, message, options.into());
-        self.publish();
-        sent
+        let options = options.into();
+        self.publishing(NO_POLLER, |submit| submit.send_to_room_if_room(room, message, options))
     }
 
     /// As [`try_send_to_room`](Self::try_send_to_room); the caller publishes.
+    #[cfg(feature = "tokio")]
     pub(crate) fn try_send_to_room_unpublished(
         &self,
         room: RoomId,
         message: &[u8],
         options: SendOptions,
     ) -> Result<(), TrySubmitError> {
-        let closed = TrySubmitError::Refused(SubmitError::Closed);
-        self.with(closed, |submit| submit.send_to_room_if_room(room, message, options))
+        self.with(NO_POLLER, |submit| submit.send_to_room_if_room(room, message, options))
     }
 
     /// Publishes what was submitted without. Without the submitting half the poller is dropped: then there is nothing
     /// to publish.
     pub(crate) fn publish(&self) {
         self.submit.with(|submit| submit.map_or((), SubmitHalf::publish), SubmitHalf::follow_up);
-    }
-
-    fn enter(
-        &self,
-        client: ClientId,
-        message: &[u8],
-        options: SubmitOptions,
-        publish: bool,
-    ) -> Result<(), SubmitError> {
-        let entered = self.with(SubmitError::Closed, |submit| {
-            let entered = submit.submit_with(client, message, options);
-            if publish {
-                submit.publish();
-            }
-            entered
-        })?;
-        if let Entered::Base(reason) = entered {
-            self.shared.run_base(reason, client, message);
-        }
-        Ok(())
     }
 
     /// As [`Port::submit_batch`](crate::router::Port::submit_batch). The lock is taken for each message separately: the
@@ -254,11 +256,14 @@ impl SharedPort {
         each: impl FnMut(usize, Result<(), SubmitError>) -> ControlFlow<()>,
     ) -> usize {
         let options = |correlation| SubmitOptions { correlation, ..SubmitOptions::default() };
-        self.publishing_batch(
-            batch,
-            |client, message, correlation| self.enter(client, message, options(correlation), false),
-            each,
-        )
+        let one = |client, message: &[u8], correlation| {
+            let options = options(correlation);
+            let entered =
+                self.with(SubmitError::Closed, |submit| submit.submit_with(client, message, options))?;
+            self.run_base(entered, client, message);
+            Ok(())
+        };
+        self.publishing_batch(batch, one, each)
     }
 
     /// Sends and publishes one message of the host, as [`Port::send`](crate::router::Port::send).
@@ -272,11 +277,7 @@ impl SharedPort {
         options: impl Into<SendOptions>,
     ) -> Result<(), SubmitError> {
         let options = options.into();
-        self.with(SubmitError::Closed, |submit| {
-            let sent = submit.send(to, message, options);
-            submit.publish();
-            sent
-        })
+        self.publishing(SubmitError::Closed, |submit| submit.send(to, message, options))
     }
 
     /// Sends and publishes one message to a room, as [`Port::send_to_room`](crate::router::Port::send_to_room).
@@ -290,11 +291,7 @@ impl SharedPort {
         options: impl Into<SendOptions>,
     ) -> Result<(), SubmitError> {
         let options = options.into();
-        self.with(SubmitError::Closed, |submit| {
-            let sent = submit.send_to_room(room, message, options);
-            submit.publish();
-            sent
-        })
+        self.publishing(SubmitError::Closed, |submit| submit.send_to_room(room, message, options))
     }
 
     /// As [`Port::message_type`](crate::router::Port::message_type).

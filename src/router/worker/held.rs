@@ -7,7 +7,7 @@
 use crate::clients::{ClientId, NameHash};
 use crate::error::Failed;
 use crate::metrics::{Outcome, Timing};
-use crate::ring::record::{DeliveryHeader, IngressHeader, delivery_kind, ingress_flag, ingress_kind};
+use crate::ring::record::{DeliveryHeader, delivery_kind};
 use crate::router::notice::Tell;
 use crate::router::worker::handled::CLOSING;
 use crate::router::worker::hold::Held;
@@ -134,11 +134,10 @@ impl WorkerContext<'_> {
         }
     }
 
-    /// Ends the first message held for a name. Returns whether there was one. `tell` of the state is that of this
-    /// message.
-    fn end_first(&mut self, hash: NameHash, outcome: Outcome) -> bool {
+    /// Ends the first message held for a name. `tell` of the state is that of this message.
+    fn end_first(&mut self, hash: NameHash, outcome: Outcome) {
         let shared = self.shared;
-        let Some(held) = self.state.holds.pop(hash) else { return false };
+        let Some(held) = self.state.holds.pop(hash) else { return };
         let ended = shared.clock.raw();
         // The slot belongs to the sender until this message is finished.
         let sender = shared.clients.slot(held.sender.index()).map(|slot| (held.sender, slot));
@@ -146,14 +145,7 @@ impl WorkerContext<'_> {
             slot.unhold_one();
         }
         if outcome != Outcome::Ok {
-            let header = IngressHeader {
-                kind: ingress_kind::MESSAGE,
-                flags: ingress_flag::TELL_FAILED,
-                client: held.sender.0,
-                correlation: held.correlation,
-                ..IngressHeader::default()
-            };
-            self.tell_failed(usize::from(held.port), &header, outcome);
+            self.tell_held(&held, outcome);
         }
         let timing = self.timing(held.stamp, held.started, held.since);
         self.end(MessageEnd {
@@ -167,6 +159,5 @@ impl WorkerContext<'_> {
         });
         let worker = self.shard();
         worker.held.set(&mut self.state.writer, self.state.holds.messages() as u64);
-        true
     }
 }

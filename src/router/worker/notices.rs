@@ -12,6 +12,7 @@ use crate::error::{Failed, Loss, Undeliverable};
 use crate::metrics::Outcome;
 use crate::ring::record::{IngressHeader, delivery_kind};
 use crate::router::notice::{Notice, Tell};
+use crate::router::worker::hold::Held;
 use crate::router::worker::state::WorkerContext;
 use crate::sync::mutant;
 
@@ -29,8 +30,19 @@ impl WorkerContext<'_> {
     /// or expired, before it is finished, so that its client does not move before the notice.
     #[cold]
     pub(in crate::router) fn tell_failed(&mut self, port: usize, header: &IngressHeader, outcome: Outcome) {
+        self.tell_loss(port, outcome, |reason| Notice::wanted(header, reason));
+    }
+
+    /// As [`tell_failed`](Self::tell_failed), for a message that was held.
+    #[cold]
+    pub(in crate::router) fn tell_held(&mut self, held: &Held, outcome: Outcome) {
+        let notice = |reason| Notice::new(delivery_kind::UNDELIVERED, held.sender, held.correlation, reason);
+        self.tell_loss(usize::from(held.port), outcome, |reason| Some(notice(reason)));
+    }
+
+    fn tell_loss(&mut self, port: usize, outcome: Outcome, notice: impl FnOnce(Loss) -> Option<Notice>) {
         if std::mem::replace(&mut self.state.tell, Tell::Told) == Tell::Wanted
-            && let Some(notice) = loss_of(outcome).and_then(|reason| Notice::wanted(header, reason))
+            && let Some(notice) = loss_of(outcome).and_then(notice)
         {
             self.tell_port(port, notice);
         }

@@ -65,13 +65,14 @@ impl WorkerContext<'_> {
         }
         // The sender's message is not finished yet, so slot and port still belong to the sender.
         let kind = delivery_kind::UNDELIVERED;
-        let notice = Notice::new(kind, sender, delivery.correlation, Loss::Failed(Failed::CreditExhausted));
-        let notice = DeliveryHeader { sender: recipient.0, ..notice.header };
+        let reason = Loss::Failed(Failed::CreditExhausted);
+        let mut notice = Notice::new(kind, sender, delivery.correlation, reason);
+        notice.header.sender = recipient.0;
         if self.state.tell == Tell::Wanted {
             self.state.tell = Tell::Told;
             let port = usize::from(slot.place().port);
-            self.tell_port(port, Notice { header: notice, client: sender });
-        } else if self.notify(sender, slot, &notice) == Outcome::Failed(Failed::PortGone) {
+            self.tell_port(port, notice);
+        } else if self.notify(sender, slot, &notice.header) == Outcome::Failed(Failed::PortGone) {
             // The notice was not emitted, but counts as a delivery all the same.
             self.shard().emitted.add(&mut self.state.writer, 1);
             self.undeliverable(Undeliverable::PortGone, 1);

@@ -195,22 +195,14 @@ impl WorkerContext<'_> {
                 rooms.bytes_copied.add(&mut self.state.writer, message.length as u64);
             }
             Err(rejected) => {
-                for recipient in recipients.iter().map(|one| ClientId(*one)) {
-                    give_back_one(delivery_kind::MESSAGE, recipient, message.length, &shared.clients);
-                }
                 let reason = match rejected {
-                    None => Failed::PortGone,
-                    Some(Rejected::PayloadsFull) => Failed::PayloadsFull,
-                    Some(Rejected::Full | Rejected::TooLarge) => Failed::EgressFull,
-                };
-                for recipient in recipients.iter().map(|one| ClientId(*one)) {
-                    self.lose(recipient);
-                    self.tell_member(recipient, reason);
-                }
-                match rejected {
-                    None => self.undeliverable(Undeliverable::PortGone, count),
+                    None => {
+                        self.undeliverable(Undeliverable::PortGone, count);
+                        Failed::PortGone
+                    }
                     Some(Rejected::PayloadsFull) => {
                         self.undeliverable(Undeliverable::PayloadsFull, count);
+                        Failed::PayloadsFull
                     }
                     Some(rejected @ (Rejected::Full | Rejected::TooLarge)) => {
                         debug_assert_eq!(
@@ -219,7 +211,13 @@ impl WorkerContext<'_> {
                             "a chunk has the recipients of one record"
                         );
                         self.egress_full(port, count);
+                        Failed::EgressFull
                     }
+                };
+                for recipient in recipients.iter().map(|one| ClientId(*one)) {
+                    give_back_one(delivery_kind::MESSAGE, recipient, message.length, &shared.clients);
+                    self.lose(recipient);
+                    self.tell_member(recipient, reason);
                 }
             }
         }
