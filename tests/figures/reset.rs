@@ -267,7 +267,12 @@ fn each_message_counts_before_or_after_a_reset_that_comes_in_between() {
         );
     }
     let totals = &stats.messages.as_ref().unwrap().totals;
-    assert_eq!((totals.succeeded, totals.latency.maximum), (totals.total, Some(2 * MILLISECOND)));
+    assert_eq!(totals.succeeded, totals.total);
+    // The threads may record all the rest between the collection and the next epoch, in which the largest value of this
+    // rest is unknown. The bound of its cell then stands for it.
+    let maximum = totals.latency.maximum.unwrap_or(2 * MILLISECOND);
+    let at_most = if after_at_least > THREADS { 2 * MILLISECOND } else { 2 * MILLISECOND * 10_313 / 10_000 };
+    assert!((2 * MILLISECOND..=at_most).contains(&maximum), "{maximum}, at most {at_most}");
     // A reset reads counts before times, so it may take a message's time away without its count, but never its count
     // without its time.
     for latency in [&totals.latency, &totals.queue_wait] {
