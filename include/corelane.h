@@ -1,5 +1,32 @@
-/* corelane: the library's functions. Written by `CORELANE_WRITE_DOCS=1 cargo test --test header` from src/ffi.
- * Conventions: src/ffi.rs. Without calls: corelane_ring.h, corelane_inline.h. Memory: docs/layout.md. */
+/* corelane: a lock-free, thread-per-core message router with a performance monitor, for WebRTC signaling servers.
+ *
+ * Generated from src/ffi by `CORELANE_WRITE_DOCS=1 cargo test --test header`. docs/c.md is the guide.
+ *
+ * Conventions, the same for every call:
+ *
+ * - A call returns an int32_t: 0 or a count if it succeeds, otherwise a negative CORELANE_ status. Each call lists the
+ *   statuses that it can return. Every call can also return CORELANE_FORKED and CORELANE_PANIC.
+ * - Setup calls take a corelane_error, which may be NULL. If the call fails, it has the status and a text that says what to
+ *   change. It is filled by the call itself, so no other thread changes it.
+ * - Structs that you allocate begin with their size. Initialize them with their INIT macro, then set what you need:
+ *       corelane_connect_options options = CORELANE_CONNECT_OPTIONS_INIT;
+ *   In an array only the first one's size counts. Later versions of the library add fields at the end: a program that was
+ *   compiled with an older header continues to work.
+ * - Outputs are written only if the call succeeds. Every pointer is checked for NULL; NULL is allowed only where a call
+ *   says so, and for empty texts and arrays.
+ * - Texts are UTF-8 with a length in bytes, or with the length CORELANE_NUL_TERMINATED if they end with a NUL. The library
+ *   copies what it needs during the call.
+ * - Handles are numbers in small structs. A handle that was released, or never was one, gives CORELANE_STALE; nothing
+ *   else happens.
+ * - "Any thread": any number of threads may make the call at once. "The port's owner": one thread at a time; threads may take
+ *   turns under a lock of the host. A second thread gets CORELANE_BUSY, and its call changes nothing.
+ * - A call blocks only if its documentation says "waits".
+ * - A release never fails because others use the object: the handle becomes stale at once, and the last thread that is
+ *   inside a call with it does the rest.
+ * - Errors of the library never unwind into C. Callbacks must not unwind into the library.
+ * - After fork the child must not use the library, because it has none of the library's threads: each call returns
+ *   CORELANE_FORKED. exec is fine.
+ */
 
 #ifndef CORELANE_H
 #define CORELANE_H
@@ -7,80 +34,65 @@
 #include <stddef.h>
 #include <stdint.h>
 
-// Success.
-#define CORELANE_OK 0
+// The version of this header.
+#define CORELANE_VERSION_MAJOR 0
+#define CORELANE_VERSION_MINOR 1
+#define CORELANE_VERSION_PATCH 0
+// The same in one number, as corelane_version returns it.
+#define CORELANE_VERSION_NUMBER \
+  (((uint32_t)CORELANE_VERSION_MAJOR << 24) | ((uint32_t)CORELANE_VERSION_MINOR << 16) | ((uint32_t)CORELANE_VERSION_PATCH << 8))
 
-// Nothing to read, or, in a call that precedes a wait, something to read already. Not an error.
-#define CORELANE_AGAIN -1
-
-// The ring is full. Poll, then retry the message or drop it. Not an error.
-#define CORELANE_FULL -2
-
-// A required pointer is NULL or not aligned.
-#define CORELANE_NULL -10
-
-// An argument is not valid: not UTF-8, a wrong struct size, a client of another port.
-#define CORELANE_INVALID -11
-
-// The message is larger than `max_message`, or does not fit a ring.
-#define CORELANE_TOO_LARGE -12
-
-// Nothing has this name or number.
-#define CORELANE_NOT_FOUND -13
-
-// The handle was released or was never valid, or the client is not connected.
-#define CORELANE_STALE -14
-
-// Another client is connected under this name.
-#define CORELANE_EXISTS -15
-
-// A limit of the configuration or of this process is reached.
-#define CORELANE_LIMIT -16
-
-// Not possible in the present state of the router or port.
-#define CORELANE_STATE -17
-
-// Another thread is inside a call with this handle.
-#define CORELANE_BUSY -18
-
-// The time-out expired first.
-#define CORELANE_TIMEOUT -19
-
-// The router is draining or has stopped.
-#define CORELANE_CLOSED -20
-
-// Reserved: called from a thread that must not make this call.
-#define CORELANE_THREAD -21
-
-// Called in a child of fork whose parent has started a router. The child has none of the router's threads. Use exec.
-#define CORELANE_FORKED -22
-
-// The header and the library have different versions.
-#define CORELANE_ABI -23
-
-// No configuration key has this name.
-#define CORELANE_CONFIG_KEY -24
-
-// A configuration value is not allowed, or conflicts with other values.
-#define CORELANE_CONFIG_VALUE -25
-
-// Reserved: out of memory.
-#define CORELANE_NOMEM -26
-
-// The operating system refused a call; `os_errno` has its error number.
-#define CORELANE_SYS -27
-
-// Reserved: not available on this platform.
-#define CORELANE_UNSUPPORTED -28
-
-// A ring contains values that neither end can have written. It cannot be used any more.
-#define CORELANE_CORRUPT -29
-
-// A defect in the library: please report it. The handle can be released.
-#define CORELANE_PANIC -30
+// As a text's length: the text ends with a NUL.
+#define CORELANE_NUL_TERMINATED SIZE_MAX
 
 // Size of an error's text in bytes, including the closing NUL.
-#define CORELANE_MESSAGE_BYTES 240
+#define CORELANE_MESSAGE_BYTES 1008
+
+
+
+// As `corelane_port_options.flags`: the port has a local worker, for a thread that is an event loop. The loop calls
+// `corelane_port_cycle` and `corelane_port_poll` between reading and writing its sockets. The messages of the port's clients
+// to each other never leave the thread. The configuration key `local_workers` says how many such ports there can be. After
+// the release of the port a thread of the router drives the worker until the next port is opened with it.
+#define CORELANE_PORT_LOCAL 1
+
+// As `corelane_port_options.flags`: any number of threads may connect, submit, send and disconnect at once. These calls wait
+// for each other briefly, and publish by themselves. Poll, acknowledge, rebind, arm, wait and cycle keep one owner.
+#define CORELANE_PORT_SHARED 2
+
+// As `corelane_connect_options.credit_policy`: as the configuration says.
+#define CORELANE_CREDIT_DEFAULT 0
+
+// The client stays connected. The message fails, and its sender gets CORELANE_EVENT_UNDELIVERED.
+#define CORELANE_CREDIT_REFUSE 1
+
+// The client stays connected if the message's type is droppable. Otherwise as CORELANE_CREDIT_DISCONNECT.
+#define CORELANE_CREDIT_DROP 2
+
+// The client's port gets CORELANE_EVENT_CLOSE once, and should close the connection.
+#define CORELANE_CREDIT_DISCONNECT 3
+
+// As a flag of a message: if it fails or expires, the port gets CORELANE_EVENT_UNDELIVERED. For `corelane_submission`.
+#define CORELANE_TELL_FAILED 1
+
+// As a flag of a message: the host keeps the message and tries again if there is no room now. Such an attempt counts neither
+// as a message nor as refused. The statuses are the same.
+#define CORELANE_TRY 2
+
+// As `corelane_routed.outcome`: a worker has handled the message.
+#define CORELANE_ROUTED_DELIVERED 1
+
+// The recipient is not connected. The message is held, and is delivered or expires later.
+#define CORELANE_ROUTED_HELD 2
+
+// A worker has handled the message, and it failed.
+#define CORELANE_ROUTED_FAILED 3
+
+// The message has waited too long, and nothing has handled it.
+#define CORELANE_ROUTED_EXPIRED 4
+
+// The host's base route has handled the message instead.
+#define CORELANE_ROUTED_TAKEN_OVER 5
 
 // Write `bytes` to the client, then acknowledge them. `sender` and `correlation` are those of the submitted message.
 #define CORELANE_EVENT_MESSAGE 1
@@ -89,532 +101,806 @@
 // `correlation` of the first such message. Acknowledge the event like a message of `length` bytes.
 #define CORELANE_EVENT_EXPIRED 2
 
-// The client has sent a message that gives up its name. Call `corelane_release_name` if others may use the name. The
+// The client has sent a message that gives up its name. Call `corelane_port_release_name` if others may use the name. The
 // client stays connected.
 #define CORELANE_EVENT_LEFT 3
 
-// Close this client's connection, then call `corelane_disconnect`. `reason` is a CORELANE_CLOSE_ value.
+// Close this client's connection, then call `corelane_port_disconnect`. `reason` says why.
 #define CORELANE_EVENT_CLOSE 4
 
 // The last event for this client. Memory that its token refers to may be freed.
 #define CORELANE_EVENT_CLOSED 5
 
 // A message of this client has not been delivered: the recipient has no credit left (`credit_policy` refuse), or the
-// message had ingress flag 2 set and failed or expired. `sender` is the recipient at which it failed, or 0,
-// `correlation` is the message's, `reason` is a CORELANE_FAILED_ value, or 0 for a reason without one. Do not
-// acknowledge this event.
+// message was submitted with CORELANE_TELL_FAILED and has failed or expired. `sender` is the recipient at which it failed,
+// or 0, `correlation` is the message's, `reason` says why. Do not acknowledge this event.
 #define CORELANE_EVENT_UNDELIVERED 6
 
-// A message that the host itself has sent to `client` has not been delivered. `correlation` is the message's, `reason`
-// is a CORELANE_FAILED_ value, or 0 for a reason without one. There is no token. Do not acknowledge this event.
+// A message that the host itself has sent has not been delivered to `client`, or to any member of `room`. `correlation` is
+// the message's, `reason` says why. There is no token. Do not acknowledge this event.
 #define CORELANE_EVENT_SEND_FAILED 7
 
-// The client has used up its credit: it has not acknowledged its deliveries.
-#define CORELANE_CLOSE_CREDIT 1
+// What a call returns: 0 or a count if it succeeds, otherwise one of these negative numbers. A number is never reused for
+// another meaning. New statuses may be added: treat an unknown one as a failure.
+enum corelane_status
+#if defined(__cplusplus) || __STDC_VERSION__ >= 202311L
+  : int32_t
+#endif // defined(__cplusplus) || __STDC_VERSION__ >= 202311L
+ {
+  // Success.
+  CORELANE_OK = 0,
+  // Nothing to read, or, in a call that precedes a wait, something to read already. Not an error.
+  CORELANE_AGAIN = -1,
+  // The ring has no room. Poll, wait with `corelane_port_wait` or for the port's descriptor, then retry the
+  // message or drop it. Not an error.
+  CORELANE_FULL = -2,
+  // A required pointer is NULL or not aligned.
+  CORELANE_NULL = -10,
+  // An argument is not valid: not UTF-8, a wrong struct size, a client of another port.
+  CORELANE_INVALID = -11,
+  // The message is larger than `max_message`, or does not fit a ring.
+  CORELANE_TOO_LARGE = -12,
+  // Nothing has this name or number.
+  CORELANE_NOT_FOUND = -13,
+  // The handle was released or was never valid, or the client is not connected.
+  CORELANE_STALE = -14,
+  // The name is taken.
+  CORELANE_EXISTS = -15,
+  // A limit of the configuration or of this process is reached; the error says which.
+  CORELANE_LIMIT = -16,
+  // Not possible in the present state of the router, port or monitor.
+  CORELANE_STATE = -17,
+  // Another thread is inside a call with this handle. Retry when it has returned.
+  CORELANE_BUSY = -18,
+  // The time-out expired first.
+  CORELANE_TIMEOUT = -19,
+  // The router is draining or has stopped.
+  CORELANE_CLOSED = -20,
+  // Called from a thread that must not make this call, because the call would wait for that thread.
+  CORELANE_THREAD = -21,
+  // Called in a child of fork whose parent has used the library. The child has none of the library's
+  // threads. Use exec.
+  CORELANE_FORKED = -22,
+  // The program was compiled with the header of another version that this library does not support.
+  CORELANE_ABI = -23,
+  // No configuration key has this name. The error names the nearest keys.
+  CORELANE_CONFIG_KEY = -24,
+  // A configuration value is not allowed, or conflicts with other values.
+  CORELANE_CONFIG_VALUE = -25,
+  // Reserved: out of memory.
+  CORELANE_NO_MEMORY = -26,
+  // The operating system refused a call; `os_errno` has its error number.
+  CORELANE_SYSTEM = -27,
+  // Reserved: not available on this platform.
+  CORELANE_UNSUPPORTED = -28,
+  // A ring contains values that neither end can have written. It cannot be used any more.
+  CORELANE_CORRUPT = -29,
+  // A defect in the library: please report it. The handle can be released.
+  CORELANE_PANIC = -30,
+  // The time-out expired while a worker was already handling the message. The message may still be
+  // delivered.
+  CORELANE_TIMEOUT_STARTED = -31,
+  // The client sends more than `client_rate` messages in a second.
+  CORELANE_RATE_LIMITED = -32,
+  // The client has `max_in_flight` messages on the way. Wait until some are handled.
+  CORELANE_IN_FLIGHT = -33,
+  // `max_concurrent_messages` messages are on the way. Wait until some are handled.
+  CORELANE_CONCURRENCY = -34,
+  // The memory for large messages, `payload_bytes`, is in use. Wait until some are delivered.
+  CORELANE_PAYLOADS = -35,
+};
+#ifndef __cplusplus
+#if __STDC_VERSION__ >= 202311L
+typedef enum corelane_status corelane_status;
+#else
+typedef int32_t corelane_status;
+#endif // __STDC_VERSION__ >= 202311L
+#endif // __cplusplus
 
-// A ring of the client's port is corrupt.
-#define CORELANE_CLOSE_CORRUPT 2
+// Why a message was not delivered, or why a client must be closed. New reasons may be added: treat an unknown one as an
+// unspecified reason.
+enum corelane_reason
+#if defined(__cplusplus) || __STDC_VERSION__ >= 202311L
+  : uint32_t
+#endif // defined(__cplusplus) || __STDC_VERSION__ >= 202311L
+ {
+  // No reason.
+  CORELANE_REASON_NONE = 0,
+  // The message waited in the queue for longer than `max_queue_wait_ms`, or was held for longer than
+  // `hold_ms`.
+  CORELANE_REASON_EXPIRED = 1,
+  // The recipient, or the client to close, has used up its credit: it has not acknowledged its deliveries.
+  CORELANE_REASON_CREDIT_EXHAUSTED = 2,
+  // A ring of the client's port contains values that neither end can have written.
+  CORELANE_REASON_CORRUPT = 3,
+  // The ingress ring to the client's worker is full. Retry after the next poll, or drop the message.
+  CORELANE_REASON_RING_FULL = 4,
+  // The router is stopping or stopped, or the worker closed the ingress ring before it took the message.
+  CORELANE_REASON_CLOSED = 5,
+  // The router is draining: it finishes accepted messages and accepts no new ones.
+  CORELANE_REASON_DRAINING = 6,
+  // The client is not connected, or does not belong to the port.
+  CORELANE_REASON_STALE_CLIENT = 7,
+  // The client belongs to another port.
+  CORELANE_REASON_WRONG_PORT = 8,
+  // The message is larger than `max_message`, or too large for a ring.
+  CORELANE_REASON_TOO_LARGE = 9,
+  // The client has `max_in_flight` messages that have no outcome yet.
+  CORELANE_REASON_IN_FLIGHT_LIMIT = 10,
+  // The client sends faster than `client_rate` and `client_burst` allow.
+  CORELANE_REASON_RATE_LIMITED = 11,
+  // The router has `max_concurrent_messages` messages in flight.
+  CORELANE_REASON_CONCURRENCY_LIMIT = 12,
+  // The message is too large for a ring, and `payloads` or `payload_bytes` is reached.
+  CORELANE_REASON_PAYLOADS_FULL = 13,
+  // `max_calls` callers are already waiting for results on this port.
+  CORELANE_REASON_TOO_MANY_CALLS = 14,
+  // The message has no bytes.
+  CORELANE_REASON_EMPTY = 15,
+  // The message is not UTF-8.
+  CORELANE_REASON_NOT_UTF8 = 16,
+  // The message is not JSON, or bytes follow the JSON value.
+  CORELANE_REASON_NOT_JSON = 17,
+  // The message is JSON, but not an object.
+  CORELANE_REASON_NOT_AN_OBJECT = 18,
+  // The JSON is nested too deeply.
+  CORELANE_REASON_TOO_DEEP = 19,
+  // The message contains a field of the protocol twice.
+  CORELANE_REASON_DUPLICATE_FIELD = 20,
+  // A field of the protocol has the wrong JSON type.
+  CORELANE_REASON_WRONG_TYPE = 21,
+  // The message has no type.
+  CORELANE_REASON_MISSING_TYPE = 22,
+  // The protocol does not list the message type.
+  CORELANE_REASON_UNKNOWN_TYPE = 23,
+  // A field of the protocol, or the recipient's name, is longer than the limit.
+  CORELANE_REASON_FIELD_TOO_LONG = 24,
+  // The message contains a key that some readers could mistake for the sender key.
+  CORELANE_REASON_AMBIGUOUS_SENDER = 25,
+  // The message needs a recipient and names none.
+  CORELANE_REASON_NO_RECIPIENT = 26,
+  // The recipient is not connected, and messages of this type are not held.
+  CORELANE_REASON_UNKNOWN_RECIPIENT = 27,
+  // The recipient is not connected, and a hold limit is reached: of the recipient's name, of the sender, or
+  // of the worker.
+  CORELANE_REASON_HOLD_FULL = 28,
+  // The recipient is closing.
+  CORELANE_REASON_RECIPIENT_CLOSED = 29,
+  // The egress ring to the recipient's port and the backlog behind it are full.
+  CORELANE_REASON_EGRESS_FULL = 30,
+  // The recipient's port has been released.
+  CORELANE_REASON_PORT_GONE = 31,
+  // The record is not one that a host may write.
+  CORELANE_REASON_BAD_RECORD = 32,
+  // The router stopped while it held the message.
+  CORELANE_REASON_STOPPED = 33,
+  // No room of that name has members.
+  CORELANE_REASON_UNKNOWN_ROOM = 34,
+  // The sender is not a member of the room.
+  CORELANE_REASON_NOT_A_MEMBER = 35,
+  // The handler returned a failure.
+  CORELANE_REASON_HANDLER_FAILED = 36,
+  // The handler panicked, or the value that the host gave away as the message did.
+  CORELANE_REASON_HANDLER_PANICKED = 37,
+  // The worker was still inside a handler when the stop time-out ended.
+  CORELANE_REASON_STUCK = 38,
+  // The host handled the message itself and recorded it as failed.
+  CORELANE_REASON_REPORTED = 39,
+  // The client set a field that only the server may set: the sender.
+  CORELANE_REASON_FORGED_SENDER = 40,
+  // The worker ended before it handled the message: the worker's thread panicked, or the host dropped the
+  // worker.
+  CORELANE_REASON_WORKER_LOST = 41,
+};
+#ifndef __cplusplus
+#if __STDC_VERSION__ >= 202311L
+typedef enum corelane_reason corelane_reason;
+#else
+typedef uint32_t corelane_reason;
+#endif // __STDC_VERSION__ >= 202311L
+#endif // __cplusplus
 
-// The recipient has used up its credit: it has not acknowledged its deliveries.
-#define CORELANE_FAILED_CREDIT 1
+// A text of the library, in UTF-8. Free it with `corelane_text_free`.
+typedef struct corelane_text {
+  // `sizeof(corelane_text)`, set by the caller: CORELANE_TEXT_INIT.
+  uint32_t size;
+  // Always 0.
+  uint32_t reserved;
+  // The text with a closing NUL. NULL if there is none.
+  char *data;
+  // Its length in bytes without the NUL.
+  size_t length;
+} corelane_text;
 
-// Index of `corelane_counts.refused`: the ring is full.
-#define CORELANE_REFUSED_FULL 0
+// The initial value of a corelane_text.
+#define CORELANE_TEXT_INIT {sizeof(corelane_text), 0, NULL, 0}
 
-// The router is stopping or has stopped.
-#define CORELANE_REFUSED_CLOSED 1
-
-// The router is draining.
-#define CORELANE_REFUSED_DRAINING 2
-
-// The client is not connected.
-#define CORELANE_REFUSED_STALE 3
-
-// The client belongs to another port.
-#define CORELANE_REFUSED_WRONG_PORT 4
-
-// The message is larger than `max_message`, or does not fit a ring.
-#define CORELANE_REFUSED_TOO_LARGE 5
-
-// The ring contains values that neither end can have written.
-#define CORELANE_REFUSED_CORRUPT 6
-
-// A router. The value 0 is never a valid handle. Copy it freely; it is valid until `corelane_router_release`.
+// A router. Valid until `corelane_router_release`. The value 0 is never a valid handle. Copy it freely.
 typedef struct corelane_router {
-  // Index in the lower half, generation in the upper.
+  // The library's own number.
   uint64_t value;
 } corelane_router;
 
 // The description of a failure, for people. Written only by calls that fail.
 typedef struct corelane_error {
-  // `sizeof(corelane_error)`, set by the caller. If it is smaller, nothing is written.
+  // `sizeof(corelane_error)`, set by the caller: CORELANE_ERROR_INIT.
   uint32_t size;
   // The status that the call returned.
   int32_t code;
   // The operating system's error number, or 0.
   int32_t os_errno;
+  // Always 0.
+  uint32_t reserved;
   // What is wrong and what to change, in UTF-8 with a closing NUL.
   char message[CORELANE_MESSAGE_BYTES];
 } corelane_error;
 
-// A port. The value 0 is never a valid handle. Copy it freely; it is valid until `corelane_port_release`.
+// The initial value of a corelane_error.
+#define CORELANE_ERROR_INIT {sizeof(corelane_error), 0, 0, 0, {0}}
+
+// Options of a port. NULL in place of the options means none of them.
+typedef struct corelane_port_options {
+  // `sizeof(corelane_port_options)`, set by the caller: CORELANE_PORT_OPTIONS_INIT.
+  uint32_t size;
+  // Any of CORELANE_PORT_LOCAL and CORELANE_PORT_SHARED.
+  uint32_t flags;
+} corelane_port_options;
+
+// The initial value of a corelane_port_options.
+#define CORELANE_PORT_OPTIONS_INIT {sizeof(corelane_port_options), 0}
+
+// A port. Valid until `corelane_port_release`. The value 0 is never a valid handle. Copy it freely.
 typedef struct corelane_port {
-  // Index in the lower half, generation in the upper.
+  // The library's own number.
   uint64_t value;
 } corelane_port;
 
-// A client. The value 0 is never a valid handle. Valid from `corelane_connect` until its CORELANE_EVENT_CLOSED.
+// A client to connect. Set the texts' pointers; their lengths are CORELANE_NUL_TERMINATED after
+// CORELANE_CONNECT_OPTIONS_INIT.
+typedef struct corelane_connect_options {
+  // `sizeof(corelane_connect_options)`, set by the caller: CORELANE_CONNECT_OPTIONS_INIT.
+  uint32_t size;
+  // A CORELANE_CREDIT_ value.
+  uint32_t credit_policy;
+  // The client's name, 1 to 64 bytes. Other clients send to this name.
+  const char *name;
+  // Its length, or CORELANE_NUL_TERMINATED.
+  size_t name_length;
+  // The protocol that the client speaks, such as "peerjs" or "generic".
+  const char *protocol;
+  // Its length, or CORELANE_NUL_TERMINATED.
+  size_t protocol_length;
+  // The client's application, for the figures. May be NULL.
+  const char *application;
+  // Its length, or CORELANE_NUL_TERMINATED.
+  size_t application_length;
+  // The host's own value, such as a socket's index. Every event for the client carries it.
+  uint64_t token;
+} corelane_connect_options;
+
+// The initial value of a corelane_connect_options.
+#define CORELANE_CONNECT_OPTIONS_INIT {sizeof(corelane_connect_options), 0, NULL, CORELANE_NUL_TERMINATED, NULL, CORELANE_NUL_TERMINATED, NULL, CORELANE_NUL_TERMINATED, 0}
+
+// A client. Valid from `corelane_port_connect` until its CORELANE_EVENT_CLOSED, or from
+// `corelane_monitor_connect` until `corelane_monitor_disconnect`. The value 0 is never a valid handle. Copy it freely.
 typedef struct corelane_client {
-  // Index in the lower half, generation in the upper.
+  // The library's own number.
   uint64_t value;
 } corelane_client;
 
+// What a client has outstanding: deliveries that use its credit.
+typedef struct corelane_outstanding {
+  // `sizeof(corelane_outstanding)`, set by the caller: CORELANE_OUTSTANDING_INIT.
+  uint32_t size;
+  // Messages that use credit: in rings, in a backlog, or handed out and not acknowledged.
+  uint32_t messages;
+  // Bytes of these messages.
+  uint32_t bytes;
+  // Messages that were handed out and are not acknowledged.
+  uint32_t handed_messages;
+  // Bytes of these messages.
+  uint32_t handed_bytes;
+  // The most messages that were handed out and not acknowledged at one time, since the client connected.
+  uint32_t handed_messages_maximum;
+  // The most bytes that were handed out and not acknowledged at one time, since the client connected.
+  uint32_t handed_bytes_maximum;
+  // Always 0.
+  uint32_t reserved;
+} corelane_outstanding;
+
+// The initial value of a corelane_outstanding.
+#define CORELANE_OUTSTANDING_INIT {sizeof(corelane_outstanding), 0, 0, 0, 0, 0, 0, 0}
+
+// A message that a client has sent, with all its options.
+typedef struct corelane_submission {
+  // `sizeof(corelane_submission)`, set by the caller: CORELANE_SUBMISSION_INIT.
+  uint32_t size;
+  // Any of CORELANE_TELL_FAILED and CORELANE_TRY.
+  uint32_t flags;
+  // The client that has sent the message.
+  struct corelane_client client;
+  // The message. The bytes are copied.
+  const uint8_t *message;
+  // Its length in bytes.
+  size_t length;
+  // The host's value for the message. Every event that the message causes carries it.
+  uint64_t correlation;
+  // How long ago the host has read the message from its socket, in nanoseconds. Counts as queue wait.
+  uint64_t waited_ns;
+} corelane_submission;
+
+// The initial value of a corelane_submission.
+#define CORELANE_SUBMISSION_INIT {sizeof(corelane_submission), 0, {0}, NULL, 0, 0, 0}
+
+// A message type of a protocol, from `corelane_port_message_type`. The value 0 is no type.
+typedef struct corelane_message_type {
+  // The library's own number.
+  uint32_t value;
+} corelane_message_type;
+
+// A room. Valid as long as it has members. The value 0 is never a valid handle. Copy it freely.
+typedef struct corelane_room {
+  // The library's own number.
+  uint64_t value;
+} corelane_room;
+
+// A message that the host sends itself, with all its options.
+typedef struct corelane_send {
+  // `sizeof(corelane_send)`, set by the caller: CORELANE_SEND_INIT.
+  uint32_t size;
+  // CORELANE_TRY or 0.
+  uint32_t flags;
+  // The recipient. 0 if the message goes to a room.
+  struct corelane_client client;
+  // The room whose members get the message. 0 if it goes to a client.
+  struct corelane_room room;
+  // The message. The bytes are copied, and delivered unchanged.
+  const uint8_t *message;
+  // Its length in bytes.
+  size_t length;
+  // The host's value for the message. Its deliveries, and CORELANE_EVENT_SEND_FAILED, carry it.
+  uint64_t correlation;
+  // The type under which the message counts. 0 is the type "send" of the recipient's protocol.
+  struct corelane_message_type message_type;
+  // Always 0.
+  uint32_t reserved;
+} corelane_send;
+
+// The initial value of a corelane_send.
+#define CORELANE_SEND_INIT {sizeof(corelane_send), 0, {0}, {0}, NULL, 0, 0, {0}, 0}
+
+// What has become of a routed message.
+typedef struct corelane_routed {
+  // `sizeof(corelane_routed)`, set by the caller: CORELANE_ROUTED_INIT.
+  uint32_t size;
+  // A CORELANE_ROUTED_ value.
+  uint32_t outcome;
+  // With CORELANE_ROUTED_FAILED a CORELANE_REASON_ value, otherwise 0.
+  uint32_t reason;
+  // With CORELANE_ROUTED_TAKEN_OVER whether the base route has succeeded: 1 or 0.
+  uint32_t success;
+} corelane_routed;
+
+// The initial value of a corelane_routed.
+#define CORELANE_ROUTED_INIT {sizeof(corelane_routed), 0, 0, 0}
+
 // One event that a poll hands out.
 typedef struct corelane_event {
-  // `sizeof(corelane_event)`. The caller sets it in the first event; a poll sets it in the others.
+  // `sizeof(corelane_event)`. The caller sets it in the first event of an array; a poll sets it in the others.
   uint32_t size;
   // A CORELANE_EVENT_ value. Ignore events of a kind that you do not know.
   uint32_t kind;
   // The client that the event is for.
   struct corelane_client client;
-  // That client's token, as passed to `corelane_connect` or `corelane_rebind`.
+  // That client's token, as passed to `corelane_port_connect` or `corelane_port_rebind`.
   uint64_t token;
   // The message's sender, or 0. In CORELANE_EVENT_UNDELIVERED the recipient.
   struct corelane_client sender;
   // The host's value from the submitted message, or 0.
   uint64_t correlation;
-  // A view, valid until the next `corelane_poll`, `corelane_release` or `corelane_port_release`. NULL if `length`
-  // is 0.
+  // A view, valid until the next `corelane_port_poll` or `corelane_port_release_views` with this port, or until the port is
+  // released, whatever else is called in between. NULL if `length` is 0.
   const uint8_t *bytes;
   // Length of the view in bytes.
   size_t length;
-  // The reason in CORELANE_EVENT_CLOSE, CORELANE_EVENT_UNDELIVERED and CORELANE_EVENT_SEND_FAILED, otherwise 0. Treat an unknown value as an
-  // unspecified reason.
+  // Why, a CORELANE_REASON_ value, in CORELANE_EVENT_CLOSE, CORELANE_EVENT_UNDELIVERED and CORELANE_EVENT_SEND_FAILED,
+  // otherwise 0. Treat an unknown value as an unspecified reason.
   uint32_t reason;
   // Always 0.
   uint32_t reserved;
+  // In CORELANE_EVENT_SEND_FAILED the room that the message went to, otherwise 0.
+  struct corelane_room room;
 } corelane_event;
+
+// The initial value of a corelane_event.
+#define CORELANE_EVENT_INIT {sizeof(corelane_event), 0, {0}, 0, {0}, 0, NULL, 0, 0, 0, {0}}
 
 // The part of a client's deliveries that the host has written.
 typedef struct corelane_written {
-  // The client.
-  struct corelane_client client;
+  // `sizeof(corelane_written)`, set by the caller in the first one of an array: CORELANE_WRITTEN_INIT.
+  uint32_t size;
   // Number of messages.
   uint32_t messages;
+  // The client.
+  struct corelane_client client;
   // Number of bytes.
   uint32_t bytes;
+  // Always 0.
+  uint32_t reserved;
 } corelane_written;
 
-// One ring. Offsets are from `base`; docs/layout.md describes the memory.
-typedef struct corelane_ring {
-  // The first byte of the header.
-  uint8_t *base;
-  // Size of the data in bytes, a power of two.
-  uint64_t capacity;
-  // Offset of the first record; a multiple of 64.
-  uint32_t data;
-  // uint64_t, written by the producer: the position after the last published record.
-  uint32_t tail;
-  // uint64_t, written by the producer: records pushed.
-  uint32_t pushed;
-  // uint64_t, written by the producer: claims refused because the ring was full.
-  uint32_t refused_full;
-  // uint64_t, written by the consumer: the position after the last released record.
-  uint32_t head;
-  // uint64_t, written by the consumer: records taken.
-  uint32_t popped;
-  // uint64_t, egress ring of an inline port, written by the host: the position after the last record that was
-  // handed out to all of its recipients.
-  uint32_t taken;
-  // uint64_t, written by the same host: how many recipients of the record at `taken` have it already.
-  uint32_t handed;
-  // uint32_t, written only by the producer: 1 while the producer waits for space.
-  uint32_t need_space;
-  // uint32_t: 1 once the ring is closed.
-  uint32_t closed;
-  // uint32_t: 1 once the ring was found corrupt.
-  uint32_t corrupt;
-  // Always 0.
-  uint32_t reserved;
-} corelane_ring;
-
-// A port's counters: uint64_t cells. On an inline port only the host writes them.
-typedef struct corelane_counts {
-  // Messages given to the port, including refused ones; counted before they are published.
-  uint64_t *submitted;
-  // Refused messages, one cell for each CORELANE_REFUSED_ value.
-  uint64_t *refused;
-  // Number of cells in `refused`.
-  uint32_t refused_count;
-  // Always 0.
-  uint32_t reserved;
-  // Deliveries handed out, one per recipient.
-  uint64_t *consumed;
-  // Undeliverable: deliveries taken for a client that was closed, one per recipient.
-  uint64_t *undeliverable_closed;
-  // Undeliverable: deliveries taken whose out-of-line payload was missing, one per recipient.
-  uint64_t *undeliverable_payload_lost;
-  // Polls.
-  uint64_t *polls;
-  // The maximum number of messages that one client had outstanding: handed out and not acknowledged.
-  uint64_t *outstanding_messages_maximum;
-  // The maximum number of bytes that one client had outstanding.
-  uint64_t *outstanding_bytes_maximum;
-} corelane_counts;
-
-// The client table. A slot is at `base` + index × `stride`; offsets are from there. Each field says what the host of
-// an inline port may write. Of another port's slot the host reads only `place`, `state` and `credit`, and writes
-// nothing.
-typedef struct corelane_slots {
-  // The first slot.
-  uint8_t *base;
-  // Number of slots.
-  uint32_t count;
-  // Distance between two slots in bytes.
-  uint32_t stride;
-  // uint64_t, read with acquire: generation << 32 | port << 16 | the worker that the client connected to.
-  uint32_t place;
-  // uint64_t, read with acquire: generation << 32 | worker << 16 | phase. Phases: 0 free, 1 open, 2 closing
-  // (disconnect was called), 3 closed. One load yields the generation, the phase, and the worker that handles the
-  // client's messages.
-  uint32_t state;
-  // uint64_t: the token of `corelane_connect`.
-  uint32_t token;
-  // uint64_t, written by the host: incremented for each message, before the message is published.
-  uint32_t submitted;
-  // uint64_t, written by the host: handed out and not acknowledged, messages << 32 | bytes.
-  uint32_t handed;
-  // uint64_t, written by the host: messages to acknowledge up to the sampled one << 48 | maximum of messages << 32
-  // | maximum of bytes handed out and not acknowledged.
-  uint32_t track;
-  // uint64_t, written by the host: the stamp of the sampled delivery.
-  uint32_t sampled_at;
-  // uint64_t, changed by compare-exchange with acquire and release: closing << 63 | a CLOSE is on its way << 62 |
-  // the low 15 bits of the generation << 47 | messages << 31 | bytes. If a delivery reaches no client, the host
-  // subtracts its message and its bytes, but no field goes below 0. For a CLOSE the host clears bit 62. If the
-  // generation differs, it changes nothing.
-  uint32_t credit;
-} corelane_slots;
-
-// The memory that a port and one worker share.
-typedef struct corelane_layout {
-  // `sizeof(corelane_layout)`, set by the caller.
-  uint32_t size;
-  // The version of docs/layout.md that the memory follows.
-  uint32_t layout_version;
-  // Feature bits. A reader must refuse a layout with bits that it does not know.
-  uint64_t features;
-  // The unit of stamps: 0 nanoseconds of CLOCK_MONOTONIC, 1 the cycle counter (x86-64: the TSC; aarch64:
-  // CNTVCT_EL0).
-  uint64_t stamp_source;
-  // The ingress ring: the port is the producer.
-  struct corelane_ring ingress;
-  // The egress ring: the port is the consumer.
-  struct corelane_ring egress;
-  // The worker's wake word: 0 awake, 1 asleep in FUTEX_WAIT (private) on this word.
-  uint32_t *worker_wake;
-  // The port's wake word: 0 awake, 1 asleep on `port_fd`.
-  uint32_t *port_wake;
-  // The port's eventfd.
-  int32_t port_fd;
-  // Number of workers of the router. The port has one layout per worker.
-  uint32_t workers;
-  // The port's number, as in `place`.
-  uint32_t port;
-  // Maximum size of a message in bytes; larger messages are refused.
-  uint32_t max_message;
-  // uint8_t: 1 once the router drains; messages are refused from then on.
-  const uint8_t *draining;
-  // The port's counters; the same in its layout of every worker.
-  struct corelane_counts counts;
-  // The client table; the same in every layout of the router.
-  struct corelane_slots slots;
-} corelane_layout;
+// The initial value of a corelane_written.
+#define CORELANE_WRITTEN_INIT {sizeof(corelane_written), 0, {0}, 0, 0}
 
 #ifdef __cplusplus
 extern "C" {
 #endif // __cplusplus
 
-// The library's version: major << 24 | minor << 16 | patch << 8. Any thread.
+// Returns the version of the library that the program runs with: major << 24 | minor << 16 | patch << 8. Compare it with
+// CORELANE_VERSION_NUMBER, the version of the header. A library of the same major and minor version works with an older
+// header.
+//
+// Any thread. Never fails, never blocks.
 uint32_t corelane_version(void);
 
-// The text of a status: static, never NULL. Any thread.
+// Returns what a status means, in a few words: a static text, never NULL. A status of 0 or more is "ok".
+//
+// Any thread. Never fails, never blocks.
 const char *corelane_status_text(int32_t status);
 
-// Starts a router with its worker threads. `config` is a text of `config_length` bytes with one `key=value` per
-// line. A `#` begins a comment. A key that is not set has its default (docs/configuration.md); no key may be set
-// twice. NULL with length 0 is an empty text. The workers block all signals.
+// Returns the name of a status in this header, such as "CORELANE_FULL": a static text, never NULL.
 //
-// Any thread. CORELANE_CONFIG_KEY (the error names the line and the nearest keys), CORELANE_CONFIG_VALUE (line, key,
-// value and range), CORELANE_INVALID, CORELANE_LIMIT (64 routers), CORELANE_SYS.
-int32_t corelane_start(const char *config,
-                       size_t config_length,
-                       struct corelane_router *out_router,
-                       struct corelane_error *error);
+// Any thread. Never fails, never blocks.
+const char *corelane_status_name(int32_t status);
 
-// Writes the router's figures in the Prometheus text format 0.0.4. Returns their length in bytes without the closing
-// NUL. The text and the NUL are written only if `capacity` is larger than that length; otherwise nothing is written:
-// call again with more room. `buffer` may be NULL if `capacity` is 0.
+// Returns the name of a CORELANE_REASON_ number, such as "unknown_recipient": a static text, never NULL. Metrics and
+// reports use the same names.
 //
-// Any thread. CORELANE_NULL, CORELANE_STALE, CORELANE_BUSY (being released).
-int64_t corelane_prometheus(struct corelane_router router,
-                            char *buffer,
-                            size_t capacity);
+// Any thread. Never fails, never blocks.
+const char *corelane_reason_name(uint32_t reason);
+
+// Frees a text of the library, and sets its `data` to NULL and its `length` to 0, so that a second call does nothing.
+// NULL is allowed.
+//
+// Any thread. Does not block. CORELANE_INVALID (`size`), CORELANE_NULL (not aligned).
+int32_t corelane_text_free(struct corelane_text *text);
+
+// Starts a router with its worker threads. `config` has one `key=value` per line; a `#` begins a
+// comment. A key that is not set has its default (docs/configuration.md); no key may be set twice. NULL is an empty text.
+// The router has the protocols `generic` and `peerjs`; for others, and for handlers, use `corelane_builder_new`. The
+// workers block all signals.
+//
+// Any thread. Does not block. CORELANE_CONFIG_KEY (the error names the line and the nearest keys), CORELANE_CONFIG_VALUE
+// (line, key, value and range), CORELANE_INVALID, CORELANE_LIMIT (64 routers), CORELANE_SYSTEM, CORELANE_NULL.
+int32_t corelane_router_start(const char *config,
+                              size_t config_length,
+                              struct corelane_router *out_router,
+                              struct corelane_error *error);
+
+// Writes the router's figures in the Prometheus text format 0.0.4, from the router alone. `corelane_monitor_report` has
+// more. Free the text with `corelane_text_free`.
+//
+// Any thread. Does not block. CORELANE_NULL, CORELANE_INVALID (`size`), CORELANE_STALE.
+int32_t corelane_router_prometheus(struct corelane_router router,
+                                   struct corelane_text *out_text);
+
+// Refuses new messages and waits at most `timeout_ns` until every accepted message has its outcome. Ports must be polled
+// meanwhile. The router goes on draining after CORELANE_TIMEOUT: stop it.
+//
+// Any thread; waits. CORELANE_TIMEOUT, CORELANE_THREAD (this thread drives a local worker, for which the call would wait),
+// CORELANE_STALE.
+int32_t corelane_router_drain(struct corelane_router router,
+                              uint64_t timeout_ns);
 
 // Stops the workers and waits for them for at most `timeout_ns`. Messages published before the call are handled.
 // Messages published later are refused. Held messages fail. Ports can still be polled; when everything was handed
 // out, polls return CORELANE_CLOSED. A second call waits again.
 //
 // Any thread; waits. CORELANE_TIMEOUT (the workers go on stopping), CORELANE_THREAD (this thread drives a local worker, for
-// which the call would wait), CORELANE_STALE, CORELANE_BUSY (being released).
-int32_t corelane_stop(struct corelane_router router,
-                      uint64_t timeout_ns);
+// which the call would wait), CORELANE_STALE.
+int32_t corelane_router_stop(struct corelane_router router,
+                             uint64_t timeout_ns);
 
 // Asks the workers to stop and returns at once. For hosts whose event loops drive local workers: each loop continues
-// until its poll returns CORELANE_CLOSED. `corelane_stop` also waits, on another thread.
+// until its poll returns CORELANE_CLOSED. `corelane_router_stop` also waits, on another thread.
 //
-// Any thread. CORELANE_STALE, CORELANE_BUSY (being released).
-int32_t corelane_request_stop(struct corelane_router router);
+// Any thread. Does not block. CORELANE_STALE.
+int32_t corelane_router_request_stop(struct corelane_router router);
+
+// Sets how many workers get new clients, from 1 to the number of workers. Clients that are connected stay where they are
+// until their worker has nothing of theirs.
+//
+// Any thread. Does not block. CORELANE_CONFIG_VALUE (the range), CORELANE_STALE.
+int32_t corelane_router_set_active_workers(struct corelane_router router,
+                                           size_t workers);
 
 // Releases a router. A running router is stopped first, and the call waits for its workers. The router's ports stay
-// valid and return CORELANE_CLOSED; release them as well.
+// valid, and return CORELANE_CLOSED when everything was handed out; release them as well. If other threads are inside calls
+// with the router, its handle becomes stale at once, and the last of these threads does the rest when its call ends.
 //
-// Any thread; waits. CORELANE_BUSY while another thread is inside a call with the router, CORELANE_STALE the second
-// time.
+// Any thread; waits for the workers. CORELANE_STALE the second time.
 int32_t corelane_router_release(struct corelane_router router);
 
-// Opens a port. Each host thread has its own port, and its submits and polls never wait for other threads.
+// Opens a port. Each host thread has its own port, and its submits and polls never wait for other threads. `options` may be
+// NULL.
 //
-// Any thread. CORELANE_LIMIT (`max_ports`; 4096 in a process), CORELANE_STATE (the router has stopped), CORELANE_SYS,
-// CORELANE_STALE. The call may wait briefly if a port was released just before.
+// Any thread. The call may block for up to 100 ms if a port was released just before. CORELANE_LIMIT (`max_ports`; 4096
+// ports and 1024 shared ones in a process; CORELANE_PORT_LOCAL: every local worker has a port), CORELANE_STATE (the router
+// has stopped), CORELANE_THREAD (a shared port, and each worker is local), CORELANE_INVALID (`size`, unknown flags),
+// CORELANE_SYSTEM, CORELANE_STALE, CORELANE_NULL.
 int32_t corelane_port_open(struct corelane_router router,
+                           const struct corelane_port_options *options,
                            struct corelane_port *out_port,
                            struct corelane_error *error);
 
-// Releases a port. Its clients are disconnected, deliveries that were not polled become undeliverable, and its views
-// and layouts become invalid.
+// Releases a port. Its clients are disconnected, deliveries that were not polled become undeliverable, and its views become
+// invalid. A thread that waits with the port returns CORELANE_STALE. If another thread is inside a call with the port, its
+// handle becomes stale at once, and that thread does the rest when its call ends.
 //
-// Any thread. CORELANE_BUSY while another thread is inside a call with the port, including waits; CORELANE_STALE the
-// second time.
+// Any thread. Does not block. CORELANE_STALE the second time.
 int32_t corelane_port_release(struct corelane_port port);
 
-// Connects a client under a name on this port. `name`, `protocol` (such as `peerjs` or `generic`) and `application`
-// (may be empty) are UTF-8. Every event for the client carries `token`. Messages held for the name are delivered to
-// the client.
+// Waits at most `timeout_ns`, with a resolution of a millisecond. Returns earlier if there may be something to poll, or for
+// the local worker to do, or room after CORELANE_FULL, or if the port is released. Publishes first. For hosts without an
+// event loop.
 //
-// The port's thread. CORELANE_EXISTS (the name is taken), CORELANE_INVALID (length of the name; not UTF-8),
-// CORELANE_NOT_FOUND (no such protocol), CORELANE_LIMIT (`max_clients`), CORELANE_CLOSED, CORELANE_NULL,
-// CORELANE_STALE, CORELANE_BUSY.
-int32_t corelane_connect(struct corelane_port port,
-                         const char *name,
-                         size_t name_length,
-                         const char *protocol,
-                         size_t protocol_length,
-                         const char *application,
-                         size_t application_length,
-                         uint64_t token,
-                         struct corelane_client *out_client,
-                         struct corelane_error *error);
-
-// Submits a message of a client. Its worker sees the message after `corelane_publish`; on an inline port it sees the
-// message at once. The bytes are copied. Events that the message causes carry `correlation`.
-//
-// The port's thread. CORELANE_FULL (poll, then retry the message or drop it), CORELANE_TOO_LARGE, CORELANE_STALE
-// (port or client), CORELANE_INVALID (another port's client), CORELANE_CLOSED, CORELANE_CORRUPT, CORELANE_NULL,
-// CORELANE_BUSY. A refused message is counted by its reason.
-int32_t corelane_submit(struct corelane_port port,
-                        struct corelane_client client,
-                        const uint8_t *message,
-                        size_t length,
-                        uint64_t correlation);
-
-// Publishes submitted messages to the workers and wakes workers that sleep. Call it once per batch. On an inline
-// port it pushes disconnects that wait for space, and returns how many still wait.
-//
-// The port's thread. CORELANE_STALE, CORELANE_BUSY, CORELANE_CORRUPT (inline).
-int32_t corelane_publish(struct corelane_port port);
-
-// Hands out up to `capacity` events and returns how many; 0 if there are none. The first event's `size` is the
-// distance between two events in bytes. The events' views are valid until the next poll or `corelane_release`.
-//
-// The port's thread. CORELANE_CLOSED once the router has stopped and everything was handed out; CORELANE_NULL,
-// CORELANE_INVALID (`size`, or `capacity` is 0), CORELANE_STALE, CORELANE_BUSY.
-int32_t corelane_poll(struct corelane_port port,
-                      struct corelane_event *events,
-                      size_t capacity);
-
-// Releases the ring space of the events that the last poll handed out, so that workers that wait for space continue.
-// The views of these events become invalid. The next poll does the same.
-//
-// The port's thread. CORELANE_STALE, CORELANE_BUSY.
-int32_t corelane_release(struct corelane_port port);
-
-// Acknowledges that the host has written or dropped this many messages and bytes of the client's deliveries. The
-// client gets that credit back, but never more than was handed out. A client that is gone is ignored.
-//
-// The port's thread. CORELANE_STALE (port), CORELANE_BUSY.
-int32_t corelane_acknowledge(struct corelane_port port,
-                             struct corelane_client client,
-                             uint32_t messages,
-                             uint32_t byte_count);
-
-// Starts to disconnect a client. Its name is free at once. Messages that it has submitted are still handled;
-// CORELANE_EVENT_CLOSED follows them. On an inline port the call returns how many disconnects wait for space in a
-// ring; `corelane_publish` pushes them when there is space.
-//
-// The port's thread. CORELANE_STALE (port; or the client is not connected), CORELANE_INVALID (another port's client),
-// CORELANE_BUSY.
-int32_t corelane_disconnect(struct corelane_port port,
-                            struct corelane_client client);
-
-// Frees a client's name for other clients. The client stays connected. See CORELANE_EVENT_LEFT.
-//
-// The port's thread. Errors as for `corelane_disconnect`.
-int32_t corelane_release_name(struct corelane_port port, struct corelane_client client);
-
-// Waits at most `timeout_ns`, with a resolution of a millisecond. Returns earlier if there may be something to poll, or
-// space after CORELANE_FULL. For hosts without an event loop.
-//
-// The port's thread; waits. Meanwhile other threads' calls with the port return CORELANE_BUSY. CORELANE_TIMEOUT,
-// CORELANE_CLOSED (everything was handed out), CORELANE_STALE, CORELANE_BUSY.
+// The port's owner; waits. Meanwhile other calls that need the port's owner return CORELANE_BUSY. CORELANE_TIMEOUT,
+// CORELANE_CLOSED (everything was handed out), CORELANE_STATE (inline), CORELANE_STALE, CORELANE_BUSY.
 int32_t corelane_port_wait(struct corelane_port port,
                            uint64_t timeout_ns);
 
-// Returns the descriptor that becomes readable when there is something to poll, or for the local worker to do, or space
-// after CORELANE_FULL. It belongs to the port: watch it, but do not read, write or close it. Call `corelane_port_arm` before each wait.
+// Returns the descriptor that becomes readable when there is something to poll, or for the local worker to do, or room
+// after CORELANE_FULL. It belongs to the port: watch it, but do not read, write or close it. Call `corelane_port_arm` before
+// each wait.
 //
-// The port's thread. Returns a descriptor, or CORELANE_STALE, CORELANE_BUSY.
+// The port's owner. Does not block. Returns a descriptor, or CORELANE_STALE, CORELANE_BUSY.
 int32_t corelane_port_fd(struct corelane_port port);
 
 // Publishes, and prepares a wait for the descriptor. 0: wait. CORELANE_AGAIN: there is something to poll, or for the
-// local worker to do, so do that first.
+// local worker to do, or room after CORELANE_FULL, so do that first.
 //
-// The port's thread. CORELANE_CLOSED (everything was handed out), CORELANE_STALE, CORELANE_BUSY.
+// The port's owner. Does not block. CORELANE_AGAIN, CORELANE_CLOSED (everything was handed out), CORELANE_STATE (inline),
+// CORELANE_STALE, CORELANE_BUSY.
 int32_t corelane_port_arm(struct corelane_port port);
 
-// As `corelane_acknowledge` for each of `count` entries. Reads the clock once for all of them.
+// Ends a wait that `corelane_port_arm` has prepared. Call it first, whatever has ended the wait. `reported` is not 0 if
+// the poller has reported the port's descriptor: it is read then, and only then. Without this call the next
+// `corelane_port_poll` or `corelane_port_cycle` reads the descriptor in any case.
 //
-// The port's thread. CORELANE_NULL, CORELANE_STALE (port), CORELANE_BUSY.
-int32_t corelane_acknowledge_batch(struct corelane_port port,
-                                   const struct corelane_written *written,
-                                   size_t count);
-
-// Gives a connected client another token. Events handed out after this call carry the new token. Deliveries that were
-// handed out before and are not acknowledged stay outstanding.
-//
-// The port's thread. CORELANE_STALE (port; or the client is not connected or is leaving), CORELANE_INVALID (another
-// port's client: disconnect it there, then connect it here), CORELANE_BUSY.
-int32_t corelane_rebind(struct corelane_port port,
-                        struct corelane_client client,
-                        uint64_t token);
-
-// Records one message that the host routed itself: its protocol and type (UTF-8, at most 64 bytes each), its
-// application, whether it succeeded (not 0), its bytes, and its duration in nanoseconds. Each new pair of protocol
-// and type gets its own figures, up to `max_recorded_types`; later ones count as `other`. The figures appear in
-// corelane_prometheus as corelane_recorded_; messages that the router routed are counted separately.
-//
-// Any thread, any number at once. Only the first use of a name may wait. CORELANE_NULL, CORELANE_INVALID,
-// CORELANE_STALE, CORELANE_BUSY (being released).
-int32_t corelane_record(struct corelane_router router,
-                        const char *protocol,
-                        size_t protocol_length,
-                        const char *message_type,
-                        size_t message_type_length,
-                        const char *application,
-                        size_t application_length,
-                        uint32_t success,
-                        uint64_t bytes,
-                        uint64_t duration_ns);
-
-// Describes the memory that a port shares with worker number `worker` (from 0). The layout is valid until
-// `corelane_port_release`. Any host may read the memory. A host that has called `corelane_port_inline` may write it
-// by the rules of docs/layout.md, as include/corelane_inline.h does.
-//
-// The port's thread. CORELANE_INVALID (no such worker), CORELANE_ABI (`size`), CORELANE_NULL, CORELANE_STALE,
-// CORELANE_BUSY.
-int32_t corelane_port_layout(struct corelane_port port,
-                             uint32_t worker,
-                             struct corelane_layout *out_layout);
-
-// Makes a port inline, for good: from now on its host pushes and polls without a call, by the layouts of
-// `corelane_port_layout`. Connect, disconnect, release a name, acknowledge and `corelane_publish` still work;
-// `corelane_publish` pushes disconnects that wait for space. Before each of these calls and before
-// `corelane_port_release`, the host publishes what it has committed. After each of them it reloads the tails from
-// the headers. Poll, release, arm and wait return CORELANE_STATE. Submit still works, for messages that do not fit a
-// ring.
-//
-// The port's thread. CORELANE_STATE (`max_in_flight`, `client_rate` or `max_concurrent_messages` is set, since an
-// inline port enforces no limits; `balance` is round_robin; `enable_concurrent_routing` is off; a delivery was
-// handed out to only some of its recipients), CORELANE_STALE, CORELANE_BUSY.
-int32_t corelane_port_inline(struct corelane_port port);
-
-// Tells the router that the host of an inline port has taken a client's last record (kind 5) from a ring. Nothing is
-// handed out for this client any more, and its slot may be reused.
-//
-// The port's thread. CORELANE_STALE (port; or the client is not closing), CORELANE_INVALID (another port's client),
-// CORELANE_STATE (the port is not inline), CORELANE_BUSY.
-int32_t corelane_client_closed(struct corelane_port port,
-                               struct corelane_client client);
-
-// Hands out the events of an inline port that come through no ring: CORELANE_EVENT_CLOSED for disconnected clients
-// whose worker has ended, and CORELANE_EVENT_CLOSE that a worker could not put into its ring. A host calls it when
-// it finds a ring closed, after it has taken all records of that ring, has published, and has written `taken` and
-// `handed`. Fills up to `capacity` events and returns how many; the first event's `size` is the distance between two
-// events in bytes. Pushes nothing.
-//
-// The port's thread. CORELANE_AGAIN (there are such events, but `capacity` is 0 or records precede them),
-// CORELANE_CLOSED (the router has stopped and everything was handed out), CORELANE_STATE (the port is not inline),
-// CORELANE_NULL, CORELANE_INVALID (`size`), CORELANE_STALE, CORELANE_BUSY.
-int32_t corelane_port_closings(struct corelane_port port,
-                               struct corelane_event *events,
-                               size_t capacity);
-
-// Takes the out-of-line payload of an inline port's delivery (kind 1, flag 1). The record has the payload's number and
-// length. The view is valid until `corelane_payload_release`.
-//
-// The port's thread. CORELANE_NOT_FOUND (the payload was taken already, or no payload had this number),
-// CORELANE_STATE (the port is not inline), CORELANE_NULL, CORELANE_STALE, CORELANE_BUSY.
-int32_t corelane_payload_take(struct corelane_port port,
-                              uint64_t number,
-                              const uint8_t **out_bytes,
-                              size_t *out_length);
-
-// Releases every payload that `corelane_payload_take` has taken for this port.
-//
-// The port's thread. CORELANE_STALE, CORELANE_BUSY.
-int32_t corelane_payload_release(struct corelane_port port);
-
-// Opens a port with a local worker, for a thread that is an event loop. The loop calls `corelane_cycle` and
-// `corelane_poll` between reading and writing its sockets. The messages of the port's clients to each other never leave
-// the thread. The configuration key `local_workers` says how many such ports there can be. After the release of the port
-// a thread of the router drives the worker until the next port is opened with it.
-//
-// Any thread. As `corelane_port_open`; CORELANE_LIMIT also if every local worker has a port.
-int32_t corelane_port_open_local(struct corelane_router router,
-                                 struct corelane_port *out_port,
-                                 struct corelane_error *error);
+// The port's owner. Does not block. CORELANE_STALE, CORELANE_BUSY.
+int32_t corelane_port_awake(struct corelane_port port,
+                            int32_t reported);
 
 // Publishes what was submitted, and runs one cycle of the port's local worker. Returns how much work was done. If that
 // and the following poll return 0, the loop may call `corelane_port_arm` and wait.
 //
-// The port's thread. CORELANE_STATE (the port has no local worker), CORELANE_CLOSED (the worker has stopped: poll until
-// the poll returns that too), CORELANE_STALE, CORELANE_BUSY.
-int32_t corelane_cycle(struct corelane_port port);
+// The port's owner. Does not block. CORELANE_STATE (the port has no local worker), CORELANE_CLOSED (the worker has stopped:
+// poll until the poll returns that too), CORELANE_STALE, CORELANE_BUSY.
+int32_t corelane_port_cycle(struct corelane_port port);
 
-// Writes how long the loop may wait at most until it must call `corelane_cycle` again, in milliseconds, rounded up: the
+// Writes how long the loop may wait at most until it must call `corelane_port_cycle` again, in milliseconds, rounded up: the
 // timeout of `poll` or `epoll_wait`. -1 if nothing is due. Ask after the poll; the answer does not undo an arm.
 //
-// The port's thread. CORELANE_STATE (the port has no local worker), CORELANE_NULL, CORELANE_STALE, CORELANE_BUSY.
+// The port's owner. Does not block. CORELANE_STATE (the port has no local worker), CORELANE_NULL, CORELANE_STALE,
+// CORELANE_BUSY.
 int32_t corelane_port_next_due(struct corelane_port port,
                                int32_t *out_milliseconds);
 
-// Ends a wait that `corelane_port_arm` has prepared. Call it first, whatever has ended the wait. `reported` is not 0 if
-// the poller has reported the port's descriptor: it is read then, and only then. Without this call the next
-// `corelane_poll` or `corelane_cycle` reads the descriptor in any case.
+// Connects a client on this port under a name. Messages held for the name are delivered to the client.
 //
-// The port's thread. CORELANE_STALE, CORELANE_BUSY.
-int32_t corelane_port_awake(struct corelane_port port,
-                            int32_t reported);
+// The port's owner, on a shared port any thread. Does not block. CORELANE_EXISTS (the name is taken), CORELANE_INVALID (length
+// of the name; not UTF-8; `size`), CORELANE_NOT_FOUND (no such protocol), CORELANE_LIMIT (`max_clients`),
+// CORELANE_CONFIG_VALUE (a local port, and the protocol's handlers may block), CORELANE_CLOSED, CORELANE_NULL,
+// CORELANE_STALE, CORELANE_BUSY.
+int32_t corelane_port_connect(struct corelane_port port,
+                              const struct corelane_connect_options *options,
+                              struct corelane_client *out_client,
+                              struct corelane_error *error);
+
+// Starts to disconnect a client. Its name is free at once. Messages that it has submitted are still handled;
+// CORELANE_EVENT_CLOSED follows them, also if the router stops meanwhile or has stopped. On an inline port the call returns
+// how many disconnects wait for space in a ring; `corelane_port_publish` pushes them when there is space.
+//
+// The port's owner, on a shared port any thread. Does not block. CORELANE_STALE (port; or the client is not connected),
+// CORELANE_INVALID (another port's client), CORELANE_BUSY.
+int32_t corelane_port_disconnect(struct corelane_port port,
+                                 struct corelane_client client);
+
+// Frees a client's name for other clients. The client stays connected. See CORELANE_EVENT_LEFT.
+//
+// The port's owner, on a shared port any thread. Does not block. Errors as for `corelane_port_disconnect`.
+int32_t corelane_port_release_name(struct corelane_port port, struct corelane_client client);
+
+// Gives a connected client another token. Events handed out after this call carry the new token. Deliveries that were
+// handed out before and are not acknowledged stay outstanding.
+//
+// The port's owner. Does not block. CORELANE_STALE (port; or the client is not connected or is leaving), CORELANE_INVALID
+// (another port's client: disconnect it there, then connect it here), CORELANE_BUSY.
+int32_t corelane_port_rebind(struct corelane_port port,
+                             struct corelane_client client,
+                             uint64_t token);
+
+// Writes what a client of this port has outstanding. Workers may add to it meanwhile.
+//
+// The port's owner. Does not block. CORELANE_STALE (port, client), CORELANE_INVALID (another port's client; `size`),
+// CORELANE_NULL, CORELANE_BUSY.
+int32_t corelane_port_outstanding(struct corelane_port port,
+                                  struct corelane_client client,
+                                  struct corelane_outstanding *out_outstanding);
+
+// Writes the name of a connected client, of this or another port. Free it with `corelane_text_free`.
+//
+// The port's owner. Does not block. CORELANE_STALE (port; or the client is not connected), CORELANE_NULL, CORELANE_INVALID
+// (`size`), CORELANE_BUSY.
+int32_t corelane_port_client_name(struct corelane_port port,
+                                  struct corelane_client client,
+                                  struct corelane_text *out_name);
+
+// Submits a message of a client. Its worker sees the message after `corelane_port_publish`; on a shared or inline port it
+// sees the message at once. The bytes are copied. Events that the message causes carry `correlation`.
+//
+// The port's owner, on a shared port any thread. Does not block. A message that is refused is counted by its reason.
+// CORELANE_FULL (poll or wait, then retry the message, or drop it), CORELANE_TOO_LARGE, CORELANE_RATE_LIMITED,
+// CORELANE_IN_FLIGHT, CORELANE_CONCURRENCY, CORELANE_PAYLOADS, CORELANE_STALE (port or client), CORELANE_INVALID (another
+// port's client), CORELANE_CLOSED, CORELANE_CORRUPT, CORELANE_NULL, CORELANE_BUSY.
+int32_t corelane_port_submit(struct corelane_port port,
+                             struct corelane_client client,
+                             const uint8_t *message,
+                             size_t length,
+                             uint64_t correlation);
+
+// Submits messages of clients, in order, and publishes. Stops at the first message that is refused, so that no client's
+// messages change their order. Returns how many were accepted, and writes to `out_status` the status of the message
+// at that index, or 0 if all were accepted. `out_status` may be NULL. The first element's `size` is the distance between two
+// elements in bytes.
+//
+// The port's owner, on a shared port any thread. Does not block. CORELANE_NULL, CORELANE_INVALID (`size`, `count`),
+// CORELANE_STALE (port), CORELANE_BUSY. In `out_status`: as `corelane_port_submit`, and CORELANE_INVALID (flags).
+int32_t corelane_port_submit_batch(struct corelane_port port,
+                                   const struct corelane_submission *submissions,
+                                   size_t count,
+                                   int32_t *out_status);
+
+// Sends a message of the host to a client of this or another port. Its worker sees it after `corelane_port_publish`; on a
+// shared or inline port at once. The bytes are copied, and delivered unchanged; the router does not read them. The message
+// uses the client's credit, has no sender, and counts under `message_type`. If it fails after this call has accepted it, this
+// port gets CORELANE_EVENT_SEND_FAILED. Sends to one client through one port arrive in order.
+//
+// The port's owner, on a shared port any thread. Does not block. CORELANE_FULL, CORELANE_TOO_LARGE, CORELANE_PAYLOADS,
+// CORELANE_CONCURRENCY, CORELANE_STALE (port or client), CORELANE_INVALID (`message_type`), CORELANE_CLOSED,
+// CORELANE_CORRUPT, CORELANE_NULL, CORELANE_BUSY.
+int32_t corelane_port_send(struct corelane_port port,
+                           struct corelane_client client,
+                           const uint8_t *message,
+                           size_t length,
+                           struct corelane_message_type message_type,
+                           uint64_t correlation);
+
+// Sends a message of the host to all members of a room, as `corelane_port_send`. Each member gets it on its own credit. A
+// member that cannot get it costs only its own delivery: this port gets a CORELANE_EVENT_SEND_FAILED for it. Does not block.
+//
+// The port's owner, on a shared port any thread. As `corelane_port_send`; a room that is gone fails as unknown_room.
+int32_t corelane_port_send_to_room(struct corelane_port port,
+                                   struct corelane_room room,
+                                   const uint8_t *message,
+                                   size_t length,
+                                   struct corelane_message_type message_type,
+                                   uint64_t correlation);
+
+// Sends messages of the host, in order, and publishes. As `corelane_port_submit_batch`, for sends.
+//
+// The port's owner, on a shared port any thread. Does not block. CORELANE_NULL, CORELANE_INVALID (`size`, `count`),
+// CORELANE_STALE (port), CORELANE_BUSY. In `out_status`: as `corelane_port_send`, and CORELANE_INVALID (flags; neither or
+// both of client and room).
+int32_t corelane_port_send_batch(struct corelane_port port,
+                                 const struct corelane_send *sends,
+                                 size_t count,
+                                 int32_t *out_status);
+
+// Publishes submitted messages to the workers and wakes workers that sleep. Call it once per batch. A shared port publishes
+// by itself. On an inline port the call pushes disconnects that wait for space, and returns how many still wait.
+//
+// The port's owner, on a shared port any thread. Does not block. CORELANE_STALE, CORELANE_BUSY, CORELANE_CORRUPT (inline).
+int32_t corelane_port_publish(struct corelane_port port);
+
+// Looks a message type up, for sends. Do this once, at the start.
+//
+// The port's owner, on a shared port any thread. Does not block. CORELANE_NOT_FOUND (the router has no such protocol, or
+// the protocol does not list the type), CORELANE_NULL, CORELANE_INVALID (not UTF-8), CORELANE_STALE, CORELANE_BUSY.
+int32_t corelane_port_message_type(struct corelane_port port,
+                                   const char *protocol,
+                                   size_t protocol_length,
+                                   const char *name,
+                                   size_t name_length,
+                                   struct corelane_message_type *out_type);
+
+// Routes a message of a client and waits at most `timeout_ns` for its outcome. If the router cannot handle it and the
+// configuration's `route_fallback` says so, the base route handles it on this thread, exactly once.
+//
+// The port's owner, on a shared port any thread; waits. The port is held meanwhile: another call with a port that is not
+// shared returns CORELANE_BUSY. CORELANE_TIMEOUT (no worker has started the message, and none will),
+// CORELANE_TIMEOUT_STARTED (a worker is handling it), CORELANE_THREAD (a local port, or a handler's thread), CORELANE_LIMIT
+// (`max_calls`); otherwise as `corelane_port_submit`, and CORELANE_INVALID (`size`).
+int32_t corelane_port_route(struct corelane_port port,
+                            struct corelane_client client,
+                            const uint8_t *message,
+                            size_t length,
+                            uint64_t timeout_ns,
+                            struct corelane_routed *out_routed);
+
+// Hands out up to `capacity` events and returns how many; 0 if there are none. The first event's `size` is the
+// distance between two events in bytes. The events' views are valid until the next poll or `corelane_port_release_views`.
+//
+// The port's owner. Does not block. CORELANE_CLOSED once the router has stopped and everything was handed out;
+// CORELANE_NULL, CORELANE_INVALID (`size`, or `capacity` is 0), CORELANE_STATE (inline), CORELANE_STALE, CORELANE_BUSY.
+int32_t corelane_port_poll(struct corelane_port port,
+                           struct corelane_event *events,
+                           size_t capacity);
+
+// Releases the ring space of the events that the last poll handed out, so that workers that wait for space continue.
+// The views of these events become invalid. The next poll does the same.
+//
+// The port's owner. Does not block. CORELANE_STATE (inline), CORELANE_STALE, CORELANE_BUSY.
+int32_t corelane_port_release_views(struct corelane_port port);
+
+// Acknowledges that the host has written or dropped this many messages and bytes of the client's deliveries. The
+// client gets that credit back, but never more than was handed out. A client that is gone is ignored.
+//
+// The port's owner. Does not block. CORELANE_STALE (port), CORELANE_BUSY.
+int32_t corelane_port_acknowledge(struct corelane_port port,
+                                  struct corelane_client client,
+                                  uint32_t messages,
+                                  uint32_t byte_count);
+
+// As `corelane_port_acknowledge` for each of `count` entries. Reads the clock once for all of them. The first entry's `size`
+// is the distance between two entries in bytes.
+//
+// The port's owner. Does not block. CORELANE_NULL, CORELANE_INVALID (`size`, `count`), CORELANE_STALE (port), CORELANE_BUSY.
+int32_t corelane_port_acknowledge_batch(struct corelane_port port,
+                                        const struct corelane_written *written,
+                                        size_t count);
+
+// Puts a client into a room, and creates the room if it does not exist. From now on the client gets the messages that other
+// members send there. Joining twice has no further effect.
+//
+// The port's owner, on a shared port any thread. Waits at most for another thread's join or leave. CORELANE_LIMIT
+// (`max_rooms`, `max_room_members`, `max_client_rooms`; or member lists are in use: retry), CORELANE_INVALID (length of the
+// name; not UTF-8; another port's client), CORELANE_STALE (port, client), CORELANE_NULL, CORELANE_BUSY.
+int32_t corelane_port_join(struct corelane_port port,
+                           struct corelane_client client,
+                           const char *name,
+                           size_t name_length,
+                           struct corelane_room *out_room,
+                           struct corelane_error *error);
+
+// Takes a client out of a room. Messages that were relayed before may still arrive. A disconnect leaves all rooms.
+//
+// The port's owner, on a shared port any thread. Waits at most for another thread's join or leave. CORELANE_NOT_FOUND (not a
+// member), CORELANE_STALE (port, client, room), CORELANE_INVALID (another port's client), CORELANE_LIMIT (member lists are in
+// use: retry), CORELANE_BUSY.
+int32_t corelane_port_leave(struct corelane_port port,
+                            struct corelane_client client,
+                            struct corelane_room room);
+
+// Writes up to `capacity` members of a room, of all ports, and returns how many members there are. If that is more than
+// `capacity`, call again with more room. Other threads may change the room as soon as the list is made.
+//
+// The port's owner, on a shared port any thread. Waits at most for another thread's join or leave. CORELANE_STALE (port; or
+// the room's last member has left), CORELANE_NULL, CORELANE_BUSY.
+int32_t corelane_port_members(struct corelane_port port,
+                              struct corelane_room room,
+                              struct corelane_client *out_clients,
+                              size_t capacity);
+
+// Writes up to `capacity` rooms of a client of this or another port, in the order of its joins, and returns how many rooms
+// there are. If that is more than `capacity`, call again with more room.
+//
+// The port's owner, on a shared port any thread. Waits at most for another thread's join or leave. CORELANE_STALE (port; or
+// the client is not connected), CORELANE_NULL, CORELANE_BUSY.
+int32_t corelane_port_rooms_of(struct corelane_port port,
+                               struct corelane_client client,
+                               struct corelane_room *out_rooms,
+                               size_t capacity);
 
 #ifdef __cplusplus
 }  // extern "C"

@@ -5,6 +5,7 @@
 mod attach;
 mod call;
 mod clients;
+mod handles;
 mod handoff;
 mod local;
 mod metrics;

@@ -157,7 +157,8 @@ impl WakeWord {
         }
     }
 
-    fn wake(&self) {
+    /// Wakes the owner without a look at the word.
+    pub(crate) fn wake(&self) {
         match &self.sleeper {
             Sleeper::Futex => futex_wake(&self.word),
             Sleeper::Descriptor(descriptor) => descriptor.signal(),

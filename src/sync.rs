@@ -3,6 +3,8 @@
 //! copy-on-write cells with wait-free readers.
 
 mod delegated;
+#[cfg_attr(corelane_loom, allow(dead_code, reason = "only the C interface and the models use it"))]
+mod handles;
 pub(crate) mod handoff;
 mod handover;
 pub(crate) mod os;
@@ -11,6 +13,7 @@ mod published;
 pub(crate) use published::{Crowded, PublishedWriter, Reader, Retirement, published};
 
 pub(crate) use delegated::Delegated;
+pub(crate) use handles::{Handles, Refused};
 pub(crate) use handover::Handover;
 
 #[cfg(not(corelane_loom))]

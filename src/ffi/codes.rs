@@ -1,24 +1,19 @@
 //! The status code of each error. Codes are never reused for another meaning.
 
-use super::status::{
-    CORELANE_CLOSED, CORELANE_CONFIG_KEY, CORELANE_CONFIG_VALUE, CORELANE_CORRUPT, CORELANE_EXISTS,
-    CORELANE_FULL, CORELANE_INVALID, CORELANE_LIMIT, CORELANE_NOT_FOUND, CORELANE_STALE, CORELANE_STATE,
-    CORELANE_SYS, CORELANE_THREAD, CORELANE_TIMEOUT, CORELANE_TOO_LARGE, Failure,
-};
+use super::guard::Failure;
+use super::status::CorelaneStatus;
 use crate::error::{
     BuildError, ClientError, Closed, ConfigError, ConfigProblem, ConnectError, CycleError, DrainError,
     JoinError, LeaveError, ListenError, MetricError, NoLocalWorker, PortError, RecordConnectError,
-    RouteError, RuleError, RulesError, StaleClient, StaleTask, StopError, SubmitError, SystemError,
+    RouteError, RuleError, RulesError, StaleClient, StaleRoom, StaleTask, StopError, SubmitError,
+    SystemError, TrySubmitError,
 };
 use crate::ring::Corrupt;
 use std::fmt::Display;
 
-/// A routed message that a worker still handles. Kept for the C call that will route.
-const TIMEOUT_STARTED: i32 = -31;
-
 /// An error that has a status code.
 pub(super) trait Coded: Display {
-    fn code(&self) -> i32;
+    fn code(&self) -> CorelaneStatus;
 
     /// The operating system's error number, or 0.
     fn os_errno(&self) -> i32 {
@@ -39,131 +34,138 @@ impl From<Corrupt> for Failure {
 }
 
 impl Coded for SubmitError {
-    fn code(&self) -> i32 {
+    fn code(&self) -> CorelaneStatus {
         match self {
-            Self::RingFull => CORELANE_FULL,
-            Self::TooLarge => CORELANE_TOO_LARGE,
-            Self::StaleClient => CORELANE_STALE,
-            Self::WrongPort => CORELANE_INVALID,
-            Self::Closed | Self::Draining => CORELANE_CLOSED,
-            Self::Corrupt => CORELANE_CORRUPT,
-            Self::InFlightLimit
-            | Self::RateLimited
-            | Self::ConcurrencyLimit
-            | Self::PayloadsFull
-            | Self::TooManyCalls => CORELANE_LIMIT,
+            Self::RingFull => CorelaneStatus::Full,
+            Self::TooLarge => CorelaneStatus::TooLarge,
+            Self::StaleClient => CorelaneStatus::Stale,
+            Self::WrongPort => CorelaneStatus::Invalid,
+            Self::Closed | Self::Draining => CorelaneStatus::Closed,
+            Self::Corrupt => CorelaneStatus::Corrupt,
+            Self::InFlightLimit => CorelaneStatus::InFlight,
+            Self::RateLimited => CorelaneStatus::RateLimited,
+            Self::ConcurrencyLimit => CorelaneStatus::Concurrency,
+            Self::PayloadsFull => CorelaneStatus::Payloads,
+            Self::TooManyCalls => CorelaneStatus::Limit,
         }
     }
 }
 
+impl Coded for TrySubmitError {
+    fn code(&self) -> CorelaneStatus {
+        let (Self::Full(reason) | Self::Refused(reason)) = self;
+        reason.code()
+    }
+}
+
 impl Coded for ConnectError {
-    fn code(&self) -> i32 {
+    fn code(&self) -> CorelaneStatus {
         match self {
-            Self::NameTaken(_) => CORELANE_EXISTS,
-            Self::NameLength(_) => CORELANE_INVALID,
-            Self::TooManyClients(_) => CORELANE_LIMIT,
-            Self::UnknownProtocol(_) => CORELANE_NOT_FOUND,
-            Self::MayBlock(_) => CORELANE_CONFIG_VALUE,
-            Self::Draining | Self::Closed => CORELANE_CLOSED,
+            Self::NameTaken(_) => CorelaneStatus::Exists,
+            Self::NameLength(_) => CorelaneStatus::Invalid,
+            Self::TooManyClients(_) => CorelaneStatus::Limit,
+            Self::UnknownProtocol(_) => CorelaneStatus::NotFound,
+            Self::MayBlock(_) => CorelaneStatus::ConfigValue,
+            Self::Draining | Self::Closed => CorelaneStatus::Closed,
         }
     }
 }
 
 impl Coded for ClientError {
-    fn code(&self) -> i32 {
+    fn code(&self) -> CorelaneStatus {
         match self {
-            Self::StaleClient => CORELANE_STALE,
-            Self::WrongPort => CORELANE_INVALID,
+            Self::StaleClient => CorelaneStatus::Stale,
+            Self::WrongPort => CorelaneStatus::Invalid,
         }
     }
 }
 
 impl Coded for JoinError {
-    fn code(&self) -> i32 {
+    fn code(&self) -> CorelaneStatus {
         match self {
-            Self::StaleClient => CORELANE_STALE,
-            Self::WrongPort | Self::NameLength(_) => CORELANE_INVALID,
+            Self::StaleClient => CorelaneStatus::Stale,
+            Self::WrongPort | Self::NameLength(_) => CorelaneStatus::Invalid,
             Self::TooManyRooms(_) | Self::RoomFull(_) | Self::TooManyClientRooms(_) | Self::ListsInUse => {
-                CORELANE_LIMIT
+                CorelaneStatus::Limit
             }
         }
     }
 }
 
 impl Coded for LeaveError {
-    fn code(&self) -> i32 {
+    fn code(&self) -> CorelaneStatus {
         match self {
-            Self::StaleClient | Self::StaleRoom => CORELANE_STALE,
-            Self::WrongPort => CORELANE_INVALID,
-            Self::NotAMember => CORELANE_NOT_FOUND,
-            Self::ListsInUse => CORELANE_LIMIT,
+            Self::StaleClient | Self::StaleRoom => CorelaneStatus::Stale,
+            Self::WrongPort => CorelaneStatus::Invalid,
+            Self::NotAMember => CorelaneStatus::NotFound,
+            Self::ListsInUse => CorelaneStatus::Limit,
         }
     }
 }
 
 impl Coded for CycleError {
-    fn code(&self) -> i32 {
+    fn code(&self) -> CorelaneStatus {
         match self {
-            Self::NoLocalWorker => CORELANE_STATE,
-            Self::Closed => CORELANE_CLOSED,
+            Self::NoLocalWorker => CorelaneStatus::State,
+            Self::Closed => CorelaneStatus::Closed,
         }
     }
 }
 
 impl Coded for DrainError {
-    fn code(&self) -> i32 {
+    fn code(&self) -> CorelaneStatus {
         match self {
-            Self::TimedOut => CORELANE_TIMEOUT,
-            Self::OwnThread => CORELANE_THREAD,
+            Self::TimedOut => CorelaneStatus::Timeout,
+            Self::OwnThread => CorelaneStatus::Thread,
         }
     }
 }
 
 impl Coded for StopError {
-    fn code(&self) -> i32 {
+    fn code(&self) -> CorelaneStatus {
         match self {
-            Self::TimedOut | Self::Stuck(_) => CORELANE_TIMEOUT,
-            Self::OwnThread => CORELANE_THREAD,
+            Self::TimedOut | Self::Stuck(_) => CorelaneStatus::Timeout,
+            Self::OwnThread => CorelaneStatus::Thread,
         }
     }
 }
 
 impl Coded for RecordConnectError {
-    fn code(&self) -> i32 {
+    fn code(&self) -> CorelaneStatus {
         match self {
-            Self::NameTaken(_) => CORELANE_EXISTS,
-            Self::NameLength(_) => CORELANE_INVALID,
-            Self::TooManyClients(_) => CORELANE_LIMIT,
+            Self::NameTaken(_) => CorelaneStatus::Exists,
+            Self::NameLength(_) => CorelaneStatus::Invalid,
+            Self::TooManyClients(_) => CorelaneStatus::Limit,
         }
     }
 }
 
 impl Coded for RuleError {
-    fn code(&self) -> i32 {
+    fn code(&self) -> CorelaneStatus {
         match self {
-            Self::Invalid { .. } => CORELANE_INVALID,
-            Self::Exists(_) => CORELANE_EXISTS,
-            Self::Unknown(_) => CORELANE_NOT_FOUND,
-            Self::TooMany(_) => CORELANE_LIMIT,
+            Self::Invalid { .. } => CorelaneStatus::Invalid,
+            Self::Exists(_) => CorelaneStatus::Exists,
+            Self::Unknown(_) => CorelaneStatus::NotFound,
+            Self::TooMany(_) => CorelaneStatus::Limit,
         }
     }
 }
 
 impl Coded for MetricError {
-    fn code(&self) -> i32 {
+    fn code(&self) -> CorelaneStatus {
         match self {
-            Self::Invalid { .. } | Self::Labels { .. } => CORELANE_INVALID,
-            Self::TooMany(_) => CORELANE_LIMIT,
+            Self::Invalid { .. } | Self::Labels { .. } => CorelaneStatus::Invalid,
+            Self::TooMany(_) => CorelaneStatus::Limit,
         }
     }
 }
 
 impl Coded for PortError {
-    fn code(&self) -> i32 {
+    fn code(&self) -> CorelaneStatus {
         match self {
-            Self::TooManyPorts(_) | Self::TooManyLocalPorts(_) => CORELANE_LIMIT,
-            Self::EveryWorkerIsLocal | Self::Stopped => CORELANE_STATE,
-            Self::OwnThread => CORELANE_THREAD,
+            Self::TooManyPorts(_) | Self::TooManyLocalPorts(_) => CorelaneStatus::Limit,
+            Self::EveryWorkerIsLocal | Self::Stopped => CorelaneStatus::State,
+            Self::OwnThread => CorelaneStatus::Thread,
             Self::System(error) => error.code(),
         }
     }
@@ -174,10 +176,10 @@ impl Coded for PortError {
 }
 
 impl Coded for BuildError {
-    fn code(&self) -> i32 {
+    fn code(&self) -> CorelaneStatus {
         match self {
-            Self::UnknownProtocol(_) => CORELANE_NOT_FOUND,
-            Self::Handler { .. } => CORELANE_CONFIG_VALUE,
+            Self::UnknownProtocol(_) => CorelaneStatus::NotFound,
+            Self::Handler { .. } => CorelaneStatus::ConfigValue,
             Self::Config(error) => error.code(),
             Self::Rules(error) => error.code(),
             Self::System(error) => error.code(),
@@ -190,9 +192,9 @@ impl Coded for BuildError {
 }
 
 impl Coded for ListenError {
-    fn code(&self) -> i32 {
+    fn code(&self) -> CorelaneStatus {
         match self {
-            Self::TooMany(_) => CORELANE_LIMIT,
+            Self::TooMany(_) => CorelaneStatus::Limit,
             Self::System(error) => error.code(),
         }
     }
@@ -203,58 +205,64 @@ impl Coded for ListenError {
 }
 
 impl Coded for RouteError {
-    fn code(&self) -> i32 {
+    fn code(&self) -> CorelaneStatus {
         match self {
-            Self::TimedOut => CORELANE_TIMEOUT,
-            Self::TimedOutStarted => TIMEOUT_STARTED,
-            Self::OwnThread => CORELANE_THREAD,
+            Self::TimedOut => CorelaneStatus::Timeout,
+            Self::TimedOutStarted => CorelaneStatus::TimeoutStarted,
+            Self::OwnThread => CorelaneStatus::Thread,
             Self::Refused(reason) => reason.code(),
         }
     }
 }
 
 impl Coded for Closed {
-    fn code(&self) -> i32 {
-        CORELANE_CLOSED
+    fn code(&self) -> CorelaneStatus {
+        CorelaneStatus::Closed
     }
 }
 
 impl Coded for NoLocalWorker {
-    fn code(&self) -> i32 {
-        CORELANE_STATE
+    fn code(&self) -> CorelaneStatus {
+        CorelaneStatus::State
     }
 }
 
 impl Coded for StaleClient {
-    fn code(&self) -> i32 {
-        CORELANE_STALE
+    fn code(&self) -> CorelaneStatus {
+        CorelaneStatus::Stale
+    }
+}
+
+impl Coded for StaleRoom {
+    fn code(&self) -> CorelaneStatus {
+        CorelaneStatus::Stale
     }
 }
 
 impl Coded for StaleTask {
-    fn code(&self) -> i32 {
-        CORELANE_STALE
+    fn code(&self) -> CorelaneStatus {
+        CorelaneStatus::Stale
     }
 }
 
 impl Coded for RulesError {
-    fn code(&self) -> i32 {
-        CORELANE_CONFIG_VALUE
+    fn code(&self) -> CorelaneStatus {
+        CorelaneStatus::ConfigValue
     }
 }
 
 impl Coded for ConfigError {
-    fn code(&self) -> i32 {
+    fn code(&self) -> CorelaneStatus {
         match self.problem {
-            ConfigProblem::UnknownKey => CORELANE_CONFIG_KEY,
-            _ => CORELANE_CONFIG_VALUE,
+            ConfigProblem::UnknownKey => CorelaneStatus::ConfigKey,
+            _ => CorelaneStatus::ConfigValue,
         }
     }
 }
 
 impl Coded for SystemError {
-    fn code(&self) -> i32 {
-        CORELANE_SYS
+    fn code(&self) -> CorelaneStatus {
+        CorelaneStatus::System
     }
 
     fn os_errno(&self) -> i32 {

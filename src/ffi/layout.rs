@@ -1,12 +1,13 @@
-//! The addresses and offsets of a port's rings and wake words, for hosts that use them without calls
-//! (`include/corelane_ring.h`, `include/corelane_inline.h`).
+//! The addresses and offsets of a port's rings and wake words, for a language whose calls into C are expensive (Go). Not in
+//! `include/corelane.h`: a C call costs no more than a Rust call. `ffi-tests/go/host/corelane_memory.h` declares these
+//! functions.
 
+use super::borrow::{CStruct, OutStruct, OutStructs, out};
+use super::guard::{Failure, Outcome, answer};
 use super::handle::{CorelaneClient, CorelanePort};
-use super::port::{CorelaneEvent, EventPlaces, PORTS, on};
-use super::status::{
-    CORELANE_ABI, CORELANE_AGAIN, CORELANE_CLOSED, CORELANE_INVALID, CORELANE_NOT_FOUND, CORELANE_STATE,
-    Failure, Outcome, answer, out,
-};
+use super::poll::CorelaneEvent;
+use super::port::owned;
+use super::status::CorelaneStatus;
 use crate::clients::{ClientId, ClientSlot};
 use crate::error::{SubmitError, Undeliverable};
 use crate::metrics::{PollShard, SubmitShard};
@@ -253,24 +254,11 @@ impl CorelaneLayout {
             slots: CorelaneSlots::of(view.slots),
         }
     }
+}
 
-    /// Checks a caller's struct: its pointer and its size.
-    ///
-    /// # Safety
-    /// `place` is NULL or points at a struct whose first field is its size.
-    pub(super) unsafe fn check(place: *mut Self) -> Result<*mut Self, Failure> {
-        let place = out("out_layout", place)?;
-        // SAFETY: the caller upholds the same contract.
-        let size = unsafe { (*place).size };
-        if size as usize == size_of::<Self>() {
-            return Ok(place);
-        }
-        let text = format!(
-            "corelane_layout has {size} bytes, here {}: use this library's header",
-            size_of::<Self>()
-        );
-        Err(Failure::new(CORELANE_ABI, text))
-    }
+// SAFETY: integers and pointers, the size first.
+unsafe impl CStruct for CorelaneLayout {
+    const NAME: &'static str = "corelane_layout";
 }
 
 /// Refuses a port that is not inline: `corelane_poll` does this work for it.
@@ -278,14 +266,14 @@ fn inline_only(port: &Port) -> Result<(), Failure> {
     if port.is_inline() {
         return Ok(());
     }
-    Err(Failure::new(CORELANE_STATE, "the port is not inline: corelane_poll does this for it"))
+    Err(Failure::new(CorelaneStatus::State, "the port is not inline: corelane_port_poll does this for it"))
 }
 
 /// Describes the memory that a port shares with worker number `worker` (from 0). The layout is valid until
 /// `corelane_port_release`. Any host may read the memory. A host that has called `corelane_port_inline` may write it
-/// by the rules of docs/layout.md, as include/corelane_inline.h does.
+/// by the rules of docs/layout.md.
 ///
-/// The port's thread. CORELANE_INVALID (no such worker), CORELANE_ABI (`size`), CORELANE_NULL, CORELANE_STALE,
+/// The port's thread. CORELANE_INVALID (no such worker), CORELANE_INVALID (`size`), CORELANE_NULL, CORELANE_STALE,
 /// CORELANE_BUSY.
 ///
 /// # Safety
@@ -296,24 +284,20 @@ pub unsafe extern "C" fn corelane_port_layout(
     worker: u32,
     out_layout: *mut CorelaneLayout,
 ) -> i32 {
-    let describe = || -> Outcome {
+    answer(|| {
         // SAFETY: the caller upholds the same contract.
-        let place = unsafe { CorelaneLayout::check(out_layout) }?;
-        PORTS.enter(port.value, |port| {
-            let Some(view) = port.inline_view(worker as usize) else {
-                return Err(Failure::new(CORELANE_INVALID, "the router has no worker of this number"));
-            };
-            // SAFETY: `check` made sure that the place is not NULL and as large as the struct.
-            unsafe { place.write(CorelaneLayout::of(&view)) };
+        let place = unsafe { OutStruct::new("out_layout", out_layout) }?;
+        owned(port, |port| {
+            let unknown = || Failure::invalid("the router has no worker of this number");
+            place.write(&CorelaneLayout::of(&port.inline_view(worker as usize).ok_or_else(unknown)?));
             Ok(0)
         })
-    };
-    answer(describe)
+    })
 }
 
 /// Makes a port inline, for good: from now on its host pushes and polls without a call, by the layouts of
-/// `corelane_port_layout`. Connect, disconnect, release a name, acknowledge and `corelane_publish` still work;
-/// `corelane_publish` pushes disconnects that wait for space. Before each of these calls and before
+/// `corelane_port_layout`. Connect, disconnect, release a name, acknowledge and `corelane_port_publish` still work;
+/// `corelane_port_publish` pushes disconnects that wait for space. Before each of these calls and before
 /// `corelane_port_release`, the host publishes what it has committed. After each of them it reloads the tails from
 /// the headers. Poll, release, arm and wait return CORELANE_STATE. Submit still works, for messages that do not fit a
 /// ring.
@@ -326,9 +310,11 @@ pub unsafe extern "C" fn corelane_port_layout(
 /// No requirements.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn corelane_port_inline(port: CorelanePort) -> i32 {
-    on(port, |port| {
-        port.drive_inline().map_err(|problem| Failure::new(CORELANE_STATE, problem))?;
-        Ok(0)
+    answer(|| {
+        owned(port, |port| {
+            port.drive_inline().map_err(|problem| Failure::new(CorelaneStatus::State, problem))?;
+            Ok(0)
+        })
     })
 }
 
@@ -342,10 +328,12 @@ pub unsafe extern "C" fn corelane_port_inline(port: CorelanePort) -> i32 {
 /// No requirements.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn corelane_client_closed(port: CorelanePort, client: CorelaneClient) -> i32 {
-    on(port, |port| {
-        inline_only(port)?;
-        port.closed_inline(ClientId(client.value))?;
-        Ok(0)
+    answer(|| {
+        owned(port, |port| {
+            inline_only(port)?;
+            port.closed_inline(ClientId(client.value))?;
+            Ok(0)
+        })
     })
 }
 
@@ -368,24 +356,29 @@ pub unsafe extern "C" fn corelane_port_closings(
     events: *mut CorelaneEvent,
     capacity: usize,
 ) -> i32 {
-    on(port, |port| {
-        inline_only(port)?;
-        // SAFETY: the caller upholds the same contract.
-        let places = if capacity == 0 { None } else { Some(unsafe { EventPlaces::new(events, capacity) }?) };
-        let mut count = 0;
-        let handed_out = port.closings_inline(capacity.min(i32::MAX as usize), |event| {
-            if let Some(places) = &places {
-                places.write(count, &event);
-                count += 1;
+    answer(|| {
+        owned(port, |port| {
+            inline_only(port)?;
+            let places = match capacity {
+                0 => None,
+                // SAFETY: the caller upholds the same contract.
+                _ => Some(unsafe { OutStructs::new("events", events, capacity) }?),
+            };
+            let mut count = 0;
+            let handed_out = port.closings_inline(capacity.min(i32::MAX as usize), |event| {
+                if let Some(places) = &places {
+                    places.write(count, &CorelaneEvent::new(&event));
+                    count += 1;
+                }
+            });
+            if handed_out > 0 {
+                return Ok(handed_out as i64);
             }
-        });
-        if handed_out > 0 {
-            return Ok(handed_out as i64);
-        }
-        if port.is_over() {
-            return Err(Failure::new(CORELANE_CLOSED, "the router has stopped"));
-        }
-        if port.has_closings() { Err(Failure::new(CORELANE_AGAIN, "poll first")) } else { Ok(0) }
+            if port.is_over() {
+                return Err(Failure::new(CorelaneStatus::Closed, "the router has stopped"));
+            }
+            if port.has_closings() { Err(Failure::new(CorelaneStatus::Again, "poll first")) } else { Ok(0) }
+        })
     })
 }
 
@@ -406,9 +399,9 @@ pub unsafe extern "C" fn corelane_payload_take(
 ) -> i32 {
     let take = || -> Outcome {
         let (bytes, length) = (out("out_bytes", out_bytes)?, out("out_length", out_length)?);
-        PORTS.enter(port.value, |port| {
+        owned(port, |port| {
             inline_only(port)?;
-            let lost = || Failure::new(CORELANE_NOT_FOUND, "no payload has this number");
+            let lost = || Failure::new(CorelaneStatus::NotFound, "no payload has this number");
             let payload = port.take_payload(number).ok_or_else(lost)?;
             // SAFETY: `out` checked both pointers; the caller has room there.
             unsafe { bytes.write(payload.as_ptr()) };
@@ -428,10 +421,12 @@ pub unsafe extern "C" fn corelane_payload_take(
 /// No thread uses a view of these payloads afterwards.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn corelane_payload_release(port: CorelanePort) -> i32 {
-    on(port, |port| {
-        if port.is_inline() {
-            port.release_payloads();
-        }
-        Ok(0)
+    answer(|| {
+        owned(port, |port| {
+            if port.is_inline() {
+                port.release_payloads();
+            }
+            Ok(0)
+        })
     })
 }

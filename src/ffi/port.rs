@@ -1,493 +1,383 @@
-//! Ports: connect, submit, poll, wait. Only one thread at a time may be inside a call with a port. A second thread
-//! gets BUSY and its call changes nothing. Threads may take turns.
+//! Ports: open, wait, release. A port has one owner at a time: a second thread's call returns CORELANE_BUSY and changes
+//! nothing. Threads may take turns under a lock of the host. A port that is opened as shared takes messages from any number
+//! of threads at once, and only its polling half has one owner.
 
-use super::handle::{CorelaneClient, CorelanePort, CorelaneRouter, HandleTable};
+use super::borrow::{CStruct, out, read_struct};
+use super::guard::{CorelaneError, Failure, Outcome, answer, guard};
+use super::handle::{CorelanePort, CorelaneRouter, Table};
 use super::router::ROUTERS;
-use super::status::{
-    CORELANE_AGAIN, CORELANE_CLOSED, CORELANE_INVALID, CORELANE_STATE, CORELANE_TIMEOUT, CorelaneError,
-    Failure, Outcome, answer, guard_status, out, slice, text,
-};
-use crate::error::{CloseReason, Failed, Loss, PortError};
-use crate::id::ClientId;
-use crate::router::{Event, Port, Recipient, Router};
-use std::ffi::c_char;
+use super::status::CorelaneStatus;
+use crate::park::WakeWord;
+use crate::router::{Poller, Port, SharedPort};
+use crate::sync::{Arc, Mutex, try_lock};
 use std::os::fd::{AsFd, AsRawFd};
 use std::time::{Duration, Instant};
 
-/// The ports of this process. Every call enters exclusively.
-pub(super) static PORTS: HandleTable<Port, 4096> = HandleTable::new("port");
+/// As `corelane_port_options.flags`: the port has a local worker, for a thread that is an event loop. The loop calls
+/// `corelane_port_cycle` and `corelane_port_poll` between reading and writing its sockets. The messages of the port's clients
+/// to each other never leave the thread. The configuration key `local_workers` says how many such ports there can be. After
+/// the release of the port a thread of the router drives the worker until the next port is opened with it.
+pub const CORELANE_PORT_LOCAL: u32 = 1;
+/// As `corelane_port_options.flags`: any number of threads may connect, submit, send and disconnect at once. These calls wait
+/// for each other briefly, and publish by themselves. Poll, acknowledge, rebind, arm, wait and cycle keep one owner.
+pub const CORELANE_PORT_SHARED: u32 = 2;
 
-/// Write `bytes` to the client, then acknowledge them. `sender` and `correlation` are those of the submitted message.
-pub const CORELANE_EVENT_MESSAGE: u32 = 1;
-/// A held message of this client expired: no client connected under the name in `bytes`. Sent once per name, with the
-/// `correlation` of the first such message. Acknowledge the event like a message of `length` bytes.
-pub const CORELANE_EVENT_EXPIRED: u32 = 2;
-/// The client has sent a message that gives up its name. Call `corelane_release_name` if others may use the name. The
-/// client stays connected.
-pub const CORELANE_EVENT_LEFT: u32 = 3;
-/// Close this client's connection, then call `corelane_disconnect`. `reason` is a CORELANE_CLOSE_ value.
-pub const CORELANE_EVENT_CLOSE: u32 = 4;
-/// The last event for this client. Memory that its token refers to may be freed.
-pub const CORELANE_EVENT_CLOSED: u32 = 5;
-/// A message of this client has not been delivered: the recipient has no credit left (`credit_policy` refuse), or the
-/// message had ingress flag 2 set and failed or expired. `sender` is the recipient at which it failed, or 0,
-/// `correlation` is the message's, `reason` is a CORELANE_FAILED_ value, or 0 for a reason without one. Do not
-/// acknowledge this event.
-pub const CORELANE_EVENT_UNDELIVERED: u32 = 6;
-/// A message that the host itself has sent to `client` has not been delivered. `correlation` is the message's, `reason`
-/// is a CORELANE_FAILED_ value, or 0 for a reason without one. There is no token. Do not acknowledge this event.
-pub const CORELANE_EVENT_SEND_FAILED: u32 = 7;
-
-/// The client has used up its credit: it has not acknowledged its deliveries.
-pub const CORELANE_CLOSE_CREDIT: u32 = 1;
-/// A ring of the client's port is corrupt.
-pub const CORELANE_CLOSE_CORRUPT: u32 = 2;
-
-/// The recipient has used up its credit: it has not acknowledged its deliveries.
-pub const CORELANE_FAILED_CREDIT: u32 = 1;
-
-/// One event that a poll hands out.
+/// Options of a port. NULL in place of the options means none of them.
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
-pub struct CorelaneEvent {
-    /// `sizeof(corelane_event)`. The caller sets it in the first event; a poll sets it in the others.
+pub struct CorelanePortOptions {
+    /// `sizeof(corelane_port_options)`, set by the caller: CORELANE_PORT_OPTIONS_INIT.
     pub size: u32,
-    /// A CORELANE_EVENT_ value. Ignore events of a kind that you do not know.
-    pub kind: u32,
-    /// The client that the event is for.
-    pub client: CorelaneClient,
-    /// That client's token, as passed to `corelane_connect` or `corelane_rebind`.
-    pub token: u64,
-    /// The message's sender, or 0. In CORELANE_EVENT_UNDELIVERED the recipient.
-    pub sender: CorelaneClient,
-    /// The host's value from the submitted message, or 0.
-    pub correlation: u64,
-    /// A view, valid until the next `corelane_poll`, `corelane_release` or `corelane_port_release`. NULL if `length`
-    /// is 0.
-    pub bytes: *const u8,
-    /// Length of the view in bytes.
-    pub length: usize,
-    /// The reason in CORELANE_EVENT_CLOSE, CORELANE_EVENT_UNDELIVERED and CORELANE_EVENT_SEND_FAILED, otherwise 0. Treat an unknown value as an
-    /// unspecified reason.
-    pub reason: u32,
-    /// Always 0.
-    pub reserved: u32,
+    /// Any of CORELANE_PORT_LOCAL and CORELANE_PORT_SHARED.
+    pub flags: u32,
 }
 
-impl CorelaneEvent {
-    fn new(size: u32, event: &Event<'_>) -> Self {
-        let plain = |kind, client: &ClientId, token: &u64| Self {
-            size,
-            kind,
-            client: CorelaneClient { value: client.0 },
-            token: *token,
-            sender: CorelaneClient::default(),
-            correlation: 0,
-            bytes: std::ptr::null(),
-            length: 0,
-            reason: 0,
-            reserved: 0,
-        };
-        let view = |bytes: &[u8]| if bytes.is_empty() { std::ptr::null() } else { bytes.as_ptr() };
-        match event {
-            Event::Message(message) => Self {
-                sender: CorelaneClient { value: message.sender.map_or(0, |sender| sender.0) },
-                correlation: message.correlation,
-                bytes: view(message.payload),
-                length: message.payload.len(),
-                ..plain(CORELANE_EVENT_MESSAGE, &message.client, &message.token)
-            },
-            Event::Expired { client, token, name, correlation } => Self {
-                correlation: *correlation,
-                bytes: view(name),
-                length: name.len(),
-                ..plain(CORELANE_EVENT_EXPIRED, client, token)
-            },
-            Event::Undelivered { client, token, recipient, correlation, reason } => Self {
-                sender: CorelaneClient { value: recipient.map_or(0, |recipient| recipient.0) },
-                correlation: *correlation,
-                reason: reason_of(*reason),
-                ..plain(CORELANE_EVENT_UNDELIVERED, client, token)
-            },
-            Event::SendFailed { to, correlation, reason } => Self {
-                correlation: *correlation,
-                reason: reason_of(*reason),
-                // C has no sends to rooms yet.
-                ..plain(
-                    CORELANE_EVENT_SEND_FAILED,
-                    &match to {
-                        Recipient::Client(client) => *client,
-                        Recipient::Room(_) => ClientId(0),
-                    },
-                    &0,
-                )
-            },
-            Event::Left { client, token } => plain(CORELANE_EVENT_LEFT, client, token),
-            Event::Close { client, token, reason } => Self {
-                reason: match reason {
-                    CloseReason::CreditExhausted => CORELANE_CLOSE_CREDIT,
-                    CloseReason::Corrupt => CORELANE_CLOSE_CORRUPT,
-                },
-                ..plain(CORELANE_EVENT_CLOSE, client, token)
-            },
-            Event::Closed { client, token, .. } => plain(CORELANE_EVENT_CLOSED, client, token),
+// SAFETY: integers only, the size first.
+unsafe impl CStruct for CorelanePortOptions {
+    const NAME: &'static str = "corelane_port_options";
+}
+
+/// Whether the port's owner waits, outside of the table. Other calls that need the owner are refused as busy meanwhile.
+/// Dropped behind the port, which reads the descriptor: a port that is released ends the wait.
+struct Waiting {
+    on: bool,
+    waker: Arc<WakeWord>,
+}
+
+impl Drop for Waiting {
+    fn drop(&mut self) {
+        if self.on {
+            self.waker.wake();
         }
     }
 }
 
-/// The number of a reason. Credit is the only one that C hosts are told so far.
-fn reason_of(reason: Loss) -> u32 {
-    if reason == Loss::Failed(Failed::CreditExhausted) { CORELANE_FAILED_CREDIT } else { 0 }
+/// A port with one owner. The fields are dropped in this order.
+pub(super) struct Owned {
+    port: Port,
+    waiting: Waiting,
 }
 
-/// A caller's array of events.
-pub(super) struct EventPlaces {
-    first: *mut CorelaneEvent,
-    size: u32,
-    capacity: usize,
+/// A shared port.
+pub(super) struct Shared {
+    submit: SharedPort,
+    /// Only ever tried: a second thread is refused as busy.
+    poll: Mutex<(Poller, Waiting)>,
 }
 
-impl EventPlaces {
-    /// # Safety
-    /// `first` is NULL, or points at `capacity` structs whose size is in the first one's `size`, and nothing else
-    /// accesses them while the value exists.
-    pub(super) unsafe fn new(first: *mut CorelaneEvent, capacity: usize) -> Result<Self, Failure> {
-        let first = out("events", first)?;
-        // SAFETY: `first` is not NULL, and the caller has set the first event's size.
-        let size = unsafe { (*first).size };
-        let stride = size as usize;
-        if stride < size_of::<CorelaneEvent>() || !stride.is_multiple_of(align_of::<CorelaneEvent>()) {
-            let text = format!("an event has {size} bytes: set size to sizeof(corelane_event)");
-            return Err(Failure::new(CORELANE_INVALID, text));
+/// The ports of this process that have one owner.
+pub(super) static PORTS: Table<Owned, 4096> = Table::new("port");
+
+/// The shared ports of this process.
+static SHARED: Table<Shared, 1024> = Table::new("shared port");
+
+/// In a port's handle: the port is shared.
+const SHARED_BIT: u64 = 1 << 29;
+
+/// What a call that submits works on.
+pub(super) enum Submitting<'a> {
+    Owned(&'a mut Port),
+    Shared(&'a SharedPort),
+}
+
+/// What a call that polls works on.
+pub(super) enum Polling<'a> {
+    Owned(&'a mut Port),
+    Shared(&'a mut Poller),
+}
+
+/// Runs an expression on either kind of port.
+macro_rules! either {
+    ($ends:expr, $kind:ident, $port:ident => $call:expr) => {
+        match $ends {
+            $kind::Owned($port) => $call,
+            $kind::Shared($port) => $call,
         }
-        Ok(Self { first, size, capacity })
+    };
+}
+
+pub(super) use either;
+
+fn waits() -> Failure {
+    Failure::new(CorelaneStatus::Busy, "another thread waits with this port: retry when its wait has ended")
+}
+
+/// Puts a port into the table of its kind.
+pub(super) fn insert(port: Port, shared: bool) -> Result<CorelanePort, Failure> {
+    let value = if shared {
+        let (submit, poll) = port.share();
+        let waiting = Waiting { on: false, waker: poll.waker() };
+        SHARED.insert(Shared { submit, poll: Mutex::new((poll, waiting)) })? | SHARED_BIT
+    } else {
+        let waiting = Waiting { on: false, waker: port.waker() };
+        PORTS.insert(Owned { port, waiting })?
+    };
+    Ok(CorelanePort { value })
+}
+
+/// Runs a call that submits. On an inline port it first reloads the positions that the host has published.
+#[inline]
+pub(super) fn submitting<R>(
+    port: CorelanePort,
+    body: impl FnOnce(Submitting<'_>) -> Result<R, Failure>,
+) -> Result<R, Failure> {
+    if port.value & SHARED_BIT == 0 {
+        return PORTS.enter(port.value, |one| {
+            if one.waiting.on {
+                return Err(waits());
+            }
+            if one.port.is_inline() {
+                one.port.resume()?;
+            }
+            body(Submitting::Owned(&mut one.port))
+        });
     }
+    SHARED.enter_shared(port.value & !SHARED_BIT, |one| body(Submitting::Shared(&one.submit)))
+}
 
-    /// Writes the event at index `place`. A poll's limit counts events, so the array has room for all of them.
-    pub(super) fn write(&self, place: usize, event: &Event<'_>) {
-        if place < self.capacity {
-            // SAFETY: `place` is less than `capacity`, so the event is inside the array.
-            let to = unsafe { self.first.byte_add(place * self.size as usize) };
-            // SAFETY: as above.
-            unsafe { to.write(CorelaneEvent::new(self.size, event)) };
-        }
+/// Runs a call of the port's owner. It may say that the owner waits from now on, or does not any more.
+#[inline]
+fn owner<R>(
+    port: CorelanePort,
+    body: impl FnOnce(Polling<'_>, &mut bool) -> Result<R, Failure>,
+) -> Result<R, Failure> {
+    if port.value & SHARED_BIT == 0 {
+        return PORTS.enter(port.value, |one| body(Polling::Owned(&mut one.port), &mut one.waiting.on));
     }
-}
-
-/// Runs a call on a port with exclusive access.
-pub(super) fn on(port: CorelanePort, body: impl FnOnce(&mut Port) -> Outcome) -> i32 {
-    answer(|| PORTS.enter(port.value, body))
-}
-
-/// As `on`, for calls that are not allowed on an inline port, because its host does this work itself.
-fn on_rings(port: CorelanePort, body: impl FnOnce(&mut Port) -> Outcome) -> i32 {
-    on(port, |port| {
-        if port.is_inline() {
-            return Err(Failure::new(CORELANE_STATE, "the port is inline: its host drives the rings itself"));
+    SHARED.enter_shared(port.value & !SHARED_BIT, |one| match try_lock(&one.poll).as_deref_mut() {
+        Some((poller, waiting)) => body(Polling::Shared(poller), &mut waiting.on),
+        None => {
+            let text = "another thread polls this shared port: only one may at a time";
+            Err(Failure::new(CorelaneStatus::Busy, text))
         }
-        body(port)
     })
 }
 
-/// As `on`, for calls that push: on an inline port they first reload the positions that the host has published.
-fn on_pushing(port: CorelanePort, body: impl FnOnce(&mut Port) -> Outcome) -> i32 {
-    on(port, |port| {
-        port.resume()?;
-        body(port)
+/// Runs a call that polls.
+#[inline]
+pub(super) fn polling<R>(
+    port: CorelanePort,
+    body: impl FnOnce(Polling<'_>) -> Result<R, Failure>,
+) -> Result<R, Failure> {
+    owner(port, |ends, waiting| if *waiting { Err(waits()) } else { body(ends) })
+}
+
+/// As [`polling`], for calls that are not allowed on an inline port, because its host does this work itself.
+#[inline]
+pub(super) fn polling_rings<R>(
+    port: CorelanePort,
+    body: impl FnOnce(Polling<'_>) -> Result<R, Failure>,
+) -> Result<R, Failure> {
+    polling(port, |ends| {
+        not_inline(&ends)?;
+        body(ends)
     })
 }
 
-/// Opens a port. Each host thread has its own port, and its submits and polls never wait for other threads.
+fn not_inline(ends: &Polling<'_>) -> Result<(), Failure> {
+    if matches!(ends, Polling::Owned(port) if port.is_inline()) {
+        let text = "the port is inline: its host drives the rings itself";
+        return Err(Failure::new(CorelaneStatus::State, text));
+    }
+    Ok(())
+}
+
+/// As [`polling`], for calls on ports with one owner only.
+pub(super) fn owned(port: CorelanePort, body: impl FnOnce(&mut Port) -> Outcome) -> Outcome {
+    polling(port, |ends| match ends {
+        Polling::Owned(port) => body(port),
+        Polling::Shared(_) => Err(Failure::new(CorelaneStatus::State, "not possible with a shared port")),
+    })
+}
+
+/// Opens a port. Each host thread has its own port, and its submits and polls never wait for other threads. `options` may be
+/// NULL.
 ///
-/// Any thread. CORELANE_LIMIT (`max_ports`; 4096 in a process), CORELANE_STATE (the router has stopped), CORELANE_SYS,
-/// CORELANE_STALE. The call may wait briefly if a port was released just before.
+/// Any thread. The call may block for up to 100 ms if a port was released just before. CORELANE_LIMIT (`max_ports`; 4096
+/// ports and 1024 shared ones in a process; CORELANE_PORT_LOCAL: every local worker has a port), CORELANE_STATE (the router
+/// has stopped), CORELANE_THREAD (a shared port, and each worker is local), CORELANE_INVALID (`size`, unknown flags),
+/// CORELANE_SYSTEM, CORELANE_STALE, CORELANE_NULL.
 ///
 /// # Safety
-/// `out_port` points at room for a handle; `error` is NULL or a corelane_error with its size set.
+/// `options` is NULL or points at a corelane_port_options with its size set; `out_port` points at room for a handle;
+/// `error` is NULL or a corelane_error with its size set.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn corelane_port_open(
     router: CorelaneRouter,
+    options: *const CorelanePortOptions,
     out_port: *mut CorelanePort,
     error: *mut CorelaneError,
-) -> i32 {
-    // SAFETY: the caller upholds the same contract.
-    unsafe { open_with(router, out_port, error, Router::port) }
-}
-
-/// Opens a port with a call of the router.
-///
-/// # Safety
-/// `out_port` points at room for a handle; `error` is NULL or a corelane_error with its size set.
-pub(super) unsafe fn open_with(
-    router: CorelaneRouter,
-    out_port: *mut CorelanePort,
-    error: *mut CorelaneError,
-    call: fn(&Router) -> Result<Port, PortError>,
 ) -> i32 {
     let open = || -> Outcome {
         let out_port = out("out_port", out_port)?;
-        let port = ROUTERS.enter_shared(router.value, |router| call(router).map_err(Failure::from))?;
-        let value = PORTS.insert(port)?;
+        let flags = match options.is_null() {
+            true => 0,
+            // SAFETY: the caller upholds the same contract.
+            false => unsafe { read_struct("options", options) }?.flags,
+        };
+        if flags & !(CORELANE_PORT_LOCAL | CORELANE_PORT_SHARED) != 0 {
+            return Err(Failure::invalid(format!("options.flags is {flags}: no such flags")));
+        }
+        let port = ROUTERS.enter_shared(router.value, |router| {
+            let local = flags & CORELANE_PORT_LOCAL != 0;
+            Ok(if local { router.local_port() } else { router.port() }?)
+        })?;
+        let port = insert(port, flags & CORELANE_PORT_SHARED != 0)?;
         // SAFETY: `out` checked the pointer; the caller has room there.
-        unsafe { out_port.write(CorelanePort { value }) };
+        unsafe { out_port.write(port) };
         Ok(0)
     };
     // SAFETY: the caller upholds the same contract.
-    unsafe { guard_status(error, open) }
+    unsafe { guard(error, open) }
 }
 
-/// Releases a port. Its clients are disconnected, deliveries that were not polled become undeliverable, and its views
-/// and layouts become invalid.
+/// Releases a port. Its clients are disconnected, deliveries that were not polled become undeliverable, and its views become
+/// invalid. A thread that waits with the port returns CORELANE_STALE. If another thread is inside a call with the port, its
+/// handle becomes stale at once, and that thread does the rest when its call ends.
 ///
-/// Any thread. CORELANE_BUSY while another thread is inside a call with the port, including waits; CORELANE_STALE the
-/// second time.
+/// Any thread. Does not block. CORELANE_STALE the second time.
 ///
 /// # Safety
-/// No thread uses a view or a layout of this port afterwards.
+/// No thread uses a view of this port afterwards.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn corelane_port_release(port: CorelanePort) -> i32 {
-    let release = || -> Outcome {
-        drop(PORTS.remove(port.value)?);
-        Ok(0)
-    };
-    answer(release)
-}
-
-/// Connects a client under a name on this port. `name`, `protocol` (such as `peerjs` or `generic`) and `application`
-/// (may be empty) are UTF-8. Every event for the client carries `token`. Messages held for the name are delivered to
-/// the client.
-///
-/// The port's thread. CORELANE_EXISTS (the name is taken), CORELANE_INVALID (length of the name; not UTF-8),
-/// CORELANE_NOT_FOUND (no such protocol), CORELANE_LIMIT (`max_clients`), CORELANE_CLOSED, CORELANE_NULL,
-/// CORELANE_STALE, CORELANE_BUSY.
-///
-/// # Safety
-/// Each of the three texts points at as many bytes as its length says; `out_client` points at room for a handle;
-/// `error` is NULL or a corelane_error with its size set.
-#[unsafe(no_mangle)]
-pub unsafe extern "C" fn corelane_connect(
-    port: CorelanePort,
-    name: *const c_char,
-    name_length: usize,
-    protocol: *const c_char,
-    protocol_length: usize,
-    application: *const c_char,
-    application_length: usize,
-    token: u64,
-    out_client: *mut CorelaneClient,
-    error: *mut CorelaneError,
-) -> i32 {
-    let connect = || -> Outcome {
-        let out_client = out("out_client", out_client)?;
-        // SAFETY: the caller upholds the same contract.
-        let name = unsafe { text("name", name, name_length) }?;
-        // SAFETY: the caller upholds the same contract.
-        let protocol = unsafe { text("protocol", protocol, protocol_length) }?;
-        // SAFETY: the caller upholds the same contract.
-        let application = unsafe { text("application", application, application_length) }?;
-        let client = PORTS.enter(port.value, |port| {
-            port.resume()?;
-            Ok(port.connect(name, protocol, application, token)?)
-        })?;
-        // SAFETY: `out` checked the pointer; the caller has room there.
-        unsafe { out_client.write(CorelaneClient { value: client.0 }) };
-        Ok(0)
-    };
-    // SAFETY: the caller upholds the same contract.
-    unsafe { guard_status(error, connect) }
-}
-
-/// Submits a message of a client. Its worker sees the message after `corelane_publish`; on an inline port it sees the
-/// message at once. The bytes are copied. Events that the message causes carry `correlation`.
-///
-/// The port's thread. CORELANE_FULL (poll, then retry the message or drop it), CORELANE_TOO_LARGE, CORELANE_STALE
-/// (port or client), CORELANE_INVALID (another port's client), CORELANE_CLOSED, CORELANE_CORRUPT, CORELANE_NULL,
-/// CORELANE_BUSY. A refused message is counted by its reason.
-///
-/// # Safety
-/// `message` points at `length` bytes.
-#[unsafe(no_mangle)]
-pub unsafe extern "C" fn corelane_submit(
-    port: CorelanePort,
-    client: CorelaneClient,
-    message: *const u8,
-    length: usize,
-    correlation: u64,
-) -> i32 {
-    on_pushing(port, |port| {
-        // SAFETY: the caller upholds the same contract.
-        let message = unsafe { slice("message", message, length) }?;
-        port.submit(ClientId(client.value), message, correlation)?;
-        if port.is_inline() {
-            port.publish();
+    answer(|| {
+        if port.value & SHARED_BIT == 0 {
+            drop(PORTS.release(port.value)?);
+        } else {
+            drop(SHARED.release(port.value & !SHARED_BIT)?);
         }
         Ok(0)
     })
 }
 
-/// Publishes submitted messages to the workers and wakes workers that sleep. Call it once per batch. On an inline
-/// port it pushes disconnects that wait for space, and returns how many still wait.
+/// Waits at most `timeout_ns`, with a resolution of a millisecond. Returns earlier if there may be something to poll, or for
+/// the local worker to do, or room after CORELANE_FULL, or if the port is released. Publishes first. For hosts without an
+/// event loop.
 ///
-/// The port's thread. CORELANE_STALE, CORELANE_BUSY, CORELANE_CORRUPT (inline).
-///
-/// # Safety
-/// No requirements.
-#[unsafe(no_mangle)]
-pub unsafe extern "C" fn corelane_publish(port: CorelanePort) -> i32 {
-    on_pushing(port, |port| {
-        if port.is_inline() {
-            return Ok(port.push_waiting() as i64);
-        }
-        port.publish();
-        Ok(0)
-    })
-}
-
-/// Hands out up to `capacity` events and returns how many; 0 if there are none. The first event's `size` is the
-/// distance between two events in bytes. The events' views are valid until the next poll or `corelane_release`.
-///
-/// The port's thread. CORELANE_CLOSED once the router has stopped and everything was handed out; CORELANE_NULL,
-/// CORELANE_INVALID (`size`, or `capacity` is 0), CORELANE_STALE, CORELANE_BUSY.
-///
-/// # Safety
-/// `events` points at `capacity` structs of the size that the first one has in `size`.
-#[unsafe(no_mangle)]
-pub unsafe extern "C" fn corelane_poll(
-    port: CorelanePort,
-    events: *mut CorelaneEvent,
-    capacity: usize,
-) -> i32 {
-    on_rings(port, |port| {
-        // SAFETY: the caller upholds the same contract.
-        let places = unsafe { EventPlaces::new(events, capacity) }?;
-        if capacity == 0 {
-            return Err(Failure::new(CORELANE_INVALID, "capacity is 0: pass room for at least one event"));
-        }
-        let mut count = 0;
-        let mut batch = port.poll(capacity.min(i32::MAX as usize))?;
-        while let Some(event) = batch.next() {
-            places.write(count, &event);
-            count += 1;
-        }
-        batch.keep(); // The views stay valid until the next poll.
-        Ok(count as i64)
-    })
-}
-
-/// Releases the ring space of the events that the last poll handed out, so that workers that wait for space continue.
-/// The views of these events become invalid. The next poll does the same.
-///
-/// The port's thread. CORELANE_STALE, CORELANE_BUSY.
-///
-/// # Safety
-/// No thread uses a view of the last poll afterwards.
-#[unsafe(no_mangle)]
-pub unsafe extern "C" fn corelane_release(port: CorelanePort) -> i32 {
-    on_rings(port, |port| {
-        port.release();
-        Ok(0)
-    })
-}
-
-/// Acknowledges that the host has written or dropped this many messages and bytes of the client's deliveries. The
-/// client gets that credit back, but never more than was handed out. A client that is gone is ignored.
-///
-/// The port's thread. CORELANE_STALE (port), CORELANE_BUSY.
-///
-/// # Safety
-/// No requirements.
-#[unsafe(no_mangle)]
-pub unsafe extern "C" fn corelane_acknowledge(
-    port: CorelanePort,
-    client: CorelaneClient,
-    messages: u32,
-    byte_count: u32,
-) -> i32 {
-    on(port, |port| {
-        port.acknowledge(ClientId(client.value), messages, byte_count);
-        Ok(0)
-    })
-}
-
-/// Starts to disconnect a client. Its name is free at once. Messages that it has submitted are still handled;
-/// CORELANE_EVENT_CLOSED follows them. On an inline port the call returns how many disconnects wait for space in a
-/// ring; `corelane_publish` pushes them when there is space.
-///
-/// The port's thread. CORELANE_STALE (port; or the client is not connected), CORELANE_INVALID (another port's client),
-/// CORELANE_BUSY.
-///
-/// # Safety
-/// No requirements.
-#[unsafe(no_mangle)]
-pub unsafe extern "C" fn corelane_disconnect(port: CorelanePort, client: CorelaneClient) -> i32 {
-    on_pushing(port, |port| {
-        port.disconnect(ClientId(client.value))?;
-        Ok(if port.is_inline() { port.push_waiting() as i64 } else { 0 })
-    })
-}
-
-/// Frees a client's name for other clients. The client stays connected. See CORELANE_EVENT_LEFT.
-///
-/// The port's thread. Errors as for `corelane_disconnect`.
-///
-/// # Safety
-/// No requirements.
-#[unsafe(no_mangle)]
-pub unsafe extern "C" fn corelane_release_name(port: CorelanePort, client: CorelaneClient) -> i32 {
-    on(port, |port| {
-        port.release_name(ClientId(client.value))?;
-        Ok(0)
-    })
-}
-
-/// Waits at most `timeout_ns`, with a resolution of a millisecond. Returns earlier if there may be something to poll, or
-/// space after CORELANE_FULL. For hosts without an event loop.
-///
-/// The port's thread; waits. Meanwhile other threads' calls with the port return CORELANE_BUSY. CORELANE_TIMEOUT,
-/// CORELANE_CLOSED (everything was handed out), CORELANE_STALE, CORELANE_BUSY.
+/// The port's owner; waits. Meanwhile other calls that need the port's owner return CORELANE_BUSY. CORELANE_TIMEOUT,
+/// CORELANE_CLOSED (everything was handed out), CORELANE_STATE (inline), CORELANE_STALE, CORELANE_BUSY.
 ///
 /// # Safety
 /// No requirements.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn corelane_port_wait(port: CorelanePort, timeout_ns: u64) -> i32 {
-    on_rings(port, |port| {
-        closed(port)?;
+    answer(|| {
         let (start, timeout) = (Instant::now(), Duration::from_nanos(timeout_ns));
-        port.wait(timeout);
-        if start.elapsed() < timeout || port.has_news() {
-            return Ok(0);
-        }
-        Err(Failure::new(CORELANE_TIMEOUT, "nothing to poll before the time-out"))
+        // The thread sleeps outside of the table, so that a release neither waits for it nor takes the port from under it.
+        let armed = owner(port, |ends, waiting| {
+            if *waiting {
+                return Err(waits());
+            }
+            not_inline(&ends)?;
+            closed(&ends)?;
+            either!(ends, Polling, port => {
+                *waiting = port.arm();
+                let due = port.next_due().ok().flatten();
+                Ok(waiting.then(|| (port.waker(), due.map_or(timeout, |due| due.min(timeout)))))
+            })
+        })?;
+        let Some((waker, shortest)) = armed else { return Ok(0) };
+        let reported = waker.sleep(Some(shortest));
+        owner(port, |ends, waiting| {
+            *waiting = false;
+            either!(ends, Polling, port => {
+                port.awake(reported);
+                if start.elapsed() < timeout || port.has_news() {
+                    return Ok(0);
+                }
+            });
+            Err(Failure::new(CorelaneStatus::Timeout, "nothing to poll before the time-out"))
+        })
     })
 }
 
-fn closed(port: &Port) -> Result<(), Failure> {
-    if port.is_over() { Err(Failure::new(CORELANE_CLOSED, "the router has stopped")) } else { Ok(()) }
+fn closed(ends: &Polling<'_>) -> Result<(), Failure> {
+    let over = either!(ends, Polling, port => port.is_over());
+    if over { Err(Failure::new(CorelaneStatus::Closed, "the router has stopped")) } else { Ok(()) }
 }
 
-/// Returns the descriptor that becomes readable when there is something to poll, or for the local worker to do, or space
-/// after CORELANE_FULL. It belongs to the port: watch it, but do not read, write or close it. Call `corelane_port_arm` before each wait.
+/// Returns the descriptor that becomes readable when there is something to poll, or for the local worker to do, or room
+/// after CORELANE_FULL. It belongs to the port: watch it, but do not read, write or close it. Call `corelane_port_arm` before
+/// each wait.
 ///
-/// The port's thread. Returns a descriptor, or CORELANE_STALE, CORELANE_BUSY.
+/// The port's owner. Does not block. Returns a descriptor, or CORELANE_STALE, CORELANE_BUSY.
 ///
 /// # Safety
 /// No requirements.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn corelane_port_fd(port: CorelanePort) -> i32 {
-    on(port, |port| Ok(i64::from(port.as_fd().as_raw_fd())))
+    answer(|| polling(port, |ends| Ok(i64::from(either!(ends, Polling, port => port.as_fd().as_raw_fd())))))
 }
 
 /// Publishes, and prepares a wait for the descriptor. 0: wait. CORELANE_AGAIN: there is something to poll, or for the
-/// local worker to do, so do that first.
+/// local worker to do, or room after CORELANE_FULL, so do that first.
 ///
-/// The port's thread. CORELANE_CLOSED (everything was handed out), CORELANE_STALE, CORELANE_BUSY.
+/// The port's owner. Does not block. CORELANE_AGAIN, CORELANE_CLOSED (everything was handed out), CORELANE_STATE (inline),
+/// CORELANE_STALE, CORELANE_BUSY.
 ///
 /// # Safety
 /// No requirements.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn corelane_port_arm(port: CorelanePort) -> i32 {
-    on_rings(port, |port| {
-        closed(port)?;
-        if port.arm() { Ok(0) } else { Err(Failure::new(CORELANE_AGAIN, "poll first")) }
+    answer(|| {
+        polling_rings(port, |ends| {
+            closed(&ends)?;
+            let armed = either!(ends, Polling, port => port.arm());
+            if armed { Ok(0) } else { Err(Failure::new(CorelaneStatus::Again, "poll first")) }
+        })
+    })
+}
+
+/// Ends a wait that `corelane_port_arm` has prepared. Call it first, whatever has ended the wait. `reported` is not 0 if
+/// the poller has reported the port's descriptor: it is read then, and only then. Without this call the next
+/// `corelane_port_poll` or `corelane_port_cycle` reads the descriptor in any case.
+///
+/// The port's owner. Does not block. CORELANE_STALE, CORELANE_BUSY.
+///
+/// # Safety
+/// No requirements.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn corelane_port_awake(port: CorelanePort, reported: i32) -> i32 {
+    answer(|| {
+        polling(port, |ends| {
+            either!(ends, Polling, port => port.awake(reported != 0));
+            Ok(0)
+        })
+    })
+}
+
+/// Publishes what was submitted, and runs one cycle of the port's local worker. Returns how much work was done. If that
+/// and the following poll return 0, the loop may call `corelane_port_arm` and wait.
+///
+/// The port's owner. Does not block. CORELANE_STATE (the port has no local worker), CORELANE_CLOSED (the worker has stopped:
+/// poll until the poll returns that too), CORELANE_STALE, CORELANE_BUSY.
+///
+/// # Safety
+/// No requirements.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn corelane_port_cycle(port: CorelanePort) -> i32 {
+    answer(|| polling(port, |ends| Ok(either!(ends, Polling, port => port.cycle())? as i64)))
+}
+
+/// Writes how long the loop may wait at most until it must call `corelane_port_cycle` again, in milliseconds, rounded up: the
+/// timeout of `poll` or `epoll_wait`. -1 if nothing is due. Ask after the poll; the answer does not undo an arm.
+///
+/// The port's owner. Does not block. CORELANE_STATE (the port has no local worker), CORELANE_NULL, CORELANE_STALE,
+/// CORELANE_BUSY.
+///
+/// # Safety
+/// `out_milliseconds` points at room for an int32_t.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn corelane_port_next_due(port: CorelanePort, out_milliseconds: *mut i32) -> i32 {
+    answer(|| {
+        let out_milliseconds = out("out_milliseconds", out_milliseconds)?;
+        polling(port, |ends| {
+            let due = either!(ends, Polling, port => port.next_due())?;
+            let due = due.map_or(-1, |due| i32::try_from(due.as_millis()).unwrap_or(i32::MAX));
+            // SAFETY: `out` checked the pointer; the caller has room there.
+            unsafe { out_milliseconds.write(due) };
+            Ok(0)
+        })
     })
 }

@@ -1,7 +1,15 @@
 //! Tests of the C interface: deliveries with several recipients, corrupt rings, inline ports.
 
-use super::handle::CorelanePort;
-use super::port::{CORELANE_EVENT_MESSAGE, CorelaneEvent, PORTS, corelane_acknowledge, corelane_poll};
+use super::client::{CorelaneConnectOptions, corelane_port_connect, corelane_port_rebind};
+use super::handle::{CorelaneClient, CorelanePort};
+use super::poll::{
+    CORELANE_EVENT_MESSAGE, CORELANE_EVENT_UNDELIVERED, CorelaneEvent, CorelaneWritten,
+    corelane_port_acknowledge, corelane_port_acknowledge_batch, corelane_port_poll,
+};
+use super::port::{corelane_port_release, corelane_port_wait, insert};
+use super::reason::CorelaneReason;
+use super::status::CorelaneStatus;
+use super::submit::{corelane_port_publish, corelane_port_submit};
 use crate::clock::Stamp;
 use crate::config::Config;
 use crate::router::{Builder, Event, Worker};
@@ -25,14 +33,14 @@ fn a_poll_of_fewer_events_than_recipients_loses_none() {
     workers.iter_mut().for_each(|worker| {
         worker.cycle(port.clock().now());
     });
-    let port = CorelanePort { value: PORTS.insert(port).unwrap() };
+    let port = insert(port, false).unwrap();
     let mut got = Vec::new();
     loop {
         // SAFETY: all fields are integers and pointers, for which zero is valid.
         let mut events: [CorelaneEvent; 4] = unsafe { std::mem::zeroed() };
         events[0].size = size_of::<CorelaneEvent>() as u32;
         // SAFETY: the array has four events of the size that the first one has in `size`.
-        let count = unsafe { corelane_poll(port, events.as_mut_ptr(), 4) };
+        let count = unsafe { corelane_port_poll(port, events.as_mut_ptr(), 4) };
         for event in &events[..usize::try_from(count).unwrap()] {
             assert_eq!(event.kind, CORELANE_EVENT_MESSAGE);
             // SAFETY: the view is valid until the next poll.
@@ -40,7 +48,7 @@ fn a_poll_of_fewer_events_than_recipients_loses_none() {
             assert_eq!(text, br#"{"from":"ann","type":"hello","room":"lobby"}"#);
             got.push((event.correlation, event.token));
             // SAFETY: the call has no requirements.
-            unsafe { corelane_acknowledge(port, event.client, 1, event.length as u32) };
+            unsafe { corelane_port_acknowledge(port, event.client, 1, event.length as u32) };
         }
         if count == 0 {
             break;
@@ -51,7 +59,8 @@ fn a_poll_of_fewer_events_than_recipients_loses_none() {
     assert_eq!(got, expected);
     let figures = router.accounting();
     assert_eq!((figures.deliveries, figures.consumed, figures.queued), (20, 20, 0));
-    drop(PORTS.remove(port.value).unwrap());
+    // SAFETY: no view of the port is used afterwards.
+    assert_eq!(unsafe { corelane_port_release(port) }, 0);
 }
 
 /// Deliveries that only corruption can produce are skipped and counted. An unreadable ring is given up, and counted
@@ -289,4 +298,103 @@ fn an_inline_port_outlives_a_worker() {
     workers[0].cycle(clock.now());
     let figures = router.accounting();
     assert_eq!(figures.in_flight, 0, "{figures:?}");
+}
+
+const MESSAGE: &[u8] = br#"{"type":"offer","to":"ben"}"#;
+
+fn connect(port: CorelanePort, name: &str, token: u64) -> CorelaneClient {
+    let mut client = CorelaneClient::default();
+    // SAFETY: all fields are integers and pointers, for which zero is valid.
+    let mut options: CorelaneConnectOptions = unsafe { std::mem::zeroed() };
+    options.size = size_of::<CorelaneConnectOptions>() as u32;
+    (options.name, options.name_length) = (name.as_ptr().cast(), name.len());
+    (options.protocol, options.protocol_length) = (c"generic".as_ptr(), usize::MAX);
+    options.token = token;
+    // SAFETY: each text is as long as its length says; `client` is a local variable.
+    let status =
+        unsafe { corelane_port_connect(port, &raw const options, &raw mut client, std::ptr::null_mut()) };
+    assert_eq!(status, 0);
+    client
+}
+
+fn poll(port: CorelanePort) -> Vec<CorelaneEvent> {
+    // SAFETY: all fields are integers and pointers, for which zero is valid.
+    let mut events: [CorelaneEvent; 8] = unsafe { std::mem::zeroed() };
+    events[0].size = size_of::<CorelaneEvent>() as u32;
+    // SAFETY: the array has as many events as the call is told.
+    let count = unsafe { corelane_port_poll(port, events.as_mut_ptr(), events.len()) };
+    events[..count as usize].to_vec()
+}
+
+#[test]
+fn rebind_acknowledge_in_a_batch_and_be_told_of_a_refusal() {
+    let config: Config = "workers=1\ncredit_policy=refuse\ncredit_messages=1".parse().unwrap();
+    let (router, mut workers) = Builder::new(config).build().unwrap();
+    let open = || insert(router.port().unwrap(), false).unwrap();
+    let (port, other) = (open(), open());
+    let (ann, ben) = (connect(port, "ann", 1), connect(port, "ben", 2));
+    let mut submit = |correlation| {
+        // SAFETY: pointer and length are those of `MESSAGE`.
+        let status = unsafe { corelane_port_submit(port, ann, MESSAGE.as_ptr(), MESSAGE.len(), correlation) };
+        assert_eq!(status, 0);
+        // SAFETY: the call has no requirements.
+        assert_eq!(unsafe { corelane_port_publish(port) }, 0);
+        workers[0].cycle(crate::clock::Stamp(0));
+    };
+    submit(7);
+    submit(8);
+    // SAFETY: the call has no requirements.
+    let rebind = |port, client| unsafe { corelane_port_rebind(port, client, 20) };
+    assert_eq!(rebind(port, ben), 0);
+    assert_eq!(rebind(other, ben), CorelaneStatus::Invalid as i32);
+    assert_eq!(rebind(port, CorelaneClient { value: 1 << 40 }), CorelaneStatus::Stale as i32);
+    let events = poll(port);
+    assert_eq!((events[0].kind, events[0].token, events[0].correlation), (CORELANE_EVENT_MESSAGE, 20, 7));
+    let told = (events[1].kind, events[1].token, events[1].correlation, events[1].reason);
+    assert_eq!(told, (CORELANE_EVENT_UNDELIVERED, 1, 8, CorelaneReason::CreditExhausted as u32));
+    assert_eq!((events.len(), events[1].client, events[1].sender), (2, ann, ben));
+    let written = |client, bytes| CorelaneWritten {
+        size: size_of::<CorelaneWritten>() as u32,
+        messages: 1,
+        client,
+        bytes,
+        reserved: 0,
+    };
+    let written = [written(CorelaneClient { value: 1 << 40 }, 1), written(ben, events[0].length as u32)];
+    // SAFETY: the array has `count` entries, or the call refuses pointer or count before it reads.
+    let acknowledge = |written, count| unsafe { corelane_port_acknowledge_batch(port, written, count) };
+    assert_eq!(acknowledge(std::ptr::null(), 2), CorelaneStatus::Null as i32);
+    assert_eq!(acknowledge(written.as_ptr(), usize::MAX), CorelaneStatus::Invalid as i32);
+    assert_eq!(acknowledge(std::ptr::null(), 0), 0);
+    assert_eq!(acknowledge(written.as_ptr(), written.len()), 0);
+    submit(9);
+    assert_eq!(
+        poll(port).first().map(|event| (event.kind, event.correlation)),
+        Some((CORELANE_EVENT_MESSAGE, 9))
+    );
+    for port in [port, other] {
+        // SAFETY: no view of the port is used afterwards.
+        assert_eq!(unsafe { corelane_port_release(port) }, 0);
+    }
+    assert_eq!(rebind(port, ben), CorelaneStatus::Stale as i32);
+}
+
+/// A release ends the wait of another thread, whose call then returns STALE. Other calls meanwhile are refused as busy.
+#[test]
+fn a_release_ends_a_wait() {
+    for shared in [false, true] {
+        let router = Builder::new("workers=1".parse().unwrap()).start().unwrap();
+        let port = insert(router.port().unwrap(), shared).unwrap();
+        // SAFETY: the call has no requirements.
+        let waiter = std::thread::spawn(move || unsafe { corelane_port_wait(port, 60_000_000_000) });
+        // SAFETY: as above.
+        while unsafe { corelane_port_acknowledge(port, CorelaneClient::default(), 1, 1) } == 0 {
+            std::thread::yield_now();
+        }
+        // SAFETY: no view of the port is used afterwards.
+        assert_eq!(unsafe { corelane_port_release(port) }, 0);
+        assert_eq!(waiter.join().unwrap(), CorelaneStatus::Stale as i32);
+        // SAFETY: as above.
+        assert_eq!(unsafe { corelane_port_release(port) }, CorelaneStatus::Stale as i32);
+    }
 }

@@ -1,6 +1,6 @@
 //! Only for `ffi-tests`, behind the feature `ffi-test`.
 
-use super::status::answer;
+use super::guard::answer;
 
 /// Panics, to test that the guard catches it.
 ///

@@ -60,8 +60,14 @@ impl MessageType {
         Self(label.0)
     }
 
-    /// The type as records carry it.
-    pub(in crate::router) fn label(self) -> u32 {
+    /// The type of a label. A label that no type has counts as `send`.
+    #[cfg(not(corelane_loom))]
+    pub(crate) fn of_label(label: u16) -> Self {
+        Self(label)
+    }
+
+    /// The type as records carry it, and as C hosts keep it.
+    pub(crate) fn label(self) -> u32 {
         u32::from(self.0)
     }
 }

@@ -1,5 +1,5 @@
-// Regression tests for inline ports: inputs that once failed, each with the right result. The Go form of
-// ffi-tests/c/faults.c. Every wait is bounded.
+// Regression tests for inline ports: inputs that once failed, each with the right result. Every wait is
+// bounded.
 package main
 
 import (

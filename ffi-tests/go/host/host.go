@@ -5,6 +5,7 @@ package host
 /*
 #include <stdlib.h>
 #include "corelane.h"
+#include "corelane_memory.h"
 */
 import "C"
 
@@ -45,25 +46,24 @@ func Start(config string) (router Router) {
 	defer C.free(unsafe.Pointer(text))
 	failure := new(C.corelane_error)
 	failure.size = C.uint32_t(unsafe.Sizeof(*failure))
-	status := C.corelane_start(text, C.size_t(len(config)), &router.handle, failure)
+	status := C.corelane_router_start(text, C.size_t(len(config)), &router.handle, failure)
 	Need(status == C.CORELANE_OK, "start: "+C.GoString(&failure.message[0]))
 	return router
 }
 
 // Stop stops the router.
-func (r Router) Stop() int32 { return int32(C.corelane_stop(r.handle, 5_000_000_000)) }
+func (r Router) Stop() int32 { return int32(C.corelane_router_stop(r.handle, 5_000_000_000)) }
 
 // Release releases the router.
 func (r Router) Release() int32 { return int32(C.corelane_router_release(r.handle)) }
 
 // Figure is the sum of a family's samples whose line contains the label, from the router's Prometheus text.
 func (r Router) Figure(family, label string) (total uint64) {
-	const room = 1 << 20
-	text := C.malloc(room)
-	defer C.free(text)
-	length := C.corelane_prometheus(r.handle, (*C.char)(text), room)
-	Need(length > 0, "the metrics")
-	for _, line := range strings.Split(C.GoStringN((*C.char)(text), C.int(length)), "\n") {
+	text := new(C.corelane_text)
+	text.size = C.uint32_t(unsafe.Sizeof(*text))
+	Need(C.corelane_router_prometheus(r.handle, text) == C.CORELANE_OK, "the metrics")
+	defer C.corelane_text_free(text)
+	for _, line := range strings.Split(C.GoStringN(text.data, C.int(text.length)), "\n") {
 		rest, found := strings.CutPrefix(line, family)
 		if found && (strings.HasPrefix(rest, "{") || strings.HasPrefix(rest, " ")) && strings.Contains(line, label) {
 			value, _ := strconv.ParseUint(line[strings.LastIndexByte(line, ' ')+1:], 10, 64)
@@ -86,7 +86,7 @@ func (r Router) Port() *Port {
 	port := &Port{}
 	status := C.int32_t(C.CORELANE_LIMIT)
 	for turn := 0; turn < 1000 && status == C.CORELANE_LIMIT; turn++ {
-		status = C.corelane_port_open(r.handle, &port.handle, nil)
+		status = C.corelane_port_open(r.handle, nil, &port.handle, nil)
 	}
 	Need(status == C.CORELANE_OK, "a port")
 	return port
@@ -197,29 +197,33 @@ func (p *Port) Connect(name string, token uint64) (client uint64, status int32) 
 	text, protocol := C.CString(name), C.CString("generic")
 	defer C.free(unsafe.Pointer(text))
 	defer C.free(unsafe.Pointer(protocol))
+	// The struct has pointers, so it stands in C's memory.
+	options := (*C.corelane_connect_options)(C.calloc(1, C.sizeof_corelane_connect_options))
+	defer C.free(unsafe.Pointer(options))
+	options.size, options.token = C.sizeof_corelane_connect_options, C.uint64_t(token)
+	options.name, options.name_length = text, C.size_t(len(name))
+	options.protocol, options.protocol_length = protocol, C.CORELANE_NUL_TERMINATED
 	var handle C.corelane_client
-	status = p.pushing(func() C.int32_t {
-		return C.corelane_connect(p.handle, text, C.size_t(len(name)), protocol, 7, nil, 0, C.uint64_t(token), &handle, nil)
-	})
+	status = p.pushing(func() C.int32_t { return C.corelane_port_connect(p.handle, options, &handle, nil) })
 	return uint64(handle.value), status
 }
 
 // Send submits with a call; on an inline port for messages that do not fit a ring.
 func (p *Port) Send(client uint64, message []byte, correlation uint64) int32 {
 	return p.pushing(func() C.int32_t {
-		return C.corelane_submit(p.handle, C.corelane_client{value: C.uint64_t(client)}, (*C.uint8_t)(unsafe.Pointer(&message[0])),
+		return C.corelane_port_submit(p.handle, C.corelane_client{value: C.uint64_t(client)}, (*C.uint8_t)(unsafe.Pointer(&message[0])),
 			C.size_t(len(message)), C.uint64_t(correlation))
 	})
 }
 
 // Disconnect disconnects a client and returns how many disconnects wait for space.
 func (p *Port) Disconnect(client uint64) int32 {
-	return p.waiting(func() C.int32_t { return C.corelane_disconnect(p.handle, C.corelane_client{value: C.uint64_t(client)}) })
+	return p.waiting(func() C.int32_t { return C.corelane_port_disconnect(p.handle, C.corelane_client{value: C.uint64_t(client)}) })
 }
 
 // PushWaiting pushes the disconnects that wait for space and returns how many still wait.
 func (p *Port) PushWaiting() int32 {
-	return p.waiting(func() C.int32_t { return C.corelane_publish(p.handle) })
+	return p.waiting(func() C.int32_t { return C.corelane_port_publish(p.handle) })
 }
 
 func (p *Port) waiting(call func() C.int32_t) int32 {
@@ -230,7 +234,7 @@ func (p *Port) waiting(call func() C.int32_t) int32 {
 
 // Acknowledge acknowledges messages and bytes of a client's deliveries.
 func (p *Port) Acknowledge(client uint64, messages, bytes uint32) {
-	status := C.corelane_acknowledge(p.handle, C.corelane_client{value: C.uint64_t(client)}, C.uint32_t(messages), C.uint32_t(bytes))
+	status := C.corelane_port_acknowledge(p.handle, C.corelane_client{value: C.uint64_t(client)}, C.uint32_t(messages), C.uint32_t(bytes))
 	Need(status == C.CORELANE_OK, "acknowledge")
 }
 

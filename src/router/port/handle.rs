@@ -588,6 +588,12 @@ impl Port {
         self.poll.is_over()
     }
 
+    /// What the port's owner sleeps on, for a wait outside of the port and for ending one.
+    #[cfg(not(corelane_loom))]
+    pub(crate) fn waker(&self) -> Arc<WakeWord> {
+        Arc::clone(self.poll.wake())
+    }
+
     /// The name of a connected client, of any port.
     pub fn name(&self, client: ClientId) -> Option<ClientName> {
         self.lease.shared.clients.name(client)

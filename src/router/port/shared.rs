@@ -294,6 +294,11 @@ impl SharedPort {
         self.publishing(SubmitError::Closed, |submit| submit.send_to_room(room, message, options))
     }
 
+    /// The router's clock.
+    pub fn clock(&self) -> &crate::clock::Clock {
+        &self.shared.clock
+    }
+
     /// As [`Port::message_type`](crate::router::Port::message_type).
     pub fn message_type(&self, protocol: &str, name: &str) -> Option<MessageType> {
         self.shared.message_type(protocol, name)
@@ -464,6 +469,18 @@ impl Poller {
     /// As [`Port::wait`](crate::router::Port::wait).
     pub fn wait(&mut self, timeout: Duration) {
         self.poll.wait(timeout);
+    }
+
+    /// As [`Port::release`](crate::router::Port::release).
+    #[cfg(not(corelane_loom))]
+    pub(crate) fn release(&mut self) {
+        self.poll.release();
+    }
+
+    /// As [`Port::waker`](crate::router::Port::waker).
+    #[cfg(not(corelane_loom))]
+    pub(crate) fn waker(&self) -> Arc<crate::park::WakeWord> {
+        Arc::clone(self.poll.wake())
     }
 
     /// As [`Port::has_news`](crate::router::Port::has_news).
