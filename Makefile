@@ -4,7 +4,7 @@
 ARGS ?=
 SERVER = target/release/peerjs_server
 
-.PHONY: run test verify check bench isolation loom loom-mutants loom-long simulator envelope deps deps-if-root
+.PHONY: run test verify check bench isolation loom loom-mutants loom-long simulator envelope lib install install-debug uninstall deps deps-if-root
 
 run:
 	cargo build --release -p peerjs_server
@@ -52,11 +52,20 @@ MESSAGES ?= 10000000
 envelope:
 	CORELANE_ENVELOPE_MESSAGES=$(MESSAGES) cargo test --release --test envelope differential -- --nocapture
 
+# The libraries for C, and their installation: `make lib`, then `sudo make install`, which compiles nothing
+# (docs/packaging.md). Also honours LIBDIR and INCLUDEDIR. install-debug adds the debug information.
+PREFIX ?= /usr/local
+lib:
+	scripts/lib.sh
+
+install install-debug uninstall:
+	@PREFIX='$(PREFIX)' LIBDIR='$(LIBDIR)' INCLUDEDIR='$(INCLUDEDIR)' DESTDIR='$(DESTDIR)' scripts/install.sh $@
+
 # Installs what the full tests and the benchmark need: packages from Debian, and cargo-fuzz and matchbox_server (a peer of
 # the benchmark) from crates.io. Does not touch what is already installed.
 deps:
 	@missing=""; \
-	for pair in chromium:chromium strace:strace promtool:prometheus valgrind:valgrind node:nodejs npm:npm openssl:openssl cc:build-essential; do \
+	for pair in chromium:chromium strace:strace promtool:prometheus valgrind:valgrind node:nodejs npm:npm openssl:openssl cc:build-essential cmake:cmake pkg-config:pkg-config; do \
 		command -v $${pair%%:*} >/dev/null 2>&1 || missing="$$missing $${pair##*:}"; \
 	done; \
 	for pair in boost/lockfree/spsc_queue.hpp:libboost-dev readerwriterqueue/readerwriterqueue.h:libreaderwriterqueue-dev; do \

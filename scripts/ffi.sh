@@ -50,6 +50,9 @@ for workers in 1 2; do
 done
 step "C: torture" 300 "$out/torture" "$records"
 
+step "the libraries to install" 600 scripts/lib.sh
+step "install, link and uninstall" 120 ffi-tests/install.sh
+
 export CGO_ENABLED=1 CGO_CFLAGS="-I$PWD/include" CGO_LDFLAGS="$library $system"
 step "go vet" 120 go -C ffi-tests/go vet ./...
 step "compile Go" 200 go -C ffi-tests/go build -o "$out/go/" ./...
