@@ -50,6 +50,14 @@
 
 
 
+// As `corelane_handler.flags`: the function never blocks and always returns within microseconds. It may then also run on
+// the thread of a local port's event loop. Clients of a protocol with any other handler, or with tasks, are placed on workers
+// with threads of their own.
+#define CORELANE_HANDLER_SHORT 1
+
+// Room for a client's name with a closing NUL.
+#define CORELANE_NAME_BYTES 72
+
 // As `corelane_port_options.flags`: the port has a local worker, for a thread that is an event loop. The loop calls
 // `corelane_port_cycle` and `corelane_port_poll` between reading and writing its sockets. The messages of the port's clients
 // to each other never leave the thread. The configuration key `local_workers` says how many such ports there can be. After
@@ -188,6 +196,8 @@ enum corelane_status
   CORELANE_CONCURRENCY = -34,
   // The memory for large messages, `payload_bytes`, is in use. Wait until some are delivered.
   CORELANE_PAYLOADS = -35,
+  // A handler's send or relay has failed; the reason is told beside.
+  CORELANE_FAILED = -36,
 };
 #ifndef __cplusplus
 #if __STDC_VERSION__ >= 202311L
@@ -338,6 +348,181 @@ typedef struct corelane_error {
 // The initial value of a corelane_error.
 #define CORELANE_ERROR_INIT {sizeof(corelane_error), 0, 0, 0, {0}}
 
+// A router to be. Valid until `corelane_builder_start`, `corelane_builder_build` or `corelane_builder_release`. The value 0
+// is never a valid handle. Copy it freely.
+typedef struct corelane_builder {
+  // The library's own number.
+  uint64_t value;
+} corelane_builder;
+
+// A message that a handler is handling. Valid only inside the handler, on its thread; elsewhere it gives CORELANE_STALE.
+typedef struct corelane_request {
+  // The library's own number.
+  uint64_t value;
+} corelane_request;
+
+// Handles a message. Runs on a worker's thread, on several at the same time. It must not block, because the other clients of
+// its worker wait until it returns, and it must not stop or release its router. Returns 0 if the message is handled, or
+// the CORELANE_REASON_ number with which it failed; any other value counts as handler_failed.
+typedef int32_t (*corelane_handler_fn)(void *context, struct corelane_request request);
+
+// Frees what a callback's `context` refers to. Called exactly once, on any thread, when the library needs the context no
+// more. It must not call the library.
+typedef void (*corelane_free_fn)(void *context);
+
+// A function that handles the messages of a type.
+typedef struct corelane_handler {
+  // `sizeof(corelane_handler)`, set by the caller: CORELANE_HANDLER_INIT.
+  uint32_t size;
+  // CORELANE_HANDLER_SHORT or 0.
+  uint32_t flags;
+  // The protocol.
+  const char *protocol;
+  // Its length, or CORELANE_NUL_TERMINATED.
+  size_t protocol_length;
+  // The message type. The protocol must list it.
+  const char *message_type;
+  // Its length, or CORELANE_NUL_TERMINATED.
+  size_t message_type_length;
+  // The function.
+  corelane_handler_fn function;
+  // Passed to the function.
+  void *context;
+  // Frees the context when the router, or the builder, is gone. May be NULL.
+  corelane_free_fn free_context;
+} corelane_handler;
+
+// The initial value of a corelane_handler.
+#define CORELANE_HANDLER_INIT {sizeof(corelane_handler), 0, NULL, CORELANE_NUL_TERMINATED, NULL, CORELANE_NUL_TERMINATED, 0, NULL, 0}
+
+// A client. Valid from `corelane_port_connect` until its CORELANE_EVENT_CLOSED, or from
+// `corelane_monitor_connect` until `corelane_monitor_disconnect`. The value 0 is never a valid handle. Copy it freely.
+typedef struct corelane_client {
+  // The library's own number.
+  uint64_t value;
+} corelane_client;
+
+// The base route: handles a message that the router cannot handle (`route_fallback`, `enable_concurrent_routing`), on the
+// thread of the caller. Returns 0 if it has succeeded. It must not route or submit with the same port.
+typedef int32_t (*corelane_base_route_fn)(void *context,
+                                          struct corelane_client client,
+                                          const uint8_t *message,
+                                          size_t length);
+
+// A worker that the host drives, from `corelane_builder_build`. Valid until `corelane_worker_release`. The value 0 is never
+// a valid handle. Copy it freely.
+typedef struct corelane_worker {
+  // The library's own number.
+  uint64_t value;
+} corelane_worker;
+
+// What a message says. The views are valid until the handler returns; they have no closing NUL.
+typedef struct corelane_request_view {
+  // `sizeof(corelane_request_view)`, set by the caller: CORELANE_REQUEST_VIEW_INIT.
+  uint32_t size;
+  // Always 0.
+  uint32_t reserved;
+  // The sender.
+  struct corelane_client client;
+  // The sender's token.
+  uint64_t token;
+  // The correlation of the submitted message.
+  uint64_t correlation;
+  // How long the message has waited for its worker, in nanoseconds.
+  uint64_t queue_wait_ns;
+  // The message as it was submitted.
+  const uint8_t *message;
+  // Its length in bytes.
+  size_t length;
+  // The sender's name.
+  const char *name;
+  // Its length in bytes.
+  size_t name_length;
+  // The recipient that the message names; NULL if it names none.
+  const char *recipient;
+  // Its length in bytes.
+  size_t recipient_length;
+  // The sender's protocol.
+  const char *protocol;
+  // Its length in bytes.
+  size_t protocol_length;
+  // The message's type.
+  const char *message_type;
+  // Its length in bytes.
+  size_t message_type_length;
+  // The sender's application.
+  const char *application;
+  // Its length in bytes.
+  size_t application_length;
+} corelane_request_view;
+
+// The initial value of a corelane_request_view.
+#define CORELANE_REQUEST_VIEW_INIT {sizeof(corelane_request_view), 0, {0}, 0, 0, 0, NULL, 0, NULL, CORELANE_NUL_TERMINATED, NULL, CORELANE_NUL_TERMINATED, NULL, CORELANE_NUL_TERMINATED, NULL, CORELANE_NUL_TERMINATED, NULL, CORELANE_NUL_TERMINATED}
+
+// A room. Valid as long as it has members. The value 0 is never a valid handle. Copy it freely.
+typedef struct corelane_room {
+  // The library's own number.
+  uint64_t value;
+} corelane_room;
+
+// A message that the host handles: its type has the action `host`. The views are valid until the task is done, or the worker
+// is released; they have no closing NUL.
+typedef struct corelane_task {
+  // `sizeof(corelane_task)`. The caller sets it in the first task of an array; a take sets it in the others.
+  uint32_t size;
+  // Always 0.
+  uint32_t reserved;
+  // The task's number, for `corelane_worker_done`.
+  uint64_t id;
+  // The sender.
+  struct corelane_client client;
+  // The correlation of the submitted message.
+  uint64_t correlation;
+  // How long the message has waited for its worker, in nanoseconds.
+  uint64_t queue_wait_ns;
+  // The message as it was submitted.
+  const uint8_t *message;
+  // Its length in bytes.
+  size_t length;
+  // The sender's protocol.
+  const char *protocol;
+  // Its length in bytes.
+  size_t protocol_length;
+  // The message's type.
+  const char *message_type;
+  // Its length in bytes.
+  size_t message_type_length;
+  // The sender's application.
+  const char *application;
+  // Its length in bytes.
+  size_t application_length;
+  // The sender's name with a closing NUL. Empty if the sender is gone.
+  char name[CORELANE_NAME_BYTES];
+} corelane_task;
+
+// The initial value of a corelane_task.
+#define CORELANE_TASK_INIT {sizeof(corelane_task), 0, 0, {0}, 0, 0, NULL, 0, NULL, CORELANE_NUL_TERMINATED, NULL, CORELANE_NUL_TERMINATED, NULL, CORELANE_NUL_TERMINATED, {0}}
+
+// The outcome of a task.
+typedef struct corelane_done {
+  // `sizeof(corelane_done)`, set by the caller: CORELANE_DONE_INIT.
+  uint32_t size;
+  // 0 if the message is handled, or the CORELANE_REASON_ number with which it failed.
+  int32_t reason;
+  // The task's number.
+  uint64_t id;
+  // How long the host has worked on it, in nanoseconds.
+  uint64_t service_ns;
+  // If not NULL: answers the message, called once during this call. It may send and relay as a handler does, and its result
+  // replaces `reason`.
+  corelane_handler_fn answer;
+  // Passed to `answer`.
+  void *context;
+} corelane_done;
+
+// The initial value of a corelane_done.
+#define CORELANE_DONE_INIT {sizeof(corelane_done), 0, 0, 0, 0, NULL}
+
 // Options of a port. NULL in place of the options means none of them.
 typedef struct corelane_port_options {
   // `sizeof(corelane_port_options)`, set by the caller: CORELANE_PORT_OPTIONS_INIT.
@@ -380,13 +565,6 @@ typedef struct corelane_connect_options {
 
 // The initial value of a corelane_connect_options.
 #define CORELANE_CONNECT_OPTIONS_INIT {sizeof(corelane_connect_options), 0, NULL, CORELANE_NUL_TERMINATED, NULL, CORELANE_NUL_TERMINATED, NULL, CORELANE_NUL_TERMINATED, 0}
-
-// A client. Valid from `corelane_port_connect` until its CORELANE_EVENT_CLOSED, or from
-// `corelane_monitor_connect` until `corelane_monitor_disconnect`. The value 0 is never a valid handle. Copy it freely.
-typedef struct corelane_client {
-  // The library's own number.
-  uint64_t value;
-} corelane_client;
 
 // What a client has outstanding: deliveries that use its credit.
 typedef struct corelane_outstanding {
@@ -437,12 +615,6 @@ typedef struct corelane_message_type {
   // The library's own number.
   uint32_t value;
 } corelane_message_type;
-
-// A room. Valid as long as it has members. The value 0 is never a valid handle. Copy it freely.
-typedef struct corelane_room {
-  // The library's own number.
-  uint64_t value;
-} corelane_room;
 
 // A message that the host sends itself, with all its options.
 typedef struct corelane_send {
@@ -620,6 +792,179 @@ int32_t corelane_router_set_active_workers(struct corelane_router router,
 //
 // Any thread; waits for the workers. CORELANE_STALE the second time.
 int32_t corelane_router_release(struct corelane_router router);
+
+// Begins a router. `config` is a configuration as for `corelane_router_start`.
+//
+// Any thread. Does not block. CORELANE_CONFIG_KEY, CORELANE_CONFIG_VALUE, CORELANE_INVALID, CORELANE_LIMIT (64 builders),
+// CORELANE_NULL.
+int32_t corelane_builder_new(const char *config,
+                             size_t config_length,
+                             struct corelane_builder *out_builder,
+                             struct corelane_error *error);
+
+// Adds a protocol: the name of one that comes with the library (docs/protocols.md), or the JSON text of the host's own, which
+// begins with `{`. It replaces a protocol of the same name.
+//
+// Any thread, one at a time. Does not block. CORELANE_NOT_FOUND (no protocol of this name comes with the library),
+// CORELANE_CONFIG_VALUE (what is wrong in the text), CORELANE_INVALID (not UTF-8), CORELANE_NULL, CORELANE_STALE,
+// CORELANE_BUSY.
+int32_t corelane_builder_protocol(struct corelane_builder builder,
+                                  const char *protocol,
+                                  size_t protocol_length,
+                                  struct corelane_error *error);
+
+// Runs a function on every message of a listed type, whatever the type's action. The function can call
+// `corelane_request_relay` to run that action. The context is the library's from now on, unless the call fails.
+//
+// Any thread, one at a time. Does not block. CORELANE_NULL (also: no function), CORELANE_INVALID (`size`, flags, not UTF-8),
+// CORELANE_STALE, CORELANE_BUSY. Whether the protocol lists the type is checked when the router starts.
+int32_t corelane_builder_handler(struct corelane_builder builder,
+                                 const struct corelane_handler *handler);
+
+// Sets the base route. The context is the library's from now on, unless the call fails.
+//
+// Any thread, one at a time. Does not block. CORELANE_NULL (no function), CORELANE_STALE, CORELANE_BUSY.
+int32_t corelane_builder_base_route(struct corelane_builder builder,
+                                    corelane_base_route_fn function,
+                                    void *context,
+                                    corelane_free_fn free_context);
+
+// Writes the most memory that the router can need, in bytes. Nothing is reserved yet.
+//
+// Any thread, one at a time. Does not block. CORELANE_CONFIG_VALUE (values that do not fit together), CORELANE_NULL,
+// CORELANE_STALE, CORELANE_BUSY.
+int32_t corelane_builder_bytes(struct corelane_builder builder,
+                               uint64_t *out_bytes,
+                               struct corelane_error *error);
+
+// Starts the router with its worker threads. The builder is released, also if the call fails.
+//
+// Any thread. Does not block. CORELANE_CONFIG_VALUE (values that do not fit together, a handler of a type that is not
+// listed), CORELANE_NOT_FOUND (a handler of a protocol that the router does not have), CORELANE_LIMIT (64 routers),
+// CORELANE_SYSTEM, CORELANE_NULL, CORELANE_STALE, CORELANE_BUSY.
+int32_t corelane_builder_start(struct corelane_builder builder,
+                               struct corelane_router *out_router,
+                               struct corelane_error *error);
+
+// Builds the router without worker threads: the host drives the workers, with `corelane_worker_cycle` or
+// `corelane_worker_take`. Writes the handles of the workers, and returns their number. If `capacity` is smaller, the call
+// fails with CORELANE_LIMIT, and the error says the number. The builder is released, also if the call fails, except then.
+//
+// Any thread. Does not block. As `corelane_builder_start`; CORELANE_LIMIT also for `capacity` and for more than 1024 workers
+// in the process.
+int32_t corelane_builder_build(struct corelane_builder builder,
+                               struct corelane_router *out_router,
+                               struct corelane_worker *out_workers,
+                               size_t capacity,
+                               struct corelane_error *error);
+
+// Releases a builder that is not to be started. Contexts of its handlers are freed.
+//
+// Any thread. Does not block. CORELANE_STALE.
+int32_t corelane_builder_release(struct corelane_builder builder);
+
+// Writes what the message says, and who has sent it.
+//
+// Inside a handler. Does not block. CORELANE_STALE, CORELANE_BUSY, CORELANE_NULL, CORELANE_INVALID (`size`).
+int32_t corelane_request_read(struct corelane_request request, struct corelane_request_view *out_view);
+
+// Sends bytes to a client, or to the sender if `client` is 0. The delivery's sender is the sender of this message.
+//
+// Inside a handler. Does not block. CORELANE_FAILED (nothing was sent: the client is gone, has no credit left, or its port is
+// full or gone; `out_reason`, which may be NULL, gets the CORELANE_REASON_ number), CORELANE_STALE, CORELANE_BUSY,
+// CORELANE_NULL.
+int32_t corelane_request_send(struct corelane_request request,
+                              struct corelane_client client,
+                              const uint8_t *bytes,
+                              size_t length,
+                              uint32_t *out_reason);
+
+// Sends bytes to the client with this name, if it is connected. The bytes are not held.
+//
+// Inside a handler. Does not block. As `corelane_request_send`, and CORELANE_INVALID (not UTF-8).
+int32_t corelane_request_send_to_name(struct corelane_request request,
+                                      const char *name,
+                                      size_t name_length,
+                                      const uint8_t *bytes,
+                                      size_t length,
+                                      uint32_t *out_reason);
+
+// Runs the action of the message's type, as if the type had no handler. Returns 0 if the message was delivered, 1 if it is
+// held: it then ends with the hold, whatever the handler returns. Only the first call has an effect; later calls return the
+// same.
+//
+// Inside a handler. Does not block. CORELANE_FAILED (the message would have failed without a handler; `out_reason`, which may
+// be NULL, gets the CORELANE_REASON_ number), CORELANE_STALE, CORELANE_BUSY.
+int32_t corelane_request_relay(struct corelane_request request,
+                               uint32_t *out_reason);
+
+// Puts the sender into a room, as `corelane_port_join`.
+//
+// Inside a handler. Does not block. CORELANE_LIMIT (a limit of rooms; or another thread changes rooms at this moment: retry),
+// CORELANE_INVALID (length of the name; not UTF-8), CORELANE_STALE (also: the sender has disconnected), CORELANE_BUSY,
+// CORELANE_NULL.
+int32_t corelane_request_join(struct corelane_request request,
+                              const char *name,
+                              size_t name_length,
+                              struct corelane_room *out_room);
+
+// Takes the sender out of a room, as `corelane_port_leave`.
+//
+// Inside a handler. Does not block. CORELANE_NOT_FOUND (not a member), CORELANE_LIMIT (another thread changes rooms at this
+// moment: retry), CORELANE_STALE (also: the room), CORELANE_BUSY.
+int32_t corelane_request_leave(struct corelane_request request,
+                               struct corelane_room room);
+
+// Writes up to `capacity` rooms of the sender, in the order of its joins, and returns how many rooms there are.
+//
+// Inside a handler. Does not block. CORELANE_LIMIT (another thread changes rooms at this moment: retry), CORELANE_STALE,
+// CORELANE_BUSY, CORELANE_NULL.
+int32_t corelane_request_rooms(struct corelane_request request,
+                               struct corelane_room *out_rooms,
+                               size_t capacity);
+
+// Runs one cycle of the worker: takes up to a batch of messages from each port, delivers, expires, publishes, wakes. Returns
+// how much work was done; 0 means that the host may call `corelane_worker_wait`.
+//
+// The worker's thread: one at a time, threads may take turns. Does not block. CORELANE_CLOSED (the router has stopped, and
+// the worker with it), CORELANE_STALE, CORELANE_BUSY.
+int32_t corelane_worker_cycle(struct corelane_worker worker);
+
+// Runs one cycle of the worker, and hands out up to `capacity` messages whose type has the action `host`. Returns how many.
+// The first task's `size` is the distance between two tasks in bytes.
+//
+// The worker's thread: one at a time, threads may take turns. Does not block. CORELANE_CLOSED (the worker has stopped),
+// CORELANE_NULL, CORELANE_INVALID (`size`, or `capacity` is 0), CORELANE_STALE, CORELANE_BUSY.
+int32_t corelane_worker_take(struct corelane_worker worker,
+                             struct corelane_task *tasks,
+                             size_t capacity);
+
+// Ends a task: counts its outcome and its time, and answers it if `answer` is set. Ports see the effect after
+// `corelane_worker_flush`, or after the next take, cycle or wait. Call it for each task, then flush once.
+//
+// The worker's thread: one at a time, threads may take turns. Does not block. CORELANE_NOT_FOUND (the task is not out),
+// CORELANE_NULL, CORELANE_INVALID (`size`), CORELANE_STALE, CORELANE_BUSY.
+int32_t corelane_worker_done(struct corelane_worker worker,
+                             const struct corelane_done *done);
+
+// Makes what was done since the last take visible to the ports, and gives the ring space back.
+//
+// The worker's thread: one at a time, threads may take turns. Does not block. CORELANE_STALE, CORELANE_BUSY.
+int32_t corelane_worker_flush(struct corelane_worker worker);
+
+// Flushes, and waits until there is something to take, or something is due, or `timeout_ns` is over. Messages that only wait
+// for tasks which are out do not end the wait.
+//
+// The worker's thread: one at a time, threads may take turns; waits. A release meanwhile takes effect when the wait ends.
+// CORELANE_CLOSED (the worker has stopped), CORELANE_STALE, CORELANE_BUSY.
+int32_t corelane_worker_wait(struct corelane_worker worker,
+                             uint64_t timeout_ns);
+
+// Releases a worker. If it has not stopped, it is lost: its messages fail as worker_lost, and the router continues with the
+// other workers. Stop the router first, and run cycles until they return CORELANE_CLOSED.
+//
+// Any thread. Does not block. CORELANE_STALE the second time.
+int32_t corelane_worker_release(struct corelane_worker worker);
 
 // Opens a port. Each host thread has its own port, and its submits and polls never wait for other threads. `options` may be
 // NULL.

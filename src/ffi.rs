@@ -2,11 +2,13 @@
 //! This module makes no routing decisions. `tests/header.rs` writes the conventions at the top of the header.
 
 mod borrow;
+mod builder;
 mod client;
 mod codes;
 mod fork;
 mod guard;
 mod handle;
+mod handler;
 mod layout;
 mod poll;
 mod port;
@@ -20,11 +22,14 @@ mod submit;
 #[cfg(feature = "ffi-test")]
 mod testing;
 mod text;
+mod worker;
 
 pub use borrow::*;
+pub use builder::*;
 pub use client::*;
 pub use guard::*;
 pub use handle::*;
+pub use handler::*;
 pub use layout::*;
 pub use poll::*;
 pub use port::*;
@@ -36,3 +41,4 @@ pub use submit::*;
 #[cfg(feature = "ffi-test")]
 pub use testing::*;
 pub use text::*;
+pub use worker::*;

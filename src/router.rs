@@ -230,6 +230,12 @@ impl Builder {
         ))
     }
 
+    /// The number of workers that [`build`](Self::build) returns.
+    #[cfg(not(corelane_loom))]
+    pub(crate) fn driven_workers(&self) -> usize {
+        self.config.threaded_workers()
+    }
+
     /// Builds the router and its workers without starting threads, for hosts and tests that drive the workers
     /// themselves with [`Worker::cycle`]. Local workers are not among the returned ones: the router keeps them for
     /// [`Router::local_port`], and [`Router::cycle_unowned`] drives those without a port.

@@ -191,6 +191,12 @@ impl CorelaneReason {
         }
     }
 
+    /// The label of a number.
+    pub(super) fn label_of(number: u32) -> Option<&'static str> {
+        let known = Self::ALL.into_iter().find(|one| *one as u32 == number)?;
+        known.name().to_str().ok()
+    }
+
     /// The reason with this label. `None` for a label without a number, which a test rules out.
     fn of_label(label: &str) -> Self {
         let found = Self::ALL.into_iter().find(|one| one.name().to_bytes() == label.as_bytes());

@@ -68,11 +68,13 @@ pub enum CorelaneStatus {
     Concurrency = -34,
     /// The memory for large messages, `payload_bytes`, is in use. Wait until some are delivered.
     Payloads = -35,
+    /// A handler's send or relay has failed; the reason is told beside.
+    Failed = -36,
 }
 
 impl CorelaneStatus {
     /// Every status.
-    const ALL: [Self; 29] = [
+    const ALL: [Self; 30] = [
         Self::Ok,
         Self::Again,
         Self::Full,
@@ -102,6 +104,7 @@ impl CorelaneStatus {
         Self::InFlight,
         Self::Concurrency,
         Self::Payloads,
+        Self::Failed,
     ];
 
     /// The status with this number.
@@ -140,6 +143,7 @@ impl CorelaneStatus {
             Self::InFlight => c"the client has too many messages on the way",
             Self::Concurrency => c"too many messages are on the way",
             Self::Payloads => c"the memory for large messages is in use",
+            Self::Failed => c"not sent",
         }
     }
 
@@ -175,6 +179,7 @@ impl CorelaneStatus {
             Self::InFlight => c"CORELANE_IN_FLIGHT",
             Self::Concurrency => c"CORELANE_CONCURRENCY",
             Self::Payloads => c"CORELANE_PAYLOADS",
+            Self::Failed => c"CORELANE_FAILED",
         }
     }
 }

@@ -136,6 +136,12 @@ impl Worker {
         self.stopped
     }
 
+    /// The time now, of the router's clock.
+    #[cfg(not(corelane_loom))]
+    pub(crate) fn now(&self) -> Stamp {
+        self.shared.clock.now()
+    }
+
     /// One round: takes up to a batch from each ring, delivers, expires, publishes, wakes. `now` is a reading
     /// of the router's clock; a time in the future, or before the last cycle's, counts as the present. Returns
     /// how much work was done; 0 means that the worker may sleep.
