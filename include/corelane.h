@@ -589,6 +589,12 @@ typedef struct corelane_outstanding {
 // The initial value of a corelane_outstanding.
 #define CORELANE_OUTSTANDING_INIT {sizeof(corelane_outstanding), 0, 0, 0, 0, 0, 0, 0}
 
+// A message type of a protocol, from `corelane_port_message_type`. The value 0 is no type.
+typedef struct corelane_message_type {
+  // The library's own number.
+  uint32_t value;
+} corelane_message_type;
+
 // A message that a client has sent, with all its options.
 typedef struct corelane_submission {
   // `sizeof(corelane_submission)`, set by the caller: CORELANE_SUBMISSION_INIT.
@@ -605,16 +611,18 @@ typedef struct corelane_submission {
   uint64_t correlation;
   // How long ago the host has read the message from its socket, in nanoseconds. Counts as queue wait.
   uint64_t waited_ns;
+  // For a host that has read the message itself: the recipient. The router then does not read the message: it delivers the
+  // bytes unchanged, without holding them and without a handler. 0 lets the router read the message by the rules of the
+  // client's protocol.
+  struct corelane_client recipient;
+  // With `recipient` the type under which the message counts; 0 is the type "send" of the sender's protocol.
+  struct corelane_message_type message_type;
+  // Always 0.
+  uint32_t reserved;
 } corelane_submission;
 
 // The initial value of a corelane_submission.
-#define CORELANE_SUBMISSION_INIT {sizeof(corelane_submission), 0, {0}, NULL, 0, 0, 0}
-
-// A message type of a protocol, from `corelane_port_message_type`. The value 0 is no type.
-typedef struct corelane_message_type {
-  // The library's own number.
-  uint32_t value;
-} corelane_message_type;
+#define CORELANE_SUBMISSION_INIT {sizeof(corelane_submission), 0, {0}, NULL, 0, 0, 0, {0}, {0}, 0}
 
 // A message that the host sends itself, with all its options.
 typedef struct corelane_send {

@@ -49,7 +49,7 @@ pub use port::handle::Port;
 pub(crate) use port::inline::InlineView;
 pub use port::send::SendOptions;
 pub use port::shared::{Poller, SharedPort};
-pub use port::submit::SubmitOptions;
+pub use port::submit::{Address, SubmitOptions};
 pub use rules::{Action, MessageType, ProtocolRules};
 pub use watch::Watchdog;
 pub use worker::cycle::Worker;

@@ -8,7 +8,7 @@ use super::reason::CorelaneReason;
 use super::status::CorelaneStatus;
 use crate::clock::{Clock, Stamp};
 use crate::id::{ClientId, RoomId};
-use crate::router::{MessageType, Routed, SendOptions, SubmitOptions};
+use crate::router::{Address, MessageType, Routed, SendOptions, SubmitOptions};
 use std::ffi::c_char;
 use std::time::Duration;
 
@@ -44,6 +44,14 @@ pub struct CorelaneSubmission {
     pub correlation: u64,
     /// How long ago the host has read the message from its socket, in nanoseconds. Counts as queue wait.
     pub waited_ns: u64,
+    /// For a host that has read the message itself: the recipient. The router then does not read the message: it delivers the
+    /// bytes unchanged, without holding them and without a handler. 0 lets the router read the message by the rules of the
+    /// client's protocol.
+    pub recipient: CorelaneClient,
+    /// With `recipient` the type under which the message counts; 0 is the type "send" of the sender's protocol.
+    pub message_type: CorelaneMessageType,
+    /// Always 0.
+    pub reserved: u32,
 }
 
 // SAFETY: integers and a pointer, the size first.
@@ -216,11 +224,18 @@ pub unsafe extern "C" fn corelane_port_submit_batch(
                     correlation: one.correlation,
                     stamp: read_at(clock, one.waited_ns),
                     tell_failed: one.flags & CORELANE_TELL_FAILED != 0,
+                    address: address(&one)?,
                 };
                 submit(ends, ClientId(one.client.value), message, options, one.flags)
             })
         }
     })
+}
+
+fn address(submission: &CorelaneSubmission) -> Result<Option<Address>, Failure> {
+    let message_type = submission.message_type.get()?;
+    let to = ClientId(submission.recipient.value);
+    Ok((to.0 != 0).then_some(Address { to, message_type }))
 }
 
 /// Submits or sends a batch with `one`.

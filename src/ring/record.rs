@@ -35,6 +35,9 @@ pub mod ingress_flag {
     pub const TELL_FAILED: u16 = 2;
     /// The payload is {number, length} of an out-of-line payload (`router::payload`).
     pub const OWNED: u16 = 4;
+    /// The header names the recipient and the type, and the payload is delivered as it is, without being read. Only for
+    /// MESSAGE.
+    pub const ADDRESSED: u16 = 8;
 }
 
 /// Flags of delivery records of the kind MESSAGE.
@@ -142,10 +145,10 @@ pub struct IngressHeader {
     pub stamp: u64,
     /// The host's own value, returned in notices.
     pub correlation: u64,
-    /// In SEND: the recipient's handle. In SEND_TO_ROOM: the room's handle. In NAME_CONNECTED: the name's hash. Otherwise
+    /// In SEND, and with [`ingress_flag::ADDRESSED`]: the recipient's handle. In SEND_TO_ROOM: the room's handle. In NAME_CONNECTED: the name's hash. Otherwise
     /// 0, since the envelope names the recipient.
     pub recipient: u64,
-    /// In SEND and SEND_TO_ROOM: the type label, or `u32::MAX` for the type `send`; the worker checks it. Otherwise
+    /// In SEND and SEND_TO_ROOM, and with [`ingress_flag::ADDRESSED`]: the type label, or `u32::MAX` for the type `send`; the worker checks it. Otherwise
     /// `u32::MAX`, since the envelope names the type.
     pub message_type: u32,
     /// The call that waits for the result. Valid only with [`ingress_flag::CALL`].

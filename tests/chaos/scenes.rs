@@ -40,7 +40,12 @@ impl World {
             let sent = &mut self.ledger.borrow_mut().sent[number as usize];
             (sent.tell, sent.is_leave) = (stamp.is_some(), kind == "leave");
         }
-        let options = SubmitOptions { correlation: number, stamp, tell_failed: stamp.is_some() };
+        let options = SubmitOptions {
+            correlation: number,
+            stamp,
+            tell_failed: stamp.is_some(),
+            ..SubmitOptions::default()
+        };
         let result =
             self.submitting(place, |mut way| way.submit_with(ClientId(client), bytes.as_bytes(), options))?;
         self.ledger.borrow_mut().submitted += 1;

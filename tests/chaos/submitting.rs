@@ -157,7 +157,12 @@ impl World {
         };
         let tell_failed = self.chance(30);
         self.ledger.borrow_mut().sent[number as usize].tell = tell_failed;
-        SubmitOptions { correlation: number, stamp: stamp.map(Stamp), tell_failed }
+        SubmitOptions {
+            correlation: number,
+            stamp: stamp.map(Stamp),
+            tell_failed,
+            ..SubmitOptions::default()
+        }
     }
 
     /// Returns whether the port refused the message because the ring is full.

@@ -23,6 +23,7 @@ use crate::ring::record::{IngressHeader, ingress_flag, ingress_kind};
 use crate::router::payload::Owned;
 use crate::router::port::connect::ConnectOptions;
 use crate::router::port::ingress::{Bytes, IngressSender, IngressSenders};
+use crate::router::rules::MessageType;
 use crate::router::shared::Shared;
 use crate::sync::{Arc, Relaxed};
 
@@ -35,7 +36,7 @@ use crate::sync::{Arc, Relaxed};
 /// let mut port = router.port()?;
 /// let ann = port.connect("ann", "generic", "", 1)?;
 /// let read_at = port.clock().now(); // When the socket was read: the wait counts from here.
-/// let options = SubmitOptions { correlation: 7, stamp: Some(read_at), tell_failed: true };
+/// let options = SubmitOptions { correlation: 7, stamp: Some(read_at), tell_failed: true, ..SubmitOptions::default() };
 /// port.submit_with(ann, br#"{"type":"offer","to":"ben"}"#, options)?;
 /// # Ok::<(), corelane::error::Error>(())
 /// ```
@@ -50,6 +51,33 @@ pub struct SubmitOptions {
     /// has none: the call has returned the reason. The notice is never dropped while the client is connected: if the
     /// port does not poll, and its ring and backlog are full, the workers take no more messages from it until it does.
     pub tell_failed: bool,
+    /// For a host that has read the message itself: where it goes. `None` lets the worker read the message by the rules of
+    /// the client's protocol.
+    pub address: Option<Address>,
+}
+
+/// The type and the recipient of a message, as the host has read them. The router does not read such a message: it delivers
+/// the bytes unchanged to this client, without holding them and without a handler. Otherwise it treats the message like any
+/// other of its sender: the order, the limits, the credit, the figures.
+///
+/// ```
+/// use corelane::{config::Config, router::{Address, Builder, SubmitOptions}};
+///
+/// let router = Builder::new(Config::default()).start()?;
+/// let mut port = router.port()?;
+/// let (ann, ben) = (port.connect("ann", "generic", "", 1)?, port.connect("ben", "generic", "", 2)?);
+/// let address = Address { to: ben, message_type: port.message_type("generic", "offer") };
+/// let options = SubmitOptions { address: Some(address), ..SubmitOptions::default() };
+/// port.submit_with(ann, b"any bytes", options)?;
+/// # Ok::<(), corelane::error::Error>(())
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Address {
+    /// The recipient. If it is not connected any more, the message fails as `recipient_closed`.
+    pub to: ClientId,
+    /// The type under which the message counts, and which says whether it is droppable. `None`, and a type of another
+    /// protocol than the sender's, mean the type `send` of the sender's protocol.
+    pub message_type: Option<MessageType>,
 }
 
 impl From<u64> for SubmitOptions {
@@ -301,16 +329,21 @@ impl SubmitHalf {
         stamp: u64,
         call: Option<CallId>,
     ) -> Result<usize, SubmitError> {
+        let (addressed, recipient, message_type) = match options.address {
+            None => (0, 0, None),
+            Some(address) => (ingress_flag::ADDRESSED, address.to.0, address.message_type),
+        };
         let header = IngressHeader {
             kind: ingress_kind::MESSAGE,
-            flags: if options.tell_failed { ingress_flag::TELL_FAILED } else { 0 }
+            flags: addressed
+                | if options.tell_failed { ingress_flag::TELL_FAILED } else { 0 }
                 | if call.is_some() { ingress_flag::CALL } else { 0 },
             client: client.0,
             stamp,
             correlation: options.correlation,
-            message_type: u32::MAX,
+            recipient,
+            message_type: message_type.map_or(u32::MAX, MessageType::label),
             call: call.map_or(0, |call| call.0),
-            ..IngressHeader::default()
         };
         let shared = &self.shared;
         let slot = shared.clients.slot(client.index()).ok_or(SubmitError::StaleClient)?;

@@ -21,7 +21,7 @@ use crate::router::worker::unusual::Unended;
 use crate::sync::{Relaxed, mutant};
 
 /// Flags of a message that [`ordinary`](WorkerContext::ordinary) does not handle.
-const UNUSUAL: u16 = ingress_flag::OWNED | ingress_flag::CALL;
+const UNUSUAL: u16 = ingress_flag::OWNED | ingress_flag::CALL | ingress_flag::ADDRESSED;
 
 impl WorkerContext<'_> {
     /// Handles one record of a port's ring. `time` is when the previous record ended; afterwards it is when

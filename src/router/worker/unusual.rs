@@ -100,6 +100,9 @@ impl WorkerContext<'_> {
             _ if given_up => (no_series(), Handled::Ended(Outcome::Expired)),
             None => (no_series(), Handled::Ended(Outcome::Failed(Failed::StaleClient))),
             Some(slot) => match payload {
+                Ok(payload) if header.flags & ingress_flag::ADDRESSED != 0 => {
+                    self.deliver_addressed(slot, header, payload, (stamp, started))
+                }
                 Ok(payload) => self.classify(port, client, slot, header, payload, stamp, started),
                 Err(reason) => (no_series(), Handled::Ended(Outcome::Failed(reason))),
             },
@@ -128,6 +131,38 @@ impl WorkerContext<'_> {
         });
         self.state.inside.answering = None;
         ended
+    }
+
+    /// Delivers a message whose type and recipient the host has read already: as it is, to that client.
+    fn deliver_addressed(
+        &mut self,
+        slot: &ClientSlot,
+        header: &IngressHeader,
+        payload: &[u8],
+        (stamp, started): (u64, u64),
+    ) -> (SeriesIds, Handled) {
+        let Some((rules, application)) = self.shared.rules_of(slot) else {
+            return (no_series(), Handled::Ended(Outcome::Failed(Failed::BadRecord)));
+        };
+        let message_type = rules.type_of_send(header.message_type);
+        let ids = (message_type, rules.id, application);
+        let recipient = ClientId(header.recipient);
+        if self.is_late(stamp, started) {
+            return (ids, Handled::Ended(Outcome::Expired));
+        }
+        if self.shared.clients.get(recipient).is_none() {
+            return (ids, Handled::Ended(Outcome::Failed(Failed::RecipientClosed)));
+        }
+        let delivery = DeliveryHeader {
+            kind: delivery_kind::MESSAGE,
+            flags: 0,
+            sender: header.client,
+            stamp,
+            correlation: header.correlation,
+            message_type: u32::from(message_type.0),
+            recipients: 1,
+        };
+        (ids, Handled::Ended(self.deliver_bytes(&delivery, recipient, payload)))
     }
 
     /// Goes on with a message that is held, out as a task, or abandoned inside its handler. Returns when it ended.
