@@ -352,13 +352,20 @@ impl Host {
             // Release some ports in the middle of a room message.
             self.poll_part_of_a_room_message(port);
         }
-        self.ports[port] = None;
-        self.is_told_no_more(port);
-        for token in self.peers_of(port) {
+        self.release(port);
+        self.reached.ports_released += 1;
+    }
+
+    /// Releases a port, in the router and in the model. The model first follows what handlers have done until now: the
+    /// port's clients were still members of their rooms.
+    fn release(&mut self, place: usize) {
+        self.follow_handlers();
+        self.ports[place] = None;
+        self.is_told_no_more(place);
+        for token in self.peers_of(place) {
             self.peers.remove(&token);
             self.rooms.gone(token);
         }
-        self.reached.ports_released += 1;
     }
 
     fn connect(&mut self) {
@@ -969,12 +976,7 @@ impl Host {
                 let port = self.ports[place].as_mut().unwrap();
                 assert!(matches!(port.connect("zoe", PROTOCOL, "", 0), Err(ConnectError::Closed)));
             } else {
-                self.ports[place] = None;
-                self.is_told_no_more(place);
-                for token in self.peers_of(place) {
-                    self.peers.remove(&token);
-                    self.rooms.gone(token);
-                }
+                self.release(place);
             }
         }
         let figures = self.router.accounting();

@@ -89,12 +89,7 @@ impl Host {
             let released = self.random.chance(20);
             let Some(port) = self.ports[place].as_mut().filter(|port| is_local(port)) else { continue };
             if released {
-                self.ports[place] = None;
-                self.is_told_no_more(place);
-                for token in self.peers_of(place) {
-                    self.peers.remove(&token);
-                    self.rooms.gone(token);
-                }
+                self.release(place);
                 continue;
             }
             let end = (0..100).find_map(|_| port.cycle().err());
