@@ -41,6 +41,8 @@ struct Room {
 #[derive(Debug)]
 struct Sent {
     room: &'static str,
+    /// The host names a room by its handle, so its message does not reach a later room of the same name.
+    handle: Option<RoomId>,
     from: u64,
     /// The message may still be in flight to its worker.
     open: bool,
@@ -105,7 +107,8 @@ impl Rooms {
 
     fn joined(&mut self, token: u64, name: &'static str, id: RoomId) {
         self.rooms.entry(name).or_insert(Room { id, members: BTreeSet::new() }).members.insert(token);
-        for sent in self.sent.values_mut().filter(|sent| sent.open && sent.room == name) {
+        let meant = |sent: &&mut Sent| sent.room == name && sent.handle.is_none_or(|handle| handle == id);
+        for sent in self.sent.values_mut().filter(|sent| sent.open).filter(meant) {
             self.changed += 1;
             if sent.from == token {
                 sent.sender_may = true;
@@ -151,12 +154,14 @@ impl Rooms {
         }
     }
 
-    fn submitted(&mut self, number: u64, from: u64, name: &'static str) {
-        let members = self.rooms.get(name).map(|room| room.members.clone()).unwrap_or_default();
+    fn submitted(&mut self, number: u64, from: u64, name: &'static str, handle: Option<RoomId>) {
+        let room = self.rooms.get(name).filter(|room| handle.is_none_or(|handle| handle == room.id));
+        let members = room.map(|room| room.members.clone()).unwrap_or_default();
         let is_member = from == HOST || members.contains(&from);
         let others: BTreeSet<u64> = members.into_iter().filter(|token| *token != from).collect();
         let sent = Sent {
             room: name,
+            handle,
             from,
             open: true,
             sender_must: is_member,
@@ -297,7 +302,7 @@ impl Host {
         let fill = "x".repeat(size as usize);
         let text = format!(r#"{{"type":"{TYPE}","room":"{name}","payload":[{number},"{fill}"]}}"#);
         if self.submit_bytes(token, number, text.as_bytes()) {
-            self.rooms.submitted(number, token, name);
+            self.rooms.submitted(number, token, name, None);
         }
     }
 
@@ -320,7 +325,7 @@ impl Host {
                     self.numbers_of.insert(number, 0);
                     let way = u64::MAX - 100 * (1 + place) - through as u64;
                     self.sent_through.insert(number, way);
-                    self.rooms.submitted(number, HOST, name);
+                    self.rooms.submitted(number, HOST, name, Some(room));
                 }
                 Err(reason) => {
                     self.refused += 1;
@@ -426,7 +431,7 @@ impl Host {
                 self.submitted += 1;
                 self.reached.rooms.probes += 1;
                 self.numbers_of.insert(number, id.0);
-                self.rooms.submitted(number, *from, name);
+                self.rooms.submitted(number, *from, name, None);
                 let text = format!(r#"{{"type":"{TYPE}","room":"{name}","payload":[{number}]}}"#);
                 let port = self.ports[port].as_mut().unwrap();
                 // Long enough for every client's next token of the rate limit.
