@@ -4,6 +4,7 @@
 //!
 //! `CORELANE_SIMULATOR_SEEDS=100000 cargo test --release --test simulator` runs more seeds.
 //! `CORELANE_SIMULATOR_SEED=17` runs that seed only.
+//! `CORELANE_SIMULATOR_FIRST` is the first seed of a range.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test")]
 
@@ -25,9 +26,10 @@ fn variable(name: &str) -> Option<u64> {
 #[test]
 fn conservation_and_order_from_a_seed() {
     let one = variable("CORELANE_SIMULATOR_SEED");
+    let first = variable("CORELANE_SIMULATOR_FIRST").unwrap_or(0);
     let seeds = match one {
         Some(seed) => seed..seed + 1,
-        None => 0..variable("CORELANE_SIMULATOR_SEEDS").unwrap_or(DEFAULT_SEEDS),
+        None => first..first + variable("CORELANE_SIMULATOR_SEEDS").unwrap_or(DEFAULT_SEEDS),
     };
     let mut reached = host::Reached::default();
     for seed in seeds {
