@@ -3,7 +3,7 @@
 
 use crate::ledger::{Ledger, Peer, Sent, To, emission_bytes, filling, name_of, send_bytes};
 use crate::reach::Reached;
-use corelane::error::Loss;
+use corelane::error::{Failed, Loss};
 use corelane::router::{DeliveredMessage, Event, Recipient};
 
 impl Ledger {
@@ -41,7 +41,15 @@ impl Ledger {
                 if sent.tell {
                     assert!(!std::mem::replace(&mut sent.told, true), "{correlation} is told twice");
                     reached.told += 1;
+                    let order = sent.order;
+                    if failed_when_taken(sent.to, reason) && self.ordered {
+                        let last =
+                            std::mem::replace(&mut self.peers.get_mut(&client.0).unwrap().last_failed, order);
+                        assert!(last < order, "notices out of order: {correlation}, {order} behind {last}");
+                        reached.told_in_order += 1;
+                    }
                 }
+                let sent = &self.sent[correlation as usize];
                 if reason == Loss::Expired {
                     assert!(sent.tell, "a notice that was not requested");
                     assert!(sent.reached.is_empty(), "{correlation} was delivered, and has expired");
@@ -177,6 +185,24 @@ impl Ledger {
         let name = std::str::from_utf8(name).unwrap();
         assert!(matches!(sent.to, To::Name(to) if name == name_of(to)), "the notice names another recipient");
         reached.expired += 1;
+    }
+}
+
+/// Whether a message has failed when its worker took it. Other messages may fail later than those behind them, because
+/// they were held or their worker has ended.
+fn failed_when_taken(to: To, reason: Loss) -> bool {
+    match reason {
+        Loss::Expired => matches!(to, To::Room(_)),
+        Loss::Failed(reason) => matches!(
+            reason,
+            Failed::NotJson
+                | Failed::UnknownType
+                | Failed::UnknownRecipient
+                | Failed::HoldFull
+                | Failed::UnknownRoom
+                | Failed::NotAMember
+        ),
+        _ => false,
     }
 }
 

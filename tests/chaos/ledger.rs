@@ -35,6 +35,8 @@ pub struct Peer {
     /// The last message received from each sender; for messages of the host itself, from each port.
     pub last_from: BTreeMap<(bool, u64), (u64, u64)>,
     pub lefts: u64,
+    /// The order of the last message that has failed when its worker took it.
+    pub last_failed: u64,
 }
 
 impl Peer {
@@ -53,6 +55,7 @@ impl Peer {
             room_ids: BTreeMap::new(),
             last_from: BTreeMap::new(),
             lefts: 0,
+            last_failed: 0,
         }
     }
 

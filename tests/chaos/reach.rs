@@ -10,6 +10,7 @@ reached! {
     expired: "expiry notices",
     late: "notices of late messages",
     told: "notices of undelivered messages",
+    told_in_order: "notices that keep the order",
     failed_sends: "notices of failed sends",
     refused_notices: "refusal notices",
     lefts: "names left",

@@ -68,7 +68,7 @@ impl WorkerContext<'_> {
             return;
         }
         egress.emit_notice(notice);
-        if notice.header.kind == delivery_kind::UNDELIVERED {
+        if notice.header.kind == delivery_kind::UNDELIVERED && !mutant("notice-without-reach") {
             self.reached(notice.client.0, port);
         }
     }
