@@ -61,7 +61,8 @@ const BEFORE_YIELD: u32 = 16;
 /// room.
 const LOOK: Duration = Duration::from_millis(1);
 
-/// A port, with or without a local worker, whose events a task receives. Dropping it closes the port.
+/// A port, with or without a local worker, whose events a task receives. Dropping it closes the port, after it has passed
+/// on what was acknowledged before. What is acknowledged later counts as `unacknowledged`, with the reason `port_gone`.
 #[derive(Debug)]
 pub struct AsyncPort {
     poller: Poller,
@@ -140,7 +141,8 @@ impl AsyncPort {
     /// batch comes with the next one.
     ///
     /// # Errors
-    /// [`Closed`] once the router has stopped and everything has been handed out, or if the runtime shuts down.
+    /// [`Closed`] once the router has stopped and everything has been handed out, or if the runtime shuts down. As with
+    /// [`Port::poll`], clients may be disconnected after that and be received as closed.
     pub async fn recv(&mut self, limit: usize) -> Result<Batch<'_, Poller>, Closed> {
         let ready = self.ready().await;
         if ready.is_err() || self.poller.is_over() {
@@ -182,13 +184,17 @@ impl AsyncPort {
         }
     }
 
+    fn pass_acknowledgements_on(&mut self) {
+        std::mem::swap(&mut *lock(&self.tasks.0.acknowledged), &mut self.taken);
+        let taken = self.taken.drain();
+        self.poller.acknowledge_batch(taken.map(|(client, (messages, bytes))| (client, messages, bytes)));
+    }
+
     /// Passes on what other tasks have left, and runs one cycle of the local worker. Returns how much the worker has done.
     fn turn(&mut self) -> usize {
         self.poller.awake(false); // A cancelled wait may have left the port armed; publishing would signal this thread.
+        self.pass_acknowledgements_on();
         let tasks = &self.tasks.0;
-        std::mem::swap(&mut *lock(&tasks.acknowledged), &mut self.taken);
-        let taken = self.taken.drain();
-        self.poller.acknowledge_batch(taken.map(|(client, (messages, bytes))| (client, messages, bytes)));
         tasks.port.publish();
         // Without a local worker there is nothing to do. Once it has stopped, the poll says so too.
         let worked = self.poller.cycle().unwrap_or(0);
@@ -196,6 +202,12 @@ impl AsyncPort {
             tasks.room.notify_waiters();
         }
         worked
+    }
+}
+
+impl Drop for AsyncPort {
+    fn drop(&mut self) {
+        self.pass_acknowledgements_on();
     }
 }
 

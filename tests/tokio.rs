@@ -210,6 +210,28 @@ fn who_waits_for_room_learns_of_the_ports_end() {
 }
 
 /// `try_submit` and `try_send` count nothing while there is no room, and the port's descriptor tells of room.
+/// What a socket's task has acknowledged counts, although the port is dropped before its next `recv`.
+#[test]
+fn a_dropped_port_passes_acknowledgements_on() {
+    current_thread().block_on(async {
+        let (router, mut port) = opened(0, &[]);
+        let (submitter, acknowledger) = (port.submitter(), port.acknowledger());
+        let ann = connect(&submitter, "ann", 1);
+        submitter.send(ann, b"hello", 1).await.unwrap();
+        let mut arrived = 0;
+        while arrived == 0 {
+            port.recv(64)
+                .await
+                .unwrap()
+                .for_each(|event| arrived += u32::from(matches!(event, Event::Message(_))));
+        }
+        acknowledger.acknowledge(ann, 1, 5);
+        drop(port);
+        let accounting = router.accounting();
+        assert_eq!((accounting.acknowledged, accounting.unacknowledged), (1, 0));
+    });
+}
+
 #[test]
 fn a_port_without_room_refuses_nothing_that_is_only_tried() {
     let mut hand = Hand::of(config(&[("workers", 1), ("queue_messages", 2)]), "generic", |builder| builder);
