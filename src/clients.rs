@@ -1,17 +1,20 @@
-//! The clients of a router: a slot for each, the names that lead to the slots, and the credit of each client.
-//! Ports (connect, disconnect, acknowledge) and workers (look up, add credit) share this state.
-//!
-//! A slot goes through these phases: FREE → OPEN → CLOSING (disconnect called, its record is in a ring) →
-//! CLOSED (CLIENT_CLOSED handed out) → FREE. A slot becomes free when all messages that its client submitted
-//! have finished and none of the client's credit is in use.
-//!
-//! The closing bit of the credit word is set before the slot becomes free, so no credit can be added
-//! meanwhile, and a slot whose credit is in use cannot become free. A worker that has added credit therefore
-//! keeps the slot from being reused. A worker that comes too late learns this from the generation in the
-//! credit word (`docs/decisions/0001-credit-pins-slot.md`).
-//!
-//! A port's calls compare generation and phase in one word and change the phase by compare-and-swap, so a
-//! stale handle never changes anything of a successor.
+//! What describes a router's clients: their handles and names, their credit and its policy. They are connected through a
+//! [`Port`](crate::router::Port).
+
+// A slot for each client, the names that lead to the slots, and the credit of each client. Ports (connect, disconnect,
+// acknowledge) and workers (look up, add credit) share this state.
+//
+// A slot goes through these phases: FREE → OPEN → CLOSING (disconnect called, its record is in a ring) →
+// CLOSED (CLIENT_CLOSED handed out) → FREE. A slot becomes free when all messages that its client submitted
+// have finished and none of the client's credit is in use.
+//
+// The closing bit of the credit word is set before the slot becomes free, so no credit can be added
+// meanwhile, and a slot whose credit is in use cannot become free. A worker that has added credit therefore
+// keeps the slot from being reused. A worker that comes too late learns this from the generation in the
+// credit word (`docs/decisions/0001-credit-pins-slot.md`).
+//
+// A port's calls compare generation and phase in one word and change the phase by compare-and-swap, so a
+// stale handle never changes anything of a successor.
 
 mod bucket;
 mod credit;

@@ -1,17 +1,22 @@
 //! The monitor: collects the counters of all threads once a second, keeps them in sliding windows, evaluates alert
-//! rules, and produces reports. It reads `metrics`, `clients` and `record`. Routing never waits for the monitor.
-//! Recording waits for it only when a new name arrives while the monitor evicts other names to make room.
+//! rules, and produces reports. Start at [`Monitor`]. [`Monitor::snapshot`] returns all figures as [`MonitorStats`],
+//! [`Monitor::report`] the same as text, JSON or HTML, and [`alert`] has the rules.
 //!
-//! | file | contents |
-//! |---|---|
-//! | `collector`, `series` | read what has been recorded since the last collection, series by series |
-//! | `window`, `history`, `remembered`, `rate` | the last minute, hour and day |
-//! | `slow`, `top` | slow messages; the clients with the largest figures |
-//! | `system` | figures of the process and of the machine |
-//! | `alert`, `values`, `outbox` | rules over any figure, and the delivery of alerts to listeners |
-//! | `log` | log lines |
-//! | `inner`, `thread` | the state behind one lock, and the thread that drives it |
-//! | `figures`, `snapshot`, `report` | the figures and the formats in which they are shown |
+//! Routing never waits for the monitor. Recording waits for it only when a new name arrives while the monitor evicts other
+//! names to make room.
+
+// It reads `metrics`, `clients` and `record`.
+//
+// | file | contents |
+// |---|---|
+// | `collector`, `series` | read what has been recorded since the last collection, series by series |
+// | `window`, `history`, `remembered`, `rate` | the last minute, hour and day |
+// | `slow`, `top` | slow messages; the clients with the largest figures |
+// | `system` | figures of the process and of the machine |
+// | `alert`, `values`, `outbox` | rules over any figure, and the delivery of alerts to listeners |
+// | `log` | log lines |
+// | `inner`, `thread` | the state behind one lock, and the thread that drives it |
+// | `figures`, `snapshot`, `report` | the figures and the formats in which they are shown |
 
 pub mod alert;
 mod collector;
@@ -48,7 +53,7 @@ pub use figures::{
 pub use health::{Connection, Health};
 pub use history::Point;
 pub use listen::{AlertPoll, History};
-pub use outbox::CallbackId;
+pub use outbox::{CallbackId, ListenerPoll};
 use paths::Kept;
 #[cfg(feature = "schema")]
 pub use report::schema;
@@ -261,6 +266,9 @@ impl Monitor {
     /// connected may be evicted when room for clients becomes scarce; the client that has been silent longest goes
     /// first. Messages that are then recorded with the evicted client's number count in `folded.clients`, and its
     /// name has to be looked up again.
+    ///
+    /// A client's figures are in the lists of [`MonitorStats::clients`]: `by_messages` has all clients that have sent
+    /// anything if `top_clients` is at least their number.
     pub fn client(&self, name: &str) -> Option<ClientId> {
         self.core.source.hub().client(name)
     }

@@ -1,9 +1,12 @@
 //! Reports of the host: messages that the host routed itself, its clients and its own metrics. The host may
 //! report them with or without a router.
 //!
-//! Each monitor has one `Hub`; the router owns the hub if there is a router. The monitor reads the hub
-//! through a `Source`: a router, or only the reports of the host. Recording never blocks on the monitor: a thread with a [`Recorder`] writes its own
-//! cells, and all other threads share a few shards through atomic adds.
+//! [`Monitor::record`](crate::monitor::Monitor::record) takes a [`RecordedMessage`] on any thread. A thread that records much
+//! has a [`Recorder`], from [`Monitor::recorder`](crate::monitor::Monitor::recorder), and writes cells of its own; all other
+//! threads share a few shards through atomic adds. Both are exact.
+
+// Each monitor has one `Hub`; the router owns the hub if there is a router. The monitor reads the hub through a `Source`:
+// a router, or only the reports of the host.
 
 mod hub;
 mod recorder;

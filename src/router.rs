@@ -1,13 +1,16 @@
 //! The router. [`Builder`] checks the configuration, reserves the memory and creates the workers; [`Router`]
-//! opens ports and stops the workers.
-//!
-//! A message enters in `port/submit`, waits in an ingress ring, is handled in `worker/dispatch`, leaves through
-//! `worker/egress` and an egress ring, and is handed out in `port/poll`. `port/` is the host's side and
-//! `worker/` the other side. The files directly in this folder are used by both sides: `shared` (the common
-//! state), `local` (workers on the threads of ports), `pair` (one worker and one port), `settle` (what an ended worker or pair leaves), `placement` (the
-//! worker of a client), `payload` (out-of-line payloads), `permits`, `rules`, `base`.
-//!
-//! Used by the crate's users, by `ffi` and, through `source`, by the monitor.
+//! opens ports and stops the workers. A [`Port`] connects clients, submits their messages and the host's own, and hands
+//! out [`Event`]s; [`Port::share`] gives several threads a [`SharedPort`]. The fields of [`SubmitOptions`],
+//! [`SendOptions`] and [`ConnectOptions`] say what can be chosen for each message and client. [`Request`] is what a handler
+//! sees. [`Worker`], [`Task`] and [`Watchdog`] are only for hosts that drive the workers themselves.
+
+// A message enters in `port/submit`, waits in an ingress ring, is handled in `worker/dispatch`, leaves through
+// `worker/egress` and an egress ring, and is handed out in `port/poll`. `port/` is the host's side and
+// `worker/` the other side. The files directly in this folder are used by both sides: `shared` (the common
+// state), `local` (workers on the threads of ports), `pair` (one worker and one port), `settle` (what an ended worker or pair leaves), `placement` (the
+// worker of a client), `payload` (out-of-line payloads), `permits`, `rules`, `base`.
+//
+// Used by the crate's users, by `ffi` and, through `source`, by the monitor.
 
 mod activity;
 mod base;
@@ -475,7 +478,8 @@ impl Router {
     }
 
     /// Refuses new messages (as draining) and waits until every accepted message has ended, held messages
-    /// included, and every delivery has been polled.
+    /// included, and every delivery has been polled. The ports must be polled meanwhile, so do not call it on the thread
+    /// that polls one. It does not wait for acknowledgements.
     ///
     /// # Errors
     /// [`DrainError::TimedOut`] if that takes longer than `timeout`; the router keeps draining. [`DrainError::OwnThread`] on a
@@ -577,7 +581,8 @@ impl Router {
     }
 
     /// Stops the router. Everything published before is handled, later submissions are refused as closed, and
-    /// held messages fail as stopped. Deliveries can still be polled afterwards. The call waits for every
+    /// held messages fail as stopped. Deliveries can still be polled afterwards, and clients stay connected until the host
+    /// disconnects them or drops their port. The call waits for every
     /// worker. It waits up to `stop_timeout_ms` for a worker that is inside a handler, then gives that worker
     /// up, as [`stop_within`](Self::stop_within) does. The local workers of the calling thread are ended at once.
     pub fn stop(&mut self) {

@@ -139,7 +139,13 @@ pub struct Connections {
     pub peak: u64,
 }
 
-/// Where every message and every delivery is (invariant I4). Exact while the router is quiet.
+/// Where every message and every delivery is (invariant I4). Exact while the router is quiet:
+///
+/// - `submitted` = `refused` + `accepted`
+/// - `accepted` = `ok` + `failed` + `expired` + `taken_over` + `in_flight`
+/// - `deliveries` = `consumed` + `undeliverable` + `queued`
+/// - `consumed` = `acknowledged` + `unacknowledged` + what the host still has to acknowledge + what is never
+///   acknowledged: each `Undelivered`, `SendFailed`, `Left`, `Close` and `Closed` event
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[non_exhaustive]

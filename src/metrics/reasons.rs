@@ -19,9 +19,10 @@ use std::borrow::Cow;
 /// let refusals = router.stats().accounting.refusals;
 /// assert_eq!(refusals.get("ring_full"), 0);
 /// assert!(refusals.counted().is_empty());
+/// assert_eq!(format!("{refusals:?}"), "{}"); // `Debug` shows only the reasons that have occurred.
 /// # Ok::<(), corelane::error::Error>(())
 /// ```
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Default, PartialEq, Eq)]
 pub struct ByReason(Vec<(Cow<'static, str>, u64)>);
 
 impl ByReason {
@@ -42,6 +43,12 @@ impl ByReason {
     /// The reasons that have occurred, and their counts.
     pub fn counted(&self) -> Vec<(&str, u64)> {
         self.iter().filter(|(_, count)| *count > 0).collect()
+    }
+}
+
+impl std::fmt::Debug for ByReason {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.debug_map().entries(self.counted()).finish()
     }
 }
 

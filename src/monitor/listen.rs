@@ -21,7 +21,7 @@ use std::time::Duration;
 /// The most bytes of a watched path.
 const MAX_PATH: usize = 256;
 
-/// A queue of alerts for a host's event loop; see [`Monitor::alerts`].
+/// A queue of alerts for a host that polls; see [`Monitor::alerts`].
 pub type AlertPoll = ListenerPoll<Alert>;
 
 /// A series over time.
@@ -178,8 +178,9 @@ impl Monitor {
         self.core.alerts.remove_callback(id, patience)
     }
 
-    /// Returns a queue of alerts from this moment on, for a host that polls. The queue has a descriptor that is
-    /// readable while an alert waits.
+    /// Returns a queue of alerts from this moment on, for a host that polls: alerts of the shipped rules (docs/guide.md)
+    /// and of the host's own. An [`Alert`] waits in it when it is raised, repeated and resolved; its `name` is that of its
+    /// rule, its `state` says which of the three it is. The queue has a descriptor that is readable while an alert waits.
     ///
     /// ```
     /// use corelane::{config::Config, monitor::{Monitor, alert::Rule}};
@@ -187,10 +188,10 @@ impl Monitor {
     ///
     /// let monitor = Monitor::new(Config::default())?;
     /// let alerts = monitor.alerts()?;
-    /// monitor.add_rule(Rule::above("crowd", "connections.active", 0.0))?;
+    /// monitor.add_rule(Rule::above("crowd", "connections.active", 0.5))?;
     /// monitor.connect("ann", "my-app")?;
     /// monitor.tick(); // A started monitor does this by itself.
-    /// alerts.wait(Some(Duration::from_secs(5))); // An event loop waits for `alerts.descriptor()`.
+    /// alerts.wait(Some(Duration::from_secs(5))); // An event loop waits for `alerts.as_fd()`.
     /// while let Some(alert) = alerts.next() {
     ///     println!("{}: {}", alert.name, alert.message);
     /// }

@@ -8,7 +8,8 @@ use crate::router::port::walk::Walk;
 
 /// The events of one poll, lent one by one. An event's bytes are valid until the next call. Between two events the port
 /// can be used, through [`port`](Self::port). Dropping the batch gives the ring space of its events back; events that
-/// were not taken come with the next poll.
+/// were not taken come with the next poll. So a loop that polls until the port says closed must take the events, also those
+/// that it has no use for: `batch.for_each(|_| ())`.
 ///
 /// ```
 /// use corelane::{config::Config, router::{Builder, Event}};

@@ -30,7 +30,9 @@ pub enum Event<'a> {
     /// Write these bytes to the client, then acknowledge them.
     Message(DeliveredMessage<'a>),
     /// Messages of the client have expired because no client of the recipient's name has connected within `hold_ms`.
-    /// Sent once per name. Acknowledge it like a message of `name`'s length. Not sent if the client has no credit left.
+    /// Sent once per name. Acknowledge it like a message of `name`'s length. Not sent if the client has no credit left,
+    /// nor for messages that were submitted with [`SubmitOptions::tell_failed`](crate::router::SubmitOptions::tell_failed):
+    /// each of those has an [`Undelivered`](Self::Undelivered) instead.
     Expired {
         /// The sender of the messages.
         client: ClientId,

@@ -46,7 +46,7 @@ use std::time::Duration;
 /// let ann = port.connect("ann", "generic", "my-app", 1)?; // 1 is the token of your socket.
 /// port.submit(ann, br#"{"type":"offer","to":"ann"}"#, 7)?; // 7 is your number for the message.
 /// port.publish(); // Once for all that was submitted.
-/// port.wait(Duration::from_secs(5)); // An event loop calls `arm` and waits for `descriptor` instead.
+/// port.wait(Duration::from_secs(5)); // An event loop calls `arm` and waits for `as_fd` instead.
 /// let mut batch = port.poll(256)?;
 /// while let Some(event) = batch.next() {
 ///     if let Event::Message(message) = event {
@@ -464,19 +464,19 @@ impl Port {
         self.lease.shared.rooms_of(client)
     }
 
-    /// Hands out up to `limit` deliveries to `each`. `each` must not block, because nothing else on this port
-    /// proceeds meanwhile. Returns how many recipients were taken, including those whose client is closed and
-    /// for whom `each` is not called. If the limit ends in the middle of a room message, the next poll
-    /// continues there.
+    /// Returns a batch that lends up to `limit` events. A message to a room counts once for each recipient; if the limit
+    /// ends in the middle of one, the next poll continues there.
     ///
     /// # Errors
-    /// [`Closed`] once the router has stopped and everything has been handed out.
+    /// [`Closed`] once the router has stopped and everything has been handed out. Clients that are still connected then
+    /// can be disconnected: the next poll hands out their [`Event::Closed`], and the poll after that says closed again.
     pub fn poll(&mut self, limit: usize) -> Result<Batch<'_, Self>, Closed> {
         Batch::begin(self, limit)
     }
 
-    /// As [`poll`](Self::poll), with each event passed to `each`. Returns how many recipients were taken, including those
-    /// whose client is closed, for whom there is no event.
+    /// As [`poll`](Self::poll), with each event passed to `each`. `each` must not block, because nothing else on this port
+    /// proceeds meanwhile. Returns how many recipients were taken, including those whose client is closed, for whom there
+    /// is no event.
     ///
     /// # Errors
     /// As [`poll`](Self::poll).

@@ -47,8 +47,9 @@ pub struct SubmitOptions {
     /// When the host read the message from its socket. `None` means now.
     pub stamp: Option<Stamp>,
     /// Whether the client's port gets an [`Event::Undelivered`](crate::router::Event::Undelivered) if the message fails or
-    /// expires, for example because its recipient is not connected or it is not JSON. Only a message that is refused
-    /// has none: the call has returned the reason. The notice is never dropped while the client is connected: if the
+    /// expires, for example because its recipient is not connected or it is not JSON. A message of a type that is held
+    /// has it when the hold ends without the recipient, with the reason `expired`. Only a message that is refused has
+    /// none: the call has returned the reason. The notice is never dropped while the client is connected: if the
     /// port does not poll, and its ring and backlog are full, the workers take no more messages from it until it does.
     pub tell_failed: bool,
     /// For a host that has read the message itself: where it goes. `None` lets the worker read the message by the rules of
