@@ -139,7 +139,7 @@ pub struct Connections {
     pub peak: u64,
 }
 
-/// Where every message and every delivery is (invariant I4). Exact while the router is quiet:
+/// Where every message and every delivery is. Exact while the router is quiet:
 ///
 /// - `submitted` = `refused` + `accepted`
 /// - `accepted` = `ok` + `failed` + `expired` + `taken_over` + `in_flight`
