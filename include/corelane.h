@@ -1181,6 +1181,17 @@ int32_t corelane_port_route(struct corelane_port port,
                             uint64_t timeout_ns,
                             struct corelane_routed *out_routed);
 
+// As `corelane_port_submit_batch` for one message, but the router takes its bytes over instead of copying them: for large
+// messages. `free_message` is called exactly once, on any thread, with `context`, when nothing needs the bytes any more. If
+// the call fails, the bytes are still the caller's, and `free_message` is not called. Publish afterwards.
+//
+// The port's owner. Does not block. As `corelane_port_submit`; CORELANE_STATE (shared and inline ports), CORELANE_INVALID
+// (`size`, flags; CORELANE_TRY is not possible), CORELANE_NULL (also: no function).
+int32_t corelane_port_submit_owned(struct corelane_port port,
+                                   const struct corelane_submission *submission,
+                                   corelane_free_fn free_message,
+                                   void *context);
+
 // Hands out up to `capacity` events and returns how many; 0 if there are none. The first event's `size` is the
 // distance between two events in bytes. The events' views are valid until the next poll or `corelane_port_release_views`.
 //

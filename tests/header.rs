@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 /// The files of the C interface, in the order of the header.
 const FILES: &[&str] = &[
     "status", "reason", "guard", "borrow", "text", "router", "builder", "handler", "worker", "port",
-    "client", "submit", "poll", "room", "handle",
+    "client", "submit", "given", "poll", "room", "handle",
 ];
 
 /// Declared in a header of its own, for Go.

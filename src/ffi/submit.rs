@@ -131,7 +131,7 @@ impl CorelaneMessageType {
 }
 
 /// Whether flags are only of these.
-fn check_flags(flags: u32, known: u32) -> Result<(), Failure> {
+pub(super) fn check_flags(flags: u32, known: u32) -> Result<(), Failure> {
     if flags & !known == 0 {
         Ok(())
     } else {
@@ -219,23 +219,23 @@ pub unsafe extern "C" fn corelane_port_submit_batch(
             batch(port, submissions, out_status, |ends, one| {
                 check_flags(one.flags, CORELANE_TELL_FAILED | CORELANE_TRY)?;
                 let message = slice("message", one.message, one.length)?;
-                let clock = either!(&ends, Submitting, port => port.clock());
-                let options = SubmitOptions {
-                    correlation: one.correlation,
-                    stamp: read_at(clock, one.waited_ns),
-                    tell_failed: one.flags & CORELANE_TELL_FAILED != 0,
-                    address: address(&one)?,
-                };
+                let options = options(either!(&ends, Submitting, port => port.clock()), &one)?;
                 submit(ends, ClientId(one.client.value), message, options, one.flags)
             })
         }
     })
 }
 
-fn address(submission: &CorelaneSubmission) -> Result<Option<Address>, Failure> {
+/// The options of a submission.
+pub(super) fn options(clock: &Clock, submission: &CorelaneSubmission) -> Result<SubmitOptions, Failure> {
     let message_type = submission.message_type.get()?;
     let to = ClientId(submission.recipient.value);
-    Ok((to.0 != 0).then_some(Address { to, message_type }))
+    Ok(SubmitOptions {
+        correlation: submission.correlation,
+        stamp: read_at(clock, submission.waited_ns),
+        tell_failed: submission.flags & CORELANE_TELL_FAILED != 0,
+        address: (to.0 != 0).then_some(Address { to, message_type }),
+    })
 }
 
 /// Submits or sends a batch with `one`.
