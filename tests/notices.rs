@@ -265,3 +265,48 @@ fn events_are_lent_and_the_port_is_usable_between_them() {
     let reason = Loss::Failed(Failed::NotJson);
     assert_eq!((reason.label(), reason.to_string()), ("not_json", "not_json".to_owned()));
 }
+
+/// Notices that wait in the backlog of a port survive the end of the worker, and come before the client's end.
+#[test]
+fn a_worker_that_ends_hands_over_the_notices_in_its_backlog() {
+    for ends in ["stop", "lost"] {
+        let set = [("workers", "1"), ("ring_bytes", "8192"), ("credit_messages", "60000")];
+        let mut hand = Hand::of(config_of(&set), "generic", |builder| builder);
+        let mut other = hand.bench.router.port().unwrap();
+        for number in 0..40 {
+            other.send(hand.ben, &[b'x'; 900], number).unwrap();
+            other.publish();
+            hand.bench.cycle();
+        }
+        assert!(hand.bench.router.stats().ports[0].workers[0].backlog_bytes > 0);
+        for number in 0..20 {
+            hand.port.submit_with(hand.ann, b"{", tells(number)).unwrap();
+        }
+        hand.port.publish();
+        hand.bench.cycle();
+        hand.port.disconnect(hand.ann).unwrap();
+        hand.port.publish();
+        match ends {
+            "stop" => {
+                hand.bench.router.request_stop();
+                hand.bench.cycle();
+            }
+            _ => drop(std::mem::take(&mut hand.bench.workers)),
+        }
+        let mut got = Vec::new();
+        let mut closed = None;
+        while hand
+            .port
+            .poll_each(7, |event| match event {
+                Event::Undelivered { correlation, .. } => got.push(correlation),
+                Event::Closed { token: 1, .. } => closed = Some(got.len()),
+                _ => {}
+            })
+            .is_ok()
+        {}
+        assert_eq!(got, (0..20).collect::<Vec<_>>(), "{ends}");
+        assert_eq!(closed, Some(20), "{ends}");
+        drop(other);
+        settled(&hand.bench.router);
+    }
+}

@@ -61,6 +61,15 @@ impl Notice {
         Some(Self::new(kind, ClientId(client), message.correlation, reason))
     }
 
+    /// Whether a delivery record of this kind is a notice.
+    #[inline]
+    pub(super) fn is_kind(kind: u16) -> bool {
+        matches!(
+            kind,
+            delivery_kind::UNDELIVERED | delivery_kind::SEND_FAILED | delivery_kind::ROOM_SEND_FAILED
+        )
+    }
+
     pub(super) fn new(kind: u16, client: ClientId, correlation: u64, reason: Loss) -> Self {
         let flags = match reason {
             Loss::Failed(reason) => reason as u16,

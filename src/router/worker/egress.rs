@@ -85,6 +85,8 @@ pub(in crate::router) struct GivenUp {
     pub(in crate::router) closed: Vec<ClientId>,
     /// Clients whose CLOSE was given up and still keeps their slot. Not in `recipients`.
     pub(in crate::router) closes: Vec<ClientId>,
+    /// The notices, in order. Not in `recipients`.
+    pub(in crate::router) notices: VecDeque<Notice>,
 }
 
 /// Why a record was not emitted: neither ring nor backlog has room, or the record is too large for them.
@@ -229,11 +231,6 @@ impl EgressSender {
         !self.notices.is_empty()
     }
 
-    /// The notices that wait, for a worker that ends while the port is there.
-    pub(in crate::router) fn take_notices(&mut self) -> VecDeque<Notice> {
-        std::mem::take(&mut self.notices)
-    }
-
     /// How many closings and notices wait for room.
     fn listed(&self) -> u64 {
         self.closings.len() + self.notices.len() as u64
@@ -301,8 +298,8 @@ impl EgressSender {
     /// Gives up everything that waits, because the port is gone or the worker ends. Gives back what the
     /// deliveries hold.
     pub(in crate::router) fn give_up(&mut self, clients: &Clients, payloads: &Payloads) -> GivenUp {
-        let notices = self.take_notices().len() as u64;
-        let mut given_up = GivenUp { recipients: notices, closed: Vec::new(), closes: Vec::new() };
+        let mut given_up =
+            GivenUp { recipients: 0, closed: Vec::new(), closes: Vec::new(), notices: VecDeque::new() };
         if self.backlog.1.refresh().is_ok() {
             while let Ok(Some(record)) = self.backlog.1.next() {
                 let Some((header, recipients, payload)) = DeliveryHeader::read(record.bytes) else {
@@ -311,6 +308,10 @@ impl EgressSender {
                 match header.kind {
                     delivery_kind::CLIENT_CLOSED => given_up.closed.extend(recipients.iter().map(ClientId)),
                     delivery_kind::CLOSE => given_up.closes.extend(recipients.iter().map(ClientId)),
+                    kind if Notice::is_kind(kind) => {
+                        let notice = |client| Notice { header, client: ClientId(client) };
+                        given_up.notices.extend(recipients.iter().map(notice));
+                    }
                     _ => given_up.recipients += give_back(record.bytes, clients),
                 }
                 if header.kind == delivery_kind::MESSAGE && header.flags & delivery_flag::OWNED != 0 {
@@ -320,6 +321,7 @@ impl EgressSender {
         }
         self.backlog.1.release();
         self.backlogged = 0;
+        given_up.notices.append(&mut self.notices);
         while let Some(closing) = self.closings.first().map(Closing) {
             let (header, client) = (closing.header(), closing.client(clients));
             self.closings.pop(|entry| Closing::link(entry, clients));

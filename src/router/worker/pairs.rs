@@ -119,14 +119,14 @@ impl Worker {
         let (mut closed, mut closes) = (Vec::new(), Vec::new());
         if let Some(egress) = &mut egress {
             egress.report(path, &mut self.state.writer);
+            let mut given_up = egress.give_up(&shared.clients, &shared.payloads);
             if reason == Undeliverable::Stopped {
                 // The port is there: it hands these notices out itself. They are listed before the ring closes, so
                 // that the port does not see the end before them.
-                shared.ended[port].leave_notices(egress.take_notices());
+                shared.ended[port].leave_notices(std::mem::take(&mut given_up.notices));
             }
-            let given_up = egress.give_up(&shared.clients, &shared.payloads);
-            WorkerContext::new(&self.shared, &self.code, &mut self.state)
-                .undeliverable(reason, given_up.recipients);
+            let lost = given_up.recipients + given_up.notices.len() as u64;
+            WorkerContext::new(&self.shared, &self.code, &mut self.state).undeliverable(reason, lost);
             (closed, closes) = (given_up.closed, given_up.closes);
             egress.report(path, &mut self.state.writer);
             egress.leave(published);
