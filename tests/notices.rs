@@ -6,10 +6,12 @@
 mod support;
 
 use corelane::clients::ClientId;
-use corelane::error::{Failed, Loss, SubmitError};
-use corelane::router::{Event, Port, Recipient, SubmitOptions};
+use corelane::error::{Failed, Loss, StopError, SubmitError};
+use corelane::router::{Builder, Event, Port, Recipient, SubmitOptions};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::time::Duration;
-use support::{Bench, Hand, config, config_of, settled};
+use support::{Bench, Hand, config, config_of, settled, until};
 
 /// What a port was told: the client, the recipient that the message failed at, the correlation and the reason.
 type Told = (u64, Option<ClientId>, u64, &'static str);
@@ -309,4 +311,33 @@ fn a_worker_that_ends_hands_over_the_notices_in_its_backlog() {
         drop(other);
         settled(&hand.bench.router);
     }
+}
+
+/// A stop gives up a handler whose message asks for a notice, while another port has messages that the worker has not
+/// taken.
+#[test]
+fn the_message_of_a_handler_that_is_given_up_is_told_whatever_other_ports_have() {
+    let entered = Arc::new(AtomicBool::new(false));
+    let gate = Arc::new(AtomicBool::new(false));
+    let (enters, opens) = (Arc::clone(&entered), Arc::clone(&gate));
+    let router = Builder::new(config(&[("workers", 1)]))
+        .handler("generic", "offer", move |_| {
+            enters.store(true, SeqCst);
+            until(|| opens.load(SeqCst));
+            Ok(())
+        })
+        .start()
+        .unwrap();
+    let (mut first, mut second) = (router.port().unwrap(), router.port().unwrap());
+    let ann = first.connect("ann", "generic", "", 1).unwrap();
+    let ben = second.connect("ben", "generic", "", 2).unwrap();
+    second.submit_with(ben, br#"{"type":"offer"}"#, tells(5)).unwrap();
+    second.publish();
+    until(|| entered.load(SeqCst));
+    first.submit_with(ann, b"{", tells(6)).unwrap();
+    first.publish();
+    assert_eq!(router.stop_within(Duration::from_millis(20)), Err(StopError::Stuck(1)));
+    assert_eq!(told(&mut second), [(2, None, 5, "stuck")]);
+    assert_eq!(told(&mut first), [(1, None, 6, "stuck")]);
+    gate.store(true, SeqCst);
 }

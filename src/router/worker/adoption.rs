@@ -92,6 +92,10 @@ impl Worker {
         worker.failing = Some(reason);
         // A new batch: the notices that are emitted now belong to no batch that has ended.
         worker.state.batch += 1;
+        let tell = worker.state.tell;
+        if let Some(current) = &mut worker.state.inside.current {
+            current.tell = tell; // Other messages may be settled before it.
+        }
         for port in 0..worker.ingress.len() {
             if worker.state.inside.taken.get(port).is_none_or(|taken| *taken == NOT_TAKEN_UP) {
                 worker.take_up(port);
@@ -178,9 +182,8 @@ impl WorkerContext<'_> {
             false if given_up => (shared.fallback != Fallback::Inline).then_some(Outcome::Expired),
             false => Some(failed),
         };
-        if current.is_none() {
-            self.state.tell = Tell::Wanted; // Of the records in the ring, none has been told.
-        }
+        // Of the records in the ring, none has been told.
+        self.state.tell = current.map_or(Tell::Wanted, |current| current.tell);
         if let Some(outcome) = outcome.filter(|_| call.is_none()) {
             self.tell_failed(port, header, outcome);
         }

@@ -137,9 +137,8 @@ impl WorkerContext<'_> {
         let current = answering.and_then(|_| self.state.inside.current.take());
         let held = answering.filter(|_| current.is_some_and(|current| current.held));
         while let Some(id) = self.state.tasks.any() {
-            if answering != Some(id) {
-                self.state.tell = Tell::Wanted;
-            }
+            let current = current.filter(|_| answering == Some(id));
+            self.state.tell = current.map_or(Tell::Wanted, |current| current.tell);
             let since = self.state.tasks.get(id).map_or(now, |task| task.started);
             let outcome = (held != Some(id)).then_some(Outcome::Failed(reason));
             self.end_task(id, shared.clock.nanoseconds(since, now), outcome);

@@ -12,6 +12,7 @@ use crate::envelope::Envelope;
 use crate::error::{BuildError, Failed};
 use crate::metrics::{Outcome, SeriesIds};
 use crate::ring::record::{DeliveryHeader, IngressHeader, delivery_kind};
+use crate::router::notice::Tell;
 use crate::router::rules::{Action, ProtocolRules};
 use crate::router::thread::discard;
 use crate::router::worker::handled::Handled;
@@ -161,6 +162,8 @@ pub(in crate::router) struct Current {
     pub(in crate::router) started: u64,
     /// The handler's relay has held the message, so its outcome comes from the hold.
     pub(in crate::router) held: bool,
+    /// Whether the submitter wants a notice, as of when the handler was given up. Until then the worker's state says so.
+    pub(in crate::router) tell: Tell,
 }
 
 impl Inside {
@@ -236,7 +239,7 @@ impl WorkerContext<'_> {
             recipient,
         );
         self.state.inside.current =
-            Some(Current { port: call.port, ids: call.ids, started: call.now, held: false });
+            Some(Current { port: call.port, ids: call.ids, started: call.now, held: false, tell: Tell::No });
         let spare = self.state.inside.spare.take();
         debug_assert!(spare.is_some(), "the spare is put back below");
         let spare = spare.unwrap_or_else(|| Box::new(WorkerState::hollow(self.state.worker)));
