@@ -341,3 +341,45 @@ fn the_message_of_a_handler_that_is_given_up_is_told_whatever_other_ports_have()
     assert_eq!(told(&mut first), [(1, None, 6, "stuck")]);
     gate.store(true, SeqCst);
 }
+
+/// A room message can cause as many notices as the room has members. The worker stops taking at the first record whose
+/// notices found no room.
+#[test]
+fn the_notices_of_one_room_message_hold_the_ring_back() {
+    const MEMBERS: u64 = 40;
+    let set = [
+        ("workers", "1"),
+        ("ring_bytes", "4096"),
+        ("backlog_bytes", "4096"),
+        ("credit_messages", "1"),
+        ("credit_policy", "refuse"),
+    ];
+    let mut hand = Hand::of(config_of(&set), "generic", |builder| builder);
+    let members: Vec<_> = (0..MEMBERS)
+        .map(|number| hand.port.connect(&format!("member {number}"), "generic", "", number).unwrap())
+        .collect();
+    while hand.cycle() > 0 {}
+    let lobby = members.iter().map(|member| hand.port.join(*member, "lobby").unwrap()).last().unwrap();
+    let mut other = hand.bench.router.port().unwrap();
+    const SENT: u64 = 20;
+    for number in 0..=SENT {
+        other.send_to_room(lobby, b"all", number).unwrap();
+    }
+    other.publish();
+    for _ in 0..3 {
+        hand.bench.cycle();
+    }
+    let stats = hand.bench.router.stats();
+    let waiting = stats.ports[1].workers[0].closings;
+    assert!((1..=MEMBERS).contains(&waiting), "{waiting}");
+    let mut got = Vec::new();
+    for _ in 0..100 {
+        got.extend(told(&mut other));
+        hand.bench.cycle();
+    }
+    // The first message has reached all.
+    assert_eq!(got.len() as u64, MEMBERS * SENT);
+    assert!(got.is_sorted_by_key(|told| told.2), "in the order of the messages");
+    told(&mut hand.port);
+    settled(&hand.bench.router);
+}

@@ -189,13 +189,12 @@ impl Worker {
         let mut load = 0;
         for offset in 0..ports {
             let port = (self.first_port + offset) % ports;
-            let held_back = self.is_held_back(port);
-            let taken = if held_back { 0 } else { self.drain(port, self.batch, &mut time) };
+            let taken = if self.is_held_back(port) { 0 } else { self.drain(port, self.batch, &mut time) };
             if self.is_abandoned() {
                 return 0;
             }
             work += taken;
-            let all = taken < self.batch && !held_back && self.state.tasks.of_port(port) == 0;
+            let all = taken < self.batch && !self.is_held_back(port) && self.state.tasks.of_port(port) == 0;
             load += if all { taken as u64 } else { self.waiting(port) };
         }
         self.publish_load(load);
@@ -293,6 +292,8 @@ impl Worker {
             return Ok(());
         }
         let mut context = WorkerContext::new(&self.shared, &self.code, &mut self.state);
+        let sealed = receiver.sealed;
+        context.state.notice_listed = false;
         let mut records = receiver.ring.records();
         while *count < limit {
             context.state.inside.taken[port] = records.position();
@@ -310,6 +311,11 @@ impl Worker {
             *count += 1;
             context.dispatch(port, &receiver.counts, &record, time)?;
             if context.state.inside.abandoned {
+                return Ok(());
+            }
+            // A stop leaves the notices to the port, so it takes all records.
+            if context.state.notice_listed && !sealed && context.has_notices(port) {
+                context.state.inside.taken[port] = records.position();
                 return Ok(());
             }
         }

@@ -1,8 +1,8 @@
 //! Tells the host that a message has not reached its recipient: its own send, or a client's message that was submitted
 //! with `tell_failed`. Such a notice is never dropped while its port is there. If ring and backlog of the port are full,
 //! the notice waits, and the worker takes no more records from this port's ring until the notice is in
-//! (`Worker::is_held_back`). So the number of waiting notices is bounded: by a batch of records (each with the members of
-//! its room), and by the held messages and tasks of the worker, which end without a record. Only a port that does not poll is held back.
+//! (`Worker::is_held_back`). So the number of waiting notices is bounded: by those of one record (the members of a
+//! room), and by the held messages and tasks of the worker, which end without a record. Only a port that does not poll is held back.
 //!
 //! Used by `dispatch`, `unusual`, `send`, `held`, `driven`, `over_limit` and `adoption`. The notice goes on through
 //! `egress`.
@@ -12,6 +12,7 @@ use crate::error::{Failed, Loss, Undeliverable};
 use crate::metrics::Outcome;
 use crate::ring::record::{IngressHeader, delivery_kind};
 use crate::router::notice::{Notice, Tell};
+use crate::router::worker::egress::EgressSender;
 use crate::router::worker::hold::Held;
 use crate::router::worker::state::WorkerContext;
 use crate::sync::mutant;
@@ -56,6 +57,12 @@ impl WorkerContext<'_> {
         }
     }
 
+    /// Whether notices wait for room in the egress ring of a port.
+    #[cold]
+    pub(in crate::router) fn has_notices(&self, port: usize) -> bool {
+        self.state.egress.get(port).and_then(Option::as_ref).is_some_and(EgressSender::has_notices)
+    }
+
     /// Sends a notice to the port that has submitted the message.
     pub(in crate::router) fn tell_port(&mut self, port: usize, notice: Notice) {
         self.see_to(port);
@@ -68,6 +75,7 @@ impl WorkerContext<'_> {
             return;
         }
         egress.emit_notice(notice);
+        self.state.notice_listed = egress.has_notices();
         if notice.header.kind == delivery_kind::UNDELIVERED && !mutant("notice-without-reach") {
             self.reached(notice.client.0, port);
         }

@@ -28,6 +28,8 @@ pub(in crate::router) struct WorkerState {
     pub(in crate::router) batch: u64,
     /// Whether the submitter of the message at hand wants a notice.
     pub(in crate::router) tell: Tell,
+    /// The last notice waits for room, or an earlier one of the same port.
+    pub(in crate::router) notice_listed: bool,
     /// While a host's send to a room is delivered: its port and its correlation. Each member that it does not reach is a
     /// notice.
     pub(in crate::router) room_send: Option<(usize, u64)>,
@@ -54,6 +56,7 @@ impl WorkerState {
             inside: Inside::new(shared.ports.len()),
             batch: 0,
             tell: Tell::No,
+            notice_listed: false,
             room_send: None,
             ended: 0,
             max_wait_ticks: shared.clock.ticks(shared.config.milliseconds(Key::MaxQueueWait)),
@@ -75,6 +78,7 @@ impl WorkerState {
             inside: Inside::new(0),
             batch: 0,
             tell: Tell::No,
+            notice_listed: false,
             room_send: None,
             ended: 0,
             max_wait_ticks: 0,
