@@ -374,7 +374,9 @@ impl Rooms {
 
 impl RoomControl {
     fn rooms_of(&self, client: ClientId) -> Vec<RoomId> {
-        self.memberships.get(&client).map_or_else(Vec::new, |(_, rooms)| rooms.clone())
+        // A disconnected client may still be in its lists.
+        let present = self.memberships.get(&client).filter(|_| !self.leaving.contains(&client));
+        present.map_or_else(Vec::new, |(_, rooms)| rooms.clone())
     }
 
     fn new_room(&mut self, limit: usize) -> Option<RoomId> {
@@ -468,6 +470,8 @@ mod tests {
         assert_eq!((seen.len(), rooms.find(&mut worker, b"lobby").unwrap().len()), (1, 3));
         // A disconnect cannot be refused, so its client is removed later. A new client must wait until then.
         rooms.leave_all(id(1));
+        assert_eq!((rooms.of_client(id(1)), rooms.of_client_now(id(1))), (vec![], Some(vec![])));
+        assert_eq!(rooms.members(lobby), Ok(vec![id(2), id(3)]));
         let figures = rooms.figures();
         assert_eq!((figures.retired_lists, figures.members, figures.left), (2, 4, 0));
         assert!(figures.retired_bytes <= LIMITS.retired_bytes as u64);
