@@ -62,6 +62,8 @@ impl FromStr for Config {
 
     fn from_str(text: &str) -> Result<Self, ConfigError> {
         let (mut config, mut values, mut seen) = (Self::default(), Vec::new(), Vec::new());
+        // Some editors begin a file with a byte order mark.
+        let text = text.strip_prefix('\u{feff}').unwrap_or(text);
         for (place, line) in text.lines().enumerate() {
             let at = |error: ConfigError| error.at(place + 1);
             let Some((key, value)) = split(line).map_err(at)? else { continue };
@@ -166,6 +168,13 @@ mod tests {
             assert!(error.contains('…') && error.len() < 240, "{error}");
             assert!(error.contains("nearest: ") || error.ends_with("allowed: 0 to 64 threads"), "{error}");
         }
+    }
+
+    #[test]
+    fn a_text_of_any_editor_is_read() {
+        let config: Config = "\u{feff}workers = 3\r\n\r\npin = off\r\n".parse().unwrap();
+        assert_eq!((config.router.workers, config.router.pin), (Some(3), false));
+        assert!("workers=3\u{feff}".parse::<Config>().is_err());
     }
 
     #[test]
