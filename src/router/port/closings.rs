@@ -57,8 +57,9 @@ impl PollHalf {
         if self.closings == END {
             self.closings = ended.closings.take();
         }
-        if self.notices.is_empty() && !ended.is_empty() {
-            self.notices = ended.take_notices();
+        // A worker lists its notices before it lists a client that it closes: take the notices after the closings.
+        if !ended.is_empty() {
+            self.notices.append(&mut ended.take_notices());
         }
         while let Some(notice) = self.notices.pop_front() {
             let closing = self.notice(&shared, notice);
