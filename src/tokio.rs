@@ -57,9 +57,11 @@ use std::time::{Duration, Instant};
 
 /// How many times in a row `recv` goes on without a wait before it lets the thread's other tasks run.
 const BEFORE_YIELD: u32 = 16;
-/// How often a drain and a stop look whether they have ended, and how often a submitter tries again when no wake announces
-/// room.
+/// How often a drain and a stop look whether they have ended.
 const LOOK: Duration = Duration::from_millis(1);
+/// After what time a submitter tries again if no wake may announce the end of a limit. The time doubles from the first
+/// to the last value.
+const AGAIN: (Duration, Duration) = (Duration::from_millis(1), Duration::from_millis(32));
 
 /// A port, with or without a local worker, whose events a task receives. Dropping it closes the port, after it has passed
 /// on what was acknowledged before. What is acknowledged later counts as `unacknowledged`, with the reason `port_gone`.
@@ -80,10 +82,10 @@ struct Tasks {
     port: SharedPort,
     /// There is something for `recv` to publish or to acknowledge.
     work: Notify,
-    /// There may be room in a ring that was full.
+    /// There may be room in a ring that was full, or messages have ended.
     room: Notify,
-    /// Messages and bytes to acknowledge, by client.
-    acknowledged: Mutex<HashMap<ClientId, (u32, u32)>>,
+    /// Messages and bytes to acknowledge, by client. `None` once the port is closed.
+    acknowledged: Mutex<Option<HashMap<ClientId, (u32, u32)>>>,
 }
 
 #[derive(Debug)]
@@ -91,6 +93,7 @@ struct TellsEnd(Arc<Tasks>);
 
 impl Drop for TellsEnd {
     fn drop(&mut self) {
+        *lock(&self.0.acknowledged) = None;
         self.0.room.notify_waiters();
     }
 }
@@ -112,7 +115,7 @@ impl AsyncPort {
             port,
             work: Notify::new(),
             room: Notify::new(),
-            acknowledged: Mutex::new(HashMap::new()),
+            acknowledged: Mutex::new(Some(HashMap::new())),
         };
         let tasks = TellsEnd(Arc::new(tasks));
         Ok(Self { poller, descriptor, taken: HashMap::new(), without_wait: 0, tasks })
@@ -161,6 +164,10 @@ impl AsyncPort {
                 yield_now().await;
             }
             let worked = self.turn();
+            // Looked at in every turn: with a steady flow of news this loop never arms.
+            if self.poller.space_moved() {
+                self.announce_room();
+            }
             if self.poller.has_news() || self.poller.is_over() {
                 return Ok(());
             }
@@ -169,7 +176,7 @@ impl AsyncPort {
             }
             if !self.poller.arm() {
                 // Room for a submitter, or news: a submitter must run before the next look.
-                self.tasks.0.room.notify_waiters();
+                self.announce_room();
                 self.without_wait = 0;
                 yield_now().await;
                 continue;
@@ -178,16 +185,22 @@ impl AsyncPort {
             let reported = wait(&self.descriptor, &self.tasks.0.work, due).await?;
             self.without_wait = 0;
             self.poller.awake(reported);
-            if reported {
-                self.tasks.0.room.notify_waiters();
-            }
         }
     }
 
     fn pass_acknowledgements_on(&mut self) {
-        std::mem::swap(&mut *lock(&self.tasks.0.acknowledged), &mut self.taken);
+        if let Some(acknowledged) = &mut *lock(&self.tasks.0.acknowledged) {
+            std::mem::swap(acknowledged, &mut self.taken);
+        }
         let taken = self.taken.drain();
         self.poller.acknowledge_batch(taken.map(|(client, (messages, bytes))| (client, messages, bytes)));
+    }
+
+    /// A worker has given room back, so the messages whose records were there have ended. Disconnects that wait for the
+    /// room go first.
+    fn announce_room(&mut self) {
+        self.poller.follow_up();
+        self.tasks.0.room.notify_waiters();
     }
 
     /// Passes on what other tasks have left, and runs one cycle of the local worker. Returns how much the worker has done.
@@ -245,7 +258,8 @@ impl Submitter {
 
     /// As [`Port::submit_with`], but waits while there is no room: while the ring is full, while the client has
     /// `max_in_flight` messages under way, while the router has `max_concurrent_messages`, or while the payloads are
-    /// used up. `options` may be only a correlation. Waiting counts neither as messages nor as refused. The client's
+    /// used up. The end of this port's messages wakes the call; the end of other ports' messages and of held ones does not,
+    /// so it also tries again from time to time. `options` may be only a correlation. Waiting counts neither as messages nor as refused. The client's
     /// messages keep their order if one task submits them.
     ///
     /// Cancel safe: a cancelled call has submitted nothing.
@@ -294,6 +308,7 @@ impl Submitter {
         &self,
         attempt: impl Fn(&SharedPort) -> Result<(), TrySubmitError>,
     ) -> Result<(), SubmitError> {
+        let mut again = AGAIN.0;
         loop {
             // Registered before the attempt: room that comes in between wakes it.
             let mut room = pin!(self.tasks.room.notified());
@@ -305,8 +320,11 @@ impl Submitter {
                     self.tasks.work.notify_one();
                     match outcome {
                         Err(TrySubmitError::Full(SubmitError::RingFull)) => room.await,
-                        // Nobody announces the end of the other limits.
-                        Err(_) => drop(timeout(LOOK, room).await),
+                        // The end of a held message, and of other ports' messages, is not announced.
+                        Err(_) => {
+                            drop(timeout(again, room).await);
+                            again = (2 * again).min(AGAIN.1);
+                        }
                         Ok(()) => return Ok(()),
                     }
                 }
@@ -325,11 +343,12 @@ pub struct Acknowledger {
 impl Acknowledger {
     /// As [`Port::acknowledge`].
     pub fn acknowledge(&self, client: ClientId, messages: u32, bytes: u32) {
-        let mut acknowledged = lock(&self.tasks.acknowledged);
+        let mut locked = lock(&self.tasks.acknowledged);
+        let Some(acknowledged) = &mut *locked else { return };
         let is_first = acknowledged.is_empty();
         let entry = acknowledged.entry(client).or_default();
         *entry = (entry.0.saturating_add(messages), entry.1.saturating_add(bytes));
-        drop(acknowledged);
+        drop(locked);
         if is_first {
             self.tasks.work.notify_one();
         }

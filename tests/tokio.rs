@@ -43,6 +43,7 @@ async fn within<F: Future>(turns: u64, future: F) -> Option<F::Output> {
     let over = async {
         for _ in 0..turns {
             yield_now().await;
+            std::thread::yield_now(); // The router's worker needs a core too.
         }
     };
     tokio::select! { biased; output = future => Some(output), () = over => None }
@@ -118,7 +119,7 @@ fn messages_are_answered_and_acknowledged_by_other_tasks() {
 }
 
 /// Submits and receives under small limits while calls are cancelled again and again.
-async fn load(local: u64, limits: &[(&str, u64)]) {
+async fn load(local: u64, limits: &[(&str, u64)], seed: u64) {
     const SENDERS: u64 = 4;
     const MESSAGES: u64 = 400;
     let (router, mut port) = opened(local, limits);
@@ -129,7 +130,7 @@ async fn load(local: u64, limits: &[(&str, u64)]) {
             let submitter = submitter.clone();
             let client = connect(&submitter, &format!("sender {number}"), number);
             tokio::spawn(async move {
-                let (mut random, mut cancelled) = (Random(number), 0u64);
+                let (mut random, mut cancelled) = (Random(100 * seed + number), 0u64);
                 for message in 0..MESSAGES {
                     while within(random.below(4), submitter.submit(client, OFFER, message))
                         .await
@@ -143,7 +144,7 @@ async fn load(local: u64, limits: &[(&str, u64)]) {
             })
         })
         .collect();
-    let (mut random, mut received, mut cancelled) = (Random(99), 0, 0u64);
+    let (mut random, mut received, mut cancelled) = (Random(100 * seed + 99), 0, 0u64);
     let mut next: HashMap<Option<ClientId>, u64> = HashMap::new();
     while received < SENDERS * MESSAGES {
         let Some(batch) = within(random.below(4), port.recv(8)).await else {
@@ -177,8 +178,10 @@ async fn load(local: u64, limits: &[(&str, u64)]) {
 fn a_cancelled_call_loses_nothing_and_waiting_is_not_refused() {
     for limit in ["queue_messages", "max_in_flight", "max_concurrent_messages"] {
         for local in [0, 1] {
-            current_thread().block_on(load(local, &[(limit, 2)]));
-            several_threads().block_on(load(local, &[(limit, 2)]));
+            for seed in 0..4 {
+                current_thread().block_on(load(local, &[(limit, 2)], seed));
+                several_threads().block_on(load(local, &[(limit, 2)], seed));
+            }
         }
     }
 }
@@ -280,5 +283,137 @@ fn the_types_may_change_threads() {
         let over = tokio::spawn(async move { while port.recv(8).await.is_ok() {} });
         router.stop_async(PATIENCE).await.unwrap();
         over.await.unwrap();
+    });
+}
+
+/// A disconnect that found its ring full is pushed when there is room, although nothing else arrives.
+#[test]
+fn a_disconnect_waits_for_room_without_other_news() {
+    current_thread().block_on(async {
+        let hand = Hand::of(config(&[("workers", 1), ("ring_bytes", 4096)]), "generic", |builder| builder);
+        let Hand { mut bench, port, ann, .. } = hand;
+        while bench.cycle() > 0 {}
+        let mut port = AsyncPort::new(port).unwrap();
+        let submitter = port.submitter();
+        let submit = || submitter.port().try_submit(ann, b"x", SubmitOptions::default());
+        while submit().is_ok() {}
+        submitter.port().disconnect(ann).unwrap();
+        let mut closed = false;
+        for _ in 0..10 {
+            if let Some(batch) = within(200, port.recv(8)).await {
+                let each = |event: Event<'_>| closed |= matches!(event, Event::Closed { token: 1, .. });
+                batch.unwrap().for_each(each);
+            }
+            while bench.cycle() > 0 {}
+        }
+        assert!(closed);
+    });
+}
+
+/// A port whose every `recv` finds news at once still tells its submitters of room.
+#[test]
+fn a_submitter_gets_room_while_news_never_ends() {
+    for limit in ["queue_messages", "max_in_flight"] {
+        current_thread().block_on(async {
+            let hand = Hand::of(config(&[("workers", 1), (limit, 2)]), "generic", |builder| builder);
+            let Hand { mut bench, port, ann, ben } = hand;
+            while bench.cycle() > 0 {}
+            let mut other = bench.router.port().unwrap();
+            while bench.cycle() > 0 {}
+            let mut port = AsyncPort::new(port).unwrap();
+            let submitter = port.submitter();
+            for number in 0..2 {
+                submitter.submit(ann, OFFER, number).await.unwrap();
+            }
+            let waiting = tokio::spawn(async move { submitter.submit(ann, OFFER, 2).await });
+            assert!(within(50, port.recv(8)).await.is_none());
+            for number in 0..100 {
+                other.send(ben, b"news", number).unwrap();
+                other.publish();
+                while bench.cycle() > 0 {}
+                let batch = within(100, port.recv(8)).await.expect("there is news").unwrap();
+                assert!(batch.for_each(|_| ()) > 0);
+            }
+            assert!(waiting.is_finished(), "{limit}");
+        });
+    }
+}
+
+/// A message's end wakes a submitter that waits below a limit, long before it would try again by itself.
+#[test]
+fn the_end_of_a_message_wakes_whoever_waits_below_a_limit() {
+    for limit in ["max_in_flight", "max_concurrent_messages"] {
+        current_thread().block_on(async {
+            tokio::time::pause(); // No timer ends by itself.
+            let hand = Hand::of(config(&[("workers", 1), (limit, 1)]), "generic", |builder| builder);
+            let Hand { mut bench, port, ann, .. } = hand;
+            while bench.cycle() > 0 {}
+            let mut port = AsyncPort::new(port).unwrap();
+            let submitter = port.submitter();
+            submitter.submit(ann, b"{", 0).await.unwrap();
+            let waiting = tokio::spawn(async move { submitter.submit(ann, b"{", 1).await });
+            assert!(within(50, port.recv(8)).await.is_none());
+            assert!(!waiting.is_finished(), "{limit}");
+            while bench.cycle() > 0 {}
+            assert!(within(50, port.recv(8)).await.is_none());
+            assert!(waiting.is_finished(), "{limit}");
+        });
+    }
+}
+
+/// A stop ends each wait for room, whatever the limit, and although the port is not dropped.
+#[test]
+fn who_waits_for_room_learns_of_a_stop() {
+    for limit in ["queue_messages", "max_in_flight", "max_concurrent_messages"] {
+        current_thread().block_on(async {
+            let mut hand = Hand::of(config(&[("workers", 1), (limit, 2)]), "generic", |builder| builder);
+            let ann = hand.ann;
+            while hand.cycle() > 0 {}
+            let mut other = hand.bench.router.port().unwrap();
+            let zoe = other.connect("zoe", "generic", "", 9).unwrap();
+            while hand.cycle() > 0 {}
+            if limit == "max_concurrent_messages" {
+                // Another port has all permits, and never polls.
+                for number in 0..2 {
+                    other.submit(zoe, OFFER, number).unwrap();
+                }
+            }
+            let Hand { mut bench, port, .. } = hand;
+            let mut port = AsyncPort::new(port).unwrap();
+            let submitter = port.submitter();
+            if limit != "max_concurrent_messages" {
+                for number in 0..2 {
+                    submitter.submit(ann, OFFER, number).await.unwrap();
+                }
+            }
+            let waiting = tokio::spawn({
+                let submitter = submitter.clone();
+                async move { submitter.submit(ann, OFFER, 2).await }
+            });
+            within(5, std::future::pending::<()>()).await;
+            assert!(!waiting.is_finished(), "{limit}");
+            // Nothing of this port is published: its worker ends without having seen the messages.
+            bench.router.request_stop();
+            while bench.cycle() > 0 {}
+            while tokio::time::timeout(PATIENCE, port.recv(8)).await.unwrap().is_ok() {}
+            let ended = tokio::time::timeout(PATIENCE, waiting).await.expect(limit).unwrap();
+            assert_eq!(ended, Err(SubmitError::Closed), "{limit}");
+            let late = tokio::time::timeout(PATIENCE, submitter.submit(ann, OFFER, 3)).await.expect(limit);
+            assert!(matches!(late, Err(SubmitError::Closed)), "{limit}: {late:?}");
+        });
+    }
+}
+
+/// Acknowledgements for a port that is gone are not kept.
+#[test]
+fn an_acknowledger_without_a_port_keeps_nothing() {
+    current_thread().block_on(async {
+        let (_router, port) = opened(0, &[]);
+        let acknowledger = port.acknowledger();
+        drop(port);
+        for index in 0..1_000 {
+            acknowledger.acknowledge(ClientId(index), 1, 1);
+        }
+        assert!(!format!("{acknowledger:?}").contains("ClientId(999)"));
     });
 }

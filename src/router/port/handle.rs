@@ -245,7 +245,10 @@ impl Port {
 
     /// As [`submit_with`](Self::submit_with), for a host that keeps the message and tries again when there is no room now.
     /// Such an attempt counts neither as a message nor as refused. After a full ring the port's descriptor becomes
-    /// readable when there is room; publish what is submitted, and [`arm`](Self::arm), before waiting for it.
+    /// readable when there is room; publish what is submitted, and [`arm`](Self::arm), before waiting for it. After
+    /// another limit it becomes readable when workers have ended messages of this port. The end of other ports' messages,
+    /// and of held ones, is not announced: try again after a while, too. Once the router stops, no attempt finds the port
+    /// full: it is refused as closed.
     ///
     /// # Errors
     /// [`TrySubmitError::Full`] without room, [`TrySubmitError::Refused`] otherwise.

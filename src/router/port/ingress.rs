@@ -109,6 +109,19 @@ impl IngressSenders {
         }
     }
 
+    /// Asks the workers to announce when they have ended messages of this port: the next release of each ring with
+    /// records in it is announced as space. A message is finished before its record is released, so a caller that then
+    /// looks again at a limit on messages misses no end of a message that is in these rings.
+    #[cold]
+    pub(in crate::router) fn stall_behind_records(&mut self) {
+        for (worker, way) in self.ways.iter_mut().enumerate() {
+            let head = way.ring.consumed();
+            if head != way.ring.position() {
+                self.link.stall(worker, &mut way.ring, head);
+            }
+        }
+    }
+
     /// As [`push`](Self::push), for a record that is not a message.
     pub(in crate::router) fn push_other(
         &mut self,
@@ -134,10 +147,13 @@ impl IngressSenders {
     ) -> Result<(), SubmitError> {
         let Some(way) = self.ways.get_mut(worker) else { return Err(SubmitError::StaleClient) };
         if let Err(head) = way.has_place(self.link.queue_messages) {
+            if way.ring.memory().is_closed() {
+                return Err(closed_reason(way.ring.memory())); // There will be no place.
+            }
             self.link.stall(worker, &mut way.ring, head);
             return Err(SubmitError::RingFull);
         }
-        if !way.waiting.is_empty() {
+        if !way.waiting.is_empty() && !way.ring.memory().is_closed() {
             // Disconnects wait for room here. A client that submits without pause must not take the room from
             // them.
             self.stall(worker);

@@ -492,6 +492,18 @@ impl Poller {
     pub fn is_over(&self) -> bool {
         self.poll.is_over()
     }
+
+    /// Whether there is room again after a refusal as full; true once per refusal.
+    #[cfg(feature = "tokio")]
+    pub(crate) fn space_moved(&self) -> bool {
+        self.poll.link().space_moved()
+    }
+
+    /// What a poll leaves to the submitting half: disconnects that wait for room, workers that have left.
+    #[cfg(feature = "tokio")]
+    pub(crate) fn follow_up(&mut self) {
+        sealed::Polled::follow_up(self);
+    }
 }
 
 /// The port's descriptor, as for [`Port`].

@@ -225,16 +225,27 @@ impl SubmitHalf {
     }
 
     /// Counts a submission, and its refusal, unless only room is missing. Counted after the attempt, and so before the
-    /// publication: no worker sees the message before it is counted.
+    /// publication: no worker sees the message before it is counted. Once the router stops, no room will come, and the
+    /// submission is refused as closed.
     pub(super) fn counted_if_room<R>(
         &mut self,
-        attempt: impl FnOnce(&mut Self) -> Result<R, SubmitError>,
+        mut attempt: impl FnMut(&mut Self) -> Result<R, SubmitError>,
     ) -> Result<R, TrySubmitError> {
-        match attempt(self) {
-            Err(reason) if reason.is_full() => Err(TrySubmitError::Full(reason)),
+        let mut outcome = attempt(self);
+        if outcome.as_ref().is_err_and(|reason| reason.is_full() && *reason != SubmitError::RingFull) {
+            // A full ring has asked for space already. Ask here as well, then look again.
+            self.out.stall_behind_records();
+            outcome = attempt(self);
+        }
+        match outcome {
+            Err(reason) if reason.is_full() && !self.shared.is_stopping() => {
+                Err(TrySubmitError::Full(reason))
+            }
             outcome => {
                 self.count_submitted();
-                outcome.map_err(|reason| TrySubmitError::Refused(self.count_refused(reason)))
+                let refused =
+                    |reason: SubmitError| if reason.is_full() { SubmitError::Closed } else { reason };
+                outcome.map_err(|reason| TrySubmitError::Refused(self.count_refused(refused(reason))))
             }
         }
     }

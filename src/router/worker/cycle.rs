@@ -255,10 +255,14 @@ impl Worker {
         }
     }
 
-    /// Gives back the permits of ended messages, and publishes how far the ports have consumed.
+    /// Gives back the permits of ended messages.
+    pub(in crate::router) fn give_permits(&mut self) {
+        self.shared.permits.give(std::mem::take(&mut self.state.ended));
+    }
+
+    /// Publishes how far the ports have consumed.
     pub(in crate::router) fn follow_ports(&mut self) {
         let own = &self.shared.workers[self.index];
-        self.shared.permits.give(std::mem::take(&mut self.state.ended));
         for (egress, published) in self.state.egress.iter_mut().zip(&own.frontiers) {
             if let Some(egress) = egress {
                 egress.advance(self.state.batch, published);
@@ -353,6 +357,8 @@ impl Worker {
     /// Releases the records that were read, makes the emitted deliveries visible, and wakes the sleepers. One
     /// fence serves all ports.
     pub(in crate::router) fn publish(&mut self) {
+        // Before the ring space: a port that waits for permits is woken by the space.
+        self.give_permits();
         self.report_paths();
         let (mut released, mut published) = (0u64, 0u64);
         for (port, ingoing) in self.ingress.iter_mut().enumerate() {

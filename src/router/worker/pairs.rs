@@ -102,6 +102,7 @@ impl Worker {
         for calls in &self.shared.calls {
             calls.wake_all();
         }
+        self.give_permits();
         self.follow_ports();
         self.stopped = true;
         work
