@@ -456,3 +456,9 @@ fn the_documented_description_is_valid() {
     let block = page.split("```json\n").nth(1).unwrap().split("```").next().unwrap();
     assert_eq!(ProtocolRules::parse(block).unwrap().name(), "doorbell");
 }
+
+#[test]
+fn a_description_may_begin_with_a_byte_order_mark() {
+    let text = "\u{feff}{\"name\": \"doorbell\", \"type\": \"kind\", \"unknown\": \"accept\"}\r\n";
+    assert_eq!(ProtocolRules::parse(text).unwrap().name(), "doorbell");
+}

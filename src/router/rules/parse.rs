@@ -120,7 +120,8 @@ impl ProtocolRules {
         if text.len() > MAX_TEXT {
             return Err(refuse("", format!("its description is longer than {MAX_TEXT} bytes: shorten it")));
         }
-        let described: Description = serde_json::from_str(text)
+        // Some editors begin a file with a byte order mark.
+        let described: Description = serde_json::from_str(text.strip_prefix('\u{feff}').unwrap_or(text))
             .map_err(|error| refuse("", format!("its description cannot be read, correct it: {error}")))?;
         described.check().map_err(|problem| refuse(&described.name, problem))?;
         let protocol = described.protocol().map_err(|problem| refuse(&described.name, problem))?;
