@@ -238,6 +238,45 @@ fn space_of_a_shared_port() {
     });
 }
 
+/// A port finds a limit on messages reached while a worker ends the message that uses it up. The port asks for the ring's
+/// space and looks again, so it does not sleep past the end. Catches: `stall-not-noted`, `wake-fence-publisher`.
+#[test]
+fn end_of_a_message_below_a_limit() {
+    explore(|| {
+        let word = Arc::new(WakeWord::descriptor().unwrap());
+        let (mut out, mut worker_in) = ring(128).unwrap();
+        push(&mut out).unwrap();
+        let link = PortLink::new(word.clone(), 0, [out.memory().clone()].into_iter());
+        let ended = Arc::new(AtomicBool::new(false));
+        let worker = thread::spawn({
+            let (word, ended) = (word.clone(), ended.clone());
+            move || {
+                worker_in.refresh().unwrap();
+                worker_in.next().unwrap().unwrap();
+                ended.store(true, Relaxed); // Relaxed: released with the record.
+                worker_in.release();
+                after_publishing(|| {
+                    if worker_in.memory().needs_space() {
+                        word.wake_if_asleep();
+                    }
+                });
+            }
+        });
+        while !ended.load(Relaxed) {
+            link.stall_behind_records(0, &mut out);
+            if ended.load(Relaxed) {
+                break;
+            }
+            if word.arm_unless(|| link.space_moved()) {
+                word.sleep(None);
+            }
+            word.disarm();
+            word.drain();
+        }
+        worker.join().unwrap();
+    });
+}
+
 /// A worker's whole sleep: a pair is attached, a post finds its ring full, a record arrives, a stop. Catches:
 /// `sleep-without-attach`, `sleep-without-stop`, `sleep-without-post`, `wake-recheck-before-arm`,
 /// `wake-fence-sleeper`, `wake-fence-publisher`.

@@ -109,16 +109,12 @@ impl IngressSenders {
         }
     }
 
-    /// Asks the workers to announce when they have ended messages of this port: the next release of each ring with
-    /// records in it is announced as space. A message is finished before its record is released, so a caller that then
-    /// looks again at a limit on messages misses no end of a message that is in these rings.
+    /// Asks all workers to announce when they have ended messages of this port. The caller then looks again at the limit
+    /// that it has found reached.
     #[cold]
     pub(in crate::router) fn stall_behind_records(&mut self) {
         for (worker, way) in self.ways.iter_mut().enumerate() {
-            let head = way.ring.consumed();
-            if head != way.ring.position() {
-                self.link.stall(worker, &mut way.ring, head);
-            }
+            self.link.stall_behind_records(worker, &mut way.ring);
         }
     }
 

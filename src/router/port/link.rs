@@ -87,6 +87,17 @@ impl PortLink {
         });
     }
 
+    /// Called when the submitting half has found a limit on messages reached: the next release of a ring with records in
+    /// it is announced, as space. A worker ends a message before it releases the record, so a caller that looks again
+    /// after this call misses the end of no message that is in the ring.
+    #[cold]
+    pub(crate) fn stall_behind_records(&self, worker: usize, producer: &mut Producer) {
+        let head = producer.consumed();
+        if head != producer.position() {
+            self.stall(worker, producer, head);
+        }
+    }
+
     /// Called after records were published. The request for space stands until the polling half has seen room,
     /// because the refused record may be larger than the ones pushed since.
     #[inline]
