@@ -5,12 +5,15 @@
 
 mod support;
 
-use corelane::clients::ClientId;
+use corelane::clients::{ClientId, RoomId};
+use corelane::envelope::{Fields, Forward, Protocol};
 use corelane::error::{Failed, Loss, StopError, SubmitError};
-use corelane::router::{Builder, Event, Port, Recipient, SubmitOptions};
+use corelane::router::{Action, Builder, Event, Port, ProtocolRules, Recipient, SubmitOptions, TaskId};
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::time::Duration;
+use support::random::Random;
 use support::{Bench, Hand, config, config_of, settled, until};
 
 /// What a port was told: the client, the recipient that the message failed at, the correlation and the reason.
@@ -382,4 +385,284 @@ fn the_notices_of_one_room_message_hold_the_ring_back() {
     assert!(got.is_sorted_by_key(|told| told.2), "in the order of the messages");
     told(&mut hand.port);
     settled(&hand.bench.router);
+}
+
+/// Everything that can fail a message, at once: local and other workers, tasks, handlers that join and then fail, holds,
+/// rooms, full ports, clients that come back on another port, batches that are half read, forgotten or polled inside, and
+/// ends of all kinds. As many notices come as messages fail, each once, and none after its client's end.
+#[test]
+fn as_many_notices_come_as_messages_fail() {
+    for seed in 0..400 {
+        Mix::run(seed);
+    }
+}
+
+struct Mix {
+    random: Random,
+    bench: Bench,
+    ports: Vec<Port>,
+    /// With the port of each.
+    clients: Vec<(usize, ClientId)>,
+    rooms: Vec<RoomId>,
+    tasks: Vec<(usize, TaskId)>,
+    next: u64,
+    /// Refused by the call itself.
+    refused: u64,
+    seen: Seen,
+    /// Whether clients leave. Then a notice may find its client gone.
+    leaves: bool,
+}
+
+/// What the ports were told.
+#[derive(Default)]
+struct Seen {
+    /// The correlations of the messages that were told.
+    told: HashSet<u64>,
+    /// The host's messages to rooms, and the members that they have not reached.
+    room_sends: HashSet<u64>,
+    members: HashSet<(u64, ClientId)>,
+    closed: HashSet<ClientId>,
+}
+
+impl Seen {
+    /// Returns what to acknowledge.
+    fn see(&mut self, event: Event<'_>) -> Option<(ClientId, u32)> {
+        match event {
+            Event::Message(message) => {
+                assert!(!self.closed.contains(&message.client));
+                return Some((message.client, message.payload.len() as u32));
+            }
+            Event::SendFailed { to: Recipient::Client(to), correlation, .. }
+                if self.room_sends.contains(&correlation) =>
+            {
+                assert!(self.members.insert((correlation, to)), "{correlation} is told twice for a member");
+            }
+            Event::SendFailed { correlation, .. } => self.tell(correlation),
+            Event::Undelivered { client, correlation, .. } => {
+                assert!(!self.closed.contains(&client));
+                self.tell(correlation);
+            }
+            Event::Closed { client, .. } => assert!(self.closed.insert(client)),
+            other => panic!("{other:?}"),
+        }
+        None
+    }
+
+    fn tell(&mut self, correlation: u64) {
+        assert!(self.told.insert(correlation), "{correlation} is told twice");
+    }
+}
+
+impl Mix {
+    fn run(seed: u64) {
+        let mut config = config_of(&[
+            ("ring_bytes", "4096"),
+            ("backlog_bytes", "4096"),
+            ("payload_bytes", "1000000"),
+            ("credit_messages", "60000"),
+            ("hold_ms", "50"),
+            ("max_queue_wait_ms", "400"),
+            ("batch", "8"),
+            ("max_tasks", "5"),
+        ]);
+        config.router.workers = Some(3);
+        config.router.local_workers = 1;
+        config.monitor.detailed_stats = seed.is_multiple_of(2);
+        let fields = Fields {
+            message_type: Some("type"),
+            recipient: Some("to"),
+            room: Some("room"),
+            ..Fields::default()
+        };
+        let tasks = ProtocolRules::new(Protocol::new("tasks", &fields, Forward::All).unwrap())
+            .message_type("work", Action::Host { hold: true })
+            .message_type("chat", Action::Relay { hold: true });
+        let quick = ProtocolRules::new(Protocol::new("quick", &fields, Forward::All).unwrap())
+            .message_type("join", Action::Handler { hold: true })
+            .message_type("chat", Action::Relay { hold: true })
+            .message_type("talk", Action::RelayToRoom);
+        let bench = Bench::of(config, |builder| {
+            builder.protocol(tasks).protocol(quick).short_handler("quick", "join", |request| {
+                let room = request.join(if request.correlation() % 2 == 0 { "even" } else { "odd" });
+                match request.correlation() % 5 {
+                    0 => request.relay().map(|_| ()),
+                    1 => Err(Failed::HandlerFailed),
+                    2 => request.leave(room.unwrap()).map_err(|_| Failed::HandlerFailed),
+                    3 => request.relay().and(Err(Failed::HandlerFailed)),
+                    _ => request.reply(b"joined"),
+                }
+            })
+        });
+        let mut ports = vec![bench.router.local_port().unwrap()];
+        ports.extend((0..2).map(|_| bench.router.port().unwrap()));
+        let mut clients = Vec::new();
+        for number in 0..9 {
+            let (port, protocol) = (number % 3, if number < 6 { "quick" } else { "tasks" });
+            let name = format!("c{number}");
+            clients.push((port, ports[port].connect(&name, protocol, "", number as u64).unwrap()));
+        }
+        let rooms = (0..2).map(|one| ports[0].join(clients[0].1, ["even", "odd"][one]).unwrap()).collect();
+        let mut mix = Self {
+            random: Random(seed),
+            bench,
+            ports,
+            clients,
+            rooms,
+            tasks: Vec::new(),
+            next: 1,
+            refused: 0,
+            seen: Seen::default(),
+            leaves: seed.is_multiple_of(3),
+        };
+        for _ in 0..300 {
+            mix.act();
+        }
+        mix.end();
+    }
+
+    fn act(&mut self) {
+        let place = self.random.below(3) as usize;
+        match self.random.below(20) {
+            0..8 => self.submit(),
+            8..11 => {
+                let to = self.random.pick(&self.clients).unwrap().1;
+                let bytes = vec![b'x'; self.random.below(900) as usize];
+                let sent = self.ports[place].send(to, &bytes, self.next);
+                self.count(sent);
+            }
+            11 => {
+                let room = *self.random.pick(&self.rooms).unwrap();
+                let sent = self.ports[place].send_to_room(room, &[b'x'; 100], self.next);
+                self.seen.room_sends.insert(self.next);
+                self.count(sent);
+            }
+            12 if self.leaves && self.random.chance(50) => self.come_back(),
+            12 => {
+                // The first member leaves, and joins another room of the name.
+                let (room, name) = if self.random.chance(50) { (0, "even") } else { (1, "odd") };
+                let client = self.clients[0].1;
+                let _ = self.ports[0].leave(client, self.rooms[room]);
+                if self.random.chance(50) {
+                    self.rooms[room] = self.ports[0].join(client, name).unwrap();
+                }
+            }
+            13 => self.bench.hands.advance(Duration::from_millis(self.random.below(60))),
+            14..16 => self.poll(place),
+            16 => self.ports.iter_mut().for_each(Port::publish),
+            _ => self.cycle(),
+        }
+    }
+
+    /// A client, but not the first, comes back on some port.
+    fn come_back(&mut self) {
+        let number = 1 + self.random.below(8) as usize;
+        let (port, client) = self.clients[number];
+        self.ports[port].disconnect(client).unwrap();
+        let (port, protocol) = (self.random.below(3) as usize, if number < 6 { "quick" } else { "tasks" });
+        let client = self.ports[port].connect(&format!("c{number}"), protocol, "", 20).unwrap();
+        self.clients[number] = (port, client);
+    }
+
+    fn submit(&mut self) {
+        let (port, client) = *self.random.pick(&self.clients).unwrap();
+        let kind = ["join", "chat", "talk", "work", "nothing"][self.random.below(5) as usize];
+        let to = self.random.below(12);
+        let room = ["even", "odd", "none"][self.random.below(3) as usize];
+        let text = match self.random.below(8) {
+            0 => "{".to_owned(),
+            1 => format!(r#"{{"type":"{kind}"}}"#),
+            2 => format!(r#"{{"type":"{kind}","room":"{room}"}}"#),
+            _ => format!(r#"{{"type":"{kind}","to":"c{to}"}}"#),
+        };
+        let submitted = self.ports[port].submit_with(client, text.as_bytes(), tells(self.next));
+        self.count(submitted);
+    }
+
+    fn count(&mut self, accepted: Result<(), SubmitError>) {
+        self.refused += u64::from(accepted.is_err());
+        self.next += 1;
+    }
+
+    fn cycle(&mut self) {
+        let _ = self.ports[0].cycle();
+        let now = self.bench.clock.now();
+        for (place, worker) in self.bench.workers.iter_mut().enumerate() {
+            let tasks = &mut self.tasks;
+            worker.take(now, 3, |task| tasks.push((place, task.id())));
+        }
+        self.finish_tasks(self.random.0 as usize % 3);
+    }
+
+    fn finish_tasks(&mut self, most: usize) {
+        for _ in 0..most.min(self.tasks.len()) {
+            let (worker, task) = self.tasks.swap_remove(self.random.below(self.tasks.len() as u64) as usize);
+            let worker = &mut self.bench.workers[worker];
+            let _ = match self.random.below(4) {
+                0 => worker.done(task, Duration::ZERO, Ok(())),
+                1 => worker.done(task, Duration::ZERO, Err(Failed::HandlerFailed)),
+                2 => worker.done_with(task, Duration::ZERO, |request| request.relay().map(|_| ())),
+                _ => worker.done_with(task, Duration::ZERO, |request| {
+                    let _ = request.join("odd");
+                    Err(Failed::HandlerFailed)
+                }),
+            };
+        }
+    }
+
+    fn poll(&mut self, place: usize) {
+        self.poll_up_to(place, 1 + self.random.0 % 30);
+    }
+
+    /// Polls, and sometimes drops the batch before its end. Returns false once the port is closed.
+    fn poll_up_to(&mut self, place: usize, limit: u64) -> bool {
+        let Ok(mut batch) = self.ports[place].poll(limit as usize) else { return false };
+        let most = if self.random.chance(70) { usize::MAX } else { self.random.below(limit) as usize };
+        for _ in 0..most {
+            let Some(event) = batch.next() else { break };
+            if let Some((client, bytes)) = self.seen.see(event) {
+                batch.port().acknowledge(client, 1, bytes);
+            }
+            if self.random.chance(5) {
+                let _ = batch.port().poll_each(3, |event| _ = self.seen.see(event));
+            }
+        }
+        if self.random.chance(5) {
+            std::mem::forget(batch);
+        }
+        true
+    }
+
+    fn end(mut self) {
+        if self.random.chance(50) {
+            self.ports.iter_mut().for_each(Port::publish);
+        }
+        match self.random.below(3) {
+            0 => {
+                self.bench.workers.clear(); // Lost, with its tasks.
+                self.tasks.clear();
+                self.bench.router.request_stop();
+            }
+            1 => drop(self.bench.workers.pop()),
+            _ => {}
+        }
+        self.bench.router.request_stop();
+        let workers = self.bench.workers.len();
+        self.tasks.retain(|(worker, _)| *worker < workers);
+        let mut open = true;
+        for _ in 0..1_000 {
+            self.cycle();
+            self.finish_tasks(usize::MAX);
+            open = (0..3).map(|place| self.poll_up_to(place, 50)).fold(false, |open, one| open | one);
+            if !open && self.bench.workers.iter().all(|worker| worker.is_stopped()) {
+                break;
+            }
+        }
+        assert!(!open, "the ports end");
+        let figures = settled(&self.bench.router);
+        let failed = figures.failed + figures.expired + figures.refused - self.refused;
+        assert!(failed > 0);
+        let silent = failed - self.seen.told.len() as u64;
+        let closed = if self.leaves { figures.undelivered.get("closed") } else { 0 };
+        assert!(silent <= closed, "{silent} of {failed}: {figures:?}");
+    }
 }
