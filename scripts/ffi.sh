@@ -30,7 +30,7 @@ step() { # step NAME SECONDS COMMAND...
 }
 
 strict="-std=c11 -O2 -g -Wall -Wextra -Wpedantic -Werror -Iinclude"
-for program in main_job faults torture; do
+for program in main_job handlers; do
     step "compile $program.c" 60 gcc $strict "ffi-tests/c/$program.c" "$library" $system -o "$out/$program"
     step "compile $program.c, sanitized" 60 gcc $strict -fsanitize=address,undefined -fno-sanitize-recover=all \
         "ffi-tests/c/$program.c" "$library" $system -o "$out/${program}_sanitized"

@@ -283,8 +283,7 @@ impl Builder {
     pub fn start(self) -> Result<Router, BuildError> {
         let has_handlers = !self.handlers.is_empty();
         if let Some(rules) = self.protocols.iter().find(|rules| rules.has_tasks()) {
-            let problem =
-                "its action is Host, which needs host-driven workers: use Builder::build and Worker::take";
+            let problem = "its action is host, which needs workers that the host drives: build the router without threads (Builder::build, corelane_builder_build)";
             let protocol = rules.name().to_owned();
             return Err(BuildError::Handler {
                 protocol,

@@ -262,7 +262,7 @@ fn wrong_names_are_typed_errors() {
     for (error, text) in [
         (build(|b| b.handler("peerjs", "OFER", |_| Ok(()))), "does not list the type"),
         (build(|b| b.handler("peerjs", "OFFER", |_| Ok(())).handler("peerjs", "OFFER", |_| Ok(()))), "two"),
-        (build(|b| b.protocol(talk())), "no closure is registered"),
+        (build(|b| b.protocol(talk())), "none is registered"),
     ] {
         assert!(matches!(error, BuildError::Handler { .. }));
         assert!(error.to_string().contains(text), "{error}");

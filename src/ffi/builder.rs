@@ -69,15 +69,20 @@ static BUILDERS: Table<Option<Builder>, 64> = Table::new("builder");
 /// Changes a builder. A change that panics leaves the builder empty.
 fn change(builder: CorelaneBuilder, how: impl FnOnce(Builder) -> Builder) -> Outcome {
     BUILDERS.enter(builder.value, |place| {
-        *place = place.take().map(how);
+        *place = Some(how(place.take().ok_or_else(used_up)?));
         Ok(0)
     })
 }
 
-/// Takes a builder out of the table.
+fn used_up() -> Failure {
+    Failure::invalid("a call with this builder has failed with CORELANE_PANIC: release it")
+}
+
+/// Takes the builder out of its handle, which is stale afterwards.
 fn take(builder: CorelaneBuilder) -> Result<Builder, Failure> {
-    BUILDERS
-        .enter(builder.value, |place| place.take().ok_or_else(|| Failure::invalid("the builder is used up")))
+    let taken = BUILDERS.enter(builder.value, |place| place.take().ok_or_else(used_up))?;
+    drop(BUILDERS.release(builder.value)?);
+    Ok(taken)
 }
 
 /// Begins a router. `config` is a configuration as for `corelane_router_start`.

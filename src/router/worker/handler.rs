@@ -82,7 +82,7 @@ pub(in crate::router) fn resolve(
     for (rules, handlers) in protocols.iter().zip(&resolved) {
         for ((name, action), handler) in rules.types().iter().zip(handlers) {
             if matches!(action, Action::Handler { .. }) && handler.is_none() {
-                let problem = "its action is Handler and no closure is registered: call Builder::handler";
+                let problem = "its action is handler and none is registered: give it one (Builder::handler, corelane_builder_handler)";
                 let (protocol, message_type) = (rules.name().to_owned(), name.clone());
                 return Err(BuildError::Handler { protocol, message_type, problem });
             }
