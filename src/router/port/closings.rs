@@ -61,15 +61,16 @@ impl PollHalf {
         if !ended.is_empty() {
             self.notices.append(&mut ended.take_notices());
         }
+        // What an ended worker has emitted comes first: what it has listed is newer.
+        let is_drained = |way: &EgressReceiver| !way.ring.memory().is_closed() || !way.has_more();
+        if !self.ways.iter().all(is_drained) {
+            return None;
+        }
         while let Some(notice) = self.notices.pop_front() {
             let closing = self.notice(&shared, notice);
             if closing.is_some() {
                 return closing;
             }
-        }
-        let is_drained = |way: &EgressReceiver| !way.ring.memory().is_closed() || !way.has_more();
-        if !self.ways.iter().all(is_drained) {
-            return None;
         }
         let none = Stack::new();
         while let Some(client) = take_next(&mut self.closings, &none, &shared, |slot| &slot.port_link) {
