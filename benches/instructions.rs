@@ -128,7 +128,7 @@ fn measured_by_host(place: usize) -> Measured {
     let nanoseconds = black_box(place as u64 & 4095);
     let (queue_wait, processing) =
         (Duration::new(0, nanoseconds as u32 + 512), Duration::new(0, nanoseconds as u32));
-    Measured { failed: false, bytes: 200, queue_wait, processing }
+    Measured { failed: false, reason: None, bytes: 200, queue_wait, processing }
 }
 
 fn standing_monitor() -> (Monitor, ClientId) {

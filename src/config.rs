@@ -40,6 +40,8 @@ pub struct Row {
     pub values: AllowedValues,
     /// What can change the value at run time.
     pub changes: Changes,
+    /// Where the value has an effect.
+    pub scope: Scope,
     /// Effect of the key, as a sentence.
     pub text: &'static str,
 }
@@ -53,6 +55,16 @@ pub enum Changes {
     /// [`Monitor::set`](crate::monitor::Monitor::set).
     Monitor,
     /// [`Router::set_active_workers`](crate::router::Router::set_active_workers).
+    Router,
+}
+
+/// Where a value has an effect.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Scope {
+    /// In a router, and in a monitor without a router.
+    Any,
+    /// Only in a router. [`Config::of_monitor`] refuses the key.
     Router,
 }
 

@@ -3,7 +3,7 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test")]
 
-use corelane::config::{AllowedValues, Changes, Config, PRESETS, Row, SECTIONS, TABLE};
+use corelane::config::{AllowedValues, Changes, Config, PRESETS, Row, SECTIONS, Scope, TABLE};
 use corelane::monitor::Monitor;
 use proptest::prelude::{Strategy, any, proptest};
 use serde::de::DeserializeSeed;
@@ -17,6 +17,10 @@ fn changes(row: &Row) -> &'static str {
     }
 }
 
+fn scope(row: &Row) -> &'static str {
+    if row.scope == Scope::Router { "routers" } else { "both" }
+}
+
 #[test]
 fn the_page_is_the_table() {
     let mut page = "# Configuration\n\nEvery key, by section. Written from the table in `src/config/sections.rs` by \
@@ -27,19 +31,21 @@ fn the_page_is_the_table() {
                     `corelane_start`).\n\
                     - A TOML file has the same keys under `[section]`, with switches as `true` and `false` \
                     (`peerjs_server --config`).\n\n\
-                    The column *at run time* says what can change the value after the start.\n"
+                    The column *at run time* says what can change the value after the start. The column *effect in* says whether the \
+                    key has an effect in a monitor without a router: such a monitor refuses the keys of routers \
+                    (`Config::of_monitor`, `corelane_monitor_start`).\n"
         .to_owned();
     for section in SECTIONS {
         write!(
             page,
-            "\n## {section}\n\n| key | default | allowed | at run time | what it does | in Rust |\n"
+            "\n## {section}\n\n| key | default | allowed | at run time | effect in | what it does | in Rust |\n"
         )
         .unwrap();
-        page.push_str("|---|---|---|---|---|---|\n");
+        page.push_str("|---|---|---|---|---|---|---|\n");
         for row in TABLE.iter().filter(|row| row.section == *section) {
             let (key, default, allowed, text) = (row.key, row.default_value(), row.allowed(), row.text);
             let (field, kind) = (row.field, row.field_type);
-            let line = format!("| `{key}` | {default} | {allowed} | {} | {text} |", changes(row));
+            let line = format!("| `{key}` | {default} | {allowed} | {} | {} | {text} |", changes(row), scope(row));
             writeln!(page, "{line} `{section}.{field}: {kind}` |").unwrap();
         }
     }
@@ -76,6 +82,24 @@ fn the_monitor_changes_what_the_page_says() {
         let text = monitor.set(key, "1").unwrap_err().to_string();
         assert!(text.starts_with(error), "{text}");
     }
+}
+
+/// A monitor without a router refuses exactly the keys of which the page says that they have an effect only in routers.
+#[test]
+fn a_monitor_alone_refuses_the_keys_of_routers() {
+    for row in TABLE {
+        let text = format!("# one key\n{} = {}", row.key, row.default_value());
+        let read = Config::of_monitor(&text);
+        assert_eq!(read.is_ok(), row.scope == Scope::Any, "{}: {read:?}", row.key);
+        if let Err(error) = read {
+            let told = format!("line 2: {} has no effect in a monitor without a router; remove this line", row.key);
+            assert_eq!(error.to_string(), told);
+        }
+        text.parse::<Config>().unwrap();
+    }
+    assert_eq!(Config::of_monitor("preset=small").unwrap(), Config::preset("small").unwrap());
+    let sections = TABLE.iter().filter(|row| row.scope == Scope::Any).map(|row| row.section);
+    assert!(sections.clone().count() > 15 && sections.clone().all(|one| ["monitor", "thresholds"].contains(&one)));
 }
 
 /// Texts of an allowed value of a key.

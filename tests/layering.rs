@@ -38,7 +38,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
         "ffi",
         &[
             "sync", "error", "id", "clock", "config", "park", "ring", "metrics", "clients", "record",
-            "router", "export",
+            "router", "export", "monitor",
         ],
     ),
     ("races", &["clients", "metrics", "ring"]),

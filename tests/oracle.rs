@@ -117,6 +117,7 @@ fn windows_are_what_was_recorded_in_them() {
         for _ in 0..count {
             let measured = Measured {
                 failed: random.below(5) == 0,
+                reason: None,
                 bytes: random.below(1_000),
                 queue_wait: Duration::from_nanos(nanoseconds(&mut random)),
                 processing: Duration::from_nanos(nanoseconds(&mut random)),

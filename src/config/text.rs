@@ -1,7 +1,7 @@
 //! The flat text of a configuration: one `key=value` on each line. C hosts pass it, and settings at run time use the
 //! same keys.
 
-use super::{Config, Key, preset};
+use super::{Config, Key, Scope, preset};
 use crate::error::{ConfigError, ConfigProblem};
 use crate::nearest::nearest;
 use std::fmt;
@@ -61,6 +61,36 @@ impl FromStr for Config {
     type Err = ConfigError;
 
     fn from_str(text: &str) -> Result<Self, ConfigError> {
+        Self::read(text, |_| Ok(()))
+    }
+}
+
+impl Config {
+    /// Reads the text of a monitor without a router, in the form of [`from_str`](Self::from_str). A key that has an effect
+    /// only in a router is refused. A preset may be used; what it sets for routers has no effect.
+    ///
+    /// # Errors
+    /// As [`from_str`](Self::from_str), and [`ConfigProblem::NoEffect`] for a key of routers.
+    ///
+    /// ```
+    /// use corelane::config::Config;
+    ///
+    /// Config::of_monitor("max_recorders = 4")?;
+    /// let error = Config::of_monitor("workers = 2").unwrap_err().to_string();
+    /// assert_eq!(error, "line 1: workers has no effect in a monitor without a router; remove this line");
+    /// # Ok::<(), corelane::config::ConfigError>(())
+    /// ```
+    pub fn of_monitor(text: &str) -> Result<Self, ConfigError> {
+        Self::read(text, |key| match key.row().scope {
+            Scope::Any => Ok(()),
+            Scope::Router => {
+                let remove = "remove this line".to_owned();
+                Err(ConfigError::new(ConfigProblem::NoEffect, key.row().key, "", remove))
+            }
+        })
+    }
+
+    fn read(text: &str, allow: impl Fn(Key) -> Result<(), ConfigError>) -> Result<Self, ConfigError> {
         let (mut config, mut values, mut seen) = (Self::default(), Vec::new(), Vec::new());
         // Some editors begin a file with a byte order mark.
         let text = text.strip_prefix('\u{feff}').unwrap_or(text);
@@ -76,6 +106,7 @@ impl FromStr for Config {
                 config.set_preset(value).map_err(at)?;
             } else {
                 let key = Key::named(key).map_err(at)?;
+                allow(key).map_err(at)?;
                 values.push((key, key.row().read(value).map_err(at)?));
             }
         }

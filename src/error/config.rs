@@ -35,6 +35,8 @@ pub enum ConfigProblem {
     Value,
     /// The key cannot be changed at run time.
     Fixed,
+    /// The key has an effect only in a router, and the configuration is of a monitor without one.
+    NoEffect,
 }
 
 impl ConfigError {
@@ -89,6 +91,9 @@ impl fmt::Display for ConfigError {
             ConfigProblem::Syntax => write!(formatter, "\"{key}\" is not of the form key=value; {allowed}"),
             ConfigProblem::Value => write!(formatter, "{key} = {value} is not valid; allowed: {allowed}"),
             ConfigProblem::Fixed => write!(formatter, "{key} cannot be changed at run time; {allowed}"),
+            ConfigProblem::NoEffect => {
+                write!(formatter, "{key} has no effect in a monitor without a router; {allowed}")
+            }
         }
     }
 }

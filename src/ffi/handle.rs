@@ -2,7 +2,7 @@
 
 use super::guard::Failure;
 use super::status::CorelaneStatus;
-use crate::sync::Handles;
+use crate::sync::{Handles, Refused};
 
 /// A router. Valid until `corelane_router_release`. The value 0 is never a valid handle. Copy it freely.
 #[repr(C)]
@@ -33,6 +33,64 @@ pub struct CorelaneClient {
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct CorelaneRoom {
+    /// The library's own number.
+    pub value: u64,
+}
+
+/// A monitor. Valid until `corelane_monitor_release`. The value 0 is never a valid handle. Copy it freely.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct CorelaneMonitor {
+    /// The library's own number.
+    pub value: u64,
+}
+
+/// A protocol, a type and an application, looked up by `corelane_monitor_series`. Valid as long as its monitor. The value 0
+/// is the series of everything without names: `other`. Copy it freely.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct CorelaneSeries {
+    /// The library's own number.
+    pub value: u64,
+}
+
+/// A callback of a monitor. Valid until it is removed or the monitor is released. The value 0 is never a valid handle. Copy
+/// it freely.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct CorelaneCallback {
+    /// The library's own number.
+    pub value: u64,
+}
+
+/// A queue of alerts. Valid until `corelane_alert_poll_release`. The value 0 is never a valid handle. Copy it freely.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct CorelaneAlertPoll {
+    /// The library's own number.
+    pub value: u64,
+}
+
+/// One series of a counter. Valid until `corelane_counter_release`. The value 0 is never a valid handle. Copy it freely.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct CorelaneCounter {
+    /// The library's own number.
+    pub value: u64,
+}
+
+/// One series of a gauge. Valid until `corelane_gauge_release`. The value 0 is never a valid handle. Copy it freely.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct CorelaneGauge {
+    /// The library's own number.
+    pub value: u64,
+}
+
+/// One series of a histogram. Valid until `corelane_histogram_release`. The value 0 is never a valid handle. Copy it freely.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct CorelaneHistogram {
     /// The library's own number.
     pub value: u64,
 }
@@ -68,6 +126,12 @@ impl<T: Send, const N: usize> Table<T, N> {
             Ok(result) => result,
             Err(refused) => Err(Failure::refused(self.kind, refused)),
         }
+    }
+
+    /// Checks a handle without entering. For a thread that has its own copy of what it needs of the value.
+    #[inline]
+    pub(super) fn check(&self, handle: u64) -> Result<(), Failure> {
+        if self.handles.is_valid(handle) { Ok(()) } else { Err(Failure::refused(self.kind, Refused::Stale)) }
     }
 
     /// Makes the handle stale. The value is returned, or dropped by the last thread that is inside a call.

@@ -1,7 +1,9 @@
 //! The numbers of reasons in C. A number is fixed for good; the names are the labels of docs/reasons.md.
 
+use super::guard::Failure;
 use crate::error::{CloseReason, Failed, Loss};
 use std::ffi::{CStr, c_char};
+use std::sync::LazyLock;
 
 /// Why a message was not delivered, or why a client must be closed. New reasons may be added: treat an unknown one as an
 /// unspecified reason.
@@ -202,6 +204,27 @@ impl CorelaneReason {
         let found = Self::ALL.into_iter().find(|one| one.name().to_bytes() == label.as_bytes());
         debug_assert!(found.is_some(), "{label} has no number");
         found.unwrap_or(Self::None)
+    }
+}
+
+/// The reason of a message that the host has recorded. `None` for CORELANE_REASON_NONE.
+pub(super) fn recorded_reason(number: u32) -> Result<Option<Loss>, Failure> {
+    /// By number.
+    static LOSSES: LazyLock<[Option<Loss>; CorelaneReason::ALL.len()]> = LazyLock::new(|| {
+        CorelaneReason::ALL.map(|reason| {
+            let failed = Failed::ALL.iter().find(|one| one.label().as_bytes() == reason.name().to_bytes());
+            let expired = (reason == CorelaneReason::Expired).then_some(Loss::Expired);
+            failed.copied().map(Loss::Failed).or(expired)
+        })
+    });
+    if number == CorelaneReason::None as u32 {
+        return Ok(None);
+    }
+    match LOSSES.get(number as usize) {
+        Some(Some(loss)) => Ok(Some(*loss)),
+        _ => Err(Failure::invalid(format!(
+            "reason {number} is not one with which a handled message ends: use CORELANE_REASON_REPORTED"
+        ))),
     }
 }
 

@@ -97,7 +97,7 @@ pub struct MessageFigures {
 
 impl MonitorStats {
     /// Drops the distributions, which only exporters need. They are by far the largest part of the figures.
-    pub(super) fn drop_distributions(&mut self) {
+    pub(crate) fn drop_distributions(&mut self) {
         let messages = self.messages.iter_mut().flat_map(|messages| {
             let MessageStats { latency, queue_wait, held, write, .. } = &mut messages.totals;
             [latency, queue_wait, held, write]

@@ -1,6 +1,6 @@
 //! What the host uses to follow the monitor: alerts, rules, reports and histories.
 
-use super::alert::{Alert, Rule};
+use super::alert::{Alert, AlertFigures, Rule};
 use super::figures::{MonitorStats, ReportFigures};
 use super::history::Point;
 use super::outbox::{CallbackId, ListenerLosses, ListenerPoll};
@@ -155,6 +155,12 @@ impl Monitor {
     /// - [`RuleError::Invalid`] if the two thresholds contradict each other.
     pub fn set_threshold(&self, name: &str, trigger: f64, clear: f64) -> Result<(), RuleError> {
         lock(&self.core.inner).rules.set_threshold(name, trigger, clear)
+    }
+
+    /// The rules and alerts, as in a snapshot, without a collection.
+    pub(crate) fn alert_figures(&self) -> AlertFigures {
+        let inner = lock(&self.core.inner);
+        inner.rules.figures(self.core.alerts.delivery(), inner.kept(&*self.core.source))
     }
 
     /// Calls `callback` with each alert when it is raised, repeated and resolved. Each callback has its own thread,

@@ -8,7 +8,7 @@ use crate::clients::{
 };
 use crate::clock::{Clock, is_short, nanoseconds_of};
 use crate::config::{Config, Key};
-use crate::error::{Failed, RecordConnectError, StaleClient};
+use crate::error::{Failed, Loss, RecordConnectError, StaleClient};
 use crate::metrics::{
     ApplicationId, Bucketed, Controls, Customs, Failing, FailingCell, GroupSeries, IMPOSSIBLE, Outcome,
     ProtocolId, SHARED, SlowMessage, SlowRing, Timing, TypeId, TypeSeries, Writer, shard_of_thread,
@@ -37,8 +37,10 @@ pub struct RecordedMessage<'a> {
 /// Outcome, size and times of one message.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Measured {
-    /// Whether the message failed.
+    /// Whether the message failed or expired.
     pub failed: bool,
+    /// Why. `None`, and a reason for which only a port refuses messages, count as `reported`. Ignored unless `failed`.
+    pub reason: Option<Loss>,
     /// Size in bytes.
     pub bytes: u64,
     /// The time between the message's arrival and the start of its processing. A message with either time at 2^62
@@ -57,6 +59,20 @@ pub struct Labels {
 }
 
 impl Labels {
+    /// The labels as a number of 48 bits.
+    pub(crate) fn number(self) -> u64 {
+        u64::from(self.message_type) << 32 | u64::from(self.protocol) << 16 | u64::from(self.application)
+    }
+
+    /// The labels of a number. Labels beyond those of a hub count nowhere.
+    pub(crate) fn of_number(number: u64) -> Self {
+        Self {
+            message_type: (number >> 32) as u16,
+            protocol: (number >> 16) as u16,
+            application: number as u16,
+        }
+    }
+
     fn ids(self) -> (TypeId, ProtocolId, ApplicationId) {
         (TypeId(self.message_type), ProtocolId(self.protocol), ApplicationId(self.application))
     }
@@ -562,5 +578,12 @@ fn client_message(epoch: u64, measured: Measured, timing: &Timing) -> ClientMess
 }
 
 fn outcome(measured: Measured) -> Outcome {
-    if measured.failed { Outcome::Failed(Failed::Reported) } else { Outcome::Ok }
+    if !measured.failed {
+        return Outcome::Ok;
+    }
+    match measured.reason {
+        Some(Loss::Expired) => Outcome::Expired,
+        Some(Loss::Failed(reason)) => Outcome::Failed(reason),
+        Some(Loss::Refused(_)) | None => Outcome::Failed(Failed::Reported),
+    }
 }

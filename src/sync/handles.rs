@@ -79,11 +79,19 @@ impl<T: Send, const N: usize> Handles<T, N> {
     }
 
     /// The handle's place and the place's word, if the handle is valid at this moment.
+    #[inline]
     fn find(&self, handle: u64) -> Result<(&Place<T>, u64), Refused> {
         let place = self.places.get((handle & HALF) as usize).ok_or(Refused::Stale)?;
         let word = place.word.load(Relaxed); // Relaxed: every use of the word is a compare-exchange.
         let valid = word & HALF != 0 && word & RELEASED == 0 && word >> 32 == handle >> 32;
         if valid { Ok((place, word)) } else { Err(Refused::Stale) }
+    }
+
+    /// Whether the handle is valid at this moment. For a thread that has its own copy of what it needs of the value, and
+    /// so does not enter.
+    #[inline]
+    pub(crate) fn is_valid(&self, handle: u64) -> bool {
+        self.find(handle).is_ok()
     }
 
     /// Enters a place exclusively, runs `body` on the value, and leaves, also if `body` panics.
@@ -240,8 +248,10 @@ mod tests {
         });
         assert_eq!(shared, Ok(Ok(22)));
         assert!(std::panic::catch_unwind(|| TABLE.enter(first, |_| panic!())).is_err());
+        assert!(TABLE.is_valid(first) && !TABLE.is_valid(first + (1 << 32)) && !TABLE.is_valid(0));
         assert_eq!(TABLE.release(first), Ok(Some(11)));
         assert_eq!(TABLE.release(first), Err(Refused::Stale));
+        assert!(!TABLE.is_valid(first));
         let third = TABLE.insert(3).unwrap();
         assert_eq!((third & HALF, TABLE.enter(first, |_| ())), (first & HALF, Err(Refused::Stale)));
         assert_eq!((TABLE.release(third), TABLE.release(second)), (Ok(Some(3)), Ok(Some(2))));

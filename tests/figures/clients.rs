@@ -47,6 +47,7 @@ fn every_figure_of_a_client() {
 
     let measured = |failed, bytes, waited, took| Measured {
         failed,
+        reason: None,
         bytes,
         queue_wait: Duration::from_nanos(waited),
         processing: Duration::from_nanos(took),

@@ -18,6 +18,7 @@ fn known() -> impl Iterator<Item = Measured> {
     let all = KNOWN.into_iter().flat_map(|(nanoseconds, count)| std::iter::repeat_n(nanoseconds, count));
     all.map(|nanoseconds| Measured {
         failed: nanoseconds >= 50,
+        reason: None,
         bytes: 100,
         queue_wait: Duration::from_nanos(nanoseconds / 10),
         processing: Duration::from_nanos(nanoseconds),

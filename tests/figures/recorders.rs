@@ -89,6 +89,7 @@ fn several_recorders_count_the_same_clients_through_resets_and_turnover() {
             step => {
                 let measured = Measured {
                     failed: random.below(4) == 0,
+                    reason: None,
                     bytes: random.below(1_000),
                     queue_wait: Duration::from_nanos(random.below(1_000)),
                     processing: Duration::from_nanos(random.below(1_000)),

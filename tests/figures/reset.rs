@@ -28,6 +28,7 @@ fn fill(bench: &Bench) {
     bench.monitor.record_sent(ann, 1_000).unwrap();
     let measured = Measured {
         failed: true,
+        reason: None,
         bytes: 30,
         queue_wait: Duration::from_millis(40),
         processing: Duration::from_nanos(9_000 * MILLISECOND),
@@ -126,6 +127,7 @@ fn what_comes_after_a_reset_is_exact_extremes_included() {
     let (quick, long) = (1_000_003, 3_000_017);
     let measured = |nanoseconds| Measured {
         failed: false,
+        reason: None,
         bytes: 5,
         queue_wait: Duration::from_nanos(1_000),
         processing: Duration::from_nanos(nanoseconds),

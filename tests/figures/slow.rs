@@ -81,6 +81,7 @@ fn an_entry_says_all_of_the_last_message_and_folds_those_like_it() {
     bench.advance(1_500);
     let first = Measured {
         failed: false,
+        reason: None,
         bytes: 300,
         queue_wait: Duration::from_millis(150),
         processing: Duration::from_millis(100),
@@ -100,6 +101,7 @@ fn an_entry_says_all_of_the_last_message_and_folds_those_like_it() {
     bench.advance(2_000);
     let second = Measured {
         failed: true,
+        reason: None,
         bytes: 7,
         queue_wait: Duration::from_nanos(0),
         processing: Duration::from_nanos(THRESHOLD + 1),

@@ -70,6 +70,7 @@ const CLIENTS: [&str; 3] = ["ann", "ben", "eve"];
 fn measured(number: usize) -> Measured {
     Measured {
         failed: number.is_multiple_of(7),
+        reason: None,
         bytes: 200,
         queue_wait: Duration::from_nanos(1_000),
         processing: Duration::from_nanos(if number.is_multiple_of(100) { 2_000_000_000 } else { 50_000 }),

@@ -23,6 +23,7 @@ fn record(monitor: &Monitor, number: u64) {
         application: &format!("application {number}"),
         measured: Measured {
             failed: number.is_multiple_of(10),
+            reason: None,
             bytes: number,
             queue_wait: Duration::from_nanos(7),
             processing: Duration::from_nanos(number * 10_000),

@@ -14,6 +14,7 @@ const SNAPSHOTS: usize = 300;
 fn measured(number: u64) -> Measured {
     Measured {
         failed: number.is_multiple_of(5),
+        reason: None,
         bytes: 10,
         queue_wait: Duration::from_nanos(number % 1_000),
         // Some messages in every named span, and some slow ones.

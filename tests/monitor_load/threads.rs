@@ -17,6 +17,7 @@ const MILLISECOND: u64 = 1_000_000;
 fn nth(thread: u64, number: u64) -> (String, String, String, String, Measured) {
     let measured = Measured {
         failed: (thread + number).is_multiple_of(4),
+        reason: None,
         bytes: 100 + number,
         queue_wait: Duration::from_nanos(number * 1_000),
         // From zero to 12 s, so that every named span has some.

@@ -18,6 +18,7 @@ fn measured(value: u64) -> Measured {
     let time = value.min(LONGEST);
     Measured {
         failed: false,
+        reason: None,
         bytes: value,
         queue_wait: Duration::from_nanos(time),
         processing: Duration::from_nanos(time),

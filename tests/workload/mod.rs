@@ -306,6 +306,7 @@ impl Bench {
         {
             let measured = Measured {
                 failed,
+                reason: None,
                 bytes: 9,
                 queue_wait: Duration::from_nanos(2),
                 processing: Duration::from_nanos(nanoseconds),

@@ -58,6 +58,7 @@ impl Host {
 fn measured(one: &super::Sample) -> Measured {
     Measured {
         failed: false,
+        reason: None,
         bytes: one.bytes as u64,
         queue_wait: Duration::from_nanos(one.queue_wait),
         processing: Duration::from_nanos(one.service),
