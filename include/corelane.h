@@ -128,6 +128,137 @@
 // the message's, `reason` says why. There is no token. Do not acknowledge this event.
 #define CORELANE_EVENT_SEND_FAILED 7
 
+// As the format of a report: text for a terminal or a log.
+#define CORELANE_REPORT_TEXT 1
+
+// JSON with every figure, under a `schema_version`; see docs/schema.json.
+#define CORELANE_REPORT_JSON 2
+
+// A self-contained HTML page, without scripts.
+#define CORELANE_REPORT_HTML 3
+
+// The Prometheus text format 0.0.4, for GET /metrics with the content type `text/plain; version=0.0.4; charset=utf-8`. Its
+// figures count from the start, whatever was reset. Not for periodic reports.
+#define CORELANE_REPORT_PROMETHEUS 4
+
+// A figure that has no value: nothing was recorded, it could not be read, or it is not kept (`enable_metrics` or
+// `detailed_stats` is off; there is no router). A figure of type double is NAN instead.
+#define CORELANE_UNKNOWN 18446744073709551615ull
+
+// Number of ranges of handling times: below 1, 5, 10, 50, 100, 500 ms, 1 s, 5 s, and above.
+#define CORELANE_RANGES 9
+
+// Length of the array of failures, whose index is a CORELANE_REASON_ value.
+#define CORELANE_REASONS 64
+
+// The kind of a list of series: by message type.
+#define CORELANE_SERIES_TYPES 1
+
+// By protocol.
+#define CORELANE_SERIES_PROTOCOLS 2
+
+// By application.
+#define CORELANE_SERIES_APPLICATIONS 3
+
+// As the kind of a client: the host has connected it with `corelane_monitor_connect`.
+#define CORELANE_CLIENT_RECORDED 1
+
+// The client belongs to a port of the monitor's router.
+#define CORELANE_CLIENT_ROUTED 2
+
+// The order of a list of clients: by messages sent.
+#define CORELANE_TOP_MESSAGES 1
+
+// By errors.
+#define CORELANE_TOP_ERRORS 2
+
+// By bytes sent.
+#define CORELANE_TOP_BYTES_IN 3
+
+// By bytes written to the client.
+#define CORELANE_TOP_BYTES_OUT 4
+
+// By mean time.
+#define CORELANE_TOP_AVERAGE 5
+
+// By the slowest single message.
+#define CORELANE_TOP_MAXIMUM 6
+
+// By unacknowledged bytes.
+#define CORELANE_TOP_OUTSTANDING 7
+
+// By the largest number of unacknowledged messages.
+#define CORELANE_TOP_OUTSTANDING_PEAK 8
+
+// By deliveries to the client that were given up.
+#define CORELANE_TOP_UNDELIVERED 9
+
+// As a rule's severity: as if it were not set, a warning.
+#define CORELANE_SEVERITY_DEFAULT 0
+
+// For information.
+#define CORELANE_SEVERITY_INFO 1
+
+// Needs attention.
+#define CORELANE_SEVERITY_WARNING 2
+
+// Needs immediate action.
+#define CORELANE_SEVERITY_CRITICAL 3
+
+// As a rule's flag: an alert is raised if the metric is below the trigger, not above it.
+#define CORELANE_RULE_BELOW 1
+
+// As a rule's flag: `clear` is set. Otherwise it is the trigger.
+#define CORELANE_RULE_CLEAR 2
+
+// As a rule's flag: `repeat_ns` is set. Otherwise it is 4 hours.
+#define CORELANE_RULE_REPEAT 4
+
+// As a rule's flag: `cooldown_ns` is set. Otherwise it is a minute.
+#define CORELANE_RULE_COOLDOWN 8
+
+// As an alert's state: the metric is beyond the trigger, but not yet for long enough to raise the alert.
+#define CORELANE_ALERT_PENDING 1
+
+// The alert is raised.
+#define CORELANE_ALERT_FIRING 2
+
+// The alert is raised, and the metric is past the clear value, but not yet for long enough to resolve it.
+#define CORELANE_ALERT_RECOVERING 3
+
+// The alert is over.
+#define CORELANE_ALERT_RESOLVED 4
+
+// As an alert's notification: none yet.
+#define CORELANE_NOTIFICATION_NONE 0
+
+// The alert fires.
+#define CORELANE_NOTIFICATION_RAISED 1
+
+// The alert still fires.
+#define CORELANE_NOTIFICATION_REPEATED 2
+
+// The alert is over.
+#define CORELANE_NOTIFICATION_RESOLVED 3
+
+// As the kind of a list of alerts: those that are raised.
+#define CORELANE_ALERTS_CURRENT 1
+
+// Those that are pending.
+#define CORELANE_ALERTS_PENDING 2
+
+// Those that are resolved, newest first; at most 256.
+#define CORELANE_ALERTS_PAST 3
+
+// Size of the path of a metric in bytes, with the closing NUL.
+#define CORELANE_METRIC_BYTES 776
+
+// Size of a label set in bytes, with the closing NUL.
+#define CORELANE_LABEL_SET_BYTES 264
+
+// Size of an alert's sentence in bytes, with the closing NUL.
+#define CORELANE_SENTENCE_BYTES 1024
+
 // What a call returns: 0 or a count if it succeeds, otherwise one of these negative numbers. A number is never reused for
 // another meaning. New statuses may be added: treat an unknown one as a failure.
 enum corelane_status
@@ -712,6 +843,691 @@ typedef struct corelane_written {
 // The initial value of a corelane_written.
 #define CORELANE_WRITTEN_INIT {sizeof(corelane_written), 0, {0}, 0, 0}
 
+// A monitor. Valid until `corelane_monitor_release`. The value 0 is never a valid handle. Copy it freely.
+typedef struct corelane_monitor {
+  // The library's own number.
+  uint64_t value;
+} corelane_monitor;
+
+// A distribution of times in nanoseconds. Percentiles are upper bounds, at most 3.13 % too high. CORELANE_UNKNOWN if
+// nothing was recorded. This struct does not grow.
+typedef struct corelane_latency {
+  // Number of values.
+  uint64_t count;
+  // Mean, rounded down.
+  uint64_t average;
+  // Smallest value.
+  uint64_t minimum;
+  // Largest value.
+  uint64_t maximum;
+  // 50th percentile.
+  uint64_t p50;
+  // 90th percentile.
+  uint64_t p90;
+  // 95th percentile.
+  uint64_t p95;
+  // 99th percentile.
+  uint64_t p99;
+  // 99.9th percentile.
+  uint64_t p999;
+} corelane_latency;
+
+// A series over a sliding window. This struct does not grow.
+typedef struct corelane_window {
+  // Start of the figures, in milliseconds since 1970.
+  uint64_t start_ms;
+  // End of the figures: the last collection.
+  uint64_t end_ms;
+  // The times.
+  struct corelane_latency latency;
+  // Messages that failed or expired.
+  uint64_t errors;
+  // Messages above the threshold for slow messages.
+  uint64_t slow;
+  // Payload bytes.
+  uint64_t bytes;
+  // Sum of the times, in nanoseconds.
+  uint64_t total_ns;
+  // Values above 68.7 s, whose percentiles are the maximum.
+  uint64_t overflows;
+  // Messages per second.
+  double per_second;
+  // Errors ÷ messages, at most 1.
+  double error_rate;
+  // Slow ÷ messages, at most 1.
+  double slow_rate;
+} corelane_window;
+
+// All figures of a monitor at one moment, apart from its lists. They count from `since_ms`: the start, or the last reset.
+// Those of routing, alerts, the system and the monitor itself count from `started_ms`. Times of day are milliseconds since
+// 1970.
+typedef struct corelane_stats {
+  // `sizeof(corelane_stats)`, set by the caller: CORELANE_STATS_INIT.
+  uint32_t size;
+  // 1 if the monitor has a router, otherwise 0.
+  uint32_t has_router;
+  // The snapshot's number, for the lists. Never 0.
+  uint64_t snapshot;
+  // When the figures were read.
+  uint64_t time_ms;
+  // Time since the monitor was created, in nanoseconds.
+  uint64_t uptime_ns;
+  // When the figures began.
+  uint64_t since_ms;
+  // When the figures that are never reset began.
+  uint64_t started_ms;
+  // Number of resets so far.
+  uint64_t resets;
+  // Messages that have ended: `succeeded` + `failed` + `expired`.
+  uint64_t messages;
+  // Messages that succeeded.
+  uint64_t succeeded;
+  // Messages that failed.
+  uint64_t failed;
+  // Messages that waited too long.
+  uint64_t expired;
+  // Messages that took longer than `slow_threshold_ns`.
+  uint64_t slow;
+  // Payload bytes received.
+  uint64_t bytes_in;
+  // Payload bytes written to clients.
+  uint64_t bytes_out;
+  // `succeeded` ÷ `messages`.
+  double success_rate;
+  // Failed messages by CORELANE_REASON_ value.
+  uint64_t failures[CORELANE_REASONS];
+  // Messages by handling time: below 1 ms, 1 to 5, 5 to 10, 10 to 50, 50 to 100, 100 to 500 ms, 500 ms to 1 s, 1 to 5 s, 5 s
+  // and above. Exact.
+  uint64_t ranges[CORELANE_RANGES];
+  // Handling times.
+  struct corelane_latency service;
+  // Times that messages waited in a queue.
+  struct corelane_latency queue_wait;
+  // Times that held messages were held. Only with a router.
+  struct corelane_latency held;
+  // Times from the poll that hands a delivery out to its acknowledgement. Only with a router.
+  struct corelane_latency write;
+  // Handling times of the last minute.
+  struct corelane_window minute;
+  // Handling times of the last hour.
+  struct corelane_window hour;
+  // Handling times of the last `stats_retention_hours`, 24 by default.
+  struct corelane_window day;
+  // Queue waits of the last minute.
+  struct corelane_window queue_wait_minute;
+  // Queue waits of the last hour.
+  struct corelane_window queue_wait_hour;
+  // Queue waits of the last `stats_retention_hours`.
+  struct corelane_window queue_wait_day;
+  // Number of clients that caused the last minute's errors.
+  uint64_t error_clients_minute;
+  // A message that takes longer than this is slow.
+  uint64_t slow_threshold_ns;
+  // Slow messages that are not in the list.
+  uint64_t slow_unlisted;
+  // Lookups of types without figures of their own.
+  uint64_t folded_types;
+  // Lookups of protocols without figures of their own.
+  uint64_t folded_protocols;
+  // Lookups of applications without figures of their own.
+  uint64_t folded_applications;
+  // Recorded messages whose client has no figures.
+  uint64_t folded_clients;
+  // Series without windows.
+  uint64_t folded_windows;
+  // Recorded messages with an impossible time, which are counted nowhere else.
+  uint64_t impossible;
+  // Connects.
+  uint64_t connects;
+  // Connections that are open at present.
+  uint64_t connections;
+  // The most connections at once.
+  uint64_t connections_peak;
+  // Mean duration of the connections that have ended, in milliseconds.
+  uint64_t connection_average_ms;
+  // Connects in the last minute.
+  uint64_t connects_minute;
+  // Disconnects in the last minute.
+  uint64_t disconnects_minute;
+  // Connects under the name of a connected client, and attempts to reconnect that the host recorded.
+  uint64_t reconnects;
+  // Connected clients that are healthy.
+  uint64_t healthy;
+  // Connected clients that are silent for longer than `unhealthy_after_ms` or marked as unhealthy.
+  uint64_t unhealthy;
+  // Clients that have figures.
+  uint64_t clients_tracked;
+  // Memory of the process that is in RAM, in bytes. This and the following figures are of the last look at the system.
+  uint64_t resident_bytes;
+  // Addresses that the process has mapped.
+  uint64_t virtual_bytes;
+  // Memory allocated by `malloc` and not freed.
+  uint64_t heap_bytes;
+  // RAM of the machine.
+  uint64_t machine_bytes;
+  // RAM of the machine that is available without swapping.
+  uint64_t machine_available_bytes;
+  // The memory limit of the process's control groups.
+  uint64_t memory_limit_bytes;
+  // `resident_bytes` ÷ `high_memory_threshold_bytes`.
+  double memory_share;
+  // Processor time of the process so far, in nanoseconds.
+  uint64_t cpu_ns;
+  // Share of the available processor time that the process has used since the look before, from 0 to 1.
+  double cpu_share;
+  // Share of all cores' time that all processes have used, from 0 to 1.
+  double machine_cpu_share;
+  // Cores that the process may use; may be a fraction.
+  double cores_allowed;
+  // Cores of the machine.
+  uint64_t cores;
+  // The machine's load average over a minute.
+  double load_one;
+  // Over five minutes.
+  double load_five;
+  // Over fifteen minutes.
+  double load_fifteen;
+  // Threads of the process.
+  uint64_t threads;
+  // Open descriptors of the process.
+  uint64_t descriptors;
+  // The most descriptors that the process may have open.
+  uint64_t descriptor_limit;
+  // Time since the process was started, in seconds.
+  uint64_t process_uptime_s;
+  // Messages that wait in queues.
+  uint64_t queue_messages;
+  // Connections ÷ allowed connections, for the limit that refuses first.
+  double connection_pool_use;
+  // Share of the workers' time that they spent on messages, from 0 to 1.
+  double worker_pool_use;
+  // Age of the figures of `corelane_monitor_push_runtime`, in milliseconds.
+  uint64_t runtime_age_ms;
+  // Goroutines, as pushed.
+  uint64_t goroutines;
+  // Completed garbage collections, as pushed.
+  uint64_t gc_count;
+  // Heap of the host's runtime, as pushed.
+  uint64_t runtime_heap_bytes;
+  // Messages submitted to the router's ports. This and the following figures are of the router.
+  uint64_t submitted;
+  // Submitted messages that were refused.
+  uint64_t refused;
+  // Messages accepted and without an outcome, including held messages.
+  uint64_t in_flight;
+  // Messages held for a name.
+  uint64_t held_messages;
+  // Deliveries emitted, one per recipient.
+  uint64_t deliveries;
+  // Deliveries handed out by polls.
+  uint64_t consumed;
+  // Deliveries acknowledged as written.
+  uint64_t acknowledged;
+  // Deliveries given up.
+  uint64_t undeliverable;
+  // Deliveries in rings and backlogs.
+  uint64_t queued;
+  // Messages with an outcome, per second, between the last two looks.
+  double messages_per_second;
+  // Messages that failed or expired, per second, between the last two looks.
+  double failures_per_second;
+  // Workers.
+  uint64_t workers;
+  // Workers that have spent more than `processing_timeout_ms` on one message.
+  uint64_t workers_stalled;
+  // Workers that ended without a stop.
+  uint64_t workers_lost;
+  // Alerts that are raised.
+  uint64_t alerts;
+  // Alerts that are pending.
+  uint64_t alerts_pending;
+  // Alerts raised so far.
+  uint64_t alerts_raised;
+  // Alerts resolved so far.
+  uint64_t alerts_resolved;
+  // Notifications that a slow listener missed.
+  uint64_t notifications_dropped;
+  // Periodic reports made.
+  uint64_t reports;
+  // Reports that a listener missed.
+  uint64_t reports_dropped;
+  // Reports that could not be written to their file.
+  uint64_t reports_failed;
+  // Processor time of the monitor so far, in nanoseconds.
+  uint64_t monitor_cpu_ns;
+  // Memory that the monitor holds, in bytes.
+  uint64_t monitor_bytes;
+  // Collections so far.
+  uint64_t collections;
+  // Duration of the last collection, in nanoseconds.
+  uint64_t collection_ns;
+  // Duration of the longest collection, in nanoseconds.
+  uint64_t collection_maximum_ns;
+} corelane_stats;
+
+// The initial value of a corelane_stats.
+#define CORELANE_STATS_INIT {sizeof(corelane_stats), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, {0}, {0}, {0}, {0}, {0}, {0}, {0}, {0}, {0}, {0}, {0}, {0}, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0}
+
+// A protocol, a type and an application, looked up by `corelane_monitor_series`. Valid as long as its monitor. The value 0
+// is the series of everything without names: `other`. Copy it freely.
+typedef struct corelane_series {
+  // The library's own number.
+  uint64_t value;
+} corelane_series;
+
+// One message that the host has handled, by numbers. All zeros: a message without names that succeeded.
+typedef struct corelane_sample {
+  // `sizeof(corelane_sample)`, set by the caller: CORELANE_SAMPLE_INIT.
+  uint32_t size;
+  // 0 if the message succeeded, otherwise a CORELANE_REASON_ value: CORELANE_REASON_EXPIRED if it waited too long,
+  // CORELANE_REASON_REPORTED if no other reason fits.
+  uint32_t reason;
+  // Protocol, type and application, from `corelane_monitor_series` of the same monitor; 0 for `other`.
+  struct corelane_series series;
+  // The sender, from `corelane_monitor_connect` or `corelane_monitor_client`; 0 for none. A client that has disconnected
+  // is counted in the figure `folded_clients`, and the message otherwise as usual.
+  struct corelane_client client;
+  // Size in bytes.
+  uint64_t bytes;
+  // Nanoseconds from the message's arrival to the start of its handling.
+  uint64_t queue_wait_ns;
+  // Nanoseconds that handling took. A message with either time at 2^62 or more is counted as `impossible` and nowhere
+  // else: such a time is a negative difference.
+  uint64_t service_ns;
+} corelane_sample;
+
+// The initial value of a corelane_sample.
+#define CORELANE_SAMPLE_INIT {sizeof(corelane_sample), 0, {0}, {0}, 0, 0, 0}
+
+// One message that the host has handled, by names.
+typedef struct corelane_message {
+  // `sizeof(corelane_message)`, set by the caller: CORELANE_MESSAGE_INIT.
+  uint32_t size;
+  // As in corelane_sample.
+  uint32_t reason;
+  // Name of the sender, which need not be connected. Empty for none.
+  const char *client;
+  // Its length, or CORELANE_NUL_TERMINATED.
+  size_t client_length;
+  // Type of the message. Empty counts as `other`.
+  const char *message_type;
+  // Its length, or CORELANE_NUL_TERMINATED.
+  size_t message_type_length;
+  // Protocol. May be empty.
+  const char *protocol;
+  // Its length, or CORELANE_NUL_TERMINATED.
+  size_t protocol_length;
+  // Application of the client. May be empty.
+  const char *application;
+  // Its length, or CORELANE_NUL_TERMINATED.
+  size_t application_length;
+  // Size in bytes.
+  uint64_t bytes;
+  // As in corelane_sample.
+  uint64_t queue_wait_ns;
+  // As in corelane_sample.
+  uint64_t service_ns;
+} corelane_message;
+
+// The initial value of a corelane_message.
+#define CORELANE_MESSAGE_INIT {sizeof(corelane_message), 0, NULL, CORELANE_NUL_TERMINATED, NULL, CORELANE_NUL_TERMINATED, NULL, CORELANE_NUL_TERMINATED, NULL, CORELANE_NUL_TERMINATED, 0, 0, 0}
+
+// One client. The figures count from its connect or from the last reset, whichever is later.
+typedef struct corelane_client_stats {
+  // `sizeof(corelane_client_stats)`, set by the caller in the first one of an array: CORELANE_CLIENT_STATS_INIT.
+  uint32_t size;
+  // Where the client is connected: a CORELANE_CLIENT_ value.
+  uint32_t kind;
+  // 1 if it is connected; 0 if it only had messages recorded.
+  uint32_t connected;
+  // 1 unless it has been silent for longer than `unhealthy_after_ms` or is marked as unhealthy.
+  uint32_t healthy;
+  // The client.
+  struct corelane_client client;
+  // Its name.
+  char name[CORELANE_NAME_BYTES];
+  // Its application.
+  char application[CORELANE_NAME_BYTES];
+  // Its protocol. Empty for a client that the host connected.
+  char protocol[CORELANE_NAME_BYTES];
+  // Messages that it sent.
+  uint64_t messages;
+  // Messages that failed or expired.
+  uint64_t errors;
+  // Payload bytes that it sent.
+  uint64_t bytes_in;
+  // Payload bytes written to it.
+  uint64_t bytes_out;
+  // Mean time of its messages: queue wait, handling and hold together.
+  uint64_t average_ns;
+  // The longest of these times.
+  uint64_t maximum_ns;
+  // When its last message was handled, or when it connected, in milliseconds since 1970.
+  uint64_t last_ms;
+  // Time since it connected, in milliseconds.
+  uint64_t connected_ms;
+  // Time since its last activity, in milliseconds.
+  uint64_t idle_ms;
+  // Messages for it that are not acknowledged as written.
+  uint64_t outstanding_messages;
+  // Bytes of these messages.
+  uint64_t outstanding_bytes;
+  // The most messages that were handed out and not acknowledged at once.
+  uint64_t outstanding_peak;
+  // Deliveries to it that were given up.
+  uint64_t undelivered;
+} corelane_client_stats;
+
+// The initial value of a corelane_client_stats.
+#define CORELANE_CLIENT_STATS_INIT {sizeof(corelane_client_stats), 0, 0, 0, {0}, {0}, {0}, {0}, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0}
+
+// Figures of a garbage-collected runtime, such as Go's, which only the host knows.
+typedef struct corelane_runtime {
+  // `sizeof(corelane_runtime)`, set by the caller: CORELANE_RUNTIME_INIT.
+  uint32_t size;
+  // Always 0.
+  uint32_t reserved;
+  // Number of goroutines.
+  uint64_t goroutines;
+  // Number of completed garbage collections.
+  uint64_t gc_count;
+  // Duration of the last pause.
+  uint64_t gc_last_pause_ns;
+  // Mean duration of a pause.
+  uint64_t gc_average_pause_ns;
+  // Sum of all pauses so far.
+  uint64_t gc_total_pause_ns;
+  // Share of the processor time since the start that garbage collection has taken, from 0 to 1.
+  double gc_cpu_fraction;
+  // Heap memory in use.
+  uint64_t heap_bytes;
+  // Stack memory.
+  uint64_t stack_bytes;
+} corelane_runtime;
+
+// The initial value of a corelane_runtime.
+#define CORELANE_RUNTIME_INIT {sizeof(corelane_runtime), 0, 0, 0, 0, 0, 0, 0, 0, 0}
+
+// One message type, protocol or application. The first one of a list has the messages without figures of their own.
+typedef struct corelane_series_stats {
+  // `sizeof(corelane_series_stats)`, set by the caller in the first one of an array: CORELANE_SERIES_STATS_INIT.
+  uint32_t size;
+  // 1 if `minute`, `hour` and `day` are kept, otherwise 0: `detailed_stats`, `max_windowed_series`.
+  uint32_t has_windows;
+  // The protocol of a type. Empty in other lists.
+  char protocol[CORELANE_NAME_BYTES];
+  // Name of the type, protocol or application.
+  char name[CORELANE_NAME_BYTES];
+  // Messages taken or recorded. Types only.
+  uint64_t received;
+  // Messages that have ended.
+  uint64_t messages;
+  // Messages that succeeded.
+  uint64_t succeeded;
+  // Messages that failed.
+  uint64_t failed;
+  // Messages that waited too long.
+  uint64_t expired;
+  // Slow messages.
+  uint64_t slow;
+  // Payload bytes.
+  uint64_t bytes;
+  // Sum of all handling times, in nanoseconds.
+  uint64_t total_ns;
+  // When the last message was handled, in milliseconds since 1970.
+  uint64_t last_ms;
+  // Handling times.
+  struct corelane_latency service;
+  // Queue waits. Types only.
+  struct corelane_latency queue_wait;
+  // Handling times of the last minute.
+  struct corelane_window minute;
+  // Handling times of the last hour.
+  struct corelane_window hour;
+  // Handling times of the last `stats_retention_hours`.
+  struct corelane_window day;
+} corelane_series_stats;
+
+// The initial value of a corelane_series_stats.
+#define CORELANE_SERIES_STATS_INIT {sizeof(corelane_series_stats), 0, {0}, {0}, 0, 0, 0, 0, 0, 0, 0, 0, 0, {0}, {0}, {0}, {0}, {0}}
+
+// Slow messages of one type, application and client.
+typedef struct corelane_slow_message {
+  // `sizeof(corelane_slow_message)`, set by the caller in the first one of an array: CORELANE_SLOW_MESSAGE_INIT.
+  uint32_t size;
+  // 1 if the last message succeeded, otherwise 0.
+  uint32_t succeeded;
+  // Number of messages.
+  uint64_t count;
+  // When the first message ended, in milliseconds since 1970.
+  uint64_t first_ms;
+  // When the last message ended.
+  uint64_t last_ms;
+  // The client that sent the messages. Empty for messages without a client.
+  char client[CORELANE_NAME_BYTES];
+  // Protocol of the messages.
+  char protocol[CORELANE_NAME_BYTES];
+  // Type of the messages.
+  char message_type[CORELANE_NAME_BYTES];
+  // Application of the messages.
+  char application[CORELANE_NAME_BYTES];
+  // The worker that handled the last message; CORELANE_UNKNOWN if the host handled it.
+  uint64_t worker;
+  // Payload bytes of the last message.
+  uint64_t bytes;
+  // Queue wait of the last message.
+  uint64_t queue_wait_ns;
+  // Handling time of the last message.
+  uint64_t service_ns;
+  // Time that the last message was held.
+  uint64_t held_ns;
+  // The longest time of any of the messages: queue wait, handling and hold together.
+  uint64_t slowest_ns;
+} corelane_slow_message;
+
+// The initial value of a corelane_slow_message.
+#define CORELANE_SLOW_MESSAGE_INIT {sizeof(corelane_slow_message), 0, 0, 0, 0, {0}, {0}, {0}, {0}, 0, 0, 0, 0, 0, 0}
+
+// One application's connections.
+typedef struct corelane_application_stats {
+  // `sizeof(corelane_application_stats)`, set by the caller in the first one of an array:
+  // CORELANE_APPLICATION_STATS_INIT.
+  uint32_t size;
+  // Always 0.
+  uint32_t reserved;
+  // Its name.
+  char name[CORELANE_NAME_BYTES];
+  // Number of connects.
+  uint64_t connects;
+  // Connections that are open at present.
+  uint64_t connections;
+  // When the last connect, disconnect or message happened, in milliseconds since 1970.
+  uint64_t last_ms;
+} corelane_application_stats;
+
+// The initial value of a corelane_application_stats.
+#define CORELANE_APPLICATION_STATS_INIT {sizeof(corelane_application_stats), 0, {0}, 0, 0, 0}
+
+// An alert rule. Set name, metric and trigger; all zeros elsewhere are the defaults.
+typedef struct corelane_rule {
+  // `sizeof(corelane_rule)`, set by the caller: CORELANE_RULE_INIT.
+  uint32_t size;
+  // Any of CORELANE_RULE_.
+  uint32_t flags;
+  // A CORELANE_SEVERITY_ value.
+  uint32_t severity;
+  // Always 0.
+  uint32_t reserved;
+  // The rule's name, which is the type of its alerts: 1 to 64 of a to z, 0 to 9 and _.
+  const char *name;
+  // Its length, or CORELANE_NUL_TERMINATED.
+  size_t name_length;
+  // The path of a number in the JSON report, such as "messages.windows.last_minute.p99" (docs/guide.md). A * stands for
+  // every element of a list; each element has its own alert.
+  const char *metric;
+  // Its length, or CORELANE_NUL_TERMINATED.
+  size_t metric_length;
+  // The metric's unit. Values in "bytes", "nanoseconds" and "share" are written in a readable form.
+  const char *unit;
+  // Its length, or CORELANE_NUL_TERMINATED.
+  size_t unit_length;
+  // The subject of the alerts' sentence, such as "Resident memory of the process". Empty: the metric.
+  const char *text;
+  // Its length, or CORELANE_NUL_TERMINATED.
+  size_t text_length;
+  // The value beyond which an alert is raised.
+  double trigger;
+  // The value past which an alert is resolved, if CORELANE_RULE_CLEAR is set.
+  double clear;
+  // How long the metric must be beyond the trigger before an alert is raised: at least three looks.
+  uint64_t pending_ns;
+  // How long the metric must be past the clear value before an alert is resolved.
+  uint64_t keep_ns;
+  // Readings that rest on fewer samples raise no alert.
+  uint64_t min_samples;
+  // Readings whose errors come from fewer clients raise no alert.
+  uint64_t min_clients;
+  // The interval at which the notification of a firing alert repeats, 0 for never, if CORELANE_RULE_REPEAT is set.
+  uint64_t repeat_ns;
+  // How long after a resolution no new alert is notified, if CORELANE_RULE_COOLDOWN is set.
+  uint64_t cooldown_ns;
+} corelane_rule;
+
+// The initial value of a corelane_rule.
+#define CORELANE_RULE_INIT {sizeof(corelane_rule), 0, 0, 0, NULL, CORELANE_NUL_TERMINATED, NULL, CORELANE_NUL_TERMINATED, NULL, CORELANE_NUL_TERMINATED, NULL, CORELANE_NUL_TERMINATED, 0, 0, 0, 0, 0, 0, 0, 0}
+
+// An alert: the state of one rule over one label set. Times are milliseconds since 1970.
+typedef struct corelane_alert {
+  // `sizeof(corelane_alert)`, set by the caller in the first one of an array: CORELANE_ALERT_INIT.
+  uint32_t size;
+  // A CORELANE_SEVERITY_ value.
+  uint32_t severity;
+  // A CORELANE_ALERT_ value.
+  uint32_t state;
+  // The last notification that listeners received; in an alert given to a listener, the one that it carries. A
+  // CORELANE_NOTIFICATION_ value.
+  uint32_t notification;
+  // The rule's name.
+  char name[CORELANE_NAME_BYTES];
+  // The name of the list element that the alert is about. Empty if the metric has a single value. Rule and label set
+  // together identify an alert.
+  char label_set[CORELANE_LABEL_SET_BYTES];
+  // The path of the rule's metric.
+  char metric[CORELANE_METRIC_BYTES];
+  // A sentence with the value, the threshold and the label set.
+  char sentence[CORELANE_SENTENCE_BYTES];
+  // The trigger that the metric passed.
+  double threshold;
+  // The last value seen.
+  double value;
+  // When the metric passed the trigger.
+  uint64_t since_ms;
+  // When the alert was raised, or CORELANE_UNKNOWN.
+  uint64_t raised_ms;
+  // When the alert was resolved, or CORELANE_UNKNOWN.
+  uint64_t resolved_ms;
+} corelane_alert;
+
+// The initial value of a corelane_alert.
+#define CORELANE_ALERT_INIT {sizeof(corelane_alert), 0, 0, 0, {0}, {0}, {0}, {0}, 0, 0, 0, 0, 0}
+
+// One rule and its figures.
+typedef struct corelane_rule_stats {
+  // `sizeof(corelane_rule_stats)`, set by the caller in the first one of an array: CORELANE_RULE_STATS_INIT.
+  uint32_t size;
+  // A CORELANE_SEVERITY_ value.
+  uint32_t severity;
+  // The rule's name.
+  char name[CORELANE_NAME_BYTES];
+  // The path of its metric.
+  char metric[CORELANE_METRIC_BYTES];
+  // Why the metric has no value, such as "there is no router". Empty if it can have one.
+  char unavailable[CORELANE_NAME_BYTES];
+  // The value beyond which an alert is raised.
+  double trigger;
+  // The value past which an alert is resolved.
+  double clear;
+  // Label sets that are pending.
+  uint64_t pending;
+  // Label sets whose alert is raised.
+  uint64_t firing;
+  // Alerts raised since the rule was added.
+  uint64_t raised;
+  // Alerts resolved since the rule was added.
+  uint64_t resolved;
+  // Readings beyond the trigger that could not get an alert, because the rule had no place left.
+  uint64_t folded;
+} corelane_rule_stats;
+
+// The initial value of a corelane_rule_stats.
+#define CORELANE_RULE_STATS_INIT {sizeof(corelane_rule_stats), 0, {0}, {0}, {0}, 0, 0, 0, 0, 0, 0, 0}
+
+// Gets an alert, which is valid during the call. Runs on a thread of its own.
+typedef void (*corelane_alert_fn)(void *context, const struct corelane_alert *alert);
+
+// A callback of a monitor. Valid until it is removed or the monitor is released. The value 0 is never a valid handle. Copy
+// it freely.
+typedef struct corelane_callback {
+  // The library's own number.
+  uint64_t value;
+} corelane_callback;
+
+// Gets a report, valid during the call, with a closing NUL after `length` bytes. Runs on a thread of its own.
+typedef void (*corelane_report_fn)(void *context, const char *report, size_t length);
+
+// A queue of alerts. Valid until `corelane_alert_poll_release`. The value 0 is never a valid handle. Copy it freely.
+typedef struct corelane_alert_poll {
+  // The library's own number.
+  uint64_t value;
+} corelane_alert_poll;
+
+// Name and description of a metric. Its name follows the conventions of Prometheus: the name of a counter, and no other,
+// ends in _total, and a unit is part of the name.
+typedef struct corelane_metric {
+  // `sizeof(corelane_metric)`, set by the caller: CORELANE_METRIC_INIT.
+  uint32_t size;
+  // How many label sets may have a series of their own; 0 for 64. Further label sets share one series, in which every
+  // label is `other`.
+  uint32_t max_series;
+  // The name, such as "conference_joins_total".
+  const char *name;
+  // Its length, or CORELANE_NUL_TERMINATED.
+  size_t name_length;
+  // What it counts.
+  const char *help;
+  // Its length, or CORELANE_NUL_TERMINATED.
+  size_t help_length;
+  // The unit: seconds, bytes, ratio or another base unit. May be empty.
+  const char *unit;
+  // Its length, or CORELANE_NUL_TERMINATED.
+  size_t unit_length;
+  // The names of the labels, each with a closing NUL. NULL if there are none.
+  const char *const *labels;
+  // Number of labels, at most 8.
+  size_t label_count;
+} corelane_metric;
+
+// The initial value of a corelane_metric.
+#define CORELANE_METRIC_INIT {sizeof(corelane_metric), 0, NULL, CORELANE_NUL_TERMINATED, NULL, CORELANE_NUL_TERMINATED, NULL, CORELANE_NUL_TERMINATED, NULL, 0}
+
+// One series of a counter. Valid until `corelane_counter_release`. The value 0 is never a valid handle. Copy it freely.
+typedef struct corelane_counter {
+  // The library's own number.
+  uint64_t value;
+} corelane_counter;
+
+// One series of a gauge. Valid until `corelane_gauge_release`. The value 0 is never a valid handle. Copy it freely.
+typedef struct corelane_gauge {
+  // The library's own number.
+  uint64_t value;
+} corelane_gauge;
+
+// One series of a histogram. Valid until `corelane_histogram_release`. The value 0 is never a valid handle. Copy it freely.
+typedef struct corelane_histogram {
+  // The library's own number.
+  uint64_t value;
+} corelane_histogram;
+
 #ifdef __cplusplus
 extern "C" {
 #endif // __cplusplus
@@ -1265,6 +2081,436 @@ int32_t corelane_port_rooms_of(struct corelane_port port,
                                struct corelane_client client,
                                struct corelane_room *out_rooms,
                                size_t capacity);
+
+// Starts a monitor without a router, for a server that does its own routing: it shows what the server records. `config` is
+// a text as for `corelane_router_start`. A key that has an effect only in a router is refused (docs/configuration.md, column
+// *effect in*); a preset may be used. The monitor's thread collects once a second, looks at the system and at the alert rules
+// every `monitor_interval_ms`, and blocks all signals.
+//
+// Any thread. Does not block. CORELANE_CONFIG_KEY (the error names the line and the nearest keys), CORELANE_CONFIG_VALUE
+// (line, key, value and range; or the key has no effect without a router), CORELANE_INVALID (not UTF-8), CORELANE_LIMIT (64
+// monitors), CORELANE_SYSTEM, CORELANE_NULL.
+int32_t corelane_monitor_start(const char *config,
+                               size_t config_length,
+                               struct corelane_monitor *out_monitor,
+                               struct corelane_error *error);
+
+// As `corelane_monitor_start`, without a thread: figures are collected when the host asks for them, and rules and reports
+// are looked at in `corelane_monitor_tick`.
+//
+// Any thread. Does not block. Errors as for `corelane_monitor_start`.
+int32_t corelane_monitor_new(const char *config,
+                             size_t config_length,
+                             struct corelane_monitor *out_monitor,
+                             struct corelane_error *error);
+
+// Starts the monitor of a router, with the router's configuration and a thread of its own. The host may record to it as
+// well. The monitor may outlive the router. A router has one monitor at a time.
+//
+// Any thread. Does not block. CORELANE_EXISTS (the router has a monitor), CORELANE_LIMIT (64 monitors), CORELANE_SYSTEM,
+// CORELANE_STALE, CORELANE_NULL.
+int32_t corelane_router_monitor(struct corelane_router router,
+                                struct corelane_monitor *out_monitor,
+                                struct corelane_error *error);
+
+// Does one tick: collects, and looks at the system, the rules and the report if they are due. For a monitor of
+// `corelane_monitor_new`: call it about once a second.
+//
+// Any thread. Takes microseconds to milliseconds; waits for other readers of this monitor. CORELANE_STALE.
+int32_t corelane_monitor_tick(struct corelane_monitor monitor);
+
+// Ends the monitor's thread and waits for its end, for at most `timeout_ns`. The figures are kept and can be read, and
+// threads may go on recording. Does nothing to a monitor without a thread.
+//
+// Any thread; waits. CORELANE_STALE.
+int32_t corelane_monitor_stop(struct corelane_monitor monitor,
+                              uint64_t timeout_ns);
+
+// Collects, and writes all figures in a CORELANE_REPORT_ format. Free the text with `corelane_text_free`.
+//
+// Any thread. Takes milliseconds if there are very many clients; waits for other readers of this monitor. CORELANE_INVALID
+// (`format`, `size`), CORELANE_NULL, CORELANE_STALE.
+int32_t corelane_monitor_report(struct corelane_monitor monitor,
+                                uint32_t format,
+                                struct corelane_text *out_text);
+
+// Collects, writes the figures up to this moment to `out_stats` (unless it is NULL), and starts all figures anew, at one
+// moment: nothing is lost between them. Lists show the figures up to the reset until the next snapshot. Present values
+// (connections, queues), the router's accounting, alerts and the host's own metrics are not reset.
+//
+// Any thread. Takes as long as a snapshot. CORELANE_INVALID (`size`), CORELANE_NULL (not aligned), CORELANE_STALE.
+int32_t corelane_monitor_reset(struct corelane_monitor monitor,
+                               struct corelane_stats *out_stats);
+
+// Changes a value while the monitor runs: an interval, a threshold, the level of detail, or logging. docs/configuration.md
+// says which keys these are.
+//
+// Any thread. Waits for other readers of this monitor. CORELANE_CONFIG_KEY (no such key; the error names the nearest),
+// CORELANE_CONFIG_VALUE (the range; or the key cannot be changed; or it has no effect without a router), CORELANE_INVALID
+// (not UTF-8), CORELANE_NULL, CORELANE_STALE.
+int32_t corelane_monitor_set(struct corelane_monitor monitor,
+                             const char *key,
+                             size_t key_length,
+                             const char *value,
+                             size_t value_length,
+                             struct corelane_error *error);
+
+// Releases a monitor and ends its thread and its callbacks. It waits up to 1 s for callbacks in progress, except for one
+// that calls this function; their contexts are freed when they return. If other threads are inside calls with the monitor,
+// its handle becomes stale at once, and the last of these threads does the rest when its call ends. Alert polls of the monitor
+// stay valid and return CORELANE_CLOSED when they are empty: release them as well. The memory into which a thread has
+// recorded is freed when the thread ends, or records to another monitor.
+//
+// Any thread, also from inside a callback; waits for the monitor's thread. CORELANE_STALE the second time.
+int32_t corelane_monitor_release(struct corelane_monitor monitor);
+
+// Looks up a protocol, a type and an application, once, for `corelane_monitor_record`. Unknown names get figures of their
+// own while `max_recorded_types` and `max_applications` allow; then they are `other`, and the lookup is counted as folded.
+//
+// Any thread. May wait briefly for another thread that looks up a new name. CORELANE_INVALID (not UTF-8), CORELANE_NULL,
+// CORELANE_STALE.
+int32_t corelane_monitor_series(struct corelane_monitor monitor,
+                                const char *protocol,
+                                size_t protocol_length,
+                                const char *message_type,
+                                size_t message_type_length,
+                                const char *application,
+                                size_t application_length,
+                                struct corelane_series *out_series);
+
+// Counts messages that end now, and returns how many: all, or none if one of them is not valid. `samples` is an array; the
+// first one's `size` is the distance between two. Reads the clock once. Each thread records into cells of its own, for up
+// to `max_recorders` threads; further threads share cells, which is slower and just as exact.
+//
+// Any thread. Does not block, and allocates only at the first message of a thread, of a series and of a client.
+// CORELANE_INVALID (`size`, `reason`, a series of another monitor), CORELANE_NULL, CORELANE_STALE.
+int32_t corelane_monitor_record(struct corelane_monitor monitor,
+                                const struct corelane_sample *samples,
+                                size_t count);
+
+// Counts a message that ends now, by names. `corelane_monitor_record` does the same at a lower cost.
+//
+// Any thread. May wait briefly for another thread that records a new name. CORELANE_INVALID (`size`, `reason`, not UTF-8),
+// CORELANE_NULL, CORELANE_STALE.
+int32_t corelane_monitor_record_message(struct corelane_monitor monitor,
+                                        const struct corelane_message *message,
+                                        struct corelane_error *error);
+
+// Counts a connection that the host has opened. Clients of a router's ports are counted without this call.
+//
+// Any thread. May wait briefly for another thread that connects. CORELANE_EXISTS (a client of that name is connected; the
+// call counts as an attempt to reconnect), CORELANE_LIMIT (`max_recorded_clients`), CORELANE_INVALID (length of a name; not
+// UTF-8), CORELANE_NULL, CORELANE_STALE.
+int32_t corelane_monitor_connect(struct corelane_monitor monitor,
+                                 const char *name,
+                                 size_t name_length,
+                                 const char *application,
+                                 size_t application_length,
+                                 struct corelane_client *out_client,
+                                 struct corelane_error *error);
+
+// Counts the end of a connection that `corelane_monitor_connect` has counted.
+//
+// Any thread. May wait briefly for another thread that connects. CORELANE_STALE (monitor; or the connection has ended).
+int32_t corelane_monitor_disconnect(struct corelane_monitor monitor,
+                                    struct corelane_client client);
+
+// Looks up a client that the host has connected or has recorded a message of, by its name. A client that is not connected
+// may be evicted when room becomes scarce, the longest silent first; its name then has to be looked up again.
+//
+// Any thread. Does not block. CORELANE_NOT_FOUND, CORELANE_INVALID (not UTF-8), CORELANE_NULL, CORELANE_STALE.
+int32_t corelane_monitor_client(struct corelane_monitor monitor,
+                                const char *name,
+                                size_t name_length,
+                                struct corelane_client *out_client);
+
+// Counts bytes that the host has written to a client that it recorded.
+//
+// Any thread. Does not block. CORELANE_STALE (monitor; or there is no such client).
+int32_t corelane_monitor_record_sent(struct corelane_monitor monitor,
+                                     struct corelane_client client,
+                                     uint64_t bytes);
+
+// Counts an attempt to reconnect that the host has observed.
+//
+// Any thread. Does not block. CORELANE_STALE.
+int32_t corelane_monitor_record_reconnect(struct corelane_monitor monitor);
+
+// Marks a client's connection as unhealthy (a failed probe, for example), or removes the mark if `healthy` is not 0. `kind`
+// is a CORELANE_CLIENT_ value: where the client is connected. Has no effect if `detailed_stats` was off at the start.
+//
+// Any thread. Does not block. CORELANE_INVALID (`kind`), CORELANE_STALE (monitor; or there is no such client).
+int32_t corelane_monitor_mark(struct corelane_monitor monitor,
+                              struct corelane_client client,
+                              uint32_t kind,
+                              int32_t healthy);
+
+// Writes the connected clients that have been silent for longer than `longer_than_ns`, so that the host can close them, and
+// returns how many there are; `capacity` of them are written. None while `detailed_stats` is off.
+//
+// Any thread. Takes milliseconds if there are very many clients; waits for other readers of this monitor. CORELANE_INVALID
+// (`size`), CORELANE_NULL, CORELANE_STALE.
+int32_t corelane_monitor_idle_clients(struct corelane_monitor monitor,
+                                      uint64_t longer_than_ns,
+                                      struct corelane_client_stats *clients,
+                                      size_t capacity);
+
+// Stores the figures of the host's runtime. They are shown with the system's figures from the next look on, together with
+// their age.
+//
+// Any thread. Waits for other readers of this monitor. CORELANE_INVALID (`size`; `gc_cpu_fraction`
+// is not between 0 and 1), CORELANE_NULL, CORELANE_STALE.
+int32_t corelane_monitor_push_runtime(struct corelane_monitor monitor,
+                                      const struct corelane_runtime *runtime);
+
+// Collects, and writes the figures of this moment. The lists of this snapshot can be read until the next one.
+//
+// Any thread. Takes milliseconds if there are very many clients; waits for other readers of this monitor. CORELANE_INVALID
+// (`size`), CORELANE_NULL, CORELANE_STALE.
+int32_t corelane_monitor_snapshot(struct corelane_monitor monitor,
+                                  struct corelane_stats *out_stats);
+
+// Writes the message types, protocols or applications of the latest snapshot, and returns how many there are; `capacity` of
+// them are written. `kind` is a CORELANE_SERIES_ value. `snapshot` is the number in corelane_stats, so that all lists are of
+// one collection; 0 for whichever is the latest. None while `enable_metrics` is off.
+//
+// Any thread. Does not block. CORELANE_STATE (no snapshot was taken), CORELANE_INVALID (`kind`, `size`), CORELANE_NULL,
+// CORELANE_STALE (monitor; or another snapshot has been taken since).
+int32_t corelane_monitor_series_stats(struct corelane_monitor monitor,
+                                      uint64_t snapshot,
+                                      uint32_t kind,
+                                      struct corelane_series_stats *series,
+                                      size_t capacity);
+
+// Writes the clients with the largest figures of the latest snapshot, in descending order, and returns how many there are,
+// at most `top_clients`; `capacity` of them are written. `order` is a CORELANE_TOP_ value. Clients whose figure is 0 are left
+// out. None while `detailed_stats` is off.
+//
+// Any thread. Does not block. Errors as for `corelane_monitor_series_stats`.
+int32_t corelane_monitor_client_stats(struct corelane_monitor monitor,
+                                      uint64_t snapshot,
+                                      uint32_t order,
+                                      struct corelane_client_stats *clients,
+                                      size_t capacity);
+
+// Writes the slow messages of the latest snapshot, newest first, and returns how many entries there are, at most
+// `slow_messages`; `capacity` of them are written.
+//
+// Any thread. Does not block. Errors as for `corelane_monitor_series_stats`.
+int32_t corelane_monitor_slow_messages(struct corelane_monitor monitor,
+                                       uint64_t snapshot,
+                                       struct corelane_slow_message *messages,
+                                       size_t capacity);
+
+// Writes the connections by application of the latest snapshot, and returns how many applications there are; `capacity` of
+// them are written.
+//
+// Any thread. Does not block. Errors as for `corelane_monitor_series_stats`.
+int32_t corelane_monitor_application_stats(struct corelane_monitor monitor,
+                                           uint64_t snapshot,
+                                           struct corelane_application_stats *applications,
+                                           size_t capacity);
+
+// Adds a rule over any figure. The monitor looks at it every `monitor_interval_ms`. A metric that this monitor does not keep
+// is accepted, because `detailed_stats` may be switched on later; `corelane_monitor_rules` says why it has no value.
+//
+// Any thread. Waits for other readers of this monitor. CORELANE_INVALID (the error says what is wrong; an unknown path: the
+// nearest), CORELANE_EXISTS (a rule of that name), CORELANE_LIMIT (64 rules), CORELANE_NULL, CORELANE_STALE.
+int32_t corelane_monitor_add_rule(struct corelane_monitor monitor,
+                                  const struct corelane_rule *rule,
+                                  struct corelane_error *error);
+
+// Removes a rule, also one that comes with the library. An alert that it has raised is resolved at the next look.
+//
+// Any thread. Waits for other readers of this monitor. CORELANE_NOT_FOUND, CORELANE_INVALID (not UTF-8), CORELANE_NULL,
+// CORELANE_STALE.
+int32_t corelane_monitor_remove_rule(struct corelane_monitor monitor,
+                                     const char *name,
+                                     size_t name_length);
+
+// Changes a rule's trigger and clear value from the next look on. If the configuration key of a rule that comes with the
+// library is set later, its thresholds follow the key again.
+//
+// Any thread. Waits for other readers of this monitor. CORELANE_NOT_FOUND, CORELANE_INVALID (the two contradict each other;
+// not finite; not UTF-8), CORELANE_NULL, CORELANE_STALE.
+int32_t corelane_monitor_set_threshold(struct corelane_monitor monitor,
+                                       const char *name,
+                                       size_t name_length,
+                                       double trigger,
+                                       double clear);
+
+// Writes the alerts of a kind, a CORELANE_ALERTS_ value, and returns how many there are; `capacity` of them are written.
+//
+// Any thread. Waits for other readers of this monitor. CORELANE_INVALID (`kind`, `size`), CORELANE_NULL, CORELANE_STALE.
+int32_t corelane_monitor_alerts(struct corelane_monitor monitor,
+                                uint32_t kind,
+                                struct corelane_alert *alerts,
+                                size_t capacity);
+
+// Writes the rules, and returns how many there are; `capacity` of them are written.
+//
+// Any thread. Waits for other readers of this monitor. CORELANE_INVALID (`size`), CORELANE_NULL, CORELANE_STALE.
+int32_t corelane_monitor_rules(struct corelane_monitor monitor,
+                               struct corelane_rule_stats *rules,
+                               size_t capacity);
+
+// Calls `callback` with each alert when it is raised, repeated and resolved. Each callback has a thread of its own, with all
+// signals blocked; calls of one callback never overlap. It may take long and may call any function of this library, also
+// `corelane_monitor_remove_callback` for itself and `corelane_monitor_release`. Its queue holds 256 alerts; a full queue drops
+// its oldest alert and counts it.
+//
+// The context is the library's from now on, unless the call fails: it calls `free_context`, which may be NULL, once, after
+// the callback's last call.
+//
+// Any thread. Does not block. CORELANE_LIMIT (16 callbacks), CORELANE_SYSTEM, CORELANE_NULL (`callback` or `out_callback`),
+// CORELANE_STALE.
+int32_t corelane_monitor_on_alert(struct corelane_monitor monitor,
+                                  corelane_alert_fn callback,
+                                  void *context,
+                                  corelane_free_fn free_context,
+                                  struct corelane_callback *out_callback,
+                                  struct corelane_error *error);
+
+// Calls `callback` with each periodic report (`report_interval_ms`), as text, JSON or HTML. Otherwise as
+// `corelane_monitor_on_alert`; the queue holds 4 reports.
+//
+// Any thread. Does not block. CORELANE_INVALID (`format`); otherwise as `corelane_monitor_on_alert`.
+int32_t corelane_monitor_on_report(struct corelane_monitor monitor,
+                                   uint32_t format,
+                                   corelane_report_fn callback,
+                                   void *context,
+                                   corelane_free_fn free_context,
+                                   struct corelane_callback *out_callback,
+                                   struct corelane_error *error);
+
+// Writes each periodic report to a file, on a thread of its own: the file always holds a whole report. No symbolic link is
+// followed. If the file cannot be written later, the alert `report_file` is raised. Ends with
+// `corelane_monitor_remove_callback`.
+//
+// Any thread. Tries the file. CORELANE_SYSTEM (the file cannot be written), CORELANE_LIMIT (16 listeners of reports),
+// CORELANE_INVALID (`format`; not UTF-8), CORELANE_NULL, CORELANE_STALE.
+int32_t corelane_monitor_report_to(struct corelane_monitor monitor,
+                                   uint32_t format,
+                                   const char *path,
+                                   size_t path_length,
+                                   struct corelane_callback *out_callback,
+                                   struct corelane_error *error);
+
+// Ends a callback. No new call starts, its queue is dropped, and the call waits at most `timeout_ns` for a call in progress.
+// After CORELANE_OK the callback is not called any more and its context is freed. After CORELANE_TIMEOUT a call is still in
+// progress: it is the last one, its context is freed after it, and a second removal waits again.
+//
+// From inside the callback itself this returns CORELANE_TIMEOUT at once, and the callback ends when it returns.
+//
+// Any thread; waits. CORELANE_TIMEOUT, CORELANE_STALE (monitor; or the callback has ended).
+int32_t corelane_monitor_remove_callback(struct corelane_monitor monitor,
+                                         struct corelane_callback callback,
+                                         uint64_t timeout_ns);
+
+// Opens a queue of alerts from this moment on, for an event loop. It holds 256 alerts; a full queue drops its oldest alert
+// and counts it.
+//
+// Any thread. Does not block. CORELANE_LIMIT (16 queues of a monitor, 256 of the process), CORELANE_SYSTEM, CORELANE_NULL,
+// CORELANE_STALE.
+int32_t corelane_monitor_alert_poll(struct corelane_monitor monitor,
+                                    struct corelane_alert_poll *out_poll,
+                                    struct corelane_error *error);
+
+// Returns a descriptor that is readable (poll, epoll) while an alert waits, and for good when the monitor has ended. Do not
+// read or close it. Valid until `corelane_alert_poll_release`.
+//
+// Any thread. Does not block. CORELANE_STALE.
+int32_t corelane_alert_poll_descriptor(struct corelane_alert_poll poll);
+
+// Takes the next alert.
+//
+// Any thread. Does not block. CORELANE_AGAIN (none waits), CORELANE_CLOSED (none waits, and the monitor has ended),
+// CORELANE_INVALID (`size`), CORELANE_NULL, CORELANE_STALE.
+int32_t corelane_alert_poll_next(struct corelane_alert_poll poll,
+                                 struct corelane_alert *out_alert);
+
+// Sleeps until an alert waits, the monitor has ended, or `timeout_ns` is over. Returns 1 if an alert waits, otherwise 0. If
+// another thread releases the queue meanwhile, its descriptor stays open until this call returns.
+//
+// Any thread; waits. CORELANE_STALE.
+int32_t corelane_alert_poll_wait(struct corelane_alert_poll poll,
+                                 uint64_t timeout_ns);
+
+// Releases a queue of alerts, and closes its descriptor: remove the descriptor from the event loop first.
+//
+// Any thread. Does not block. CORELANE_STALE the second time.
+int32_t corelane_alert_poll_release(struct corelane_alert_poll poll);
+
+// Looks up one series of a counter, and declares the counter if it is new. `values` are the values of the labels, in their
+// order, each with a closing NUL; a value is cut off after 64 bytes. A label set beyond `max_series` or `max_custom_series`
+// gets the series in which every label is `other`, and is counted as folded. Several handles may stand for one series.
+//
+// Any thread. May wait briefly for another thread that looks up a series. CORELANE_INVALID (name, unit, label, number of
+// values; another metric has that name; not UTF-8; `size`), CORELANE_LIMIT (`max_custom_series`; 4,096 counters of the process
+// are open), CORELANE_NULL, CORELANE_STALE.
+int32_t corelane_monitor_counter(struct corelane_monitor monitor,
+                                 const struct corelane_metric *metric,
+                                 const char *const *values,
+                                 size_t value_count,
+                                 struct corelane_counter *out_counter,
+                                 struct corelane_error *error);
+
+// As `corelane_monitor_counter`, for a gauge.
+//
+// Any thread. Errors as for `corelane_monitor_counter`.
+int32_t corelane_monitor_gauge(struct corelane_monitor monitor,
+                               const struct corelane_metric *metric,
+                               const char *const *values,
+                               size_t value_count,
+                               struct corelane_gauge *out_gauge,
+                               struct corelane_error *error);
+
+// As `corelane_monitor_counter`, for a histogram. Its unit must be seconds or bytes.
+//
+// Any thread. Errors as for `corelane_monitor_counter`.
+int32_t corelane_monitor_histogram(struct corelane_monitor monitor,
+                                   const struct corelane_metric *metric,
+                                   const char *const *values,
+                                   size_t value_count,
+                                   struct corelane_histogram *out_histogram,
+                                   struct corelane_error *error);
+
+// Adds `count` to a counter. The value stops at the largest number. Works also after the monitor's release.
+//
+// Any thread. Does not block. CORELANE_STALE.
+int32_t corelane_counter_add(struct corelane_counter counter, uint64_t count);
+
+// Sets a gauge. NAN leaves it unchanged and is counted as ignored.
+//
+// Any thread. Does not block. CORELANE_STALE.
+int32_t corelane_gauge_set(struct corelane_gauge gauge, double value);
+
+// Adds to a gauge; a negative value subtracts. A sum of NAN leaves it unchanged and is counted as ignored.
+//
+// Any thread. Does not block. CORELANE_STALE.
+int32_t corelane_gauge_add(struct corelane_gauge gauge, double value);
+
+// Counts a value in a histogram: nanoseconds if its unit is seconds, otherwise bytes. A value of 2^62 or more is a negative
+// difference; it is counted as ignored.
+//
+// Any thread. Does not block. CORELANE_STALE.
+int32_t corelane_histogram_record(struct corelane_histogram histogram,
+                                  uint64_t value);
+
+// Releases a handle of a counter. The counter stays in the monitor's figures.
+//
+// Any thread. Does not block. CORELANE_STALE the second time.
+int32_t corelane_counter_release(struct corelane_counter counter);
+
+// Releases a handle of a gauge. The gauge stays in the monitor's figures.
+//
+// Any thread. Does not block. CORELANE_STALE the second time.
+int32_t corelane_gauge_release(struct corelane_gauge gauge);
+
+// Releases a handle of a histogram. The histogram stays in the monitor's figures.
+//
+// Any thread. Does not block. CORELANE_STALE the second time.
+int32_t corelane_histogram_release(struct corelane_histogram histogram);
 
 #ifdef __cplusplus
 }  // extern "C"

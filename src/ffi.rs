@@ -1,21 +1,29 @@
 //! The C interface. `include/corelane.h` is generated from these files. Calls take handles and return plain structs.
 //! This module makes no routing decisions. `tests/header.rs` writes the conventions at the top of the header.
 
+mod alerts;
 mod borrow;
 mod builder;
 mod client;
 mod codes;
+mod connections;
+mod figures;
 mod fork;
 mod given;
 mod guard;
 mod handle;
 mod handler;
 mod layout;
+mod listen;
+mod metric;
+mod monitor;
+mod monitors;
 mod poll;
 mod port;
 #[cfg(test)]
 mod port_tests;
 mod reason;
+mod recording;
 mod room;
 mod router;
 mod status;
@@ -25,17 +33,24 @@ mod testing;
 mod text;
 mod worker;
 
+pub use alerts::*;
 pub use borrow::*;
 pub use builder::*;
 pub use client::*;
+pub use connections::*;
+pub use figures::*;
 pub use given::*;
 pub use guard::*;
 pub use handle::*;
 pub use handler::*;
 pub use layout::*;
+pub use listen::*;
+pub use metric::*;
+pub use monitor::*;
 pub use poll::*;
 pub use port::*;
 pub use reason::*;
+pub use recording::*;
 pub use room::*;
 pub use router::*;
 pub use status::*;

@@ -45,7 +45,8 @@ fn the_page_is_the_table() {
         for row in TABLE.iter().filter(|row| row.section == *section) {
             let (key, default, allowed, text) = (row.key, row.default_value(), row.allowed(), row.text);
             let (field, kind) = (row.field, row.field_type);
-            let line = format!("| `{key}` | {default} | {allowed} | {} | {} | {text} |", changes(row), scope(row));
+            let line =
+                format!("| `{key}` | {default} | {allowed} | {} | {} | {text} |", changes(row), scope(row));
             writeln!(page, "{line} `{section}.{field}: {kind}` |").unwrap();
         }
     }
@@ -92,14 +93,17 @@ fn a_monitor_alone_refuses_the_keys_of_routers() {
         let read = Config::of_monitor(&text);
         assert_eq!(read.is_ok(), row.scope == Scope::Any, "{}: {read:?}", row.key);
         if let Err(error) = read {
-            let told = format!("line 2: {} has no effect in a monitor without a router; remove this line", row.key);
+            let told =
+                format!("line 2: {} has no effect in a monitor without a router; remove this line", row.key);
             assert_eq!(error.to_string(), told);
         }
         text.parse::<Config>().unwrap();
     }
     assert_eq!(Config::of_monitor("preset=small").unwrap(), Config::preset("small").unwrap());
     let sections = TABLE.iter().filter(|row| row.scope == Scope::Any).map(|row| row.section);
-    assert!(sections.clone().count() > 15 && sections.clone().all(|one| ["monitor", "thresholds"].contains(&one)));
+    assert!(
+        sections.clone().count() > 15 && sections.clone().all(|one| ["monitor", "thresholds"].contains(&one))
+    );
 }
 
 /// Texts of an allowed value of a key.

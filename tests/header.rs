@@ -8,15 +8,38 @@ use std::path::{Path, PathBuf};
 
 /// The files of the C interface, in the order of the header.
 const FILES: &[&str] = &[
-    "status", "reason", "guard", "borrow", "text", "router", "builder", "handler", "worker", "port",
-    "client", "submit", "given", "poll", "room", "handle",
+    "status",
+    "reason",
+    "guard",
+    "borrow",
+    "text",
+    "router",
+    "builder",
+    "handler",
+    "worker",
+    "port",
+    "client",
+    "submit",
+    "given",
+    "poll",
+    "room",
+    // The monitor.
+    "monitor",
+    "recording",
+    "connections",
+    "figures",
+    "alerts",
+    "listen",
+    "metric",
+    // What all use.
+    "handle",
 ];
 
 /// Declared in a header of its own, for Go.
 const MEMORY: &str = "layout";
 
 /// Without a declaration.
-const OTHERS: &[&str] = &["codes", "fork", "testing", "port_tests"];
+const OTHERS: &[&str] = &["codes", "fork", "testing", "port_tests", "monitors"];
 
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))

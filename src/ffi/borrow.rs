@@ -159,6 +159,22 @@ impl<T: CStruct> OutStructs<T> {
     }
 }
 
+/// An array for output, or nothing if its capacity is 0.
+///
+/// # Safety
+/// As [`OutStructs::new`].
+pub(super) unsafe fn list<T: CStruct>(
+    name: &str,
+    first: *mut T,
+    capacity: usize,
+) -> Result<Option<OutStructs<T>>, Failure> {
+    if capacity == 0 {
+        return Ok(None);
+    }
+    // SAFETY: the caller upholds the same contract.
+    Ok(Some(unsafe { OutStructs::new(name, first, capacity) }?))
+}
+
 /// Borrows the caller's text. NULL is an empty text if the length is 0 or CORELANE_NUL_TERMINATED.
 ///
 /// # Safety

@@ -265,6 +265,24 @@ mod tests {
     use crate::error::SubmitError;
 
     #[test]
+    fn a_recorded_message_ends_with_the_reasons_of_handled_messages() {
+        assert!(matches!(recorded_reason(0), Ok(None)));
+        let accepted =
+            CorelaneReason::ALL.into_iter().filter(|one| matches!(recorded_reason(*one as u32), Ok(Some(_))));
+        let accepted: Vec<_> = accepted.map(|one| one.name().to_bytes()).collect();
+        let mut wanted: Vec<_> =
+            Failed::ALL.iter().map(|one| one.label().as_bytes()).chain([&b"expired"[..]]).collect();
+        wanted.sort_by_key(|label| {
+            CorelaneReason::ALL.into_iter().position(|one| one.name().to_bytes() == *label)
+        });
+        assert_eq!(accepted, wanted);
+        for refused in [CorelaneReason::RingFull as u32, CorelaneReason::ALL.len() as u32, u32::MAX] {
+            let told = recorded_reason(refused).unwrap_err();
+            assert_eq!(told.code(), crate::ffi::CorelaneStatus::Invalid as i32);
+        }
+    }
+
+    #[test]
     fn every_reason_has_a_number() {
         let labels = Failed::ALL.iter().map(|one| one.label());
         let labels = labels.chain(SubmitError::ALL.iter().map(|one| one.label()));

@@ -72,7 +72,7 @@ pub(super) fn write_file(path: &Path, report: &str) -> std::io::Result<()> {
 /// Checks that a report can be written to `path`.
 pub(super) fn try_file(path: &Path) -> std::io::Result<()> {
     if path.is_dir() {
-        return Err(std::io::ErrorKind::IsADirectory.into());
+        return Err(std::io::Error::from_raw_os_error(libc::EISDIR));
     }
     let (_, beside) = create_beside(path)?;
     std::fs::remove_file(beside)

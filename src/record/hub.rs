@@ -587,3 +587,21 @@ fn outcome(measured: Measured) -> Outcome {
         Some(Loss::Refused(_)) | None => Outcome::Failed(Failed::Reported),
     }
 }
+
+#[cfg(all(test, not(corelane_loom)))]
+mod tests {
+    use super::*;
+    use crate::error::SubmitError;
+
+    #[test]
+    fn a_recorded_message_has_the_outcome_of_its_reason() {
+        let of = |failed, reason| outcome(Measured { failed, reason, ..Measured::default() });
+        let gone = Failed::RecipientClosed;
+        assert_eq!(of(false, None), Outcome::Ok);
+        assert_eq!(of(false, Some(Loss::Expired)), Outcome::Ok, "a reason counts only if the message failed");
+        assert_eq!(of(true, None), Outcome::Failed(Failed::Reported));
+        assert_eq!(of(true, Some(Loss::Failed(gone))), Outcome::Failed(gone));
+        assert_eq!(of(true, Some(Loss::Expired)), Outcome::Expired);
+        assert_eq!(of(true, Some(Loss::Refused(SubmitError::RingFull))), Outcome::Failed(Failed::Reported));
+    }
+}
