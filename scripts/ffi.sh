@@ -30,7 +30,7 @@ step() { # step NAME SECONDS COMMAND...
 }
 
 strict="-std=c11 -O2 -g -Wall -Wextra -Wpedantic -Werror -Iinclude"
-for program in main_job handlers; do
+for program in main_job handlers monitor; do
     step "compile $program.c" 60 gcc $strict "ffi-tests/c/$program.c" "$library" $system -o "$out/$program"
     step "compile $program.c, sanitized" 60 gcc $strict -fsanitize=address,undefined -fno-sanitize-recover=all \
         "ffi-tests/c/$program.c" "$library" $system -o "$out/${program}_sanitized"
@@ -43,6 +43,8 @@ step "C: main job and failures" 60 "$out/main_job"
 step "C: main job and failures, sanitized" 60 "$out/main_job_sanitized"
 step "C: faults" 60 "$out/faults"
 step "C: faults, sanitized" 120 "$out/faults_sanitized"
+step "C: monitor" 60 "$out/monitor"
+step "C: monitor, sanitized" 120 "$out/monitor_sanitized"
 for workers in 1 2; do
     for ring in 8192 65536; do
         step "C: torture, $workers workers, rings of $ring, sanitized" 60 "$out/torture_sanitized" $((records / 50)) $ring $workers
