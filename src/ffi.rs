@@ -7,6 +7,7 @@ mod builder;
 mod client;
 mod codes;
 mod connections;
+mod failure;
 mod figures;
 mod fork;
 mod given;

@@ -39,7 +39,7 @@ const FILES: &[&str] = &[
 const MEMORY: &str = "layout";
 
 /// Without a declaration.
-const OTHERS: &[&str] = &["codes", "fork", "testing", "port_tests", "monitors"];
+const OTHERS: &[&str] = &["codes", "failure", "fork", "testing", "port_tests", "monitors"];
 
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))

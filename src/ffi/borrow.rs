@@ -1,6 +1,6 @@
 //! What callers pass by pointer: texts, arrays, and structs that begin with their size.
 
-use super::guard::Failure;
+use super::failure::Failure;
 use std::ffi::{CStr, c_char};
 
 /// As a text's length: the text ends with a NUL.

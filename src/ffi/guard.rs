@@ -1,9 +1,9 @@
 //! The guard around every call: it stops panics, refuses calls in a child of `fork`, and describes failures to the caller.
 
 use super::borrow::{CStruct, write_prefix};
+pub(super) use super::failure::{Failure, Outcome};
 use super::fork::is_child;
 use super::status::CorelaneStatus;
-use crate::sync::Refused;
 use std::borrow::Cow;
 use std::ffi::c_char;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -31,55 +31,6 @@ pub struct CorelaneError {
 unsafe impl CStruct for CorelaneError {
     const NAME: &'static str = "corelane_error";
 }
-
-/// Why a call fails.
-#[derive(Debug)]
-pub(super) struct Failure {
-    status: CorelaneStatus,
-    os_errno: i32,
-    text: Cow<'static, str>,
-}
-
-impl Failure {
-    pub(super) fn new(status: CorelaneStatus, text: impl Into<Cow<'static, str>>) -> Self {
-        Self { status, os_errno: 0, text: text.into() }
-    }
-
-    /// Adds the operating system's error number.
-    pub(super) fn of_system(self, os_errno: i32) -> Self {
-        Self { os_errno, ..self }
-    }
-
-    /// The number that the call returns.
-    pub(super) fn code(&self) -> i32 {
-        self.status as i32
-    }
-
-    pub(super) fn null(name: &str) -> Self {
-        Self::new(CorelaneStatus::Null, format!("{name} is NULL or not aligned"))
-    }
-
-    pub(super) fn invalid(text: impl Into<Cow<'static, str>>) -> Self {
-        Self::new(CorelaneStatus::Invalid, text)
-    }
-
-    /// A handle of this kind could not be entered.
-    #[cold]
-    pub(super) fn refused(kind: &'static str, refused: Refused) -> Self {
-        match refused {
-            Refused::Stale => {
-                Self::new(CorelaneStatus::Stale, format!("the {kind} was released or was never valid"))
-            }
-            Refused::Busy => Self::new(
-                CorelaneStatus::Busy,
-                format!("another thread is inside a call with this {kind}: retry when it has returned"),
-            ),
-        }
-    }
-}
-
-/// The result of every call's body: a count, or 0.
-pub(super) type Outcome = Result<i64, Failure>;
 
 /// Runs a call's body, catches a panic, and writes the failure to `error`.
 ///
