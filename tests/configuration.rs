@@ -28,7 +28,7 @@ fn the_page_is_the_table() {
                     - A Rust program sets fields of `Config`; the column *in Rust* has section, field and type. A \
                     field that is `None` is 0 in a text.\n\
                     - A text has one `key=value` on each line, and `#` begins a comment (`Config::from_str`, \
-                    `corelane_start`).\n\
+                    `corelane_router_start`).\n\
                     - A TOML file has the same keys under `[section]`, with switches as `true` and `false` \
                     (`peerjs_server --config`).\n\n\
                     The column *at run time* says what can change the value after the start. The column *effect in* says whether the \

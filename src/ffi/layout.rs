@@ -68,7 +68,7 @@ pub struct CorelaneSlots {
     /// (disconnect was called), 3 closed. One load yields the generation, the phase, and the worker that handles the
     /// client's messages.
     pub state: u32,
-    /// uint64_t: the token of `corelane_connect`.
+    /// uint64_t: the token of `corelane_port_connect`.
     pub token: u32,
     /// uint64_t, written by the host: incremented for each message, before the message is published.
     pub submitted: u32,
@@ -261,7 +261,7 @@ unsafe impl CStruct for CorelaneLayout {
     const NAME: &'static str = "corelane_layout";
 }
 
-/// Refuses a port that is not inline: `corelane_poll` does this work for it.
+/// Refuses a port that is not inline: `corelane_port_poll` does this work for it.
 fn inline_only(port: &Port) -> Result<(), Failure> {
     if port.is_inline() {
         return Ok(());

@@ -102,7 +102,7 @@ typedef struct corelane_slots {
   // (disconnect was called), 3 closed. One load yields the generation, the phase, and the worker that handles the
   // client's messages.
   uint32_t state;
-  // uint64_t: the token of `corelane_connect`.
+  // uint64_t: the token of `corelane_port_connect`.
   uint32_t token;
   // uint64_t, written by the host: incremented for each message, before the message is published.
   uint32_t submitted;

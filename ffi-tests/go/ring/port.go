@@ -146,7 +146,7 @@ type Lane struct {
 	closed  bool // A poll has seen that the worker closed the ring.
 }
 
-// Port is an inline port: include/corelane_inline.h in Go. Only one goroutine at a time may use it.
+// Port is an inline port (docs/layout.md). Only one goroutine at a time may use it.
 type Port struct {
 	Lanes      []*Lane
 	Own        Wake

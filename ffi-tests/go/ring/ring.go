@@ -1,5 +1,5 @@
 // Package ring has both ends of a ring and both directions of waking in plain Go: sync/atomic and system calls on
-// memory that the library allocated, without a call into it. The protocol is that of include/corelane_ring.h. Go's
+// memory that the library allocated, without a call into it. The protocol is that of docs/layout.md. Go's
 // atomics are sequentially consistent, so a store followed by a load of another word needs no fence.
 package ring
 

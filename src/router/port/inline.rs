@@ -1,4 +1,4 @@
-//! A port whose rings another language uses directly, without a call per message (`include/corelane_inline.h`,
+//! A port whose rings another language uses directly, without a call per message (`ffi-tests/go/ring`,
 //! and the same in Go). The host writes what `SubmitHalf` and `PollHalf` would write: records, ring positions,
 //! the counts that conservation (I4) depends on, a slot's `submitted`, and a client's credit at hand-out. Calls
 //! that push records as well (connect, disconnect) first read the positions from the ring header, and publish
