@@ -2255,6 +2255,17 @@ int32_t corelane_monitor_idle_clients(struct corelane_monitor monitor,
                                       struct corelane_client_stats *clients,
                                       size_t capacity);
 
+// Writes the figures of the clients with this name, and returns how many there are: at most one of the router's clients and
+// one that the host has recorded; `capacity` of them are written. None if `detailed_stats` was off at the start.
+//
+// Any thread. Takes milliseconds if there are very many clients; waits for other readers of this monitor. CORELANE_INVALID
+// (`size`; not UTF-8), CORELANE_NULL, CORELANE_STALE.
+int32_t corelane_monitor_client_figures(struct corelane_monitor monitor,
+                                        const char *name,
+                                        size_t name_length,
+                                        struct corelane_client_stats *clients,
+                                        size_t capacity);
+
 // Stores the figures of the host's runtime. They are shown with the system's figures from the next look on, together with
 // their age.
 //

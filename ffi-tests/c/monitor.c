@@ -205,6 +205,13 @@ static void recording(void) {
   CHECK(corelane_monitor_idle_clients(monitor, 0, clients, 4) == 1 && clients[0].healthy == 0);
   CHECK(clients[0].client.value == ann.value);
   CHECK(corelane_monitor_idle_clients(monitor, 3600 * SECOND, NULL, 0) == 0);
+  CHECK(corelane_monitor_client_figures(monitor, "nobody", NUL, clients, 4) == 0);
+  {
+    char name[sizeof clients[0].name];
+    memcpy(name, clients[0].name, sizeof name);
+    CHECK(corelane_monitor_client_figures(monitor, name, NUL, clients, 4) == 1);
+    CHECK(strcmp(clients[0].name, name) == 0);
+  }
   CHECK(corelane_monitor_snapshot(monitor, &stats) == CORELANE_OK && stats.unhealthy == 1 && stats.reconnects == 2);
   CHECK(corelane_monitor_series_stats(monitor, stats.snapshot - 1, CORELANE_SERIES_TYPES, types, 4) == CORELANE_STALE);
   CHECK(corelane_monitor_mark(monitor, ann, CORELANE_CLIENT_RECORDED, 1) == CORELANE_OK);
@@ -616,6 +623,8 @@ static void misuse(void) {
   CHECK(corelane_monitor_push_runtime(monitor, NULL) == CORELANE_NULL);
   CHECK(corelane_monitor_snapshot(monitor, NULL) == CORELANE_NULL);
   CHECK(corelane_monitor_idle_clients(monitor, 0, NULL, 1) == CORELANE_NULL);
+  CHECK(corelane_monitor_client_figures(monitor, NULL, 5, NULL, 0) == CORELANE_NULL);
+  CHECK(corelane_monitor_client_figures(monitor, "\xff", 1, NULL, 0) == CORELANE_INVALID);
   CHECK(corelane_monitor_set(monitor, NULL, 1, "1", 1, NULL) == CORELANE_NULL);
   CHECK(corelane_monitor_set(monitor, "a", 1, NULL, 1, NULL) == CORELANE_NULL);
   CHECK(corelane_monitor_remove_rule(monitor, NULL, 1) == CORELANE_NULL);
@@ -686,6 +695,7 @@ static void misuse(void) {
     CHECK(corelane_monitor_record_reconnect(stale) == CORELANE_STALE);
     CHECK(corelane_monitor_mark(stale, client, CORELANE_CLIENT_RECORDED, 1) == CORELANE_STALE);
     CHECK(corelane_monitor_idle_clients(stale, 0, NULL, 0) == CORELANE_STALE);
+    CHECK(corelane_monitor_client_figures(stale, "a", 1, NULL, 0) == CORELANE_STALE);
     CHECK(corelane_monitor_push_runtime(stale, &runtime) == CORELANE_STALE);
     CHECK(corelane_monitor_snapshot(stale, &stats) == CORELANE_STALE);
     CHECK(corelane_monitor_series_stats(stale, 0, 1, NULL, 0) == CORELANE_STALE);

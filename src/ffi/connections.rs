@@ -217,6 +217,37 @@ pub unsafe extern "C" fn corelane_monitor_idle_clients(
     })
 }
 
+/// Writes the figures of the clients with this name, and returns how many there are: at most one of the router's clients and
+/// one that the host has recorded; `capacity` of them are written. None if `detailed_stats` was off at the start.
+///
+/// Any thread. Takes milliseconds if there are very many clients; waits for other readers of this monitor. CORELANE_INVALID
+/// (`size`; not UTF-8), CORELANE_NULL, CORELANE_STALE.
+///
+/// # Safety
+/// `name` is a text; `clients` points at `capacity` structs of the size in the first one; it may be NULL if `capacity` is 0.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn corelane_monitor_client_figures(
+    monitor: CorelaneMonitor,
+    name: *const c_char,
+    name_length: usize,
+    clients: *mut CorelaneClientStats,
+    capacity: usize,
+) -> i32 {
+    answer(|| {
+        // SAFETY: the caller upholds the same contract.
+        let name = unsafe { text("name", name, name_length) }?;
+        // SAFETY: as above.
+        let places = unsafe { list("clients", clients, capacity) }?;
+        with_monitor(monitor, |entry| {
+            let found = entry.monitor.client_figures(name);
+            if let Some(places) = &places {
+                found.iter().enumerate().for_each(|(at, one)| places.write(at, &client_stats(one)));
+            }
+            Ok(found.len() as i64)
+        })
+    })
+}
+
 /// Stores the figures of the host's runtime. They are shown with the system's figures from the next look on, together with
 /// their age.
 ///
