@@ -1795,8 +1795,8 @@ int32_t corelane_worker_release(struct corelane_worker worker);
 //
 // Any thread. The call may block for up to 100 ms if a port was released just before. CORELANE_LIMIT (`max_ports`; 4096
 // ports and 1024 shared ones in a process; CORELANE_PORT_LOCAL: every local worker has a port), CORELANE_STATE (the router
-// has stopped), CORELANE_THREAD (a shared port, and each worker is local), CORELANE_INVALID (`size`, unknown flags),
-// CORELANE_SYSTEM, CORELANE_STALE, CORELANE_NULL.
+// has stopped; or each worker is local, and the port is not), CORELANE_THREAD (CORELANE_PORT_LOCAL on a worker's thread),
+// CORELANE_INVALID (`size`, unknown flags), CORELANE_SYSTEM, CORELANE_STALE, CORELANE_NULL.
 int32_t corelane_port_open(struct corelane_router router,
                            const struct corelane_port_options *options,
                            struct corelane_port *out_port,
@@ -1871,7 +1871,7 @@ int32_t corelane_port_connect(struct corelane_port port,
 // how many disconnects wait for space in a ring; `corelane_port_publish` pushes them when there is space.
 //
 // The port's owner, on a shared port any thread. Does not block. CORELANE_STALE (port; or the client is not connected),
-// CORELANE_INVALID (another port's client), CORELANE_BUSY.
+// CORELANE_INVALID (another port's client), CORELANE_CORRUPT (inline), CORELANE_BUSY.
 int32_t corelane_port_disconnect(struct corelane_port port,
                                  struct corelane_client client);
 
@@ -1956,7 +1956,7 @@ int32_t corelane_port_send_to_room(struct corelane_port port,
                                    struct corelane_message_type message_type,
                                    uint64_t correlation);
 
-// Sends messages of the host, in order, and publishes. As `corelane_port_submit_batch`, for sends.
+// Sends messages of the host, in order, and publishes. As `corelane_port_submit_batch`, for sends; `out_status` may be NULL.
 //
 // The port's owner, on a shared port any thread. Does not block. CORELANE_NULL, CORELANE_INVALID (`size`, `count`),
 // CORELANE_STALE (port), CORELANE_BUSY. In `out_status`: as `corelane_port_send`, and CORELANE_INVALID (flags; neither or
@@ -1972,10 +1972,11 @@ int32_t corelane_port_send_batch(struct corelane_port port,
 // The port's owner, on a shared port any thread. Does not block. CORELANE_STALE, CORELANE_BUSY, CORELANE_CORRUPT (inline).
 int32_t corelane_port_publish(struct corelane_port port);
 
-// Looks a message type up, for sends. Do this once, at the start.
+// Looks a message type up, for sends. Do this once, at the start. A type that the protocol does not list counts as the
+// protocol's type `send`.
 //
-// The port's owner, on a shared port any thread. Does not block. CORELANE_NOT_FOUND (the router has no such protocol, or
-// the protocol does not list the type), CORELANE_NULL, CORELANE_INVALID (not UTF-8), CORELANE_STALE, CORELANE_BUSY.
+// The port's owner, on a shared port any thread. Does not block. CORELANE_NOT_FOUND (the router has no such protocol),
+// CORELANE_NULL, CORELANE_INVALID (not UTF-8), CORELANE_STALE, CORELANE_BUSY.
 int32_t corelane_port_message_type(struct corelane_port port,
                                    const char *protocol,
                                    size_t protocol_length,

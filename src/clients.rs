@@ -272,12 +272,34 @@ impl Clients {
         matches!(phase, Some(Phase::Open | Phase::Closing)).then_some(slot)
     }
 
+    /// The connected clients of a port, or those of them whose messages go to a worker. Looks at every slot.
+    pub(crate) fn open_of(
+        &self,
+        port: usize,
+        worker: Option<usize>,
+    ) -> impl Iterator<Item = (ClientId, &ClientSlot)> {
+        self.slots.iter().enumerate().filter_map(move |(index, slot)| {
+            let (place, state) = (slot.place(), slot.state());
+            let is_here = state.phase == Phase::Open
+                && place.generation == state.generation
+                && usize::from(place.port) == port
+                && worker.is_none_or(|worker| usize::from(state.worker) == worker);
+            is_here.then(|| (ClientId::new(index as u32, state.generation), slot))
+        })
+    }
+
+    /// Whether a client that is not [`on`](Self::on) a port is connected to another one.
+    #[cold]
+    pub(crate) fn is_elsewhere(&self, client: ClientId) -> bool {
+        self.is_open(client)
+    }
+
     /// The slot of a connected client of this port, for calls of the host.
     pub(crate) fn open_on(&self, client: ClientId, port: usize) -> Result<&ClientSlot, ClientError> {
-        let slot = self.get(client).ok_or(ClientError::StaleClient)?;
-        if self.on(client, port).is_none() {
-            return Err(ClientError::WrongPort);
-        }
+        let Some(slot) = self.on(client, port) else {
+            let elsewhere = self.is_elsewhere(client);
+            return Err(if elsewhere { ClientError::WrongPort } else { ClientError::StaleClient });
+        };
         match slot.phase_of(client.generation()) {
             Some(Phase::Open) => Ok(slot),
             _ => Err(ClientError::StaleClient),
@@ -337,7 +359,9 @@ impl Clients {
     /// The name of a client that is present.
     pub(crate) fn name(&self, client: ClientId) -> Option<ClientName> {
         let mut name = ClientName { buffer: NameBuffer::default(), length: 0 };
-        name.length = self.get(client)?.name_bytes(&mut name.buffer).len();
+        // Generation 0 is no client's, but the generation of slots that were never used.
+        let slot = self.get(client).filter(|_| client.generation() != 0)?;
+        name.length = slot.name_bytes(&mut name.buffer).len();
         // If the client is gone now, the slot may have had the name of its next client already.
         self.get(client).map(|_| name)
     }

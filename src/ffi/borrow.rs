@@ -73,6 +73,16 @@ impl<T: CStruct> OutStruct<T> {
         Ok(Self { place, size })
     }
 
+    /// Refuses a struct that is smaller than `least` bytes: what is written to it must not be lost.
+    pub(super) fn at_least(self, least: usize) -> Result<Self, Failure> {
+        if self.size >= least {
+            return Ok(self);
+        }
+        let wrong =
+            format!("a {} has size {}: set size to sizeof({0}), or use its INIT macro", T::NAME, self.size);
+        Err(Failure::invalid(wrong))
+    }
+
     /// Writes what fits. The caller's size stays.
     pub(super) fn write(self, value: &T) {
         // SAFETY: `new`'s contract.

@@ -134,7 +134,7 @@ pub unsafe extern "C" fn corelane_port_connect(
 /// how many disconnects wait for space in a ring; `corelane_port_publish` pushes them when there is space.
 ///
 /// The port's owner, on a shared port any thread. Does not block. CORELANE_STALE (port; or the client is not connected),
-/// CORELANE_INVALID (another port's client), CORELANE_BUSY.
+/// CORELANE_INVALID (another port's client), CORELANE_CORRUPT (inline), CORELANE_BUSY.
 ///
 /// # Safety
 /// No requirements.

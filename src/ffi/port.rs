@@ -195,8 +195,8 @@ pub(super) fn owned(port: CorelanePort, body: impl FnOnce(&mut Port) -> Outcome)
 ///
 /// Any thread. The call may block for up to 100 ms if a port was released just before. CORELANE_LIMIT (`max_ports`; 4096
 /// ports and 1024 shared ones in a process; CORELANE_PORT_LOCAL: every local worker has a port), CORELANE_STATE (the router
-/// has stopped), CORELANE_THREAD (a shared port, and each worker is local), CORELANE_INVALID (`size`, unknown flags),
-/// CORELANE_SYSTEM, CORELANE_STALE, CORELANE_NULL.
+/// has stopped; or each worker is local, and the port is not), CORELANE_THREAD (CORELANE_PORT_LOCAL on a worker's thread),
+/// CORELANE_INVALID (`size`, unknown flags), CORELANE_SYSTEM, CORELANE_STALE, CORELANE_NULL.
 ///
 /// # Safety
 /// `options` is NULL or points at a corelane_port_options with its size set; `out_port` points at room for a handle;

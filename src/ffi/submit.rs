@@ -349,7 +349,7 @@ fn send(
     Ok(0)
 }
 
-/// Sends messages of the host, in order, and publishes. As `corelane_port_submit_batch`, for sends.
+/// Sends messages of the host, in order, and publishes. As `corelane_port_submit_batch`, for sends; `out_status` may be NULL.
 ///
 /// The port's owner, on a shared port any thread. Does not block. CORELANE_NULL, CORELANE_INVALID (`size`, `count`),
 /// CORELANE_STALE (port), CORELANE_BUSY. In `out_status`: as `corelane_port_send`, and CORELANE_INVALID (flags; neither or
@@ -400,10 +400,11 @@ pub unsafe extern "C" fn corelane_port_publish(port: CorelanePort) -> i32 {
     })
 }
 
-/// Looks a message type up, for sends. Do this once, at the start.
+/// Looks a message type up, for sends. Do this once, at the start. A type that the protocol does not list counts as the
+/// protocol's type `send`.
 ///
-/// The port's owner, on a shared port any thread. Does not block. CORELANE_NOT_FOUND (the router has no such protocol, or
-/// the protocol does not list the type), CORELANE_NULL, CORELANE_INVALID (not UTF-8), CORELANE_STALE, CORELANE_BUSY.
+/// The port's owner, on a shared port any thread. Does not block. CORELANE_NOT_FOUND (the router has no such protocol),
+/// CORELANE_NULL, CORELANE_INVALID (not UTF-8), CORELANE_STALE, CORELANE_BUSY.
 ///
 /// # Safety
 /// `protocol` and `name` are texts; `out_type` points at room for a corelane_message_type.
@@ -425,7 +426,7 @@ pub unsafe extern "C" fn corelane_port_message_type(
         submitting(port, |ends| {
             let found = either!(ends, Submitting, port => port.message_type(protocol, name));
             let unknown =
-                || Failure::new(CorelaneStatus::NotFound, "no protocol of this name lists this type");
+                || Failure::new(CorelaneStatus::NotFound, "the router has no protocol of this name");
             // SAFETY: `out` checked the pointer; the caller has room there.
             unsafe { out_type.write(CorelaneMessageType::of(found.ok_or_else(unknown)?)) };
             Ok(0)

@@ -26,6 +26,8 @@ unsafe impl CStruct for CorelaneText {
 impl CorelaneText {
     /// Gives a text away to the caller.
     pub(super) fn hand_out(place: OutStruct<Self>, text: String) -> Outcome {
+        // A struct without these fields could not free the text.
+        let place = place.at_least(std::mem::offset_of!(Self, length) + size_of::<usize>())?;
         let length = text.len();
         let mut bytes = text.into_bytes();
         bytes.push(0);

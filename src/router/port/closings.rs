@@ -1,5 +1,5 @@
 //! The events of a poll that come from no ring: close events and notices that a worker could not put into a ring before it
-//! ended, notices of messages that no worker took, and closed events of clients that no worker will close. Workers and the
+//! ended, close events after a corrupt ring, notices of messages that no worker took, and closed events of clients that no worker will close. Workers and the
 //! submitting half list them in
 //! [`EndedClients`](crate::router::shared::EndedClients).
 //!
@@ -50,6 +50,14 @@ impl PollHalf {
             let closing = self.close(&shared, client);
             if closing.is_some() {
                 return closing;
+            }
+        }
+        while let Some(client) = self.cut_off.pop_front() {
+            let slot = shared.clients.on(client, self.index);
+            let open = |slot: &&ClientSlot| slot.phase_of(client.generation()) == Some(Phase::Open);
+            if let Some(slot) = slot.filter(open) {
+                // No worker has sent it, so it does not count as a delivery.
+                return Some(Closing::Close { client, token: slot.token(), reason: CloseReason::Corrupt });
             }
         }
         // Take the list before reading the rings: then everything that was published before a client was listed
@@ -138,7 +146,11 @@ impl PollHalf {
 
     pub(in crate::router) fn has_closings(&self) -> bool {
         let ended = &self.shared.ended[self.index];
-        self.closes != END || self.closings != END || !self.notices.is_empty() || !ended.is_empty()
+        self.closes != END
+            || self.closings != END
+            || !self.notices.is_empty()
+            || !self.cut_off.is_empty()
+            || !ended.is_empty()
     }
 
     /// The port is released: the clients on its own lists get no close or closed event any more.

@@ -142,7 +142,7 @@ impl Port {
     pub(crate) fn closed_inline(&mut self, client: ClientId) -> Result<(), ClientError> {
         let clients = &self.submit.shared.clients;
         if clients.on(client, self.submit.index).is_none() {
-            return Err(if clients.get(client).is_some() {
+            return Err(if clients.is_elsewhere(client) {
                 ClientError::WrongPort
             } else {
                 ClientError::StaleClient

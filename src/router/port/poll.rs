@@ -46,6 +46,8 @@ pub(in crate::router) struct PollHalf {
     pub(super) closings: u32,
     /// Notices taken from there and not handed out yet.
     pub(super) notices: VecDeque<Notice>,
+    /// Clients to close because a worker's ring to the port is corrupt.
+    pub(super) cut_off: VecDeque<ClientId>,
 }
 
 /// A record of which not all recipients are handed out.
@@ -163,6 +165,20 @@ impl PollHalf {
             closes: END,
             closings: END,
             notices: VecDeque::new(),
+            cut_off: VecDeque::new(),
+        }
+    }
+
+    /// A worker's ring to this port is corrupt and is not read any more: other code has overwritten the memory. The port's
+    /// clients cannot be sure of their deliveries any more and are to be closed.
+    #[cold]
+    pub(super) fn cut_off_clients(&mut self) {
+        let shared = Arc::clone(&self.shared);
+        shared.ports[self.index].poll.corrupt_rings.add(&mut self.writer, 1);
+        self.cut_off.clear();
+        for (client, slot) in shared.clients.open_of(self.index, None) {
+            slot.credit.close(client.generation());
+            self.cut_off.push_back(client);
         }
     }
 
@@ -275,7 +291,7 @@ impl PollHalf {
         let clients = &self.shared.clients;
         match clients.present(client, self.index) {
             Some(slot) => Ok(slot.outstanding()),
-            None if clients.get(client).is_some() && clients.on(client, self.index).is_none() => {
+            None if clients.on(client, self.index).is_none() && clients.is_elsewhere(client) => {
                 Err(ClientError::WrongPort)
             }
             None => Err(ClientError::StaleClient),

@@ -299,10 +299,10 @@ impl SubmitHalf {
         stamp: Option<u64>,
     ) -> Result<u64, SubmitError> {
         let shared = &self.shared;
-        let slot = shared.clients.get(client).ok_or(SubmitError::StaleClient)?;
-        if shared.clients.on(client, self.index).is_none() {
-            return Err(SubmitError::WrongPort);
-        }
+        let Some(slot) = shared.clients.on(client, self.index) else {
+            let elsewhere = shared.clients.is_elsewhere(client);
+            return Err(if elsewhere { SubmitError::WrongPort } else { SubmitError::StaleClient });
+        };
         if slot.phase_of(client.generation()) != Some(Phase::Open) {
             return Err(SubmitError::StaleClient);
         }

@@ -67,18 +67,20 @@ impl PollHalf {
         let shard = &shared.ports[self.index].poll;
         shard.polls.add(&mut self.writer, 1);
         let workers = self.ways.len();
-        let mut open = false;
+        let (mut open, mut corrupt) = (false, false);
         for (worker, way) in self.ways.iter_mut().enumerate() {
             // Read `closed` before the tail: then everything that was published before closing is seen in this poll.
             let closed = way.ring.memory().is_closed();
             if way.ring.refresh().is_err() && !std::mem::replace(&mut way.corrupt, true) {
-                // Only a worker writes this ring, so other code has overwritten the memory.
-                shard.corrupt_rings.add(&mut self.writer, 1);
+                corrupt = true;
             }
             if closed {
                 way.see_leave(&shared, &self.link, (worker, self.index));
             }
             open |= !way.left || way.has_more();
+        }
+        if corrupt {
+            self.cut_off_clients();
         }
         // Settling by the submitting half may close further clients.
         open |= self.has_closings() || self.link.has_work();
@@ -197,7 +199,7 @@ impl PollHalf {
             Ok(next) => next.ok_or(Unopened::None)?,
             Err(Corrupt) => {
                 way.corrupt = true;
-                shard.corrupt_rings.add(&mut self.writer, 1);
+                self.cut_off_clients();
                 return Err(Unopened::None);
             }
         };

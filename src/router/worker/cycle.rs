@@ -9,7 +9,7 @@ mod figures;
 
 use crate::clock::Stamp;
 use crate::config::{Balance, Idle, Key};
-use crate::error::Failed;
+use crate::error::{CloseReason, Failed};
 use crate::park::{Seen, Waiter, WakeWord, after_publishing};
 use crate::ring::{Consumer, Corrupt};
 use crate::router::pair::PairCounts;
@@ -329,7 +329,7 @@ impl Worker {
     }
 
     /// Gives up a corrupt ring, because none of its records is reliable. The port reads the ring's closed and
-    /// corrupt words.
+    /// corrupt words. The clients whose messages came through it are to be closed.
     #[cold]
     fn give_up_ring(&mut self, port: usize) {
         let Some(Some(receiver)) = self.ingress.get_mut(port) else { return };
@@ -340,6 +340,10 @@ impl Worker {
         after_publishing(|| receiver.port_wake.wake_if_asleep());
         if let Some(calls) = self.shared.calls.get(port) {
             calls.wake_all();
+        }
+        let mut context = WorkerContext::new(&self.shared, &self.code, &mut self.state);
+        for (client, slot) in self.shared.clients.open_of(port, Some(self.index)) {
+            context.close_client(client, slot, CloseReason::Corrupt);
         }
     }
 

@@ -89,7 +89,7 @@ impl WorkerContext<'_> {
     }
 
     /// Asks a client's port to close it. The first worker to do so sends the only close delivery.
-    fn close_client(&mut self, client: ClientId, slot: &ClientSlot, reason: CloseReason) {
+    pub(super) fn close_client(&mut self, client: ClientId, slot: &ClientSlot, reason: CloseReason) {
         let shared = self.shared;
         // The credit word contains only a part of the generation.
         if slot.place().generation != client.generation() || !slot.credit.close_and_send(client.generation())
@@ -100,7 +100,9 @@ impl WorkerContext<'_> {
         let port = usize::from(slot.place().port);
         self.see_to(port);
         let worker = self.shard();
-        worker.credit_closes.add(&mut self.state.writer, 1);
+        if reason == CloseReason::CreditExhausted {
+            worker.credit_closes.add(&mut self.state.writer, 1);
+        }
         let Some(Some(egress)) = self.state.egress.get_mut(port) else {
             slot.credit.end_close_delivery(client.generation());
             return;
