@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Builds the library for C, compiles the programs of ffi-tests against it, and runs them. Each torture sends RECORDS
+# Builds the library for C, compiles the programs of ffi-tests against it, and runs them: plainly, with sanitizers, under
+# valgrind. Then compares what they have seen of include/corelane.h with its documentation. Each torture sends RECORDS
 # records (default 10,000,000) in each direction through the rings of a port.
 set -uo pipefail
 cd "$(dirname "$0")/.."
@@ -9,6 +10,8 @@ mkdir -p "$target/ffi-tests/go"
 target=$(cd "$target" && pwd)
 out=$target/ffi-tests
 records=${RECORDS:-10000000}
+# "--strict" makes it a failure that a documented status is not produced.
+coverage=${CORELANE_COVERAGE_OPTIONS:-}
 passed=0 failed=0
 
 cargo rustc --quiet --release --lib --features ffi-test --crate-type staticlib || exit 1
@@ -29,31 +32,57 @@ step() { # step NAME SECONDS COMMAND...
     fi
 }
 
-strict="-std=c11 -O2 -g -Wall -Wextra -Wpedantic -Werror -Iinclude"
-for program in main_job handlers monitor; do
-    step "compile $program.c" 60 gcc $strict "ffi-tests/c/$program.c" "$library" $system -o "$out/$program"
+optional() { # optional TOOL: whether it is there; fails if all are required
+    if command -v "$1" >/dev/null; then return 0; fi
+    echo "skipped: what needs $1"
+    if [[ ${CORELANE_REQUIRE_ALL:-} == 1 ]]; then failed=$((failed + 1)); fi
+    return 1
+}
+
+warnings="-Wall -Wextra -Wpedantic -Werror -Iinclude"
+step "read the header, and compare it with an earlier one" 60 python3 ffi-tests/header.py "$out/generated"
+if [[ $failed != 0 ]]; then exit 1; fi
+
+# The header needs no feature macro, and every INIT macro is an initializer.
+for language in c99 c11 gnu99 c17; do
+    step "the header in $language" 60 gcc "-std=$language" $warnings -fsyntax-only "$out/generated/inits.c"
+done
+step "the header in C++17" 60 g++ -std=c++17 $warnings -fsyntax-only -x c++ "$out/generated/inits.c"
+step "the header in C++20" 60 g++ -std=c++20 $warnings -fsyntax-only -x c++ "$out/generated/inits.c"
+if command -v clang >/dev/null; then
+    step "the header in C11, clang" 60 clang -std=c11 $warnings -fsyntax-only "$out/generated/inits.c"
+fi
+
+# Every program, plainly and with sanitizers. The plain ones record what each call returns.
+programs=$(cd ffi-tests/c && for one in *.c; do echo "${one%.c}"; done)
+strict="-std=c11 -O2 -g $warnings -I$out/generated -Iffi-tests/go/host"
+rm -f "$out/coverage.txt"
+export CORELANE_COVERAGE=$out/coverage.txt RUST_BACKTRACE=0
+touch "$CORELANE_COVERAGE"
+for program in $programs; do
+    step "compile $program.c" 60 gcc $strict "@$out/generated/wrap.txt" "ffi-tests/c/$program.c" "$out/generated/recorded.c" \
+        "$library" $system -o "$out/$program"
     step "compile $program.c, sanitized" 60 gcc $strict -fsanitize=address,undefined -fno-sanitize-recover=all \
         "ffi-tests/c/$program.c" "$library" $system -o "$out/${program}_sanitized"
+    step "C: $program" 120 "$out/$program"
+    step "C: $program, sanitized" 240 "$out/${program}_sanitized"
 done
-step "the ring header under gcc's thread sanitizer" 60 gcc $strict -fsanitize=thread -c ffi-tests/c/torture.c -o "$out/thread.o"
-step "the headers in C++" 60 g++ -std=c++17 -Wall -Wextra -Wpedantic -Werror -Iinclude -fsyntax-only -x c++ \
-    include/corelane_inline.h
-
-step "C: main job and failures" 60 "$out/main_job"
-step "C: main job and failures, sanitized" 60 "$out/main_job_sanitized"
-step "C: faults" 60 "$out/faults"
-step "C: faults, sanitized" 120 "$out/faults_sanitized"
-step "C: monitor" 60 "$out/monitor"
-step "C: monitor, sanitized" 120 "$out/monitor_sanitized"
-for workers in 1 2; do
-    for ring in 8192 65536; do
-        step "C: torture, $workers workers, rings of $ring, sanitized" 60 "$out/torture_sanitized" $((records / 50)) $ring $workers
-    done
-done
-step "C: torture" 300 "$out/torture" "$records"
+if optional valgrind; then
+    step "C: main_job, valgrind" 120 valgrind -q --error-exitcode=1 "$out/main_job"
+fi
+unset CORELANE_COVERAGE
+python3 ffi-tests/coverage.py "$out/coverage.txt" $coverage && passed=$((passed + 1)) || failed=$((failed + 1))
 
 step "the libraries to install" 600 scripts/lib.sh
 step "install, link and uninstall" 120 ffi-tests/install.sh
+
+# The races of the program itself. The library is not instrumented: its own are for scripts/tsan.sh.
+source scripts/lib-names.sh
+ln -sf "$built/$library" "$out/$soname"
+step "compile threads.c, thread sanitizer" 60 gcc $strict -fsanitize=thread ffi-tests/c/threads.c "$out/$soname" -lpthread \
+    "-Wl,-rpath,$out" -o "$out/threads_tsan"
+TSAN_OPTIONS=ignore_noninstrumented_modules=1 step "C: threads, thread sanitizer" 120 "$out/threads_tsan" 2000
+library=$target/release/libcorelane.a
 
 export CGO_ENABLED=1 CGO_CFLAGS="-I$PWD/include" CGO_LDFLAGS="$library $system"
 step "go vet" 120 go -C ffi-tests/go vet ./...
@@ -61,7 +90,11 @@ step "compile Go" 200 go -C ffi-tests/go build -o "$out/go/" ./...
 step "go test" 200 go -C ffi-tests/go test -count=1 ./ring
 step "Go: main job and failures" 60 "$out/go/mainjob"
 step "Go: faults" 120 "$out/go/faults"
-step "Go: torture, 2 workers" 60 "$out/go/torture" $((records / 50)) 8192 2
+for workers in 1 2; do
+    for ring in 8192 65536; do
+        step "Go: torture, $workers workers, rings of $ring" 60 "$out/go/torture" $((records / 50)) $ring $workers
+    done
+done
 step "Go: torture" 300 "$out/go/torture" "$records"
 
 echo "ffi: $passed passed, $failed failed"

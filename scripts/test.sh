@@ -14,10 +14,11 @@ suites() {
     "$1" test loom "" scripts/loom.sh models
     "$1" test conformance "node npm openssl python3" conformance conformance.mjs sockets.mjs running.mjs monitor.mjs parity.mjs
     "$1" test browser "node npm chromium" conformance browser.mjs
-    "$1" test ffi "gcc go" scripts/ffi.sh
+    "$1" test ffi "gcc g++ go python3" scripts/ffi.sh
     "$1" verify loom-mutants "" scripts/loom.sh mutants
     "$1" verify simulator-mutants "" scripts/simulator-mutants.sh
     "$1" verify tsan "" scripts/tsan.sh
+    "$1" verify c-calls "" c_calls
     "$1" verify conformance-original "node npm openssl" conformance_original
     "$1" verify scale "node npm" conformance scale.mjs
     "$1" verify instructions "valgrind" scripts/callgrind.sh
@@ -30,6 +31,13 @@ conformance() {
     (cd tests/conformance && npm ci --silent --no-audit --no-fund) || return 1
     local server='["../../target/release/peerjs_server","--port","{port}","--host","127.0.0.1","--monitor","127.0.0.1:{monitor}"]'
     (cd tests/conformance && SUITE=all SERVER_COMMAND=$server node --test "$@")
+}
+
+# A million random calls of the C interface, from another seed each day.
+c_calls() {
+    local seed
+    seed=$(date +%Y%m%d)
+    CORELANE_C_CALLS=1000000 CORELANE_C_SEED=$seed cargo test --release --test c_calls -- --nocapture
 }
 
 conformance_original() {

@@ -83,9 +83,14 @@ static void check_configuration(void) {
     CHECK(error.code == wrong[at].status && strstr(error.message, wrong[at].says) != NULL);
     CHECK(router.value == 7); /* Outputs are written only on success. */
   }
-  error.size = 8; /* The size of another version: nothing is written. */
+  /* A smaller struct gets what fits. */
+  error.size = 8;
   error.code = 99;
-  CHECK(corelane_router_start(TEXT("workers=100"), &router, &error) == CORELANE_CONFIG_VALUE && error.code == 99);
+  error.os_errno = 99;
+  CHECK(corelane_router_start(TEXT("workers=100"), &router, &error) == CORELANE_CONFIG_VALUE);
+  CHECK(error.size == 8 && error.code == CORELANE_CONFIG_VALUE && error.os_errno == 99);
+  error.size = 0;
+  CHECK(corelane_router_start(TEXT("wrokers=1"), &router, &error) == CORELANE_CONFIG_KEY && error.code == CORELANE_CONFIG_VALUE);
   CHECK(corelane_router_start(TEXT("workers=100"), &router, NULL) == CORELANE_CONFIG_VALUE);
   CHECK(corelane_router_start(TEXT("workers=1"), NULL, NULL) == CORELANE_NULL);
   CHECK(corelane_router_start(NULL, 5, &router, NULL) == CORELANE_NULL);
@@ -128,7 +133,7 @@ static void check_port_failures(corelane_router router, corelane_port port, core
   CHECK(corelane_port_submit(port, client, large, sizeof large, 0) == CORELANE_TOO_LARGE);
   CHECK(corelane_port_submit(wild, client, large, 1, 0) == CORELANE_STALE);
   CHECK(corelane_port_poll(port, NULL, 4) == CORELANE_NULL);
-  events[0].size = 8;
+  events[0].size = 12;
   CHECK(corelane_port_poll(port, events, 4) == CORELANE_INVALID);
   events[0].size = sizeof events[0];
   CHECK(corelane_port_poll(port, events, 0) == CORELANE_INVALID);
