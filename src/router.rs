@@ -42,6 +42,7 @@ pub(crate) mod model {
     pub(crate) use super::worker::hold::{Held, Holds};
 }
 
+pub use crate::sync::{AnyThread, OneThread, Sharing};
 pub use base::{BaseRequest, Routed};
 pub use payload::{Owned, Returned};
 pub use port::batch::{Batch, Polled};
@@ -52,6 +53,8 @@ pub use port::handle::Port;
 pub(crate) use port::inline::InlineView;
 pub use port::send::SendOptions;
 pub use port::shared::{Poller, SharedPort};
+#[cfg(feature = "tokio")]
+pub(crate) use port::submit::IsFirst;
 pub use port::submit::{Address, SubmitOptions};
 pub use rules::{Action, MessageType, ProtocolRules};
 pub use watch::Watchdog;

@@ -9,12 +9,15 @@ pub(crate) mod handoff;
 mod handover;
 pub(crate) mod os;
 mod published;
+mod sharing;
 
 pub(crate) use published::{Crowded, PublishedWriter, Reader, Retirement, published};
 
 pub(crate) use delegated::Delegated;
 pub(crate) use handles::{Handles, Refused};
 pub(crate) use handover::Handover;
+pub(crate) use sharing::Shared as SharedHalf;
+pub use sharing::{AnyThread, OneThread, Sharing};
 
 #[cfg(not(corelane_loom))]
 mod facade {

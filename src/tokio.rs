@@ -2,7 +2,8 @@
 //! [`AsyncPort::recv`] in a loop, which publishes, drives the local worker if the port has one, and sleeps on the port's
 //! descriptor. Other tasks submit with a [`Submitter`], which waits for room, and acknowledge with an [`Acknowledger`].
 //!
-//! All types work in a current-thread runtime and in a multi-thread runtime.
+//! All types work in a current-thread runtime and in a multi-thread runtime. The handles of [`AsyncPort::local`] stay on
+//! one thread and take no lock; the type says so ([`OneThread`]).
 //!
 //! ```
 //! use corelane::{config::Config, router::{Builder, Event}, tokio::AsyncPort};
@@ -41,7 +42,10 @@
 
 use crate::clients::{ClientId, RoomId};
 use crate::error::{Closed, DrainError, PortError, StopError, SubmitError, TrySubmitError};
-use crate::router::{Batch, Poller, Port, Router, SendOptions, SharedPort, SubmitOptions};
+use crate::router::{
+    AnyThread, Batch, IsFirst, OneThread, Poller, Port, Router, SendOptions, SharedPort, Sharing,
+    SubmitOptions,
+};
 use crate::sync::os::register;
 use crate::sync::{Arc, Mutex, lock};
 use ::tokio::io::unix::AsyncFd;
@@ -66,20 +70,20 @@ const AGAIN: (Duration, Duration) = (Duration::from_millis(1), Duration::from_mi
 /// A port, with or without a local worker, whose events a task receives. Dropping it closes the port, after it has passed
 /// on what was acknowledged before. What is acknowledged later counts as `unacknowledged`, with the reason `port_gone`.
 #[derive(Debug)]
-pub struct AsyncPort {
-    poller: Poller,
+pub struct AsyncPort<S: Sharing = AnyThread> {
+    poller: Poller<S>,
     descriptor: AsyncFd<OwnedFd>,
     /// Acknowledgements taken from the shared list; empty between two turns.
     taken: HashMap<ClientId, (u32, u32)>,
     without_wait: u32,
     /// Declared after the poller, and so dropped after it: whoever waits for room is told when the port is closed.
-    tasks: TellsEnd,
+    tasks: TellsEnd<S>,
 }
 
 /// What the port's task shares with others.
 #[derive(Debug)]
-struct Tasks {
-    port: SharedPort,
+struct Tasks<S: Sharing> {
+    port: SharedPort<S>,
     /// There is something for `recv` to publish or to acknowledge.
     work: Notify,
     /// There may be room in a ring that was full, or messages have ended.
@@ -89,9 +93,9 @@ struct Tasks {
 }
 
 #[derive(Debug)]
-struct TellsEnd(Arc<Tasks>);
+struct TellsEnd<S: Sharing>(Arc<Tasks<S>>);
 
-impl Drop for TellsEnd {
+impl<S: Sharing> Drop for TellsEnd<S> {
     fn drop(&mut self) {
         *lock(&self.0.acknowledged) = None;
         self.0.room.notify_waiters();
@@ -109,7 +113,52 @@ impl AsyncPort {
     /// # Panics
     /// Outside a tokio runtime, or without its I/O driver.
     pub fn new(port: Port) -> Result<Self, PortError> {
-        let (port, poller) = port.share();
+        Self::of(port.share())
+    }
+}
+
+impl AsyncPort<OneThread> {
+    /// As [`new`](AsyncPort::new), for a port whose handles all stay on its thread: in a current-thread runtime, with
+    /// `spawn_local`. A submission then takes no lock, so this suits hosts with a thread per core.
+    ///
+    /// ```
+    /// use corelane::{config::Config, router::{Builder, Event}, tokio::AsyncPort};
+    ///
+    /// let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    /// let tasks = tokio::task::LocalSet::new();
+    /// tasks.block_on(&runtime, async {
+    ///     let mut config = Config::default();
+    ///     config.router.local_workers = 1;
+    ///     let router = Builder::new(config).start()?;
+    ///     let mut port = AsyncPort::local(router.local_port()?)?;
+    ///     let submitter = port.submitter();
+    ///     let ann = submitter.port().connect("ann", "generic", "", 1)?;
+    ///     let socket = tokio::task::spawn_local(async move {
+    ///         submitter.submit(ann, br#"{"type":"offer","to":"ann"}"#, 7).await
+    ///     });
+    ///     let mut messages = 0;
+    ///     while messages == 0 {
+    ///         let batch = port.recv(64).await?;
+    ///         batch.for_each(|event| messages += u32::from(matches!(event, Event::Message(_))));
+    ///     }
+    ///     socket.await??;
+    ///     Ok::<(), Box<dyn std::error::Error>>(())
+    /// })?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As [`new`](AsyncPort::new).
+    ///
+    /// # Panics
+    /// As [`new`](AsyncPort::new).
+    pub fn local(port: Port) -> Result<Self, PortError> {
+        Self::of(port.share_on_one_thread())
+    }
+}
+
+impl<S: Sharing> AsyncPort<S> {
+    fn of((port, poller): (SharedPort<S>, Poller<S>)) -> Result<Self, PortError> {
         let descriptor = register(std::os::fd::AsFd::as_fd(&poller))?;
         let tasks = Tasks {
             port,
@@ -122,17 +171,17 @@ impl AsyncPort {
     }
 
     /// A handle that submits and sends from other tasks.
-    pub fn submitter(&self) -> Submitter {
+    pub fn submitter(&self) -> Submitter<S> {
         Submitter { tasks: Arc::clone(&self.tasks.0) }
     }
 
     /// A handle that acknowledges from other tasks.
-    pub fn acknowledger(&self) -> Acknowledger {
+    pub fn acknowledger(&self) -> Acknowledger<S> {
         Acknowledger { tasks: Arc::clone(&self.tasks.0) }
     }
 
     /// The poller, to acknowledge or rebind on the task that receives.
-    pub fn poller(&mut self) -> &mut Poller {
+    pub fn poller(&mut self) -> &mut Poller<S> {
         &mut self.poller
     }
 
@@ -146,7 +195,7 @@ impl AsyncPort {
     /// # Errors
     /// [`Closed`] once the router has stopped and everything has been handed out, or if the runtime shuts down. As with
     /// [`Port::poll`], clients may be disconnected after that and be received as closed.
-    pub async fn recv(&mut self, limit: usize) -> Result<Batch<'_, Poller>, Closed> {
+    pub async fn recv(&mut self, limit: usize) -> Result<Batch<'_, Poller<S>>, Closed> {
         let ready = self.ready().await;
         if ready.is_err() || self.poller.is_over() {
             // Who waits for room tries once more, and learns that the port is closed.
@@ -192,6 +241,9 @@ impl AsyncPort {
         if let Some(acknowledged) = &mut *lock(&self.tasks.0.acknowledged) {
             std::mem::swap(acknowledged, &mut self.taken);
         }
+        if self.taken.is_empty() {
+            return; // A drain clears the whole table, also an empty one.
+        }
         let taken = self.taken.drain();
         self.poller.acknowledge_batch(taken.map(|(client, (messages, bytes))| (client, messages, bytes)));
     }
@@ -218,7 +270,7 @@ impl AsyncPort {
     }
 }
 
-impl Drop for AsyncPort {
+impl<S: Sharing> Drop for AsyncPort<S> {
     fn drop(&mut self) {
         self.pass_acknowledgements_on();
     }
@@ -246,13 +298,13 @@ async fn wait(descriptor: &AsyncFd<OwnedFd>, work: &Notify, due: Option<Duration
 ///
 /// Do not wait here on the task that receives: the wait would never end. Use another task, or `tokio::select!`.
 #[derive(Clone, Debug)]
-pub struct Submitter {
-    tasks: Arc<Tasks>,
+pub struct Submitter<S: Sharing = AnyThread> {
+    tasks: Arc<Tasks<S>>,
 }
 
-impl Submitter {
-    /// The port, for the calls that never wait, such as [`SharedPort::connect`] and [`SharedPort::try_submit`].
-    pub fn port(&self) -> &SharedPort {
+impl<S: Sharing> Submitter<S> {
+    /// The port, for the calls that never wait and publish at once, such as [`SharedPort::connect`].
+    pub fn port(&self) -> &SharedPort<S> {
         &self.tasks.port
     }
 
@@ -276,6 +328,22 @@ impl Submitter {
         self.when_room(|port| port.try_submit_unpublished(client, message, options)).await
     }
 
+    /// As [`Port::try_submit`]: does not wait, and counts nothing while there is no room. Unlike
+    /// [`SharedPort::try_submit`] it leaves the publication to the port's task, as [`submit`](Self::submit) does. A task
+    /// that finds no room can go on with [`submit`](Self::submit).
+    ///
+    /// # Errors
+    /// As [`Port::try_submit`].
+    pub fn try_submit(
+        &self,
+        client: ClientId,
+        message: &[u8],
+        options: impl Into<SubmitOptions>,
+    ) -> Result<(), TrySubmitError> {
+        let options = options.into();
+        self.attempt(|port| port.try_submit_unpublished(client, message, options))
+    }
+
     /// As [`Port::send`], but waits while there is no room, as [`submit`](Self::submit). Cancel safe as well.
     ///
     /// # Errors
@@ -288,6 +356,20 @@ impl Submitter {
     ) -> Result<(), SubmitError> {
         let options = options.into();
         self.when_room(|port| port.try_send_unpublished(to, message, options)).await
+    }
+
+    /// As [`Port::try_send`], and leaves the publication to the port's task, as [`try_submit`](Self::try_submit).
+    ///
+    /// # Errors
+    /// As [`Port::try_send`].
+    pub fn try_send(
+        &self,
+        to: ClientId,
+        message: &[u8],
+        options: impl Into<SendOptions>,
+    ) -> Result<(), TrySubmitError> {
+        let options = options.into();
+        self.attempt(|port| port.try_send_unpublished(to, message, options))
     }
 
     /// As [`Port::send_to_room`], but waits while there is no room, as [`submit`](Self::submit). Cancel safe as well.
@@ -304,43 +386,68 @@ impl Submitter {
         self.when_room(|port| port.try_send_to_room_unpublished(room, message, options)).await
     }
 
+    /// As [`Port::try_send_to_room`], and leaves the publication to the port's task, as [`try_submit`](Self::try_submit).
+    ///
+    /// # Errors
+    /// As [`Port::try_send_to_room`].
+    pub fn try_send_to_room(
+        &self,
+        room: RoomId,
+        message: &[u8],
+        options: impl Into<SendOptions>,
+    ) -> Result<(), TrySubmitError> {
+        let options = options.into();
+        self.attempt(|port| port.try_send_to_room_unpublished(room, message, options))
+    }
+
     async fn when_room(
         &self,
-        attempt: impl Fn(&SharedPort) -> Result<(), TrySubmitError>,
+        attempt: impl Fn(&SharedPort<S>) -> Result<IsFirst, TrySubmitError>,
     ) -> Result<(), SubmitError> {
         let mut again = AGAIN.0;
-        loop {
-            // Registered before the attempt: room that comes in between wakes it.
+        let mut outcome = self.attempt(&attempt);
+        while let Err(TrySubmitError::Full(_)) = outcome {
+            // Registered before the next attempt: room that comes in between wakes it.
             let mut room = pin!(self.tasks.room.notified());
             room.as_mut().enable();
-            match attempt(&self.tasks.port) {
-                Err(TrySubmitError::Refused(reason)) => return Err(reason),
-                outcome => {
-                    // Also without room: what fills the ring must be published before there can be any.
-                    self.tasks.work.notify_one();
-                    match outcome {
-                        Err(TrySubmitError::Full(SubmitError::RingFull)) => room.await,
-                        // The end of a held message, and of other ports' messages, is not announced.
-                        Err(_) => {
-                            drop(timeout(again, room).await);
-                            again = (2 * again).min(AGAIN.1);
-                        }
-                        Ok(()) => return Ok(()),
-                    }
+            outcome = self.attempt(&attempt);
+            match outcome {
+                Err(TrySubmitError::Full(SubmitError::RingFull)) => room.await,
+                // The end of a held message, and of other ports' messages, is not announced.
+                Err(TrySubmitError::Full(_)) => {
+                    drop(timeout(again, room).await);
+                    again = (2 * again).min(AGAIN.1);
                 }
+                _ => {}
             }
         }
+        outcome.map_err(|error| match error {
+            TrySubmitError::Refused(reason) | TrySubmitError::Full(reason) => reason,
+        })
+    }
+
+    /// Tries once, and sees to it that the port's task publishes.
+    fn attempt(
+        &self,
+        attempt: impl Fn(&SharedPort<S>) -> Result<IsFirst, TrySubmitError>,
+    ) -> Result<(), TrySubmitError> {
+        let outcome = attempt(&self.tasks.port);
+        // Also without room: what fills the ring must be published before there can be any.
+        if matches!(outcome, Ok(IsFirst(true)) | Err(TrySubmitError::Full(_))) {
+            self.tasks.work.notify_one();
+        }
+        outcome.map(|_| ())
     }
 }
 
 /// Acknowledges from any task on any thread, without waiting. Clones are handles to the same port. It keeps one entry for
 /// each client until the port's next [`recv`](AsyncPort::recv) takes them, so its memory is bounded by the clients.
 #[derive(Clone, Debug)]
-pub struct Acknowledger {
-    tasks: Arc<Tasks>,
+pub struct Acknowledger<S: Sharing = AnyThread> {
+    tasks: Arc<Tasks<S>>,
 }
 
-impl Acknowledger {
+impl<S: Sharing> Acknowledger<S> {
     /// As [`Port::acknowledge`].
     pub fn acknowledge(&self, client: ClientId, messages: u32, bytes: u32) {
         let mut locked = lock(&self.tasks.acknowledged);

@@ -4,7 +4,7 @@
 
 use corelane::clients::ClientId;
 use corelane::error::{Closed, SubmitError, TrySubmitError};
-use corelane::router::{Builder, Event, Router, SubmitOptions};
+use corelane::router::{Builder, Event, Router, Sharing, SubmitOptions};
 use corelane::tokio::{Acknowledger, AsyncPort, Submitter};
 use std::collections::HashMap;
 use std::future::Future;
@@ -34,7 +34,7 @@ fn opened(local: u64, more: &[(&str, u64)]) -> (Router, AsyncPort) {
     (router, port)
 }
 
-fn connect(submitter: &Submitter, name: &str, token: u64) -> ClientId {
+fn connect(submitter: &Submitter<impl Sharing>, name: &str, token: u64) -> ClientId {
     submitter.port().connect(name, "generic", "", token).unwrap()
 }
 
@@ -50,7 +50,7 @@ async fn within<F: Future>(turns: u64, future: F) -> Option<F::Output> {
 }
 
 /// Drains and stops the router while the port's task goes on, and checks that everything is accounted for.
-async fn finish(router: &Router, port: &mut AsyncPort) {
+async fn finish(router: &Router, port: &mut AsyncPort<impl Sharing>) {
     let end = async {
         router.drain_async(PATIENCE).await.unwrap();
         router.stop_async(PATIENCE).await.unwrap();
@@ -183,6 +183,73 @@ fn a_cancelled_call_loses_nothing_and_waiting_is_not_refused() {
                 several_threads().block_on(load(local, &[(limit, 2)], seed));
             }
         }
+    }
+}
+
+/// Messages that are only tried wake the port's task too: once for all until it publishes, and again after that. Those
+/// that find no room are not counted.
+async fn tried<S: Sharing>(router: &Router, port: &mut AsyncPort<S>) {
+    const ROUNDS: u64 = 50;
+    let (submitter, acknowledger) = (port.submitter(), port.acknowledger());
+    let ann = connect(&submitter, "ann", 1);
+    connect(&submitter, "ben", 2);
+    let (received, mut next) = tokio::sync::mpsc::unbounded_channel::<u64>();
+    let asks = async {
+        for round in 0..ROUNDS {
+            let (mut tries, enough) = (0, if round % 2 == 0 { 2 } else { u64::MAX });
+            let mut full = None;
+            while tries < enough && full.is_none() {
+                let message = 100 * round + tries;
+                let tried = match tries % 3 {
+                    0 => submitter.try_send(ann, OFFER, message),
+                    _ => submitter.try_submit(ann, OFFER, message),
+                };
+                full = tried.err();
+                tries += u64::from(full.is_none());
+            }
+            if let Some(full) = full {
+                assert!(matches!(full, TrySubmitError::Full(SubmitError::RingFull)), "{full:?}");
+                submitter.submit(ann, OFFER, 100 * round + tries).await.unwrap();
+                tries += 1;
+            }
+            for _ in 0..tries {
+                next.recv().await.unwrap();
+            }
+            // Nothing is left to do, so the port's task sleeps before the next round.
+            for _ in 0..5 {
+                yield_now().await;
+            }
+        }
+    };
+    let answers = async {
+        loop {
+            let mut batch = port.recv(8).await.unwrap();
+            while let Some(event) = batch.next() {
+                let Event::Message(message) = event else { panic!("{event:?}") };
+                acknowledger.acknowledge(message.client, 1, message.payload.len() as u32);
+                received.send(message.correlation).unwrap();
+            }
+        }
+    };
+    let over = tokio::time::timeout(PATIENCE, async {
+        tokio::select! { () = asks => (), never = answers => never }
+    });
+    over.await.unwrap(); // No wake is lost.
+    finish(router, port).await;
+    let all = router.accounting();
+    assert_eq!((all.refused, all.submitted, all.unacknowledged), (0, all.ok, 0), "{all:?}");
+}
+
+#[test]
+fn tried_messages_are_published_with_and_without_a_lock() {
+    for local in [0, 1] {
+        current_thread().block_on(async {
+            let (router, mut port) = opened(local, &[("queue_messages", 5)]);
+            tried(&router, &mut port).await;
+            let (router, _) = opened(local, &[("queue_messages", 5)]);
+            let port = if local > 0 { router.local_port() } else { router.port() };
+            tried(&router, &mut AsyncPort::local(port.unwrap()).unwrap()).await;
+        });
     }
 }
 

@@ -10,7 +10,7 @@ use super::{AcqRel, AtomicBool, Mutex, Relaxed, Release, lock, try_lock, wake_fe
 
 /// Every call must pass a `serve` that does the same work.
 #[derive(Debug)]
-pub(crate) struct Delegated<T> {
+pub struct Delegated<T> {
     value: Mutex<Option<T>>,
     wanted: AtomicBool,
 }

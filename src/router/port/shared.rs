@@ -5,6 +5,8 @@
 //! Polling has one owner and never waits for the lock. Its work on the submitting half is done at once if the
 //! lock is free, and otherwise by the lock's holder when it unlocks (`sync::Delegated`).
 //!
+//! The handles of a port that stay on one thread have the same calls and no lock (`sync::sharing`).
+//!
 //! Used by `handle` ([`Port::share`](crate::router::Port::share)) and `route` (synchronous calls). Messages go on through
 //! `submit`; deliveries come through `poll`.
 
@@ -21,24 +23,32 @@ use crate::router::port::handle::{Lease, one_by_one};
 use crate::router::port::ingress::IngressSenders;
 use crate::router::port::poll::PollHalf;
 use crate::router::port::send::SendOptions;
+#[cfg(feature = "tokio")]
+use crate::router::port::submit::IsFirst;
 use crate::router::port::submit::{Entered, SubmitHalf, SubmitOptions};
 use crate::router::rules::MessageType;
 use crate::router::shared::Shared;
-use crate::sync::{Arc, Delegated};
+#[cfg(feature = "tokio")]
+use crate::sync::OneThread;
+use crate::sync::{AnyThread, Arc, SharedHalf, Sharing};
+use std::fmt;
 use std::ops::ControlFlow;
 #[cfg(not(corelane_loom))]
 use std::os::fd::{AsFd, BorrowedFd};
 use std::time::Duration;
 
-pub(in crate::router) fn split(submit: SubmitHalf, poll: PollHalf, lease: Lease) -> (SharedPort, Poller) {
+fn split<S: Sharing>(submit: SubmitHalf, poll: PollHalf, lease: Lease) -> (SharedPort<S>, Poller<S>) {
     let shared = Arc::clone(&submit.shared);
-    let submit = Arc::new(Delegated::new(submit));
-    (SharedPort { submit: Arc::clone(&submit), shared }, Poller { submit, poll, lease })
+    let submit = S::Of::of(submit);
+    (SharedPort { submit: submit.clone(), shared }, Poller { submit, poll, lease })
 }
 
 /// Submits from any thread; clones are handles to the same port. Calls wait for each other, never for a worker
 /// or a poll. After the [`Poller`] is dropped, its clients are not connected any more, and every message is refused as
 /// closed.
+///
+/// With [`OneThread`](crate::router::OneThread) (`tokio::AsyncPort::local`) the handles stay on their thread and take no
+/// lock.
 ///
 /// ```
 /// use corelane::{config::Config, router::{Builder, Event}};
@@ -58,16 +68,37 @@ pub(in crate::router) fn split(submit: SubmitHalf, poll: PollHalf, lease: Lease)
 /// }
 /// # Ok::<(), corelane::error::Error>(())
 /// ```
-#[derive(Clone, Debug)]
-pub struct SharedPort {
-    pub(in crate::router) submit: Arc<Delegated<SubmitHalf>>,
+pub struct SharedPort<S: Sharing = AnyThread> {
+    pub(in crate::router) submit: S::Of<SubmitHalf>,
     pub(in crate::router) shared: Arc<Shared>,
+}
+
+impl<S: Sharing> Clone for SharedPort<S> {
+    fn clone(&self) -> Self {
+        Self { submit: self.submit.clone(), shared: Arc::clone(&self.shared) }
+    }
+}
+
+impl<S: Sharing> fmt::Debug for SharedPort<S> {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.debug_struct("SharedPort").finish_non_exhaustive()
+    }
 }
 
 impl Port {
     /// Puts the submitting half behind a lock, so that any number of threads can submit. The poller keeps
     /// polling without a lock. Messages of one client keep the order in which their submitters took the lock.
-    pub fn share(mut self) -> (SharedPort, Poller) {
+    pub fn share(self) -> (SharedPort, Poller) {
+        self.split()
+    }
+
+    /// As [`share`](Self::share), for handles that stay on one thread.
+    #[cfg(feature = "tokio")]
+    pub(crate) fn share_on_one_thread(self) -> (SharedPort<OneThread>, Poller<OneThread>) {
+        self.split()
+    }
+
+    fn split<S: Sharing>(mut self) -> (SharedPort<S>, Poller<S>) {
         // Publish what is committed: a shared port publishes each message itself, so these records would
         // otherwise wait for the next call.
         self.submit.publish();
@@ -87,7 +118,7 @@ impl Port {
 /// A call that may find no room, after the poller was dropped.
 const NO_POLLER: TrySubmitError = TrySubmitError::Refused(SubmitError::Closed);
 
-impl SharedPort {
+impl<S: Sharing> SharedPort<S> {
     /// Makes a call under the lock, or fails with `closed` after the poller is dropped.
     pub(in crate::router) fn with<R, E>(
         &self,
@@ -178,17 +209,19 @@ impl SharedPort {
         Ok(())
     }
 
-    /// As [`try_submit`](Self::try_submit); the caller publishes.
+    /// As [`try_submit`](Self::try_submit); the caller publishes, or sees to it that another task does.
     #[cfg(feature = "tokio")]
     pub(crate) fn try_submit_unpublished(
         &self,
         client: ClientId,
         message: &[u8],
         options: SubmitOptions,
-    ) -> Result<(), TrySubmitError> {
-        let entered = self.with(NO_POLLER, |submit| submit.submit_if_room(client, message, options))?;
+    ) -> Result<IsFirst, TrySubmitError> {
+        let (entered, is_first) = self.with(NO_POLLER, |submit| {
+            Ok((submit.submit_if_room(client, message, options)?, submit.announce()))
+        })?;
         self.run_base(entered, client, message);
-        Ok(())
+        Ok(is_first)
     }
 
     /// As [`Port::try_send`](crate::router::Port::try_send), and publishes.
@@ -212,8 +245,8 @@ impl SharedPort {
         to: ClientId,
         message: &[u8],
         options: SendOptions,
-    ) -> Result<(), TrySubmitError> {
-        self.with(NO_POLLER, |submit| submit.send_if_room(to, message, options))
+    ) -> Result<IsFirst, TrySubmitError> {
+        self.with(NO_POLLER, |submit| submit.send_if_room(to, message, options).map(|()| submit.announce()))
     }
 
     /// As [`Port::try_send_to_room`](crate::router::Port::try_send_to_room), and publishes.
@@ -237,14 +270,21 @@ impl SharedPort {
         room: RoomId,
         message: &[u8],
         options: SendOptions,
-    ) -> Result<(), TrySubmitError> {
-        self.with(NO_POLLER, |submit| submit.send_to_room_if_room(room, message, options))
+    ) -> Result<IsFirst, TrySubmitError> {
+        self.with(NO_POLLER, |submit| {
+            submit.send_to_room_if_room(room, message, options).map(|()| submit.announce())
+        })
     }
 
     /// Publishes what was submitted without. Without the submitting half the poller is dropped: then there is nothing
     /// to publish.
     pub(crate) fn publish(&self) {
-        self.submit.with(|submit| submit.map_or((), SubmitHalf::publish), SubmitHalf::follow_up);
+        let publish = |submit: &mut SubmitHalf| {
+            #[cfg(feature = "tokio")]
+            submit.end_announcement();
+            submit.publish();
+        };
+        self.submit.with(|submit| submit.map_or((), publish), SubmitHalf::follow_up);
     }
 
     /// As [`Port::submit_batch`](crate::router::Port::submit_batch). The lock is taken for each message separately: the
@@ -376,23 +416,28 @@ impl SharedPort {
 }
 
 /// Publishes at the end of a batch, even if the host's code panics in the middle of it.
-struct Publishes<'a>(&'a SharedPort);
+struct Publishes<'a, S: Sharing>(&'a SharedPort<S>);
 
-impl Drop for Publishes<'_> {
+impl<S: Sharing> Drop for Publishes<'_, S> {
     fn drop(&mut self) {
         self.0.publish();
     }
 }
 
 /// The polling half of a shared port. `Send`, not `Sync`. Dropping it closes the port. See [`SharedPort`] for an example.
-#[derive(Debug)]
-pub struct Poller {
-    submit: Arc<Delegated<SubmitHalf>>,
+pub struct Poller<S: Sharing = AnyThread> {
+    submit: S::Of<SubmitHalf>,
     poll: PollHalf,
     lease: Lease,
 }
 
-impl Poller {
+impl<S: Sharing> fmt::Debug for Poller<S> {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.debug_struct("Poller").field("poll", &self.poll).finish_non_exhaustive()
+    }
+}
+
+impl<S: Sharing> Poller<S> {
     /// As [`Port::poll`](crate::router::Port::poll). Never waits for a submitter.
     ///
     /// # Errors
@@ -508,15 +553,15 @@ impl Poller {
 
 /// The port's descriptor, as for [`Port`].
 #[cfg(not(corelane_loom))]
-impl AsFd for Poller {
+impl<S: Sharing> AsFd for Poller<S> {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.poll.as_fd()
     }
 }
 
-impl Polled for Poller {}
+impl<S: Sharing> Polled for Poller<S> {}
 
-impl sealed::Polled for Poller {
+impl<S: Sharing> sealed::Polled for Poller<S> {
     #[expect(private_interfaces, reason = "sealed: no other crate can name it")]
     #[inline]
     fn half(&mut self) -> &mut PollHalf {
@@ -531,7 +576,7 @@ impl sealed::Polled for Poller {
     }
 }
 
-impl Drop for Poller {
+impl<S: Sharing> Drop for Poller<S> {
     fn drop(&mut self) {
         if let Some(mut submit) = self.submit.take() {
             self.lease.give_up(&mut submit, &mut self.poll);

@@ -105,7 +105,16 @@ pub(in crate::router) struct SubmitHalf {
     pub(in crate::router) pinned: bool,
     /// The local worker on this port's thread.
     pub(in crate::router) home: Option<usize>,
+    /// Somebody knows that there may be something to publish, and will publish.
+    #[cfg(feature = "tokio")]
+    announced: bool,
 }
+
+/// Whether a message of a shared port is the first one since the last publication that its submitter left to others.
+/// Then the submitter must tell whoever publishes.
+#[cfg(feature = "tokio")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct IsFirst(pub(crate) bool);
 
 /// Where a submitted message has gone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -129,7 +138,21 @@ impl SubmitHalf {
             last: 0,
             pinned: false,
             home: None,
+            #[cfg(feature = "tokio")]
+            announced: false,
         }
+    }
+
+    /// Notes that somebody is told to publish. Returns whether the caller must tell.
+    #[cfg(feature = "tokio")]
+    pub(super) fn announce(&mut self) -> IsFirst {
+        IsFirst(!std::mem::replace(&mut self.announced, true))
+    }
+
+    /// Whoever was told publishes now.
+    #[cfg(feature = "tokio")]
+    pub(super) fn end_announcement(&mut self) {
+        self.announced = false;
     }
 
     /// See [`Port::connect`](crate::router::Port::connect).
