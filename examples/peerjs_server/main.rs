@@ -1,11 +1,10 @@
 //! A PeerJS-compatible signaling server on corelane, thread per core. It does what npm's `peer` does, and counts and
-//! times every message. A network thread owns its listener, its sockets and its port. No lock is taken between a socket
-//! and a ring.
+//! times every message. A network thread owns its listener, its sockets and its port. A submission takes no lock.
 //!
 //! | modules | what they do |
 //! |---|---|
 //! | `options`, `values`, `tls`, `listen` | read the command line, load the certificate, bind the sockets |
-//! | `network`, `pump` | a network thread, and its port's task |
+//! | `network`, `receive` | a network thread, and its port's task |
 //! | `accept`, `http`, `upgrade`, `socket` | the stages of a socket; `guard` counts and limits each socket |
 //! | `connection` | the state of one client on its network thread |
 //! | `queue`, `wire` | the frames that wait for a socket, and the stream that they share with tungstenite |
@@ -27,8 +26,8 @@ mod monitor;
 mod network;
 mod options;
 mod pages;
-mod pump;
 mod queue;
+mod receive;
 mod registry;
 mod socket;
 mod tls;

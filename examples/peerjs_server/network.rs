@@ -1,5 +1,5 @@
 //! A network thread: its listener, the tasks of its sockets, its clients on its port, and the worker that routes their
-//! messages. `pump` is the task of port and worker.
+//! messages. `receive` is the task of port and worker.
 //! `http` and `socket` call this module to connect clients, submit messages and acknowledge deliveries.
 
 use crate::accept::{self, Listening};
@@ -9,21 +9,21 @@ use crate::counts::{Counts, Refusal};
 use crate::http;
 use crate::listen;
 use crate::options::Settings;
-use crate::pump::{self, Pump};
 use crate::queue::Credit;
+use crate::receive;
 use crate::registry::{Owner, Registry};
 use corelane::clients::{ClientId, KeptFigures};
 use corelane::clock::{Clock, Stamp};
-use corelane::error::{ConnectError, SubmitError};
+use corelane::error::{ConnectError, SubmitError, TrySubmitError};
 use corelane::monitor::Monitor;
-use corelane::router::{ConnectOptions, Port};
-use std::cell::{Cell, RefCell, RefMut};
+use corelane::router::{ConnectOptions, OneThread, Port, SubmitOptions};
+use corelane::tokio::{Acknowledger, AsyncPort, Submitter};
+use std::cell::{Cell, RefCell};
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-use std::task::Waker;
 use std::time::Duration;
 use tokio::runtime::{Builder, LocalOptions};
 use tokio::sync::{mpsc, oneshot};
@@ -90,7 +90,7 @@ pub(crate) enum Command {
 pub(crate) enum Submitted {
     /// The router accepted the message, or counted its refusal.
     Done,
-    /// The ring is full; try again later.
+    /// The ring is full; [`Network::submitter`] can wait for room.
     Full,
     /// The message is larger than `max_message`; the router counted the refusal.
     TooLarge,
@@ -113,20 +113,20 @@ impl Thread {
     /// An error of the event loop at the start.
     pub(crate) fn run(mut self) -> io::Result<()> {
         let runtime = Builder::new_current_thread().enable_all().build_local(LocalOptions::default())?;
-        let network = Rc::new(Network {
-            index: self.index,
-            service: self.service,
-            clock: self.port.clock().clone(),
-            is_local: self.port.next_due().is_ok(),
-            port: RefCell::new(self.port),
-            connections: RefCell::default(),
-            sockets: Cell::new(0),
-            pump: Pump::default(),
-        });
         runtime.block_on(async {
-            let descriptor = pump::descriptor(&network)?;
+            let port = AsyncPort::local(self.port).map_err(io::Error::other)?;
+            let submitter = port.submitter();
+            let network = Rc::new(Network {
+                index: self.index,
+                service: self.service,
+                clock: submitter.port().clock().clone(),
+                acknowledger: port.acknowledger(),
+                submitter,
+                connections: RefCell::default(),
+                sockets: Cell::new(0),
+            });
             let accepting = spawn_local(accept(Rc::clone(&network), self.listener, self.address));
-            spawn_local(pump::run(Rc::clone(&network), descriptor));
+            spawn_local(receive::run(Rc::clone(&network), port));
             spawn_local(close_silent_clients(Rc::clone(&network)));
             while let Some(command) = self.commands.recv().await {
                 match command {
@@ -146,11 +146,9 @@ pub(crate) struct Network {
     index: usize,
     pub(crate) service: Arc<Service>,
     pub(crate) clock: Clock,
-    pub(crate) port: RefCell<Port>,
-    /// This thread also drives a worker.
-    pub(crate) is_local: bool,
+    pub(crate) submitter: Submitter<OneThread>,
+    acknowledger: Acknowledger<OneThread>,
     pub(crate) connections: RefCell<Connections>,
-    pub(crate) pump: Pump,
     /// Number of WebSockets, including those that are not clients yet and those that close.
     pub(crate) sockets: Cell<usize>,
 }
@@ -185,7 +183,7 @@ impl Network {
     /// The router's refusal, for example [`ConnectError::TooManyClients`].
     pub(crate) fn connect(&self, connection: &Connection, figures: KeptFigures) -> Result<(), ConnectError> {
         let options = ConnectOptions::new("peerjs", "peerjs", connection.owner.connection).figures(figures);
-        let client = self.publishing().connect_with(&connection.id, options)?;
+        let client = self.submitter.port().connect_with(&connection.id, options)?;
         connection.client.set(Some(client));
         connection.heard_at.set(self.clock.now());
         Ok(())
@@ -196,48 +194,39 @@ impl Network {
     pub(crate) fn leave(&self, connection: &Connection) {
         if let Some(client) = connection.client.take() {
             // A stale handle means that the client is already disconnected.
-            let _ = self.publishing().disconnect(client);
+            let _ = self.submitter.port().disconnect(client);
         }
         self.service.registry.leave(&connection.id, connection.owner);
-    }
-
-    /// The port, for a call that publishes at once. If the port's task sleeps, it wakes, and the call pays for no
-    /// signal to its own thread.
-    fn publishing(&self) -> RefMut<'_, Port> {
-        self.pump.publish_soon();
-        let mut port = self.port.borrow_mut();
-        port.awake(false);
-        port
     }
 
     /// Frees a client's name in the router while the client stays connected.
     pub(crate) fn release_name(&self, connection: &Connection) {
         if let Some(client) = connection.client.get() {
             // A stale handle means that the client is being disconnected, which has already freed its name.
-            let _ = self.port.borrow_mut().release_name(client);
+            let _ = self.submitter.port().release_name(client);
         }
     }
 
-    /// Submits one message of a client. If the ring is full, `waker` is woken when there is space again.
-    pub(crate) fn submit(&self, client: ClientId, message: &[u8], stamp: Stamp, waker: &Waker) -> Submitted {
-        match self.port.borrow_mut().submit_at(client, message, 0, stamp) {
-            Err(SubmitError::RingFull) => {
-                self.pump.stall(waker);
-                Submitted::Full
-            }
-            Err(SubmitError::TooLarge) => Submitted::TooLarge,
-            // Any other refusal drops the message. The router has counted the refusal by reason.
-            _ => {
-                self.pump.publish_soon();
+    /// Submits one message of a client.
+    pub(crate) fn submit(&self, client: ClientId, message: &[u8], options: SubmitOptions) -> Submitted {
+        match self.submitter.try_submit(client, message, options) {
+            Err(TrySubmitError::Full(SubmitError::RingFull)) => Submitted::Full,
+            Err(TrySubmitError::Refused(SubmitError::TooLarge)) => Submitted::TooLarge,
+            Err(TrySubmitError::Full(_)) => {
+                // A limit, of the client or of the router. Waiting for its end would stop the client's pings and
+                // heartbeats too, so the router refuses and counts the message, or accepts it meanwhile.
+                let _ = self.submitter.port().submit_with(client, message, options);
                 Submitted::Done
             }
+            // Any other refusal drops the message. The router has counted the refusal by reason.
+            _ => Submitted::Done,
         }
     }
 
-    /// Acknowledges deliveries of a client that have been written.
+    /// Acknowledges deliveries of a client that its socket's task has written.
     pub(crate) fn acknowledge(&self, connection: &Connection, written: Credit) {
         if let Some(client) = connection.client.get().filter(|_| written.messages > 0) {
-            self.port.borrow_mut().acknowledge(client, written.messages, written.bytes);
+            self.acknowledger.acknowledge(client, written.messages, written.bytes);
         }
     }
 

@@ -12,6 +12,7 @@ use crate::wire::{Outlet, Wire};
 use corelane::clients::{KeptFigures, MAX_NAME_BYTES};
 use corelane::clock::Stamp;
 use corelane::error::ConnectError;
+use corelane::router::SubmitOptions;
 use futures_util::{Sink, SinkExt, Stream, StreamExt};
 use hyper::body::Bytes;
 use std::future::poll_fn;
@@ -103,7 +104,7 @@ pub(crate) async fn serve(
                 address,
                 stream: &mut stream,
                 wire: &wire,
-                frame: None,
+                waiting: None,
                 unflushed: false,
             };
             let end = poll_fn(|context| session.poll(context)).await;
@@ -219,8 +220,8 @@ struct Session<'a> {
     address: IpAddr,
     stream: &'a mut WebSocketStream<Outlet>,
     wire: &'a Wire,
-    /// A frame that is not submitted yet because the ring was full, with the time of its read in raw ticks.
-    frame: Option<(Bytes, Stamp)>,
+    /// A message that waits for room in the ring. Until it is submitted, the task reads no further frame.
+    waiting: Option<Pin<Box<dyn Future<Output = ()>>>>,
     /// Tungstenite has frames of its own to write: a ping, or the answer to one.
     unflushed: bool,
 }
@@ -254,17 +255,9 @@ impl Session<'_> {
     /// Reads and submits the available frames.
     fn poll_read(&mut self, context: &mut Context<'_>) -> Poll<End> {
         for _ in 0..FRAMES_PER_TURN {
-            if let Some((message, stamp)) = self.frame.take()
-                && let Some(client) = self.connection.client.get()
-            {
-                match self.network.submit(client, &message, stamp, context.waker()) {
-                    Submitted::Done => {}
-                    Submitted::Full => {
-                        self.frame = Some((message, stamp));
-                        return Poll::Pending;
-                    }
-                    Submitted::TooLarge => self.say_too_large(message.len()),
-                }
+            if let Some(waiting) = &mut self.waiting {
+                std::task::ready!(waiting.as_mut().poll(context));
+                self.waiting = None;
             }
             let message = match std::task::ready!(Pin::new(&mut *self.stream).poll_next(context)) {
                 Some(Ok(message)) => message,
@@ -274,7 +267,7 @@ impl Session<'_> {
             let now = self.network.clock.now();
             self.connection.heard_at.set(now);
             match message {
-                Message::Text(_) | Message::Binary(_) => self.frame = Some((message.into_data(), now)),
+                Message::Text(_) | Message::Binary(_) => self.submit(message.into_data(), now),
                 Message::Close(_) => return Poll::Ready(End::Answer),
                 // Tungstenite answers a ping in the next read or flush.
                 _ => self.unflushed = true,
@@ -283,6 +276,23 @@ impl Session<'_> {
         // There may be more frames. Let other tasks run first.
         context.waker().wake_by_ref();
         Poll::Pending
+    }
+
+    /// Submits a message that was read at `stamp`, or lets it wait for room.
+    fn submit(&mut self, message: Bytes, stamp: Stamp) {
+        let Some(client) = self.connection.client.get() else { return };
+        let options = SubmitOptions { stamp: Some(stamp), ..SubmitOptions::default() };
+        match self.network.submit(client, &message, options) {
+            Submitted::Done => {}
+            Submitted::Full => {
+                let submitter = self.network.submitter.clone();
+                self.waiting = Some(Box::pin(async move {
+                    // A refusal drops the message. The router has counted it.
+                    let _ = submitter.submit(client, &message, options).await;
+                }));
+            }
+            Submitted::TooLarge => self.say_too_large(message.len()),
+        }
     }
 
     /// Writes the queue as far as the socket accepts it, and acknowledges once all of it is written.
