@@ -105,45 +105,50 @@ fn without_safety_sections(header: &str) -> String {
     kept
 }
 
-/// The macro that initializes a struct: its size, and nothing set. The length of a text is that of one with a NUL.
-fn init_macro(name: &str, fields: &[&str]) -> String {
-    let value = |at: usize| {
-        let field = fields[at];
-        let text = at.checked_sub(1).is_some_and(|before| fields[before].contains("const char *"));
-        match field {
-            "uint32_t size" => format!("sizeof({name})"),
-            _ if field.contains("(*") || field.contains('*') => "NULL".to_owned(),
-            _ if field.starts_with("size_t ") && field.ends_with("_length") && text => {
-                "CORELANE_NUL_TERMINATED".to_owned()
-            }
-            _ if field.starts_with("struct ") || field.ends_with(']') => "{0}".to_owned(),
-            _ => "0".to_owned(),
+/// The structs that have been declared, with their fields.
+type Structs = std::collections::HashMap<String, Vec<String>>;
+
+/// The initial value of a field: nothing is set. The length of a text is that of one with a NUL. C++ warns of structs whose
+/// fields are not all written.
+fn initial(name: &str, fields: &[String], at: usize, structs: &Structs) -> String {
+    let field = fields[at].as_str();
+    let text = at.checked_sub(1).is_some_and(|before| fields[before].contains("const char *"));
+    let nested =
+        field.strip_prefix("struct ").and_then(|rest| structs.get_key_value(rest.split(' ').next()?));
+    match (field, nested) {
+        ("uint32_t size", _) => format!("sizeof({name})"),
+        _ if field.contains('*') => "NULL".to_owned(),
+        _ if text && field.starts_with("size_t ") && field.ends_with("_length") => {
+            "CORELANE_NUL_TERMINATED".to_owned()
         }
-    };
-    let values: Vec<String> = (0..fields.len()).map(value).collect();
-    format!(
-        "\n// The initial value of a {name}.\n#define {}_INIT {{{}}}\n",
-        name.to_uppercase(),
-        values.join(", ")
-    )
+        _ if field.ends_with(']') => "{0}".to_owned(),
+        (_, Some((name, fields))) => {
+            let values: Vec<_> = (0..fields.len()).map(|at| initial(name, fields, at, structs)).collect();
+            format!("{{{}}}", values.join(", "))
+        }
+        _ => "0".to_owned(),
+    }
 }
 
 /// Adds an initializing macro behind each struct that begins with its size.
 fn with_init_macros(header: &str) -> String {
     let mut all = String::new();
-    let mut fields: Option<Vec<String>> = None;
+    let mut structs = Structs::new();
+    let mut fields = Vec::new();
     for line in header.lines() {
         all.push_str(line);
         all.push('\n');
         if line.starts_with("typedef struct ") && line.ends_with('{') {
-            fields = Some(Vec::new());
+            fields.clear();
         } else if let Some(name) = line.strip_prefix("} ").and_then(|rest| rest.strip_suffix(';')) {
-            let fields = fields.take().unwrap_or_default();
-            let fields: Vec<&str> = fields.iter().map(String::as_str).collect();
-            if fields.first() == Some(&"uint32_t size") {
-                all.push_str(&init_macro(name, &fields));
+            if fields.first().is_some_and(|first| first == "uint32_t size") {
+                let values: Vec<_> =
+                    (0..fields.len()).map(|at| initial(name, &fields, at, &structs)).collect();
+                writeln!(all, "\n// The initial value of a {name}.").unwrap();
+                writeln!(all, "#define {}_INIT {{{}}}", name.to_uppercase(), values.join(", ")).unwrap();
             }
-        } else if let (Some(fields), Some(field)) = (&mut fields, line.trim().strip_suffix(';')) {
+            structs.insert(name.to_owned(), std::mem::take(&mut fields));
+        } else if let Some(field) = line.strip_prefix("  ").and_then(|rest| rest.strip_suffix(';')) {
             fields.push(field.to_owned());
         }
     }
