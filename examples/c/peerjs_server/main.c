@@ -1,0 +1,135 @@
+/* The start and the end. No socket listens before the whole configuration is accepted. */
+
+#include "server.h"
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+
+atomic_bool stopping;
+
+static void tell(void *context, const corelane_alert *alert) {
+    static const char *const SEVERITIES[] = {"", "info", "warning", "critical"};
+    struct text text = {0};
+    (void)context;
+    bool is_over = alert->notification == CORELANE_NOTIFICATION_RESOLVED;
+    text_format(&text, "alert: %s: %s", is_over ? "resolved" : SEVERITIES[alert->severity & 3], alert->sentence);
+    enum level level = alert->severity == CORELANE_SEVERITY_CRITICAL ? LEVEL_ERROR : LEVEL_WARN;
+    log_event(is_over ? LEVEL_INFO : level, text.data, NULL);
+    text_free(&text);
+}
+
+static struct corelane_monitor start_monitor(struct corelane_router router) {
+    corelane_error error = CORELANE_ERROR_INIT;
+    struct corelane_monitor monitor;
+    struct corelane_callback callback;
+    if (corelane_router_monitor(router, &monitor, &error) < 0 ||
+        corelane_monitor_on_alert(monitor, tell, NULL, NULL, &callback, &error) < 0)
+        fail(1, "cannot start the monitor: %s", error.message);
+    if (options.report_file && corelane_monitor_report_to(monitor, options.report_format, options.report_file,
+                                                          CORELANE_NUL_TERMINATED, &callback, &error) < 0)
+        fail(2, "--report_file %s cannot be written: %s", options.report_file, error.message);
+    corelane_rule_stats rules[32] = {CORELANE_RULE_STATS_INIT};
+    int32_t count = corelane_monitor_rules(monitor, rules, 32);
+    for (int32_t at = 0; at < count && at < 32; at++)
+        if (*rules[at].unavailable)
+            log_event(LEVEL_WARN, "this rule cannot raise an alert", "rule", rules[at].name, "reason",
+                      rules[at].unavailable, NULL);
+    return monitor;
+}
+
+/* Opens all listeners, and tells their addresses. */
+static void open_listeners(struct listener *monitors) {
+    monitors->descriptor = -1;
+    for (uint64_t at = 0; at < options.threads; at++)
+        if (!listener_open(&threads[at].listener, options.host, &options.port))
+            fail(1, "cannot listen on %s port %llu: %s", options.host ? options.host : "all addresses",
+                 (unsigned long long)options.port, strerror(errno));
+    if (strcmp(options.monitor, "off")) {
+        const char *colon = strrchr(options.monitor, ':');
+        char host[256];
+        uint64_t port = strtoull(colon + 1, NULL, 10);
+        bool is_v6 = *options.monitor == '[';
+        snprintf(host, sizeof host, "%.*s", (int)(colon - options.monitor - 2 * is_v6), options.monitor + is_v6);
+        if (!listener_open(monitors, host, &port))
+            fail(1, "cannot listen on --monitor %s: %s", options.monitor, strerror(errno));
+    }
+}
+
+static void introduce(const struct listener *monitors) {
+    const struct listener *listener = &threads[0].listener;
+    char local[32];
+    snprintf(local, sizeof local, "localhost:%llu", (unsigned long long)options.port);
+    printf("PeerJS server on %s://%s%s%s\n", options.ssl_key ? "https" : "http",
+           listener->everywhere ? local : listener->name, options.base,
+           listener->everywhere ? " (all addresses of this machine)" : "");
+    if (monitors->descriptor < 0) {
+        puts("the monitor has no HTTP address (--monitor off)");
+    } else {
+        const char *colon = strrchr(monitors->name, ':');
+        snprintf(local, sizeof local, "localhost%s", colon);
+        const char *here = monitors->everywhere ? local : monitors->name;
+        printf("monitor on http://%s/metrics and http://%s/api/report\n", here, here);
+        if (strncmp(monitors->name, "127.", 4) && strncmp(monitors->name, "[::1]", 5))
+            log_event(
+                LEVEL_WARN,
+                "the monitor listens beyond the loopback: anyone who reaches it can read all figures and change thresholds",
+                "address", monitors->name, NULL);
+    }
+    printf("network threads: %llu, each with a worker\n", (unsigned long long)options.threads);
+    fflush(stdout);
+}
+
+/* Waits for SIGINT or SIGTERM. Other threads block all signals. */
+static void wait_for_a_signal(const sigset_t *signals) {
+    int number;
+    while (!sigwait(signals, &number) && number == SIGHUP)
+        log_event(LEVEL_INFO, "SIGHUP ignored: there are no files to reload", NULL);
+    log_event(LEVEL_INFO, "stopping", NULL);
+}
+
+int main(int count, char **values) {
+    struct corelane_router router;
+    struct listener monitors = {0};
+    struct rlimit descriptors;
+    corelane_error error = CORELANE_ERROR_INIT;
+    sigset_t signals;
+    sigemptyset(&signals);
+    sigaddset(&signals, SIGINT);
+    sigaddset(&signals, SIGTERM);
+    sigaddset(&signals, SIGHUP);
+    pthread_sigmask(SIG_BLOCK, &signals, NULL);
+    signal(SIGPIPE, SIG_IGN);
+    options_read(count, values);
+    lws_set_log_level(0, NULL);
+    /* Each socket needs a descriptor. */
+    if (!getrlimit(RLIMIT_NOFILE, &descriptors)) {
+        descriptors.rlim_cur = descriptors.rlim_max;
+        setrlimit(RLIMIT_NOFILE, &descriptors);
+    }
+
+    int32_t status = corelane_router_start(options.config.data, options.config.length, &router, &error);
+    if (status < 0) fail(status == CORELANE_CONFIG_KEY || status == CORELANE_CONFIG_VALUE ? 2 : 1, "%s", error.message);
+    open_listeners(&monitors);
+    struct corelane_monitor measured = start_monitor(router);
+    introduce(&monitors);
+    counts_start(measured);
+    watch_start(measured, &monitors);
+    for (unsigned at = 0; at < options.threads; at++)
+        network_start(&threads[at], at, router);
+
+    wait_for_a_signal(&signals);
+    atomic_store(&stopping, true);
+    for (unsigned at = 0; at < options.threads; at++)
+        network_wake(&threads[at]);
+    for (unsigned at = 0; at < options.threads; at++)
+        pthread_join(threads[at].handle, NULL);
+    corelane_router_stop(router, 10000000000u);
+    watch_stop();
+    corelane_monitor_release(measured);
+    corelane_router_release(router);
+    text_free(&options.config);
+    return 0;
+}

@@ -1,0 +1,277 @@
+/* A PeerJS-compatible signaling server on libwebsockets and corelane. It does what npm's `peer` does, and counts and
+ * times every message. A network thread owns a listener, its sockets, and a port of corelane with a local worker. No
+ * lock is taken between a socket and a ring.
+ *
+ * | file | what it does |
+ * |---|---|
+ * | main.c, options.c | the start, the command line, the end |
+ * | network.c | a network thread: libwebsockets' loop, the port, commands of other threads |
+ * | http.c, socket.c | what a socket does: pages, and the life of a client |
+ * | registry.c | who has which id |
+ * | watch.c | the monitor's pages, on a thread of their own |
+ * | listen.c, log.c, text.c | listeners and refusals, the log, texts */
+
+#ifndef SERVER_H
+#define SERVER_H
+
+#include <corelane.h>
+#include <libwebsockets.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#define NAME_BYTES 64
+#define ADDRESS_BYTES 48
+#define MAX_THREADS 64
+#define MAX_ORIGINS 32
+
+/* -------------------------------------------------------------------------------------------------- text.c */
+
+/* A growing text. Memory that cannot be had ends the process. */
+struct text {
+    char *data; /* with a closing NUL; NULL while nothing was added */
+    size_t length, capacity;
+};
+
+void *need(void *memory);
+void text_add(struct text *text, const char *bytes, size_t length);
+void text_format(struct text *text, const char *format, ...) __attribute__((format(printf, 2, 3)));
+/* Adds a JSON string. */
+void text_quote(struct text *text, const char *value);
+void text_free(struct text *text);
+uint64_t now_ms(void);
+uint64_t unix_ms(void);
+
+/* -------------------------------------------------------------------------------------------------- log.c */
+
+enum level { LEVEL_OFF, LEVEL_ERROR, LEVEL_WARN, LEVEL_INFO, LEVEL_DEBUG, LEVEL_TRACE };
+
+/* Logs an event with pairs of name and value, up to a NULL. Never blocks: a line that the reader has no room for is
+ * dropped. */
+void log_event(enum level level, const char *message, ...) __attribute__((sentinel));
+uint64_t log_dropped(void);
+
+/* -------------------------------------------------------------------------------------------------- options.c */
+
+struct options {
+    const char *host, *key, *path, *ssl_key, *ssl_certificate, *monitor, *monitor_host, *report_file;
+    const char *origins[MAX_ORIGINS];
+    size_t origin_count;
+    uint64_t port, expire_timeout, alive_timeout, concurrent_limit, max_connections, socket_timeout, threads,
+        max_message;
+    uint32_t report_format;
+    enum level log;
+    bool allow_discovery, proxied, json_log;
+    /* Follow from the others. */
+    char base[256]; /* begins and ends with a slash */
+    size_t max_frame;
+    struct text config; /* of the router */
+};
+
+extern struct options options;
+
+/* Reads the command line. Ends the process with status 2 if it is wrong. */
+void options_read(int count, char **values);
+_Noreturn void fail(int status, const char *format, ...) __attribute__((format(printf, 2, 3)));
+
+/* -------------------------------------------------------------------------------------------------- listen.c */
+
+enum refusal {
+    MISSING_PARAMETERS,
+    WRONG_KEY,
+    ID_TOO_LONG,
+    ID_IS_TAKEN,
+    SERVER_FULL,
+    BY_ROUTER,
+    ORIGIN,
+    BAD_UPGRADE,
+    TOO_MANY_CONNECTIONS,
+    MONITOR_FULL,
+    NO_DESCRIPTOR,
+    NOT_READ,
+    FRAME_TOO_LARGE,
+    REFUSALS,
+};
+
+enum place { AT_HTTP, AT_WEBSOCKET, AT_CLOSING, PLACES };
+
+/* An accepted TCP socket. */
+struct visitor {
+    struct listener *listener;
+    struct connection *connection; /* once it is a WebSocket */
+    enum place place;
+    char peer[ADDRESS_BYTES];    /* of the socket */
+    char address[ADDRESS_BYTES]; /* of the client: behind a proxy another one */
+    struct text body;            /* of a POST */
+};
+
+struct listener {
+    int descriptor;
+    char name[ADDRESS_BYTES + 8]; /* address and port */
+    bool everywhere;              /* any address of the machine */
+    struct lws_vhost *vhost;
+    struct thread *thread; /* NULL for the monitor's */
+    unsigned open;         /* sockets that were accepted here */
+};
+
+/* Opens a listener, or returns false with errno. A port of 0 becomes the port that the system chose. */
+bool listener_open(struct listener *listener, const char *host, uint64_t *port);
+/* Accepts what waits, and gives it to libwebsockets. */
+void listener_accept(struct listener *listener);
+void visitor_moves(struct visitor *visitor, enum place place);
+void visitor_ends(struct visitor *visitor);
+
+/* Counts a refusal by its reason, and logs it. */
+void refuse(enum refusal reason, const char *address, const char *id);
+/* Declares the server's own metrics. */
+void counts_start(struct corelane_monitor monitor);
+bool is_crowded(void);
+
+/* -------------------------------------------------------------------------------------------------- registry.c */
+
+/* A client's place: a thread, and the number of a connection there. */
+struct owner {
+    unsigned thread;
+    uint64_t number;
+};
+
+enum entered { ENTERED_NEW, ENTERED_AGAIN, ENTERED_AFTER, ENTERED_TAKEN, ENTERED_FULL };
+
+/* Gives an id to a connection, if it is free or the token is the same. With ENTERED_AFTER `*before` has to release it
+ * first. */
+enum entered registry_enter(const char *id, const char *token, const char *address, struct owner owner,
+                            struct owner *before);
+/* Frees an id, if it still belongs to this connection. */
+void registry_leave(const char *id, struct owner owner);
+size_t registry_count(void);
+/* Adds a JSON array with the ids, oldest first. */
+void registry_ids(struct text *into);
+/* Adds the JSON of the clients with addresses, newest first; or of the one with this id. */
+void registry_peers(struct text *into, const char *id, size_t limit);
+void registry_fresh_id(char id[37]);
+
+/* -------------------------------------------------------------------------------------------------- socket.c */
+
+/* A text that waits for a socket, and the credit to return once it is written. */
+struct frame {
+    struct frame *next;
+    uint32_t messages, bytes;
+    size_t length;
+    unsigned char data[]; /* LWS_PRE bytes for libwebsockets, then the text */
+};
+
+struct queue {
+    struct frame *first, *last;
+    size_t count;
+};
+
+enum state {
+    STATE_WAITING,  /* for the connection that has the id */
+    STATE_OPEN,     /* reads and writes */
+    STATE_REPLACED, /* a newer connection has the id, and will get the queue */
+    STATE_CLOSING,  /* writes its queue, then closes */
+    STATE_ABORTED,  /* closes at once */
+};
+
+struct connection {
+    struct connection *next, *previous; /* on its thread */
+    struct thread *thread;
+    struct lws *wsi; /* NULL once the socket has closed */
+    struct visitor *visitor;
+    uint64_t number;
+    char id[NAME_BYTES + 1];
+    char address[ADDRESS_BYTES];
+    struct corelane_client client;
+    bool is_connected; /* in the router */
+    bool is_routed;    /* the router's last event for the client is still to come */
+    enum state state;
+    const char *why; /* it ends, for the log */
+    bool has_successor;
+    struct owner successor;
+    lws_sorted_usec_list_t grace;
+    struct queue outgoing;
+    uint32_t written_messages, written_bytes; /* credit of frames that libwebsockets has taken */
+    struct text message;                      /* the part that has been received */
+    uint64_t since_ms, heard_ms, pinged_ms, progress_ms;
+    bool ping_is_due;
+    enum lws_close_status close_status;
+};
+
+void socket_opens(struct thread *thread, struct lws *wsi, struct visitor *visitor);
+/* Each returns what the callback of libwebsockets returns. */
+int socket_receives(struct connection *connection, const char *bytes, size_t length);
+int socket_writes(struct connection *connection);
+void socket_closed(struct connection *connection);
+/* Makes the socket end. */
+void socket_ends(struct connection *connection, enum state state, const char *why);
+
+void on_event(struct thread *thread, const struct corelane_event *event);
+void on_release(struct thread *thread, uint64_t number, struct owner successor);
+void on_rest(struct thread *thread, uint64_t number, struct queue *rest);
+void look_for_silent_clients(struct thread *thread);
+
+/* -------------------------------------------------------------------------------------------------- network.c */
+
+/* What one thread asks of another. */
+struct command {
+    struct command *next;
+    enum { RELEASE, REST } kind;
+    uint64_t number;        /* of the connection that it is for */
+    struct owner successor; /* RELEASE: whoever gets the rest */
+    struct queue rest;      /* REST: what the predecessor has not written */
+};
+
+struct thread {
+    unsigned index;
+    pthread_t handle;
+    struct listener listener;
+    struct lws_context *context;
+    struct corelane_port port;
+    bool is_armed, is_reported;
+    lws_sorted_usec_list_t due, look;
+    struct connection *connections;
+    uint64_t next_number;
+    size_t sockets; /* that are WebSockets */
+    pthread_mutex_t lock;
+    struct command *commands, **last_command;
+    bool is_started;
+};
+
+extern struct thread threads[MAX_THREADS];
+extern atomic_bool stopping;
+
+void network_start(struct thread *thread, unsigned index, struct corelane_router router);
+void network_send(unsigned thread, struct command command);
+/* Makes the loop look at `stopping`. */
+void network_wake(struct thread *thread);
+/* The port, for a call from one of libwebsockets' callbacks: ends the wait that is prepared. */
+struct corelane_port network_port(struct thread *thread);
+/* Lets the worker route, and hands out what the port has. Returns how much that was. */
+int network_pump(struct thread *thread);
+
+/* -------------------------------------------------------------------------------------------------- http.c */
+
+/* Sends an answer. Returns what the callback of libwebsockets returns. */
+int answer(struct lws *wsi, unsigned status, const char *type, const char *body, size_t length, const char *name,
+           const char *value);
+int answer_plain(struct lws *wsi, unsigned status, const char *body);
+int http_page(struct lws *wsi, const char *path);
+/* Whether a request may become a WebSocket: 0, or what the callback returns. */
+int http_upgrades(struct lws *wsi, struct visitor *visitor);
+/* A header's value; false if there is none or it is too long. */
+bool header(struct lws *wsi, enum lws_token_indexes name, char *into, size_t size);
+
+#define JSON_TYPE "application/json; charset=utf-8"
+#define PLAIN_TYPE "text/plain; charset=utf-8"
+#define HTML_TYPE "text/html; charset=utf-8"
+
+/* -------------------------------------------------------------------------------------------------- watch.c */
+
+void watch_start(struct corelane_monitor monitor, const struct listener *listener);
+void watch_stop(void);
+
+extern struct corelane_monitor monitor;
+
+#endif
