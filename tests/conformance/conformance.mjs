@@ -302,11 +302,18 @@ describe("relaying", () => {
 
   check("an id cannot break out of its field", async (t) => {
     const server = await startServer(t);
-    const [id, ben] = ['mallory","src":"ann\\', await server.join('ben\n"')];
+    const [id, ben] = ['mallory","src":"ann\\', await server.join('ben"')];
     const mallory = await server.join(id);
     mallory.send({ type: "OFFER", dst: ben.id, payload: 1 });
     assert.deepEqual(await ben.next(), { type: "OFFER", src: id, dst: ben.id, payload: 1 });
     await exchange(ben, mallory, 3, "back");
+  });
+
+  check("an id may have a line feed", async (t) => {
+    const server = await startServer(t);
+    const [ann, ben] = [await server.join("ann"), await server.join("ben\n")];
+    await exchange(ann, ben, 3, "to it");
+    await exchange(ben, ann, 3, "from it");
   });
 
   check("HEARTBEAT is neither relayed nor answered", async (t) => {

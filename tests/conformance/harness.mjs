@@ -3,6 +3,7 @@
 // A server is a process of its own on free loopback ports, described by two variables:
 //   SERVER_COMMAND  a JSON array of strings, run without a shell from this folder; {port} and {monitor} are filled in
 //   SUITE           "shared" (what npm's PeerServer does as well) or "all" (corelane's own behaviour too)
+//   SKIPS           a JSON file with names of tests that this server skips, each with the reason; may be unset
 //
 // Nothing here measures time. WAIT only limits how long a hung server can delay the run.
 
@@ -10,6 +11,7 @@ import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
 import { randomUUID } from "node:crypto";
 import { once } from "node:events";
+import { readFileSync } from "node:fs";
 import { test } from "node:test";
 import http from "node:http";
 import https from "node:https";
@@ -58,9 +60,12 @@ function readSuite(text) {
   return text;
 }
 
+const skips = process.env.SKIPS ? JSON.parse(readFileSync(process.env.SKIPS, "utf8")) : {};
+
 /** A test with a time limit, so that a test that hangs ends with its server. */
 export function check(name, run, { only = true } = {}) {
-  const skip = !only ? "corelane's own" : !own && name in NPM_FAILS ? `npm's server fails it: ${NPM_FAILS[name]}` : false;
+  const npm = !own && name in NPM_FAILS && `npm's server fails it: ${NPM_FAILS[name]}`;
+  const skip = (!only && "corelane's own") || npm || skips[name] || false;
   test(name, { timeout: 120_000, skip }, run);
 }
 

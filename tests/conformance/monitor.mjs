@@ -5,7 +5,7 @@ import assert from "node:assert/strict";
 import { existsSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { test } from "node:test";
+import * as harness from "./harness.mjs";
 import { eventually, get, nothingBefore, own, post, refusedStart, startServer } from "./harness.mjs";
 
 const JSON_TYPE = "application/json; charset=utf-8";
@@ -24,10 +24,7 @@ const PARTS = {
   custom: "custom",
 };
 
-/** A test with a time limit, so that a test that hangs ends with its server. */
-function check(name, run) {
-  test(name, { timeout: 120_000, skip: !own && "corelane's own" }, run);
-}
+const check = (name, run) => harness.check(name, run, { only: own });
 
 /** The JSON response of the monitor at an address. */
 async function show(server, path) {

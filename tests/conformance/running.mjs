@@ -61,10 +61,10 @@ check("the log has levels, and a form for machines", async (t) => {
   await (await quiet.join("ann")).close();
   await (await quiet.attempt("ann", { key: "wrong" })).closed();
   const server = await startServer(t, { log_format: "json" });
-  await server.join('an"n\n');
+  await server.join('an"n\t');
   const line = await eventually("the line", () => server.errors().split("\n").find((one) => one.includes('"connected"')));
   const { timestamp, level, message, id, address } = JSON.parse(line);
-  assert.deepEqual([level, message, id, address], ["INFO", "connected", 'an"n\n', "127.0.0.1"]);
+  assert.deepEqual([level, message, id, address], ["INFO", "connected", 'an"n\t', "127.0.0.1"]);
   assert.ok(Math.abs(Date.parse(timestamp) - Date.now()) < 60_000);
   assert.equal(quiet.errors(), "");
   for (const [name, value] of [["log", "loud"], ["log_format", "xml"]]) {

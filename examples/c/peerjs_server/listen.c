@@ -26,6 +26,8 @@ static const char *const STATES[PLACES] = {"http", "websocket", "closing"};
 static struct corelane_counter refusals[REFUSALS];
 static struct corelane_gauge places[PLACES];
 static atomic_uint_fast64_t open_sockets;
+/* Given up for a moment when no descriptor is left, to accept and close a client. */
+static atomic_int spare = -1;
 
 void counts_start(struct corelane_monitor monitor) {
     corelane_error error = CORELANE_ERROR_INIT;
@@ -120,13 +122,13 @@ bool listener_open(struct listener *listener, const char *host, uint64_t *port) 
         is_open = listen_at(listener, at, port);
     freeaddrinfo(found);
     if (!is_open && !host && errno == EAFNOSUPPORT) return listener_open(listener, "0.0.0.0", port);
+    if (atomic_load(&spare) < 0) atomic_store(&spare, open("/dev/null", O_RDONLY | O_CLOEXEC));
     listener->everywhere = !strncmp(listener->name, "[::]", 4) || !strncmp(listener->name, "0.0.0.0", 7);
     return is_open;
 }
 
 /* Keeps the listener from being reported again and again while no descriptor is left: the client is closed at once. */
 static void refuse_without_descriptor(struct listener *listener) {
-    static atomic_int spare = -1;
     static atomic_uint_fast64_t told_ms;
     uint64_t now = now_ms();
     if (now - atomic_load(&told_ms) >= 1000) {

@@ -106,7 +106,7 @@ static uint64_t given_number(const char *key, uint64_t otherwise) {
 }
 
 static _Noreturn void refuse_value(const char *name, const char *value, const char *allowed) {
-    fail(2, "--%s %s is not valid; allowed: %s", name, value, allowed);
+    fail(2, "invalid value \"%s\" for --%s; allowed: %s", value, name, allowed);
 }
 
 static bool read_number(const char *text, uint64_t minimum, uint64_t maximum, uint64_t *number) {

@@ -196,6 +196,7 @@ struct connection {
     struct text message;                      /* the part that has been received */
     uint64_t since_ms, heard_ms, pinged_ms, progress_ms;
     bool ping_is_due;
+    bool has_said_close; /* libwebsockets waits for the peer's closing frame */
     enum lws_close_status close_status;
 };
 

@@ -75,13 +75,15 @@ int socket_writes(struct connection *connection) {
     /* libwebsockets asks only after it has written all that it was given before. */
     acknowledge(connection);
     if (connection->state == STATE_ABORTED) return -1;
+    if (connection->has_said_close) return 0;
     if (connection->ping_is_due) {
         unsigned char ping[LWS_PRE + 1];
         connection->ping_is_due = false;
         if (lws_write(wsi, ping + LWS_PRE, 0, LWS_WRITE_PING) < 0) return -1;
     }
     if (connection->state == STATE_REPLACED) return 0;
-    while (connection->outgoing.first && !lws_partial_buffered(wsi) && !lws_send_pipe_choked(wsi)) {
+    /* A successor writes the queue itself. */
+    while (connection->outgoing.first && !connection->has_successor && !lws_partial_buffered(wsi) && !lws_send_pipe_choked(wsi)) {
         struct frame *frame = dequeue(&connection->outgoing);
         int written = lws_write(wsi, frame->data + LWS_PRE, frame->length, LWS_WRITE_TEXT);
         connection->written_messages += frame->messages;
@@ -95,11 +97,12 @@ int socket_writes(struct connection *connection) {
         return 0;
     }
     acknowledge(connection);
-    if (connection->outgoing.first) {
+    if (connection->outgoing.first && !connection->has_successor) {
         lws_callback_on_writable(wsi);
     } else if (connection->state == STATE_CLOSING) {
         visitor_moves(connection->visitor, AT_CLOSING);
         lws_close_reason(wsi, connection->close_status, NULL, 0);
+        connection->has_said_close = true;
         return -1;
     }
     return 0;
@@ -275,13 +278,7 @@ void socket_closed(struct connection *connection) {
 static void grace_is_over(lws_sorted_usec_list_t *sul) {
     struct connection *connection = lws_container_of(sul, struct connection, grace);
     leave(connection);
-    connection->state = STATE_CLOSING;
-    if (connection->wsi) {
-        /* The successor writes the queue. */
-        visitor_moves(connection->visitor, AT_CLOSING);
-        lws_close_reason(connection->wsi, LWS_CLOSE_STATUS_NORMAL, NULL, 0);
-        lws_set_timeout(connection->wsi, PENDING_TIMEOUT_USER_REASON_BASE, LWS_TO_KILL_ASYNC);
-    }
+    socket_ends(connection, STATE_CLOSING, connection->why);
     release(connection);
 }
 
