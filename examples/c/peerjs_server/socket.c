@@ -83,7 +83,8 @@ int socket_writes(struct connection *connection) {
     }
     if (connection->state == STATE_REPLACED) return 0;
     /* A successor writes the queue itself. */
-    while (connection->outgoing.first && !connection->has_successor && !lws_partial_buffered(wsi) && !lws_send_pipe_choked(wsi)) {
+    while (connection->outgoing.first && !connection->has_successor && !lws_partial_buffered(wsi) &&
+           !lws_send_pipe_choked(wsi)) {
         struct frame *frame = dequeue(&connection->outgoing);
         int written = lws_write(wsi, frame->data + LWS_PRE, frame->length, LWS_WRITE_TEXT);
         connection->written_messages += frame->messages;
