@@ -68,7 +68,7 @@ deps:
 	for pair in chromium:chromium strace:strace promtool:prometheus valgrind:valgrind node:nodejs npm:npm openssl:openssl cc:build-essential cmake:cmake pkg-config:pkg-config; do \
 		command -v $${pair%%:*} >/dev/null 2>&1 || missing="$$missing $${pair##*:}"; \
 	done; \
-	for pair in boost/lockfree/spsc_queue.hpp:libboost-dev readerwriterqueue/readerwriterqueue.h:libreaderwriterqueue-dev; do \
+	for pair in boost/lockfree/spsc_queue.hpp:libboost-dev readerwriterqueue/readerwriterqueue.h:libreaderwriterqueue-dev libwebsockets.h:libwebsockets-dev; do \
 		[ -f "/usr/include/$${pair%%:*}" ] || missing="$$missing $${pair##*:}"; \
 	done; \
 	if [ -n "$$missing" ]; then \

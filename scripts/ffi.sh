@@ -73,6 +73,9 @@ fi
 unset CORELANE_COVERAGE
 python3 ffi-tests/coverage.py "$out/coverage.txt" $coverage && passed=$((passed + 1)) || failed=$((failed + 1))
 
+step "C: examples" 200 examples/c/test.sh "$library"
+step "C: the listings of docs/c.md" 100 examples/c/listings.sh "$library"
+
 step "the libraries to install" 600 scripts/lib.sh
 step "install, link and uninstall" 120 ffi-tests/install.sh
 

@@ -15,6 +15,9 @@ suites() {
     "$1" test conformance "node npm openssl python3" conformance conformance.mjs sockets.mjs running.mjs monitor.mjs parity.mjs
     "$1" test browser "node npm chromium" conformance browser.mjs
     "$1" test ffi "gcc g++ go python3" scripts/ffi.sh
+    "$1" test conformance-c "node npm openssl gcc lws" conformance_c conformance.mjs sockets.mjs running.mjs monitor.mjs parity.mjs
+    "$1" test browser-c "node npm chromium gcc lws" conformance_c browser.mjs
+    "$1" verify conformance-c-threads "node npm openssl gcc lws" conformance_c_threads
     "$1" verify loom-mutants "" scripts/loom.sh mutants
     "$1" verify simulator-mutants "" scripts/simulator-mutants.sh
     "$1" verify tsan "" scripts/tsan.sh
@@ -40,6 +43,29 @@ c_calls() {
     CORELANE_C_CALLS=1000000 CORELANE_C_SEED=$seed cargo test --release --test c_calls -- --nocapture
 }
 
+# Builds the server of examples/c. `c_server [FLAGS]` prints nothing; the program is target/examples-c/peerjs_server.
+c_server() {
+    cargo rustc --quiet --release --lib --crate-type staticlib --features ffi-test || return 1
+    (cd tests/conformance && npm ci --silent --no-audit --no-fund) || return 1
+    mkdir -p target/examples-c
+    make --no-print-directory -s -C examples/c -B OUT=../../target/examples-c CFLAGS="-O2 -g ${1:-}" CORELANE_CFLAGS=-I../../include \
+        CORELANE_LIBS="../../target/release/libcorelane.a -lpthread -ldl -lm" ../../target/examples-c/peerjs_server/peerjs_server
+}
+
+conformance_c() {
+    c_server || return 1
+    local server='["../../target/examples-c/peerjs_server/peerjs_server","--port","{port}","--host","127.0.0.1","--monitor","127.0.0.1:{monitor}"]'
+    (cd tests/conformance && SUITE=all SKIPS=../../examples/c/peerjs_server/skips.json SERVER_COMMAND=$server node --test "$@")
+}
+
+# The same with two threads, and under gcc's sanitizers.
+conformance_c_threads() {
+    c_server "-fsanitize=address,undefined -fno-sanitize-recover=all" || return 1
+    local server='["../../target/examples-c/peerjs_server/peerjs_server","--port","{port}","--host","127.0.0.1","--monitor","127.0.0.1:{monitor}","--threads","2"]'
+    (cd tests/conformance && SUITE=all SKIPS=../../examples/c/peerjs_server/skips.json SERVER_COMMAND=$server \
+        node --test conformance.mjs sockets.mjs monitor.mjs)
+}
+
 conformance_original() {
     (cd tests/conformance && npm ci --silent --no-audit --no-fund) || return 1
     local server='["node","node_modules/peer/dist/bin/peerjs.js","--port","{port}","--host","127.0.0.1"]'
@@ -48,7 +74,12 @@ conformance_original() {
 
 known=() skipped=() failed=() passed=0 report=()
 
-has() { command -v "$1" >/dev/null 2>&1; }
+has() {
+    case $1 in
+        lws) pkg-config --exists libwebsockets ;;
+        *) command -v "$1" >/dev/null 2>&1 ;;
+    esac
+}
 
 # Whether the first argument is among the others.
 among() {

@@ -20,7 +20,8 @@
 
 #define LINE_BYTES (64 << 10)
 
-struct peer {
+static struct peer {
+    struct peer *next;
     int socket; /* -1 once it is closed */
     bool is_client, ends;
     corelane_client client;
@@ -29,7 +30,7 @@ struct peer {
     char *out; /* what the socket has not taken; the client's credit bounds it */
     size_t out_length;
     uint32_t messages, bytes; /* in `out`, to acknowledge once it is written */
-};
+} * peers;
 
 static corelane_port port;
 static int epoll;
@@ -46,13 +47,22 @@ static void on_signal(int number) {
     stopped = 1;
 }
 
+static void forget(struct peer *peer) {
+    struct peer **place = &peers;
+    while (*place != peer)
+        place = &(*place)->next;
+    *place = peer->next;
+    free(peer->out);
+    free(peer);
+}
+
 /* Closes the socket. The peer is freed by CORELANE_EVENT_CLOSED, which follows the messages that it has sent. */
 static void hang_up(struct peer *peer) {
     if (peer->socket >= 0) close(peer->socket);
     peer->socket = -1;
     if (peer->is_client && !peer->ends) corelane_port_disconnect(port, peer->client);
     peer->ends = true;
-    if (!peer->is_client) free(peer);
+    if (!peer->is_client) forget(peer);
 }
 
 /* Writes as much as the socket takes, and returns the credit when all is written. */
@@ -73,8 +83,7 @@ static void write_out(struct peer *peer) {
 static void on_event(const corelane_event *event) {
     struct peer *peer = (struct peer *)(uintptr_t)event->token;
     if (event->kind == CORELANE_EVENT_CLOSED) {
-        free(peer->out);
-        free(peer);
+        forget(peer);
     } else if (event->kind == CORELANE_EVENT_CLOSE) { /* it has left too much unread */
         fprintf(stderr, "closed: %s\n", corelane_reason_name(event->reason));
         hang_up(peer);
@@ -134,6 +143,8 @@ static void accept_one(int listener) {
     struct peer *peer = socket >= 0 ? calloc(1, sizeof *peer) : NULL;
     if (!peer) return;
     peer->socket = socket;
+    peer->next = peers;
+    peers = peer;
     struct epoll_event event = {.events = EPOLLIN, .data.ptr = peer};
     epoll_ctl(epoll, EPOLL_CTL_ADD, socket, &event);
 }
@@ -192,6 +203,10 @@ int main(int count, char **values) {
         }
     }
     /* Handle what has been accepted, hand it out, then stop. */
+    for (struct peer *peer = peers, *next; peer; peer = next) {
+        next = peer->next;
+        hang_up(peer);
+    }
     corelane_router_request_stop(router);
     while (corelane_port_cycle(port) >= 0 || pump() > 0) {
     }
