@@ -144,7 +144,8 @@ int http_upgrades(struct lws *wsi, struct visitor *visitor) {
         return failed ? -1 : 1;
     }
     /* A client that is not a page sends no Origin header, and is allowed. */
-    if (header(wsi, WSI_TOKEN_ORIGIN, value, sizeof value) && !is_allowed(value)) {
+    bool has_origin = lws_hdr_total_length(wsi, WSI_TOKEN_ORIGIN) > 0;
+    if (has_origin && (!header(wsi, WSI_TOKEN_ORIGIN, value, sizeof value) || !is_allowed(value))) {
         refuse(ORIGIN, visitor->address, "");
         const char *text = "pages of this origin cannot connect; allow the origin with --cors";
         return send_answer(wsi, 403, PLAIN_TYPE, text, strlen(text), NULL, NULL) ? -1 : 1;

@@ -198,6 +198,7 @@ void network_start(struct thread *thread, unsigned index, struct corelane_router
     info.port = CONTEXT_PORT_NO_LISTEN_SERVER;
     info.protocols = PROTOCOLS;
     info.user = thread;
+    info.alpn = "http/1.1";
     info.timeout_secs = (unsigned)seconds;
     info.timeout_secs_ah_idle = (unsigned)seconds;
     info.keepalive_timeout = seconds;

@@ -322,7 +322,10 @@ void on_rest(struct thread *thread, uint64_t number, struct queue *rest) {
     }
     if (connection->wsi && !atomic_load(&stopping)) {
         become_client(connection);
-        if (connection->has_successor && connection->is_connected) begin_takeover(connection);
+        if (!connection->is_connected)
+            hand_over(connection); /* the router has refused it */
+        else if (connection->has_successor)
+            begin_takeover(connection);
         return;
     }
     /* The socket has closed meanwhile. */

@@ -236,7 +236,8 @@ static bool is_called_here(struct lws *wsi) {
  * that only its own machine reaches, but it adds the page's origin to every POST. */
 static bool is_from_here(struct lws *wsi) {
     char origin[512], host[256];
-    if (!header(wsi, WSI_TOKEN_ORIGIN, origin, sizeof origin)) return true;
+    if (lws_hdr_total_length(wsi, WSI_TOKEN_ORIGIN) <= 0) return true;
+    if (!header(wsi, WSI_TOKEN_ORIGIN, origin, sizeof origin)) return false;
     const char *here = strstr(origin, "://");
     return here && header(wsi, WSI_TOKEN_HOST, host, sizeof host) && !strcasecmp(here + 3, host);
 }
