@@ -1,4 +1,4 @@
-//! Compares the PeerJS server with npm's `peer`, with `matchbox_server`, and with a bare relay on tokio that measures
+//! Compares the PeerJS server with the one in C, with npm's `peer`, with `matchbox_server`, and with a bare relay on tokio that measures
 //! nothing. Each server is a separate process, driven by one client program with 16 pairs of WebSockets. With equal
 //! threads every server has the same number of threads, and may only use as many cores; and every server runs once
 //! more as its users start it.
@@ -21,7 +21,7 @@ const WINDOWS: [(&str, usize, usize); 2] = [("one in flight", 1, 8_000), ("pipel
 
 fn start(report: &mut Report, threads: Threads, name: &str) -> Vec<(Kind, Driver)> {
     let mut drivers = Vec::new();
-    for kind in [Kind::Ours, Kind::Npm, Kind::Matchbox, Kind::Bare] {
+    for kind in [Kind::Ours, Kind::InC, Kind::Npm, Kind::Matchbox, Kind::Bare] {
         if kind.can_have(threads) {
             match Server::start(kind, threads, 100) {
                 Ok(server) => drivers.push((kind, Driver::new(server, Protocol::of(kind)))),

@@ -32,7 +32,7 @@ impl Protocol {
     /// What a server speaks.
     pub fn of(server: Kind) -> Self {
         match server {
-            Kind::Ours | Kind::Npm | Kind::Bare => Self::PeerJs,
+            Kind::Ours | Kind::InC | Kind::Npm | Kind::Bare => Self::PeerJs,
             Kind::Matchbox => Self::Matchbox,
         }
     }

@@ -45,10 +45,10 @@ pub fn run(report: &mut Report) {
     for count in COUNTS {
         let count = report.work(count);
         let mut kinds =
-            [Kind::Ours, Kind::Npm, Kind::Matchbox, Kind::Bare].map(|kind| (kind, Vec::new(), None));
+            [Kind::Ours, Kind::InC, Kind::Npm, Kind::Matchbox, Kind::Bare].map(|kind| (kind, Vec::new(), None));
         for round in 0..rounds {
             for step in 0..kinds.len() {
-                let (kind, values, failed) = &mut kinds[(round + step) % 4];
+                let (kind, values, failed) = &mut kinds[(round + step) % 5];
                 match measure(*kind, count, span) {
                     Ok(figures) => values.push(figures),
                     Err(reason) => *failed = Some(reason),

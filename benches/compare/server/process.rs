@@ -10,6 +10,8 @@ pub const LIMIT: Duration = Duration::from_secs(30);
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
     Ours,
+    /// The server of examples/c.
+    InC,
     Npm,
     Matchbox,
     /// The floor.
@@ -29,6 +31,7 @@ impl Kind {
     pub fn name(self) -> &'static str {
         match self {
             Self::Ours => "corelane",
+            Self::InC => "corelane in C (libwebsockets)",
             Self::Npm => "npm peer",
             Self::Matchbox => "matchbox_server",
             Self::Bare => "floor: bare tokio relay",
@@ -67,12 +70,13 @@ impl Server {
         let text = |text: &str| text.to_owned();
         let port = address.port().to_string();
         let (program, mut arguments) = match kind {
-            Kind::Ours => {
+            Kind::Ours | Kind::InC => {
                 let monitor = free_port().to_string();
                 let clients = clients.to_string();
                 let fixed = ["--port", &port, "--host", "127.0.0.1", "--monitor", &monitor];
                 let limit = ["--concurrent_limit", &clients];
-                (our_server()?, fixed.into_iter().chain(limit).map(text).collect())
+                let name = if kind == Kind::Ours { "peerjs_server" } else { "peerjs_server_c" };
+                (our_server(name)?, fixed.into_iter().chain(limit).map(text).collect())
             }
             Kind::Npm => {
                 let program =
@@ -102,7 +106,7 @@ impl Server {
         };
         if let Threads::Count(count) = threads {
             match kind {
-                Kind::Ours => arguments.extend([text("--threads"), count.to_string()]),
+                Kind::Ours | Kind::InC => arguments.extend([text("--threads"), count.to_string()]),
                 Kind::Npm => assert_eq!(count, 1),
                 // What #[tokio::main] reads.
                 Kind::Matchbox => drop(command.env("TOKIO_WORKER_THREADS", count.to_string())),
@@ -160,7 +164,7 @@ impl Server {
     }
 }
 
-fn our_server() -> Result<PathBuf, String> {
-    let program = crate::built("peerjs_server");
+fn our_server(name: &str) -> Result<PathBuf, String> {
+    let program = crate::built(name);
     if program.exists() { Ok(program) } else { Err(format!("{} is not built", program.display())) }
 }
