@@ -7,7 +7,7 @@
 import assert from "node:assert/strict";
 import { describe } from "node:test";
 import { setImmediate as turn, setTimeout as sleep } from "node:timers/promises";
-import { check, eventually, get, listenAnywhere, nothingBefore, own, refusedStart, startServer, total } from "./harness.mjs";
+import { check, eventually, get, listenAnywhere, nothingBefore, own, preflight, refusedStart, startServer, total } from "./harness.mjs";
 
 const RELAYED = ["OFFER", "ANSWER", "CANDIDATE"];
 const MISSING = "No id, token, or key supplied to websocket server";
@@ -130,6 +130,16 @@ describe("HTTP", () => {
       const answer = await server.get(path, { origin });
       assert.ok([origin, "*"].includes(answer.headers["access-control-allow-origin"]), path);
     }
+  });
+
+  check("a preflight is answered", async (t) => {
+    const server = await startServer(t);
+    const origin = "http://page.example";
+    const { status, headers } = await preflight(server.port, "/peerjs/id", { origin, "access-control-request-headers": "x-mine" });
+    assert.equal(status, 204);
+    assert.match(headers["access-control-allow-methods"], /GET/);
+    assert.equal(headers["access-control-allow-headers"], "x-mine");
+    assert.ok([origin, "*"].includes(headers["access-control-allow-origin"]));
   });
 
   check("the list of clients is refused unless discovery is allowed", async (t) => {

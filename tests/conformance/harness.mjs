@@ -108,6 +108,11 @@ export function post(port, path, body = "", headers = {}) {
   return ask("POST", port, path, body, headers);
 }
 
+/** Sends one OPTIONS on a separate connection. Returns `{ status, headers, text }`. */
+export function preflight(port, path, headers = {}) {
+  return ask("OPTIONS", port, path, "", headers);
+}
+
 function ask(method, port, path, body, headers, secure) {
   const answer = new Promise((resolve, reject) => {
     const options = { host: HOST, port, path, method, headers, agent: false, rejectUnauthorized: false };

@@ -71,7 +71,7 @@ static int preflight(struct lws *wsi) {
     char names[1024];
     if (lws_add_http_common_headers(wsi, 204, NULL, 0, &at, end) ||
         !add(wsi, "access-control-allow-methods:", "GET,HEAD,PUT,PATCH,POST,DELETE", &at, end) ||
-        (lws_hdr_custom_copy(wsi, names, sizeof names, "access-control-request-headers:", 31) > 0 &&
+        (header(wsi, WSI_TOKEN_HTTP_AC_REQUEST_HEADERS, names, sizeof names) &&
          !add(wsi, "access-control-allow-headers:", names, &at, end)) ||
         !allow_origin(wsi, &at, end) || lws_finalize_write_http_header(wsi, head + LWS_PRE, &at, end))
         return -1;
