@@ -150,5 +150,9 @@ int http_upgrades(struct lws *wsi, struct visitor *visitor) {
         const char *text = "pages of this origin cannot connect; allow the origin with --cors";
         return send_answer(wsi, 403, PLAIN_TYPE, text, strlen(text), NULL, NULL) ? -1 : 1;
     }
+    if (!visitor_counts(visitor)) {
+        const char *text = "too many connections from this address; close some of them";
+        return send_answer(wsi, 429, PLAIN_TYPE, text, strlen(text), NULL, NULL) ? -1 : 1;
+    }
     return 0;
 }

@@ -7,6 +7,7 @@
 #include <fcntl.h>
 #include <netdb.h>
 #include <netinet/tcp.h>
+#include <search.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -16,9 +17,19 @@
 #define MONITOR_SOCKETS 64
 
 static const char *const REASONS[REFUSALS] = {
-    "missing_parameters",   "wrong_key",    "id_too_long",   "id_taken",
-    "server_full",          "router",       "origin",        "bad_upgrade",
-    "too_many_connections", "monitor_full", "no_descriptor", "not_read",
+    "missing_parameters",
+    "wrong_key",
+    "id_too_long",
+    "id_taken",
+    "server_full",
+    "router",
+    "origin",
+    "bad_upgrade",
+    "too_many_connections",
+    "too_many_of_address",
+    "monitor_full",
+    "no_descriptor",
+    "not_read",
     "frame_too_large",
 };
 static const char *const STATES[PLACES] = {"http", "websocket", "closing"};
@@ -145,6 +156,58 @@ static void refuse_without_descriptor(struct listener *listener) {
     atomic_store(&spare, open("/dev/null", O_RDONLY | O_CLOEXEC));
 }
 
+/* The sockets of one address. */
+struct group {
+    char address[ADDRESS_BYTES];
+    uint64_t sockets;
+};
+
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+static void *groups;
+
+static int compare(const void *one, const void *other) {
+    return strcmp(((const struct group *)one)->address, ((const struct group *)other)->address);
+}
+
+bool visitor_counts(struct visitor *visitor) {
+    struct group key = {0};
+    struct in6_addr v6;
+    if (!options.max_per_address || *visitor->counted) return true;
+    snprintf(key.address, sizeof key.address, "%s", visitor->address);
+    if (inet_pton(AF_INET6, visitor->address, &v6) == 1) { /* a client has a whole /64 network */
+        memset(v6.s6_addr + 8, 0, 8);
+        inet_ntop(AF_INET6, &v6, key.address, sizeof key.address);
+    }
+    pthread_mutex_lock(&lock);
+    struct group **found = tfind(&key, &groups, compare);
+    bool has_room = !found || (*found)->sockets < options.max_per_address;
+    if (!found) {
+        struct group *group = need(malloc(sizeof *group));
+        *group = key;
+        found = need(tsearch(group, &groups, compare));
+    }
+    if (has_room) {
+        (*found)->sockets++;
+        memcpy(visitor->counted, key.address, sizeof key.address);
+    }
+    pthread_mutex_unlock(&lock);
+    if (!has_room) refuse(TOO_MANY_OF_ADDRESS, visitor->address, "");
+    return has_room;
+}
+
+static void leave_group(struct visitor *visitor) {
+    struct group key;
+    if (!*visitor->counted) return;
+    memcpy(key.address, visitor->counted, sizeof key.address);
+    pthread_mutex_lock(&lock);
+    struct group **found = tfind(&key, &groups, compare), *group = found ? *found : NULL;
+    if (group && !--group->sockets) {
+        tdelete(&key, &groups, compare);
+        free(group);
+    }
+    pthread_mutex_unlock(&lock);
+}
+
 /* Why a socket is refused before its first byte; REFUSALS if it is not. */
 static enum refusal objection(const struct listener *listener) {
     if (!listener->thread) return listener->open >= MONITOR_SOCKETS ? MONITOR_FULL : REFUSALS;
@@ -168,8 +231,10 @@ void listener_accept(struct listener *listener) {
         show_address(&address, visitor->peer, sizeof visitor->peer, NULL);
         snprintf(visitor->address, sizeof visitor->address, "%s", visitor->peer);
         enum refusal objects = objection(listener);
-        if (objects != REFUSALS) {
-            refuse(objects, visitor->peer, "");
+        /* Behind a proxy the client's address is known only with its request. */
+        bool counts = objects != REFUSALS || !listener->thread || options.proxied || visitor_counts(visitor);
+        if (objects != REFUSALS || !counts) {
+            if (counts) refuse(objects, visitor->peer, "");
             close(descriptor);
             free(visitor);
             continue;
@@ -204,6 +269,7 @@ void visitor_ends(struct visitor *visitor) {
         atomic_fetch_sub(&open_sockets, 1);
     }
     visitor->listener->open--;
+    leave_group(visitor);
     text_free(&visitor->body);
     free(visitor);
 }

@@ -49,6 +49,8 @@ static const struct option {
     {"sslcert", 0, TEXT, &options.ssl_certificate, 0, 0, "", "TLS: file of the certificate chain (PEM)"},
     {"max_connections", 0, NUMBER, &options.max_connections, 1, 10000000, " sockets",
      "Most open sockets of any kind (twice --concurrent_limit plus 1000)"},
+    {"max_per_address", 0, NUMBER, &options.max_per_address, 0, 1000000, " sockets",
+     "Most open sockets of an address; 0 for no limit (0)"},
     {"socket_timeout", 0, NUMBER, &options.socket_timeout, 100, 3600000, " milliseconds",
      "Time for a request, and between two requests; in whole seconds (10000)"},
     {"log", 0, LEVEL, &options.log, 0, 0, "", "Log events of this level: off, error, warn, info, debug, trace (info)"},

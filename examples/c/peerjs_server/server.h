@@ -59,8 +59,8 @@ struct options {
     const char *host, *key, *path, *ssl_key, *ssl_certificate, *monitor, *monitor_host, *report_file;
     const char *origins[MAX_ORIGINS];
     size_t origin_count;
-    uint64_t port, expire_timeout, alive_timeout, concurrent_limit, max_connections, socket_timeout, threads,
-        max_message;
+    uint64_t port, expire_timeout, alive_timeout, concurrent_limit, max_connections, max_per_address, socket_timeout,
+        threads, max_message;
     uint32_t report_format;
     enum level log;
     bool allow_discovery, proxied, json_log;
@@ -88,6 +88,7 @@ enum refusal {
     ORIGIN,
     BAD_UPGRADE,
     TOO_MANY_CONNECTIONS,
+    TOO_MANY_OF_ADDRESS,
     MONITOR_FULL,
     NO_DESCRIPTOR,
     NOT_READ,
@@ -104,6 +105,7 @@ struct visitor {
     enum place place;
     char peer[ADDRESS_BYTES];    /* of the socket */
     char address[ADDRESS_BYTES]; /* of the client: behind a proxy another one */
+    char counted[ADDRESS_BYTES]; /* the address or network whose limit it uses, or empty */
     struct text body;            /* of a POST */
 };
 
@@ -122,6 +124,8 @@ bool listener_open(struct listener *listener, const char *host, uint64_t *port);
 void listener_accept(struct listener *listener);
 void visitor_moves(struct visitor *visitor, enum place place);
 void visitor_ends(struct visitor *visitor);
+/* Counts the socket against the limit of its client's address. False, with the refusal counted, if that is reached. */
+bool visitor_counts(struct visitor *visitor);
 
 /* Counts a refusal by its reason, and logs it. */
 void refuse(enum refusal reason, const char *address, const char *id);
