@@ -296,7 +296,9 @@ static int respond(struct lws *wsi, const char *path, struct text *body) {
     if (method == LWSHUMETH_GET || method == LWSHUMETH_HEAD) return read_page(wsi, path);
     if (method != LWSHUMETH_POST || !is_change(path)) return not_allowed(wsi, "GET, HEAD");
     bool has_body = header(wsi, WSI_TOKEN_HTTP_CONTENT_LENGTH, length, sizeof length) && strcmp(length, "0");
-    return has_body ? 0 : change(wsi, path, body); /* the body follows */
+    if (!has_body) return change(wsi, path, body);
+    lws_set_timer_usecs(wsi, (lws_usec_t)options.socket_timeout * 1000); /* for the body, which follows */
+    return 0;
 }
 
 static int on_request(struct lws *wsi, enum lws_callback_reasons reason, void *user, void *in, size_t length) {
@@ -308,7 +310,9 @@ static int on_request(struct lws *wsi, enum lws_callback_reasons reason, void *u
     case LWS_CALLBACK_HTTP_BODY:
         if (visitor->body.length <= BODY_BYTES) text_add(&visitor->body, in, length);
         return 0;
+    case LWS_CALLBACK_TIMER: answer_plain(wsi, 408, "Request Timeout"); return -1;
     case LWS_CALLBACK_HTTP_BODY_COMPLETION:
+        lws_set_timer_usecs(wsi, LWS_SET_TIMER_USEC_CANCEL);
         if (lws_http_get_uri_and_method(wsi, &uri, &uri_length) < 0) return -1;
         snprintf(path, sizeof path, "%.*s", uri_length, uri ? uri : "");
         return change(wsi, path, &visitor->body);
