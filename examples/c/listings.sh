@@ -14,6 +14,7 @@ awk -v folder="$work" '
 ' docs/c.md
 
 prelude='#include <corelane.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
