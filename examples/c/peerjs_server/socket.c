@@ -10,6 +10,8 @@
 
 /* Queue length above which the server adds no notices of its own. */
 #define NOTICES 64
+/* Bytes of one write of small frames. */
+#define BATCH_BYTES (64 << 10)
 /* Most bytes that a connection inherits from its predecessor: the router has returned their credit already. */
 #define INHERITED_BYTES (1 << 20)
 /* Time for which the name of a client that comes back is free. Messages in flight to its old socket arrive in this time
@@ -70,6 +72,45 @@ static void acknowledge(struct connection *connection) {
     connection->written_messages = connection->written_bytes = 0;
 }
 
+/* Writes the header of a text frame right before the text. Returns the header's length. */
+static size_t add_header(unsigned char *text, size_t length) {
+    size_t header = length < 126 ? 2 : length < 65536 ? 4 : 10;
+    unsigned char *at = text - header;
+    at[0] = 0x81; /* a whole message */
+    at[1] = (unsigned char)(header == 2 ? length : header == 4 ? 126 : 127);
+    for (size_t byte = 2; byte < header; byte++)
+        at[byte] = (unsigned char)(length >> 8 * (header - 1 - byte));
+    return header;
+}
+
+/* Writes many frames at once. libwebsockets would make a system call for each frame that it builds itself, so it gets
+ * whole frames, which LWS_WRITE_HTTP sends as they are. Returns false if the socket is lost. */
+static bool write_batch(struct connection *connection) {
+    static _Thread_local unsigned char batch[LWS_PRE + BATCH_BYTES];
+    unsigned char *start = batch + LWS_PRE;
+    struct frame *alone = NULL;
+    size_t length = 0;
+    for (struct frame *frame; (frame = connection->outgoing.first); free(frame)) {
+        size_t header = add_header(frame->data + LWS_PRE, frame->length), whole = header + frame->length;
+        if (length + whole > BATCH_BYTES && length) break;
+        dequeue(&connection->outgoing);
+        connection->written_messages += frame->messages;
+        connection->written_bytes += frame->bytes;
+        if (whole > BATCH_BYTES) { /* without a copy */
+            alone = frame;
+            start = frame->data + LWS_PRE - header;
+            length = whole;
+            break;
+        }
+        memcpy(start + length, frame->data + LWS_PRE - header, whole);
+        length += whole;
+    }
+    bool is_written = lws_write(connection->wsi, start, length, LWS_WRITE_HTTP) >= 0;
+    connection->progress_ms = now_ms();
+    free(alone);
+    return is_written;
+}
+
 int socket_writes(struct connection *connection) {
     struct lws *wsi = connection->wsi;
     /* libwebsockets asks only after it has written all that it was given before. */
@@ -83,15 +124,9 @@ int socket_writes(struct connection *connection) {
     }
     if (connection->state == STATE_REPLACED) return 0;
     /* A successor writes the queue itself. */
-    while (connection->outgoing.first && !connection->has_successor && !lws_partial_buffered(wsi) &&
-           !lws_send_pipe_choked(wsi)) {
-        struct frame *frame = dequeue(&connection->outgoing);
-        int written = lws_write(wsi, frame->data + LWS_PRE, frame->length, LWS_WRITE_TEXT);
-        connection->written_messages += frame->messages;
-        connection->written_bytes += frame->bytes;
-        connection->progress_ms = now_ms();
-        free(frame);
-        if (written < 0) return -1;
+    for (int round = 0; round < 4 && connection->outgoing.first && !connection->has_successor; round++) {
+        if (lws_partial_buffered(wsi)) break;
+        if (!write_batch(connection)) return -1;
     }
     if (lws_partial_buffered(wsi)) {
         lws_callback_on_writable(wsi);
