@@ -43,7 +43,7 @@ c_calls() {
     CORELANE_C_CALLS=1000000 CORELANE_C_SEED=$seed cargo test --release --test c_calls -- --nocapture
 }
 
-# Builds the server of examples/c. `c_server [FLAGS]` prints nothing; the program is target/examples-c/peerjs_server.
+# Builds the server of examples/c. `c_server [FLAGS]` leaves target/examples-c/peerjs_server/peerjs_server.
 c_server() {
     cargo rustc --quiet --release --lib --crate-type staticlib --features ffi-test || return 1
     (cd tests/conformance && npm ci --silent --no-audit --no-fund) || return 1
