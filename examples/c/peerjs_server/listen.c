@@ -37,8 +37,10 @@ static const char *const STATES[PLACES] = {"http", "websocket", "closing"};
 static struct corelane_counter refusals[REFUSALS];
 static struct corelane_gauge places[PLACES];
 static atomic_uint_fast64_t open_sockets;
+/* Held while a thread accepts, so that no other thread takes the spare descriptor's number. */
+static pthread_mutex_t accepting = PTHREAD_MUTEX_INITIALIZER;
 /* Given up for a moment when no descriptor is left, to accept and close a client. */
-static atomic_int spare = -1;
+static int spare = -1;
 
 void counts_start(struct corelane_monitor monitor) {
     corelane_error error = CORELANE_ERROR_INIT;
@@ -133,27 +135,36 @@ bool listener_open(struct listener *listener, const char *host, uint64_t *port) 
         is_open = listen_at(listener, at, port);
     freeaddrinfo(found);
     if (!is_open && !host && errno == EAFNOSUPPORT) return listener_open(listener, "0.0.0.0", port);
-    if (atomic_load(&spare) < 0) atomic_store(&spare, open("/dev/null", O_RDONLY | O_CLOEXEC));
+    if (spare < 0) spare = open("/dev/null", O_RDONLY | O_CLOEXEC);
     listener->everywhere = !strncmp(listener->name, "[::]", 4) || !strncmp(listener->name, "0.0.0.0", 7);
     return is_open;
 }
 
-/* Keeps the listener from being reported again and again while no descriptor is left: the client is closed at once. */
+/* Accepts a client and closes it at once: otherwise the listener would be reported again and again. */
 static void refuse_without_descriptor(struct listener *listener) {
-    static atomic_uint_fast64_t told_ms;
+    static uint64_t told_ms;
     uint64_t now = now_ms();
-    if (now - atomic_load(&told_ms) >= 1000) {
-        atomic_store(&told_ms, now);
+    if (now - told_ms >= 1000) {
+        told_ms = now;
         log_event(LEVEL_ERROR, "cannot accept connections: no descriptor is left", NULL);
     }
-    int reserved = atomic_exchange(&spare, -1);
-    if (reserved >= 0) close(reserved);
+    if (spare < 0) return;
+    close(spare);
     int descriptor = accept(listener->descriptor, NULL, NULL);
-    if (descriptor >= 0) {
-        close(descriptor);
-        refuse(NO_DESCRIPTOR, "unknown", "");
-    }
-    atomic_store(&spare, open("/dev/null", O_RDONLY | O_CLOEXEC));
+    if (descriptor >= 0) close(descriptor);
+    spare = open("/dev/null", O_RDONLY | O_CLOEXEC);
+    if (descriptor >= 0) refuse(NO_DESCRIPTOR, "unknown", "");
+}
+
+/* Accepts one socket. Returns -1 if there is none. */
+static int accept_one(struct listener *listener, struct sockaddr_storage *address) {
+    socklen_t length = sizeof *address;
+    pthread_mutex_lock(&accepting);
+    if (spare < 0) spare = open("/dev/null", O_RDONLY | O_CLOEXEC);
+    int descriptor = accept4(listener->descriptor, (struct sockaddr *)address, &length, SOCK_NONBLOCK | SOCK_CLOEXEC);
+    if (descriptor < 0 && (errno == EMFILE || errno == ENFILE)) refuse_without_descriptor(listener);
+    pthread_mutex_unlock(&accepting);
+    return descriptor;
 }
 
 /* The sockets of one address. */
@@ -217,14 +228,8 @@ static enum refusal objection(const struct listener *listener) {
 void listener_accept(struct listener *listener) {
     for (int round = 0; round < 64; round++) {
         struct sockaddr_storage address;
-        socklen_t length = sizeof address;
-        int on = 1;
-        int descriptor =
-            accept4(listener->descriptor, (struct sockaddr *)&address, &length, SOCK_NONBLOCK | SOCK_CLOEXEC);
-        if (descriptor < 0) {
-            if (errno == EMFILE || errno == ENFILE) refuse_without_descriptor(listener);
-            return;
-        }
+        int on = 1, descriptor = accept_one(listener, &address);
+        if (descriptor < 0) return;
         struct visitor *visitor = need(calloc(1, sizeof *visitor));
         visitor->listener = listener;
         visitor->place = AT_HTTP;
