@@ -44,8 +44,8 @@ pub fn run(report: &mut Report) {
     let (rounds, span) = (report.rounds.min(3), Duration::from_millis(report.work(4000) as u64));
     for count in COUNTS {
         let count = report.work(count);
-        let mut kinds =
-            [Kind::Ours, Kind::InC, Kind::Npm, Kind::Matchbox, Kind::Bare].map(|kind| (kind, Vec::new(), None));
+        let mut kinds = [Kind::Ours, Kind::InC, Kind::Npm, Kind::Matchbox, Kind::Bare]
+            .map(|kind| (kind, Vec::new(), None));
         for round in 0..rounds {
             for step in 0..kinds.len() {
                 let (kind, values, failed) = &mut kinds[(round + step) % 5];
