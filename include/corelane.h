@@ -141,6 +141,15 @@
 // figures count from the start, whatever was reset. Not for periodic reports.
 #define CORELANE_REPORT_PROMETHEUS 4
 
+// As the span of a history: the last 60 seconds, in slots of a second.
+#define CORELANE_SPAN_MINUTE 1
+
+// The last 60 minutes, in slots of a minute.
+#define CORELANE_SPAN_HOUR 2
+
+// The last `stats_retention_hours`, in slots of a quarter of an hour.
+#define CORELANE_SPAN_DAY 3
+
 // A figure that has no value: nothing was recorded, it could not be read, or it is not kept (`enable_metrics` or
 // `detailed_stats` is off; there is no router). A figure of type double is NAN instead.
 #define CORELANE_UNKNOWN 18446744073709551615ull
@@ -2135,6 +2144,32 @@ int32_t corelane_monitor_report(struct corelane_monitor monitor,
                                 uint32_t format,
                                 struct corelane_text *out_text);
 
+// Collects, and writes one series over the last minute, hour or day as JSON: the slots of a series of messages, or the
+// points of a number, oldest first. `corelane_monitor_history_names` lists the series; docs/schema.json describes the fields.
+// Free the text with `corelane_text_free`.
+//
+// Any thread. Waits for other readers of this monitor. CORELANE_NOT_FOUND (no such series), CORELANE_INVALID (`span`,
+// `size`, not UTF-8), CORELANE_NULL, CORELANE_STALE.
+int32_t corelane_monitor_history(struct corelane_monitor monitor,
+                                 const char *name,
+                                 size_t name_length,
+                                 uint32_t span,
+                                 struct corelane_text *out_text);
+
+// Writes the names of the series that `corelane_monitor_history` knows, as a JSON array of strings. Free the text with
+// `corelane_text_free`.
+//
+// Any thread. Waits for other readers of this monitor. CORELANE_INVALID (`size`), CORELANE_NULL, CORELANE_STALE.
+int32_t corelane_monitor_history_names(struct corelane_monitor monitor,
+                                       struct corelane_text *out_text);
+
+// Writes the most bytes that the monitor can hold, if everything that the configuration allows is in use. The memory that
+// threads record into is not in it; `corelane_builder_bytes` covers that of a router.
+//
+// Any thread. Does not block. CORELANE_NULL, CORELANE_STALE.
+int32_t corelane_monitor_bytes(struct corelane_monitor monitor,
+                               uint64_t *out_bytes);
+
 // Collects, writes the figures up to this moment to `out_stats` (unless it is NULL), and starts all figures anew, at one
 // moment: nothing is lost between them. Lists show the figures up to the reset until the next snapshot. Present values
 // (connections, queues), the router's accounting, alerts and the host's own metrics are not reset.
@@ -2432,7 +2467,7 @@ int32_t corelane_monitor_alert_poll(struct corelane_monitor monitor,
 // read or close it. Valid until `corelane_alert_poll_release`.
 //
 // Any thread. Does not block. CORELANE_STALE.
-int32_t corelane_alert_poll_descriptor(struct corelane_alert_poll poll);
+int32_t corelane_alert_poll_fd(struct corelane_alert_poll poll);
 
 // Takes the next alert.
 //

@@ -999,7 +999,7 @@ int32_t corelane_monitor_remove_callback(struct corelane_monitor monitor,
 int32_t corelane_monitor_alert_poll(struct corelane_monitor monitor,
                                     struct corelane_alert_poll *out_poll,
                                     struct corelane_error *error);
-int32_t corelane_alert_poll_descriptor(struct corelane_alert_poll poll);
+int32_t corelane_alert_poll_fd(struct corelane_alert_poll poll);
 int32_t corelane_alert_poll_next(struct corelane_alert_poll poll,
                                  struct corelane_alert *out_alert);
 int32_t corelane_alert_poll_wait(struct corelane_alert_poll poll,

@@ -266,6 +266,21 @@ static void settings_and_reports(void) {
   }
   CHECK(corelane_monitor_report(monitor, 0, &text) == CORELANE_INVALID && text.data == NULL);
   CHECK(corelane_monitor_report(monitor, 1, NULL) == CORELANE_NULL);
+  {
+    uint64_t bytes = 0;
+    corelane_text names = CORELANE_TEXT_INIT, history = CORELANE_TEXT_INIT;
+    CHECK(corelane_monitor_bytes(monitor, &bytes) == CORELANE_OK && bytes > 100000);
+    CHECK(corelane_monitor_bytes(monitor, NULL) == CORELANE_NULL);
+    CHECK(corelane_monitor_history_names(monitor, &names) == CORELANE_OK && strstr(names.data, "\"messages\"") != NULL);
+    CHECK(corelane_monitor_history_names(monitor, NULL) == CORELANE_NULL);
+    CHECK(corelane_monitor_history(monitor, "messages", NUL, CORELANE_SPAN_MINUTE, &history) == CORELANE_OK);
+    CHECK(strstr(history.data, "\"slots\":[{") != NULL);
+    CHECK(corelane_text_free(&history) == CORELANE_OK);
+    CHECK(corelane_monitor_history(monitor, "nothing", NUL, CORELANE_SPAN_HOUR, &history) == CORELANE_NOT_FOUND);
+    CHECK(corelane_monitor_history(monitor, "messages", NUL, 4, &history) == CORELANE_INVALID && history.data == NULL);
+    CHECK(corelane_monitor_history(monitor, NULL, 1, CORELANE_SPAN_DAY, &history) == CORELANE_NULL);
+    CHECK(corelane_text_free(&names) == CORELANE_OK);
+  }
 
   CHECK(corelane_monitor_set(monitor, "slow_message_threshold_ms", NUL, "250", NUL, &error) == CORELANE_OK);
   CHECK(corelane_monitor_set(monitor, "slow_message_threshold_ms", NUL, "-1", NUL, &error) == CORELANE_CONFIG_VALUE);
@@ -445,7 +460,7 @@ static void alerts(void) {
 
   CHECK(corelane_monitor_alert_poll(monitor, &queue, &error) == CORELANE_OK);
   CHECK(corelane_monitor_alert_poll(monitor, NULL, &error) == CORELANE_NULL);
-  watched.fd = corelane_alert_poll_descriptor(queue);
+  watched.fd = corelane_alert_poll_fd(queue);
   CHECK(watched.fd >= 0 && poll(&watched, 1, 0) == 0);
   CHECK(corelane_alert_poll_next(queue, found) == CORELANE_AGAIN && corelane_alert_poll_wait(queue, 0) == 0);
   CHECK(corelane_monitor_on_alert(monitor, on_alert, &seen, on_free, &callback, &error) == CORELANE_OK);
@@ -514,7 +529,7 @@ static void alerts(void) {
   CHECK(poll(&watched, 1, 0) == 1 && corelane_alert_poll_next(queue, found) == CORELANE_CLOSED);
   CHECK(corelane_alert_poll_wait(queue, 5 * SECOND) == 0);
   CHECK(corelane_alert_poll_release(queue) == CORELANE_OK && corelane_alert_poll_release(queue) == CORELANE_STALE);
-  CHECK(corelane_alert_poll_descriptor(queue) == CORELANE_STALE && corelane_alert_poll_next(queue, found) == CORELANE_STALE);
+  CHECK(corelane_alert_poll_fd(queue) == CORELANE_STALE && corelane_alert_poll_next(queue, found) == CORELANE_STALE);
   CHECK(corelane_alert_poll_wait(queue, 0) == CORELANE_STALE);
 }
 
@@ -703,6 +718,12 @@ static void misuse(void) {
     CHECK(corelane_monitor_slow_messages(stale, 0, NULL, 0) == CORELANE_STALE);
     CHECK(corelane_monitor_application_stats(stale, 0, NULL, 0) == CORELANE_STALE);
     CHECK(corelane_monitor_report(stale, 1, &text) == CORELANE_STALE);
+    {
+      uint64_t bytes;
+      CHECK(corelane_monitor_bytes(stale, &bytes) == CORELANE_STALE);
+      CHECK(corelane_monitor_history_names(stale, &text) == CORELANE_STALE);
+      CHECK(corelane_monitor_history(stale, "messages", 8, 1, &text) == CORELANE_STALE);
+    }
     CHECK(corelane_monitor_reset(stale, NULL) == CORELANE_STALE);
     CHECK(corelane_monitor_set(stale, "logging", NUL, "on", NUL, NULL) == CORELANE_STALE);
     CHECK(corelane_monitor_tick(stale) == CORELANE_STALE && corelane_monitor_stop(stale, 0) == CORELANE_STALE);

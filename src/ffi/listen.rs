@@ -248,7 +248,7 @@ pub unsafe extern "C" fn corelane_monitor_alert_poll(
 /// # Safety
 /// No requirements.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn corelane_alert_poll_descriptor(poll: CorelaneAlertPoll) -> i32 {
+pub unsafe extern "C" fn corelane_alert_poll_fd(poll: CorelaneAlertPoll) -> i32 {
     answer(|| POLLS.enter_shared(poll.value, |poll| Ok(poll.as_fd().as_raw_fd().into())))
 }
 

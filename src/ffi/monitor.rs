@@ -10,7 +10,7 @@ use super::status::CorelaneStatus;
 use super::text::CorelaneText;
 use crate::config::{Changes, Config, Scope, TABLE};
 use crate::export::prometheus;
-use crate::monitor::{Format, Monitor};
+use crate::monitor::{Format, Monitor, Span};
 use crate::sync::{Mutex, lock};
 use std::ffi::c_char;
 use std::time::Duration;
@@ -199,6 +199,90 @@ pub unsafe extern "C" fn corelane_monitor_report(
                 other => entry.monitor.report(self::format(other)?),
             };
             CorelaneText::hand_out(out_text, report)
+        })
+    })
+}
+
+/// As the span of a history: the last 60 seconds, in slots of a second.
+pub const CORELANE_SPAN_MINUTE: u32 = 1;
+/// The last 60 minutes, in slots of a minute.
+pub const CORELANE_SPAN_HOUR: u32 = 2;
+/// The last `stats_retention_hours`, in slots of a quarter of an hour.
+pub const CORELANE_SPAN_DAY: u32 = 3;
+
+/// Collects, and writes one series over the last minute, hour or day as JSON: the slots of a series of messages, or the
+/// points of a number, oldest first. `corelane_monitor_history_names` lists the series; docs/schema.json describes the fields.
+/// Free the text with `corelane_text_free`.
+///
+/// Any thread. Waits for other readers of this monitor. CORELANE_NOT_FOUND (no such series), CORELANE_INVALID (`span`,
+/// `size`, not UTF-8), CORELANE_NULL, CORELANE_STALE.
+///
+/// # Safety
+/// `name` is a text; `out_text` points at a corelane_text with its size set.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn corelane_monitor_history(
+    monitor: CorelaneMonitor,
+    name: *const c_char,
+    name_length: usize,
+    span: u32,
+    out_text: *mut CorelaneText,
+) -> i32 {
+    answer(|| {
+        // SAFETY: the caller upholds the same contract.
+        let out_text = unsafe { OutStruct::new("out_text", out_text) }?;
+        // SAFETY: as above.
+        let name = unsafe { text("name", name, name_length) }?;
+        let span = match span {
+            CORELANE_SPAN_MINUTE => Span::Minute,
+            CORELANE_SPAN_HOUR => Span::Hour,
+            CORELANE_SPAN_DAY => Span::Day,
+            _ => return Err(Failure::invalid(format!("span is {span}: use a CORELANE_SPAN_ value"))),
+        };
+        with_monitor(monitor, |entry| {
+            let unknown = || Failure::new(CorelaneStatus::NotFound, format!("no series is named {name}"));
+            let history = entry.monitor.history(name, span).ok_or_else(unknown)?;
+            CorelaneText::hand_out(out_text, serde_json::to_string(&history).unwrap_or_default())
+        })
+    })
+}
+
+/// Writes the names of the series that `corelane_monitor_history` knows, as a JSON array of strings. Free the text with
+/// `corelane_text_free`.
+///
+/// Any thread. Waits for other readers of this monitor. CORELANE_INVALID (`size`), CORELANE_NULL, CORELANE_STALE.
+///
+/// # Safety
+/// `out_text` points at a corelane_text with its size set.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn corelane_monitor_history_names(
+    monitor: CorelaneMonitor,
+    out_text: *mut CorelaneText,
+) -> i32 {
+    answer(|| {
+        // SAFETY: the caller upholds the same contract.
+        let out_text = unsafe { OutStruct::new("out_text", out_text) }?;
+        with_monitor(monitor, |entry| {
+            let names = entry.monitor.history_names();
+            CorelaneText::hand_out(out_text, serde_json::to_string(&names).unwrap_or_default())
+        })
+    })
+}
+
+/// Writes the most bytes that the monitor can hold, if everything that the configuration allows is in use. The memory that
+/// threads record into is not in it; `corelane_builder_bytes` covers that of a router.
+///
+/// Any thread. Does not block. CORELANE_NULL, CORELANE_STALE.
+///
+/// # Safety
+/// `out_bytes` points at room for a uint64_t.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn corelane_monitor_bytes(monitor: CorelaneMonitor, out_bytes: *mut u64) -> i32 {
+    answer(|| {
+        let out_bytes = out("out_bytes", out_bytes)?;
+        with_monitor(monitor, |entry| {
+            // SAFETY: `out` checked the pointer; the caller has room there.
+            unsafe { out_bytes.write(entry.monitor.bytes_at_most()) };
+            Ok(0)
         })
     })
 }
