@@ -288,10 +288,11 @@ impl Clients {
         })
     }
 
-    /// Whether a client that is not [`on`](Self::on) a port is connected to another one.
+    /// Whether a client that is not [`on`](Self::on) a port is on another one: connected, or on its way out.
     #[cold]
     pub(crate) fn is_elsewhere(&self, client: ClientId) -> bool {
-        self.is_open(client)
+        let phase = self.get(client).and_then(|slot| slot.phase_of(client.generation()));
+        matches!(phase, Some(Phase::Open | Phase::Closing))
     }
 
     /// The slot of a connected client of this port, for calls of the host.

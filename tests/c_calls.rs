@@ -116,8 +116,8 @@ impl Model {
         }
         match self.clients.get(&client) {
             Some(one) if one.phase == Phase::Open && one.port == port => Ok(one),
-            // A client of another port stays "another port's" until its slot is used again.
-            Some(one) if one.phase == Phase::Open => Err(INVALID),
+            // A client of another port stays "another port's" until its last event.
+            Some(one) if one.phase != Phase::Gone && one.port != port => Err(INVALID),
             _ => Err(STALE),
         }
     }
