@@ -1698,14 +1698,13 @@ int32_t corelane_builder_release(struct corelane_builder builder);
 
 // Writes what the message says, and who has sent it.
 //
-// Inside a handler. Does not block. CORELANE_STALE, CORELANE_BUSY, CORELANE_NULL, CORELANE_INVALID (`size`).
+// Inside a handler. Does not block. CORELANE_STALE, CORELANE_NULL, CORELANE_INVALID (`size`).
 int32_t corelane_request_read(struct corelane_request request, struct corelane_request_view *out_view);
 
 // Sends bytes to a client, or to the sender if `client` is 0. The delivery's sender is the sender of this message.
 //
 // Inside a handler. Does not block. CORELANE_FAILED (nothing was sent: the client is gone, has no credit left, or its port is
-// full or gone; `out_reason`, which may be NULL, gets the CORELANE_REASON_ number), CORELANE_STALE, CORELANE_BUSY,
-// CORELANE_NULL.
+// full or gone; `out_reason`, which may be NULL, gets the CORELANE_REASON_ number), CORELANE_STALE, CORELANE_NULL.
 int32_t corelane_request_send(struct corelane_request request,
                               struct corelane_client client,
                               const uint8_t *bytes,
@@ -1727,15 +1726,14 @@ int32_t corelane_request_send_to_name(struct corelane_request request,
 // same.
 //
 // Inside a handler. Does not block. CORELANE_FAILED (the message would have failed without a handler; `out_reason`, which may
-// be NULL, gets the CORELANE_REASON_ number), CORELANE_STALE, CORELANE_BUSY.
+// be NULL, gets the CORELANE_REASON_ number), CORELANE_STALE.
 int32_t corelane_request_relay(struct corelane_request request,
                                uint32_t *out_reason);
 
 // Puts the sender into a room, as `corelane_port_join`.
 //
 // Inside a handler. Does not block. CORELANE_LIMIT (a limit of rooms; or another thread changes rooms at this moment: retry),
-// CORELANE_INVALID (length of the name; not UTF-8), CORELANE_STALE (also: the sender has disconnected), CORELANE_BUSY,
-// CORELANE_NULL.
+// CORELANE_INVALID (length of the name; not UTF-8), CORELANE_STALE (also: the sender has disconnected), CORELANE_NULL.
 int32_t corelane_request_join(struct corelane_request request,
                               const char *name,
                               size_t name_length,
@@ -1744,14 +1742,14 @@ int32_t corelane_request_join(struct corelane_request request,
 // Takes the sender out of a room, as `corelane_port_leave`.
 //
 // Inside a handler. Does not block. CORELANE_NOT_FOUND (not a member), CORELANE_LIMIT (another thread changes rooms at this
-// moment: retry), CORELANE_STALE (also: the room), CORELANE_BUSY.
+// moment: retry), CORELANE_STALE (also: the room).
 int32_t corelane_request_leave(struct corelane_request request,
                                struct corelane_room room);
 
 // Writes up to `capacity` rooms of the sender, in the order of its joins, and returns how many rooms there are.
 //
 // Inside a handler. Does not block. CORELANE_LIMIT (another thread changes rooms at this moment: retry), CORELANE_STALE,
-// CORELANE_BUSY, CORELANE_NULL.
+// CORELANE_NULL.
 int32_t corelane_request_rooms(struct corelane_request request,
                                struct corelane_room *out_rooms,
                                size_t capacity);
@@ -2108,7 +2106,9 @@ int32_t corelane_monitor_start(const char *config,
 // As `corelane_monitor_start`, without a thread: figures are collected when the host asks for them, and rules and reports
 // are looked at in `corelane_monitor_tick`.
 //
-// Any thread. Does not block. Errors as for `corelane_monitor_start`.
+// Any thread. Does not block. CORELANE_CONFIG_KEY (the error names the line and the nearest keys), CORELANE_CONFIG_VALUE
+// (line, key, value and range; or the key has no effect without a router), CORELANE_INVALID (not UTF-8), CORELANE_LIMIT (64
+// monitors), CORELANE_NULL.
 int32_t corelane_monitor_new(const char *config,
                              size_t config_length,
                              struct corelane_monitor *out_monitor,

@@ -80,9 +80,12 @@ fn used_up() -> Failure {
 
 /// Takes the builder out of its handle, which is stale afterwards.
 fn take(builder: CorelaneBuilder) -> Result<Builder, Failure> {
-    let taken = BUILDERS.enter(builder.value, |place| place.take().ok_or_else(used_up))?;
-    drop(BUILDERS.release(builder.value)?);
-    Ok(taken)
+    BUILDERS.enter(builder.value, |place| {
+        let taken = place.take().ok_or_else(used_up)?;
+        // Released from inside, so that no other thread enters in between and finds an empty place.
+        drop(BUILDERS.release(builder.value)?);
+        Ok(taken)
+    })
 }
 
 /// Begins a router. `config` is a configuration as for `corelane_router_start`.
@@ -313,10 +316,19 @@ pub unsafe extern "C" fn corelane_builder_build(
         let (router, workers) = with_signals_blocked(|| taken.build())?;
         let value = ROUTERS.insert(router)?;
         let count = workers.len();
-        let handles: Result<Vec<u64>, Failure> =
-            workers.into_iter().map(|worker| WORKERS.insert(worker)).collect();
-        // If one finds no place, the others stay in the table as workers of a router that is gone, and are lost.
-        let handles = handles.inspect_err(|_| drop(ROUTERS.release(value)))?;
+        let mut handles = Vec::with_capacity(count);
+        for worker in workers {
+            match WORKERS.insert(worker) {
+                Ok(handle) => handles.push(handle),
+                Err(failure) => {
+                    drop(ROUTERS.release(value));
+                    for handle in handles {
+                        drop(WORKERS.release(handle)); // The caller never gets this handle.
+                    }
+                    return Err(failure);
+                }
+            }
+        }
         for (place, value) in places.iter_mut().zip(handles) {
             *place = CorelaneWorker { value };
         }

@@ -159,6 +159,7 @@ fn on(request: CorelaneRequest, body: impl FnOnce(&mut Request<'_>) -> Outcome) 
             "the handler of this request does not run on this thread",
         ));
     }
+    // Only for a function of the host that calls the library although it must not, such as one that frees a message.
     if place.is_null() {
         return Err(Failure::new(
             CorelaneStatus::Busy,
@@ -183,7 +184,7 @@ fn told(result: Result<(), Failed>, out_reason: *mut u32) -> Outcome {
 
 /// Writes what the message says, and who has sent it.
 ///
-/// Inside a handler. Does not block. CORELANE_STALE, CORELANE_BUSY, CORELANE_NULL, CORELANE_INVALID (`size`).
+/// Inside a handler. Does not block. CORELANE_STALE, CORELANE_NULL, CORELANE_INVALID (`size`).
 ///
 /// # Safety
 /// `out_view` points at a corelane_request_view with its size set.
@@ -225,8 +226,7 @@ pub unsafe extern "C" fn corelane_request_read(
 /// Sends bytes to a client, or to the sender if `client` is 0. The delivery's sender is the sender of this message.
 ///
 /// Inside a handler. Does not block. CORELANE_FAILED (nothing was sent: the client is gone, has no credit left, or its port is
-/// full or gone; `out_reason`, which may be NULL, gets the CORELANE_REASON_ number), CORELANE_STALE, CORELANE_BUSY,
-/// CORELANE_NULL.
+/// full or gone; `out_reason`, which may be NULL, gets the CORELANE_REASON_ number), CORELANE_STALE, CORELANE_NULL.
 ///
 /// # Safety
 /// `bytes` points at `length` bytes; `out_reason` is NULL or points at room for a uint32_t.
@@ -277,7 +277,7 @@ pub unsafe extern "C" fn corelane_request_send_to_name(
 /// same.
 ///
 /// Inside a handler. Does not block. CORELANE_FAILED (the message would have failed without a handler; `out_reason`, which may
-/// be NULL, gets the CORELANE_REASON_ number), CORELANE_STALE, CORELANE_BUSY.
+/// be NULL, gets the CORELANE_REASON_ number), CORELANE_STALE.
 ///
 /// # Safety
 /// `out_reason` is NULL or points at room for a uint32_t.
@@ -295,8 +295,7 @@ pub unsafe extern "C" fn corelane_request_relay(request: CorelaneRequest, out_re
 /// Puts the sender into a room, as `corelane_port_join`.
 ///
 /// Inside a handler. Does not block. CORELANE_LIMIT (a limit of rooms; or another thread changes rooms at this moment: retry),
-/// CORELANE_INVALID (length of the name; not UTF-8), CORELANE_STALE (also: the sender has disconnected), CORELANE_BUSY,
-/// CORELANE_NULL.
+/// CORELANE_INVALID (length of the name; not UTF-8), CORELANE_STALE (also: the sender has disconnected), CORELANE_NULL.
 ///
 /// # Safety
 /// `name` is a text; `out_room` points at room for a handle.
@@ -323,7 +322,7 @@ pub unsafe extern "C" fn corelane_request_join(
 /// Takes the sender out of a room, as `corelane_port_leave`.
 ///
 /// Inside a handler. Does not block. CORELANE_NOT_FOUND (not a member), CORELANE_LIMIT (another thread changes rooms at this
-/// moment: retry), CORELANE_STALE (also: the room), CORELANE_BUSY.
+/// moment: retry), CORELANE_STALE (also: the room).
 ///
 /// # Safety
 /// No requirements.
@@ -340,7 +339,7 @@ pub unsafe extern "C" fn corelane_request_leave(request: CorelaneRequest, room: 
 /// Writes up to `capacity` rooms of the sender, in the order of its joins, and returns how many rooms there are.
 ///
 /// Inside a handler. Does not block. CORELANE_LIMIT (another thread changes rooms at this moment: retry), CORELANE_STALE,
-/// CORELANE_BUSY, CORELANE_NULL.
+/// CORELANE_NULL.
 ///
 /// # Safety
 /// `out_rooms` points at `capacity` handles; it may be NULL if `capacity` is 0.

@@ -82,7 +82,9 @@ pub unsafe extern "C" fn corelane_monitor_start(
 /// As `corelane_monitor_start`, without a thread: figures are collected when the host asks for them, and rules and reports
 /// are looked at in `corelane_monitor_tick`.
 ///
-/// Any thread. Does not block. Errors as for `corelane_monitor_start`.
+/// Any thread. Does not block. CORELANE_CONFIG_KEY (the error names the line and the nearest keys), CORELANE_CONFIG_VALUE
+/// (line, key, value and range; or the key has no effect without a router), CORELANE_INVALID (not UTF-8), CORELANE_LIMIT (64
+/// monitors), CORELANE_NULL.
 ///
 /// # Safety
 /// As `corelane_monitor_start`.
