@@ -154,6 +154,35 @@ static int peers_page(struct lws *wsi) {
     return result;
 }
 
+/* The names of all histories, or one history. */
+static int history_page(struct lws *wsi) {
+    static const char *const NAMES[] = {"name", "span", NULL}, *const SPANS[] = {"minute", "hour", "day"};
+    char values[2][256];
+    struct text refusal = {0}, shown = {0};
+    corelane_text history = CORELANE_TEXT_INIT;
+    if (!read_parameters(wsi, NAMES, values, &refusal)) return refused(wsi, &refusal);
+    uint32_t span = CORELANE_SPAN_MINUTE;
+    while (*values[1] && span <= CORELANE_SPAN_DAY && strcmp(values[1], SPANS[span - 1]))
+        span++;
+    if (!*values[0] && *values[1]) {
+        text_format(&refusal, "span needs name as well; allowed names: those that /api/history lists");
+    } else if (span > CORELANE_SPAN_DAY) {
+        text_format(&refusal, "span = %s is not valid; allowed: minute, hour, day", values[1]);
+    } else if (!*values[0]) {
+        if (corelane_monitor_history_names(monitor, &history) < 0) return answer_plain(wsi, 500, "no histories");
+        text_format(&shown, "{\"names\":%s}", history.data);
+    } else if (corelane_monitor_history(monitor, values[0], CORELANE_NUL_TERMINATED, span, &history) < 0) {
+        text_format(&refusal, "name = %s is not valid; allowed: those that /api/history lists", values[0]);
+    } else {
+        text_add(&shown, history.data, history.length);
+    }
+    corelane_text_free(&history);
+    if (refusal.length) return refused(wsi, &refusal);
+    int result = answer(wsi, 200, JSON_TYPE, shown.data, shown.length, NULL, NULL);
+    text_free(&shown);
+    return result;
+}
+
 static int idle_page(struct lws *wsi) {
     static const char *const NAMES[] = {"longer_than_ms", NULL};
     char values[1][256], *end;
@@ -206,6 +235,7 @@ static int read_page(struct lws *wsi, const char *path) {
     if (is_change(path)) return not_allowed(wsi, "POST");
     if (!strcmp(path, "/api/report")) return report_page(wsi);
     if (!strcmp(path, "/api/peers")) return peers_page(wsi);
+    if (!strcmp(path, "/api/history")) return history_page(wsi);
     if (!strcmp(path, "/api/clients/idle")) return idle_page(wsi);
     if (strncmp(path, "/api/", 5)) return answer_plain(wsi, 404, "Not Found");
     const char *part = !strcmp(path, "/api/stats") ? "" : NULL;
