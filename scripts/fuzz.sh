@@ -5,7 +5,7 @@ cd "$(dirname "$0")/.."
 
 export RUSTC_BOOTSTRAP=1
 passed=0
-for target in config envelope ring; do
+for target in c_calls config envelope ring; do
     mkdir -p "fuzz/corpus/$target"
     cargo fuzz run "$target" -- -max_total_time="${SECONDS_EACH:-15}" -max_len=4096 -print_final_stats=1 \
         >target/fuzz-output.txt 2>&1 || { tail -40 target/fuzz-output.txt; echo "FAILED: fuzzing $target"; exit 1; }

@@ -53,15 +53,21 @@ macro_rules! sized {
     }};
 }
 
-/// xorshift64*
-struct Random(u64);
+/// Numbers of a fuzzer's bytes as long as there are some, then of xorshift64*.
+struct Random {
+    state: u64,
+    bytes: std::vec::IntoIter<u8>,
+}
 
 impl Random {
     fn next(&mut self) -> u64 {
-        self.0 ^= self.0 >> 12;
-        self.0 ^= self.0 << 25;
-        self.0 ^= self.0 >> 27;
-        self.0.wrapping_mul(0x2545_f491_4f6c_dd1d)
+        if let (Some(low), high) = (self.bytes.next(), self.bytes.next()) {
+            return u64::from(u16::from_le_bytes([low, high.unwrap_or(0)])) << 11;
+        }
+        self.state ^= self.state >> 12;
+        self.state ^= self.state << 25;
+        self.state ^= self.state >> 27;
+        self.state.wrapping_mul(0x2545_f491_4f6c_dd1d)
     }
 
     fn below(&mut self, limit: u64) -> u64 {
@@ -154,7 +160,7 @@ struct Run {
 }
 
 impl Run {
-    fn new(seed: u64) -> Self {
+    fn new(seed: u64, bytes: &[u8]) -> Self {
         let config = format!(
             "workers={LOCAL}\nlocal_workers={LOCAL}\nidle=park\nmax_ports={MAX_PORTS}\nmax_clients=512\nmax_rooms={MAX_ROOMS}\n\
              max_room_members={MAX_MEMBERS}\nmax_client_rooms={MAX_CLIENT_ROOMS}\nroom_retired_lists=65536\n\
@@ -170,7 +176,12 @@ impl Run {
             &raw mut error
         ));
         assert_eq!(status, OK);
-        Self { router, random: Random(seed | 1), model: Model::default(), log: Vec::new() }
+        Self {
+            router,
+            random: Random { state: seed | 1, bytes: Vec::from(bytes).into_iter() },
+            model: Model::default(),
+            log: Vec::new(),
+        }
     }
 
     fn expect(&mut self, what: &str, status: i32, expected: i32) {
@@ -819,7 +830,7 @@ fn each_call_does_what_the_model_says() {
     let number = |name: &str, otherwise| std::env::var(name).map_or(otherwise, |text| text.parse().unwrap());
     let (calls, seed) = (number("CORELANE_C_CALLS", 20_000), number("CORELANE_C_SEED", 7));
     println!("{calls} calls from seed {seed}");
-    let mut run = Run::new(seed);
+    let mut run = Run::new(seed, &[]);
     run.open();
     for _ in 0..calls {
         run.step();
@@ -828,6 +839,25 @@ fn each_call_does_what_the_model_says() {
         }
     }
     run.end();
+}
+
+/// Makes the calls that a fuzzer's bytes describe. `fuzz/fuzz_targets/c_calls.rs` calls it.
+pub fn calls_of(bytes: &[u8]) {
+    let mut run = Run::new(1, bytes);
+    run.open();
+    while run.random.bytes.len() > 0 {
+        run.step();
+    }
+    run.end();
+}
+
+#[test]
+fn bytes_describe_calls() {
+    let mut random = Random { state: 11, bytes: Vec::new().into_iter() };
+    for length in [0, 1, 64, 1000, 4096] {
+        let bytes: Vec<u8> = (0..length).map(|_| (random.next() >> 56) as u8).collect();
+        calls_of(&bytes);
+    }
 }
 
 /// What a submit through C costs more than one in Rust, in one process, in alternating rounds. Run it in release:
