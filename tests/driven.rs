@@ -249,7 +249,7 @@ fn a_port_that_leaves_waits_for_what_is_out() {
 fn what_cannot_be_handed_out_is_refused_at_the_start() {
     let config = || config(&[("workers", 1)]);
     let started = Builder::new(config()).protocol(rules()).start().unwrap_err().to_string();
-    assert!(started.contains("use Builder::build"), "{started}");
+    assert!(started.contains("Builder::build"), "{started}");
     let both = Builder::new(config()).protocol(rules()).handler("generic", "work", |_| Ok(())).build();
     assert!(both.unwrap_err().to_string().contains("its action is Host"));
 }
