@@ -32,8 +32,8 @@ fn the_page_is_the_table() {
                     - A TOML file has the same keys under `[section]`, with switches as `true` and `false` \
                     (`peerjs_server --config`).\n\n\
                     The column *at run time* says what can change the value after the start. The column *effect in* says whether the \
-                    key has an effect in a monitor without a router: such a monitor refuses the keys of routers \
-                    (`Config::of_monitor`, `corelane_monitor_start`).\n"
+                    key has an effect in a monitor without a router: `Config::of_monitor` and `corelane_monitor_start` refuse a text with a \
+                    key that has none; `Monitor::new` ignores such a field.\n"
         .to_owned();
     for section in SECTIONS {
         write!(

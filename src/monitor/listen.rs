@@ -197,7 +197,7 @@ impl Monitor {
     /// monitor.add_rule(Rule::above("crowd", "connections.active", 0.5))?;
     /// monitor.connect("ann", "my-app")?;
     /// monitor.tick(); // A started monitor does this by itself.
-    /// alerts.wait(Some(Duration::from_secs(5))); // An event loop waits for `alerts.as_fd()`.
+    /// alerts.wait(Some(Duration::from_secs(5))); // An event loop waits for `alerts.as_fd()`; on tokio, `spawn_blocking`.
     /// while let Some(alert) = alerts.next() {
     ///     println!("{}: {}", alert.name, alert.message);
     /// }

@@ -3,7 +3,8 @@
 
 use crate::clients::{CreditPolicy, KeptFigures};
 
-/// The options of a client at its connect, besides its name.
+/// The options of a client at its connect, besides its name. Events for the client may be handed out before the call has
+/// returned, because messages may be held for the name: put what belongs to the token in place first.
 ///
 /// ```
 /// use corelane::{clients::CreditPolicy, config::Config, router::{Builder, ConnectOptions}};
