@@ -23,9 +23,10 @@ if ((minor >= 93)); then flags="$flags --cfg corelane_yring"; else echo "skipped
 rm -f "$built"/{compare,peerjs_server,peerjs_server_c,pool,queues.so}
 cargo build --quiet --release -p peerjs_server && strip -o "$built/peerjs_server" "$target/release/peerjs_server"
 if pkg-config --exists libwebsockets 2>/dev/null && scripts/lib.sh >/dev/null; then
-    make --no-print-directory -s -C examples/c -B OUT="$(realpath "$built")" CORELANE_CFLAGS=-I../../include \
-        CORELANE_LIBS="$(realpath "$target/c/libcorelane.a") -lpthread -ldl -lm" "$(realpath "$built")/peerjs_server/peerjs_server" &&
-        strip -o "$built/peerjs_server_c" "$built/peerjs_server/peerjs_server"
+    make --no-print-directory -s -C examples/c -B OUT="$(realpath "$built")/c" CORELANE_CFLAGS=-I../../include \
+        CORELANE_LIBS="$(realpath "$target/c/libcorelane.a") -lpthread -ldl -lm" \
+        "$(realpath "$built")/c/peerjs_server/peerjs_server" &&
+        strip -o "$built/peerjs_server_c" "$built/c/peerjs_server/peerjs_server"
 fi
 if command -v npm >/dev/null 2>&1 && [[ ! -f tests/conformance/node_modules/peer/dist/bin/peerjs.js ]]; then
     (cd tests/conformance && npm ci --silent --no-audit --no-fund) || echo "npm's peer is not installed"
