@@ -288,19 +288,22 @@ impl Clients {
         })
     }
 
-    /// Whether a client that is not [`on`](Self::on) a port is on another one: connected, or on its way out.
-    #[cold]
-    pub(crate) fn is_elsewhere(&self, client: ClientId) -> bool {
-        let phase = self.get(client).and_then(|slot| slot.phase_of(client.generation()));
+    /// Whether a client is not closed: connected, or on its way out.
+    pub(crate) fn is_present(&self, client: ClientId) -> bool {
+        let phase = self.slot(client.index()).and_then(|slot| slot.phase_of(client.generation()));
         matches!(phase, Some(Phase::Open | Phase::Closing))
     }
 
+    /// Why a client that is not [`on`](Self::on) a port cannot be used there.
+    #[cold]
+    pub(crate) fn not_here(&self, client: ClientId) -> ClientError {
+        if self.is_present(client) { ClientError::WrongPort } else { ClientError::StaleClient }
+    }
+
     /// The slot of a connected client of this port, for calls of the host.
+    #[inline]
     pub(crate) fn open_on(&self, client: ClientId, port: usize) -> Result<&ClientSlot, ClientError> {
-        let Some(slot) = self.on(client, port) else {
-            let elsewhere = self.is_elsewhere(client);
-            return Err(if elsewhere { ClientError::WrongPort } else { ClientError::StaleClient });
-        };
+        let slot = self.on(client, port).ok_or_else(|| self.not_here(client))?;
         match slot.phase_of(client.generation()) {
             Some(Phase::Open) => Ok(slot),
             _ => Err(ClientError::StaleClient),

@@ -156,12 +156,6 @@ impl Clients {
         (line.client.own() == client.0 || !self.is_present(ClientId(line.client.own()))).then_some(line)
     }
 
-    /// Whether a client is not closed.
-    pub(super) fn is_present(&self, client: ClientId) -> bool {
-        let phase = self.slot(client.index()).and_then(|slot| slot.phase_of(client.generation()));
-        matches!(phase, Some(Phase::Open | Phase::Closing))
-    }
-
     /// The figures of a client, as one read found them. `None` if the client is closed or has no figures.
     pub(crate) fn counts(&self, client: ClientId, epoch: u64) -> Option<ClientCounts> {
         let mut counts = self.own_counts(client, epoch)?;

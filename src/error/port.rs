@@ -207,6 +207,15 @@ impl Display for JoinError {
 
 impl std::error::Error for JoinError {}
 
+impl From<ClientError> for SubmitError {
+    fn from(error: ClientError) -> Self {
+        match error {
+            ClientError::StaleClient => Self::StaleClient,
+            ClientError::WrongPort => Self::WrongPort,
+        }
+    }
+}
+
 impl From<ClientError> for JoinError {
     fn from(error: ClientError) -> Self {
         match error {

@@ -1,7 +1,7 @@
 //! Alert rules, and the alerts that they raise.
 
-use super::borrow::{CStruct, list, read_struct, text};
-use super::figures::{known, name};
+use super::borrow::{CStruct, List, chars, read_struct, text};
+use super::figures::known;
 use super::guard::{CorelaneError, Failure, Outcome, answer, guard};
 use super::handle::CorelaneMonitor;
 use super::monitors::with_monitor;
@@ -220,10 +220,10 @@ pub(super) fn alert(one: &Alert) -> CorelaneAlert {
             Some(Notification::Repeated) => CORELANE_NOTIFICATION_REPEATED,
             Some(Notification::Resolved) => CORELANE_NOTIFICATION_RESOLVED,
         },
-        name: name(&one.name),
-        label_set: name(&one.label_set),
-        metric: name(&one.metric),
-        sentence: name(&one.message),
+        name: chars(&one.name),
+        label_set: chars(&one.label_set),
+        metric: chars(&one.metric),
+        sentence: chars(&one.message),
         threshold: one.threshold,
         value: one.current_value,
         since_ms: one.since,
@@ -236,9 +236,9 @@ fn rule_stats(one: &RuleFigures) -> CorelaneRuleStats {
     CorelaneRuleStats {
         size: 0,
         severity: severity(one.severity),
-        name: name(&one.name),
-        metric: name(&one.metric),
-        unavailable: name(one.unavailable.as_deref().unwrap_or_default()),
+        name: chars(&one.name),
+        metric: chars(&one.metric),
+        unavailable: chars(one.unavailable.as_deref().unwrap_or_default()),
         trigger: one.trigger,
         clear: one.clear,
         pending: one.pending,
@@ -374,7 +374,7 @@ pub unsafe extern "C" fn corelane_monitor_alerts(
 ) -> i32 {
     answer(|| {
         // SAFETY: the caller upholds the same contract.
-        let places = unsafe { list("alerts", alerts, capacity) }?;
+        let places = unsafe { List::new("alerts", alerts, capacity) }?;
         with_monitor(monitor, |entry| {
             let figures = entry.monitor.alert_figures();
             let all = match kind {
@@ -383,11 +383,7 @@ pub unsafe extern "C" fn corelane_monitor_alerts(
                 CORELANE_ALERTS_PAST => figures.history,
                 _ => return Err(Failure::invalid(format!("kind is {kind}: use a CORELANE_ALERTS_ value"))),
             };
-            if let Some(places) = &places {
-                let fitting = all.iter().take(capacity).enumerate();
-                fitting.for_each(|(at, one)| places.write(at, &alert(one)));
-            }
-            Ok(all.len() as i64)
+            places.write(&all, alert)
         })
     })
 }
@@ -406,13 +402,7 @@ pub unsafe extern "C" fn corelane_monitor_rules(
 ) -> i32 {
     answer(|| {
         // SAFETY: the caller upholds the same contract.
-        let places = unsafe { list("rules", rules, capacity) }?;
-        with_monitor(monitor, |entry| {
-            let all = entry.monitor.alert_figures().rules;
-            if let Some(places) = &places {
-                all.iter().enumerate().for_each(|(at, one)| places.write(at, &rule_stats(one)));
-            }
-            Ok(all.len() as i64)
-        })
+        let places = unsafe { List::new("rules", rules, capacity) }?;
+        with_monitor(monitor, |entry| places.write(&entry.monitor.alert_figures().rules, rule_stats))
     })
 }

@@ -1,6 +1,6 @@
 //! What callers pass by pointer: texts, arrays, and structs that begin with their size.
 
-use super::failure::Failure;
+use super::failure::{Failure, Outcome};
 use std::ffi::{CStr, c_char};
 
 /// As a text's length: the text ends with a NUL.
@@ -169,20 +169,46 @@ impl<T: CStruct> OutStructs<T> {
     }
 }
 
-/// An array for output, or nothing if its capacity is 0.
-///
-/// # Safety
-/// As [`OutStructs::new`].
-pub(super) unsafe fn list<T: CStruct>(
-    name: &str,
-    first: *mut T,
-    capacity: usize,
-) -> Result<Option<OutStructs<T>>, Failure> {
-    if capacity == 0 {
-        return Ok(None);
+/// A caller's array for a list. It may be NULL if its capacity is 0: the caller only asks for the length.
+pub(super) struct List<T>(Option<OutStructs<T>>);
+
+impl<T: CStruct> List<T> {
+    /// # Safety
+    /// As [`OutStructs::new`].
+    pub(super) unsafe fn new(name: &str, first: *mut T, capacity: usize) -> Result<Self, Failure> {
+        if capacity == 0 {
+            return Ok(Self(None));
+        }
+        // SAFETY: the caller upholds the same contract.
+        Ok(Self(Some(unsafe { OutStructs::new(name, first, capacity) }?)))
     }
-    // SAFETY: the caller upholds the same contract.
-    Ok(Some(unsafe { OutStructs::new(name, first, capacity) }?))
+
+    /// Writes the elements that fit. Returns how many there are.
+    pub(super) fn write<F>(&self, all: &[F], written: impl Fn(&F) -> T) -> Outcome {
+        if let Some(places) = &self.0 {
+            let fitting = all.iter().take(places.capacity).enumerate();
+            fitting.for_each(|(at, one)| places.write(at, &written(one)));
+        }
+        Ok(all.len() as i64)
+    }
+}
+
+/// Writes the handles that fit into the caller's array. Returns how many there are.
+pub(super) fn write_handles<F: Copy, T>(places: &mut [T], all: &[F], handle: impl Fn(F) -> T) -> Outcome {
+    for (place, one) in places.iter_mut().zip(all) {
+        *place = handle(*one);
+    }
+    Ok(all.len() as i64)
+}
+
+/// A text in an array of fixed size, with a closing NUL. A longer one is cut off between two characters.
+pub(super) fn chars<const N: usize>(text: &str) -> [c_char; N] {
+    let mut chars = [0; N];
+    let end = text.floor_char_boundary(N.saturating_sub(1));
+    for (to, from) in chars.iter_mut().zip(text.bytes().take(end)) {
+        *to = from as c_char;
+    }
+    chars
 }
 
 /// Borrows the caller's text. NULL is an empty text if the length is 0 or CORELANE_NUL_TERMINATED.
@@ -333,5 +359,14 @@ mod tests {
         // SAFETY: NULL is always allowed.
         let null = |length| unsafe { text("name", std::ptr::null(), length) }.is_ok();
         assert_eq!((null(0), null(CORELANE_NUL_TERMINATED), null(1)), (true, true, false));
+    }
+
+    #[test]
+    fn a_name_is_cut_off_between_characters() {
+        let text = |name: &[c_char]| -> Vec<u8> { name.iter().map(|one| *one as u8).collect() };
+        assert_eq!(text(&chars::<4>("abcd")), b"abc\0");
+        assert_eq!(text(&chars::<4>("ab")), b"ab\0\0");
+        assert_eq!(text(&chars::<4>("aäö")), "aä\0".as_bytes());
+        assert_eq!(text(&chars::<1>("a")), b"\0");
     }
 }

@@ -74,6 +74,23 @@ fn change(builder: CorelaneBuilder, how: impl FnOnce(Builder) -> Builder) -> Out
     })
 }
 
+/// As [`change`], with a function of the host. If the builder is stale, busy or used up, the context stays the caller's.
+fn change_with<F>(
+    builder: CorelaneBuilder,
+    callback: Callback<F>,
+    how: impl FnOnce(Builder, Callback<F>) -> Builder,
+) -> Outcome {
+    let mut kept = Some(callback);
+    let changed = change(builder, |one| match kept.take() {
+        Some(callback) => how(one, callback),
+        None => one,
+    });
+    if let Some(callback) = kept {
+        callback.forget();
+    }
+    changed
+}
+
 fn used_up() -> Failure {
     Failure::invalid("a call with this builder has failed with CORELANE_PANIC: release it")
 }
@@ -177,9 +194,7 @@ pub unsafe extern "C" fn corelane_builder_handler(
             return Err(Failure::invalid(format!("flags is {}: no such flags", given.flags)));
         }
         let callback = Callback::new(function, given.context, given.free_context);
-        let mut kept = Some(callback);
-        let changed = change(builder, |one| {
-            let Some(callback) = kept.take() else { return one };
+        change_with(builder, callback, |one, callback| {
             let handle = move |request: &mut crate::router::Request<'_>| {
                 run(callback.function, callback.context(), request)
             };
@@ -188,11 +203,7 @@ pub unsafe extern "C" fn corelane_builder_handler(
             } else {
                 one.handler(protocol, message_type, handle)
             }
-        });
-        if let Some(callback) = kept {
-            callback.forget(); // The builder is stale, busy or used up.
-        }
-        changed
+        })
     })
 }
 
@@ -211,20 +222,14 @@ pub unsafe extern "C" fn corelane_builder_base_route(
 ) -> i32 {
     answer(|| {
         let function = function.ok_or_else(|| Failure::null("function"))?;
-        let mut kept = Some(Callback::new(function, context, free_context));
-        let changed = change(builder, |one| {
-            let Some(callback) = kept.take() else { return one };
+        change_with(builder, Callback::new(function, context, free_context), |one, callback| {
             one.base_route(move |request| {
                 let (client, message) = (CorelaneClient { value: request.client.0 }, request.message);
                 let (context, function) = (callback.context(), callback.function);
                 // SAFETY: the host guarantees that its function may be called with this context.
                 unsafe { function(context, client, message.as_ptr(), message.len()) == 0 }
             })
-        });
-        if let Some(callback) = kept {
-            callback.forget();
-        }
-        changed
+        })
     })
 }
 

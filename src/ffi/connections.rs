@@ -1,6 +1,6 @@
 //! Clients that the host connects to a monitor, what it knows about them, and the figures of its runtime.
 
-use super::borrow::{CStruct, list, out, read_struct, text};
+use super::borrow::{CStruct, List, out, read_struct, text};
 use super::figures::{CORELANE_CLIENT_RECORDED, CORELANE_CLIENT_ROUTED, CorelaneClientStats, client_stats};
 use super::guard::{CorelaneError, Failure, Outcome, answer, guard};
 use super::handle::{CorelaneClient, CorelaneMonitor};
@@ -206,13 +206,10 @@ pub unsafe extern "C" fn corelane_monitor_idle_clients(
 ) -> i32 {
     answer(|| {
         // SAFETY: the caller upholds the same contract.
-        let places = unsafe { list("clients", clients, capacity) }?;
+        let places = unsafe { List::new("clients", clients, capacity) }?;
         with_monitor(monitor, |entry| {
             let idle = entry.monitor.idle_clients(Duration::from_nanos(longer_than_ns));
-            if let Some(places) = &places {
-                idle.iter().enumerate().for_each(|(at, one)| places.write(at, &client_stats(one)));
-            }
-            Ok(idle.len() as i64)
+            places.write(&idle, client_stats)
         })
     })
 }
@@ -237,14 +234,8 @@ pub unsafe extern "C" fn corelane_monitor_client_figures(
         // SAFETY: the caller upholds the same contract.
         let name = unsafe { text("name", name, name_length) }?;
         // SAFETY: as above.
-        let places = unsafe { list("clients", clients, capacity) }?;
-        with_monitor(monitor, |entry| {
-            let found = entry.monitor.client_figures(name);
-            if let Some(places) = &places {
-                found.iter().enumerate().for_each(|(at, one)| places.write(at, &client_stats(one)));
-            }
-            Ok(found.len() as i64)
-        })
+        let places = unsafe { List::new("clients", clients, capacity) }?;
+        with_monitor(monitor, |entry| places.write(&entry.monitor.client_figures(name), client_stats))
     })
 }
 

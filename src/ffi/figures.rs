@@ -1,6 +1,6 @@
 //! Figures as plain structs: one snapshot of a monitor, and lists of its series, clients, slow messages and applications.
 
-use super::borrow::{CStruct, OutStruct, list};
+use super::borrow::{CStruct, List, OutStruct, chars};
 use super::guard::{Failure, answer};
 use super::handle::{CorelaneClient, CorelaneMonitor};
 use super::monitors::{Figures, with_monitor};
@@ -500,16 +500,6 @@ unsafe impl CStruct for CorelaneApplicationStats {
     const NAME: &'static str = "corelane_application_stats";
 }
 
-/// A name in an array of fixed size, with a closing NUL. A longer one is cut off between two characters.
-pub(super) fn name<const N: usize>(text: &str) -> [c_char; N] {
-    let mut name = [0; N];
-    let end = text.floor_char_boundary(N.saturating_sub(1));
-    for (to, from) in name.iter_mut().zip(text.bytes().take(end)) {
-        *to = from as c_char;
-    }
-    name
-}
-
 pub(super) fn known(value: Option<u64>) -> u64 {
     value.unwrap_or(CORELANE_UNKNOWN)
 }
@@ -710,8 +700,8 @@ fn series_stats(one: &SeriesFigures) -> CorelaneSeriesStats {
     CorelaneSeriesStats {
         size: 0,
         has_windows: u32::from(one.windows.is_some()),
-        protocol: name(totals.protocol.as_deref().unwrap_or_default()),
-        name: name(&totals.name),
+        protocol: chars(totals.protocol.as_deref().unwrap_or_default()),
+        name: chars(&totals.name),
         received: known(totals.received),
         messages: totals.total,
         succeeded: totals.succeeded,
@@ -738,9 +728,9 @@ pub(super) fn client_stats(one: &ClientFigures) -> CorelaneClientStats {
         connected: u32::from(one.connected),
         healthy: u32::from(one.healthy),
         client: CorelaneClient { value: one.id },
-        name: name(&one.name),
-        application: name(&one.application),
-        protocol: name(one.protocol.as_deref().unwrap_or_default()),
+        name: chars(&one.name),
+        application: chars(&one.application),
+        protocol: chars(one.protocol.as_deref().unwrap_or_default()),
         messages: one.messages,
         errors: one.errors,
         bytes_in: one.bytes_in,
@@ -764,10 +754,10 @@ fn slow_message(one: &SlowEntry) -> CorelaneSlowMessage {
         count: one.count,
         first_ms: one.first_milliseconds,
         last_ms: one.last_milliseconds,
-        client: name(&one.client),
-        protocol: name(&one.protocol),
-        message_type: name(&one.message_type),
-        application: name(&one.application),
+        client: chars(&one.client),
+        protocol: chars(&one.protocol),
+        message_type: chars(&one.message_type),
+        application: chars(&one.application),
         worker: known(one.worker),
         bytes: one.bytes,
         queue_wait_ns: one.queue_wait_nanoseconds,
@@ -781,7 +771,7 @@ fn application_stats(one: &ApplicationConnectionFigures) -> CorelaneApplicationS
     CorelaneApplicationStats {
         size: 0,
         reserved: 0,
-        name: name(&one.name),
+        name: chars(&one.name),
         connects: one.total,
         connections: one.active,
         last_ms: known(one.last_activity_milliseconds),
@@ -825,7 +815,7 @@ unsafe fn write_list<T: CStruct, F>(
 ) -> Result<i64, Failure> {
     let (name, first, capacity) = place;
     // SAFETY: the caller upholds the same contract.
-    let places = unsafe { list(name, first, capacity) }?;
+    let places = unsafe { List::new(name, first, capacity) }?;
     with_monitor(monitor, |entry| {
         let latest = lock(&entry.latest);
         let Some(stats) = &latest.stats else {
@@ -836,12 +826,7 @@ unsafe fn write_list<T: CStruct, F>(
             let text = format!("snapshot {snapshot} has been replaced by {}: take another", latest.number);
             return Err(Failure::new(CorelaneStatus::Stale, text));
         }
-        let all = of(stats);
-        if let Some(places) = &places {
-            let fitting = all.iter().take(capacity).enumerate();
-            fitting.for_each(|(at, one)| places.write(at, &written(one)));
-        }
-        Ok(all.len() as i64)
+        places.write(of(stats), written)
     })
 }
 
@@ -957,18 +942,4 @@ pub unsafe extern "C" fn corelane_monitor_application_stats(
         // SAFETY: the caller upholds the same contract.
         unsafe { write_list(monitor, snapshot, place, of, application_stats) }
     })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_name_is_cut_off_between_characters() {
-        let text = |name: &[c_char]| -> Vec<u8> { name.iter().map(|one| *one as u8).collect() };
-        assert_eq!(text(&name::<4>("abcd")), b"abc\0");
-        assert_eq!(text(&name::<4>("ab")), b"ab\0\0");
-        assert_eq!(text(&name::<4>("aäö")), "aä\0".as_bytes());
-        assert_eq!(text(&name::<1>("a")), b"\0");
-    }
 }

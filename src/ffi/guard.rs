@@ -1,6 +1,6 @@
 //! The guard around every call: it stops panics, refuses calls in a child of `fork`, and describes failures to the caller.
 
-use super::borrow::{CStruct, write_prefix};
+use super::borrow::{CStruct, chars, write_prefix};
 pub(super) use super::failure::{Failure, Outcome};
 use super::fork::is_child;
 use super::status::CorelaneStatus;
@@ -79,16 +79,13 @@ unsafe fn tell(error: *mut CorelaneError, failure: &Failure) {
     // SAFETY: not NULL and aligned; the caller guarantees that the size is readable.
     let size = unsafe { (*error).size } as usize;
     let room = size.saturating_sub(std::mem::offset_of!(CorelaneError, message)).min(CORELANE_MESSAGE_BYTES);
-    let mut told = CorelaneError {
+    let told = CorelaneError {
         size: size as u32,
         code: failure.status as i32,
         os_errno: failure.os_errno,
         reserved: 0,
-        message: [0; CORELANE_MESSAGE_BYTES],
+        message: chars(&shortened(&failure.text, room)),
     };
-    for (to, from) in told.message.iter_mut().zip(shortened(&failure.text, room).bytes()) {
-        *to = from as c_char;
-    }
     // SAFETY: the caller guarantees `size` writable bytes.
     unsafe { write_prefix(error, size, &told) };
 }

@@ -1,6 +1,6 @@
 //! Handlers: C functions that run on the workers' threads, and what they may do with the message that they handle.
 
-use super::borrow::{CStruct, OutStruct, out, slice, slice_mut, text};
+use super::borrow::{CStruct, OutStruct, out, slice, slice_mut, text, write_handles};
 use super::guard::{Failure, Outcome, answer};
 use super::handle::{CorelaneClient, CorelaneRoom};
 use super::reason::CorelaneReason;
@@ -355,10 +355,7 @@ pub unsafe extern "C" fn corelane_request_rooms(
         on(request, |request| {
             let changing = || Failure::new(CorelaneStatus::Limit, "another thread changes rooms: retry");
             let rooms = request.rooms().ok_or_else(changing)?;
-            for (place, room) in places.iter_mut().zip(&rooms) {
-                *place = CorelaneRoom { value: room.0 };
-            }
-            Ok(rooms.len() as i64)
+            write_handles(places, &rooms, |room| CorelaneRoom { value: room.0 })
         })
     })
 }

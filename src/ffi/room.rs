@@ -1,6 +1,6 @@
 //! Rooms: join, leave, and who is where.
 
-use super::borrow::{out, slice_mut, text};
+use super::borrow::{out, slice_mut, text, write_handles};
 use super::guard::{CorelaneError, Outcome, answer, guard};
 use super::handle::{CorelaneClient, CorelanePort, CorelaneRoom};
 use super::port::{Submitting, either, submitting};
@@ -83,10 +83,7 @@ pub unsafe extern "C" fn corelane_port_members(
         let members = submitting(port, |ends| {
             Ok(either!(ends, Submitting, port => port.members(RoomId(room.value)))?)
         })?;
-        for (place, member) in places.iter_mut().zip(&members) {
-            *place = CorelaneClient { value: member.0 };
-        }
-        Ok(members.len() as i64)
+        write_handles(places, &members, |member| CorelaneClient { value: member.0 })
     })
 }
 
@@ -111,9 +108,6 @@ pub unsafe extern "C" fn corelane_port_rooms_of(
         let rooms = submitting(port, |ends| {
             Ok(either!(ends, Submitting, port => port.rooms_of(ClientId(client.value)))?)
         })?;
-        for (place, room) in places.iter_mut().zip(&rooms) {
-            *place = CorelaneRoom { value: room.0 };
-        }
-        Ok(rooms.len() as i64)
+        write_handles(places, &rooms, |room| CorelaneRoom { value: room.0 })
     })
 }

@@ -1,6 +1,6 @@
 //! Workers that the host drives: their cycles, and tasks, which are messages that the host handles itself in batches.
 
-use super::borrow::{CStruct, OutStructs, read_struct};
+use super::borrow::{CStruct, OutStructs, chars, read_struct};
 use super::guard::{Failure, Outcome, answer};
 use super::handle::{CorelaneClient, Table};
 use super::handler::{CorelaneHandlerFn, failed, run};
@@ -68,10 +68,6 @@ unsafe impl CStruct for CorelaneTask {
 
 impl CorelaneTask {
     fn of(task: &Task<'_>) -> Self {
-        let mut name = [0; CORELANE_NAME_BYTES];
-        for (to, from) in name.iter_mut().zip(task.name().bytes()) {
-            *to = from as c_char;
-        }
         Self {
             size: 0,
             reserved: 0,
@@ -87,7 +83,7 @@ impl CorelaneTask {
             message_type_length: task.message_type().len(),
             application: task.application().as_ptr().cast(),
             application_length: task.application().len(),
-            name,
+            name: chars(task.name()),
         }
     }
 }

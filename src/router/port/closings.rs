@@ -53,9 +53,7 @@ impl PollHalf {
             }
         }
         while let Some(client) = self.cut_off.pop_front() {
-            let slot = shared.clients.on(client, self.index);
-            let open = |slot: &&ClientSlot| slot.phase_of(client.generation()) == Some(Phase::Open);
-            if let Some(slot) = slot.filter(open) {
+            if let Ok(slot) = shared.clients.open_on(client, self.index) {
                 // No worker has sent it, so it does not count as a delivery.
                 return Some(Closing::Close { client, token: slot.token(), reason: CloseReason::Corrupt });
             }

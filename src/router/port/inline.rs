@@ -141,13 +141,7 @@ impl Port {
     /// Ends a client whose last record the host has taken from a ring.
     pub(crate) fn closed_inline(&mut self, client: ClientId) -> Result<(), ClientError> {
         let clients = &self.submit.shared.clients;
-        if clients.on(client, self.submit.index).is_none() {
-            return Err(if clients.is_elsewhere(client) {
-                ClientError::WrongPort
-            } else {
-                ClientError::StaleClient
-            });
-        }
+        clients.on(client, self.submit.index).ok_or_else(|| clients.not_here(client))?;
         let forgiven = clients.end_close(client).ok_or(ClientError::StaleClient)?;
         self.poll.forgive(forgiven, Unacknowledged::Closed);
         Ok(())

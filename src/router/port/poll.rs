@@ -289,13 +289,9 @@ impl PollHalf {
     /// See [`Port::outstanding`](crate::router::Port::outstanding).
     pub(in crate::router) fn outstanding(&self, client: ClientId) -> Result<Outstanding, ClientError> {
         let clients = &self.shared.clients;
-        match clients.present(client, self.index) {
-            Some(slot) => Ok(slot.outstanding()),
-            None if clients.on(client, self.index).is_none() && clients.is_elsewhere(client) => {
-                Err(ClientError::WrongPort)
-            }
-            None => Err(ClientError::StaleClient),
-        }
+        clients.on(client, self.index).ok_or_else(|| clients.not_here(client))?;
+        let slot = clients.present(client, self.index).ok_or(ClientError::StaleClient)?;
+        Ok(slot.outstanding())
     }
 
     pub(in crate::router) fn link(&self) -> &PortLink {

@@ -8,7 +8,7 @@
 //! Used by `handle`, `shared` (under the lock), `route` (calls) and `inline`.
 
 use crate::call::CallId;
-use crate::clients::{ClientId, ClientSlot, NewClient, Phase, RoomId};
+use crate::clients::{ClientId, ClientSlot, NewClient, RoomId};
 use crate::clock::Stamp;
 use crate::config::{Balance, Key};
 use crate::error::{
@@ -322,13 +322,7 @@ impl SubmitHalf {
         stamp: Option<u64>,
     ) -> Result<u64, SubmitError> {
         let shared = &self.shared;
-        let Some(slot) = shared.clients.on(client, self.index) else {
-            let elsewhere = shared.clients.is_elsewhere(client);
-            return Err(if elsewhere { SubmitError::WrongPort } else { SubmitError::StaleClient });
-        };
-        if slot.phase_of(client.generation()) != Some(Phase::Open) {
-            return Err(SubmitError::StaleClient);
-        }
+        let slot = shared.clients.open_on(client, self.index)?;
         self.check(bytes)?;
         if self.max_in_flight > 0 && slot.submitted().saturating_sub(slot.finished()) >= self.max_in_flight {
             return Err(SubmitError::InFlightLimit);
