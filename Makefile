@@ -65,7 +65,7 @@ install install-debug uninstall:
 # the benchmark) from crates.io. Does not touch what is already installed.
 deps:
 	@missing=""; \
-	for pair in chromium:chromium strace:strace promtool:prometheus valgrind:valgrind node:nodejs npm:npm openssl:openssl cc:build-essential cmake:cmake pkg-config:pkg-config; do \
+	for pair in chromium:chromium strace:strace promtool:prometheus valgrind:valgrind node:nodejs npm:npm openssl:openssl cc:build-essential cmake:cmake mvn:maven javac:openjdk-17-jdk-headless pkg-config:pkg-config; do \
 		command -v $${pair%%:*} >/dev/null 2>&1 || missing="$$missing $${pair##*:}"; \
 	done; \
 	for pair in boost/lockfree/spsc_queue.hpp:libboost-dev readerwriterqueue/readerwriterqueue.h:libreaderwriterqueue-dev libwebsockets.h:libwebsockets-dev; do \

@@ -25,6 +25,7 @@ suites() {
     "$1" verify conformance-original "node npm openssl" conformance_original
     "$1" verify scale "node npm" conformance scale.mjs
     "$1" verify instructions "valgrind" scripts/callgrind.sh
+    "$1" verify elasticsearch "mvn javac" scripts/elasticsearch.sh
     "$1" verify fuzz "cargo-fuzz" scripts/fuzz.sh
     "$1" verify bench "go g++ node npm" scripts/bench.sh --quick
 }

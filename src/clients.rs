@@ -18,6 +18,8 @@
 
 mod bucket;
 mod credit;
+#[cfg(not(corelane_loom))]
+mod events;
 mod figures;
 mod list;
 mod losses;
@@ -33,6 +35,8 @@ mod survey;
 
 pub(crate) use bucket::{Bucket, Rate};
 pub(crate) use credit::{Credit, Limits, MAX_BYTES, MAX_MESSAGES, Shortage};
+#[cfg(not(corelane_loom))]
+pub(crate) use events::{ConnectionQueue, LoggedConnection};
 #[cfg(not(corelane_loom))]
 pub(crate) use figures::{ApplicationConnections, ClientView, ConnectionReading};
 pub(crate) use figures::{ClientCounts, ClientLine, ClientMessage};
@@ -125,6 +129,30 @@ struct ClientControl {
     retired: VecDeque<u32>,
     /// Number of names that were only recorded and are not connected.
     only_recorded: usize,
+    /// Those who follow connects and disconnects.
+    #[cfg(not(corelane_loom))]
+    followers: events::Followers,
+}
+
+impl ClientControl {
+    /// Tells the followers of a connect, or of a disconnect with the time that the client was connected, if known.
+    #[inline]
+    fn tell(&mut self, slot: &ClientSlot, ended: Option<Option<u64>>) {
+        #[cfg(not(corelane_loom))]
+        if self.followers.are_there() {
+            let mut name = ClientName { buffer: NameBuffer::default(), length: 0 };
+            name.length = slot.name_bytes(&mut name.buffer).len();
+            self.followers.tell(LoggedConnection {
+                at: std::time::SystemTime::now(),
+                name,
+                application: slot.labels().1,
+                connected: ended.is_none(),
+                lived_milliseconds: ended.flatten(),
+            });
+        }
+        #[cfg(corelane_loom)]
+        let _ = (slot, ended);
+    }
 }
 
 /// Number of closed slots that a connect examines if other slots are free. Enough to keep up with any rate of
@@ -179,6 +207,8 @@ impl Clients {
             free: VecDeque::with_capacity(limit as usize),
             retired: VecDeque::with_capacity(limit as usize),
             only_recorded: 0,
+            #[cfg(not(corelane_loom))]
+            followers: events::Followers::default(),
         };
         Self {
             slots: (0..limit).map(|_| ClientSlot::new()).collect(),
@@ -356,6 +386,7 @@ impl Clients {
             control.only_recorded += 1;
         } else {
             control.connections.connect(new.application, now);
+            control.tell(slot, None);
         }
         Ok((client, hash))
     }
@@ -399,8 +430,15 @@ impl Clients {
             let now = self.clock.raw();
             let lived = line.map(|line| self.clock.nanoseconds(line.connected_at(), now) / 1_000_000);
             control.connections.disconnect(slot.labels().1, now, lived);
+            control.tell(slot, Some(lived));
         }
         true
+    }
+
+    /// A queue of the connects and disconnects from now on. `None` if 16 such queues exist.
+    #[cfg(not(corelane_loom))]
+    pub(crate) fn follow(&self, capacity: usize) -> Option<crate::sync::Arc<Mutex<ConnectionQueue>>> {
+        lock(&self.control).followers.add(capacity)
     }
 
     /// The figures of a client, or none while `detailed_stats` is off. Called by its port before

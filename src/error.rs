@@ -5,12 +5,16 @@
 //! The C interface gives each error its code (`ffi/status.rs`).
 
 mod config;
+#[cfg(feature = "elasticsearch")]
+mod export;
 mod monitor;
 mod port;
 mod reasons;
 mod router;
 
 pub use config::{ConfigError, ConfigProblem};
+#[cfg(feature = "elasticsearch")]
+pub use export::ExportError;
 pub use monitor::{ListenError, MetricError, RecordConnectError, RuleError, WatchError};
 pub use port::{
     ClientError, Closed, ConnectError, CycleError, JoinError, LeaveError, NoLocalWorker, PortError,

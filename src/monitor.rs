@@ -20,6 +20,7 @@
 
 pub mod alert;
 mod collector;
+mod connections;
 mod figures;
 mod health;
 mod history;
@@ -45,6 +46,7 @@ mod top;
 mod values;
 mod window;
 
+pub use connections::{ConnectionEvent, ConnectionEvents};
 pub use figures::{
     ApplicationConnectionFigures, BucketFigures, ClientFigures, ClientsFigures, ConnectionFigures,
     FoldedFigures, MessageFigures, MonitorStats, ReportFigures, RoutingFigures, SeriesFigures, SlowEntry,

@@ -32,6 +32,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("monitor", &["sync", "clock", "id", "nearest", "error", "config", "metrics", "clients", "record"]),
     ("monitored", &["error", "monitor", "router"]),
     ("tokio", &["sync", "clients", "error", "router"]),
+    ("elasticsearch", &["sync", "error", "metrics", "monitor"]),
     ("export", &["metrics", "error", "clock", "monitor"]),
     // `ffi` uses `clients` and `metrics` because it exposes the addresses of their words (docs/layout.md).
     (

@@ -53,6 +53,7 @@ impl Clients {
         control.only_recorded -= 1;
         slot.set_application(application);
         control.connections.connect(application, now);
+        control.tell(slot, None);
         true
     }
 
