@@ -16,6 +16,8 @@
 // | `alert`, `values`, `outbox` | rules over any figure, and the delivery of alerts to listeners |
 // | `log` | log lines |
 // | `inner`, `thread` | the state behind one lock, and the thread that drives it |
+// | `connections` | the feed of connection events |
+// | `intervals` | distributions in the format of HdrHistogram |
 // | `figures`, `snapshot`, `report` | the figures and the formats in which they are shown |
 
 pub mod alert;
@@ -25,6 +27,8 @@ mod figures;
 mod health;
 mod history;
 mod inner;
+#[cfg(feature = "interval-log")]
+mod intervals;
 mod listen;
 mod log;
 mod outbox;

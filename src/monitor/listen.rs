@@ -312,7 +312,7 @@ impl Monitor {
     }
 }
 
-fn name_of(key: &SeriesKey) -> String {
+pub(super) fn name_of(key: &SeriesKey) -> String {
     match key {
         SeriesKey::Type(protocol, name) => format!("types.{}", as_step(&element(protocol, name))),
         SeriesKey::Protocol(name) => format!("protocols.{}", as_step(name)),

@@ -19,6 +19,8 @@ mod tally;
 mod tests;
 mod tier;
 
+#[cfg(feature = "interval-log")]
+pub(super) use figures::WindowCells;
 pub use figures::{SlotStats, WindowStats};
 pub(crate) use tally::Delta;
 
@@ -79,6 +81,12 @@ impl Windows {
         maximum: u64,
     ) -> impl Iterator<Item = SlotStats> {
         self.tier(span).slots(moment, maximum)
+    }
+
+    /// The counts of a window slot by slot, oldest first.
+    #[cfg(feature = "interval-log")]
+    pub(super) fn cells(&self, span: Span, moment: WindowTime) -> Vec<WindowCells> {
+        self.tier(span).cells(moment)
     }
 
     fn tier(&self, span: Span) -> &WindowTier {

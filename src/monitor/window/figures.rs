@@ -60,6 +60,17 @@ pub struct SlotStats {
     pub bytes: u64,
 }
 
+/// The counts of one slot.
+#[cfg(feature = "interval-log")]
+#[derive(Debug)]
+pub(in crate::monitor) struct WindowCells {
+    /// Wall times, in milliseconds since 1970.
+    pub(in crate::monitor) start_milliseconds: u64,
+    pub(in crate::monitor) end_milliseconds: u64,
+    /// The cells that are not empty, in order, with their counts.
+    pub(in crate::monitor) cells: Vec<(usize, u64)>,
+}
+
 /// The time that figures cover: [start, end) in monotonic nanoseconds, and the same as wall time.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Period {

@@ -135,6 +135,24 @@ impl WindowTier {
     }
 }
 
+#[cfg(feature = "interval-log")]
+impl WindowTier {
+    /// The counts slot by slot, oldest first. The open slot comes last, if it has begun.
+    pub(super) fn cells(&self, moment: WindowTime) -> Vec<super::WindowCells> {
+        let of = |start, end, cells: &mut dyn Iterator<Item = (usize, u64)>| super::WindowCells {
+            start_milliseconds: moment.wall(start),
+            end_milliseconds: moment.wall(end),
+            cells: cells.filter(|(_, count)| *count > 0).collect(),
+        };
+        let closed = self.slots.current(moment.now);
+        let closed = closed
+            .map(|(place, slot)| of(slot.start, slot.end, &mut row(&self.rows, place, &slot.value.used)));
+        let (start, end) = (self.slots.opened(), self.slots.now());
+        let open = (end > start).then(|| of(start, end, &mut self.open_cells.iter().copied().enumerate()));
+        closed.chain(open).collect()
+    }
+}
+
 /// The used cells of the slot at a place.
 fn row(rows: &[u32], place: usize, used: &Range<usize>) -> impl Iterator<Item = (usize, u64)> {
     let start = place * CELLS;
