@@ -1821,7 +1821,7 @@ int32_t corelane_port_release(struct corelane_port port);
 // event loop.
 //
 // The port's owner; waits. Meanwhile other calls that need the port's owner return CORELANE_BUSY. CORELANE_TIMEOUT,
-// CORELANE_CLOSED (everything was handed out), CORELANE_STATE (inline), CORELANE_STALE, CORELANE_BUSY.
+// CORELANE_CLOSED (everything was handed out), CORELANE_STALE, CORELANE_BUSY.
 int32_t corelane_port_wait(struct corelane_port port,
                            uint64_t timeout_ns);
 
@@ -1835,7 +1835,7 @@ int32_t corelane_port_fd(struct corelane_port port);
 // Publishes, and prepares a wait for the descriptor. 0: wait. CORELANE_AGAIN: there is something to poll, or for the
 // local worker to do, or room after CORELANE_FULL, so do that first.
 //
-// The port's owner. Does not block. CORELANE_AGAIN, CORELANE_CLOSED (everything was handed out), CORELANE_STATE (inline),
+// The port's owner. Does not block. CORELANE_AGAIN, CORELANE_CLOSED (everything was handed out),
 // CORELANE_STALE, CORELANE_BUSY.
 int32_t corelane_port_arm(struct corelane_port port);
 
@@ -1874,11 +1874,10 @@ int32_t corelane_port_connect(struct corelane_port port,
                               struct corelane_error *error);
 
 // Starts to disconnect a client. Its name is free at once. Messages that it has submitted are still handled;
-// CORELANE_EVENT_CLOSED follows them, also if the router stops meanwhile or has stopped. On an inline port the call returns
-// how many disconnects wait for space in a ring; `corelane_port_publish` pushes them when there is space.
+// CORELANE_EVENT_CLOSED follows them, also if the router stops meanwhile or has stopped.
 //
 // The port's owner, on a shared port any thread. Does not block. CORELANE_STALE (port; or the client is not connected),
-// CORELANE_INVALID (another port's client), CORELANE_CORRUPT (inline), CORELANE_BUSY.
+// CORELANE_INVALID (another port's client), CORELANE_BUSY.
 int32_t corelane_port_disconnect(struct corelane_port port,
                                  struct corelane_client client);
 
@@ -1912,7 +1911,7 @@ int32_t corelane_port_client_name(struct corelane_port port,
                                   struct corelane_client client,
                                   struct corelane_text *out_name);
 
-// Submits a message of a client. Its worker sees the message after `corelane_port_publish`; on a shared or inline port it
+// Submits a message of a client. Its worker sees the message after `corelane_port_publish`; on a shared port it
 // sees the message at once. The bytes are copied. Events that the message causes carry `correlation`.
 //
 // The port's owner, on a shared port any thread. Does not block. A message that is refused is counted by its reason.
@@ -1938,7 +1937,7 @@ int32_t corelane_port_submit_batch(struct corelane_port port,
                                    int32_t *out_status);
 
 // Sends a message of the host to a client of this or another port. Its worker sees it after `corelane_port_publish`; on a
-// shared or inline port at once. The bytes are copied, and delivered unchanged; the router does not read them. The message
+// shared port at once. The bytes are copied, and delivered unchanged; the router does not read them. The message
 // uses the client's credit, has no sender, and counts under `message_type`. If it fails after this call has accepted it, this
 // port gets CORELANE_EVENT_SEND_FAILED. Sends to one client through one port arrive in order.
 //
@@ -1974,9 +1973,9 @@ int32_t corelane_port_send_batch(struct corelane_port port,
                                  int32_t *out_status);
 
 // Publishes submitted messages to the workers and wakes workers that sleep. Call it once per batch. A shared port publishes
-// by itself. On an inline port the call pushes disconnects that wait for space, and returns how many still wait.
+// by itself.
 //
-// The port's owner, on a shared port any thread. Does not block. CORELANE_STALE, CORELANE_BUSY, CORELANE_CORRUPT (inline).
+// The port's owner, on a shared port any thread. Does not block. CORELANE_STALE, CORELANE_BUSY.
 int32_t corelane_port_publish(struct corelane_port port);
 
 // Looks a message type up, for sends. Do this once, at the start. A type that the protocol does not list counts as the
@@ -2009,7 +2008,7 @@ int32_t corelane_port_route(struct corelane_port port,
 // messages. `free_message` is called exactly once, on any thread, with `context`, when nothing needs the bytes any more. If
 // the call fails, the bytes are still the caller's, and `free_message` is not called. Publish afterwards.
 //
-// The port's owner. Does not block. As `corelane_port_submit`; CORELANE_STATE (shared and inline ports), CORELANE_INVALID
+// The port's owner. Does not block. As `corelane_port_submit`; CORELANE_STATE (a shared port), CORELANE_INVALID
 // (`size`, flags; CORELANE_TRY is not possible), CORELANE_NULL (also: no function).
 int32_t corelane_port_submit_owned(struct corelane_port port,
                                    const struct corelane_submission *submission,
@@ -2020,7 +2019,7 @@ int32_t corelane_port_submit_owned(struct corelane_port port,
 // distance between two events in bytes. The events' views are valid until the next poll or `corelane_port_release_views`.
 //
 // The port's owner. Does not block. CORELANE_CLOSED once the router has stopped and everything was handed out;
-// CORELANE_NULL, CORELANE_INVALID (`size`, or `capacity` is 0), CORELANE_STATE (inline), CORELANE_STALE, CORELANE_BUSY.
+// CORELANE_NULL, CORELANE_INVALID (`size`, or `capacity` is 0), CORELANE_STALE, CORELANE_BUSY.
 int32_t corelane_port_poll(struct corelane_port port,
                            struct corelane_event *events,
                            size_t capacity);
@@ -2028,7 +2027,7 @@ int32_t corelane_port_poll(struct corelane_port port,
 // Releases the ring space of the events that the last poll handed out, so that workers that wait for space continue.
 // The views of these events become invalid. The next poll does the same.
 //
-// The port's owner. Does not block. CORELANE_STATE (inline), CORELANE_STALE, CORELANE_BUSY.
+// The port's owner. Does not block. CORELANE_STALE, CORELANE_BUSY.
 int32_t corelane_port_release_views(struct corelane_port port);
 
 // Acknowledges that the host has written or dropped this many messages and bytes of the client's deliveries. The

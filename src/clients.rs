@@ -42,7 +42,7 @@ pub(crate) use figures::{ApplicationConnections, ClientView, ConnectionReading};
 pub(crate) use figures::{ClientCounts, ClientLine, ClientMessage};
 pub(crate) use list::{END, SlotList, Stack, UNLISTED};
 pub(crate) use names::{NameHash, NameTable};
-pub(crate) use slot::{Acknowledged, ClientSlot, NameBuffer, Phase, SlotPlace};
+pub(crate) use slot::{Acknowledged, ClientSlot, NameBuffer, NoticeAt, Phase, Refusals, SlotPlace};
 
 pub(crate) use members::Members;
 pub(crate) use rooms::{RoomLimits, RoomReader, Rooms};
@@ -263,12 +263,6 @@ impl Clients {
         &self.names
     }
 
-    /// All slots, for a port in another language.
-    #[cfg(not(corelane_loom))]
-    pub(crate) fn slots(&self) -> &[ClientSlot] {
-        &self.slots
-    }
-
     pub(crate) fn slot(&self, index: u32) -> Option<&ClientSlot> {
         self.slots.get(index as usize)
     }
@@ -389,6 +383,77 @@ impl Clients {
             control.tell(slot, None);
         }
         Ok((client, hash))
+    }
+
+    /// Takes a slot for a client of a lane. Nobody finds the client before [`enter`](Self::enter).
+    pub(crate) fn reserve(&self, new: NewClient<'_>) -> Result<(ClientId, NameHash), OpenError> {
+        if !is_name(new.name) {
+            return Err(OpenError::NameLength(new.name.len()));
+        }
+        let hash = self.names.hash(new.name.as_bytes());
+        let mut control = lock(&self.control);
+        if let Some(present) = self.names.get(hash) {
+            control.connections.reconnects += 1;
+            return Err(OpenError::NameTaken(present));
+        }
+        let Some(index) = self.take_free(&mut control) else {
+            return Err(OpenError::TooManyClients(self.slots.len() as u32));
+        };
+        Ok((ClientId::new(index, self.slots[index as usize].reserve(&new)), hash))
+    }
+
+    /// Connects a reserved client: opens its slot and inserts its name. The caller then posts the name to every worker.
+    /// If the name is taken meanwhile, the reservation is given back. `None` if there is no such reservation.
+    pub(crate) fn enter(&self, client: ClientId) -> Option<Result<NameHash, OpenError>> {
+        let slot = self.get(client)?;
+        let mut buffer = NameBuffer::default();
+        let hash = self.names.hash(slot.name(&mut buffer).as_bytes());
+        let mut control = lock(&self.control);
+        if slot.phase_of(client.generation()) != Some(Phase::Reserved) {
+            return None;
+        }
+        if let Some(present) = self.names.get(hash) {
+            control.connections.reconnects += 1;
+            drop(control);
+            self.cancel(client);
+            return Some(Err(OpenError::NameTaken(present)));
+        }
+        if !slot.enter(client.generation()) {
+            return None;
+        }
+        let now = self.clock.raw();
+        if let (Some(line), Some(losses)) =
+            (self.lines.get(client.index() as usize), self.losses.get(client.index() as usize))
+        {
+            let epoch = control.connections.writer.controlled.epoch;
+            let (counts, failing) = KeptFigures::NONE.continued(client, epoch);
+            line.open(now, epoch, false, &counts, failing);
+            losses.open(client.generation(), short(epoch), counts.undelivered);
+        }
+        let inserted = self.names.insert(hash, client);
+        debug_assert!(inserted.is_ok(), "names are inserted under the control lock");
+        control.connections.connect(slot.labels().1, now);
+        Some(Ok(hash))
+    }
+
+    /// Gives a reservation back. Returns whether there was one.
+    pub(crate) fn cancel(&self, client: ClientId) -> bool {
+        let reserved = self
+            .get(client)
+            .filter(|slot| slot.leave_phase(client.generation(), Phase::Reserved, Phase::Closed));
+        if let Some(slot) = reserved {
+            self.retired.push(client.index(), &slot.retired_link);
+        }
+        reserved.is_some()
+    }
+
+    /// The clients of a port whose slots are reserved, for a lane's release.
+    pub(crate) fn reserved_of(&self, port: usize) -> impl Iterator<Item = ClientId> + '_ {
+        self.slots.iter().enumerate().filter_map(move |(index, slot)| {
+            let client = ClientId::new(index as u32, slot.place().generation);
+            let reserved = slot.phase_of(client.generation()) == Some(Phase::Reserved);
+            (reserved && usize::from(slot.place().port) == port).then_some(client)
+        })
     }
 
     /// The name of a client that is present.

@@ -14,7 +14,7 @@ mod given;
 mod guard;
 mod handle;
 mod handler;
-mod layout;
+mod lane;
 mod listen;
 mod metric;
 mod monitor;
@@ -44,7 +44,8 @@ pub use given::*;
 pub use guard::*;
 pub use handle::*;
 pub use handler::*;
-pub use layout::*;
+pub use lane::*;
+
 pub use listen::*;
 pub use metric::*;
 pub use monitor::*;

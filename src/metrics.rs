@@ -61,14 +61,12 @@ pub(crate) use histogram::Histogram;
 #[cfg(not(corelane_loom))]
 pub(crate) use histogram::IMPOSSIBLE;
 pub(crate) use label::{ApplicationId, LabelTable, OTHER, ProtocolId, TypeId};
-pub(crate) use ports::{Depth, PathDepth, PathShard};
+pub(crate) use ports::{Depth, LaneCells, PathDepth, PathShard};
 
 #[cfg(not(corelane_loom))]
 pub(crate) use rank::{cells_at, rank};
 pub use reasons::ByReason;
 pub use routing::Rates;
-#[cfg(not(corelane_loom))]
-pub(crate) use shard::SubmitShard;
 #[cfg(not(corelane_loom))]
 pub(crate) use shard::{GroupSeries, TypeSeries};
 pub(crate) use shard::{PollShard, PortShard, WorkerShard};

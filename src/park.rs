@@ -17,7 +17,7 @@ mod doorbell;
 mod keeping;
 mod waiter;
 
-pub(crate) use doorbell::{Doorbell, Seen};
+pub(crate) use doorbell::{Doorbell, Seen, post_bit};
 pub(crate) use keeping::Keeping;
 pub(crate) use waiter::Waiter;
 

@@ -14,6 +14,7 @@
 
 mod activity;
 mod base;
+mod lane;
 mod local;
 mod local_loop;
 mod notice;
@@ -44,13 +45,16 @@ pub(crate) mod model {
 
 pub use crate::sync::{AnyThread, OneThread, Sharing};
 pub use base::{BaseRequest, Routed};
+#[cfg(not(corelane_loom))]
+pub(crate) use lane::handle::{Lane, LaneClient, LaneView};
+#[cfg(all(any(test, feature = "bench-internals"), not(corelane_loom)))]
+#[doc(hidden)]
+pub use lane::host::{LaneEvent, LaneHost, LaneKind, LaneSubmit};
 pub use payload::{Owned, Returned};
 pub use port::batch::{Batch, Polled};
 pub use port::connect::ConnectOptions;
 pub use port::event::{DeliveredMessage, Event, Recipient};
 pub use port::handle::Port;
-#[cfg(not(corelane_loom))]
-pub(crate) use port::inline::InlineView;
 pub use port::send::SendOptions;
 pub use port::shared::{Poller, SharedPort};
 #[cfg(feature = "tokio")]
@@ -414,6 +418,22 @@ impl Router {
             .inspect_err(|_| seat.release())
     }
 
+    /// Opens a lane, for a host in another language. See `lane`.
+    #[cfg(not(corelane_loom))]
+    pub(crate) fn lane(&self) -> Result<lane::handle::Lane, PortError> {
+        lane::handle::Lane::open(&self.shared, || self.seats.cycle_here())
+    }
+
+    /// Opens a lane with a host in Rust. For corelane's own tests and benchmarks.
+    ///
+    /// # Errors
+    /// As [`port`](Self::port).
+    #[cfg(all(any(test, feature = "bench-internals"), not(corelane_loom)))]
+    #[doc(hidden)]
+    pub fn lane_host(&self) -> Result<LaneHost, PortError> {
+        Ok(LaneHost::new(self.lane()?))
+    }
+
     /// Runs one cycle of each local worker that has no port, on this thread. For routers built with
     /// [`Builder::build`]; [`Builder::start`] starts a thread that does this. Returns how much work was done.
     pub fn cycle_unowned(&self) -> usize {
@@ -504,8 +524,12 @@ impl Router {
 
     /// Starts a drain if none is under way. Returns whether it has ended.
     pub(crate) fn look_at_drain(&self) -> bool {
-        // Relaxed: a port that reads the flag late accepts one more message, and the drain waits for that message.
-        self.shared.draining.store(true, Ordering::Relaxed);
+        // A port that reads the flag late accepts one more message, and the drain waits for that message. Release: a worker
+        // that sees the flag takes what lanes had published before.
+        self.shared.draining.store(true, Ordering::Release);
+        if !self.shared.are_lanes_drained() {
+            return false;
+        }
         let accounting = self.shared.accounting();
         accounting.in_flight == 0 && accounting.queued == 0
     }

@@ -36,7 +36,7 @@ const FILES: &[&str] = &[
 ];
 
 /// Declared in a header of its own, for Go.
-const MEMORY: &str = "layout";
+const LANE: &str = "lane";
 
 /// Without a declaration.
 const OTHERS: &[&str] = &["codes", "failure", "fork", "testing", "port_tests", "monitors"];
@@ -75,7 +75,7 @@ fn types(file: &str) -> Vec<String> {
 
 /// What cbindgen writes for these files.
 fn generated(files: &[&str], mut config: cbindgen::Config) -> String {
-    for name in FILES.iter().chain([&MEMORY]).flat_map(|file| types(file)) {
+    for name in FILES.iter().chain([&LANE]).flat_map(|file| types(file)) {
         config.export.rename.insert(name.clone(), snake(&name));
     }
     let mut builder = cbindgen::Builder::new().with_config(config);
@@ -197,18 +197,18 @@ fn header() -> String {
 }
 
 /// The declarations of the calls for Go.
-fn memory_header() -> String {
+fn lane_header() -> String {
     let mut config = cbindgen::Config::from_file(root().join("cbindgen.toml")).unwrap();
     config.header = Some(
-        "/* The memory of a port, for Go. Written by `CORELANE_WRITE_DOCS=1 cargo test --test header` from src/ffi/layout.rs.\n \
+        "/* Lanes, for Go. Written by `CORELANE_WRITE_DOCS=1 cargo test --test header` from src/ffi/lane.rs.\n \
          * Conventions: corelane.h. Memory: docs/layout.md. */"
             .to_owned(),
     );
-    config.include_guard = Some("CORELANE_MEMORY_H".to_owned());
+    config.include_guard = Some("CORELANE_LANE_H".to_owned());
     config.includes = vec!["corelane.h".to_owned()];
     config.export.include.clear();
     config.export.exclude = FILES.iter().flat_map(|file| types(file)).collect();
-    generated(&[MEMORY], config)
+    generated(&[LANE], config)
 }
 
 fn check(path: &str, text: &str) {
@@ -224,7 +224,7 @@ fn check(path: &str, text: &str) {
 #[test]
 fn the_header_is_what_the_sources_say() {
     check("include/corelane.h", &header());
-    check("ffi-tests/go/host/corelane_memory.h", &memory_header());
+    check("go/internal/c/corelane_lane.h", &lane_header());
 }
 
 #[test]
@@ -234,7 +234,7 @@ fn every_file_is_in_one_list() {
         .map(|entry| entry.unwrap().path().file_stem().unwrap().to_str().unwrap().to_owned())
         .collect();
     let mut listed: Vec<_> =
-        FILES.iter().chain([&MEMORY]).chain(OTHERS).map(|file| (*file).to_owned()).collect();
+        FILES.iter().chain([&LANE]).chain(OTHERS).map(|file| (*file).to_owned()).collect();
     there.sort();
     listed.sort();
     assert_eq!(there, listed);
@@ -242,16 +242,16 @@ fn every_file_is_in_one_list() {
 
 #[test]
 fn every_exported_function_is_declared_and_documented() {
-    let (header, memory) = (header(), memory_header());
+    let (header, lane) = (header(), lane_header());
     let mut count = 0;
-    for file in FILES.iter().chain([&MEMORY]) {
+    for file in FILES.iter().chain([&LANE]) {
         let text = std::fs::read_to_string(source(file)).unwrap();
         let exported = "#[unsafe(no_mangle)]";
         for (before, after) in text.split(exported).zip(text.split(exported).skip(1)) {
             let name: String =
                 after.split("extern \"C\" fn ").nth(1).unwrap().chars().take_while(|c| *c != '(').collect();
             assert!(name.starts_with("corelane_"), "{name}");
-            let declared = if *file == MEMORY { &memory } else { &header };
+            let declared = if *file == LANE { &lane } else { &header };
             assert!(declared.contains(&format!("{name}(")), "{name} is not declared");
             let docs = before.rsplit("\n\n").next().unwrap();
             assert!(docs.contains("/// # Safety") && docs.len() > 40, "{name} has no docs");

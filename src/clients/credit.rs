@@ -50,6 +50,16 @@ pub(crate) enum Shortage {
 #[derive(Debug)]
 pub(crate) struct Credit(AtomicU64);
 
+/// How much of this can be given back: at most what is outstanding.
+#[inline]
+fn given_back(word: u64, messages: u32, bytes: u32) -> (u64, u64) {
+    let (messages, bytes) = (u64::from(messages), u64::from(bytes));
+    if mutant("credit-underflow") {
+        return (messages, bytes);
+    }
+    (messages.min((word >> MESSAGE_SHIFT) & MESSAGE_MASK), bytes.min(word & BYTES_MASK))
+}
+
 const fn generation_bits(generation: u32) -> u64 {
     ((generation as u64) << GENERATION_SHIFT) & GENERATION_MASK
 }
@@ -96,17 +106,17 @@ impl Credit {
     }
 
     /// Gives back credit of this generation, at most what is outstanding. Does nothing for another
-    /// generation.
+    /// generation. Returns the messages and bytes that were given back.
     #[inline]
-    pub(crate) fn subtract(&self, generation: u32, messages: u32, bytes: u32) {
-        self.update(generation, |word| {
-            let (held, outstanding) = ((word >> MESSAGE_SHIFT) & MESSAGE_MASK, word & BYTES_MASK);
-            let (mut messages, mut bytes) = (u64::from(messages), u64::from(bytes));
-            if !mutant("credit-underflow") {
-                (messages, bytes) = (messages.min(held), bytes.min(outstanding));
-            }
+    pub(crate) fn subtract(&self, generation: u32, messages: u32, bytes: u32) -> (u32, u32) {
+        let before = self.update(generation, |word| {
+            let (messages, bytes) = given_back(word, messages, bytes);
             word.wrapping_sub((messages << MESSAGE_SHIFT).wrapping_add(bytes))
         });
+        before.map_or((0, 0), |word| {
+            let (messages, bytes) = given_back(word, messages, bytes);
+            (messages as u32, bytes as u32)
+        })
     }
 
     /// Ends the credit of this generation. True for the one caller that ended it. This caller then sends the
@@ -145,17 +155,18 @@ impl Credit {
         self.update(generation, |word| word & !CLOSE_SENT);
     }
 
-    /// Changes the word of this generation. Does nothing for another generation.
+    /// Changes the word of this generation and returns the word before. Does nothing for another generation.
     #[inline]
-    fn update(&self, generation: u32, change: impl Fn(u64) -> u64) {
+    fn update(&self, generation: u32, change: impl Fn(u64) -> u64) -> Option<u64> {
         let mut word = self.0.load(Acquire);
         while word & GENERATION_MASK == generation_bits(generation) || mutant("credit-ignores-generation") {
             // Release: the caller is done with the slot; pairs with the Acquire in `is_unused`.
             match self.0.compare_exchange_weak(word, change(word), AcqRel, Acquire) {
-                Ok(_) => return,
+                Ok(_) => return Some(word),
                 Err(now) => word = now,
             }
         }
+        None
     }
 
     /// Whether nothing is outstanding and no CLOSE delivery is on its way, so that the slot may be reused.

@@ -38,6 +38,8 @@ pub(crate) enum Phase {
     Open = 1,
     Closing = 2,
     Closed = 3,
+    /// Filled for a client of a lane that nobody can find yet.
+    Reserved = 4,
 }
 
 /// The port, worker and generation of a client.
@@ -53,6 +55,10 @@ pub(crate) type NameBuffer = [[u8; 8]; MAX_NAME_BYTES / 8];
 
 /// The client has no single worker: see `ClientSlot::leaving`.
 const SEVERAL: u32 = 1 << 31;
+/// The client belongs to a lane.
+const LANE: u32 = 1 << 30;
+/// The home worker has taken the disconnect of a lane's client, and takes no message behind it.
+const LEFT: u32 = 1 << 29;
 
 #[repr(C, align(64))]
 #[derive(Debug)]
@@ -120,6 +126,7 @@ impl SlotState {
             1 => Phase::Open,
             2 => Phase::Closing,
             3 => Phase::Closed,
+            4 => Phase::Reserved,
             _ => Phase::Free,
         };
         Self { generation: (word >> 32) as u32, worker: (word >> 16) as u16, phase }
@@ -152,6 +159,38 @@ impl WriteTimer {
     }
 }
 
+/// The refused messages of a lane's client of which the host has not been told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Refusals {
+    pub(crate) untold: u32,
+    pub(crate) notice: NoticeAt,
+    /// The number of the last one's reason, and its correlation.
+    pub(crate) reason: u8,
+    pub(crate) correlation: u64,
+}
+
+/// Where the last notice of such refusals is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u64)]
+pub(crate) enum NoticeAt {
+    /// There is none, or the host has read it.
+    Nowhere = 0,
+    /// In the egress ring or the backlog, unread.
+    UnderWay = 1,
+    /// It found no room. The client is on a list of its worker.
+    Owed = 2,
+}
+
+impl NoticeAt {
+    fn of(number: u64) -> Self {
+        match number {
+            1 => Self::UnderWay,
+            2 => Self::Owed,
+            _ => Self::Nowhere,
+        }
+    }
+}
+
 /// Result of an acknowledgement.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Acknowledged {
@@ -163,37 +202,6 @@ pub(crate) struct Acknowledged {
 
 #[cfg(not(corelane_loom))]
 const _: () = assert!(size_of::<ClientSlot>() == 192);
-
-/// Byte offsets of the slot's words that a port in another language uses.
-#[cfg(not(corelane_loom))]
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct SlotOffsets {
-    pub(crate) credit: u32,
-    pub(crate) submitted: u32,
-    pub(crate) token: u32,
-    pub(crate) handed: u32,
-    pub(crate) track: u32,
-    pub(crate) sampled_at: u32,
-    pub(crate) place: u32,
-    pub(crate) state: u32,
-}
-
-#[cfg(not(corelane_loom))]
-impl ClientSlot {
-    pub(crate) const OFFSETS: SlotOffsets = {
-        use std::mem::offset_of;
-        SlotOffsets {
-            credit: offset_of!(Self, credit) as u32,
-            submitted: offset_of!(Self, port_line.submitted) as u32,
-            token: offset_of!(Self, port_line.token) as u32,
-            handed: offset_of!(Self, port_line.handed) as u32,
-            track: offset_of!(Self, port_line.track) as u32,
-            sampled_at: offset_of!(Self, port_line.sampled_at) as u32,
-            place: offset_of!(Self, port_line.place) as u32,
-            state: offset_of!(Self, port_line.state) as u32,
-        }
-    };
-}
 
 impl ClientSlot {
     pub(crate) fn new() -> Self {
@@ -224,8 +232,31 @@ impl ClientSlot {
         }
     }
 
-    /// Fills a free slot and returns its new generation. Called under the control lock.
+    /// Fills a free slot and opens it. Returns its new generation. Called under the control lock.
     pub(super) fn open(&self, new: &NewClient<'_>) -> u32 {
+        self.leaving.store(0, Relaxed); // Relaxed: as in `fill`.
+        let generation = self.fill(new, Phase::Open);
+        self.credit.open(generation);
+        generation
+    }
+
+    /// Fills a free slot for a client of a lane, which nobody can find and which has no credit before
+    /// [`enter`](Self::enter). Returns its new generation. Called under the control lock.
+    pub(super) fn reserve(&self, new: &NewClient<'_>) -> u32 {
+        self.leaving.store(LANE, Relaxed); // Relaxed: as in `fill`.
+        self.fill(new, Phase::Reserved)
+    }
+
+    /// Opens a reserved slot. Returns whether it was reserved for this generation.
+    pub(super) fn enter(&self, generation: u32) -> bool {
+        let entered = self.leave_phase(generation, Phase::Reserved, Phase::Open);
+        if entered {
+            self.credit.open(generation);
+        }
+        entered
+    }
+
+    fn fill(&self, new: &NewClient<'_>, phase: Phase) -> u32 {
         let line = &self.port_line;
         // 0 is never a valid generation.
         let generation = ((own_load(&line.place) >> 32) as u32).wrapping_add(1).max(1);
@@ -249,11 +280,10 @@ impl ClientSlot {
         debug_assert!(links.iter().all(|link| link.load(Relaxed) == UNLISTED), "a listed slot is not reused");
         let place = u64::from(generation) << 32 | u64::from(new.port) << 16 | u64::from(new.worker);
         line.place.store(place, Release); // Release: for a worker that compares the name without credit; see `place`.
-        let state = SlotState { generation, worker: new.worker, phase: Phase::Open };
+        let state = SlotState { generation, worker: new.worker, phase };
         // Release: a thread that sees this generation open sees the slot filled; pairs with the Acquire in
         // `state`.
         line.state.store(state.word(), Release);
-        self.credit.open(generation);
         generation
     }
 
@@ -379,6 +409,43 @@ impl ClientSlot {
     #[inline]
     pub(crate) fn count(&self, line: &ClientLine, message: ClientMessage) {
         if self.has_several() { line.count_shared(message) } else { line.count(message) }
+    }
+
+    /// Whether the client belongs to a lane. Its home worker then writes what a port writes otherwise.
+    #[inline]
+    pub(crate) fn is_of_lane(&self) -> bool {
+        self.leaving.load(Relaxed) & LANE != 0 // Relaxed: as in `has_several`.
+    }
+
+    /// Notes that the home worker has taken the disconnect of a lane's client. Called by that worker.
+    pub(crate) fn leave_lane(&self) {
+        self.leaving.fetch_or(LEFT, Relaxed); // Relaxed: only the home worker uses the bit.
+    }
+
+    /// Whether the home worker has taken the client's disconnect.
+    #[inline]
+    pub(crate) fn has_left(&self) -> bool {
+        self.leaving.load(Relaxed) & LEFT != 0 // Relaxed: as in `leave_lane`.
+    }
+
+    /// What the host of a lane's client knows of the messages that were refused. The words are those that a port uses for
+    /// the token and the write time. Only for the home worker.
+    pub(crate) fn refusals(&self) -> Refusals {
+        let line = &self.port_line;
+        let (word, correlation) = (own_load(&line.token), own_load(&line.sampled_at));
+        Refusals {
+            untold: (word >> 32) as u32,
+            notice: NoticeAt::of(word & 3),
+            reason: (word >> 8) as u8,
+            correlation,
+        }
+    }
+
+    pub(crate) fn set_refusals(&self, refusals: Refusals) {
+        let Refusals { untold, notice, reason, correlation } = refusals;
+        let word = u64::from(untold) << 32 | u64::from(reason) << 8 | notice as u64;
+        self.port_line.token.store(word, Relaxed); // Relaxed, here and below: only the home worker uses the words.
+        self.port_line.sampled_at.store(correlation, Relaxed);
     }
 
     /// Whether every worker may handle this client's messages. If so, its cells have several writers.
@@ -555,8 +622,12 @@ impl ClientSlot {
         }
     }
 
-    /// Gives back everything that was handed out and is unacknowledged. Returns the number of messages.
+    /// Gives back everything that was handed out and is unacknowledged; for a client of a lane, everything that is
+    /// outstanding: what other workers still have for it in their rings reaches nobody. Returns the number of messages.
     pub(super) fn forgive(&self, generation: u32) -> u32 {
+        if self.is_of_lane() {
+            return self.credit.subtract(generation, u32::MAX, u32::MAX).0;
+        }
         self.acknowledge(generation, u32::MAX, u32::MAX).messages
     }
 

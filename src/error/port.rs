@@ -15,6 +15,8 @@ pub enum PortError {
     TooManyLocalPorts(u32),
     /// Every worker is local, and the call was [`Router::port`](crate::router::Router::port).
     EveryWorkerIsLocal,
+    /// `enable_concurrent_routing` is off: the base route handles every message, and a lane cannot call it.
+    OnlyBaseRoute,
     /// The router is stopping or stopped.
     Stopped,
     /// The call was [`Router::local_port`](crate::router::Router::local_port) on a worker's thread.
@@ -34,6 +36,9 @@ impl Display for PortError {
             }
             Self::EveryWorkerIsLocal => formatter
                 .write_str("every worker is local: open the port with Router::local_port, or raise workers"),
+            Self::OnlyBaseRoute => formatter.write_str(
+                "the base route handles all messages, and a lane cannot call it: set enable_concurrent_routing to on",
+            ),
             Self::Stopped => formatter.write_str("the router is stopped: start another one to open a port"),
             Self::OwnThread => formatter
                 .write_str("a worker's thread cannot drive a second worker: call it on another thread"),

@@ -77,7 +77,7 @@ unsafe impl CStruct for CorelaneOutstanding {
     const NAME: &'static str = "corelane_outstanding";
 }
 
-fn credit_policy(number: u32) -> Result<Option<CreditPolicy>, Failure> {
+pub(super) fn credit_policy(number: u32) -> Result<Option<CreditPolicy>, Failure> {
     match number {
         CORELANE_CREDIT_DEFAULT => Ok(None),
         CORELANE_CREDIT_REFUSE => Ok(Some(CreditPolicy::Refuse)),
@@ -130,11 +130,10 @@ pub unsafe extern "C" fn corelane_port_connect(
 }
 
 /// Starts to disconnect a client. Its name is free at once. Messages that it has submitted are still handled;
-/// CORELANE_EVENT_CLOSED follows them, also if the router stops meanwhile or has stopped. On an inline port the call returns
-/// how many disconnects wait for space in a ring; `corelane_port_publish` pushes them when there is space.
+/// CORELANE_EVENT_CLOSED follows them, also if the router stops meanwhile or has stopped.
 ///
 /// The port's owner, on a shared port any thread. Does not block. CORELANE_STALE (port; or the client is not connected),
-/// CORELANE_INVALID (another port's client), CORELANE_CORRUPT (inline), CORELANE_BUSY.
+/// CORELANE_INVALID (another port's client), CORELANE_BUSY.
 ///
 /// # Safety
 /// No requirements.
@@ -142,17 +141,8 @@ pub unsafe extern "C" fn corelane_port_connect(
 pub unsafe extern "C" fn corelane_port_disconnect(port: CorelanePort, client: CorelaneClient) -> i32 {
     answer(|| {
         submitting(port, |ends| {
-            let waiting = match ends {
-                Submitting::Owned(port) => {
-                    port.disconnect(ClientId(client.value))?;
-                    if port.is_inline() { port.push_waiting() } else { 0 }
-                }
-                Submitting::Shared(port) => {
-                    port.disconnect(ClientId(client.value))?;
-                    0
-                }
-            };
-            Ok(waiting as i64)
+            either!(ends, Submitting, port => port.disconnect(ClientId(client.value)))?;
+            Ok(0)
         })
     })
 }

@@ -164,7 +164,7 @@ impl Coded for PortError {
     fn code(&self) -> CorelaneStatus {
         match self {
             Self::TooManyPorts(_) | Self::TooManyLocalPorts(_) => CorelaneStatus::Limit,
-            Self::EveryWorkerIsLocal | Self::Stopped => CorelaneStatus::State,
+            Self::EveryWorkerIsLocal | Self::OnlyBaseRoute | Self::Stopped => CorelaneStatus::State,
             Self::OwnThread => CorelaneStatus::Thread,
             Self::System(error) => error.code(),
         }

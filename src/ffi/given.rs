@@ -52,7 +52,7 @@ impl Drop for Given {
 /// messages. `free_message` is called exactly once, on any thread, with `context`, when nothing needs the bytes any more. If
 /// the call fails, the bytes are still the caller's, and `free_message` is not called. Publish afterwards.
 ///
-/// The port's owner. Does not block. As `corelane_port_submit`; CORELANE_STATE (shared and inline ports), CORELANE_INVALID
+/// The port's owner. Does not block. As `corelane_port_submit`; CORELANE_STATE (a shared port), CORELANE_INVALID
 /// (`size`, flags; CORELANE_TRY is not possible), CORELANE_NULL (also: no function).
 ///
 /// # Safety
@@ -76,9 +76,6 @@ pub unsafe extern "C" fn corelane_port_submit_owned(
         }
         submitting(port, |ends| {
             let Submitting::Owned(port) = ends else { return Err(copies()) };
-            if port.is_inline() {
-                return Err(copies());
-            }
             let options = options(port.clock(), &one)?;
             let returned = Arc::new(AtomicBool::new(false));
             let given = Given {
@@ -98,8 +95,5 @@ pub unsafe extern "C" fn corelane_port_submit_owned(
 }
 
 fn copies() -> Failure {
-    Failure::new(
-        CorelaneStatus::State,
-        "a shared or inline port copies messages: use corelane_port_submit_batch",
-    )
+    Failure::new(CorelaneStatus::State, "a shared port copies messages: use corelane_port_submit_batch")
 }

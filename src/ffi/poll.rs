@@ -3,7 +3,7 @@
 use super::borrow::{CStruct, OutStructs, structs};
 use super::guard::{Failure, answer};
 use super::handle::{CorelaneClient, CorelanePort, CorelaneRoom};
-use super::port::{Polling, either, polling, polling_rings};
+use super::port::{Polling, either, polling};
 use super::reason::CorelaneReason;
 use crate::id::ClientId;
 use crate::router::{Event, Recipient};
@@ -146,7 +146,7 @@ unsafe impl CStruct for CorelaneWritten {
 /// distance between two events in bytes. The events' views are valid until the next poll or `corelane_port_release_views`.
 ///
 /// The port's owner. Does not block. CORELANE_CLOSED once the router has stopped and everything was handed out;
-/// CORELANE_NULL, CORELANE_INVALID (`size`, or `capacity` is 0), CORELANE_STATE (inline), CORELANE_STALE, CORELANE_BUSY.
+/// CORELANE_NULL, CORELANE_INVALID (`size`, or `capacity` is 0), CORELANE_STALE, CORELANE_BUSY.
 ///
 /// # Safety
 /// `events` points at `capacity` structs of the size that the first one has in `size`.
@@ -162,7 +162,7 @@ pub unsafe extern "C" fn corelane_port_poll(
         if capacity == 0 {
             return Err(Failure::invalid("capacity is 0: pass room for at least one event"));
         }
-        polling_rings(port, |ends| {
+        polling(port, |ends| {
             let mut count = 0;
             either!(ends, Polling, port => {
                 let mut batch = port.poll(capacity.min(i32::MAX as usize))?;
@@ -180,14 +180,14 @@ pub unsafe extern "C" fn corelane_port_poll(
 /// Releases the ring space of the events that the last poll handed out, so that workers that wait for space continue.
 /// The views of these events become invalid. The next poll does the same.
 ///
-/// The port's owner. Does not block. CORELANE_STATE (inline), CORELANE_STALE, CORELANE_BUSY.
+/// The port's owner. Does not block. CORELANE_STALE, CORELANE_BUSY.
 ///
 /// # Safety
 /// No thread uses a view of the last poll afterwards.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn corelane_port_release_views(port: CorelanePort) -> i32 {
     answer(|| {
-        polling_rings(port, |ends| {
+        polling(port, |ends| {
             either!(ends, Polling, port => port.release());
             Ok(0)
         })

@@ -115,7 +115,7 @@ pub(super) fn insert(port: Port, shared: bool) -> Result<CorelanePort, Failure> 
     Ok(CorelanePort { value })
 }
 
-/// Runs a call that submits. On an inline port it first reloads the positions that the host has published.
+/// Runs a call that submits.
 #[inline]
 pub(super) fn submitting<R>(
     port: CorelanePort,
@@ -125,9 +125,6 @@ pub(super) fn submitting<R>(
         return PORTS.enter(port.value, |one| {
             if one.waiting.on {
                 return Err(waits());
-            }
-            if one.port.is_inline() {
-                one.port.resume()?;
             }
             body(Submitting::Owned(&mut one.port))
         });
@@ -160,34 +157,6 @@ pub(super) fn polling<R>(
     body: impl FnOnce(Polling<'_>) -> Result<R, Failure>,
 ) -> Result<R, Failure> {
     owner(port, |ends, waiting| if *waiting { Err(waits()) } else { body(ends) })
-}
-
-/// As [`polling`], for calls that are not allowed on an inline port, because its host does this work itself.
-#[inline]
-pub(super) fn polling_rings<R>(
-    port: CorelanePort,
-    body: impl FnOnce(Polling<'_>) -> Result<R, Failure>,
-) -> Result<R, Failure> {
-    polling(port, |ends| {
-        not_inline(&ends)?;
-        body(ends)
-    })
-}
-
-fn not_inline(ends: &Polling<'_>) -> Result<(), Failure> {
-    if matches!(ends, Polling::Owned(port) if port.is_inline()) {
-        let text = "the port is inline: its host drives the rings itself";
-        return Err(Failure::new(CorelaneStatus::State, text));
-    }
-    Ok(())
-}
-
-/// As [`polling`], for calls on ports with one owner only.
-pub(super) fn owned(port: CorelanePort, body: impl FnOnce(&mut Port) -> Outcome) -> Outcome {
-    polling(port, |ends| match ends {
-        Polling::Owned(port) => body(port),
-        Polling::Shared(_) => Err(Failure::new(CorelaneStatus::State, "not possible with a shared port")),
-    })
 }
 
 /// Opens a port. Each host thread has its own port, and its submits and polls never wait for other threads. `options` may be
@@ -256,7 +225,7 @@ pub unsafe extern "C" fn corelane_port_release(port: CorelanePort) -> i32 {
 /// event loop.
 ///
 /// The port's owner; waits. Meanwhile other calls that need the port's owner return CORELANE_BUSY. CORELANE_TIMEOUT,
-/// CORELANE_CLOSED (everything was handed out), CORELANE_STATE (inline), CORELANE_STALE, CORELANE_BUSY.
+/// CORELANE_CLOSED (everything was handed out), CORELANE_STALE, CORELANE_BUSY.
 ///
 /// # Safety
 /// No requirements.
@@ -269,7 +238,6 @@ pub unsafe extern "C" fn corelane_port_wait(port: CorelanePort, timeout_ns: u64)
             if *waiting {
                 return Err(waits());
             }
-            not_inline(&ends)?;
             closed(&ends)?;
             either!(ends, Polling, port => {
                 *waiting = port.arm();
@@ -313,7 +281,7 @@ pub unsafe extern "C" fn corelane_port_fd(port: CorelanePort) -> i32 {
 /// Publishes, and prepares a wait for the descriptor. 0: wait. CORELANE_AGAIN: there is something to poll, or for the
 /// local worker to do, or room after CORELANE_FULL, so do that first.
 ///
-/// The port's owner. Does not block. CORELANE_AGAIN, CORELANE_CLOSED (everything was handed out), CORELANE_STATE (inline),
+/// The port's owner. Does not block. CORELANE_AGAIN, CORELANE_CLOSED (everything was handed out),
 /// CORELANE_STALE, CORELANE_BUSY.
 ///
 /// # Safety
@@ -321,7 +289,7 @@ pub unsafe extern "C" fn corelane_port_fd(port: CorelanePort) -> i32 {
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn corelane_port_arm(port: CorelanePort) -> i32 {
     answer(|| {
-        polling_rings(port, |ends| {
+        polling(port, |ends| {
             closed(&ends)?;
             let armed = either!(ends, Polling, port => port.arm());
             if armed { Ok(0) } else { Err(Failure::new(CorelaneStatus::Again, "poll first")) }

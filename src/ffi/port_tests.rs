@@ -1,4 +1,4 @@
-//! Tests of the C interface: deliveries with several recipients, corrupt rings, inline ports.
+//! Tests of the C interface: deliveries with several recipients, corrupt rings.
 
 use super::client::{CorelaneConnectOptions, corelane_port_connect, corelane_port_rebind};
 use super::handle::{CorelaneClient, CorelanePort};
@@ -77,7 +77,7 @@ fn deliveries_that_cannot_be_read_are_counted() {
         port.submit(ann, br#"{"type":"hello","to":"ann"}"#, 0).unwrap();
         port.publish();
         workers[0].cycle(port.clock().now());
-        let start = port.inline_view(0).unwrap().egress.start();
+        let start = port.memories(0).unwrap().1.start();
         // SAFETY: the address is inside the ring's data, and no other thread uses the ring.
         unsafe { start.byte_add(crate::ring::HEADER_BYTES + at).cast::<u32>().write(value) };
         let mut events = 0;
@@ -139,7 +139,7 @@ fn payloads_outlive_no_corruption() {
     assert_eq!(dropped.load(SeqCst), 1);
     // The payload number is after the delivery header and the single recipient.
     let number = crate::ring::HEADER_BYTES + crate::ring::record::DELIVERY_BYTES + 8;
-    write(port.inline_view(0).unwrap().egress.start(), number, 7 << 32);
+    write(port.memories(0).unwrap().1.start(), number, 7 << 32);
     let mut events = 0;
     port.poll_each(10, |_| events += 1).unwrap();
     let stats = router.stats();
@@ -147,7 +147,7 @@ fn payloads_outlive_no_corruption() {
     assert_eq!(port.outstanding(ann).unwrap().messages, 0);
     // The payload still exists and is dropped with the port; so is a payload before a corrupt position.
     give(&mut port);
-    let ingress = port.inline_view(0).unwrap().ingress;
+    let ingress = port.memories(0).unwrap().0;
     write(ingress.start(), crate::ring::Memory::offsets().tail as usize, 3);
     workers[0].cycle(port.clock().now());
     assert_eq!((dropped.load(SeqCst), router.stats().payloads_waiting), (1, 2));
@@ -158,153 +158,6 @@ fn payloads_outlive_no_corruption() {
     assert_eq!((dropped.load(SeqCst), stats.payloads_waiting, stats.payload_bytes), (2, 0, 0));
     let figures = stats.accounting;
     assert_eq!((figures.in_flight, figures.queued), (0, 0), "{figures:?}");
-}
-
-/// Both settings choose per message where it goes. An inline host writes into the rings itself and would bypass them.
-#[test]
-fn what_an_inline_host_would_pass_by_is_refused() {
-    for (text, possible) in
-        [("enable_concurrent_routing=off", false), ("balance=round_robin", false), ("", true)]
-    {
-        let config: Config = text.parse().unwrap();
-        let (router, _workers) = Builder::new(config).base_route(|_| true).build().unwrap();
-        assert_eq!(router.port().unwrap().drive_inline().is_ok(), possible);
-    }
-}
-
-/// An inline host has handed out a room's message to two of four members and then releases the port. These two
-/// deliveries are settled by what the members hold, the other two become undeliverable, and every slot is free again.
-#[test]
-fn what_an_inline_host_has_handed_out_is_not_given_up() {
-    let config: Config = "workers=1\nmax_clients=5\nmax_ports=1".parse().unwrap();
-    let (router, mut workers) = Builder::new(config).build().unwrap();
-    let worker = &mut workers[0];
-    for round in 1..=10 {
-        let mut port = router.port().unwrap();
-        let clock = port.clock().clone();
-        let ann = port.connect("ann", "generic", "", 0).unwrap();
-        port.join(ann, "lobby").unwrap();
-        let members = [1, 2, 3, 4].map(|token| {
-            let client = port.connect(&format!("m{token}"), "generic", "", token).unwrap();
-            port.join(client, "lobby").unwrap();
-            client
-        });
-        let mut send = |port: &mut crate::router::Port| {
-            port.submit(ann, br#"{"type":"hello","room":"lobby"}"#, 0).unwrap();
-            port.publish();
-            worker.cycle(clock.now());
-        };
-        // A port cannot become inline in the middle of a delivery.
-        send(&mut port);
-        assert_eq!(port.poll_each(1, |_| ()), Ok(1));
-        assert!(port.drive_inline().is_err());
-        assert_eq!(port.poll_each(10, |_| ()), Ok(3));
-        send(&mut port);
-        send(&mut port);
-        port.drive_inline().unwrap();
-        let view = port.inline_view(0).unwrap();
-        let at = crate::ring::Memory::offsets();
-        let word = |offset: u32| {
-            // SAFETY: `offset` is that of a word in the ring's header.
-            unsafe { &*view.egress.start().byte_add(offset as usize).cast::<crate::sync::AtomicU64>() }
-        };
-        // The first of the two messages to all members, the second to two.
-        for client in members.iter().chain(&members[..2]) {
-            let text = br#"{"from":"ann","type":"hello","room":"lobby"}"#;
-            view.slots[client.index() as usize].hand_out(text.len() as u32, || 0);
-        }
-        // SAFETY: on an inline port only the host, which is this test, writes the cell.
-        unsafe { *view.poll.consumed.address() += 6 };
-        let (head, tail) = (word(at.head), word(at.tail));
-        let middle = u64::midpoint(head.load(Relaxed), tail.load(Relaxed));
-        word(at.taken).store(middle, Relaxed);
-        word(at.handed).store(2, Relaxed);
-        drop(port);
-        worker.cycle(clock.now());
-        worker.cycle(clock.now());
-        let figures = router.accounting();
-        assert_eq!((figures.deliveries, figures.consumed), (12 * round, 10 * round), "{figures:?}");
-        assert_eq!((figures.undelivered.counted(), figures.queued), (vec![("port_gone", 2 * round)], 0));
-    }
-}
-
-/// One of two workers is lost while its egress ring to an inline port still has records. Once the host has taken them
-/// and has written so, the senders continue on the other worker. A client whose disconnect found no room in the lost
-/// worker's ring gets its last event from the port.
-#[test]
-fn an_inline_port_outlives_a_worker() {
-    let config: Config = "workers=2\nring_bytes=4096\nmax_message=500".parse().unwrap();
-    let (router, mut workers) = Builder::new(config).build().unwrap();
-    let (mut port, mut plain) = (router.port().unwrap(), router.port().unwrap());
-    let clock = port.clock().clone();
-    let cycle_all = |workers: &mut [Worker]| {
-        for worker in workers {
-            worker.cycle(clock.now());
-        }
-    };
-    let offer = br#"{"type":"offer","to":"bob"}"#;
-    let sender = plain.connect("sender", "generic", "", 0).unwrap();
-    port.connect("bob", "generic", "", 1).unwrap();
-    let others: Vec<_> = (0..40u64)
-        .map(|token| {
-            cycle_all(&mut workers);
-            port.connect(&format!("m{token}"), "generic", "", token).unwrap()
-        })
-        .collect();
-    cycle_all(&mut workers);
-    let worker_of = |port: &crate::router::Port, client: crate::id::ClientId| {
-        port.inline_view(0).unwrap().slots[client.index() as usize].current().0
-    };
-    plain.submit(sender, offer, 7).unwrap();
-    plain.publish();
-    let lost = worker_of(&port, sender);
-    workers[lost].cycle(clock.now());
-    port.drive_inline().unwrap();
-    let mut there = others.into_iter().filter(|client| worker_of(&port, *client) == lost);
-    let (dan, filler) = (there.next().unwrap(), there.next().unwrap());
-    while port.submit(filler, b"{}", 0).is_ok() {}
-    port.disconnect(dan).unwrap();
-    assert_eq!(port.push_waiting(), 1);
-    drop(workers.remove(lost));
-    let mut turn = |port: &mut crate::router::Port, plain: &mut crate::router::Port| {
-        workers[0].cycle(clock.now());
-        plain.poll_each(10, |_| ()).unwrap();
-        let mut closed = Vec::new();
-        port.closings_inline(10, |event| match event {
-            Event::Closed { client, .. } => closed.push(client),
-            other => panic!("{other:?}"),
-        });
-        closed
-    };
-    // Until the lost worker's records are taken, no event comes and no client moves.
-    for _ in 0..3 {
-        assert_eq!(turn(&mut port, &mut plain), []);
-        assert!(plain.submit(sender, offer, 8).is_err());
-    }
-    let at = crate::ring::Memory::offsets();
-    let say = |port: &crate::router::Port, offset: u32| {
-        let start = port.inline_view(lost).unwrap().egress.start();
-        // SAFETY: the offsets are those of words in the ring's header.
-        let word =
-            |offset: u32| unsafe { &*start.byte_add(offset as usize).cast::<crate::sync::AtomicU64>() };
-        word(offset).store(word(at.tail).load(Relaxed), Relaxed);
-    };
-    // Taken but not released: the records still count as in flight.
-    say(&port, at.taken);
-    let mut closed = turn(&mut port, &mut plain);
-    assert!(plain.submit(sender, offer, 8).is_err());
-    say(&port, at.head);
-    closed.extend(turn(&mut port, &mut plain));
-    plain.submit(sender, offer, 8).unwrap();
-    assert_eq!(turn(&mut port, &mut plain), []);
-    assert_eq!(closed, [dan]);
-    assert!(!port.is_over() && !port.has_closings());
-    drop(port);
-    workers[0].cycle(clock.now());
-    drop(plain);
-    workers[0].cycle(clock.now());
-    let figures = router.accounting();
-    assert_eq!(figures.in_flight, 0, "{figures:?}");
 }
 
 const MESSAGE: &[u8] = br#"{"type":"offer","to":"ben"}"#;

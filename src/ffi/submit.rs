@@ -119,7 +119,7 @@ unsafe impl CStruct for CorelaneRouted {
 }
 
 impl CorelaneMessageType {
-    fn of(message_type: MessageType) -> Self {
+    pub(super) fn of(message_type: MessageType) -> Self {
         Self { value: message_type.label() + 1 }
     }
 
@@ -139,7 +139,7 @@ pub(super) fn check_flags(flags: u32, known: u32) -> Result<(), Failure> {
     }
 }
 
-/// Submits a message of a client. Its worker sees the message after `corelane_port_publish`; on a shared or inline port it
+/// Submits a message of a client. Its worker sees the message after `corelane_port_publish`; on a shared port it
 /// sees the message at once. The bytes are copied. Events that the message causes carry `correlation`.
 ///
 /// The port's owner, on a shared port any thread. Does not block. A message that is refused is counted by its reason.
@@ -176,15 +176,7 @@ fn submit(
         either!(ends, Submitting, port => port.try_submit(client, message, options))?;
         return Ok(0);
     }
-    match ends {
-        Submitting::Owned(port) => {
-            port.submit_with(client, message, options)?;
-            if port.is_inline() {
-                port.publish();
-            }
-        }
-        Submitting::Shared(port) => port.submit_with(client, message, options)?,
-    }
+    either!(ends, Submitting, port => port.submit_with(client, message, options))?;
     Ok(0)
 }
 
@@ -274,7 +266,7 @@ unsafe fn batch<T>(
 }
 
 /// Sends a message of the host to a client of this or another port. Its worker sees it after `corelane_port_publish`; on a
-/// shared or inline port at once. The bytes are copied, and delivered unchanged; the router does not read them. The message
+/// shared port at once. The bytes are copied, and delivered unchanged; the router does not read them. The message
 /// uses the client's credit, has no sender, and counts under `message_type`. If it fails after this call has accepted it, this
 /// port gets CORELANE_EVENT_SEND_FAILED. Sends to one client through one port arrive in order.
 ///
@@ -381,21 +373,18 @@ pub unsafe extern "C" fn corelane_port_send_batch(
 }
 
 /// Publishes submitted messages to the workers and wakes workers that sleep. Call it once per batch. A shared port publishes
-/// by itself. On an inline port the call pushes disconnects that wait for space, and returns how many still wait.
+/// by itself.
 ///
-/// The port's owner, on a shared port any thread. Does not block. CORELANE_STALE, CORELANE_BUSY, CORELANE_CORRUPT (inline).
+/// The port's owner, on a shared port any thread. Does not block. CORELANE_STALE, CORELANE_BUSY.
 ///
 /// # Safety
 /// No requirements.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn corelane_port_publish(port: CorelanePort) -> i32 {
     answer(|| {
-        submitting(port, |ends| match ends {
-            Submitting::Owned(port) if port.is_inline() => Ok(port.push_waiting() as i64),
-            ends => {
-                either!(ends, Submitting, port => port.publish());
-                Ok(0)
-            }
+        submitting(port, |ends| {
+            either!(ends, Submitting, port => port.publish());
+            Ok(0)
         })
     })
 }

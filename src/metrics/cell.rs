@@ -137,12 +137,6 @@ impl Cell {
         }
     }
 
-    /// Address of the cell, for a writer in another language.
-    #[cfg(not(corelane_loom))]
-    pub(crate) fn address(&self) -> *mut u64 {
-        self.0.as_ptr()
-    }
-
     /// Reads the cell. Acquire pairs with the Release in `add`.
     #[inline(always)]
     pub(crate) fn get(&self) -> u64 {

@@ -409,6 +409,10 @@ pub struct PortStats {
     pub unacknowledged: u64,
     /// Bytes acknowledged as written.
     pub bytes_out: u64,
+    /// Deliveries that a host in another language has read from its rings and thrown away, because their client was
+    /// closed by then. They count as handed out.
+    #[serde(default)]
+    pub discarded: u64,
     /// Calls of `poll`.
     pub polls: u64,
     /// Largest number of unacknowledged messages of one client.

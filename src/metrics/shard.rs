@@ -261,6 +261,8 @@ pub(crate) struct WorkerShard {
     pub(crate) slow: SlowRing,
     /// Clients that have failed recently.
     pub(crate) failing: Failing,
+    /// As a port's, for the clients of lanes.
+    pub(crate) write_time: Histogram,
     /// Records found waiting in the last cycle. Ports read this load when they choose a worker.
     pub(crate) load: CachePadded<Cell>,
 }
@@ -311,6 +313,7 @@ impl WorkerShard {
             handler_panics: Cell::default(),
             slow: SlowRing::new(),
             failing: Failing::new(),
+            write_time: Histogram::new(),
             load: CachePadded::new(Cell::default()),
         }
     }
@@ -323,7 +326,7 @@ impl WorkerShard {
             + size_of::<Self>()
             + SlowRing::BYTES
             + Failing::BYTES
-            + Histogram::CELL_BYTES
+            + 2 * Histogram::CELL_BYTES
             + reasons * 8
             + 128) as u64
     }
@@ -332,6 +335,7 @@ impl WorkerShard {
     pub(crate) fn touch(&mut self) -> std::io::Result<()> {
         self.types.iter_mut().try_for_each(TypeSeries::touch)?;
         self.held_time.touch()?;
+        self.write_time.touch()?;
         let mut groups = self.protocols.iter_mut().chain(&mut self.applications);
         groups.try_for_each(|series| series.service.touch())
     }

@@ -10,7 +10,7 @@ use super::figures::{
 };
 use super::histogram::{Distribution, Histogram};
 use super::label::LabelTable;
-use super::ports::{PathDepth, PathShard, port_stats};
+use super::ports::{LaneCells, PathDepth, PathShard, port_stats};
 use super::reasons::ByReason;
 use super::routing::routing_stats;
 use super::shard::{GroupSeries, PortShard, TypeSeries, WorkerShard};
@@ -38,6 +38,11 @@ pub(crate) struct Sources<'a> {
 }
 
 impl Sources<'_> {
+    /// The counts of lanes.
+    pub(crate) fn lanes(&self) -> impl Iterator<Item = &LaneCells> + Clone {
+        self.paths.iter().flat_map(|paths| paths.iter()).map(|path| &path.lane)
+    }
+
     fn path(&self, worker: usize, port: usize) -> Option<(&PathShard, PathDepth)> {
         let depth = self.depths.get(worker * self.ports.len() + port).copied().unwrap_or_default();
         Some((self.paths.get(worker)?.get(port)?, depth))
@@ -191,7 +196,11 @@ fn worker_stats(sources: &Sources<'_>, worker: usize, shard: &WorkerShard) -> Wo
 /// documentation.
 pub(crate) fn account(sources: &Sources<'_>) -> Accounting {
     let Sources { workers, ports, .. } = sources;
-    let early = || sum(ports.iter().map(|port| port.submit.submitted.get()));
+    let lanes = || sources.lanes();
+    let early = || {
+        let by_lane = lanes().map(|lane| lane.submitted.get());
+        sum(ports.iter().map(|port| port.submit.submitted.get()).chain(by_lane))
+    };
     let too_early = if mutant("accept-loaded-first") { Some(early()) } else { None };
     let types = || workers.iter().flat_map(|worker| &worker.types);
     let ok = sum(types().map(|one| one.ok.get()));
@@ -206,18 +215,24 @@ pub(crate) fn account(sources: &Sources<'_>) -> Accounting {
     let held = sum(workers.iter().map(|worker| worker.held.get()));
     let by_worker = workers.iter().map(|worker| &worker.refused[..]);
     let by_port = ports.iter().map(|port| &port.submit.refused[..]);
-    let (refused, refusals) = reasons(SubmitError::ALL, SubmitError::label, by_worker.chain(by_port));
+    let by_lane = lanes().map(|lane| &lane.refused[..]);
+    let (refused, refusals) =
+        reasons(SubmitError::ALL, SubmitError::label, by_worker.chain(by_port).chain(by_lane));
     let submitted = too_early.unwrap_or_else(early);
-    let consumed = sum(ports.iter().map(|port| port.poll.consumed.get()));
+    let by_lane = lanes().map(LaneCells::consumed);
+    let consumed = sum(ports.iter().map(|port| port.poll.consumed.get()).chain(by_lane));
     let by_worker = workers.iter().map(|worker| &worker.undeliverable[..]);
     let by_port = ports.iter().map(|port| &port.poll.undeliverable[..]);
+    let by_lane = lanes().map(|lane| &lane.undeliverable[..]);
     let (undeliverable, undelivered) =
-        reasons(Undeliverable::ALL, Undeliverable::label, by_worker.chain(by_port));
-    let acknowledged = sum(ports.iter().map(|port| port.poll.acknowledged.get()));
+        reasons(Undeliverable::ALL, Undeliverable::label, by_worker.chain(by_port).chain(by_lane));
+    let by_lane = lanes().map(|lane| lane.acknowledged.get());
+    let acknowledged = sum(ports.iter().map(|port| port.poll.acknowledged.get()).chain(by_lane));
+    let by_lane = lanes().map(|lane| &lane.unacknowledged[..]);
     let (unacknowledged, unacknowledged_reasons) = reasons(
         Unacknowledged::ALL,
         Unacknowledged::label,
-        ports.iter().map(|port| &port.poll.unacknowledged[..]),
+        ports.iter().map(|port| &port.poll.unacknowledged[..]).chain(by_lane),
     );
     let by_worker = workers.iter().map(|worker| worker.emitted.get());
     let deliveries = sum(by_worker.chain(ports.iter().map(|port| port.submit.closings.get())));
@@ -285,11 +300,20 @@ pub(crate) fn collect(sources: &Sources<'_>) -> Stats {
             success_rate: (total > 0).then(|| ok as f64 / total as f64),
             slow: sum(types.iter().map(|one| one.slow)),
             bytes_in: sum(types.iter().map(|one| one.bytes)),
-            bytes_out: sum(ports.iter().map(|port| port.poll.bytes_out.get())),
+            bytes_out: sum(ports
+                .iter()
+                .map(|port| port.poll.bytes_out.get())
+                .chain(sources.lanes().map(|lane| lane.bytes_out.get()))),
             latency: all(|one| Some(&one.latency)),
             queue_wait: all(|one| one.queue_wait.as_ref()),
             held: merged(epoch, workers.iter().map(|worker| &worker.held_time)),
-            write: merged(epoch, ports.iter().map(|port| &port.poll.write_time)),
+            write: merged(
+                epoch,
+                ports
+                    .iter()
+                    .map(|port| &port.poll.write_time)
+                    .chain(workers.iter().map(|worker| &worker.write_time)),
+            ),
         },
         protocols: groups(labels.protocols(), epoch, workers, |worker| &worker.protocols),
         applications: groups(&labels.applications(), epoch, workers, |worker| &worker.applications),

@@ -8,7 +8,7 @@ use crate::clients::{
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::metrics::{ApplicationId, ProtocolId, TypeId};
-use crate::park::{Doorbell, Seen, WakeWord, after_publishing};
+use crate::park::{Doorbell, Seen, WakeWord, after_publishing, post_bit};
 use crate::ring::ring;
 use crate::router::model::{Held, Holds};
 use crate::sync::{Arc, Relaxed, Release, mutant};
@@ -227,8 +227,8 @@ fn a_list_keeps_its_slots() {
 }
 
 /// A port connects a name while a worker finds the name absent and holds a message. The held message is delivered,
-/// because of the post or of the flag that replaces a post. Catches: `post-before-insert`, `flag-cleared-after-look`,
-/// `post-lost`.
+/// because of the record or of the post that replaces it. Catches: `post-before-insert`, `flag-cleared-after-look`,
+/// `post-lost`, `post-overwrites`.
 fn hold_and_connect(post_fits: bool) {
     explore(move || {
         let clients = Arc::new(Clients::new(limits(2), [1, 2], Clock::manual().0));
@@ -241,7 +241,7 @@ fn hold_and_connect(post_fits: bool) {
                 if !post_fits {
                     // Connect another name first: the worker may be clearing the flag of that name's post.
                     connect(&clients, "b");
-                    bell.post();
+                    bell.post(clients.names().hash(b"b").0);
                 }
                 if !mutant("post-before-insert") {
                     connect(&clients, "a");
@@ -252,7 +252,7 @@ fn hold_and_connect(post_fits: bool) {
                     producer.publish();
                     after_publishing(|| bell.wake().wake_if_asleep());
                 } else {
-                    bell.post();
+                    bell.post(clients.names().hash(b"a").0);
                 }
                 if mutant("post-before-insert") {
                     connect(&clients, "a");
@@ -283,8 +283,8 @@ fn hold_and_connect(post_fits: bool) {
             };
             if mutant("flag-cleared-after-look") {
                 look(&mut holds);
-                bell.take_post();
-            } else if bell.take_post() {
+                bell.take_posts();
+            } else if bell.take_posts() & post_bit(hash.0) != 0 {
                 look(&mut holds);
             }
             consumer.refresh().unwrap();

@@ -15,7 +15,7 @@ fn handoff_once() {
         let number = table.put(7, Box::new(42)).unwrap();
         let takers = [(); 2].map(|()| {
             let table = table.clone();
-            thread::spawn(move || usize::from(table.take(number).is_some_and(|value| *value == 42)))
+            thread::spawn(move || usize::from(table.take(number, 7).is_some_and(|value| *value == 42)))
         });
         let swept = table.sweep(|tag| tag == 7).len();
         let taken: usize = takers.into_iter().map(|taker| taker.join().unwrap()).sum();
@@ -36,11 +36,11 @@ fn handoff_reuse() {
             move || {
                 // The table is full while the first value is still there.
                 let Ok(second) = table.put(2, Box::new(2)) else { return };
-                assert_eq!(table.take(first), None, "an old number");
-                assert_eq!(table.take(second), Some(Box::new(2)));
+                assert_eq!(table.take(first, 1), None, "an old number");
+                assert_eq!(table.take(second, 2), Some(Box::new(2)));
             }
         });
-        assert_eq!(table.take(first), Some(Box::new(1)));
+        assert_eq!(table.take(first, 1), Some(Box::new(1)));
         assert!(table.sweep(|tag| tag == 1).is_empty());
         other.join().unwrap();
         assert_eq!(table.live(), 0);
@@ -63,7 +63,7 @@ fn handoff_put_and_sweep() {
         });
         let number = putter.join().unwrap();
         let swept = sweeper.join().unwrap();
-        assert_eq!(table.take(number).is_some(), swept.is_empty());
+        assert_eq!(table.take(number, 1).is_some(), swept.is_empty());
     });
 }
 

@@ -295,14 +295,14 @@ fn worker_sleeps() {
         let others = thread::spawn({
             let bell = bell.clone();
             move || {
-                bell.post();
+                bell.post(0);
                 bell.request_stop();
             }
         });
         let (mut attached, mut posts, mut records, mut stop) = (0, 0, 0, false);
         loop {
             attached = bell.attach_changes().max(attached);
-            posts += u32::from(bell.take_post());
+            posts += u32::from(bell.take_posts() != 0);
             records += drain(&mut consumer);
             stop |= bell.is_stopping();
             if (attached, posts, records, stop) == (1, 1, 1, true) {

@@ -232,11 +232,21 @@ impl Collector {
     }
 
     fn follow_ports(&mut self, sources: &Sources<'_>, hub: &Hub, now: u64) {
-        self.write
-            .follow(self.epoch, sources.ports.iter().map(|port| -> &Histogram { &port.poll.write_time }));
+        self.write.follow(
+            self.epoch,
+            sources
+                .ports
+                .iter()
+                .map(|port| -> &Histogram { &port.poll.write_time })
+                .chain(sources.workers.iter().map(|worker| &worker.write_time)),
+        );
         self.held
             .follow(self.epoch, sources.workers.iter().map(|worker| -> &Histogram { &worker.held_time }));
-        let written = sources.ports.iter().map(|port| port.poll.bytes_out.get());
+        let written = sources
+            .ports
+            .iter()
+            .map(|port| port.poll.bytes_out.get())
+            .chain(sources.lanes().map(|lane| lane.bytes_out.get()));
         self.bytes_out.0 = sum(written.chain([hub.bytes_sent()]));
         let undeliverable = |reason: Undeliverable| -> u64 {
             let by_worker = sources.workers.iter().map(|worker| &worker.undeliverable);

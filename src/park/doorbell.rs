@@ -1,12 +1,12 @@
-//! Signals to a worker other than records: a pair was attached or left, a post found its ring full, or the worker
-//! must stop. Also the worker's sleep, which checks these signals and the worker's rings. A post is the
-//! NAME_CONNECTED record that tells a worker about a connected name.
+//! Signals to a worker other than records: a pair was attached or left, a name has connected, or the worker
+//! must stop. Also the worker's sleep, which checks these signals and the worker's rings. A port tells a worker about a
+//! connected name by a record (NAME_CONNECTED), and by a post here if its ring is full; a lane always posts here.
 //!
 //! | word | written by | read by | ordering |
 //! |---|---|---|---|
 //! | `attach_changes` | ports that attach or leave | the worker | Release / Acquire: publishes the pair's state |
 //! | `stop` | the thread that stops the router | the worker | Release / Acquire: publishes all pairs attached before |
-//! | `look_up_all` | ports, by swap; the worker, by swap | the worker | AcqRel: publishes the names inserted before |
+//! | `posts` | ports and lanes, by OR; the worker, by swap | the worker | AcqRel: publishes the names inserted before |
 
 use super::{Waiter, WakeWord, after_publishing};
 use crate::sync::{AcqRel, Acquire, Arc, AtomicBool, AtomicU64, Relaxed, Release, mutant};
@@ -20,8 +20,8 @@ pub(crate) struct Doorbell {
     /// change.
     attach_changes: AtomicU64,
     stop: AtomicBool,
-    /// A post found its ring full: look up every name that has held messages.
-    look_up_all: AtomicBool,
+    /// One bit for the names with the same [`post_bit`]: look up those that have held messages.
+    posts: AtomicU64,
 }
 
 /// The signals that the worker has already handled before it sleeps.
@@ -32,13 +32,19 @@ pub(crate) struct Seen {
     pub(crate) stop: bool,
 }
 
+/// The bit of a name in a worker's posts. A post makes the worker look up only the held names with the same bit.
+#[inline]
+pub(crate) const fn post_bit(hash: u64) -> u64 {
+    1 << (hash % 64)
+}
+
 impl Doorbell {
     pub(crate) fn new(wake: WakeWord) -> Self {
         Self {
             wake: Arc::new(wake),
             attach_changes: AtomicU64::new(0),
             stop: AtomicBool::new(false),
-            look_up_all: AtomicBool::new(false),
+            posts: AtomicU64::new(0),
         }
     }
 
@@ -70,23 +76,27 @@ impl Doorbell {
         self.stop.load(Acquire) // Acquire: pairs with the Release in `request_stop`.
     }
 
-    /// Tells the worker that a name was inserted and that its post found the ring full.
-    pub(crate) fn post(&self) {
+    /// Tells the worker that the name with this hash was inserted.
+    pub(crate) fn post(&self, hash: u64) {
         if mutant("post-lost") {
             return;
         }
-        // Release: publishes the name; pairs with the swap in `take_post`. Every write of this flag is a
+        // Release: publishes the name; pairs with the swap in `take_posts`. Every write of this word is a
         // read-modify-write, so that each one sees the write before it.
-        self.look_up_all.swap(true, Release);
+        if mutant("post-overwrites") {
+            self.posts.swap(post_bit(hash), Release);
+        } else {
+            self.posts.fetch_or(post_bit(hash), Release);
+        }
         after_publishing(|| self.wake.wake_if_asleep());
     }
 
-    /// Whether a post was lost. Clears the flag before the worker looks the names up: a later post sets the flag
-    /// again.
+    /// The bits of the posted names; 0 for none. Clears them before the worker looks the names up: a later post sets its
+    /// bit again.
     #[inline]
-    pub(crate) fn take_post(&self) -> bool {
+    pub(crate) fn take_posts(&self) -> u64 {
         // AcqRel: makes the names inserted before the post visible.
-        self.look_up_all.load(Relaxed) && self.look_up_all.swap(false, AcqRel)
+        if self.posts.load(Relaxed) == 0 { 0 } else { self.posts.swap(0, AcqRel) }
     }
 
     /// Whether there is a signal that the worker has not handled. Called behind the fence of the wake word.
@@ -94,7 +104,7 @@ impl Doorbell {
         // Relaxed: after the fence, and the worker's next cycle reads the words again.
         let attached = self.attach_changes.load(Relaxed) != seen.attach_changes;
         let stop = !seen.stop && self.stop.load(Relaxed);
-        let post = self.look_up_all.load(Relaxed);
+        let post = self.posts.load(Relaxed) != 0;
         (attached && !mutant("sleep-without-attach"))
             || (stop && !mutant("sleep-without-stop"))
             || (post && !mutant("sleep-without-post"))

@@ -226,24 +226,6 @@ impl Consumer {
         consumer
     }
 
-    /// Creates a consumer that continues where the host of an inline port is. Also returns how many recipients of the
-    /// next record that host has already served. If the host's words do not fit the ring, the consumer continues at
-    /// the last released position instead.
-    #[cfg(not(corelane_loom))]
-    pub(crate) fn resume_taken(memory: Arc<Memory>) -> (Self, usize) {
-        let (head, tail) = (memory.shared_head(), memory.shared_tail());
-        let line = &memory.header().consumer;
-        // Relaxed, here and below: the port's own words. The same thread wrote them, or a thread that has handed the
-        // port over.
-        let (taken, handed) = (line.taken.load(Relaxed), line.handed.load(Relaxed));
-        let popped = line.popped.load(Relaxed);
-        let is_possible = (head..=tail).contains(&taken) && taken.is_multiple_of(ALIGNMENT as u64);
-        let (position, handed) = if is_possible { (taken, handed) } else { (head, 0) };
-        let mut consumer = Self { released: head, ..Self::starting_at(memory, position) };
-        consumer.cursor.popped = popped;
-        (consumer, handed.try_into().unwrap_or(usize::MAX))
-    }
-
     /// Publishes how many records were taken, without releasing their bytes. For a ring that is not used any more.
     pub(crate) fn keep(&mut self) {
         self.memory.header().consumer.popped.store(self.cursor.popped, Relaxed); // Relaxed: as in `release`.
@@ -355,6 +337,11 @@ impl Consumer {
         // SAFETY: `released <= start`, `start + length <= head`, and the range does not wrap. These bytes were
         // published, and the producer does not change them until they are released, which needs `&mut self`.
         Some(unsafe { self.data.read(index, length) })
+    }
+
+    /// The producer's tail as last read.
+    pub(crate) fn seen_tail(&self) -> u64 {
+        self.cursor.tail
     }
 
     /// Whether every record up to the tail last read has been read.

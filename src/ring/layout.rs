@@ -54,10 +54,6 @@ pub(crate) struct ConsumerLine {
     pub(crate) head: AtomicU64,
     /// Records taken, without pads.
     pub(crate) popped: AtomicU64,
-    /// Inline ports only: the position up to which the host has handed out every record, released or not.
-    pub(crate) taken: AtomicU64,
-    /// Inline ports only: the number of recipients that the record at `taken` was already handed out to.
-    pub(crate) handed: AtomicU64,
 }
 
 #[repr(C, align(128))]
@@ -85,7 +81,6 @@ const _: () = {
     assert!(offset_of!(Header, stamp_source) == 32);
     assert!(offset_of!(Header, producer) == 128);
     assert!(offset_of!(Header, consumer) == 256);
-    assert!(offset_of!(ConsumerLine, taken) == 16 && offset_of!(ConsumerLine, handed) == 24);
     assert!(offset_of!(Header, flags) == 384);
     assert!(offset_of!(FlagsLine, seal) == 16);
 };
@@ -100,8 +95,6 @@ pub(crate) struct Offsets {
     pub(crate) refused_full: u32,
     pub(crate) head: u32,
     pub(crate) popped: u32,
-    pub(crate) taken: u32,
-    pub(crate) handed: u32,
     pub(crate) need_space: u32,
     pub(crate) closed: u32,
     pub(crate) corrupt: u32,
@@ -118,8 +111,6 @@ impl Header {
             refused_full: offset_of!(Self, producer.refused_full) as u32,
             head: offset_of!(Self, consumer.head) as u32,
             popped: offset_of!(Self, consumer.popped) as u32,
-            taken: offset_of!(Self, consumer.taken) as u32,
-            handed: offset_of!(Self, consumer.handed) as u32,
             need_space: offset_of!(Self, flags.need_space) as u32,
             closed: offset_of!(Self, flags.closed) as u32,
             corrupt: offset_of!(Self, flags.corrupt) as u32,
@@ -140,7 +131,7 @@ impl Header {
             features: zero(),
             stamp_source: zero(),
             producer: ProducerLine { tail: zero(), pushed: zero(), refused_full: zero() },
-            consumer: ConsumerLine { head: zero(), popped: zero(), taken: zero(), handed: zero() },
+            consumer: ConsumerLine { head: zero(), popped: zero() },
             flags: FlagsLine {
                 need_space: AtomicU32::new(0),
                 closed: AtomicU32::new(0),

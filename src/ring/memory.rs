@@ -136,6 +136,11 @@ impl Memory {
         self.header().consumer.head.load(Relaxed)
     }
 
+    /// The released head, and what the consumer did before it released. For counts of what was consumed.
+    pub(crate) fn released(&self) -> u64 {
+        self.header().consumer.head.load(Acquire) // Acquire: pairs with the Release in `Consumer::release`.
+    }
+
     /// The numbers of unread records and bytes, including pads. For reports; any thread may call it.
     pub(crate) fn waiting(&self) -> (u64, u64) {
         let (pushed, popped) = self.traffic();

@@ -239,30 +239,6 @@ impl Producer {
         }
     }
 
-    /// Reloads the positions from the header, because a host in another language has pushed since, on this thread or
-    /// on one that handed the port over. That host has published everything it committed.
-    ///
-    /// # Errors
-    /// [`Corrupt`] if the positions are not ones that a producer can leave behind.
-    #[cfg(not(corelane_loom))]
-    pub(crate) fn reload(&mut self) -> Result<(), Corrupt> {
-        let header = self.memory.header();
-        // Relaxed: this side's own words.
-        let tail = header.producer.tail.load(Relaxed);
-        // Acquire: as in `look_at_head`.
-        let head = header.consumer.head.load(Acquire);
-        let behind = tail < self.published || !tail.is_multiple_of(ALIGNMENT as u64);
-        if behind || head < self.cached_head || head > tail || tail - head > self.memory.capacity() {
-            header.flags.corrupt.store(1, Relaxed); // Relaxed: a report.
-            return Err(Corrupt);
-        }
-        (self.published, self.cached_head) = (tail, head);
-        let pushed = header.producer.pushed.load(Relaxed); // Relaxed: like the tail.
-        self.cursor = Cursor { tail, limit: tail, pushed, claimed: 0 };
-        self.needs_space = header.flags.need_space.load(Relaxed) != 0;
-        Ok(())
-    }
-
     /// Requests space. The request stands until [`end_request`](Self::end_request). The caller then fences and checks
     /// the head again (see `park`).
     pub(crate) fn request_space(&mut self) {
@@ -281,6 +257,15 @@ impl Producer {
     pub(crate) fn space_moved(&self) -> bool {
         let closed = !mutant("stall-recheck-without-closed") && self.memory.is_closed();
         self.memory.shared_head() != self.cached_head || closed
+    }
+
+    /// Reads the consumer's head, and returns it.
+    ///
+    /// # Errors
+    /// [`Corrupt`] if it is not one that a consumer can leave behind.
+    pub(crate) fn refresh_head(&mut self) -> Result<u64, Corrupt> {
+        self.look_at_head()?;
+        Ok(self.cached_head)
     }
 
     fn look_at_head(&mut self) -> Result<(), Corrupt> {

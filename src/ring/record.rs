@@ -25,6 +25,10 @@ pub mod ingress_kind {
     pub const SEND: u16 = 4;
     /// A message from the host to all members of the room in `recipient`; it has no sender.
     pub const SEND_TO_ROOM: u16 = 5;
+    /// Only on a lane: the host has written deliveries (see [`Acknowledgement`](super::Acknowledgement)).
+    pub const ACKNOWLEDGE: u16 = 6;
+    /// Only on a lane: the host has thrown deliveries away.
+    pub const DISCARDED: u16 = 7;
 }
 
 /// Flags of ingress records.
@@ -66,6 +70,9 @@ pub mod delivery_kind {
     pub const SEND_FAILED: u16 = 7;
     /// As SEND_FAILED, for a send to a room: the recipient list has the room's number.
     pub const ROOM_SEND_FAILED: u16 = 8;
+    /// Only on a lane, to a sender: the worker has refused messages of this client. `flags` is the reason of the last one
+    /// and `correlation` the last one's; the payload is their number.
+    pub const REFUSED: u16 = 9;
 }
 
 #[inline(always)]
@@ -186,6 +193,61 @@ impl IngressHeader {
         put(record, 40, &self.message_type.to_ne_bytes());
         if self.flags & ingress_flag::CALL != 0 {
             put(record, 48, &self.call.to_ne_bytes());
+        }
+    }
+}
+
+/// Bytes of a lane's record DISCONNECT or DISCARDED.
+pub const WORD_RECORD_BYTES: usize = 16;
+/// Bytes of one entry of a record ACKNOWLEDGE, and of what precedes the entries.
+pub const ACKNOWLEDGEMENT_BYTES: usize = 24;
+/// See [`ACKNOWLEDGEMENT_BYTES`].
+pub const ACKNOWLEDGE_BYTES: usize = 16;
+
+/// The u64 behind the prefix: the client of a lane's DISCONNECT, the number of a DISCARDED. `None` if the record is shorter.
+#[inline]
+pub fn word_of(record: &[u8]) -> Option<u64> {
+    (record.len() >= WORD_RECORD_BYTES).then(|| u64::from_ne_bytes(bytes(record, 8)))
+}
+
+/// What the host of a lane has written to one client's peer.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Acknowledgement {
+    /// The client.
+    pub client: u64,
+    /// Messages written.
+    pub messages: u32,
+    /// Their bytes.
+    pub bytes: u32,
+    /// When the oldest of them that was sampled was handed out, in raw ticks; 0 for none.
+    pub handed_out: u64,
+}
+
+impl Acknowledgement {
+    /// Reads the entries of a record ACKNOWLEDGE. `None` if the record is shorter than its count says.
+    #[inline]
+    pub fn read_all(record: &[u8]) -> Option<impl Iterator<Item = Self>> {
+        let (head, rest) = record.split_at_checked(ACKNOWLEDGE_BYTES)?;
+        let count = u32::from_ne_bytes(bytes(head, 8)) as usize;
+        let entries = rest.get(..count.checked_mul(ACKNOWLEDGEMENT_BYTES)?)?;
+        Some(entries.chunks_exact(ACKNOWLEDGEMENT_BYTES).map(|entry| Self {
+            client: u64::from_ne_bytes(bytes(entry, 0)),
+            messages: u32::from_ne_bytes(bytes(entry, 8)),
+            bytes: u32::from_ne_bytes(bytes(entry, 12)),
+            handed_out: u64::from_ne_bytes(bytes(entry, 16)),
+        }))
+    }
+
+    /// Writes a record ACKNOWLEDGE after the prefix.
+    pub fn write_all(entries: &[Self], record: &mut [u8]) {
+        put(record, 8, &(entries.len() as u32).to_ne_bytes());
+        put(record, 12, &0u32.to_ne_bytes());
+        for (place, entry) in entries.iter().enumerate() {
+            let at = ACKNOWLEDGE_BYTES + place * ACKNOWLEDGEMENT_BYTES;
+            put(record, at, &entry.client.to_ne_bytes());
+            put(record, at + 8, &entry.messages.to_ne_bytes());
+            put(record, at + 12, &entry.bytes.to_ne_bytes());
+            put(record, at + 16, &entry.handed_out.to_ne_bytes());
         }
     }
 }

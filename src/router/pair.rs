@@ -5,6 +5,7 @@
 //! `port/ingress`, `port/disconnect`, `port/poll`, and in `worker/` by `pairs` (takes up and leaves), `cycle`, `egress`,
 //! `rooms` and `dispatch`.
 
+use super::lane::rings::LaneRings;
 use super::payload::read_reference;
 use crate::clients::{ClientId, Clients};
 use crate::config::ALLOCATION;
@@ -24,6 +25,8 @@ pub(super) struct Pair {
     /// worker may signal it.
     pub(super) port_wake: Arc<WakeWord>,
     pub(super) counts: Arc<PairCounts>,
+    /// Set if the port's number is a lane's.
+    pub(super) lane: Option<Arc<LaneRings>>,
 }
 
 /// Counts of the records on the way to the worker, kept outside the ring so that a ring that another language

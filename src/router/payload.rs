@@ -11,7 +11,7 @@
 use super::thread::discard;
 use crate::error::{Error, SubmitError};
 use crate::sync::handoff::Handoff;
-use crate::sync::{AtomicU64, Relaxed, mutant};
+use crate::sync::{AtomicU64, Relaxed, mutant, wake_fence};
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -177,8 +177,10 @@ impl Payloads {
         self.waiting.put(tag(way, worker, port), payload)
     }
 
-    pub(super) fn take(&self, number: u64) -> Option<Payload> {
-        self.waiting.take(number)
+    /// Takes the payload of a record between a worker and a port. A number of another way, worker or port takes nothing:
+    /// another language may have written it.
+    pub(super) fn take(&self, way: Way, worker: usize, port: usize, number: u64) -> Option<Payload> {
+        self.waiting.take(number, tag(way, worker, port))
     }
 
     /// Takes out the payloads that no side will take, because the side that would take them has left. The
@@ -189,6 +191,9 @@ impl Payloads {
             return Vec::new();
         }
         let unwanted = tag(way, worker, port);
+        // Dekker-style, against a lane that puts: the caller has left the pair, then this looks at the table. See
+        // `Lane::put`.
+        wake_fence("sweep-without-fence");
         self.waiting.sweep(|tag| tag == unwanted)
     }
 

@@ -40,6 +40,13 @@ impl Permits {
         taken.map_or(0, |available| available.min(self.block))
     }
 
+    /// Takes one, for a message of a lane.
+    pub(crate) fn take_one(&self) -> bool {
+        // AcqRel: as in `take`.
+        let one_less = |available: u64| available.checked_sub(1);
+        !self.is_limited() || self.available.fetch_update(AcqRel, Acquire, one_less).is_ok()
+    }
+
     /// Makes sure that a port has a spare permit for its next message.
     #[inline]
     pub(crate) fn admit(&self, spare: &mut u64) -> Result<(), SubmitError> {

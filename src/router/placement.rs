@@ -102,6 +102,11 @@ impl Placement {
         others.into_iter().find(|usable| *usable != 0).unwrap_or(active)
     }
 
+    /// The part of a name's hash that [`by_hash`](Self::by_hash) takes: the upper 16 bits.
+    pub(crate) fn hash_part(hash: u64) -> u16 {
+        (hash >> 48) as u16
+    }
+
     /// The worker for a hash. It stays the same as long as the usable workers stay the same. When a worker
     /// stalls, only its own clients get another worker.
     #[inline]

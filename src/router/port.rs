@@ -5,8 +5,7 @@
 //! ingress ring. Deliveries come back through the egress rings to `poll`. `send` has the messages of the host itself.
 //! `disconnect` ends clients and settles with workers that have left; `closings` has the events that come from no
 //! ring. `route` submits one message and waits
-//! for its result. `link` connects the submitting and the polling half. `inline` lets another language use the
-//! rings directly.
+//! for its result. `link` connects the submitting and the polling half.
 //!
 //! Used by `router`, which opens ports, and by `ffi`. No file in `worker/` imports this folder.
 
@@ -17,8 +16,6 @@ mod disconnect;
 pub(super) mod event;
 pub(super) mod handle;
 pub(super) mod ingress;
-#[cfg(not(corelane_loom))]
-pub(super) mod inline;
 pub(super) mod link;
 pub(super) mod poll;
 pub(super) mod route;

@@ -22,7 +22,7 @@ use crate::metrics::{
     Accounting, ApplicationId, ByReason, Controls, Depth, LabelTable, OTHER, PathDepth, PathShard, PortShard,
     ProtocolId, RoomStats, Sources, Stats, TypeId, WorkerShard, account, collect,
 };
-use crate::park::{Doorbell, WakeWord};
+use crate::park::{Doorbell, WakeWord, after_publishing};
 use crate::ring::Attachment;
 use crate::sync::os::process_cores;
 use crate::sync::{Acquire, Arc, AtomicBool, AtomicU64, Mutex, Relaxed, Release, lock, mutant};
@@ -240,7 +240,7 @@ impl Shared {
                 given_up: AtomicBool::new(false),
                 frontiers: placement::frontiers(ports),
                 shard: shard(),
-                paths: (0..ports).map(|_| PathShard::default()).collect(),
+                paths: (0..ports).map(|_| PathShard::new()).collect(),
             }))
         };
         Ok(Self {
@@ -477,11 +477,40 @@ impl Shared {
         }
     }
 
+    /// Looks how far the hosts of the lanes have read, for the figures that follow.
+    fn look_at_lanes(&self) {
+        let control = lock(&self.control);
+        for (path, pair) in control.pairs.iter().enumerate() {
+            let (worker, port) = (path / self.ports.len(), path % self.ports.len());
+            if let Some((pair, rings)) = pair.as_ref().and_then(|pair| Some((pair, pair.lane.as_ref()?))) {
+                rings.consumed(&pair.egress, &self.workers[worker].paths[port].lane);
+            }
+        }
+    }
+
+    /// Whether every worker has taken what the lanes had published when it saw the router drain.
+    pub(super) fn are_lanes_drained(&self) -> bool {
+        let control = lock(&self.control);
+        let mut lanes = control.pairs.iter().enumerate().filter_map(|(path, pair)| {
+            let rings = pair.as_ref()?.lane.as_ref()?;
+            Some((path / self.ports.len(), rings))
+        });
+        let drained = lanes.try_for_each(|(worker, rings)| {
+            if rings.is_drained() {
+                return Ok(());
+            }
+            after_publishing(|| self.workers[worker].bell.wake().wake_if_asleep());
+            Err(())
+        });
+        drained.is_ok()
+    }
+
     pub(super) fn accounting(&self) -> Accounting {
         self.read_shards(&[], account)
     }
 
     pub(super) fn read_shards<R>(&self, depths: &[PathDepth], reader: impl FnOnce(&Sources<'_>) -> R) -> R {
+        self.look_at_lanes();
         let workers: Vec<_> = self.workers.iter().map(|worker| &worker.shard).collect();
         let ports: Vec<_> = self.ports.iter().collect();
         let paths: Vec<_> = self.workers.iter().map(|worker| &*worker.paths).collect();

@@ -4,6 +4,7 @@
 //! worker) handles it, and `message_end` counts its end. `send` handles host sends, `over_limit` applies the
 //! credit policy, `egress` writes the delivery records, `notices` tells the host of messages that
 //! have failed, `held` ends held messages, `state` is what a worker owns.
+//! `lane` takes the records of lanes: it does there what a port's two halves do otherwise.
 //! `pairs` takes up and leaves the rings of ports, and `adoption` settles a worker that ended without a stop.
 //! `pool` is the memory of `hold`.
 //!
@@ -20,6 +21,7 @@ pub(super) mod handled;
 pub(super) mod handler;
 pub(super) mod held;
 pub(super) mod hold;
+pub(super) mod lane;
 pub(super) mod message_end;
 mod notices;
 pub(super) mod over_limit;

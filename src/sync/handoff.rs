@@ -74,10 +74,14 @@ impl<T> Handoff<T> {
         Err(value)
     }
 
-    /// Takes a value out. `None` if the value was already taken or the number was never issued.
-    pub(crate) fn take(&self, number: u64) -> Option<T> {
+    /// Takes a value out. `None` if the value was already taken, the number was never issued, or it was put under
+    /// another tag.
+    pub(crate) fn take(&self, number: u64, tag: u32) -> Option<T> {
         let entry = self.0.get((number & STATE) as usize)?;
-        self.take_from(entry, number & !STATE | LIVE)
+        let live = number & !STATE | LIVE;
+        // Acquire: LIVE publishes the tag. If the entry is another's by the time of the take, the take fails.
+        let is_meant = entry.word.load(super::Acquire) == live && entry.tag.load(Relaxed) == tag;
+        if is_meant || mutant("handoff-any-tag") { self.take_from(entry, live) } else { None }
     }
 
     fn take_from(&self, entry: &HandoffEntry<T>, live: u64) -> Option<T> {

@@ -3,7 +3,7 @@
 //! submitting half list them in
 //! [`EndedClients`](crate::router::shared::EndedClients).
 //!
-//! Used by `walk`, which finds these events first, and by `poll`, `handle` and `inline`.
+//! Used by `walk`, which finds these events first, and by `poll` and `handle`.
 
 use crate::clients::{ClientId, ClientSlot, END, KeptFigures, Phase, Stack, UNLISTED};
 use crate::error::{CloseReason, Unacknowledged, Undeliverable};

@@ -2,7 +2,7 @@
 //! its worker's ring, or waits on a list until the ring has room. If a worker has left, this half settles the records that
 //! the worker did not take, and answers the disconnects itself.
 //!
-//! Used by `handle`, `shared` and `inline`. Next, `worker/deliver` takes the disconnect from the ring.
+//! Used by `handle` and `shared`. Next, `worker/deliver` takes the disconnect from the ring.
 
 use crate::clients::{ClientId, ClientSlot};
 use crate::error::{ClientError, SubmitError};
@@ -136,12 +136,6 @@ impl SubmitHalf {
         }
     }
 
-    /// How many disconnects wait for room in their ring.
-    #[cfg(not(corelane_loom))]
-    pub(in crate::router) fn waiting(&self) -> u64 {
-        self.out.ways.iter().map(|way| way.waiting.len()).sum()
-    }
-
     /// The part of a poll that this half does: settles with the workers that have left, and pushes the waiting
     /// disconnects. Returns payloads that no worker takes any more. Drop them outside every lock, because their
     /// drop runs host code.
@@ -160,24 +154,6 @@ impl SubmitHalf {
             // Settling can be the last step of that, so wake the poller.
             let wake = self.out.link.wake();
             after_publishing(|| wake.wake_if_asleep());
-        }
-        unread
-    }
-
-    /// As [`follow_up`](Self::follow_up), for an inline port. It pushes nothing; disconnects that wait for
-    /// workers that have left are settled.
-    #[cfg(not(corelane_loom))]
-    #[must_use]
-    pub(in crate::router) fn settle_left(&mut self) -> Vec<Payload> {
-        let left = self.out.link.left();
-        let unread = self.settle_all(left);
-        if left != 0 {
-            for worker in bits(left) {
-                // Its ring is closed, so each waiting disconnect counts as passed.
-                self.push_waiting_to(worker);
-            }
-            self.note_waiting();
-            self.out.link.settled(left);
         }
         unread
     }

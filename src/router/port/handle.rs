@@ -3,7 +3,7 @@
 //! message goes to its worker, and `poll`, which hands out what comes back. [`Port::share`] puts the submitting
 //! half behind a lock (`shared`), for hosts whose threads come and go.
 //!
-//! Used by `router` (opening a port), `route` and `inline` (further calls of `Port`), and `shared` (the lease).
+//! Used by `router` (opening a port), `route` (further calls of `Port`), and `shared` (the lease).
 
 use crate::clients::{ClientId, ClientName, Outstanding, RoomId};
 use crate::clock::Stamp;
@@ -63,9 +63,6 @@ use std::time::Duration;
 pub struct Port {
     pub(in crate::router) submit: SubmitHalf,
     pub(in crate::router) poll: PollHalf,
-    /// The host drives the rings itself (`inline`).
-    #[cfg(not(corelane_loom))]
-    pub(in crate::router) inline: bool,
     /// Detaches the pairs when the port, or the poller of a shared port, is dropped.
     pub(in crate::router) lease: Lease,
 }
@@ -128,7 +125,7 @@ impl Port {
             .map(|_| {
                 let backlog = Arc::new(Memory::reserve(backlog, touch)?);
                 let (port_wake, counts) = (Arc::clone(&wake), Arc::new(PairCounts::new()));
-                Ok(Pair { ingress: memory()?, egress: memory()?, backlog, port_wake, counts })
+                Ok(Pair { ingress: memory()?, egress: memory()?, backlog, port_wake, counts, lane: None })
             })
             .collect::<std::io::Result<_>>()?;
         let rings = pairs.iter().map(|pair| Arc::clone(&pair.ingress));
@@ -164,13 +161,7 @@ impl Port {
         submit.home = seat.map(|seat| seat.index);
         let mut poll = PollHalf::new(shared, index, ways_out, link, wake);
         poll.seat = seat.cloned();
-        Ok(Ok(Self {
-            submit,
-            poll,
-            #[cfg(not(corelane_loom))]
-            inline: false,
-            lease: Lease { shared: Arc::clone(shared), index, attached },
-        }))
+        Ok(Ok(Self { submit, poll, lease: Lease { shared: Arc::clone(shared), index, attached } }))
     }
 
     /// Connects a client to this port under a name. Messages that are held for the name are delivered to it.
@@ -597,6 +588,12 @@ impl Port {
         Arc::clone(self.poll.wake())
     }
 
+    /// The two rings between this port and a worker: ingress and egress.
+    #[cfg(all(test, not(corelane_loom)))]
+    pub(crate) fn memories(&self, worker: usize) -> Option<(&Memory, &Memory)> {
+        Some((self.submit.memory(worker)?, self.poll.memory(worker)?))
+    }
+
     /// The name of a connected client, of any port.
     pub fn name(&self, client: ClientId) -> Option<ClientName> {
         self.lease.shared.clients.name(client)
@@ -649,10 +646,6 @@ impl sealed::Polled for Port {
 
 impl Drop for Port {
     fn drop(&mut self) {
-        #[cfg(not(corelane_loom))]
-        if self.inline {
-            self.poll.take_over();
-        }
         self.lease.give_up(&mut self.submit, &mut self.poll);
     }
 }

@@ -197,7 +197,7 @@ impl IngressSenders {
                 let header = IngressHeader { flags: header.flags | ingress_flag::OWNED, ..header };
                 let pushed = self.push(worker, &header, &payload.reference(number));
                 if pushed.is_err() {
-                    drop(payloads.take(number));
+                    drop(payloads.take(Way::In, worker, self.index, number));
                 }
                 pushed
             }

@@ -69,8 +69,7 @@ impl PortLink {
         let Some(stall) = self.rings.get(worker) else { return };
         let moved =
             |producer: &Producer| producer.memory().shared_head() != head || producer.memory().is_closed();
-        // Relaxed: the refusal is noted already and the request still stands. (The host of an inline port
-        // clears the request when it pushes, without knowing of the note, so both are checked.)
+        // Relaxed: the refusal is noted already and the request still stands.
         let is_noted = stall.stalled_at.load(Relaxed) == head && producer.memory().needs_space();
         if (is_noted && !moved(producer)) || mutant("stall-not-noted") {
             return;

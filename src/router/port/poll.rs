@@ -1,7 +1,7 @@
 //! A port's polling half: what stays from poll to poll, the end and the start of a wait, acknowledgements. `walk` reads
 //! the records and lends the events. One owner at a time. It never waits, and takes no lock that a submitter can hold.
 //!
-//! Used by `walk`, `closings`, `handle`, `shared` (the poller) and `inline`. The records come from `worker/egress`. After an event
+//! Used by `walk`, `closings`, `handle`, and `shared` (the poller). The records come from `worker/egress`. After an event
 //! the message is the host's, until the host acknowledges it here.
 
 use crate::clients::{ClientId, END, Outstanding};
@@ -205,50 +205,6 @@ impl PollHalf {
         });
     }
 
-    /// Whether some, but not all, recipients of a delivery have been handed out.
-    #[cfg(not(corelane_loom))]
-    pub(in crate::router) fn is_in_part(&self) -> bool {
-        self.ways.iter().any(|way| way.handed > 0)
-    }
-
-    /// Reads how far the host of an inline port has read its rings.
-    #[cfg(not(corelane_loom))]
-    pub(in crate::router) fn take_over(&mut self) {
-        for way in &mut self.ways {
-            (way.ring, way.handed) = Consumer::resume_taken(Arc::clone(way.ring.memory()));
-            way.corrupt = way.ring.refresh().is_err() || way.ring.memory().is_corrupt();
-        }
-    }
-
-    /// After the host of an inline port has polled its rings: notes which workers have left, and whose rings
-    /// are empty.
-    #[cfg(not(corelane_loom))]
-    pub(in crate::router) fn look_inline(&mut self) {
-        self.take_over();
-        for (worker, way) in self.ways.iter_mut().enumerate() {
-            if way.ring.memory().is_closed() {
-                way.see_leave(&self.shared, &self.link, (worker, self.index));
-            }
-            // The host releases, so the head in the ring header is the valid one.
-            let memory = way.ring.memory();
-            if way.left && memory.shared_head() == memory.shared_tail() {
-                way.end_frontier(&self.shared, (worker, self.index));
-            }
-        }
-    }
-
-    /// Takes the payload of a delivery record that an inline host has taken from its ring.
-    #[cfg(not(corelane_loom))]
-    pub(in crate::router) fn take_payload(&mut self, number: u64) -> Option<&[u8]> {
-        self.views.push(self.shared.payloads.take(number)?);
-        self.views.last().and_then(Payload::bytes)
-    }
-
-    #[cfg(not(corelane_loom))]
-    pub(in crate::router) fn release_payloads(&mut self) {
-        self.views.clear();
-    }
-
     /// See [`Port::acknowledge_batch`](crate::router::Port::acknowledge_batch).
     pub(in crate::router) fn acknowledge_batch(
         &mut self,
@@ -377,7 +333,7 @@ impl PollHalf {
     }
 
     /// The egress ring from a worker.
-    #[cfg(not(corelane_loom))]
+    #[cfg(all(test, not(corelane_loom)))]
     pub(in crate::router) fn memory(&self, worker: usize) -> Option<&crate::ring::Memory> {
         self.ways.get(worker).map(|way| &**way.ring.memory())
     }

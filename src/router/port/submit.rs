@@ -5,7 +5,7 @@
 //! A message is checked (`admit`), placed on a worker (`place_message`), written by `ingress` and published.
 //! Next, `worker/cycle` takes it from the ring.
 //!
-//! Used by `handle`, `shared` (under the lock), `route` (calls) and `inline`.
+//! Used by `handle`, `shared` (under the lock), and `route` (calls).
 
 use crate::call::CallId;
 use crate::clients::{ClientId, ClientSlot, NewClient, RoomId};
@@ -16,11 +16,10 @@ use crate::error::{
 };
 use crate::metrics::Writer;
 use crate::park::after_publishing;
-#[cfg(not(corelane_loom))]
-use crate::ring::Corrupt;
 use crate::ring::Memory;
 use crate::ring::record::{IngressHeader, ingress_flag, ingress_kind};
 use crate::router::payload::Owned;
+use crate::router::placement::Placement;
 use crate::router::port::connect::ConnectOptions;
 use crate::router::port::ingress::{Bytes, IngressSender, IngressSenders};
 use crate::router::rules::MessageType;
@@ -100,9 +99,6 @@ pub(in crate::router) struct SubmitHalf {
     pub(super) spare: u64,
     /// The worker of the last message, for `round_robin`.
     last: usize,
-    /// The port's clients stay on their workers: the host of an inline port pushes messages to the worker that
-    /// it knows.
-    pub(in crate::router) pinned: bool,
     /// The local worker on this port's thread.
     pub(in crate::router) home: Option<usize>,
     /// Somebody knows that there may be something to publish, and will publish.
@@ -136,7 +132,6 @@ impl SubmitHalf {
             max_in_flight: shared.config.get(Key::MaxInFlight),
             spare: 0,
             last: 0,
-            pinned: false,
             home: None,
             #[cfg(feature = "tokio")]
             announced: false,
@@ -191,7 +186,7 @@ impl SubmitHalf {
         let takes_turns = placement.balance == Balance::RoundRobin && self.home != Some(worker);
         let several = takes_turns.then_some(placement.threaded());
         if let Some(slot) = self.shared.clients.get(client) {
-            slot.start_at(worker, hash_part(hash.0), several);
+            slot.start_at(worker, Placement::hash_part(hash.0), several);
         }
         if let Some(bucket) = self.shared.buckets.get(client.index() as usize) {
             bucket.fill();
@@ -205,7 +200,7 @@ impl SubmitHalf {
         };
         for worker in 0..self.out.ways.len() {
             if self.out.push_other(worker, &post).is_err() {
-                self.shared.workers[worker].bell.post();
+                self.shared.workers[worker].bell.post(hash.0);
             }
         }
         self.publish();
@@ -377,11 +372,7 @@ impl SubmitHalf {
         let shared = &self.shared;
         let slot = shared.clients.slot(client.index()).ok_or(SubmitError::StaleClient)?;
         shared.permits.admit(&mut self.spare)?;
-        let worker = if self.pinned {
-            slot.current().0
-        } else {
-            place_message(shared, &self.out.ways, slot, self.last, self.index, &mut self.writer)
-        };
+        let worker = place_message(shared, &self.out.ways, slot, self.last, self.index, &mut self.writer);
         self.out.push_message(&shared.payloads, worker, header, message)?;
         slot.submit();
         // The turn of `round_robin` goes over the workers with threads; a local worker is not among them.
@@ -429,7 +420,7 @@ impl SubmitHalf {
             let name = rules.map_or("", |rules| rules.rules.name());
             return Err(ConnectError::MayBlock(name.to_owned()));
         }
-        let by_hash = placement.by_hash(hash_part(hash));
+        let by_hash = placement.by_hash(Placement::hash_part(hash));
         Ok(match placement.balance {
             Balance::LeastLoaded => {
                 placement.least(by_hash, |worker| load(&self.shared, &self.out.ways, worker))
@@ -496,17 +487,6 @@ impl SubmitHalf {
     pub(in crate::router) fn memory(&self, worker: usize) -> Option<&Arc<Memory>> {
         self.out.ways.get(worker).map(|way| way.ring.memory())
     }
-
-    #[cfg(not(corelane_loom))]
-    pub(in crate::router) fn max_message(&self) -> usize {
-        self.max_message
-    }
-
-    /// Reads the ring positions that an inline host has written; see `Producer::reload`.
-    #[cfg(not(corelane_loom))]
-    pub(in crate::router) fn reload(&mut self) -> Result<(), Corrupt> {
-        self.out.ways.iter_mut().try_for_each(|way| way.ring.reload())
-    }
 }
 
 /// A worker's load in records: what it found waiting in its last cycle, plus what this port has pushed and the
@@ -553,9 +533,4 @@ fn place_message(
     counts.moves_made.add(writer, 1);
     slot.move_to(wanted);
     wanted
-}
-
-/// The part of a name's hash that the slot keeps: the upper 16 bits.
-fn hash_part(hash: u64) -> u16 {
-    (hash >> 48) as u16
 }

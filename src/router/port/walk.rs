@@ -8,7 +8,7 @@ use crate::error::{CloseReason, Closed, Unacknowledged, Undeliverable};
 use crate::ring::record::{DELIVERY_BYTES, DeliveryHeader, delivery_flag, delivery_kind};
 use crate::ring::{Corrupt, Record};
 use crate::router::pair::{give_back_one, holds_credit, payload_bytes};
-use crate::router::payload::read_reference;
+use crate::router::payload::{Way, read_reference};
 use crate::router::port::closings::Closing;
 use crate::router::port::event::{DeliveredMessage, Event, Names};
 use crate::router::port::poll::{Beside, Current, PollHalf, forgive};
@@ -214,7 +214,9 @@ impl PollHalf {
         let bytes = payload_bytes(&header, payload);
         // In the middle of a record the payload is there from the poll before.
         if way.handed == 0 {
-            way.beside = match reference(&record, payload).map(|number| shared.payloads.take(number)) {
+            way.beside = match reference(&record, payload)
+                .map(|number| shared.payloads.take(Way::Out, worker, self.index, number))
+            {
                 None => Beside::No,
                 Some(Some(payload)) if payload.bytes().is_some() => Beside::There(payload),
                 Some(_) => Beside::Lost,

@@ -22,6 +22,7 @@ use crate::router::thread::{InWorker, discard};
 use crate::router::worker::cycle::{IngressReceiver, Worker};
 use crate::router::worker::handled::no_series;
 use crate::router::worker::handler::{NOT_TAKEN_UP, WorkerCode};
+use crate::router::worker::lane::LaneIngress;
 use crate::router::worker::message_end::MessageEnd;
 use crate::router::worker::send::send_series;
 use crate::router::worker::state::{WorkerContext, WorkerState};
@@ -103,8 +104,10 @@ impl Worker {
                 let corrupt = pair.ingress.is_corrupt();
                 let ring = Consumer::resume(pair.ingress);
                 let (counts, port_wake) = (pair.counts, pair.port_wake);
+                let lane = pair.lane.map(LaneIngress::new);
+                let sealed = false;
                 worker.ingress[port] =
-                    Some(IngressReceiver { ring, counts, port_wake, sealed: false, corrupt, blocked: None });
+                    Some(IngressReceiver { ring, counts, port_wake, sealed, corrupt, blocked: None, lane });
             }
         }
         worker
@@ -125,6 +128,11 @@ impl Worker {
             return;
         }
         loop {
+            // A lane's records that the worker has not begun count as refused, above the seal.
+            let is_lane = ingoing.lane.is_some() && ingoing.ring.position() >= handled;
+            if is_lane && self.state.inside.lane_message.take_if(|of| *of == port).is_none() {
+                return;
+            }
             // Where the record itself starts: a pad before it may count as handled when the record does not.
             let Ok(Some((position, record))) = ingoing.ring.next_at() else { return };
             let Some((header, payload)) = IngressHeader::read(record.bytes) else { continue };

@@ -18,6 +18,7 @@ use crate::router::thread::{InWorker, discard};
 use crate::router::worker::egress::EgressSender;
 use crate::router::worker::gate::Gate;
 use crate::router::worker::handler::WorkerCode;
+use crate::router::worker::lane::LaneIngress;
 use crate::router::worker::state::{WorkerContext, WorkerState};
 use crate::sync::Arc;
 use crate::sync::os::process_cores;
@@ -86,6 +87,8 @@ pub(in crate::router) struct IngressReceiver {
     pub(in crate::router) corrupt: bool,
     /// Set while the next record waits for tasks: the count of returned tasks at that time.
     pub(in crate::router) blocked: Option<u64>,
+    /// Set if the ring comes from a lane.
+    pub(in crate::router) lane: Option<LaneIngress>,
 }
 
 /// Bytes per port in a worker.
@@ -169,8 +172,9 @@ impl Worker {
         }
         self.look_at_queues(now);
         let mut work = 0;
-        if self.own().bell.take_post() {
-            WorkerContext::new(&self.shared, &self.code, &mut self.state).look_up_all();
+        let posts = self.own().bell.take_posts();
+        if posts != 0 {
+            WorkerContext::new(&self.shared, &self.code, &mut self.state).look_up_posted(posts);
             work += 1;
         }
         if self.own().bell.is_stopping() {
@@ -184,6 +188,9 @@ impl Worker {
             return work + usize::from(self.stopped);
         }
         work += self.flush_egress();
+        if self.state.lanes != 0 {
+            work += self.serve_lanes();
+        }
         let ports = self.ingress.len();
         let mut time = now;
         let mut load = 0;
@@ -287,6 +294,9 @@ impl Worker {
         count: &mut usize,
     ) -> Result<(), Corrupt> {
         let Some(Some(receiver)) = self.ingress.get_mut(port) else { return Ok(()) };
+        if receiver.lane.is_some() {
+            return self.take_lane_records(port, limit, time, count);
+        }
         // No task has come back since a task blocked the ring's next record.
         if receiver.corrupt || receiver.blocked == Some(self.state.tasks.returned) {
             return Ok(());
@@ -334,6 +344,9 @@ impl Worker {
     fn give_up_ring(&mut self, port: usize) {
         let Some(Some(receiver)) = self.ingress.get_mut(port) else { return };
         receiver.corrupt = true;
+        if let Some(lane) = &receiver.lane {
+            lane.rings.give_up();
+        }
         self.shared.workers[self.index].shard.corrupt_rings.add(&mut self.state.writer, 1);
         receiver.ring.mark_corrupt();
         // Wake a port that waits for space in the ring, because there will be none.
@@ -422,7 +435,7 @@ impl Worker {
                 let more = if ingoing.sealed { !ingoing.ring.is_drained() } else { ingoing.ring.has_more() };
                 !ingoing.corrupt && !blocked && more
             })
-            || self.state.egress.iter().flatten().any(|egress| egress.is_stalled() && egress.space_moved())
+            || self.state.egress.iter().flatten().any(|egress| egress.waits() && egress.space_moved())
     }
 
     /// The thread's main function.
@@ -481,7 +494,7 @@ impl Worker {
     /// Asks the ports whose rings are full to announce space. Called before the worker sleeps.
     fn request_space(&mut self) {
         let egress = self.state.egress.iter_mut().flatten();
-        egress.filter(|egress| egress.is_stalled()).for_each(EgressSender::request_space);
+        egress.filter(|egress| egress.waits()).for_each(EgressSender::request_space);
     }
 
     /// Sleeps until something arrives, something is due, or `most` is over.

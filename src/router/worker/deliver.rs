@@ -44,6 +44,7 @@ impl WorkerContext<'_> {
             && let (Some(egress), Some(pair)) = (self.state.egress.get_mut(port), pair.view())
         {
             *egress = Some(EgressSender::new(&pair));
+            self.state.lanes |= u64::from(pair.lane.is_some()) << port;
         }
     }
 
@@ -69,10 +70,11 @@ impl WorkerContext<'_> {
             }
             Err(Shortage::Exhausted) => return self.over_limit(delivery, to, slot, &mut false),
         }
-        // The credit pins the slot: the slot keeps its client and port until the credit is given back.
+        // The credit pins a port's slot: it keeps its client and port until the credit is given back. A lane's slot may be
+        // another client's by now, so its port is read once, with the generation.
         let worker = self.shard();
         let place = slot.place();
-        if place.generation != to.generation() {
+        if place.generation != to.generation() && !mutant("lane-place-unchecked") {
             // The credit word contains only a part of the generation.
             slot.credit.subtract(to.generation(), 1, bytes);
             return Outcome::Failed(Failed::RecipientClosed);
@@ -90,7 +92,7 @@ impl WorkerContext<'_> {
                 self.reached(delivery.sender, port);
                 Outcome::Ok
             }
-            emitted => self.not_in_ring(delivery, (to, slot), length, emitted, &fill),
+            emitted => self.not_in_ring(delivery, (to, slot), port, length, emitted, &fill),
         }
     }
 
@@ -101,12 +103,12 @@ impl WorkerContext<'_> {
         &mut self,
         delivery: &DeliveryHeader,
         (to, slot): (ClientId, &ClientSlot),
+        port: usize,
         length: usize,
         emitted: Result<bool, Rejected>,
         fill: &dyn Fn(&mut [u8]),
     ) -> Outcome {
         let worker = self.shard();
-        let port = usize::from(slot.place().port);
         let emitted = match emitted {
             Err(Rejected::TooLarge) if delivery.kind == delivery_kind::MESSAGE => {
                 self.emit_out_of_line(delivery, to, port, length, fill)

@@ -21,7 +21,7 @@ use crate::router::worker::unusual::Unended;
 use crate::sync::{Relaxed, mutant};
 
 /// Flags of a message that [`ordinary`](WorkerContext::ordinary) does not handle.
-const UNUSUAL: u16 = ingress_flag::OWNED | ingress_flag::CALL | ingress_flag::ADDRESSED;
+pub(in crate::router) const UNUSUAL: u16 = ingress_flag::OWNED | ingress_flag::CALL | ingress_flag::ADDRESSED;
 
 impl WorkerContext<'_> {
     /// Handles one record of a port's ring. `time` is when the previous record ended; afterwards it is when
@@ -45,7 +45,13 @@ impl WorkerContext<'_> {
     /// Handles a message whose payload is in the record and for which no caller waits, and counts it. `started`
     /// is when the previous message ended. Returns when this message ended: the only clock read.
     #[inline]
-    fn ordinary(&mut self, port: usize, header: &IngressHeader, payload: &[u8], started: u64) -> u64 {
+    pub(in crate::router) fn ordinary(
+        &mut self,
+        port: usize,
+        header: &IngressHeader,
+        payload: &[u8],
+        started: u64,
+    ) -> u64 {
         let client = ClientId(header.client);
         let stamp = self.stamp(header, started);
         self.state.tell = Tell::of(header);

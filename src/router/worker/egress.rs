@@ -4,18 +4,37 @@
 //! Used by `deliver`, `rooms` and `over_limit` (emit), `cycle` (flush, publish, leave) and `state`. The records
 //! go on to `port/poll`.
 
-use crate::clients::{ClientId, Clients, SlotList};
+use crate::clients::{ClientId, Clients, NoticeAt, Refusals, SlotList};
 use crate::error::CloseReason;
 use crate::metrics::{PathShard, Writer};
 use crate::park::WakeWord;
 use crate::ring::record::{DELIVERY_BYTES, DeliveryHeader, delivery_flag, delivery_kind};
-use crate::ring::{Consumer, Producer, PushError};
+use crate::ring::{ALIGNMENT, Consumer, Corrupt, Memory, Producer, PushError};
+use crate::router::lane::rings::LaneRings;
 use crate::router::notice::Notice;
 use crate::router::pair::{Pair, give_back};
 use crate::router::payload::{Payload, Payloads, REFERENCE_BYTES, Way, read_reference};
 use crate::router::placement::Frontier;
 use crate::sync::{Arc, AtomicU32, AtomicU64, mutant};
 use std::collections::VecDeque;
+
+/// What a worker keeps for an egress ring that leads to a lane.
+#[derive(Debug)]
+pub(in crate::router) struct LaneEgress {
+    pub(in crate::router) rings: Arc<LaneRings>,
+    /// The records whose reading the worker waits for, in the order of the ring: the position behind each, plus 1 for a
+    /// CLIENT_CLOSED (the others are REFUSED), and its client. Never more than the ring has records.
+    unread: VecDeque<(u64, ClientId)>,
+    /// Clients whose REFUSED found no room, linked through `port_link`.
+    owed: SlotList,
+}
+
+/// A record that the host has read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::router) enum Read {
+    Closed(ClientId),
+    Refused(ClientId),
+}
 
 #[derive(Debug)]
 pub(in crate::router) struct EgressSender {
@@ -24,6 +43,10 @@ pub(in crate::router) struct EgressSender {
     /// The deliveries for which the ring had no room, in order. Both ends of this ring belong to the worker.
     backlog: (Producer, Consumer),
     backlogged: u64,
+    /// The ring belongs to a port, and the backlog is empty: the ordinary path.
+    is_direct: bool,
+    /// Set if the ring leads to a lane.
+    pub(in crate::router) lane: Option<Box<LaneEgress>>,
     pub(in crate::router) frontier: Frontier,
     /// The closings that found backlog and ring full, in order, linked through the slots of their clients. A
     /// client may have two entries, a CLOSE and a CLIENT_CLOSED. See [`Closing`].
@@ -105,6 +128,8 @@ impl EgressSender {
             wake: Arc::clone(&pair.port_wake),
             backlog: (Producer::new(Arc::clone(&pair.backlog)), Consumer::new(Arc::clone(&pair.backlog))),
             backlogged: 0,
+            is_direct: pair.lane.is_none(),
+            lane: pair.lane.as_ref().map(|rings| Box::new(LaneEgress::new(rings))),
             frontier: Frontier::new(),
             closings: SlotList::new(),
             notices: VecDeque::new(),
@@ -144,11 +169,23 @@ impl EgressSender {
         fill: impl FnOnce(&mut [u8]),
     ) -> Result<bool, Rejected> {
         let length = DeliveryHeader::record_bytes(recipients.len(), payload);
-        if self.backlogged == 0 || mutant("egress-past-backlog") {
+        if self.is_direct || (mutant("egress-past-backlog") && self.lane.is_none()) {
             match self.ring.claim(length, header.kind, header.flags) {
                 Ok(record) => {
                     fill(header.write(recipients, record));
                     self.ring.commit();
+                    return Ok(false);
+                }
+                Err(PushError::TooLarge) => return Err(Rejected::TooLarge),
+                Err(PushError::Full | PushError::Closed) => {}
+            }
+        } else if let Some(lane) = self.lane.as_deref_mut().filter(|_| self.backlogged == 0) {
+            let before = self.ring.position();
+            match self.ring.claim(length, header.kind, header.flags) {
+                Ok(record) => {
+                    fill(header.write(recipients, record));
+                    self.ring.commit();
+                    lane.note((before, self.ring.position()), length, header.kind, recipients);
                     return Ok(false);
                 }
                 Err(PushError::TooLarge) => return Err(Rejected::TooLarge),
@@ -165,6 +202,7 @@ impl EgressSender {
                 self.backlog.0.commit();
                 self.backlog.0.publish();
                 self.backlogged += 1;
+                self.is_direct = false;
                 self.backlog_maximum = self.backlog_maximum.max(self.backlog_bytes());
                 Ok(true)
             }
@@ -190,7 +228,7 @@ impl EgressSender {
         let emitted =
             self.emit_to(&header, recipients, REFERENCE_BYTES, |out| out.copy_from_slice(&reference));
         if emitted.is_err() {
-            drop(payloads.take(number));
+            drop(payloads.take(Way::Out, worker, port, number));
         }
         emitted
     }
@@ -209,7 +247,7 @@ impl EgressSender {
             clients.slot(client.index()).into_iter().for_each(|slot| slot.finish(1));
         }
         if emitted == Ok(false) {
-            end_closing(header.kind, client, clients);
+            self.end_closing(header.kind, client, clients);
         }
         if emitted.is_ok() {
             return;
@@ -248,6 +286,9 @@ impl EgressSender {
         if self.backlogged == 0 || self.backlog.1.refresh().is_err() {
             return 0;
         }
+        if self.lane.is_some() {
+            return self.flush_lane_backlog(clients);
+        }
         let mut moved = 0;
         let (mut batch, mut records) = (self.ring.batch(), self.backlog.1.records());
         while let Ok(Some(record)) = records.peek() {
@@ -265,7 +306,109 @@ impl EgressSender {
         drop((batch, records));
         self.backlog.1.release();
         self.backlogged -= moved;
+        self.is_direct = self.backlogged == 0;
         moved as usize
+    }
+
+    /// As [`flush_backlog`](Self::flush_backlog), into the ring of a lane.
+    #[cold]
+    fn flush_lane_backlog(&mut self, clients: &Clients) -> usize {
+        let Some(lane) = self.lane.as_deref_mut() else { return 0 };
+        let (mut moved, mut records) = (0, self.backlog.1.records());
+        while let Ok(Some(record)) = records.peek() {
+            let before = self.ring.position();
+            let Ok(target) = self.ring.claim(record.bytes.len(), record.kind, record.flags) else { break };
+            target.copy_from_slice(record.bytes);
+            self.ring.commit();
+            if let Some((header, recipients, _)) = DeliveryHeader::read(record.bytes) {
+                let first = recipients.iter().next().unwrap_or(0);
+                let end = self.ring.position();
+                lane.note_some((before, end), record.bytes.len(), header.kind, (header.recipients, first));
+                if header.kind == delivery_kind::CLOSE {
+                    end_close(ClientId(first), clients);
+                }
+            }
+            records.skip();
+            moved += 1;
+        }
+        drop(records);
+        self.backlog.1.release();
+        self.backlogged -= moved;
+        moved as usize
+    }
+
+    /// Called when a closing is in the ring. A CLIENT_CLOSED to a port then finishes the client's disconnect, so that the
+    /// slot may be reused once the record is handed out. A lane's clients do not depend on their CLOSE: the host compares
+    /// their generations.
+    fn end_closing(&self, kind: u16, client: ClientId, clients: &Clients) {
+        if self.lane.is_none() {
+            end_closing(kind, client, clients);
+        } else if kind == delivery_kind::CLOSE {
+            end_close(client, clients);
+        }
+    }
+
+    /// The oldest record of those that the worker waits for, if the host has read it.
+    ///
+    /// # Errors
+    /// [`Corrupt`] if the ring's head is impossible.
+    pub(in crate::router) fn next_read(&mut self) -> Result<Option<Read>, Corrupt> {
+        let Some(lane) = self.lane.as_deref_mut() else { return Ok(None) };
+        let Some((mark, client)) = lane.unread.front().copied() else { return Ok(None) };
+        let (position, is_closed) = (mark & !1, mark & 1 == 1);
+        if self.ring.seen_head() < position
+            && self.ring.refresh_head()? < position
+            && !(is_closed && mutant("lane-closed-unread"))
+        {
+            return Ok(None);
+        }
+        lane.unread.pop_front();
+        Ok(Some(if is_closed { Read::Closed(client) } else { Read::Refused(client) }))
+    }
+
+    /// The REFUSED of this client found no room.
+    pub(in crate::router) fn owe(&mut self, client: ClientId, clients: &Clients) {
+        if let Some(lane) = self.lane.as_deref_mut() {
+            lane.owed.push(client.index(), |index| port_link(clients, index));
+        }
+    }
+
+    /// Takes a client whose REFUSED found no room, if there may be room now.
+    pub(in crate::router) fn take_owed(&mut self, clients: &Clients) -> Option<u32> {
+        let lane = self.lane.as_deref_mut().filter(|_| self.backlogged == 0)?;
+        let first = lane.owed.first()?;
+        lane.owed.pop(|index| port_link(clients, index));
+        Some(first)
+    }
+
+    /// The worker leaves: takes the clients whose CLIENT_CLOSED the host has not read, with its position.
+    pub(in crate::router) fn take_unread(&mut self) -> Vec<(u64, ClientId)> {
+        let unread =
+            self.lane.as_deref_mut().map(|lane| std::mem::take(&mut lane.unread)).unwrap_or_default();
+        unread
+            .into_iter()
+            .filter(|(mark, _)| mark & 1 == 1)
+            .map(|(mark, client)| (mark & !1, client))
+            .collect()
+    }
+
+    /// Whether the worker wants to know when the host reads on.
+    #[inline]
+    pub(in crate::router) fn waits(&self) -> bool {
+        self.is_stalled() || self.lane.as_deref().is_some_and(LaneEgress::waits)
+    }
+
+    /// Reads the head of a ring that leads to a lane. Withdraws the request for space if nothing waits for it any more.
+    pub(in crate::router) fn look(&mut self) -> Result<(), Corrupt> {
+        self.ring.refresh_head()?;
+        if !self.waits() {
+            self.ring.end_request();
+        }
+        Ok(())
+    }
+
+    pub(in crate::router) fn memory(&self) -> &Memory {
+        self.ring.memory()
     }
 
     fn flush_notices(&mut self) -> usize {
@@ -288,7 +431,7 @@ impl EgressSender {
             let Ok(backlogged) = self.emit(&header, client.0, 0, |_| ()) else { return moved };
             self.closings.pop(|entry| Closing::link(entry, clients));
             if !backlogged {
-                end_closing(header.kind, client, clients);
+                self.end_closing(header.kind, client, clients);
             }
             moved += 1;
         }
@@ -297,7 +440,12 @@ impl EgressSender {
 
     /// Gives up everything that waits, because the port is gone or the worker ends. Gives back what the
     /// deliveries hold.
-    pub(in crate::router) fn give_up(&mut self, clients: &Clients, payloads: &Payloads) -> GivenUp {
+    pub(in crate::router) fn give_up(
+        &mut self,
+        clients: &Clients,
+        payloads: &Payloads,
+        (worker, port): (usize, usize),
+    ) -> GivenUp {
         let mut given_up =
             GivenUp { recipients: 0, closed: Vec::new(), closes: Vec::new(), notices: VecDeque::new() };
         if self.backlog.1.refresh().is_ok() {
@@ -315,12 +463,22 @@ impl EgressSender {
                     _ => given_up.recipients += give_back(record.bytes, clients),
                 }
                 if header.kind == delivery_kind::MESSAGE && header.flags & delivery_flag::OWNED != 0 {
-                    drop(read_reference(payload).and_then(|(number, _)| payloads.take(number)));
+                    let taken = |(number, _)| payloads.take(Way::Out, worker, port, number);
+                    drop(read_reference(payload).and_then(taken));
                 }
             }
         }
         self.backlog.1.release();
         self.backlogged = 0;
+        self.is_direct = self.lane.is_none();
+        if let Some(lane) = self.lane.as_deref_mut() {
+            while let Some(index) = lane.owed.first() {
+                lane.owed.pop(|index| port_link(clients, index));
+                if let Some(slot) = clients.slot(index) {
+                    slot.set_refusals(Refusals { notice: NoticeAt::Nowhere, ..slot.refusals() });
+                }
+            }
+        }
         given_up.notices.append(&mut self.notices);
         while let Some(closing) = self.closings.first().map(Closing) {
             let (header, client) = (closing.header(), closing.client(clients));
@@ -395,8 +553,51 @@ impl EgressSender {
     }
 }
 
-/// Called when a closing is in the ring. A CLIENT_CLOSED then finishes the client's disconnect, so that the
-/// slot may be reused once the record is handed out.
+impl LaneEgress {
+    fn new(rings: &Arc<LaneRings>) -> Self {
+        Self { rings: Arc::clone(rings), unread: VecDeque::new(), owed: SlotList::new() }
+    }
+
+    /// A record is in the ring, between two positions.
+    fn note(&mut self, ring: (u64, u64), length: usize, kind: u16, recipients: &[u64]) {
+        let first = recipients.first().copied().unwrap_or(0);
+        self.note_some(ring, length, kind, (recipients.len() as u32, first));
+    }
+
+    /// As [`note`](Self::note), with the number of recipients and the first one.
+    fn note_some(
+        &mut self,
+        (before, end): (u64, u64),
+        length: usize,
+        kind: u16,
+        (recipients, first): (u32, u64),
+    ) {
+        let start = end - length.next_multiple_of(ALIGNMENT) as u64;
+        self.rings.emit((before, start, end), u64::from(recipients));
+        match kind {
+            delivery_kind::CLIENT_CLOSED => self.unread.push_back((end | 1, ClientId(first))),
+            delivery_kind::REFUSED => self.unread.push_back((end, ClientId(first))),
+            _ => {}
+        }
+    }
+
+    fn waits(&self) -> bool {
+        !self.unread.is_empty() || !self.owed.is_empty()
+    }
+}
+
+fn port_link(clients: &Clients, index: u32) -> Option<&AtomicU32> {
+    clients.slot(index).map(|slot| &slot.port_link)
+}
+
+/// A CLOSE to a lane's client is in the ring.
+fn end_close(client: ClientId, clients: &Clients) {
+    if let Some(slot) = clients.slot(client.index()) {
+        slot.credit.end_close_delivery(client.generation());
+    }
+}
+
+/// Called when a closing to a port is in the ring.
 fn end_closing(kind: u16, client: ClientId, clients: &Clients) {
     if kind == delivery_kind::CLIENT_CLOSED
         && !mutant("closed-unpinned")

@@ -143,6 +143,8 @@ pub(in crate::router) struct Inside {
     /// The call of the message that the worker is handling. Its caller waits, or has given up since the worker
     /// started the message.
     pub(in crate::router) answering: Option<CallId>,
+    /// The port whose record, a lane's message or send, is counted as submitted and has not ended.
+    pub(in crate::router) lane_message: Option<usize>,
     /// The handler was given up: a stop has claimed the real state, and this thread must not touch anything any
     /// more.
     pub(in crate::router) abandoned: bool,
@@ -173,6 +175,7 @@ impl Inside {
             spare: None,
             current: None,
             answering: None,
+            lane_message: None,
             abandoned: false,
             #[cfg(test)]
             panics_after: None,

@@ -7,6 +7,7 @@
 use crate::clients::{ClientId, NameHash};
 use crate::error::Failed;
 use crate::metrics::{Outcome, Timing};
+use crate::park::post_bit;
 use crate::ring::record::{DeliveryHeader, delivery_kind};
 use crate::router::notice::Tell;
 use crate::router::worker::handled::CLOSING;
@@ -27,13 +28,14 @@ impl WorkerContext<'_> {
         }
     }
 
-    /// A post did not fit into a full ring, so any name for which messages are held may have connected: look
-    /// all of them up.
-    pub(in crate::router) fn look_up_all(&mut self) {
+    /// Names with these bits have connected: looks up those for which messages are held.
+    pub(in crate::router) fn look_up_posted(&mut self, posts: u64) {
         let mut next = self.state.holds.name_after(END);
         while let Some((place, hash)) = next {
             next = self.state.holds.name_after(place);
-            self.name_connected(hash);
+            if posts & post_bit(hash.0) != 0 {
+                self.name_connected(hash);
+            }
         }
     }
 

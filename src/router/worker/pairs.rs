@@ -7,6 +7,7 @@ use crate::clients::{ClientId, END};
 use crate::error::{Failed, Undeliverable};
 use crate::park::after_publishing;
 use crate::ring::{AttachState, Consumer};
+use crate::router::lane::settle::settle_lane;
 use crate::router::notice::Notice;
 use crate::router::payload::Way;
 use crate::router::placement::Frontier;
@@ -14,6 +15,7 @@ use crate::router::settle::{settle_ingress, untaken_deliveries};
 use crate::router::worker::cycle::{IngressReceiver, Worker};
 use crate::router::worker::egress::EgressSender;
 use crate::router::worker::handler::NOT_TAKEN_UP;
+use crate::router::worker::lane::LaneIngress;
 use crate::router::worker::state::WorkerContext;
 use crate::sync::{Arc, mutant};
 
@@ -31,7 +33,9 @@ impl Worker {
             }
             if state == AttachState::Detaching {
                 let mut time = now;
-                while !self.is_abandoned() && self.drain(port, usize::MAX, &mut time) > 0 {}
+                // A lane's host has stopped pushing. One that has not must not keep the worker here.
+                let once = self.ingress[port].as_ref().is_some_and(|ingoing| ingoing.lane.is_some());
+                while !self.is_abandoned() && self.drain(port, usize::MAX, &mut time) > 0 && !once {}
                 if self.is_abandoned() {
                     return;
                 }
@@ -49,6 +53,7 @@ impl Worker {
         let Some(pair) = self.shared.pair(self.index, port).view() else { return };
         // `deliver` may already have taken up the egress ring.
         self.state.egress[port].get_or_insert_with(|| EgressSender::new(&pair));
+        self.state.lanes |= u64::from(pair.lane.is_some()) << port;
         self.state.inside.taken[port] = 0;
         self.ingress[port] = Some(IngressReceiver {
             ring: Consumer::new(pair.ingress),
@@ -57,6 +62,7 @@ impl Worker {
             sealed: false,
             corrupt: false,
             blocked: None,
+            lane: pair.lane.map(LaneIngress::new),
         });
     }
 
@@ -115,13 +121,26 @@ impl Worker {
         let shared = Arc::clone(&self.shared);
         self.state.inside.taken[port] = NOT_TAKEN_UP;
         let mut egress = self.state.egress[port].take();
+        let lane = ingoing.lane.take().map(|lane| lane.rings);
+        self.state.lanes &= !(1 << port);
         let path = &shared.workers[self.index].paths[port];
         let published = &shared.workers[self.index].frontiers[port];
         let (mut closed, mut closes) = (Vec::new(), Vec::new());
         if let Some(egress) = &mut egress {
             egress.report(path, &mut self.state.writer);
-            let mut given_up = egress.give_up(&shared.clients, &shared.payloads);
-            if reason == Undeliverable::Stopped {
+            let mut given_up = egress.give_up(&shared.clients, &shared.payloads, (self.index, port));
+            if let Some(rings) = &lane {
+                // The lane's host closes these clients itself when it finds the ring closed.
+                let clients = given_up.closed.drain(..).chain(given_up.closes.drain(..));
+                given_up.recipients += clients
+                    .map(|client| {
+                        let slot = shared.clients.slot(client.index());
+                        slot.inspect(|slot| slot.credit.end_close_delivery(client.generation()));
+                        1
+                    })
+                    .sum::<u64>();
+                rings.leave_unread(egress.take_unread());
+            } else if reason == Undeliverable::Stopped {
                 // The port is there: it hands these notices out itself. They are listed before the ring closes, so
                 // that the port does not see the end before them.
                 shared.ended[port].leave_notices(std::mem::take(&mut given_up.notices));
@@ -133,6 +152,9 @@ impl Worker {
             egress.leave(published);
         }
         ingoing.ring.store_seal();
+        if let Some(rings) = &lane {
+            rings.store_seal(ingoing.ring.position());
+        }
         ingoing.counts.end(ingoing.ring.popped());
         if self.failing.is_some() {
             ingoing.ring.keep(); // The handler that was given up may still be reading from it.
@@ -162,6 +184,11 @@ impl Worker {
         let port_wake = Arc::clone(&ingoing.port_wake);
         drop(ingoing);
         shared.pair(self.index, port).leave(|pair| {
+            if let Some(rings) = &pair.lane {
+                let way = (self.index, port);
+                drop(settle_lane(&shared, way, &pair, rings, &mut self.state.writer));
+                return;
+            }
             let unread = settle_ingress(
                 &shared,
                 (self.index, port),

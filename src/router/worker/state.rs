@@ -43,6 +43,8 @@ pub(in crate::router) struct WorkerState {
     pub(in crate::router) members: Vec<u64>,
     /// The tasks that are out.
     pub(in crate::router) tasks: Tasks,
+    /// One bit per port whose egress ring is taken up and leads to a lane.
+    pub(in crate::router) lanes: u64,
 }
 
 impl WorkerState {
@@ -64,6 +66,7 @@ impl WorkerState {
             rooms: shared.rooms.reader(),
             members: Vec::with_capacity(shared.config.count(Key::MaxRoomMembers)),
             tasks: Tasks::new(worker, shared.task_limit(), shared.ports.len()),
+            lanes: 0,
             worker,
         }
     }
@@ -86,6 +89,7 @@ impl WorkerState {
             rooms: None,
             members: Vec::new(),
             tasks: Tasks::new(worker, 0, 0),
+            lanes: 0,
             worker,
         }
     }

@@ -10,7 +10,7 @@ use crate::ring::record::{DeliveryHeader, IngressHeader, delivery_kind, ingress_
 use crate::router::base::{Fallback, call_of};
 use crate::router::notice::Tell;
 use crate::router::pair::PairCounts;
-use crate::router::payload::read_reference;
+use crate::router::payload::{Payload, Way, read_reference};
 use crate::router::rules::Action;
 use crate::router::worker::handled::{Handled, no_series};
 use crate::router::worker::handler::{Handler, HandlerCall};
@@ -45,7 +45,21 @@ impl WorkerContext<'_> {
     ) -> Result<(), Corrupt> {
         // The out-of-line payload is kept until the message has ended.
         let beside = (header.flags & ingress_flag::OWNED != 0)
-            .then(|| read_reference(payload).and_then(|(number, _)| self.shared.payloads.take(number)));
+            .then(|| read_reference(payload).and_then(|(number, _)| self.take_payload(port, number)));
+        self.with_payload(port, counts, kind, (header, payload), beside, time)
+    }
+
+    /// As [`unusual`](Self::unusual), with the out-of-line payload that the record refers to: `Some(None)` if there is none of
+    /// that number.
+    pub(in crate::router) fn with_payload(
+        &mut self,
+        port: usize,
+        counts: &PairCounts,
+        kind: u16,
+        (header, payload): (&IngressHeader, &[u8]),
+        beside: Option<Option<Payload>>,
+        time: &mut u64,
+    ) -> Result<(), Corrupt> {
         let bytes = match &beside {
             None => Ok(payload),
             Some(Some(beside)) => beside.bytes().ok_or(Failed::HandlerPanicked),
@@ -73,6 +87,11 @@ impl WorkerContext<'_> {
             _ => return Err(Corrupt),
         }
         Ok(())
+    }
+
+    /// Takes the out-of-line payload of an ingress record.
+    pub(in crate::router) fn take_payload(&self, port: usize, number: u64) -> Option<Payload> {
+        self.shared.payloads.take(Way::In, self.state.worker, port, number)
     }
 
     /// Handles one message and counts it, like `ordinary`, for a caller that may wait and for a payload that may be

@@ -1,3 +1,0 @@
-module corelane.test/ffi
-
-go 1.22

@@ -1,3 +1,0 @@
-package ring
-
-func counter() uint64

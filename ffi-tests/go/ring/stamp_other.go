@@ -1,6 +1,0 @@
-//go:build !amd64 && !arm64
-
-package ring
-
-// On other architectures the library uses no counter either.
-func counter() uint64 { return monotonic() }

@@ -1,0 +1,445 @@
+//! [`Lane`]: the calls of a lane's host. Any thread may make any of them at any time. None touches a ring: the host alone
+//! pushes and pops.
+//!
+//! Used by `router` (opens a lane), `ffi` and `host`. A message goes from the host's ring to `worker/lane`.
+
+use super::rings::LaneRings;
+use super::settle::settle_lane;
+use crate::clients::{ClientId, CreditPolicy, KeptFigures, NewClient, RoomId};
+use crate::config::{Balance, Key};
+use crate::error::{
+    ClientError, ConnectError, JoinError, LeaveError, PortError, StaleClient, SubmitError, Unacknowledged,
+};
+use crate::metrics::Writer;
+use crate::park::{WakeWord, after_publishing};
+use crate::ring::{AttachState, Memory};
+use crate::router::pair::{Pair, PairCounts};
+use crate::router::payload::{Payload, Way};
+use crate::router::placement::Placement;
+use crate::router::rules::MessageType;
+use crate::router::shared::{RouterState, Shared};
+use crate::sync::{Arc, Mutex, Relaxed, lock, mutant};
+use std::time::Duration;
+
+/// What a host needs of one worker's pair with its lane.
+pub(crate) struct LaneView<'a> {
+    pub(crate) ingress: &'a Arc<Memory>,
+    pub(crate) egress: &'a Arc<Memory>,
+    pub(crate) worker_wake: &'a WakeWord,
+    pub(crate) lane_wake: &'a WakeWord,
+    pub(crate) workers: usize,
+    pub(crate) max_message: usize,
+    pub(crate) max_clients: usize,
+    /// 0: no limit besides the ring's bytes.
+    pub(crate) queue_messages: u64,
+    pub(crate) credit: (u32, u32),
+}
+
+/// A new client of a lane.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct LaneClient<'a> {
+    pub(crate) name: &'a str,
+    pub(crate) protocol: &'a str,
+    pub(crate) application: &'a str,
+    pub(crate) policy: Option<CreditPolicy>,
+}
+
+/// A host's lane. Dropping it releases it: the host has published, and neither pushes nor polls any more.
+#[derive(Debug)]
+pub(crate) struct Lane {
+    shared: Arc<Shared>,
+    index: usize,
+    wake: Arc<WakeWord>,
+    /// By worker with a thread of its own.
+    pairs: Box<[LanePair]>,
+    /// The right to write the counts of the port's number, and of pairs that their workers have left.
+    writer: Mutex<Writer>,
+}
+
+#[derive(Debug)]
+struct LanePair {
+    pair: Pair,
+    rings: Arc<LaneRings>,
+    /// False for a worker that was lost when the lane was opened.
+    attached: bool,
+}
+
+impl Lane {
+    pub(in crate::router) fn open(
+        shared: &Arc<Shared>,
+        cycle: impl Fn() -> usize,
+    ) -> Result<Self, PortError> {
+        if shared.placement.threaded() == 0 {
+            return Err(PortError::EveryWorkerIsLocal);
+        }
+        if !shared.concurrent {
+            return Err(PortError::OnlyBaseRoute);
+        }
+        for _ in 0..100 {
+            match Self::try_open(shared)? {
+                Ok(lane) => return Ok(lane),
+                Err(false) => break,
+                // A lane or a port was just released, and its workers have not left its pairs yet.
+                Err(true) if cycle() > 0 => {}
+                Err(true) => std::thread::sleep(Duration::from_millis(1)),
+            }
+        }
+        Err(PortError::TooManyPorts(shared.ports.len() as u32))
+    }
+
+    /// The lane; or else whether a place becomes free once the workers have left a released port's pairs.
+    fn try_open(shared: &Arc<Shared>) -> Result<Result<Self, bool>, PortError> {
+        let mut control = lock(&shared.control);
+        if control.state != RouterState::Running {
+            return Err(PortError::Stopped);
+        }
+        let (all, workers) = (shared.workers.len(), shared.placement.threaded());
+        let is_free = |port: usize| (0..all).all(|one| shared.pair(one, port).state() == AttachState::Free);
+        let mut unused = (0..shared.ports.len()).filter(|port| !control.port_open[*port]);
+        let Some(index) = unused.clone().find(|port| is_free(*port)) else {
+            return Ok(Err(unused.next().is_some()));
+        };
+        let wake = Arc::new(WakeWord::descriptor()?);
+        let touch = shared.config.touches();
+        let memory = || {
+            let memory = Memory::reserve(shared.config.count(Key::RingBytes), touch)?;
+            memory.set_stamp_source(shared.clock.source() as u64);
+            Ok::<_, std::io::Error>(Arc::new(memory))
+        };
+        let mut pairs = Vec::with_capacity(workers);
+        for worker in 0..workers {
+            let egress = memory()?;
+            let consumed = shared.workers[worker].paths[index].lane.consumed();
+            let rings = Arc::new(LaneRings::new(egress.capacity(), consumed));
+            let pair = Pair {
+                ingress: memory()?,
+                egress,
+                backlog: Arc::new(Memory::reserve(shared.config.count(Key::BacklogBytes), touch)?),
+                port_wake: Arc::clone(&wake),
+                counts: Arc::new(PairCounts::new()),
+                lane: Some(Arc::clone(&rings)),
+            };
+            pairs.push(LanePair { pair, rings, attached: false });
+        }
+        for (worker, one) in pairs.iter_mut().enumerate() {
+            // The control lock is held, and a worker takes it when it becomes lost.
+            if shared.placement.is_lost(worker) {
+                one.pair.ingress.close();
+                one.pair.egress.close();
+                one.rings.give_up();
+                continue;
+            }
+            control.pairs[shared.path(worker, index)] = Some(one.pair.clone());
+            one.attached = shared.pair(worker, index).attach(one.pair.clone()).is_ok();
+            debug_assert!(one.attached, "the pair is free, and the control lock is held");
+            shared.workers[worker].bell.announce_attach();
+        }
+        control.port_open[index] = true;
+        drop(control);
+        let (shared, pairs) = (Arc::clone(shared), pairs.into());
+        Ok(Ok(Self { shared, index, wake, pairs, writer: Mutex::new(Writer::new()) }))
+    }
+
+    /// What the host needs of one worker's pair.
+    pub(crate) fn describe(&self, worker: usize) -> Option<LaneView<'_>> {
+        let (shared, one) = (&self.shared, self.pairs.get(worker)?);
+        Some(LaneView {
+            ingress: &one.pair.ingress,
+            egress: &one.pair.egress,
+            worker_wake: shared.workers[worker].bell.wake(),
+            lane_wake: &self.wake,
+            workers: self.pairs.len(),
+            max_message: shared.config.count(Key::MaxMessage),
+            max_clients: shared.config.count(Key::MaxClients),
+            queue_messages: shared.config.get(Key::QueueMessages),
+            credit: (shared.limits.messages, shared.limits.bytes),
+        })
+    }
+
+    /// The first step of a connect: takes a slot on a worker. Nobody can find the client yet.
+    ///
+    /// # Errors
+    /// [`ConnectError`], with the reason.
+    pub(crate) fn reserve(&self, new: LaneClient<'_>) -> Result<(ClientId, usize), ConnectError> {
+        let shared = &self.shared;
+        if shared.draining.load(Relaxed) {
+            return Err(ConnectError::Draining); // Relaxed: see `Router::drain`.
+        }
+        if shared.is_stopping() {
+            return Err(ConnectError::Closed);
+        }
+        self.end_read();
+        let Some(protocol) = shared.protocol(new.protocol) else {
+            return Err(ConnectError::UnknownProtocol(new.protocol.to_owned()));
+        };
+        let worker = self.first_worker(shared.clients.names().hash(new.name.as_bytes()).0);
+        if !self.is_served(worker) {
+            return Err(ConnectError::Closed);
+        }
+        let (client, _) = shared.clients.reserve(NewClient {
+            name: new.name,
+            token: 0,
+            port: self.index as u16,
+            worker: worker as u16,
+            protocol,
+            application: shared.labels.application(new.application).0,
+            policy: new.policy.unwrap_or(shared.config.credit.policy),
+            figures: KeptFigures::NONE,
+        })?;
+        if let Some(bucket) = shared.buckets.get(client.index() as usize) {
+            bucket.fill();
+        }
+        if mutant("lane-name-first") {
+            let _ = self.enter(client);
+        }
+        Ok((client, worker))
+    }
+
+    /// The worker of a new client, for good.
+    fn first_worker(&self, hash: u64) -> usize {
+        let placement = &self.shared.placement;
+        let by_hash = placement.by_hash(Placement::hash_part(hash));
+        let load = |worker: usize| {
+            let waiting = self.pairs.get(worker).map_or(0, |one| one.pair.ingress.waiting().0);
+            self.shared.workers[worker].shard.load.get() + waiting
+        };
+        match placement.balance {
+            Balance::LeastLoaded => placement.least(by_hash, load),
+            Balance::Hash | Balance::RoundRobin => by_hash,
+        }
+    }
+
+    /// Whether a worker still takes records.
+    fn is_served(&self, worker: usize) -> bool {
+        self.pairs.get(worker).is_some_and(|one| !one.pair.ingress.is_closed()) && !self.has_left(worker)
+    }
+
+    /// Whether a worker takes and writes nothing any more.
+    fn has_left(&self, worker: usize) -> bool {
+        let Some(one) = self.pairs.get(worker) else { return true };
+        // The worker stores the seal before it closes the egress ring.
+        !one.attached || one.rings.is_given_up() || one.rings.seal().is_some()
+    }
+
+    /// The second step of a connect, after the host has filled its own table: inserts the name, then tells every worker.
+    ///
+    /// # Errors
+    /// [`ConnectError::NameTaken`], and [`ConnectError::Closed`] if the worker has left: the reservation is given back.
+    /// `None` if there is no such reservation.
+    pub(crate) fn enter(&self, client: ClientId) -> Option<Result<(), ConnectError>> {
+        let shared = &self.shared;
+        let slot = shared.clients.on(client, self.index)?;
+        if !self.is_served(usize::from(slot.place().worker)) {
+            return shared.clients.cancel(client).then_some(Err(ConnectError::Closed));
+        }
+        Some(match shared.clients.enter(client)? {
+            Err(error) => Err(error.into()),
+            Ok(hash) => {
+                for worker in &shared.workers {
+                    worker.bell.post(hash.0);
+                }
+                Ok(())
+            }
+        })
+    }
+
+    /// Instead of [`enter`](Self::enter). Returns whether there was such a reservation.
+    pub(crate) fn cancel(&self, client: ClientId) -> bool {
+        let clients = &self.shared.clients;
+        clients.on(client, self.index).is_some() && clients.cancel(client)
+    }
+
+    /// Starts a disconnect: the client loses its name and its rooms, and gets no more deliveries. The host then pushes the
+    /// record DISCONNECT.
+    ///
+    /// # Errors
+    /// [`ClientError::StaleClient`] if the client is not connected or already closing, [`ClientError::WrongPort`].
+    pub(crate) fn disconnect(&self, client: ClientId) -> Result<(), ClientError> {
+        let shared = &self.shared;
+        shared.clients.open_on(client, self.index)?;
+        if mutant("lane-disconnect-without-call") {
+            return Ok(());
+        }
+        if !shared.clients.begin_close(client) {
+            return Err(ClientError::StaleClient);
+        }
+        shared.rooms.leave_all(client);
+        Ok(())
+    }
+
+    /// Ends a client whose worker has left, or has given the lane's rings up. `None` if it has not.
+    ///
+    /// # Errors
+    /// [`StaleClient`] if the client is closed already.
+    pub(crate) fn closed(&self, client: ClientId) -> Option<Result<(), StaleClient>> {
+        let shared = &self.shared;
+        let Some(slot) = shared.clients.on(client, self.index) else { return Some(Err(StaleClient)) };
+        if !self.has_left(usize::from(slot.place().worker)) {
+            return None;
+        }
+        Some(self.end(client, Unacknowledged::Closed))
+    }
+
+    /// Ends a client for which no worker writes anything any more.
+    fn end(&self, client: ClientId, reason: Unacknowledged) -> Result<(), StaleClient> {
+        let shared = &self.shared;
+        if shared.clients.begin_close(client) {
+            shared.rooms.leave_all(client);
+        }
+        let forgiven = shared.clients.end_close(client).ok_or(StaleClient)?;
+        let cells = &shared.ports[self.index].poll.unacknowledged;
+        cells[reason as usize].add(&mut lock(&self.writer), forgiven.into());
+        Ok(())
+    }
+
+    /// Ends the clients whose CLIENT_CLOSED the host has read after their worker had left.
+    fn end_read(&self) {
+        for (worker, one) in self.pairs.iter().enumerate() {
+            if self.has_left(worker) {
+                for client in one.rings.take_read(&one.pair.egress) {
+                    let _ = self.end(client, Unacknowledged::Closed); // The host may have ended it already.
+                }
+            }
+        }
+    }
+
+    /// Frees a client's name for others; the client stays connected.
+    ///
+    /// # Errors
+    /// As [`disconnect`](Self::disconnect).
+    pub(crate) fn release_name(&self, client: ClientId) -> Result<(), ClientError> {
+        let clients = &self.shared.clients;
+        clients.remove_name(client, clients.open_on(client, self.index)?);
+        Ok(())
+    }
+
+    /// As [`Port::join`](crate::router::Port::join).
+    ///
+    /// # Errors
+    /// [`JoinError`], with the reason.
+    pub(crate) fn join(&self, client: ClientId, room: &str) -> Result<RoomId, JoinError> {
+        let clients = &self.shared.clients;
+        clients.open_on(client, self.index)?;
+        self.shared.rooms.join(client, self.index as u16, room, || clients.is_open(client))
+    }
+
+    /// As [`Port::leave`](crate::router::Port::leave).
+    ///
+    /// # Errors
+    /// [`LeaveError`], with the reason.
+    pub(crate) fn leave(&self, client: ClientId, room: RoomId) -> Result<(), LeaveError> {
+        self.shared.clients.open_on(client, self.index)?;
+        self.shared.rooms.leave(client, room)
+    }
+
+    /// The worker to whose ring a send to a client of any port goes. It stays the same as long as the client is connected.
+    ///
+    /// # Errors
+    /// [`StaleClient`] if the client is not connected.
+    pub(crate) fn worker_of(&self, client: ClientId) -> Result<usize, StaleClient> {
+        let clients = &self.shared.clients;
+        let slot = clients.get(client).filter(|_| clients.is_open(client)).ok_or(StaleClient)?;
+        Ok(self.sending_worker(usize::from(slot.place().worker)))
+    }
+
+    /// The worker to whose ring a send to a room goes. It stays the same.
+    pub(crate) fn worker_of_room(&self, room: RoomId) -> usize {
+        self.sending_worker(room.0 as usize % self.pairs.len())
+    }
+
+    /// The given worker if the lane has rings to it and it still takes records; otherwise one that does.
+    fn sending_worker(&self, worker: usize) -> usize {
+        if self.is_served(worker) {
+            return worker;
+        }
+        let count = self.pairs.len();
+        (0..count).map(|offset| (worker + offset) % count).find(|one| self.is_served(*one)).unwrap_or(0)
+    }
+
+    /// Puts a payload that is too large for a record into the table. The host then pushes its number and its length.
+    ///
+    /// # Errors
+    /// [`SubmitError::TooLarge`], [`SubmitError::PayloadsFull`], [`SubmitError::Closed`] if the worker takes nothing more.
+    pub(crate) fn put(&self, worker: usize, bytes: &[u8]) -> Result<u64, SubmitError> {
+        let shared = &self.shared;
+        if worker >= self.pairs.len() {
+            return Err(SubmitError::Closed);
+        }
+        if bytes.len() > shared.config.count(Key::MaxMessage) {
+            return Err(SubmitError::TooLarge);
+        }
+        let payload = shared.payloads.fill(bytes.len(), |out| out.copy_from_slice(bytes));
+        let payload = payload.ok_or(SubmitError::PayloadsFull)?;
+        let put = shared.payloads.put(Way::In, worker, self.index, payload);
+        let number = put.map_err(|_| SubmitError::PayloadsFull)?;
+        // Dekker-style, against whoever leaves and then sweeps the table: put, fence, look.
+        let left = after_publishing(|| !mutant("put-without-look") && self.has_left(worker));
+        if left && let Some(payload) = self.take_back(worker, number) {
+            drop(payload);
+            return Err(SubmitError::Closed);
+        }
+        Ok(number)
+    }
+
+    /// Takes a delivery's payload, or one that was put and that no record carries.
+    pub(in crate::router) fn take(&self, worker: usize, number: u64) -> Option<Payload> {
+        let payloads = &self.shared.payloads;
+        payloads
+            .take(Way::Out, worker, self.index, number)
+            .or_else(|| payloads.take(Way::In, worker, self.index, number))
+    }
+
+    /// As [`take`](Self::take), and passes the bytes to `read`.
+    pub(crate) fn take_with<R>(
+        &self,
+        worker: usize,
+        number: u64,
+        read: impl FnOnce(&[u8]) -> R,
+    ) -> Option<R> {
+        let payload = self.take(worker, number)?;
+        payload.bytes().map(read)
+    }
+
+    fn take_back(&self, worker: usize, number: u64) -> Option<Payload> {
+        self.shared.payloads.take(Way::In, worker, self.index, number)
+    }
+
+    /// As [`Router::message_type`](crate::router::Router::message_type).
+    pub(crate) fn message_type(&self, protocol: &str, name: &str) -> Option<MessageType> {
+        self.shared.message_type(protocol, name)
+    }
+
+    /// The router's clock.
+    pub(crate) fn clock(&self) -> &crate::clock::Clock {
+        &self.shared.clock
+    }
+}
+
+impl Drop for Lane {
+    fn drop(&mut self) {
+        let (shared, index) = (Arc::clone(&self.shared), self.index);
+        for client in shared.clients.reserved_of(index) {
+            shared.clients.cancel(client);
+        }
+        for client in shared.clients.of_port(index as u16) {
+            shared.clients.begin_close(client);
+            shared.rooms.leave_all(client);
+        }
+        for (worker, one) in self.pairs.iter().enumerate() {
+            one.rings.consumed(&one.pair.egress, &shared.workers[worker].paths[index].lane);
+            if !one.attached {
+                continue;
+            }
+            shared.pair(worker, index).leave(|pair| {
+                let way = (worker, index);
+                drop(settle_lane(&shared, way, &pair, &one.rings, &mut lock(&self.writer)));
+            });
+            shared.workers[worker].bell.announce_attach();
+        }
+        let mut control = lock(&shared.control);
+        for worker in 0..shared.workers.len() {
+            control.pairs[shared.path(worker, index)] = None;
+        }
+        control.port_open[index] = false;
+    }
+}
