@@ -4,7 +4,8 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test")]
 
 use corelane::ring::record::{
-    ACKNOWLEDGE_BYTES, ACKNOWLEDGEMENT_BYTES, Acknowledgement, DeliveryHeader, INGRESS_BYTES, IngressHeader, word_of,
+    ACKNOWLEDGE_BYTES, ACKNOWLEDGEMENT_BYTES, Acknowledgement, DeliveryHeader, INGRESS_BYTES, IngressHeader,
+    word_of,
 };
 use corelane::ring::{ALIGNMENT, HEADER_BYTES, ring};
 

@@ -412,10 +412,19 @@ impl LaneHost {
     /// Takes up to `limit` records of each ring and hands out their events. Afterwards the rings' space is free again.
     pub fn poll(&mut self, limit: usize) -> Vec<LaneEvent> {
         self.awake();
-        let mut events = Vec::new();
         self.first += 1;
         let (first, workers) = (self.first, self.ways.len());
-        for worker in (0..workers).map(|offset| (first + offset) % workers) {
+        self.poll_some((0..workers).map(|offset| (first + offset) % workers), limit)
+    }
+
+    /// As [`poll`](Self::poll), for the ring of one worker.
+    pub fn poll_one(&mut self, worker: usize, limit: usize) -> Vec<LaneEvent> {
+        self.poll_some([worker], limit)
+    }
+
+    fn poll_some(&mut self, workers: impl IntoIterator<Item = usize>, limit: usize) -> Vec<LaneEvent> {
+        let mut events = Vec::new();
+        for worker in workers {
             self.poll_worker(worker, limit, &mut events);
         }
         let mut released = 0u64;
