@@ -56,7 +56,7 @@ use crate::clock::Clock;
 use crate::error::{ClientError, ConnectError, RecordConnectError};
 use crate::metrics::FailingCell;
 use crate::sync::os::touch;
-use crate::sync::{Mutex, Relaxed, lock, mutant};
+use crate::sync::{Mutex, Relaxed, lock, may_switch, mutant};
 use crossbeam_utils::CachePadded;
 use figures::{ConnectionCells, short};
 use losses::Losses;
@@ -551,6 +551,39 @@ impl Clients {
         bytes: u32,
     ) -> Option<Acknowledged> {
         Some(self.present(client, port)?.acknowledge(client.generation(), messages, bytes))
+    }
+
+    /// As [`acknowledge`](Self::acknowledge), for a client of a lane: at most as much as is outstanding. Called by the client's
+    /// home worker, which alone closes its clients. The slot may be its next client's by now: that one loses nothing.
+    #[inline]
+    pub(crate) fn acknowledge_on_lane(&self, client: ClientId, messages: u32, bytes: u32) -> (u32, u32) {
+        let Some(slot) = self.slot(client.index()) else { return (0, 0) };
+        let successor = mutant("lane-acknowledges-successor");
+        let generation = if successor { slot.place().generation } else { client.generation() };
+        slot.credit.subtract(generation, messages, bytes)
+    }
+
+    /// Takes credit for a delivery to a client, whose slot this is. Returns the client's port.
+    ///
+    /// Credit pins the slot of a port's client: it keeps client and port until the credit is given back. The slot of a lane's
+    /// client may be another's at any time, with what is outstanding forgiven. Therefore the generation is compared again
+    /// behind the addition, and the port is of the same load; see docs/decisions/0014-no-batch-boundary-for-lanes.md.
+    #[inline(always)]
+    pub(crate) fn take_credit(
+        slot: &ClientSlot,
+        to: ClientId,
+        bytes: u32,
+        limits: Limits,
+    ) -> Result<usize, Shortage> {
+        slot.credit.try_add(to.generation(), bytes, limits)?;
+        may_switch();
+        let place = slot.place();
+        if place.generation != to.generation() && !mutant("lane-place-unchecked") {
+            // The credit word contains only a part of the generation.
+            slot.credit.subtract(to.generation(), 1, bytes);
+            return Err(Shortage::Closed);
+        }
+        Ok(usize::from(place.port))
     }
 
     /// The client that has this name now.

@@ -7,6 +7,7 @@ mod call;
 mod clients;
 mod handles;
 mod handoff;
+mod lane;
 mod local;
 mod metrics;
 mod placement;

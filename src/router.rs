@@ -36,7 +36,9 @@ mod worker;
 #[cfg(all(test, corelane_loom))]
 pub(crate) mod model {
     pub(crate) use super::activity::Activity;
+    pub(crate) use super::lane::{rings::LaneRings, settle::untaken_messages};
     pub(crate) use super::notice::Tell;
+    pub(crate) use super::payload::{Payloads, Way};
     pub(crate) use super::placement::{Frontier, frontiers};
     pub(crate) use super::port::link::PortLink;
     pub(crate) use super::port::poll::EgressReceiver;
@@ -234,6 +236,7 @@ impl Builder {
                     + worker::cycle::PAIR_BYTES
                     + port::ingress::PAIR_BYTES
                     + port::link::PAIR_BYTES
+                    + lane::rings::LaneRings::bytes(self.config.get(Key::RingBytes))
                     + port::poll::PAIR_BYTES,
                 thread: (thread::THREAD_BYTES, thread::STACK_BYTES as u64),
             },

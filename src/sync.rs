@@ -99,6 +99,17 @@ pub(crate) fn own_load(word: &AtomicU64) -> u64 {
     unsafe { word.unsync_load() }
 }
 
+/// A place between two accesses where a model is to try a switch of threads that loom's search would leave out (see
+/// [`own_load`]). Nothing outside of models.
+#[cfg(not(corelane_loom))]
+#[inline(always)]
+pub(crate) const fn may_switch() {}
+
+#[cfg(corelane_loom)]
+pub(crate) fn may_switch() {
+    loom::thread::yield_now();
+}
+
 /// Whether the named weakening is planted in this run. Always false, and free, except in builds with `--cfg
 /// corelane_mutants`, where the environment variable `CORELANE_MUTANT` names it. A model or the simulator must detect
 /// each weakening (`scripts/test.sh loom-mutants simulator-mutants`).

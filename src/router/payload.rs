@@ -58,7 +58,7 @@ pub(super) const REFERENCE_BYTES: usize = 16;
 
 /// One payload. Clones share the bytes.
 #[derive(Clone)]
-pub(super) struct Payload(Arc<CountedPayload>);
+pub(crate) struct Payload(Arc<CountedPayload>);
 
 struct CountedPayload {
     /// Taken only by `into_owned`.
@@ -120,7 +120,7 @@ pub(super) fn read_reference(record: &[u8]) -> Option<(u64, usize)> {
 
 /// The direction between worker and port in which a payload travels.
 #[derive(Clone, Copy)]
-pub(super) enum Way {
+pub(crate) enum Way {
     In,
     Out,
 }
@@ -131,14 +131,14 @@ fn tag(way: Way, worker: usize, port: usize) -> u32 {
 
 /// All out-of-line payloads of a router.
 #[derive(Debug)]
-pub(super) struct Payloads {
+pub(crate) struct Payloads {
     waiting: Handoff<Payload>,
     in_use: Arc<AtomicU64>,
     limit: u64,
 }
 
 impl Payloads {
-    pub(super) fn new(count: usize, bytes: u64) -> Self {
+    pub(crate) fn new(count: usize, bytes: u64) -> Self {
         Self { waiting: Handoff::new(count), in_use: Arc::new(AtomicU64::new(0)), limit: bytes }
     }
 
@@ -157,7 +157,7 @@ impl Payloads {
 
     /// Makes a new payload of this length. Allocates nothing and returns `None` if the payload bytes would
     /// exceed their limit.
-    pub(super) fn fill(&self, length: usize, fill: impl FnOnce(&mut [u8])) -> Option<Payload> {
+    pub(crate) fn fill(&self, length: usize, fill: impl FnOnce(&mut [u8])) -> Option<Payload> {
         let in_use = self.reserve(length)?;
         let mut bytes = vec![0; length];
         fill(&mut bytes);
@@ -177,6 +177,26 @@ impl Payloads {
         self.waiting.put(tag(way, worker, port), payload)
     }
 
+    /// As [`put`](Self::put), for a side that may be putting while the other one leaves: takes the payload back if that one has
+    /// `left`. Dekker-style, against [`sweep`](Self::sweep): put, fence, look.
+    pub(crate) fn put_unless(
+        &self,
+        (way, worker, port): (Way, usize, usize),
+        payload: Payload,
+        left: impl FnOnce() -> bool,
+    ) -> Result<u64, SubmitError> {
+        let number = self.put(way, worker, port, payload).map_err(|_| SubmitError::PayloadsFull)?;
+        wake_fence("put-without-fence");
+        if !mutant("put-without-look")
+            && left()
+            && let Some(payload) = self.take(way, worker, port, number)
+        {
+            drop(payload);
+            return Err(SubmitError::Closed);
+        }
+        Ok(number)
+    }
+
     /// Takes the payload of a record between a worker and a port. A number of another way, worker or port takes nothing:
     /// another language may have written it.
     pub(super) fn take(&self, way: Way, worker: usize, port: usize, number: u64) -> Option<Payload> {
@@ -186,19 +206,18 @@ impl Payloads {
     /// Takes out the payloads that no side will take, because the side that would take them has left. The
     /// caller drops them, which runs host code, while it holds no lock.
     #[must_use]
-    pub(super) fn sweep(&self, way: Way, worker: usize, port: usize) -> Vec<Payload> {
+    pub(crate) fn sweep(&self, way: Way, worker: usize, port: usize) -> Vec<Payload> {
         if mutant("payload-not-swept") {
             return Vec::new();
         }
         let unwanted = tag(way, worker, port);
-        // Dekker-style, against a lane that puts: the caller has left the pair, then this looks at the table. See
-        // `Lane::put`.
+        // Dekker-style, against `put_unless`: the caller has left the pair, fence, then this looks at the table.
         wake_fence("sweep-without-fence");
         self.waiting.sweep(|tag| tag == unwanted)
     }
 
     /// The payload bytes in use, and how many payloads wait in the table.
-    pub(super) fn figures(&self) -> (u64, u64) {
+    pub(crate) fn figures(&self) -> (u64, u64) {
         (self.in_use.load(Relaxed), self.waiting.live() as u64) // Relaxed: an independent reading.
     }
 }

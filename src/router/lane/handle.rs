@@ -11,7 +11,7 @@ use crate::error::{
     ClientError, ConnectError, JoinError, LeaveError, PortError, StaleClient, SubmitError, Unacknowledged,
 };
 use crate::metrics::Writer;
-use crate::park::{WakeWord, after_publishing};
+use crate::park::WakeWord;
 use crate::ring::{AttachState, Memory};
 use crate::router::pair::{Pair, PairCounts};
 use crate::router::payload::{Payload, Way};
@@ -370,15 +370,7 @@ impl Lane {
         }
         let payload = shared.payloads.fill(bytes.len(), |out| out.copy_from_slice(bytes));
         let payload = payload.ok_or(SubmitError::PayloadsFull)?;
-        let put = shared.payloads.put(Way::In, worker, self.index, payload);
-        let number = put.map_err(|_| SubmitError::PayloadsFull)?;
-        // Dekker-style, against whoever leaves and then sweeps the table: put, fence, look.
-        let left = after_publishing(|| !mutant("put-without-look") && self.has_left(worker));
-        if left && let Some(payload) = self.take_back(worker, number) {
-            drop(payload);
-            return Err(SubmitError::Closed);
-        }
-        Ok(number)
+        shared.payloads.put_unless((Way::In, worker, self.index), payload, || self.has_left(worker))
     }
 
     /// Takes a delivery's payload, or one that was put and that no record carries.
@@ -398,10 +390,6 @@ impl Lane {
     ) -> Option<R> {
         let payload = self.take(worker, number)?;
         payload.bytes().map(read)
-    }
-
-    fn take_back(&self, worker: usize, number: u64) -> Option<Payload> {
-        self.shared.payloads.take(Way::In, worker, self.index, number)
     }
 
     /// As [`Router::message_type`](crate::router::Router::message_type).

@@ -52,9 +52,12 @@ impl LaneRings {
         }
     }
 
-    /// Bytes for an egress ring of this capacity, for the budget.
+    /// Bytes for an egress ring of this capacity, for the budget: the rows, and what the worker remembers of records whose
+    /// reading it waits for, in the worst case one for each row of the ring.
     pub(crate) const fn bytes(capacity: u64) -> u64 {
-        2 * capacity / ALIGNMENT as u64 * size_of::<AtomicU32>() as u64
+        let rows = capacity / ALIGNMENT as u64;
+        let unread = rows * size_of::<(u64, ClientId)>() as u64;
+        2 * rows * size_of::<AtomicU32>() as u64 + unread + size_of::<Self>() as u64 + 256
     }
 
     fn row(&self, position: u64) -> &AtomicU32 {
@@ -89,7 +92,7 @@ impl LaneRings {
             let row = self.row(head).load(Acquire);
             let emitted = self.emitted();
             let now = egress.released();
-            if now.wrapping_sub(head) >= egress.capacity() {
+            if now.wrapping_sub(head) >= egress.capacity() && !mutant("lane-head-once") {
                 head = now;
                 continue;
             }

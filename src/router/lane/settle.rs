@@ -6,8 +6,8 @@
 use super::rings::LaneRings;
 use crate::error::{SubmitError, Unacknowledged, Undeliverable};
 use crate::metrics::Writer;
-use crate::ring::Consumer;
 use crate::ring::record::ingress_kind;
+use crate::ring::{Consumer, Memory};
 use crate::router::pair::Pair;
 use crate::router::payload::{Payload, Way};
 use crate::router::shared::Shared;
@@ -26,7 +26,7 @@ pub(in crate::router) fn settle_lane(
     writer: &mut Writer,
 ) -> Vec<Payload> {
     let cells = &shared.workers[worker].paths[port].lane;
-    let untaken = untaken_messages(pair, rings);
+    let untaken = untaken_messages(&pair.ingress, rings);
     cells.submitted.add(writer, untaken);
     cells.refused[SubmitError::Closed as usize].add(writer, untaken);
     if mutant("lane-permits-given") {
@@ -54,10 +54,10 @@ pub(in crate::router) fn settle_lane(
 }
 
 /// The messages and sends above the seal. A corrupt ring has none.
-fn untaken_messages(pair: &Pair, rings: &LaneRings) -> u64 {
-    let seal = if mutant("lane-settle-from-head") { Some(pair.ingress.shared_head()) } else { rings.seal() };
+pub(crate) fn untaken_messages(ingress: &Arc<Memory>, rings: &LaneRings) -> u64 {
+    let seal = if mutant("lane-settle-from-head") { Some(ingress.shared_head()) } else { rings.seal() };
     let Some(seal) = seal.filter(|_| !rings.is_given_up()) else { return 0 };
-    let mut rest = Consumer::starting_at(Arc::clone(&pair.ingress), seal);
+    let mut rest = Consumer::starting_at(Arc::clone(ingress), seal);
     let mut count = 0;
     if rest.refresh().is_err() {
         return 0;

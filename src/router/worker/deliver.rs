@@ -4,7 +4,7 @@
 //! Used by `dispatch`, `handler`, `held`, `request`, `rooms`, `over_limit`, `adoption` and `cycle`; the record
 //! goes on to `port/poll`.
 
-use crate::clients::{ClientId, ClientSlot, Shortage};
+use crate::clients::{ClientId, ClientSlot, Clients, Shortage};
 use crate::error::{Failed, Undeliverable};
 use crate::metrics::Outcome;
 use crate::ring::AttachState;
@@ -61,25 +61,18 @@ impl WorkerContext<'_> {
             return Outcome::Failed(Failed::RecipientClosed);
         };
         let bytes = length.min(u32::MAX as usize) as u32;
-        match slot.credit.try_add(to.generation(), bytes, shared.limits) {
-            Ok(()) => {}
-            Err(Shortage::Exhausted) if mutant("send-without-credit") && delivery.sender == 0 => {}
+        let port = match Clients::take_credit(slot, to, bytes, shared.limits) {
+            Ok(port) => port,
+            Err(Shortage::Exhausted) if mutant("send-without-credit") && delivery.sender == 0 => {
+                usize::from(slot.place().port)
+            }
             Err(Shortage::Closed) => {
                 self.lose(to);
                 return Outcome::Failed(Failed::RecipientClosed);
             }
             Err(Shortage::Exhausted) => return self.over_limit(delivery, to, slot, &mut false),
-        }
-        // The credit pins a port's slot: it keeps its client and port until the credit is given back. A lane's slot may be
-        // another client's by now, so its port is read once, with the generation.
+        };
         let worker = self.shard();
-        let place = slot.place();
-        if place.generation != to.generation() && !mutant("lane-place-unchecked") {
-            // The credit word contains only a part of the generation.
-            slot.credit.subtract(to.generation(), 1, bytes);
-            return Outcome::Failed(Failed::RecipientClosed);
-        }
-        let port = usize::from(place.port);
         self.see_to(port);
         let Some(Some(egress)) = self.state.egress.get_mut(port) else {
             slot.credit.subtract(to.generation(), 1, bytes);

@@ -383,15 +383,10 @@ impl<'a> WorkerContext<'a> {
         for entry in entries {
             let client = ClientId(entry.client);
             let Ok(slot) = self.lane_client(port, client) else { continue };
-            let generation = if mutant("lane-acknowledges-successor") {
-                slot.place().generation
-            } else {
-                client.generation()
-            };
             let (before, before_bytes) = slot.credit.outstanding();
             cells.outstanding_messages_maximum.raise(&mut self.state.writer, before.into());
             cells.outstanding_bytes_maximum.raise(&mut self.state.writer, before_bytes.into());
-            let (messages, bytes) = slot.credit.subtract(generation, entry.messages, entry.bytes);
+            let (messages, bytes) = shared.clients.acknowledge_on_lane(client, entry.messages, entry.bytes);
             all_messages += u64::from(messages);
             all_bytes += u64::from(bytes);
             if self.state.writer.controlled.detailed

@@ -3,7 +3,7 @@
 //!
 //! Used by `dispatch` and `send`. The records go on through `egress`.
 
-use crate::clients::{ClientId, MAX_NAME_BYTES, Members, NameBuffer, RoomId, RoomReader, Shortage};
+use crate::clients::{ClientId, Clients, MAX_NAME_BYTES, Members, NameBuffer, RoomId, RoomReader, Shortage};
 use crate::envelope::Text;
 use crate::error::{Failed, Undeliverable};
 use crate::metrics::Outcome;
@@ -133,14 +133,8 @@ impl WorkerContext<'_> {
                 continue;
             }
             let Some(slot) = shared.clients.slot(client.index()) else { continue };
-            match slot.credit.try_add(client.generation(), bytes, shared.limits) {
-                // The credit word contains only a part of the generation.
-                Ok(()) if slot.place().generation != client.generation() => {
-                    slot.credit.subtract(client.generation(), 1, bytes);
-                    closed += 1;
-                    self.tell_member(*client, Failed::RecipientClosed);
-                }
-                Ok(()) => recipients.push(client.0),
+            match Clients::take_credit(slot, *client, bytes, shared.limits) {
+                Ok(_) => recipients.push(client.0),
                 Err(Shortage::Closed) => {
                     closed += 1;
                     self.lose(*client);
@@ -156,7 +150,6 @@ impl WorkerContext<'_> {
         let emitted = recipients.len() as u64 + closed;
         self.shard().emitted.add(&mut self.state.writer, emitted);
         self.undeliverable(Undeliverable::Closed, closed);
-        // The credit keeps the slots, and so the port, for these clients.
         let most = self.state.egress.get(port).and_then(Option::as_ref);
         let length = if beside.is_some() { REFERENCE_BYTES } else { message.length };
         let most = most.map_or(usize::MAX, |egress| egress.most_recipients(length)).max(1);
