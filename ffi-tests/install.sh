@@ -97,8 +97,8 @@ check "the shared library exports functions" test -s "$work/shared.txt"
 check "other exports" refused grep -v '^corelane_' "$work/shared.txt"
 check "archive and shared library export the same" diff "$work/shared.txt" "$work/archive.txt"
 while read -r name; do
-    # The calls about a port's memory are for Go: see src/ffi/layout.rs.
-    check "$name is not in the header" grep -q "\b$name(" "$include/corelane.h" ffi-tests/go/host/corelane_memory.h
+    # The calls about lanes are for Go: see src/ffi/lane.rs.
+    check "$name is not in the header" grep -q "\b$name(" "$include/corelane.h" go/internal/c/corelane_lane.h
 done <"$work/shared.txt"
 
 # The limits that docs/packaging.md states.

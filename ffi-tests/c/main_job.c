@@ -3,7 +3,7 @@
 #define _DEFAULT_SOURCE
 #include "host.h"
 
-#include "corelane_memory.h"
+#include "memory.h"
 #include <poll.h>
 #include <pthread.h>
 #include <sys/wait.h>
@@ -12,9 +12,6 @@
 int32_t corelane_test_panic(void);
 
 static corelane_event events[16];
-
-/* The 64-bit word at `offset` of a ring. */
-static uint64_t *word(const corelane_ring *ring, size_t offset) { return (uint64_t *)(void *)(ring->base + offset); }
 
 /* Polls until an event of this kind comes, as an event loop does: arm, wait for the descriptor, poll. */
 static const corelane_event *await(corelane_port port, uint32_t kind) {
@@ -152,34 +149,6 @@ static void check_port_failures(corelane_router router, corelane_port port, core
   CHECK(corelane_test_panic() == CORELANE_PANIC);
 }
 
-/* The calls that an inline port refuses, because its host drives the rings. ffi-tests/go drives them. */
-static void check_inline(corelane_router router) {
-  corelane_port port = open_port(router, 0), shared = open_port(router, CORELANE_PORT_SHARED);
-  corelane_client client = connect_peer(port, "dave", 1);
-  corelane_layout layout = {.size = sizeof layout};
-  uint64_t *tail;
-  CHECK(corelane_port_layout(port, 0, NULL) == CORELANE_NULL && corelane_port_layout(port, 64, &layout) == CORELANE_INVALID);
-  layout.size = 12;
-  CHECK(corelane_port_layout(port, 0, &layout) == CORELANE_INVALID);
-  layout.size = sizeof layout;
-  NEED(corelane_port_layout(port, 0, &layout) == CORELANE_OK);
-  CHECK(layout.port_fd == corelane_port_fd(port) && corelane_port_layout(shared, 0, &layout) == CORELANE_STATE);
-  CHECK(corelane_client_closed(port, client) == CORELANE_STATE && corelane_port_inline(shared) == CORELANE_STATE);
-  CHECK(corelane_port_inline((corelane_port){0}) == CORELANE_STALE && corelane_port_inline(port) == CORELANE_OK);
-  events[0].size = sizeof events[0];
-  CHECK(corelane_port_poll(port, events, 1) == CORELANE_STATE && corelane_port_release_views(port) == CORELANE_STATE);
-  CHECK(corelane_port_arm(port) == CORELANE_STATE && corelane_port_wait(port, 1) == CORELANE_STATE);
-  CHECK(corelane_client_closed(port, client) == CORELANE_STALE); /* The client is connected, not closing. */
-  CHECK(corelane_port_submit(port, client, BYTES("{\"type\":\"HEARTBEAT\"}"), 0) == CORELANE_OK);
-  /* Impossible values in words that the host writes yield a status, and the port can be released. */
-  tail = word(&layout.ingress, layout.ingress.tail);
-  __atomic_store_n(tail, UINT64_C(12345), __ATOMIC_SEQ_CST);
-  CHECK(corelane_port_submit(port, client, BYTES("{}"), 0) == CORELANE_CORRUPT);
-  CHECK(corelane_port_disconnect(port, client) == CORELANE_CORRUPT && corelane_port_publish(port) == CORELANE_CORRUPT);
-  CHECK(corelane_port_release(port) == CORELANE_OK && corelane_port_release(shared) == CORELANE_OK);
-  CHECK(corelane_port_inline(port) == CORELANE_STALE && corelane_client_closed(port, client) == CORELANE_STALE);
-}
-
 /* A child has the parent's handles but none of its threads. */
 static void check_fork(corelane_router router, corelane_port port) {
   int status = -1;
@@ -231,7 +200,7 @@ static void check_corruption(void) {
       corelane_router router;
       corelane_port port;
       corelane_client alice, bob;
-      corelane_layout layout = {.size = sizeof layout};
+      uint8_t *in = NULL, *from = NULL;
       int turn;
       NEED(corelane_router_start(TEXT("workers=1\npin=off\nmax_message=1000\nring_bytes=8192\nmax_clients=10\nmax_ports=1\n"), &router,
                           NULL) == CORELANE_OK);
@@ -243,20 +212,19 @@ static void check_corruption(void) {
       }
       CHECK(corelane_port_publish(port) == CORELANE_OK);
       CHECK(await(port, CORELANE_EVENT_MESSAGE)->token == 2);
-      NEED(corelane_port_layout(port, 0, &layout) == CORELANE_OK);
+      NEED(corelane_test_ring(port, 0, 0, &in) == CORELANE_OK && corelane_test_ring(port, 0, 1, &from) == CORELANE_OK);
       {
-        const corelane_ring *in = &layout.ingress, *from = &layout.egress;
         uint64_t *words[10];
-        words[0] = word(in, in->tail);
-        words[1] = word(in, in->head);
-        words[2] = word(in, in->data + 64);
-        words[3] = word(in, in->closed);
-        words[4] = word(in, 400); /* the seal */
-        words[5] = word(from, from->tail);
-        words[6] = word(from, from->head);
-        words[7] = word(from, from->data);
-        words[8] = word(from, from->data + 40); /* the number of recipients */
-        words[9] = word(from, 400);
+        words[0] = word(in, RING_TAIL);
+        words[1] = word(in, RING_HEAD);
+        words[2] = word(in, RING_DATA + 64);
+        words[3] = word(in, RING_CLOSED);
+        words[4] = word(in, RING_SEAL); /* the seal */
+        words[5] = word(from, RING_TAIL);
+        words[6] = word(from, RING_HEAD);
+        words[7] = word(from, RING_DATA);
+        words[8] = word(from, RING_DATA + 40); /* the number of recipients */
+        words[9] = word(from, RING_SEAL);
         for (turn = 0; turn < 3; turn++) {
           __atomic_store_n(words[where], values[value], __ATOMIC_SEQ_CST);
           CHECK(corelane_port_submit(port, alice, offer, sizeof offer - 1, 0) != CORELANE_PANIC);
@@ -404,7 +372,6 @@ int main(void) {
 
   check_port_failures(router, ports[0], alice);
   CHECK(corelane_port_submit(ports[1], alice, (const uint8_t *)offer, sizeof offer - 1, 0) == CORELANE_INVALID);
-  check_inline(router);
   check_fork(router, ports[0]);
   check_busy(router);
   check_corruption();

@@ -4,7 +4,7 @@
 #define _GNU_SOURCE
 #include "host.h"
 
-#include "corelane_memory.h"
+#include "memory.h"
 #include <errno.h>
 #include <pthread.h>
 #include <sys/resource.h>
@@ -896,8 +896,6 @@ static void check_views(void) {
   }
 }
 
-static uint64_t *word(const corelane_ring *ring, size_t offset) { return (uint64_t *)(void *)(ring->base + offset); }
-
 /* Each of the two clients gets CLOSE once. */
 static void check_cut_off(bench *self) {
   int closes[3] = {0, 0, 0}, turn, at;
@@ -916,18 +914,18 @@ static void check_cut_off(bench *self) {
 
 /* Rings with values that neither end can have written: each call says so, and the ring's clients are to be closed. */
 static void check_corruption(void) {
-  corelane_layout layout = {.size = sizeof layout};
+  uint8_t *in = NULL, *from = NULL;
   bench self = begin(THREADED, "ring_bytes=4096\nmax_message=1000\n", 0);
   uint32_t outcome;
   int turn;
   int32_t status = CORELANE_OK;
   size_t at;
-  NEED(corelane_port_layout(self.loop.port, 0, &layout) == CORELANE_OK);
+  NEED(corelane_test_ring(self.loop.port, 0, 0, &in) == CORELANE_OK && corelane_test_ring(self.loop.port, 0, 1, &from) == CORELANE_OK);
   IS(corelane_port_publish(self.loop.port), CORELANE_OK);
   /* The next record has an impossible length when its worker takes it. */
-  at = *word(&layout.ingress, layout.ingress.tail) % layout.ingress.capacity;
+  at = *word(in, RING_TAIL) % *word(in, RING_CAPACITY);
   IS(submit(self.loop.port, self.ann, TO_BOB, 0), CORELANE_OK);
-  *word(&layout.ingress, layout.ingress.data + at) |= 0xeeeeeeee;
+  *word(in, RING_DATA + at) |= 0xeeeeeeee;
   IS(corelane_port_publish(self.loop.port), CORELANE_OK);
   for (turn = 0; turn < 1000 && status == CORELANE_OK; turn++) {
     usleep(1000);
@@ -941,9 +939,9 @@ static void check_corruption(void) {
   end_router(self.router);
 
   self = begin(THREADED, "ring_bytes=4096\nmax_message=1000\n", 0);
-  NEED(corelane_port_layout(self.loop.port, 0, &layout) == CORELANE_OK);
+  NEED(corelane_test_ring(self.loop.port, 0, 0, &in) == CORELANE_OK && corelane_test_ring(self.loop.port, 0, 1, &from) == CORELANE_OK);
   usleep(10000);
-  __atomic_store_n(word(&layout.egress, layout.egress.tail), UINT64_MAX, __ATOMIC_SEQ_CST);
+  __atomic_store_n(word(from, RING_TAIL), UINT64_MAX, __ATOMIC_SEQ_CST);
   check_cut_off(&self);
   IS(corelane_port_disconnect(self.loop.port, self.ann), CORELANE_OK);
   finish(&self);

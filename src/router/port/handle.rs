@@ -589,7 +589,7 @@ impl Port {
     }
 
     /// The two rings between this port and a worker: ingress and egress.
-    #[cfg(all(test, not(corelane_loom)))]
+    #[cfg(all(any(test, feature = "ffi-test"), not(corelane_loom)))]
     pub(crate) fn memories(&self, worker: usize) -> Option<(&Memory, &Memory)> {
         Some((self.submit.memory(worker)?, self.poll.memory(worker)?))
     }

@@ -333,7 +333,7 @@ impl PollHalf {
     }
 
     /// The egress ring from a worker.
-    #[cfg(all(test, not(corelane_loom)))]
+    #[cfg(all(any(test, feature = "ffi-test"), not(corelane_loom)))]
     pub(in crate::router) fn memory(&self, worker: usize) -> Option<&crate::ring::Memory> {
         self.ways.get(worker).map(|way| &**way.ring.memory())
     }

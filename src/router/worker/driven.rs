@@ -288,7 +288,7 @@ impl Worker {
         };
         let slot = shared.clients.on(entry.client(), entry.port).ok_or(Failed::StaleClient)?;
         let rules = shared.protocols.get(usize::from(slot.labels().0)).ok_or(Failed::BadRecord)?;
-        // The message was readable when it was handed out, but an inline port may have overwritten it.
+        // The message was readable when it was handed out, but the host of a lane may have overwritten it.
         let envelope = envelope::read(rules.rules.protocol(), payload).map_err(|_| Failed::BadRecord)?;
         let call = HandlerCall {
             port: entry.port,

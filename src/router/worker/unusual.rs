@@ -228,7 +228,7 @@ impl WorkerContext<'_> {
         if self.state.tasks.can_take() {
             Handled::Task { hold }
         } else {
-            // An inline port has changed the message since the gate checked it.
+            // The host of a lane has changed the message since the gate checked it.
             Handled::Ended(Outcome::Failed(Failed::BadRecord))
         }
     }
