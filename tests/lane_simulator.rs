@@ -506,6 +506,7 @@ impl Simulation {
         if self.random.chance(50) {
             self.submit(); // Perhaps not published.
             self.router.request_stop();
+            self.stopped = true;
             self.rest();
             if self.random.chance(50) {
                 self.poll();

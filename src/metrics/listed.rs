@@ -161,6 +161,8 @@ figures! {
     port_deliveries_total "Deliveries" "Deliveries handed out." |one| one.consumed,
     port_acknowledged_total "Acknowledged" "Messages acknowledged as written." |one| one.acknowledged,
     port_sent_bytes_total "Written" "Bytes acknowledged as written." |one| one.bytes_out,
+    port_discarded_total "Discarded"
+        "Deliveries that a host in another language has read and thrown away, because their client was closed." |one| one.discarded,
     port_outstanding_peak_messages "Unacknowledged peak" "Most unacknowledged messages of one client."
         |one| one.outstanding_messages_maximum,
     port_outstanding_peak_bytes "In bytes" "Most unacknowledged bytes of one client."

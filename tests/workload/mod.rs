@@ -36,6 +36,7 @@ pub fn reports() -> Vec<Value> {
     bench.relay();
     bench.hold_and_expire();
     bench.fail();
+    bench.discard();
     bench.rooms();
     bench.handlers();
     bench.slow_readers();
@@ -193,6 +194,17 @@ impl Bench {
         self.report();
         self.read(&mut port);
         self.report();
+    }
+
+    /// A host in another language reports that it has thrown a delivery away.
+    fn discard(&mut self) {
+        let mut host = self.router.lane_host().unwrap();
+        host.push_raw(0, 7, 0, &1u64.to_ne_bytes()).unwrap();
+        host.publish();
+        self.cycle();
+        self.report();
+        drop(host);
+        self.cycle();
     }
 
     fn fail(&mut self) {

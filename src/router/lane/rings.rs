@@ -14,7 +14,7 @@ use crate::clients::ClientId;
 use crate::metrics::LaneCells;
 use crate::ring::{ALIGNMENT, Memory};
 use crate::sync::{
-    Acquire, AtomicBool, AtomicU32, AtomicU64, Mutex, Relaxed, Release, lock, mutant, own_load,
+    Acquire, Arc, AtomicBool, AtomicU32, AtomicU64, Mutex, Relaxed, Release, lock, mutant, own_load,
 };
 
 #[derive(Debug)]
@@ -31,6 +31,20 @@ pub(crate) struct LaneRings {
     drained: AtomicBool,
     /// See [`Self::leave_unread`].
     unread: Mutex<Vec<(u64, ClientId)>>,
+}
+
+/// What a worker keeps for an ingress ring that comes from a lane.
+#[derive(Debug)]
+pub(in crate::router) struct LaneIngress {
+    pub(in crate::router) rings: Arc<LaneRings>,
+    /// The router drains: messages from this position on are refused.
+    pub(in crate::router) drains_from: Option<u64>,
+}
+
+impl LaneIngress {
+    pub(in crate::router) fn new(rings: Arc<LaneRings>) -> Self {
+        Self { rings, drains_from: None }
+    }
 }
 
 /// Readings of a head that moves before the count at it is looked up. A host moves it a whole ring meanwhile only if it
@@ -160,7 +174,6 @@ mod tests {
     use super::*;
     use crate::metrics::PathShard;
     use crate::ring::{Consumer, Producer};
-    use crate::sync::Arc;
 
     /// A ring of 16 rows with records of different lengths, read in batches of different lengths: the count is exact at each
     /// head, on a full ring too.

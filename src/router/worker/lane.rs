@@ -12,7 +12,6 @@ use crate::ring::record::{
     Acknowledgement, DeliveryHeader, IngressHeader, delivery_kind, ingress_flag, ingress_kind, word_of,
 };
 use crate::ring::{Corrupt, Record};
-use crate::router::lane::rings::LaneRings;
 use crate::router::notice::Notice;
 use crate::router::pair::PairCounts;
 use crate::router::payload::{Payload, Way, read_reference};
@@ -22,20 +21,6 @@ use crate::router::worker::egress::Read;
 use crate::router::worker::gate::Gate;
 use crate::router::worker::state::WorkerContext;
 use crate::sync::{Acquire, Arc, mutant};
-
-/// What a worker keeps for an ingress ring that comes from a lane.
-#[derive(Debug)]
-pub(in crate::router) struct LaneIngress {
-    pub(in crate::router) rings: Arc<LaneRings>,
-    /// The router drains: messages from this position on are refused.
-    drains_from: Option<u64>,
-}
-
-impl LaneIngress {
-    pub(in crate::router) fn new(rings: Arc<LaneRings>) -> Self {
-        Self { rings, drains_from: None }
-    }
-}
 
 /// What may be wrong with a client whose message a lane has pushed.
 enum Refused<'a> {

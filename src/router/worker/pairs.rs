@@ -7,6 +7,7 @@ use crate::clients::{ClientId, END};
 use crate::error::{Failed, Undeliverable};
 use crate::park::after_publishing;
 use crate::ring::{AttachState, Consumer};
+use crate::router::lane::rings::LaneIngress;
 use crate::router::lane::settle::settle_lane;
 use crate::router::notice::Notice;
 use crate::router::payload::Way;
@@ -15,7 +16,6 @@ use crate::router::settle::{settle_ingress, untaken_deliveries};
 use crate::router::worker::cycle::{IngressReceiver, Worker};
 use crate::router::worker::egress::EgressSender;
 use crate::router::worker::handler::NOT_TAKEN_UP;
-use crate::router::worker::lane::LaneIngress;
 use crate::router::worker::state::WorkerContext;
 use crate::sync::{Arc, mutant};
 
