@@ -374,7 +374,7 @@ fn rule_6_stale_forged_and_misdirected_messages_are_refused() {
     let (first, other) = on_two_workers(&mut host);
     let foreign = port.connect("foreign", "generic", "", 1).unwrap();
     let (home, wrong) = (host.worker(first).unwrap(), host.worker(other).unwrap());
-    let payload = format!(r#"{{"type":"offer","to":"foreign"}}"#);
+    let payload = r#"{"type":"offer","to":"foreign"}"#;
     for (worker, client) in [(wrong, first), (home, foreign), (home, ClientId(first.0 + (1 << 32)))] {
         host.push_raw(worker, MESSAGE, 0, &message_record(client, payload.as_bytes())).unwrap();
     }
@@ -543,10 +543,14 @@ fn rule_11_forged_words_of_a_header_lose_no_count() {
         lane.host.submit(lane.ann, OFFER, number(1)).unwrap();
         lane.settle();
         let start = lane.host.start(0, false);
-        // SAFETY: the word is in the ring's header, which lives as long as the lane; nobody else runs.
-        match at {
-            384..400 => unsafe { start.add(at as usize).cast::<u32>().write(value as u32) },
-            _ => unsafe { start.add(at as usize).cast::<u64>().write(value) },
+        // SAFETY: inside the ring's header.
+        let word = unsafe { start.add(at as usize) };
+        if (384..400).contains(&at) {
+            // SAFETY: the word lives as long as the lane; nobody else runs.
+            unsafe { word.cast::<u32>().write(value as u32) };
+        } else {
+            // SAFETY: as above.
+            unsafe { word.cast::<u64>().write(value) };
         }
         lane.world.run();
         lane.host.poll(10);

@@ -13,8 +13,7 @@ use super::submit::{corelane_port_publish, corelane_port_submit};
 use crate::clock::Stamp;
 use crate::config::Config;
 use crate::error::CloseReason;
-use crate::router::{Builder, Event, Worker};
-use crate::sync::Relaxed;
+use crate::router::{Builder, Event};
 
 #[test]
 fn a_poll_of_fewer_events_than_recipients_loses_none() {

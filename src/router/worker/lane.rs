@@ -52,8 +52,7 @@ impl Worker {
             receiver.ring.refresh()?;
         }
         if begins {
-            let all = mutant("lane-drains-all");
-            lane.drains_from = Some(if all { 0 } else { receiver.ring.seen_tail() });
+            lane.drains_from = Some(receiver.ring.seen_tail());
         }
         let drains_from = lane.drains_from.unwrap_or(u64::MAX);
         let mut context = WorkerContext::new(&self.shared, &self.code, &mut self.state);
@@ -162,9 +161,6 @@ impl<'a> WorkerContext<'a> {
         record: &Record<'_>,
         time: &mut u64,
     ) -> Result<(), Corrupt> {
-        if mutant("lane-any-flags") && record.kind == ingress_kind::MESSAGE {
-            return self.dispatch(port, counts, record, time);
-        }
         match (record.kind, record.flags) {
             (ingress_kind::MESSAGE | ingress_kind::SEND | ingress_kind::SEND_TO_ROOM, flags) => {
                 let addressed =
