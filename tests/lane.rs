@@ -825,6 +825,64 @@ fn a_lost_worker_fails_what_it_had_begun_and_the_others_go_on() {
     drop(host);
 }
 
+/// A port's client moves away from a lost worker once the lane has read what its messages had caused.
+#[test]
+fn a_ports_client_leaves_a_lost_worker_when_the_lane_has_read() {
+    let mut world = World::new("workers=2");
+    let mut host = world.router.lane_host().unwrap();
+    let mut port = world.router.port().unwrap();
+    let ann = host.connect("ann", "generic").unwrap();
+    let ben = port.connect("ben", "generic", "", 1).unwrap();
+    port.submit(ben, HELLO, 1).unwrap();
+    port.publish();
+    world.run();
+    let taken = world.router.stats().workers.iter().position(|worker| worker.received == 1).unwrap();
+    drop(world.workers.remove(taken));
+    for correlation in [2, 3] {
+        assert_eq!(port.submit(ben, HELLO, correlation), Err(SubmitError::Closed), "the order would change");
+    }
+    assert!(kinds(&host.poll(10)).contains(&(LaneKind::Message, ann)));
+    assert_eq!(port.submit(ben, HELLO, 4), Err(SubmitError::Closed), "this one notices");
+    port.submit(ben, HELLO, 5).unwrap();
+    port.publish();
+    let got = world.settle(&mut host);
+    let placed = host.worker(ann).is_some();
+    assert_eq!(got.iter().filter(|event| event.kind == LaneKind::Message).count(), usize::from(placed));
+    drop((host, port));
+    world.run();
+    world.check(5, 0);
+}
+
+/// An egress ring with an impossible head: nothing is written there any more, whatever becomes of the head.
+#[test]
+fn a_broken_egress_ring_stays_broken() {
+    let mut lane = Lane::new("workers=1");
+    lane.host.submit(lane.ann, OFFER, number(1)).unwrap();
+    lane.host.submit(lane.ben, HELLO, number(2)).unwrap();
+    lane.host.disconnect(lane.ben).unwrap();
+    lane.world.run();
+    // SAFETY: the word is in the ring's header, which lives as long as the lane.
+    let head = unsafe { lane.host.start(0, true).add(256).cast::<u64>() };
+    // SAFETY: as above; nobody else runs.
+    unsafe { head.write(1 << 30) };
+    lane.world.run();
+    // SAFETY: as above.
+    unsafe { head.write(0) };
+    let mut port = lane.world.router.port().unwrap();
+    let eve = port.connect("eve", "generic", "", 1).unwrap();
+    for correlation in 3..6 {
+        port.submit(eve, HELLO, correlation).unwrap();
+    }
+    port.publish();
+    lane.world.run();
+    assert_eq!(lane.world.router.stats().workers[0].corrupt_rings, 1);
+    let got = kinds(&lane.host.poll(100));
+    assert!(got.iter().filter(|one| one.0 == LaneKind::Closed).count() >= 1, "{got:?}");
+    assert!(lane.host.connect("joe", "generic").is_err());
+    drop(port);
+    lane.end(5);
+}
+
 #[test]
 fn limits_are_the_workers_business() {
     let mut lane = Lane::new("workers=1,max_in_flight=2,max_message=64");

@@ -25,7 +25,7 @@ use crate::metrics::{
 use crate::park::{Doorbell, WakeWord, after_publishing};
 use crate::ring::Attachment;
 use crate::sync::os::process_cores;
-use crate::sync::{Acquire, Arc, AtomicBool, AtomicU64, Mutex, Relaxed, Release, lock, mutant};
+use crate::sync::{Acquire, Arc, AtomicBool, AtomicU64, Mutex, Relaxed, Release, lock, mutant, try_lock};
 use crossbeam_utils::CachePadded;
 use std::collections::VecDeque;
 
@@ -484,6 +484,21 @@ impl Shared {
             let (worker, port) = (path / self.ports.len(), path % self.ports.len());
             if let Some((pair, rings)) = pair.as_ref().and_then(|pair| Some((pair, pair.lane.as_ref()?))) {
                 rings.consumed(&pair.egress, &self.workers[worker].paths[port].lane);
+            }
+        }
+    }
+
+    /// Ends the frontiers of a lost worker for the lanes that have read all that it had for them. (A port's poll does this
+    /// itself.) Does nothing if somebody else has the control lock.
+    #[cold]
+    pub(super) fn follow_lanes(&self, worker: usize) {
+        let Some(control) = try_lock(&self.control) else { return };
+        for port in 0..self.ports.len() {
+            let pair = control.pairs.get(self.path(worker, port)).and_then(Option::as_ref);
+            if let Some(pair) = pair.filter(|pair| pair.lane.is_some())
+                && pair.egress.released() == pair.egress.shared_tail()
+            {
+                self.end_frontier(worker, port);
             }
         }
     }

@@ -528,6 +528,9 @@ fn place_message(
     let counts = &shared.ports[port].submit;
     counts.moves_wanted.add(writer, 1);
     if !slot.is_quiet(&shared.workers[current].frontiers) {
+        if placement.is_lost(current) {
+            shared.follow_lanes(current);
+        }
         return current;
     }
     counts.moves_made.add(writer, 1);

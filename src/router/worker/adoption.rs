@@ -101,8 +101,14 @@ impl Worker {
             if worker.state.inside.taken.get(port).is_none_or(|taken| *taken == NOT_TAKEN_UP) {
                 worker.take_up(port);
             } else if let Some(pair) = shared.pair(index, port).view() {
-                let corrupt = pair.ingress.is_corrupt();
-                let ring = Consumer::resume(pair.ingress);
+                // The host of a lane can write the ring's header.
+                let (corrupt, ring) = match &pair.lane {
+                    Some(lane) => {
+                        let taken = worker.state.inside.taken[port];
+                        (lane.is_given_up(), Consumer::starting_at(pair.ingress, taken))
+                    }
+                    None => (pair.ingress.is_corrupt(), Consumer::resume(pair.ingress)),
+                };
                 let (counts, port_wake) = (pair.counts, pair.port_wake);
                 let lane = pair.lane.map(LaneIngress::new);
                 let sealed = false;

@@ -344,9 +344,7 @@ impl Worker {
     fn give_up_ring(&mut self, port: usize) {
         let Some(Some(receiver)) = self.ingress.get_mut(port) else { return };
         receiver.corrupt = true;
-        if let Some(lane) = &receiver.lane {
-            lane.rings.give_up();
-        }
+        let lane = receiver.lane.as_ref().map(|lane| Arc::clone(&lane.rings));
         self.shared.workers[self.index].shard.corrupt_rings.add(&mut self.state.writer, 1);
         receiver.ring.mark_corrupt();
         // Wake a port that waits for space in the ring, because there will be none.
@@ -357,6 +355,10 @@ impl Worker {
         let mut context = WorkerContext::new(&self.shared, &self.code, &mut self.state);
         for (client, slot) in self.shared.clients.open_of(port, Some(self.index)) {
             context.close_client(client, slot, CloseReason::Corrupt);
+        }
+        // From now on the lane ends these clients itself, and this worker writes nothing into their slots.
+        if let Some(lane) = lane {
+            lane.give_up();
         }
     }
 

@@ -180,6 +180,9 @@ impl EgressSender {
                 Err(PushError::Full | PushError::Closed) => {}
             }
         } else if let Some(lane) = self.lane.as_deref_mut().filter(|_| self.backlogged == 0) {
+            if lane.rings.is_broken() {
+                return Err(Rejected::Full);
+            }
             let before = self.ring.position();
             match self.ring.claim(length, header.kind, header.flags) {
                 Ok(record) => {

@@ -410,6 +410,7 @@ impl<'a> WorkerContext<'a> {
             return Ok(0);
         }
         egress.look()?;
+        let given_up = egress.lane.as_ref().is_some_and(|lane| lane.rings.is_given_up());
         let mut work = 0;
         while let Some(Some(egress)) = self.state.egress.get_mut(port)
             && let Some(read) = egress.next_read()?
@@ -417,6 +418,8 @@ impl<'a> WorkerContext<'a> {
             work += 1;
             match read {
                 Read::Closed(client) => self.close_lane_client(port, client),
+                // Of a lane that was given up, the host may have ended the client, and the slot may be another's.
+                Read::Refused(_) if given_up => {}
                 Read::Refused(client) => {
                     if let Some(slot) = shared.clients.on(client, port) {
                         self.tell_again(port, client, slot);
@@ -427,7 +430,7 @@ impl<'a> WorkerContext<'a> {
         while let Some(Some(egress)) = self.state.egress.get_mut(port)
             && let Some(index) = egress.take_owed(&shared.clients)
         {
-            let Some(slot) = shared.clients.slot(index) else { continue };
+            let Some(slot) = shared.clients.slot(index).filter(|_| !given_up) else { continue };
             let client = ClientId::new(index, slot.place().generation);
             self.tell_again(port, client, slot);
             if slot.refusals().notice == NoticeAt::Owed {
