@@ -42,6 +42,7 @@ pub(crate) use figures::{ApplicationConnections, ClientView, ConnectionReading};
 pub(crate) use figures::{ClientCounts, ClientLine, ClientMessage};
 pub(crate) use list::{END, SlotList, Stack, UNLISTED};
 pub(crate) use names::{NameHash, NameTable};
+pub(crate) use recorded::RecorderLines;
 pub(crate) use slot::{Acknowledged, ClientSlot, NameBuffer, NoticeAt, Phase, Refusals, SlotPlace};
 
 pub(crate) use members::Members;
@@ -60,7 +61,6 @@ use crate::sync::{Mutex, Relaxed, lock, may_switch, mutant};
 use crossbeam_utils::CachePadded;
 use figures::{ConnectionCells, short};
 use losses::Losses;
-use recorded::RecorderLines;
 use std::collections::VecDeque;
 use std::sync::OnceLock;
 
@@ -229,7 +229,7 @@ impl Clients {
         limits.clients as u64 * each as u64
             + limits.lines() as u64 * (size_of::<ClientLine>() + size_of::<Losses>()) as u64
             + limits.recorders() as u64
-                * (size_of::<OnceLock<RecorderLines>>() as u64 + RecorderLines::bytes(limits.clients) + 64)
+                * (size_of::<OnceLock<RecorderLines>>() as u64 + RecorderLines::bytes(limits.clients) + 128)
             + ConnectionCells::bytes(limits.applications)
             + NameTable::bytes(limits.clients)
     }

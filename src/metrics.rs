@@ -72,6 +72,6 @@ pub(crate) use shard::{GroupSeries, TypeSeries};
 pub(crate) use shard::{PollShard, PortShard, WorkerShard};
 pub(crate) use slow::{SlowMessage, SlowRing};
 pub(crate) use snapshot::{Sources, account, collect, group_stats, sum, type_stats};
-pub(crate) use spans::NAMED;
 pub use spans::SPAN_NAMES;
+pub(crate) use spans::{NAMED, NAMED_FROM};
 pub(crate) use timing::{Outcome, SeriesIds, Timing};

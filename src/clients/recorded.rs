@@ -18,6 +18,7 @@
 use super::{ClientCounts, ClientId, ClientMessage, Clients, Phase};
 use crate::metrics::{Cell, Writer};
 use crate::sync::mutant;
+use std::sync::Arc; // Not a model's: the lines are shared before anything concurrent happens.
 
 /// Largest number of lines of one recorder. A power of two, like every smaller number of lines: 256 KiB.
 #[cfg(not(corelane_loom))]
@@ -51,12 +52,9 @@ pub(crate) struct RecorderLine {
 const _: () = assert!(size_of::<RecorderLine>() == 64);
 
 impl RecorderLine {
-    /// Counts a message of `client`, which has this line now or gets it.
-    #[inline]
-    pub(crate) fn count(&self, writer: &mut Writer, client: ClientId, message: ClientMessage) {
-        if self.client.own() != client.0 || self.epoch.own() != message.epoch {
-            self.restart(writer, client, message.epoch);
-        }
+    /// Counts a message of the client and the epoch that have this line.
+    #[inline(always)]
+    pub(crate) fn count(&self, writer: &mut Writer, message: ClientMessage) {
         // All stores are Release, like those of `restart`: each may be the first of a new client that a reader finds.
         self.bytes_in.add(writer, message.bytes);
         self.nanoseconds.add(writer, message.nanoseconds);
@@ -76,7 +74,6 @@ impl RecorderLine {
     }
 
     /// Starts the line of another client or of another epoch. The table above has the order.
-    #[cold]
     fn restart(&self, writer: &mut Writer, client: ClientId, epoch: u64) {
         if mutant("recorder-line-client-first") {
             self.client.publish(writer, client.0);
@@ -116,9 +113,9 @@ impl RecorderLine {
     }
 }
 
-/// The lines of one recorder.
-#[derive(Debug)]
-pub(super) struct RecorderLines(Box<[RecorderLine]>);
+/// The lines of one recorder. The recorder keeps a share of them.
+#[derive(Clone, Debug)]
+pub(crate) struct RecorderLines(Arc<[RecorderLine]>);
 
 impl RecorderLines {
     pub(super) fn new(clients: usize) -> Self {
@@ -132,7 +129,7 @@ impl RecorderLines {
 
     /// Makes the pages of the lines resident.
     pub(super) fn touch(&mut self) -> std::io::Result<()> {
-        crate::sync::os::touch(&mut self.0)
+        Arc::get_mut(&mut self.0).map_or(Ok(()), crate::sync::os::touch)
     }
 
     /// The line at the place of a client, whichever client has it.
@@ -143,17 +140,42 @@ impl RecorderLines {
 }
 
 impl Clients {
-    /// The line in which this recorder counts a message of a connected client. `None` if the client is not connected
-    /// or has no line. Allocates the recorder's lines at its first call. Called by the recorder's thread.
-    #[inline]
-    pub(crate) fn recorder_line(&self, recorder: usize, client: ClientId) -> Option<&RecorderLine> {
+    /// The lines of a recorder, created at the first call. `None` if clients have no figures.
+    #[cold]
+    pub(crate) fn recorder_lines(&self, recorder: usize) -> Option<RecorderLines> {
+        Some(self.recorders.get(recorder)?.get_or_init(|| RecorderLines::new(self.slots.len())).clone())
+    }
+
+    /// The line in which a recorder counts a message of a connected client, begun for this client and epoch. `None` if
+    /// the client is not connected or has no line. Called by the recorder's thread.
+    #[inline(always)]
+    pub(crate) fn recorder_line<'a>(
+        &self,
+        lines: &'a RecorderLines,
+        writer: &mut Writer,
+        client: ClientId,
+        epoch: u64,
+    ) -> Option<&'a RecorderLine> {
         let slot = self.slot(client.index())?;
         if slot.phase_of(client.generation()) != Some(Phase::Open) {
             return None;
         }
-        let lines = self.recorders.get(recorder)?.get_or_init(|| RecorderLines::new(self.slots.len()));
         let line = lines.at(client)?;
-        (line.client.own() == client.0 || !self.is_present(ClientId(line.client.own()))).then_some(line)
+        if line.client.own() == client.0 && line.epoch.own() == epoch {
+            return Some(line);
+        }
+        self.begin_line(line, writer, client, epoch).then_some(line)
+    }
+
+    /// Gives the line to the client, in this epoch, if it is free or the client's.
+    #[cold]
+    fn begin_line(&self, line: &RecorderLine, writer: &mut Writer, client: ClientId, epoch: u64) -> bool {
+        let present = line.client.own();
+        let is_free = present == client.0 || !self.is_present(ClientId(present));
+        if is_free {
+            line.restart(writer, client, epoch);
+        }
+        is_free
     }
 
     /// The figures of a client, as one read found them. `None` if the client is closed or has no figures.

@@ -17,8 +17,9 @@ fn clients() -> Clients {
 /// Counts a message if the client has the line or gets it.
 fn count(clients: &Clients, writer: &mut Writer, client: ClientId, epoch: u64, bytes: u64) {
     let message = ClientMessage { epoch, failed: true, bytes, nanoseconds: bytes, ended: bytes };
-    if let Some(line) = clients.recorder_line(0, client) {
-        line.count(writer, client, message);
+    let lines = clients.recorder_lines(0).unwrap();
+    if let Some(line) = clients.recorder_line(&lines, writer, client, epoch) {
+        line.count(writer, message);
     }
 }
 

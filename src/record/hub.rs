@@ -4,14 +4,14 @@
 use super::table::{Resolved, SeriesTable};
 use crate::clients::{
     ClientId, ClientLimits, ClientMessage, Clients, CreditPolicy, KeptFigures, MAX_NAME_BYTES, NameHash,
-    NewClient, OpenError,
+    NewClient, OpenError, RecorderLines,
 };
 use crate::clock::{Clock, is_short, nanoseconds_of};
 use crate::config::{Config, Key};
 use crate::error::{Failed, Loss, RecordConnectError, StaleClient};
 use crate::metrics::{
-    ApplicationId, Bucketed, Controls, Customs, Failing, FailingCell, GroupSeries, IMPOSSIBLE, Outcome,
-    ProtocolId, SHARED, SlowMessage, SlowRing, Timing, TypeId, TypeSeries, Writer, shard_of_thread,
+    ApplicationId, Bucketed, Controls, Customs, Failing, FailingCell, GroupSeries, IMPOSSIBLE, NAMED_FROM,
+    Outcome, ProtocolId, SHARED, SlowMessage, SlowRing, Timing, TypeId, TypeSeries, Writer, shard_of_thread,
 };
 use crate::sync::{Arc, AtomicBool, AtomicU64, Mutex, Relaxed, lock};
 use std::time::Duration;
@@ -149,6 +149,8 @@ pub(super) struct OwnShard {
     types: Resolved<TypeSeries>,
     protocols: Resolved<GroupSeries>,
     applications: Resolved<GroupSeries>,
+    /// The lines of the recorder's clients, from the first message with a client on.
+    lines: Option<RecorderLines>,
 }
 
 #[derive(Debug)]
@@ -253,30 +255,23 @@ impl Hub {
     ) {
         let place = shard_of_thread();
         let controlled = self.controls.now();
-        let timing = timing(measured, ended);
+        let (timing, outcome) = (timing(measured, ended), outcome(measured));
+        let message = Counted { bytes: measured.bytes, timing, outcome };
         let is_slow = timing.total() > controlled.slow;
         let Labels { message_type, protocol, application } = labels;
         let service = Bucketed::new(timing.service);
         if let Some(series) = self.types.series(message_type.into(), place) {
             series.record_shared(controlled.epoch, measured.bytes, &timing, service, is_slow);
             // Count the outcome last: see `count_outcome_shared`.
-            series.count_outcome_shared(outcome(measured));
+            series.count_outcome_shared(outcome);
         }
         let protocol = self.protocols.series(protocol.into(), place);
         let application = self.applications.series(application.into(), place);
         for series in [protocol, application].into_iter().flatten() {
-            let ended = timing.ended;
-            series.record_shared(
-                controlled.epoch,
-                measured.bytes,
-                ended,
-                service,
-                is_slow,
-                outcome(measured),
-            );
+            series.record_shared(controlled.epoch, measured.bytes, ended, service, is_slow, outcome);
         }
         if let Some(client) = client.filter(|_| controlled.detailed) {
-            self.count_client(client, client_message(controlled.epoch, measured, &timing));
+            self.count_client(client, message.of_client(controlled.epoch));
         }
         if measured.failed
             && let Some(shard) = self.shards.get(place)
@@ -284,7 +279,7 @@ impl Hub {
             shard.failing.note_shared(self.failing_cell(client, name), timing.ended);
         }
         if is_slow && let Some(shard) = self.shards.get(place) {
-            let message = self.slow_message(labels, client, name, measured, timing);
+            let message = self.slow_message(labels, client, name, &message);
             if let Some(writer) = &mut *lock(&shard.writer) {
                 shard.slow.write(writer, message.words());
             }
@@ -304,6 +299,7 @@ impl Hub {
     }
 
     /// Counts one message in a shard that only the caller writes. The message ended at `ended`, in raw ticks.
+    #[inline(always)]
     pub(super) fn record_alone(
         &self,
         own: &mut OwnShard,
@@ -315,41 +311,96 @@ impl Hub {
         if !self.enabled || !self.is_possible(measured) {
             return;
         }
-        let OwnShard { place, writer, types, protocols, applications } = own;
-        let place = *place;
+        let Measured { failed, bytes, .. } = measured;
         let timing = timing(measured, ended);
-        let is_slow = timing.total() > writer.controlled.slow;
+        let is_slow = timing.total() > own.writer.controlled.slow;
+        if failed || is_slow || timing.service >= NAMED_FROM[0] {
+            let message = Counted { bytes, timing, outcome: outcome(measured) };
+            return self.count_unusual(own, labels, client, &message, is_slow);
+        }
+        // Nothing of what `count_alone` does for other messages is left here: each part has its constant.
+        self.count_alone(own, labels, client, &Counted { bytes, timing, outcome: Outcome::Ok }, false);
+    }
+
+    /// Counts a message that has failed, was slow or took a millisecond.
+    #[cold]
+    #[inline(never)]
+    fn count_unusual(
+        &self,
+        own: &mut OwnShard,
+        labels: Labels,
+        client: Option<ClientId>,
+        message: &Counted,
+        is_slow: bool,
+    ) {
+        self.count_alone(own, labels, client, message, is_slow);
+        let Some(shard) = self.shards.get(own.place) else { return };
+        if message.outcome != Outcome::Ok {
+            shard.failing.note(&mut own.writer, self.failing_cell(client, ""), message.timing.ended);
+        }
+        if is_slow {
+            let message = self.slow_message(labels, client, "", message);
+            shard.slow.write(&mut own.writer, message.words());
+        }
+    }
+
+    /// Counts one message in the series and the client that it feeds.
+    #[inline(always)]
+    fn count_alone(
+        &self,
+        own: &mut OwnShard,
+        labels: Labels,
+        client: Option<ClientId>,
+        message: &Counted,
+        is_slow: bool,
+    ) {
+        let OwnShard { place, writer, types, protocols, applications, lines } = own;
+        let Counted { bytes, timing, outcome } = *message;
         let service = Bucketed::new(timing.service);
-        if let Some(series) = types.series(&self.types, labels.message_type.into(), place) {
-            series.record(writer, measured.bytes, &timing, service, is_slow);
-            series.count_outcome(writer, outcome(measured));
+        if let Some(series) = types.series(&self.types, labels.message_type.into(), *place) {
+            series.record(writer, bytes, &timing, service, is_slow);
+            series.count_outcome(writer, outcome);
         }
-        let mut count = |series: Option<&GroupSeries>| {
-            if let Some(series) = series {
-                series.record(writer, measured.bytes, timing.ended, service, is_slow);
-                series.count_outcome(writer, outcome(measured));
-            }
-        };
-        count(protocols.series(&self.protocols, labels.protocol.into(), place));
-        count(applications.series(&self.applications, labels.application.into(), place));
+        if let Some(series) = protocols.series(&self.protocols, labels.protocol.into(), *place) {
+            series.record(writer, bytes, timing.ended, service, is_slow);
+            series.count_outcome(writer, outcome);
+        }
+        if let Some(series) = applications.series(&self.applications, labels.application.into(), *place) {
+            series.record(writer, bytes, timing.ended, service, is_slow);
+            series.count_outcome(writer, outcome);
+        }
         if let Some(client) = client.filter(|_| writer.controlled.detailed) {
-            let message = client_message(writer.controlled.epoch, measured, &timing);
-            match self.clients.recorder_line(place - SHARED, client) {
-                Some(line) => line.count(writer, client, message),
-                // Other threads write this line too, and a batch may be older than a reset that they know.
-                None => {
-                    self.count_client(client, ClientMessage { epoch: self.controls.now().epoch, ..message })
-                }
+            let epoch = writer.controlled.epoch;
+            let line =
+                lines.as_ref().and_then(|lines| self.clients.recorder_line(lines, writer, client, epoch));
+            match line {
+                Some(line) => line.count(writer, message.of_client(epoch)),
+                None => self.count_without_line(*place, (writer, lines), client, message),
             }
         }
-        if measured.failed
-            && let Some(shard) = self.shards.get(place)
-        {
-            shard.failing.note(writer, self.failing_cell(client, ""), timing.ended);
+    }
+
+    /// Counts a message of a client in the first line that the recorder uses, or in the line that several threads write.
+    #[cold]
+    #[inline(never)]
+    fn count_without_line(
+        &self,
+        place: usize,
+        (writer, lines): (&mut Writer, &mut Option<RecorderLines>),
+        client: ClientId,
+        message: &Counted,
+    ) {
+        if lines.is_none() {
+            *lines = self.clients.recorder_lines(place - SHARED);
+            let epoch = writer.controlled.epoch;
+            let line =
+                lines.as_ref().and_then(|lines| self.clients.recorder_line(lines, writer, client, epoch));
+            if let Some(line) = line {
+                return line.count(writer, message.of_client(epoch));
+            }
         }
-        if is_slow && let Some(shard) = self.shards.get(place) {
-            shard.slow.write(writer, self.slow_message(labels, client, "", measured, timing).words());
-        }
+        // Other threads write this line too, and a batch may be older than a reset that they know.
+        self.count_client(client, message.of_client(self.controls.now().epoch));
     }
 
     /// The cell in which a failing client is counted: that of its id, else of the hash of its name, or of 0 without a
@@ -398,19 +449,18 @@ impl Hub {
         labels: Labels,
         client: Option<ClientId>,
         name: &str,
-        measured: Measured,
-        timing: Timing,
+        message: &Counted,
     ) -> SlowMessage {
         let mut buffer = Default::default();
         let slot = client.and_then(|client| self.clients.get(client));
         let name = slot.map_or(name, |slot| slot.name(&mut buffer));
         SlowMessage {
-            timing,
+            timing: message.timing,
             client: client.unwrap_or(ClientId(0)),
             name: SlowMessage::name_of(name),
             ids: labels.ids(),
-            succeeded: !measured.failed,
-            bytes: measured.bytes,
+            succeeded: message.outcome == Outcome::Ok,
+            bytes: message.bytes,
         }
     }
 
@@ -524,6 +574,7 @@ impl Hub {
             types: self.types.resolved(),
             protocols: self.protocols.resolved(),
             applications: self.applications.resolved(),
+            lines: None,
         })
     }
 
@@ -558,6 +609,7 @@ fn new_client(name: &str, application: u16) -> NewClient<'_> {
     }
 }
 
+#[inline(always)]
 fn timing(measured: Measured, ended: u64) -> Timing {
     Timing {
         queue_wait: nanoseconds_of(measured.queue_wait),
@@ -567,16 +619,28 @@ fn timing(measured: Measured, ended: u64) -> Timing {
     }
 }
 
-fn client_message(epoch: u64, measured: Measured, timing: &Timing) -> ClientMessage {
-    ClientMessage {
-        epoch,
-        failed: measured.failed,
-        bytes: measured.bytes,
-        nanoseconds: timing.total(),
-        ended: timing.ended,
+/// A message as it is counted.
+#[derive(Clone, Copy)]
+struct Counted {
+    bytes: u64,
+    timing: Timing,
+    outcome: Outcome,
+}
+
+impl Counted {
+    #[inline(always)]
+    fn of_client(&self, epoch: u64) -> ClientMessage {
+        ClientMessage {
+            epoch,
+            failed: self.outcome != Outcome::Ok,
+            bytes: self.bytes,
+            nanoseconds: self.timing.total(),
+            ended: self.timing.ended,
+        }
     }
 }
 
+#[inline(always)]
 fn outcome(measured: Measured) -> Outcome {
     if !measured.failed {
         return Outcome::Ok;

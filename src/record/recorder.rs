@@ -97,7 +97,7 @@ pub struct RecordBatch<'a> {
 
 impl RecordBatch<'_> {
     /// Counts one message. See [`Recorder::record`].
-    #[inline]
+    #[inline(always)]
     pub fn record(&mut self, labels: Labels, client: Option<ClientId>, measured: Measured) {
         let Recorder { hub, own } = &mut *self.recorder;
         match own {
