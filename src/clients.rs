@@ -27,6 +27,7 @@ mod members;
 mod name;
 mod names;
 mod policy;
+mod recent;
 mod recorded;
 mod rooms;
 mod slot;
@@ -42,6 +43,7 @@ pub(crate) use figures::{ApplicationConnections, ClientView, ConnectionReading};
 pub(crate) use figures::{ClientCounts, ClientLine, ClientMessage};
 pub(crate) use list::{END, SlotList, Stack, UNLISTED};
 pub(crate) use names::{NameHash, NameTable};
+pub(crate) use recent::RecentNames;
 pub(crate) use recorded::RecorderLines;
 pub(crate) use slot::{Acknowledged, ClientSlot, NameBuffer, NoticeAt, Phase, Refusals, SlotPlace};
 
@@ -590,11 +592,9 @@ impl Clients {
     #[inline]
     pub(crate) fn find(&self, hash: NameHash, name: &[u8]) -> Option<ClientId> {
         let client = self.names.get(hash)?;
-        let slot = self.get(client)?;
-        let mut buffer = NameBuffer::default();
         // Compare the names: keyed 64-bit hashes do not collide in practice, but a collision would deliver to
         // the wrong client.
-        (slot.name_bytes(&mut buffer) == name).then_some(client)
+        self.is_named(client, name).then_some(client)
     }
 
     /// The clients of a port that are not closed, for the port's release.

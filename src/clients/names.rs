@@ -126,6 +126,20 @@ impl NameTable {
         }
     }
 
+    /// Whether this client had the name at some moment during the call, as [`get`](Self::get) would have found.
+    #[inline]
+    pub(crate) fn has(&self, hash: NameHash, client: ClientId) -> bool {
+        let Some(node) = self.nodes.get(client.index() as usize) else { return false };
+        // Acquire, fence and second load: as in `get`. A removal that this thread knows of has ended the key.
+        if node.key.load(Acquire) != hash.0 {
+            return false;
+        }
+        let generation = node.generation.load(Relaxed); // Relaxed: checked after the fence.
+        fence(Acquire);
+        // Relaxed: the fence orders it.
+        generation == client.generation() && (node.key.load(Relaxed) == hash.0 || mutant("name-has-key-once"))
+    }
+
     /// Inserts a name, or returns the client that has it. The node of `client` must be in no chain.
     pub(crate) fn insert(&self, hash: NameHash, client: ClientId) -> Result<(), ClientId> {
         let _writing = lock(&self.writers);

@@ -326,6 +326,28 @@ impl ClientSlot {
         buffer.as_flattened().get(..length).unwrap_or_default()
     }
 
+    /// Whether this is the client's name. A reader that races with a reuse compares with a mixture of two names, as in
+    /// [`name`](Self::name).
+    #[inline]
+    pub(crate) fn is_named(&self, name: &[u8]) -> bool {
+        let length = (self.port_line.name_and_policy.load(Relaxed) & 0xff) as usize; // Relaxed: see `open`.
+        if length != name.len() {
+            return false;
+        }
+        let (words, rest) = name.as_chunks::<8>();
+        let mut own = self.name.iter().map(|word| word.load(Relaxed)); // Relaxed: see `open`.
+        if !words.iter().zip(&mut own).all(|(word, own)| u64::from_ne_bytes(*word) == own) {
+            return false;
+        }
+        let Some(last) = own.next().filter(|_| !rest.is_empty()) else { return rest.is_empty() };
+        // The bytes behind the name are 0.
+        let rest = match name.last_chunk::<8>() {
+            Some(end) => u64::from_le_bytes(*end) >> (8 * (8 - rest.len())),
+            None => rest.iter().rev().fold(0, |word, byte| word << 8 | u64::from(*byte)),
+        };
+        rest == u64::from_le_bytes(last.to_ne_bytes())
+    }
+
     /// The client's credit policy. A reader without credit may get the policy of a successor. This does no
     /// harm, because closing a client compares the generation.
     pub(crate) fn policy(&self) -> CreditPolicy {

@@ -2,7 +2,7 @@
 
 use super::{Config, Key};
 use crate::call::Calls;
-use crate::clients::{Bucket, Clients};
+use crate::clients::{Bucket, Clients, RecentNames};
 use crate::error::ConfigError;
 use crate::metrics::{LabelTable, PathShard, PortShard, WorkerShard};
 use crate::ring::Memory;
@@ -94,6 +94,7 @@ impl Budget {
             custom_metrics: sizes.customs,
             threads: workers * sizes.thread.0,
             router: pairs * sizes.pair
+                + workers * RecentNames::BYTES as u64
                 + ports * Calls::bytes(config.count(Key::MaxCalls)) as u64
                 + (workers + ports + 1) * ROUNDING,
             stack_addresses: workers * sizes.thread.1,

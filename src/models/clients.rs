@@ -11,7 +11,7 @@ use crate::metrics::{ApplicationId, ProtocolId, TypeId};
 use crate::park::{Doorbell, Seen, WakeWord, after_publishing, post_bit};
 use crate::ring::ring;
 use crate::router::model::{Held, Holds};
-use crate::sync::{Arc, Relaxed, Release, mutant};
+use crate::sync::{Acquire, Arc, AtomicU64, Relaxed, Release, mutant};
 use loom::thread;
 
 const LIMITS: Limits = Limits { messages: 2, bytes: 100 };
@@ -89,6 +89,33 @@ fn name_table() {
         names.insert(comes, third).unwrap();
         worker.join().unwrap();
         assert_eq!(names.get(comes), Some(third));
+    });
+}
+
+/// A worker has found a name before and finds it again, by its entry, while the client leaves and its slot is reused for
+/// another name. It finds the first client or nobody, and nobody once it knows of the removal. Catches:
+/// `name-has-key-once`.
+#[test]
+fn a_recent_name() {
+    explore(|| {
+        let names = Arc::new(NameTable::new(1, [1, 2]));
+        let (leaves, comes) = (NameHash(4), NameHash(3));
+        let (first, second) = (ClientId::new(0, 1), ClientId::new(0, 2));
+        names.insert(leaves, first).unwrap();
+        let known = Arc::new(AtomicU64::new(0));
+        let worker = thread::spawn({
+            let (names, known) = (names.clone(), known.clone());
+            move || {
+                assert!(!names.has(leaves, second), "another's client");
+                let is_removed = known.load(Acquire) == 1;
+                assert!(!(names.has(leaves, first) && is_removed), "a removed name");
+            }
+        });
+        names.remove(leaves, first);
+        known.store(1, Release);
+        names.insert(comes, second).unwrap();
+        assert!(!names.has(leaves, first) && !names.has(leaves, second) && names.has(comes, second));
+        worker.join().unwrap();
     });
 }
 

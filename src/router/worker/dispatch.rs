@@ -1,5 +1,6 @@
 //! The straight path of a message on a worker: read the envelope, find the recipient, deliver, count. Never waits and
-//! allocates nothing; the recipient's name is hashed once. What few messages need is in `unusual`.
+//! allocates nothing; the recipient's name is hashed once, or not at all if it was found a short time ago. What few
+//! messages need is in `unusual`.
 //!
 //! `cycle` passes each record to `dispatch`; `unusual` and `request` use parts of it. A message goes on to `deliver`,
 //! and ends in `message_end`.
@@ -185,10 +186,10 @@ impl WorkerContext<'_> {
         let mut name_buffer = [0; MAX_NAME_BYTES];
         let name = recipient.decode_bytes(&mut name_buffer).filter(|name| name.len() <= MAX_NAME_BYTES);
         let Some(name) = name else { return failed(Failed::FieldTooLong) };
-        let hash = shared.clients.names().hash(name);
+        let (hash, found) = shared.clients.find_recent(&mut self.state.recent, name);
         let mut sender_buffer = NameBuffer::default();
         let relayed = call.envelope.relayed_from(call.slot.name_bytes(&mut sender_buffer));
-        if let Some(to) = shared.clients.find(hash, name) {
+        if let Some(to) = found {
             if self.state.holds.holds_for(hash) && !mutant("hold-overtaken") {
                 self.flush(hash, to);
             }

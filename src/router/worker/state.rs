@@ -4,7 +4,7 @@
 //! [`WorkerContext`], the worker at work, is used by every file of this folder that handles a message. `cycle`
 //! creates the state.
 
-use crate::clients::RoomReader;
+use crate::clients::{RecentNames, RoomReader};
 use crate::config::Key;
 use crate::metrics::{WorkerShard, Writer};
 use crate::router::notice::Tell;
@@ -45,6 +45,8 @@ pub(in crate::router) struct WorkerState {
     pub(in crate::router) tasks: Tasks,
     /// One bit per port whose egress ring is taken up and leads to a lane.
     pub(in crate::router) lanes: u64,
+    /// The recipients found last.
+    pub(in crate::router) recent: RecentNames,
 }
 
 impl WorkerState {
@@ -67,6 +69,7 @@ impl WorkerState {
             members: Vec::with_capacity(shared.config.count(Key::MaxRoomMembers)),
             tasks: Tasks::new(worker, shared.task_limit(), shared.ports.len()),
             lanes: 0,
+            recent: RecentNames::new(),
             worker,
         }
     }
@@ -90,6 +93,7 @@ impl WorkerState {
             members: Vec::new(),
             tasks: Tasks::new(worker, 0, 0),
             lanes: 0,
+            recent: RecentNames::hollow(),
             worker,
         }
     }
@@ -97,6 +101,7 @@ impl WorkerState {
     /// Makes the reserved memory resident.
     pub(in crate::router) fn touch(&mut self) -> std::io::Result<()> {
         os::touch(self.scratch.spare_capacity_mut())?;
+        self.recent.touch()?;
         self.holds.touch()
     }
 
