@@ -77,7 +77,7 @@ impl Bytes<'_, '_> {
 impl IngressSenders {
     /// Claims, writes and commits one record; does not publish it. If there is no room, the caller must call
     /// [`stall`](Self::stall), after it has noted what waits for the room.
-    #[inline]
+    #[inline(always)]
     fn push(&mut self, worker: usize, header: &IngressHeader, payload: &[u8]) -> Result<(), SubmitError> {
         let Some(way) = self.ways.get_mut(worker) else { return Err(SubmitError::StaleClient) };
         let memory = way.ring.memory();
@@ -133,7 +133,7 @@ impl IngressSenders {
 
     /// Pushes a message. The payload goes out of line if it is too large for a record, or if the host gives the
     /// message away.
-    #[inline]
+    #[inline(always)]
     pub(in crate::router) fn push_message(
         &mut self,
         payloads: &Payloads,

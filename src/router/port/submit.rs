@@ -309,7 +309,7 @@ impl SubmitHalf {
 
     /// Checks whether the port accepts a message of a client. Every submission passes this check. Returns the
     /// message's stamp.
-    #[inline]
+    #[inline(always)]
     pub(in crate::router) fn admit(
         &mut self,
         client: ClientId,
@@ -345,6 +345,7 @@ impl SubmitHalf {
     }
 
     /// Claims, writes and commits one admitted message. Returns its worker.
+    #[inline(always)]
     pub(in crate::router) fn enter(
         &mut self,
         client: ClientId,

@@ -11,7 +11,7 @@ use crate::router::pair::{give_back_one, holds_credit, payload_bytes};
 use crate::router::payload::{Way, read_reference};
 use crate::router::port::closings::Closing;
 use crate::router::port::event::{DeliveredMessage, Event, Names};
-use crate::router::port::poll::{Beside, Current, PollHalf, forgive};
+use crate::router::port::poll::{Beside, Current, EgressReceiver, PollHalf, forgive};
 use crate::sync::{Arc, mutant};
 
 /// How far a poll is.
@@ -124,27 +124,24 @@ impl PollHalf {
     fn step(&mut self, walk: &mut Walk) -> Step {
         let worker = walk.worker;
         let current = self.ways.get(worker).and_then(|way| way.current);
-        let record = match current.map_or_else(|| self.open_record(worker), Ok) {
-            Ok(record) => record,
-            Err(Unopened::None) => return Step::End,
-            Err(Unopened::Bad) => {
-                walk.taken += 1;
-                return Step::Gone;
-            }
-        };
+        let (record, first) =
+            match current.map_or_else(|| self.open_record(worker), |record| Ok((record, None))) {
+                Ok(opened) => opened,
+                Err(Unopened::None) => return Step::End,
+                Err(Unopened::Bad) => {
+                    walk.taken += 1;
+                    return Step::Gone;
+                }
+            };
         let shared = &*self.shared;
         let shard = &shared.ports[self.index].poll;
         let Some(way) = self.ways.get_mut(worker) else { return Step::End };
         let Current { header, bytes, .. } = record;
-        let place = std::mem::take(&mut way.handed);
-        // The id is inside the record: its header was read, with this number of recipients.
-        let id = way.ring.read_back(record.start + (DELIVERY_BYTES + 8 * place) as u64, 8);
-        let client = ClientId(id.and_then(|id| id.try_into().ok()).map_or(0, u64::from_ne_bytes));
+        let client = match first {
+            Some(first) if way.handed == 0 && header.recipients == 1 => first,
+            _ => way.next_of_several(record),
+        };
         walk.taken += 1;
-        way.current = (place + 1 < header.recipients as usize).then_some(record);
-        if way.current.is_some() && !mutant("room-cursor-lost") {
-            way.handed = place + 1;
-        }
         let mut gone = |reason: Undeliverable| {
             give_back_one(header.kind, client, bytes, &shared.clients);
             shard.undeliverable[reason as usize].add(&mut self.writer, 1);
@@ -188,9 +185,9 @@ impl PollHalf {
         Step::Event(Found::Record { worker, record, client, token })
     }
 
-    /// Takes the next record of a worker's ring.
+    /// Takes the next record of a worker's ring. Also returns its first recipient.
     #[inline(always)]
-    fn open_record(&mut self, worker: usize) -> Result<Current, Unopened> {
+    fn open_record(&mut self, worker: usize) -> Result<(Current, Option<ClientId>), Unopened> {
         let shared = &*self.shared;
         let shard = &shared.ports[self.index].poll;
         let way = self.ways.get_mut(worker).filter(|way| !way.corrupt).ok_or(Unopened::None)?;
@@ -207,7 +204,7 @@ impl PollHalf {
         let is_known = (delivery_kind::MESSAGE..=delivery_kind::ROOM_SEND_FAILED).contains(&record.kind);
         let read =
             DeliveryHeader::read(record.bytes).filter(|(header, ..)| header.recipients > 0 && is_known);
-        let Some((header, _, payload)) = read else {
+        let Some((header, recipients, payload)) = read else {
             shard.bad_records.add(&mut self.writer, 1);
             return Err(Unopened::Bad);
         };
@@ -225,7 +222,8 @@ impl PollHalf {
         if let Beside::There(payload) = &way.beside {
             self.views.push(payload.clone());
         }
-        Ok(Current { before, start, length, header, bytes })
+        let first = recipients.iter().next().map(ClientId);
+        Ok((Current { before, start, length, header, bytes }, first))
     }
 
     /// The event that was found.
@@ -272,6 +270,21 @@ impl PollHalf {
         let bytes = way.ring.read_back(record.start, record.length);
         let before = DELIVERY_BYTES + 8 * record.header.recipients as usize;
         bytes.and_then(|bytes| bytes.get(before..)).unwrap_or_default()
+    }
+}
+
+impl EgressReceiver {
+    /// Takes the next recipient of a record of which some recipients are handed out already, or which has several.
+    #[inline(never)]
+    fn next_of_several(&mut self, record: Current) -> ClientId {
+        let place = std::mem::take(&mut self.handed);
+        // The id is inside the record: its header was read, with this number of recipients.
+        let id = self.ring.read_back(record.start + (DELIVERY_BYTES + 8 * place) as u64, 8);
+        self.current = (place + 1 < record.header.recipients as usize).then_some(record);
+        if self.current.is_some() && !mutant("room-cursor-lost") {
+            self.handed = place + 1;
+        }
+        ClientId(id.and_then(|id| id.try_into().ok()).map_or(0, u64::from_ne_bytes))
     }
 }
 
