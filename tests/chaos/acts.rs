@@ -3,6 +3,7 @@
 use crate::ledger::ended;
 use crate::watching;
 use crate::world::World;
+use corelane::error::DrainError;
 use std::time::Duration;
 
 /// The maximum number of acts that one step may lead to.
@@ -76,8 +77,10 @@ impl World {
 
     /// Changes the placement of clients, or evaluates the workers' state.
     pub fn place(&self) {
-        let worker = self.below(self.setup.workers as u64) as usize;
+        let threaded = self.workers.len() as u64;
+        let worker = self.below(threaded.max(1)) as usize;
         match self.below(4) {
+            0 | 1 if threaded == 0 => {}
             0 => self.router.set_active_workers(worker + 1).unwrap(),
             1 => self.router.set_stalled(worker, self.chance(40)),
             2 => {
@@ -113,8 +116,12 @@ impl World {
     }
 
     fn drain(&self) {
-        self.draining.set(true);
         let drained = self.router.drain(Duration::ZERO);
+        if drained == Err(DrainError::OwnThread) {
+            assert!(self.setup.locals > 0, "no worker lives on this thread");
+            return;
+        }
+        self.draining.set(true);
         let accounting = self.router.accounting();
         if self.inside.get() == 0 {
             assert_eq!(drained.is_ok(), accounting.in_flight == 0 && accounting.queued == 0);

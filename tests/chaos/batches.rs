@@ -64,8 +64,9 @@ impl World {
         self.trace(|| format!("route {number} {client:?}: {result:?}"));
         // A call has no correlation value of its own: anything delivered for it would carry number 0.
         self.ledger.borrow_mut().sent[number as usize].dead = true;
-        if self.inside.get() > 0 {
+        if self.inside.get() > 0 || result == Err(RouteError::OwnThread) {
             assert_eq!(result, Err(RouteError::OwnThread));
+            assert!(self.inside.get() > 0 || self.setup.locals > 0, "no worker lives on this thread");
             self.reach(|reached| reached.own_thread += 1);
             return;
         }
@@ -94,7 +95,7 @@ impl World {
         self.calm.set(true);
         if full {
             self.publish_on(place);
-            while (0..self.workers.len()).map(|worker| self.work_on(worker)).sum::<usize>() > 0 {}
+            while self.work_on_all() > 0 {}
             let armed = self.arm(place);
             assert!(armed != Some(true), "the port would sleep although the ring has space");
             self.reach(|reached| reached.stalled_ports += 1);

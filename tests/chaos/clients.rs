@@ -119,7 +119,7 @@ impl World {
                 None
             }
             Err(ConnectError::Closed) => {
-                let lost = self.workers.iter().all(|hand| hand.gone.get());
+                let lost = self.are_hands_lost();
                 assert!(self.stopped.get() || lost, "the port is closed although its router runs");
                 None
             }

@@ -36,6 +36,7 @@ impl World {
         self.drive_all();
         self.assert_accounts();
         assert!(self.workers.iter().all(|hand| hand.gone.get()), "a worker did not stop");
+        self.assert_locals_ended();
         for place in self.ports.iter().filter(|place| place.serial.get() > 0) {
             self.release(place);
         }
@@ -52,7 +53,12 @@ impl World {
     }
 
     fn some_worker_runs(&self) -> bool {
-        self.workers.iter().any(|hand| !hand.gone.get())
+        self.workers.is_empty() || self.workers.iter().any(|hand| !hand.gone.get())
+    }
+
+    /// Whether there are workers that are not local, and all of them are gone.
+    pub fn are_hands_lost(&self) -> bool {
+        !self.workers.is_empty() && self.workers.iter().all(|hand| hand.gone.get())
     }
 
     /// Works, polls and acknowledges until nothing moves.
@@ -71,6 +77,7 @@ impl World {
                 self.trace_accounts();
                 moved += work;
             }
+            moved += self.work_on_locals();
             for place in self.ports.iter().filter(|place| place.serial.get() > 0) {
                 moved += self.poll_place(place, 1_000);
             }
@@ -159,9 +166,7 @@ impl World {
             for place in self.ports.iter().filter(|place| place.serial.get() > 0) {
                 self.publish_on(place);
             }
-            for worker in 0..self.workers.len() {
-                self.work_on(worker);
-            }
+            self.work_on_all();
             for place in self.ports.iter().filter(|place| place.serial.get() > 0) {
                 self.poll_place(place, 1_000);
             }

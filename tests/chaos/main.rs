@@ -16,6 +16,7 @@ mod ending;
 mod events;
 mod handlers;
 mod ledger;
+mod locals;
 mod polling;
 mod ports;
 #[path = "../support/random.rs"]

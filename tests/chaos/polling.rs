@@ -2,7 +2,7 @@
 
 use crate::world::{Place, World, catch, throw};
 use corelane::clients::{ClientId, Outstanding};
-use corelane::error::{ClientError, Closed};
+use corelane::error::{ClientError, Closed, CycleError};
 use corelane::router::{Event, Poller, Port};
 use std::time::Duration;
 
@@ -42,6 +42,13 @@ impl Polling {
         }
     }
 
+    pub fn cycle(&mut self) -> Result<usize, CycleError> {
+        match self {
+            Self::Plain(port) => port.cycle(),
+            Self::Shared(poller) => poller.cycle(),
+        }
+    }
+
     fn is_over(&self) -> bool {
         match self {
             Self::Plain(port) => port.is_over(),
@@ -52,7 +59,7 @@ impl Polling {
 
 impl World {
     /// Runs code on a port's polling side, unless it is in use.
-    fn polling<R>(&self, place: &Place, run: impl FnOnce(&mut Polling) -> R) -> Option<R> {
+    pub fn polling<R>(&self, place: &Place, run: impl FnOnce(&mut Polling) -> R) -> Option<R> {
         let plain = place.plain.take().map(Polling::Plain);
         let mut polling = plain.or_else(|| place.poller.take().map(Polling::Shared))?;
         let result = run(&mut polling);
@@ -120,7 +127,8 @@ impl World {
                 Some(Err(error)) => {
                     assert_eq!(error, Closed);
                     assert!(port.is_over());
-                    let over = self.stopped.get() || self.workers.iter().all(|hand| hand.gone.get());
+                    let lost = self.setup.locals == 0 && self.are_hands_lost();
+                    let over = self.stopped.get() || lost;
                     assert!(over, "the port is closed although its router runs");
                     0
                 }
@@ -255,6 +263,7 @@ impl World {
                 );
                 let is_over = self.polling(place, |port| port.is_over());
                 assert_eq!(was_over, is_over, "the port would sleep although its workers have ended");
+                self.assert_nothing_to_do(place);
             }
             Some(false) => self.reach(|reached| reached.arms += 1),
             None => {}

@@ -24,20 +24,24 @@ impl World {
         let Some(place) = self.ports.iter().find(|place| place.serial.get() == 0) else { return };
         if self.stopped.get() {
             let refused = self.router.port().map(drop);
-            assert!(matches!(refused, Err(PortError::Stopped)), "{refused:?}");
+            let every_worker_is_local = matches!(refused, Err(PortError::EveryWorkerIsLocal));
+            let stopped = matches!(refused, Err(PortError::Stopped));
+            assert!(stopped || every_worker_is_local && self.workers.is_empty(), "{refused:?}");
+            if self.setup.locals > 0 {
+                let refused = self.router.local_port().map(drop);
+                assert!(matches!(refused, Err(PortError::Stopped)), "{refused:?}");
+            }
             return;
         }
         self.releases.borrow_mut().retain(|released| {
-            !self.workers.iter().all(|hand| hand.gone.get() || hand.cycled.get() > *released)
+            let locals = self.setup.locals == 0 || self.locals_cycled.get() > *released;
+            !(locals && self.workers.iter().all(|hand| hand.gone.get() || hand.cycled.get() > *released))
         });
         let open = self.open_places().len() + self.releases.borrow().len();
         if open >= self.ports.len() {
             return;
         }
-        let port = match self.router.port() {
-            Err(PortError::TooManyPorts(_)) if self.setup.driven => return, // A worker waits for its tasks to be done.
-            port => port.unwrap(),
-        };
+        let Some(port) = self.open_some_port() else { return };
         self.serials.set(self.serials.get() + 1);
         place.serial.set(self.serials.get());
         *place.plain.borrow_mut() = Some(port);

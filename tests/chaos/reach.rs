@@ -69,4 +69,9 @@ reached! {
     held: "messages held",
     undeliverable: "undeliverable deliveries",
     worker_lost: "messages of lost workers",
+    local_ports: "local ports",
+    local_work: "work done by local workers",
+    unowned_work: "work done by local workers without a port",
+    local_waits: "waits of a loop",
+    locals_ended: "local workers that a stop ended",
 }

@@ -56,7 +56,7 @@ impl World {
     /// Runs one cycle of each worker while no actor acts.
     fn cycle_calmly(&self) -> usize {
         self.calm.set(true);
-        let work = (0..self.workers.len()).map(|worker| self.work_on(worker)).sum();
+        let work = self.work_on_all();
         self.calm.set(false);
         work
     }
@@ -156,8 +156,7 @@ impl World {
         }
         // Run one worker, which may not be the one with the waiting close requests.
         self.calm.set(true);
-        let one = self.below(self.workers.len() as u64) as usize;
-        self.work_on(one);
+        self.work();
         self.calm.set(false);
         for _ in 0..6 {
             self.poll_place(place, if self.chance(50) { 1_000 } else { 1 + self.below(20) as usize });

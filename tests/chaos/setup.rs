@@ -13,7 +13,10 @@ pub struct Setup {
     pub max_clients: u64,
     /// The number of names that clients use: more than there are clients.
     pub names: u64,
+    /// All workers, the local ones included.
     pub workers: usize,
+    /// The workers that live on the threads of ports.
+    pub locals: usize,
     pub ports: usize,
     pub credit: (u32, u32),
     pub max_message: u64,
@@ -35,6 +38,12 @@ impl Setup {
         let max_clients = if big { 300 + random.below(100) } else { 4 + random.below(9) };
         let workers = 1 + random.below(3);
         let balance = random.below(3);
+        let driven = random.chance(50);
+        let locals = match random.chance(50) {
+            // Tasks need a worker that is not local.
+            true => random.below(if driven { workers } else { workers + 1 }),
+            false => 0,
+        };
         let max_message = 1_000 + random.below(2_000);
         let credit = (2 + random.below(7), 2 * max_message + 500 + random.below(6_000));
         let based = random.chance(30);
@@ -50,12 +59,13 @@ impl Setup {
             ("client_burst", sometimes(50, 1, 10)),
             ("max_concurrent_messages", permits),
             ("queue_messages", sometimes(30, 1, 6)),
-            ("active_workers", sometimes(30, 1, workers)),
+            ("active_workers", sometimes(30, 1, workers).min(workers - locals)),
         ];
         let wait = if random.chance(30) { 1 + random.below(50) } else { 5_000 };
         let ports = 1 + random.below(4);
         let set = [
             ("workers", workers),
+            ("local_workers", locals),
             ("max_ports", ports),
             ("max_clients", max_clients),
             ("ring_bytes", 4096),
@@ -98,12 +108,13 @@ impl Setup {
             max_clients,
             names: max_clients + 4,
             workers: workers as usize,
+            locals: locals as usize,
             ports: ports as usize,
             credit: (credit.0 as u32, credit.1 as u32),
             max_message,
             permits,
             ordered: balance != 0,
-            driven: random.chance(50),
+            driven,
             based,
             may_stop: random.chance(30),
             may_lose: random.chance(40),

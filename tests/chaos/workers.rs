@@ -18,7 +18,10 @@ pub struct Out {
 
 impl World {
     pub fn work(&self) {
-        let worker = self.below(self.workers.len() as u64) as usize;
+        let worker = self.below((self.workers.len() + self.setup.locals) as u64) as usize;
+        if worker >= self.workers.len() {
+            return self.work_on_some_local();
+        }
         if self.is_inside() && self.workers[worker].worker.borrow().is_some() {
             self.reach(|reached| reached.nested_cycles += 1);
         }
@@ -142,7 +145,9 @@ impl World {
     }
 
     pub fn lose_worker(&self) {
-        self.lose(self.below(self.workers.len() as u64) as usize);
+        if !self.workers.is_empty() {
+            self.lose(self.below(self.workers.len() as u64) as usize);
+        }
     }
 
     pub fn lose(&self, worker: usize) {

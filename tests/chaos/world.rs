@@ -7,7 +7,7 @@ use crate::reach::Reached;
 use crate::setup::{PROTOCOL, Setup};
 use crate::{handlers, watching, workers};
 use corelane::clock::{Clock, ManualClock};
-use corelane::router::{Builder, Poller, Port, Router, SharedPort, TaskId, Worker};
+use corelane::router::{Builder, Poller, Port, Request, Router, SharedPort, TaskId, Worker};
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::time::Duration;
@@ -69,6 +69,7 @@ pub struct World {
     pub clock: Clock,
     pub hands: ManualClock,
     pub router: Router,
+    /// The workers that are not local.
     pub workers: Vec<Hand>,
     pub ports: Vec<Place>,
     /// Shared ports whose pollers were dropped.
@@ -79,6 +80,8 @@ pub struct World {
     pub tokens: Cell<u64>,
     /// When ports were released from which a worker may not have detached yet.
     pub releases: RefCell<Vec<u64>>,
+    /// When the last cycle of all local workers began.
+    pub locals_cycled: Cell<u64>,
     pub depth: Cell<u64>,
     pub fuel: Cell<u64>,
     /// The nesting depth of code inside a worker.
@@ -98,11 +101,13 @@ pub fn run(seed: u64) -> Reached {
     let (setup, config) = Setup::random(&mut random);
     let (clock, hands) = Clock::manual();
     hands.advance(Duration::from_secs(1_000));
-    let mut builder = Builder::new(config)
-        .clock(clock.clone())
-        .name_keys([seed, 7])
-        .protocol(setup.rules())
-        .handler(PROTOCOL, "act", |request| handlers::handle(&world(), request));
+    let mut builder = Builder::new(config).clock(clock.clone()).name_keys([seed, 7]).protocol(setup.rules());
+    // A handler that may block keeps its clients from local workers.
+    let handler = |request: &mut Request<'_>| handlers::handle(&world(), request);
+    builder = match setup.locals == setup.workers || random.chance(80) {
+        true => builder.short_handler(PROTOCOL, "act", handler),
+        false => builder.handler(PROTOCOL, "act", handler),
+    };
     if setup.based {
         builder = builder.base_route(|request| handlers::base(&world(), request));
     }
@@ -127,6 +132,7 @@ pub fn run(seed: u64) -> Reached {
         serials: Cell::new(0),
         tokens: Cell::new(0),
         releases: RefCell::default(),
+        locals_cycled: Cell::new(0),
         depth: Cell::new(0),
         fuel: Cell::new(0),
         inside: Cell::new(0),
