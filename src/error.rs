@@ -15,7 +15,7 @@ mod router;
 pub use config::{ConfigError, ConfigProblem};
 #[cfg(feature = "elasticsearch")]
 pub use export::ExportError;
-pub use monitor::{ListenError, MetricError, RecordConnectError, RuleError, WatchError};
+pub use monitor::{ListenError, MetricError, RecordConnectError, RuleError, ServeError, WatchError};
 pub use port::{
     ClientError, Closed, ConnectError, CycleError, JoinError, LeaveError, NoLocalWorker, PortError,
     RouteError, StaleClient, StaleRoom, TrySubmitError,
@@ -140,6 +140,8 @@ union! {
     Rule(RuleError),
     /// Of a protocol's description.
     Rules(RulesError),
+    /// Of serving a monitor over HTTP.
+    Serve(ServeError),
     /// Of a call about a recorded client.
     StaleClient(StaleClient),
     /// Of listing the members of a room.

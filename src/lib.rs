@@ -124,6 +124,8 @@ pub mod export;
 #[cfg(not(corelane_loom))]
 #[doc(hidden)]
 pub mod ffi;
+#[cfg(all(feature = "http", not(corelane_loom)))]
+pub mod http;
 pub mod metrics;
 #[cfg(not(corelane_loom))]
 pub mod monitor;

@@ -58,6 +58,8 @@ pub use figures::{
 };
 pub use health::{Connection, Health};
 pub use history::Point;
+#[cfg(feature = "http")]
+pub(crate) use listen::Minute;
 pub use listen::{AlertPoll, History};
 pub use outbox::{CallbackId, ListenerPoll};
 use paths::Kept;
@@ -73,7 +75,7 @@ pub use window::{SlotStats, WindowStats};
 
 use crate::clients::{ClientId, ClientView};
 use crate::clock::Clock;
-use crate::config::{Changes, Config, Key, TABLE};
+use crate::config::{Changes, Config, Key, Row, TABLE};
 use crate::error::{ConfigError, ConfigProblem, MetricError, RecordConnectError, StaleClient, SystemError};
 use crate::metrics::{
     Connections, CounterFamily, CustomStats, Descriptor, GaugeFamily, HistogramFamily, RecordedStats, Stats,
@@ -452,6 +454,24 @@ impl Monitor {
         drop(inner);
         self.core.wake();
         Ok(())
+    }
+
+    /// Returns what [`set`](Self::set) can change, with the present values.
+    ///
+    /// ```
+    /// use corelane::{config::Config, monitor::Monitor};
+    ///
+    /// let monitor = Monitor::new(Config::default())?;
+    /// monitor.set("top_clients", "3")?;
+    /// let found = monitor.settings().into_iter().find(|(row, _)| row.key == "top_clients");
+    /// assert_eq!(found.map(|(_, value)| value).as_deref(), Some("3"));
+    /// # Ok::<(), corelane::error::Error>(())
+    /// ```
+    pub fn settings(&self) -> Vec<(&'static Row, String)> {
+        let inner = lock(&self.core.inner);
+        let keys = Key::ALL.iter().map(|key| (*key, key.row()));
+        let changeable = keys.filter(|(_, row)| row.changes == Changes::Monitor);
+        changeable.map(|(key, row)| (row, row.written(inner.config.get(key)))).collect()
     }
 
     /// Returns the most bytes that the monitor can hold, if everything that the configuration allows is in use. Does

@@ -34,12 +34,13 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("tokio", &["sync", "clients", "error", "router"]),
     ("elasticsearch", &["sync", "error", "metrics", "monitor"]),
     ("export", &["metrics", "error", "clock", "monitor"]),
+    ("http", &["sync", "error", "config", "clock", "monitor", "export"]),
     // `ffi` uses `clients` and `metrics` because it exposes the addresses of their words (docs/layout.md).
     (
         "ffi",
         &[
             "sync", "error", "id", "clock", "config", "park", "ring", "metrics", "clients", "record",
-            "router", "export", "monitor",
+            "router", "export", "monitor", "http",
         ],
     ),
     ("races", &["clients", "metrics", "ring"]),

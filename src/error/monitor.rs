@@ -160,3 +160,60 @@ impl Display for MetricError {
 }
 
 impl std::error::Error for MetricError {}
+
+/// Why a monitor cannot be served over HTTP as given.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ServeError {
+    /// An option is not valid.
+    Option {
+        /// The option.
+        option: &'static str,
+        /// What is wrong, and what to change.
+        problem: String,
+    },
+    /// The address cannot be listened on.
+    Address {
+        /// The address.
+        address: String,
+        /// Why not.
+        error: SystemError,
+    },
+    /// Key or certificate cannot be used.
+    Tls {
+        /// Whether the problem is the key. Otherwise it is the certificate.
+        is_key: bool,
+        /// The file.
+        file: std::path::PathBuf,
+        /// What is wrong, and what to change.
+        problem: String,
+    },
+    /// The thread or its event loop cannot be started.
+    System(SystemError),
+}
+
+impl Display for ServeError {
+    fn fmt(&self, formatter: &mut Formatter<'_>) -> Result {
+        match self {
+            Self::Option { option, problem } => write!(formatter, "the option {option}: {problem}"),
+            Self::Address { address, error } => write!(formatter, "cannot listen on {address}: {error}"),
+            Self::Tls { is_key, file, problem } => {
+                let what = if *is_key { "key" } else { "certificate" };
+                write!(formatter, "the {what} {}: {problem}", file.display())
+            }
+            Self::System(error) => error.fmt(formatter),
+        }
+    }
+}
+
+impl std::error::Error for ServeError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        if let Self::System(error) | Self::Address { error, .. } = self { Some(error) } else { None }
+    }
+}
+
+impl From<std::io::Error> for ServeError {
+    fn from(error: std::io::Error) -> Self {
+        Self::System(error.into())
+    }
+}

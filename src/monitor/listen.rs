@@ -38,6 +38,15 @@ pub struct History {
     pub points: Vec<Point>,
 }
 
+/// What a stream of events shows of the last minute. Oldest first.
+#[cfg(feature = "http")]
+pub(crate) struct Minute {
+    /// Series of messages.
+    pub(crate) slots: [(&'static str, Vec<SlotStats>); 2],
+    /// Numbers, by name.
+    pub(crate) points: Vec<(String, Vec<Point>)>,
+}
+
 /// Counts of reports, in addition to the counts of the outbox.
 #[derive(Debug)]
 pub(super) struct ReportCounts {
@@ -272,6 +281,25 @@ impl Monitor {
         }
         let points = inner.history.get(name)?.points(span, times).collect();
         Some(History { name: name.to_owned(), slots: Vec::new(), points })
+    }
+
+    /// The last minute of all messages, and of every number whose history is kept.
+    #[cfg(feature = "http")]
+    pub(crate) fn minute(&self) -> Minute {
+        let core = &self.core;
+        let mut inner = lock(&core.inner);
+        inner.collect(&*core.source);
+        let moment = ReadingTime::of(inner.now(&*core.source), &*core.source);
+        let (times, collector) = (moment.times(), &inner.collector);
+        let slots = [("messages", &collector.total), ("queue_wait", &collector.queue_wait)];
+        let slots = slots.map(|(name, series)| {
+            (name, series.windows.slots(Span::Minute, times, series.track.maximum()).collect())
+        });
+        let points = inner.history.names().filter_map(|name| {
+            let points = inner.history.get(name)?.points(Span::Minute, times).collect();
+            Some((name.to_owned(), points))
+        });
+        Minute { slots, points: points.collect() }
     }
 
     /// Returns the names of the series that [`history`](Self::history) knows. `messages`, `queue_wait`,

@@ -1,0 +1,207 @@
+//! The stream of `/api/events` (server-sent events): once a second the figures, and the slots of the last minute that the
+//! client does not have yet.
+//!
+//! The id of an event is the wall time up to which slots have been sent. The monitor keeps the slots of the last minute,
+//! so a client that comes back with the id of its last event misses none of them, even if this is another process.
+
+use super::query::parameters;
+use crate::monitor::{Minute, Monitor};
+use crate::sync::Arc;
+use ::tokio::sync::{Notify, mpsc};
+use ::tokio::time::{MissedTickBehavior, interval};
+use hyper::body::Bytes;
+use serde_json::{Map, Value, json};
+use std::cell::RefCell;
+use std::rc::Rc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+/// Time between two events, and the time after which a client that has lost its stream tries again.
+const PERIOD: Duration = Duration::from_secs(1);
+const RETRY: &[u8] = b"retry: 2000\n\n";
+/// Events that wait for a client that does not read. Later ones are left out; the next that finds room has their slots.
+const WAITING: usize = 4;
+/// Wall times of one slot may differ by this between two readings, in milliseconds.
+const ROUNDING: u64 = 100;
+/// A number's sample may appear this much later than the slots of its time, in milliseconds.
+const LATE: u64 = 3_000;
+
+/// A client's end of a stream.
+pub(super) struct Stream {
+    events: mpsc::Receiver<Bytes>,
+}
+
+impl Stream {
+    pub(super) fn poll(&mut self, context: &mut Context<'_>) -> Poll<Option<Bytes>> {
+        self.events.poll_recv(context)
+    }
+}
+
+/// What a client has asked for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Wanted {
+    /// Members of the report; `None` for all.
+    parts: Option<Vec<String>>,
+    /// The id of the last event that the client has.
+    after: u64,
+}
+
+impl Wanted {
+    /// Reads the query and the header `Last-Event-ID`.
+    ///
+    /// # Errors
+    /// A text that says what is allowed.
+    pub(super) fn read(query: &str, last_event: Option<&str>) -> Result<Self, String> {
+        let [parts, after] = parameters(query, ["parts", "after"])?;
+        let id = last_event.or(after.as_deref());
+        let after = id.map_or(Ok(0), str::parse).map_err(|_| {
+            let id = id.unwrap_or_default();
+            format!("after = {id} is not valid; allowed: the id of an event")
+        })?;
+        let parts = parts.map(|parts| parts.split(',').map(|part| part.trim().to_owned()).collect());
+        Ok(Self { parts, after })
+    }
+}
+
+struct Client {
+    wanted: Wanted,
+    sender: mpsc::Sender<Bytes>,
+}
+
+/// All streams of a door.
+pub(super) struct Feed {
+    monitor: Monitor,
+    clients: RefCell<Vec<Client>>,
+    any: Notify,
+    limit: usize,
+    counts: Arc<super::counts::Counts>,
+}
+
+impl Feed {
+    pub(super) fn new(monitor: Monitor, limit: usize, counts: Arc<super::counts::Counts>) -> Rc<Self> {
+        Rc::new(Self { monitor, clients: RefCell::default(), any: Notify::new(), limit, counts })
+    }
+
+    /// Adds a client, which gets its first event at once. `None` if there is no room.
+    pub(super) fn subscribe(&self, wanted: Wanted) -> Result<Option<Stream>, String> {
+        self.forget_closed();
+        if self.clients.borrow().len() >= self.limit {
+            return Ok(None);
+        }
+        let now = Now::read(&self.monitor);
+        if let Some(unknown) = wanted.parts.iter().flatten().find(|part| !now.stats.contains_key(&**part)) {
+            let names: Vec<_> = now.stats.keys().map(String::as_str).collect();
+            return Err(format!("parts = {unknown} is not valid; allowed: {}", names.join(", ")));
+        }
+        let (sender, events) = mpsc::channel(WAITING);
+        let mut client = Client { wanted, sender };
+        // There is room for both.
+        let _ = client.sender.try_send(Bytes::from_static(RETRY));
+        client.tell(&now);
+        self.clients.borrow_mut().push(client);
+        self.any.notify_one();
+        self.count();
+        Ok(Some(Stream { events }))
+    }
+
+    /// Sends an event each second, as long as there is a client.
+    pub(super) async fn run(&self) {
+        loop {
+            while self.clients.borrow().is_empty() {
+                self.any.notified().await;
+            }
+            let mut ticks = interval(PERIOD);
+            ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
+            // The first tick is at once, and new clients have had their event.
+            ticks.tick().await;
+            loop {
+                ticks.tick().await;
+                self.forget_closed();
+                if self.clients.borrow().is_empty() {
+                    break;
+                }
+                let now = Now::read(&self.monitor);
+                self.clients.borrow_mut().iter_mut().for_each(|client| client.tell(&now));
+            }
+        }
+    }
+
+    fn forget_closed(&self) {
+        self.clients.borrow_mut().retain(|client| !client.sender.is_closed());
+        self.count();
+    }
+
+    fn count(&self) {
+        self.counts.streams(self.clients.borrow().len());
+    }
+}
+
+/// The figures of one second, for all clients.
+struct Now {
+    stats: Map<String, Value>,
+    minute: Minute,
+    wall: u64,
+}
+
+impl Now {
+    fn read(monitor: &Monitor) -> Self {
+        let report = serde_json::from_str(&monitor.report(crate::monitor::Format::Json));
+        let stats: Map<String, Value> = report.unwrap_or_default();
+        let wall = stats.get("time_milliseconds").and_then(Value::as_u64).unwrap_or(0);
+        Self { stats, minute: monitor.minute(), wall }
+    }
+
+    /// The members that the client wants. Numbers and texts are always there.
+    fn parts(&self, wanted: Option<&[String]>) -> Map<String, Value> {
+        let is_wanted = |name: &String, value: &Value| match wanted {
+            None => true,
+            Some(names) => names.contains(name) || value.is_number() || value.is_string(),
+        };
+        let members = self.stats.iter().filter(|(name, value)| is_wanted(name, value));
+        members.map(|(name, value)| (name.clone(), value.clone())).collect()
+    }
+}
+
+impl Client {
+    /// Sends the event of this second, if there is room. Otherwise the next event has these slots too.
+    fn tell(&mut self, now: &Now) {
+        // A clock that was set back would keep a client waiting: it gets the whole minute.
+        let after = if self.wanted.after > now.wall + 1_000 { 0 } else { self.wanted.after };
+        let mut last = after;
+        let mut slots = Map::new();
+        for (name, all) in &now.minute.slots {
+            let new = all.iter().filter(|slot| !slot.is_open && slot.end_milliseconds > after + ROUNDING);
+            let new: Vec<_> = new.inspect(|slot| last = last.max(slot.end_milliseconds)).collect();
+            slots.insert((*name).to_owned(), json!(new));
+        }
+        let mut points = Map::new();
+        for (name, all) in &now.minute.points {
+            let is_new = |end: u64| end <= now.wall && end + LATE > after + ROUNDING;
+            let new: Vec<_> = all.iter().filter(|point| is_new(point.end_milliseconds)).collect();
+            if !new.is_empty() {
+                points.insert(name.clone(), json!(new));
+            }
+        }
+        let stats = now.parts(self.wanted.parts.as_deref());
+        let data = json!({ "stats": stats, "slots": slots, "points": points });
+        // JSON has no line feed outside of texts, and escapes those in texts.
+        let event = format!("id: {last}\nevent: figures\ndata: {data}\n\n");
+        if self.sender.try_send(event.into()).is_ok() {
+            self.wanted.after = last;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_header_comes_before_the_query() {
+        let wanted = Wanted::read("parts=types,%20alerts&after=7", None).unwrap();
+        assert_eq!(wanted, Wanted { parts: Some(vec!["types".to_owned(), "alerts".to_owned()]), after: 7 });
+        assert_eq!(Wanted::read("after=7", Some("9")).unwrap().after, 9);
+        assert!(Wanted::read("after=x", None).unwrap_err().contains("allowed: the id"));
+        assert!(Wanted::read("x=1", None).unwrap_err().contains("parts, after"));
+    }
+}

@@ -1,0 +1,9 @@
+//! The page at `/`: one self-contained file.
+
+/// The content type and the bytes of a file of the page.
+pub(super) fn find(path: &str) -> Option<(&'static str, &'static [u8])> {
+    match path {
+        "/" => Some(("text/html; charset=utf-8", include_bytes!("page/index.html"))),
+        _ => None,
+    }
+}

@@ -1,0 +1,174 @@
+//! The JSON pages: the whole report, its parts, idle clients, histories, settings, and the two addresses that change
+//! something.
+
+use super::answer::{Answer, JSON, answer, plain};
+use super::query::{choose, none, parameters};
+use crate::monitor::{Format, Monitor, Span};
+use hyper::StatusCode;
+use serde_json::{Value, json};
+use std::time::Duration;
+
+/// Addresses that change something. They accept only POST.
+pub(super) const CHANGES: [&str; 2] = ["/api/reset", "/api/set"];
+
+/// Addresses of the parts of the report, with the part's name in the report.
+const PARTS: [(&str, &str); 11] = [
+    ("/api/messages", "messages"),
+    ("/api/types", "types"),
+    ("/api/protocols", "protocols"),
+    ("/api/applications", "applications"),
+    ("/api/clients", "clients"),
+    ("/api/slow", "slow_messages"),
+    ("/api/connections", "connections"),
+    ("/api/system", "system"),
+    ("/api/routing", "routing"),
+    ("/api/alerts", "alerts"),
+    ("/api/custom", "custom"),
+];
+
+/// The other addresses below `/api/`.
+const OTHERS: [&str; 8] = [
+    "/api/report",
+    "/api/stats",
+    "/api/schema",
+    "/api/clients/idle",
+    "/api/history",
+    "/api/settings",
+    "/api/events",
+    "/api/info",
+];
+
+const FORMATS: [(&str, Format); 3] = [("html", Format::Html), ("text", Format::Text), ("json", Format::Json)];
+const SPANS: [(&str, Span); 3] = [("minute", Span::Minute), ("hour", Span::Hour), ("day", Span::Day)];
+
+/// Whether the door itself serves this address.
+pub(super) fn is_taken(path: &str) -> bool {
+    CHANGES.contains(&path) || OTHERS.contains(&path) || PARTS.iter().any(|(one, _)| *one == path)
+}
+
+/// The page at an address; `None` if there is none. `changeable` says whether settings can be changed here.
+pub(super) fn show(path: &str, query: &str, monitor: &Monitor, changeable: bool) -> Option<Answer> {
+    let shown = match path {
+        "/api/report" => report(query, monitor),
+        "/api/stats" => none(query).map(|()| whole(monitor, Format::Json)),
+        "/api/schema" => none(query).map(|()| schema()),
+        "/api/clients/idle" => idle(query, monitor),
+        "/api/history" => history(query, monitor),
+        "/api/settings" => none(query).map(|()| settings(monitor, changeable)),
+        _ => {
+            let (_, name) = PARTS.iter().find(|(address, _)| *address == path)?;
+            none(query).map(|()| part(monitor, name))
+        }
+    };
+    Some(shown.unwrap_or_else(|refusal| plain(StatusCode::BAD_REQUEST, refusal)))
+}
+
+/// Carries out a POST to one of [`CHANGES`].
+pub(super) fn change(path: &str, form: &[u8], monitor: &Monitor) -> Answer {
+    if path == "/api/reset" {
+        monitor.reset();
+        return plain(StatusCode::OK, "all figures are reset");
+    }
+    let mut pairs = form_urlencoded::parse(form);
+    let (Some((key, value)), None) = (pairs.next(), pairs.next()) else {
+        return plain(
+            StatusCode::BAD_REQUEST,
+            "the body is not one key=value; allowed: exactly one key=value",
+        );
+    };
+    match monitor.set(&key, &value) {
+        Ok(()) => plain(StatusCode::OK, format!("{key} = {value}")),
+        Err(error) => plain(StatusCode::BAD_REQUEST, error.to_string()),
+    }
+}
+
+fn report(query: &str, monitor: &Monitor) -> Result<Answer, String> {
+    let [format] = parameters(query, ["format"])?;
+    Ok(whole(monitor, choose("format", format.as_deref().unwrap_or("html"), &FORMATS)?))
+}
+
+fn whole(monitor: &Monitor, format: Format) -> Answer {
+    answer(StatusCode::OK, format.content_type(), monitor.report(format))
+}
+
+/// The JSON schema of `/api/stats`.
+fn schema() -> Answer {
+    answer(StatusCode::OK, "application/schema+json", include_str!("../../docs/schema.json"))
+}
+
+/// One part of the report, with the same content as in the report.
+fn part(monitor: &Monitor, name: &str) -> Answer {
+    let mut all = serde_json::to_value(monitor.snapshot()).unwrap_or_default();
+    json_answer(&all.get_mut(name).map(Value::take))
+}
+
+fn idle(query: &str, monitor: &Monitor) -> Result<Answer, String> {
+    let [longer_than] = parameters(query, ["longer_than_ms"])?;
+    let longer_than = longer_than.as_deref().unwrap_or_default();
+    let milliseconds = longer_than.parse().map_err(|_| {
+        format!("longer_than_ms = {longer_than} is not valid; allowed: a whole number of milliseconds")
+    })?;
+    Ok(json_answer(&monitor.idle_clients(Duration::from_millis(milliseconds))))
+}
+
+/// The names of all histories, or one history.
+fn history(query: &str, monitor: &Monitor) -> Result<Answer, String> {
+    let [name, span] = parameters(query, ["name", "span"])?;
+    let Some(name) = name else {
+        return match span {
+            None => Ok(json_answer(&json!({ "names": monitor.history_names() }))),
+            Some(_) => {
+                Err("span needs name as well; allowed names: those that /api/history lists".to_owned())
+            }
+        };
+    };
+    let span = choose("span", span.as_deref().unwrap_or("minute"), &SPANS)?;
+    let found = monitor.history(&name, span);
+    let unknown = || format!("name = {name} is not valid; allowed: those that /api/history lists");
+    found.map(|history| json_answer(&history)).ok_or_else(unknown)
+}
+
+/// The settings that can be changed at run time, with their present values.
+fn settings(monitor: &Monitor, changeable: bool) -> Answer {
+    let settings = monitor.settings().into_iter().map(|(row, value)| {
+        json!({
+            "key": row.key,
+            "value": value,
+            "unit": row.unit,
+            "allowed": row.allowed(),
+            "default": row.default_value(),
+            "text": row.text,
+        })
+    });
+    json_answer(&json!({ "changeable": changeable, "settings": settings.collect::<Vec<_>>() }))
+}
+
+pub(super) fn json_answer(shown: &impl serde::Serialize) -> Answer {
+    // This cannot fail: numbers, texts and lists always serialise.
+    answer(StatusCode::OK, JSON, serde_json::to_string(shown).unwrap_or_default())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_part_is_one_of_the_report() {
+        let monitor = Monitor::new(crate::config::Config::default()).unwrap();
+        let report: Value = serde_json::from_str(&monitor.report(Format::Json)).unwrap();
+        for (address, name) in PARTS {
+            assert!(report.get(name).is_some(), "{address}");
+        }
+    }
+
+    #[test]
+    fn every_address_has_a_page() {
+        let monitor = Monitor::new(crate::config::Config::default()).unwrap();
+        // The stream and the door's own page are made elsewhere.
+        let others = OTHERS.iter().filter(|path| !["/api/events", "/api/info"].contains(path));
+        for path in others.copied().chain(PARTS.map(|(path, _)| path)) {
+            assert!(show(path, "", &monitor, true).is_some() && is_taken(path), "{path}");
+        }
+        assert!(show("/api/peers", "", &monitor, true).is_none() && !is_taken("/api/peers"));
+    }
+}
