@@ -4,6 +4,7 @@
 use corelane::error::MetricError;
 use corelane::metrics::{Counter, Descriptor, Gauge};
 use corelane::monitor::Monitor;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 macro_rules! labelled {
     ($(#[$attribute:meta])* $name:ident { $($(#[$text:meta])* $variant:ident = $label:literal,)+ }) => {
@@ -40,8 +41,6 @@ labelled! {
         BadUpgrade = "bad_upgrade",
         /// `--max_connections` is reached.
         TooManyConnections = "too_many_connections",
-        /// The monitor's listener is at its limit of sockets.
-        MonitorFull = "monitor_full",
         /// `--max_per_address` is reached.
         TooManyOfAddress = "too_many_of_address",
         /// The process has no descriptor left.
@@ -72,6 +71,9 @@ labelled! {
 pub(crate) struct Counts {
     refusals: Vec<Counter>,
     sockets: Vec<Gauge>,
+    log_lines: Counter,
+    /// How many of the log's dropped lines `log_lines` has.
+    told: AtomicU64,
 }
 
 impl Counts {
@@ -85,11 +87,15 @@ impl Counts {
         let refused = monitor.counter(&refused)?;
         let sockets = Descriptor::new("peerjs_sockets", "Sockets by state").labels(&["state"]);
         let sockets = monitor.gauge(&sockets)?;
+        let log_lines = Descriptor::new("peerjs_log_lines_dropped_total", "Log lines dropped");
+        let log_lines = monitor.counter(&log_lines)?.with(&[])?;
         let refusals = Refusal::LABELS.iter().map(|reason| refused.with(&[reason]));
         let at = At::LABELS.iter().map(|state| sockets.with(&[state]));
         Ok(Self {
             refusals: refusals.collect::<Result<_, MetricError>>()?,
             sockets: at.collect::<Result<_, MetricError>>()?,
+            log_lines,
+            told: AtomicU64::new(0),
         })
     }
 
@@ -97,6 +103,11 @@ impl Counts {
         if let Some(count) = self.refusals.get(reason as usize) {
             count.add(1);
         }
+    }
+
+    /// Takes over the log's own count of dropped lines. Called by one thread.
+    pub(crate) fn log_lines(&self, dropped: u64) {
+        self.log_lines.add(dropped - self.told.swap(dropped, Relaxed));
     }
 
     pub(crate) fn enter(&self, at: At) {
@@ -112,12 +123,6 @@ impl Counts {
     }
 }
 
-/// The log's own count in Prometheus text, to append to the monitor's, which has all other counts.
-pub(crate) fn log_lines(dropped: u64) -> String {
-    let name = "peerjs_log_lines_dropped_total";
-    format!("# HELP {name} Log lines dropped.\n# TYPE {name} counter\n{name} {dropped}\n")
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -129,7 +134,9 @@ mod tests {
         counts.refuse(Refusal::WrongKey);
         counts.enter(At::Http);
         counts.leave(At::Http);
-        let text = corelane::export::prometheus(&monitor) + &log_lines(3);
+        counts.log_lines(2);
+        counts.log_lines(3);
+        let text = corelane::export::prometheus(&monitor);
         for line in [
             "peerjs_log_lines_dropped_total 3",
             "peerjs_refused_total{reason=\"wrong_key\"} 1",

@@ -4,16 +4,11 @@
 
 use crate::counts::{At, Refusal};
 use crate::network::Service;
-use std::io;
+use corelane::http::guard::Patience;
 use std::net::{IpAddr, SocketAddr};
-use std::pin::Pin;
 use std::sync::atomic::{AtomicU8, Ordering::Relaxed};
 use std::sync::{Arc, OnceLock};
-use std::task::{Context, Poll, ready};
 use std::time::Duration;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::TcpStream;
-use tokio::time::Sleep;
 
 /// A socket of the public port.
 pub(crate) struct Socket {
@@ -96,89 +91,15 @@ impl Drop for Socket {
     }
 }
 
-/// The owner of a stream.
-pub(crate) enum Owner {
-    Public(Arc<Socket>),
-    /// The monitor, with the time for which a peer may leave an answer unread.
-    Monitor(Duration),
-}
+/// The time limit on a socket's writes.
+pub(crate) struct Reading(pub(crate) Arc<Socket>);
 
-/// A stream whose peer must read: a write that makes no progress for too long is an error.
-pub(crate) struct Guarded {
-    stream: TcpStream,
-    owner: Owner,
-    waiting: Option<Pin<Box<Sleep>>>,
-}
-
-impl Guarded {
-    pub(crate) fn new(stream: TcpStream, owner: Owner) -> Self {
-        Self { stream, owner, waiting: None }
+impl Patience for Reading {
+    fn patience(&self) -> Duration {
+        self.0.patience()
     }
 
-    fn watch<T>(&mut self, context: &mut Context<'_>, polled: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
-        if polled.is_ready() {
-            self.waiting = None;
-            return polled;
-        }
-        let owner = &self.owner;
-        let sleep = self.waiting.get_or_insert_with(|| {
-            Box::pin(tokio::time::sleep(match owner {
-                Owner::Public(socket) => socket.patience(),
-                Owner::Monitor(patience) => *patience,
-            }))
-        });
-        ready!(sleep.as_mut().poll(context));
-        self.waiting = None;
-        if let Owner::Public(socket) = owner {
-            socket.service.refuse(Refusal::NotRead, socket.peer, "");
-        }
-        Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
-    }
-}
-
-impl AsyncRead for Guarded {
-    #[inline]
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        into: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_read(context, into)
-    }
-}
-
-impl AsyncWrite for Guarded {
-    #[inline]
-    fn poll_write(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        bytes: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        let polled = Pin::new(&mut self.stream).poll_write(context, bytes);
-        self.watch(context, polled)
-    }
-
-    #[inline]
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        slices: &[io::IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        let polled = Pin::new(&mut self.stream).poll_write_vectored(context, slices);
-        self.watch(context, polled)
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        self.stream.is_write_vectored()
-    }
-
-    // A TCP stream has nothing to flush.
-    #[inline]
-    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(context)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(context)
+    fn gave_up(&self) {
+        self.0.service.refuse(Refusal::NotRead, self.0.peer, "");
     }
 }

@@ -2,10 +2,11 @@
 //! that the server itself sends to a client.
 
 use crate::counts::{At, Refusal};
-use crate::guard::{Guarded, Owner, Socket};
+use crate::guard::{Reading, Socket};
 use crate::network::Network;
 use crate::options::Settings;
 use crate::upgrade;
+use corelane::http::guard::Guarded;
 use http_body_util::Full;
 use hyper::body::{Bytes, Incoming};
 use hyper::header::{self, HeaderMap, HeaderValue};
@@ -68,7 +69,7 @@ pub(crate) async fn serve_accepted(network: Rc<Network>, stream: TcpStream, peer
     // Without TCP_NODELAY a small frame may wait for the acknowledgement of the previous one. An error is ignored: if
     // the socket is gone, the next read or write reports it.
     let _ = stream.set_nodelay(true);
-    let stream = Guarded::new(stream, Owner::Public(Arc::clone(&socket)));
+    let stream = Guarded::new(stream, Reading(Arc::clone(&socket)));
     match network.service.tls.clone() {
         None => serve(network, socket, stream).await,
         Some(tls) => {

@@ -31,7 +31,7 @@ impl Listening {
                     found.into_iter().next().ok_or_else(|| io::ErrorKind::AddrNotAvailable.into())
                 };
                 let address = address.to_socket_addrs().and_then(|found| first(found.collect()));
-                let listener = address.and_then(for_monitor);
+                let listener = address.and_then(TcpListener::bind);
                 Some(listener.map_err(|error| Failure::system(what, error))?)
             }
             None => None,
@@ -39,13 +39,6 @@ impl Listening {
         let monitor_address = monitor.as_ref().and_then(|listener| listener.local_addr().ok());
         Ok(Self { address, listeners, monitor, monitor_address })
     }
-}
-
-/// Opens the monitor's listener.
-pub(crate) fn for_monitor(address: SocketAddr) -> io::Result<TcpListener> {
-    let listener = TcpListener::bind(address)?;
-    listener.set_nonblocking(true)?;
-    Ok(listener)
 }
 
 /// Opens the network threads' listeners on the first address that can be bound.

@@ -3,40 +3,38 @@
 //!
 //! | modules | what they do |
 //! |---|---|
-//! | `options`, `values`, `tls`, `listen` | read the command line, load the certificate, bind the sockets |
+//! | `options`, `values`, `file`, `listen` | read the command line and the configuration, bind the sockets |
 //! | `network`, `receive` | a network thread, and its port's task |
-//! | `accept`, `http`, `upgrade`, `socket` | the stages of a socket; `guard` counts and limits each socket |
+//! | `http`, `upgrade`, `socket` | the stages of a socket; `guard` counts and limits each socket |
 //! | `connection` | the state of one client on its network thread |
 //! | `queue`, `wire` | the frames that wait for a socket, and the stream that they share with tungstenite |
 //! | `registry`, `address` | who has which id, and the addresses of clients |
-//! | `monitor`, `pages`, `counts`, `log` | figures, pages, refusals and the log |
+//! | `door`, `counts`, `log` | the monitor's HTTP door, refusals and the log |
 //! | `memory` | returns the memory of a flood to the system |
 
-mod accept;
 mod address;
 mod connection;
 mod counts;
+mod door;
 mod file;
 mod guard;
 mod http;
 mod listen;
 mod log;
 mod memory;
-mod monitor;
 mod network;
 mod options;
-mod pages;
 mod queue;
 mod receive;
 mod registry;
 mod socket;
-mod tls;
 mod upgrade;
 mod values;
 mod wire;
 
 use address::Addresses;
 use corelane::error::{Error, PortError};
+use corelane::http::Certificate;
 use corelane::monitor::Monitor;
 use corelane::monitor::alert::{Alert, Notification, Severity};
 use corelane::router::{Builder, Port, Router};
@@ -53,7 +51,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::thread::JoinHandle;
 use std::time::Duration;
-use tls::Certificate;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, watch};
 
@@ -96,7 +93,8 @@ fn run(options: &Options) -> Result<(), Failure> {
     log::start(options.log, options.log_format);
     let config = options.config()?;
     let certificate = options.tls()?;
-    let tls = certificate.as_ref().map(Certificate::acceptor).transpose()?;
+    let tls = certificate.as_ref().map(Certificate::acceptor).transpose();
+    let tls = tls.map_err(|error| Failure::system("cannot set up TLS", error))?;
     let builder = Builder::new(config.clone());
     let budget = builder.budget().map_err(Failure::configuration)?;
     // Each socket needs a descriptor. If the limit cannot be raised, `accept` reports the shortage.
@@ -138,17 +136,15 @@ fn run(options: &Options) -> Result<(), Failure> {
 
     let (ended, mut any_ended) = mpsc::unbounded_channel();
     let (ready, is_ready) = watch::channel(true);
-    let monitor = match listening.monitor {
-        Some(listener) => {
-            let (monitor, service) = (measured.clone(), Arc::clone(&service));
-            Some(monitor::spawn(listener, monitor::Sources { monitor, service, ready: is_ready })?)
-        }
-        None => None,
-    };
+    let opened = listening.monitor.map(|listener| {
+        let door = options.door(certificate.as_ref()).listener(listener);
+        door::open(&measured, door, &service, is_ready)
+    });
+    let door = opened.transpose()?;
     let listeners = listening.listeners.into_iter().zip(receivers).collect();
     let threads = start_threads(&service, &router, listeners, listening.address, &ended)?;
     drop(ended);
-    let signalled = wait_for_a_signal(&mut any_ended, &service, certificate.as_deref());
+    let signalled = wait_for_a_signal(&mut any_ended, &service, certificate.as_ref());
     tracing::info!("stopping");
 
     // An error means that the monitor's thread has already ended.
@@ -162,10 +158,8 @@ fn run(options: &Options) -> Result<(), Failure> {
         let _ = thread.join();
     }
     router.stop();
-    drop(ready);
-    if let Some(monitor) = monitor {
-        // The panic hook has logged a panic of the monitor's thread.
-        let _ = monitor.join();
+    if let Some(door) = door {
+        door.stop(Duration::from_secs(1));
     }
     measured.stop(Duration::from_secs(1));
     signalled
@@ -210,14 +204,8 @@ fn introduce(options: &Options, listening: &Listening, scheme: &str) {
     match listening.monitor_address {
         Some(address) => {
             let here = reachable(address);
-            log::print(format_args!("monitor on http://{here}/metrics and http://{here}/api/report"));
-            if !address.ip().to_canonical().is_loopback() {
-                tracing::warn!(
-                    %address,
-                    "the monitor listens beyond the loopback: anyone who reaches it can read all figures and change \
-                     thresholds"
-                );
-            }
+            let scheme = options.monitor_scheme();
+            log::print(format_args!("monitor on {scheme}://{here}/ and {scheme}://{here}/metrics"));
         }
         None => log::print("the monitor has no HTTP address (--monitor off)"),
     }
@@ -289,6 +277,7 @@ fn wait_for_a_signal(
                     None => tracing::info!("SIGHUP ignored: without TLS there are no files to reload"),
                 },
                 () = tokio::time::sleep(LOOK) => {
+                    service.counts.log_lines(log::dropped());
                     flood.look(service.open.load(Relaxed), service.most_open.swap(0, Relaxed));
                     if let Some(certificate) = certificate {
                         certificate.refresh(false);

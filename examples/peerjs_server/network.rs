@@ -2,7 +2,6 @@
 //! messages. `receive` is the task of port and worker.
 //! `http` and `socket` call this module to connect clients, submit messages and acknowledge deliveries.
 
-use crate::accept::{self, Listening};
 use crate::address::Addresses;
 use crate::connection::{Connection, Connections, Rest, State};
 use crate::counts::{Counts, Refusal};
@@ -15,6 +14,7 @@ use crate::registry::{Owner, Registry};
 use corelane::clients::{ClientId, KeptFigures};
 use corelane::clock::{Clock, Stamp};
 use corelane::error::{ConnectError, SubmitError, TrySubmitError};
+use corelane::http::accept::{self, Listening};
 use corelane::monitor::Monitor;
 use corelane::router::{ConnectOptions, OneThread, Port, SubmitOptions};
 use corelane::tokio::{Acknowledger, AsyncPort, Submitter};
@@ -25,6 +25,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
+use tokio::net::TcpStream;
 use tokio::runtime::{Builder, LocalOptions};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::spawn_local;
@@ -261,10 +262,29 @@ impl Network {
 /// Accepts connections for as long as the thread runs.
 async fn accept(network: Rc<Network>, listener: std::net::TcpListener, address: SocketAddr) {
     let listening = Listening { listener, address, open: &listen::listen };
-    let serve = |stream, peer| {
-        spawn_local(http::serve_accepted(Rc::clone(&network), stream, peer));
-    };
-    accept::run(&network.service, listening, serve).await;
+    accept::run(listening, &mut Accepting(network)).await;
+}
+
+/// The owner of a network thread's connections.
+struct Accepting(Rc<Network>);
+
+impl accept::Owner for Accepting {
+    fn serve(&mut self, stream: TcpStream, peer: SocketAddr) {
+        spawn_local(http::serve_accepted(Rc::clone(&self.0), stream, peer));
+    }
+
+    fn refused(&mut self, peer: SocketAddr) {
+        self.0.service.refuse(Refusal::NoDescriptor, peer.ip(), "");
+    }
+
+    fn is_down(&mut self, down: bool) {
+        let count = &self.0.service.listeners_down;
+        if down {
+            count.fetch_add(1, Relaxed)
+        } else {
+            count.fetch_sub(1, Relaxed)
+        };
+    }
 }
 
 /// Closes silent clients. Any frame counts as a sign of life. A silent client first gets a ping, because a browser

@@ -5,16 +5,16 @@ use crate::Failure;
 use crate::address::Proxies;
 use crate::file::ConfigFile;
 use crate::log;
-use crate::tls::Certificate;
 use crate::values::{MonitorAddress, log_format, log_level, monitor_address, number, origin, report_format};
 use crate::values::{router_setting, writable};
 use clap::parser::ValueSource;
 use clap::{ArgAction, CommandFactory, FromArgMatches, Parser};
 use corelane::config::Config;
+use corelane::error::ServeError;
+use corelane::http::{self, Certificate};
 use corelane::monitor::{Format, Target};
 use std::net::IpAddr;
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::time::Duration;
 use tracing::level_filters::LevelFilter;
 
@@ -113,13 +113,25 @@ pub(crate) struct Options {
     #[arg(value_parser = log_format)]
     pub(crate) log_format: log::Format,
 
-    /// Address of the monitor (/healthz, /readyz, /metrics, /api/…), or "off". Anyone who reaches it can read all
-    /// figures and change thresholds.
+    /// Address of the monitor (its page, /metrics, /healthz, /readyz, /api/…), or "off". Anyone who reaches it can read
+    /// all figures, unless there is a --monitor_token.
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:9090", value_parser = monitor_address)]
     pub(crate) monitor: MonitorAddress,
 
-    /// Additional name of the monitor. A change is refused if the request's Host header is not a name of the monitor.
-    /// IP addresses, localhost and the name in --monitor are always accepted.
+    /// Token of the monitor, 16 to 256 characters: without it nothing can be read (as Authorization: Bearer TOKEN). If
+    /// no token is set, nothing can be changed at run time. Other users of this machine see the command line, but not the
+    /// environment.
+    #[arg(long = "monitor_token", alias = "monitor-token", value_name = "TOKEN", env = "MONITOR_TOKEN")]
+    #[arg(hide_env_values = true)]
+    monitor_token: Option<String>,
+
+    /// Serve the monitor over HTTPS, with --sslkey and --sslcert.
+    #[arg(long = "monitor_tls", alias = "monitor-tls", action = ArgAction::Set, requires = "sslkey")]
+    #[arg(num_args = 0..=1, default_value_t = false, default_missing_value = "true")]
+    monitor_tls: bool,
+
+    /// Additional name of the monitor. A request is refused if its Host header is not a name of the monitor. IP
+    /// addresses, localhost and the name in --monitor are always accepted.
     #[arg(long = "monitor_host", alias = "monitor-host", value_name = "NAME")]
     monitor_host: Vec<String>,
 
@@ -172,8 +184,6 @@ pub(crate) struct Settings {
     pub(crate) socket_timeout: Duration,
     pub(crate) max_connections: u64,
     pub(crate) max_per_address: u32,
-    /// Names of the monitor, in lower case.
-    pub(crate) monitor_names: Vec<String>,
     /// Largest message that is routed, in bytes.
     pub(crate) max_message: u64,
     /// Largest frame that is read at all, in bytes.
@@ -240,16 +250,29 @@ impl Options {
             socket_timeout: Duration::from_millis(self.socket_timeout),
             max_connections: self.max_connections.unwrap_or(2 * limit + 1000),
             max_per_address: self.max_per_address as u32,
-            monitor_names: self.monitor_names(),
             max_message,
             max_frame: (2 * max_message).max(2 << 20) as usize,
         }
     }
 
-    fn monitor_names(&self) -> Vec<String> {
-        let own = self.monitor.0.as_deref().and_then(|text| text.rsplit_once(':')).map(|(host, _)| host);
-        let names = ["localhost"].into_iter().chain(own).chain(self.monitor_host.iter().map(String::as_str));
-        names.map(str::to_ascii_lowercase).collect()
+    /// The monitor's HTTP door, without its listener and what it asks the server.
+    pub(crate) fn door(&self, certificate: Option<&Certificate>) -> http::Options {
+        let mut door = http::Options::new(self.monitor.0.clone().unwrap_or_default())
+            .patience(Duration::from_millis(self.socket_timeout));
+        for name in &self.monitor_host {
+            door = door.name(name);
+        }
+        if let Some(token) = &self.monitor_token {
+            door = door.token(token);
+        }
+        match certificate.filter(|_| self.monitor_tls) {
+            Some(certificate) => door.tls(certificate.clone()),
+            None => door,
+        }
+    }
+
+    pub(crate) fn monitor_scheme(&self) -> &'static str {
+        if self.monitor_tls { "https" } else { "http" }
     }
 
     /// The router's configuration: the defaults of this server, then the file, then the command line.
@@ -315,11 +338,16 @@ impl Options {
     ///
     /// # Errors
     /// [`Failure`] if a file cannot be used.
-    pub(crate) fn tls(&self) -> Result<Option<Arc<Certificate>>, Failure> {
-        match (&self.sslkey, &self.sslcert) {
-            (Some(key), Some(certificate)) => Certificate::load(key, certificate).map(Some),
-            _ => Ok(None),
-        }
+    pub(crate) fn tls(&self) -> Result<Option<Certificate>, Failure> {
+        let (Some(key), Some(chain)) = (&self.sslkey, &self.sslcert) else { return Ok(None) };
+        let refuse = |error| match error {
+            ServeError::Tls { is_key, file, problem } => {
+                let option = if is_key { "sslkey" } else { "sslcert" };
+                Failure::configuration(format_args!("--{option} {}: {problem}", file.display()))
+            }
+            other => Failure::system("cannot set up TLS", other),
+        };
+        Certificate::load(key, chain).map(Some).map_err(refuse)
     }
 }
 

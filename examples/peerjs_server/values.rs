@@ -1,7 +1,6 @@
 //! Parsers for the values of options. Each error states the allowed values.
 
 use crate::log;
-use crate::pages::{self, FORMATS};
 use corelane::config::Config;
 use corelane::monitor::Format;
 use hyper::Uri;
@@ -65,16 +64,28 @@ pub(crate) fn origin(text: &str) -> Result<String, String> {
     })
 }
 
+/// The formats of the report by name. The first is the default.
+const FORMATS: [(&str, Format); 3] = [("html", Format::Html), ("text", Format::Text), ("json", Format::Json)];
+
 pub(crate) fn report_format(text: &str) -> Result<Format, String> {
-    pages::choose("report_format", text, &FORMATS)
+    choose("report_format", text, &FORMATS)
+}
+
+/// The value with this name.
+fn choose<T: Copy>(option: &str, name: &str, all: &[(&str, T)]) -> Result<T, String> {
+    let found = all.iter().find(|(one, _)| *one == name).map(|(_, value)| *value);
+    found.ok_or_else(|| {
+        let names: Vec<_> = all.iter().map(|(name, _)| *name).collect();
+        format!("{option} = {name} is not valid; allowed: {}", names.join(", "))
+    })
 }
 
 pub(crate) fn log_level(text: &str) -> Result<LevelFilter, String> {
-    pages::choose("log", text, &log::LEVELS)
+    choose("log", text, &log::LEVELS)
 }
 
 pub(crate) fn log_format(text: &str) -> Result<log::Format, String> {
-    pages::choose("log_format", text, &log::FORMATS)
+    choose("log_format", text, &log::FORMATS)
 }
 
 pub(crate) fn router_setting(text: &str) -> Result<(String, String), String> {

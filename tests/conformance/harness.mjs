@@ -98,6 +98,9 @@ export async function eventually(what, probe, limit = WAIT) {
 
 // ---------------------------------------------------------------------------------------------------- HTTP
 
+/** The token of every server's monitor, passed in its environment. Every request has it. */
+export const TOKEN = "token-of-the-suite";
+
 /** Sends one GET on a separate connection. Returns `{ status, headers, text }`. */
 export function get(port, path, headers = {}, secure = false) {
   return ask("GET", port, path, "", headers, secure);
@@ -115,7 +118,8 @@ export function preflight(port, path, headers = {}) {
 
 function ask(method, port, path, body, headers, secure) {
   const answer = new Promise((resolve, reject) => {
-    const options = { host: HOST, port, path, method, headers, agent: false, rejectUnauthorized: false };
+    const all = { authorization: `Bearer ${TOKEN}`, ...headers };
+    const options = { host: HOST, port, path, method, headers: all, agent: false, rejectUnauthorized: false };
     const request = (secure ? https : http).request(options, (response) => {
       const chunks = [];
       response.on("data", (chunk) => chunks.push(chunk));
@@ -188,7 +192,7 @@ function launch(ports, options, { unread = false, descriptors, environment = {} 
     args = ["-c", `ulimit -n ${descriptors}; exec "$0" "$@"`, program, ...args];
     program = "sh";
   }
-  const env = { ...process.env, ...environment };
+  const env = { ...process.env, MONITOR_TOKEN: TOKEN, ...environment };
   const child = spawn(program, args, { cwd: FOLDER, env, stdio: ["ignore", "pipe", "pipe"] });
   const printed = { stdout: "", stderr: "" };
   for (const stream of unread ? [] : ["stdout", "stderr"]) {
