@@ -268,6 +268,10 @@
 // Size of an alert's sentence in bytes, with the closing NUL.
 #define CORELANE_SENTENCE_BYTES 1024
 
+// As a flag of a door: /metrics has the process_ families too. Without it they are left out, because a host whose own metrics
+// library has them must not have them twice.
+#define CORELANE_DOOR_PROCESS_METRICS 1
+
 // What a call returns: 0 or a count if it succeeds, otherwise one of these negative numbers. A number is never reused for
 // another meaning. New statuses may be added: treat an unknown one as a failure.
 enum corelane_status
@@ -1490,6 +1494,55 @@ typedef struct corelane_alert_poll {
   uint64_t value;
 } corelane_alert_poll;
 
+// What a door serves, where, and to whom. Everything but the size may be 0 or NULL.
+typedef struct corelane_door_options {
+  // `sizeof(corelane_door_options)`, set by the caller: CORELANE_DOOR_OPTIONS_INIT.
+  uint32_t size;
+  // CORELANE_DOOR_ flags.
+  uint32_t flags;
+  // The address, as "HOST:PORT". Port 0 takes a free one. NULL: "127.0.0.1:9090".
+  const char *address;
+  // Its length, or CORELANE_NUL_TERMINATED.
+  size_t address_length;
+  // Names that a request's Host header may have besides IP addresses, localhost and the host of `address`: separated by
+  // commas.
+  const char *names;
+  // Its length, or CORELANE_NUL_TERMINATED.
+  size_t names_length;
+  // The token that a request needs, as `Authorization: Bearer TOKEN`: 16 to 256 visible ASCII characters. NULL: everybody
+  // may read, and nothing can be changed.
+  const char *token;
+  // Its length, or CORELANE_NUL_TERMINATED.
+  size_t token_length;
+  // PEM file of the private key, for HTTPS. It and the next file are read again when they change. NULL: HTTP.
+  const char *key_file;
+  // Its length, or CORELANE_NUL_TERMINATED.
+  size_t key_file_length;
+  // PEM file of the certificate chain.
+  const char *chain_file;
+  // Its length, or CORELANE_NUL_TERMINATED.
+  size_t chain_file_length;
+  // Why /readyz answers 503 at first; `corelane_door_set_ready` changes it. NULL: it answers 200.
+  const char *not_ready;
+  // Its length, or CORELANE_NUL_TERMINATED.
+  size_t not_ready_length;
+  // The most connections at once; 0: 128.
+  uint32_t connections;
+  // The most of them that may be streams of events; 0: 16.
+  uint32_t streams;
+  // The time limit for a TLS handshake, for a request, for reading an answer, and between two requests; 0: 10 seconds.
+  uint64_t patience_ns;
+} corelane_door_options;
+
+// The initial value of a corelane_door_options.
+#define CORELANE_DOOR_OPTIONS_INIT {sizeof(corelane_door_options), 0, NULL, CORELANE_NUL_TERMINATED, NULL, CORELANE_NUL_TERMINATED, NULL, CORELANE_NUL_TERMINATED, NULL, CORELANE_NUL_TERMINATED, NULL, CORELANE_NUL_TERMINATED, NULL, CORELANE_NUL_TERMINATED, 0, 0, 0}
+
+// The HTTP door of a monitor. Valid until `corelane_door_release`. The value 0 is never a valid handle. Copy it freely.
+typedef struct corelane_door {
+  // The library's own number.
+  uint64_t value;
+} corelane_door;
+
 // Name and description of a metric. Its name follows the conventions of Prometheus: the name of a counter, and no other,
 // ends in _total, and a unit is part of the name.
 typedef struct corelane_metric {
@@ -2486,6 +2539,36 @@ int32_t corelane_alert_poll_wait(struct corelane_alert_poll poll,
 //
 // Any thread. Does not block. CORELANE_STALE the second time.
 int32_t corelane_alert_poll_release(struct corelane_alert_poll poll);
+
+// Serves a monitor over HTTP, on a thread of its own, which blocks all signals: / (the page), /metrics (Prometheus), /healthz,
+// /readyz, /api/stats and other JSON, /api/events (server-sent events). docs/monitor.md lists all addresses. The default address is
+// on the loopback; beyond it, set a token. `options` may be NULL. The door stays open if the monitor is released; what it shows then is
+// collected when somebody asks.
+//
+// Any thread. Does not block, unless the host of the address must be looked up. CORELANE_INVALID (an option: the error says
+// what is allowed; or key or certificate cannot be used), CORELANE_SYSTEM (the address is in use, or no thread), CORELANE_LIMIT (16 doors),
+// CORELANE_STALE, CORELANE_NULL (`out_door`).
+int32_t corelane_monitor_serve(struct corelane_monitor monitor,
+                               const struct corelane_door_options *options,
+                               struct corelane_door *out_door,
+                               struct corelane_error *error);
+
+// Writes the address on which the door listens, as "127.0.0.1:9090". Free the text with `corelane_text_free`.
+//
+// Any thread. Does not block. CORELANE_INVALID (`size`), CORELANE_NULL, CORELANE_STALE.
+int32_t corelane_door_address(struct corelane_door door, struct corelane_text *out_text);
+
+// Says whether the host is ready: /readyz answers 200 if `why_not` is NULL or empty, otherwise 503 with this text.
+//
+// Any thread. Does not block. CORELANE_INVALID (not UTF-8), CORELANE_STALE.
+int32_t corelane_door_set_ready(struct corelane_door door,
+                                const char *why_not,
+                                size_t why_not_length);
+
+// Closes a door and its connections. Waits up to a second for its thread.
+//
+// Any thread; waits. CORELANE_STALE the second time.
+int32_t corelane_door_release(struct corelane_door door);
 
 // Looks up one series of a counter, and declares the counter if it is new. `values` are the values of the labels, in their
 // order, each with a closing NUL; a value is cut off after 64 bytes. A label set beyond `max_series` or `max_custom_series`

@@ -7,6 +7,8 @@ mod builder;
 mod client;
 mod codes;
 mod connections;
+#[cfg(feature = "http")]
+mod door;
 mod failure;
 mod figures;
 mod fork;
@@ -39,6 +41,8 @@ pub use borrow::*;
 pub use builder::*;
 pub use client::*;
 pub use connections::*;
+#[cfg(feature = "http")]
+pub use door::*;
 pub use figures::*;
 pub use given::*;
 pub use guard::*;

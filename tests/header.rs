@@ -30,6 +30,7 @@ const FILES: &[&str] = &[
     "figures",
     "alerts",
     "listen",
+    "door",
     "metric",
     // What all use.
     "handle",

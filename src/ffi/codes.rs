@@ -5,7 +5,7 @@ use super::status::CorelaneStatus;
 use crate::error::{
     BuildError, ClientError, Closed, ConfigError, ConfigProblem, ConnectError, CycleError, DrainError,
     JoinError, LeaveError, ListenError, MetricError, NoLocalWorker, PortError, RecordConnectError,
-    RouteError, RuleError, RulesError, StaleClient, StaleRoom, StaleTask, StopError, SubmitError,
+    RouteError, RuleError, RulesError, ServeError, StaleClient, StaleRoom, StaleTask, StopError, SubmitError,
     SystemError, TrySubmitError,
 };
 use crate::ring::Corrupt;
@@ -257,6 +257,19 @@ impl Coded for ConfigError {
             ConfigProblem::UnknownKey => CorelaneStatus::ConfigKey,
             _ => CorelaneStatus::ConfigValue,
         }
+    }
+}
+
+impl Coded for ServeError {
+    fn code(&self) -> CorelaneStatus {
+        match self {
+            Self::Option { .. } | Self::Tls { .. } => CorelaneStatus::Invalid,
+            Self::Address { .. } | Self::System(_) => CorelaneStatus::System,
+        }
+    }
+
+    fn os_errno(&self) -> i32 {
+        if let Self::Address { error, .. } | Self::System(error) = self { error.errno() } else { 0 }
     }
 }
 

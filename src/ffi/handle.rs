@@ -71,6 +71,14 @@ pub struct CorelaneAlertPoll {
     pub value: u64,
 }
 
+/// The HTTP door of a monitor. Valid until `corelane_door_release`. The value 0 is never a valid handle. Copy it freely.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct CorelaneDoor {
+    /// The library's own number.
+    pub value: u64,
+}
+
 /// One series of a counter. Valid until `corelane_counter_release`. The value 0 is never a valid handle. Copy it freely.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -8,7 +8,7 @@ use super::options::Options;
 use super::request::Sources;
 use crate::error::ServeError;
 use crate::monitor::Monitor;
-use crate::sync::Arc;
+use crate::sync::{Arc, Mutex, lock};
 use ::tokio::io::{AsyncRead, AsyncWrite};
 use ::tokio::net::TcpStream;
 use ::tokio::runtime::{Builder, LocalOptions, LocalRuntime};
@@ -23,7 +23,7 @@ use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::net::{SocketAddr, TcpListener};
 use std::rc::Rc;
-use std::sync::mpsc;
+use std::sync::{Condvar, PoisonError};
 use std::thread::ThreadId;
 use std::time::{Duration, Instant};
 use tokio_rustls::TlsAcceptor;
@@ -43,9 +43,34 @@ pub struct Door {
     address: SocketAddr,
     /// Dropping it stops the thread.
     stop: Option<oneshot::Sender<()>>,
-    /// Its sender is dropped by the thread as its last act.
-    ended: mpsc::Receiver<Infallible>,
+    ended: Arc<Ended>,
     thread: ThreadId,
+}
+
+/// Whether the thread has ended.
+#[derive(Debug, Default)]
+struct Ended {
+    is_true: Mutex<bool>,
+    changed: Condvar,
+}
+
+/// Says so when the thread ends, also by a panic.
+struct EndsWith(Arc<Ended>);
+
+impl Drop for EndsWith {
+    fn drop(&mut self) {
+        *lock(&self.0.is_true) = true;
+        self.0.changed.notify_all();
+    }
+}
+
+impl Ended {
+    /// Waits for the end. Returns false if it takes longer than `patience`.
+    fn wait(&self, patience: Duration) -> bool {
+        let ended = lock(&self.is_true);
+        let waited = self.changed.wait_timeout_while(ended, patience, |ended| !*ended);
+        *waited.unwrap_or_else(PoisonError::into_inner).0
+    }
 }
 
 impl Door {
@@ -68,10 +93,11 @@ impl Door {
             );
         }
         let (stop, stopped) = oneshot::channel();
-        let (alive, ended) = mpsc::channel();
+        let ended = Arc::new(Ended::default());
+        let ends = EndsWith(Arc::clone(&ended));
         let monitor = monitor.clone();
         let run = move || {
-            let _alive: mpsc::Sender<Infallible> = alive;
+            let _ends = ends;
             match Builder::new_current_thread().enable_all().build_local(LocalOptions::default()) {
                 Ok(runtime) => serve(&runtime, listener, address, tls, (monitor, options), stopped),
                 Err(error) => {
@@ -98,7 +124,7 @@ impl Door {
         drop(self.stop.take());
         // On its own thread (inside a page of the host) a wait would not end.
         let is_own = std::thread::current().id() == self.thread;
-        !is_own && !matches!(self.ended.recv_timeout(patience), Err(mpsc::RecvTimeoutError::Timeout))
+        !is_own && self.ended.wait(patience)
     }
 }
 

@@ -1,0 +1,217 @@
+//! The HTTP door of a monitor.
+
+use super::borrow::{CStruct, OutStruct, out, read_struct, text};
+use super::guard::{CorelaneError, Failure, Outcome, answer, guard};
+use super::handle::{CorelaneDoor, CorelaneMonitor, Table};
+use super::monitors::with_monitor;
+use super::router::with_signals_blocked;
+use super::text::CorelaneText;
+use crate::http::{Certificate, Door, Options};
+use crate::sync::{Arc, Mutex, lock};
+use std::ffi::c_char;
+use std::time::Duration;
+
+/// As a flag of a door: /metrics has the process_ families too. Without it they are left out, because a host whose own metrics
+/// library has them must not have them twice.
+pub const CORELANE_DOOR_PROCESS_METRICS: u32 = 1;
+
+/// What a door serves, where, and to whom. Everything but the size may be 0 or NULL.
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+pub struct CorelaneDoorOptions {
+    /// `sizeof(corelane_door_options)`, set by the caller: CORELANE_DOOR_OPTIONS_INIT.
+    pub size: u32,
+    /// CORELANE_DOOR_ flags.
+    pub flags: u32,
+    /// The address, as "HOST:PORT". Port 0 takes a free one. NULL: "127.0.0.1:9090".
+    pub address: *const c_char,
+    /// Its length, or CORELANE_NUL_TERMINATED.
+    pub address_length: usize,
+    /// Names that a request's Host header may have besides IP addresses, localhost and the host of `address`: separated by
+    /// commas.
+    pub names: *const c_char,
+    /// Its length, or CORELANE_NUL_TERMINATED.
+    pub names_length: usize,
+    /// The token that a request needs, as `Authorization: Bearer TOKEN`: 16 to 256 visible ASCII characters. NULL: everybody
+    /// may read, and nothing can be changed.
+    pub token: *const c_char,
+    /// Its length, or CORELANE_NUL_TERMINATED.
+    pub token_length: usize,
+    /// PEM file of the private key, for HTTPS. It and the next file are read again when they change. NULL: HTTP.
+    pub key_file: *const c_char,
+    /// Its length, or CORELANE_NUL_TERMINATED.
+    pub key_file_length: usize,
+    /// PEM file of the certificate chain.
+    pub chain_file: *const c_char,
+    /// Its length, or CORELANE_NUL_TERMINATED.
+    pub chain_file_length: usize,
+    /// Why /readyz answers 503 at first; `corelane_door_set_ready` changes it. NULL: it answers 200.
+    pub not_ready: *const c_char,
+    /// Its length, or CORELANE_NUL_TERMINATED.
+    pub not_ready_length: usize,
+    /// The most connections at once; 0: 128.
+    pub connections: u32,
+    /// The most of them that may be streams of events; 0: 16.
+    pub streams: u32,
+    /// The time limit for a TLS handshake, for a request, for reading an answer, and between two requests; 0: 10 seconds.
+    pub patience_ns: u64,
+}
+
+// SAFETY: integers and pointers, the size first.
+unsafe impl CStruct for CorelaneDoorOptions {
+    const NAME: &'static str = "corelane_door_options";
+}
+
+/// Why the host is not ready. `None` if it is.
+type NotReady = Arc<Mutex<Option<String>>>;
+
+struct Entry {
+    door: Door,
+    not_ready: NotReady,
+}
+
+/// The doors of this process.
+static DOORS: Table<Box<Entry>, 16> = Table::new("door");
+
+fn reason(why: &str) -> Option<String> {
+    (!why.is_empty()).then(|| why.to_owned())
+}
+
+/// # Safety
+/// As [`corelane_monitor_serve`].
+unsafe fn options(given: *const CorelaneDoorOptions) -> Result<(Options, NotReady), Failure> {
+    if given.is_null() {
+        return Ok((Options::default().process_metrics(false), NotReady::default()));
+    }
+    // SAFETY: not NULL; the caller set its size.
+    let given = unsafe { read_struct("options", given) }?;
+    let part = |name, start, length| {
+        // SAFETY: the caller guarantees the texts.
+        unsafe { text(name, start, length) }
+    };
+    if given.flags & !CORELANE_DOOR_PROCESS_METRICS != 0 {
+        return Err(Failure::invalid(format!("flags is {}: use CORELANE_DOOR_ flags", given.flags)));
+    }
+    let mut options = match part("address", given.address, given.address_length)? {
+        "" => Options::default(),
+        address => Options::new(address),
+    };
+    for name in part("names", given.names, given.names_length)?.split(',').map(str::trim) {
+        if !name.is_empty() {
+            options = options.name(name);
+        }
+    }
+    // An empty token that was set is a mistake, and is refused.
+    if !given.token.is_null() {
+        options = options.token(part("token", given.token, given.token_length)?);
+    }
+    let key = part("key_file", given.key_file, given.key_file_length)?;
+    let chain = part("chain_file", given.chain_file, given.chain_file_length)?;
+    options = match (key, chain) {
+        ("", "") => options,
+        ("", _) | (_, "") => {
+            return Err(Failure::invalid(
+                "one of key_file and chain_file is set: set both, or none".to_owned(),
+            ));
+        }
+        (key, chain) => options.tls(Certificate::load(key, chain)?),
+    };
+    let or = |given: u32, default: u32| if given == 0 { default } else { given } as usize;
+    options = options
+        .limits(or(given.connections, 128), or(given.streams, 16))
+        .process_metrics(given.flags & CORELANE_DOOR_PROCESS_METRICS != 0);
+    if given.patience_ns > 0 {
+        options = options.patience(Duration::from_nanos(given.patience_ns));
+    }
+    let why = part("not_ready", given.not_ready, given.not_ready_length)?;
+    Ok((options, Arc::new(Mutex::new(reason(why)))))
+}
+
+/// Serves a monitor over HTTP, on a thread of its own, which blocks all signals: / (the page), /metrics (Prometheus), /healthz,
+/// /readyz, /api/stats and other JSON, /api/events (server-sent events). docs/monitor.md lists all addresses. The default address is
+/// on the loopback; beyond it, set a token. `options` may be NULL. The door stays open if the monitor is released; what it shows then is
+/// collected when somebody asks.
+///
+/// Any thread. Does not block, unless the host of the address must be looked up. CORELANE_INVALID (an option: the error says
+/// what is allowed; or key or certificate cannot be used), CORELANE_SYSTEM (the address is in use, or no thread), CORELANE_LIMIT (16 doors),
+/// CORELANE_STALE, CORELANE_NULL (`out_door`).
+///
+/// # Safety
+/// `options` is NULL or points at a corelane_door_options with its size set; `out_door` points at room for a handle; `error`
+/// is NULL or a corelane_error with its size set.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn corelane_monitor_serve(
+    monitor: CorelaneMonitor,
+    options: *const CorelaneDoorOptions,
+    out_door: *mut CorelaneDoor,
+    error: *mut CorelaneError,
+) -> i32 {
+    let serve = || -> Outcome {
+        let out_door = out("out_door", out_door)?;
+        // SAFETY: the caller upholds the same contract.
+        let (options, not_ready) = unsafe { self::options(options) }?;
+        let asked = Arc::clone(&not_ready);
+        let options = options.ready(move || lock(&asked).clone().map_or(Ok(()), Err));
+        let value = with_monitor(monitor, |entry| {
+            let door = with_signals_blocked(|| Door::serve(&entry.monitor, options))?;
+            DOORS.insert(Box::new(Entry { door, not_ready }))
+        })?;
+        // SAFETY: `out` checked the pointer; the caller has room for a handle there.
+        unsafe { out_door.write(CorelaneDoor { value }) };
+        Ok(0)
+    };
+    // SAFETY: the caller upholds the same contract.
+    unsafe { guard(error, serve) }
+}
+
+/// Writes the address on which the door listens, as "127.0.0.1:9090". Free the text with `corelane_text_free`.
+///
+/// Any thread. Does not block. CORELANE_INVALID (`size`), CORELANE_NULL, CORELANE_STALE.
+///
+/// # Safety
+/// `out_text` points at a corelane_text with its size set.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn corelane_door_address(door: CorelaneDoor, out_text: *mut CorelaneText) -> i32 {
+    answer(|| {
+        // SAFETY: the caller upholds the same contract.
+        let out_text = unsafe { OutStruct::new("out_text", out_text) }?;
+        let address = DOORS.enter_shared(door.value, |entry| Ok(entry.door.address().to_string()))?;
+        CorelaneText::hand_out(out_text, address)
+    })
+}
+
+/// Says whether the host is ready: /readyz answers 200 if `why_not` is NULL or empty, otherwise 503 with this text.
+///
+/// Any thread. Does not block. CORELANE_INVALID (not UTF-8), CORELANE_STALE.
+///
+/// # Safety
+/// `why_not` is a text.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn corelane_door_set_ready(
+    door: CorelaneDoor,
+    why_not: *const c_char,
+    why_not_length: usize,
+) -> i32 {
+    answer(|| {
+        // SAFETY: the caller upholds the same contract.
+        let why = reason(unsafe { text("why_not", why_not, why_not_length) }?);
+        DOORS.enter_shared(door.value, |entry| {
+            *lock(&entry.not_ready) = why;
+            Ok(0)
+        })
+    })
+}
+
+/// Closes a door and its connections. Waits up to a second for its thread.
+///
+/// Any thread; waits. CORELANE_STALE the second time.
+///
+/// # Safety
+/// No requirements.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn corelane_door_release(door: CorelaneDoor) -> i32 {
+    answer(|| {
+        drop(DOORS.release(door.value)?);
+        Ok(0)
+    })
+}
