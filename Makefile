@@ -61,8 +61,8 @@ lib:
 install install-debug uninstall:
 	@PREFIX='$(PREFIX)' LIBDIR='$(LIBDIR)' INCLUDEDIR='$(INCLUDEDIR)' DESTDIR='$(DESTDIR)' scripts/install.sh $@
 
-# Installs what the full tests and the benchmark need: packages from Debian, and cargo-fuzz and matchbox_server (a peer of
-# the benchmark) from crates.io. Does not touch what is already installed.
+# Installs what the full tests and the benchmark need: packages from Debian, cargo-fuzz and matchbox_server (a peer of
+# the benchmark) from crates.io, and the parser of OpenMetrics from PyPI, in a virtual environment below target/. Does not touch what is already installed.
 deps:
 	@missing=""; \
 	for pair in chromium:chromium strace:strace promtool:prometheus valgrind:valgrind node:nodejs npm:npm openssl:openssl cc:build-essential cmake:cmake mvn:maven javac:openjdk-17-jdk-headless pkg-config:pkg-config; do \
@@ -75,6 +75,9 @@ deps:
 		echo "installing:$$missing"; \
 		apt-get update -q && DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends $$missing; \
 	fi
+	@target/python/bin/python -c 'import prometheus_client' 2>/dev/null || { \
+		python3 -m venv target/python && target/python/bin/pip install -q prometheus_client==0.22.1; \
+	}
 	@command -v cargo-fuzz >/dev/null 2>&1 || cargo install --locked cargo-fuzz
 	@command -v matchbox_server >/dev/null 2>&1 || cargo install --locked --version 0.15.0 matchbox_server
 

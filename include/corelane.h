@@ -141,6 +141,14 @@
 // figures count from the start, whatever was reset. Not for periodic reports.
 #define CORELANE_REPORT_PROMETHEUS 4
 
+// OpenMetrics 1.0, for GET /metrics with the content type
+// `application/openmetrics-text; version=1.0.0; charset=utf-8; escaping=underscores`. Otherwise as CORELANE_REPORT_PROMETHEUS.
+#define CORELANE_REPORT_OPENMETRICS 5
+
+// To be added to one of the last two: with the process_ families, which are left out otherwise, because the host's own metrics
+// library may have them, and they must not be there twice.
+#define CORELANE_REPORT_PROCESS 256
+
 // As the span of a history: the last 60 seconds, in slots of a second.
 #define CORELANE_SPAN_MINUTE 1
 

@@ -199,6 +199,11 @@ impl Config {
             let allowed = format!("at least {record} bytes for this max_message");
             return Err(self.misfit(Key::CreditBytes, allowed));
         }
+        if self.get(Key::BucketMinimum) >= self.get(Key::BucketMaximum) * 1_000 {
+            let allowed =
+                format!("less than bucket_maximum_ms, {} microseconds", self.get(Key::BucketMaximum) * 1_000);
+            return Err(self.misfit(Key::BucketMinimum, allowed));
+        }
         let list = self.room_limits().list_bytes();
         if list > self.get(Key::RoomRetiredBytes) {
             let allowed = format!("at least {list} bytes for this max_room_members");

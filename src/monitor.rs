@@ -19,10 +19,12 @@
 // | `connections` | the feed of connection events |
 // | `intervals` | distributions in the format of HdrHistogram |
 // | `figures`, `snapshot`, `report` | the figures and the formats in which they are shown |
+// | `exposed` | the figures since the start, for Prometheus |
 
 pub mod alert;
 mod collector;
 mod connections;
+mod exposed;
 mod figures;
 mod health;
 mod history;
@@ -51,6 +53,7 @@ mod values;
 mod window;
 
 pub use connections::{ConnectionEvent, ConnectionEvents};
+pub(crate) use exposed::{ExposedBuckets, ExposedFigures};
 pub use figures::{
     ApplicationConnectionFigures, BucketFigures, ClientFigures, ClientsFigures, ConnectionFigures,
     FoldedFigures, MessageFigures, MonitorStats, ReportFigures, RoutingFigures, SeriesFigures, SlowEntry,
@@ -77,9 +80,7 @@ use crate::clients::{ClientId, ClientView};
 use crate::clock::Clock;
 use crate::config::{Changes, Config, Key, Row, TABLE};
 use crate::error::{ConfigError, ConfigProblem, MetricError, RecordConnectError, StaleClient, SystemError};
-use crate::metrics::{
-    Connections, CounterFamily, CustomStats, Descriptor, GaugeFamily, HistogramFamily, RecordedStats, Stats,
-};
+use crate::metrics::{CounterFamily, Descriptor, GaugeFamily, HistogramFamily};
 use crate::record::{Labels, Measured, MonitorSource, RecordedMessage, Recorder, Source};
 use crate::sync::{Arc, Mutex, lock};
 use alert::{Alert, RuleTable, shipped};
@@ -376,22 +377,15 @@ impl Monitor {
 
     /// Figures since the start, for the Prometheus text: no reset changes them.
     pub(crate) fn exposed(&self) -> ExposedFigures {
-        let (source, hub) = (&self.core.source, self.core.source.hub());
-        let router = source.router_stats();
-        let own = hub.clients.connections();
-        let routed = router.as_ref().map(|stats| stats.connections).unwrap_or_default();
-        ExposedFigures {
-            connections: Connections {
-                total: routed.total + own.total,
-                active: routed.active + own.active,
-                peak: routed.peak + own.peak,
-            },
-            bytes_out: router.as_ref().map_or(0, |stats| stats.messages.bytes_out) + hub.bytes_sent(),
-            recorded: hub.recorded(),
-            custom: hub.customs.stats(),
-            metrics_enabled: source.config().has_metrics(),
-            router,
-        }
+        let core = &self.core;
+        let (delivery, reports) =
+            (core.alerts.delivery(), core.report_counts.figures(core.reports.delivery()));
+        let mut inner = lock(&core.inner);
+        inner.collect(&*core.source);
+        let tick = Tick::begin();
+        let exposed = inner.exposed(&*core.source, delivery, reports);
+        inner.cost.spend(&tick);
+        exposed
     }
 
     /// Returns the figures as a report. A program reads a JSON report back into [`MonitorStats`], for example one that
@@ -506,19 +500,6 @@ impl Monitor {
     pub fn histogram(&self, descriptor: &Descriptor) -> Result<HistogramFamily, MetricError> {
         self.core.source.hub().customs.histogram(descriptor)
     }
-}
-
-/// What [`prometheus`](crate::export::prometheus) writes.
-pub(crate) struct ExposedFigures {
-    /// The router's own figures, if there is a router.
-    pub(crate) router: Option<Stats>,
-    /// Connections of the router and of the host.
-    pub(crate) connections: Connections,
-    /// Bytes written to clients of the router and of the host.
-    pub(crate) bytes_out: u64,
-    pub(crate) recorded: RecordedStats,
-    pub(crate) custom: CustomStats,
-    pub(crate) metrics_enabled: bool,
 }
 
 /// What one tick has produced.

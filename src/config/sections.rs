@@ -239,6 +239,12 @@ monitor: MonitorConfig {
         "Threads that may have their own recorder at the same time. Further recorders share cells.";
     MaxCustomSeries max_custom_series: u32 = 256, "max_custom_series" number(0, 65_536), "series", Never, Any,
         "Series of the host's own metrics: one for each label set.";
+    BucketMinimum bucket_minimum_us: u32 = 1, "bucket_minimum_us" number(1, 1_000_000), "microseconds", Never, Any,
+        "The first bound of the histograms of durations for Prometheus is not below this.";
+    BucketMaximum bucket_maximum: Duration = Duration::from_secs(10), "bucket_maximum_ms" number(1, 60_000), "milliseconds", Never, Any,
+        "The last bound of the histograms of durations for Prometheus is the first that is not below this.";
+    BucketsPerOctave buckets_per_octave: u32 = 1, "buckets_per_octave" power_of_two(1, 8), "bounds", Never, Any,
+        "Bounds of the histograms of durations for Prometheus from one power of two nanoseconds to the next. Each is the bound of a cell, so every count is exact.";
     TopClients top_clients: u32 = 10, "top_clients" number(1, 1_000), "clients", Monitor, Any,
         "Length of each list of top clients.";
     UnhealthyAfter unhealthy_after: Duration = Duration::from_secs(60), "unhealthy_after_ms" number(1_000, 86_400_000), "milliseconds", Monitor, Any,

@@ -9,7 +9,7 @@ use super::router::{ROUTERS, with_signals_blocked};
 use super::status::CorelaneStatus;
 use super::text::CorelaneText;
 use crate::config::{Changes, Config, Scope, TABLE};
-use crate::export::prometheus;
+use crate::export::{Exposition, TextFormat};
 use crate::monitor::{Format, Monitor, Span};
 use crate::sync::{Mutex, lock};
 use std::ffi::c_char;
@@ -24,6 +24,15 @@ pub const CORELANE_REPORT_HTML: u32 = 3;
 /// The Prometheus text format 0.0.4, for GET /metrics with the content type `text/plain; version=0.0.4; charset=utf-8`. Its
 /// figures count from the start, whatever was reset. Not for periodic reports.
 pub const CORELANE_REPORT_PROMETHEUS: u32 = 4;
+/// OpenMetrics 1.0, for GET /metrics with the content type
+/// `application/openmetrics-text; version=1.0.0; charset=utf-8; escaping=underscores`. Otherwise as CORELANE_REPORT_PROMETHEUS.
+pub const CORELANE_REPORT_OPENMETRICS: u32 = 5;
+/// To be added to one of the last two: with the process_ families, which are left out otherwise, because the host's own metrics
+/// library may have them, and they must not be there twice.
+pub const CORELANE_REPORT_PROCESS: u32 = 0x100;
+
+const PROMETHEUS_PROCESS: u32 = CORELANE_REPORT_PROMETHEUS | CORELANE_REPORT_PROCESS;
+const OPENMETRICS_PROCESS: u32 = CORELANE_REPORT_OPENMETRICS | CORELANE_REPORT_PROCESS;
 
 /// The monitors of routers, as handles: router, monitor. Serializes their creation.
 static OF_ROUTERS: Mutex<Vec<(u64, u64)>> = Mutex::new(Vec::new());
@@ -196,8 +205,11 @@ pub unsafe extern "C" fn corelane_monitor_report(
         // SAFETY: the caller upholds the same contract.
         let out_text = unsafe { OutStruct::new("out_text", out_text) }?;
         with_monitor(monitor, |entry| {
+            let with_process = format & CORELANE_REPORT_PROCESS != 0;
+            let exposed = |format| Exposition::new(format).process(with_process).write(&entry.monitor);
             let report = match format {
-                CORELANE_REPORT_PROMETHEUS => prometheus(&entry.monitor),
+                CORELANE_REPORT_PROMETHEUS | PROMETHEUS_PROCESS => exposed(TextFormat::Prometheus),
+                CORELANE_REPORT_OPENMETRICS | OPENMETRICS_PROCESS => exposed(TextFormat::OpenMetrics),
                 other => entry.monitor.report(self::format(other)?),
             };
             CorelaneText::hand_out(out_text, report)

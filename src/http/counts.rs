@@ -1,5 +1,6 @@
 //! What the door counts: connections, requests, and refusals by reason.
 
+use crate::export::DoorFigures;
 use crate::sync::{AtomicU64, Relaxed};
 
 macro_rules! refusals {
@@ -68,11 +69,13 @@ impl Counts {
         self.streams.store(count as u64, Relaxed);
     }
 
-    pub(super) fn requests(&self) -> u64 {
-        self.requests.load(Relaxed)
-    }
-
-    pub(super) fn refusals(&self) -> impl Iterator<Item = (&'static str, u64)> {
-        Refusal::LABELS.iter().copied().zip(self.refused.iter().map(|count| count.load(Relaxed)))
+    pub(super) fn figures(&self) -> DoorFigures {
+        let refusals = Refusal::LABELS.iter().zip(&self.refused);
+        DoorFigures {
+            requests: self.requests.load(Relaxed),
+            refusals: refusals.map(|(label, count)| (*label, count.load(Relaxed))).collect(),
+            connections: self.connections.load(Relaxed),
+            streams: self.streams.load(Relaxed),
+        }
     }
 }

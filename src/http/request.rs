@@ -4,9 +4,10 @@ use super::answer::{Answer, Body, answer, compressed, plain, set, with_body};
 use super::check;
 use super::counts::{Counts, Refusal};
 use super::events::{Feed, Wanted};
+use super::negotiate::metrics_format;
 use super::options::Options;
 use super::{page, pages};
-use crate::export;
+use crate::export::Exposition;
 use crate::monitor::Monitor;
 use crate::sync::Arc;
 use http_body_util::{BodyExt, LengthLimitError, Limited};
@@ -83,7 +84,12 @@ impl Sources {
     fn read(&self, path: &str, request: &Request<Incoming>) -> Answer {
         let query = request.uri().query().unwrap_or_default();
         match path {
-            "/metrics" => answer(StatusCode::OK, export::CONTENT_TYPE, export::prometheus(&self.monitor)),
+            "/metrics" => {
+                let format = metrics_format(request.headers());
+                let exposition = Exposition::new(format).process(self.options.process);
+                let text = exposition.door(self.counts.figures()).write(&self.monitor);
+                answer(StatusCode::OK, format.content_type(), text)
+            }
             "/api/events" => self.events(query, request),
             path => {
                 if let Some((_, page)) = self.options.pages.iter().find(|(one, _)| one == path) {

@@ -40,12 +40,17 @@ impl<'a> ReadingTime<'a> {
 /// Connections with their limits: a router's clients, the clients that the host recorded, and both together against
 /// the host's own limit. The pool with the highest use refuses first.
 pub(super) fn connection_pools(source: &dyn Source) -> Vec<(u64, u64)> {
+    named_pools(source).into_iter().map(|(_, connections, limit)| (connections, limit)).collect()
+}
+
+/// As [`connection_pools`], with a name for each.
+pub(super) fn named_pools(source: &dyn Source) -> Vec<(&'static str, u64, u64)> {
     let reported = source.hub().clients.connections().active;
     let routed = source.routed_clients().map(|routed| routed.connections().active);
-    let mut pools = vec![(reported, source.config().get(Key::MaxRecordedClients))];
-    pools.extend(routed.map(|routed| (routed, source.config().get(Key::MaxClients))));
+    let mut pools = vec![("recorded", reported, source.config().get(Key::MaxRecordedClients))];
+    pools.extend(routed.map(|routed| ("router", routed, source.config().get(Key::MaxClients))));
     let own = Some(source.config().get(Key::ConnectionLimit)).filter(|limit| *limit > 0);
-    pools.extend(own.map(|limit| (reported + routed.unwrap_or(0), limit)));
+    pools.extend(own.map(|limit| ("all", reported + routed.unwrap_or(0), limit)));
     pools
 }
 

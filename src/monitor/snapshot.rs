@@ -64,7 +64,7 @@ impl Inner {
     }
 
     /// The system's figures at the last look, with the present age of the runtime figures that the host has pushed.
-    fn system_at(&self, moment: &ReadingTime<'_>) -> Option<SystemStats> {
+    pub(super) fn system_at(&self, moment: &ReadingTime<'_>) -> Option<SystemStats> {
         let mut system = self.system.clone();
         if let Some(runtime) = system.as_mut().and_then(|system| system.runtime.as_mut()) {
             runtime.age_milliseconds = moment.wall.saturating_sub(runtime.pushed_milliseconds);
@@ -210,16 +210,24 @@ impl Inner {
         }
     }
 
-    /// Each application's connections. Applications appear in the order of their series and are never removed.
+    /// Each application's connections since the last reset.
     pub(super) fn application_connections(
         &self,
         moment: &ReadingTime<'_>,
     ) -> Vec<ApplicationConnectionFigures> {
+        let mut all = self.application_totals(moment);
+        for (one, then) in all.iter_mut().zip(&self.applications_then) {
+            one.total -= then;
+        }
+        all
+    }
+
+    /// Each application's connections since the start. Applications appear in the order of their series and are never removed.
+    pub(super) fn application_totals(&self, moment: &ReadingTime<'_>) -> Vec<ApplicationConnectionFigures> {
         let hub = moment.source.hub();
         let (routed, recorded) =
             (moment.source.routed_clients().map(|clients| clients.connections()), hub.clients.connections());
         let series = self.collector.series.iter();
-        let mut then = self.applications_then.iter().copied();
         series
             .filter_map(|series| {
                 let SeriesKey::Application(name) = &*series.key else { return None };
@@ -232,7 +240,7 @@ impl Inner {
                 let last = routed.last.max(recorded.last).max(series.counts.last);
                 Some(ApplicationConnectionFigures {
                     name: name.clone(),
-                    total: routed.total + recorded.total - then.next().unwrap_or(0),
+                    total: routed.total + recorded.total,
                     active: routed.active + recorded.active,
                     last_activity_milliseconds: (last > 0).then(|| moment.wall_of(last)),
                 })

@@ -252,6 +252,19 @@ pub fn lacks(tool: &str, argument: &str) -> bool {
     missing
 }
 
+/// The Python of `make deps`, which has the client library of Prometheus. `None` if it is missing, so that its test is skipped.
+/// Fails if `CORELANE_REQUIRE_ALL` is set.
+pub fn python() -> Option<PathBuf> {
+    let place = concat!(env!("CARGO_MANIFEST_DIR"), "/target/python/bin/python");
+    let has_it = Command::new(place).args(["-c", "import prometheus_client"]).output();
+    if has_it.is_ok_and(|output| output.status.success()) {
+        return Some(place.into());
+    }
+    assert!(std::env::var_os("CORELANE_REQUIRE_ALL").is_none(), "prometheus_client is missing: make deps");
+    println!("skipped: prometheus_client is missing");
+    None
+}
+
 /// Adds the Rust files below a folder.
 pub fn sources(folder: &Path, files: &mut Vec<PathBuf>) {
     for entry in std::fs::read_dir(folder).unwrap() {
