@@ -305,6 +305,34 @@ fn large_answers_are_compressed_if_the_client_wants_that() {
 }
 
 #[test]
+fn metrics_come_in_the_format_that_the_client_prefers() {
+    let monitor = monitor();
+    monitor.tick();
+    let door = Door::serve(&monitor, options().process_metrics(false)).unwrap();
+    let at = door.address();
+    let text = get(at, "/metrics");
+    assert_eq!(text.header("content-type"), Some("text/plain; version=0.0.4; charset=utf-8"));
+    for name in ["corelane_http_requests_total 1", "corelane_http_refused_total{reason=\"token\"} 0"] {
+        assert!(text.text().lines().any(|line| line == name), "{name} in {}", text.text());
+    }
+    assert!(!text.text().contains("\nprocess_"));
+    let asked = [
+        "Accept: application/openmetrics-text; version=1.0.0; q=0.6, text/plain; q=0.3",
+        "Accept-Encoding: gzip",
+    ];
+    let open = ask(at, "GET", "/metrics", &asked, "");
+    let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8; escaping=underscores";
+    assert_eq!((open.header("content-type"), open.header("content-encoding")), (Some(kind), Some("gzip")));
+    let mut unpacked = String::new();
+    flate2::read::GzDecoder::new(&open.body[..]).read_to_string(&mut unpacked).unwrap();
+    assert!(unpacked.ends_with("\n# EOF\n") && unpacked.contains("# TYPE corelane_http_requests counter\n"));
+    assert!(open.body.len() * 4 < unpacked.len(), "{} of {}", open.body.len(), unpacked.len());
+    drop(door);
+    let other = Door::serve(&monitor, options()).unwrap();
+    assert!(get(other.address(), "/metrics").text().contains("\nprocess_cpu_seconds_total "));
+}
+
+#[test]
 fn huge_heads_are_refused() {
     let door = Door::serve(&monitor(), options()).unwrap();
     let at = door.address();
