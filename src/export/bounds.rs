@@ -1,6 +1,7 @@
 //! The bounds of exported buckets. Each is the last value of a cell, so every exported count is exact.
 
 use super::format::seconds;
+use crate::metrics::OVERFLOW_NANOSECONDS;
 
 /// Which bounds durations have, as the configuration says.
 #[derive(Clone, Copy, Debug)]
@@ -26,11 +27,12 @@ pub(super) struct Bounds(pub(super) Vec<(u64, String)>);
 impl Bounds {
     /// The bounds of durations.
     pub(super) fn of(buckets: Buckets) -> Self {
-        let all = (6..36).flat_map(|octave: u32| {
+        let all = (6..=36).flat_map(|octave: u32| {
             let start = 1u64 << octave;
-            // The bound in the middle of the octave before it comes before its start.
             (0..buckets.per_octave).map(move |part| start + start / buckets.per_octave * part - 1)
         });
+        // Larger values are all in one cell.
+        let all = all.take_while(|bound| *bound < OVERFLOW_NANOSECONDS);
         let mut bounds = Vec::new();
         for bound in all.skip_while(|bound| *bound < buckets.first) {
             bounds.push((bound, seconds(bound)));
@@ -57,7 +59,7 @@ impl Bounds {
 #[cfg(all(test, not(corelane_loom)))]
 mod tests {
     use super::*;
-    use crate::metrics::{lower_bound, upper_bound};
+    use crate::metrics::upper_bound;
 
     #[test]
     fn every_bound_is_that_of_a_cell_and_its_text_is_its_value() {
@@ -69,7 +71,7 @@ mod tests {
                     bounds.is_sorted() && bounds.iter().all(|(bound, _)| cells.contains(bound)),
                     "{bounds:?}"
                 );
-                assert!(bounds[0].0 >= first && bounds[bounds.len() - 1].0 >= last.min(lower_bound(1_023)));
+                assert!(bounds[0].0 >= first && bounds[bounds.len() - 1].0 >= last);
                 for (bound, text) in &bounds {
                     assert!((text.parse::<f64>().unwrap() - *bound as f64 / 1e9).abs() < 1e-12, "{text}");
                 }
