@@ -76,6 +76,7 @@ deps:
 		apt-get update -q && DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends $$missing; \
 	fi
 	@target/python/bin/python -c 'import prometheus_client' 2>/dev/null || { \
+		{ python3 -c 'import ensurepip' 2>/dev/null || apt-get install -q -y --no-install-recommends python3-venv; } && \
 		python3 -m venv target/python && target/python/bin/pip install -q prometheus_client==0.22.1; \
 	}
 	@command -v cargo-fuzz >/dev/null 2>&1 || cargo install --locked cargo-fuzz
