@@ -82,7 +82,5 @@ ln -sf "$built/$library" "$out/$soname"
 step "compile threads.c, thread sanitizer" 60 gcc $strict -fsanitize=thread ffi-tests/c/threads.c "$out/$soname" -lpthread \
     "-Wl,-rpath,$out" -o "$out/threads_tsan"
 TSAN_OPTIONS=ignore_noninstrumented_modules=1 step "C: threads, thread sanitizer" 120 "$out/threads_tsan" 2000
-library=$target/release/libcorelane.a
-
 echo "ffi: $passed passed, $failed failed"
 [[ $failed == 0 ]]

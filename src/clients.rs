@@ -435,6 +435,7 @@ impl Clients {
         let inserted = self.names.insert(hash, client);
         debug_assert!(inserted.is_ok(), "names are inserted under the control lock");
         control.connections.connect(slot.labels().1, now);
+        control.tell(slot, None);
         Some(Ok(hash))
     }
 

@@ -7,9 +7,11 @@ use super::borrow::{CStruct, OutStruct, out, slice, slice_mut, text};
 use super::client::CORELANE_CREDIT_DEFAULT;
 use super::guard::{CorelaneError, Failure, Outcome, answer, guard};
 use super::handle::{CorelaneClient, CorelaneRoom, CorelaneRouter, Table};
+use super::reason::CorelaneReason;
 use super::router::ROUTERS;
 use super::status::CorelaneStatus;
 use super::submit::CorelaneMessageType;
+use crate::error::{Loss, SubmitError};
 use crate::id::{ClientId, RoomId};
 use crate::ring::Memory;
 use crate::router::{Lane, LaneClient, LaneView};
@@ -521,6 +523,36 @@ pub unsafe extern "C" fn corelane_lane_take(
         // SAFETY: `out` checked the pointer; the caller has room there.
         unsafe { out_length.write(length) };
         Ok(0)
+    })
+}
+
+/// Counts messages that the host has refused itself, before they were in a ring: each counts as submitted and as refused for
+/// this reason. `reason` is CORELANE_REASON_RING_FULL, CORELANE_REASON_CLOSED, CORELANE_REASON_CORRUPT,
+/// CORELANE_REASON_STALE_CLIENT, CORELANE_REASON_TOO_LARGE or CORELANE_REASON_PAYLOADS_FULL.
+///
+/// Any thread. Does not block. CORELANE_INVALID (another reason), CORELANE_STALE.
+///
+/// # Safety
+/// No requirements.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn corelane_lane_refused(lane: CorelaneLane, reason: u32, count: u64) -> i32 {
+    const OF_A_HOST: [SubmitError; 6] = [
+        SubmitError::RingFull,
+        SubmitError::Closed,
+        SubmitError::Corrupt,
+        SubmitError::StaleClient,
+        SubmitError::TooLarge,
+        SubmitError::PayloadsFull,
+    ];
+    answer(|| {
+        let is_meant = |one: &&SubmitError| CorelaneReason::from(Loss::Refused(**one)) as u32 == reason;
+        let found = OF_A_HOST.iter().find(is_meant);
+        let found =
+            found.ok_or_else(|| Failure::invalid("a host does not refuse messages for this reason"))?;
+        with(lane, |lane| {
+            lane.count_refused(*found, count);
+            Ok(0)
+        })
     })
 }
 

@@ -215,6 +215,15 @@ int32_t corelane_lane_take(struct corelane_lane lane,
                            size_t capacity,
                            size_t *out_length);
 
+// Counts messages that the host has refused itself, before they were in a ring: each counts as submitted and as refused for
+// this reason. `reason` is CORELANE_REASON_RING_FULL, CORELANE_REASON_CLOSED, CORELANE_REASON_CORRUPT,
+// CORELANE_REASON_STALE_CLIENT, CORELANE_REASON_TOO_LARGE or CORELANE_REASON_PAYLOADS_FULL.
+//
+// Any thread. Does not block. CORELANE_INVALID (another reason), CORELANE_STALE.
+int32_t corelane_lane_refused(struct corelane_lane lane,
+                              uint32_t reason,
+                              uint64_t count);
+
 // Releases a lane. The host has published, and neither pushes nor polls any more. What it has published is still handled;
 // its clients are disconnected, and deliveries that it has not read become undeliverable. If another thread is inside a call
 // with the lane, that thread does the rest when its call ends. The memory of `corelane_lane_describe` is gone afterwards.

@@ -392,12 +392,22 @@ impl Lane {
         payload.bytes().map(read)
     }
 
+    /// Counts messages that the host has refused itself, before they were in a ring: as submitted and refused.
+    pub(crate) fn count_refused(&self, reason: SubmitError, count: u64) {
+        let Some(shard) = self.shared.ports.get(self.index) else { return };
+        let writer = &mut *lock(&self.writer);
+        // Counted before the refusal: a reader loads refusals, then this.
+        shard.submit.submitted.add(writer, count);
+        shard.submit.refused[reason as usize].add(writer, count);
+    }
+
     /// As [`Router::message_type`](crate::router::Router::message_type).
     pub(crate) fn message_type(&self, protocol: &str, name: &str) -> Option<MessageType> {
         self.shared.message_type(protocol, name)
     }
 
     /// The router's clock.
+    #[cfg(any(test, feature = "bench-internals"))]
     pub(crate) fn clock(&self) -> &crate::clock::Clock {
         &self.shared.clock
     }

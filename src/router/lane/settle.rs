@@ -26,7 +26,8 @@ pub(in crate::router) fn settle_lane(
     writer: &mut Writer,
 ) -> Vec<Payload> {
     let cells = &shared.workers[worker].paths[port].lane;
-    let untaken = untaken_messages(&pair.ingress, rings);
+    let uncounted = mutant("lane-untaken-uncounted");
+    let untaken = if uncounted { 0 } else { untaken_messages(&pair.ingress, rings) };
     cells.submitted.add(writer, untaken);
     cells.refused[SubmitError::Closed as usize].add(writer, untaken);
     if mutant("lane-permits-given") {

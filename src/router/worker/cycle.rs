@@ -380,6 +380,12 @@ impl Worker {
         self.give_permits();
         self.report_paths();
         let (mut released, mut published) = (0u64, 0u64);
+        // Before the ring space: a lane that sees that a record's space is free has the record's events before it.
+        for (port, egress) in self.state.egress.iter_mut().enumerate() {
+            if egress.as_mut().is_some_and(EgressSender::publish) {
+                published |= 1 << port;
+            }
+        }
         for (port, ingoing) in self.ingress.iter_mut().enumerate() {
             let kept = self.state.tasks.kept_from(port);
             let release = |ring: &mut Consumer| match kept {
@@ -388,11 +394,6 @@ impl Worker {
             };
             if ingoing.as_mut().is_some_and(|ingoing| release(&mut ingoing.ring)) {
                 released |= 1 << port;
-            }
-        }
-        for (port, egress) in self.state.egress.iter_mut().enumerate() {
-            if egress.as_mut().is_some_and(EgressSender::publish) {
-                published |= 1 << port;
             }
         }
         if released | published == 0 {
