@@ -134,7 +134,7 @@
 // JSON with every figure, under a `schema_version`; see docs/schema.json.
 #define CORELANE_REPORT_JSON 2
 
-// A self-contained HTML page, without scripts.
+// The dashboard with the figures inside: a self-contained HTML page.
 #define CORELANE_REPORT_HTML 3
 
 // The Prometheus text format 0.0.4, for GET /metrics with the content type `text/plain; version=0.0.4; charset=utf-8`. Its

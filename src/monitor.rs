@@ -34,6 +34,7 @@ mod intervals;
 mod listen;
 mod log;
 mod outbox;
+mod page;
 mod paths;
 mod rate;
 mod reading;
@@ -48,6 +49,7 @@ mod system;
 #[cfg(test)]
 mod tests;
 mod thread;
+mod timeline;
 mod top;
 mod values;
 mod window;
@@ -61,10 +63,9 @@ pub use figures::{
 };
 pub use health::{Connection, Health};
 pub use history::Point;
-#[cfg(feature = "http")]
-pub(crate) use listen::Minute;
 pub use listen::{AlertPoll, History};
 pub use outbox::{CallbackId, ListenerPoll};
+pub use page::page;
 use paths::Kept;
 #[cfg(feature = "schema")]
 pub use report::schema;
@@ -74,6 +75,7 @@ pub use system::{
     CostStats, CpuStats, LoadAverage, LoadStats, MemoryStats, ProcessStats, RuntimeStats, SystemInputs,
     SystemProbe, SystemStats,
 };
+pub use timeline::{CountColumns, PointColumns, SlotColumns, Timeline};
 pub use window::{SlotStats, WindowStats};
 
 use crate::clients::{ClientId, ClientView};
@@ -404,7 +406,7 @@ impl Monitor {
     pub fn report(&self, format: Format) -> String {
         let stats = self.snapshot();
         let tick = Tick::begin();
-        let report = report::write(&stats, format);
+        let report = report::write(&stats, format, || self.core.timelines());
         lock(&self.core.inner).cost.spend(&tick);
         report
     }

@@ -25,6 +25,15 @@ fn record(monitor: &Monitor, client: &str, milliseconds: u64) {
     });
 }
 
+/// The figures inside an HTML report. No name ends their element: the page has as many scripts as the empty one.
+fn held(page: &str) -> serde_json::Value {
+    let scripts = |page: &str| (page.matches("<script").count(), page.matches("</script").count());
+    assert_eq!(scripts(page), scripts(corelane::monitor::page()));
+    let start = page.find("id=\"figures\">").unwrap() + "id=\"figures\">".len();
+    let length = page[start..].find("</script>").unwrap();
+    serde_json::from_str(&page[start..start + length]).unwrap()
+}
+
 #[test]
 fn on_demand_each_format_says_what_is() {
     let (monitor, hand) = support::monitor("high_connection_threshold=1".parse().unwrap());
@@ -49,26 +58,13 @@ fn on_demand_each_format_says_what_is() {
          Reconnect attempts 0",
         ],
     );
-    let html = monitor.report(Format::Html);
-    assert!(
-        html.contains("&lt;script&gt;alert(&#39;&amp;&quot;)&lt;/script&gt;") && !html.contains("<script")
-    );
-    assert!(html.contains("warning connections: "), "the page has no alert");
-    for elsewhere in ["http:", "https:", "src=", "<link", "url(", "@import"] {
-        assert!(!html.contains(elsewhere), "{elsewhere}");
-    }
-    // Every element that is opened is closed.
-    let is_void = |name: &str| ["!doctype", "meta"].contains(&name);
-    let mut open = Vec::new();
-    for tag in html.split('<').skip(1) {
-        let name = tag.split(['>', ' ']).next().unwrap();
-        match name.strip_prefix('/') {
-            Some(closed) => assert_eq!(open.pop(), Some(closed)),
-            None if is_void(name) => {}
-            None => open.push(name),
-        }
-    }
-    assert_eq!(open, Vec::<&str>::new());
+    // The page shows the figures that it holds; tests/conformance/page.mjs looks at it in a browser.
+    let held = held(&monitor.report(Format::Html));
+    assert_eq!(held["stats"]["alerts"]["current"][0]["id"], "connections");
+    assert_eq!(held["stats"]["clients"]["by_messages"][0]["name"], evil);
+    let spans: Vec<_> = held["timelines"].as_array().unwrap().iter().map(|one| &one["span"]).collect();
+    assert_eq!(spans, ["minute", "hour", "day"]);
+    assert_eq!(held["timelines"][0]["messages"]["count"].as_array().unwrap().last().unwrap(), 1);
     let json: serde_json::Value = serde_json::from_str(&monitor.report(Format::Json)).unwrap();
     assert_eq!((json["schema_version"].as_u64(), json["messages"]["total"].as_u64()), (Some(3), Some(1)));
     for part in ["types", "connections", "system", "routing", "alerts", "clients", "custom", "monitor"] {
@@ -240,10 +236,5 @@ fn every_figure_says_since_when_it_counts() {
     assert!(text.contains(&format!("Figures since {reset} (resets: 1)")), "{text}");
     for part in ["Routing", "Alerts", "The monitor itself"] {
         assert!(text.contains(&format!("\n{part}, since {start}, never reset: ")), "{part}: {text}");
-    }
-    let page = monitor.report(Format::Html);
-    assert!(page.contains(&format!("Figures since {reset}")), "{page}");
-    for part in ["Alerts", "Routing"] {
-        assert!(page.contains(&format!("<h2>{part}, since {start}, never reset")), "{part}: {page}");
     }
 }

@@ -19,7 +19,7 @@ use std::time::Duration;
 pub const CORELANE_REPORT_TEXT: u32 = 1;
 /// JSON with every figure, under a `schema_version`; see docs/schema.json.
 pub const CORELANE_REPORT_JSON: u32 = 2;
-/// A self-contained HTML page, without scripts.
+/// The dashboard with the figures inside: a self-contained HTML page.
 pub const CORELANE_REPORT_HTML: u32 = 3;
 /// The Prometheus text format 0.0.4, for GET /metrics with the content type `text/plain; version=0.0.4; charset=utf-8`. Its
 /// figures count from the start, whatever was reset. Not for periodic reports.

@@ -1,11 +1,11 @@
 //! The stream of `/api/events` (server-sent events): once a second the figures, and the slots of the last minute that the
-//! client does not have yet.
+//! client does not have yet, or that have changed since.
 //!
-//! The id of an event is the wall time up to which slots have been sent. The monitor keeps the slots of the last minute,
-//! so a client that comes back with the id of its last event misses none of them, even if this is another process.
+//! The id of an event is its wall time. The monitor keeps the slots of the last minute, so a client that comes back with
+//! the id of its last event misses none of them, even if this is another process.
 
 use super::query::parameters;
-use crate::monitor::{Minute, Monitor};
+use crate::monitor::{Monitor, Span};
 use crate::sync::Arc;
 use ::tokio::sync::{Notify, mpsc};
 use ::tokio::time::{MissedTickBehavior, interval};
@@ -21,10 +21,9 @@ const PERIOD: Duration = Duration::from_secs(1);
 const RETRY: &[u8] = b"retry: 2000\n\n";
 /// Events that wait for a client that does not read. Later ones are left out; the next that finds room has their slots.
 const WAITING: usize = 4;
-/// Wall times of one slot may differ by this between two readings, in milliseconds.
-const ROUNDING: u64 = 100;
-/// A number's sample may appear this much later than the slots of its time, in milliseconds.
-const LATE: u64 = 3_000;
+/// Slots that ended this long before the last event are sent again, in milliseconds: one was open then, and a number's
+/// sample may come later than the slots of its time.
+const AGAIN: u64 = 3_000;
 
 /// A client's end of a stream.
 pub(super) struct Stream {
@@ -97,7 +96,7 @@ impl Feed {
         let mut client = Client { wanted, sender };
         // There is room for both.
         let _ = client.sender.try_send(Bytes::from_static(RETRY));
-        client.tell(&now);
+        client.tell(&self.monitor, &now);
         self.clients.borrow_mut().push(client);
         self.any.notify_one();
         self.count();
@@ -121,7 +120,7 @@ impl Feed {
                     break;
                 }
                 let now = Now::read(&self.monitor);
-                self.clients.borrow_mut().iter_mut().for_each(|client| client.tell(&now));
+                self.clients.borrow_mut().iter_mut().for_each(|client| client.tell(&self.monitor, &now));
             }
         }
     }
@@ -139,7 +138,6 @@ impl Feed {
 /// The figures of one second, for all clients.
 struct Now {
     stats: Map<String, Value>,
-    minute: Minute,
     wall: u64,
 }
 
@@ -148,7 +146,7 @@ impl Now {
         let report = serde_json::from_str(&monitor.report(crate::monitor::Format::Json));
         let stats: Map<String, Value> = report.unwrap_or_default();
         let wall = stats.get("time_milliseconds").and_then(Value::as_u64).unwrap_or(0);
-        Self { stats, minute: monitor.minute(), wall }
+        Self { stats, wall }
     }
 
     /// The members that the client wants. Numbers and texts are always there.
@@ -164,30 +162,16 @@ impl Now {
 
 impl Client {
     /// Sends the event of this second, if there is room. Otherwise the next event has these slots too.
-    fn tell(&mut self, now: &Now) {
+    fn tell(&mut self, monitor: &Monitor, now: &Now) {
         // A clock that was set back would keep a client waiting: it gets the whole minute.
         let after = if self.wanted.after > now.wall + 1_000 { 0 } else { self.wanted.after };
-        let mut last = after;
-        let mut slots = Map::new();
-        for (name, all) in &now.minute.slots {
-            let new = all.iter().filter(|slot| !slot.is_open && slot.end_milliseconds > after + ROUNDING);
-            let new: Vec<_> = new.inspect(|slot| last = last.max(slot.end_milliseconds)).collect();
-            slots.insert((*name).to_owned(), json!(new));
-        }
-        let mut points = Map::new();
-        for (name, all) in &now.minute.points {
-            let is_new = |end: u64| end <= now.wall && end + LATE > after + ROUNDING;
-            let new: Vec<_> = all.iter().filter(|point| is_new(point.end_milliseconds)).collect();
-            if !new.is_empty() {
-                points.insert(name.clone(), json!(new));
-            }
-        }
+        let timeline = monitor.timeline(Span::Minute, after.saturating_sub(AGAIN));
         let stats = now.parts(self.wanted.parts.as_deref());
-        let data = json!({ "stats": stats, "slots": slots, "points": points });
+        let data = json!({ "stats": stats, "timeline": timeline });
         // JSON has no line feed outside of texts, and escapes those in texts.
-        let event = format!("id: {last}\nevent: figures\ndata: {data}\n\n");
+        let event = format!("id: {}\nevent: figures\ndata: {data}\n\n", now.wall);
         if self.sender.try_send(event.into()).is_ok() {
-            self.wanted.after = last;
+            self.wanted.after = now.wall;
         }
     }
 }

@@ -27,12 +27,13 @@ const PARTS: [(&str, &str); 11] = [
 ];
 
 /// The other addresses below `/api/`.
-const OTHERS: [&str; 8] = [
+const OTHERS: [&str; 9] = [
     "/api/report",
     "/api/stats",
     "/api/schema",
     "/api/clients/idle",
     "/api/history",
+    "/api/timeline",
     "/api/settings",
     "/api/events",
     "/api/info",
@@ -54,6 +55,7 @@ pub(super) fn show(path: &str, query: &str, monitor: &Monitor, changeable: bool)
         "/api/schema" => none(query).map(|()| schema()),
         "/api/clients/idle" => idle(query, monitor),
         "/api/history" => history(query, monitor),
+        "/api/timeline" => timeline(query, monitor),
         "/api/settings" => none(query).map(|()| settings(monitor, changeable)),
         _ => {
             let (_, name) = PARTS.iter().find(|(address, _)| *address == path)?;
@@ -103,12 +105,21 @@ fn part(monitor: &Monitor, name: &str) -> Answer {
 }
 
 fn idle(query: &str, monitor: &Monitor) -> Result<Answer, String> {
-    let [longer_than] = parameters(query, ["longer_than_ms"])?;
+    let [longer_than, limit] = parameters(query, ["longer_than_ms", "limit"])?;
     let longer_than = longer_than.as_deref().unwrap_or_default();
     let milliseconds = longer_than.parse().map_err(|_| {
         format!("longer_than_ms = {longer_than} is not valid; allowed: a whole number of milliseconds")
     })?;
-    Ok(json_answer(&monitor.idle_clients(Duration::from_millis(milliseconds))))
+    let limit = limit.as_deref().unwrap_or("1000");
+    let limit = limit
+        .parse()
+        .ok()
+        .filter(|limit| (1..=100_000).contains(limit))
+        .ok_or_else(|| format!("limit = {limit} is not valid; allowed: 1 to 100000 clients"))?;
+    let mut clients = monitor.idle_clients(Duration::from_millis(milliseconds));
+    clients.sort_by_key(|client| std::cmp::Reverse(client.idle_milliseconds));
+    clients.truncate(limit);
+    Ok(json_answer(&clients))
 }
 
 /// The names of all histories, or one history.
@@ -126,6 +137,17 @@ fn history(query: &str, monitor: &Monitor) -> Result<Answer, String> {
     let found = monitor.history(&name, span);
     let unknown = || format!("name = {name} is not valid; allowed: those that /api/history lists");
     found.map(|history| json_answer(&history)).ok_or_else(unknown)
+}
+
+/// All histories of one span in columns.
+fn timeline(query: &str, monitor: &Monitor) -> Result<Answer, String> {
+    let [span, after] = parameters(query, ["span", "after"])?;
+    let span = choose("span", span.as_deref().unwrap_or("minute"), &SPANS)?;
+    let after = after.as_deref().unwrap_or("0");
+    let after = after
+        .parse()
+        .map_err(|_| format!("after = {after} is not valid; allowed: a time in milliseconds since 1970"))?;
+    Ok(json_answer(&monitor.timeline(span, after)))
 }
 
 /// The settings that can be changed at run time, with their present values.

@@ -1,10 +1,11 @@
 //! Distributions as HdrHistogram interval logs (version 1.3, with histograms of format V2), which the plotters and
 //! processors of HdrHistogram open: <https://github.com/HdrHistogram/HdrHistogram>.
 
+use super::Monitor;
 use super::reading::ReadingTime;
 use super::slots::Span;
+use super::timeline::name_of;
 use super::window::WindowCells;
-use super::{Monitor, listen::name_of};
 use crate::metrics::{Distribution, OVERFLOW_NANOSECONDS, lower_bound, upper_bound};
 use crate::sync::lock;
 use hdrhistogram::Histogram;

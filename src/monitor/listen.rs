@@ -4,12 +4,12 @@ use super::alert::{Alert, AlertFigures, Rule};
 use super::figures::{MonitorStats, ReportFigures};
 use super::history::Point;
 use super::outbox::{CallbackId, ListenerLosses, ListenerPoll};
-use super::paths::{self, as_step, element};
+use super::paths;
 use super::reading::ReadingTime;
 use super::remembered::MAX_WATCHED;
 use super::report::{Format, Target, try_file, write, write_file};
-use super::series::SeriesKey;
 use super::slots::Span;
+use super::timeline::{Timeline, name_of};
 use super::window::SlotStats;
 use super::{Core, Monitor, log};
 use crate::error::{ListenError, RuleError, WatchError};
@@ -36,15 +36,6 @@ pub struct History {
     /// For a number: the points, oldest first. A missing point means that no value was seen. Empty for a series of
     /// messages.
     pub points: Vec<Point>,
-}
-
-/// What a stream of events shows of the last minute. Oldest first.
-#[cfg(feature = "http")]
-pub(crate) struct Minute {
-    /// Series of messages.
-    pub(crate) slots: [(&'static str, Vec<SlotStats>); 2],
-    /// Numbers, by name.
-    pub(crate) points: Vec<(String, Vec<Point>)>,
 }
 
 /// Counts of reports, in addition to the counts of the outbox.
@@ -230,7 +221,8 @@ impl Monitor {
         format: Format,
         callback: impl Fn(&str) + Send + Sync + 'static,
     ) -> Result<CallbackId, ListenError> {
-        self.core.reports.add_callback(move |stats: &MonitorStats| callback(&write(stats, format)))
+        let write = self.writer(format);
+        self.core.reports.add_callback(move |stats: &MonitorStats| callback(&write(stats)))
     }
 
     /// Writes each periodic report to a file or to the log, on a thread of its own. If the file cannot be written
@@ -241,15 +233,24 @@ impl Monitor {
     pub fn report_to(&self, format: Format, target: Target) -> Result<CallbackId, ListenError> {
         let path = match target {
             Target::Log => {
+                let write = self.writer(format);
                 let log = |report: String| tracing::info!(target: "corelane::report", "{report}");
-                return self.core.reports.add_callback(move |stats: &MonitorStats| log(write(stats, format)));
+                return self.core.reports.add_callback(move |stats: &MonitorStats| log(write(stats)));
             }
             Target::File(path) => path,
         };
         try_file(&path)?;
+        let write = self.writer(format);
         let counts = Arc::clone(&self.core.report_counts.files);
         let file = ReportFile { path, failing: AtomicBool::new(false), counts };
-        self.core.reports.add_callback(move |stats: &MonitorStats| file.write(&write(stats, format)))
+        self.core.reports.add_callback(move |stats: &MonitorStats| file.write(&write(stats)))
+    }
+
+    /// Writes the reports of a listener in this format.
+    fn writer(&self, format: Format) -> impl Fn(&MonitorStats) -> String + Send + 'static {
+        // Weak: the core owns the listeners.
+        let core = Arc::downgrade(&self.core);
+        move |stats| write(stats, format, || core.upgrade().map(|core| core.timelines()).unwrap_or_default())
     }
 
     /// Ends a listener of [`on_report`](Self::on_report) or [`report_to`](Self::report_to), in the same way as
@@ -283,23 +284,10 @@ impl Monitor {
         Some(History { name: name.to_owned(), slots: Vec::new(), points })
     }
 
-    /// The last minute of all messages, and of every number whose history is kept.
-    #[cfg(feature = "http")]
-    pub(crate) fn minute(&self) -> Minute {
-        let core = &self.core;
-        let mut inner = lock(&core.inner);
-        inner.collect(&*core.source);
-        let moment = ReadingTime::of(inner.now(&*core.source), &*core.source);
-        let (times, collector) = (moment.times(), &inner.collector);
-        let slots = [("messages", &collector.total), ("queue_wait", &collector.queue_wait)];
-        let slots = slots.map(|(name, series)| {
-            (name, series.windows.slots(Span::Minute, times, series.track.maximum()).collect())
-        });
-        let points = inner.history.names().filter_map(|name| {
-            let points = inner.history.get(name)?.points(Span::Minute, times).collect();
-            Some((name.to_owned(), points))
-        });
-        Minute { slots, points: points.collect() }
+    /// Returns all histories of one span in columns, for a dashboard: the slots that end later than
+    /// `after_milliseconds`, a wall time in milliseconds since 1970; 0 for all.
+    pub fn timeline(&self, span: Span, after_milliseconds: u64) -> Timeline {
+        self.core.timeline(span, after_milliseconds)
     }
 
     /// Returns the names of the series that [`history`](Self::history) knows. `messages`, `queue_wait`,
@@ -337,14 +325,6 @@ impl Monitor {
             return Ok(());
         }
         refuse(format!("{MAX_WATCHED} numbers are watched, and no more can be"))
-    }
-}
-
-pub(super) fn name_of(key: &SeriesKey) -> String {
-    match key {
-        SeriesKey::Type(protocol, name) => format!("types.{}", as_step(&element(protocol, name))),
-        SeriesKey::Protocol(name) => format!("protocols.{}", as_step(name)),
-        SeriesKey::Application(name) => format!("applications.{}", as_step(name)),
     }
 }
 

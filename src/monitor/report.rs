@@ -2,7 +2,6 @@
 //! receiver has its own thread and a short queue. The monitor's thread only puts the figures into the queues.
 
 mod document;
-mod html;
 mod json;
 mod text;
 
@@ -10,6 +9,8 @@ mod text;
 pub use json::schema;
 
 use super::figures::MonitorStats;
+use super::page;
+use super::timeline::Timeline;
 use std::fs::File;
 use std::io::Write;
 use std::os::unix::fs::OpenOptionsExt;
@@ -23,7 +24,7 @@ pub enum Format {
     Text,
     /// JSON with every figure, under a `schema_version`; see `docs/schema.json`.
     Json,
-    /// A self-contained HTML page, without scripts and without external resources.
+    /// The dashboard with these figures inside: a self-contained HTML page without external resources.
     Html,
 }
 
@@ -49,12 +50,16 @@ pub enum Target {
     Log,
 }
 
-/// Writes a report of these figures.
-pub(super) fn write(stats: &MonitorStats, format: Format) -> String {
+/// Writes a report of these figures. `timelines` is called for the formats that show them.
+pub(super) fn write(
+    stats: &MonitorStats,
+    format: Format,
+    timelines: impl FnOnce() -> Vec<Timeline>,
+) -> String {
     match format {
         Format::Text => text::write(stats),
         Format::Json => json::write(stats),
-        Format::Html => html::write(stats),
+        Format::Html => page::frozen(&json::write(stats), &timelines()),
     }
 }
 

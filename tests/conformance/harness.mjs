@@ -237,11 +237,12 @@ export async function refusedStart(t, options, ports, environment) {
 
 /**
  * Starts a server that answers, and ends it after the test `t`. `options` are command line options without dashes; null
- * removes one. `how`: `unread` (its output is not read), `descriptors` (limit of open descriptors), `secure` (TLS).
+ * removes one. `how`: `unread` (its output is not read), `descriptors` (limit of open descriptors), `secure` (TLS), `ports` (those
+ * of a server before it).
  */
 export async function startServer(t, options = {}, how = {}) {
   for (let attempt = 1; ; attempt += 1) {
-    const [port, monitor] = await freePorts(2);
+    const [port, monitor] = how.ports ?? (await freePorts(2));
     const program = launch({ port, monitor }, options, how);
     const server = new Server(program, port, monitor, options, how);
     t.after(() => server.stop());

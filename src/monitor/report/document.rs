@@ -1,4 +1,4 @@
-//! The report for people: headings, notices and tables. `text` and `html` write it. The figures that an operator needs
+//! The report for people: headings, notices and tables. `text` writes it. The figures that an operator needs
 //! first come first.
 
 use super::{bytes, cut, duration, percent, time};
@@ -21,7 +21,6 @@ pub(super) enum Part {
 /// How a notice is shown.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Importance {
-    Fine,
     Plain,
     Urgent,
 }
@@ -132,7 +131,7 @@ impl Parts {
         let alerts = &stats.alerts;
         self.heading(format!("Alerts, {kept}: {} raised, {} resolved", alerts.raised, alerts.resolved));
         if alerts.current.is_empty() {
-            self.notice(Importance::Fine, "No alert is raised.".to_owned());
+            self.notice(Importance::Plain, "No alert is raised.".to_owned());
         }
         for alert in &alerts.current {
             let text = format!("{} {}: {}", alert.severity.label(), alert.id, alert.message);
