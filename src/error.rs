@@ -5,7 +5,7 @@
 //! The C interface gives each error its code (`ffi/status.rs`).
 
 mod config;
-#[cfg(feature = "elasticsearch")]
+#[cfg(any(feature = "elasticsearch", feature = "otlp"))]
 mod export;
 mod monitor;
 mod port;
@@ -13,7 +13,7 @@ mod reasons;
 mod router;
 
 pub use config::{ConfigError, ConfigProblem};
-#[cfg(feature = "elasticsearch")]
+#[cfg(any(feature = "elasticsearch", feature = "otlp"))]
 pub use export::ExportError;
 pub use monitor::{ListenError, MetricError, RecordConnectError, RuleError, ServeError, WatchError};
 pub use port::{

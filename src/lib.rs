@@ -120,6 +120,10 @@ pub mod elasticsearch;
 pub mod envelope;
 #[cfg(not(corelane_loom))]
 pub mod export;
+#[cfg(all(feature = "otlp", not(corelane_loom)))]
+pub mod otlp;
+#[cfg(all(any(feature = "elasticsearch", feature = "otlp"), not(corelane_loom)))]
+mod outgoing;
 // For C and Go, which call these functions by include/corelane.h. Rust code uses `router` and `monitor`.
 #[cfg(not(corelane_loom))]
 #[doc(hidden)]

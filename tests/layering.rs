@@ -32,7 +32,9 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("monitor", &["sync", "clock", "id", "nearest", "error", "config", "metrics", "clients", "record"]),
     ("monitored", &["error", "monitor", "router"]),
     ("tokio", &["sync", "clients", "error", "router"]),
-    ("elasticsearch", &["sync", "error", "metrics", "monitor"]),
+    ("outgoing", &["error"]),
+    ("elasticsearch", &["sync", "error", "metrics", "monitor", "outgoing"]),
+    ("otlp", &["sync", "error", "monitor", "export", "outgoing"]),
     ("export", &["metrics", "error", "clock", "monitor"]),
     ("http", &["sync", "error", "config", "clock", "monitor", "export"]),
     // `ffi` uses `clients` and `metrics` because it exposes the addresses of their words (docs/layout.md).

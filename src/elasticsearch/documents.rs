@@ -5,10 +5,10 @@ use super::queue::Document;
 use crate::metrics::SeriesStats;
 use crate::monitor::alert::{Alert, AlertState};
 use crate::monitor::{ConnectionEvent, MonitorStats, SeriesFigures, SlowEntry};
+use crate::outgoing;
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 use std::collections::HashMap;
-use std::hash::{BuildHasher, Hasher};
 
 /// The data streams, without the namespace.
 pub(super) const SUMMARY: &str = "metrics-corelane.summary";
@@ -35,17 +35,11 @@ pub(super) struct Instance {
 
 impl Instance {
     pub(super) fn new(options: &Options) -> Self {
-        let random = std::hash::RandomState::new().build_hasher().finish();
-        let program = || {
-            let path = std::env::current_exe().ok()?;
-            Some(path.file_stem()?.to_string_lossy().into_owned())
-        };
-        let service = Some(options.service.clone()).filter(|name| !name.is_empty());
         Self {
             namespace: options.namespace.clone(),
-            service: service.or_else(program).unwrap_or_else(|| "corelane".to_owned()),
+            service: outgoing::service(&options.service),
             host: sysinfo::System::host_name().unwrap_or_default(),
-            id: format!("{random:016x}"),
+            id: outgoing::instance(),
             made: 0,
         }
     }

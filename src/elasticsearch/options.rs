@@ -1,6 +1,7 @@
 //! What the host sets.
 
 use crate::error::ExportError;
+use crate::outgoing;
 use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -81,30 +82,11 @@ impl Options {
 
     pub(super) fn check(&self) -> Result<(), ExportError> {
         let refuse = |option, must| Err(ExportError::Invalid { option, must });
-        let rest = self.url.strip_prefix("https://").or_else(|| self.url.strip_prefix("http://"));
-        let is_url = |rest: &str| {
-            !rest.is_empty()
-                && !rest.starts_with(['/', ':'])
-                && !rest.contains(['?', '#', '@'])
-                && rest.bytes().all(|byte| byte.is_ascii_graphic())
-        };
-        if !rest.is_some_and(is_url) {
-            return refuse(
-                "url",
-                "be http://HOST:PORT or https://HOST:PORT, without user, query or fragment",
-            );
-        }
+        outgoing::check(&self.url, self.interval, self.request_timeout)?;
         let is_namespace =
             |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"_.".contains(&byte);
         if !(1..=64).contains(&self.namespace.len()) || !self.namespace.bytes().all(is_namespace) {
             return refuse("namespace", "have 1 to 64 characters of a-z, 0-9, _ and .");
-        }
-        let second = Duration::from_secs(1);
-        if !(second..=3600 * second).contains(&self.interval) {
-            return refuse("interval", "be from 1 second to 1 hour");
-        }
-        if !(second..=300 * second).contains(&self.request_timeout) {
-            return refuse("request_timeout", "be from 1 second to 5 minutes");
         }
         if !(64 << 10..=1 << 30).contains(&self.queue_bytes) {
             return refuse("queue_bytes", "be from 64 KiB to 1 GiB");

@@ -4,8 +4,8 @@
 use super::queue::Document;
 use super::server::{Answer, Fate, Server};
 use super::{ExportShared, Options};
+use crate::outgoing::jittered;
 use crate::sync::{Arc, Relaxed, lock};
-use std::hash::{BuildHasher, Hasher};
 use std::time::{Duration, Instant};
 
 /// The most documents, and bytes, of one request.
@@ -126,9 +126,7 @@ impl Sender {
         if before.as_deref() != Some(problem) {
             tracing::warn!(target: "corelane::elasticsearch", problem, "cannot send documents; trying again");
         }
-        // From half the pause to one and a half.
-        let random = std::hash::RandomState::new().build_hasher().finish() as f64 / u64::MAX as f64;
-        let end = Instant::now() + self.pause.mul_f64(0.5 + random);
+        let end = Instant::now() + jittered(self.pause);
         self.pause = (2 * self.pause).min(LONGEST_PAUSE);
         while !self.shared.gives_up() {
             let left = end.saturating_duration_since(Instant::now());

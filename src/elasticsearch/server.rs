@@ -3,23 +3,16 @@
 use super::queue::Document;
 use super::{Credentials, Options};
 use crate::error::ExportError;
+use crate::outgoing::{self, SHOWN, said};
 use base64::prelude::{BASE64_STANDARD as STANDARD, Engine};
 use serde_json::Value;
-use std::sync::Arc;
-use std::time::Duration;
-use ureq::tls::{Certificate, PemItem, RootCerts, TlsConfig, parse_pem};
-use ureq::{Agent, Body};
+use ureq::Agent;
 
 /// The index templates, by name.
 const TEMPLATES: [(&str, &str); 2] = [
     ("corelane-metrics", include_str!("templates/corelane-metrics.json")),
     ("corelane-logs", include_str!("templates/corelane-logs.json")),
 ];
-
-/// The most bytes of an answer that are read. The answer to the largest batch is far smaller.
-const ANSWER_BYTES: u64 = 16 << 20;
-/// The most bytes of a server's text that a message repeats.
-const SHOWN: usize = 300;
 
 pub(super) struct Server {
     agent: Agent,
@@ -49,30 +42,7 @@ pub(super) enum Fate {
 impl Server {
     pub(super) fn new(options: &Options) -> Result<Self, ExportError> {
         options.check()?;
-        let mut tls = TlsConfig::builder();
-        if let Some(path) = &options.certificates {
-            let refuse = |must| ExportError::Invalid { option: "certificates", must };
-            let pem = std::fs::read(path).map_err(|_| refuse("name a readable file"))?;
-            let certificates: Vec<Certificate<'static>> = parse_pem(&pem)
-                .filter_map(|item| match item {
-                    Ok(PemItem::Certificate(certificate)) => Some(certificate),
-                    _ => None,
-                })
-                .collect();
-            if certificates.is_empty() {
-                return Err(refuse("name a file with at least one PEM certificate"));
-            }
-            tls = tls.root_certs(RootCerts::Specific(Arc::new(certificates)));
-        }
-        let config = Agent::config_builder()
-            .timeout_global(Some(options.request_timeout))
-            .timeout_connect(Some(options.request_timeout.min(Duration::from_secs(5))))
-            .http_status_as_error(false)
-            // Credentials go to the configured server only.
-            .max_redirects(0)
-            .tls_config(tls.build())
-            .user_agent(concat!("corelane/", env!("CARGO_PKG_VERSION")))
-            .build();
+        let agent = outgoing::agent(options.certificates.as_deref(), options.request_timeout)?;
         let authorization = match &options.credentials {
             Credentials::None => None,
             Credentials::Basic { user, password } => {
@@ -81,7 +51,7 @@ impl Server {
             Credentials::ApiKey(key) => Some(format!("ApiKey {key}")),
         };
         let url = options.url.trim_end_matches('/').to_owned();
-        Ok(Self { agent: config.into(), url, authorization })
+        Ok(Self { agent, url, authorization })
     }
 
     /// Creates or replaces the index templates. A text says what failed.
@@ -90,7 +60,7 @@ impl Server {
             let request = self.agent.put(format!("{}/_index_template/{name}", self.url));
             let (status, text) = self.send(request, "application/json", template.as_bytes())?;
             if status != 200 {
-                return Err(format!("the index template {name}: {}", said(status, &text)));
+                return Err(format!("the index template {name}: {}", said(status, text.as_bytes())));
             }
         }
         Ok(())
@@ -109,10 +79,10 @@ impl Server {
         match status {
             200 => match fates(&text, documents.len()) {
                 Some(fates) => Answer::Items(fates),
-                None => Answer::Again(format!("no bulk answer: {}", said(status, &text))),
+                None => Answer::Again(format!("no bulk answer: {}", said(status, text.as_bytes()))),
             },
             413 => Answer::TooLarge,
-            _ => Answer::Again(said(status, &text)),
+            _ => Answer::Again(said(status, text.as_bytes())),
         }
     }
 
@@ -127,25 +97,9 @@ impl Server {
             Some(authorization) => request.header("authorization", authorization),
             None => request,
         };
-        let mut response = request.send(body).map_err(|error| error.to_string())?;
-        let status = response.status().as_u16();
-        let text = read(response.body_mut()).map_err(|error| format!("the answer broke off: {error}"))?;
-        Ok((status, text))
+        let (status, body) = outgoing::send(request, body)?;
+        String::from_utf8(body).map(|text| (status, text)).map_err(|_| "the answer is no text".to_owned())
     }
-}
-
-fn read(body: &mut Body) -> Result<String, ureq::Error> {
-    body.with_config().limit(ANSWER_BYTES).read_to_string()
-}
-
-/// A status and the beginning of what the server said.
-fn said(status: u16, text: &str) -> String {
-    let hint = match status {
-        401 | 403 => " (check the credentials and their rights)",
-        _ => "",
-    };
-    let shown: String = text.chars().take(SHOWN).filter(|char| !char.is_control()).collect();
-    format!("the server answered {status}{hint}: {shown}")
 }
 
 /// What became of each document of a bulk request. None if the answer does not fit the request.
