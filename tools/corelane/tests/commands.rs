@@ -1,0 +1,292 @@
+//! The commands for scripts, against an HTTP door in this process.
+
+// The functions that the tests share.
+#![allow(clippy::unwrap_used)]
+
+use corelane::config::Config;
+use corelane::http::{Door, Options};
+use corelane::monitor::Monitor;
+use corelane::record::{Measured, RecordedMessage};
+use serde_json::Value;
+use std::process::{Command, Output, Stdio};
+use std::time::Duration;
+
+const TOKEN: &str = "0123456789abcdef-token";
+const HOSTILE: &str = "a b\u{1b}[2J\u{9b}m";
+
+fn message(monitor: &Monitor, client: &str, milliseconds: u64) {
+    monitor.record(&RecordedMessage {
+        client,
+        message_type: "OFFER",
+        protocol: "peerjs",
+        application: "app",
+        measured: Measured {
+            bytes: 10,
+            processing: Duration::from_millis(milliseconds),
+            ..Measured::default()
+        },
+    });
+}
+
+/// A monitor with three clients and slow messages. It is not started, so nothing raises an alert.
+fn monitor() -> Monitor {
+    let mut config = Config::default();
+    config.monitor.slow_message_threshold = Duration::from_millis(100);
+    let monitor = Monitor::new(config).unwrap();
+    for client in ["ann", "ben", HOSTILE] {
+        monitor.connect(client, "app").unwrap();
+    }
+    message(&monitor, "ann", 1);
+    message(&monitor, "ann", 150);
+    message(&monitor, HOSTILE, 1_000);
+    monitor
+}
+
+fn serve(monitor: &Monitor, token: bool) -> (Door, String) {
+    let options = Options::new("127.0.0.1:0");
+    let options = if token { options.token(TOKEN) } else { options };
+    let door = Door::serve(monitor, options).unwrap();
+    let address = door.address().to_string();
+    (door, address)
+}
+
+fn run(arguments: &[&str], token: Option<&str>) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_corelane"));
+    command.args(arguments).env_remove("CORELANE_TOKEN").env_remove("CORELANE_ADDRESS");
+    if let Some(token) = token {
+        command.env("CORELANE_TOKEN", token);
+    }
+    command.output().unwrap()
+}
+
+fn out(output: &Output) -> String {
+    assert!(output.stderr.is_empty(), "{}", String::from_utf8_lossy(&output.stderr));
+    let out = String::from_utf8(output.stdout.clone()).unwrap();
+    assert!(!out.chars().any(|char| char != '\n' && char.is_control()), "{out:?}");
+    out
+}
+
+/// The status and the one line on stderr.
+fn problem(output: &Output) -> (Option<i32>, String) {
+    assert!(output.stdout.is_empty(), "{}", String::from_utf8_lossy(&output.stdout));
+    (output.status.code(), String::from_utf8(output.stderr.clone()).unwrap())
+}
+
+#[test]
+fn clients_are_lines_of_fields_and_json() {
+    let monitor = monitor();
+    let (_door, address) = serve(&monitor, false);
+    let text = out(&run(&["clients", &address], None));
+    let lines: Vec<Vec<&str>> = text.lines().map(|line| line.split_whitespace().collect()).collect();
+    assert_eq!(lines[0][..6], ["CLIENT", "APPLICATION", "PROTOCOL", "CONNECTED", "HEALTHY", "MESSAGES"]);
+    assert!(lines.iter().all(|line| line.len() == lines[0].len()), "{text}");
+    assert_eq!((lines.len(), lines[1][0], lines[1][5]), (3, "ann", "2"));
+    assert_eq!(lines[2][0], r"a\u{20}b\u{1b}[2J\u{9b}m");
+
+    let json = out(&run(&["clients", &address, "--by", "maximum", "--json"], None));
+    assert!(json.contains("\\u009b"), "{json}");
+    let clients: Vec<Value> = serde_json::from_str(&json).unwrap();
+    assert_eq!((clients.len(), clients[0]["name"].as_str()), (2, Some(HOSTILE)));
+
+    assert!(lines[1][lines[1].len() - 1] == "-" && clients[0]["address"].is_null());
+
+    let options = Options::new("127.0.0.1:0").page("/api/peers", |_| {
+        Ok(r#"{"total": 1, "peers": [{"id": "ann", "address": "192.0.2.7", "since_milliseconds": 1}]}"#
+            .to_owned())
+    });
+    let door = Door::serve(&monitor, options).unwrap();
+    let text = out(&run(&["clients", &door.address().to_string()], None));
+    assert!(text.lines().nth(1).unwrap().ends_with("192.0.2.7"), "{text}");
+
+    std::thread::sleep(Duration::from_millis(20));
+    let idle = out(&run(&["clients", &address, "--idle", "10ms"], None));
+    assert!(idle.lines().any(|line| line.starts_with("ben ")), "{idle}");
+    let none = out(&run(&["clients", &address, "--idle", "1h"], None));
+    assert_eq!(none.lines().count(), 1, "{none}");
+}
+
+#[test]
+fn slow_messages_are_listed() {
+    let monitor = monitor();
+    let (_door, address) = serve(&monitor, false);
+    let text = out(&run(&["slow", &address], None));
+    let found = text.lines().find(|line| line.contains(" ann ")).unwrap();
+    let fields: Vec<_> = found.split_whitespace().collect();
+    assert_eq!(fields[1..6], ["1", "ann", "peerjs", "OFFER", "app"]);
+    assert_eq!((fields[9], fields[12]), ("150.000", "ok"));
+    let entries: Vec<Value> = serde_json::from_str(&out(&run(&["slow", &address, "--json"], None))).unwrap();
+    assert_eq!(entries.len(), 2);
+}
+
+#[test]
+fn reports_come_in_every_format() {
+    let monitor = monitor();
+    let (_door, address) = serve(&monitor, false);
+    assert!(out(&run(&["report", &address], None)).contains("OFFER"));
+    let json: Value =
+        serde_json::from_str(&out(&run(&["report", &address, "--format", "json"], None))).unwrap();
+    assert_eq!(json["messages"]["total"], 3);
+    let html = run(&["report", &format!("http://{address}/"), "--format", "html"], None);
+    assert!(String::from_utf8_lossy(&html.stdout).starts_with("<!"));
+}
+
+#[test]
+fn the_status_says_whether_an_alert_fires() {
+    let quiet = monitor();
+    let (_quiet_door, address) = serve(&quiet, false);
+    let output = run(&["alerts", &address, "--firing", "--json"], None);
+    assert_eq!((output.status.code(), out(&output).trim()), (Some(0), "[]"));
+
+    let mut config = Config::default();
+    config.monitor.interval = Duration::from_millis(100);
+    config.thresholds.connections = 1;
+    let busy = Monitor::new(config).unwrap();
+    busy.start().unwrap();
+    for client in ["ann", "ben", "cid"] {
+        busy.connect(client, "app").unwrap();
+    }
+    let (_door, address) = serve(&busy, false);
+    let mut output = run(&["alerts", &address, "--firing"], None);
+    for _ in 0..300 {
+        if output.status.code() == Some(1) {
+            break;
+        }
+        std::thread::sleep(Duration::from_millis(100));
+        output = run(&["alerts", &address, "--firing"], None);
+    }
+    assert_eq!(output.status.code(), Some(1));
+    let text = out(&output);
+    let line: Vec<_> = text.lines().nth(1).unwrap().split_whitespace().collect();
+    assert_eq!(line[..3], ["firing", "warning", "connections"]);
+    let alerts: Vec<Value> = serde_json::from_str(&out(&run(&["alerts", &address, "--json"], None))).unwrap();
+    assert_eq!(alerts[0]["name"], "connections");
+}
+
+#[test]
+fn a_token_comes_from_a_file_or_the_environment() {
+    let monitor = monitor();
+    let (_door, address) = serve(&monitor, true);
+    let (status, text) = problem(&run(&["slow", &address], None));
+    assert!(status == Some(2) && text.contains("--token-file"), "{text}");
+    let (status, text) = problem(&run(&["slow", &address], Some("0123456789abcdef-wrong")));
+    assert!(status == Some(2) && text.contains("refuses the token") && !text.contains("wrong"), "{text}");
+    out(&run(&["slow", &address], Some(TOKEN)));
+
+    let file = std::env::temp_dir().join(format!("corelane-token-{}", std::process::id()));
+    std::fs::write(&file, format!("{TOKEN}\n")).unwrap();
+    let path = file.to_str().unwrap();
+    // The file comes before the environment.
+    out(&run(&["slow", &address, "--token-file", path], Some("0123456789abcdef-wrong")));
+    std::fs::write(&file, "two words").unwrap();
+    let (status, text) = problem(&run(&["slow", &address, "--token-file", path], None));
+    assert!(status == Some(2) && text.contains("visible ASCII") && !text.contains("two"), "{text}");
+    std::fs::remove_file(&file).unwrap();
+    let (status, text) = problem(&run(&["slow", &address, "--token-file", path], None));
+    assert!(status == Some(2) && text.contains("cannot be read"), "{text}");
+}
+
+#[test]
+fn every_error_has_status_2_and_one_line() {
+    let unused = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
+    for (arguments, expected) in [
+        (&["alerts", &unused][..], "refused"),
+        (&["report", "a?b"], "is not valid"),
+        (&["slow", "http://127.0.0.1:1/\u{1b}"], "is not valid"),
+        (&["top", &unused], "needs a terminal"),
+    ] {
+        let (status, text) = problem(&run(arguments, None));
+        assert!(status == Some(2) && text.contains(expected) && text.lines().count() == 1, "{text}");
+    }
+    for arguments in [
+        &["clients", "--idle", "soon"][..],
+        &["nothing"],
+        &["clients", "--by", "x"],
+        &["slow", "--token", "x"],
+    ] {
+        assert_eq!(run(arguments, None).status.code(), Some(2));
+    }
+    // A server that is no monitor.
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    let answers = std::thread::spawn(move || {
+        use std::io::{Read, Write};
+        let (mut stream, _) = listener.accept().unwrap();
+        let _ = stream.read(&mut [0; 1024]).unwrap();
+        stream.write_all(b"HTTP/1.1 404 Not\r\nContent-Length: 3\r\n\r\n\x1b[m").unwrap();
+    });
+    let (status, text) = problem(&run(&["alerts", &address], None));
+    answers.join().unwrap();
+    assert!(status == Some(2) && text.contains("404") && !text.contains('\u{1b}'), "{text:?}");
+}
+
+/// How a test ends `corelane top`.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Ending {
+    Keys(&'static [u8]),
+    Signal(&'static str),
+}
+
+/// What a shell's command line writes to a terminal of its own, which `script` makes. `None` without `script`.
+fn on_a_terminal(line: &str, ending: Ending) -> Option<String> {
+    use std::io::{Read, Write};
+    let mut script = Command::new("script");
+    script.args(["-qec", line, "/dev/null"]).env("TERM", "xterm-256color").env_remove("NO_COLOR");
+    script.stdin(Stdio::piped()).stdout(Stdio::piped());
+    let mut child = script.spawn().ok()?;
+    // `script` would make a key of the end of its input: keep it open.
+    let mut keys = child.stdin.take().unwrap();
+    let mut out = child.stdout.take().unwrap();
+    let (mut written, mut buffer, mut ended) = (Vec::new(), [0; 4096], false);
+    loop {
+        let count = out.read(&mut buffer).unwrap_or(0);
+        if count == 0 {
+            break;
+        }
+        written.extend_from_slice(&buffer[..count]);
+        let text = String::from_utf8_lossy(&written);
+        if !ended && text.contains("OFFER") {
+            ended = true;
+            match ending {
+                Ending::Keys(bytes) => keys.write_all(bytes).unwrap(),
+                Ending::Signal(name) => {
+                    let pid = text.split("pid=").nth(1).unwrap().split_whitespace().next().unwrap();
+                    assert!(Command::new("kill").args([name, pid]).status().unwrap().success());
+                }
+            }
+        }
+    }
+    child.wait().unwrap();
+    Some(String::from_utf8_lossy(&written).into_owned())
+}
+
+#[test]
+fn the_terminal_is_put_back() {
+    let monitor = monitor();
+    let (_door, address) = serve(&monitor, false);
+    let endings = [
+        Ending::Keys(b"6sq"),
+        Ending::Keys(b"\x03"),
+        Ending::Signal("-TERM"),
+        Ending::Signal("-INT"),
+        Ending::Signal("-HUP"),
+    ];
+    for ending in endings {
+        let colour = ending != Ending::Keys(b"\x03");
+        let set = if colour { "" } else { "export NO_COLOR=1; " };
+        let top = format!("exec {} top {address}", env!("CARGO_BIN_EXE_corelane"));
+        let line = format!("stty rows 24 cols 80; {set}sh -c 'echo pid=$$; {top}'; stty -a");
+        let Some(written) = on_a_terminal(&line, ending) else {
+            eprintln!("skipped: there is no `script` here");
+            return;
+        };
+        let left = written.rfind("\u{1b}[?1049l").unwrap();
+        let screen = written[..left].split("\u{1b}[?1049h").nth(1).unwrap();
+        let after = &written[left..];
+        assert!(screen.contains("messages") && after.contains("\u{1b}[?25h"), "{written:?}");
+        assert!(after.contains(" icanon") && after.contains(" echo "), "{after:?}");
+        // The name of a client begins with "a b", then clears the screen.
+        assert!(!screen.contains("\u{1b}[2J\u{9b}") && !screen.contains('\u{9b}'), "{screen:?}");
+        let colours = ["\u{1b}[38;5;", "\u{1b}[31m", "\u{1b}[35m"];
+        assert!(colour || !colours.iter().any(|colour| screen.contains(colour)), "{screen:?}");
+    }
+}
