@@ -1,0 +1,3 @@
+module github.com/corelane/corelane/go
+
+go 1.23

@@ -1,0 +1,4 @@
+package stamp
+
+// counter reads the TSC.
+func counter() uint64

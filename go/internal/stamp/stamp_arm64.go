@@ -1,0 +1,4 @@
+package stamp
+
+// counter reads CNTVCT_EL0.
+func counter() uint64
