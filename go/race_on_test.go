@@ -1,0 +1,5 @@
+//go:build race
+
+package corelane
+
+const raceBuild = true

@@ -1,0 +1,76 @@
+//go:build corelane_stub || !cgo
+
+package corelane
+
+import (
+	"context"
+	"io"
+	"time"
+)
+
+// monitorHandle keeps nothing: see Stub.
+type monitorHandle struct{}
+
+type nothing struct{}
+
+func (nothing) Close() error { return nil }
+
+func startMonitor(string) (monitorHandle, error)                         { return monitorHandle{}, nil }
+func checkMonitor(string) error                                          { return nil }
+func (routerHandle) monitor() (monitorHandle, error)                     { return monitorHandle{}, nil }
+func (monitorHandle) release() error                                     { return nil }
+func (monitorHandle) record([]sample)                                    {}
+func (monitorHandle) operate([]operation)                                {}
+func (monitorHandle) add([]total)                                        {}
+func (monitorHandle) level([]level)                                      {}
+func (monitorHandle) series(string, string, string) (uint64, error)      { return 0, nil }
+func (monitorHandle) recordMessage(*Message) error                       { return nil }
+func (monitorHandle) connect(string, string) (uint64, error)             { return 0, nil }
+func (monitorHandle) disconnect(uint64) error                            { return nil }
+func (monitorHandle) reconnected() error                                 { return nil }
+func (monitorHandle) mark(uint64, bool) error                            { return nil }
+func (monitorHandle) reset() error                                       { return nil }
+func (monitorHandle) set(string, string) error                           { return nil }
+func (monitorHandle) bytes() (uint64, error)                             { return 0, nil }
+func (monitorHandle) history(string, Span) (string, error)               { return "{}", nil }
+func (monitorHandle) historyNames() (string, error)                      { return "[]", nil }
+func (monitorHandle) clients(string) ([]ClientFigures, error)            { return nil, nil }
+func (monitorHandle) idleClients(time.Duration) ([]ClientFigures, error) { return nil, nil }
+func (monitorHandle) reportTo(ReportFormat, string) (io.Closer, error)   { return nothing{}, nil }
+func (monitorHandle) pushRuntime(*runtimeSample)                         {}
+func (monitorHandle) counter(*Metric, []string) (uint64, error)          { return 0, nil }
+func (monitorHandle) gauge(*Metric, []string) (uint64, error)            { return 0, nil }
+func (monitorHandle) histogram(*Metric, []string) (uint64, error)        { return 0, nil }
+func (monitorHandle) releaseCounter(uint64)                              {}
+func (monitorHandle) releaseGauge(uint64)                                {}
+func (monitorHandle) releaseHistogram(uint64)                            {}
+func (monitorHandle) addRule(*Rule) error                                { return nil }
+func (monitorHandle) removeRule(string) error                            { return nil }
+func (monitorHandle) setThreshold(string, float64, float64) error        { return nil }
+func (monitorHandle) alertPoll() (alertPoll, error)                      { return alertPoll{}, nil }
+
+// report returns an empty report: JSON that decodes into a Snapshot of zeros, and otherwise no text.
+func (monitorHandle) report(format ReportFormat) (string, error) {
+	if format == ReportJSON {
+		return "{}", nil
+	}
+	return "", nil
+}
+
+// alertPoll never has an alert.
+type alertPoll struct{}
+
+func (alertPoll) next() (Alert, error) { return Alert{}, ErrAgain }
+func (alertPoll) release()             {}
+
+// readiness waits for the end of a context.
+type readiness struct{}
+
+func newReadiness(alertPoll) (readiness, error) { return readiness{}, nil }
+
+func (readiness) wait(ctx context.Context, _ func() bool) error {
+	<-ctx.Done()
+	return ctx.Err()
+}
+
+func (readiness) close() {}

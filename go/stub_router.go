@@ -1,0 +1,26 @@
+//go:build corelane_stub || !cgo
+
+package corelane
+
+import "time"
+
+const stub = true
+
+type routerHandle struct{}
+
+func startRouter(string, []string) (routerHandle, error) {
+	return routerHandle{}, &Error{Code: CodeUnsupported, Message: "this program was built with the tag corelane_stub: it contains no router"}
+}
+
+// No router exists in a stub build, so nobody can reach these.
+func (routerHandle) drain() error                { return ErrUnsupported }
+func (routerHandle) requestStop() error          { return ErrUnsupported }
+func (routerHandle) release() error              { return ErrUnsupported }
+func (routerHandle) stop(time.Duration) error    { return ErrUnsupported }
+func (routerHandle) setActiveWorkers(int) error  { return ErrUnsupported }
+func (routerHandle) prometheus() (string, error) { return "", ErrUnsupported }
+
+func libraryVersion() uint32 { return 0 }
+
+// buildTag is the tag of this build.
+const buildTag = "corelane_stub"
