@@ -20,13 +20,18 @@ minor=$(rustc --version | sed 's/^rustc 1\.\([0-9]*\).*/\1/')
 if ((minor >= 93)); then flags="$flags --cfg corelane_yring"; else echo "skipped: yring (needs rustc 1.93)"; fi
 
 # What does not build is skipped by the benchmark, with a line that says so.
-rm -f "$built"/{compare,peerjs_server,peerjs_server_c,pool,queues.so}
+rm -f "$built"/{compare,peerjs_server,peerjs_server_c,peerjs_server_go,pool,queues.so}
 cargo build --quiet --release -p peerjs_server && strip -o "$built/peerjs_server" "$target/release/peerjs_server"
-if pkg-config --exists libwebsockets 2>/dev/null && scripts/lib.sh >/dev/null; then
-    make --no-print-directory -s -C examples/c -B OUT="$(realpath "$built")/c" CORELANE_CFLAGS=-I../../include \
-        CORELANE_LIBS="$(realpath "$target/c/libcorelane.a") -lpthread -ldl -lm" \
-        "$(realpath "$built")/c/peerjs_server/peerjs_server" &&
-        strip -o "$built/peerjs_server_c" "$built/c/peerjs_server/peerjs_server"
+out=$(realpath "$built")
+if scripts/lib.sh >/dev/null; then
+    if pkg-config --exists libwebsockets 2>/dev/null; then
+        make --no-print-directory -s -C examples/c -B OUT="$out/c" CORELANE_CFLAGS=-I../../include \
+            CORELANE_LIBS="$(realpath "$target/c/libcorelane.a") -lpthread -ldl -lm" "$out/c/peerjs_server/peerjs_server" &&
+            strip -o "$built/peerjs_server_c" "$built/c/peerjs_server/peerjs_server"
+    fi
+    if command -v go >/dev/null 2>&1; then
+        go build -C go/examples/peerserver -tags corelane_static -ldflags "-s -w" -o "$out/peerjs_server_go" . || true
+    fi
 fi
 if command -v npm >/dev/null 2>&1 && [[ ! -f tests/conformance/node_modules/peer/dist/bin/peerjs.js ]]; then
     (cd tests/conformance && npm ci --silent --no-audit --no-fund) || echo "npm's peer is not installed"

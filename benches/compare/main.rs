@@ -3,7 +3,7 @@
 //!
 //! | argument | meaning |
 //! |---|---|
-//! | NAME… | only these benches: ring, router, worker, fan-out, latency, scaling, envelope, record, server, idle |
+//! | NAME… | only these benches: ring, router, worker, fan-out, latency, scaling, envelope, record, server, server-go, idle |
 //! | `--rounds N` | rounds of each case |
 //! | `--quick` | one round with little work: shows that everything runs |
 //! | `--write-docs` | writes the sections of docs/performance.md, its plots, and the README's table |
@@ -42,7 +42,7 @@ fn built(name: &str) -> PathBuf {
 
 type Bench = (&'static str, fn(&mut Report));
 
-const BENCHES: [Bench; 10] = [
+const BENCHES: [Bench; 11] = [
     ("ring", ring::run),
     ("router", router::run),
     ("worker", router::worker::run),
@@ -52,6 +52,7 @@ const BENCHES: [Bench; 10] = [
     ("envelope", envelope::run),
     ("record", record::run),
     ("server", server::run),
+    ("server-go", server::run_go),
     ("idle", server::idle::run),
 ];
 

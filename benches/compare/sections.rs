@@ -12,7 +12,7 @@ pub struct Section {
 
 const COMPARED: [&str; 5] = ["case", "against", "ours", "theirs", "ratio"];
 
-pub const SECTIONS: [Section; 11] = [
+pub const SECTIONS: [Section; 12] = [
     Section {
         bench: "ring",
         title: "Ring",
@@ -124,6 +124,16 @@ pub const SECTIONS: [Section; 11] = [
                 Open loop: all servers get the same schedule, a share of the slowest one's rate with one in flight.",
         columns: COMPARED,
         plots: &["server-50"],
+    },
+    Section {
+        bench: "server-go",
+        title: "Server in Go",
+        about: "The same with the server of go/examples on corelane's side. With equal threads Go runs on that many threads \
+                (GOMAXPROCS), corelane's workers are further threads, and all share that number of cores. The server in Rust \
+                has its worker on the network thread. peerjs-go is the server of github.com/muka/peerjs-go, with its log \
+                turned down to errors; it is compared only where its program `peerjs_go` lies beside the benchmark.",
+        columns: COMPARED,
+        plots: &[],
     },
 ];
 

@@ -24,6 +24,8 @@ pub type Socket = WebSocketStream<TcpStream>;
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Protocol {
     PeerJs,
+    /// The same with the candidate in an object, as `peerjs` sends it: peerjs-go takes no other.
+    PeerJsGo,
     /// matchbox_server's own: it gives each client an id, and clients of one room can send to each other.
     Matchbox,
 }
@@ -32,7 +34,8 @@ impl Protocol {
     /// What a server speaks.
     pub fn of(server: Kind) -> Self {
         match server {
-            Kind::Ours | Kind::InC | Kind::Npm | Kind::Bare => Self::PeerJs,
+            Kind::Ours | Kind::InC | Kind::InGo | Kind::Npm | Kind::Bare => Self::PeerJs,
+            Kind::PeerJsGo => Self::PeerJsGo,
             Kind::Matchbox => Self::Matchbox,
         }
     }
@@ -42,14 +45,16 @@ impl Protocol {
         let stream = TcpSocket::new_v4().unwrap().connect(address).await.unwrap();
         stream.set_nodelay(true).unwrap();
         let url = match self {
-            Self::PeerJs => format!("ws://{address}/peerjs?key=peerjs&id={id}&token=t{id}&version=1.5.5"),
+            Self::PeerJs | Self::PeerJsGo => {
+                format!("ws://{address}/peerjs?key=peerjs&id={id}&token=t{id}&version=1.5.5")
+            }
             Self::Matchbox => format!("ws://{address}/{room}"),
         };
         let (mut socket, _) =
             tokio_tungstenite::client_async(url, stream).await.expect("the server's handshake");
         let first = socket.next().await.unwrap().unwrap();
         let name = match self {
-            Self::PeerJs => {
+            Self::PeerJs | Self::PeerJsGo => {
                 assert!(first.to_text().unwrap().contains("OPEN"), "{first}");
                 id.to_owned()
             }
@@ -69,6 +74,10 @@ impl Protocol {
                 format!(r#"{{"type":"CANDIDATE","payload":{{{candidate}"#),
                 format!(r#"","sdpMLineIndex":0,"sdpMid":"0"}},"dst":"{to}"}}"#),
             ),
+            Self::PeerJsGo => (
+                format!(r#"{{"type":"CANDIDATE","payload":{{"candidate":{{{candidate}"#),
+                format!(r#"","sdpMLineIndex":0,"sdpMid":"0"}}}},"dst":"{to}"}}"#),
+            ),
             Self::Matchbox => (
                 format!(r#"{{"Signal":{{"receiver":"{to}","data":{{{candidate}"#),
                 r#"","sdpMid":"0"}}}"#.to_owned(),
@@ -82,6 +91,7 @@ impl Protocol {
         let message: serde_json::Value = serde_json::from_str(message.to_text().unwrap()).unwrap();
         let (candidate, from) = match self {
             Self::PeerJs => (&message["payload"], &message["src"]),
+            Self::PeerJsGo => (&message["payload"]["candidate"], &message["src"]),
             Self::Matchbox => (&message["Signal"]["data"], &message["Signal"]["sender"]),
         };
         assert!(candidate["candidate"].is_string() && from == sender, "{message}");
@@ -151,11 +161,14 @@ pub struct Driver {
 }
 
 impl Driver {
-    pub fn new(server: Server, protocol: Protocol) -> Self {
+    /// # Errors
+    /// The server does not answer in time.
+    pub fn new(server: Server, protocol: Protocol) -> Result<Self, String> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         let address = server.address;
         let pairs = runtime.block_on(async { tokio::time::timeout(LIMIT, pairs(protocol, address)).await });
-        Self { pairs: pairs.expect("the server answers in time"), runtime, server }
+        let pairs = pairs.map_err(|_| format!("it does not deliver within {LIMIT:?}"))?;
+        Ok(Self { pairs, runtime, server })
     }
 
     /// Each pair sends `window` messages at once and waits for their delivery, again and again.

@@ -12,6 +12,10 @@ pub enum Kind {
     Ours,
     /// The server of examples/c.
     InC,
+    /// The server of go/examples.
+    InGo,
+    /// The server of github.com/muka/peerjs-go.
+    PeerJsGo,
     Npm,
     Matchbox,
     /// The floor.
@@ -32,6 +36,8 @@ impl Kind {
         match self {
             Self::Ours => "corelane",
             Self::InC => "corelane in C (libwebsockets)",
+            Self::InGo => "corelane in Go",
+            Self::PeerJsGo => "peerjs-go",
             Self::Npm => "npm peer",
             Self::Matchbox => "matchbox_server",
             Self::Bare => "floor: bare tokio relay",
@@ -42,7 +48,15 @@ impl Kind {
     pub fn can_have(self, threads: Threads) -> bool {
         self != Self::Npm || matches!(threads, Threads::Count(1) | Threads::Default)
     }
+
+    /// Whether the server may be missing: no package registry has to serve it.
+    pub fn may_be_missing(self) -> bool {
+        self == Self::PeerJsGo && !crate::built(PEERJS_GO).exists()
+    }
 }
+
+/// The program of peerjs-go's `cmd/server`, if somebody has put it beside the benchmark.
+pub const PEERJS_GO: &str = "peerjs_go";
 
 pub struct Server {
     child: Child,
@@ -70,14 +84,19 @@ impl Server {
         let text = |text: &str| text.to_owned();
         let port = address.port().to_string();
         let (program, mut arguments) = match kind {
-            Kind::Ours | Kind::InC => {
+            Kind::Ours | Kind::InC | Kind::InGo => {
                 let monitor = free_port().to_string();
                 let clients = clients.to_string();
                 let fixed = ["--port", &port, "--host", "127.0.0.1", "--monitor", &monitor];
                 let limit = ["--concurrent_limit", &clients];
-                let name = if kind == Kind::Ours { "peerjs_server" } else { "peerjs_server_c" };
+                let name = match kind {
+                    Kind::InC => "peerjs_server_c",
+                    Kind::InGo => "peerjs_server_go",
+                    _ => "peerjs_server",
+                };
                 (our_server(name)?, fixed.into_iter().chain(limit).map(text).collect())
             }
+            Kind::PeerJsGo => (our_server(PEERJS_GO)?, Vec::new()),
             Kind::Npm => {
                 let program =
                     Path::new(crate::ROOT).join("tests/conformance/node_modules/peer/dist/bin/peerjs.js");
@@ -106,12 +125,24 @@ impl Server {
         };
         if let Threads::Count(count) = threads {
             match kind {
-                Kind::Ours | Kind::InC => arguments.extend([text("--threads"), count.to_string()]),
+                Kind::Ours | Kind::InC | Kind::InGo => {
+                    arguments.extend([text("--threads"), count.to_string()])
+                }
+                Kind::PeerJsGo => drop(command.env("GOMAXPROCS", count.to_string())),
                 Kind::Npm => assert_eq!(count, 1),
                 // What #[tokio::main] reads.
                 Kind::Matchbox => drop(command.env("TOKIO_WORKER_THREADS", count.to_string())),
                 Kind::Bare => arguments.push(count.to_string()),
             }
+        }
+        if kind == Kind::PeerJsGo {
+            // It reads no command line. At its own level of the log it writes a line for each message.
+            let settings = [
+                ("PEER_PORT", port.clone()),
+                ("PEER_HOST", text("127.0.0.1")),
+                ("PEER_LOGLEVEL", text("error")),
+            ];
+            command.envs(settings).env("PEER_CONCURRENTLIMIT", clients.to_string());
         }
         let child = command
             .args(arguments)
