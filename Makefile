@@ -4,7 +4,7 @@
 ARGS ?=
 SERVER = target/release/peerjs_server
 
-.PHONY: run test verify check bench isolation loom loom-mutants loom-long simulator envelope lib install install-debug uninstall deps deps-if-root
+.PHONY: run test verify check bench isolation loom loom-mutants loom-long simulator envelope lib install install-debug uninstall go deps deps-if-root
 
 run:
 	cargo build --release -p peerjs_server
@@ -61,11 +61,16 @@ lib:
 install install-debug uninstall:
 	@PREFIX='$(PREFIX)' LIBDIR='$(LIBDIR)' INCLUDEDIR='$(INCLUDEDIR)' DESTDIR='$(DESTDIR)' scripts/install.sh $@
 
+# Builds the library for C, and checks and tests the Go module in go/ (docs/go.md). Needs Go 1.23 or later: "go" of Debian 13,
+# or of go.dev.
+go:
+	scripts/go.sh
+
 # Installs what the full tests and the benchmark need: packages from Debian, cargo-fuzz and matchbox_server (a peer of
 # the benchmark) from crates.io, and the parser of OpenMetrics from PyPI, in a virtual environment below target/. Does not touch what is already installed.
 deps:
-	@missing=""; \
-	for pair in chromium:chromium strace:strace promtool:prometheus valgrind:valgrind node:nodejs npm:npm openssl:openssl cc:build-essential cmake:cmake mvn:maven javac:openjdk-17-jdk-headless pkg-config:pkg-config; do \
+	@missing=""; PATH="$$PATH:/usr/sbin"; \
+	for pair in chromium:chromium strace:strace promtool:prometheus nginx:nginx-light valgrind:valgrind node:nodejs npm:npm openssl:openssl cc:build-essential cmake:cmake go:golang-go mvn:maven javac:openjdk-17-jdk-headless pkg-config:pkg-config; do \
 		command -v $${pair%%:*} >/dev/null 2>&1 || missing="$$missing $${pair##*:}"; \
 	done; \
 	for pair in boost/lockfree/spsc_queue.hpp:libboost-dev readerwriterqueue/readerwriterqueue.h:libreaderwriterqueue-dev libwebsockets.h:libwebsockets-dev; do \

@@ -5,7 +5,7 @@
 set -uo pipefail
 cd "$(dirname "$0")/.."
 
-export PATH=$PATH:${CARGO_HOME:-$HOME/.cargo}/bin
+export PATH=$PATH:${CARGO_HOME:-$HOME/.cargo}/bin:/usr/sbin # nginx is in /usr/sbin
 
 # Passes each suite to a command: GROUP NAME "REQUIRED TOOLS" COMMAND...
 suites() {
@@ -14,18 +14,26 @@ suites() {
     "$1" test loom "" scripts/loom.sh models
     "$1" test conformance "node npm openssl python3" conformance conformance.mjs sockets.mjs running.mjs monitor.mjs parity.mjs
     "$1" test browser "node npm chromium" conformance browser.mjs
+    "$1" test page "node npm chromium" conformance page.mjs
     "$1" test ffi "gcc g++ go python3" scripts/ffi.sh
+    "$1" test go "gcc go pkg-config" scripts/go.sh
     "$1" test conformance-c "node npm openssl gcc lws" conformance_c conformance.mjs sockets.mjs running.mjs monitor.mjs parity.mjs
     "$1" test browser-c "node npm chromium gcc lws" conformance_c browser.mjs
+    "$1" test conformance-go "node npm openssl gcc go python3" conformance_go conformance.mjs sockets.mjs running.mjs monitor.mjs parity.mjs
+    "$1" test browser-go "node npm chromium gcc go" conformance_go browser.mjs
     "$1" verify conformance-c-threads "node npm openssl gcc lws" conformance_c_threads
     "$1" verify loom-mutants "" scripts/loom.sh mutants
     "$1" verify simulator-mutants "" scripts/simulator-mutants.sh
     "$1" verify tsan "" scripts/tsan.sh
     "$1" verify c-calls "" c_calls
+    "$1" verify conformance-go-threads "node npm openssl gcc go python3" conformance_go_threads
+    "$1" verify soak-go "gcc go" soak_go
     "$1" verify conformance-original "node npm openssl" conformance_original
     "$1" verify scale "node npm" conformance scale.mjs
+    "$1" verify dashboards "go node npm openssl prometheus promtool nginx" dashboards
     "$1" verify instructions "valgrind" scripts/callgrind.sh
     "$1" verify elasticsearch "mvn javac" scripts/elasticsearch.sh
+    "$1" verify otlp "go python3" scripts/otlp.sh
     "$1" verify fuzz "cargo-fuzz" scripts/fuzz.sh
     "$1" verify bench "go g++ node npm" scripts/bench.sh --quick
 }
@@ -35,6 +43,13 @@ conformance() {
     (cd tests/conformance && npm ci --silent --no-audit --no-fund) || return 1
     local server='["../../target/release/peerjs_server","--port","{port}","--host","127.0.0.1","--monitor","127.0.0.1:{monitor}"]'
     (cd tests/conformance && SUITE=all SERVER_COMMAND=$server node --test "$@")
+}
+
+# The Prometheus rules, the Grafana dashboard, and the files of packaging/ for servers.
+dashboards() {
+    (cd tests/grafana && go vet . && go run . ../../docs/grafana/corelane.json) || return 1
+    cargo build --release -p corelane-examples --bin monitor_axum || return 1
+    RECORDER=$PWD/target/release/monitor_axum conformance dashboards.mjs proxies.mjs
 }
 
 # A million random calls of the C interface, from another seed each day.
@@ -69,6 +84,39 @@ conformance_c_threads() {
         ASAN_OPTIONS=log_path=$log UBSAN_OPTIONS=log_path=$log node --test conformance.mjs sockets.mjs running.mjs monitor.mjs) || return 1
     # Many tests end a server without a look at its exit status.
     if compgen -G "$log.*" >/dev/null; then cat "$log".*; return 1; fi
+}
+
+# Builds the server of go/examples. `go_server [FLAGS of go build]` leaves target/examples-go/peerserver.
+go_server() {
+    scripts/lib.sh >/dev/null || return 1
+    (cd tests/conformance && npm ci --silent --no-audit --no-fund) || return 1
+    mkdir -p target/examples-go
+    (cd go/examples/peerserver && go vet -tags corelane_static . && go build -tags corelane_static "$@" -o ../../../target/examples-go/peerserver .)
+}
+
+conformance_go() {
+    go_server || return 1
+    local server='["../../target/examples-go/peerserver","--port","{port}","--host","127.0.0.1","--monitor","127.0.0.1:{monitor}"]'
+    (cd tests/conformance && SUITE=all SKIPS=../../go/examples/peerserver/skips.json SERVER_COMMAND=$server node --test "$@")
+}
+
+# The same with two threads, two workers and two lanes, and under Go's race detector.
+conformance_go_threads() {
+    go_server -race || return 1
+    local server='["../../target/examples-go/peerserver","--port","{port}","--host","127.0.0.1","--monitor","127.0.0.1:{monitor}","--threads","2","--lanes","2"]'
+    local log=$PWD/target/examples-go/race.log skips=$PWD/target/examples-go/skips.json
+    rm -f "$log".*
+    node -e 'const skips = require(process.argv[1]); skips["memory of a flood of half-open connections is given back"] =
+        "the race detector keeps memory"; console.log(JSON.stringify(skips))' "$PWD/go/examples/peerserver/skips.json" >"$skips"
+    (cd tests/conformance && SUITE=all SKIPS=$skips SERVER_COMMAND=$server \
+        GORACE="log_path=$log halt_on_error=1" node --test conformance.mjs sockets.mjs running.mjs monitor.mjs) || return 1
+    # Many tests end a server without a look at its exit status.
+    if compgen -G "$log.*" >/dev/null; then cat "$log".*; return 1; fi
+}
+
+# Thousands of clients that come and go: memory, goroutines and descriptors stay flat.
+soak_go() {
+    scripts/lib.sh >/dev/null && (cd go/examples/peerserver && CORELANE_SOAK=1 go test -count=1 -tags corelane_static -run Soak -v .)
 }
 
 conformance_original() {
