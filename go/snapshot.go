@@ -583,6 +583,9 @@ type PortStats struct {
 	BytesOut uint64 `json:"bytes_out"`
 	// Deliveries handed out.
 	Consumed uint64 `json:"consumed"`
+	// Deliveries that a host in another language has read from its rings and thrown away, because their client was closed
+	// by then. They count as handed out.
+	Discarded uint64 `json:"discarded"`
 	// Largest number of unacknowledged bytes of one client.
 	OutstandingBytesMaximum uint64 `json:"outstanding_bytes_maximum"`
 	// Largest number of unacknowledged messages of one client.
