@@ -11,7 +11,7 @@ use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use std::io::IsTerminal;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, TryRecvError, channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, SyncSender, TryRecvError, channel, sync_channel};
 use std::time::{Duration, Instant, SystemTime};
 
 /// Time between two questions to the monitor.
@@ -47,44 +47,51 @@ pub fn run(monitor: Monitor, idle_from: Duration) -> Result<(), String> {
         signal_hook::flag::register_usize(signal, Arc::clone(&stopped), signal as usize)
             .map_err(|error| format!("signals cannot be caught: {error}"))?;
     }
-    // Without its terminal, crossterm reads the end of the input for ever, and `show` does not come back.
-    let ending = Arc::clone(&stopped);
-    let watching = std::thread::Builder::new().name("corelane-end".to_owned());
-    watching.spawn(move || end_by_signal(&ending)).map_err(|error| format!("no thread: {error}"))?;
     let colour = std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
     let mut app = App::new(monitor.address(), colour);
     let (want, wanted) = channel();
-    let (sender, reports) = channel();
+    // A screen that does not draw must not collect figures.
+    let (sender, reports) = sync_channel(1);
     let asking = std::thread::Builder::new().name("corelane-ask".to_owned());
     asking
         .spawn(move || ask(&monitor, idle_from, &wanted, &sender))
         .map_err(|error| format!("no thread: {error}"))?;
+    let watched = Arc::clone(&stopped);
+    let watching = std::thread::Builder::new().name("corelane-watch".to_owned());
+    watching.spawn(move || watch(&watched)).map_err(|error| format!("no thread: {error}"))?;
     // From here on a panic puts the terminal back before it is shown.
     let mut terminal =
         ratatui::try_init().map_err(|error| format!("the terminal cannot be set up: {error}"))?;
     let shown = show(&mut terminal, &mut app, &reports, &want, &stopped);
-    ratatui::restore();
+    // These fail only if the terminal is gone.
+    let _ = ratatui::try_restore();
     // Not left to the terminal's drop, which a signal below would skip.
     let _ = terminal.show_cursor();
     let signal = stopped.load(Ordering::Relaxed);
     if signal != 0 {
-        // Ends as the signal would have ended us, so that the caller sees why.
-        let _ = signal_hook::low_level::emulate_default_handler(signal as i32);
+        end_by(signal);
     }
     shown
 }
 
-/// Ends the program if a signal has come and the screen has not ended by itself.
-fn end_by_signal(stopped: &AtomicUsize) {
+/// Ends as the signal would have ended us, so that the caller sees why.
+fn end_by(signal: usize) {
+    let _ = signal_hook::low_level::emulate_default_handler(signal as i32);
+}
+
+/// Ends the process if the screen does not do so: crossterm never returns from the read of a terminal that has been
+/// closed, and a write waits as long as the terminal holds it back.
+fn watch(stopped: &AtomicUsize) {
     loop {
         std::thread::sleep(LOOK);
-        let signal = stopped.load(Ordering::Relaxed);
-        if signal != 0 {
-            std::thread::sleep(PERIOD);
-            ratatui::restore();
-            let _ = signal_hook::low_level::emulate_default_handler(signal as i32);
-            std::process::exit(2);
-        }
+        let signal = match stopped.load(Ordering::Relaxed) {
+            0 if std::io::stdin().is_terminal() => continue,
+            0 => SIGHUP as usize,
+            signal => signal,
+        };
+        std::thread::sleep(PERIOD);
+        let _ = ratatui::try_restore();
+        end_by(signal);
     }
 }
 
@@ -139,7 +146,7 @@ fn now() -> u64 {
 }
 
 /// Asks the monitor each second, and at once when something else is wanted, until the screen is gone.
-fn ask(monitor: &Monitor, idle_from: Duration, wanted: &Receiver<Want>, reports: &Sender<Report>) {
+fn ask(monitor: &Monitor, idle_from: Duration, wanted: &Receiver<Want>, reports: &SyncSender<Report>) {
     let mut asker = Asker { monitor, idle_from, after: 0, info: None, addresses: Addresses::default() };
     let mut want = Want::default();
     loop {

@@ -224,6 +224,13 @@ fn every_error_has_status_2_and_one_line() {
 enum Ending {
     Keys(&'static [u8]),
     Signal(&'static str),
+    /// The terminal goes away.
+    Close,
+}
+
+/// The process that a shell has named.
+fn pid(text: &str) -> &str {
+    text.split("pid=").nth(1).unwrap().split_whitespace().next().unwrap()
 }
 
 /// What a shell's command line writes to a terminal of its own, which `script` makes. `None` without `script`.
@@ -249,9 +256,9 @@ fn on_a_terminal(line: &str, ending: Ending) -> Option<String> {
             match ending {
                 Ending::Keys(bytes) => keys.write_all(bytes).unwrap(),
                 Ending::Signal(name) => {
-                    let pid = text.split("pid=").nth(1).unwrap().split_whitespace().next().unwrap();
-                    assert!(Command::new("kill").args([name, pid]).status().unwrap().success());
+                    assert!(Command::new("kill").args([name, pid(&text)]).status().unwrap().success());
                 }
+                Ending::Close => child.kill().unwrap(),
             }
         }
     }
@@ -289,4 +296,25 @@ fn the_terminal_is_put_back() {
         let colours = ["\u{1b}[38;5;", "\u{1b}[31m", "\u{1b}[35m"];
         assert!(colour || !colours.iter().any(|colour| screen.contains(colour)), "{screen:?}");
     }
+}
+
+#[test]
+fn a_terminal_that_goes_away_ends_the_program() {
+    let monitor = monitor();
+    let (_door, address) = serve(&monitor, false);
+    let line = format!(
+        "stty rows 24 cols 80; sh -c 'echo pid=$$; exec {} top {address}'",
+        env!("CARGO_BIN_EXE_corelane")
+    );
+    let Some(written) = on_a_terminal(&line, Ending::Close) else {
+        eprintln!("skipped: there is no `script` here");
+        return;
+    };
+    let status = format!("/proc/{}/status", pid(&written));
+    let is_gone = || std::fs::read_to_string(&status).map_or(true, |text| text.contains("State:\tZ"));
+    let ended = (0..200).any(|_| {
+        std::thread::sleep(Duration::from_millis(100));
+        is_gone()
+    });
+    assert!(ended, "the process still runs without its terminal");
 }
