@@ -391,7 +391,8 @@ func (pm *PerformanceMonitor) adopt(router *ConcurrentMessageRouter, core *corel
 // periodically makes the reports and writes the log.
 func (pm *PerformanceMonitor) periodically(ctx context.Context) {
 	began := time.Now()
-	lastReport, lastLook, logged := began, began, began
+	lastReport, lastLook := began, began
+	logged := map[slowKind]uint64{}
 	for {
 		config := pm.Config()
 		next := lastLook.Add(config.MonitorInterval)
@@ -437,20 +438,23 @@ func (pm *PerformanceMonitor) report(config PerformanceMonitorConfig) {
 	pm.callbacks.tellReport(report)
 }
 
-// logSlow logs the slow messages since a time, and returns the time of the latest.
-func (pm *PerformanceMonitor) logSlow(config PerformanceMonitorConfig, since time.Time) time.Time {
-	latest := since
+// A slowKind is what slow messages are listed by.
+type slowKind struct{ client, messageType, protocol, application string }
+
+// logSlow logs the slow messages that are not logged yet. logged has their numbers at the last look; the result has those of
+// now. Times would not do: they have milliseconds, and several messages may end in one.
+func (pm *PerformanceMonitor) logSlow(config PerformanceMonitorConfig, logged map[slowKind]uint64) map[slowKind]uint64 {
+	now := make(map[slowKind]uint64, len(logged))
 	for _, m := range pm.GetMessageStats().SlowMessageDetails {
-		if !m.Last.After(since) {
+		kind := slowKind{m.ClientID, m.MessageType, m.Protocol, m.Application}
+		now[kind] = m.Count
+		if m.Count == logged[kind] {
 			continue
-		}
-		if m.Last.After(latest) {
-			latest = m.Last
 		}
 		config.logger().Warn("slow message", "client", m.ClientID, "type", m.MessageType, "count", m.Count,
 			"queue_wait", m.QueueWait, "processing", m.ProcessingTime, "slowest", m.Slowest, "success", m.Success)
 	}
-	return latest
+	return now
 }
 
 func (c *PerformanceMonitorConfig) logger() *slog.Logger { return cmp.Or(c.Logger, slog.Default()) }

@@ -89,6 +89,8 @@ func TestResultsOfMessages(t *testing.T) {
 	}
 	equal(t, "calls of the base router", base.calls.Load(), 0)
 
+	// Acknowledgements wait in the rings too, for some milliseconds.
+	eventually(t, "the rings are empty", func() bool { return r.Monitor().GetStats().Routing.QueuedMessages == 0 })
 	s := r.Monitor().GetStats()
 	equal(t, "messages", s.Message.TotalMessages, 8)
 	equal(t, "failed", s.Message.FailedMessages, 5)

@@ -5,7 +5,7 @@
 import assert from "node:assert/strict";
 import { once } from "node:events";
 import { describe } from "node:test";
-import { check, eventually, get, nothingBefore, own, raw, show, startServer, total, within } from "./harness.mjs";
+import { TOKEN, check, eventually, get, nothingBefore, own, raw, show, startServer, total, within } from "./harness.mjs";
 
 const MIB = 1024 * 1024;
 
@@ -223,7 +223,7 @@ if (own) {
       const idle = await raw(server, request);
       const unsent = await raw(server, "POST /peerjs/id HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\n");
       await eventually("some of HTTP", async () => (await state("http")) >= 3 || half.ended());
-      const body = await raw({ port: server.monitor }, "POST /api/set HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 9\r\n\r\n");
+      const body = await raw({ port: server.monitor }, `POST /api/set HTTP/1.1\r\nHost: 127.0.0.1\r\nAuthorization: Bearer ${TOKEN}\r\nContent-Length: 9\r\n\r\n`);
       const head = await raw({ port: server.monitor }, "GET /met");
       for (const [what, { ended }] of Object.entries({ half, silent, idle, unsent, body, head })) await eventually(`the end of ${what}`, ended);
       assert.match(body.received(), /^HTTP\/1.1 408/);
