@@ -1,6 +1,7 @@
 package corelane
 
 import (
+	"cmp"
 	_ "embed"
 	"encoding/json"
 	"errors"
@@ -41,9 +42,13 @@ var parts = map[string]string{
 //	| /api/stats                         | the report as JSON                                      |
 //	| /api/schema                        | the JSON schema of that                                 |
 //	| /api/messages, types, protocols, applications, clients, slow, connections, system, routing, alerts, custom | one part |
-//	| /api/clients/idle?longer_than_ms=N | clients that have been silent for longer                |
+//	| /api/clients/idle?longer_than_ms=N&limit=N | clients that have been silent for longer, the longest first; 1000 by default |
 //	| /api/history?name=N&span=minute, hour, day | one series; without parameters, the names       |
+//	| /api/info                          | the version                                             |
 //	| POST /api/reset, POST /api/set     | change something, if HandlerOptions.AllowChanges says so |
+//
+// The program corelane reads these addresses for scripts. Its top does not: it needs /api/timeline, which only the library's
+// door has (docs/monitor.md), as well as the live page, /api/events and /api/settings.
 //
 // To serve it below another address, use [http.StripPrefix].
 func (m *Monitor) Handler(options HandlerOptions) http.Handler {
@@ -64,6 +69,12 @@ func (m *Monitor) Handler(options HandlerOptions) http.Handler {
 	mux.HandleFunc("GET /api/schema", func(w http.ResponseWriter, r *http.Request) {
 		if _, ok := query(w, r); ok {
 			answer(w, "application/schema+json", schema)
+		}
+	})
+	mux.HandleFunc("GET /api/info", func(w http.ResponseWriter, r *http.Request) {
+		if _, ok := query(w, r); ok {
+			text, _ := json.Marshal(map[string]any{"version": Version(), "pages": []string{}, "token": false})
+			answer(w, ReportJSON.ContentType(), text)
 		}
 	})
 	for address, part := range parts {
@@ -144,7 +155,7 @@ func (m *Monitor) servePart(w http.ResponseWriter, part string) {
 }
 
 func (m *Monitor) serveIdle(w http.ResponseWriter, r *http.Request) {
-	values, ok := query(w, r, "longer_than_ms")
+	values, ok := query(w, r, "longer_than_ms", "limit")
 	if !ok {
 		return
 	}
@@ -153,6 +164,13 @@ func (m *Monitor) serveIdle(w http.ResponseWriter, r *http.Request) {
 		refuse(w, "longer_than_ms = %s is not valid; allowed: a whole number of milliseconds", values["longer_than_ms"])
 		return
 	}
+	limit := 1000
+	if given, named := values["limit"]; named {
+		if limit, err = strconv.Atoi(given); err != nil || limit < 1 || limit > 100_000 {
+			refuse(w, "limit = %s is not valid; allowed: 1 to 100000 clients", given)
+			return
+		}
+	}
 	clients, err := m.IdleClients(min(time.Duration(milliseconds), 1<<40) * time.Millisecond)
 	if clients == nil {
 		clients = []ClientFigures{}
@@ -160,6 +178,8 @@ func (m *Monitor) serveIdle(w http.ResponseWriter, r *http.Request) {
 	if failed(w, err) {
 		return
 	}
+	slices.SortStableFunc(clients, func(a, b ClientFigures) int { return cmp.Compare(b.IdleMilliseconds, a.IdleMilliseconds) })
+	clients = clients[:min(limit, len(clients))]
 	text, err := json.Marshal(clients)
 	if !failed(w, err) {
 		answer(w, ReportJSON.ContentType(), text)

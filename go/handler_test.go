@@ -47,6 +47,8 @@ func TestThePagesOfTheMonitor(t *testing.T) {
 		{"/api/types", "application/json", `"offer"`},
 		{"/api/routing", "application/json", "null"},
 		{"/api/clients/idle?longer_than_ms=5", "application/json", "[]"},
+		{"/api/clients/idle?longer_than_ms=5&limit=7", "application/json", "[]"},
+		{"/api/info", "application/json", `"version":"`},
 		{"/api/history", "application/json", `"names"`},
 		{"/api/history?name=messages&span=hour", "application/json", "{"},
 	} {
@@ -59,15 +61,16 @@ func TestThePagesOfTheMonitor(t *testing.T) {
 		}
 	}
 	for address, want := range map[string]string{
-		"/api/report?format=pdf":              "format = pdf is not valid; allowed: html, text, json",
-		"/api/report?fromat=text":             "unknown parameter fromat; allowed: format",
-		"/api/stats?x=1":                      "unknown parameter x; allowed: none",
-		"/api/history?name=x&name=y":          "name is given twice; allowed: once",
-		"/api/history?name=nothing":           "name = nothing is not valid",
-		"/api/history?span=hour":              "span needs name as well",
-		"/api/history?name=messages&span=ago": "span = ago is not valid",
-		"/api/clients/idle":                   "longer_than_ms =  is not valid",
-		"/api/clients/idle?longer_than_ms=-1": "longer_than_ms = -1 is not valid",
+		"/api/report?format=pdf":                     "format = pdf is not valid; allowed: html, text, json",
+		"/api/report?fromat=text":                    "unknown parameter fromat; allowed: format",
+		"/api/stats?x=1":                             "unknown parameter x; allowed: none",
+		"/api/history?name=x&name=y":                 "name is given twice; allowed: once",
+		"/api/history?name=nothing":                  "name = nothing is not valid",
+		"/api/history?span=hour":                     "span needs name as well",
+		"/api/history?name=messages&span=ago":        "span = ago is not valid",
+		"/api/clients/idle":                          "longer_than_ms =  is not valid",
+		"/api/clients/idle?longer_than_ms=-1":        "longer_than_ms = -1 is not valid",
+		"/api/clients/idle?longer_than_ms=1&limit=0": "limit = 0 is not valid",
 	} {
 		if status, text, _ := ask("GET", address, ""); status != 400 || !strings.Contains(text, want) {
 			t.Errorf("%s: %d %s", address, status, text)

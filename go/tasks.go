@@ -18,7 +18,8 @@ import (
 type Handler func(ctx context.Context, task *Task) error
 
 // Handlers are the handlers of a router, by the message's type: "protocol/type" or "type" for every protocol. The handler
-// under "" takes all other types. Only types with the action `host` reach a handler (docs/protocols.md).
+// under "" takes all other types. Only types with the action `host` reach a handler (docs/protocols.md). A message of such a
+// type without a handler fails as handler_failed. The names are not checked: one that no protocol has is never called.
 type Handlers map[string]Handler
 
 // FailedWith is an error with which a handler fails its message for a given reason.

@@ -494,9 +494,9 @@ func (pm *PerformanceMonitor) PrometheusHandler() http.Handler {
 	})
 }
 
-// ExportToElasticsearch returns an error that is [errors.ErrUnsupported]: this version of the library has no export to
-// Elasticsearch.
+// ExportToElasticsearch returns an error that is [errors.ErrUnsupported]: the Go module has no export to Elasticsearch. Rust
+// programs have one (docs/guide.md).
 func (pm *PerformanceMonitor) ExportToElasticsearch() error {
-	return fmt.Errorf("signaling: this version has no export to Elasticsearch; use ExportToPrometheus or GetStats: %w",
+	return fmt.Errorf("signaling: the Go module has no export to Elasticsearch; use ExportToPrometheus or GetStats: %w",
 		errors.ErrUnsupported)
 }

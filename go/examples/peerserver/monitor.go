@@ -51,6 +51,12 @@ func (p pages) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			return
 		}
 		answer(w, http.StatusOK, plainType, "ok")
+	case isRead && r.URL.Path == "/api/info": // has no figures, so that everybody may know that a token is needed
+		answer(w, http.StatusOK, jsonType, asJSON(struct {
+			Version string   `json:"version"`
+			Pages   []string `json:"pages"`
+			Token   bool     `json:"token"`
+		}{corelane.Version(), []string{"/api/peers"}, p.server.token != ""}))
 	case !p.hasToken(r):
 		w.Header().Set("WWW-Authenticate", "Bearer")
 		answer(w, http.StatusUnauthorized, plainType, "send the token: Authorization: Bearer TOKEN")
