@@ -706,6 +706,7 @@ func (l *Lane) kick() {
 // Events hands out the lane's events one after another, and waits when there are none. The loop ends with the context, when
 // the lane is closed, and when the router has stopped and every event was handed out. [Lane.Err] says why. An event is valid
 // until the next one. Events that a loop has not handed out come in the next loop.
+// While one goroutine polls, another one's loop ends at once without an event, and does not change Err.
 func (l *Lane) Events(ctx context.Context) iter.Seq[*Event] {
 	return func(yield func(*Event) bool) {
 		if !l.polls.CompareAndSwap(false, true) {

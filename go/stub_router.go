@@ -9,7 +9,11 @@ const stub = true
 type routerHandle struct{}
 
 func startRouter(string, []string) (routerHandle, error) {
-	return routerHandle{}, &Error{Code: CodeUnsupported, Message: "this program was built with the tag corelane_stub: it contains no router"}
+	return routerHandle{}, noRouter()
+}
+
+func noRouter() error {
+	return &Error{Code: CodeUnsupported, Message: "this program was built with the tag corelane_stub: it contains no router"}
 }
 
 // No router exists in a stub build, so nobody can reach these.

@@ -6,4 +6,4 @@ type taskMemory struct{}
 
 func (b *taskBatch) init(size int) { b.tasks = make([]Task, size) }
 
-func buildServed(string, []string) (*Router, []taskWorker, error) { return nil, nil, ErrUnsupported }
+func buildServed(string, []string) (*Router, []taskWorker, error) { return nil, nil, noRouter() }
