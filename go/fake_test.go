@@ -32,6 +32,18 @@ type fakeRouter struct {
 	stale, gone bool
 	stop        atomic.Bool
 	done        sync.WaitGroup
+	// What the test does at the end of such calls, without the lock.
+	putting, entering, closing func(ClientID)
+}
+
+func (r *fakeRouter) during(what *func(ClientID), id ClientID) {
+	r.lock.Lock()
+	act := *what
+	*what = nil
+	r.lock.Unlock()
+	if act != nil {
+		act(id)
+	}
 }
 
 type fakeClient struct {
@@ -356,6 +368,7 @@ func (r *fakeRouter) slot(id ClientID) *fakeClient {
 }
 
 func (r *fakeRouter) enter(id ClientID) error {
+	r.during(&r.entering, id)
 	r.lock.Lock()
 	defer r.lock.Unlock()
 	slot := r.slot(id)
@@ -390,6 +403,7 @@ func (r *fakeRouter) disconnect(id ClientID) error {
 }
 
 func (r *fakeRouter) closed(id ClientID) error {
+	defer r.during(&r.closing, id)
 	r.lock.Lock()
 	defer r.lock.Unlock()
 	slot := r.slot(id)
@@ -432,6 +446,7 @@ func (r *fakeRouter) messageType(_, name string) (MessageType, error) {
 }
 
 func (r *fakeRouter) put(_ uint32, payload []byte) (uint64, error) {
+	r.during(&r.putting, 0)
 	r.lock.Lock()
 	defer r.lock.Unlock()
 	if r.failPuts {

@@ -173,14 +173,14 @@ func (l *Lane) Connect(name, protocol string, options ConnectOptions) (*Client, 
 	if options.Value != nil {
 		c.value.Store(&options.Value)
 	}
-	// The table has the client before anybody can find its name, because a worker may deliver at once.
-	l.clients[index].Store(c)
+	// The table has the client before anybody can find its name, because a worker may deliver at once. Whoever takes a client
+	// out of the table counts it out, also who replaces one that has ended and that nobody has taken out yet.
 	p.clients.Add(1)
+	if before := l.clients[index].Swap(c); before != nil {
+		before.home.clients.Add(-1)
+	}
 	if err := l.calls.enter(id); err != nil {
-		// The slot may be another client's by now.
-		l.clients[index].CompareAndSwap(c, nil)
-		p.clients.Add(-1)
-		c.state.Store(clientClosed)
+		l.remove(c) // The place may be another client's by now.
 		return nil, l.explain(err)
 	}
 	// If the worker has ended meanwhile, the poller hands out the client's end.

@@ -713,6 +713,143 @@ func TestFakeQueueMessages(t *testing.T) {
 	}
 }
 
+// A refusal for that limit waits for the worker like any other, and ends with it.
+func TestFakeQueueMessagesWaits(t *testing.T) {
+	r, lane := newFake(t, 1, 1<<16, func(m *laneMemory) { m.queueMessages = 4 })
+	a := connect(t, lane, "a")
+	for range 10 {
+		if err := a.Submit([]byte("x"), SubmitOptions{}); err != nil {
+			t.Fatal(err)
+		}
+		next(t, lane)
+	}
+	r.workers[0].paused.Store(true)
+	time.Sleep(5 * time.Millisecond)
+	for a.Submit([]byte("x"), SubmitOptions{}) == nil {
+	}
+	if err := a.Submit(make([]byte, 30000), SubmitOptions{}); err != ErrFull {
+		t.Error("a large message:", err)
+	}
+	early := 0
+	for range 10 {
+		if err := a.Submit([]byte("x"), SubmitOptions{}); err != ErrFull {
+			t.Fatal(err)
+		}
+		ctx, cancel := context.WithTimeout(context.Background(), 5*time.Millisecond)
+		if lane.Wait(ctx) == nil {
+			early++
+		}
+		cancel()
+	}
+	if early > 1 {
+		t.Error(early, "waits ended early")
+	}
+	blocked := make(chan error)
+	go func() { blocked <- a.SubmitWait(context.Background(), []byte("x"), SubmitOptions{}) }()
+	go func() {
+		for range lane.Events(context.Background()) {
+		}
+	}()
+	time.Sleep(5 * time.Millisecond)
+	r.end()
+	select {
+	case err := <-blocked:
+		if err != ErrClosed && err != ErrStale {
+			t.Error(err)
+		}
+	case <-time.After(10 * time.Second):
+		t.Error("SubmitWait does not end with the worker")
+	}
+}
+
+// While a large payload is being put, acknowledgements may use up all the space that is theirs: the payload's record still
+// has its own.
+func TestFakePromiseBesideTheReserve(t *testing.T) {
+	r, lane := newFake(t, 1, 4096, nil)
+	r.workers[0].paused.Store(true)
+	time.Sleep(5 * time.Millisecond)
+	large := connect(t, lane, "large")
+	p := large.home
+	for at := 0; p.to.Free() >= 2*promiseBytes+p.reserve; at++ {
+		_ = connect(t, lane, fmt.Sprint(at)).Submit(nil, SubmitOptions{})
+	}
+	r.putting = func(ClientID) {
+		for before := p.to.Free() + 1; p.to.Free() < before; {
+			before = p.to.Free()
+			large.Acknowledge(1024, 0)
+		}
+	}
+	if err := large.Submit(make([]byte, 5000), SubmitOptions{}); err != nil {
+		t.Error(err, p.to.Free(), p.reserve)
+	}
+	if p.promised != 0 || len(r.payloads) != 1 {
+		t.Error(p.promised, len(r.payloads))
+	}
+	// A payload whose record cannot be pushed any more is taken back.
+	r.workers[0].paused.Store(false)
+	await(t, "the message", func() bool { return r.workers[0].messages.Load() > 0 && large.home.to.Taken() > 0 })
+	for {
+		if n, _ := lane.Poll(make([]Event, 64)); n == 0 {
+			break
+		}
+	}
+	r.putting = func(ClientID) { _ = lane.Close() }
+	if err := large.Submit(make([]byte, 5000), SubmitOptions{}); err != ErrClosed {
+		t.Error(err)
+	}
+	r.end()
+	r.lock.Lock()
+	defer r.lock.Unlock()
+	if len(r.payloads) > 1 { // One delivery that was not read.
+		t.Error(len(r.payloads))
+	}
+}
+
+// Clients that come while their worker ends are counted out once, so that the loop over Events ends.
+func TestFakeConnectsWhileTheWorkerEnds(t *testing.T) {
+	r, lane := newFake(t, 1, 4096, nil)
+	first := connect(t, lane, "first")
+	poll := func() (n int, err error) { return lane.Poll(make([]Event, 16)) }
+	r.entering = func(id ClientID) {
+		r.end()
+		r.lock.Lock()
+		r.slot(id).used = false // The library has given the reservation back.
+		r.lock.Unlock()
+		_, _ = poll()
+	}
+	if c, err := lane.Connect("second", "generic", ConnectOptions{}); err == nil {
+		t.Error(c)
+	}
+	if n := first.home.clients.Load(); n != 0 {
+		t.Error(n, "clients")
+	}
+	if _, err := poll(); err != ErrClosed {
+		t.Error(err)
+	}
+
+	r, lane = newFake(t, 1, 4096, nil)
+	first = connect(t, lane, "first")
+	r.closing = func(id ClientID) { // Its place is another's before the poller has taken it out of the table.
+		if c := connect(t, lane, "next"); uint32(c.id) != uint32(id) {
+			t.Error(c.id, id)
+		}
+	}
+	r.end()
+	ended := 0
+	for {
+		n, err := poll()
+		if ended += n; n == 0 {
+			if err != ErrClosed {
+				t.Error(err)
+			}
+			break
+		}
+	}
+	if n := first.home.clients.Load(); n != 0 || ended != 2 {
+		t.Error(n, "clients,", ended, "ends")
+	}
+}
+
 func TestReasons(t *testing.T) {
 	for _, one := range []struct {
 		kind  EventKind

@@ -21,7 +21,7 @@ func (c *Client) SubmitTracked(message []byte, options SubmitOptions) (position 
 		h.recipient, h.messageType = uint64(options.Recipient), options.Type.label()
 	}
 	if len(message) > p.inline || len(message) > p.lane.maxMessage {
-		if err := p.pushLarge(c, c, recordMessage, flags, &h, message); err != nil {
+		if err := p.push(c, c, recordMessage, flags, &h, message); err != nil {
 			return 0, err
 		}
 		p.enter()
@@ -39,6 +39,7 @@ func (c *Client) SubmitTracked(message []byte, options SubmitOptions) (position 
 	p.enter()
 	if err := p.open(c); err != nil {
 		p.leaveAsIs()
+		p.lane.refused(err)
 		return 0, err
 	}
 	place, err := p.claim(c, headerBytes+len(message), recordMessage, flags)
@@ -47,10 +48,16 @@ func (c *Client) SubmitTracked(message []byte, options SubmitOptions) (position 
 		copy(unsafe.Slice((*byte)(unsafe.Add(place, headerBytes)), len(message)), message)
 		p.commit(c)
 		p.expect(p.to.Seen()) // Before the publication: the worker sees the request, or the poller that the head has moved.
+	} else if err == ErrFull {
+		p.to.Refused()
 	}
 	position = p.to.Tail()
 	p.leave()
-	return position, err
+	if err != nil {
+		p.lane.refused(err)
+		return 0, err
+	}
+	return position, nil
 }
 
 // expect asks the worker for a wake when its head leaves this position, as a push does that found no space. The caller holds

@@ -160,14 +160,31 @@ func (p *pair) look() error {
 	return nil
 }
 
+// count refuses a record beyond queue_messages.
+func (p *pair) count() error {
+	limit := p.lane.queueMessages
+	if limit == 0 || p.to.Records()-p.taken < limit {
+		return nil
+	}
+	// The head before the count, which the worker stores first: a refusal then waits for the head that comes next.
+	if err := p.look(); err != nil {
+		return p.broken()
+	}
+	if p.taken = min(p.to.Taken(), p.to.Records()); p.to.Records()-p.taken < limit {
+		return nil
+	}
+	if p.to.Closed() {
+		return p.closed()
+	}
+	return p.full()
+}
+
 // claim claims space for a record of a client. A client's records may take no more of the ring than is left free, so the
 // records of one that floods leave room for the others: k clients that flood leave 1/(k+1) of the ring.
 func (p *pair) claim(c *Client, length int, kind, flags uint16) (unsafe.Pointer, error) {
 	needed, kept := rings.Stride(length), p.reserve+p.promised
-	if limit := p.lane.queueMessages; limit != 0 && p.to.Records()-p.taken >= limit {
-		if p.taken = min(p.to.Taken(), p.to.Records()); p.to.Records()-p.taken >= limit {
-			return nil, p.full()
-		}
+	if err := p.count(); err != nil {
+		return nil, err
 	}
 	if c.held+needed+kept > p.to.Free() {
 		if err := p.look(); err != nil {
@@ -317,6 +334,11 @@ func (p *pair) pushLarge(sender, owner *Client, kind, flags uint16, h *header, m
 	if err == nil && p.to.Closed() {
 		err = p.closed()
 	}
+	if err == nil {
+		if err = p.count(); err == ErrFull {
+			p.to.Refused()
+		}
+	}
 	if err == nil && owner.held+promiseBytes+p.reserve+p.promised > p.to.Free() {
 		if p.look() != nil {
 			err = p.broken()
@@ -332,15 +354,21 @@ func (p *pair) pushLarge(sender, owner *Client, kind, flags uint16, h *header, m
 	p.promised += promiseBytes
 	p.leave()
 	number, err := p.lane.calls.put(p.index, message)
+	if err != nil {
+		p.enter()
+		p.promised -= promiseBytes
+		p.leave()
+		return p.lane.explain(err)
+	}
 	p.enter()
 	p.promised -= promiseBytes
-	if err == nil && p.gone {
-		err = ErrClosed // The library frees what was put when the lane's side leaves.
-	}
-	if err == nil {
+	if p.gone {
+		err = ErrClosed
+	} else {
 		var place unsafe.Pointer
-		// Also if the client has left meanwhile: the worker then refuses the message, and frees the payload.
-		place, err = p.reserved(headerBytes+referenceBytes, kind, flags|flagOwned, p.reserve+p.promised)
+		// Also if the client has left meanwhile: the worker then refuses the message, and frees the payload. Acknowledgements
+		// may have used the reserve up: the promise is beside it.
+		place, err = p.reserved(headerBytes+referenceBytes, kind, flags|flagOwned, p.promised)
 		if err == nil {
 			h.write(place)
 			reference := (*[2]uint64)(unsafe.Add(place, headerBytes))
@@ -349,6 +377,9 @@ func (p *pair) pushLarge(sender, owner *Client, kind, flags uint16, h *header, m
 		}
 	}
 	p.leave()
+	if err != nil { // The worker or the lane has left.
+		_, _ = p.lane.calls.take(p.index, number, nil)
+	}
 	return err
 }
 
