@@ -426,6 +426,7 @@ func (l *Lane) end(p *pair, buffer []Event, n int) int {
 	if p.scan == len(l.clients) {
 		p.scan = 0
 	}
+	l.announceRoom() // For those that wait to push for a client that has ended: no space comes.
 	return n
 }
 

@@ -850,6 +850,37 @@ func TestFakeConnectsWhileTheWorkerEnds(t *testing.T) {
 	}
 }
 
+// SubmitWait ends with the client, also if the worker that leaves has not closed its ring yet when the poller has handed
+// everything out.
+func TestFakeSubmitWaitEndsWithTheWorker(t *testing.T) {
+	r, lane := newFake(t, 1, 4096, nil)
+	r.workers[0].paused.Store(true)
+	time.Sleep(5 * time.Millisecond)
+	c := connect(t, lane, "c")
+	for c.Submit(nil, SubmitOptions{}) == nil {
+	}
+	blocked := make(chan error)
+	go func() { blocked <- c.SubmitWait(context.Background(), nil, SubmitOptions{}) }()
+	await(t, "a goroutine that waits", func() bool { return lane.blocked.Load() > 0 })
+	time.Sleep(time.Millisecond)
+	r.workers[0].ended.Store(true)
+	r.memory.workers[0].egress.Close()
+	r.memory.wake.IfAsleep()
+	for range lane.Events(context.Background()) {
+	}
+	if err := lane.Err(); err != ErrClosed {
+		t.Error(err)
+	}
+	select {
+	case err := <-blocked:
+		if err != ErrStale && err != ErrClosed {
+			t.Error(err)
+		}
+	case <-time.After(5 * time.Second):
+		t.Error("SubmitWait waits on")
+	}
+}
+
 func TestReasons(t *testing.T) {
 	for _, one := range []struct {
 		kind  EventKind
