@@ -491,6 +491,12 @@ impl Clients {
             self.retired.push(client.index(), &slot.retired_link);
         }
         let mut control = lock(&self.control);
+        if slot.is_of_lane() {
+            // The client of a worker that has left may be closed in the middle of `enter`, which holds this lock: its
+            // credit and its name came only now.
+            self.remove_name(client, slot);
+            slot.credit.close(client.generation());
+        }
         let line = self.line(client);
         if line.is_some_and(ClientLine::is_only_recorded) {
             control.only_recorded -= 1;

@@ -249,6 +249,34 @@ fn rule_1_nobody_finds_a_reserved_client() {
     world.check(3, 0);
 }
 
+/// A worker that ends while a client is between the two steps: the second step fails, and no end is handed out.
+#[test]
+fn rule_1_a_reserved_client_does_not_end_with_its_worker() {
+    let mut world = World::new("workers=2");
+    let mut host = world.router.lane_host().unwrap();
+    let (first, _) = on_two_workers(&mut host);
+    let lost = host.worker(first).unwrap();
+    let mut reserved = None;
+    for name in 0..100 {
+        let client = host.reserve(&format!("reserved {name}"), "generic").unwrap();
+        if host.worker(client) == Some(lost) {
+            reserved = Some(client);
+            break;
+        }
+        assert!(host.cancel(client));
+    }
+    let reserved = reserved.unwrap();
+    drop(world.workers.remove(lost));
+    let got = kinds(&world.settle(&mut host));
+    assert!(!got.contains(&(LaneKind::Closed, reserved)), "{got:?}");
+    assert_eq!(host.enter(reserved), Err(ConnectError::Closed));
+    let got = kinds(&world.settle(&mut host));
+    assert!(!host.clients().contains(&reserved) && !host.clients().contains(&first), "{got:?}");
+    drop(host);
+    world.run();
+    world.check(0, 0);
+}
+
 #[test]
 fn rule_2_an_acknowledgement_changes_its_own_client_only() {
     let mut lane = Lane::new("workers=1,max_clients=2,credit_messages=2,credit_policy=refuse");
@@ -494,6 +522,24 @@ fn rule_10_a_release_with_unread_deliveries_and_a_full_ring() {
     assert!(all.undelivered.get("egress_full") > 0 && all.undelivered.get("port_gone") > 0);
 }
 
+/// As the test before, with notices that find no room: they stop the worker at each record, not for good.
+#[test]
+fn rule_10_a_release_with_notices_that_wait_handles_what_was_published() {
+    let config = "workers=1,ring_bytes=4096,backlog_bytes=4096,credit_messages=1,credit_policy=refuse";
+    let mut lane = Lane::new(config);
+    let mut submitted = 0;
+    for _ in 0..40 {
+        while lane.host.send(lane.ben, b"x", submitted).is_ok() {
+            submitted += 1;
+        }
+        lane.host.publish();
+        lane.world.run();
+    }
+    assert!(submitted > 128, "notices fill the ring and the backlog");
+    let all = lane.end(submitted);
+    assert_eq!((all.refused, all.ok), (0, 1), "{all:?}");
+}
+
 #[test]
 fn rule_11_forged_kinds_and_flags_make_the_ring_corrupt() {
     let short = vec![0; 8];
@@ -735,6 +781,31 @@ fn rule_15_a_drain_refuses_from_a_position_on() {
     lane.end(2);
 }
 
+/// A host that floods keeps its ring from ever being empty, and does not keep the router from draining.
+#[test]
+fn rule_15_a_drain_ends_under_a_flood() {
+    let mut lane = Lane::new("workers=1,batch=2");
+    let none = std::time::Duration::ZERO;
+    let now = corelane::clock::Clock::new().now();
+    lane.host.submit(lane.ann, OFFER, number(1)).unwrap();
+    lane.host.publish();
+    assert!(lane.world.router.drain(none).is_err(), "a message waits");
+    let (mut submitted, mut drained) = (1, false);
+    for _ in 0..50 {
+        for _ in 0..3 {
+            lane.host.submit(lane.ann, OFFER, number(2)).unwrap();
+            submitted += 1;
+        }
+        lane.host.publish();
+        lane.world.workers[0].cycle(now);
+        while !lane.host.poll(64).is_empty() {}
+        drained |= lane.world.router.drain(none).is_ok();
+    }
+    assert!(drained);
+    lane.settle();
+    lane.end(submitted);
+}
+
 #[test]
 fn rule_16_a_full_task_gate_holds_the_ring_and_loses_nothing() {
     let rules = ProtocolRules::new(ProtocolRules::generic().protocol().clone())
@@ -881,6 +952,27 @@ fn a_broken_egress_ring_stays_broken() {
     assert!(lane.host.connect("joe", "generic").is_err());
     drop(port);
     lane.end(5);
+}
+
+/// A lane has no rings to local workers: what they handle fails at its clients, and is counted. The other way it arrives.
+#[test]
+fn a_local_workers_message_to_a_lane_fails() {
+    let mut world = World::new("workers=2,local_workers=1");
+    let mut host = world.router.lane_host().unwrap();
+    let ann = host.connect("ann", "generic").unwrap();
+    let mut port = world.router.local_port().unwrap();
+    let ben = port.connect("ben", "generic", "", 0).unwrap();
+    port.submit(ben, HELLO, 1).unwrap();
+    port.cycle().unwrap();
+    let all = world.accounting();
+    assert_eq!((all.submitted, all.failed), (1, 1), "{all:?}");
+    assert_eq!(all.failures.get("port_gone"), 1, "{all:?}");
+    host.submit(ann, OFFER, number(2)).unwrap();
+    host.publish();
+    world.run();
+    assert_eq!(poll(&mut port), [(ben, 2)]);
+    drop((host, port));
+    world.run();
 }
 
 #[test]

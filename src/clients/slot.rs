@@ -653,6 +653,11 @@ impl ClientSlot {
         self.acknowledge(generation, u32::MAX, u32::MAX).messages
     }
 
+    /// Whether a worker lists the client's CLIENT_CLOSED, which found no room.
+    pub(crate) fn is_listed_as_closed(&self) -> bool {
+        self.closed_link.load(Acquire) != UNLISTED // Acquire: pairs with the Release in `SlotList::pop`.
+    }
+
     /// Whether nothing refers to a closed client.
     pub(super) fn is_unused(&self) -> bool {
         // Acquire of `finished` pairs with the Release in `finish`: the worker is done with the client's messages.

@@ -299,8 +299,8 @@ pub unsafe extern "C" fn corelane_lane_disconnect(lane: CorelaneLane, client: Co
 
 /// Ends a client whose worker has left: its egress ring is closed, and all its records are taken. No CLIENT_CLOSED comes.
 ///
-/// Any thread. Does not block. CORELANE_STATE (the client's worker has not left), CORELANE_STALE (lane; or the client is
-/// closed).
+/// Any thread. Does not block. CORELANE_STATE (the client's worker has not left, or the client is only reserved),
+/// CORELANE_STALE (lane; or the client is closed).
 ///
 /// # Safety
 /// No requirements.

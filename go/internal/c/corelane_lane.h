@@ -137,8 +137,8 @@ int32_t corelane_lane_disconnect(struct corelane_lane lane,
 
 // Ends a client whose worker has left: its egress ring is closed, and all its records are taken. No CLIENT_CLOSED comes.
 //
-// Any thread. Does not block. CORELANE_STATE (the client's worker has not left), CORELANE_STALE (lane; or the client is
-// closed).
+// Any thread. Does not block. CORELANE_STATE (the client's worker has not left, or the client is only reserved),
+// CORELANE_STALE (lane; or the client is closed).
 int32_t corelane_lane_closed(struct corelane_lane lane,
                              corelane_client client);
 

@@ -5,7 +5,7 @@
 
 use super::rings::LaneRings;
 use super::settle::settle_lane;
-use crate::clients::{ClientId, CreditPolicy, KeptFigures, NewClient, RoomId};
+use crate::clients::{ClientId, CreditPolicy, KeptFigures, NewClient, Phase, RoomId};
 use crate::config::{Balance, Key};
 use crate::error::{
     ClientError, ConnectError, JoinError, LeaveError, PortError, StaleClient, SubmitError, Unacknowledged,
@@ -267,7 +267,8 @@ impl Lane {
         Ok(())
     }
 
-    /// Ends a client whose worker has left, or has given the lane's rings up. `None` if it has not.
+    /// Ends a client whose worker has left, or has given the lane's rings up. `None` if it has not, or if the client is only
+    /// reserved.
     ///
     /// # Errors
     /// [`StaleClient`] if the client is closed already.
@@ -275,6 +276,12 @@ impl Lane {
         let shared = &self.shared;
         let Some(slot) = shared.clients.on(client, self.index) else { return Some(Err(StaleClient)) };
         if !self.has_left(usize::from(slot.place().worker)) {
+            return None;
+        }
+        // Not yet if `enter` or `cancel` is still to come, which ends the reservation, or if a worker that has given the
+        // lane up still lists the client's CLIENT_CLOSED: an entry there belongs to the slot's present client.
+        let reserved = slot.phase_of(client.generation()) == Some(Phase::Reserved);
+        if reserved || slot.is_listed_as_closed() {
             return None;
         }
         Some(self.end(client, Unacknowledged::Closed))

@@ -547,7 +547,9 @@ impl EgressSender {
     }
 
     pub(in crate::router) fn space_moved(&self) -> bool {
-        self.ring.space_moved()
+        // A lane's broken ring never has room: what is listed waits for the lane's release, and the worker may sleep.
+        let broken = self.lane.as_deref().is_some_and(|lane| lane.rings.is_broken());
+        !broken && self.ring.space_moved()
     }
 
     /// Closes the ring: nothing more will come.

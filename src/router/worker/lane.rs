@@ -62,6 +62,10 @@ impl Worker {
         while *count < limit {
             let position = records.position();
             context.state.inside.taken[port] = position;
+            if position >= drains_from {
+                // Not only when the ring is empty: a host that floods may never let it be.
+                lane.rings.end_drain();
+            }
             if context.state.tasks.is_driven() {
                 match context.gate(port, &mut records)? {
                     Gate::Open => {}
@@ -72,12 +76,7 @@ impl Worker {
                     }
                 }
             }
-            let Some(record) = records.next()? else {
-                if lane.drains_from.is_some_and(|from| from <= position) {
-                    lane.rings.end_drain();
-                }
-                return Ok(());
-            };
+            let Some(record) = records.next()? else { return Ok(()) };
             *count += 1;
             context.lane_record(port, &receiver.counts, position >= drains_from, &record, time)?;
             if context.state.inside.abandoned {

@@ -33,9 +33,16 @@ impl Worker {
             }
             if state == AttachState::Detaching {
                 let mut time = now;
-                // A lane's host has stopped pushing. One that has not must not keep the worker here.
-                let once = self.ingress[port].as_ref().is_some_and(|ingoing| ingoing.lane.is_some());
-                while !self.is_abandoned() && self.drain(port, usize::MAX, &mut time) > 0 && !once {}
+                let mut end = None;
+                while !self.is_abandoned() && self.drain(port, usize::MAX, &mut time) > 0 {
+                    // A lane's host has stopped pushing. One that has not must not keep the worker here.
+                    let lane = self.ingress[port].as_ref().filter(|ingoing| ingoing.lane.is_some());
+                    if lane.is_some_and(|lane| {
+                        lane.ring.position() >= *end.get_or_insert_with(|| lane.ring.seen_tail())
+                    }) {
+                        break;
+                    }
+                }
                 if self.is_abandoned() {
                     return;
                 }
