@@ -425,9 +425,10 @@ func TestLaneManyGoroutines(t *testing.T) {
 	if testing.Short() || raceBuild {
 		rounds = 100
 	}
-	// The pushers do not wait for the pollers, so everything must fit the backlogs: what does not is given up.
+	// The pushers do not wait for the pollers, so everything must fit the backlogs and the payloads: what does not is given up.
 	router := startTestRouter(t, Config{
 		"max_clients": "300", "credit_messages": "60000", "credit_bytes": "100000000", "backlog_bytes": "67108864",
+		"payloads": "65536", "payload_bytes": "1000000000",
 	})
 	lanes := []*Lane{openRouterLane(t, router), openRouterLane(t, router)}
 	var clients []*Client
