@@ -83,7 +83,11 @@ check("used-up descriptors are survived, told and refused", async (t) => {
   await eventually("the line", () => /ERROR cannot accept connections/.test(server.errors()));
   flood.forEach((one) => one?.socket.destroy());
   await server.joinEventually("cleo");
-  assert.ok(total(await server.metrics(), "peerjs_refused_total", { reason: "no_descriptor" }) >= 20);
+  // The monitor's connection may be one of those that find no descriptor.
+  await eventually("the refusals", async () => {
+    const metrics = await server.metrics().catch(() => "");
+    return metrics !== "" && total(metrics, "peerjs_refused_total", { reason: "no_descriptor" }) >= 20;
+  });
   const lines = server.errors().match(/cannot accept connections/g).length;
   assert.ok(lines <= 20, `${lines} lines`);
 });
