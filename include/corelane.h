@@ -2568,7 +2568,7 @@ int32_t corelane_door_address(struct corelane_door door, struct corelane_text *o
 
 // Says whether the host is ready: /readyz answers 200 if `why_not` is NULL or empty, otherwise 503 with this text.
 //
-// Any thread. Does not block. CORELANE_INVALID (not UTF-8), CORELANE_STALE.
+// Any thread. Does not block. CORELANE_INVALID (not UTF-8), CORELANE_NULL (a length without a text), CORELANE_STALE.
 int32_t corelane_door_set_ready(struct corelane_door door,
                                 const char *why_not,
                                 size_t why_not_length);

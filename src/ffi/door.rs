@@ -182,7 +182,7 @@ pub unsafe extern "C" fn corelane_door_address(door: CorelaneDoor, out_text: *mu
 
 /// Says whether the host is ready: /readyz answers 200 if `why_not` is NULL or empty, otherwise 503 with this text.
 ///
-/// Any thread. Does not block. CORELANE_INVALID (not UTF-8), CORELANE_STALE.
+/// Any thread. Does not block. CORELANE_INVALID (not UTF-8), CORELANE_NULL (a length without a text), CORELANE_STALE.
 ///
 /// # Safety
 /// `why_not` is a text.
