@@ -134,8 +134,8 @@ func (c *Client) Submit(message []byte, options SubmitOptions) error {
 	return err
 }
 
-// trySubmit is Submit without counting a refusal.
-func (c *Client) trySubmit(message []byte, options SubmitOptions) error {
+// submission returns the header and the flags of a message of the client.
+func (c *Client) submission(options SubmitOptions) (header, uint16) {
 	h := header{client: uint64(c.id), correlation: options.Correlation, messageType: anyType}
 	flags := uint16(0)
 	if options.TellFailed {
@@ -145,6 +145,12 @@ func (c *Client) trySubmit(message []byte, options SubmitOptions) error {
 		flags |= flagAddressed
 		h.recipient, h.messageType = uint64(options.Recipient), options.Type.label()
 	}
+	return h, flags
+}
+
+// trySubmit is Submit without counting a refusal.
+func (c *Client) trySubmit(message []byte, options SubmitOptions) error {
+	h, flags := c.submission(options)
 	return c.home.tryPush(c, c, recordMessage, flags, &h, message)
 }
 

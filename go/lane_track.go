@@ -11,15 +11,7 @@ import (
 // client's worker has come to the position that it returns.
 func (c *Client) SubmitTracked(message []byte, options SubmitOptions) (position uint64, err error) {
 	p := c.home
-	h := header{client: uint64(c.id), correlation: options.Correlation, messageType: anyType}
-	flags := uint16(0)
-	if options.TellFailed {
-		flags |= flagTellFailed
-	}
-	if options.Recipient != 0 {
-		flags |= flagAddressed
-		h.recipient, h.messageType = uint64(options.Recipient), options.Type.label()
-	}
+	h, flags := c.submission(options)
 	if len(message) > p.inline || len(message) > p.lane.maxMessage {
 		if err := p.push(c, c, recordMessage, flags, &h, message); err != nil {
 			return 0, err

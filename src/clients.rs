@@ -354,37 +354,55 @@ impl Clients {
         }
         let hash = self.names.hash(new.name.as_bytes());
         let mut control = lock(&self.control);
-        // Check the name first, so that a refused client costs no slot and no generation. Names are inserted
-        // under this lock.
+        let index = self.place_for(&mut control, hash, only_recorded)?;
+        let slot = &self.slots[index as usize];
+        let generation = slot.open(&new);
+        let client = ClientId::new(index, generation);
+        self.let_in(&mut control, client, slot, hash, (new.figures, only_recorded));
+        Ok((client, hash))
+    }
+
+    /// A free slot for a client of this name. Names are inserted under the control lock.
+    fn place_for(
+        &self,
+        control: &mut ClientControl,
+        hash: NameHash,
+        only_recorded: bool,
+    ) -> Result<u32, OpenError> {
+        // Check the name first, so that a refused client costs no slot and no generation.
         if let Some(present) = self.names.get(hash) {
             // A client whose name is still present has reconnected before the end of its first connection was
             // noticed.
             control.connections.reconnects += u64::from(!only_recorded);
             return Err(OpenError::NameTaken(present));
         }
-        let Some(index) = self.take_free(&mut control) else {
-            return Err(OpenError::TooManyClients(self.slots.len() as u32));
-        };
-        let slot = &self.slots[index as usize];
-        let generation = slot.open(&new);
-        let client = ClientId::new(index, generation);
-        let now = self.clock.raw();
-        if let (Some(line), Some(losses)) = (self.lines.get(index as usize), self.losses.get(index as usize))
-        {
+        self.take_free(control).ok_or(OpenError::TooManyClients(self.slots.len() as u32))
+    }
+
+    /// Begins the figures of a client whose slot is open, inserts its name and counts it.
+    fn let_in(
+        &self,
+        control: &mut ClientControl,
+        client: ClientId,
+        slot: &ClientSlot,
+        hash: NameHash,
+        (figures, only_recorded): (KeptFigures, bool),
+    ) {
+        let (place, now) = (client.index() as usize, self.clock.raw());
+        if let (Some(line), Some(losses)) = (self.lines.get(place), self.losses.get(place)) {
             let epoch = control.connections.writer.controlled.epoch;
-            let (counts, failing) = new.figures.continued(client, epoch);
+            let (counts, failing) = figures.continued(client, epoch);
             line.open(now, epoch, only_recorded, &counts, failing);
-            losses.open(generation, short(epoch), counts.undelivered);
+            losses.open(client.generation(), short(epoch), counts.undelivered);
         }
         let inserted = self.names.insert(hash, client);
         debug_assert!(inserted.is_ok(), "names are inserted under the control lock");
         if only_recorded {
             control.only_recorded += 1;
         } else {
-            control.connections.connect(new.application, now);
+            control.connections.connect(slot.labels().1, now);
             control.tell(slot, None);
         }
-        Ok((client, hash))
     }
 
     /// Takes a slot for a client of a lane. Nobody finds the client before [`enter`](Self::enter).
@@ -394,13 +412,7 @@ impl Clients {
         }
         let hash = self.names.hash(new.name.as_bytes());
         let mut control = lock(&self.control);
-        if let Some(present) = self.names.get(hash) {
-            control.connections.reconnects += 1;
-            return Err(OpenError::NameTaken(present));
-        }
-        let Some(index) = self.take_free(&mut control) else {
-            return Err(OpenError::TooManyClients(self.slots.len() as u32));
-        };
+        let index = self.place_for(&mut control, hash, false)?;
         Ok((ClientId::new(index, self.slots[index as usize].reserve(&new)), hash))
     }
 
@@ -423,19 +435,7 @@ impl Clients {
         if !slot.enter(client.generation()) {
             return None;
         }
-        let now = self.clock.raw();
-        if let (Some(line), Some(losses)) =
-            (self.lines.get(client.index() as usize), self.losses.get(client.index() as usize))
-        {
-            let epoch = control.connections.writer.controlled.epoch;
-            let (counts, failing) = KeptFigures::NONE.continued(client, epoch);
-            line.open(now, epoch, false, &counts, failing);
-            losses.open(client.generation(), short(epoch), counts.undelivered);
-        }
-        let inserted = self.names.insert(hash, client);
-        debug_assert!(inserted.is_ok(), "names are inserted under the control lock");
-        control.connections.connect(slot.labels().1, now);
-        control.tell(slot, None);
+        self.let_in(&mut control, client, slot, hash, (KeptFigures::NONE, false));
         Some(Ok(hash))
     }
 

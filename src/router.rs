@@ -18,6 +18,7 @@ mod lane;
 mod local;
 mod local_loop;
 mod notice;
+mod opening;
 mod pair;
 mod payload;
 mod permits;

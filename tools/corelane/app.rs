@@ -1,23 +1,11 @@
 //! The state of `corelane top`: what is shown, and what keys change.
 
-use crate::addresses::Addresses;
+use crate::figures::Figures;
 use crate::table::Order;
 use crate::views::{LISTS, View};
-use corelane::monitor::{ClientFigures, MonitorStats, Timeline};
+use corelane::monitor::Timeline;
 use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 use std::collections::BTreeMap;
-
-/// The figures of one moment.
-pub struct Figures {
-    pub stats: MonitorStats,
-    pub timeline: Timeline,
-    /// Clients that are silent, if they were asked for.
-    pub idle: Option<Vec<ClientFigures>>,
-    /// Addresses of clients, as far as they are known.
-    pub addresses: Addresses,
-    /// The version of the server's monitor.
-    pub version: String,
-}
 
 /// What the thread that asks the server reports.
 pub enum Report {

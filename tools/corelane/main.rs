@@ -14,6 +14,7 @@ mod app;
 mod commands;
 mod draw;
 mod fetch;
+mod figures;
 mod table;
 #[cfg(test)]
 mod tests;

@@ -1,8 +1,9 @@
 //! The screen, drawn from the figures of a real server (tests/recorded), and from those of monitors made here.
 
 use crate::addresses::Addresses;
-use crate::app::{App, Figures, Report};
+use crate::app::{App, Report};
 use crate::draw::draw;
+use crate::figures::Figures;
 use crate::text;
 use crate::views::View;
 use corelane::config::Config;

@@ -1,9 +1,10 @@
 //! `corelane top`: the terminal, its keys, and the thread that asks the monitor.
 
 use crate::addresses::{Addresses, Info};
-use crate::app::{App, Figures, Report};
+use crate::app::{App, Report};
 use crate::draw::draw;
 use crate::fetch::Monitor;
+use crate::figures::Figures;
 use crate::views::{LISTS, View, list};
 use corelane::monitor::{ClientFigures, MonitorStats, Timeline};
 use ratatui::crossterm::event::{self, Event, KeyEventKind};

@@ -1,7 +1,7 @@
 //! The tables of `corelane top`, from a monitor's figures.
 
 use crate::addresses::Addresses;
-use crate::app::Figures;
+use crate::figures::Figures;
 use crate::table::{Cell, Column, Order, Table, numbers, words};
 use crate::text;
 use corelane::error::{Failed, RoomRefused, SubmitError, TakenOver, Unacknowledged, Undeliverable};

@@ -563,6 +563,12 @@ function drawNotes(stats) {
 const colour = (name) => getComputedStyle(document.documentElement).getPropertyValue(`--${name}`).trim();
 const seconds = (value) => (isNumber(value) ? value : null);
 
+const PERCENTILES = [
+  ["P50", "green", (slot) => slot.p50 || null, duration],
+  ["P95", "orange", (slot) => slot.p95 || null, duration],
+  ["P99", "red", (slot) => slot.p99 || null, duration],
+];
+
 const CHARTS = [
   {
     title: "Messages per second",
@@ -578,22 +584,14 @@ const CHARTS = [
     title: "Handling time",
     source: "messages",
     log: true,
-    lines: [
-      ["P50", "green", (slot) => slot.p50 || null, duration],
-      ["P95", "orange", (slot) => slot.p95 || null, duration],
-      ["P99", "red", (slot) => slot.p99 || null, duration],
-    ],
+    lines: PERCENTILES,
     axis: duration,
   },
   {
     title: "Queue wait",
     source: "queue_wait",
     log: true,
-    lines: [
-      ["P50", "green", (slot) => slot.p50 || null, duration],
-      ["P95", "orange", (slot) => slot.p95 || null, duration],
-      ["P99", "red", (slot) => slot.p99 || null, duration],
-    ],
+    lines: PERCENTILES,
     axis: duration,
   },
   {

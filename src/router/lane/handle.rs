@@ -12,14 +12,14 @@ use crate::error::{
 };
 use crate::metrics::Writer;
 use crate::park::WakeWord;
-use crate::ring::{AttachState, Memory};
-use crate::router::pair::{Pair, PairCounts};
+use crate::ring::Memory;
+use crate::router::opening;
+use crate::router::pair::Pair;
 use crate::router::payload::{Payload, Way};
 use crate::router::placement::Placement;
 use crate::router::rules::MessageType;
-use crate::router::shared::{RouterState, Shared};
+use crate::router::shared::Shared;
 use crate::sync::{Arc, Mutex, Relaxed, lock, mutant};
-use std::time::Duration;
 
 /// What a host needs of one worker's pair with its lane.
 pub(crate) struct LaneView<'a> {
@@ -75,50 +75,24 @@ impl Lane {
         if !shared.concurrent {
             return Err(PortError::OnlyBaseRoute);
         }
-        for _ in 0..100 {
-            match Self::try_open(shared)? {
-                Ok(lane) => return Ok(lane),
-                Err(false) => break,
-                // A lane or a port was just released, and its workers have not left its pairs yet.
-                Err(true) if cycle() > 0 => {}
-                Err(true) => std::thread::sleep(Duration::from_millis(1)),
-            }
-        }
-        Err(PortError::TooManyPorts(shared.ports.len() as u32))
+        opening::open(shared, cycle, || Self::try_open(shared))
     }
 
     /// The lane; or else whether a place becomes free once the workers have left a released port's pairs.
     fn try_open(shared: &Arc<Shared>) -> Result<Result<Self, bool>, PortError> {
         let mut control = lock(&shared.control);
-        if control.state != RouterState::Running {
-            return Err(PortError::Stopped);
-        }
-        let (all, workers) = (shared.workers.len(), shared.placement.threaded());
-        let is_free = |port: usize| (0..all).all(|one| shared.pair(one, port).state() == AttachState::Free);
-        let mut unused = (0..shared.ports.len()).filter(|port| !control.port_open[*port]);
-        let Some(index) = unused.clone().find(|port| is_free(*port)) else {
-            return Ok(Err(unused.next().is_some()));
+        let index = match opening::free_place(shared, &control)? {
+            Ok(index) => index,
+            Err(waiting) => return Ok(Err(waiting)),
         };
+        let workers = shared.placement.threaded();
         let wake = Arc::new(WakeWord::descriptor()?);
-        let touch = shared.config.touches();
-        let memory = || {
-            let memory = Memory::reserve(shared.config.count(Key::RingBytes), touch)?;
-            memory.set_stamp_source(shared.clock.source() as u64);
-            Ok::<_, std::io::Error>(Arc::new(memory))
-        };
         let mut pairs = Vec::with_capacity(workers);
         for worker in 0..workers {
-            let egress = memory()?;
+            let mut pair = opening::pair(shared, &wake)?;
             let consumed = shared.workers[worker].paths[index].lane.consumed();
-            let rings = Arc::new(LaneRings::new(egress.capacity(), consumed));
-            let pair = Pair {
-                ingress: memory()?,
-                egress,
-                backlog: Arc::new(Memory::reserve(shared.config.count(Key::BacklogBytes), touch)?),
-                port_wake: Arc::clone(&wake),
-                counts: Arc::new(PairCounts::new()),
-                lane: Some(Arc::clone(&rings)),
-            };
+            let rings = Arc::new(LaneRings::new(pair.egress.capacity(), consumed));
+            pair.lane = Some(Arc::clone(&rings));
             pairs.push(LanePair { pair, rings, attached: false });
         }
         for (worker, one) in pairs.iter_mut().enumerate() {

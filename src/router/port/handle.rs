@@ -13,9 +13,10 @@ use crate::error::{
     StaleClient, StaleRoom, SubmitError, TrySubmitError, Unacknowledged,
 };
 use crate::park::WakeWord;
-use crate::ring::{AttachState, Consumer, Memory, Producer};
+use crate::ring::{Consumer, Producer};
 use crate::router::local::Seat;
-use crate::router::pair::{Pair, PairCounts};
+use crate::router::opening;
+use crate::router::pair::Pair;
 use crate::router::payload::{Owned, Returned, Way};
 use crate::router::port::batch::{Batch, Polled, sealed};
 use crate::router::port::connect::ConnectOptions;
@@ -27,7 +28,7 @@ use crate::router::port::send::SendOptions;
 use crate::router::port::submit::{Entered, SubmitHalf, SubmitOptions};
 use crate::router::rules::MessageType;
 use crate::router::settle::untaken_deliveries;
-use crate::router::shared::{RouterState, Shared};
+use crate::router::shared::Shared;
 use crate::sync::{Arc, Relaxed, lock};
 use std::ops::ControlFlow;
 #[cfg(not(corelane_loom))]
@@ -75,59 +76,26 @@ impl Port {
         seat: Option<&Arc<Seat>>,
         cycle: impl Fn() -> usize,
     ) -> Result<Self, PortError> {
-        for _ in 0..100 {
-            let waiting = match Self::try_open(shared, seat)? {
-                Ok(port) => return Ok(port),
-                Err(waiting) => waiting,
-            };
-            if !waiting {
-                break;
-            }
-            // A port was just released, and its workers have not left its pairs yet.
-            if cycle() > 0 {
-                continue;
-            }
-            std::thread::sleep(Duration::from_millis(1));
-        }
-        Err(PortError::TooManyPorts(shared.ports.len() as u32))
+        opening::open(shared, cycle, || Self::try_open(shared, seat))
     }
 
     /// The port; or else whether one becomes free once the workers have left a released port's pairs.
     fn try_open(shared: &Arc<Shared>, seat: Option<&Arc<Seat>>) -> Result<Result<Self, bool>, PortError> {
         let mut control = lock(&shared.control);
-        if control.state != RouterState::Running {
-            return Err(PortError::Stopped);
-        }
         let workers = shared.workers.len();
         // The control lock is held, and a worker takes it when it becomes lost, so this list cannot become
         // outdated while pairs are attached.
         let lost: Vec<bool> = (0..workers).map(|worker| shared.placement.is_lost(worker)).collect();
-        let is_free =
-            |port: usize| (0..workers).all(|one| shared.pair(one, port).state() == AttachState::Free);
-        let mut unused = (0..shared.ports.len()).filter(|port| !control.port_open[*port]);
-        let Some(index) = unused.clone().find(|port| is_free(*port)) else {
-            return Ok(Err(unused.next().is_some()));
+        let index = match opening::free_place(shared, &control)? {
+            Ok(index) => index,
+            Err(waiting) => return Ok(Err(waiting)),
         };
         let wake = match seat {
             Some(seat) => Arc::clone(seat.wake()),
             None => Arc::new(WakeWord::descriptor()?),
         };
-        let capacity = shared.config.count(Key::RingBytes);
-        let stamps = shared.clock.source() as u64;
-        let backlog = shared.config.count(Key::BacklogBytes);
-        let touch = shared.config.touches();
-        let memory = || {
-            let memory = Memory::reserve(capacity, touch)?;
-            memory.set_stamp_source(stamps);
-            Ok::<_, std::io::Error>(Arc::new(memory))
-        };
-        let pairs: Vec<Pair> = (0..workers)
-            .map(|_| {
-                let backlog = Arc::new(Memory::reserve(backlog, touch)?);
-                let (port_wake, counts) = (Arc::clone(&wake), Arc::new(PairCounts::new()));
-                Ok(Pair { ingress: memory()?, egress: memory()?, backlog, port_wake, counts, lane: None })
-            })
-            .collect::<std::io::Result<_>>()?;
+        let pairs: Vec<Pair> =
+            (0..workers).map(|_| opening::pair(shared, &wake)).collect::<std::io::Result<_>>()?;
         let rings = pairs.iter().map(|pair| Arc::clone(&pair.ingress));
         let queue_messages = shared.config.get(Key::QueueMessages);
         let link = Arc::new(PortLink::new(Arc::clone(&wake), queue_messages, rings));
@@ -590,7 +558,7 @@ impl Port {
 
     /// The two rings between this port and a worker: ingress and egress.
     #[cfg(all(any(test, feature = "ffi-test"), not(corelane_loom)))]
-    pub(crate) fn memories(&self, worker: usize) -> Option<(&Memory, &Memory)> {
+    pub(crate) fn memories(&self, worker: usize) -> Option<(&crate::ring::Memory, &crate::ring::Memory)> {
         Some((self.submit.memory(worker)?, self.poll.memory(worker)?))
     }
 

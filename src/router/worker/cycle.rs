@@ -11,7 +11,7 @@ use crate::clock::Stamp;
 use crate::config::{Balance, Idle, Key};
 use crate::error::{CloseReason, Failed};
 use crate::park::{Seen, Waiter, WakeWord, after_publishing};
-use crate::ring::{Consumer, Corrupt};
+use crate::ring::{Consumer, Corrupt, Record};
 use crate::router::lane::rings::LaneIngress;
 use crate::router::pair::PairCounts;
 use crate::router::shared::{Shared, WorkerShared};
@@ -75,6 +75,52 @@ const FRONTIER_WAIT_MAXIMUM: Duration = Duration::from_secs(1);
 
 /// The longest sleep while deliveries wait in a backlog.
 const BACKLOG_WAIT: Duration = Duration::from_millis(10);
+
+/// Takes up to `limit` records from a `port`'s ring, adds their number to `count`, and passes each with its position to
+/// `handle`; `reach` gets each position before. Ends early if the ring is empty, if a task blocks the next record, or if a
+/// notice waits for room.
+#[inline(always)]
+pub(super) fn take_each(
+    mut context: WorkerContext<'_>,
+    (port, sealed): (usize, bool),
+    (ring, blocked): (&mut Consumer, &mut Option<u64>),
+    limit: usize,
+    count: &mut usize,
+    reach: impl Fn(u64),
+    mut handle: impl FnMut(&mut WorkerContext<'_>, u64, &Record<'_>) -> Result<(), Corrupt>,
+) -> Result<(), Corrupt> {
+    context.state.notice_listed = false;
+    let mut records = ring.records();
+    while *count < limit {
+        let position = records.position();
+        context.state.inside.taken[port] = position;
+        reach(position);
+        if context.state.tasks.is_driven() {
+            match context.gate(port, &mut records)? {
+                Gate::Open => {}
+                Gate::Shut => return Ok(()),
+                Gate::Blocked => {
+                    *blocked = Some(context.state.tasks.returned);
+                    return Ok(());
+                }
+            }
+        }
+        let Some(record) = records.next()? else { return Ok(()) };
+        *count += 1;
+        handle(&mut context, position, &record)?;
+        if context.state.inside.abandoned {
+            return Ok(());
+        }
+        // A stop leaves the notices to the port, so it takes all records.
+        if context.state.notice_listed && !sealed && context.has_notices(port) {
+            context.state.inside.taken[port] = records.position();
+            return Ok(());
+        }
+    }
+    context.state.inside.taken[port] = records.position();
+    context.shard().full_batches.add(&mut context.state.writer, 1);
+    Ok(())
+}
 
 /// The receiving end of one port's ingress ring.
 #[derive(Debug)]
@@ -294,48 +340,29 @@ impl Worker {
         count: &mut usize,
     ) -> Result<(), Corrupt> {
         let Some(Some(receiver)) = self.ingress.get_mut(port) else { return Ok(()) };
-        if receiver.lane.is_some() {
-            return self.take_lane_records(port, limit, time, count);
-        }
         // No task has come back since a task blocked the ring's next record.
         if receiver.corrupt || receiver.blocked == Some(self.state.tasks.returned) {
             return Ok(());
         }
         receiver.blocked = None;
+        if receiver.lane.is_some() {
+            return self.take_lane_records(port, limit, time, count);
+        }
         if !receiver.sealed && !receiver.ring.refresh()? {
             return Ok(());
         }
-        let mut context = WorkerContext::new(&self.shared, &self.code, &mut self.state);
-        let sealed = receiver.sealed;
-        context.state.notice_listed = false;
-        let mut records = receiver.ring.records();
-        while *count < limit {
-            context.state.inside.taken[port] = records.position();
-            if context.state.tasks.is_driven() {
-                match context.gate(port, &mut records)? {
-                    Gate::Open => {}
-                    Gate::Shut => return Ok(()),
-                    Gate::Blocked => {
-                        receiver.blocked = Some(context.state.tasks.returned);
-                        return Ok(());
-                    }
-                }
-            }
-            let Some(record) = records.next()? else { return Ok(()) };
-            *count += 1;
-            context.dispatch(port, &receiver.counts, &record, time)?;
-            if context.state.inside.abandoned {
-                return Ok(());
-            }
-            // A stop leaves the notices to the port, so it takes all records.
-            if context.state.notice_listed && !sealed && context.has_notices(port) {
-                context.state.inside.taken[port] = records.position();
-                return Ok(());
-            }
-        }
-        context.state.inside.taken[port] = records.position();
-        context.shard().full_batches.add(&mut context.state.writer, 1);
-        Ok(())
+        let context = WorkerContext::new(&self.shared, &self.code, &mut self.state);
+        let IngressReceiver { ring, counts, blocked, sealed, .. } = receiver;
+        let from = (port, *sealed);
+        take_each(
+            context,
+            from,
+            (ring, blocked),
+            limit,
+            count,
+            |_| (),
+            |context, _, record| context.dispatch(port, counts, record, time),
+        )
     }
 
     /// Gives up a corrupt ring, because none of its records is reliable. The port reads the ring's closed and

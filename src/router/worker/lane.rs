@@ -15,10 +15,9 @@ use crate::ring::{Corrupt, Record};
 use crate::router::notice::Notice;
 use crate::router::pair::PairCounts;
 use crate::router::payload::{Payload, Way, read_reference};
-use crate::router::worker::cycle::Worker;
+use crate::router::worker::cycle::{IngressReceiver, Worker, take_each};
 use crate::router::worker::dispatch::UNUSUAL;
 use crate::router::worker::egress::Read;
-use crate::router::worker::gate::Gate;
 use crate::router::worker::state::WorkerContext;
 use crate::sync::{Acquire, Arc, mutant};
 
@@ -31,7 +30,7 @@ enum Refused<'a> {
 }
 
 impl Worker {
-    /// As `take_records`, for a lane's ring.
+    /// The part of `take_records` that only a lane's ring needs.
     pub(in crate::router) fn take_lane_records(
         &mut self,
         port: usize,
@@ -40,56 +39,29 @@ impl Worker {
         count: &mut usize,
     ) -> Result<(), Corrupt> {
         let Some(Some(receiver)) = self.ingress.get_mut(port) else { return Ok(()) };
-        let Some(lane) = &mut receiver.lane else { return Ok(()) };
-        if receiver.corrupt || receiver.blocked == Some(self.state.tasks.returned) {
-            return Ok(());
-        }
-        receiver.blocked = None;
+        let IngressReceiver { ring, counts, blocked, sealed, lane, .. } = receiver;
+        let Some(lane) = lane else { return Ok(()) };
         // Read the flag before the tail: everything that was published before the drain began is below it. Acquire: pairs
         // with the Release in `Router::drain`.
         let begins = lane.drains_from.is_none() && self.shared.draining.load(Acquire);
-        if !receiver.sealed {
-            receiver.ring.refresh()?;
+        if !*sealed {
+            ring.refresh()?;
         }
         if begins {
-            lane.drains_from = Some(receiver.ring.seen_tail());
+            lane.drains_from = Some(ring.seen_tail());
         }
         let drains_from = lane.drains_from.unwrap_or(u64::MAX);
-        let mut context = WorkerContext::new(&self.shared, &self.code, &mut self.state);
-        let sealed = receiver.sealed;
-        context.state.notice_listed = false;
-        let mut records = receiver.ring.records();
-        while *count < limit {
-            let position = records.position();
-            context.state.inside.taken[port] = position;
+        let reach = |position| {
             if position >= drains_from {
                 // Not only when the ring is empty: a host that floods may never let it be.
                 lane.rings.end_drain();
             }
-            if context.state.tasks.is_driven() {
-                match context.gate(port, &mut records)? {
-                    Gate::Open => {}
-                    Gate::Shut => return Ok(()),
-                    Gate::Blocked => {
-                        receiver.blocked = Some(context.state.tasks.returned);
-                        return Ok(());
-                    }
-                }
-            }
-            let Some(record) = records.next()? else { return Ok(()) };
-            *count += 1;
-            context.lane_record(port, &receiver.counts, position >= drains_from, &record, time)?;
-            if context.state.inside.abandoned {
-                return Ok(());
-            }
-            if context.state.notice_listed && !sealed && context.has_notices(port) {
-                context.state.inside.taken[port] = records.position();
-                return Ok(());
-            }
-        }
-        context.state.inside.taken[port] = records.position();
-        context.shard().full_batches.add(&mut context.state.writer, 1);
-        Ok(())
+        };
+        let context = WorkerContext::new(&self.shared, &self.code, &mut self.state);
+        let from = (port, *sealed);
+        take_each(context, from, (ring, blocked), limit, count, reach, |context, position, record| {
+            context.lane_record(port, counts, position >= drains_from, record, time)
+        })
     }
 
     /// Looks what the hosts of the lanes have read: closes the clients whose last record that was, and tells of further
